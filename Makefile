@@ -1,0 +1,68 @@
+# Two commands matter: `make demo` and `make test`. Each sets up what it needs; nothing is installed outside this folder.
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DELETE_ON_ERROR:
+.DEFAULT_GOAL := help
+
+VENV := .venv
+SAM_VENV := .venv-sam
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+SAM_READY := $(SAM_VENV)/.ready
+PIP := -m pip install --quiet --disable-pip-version-check --require-hashes
+SAM := SAM_CLI_TELEMETRY=0 AWS_DEFAULT_REGION=eu-west-1 PATH="$(CURDIR)/$(BIN):$$PATH" $(SAM_VENV)/bin/sam
+PYTEST_WORKERS ?= 2
+
+export PYTHONDONTWRITEBYTECODE := 1
+export PYTHONPATH := $(CURDIR):$(CURDIR)/layers/pullahead
+
+.PHONY: help demo test check format build local lock setup clean
+
+help: ## Say what there is
+	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+
+demo: $(READY) ## Run the whole service on this machine and show what it does (UPSTREAM=docker.io/library/alpine:3.20 for a real one)
+	@$(BIN)/python -m local.demo $(if $(UPSTREAM),--upstream '$(UPSTREAM)')
+
+test: $(READY) ## Run all tests
+	$(BIN)/python -m pytest -n $(PYTEST_WORKERS) $(TESTS)
+
+check: $(READY) $(SAM_READY) ## Format, lint, types, architecture, template and state machine
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/python -m pytest -q tests/architecture
+	$(BIN)/cfn-lint template.yaml
+	$(SAM) validate --lint
+
+format: $(READY) ## Format the code and mend what the linter can
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+build: $(READY) $(SAM_READY) ## Build for AWS (sam build, without Docker)
+	$(SAM) build
+
+local: $(READY) ## Keep the local AWS up, with the stack deployed
+	@$(BIN)/python -m local
+
+lock: ## Write the pinned requirements anew (needs uv)
+	requirements/lock.sh
+
+setup: $(READY) $(SAM_READY) ## Only set up
+
+clean: ## Remove everything that was made here
+	rm -rf $(VENV) $(SAM_VENV) .build .aws-sam .cache .mypy_cache .ruff_cache .pytest_cache .hypothesis
+
+$(READY): requirements/dev.txt
+	@echo "Setting up $(VENV) (once, about a minute) ..."
+	@rm -rf $(VENV)
+	@"$$(requirements/find-python.sh)" -m venv $(VENV)
+	@$(BIN)/python $(PIP) -r requirements/dev.txt
+	@touch $@
+
+$(SAM_READY): requirements/sam.txt
+	@echo "Setting up $(SAM_VENV) for the SAM CLI (once, about a minute) ..."
+	@rm -rf $(SAM_VENV)
+	@"$$(requirements/find-python.sh)" -m venv $(SAM_VENV)
+	@$(SAM_VENV)/bin/python $(PIP) -r requirements/sam.txt
+	@touch $@

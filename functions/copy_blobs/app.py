@@ -1,0 +1,29 @@
+"""Copy the blobs of one unit, as far as the time goes. Step Functions calls it for each Map item until it is done."""
+
+from typing import Any
+
+from aws_lambda_powertools import Logger, Metrics, Tracer
+from aws_lambda_powertools.metrics import MetricUnit
+from aws_lambda_powertools.utilities.typing import LambdaContext
+
+from pullahead.messages import UnitRequest
+from pullahead.wiring import Application, application
+
+logger, metrics, tracer = Logger(), Metrics(), Tracer()
+
+
+@logger.inject_lambda_context(clear_state=True)
+@tracer.capture_lambda_handler(capture_response=False)
+@metrics.log_metrics
+def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
+    return handle(event, context, application())
+
+
+def handle(event: dict[str, Any], context: LambdaContext, app: Application) -> dict[str, Any]:
+    request = UnitRequest.from_event(event)
+    logger.append_keys(refresh=request.refresh, unit=request.unit, round=request.rounds)
+    result = app.copy_blobs(request, lambda: context.get_remaining_time_in_millis() / 1000)
+    bytes_copied = result.bytes_copied - request.bytes_copied
+    logger.info("copied" if result.done else "out of time; another round", extra={"bytes_copied": bytes_copied})
+    metrics.add_metric("BytesCopied", MetricUnit.Bytes, bytes_copied)
+    return result.to_event()

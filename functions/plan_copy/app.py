@@ -1,0 +1,36 @@
+"""Plan a refresh: which manifests and blobs ECR lacks, in which units. The first state of the refresh."""
+
+from typing import Any
+
+from aws_lambda_powertools import Logger, Metrics, Tracer
+from aws_lambda_powertools.metrics import MetricUnit
+from aws_lambda_powertools.utilities.typing import LambdaContext
+
+from pullahead.messages import RefreshRequest
+from pullahead.wiring import Application, application
+
+logger, metrics, tracer = Logger(), Metrics(), Tracer()
+
+
+@logger.inject_lambda_context(clear_state=True)
+@tracer.capture_lambda_handler(capture_response=False)
+@metrics.log_metrics
+def handler(event: dict[str, Any], _context: LambdaContext) -> dict[str, Any]:
+    return handle(event, application())
+
+
+def handle(event: dict[str, Any], app: Application) -> dict[str, Any]:
+    request = RefreshRequest.from_event(event)
+    logger.append_keys(refresh=request.name, upstream=request.upstream, digest=request.root.digest)
+    plan = app.plan_copy(request)
+    logger.info(
+        "planned",
+        extra={
+            "units": len(plan.units),
+            "manifests": plan.manifests,
+            "bytes_missing": plan.bytes_missing,
+            "bytes_present": plan.bytes_present,
+        },
+    )
+    metrics.add_metric("BytesSkipped", MetricUnit.Bytes, plan.bytes_present)
+    return plan.to_event()

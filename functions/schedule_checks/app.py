@@ -1,0 +1,26 @@
+"""Send the mirrors that are due to the checks queue. Called by the schedule; what the event says does not matter."""
+
+from typing import Any
+
+from aws_lambda_powertools import Logger, Metrics, Tracer
+from aws_lambda_powertools.metrics import MetricUnit
+from aws_lambda_powertools.utilities.typing import LambdaContext
+
+from pullahead.wiring import Application, application
+
+logger, metrics, tracer = Logger(), Metrics(), Tracer()
+
+
+@logger.inject_lambda_context(clear_state=True)
+@tracer.capture_lambda_handler(capture_response=False)
+@metrics.log_metrics
+def handler(_event: dict[str, Any], _context: LambdaContext) -> dict[str, Any]:
+    return handle(application())
+
+
+def handle(app: Application) -> dict[str, Any]:
+    scheduled = app.schedule_checks()
+    logger.info("checks queued", extra=scheduled._asdict())
+    metrics.add_metric("Mirrors", MetricUnit.Count, scheduled.mirrors)
+    metrics.add_metric("ChecksQueued", MetricUnit.Count, scheduled.due)
+    return scheduled._asdict()

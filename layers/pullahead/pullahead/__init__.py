@@ -1,0 +1,1 @@
+"""Pullahead keeps Amazon ECR ahead of its upstream registries."""

@@ -1,0 +1,42 @@
+"""The checks queue in SQS."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from pullahead.aws.storage_errors import storage_errors
+from pullahead.errors import StorageError
+from pullahead.messages import CheckRequest
+
+if TYPE_CHECKING:
+    from mypy_boto3_sqs import SQSClient
+
+_BATCH = 10  # SQS API reference, SendMessageBatch: up to 10 messages a call
+_BATCH_BYTES = 240 * 1024  # and 256 KiB together
+
+
+class SqsChecks:
+    """Satisfies `pullahead.ports.QueuesChecks`."""
+
+    def __init__(self, client: "SQSClient", queue_url: str) -> None:
+        self._client, self._queue_url = client, queue_url
+
+    def send(self, requests: Sequence[CheckRequest]) -> None:
+        """Queue checks, by tens."""
+        batch: list[str] = []
+        for body in (request.to_json() for request in requests):
+            if batch and (len(batch) == _BATCH or sum(map(len, batch)) + len(body) > _BATCH_BYTES):
+                self._send(batch)
+                batch = []
+            batch.append(body)
+        if batch:
+            self._send(batch)
+
+    def _send(self, bodies: list[str]) -> None:
+        with storage_errors("send", "checks"):
+            answer = self._client.send_message_batch(
+                QueueUrl=self._queue_url,
+                Entries=[{"Id": str(number), "MessageBody": body} for number, body in enumerate(bodies)],
+            )
+        if failed := answer.get("Failed"):
+            reasons = sorted({entry["Code"] for entry in failed})
+            raise StorageError(f"send of checks failed for {len(failed)} of {len(bodies)}: {', '.join(reasons)}")

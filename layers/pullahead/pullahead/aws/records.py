@@ -1,0 +1,117 @@
+"""Records of mirrors in DynamoDB: one item a mirror, written under a condition on its version.
+
+An item holds what a reader of the table wants to see as attributes of their own, and the whole record as JSON.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import datetime
+from itertools import islice
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+from botocore.exceptions import ClientError
+
+from pullahead.aws.storage_errors import code_of, storage_errors
+from pullahead.errors import ConflictError, StorageError
+from pullahead.freshness.records import Record
+from pullahead.ports import Heartbeat
+
+if TYPE_CHECKING:
+    from mypy_boto3_dynamodb import DynamoDBClient
+
+_BATCH = 100  # DynamoDB API reference, BatchGetItem: up to 100 items a call
+_MAX_TRIES = 4
+_MIRROR, _HEARTBEAT = "mirror#", "service#heartbeat"
+
+
+class DynamoRecords:
+    """Satisfies `pullahead.ports.Records`."""
+
+    def __init__(self, client: "DynamoDBClient", table: str) -> None:
+        self._client, self._table = client, table
+
+    def load(self, keys: Sequence[str]) -> Mapping[str, Record]:
+        """Read records, strongly consistent."""
+        found: dict[str, Record] = {}
+        unique = iter(dict.fromkeys(keys))
+        while batch := list(islice(unique, _BATCH)):
+            for item in self._get([f"{_MIRROR}{key}" for key in batch]):
+                record = _decode(item)
+                found[record.key] = record
+        return found
+
+    def save(self, record: Record, expected_version: int) -> Record:
+        """Write a record unless somebody else wrote it since."""
+        saved = record.with_changes(version=expected_version + 1)
+        try:
+            with storage_errors("write", f"the record of {record.key}"):
+                self._put(_encode(saved), expected_version)
+        except StorageError as error:
+            cause = error.__cause__
+            if isinstance(cause, ClientError) and code_of(cause) == "ConditionalCheckFailedException":
+                raise ConflictError(
+                    f"the record of {record.key} was changed since version {expected_version}"
+                ) from error
+            raise
+        return saved
+
+    def load_heartbeat(self) -> Heartbeat | None:
+        """Read the last heartbeat."""
+        for item in self._get([_HEARTBEAT]):
+            return Heartbeat(datetime.fromisoformat(item["at"]["S"]), item["rules_digest"]["S"])
+        return None
+
+    def save_heartbeat(self, heartbeat: Heartbeat) -> None:
+        """Write a heartbeat."""
+        with storage_errors("write", "the heartbeat"):
+            self._client.put_item(
+                TableName=self._table,
+                Item={
+                    "pk": {"S": _HEARTBEAT},
+                    "at": {"S": heartbeat.at.isoformat()},
+                    "rules_digest": {"S": heartbeat.rules_digest},
+                },
+            )
+
+    def _put(self, item: dict[str, Any], expected_version: int) -> None:
+        if expected_version == 0:
+            self._client.put_item(TableName=self._table, Item=item, ConditionExpression="attribute_not_exists(pk)")
+            return
+        self._client.put_item(
+            TableName=self._table,
+            Item=item,
+            ConditionExpression="#version = :expected",
+            ExpressionAttributeNames={"#version": "version"},
+            ExpressionAttributeValues={":expected": {"N": str(expected_version)}},
+        )
+
+    def _get(self, keys: Sequence[str]) -> Iterator[dict[str, Any]]:
+        wanted: Any = {self._table: {"Keys": [{"pk": {"S": key}} for key in keys], "ConsistentRead": True}}
+        for _ in range(_MAX_TRIES):
+            with storage_errors("read", f"{len(keys)} records"):
+                answer = self._client.batch_get_item(RequestItems=wanted)
+            yield from answer["Responses"].get(self._table, [])
+            wanted = answer.get("UnprocessedKeys")
+            if not wanted:
+                return
+        raise StorageError(f"read of {len(keys)} records failed: DynamoDB left some unprocessed {_MAX_TRIES} times")
+
+
+def _encode(record: Record) -> dict[str, Any]:
+    item = {
+        "pk": {"S": f"{_MIRROR}{record.key}"},
+        "state": {"S": record.state.value},
+        "since": {"S": record.since.isoformat()},
+        "upstream": {"S": record.upstream},
+        "version": {"N": str(record.version)},
+        "record": {"S": msgspec.json.encode(record).decode()},
+    }
+    digests = {"upstream_digest": record.upstream_digest, "published_digest": record.published_digest}
+    return item | {name: {"S": digest} for name, digest in digests.items() if digest is not None}
+
+
+def _decode(item: dict[str, Any]) -> Record:
+    try:
+        return msgspec.json.decode(item["record"]["S"], type=Record)
+    except (KeyError, msgspec.DecodeError) as error:
+        raise StorageError(f"the record {item.get('pk')} cannot be read: {error}") from error

@@ -1,0 +1,51 @@
+"""Where a unit of a copy stands, as it is kept between invocations; and how a stream becomes parts. Pure."""
+
+from collections.abc import Iterable, Iterator
+
+import msgspec
+
+from pullahead.oci import Descriptor, Digest
+
+
+class BegunUpload(msgspec.Struct, frozen=True):
+    """An upload that another invocation can go on with. How far it got is the target's to say."""
+
+    digest: Digest
+    id: str
+    part_size: int
+
+
+class UnitProgress(msgspec.Struct, frozen=True):
+    """A unit's blobs and the upload that is under way. Which blobs are done is the target's to say."""
+
+    blobs: tuple[Descriptor, ...]
+    upload: BegunUpload | None = None
+
+
+def parts_of(pieces: Iterable[bytes], part_size: int) -> Iterator[bytes]:
+    """Join a stream's pieces to parts of exactly `part_size` bytes; only the last may be smaller.
+
+    Holds one part and one piece, whatever the length of the stream.
+    """
+    part = bytearray()
+    for piece in pieces:
+        rest = memoryview(piece)
+        while rest:
+            taken = rest[: part_size - len(part)]
+            part += taken
+            rest = rest[len(taken) :]
+            if len(part) == part_size:
+                yield bytes(part)
+                part.clear()
+    if part:
+        yield bytes(part)
+
+
+def skip(pieces: Iterable[bytes], count: int) -> Iterator[bytes]:
+    """Leave out the first `count` bytes of a stream."""
+    for piece in pieces:
+        if count >= len(piece):
+            count -= len(piece)
+            continue
+        yield piece[count:]
+        count = 0

@@ -1,0 +1,34 @@
+"""Which mirrors are due for a check. Pure, and without a memory of its own: a check of a fresh tag writes nothing.
+
+Every mirror has its own moments, `check_every` apart and spread by its name, so that a thousand mirrors with the
+same interval are not asked in the same minute.
+"""
+
+import hashlib
+from collections.abc import Iterable, Iterator
+from datetime import datetime
+from itertools import groupby
+
+from pullahead.rules.model import Mirror
+
+
+def is_due(mirror: Mirror, last: datetime | None, now: datetime) -> bool:
+    """Whether one of the mirror's moments lies after `last` and not after `now`. Without a `last`, it is due."""
+    if last is None:
+        return True
+    every = mirror.check_every.total_seconds()
+    phase = _phase(mirror.key) * every
+    return (now.timestamp() - phase) // every > (last.timestamp() - phase) // every
+
+
+def batches(mirrors: Iterable[Mirror], size: int) -> Iterator[tuple[str, tuple[str, ...]]]:
+    """Group mirrors by repository into batches of tags of at most `size`."""
+    ordered = sorted(mirrors, key=lambda mirror: (mirror.repository, mirror.tag))
+    for repository, group in groupby(ordered, key=lambda mirror: mirror.repository):
+        tags = [mirror.tag for mirror in group]
+        for start in range(0, len(tags), size):
+            yield repository, tuple(tags[start : start + size])
+
+
+def _phase(key: str) -> float:
+    return int.from_bytes(hashlib.sha256(key.encode()).digest()[:4], "big") / 2**32

@@ -1,0 +1,105 @@
+"""Judge a mirror by what upstream and ECR were seen to serve. Pure: the same observation gives the same verdict.
+
+A refused or failed question to upstream is UNKNOWN, never MISSING: nothing is overwritten on a guess.
+"""
+
+from datetime import datetime
+from typing import NamedTuple
+
+from pullahead.errors import AccessDeniedError, NotFoundError, PullaheadError
+from pullahead.freshness.alerts import Alert, AlertKind
+from pullahead.freshness.records import Record, State
+from pullahead.oci import Descriptor, Digest
+from pullahead.rules.model import Mirror
+
+
+class Observation(NamedTuple):
+    """What one check saw: upstream's descriptor or why there is none, and the digest that ECR serves.
+
+    `published` is None where ECR has no such tag, and an error where ECR refuses to say.
+    """
+
+    upstream: Descriptor | PullaheadError
+    published: Digest | AccessDeniedError | None
+
+
+class Verdict(NamedTuple):
+    """What a check concludes: the record as it should stand now, whether to refresh, and a reason in words."""
+
+    record: Record
+    refresh: bool
+    reason: str
+
+
+def judge(seen: Observation, before: Record | None, mirror: Mirror, now: datetime) -> Verdict:
+    """Conclude from an observation and what is remembered."""
+    state, reason = _state_of(seen, before)
+    known = before or Record(mirror.key, str(mirror.upstream), state, now)
+    error = next((side for side in (seen.published, seen.upstream) if isinstance(side, PullaheadError)), None)
+    after = known.with_changes(
+        upstream=str(mirror.upstream),
+        state=state,
+        since=known.since if known.state == state else now,
+        unfresh_since=None if state is State.FRESH else known.unfresh_since or now,
+        upstream_digest=seen.upstream.digest if isinstance(seen.upstream, Descriptor) else known.upstream_digest,
+        published_digest=known.published_digest if isinstance(seen.published, PullaheadError) else seen.published,
+        error_kind=type(error).__name__ if error else None,
+        error=str(error) if error else None,
+        failure=None if state is State.FRESH else known.failure,
+    )
+    return Verdict(with_alerts(after, mirror, now), _wants_refresh(after, now), reason)
+
+
+def with_alerts(record: Record, mirror: Mirror, now: datetime) -> Record:
+    """Add the alerts that are due to a record: each kind once until the mirror is fresh, then one `Recovered`."""
+    if record.state is State.FRESH:
+        if not record.alerted:
+            return record
+        recovered = Alert(AlertKind.RECOVERED, record.key, record.upstream, record.since, now)
+        return record.with_changes(alerted=(), pending=(*record.pending, recovered))
+    kind = _due_alert(record, mirror, now)
+    if kind is None or kind in record.alerted:
+        return record
+    alert = Alert(kind, record.key, record.upstream, record.unfresh_since or now, now, cause_of(record))
+    return record.with_changes(alerted=(*record.alerted, kind), pending=(*record.pending, alert))
+
+
+def cause_of(record: Record) -> str:
+    """Say in one line why a mirror is not fresh, as far as it is known."""
+    return record.error or (record.failure.text if record.failure else "")
+
+
+def _state_of(seen: Observation, before: Record | None) -> tuple[State, str]:
+    if isinstance(seen.published, AccessDeniedError):
+        return State.BLOCKED, str(seen.published)
+    if isinstance(seen.upstream, NotFoundError):
+        return State.GONE, "upstream no longer has the tag"
+    if isinstance(seen.upstream, PullaheadError):
+        return State.UNKNOWN, str(seen.upstream)
+    if seen.published == seen.upstream.digest:
+        return State.FRESH, "ECR serves what upstream serves"
+    failure = before.failure if before is not None else None
+    if failure is not None and failure.blocking and failure.digest == seen.upstream.digest:
+        return State.BLOCKED, failure.text
+    if seen.published is None:
+        return State.MISSING, "ECR does not have the tag"
+    if before is not None and before.upstream_digest == seen.upstream.digest and before.state is State.FRESH:
+        return State.STALE, "the tag was overwritten in ECR"
+    return State.STALE, "upstream moved"
+
+
+def _wants_refresh(record: Record, now: datetime) -> bool:
+    if record.error_kind is not None or record.state not in (State.MISSING, State.STALE, State.BLOCKED):
+        return False
+    failure = record.failure
+    return failure is None or failure.digest != record.upstream_digest or now >= failure.retry_at
+
+
+def _due_alert(record: Record, mirror: Mirror, now: datetime) -> AlertKind | None:
+    if record.state is State.GONE:
+        return AlertKind.GONE
+    if record.state is State.BLOCKED:
+        return AlertKind.BLOCKED
+    if now - (record.unfresh_since or now) < mirror.alert_after:
+        return None
+    return AlertKind.UPSTREAM_UNREACHABLE if record.state is State.UNKNOWN else AlertKind.STALE

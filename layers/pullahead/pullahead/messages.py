@@ -1,0 +1,152 @@
+"""What functions and states say to each other, typed. Everything is JSON on the wire; unknown fields are refused.
+
+A payload of Step Functions may not exceed 256 KiB (Step Functions quotas), so what can grow is kept in the plans
+bucket and only named here.
+"""
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Annotated, Any, Literal, Self
+
+import msgspec
+
+from pullahead.errors import InvalidEventError
+from pullahead.oci import Descriptor, Digest, Reference, parse_digest, parse_reference
+
+MAX_TAGS_PER_CHECK = 100
+"""ECR API reference, DescribeImages: at most 100 image identifiers a call."""
+
+_Tags = Annotated[tuple[str, ...], msgspec.Meta(min_length=1, max_length=MAX_TAGS_PER_CHECK)]
+_Count = Annotated[int, msgspec.Meta(ge=0)]
+
+
+class Message(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """A message that refuses what it does not understand."""
+
+    @classmethod
+    def from_event(cls, event: object) -> Self:
+        """Read a decoded JSON value. Raises InvalidEventError naming the field."""
+        try:
+            return msgspec.convert(event, type=cls)
+        except msgspec.ValidationError as error:
+            raise InvalidEventError(f"{cls.__name__}: {error}") from error
+
+    @classmethod
+    def from_json(cls, text: str | bytes) -> Self:
+        """Read a JSON text. Raises InvalidEventError naming the field."""
+        try:
+            return msgspec.json.decode(text, type=cls)
+        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+            raise InvalidEventError(f"{cls.__name__}: {error}") from error
+
+    def to_event(self) -> dict[str, Any]:
+        """Make a plain JSON value."""
+        event: dict[str, Any] = msgspec.to_builtins(self)
+        return event
+
+    def to_json(self) -> str:
+        """Make a JSON text."""
+        return msgspec.json.encode(self).decode()
+
+
+class CheckRequest(Message, frozen=True):
+    """Check tags of one repository. A push names the digest that was pushed."""
+
+    reason: Literal["schedule", "push"]
+    repository: str
+    tags: _Tags
+    asked_at: datetime
+    digest: Digest | None = None
+
+
+class RefreshRequest(Message, frozen=True):
+    """Make `repository:tag` serve what `upstream` served as `root`. The input of the state machine.
+
+    Two requests for the same mirror, digest and record version are equal in every field, and so in their execution.
+    """
+
+    name: str
+    repository: str
+    tag: str
+    upstream: str
+    root: Descriptor
+    version: int
+    stale_since: datetime
+
+    @property
+    def source(self) -> Reference:
+        """The manifest to copy, by digest: the tag may move meanwhile."""
+        return parse_reference(self.upstream).at(parse_digest(self.root.digest))
+
+
+class UnitRequest(Message, frozen=True):
+    """Copy one unit of a plan, or go on with it. The answer is the next request, until it is `done`."""
+
+    refresh: str
+    unit: _Count
+    repository: str
+    upstream: str
+    rounds: _Count = 0
+    bytes_copied: _Count = 0
+    stalled_rounds: _Count = 0
+    done: bool = False
+
+    def to_event(self) -> dict[str, Any]:
+        """Make a plain JSON value; `done` is always there for the Choice state to look at."""
+        return {**super().to_event(), "done": self.done}
+
+
+class PlanResult(Message, frozen=True):
+    """What plan_copy answers: the units to copy, and what the plan amounts to."""
+
+    units: tuple[UnitRequest, ...]
+    manifests: int
+    bytes_missing: int
+    bytes_present: int
+
+    def to_event(self) -> dict[str, Any]:
+        """Make a plain JSON value in which every unit shows whether it is done."""
+        return {**super().to_event(), "units": [unit.to_event() for unit in self.units]}
+
+
+class PublishResult(Message, frozen=True):
+    """What publish_image answers."""
+
+    digest: Digest
+    superseded: bool = False
+
+
+class Failure(msgspec.Struct, frozen=True, rename="pascal"):
+    """An error as a Catch of Step Functions hands it on."""
+
+    error: str
+    cause: str = ""
+
+    @property
+    def text(self) -> str:
+        """The message of the exception that a function raised, or the cause as it stands."""
+        try:
+            cause = msgspec.json.decode(self.cause)
+        except msgspec.DecodeError:
+            return self.cause or self.error
+        message = cause.get("errorMessage") if isinstance(cause, Mapping) else None
+        return str(message or self.cause or self.error)
+
+
+class OutcomeRequest(Message, frozen=True):
+    """Record how a refresh ended: with what was published, or with an error."""
+
+    request: RefreshRequest
+    execution: str
+    started_at: datetime
+    published: PublishResult | None = None
+    units: tuple[UnitRequest, ...] = ()
+    error: Failure | None = None
+
+
+class OutcomeResult(Message, frozen=True):
+    """What record_outcome answers."""
+
+    mirror: str
+    state: str
+    bytes_copied: int

@@ -1,0 +1,235 @@
+"""What the core asks of the world: one-verb protocols that adapters satisfy and fakes imitate. No implementation.
+
+Every method may raise the errors that its docstring names and no others; adapters translate.
+"""
+
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
+from datetime import datetime
+from enum import StrEnum
+from typing import NamedTuple, Protocol
+
+from pullahead.freshness.alerts import Alert
+from pullahead.freshness.records import Record
+from pullahead.messages import CheckRequest, RefreshRequest
+from pullahead.oci import Descriptor, Digest, RawManifest, Reference, Repository
+from pullahead.rules.model import Rules
+
+Clock = Callable[[], datetime]
+"""The time now, aware, in UTC."""
+
+
+# --- upstream ---------------------------------------------------------------------------------------------------
+
+
+class HeadsManifests(Protocol):
+    """Asks a registry what a tag or a digest is, cheaply."""
+
+    def head_manifest(self, reference: Reference) -> Descriptor:
+        """Resolve a reference with one HEAD (a GET only where the registry refuses HEAD or names no digest).
+
+        Raises: NotFoundError, AccessDeniedError, RateLimitedError, RegistryUnavailableError, RegistryTimeoutError,
+        DigestMismatchError, UnsupportedMediaTypeError, ResponseTooLargeError.
+        """
+        ...
+
+
+class GetsManifests(Protocol):
+    """Reads manifests as raw bytes."""
+
+    def get_manifest(self, reference: Reference) -> RawManifest:
+        """Read a manifest and prove its bytes against the digest asked for (or answered, for a tag).
+
+        Raises: as `HeadsManifests.head_manifest`.
+        """
+        ...
+
+
+class OpensBlobs(Protocol):
+    """Reads blobs as streams."""
+
+    def open_blob(
+        self, repository: Repository, blob: Descriptor, first_byte: int = 0
+    ) -> AbstractContextManager[Iterator[bytes]]:
+        """Open a blob at an offset; the iterator yields pieces of at most 1 MiB and ends at the blob's last byte.
+
+        The stream is not hashed here: a reader that began in the middle can't be. It never yields more bytes than
+        `blob.size - first_byte`.
+
+        Raises, when opening and while iterating: as `head_manifest`, and RangeIgnoredError where `first_byte` > 0
+        and the registry answers from the beginning. A body that ends early is a RegistryUnavailableError, one that
+        goes on after the promised size a DigestMismatchError.
+        """
+        ...
+
+
+class Upstream(HeadsManifests, GetsManifests, OpensBlobs, Protocol):
+    """A registry that we read."""
+
+
+# --- target -----------------------------------------------------------------------------------------------------
+
+
+class Upload(NamedTuple):
+    """A blob upload that the target has begun. `part_size` in bytes is what every part but the last has."""
+
+    id: str
+    part_size: int
+
+
+class FindsPublished(Protocol):
+    """Tells which manifest the target serves for tags."""
+
+    def published_digests(self, repository: str, tags: Collection[str]) -> Mapping[str, Digest]:
+        """Map each tag that the target has to its digest; tags and repositories that are missing are left out.
+
+        Raises: AccessDeniedError, RateLimitedError, RegistryUnavailableError, RegistryTimeoutError.
+        """
+        ...
+
+
+class EnsuresRepositories(Protocol):
+    """Makes repositories."""
+
+    def ensure_repository(self, repository: str) -> None:
+        """Create the repository unless it exists. Raises: as `published_digests`, and ManifestRefusedError."""
+        ...
+
+
+class FindsBlobs(Protocol):
+    """Tells which blobs a target repository has."""
+
+    def present_blobs(self, repository: str, digests: Collection[Digest]) -> frozenset[Digest]:
+        """Name those of `digests` that need not be copied. Raises: as `published_digests`, and NotFoundError."""
+        ...
+
+
+class UploadsBlobs(Protocol):
+    """Takes blobs in consecutive parts, resumable from another process."""
+
+    def begin_upload(self, repository: str) -> Upload:
+        """Begin an upload. Raises: as `published_digests`, and NotFoundError for a missing repository."""
+        ...
+
+    def received_bytes(self, repository: str, upload: Upload, size: int) -> int:
+        """Ask how many consecutive bytes of a blob of `size` bytes an upload has. Sends no content.
+
+        Raises: as `begin_upload`, and UploadLostError.
+        """
+        ...
+
+    def upload_part(self, repository: str, upload: Upload, first_byte: int, part: bytes) -> int:
+        """Send one part; returns how many consecutive bytes the upload has now.
+
+        A part that is not the next one is not stored; the answer then tells where to go on.
+
+        Raises: as `begin_upload`, and UploadLostError.
+        """
+        ...
+
+    def complete_upload(self, repository: str, upload: Upload, blob: Descriptor) -> None:
+        """Close an upload; the target proves the digest. A blob that is there already is a success.
+
+        Raises: as `begin_upload`, UploadLostError, and DigestMismatchError where the target computed another digest.
+        """
+        ...
+
+
+class PutsManifests(Protocol):
+    """Publishes manifests."""
+
+    def put_manifest(self, repository: str, manifest: RawManifest, tag: str | None) -> None:
+        """Store a manifest's exact bytes, under a tag where one is given. The same again is a success.
+
+        Raises: as `published_digests`, NotFoundError for a missing repository, MissingContentError,
+        TagImmutableError, DigestMismatchError, ManifestRefusedError.
+        """
+        ...
+
+
+class Target(FindsPublished, EnsuresRepositories, FindsBlobs, UploadsBlobs, PutsManifests, Protocol):
+    """A registry that we write."""
+
+
+# --- what the service remembers and says ------------------------------------------------------------------------
+
+
+class Heartbeat(NamedTuple):
+    """The last time that due mirrors were sent for checking, and by which rules."""
+
+    at: datetime
+    rules_digest: str
+
+
+class Records(Protocol):
+    """Remembers mirrors between checks."""
+
+    def load(self, keys: Sequence[str]) -> Mapping[str, Record]:
+        """Read the records of mirrors, strongly consistent; unknown ones are left out. Raises: StorageError."""
+        ...
+
+    def save(self, record: Record, expected_version: int) -> Record:
+        """Write a record if its stored version is still `expected_version` (0: not stored yet); returns it with the
+        new version. Raises: ConflictError, StorageError."""
+        ...
+
+    def load_heartbeat(self) -> Heartbeat | None:
+        """Read the last heartbeat. Raises: StorageError."""
+        ...
+
+    def save_heartbeat(self, heartbeat: Heartbeat) -> None:
+        """Write a heartbeat. Raises: StorageError."""
+        ...
+
+
+class Plans(Protocol):
+    """Keeps what is too large for the state machine's payload, by key, for a few days."""
+
+    def read(self, key: str) -> bytes:
+        """Read an object. Raises: StorageError, also where there is none."""
+        ...
+
+    def write(self, key: str, content: bytes) -> None:
+        """Write an object. Raises: StorageError."""
+        ...
+
+
+class Started(StrEnum):
+    """What became of asking for a refresh."""
+
+    STARTED = "STARTED"
+    RUNNING = "RUNNING"  # the same refresh is under way
+    SUCCEEDED = "SUCCEEDED"  # the same refresh has ended well
+    ENDED = "ENDED"  # the same refresh was begun and has failed or was stopped
+
+
+class StartsRefreshes(Protocol):
+    """Starts the state machine, at most once for a name."""
+
+    def start(self, request: RefreshRequest) -> Started:
+        """Start a refresh under its own name. Raises: StorageError."""
+        ...
+
+
+class QueuesChecks(Protocol):
+    """Sends checks to the one queue."""
+
+    def send(self, requests: Sequence[CheckRequest]) -> None:
+        """Queue checks, all or error. Raises: StorageError."""
+        ...
+
+
+class PublishesAlerts(Protocol):
+    """Tells people."""
+
+    def publish(self, alert: Alert) -> None:
+        """Send one alert. Raises: StorageError."""
+        ...
+
+
+class LoadsRules(Protocol):
+    """Finds the rules in force."""
+
+    def __call__(self) -> Rules:
+        """Return the rules. Raises: ConfigError with every problem."""
+        ...

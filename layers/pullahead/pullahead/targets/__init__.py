@@ -1,0 +1,1 @@
+"""Registries that we write, behind one port (`pullahead.ports.Target`)."""

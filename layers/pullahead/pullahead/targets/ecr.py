@@ -1,0 +1,180 @@
+"""Amazon ECR as the target: the layer-part API, PutImage and DescribeImages.
+
+Says "layer" where the ECR API does; elsewhere the word is blob. Region and account are the client's.
+"""
+
+from collections.abc import Collection, Iterator, Mapping
+from itertools import islice
+from typing import TYPE_CHECKING, TypeVar
+
+from botocore.exceptions import ClientError
+
+from pullahead.errors import RegistryError, Side
+from pullahead.oci import Descriptor, Digest, RawManifest, parse_digest
+from pullahead.ports import Upload
+from pullahead.targets.ecr_errors import code_of, translated
+
+if TYPE_CHECKING:
+    from mypy_boto3_ecr import ECRClient
+
+_T = TypeVar("_T")
+_BATCH = 100  # ECR API reference: imageIds and layerDigests hold at most 100 entries
+_MAX_PAGES = 120  # a repository holds at most 100,000 images (ECR quotas), a page 1,000
+_PAGE = 1000
+
+_REPOSITORY_MISSING = "RepositoryNotFoundException"
+_REPOSITORY_EXISTS = "RepositoryAlreadyExistsException"
+_IMAGE_MISSING = "ImageNotFoundException"
+_PART_REFUSED = "InvalidLayerPartException"
+_LAYER_EXISTS = "LayerAlreadyExistsException"
+_IMAGE_EXISTS = "ImageAlreadyExistsException"
+
+
+class EcrTarget:
+    """Satisfies `pullahead.ports.Target` with one boto3 client, which may be used by several threads."""
+
+    def __init__(self, client: "ECRClient") -> None:
+        self._client = client
+
+    def published_digests(self, repository: str, tags: Collection[str]) -> Mapping[str, Digest]:
+        """Ask DescribeImages, which neither counts as a pull nor makes a pull through cache look upstream."""
+        found: dict[str, Digest] = {}
+        for batch in _batches(tags):
+            try:
+                with translated("describe", repository, frozenset({_REPOSITORY_MISSING, _IMAGE_MISSING})):
+                    answer = self._client.describe_images(
+                        repositoryName=repository, imageIds=[{"imageTag": tag} for tag in batch]
+                    )
+            except ClientError as error:
+                if code_of(error) == _REPOSITORY_MISSING:
+                    return {}
+                # One missing tag makes the whole call fail, without naming it in a way that could be relied on.
+                found.update(self._list_tags(repository, batch) if len(batch) > 1 else {})
+                continue
+            for image in answer["imageDetails"]:
+                digest = parse_digest(image["imageDigest"])
+                found.update((tag, digest) for tag in image.get("imageTags", ()) if tag in batch)
+        return found
+
+    def ensure_repository(self, repository: str) -> None:
+        """Create the repository, with ECR's defaults (AES-256, mutable tags), unless it exists."""
+        if self._exists(repository):
+            return
+        try:
+            with translated("create", repository, frozenset({_REPOSITORY_EXISTS})):
+                self._client.create_repository(repositoryName=repository)
+        except ClientError:
+            return  # made by another refresh meanwhile
+
+    def present_blobs(self, repository: str, digests: Collection[Digest]) -> frozenset[Digest]:
+        """Ask BatchCheckLayerAvailability; only AVAILABLE counts, an ARCHIVED layer cannot be pulled."""
+        present: set[Digest] = set()
+        for batch in _batches(digests):
+            with translated("check blobs", repository):
+                answer = self._client.batch_check_layer_availability(
+                    repositoryName=repository, layerDigests=list(batch)
+                )
+            present.update(
+                parse_digest(layer["layerDigest"])
+                for layer in answer.get("layers", ())
+                if layer.get("layerAvailability") == "AVAILABLE"
+            )
+        return frozenset(present)
+
+    def begin_upload(self, repository: str) -> Upload:
+        """Begin a layer upload."""
+        with translated("begin upload", repository):
+            answer = self._client.initiate_layer_upload(repositoryName=repository)
+        return Upload(answer["uploadId"], answer["partSize"])
+
+    def received_bytes(self, repository: str, upload: Upload, size: int) -> int:
+        """Offer one byte where none can be wanted: ECR has no call that asks, but its refusal says how far it is."""
+        try:
+            with translated("resume upload", f"{repository} (upload {upload.id})", frozenset({_PART_REFUSED})):
+                self._client.upload_layer_part(
+                    repositoryName=repository,
+                    uploadId=upload.id,
+                    partFirstByte=size + 1,
+                    partLastByte=size + 1,
+                    layerPartBlob=b"\0",
+                )
+        except ClientError as refusal:
+            return _received(refusal)
+        raise RegistryError(
+            "it took a byte beyond the blob's end", operation="resume upload", side=Side.TARGET, reference=repository
+        )
+
+    def upload_part(self, repository: str, upload: Upload, first_byte: int, part: bytes) -> int:
+        """Send one part; a part that ECR does not want next is answered by where to go on."""
+        try:
+            with translated("upload part", f"{repository} (upload {upload.id})", frozenset({_PART_REFUSED})):
+                answer = self._client.upload_layer_part(
+                    repositoryName=repository,
+                    uploadId=upload.id,
+                    partFirstByte=first_byte,
+                    partLastByte=first_byte + len(part) - 1,
+                    layerPartBlob=part,
+                )
+        except ClientError as refusal:
+            return _received(refusal)
+        return answer["lastByteReceived"] + 1
+
+    def complete_upload(self, repository: str, upload: Upload, blob: Descriptor) -> None:
+        """Close the upload; ECR computes the digest itself."""
+        try:
+            with translated("complete upload", f"{repository}@{blob.digest}", frozenset({_LAYER_EXISTS})):
+                self._client.complete_layer_upload(
+                    repositoryName=repository, uploadId=upload.id, layerDigests=[blob.digest]
+                )
+        except ClientError:
+            return  # the same bytes are there: that is what was wanted
+
+    def put_manifest(self, repository: str, manifest: RawManifest, tag: str | None) -> None:
+        """Put the exact bytes with their media type, which ECR needs where the manifest does not name it itself."""
+        reference = f"{repository}:{tag}" if tag is not None else f"{repository}@{manifest.descriptor.digest}"
+        try:
+            with translated("put manifest", reference, frozenset({_IMAGE_EXISTS})):
+                self._client.put_image(
+                    repositoryName=repository,
+                    imageManifest=manifest.content.decode(),
+                    imageManifestMediaType=manifest.descriptor.media_type,
+                    imageDigest=manifest.descriptor.digest,
+                    **({"imageTag": tag} if tag is not None else {}),
+                )
+        except ClientError:
+            return  # this manifest has this tag already
+
+    def _exists(self, repository: str) -> bool:
+        try:
+            with translated("describe", repository, frozenset({_REPOSITORY_MISSING})):
+                self._client.describe_repositories(repositoryNames=[repository])
+        except ClientError:
+            return False
+        return True
+
+    def _list_tags(self, repository: str, wanted: Collection[str]) -> Mapping[str, Digest]:
+        found: dict[str, Digest] = {}
+        with translated("list", repository):
+            pages = self._client.get_paginator("list_images").paginate(
+                repositoryName=repository, filter={"tagStatus": "TAGGED"}, PaginationConfig={"PageSize": _PAGE}
+            )
+            for page in islice(pages, _MAX_PAGES):
+                for image in page["imageIds"]:
+                    if (tag := image.get("imageTag", "")) in wanted:
+                        found[tag] = parse_digest(image["imageDigest"])
+                if len(found) == len(wanted):
+                    break
+        return found
+
+
+def _received(refusal: ClientError) -> int:
+    # ECR API reference, InvalidLayerPartException: lastValidByteReceived. 0 can only mean "nothing yet", since no
+    # part but the last is smaller than 5 MiB.
+    last = refusal.response.get("lastValidByteReceived")
+    return last + 1 if isinstance(last, int) and last > 0 else 0
+
+
+def _batches(items: Collection[_T]) -> Iterator[tuple[_T, ...]]:
+    iterator = iter(items)
+    while batch := tuple(islice(iterator, _BATCH)):
+        yield batch

@@ -1,0 +1,95 @@
+"""Plan a copy: read what upstream's root names, ask what ECR lacks, and keep all of it in the plans bucket."""
+
+import msgspec
+
+from pullahead.copying.plan import CopyPlan, blobs_of, make_plan
+from pullahead.copying.progress import UnitProgress
+from pullahead.errors import Side, UnsupportedMediaTypeError
+from pullahead.messages import PlanResult, RefreshRequest, UnitRequest
+from pullahead.oci import (
+    Descriptor,
+    Digest,
+    InvalidManifestError,
+    Manifest,
+    RawManifest,
+    Reference,
+    parse_manifest,
+)
+from pullahead.ports import GetsManifests, Plans, Target
+
+_MAX_MANIFESTS = 1000  # the largest public indexes name some dozens
+
+
+def plan_copy(request: RefreshRequest, upstream: GetsManifests, target: Target, plans: Plans) -> PlanResult:
+    """Plan the copy that a refresh asks for, from its digest.
+
+    Raises: what the ports raise, and UnsupportedMediaTypeError for a graph that cannot be copied.
+    """
+    target.ensure_repository(request.repository)
+    raw, graph = _read_graph(request.source, request.root, upstream)
+    present = target.present_blobs(request.repository, [blob.digest for blob in blobs_of(graph)])
+    plan = make_plan(request.root, graph, present)
+    _keep(request.name, plan, raw, plans)
+    units = tuple(
+        UnitRequest(refresh=request.name, unit=unit, repository=request.repository, upstream=str(request.source))
+        for unit in range(len(plan.units))
+    )
+    return PlanResult(
+        units=units,
+        manifests=len(plan.manifests),
+        bytes_missing=plan.bytes_missing,
+        bytes_present=plan.bytes_present,
+    )
+
+
+def plan_key(refresh: str) -> str:
+    """Where the plan of a refresh is kept."""
+    return f"plans/{refresh}/plan.json"
+
+
+def unit_key(refresh: str, unit: int) -> str:
+    """Where the progress of a unit is kept."""
+    return f"plans/{refresh}/units/{unit:03}.json"
+
+
+def manifest_key(refresh: str, digest: Digest) -> str:
+    """Where a manifest's bytes are kept until they are published."""
+    return f"plans/{refresh}/manifests/{digest.replace(':', '-')}"
+
+
+def _keep(refresh: str, plan: CopyPlan, raw: dict[Digest, RawManifest], plans: Plans) -> None:
+    for digest, manifest in raw.items():
+        plans.write(manifest_key(refresh, digest), manifest.content)
+    for number, blobs in enumerate(plan.units):
+        plans.write(unit_key(refresh, number), msgspec.json.encode(UnitProgress(blobs)))
+    plans.write(plan_key(refresh), msgspec.json.encode(plan))
+
+
+def _read_graph(
+    source: Reference, root: Descriptor, upstream: GetsManifests
+) -> tuple[dict[Digest, RawManifest], dict[Digest, Manifest]]:
+    raw: dict[Digest, RawManifest] = {}
+    graph: dict[Digest, Manifest] = {}
+    waiting = [root]
+    while waiting:
+        node = waiting.pop()
+        if node.digest in graph:
+            continue
+        if len(graph) >= _MAX_MANIFESTS:
+            raise _unsupported(source, f"it has more than {_MAX_MANIFESTS} manifests")
+        manifest = upstream.get_manifest(source.at(node.digest))
+        raw[node.digest] = manifest
+        graph[node.digest] = _parse(source.at(node.digest), manifest)
+        waiting.extend(graph[node.digest].children)
+    return raw, graph
+
+
+def _parse(reference: Reference, manifest: RawManifest) -> Manifest:
+    try:
+        return parse_manifest(manifest.content, manifest.descriptor.media_type)
+    except InvalidManifestError as error:
+        raise _unsupported(reference, str(error)) from error
+
+
+def _unsupported(reference: Reference, cause: str) -> UnsupportedMediaTypeError:
+    return UnsupportedMediaTypeError(cause, operation="plan", side=Side.UPSTREAM, reference=str(reference))

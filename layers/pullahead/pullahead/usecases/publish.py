@@ -1,0 +1,62 @@
+"""Publish a copied manifest: children first, the root last with the tag, exact upstream bytes, proved on both sides."""
+
+import msgspec
+
+from pullahead.copying.plan import CopyPlan
+from pullahead.errors import ConflictError, StorageError
+from pullahead.freshness.records import Record
+from pullahead.messages import PublishResult, RefreshRequest
+from pullahead.oci import Descriptor, RawManifest, digest_of
+from pullahead.oci.digest import algorithm_of
+from pullahead.ports import Plans, Records, Target
+from pullahead.rules.model import mirror_key
+from pullahead.usecases.plan import manifest_key, plan_key
+
+
+def publish_image(request: RefreshRequest, target: Target, plans: Plans, records: Records) -> PublishResult:
+    """Publish what a plan names and move the tag; not, where upstream was seen to move on meanwhile.
+
+    Raises: what the ports raise, and ConflictError where the target serves something else in the end.
+    """
+    plan = _load_plan(request.name, plans)
+    for child in plan.manifests[:-1]:
+        target.put_manifest(request.repository, _load_manifest(request.name, child, plans), None)
+    key = mirror_key(request.repository, request.tag)
+    if _is_superseded(records.load([key]).get(key), request):
+        return PublishResult(digest=request.root.digest, superseded=True)
+    root = _load_manifest(request.name, plan.manifests[-1], plans)
+    target.put_manifest(request.repository, root, request.tag)
+    _prove(request, target)
+    return PublishResult(digest=request.root.digest)
+
+
+def _is_superseded(record: Record | None, request: RefreshRequest) -> bool:
+    """A refresh to a newer digest is on its way, or done: the tag must not be moved back."""
+    if record is None or record.upstream_digest is None:
+        return False
+    return record.upstream_digest != request.root.digest and record.version > request.version
+
+
+def _prove(request: RefreshRequest, target: Target) -> None:
+    served = target.published_digests(request.repository, [request.tag]).get(request.tag)
+    if served != request.root.digest:
+        raise ConflictError(
+            f"publish of {request.repository}:{request.tag} at the target was undone at once: it serves {served} "
+            f"after {request.root.digest} was put; find out who else writes this tag"
+        )
+
+
+def _load_plan(refresh: str, plans: Plans) -> CopyPlan:
+    key = plan_key(refresh)
+    try:
+        return msgspec.json.decode(plans.read(key), type=CopyPlan)
+    except msgspec.DecodeError as error:
+        raise StorageError(f"the kept plan {key} cannot be read: {error}") from error
+
+
+def _load_manifest(refresh: str, descriptor: Descriptor, plans: Plans) -> RawManifest:
+    key = manifest_key(refresh, descriptor.digest)
+    content = plans.read(key)
+    if digest_of(content, algorithm_of(descriptor.digest)) != descriptor.digest:
+        raise StorageError(f"the kept manifest {key} is not what was read from upstream")
+    return RawManifest(descriptor, content)

@@ -1,0 +1,182 @@
+"""Makes moto's CloudFormation keep the properties that it drops without a word. Knows no template.
+
+Functions lose their layers, architectures and tracing, state machines their logging and tracing, tables their expiry
+and backups; subscriptions are not made at all, and some attributes (`GetAtt`) are unknown.
+"""
+
+import base64
+import json
+from collections.abc import Callable, Mapping
+from copy import deepcopy
+from typing import Any, Final
+
+from local.aws.moto_guard import replace, stock, take
+
+_LAMBDA: Final = "moto.awslambda.models"
+_STATES: Final = "moto.stepfunctions.models"
+_TABLES: Final = "moto.dynamodb.models.table"
+_TOPICS: Final = "moto.sns.models"
+_PARSING: Final = "moto.cloudformation.parsing"
+_KEPT_BY_MOTO: Final = frozenset(
+    "Architectures Code Description Environment EphemeralStorage FunctionName Handler Layers MemorySize PackageType "
+    "ReservedConcurrentExecutions Role Runtime Tags Timeout TracingConfig".split()
+)
+_KEPT_BY_US: Final = frozenset({"DeadLetterConfig", "LoggingConfig"})
+
+
+class LostPropertyError(Exception):
+    """A template asks for something that the local AWS would drop."""
+
+
+def install() -> None:
+    """Repair the models that CloudFormation makes resources by."""
+    replace(_LAMBDA, "LambdaFunction.create_from_cloudformation_json", classmethod(_create_function))
+    replace(_LAMBDA, "LayerVersion.create_from_cloudformation_json", classmethod(_create_layer))
+    # Without it `Ref` of a layer gives moto's object instead of its ARN.
+    take(_LAMBDA, "LayerVersion").physical_resource_id = property(lambda layer: layer.arn)
+    replace(_STATES, "StateMachine.create_from_cloudformation_json", classmethod(_create_state_machine))
+    _complete_tables()
+    _make_subscriptions()
+    _know_attribute(_STATES, "StateMachine", {"Arn": lambda machine: machine.arn})
+    _know_attribute(_TOPICS, "Topic", {"TopicArn": lambda topic: topic.arn})
+    _know_attribute("moto.sqs.models", "Queue", {"QueueUrl": lambda queue: queue.physical_resource_id})
+
+
+def _know_attribute(module: str, model: str, attributes: Mapping[str, Callable[[Any], str]]) -> None:
+    """Teach a model further `GetAtt` names."""
+    known, known_value = stock(module, f"{model}.has_cfn_attr"), stock(module, f"{model}.get_cfn_attribute")
+
+    def has(_: type, attribute: str) -> bool:
+        return attribute in attributes or bool(known(attribute))
+
+    def value(resource: Any, attribute: str) -> Any:
+        return attributes[attribute](resource) if attribute in attributes else known_value(resource, attribute)
+
+    replace(module, f"{model}.has_cfn_attr", classmethod(has))
+    replace(module, f"{model}.get_cfn_attribute", value)
+
+
+def _create_function(
+    _: type, resource_name: str, cloudformation_json: dict[str, Any], account_id: str, region_name: str, **__: Any
+) -> Any:
+    properties = deepcopy(cloudformation_json["Properties"])
+    lost = properties.keys() - _KEPT_BY_MOTO - _KEPT_BY_US
+    if lost:
+        raise LostPropertyError(f"AWS::Lambda::Function {resource_name}: nothing here honours {sorted(lost)}")
+    spec = {name: value for name, value in properties.items() if name in _KEPT_BY_MOTO and value not in ({}, [])}
+    spec["FunctionName"] = resource_name
+    spec["Tags"] = {tag["Key"]: tag["Value"] for tag in properties.get("Tags", [])}
+    if "ZipFile" in spec["Code"]:
+        source = take(_LAMBDA, "LambdaFunction._create_zipfile_from_plaintext_code")(spec["Code"]["ZipFile"])
+        spec["Code"]["ZipFile"] = base64.b64encode(source)
+    function = take(_LAMBDA, "get_backend")(account_id, region_name).create_function(spec)
+    function.local_dead_letter_arn = properties.get("DeadLetterConfig", {}).get("TargetArn")
+    _set_logging(function, properties.get("LoggingConfig", {}))
+    return function
+
+
+def _set_logging(function: Any, logging_config: dict[str, str]) -> None:
+    """Lambda tells the runtime its log format by the environment (awslambdaric reads these two)."""
+    if "LogGroup" in logging_config:
+        function.logs_group_name = logging_config["LogGroup"]
+    if logging_config.get("LogFormat") == "JSON":
+        level = logging_config.get("ApplicationLogLevel", "INFO")
+        formatted = {"AWS_LAMBDA_LOG_FORMAT": "JSON", "AWS_LAMBDA_LOG_LEVEL": level}
+        function.environment_vars = {**function.environment_vars, **formatted}
+
+
+def _create_layer(
+    _: type, resource_name: str, cloudformation_json: dict[str, Any], account_id: str, region_name: str, **__: Any
+) -> Any:
+    properties = cloudformation_json["Properties"]
+    spec = {"LayerName": resource_name, **properties}
+    return take(_LAMBDA, "get_backend")(account_id, region_name).publish_layer_version(spec)
+
+
+def _create_state_machine(
+    _: type, resource_name: str, cloudformation_json: dict[str, Any], account_id: str, region_name: str, **__: Any
+) -> Any:
+    properties = cloudformation_json["Properties"]
+    backend = take(_STATES, "stepfunctions_backends")[account_id][region_name]
+    return backend.create_state_machine(
+        name=properties.get("StateMachineName", resource_name),
+        definition=properties["DefinitionString"],
+        roleArn=properties["RoleArn"],
+        tags=[{"key": tag["Key"], "value": tag["Value"]} for tag in properties.get("Tags", [])],
+        sm_type=properties.get("StateMachineType", properties.get("Type")),
+        loggingConfiguration=_lower_keys(properties.get("LoggingConfiguration")),
+        tracingConfiguration=_lower_keys(properties.get("TracingConfiguration")),
+    )
+
+
+def _complete_tables() -> None:
+    create = stock(_TABLES, "Table.create_from_cloudformation_json")
+
+    def create_table(
+        _: type, resource_name: str, cloudformation_json: dict[str, Any], account_id: str, region_name: str, **__: Any
+    ) -> Any:
+        properties = cloudformation_json["Properties"]
+        table = create(resource_name, cloudformation_json, account_id, region_name)
+        backend = take("moto.dynamodb.models", "dynamodb_backends")[account_id][region_name]
+        if "TimeToLiveSpecification" in properties:
+            backend.update_time_to_live(table.name, properties["TimeToLiveSpecification"])
+        if "PointInTimeRecoverySpecification" in properties:
+            backend.update_continuous_backups(table.name, properties["PointInTimeRecoverySpecification"])
+        return table
+
+    replace(_TABLES, "Table.create_from_cloudformation_json", classmethod(create_table))
+
+
+class _Subscription:
+    """A resource as moto's CloudFormation wants one; the subscription itself is moto's."""
+
+    def __init__(self, arn: str) -> None:
+        self.physical_resource_id = arn
+
+    @staticmethod
+    def cloudformation_name_type() -> str:
+        return ""
+
+    @staticmethod
+    def cloudformation_type() -> str:
+        return "AWS::SNS::Subscription"
+
+    @classmethod
+    def create_from_cloudformation_json(
+        cls, _: str, cloudformation_json: dict[str, Any], account_id: str, region_name: str, **__: Any
+    ) -> "_Subscription":
+        properties = cloudformation_json["Properties"]
+        unknown = properties.keys() - {"TopicArn", "Protocol", "Endpoint", "RawMessageDelivery", "FilterPolicy"}
+        if unknown:
+            raise LostPropertyError(f"AWS::SNS::Subscription: nothing here honours {sorted(unknown)}")
+        backend = take(_TOPICS, "sns_backends")[account_id][region_name]
+        made = backend.subscribe(properties["TopicArn"], properties["Endpoint"], properties["Protocol"])
+        for name, value in (
+            ("RawMessageDelivery", str(properties.get("RawMessageDelivery", False)).lower()),
+            ("FilterPolicy", json.dumps(properties["FilterPolicy"]) if "FilterPolicy" in properties else None),
+        ):
+            if value is not None:
+                backend.set_subscription_attributes(made.arn, name, value)
+        return cls(made.arn)
+
+
+def _make_subscriptions() -> None:
+    """Add a type to moto's list of resources, which is whatever inherits from its base class."""
+    types = take(_PARSING, "get_model_map")
+    if "AWS::SNS::Subscription" in types():
+        return
+    base = take("moto.core.common_models", "CloudFormationModel")
+    # moto derives the service from the module's name.
+    kept = type(base)("LocalSubscription", (_Subscription, base), {"__module__": _TOPICS})
+    replace(_PARSING, "get_model_list", lambda found=(*take(_PARSING, "get_model_list")(), kept): list(found))
+    for cached in ("get_model_map", "get_name_type_map"):
+        take(_PARSING, cached).cache_clear()
+
+
+def _lower_keys(value: Any) -> Any:
+    """CloudFormation spells what the Step Functions API spells with a small first letter."""
+    if isinstance(value, dict):
+        return {name[:1].lower() + name[1:]: _lower_keys(inner) for name, inner in value.items()}
+    if isinstance(value, list):
+        return [_lower_keys(inner) for inner in value]
+    return value

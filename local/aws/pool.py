@@ -1,0 +1,194 @@
+"""Decides which sandbox runs an invocation: a warm one when there is one, else a new one; and remembers them all.
+
+Knows functions by their specification only: moto's own objects end in `functions.py`.
+"""
+
+import hashlib
+import io
+import json
+import shutil
+import threading
+import time
+import zipfile
+from collections import deque
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, Final, NamedTuple
+
+from local.aws.activity import Activity
+from local.aws.lambda_sandbox import FunctionSpec, Outcome, Place, Sandbox
+
+MAX_RUNNING: Final = 48
+MAX_WARM: Final = 16
+MAX_REMEMBERED: Final = 10_000
+# The runtime or we ended the sandbox; a handler that merely raised leaves it fit for the next event.
+_FATAL_ERRORS: Final = ("Runtime.", "Sandbox.", "Function.")
+
+
+class Invocation(NamedTuple):
+    """One run of a function, as `LocalAws.invocations` lists it."""
+
+    function: str
+    event: Any
+    outcome: str  # "Succeeded", or the error's type as Step Functions would see it
+    duration_seconds: float
+    logs: str
+    request_id: str
+    cold: bool
+    process_id: int
+    max_memory_megabytes: int | None
+    payload: Any
+
+
+class Archive(NamedTuple):
+    """A zip file and what tells it from others."""
+
+    digest: str
+    content: bytes
+
+
+class Package(NamedTuple):
+    """A function with what it is made of; layers in their order, the last wins."""
+
+    spec: FunctionSpec
+    code: Archive
+    layers: Sequence[Archive]
+
+
+class FunctionPool:
+    """All sandboxes of one local AWS."""
+
+    def __init__(
+        self,
+        directory: Path,
+        make_place: Callable[[Path, Path, Path], Place],
+        activity: Activity,
+        on_invocation: Callable[[Invocation], None],
+    ) -> None:
+        self._directory = directory
+        self._make_place = make_place
+        self._activity = activity
+        self._on_invocation = on_invocation
+        self._lock = threading.Lock()
+        self._unpacking = threading.Lock()
+        self._running = threading.BoundedSemaphore(MAX_RUNNING)
+        self._warm: deque[tuple[str, Sandbox]] = deque()
+        self._busy: set[Sandbox] = set()
+        self._closed = False
+        self._invocations: deque[Invocation] = deque(maxlen=MAX_REMEMBERED)
+
+    @property
+    def invocations(self) -> list[Invocation]:
+        """Return what ran and ended, oldest first."""
+        with self._lock:
+            return list(self._invocations)
+
+    def invoke(self, package: Package, payload: bytes) -> Outcome:
+        """Run the function on one event and wait for its end."""
+        key = _key(package)
+        with self._activity.during(f"function {package.spec.name}"), self._running:
+            sandbox = self._take(key) or self._start(package)
+            try:
+                outcome = sandbox.invoke(payload)
+            except BaseException:
+                sandbox.kill()
+                raise
+            finally:
+                with self._lock:
+                    self._busy.discard(sandbox)
+            self._give_back(key, sandbox, outcome)
+            self._remember(package.spec.name, payload, outcome, sandbox.process_id)
+        return outcome
+
+    def close(self) -> None:
+        """Kill every sandbox, busy or not."""
+        with self._lock:
+            self._closed = True
+            sandboxes = [sandbox for _, sandbox in self._warm] + list(self._busy)
+            self._warm.clear()
+        for sandbox in sandboxes:
+            sandbox.kill()
+
+    def _take(self, key: str) -> Sandbox | None:
+        with self._lock:
+            for index in range(len(self._warm) - 1, -1, -1):  # the one used last: others may be let go
+                if self._warm[index][0] == key:
+                    sandbox = self._warm[index][1]
+                    del self._warm[index]
+                    self._busy.add(sandbox)
+                    return sandbox
+        return None
+
+    def _start(self, package: Package) -> Sandbox:
+        task = self._unpacked("code", [package.code])
+        opt = self._unpacked("layers", package.layers)
+        scratch = self._directory / "scratch" / package.spec.name
+        sandbox = Sandbox(package.spec, self._make_place(task, opt, scratch))
+        with self._lock:
+            if not self._closed:
+                self._busy.add(sandbox)
+                return sandbox
+        sandbox.kill()
+        raise RuntimeError("the local AWS is being stopped")
+
+    def _give_back(self, key: str, sandbox: Sandbox, outcome: Outcome) -> None:
+        dropped: Sandbox | None = sandbox
+        if outcome.error_type is None or not outcome.error_type.startswith(_FATAL_ERRORS):
+            with self._lock:
+                if not self._closed:
+                    self._warm.append((key, sandbox))
+                    dropped = self._warm.popleft()[1] if len(self._warm) > MAX_WARM else None
+        if dropped is not None:
+            dropped.kill()
+
+    def _remember(self, name: str, payload: bytes, outcome: Outcome, process_id: int) -> None:
+        invocation = Invocation(
+            function=name,
+            event=_decoded(payload),
+            outcome=outcome.error_type or "Succeeded",
+            duration_seconds=outcome.duration_seconds,
+            logs=outcome.logs,
+            request_id=outcome.request_id,
+            cold=outcome.cold,
+            process_id=process_id,
+            max_memory_megabytes=outcome.max_memory_megabytes,
+            payload=_decoded(outcome.payload),
+        )
+        with self._lock:
+            self._invocations.append(invocation)
+        self._on_invocation(invocation)
+
+    def _unpacked(self, kind: str, archives: Sequence[Archive]) -> Path:
+        """Return the directory that holds these archives' files, made once per content."""
+        digest = hashlib.sha256(repr([archive.digest for archive in archives]).encode()).hexdigest()
+        directory = self._directory / kind / digest[:24]
+        with self._unpacking:
+            if not directory.exists():
+                partial = directory.with_suffix(".partial")
+                shutil.rmtree(partial, ignore_errors=True)
+                partial.mkdir(parents=True)
+                for archive in archives:
+                    zipfile.ZipFile(io.BytesIO(archive.content)).extractall(partial)
+                partial.rename(directory)
+        return directory
+
+
+def _key(package: Package) -> str:
+    """Tell sandboxes apart: changed code or configuration never meets an old process."""
+    return repr((package.spec, package.code.digest, [layer.digest for layer in package.layers]))
+
+
+def _decoded(payload: bytes) -> Any:
+    try:
+        return json.loads(payload)
+    except ValueError:
+        return payload.decode(errors="replace")
+
+
+def report_line(invocation: Invocation) -> str:
+    """Sum up an invocation in one line, in the manner of Lambda's REPORT."""
+    memory = "?" if invocation.max_memory_megabytes is None else str(invocation.max_memory_megabytes)
+    start = "cold" if invocation.cold else "warm"
+    milliseconds = invocation.duration_seconds * 1000
+    stamp = time.strftime("%H:%M:%S")
+    return f"{stamp} {invocation.function} {invocation.outcome} {milliseconds:.0f} ms, {memory} MB, {start}"

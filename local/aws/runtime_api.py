@@ -1,0 +1,147 @@
+"""The Lambda Runtime API for one sandbox: hands it events and takes its answers. Knows no process and no timeout.
+
+AWS Lambda developer guide, "Using the Lambda runtime API for custom runtimes", version 2018-06-01.
+"""
+
+import json
+import queue
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Final, NamedTuple
+
+# Lambda quotas: 6 MB of answer; the Runtime API refuses more with 413.
+MAX_RESPONSE_BYTES: Final = 6 * 1024 * 1024
+_PREFIX: Final = "/2018-06-01/runtime"
+_NEVER: Final = "the sandbox is being stopped"
+
+
+class Call(NamedTuple):
+    """One invocation as the runtime client sees it."""
+
+    request_id: str
+    payload: bytes
+    deadline_milliseconds: int
+    function_arn: str
+    trace_id: str
+
+
+class Answer(NamedTuple):
+    """What the runtime client, or the watcher of its process, said."""
+
+    payload: bytes
+    error_type: str | None
+
+
+class RuntimeApi:
+    """A listener on the loopback address that one sandbox process talks to."""
+
+    def __init__(self) -> None:
+        self.ready = threading.Event()
+        self._calls: queue.Queue[Call | None] = queue.Queue(maxsize=2)
+        self._answers: queue.Queue[Answer] = queue.Queue()
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), _handler(self))
+        self._server.daemon_threads = True
+        threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True, name="runtime-api").start()
+
+    @property
+    def address(self) -> str:
+        """Return what AWS_LAMBDA_RUNTIME_API has to be."""
+        return f"127.0.0.1:{self._server.server_address[1]}"
+
+    def offer(self, call: Call) -> None:
+        """Give the sandbox its next event."""
+        self._calls.put(call)
+
+    def answer(self, answer: Answer) -> None:
+        """Take an answer, from the sandbox itself or from whoever saw it die."""
+        self._answers.put(answer)
+
+    def wait_answer(self, timeout_seconds: float) -> Answer | None:
+        """Return the next answer, or None when there is none in time."""
+        try:
+            return self._answers.get(timeout=timeout_seconds)
+        except queue.Empty:
+            return None
+
+    def next_call(self) -> Call | None:
+        """Block until there is an event; None means that none will come."""
+        self.ready.set()
+        return self._calls.get()
+
+    def close(self) -> None:
+        """Stop listening; a sandbox that waits for an event is let go."""
+        self._calls.put(None)
+        threading.Thread(target=self._shut, daemon=True, name="runtime-api-close").start()
+
+    def _shut(self) -> None:
+        self._server.shutdown()
+        self._server.server_close()
+
+
+def _handler(api: RuntimeApi) -> type[BaseHTTPRequestHandler]:
+    class Handler(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+        wbufsize = -1  # headers and body in one packet; else delayed acknowledgement costs 40 ms a call
+        disable_nagle_algorithm = True
+
+        def log_message(self, *_: object) -> None:
+            """Say nothing: every call is in `LocalAws.invocations`."""
+
+        def do_GET(self) -> None:
+            if self.path != f"{_PREFIX}/invocation/next":
+                self._reply(404, b"{}")
+                return
+            call = api.next_call()
+            if call is None:
+                self._reply(500, json.dumps({"errorMessage": _NEVER}).encode())
+            else:
+                self._reply(200, call.payload, _headers(call))
+
+        def do_POST(self) -> None:
+            body = self.rfile.read(int(self.headers["Content-Length"]))
+            if self.path.endswith("/response"):
+                self._take_response(body)
+            elif self.path.endswith("/error"):  # of an invocation, or of the initialisation
+                api.answer(Answer(body, _error_type(body)))
+                self._reply(202, b'{"status":"OK"}')
+            else:
+                self._reply(404, b"{}")
+
+        def _take_response(self, body: bytes) -> None:
+            if len(body) <= MAX_RESPONSE_BYTES:
+                api.answer(Answer(body, None))
+                self._reply(202, b'{"status":"OK"}')
+                return
+            api.answer(error_answer("Function.ResponseSizeTooLarge", f"Response payload size exceeded {len(body)}"))
+            self._reply(413, b'{"errorType":"RequestEntityTooLarge"}')
+
+        def _reply(self, status: int, body: bytes, headers: dict[str, str] | None = None) -> None:
+            self.send_response(status)
+            for name, value in {"Content-Type": "application/json", **(headers or {})}.items():
+                self.send_header(name, value)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+    return Handler
+
+
+def _headers(call: Call) -> dict[str, str]:
+    return {
+        "Lambda-Runtime-Aws-Request-Id": call.request_id,
+        "Lambda-Runtime-Deadline-Ms": str(call.deadline_milliseconds),
+        "Lambda-Runtime-Invoked-Function-Arn": call.function_arn,
+        "Lambda-Runtime-Trace-Id": call.trace_id,
+    }
+
+
+def _error_type(body: bytes) -> str:
+    try:
+        return str(json.loads(body)["errorType"])
+    except (ValueError, KeyError, TypeError):
+        return "Runtime.Unknown"
+
+
+def error_answer(error_type: str, message: str) -> Answer:
+    """Make the answer of a function that could not give one itself."""
+    return Answer(json.dumps({"errorType": error_type, "errorMessage": message}).encode(), error_type)

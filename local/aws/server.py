@@ -1,0 +1,216 @@
+"""The local AWS as one object: a server on the loopback address, and the hands on everything behind it.
+
+Puts the parts together; each part decides its own matters in its own module.
+
+moto keeps its state in module globals, so there is one LocalAws in a process at a time, and starting one forgets
+what an earlier one held.
+"""
+
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from types import TracebackType
+from typing import Any, ClassVar, Final, Self
+
+import boto3
+from botocore.config import Config
+from werkzeug.serving import BaseWSGIServer, make_server
+
+from local.aws import ACCESS_KEY, REGION, SECRET_KEY, cloudformation, moto_guard
+from local.aws.activity import Activity
+from local.aws.events import EventBus
+from local.aws.functions import Functions
+from local.aws.lambda_sandbox import Place
+from local.aws.pool import FunctionPool, Invocation
+from local.aws.queues import QueuePollers
+from local.aws.runtime_directory import runtime_directory
+from local.aws.stepfunctions import StateMachines
+from local.aws.ticker import Ticker
+from local.clock import LocalClock
+
+HOST: Final = "127.0.0.1"
+_IDLE_POLL_SECONDS: Final = 0.02
+_LONGEST_FUNCTION_SECONDS: Final = 900
+
+
+class NotIdleError(TimeoutError):
+    """Something was still under way when the time was up."""
+
+
+class LocalAws:
+    """moto, the strict ECR and what moto lacks, in this process.
+
+    `redelivery_seconds` brings a message that failed back that soon, instead of after its queue's visibility timeout by
+    the local clock. `wait_scale` multiplies the waits between attempts of state machines and of asynchronous
+    invocations, and Wait states; their other timeouts stay as they are.
+    """
+
+    _running: ClassVar[threading.Lock] = threading.Lock()
+
+    def __init__(
+        self,
+        data_dir: Path,
+        port: int = 0,
+        *,
+        redelivery_seconds: int | None = None,
+        wait_scale: float = 1.0,
+        on_invocation: Callable[[Invocation], None] = lambda _: None,
+    ) -> None:
+        moto_guard.check_version()
+        self._data_dir = data_dir.resolve()
+        self._port = port
+        self._redelivery_seconds = redelivery_seconds
+        self._wait_scale = wait_scale
+        self._on_invocation = on_invocation
+        self._stopping = threading.Event()
+        self._server: BaseWSGIServer | None = None
+        self._clients: dict[str, Any] = {}
+        self._making_clients = threading.Lock()
+        self.clock = LocalClock(self._data_dir / "clock")
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop()
+
+    @property
+    def port(self) -> int:
+        """Return the port that the server listens on."""
+        if self._server is None:
+            raise RuntimeError("the local AWS is not running")
+        return int(self._server.port)
+
+    @property
+    def url(self) -> str:
+        """Return the endpoint of every service."""
+        return f"http://{HOST}:{self.port}"
+
+    @property
+    def invocations(self) -> list[Invocation]:
+        """Return what functions ran, oldest first."""
+        return self._pool.invocations
+
+    def client(self, service: str) -> Any:
+        """Return a boto3 client of this AWS, the same one every time."""
+        with self._making_clients:  # boto3.client is not safe on threads, what it makes is
+            if service not in self._clients:
+                self._clients[service] = self._make_client(service)
+            return self._clients[service]
+
+    def start(self) -> None:
+        """Start the server with nothing in it.
+
+        Raises:
+            RuntimeError: another local AWS runs in this process.
+        """
+        if not LocalAws._running.acquire(blocking=False):
+            raise RuntimeError("moto's state is one per process: stop the other LocalAws first")
+        try:
+            self._start()
+        except BaseException:
+            LocalAws._running.release()
+            raise
+
+    def stop(self) -> None:
+        """Stop everything that was started, and kill the functions' processes."""
+        if self._server is None:
+            return
+        self._stopping.set()
+        self.ticker.stop()
+        self._machines.close()
+        self._pollers.close()
+        self._functions.close()
+        self._bus.close()
+        self._pool.close()
+        self._server.shutdown()
+        self._server.server_close()
+        self._server = None
+        LocalAws._running.release()
+
+    def wait_idle(self, timeout_seconds: float = 30.0, *, hidden_ok: bool = False) -> None:
+        """Wait until no function and no execution runs and no queue with a function holds a message.
+
+        Messages that failed stay hidden until the clock passes their visibility timeout; with `hidden_ok` they do not
+        count.
+
+        Raises:
+            NotIdleError: the time is up; it says what is still busy.
+        """
+        deadline = time.monotonic() + timeout_seconds
+        while True:
+            begun = self._activity.begun
+            busy = self._busy(hidden_ok=hidden_ok)
+            if not busy and begun == self._activity.begun:  # nothing was handed on while we looked
+                return
+            if time.monotonic() > deadline:
+                raise NotIdleError(f"after {timeout_seconds} s still busy: {', '.join(busy)}")
+            time.sleep(_IDLE_POLL_SECONDS)
+
+    def _busy(self, *, hidden_ok: bool) -> list[str]:
+        ready, hidden = self._pollers.waiting()
+        return [*self._activity.busy(), *self._machines.running(), *ready, *([] if hidden_ok else hidden)]
+
+    def _start(self) -> None:
+        from local.ecr import install as install_ecr
+        from local.ecr.v2 import V2Application
+
+        moto_guard.take("moto.core.base_backend", "BackendDict").reset()
+        runtime = runtime_directory()
+        self._data_dir.mkdir(parents=True, exist_ok=True)
+        self._activity = Activity()
+
+        def make_place(task: Path, opt: Path, scratch: Path) -> Place:
+            return Place(task, opt, runtime, scratch, self.clock.path, self.url)
+
+        self._pool = FunctionPool(self._data_dir / "functions", make_place, self._activity, self._on_invocation)
+        self._bus = EventBus(self.client, self._activity, self.clock.now)
+        self._functions = Functions(self._pool, self._activity, self._bus.send, self._wait)
+        self._pollers = QueuePollers(
+            self._functions.run_by_arn, self._activity, self.clock.now, self._redelivery_seconds
+        )
+        self._machines = StateMachines(self.client, self.clock.now, self._wait)
+        self.ticker = Ticker(self._bus, self.clock.now)
+        self._install()
+        self.ecr = install_ecr(self._data_dir / "ecr", lambda: self.url, self.clock.now, self._bus.publish)
+        self._server = _serve(self._port, lambda moto: V2Application(moto, self.ecr))
+
+    def _install(self) -> None:
+        cloudformation.install()
+        for part in (self._functions, self._bus, self._pollers, self._machines):
+            part.install()
+
+    def _wait(self, seconds: float) -> bool:
+        """Wait as long as a service would, scaled; True when the local AWS is being stopped."""
+        return self._stopping.wait(seconds * self._wait_scale)
+
+    def _make_client(self, service: str) -> Any:
+        session = boto3.Session(ACCESS_KEY, SECRET_KEY, region_name=REGION)
+        config = Config(
+            retries={"total_max_attempts": 2},
+            connect_timeout=5,
+            read_timeout=_LONGEST_FUNCTION_SECONDS + 30,
+            max_pool_connections=64,
+            s3={"addressing_style": "path"},
+        )
+        return session.client(service, endpoint_url=self.url, config=config)
+
+
+def _serve(port: int, wrap: Callable[[Any], Any]) -> BaseWSGIServer:
+    application = moto_guard.take("moto.server", "DomainDispatcherApplication")(
+        moto_guard.take("moto.server", "create_backend_app")
+    )
+
+    class QuietHandler(moto_guard.take("moto.server", "MotoRequestHandler")):  # type: ignore[misc]
+        protocol_version = "HTTP/1.1"  # for answers whose length is not known beforehand
+
+        def log_request(self, *_: object) -> None:
+            """Say nothing of requests that went well or were refused: the clients do."""
+
+    server = make_server(HOST, port, wrap(application), threaded=True, request_handler=QuietHandler)
+    threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True, name="local-aws").start()
+    return server

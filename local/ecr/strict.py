@@ -1,0 +1,95 @@
+"""Put the parts of the strict local ECR together and answer its API. Refuses to know of HTTP.
+
+Its state is its own: moto only hands requests over (local.ecr.responses), so moto's own reset leaves it whole, and
+`StrictEcr.reset` empties it. AWS::ECR::Repository in CloudFormation is moto's and is not seen here.
+"""
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from local.ecr.api_images import Emit, ImageOperations
+from local.ecr.api_layers import LayerOperations
+from local.ecr.api_repositories import RepositoryOperations
+from local.ecr.errors import EcrError
+from local.ecr.faults import Call, CallLog, Faults
+from local.ecr.repositories import Registry
+from local.ecr.shapes import checked_parameters
+from local.ecr.store import BlobStore
+from local.ecr.tokens import Tokens
+from local.ecr.uploads import Uploads
+
+BLOB_PATH = "/_ecr-blobs/"
+_BULKY = frozenset({"layerPartBlob", "imageManifest"})
+
+
+class StrictEcr:
+    """One registry: `faults` scripts it, `calls` remembers what it was asked."""
+
+    def __init__(self, data_dir: Path, public_url: Callable[[], str], now: Callable[[], datetime], emit: Emit) -> None:
+        self.faults = Faults()
+        self.calls = CallLog()
+        self.store = BlobStore(data_dir)
+        self.registry = Registry()
+        self.uploads = Uploads(self.store)
+        self.tokens = Tokens(now)
+        self.public_url = public_url
+        self.layers = LayerOperations(self.registry, self.uploads, self._blob_url)
+        self.images = ImageOperations(self.registry, now, emit)
+        self._operations = (
+            RepositoryOperations(self.registry, self.uploads, self.tokens, public_url, now).table()
+            | self.layers.table()
+            | self.images.table()
+        )
+
+    def call(self, operation: str, parameters: Any) -> dict[str, Any]:
+        """Do one operation of the ECR API.
+
+        Raises:
+            EcrError: by the exceptions of the ECR API reference.
+        """
+        checked = checked_parameters(operation, parameters)
+        if operation not in self._operations:
+            raise EcrError("UnknownOperationException", f"The local ECR does not do '{operation}'")
+        with self.observed(operation, checked.get("repositoryName"), checked):
+            return self._operations[operation](checked)
+
+    @contextmanager
+    def observed(self, operation: str, repository: str | None, parameters: Mapping[str, Any]) -> Iterator[None]:
+        """Remember a call and play the scripted faults around it."""
+        call = Call(operation, repository, {k: v for k, v in parameters.items() if k not in _BULKY})
+        self.calls.record(call)
+        with self.faults.around(call):
+            yield
+
+    def forget_uploads(self, repository: str | None = None) -> None:
+        """Let open uploads vanish, as ECR does after a time that it does not document."""
+        self.uploads.forget(repository)
+
+    def reset(self) -> None:
+        """Empty the registry, and forget faults and calls. Call it when no request is under way."""
+        self.faults.clear()
+        self.calls.clear()
+        self.uploads.forget()
+        self.registry.clear()
+        self.store.clear()
+
+    def _blob_url(self, repository: str, digest: str) -> str:
+        path = f"{BLOB_PATH}{repository}/{digest}"
+        return f"{_other_host(self.public_url())}{path}?{self.tokens.presign(path)}"
+
+
+def _other_host(url: str) -> str:
+    """Call this machine by its other name.
+
+    ECR's blobs come from another host (S3), which is why clients leave their Authorization behind. A redirect to the
+    same host would carry it along, and be refused.
+    """
+    parts = urlsplit(url)
+    other = {"127.0.0.1": "localhost", "localhost": "127.0.0.1"}.get(parts.hostname or "")
+    if other is None:
+        return url
+    return f"{parts.scheme}://{other}:{parts.port}" if parts.port else f"{parts.scheme}://{other}"

@@ -1,0 +1,13 @@
+#!/usr/bin/env bash
+# Write the hash-pinned requirement files anew from the *.in files. Needs `uv` on PATH; run by `make lock`.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+lock() { uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --quiet "$@"; }
+
+lock requirements/dev.in -o requirements/dev.txt
+lock requirements/sam.in -o requirements/sam.txt
+lock requirements/lambda-runtime.in -c requirements/dev.txt -o requirements/lambda-runtime.txt
+# botocore and what only botocore needs come with the Lambda runtime; in the layer they would weigh more than all the rest.
+lock layers/pullahead/requirements.in -c requirements/dev.txt \
+  --no-emit-package botocore --no-emit-package python-dateutil --no-emit-package six \
+  -o layers/pullahead/requirements.txt

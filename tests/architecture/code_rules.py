@@ -1,0 +1,125 @@
+"""Habits that the linter cannot see: sizes, names, no patching, no sleeping, nothing swallowed."""
+
+import ast
+import re
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+from tests.architecture.source import ROOT, Source, attributes, functions, imports
+
+MAX_MODULE_LINES = 330
+MAX_FUNCTION_LINES = 45
+MAX_HANDLER_LINES = 25
+"""Of code, in all functions of one app.py together."""
+
+POLLING = Path("tests/polling.py")
+"""The one module of the tests that may wait."""
+
+VAGUE_STEMS = frozenset({"utils", "util", "helpers", "helper", "misc", "common"})
+_PATCHES = re.compile(r"(?:^|\.)(?:mock|mocker)\.patch(?:\.|$)|^monkeypatch\.setattr$")
+# Put together here, so that this file does not name one itself.
+_INDEX = re.compile(
+    "|".join(("py" + r"pi\.(?:org|python)", "python" + r"hosted\.org", r"(?:extra-)?index" + r"-url[ =]"))
+)
+_UNFINISHED = re.compile(r"\b(?:TO" + "DO|FIX" + "ME|XX" + r"X)\b")
+
+IGNORED_FOLDERS = frozenset(
+    {".git", ".venv", ".venv-sam", ".build", ".aws-sam", ".cache", ".hypothesis", ".mypy_cache", ".pytest_cache"}
+    | {".ruff_cache", "__pycache__", "node_modules"}
+)
+_TEXT_SUFFIXES = frozenset({".py", ".yaml", ".yml", ".toml", ".md", ".txt", ".in", ".sh", ".json", ".cfg", ".ini", ""})
+
+
+def patch_findings(files: Iterable[Source]) -> Iterator[str]:
+    """Find tests that replace the inside of something instead of handing in a fake."""
+    for file in files:
+        for line, name in attributes(file):
+            if _PATCHES.search(name):
+                yield f"{file.path}:{line}: {name}; pass a fake through a port instead"
+        for imported in imports(file):
+            if imported.module == "unittest.mock.patch":
+                yield f"{file.path}:{imported.line}: imports patch; pass a fake through a port instead"
+
+
+def name_findings(files: Iterable[Source]) -> Iterator[str]:
+    """Find names that say nothing."""
+    for file in files:
+        if file.path.stem in VAGUE_STEMS:
+            yield f"{file.path}: name the module for what it decides"
+        for node in ast.walk(file.tree):
+            if isinstance(node, ast.ClassDef) and node.name.endswith("Manager"):
+                yield f"{file.path}:{node.lineno}: name {node.name} for what it does"
+
+
+def size_findings(files: Iterable[Source]) -> Iterator[str]:
+    """Find modules, functions and handlers that have grown too long."""
+    for file in files:
+        lines = len(file.text.splitlines())
+        if lines > MAX_MODULE_LINES:
+            yield f"{file.path}: {lines} lines; {MAX_MODULE_LINES} is the most"
+        for function in functions(file):
+            length = (function.end_lineno or function.lineno) - function.lineno + 1
+            if length > MAX_FUNCTION_LINES:
+                yield f"{file.path}:{function.lineno}: {function.name} has {length} lines; {MAX_FUNCTION_LINES} is the most"
+
+
+def handler_findings(files: Iterable[Source]) -> Iterator[str]:
+    """Find handlers that do more than decode, call and encode."""
+    for file in files:
+        if file.path.parts[0] == "functions" and file.path.name == "app.py":
+            lines = sum(len(_code_lines(function)) for function in functions(file))
+            if lines > MAX_HANDLER_LINES:
+                yield f"{file.path}: {lines} lines of code in functions; {MAX_HANDLER_LINES} is the most"
+
+
+def _code_lines(function: ast.FunctionDef | ast.AsyncFunctionDef) -> set[int]:
+    body = function.body[1:] if ast.get_docstring(function) is not None else function.body
+    signature = range(function.lineno, function.body[0].lineno)
+    return {*signature, *(line for node in body for line in range(node.lineno, (node.end_lineno or node.lineno) + 1))}
+
+
+def sleep_findings(files: Iterable[Source]) -> Iterator[str]:
+    """Find tests that wait by the clock."""
+    for file in files:
+        if file.path.parts[0] != "tests" or file.path == POLLING:
+            continue
+        for line, name in attributes(file):
+            if name == "time.sleep":
+                yield f"{file.path}:{line}: waits by the clock; use {POLLING}, or hand in a clock"
+        for imported in imports(file):
+            if imported.module == "time.sleep":
+                yield f"{file.path}:{imported.line}: waits by the clock; use {POLLING}, or hand in a clock"
+
+
+def swallow_findings(files: Iterable[Source]) -> Iterator[str]:
+    """Find exceptions that are caught and dropped."""
+    for file in files:
+        for node in ast.walk(file.tree):
+            if isinstance(node, ast.ExceptHandler) and all(map(_does_nothing, node.body)):
+                yield f"{file.path}:{node.lineno}: an exception is swallowed"
+
+
+def _does_nothing(statement: ast.stmt) -> bool:
+    return isinstance(statement, ast.Pass) or (
+        isinstance(statement, ast.Expr) and isinstance(statement.value, ast.Constant)
+    )
+
+
+def text_findings(texts: Iterable[tuple[Path, str]]) -> Iterator[str]:
+    """Find files that name a package index, which is the machine's own business, or that admit to be unfinished."""
+    for path, text in texts:
+        for number, line in enumerate(text.splitlines(), 1):
+            if _INDEX.search(line):
+                yield f"{path}:{number}: names a package index"
+            if _UNFINISHED.search(line):
+                yield f"{path}:{number}: is marked as unfinished"
+
+
+def project_texts() -> Iterator[tuple[Path, str]]:
+    """Read every text file of the project that is no build product."""
+    for folder, folders, names in ROOT.walk():
+        folders[:] = sorted(set(folders) - IGNORED_FOLDERS)
+        for name in sorted(names):
+            path = folder / name
+            if path.suffix in _TEXT_SUFFIXES and path.is_file():
+                yield path.relative_to(ROOT), path.read_text(encoding="utf-8", errors="replace")
