@@ -19,6 +19,7 @@ def main() -> None:
     _limit_memory(int(os.environ.pop("LOCAL_ADDRESS_SPACE_BYTES")))
     sys.path[:0] = _import_path()
     _set_clock(Path(os.environ["LOCAL_CLOCK_FILE"]))
+    _stand_in_for_native_client()
     sys.argv = ["bootstrap", os.environ["_HANDLER"]]
     runpy.run_module("awslambdaric", run_name="__main__")
 
@@ -56,6 +57,17 @@ def _set_clock(offset_file: Path) -> None:
         return datetime.now(UTC) + timedelta(seconds=offset_seconds)
 
     use_clock(clock)
+
+
+def _stand_in_for_native_client() -> None:
+    if importlib.util.find_spec("runtime_client") is not None:
+        return
+    spec = importlib.util.spec_from_file_location("runtime_client", Path(__file__).with_name("runtime_client.py"))
+    if spec is None or spec.loader is None:
+        raise ImportError("runtime_client.py is not beside bootstrap.py")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules["runtime_client"] = module
+    spec.loader.exec_module(module)
 
 
 if __name__ == "__main__":

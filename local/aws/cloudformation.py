@@ -18,28 +18,43 @@ _TABLES: Final = "moto.dynamodb.models.table"
 _TOPICS: Final = "moto.sns.models"
 _PARSING: Final = "moto.cloudformation.parsing"
 _KEPT_BY_MOTO: Final = frozenset(
-    "Architectures Code Description Environment EphemeralStorage FunctionName Handler Layers MemorySize PackageType "
-    "ReservedConcurrentExecutions Role Runtime Tags Timeout TracingConfig".split()
+    {
+        *("Architectures", "Code", "Description", "Environment", "EphemeralStorage", "FunctionName", "Handler"),
+        *("Layers", "MemorySize", "PackageType", "ReservedConcurrentExecutions", "Role", "Runtime", "Tags"),
+        *("Timeout", "TracingConfig"),
+    }
 )
-_KEPT_BY_US: Final = frozenset({"DeadLetterConfig", "LoggingConfig"})
-
-
-class LostPropertyError(Exception):
-    """A template asks for something that the local AWS would drop."""
+# Of these types a property that is not listed would be dropped without a word; a deployment refuses it.
+HONOURED: Final[Mapping[str, frozenset[str]]] = {
+    "AWS::Lambda::Function": _KEPT_BY_MOTO | {"DeadLetterConfig", "LoggingConfig"},
+    "AWS::SNS::Subscription": frozenset({"TopicArn", "Protocol", "Endpoint", "RawMessageDelivery", "FilterPolicy"}),
+}
 
 
 def install() -> None:
     """Repair the models that CloudFormation makes resources by."""
-    replace(_LAMBDA, "LambdaFunction.create_from_cloudformation_json", classmethod(_create_function))
-    replace(_LAMBDA, "LayerVersion.create_from_cloudformation_json", classmethod(_create_layer))
+    _create_by(_LAMBDA, "LambdaFunction", _create_function)
+    _create_by(_LAMBDA, "LayerVersion", _create_layer)
     # Without it `Ref` of a layer gives moto's object instead of its ARN.
     take(_LAMBDA, "LayerVersion").physical_resource_id = property(lambda layer: layer.arn)
-    replace(_STATES, "StateMachine.create_from_cloudformation_json", classmethod(_create_state_machine))
-    _complete_tables()
+    _create_by(_STATES, "StateMachine", _create_state_machine)
+    stock(_TABLES, "Table.create_from_cloudformation_json")
+    _create_by(_TABLES, "Table", _create_table)
     _make_subscriptions()
     _know_attribute(_STATES, "StateMachine", {"Arn": lambda machine: machine.arn})
     _know_attribute(_TOPICS, "Topic", {"TopicArn": lambda topic: topic.arn})
     _know_attribute("moto.sqs.models", "Queue", {"QueueUrl": lambda queue: queue.physical_resource_id})
+
+
+def _create_by(module: str, model: str, create: Callable[[str, dict[str, Any], str, str], Any]) -> None:
+    """Make resources of a type by a function of name, properties, account and region."""
+
+    def create_from_cloudformation_json(
+        _: type[Any], /, resource_name: str, cloudformation_json: Any, account_id: str, region_name: str, **__: Any
+    ) -> Any:
+        return create(resource_name, deepcopy(cloudformation_json["Properties"]), account_id, region_name)
+
+    replace(module, f"{model}.create_from_cloudformation_json", classmethod(create_from_cloudformation_json))
 
 
 def _know_attribute(module: str, model: str, attributes: Mapping[str, Callable[[Any], str]]) -> None:
@@ -56,15 +71,9 @@ def _know_attribute(module: str, model: str, attributes: Mapping[str, Callable[[
     replace(module, f"{model}.get_cfn_attribute", value)
 
 
-def _create_function(
-    _: type, resource_name: str, cloudformation_json: dict[str, Any], account_id: str, region_name: str, **__: Any
-) -> Any:
-    properties = deepcopy(cloudformation_json["Properties"])
-    lost = properties.keys() - _KEPT_BY_MOTO - _KEPT_BY_US
-    if lost:
-        raise LostPropertyError(f"AWS::Lambda::Function {resource_name}: nothing here honours {sorted(lost)}")
-    spec = {name: value for name, value in properties.items() if name in _KEPT_BY_MOTO and value not in ({}, [])}
-    spec["FunctionName"] = resource_name
+def _create_function(name: str, properties: dict[str, Any], account_id: str, region_name: str) -> Any:
+    spec = {key: value for key, value in properties.items() if key in _KEPT_BY_MOTO and value not in ({}, [])}
+    spec["FunctionName"] = name
     spec["Tags"] = {tag["Key"]: tag["Value"] for tag in properties.get("Tags", [])}
     if "ZipFile" in spec["Code"]:
         source = take(_LAMBDA, "LambdaFunction._create_zipfile_from_plaintext_code")(spec["Code"]["ZipFile"])
@@ -85,21 +94,15 @@ def _set_logging(function: Any, logging_config: dict[str, str]) -> None:
         function.environment_vars = {**function.environment_vars, **formatted}
 
 
-def _create_layer(
-    _: type, resource_name: str, cloudformation_json: dict[str, Any], account_id: str, region_name: str, **__: Any
-) -> Any:
-    properties = cloudformation_json["Properties"]
-    spec = {"LayerName": resource_name, **properties}
+def _create_layer(name: str, properties: dict[str, Any], account_id: str, region_name: str) -> Any:
+    spec = {"LayerName": name, **properties}
     return take(_LAMBDA, "get_backend")(account_id, region_name).publish_layer_version(spec)
 
 
-def _create_state_machine(
-    _: type, resource_name: str, cloudformation_json: dict[str, Any], account_id: str, region_name: str, **__: Any
-) -> Any:
-    properties = cloudformation_json["Properties"]
+def _create_state_machine(name: str, properties: dict[str, Any], account_id: str, region_name: str) -> Any:
     backend = take(_STATES, "stepfunctions_backends")[account_id][region_name]
     return backend.create_state_machine(
-        name=properties.get("StateMachineName", resource_name),
+        name=properties.get("StateMachineName", name),
         definition=properties["DefinitionString"],
         roleArn=properties["RoleArn"],
         tags=[{"key": tag["Key"], "value": tag["Value"]} for tag in properties.get("Tags", [])],
@@ -109,22 +112,16 @@ def _create_state_machine(
     )
 
 
-def _complete_tables() -> None:
+def _create_table(name: str, properties: dict[str, Any], account_id: str, region_name: str) -> Any:
+    """Let moto make the table, and set what it leaves out: expiry and point-in-time recovery."""
     create = stock(_TABLES, "Table.create_from_cloudformation_json")
-
-    def create_table(
-        _: type, resource_name: str, cloudformation_json: dict[str, Any], account_id: str, region_name: str, **__: Any
-    ) -> Any:
-        properties = cloudformation_json["Properties"]
-        table = create(resource_name, cloudformation_json, account_id, region_name)
-        backend = take("moto.dynamodb.models", "dynamodb_backends")[account_id][region_name]
-        if "TimeToLiveSpecification" in properties:
-            backend.update_time_to_live(table.name, properties["TimeToLiveSpecification"])
-        if "PointInTimeRecoverySpecification" in properties:
-            backend.update_continuous_backups(table.name, properties["PointInTimeRecoverySpecification"])
-        return table
-
-    replace(_TABLES, "Table.create_from_cloudformation_json", classmethod(create_table))
+    table = create(name, {"Properties": properties}, account_id, region_name)
+    backend = take("moto.dynamodb.models", "dynamodb_backends")[account_id][region_name]
+    if "TimeToLiveSpecification" in properties:
+        backend.update_time_to_live(table.name, properties["TimeToLiveSpecification"])
+    if "PointInTimeRecoverySpecification" in properties:
+        backend.update_continuous_backups(table.name, properties["PointInTimeRecoverySpecification"])
+    return table
 
 
 class _Subscription:
@@ -146,9 +143,6 @@ class _Subscription:
         cls, _: str, cloudformation_json: dict[str, Any], account_id: str, region_name: str, **__: Any
     ) -> "_Subscription":
         properties = cloudformation_json["Properties"]
-        unknown = properties.keys() - {"TopicArn", "Protocol", "Endpoint", "RawMessageDelivery", "FilterPolicy"}
-        if unknown:
-            raise LostPropertyError(f"AWS::SNS::Subscription: nothing here honours {sorted(unknown)}")
         backend = take(_TOPICS, "sns_backends")[account_id][region_name]
         made = backend.subscribe(properties["TopicArn"], properties["Endpoint"], properties["Protocol"])
         for name, value in (
@@ -168,7 +162,8 @@ def _make_subscriptions() -> None:
     base = take("moto.core.common_models", "CloudFormationModel")
     # moto derives the service from the module's name.
     kept = type(base)("LocalSubscription", (_Subscription, base), {"__module__": _TOPICS})
-    replace(_PARSING, "get_model_list", lambda found=(*take(_PARSING, "get_model_list")(), kept): list(found))
+    models = [*take(_PARSING, "get_model_list")(), kept]
+    replace(_PARSING, "get_model_list", lambda: models)
     for cached in ("get_model_map", "get_name_type_map"):
         take(_PARSING, cached).cache_clear()
 

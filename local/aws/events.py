@@ -38,7 +38,7 @@ class EventBus:
         """Take over from moto, which knows few targets, no transformer, and sends every event to scheduled rules."""
         bus = self
 
-        def send_to_targets(rule: Any, original_event: Any, transform_input: bool = True) -> None:  # noqa: ARG001, FBT001, FBT002
+        def send_to_targets(rule: Any, original_event: Any, transform_input: bool = True) -> None:  # noqa: ARG001
             bus.offer(rule, _completed(original_event))
 
         replace(_MODELS, "Rule.send_to_targets", send_to_targets)

@@ -15,10 +15,10 @@ from local.aws import ACCOUNT_ID, REGION
 from local.aws.activity import Activity
 from local.aws.lambda_sandbox import FunctionSpec, Outcome
 from local.aws.moto_guard import replace, take
-from local.aws.pool import Archive, FunctionPool, Package
+from local.aws.pool import Archive, FunctionPool, Package, StoppingError
 
 _MODELS: Final = "moto.awslambda.models"
-# Developer guide, "Error handling for asynchronous invocations": two more attempts, after one minute and after two more.
+# Developer guide, "Error handling for asynchronous invocations": two more attempts, after one minute and two more.
 ASYNC_RETRY_SECONDS: Final = (60.0, 120.0)
 MAX_ASYNC_WORKERS: Final = 16
 MAX_SYNC_PAYLOAD_BYTES: Final = 6 * 1024 * 1024
@@ -76,7 +76,10 @@ class Functions:
         if kind == "Event":
             self.submit(function, payload)
             return b""
-        outcome = self.run(function, payload)
+        try:
+            outcome = self.run(function, payload)
+        except StoppingError as error:
+            raise take("moto.core.exceptions", "RESTError")("ServiceException", str(error)) from error
         if outcome.error_type is not None:
             response_headers["x-amz-function-error"] = "Unhandled"
         tail = outcome.logs.encode()[-_LOG_TAIL_BYTES:]
@@ -113,6 +116,8 @@ class Functions:
                     break
             if outcome.error_type is not None:
                 self._give_up(function, payload, outcome)
+        except StoppingError:
+            log.debug("event for %s dropped", function.function_name)
         except Exception:
             log.exception("event for %s failed", function.function_name)
         finally:

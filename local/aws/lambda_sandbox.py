@@ -4,9 +4,10 @@ Knows neither moto nor how many sandboxes there are.
 
 Memory: RLIMIT_AS counts what is mapped and not what is used (thread stacks, malloc's arenas), so it is set to the
 function's memory plus HEADROOM_BYTES and only stops a runaway. The real limit is judged on the resident set: who used
-more than the function has is answered `Runtime.OutOfMemory` after the fact, where Lambda would have killed it on the way.
+more than the function has is answered `Runtime.OutOfMemory` afterwards; Lambda would have killed it on the way.
 """
 
+import contextlib
 import os
 import re
 import signal
@@ -23,7 +24,7 @@ from local.aws import ACCESS_KEY, REGION, SECRET_KEY
 from local.aws.runtime_api import Answer, Call, RuntimeApi, error_answer
 
 HEADROOM_BYTES: Final = 1024 * 1024 * 1024
-# Lambda gives the initialisation 10 s (developer guide, "Lambda execution environment lifecycle"); a busy laptop gets more.
+# Lambda gives the initialisation 10 s (developer guide, "Lambda execution environment lifecycle"); a busy laptop more.
 INIT_TIMEOUT_SECONDS: Final = 30.0
 MAX_LOG_BYTES: Final = 1024 * 1024
 _MEBIBYTE: Final = 1024 * 1024
@@ -108,12 +109,14 @@ class Sandbox:
             answer = _out_of_memory(request_id, memory, self._spec.memory_megabytes)
         return Outcome(request_id, answer.payload, answer.error_type, self._take_logs(), duration_seconds, cold, memory)
 
-    def kill(self) -> None:
-        """End the process and everything that it started."""
-        try:
+    def stop(self) -> None:
+        """End the process and everything that it started; an invocation under way ends with Runtime.ExitError."""
+        with contextlib.suppress(ProcessLookupError):  # it ended by itself
             os.killpg(self._process.pid, signal.SIGKILL)
-        except ProcessLookupError:
-            pass  # it ended by itself
+
+    def kill(self) -> None:
+        """End the process and give back all that it had."""
+        self.stop()
         self._process.wait()
         self._api.close()
         self._log_path.unlink(missing_ok=True)
@@ -126,7 +129,7 @@ class Sandbox:
             if answer is not None:
                 return answer
             if time.monotonic() > deadline:
-                self._stop()
+                self.stop()
                 return error_answer("Sandbox.Timedout", f"RequestId: {request_id} Error: initialisation timed out")
         return None
 
@@ -144,12 +147,9 @@ class Sandbox:
         answer = self._api.wait_answer(timeout_seconds)
         if answer is not None:
             return answer
-        self._stop()
+        self.stop()
         message = f"RequestId: {request_id} Error: Task timed out after {timeout_seconds:.2f} seconds"
         return error_answer("Sandbox.Timedout", message)
-
-    def _stop(self) -> None:
-        os.killpg(self._process.pid, signal.SIGKILL)
 
     def _watch(self) -> None:
         """Answer for a process that can no longer do so."""

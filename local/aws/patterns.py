@@ -117,7 +117,7 @@ def _anything_but(operand: Any) -> Callable[[Any], bool]:
 
 def _wildcard(operand: str) -> Callable[[Any], bool]:
     expression = "".join(
-        ".*" if part == "*" else re.escape(part[1:] if part.startswith("\\") else part)
+        ".*" if part == "*" else re.escape(part if part == "\\" else part.removeprefix("\\"))
         for part in re.findall(r"\\[*\\]|\*|[^*\\]+|\\", operand)
     )
     return _on_text(lambda value: re.fullmatch(expression, value, re.DOTALL) is not None)

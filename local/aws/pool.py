@@ -11,7 +11,8 @@ import threading
 import time
 import zipfile
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
@@ -20,6 +21,7 @@ from local.aws.lambda_sandbox import FunctionSpec, Outcome, Place, Sandbox
 
 MAX_RUNNING: Final = 48
 MAX_WARM: Final = 16
+CLOSE_SECONDS: Final = 5.0
 MAX_REMEMBERED: Final = 10_000
 # The runtime or we ended the sandbox; a handler that merely raised leaves it fit for the next event.
 _FATAL_ERRORS: Final = ("Runtime.", "Sandbox.", "Function.")
@@ -38,6 +40,10 @@ class Invocation(NamedTuple):
     process_id: int
     max_memory_megabytes: int | None
     payload: Any
+
+
+class StoppingError(RuntimeError):
+    """The local AWS is being stopped and runs no more functions."""
 
 
 class Archive(NamedTuple):
@@ -70,10 +76,12 @@ class FunctionPool:
         self._activity = activity
         self._on_invocation = on_invocation
         self._lock = threading.Lock()
+        self._ended = threading.Condition(self._lock)
+        self._invoking = 0
         self._unpacking = threading.Lock()
         self._running = threading.BoundedSemaphore(MAX_RUNNING)
         self._warm: deque[tuple[str, Sandbox]] = deque()
-        self._busy: set[Sandbox] = set()
+        self._busy: dict[Sandbox, str] = {}
         self._closed = False
         self._invocations: deque[Invocation] = deque(maxlen=MAX_REMEMBERED)
 
@@ -84,10 +92,14 @@ class FunctionPool:
             return list(self._invocations)
 
     def invoke(self, package: Package, payload: bytes) -> Outcome:
-        """Run the function on one event and wait for its end."""
-        key = _key(package)
-        with self._activity.during(f"function {package.spec.name}"), self._running:
-            sandbox = self._take(key) or self._start(package)
+        """Run the function on one event and wait for its end.
+
+        Raises:
+            StoppingError: no more functions are run.
+        """
+        with self._activity.during(f"function {package.spec.name}"), self._running, self._counted():
+            key = _key(package)
+            sandbox = self._take(key, package.spec.name) or self._start(package)
             try:
                 outcome = sandbox.invoke(payload)
             except BaseException:
@@ -95,27 +107,50 @@ class FunctionPool:
                 raise
             finally:
                 with self._lock:
-                    self._busy.discard(sandbox)
+                    self._busy.pop(sandbox, None)
             self._give_back(key, sandbox, outcome)
             self._remember(package.spec.name, payload, outcome, sandbox.process_id)
         return outcome
 
     def close(self) -> None:
-        """Kill every sandbox, busy or not."""
+        """Kill every sandbox; invocations under way end with an error."""
         with self._lock:
             self._closed = True
-            sandboxes = [sandbox for _, sandbox in self._warm] + list(self._busy)
+            warm, busy = [sandbox for _, sandbox in self._warm], list(self._busy)
             self._warm.clear()
-        for sandbox in sandboxes:
+        for sandbox in busy:
+            sandbox.stop()
+        for sandbox in warm:
             sandbox.kill()
+        with self._ended:
+            self._ended.wait_for(lambda: not self._invoking, timeout=CLOSE_SECONDS)
 
-    def _take(self, key: str) -> Sandbox | None:
+    @contextmanager
+    def _counted(self) -> Iterator[None]:
+        with self._lock:
+            self._invoking += 1
+        try:
+            yield
+        finally:
+            with self._ended:
+                self._invoking -= 1
+                self._ended.notify_all()
+
+    def kill_running(self, name: str) -> int:
+        """Kill the processes that run a function at this moment, and return how many there were."""
+        with self._lock:
+            sandboxes = [sandbox for sandbox, function in self._busy.items() if function == name]
+        for sandbox in sandboxes:
+            sandbox.stop()
+        return len(sandboxes)
+
+    def _take(self, key: str, name: str) -> Sandbox | None:
         with self._lock:
             for index in range(len(self._warm) - 1, -1, -1):  # the one used last: others may be let go
                 if self._warm[index][0] == key:
                     sandbox = self._warm[index][1]
                     del self._warm[index]
-                    self._busy.add(sandbox)
+                    self._busy[sandbox] = name
                     return sandbox
         return None
 
@@ -126,10 +161,10 @@ class FunctionPool:
         sandbox = Sandbox(package.spec, self._make_place(task, opt, scratch))
         with self._lock:
             if not self._closed:
-                self._busy.add(sandbox)
+                self._busy[sandbox] = package.spec.name
                 return sandbox
         sandbox.kill()
-        raise RuntimeError("the local AWS is being stopped")
+        raise StoppingError("the local AWS is being stopped")
 
     def _give_back(self, key: str, sandbox: Sandbox, outcome: Outcome) -> None:
         dropped: Sandbox | None = sandbox

@@ -19,6 +19,7 @@ from local.aws import ACCOUNT_ID, REGION
 from local.aws.activity import Activity
 from local.aws.lambda_sandbox import Outcome
 from local.aws.moto_guard import replace, stock, take
+from local.aws.pool import StoppingError
 
 _QUEUES: Final = "moto.sqs.models"
 _FUNCTIONS: Final = "moto.awslambda.models"
@@ -122,6 +123,8 @@ class QueuePollers:
         def run() -> None:
             try:
                 self._handle(mapping, queue, messages)
+            except StoppingError:
+                log.debug("a batch of %s dropped", queue.name)
             except Exception:
                 log.exception("a batch of %s was lost sight of; its messages will come back", queue.name)
             finally:
@@ -162,7 +165,9 @@ def failed_messages(outcome: Outcome, identifiers: set[str], *, partial: bool) -
     if not isinstance(failures, list) or not all(isinstance(failure, Mapping) for failure in failures):
         return identifiers
     named = {failure.get("itemIdentifier") for failure in failures}
-    return named if named <= identifiers else identifiers  # an unknown or empty name fails the whole batch
+    if not named <= identifiers:  # an unknown or empty name fails the whole batch
+        return identifiers
+    return named
 
 
 def _record(message: Any, queue_arn: str) -> dict[str, Any]:

@@ -39,8 +39,7 @@ class RuntimeApi:
         self.ready = threading.Event()
         self._calls: queue.Queue[Call | None] = queue.Queue(maxsize=2)
         self._answers: queue.Queue[Answer] = queue.Queue()
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), _handler(self))
-        self._server.daemon_threads = True
+        self._server = _Server(self)
         threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True, name="runtime-api").start()
 
     @property
@@ -78,52 +77,60 @@ class RuntimeApi:
         self._server.server_close()
 
 
-def _handler(api: RuntimeApi) -> type[BaseHTTPRequestHandler]:
-    class Handler(BaseHTTPRequestHandler):
-        protocol_version = "HTTP/1.1"
-        wbufsize = -1  # headers and body in one packet; else delayed acknowledgement costs 40 ms a call
-        disable_nagle_algorithm = True
+class _Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    wbufsize = -1  # headers and body in one packet; else delayed acknowledgement costs 40 ms a call
+    disable_nagle_algorithm = True
+    server: "_Server"
 
-        def log_message(self, *_: object) -> None:
-            """Say nothing: every call is in `LocalAws.invocations`."""
+    def log_message(self, *_: object) -> None:
+        """Say nothing: every call is in `LocalAws.invocations`."""
 
-        def do_GET(self) -> None:
-            if self.path != f"{_PREFIX}/invocation/next":
-                self._reply(404, b"{}")
-                return
-            call = api.next_call()
-            if call is None:
-                self._reply(500, json.dumps({"errorMessage": _NEVER}).encode())
-            else:
-                self._reply(200, call.payload, _headers(call))
+    def do_GET(self) -> None:
+        if self.path != f"{_PREFIX}/invocation/next":
+            self._reply(404, b"{}")
+            return
+        call = self.server.api.next_call()
+        if call is None:
+            self._reply(500, json.dumps({"errorMessage": _NEVER}).encode())
+        else:
+            self._reply(200, call.payload, _headers(call))
 
-        def do_POST(self) -> None:
-            body = self.rfile.read(int(self.headers["Content-Length"]))
-            if self.path.endswith("/response"):
-                self._take_response(body)
-            elif self.path.endswith("/error"):  # of an invocation, or of the initialisation
-                api.answer(Answer(body, _error_type(body)))
-                self._reply(202, b'{"status":"OK"}')
-            else:
-                self._reply(404, b"{}")
+    def do_POST(self) -> None:
+        body = self.rfile.read(int(self.headers["Content-Length"]))
+        if self.path.endswith("/response"):
+            self._take_response(body)
+        elif self.path.endswith("/error"):  # of an invocation, or of the initialisation
+            self.server.api.answer(Answer(body, _error_type(body)))
+            self._reply(202, b'{"status":"OK"}')
+        else:
+            self._reply(404, b"{}")
 
-        def _take_response(self, body: bytes) -> None:
-            if len(body) <= MAX_RESPONSE_BYTES:
-                api.answer(Answer(body, None))
-                self._reply(202, b'{"status":"OK"}')
-                return
-            api.answer(error_answer("Function.ResponseSizeTooLarge", f"Response payload size exceeded {len(body)}"))
-            self._reply(413, b'{"errorType":"RequestEntityTooLarge"}')
+    def _take_response(self, body: bytes) -> None:
+        if len(body) <= MAX_RESPONSE_BYTES:
+            self.server.api.answer(Answer(body, None))
+            self._reply(202, b'{"status":"OK"}')
+            return
+        self.server.api.answer(
+            error_answer("Function.ResponseSizeTooLarge", f"Response payload size exceeded {len(body)}")
+        )
+        self._reply(413, b'{"errorType":"RequestEntityTooLarge"}')
 
-        def _reply(self, status: int, body: bytes, headers: dict[str, str] | None = None) -> None:
-            self.send_response(status)
-            for name, value in {"Content-Type": "application/json", **(headers or {})}.items():
-                self.send_header(name, value)
-            self.send_header("Content-Length", str(len(body)))
-            self.end_headers()
-            self.wfile.write(body)
+    def _reply(self, status: int, body: bytes, headers: dict[str, str] | None = None) -> None:
+        self.send_response(status)
+        for name, value in {"Content-Type": "application/json", **(headers or {})}.items():
+            self.send_header(name, value)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
 
-    return Handler
+
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+
+    def __init__(self, api: RuntimeApi) -> None:
+        super().__init__(("127.0.0.1", 0), _Handler)
+        self.api = api
 
 
 def _headers(call: Call) -> dict[str, str]:

@@ -6,12 +6,13 @@ moto keeps its state in module globals, so there is one LocalAws in a process at
 what an earlier one held.
 """
 
+import functools
 import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
-from typing import Any, ClassVar, Final, Self
+from typing import Any, ClassVar, Final, Self, cast
 
 import boto3
 from botocore.config import Config
@@ -102,6 +103,10 @@ class LocalAws:
                 self._clients[service] = self._make_client(service)
             return self._clients[service]
 
+    def kill_function(self, name: str) -> int:
+        """Kill the processes that run a function at this moment, as a lost machine would; return how many."""
+        return self._pool.kill_running(name)
+
     def start(self) -> None:
         """Start the server with nothing in it.
 
@@ -123,10 +128,10 @@ class LocalAws:
         self._stopping.set()
         self.ticker.stop()
         self._machines.close()
-        self._pollers.close()
-        self._functions.close()
         self._bus.close()
-        self._pool.close()
+        self._functions.close()
+        self._pool.close()  # what still runs fails now, so that the pollers need not wait for it
+        self._pollers.close()
         self._server.shutdown()
         self._server.server_close()
         self._server = None
@@ -144,14 +149,15 @@ class LocalAws:
         deadline = time.monotonic() + timeout_seconds
         while True:
             begun = self._activity.begun
-            busy = self._busy(hidden_ok=hidden_ok)
+            busy = self.busy(hidden_ok=hidden_ok)
             if not busy and begun == self._activity.begun:  # nothing was handed on while we looked
                 return
             if time.monotonic() > deadline:
                 raise NotIdleError(f"after {timeout_seconds} s still busy: {', '.join(busy)}")
             time.sleep(_IDLE_POLL_SECONDS)
 
-    def _busy(self, *, hidden_ok: bool) -> list[str]:
+    def busy(self, *, hidden_ok: bool = False) -> list[str]:
+        """Name what is under way at this moment."""
         ready, hidden = self._pollers.waiting()
         return [*self._activity.busy(), *self._machines.running(), *ready, *([] if hidden_ok else hidden)]
 
@@ -173,7 +179,7 @@ class LocalAws:
         self._pollers = QueuePollers(
             self._functions.run_by_arn, self._activity, self.clock.now, self._redelivery_seconds
         )
-        self._machines = StateMachines(self.client, self.clock.now, self._wait)
+        self._machines = StateMachines(functools.partial(self._make_client, attempts=1), self.clock.now, self._wait)
         self.ticker = Ticker(self._bus, self.clock.now)
         self._install()
         self.ecr = install_ecr(self._data_dir / "ecr", lambda: self.url, self.clock.now, self._bus.publish)
@@ -188,16 +194,16 @@ class LocalAws:
         """Wait as long as a service would, scaled; True when the local AWS is being stopped."""
         return self._stopping.wait(seconds * self._wait_scale)
 
-    def _make_client(self, service: str) -> Any:
+    def _make_client(self, service: str, attempts: int = 2) -> Any:
         session = boto3.Session(ACCESS_KEY, SECRET_KEY, region_name=REGION)
         config = Config(
-            retries={"total_max_attempts": 2},
+            retries={"total_max_attempts": attempts},
             connect_timeout=5,
             read_timeout=_LONGEST_FUNCTION_SECONDS + 30,
             max_pool_connections=64,
             s3={"addressing_style": "path"},
         )
-        return session.client(service, endpoint_url=self.url, config=config)
+        return session.client(cast("Any", service), endpoint_url=self.url, config=config)
 
 
 def _serve(port: int, wrap: Callable[[Any], Any]) -> BaseWSGIServer:

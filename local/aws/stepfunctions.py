@@ -76,7 +76,11 @@ class StateMachines:
         start = stock(_PARSER, "StepFunctionsParserBackend.start_execution")
 
         def start_execution(
-            backend: Any, state_machine_arn: str, name: str | None = None, execution_input: Any = None, trace: Any = None
+            backend: Any,
+            state_machine_arn: str,
+            name: str | None = None,
+            execution_input: Any = None,
+            trace: Any = None,
         ) -> Any:
             if name:
                 backend._validate_name(name)
@@ -95,7 +99,7 @@ class StateMachines:
 
         making = threading.Lock()
 
-        def boto_client_for(region: str, service: str, state_credentials: Any = None) -> Any:
+        def boto_client_for(region: str, service: str, state_credentials: Any = None) -> Any:  # noqa: ARG001
             with making:
                 return client_for(service)
 

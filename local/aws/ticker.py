@@ -55,6 +55,7 @@ class Ticker:
 
     def start(self, interval_seconds: float) -> None:
         """Ask every so often, until stopped."""
+        self._stopping.clear()
         self._thread = threading.Thread(target=self._tick, args=(interval_seconds,), daemon=True, name="ticker")
         self._thread.start()
 

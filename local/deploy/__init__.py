@@ -1,7 +1,7 @@
 """Puts a SAM template into the local AWS, the way `sam build && sam deploy` puts it into AWS, or says what is missing.
 
-The steps: build and upload what the template points at (`build.py`), translate it (`translate.py`), create the stack, and
-look whether everything is really there (`verify.py`).
+The steps: build and upload what the template points at (`build.py`), translate it (`translate.py`), create the stack,
+and look whether everything is really there (`verify.py`).
 """
 
 import json
@@ -80,7 +80,9 @@ def _create(
     except ClientError as error:
         raise DeploymentError(f"the stack was refused: {error}") from error
     if stack["StackStatus"] != "CREATE_COMPLETE":
-        raise DeploymentError(f"the stack is {stack['StackStatus']}: {stack.get('StackStatusReason', 'no reason given')}")
+        raise DeploymentError(
+            f"the stack is {stack['StackStatus']}: {stack.get('StackStatusReason', 'no reason given')}"
+        )
     return stack
 
 

@@ -38,7 +38,8 @@ def upload_artifacts(
     unknown = content.keys() - template["Resources"].keys()
     if unknown:
         raise DeploymentError(f"the template has no {sorted(unknown)} to give other content to")
-    s3.create_bucket(Bucket=BUCKET, CreateBucketConfiguration={"LocationConstraint": s3.meta.region_name})
+    if BUCKET not in {bucket["Name"] for bucket in s3.list_buckets()["Buckets"]}:
+        s3.create_bucket(Bucket=BUCKET, CreateBucketConfiguration={"LocationConstraint": s3.meta.region_name})
     default_code = template.get("Globals", {}).get("Function", {}).get("CodeUri")
     definitions: dict[str, Mapping[str, Any]] = {}
     for name, resource in template["Resources"].items():

@@ -5,6 +5,7 @@ Two things are done here that CloudFormation does in AWS: definitions come in li
 """
 
 import json
+import logging
 import re
 from collections.abc import Mapping
 from typing import Any, Final
@@ -16,6 +17,9 @@ from samtranslator.translator.translator import Translator
 
 from local.aws import REGION
 from local.deploy.errors import DeploymentError
+
+# It warns of every translation that nobody collected its statistics.
+logging.getLogger("samtranslator.metrics.metrics").setLevel(logging.ERROR)
 
 _TOKEN: Final = re.compile(r"\$\{([^}!][^}]*)\}")
 _LITERAL: Final = re.compile(r"\$\{!([^}]*)\}")

@@ -71,7 +71,7 @@ def response(status: int, headers: Mapping[str, str], body: bytes = b"") -> Resp
     always = {"Docker-Distribution-Api-Version": "registry/2.0", "Content-Length": str(len(body))}
     if not body and "Content-Type" not in headers:
         always["Content-Type"] = "text/plain"
-    return Response(body, status, {**always, **headers})
+    return Response([body], status, {**always, **headers})  # a list, or werkzeug would put its own Content-Length
 
 
 def json_response(headers: Mapping[str, str], content: Any) -> Response:

@@ -46,6 +46,7 @@ class Listener(http.server.ThreadingHTTPServer):
     def __init__(self, answers: Answers, port: int) -> None:
         self.answers = answers
         self.failures: list[BaseException] = []
+        self.connections_taken = 0
         self._connections: set[socket.socket] = set()
         self._lock = threading.Lock()
         super().__init__(("127.0.0.1", port), _Handler)
@@ -75,6 +76,7 @@ class Listener(http.server.ThreadingHTTPServer):
         """Know a connection for as long as it is served."""
         with self._lock:
             self._connections.add(connection)
+            self.connections_taken += 1
         try:
             yield
         finally:

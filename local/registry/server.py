@@ -115,6 +115,11 @@ class FakeRegistry:
         """Count requests of a method whose path holds a match."""
         return self._journal.count(method, path_regex)
 
+    @property
+    def connections(self) -> int:
+        """How many connections were taken until now."""
+        return self._listener.connections_taken
+
     def forget_requests(self) -> None:
         """Begin to count anew."""
         self._journal.clear()
@@ -128,7 +133,7 @@ class FakeRegistry:
         status: int = 503,
         times: int = 1,
         headers: Mapping[str, str] | None = None,
-        body: bytes = b"",
+        body: Blob = b"",
     ) -> None:
         """Answer the next `times` matching requests (any method, if None) with this instead."""
         self._faults.add(method, path_regex, times, Answer(status, headers or {}, body))

@@ -78,6 +78,8 @@ def test_lost_habit_is_found(check: Check, path: str, text: str) -> None:
         ),
         (code_rules.handler_findings, "local/app.py", "def handler(a, b):\n" + "    c = 1\n" * 30),
         (code_rules.sleep_findings, "tests/polling.py", "import time\ntime.sleep(0.01)"),
+        (code_rules.sleep_findings, "tests/unit/b/functions/slow/app.py", "import time\ntime.sleep(60)"),
+        (code_rules.sleep_findings, "tests/unit/a.py", "time = FakeTime()\nuse(time.sleep)"),
         (code_rules.sleep_findings, "local/a.py", "import time\ntime.sleep(1)"),
         (code_rules.swallow_findings, "local/a.py", "try:\n    a()\nexcept OSError:\n    b = None"),
     ],

@@ -18,7 +18,7 @@ def _server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningEcr]:
 def registry(_server: RunningEcr) -> RunningEcr:
     """A registry with one repository, `team/app`, and no calls so far."""
     _server.restart()
-    _server.client.create_repository(repositoryName="team/app")
+    _server.ecr.call("CreateRepository", {"repositoryName": "team/app"})
     _server.ecr.calls.clear()
     return _server
 

@@ -3,12 +3,14 @@
 import base64
 import hashlib
 import json
+import socket
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, NamedTuple
+from urllib.parse import urlsplit
 
 import boto3
 import pytest
@@ -134,7 +136,7 @@ def descriptor(data: bytes, media_type: str, **more: Any) -> dict[str, Any]:
     return {"mediaType": media_type, "digest": digest_of(data), "size": len(data), **more}
 
 
-def image_manifest(config: bytes, layers: Sequence[bytes], **more: Any) -> str:
+def image_manifest(config: bytes, layers: Sequence[bytes], /, **more: Any) -> str:
     """Write a manifest with spaces and an order of our own, so that serialising it anew would change its digest."""
     document = {
         "schemaVersion": 2,
@@ -181,3 +183,16 @@ def oci_error(response: requests.Response) -> tuple[int, str]:
 
 def basic(user: str, password: str) -> dict[str, str]:
     return {"Authorization": f"Basic {base64.b64encode(f'{user}:{password}'.encode()).decode()}"}
+
+
+def send_cut_request(url: str, method: str, path: str, headers: dict[str, str], body: bytes) -> bytes:
+    """Send a request whose body ends too early, as of a killed client, and wait until the server is done with it."""
+    address = urlsplit(url)
+    lines = [f"{method} {path} HTTP/1.1", f"Host: {address.netloc}", *(f"{k}: {v}" for k, v in headers.items())]
+    answer = b""
+    with socket.create_connection((address.hostname, address.port), timeout=10) as connection:
+        connection.sendall("\r\n".join(lines).encode() + b"\r\n\r\n" + body)
+        connection.shutdown(socket.SHUT_WR)
+        while piece := connection.recv(4096):
+            answer += piece
+    return answer

@@ -1,9 +1,7 @@
 """The layer-part API: parts in sequence, digests of real bytes, layers known per repository."""
 
-import http.client
 import json
 from typing import Any
-from urllib.parse import urlsplit
 
 import pytest
 import requests
@@ -19,6 +17,7 @@ from tests.unit.local_ecr.harness import (
     push,
     put,
     refused,
+    send_cut_request,
     send_part,
     upload,
 )
@@ -173,19 +172,16 @@ def test_more_than_100_digests_are_refused(registry: RunningEcr) -> None:
 
 def test_client_killed_inside_a_part_leaves_the_upload_as_it_was(registry: RunningEcr) -> None:
     upload_id = begin(registry.client, REPOSITORY)
-    send_part(registry.client, REPOSITORY, upload_id, 0, b"whole")
-    body = json.dumps({"repositoryName": REPOSITORY, "uploadId": upload_id, "partFirstByte": 5, "partLastByte": 8})
-    target = "AmazonEC2ContainerRegistry_V20150921.UploadLayerPart"
-    address = urlsplit(registry.url)
-    connection = http.client.HTTPConnection(address.hostname or "", address.port or 0)
-    connection.putrequest("POST", "/")
-    for name, value in {"X-Amz-Target": target, "Content-Length": str(len(body) + 100)}.items():
-        connection.putheader(name, value)
-    connection.putheader("Authorization", "AWS4-HMAC-SHA256 Credential=t/20260101/eu-west-1/ecr/aws4_request")
-    connection.endheaders(body.encode())
-    connection.close()
-    assert send_part(registry.client, REPOSITORY, upload_id, 5, b"rest") == 8
-    assert complete(registry.client, upload_id, digest_of(b"wholerest"))
+    part = {"partFirstByte": 0, "partLastByte": 3, "layerPartBlob": "YWJjZA=="}
+    body = json.dumps({"repositoryName": REPOSITORY, "uploadId": upload_id, **part}).encode()
+    head = {
+        "X-Amz-Target": "AmazonEC2ContainerRegistry_V20150921.UploadLayerPart",
+        "Authorization": "AWS4-HMAC-SHA256 Credential=t/20260101/eu-west-1/ecr/aws4_request",
+        "Content-Length": str(len(body)),
+    }
+    send_cut_request(registry.url, "POST", "/", head, body[:-5])
+    assert send_part(registry.client, REPOSITORY, upload_id, 0, b"rest") == 3
+    assert complete(registry.client, upload_id, digest_of(b"rest")) == digest_of(b"rest")
 
 
 def test_uploaded_bytes_come_back(client: ECRClient) -> None:

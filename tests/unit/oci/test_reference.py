@@ -51,6 +51,21 @@ def test_reference_is_read_as_docker_reads_it(text: str, canonical: str) -> None
     assert str(parse_reference(text)) == canonical
 
 
+def test_limits_are_allowed_themselves() -> None:
+    longest_path = "b" * (255 - len("a.io/"))
+    assert parse_reference(f"a.io/{longest_path}").repository.path == longest_path
+    assert parse_reference("a.io:65535/b:" + "x" * 128).repository.registry == "a.io:65535"
+    assert parse_reference("a.io:1/b").repository.registry == "a.io:1"
+
+
+def test_message_is_a_sentence_for_people() -> None:
+    with pytest.raises(InvalidReferenceError) as refused:
+        parse_reference("user/App")
+    assert str(refused.value) == (
+        "'user/App' is no reference: a repository's path is lower case. Write the path as user/app."
+    )
+
+
 def test_default_tag_stands_in_only_where_nothing_is_named() -> None:
     assert parse_reference("a.io/b", default_tag=None).tag is None
     assert parse_reference("a.io/b", default_tag="edge").tag == "edge"

@@ -69,6 +69,7 @@ def test_unusable_document_is_refused_at_its_line(parser: Any, text: str, line: 
     with pytest.raises(DocumentError) as refused:
         compose(text, parser)
     assert message in refused.value.message
+    assert str(refused.value).startswith(f"line {line}: {refused.value.message}.")
     assert refused.value.line == line
 
 

@@ -52,7 +52,7 @@ _NEXT = {
         "Pullahead keeps the copy in ECR and goes on asking.",
         "Take the tag out of the rules, or follow another one, if it was removed upstream for good.",
     ),
-    AlertKind.RECOVERED: ("Nothing more; checks go on.", "Nothing."),
+    AlertKind.RECOVERED: ("Checks go on as before.", "Nothing to do."),
 }
 
 _MAX_SUBJECT_CHARACTERS = 100
@@ -76,13 +76,20 @@ def text_of(alert: Alert) -> str:
         "",
         f"Mirror:    {alert.mirror}",
         f"Upstream:  {alert.upstream}",
-        f"Since:     {_time(alert.since)} ({_span(alert.at - alert.since)})",
+        _when(alert),
         *([f"Cause:     {alert.detail}"] if alert.detail else []),
         "",
         f"Next:      {next_step}",
         f"You:       {advice}",
     ]
     return "\n".join(lines)
+
+
+def _when(alert: Alert) -> str:
+    span = _span(alert.at - alert.since)
+    if alert.kind is AlertKind.RECOVERED:
+        return f"Not fresh: {_time(alert.since)} to {_time(alert.at)} ({span})"
+    return f"Since:     {_time(alert.since)} ({span})"
 
 
 def _time(moment: datetime) -> str:

@@ -47,21 +47,22 @@ def judge(seen: Observation, before: Record | None, mirror: Mirror, now: datetim
         error=str(error) if error else None,
         failure=None if state is State.FRESH else known.failure,
     )
-    return Verdict(with_alerts(after, mirror, now), _wants_refresh(after, now), reason)
+    return Verdict(with_alerts(before, after, mirror, now), _wants_refresh(after, now), reason)
 
 
-def with_alerts(record: Record, mirror: Mirror, now: datetime) -> Record:
-    """Add the alerts that are due to a record: each kind once until the mirror is fresh, then one `Recovered`."""
-    if record.state is State.FRESH:
-        if not record.alerted:
-            return record
-        recovered = Alert(AlertKind.RECOVERED, record.key, record.upstream, record.since, now)
-        return record.with_changes(alerted=(), pending=(*record.pending, recovered))
-    kind = _due_alert(record, mirror, now)
-    if kind is None or kind in record.alerted:
-        return record
-    alert = Alert(kind, record.key, record.upstream, record.unfresh_since or now, now, cause_of(record))
-    return record.with_changes(alerted=(*record.alerted, kind), pending=(*record.pending, alert))
+def with_alerts(before: Record | None, after: Record, mirror: Mirror, now: datetime) -> Record:
+    """Add the alerts that a change makes due: each kind once until the mirror is fresh, then one `Recovered`."""
+    if after.state is State.FRESH:
+        if not after.alerted:
+            return after
+        since = (before.unfresh_since if before is not None else None) or after.since
+        recovered = Alert(AlertKind.RECOVERED, after.key, after.upstream, since, now)
+        return after.with_changes(alerted=(), pending=(*after.pending, recovered))
+    kind = _due_alert(after, mirror, now)
+    if kind is None or kind in after.alerted:
+        return after
+    alert = Alert(kind, after.key, after.upstream, after.unfresh_since or now, now, cause_of(after))
+    return after.with_changes(alerted=(*after.alerted, kind), pending=(*after.pending, alert))
 
 
 def cause_of(record: Record) -> str:

@@ -25,7 +25,7 @@ def record_outcome(
     def change(record: Record | None) -> Record | None:
         if record is None or mirror is None:
             return None
-        return with_alerts(_apply(record, outcome, copied, clock), mirror, clock())
+        return with_alerts(record, _apply(record, outcome, copied, clock), mirror, clock())
 
     record = update(records, key, change)
     if record is None:

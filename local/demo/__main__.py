@@ -1,0 +1,45 @@
+"""`python -m local.demo [--upstream REFERENCE]`: exit 0 if all went as told, 1 with the reason, 2 for bad use."""
+
+import argparse
+import sys
+import time
+
+from local.aws.server import NotIdleError
+from local.demo.screen import Screen
+from local.demo.stage import set_stage
+from local.demo.story import DeviationError, Story
+from pullahead.errors import PullaheadError
+from pullahead.oci import InvalidReferenceError, Reference, parse_reference
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the demo."""
+    parser = argparse.ArgumentParser(prog="make demo", description="Pullahead, whole, on this machine.")
+    parser.add_argument("--upstream", type=_tagged, help="a real upstream, like docker.io/library/alpine:3.20")
+    upstream: Reference | None = parser.parse_args(arguments).upstream
+    screen = Screen()
+    started = time.monotonic()
+    screen.say("Starting the local AWS and deploying template.yaml into it ...")
+    try:
+        with set_stage(upstream) as stage:
+            screen.say(f"{len(stage.stack.resources)} resources are up after {time.monotonic() - started:.0f} s")
+            Story(stage, screen).tell()
+    except (DeviationError, NotIdleError, PullaheadError) as error:
+        screen.console.print(f"[red bold]The demo went wrong:[/red bold] {error}")
+        return 1
+    screen.console.print(f"All as it should be, in {time.monotonic() - started:.0f} s.")
+    return 0
+
+
+def _tagged(text: str) -> Reference:
+    try:
+        reference = parse_reference(text)
+    except InvalidReferenceError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
+    if reference.tag is None:
+        raise argparse.ArgumentTypeError(f"{text}: a tag is needed, since it is a tag that is kept fresh")
+    return reference
+
+
+if __name__ == "__main__":
+    sys.exit(main())

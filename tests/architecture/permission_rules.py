@@ -1,0 +1,134 @@
+"""What the roles of template.yaml may do: what they call, spelled right, on resources that are named."""
+
+import re
+from collections.abc import Iterator, Mapping
+from fnmatch import fnmatchcase
+from functools import cache
+from typing import NamedTuple
+
+from botocore.session import get_session
+
+from tests.architecture.sam_template import FUNCTION, Properties, Template, directory_of, listed, named, statements
+
+ONLY_PUBLISHER = "PublishImageFunction"
+"""The one function that may move a tag."""
+
+EVERYTHING = {
+    "xray:PutTelemetryRecords": "X-Ray has no resources to name",
+    "xray:PutTraceSegments": "X-Ray has no resources to name",
+    "xray:GetSamplingRules": "X-Ray has no resources to name",
+    "xray:GetSamplingTargets": "X-Ray has no resources to name",
+    "logs:CreateLogDelivery": "log deliveries have no resources to name",
+    "logs:DeleteLogDelivery": "log deliveries have no resources to name",
+    "logs:DescribeLogGroups": "Step Functions looks for its log group among all",
+    "logs:DescribeResourcePolicies": "log deliveries have no resources to name",
+    "logs:GetLogDelivery": "log deliveries have no resources to name",
+    "logs:ListLogDeliveries": "log deliveries have no resources to name",
+    "logs:PutResourcePolicy": "log deliveries have no resources to name",
+    "logs:UpdateLogDelivery": "log deliveries have no resources to name",
+}
+"""Actions that may be allowed on every resource, and why: Service Authorization Reference."""
+
+_SERVICES = {"states": "stepfunctions"}
+"""Prefixes of actions that botocore calls otherwise."""
+
+_PERMISSION_ONLY = frozenset(
+    {"lambda:InvokeFunction", "s3:ListBucket", "s3:AbortMultipartUpload"}
+    | {f"logs:{verb}LogDelivery" for verb in ("Create", "Delete", "Get", "Update")}
+    | {"logs:ListLogDeliveries"}
+)
+"""Actions that are no operation of the API: Service Authorization Reference."""
+
+_ACTION = re.compile(r"([a-z0-9-]+):([A-Za-z0-9]+)")
+
+
+class Grant(NamedTuple):
+    """One statement of a role."""
+
+    role: str
+    effect: str
+    actions: list[str]
+    resources: list[object]
+
+
+def grants(template: Template) -> Iterator[Grant]:
+    """List what every role is allowed."""
+    for role, properties in template.resources("AWS::IAM::Role").items():
+        for policy in properties.get("Policies", []):
+            for statement in statements(policy["PolicyDocument"]):
+                resources = listed(statement["Resource"])
+                yield Grant(role, statement["Effect"], listed(statement["Action"]), resources)
+
+
+def role_findings(template: Template) -> Iterator[str]:
+    """Find functions that share a role, or are given permissions elsewhere than in their role."""
+    owners: dict[str | None, str] = {}
+    for name, function in template.resources(FUNCTION).items():
+        role = named(function.get("Role"))
+        if role not in template.resources("AWS::IAM::Role"):
+            yield f"{name}: has no role of this template"
+        elif role in owners:
+            yield f"{name}: shares {role} with {owners[role]}"
+        owners.setdefault(role, name)
+        if "Policies" in function:
+            yield f"{name}: SAM ignores Policies beside a Role; put them into {role}"
+    for role, properties in template.resources("AWS::IAM::Role").items():
+        if "ManagedPolicyArns" in properties:
+            yield f"{role}: a managed policy allows more than we call"
+
+
+def publisher_findings(template: Template) -> Iterator[str]:
+    """Find roles beside the publisher's that may move a tag."""
+    functions: Mapping[str, Properties] = template.resources(FUNCTION)
+    publisher = named(functions.get(ONLY_PUBLISHER, {}).get("Role"))
+    may_put = {grant.role for grant in grants(template) if grant.effect == "Allow" and _allows(grant, "ecr:PutImage")}
+    if publisher not in may_put:
+        yield f"{directory_of(ONLY_PUBLISHER)} may not ecr:PutImage"
+    for role in sorted(may_put - {publisher or ""}):
+        yield f"{role} may ecr:PutImage; only {directory_of(ONLY_PUBLISHER)} may"
+
+
+def resource_findings(template: Template) -> Iterator[str]:
+    """Find grants on everything that have no reason in the list above."""
+    for grant in grants(template):
+        if grant.effect == "Allow" and "*" in grant.resources:
+            for action in grant.actions:
+                if action not in EVERYTHING:
+                    yield f"{grant.role}: {action} on every resource; name the resource, or give a reason here"
+
+
+def action_findings(template: Template) -> Iterator[str]:
+    """Find actions with wildcards or that do not exist."""
+    for grant in grants(template):
+        for action in grant.actions:
+            match = _ACTION.fullmatch(action)
+            if match is None:
+                yield f"{grant.role}: {action} is not one action"
+            elif action not in _PERMISSION_ONLY and match[2] not in _operations(_SERVICES.get(match[1], match[1])):
+                yield f"{grant.role}: there is no action {action}"
+
+
+def log_findings(template: Template) -> Iterator[str]:
+    """Find functions that may not write to their own log group."""
+    for name, function in template.resources(FUNCTION).items():
+        group = named(function.get("LoggingConfig", {}).get("LogGroup"))
+        allowed = {
+            named(resource)
+            for grant in grants(template)
+            if grant.role == named(function.get("Role")) and _allows(grant, "logs:PutLogEvents")
+            for resource in grant.resources
+        }
+        if allowed != {group}:
+            yield f"{name}: logs to {group} and may write to {sorted(map(str, allowed))}"
+
+
+def _allows(grant: Grant, action: str) -> bool:
+    return any(fnmatchcase(action, allowed) for allowed in grant.actions)
+
+
+@cache
+def _operations(service: str) -> frozenset[str]:
+    session = get_session()
+    if service not in session.get_available_services():
+        return frozenset()
+    return frozenset(session.get_service_model(service).operation_names)

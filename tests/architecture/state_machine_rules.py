@@ -1,0 +1,156 @@
+"""What must hold of the state machine: tokens, errors, timeouts, ways out, and Amazon's own schema of the language."""
+
+import json
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any, NamedTuple
+
+from cfnlint.api import lint_all  # type: ignore[import-untyped]  # it ships no types
+
+from pullahead import errors
+from tests.architecture.sam_template import FUNCTION, STATE_MACHINE, Template, named
+from tests.architecture.source import ROOT
+
+SERVICE_ERRORS = frozenset(
+    {
+        # AWS Step Functions Developer Guide, "Handle transient Lambda service exceptions".
+        "Lambda.ServiceException",
+        "Lambda.AWSLambdaException",
+        "Lambda.SdkClientException",
+        "Lambda.TooManyRequestsException",
+        # A function that was killed: out of time, out of memory, or gone. Every task may be run again.
+        "Lambda.Unknown",
+        "Runtime.ExitError",
+        "Sandbox.Timedout",
+        "States.Timeout",
+    }
+)
+OUTCOME_TOKEN = "${RecordOutcomeArn}"
+_TOKEN = re.compile(r"\$\{([A-Za-z0-9_]+)\}")
+_STRUCTURE_RULE = "E3601"
+"""cfn-lint: validate the structure of a state machine definition."""
+
+Definition = Mapping[str, Any]
+
+
+class State(NamedTuple):
+    """A state, the states beside it, and whether a Map or Parallel around it catches what it throws."""
+
+    name: str
+    value: Definition
+    scope: Definition
+    caught_outside: bool
+
+
+def retryable_errors() -> frozenset[str]:
+    """Name the leaves of the error taxonomy that another try may help."""
+    classes = [value for value in vars(errors).values() if isinstance(value, type)]
+    return frozenset(
+        kind.__name__
+        for kind in classes
+        if issubclass(kind, errors.PullaheadError) and kind.retryable and not kind.__subclasses__()
+    )
+
+
+def states(definition: Definition, caught_outside: bool = False) -> Iterator[State]:
+    """List all states, those inside Map and Parallel too."""
+    for name, value in definition["States"].items():
+        yield State(name, value, definition, caught_outside)
+        inside = [value[key] for key in ("ItemProcessor", "Iterator") if key in value] + value.get("Branches", [])
+        for scope in inside:
+            yield from states(scope, caught_outside or "Catch" in value)
+
+
+def token_findings(template: Template, definition: Definition) -> Iterator[str]:
+    """Find tokens that are not substituted, substitutions that are not used, and a definition that is not there."""
+    for name, machine in template.resources(STATE_MACHINE).items():
+        if not (ROOT / machine["DefinitionUri"]).is_file():
+            yield f"{name}: there is no {machine['DefinitionUri']}"
+        used = set(_TOKEN.findall(json.dumps(definition)))
+        given = set(machine.get("DefinitionSubstitutions", {}))
+        for token in sorted(used ^ given):
+            yield f"{name}: {token} is {'used but not given' if token in used else 'given but not used'}"
+
+
+def retry_findings(definition: Definition) -> Iterator[str]:
+    """Find tasks that try again on other errors than those that another try may help.
+
+    Step Functions compares names, never bases: Amazon States Language, "Errors".
+    """
+    expected = retryable_errors() | SERVICE_ERRORS
+    for state in states(definition):
+        if state.value["Type"] != "Task":
+            continue
+        named_errors = [error for retry in state.value.get("Retry", []) for error in retry["ErrorEquals"]]
+        for error in sorted(expected.symmetric_difference(named_errors)):
+            yield f"{state.name}: {'does not retry' if error in expected else 'retries'} {error}"
+        if len(named_errors) != len(set(named_errors)):
+            yield f"{state.name}: names an error twice"
+
+
+def catch_findings(definition: Definition) -> Iterator[str]:
+    """Find tasks whose failure nobody records."""
+    for state in states(definition):
+        if state.value["Type"] not in {"Task", "Map", "Parallel"} or state.caught_outside or _records(state.value):
+            continue
+        ways_out = {catch["Next"] for catch in state.value.get("Catch", []) if catch["ErrorEquals"] == ["States.ALL"]}
+        if not any(_records(state.scope["States"].get(way, {})) for way in ways_out):
+            yield f"{state.name}: no Catch of States.ALL that leads to the outcome"
+
+
+def _records(state: Definition) -> bool:
+    return bool(state.get("Parameters", {}).get("FunctionName") == OUTCOME_TOKEN)
+
+
+def timeout_findings(template: Template, definition: Definition) -> Iterator[str]:
+    """Find tasks without a timeout, or that give up before their function does."""
+    functions = template.resources(FUNCTION)
+    (machine,) = template.resources(STATE_MACHINE).values()
+    for state in states(definition):
+        if state.value["Type"] != "Task":
+            continue
+        token = _TOKEN.fullmatch(state.value["Parameters"]["FunctionName"])
+        function = named(machine["DefinitionSubstitutions"].get(token[1])) if token else None
+        if "TimeoutSeconds" not in state.value:
+            yield f"{state.name}: has no TimeoutSeconds"
+        elif function not in functions:
+            yield f"{state.name}: runs no function of the template"
+        elif state.value["TimeoutSeconds"] <= template.largest(functions[function]["Timeout"]):
+            yield f"{state.name}: gives up before {function} does"
+
+
+def reach_findings(definition: Definition, where: str = "the top level") -> Iterator[str]:
+    """Find states that nothing leads to, and ways that lead nowhere."""
+    known = definition["States"]
+    reached: set[str] = set()
+    waiting = [definition["StartAt"]]
+    while waiting:
+        name = waiting.pop()
+        if name not in known:
+            yield f"{where}: there is no state {name}"
+        elif name not in reached:
+            reached.add(name)
+            waiting.extend(_next_states(known[name]))
+    for name in sorted(set(known) - reached):
+        yield f"{where}: nothing leads to {name}"
+    for name, state in known.items():
+        for key in ("ItemProcessor", "Iterator"):
+            if key in state:
+                yield from reach_findings(state[key], name)
+
+
+def _next_states(state: Definition) -> Iterator[str]:
+    for way in (state, *state.get("Choices", []), *state.get("Catch", [])):
+        if "Next" in way:
+            yield way["Next"]
+    if "Default" in state:
+        yield state["Default"]
+
+
+def structure_findings(definition: Definition) -> Iterator[str]:
+    """Find what the schema of the Amazon States Language, as cfn-lint has it, does not allow."""
+    properties = {"RoleArn": "arn:aws:iam::123456789012:role/refresh", "Definition": definition}
+    resource = {"Type": "AWS::StepFunctions::StateMachine", "Properties": properties}
+    for match in lint_all(json.dumps({"Resources": {"Refresh": resource}})):
+        if match.rule.id == _STRUCTURE_RULE:
+            yield f"{'/'.join(map(str, match.path))}: {match.message}"

@@ -1,0 +1,132 @@
+"""What is sent to functions is what they understand: sample events, the state machine's payloads, the push rule."""
+
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pullahead.errors import InvalidEventError
+from pullahead.messages import CheckRequest, OutcomeRequest, RefreshRequest, UnitRequest
+from tests.architecture.sam_template import FUNCTION, directory_of, read_definition, real_template
+from tests.architecture.source import ROOT
+from tests.architecture.state_machine_rules import OUTCOME_TOKEN, states
+
+EVENTS = sorted((ROOT / "events").glob("*.json"))
+DIGEST = "sha256:" + "0123456789abcdef" * 4
+
+
+def decode_tick(event: Any) -> None:
+    """Read what EventBridge's schedule sends; the function does not look at it."""
+    assert event["source"] == "aws.events"
+
+
+def decode_checks(event: Any) -> None:
+    """Read every message of a batch."""
+    assert event["Records"]
+    for record in event["Records"]:
+        CheckRequest.from_json(record["body"])
+
+
+def decode_refresh(event: Any) -> None:
+    """Read a refresh and the manifest that it names."""
+    request = RefreshRequest.from_event(event)
+    assert request.source.digest == request.root.digest
+
+
+DECODERS: dict[str, Callable[[Any], object]] = {
+    "schedule_checks": decode_tick,
+    "check_freshness": decode_checks,
+    "plan_copy": decode_refresh,
+    "copy_blobs": UnitRequest.from_event,
+    "publish_image": decode_refresh,
+    "record_outcome": OutcomeRequest.from_event,
+}
+"""How each function reads its event."""
+
+MEANT_TO_FAIL = frozenset({"check_freshness.poison.json"})
+
+
+def event_findings(names: Iterator[str], functions: set[str]) -> Iterator[str]:
+    """Find functions without a sample, and samples of no function."""
+    sampled = set()
+    for name in names:
+        function, _, case = name.removesuffix(".json").partition(".")
+        sampled.add(function)
+        if not case or function not in functions:
+            yield f"events/{name}: is not named FUNCTION.CASE.json for a function of the template"
+    for function in sorted(functions - sampled):
+        yield f"{function}: has no sample event"
+
+
+def test_every_function_has_a_sample_event() -> None:
+    functions = {directory_of(name) for name in real_template().resources(FUNCTION)}
+    assert list(event_findings((path.name for path in EVENTS), functions)) == []
+    assert functions == set(DECODERS)
+
+
+def test_missing_or_misnamed_sample_is_found() -> None:
+    found = list(event_findings(iter(["a.x.json", "b.json", "d.x.json"]), {"a", "b", "c"}))
+    assert len(found) == 3
+
+
+@pytest.mark.parametrize("path", [p for p in EVENTS if p.name not in MEANT_TO_FAIL], ids=lambda path: path.name)
+def test_sample_event_is_understood(path: Path) -> None:
+    DECODERS[path.name.partition(".")[0]](json.loads(path.read_text(encoding="utf-8")))
+
+
+@pytest.mark.parametrize("name", sorted(MEANT_TO_FAIL))
+def test_poison_is_refused(name: str) -> None:
+    event = json.loads((ROOT / "events" / name).read_text(encoding="utf-8"))
+    with pytest.raises(InvalidEventError):
+        DECODERS[name.partition(".")[0]](event)
+
+
+@pytest.mark.parametrize("function", ["plan_copy", "copy_blobs", "publish_image", "record_outcome"])
+def test_event_with_an_unknown_field_is_refused(function: str) -> None:
+    path = next(path for path in EVENTS if path.name.startswith(f"{function}."))
+    event = json.loads(path.read_text(encoding="utf-8")) | {"surprise": True}
+    with pytest.raises(InvalidEventError, match="surprise"):
+        DECODERS[function](event)
+
+
+def test_push_rule_makes_a_check() -> None:
+    paths = {
+        "$.detail.repository-name": "mirror/alpine",
+        "$.detail.image-tag": "3.20",
+        "$.detail.image-digest": DIGEST,
+        "$.time": "2026-01-05T10:00:00Z",
+    }
+    rules = real_template().resources("AWS::Events::Rule")
+    made = [
+        transformed(target["InputTransformer"], paths)
+        for rule in rules.values()
+        if rule["EventPattern"].get("source") == ["aws.ecr"]
+        for target in rule["Targets"]
+    ]
+    requests = [CheckRequest.from_json(text) for text in made]
+    assert [(r.reason, r.repository, r.tags, r.digest) for r in requests] == [
+        ("push", "mirror/alpine", ("3.20",), DIGEST)
+    ]
+
+
+def transformed(transformer: dict[str, Any], values: dict[str, str]) -> str:
+    """Fill in an InputTemplate as EventBridge does where placeholders stand inside quotes."""
+    text: str = transformer["InputTemplate"]
+    for name, path in transformer["InputPathsMap"].items():
+        text = text.replace(f"<{name}>", values[path])
+    return text
+
+
+def test_state_machine_sends_what_record_outcome_understands() -> None:
+    payloads = [
+        state.value["Parameters"]["Payload"]
+        for state in states(read_definition(real_template()))
+        if state.value.get("Parameters", {}).get("FunctionName") == OUTCOME_TOKEN
+    ]
+    assert len(payloads) >= 2
+    for payload in payloads:
+        fields = {name.removesuffix(".$") for name in payload}
+        assert {"request", "execution", "started_at"} <= fields <= set(OutcomeRequest.__struct_fields__)
+        assert len(fields & {"published", "error"}) == 1

@@ -1,0 +1,120 @@
+"""The state machine agrees with the template and the error taxonomy; each rule is shown to bite."""
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+from tests.architecture import state_machine_rules as rules
+from tests.architecture.sam_template import STATE_MACHINE, Template, read_definition, real_template
+
+Check = Callable[[Template, dict[str, Any]], Iterator[str]]
+Break = Callable[[dict[str, Any]], object]
+
+
+def alone(check: Callable[[dict[str, Any]], Iterator[str]]) -> Check:
+    """Make a check of the definition alone look like the others."""
+
+    def both(_template: Template, definition: dict[str, Any]) -> Iterator[str]:
+        return check(definition)
+
+    both.__name__ = check.__name__
+    return both
+
+
+TOKENS: Check = rules.token_findings
+TIMEOUTS: Check = rules.timeout_findings
+RETRIES = alone(rules.retry_findings)
+CATCHES = alone(rules.catch_findings)
+REACH = alone(rules.reach_findings)
+STRUCTURE = alone(rules.structure_findings)
+
+
+@pytest.mark.parametrize(
+    "check", [TOKENS, TIMEOUTS, RETRIES, CATCHES, REACH, STRUCTURE], ids=lambda check: check.__name__
+)
+def test_state_machine_is_right(check: Check) -> None:
+    template = real_template()
+    assert list(check(template, read_definition(template))) == []
+
+
+def test_retryable_errors_are_leaves_of_the_taxonomy() -> None:
+    retryable = rules.retryable_errors()
+    assert {"RateLimitedError", "RegistryUnavailableError", "RegistryTimeoutError", "StorageError"} <= retryable
+    assert not {"PullaheadError", "RegistryError", "NotFoundError", "AccessDeniedError"} & retryable
+
+
+def copying(definition: dict[str, Any]) -> dict[str, Any]:
+    found: dict[str, Any] = definition["States"]["CopyUnits"]["ItemProcessor"]["States"]
+    return found
+
+
+def set_state(name: str, **changes: Any) -> Break:
+    return lambda definition: definition["States"][name].update(changes)
+
+
+def drop(name: str, key: str) -> Break:
+    return lambda definition: definition["States"][name].pop(key)
+
+
+def retried(definition: dict[str, Any]) -> list[str]:
+    found: list[str] = definition["States"]["PlanCopy"]["Retry"][0]["ErrorEquals"]
+    return found
+
+
+@pytest.mark.parametrize(
+    ("check", "damage"),
+    [
+        (TOKENS, set_state("PlanCopy", Parameters={"FunctionName": "${PlanKopyArn}"})),
+        (RETRIES, lambda definition: retried(definition).remove("RateLimitedError")),
+        (RETRIES, lambda definition: retried(definition).remove("Lambda.TooManyRequestsException")),
+        (RETRIES, lambda definition: retried(definition).append("NotFoundError")),
+        (RETRIES, lambda definition: retried(definition).append("RegistryError")),
+        (RETRIES, lambda definition: retried(definition).append("States.ALL")),
+        (RETRIES, lambda definition: retried(definition).append("StorageError")),
+        (RETRIES, drop("RecordFailure", "Retry")),
+        (RETRIES, lambda definition: copying(definition)["CopyBlobs"].pop("Retry")),
+        (CATCHES, drop("PlanCopy", "Catch")),
+        (CATCHES, drop("CopyUnits", "Catch")),
+        (CATCHES, drop("PublishImage", "Catch")),
+        (CATCHES, set_state("PlanCopy", Catch=[{"ErrorEquals": ["States.ALL"], "Next": "Failed"}])),
+        (CATCHES, set_state("PlanCopy", Catch=[{"ErrorEquals": ["States.Timeout"], "Next": "RecordFailure"}])),
+        (TIMEOUTS, drop("PlanCopy", "TimeoutSeconds")),
+        (TIMEOUTS, lambda definition: copying(definition)["CopyBlobs"].pop("TimeoutSeconds")),
+        (TIMEOUTS, set_state("PlanCopy", TimeoutSeconds=1)),
+        (TIMEOUTS, lambda definition: copying(definition)["CopyBlobs"].update(TimeoutSeconds=900)),
+        (TIMEOUTS, set_state("PlanCopy", Parameters={"FunctionName": "arn:aws:lambda:eu-west-1:123456789012:a"})),
+        (REACH, set_state("PlanCopy", Next="CopyUnit")),
+        (REACH, set_state("PlanCopy", Next="PublishImage")),
+        (REACH, lambda definition: definition.update(StartAt="Nowhere")),
+        (REACH, lambda definition: copying(definition)["UnitDone"].update(Default="Nowhere")),
+        (REACH, lambda definition: copying(definition).update(Unused={"Type": "Succeed"})),
+        (STRUCTURE, lambda definition: definition.pop("StartAt")),
+        (STRUCTURE, lambda definition: definition.update(StartAt="Nowhere")),
+        (STRUCTURE, set_state("PlanCopy", Typ="Task")),
+        (STRUCTURE, set_state("PlanCopy", Type="Job")),
+        (STRUCTURE, set_state("PlanCopy", TimeoutSeconds="long")),
+        (STRUCTURE, lambda definition: copying(definition)["CopyBlobs"].update(Retries=[])),
+    ],
+)
+def test_broken_state_machine_is_found(check: Check, damage: Break) -> None:
+    template = real_template()
+    definition = read_definition(template)
+    damage(definition)
+    assert len(list(check(template, definition))) >= 1
+
+
+def test_substitution_that_nobody_uses_is_found() -> None:
+    template = real_template()
+    definition = read_definition(template)
+    (machine,) = template.resources(STATE_MACHINE)
+    template.document["Resources"][machine]["Properties"]["DefinitionSubstitutions"]["Extra"] = "x"
+    assert list(TOKENS(template, definition)) == [f"{machine}: Extra is given but not used"]
+
+
+def test_definition_that_is_not_there_is_found() -> None:
+    template = real_template()
+    definition = read_definition(template)
+    (machine,) = template.resources(STATE_MACHINE)
+    template.document["Resources"][machine]["Properties"]["DefinitionUri"] = "statemachines/nowhere.yaml"
+    assert list(TOKENS(template, definition)) == [f"{machine}: there is no statemachines/nowhere.yaml"]

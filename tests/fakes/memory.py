@@ -1,0 +1,125 @@
+"""The service's memory and voice without AWS: records, plans, queue, refreshes, alerts, and a clock that is set."""
+
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+
+from pullahead.errors import ConflictError, StorageError
+from pullahead.freshness.alerts import Alert
+from pullahead.freshness.records import Record
+from pullahead.messages import CheckRequest, RefreshRequest
+from pullahead.ports import Heartbeat, Started
+from tests.fakes.script import Script
+
+
+class FakeClock:
+    """Satisfies `pullahead.ports.Clock`; it stands still until it is moved."""
+
+    def __init__(self, now: datetime = datetime(2026, 11, 24, 9, tzinfo=UTC)) -> None:
+        self.now = now
+
+    def __call__(self) -> datetime:
+        return self.now
+
+    def advance(self, **duration: float) -> None:
+        """Move the clock on."""
+        self.now += timedelta(**duration)
+
+
+class FakeRecords:
+    """Satisfies `pullahead.ports.Records`; writes are conditional as DynamoDB's are."""
+
+    def __init__(self, script: Script | None = None) -> None:
+        self.script = script or Script()
+        self.stored: dict[str, Record] = {}
+        self.heartbeat: Heartbeat | None = None
+
+    @property
+    def writes(self) -> int:
+        """Count the writes, refused ones included."""
+        return self.script.count("save", "save_heartbeat")
+
+    def load(self, keys: Sequence[str]) -> Mapping[str, Record]:
+        with self.script.call("load"):
+            return {key: self.stored[key] for key in keys if key in self.stored}
+
+    def save(self, record: Record, expected_version: int) -> Record:
+        with self.script.call("save"):
+            stored = self.stored.get(record.key)
+            if (stored.version if stored is not None else 0) != expected_version:
+                raise ConflictError(f"the record of {record.key} was changed since version {expected_version}")
+            self.stored[record.key] = record.with_changes(version=expected_version + 1)
+            return self.stored[record.key]
+
+    def load_heartbeat(self) -> Heartbeat | None:
+        with self.script.call("load_heartbeat"):
+            return self.heartbeat
+
+    def save_heartbeat(self, heartbeat: Heartbeat) -> None:
+        with self.script.call("save_heartbeat"):
+            self.heartbeat = heartbeat
+
+
+class FakePlans:
+    """Satisfies `pullahead.ports.Plans`."""
+
+    def __init__(self, script: Script | None = None) -> None:
+        self.script = script or Script()
+        self.objects: dict[str, bytes] = {}
+
+    def read(self, key: str) -> bytes:
+        with self.script.call("read"):
+            if key not in self.objects:
+                raise StorageError(f"read of {key} failed: there is none")
+            return self.objects[key]
+
+    def write(self, key: str, content: bytes) -> None:
+        with self.script.call("write"):
+            self.objects[key] = content
+
+
+class FakeRefreshes:
+    """Satisfies `pullahead.ports.StartsRefreshes`; what became of a refresh is set in `statuses`."""
+
+    def __init__(self, script: Script | None = None) -> None:
+        self.script = script or Script()
+        self.requests: dict[str, RefreshRequest] = {}
+        self.statuses: dict[str, Started] = {}
+
+    def start(self, request: RefreshRequest) -> Started:
+        with self.script.call("start"):
+            status = self.statuses.get(request.name)
+            if status is None:
+                self.requests[request.name] = request
+                self.statuses[request.name] = Started.RUNNING
+                return Started.STARTED
+            same = self.requests.get(request.name) == request
+            return Started.STARTED if same and status is Started.RUNNING else status
+
+
+class FakeQueue:
+    """Satisfies `pullahead.ports.QueuesChecks`."""
+
+    def __init__(self, script: Script | None = None) -> None:
+        self.script = script or Script()
+        self.sent: list[CheckRequest] = []
+
+    def send(self, requests: Sequence[CheckRequest]) -> None:
+        with self.script.call("send"):
+            self.sent.extend(requests)
+
+
+class FakeAlerts:
+    """Satisfies `pullahead.ports.PublishesAlerts`."""
+
+    def __init__(self, script: Script | None = None) -> None:
+        self.script = script or Script()
+        self.published: list[Alert] = []
+
+    @property
+    def kinds(self) -> list[str]:
+        """Name what was told, in order."""
+        return [alert.kind.value for alert in self.published]
+
+    def publish(self, alert: Alert) -> None:
+        with self.script.call("publish"):
+            self.published.append(alert)

@@ -1,0 +1,46 @@
+"""Mirrors, rules and errors as most tests need them. Decides no expectation."""
+
+from collections.abc import Iterable
+from datetime import timedelta
+from typing import TypeVar
+
+from pullahead.errors import RegistryError, Side
+from pullahead.oci import Descriptor, Digest, digest_of, media_types, parse_reference
+from pullahead.rules.model import Mirror, Rules
+
+_E = TypeVar("_E", bound=RegistryError)
+
+REPOSITORY = "mirror/app"
+UPSTREAM = "ghcr.io/team/app:1.0"
+KEY = f"{REPOSITORY}:1.0"
+
+
+def mirror(
+    tag: str = "1.0",
+    *,
+    repository: str = REPOSITORY,
+    check_every: timedelta = timedelta(minutes=15),
+    alert_after: timedelta = timedelta(hours=1),
+) -> Mirror:
+    """Make the mirror of one tag."""
+    return Mirror(parse_reference(f"ghcr.io/team/app:{tag}"), repository, tag, check_every, alert_after)
+
+
+def rules(mirrors: Iterable[Mirror] | None = None, digest: str = "rules-1") -> Rules:
+    """Make rules, by default of the one mirror."""
+    return Rules(tuple(mirrors) if mirrors is not None else (mirror(),), (), digest)
+
+
+def root(seed: str) -> Descriptor:
+    """Make a manifest's descriptor, another for another seed."""
+    return Descriptor(media_types.OCI_MANIFEST, digest(seed), 500)
+
+
+def digest(seed: str) -> Digest:
+    """Make a digest, another for another seed."""
+    return digest_of(seed.encode())
+
+
+def failed(kind: type[_E], cause: str = "as scripted", side: Side = Side.UPSTREAM) -> _E:
+    """Make an error of a registry."""
+    return kind(cause, operation="test", side=side, reference=UPSTREAM)

@@ -1,0 +1,71 @@
+"""What goes wrong, when, and what was asked: one script that several fakes share. Decides nothing a port decides.
+
+Operations are named as the methods of `pullahead.ports`.
+"""
+
+import threading
+from collections import deque
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import NamedTuple, TypeVar
+
+_T = TypeVar("_T")
+
+
+class Killed(BaseException):
+    """The process is gone. No `except Exception` sees it, as none would."""
+
+
+class _Fault(NamedTuple):
+    error: BaseException
+    after: bool
+
+
+class Script:
+    """The calls so far in order, and the faults and hooks that wait for the calls to come."""
+
+    def __init__(self) -> None:
+        self.calls: list[str] = []
+        self.kill_at: int | None = None  # the number of the call before which the process dies
+        self._faults: dict[str, deque[_Fault]] = {}
+        self._hooks: dict[str, deque[Callable[[], object]]] = {}
+        self._lock = threading.Lock()
+
+    def fail(self, operation: str, error: BaseException, *, times: int = 1, after: bool = False) -> None:
+        """Let the next calls of an operation fail; `after` lets them take effect first and loses only the answer."""
+        self._faults.setdefault(operation, deque()).extend([_Fault(error, after)] * times)
+
+    def before(self, operation: str, hook: Callable[[], object]) -> None:
+        """Run a function before the next call of an operation that no other hook has taken."""
+        self._hooks.setdefault(operation, deque()).append(hook)
+
+    def count(self, *operations: str) -> int:
+        """Count the calls of some operations."""
+        return sum(call in operations for call in self.calls)
+
+    def resume(self) -> None:
+        """Begin a new process after a kill: what was asked is forgotten, what waits stays."""
+        self.kill_at = None
+        self.calls.clear()
+
+    @contextmanager
+    def call(self, operation: str) -> Iterator[None]:
+        """Play the script around one call."""
+        with self._lock:
+            number = len(self.calls)
+            self.calls.append(operation)
+            hook = _next(self._hooks, operation)
+            fault = _next(self._faults, operation)
+        if number == self.kill_at:
+            raise Killed(operation)
+        if hook is not None:
+            hook()
+        if fault is not None and not fault.after:
+            raise fault.error
+        yield
+        if fault is not None:
+            raise fault.error
+
+
+def _next(waiting: dict[str, deque[_T]], operation: str) -> _T | None:
+    return waiting[operation].popleft() if waiting.get(operation) else None

@@ -1,0 +1,157 @@
+"""A target registry in memory, as strict as ECR but with parts of a few bytes. Satisfies `pullahead.ports.Target`."""
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
+
+from pullahead.errors import (
+    DigestMismatchError,
+    ManifestRefusedError,
+    MissingContentError,
+    NotFoundError,
+    RegistryError,
+    Side,
+    TagImmutableError,
+    UploadLostError,
+)
+from pullahead.oci import Descriptor, Digest, RawManifest, digest_of, parse_manifest
+from pullahead.ports import Upload
+from tests.fakes.script import Script
+
+
+@dataclass
+class _Repository:
+    blobs: dict[Digest, bytes] = field(default_factory=dict)
+    manifests: dict[Digest, RawManifest] = field(default_factory=dict)
+    tags: dict[str, Digest] = field(default_factory=dict)
+    immutable: bool = False
+
+
+@dataclass
+class _Upload:
+    repository: str
+    content: bytearray = field(default_factory=bytearray)
+    part_bytes: list[int] = field(default_factory=list)
+
+
+class FakeTarget:
+    """Repositories are made by `ensure_repository`; what was asked is in `script`."""
+
+    def __init__(self, script: Script | None = None, *, part_size: int = 10) -> None:
+        self.script = script or Script()
+        self.part_size = part_size
+        self.bytes_received = 0  # of parts, also of those that were not stored
+        self.pushes: list[tuple[Digest, str | None]] = []
+        self._repositories: dict[str, _Repository] = {}
+        self._uploads: dict[str, _Upload] = {}
+        self._begun = 0
+
+    def blobs(self, repository: str) -> Mapping[Digest, bytes]:
+        """Show the blobs of a repository."""
+        return self._repositories[repository].blobs
+
+    def manifests(self, repository: str) -> Mapping[Digest, RawManifest]:
+        """Show the manifests of a repository."""
+        return self._repositories[repository].manifests
+
+    def make_immutable(self, repository: str) -> None:
+        """Refuse to move tags from now on."""
+        self._repositories[repository].immutable = True
+
+    def move_tag(self, repository: str, tag: str, digest: Digest) -> None:
+        """Move a tag as somebody else would."""
+        self._repositories.setdefault(repository, _Repository()).tags[tag] = digest
+
+    def forget_uploads(self) -> None:
+        """Let every open upload vanish."""
+        self._uploads.clear()
+
+    def drop_repository(self, repository: str) -> None:
+        """Let a repository vanish."""
+        del self._repositories[repository]
+
+    def published_digests(self, repository: str, tags: Collection[str]) -> Mapping[str, Digest]:
+        with self.script.call("published_digests"):
+            held = self._repositories.get(repository, _Repository()).tags
+            return {tag: held[tag] for tag in tags if tag in held}
+
+    def ensure_repository(self, repository: str) -> None:
+        with self.script.call("ensure_repository"):
+            self._repositories.setdefault(repository, _Repository())
+
+    def present_blobs(self, repository: str, digests: Collection[Digest]) -> frozenset[Digest]:
+        with self.script.call("present_blobs"):
+            return frozenset(digests) & self._find("check blobs", repository).blobs.keys()
+
+    def begin_upload(self, repository: str) -> Upload:
+        with self.script.call("begin_upload"):
+            self._find("begin upload", repository)
+            self._begun += 1
+            upload = Upload(f"upload-{self._begun}", self.part_size)
+            self._uploads[upload.id] = _Upload(repository)
+            return upload
+
+    def received_bytes(self, repository: str, upload: Upload, size: int) -> int:  # noqa: ARG002 - the port has it
+        with self.script.call("received_bytes"):
+            return len(self._find_upload(repository, upload).content)
+
+    def upload_part(self, repository: str, upload: Upload, first_byte: int, part: bytes) -> int:
+        with self.script.call("upload_part"):
+            self.bytes_received += len(part)
+            known = self._find_upload(repository, upload)
+            if first_byte == len(known.content):
+                known.content += part
+                known.part_bytes.append(len(part))
+            return len(known.content)
+
+    def complete_upload(self, repository: str, upload: Upload, blob: Descriptor) -> None:
+        with self.script.call("complete_upload"):
+            held = self._find("complete upload", repository).blobs
+            if upload.id not in self._uploads and blob.digest in held:
+                return
+            known = self._find_upload(repository, upload)
+            if not known.part_bytes:
+                raise _error(ManifestRefusedError, "complete upload", repository, "the upload is empty")
+            if any(size < self.part_size for size in known.part_bytes[:-1]):
+                raise _error(UploadLostError, "complete upload", repository, "a part in the middle is too small")
+            content = bytes(known.content)
+            if digest_of(content) != blob.digest:
+                raise _error(DigestMismatchError, "complete upload", repository, f"it is {digest_of(content)}")
+            held[blob.digest] = content
+            del self._uploads[upload.id]
+
+    def put_manifest(self, repository: str, manifest: RawManifest, tag: str | None) -> None:
+        with self.script.call("put_manifest"):
+            known = self._find("put manifest", repository)
+            digest = manifest.descriptor.digest
+            if digest_of(manifest.content) != digest:
+                raise _error(DigestMismatchError, "put manifest", repository, f"it is not {digest}")
+            self._check_content(known, repository, manifest)
+            if tag is not None and known.immutable and known.tags.get(tag, digest) != digest:
+                raise _error(TagImmutableError, "put manifest", repository, f"{tag} may not be moved")
+            known.manifests[digest] = manifest
+            if tag is not None:
+                known.tags[tag] = digest
+            self.pushes.append((digest, tag))
+
+    def _check_content(self, known: _Repository, repository: str, manifest: RawManifest) -> None:
+        named = parse_manifest(manifest.content, manifest.descriptor.media_type)
+        missing = [blob.digest for blob in named.blobs if blob.digest not in known.blobs]
+        missing += [child.digest for child in named.children if child.digest not in known.manifests]
+        if missing:
+            raise _error(MissingContentError, "put manifest", repository, f"it lacks {', '.join(missing)}")
+
+    def _find(self, operation: str, repository: str) -> _Repository:
+        if repository not in self._repositories:
+            raise _error(NotFoundError, operation, repository, "there is no such repository")
+        return self._repositories[repository]
+
+    def _find_upload(self, repository: str, upload: Upload) -> _Upload:
+        self._find("resume upload", repository)
+        known = self._uploads.get(upload.id)
+        if known is None or known.repository != repository:
+            raise _error(UploadLostError, "resume upload", repository, f"{upload.id} is unknown")
+        return known
+
+
+def _error(kind: type[RegistryError], operation: str, repository: str, cause: str) -> RegistryError:
+    return kind(cause, operation=operation, side=Side.TARGET, reference=repository)

@@ -1,0 +1,239 @@
+"""Manifests from registries that leave things out, contradict themselves or lie."""
+
+import json
+from typing import Any
+
+import pytest
+
+from local.images import LocalImage, SparseBlob, make_image, make_index
+from local.registry import FakeRegistry
+from pullahead.errors import (
+    DigestMismatchError,
+    NotFoundError,
+    RegistryError,
+    ResponseTooLargeError,
+    UnsupportedMediaTypeError,
+)
+from pullahead.oci import MAX_MANIFEST_BYTES, Digest, RawManifest, describe, digest_of, media_types
+from pullahead.registry import UpstreamRegistry
+
+IMAGE = make_index([make_image(seed=1)])
+WRONG = digest_of(b"something else")
+
+
+@pytest.fixture(autouse=True)
+def pushed(registry: FakeRegistry) -> None:
+    registry.push(IMAGE, "team/app", "1.0")
+
+
+def serve(registry: FakeRegistry, content: bytes, media_type: str | None, digest: str | None = None) -> None:
+    """Answer HEAD and GET of a manifest with this."""
+    headers = {"Content-Type": media_type, "Docker-Content-Digest": digest}
+    sent = {name: value for name, value in headers.items() if value is not None}
+    registry.fail(None, "/manifests/", 200, times=9, headers=sent, body=content)
+
+
+def refusals(registry: FakeRegistry, upstream: UpstreamRegistry, digest: Digest | None = None) -> list[RegistryError]:
+    """Ask by HEAD and by GET, which must both fail, and return how."""
+    reference = registry.reference("team/app", "1.0", digest)
+    caught = []
+    for ask in (upstream.head_manifest, upstream.get_manifest):
+        with pytest.raises(RegistryError) as refused:
+            ask(reference)
+        caught.append(refused.value)
+    return caught
+
+
+def test_unchanged_tag_costs_more_than_one_head(registry: FakeRegistry, upstream: UpstreamRegistry) -> None:
+    for _ in range(3):
+        assert upstream.head_manifest(registry.reference("team/app", "1.0")) == IMAGE.root.descriptor
+    assert [request.method for request in registry.requests] == ["HEAD"] * 3
+    assert registry.connections == 1
+
+
+def test_get_costs_more_than_one_request(registry: FakeRegistry, upstream: UpstreamRegistry) -> None:
+    for _ in range(3):
+        assert upstream.get_manifest(registry.reference("team/app", "1.0")) == IMAGE.root
+    assert [request.method for request in registry.requests] == ["GET"] * 3
+    assert registry.connections == 1
+
+
+def test_head_and_get_negotiate_differently(registry: FakeRegistry, upstream: UpstreamRegistry) -> None:
+    reference = registry.reference("team/app", "1.0")
+    upstream.head_manifest(reference)
+    upstream.get_manifest(reference)
+    assert [request.headers["accept"] for request in registry.requests] == [media_types.ACCEPT] * 2
+    assert {request.headers["accept-encoding"] for request in registry.requests} == {"identity"}
+
+
+def test_digest_does_not_win_over_the_tag(registry: FakeRegistry, upstream: UpstreamRegistry) -> None:
+    registry.push(make_image(seed=2), "team/app", "1.0")
+    reference = registry.reference("team/app", "1.0", IMAGE.digest)
+    assert upstream.head_manifest(reference) == IMAGE.root.descriptor
+    assert upstream.get_manifest(reference) == IMAGE.root
+
+
+def test_head_not_allowed_is_not_replaced_by_get(registry: FakeRegistry, upstream: UpstreamRegistry) -> None:
+    registry.fail("HEAD", "/manifests/", 405)
+    assert upstream.head_manifest(registry.reference("team/app", "1.0")) == IMAGE.root.descriptor
+    assert (registry.count("HEAD"), registry.count("GET")) == (1, 1)
+
+
+def test_missing_tag_is_asked_for_again_by_get(registry: FakeRegistry, upstream: UpstreamRegistry) -> None:
+    with pytest.raises(NotFoundError):
+        upstream.head_manifest(registry.reference("team/app", "2.0"))
+    assert (registry.count("HEAD"), registry.count("GET")) == (1, 0)
+
+
+def test_missing_digest_header_is_not_made_good_by_hashing(registry: FakeRegistry, upstream: UpstreamRegistry) -> None:
+    registry.lie_digest_header = ""
+    assert upstream.head_manifest(registry.reference("team/app", "1.0")) == IMAGE.root.descriptor
+    assert upstream.get_manifest(registry.reference("team/app", "1.0")) == IMAGE.root
+    assert (registry.count("HEAD"), registry.count("GET")) == (1, 2)
+
+
+def test_missing_length_of_a_head_is_guessed(registry: FakeRegistry, upstream: UpstreamRegistry) -> None:
+    headers = {"Content-Type": media_types.OCI_INDEX, "Docker-Content-Digest": IMAGE.digest, "Content-Length": "?"}
+    registry.fail("HEAD", "/manifests/", 200, headers=headers)
+    assert upstream.head_manifest(registry.reference("team/app", "1.0")) == IMAGE.root.descriptor
+
+
+@pytest.mark.parametrize("malformed", ["sha256:abc", "latest", "md5:d41d8cd98f00b204e9800998ecf8427e"])
+def test_malformed_digest_header_is_taken(registry: FakeRegistry, upstream: UpstreamRegistry, malformed: str) -> None:
+    registry.lie_digest_header = malformed
+    assert [type(error) for error in refusals(registry, upstream)] == [DigestMismatchError] * 2
+
+
+def test_wrong_digest_header_is_believed_of_bytes(registry: FakeRegistry, upstream: UpstreamRegistry) -> None:
+    registry.lie_digest_header = WRONG
+    with pytest.raises(DigestMismatchError, match=IMAGE.digest):
+        upstream.get_manifest(registry.reference("team/app", "1.0"))
+
+
+def test_other_digest_than_asked_for_is_taken(registry: FakeRegistry, upstream: UpstreamRegistry) -> None:
+    registry.lie_digest_header = WRONG
+    assert [type(error) for error in refusals(registry, upstream, IMAGE.digest)] == [DigestMismatchError] * 2
+
+
+@pytest.mark.parametrize("header", [None, WRONG])
+def test_other_bytes_than_asked_for_are_taken(
+    registry: FakeRegistry, upstream: UpstreamRegistry, header: str | None
+) -> None:
+    serve(registry, make_image(seed=3).root.content, media_types.OCI_MANIFEST, header)
+    with pytest.raises(DigestMismatchError):
+        upstream.get_manifest(registry.reference("team/app", None, IMAGE.digest))
+
+
+def test_sha512_cannot_be_asked_for(registry: FakeRegistry, upstream: UpstreamRegistry) -> None:
+    content = IMAGE.root.content
+    sha512 = digest_of(content, "sha512")
+    manifest = RawManifest(describe(content, media_types.OCI_INDEX, "sha512"), content)
+    registry.push(LocalImage(manifest, {sha512: manifest}, {}), "team/app", "long")
+    assert upstream.head_manifest(registry.reference("team/app", None, sha512)) == manifest.descriptor
+    assert upstream.get_manifest(registry.reference("team/app", None, sha512)) == manifest
+    assert upstream.get_manifest(registry.reference("team/app", "long")) == manifest
+
+
+def test_sha512_asked_and_sha256_answered_is_a_mismatch(registry: FakeRegistry, upstream: UpstreamRegistry) -> None:
+    serve(registry, IMAGE.root.content, media_types.OCI_INDEX, IMAGE.digest)
+    sha512 = digest_of(IMAGE.root.content, "sha512")
+    assert upstream.head_manifest(registry.reference("team/app", None, sha512)).digest == sha512
+    assert upstream.get_manifest(registry.reference("team/app", None, sha512)).descriptor.digest == sha512
+
+
+@pytest.mark.parametrize(
+    "media_type",
+    [None, "", "application/json", "text/plain; charset=utf-8", "application/octet-stream", "garbage"],
+)
+def test_generic_media_type_is_not_seen_through(
+    registry: FakeRegistry, upstream: UpstreamRegistry, media_type: str | None
+) -> None:
+    serve(registry, IMAGE.root.content, media_type, IMAGE.digest)
+    reference = registry.reference("team/app", "1.0")
+    assert upstream.head_manifest(reference) == IMAGE.root.descriptor
+    assert upstream.get_manifest(reference) == IMAGE.root
+
+
+def test_parameters_of_the_media_type_confuse(registry: FakeRegistry, upstream: UpstreamRegistry) -> None:
+    serve(registry, IMAGE.root.content, f"{media_types.OCI_INDEX.upper()} ; charset=utf-8", IMAGE.digest)
+    assert upstream.head_manifest(registry.reference("team/app", "1.0")) == IMAGE.root.descriptor
+    assert registry.count("GET") == 0
+
+
+@pytest.mark.parametrize(
+    "media_type",
+    [
+        media_types.DOCKER_SCHEMA1,
+        media_types.DOCKER_SCHEMA1_SIGNED,
+        "application/vnd.oci.artifact.manifest.v1+json",
+        "text/html",
+    ],
+)
+def test_kind_that_cannot_be_copied_is_taken(
+    registry: FakeRegistry, upstream: UpstreamRegistry, media_type: str
+) -> None:
+    serve(registry, IMAGE.root.content, media_type, IMAGE.digest)
+    assert [type(error) for error in refusals(registry, upstream)] == [UnsupportedMediaTypeError] * 2
+
+
+@pytest.mark.parametrize("sent", ["application/json", media_types.OCI_INDEX])
+@pytest.mark.parametrize(
+    "content",
+    [b"", b"<html>Log in, please</html>", b"[1]", b"\xff\xfe", b"[" * 100_000, b'{"mediaType": 7}'],
+    ids=["empty", "HTML", "list", "not UTF-8", "deep", "number"],
+)
+def test_something_else_than_a_manifest_is_taken(
+    registry: FakeRegistry, upstream: UpstreamRegistry, content: bytes, sent: str
+) -> None:
+    serve(registry, content, sent)
+    assert [type(error) for error in refusals(registry, upstream)] == [UnsupportedMediaTypeError] * 2
+
+
+@pytest.mark.parametrize(
+    "document", [{"schemaVersion": 1, "name": "old"}, {"schemaVersion": 2, "mediaType": "application/x-other"}]
+)
+def test_kind_hidden_behind_a_generic_media_type_is_taken(
+    registry: FakeRegistry, upstream: UpstreamRegistry, document: dict[str, Any]
+) -> None:
+    serve(registry, json.dumps(document).encode(), "application/json")
+    assert [type(error) for error in refusals(registry, upstream)] == [UnsupportedMediaTypeError] * 2
+
+
+def test_manifest_that_calls_itself_otherwise_is_taken(registry: FakeRegistry, upstream: UpstreamRegistry) -> None:
+    serve(registry, IMAGE.root.content, media_types.OCI_MANIFEST)  # the content says that it is an index
+    assert [type(error) for error in refusals(registry, upstream)] == [UnsupportedMediaTypeError] * 2
+
+
+@pytest.mark.parametrize("media_type", [media_types.OCI_INDEX, media_types.DOCKER_MANIFEST])
+def test_manifest_that_says_nothing_of_itself_is_refused(
+    registry: FakeRegistry, upstream: UpstreamRegistry, media_type: str
+) -> None:
+    content = b'{"schemaVersion": 2, "manifests": [], "layers": []}'
+    serve(registry, content, media_type)
+    assert upstream.get_manifest(registry.reference("team/app", "1.0")).descriptor == describe(content, media_type)
+
+
+def test_endless_manifest_is_read(registry: FakeRegistry, upstream: UpstreamRegistry) -> None:
+    endless = {"Content-Type": media_types.OCI_INDEX, "Transfer-Encoding": "identity"}
+    registry.fail("GET", "/manifests/", 200, headers={**endless, "Content-Length": ""}, body=SparseBlob(1 << 40))
+    with pytest.raises(ResponseTooLargeError, match=str(MAX_MANIFEST_BYTES)):
+        upstream.get_manifest(registry.reference("team/app", "1.0"))
+    assert registry.requests[-1].bytes_sent < 64 * 1024 * 1024
+
+
+def test_announced_giant_is_read(registry: FakeRegistry, upstream: UpstreamRegistry) -> None:
+    headers = {"Content-Type": media_types.OCI_INDEX, "Docker-Content-Digest": IMAGE.digest}
+    registry.fail(None, "/manifests/", 200, times=2, headers=headers, body=SparseBlob(MAX_MANIFEST_BYTES + 1))
+    assert [type(error) for error in refusals(registry, upstream)] == [ResponseTooLargeError] * 2
+
+
+def test_largest_manifest_is_refused(registry: FakeRegistry, upstream: UpstreamRegistry) -> None:
+    content = b'{"schemaVersion": 2}'.ljust(MAX_MANIFEST_BYTES)
+    serve(registry, content, media_types.OCI_MANIFEST)
+    assert len(upstream.get_manifest(registry.reference("team/app", "1.0")).content) == MAX_MANIFEST_BYTES
+
+
+def test_manifest_cut_short_is_not_asked_for_again(registry: FakeRegistry, upstream: UpstreamRegistry) -> None:
+    registry.cut("/manifests/", after_bytes=10)
+    assert upstream.get_manifest(registry.reference("team/app", "1.0")) == IMAGE.root
+    assert registry.count("GET") == 2

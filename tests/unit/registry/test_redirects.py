@@ -1,0 +1,160 @@
+"""Redirects: where they may lead, and what must not go with them."""
+
+import pytest
+
+from local.images import make_image
+from local.registry import FakeRegistry
+from pullahead.errors import AccessDeniedError, RegistryUnavailableError
+from pullahead.oci import Reference, Repository
+from pullahead.registry import UpstreamRegistry
+from pullahead.registry.failures import Inquiry
+from pullahead.registry.transport import MAX_REDIRECTS, Request, redirected
+from tests.unit.registry.harness import SECRET, FakeTime, last_blob, upstream_of
+
+IMAGE = make_image([100_000], seed=5)
+BLOB = last_blob(IMAGE)
+
+
+@pytest.fixture(autouse=True)
+def pushed(registry: FakeRegistry) -> None:
+    registry.push(IMAGE, "team/app", "1.0")
+
+
+def read(registry: FakeRegistry, upstream: UpstreamRegistry, first_byte: int = 0) -> bytes:
+    """Read the blob to its end."""
+    with upstream.open_blob(registry.repository("team/app"), BLOB, first_byte) as pieces:
+        return b"".join(pieces)
+
+
+def redirect(registry: FakeRegistry, location: str, status: int = 307, times: int = 1) -> None:
+    """Answer the next manifest requests with a redirect."""
+    registry.fail(None, "/manifests/", status, times=times, headers={"Location": location} if location else {})
+
+
+def test_authorization_follows_a_redirect(
+    registry: FakeRegistry, other: FakeRegistry, upstream: UpstreamRegistry
+) -> None:
+    registry.token_auth = True
+    registry.redirect_blobs_to = other
+    for first_byte in (0, 99_000):
+        assert read(registry, upstream, first_byte) == IMAGE.read_blob(BLOB.digest)[first_byte:]
+    assert [request.authorized for request in registry.requests if request.status == 307] == [True, True]
+    assert [request.authorized for request in other.requests] == [False, False]
+    assert other.requests[-1].headers["range"] == "bytes=99000-"
+
+
+def test_redirected_registry_cannot_ask_for_a_token_of_its_own(
+    registry: FakeRegistry, other: FakeRegistry, upstream: UpstreamRegistry
+) -> None:
+    registry.token_auth = other.token_auth = True
+    registry.redirect_manifests_to = other
+    other.push(IMAGE, "team/app", "1.0")
+    for _ in range(2):
+        assert upstream.head_manifest(registry.reference("team/app", "1.0")) == IMAGE.root.descriptor
+    assert (registry.count("GET", "/token"), other.count("GET", "/token")) == (1, 1)
+    assert (registry.count("HEAD"), other.count("HEAD")) == (3, 3)
+
+
+def test_redirect_costs_a_new_connection_each_time(
+    registry: FakeRegistry, other: FakeRegistry, upstream: UpstreamRegistry
+) -> None:
+    registry.redirect_blobs_to = other
+    for _ in range(3):
+        read(registry, upstream)
+    assert (registry.connections, other.connections) == (1, 1)
+
+
+@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+def test_head_becomes_a_get(registry: FakeRegistry, upstream: UpstreamRegistry, status: int) -> None:
+    redirect(registry, f"/v2/team/app/manifests/{IMAGE.digest}", status)
+    assert upstream.head_manifest(registry.reference("team/app", "1.0")) == IMAGE.root.descriptor
+    assert [request.method for request in registry.requests] == ["HEAD", "HEAD"]
+    assert registry.requests[-1].headers["accept"] == registry.requests[0].headers["accept"]
+
+
+def test_loop_is_followed_for_ever(registry: FakeRegistry) -> None:
+    time = FakeTime()
+    redirect(registry, "/v2/team/app/manifests/1.0", times=99)
+    with pytest.raises(RegistryUnavailableError, match="more than 5 times"):
+        upstream_of(time=time).head_manifest(registry.reference("team/app", "1.0"))
+    assert registry.count("HEAD") == MAX_REDIRECTS + 1
+    assert time.slept == []
+
+
+def test_last_redirect_allowed_is_refused(registry: FakeRegistry, upstream: UpstreamRegistry) -> None:
+    redirect(registry, "/v2/team/app/manifests/1.0", times=MAX_REDIRECTS)
+    assert upstream.head_manifest(registry.reference("team/app", "1.0")) == IMAGE.root.descriptor
+
+
+@pytest.mark.parametrize(
+    "location",
+    [
+        "",
+        "ftp://elsewhere.example/x",
+        "file:///etc/passwd",
+        "http:///x",
+        "http://[::1/x",
+        "http://elsewhere.example:port/x",
+        f"http://user:{SECRET}@elsewhere.example/x",
+        "http://elsewhere.example/a b",
+        "http://elsewhere.example/" + "x" * 20_000,
+    ],
+)
+def test_redirect_to_nowhere_is_followed(registry: FakeRegistry, upstream: UpstreamRegistry, location: str) -> None:
+    redirect(registry, location)
+    with pytest.raises(RegistryUnavailableError, match="no address") as caught:
+        upstream.head_manifest(registry.reference("team/app", "1.0"))
+    assert SECRET not in str(caught.value)
+    assert registry.count("HEAD") == 1
+
+
+def test_https_is_left_for_http(registry: FakeRegistry, other: FakeRegistry) -> None:
+    upstream = upstream_of({"https://registry.example": registry, "http://elsewhere.example": other})
+    redirect(registry, "http://elsewhere.example/v2/team/app/manifests/1.0")
+    with pytest.raises(RegistryUnavailableError, match="https to http"):
+        upstream.head_manifest(Reference(Repository("registry.example", "team/app"), "1.0"))
+    assert other.requests == []
+
+
+@pytest.mark.parametrize(
+    ("asked", "location", "leads_to"),
+    [
+        ("https://r.example/v2/a/blobs/b?x=1", "/c?y=2", "https://r.example/c?y=2"),
+        ("https://r.example/v2/a/blobs/b", "d", "https://r.example/v2/a/blobs/d"),
+        ("https://r.example/v2/a", "//s.example/c", "https://s.example/c"),
+        ("http://r.example/v2/a", "https://s.example/c", "https://s.example/c"),
+        ("http://r.example/v2/a", "http://s.example:81/c", "http://s.example:81/c"),
+        ("http://[::1]:5000/v2/a", "/c", "http://[::1]:5000/c"),
+    ],
+)
+def test_relative_redirect_is_resolved_wrongly(asked: str, location: str, leads_to: str) -> None:
+    assert redirected(Request("GET", asked, {}, Inquiry("open_blob", "r.example/a")), location) == leads_to
+
+
+@pytest.mark.parametrize("status", [401, 403])
+def test_signature_grown_old_is_not_resolved_again(
+    registry: FakeRegistry, other: FakeRegistry, upstream: UpstreamRegistry, status: int
+) -> None:
+    registry.redirect_blobs_to = other
+    other.fail("GET", "/storage/", status)
+    assert read(registry, upstream) == IMAGE.read_blob(BLOB.digest)
+    assert (registry.count("GET", "/blobs/"), other.count("GET", "/storage/")) == (2, 2)
+    assert len({request.query for request in other.requests}) == 2
+
+
+def test_storage_that_keeps_refusing_is_not_told_from_the_registry(
+    registry: FakeRegistry, other: FakeRegistry, upstream: UpstreamRegistry
+) -> None:
+    registry.redirect_blobs_to = other
+    other.fail("GET", "/storage/", 403, times=99)
+    with pytest.raises(AccessDeniedError, match=f"{other.host}, to which it redirects") as caught:
+        read(registry, upstream)
+    assert "Signature" not in str(caught.value)
+    assert other.count("GET") == 3
+
+
+def test_docker_hub_is_asked_where_its_references_say(registry: FakeRegistry) -> None:
+    registry.push(IMAGE, "library/alpine", "3.20")
+    upstream = upstream_of({"https://registry-1.docker.io": registry})
+    reference = Reference(Repository("docker.io", "library/alpine"), "3.20")
+    assert upstream.head_manifest(reference) == IMAGE.root.descriptor
