@@ -39,7 +39,10 @@ def handle(record: SQSRecord, app: Application) -> None:
 
 
 def report(result: CheckResult) -> None:
-    failed = result.error is not None
-    log = logger.error if failed else logger.info
-    log("check failed; the message comes back" if failed else "checked", extra=result._asdict())
-    metrics.add_metric("CheckFailures" if failed else "Checks", MetricUnit.Count, 1)
+    if result.error is not None:
+        logger.error("check failed; the message comes back", extra=result._asdict())
+        metrics.add_metric("CheckFailures", MetricUnit.Count, 1)
+        return
+    log = logger.info if result.changed else logger.debug  # what is as it was would fill the log
+    log("checked", extra=result._asdict())
+    metrics.add_metric("Checks", MetricUnit.Count, 1)

@@ -5,9 +5,10 @@ AWS Lambda developer guide, "Using the Lambda runtime API for custom runtimes", 
 
 import json
 import queue
+import sys
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 # Lambda quotas: 6 MB of answer; the Runtime API refuses more with 413.
 MAX_RESPONSE_BYTES: Final = 6 * 1024 * 1024
@@ -131,6 +132,11 @@ class _Server(ThreadingHTTPServer):
     def __init__(self, api: RuntimeApi) -> None:
         super().__init__(("127.0.0.1", 0), _Handler)
         self.api = api
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """Report what went wrong, but not that a killed sandbox took its connection with it."""
+        if not isinstance(sys.exception(), ConnectionError):
+            super().handle_error(request, client_address)
 
 
 def _headers(call: Call) -> dict[str, str]:

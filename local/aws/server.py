@@ -217,6 +217,9 @@ def _serve(port: int, wrap: Callable[[Any], Any]) -> BaseWSGIServer:
         def log_request(self, *_: object) -> None:
             """Say nothing of requests that went well or were refused: the clients do."""
 
+        def log_error(self, *_: object) -> None:
+            """Say nothing of what is no HTTP either: clients of registries try TLS first."""
+
     server = make_server(HOST, port, wrap(application), threaded=True, request_handler=QuietHandler)
     threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True, name="local-aws").start()
     return server

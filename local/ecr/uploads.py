@@ -102,7 +102,7 @@ class Uploads:
         with self._writing(upload):
             digest = _checked_digest(upload, digests)
             with upload.path.open("r+b") as file:
-                file.truncate(upload.size_bytes)
+                file.truncate(upload.size_bytes)  # without the tail of a part that never became whole
             self._store.adopt(upload.path, digest)
             self._close(upload)
             return FinishedLayer(digest, upload.size_bytes)
@@ -137,8 +137,7 @@ class Uploads:
 def _write_part(upload: Upload, chunks: Iterable[bytes]) -> None:
     hasher, size = upload.hasher.copy(), upload.size_bytes
     with upload.path.open("r+b") as file:
-        file.truncate(size)  # the tail of a part that never became whole
-        file.seek(size)
+        file.seek(size)  # over the tail of a part that never became whole
         for chunk in chunks:
             size += len(chunk)
             if size > MAX_LAYER_BYTES:

@@ -209,6 +209,7 @@ def test_tags_come_in_pages_by_link(registry: RunningEcr, session: requests.Sess
         pages.append(response.json()["tags"])
         url = response.links.get("next", {}).get("url", "")
     assert pages == [["a", "b"], ["c", "d"], ["e"]]
+    assert "Link" not in session.get(f"{registry.url}/v2/{REPOSITORY}/tags/list?n=5", timeout=TIMEOUT).headers
 
 
 @pytest.mark.parametrize(("n", "status"), [("1000", 200), ("1001", 405), ("0", 400), ("-1", 400), ("many", 400)])

@@ -10,7 +10,9 @@ from tests.unit.local_ecr.harness import (
     MIB,
     RunningEcr,
     digest_of,
+    image_manifest,
     oci_error,
+    put,
     send_cut_request,
     upload,
 )
@@ -124,6 +126,18 @@ def test_client_killed_inside_a_body_leaves_the_upload_as_it_was(
     assert answer.startswith(b"HTTP/1.1 400")
     assert session.get(location, timeout=TIMEOUT).headers["Range"] == "0-0"
     assert finish(session, location, digest_of(b"again"), b"again").status_code == 201
+
+
+def test_tail_of_a_part_that_was_cut_off_is_not_in_the_blob(registry: RunningEcr, session: requests.Session) -> None:
+    """The beginning of a long part is on disk before its end fails to come."""
+    location = start(registry, session)
+    headers = {**registry.authorization(), "Content-Length": str(2 * MIB)}
+    send_cut_request(registry.url, "PATCH", urlsplit(location).path, headers, b"x" * MIB)
+    assert finish(session, location, digest_of(b"layer"), b"layer").status_code == 201
+    upload(registry.client, REPOSITORY, b"config")
+    put(registry.client, REPOSITORY, image_manifest(b"config", [b"layer"]), "latest")
+    blob = session.get(f"{registry.url}/v2/{REPOSITORY}/blobs/{digest_of(b'layer')}", timeout=TIMEOUT)
+    assert blob.content == b"layer"
 
 
 def test_put_cut_short_makes_no_blob(registry: RunningEcr, session: requests.Session) -> None:

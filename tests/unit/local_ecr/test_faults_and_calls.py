@@ -75,6 +75,7 @@ def test_calls_are_counted_by_repository(registry: RunningEcr) -> None:
 def test_reset_forgets_faults_and_calls(registry: RunningEcr) -> None:
     registry.ecr.faults.add("ListImages", "ServerException")
     registry.ecr.faults.before("ListImages", lambda _call: registry.events.append({}))
+    registry.client.describe_repositories()
     registry.ecr.reset()
     registry.client.create_repository(repositoryName=REPOSITORY)
     registry.client.list_images(repositoryName=REPOSITORY)

@@ -95,6 +95,11 @@ def test_page_has_100_images_unless_asked_otherwise(registry: RunningEcr) -> Non
     assert "nextToken" not in rest
 
 
+def test_page_that_holds_the_last_image_has_no_token(client: ECRClient) -> None:
+    push_many(client, 2)
+    assert "nextToken" not in client.describe_images(repositoryName=REPOSITORY, maxResults=2)
+
+
 def test_pages_do_not_shift_when_images_go_meanwhile(client: ECRClient) -> None:
     digests = push_many(client, 3)
     page = client.describe_images(repositoryName=REPOSITORY, maxResults=1)
@@ -195,6 +200,16 @@ def test_describe_is_no_pull_and_get_is_one(registry: RunningEcr) -> None:
     registry.clock.advance(hours=1)
     registry.client.batch_get_image(repositoryName=REPOSITORY, imageIds=identifiers)
     assert pulled_at() == registry.clock.now()
+
+
+def test_image_pushed_again_after_it_was_deleted_was_never_pulled(client: ECRClient) -> None:
+    manifest = push(client, REPOSITORY, "one", "latest")
+    identifiers: Any = [{"imageTag": "latest"}]
+    client.batch_get_image(repositoryName=REPOSITORY, imageIds=identifiers)
+    client.batch_delete_image(repositoryName=REPOSITORY, imageIds=identifiers)
+    put(client, REPOSITORY, manifest, "latest")
+    found = client.describe_images(repositoryName=REPOSITORY, imageIds=identifiers)
+    assert "lastRecordedPullTime" not in found["imageDetails"][0]
 
 
 def test_deleting_the_last_tag_deletes_the_image(registry: RunningEcr) -> None:

@@ -7,8 +7,10 @@ import pytest
 import requests
 from mypy_boto3_ecr import ECRClient
 
+from local.ecr.errors import EcrError
 from tests.unit.local_ecr.harness import (
     MIB,
+    OCI_LAYER,
     RunningEcr,
     begin,
     digest_of,
@@ -144,6 +146,42 @@ def test_upload_that_ecr_forgot_is_not_found(registry: RunningEcr) -> None:
     registry.ecr.forget_uploads()
     with refused("UploadNotFoundException"):
         send_part(registry.client, REPOSITORY, upload_id, 1, b"y")
+
+
+def test_upload_that_ecr_forgets_while_a_part_comes_in_is_not_found(registry: RunningEcr) -> None:
+    uploads = registry.ecr.uploads
+    upload = uploads.begin(REPOSITORY)
+    uploads.forget()
+    with pytest.raises(EcrError, match="UploadNotFoundException"):
+        uploads.append(upload, 0, (b"x",))
+    with pytest.raises(EcrError, match="UploadNotFoundException"):
+        uploads.complete(upload, [digest_of(b"x")])
+
+
+def test_part_4201_exceeds_the_limit(registry: RunningEcr) -> None:
+    upload_id = begin(registry.client, REPOSITORY)
+    registry.ecr.uploads.find(REPOSITORY, upload_id).part_ends.extend([0] * 4199)
+    send_part(registry.client, REPOSITORY, upload_id, 0, b"4200")
+    with refused("LimitExceededException", "4200"):
+        send_part(registry.client, REPOSITORY, upload_id, 4, b"4201")
+
+
+def test_layer_above_52000_mib_exceeds_the_limit(registry: RunningEcr) -> None:
+    upload_id = begin(registry.client, REPOSITORY)
+    registry.ecr.uploads.find(REPOSITORY, upload_id).size_bytes = 52_000 * MIB - 1
+    with refused("LimitExceededException", str(52_000 * MIB)):
+        send_part(registry.client, REPOSITORY, upload_id, 52_000 * MIB - 1, b"xx")
+
+
+def test_media_type_of_a_layer_is_what_a_manifest_calls_it(client: ECRClient) -> None:
+    push(client, REPOSITORY, "one", "latest")
+    answer = client.batch_check_layer_availability(
+        repositoryName=REPOSITORY, layerDigests=[digest_of(b"layer of one"), upload(client, REPOSITORY, b"unnamed")]
+    )
+    assert [layer["mediaType"] for layer in answer["layers"]] == [
+        OCI_LAYER,
+        "application/vnd.docker.image.rootfs.diff.tar.gzip",
+    ]
 
 
 def test_layer_of_another_repository_is_unavailable_here(client: ECRClient) -> None:

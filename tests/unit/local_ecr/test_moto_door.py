@@ -60,7 +60,7 @@ def test_malformed_request_is_refused_clearly(registry: RunningEcr, target: str,
 
 def test_part_that_is_not_base64_is_refused(registry: RunningEcr) -> None:
     upload_id = registry.client.initiate_layer_upload(repositoryName=REPOSITORY)["uploadId"]
-    part: dict[str, Any] = {"partFirstByte": 0, "partLastByte": 2, "layerPartBlob": "a*b="}
+    part: dict[str, Any] = {"partFirstByte": 0, "partLastByte": 2, "layerPartBlob": "YWJj*"}
     body = json.dumps({"repositoryName": REPOSITORY, "uploadId": upload_id, **part}).encode()
     assert post(registry, TARGET + "UploadLayerPart", body) == (400, "SerializationException")
 

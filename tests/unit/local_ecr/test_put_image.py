@@ -189,6 +189,7 @@ def test_media_type_said_must_be_the_one_written(client: ECRClient) -> None:
         (image_manifest(b"config", []), "without layers"),
         (image_manifest(b"config", [b"layer"], artifactType="a/b;version=1"), "parameters"),
         (image_manifest(b"config", [b"layer"], config=descriptor(b"config", "a/b", annotations={"a": "b"})), "config"),
+        (image_manifest(b"config", [], layers=[descriptor(b"layer", "a/b;version=1")]), "parameters"),
         (image_manifest(b"config", [b"layer"], subject={"digest": "sha256:ABC", "size": 1}), "sha256 digest"),
         (image_manifest(b"config", [b"layer"], subject={"digest": digest_of(b""), "size": -1}), "negative"),
     ],

@@ -92,6 +92,11 @@ def test_repositories_come_in_pages(client: ECRClient) -> None:
     assert [[r["repositoryName"] for r in page["repositories"]] for page in pages] == [["aa", REPOSITORY], ["zz"]]
 
 
+def test_names_do_not_go_with_pages(client: ECRClient) -> None:
+    with refused("InvalidParameterException"):
+        client.describe_repositories(repositoryNames=[REPOSITORY], maxResults=5)
+
+
 def test_policies_are_given_back_as_they_came(client: ECRClient) -> None:
     with refused("LifecyclePolicyNotFoundException"):
         client.get_lifecycle_policy(repositoryName=REPOSITORY)

@@ -2,7 +2,7 @@
 
 import pytest
 
-from local.images import make_image
+from local.images import SparseBlob, make_image
 from local.registry import FakeRegistry
 from pullahead.errors import AccessDeniedError, RegistryUnavailableError
 from pullahead.oci import Reference, Repository
@@ -92,7 +92,7 @@ def test_last_redirect_allowed_is_refused(registry: FakeRegistry, upstream: Upst
         "",
         "ftp://elsewhere.example/x",
         "file:///etc/passwd",
-        "http:///x",
+        "https:///x",
         "http://[::1/x",
         "http://elsewhere.example:port/x",
         f"http://user:{SECRET}@elsewhere.example/x",
@@ -114,6 +114,13 @@ def test_https_is_left_for_http(registry: FakeRegistry, other: FakeRegistry) -> 
     with pytest.raises(RegistryUnavailableError, match="https to http"):
         upstream.head_manifest(Reference(Repository("registry.example", "team/app"), "1.0"))
     assert other.requests == []
+
+
+def test_endless_body_of_a_redirect_is_read(registry: FakeRegistry, upstream: UpstreamRegistry) -> None:
+    location = {"Location": "/v2/team/app/manifests/1.0"}
+    registry.fail("GET", "/manifests/", 307, headers=location, body=SparseBlob(1 << 40))
+    assert upstream.get_manifest(registry.reference("team/app", "1.0")) == IMAGE.root
+    assert registry.requests[0].bytes_sent < 64 * 1024 * 1024
 
 
 @pytest.mark.parametrize(

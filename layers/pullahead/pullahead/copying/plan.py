@@ -1,6 +1,6 @@
 """Decide what to copy and in which order it is published. Pure."""
 
-from collections.abc import Iterator, Mapping, Set
+from collections.abc import Mapping, Set
 
 import msgspec
 
@@ -19,13 +19,24 @@ class CopyPlan(msgspec.Struct, frozen=True):
 
 def publishing_order(root: Descriptor, graph: Mapping[Digest, Manifest]) -> tuple[Descriptor, ...]:
     """List every manifest of a graph once, so that none lands before what it references."""
-    return tuple(_post_order(root, graph, set()))
+    order: list[Descriptor] = []
+    entered: set[Digest] = set()
+    waiting = [(root, False)]  # a stack of its own: a chain of indexes may be deeper than Python's
+    while waiting:
+        node, children_are_listed = waiting.pop()
+        if children_are_listed:
+            order.append(node)
+        elif node.digest not in entered:
+            entered.add(node.digest)
+            waiting.append((node, True))
+            waiting.extend((child, False) for child in reversed(graph[node.digest].children))
+    return tuple(order)
 
 
 def blobs_of(graph: Mapping[Digest, Manifest]) -> tuple[Descriptor, ...]:
     """List every blob of a graph once, without foreign layers: registries do not hold those, they name URLs."""
-    blobs = {blob.digest: blob for manifest in graph.values() for blob in manifest.blobs}
-    return tuple(blob for blob in blobs.values() if blob.media_type not in FOREIGN_LAYERS)
+    blobs = (blob for manifest in graph.values() for blob in manifest.blobs)
+    return tuple({blob.digest: blob for blob in blobs if blob.media_type not in FOREIGN_LAYERS}.values())
 
 
 def make_plan(root: Descriptor, graph: Mapping[Digest, Manifest], present: Set[Digest]) -> CopyPlan:
@@ -58,12 +69,3 @@ def pack_units(
         units[lightest].append(blob)
         weights[lightest] += blob.size
     return tuple(tuple(unit) for unit in units)
-
-
-def _post_order(node: Descriptor, graph: Mapping[Digest, Manifest], seen: set[Digest]) -> Iterator[Descriptor]:
-    if node.digest in seen:
-        return
-    seen.add(node.digest)
-    for child in graph[node.digest].children:
-        yield from _post_order(child, graph, seen)
-    yield node

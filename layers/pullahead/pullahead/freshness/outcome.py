@@ -33,7 +33,8 @@ _LAST_RETRY = timedelta(hours=6)
 
 def after_success(record: Record, published: Digest, refresh: LastRefresh) -> Record:
     """Record that a digest was published. The mirror is fresh unless upstream was seen to move on meanwhile."""
-    record = record.with_changes(published_digest=published, last_refresh=refresh, failure=None)
+    failure = record.failure if record.failure is not None and record.failure.digest != published else None
+    record = record.with_changes(published_digest=published, last_refresh=refresh, failure=failure)
     if record.upstream_digest != published:
         return record
     since = record.since if record.state is State.FRESH else refresh.ended_at
@@ -48,7 +49,7 @@ def after_failure(record: Record, wanted: Digest, error_kind: str, error: str, n
     if record.state is State.FRESH or record.upstream_digest != wanted:
         return record
     blocking = error_kind in BLOCKING_ERRORS
-    count = record.failure.count + 1 if record.failure else 1
+    count = failures_in_a_row(record, wanted) + 1
     wait = _LAST_RETRY if blocking else min(_LAST_RETRY, _FIRST_RETRY * 2 ** min(count - 1, 10))
     state = State.BLOCKED if blocking else record.state
     return record.with_changes(
@@ -56,3 +57,8 @@ def after_failure(record: Record, wanted: Digest, error_kind: str, error: str, n
         since=record.since if state is record.state else now,
         failure=RefreshFailure(wanted, error_kind, error, blocking, count, now + wait),
     )
+
+
+def failures_in_a_row(record: Record, wanted: Digest) -> int:
+    """Count the refreshes to a digest that have failed since something else was wanted."""
+    return record.failure.count if record.failure is not None and record.failure.digest == wanted else 0

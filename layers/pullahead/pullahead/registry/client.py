@@ -1,6 +1,5 @@
 """The upstream client: one object that reads every upstream registry. Satisfies `pullahead.ports.Upstream`."""
 
-import http.cookiejar
 import random
 import time
 from collections.abc import Callable, Iterator
@@ -65,9 +64,8 @@ class UpstreamRegistry:
 
 
 def make_session() -> requests.Session:
-    """Make a session that several threads may share: connections are pooled and nothing else is remembered."""
+    """Make a session that several threads may share: all that it holds is a pool of connections."""
     session = requests.Session()
-    session.cookies.set_policy(http.cookiejar.DefaultCookiePolicy(allowed_domains=[]))
     # Retrying is the exchange's business: it knows what may be repeated, and for how long.
     adapter = requests.adapters.HTTPAdapter(pool_maxsize=_CONNECTIONS_PER_HOST, max_retries=0)
     session.mount("https://", adapter)

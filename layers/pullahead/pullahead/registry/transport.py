@@ -57,19 +57,28 @@ class Transport:
     def send(self, request: Request, deadline: float, token: str | None = None) -> requests.Response:
         """Send one request and return the answer with its body unread."""
         remaining = self.remaining(deadline, request.inquiry)
+        timeouts = (min(self._timeouts.connect, remaining), min(self._timeouts.read, remaining))
+        headers = {**_COMMON_HEADERS, **request.headers}
+        # Also when there is no token: else requests would send what it finds in ~/.netrc or in the URL.
+        bare = requests.Request(request.method, request.url, headers=headers, auth=_Bearer(token))
         try:
-            return self._session.request(
-                request.method,
-                request.url,
-                headers={**_COMMON_HEADERS, **request.headers},
-                # Also when there is no token: else requests would send what it finds in ~/.netrc or in the URL.
-                auth=_Bearer(token),
-                timeout=(min(self._timeouts.connect, remaining), min(self._timeouts.read, remaining)),
-                allow_redirects=False,
-                stream=True,
-            )
+            return self._send_once(self._session.prepare_request(bare), timeouts)
         except HTTP_LIBRARY_ERRORS as error:
             raise broken_connection(request.inquiry, error) from None
+
+    def _send_once(self, prepared: requests.PreparedRequest, timeouts: tuple[float, float]) -> requests.Response:
+        # Not by Session.send: even where it is not to follow a redirect it reads that answer's whole body into memory,
+        # parses its Location without care, and remembers cookies for the other threads.
+        url = str(prepared.url)
+        found = self._session.merge_environment_settings(url, {}, True, None, None)
+        return self._session.get_adapter(url).send(
+            prepared,
+            stream=True,
+            timeout=timeouts,
+            verify=True if found["verify"] is None else found["verify"],
+            cert=found["cert"],
+            proxies=found["proxies"],
+        )
 
     def read(self, response: requests.Response, inquiry: Inquiry, limit: int, deadline: float) -> bytes:
         """Read a small body to its end, so that the connection can be used again.

@@ -9,13 +9,14 @@ from typing import TYPE_CHECKING, TypeVar
 
 from botocore.exceptions import ClientError
 
-from pullahead.errors import RegistryError, Side
+from pullahead.errors import ManifestRefusedError, RegistryError, Side, UploadLostError
 from pullahead.oci import Descriptor, Digest, RawManifest, parse_digest
 from pullahead.ports import Upload
 from pullahead.targets.ecr_errors import code_of, translated
 
 if TYPE_CHECKING:
     from mypy_boto3_ecr import ECRClient
+    from mypy_boto3_ecr.type_defs import ImageIdentifierTypeDef
 
 _T = TypeVar("_T")
 _BATCH = 100  # ECR API reference: imageIds and layerDigests hold at most 100 entries
@@ -128,6 +129,10 @@ class EcrTarget:
                 )
         except ClientError:
             return  # the same bytes are there: that is what was wanted
+        except UploadLostError:
+            # Also what a second try is told after the answer to the first was lost.
+            if blob.digest not in self.present_blobs(repository, [blob.digest]):
+                raise
 
     def put_manifest(self, repository: str, manifest: RawManifest, tag: str | None) -> None:
         """Put the exact bytes with their media type, which ECR needs where the manifest does not name it itself."""
@@ -136,7 +141,7 @@ class EcrTarget:
             with translated("put manifest", reference, frozenset({_IMAGE_EXISTS})):
                 self._client.put_image(
                     repositoryName=repository,
-                    imageManifest=manifest.content.decode(),
+                    imageManifest=_text(manifest, reference),
                     imageManifestMediaType=manifest.descriptor.media_type,
                     imageDigest=manifest.descriptor.digest,
                     **({"imageTag": tag} if tag is not None else {}),
@@ -154,17 +159,23 @@ class EcrTarget:
 
     def _list_tags(self, repository: str, wanted: Collection[str]) -> Mapping[str, Digest]:
         found: dict[str, Digest] = {}
-        with translated("list", repository):
-            pages = self._client.get_paginator("list_images").paginate(
-                repositoryName=repository, filter={"tagStatus": "TAGGED"}, PaginationConfig={"PageSize": _PAGE}
-            )
-            for page in islice(pages, _MAX_PAGES):
-                for image in page["imageIds"]:
+        try:
+            with translated("list", repository, frozenset({_REPOSITORY_MISSING})):
+                for image in self._tagged(repository):
                     if (tag := image.get("imageTag", "")) in wanted:
                         found[tag] = parse_digest(image["imageDigest"])
-                if len(found) == len(wanted):
-                    break
+                    if len(found) == len(wanted):
+                        break
+        except ClientError:
+            return {}  # the repository has vanished meanwhile
         return found
+
+    def _tagged(self, repository: str) -> Iterator["ImageIdentifierTypeDef"]:
+        pages = self._client.get_paginator("list_images").paginate(
+            repositoryName=repository, filter={"tagStatus": "TAGGED"}, PaginationConfig={"PageSize": _PAGE}
+        )
+        for page in islice(pages, _MAX_PAGES):
+            yield from page["imageIds"]
 
 
 def _received(refusal: ClientError) -> int:
@@ -172,6 +183,18 @@ def _received(refusal: ClientError) -> int:
     # part but the last is smaller than 5 MiB.
     last = refusal.response.get("lastValidByteReceived")
     return last + 1 if isinstance(last, int) and last > 0 else 0
+
+
+def _text(manifest: RawManifest, reference: str) -> str:
+    try:
+        return manifest.content.decode()
+    except UnicodeDecodeError as error:
+        raise ManifestRefusedError(
+            "it is not UTF-8, which ECR's API cannot take",
+            operation="put manifest",
+            side=Side.TARGET,
+            reference=reference,
+        ) from error
 
 
 def _batches(items: Collection[_T]) -> Iterator[tuple[_T, ...]]:

@@ -35,6 +35,8 @@ _MEANING: dict[str, tuple[type[RegistryError], str]] = {
     ),
     "ImageDigestDoesNotMatchException": (DigestMismatchError, ""),
     "InvalidParameterException": (ManifestRefusedError, ""),
+    "EmptyUploadException": (ManifestRefusedError, "ECR keeps no empty layers."),
+    "LayerPartTooSmallException": (UploadLostError, "The layer starts anew."),
     "LimitExceededException": (RateLimitedError, "Ask for a higher quota if this goes on."),
     "KmsException": (AccessDeniedError, "Let the function's role use the repository's KMS key."),
     "AccessDeniedException": (AccessDeniedError, "Let the function's role do this on the repository."),
@@ -42,6 +44,9 @@ _MEANING: dict[str, tuple[type[RegistryError], str]] = {
     "ExpiredTokenException": (RegistryUnavailableError, ""),
     "ThrottlingException": (RateLimitedError, ""),
     "TooManyRequestsException": (RateLimitedError, ""),
+    "RequestTimeoutException": (RegistryTimeoutError, ""),
+    "RequestAbortedException": (RegistryUnavailableError, ""),
+    "RequestExpired": (RegistryUnavailableError, ""),
     "ServerException": (RegistryUnavailableError, ""),
 }
 

@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 from pullahead.errors import AccessDeniedError, ConflictError, PullaheadError
 from pullahead.freshness.judge import Observation, Verdict, judge
+from pullahead.freshness.outcome import failures_in_a_row
 from pullahead.freshness.records import Record, RefreshFailure, State
 from pullahead.messages import CheckRequest, RefreshRequest
 from pullahead.oci import Descriptor, Digest
@@ -33,12 +34,16 @@ _MAX_TRIES = 5
 
 
 class CheckResult(NamedTuple):
-    """What one check concluded; `error` is set where Pullahead itself failed and the check must be repeated."""
+    """What one check concluded. `changed`: it was a transition, or started a refresh; else there is nothing to tell.
+
+    `error` is set where Pullahead itself failed and the check must be repeated.
+    """
 
     mirror: str
     state: State | None
     reason: str
     started: Started | None = None
+    changed: bool = False
     error: PullaheadError | None = None
 
 
@@ -101,7 +106,8 @@ class CheckMirrors:
             deliver_pending(record, self._records, self._alerts)
         except PullaheadError as error:
             return CheckResult(mirror.key, None, str(error), error=error)
-        return CheckResult(mirror.key, record.state, verdict.reason, started)
+        changed = known is None or record.version != known.version or started is Started.STARTED
+        return CheckResult(mirror.key, record.state, verdict.reason, started, changed)
 
     def _remember(self, mirror: Mirror, seen: Observation, known: Record | None) -> tuple[Record, Verdict]:
         for known_now in self._known_again(mirror.key, known):
@@ -160,7 +166,7 @@ def _is_our_own_push(request: CheckRequest, known: Record | None) -> bool:
 
 
 def _after_abort(record: Record, digest: Digest, now: datetime) -> Record:
-    count = record.failure.count + 1 if record.failure else 1
+    count = failures_in_a_row(record, digest) + 1
     text = "the refresh ended without recording an outcome; see the executions of the refresh state machine"
     failure = RefreshFailure(digest, "RefreshAborted", text, False, count, now + _RETRY_AFTER_ABORT)
     return record.with_changes(failure=failure)

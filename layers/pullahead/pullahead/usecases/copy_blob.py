@@ -20,7 +20,7 @@ from pullahead.errors import (
 from pullahead.oci import Descriptor, Repository, algorithm_of
 from pullahead.ports import OpensBlobs, Upload, UploadsBlobs
 
-_MAX_BREAKS = 5  # of the upstream stream, without a byte of progress in between
+_MAX_BREAKS = 5  # of the transfer, without a byte of progress in between
 _MAX_LOST_UPLOADS = 3
 
 
@@ -78,10 +78,7 @@ class BlobCopy:
                 return self._upload(begun)
             except UploadLostError:
                 begun = None
-        raise TransferStalledError(
-            f"copy of {self._blob.digest} to {self._target.repository} stalled: the target lost "
-            f"{_MAX_LOST_UPLOADS} uploads in a row; the next check tries again"
-        )
+        raise self._stalled(f"the target lost {_MAX_LOST_UPLOADS} uploads in a row")
 
     def _upload(self, begun: BegunUpload | None) -> CopiedBlob:
         target, repository = self._target
@@ -102,16 +99,18 @@ class BlobCopy:
     def _send(self, upload: Upload, offset: int) -> int:
         breaks = 0
         while offset < self._blob.size:
-            before = offset
+            before, broken = offset, None
             try:
                 offset = self._send_from(upload, offset)
             except RegistryError as error:
                 if not error.retryable or isinstance(error, UploadLostError):
                     raise
+                broken = error
                 offset = self._target.target.received_bytes(self._target.repository, upload, self._blob.size)
-                breaks = 0 if offset > before else breaks + 1
-                if breaks >= _MAX_BREAKS:
-                    raise
+            breaks = 0 if offset > before else breaks + 1
+            if breaks >= _MAX_BREAKS:
+                raise broken or self._stalled(f"the target took no part in {breaks} tries")
+            if broken is not None or breaks:
                 self._wait(breaks)
             if self._must_pause():
                 break
@@ -140,6 +139,11 @@ class BlobCopy:
             return stack.enter_context(upstream.open_blob(repository, self._blob, offset))
         except RangeIgnoredError:
             return skip(stack.enter_context(upstream.open_blob(repository, self._blob, 0)), offset)
+
+    def _stalled(self, cause: str) -> TransferStalledError:
+        return TransferStalledError(
+            f"copy of {self._blob.digest} to {self._target.repository} stalled: {cause}; the next check tries again"
+        )
 
     def _mismatch(self, cause: str) -> DigestMismatchError:
         return DigestMismatchError(

@@ -18,7 +18,7 @@ def publish_image(request: RefreshRequest, target: Target, plans: Plans, records
 
     Raises: what the ports raise, and ConflictError where the target serves something else in the end.
     """
-    plan = _load_plan(request.name, plans)
+    plan = _load_plan(request, plans)
     for child in plan.manifests[:-1]:
         target.put_manifest(request.repository, _load_manifest(request.name, child, plans), None)
     key = mirror_key(request.repository, request.tag)
@@ -46,12 +46,15 @@ def _prove(request: RefreshRequest, target: Target) -> None:
         )
 
 
-def _load_plan(refresh: str, plans: Plans) -> CopyPlan:
-    key = plan_key(refresh)
+def _load_plan(request: RefreshRequest, plans: Plans) -> CopyPlan:
+    key = plan_key(request.name)
     try:
-        return msgspec.json.decode(plans.read(key), type=CopyPlan)
+        plan = msgspec.json.decode(plans.read(key), type=CopyPlan)
     except msgspec.DecodeError as error:
         raise StorageError(f"the kept plan {key} cannot be read: {error}") from error
+    if not plan.manifests or plan.manifests[-1].digest != request.root.digest:
+        raise StorageError(f"the kept plan {key} does not end in {request.root.digest}")
+    return plan
 
 
 def _load_manifest(refresh: str, descriptor: Descriptor, plans: Plans) -> RawManifest:

@@ -1,0 +1,167 @@
+"""The stack as deployed for all scenarios of one test process, with a rule for every scenario. Asserts nothing."""
+
+import itertools
+import json
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from local.aws.pool import Invocation
+from local.aws.server import LocalAws
+from local.deploy import Stack, deploy
+from local.deploy.build import zipped
+from tests.real_servers import free_port
+
+TEMPLATE = Path(__file__).parents[2] / "template.yaml"
+TAG = "1.0"
+CHECK_EVERY = timedelta(minutes=5)
+ALERT_AFTER = timedelta(hours=1)
+FUNCTION_SECONDS = 10
+"""How long copy_blobs may take: so short that one that hangs is soon ended."""
+WAIT_SCALE = 0.01
+_MIRRORS = 100
+_IDLE_SECONDS = 120.0
+
+
+class Alert(NamedTuple):
+    """An alert as a subscriber of the topic receives it."""
+
+    mirror: str
+    kind: str
+    subject: str
+    text: str
+
+
+class MirrorRule(NamedTuple):
+    """One entry of the rules."""
+
+    host: str
+    path: str
+    repository: str
+
+    def yaml(self) -> str:
+        """Write it as the rules file has it."""
+        return (
+            f"  - upstream: {self.host}/{self.path}\n"
+            f'    tags: ["{TAG}"]\n'
+            f"    repository: {self.repository}\n"
+            f"    check_every: {int(CHECK_EVERY.total_seconds())}s\n"
+            f"    alert_after: {int(ALERT_AFTER.total_seconds())}s\n"
+        )
+
+
+class Deployment:
+    """A local AWS with the template in it, where each scenario takes a mirror that no other one had."""
+
+    def __init__(self, aws: LocalAws, stack: Stack, mirrors: list[MirrorRule], upstream_port: int) -> None:
+        self.aws, self.stack, self.upstream_port = aws, stack, upstream_port
+        self._mirrors = iter(mirrors)
+        self._layers = itertools.count()
+        self._alerts_queue = self.hear_alerts()
+
+    def next_mirror(self) -> MirrorRule:
+        """Take the next mirror."""
+        return next(self._mirrors)
+
+    def settle(self) -> None:
+        """Wait until nothing is under way."""
+        self.aws.wait_idle(_IDLE_SECONDS)
+
+    def clear(self) -> None:
+        """Empty ECR and the queues, and forget faults and calls. Records stay: no other scenario has the mirror."""
+        self.settle()
+        self.aws.ecr.reset()
+        self.alerts()
+        self.dead_letters()
+
+    def function(self, name: str) -> str:
+        """Name a function as AWS does, by its name in the template without `Function`."""
+        return self.stack.resources[f"{name}Function"]
+
+    def runs(self, name: str) -> list[Invocation]:
+        """List the runs of a function until now."""
+        return [run for run in self.aws.invocations if run.function == self.function(name)]
+
+    def alerts(self) -> list[Alert]:
+        """Take the alerts that came since the last time."""
+        return [_alert(json.loads(body)) for body in self._take(self._alerts_queue)]
+
+    def dead_letters(self) -> list[str]:
+        """Take what was put aside."""
+        return self._take(self.stack.outputs["ChecksDeadLetterQueueUrl"])
+
+    def hear_alerts(self) -> str:
+        """Subscribe the queue of alerts to the topic, and return its URL."""
+        sqs = self.aws.client("sqs")
+        url: str = sqs.create_queue(QueueName="heard-alerts")["QueueUrl"]
+        attributes = sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["QueueArn"])["Attributes"]
+        topic = self.stack.outputs["AlertsTopicArn"]
+        self.aws.client("sns").subscribe(TopicArn=topic, Protocol="sqs", Endpoint=attributes["QueueArn"])
+        return url
+
+    @contextmanager
+    def rules(self, text: str, *functions: str) -> Iterator[None]:
+        """Publish another rules layer for some functions, as a deployment of edited rules does; then take it back."""
+        client = self.aws.client("lambda")
+        before = {name: _layers(client, self.function(name)) for name in functions}
+        published = client.publish_layer_version(
+            LayerName=f"rules-{next(self._layers)}", Content={"ZipFile": _zipped_rules(text)}
+        )["LayerVersionArn"]
+        for name, layers in before.items():
+            client.update_function_configuration(FunctionName=self.function(name), Layers=[layers[0], published])
+        try:
+            yield
+            self.settle()
+        finally:
+            for name, layers in before.items():
+                client.update_function_configuration(FunctionName=self.function(name), Layers=layers)
+
+    def _take(self, queue_url: str) -> list[str]:
+        sqs = self.aws.client("sqs")
+        bodies: list[str] = []
+        while messages := sqs.receive_message(QueueUrl=queue_url, MaxNumberOfMessages=10).get("Messages"):
+            for message in messages:
+                bodies.append(message["Body"])
+                sqs.delete_message(QueueUrl=queue_url, ReceiptHandle=message["ReceiptHandle"])
+        return bodies
+
+
+@contextmanager
+def deployed(folder: Path, on_invocation: Callable[[Invocation], None]) -> Iterator[Deployment]:
+    """Deploy the template with rules for many mirrors of an upstream that is still to be started on a known port."""
+    port = free_port()
+    host = f"127.0.0.1:{port}"
+    mirrors = [MirrorRule(host, f"scene/{number:02}", f"mirror/scene-{number:02}") for number in range(_MIRRORS)]
+    rules = folder / "rules"
+    rules.mkdir()
+    (rules / "rules.yaml").write_text(rules_text(*mirrors))
+    aws = LocalAws(folder / "aws", wait_scale=WAIT_SCALE, redelivery_seconds=0, on_invocation=on_invocation)
+    with aws:
+        parameters = {"CopyTimeoutSeconds": str(FUNCTION_SECONDS)}
+        yield Deployment(aws, deploy(aws, TEMPLATE, parameters=parameters, content={"RulesLayer": rules}), mirrors, port)
+
+
+def rules_text(*mirrors: MirrorRule) -> str:
+    """Write a rules file; its hosts are on this machine, without TLS."""
+    hosts = "".join(f"  {host}: {{plain_http: true}}\n" for host in sorted({mirror.host for mirror in mirrors}))
+    return f"version: 1\nupstreams:\n{hosts}mirrors:\n" + "".join(mirror.yaml() for mirror in mirrors)
+
+
+def _alert(envelope: dict[str, Any]) -> Alert:
+    attributes = {name: attribute["Value"] for name, attribute in envelope["MessageAttributes"].items()}
+    return Alert(attributes["mirror"], attributes["kind"], envelope["Subject"], envelope["Message"])
+
+
+def _layers(client: Any, function: str) -> list[str]:
+    found = client.get_function_configuration(FunctionName=function)["Layers"]
+    return [layer["Arn"] for layer in found]
+
+
+def _zipped_rules(text: str) -> bytes:
+    import tempfile
+
+    with tempfile.TemporaryDirectory() as folder:
+        (Path(folder) / "rules.yaml").write_text(text)
+        return zipped(Path(folder))

@@ -1,0 +1,185 @@
+"""One mirror of the deployed stack, from all sides: its upstream, ECR, what Pullahead remembers and says of it.
+
+Drives and looks; the only claims that it checks itself are that ECR serves an image whole, or does not have the tag.
+"""
+
+import threading
+import time
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Any, NamedTuple
+
+import msgspec
+
+from local.aws.pool import Invocation
+from local.demo.client import PlainClient, Pulled
+from local.ecr import StrictEcr
+from local.images import LocalImage
+from local.registry import FakeRegistry
+from pullahead.freshness.records import Record, State
+from pullahead.messages import CheckRequest
+from pullahead.oci import Digest
+from pullahead.rules.model import mirror_key
+from tests.scenarios.deployment import TAG, Alert, Deployment, MirrorRule
+
+PART_BYTES = 10 * 1024 * 1024
+"""What ECR asks for (API reference, InitiateLayerUpload, partSize)."""
+_PATIENCE_SECONDS = 30.0
+_POLL_SECONDS = 0.01
+
+
+class SentPart(NamedTuple):
+    """One call of UploadLayerPart."""
+
+    first_byte: int
+    last_byte: int
+
+    @property
+    def size(self) -> int:
+        """How many bytes it carried."""
+        return self.last_byte - self.first_byte + 1
+
+
+class Scene:
+    """A mirror that no other scenario has, and an upstream with nothing in it."""
+
+    def __init__(self, deployment: Deployment, mirror: MirrorRule, upstream: FakeRegistry) -> None:
+        self.deployment, self.mirror, self.upstream = deployment, mirror, upstream
+        self.aws = deployment.aws
+        self.repository = mirror.repository
+        self.key = mirror_key(mirror.repository, TAG)
+        self._runs_before = len(deployment.aws.invocations)
+
+    @property
+    def ecr(self) -> StrictEcr:
+        """The local ECR, with its faults and its calls."""
+        ecr: StrictEcr = self.aws.ecr
+        return ecr
+
+    # --- what happens -------------------------------------------------------------------------------------------
+
+    def serve(self, image: LocalImage) -> None:
+        """Let upstream's tag name an image."""
+        self.upstream.push(image, self.mirror.path, TAG)
+
+    def ask_check(self, times: int = 1) -> None:
+        """Queue a check as the schedule does, or the same message several times, and do not wait."""
+        request = CheckRequest(
+            reason="schedule", repository=self.repository, tags=(TAG,), asked_at=self.aws.clock.now()
+        )
+        self.send(*[request.to_json()] * times)
+
+    def check(self, after: timedelta = timedelta(), times: int = 1) -> None:
+        """Let time pass, queue a check and wait for all that follows."""
+        self.aws.clock.advance(after.total_seconds())
+        self.ask_check(times)
+        self.settle()
+
+    def send(self, *bodies: str) -> None:
+        """Put messages into the checks queue in one call."""
+        entries = [{"Id": str(number), "MessageBody": body} for number, body in enumerate(bodies)]
+        queue = self.deployment.stack.outputs["ChecksQueueUrl"]
+        self.aws.client("sqs").send_message_batch(QueueUrl=queue, Entries=entries)
+
+    def push_by_hand(self, image: LocalImage, repository: str | None = None) -> None:
+        """Push to ECR as somebody with docker would."""
+        self._client().push(image, repository or self.repository, TAG)
+
+    def settle(self) -> None:
+        """Wait until nothing is under way."""
+        self.deployment.settle()
+
+    def kill_copy(self) -> None:
+        """Kill the process that copies at this moment."""
+        killed = self.aws.kill_function(self.deployment.function("CopyBlobs"))
+        if killed != 1:
+            raise RuntimeError(f"{killed} processes copied where one was to be killed")
+
+    # --- what is seen -------------------------------------------------------------------------------------------
+
+    def published(self) -> Digest | None:
+        """What ECR serves under the tag."""
+        ecr = self.aws.client("ecr")
+        try:
+            answer = ecr.describe_images(repositoryName=self.repository, imageIds=[{"imageTag": TAG}])
+        except (ecr.exceptions.ImageNotFoundException, ecr.exceptions.RepositoryNotFoundException):
+            return None
+        return Digest(answer["imageDetails"][0]["imageDigest"])
+
+    def pull(self) -> Pulled:
+        """Pull the tag with everything below it, and hash every byte."""
+        return self._client().pull(self.repository, TAG)
+
+    def record(self) -> Record:
+        """What Pullahead remembers of the mirror."""
+        item = self.aws.client("dynamodb").get_item(
+            TableName=self.deployment.stack.outputs["RecordsTableName"],
+            Key={"pk": {"S": f"mirror#{self.key}"}},
+            ConsistentRead=True,
+        )["Item"]
+        return msgspec.json.decode(item["record"]["S"], type=Record)
+
+    def alerts(self) -> list[Alert]:
+        """Take the alerts about this mirror that came since the last time."""
+        return [alert for alert in self.deployment.alerts() if alert.mirror == self.key]
+
+    def alert_kinds(self) -> list[str]:
+        """Take the alerts about this mirror, and say only of which kinds they are."""
+        return [alert.kind for alert in self.alerts()]
+
+    def runs(self, name: str) -> list[Invocation]:
+        """List the runs of a function in this scenario."""
+        return [run for run in self.aws.invocations[self._runs_before :] if run.function == self.deployment.function(name)]
+
+    def executions(self) -> list[dict[str, Any]]:
+        """List the refreshes of this mirror, newest first."""
+        machine = self.deployment.stack.outputs["RefreshStateMachineArn"]
+        listed = self.aws.client("stepfunctions").list_executions(stateMachineArn=machine)["executions"]
+        readable = self.repository.replace("/", "-")
+        return [execution for execution in listed if execution["name"].startswith(readable)]
+
+    def blob_bytes_read(self) -> int:
+        """How many bytes of blobs upstream sent."""
+        return sum(request.bytes_sent for request in self.upstream.requests if "/blobs/" in request.path)
+
+    def parts(self, size: int) -> list[SentPart]:
+        """List the parts that were sent of a blob of so many bytes; an offer beyond its end only asks where it stands."""
+        calls = [call.parameters for call in self.ecr.calls if call.operation == "UploadLayerPart"]
+        sent = [SentPart(call["partFirstByte"], call["partLastByte"]) for call in calls]
+        return [part for part in sent if part.first_byte < size]
+
+    def tag_moves(self) -> list[str]:
+        """List the digests that PutImage was asked to put under the tag, in order."""
+        calls = [call.parameters for call in self.ecr.calls if call.operation == "PutImage"]
+        return [call["imageDigest"] for call in calls if call.get("imageTag") == TAG]
+
+    # --- claims -------------------------------------------------------------------------------------------------
+
+    def serves(self, image: LocalImage) -> None:
+        """Claim that ECR serves exactly this image, every byte of it, and that Pullahead knows it to be fresh."""
+        pulled = self.pull()
+        assert (pulled.digest, pulled.manifests) == (image.digest, len(image.manifests))
+        assert pulled.blobs == len(image.blobs)
+        assert self.record().state is State.FRESH
+
+    def keeps(self, image: LocalImage) -> None:
+        """Claim that ECR still serves an image that upstream no longer serves, every byte of it."""
+        pulled = self.pull()
+        assert (pulled.digest, pulled.blobs) == (image.digest, len(image.blobs))
+
+    def is_not_published(self) -> None:
+        """Claim that ECR has nothing under the tag."""
+        assert self.published() is None
+
+    def _client(self) -> PlainClient:
+        answer = self.aws.client("ecr").get_authorization_token()
+        return PlainClient(self.aws.url, answer["authorizationData"][0]["authorizationToken"])
+
+
+def until(happened: Callable[[], bool], what: str) -> None:
+    """Wait, at most half a minute, until something has happened."""
+    deadline = time.monotonic() + _PATIENCE_SECONDS
+    while not happened():
+        if time.monotonic() > deadline:
+            raise TimeoutError(f"{what}: not within {_PATIENCE_SECONDS:.0f} s")
+        threading.Event().wait(_POLL_SECONDS)

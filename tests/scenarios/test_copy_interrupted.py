@@ -1,0 +1,203 @@
+"""The copy is interrupted: its process is killed, hangs or is aborted, or ECR forgets what it had."""
+
+from collections.abc import Callable
+from datetime import timedelta
+
+import pytest
+
+from local.ecr.errors import EcrError
+from local.ecr.faults import Call
+from local.images import LocalImage, SparseBlob, make_image, make_index
+from tests.scenarios.scene import PART_BYTES, Scene, until
+
+LARGE = SparseBlob(3 * PART_BYTES + 5_000_000, seed=7)
+RETRY_AFTER = timedelta(minutes=5)
+
+
+def large_image() -> LocalImage:
+    return make_image([LARGE], seed=1)
+
+
+def on_part(number: int, act: Callable[[], None]) -> Callable[[Call], None]:
+    """Act before the part of this number, counted from 1, comes in for the first time."""
+    first_byte = (number - 1) * PART_BYTES
+    done: list[Call] = []
+
+    def hook(call: Call) -> None:
+        if call.parameters["partFirstByte"] == first_byte and not done:
+            done.append(call)
+            act()
+
+    return hook
+
+
+def resent(scene: Scene) -> int:
+    """Count the bytes of the large blob that were sent to ECR more than once, and print what was sent and read."""
+    sent = sum(part.size for part in scene.parts(LARGE.size) if part.size > 1_000_000)
+    again = sent - LARGE.size
+    print(f"{LARGE.size:,} bytes: re-sent {again:,}, read from upstream {scene.blob_bytes_read():,}")
+    return again
+
+
+def kill_and_lose(scene: Scene) -> None:
+    """The process dies while its part is on the way, so that ECR never has the whole part."""
+    scene.kill_copy()
+    raise EcrError("ServerException", "the connection broke")
+
+
+def test_killed_in_the_middle_of_a_part(scene: Scene) -> None:
+    scene.serve(large_image())
+    scene.ecr.faults.before("UploadLayerPart", on_part(3, lambda: kill_and_lose(scene)))
+    scene.check()
+    assert [run.outcome for run in scene.runs("CopyBlobs")] == ["Runtime.ExitError", "Succeeded"]
+    assert resent(scene) == PART_BYTES
+    scene.serves(large_image())
+
+
+def test_killed_after_ecr_took_a_part_and_before_it_answered(scene: Scene) -> None:
+    scene.serve(large_image())
+    scene.ecr.faults.before("UploadLayerPart", on_part(3, scene.kill_copy))
+    scene.check()
+    assert [run.outcome for run in scene.runs("CopyBlobs")] == ["Runtime.ExitError", "Succeeded"]
+    assert resent(scene) == 0
+    scene.serves(large_image())
+
+
+def test_killed_between_parts(scene: Scene) -> None:
+    scene.serve(large_image())
+    scene.upstream.limit_bytes_per_second = 2 * PART_BYTES
+    scene.ask_check()
+    until(lambda: scene.blob_bytes_read() > 2.5 * PART_BYTES, "half of the third part is read")
+    scene.kill_copy()
+    scene.settle()
+    assert [run.outcome for run in scene.runs("CopyBlobs")] == ["Runtime.ExitError", "Succeeded"]
+    assert resent(scene) == 0
+    # What the killed process had asked for is lost: the part it was at, and what lay in the sockets.
+    assert scene.blob_bytes_read() <= LARGE.size + 2 * PART_BYTES
+    scene.serves(large_image())
+
+
+def test_killed_while_ecr_completes_the_layer(scene: Scene) -> None:
+    scene.serve(large_image())
+    scene.ecr.faults.before("CompleteLayerUpload", lambda _: scene.kill_copy(), times=1)
+    scene.check()
+    assert scene.runs("CopyBlobs")[0].outcome == "Runtime.ExitError"
+    assert resent(scene) <= PART_BYTES
+    scene.serves(large_image())
+
+
+def test_killed_before_ecr_completed_the_layer(scene: Scene) -> None:
+    scene.serve(large_image())
+    scene.ecr.faults.before("CompleteLayerUpload", lambda _: kill_and_lose(scene), times=1)
+    scene.check()
+    assert scene.runs("CopyBlobs")[0].outcome == "Runtime.ExitError"
+    assert resent(scene) <= PART_BYTES
+    scene.serves(large_image())
+
+
+def test_killed_between_children_and_root(scene: Scene) -> None:
+    index = make_index([make_image(seed=1), make_image(seed=2, platform="linux/arm64")])
+    scene.serve(index)
+    killed: list[int] = []
+
+    def kill(call: Call) -> None:
+        if "imageTag" in call.parameters and not killed:
+            killed.append(scene.aws.kill_function(scene.deployment.function("PublishImage")))
+            raise EcrError("ServerException", "the connection broke")
+
+    scene.ecr.faults.before("PutImage", kill)
+    scene.check()
+    assert killed == [1]
+    assert [run.outcome for run in scene.runs("PublishImage")] == ["Runtime.ExitError", "Succeeded"]
+    scene.serves(index)
+
+
+def test_upload_is_forgotten_in_the_middle(scene: Scene) -> None:
+    scene.serve(large_image())
+    scene.ecr.faults.before("UploadLayerPart", on_part(3, scene.ecr.forget_uploads))
+    scene.check()
+    assert [run.outcome for run in scene.runs("CopyBlobs")] == ["Succeeded"]
+    scene.serves(large_image())
+
+
+def test_upload_is_forgotten_while_the_process_is_dead(scene: Scene) -> None:
+    scene.serve(large_image())
+
+    def kill_and_forget() -> None:
+        scene.kill_copy()
+        scene.ecr.forget_uploads()
+
+    scene.ecr.faults.before("UploadLayerPart", on_part(3, kill_and_forget))
+    scene.check()
+    assert [run.outcome for run in scene.runs("CopyBlobs")] == ["Runtime.ExitError", "Succeeded"]
+    scene.serves(large_image())
+
+
+def test_upstream_stalls_until_the_function_times_out(scene: Scene) -> None:
+    image = make_image([200_000], seed=3)
+    scene.serve(image)
+    scene.upstream.before("GET", "/blobs/", lambda: until(lambda: bool(scene.runs("CopyBlobs")), "copy_blobs ends"))
+    scene.check()
+    assert [run.outcome for run in scene.runs("CopyBlobs")] == ["Sandbox.Timedout", "Succeeded"]
+    scene.serves(image)
+
+
+def test_upstream_is_slow_and_rounds_add_up(scene: Scene) -> None:
+    blob = SparseBlob(2 * PART_BYTES, seed=8)
+    image = make_image([blob], seed=4)
+    scene.serve(image)
+    scene.upstream.limit_bytes_per_second = PART_BYTES // 4
+    scene.check()
+    rounds = scene.runs("CopyBlobs")
+    assert [run.outcome for run in rounds] == ["Succeeded"] * len(rounds)
+    assert len(rounds) > 1
+    assert [part.first_byte for part in scene.parts(blob.size) if part.size > 1_000_000] == [0, PART_BYTES]
+    scene.serves(image)
+
+
+def test_repository_vanishes_in_the_middle(scene: Scene) -> None:
+    scene.serve(large_image())
+
+    def delete() -> None:
+        scene.aws.client("ecr").delete_repository(repositoryName=scene.repository, force=True)
+
+    scene.ecr.faults.before("UploadLayerPart", on_part(2, delete))
+    scene.check()
+    assert scene.executions()[0]["status"] == "FAILED"
+    scene.is_not_published()
+    scene.check(RETRY_AFTER)
+    scene.serves(large_image())
+    assert scene.alerts() == []
+
+
+def test_human_aborts_the_execution(scene: Scene) -> None:
+    scene.serve(large_image())
+
+    def abort() -> None:
+        running = scene.executions()[0]["executionArn"]
+        scene.aws.client("stepfunctions").stop_execution(executionArn=running)
+
+    scene.ecr.faults.before("UploadLayerPart", on_part(2, abort))
+    scene.check()
+    assert [execution["status"] for execution in scene.executions()] == ["ABORTED"]
+    scene.is_not_published()
+    scene.check(RETRY_AFTER)  # finds that it ended without a word
+    scene.check(RETRY_AFTER)
+    assert [execution["status"] for execution in scene.executions()] == ["SUCCEEDED", "ABORTED"]
+    scene.serves(large_image())
+
+
+@pytest.mark.parametrize(
+    ("function", "method", "path"), [("CheckFreshness", "HEAD", "/manifests/"), ("PlanCopy", "GET", "/manifests/sha256:")]
+)
+def test_killed_while_it_asks_upstream(scene: Scene, function: str, method: str, path: str) -> None:
+    image = make_image(seed=5)
+    scene.serve(image)
+    killed: list[int] = []
+    kill = scene.aws.kill_function
+    scene.upstream.before(method, path, lambda: killed.append(kill(scene.deployment.function(function))))
+    scene.check()
+    assert killed == [1]
+    assert scene.runs(function)[0].outcome == "Runtime.ExitError"
+    assert len(scene.executions()) == 1
+    scene.serves(image)

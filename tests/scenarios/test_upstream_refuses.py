@@ -1,0 +1,105 @@
+"""Upstream does not answer, or refuses: ECR keeps its copy, people are told once, and once more when it is over."""
+
+import pytest
+
+from local.images import make_image
+from local.registry import FakeRegistry
+from pullahead.freshness.records import State
+from tests.scenarios.deployment import ALERT_AFTER, CHECK_EVERY
+from tests.scenarios.scene import Scene
+
+IMAGE, NEXT = make_image(seed=1), make_image(seed=2)
+FOR_GOOD = 10_000
+
+
+def go_down(upstream: FakeRegistry) -> None:
+    upstream.down = True
+
+
+def break_down(upstream: FakeRegistry) -> None:
+    upstream.fail(None, "/v2/", 503, times=FOR_GOOD)
+
+
+def refuse(upstream: FakeRegistry) -> None:
+    upstream.fail(None, "/v2/", 401, times=FOR_GOOD)
+
+
+def forbid(upstream: FakeRegistry) -> None:
+    upstream.fail(None, "/v2/", 403, times=FOR_GOOD)
+
+
+def limit(upstream: FakeRegistry) -> None:
+    upstream.fail(None, "/v2/", 429, times=FOR_GOOD, headers={"Retry-After": "3600"})
+
+
+@pytest.mark.parametrize("trouble", [go_down, break_down, refuse, forbid, limit])
+def test_upstream_cannot_be_asked(scene: Scene, trouble: "type[object]") -> None:
+    scene.serve(IMAGE)
+    scene.check()
+    trouble(scene.upstream)
+    scene.check(CHECK_EVERY)
+    assert scene.record().state is State.UNKNOWN
+    assert scene.alerts() == []
+    scene.check(ALERT_AFTER)
+    assert scene.alert_kinds() == ["UPSTREAM_UNREACHABLE"]
+    scene.check(CHECK_EVERY)
+    assert scene.alerts() == []
+    assert scene.deployment.dead_letters() == []  # trouble of upstream's is no failure of ours
+    scene.keeps(IMAGE)
+
+    scene.upstream.down = False
+    scene.upstream.clear_faults()
+    scene.serve(NEXT)
+    scene.check(CHECK_EVERY)
+    scene.serves(NEXT)
+    assert scene.alert_kinds() == ["RECOVERED"]
+
+
+def test_storm_of_429_in_the_middle_of_the_copy(scene: Scene) -> None:
+    scene.serve(IMAGE)
+    scene.upstream.fail("GET", "/blobs/", 429, times=5)
+    scene.check()
+    assert [execution["status"] for execution in scene.executions()] == ["SUCCEEDED"]
+    scene.serves(IMAGE)
+
+
+def test_rate_limit_is_not_run_into_again(scene: Scene) -> None:
+    scene.serve(IMAGE)
+    limit(scene.upstream)
+    scene.check()
+    assert scene.upstream.count("HEAD") == 1  # whoever asks to be left alone for an hour is not asked thrice
+    assert scene.record().state is State.UNKNOWN
+
+
+def test_tag_is_gone(scene: Scene) -> None:
+    scene.serve(IMAGE)
+    scene.check()
+    scene.upstream.delete_tag(scene.mirror.path, "1.0")
+    scene.check(CHECK_EVERY)
+    assert scene.alert_kinds() == ["GONE"]
+    assert scene.record().state is State.GONE
+    for _ in range(3):
+        scene.check(CHECK_EVERY)
+    assert scene.alerts() == []
+    scene.keeps(IMAGE)
+
+    scene.serve(NEXT)
+    scene.check(CHECK_EVERY)
+    scene.serves(NEXT)
+    assert scene.alert_kinds() == ["RECOVERED"]
+
+
+def test_upstream_never_had_the_tag(scene: Scene) -> None:
+    scene.check()
+    assert scene.alert_kinds() == ["GONE"]
+    assert scene.executions() == []
+    scene.is_not_published()
+
+
+def test_upstream_asks_for_a_token_that_expires_during_the_copy(scene: Scene) -> None:
+    scene.upstream.token_auth = True
+    scene.serve(IMAGE)
+    scene.upstream.before("GET", "/blobs/", scene.upstream.expire_tokens)
+    scene.check()
+    assert [execution["status"] for execution in scene.executions()] == ["SUCCEEDED"]
+    scene.serves(IMAGE)

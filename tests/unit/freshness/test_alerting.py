@@ -1,0 +1,110 @@
+"""When people are told: once, after the time the rule gives, and taken back once."""
+
+from datetime import timedelta
+
+import pytest
+
+from pullahead.errors import AccessDeniedError, NotFoundError, RegistryUnavailableError
+from pullahead.freshness.alerts import Alert, AlertKind
+from pullahead.freshness.judge import Observation, judge
+from pullahead.freshness.records import Record
+from tests.fakes.memory import FakeClock
+from tests.fakes.samples import failed, mirror, root
+
+NEW, OLD = root("new"), root("old")
+FRESH, STALE = Observation(NEW, NEW.digest), Observation(NEW, OLD.digest)
+GONE = Observation(failed(NotFoundError), OLD.digest)
+UNREACHABLE = Observation(failed(RegistryUnavailableError, "it is down"), OLD.digest)
+DENIED = Observation(NEW, failed(AccessDeniedError, "not allowed"))
+ALERT_AFTER = timedelta(hours=1)
+
+
+class History:
+    """One mirror's checks, one after the other."""
+
+    def __init__(self) -> None:
+        self.clock = FakeClock()
+        self.record: Record | None = None
+        self.told: list[Alert] = []
+
+    def see(self, seen: Observation, **later: float) -> list[str]:
+        """Check again after some time; name the alerts that this made."""
+        self.clock.advance(**later)
+        after = judge(seen, self.record, mirror(alert_after=ALERT_AFTER), self.clock()).record
+        self.told += after.pending
+        self.record = after.with_changes(pending=())
+        return [alert.kind.value for alert in after.pending]
+
+
+@pytest.mark.parametrize(("seen", "kind"), [(STALE, "STALE"), (UNREACHABLE, "UPSTREAM_UNREACHABLE")])
+def test_it_is_told_exactly_when_alert_after_has_passed_and_once(seen: Observation, kind: str) -> None:
+    history = History()
+    assert history.see(FRESH) == []
+    assert history.see(seen, minutes=5) == []
+    assert history.see(seen, minutes=59, seconds=59.999999) == []
+    assert history.see(seen, microseconds=1) == [kind]
+    assert history.see(seen, hours=100) == []
+
+
+@pytest.mark.parametrize(("seen", "kind"), [(GONE, "GONE"), (DENIED, "BLOCKED")])
+def test_what_only_a_human_can_mend_is_told_at_once_and_once(seen: Observation, kind: str) -> None:
+    history = History()
+    assert history.see(seen) == [kind]
+    assert history.see(seen, hours=100) == []
+
+
+def test_recovery_is_told_once_for_all_that_was_told() -> None:
+    history = History()
+    history.see(UNREACHABLE)
+    assert history.see(UNREACHABLE, hours=2) == ["UPSTREAM_UNREACHABLE"]
+    assert history.see(STALE, hours=1) == ["STALE"]
+    assert history.see(FRESH, minutes=5) == ["RECOVERED"]
+    assert history.see(FRESH, minutes=5) == []
+
+
+def test_recovery_says_since_when_the_mirror_was_not_fresh() -> None:
+    history = History()
+    history.see(STALE)
+    began = history.clock()
+    history.see(STALE, hours=2)
+    history.see(FRESH, hours=1)
+    recovered = history.told[-1]
+    assert (recovered.kind, recovered.since, recovered.at) == (AlertKind.RECOVERED, began, history.clock())
+
+
+def test_short_trouble_is_not_told_and_so_not_taken_back() -> None:
+    history = History()
+    assert history.see(UNREACHABLE) == []
+    assert history.see(FRESH, minutes=30) == []
+
+
+def test_trouble_that_comes_back_after_recovery_is_told_anew() -> None:
+    history = History()
+    assert history.see(GONE) == ["GONE"]
+    assert history.see(FRESH, minutes=5) == ["RECOVERED"]
+    assert history.see(GONE, minutes=5) == ["GONE"]
+
+
+def test_changing_troubles_do_not_start_the_time_again() -> None:
+    history = History()
+    history.see(STALE)
+    for _ in range(5):
+        assert history.see(UNREACHABLE, minutes=5) == []
+        assert history.see(STALE, minutes=5) == []
+    assert history.see(STALE, minutes=10) == ["STALE"]
+
+
+def test_alternating_troubles_do_not_repeat_an_alert() -> None:
+    history = History()
+    told = [kind for _ in range(5) for kind in history.see(STALE, hours=2) + history.see(UNREACHABLE, hours=2)]
+    assert told == ["UPSTREAM_UNREACHABLE", "STALE"]
+
+
+def test_alert_says_since_when_and_why() -> None:
+    history = History()
+    began = history.clock()
+    history.see(UNREACHABLE)
+    history.see(UNREACHABLE, hours=3)
+    alert = history.told[0]
+    assert (alert.since, alert.at) == (began, history.clock())
+    assert "it is down" in alert.detail

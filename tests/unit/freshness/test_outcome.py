@@ -1,0 +1,80 @@
+"""What the end of a refresh does to a record."""
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from pullahead.freshness.outcome import BLOCKING_ERRORS, after_failure, after_success
+from pullahead.freshness.records import LastRefresh, Record, RefreshFailure, State
+from tests.fakes.samples import KEY, UPSTREAM, digest
+
+T0 = datetime(2026, 11, 24, 9, tzinfo=UTC)
+MINUTE, HOUR = timedelta(minutes=1), timedelta(hours=1)
+NEW, OLD, NEWER = digest("new"), digest("old"), digest("newer")
+REFRESH = LastRefresh(T0 + MINUTE, 50.0, 60.0, 1000, "arn")
+STALE = Record(KEY, UPSTREAM, State.STALE, T0, T0, NEW, OLD, version=4)
+FRESH = Record(KEY, UPSTREAM, State.FRESH, T0, None, NEW, NEW, version=4)
+
+
+def failure(wanted: str = NEW, count: int = 1, *, blocking: bool = False) -> RefreshFailure:
+    return RefreshFailure(digest("new") if wanted == NEW else digest("newer"), "E", "text", blocking, count, T0)
+
+
+def test_success_makes_the_mirror_fresh() -> None:
+    after = after_success(STALE.with_changes(failure=failure()), NEW, REFRESH)
+    assert (after.state, after.since, after.unfresh_since) == (State.FRESH, REFRESH.ended_at, None)
+    assert (after.published_digest, after.last_refresh, after.failure) == (NEW, REFRESH, None)
+
+
+def test_success_does_not_hide_that_upstream_has_moved_on() -> None:
+    after = after_success(STALE.with_changes(upstream_digest=NEWER), NEW, REFRESH)
+    assert (after.state, after.since, after.unfresh_since) == (State.STALE, T0, T0)
+    assert (after.published_digest, after.last_refresh) == (NEW, REFRESH)
+
+
+def test_late_success_does_not_forget_why_the_newer_digest_fails() -> None:
+    blocked = STALE.with_changes(upstream_digest=NEWER, failure=failure(NEWER, blocking=True), state=State.BLOCKED)
+    after = after_success(blocked, NEW, REFRESH)
+    assert (after.state, after.failure) == (State.BLOCKED, blocked.failure)
+
+
+def test_success_of_a_mirror_that_was_seen_fresh_meanwhile_keeps_since_when() -> None:
+    assert after_success(FRESH, NEW, REFRESH).since == T0
+
+
+@pytest.mark.parametrize("kind", sorted(BLOCKING_ERRORS))
+def test_error_that_only_a_human_can_mend_blocks(kind: str) -> None:
+    after = after_failure(STALE, NEW, kind, "why", T0 + MINUTE)
+    assert (after.state, after.since) == (State.BLOCKED, T0 + MINUTE)
+    assert after.failure == RefreshFailure(NEW, kind, "why", True, 1, T0 + MINUTE + 6 * HOUR)
+
+
+@pytest.mark.parametrize("kind", ["States.Timeout", "StorageError", "TransferStalledError", "MissingContentError"])
+def test_other_errors_leave_the_state_and_are_tried_again(kind: str) -> None:
+    after = after_failure(STALE, NEW, kind, "why", T0 + MINUTE)
+    assert (after.state, after.since, after.unfresh_since) == (State.STALE, T0, T0)
+    assert after.failure == RefreshFailure(NEW, kind, "why", False, 1, T0 + 6 * MINUTE)
+
+
+def test_wait_doubles_up_to_six_hours_and_never_overflows() -> None:
+    record, waits = STALE, []
+    for _ in range(2000):
+        record = after_failure(record, NEW, "StorageError", "why", T0)
+        assert record.failure is not None
+        waits.append((record.failure.retry_at - T0) / MINUTE)
+    assert waits[:8] == [5, 10, 20, 40, 80, 160, 320, 360]
+    assert set(waits[8:]) == {360}
+    assert record.failure is not None
+    assert record.failure.count == 2000
+
+
+def test_another_digest_begins_with_a_short_wait_again() -> None:
+    record = STALE.with_changes(upstream_digest=NEWER, failure=failure(NEW, count=9))
+    after = after_failure(record, NEWER, "StorageError", "why", T0)
+    assert after.failure is not None
+    assert (after.failure.count, after.failure.retry_at) == (1, T0 + 5 * MINUTE)
+
+
+@pytest.mark.parametrize("record", [FRESH, STALE.with_changes(upstream_digest=NEWER)], ids=["fresh", "moved on"])
+def test_late_failure_is_no_news(record: Record) -> None:
+    assert after_failure(record, NEW, "TagImmutableError", "why", T0 + HOUR) is record
