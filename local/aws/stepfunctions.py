@@ -19,6 +19,7 @@ _PARSER: Final = "moto.stepfunctions.parser.models"
 _ASL: Final = "moto.stepfunctions.parser.asl"
 _STATE: Final = f"{_ASL}.component.state"
 _SERVICES: Final = f"{_STATE}.exec.state_task.service"
+_ENVIRONMENT: Final = f"{_ASL}.eval.environment"
 _TASK_SERVICE: Final = f"{_SERVICES}.state_task_service"
 _CLIENT_USERS: Final = (
     f"{_STATE}.exec.state_task.lambda_eval_utils",
@@ -45,6 +46,7 @@ class StateMachines:
         self._call_ourselves()
         self._keep_casing()
         self._live_by_the_clock()
+        self._let_stops_stand()
 
     def running(self) -> list[str]:
         """Name the executions that have not ended."""
@@ -144,6 +146,17 @@ class StateMachines:
         replace(f"{_ASL}.component.common.retry.retrier_decl", "time", _TimeModule(self._wait))
         wait = f"{_STATE}.wait.wait_function.wait_function"
         replace(wait, "WaitFunction._wait_interval", lambda _, env, wait_seconds: self._wait(wait_seconds))  # noqa: ARG005
+
+    def _let_stops_stand(self) -> None:
+        """A stopped execution ends ABORTED; the interpreter trips over its own Map on the way out and says FAILED."""
+        set_error = stock(_ENVIRONMENT, "Environment.set_error")
+        stopped = take("moto.stepfunctions.parser.asl.eval.program_state", "ProgramStopped")
+
+        def set_error_unless_stopped(env: Any, error: Any) -> None:
+            if not isinstance(env.program_state(), stopped):
+                set_error(env, error)
+
+        replace(_ENVIRONMENT, "Environment.set_error", set_error_unless_stopped)
 
 
 class ServiceTime(datetime):

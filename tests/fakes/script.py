@@ -27,17 +27,22 @@ class Script:
     def __init__(self) -> None:
         self.calls: list[str] = []
         self.kill_at: int | None = None  # the number of the call before which the process dies
-        self._faults: dict[str, deque[_Fault]] = {}
-        self._hooks: dict[str, deque[Callable[[], object]]] = {}
+        self._faults: dict[str, deque[_Fault | None]] = {}
+        self._hooks: dict[str, deque[Callable[[], object] | None]] = {}
         self._lock = threading.Lock()
 
-    def fail(self, operation: str, error: BaseException, *, times: int = 1, after: bool = False) -> None:
-        """Let the next calls of an operation fail; `after` lets them take effect first and loses only the answer."""
-        self._faults.setdefault(operation, deque()).extend([_Fault(error, after)] * times)
+    def fail(
+        self, operation: str, error: BaseException, *, times: int = 1, after: bool = False, passing: int = 0
+    ) -> None:
+        """Let the next calls of an operation fail, once `passing` ones have gone well.
 
-    def before(self, operation: str, hook: Callable[[], object]) -> None:
-        """Run a function before the next call of an operation that no other hook has taken."""
-        self._hooks.setdefault(operation, deque()).append(hook)
+        `after` lets them take effect first and loses only the answer.
+        """
+        self._faults.setdefault(operation, deque()).extend([None] * passing + [_Fault(error, after)] * times)
+
+    def before(self, operation: str, hook: Callable[[], object], *, passing: int = 0) -> None:
+        """Run a function before the next call of an operation, once `passing` ones have gone by."""
+        self._hooks.setdefault(operation, deque()).extend([None] * passing + [hook])
 
     def count(self, *operations: str) -> int:
         """Count the calls of some operations."""
@@ -67,5 +72,5 @@ class Script:
             raise fault.error
 
 
-def _next(waiting: dict[str, deque[_T]], operation: str) -> _T | None:
+def _next(waiting: dict[str, deque[_T | None]], operation: str) -> _T | None:
     return waiting[operation].popleft() if waiting.get(operation) else None

@@ -53,6 +53,10 @@ class FakeTarget:
         """Show the manifests of a repository."""
         return self._repositories[repository].manifests
 
+    def hold(self, repository: str, blobs: Mapping[Digest, bytes]) -> None:
+        """Let a repository have blobs."""
+        self._repositories[repository].blobs.update(blobs)
+
     def make_immutable(self, repository: str) -> None:
         """Refuse to move tags from now on."""
         self._repositories[repository].immutable = True

@@ -18,6 +18,7 @@ MAX_TAGS_PER_CHECK = 100
 
 _Tags = Annotated[tuple[str, ...], msgspec.Meta(min_length=1, max_length=MAX_TAGS_PER_CHECK)]
 _Count = Annotated[int, msgspec.Meta(ge=0)]
+_Moment = Annotated[datetime, msgspec.Meta(tz=True)]  # a time without a zone cannot be compared with our clock
 
 
 class Message(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
@@ -55,7 +56,7 @@ class CheckRequest(Message, frozen=True):
     reason: Literal["schedule", "push"]
     repository: str
     tags: _Tags
-    asked_at: datetime
+    asked_at: _Moment
     digest: Digest | None = None
 
 
@@ -71,7 +72,7 @@ class RefreshRequest(Message, frozen=True):
     upstream: str
     root: Descriptor
     version: int
-    stale_since: datetime
+    stale_since: _Moment
 
     @property
     def source(self) -> Reference:
@@ -138,7 +139,7 @@ class OutcomeRequest(Message, frozen=True):
 
     request: RefreshRequest
     execution: str
-    started_at: datetime
+    started_at: _Moment
     published: PublishResult | None = None
     units: tuple[UnitRequest, ...] = ()
     error: Failure | None = None

@@ -7,7 +7,7 @@ import pytest
 from pullahead.errors import AccessDeniedError, NotFoundError, RegistryUnavailableError
 from pullahead.freshness.alerts import Alert, AlertKind
 from pullahead.freshness.judge import Observation, judge
-from pullahead.freshness.records import Record
+from pullahead.freshness.records import Record, RefreshFailure
 from tests.fakes.memory import FakeClock
 from tests.fakes.samples import failed, mirror, root
 
@@ -57,6 +57,7 @@ def test_recovery_is_told_once_for_all_that_was_told() -> None:
     history = History()
     history.see(UNREACHABLE)
     assert history.see(UNREACHABLE, hours=2) == ["UPSTREAM_UNREACHABLE"]
+    assert history.see(STALE, minutes=5) == []
     assert history.see(STALE, hours=1) == ["STALE"]
     assert history.see(FRESH, minutes=5) == ["RECOVERED"]
     assert history.see(FRESH, minutes=5) == []
@@ -91,13 +92,34 @@ def test_changing_troubles_do_not_start_the_time_again() -> None:
     for _ in range(5):
         assert history.see(UNREACHABLE, minutes=5) == []
         assert history.see(STALE, minutes=5) == []
-    assert history.see(STALE, minutes=10) == ["STALE"]
+    assert history.see(UNREACHABLE, minutes=10) == ["UPSTREAM_UNREACHABLE"]
 
 
 def test_alternating_troubles_do_not_repeat_an_alert() -> None:
     history = History()
-    told = [kind for _ in range(5) for kind in history.see(STALE, hours=2) + history.see(UNREACHABLE, hours=2)]
-    assert told == ["UPSTREAM_UNREACHABLE", "STALE"]
+    history.see(STALE)
+    told = [kind for _ in range(5) for kind in history.see(UNREACHABLE, hours=2) + history.see(STALE, hours=2)]
+    assert told == ["UPSTREAM_UNREACHABLE"]
+
+
+def test_first_refresh_after_a_long_silence_gets_its_chance() -> None:
+    history = History()
+    history.see(UNREACHABLE)
+    history.see(UNREACHABLE, hours=5)
+    assert history.see(STALE, minutes=5) == []
+    assert history.see(STALE, minutes=59) == []
+    assert history.see(STALE, minutes=1) == ["STALE"]
+
+
+def test_refresh_that_was_failing_before_the_silence_is_told_after_it() -> None:
+    history = History()
+    history.see(STALE)
+    assert history.record is not None
+    failure = RefreshFailure(NEW.digest, "StorageError", "no", False, 1, history.clock())
+    history.record = history.record.with_changes(failure=failure)
+    history.see(UNREACHABLE, hours=2)
+    assert history.see(STALE, minutes=5) == ["STALE"]
+    assert history.told[-1].detail == "no"
 
 
 def test_alert_says_since_when_and_why() -> None:

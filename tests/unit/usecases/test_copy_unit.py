@@ -69,8 +69,7 @@ class TestKill:
 
     def test_inside_a_part_that_was_stored_sends_nothing_twice(self) -> None:
         unit = UnitOfCopy(*BLOBS)
-        unit.script.before("upload_part", lambda: None)
-        unit.script.fail("upload_part", Killed(), after=True)
+        unit.script.fail("upload_part", Killed(), after=True, passing=1)
         with pytest.raises(Killed):
             unit.run()
         unit.script.resume()
@@ -124,8 +123,7 @@ class TestRounds:
     def test_failed_round_is_the_same_request_again(self) -> None:
         """Step Functions retries with the same input; the target knows how far it is."""
         unit = UnitOfCopy(*BLOBS)
-        unit.script.before("upload_part", lambda: None)
-        unit.script.before("upload_part", lambda: unit.script.fail("upload_part", failed(RegistryUnavailableError)))
+        unit.script.fail("upload_part", failed(RegistryUnavailableError), passing=2)
         unit.script.fail("received_bytes", failed(RegistryUnavailableError))
         with pytest.raises(RegistryUnavailableError):
             unit.run()

@@ -103,4 +103,8 @@ def _due_alert(record: Record, mirror: Mirror, now: datetime) -> AlertKind | Non
         return AlertKind.BLOCKED
     if now - (record.unfresh_since or now) < mirror.alert_after:
         return None
-    return AlertKind.UPSTREAM_UNREACHABLE if record.state is State.UNKNOWN else AlertKind.STALE
+    if record.state is State.UNKNOWN:
+        return AlertKind.UPSTREAM_UNREACHABLE
+    # After a time of UNKNOWN the first refresh gets its chance, unless refreshes were failing before.
+    failing = record.failure is not None or now - record.since >= mirror.alert_after
+    return AlertKind.STALE if failing else None

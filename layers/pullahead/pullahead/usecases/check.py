@@ -5,13 +5,14 @@ A tag that was fresh and is fresh costs one HEAD upstream and a share of one que
 
 import hashlib
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timedelta
 from typing import NamedTuple
 
 from pullahead.errors import AccessDeniedError, ConflictError, PullaheadError
-from pullahead.freshness.judge import Observation, Verdict, judge
+from pullahead.freshness.alerts import Alert
+from pullahead.freshness.judge import Observation, judge
 from pullahead.freshness.outcome import failures_in_a_row
 from pullahead.freshness.records import Record, RefreshFailure, State
 from pullahead.messages import CheckRequest, RefreshRequest
@@ -26,7 +27,7 @@ from pullahead.ports import (
     StartsRefreshes,
 )
 from pullahead.rules.model import Mirror, Rules
-from pullahead.usecases.remember import deliver_pending
+from pullahead.usecases.remember import added_alerts, deliver_pending
 
 _THREADS = 8
 _RETRY_AFTER_ABORT = timedelta(minutes=5)
@@ -101,30 +102,35 @@ class CheckMirrors:
 
     def _conclude(self, mirror: Mirror, seen: Observation, known: Record | None) -> CheckResult:
         try:
-            record, verdict = self._remember(mirror, seen, known)
-            started = self._refresh(mirror, seen.upstream, record) if verdict.refresh else None
-            deliver_pending(record, self._records, self._alerts)
+            for _ in range(_MAX_TRIES):
+                try:
+                    return self._act(mirror, seen, known)
+                except ConflictError:  # what was seen may be older than what is written there now: look again
+                    known = self._records.load([mirror.key]).get(mirror.key)
+                    ((_, seen),) = self._look([mirror], self._published(mirror.repository, [mirror.tag]))
+            raise ConflictError(f"the record of {mirror.key} was changed by others {_MAX_TRIES} times in a row")
         except PullaheadError as error:
             return CheckResult(mirror.key, None, str(error), error=error)
+
+    def _act(self, mirror: Mirror, seen: Observation, known: Record | None) -> CheckResult:
+        verdict = judge(seen, known, mirror, self._clock())
+        record, added = verdict.record, added_alerts(known, verdict.record)
+        if not record.says_the_same_as(known):
+            record = self._records.save(record, known.version if known is not None else 0)
+        # Told first: noting that makes a new version of the record, under which the refresh would be started again.
+        record, untold = self._tell(record, added)
+        started = self._refresh(mirror, seen.upstream, record) if verdict.refresh else None
+        if untold is not None:
+            raise untold
         changed = known is None or record.version != known.version or started is Started.STARTED
         return CheckResult(mirror.key, record.state, verdict.reason, started, changed)
 
-    def _remember(self, mirror: Mirror, seen: Observation, known: Record | None) -> tuple[Record, Verdict]:
-        for known_now in self._known_again(mirror.key, known):
-            verdict = judge(seen, known_now, mirror, self._clock())
-            if verdict.record.says_the_same_as(known_now):
-                return verdict.record, verdict
-            try:
-                saved = self._records.save(verdict.record, known_now.version if known_now is not None else 0)
-            except ConflictError:
-                continue
-            return saved, verdict
-        raise ConflictError(f"the record of {mirror.key} was changed by others {_MAX_TRIES} times in a row")
-
-    def _known_again(self, key: str, known: Record | None) -> Iterator[Record | None]:
-        yield known
-        for _ in range(_MAX_TRIES - 1):
-            yield self._records.load([key]).get(key)
+    def _tell(self, record: Record, added: tuple[Alert, ...]) -> tuple[Record, PullaheadError | None]:
+        """Deliver alerts; an error is handed back, so that a broken topic stops no refresh."""
+        try:
+            return deliver_pending(record, added, self._records, self._alerts, self._clock()), None
+        except PullaheadError as error:
+            return record, error
 
     def _refresh(self, mirror: Mirror, root: Descriptor | PullaheadError, record: Record) -> Started | None:
         if isinstance(root, PullaheadError):
@@ -160,7 +166,8 @@ def _is_our_own_push(request: CheckRequest, known: Record | None) -> bool:
         request.reason == "push"
         and known is not None
         and known.state is State.FRESH
-        and known.published_digest == request.digest
+        # A slow refresh may put, and record, what upstream has left behind: that is to be made right at once.
+        and known.published_digest == known.upstream_digest == request.digest
         and not known.pending
     )
 

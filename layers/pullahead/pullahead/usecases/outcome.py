@@ -27,10 +27,10 @@ def record_outcome(
             return None
         return with_alerts(record, _apply(record, outcome, copied, clock), mirror, clock())
 
-    record = update(records, key, change)
+    record, added = update(records, key, change)
     if record is None:
         return OutcomeResult(mirror=key, state="UNRECORDED", bytes_copied=copied)
-    record = deliver_pending(record, records, alerts)
+    deliver_pending(record, added, records, alerts, clock())
     return OutcomeResult(mirror=key, state=record.state.value, bytes_copied=copied)
 
 

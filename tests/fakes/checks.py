@@ -1,0 +1,58 @@
+"""A service that checks mirrors, all of it in memory."""
+
+from collections.abc import Iterable
+
+from local.images import LocalImage, make_image
+from pullahead.freshness.records import Record
+from pullahead.messages import CheckRequest
+from pullahead.oci import Digest
+from pullahead.rules.model import Mirror
+from pullahead.usecases.check import CheckMirrors, CheckResult
+from tests.fakes.memory import FakeAlerts, FakeClock, FakeRecords, FakeRefreshes
+from tests.fakes.samples import REPOSITORY, mirror, rules
+from tests.fakes.script import Script
+from tests.fakes.target import FakeTarget
+from tests.fakes.upstream import FakeUpstream
+
+FIRST, SECOND = make_image(seed=1), make_image(seed=2)
+
+
+class CheckingService:
+    """Mirrors of `ghcr.io/team/app`, by default the one of `1.0`, whose upstream serves FIRST."""
+
+    def __init__(self, mirrors: Iterable[Mirror] | None = None) -> None:
+        self.script = Script()
+        self.rules = rules(mirrors)
+        self.upstream, self.target = FakeUpstream(self.script), FakeTarget(self.script)
+        self.records, self.refreshes = FakeRecords(self.script), FakeRefreshes(self.script)
+        self.alerts, self.clock = FakeAlerts(self.script), FakeClock()
+        for followed in self.rules.mirrors:
+            self.upstream.serve(FIRST, str(followed.upstream))
+        self.use_case = CheckMirrors(
+            lambda: self.rules, self.upstream, self.target, self.records, self.refreshes, self.alerts, self.clock
+        )
+
+    def publish(self, image: LocalImage = FIRST, tag: str = "1.0") -> None:
+        """Let ECR serve an image."""
+        self.target.move_tag(REPOSITORY, tag, image.digest)
+
+    def check(self, *tags: str, repository: str = REPOSITORY, pushed: Digest | None = None) -> list[CheckResult]:
+        """Check tags, by default `1.0`, as the schedule asks or as the push of a digest does."""
+        return self.use_case(
+            CheckRequest(
+                reason="push" if pushed else "schedule",
+                repository=repository,
+                tags=tags or ("1.0",),
+                asked_at=self.clock(),
+                digest=pushed,
+            )
+        )
+
+    def check_one(self, pushed: Digest | None = None) -> CheckResult:
+        """Check the one mirror."""
+        (result,) = self.check(pushed=pushed)
+        return result
+
+    def record(self, tag: str = "1.0") -> Record:
+        """Show what is remembered."""
+        return self.records.stored[mirror(tag).key]

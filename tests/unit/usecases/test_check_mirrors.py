@@ -1,0 +1,148 @@
+"""What a check does and what it costs, when all is well."""
+
+import pytest
+
+from pullahead.freshness.records import State
+from pullahead.oci import parse_digest
+from pullahead.ports import Started
+from tests.fakes.checks import FIRST, SECOND, CheckingService
+from tests.fakes.samples import KEY, UPSTREAM, mirror
+from tests.fakes.script import Killed
+
+
+def test_fresh_tag_that_stays_fresh_costs_one_head_and_no_get_and_no_write() -> None:
+    service = CheckingService()
+    service.publish()
+    service.check()
+    service.script.resume()
+    service.clock.advance(minutes=15)
+    result = service.check_one()
+    assert (result.state, result.started, result.error) == (State.FRESH, None, None)
+    assert (service.upstream.heads, service.upstream.gets) == (1, 0)
+    assert (service.records.writes, service.script.count("start", "publish")) == (0, 0)
+    assert sorted(service.script.calls) == ["head_manifest", "load", "published_digests"]
+
+
+def test_hundred_fresh_tags_cost_one_question_to_ecr_and_one_to_the_records() -> None:
+    tags = [str(n) for n in range(100)]
+    service = CheckingService([mirror(tag) for tag in tags])
+    for tag in tags:
+        service.publish(tag=tag)
+    service.check(*tags)
+    service.script.resume()
+    assert [result.state for result in service.check(*tags)] == [State.FRESH] * 100
+    assert (service.script.count("published_digests"), service.script.count("load")) == (1, 1)
+    assert service.upstream.heads == len(service.script.calls) - 2 == 100
+
+
+def test_missing_tag_is_remembered_and_its_refresh_started_from_the_digest() -> None:
+    service = CheckingService()
+    result = service.check_one()
+    assert (result.state, result.started) == (State.MISSING, Started.STARTED)
+    assert service.record().version == 1
+    (request,) = service.refreshes.requests.values()
+    assert (request.root, request.version) == (FIRST.root.descriptor, 1)
+    assert (request.repository, request.tag, request.upstream) == ("mirror/app", "1.0", UPSTREAM)
+    assert request.stale_since == service.clock()
+    assert str(request.source) == f"ghcr.io/team/app@{FIRST.digest}"
+
+
+def test_moved_upstream_starts_another_refresh_that_says_since_when() -> None:
+    service = CheckingService()
+    service.publish()
+    service.check()
+    service.upstream.serve(SECOND, UPSTREAM)
+    service.clock.advance(minutes=15)
+    moved_at = service.clock()
+    assert service.check_one().reason == "upstream moved"
+    service.clock.advance(minutes=15)
+    service.check()
+    (request,) = service.refreshes.requests.values()
+    assert (request.root.digest, request.stale_since) == (SECOND.digest, moved_at)
+
+
+def test_same_message_twice_starts_one_refresh_and_writes_once() -> None:
+    service = CheckingService()
+    first, again = service.check_one(), service.check_one()
+    assert first.started is Started.STARTED
+    assert again.state is State.MISSING
+    assert (len(service.refreshes.requests), service.records.writes) == (1, 1)
+
+
+def test_tag_that_no_rule_names_is_passed_over_without_a_question() -> None:
+    service = CheckingService()
+    assert service.check("nobody", "knows") == []
+    assert service.check(repository="somebody/else") == []
+    assert service.script.calls == []
+
+
+def test_tag_that_no_rule_names_does_not_stop_the_others() -> None:
+    service = CheckingService()
+    assert [result.mirror for result in service.check("nobody", "1.0", "knows")] == [KEY]
+
+
+class TestPush:
+    def test_our_own_push_is_not_asked_upstream(self) -> None:
+        service = CheckingService()
+        service.publish()
+        service.check()
+        service.script.resume()
+        assert service.check(pushed=FIRST.digest) == []
+        assert service.script.calls == ["load"]
+
+    def test_push_of_somebody_else_is_made_right(self) -> None:
+        service = CheckingService()
+        service.publish()
+        service.check()
+        service.publish(SECOND)
+        result = service.check_one(pushed=SECOND.digest)
+        assert (result.state, result.started) == (State.STALE, Started.STARTED)
+        assert result.reason == "the tag was overwritten in ECR"
+        (request,) = service.refreshes.requests.values()
+        assert request.root.digest == FIRST.digest
+
+    def test_own_push_that_is_not_recorded_yet_is_left_to_its_refresh(self) -> None:
+        """Both would tell people of the same recovery."""
+        service = CheckingService()
+        service.check()
+        service.publish()
+        assert service.check(pushed=FIRST.digest) == []
+        assert service.check_one().state is State.FRESH
+
+    def test_push_into_a_mirror_that_was_never_checked_is_looked_at(self) -> None:
+        service = CheckingService()
+        service.publish()
+        assert service.check_one(pushed=FIRST.digest).state is State.FRESH
+
+    def test_own_push_still_tells_what_was_not_told(self) -> None:
+        service = CheckingService()
+        service.publish()
+        service.check()
+        service.records.stored[KEY] = service.record().with_changes(alerted=("STALE",))
+        service.script.kill_at = len(service.script.calls) + 4
+        with pytest.raises(Killed):
+            service.check()
+        service.script.resume()
+        assert service.record().pending
+        service.clock.advance(minutes=5)
+        service.check(pushed=FIRST.digest)
+        assert service.alerts.kinds == ["RECOVERED"]
+
+
+def test_new_address_of_the_same_upstream_is_remembered() -> None:
+    service = CheckingService()
+    service.publish()
+    service.check()
+    moved = mirror()._replace(upstream=mirror().upstream._replace(tag="stable"))
+    service.rules = service.rules._replace(mirrors=(moved,))
+    service.upstream.serve(FIRST, "ghcr.io/team/app:stable")
+    assert service.check_one().state is State.FRESH
+    assert service.record().upstream == "ghcr.io/team/app:stable"
+
+
+def test_digest_of_the_request_is_what_ecr_would_prove() -> None:
+    service = CheckingService()
+    service.check()
+    (request,) = service.refreshes.requests.values()
+    assert parse_digest(request.root.digest) == FIRST.root.descriptor.digest
+    assert request.root.size == len(FIRST.root.content)
