@@ -5,7 +5,8 @@ Drives and looks; the only claims that it checks itself are that ECR serves an i
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import timedelta
 from typing import Any, NamedTuple
 
@@ -88,6 +89,17 @@ class Scene:
     def settle(self) -> None:
         """Wait until nothing is under way."""
         self.deployment.settle()
+
+    @contextmanager
+    def checks_held_back(self) -> Iterator[None]:
+        """Let messages stay in the checks queue meanwhile."""
+        client, name = self.aws.client("lambda"), self.deployment.function("CheckFreshness")
+        (mapping,) = client.list_event_source_mappings(FunctionName=name)["EventSourceMappings"]
+        client.update_event_source_mapping(UUID=mapping["UUID"], Enabled=False)
+        try:
+            yield
+        finally:
+            client.update_event_source_mapping(UUID=mapping["UUID"], Enabled=True)
 
     def kill_copy(self) -> None:
         """Kill the process that copies at this moment."""

@@ -1,6 +1,9 @@
 """Upstream's tag moves while it is copied. In the end ECR serves what upstream served last."""
 
 import threading
+from contextlib import nullcontext
+
+import pytest
 
 from local.ecr.faults import Call
 from local.images import make_image
@@ -49,7 +52,8 @@ def test_slow_copy_of_the_old_one_ends_last(scene: Scene) -> None:
     scene.serves(SECOND)
 
 
-def test_old_one_is_put_last_and_made_right_without_a_schedule(scene: Scene) -> None:
+@pytest.mark.parametrize("event_comes", ["at once", "after all is recorded"])
+def test_old_one_is_put_last_and_made_right_without_a_schedule(scene: Scene, event_comes: str) -> None:
     """ECR has no conditional PutImage, so this window cannot be closed; it has to heal by itself."""
     scene.serve(FIRST)
     go_on = threading.Event()
@@ -63,11 +67,13 @@ def test_old_one_is_put_last_and_made_right_without_a_schedule(scene: Scene) -> 
     until(lambda: scene.tag_moves() == [FIRST.digest], "the first one is about to be put")
     scene.serve(SECOND)
     scene.ask_check()
-    until(lambda: scene.published() == SECOND.digest, "the second one is published")
-    until(lambda: len(scene.runs("RecordOutcome")) == 1, "the second one is recorded")
-    go_on.set()
+    until(lambda: len(scene.runs("RecordOutcome")) == 1, "the second one is published and recorded")
+    assert scene.tag_moves() == [FIRST.digest, SECOND.digest]
+    with scene.checks_held_back() if event_comes == "after all is recorded" else nullcontext():
+        go_on.set()
+        until(lambda: len(scene.runs("RecordOutcome")) == 2, "the first one is put and recorded")
     scene.settle()
-    assert scene.published() == SECOND.digest
+    assert scene.tag_moves()[:2] == [FIRST.digest, SECOND.digest]
     scene.serves(SECOND)
 
 

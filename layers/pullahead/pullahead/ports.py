@@ -135,6 +135,34 @@ class UploadsBlobs(Protocol):
         ...
 
 
+class Offered(StrEnum):
+    """What became of a blob that was offered to a target."""
+
+    COPIED = "COPIED"
+    PRESENT = "PRESENT"  # the target's repository had it already
+    MOUNTED = "MOUNTED"  # the target took it from another of its repositories
+
+
+OpenPieces = Callable[[], AbstractContextManager[Iterator[bytes]]]
+"""Opens a blob's bytes from its beginning; called only where the target wants them."""
+
+
+class StreamsBlobs(Protocol):
+    """Takes a whole blob in one streamed request: the quickest road, which cannot be resumed."""
+
+    def stream_blob(
+        self, repository: str, blob: Descriptor, open_pieces: OpenPieces, mount_from: str | None = None
+    ) -> Offered:
+        """Offer a blob, and send its bytes where the target does not have it (or mount it from `mount_from`).
+
+        Whatever iterating the pieces raises goes through to the caller, after the request was broken off: the target
+        then has nothing. `pieces` proves size and digest before it yields the last one.
+
+        Raises: as `published_digests`, NotFoundError for a missing repository, UploadLostError, DigestMismatchError.
+        """
+        ...
+
+
 class PutsManifests(Protocol):
     """Publishes manifests."""
 

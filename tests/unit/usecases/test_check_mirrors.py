@@ -101,13 +101,21 @@ class TestPush:
         (request,) = service.refreshes.requests.values()
         assert request.root.digest == FIRST.digest
 
-    def test_own_push_that_is_not_recorded_yet_is_left_to_its_refresh(self) -> None:
-        """Both would tell people of the same recovery."""
+    def test_push_of_the_right_digest_into_a_stale_mirror_is_looked_at(self) -> None:
         service = CheckingService()
         service.check()
         service.publish()
-        assert service.check(pushed=FIRST.digest) == []
-        assert service.check_one().state is State.FRESH
+        assert service.check_one(pushed=FIRST.digest).state is State.FRESH
+
+    def test_push_of_what_upstream_has_left_behind_is_looked_at(self) -> None:
+        """A slow refresh put it, and recorded that it did."""
+        service = CheckingService()
+        service.publish()
+        service.check()
+        late = service.record().with_changes(upstream_digest=SECOND.digest)
+        service.records.stored[KEY] = late
+        service.upstream.serve(SECOND, UPSTREAM)
+        assert service.check_one(pushed=FIRST.digest).started is Started.STARTED
 
     def test_push_into_a_mirror_that_was_never_checked_is_looked_at(self) -> None:
         service = CheckingService()
