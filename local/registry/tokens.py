@@ -4,6 +4,7 @@ Source: distribution project, "Token Authentication Specification".
 """
 
 import itertools
+import secrets
 import threading
 from collections.abc import Mapping, Sequence
 
@@ -14,14 +15,14 @@ class Tokens:
     """Issues tokens for scopes and recognises those that are still good."""
 
     def __init__(self) -> None:
-        self._numbers = itertools.count(1)
+        self._name, self._numbers = secrets.token_hex(4), itertools.count(1)
         self._scopes: dict[str, tuple[str, ...]] = {}
         self._lock = threading.Lock()
 
     def issue(self, query: Mapping[str, Sequence[str]], lifetime_seconds: int) -> Answer:
         """Answer a request for a token to anybody."""
         with self._lock:
-            token = f"fake-token-{next(self._numbers)}"
+            token = f"fake-token-{self._name}-{next(self._numbers)}"
             self._scopes[token] = tuple(query.get("scope", ()))
         return json_answer(200, {"token": token, "access_token": token, "expires_in": lifetime_seconds})
 

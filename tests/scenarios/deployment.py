@@ -2,6 +2,7 @@
 
 import itertools
 import json
+import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
@@ -118,6 +119,19 @@ class Deployment:
             for name, layers in before.items():
                 client.update_function_configuration(FunctionName=self.function(name), Layers=layers)
 
+    @contextmanager
+    def without_topic(self) -> Iterator[None]:
+        """Take the topic of alerts away, and make it anew, with its subscriber, in the end."""
+        sns, arn = self.aws.client("sns"), self.stack.outputs["AlertsTopicArn"]
+        sns.delete_topic(TopicArn=arn)
+        try:
+            yield
+        finally:
+            made = sns.create_topic(Name=arn.rsplit(":", 1)[1])["TopicArn"]
+            self.hear_alerts()
+        if made != arn:
+            raise RuntimeError(f"the topic {arn} came back as {made}")
+
     def _take(self, queue_url: str) -> list[str]:
         sqs = self.aws.client("sqs")
         bodies: list[str] = []
@@ -140,7 +154,8 @@ def deployed(folder: Path, on_invocation: Callable[[Invocation], None]) -> Itera
     aws = LocalAws(folder / "aws", wait_scale=WAIT_SCALE, redelivery_seconds=0, on_invocation=on_invocation)
     with aws:
         parameters = {"CopyTimeoutSeconds": str(FUNCTION_SECONDS)}
-        yield Deployment(aws, deploy(aws, TEMPLATE, parameters=parameters, content={"RulesLayer": rules}), mirrors, port)
+        stack = deploy(aws, TEMPLATE, parameters=parameters, content={"RulesLayer": rules})
+        yield Deployment(aws, stack, mirrors, port)
 
 
 def rules_text(*mirrors: MirrorRule) -> str:
@@ -160,8 +175,6 @@ def _layers(client: Any, function: str) -> list[str]:
 
 
 def _zipped_rules(text: str) -> bytes:
-    import tempfile
-
     with tempfile.TemporaryDirectory() as folder:
         (Path(folder) / "rules.yaml").write_text(text)
         return zipped(Path(folder))

@@ -141,7 +141,8 @@ class Scene:
 
     def runs(self, name: str) -> list[Invocation]:
         """List the runs of a function in this scenario."""
-        return [run for run in self.aws.invocations[self._runs_before :] if run.function == self.deployment.function(name)]
+        function = self.deployment.function(name)
+        return [run for run in self.aws.invocations[self._runs_before :] if run.function == function]
 
     def executions(self) -> list[dict[str, Any]]:
         """List the refreshes of this mirror, newest first."""
@@ -155,7 +156,7 @@ class Scene:
         return sum(request.bytes_sent for request in self.upstream.requests if "/blobs/" in request.path)
 
     def parts(self, size: int) -> list[SentPart]:
-        """List the parts that were sent of a blob of so many bytes; an offer beyond its end only asks where it stands."""
+        """List the parts that were sent of a blob of so many bytes; offers beyond its end only ask where it stands."""
         calls = [call.parameters for call in self.ecr.calls if call.operation == "UploadLayerPart"]
         sent = [SentPart(call["partFirstByte"], call["partLastByte"]) for call in calls]
         return [part for part in sent if part.first_byte < size]

@@ -188,7 +188,8 @@ def test_human_aborts_the_execution(scene: Scene) -> None:
 
 
 @pytest.mark.parametrize(
-    ("function", "method", "path"), [("CheckFreshness", "HEAD", "/manifests/"), ("PlanCopy", "GET", "/manifests/sha256:")]
+    ("function", "method", "path"),
+    [("CheckFreshness", "HEAD", "/manifests/"), ("PlanCopy", "GET", "/manifests/sha256:")],
 )
 def test_killed_while_it_asks_upstream(scene: Scene, function: str, method: str, path: str) -> None:
     image = make_image(seed=5)

@@ -1,145 +1,177 @@
-"""ECR refuses: it throttles, for a moment or for good, or the tag may not be moved."""
+"""ECR is slow to oblige or refuses: what can be waited for is waited for, the rest is told, and nothing is half."""
 
-from collections.abc import Callable
 from datetime import timedelta
 
 import pytest
 
-from local.ecr.errors import EcrError
 from local.ecr.faults import Call
-from local.images import SparseBlob, make_image, make_index
+from local.images import LocalImage, make_image, make_index
 from pullahead.freshness.records import State
-from tests.scenarios.deployment import ALERT_AFTER, CHECK_EVERY
-from tests.scenarios.scene import PART_BYTES, Scene
+from tests.scenarios.deployment import ALERT_AFTER, CHECK_EVERY, TAG
+from tests.scenarios.scene import Scene
 
-IMAGE, NEXT = make_image([SparseBlob(PART_BYTES + 1, seed=5)], seed=1), make_image(seed=2)
-MORE_THAN_ONE_CALL_IS_TRIED = 6  # pullahead.wiring: 5 attempts
+OLD, NEW = make_image([60_000], seed=1), make_image([60_000], seed=2)
 BLOCKED_RETRY = timedelta(hours=6)
+SDK_TRIES = 5
+FOR_GOOD = 1000
+NOT_RETRIED_BY_THE_SDK = "RequestAbortedException"
+"""Amazon ECR API reference, "Common error types"; botocore's standard mode passes it on at once."""
 
 
-def throttled(_: Call) -> None:
-    raise EcrError("ThrottlingException", "Rate exceeded")
+def keep_old_copy(scene: Scene) -> None:
+    scene.serve(OLD)
+    scene.check()
+    scene.serve(NEW)
 
 
 @pytest.mark.parametrize("operation", ["DescribeImages", "BatchCheckLayerAvailability", "UploadLayerPart", "PutImage"])
-def test_ecr_throttles_for_a_while(scene: Scene, operation: str) -> None:
-    scene.serve(IMAGE)
-    scene.ecr.faults.add(operation, "ThrottlingException", times=MORE_THAN_ONE_CALL_IS_TRIED)
+def test_throttled_now_and_then(scene: Scene, operation: str) -> None:
+    scene.serve(NEW)
+    scene.ecr.faults.add(operation, "ThrottlingException", times=2)
     scene.check()
     assert [execution["status"] for execution in scene.executions()] == ["SUCCEEDED"]
-    scene.serves(IMAGE)
+    scene.serves(NEW)
     assert scene.alerts() == []
+
+
+@pytest.mark.parametrize("operation", ["DescribeImages", "PutImage"])
+def test_throttled_for_longer_than_the_sdk_tries(scene: Scene, operation: str) -> None:
+    scene.serve(NEW)
+    scene.ecr.faults.add(operation, "ThrottlingException", times=SDK_TRIES)
+    scene.check()
+    function = {"DescribeImages": "CheckFreshness", "PutImage": "PublishImage"}[operation]
+    assert len(scene.runs(function)) > 1
+    scene.serves(NEW)
     assert scene.deployment.dead_letters() == []
+    assert scene.alerts() == []
 
 
-def test_ecr_answers_500_for_a_moment(scene: Scene) -> None:
-    index = make_index([make_image(seed=21), make_image(seed=22, platform="linux/arm64")])
-    scene.serve(index)
-    for operation in ("DescribeImages", "InitiateLayerUpload", "CompleteLayerUpload", "PutImage"):
-        scene.ecr.faults.add(operation, "ServerException", after=True)  # it was done, and only the answer is lost
-    scene.check()
-    assert [execution["status"] for execution in scene.executions()] == ["SUCCEEDED"]
-    scene.serves(index)
-
-
-def test_throttled_checks_are_put_aside_and_not_lost(scene: Scene) -> None:
-    scene.serve(IMAGE)
-    scene.ecr.faults.before("DescribeImages", throttled)
-    scene.check()
+def test_ecr_cannot_be_asked_for_good(scene: Scene) -> None:
+    keep_old_copy(scene)
+    scene.ecr.faults.add("DescribeImages", NOT_RETRIED_BY_THE_SDK, times=FOR_GOOD)
+    scene.check(CHECK_EVERY)
     (letter,) = scene.deployment.dead_letters()
     assert scene.repository in letter
-    assert scene.executions() == []
-
     scene.ecr.faults.clear()
-    scene.send(letter)  # as a redrive of the dead-letter queue does
+    scene.keeps(OLD)
+
+    scene.send(letter)  # as a redrive of the queue does
     scene.settle()
-    scene.serves(IMAGE)
+    scene.serves(NEW)
 
 
-def test_throttled_publish_fails_is_told_and_is_tried_again(scene: Scene) -> None:
-    scene.serve(NEXT)
-    scene.ecr.faults.before("PutImage", throttled)
-    scene.check()
-    assert [execution["status"] for execution in scene.executions()] == ["FAILED"]
-    scene.is_not_published()
+@pytest.mark.parametrize("before", [None, OLD], ids=["nothing-published-yet", "old-copy"])
+def test_ecr_never_takes_the_manifest(scene: Scene, before: LocalImage | None) -> None:
+    if before is not None:
+        scene.serve(before)
+        scene.check()
+    scene.serve(NEW)
+    scene.ecr.faults.add("PutImage", NOT_RETRIED_BY_THE_SDK, times=FOR_GOOD)
+    scene.check(CHECK_EVERY)
+    assert scene.executions()[0]["status"] == "FAILED"
     assert scene.alerts() == []
-
-    scene.ecr.faults.clear()
-    scene.ecr.faults.before("PutImage", _refuse("LimitExceededException"))
-    scene.aws.clock.advance(ALERT_AFTER.total_seconds())
-    scene.check()
-    assert scene.alert_kinds() == ["STALE"]
-
-    scene.ecr.faults.clear()
     scene.check(ALERT_AFTER)
-    scene.serves(NEXT)
+    assert scene.alert_kinds() == ["STALE"]
+    assert scene.published() == (before.digest if before is not None else None)
+
+    scene.ecr.faults.clear()
+    scene.check(BLOCKED_RETRY)
+    scene.serves(NEW)
     assert scene.alert_kinds() == ["RECOVERED"]
 
 
-def test_tag_is_immutable_until_a_human_acts(scene: Scene) -> None:
-    scene.serve(IMAGE)
+@pytest.mark.parametrize("operation", ["UploadLayerPart", "CompleteLayerUpload", "PutImage"])
+def test_answer_of_ecr_is_lost(scene: Scene, operation: str) -> None:
+    scene.serve(NEW)
+    scene.ecr.faults.add(operation, "ServerException", after=True)
     scene.check()
-    _set_mutability(scene, "IMMUTABLE")
-    scene.serve(NEXT)
+    assert [execution["status"] for execution in scene.executions()] == ["SUCCEEDED"]
+    scene.serves(NEW)
+
+
+def test_tag_is_immutable(scene: Scene) -> None:
+    keep_old_copy(scene)
+    ecr = scene.aws.client("ecr")
+    ecr.put_image_tag_mutability(repositoryName=scene.repository, imageTagMutability="IMMUTABLE")
     scene.check(CHECK_EVERY)
     assert scene.record().state is State.BLOCKED
     (alert,) = scene.alerts()
     assert alert.kind == "BLOCKED"
-    assert "mutable" in alert.text
-    attempts = len(scene.tag_moves())
+    assert "immutab" in alert.text
+    puts = scene.ecr.calls.count("PutImage", scene.repository)
     for _ in range(3):
         scene.check(CHECK_EVERY)
-    assert len(scene.tag_moves()) == attempts
-    scene.check(BLOCKED_RETRY)
+    scene.check(ALERT_AFTER)
     assert scene.alerts() == []
-    scene.keeps(IMAGE)
+    assert scene.ecr.calls.count("PutImage", scene.repository) == puts  # ECR is not asked the same again and again
+    scene.keeps(OLD)
 
-    _set_mutability(scene, "MUTABLE")
+    ecr.put_image_tag_mutability(repositoryName=scene.repository, imageTagMutability="MUTABLE")
     scene.check(BLOCKED_RETRY)
-    scene.serves(NEXT)
+    scene.serves(NEW)
     assert scene.alert_kinds() == ["RECOVERED"]
 
 
-def test_repository_vanishes_between_checks(scene: Scene) -> None:
-    scene.serve(NEXT)
+def test_immutability_excludes_the_tag(scene: Scene) -> None:
+    keep_old_copy(scene)
+    scene.aws.client("ecr").put_image_tag_mutability(
+        repositoryName=scene.repository,
+        imageTagMutability="IMMUTABLE_WITH_EXCLUSION",
+        imageTagMutabilityExclusionFilters=[{"filterType": "WILDCARD", "filter": "1.*"}],
+    )
+    scene.check(CHECK_EVERY)
+    scene.serves(NEW)
+    assert scene.alerts() == []
+
+
+@pytest.mark.parametrize("operation", ["DescribeImages", "InitiateLayerUpload", "PutImage"])
+def test_access_is_denied(scene: Scene, operation: str) -> None:
+    keep_old_copy(scene)
+    scene.ecr.faults.add(operation, "AccessDeniedException", times=FOR_GOOD)
+    scene.check(CHECK_EVERY)
+    scene.check(CHECK_EVERY)
+    assert scene.alert_kinds() == ["BLOCKED"]
+    assert scene.deployment.dead_letters() == []
+    scene.ecr.faults.clear()
+    scene.keeps(OLD)
+
+    scene.check(BLOCKED_RETRY)
+    scene.serves(NEW)
+    assert scene.alert_kinds() == ["RECOVERED"]
+
+
+def test_repository_vanishes_after_the_copy(scene: Scene) -> None:
+    scene.serve(NEW)
     scene.check()
     scene.aws.client("ecr").delete_repository(repositoryName=scene.repository, force=True)
     scene.check(CHECK_EVERY)
-    scene.serves(NEXT)
+    scene.serves(NEW)
     assert scene.alerts() == []
 
 
-def test_tag_is_deleted_in_ecr(scene: Scene) -> None:
-    scene.serve(NEXT)
+def test_somebody_deletes_the_tag(scene: Scene) -> None:
+    scene.serve(NEW)
     scene.check()
-    scene.aws.client("ecr").batch_delete_image(repositoryName=scene.repository, imageIds=[{"imageTag": "1.0"}])
+    sent = scene.ecr.calls.count("UploadLayerPart", scene.repository)
+    scene.aws.client("ecr").batch_delete_image(repositoryName=scene.repository, imageIds=[{"imageTag": TAG}])
+    scene.check(CHECK_EVERY)
+    scene.serves(NEW)
+    assert scene.ecr.calls.count("UploadLayerPart", scene.repository) >= sent
+
+
+def test_blobs_vanish_before_the_manifest_is_put(scene: Scene) -> None:
+    index = make_index([NEW, make_image(seed=3, platform="linux/arm64")])
+    scene.serve(index)
+    ecr = scene.aws.client("ecr")
+
+    def empty_repository(_: Call) -> None:
+        ecr.delete_repository(repositoryName=scene.repository, force=True)
+        ecr.create_repository(repositoryName=scene.repository)
+
+    scene.ecr.faults.before("PutImage", empty_repository, times=1)
+    scene.check()
+    assert scene.executions()[0]["status"] == "FAILED"
     scene.is_not_published()
     scene.check(CHECK_EVERY)
-    scene.serves(NEXT)
-
-
-def test_access_to_ecr_is_denied(scene: Scene) -> None:
-    scene.serve(NEXT)
-    scene.ecr.faults.before("InitiateLayerUpload", _refuse("AccessDeniedException"))
-    scene.check()
-    assert scene.record().state is State.BLOCKED
-    assert scene.alert_kinds() == ["BLOCKED"]
-    scene.is_not_published()
-
-    scene.ecr.faults.clear()
-    scene.check(BLOCKED_RETRY)
-    scene.serves(NEXT)
-    assert scene.alert_kinds() == ["RECOVERED"]
-
-
-def _refuse(code: str) -> Callable[[Call], None]:
-    def refuse(_: Call) -> None:
-        raise EcrError(code, "as scripted")
-
-    return refuse
-
-
-def _set_mutability(scene: Scene, mutability: str) -> None:
-    scene.aws.client("ecr").put_image_tag_mutability(
-        repositoryName=scene.repository, imageTagMutability=mutability
-    )
+    scene.serves(index)
+    assert scene.alerts() == []

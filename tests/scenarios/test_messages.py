@@ -1,81 +1,121 @@
-"""Messages that cannot be understood, or that concern nobody; alerts that cannot be sent."""
+"""What comes into the checks queue, good or bad: every message ends in a check, in nothing, or in the DLQ."""
+
+import pytest
 
 from local.aws.pool import Invocation
 from local.images import make_image, make_index
-from pullahead.freshness.records import State
-from tests.scenarios.conftest import Listener
-from tests.scenarios.deployment import CHECK_EVERY
+from pullahead.messages import CheckRequest
+from tests.scenarios.deployment import CHECK_EVERY, TAG, rules_text
 from tests.scenarios.scene import Scene
 
-POISON = '{"reason": "schedule", "repository": 7}'
 IMAGE = make_image(seed=1)
+INDEX = make_index([make_image(seed=2), make_image(seed=3, platform="linux/arm64")])
+RECEIVED_AT_MOST = 5
+BROKEN_RULES = """\
+version: 1
+mirrors:
+  - upstream: docker.io/library/alpine
+    tags: [3.20]
+    repository: mirror/alpine
+  - upstream: "not a reference"
+    tags: ["1"]
+    repository: mirror/two
+    chek_every: 5m
+"""
 
 
-def reasons(scene: Scene) -> list[str]:
-    """Say why each message that reached check_freshness was sent."""
-    bodies = [record["body"] for run in scene.runs("CheckFreshness") for record in run.event["Records"]]
-    return ["push" if '"push"' in body else "schedule" for body in bodies]
-
-
-def test_poison_does_not_hold_up_the_good_message_of_its_batch(scene: Scene) -> None:
+@pytest.mark.parametrize(
+    "poison",
+    ["{", "null", '{"reason": "push"}', '{"reason": "schedule", "repository": "r", "tags": [], "asked_at": "now"}'],
+)
+def test_poison_message_beside_a_good_one(scene: Scene, poison: str) -> None:
     scene.serve(IMAGE)
-    with scene.checks_held_back():
-        scene.send(POISON)
-        scene.ask_check()
+    scene.send(poison, _check_of(scene, scene.repository), poison)
     scene.settle()
-    (batch, *_) = scene.runs("CheckFreshness")
-    assert len(batch.event["Records"]) == 2
-    assert scene.deployment.dead_letters() == [POISON]
-    assert len([run for run in scene.runs("CheckFreshness") if POISON in _bodies(run)]) == 5  # maxReceiveCount
-    assert len(scene.executions()) == 1
+    assert scene.deployment.dead_letters() == [poison, poison]
+    assert scene.upstream.count("HEAD") == 1  # the good one did not come back with the bad ones
+    assert len(_check_runs_of(scene, poison)) == 2 * RECEIVED_AT_MOST
     scene.serves(IMAGE)
 
 
-def test_children_of_an_index_cause_no_checks(scene: Scene) -> None:
-    children = [make_image(seed=number, platform=f"linux/{name}") for number, name in enumerate(("amd64", "arm64"))]
-    index = make_index(children)
-    scene.serve(index)
-    scene.check()
-    assert scene.ecr.calls.count("PutImage", scene.repository) == 3
-    assert reasons(scene) == ["schedule", "push"]
-    scene.serves(index)
-
-
-def test_push_to_a_repository_of_no_mirror_costs_nothing_upstream(scene: Scene) -> None:
-    scene.aws.client("ecr").create_repository(repositoryName="somebody/else")
-    scene.ecr.calls.clear()
-    scene.push_by_hand(IMAGE, "somebody/else")
+def test_only_the_tag_of_a_pushed_index_is_checked(scene: Scene) -> None:
+    scene.aws.client("ecr").create_repository(repositoryName=scene.repository)
+    scene.push_by_hand(INDEX)
     scene.settle()
-    assert reasons(scene) == ["push"]
+    assert scene.ecr.calls.count("v2:PutManifest", scene.repository) == len(INDEX.manifests)
+    assert [record["body"] for run in scene.runs("CheckFreshness") for record in run.event["Records"]] == [
+        _push_of(scene, run) for run in scene.runs("CheckFreshness")
+    ]
+    assert scene.upstream.count("HEAD") == 1
+
+
+def test_children_that_a_refresh_publishes_are_not_checked(scene: Scene) -> None:
+    scene.serve(INDEX)
+    scene.check()
+    assert scene.ecr.calls.count("PutImage", scene.repository) == len(INDEX.manifests)
+    assert len(scene.runs("CheckFreshness")) == 2  # the one that was asked for, and the root's own push
+    assert scene.upstream.count("HEAD") == 1
+    scene.serves(INDEX)
+
+
+def test_push_to_a_repository_that_no_rule_names(scene: Scene) -> None:
+    scene.aws.client("ecr").create_repository(repositoryName="team/own")
+    scene.push_by_hand(IMAGE, "team/own")
+    scene.settle()
+    assert len(scene.runs("CheckFreshness")) == 1
     assert scene.upstream.requests == []
     assert scene.ecr.calls.count("DescribeImages") == 0
+
+
+def test_check_of_a_mirror_that_was_taken_out_of_the_rules(scene: Scene) -> None:
+    scene.send(_check_of(scene, "mirror/no-longer"))
+    scene.settle()
+    assert len(scene.runs("CheckFreshness")) == 1
+    assert scene.upstream.requests == []
     assert scene.deployment.dead_letters() == []
 
 
-def test_alert_that_cannot_be_sent_is_sent_later(scene: Scene, listeners: list[Listener]) -> None:
-    topic = scene.deployment.stack.outputs["AlertsTopicArn"]
-    sns = scene.aws.client("sns")
+def test_schedule_fires(scene: Scene) -> None:
     scene.serve(IMAGE)
-    scene.check()
-    failed: list[Invocation] = []
-
-    def mend(run: Invocation) -> None:
-        if run.function == scene.deployment.function("CheckFreshness") and not failed:
-            failed.append(run)
-            sns.create_topic(Name=topic.rsplit(":", 1)[1])
-            scene.deployment.hear_alerts()
-
-    scene.upstream.delete_tag(scene.mirror.path, "1.0")
-    sns.delete_topic(TopicArn=topic)
-    listeners.append(mend)
-    scene.check(CHECK_EVERY)
-    assert failed[0].payload["batchItemFailures"]  # so that the message came back
-    assert scene.record().state is State.GONE
-    scene.check(CHECK_EVERY)
-    scene.check(CHECK_EVERY)
-    assert scene.alert_kinds() == ["GONE"]
-    assert scene.record().pending == ()
+    with scene.deployment.rules(rules_text(scene.mirror), "ScheduleChecks"):
+        fire_schedule(scene)
+        assert [run.payload for run in scene.runs("ScheduleChecks")] == [{"mirrors": 1, "due": 1}]
+    scene.serves(IMAGE)
 
 
-def _bodies(run: Invocation) -> list[str]:
-    return [record["body"] for record in run.event["Records"]]
+def test_rules_are_broken(scene: Scene) -> None:
+    with scene.deployment.rules(BROKEN_RULES, "ScheduleChecks"):
+        fire_schedule(scene)
+        runs = scene.runs("ScheduleChecks")
+    assert {run.outcome for run in runs} == {"RulesError"}  # Lambda tries thrice, and its Errors metric alarms
+    for problem in ("mirrors[0].tags", "mirrors[1].upstream", "chek_every"):
+        assert problem in runs[0].logs
+    assert scene.runs("CheckFreshness") == []
+    scene.serve(IMAGE)
+    with scene.deployment.rules(rules_text(scene.mirror), "ScheduleChecks"):
+        fire_schedule(scene)
+    scene.serves(IMAGE)
+
+
+def fire_schedule(scene: Scene) -> None:
+    scene.aws.clock.advance(CHECK_EVERY.total_seconds())
+    assert len(scene.aws.ticker.run_due()) == 1
+    scene.settle()
+
+
+def _check_of(scene: Scene, repository: str) -> str:
+    request = CheckRequest(reason="schedule", repository=repository, tags=(TAG,), asked_at=scene.aws.clock.now())
+    return request.to_json()
+
+
+def _check_runs_of(scene: Scene, body: str) -> list[str]:
+    return [
+        record["messageId"]
+        for run in scene.runs("CheckFreshness")
+        for record in run.event["Records"]
+        if record["body"] == body
+    ]
+
+
+def _push_of(scene: Scene, run: Invocation) -> str:
+    return str(run.event["Records"][0]["body"])

@@ -1,5 +1,7 @@
 """Upstream does not answer, or refuses: ECR keeps its copy, people are told once, and once more when it is over."""
 
+from collections.abc import Callable
+
 import pytest
 
 from local.images import make_image
@@ -33,7 +35,7 @@ def limit(upstream: FakeRegistry) -> None:
 
 
 @pytest.mark.parametrize("trouble", [go_down, break_down, refuse, forbid, limit])
-def test_upstream_cannot_be_asked(scene: Scene, trouble: "type[object]") -> None:
+def test_upstream_cannot_be_asked(scene: Scene, trouble: Callable[[FakeRegistry], None]) -> None:
     scene.serve(IMAGE)
     scene.check()
     trouble(scene.upstream)

@@ -18,6 +18,9 @@ from pullahead.rules.model import Rules
 Clock = Callable[[], datetime]
 """The time now, aware, in UTC."""
 
+Wait = Callable[[int], None]
+"""Waits before a broken transfer goes on; the argument counts the breaks in a row."""
+
 
 # --- upstream ---------------------------------------------------------------------------------------------------
 

@@ -72,10 +72,10 @@ def test_span_is_readable(lasted: timedelta, span: str) -> None:
     assert span in text_of(alert(AlertKind.STALE, lasted=lasted))
 
 
-@given(
-    st.sampled_from(AlertKind),
-    st.from_regex(r"[a-z0-9]+(?:[/._-][a-z0-9]+){0,60}:[A-Za-z0-9._-]{1,128}", fullmatch=True),
-)
+names = st.text("abz09/._-", min_size=1, max_size=150)
+
+
+@given(st.sampled_from(AlertKind), st.builds("m{}:{}".format, names, names))
 def test_subject_is_what_sns_takes_and_says_what_is_the_matter(kind: AlertKind, mirror: str) -> None:
     subject = subject_of(alert(kind, mirror=mirror))
     assert len(subject) <= 100

@@ -73,8 +73,15 @@ def test_parser_fails_on_odd_text(header: str) -> None:
         assert challenge.scheme == challenge.scheme.lower() != ""
 
 
-@pytest.mark.parametrize("unit", ['"', 'a="', 'a="\\', ",", "a ", "=", 'Bearer a="b",'])
-def test_endless_header_takes_long(unit: str) -> None:
+@pytest.mark.parametrize(
+    "header",
+    [
+        *(unit * 100_000 for unit in ('"', 'a="', 'a="\\', ",", "a ", "=", 'Bearer a="b",')),
+        "Bearer " + ",".join(f"a{number}=b" for number in range(60_000)),
+    ],
+    ids=lambda header: header[:12],
+)
+def test_endless_header_takes_long(header: str) -> None:
     started = time.process_time()
-    parse_challenges(unit * 100_000)
-    assert time.process_time() - started < 2
+    parse_challenges(header)
+    assert time.process_time() - started < 1

@@ -53,6 +53,7 @@ def test_redirected_registry_cannot_ask_for_a_token_of_its_own(
         assert upstream.head_manifest(registry.reference("team/app", "1.0")) == IMAGE.root.descriptor
     assert (registry.count("GET", "/token"), other.count("GET", "/token")) == (1, 1)
     assert (registry.count("HEAD"), other.count("HEAD")) == (3, 3)
+    assert not other.requests[0].authorized  # the first registry's token is not shown to the second
 
 
 def test_redirect_costs_a_new_connection_each_time(

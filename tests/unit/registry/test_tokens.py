@@ -11,6 +11,10 @@ from local.registry import FakeRegistry
 from pullahead.errors import AccessDeniedError, RateLimitedError, RegistryError, RegistryUnavailableError
 from pullahead.oci import Reference, Repository
 from pullahead.registry import UpstreamRegistry
+from pullahead.registry.challenges import Challenge
+from pullahead.registry.failures import Inquiry
+from pullahead.registry.tokens import Tokens
+from pullahead.registry.transport import Request
 from tests.unit.registry.harness import SECRET, FakeTime, last_blob, upstream_of
 
 IMAGE = make_image([1000], seed=5)
@@ -241,6 +245,18 @@ def test_threads_fetch_a_token_each(registry: FakeRegistry, upstream: UpstreamRe
     with concurrent.futures.ThreadPoolExecutor(8) as pool:
         list(pool.map(lambda _: head(registry, upstream), range(40)))
     assert registry.count("GET", "/token") == 1
+
+
+def test_tokens_of_ever_more_repositories_fill_the_memory() -> None:
+    tokens = Tokens(lambda _request, _deadline: b'{"token": "t"}', FakeTime())
+    challenge = Challenge("bearer", {"realm": "https://auth.example/token"})
+    asked = [
+        Request("HEAD", f"https://registry.example/v2/app-{number}/manifests/1", {}, Inquiry("head_manifest", ""))
+        for number in range(1001)
+    ]
+    for request in asked:
+        assert tokens.renew(request, challenge, None, 0.0) == "t"
+    assert (tokens.current(asked[-1], 0.0), tokens.current(asked[0], 0.0)) == ("t", None)
 
 
 def test_cookie_is_kept(registry: FakeRegistry, upstream: UpstreamRegistry) -> None:

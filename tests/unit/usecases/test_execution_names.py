@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 from pullahead.usecases.check import execution_name
 from tests.fakes.samples import digest
 
-keys = st.from_regex(r"[a-z0-9]+(?:[/._-][a-z0-9]+){0,40}:[A-Za-z0-9_][A-Za-z0-9._-]{0,127}", fullmatch=True)
+words = st.text("abz09", min_size=1, max_size=12)
+keys = st.builds("{}/{}.{}:{}".format, words, words, words, st.text("aZ0._-", min_size=1, max_size=128))
 versions = st.integers(1, 10**9)
 
 

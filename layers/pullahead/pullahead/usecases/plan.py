@@ -1,5 +1,8 @@
 """Plan a copy: read what upstream's root names, ask what ECR lacks, and keep all of it in the plans bucket."""
 
+from collections.abc import Mapping
+from types import MappingProxyType
+
 import msgspec
 
 from pullahead.copying.plan import CopyPlan, blobs_of, make_plan
@@ -17,6 +20,7 @@ from pullahead.oci import (
 )
 from pullahead.ports import GetsManifests, Plans, Target
 
+_NOTHING: Mapping[Digest, RawManifest] = MappingProxyType({})
 _MAX_MANIFESTS = 1000  # the largest public indexes name some dozens
 
 
@@ -26,7 +30,7 @@ def plan_copy(request: RefreshRequest, upstream: GetsManifests, target: Target, 
     Raises: what the ports raise, and UnsupportedMediaTypeError for a graph that cannot be copied.
     """
     target.ensure_repository(request.repository)
-    raw, graph = _read_graph(request.source, request.root, upstream)
+    raw, graph = read_graph(request.source, request.root, upstream)
     present = target.present_blobs(request.repository, [blob.digest for blob in blobs_of(graph)])
     plan = make_plan(request.root, graph, present)
     _keep(request.name, plan, raw, plans)
@@ -65,9 +69,13 @@ def _keep(refresh: str, plan: CopyPlan, raw: dict[Digest, RawManifest], plans: P
     plans.write(plan_key(refresh), msgspec.json.encode(plan))
 
 
-def _read_graph(
-    source: Reference, root: Descriptor, upstream: GetsManifests
+def read_graph(
+    source: Reference, root: Descriptor, upstream: GetsManifests, known: Mapping[Digest, RawManifest] = _NOTHING
 ) -> tuple[dict[Digest, RawManifest], dict[Digest, Manifest]]:
+    """Read every manifest below a root, each once and those in `known` not at all: their bytes, and what they name.
+
+    Raises: what the port raises, and UnsupportedMediaTypeError.
+    """
     raw: dict[Digest, RawManifest] = {}
     graph: dict[Digest, Manifest] = {}
     waiting = [root]
@@ -77,9 +85,9 @@ def _read_graph(
             continue
         if len(graph) >= _MAX_MANIFESTS:
             raise _unsupported(source, f"it has more than {_MAX_MANIFESTS} manifests")
-        manifest = upstream.get_manifest(source.at(node.digest))
-        raw[node.digest] = manifest
-        graph[node.digest] = _parse(source.at(node.digest), manifest)
+        reference = source.at(node.digest)
+        raw[node.digest] = known.get(node.digest) or upstream.get_manifest(reference)
+        graph[node.digest] = _parse(reference, raw[node.digest])
         waiting.extend(graph[node.digest].children)
     return raw, graph
 

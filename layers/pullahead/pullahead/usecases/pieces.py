@@ -1,0 +1,120 @@
+"""A blob's bytes as one proved stream: upstream's breaks are mended by reading on, false bytes never reach the end.
+
+The last piece is held back until size and digest are proved, so whoever sends these pieces on never completes a lie.
+"""
+
+import contextlib
+import hashlib
+import queue
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+
+from pullahead.copying.progress import skip
+from pullahead.errors import DigestMismatchError, RangeIgnoredError, RegistryError, Side
+from pullahead.oci import Descriptor, algorithm_of
+from pullahead.ports import Wait
+from pullahead.usecases.copy_blob import BlobSource
+
+_MAX_BREAKS = 5  # in a row, without a byte in between
+_MAX_BREAKS_IN_ALL = 100
+_AHEAD = 4  # pieces of at most 1 MiB
+_POLL_SECONDS = 0.5
+
+
+def proved_pieces(blob: Descriptor, source: BlobSource, wait: Wait) -> Iterator[bytes]:
+    """Read a whole blob, going on where a connection broke.
+
+    Raises: what the upstream raises for good, and DigestMismatchError in place of the last piece of false bytes.
+    """
+    proof = hashlib.new(algorithm_of(blob.digest))
+    held = b""
+    for piece in _read_on(blob, source, wait):
+        proof.update(piece)
+        if held:
+            yield held
+        held = piece
+    found = f"{proof.name}:{proof.hexdigest()}"
+    if found != blob.digest:
+        raise DigestMismatchError(
+            f"the bytes have the digest {found}",
+            operation="read",
+            side=Side.UPSTREAM,
+            reference=f"{source.repository}@{blob.digest}",
+        )
+    if held:
+        yield held
+
+
+@contextlib.contextmanager
+def read_ahead(pieces: Iterator[bytes], depth: int = _AHEAD) -> Iterator[Iterator[bytes]]:
+    """Read, and so also hash, in a thread of its own while the caller sends. Holds at most `depth` + 2 pieces."""
+    waiting: queue.Queue[bytes | BaseException | None] = queue.Queue(depth)
+    stopped = threading.Event()
+    thread = threading.Thread(target=_read, args=(pieces, waiting, stopped), daemon=True)
+    thread.start()
+    try:
+        yield _taken(waiting)
+    finally:
+        stopped.set()
+        while thread.is_alive():
+            with contextlib.suppress(queue.Empty):
+                waiting.get_nowait()
+            thread.join(_POLL_SECONDS)
+
+
+def _read_on(blob: Descriptor, source: BlobSource, wait: Wait) -> Iterator[bytes]:
+    offset = breaks = breaks_in_all = 0
+    while offset < blob.size:
+        before = offset
+        try:
+            with ExitStack() as stack:
+                for piece in _open(stack, blob, source, offset):
+                    offset += len(piece)
+                    yield piece
+            if offset == before:
+                return  # a port that ends early without an error; the digest will tell
+        except RegistryError as error:
+            breaks = 1 if offset > before else breaks + 1
+            breaks_in_all += 1
+            if not error.retryable or breaks >= _MAX_BREAKS or breaks_in_all >= _MAX_BREAKS_IN_ALL:
+                raise
+            wait(breaks)
+
+
+def _open(stack: ExitStack, blob: Descriptor, source: BlobSource, offset: int) -> Iterator[bytes]:
+    try:
+        return stack.enter_context(source.upstream.open_blob(source.repository, blob, offset))
+    except RangeIgnoredError:
+        return skip(stack.enter_context(source.upstream.open_blob(source.repository, blob, 0)), offset)
+
+
+def _read(
+    pieces: Iterator[bytes], waiting: "queue.Queue[bytes | BaseException | None]", stopped: threading.Event
+) -> None:
+    last: BaseException | None = None
+    try:
+        for piece in pieces:
+            if not _put(waiting, piece, stopped):
+                return
+    except BaseException as error:  # noqa: BLE001 - it is raised again in the thread that takes
+        last = error
+    _put(waiting, last, stopped)
+
+
+def _put(
+    waiting: "queue.Queue[bytes | BaseException | None]", item: bytes | BaseException | None, stopped: threading.Event
+) -> bool:
+    put: Callable[..., None] = waiting.put
+    while not stopped.is_set():
+        with contextlib.suppress(queue.Full):
+            put(item, timeout=_POLL_SECONDS)
+            return True
+    return False
+
+
+def _taken(waiting: "queue.Queue[bytes | BaseException | None]") -> Iterator[bytes]:
+    while (item := waiting.get()) is not None:
+        if isinstance(item, BaseException):
+            raise item
+        yield item

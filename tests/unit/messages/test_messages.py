@@ -1,0 +1,152 @@
+"""What functions and states say to each other: read as written, and refused where it is not understood."""
+
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+
+from pullahead.errors import InvalidEventError
+from pullahead.messages import (
+    MAX_TAGS_PER_CHECK,
+    CheckRequest,
+    Failure,
+    Message,
+    OutcomeRequest,
+    OutcomeResult,
+    PlanResult,
+    PublishResult,
+    RefreshRequest,
+    UnitRequest,
+)
+from pullahead.oci import InvalidDigestError
+from tests.fakes.refreshes import outcome, refresh_request
+from tests.fakes.samples import UPSTREAM, digest, root
+
+NOW = datetime(2026, 11, 24, 9, 5, 0, 123456, tzinfo=UTC)
+UNIT = UnitRequest(refresh="r", unit=3, repository="mirror/app", upstream=UPSTREAM)
+REFRESH = refresh_request(root("new"))
+MESSAGES: list[Message] = [
+    CheckRequest(reason="schedule", repository="mirror/app", tags=("1.0", "2.0"), asked_at=NOW),
+    CheckRequest(reason="push", repository="mirror/app", tags=("1.0",), asked_at=NOW, digest=digest("pushed")),
+    REFRESH,
+    UNIT,
+    UnitRequest("r", 0, "mirror/app", UPSTREAM, rounds=2, bytes_copied=5, stalled_rounds=1, done=True),
+    PlanResult(units=(UNIT, UNIT), manifests=2, bytes_missing=10, bytes_present=20),
+    PlanResult(units=(), manifests=1, bytes_missing=0, bytes_present=0),
+    PublishResult(digest("new")),
+    PublishResult(digest("new"), superseded=True),
+    outcome(REFRESH, bytes_copied=7),
+    outcome(REFRESH, error=Failure("TagImmutableError", "no")),
+    OutcomeResult(mirror="mirror/app:1.0", state="FRESH", bytes_copied=7),
+]
+
+
+def named(message: Message) -> str:
+    return type(message).__name__
+
+
+@pytest.mark.parametrize("message", MESSAGES, ids=named)
+def test_message_comes_back_as_it_was_sent(message: Message) -> None:
+    assert type(message).from_event(message.to_event()) == message
+    assert type(message).from_json(message.to_json()) == message
+
+
+@pytest.mark.parametrize("message", MESSAGES, ids=named)
+def test_unknown_field_is_refused_by_its_name(message: Message) -> None:
+    with pytest.raises(InvalidEventError, match=f"{named(message)}.*surprise"):
+        type(message).from_event({**message.to_event(), "surprise": 1})
+
+
+@pytest.mark.parametrize("message", MESSAGES, ids=named)
+def test_missing_field_is_refused_by_its_name(message: Message) -> None:
+    first = next(iter(message.to_event()))
+    event = {name: value for name, value in message.to_event().items() if name != first}
+    with pytest.raises(InvalidEventError, match=first):
+        type(message).from_event(event)
+
+
+@pytest.mark.parametrize("event", [None, [], "text", 7, {}])
+def test_what_is_no_message_at_all_is_refused(event: object) -> None:
+    with pytest.raises(InvalidEventError):
+        RefreshRequest.from_event(event)
+
+
+@pytest.mark.parametrize("text", ["", "{", b"\xff\xfe", b'{"reason": "\xff"}', '{"reason": "hunch"}', "null"])
+def test_text_that_is_no_message_is_refused(text: str | bytes) -> None:
+    with pytest.raises(InvalidEventError, match="CheckRequest"):
+        CheckRequest.from_json(text)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"reason": "hunch"},
+        {"tags": []},
+        {"tags": [str(n) for n in range(MAX_TAGS_PER_CHECK + 1)]},
+        {"tags": "1.0"},
+        {"tags": [1.0]},
+        {"asked_at": "yesterday"},
+        {"asked_at": "2026-11-24T09:05:00"},  # without a zone it could not be compared with anything
+        {"repository": None},
+    ],
+)
+def test_check_that_makes_no_sense_is_refused(change: dict[str, Any]) -> None:
+    with pytest.raises(InvalidEventError, match=next(iter(change))):
+        CheckRequest.from_event({**MESSAGES[0].to_event(), **change})
+
+
+@pytest.mark.parametrize("name", ["unit", "rounds", "bytes_copied", "stalled_rounds"])
+@pytest.mark.parametrize("value", [-1, "1", 1.5, None])
+def test_count_that_is_none_is_refused(name: str, value: object) -> None:
+    with pytest.raises(InvalidEventError, match=name):
+        UnitRequest.from_event({**UNIT.to_event(), name: value})
+
+
+@pytest.mark.parametrize("done", [True, False])
+def test_choice_state_always_finds_done(done: bool) -> None:
+    unit = UnitRequest("r", 0, "mirror/app", UPSTREAM, done=done)
+    assert unit.to_event()["done"] is done
+    assert PlanResult((unit,), 1, 0, 0).to_event()["units"][0]["done"] is done
+
+
+def test_refresh_is_read_from_the_digest_whatever_the_tag_is() -> None:
+    assert str(REFRESH.source) == f"ghcr.io/team/app@{root('new').digest}"
+
+
+def test_refresh_to_something_that_is_no_digest_is_refused() -> None:
+    event = REFRESH.to_event()
+    event["root"]["digest"] = "latest"
+    with pytest.raises(InvalidDigestError):
+        _ = RefreshRequest.from_event(event).source
+
+
+def test_largest_plan_fits_into_a_payload_of_step_functions() -> None:
+    """Step Functions quotas: 256 KiB for input or result of a state."""
+    unit = UnitRequest("r" * 80, 39, "m" * 256, f"{'h' * 255}/{'p' * 255}@sha256:{'0' * 64}", 400, 10**12, 2)
+    assert len(PlanResult((unit,) * 40, 1000, 10**12, 10**12).to_json()) < 256 * 1024 / 4
+
+
+class TestFailureText:
+    @pytest.mark.parametrize(
+        ("error", "cause", "text"),
+        [
+            ("StorageError", '{"errorMessage": "no table", "errorType": "StorageError"}', "no table"),
+            ("States.Timeout", "", "States.Timeout"),
+            ("States.TaskFailed", "it was stopped", "it was stopped"),
+            ("E", '{"errorMessage": ""}', '{"errorMessage": ""}'),
+            ("E", '{"message": "else"}', '{"message": "else"}'),
+            ("E", '["errorMessage"]', '["errorMessage"]'),
+            ("E", '"text"', '"text"'),
+            ("E", "123", "123"),
+            ("E", "{", "{"),
+            ("E", '{"errorMessage": 7}', "7"),
+        ],
+    )
+    def test_it_is_the_message_of_the_exception_where_there_is_one(self, error: str, cause: str, text: str) -> None:
+        assert Failure(error, cause).text == text
+
+    def test_it_is_read_as_step_functions_spells_it_with_whatever_comes_besides(self) -> None:
+        event = outcome(REFRESH).to_event()
+        event["error"] = {"Error": "States.Timeout", "StackTrace": []}
+        ended = OutcomeRequest.from_event(event)
+        assert ended.error == Failure("States.Timeout", "")
