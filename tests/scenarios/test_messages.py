@@ -2,7 +2,6 @@
 
 import pytest
 
-from local.aws.pool import Invocation
 from local.images import make_image, make_index
 from pullahead.messages import CheckRequest
 from tests.scenarios.deployment import CHECK_EVERY, TAG, rules_text
@@ -30,11 +29,13 @@ mirrors:
 )
 def test_poison_message_beside_a_good_one(scene: Scene, poison: str) -> None:
     scene.serve(IMAGE)
-    scene.send(poison, _check_of(scene, scene.repository), poison)
+    good = _check_of(scene, scene.repository)
+    scene.send(poison, good, poison)
     scene.settle()
     assert scene.deployment.dead_letters() == [poison, poison]
-    assert scene.upstream.count("HEAD") == 1  # the good one did not come back with the bad ones
-    assert len(_check_runs_of(scene, poison)) == 2 * RECEIVED_AT_MOST
+    received = checked(scene)
+    assert received.count(good) == 1  # it did not come back with the bad ones
+    assert received.count(poison) == 2 * RECEIVED_AT_MOST
     scene.serves(IMAGE)
 
 
@@ -43,9 +44,7 @@ def test_only_the_tag_of_a_pushed_index_is_checked(scene: Scene) -> None:
     scene.push_by_hand(INDEX)
     scene.settle()
     assert scene.ecr.calls.count("v2:PutManifest", scene.repository) == len(INDEX.manifests)
-    assert [record["body"] for run in scene.runs("CheckFreshness") for record in run.event["Records"]] == [
-        _push_of(scene, run) for run in scene.runs("CheckFreshness")
-    ]
+    assert [CheckRequest.from_json(body).digest for body in checked(scene)] == [INDEX.digest]
     assert scene.upstream.count("HEAD") == 1
 
 
@@ -53,8 +52,8 @@ def test_children_that_a_refresh_publishes_are_not_checked(scene: Scene) -> None
     scene.serve(INDEX)
     scene.check()
     assert scene.ecr.calls.count("PutImage", scene.repository) == len(INDEX.manifests)
-    assert len(scene.runs("CheckFreshness")) == 2  # the one that was asked for, and the root's own push
-    assert scene.upstream.count("HEAD") == 1
+    # What was asked for, and then the root's own push.
+    assert [CheckRequest.from_json(body).digest for body in checked(scene)] == [None, INDEX.digest]
     scene.serves(INDEX)
 
 
@@ -97,6 +96,11 @@ def test_rules_are_broken(scene: Scene) -> None:
     scene.serves(IMAGE)
 
 
+def checked(scene: Scene) -> list[str]:
+    """List the messages that check_freshness was given in this scenario, as often as it was given them."""
+    return [record["body"] for run in scene.runs("CheckFreshness") for record in run.event["Records"]]
+
+
 def fire_schedule(scene: Scene) -> None:
     scene.aws.clock.advance(CHECK_EVERY.total_seconds())
     assert len(scene.aws.ticker.run_due()) == 1
@@ -106,16 +110,3 @@ def fire_schedule(scene: Scene) -> None:
 def _check_of(scene: Scene, repository: str) -> str:
     request = CheckRequest(reason="schedule", repository=repository, tags=(TAG,), asked_at=scene.aws.clock.now())
     return request.to_json()
-
-
-def _check_runs_of(scene: Scene, body: str) -> list[str]:
-    return [
-        record["messageId"]
-        for run in scene.runs("CheckFreshness")
-        for record in run.event["Records"]
-        if record["body"] == body
-    ]
-
-
-def _push_of(scene: Scene, run: Invocation) -> str:
-    return str(run.event["Records"][0]["body"])

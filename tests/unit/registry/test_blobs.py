@@ -93,6 +93,7 @@ def test_upstream_ignores_range(registry: FakeRegistry, upstream: UpstreamRegist
         ("bytes 0-99999/100000", RangeIgnoredError),
         ("bytes 11-99999/100000", RangeIgnoredError),
         ("bytes */100000", RangeIgnoredError),
+        (f"bytes {'1' * 5000}-1/1", RangeIgnoredError),
         ("items 10-99999/100000", RangeIgnoredError),
         ("bytes 10-99999/100001", DigestMismatchError),
         ("bytes 10-99999/99999", DigestMismatchError),

@@ -92,8 +92,9 @@ def test_missing_digest_header_is_not_made_good_by_hashing(registry: FakeRegistr
     assert (registry.count("HEAD"), registry.count("GET")) == (1, 2)
 
 
-def test_missing_length_of_a_head_is_guessed(registry: FakeRegistry, upstream: UpstreamRegistry) -> None:
-    headers = {"Content-Type": media_types.OCI_INDEX, "Docker-Content-Digest": IMAGE.digest, "Content-Length": "?"}
+@pytest.mark.parametrize("length", ["?", "", "-1", "9" * 5000])
+def test_missing_length_of_a_head_is_guessed(registry: FakeRegistry, upstream: UpstreamRegistry, length: str) -> None:
+    headers = {"Content-Type": media_types.OCI_INDEX, "Docker-Content-Digest": IMAGE.digest, "Content-Length": length}
     registry.fail("HEAD", "/manifests/", 200, headers=headers)
     assert upstream.head_manifest(registry.reference("team/app", "1.0")) == IMAGE.root.descriptor
 

@@ -248,15 +248,15 @@ def test_threads_fetch_a_token_each(registry: FakeRegistry, upstream: UpstreamRe
 
 
 def test_tokens_of_ever_more_repositories_fill_the_memory() -> None:
-    tokens = Tokens(lambda _request, _deadline: b'{"token": "t"}', FakeTime())
+    tokens = Tokens(lambda *_: b'{"token": "t"}', FakeTime())
     challenge = Challenge("bearer", {"realm": "https://auth.example/token"})
     asked = [
         Request("HEAD", f"https://registry.example/v2/app-{number}/manifests/1", {}, Inquiry("head_manifest", ""))
         for number in range(1001)
     ]
     for request in asked:
-        assert tokens.renew(request, challenge, None, 0.0) == "t"
-    assert (tokens.current(asked[-1], 0.0), tokens.current(asked[0], 0.0)) == ("t", None)
+        assert tokens.renew(request, challenge, None, 0.0) == "Bearer t"
+    assert (tokens.current(asked[-1], 0.0), tokens.current(asked[0], 0.0)) == ("Bearer t", None)
 
 
 def test_cookie_is_kept(registry: FakeRegistry, upstream: UpstreamRegistry) -> None:

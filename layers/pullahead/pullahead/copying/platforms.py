@@ -13,7 +13,7 @@ from pullahead.oci.media_types import INDEXES
 
 
 def select_platforms(root: RawManifest, platforms: Sequence[str], reference: str) -> RawManifest | Descriptor:
-    """Select platforms: the root as it is if none is named, the only child that fits (to be read), else a smaller index.
+    """Select platforms: the root if none is named, the only child that fits (to be read), else a smaller index.
 
     Raises ConfigError for a platform that is not there, naming those that are.
     """

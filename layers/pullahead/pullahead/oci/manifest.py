@@ -56,6 +56,9 @@ def parse_manifest(content: bytes, media_type: str) -> Manifest:
             "it is a Docker schema 1 manifest, which ECR does not store; rebuild it with a current tool"
         )
     wire = _decode(content)
+    if wire.manifests and (wire.layers or wire.config is not None):
+        # Two clients would read two different things (CVE-2021-41190).
+        raise InvalidManifestError("it claims to be an index and a manifest at once")
     children = wire.manifests if media_type in media_types.INDEXES else ()
     config = (wire.config,) if wire.config is not None else ()
     blobs = () if media_type in media_types.INDEXES else (*config, *wire.layers)

@@ -13,10 +13,10 @@ from pullahead.errors import DigestMismatchError, RangeIgnoredError, RegistryUna
 from pullahead.oci import Descriptor
 from pullahead.registry.exchange import Exchange
 from pullahead.registry.failures import HTTP_LIBRARY_ERRORS, Inquiry, TransientError, broken_connection
-from pullahead.registry.transport import Request
+from pullahead.registry.transport import Request, announced_length
 
 _PIECE_BYTES = 1024 * 1024
-_CONTENT_RANGE = re.compile(r"bytes (\d+)-(\d+)/(\d+|\*)")
+_CONTENT_RANGE = re.compile(r"bytes ([0-9]{1,18})-[0-9]{1,18}/([0-9]{1,18}|\*)")
 
 
 @contextlib.contextmanager
@@ -47,14 +47,14 @@ def _check_range(inquiry: Inquiry, response: requests.Response, size: int, first
     content_range = _CONTENT_RANGE.fullmatch(response.headers.get("Content-Range", ""))
     if content_range is None or int(content_range[1]) != first_byte:
         raise inquiry.error(RangeIgnoredError, f"it answers another range than from byte {first_byte}", status=206)
-    if content_range[3] not in (str(size), "*"):
-        cause = f"it has {content_range[3]} bytes where {size} were promised"
+    if content_range[2] not in (str(size), "*"):
+        cause = f"it has {content_range[2]} bytes where {size} were promised"
         raise inquiry.error(DigestMismatchError, cause, status=206)
 
 
 def _check_length(inquiry: Inquiry, response: requests.Response, expected: int) -> None:
-    announced = response.headers.get("Content-Length", "")
-    if not (announced.isascii() and announced.isdigit()) or int(announced) == expected:
+    announced = announced_length(response)
+    if announced is None or announced == expected:
         return
     # What it says of itself before it sends anything is no accident of the way: asking again would not help.
     raise inquiry.error(DigestMismatchError, f"it announces {announced} bytes where {expected} were promised")

@@ -43,6 +43,11 @@ def find_bearer(header: str) -> Challenge | None:
     return next((c for c in challenges if c.scheme == "bearer" and c.parameters.get("realm")), None)
 
 
+def find_basic(header: str) -> Challenge | None:
+    """Find the first challenge that asks for a user's name and password."""
+    return next((c for c in parse_challenges(header) if c.scheme == "basic"), None)
+
+
 def _items(text: str) -> Iterator[tuple[str, str, str]]:
     """Yield a scheme, or a parameter's name and value, in the order of the header."""
     position = 0

@@ -9,14 +9,16 @@ from urllib.parse import quote
 import requests
 import requests.adapters
 
-from pullahead.oci import Descriptor, RawManifest, Reference, Repository
-from pullahead.registry import blobs, manifests
+from pullahead.oci import Descriptor, Digest, RawManifest, Reference, Repository
+from pullahead.registry import blobs, manifests, referrers, tags
+from pullahead.registry.credentials import Credentials, anonymous
 from pullahead.registry.exchange import Exchange
+from pullahead.registry.hosts import base_url, by_registry
+from pullahead.registry.referrers import Referrer
 from pullahead.registry.transport import Timeouts, Transport
 from pullahead.rules.model import UpstreamSettings
 
 _CONNECTIONS_PER_HOST = 32
-_API_HOSTS = {"docker.io": "registry-1.docker.io"}  # Docker Hub's API is not where its references say
 
 _TIMEOUTS = Timeouts()
 _JITTER = random.SystemRandom().random
@@ -34,10 +36,13 @@ class UpstreamRegistry:
         clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], None] = time.sleep,
         jitter: Callable[[], float] = _JITTER,
+        credentials: Credentials = anonymous,
     ) -> None:
-        self._settings = settings
+        self._settings, self._clock = settings, clock
         transport = Transport(session if session is not None else make_session(), timeouts, clock)
-        self._exchange = Exchange(transport, clock=clock, sleep=sleep, jitter=jitter)
+        self._exchange = Exchange(
+            transport, clock=clock, sleep=sleep, jitter=jitter, credentials=by_registry(credentials)
+        )
 
     def head_manifest(self, reference: Reference) -> Descriptor:
         """Resolve a reference with one HEAD."""
@@ -54,13 +59,22 @@ class UpstreamRegistry:
         url = f"{self._base_url(repository)}/blobs/{quote(blob.digest, safe=':')}"
         return blobs.open_blob(self._exchange, url, f"{repository}@{blob.digest}", blob, first_byte)
 
+    def list_tags(self, repository: Repository) -> tuple[str, ...]:
+        """List every tag of a repository once, in the registry's order."""
+        return tags.list_tags(self._exchange, f"{self._base_url(repository)}/tags/list", repository, self._clock)
+
+    def list_referrers(self, subject: Reference, digest: Digest) -> tuple[Referrer, ...]:
+        """List the manifests that refer to the one with a digest."""
+        return referrers.list_referrers(
+            self._exchange, self._base_url(subject.repository), subject, digest, self._clock
+        )
+
     def _manifest_url(self, reference: Reference) -> str:
         return f"{self._base_url(reference.repository)}/manifests/{quote(reference.locator, safe=':')}"
 
     def _base_url(self, repository: Repository) -> str:
-        scheme = "http" if self._settings(repository.registry).plain_http else "https"
-        host = _API_HOSTS.get(repository.registry, repository.registry)
-        return f"{scheme}://{host}/v2/{quote(repository.path)}"
+        plain_http = self._settings(repository.registry).plain_http
+        return f"{base_url(repository.registry, plain_http=plain_http)}/{quote(repository.path)}"
 
 
 def make_session() -> requests.Session:

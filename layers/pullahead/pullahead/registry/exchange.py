@@ -7,7 +7,7 @@ from urllib.parse import urlsplit
 import requests
 
 from pullahead.errors import AccessDeniedError, RegistryError
-from pullahead.registry.challenges import find_bearer
+from pullahead.registry.credentials import Credentials, anonymous
 from pullahead.registry.failures import TransientError, failed_answer
 from pullahead.registry.tokens import Tokens
 from pullahead.registry.transport import MAX_ERROR_BODY_BYTES, Request, Transport
@@ -30,9 +30,10 @@ class Exchange:
         clock: Callable[[], float],
         sleep: Callable[[float], None],
         jitter: Callable[[], float],
+        credentials: Credentials = anonymous,
     ) -> None:
         self._transport, self._clock, self._sleep, self._jitter = transport, clock, sleep, jitter
-        self._tokens = Tokens(self._fetch_anonymously, clock)
+        self._tokens = Tokens(self._fetch_token, clock, credentials)
 
     def ask(
         self,
@@ -74,18 +75,23 @@ class Exchange:
         return self._checked(request, response, deadline, statuses)
 
     def _ask_with_token(self, request: Request, deadline: float) -> requests.Response:
-        token = self._tokens.current(request, deadline)
-        response = self._transport.send(request, deadline, token)
-        challenge = find_bearer(response.headers.get("WWW-Authenticate", "")) if response.status_code == 401 else None
+        authorization = self._tokens.current(request, deadline)
+        response = self._transport.send(request, deadline, authorization)
+        if response.status_code != 401:
+            return response
+        challenge = self._tokens.answerable(request, response.headers.get("WWW-Authenticate", ""))
         if challenge is None:
             return response
         with response:
             self._transport.read_error(response, request.inquiry, deadline)
-        return self._transport.send(request, deadline, self._tokens.renew(request, challenge, token, deadline))
+        renewed = self._tokens.renew(request, challenge, authorization, deadline)
+        return self._transport.send(request, deadline, renewed)
 
-    def _fetch_anonymously(self, request: Request, deadline: float) -> bytes:
-        response = self._transport.follow(request, deadline, self._transport.send)
-        checked = self._checked(request, response, deadline, (200,))
+    def _fetch_token(self, request: Request, deadline: float, authorization: str | None) -> bytes:
+        def ask(hop: Request, until: float) -> requests.Response:
+            return self._transport.send(hop, until, authorization if hop.identified else None)
+
+        checked = self._checked(request, self._transport.follow(request, deadline, ask), deadline, (200,))
         return self.receive_body(checked, request, MAX_ERROR_BODY_BYTES, deadline)
 
     def _checked(

@@ -45,11 +45,12 @@ _Error = TypeVar("_Error", bound=RegistryError)
 
 
 class Inquiry(NamedTuple):
-    """What is being asked, for the sake of errors: the operation, the reference, and who else is asked on the way."""
+    """What is being asked, for the sake of errors: operation, reference, who else is asked on the way, and which end."""
 
     operation: str
     reference: str
     by_way_of: str = ""
+    side: Side = Side.UPSTREAM
 
     def error(
         self, kind: type[_Error], cause: str, *, status: int | None = None, advice: str = "", **details: float | None
@@ -58,7 +59,7 @@ class Inquiry(NamedTuple):
         return kind(
             f"{self.by_way_of}: {cause}" if self.by_way_of else cause,
             operation=self.operation,
-            side=Side.UPSTREAM,
+            side=self.side,
             reference=self.reference,
             status=status,
             advice=advice,

@@ -30,7 +30,7 @@ from pullahead.oci import (
 )
 from pullahead.registry.exchange import Exchange
 from pullahead.registry.failures import Inquiry
-from pullahead.registry.transport import Request
+from pullahead.registry.transport import Request, announced_length
 
 _HEAD_NOT_ALLOWED = 405
 _GENERIC_TYPES = frozenset({"", "application/json", "application/octet-stream", "text/plain"})
@@ -93,8 +93,7 @@ def _describe(inquiry: Inquiry, answered: _Answered, asked: Digest | None) -> De
 
 
 def _read_headers(inquiry: Inquiry, response: requests.Response) -> _Answered:
-    length = response.headers.get("Content-Length", "")
-    size = int(length) if length.isascii() and length.isdigit() else None
+    size = announced_length(response)
     if size is not None and size > MAX_MANIFEST_BYTES:
         raise inquiry.error(ResponseTooLargeError, f"it announces {size} bytes, more than any manifest has")
     media_type = _content_type(response.headers.get("Content-Type", ""))

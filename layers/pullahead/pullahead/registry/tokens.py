@@ -1,6 +1,9 @@
-"""Anonymous bearer tokens: where to get one and how long it is good. Sends no credential to anybody.
+"""How to authorize a request: by Basic or by a bearer token; where to get one and how long it is good.
 
-Source: distribution project, "Token Authentication Specification".
+A credential goes to the registry itself, over the scheme that it is spoken to by, and to a token service of its own;
+to nobody else.
+
+Source: distribution project, "Token Authentication Specification"; RFC 7617.
 """
 
 import re
@@ -9,31 +12,43 @@ from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import NamedTuple
-from urllib.parse import urlencode, urlsplit
+from urllib.parse import SplitResult, parse_qs, unquote, urlencode, urlsplit
 
 import msgspec
 
 from pullahead.errors import AccessDeniedError, RegistryUnavailableError
-from pullahead.registry.challenges import Challenge
+from pullahead.oci import Repository
+from pullahead.registry.challenges import Challenge, find_basic, find_bearer
+from pullahead.registry.credentials import Credential, Credentials, anonymous, may_be_told
 from pullahead.registry.transport import Request, origin_of, parse_url
 
 _MAX_ENTRIES = 1000
 _DEFAULT_LIFETIME_SECONDS = 60.0  # the specification's, where expires_in is left out
 _MAX_LIFETIME_SECONDS = 3600.0
 _MAX_EARLY_SECONDS = 30.0
+_BASIC_LIFETIME_SECONDS = 300.0  # then the credential is looked up anew: ECR's change twice a day
 
 _TOKEN = re.compile(r"[\x21-\x7e]+")
-_RESOURCE = re.compile(r"/v2/(.+)/(?:manifests|blobs)/[^/]+")
+_RESOURCE = re.compile(r"/v2/(.+)/(?:blobs/uploads/[^/]*|(?:manifests|blobs|referrers)/[^/]+|tags/list)")
+_PULL_ONLY = re.compile(r"repository:\S+:pull")
+
+PULL = "pull"
+PUSH = "pull,push"
+"""What a token is to allow: the actions of a scope."""
+
+Fetch = Callable[[Request, float, str | None], bytes]
+"""Fetches a token before a deadline, with a value for Authorization or without."""
 
 
 class _Key(NamedTuple):
     origin: str
     scope: str
+    identified: bool
 
 
 @dataclass(frozen=True)
 class _Token:
-    value: str = field(repr=False)
+    authorization: str = field(repr=False)
     use_until: float
 
 
@@ -53,26 +68,36 @@ class _Answer(msgspec.Struct):
 
 
 class Tokens:
-    """Keeps tokens by origin and scope, fetches them when asked and renews them before they expire."""
+    """Keeps what authorizes requests by origin and scope, fetches it when asked and renews it before it expires."""
 
-    def __init__(self, fetch: Callable[[Request, float], bytes], clock: Callable[[], float]) -> None:
-        self._fetch, self._clock = fetch, clock
+    def __init__(
+        self, fetch: Fetch, clock: Callable[[], float], credentials: Credentials = anonymous, actions: str = PULL
+    ) -> None:
+        self._fetch, self._clock, self._credentials, self._actions = fetch, clock, credentials, actions
         self._entries: OrderedDict[_Key, _Entry] = OrderedDict()
         self._lock = threading.Lock()
 
     def current(self, request: Request, deadline: float) -> str | None:
-        """Return a good token for a request, or None where its origin has never asked for one."""
-        entry = self._entry(_key_of(request))
+        """Return a good Authorization for a request, or None where its origin has never asked for one."""
+        entry = self._entry(self._key_of(request))
         with entry.lock:
             challenge = entry.challenge
             return None if challenge is None else self._good_token(entry, challenge, request, deadline)
 
+    def answerable(self, request: Request, header: str) -> Challenge | None:
+        """Find the challenge in WWW-Authenticate that can be answered: Bearer, or Basic where we have a credential."""
+        bearer = find_bearer(header)
+        if bearer is not None:
+            return bearer
+        basic = find_basic(header)
+        return basic if basic is not None and self._credential_for(request) is not None else None
+
     def renew(self, request: Request, challenge: Challenge, refused: str | None, deadline: float) -> str:
-        """Return a token other than the refused one, as the challenge demands."""
-        entry = self._entry(_key_of(request))
+        """Return another Authorization than the refused one, as the challenge demands."""
+        entry = self._entry(self._key_of(request))
         with entry.lock:
             entry.challenge = challenge
-            if entry.token is not None and entry.token.value == refused:
+            if entry.token is not None and entry.token.authorization == refused:
                 entry.token = None
             return self._good_token(entry, challenge, request, deadline)
 
@@ -86,14 +111,26 @@ class Tokens:
 
     def _good_token(self, entry: _Entry, challenge: Challenge, request: Request, deadline: float) -> str:
         if entry.token is None or self._clock() >= entry.token.use_until:
-            entry.token = self._fetch_token(challenge, request, deadline)
-        return entry.token.value
+            entry.token = self._new_token(challenge, request, deadline)
+        return entry.token.authorization
 
-    def _fetch_token(self, challenge: Challenge, request: Request, deadline: float) -> _Token:
-        asked = _token_request(challenge, request)
+    def _new_token(self, challenge: Challenge, request: Request, deadline: float) -> _Token:
+        credential = self._credential_for(request)
+        if challenge.scheme != "basic":
+            return self._fetch_token(challenge, request, credential, deadline)
+        if credential is None:
+            raise request.inquiry.error(AccessDeniedError, "it asks for a credential, and there is none any more")
+        return _Token(credential.basic, self._clock() + _BASIC_LIFETIME_SECONDS)
+
+    def _fetch_token(
+        self, challenge: Challenge, request: Request, credential: Credential | None, deadline: float
+    ) -> _Token:
+        realm = _realm_of(challenge, request, credential)
+        asked = self._token_request(realm, challenge, request)
         began = self._clock()
+        content = self._fetch(asked, deadline, None if credential is None else credential.basic)
         try:
-            answer = msgspec.json.decode(self._fetch(asked, deadline), type=_Answer, strict=False)
+            answer = msgspec.json.decode(content, type=_Answer, strict=False)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             answer = _Answer()
         value = answer.token or answer.access_token or ""
@@ -101,30 +138,48 @@ class Tokens:
             raise asked.inquiry.error(RegistryUnavailableError, "its answer holds no token")
         lifetime = _DEFAULT_LIFETIME_SECONDS if answer.expires_in is None else answer.expires_in
         lifetime = min(max(lifetime, 0.0), _MAX_LIFETIME_SECONDS)
-        return _Token(value, began + lifetime - min(_MAX_EARLY_SECONDS, lifetime / 4))
+        return _Token(f"Bearer {value}", began + lifetime - min(_MAX_EARLY_SECONDS, lifetime / 4))
+
+    def _token_request(self, realm: SplitResult, challenge: Challenge, request: Request) -> Request:
+        # Artifactory's challenge to a HEAD names no scope; the one of the path is what it means.
+        scope = challenge.parameters.get("scope") or self._key_of(request).scope
+        if self._actions == PUSH and _PULL_ONLY.fullmatch(scope):
+            scope += ",push"  # asked for after a HEAD, but we are going to write
+        wanted = [("service", challenge.parameters.get("service", "")), *(("scope", each) for each in scope.split())]
+        query = urlencode([(name, value) for name, value in wanted if value])
+        url = realm._replace(query="&".join(filter(None, (realm.query, query))), fragment="").geturl()
+        inquiry = request.inquiry._replace(by_way_of=f"token service {realm.netloc}")
+        return Request("GET", url, {"Accept": "application/json"}, inquiry)
+
+    def _credential_for(self, request: Request) -> Credential | None:
+        """Find the credential of the host that was asked for in the first place: none, after a redirect elsewhere."""
+        url = urlsplit(request.url)
+        resource = _RESOURCE.fullmatch(url.path)
+        if resource is None or not request.identified:
+            return None
+        return self._credentials(Repository(url.netloc.lower(), unquote(resource[1])))
+
+    def _key_of(self, request: Request) -> _Key:
+        url = urlsplit(request.url)
+        resource = _RESOURCE.fullmatch(url.path)
+        scope = f"repository:{resource[1]}:{self._actions}" if resource else ""
+        for mounted_from in parse_qs(url.query).get("from", ()) if resource else ():
+            scope += f" repository:{mounted_from}:{PULL}"
+        return _Key(origin_of(request.url), scope, request.identified)
 
 
-def _key_of(request: Request) -> _Key:
-    resource = _RESOURCE.fullmatch(urlsplit(request.url).path)
-    return _Key(origin_of(request.url), f"repository:{resource[1]}:pull" if resource else "")
-
-
-def _token_request(challenge: Challenge, request: Request) -> Request:
-    realm = parse_url(challenge.parameters["realm"])
-    asker = urlsplit(request.url)
+def _realm_of(challenge: Challenge, request: Request, credential: Credential | None) -> SplitResult:
+    """Decide which token service to ask. Raises AccessDeniedError where it is none that may be asked."""
+    realm, asker = parse_url(challenge.parameters["realm"]), urlsplit(request.url)
     if realm is None or (realm.scheme == "http" and asker.scheme == "https"):
         raise request.inquiry.error(
             AccessDeniedError,
             f"{asker.netloc} wants a token from an address that is not used",
             advice="It must be https.",
         )
-    wanted = {
-        "service": challenge.parameters.get("service", ""),
-        # Artifactory's challenge to a HEAD names no scope; the one of the path is what it means.
-        "scope": challenge.parameters.get("scope") or _key_of(request).scope,
-    }
-    query = urlencode({name: value for name, value in wanted.items() if value})
-    url = realm._replace(query="&".join(filter(None, (realm.query, query))), fragment="").geturl()
-    return Request(
-        "GET", url, {"Accept": "application/json"}, request.inquiry._replace(by_way_of=f"token service {realm.netloc}")
-    )
+    if credential is not None and not may_be_told(realm, asker):
+        raise request.inquiry.error(
+            AccessDeniedError,
+            f"{asker.netloc} wants a token from {realm.netloc}, which is not its own, so no credential is sent there",
+        )
+    return realm

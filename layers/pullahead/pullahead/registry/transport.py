@@ -35,6 +35,7 @@ class Request(NamedTuple):
     url: str
     headers: Mapping[str, str]
     inquiry: Inquiry
+    identified: bool = True  # whether we may say who we are: not after a redirect to another origin
 
 
 class Transport:
@@ -54,13 +55,13 @@ class Transport:
             raise inquiry.error(RegistryTimeoutError, f"it took more than {self._timeouts.total:g} seconds")
         return seconds
 
-    def send(self, request: Request, deadline: float, token: str | None = None) -> requests.Response:
+    def send(self, request: Request, deadline: float, authorization: str | None = None) -> requests.Response:
         """Send one request and return the answer with its body unread."""
         remaining = self.remaining(deadline, request.inquiry)
         timeouts = (min(self._timeouts.connect, remaining), min(self._timeouts.read, remaining))
         headers = {**_COMMON_HEADERS, **request.headers}
         # Also when there is no token: else requests would send what it finds in ~/.netrc or in the URL.
-        bare = requests.Request(request.method, request.url, headers=headers, auth=_Bearer(token))
+        bare = requests.Request(request.method, request.url, headers=headers, auth=_Authorization(authorization))
         try:
             return self._send_once(self._session.prepare_request(bare), timeouts)
         except HTTP_LIBRARY_ERRORS as error:
@@ -113,17 +114,19 @@ class Transport:
                 return response
             with response:
                 self.read_error(response, request.inquiry, deadline)
-            request = request._replace(url=redirected(request, response.headers.get("Location", "")))
+            url = redirected(request, response.headers.get("Location", ""))
+            stays = origin_of(url) == origin_of(request.url)
+            request = request._replace(url=url, identified=request.identified and stays)
         raise request.inquiry.error(RegistryUnavailableError, f"it redirects more than {MAX_REDIRECTS} times")
 
 
-class _Bearer(requests.auth.AuthBase):
-    def __init__(self, token: str | None) -> None:
-        self._token = token
+class _Authorization(requests.auth.AuthBase):
+    def __init__(self, value: str | None) -> None:
+        self._value = value
 
     def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
-        if self._token is not None:
-            request.headers["Authorization"] = f"Bearer {self._token}"
+        if self._value is not None:
+            request.headers["Authorization"] = self._value
         return request
 
 
@@ -148,6 +151,12 @@ def parse_url(text: str, base: str = "") -> SplitResult | None:
         return None
     well_formed = url.scheme in ("http", "https") and bool(url.hostname) and "@" not in url.netloc
     return url if well_formed else None
+
+
+def announced_length(response: requests.Response) -> int | None:
+    """Read Content-Length; None where there is none that can be true."""
+    text = response.headers.get("Content-Length", "")
+    return int(text) if re.fullmatch(r"[0-9]{1,18}", text) else None
 
 
 def origin_of(url: str) -> str:

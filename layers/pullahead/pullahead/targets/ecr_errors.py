@@ -3,7 +3,7 @@
 Source: ECR API reference, "Errors" of each action, and "Common errors"; names as in the service model.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
 from botocore.exceptions import BotoCoreError, ClientError, ConnectTimeoutError, ReadTimeoutError
@@ -23,7 +23,7 @@ from pullahead.errors import (
     UploadLostError,
 )
 
-_MEANING: dict[str, tuple[type[RegistryError], str]] = {
+MEANING: Mapping[str, tuple[type[RegistryError], str]] = {
     "RepositoryNotFoundException": (NotFoundError, "The next refresh creates it anew."),
     "UploadNotFoundException": (UploadLostError, ""),
     "InvalidLayerException": (DigestMismatchError, "Upstream's bytes are not what its manifest promises."),
@@ -77,7 +77,7 @@ def _translate(error: ClientError, operation: str, reference: str) -> RegistryEr
     code = code_of(error)
     status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode")
     message = error.response.get("Error", {}).get("Message", "")
-    kind, advice = _MEANING.get(code, (RegistryUnavailableError if (status or 500) >= 500 else AccessDeniedError, ""))
+    kind, advice = MEANING.get(code, (RegistryUnavailableError if (status or 500) >= 500 else AccessDeniedError, ""))
     return kind(
         f"{code}: {message}", operation=operation, side=Side.TARGET, reference=reference, status=status, advice=advice
     )

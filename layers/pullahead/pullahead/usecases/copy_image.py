@@ -4,7 +4,6 @@ Blobs go in one stream each, several at once; where a stream breaks at the targe
 """
 
 import threading
-import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from contextlib import contextmanager
@@ -74,8 +73,8 @@ def copy_image(
     destination: StreamingTarget,
     wait_after_break: Wait,
     progress: CopyProgress,
+    clock: Callable[[], float],
     options: CopyOptions | None = None,
-    clock: Callable[[], float] = time.monotonic,
 ) -> CopySummary:
     """Make `target` serve what `source` serves; the tag moves last, after every byte was proved.
 

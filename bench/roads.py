@@ -1,0 +1,35 @@
+"""Runs the roads into ECR, each in a process of its own, against the local ECR in another."""
+
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import msgspec
+
+from bench.results import RoadResult
+from bench.servers import bench_server
+
+_ROADS = ("streamed", "parts")
+_LONGEST_SECONDS = 600
+
+
+def measure_roads(rounds: int, folder: Path, say: Callable[[str], None]) -> tuple[RoadResult, ...]:
+    """Measure both roads."""
+    content = folder / "ecr"
+    content.mkdir()
+    with bench_server("bench.ecr_server", [str(content)], folder / "ecr.log") as host:
+        return tuple(_measure(road, f"http://{host}", rounds, say) for road in _ROADS)
+
+
+def _measure(road: str, url: str, rounds: int, say: Callable[[str], None]) -> RoadResult:
+    command = [sys.executable, "-m", "bench.ecr_road", road, url, str(rounds)]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=_LONGEST_SECONDS, check=True)
+        result = RoadResult(road, msgspec.json.decode(done.stdout, type=tuple[float, ...]))
+    except subprocess.TimeoutExpired:
+        result = RoadResult(road, problem=f"it did not end within {_LONGEST_SECONDS} s")
+    except subprocess.CalledProcessError as error:
+        result = RoadResult(road, problem=(error.stderr.strip().splitlines() or ["no reason given"])[-1])
+    say(f"ECR, {road}: {result.problem or ', '.join(f'{ms:.1f}' for ms in result.cpu_ms)} ms for 10 MiB")
+    return result

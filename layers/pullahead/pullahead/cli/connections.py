@@ -1,0 +1,67 @@
+"""Registries as a command line wants them: which scheme, whose certificates, which credentials. Sends nothing."""
+
+import os
+import random
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pullahead.cli.arguments import Common
+from pullahead.cli.docker_config import DockerConfig, config_path
+from pullahead.cli.ecr_login import ecr_credential, is_ecr
+from pullahead.oci import Repository
+from pullahead.registry import UpstreamRegistry
+from pullahead.registry.client import make_session
+from pullahead.registry.credentials import Credential
+from pullahead.rules.model import UpstreamSettings
+
+if TYPE_CHECKING:
+    from pullahead.targets.oci import OciTarget
+
+_MAX_WAIT_SECONDS = 10.0
+
+
+class Connections:
+    """Makes the two ends of a command, which share their credentials."""
+
+    def __init__(self, common: Common) -> None:
+        self._insecure = common.insecure
+        self._ca = ca_file(common)
+        self._docker = DockerConfig(config_path(os.environ, Path.home()), os.environ)
+
+    def upstream(self) -> UpstreamRegistry:
+        """Make the end that is read."""
+        session = make_session()
+        if self._ca is not None:
+            session.verify = str(self._ca)
+        return UpstreamRegistry(self._settings, session=session, credentials=self.credential)
+
+    def target(self, host: str) -> "OciTarget":
+        """Make the end that is written."""
+        from pullahead.targets.oci import OciTarget  # noqa: PLC0415 - only a copy writes
+
+        return OciTarget(
+            host,
+            plain_http=host in self._insecure,
+            credentials=self.credential,
+            ca=None if self._ca is None else str(self._ca),
+        )
+
+    def credential(self, repository: Repository) -> Credential | None:
+        """Find the credential for a repository: ECR's from AWS where that knows one, all else from docker's login."""
+        found = ecr_credential(repository.registry) if is_ecr(repository.registry) else None
+        return found or self._docker.find(repository)
+
+    def _settings(self, host: str) -> UpstreamSettings:
+        return UpstreamSettings(host, plain_http=host in self._insecure)
+
+
+def ca_file(common: Common) -> Path | None:
+    """Tell which certificates to trust: those that the command line names, else those that the environment does."""
+    named = os.environ.get("SSL_CERT_FILE")
+    return common.ca or (Path(named) if named else None)
+
+
+def wait_after_break(breaks: int) -> None:
+    """Wait before a broken transfer goes on: longer with every break in a row, with jitter."""
+    time.sleep(random.uniform(0.1, min(_MAX_WAIT_SECONDS, 0.5 * 2**breaks)))  # noqa: S311 - no secret is made

@@ -1,0 +1,43 @@
+"""moto as a server, and clients for it. Each test makes tables, buckets and queues of its own, by names of its own."""
+
+import itertools
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import boto3
+from botocore.config import Config
+from moto.server import ThreadedMotoServer
+
+ACCOUNT_ID = "123456789012"
+REGION = "eu-west-1"
+_numbers = itertools.count()
+
+
+@contextmanager
+def moto_server() -> Iterator[str]:
+    """Run moto and give its address."""
+    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    server.start()
+    try:
+        host, port = server.get_host_and_port()
+        yield f"http://{host}:{port}"
+    finally:
+        server.stop()
+
+
+def client(url: str, service: str) -> Any:
+    """Make a client that tries everything once."""
+    return boto3.client(
+        service,  # type: ignore[call-overload]  # a name that is not written out
+        region_name=REGION,
+        endpoint_url=url,
+        aws_access_key_id="test",
+        aws_secret_access_key="test",
+        config=Config(retries={"total_max_attempts": 1}),
+    )
+
+
+def new_name(kind: str) -> str:
+    """Make a name that no other test has."""
+    return f"contract-{kind}-{next(_numbers)}"

@@ -1,0 +1,306 @@
+"""What every target does, the fake of the unit tests and Amazon ECR (the strict local one) alike."""
+
+from collections.abc import Callable, Iterator
+from typing import NamedTuple
+
+import pytest
+
+from local.images import LocalImage, make_image, make_index
+from pullahead.errors import (
+    DigestMismatchError,
+    ManifestRefusedError,
+    MissingContentError,
+    NotFoundError,
+    RegistryUnavailableError,
+    Side,
+    TagImmutableError,
+    UploadLostError,
+)
+from pullahead.oci import Digest, digest_of
+from pullahead.ports import Target, Upload
+from pullahead.targets.ecr import EcrTarget
+from tests.fakes.copies import describe_blob
+from tests.fakes.samples import REPOSITORY, failed
+from tests.fakes.target import FakeTarget
+from tests.unit.local_ecr.harness import MIB, RunningEcr, running_ecr
+
+IMAGE, OTHER = make_image([b"layer one"], seed=1), make_image([b"layer two"], seed=2)
+_API = {"upload_part": "UploadLayerPart", "complete_upload": "CompleteLayerUpload", "put_manifest": "PutImage"}
+
+
+class Bench(NamedTuple):
+    """A target with the repository `mirror/app`, and hands on what lies behind it."""
+
+    target: Target
+    part: int  # the fewest bytes of a part that is not the last
+    forget_uploads: Callable[[], object]
+    make_immutable: Callable[[], object]
+    lose_answer: Callable[[str], object]
+
+    def send(self, *parts: bytes) -> Upload:
+        upload, sent = self.target.begin_upload(REPOSITORY), 0
+        for part in parts:
+            assert self.target.upload_part(REPOSITORY, upload, sent, part) == sent + len(part)
+            sent += len(part)
+        return upload
+
+    def upload(self, *parts: bytes) -> Digest:
+        blob = describe_blob(b"".join(parts))
+        self.target.complete_upload(REPOSITORY, self.send(*parts), blob)
+        return blob.digest
+
+    def push(self, image: LocalImage, tag: str | None = None) -> None:
+        held = self.target.present_blobs(REPOSITORY, list(image.blobs))
+        for digest in image.blobs.keys() - held:
+            self.upload(image.read_blob(digest))
+        for digest, manifest in image.manifests.items():
+            self.target.put_manifest(REPOSITORY, manifest, tag if digest == image.digest else None)
+
+    def served(self, *tags: str) -> dict[str, Digest]:
+        return dict(self.target.published_digests(REPOSITORY, tags or ("1.0",)))
+
+
+@pytest.fixture(scope="module")
+def ecr(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningEcr]:
+    with running_ecr(tmp_path_factory.mktemp("ecr")) as running:
+        yield running
+
+
+@pytest.fixture(params=["fake", "ecr"])
+def bench(request: pytest.FixtureRequest) -> Bench:
+    made = fake_bench() if request.param == "fake" else ecr_bench(request.getfixturevalue("ecr"))
+    made.target.ensure_repository(REPOSITORY)
+    return made
+
+
+def fake_bench() -> Bench:
+    target = FakeTarget()
+    return Bench(
+        target,
+        target.part_size,
+        target.forget_uploads,
+        lambda: target.make_immutable(REPOSITORY),
+        lambda operation: target.script.fail(operation, failed(RegistryUnavailableError, side=Side.TARGET), after=True),
+    )
+
+
+def ecr_bench(running: RunningEcr) -> Bench:
+    running.restart()
+    return Bench(
+        EcrTarget(running.client),
+        5 * MIB,
+        running.ecr.forget_uploads,
+        lambda: running.client.put_image_tag_mutability(repositoryName=REPOSITORY, imageTagMutability="IMMUTABLE"),
+        lambda operation: running.ecr.faults.add(_API[operation], "ServerException", after=True),
+    )
+
+
+class TestPublishedDigests:
+    def test_repository_that_is_missing_serves_nothing(self, bench: Bench) -> None:
+        assert bench.target.published_digests("mirror/nowhere", ["1.0", "2.0"]) == {}
+
+    def test_tag_that_is_missing_is_left_out_and_hides_no_other(self, bench: Bench) -> None:
+        bench.push(IMAGE, "1.0")
+        assert bench.served("1.0") == {"1.0": IMAGE.digest}
+        assert bench.served("2.0") == {}
+        assert bench.served("2.0", "1.0", "3.0") == {"1.0": IMAGE.digest}
+
+    def test_tags_that_were_not_asked_about_are_not_told(self, bench: Bench) -> None:
+        bench.push(IMAGE, "1.0")
+        bench.push(IMAGE, "1")
+        bench.push(OTHER, "2.0")
+        assert bench.served("1", "2.0") == {"1": IMAGE.digest, "2.0": OTHER.digest}
+
+    def test_moved_tag_serves_what_it_was_moved_to(self, bench: Bench) -> None:
+        bench.push(IMAGE, "1.0")
+        bench.push(OTHER, "1.0")
+        assert bench.served() == {"1.0": OTHER.digest}
+
+    @pytest.mark.parametrize("missing", [True, False])
+    def test_more_tags_than_one_call_takes(self, bench: Bench, missing: bool) -> None:
+        bench.push(IMAGE)
+        tags = [f"t{n}" for n in range(101)]
+        for tag in tags:
+            bench.target.put_manifest(REPOSITORY, IMAGE.root, tag)
+        asked = [*tags, "missing"] if missing else tags
+        assert bench.served(*asked) == dict.fromkeys(tags, IMAGE.digest)
+
+
+def test_repository_that_exists_is_no_error(bench: Bench) -> None:
+    bench.push(IMAGE, "1.0")
+    bench.target.ensure_repository(REPOSITORY)
+    assert bench.served() == {"1.0": IMAGE.digest}
+
+
+class TestPresentBlobs:
+    def test_only_what_this_repository_has_is_present(self, bench: Bench) -> None:
+        bench.target.ensure_repository("mirror/other")
+        here = bench.upload(b"here")
+        assert bench.target.present_blobs(REPOSITORY, [here, digest_of(b"nowhere")]) == {here}
+        assert bench.target.present_blobs("mirror/other", [here]) == frozenset()
+
+    def test_more_digests_than_one_call_takes(self, bench: Bench) -> None:
+        here = bench.upload(b"here")
+        digests = [digest_of(b"%d" % n) for n in range(150)]
+        assert bench.target.present_blobs(REPOSITORY, [*digests, here]) == {here}
+
+    def test_missing_repository_is_not_found(self, bench: Bench) -> None:
+        with pytest.raises(NotFoundError):
+            bench.target.present_blobs("mirror/nowhere", [digest_of(b"x")])
+
+
+class TestUpload:
+    def test_parts_become_a_blob(self, bench: Bench) -> None:
+        digest = bench.upload(b"a" * bench.part, b"b" * bench.part, b"the end")
+        assert bench.target.present_blobs(REPOSITORY, [digest]) == {digest}
+
+    def test_received_bytes_are_those_of_whole_parts(self, bench: Bench) -> None:
+        size = bench.part + 3
+        upload = bench.send()
+        assert bench.target.received_bytes(REPOSITORY, upload, size) == 0
+        bench.target.upload_part(REPOSITORY, upload, 0, b"a" * bench.part)
+        assert bench.target.received_bytes(REPOSITORY, upload, size) == bench.part
+        bench.target.upload_part(REPOSITORY, upload, bench.part, b"end")
+        assert bench.target.received_bytes(REPOSITORY, upload, size) == size
+
+    def test_asking_changes_nothing(self, bench: Bench) -> None:
+        upload = bench.send(b"only part")
+        for _ in range(2):
+            bench.target.received_bytes(REPOSITORY, upload, 9)
+        bench.target.complete_upload(REPOSITORY, upload, describe_blob(b"only part"))
+
+    def test_part_that_is_not_next_is_not_stored_and_told_where_to_go_on(self, bench: Bench) -> None:
+        upload = bench.send(b"a" * bench.part)
+        assert bench.target.upload_part(REPOSITORY, upload, bench.part + 7, b"gap") == bench.part
+        assert bench.target.upload_part(REPOSITORY, upload, 0, b"again") == bench.part
+        assert bench.target.upload_part(REPOSITORY, upload, bench.part, b"next") == bench.part + 4
+        bench.target.complete_upload(REPOSITORY, upload, describe_blob(b"a" * bench.part + b"next"))
+
+    def test_first_part_that_does_not_begin_at_zero_is_told_to(self, bench: Bench) -> None:
+        assert bench.target.upload_part(REPOSITORY, bench.send(), 10, b"x") == 0
+
+    def test_part_whose_answer_was_lost_is_there(self, bench: Bench) -> None:
+        upload = bench.send()
+        bench.lose_answer("upload_part")
+        with pytest.raises(RegistryUnavailableError):
+            bench.target.upload_part(REPOSITORY, upload, 0, b"once")
+        assert bench.target.received_bytes(REPOSITORY, upload, 4) == 4
+        assert bench.target.upload_part(REPOSITORY, upload, 0, b"once") == 4
+        bench.target.complete_upload(REPOSITORY, upload, describe_blob(b"once"))
+
+    def test_close_whose_answer_was_lost_is_a_success_the_second_time(self, bench: Bench) -> None:
+        """Else the whole blob would be sent again."""
+        upload = bench.send(b"once")
+        bench.lose_answer("complete_upload")
+        with pytest.raises(RegistryUnavailableError):
+            bench.target.complete_upload(REPOSITORY, upload, describe_blob(b"once"))
+        bench.target.complete_upload(REPOSITORY, upload, describe_blob(b"once"))
+
+    def test_blob_that_is_there_already_is_a_success(self, bench: Bench) -> None:
+        assert bench.upload(b"twice") == bench.upload(b"twice")
+
+    def test_wrong_digest_is_refused_and_neither_blob_is_there(self, bench: Bench) -> None:
+        upload = bench.send(b"truth")
+        lie = describe_blob(b"lying")
+        with pytest.raises(DigestMismatchError):
+            bench.target.complete_upload(REPOSITORY, upload, lie)
+        assert bench.target.present_blobs(REPOSITORY, [lie.digest, digest_of(b"truth")]) == frozenset()
+
+    def test_small_part_in_the_middle_loses_the_upload(self, bench: Bench) -> None:
+        upload = bench.send(b"small", b"last")
+        with pytest.raises(UploadLostError):
+            bench.target.complete_upload(REPOSITORY, upload, describe_blob(b"smalllast"))
+
+    def test_empty_blob_is_refused_for_good(self, bench: Bench) -> None:
+        with pytest.raises(ManifestRefusedError):
+            bench.target.complete_upload(REPOSITORY, bench.send(), describe_blob(b""))
+
+
+@pytest.fixture(params=["received_bytes", "upload_part", "complete_upload"])
+def go_on(request: pytest.FixtureRequest) -> Callable[[Target, str, Upload], object]:
+    calls: dict[str, Callable[[Target, str, Upload], object]] = {
+        "received_bytes": lambda target, repository, upload: target.received_bytes(repository, upload, 5),
+        "upload_part": lambda target, repository, upload: target.upload_part(repository, upload, 4, b"x"),
+        "complete_upload": lambda target, repository, upload: target.complete_upload(
+            repository, upload, describe_blob(b"part")
+        ),
+    }
+    return calls[request.param]
+
+
+GoOn = Callable[[Target, str, Upload], object]
+
+
+def test_upload_that_the_target_forgot_is_lost(bench: Bench, go_on: GoOn) -> None:
+    upload = bench.send(b"part")
+    bench.forget_uploads()
+    with pytest.raises(UploadLostError):
+        go_on(bench.target, REPOSITORY, upload)
+
+
+def test_upload_of_another_repository_is_lost(bench: Bench, go_on: GoOn) -> None:
+    bench.target.ensure_repository("mirror/other")
+    with pytest.raises(UploadLostError):
+        go_on(bench.target, "mirror/other", bench.send(b"part"))
+
+
+def test_upload_into_a_repository_that_is_missing_is_not_found(bench: Bench, go_on: GoOn) -> None:
+    with pytest.raises(NotFoundError):
+        go_on(bench.target, "mirror/nowhere", bench.send(b"part"))
+    with pytest.raises(NotFoundError):
+        bench.target.begin_upload("mirror/nowhere")
+
+
+class TestPutManifest:
+    def test_index_is_put_after_its_children_under_its_tag_alone(self, bench: Bench) -> None:
+        index = make_index([IMAGE, OTHER])
+        bench.push(index, "1.0")
+        assert bench.served("1.0", "latest") == {"1.0": index.digest}
+
+    @pytest.mark.parametrize("media", ["oci", "docker"])
+    def test_exact_bytes_have_the_digest_that_is_served(self, bench: Bench, media: str) -> None:
+        image = make_image([b"layer"], seed=3, media="docker" if media == "docker" else "oci")
+        bench.push(image, "1.0")
+        assert bench.served() == {"1.0": digest_of(image.root.content)}
+
+    def test_same_again_is_a_success(self, bench: Bench) -> None:
+        for _ in range(2):
+            bench.push(IMAGE, "1.0")
+            bench.push(IMAGE)
+        assert bench.served() == {"1.0": IMAGE.digest}
+
+    def test_put_whose_answer_was_lost_is_a_success_the_second_time(self, bench: Bench) -> None:
+        bench.lose_answer("put_manifest")
+        with pytest.raises(RegistryUnavailableError):
+            bench.push(IMAGE, "1.0")
+        bench.push(IMAGE, "1.0")
+        assert bench.served() == {"1.0": IMAGE.digest}
+
+    def test_missing_blob_is_refused_and_the_tag_left_alone(self, bench: Bench) -> None:
+        bench.push(IMAGE, "1.0")
+        with pytest.raises(MissingContentError):
+            bench.target.put_manifest(REPOSITORY, OTHER.root, "1.0")
+        assert bench.served() == {"1.0": IMAGE.digest}
+
+    def test_missing_child_is_refused(self, bench: Bench) -> None:
+        with pytest.raises(MissingContentError):
+            bench.target.put_manifest(REPOSITORY, make_index([IMAGE]).root, "1.0")
+        assert bench.served() == {}
+
+    def test_immutable_tag_is_not_moved(self, bench: Bench) -> None:
+        bench.push(IMAGE, "1.0")
+        bench.make_immutable()
+        with pytest.raises(TagImmutableError):
+            bench.push(OTHER, "1.0")
+        bench.push(IMAGE, "1.0")
+        bench.push(OTHER, "2.0")
+        assert bench.served("1.0", "2.0") == {"1.0": IMAGE.digest, "2.0": OTHER.digest}
+
+    def test_bytes_of_another_digest_are_refused(self, bench: Bench) -> None:
+        bench.push(IMAGE, "1.0")
+        with pytest.raises(DigestMismatchError):
+            bench.target.put_manifest(REPOSITORY, OTHER.root._replace(content=IMAGE.root.content), "1.0")
+
+    def test_missing_repository_is_not_found(self, bench: Bench) -> None:
+        with pytest.raises(NotFoundError):
+            bench.target.put_manifest("mirror/nowhere", IMAGE.root, "1.0")

@@ -1,0 +1,223 @@
+"""How the ECR target asks ECR: how often, and what it makes of ECR's own errors and of none at all."""
+
+import socket
+from collections.abc import Iterator
+
+import pytest
+from botocore.exceptions import BotoCoreError, ConnectTimeoutError, NoCredentialsError, ReadTimeoutError
+
+from local.ecr.faults import Call
+from local.images import LocalImage, make_image
+from pullahead.errors import (
+    AccessDeniedError,
+    DigestMismatchError,
+    ManifestRefusedError,
+    MissingContentError,
+    NotFoundError,
+    RateLimitedError,
+    RegistryError,
+    RegistryTimeoutError,
+    RegistryUnavailableError,
+    Side,
+    TagImmutableError,
+    UploadLostError,
+)
+from pullahead.oci import RawManifest, describe, media_types
+from pullahead.targets.ecr import EcrTarget
+from pullahead.targets.ecr_errors import MEANING, translated
+from tests.unit.local_ecr.harness import RunningEcr, ecr_client, running_ecr
+
+REPOSITORY = "mirror/app"
+IMAGE = make_image([b"layer"], seed=1)
+
+EXPECTED: dict[str, type[RegistryError]] = {
+    "RepositoryNotFoundException": NotFoundError,
+    "UploadNotFoundException": UploadLostError,
+    "LayerPartTooSmallException": UploadLostError,
+    "InvalidLayerException": DigestMismatchError,
+    "ImageDigestDoesNotMatchException": DigestMismatchError,
+    "LayersNotFoundException": MissingContentError,
+    "ReferencedImagesNotFoundException": MissingContentError,
+    "ImageTagAlreadyExistsException": TagImmutableError,
+    "InvalidParameterException": ManifestRefusedError,
+    "EmptyUploadException": ManifestRefusedError,
+    "LimitExceededException": RateLimitedError,
+    "ThrottlingException": RateLimitedError,
+    "TooManyRequestsException": RateLimitedError,
+    "KmsException": AccessDeniedError,
+    "AccessDeniedException": AccessDeniedError,
+    "UnrecognizedClientException": AccessDeniedError,
+    "ExpiredTokenException": RegistryUnavailableError,
+    "RequestTimeoutException": RegistryTimeoutError,
+    "RequestAbortedException": RegistryUnavailableError,
+    "RequestExpired": RegistryUnavailableError,
+    "ServerException": RegistryUnavailableError,
+}
+UNNAMED: dict[str, type[RegistryError]] = {
+    "InternalFailure": RegistryUnavailableError,
+    "ServiceUnavailableException": RegistryUnavailableError,
+    "NobodyKnowsException": AccessDeniedError,  # refused, for a reason that a human must read
+}
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningEcr]:
+    with running_ecr(tmp_path_factory.mktemp("ecr")) as running:
+        yield running
+
+
+@pytest.fixture
+def ecr(server: RunningEcr) -> RunningEcr:
+    server.restart()
+    server.client.create_repository(repositoryName=REPOSITORY)
+    server.ecr.calls.clear()
+    return server
+
+
+@pytest.fixture
+def target(ecr: RunningEcr) -> EcrTarget:
+    return EcrTarget(ecr.client)
+
+
+def push(target: EcrTarget, image: LocalImage, *tags: str) -> None:
+    for digest in image.blobs:
+        upload = target.begin_upload(REPOSITORY)
+        content = image.read_blob(digest)
+        target.upload_part(REPOSITORY, upload, 0, content)
+        target.complete_upload(REPOSITORY, upload, describe(content, "layer"))
+    for tag in tags:
+        target.put_manifest(REPOSITORY, image.root, tag)
+
+
+def test_every_translation_is_expected_here() -> None:
+    assert EXPECTED.keys() == MEANING.keys()
+
+
+@pytest.mark.parametrize(("code", "kind"), (EXPECTED | UNNAMED).items())
+def test_error_of_ecr_means(ecr: RunningEcr, target: EcrTarget, code: str, kind: type[RegistryError]) -> None:
+    ecr.ecr.faults.add("InitiateLayerUpload", code, message="as ECR says it")
+    with pytest.raises(RegistryError) as caught:
+        target.begin_upload(REPOSITORY)
+    assert type(caught.value) is kind
+    assert (caught.value.side, caught.value.reference) == (Side.TARGET, REPOSITORY)
+    assert f"{code}: as ECR says it (HTTP " in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("error", "kind"),
+    [
+        (ConnectTimeoutError(endpoint_url="https://ecr"), RegistryTimeoutError),
+        (ReadTimeoutError(endpoint_url="https://ecr"), RegistryTimeoutError),
+        (NoCredentialsError(), RegistryUnavailableError),
+    ],
+)
+def test_error_of_the_client_means(error: BotoCoreError, kind: type[RegistryError]) -> None:
+    with pytest.raises(RegistryError) as caught, translated("describe", REPOSITORY):
+        raise error
+    assert type(caught.value) is kind
+
+
+def test_ecr_that_does_not_listen_is_unavailable() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as closed:
+        port = closed.getsockname()[1]
+    with pytest.raises(RegistryUnavailableError):
+        EcrTarget(ecr_client(f"http://127.0.0.1:{port}")).begin_upload(REPOSITORY)
+
+
+def test_ecr_that_does_not_answer_is_a_timeout() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        client = ecr_client(f"http://127.0.0.1:{silent.getsockname()[1]}", read_timeout=0.2)
+        with pytest.raises(RegistryTimeoutError):
+            EcrTarget(client).begin_upload(REPOSITORY)
+
+
+class TestPublishedDigests:
+    def test_hundred_tags_are_one_call(self, ecr: RunningEcr, target: EcrTarget) -> None:
+        tags = [f"t{n}" for n in range(100)]
+        push(target, IMAGE, *tags)
+        ecr.ecr.calls.clear()
+        assert target.published_digests(REPOSITORY, tags) == dict.fromkeys(tags, IMAGE.digest)
+        assert ecr.ecr.calls.operations() == ["DescribeImages"]
+
+    def test_one_missing_tag_is_one_call(self, ecr: RunningEcr, target: EcrTarget) -> None:
+        assert target.published_digests(REPOSITORY, ["missing"]) == {}
+        assert ecr.ecr.calls.operations() == ["DescribeImages"]
+
+    def test_missing_tag_among_others_costs_one_list(self, ecr: RunningEcr, target: EcrTarget) -> None:
+        push(target, IMAGE, "1.0")
+        ecr.ecr.calls.clear()
+        assert target.published_digests(REPOSITORY, ["1.0", "missing"]) == {"1.0": IMAGE.digest}
+        assert ecr.ecr.calls.operations() == ["DescribeImages", "ListImages"]
+
+    def test_missing_repository_is_one_call_even_for_many_tags(self, ecr: RunningEcr, target: EcrTarget) -> None:
+        assert target.published_digests("mirror/nowhere", [f"t{n}" for n in range(250)]) == {}
+        assert ecr.ecr.calls.operations() == ["DescribeImages"]
+
+    def test_repository_that_vanishes_between_two_calls_serves_nothing(
+        self, ecr: RunningEcr, target: EcrTarget
+    ) -> None:
+        push(target, IMAGE, "1.0")
+
+        def vanish(_call: Call) -> None:
+            ecr.ecr.call("DeleteRepository", {"repositoryName": REPOSITORY, "force": True})
+
+        ecr.ecr.faults.before("ListImages", vanish, times=1)
+        assert target.published_digests(REPOSITORY, ["1.0", "missing"]) == {}
+
+    @pytest.mark.parametrize("operation", ["DescribeImages", "ListImages"])
+    def test_throttling_is_an_error_and_never_a_missing_tag(
+        self, ecr: RunningEcr, target: EcrTarget, operation: str
+    ) -> None:
+        ecr.ecr.faults.add(operation, "ThrottlingException")
+        with pytest.raises(RateLimitedError):
+            target.published_digests(REPOSITORY, ["1.0", "2.0"])
+
+
+class TestEnsureRepository:
+    def test_existing_one_is_one_call(self, ecr: RunningEcr, target: EcrTarget) -> None:
+        target.ensure_repository(REPOSITORY)
+        assert ecr.ecr.calls.operations() == ["DescribeRepositories"]
+
+    def test_one_that_another_refresh_makes_meanwhile_is_a_success(self, ecr: RunningEcr, target: EcrTarget) -> None:
+        ecr.ecr.faults.add("DescribeRepositories", "RepositoryNotFoundException")
+        target.ensure_repository(REPOSITORY)
+        assert ecr.ecr.calls.operations() == ["DescribeRepositories", "CreateRepository"]
+
+    def test_refusal_is_told(self, ecr: RunningEcr, target: EcrTarget) -> None:
+        ecr.ecr.faults.add("CreateRepository", "AccessDeniedException")
+        with pytest.raises(AccessDeniedError, match="Let the function's role do this"):
+            target.ensure_repository("mirror/new")
+
+
+class TestPutManifest:
+    def test_media_type_that_the_manifest_does_not_name_is_told(self, target: EcrTarget) -> None:
+        """ECR refuses it otherwise: aws/aws-sdk#193."""
+        push(target, IMAGE)
+        content = IMAGE.root.content.replace(f'"mediaType": "{media_types.OCI_MANIFEST}",'.encode(), b"", 1)
+        assert content != IMAGE.root.content
+        manifest = RawManifest(describe(content, media_types.OCI_MANIFEST), content)
+        target.put_manifest(REPOSITORY, manifest, "1.0")
+        assert target.published_digests(REPOSITORY, ["1.0"]) == {"1.0": manifest.descriptor.digest}
+
+    def test_bytes_that_are_no_text_are_refused_for_good(self, ecr: RunningEcr, target: EcrTarget) -> None:
+        content = b'{"schemaVersion": 2, "note": "\xff"}'
+        manifest = RawManifest(describe(content, media_types.OCI_MANIFEST), content)
+        with pytest.raises(ManifestRefusedError, match="not UTF-8"):
+            target.put_manifest(REPOSITORY, manifest, "1.0")
+        assert ecr.ecr.calls.operations() == []
+
+
+def test_question_how_far_an_upload_is_sends_one_byte_that_is_never_stored(ecr: RunningEcr, target: EcrTarget) -> None:
+    upload = target.begin_upload(REPOSITORY)
+    target.upload_part(REPOSITORY, upload, 0, b"whole")
+    assert target.received_bytes(REPOSITORY, upload, 5) == 5
+    asked = [call.parameters for call in ecr.ecr.calls if call.operation == "UploadLayerPart"][-1]
+    assert asked["partFirstByte"] == asked["partLastByte"] > 5
+
+
+def test_upload_that_takes_a_byte_beyond_the_blobs_end_is_an_error(target: EcrTarget) -> None:
+    upload = target.begin_upload(REPOSITORY)
+    target.upload_part(REPOSITORY, upload, 0, b"much longer")
+    with pytest.raises(RegistryError, match="beyond the blob's end"):
+        target.received_bytes(REPOSITORY, upload, len(b"much longer") - 1)

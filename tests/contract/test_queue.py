@@ -1,0 +1,93 @@
+"""The checks queue: all or an error. The fake and SQS (moto) alike."""
+
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
+from typing import Any, NamedTuple
+
+import pytest
+from botocore.stub import Stubber
+
+from pullahead.aws.queue import SqsChecks
+from pullahead.errors import StorageError
+from pullahead.messages import CheckRequest
+from pullahead.ports import QueuesChecks
+from tests.contract.local_services import client, moto_server, new_name
+from tests.fakes.memory import FakeQueue
+
+NOW = datetime(2026, 11, 24, 9, 5, tzinfo=UTC)
+
+
+def check(number: int, tags: int = 1) -> CheckRequest:
+    """Make a check; tags as long as they may be."""
+    return CheckRequest(
+        reason="schedule",
+        repository=f"mirror/app{number}",
+        tags=tuple(f"{n:0128}" for n in range(tags)),
+        asked_at=NOW,
+    )
+
+
+class Bench(NamedTuple):
+    """A queue, and what a consumer finds in it."""
+
+    queue: QueuesChecks
+    received: Callable[[], list[CheckRequest]]
+
+
+@pytest.fixture(scope="module")
+def sqs() -> Iterator[Any]:
+    with moto_server() as url:
+        yield client(url, "sqs")
+
+
+@pytest.fixture(params=["fake", "sqs"])
+def bench(request: pytest.FixtureRequest) -> Bench:
+    if request.param == "fake":
+        fake = FakeQueue()
+        return Bench(fake, lambda: fake.sent)
+    sqs = request.getfixturevalue("sqs")
+    url = sqs.create_queue(QueueName=new_name("checks"))["QueueUrl"]
+    return Bench(SqsChecks(sqs, url), lambda: received(sqs, url))
+
+
+def received(sqs: Any, url: str) -> list[CheckRequest]:
+    found = []
+    while messages := sqs.receive_message(QueueUrl=url, MaxNumberOfMessages=10).get("Messages"):
+        found += [CheckRequest.from_json(message["Body"]) for message in messages]
+    return found
+
+
+def by_repository(requests: list[CheckRequest]) -> list[CheckRequest]:
+    return sorted(requests, key=lambda request: request.repository)
+
+
+@pytest.mark.parametrize("count", [0, 1, 10, 11, 25])
+def test_every_check_arrives_once_as_it_was_sent(bench: Bench, count: int) -> None:
+    sent = [check(n) for n in range(count)]
+    bench.queue.send(sent)
+    assert by_repository(bench.received()) == by_repository(sent)
+
+
+def test_checks_too_large_for_one_call_arrive_too(bench: Bench) -> None:
+    """SQS takes 256 KiB in one call: ten checks of a hundred long tags are 130 KB, twenty are not ten."""
+    sent = [check(n, tags=100) for n in range(30)]
+    bench.queue.send(sent)
+    assert by_repository(bench.received()) == by_repository(sent)
+
+
+class TestSqs:
+    def test_no_checks_are_no_call(self, sqs: Any) -> None:
+        with Stubber(sqs):
+            SqsChecks(sqs, "https://sqs/q").send([])
+
+    def test_one_that_sqs_did_not_take_is_an_error_that_says_why(self, sqs: Any) -> None:
+        failed = {"Id": "1", "SenderFault": False, "Code": "InternalError", "Message": "no"}
+        with Stubber(sqs) as stub:
+            stub.add_response("send_message_batch", {"Successful": [], "Failed": [failed]})
+            with pytest.raises(StorageError, match="1 of 2: InternalError"):
+                SqsChecks(sqs, "https://sqs/q").send([check(1), check(2)])
+
+    def test_queue_that_is_missing_is_a_storage_error(self, sqs: Any) -> None:
+        url = f"{sqs.meta.endpoint_url}/123456789012/nowhere"
+        with pytest.raises(StorageError, match="send of checks failed"):
+            SqsChecks(sqs, url).send([check(1)])

@@ -1,0 +1,137 @@
+"""Starting refreshes: once for a name. The fake and Step Functions (moto) alike."""
+
+import json
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple
+
+import pytest
+from botocore.stub import Stubber
+
+from pullahead.aws.refreshes import StepFunctionsRefreshes
+from pullahead.errors import StorageError
+from pullahead.messages import RefreshRequest
+from pullahead.ports import Started, StartsRefreshes
+from tests.contract.local_services import ACCOUNT_ID, REGION, client, moto_server, new_name
+from tests.fakes.memory import FakeRefreshes
+from tests.fakes.refreshes import refresh_request
+from tests.fakes.samples import root
+
+REQUEST, OTHER = refresh_request(root("new")), refresh_request(root("other"))
+ARN = f"arn:aws:states:{REGION}:{ACCOUNT_ID}:stateMachine:refresh"
+
+
+class Bench(NamedTuple):
+    """A state machine, its executions, and a hand that stops one."""
+
+    refreshes: StartsRefreshes
+    inputs: Callable[[], list[RefreshRequest]]
+    stop: Callable[[RefreshRequest], object]
+
+
+@pytest.fixture(scope="module")
+def states() -> Iterator[Any]:
+    with moto_server() as url:
+        yield client(url, "stepfunctions")
+
+
+@pytest.fixture(params=["fake", "stepfunctions"])
+def bench(request: pytest.FixtureRequest) -> Bench:
+    if request.param == "fake":
+        fake = FakeRefreshes()
+        return Bench(
+            fake,
+            lambda: list(fake.requests.values()),
+            lambda stopped: fake.statuses.update({stopped.name: Started.ENDED}),
+        )
+    return step_functions_bench(request.getfixturevalue("states"))
+
+
+def step_functions_bench(states: Any) -> Bench:
+    # Its one state waits for hours, so that an execution runs until it is stopped, whether moto interprets it or not.
+    waits = {"StartAt": "Wait", "States": {"Wait": {"Type": "Wait", "Seconds": 7200, "End": True}}}
+    role = f"arn:aws:iam::{ACCOUNT_ID}:role/refresh"
+    arn = states.create_state_machine(name=new_name("refresh"), definition=json.dumps(waits), roleArn=role)[
+        "stateMachineArn"
+    ]
+
+    def executions() -> list[str]:
+        return [found["executionArn"] for found in states.list_executions(stateMachineArn=arn)["executions"]]
+
+    def inputs() -> list[RefreshRequest]:
+        described = [states.describe_execution(executionArn=execution) for execution in executions()]
+        return [RefreshRequest.from_json(execution["input"]) for execution in described]
+
+    def stop(request: RefreshRequest) -> None:
+        states.stop_execution(executionArn=next(e for e in executions() if e.endswith(f":{request.name}")))
+
+    return Bench(StepFunctionsRefreshes(states, arn), inputs, stop)
+
+
+def test_refresh_is_started_with_its_request(bench: Bench) -> None:
+    assert bench.refreshes.start(REQUEST) is Started.STARTED
+    assert bench.inputs() == [REQUEST]
+    bench.stop(REQUEST)
+
+
+def test_same_refresh_asked_for_twice_runs_once(bench: Bench) -> None:
+    bench.refreshes.start(REQUEST)
+    assert bench.refreshes.start(REQUEST) in (Started.STARTED, Started.RUNNING)
+    assert bench.inputs() == [REQUEST]
+    bench.stop(REQUEST)
+
+
+def test_same_name_with_another_input_runs_on_as_it_is(bench: Bench) -> None:
+    bench.refreshes.start(REQUEST)
+    changed = RefreshRequest.from_event({**REQUEST.to_event(), "tag": "2.0"})
+    assert bench.refreshes.start(changed) is Started.RUNNING
+    assert bench.inputs() == [REQUEST]
+    bench.stop(REQUEST)
+
+
+def test_refresh_that_was_stopped_is_not_run_again_under_its_name(bench: Bench) -> None:
+    bench.refreshes.start(REQUEST)
+    bench.stop(REQUEST)
+    assert bench.refreshes.start(REQUEST) is Started.ENDED
+    assert bench.inputs() == [REQUEST]
+
+
+def test_other_refreshes_run_side_by_side(bench: Bench) -> None:
+    assert bench.refreshes.start(REQUEST) is Started.STARTED
+    assert bench.refreshes.start(OTHER) is Started.STARTED
+    assert sorted(request.name for request in bench.inputs()) == sorted([REQUEST.name, OTHER.name])
+    bench.stop(REQUEST)
+    bench.stop(OTHER)
+
+
+class TestStepFunctions:
+    @pytest.mark.parametrize(
+        ("status", "started"),
+        [
+            ("RUNNING", Started.RUNNING),
+            ("SUCCEEDED", Started.SUCCEEDED),
+            ("FAILED", Started.ENDED),
+            ("TIMED_OUT", Started.ENDED),
+            ("ABORTED", Started.ENDED),
+            ("PENDING_REDRIVE", Started.ENDED),
+        ],
+    )
+    def test_name_that_was_used_says_what_became_of_it(self, states: Any, status: str, started: Started) -> None:
+        execution = f"arn:aws:states:{REGION}:{ACCOUNT_ID}:execution:refresh:{REQUEST.name}"
+        described = {
+            "executionArn": execution,
+            "stateMachineArn": ARN,
+            "status": status,
+            "startDate": REQUEST.stale_since,
+        }
+        asked = {"stateMachineArn": ARN, "name": REQUEST.name, "input": REQUEST.to_json()}
+        with Stubber(states) as stub:
+            stub.add_client_error("start_execution", "ExecutionAlreadyExists", expected_params=asked)
+            stub.add_response("describe_execution", described, {"executionArn": execution})
+            assert StepFunctionsRefreshes(states, ARN).start(REQUEST) is started
+
+    @pytest.mark.parametrize("code", ["StateMachineDoesNotExist", "ExecutionLimitExceeded", "ThrottlingException"])
+    def test_other_refusals_are_storage_errors(self, states: Any, code: str) -> None:
+        with Stubber(states) as stub:
+            stub.add_client_error("start_execution", code)
+            with pytest.raises(StorageError, match=code):
+                StepFunctionsRefreshes(states, ARN).start(REQUEST)

@@ -1,0 +1,35 @@
+"""A fake target that takes whole blobs in one stream too. Satisfies `usecases.copy_image.StreamingTarget`."""
+
+from pullahead.errors import DigestMismatchError, NotFoundError, Side
+from pullahead.oci import Descriptor, Digest, digest_of
+from pullahead.ports import Offered, OpenPieces
+from tests.fakes.target import FakeTarget
+
+
+class StreamingFakeTarget(FakeTarget):
+    """What other repositories hold for mounting is set by `mountable`."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.mountable: dict[tuple[str, Digest], bytes] = {}
+        self.streamed: list[Digest] = []
+
+    def stream_blob(
+        self, repository: str, blob: Descriptor, open_pieces: OpenPieces, mount_from: str | None = None
+    ) -> Offered:
+        with self.script.call("stream_blob"):
+            if repository not in self._repositories:
+                raise NotFoundError("no such repository", operation="stream", side=Side.TARGET, reference=repository)
+            held = self._repositories[repository].blobs
+            if blob.digest in held:
+                return Offered.PRESENT
+            if mount_from is not None and (mount_from, blob.digest) in self.mountable:
+                held[blob.digest] = self.mountable[mount_from, blob.digest]
+                return Offered.MOUNTED
+            with open_pieces() as pieces:
+                content = b"".join(pieces)
+            if len(content) != blob.size or digest_of(content) != blob.digest:
+                raise DigestMismatchError("false bytes", operation="stream", side=Side.TARGET, reference=repository)
+            held[blob.digest] = content
+            self.streamed.append(blob.digest)
+            return Offered.COPIED

@@ -1,0 +1,198 @@
+"""The functions without Lambda: each event in, the next state's event out, and what comes back to the queue."""
+
+import json
+from collections.abc import Iterator
+from datetime import timedelta
+from functools import partial
+from pathlib import Path
+from typing import Any, cast
+
+import pytest
+from aws_lambda_powertools.utilities.batch import BatchProcessor, EventType, process_partial_response
+from aws_lambda_powertools.utilities.typing import LambdaContext
+
+from functions.check_freshness import app as check_freshness
+from functions.copy_blobs import app as copy_blobs
+from functions.plan_copy import app as plan_copy
+from functions.publish_image import app as publish_image
+from functions.record_outcome import app as record_outcome
+from functions.schedule_checks import app as schedule_checks
+from local.images import make_image, make_index
+from pullahead.errors import InvalidEventError, NotFoundError, StorageError
+from pullahead.freshness.records import Record, State
+from pullahead.messages import CheckRequest
+from pullahead.oci import parse_digest, parse_reference
+from pullahead.rules.model import Mirror, Rules
+from tests.fakes.application import InMemoryService
+
+EVENTS = Path(__file__).parents[3] / "events"
+UPSTREAM = "docker.io/library/alpine"
+REPOSITORY = "mirror/alpine"
+INDEX = make_index([make_image([b"x" * 35, b"small"], seed=1), make_image([b"x" * 35], seed=2, platform="linux/arm64")])
+
+
+class Context:
+    """What Lambda tells a function of its time, in milliseconds."""
+
+    def __init__(self, *milliseconds: int) -> None:
+        self._answers = list(milliseconds)
+
+    def get_remaining_time_in_millis(self) -> int:
+        return self._answers.pop(0) if len(self._answers) > 1 else self._answers[0]
+
+
+def context(*milliseconds: int) -> LambdaContext:
+    return cast("LambdaContext", Context(*milliseconds or (900_000,)))
+
+
+@pytest.fixture(autouse=True)
+def _no_metrics_are_left() -> Iterator[None]:
+    yield
+    schedule_checks.metrics.clear_metrics()
+
+
+@pytest.fixture
+def service() -> InMemoryService:
+    every, after = timedelta(minutes=15), timedelta(hours=1)
+    mirrors = [Mirror(parse_reference(f"{UPSTREAM}:{tag}"), REPOSITORY, tag, every, after) for tag in ("3.20", "3.21")]
+    made = InMemoryService(Rules(tuple(mirrors), (), "rules-1"))
+    for tag in ("3.20", "3.21"):
+        made.upstream.serve(INDEX, f"{UPSTREAM}:{tag}")
+    return made
+
+
+def sample(name: str) -> dict[str, Any]:
+    event: dict[str, Any] = json.loads((EVENTS / f"{name}.json").read_text(encoding="utf-8"))
+    return event
+
+
+def wire(event: object) -> dict[str, Any]:
+    """Send an event as Step Functions does."""
+    received: dict[str, Any] = json.loads(json.dumps(event))
+    return received
+
+
+def metrics() -> dict[str, float]:
+    return {name: sum(metric["Value"]) for name, metric in schedule_checks.metrics.metric_set.items()}
+
+
+def check(event: dict[str, Any], service: InMemoryService) -> dict[str, Any]:
+    """Run a batch as the handler does."""
+    processor = BatchProcessor(EventType.SQS, raise_on_entire_batch_failure=False)
+    handle = partial(check_freshness.handle, app=service.app)
+    answer: dict[str, Any] = process_partial_response(event=event, record_handler=handle, processor=processor)  # type: ignore[assignment]
+    return answer
+
+
+def batch(*bodies: str) -> dict[str, Any]:
+    record = sample("check_freshness.schedule")["Records"][0]
+    return {"Records": [{**record, "messageId": f"m{n}", "body": body} for n, body in enumerate(bodies)]}
+
+
+def test_refresh_goes_from_tick_to_fresh_by_nothing_but_events(service: InMemoryService) -> None:
+    assert schedule_checks.handle(service.app) == {"mirrors": 2, "due": 2}
+    assert check(batch(*(request.to_json() for request in service.queue.sent)), service) == {"batchItemFailures": []}
+    requests = [wire(request.to_event()) for request in service.refreshes.requests.values()]
+    assert [request["tag"] for request in requests] == ["3.20", "3.21"]
+    for request in requests:
+        plan = wire(plan_copy.handle(request, service.app))
+        units = [copied(unit, service) for unit in plan["units"]]
+        published = wire(publish_image.handle(request, service.app))
+        ended = {"request": request, "execution": "arn", "started_at": "2026-11-24T09:00:01.5Z"}
+        result = record_outcome.handle({**ended, "published": published, "units": units}, service.app)
+        assert result["state"] == "FRESH"
+    tags = service.target.published_digests(REPOSITORY, ["3.20", "3.21"])
+    assert tags == {"3.20": INDEX.digest, "3.21": INDEX.digest}
+    assert service.target.blobs(REPOSITORY) == {digest: INDEX.read_blob(digest) for digest in INDEX.blobs}
+    assert service.target.bytes_received == sum(map(len, service.target.blobs(REPOSITORY).values()))
+    assert metrics()["BytesCopied"] == service.target.bytes_received
+    assert metrics()["Refreshes"] == 2
+
+
+def copied(unit: dict[str, Any], service: InMemoryService) -> dict[str, Any]:
+    """Send a unit round until it is done, with time for two parts a round."""
+    while not unit["done"]:
+        unit = wire(copy_blobs.handle(unit, context(100_000, 90_000, 10_000), service.app))
+    return unit
+
+
+class TestCheckFreshness:
+    @pytest.mark.parametrize("name", ["check_freshness.schedule", "check_freshness.push"])
+    def test_sample_is_checked(self, service: InMemoryService, name: str) -> None:
+        assert check(sample(name), service) == {"batchItemFailures": []}
+        assert service.records.stored
+
+    def test_poison_alone_comes_back(self, service: InMemoryService) -> None:
+        event = sample("check_freshness.poison")
+        assert check(event, service) == {"batchItemFailures": [{"itemIdentifier": event["Records"][0]["messageId"]}]}
+        assert service.records.stored.keys() == {"mirror/alpine:3.20", "mirror/alpine:3.21"}
+        assert metrics() == {"CheckFailures": 1, "Checks": 2}
+
+    def test_batch_of_poison_comes_back_whole_and_is_no_error_of_the_function(self, service: InMemoryService) -> None:
+        failures = check(batch("{", "null"), service)["batchItemFailures"]
+        assert [failure["itemIdentifier"] for failure in failures] == ["m0", "m1"]
+
+    def test_message_of_which_one_mirror_failed_comes_back(self, service: InMemoryService) -> None:
+        service.script.fail("save", StorageError("no"))
+        event = sample("check_freshness.schedule")
+        assert len(check(event, service)["batchItemFailures"]) == 1
+        assert service.records.stored.keys() == {"mirror/alpine:3.21"}
+        assert check(event, service) == {"batchItemFailures": []}
+        assert service.records.stored.keys() == {"mirror/alpine:3.20", "mirror/alpine:3.21"}
+        assert len(service.refreshes.requests) == 2
+
+    def test_message_for_a_mirror_that_no_rule_names_is_done(self, service: InMemoryService) -> None:
+        stray = CheckRequest(reason="push", repository="else", tags=("1",), asked_at=service.clock())
+        assert check(batch(stray.to_json()), service) == {"batchItemFailures": []}
+
+
+class TestCopyBlobs:
+    def test_time_that_runs_out_is_another_round(self, service: InMemoryService) -> None:
+        unit = self.first_unit(service)
+        again = copy_blobs.handle(unit, context(100_000, 10_000), service.app)
+        assert (again["done"], again["rounds"], again["bytes_copied"]) == (False, 1, 10)
+        assert metrics()["BytesCopied"] == 10
+        assert copy_blobs.handle(wire(again), context(), service.app)["done"] is True
+
+    @pytest.mark.parametrize("name", ["copy_blobs.first_round", "copy_blobs.next_round"])
+    def test_sample_asks_for_a_plan_that_is_not_there(self, service: InMemoryService, name: str) -> None:
+        with pytest.raises(StorageError, match=r"units/000\.json"):
+            copy_blobs.handle(sample(name), context(), service.app)
+
+    def first_unit(self, service: InMemoryService) -> dict[str, Any]:
+        check(sample("check_freshness.schedule"), service)
+        request = next(iter(service.refreshes.requests.values()))
+        unit: dict[str, Any] = wire(plan_copy.handle(request.to_event(), service.app))["units"][0]
+        schedule_checks.metrics.clear_metrics()
+        return unit
+
+
+class TestRecordOutcome:
+    @pytest.mark.parametrize(
+        ("name", "state", "told"),
+        [("record_outcome.success", "FRESH", []), ("record_outcome.failure", "BLOCKED", ["BLOCKED"])],
+    )
+    def test_sample_is_recorded(self, service: InMemoryService, name: str, state: str, told: list[str]) -> None:
+        event, now = sample(name), service.clock()
+        wanted = parse_digest(event["request"]["root"]["digest"])
+        stale = Record("mirror/alpine:3.20", f"{UPSTREAM}:3.20", State.STALE, now, now, wanted, version=2)
+        service.records.stored[stale.key] = stale
+        assert record_outcome.handle(event, service.app)["state"] == state
+        assert service.alerts.kinds == told
+        assert all("Make the tag mutable in ECR" in alert.detail for alert in service.alerts.published)
+
+
+@pytest.mark.parametrize("handle", [plan_copy.handle, publish_image.handle, record_outcome.handle])
+@pytest.mark.parametrize("event", [{}, {"surprise": 1}, sample("schedule_checks.tick")])
+def test_event_of_somebody_else_is_refused(service: InMemoryService, handle: Any, event: dict[str, Any]) -> None:
+    with pytest.raises(InvalidEventError):
+        handle(event, service.app)
+    assert service.script.calls == []
+
+
+def test_samples_of_plan_and_publish_are_understood(service: InMemoryService) -> None:
+    """They name an image that only Docker Hub has: understood is as far as they get."""
+    with pytest.raises(NotFoundError, match="1d34ffeaf190"):
+        plan_copy.handle(sample("plan_copy.refresh"), service.app)
+    with pytest.raises(StorageError, match=r"plan\.json"):
+        publish_image.handle(sample("publish_image.refresh"), service.app)
