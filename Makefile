@@ -8,6 +8,9 @@ VENV := .venv
 SAM_VENV := .venv-sam
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
+BENCH_VENV := .venv-bench
+BENCH_READY := $(BENCH_VENV)/.ready
+SIZE ?= full
 SAM_READY := $(SAM_VENV)/.ready
 PIP := -m pip install --quiet --disable-pip-version-check --require-hashes
 SAM := SAM_CLI_TELEMETRY=0 AWS_DEFAULT_REGION=eu-west-1 PATH="$(CURDIR)/$(BIN):$$PATH" $(SAM_VENV)/bin/sam
@@ -16,7 +19,7 @@ PYTEST_WORKERS ?= 2
 export PYTHONDONTWRITEBYTECODE := 1
 export PYTHONPATH := $(CURDIR):$(CURDIR)/layers/pullahead
 
-.PHONY: help demo test check format build local lock setup clean
+.PHONY: help demo test check format build local bench lock setup clean
 
 help: ## Say what there is
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -45,13 +48,16 @@ build: $(READY) $(SAM_READY) ## Build for AWS (sam build, without Docker)
 local: $(READY) ## Keep the local AWS up, with the stack deployed
 	@$(BIN)/python -m local
 
+bench: $(READY) $(BENCH_READY) ## Measure copies, ours beside other tools' (SIZE=small for a quick look)
+	@$(BIN)/python -m bench --size $(SIZE) --plot-with $(BENCH_VENV)/bin/python $(ARGS)
+
 lock: ## Write the pinned requirements anew (needs uv)
 	requirements/lock.sh
 
 setup: $(READY) $(SAM_READY) ## Only set up
 
 clean: ## Remove everything that was made here
-	rm -rf $(VENV) $(SAM_VENV) .build .aws-sam .cache .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf $(VENV) $(SAM_VENV) $(BENCH_VENV) .build .aws-sam .cache .mypy_cache .ruff_cache .pytest_cache .hypothesis
 
 $(READY): requirements/dev.txt
 	@echo "Setting up $(VENV) (once, about a minute) ..."
@@ -65,4 +71,11 @@ $(SAM_READY): requirements/sam.txt
 	@rm -rf $(SAM_VENV)
 	@"$$(requirements/find-python.sh)" -m venv $(SAM_VENV)
 	@$(SAM_VENV)/bin/python $(PIP) -r requirements/sam.txt
+	@touch $@
+
+$(BENCH_READY): requirements/bench.txt
+	@echo "Setting up $(BENCH_VENV) for the plot (once) ..."
+	@rm -rf $(BENCH_VENV)
+	@"$$(requirements/find-python.sh)" -m venv $(BENCH_VENV)
+	@$(BENCH_VENV)/bin/python $(PIP) -r requirements/bench.txt
 	@touch $@

@@ -2,6 +2,7 @@
 
 import argparse
 import contextlib
+import subprocess
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -37,7 +38,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except ServerFailedError as error:
         print(f"bench: {error}", file=sys.stderr)
         return 1
-    _write(results, options.results)
+    _write(results, options.results, _name(options), options.plot_with)
     return 0
 
 
@@ -83,12 +84,21 @@ def _stage(folder: Path) -> Iterator[Stage]:
         yield Stage(folder, first, second, third, fourth)
 
 
-def _write(results: Results, folder: Path) -> None:
+def _write(results: Results, folder: Path, name: str, plot_with: str | None) -> None:
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / "latest.json").write_bytes(msgspec.json.format(msgspec.json.encode(results), indent=1) + b"\n")
-    page = markdown(results)
-    (folder / "latest.md").write_text(page)
+    file, png = folder / f"{name}.json", folder / f"{name}.png"
+    file.write_bytes(msgspec.json.format(msgspec.json.encode(results), indent=1) + b"\n")
+    drawn = plot_with is not None and any(case.measured for case in results.cases)
+    if drawn:
+        subprocess.run([str(plot_with), "-m", "bench.plot", str(file), str(png)], check=True)
+    page = markdown(results, picture=png.name if drawn else None)
+    (folder / f"{name}.md").write_text(page)
     print(page)
+
+
+def _name(options: argparse.Namespace) -> str:
+    """Keep what a whole run found apart from what somebody only wanted to see quickly."""
+    return "latest" if options.size == "full" and not options.case and not options.tool else "quick"
 
 
 def _say(line: str) -> None:
@@ -105,6 +115,7 @@ def _parser() -> argparse.ArgumentParser:
         "--huge", type=int, metavar="GIB", help="size of the made-up layer (50 with --size full, else 0)"
     )
     parser.add_argument("--results", type=Path, default=_RESULTS, help="where to write (%(default)s)")
+    parser.add_argument("--plot-with", metavar="PYTHON", help="a Python that has matplotlib, for the plot")
     return parser
 
 

@@ -17,7 +17,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
     disable_nagle_algorithm = True  # headers and body are two sends: with Nagle's algorithm each answer takes 40 ms
     manifests: ClassVar[dict[str, tuple[str, bytes]]] = {}
     uploads: ClassVar[dict[str, int]] = {}
-    numbers: ClassVar[itertools.count[int]] = itertools.count(1)
+    numbers: ClassVar["itertools.count[int]"] = itertools.count(1)
 
     def log_message(self, *_: object) -> None:
         """Print nothing."""

@@ -74,7 +74,7 @@ def _judge_ratio(ratio: Ratio, case: CaseResult | None) -> list[Verdict]:
     best = best_peer(case, ratio.figure) if case is not None else None
     ours = case.find(OURS) if case is not None else None
     if ours is None or best is None:
-        return [Verdict(goal, "not measured", None)]
+        return [_without_figures(goal, case)]
     name, least = best
     figures = {"": _value(ours, ratio.figure)}
     engine = medians(ours.runs).engine_seconds
@@ -90,9 +90,14 @@ def _judge_ceiling(ceiling: Ceiling, case: CaseResult | None) -> Verdict:
     goal = f"{ceiling.case}: {ceiling.figure} ≤ {ceiling.at_most:g} {ceiling.unit}".rstrip()
     ours = case.find(OURS) if case is not None else None
     if ours is None or (ceiling.figure == "requests" and ours.requests is None):
-        return Verdict(goal, "not measured", None)
+        return _without_figures(goal, case)
     value = _value(ours, ceiling.figure)
     return Verdict(goal, f"{value:.0f} {ceiling.unit}".rstrip(), value <= ceiling.at_most)
+
+
+def _without_figures(goal: str, case: CaseResult | None) -> Verdict:
+    failed = case is not None and any(tool.tool == OURS and tool.problem is not None for tool in case.tools)
+    return Verdict(goal, "we did not do it", False) if failed else Verdict(goal, "not measured", None)
 
 
 def _judge_road(road: str, bound: float, cpu_ms: float | None) -> Verdict:

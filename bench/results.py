@@ -52,6 +52,11 @@ class CaseResult(msgspec.Struct, frozen=True):
     size_bytes: int
     tools: tuple[ToolResult, ...]
 
+    @property
+    def measured(self) -> bool:
+        """Whether any tool did it."""
+        return any(result.measured for result in self.tools)
+
     def find(self, tool: str) -> ToolResult | None:
         """Find a tool that did the case."""
         return next((result for result in self.tools if result.tool == tool and result.measured), None)

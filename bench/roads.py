@@ -8,7 +8,7 @@ from pathlib import Path
 import msgspec
 
 from bench.results import RoadResult
-from bench.servers import bench_server
+from bench.servers import bench_server, own_environment
 
 _ROADS = ("streamed", "parts")
 _LONGEST_SECONDS = 600
@@ -25,7 +25,9 @@ def measure_roads(rounds: int, folder: Path, say: Callable[[str], None]) -> tupl
 def _measure(road: str, url: str, rounds: int, say: Callable[[str], None]) -> RoadResult:
     command = [sys.executable, "-m", "bench.ecr_road", road, url, str(rounds)]
     try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=_LONGEST_SECONDS, check=True)
+        done = subprocess.run(
+            command, capture_output=True, text=True, timeout=_LONGEST_SECONDS, check=True, env=own_environment()
+        )
         result = RoadResult(road, msgspec.json.decode(done.stdout, type=tuple[float, ...]))
     except subprocess.TimeoutExpired:
         result = RoadResult(road, problem=f"it did not end within {_LONGEST_SECONDS} s")

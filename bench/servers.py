@@ -1,18 +1,18 @@
 """Programs that the bench copies between, each a process of its own on a free port of 127.0.0.1."""
 
 import contextlib
+import os
 import re
 import shutil
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 import requests
-import requests.adapters
-import urllib3
 
 _CONFIG = """
 version: 0.1
@@ -21,6 +21,7 @@ storage: {{filesystem: {{rootdirectory: {content}}}, delete: {{enabled: true}}}}
 http: {{addr: "{host}"}}
 """
 _PATIENCE_SECONDS = 20
+_POLL_SECONDS = 0.05
 _REQUEST = re.compile(r'"(?:HEAD|GET|POST|PUT|PATCH|DELETE) /v2/[^"]*"')
 
 
@@ -74,12 +75,20 @@ def bench_server(
         yield host
 
 
+def own_environment() -> dict[str, str]:
+    """Let a process of ours import what we import, however we were started."""
+    return {**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
+
+
 @contextlib.contextmanager
 def running(command: Sequence[str], url: str, log: Path, patience_seconds: int = _PATIENCE_SECONDS) -> Iterator[None]:
     """Run a server until the end of the block."""
-    with log.open("wb") as output, subprocess.Popen(command, stdout=output, stderr=output) as process:
+    with (
+        log.open("wb") as output,
+        subprocess.Popen(command, stdout=output, stderr=output, env=own_environment()) as process,
+    ):
         try:
-            _wait_until_it_answers(url, log, patience_seconds)
+            _wait_until_it_answers(process, url, log, patience_seconds)
             yield
         finally:
             process.terminate()
@@ -93,13 +102,13 @@ def free_port() -> int:
         return port
 
 
-def _wait_until_it_answers(url: str, log: Path, patience_seconds: int) -> None:
-    patience = urllib3.Retry(
-        total=None, connect=4 * patience_seconds, read=0, status=0, backoff_factor=0.01, backoff_max=0.25
-    )
-    with requests.Session() as session:
-        session.mount("http://", requests.adapters.HTTPAdapter(max_retries=patience))
+def _wait_until_it_answers(process: "subprocess.Popen[bytes]", url: str, log: Path, patience_seconds: int) -> None:
+    until = time.monotonic() + patience_seconds
+    while process.poll() is None and time.monotonic() < until:
         try:
-            session.get(url, timeout=10)
-        except requests.RequestException as error:
-            raise ServerFailedError(f"{url} does not answer; its log: {log.read_text()[-2000:]}") from error
+            requests.get(url, timeout=10)
+        except requests.ConnectionError:
+            time.sleep(_POLL_SECONDS)
+        else:
+            return
+    raise ServerFailedError(f"{url} does not answer; its log: {log.read_text()[-2000:]}")

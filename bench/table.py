@@ -8,12 +8,12 @@ from bench.results import CaseResult, Results, ToolResult, medians, spread
 _MARKS = {True: "reached", False: "**missed**", None: "-"}
 
 
-def markdown(results: Results) -> str:
-    """Write the whole page."""
-    return "\n".join(_page(results)) + "\n"
+def markdown(results: Results, picture: str | None = None) -> str:
+    """Write the whole page, with a plot where there is one."""
+    return "\n".join(_page(results, picture)).rstrip() + "\n"
 
 
-def _page(results: Results) -> Iterator[str]:
+def _page(results: Results, picture: str | None) -> Iterator[str]:
     machine = results.machine
     yield "# Bench"
     yield ""
@@ -28,6 +28,9 @@ def _page(results: Results) -> Iterator[str]:
     yield f"Versions: {', '.join(f'{name} {version}' for name, version in machine.versions.items())}."
     yield ""
     yield from _verdicts(judge(results))
+    if picture is not None:
+        yield f"![Wall, CPU and memory of each tool in each case]({picture})"
+        yield ""
     for case in results.cases:
         yield from _case(case)
     yield from _roads(results)
@@ -59,7 +62,7 @@ def _case(case: CaseResult) -> Iterator[str]:
 def _row(case: CaseResult, tool: ToolResult) -> str:
     if not tool.measured:
         reason = (tool.problem or "not measured").replace("|", "\\|")
-        return f"| {tool.tool} | did not do it: {reason} |" + " |" * 9
+        return f"| {tool.tool} | did not do it: {reason} |{' |' * 9}"
     figures = medians(tool.runs)
     cells = [
         tool.tool,

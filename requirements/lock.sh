@@ -6,6 +6,7 @@ lock() { uv pip compile --universal --python-version 3.11 --generate-hashes --no
 
 lock requirements/dev.in -o requirements/dev.txt
 lock requirements/sam.in -o requirements/sam.txt
+lock requirements/bench.in -o requirements/bench.txt
 lock requirements/lambda-runtime.in -c requirements/dev.txt -o requirements/lambda-runtime.txt
 # botocore and what only botocore needs come with the Lambda runtime; in the layer they would weigh more than all the rest.
 lock layers/pullahead/requirements.in -c requirements/dev.txt \

@@ -26,6 +26,8 @@ _CLIENT_USERS: Final = (
     *(f"{_TASK_SERVICE}_{name}" for name in ("aws_sdk", "dynamodb", "events", "sfn", "sns", "sqs")),
 )
 
+_LONGEST_WAIT_SECONDS: Final = 0.2  # after so long a wait looks whether its execution still runs
+
 
 class StateMachines:
     """The interpreter, installed."""
@@ -145,7 +147,12 @@ class StateMachines:
         replace("moto.stepfunctions.parser.backend.execution", "Execution.get_start_execution_details", start_details)
         replace(f"{_ASL}.component.common.retry.retrier_decl", "time", _TimeModule(self._wait))
         wait = f"{_STATE}.wait.wait_function.wait_function"
-        replace(wait, "WaitFunction._wait_interval", lambda _, env, wait_seconds: self._wait(wait_seconds))  # noqa: ARG005
+        replace(wait, "WaitFunction._wait_interval", lambda _, env, wait_seconds: self._wait_in(env, wait_seconds))
+
+    def _wait_in(self, env: Any, seconds: float) -> None:
+        """Wait, but no longer than the execution runs: a stopped one ends at once, as in AWS."""
+        while seconds > 0 and env.is_running() and not self._wait(min(seconds, _LONGEST_WAIT_SECONDS)):
+            seconds -= _LONGEST_WAIT_SECONDS
 
     def _let_stops_stand(self) -> None:
         """A stopped execution ends ABORTED; the interpreter trips over its own Map on the way out and says FAILED."""

@@ -52,11 +52,11 @@ class Story:
         with self._screen.bar("copy_blobs, round 1", self._total_bytes()) as bar:
             self._watch_parts(bar)
             self._stage.tick()
+        self._fresh_record()
         self._screen.proved(f"the check found it {State.MISSING.value} and started a refresh")
         rounds = self._stage.rounds()
         if self._stage.fake is not None:
             _expect(rounds >= 2, "the unit was done in one round; it should have gone round again")
-        self._fresh_record()
         copied = self._refreshes[-1].bytes_copied
         self._screen.proved(f"copied {_mib(copied)}; copy_blobs went round {_times(rounds)}")
         self._screen.proved(f"{self._name} → {short(self._published())}, state FRESH")

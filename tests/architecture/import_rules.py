@@ -23,7 +23,10 @@ RANKS = {
 }
 """A place imports places of lower rank, and itself. Places of one rank don't know each other."""
 
-NEIGHBOURS = {("freshness", "pullahead.rules.model"): "what is judged is judged by its rule"}
+NEIGHBOURS = {
+    ("freshness", "pullahead.rules.model"): "what is judged is judged by its rule",
+    ("targets", "pullahead.registry"): "an OCI registry is authorized and fails alike from both sides (ADR 6)",
+}
 """Imports within one rank that are allowed, and why."""
 
 CORE = frozenset({"errors", "oci", "rules", "freshness", "copying", "messages", "ports", "usecases"})

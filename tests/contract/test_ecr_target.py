@@ -1,63 +1,27 @@
 """What every target does, the fake of the unit tests and Amazon ECR (the strict local one) alike."""
 
 from collections.abc import Callable, Iterator
-from typing import NamedTuple
 
 import pytest
 
-from local.images import LocalImage, make_image, make_index
+from local.images import make_image, make_index
 from pullahead.errors import (
     DigestMismatchError,
     ManifestRefusedError,
     MissingContentError,
     NotFoundError,
     RegistryUnavailableError,
-    Side,
     TagImmutableError,
     UploadLostError,
 )
-from pullahead.oci import Digest, digest_of
+from pullahead.oci import digest_of
 from pullahead.ports import Target, Upload
-from pullahead.targets.ecr import EcrTarget
+from tests.contract.target_bench import Bench, ecr_bench, fake_bench
 from tests.fakes.copies import describe_blob
-from tests.fakes.samples import REPOSITORY, failed
-from tests.fakes.target import FakeTarget
-from tests.unit.local_ecr.harness import MIB, RunningEcr, running_ecr
+from tests.fakes.samples import REPOSITORY
+from tests.unit.local_ecr.harness import RunningEcr, running_ecr
 
 IMAGE, OTHER = make_image([b"layer one"], seed=1), make_image([b"layer two"], seed=2)
-_API = {"upload_part": "UploadLayerPart", "complete_upload": "CompleteLayerUpload", "put_manifest": "PutImage"}
-
-
-class Bench(NamedTuple):
-    """A target with the repository `mirror/app`, and hands on what lies behind it."""
-
-    target: Target
-    part: int  # the fewest bytes of a part that is not the last
-    forget_uploads: Callable[[], object]
-    make_immutable: Callable[[], object]
-    lose_answer: Callable[[str], object]
-
-    def send(self, *parts: bytes) -> Upload:
-        upload, sent = self.target.begin_upload(REPOSITORY), 0
-        for part in parts:
-            assert self.target.upload_part(REPOSITORY, upload, sent, part) == sent + len(part)
-            sent += len(part)
-        return upload
-
-    def upload(self, *parts: bytes) -> Digest:
-        blob = describe_blob(b"".join(parts))
-        self.target.complete_upload(REPOSITORY, self.send(*parts), blob)
-        return blob.digest
-
-    def push(self, image: LocalImage, tag: str | None = None) -> None:
-        held = self.target.present_blobs(REPOSITORY, list(image.blobs))
-        for digest in image.blobs.keys() - held:
-            self.upload(image.read_blob(digest))
-        for digest, manifest in image.manifests.items():
-            self.target.put_manifest(REPOSITORY, manifest, tag if digest == image.digest else None)
-
-    def served(self, *tags: str) -> dict[str, Digest]:
-        return dict(self.target.published_digests(REPOSITORY, tags or ("1.0",)))
 
 
 @pytest.fixture(scope="module")
@@ -71,28 +35,6 @@ def bench(request: pytest.FixtureRequest) -> Bench:
     made = fake_bench() if request.param == "fake" else ecr_bench(request.getfixturevalue("ecr"))
     made.target.ensure_repository(REPOSITORY)
     return made
-
-
-def fake_bench() -> Bench:
-    target = FakeTarget()
-    return Bench(
-        target,
-        target.part_size,
-        target.forget_uploads,
-        lambda: target.make_immutable(REPOSITORY),
-        lambda operation: target.script.fail(operation, failed(RegistryUnavailableError, side=Side.TARGET), after=True),
-    )
-
-
-def ecr_bench(running: RunningEcr) -> Bench:
-    running.restart()
-    return Bench(
-        EcrTarget(running.client),
-        5 * MIB,
-        running.ecr.forget_uploads,
-        lambda: running.client.put_image_tag_mutability(repositoryName=REPOSITORY, imageTagMutability="IMMUTABLE"),
-        lambda operation: running.ecr.faults.add(_API[operation], "ServerException", after=True),
-    )
 
 
 class TestPublishedDigests:

@@ -1,4 +1,4 @@
-"""Starting refreshes: once for a name. The fake and Step Functions (moto) alike."""
+"""Starting refreshes: once for a name. The fake and the local Step Functions alike."""
 
 import json
 from collections.abc import Callable, Iterator
@@ -7,14 +7,16 @@ from typing import Any, NamedTuple
 import pytest
 from botocore.stub import Stubber
 
+from local.aws.server import LocalAws
 from pullahead.aws.refreshes import StepFunctionsRefreshes
 from pullahead.errors import StorageError
 from pullahead.messages import RefreshRequest
 from pullahead.ports import Started, StartsRefreshes
-from tests.contract.local_services import ACCOUNT_ID, REGION, client, moto_server, new_name
+from tests.contract.local_services import ACCOUNT_ID, REGION, new_name
 from tests.fakes.memory import FakeRefreshes
 from tests.fakes.refreshes import refresh_request
 from tests.fakes.samples import root
+from tests.polling import until
 
 REQUEST, OTHER = refresh_request(root("new")), refresh_request(root("other"))
 ARN = f"arn:aws:states:{REGION}:{ACCOUNT_ID}:stateMachine:refresh"
@@ -29,9 +31,9 @@ class Bench(NamedTuple):
 
 
 @pytest.fixture(scope="module")
-def states() -> Iterator[Any]:
-    with moto_server() as url:
-        yield client(url, "stepfunctions")
+def states(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+    with LocalAws(tmp_path_factory.mktemp("aws")) as aws:
+        yield aws.client("stepfunctions")
 
 
 @pytest.fixture(params=["fake", "stepfunctions"])
@@ -47,7 +49,7 @@ def bench(request: pytest.FixtureRequest) -> Bench:
 
 
 def step_functions_bench(states: Any) -> Bench:
-    # Its one state waits for hours, so that an execution runs until it is stopped, whether moto interprets it or not.
+    # Its one state waits for hours, so that an execution runs until it is stopped.
     waits = {"StartAt": "Wait", "States": {"Wait": {"Type": "Wait", "Seconds": 7200, "End": True}}}
     role = f"arn:aws:iam::{ACCOUNT_ID}:role/refresh"
     arn = states.create_state_machine(name=new_name("refresh"), definition=json.dumps(waits), roleArn=role)[
@@ -62,7 +64,10 @@ def step_functions_bench(states: Any) -> Bench:
         return [RefreshRequest.from_json(execution["input"]) for execution in described]
 
     def stop(request: RefreshRequest) -> None:
-        states.stop_execution(executionArn=next(e for e in executions() if e.endswith(f":{request.name}")))
+        execution = next(e for e in executions() if e.endswith(f":{request.name}"))
+        states.stop_execution(executionArn=execution)
+        # The interpreter notices a moment later; AWS has stopped it when it answers.
+        until(lambda: states.describe_execution(executionArn=execution)["status"] != "RUNNING", "the execution stops")
 
     return Bench(StepFunctionsRefreshes(states, arn), inputs, stop)
 

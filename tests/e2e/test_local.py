@@ -1,4 +1,4 @@
-"""`make local` as a user runs it: endpoints that tools can use, a mirror kept by the running schedule, and a clean end."""
+"""`make local` as a user runs it: endpoints that tools can use, a mirror that is kept, and a clean end."""
 
 import re
 import shutil

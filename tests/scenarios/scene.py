@@ -3,9 +3,7 @@
 Drives and looks; the only claims that it checks itself are that ECR serves an image whole, or does not have the tag.
 """
 
-import threading
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
 from typing import Any, NamedTuple
@@ -21,12 +19,10 @@ from pullahead.freshness.records import Record, State
 from pullahead.messages import CheckRequest
 from pullahead.oci import Digest
 from pullahead.rules.model import mirror_key
-from tests.scenarios.deployment import TAG, Alert, Deployment, MirrorRule
+from tests.scenarios.deployment import CHECK_EVERY, TAG, Alert, Deployment, MirrorRule
 
 PART_BYTES = 10 * 1024 * 1024
 """What ECR asks for (API reference, InitiateLayerUpload, partSize)."""
-_PATIENCE_SECONDS = 30.0
-_POLL_SECONDS = 0.01
 
 
 class SentPart(NamedTuple):
@@ -74,6 +70,13 @@ class Scene:
         """Let time pass, queue a check and wait for all that follows."""
         self.aws.clock.advance(after.total_seconds())
         self.ask_check(times)
+        self.settle()
+
+    def fire_schedule(self, after: timedelta = CHECK_EVERY) -> None:
+        """Let time pass until the schedule fires, and wait for all that follows."""
+        self.aws.clock.advance(after.total_seconds())
+        if len(self.aws.ticker.run_due()) != 1:
+            raise RuntimeError(f"the schedule is not due after {after}")
         self.settle()
 
     def send(self, *bodies: str) -> None:
@@ -155,6 +158,12 @@ class Scene:
         """How many bytes of blobs upstream sent."""
         return sum(request.bytes_sent for request in self.upstream.requests if "/blobs/" in request.path)
 
+    def blob_reads(self, digest: Digest) -> list[int]:
+        """List the offsets at which upstream was asked for a blob, in order."""
+        asked = [request for request in self.upstream.requests if request.path.endswith(f"/blobs/{digest}")]
+        ranges = [request.headers.get("range", "bytes=0-") for request in asked]
+        return [int(wanted.removeprefix("bytes=").partition("-")[0]) for wanted in ranges]
+
     def parts(self, size: int) -> list[SentPart]:
         """List the parts that were sent of a blob of so many bytes; offers beyond its end only ask where it stands."""
         calls = [call.parameters for call in self.ecr.calls if call.operation == "UploadLayerPart"]
@@ -187,12 +196,3 @@ class Scene:
     def _client(self) -> PlainClient:
         answer = self.aws.client("ecr").get_authorization_token()
         return PlainClient(self.aws.url, answer["authorizationData"][0]["authorizationToken"])
-
-
-def until(happened: Callable[[], bool], what: str) -> None:
-    """Wait, at most half a minute, until something has happened."""
-    deadline = time.monotonic() + _PATIENCE_SECONDS
-    while not happened():
-        if time.monotonic() > deadline:
-            raise TimeoutError(f"{what}: not within {_PATIENCE_SECONDS:.0f} s")
-        threading.Event().wait(_POLL_SECONDS)

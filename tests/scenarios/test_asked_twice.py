@@ -6,8 +6,9 @@ from local.images import make_image, make_index
 from pullahead.freshness.records import State
 from pullahead.messages import CheckRequest
 from pullahead.oci import Digest
+from tests.polling import until
 from tests.scenarios.deployment import TAG
-from tests.scenarios.scene import Scene, until
+from tests.scenarios.scene import Scene
 
 _PATIENCE_SECONDS = 30
 

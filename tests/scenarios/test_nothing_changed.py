@@ -1,88 +1,94 @@
-"""A tag that is fresh and stays fresh: what the whole round of schedule, queue and check costs then."""
+"""A tag that is fresh and stays fresh costs one HEAD upstream and one question to ECR, and is not written about."""
 
-import json
-from collections import Counter
 from collections.abc import Iterator
-from contextlib import contextmanager
-from datetime import timedelta
 from pathlib import Path
 
 import pytest
-import requests
 
 from local.images import make_image, make_index
-from pullahead.freshness.records import State
-from tests.scenarios.deployment import CHECK_EVERY, rules_text
+from pullahead.messages import CheckRequest
+from tests.scenarios.deployment import CHECK_EVERY, TAG, rules_text
+from tests.scenarios.recorded import AwsCall, recorded_calls
 from tests.scenarios.scene import Scene
 
 INDEX = make_index([make_image(seed=1), make_image(seed=2, platform="linux/arm64")])
-
-
-@contextmanager
-def recorded(scene: Scene) -> Iterator[Counter[str]]:
-    """Count, by name, every call of an AWS operation by JSON protocol (all of DynamoDB, Step Functions, SQS)."""
-    calls: Counter[str] = Counter()
-    recorder = f"{scene.aws.url}/moto-api/recorder"
-    for action in ("reset-recording", "start-recording"):
-        requests.post(f"{recorder}/{action}", timeout=10).raise_for_status()
-    try:
-        yield calls
-    finally:
-        requests.post(f"{recorder}/stop-recording", timeout=10).raise_for_status()
-        recording = requests.get(f"{recorder}/download-recording", timeout=10).text
-        headers = [json.loads(line)["headers"] for line in recording.splitlines()]
-        calls.update(header["X-Amz-Target"].rpartition(".")[2] for header in headers if "X-Amz-Target" in header)
+READ, WRITE = AwsCall("DynamoDB", "BatchGetItem"), AwsCall("DynamoDB", "PutItem")
+DESCRIBE = AwsCall("AmazonEC2ContainerRegistry", "DescribeImages")
+QUEUE = AwsCall("AmazonSQS", "SendMessageBatch")
+START = AwsCall("AWSStepFunctions", "StartExecution")
 
 
 @pytest.fixture
-def fresh(scene: Scene, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Scene]:
-    """Keep one mirror alone in the rules, checked by the schedule and found fresh; moto records into a folder of ours."""
-    monkeypatch.chdir(tmp_path)
-    with scene.deployment.rules(rules_text(scene.mirror), "ScheduleChecks", "CheckFreshness", "RecordOutcome"):
+def fresh(scene: Scene) -> Iterator[Scene]:
+    """Keep one mirror alone in the schedule's rules, checked once and found fresh, with all counts at zero."""
+    with scene.deployment.rules(rules_text(scene.mirror), "ScheduleChecks"):
         scene.serve(INDEX)
-        tick(scene)
+        scene.fire_schedule()
         scene.serves(INDEX)
+        scene.upstream.forget_requests()
+        scene.ecr.calls.clear()
         yield scene
 
 
-def tick(scene: Scene, after: timedelta = CHECK_EVERY) -> None:
-    scene.aws.clock.advance(after.total_seconds())
-    fired = scene.aws.ticker.run_due()
-    assert len(fired) == 1
-    scene.settle()
-
-
-def test_check_costs_one_head_and_no_get_and_no_write(fresh: Scene) -> None:
+def test_check_costs_one_head_and_no_get_and_no_write(fresh: Scene, tmp_path: Path) -> None:
     before = fresh.record()
-    fresh.upstream.forget_requests()
-    fresh.ecr.calls.clear()
-    executions = len(fresh.executions())
-    with recorded(fresh) as calls:
-        tick(fresh)
+    with recorded_calls(fresh.aws.url, tmp_path) as calls:
+        fresh.check(CHECK_EVERY)
     assert [request.method for request in fresh.upstream.requests] == ["HEAD"]
     assert fresh.ecr.calls.operations() == ["DescribeImages"]
-    # schedule_checks reads and writes its heartbeat; check_freshness reads the record.
-    assert {name: calls[name] for name in calls if "Item" in name} == {"PutItem": 1, "BatchGetItem": 2}
-    assert calls["SendMessageBatch"] == 1
-    assert "StartExecution" not in calls
-    assert len(fresh.executions()) == executions
+    assert calls == [QUEUE, READ, DESCRIBE]  # the first is ours
     assert fresh.record() == before
 
 
-def test_ten_checks_write_nothing_of_the_mirror(fresh: Scene) -> None:
+def test_tick_writes_the_heartbeat_and_nothing_else(fresh: Scene, tmp_path: Path) -> None:
     before = fresh.record()
-    with recorded(fresh) as calls:
-        for _ in range(10):
-            fresh.check()
-    assert {name for name in calls if "Item" in name} == {"BatchGetItem"}
+    with recorded_calls(fresh.aws.url, tmp_path) as calls:
+        fresh.fire_schedule()
+    # The schedule reads its heartbeat, queues and writes it anew; the check may begin before that is written.
+    assert sorted(call for call in calls if call.service != "other") == sorted([READ, QUEUE, WRITE, READ, DESCRIBE])
+    assert [request.method for request in fresh.upstream.requests] == ["HEAD"]
     assert fresh.record() == before
-    assert fresh.record().state is State.FRESH
 
 
-def test_recording_does_see_writes(fresh: Scene) -> None:
-    """Without this, the two tests above would pass with a recorder that sees nothing."""
+def test_ten_checks_write_nothing(fresh: Scene, tmp_path: Path) -> None:
+    with recorded_calls(fresh.aws.url, tmp_path) as calls:
+        for _ in range(10):
+            fresh.check(CHECK_EVERY)
+    assert set(calls) == {QUEUE, READ, DESCRIBE}
+    assert fresh.upstream.count("HEAD") == len(fresh.upstream.requests) == 10
+
+
+def test_upstream_that_stays_down_is_written_once(fresh: Scene, tmp_path: Path) -> None:
+    fresh.upstream.down = True
+    fresh.check(CHECK_EVERY)
+    with recorded_calls(fresh.aws.url, tmp_path) as calls:
+        fresh.check(CHECK_EVERY)
+    assert WRITE not in calls
+    assert READ in calls
+
+
+def test_recorder_sees_writes_when_there_are_any(fresh: Scene, tmp_path: Path) -> None:
+    """Without this, the tests above would pass with a recorder that sees nothing."""
     fresh.serve(make_image(seed=3))
-    with recorded(fresh) as calls:
-        tick(fresh)
-    assert calls["StartExecution"] == 1
-    assert calls["PutItem"] >= 3  # the heartbeat, the mirror found stale, the mirror refreshed
+    with recorded_calls(fresh.aws.url, tmp_path) as calls:
+        fresh.check(CHECK_EVERY)
+    assert calls.count(START) == 1
+    assert calls.count(WRITE) >= 2  # found stale, refreshed
+    assert any(call.service == "other" and "plans/" in call.operation for call in calls)
+
+
+def test_tags_of_one_repository_share_one_question_to_ecr(scene: Scene) -> None:
+    tags = ("1.0", "1.1", "1.2")
+    for number, tag in enumerate(tags):
+        scene.upstream.push(make_image(seed=number), scene.mirror.path, tag)
+    check = CheckRequest(reason="schedule", repository=scene.repository, tags=tags, asked_at=scene.aws.clock.now())
+    rules = rules_text(scene.mirror).replace(f'["{TAG}"]', '["1.0", "1.1", "1.2"]')
+    with scene.deployment.rules(rules, "CheckFreshness", "RecordOutcome"):
+        scene.send(check.to_json())
+        scene.settle()
+        scene.upstream.forget_requests()
+        scene.ecr.calls.clear()
+        scene.send(check.to_json())
+        scene.settle()
+    assert [request.method for request in scene.upstream.requests] == ["HEAD"] * 3
+    assert scene.ecr.calls.operations() == ["DescribeImages"]

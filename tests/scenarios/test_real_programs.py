@@ -14,9 +14,7 @@ from tests.real_servers import docker_registry
 from tests.scenarios.deployment import CHECK_EVERY, TAG, MirrorRule, rules_text
 from tests.scenarios.scene import PART_BYTES, Scene
 
-INDEX = make_index(
-    [make_image([70_000, 1_000], seed=1), make_image([80_000], seed=2, platform="linux/arm64/v8")]
-)
+INDEX = make_index([make_image([70_000, 1_000], seed=1), make_image([80_000], seed=2, platform="linux/arm64/v8")])
 DOCKER_LIST = make_index([make_image([70_000], seed=3, media="docker")], media="docker")
 MIRRORING = ("CheckFreshness", "PlanCopy", "CopyBlobs", "RecordOutcome")
 

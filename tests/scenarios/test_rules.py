@@ -17,6 +17,7 @@ mirrors:
     repository: Mirror/App
     check_evry: 5m
 """
+PROBLEMS = ("tag does not belong here", "no tag", "no name that ECR allows", "check_evry")
 
 
 def test_broken_rules_fail_the_schedule_with_every_problem(scene: Scene) -> None:
@@ -26,10 +27,24 @@ def test_broken_rules_fail_the_schedule_with_every_problem(scene: Scene) -> None
         assert answer["FunctionError"] == "Unhandled"
         assert error["errorType"] == "RulesError"
         (run,) = scene.runs("ScheduleChecks")
-        for line, words in ((3, "tag does not belong here"), (7, "no tag"), (8, "no name that ECR allows"), (9, "check_evry")):
-            assert f"rules.yaml:{line}" in run.logs or f"line {line}" in run.logs, run.logs
-            assert words in run.logs
+        for problem in PROBLEMS:
+            assert problem in run.logs
+        for line in (3, 7, 8, 9):
+            assert f"line {line}" in run.logs or f"rules.yaml:{line}" in run.logs
     assert scene.upstream.requests == []
+
+
+def test_mended_rules_are_followed_at_once(scene: Scene) -> None:
+    image = make_image(seed=1)
+    scene.serve(image)
+    with scene.deployment.rules(BROKEN, "ScheduleChecks"):
+        scene.fire_schedule()
+        assert {run.outcome for run in scene.runs("ScheduleChecks")} == {"RulesError"}
+        assert scene.runs("CheckFreshness") == []
+    with scene.deployment.rules(rules_text(scene.mirror), "ScheduleChecks"):
+        scene.fire_schedule()
+        assert [run.payload for run in scene.runs("ScheduleChecks")[-1:]] == [{"mirrors": 1, "due": 1}]
+    scene.serves(image)
 
 
 def test_mirror_taken_out_of_the_rules_during_its_refresh_is_left_alone(scene: Scene) -> None:

@@ -7,8 +7,9 @@ import pytest
 
 from local.ecr.faults import Call
 from local.images import make_image
+from tests.polling import until
 from tests.scenarios.deployment import CHECK_EVERY
-from tests.scenarios.scene import Scene, until
+from tests.scenarios.scene import Scene
 
 FIRST, SECOND = make_image([50_000], seed=1), make_image([50_000], seed=2)
 FIRST_LAYER = list(FIRST.blobs)[-1]

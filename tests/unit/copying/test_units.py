@@ -1,7 +1,7 @@
 """How missing blobs are packed into units that run side by side."""
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from pullahead.copying.plan import MAX_UNITS, blobs_of, make_plan, pack_units
@@ -19,6 +19,7 @@ sizes = st.lists(st.integers(0, 1000), max_size=60)
 
 
 @given(sizes, st.integers(1, 10), st.integers(1, 500))
+@example([5, 0, 0], 3, 1)
 def test_every_blob_is_in_one_unit_and_no_unit_is_empty(sizes: list[int], max_units: int, unit_bytes: int) -> None:
     blobs = [blob(n, size) for n, size in enumerate(sizes)]
     units = pack_units(blobs, max_units, unit_bytes)
@@ -33,6 +34,12 @@ def test_no_unit_is_heavier_than_list_scheduling_allows(sizes: list[int], max_un
     units = pack_units([blob(n, size) for n, size in enumerate(sizes)], max_units, unit_bytes)
     heaviest = max(sum(b.size for b in unit) for unit in units)
     assert heaviest <= sum(sizes) / len(units) + (1 - 1 / len(units)) * max(sizes) + 1e-6
+
+
+@pytest.mark.parametrize("largest", range(11))
+def test_largest_blob_is_placed_first_wherever_it_was_found(largest: int) -> None:
+    blobs = [blob((largest, n), 10 if n == largest else 1) for n in range(11)]
+    assert [sum(b.size for b in unit) for unit in pack_units(blobs, 2, 10)] == [10, 10]
 
 
 @given(st.permutations(range(8)))

@@ -1,17 +1,16 @@
 """Clocks that do not run, sleeps that do not sleep, and hosts that are not there."""
 
+import http.client
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
-from urllib.parse import urlsplit
-
-import requests
-from requests.adapters import HTTPAdapter
+from urllib.parse import SplitResult
 
 from local.images import LocalImage
 from local.registry import FakeRegistry
 from pullahead.oci import Descriptor
 from pullahead.registry import Timeouts, UpstreamRegistry
+from pullahead.registry.connections import Dial
+from pullahead.registry.credentials import Credentials, anonymous
 from pullahead.rules.model import UpstreamSettings
 
 SECRET = "s3cr3t"
@@ -32,21 +31,13 @@ class FakeTime:
         self.now += seconds
 
 
-class PretendHosts(HTTPAdapter):
-    """Hosts by name and scheme that are fake registries in truth; any other is an error of the test."""
+def pretend(hosts: Mapping[str, FakeRegistry]) -> Dial:
+    """Make hosts by scheme and name of fake registries; any other is an error of the test."""
 
-    def __init__(self, addresses: Mapping[str, FakeRegistry]) -> None:
-        super().__init__()
-        self._addresses = addresses
+    def dial(url: SplitResult) -> http.client.HTTPConnection:
+        return http.client.HTTPConnection(hosts[f"{url.scheme}://{url.netloc}"].host)
 
-    def send(self, request: requests.PreparedRequest, *arguments: Any, **options: Any) -> requests.Response:
-        asked = str(request.url)
-        url = urlsplit(asked)
-        registry = self._addresses[f"{url.scheme}://{url.netloc}"]
-        request.url = url._replace(scheme="http", netloc=registry.host).geturl()
-        response = super().send(request, *arguments, **options)
-        response.url = asked
-        return response
+    return dial
 
 
 def upstream_of(
@@ -56,22 +47,19 @@ def upstream_of(
     timeouts: Timeouts | None = None,
     plain_http: bool | None = None,
     jitter: float = 1.0,
+    credentials: Credentials = anonymous,
 ) -> UpstreamRegistry:
     """Make a client whose waits take no time; with `hosts` it speaks https to them, else plain HTTP."""
-    session = None
-    if hosts is not None:
-        session = requests.Session()
-        session.mount("https://", PretendHosts(hosts))
-        session.mount("http://", PretendHosts(hosts))
     time = time or FakeTime()
     plain = hosts is None if plain_http is None else plain_http
     return UpstreamRegistry(
         lambda host: UpstreamSettings(host, plain_http=plain),
-        session=session,
+        dial=None if hosts is None else pretend(hosts),
         timeouts=timeouts or Timeouts(connect=2, read=5),
         clock=time,
         sleep=time.sleep,
         jitter=lambda: jitter,
+        credentials=credentials,
     )
 
 

@@ -117,6 +117,13 @@ class TestPush:
         service.upstream.serve(SECOND, UPSTREAM)
         assert service.check_one(pushed=FIRST.digest).started is Started.STARTED
 
+    def test_own_push_into_a_mirror_that_upstream_did_not_answer_for_is_looked_at(self) -> None:
+        service = CheckingService()
+        service.publish()
+        service.check()
+        service.records.stored[KEY] = service.record().with_changes(state=State.UNKNOWN, error_kind="RateLimitedError")
+        assert service.check_one(pushed=FIRST.digest).state is State.FRESH
+
     def test_push_into_a_mirror_that_was_never_checked_is_looked_at(self) -> None:
         service = CheckingService()
         service.publish()

@@ -169,6 +169,14 @@ class TestLostUpload:
         assert copying.run(paused) == CopiedBlob(37)
         assert copying.unit.is_copied()
 
+    def test_blob_that_was_read_whole_again_is_proved_again(self) -> None:
+        copying = Copying()
+        copying.upstream.serve_blob(copying.blob.digest, bytes(37))
+        copying.script.before("upload_part", copying.target.forget_uploads, passing=1)
+        with pytest.raises(DigestMismatchError) as caught:
+            copying.run()
+        assert caught.value.side is Side.UPSTREAM
+
     def test_it_is_given_up_after_three(self) -> None:
         copying = Copying()
         copying.script.fail("upload_part", failed(UploadLostError, side=Side.TARGET), times=9)

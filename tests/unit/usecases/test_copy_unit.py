@@ -91,6 +91,13 @@ class TestRounds:
         assert unit.is_copied()
         assert unit.target.bytes_received == TOTAL
 
+    def test_upload_that_was_kept_is_gone_on_with_by_its_own_blob_alone(self) -> None:
+        unit = UnitOfCopy(*BLOBS)
+        again = unit.run(remaining_seconds=Countdown([100, 10]))
+        unit.script.resume()
+        assert unit.run(again).done
+        assert (unit.script.count("received_bytes"), unit.script.count("begin_upload")) == (1, 2)
+
     def test_last_blob_that_ends_with_the_time_is_done(self) -> None:
         unit = UnitOfCopy(b"small")
         assert unit.run(remaining_seconds=Countdown([100, 0])).done

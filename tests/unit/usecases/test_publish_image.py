@@ -99,6 +99,12 @@ class TestSuperseded:
         publishing.records.stored[KEY] = publishing.records.stored[KEY].with_changes(version=9, **change)
         assert not publishing.run().superseded
 
+    def test_record_that_is_no_newer_than_the_request_does_not_stop_it(self) -> None:
+        publishing = Publishing()
+        known = publishing.records.stored[KEY]
+        publishing.records.stored[KEY] = known.with_changes(upstream_digest=digest("older"))
+        assert not publishing.run().superseded
+
     def test_record_that_is_gone_does_not_stop_it(self) -> None:
         publishing = Publishing()
         publishing.records.stored.clear()

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import NamedTuple, NoReturn, TypeVar
 
 from pullahead.cli.exits import USAGE
+from pullahead.cli.failing import say
 from pullahead.oci.reference import InvalidReferenceError, Reference, Repository, parse_host, parse_reference
 
 _PLATFORM = re.compile(r"[a-z0-9]+(?:/[A-Za-z0-9._-]+){1,2}")
@@ -65,7 +66,7 @@ def parse_arguments(arguments: Sequence[str]) -> Arguments:
 
 class _Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
-        sys.stderr.write(f"pullahead: {' '.join(message.split())} (see {self.prog} --help)\n")
+        say(f"{message} (see {self.prog} --help)")
         sys.exit(USAGE)
 
 
@@ -74,12 +75,16 @@ def _make_parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
 
     copy = _add(commands, "copy", "copy one image from any registry to any other")
-    copy.add_argument("source", metavar="SOURCE", type=_parsed_by(parse_reference), help="like docker.io/library/python:3.13")
+    copy.add_argument(
+        "source", metavar="SOURCE", type=_parsed_by(parse_reference), help="like docker.io/library/python:3.13"
+    )
     copy.add_argument("target", metavar="TARGET", type=_parsed_by(_parse_target), help="where its tag is to be")
     _add_platform(copy, "copy this platform of an index only")
 
     tags = _add(commands, "tags", "list the tags of a repository, one a line")
-    tags.add_argument("repository", metavar="REPOSITORY", type=_parsed_by(_parse_repository), help="like quay.io/team/app")
+    tags.add_argument(
+        "repository", metavar="REPOSITORY", type=_parsed_by(_parse_repository), help="like quay.io/team/app"
+    )
 
     inspect = _add(commands, "inspect", "show what a reference names: manifests, blobs, sizes, referrers")
     inspect.add_argument("reference", metavar="REFERENCE", type=_parsed_by(parse_reference), help="by tag or by digest")
@@ -87,9 +92,7 @@ def _make_parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _add(
-    commands: "argparse._SubParsersAction[_Parser]", name: str, summary: str
-) -> argparse.ArgumentParser:
+def _add(commands: "argparse._SubParsersAction[_Parser]", name: str, summary: str) -> argparse.ArgumentParser:
     command = commands.add_parser(name, help=summary, description=f"{summary[0].upper()}{summary[1:]}.", epilog=_EPILOG)
     command.add_argument(
         "--insecure",
@@ -100,7 +103,10 @@ def _add(
         help="allow plain HTTP and private addresses for this host (may be given again)",
     )
     command.add_argument(
-        "--ca", metavar="FILE", type=_parsed_by(_parse_file), help="trust the certificates in this file (or SSL_CERT_FILE)"
+        "--ca",
+        metavar="FILE",
+        type=_parsed_by(_parse_file),
+        help="trust the certificates in this file (or SSL_CERT_FILE)",
     )
     command.add_argument("--json", action="store_true", help="write the result as one JSON document")
     command.add_argument("--quiet", action="store_true", help="write errors only")

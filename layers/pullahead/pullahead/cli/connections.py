@@ -2,16 +2,18 @@
 
 import os
 import random
+import ssl
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pullahead.cli.arguments import Common
 from pullahead.cli.docker_config import DockerConfig, config_path
 from pullahead.cli.ecr_login import ecr_credential, is_ecr
+from pullahead.errors import ConfigError
 from pullahead.oci import Repository
 from pullahead.registry import UpstreamRegistry
-from pullahead.registry.client import make_session
 from pullahead.registry.credentials import Credential
 from pullahead.rules.model import UpstreamSettings
 
@@ -26,26 +28,22 @@ class Connections:
 
     def __init__(self, common: Common) -> None:
         self._insecure = common.insecure
-        self._ca = ca_file(common)
+        self._ca = ca_file(common.ca, os.environ)
+        if self._ca is not None:
+            check_certificates(self._ca)
         self._docker = DockerConfig(config_path(os.environ, Path.home()), os.environ)
 
     def upstream(self) -> UpstreamRegistry:
         """Make the end that is read."""
-        session = make_session()
-        if self._ca is not None:
-            session.verify = str(self._ca)
-        return UpstreamRegistry(self._settings, session=session, credentials=self.credential)
+        ca = None if self._ca is None else str(self._ca)
+        return UpstreamRegistry(self._settings, ca=ca, credentials=self.credential)
 
     def target(self, host: str) -> "OciTarget":
         """Make the end that is written."""
         from pullahead.targets.oci import OciTarget  # noqa: PLC0415 - only a copy writes
 
-        return OciTarget(
-            host,
-            plain_http=host in self._insecure,
-            credentials=self.credential,
-            ca=None if self._ca is None else str(self._ca),
-        )
+        ca = None if self._ca is None else str(self._ca)
+        return OciTarget(host, plain_http=host in self._insecure, credentials=self.credential, ca=ca)
 
     def credential(self, repository: Repository) -> Credential | None:
         """Find the credential for a repository: ECR's from AWS where that knows one, all else from docker's login."""
@@ -56,10 +54,18 @@ class Connections:
         return UpstreamSettings(host, plain_http=host in self._insecure)
 
 
-def ca_file(common: Common) -> Path | None:
+def ca_file(named: Path | None, environment: Mapping[str, str]) -> Path | None:
     """Tell which certificates to trust: those that the command line names, else those that the environment does."""
-    named = os.environ.get("SSL_CERT_FILE")
-    return common.ca or (Path(named) if named else None)
+    found = environment.get("SSL_CERT_FILE")
+    return named or (Path(found) if found else None)
+
+
+def check_certificates(path: Path) -> None:
+    """Say at once that a file is of no use, rather than at the first connection. Raises ConfigError."""
+    try:
+        ssl.create_default_context(cafile=path)
+    except OSError as error:  # which ssl.SSLError is, too
+        raise ConfigError(f"{path} holds no certificates that can be read: {error.strerror or error}") from error
 
 
 def wait_after_break(breaks: int) -> None:

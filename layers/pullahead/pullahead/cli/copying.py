@@ -1,6 +1,7 @@
 """`pullahead copy`: one image from any registry to any other."""
 
 import sys
+import time
 from contextlib import AbstractContextManager, nullcontext
 
 from pullahead.cli.arguments import CopyArguments
@@ -18,9 +19,7 @@ def run_copy(arguments: CopyArguments) -> int:
     source, target, common = arguments.source, arguments.target, arguments.common
     connections = Connections(common)
     tally = Tally()
-    watch: AbstractContextManager[object] = (
-        nullcontext() if common.quiet else Watch(tally, view_for(sys.stderr))
-    )
+    watch: AbstractContextManager[object] = nullcontext() if common.quiet else Watch(tally, view_for(sys.stderr))
     with watch:
         summary = copy_image(
             source,
@@ -30,6 +29,7 @@ def run_copy(arguments: CopyArguments) -> int:
             wait_after_break=wait_after_break,
             progress=tally,
             options=CopyOptions(platforms=arguments.platforms),
+            clock=time.monotonic,
         )
     if common.json:
         write_document(summary_document(source, target, summary))

@@ -6,10 +6,9 @@ Source: Docker CLI reference, "docker login", "Credential stores" and "Credentia
 import base64
 import binascii
 import re
-import subprocess
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import msgspec
 
@@ -17,6 +16,9 @@ from pullahead.errors import ConfigError
 from pullahead.oci import Repository
 from pullahead.oci.reference import DOCKER_HUB
 from pullahead.registry.credentials import Credential
+
+if TYPE_CHECKING:
+    import subprocess
 
 _HUB_KEY = "https://index.docker.io/v1/"  # the one name under which docker keeps a login to Docker Hub
 _HUB_HOSTS = frozenset({"index.docker.io", "docker.io", "registry-1.docker.io"})
@@ -52,8 +54,8 @@ class _Stored(msgspec.Struct, rename="pascal"):
 class DockerConfig:
     """Finds credentials in one config.json, which is read when first needed."""
 
-    def __init__(self, path: Path, environment: Mapping[str, str]) -> None:
-        self._path, self._environment = path, environment
+    def __init__(self, path: Path, environment: Mapping[str, str], *, helper_seconds: float = _HELPER_SECONDS) -> None:
+        self._path, self._environment, self._helper_seconds = path, environment, helper_seconds
         self._config: _Config | None = None
 
     def find(self, repository: Repository) -> Credential | None:
@@ -80,7 +82,9 @@ class DockerConfig:
             return msgspec.json.decode(content, type=_Config)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             # What it says may quote a secret.
-            raise ConfigError(f"{self._path} is no docker configuration: it is not the JSON that docker writes") from None
+            raise ConfigError(
+                f"{self._path} is no docker configuration: it is not the JSON that docker writes"
+            ) from None
 
     def _read(self, host: str, auth: _Auth) -> Credential | None:
         username, password = auth.username or "", auth.password or ""
@@ -102,6 +106,8 @@ class DockerConfig:
         return Credential(username, secret)
 
     def _ask_helper(self, name: str, host: str) -> _Stored | None:
+        import subprocess  # noqa: PLC0415 - few have a helper, and nobody else shall wait for this import
+
         if _HELPER_NAME.fullmatch(name) is None:
             raise ConfigError(f"{self._path} names a credential helper {name[:80]!r}, which is no name of a program")
         program = f"docker-credential-{name}"
@@ -111,7 +117,7 @@ class DockerConfig:
                 [program, "get"],
                 input=asked.encode(),
                 capture_output=True,
-                timeout=_HELPER_SECONDS,
+                timeout=self._helper_seconds,
                 check=False,
                 env=dict(self._environment),
             )
@@ -120,7 +126,7 @@ class DockerConfig:
         except OSError as error:
             raise ConfigError(f"{program} cannot be started: {error.strerror}") from error
         except subprocess.TimeoutExpired:
-            raise ConfigError(f"{program} gave no answer about {host} in {_HELPER_SECONDS:g} seconds") from None
+            raise ConfigError(f"{program} gave no answer about {host} in {self._helper_seconds:g} seconds") from None
         return _read_answer(program, host, answer)
 
 

@@ -10,8 +10,10 @@ from pullahead.errors import ConfigError
 from pullahead.registry.credentials import Credential
 
 _ECR_HOST = re.compile(
-    r"(?P<account>\d{12})\.dkr[.-]ecr(?P<fips>-fips)?\.(?P<region>[a-z0-9-]+)\.(?:amazonaws\.com(?:\.cn)?|on\.(?:aws|amazonwebservices\.com\.cn))"
+    r"[0-9]{12}\.dkr[.-]ecr(?:-fips)?\.(?P<region>[a-z0-9-]+)\."
+    r"(?:amazonaws\.com(?:\.cn)?|on\.(?:aws|amazonwebservices\.com\.cn))"
 )
+_ATTEMPTS = 5
 
 
 def is_ecr(host: str) -> bool:
@@ -19,7 +21,7 @@ def is_ecr(host: str) -> bool:
     return _ECR_HOST.fullmatch(host) is not None
 
 
-def ecr_credential(host: str) -> Credential | None:
+def ecr_credential(host: str, *, attempts: int = _ATTEMPTS) -> Credential | None:
     """Fetch a token for an ECR registry; None where there are no AWS credentials. Raises ConfigError."""
     import boto3  # noqa: PLC0415 - takes longer to import than everything else together
     from botocore.config import Config  # noqa: PLC0415
@@ -28,9 +30,10 @@ def ecr_credential(host: str) -> Credential | None:
     found = _ECR_HOST.fullmatch(host)
     if found is None:
         raise ValueError(f"{host} is no ECR registry")
-    config = Config(retries={"mode": "standard", "total_max_attempts": 5}, connect_timeout=5, read_timeout=30)
+    config = Config(retries={"mode": "standard", "total_max_attempts": attempts}, connect_timeout=5, read_timeout=30)
     try:
-        client = boto3.client("ecr", region_name=found["region"], config=config)
+        # Of a session of its own: the shared one may not be made by two threads at once.
+        client = boto3.Session().client("ecr", region_name=found["region"], config=config)
         answer = client.get_authorization_token()
     except NoCredentialsError:
         return None

@@ -21,8 +21,9 @@ def end_at_once_on_signals() -> None:
 
     That is safe at any moment: a tag is moved by one request, after everything below it is at the target.
     """
-    signal.signal(signal.SIGINT, _end_at_once)
-    signal.signal(signal.SIGTERM, _end_at_once)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        if signal.getsignal(number) is not signal.SIG_IGN:  # as a shell wants it of a job in its background
+            signal.signal(number, _end_at_once)
 
 
 def report_defects() -> None:

@@ -7,13 +7,12 @@ import contextlib
 import re
 from collections.abc import Iterator
 
-import requests
-
 from pullahead.errors import DigestMismatchError, RangeIgnoredError, RegistryUnavailableError
 from pullahead.oci import Descriptor
 from pullahead.registry.exchange import Exchange
-from pullahead.registry.failures import HTTP_LIBRARY_ERRORS, Inquiry, TransientError, broken_connection
-from pullahead.registry.transport import Request, announced_length
+from pullahead.registry.failures import SOCKET_ERRORS, Inquiry, TransientError, broken_connection
+from pullahead.registry.responses import Response
+from pullahead.registry.transport import Request
 
 _PIECE_BYTES = 1024 * 1024
 _CONTENT_RANGE = re.compile(r"bytes ([0-9]{1,18})-[0-9]{1,18}/([0-9]{1,18}|\*)")
@@ -39,7 +38,7 @@ def open_blob(
         yield _pieces(inquiry, response, blob.size - first_byte)
 
 
-def _check_range(inquiry: Inquiry, response: requests.Response, size: int, first_byte: int) -> None:
+def _check_range(inquiry: Inquiry, response: Response, size: int, first_byte: int) -> None:
     if response.status_code == 416:
         raise inquiry.error(DigestMismatchError, f"it has no byte {first_byte} where {size} were promised", status=416)
     if response.status_code == 200:
@@ -52,15 +51,15 @@ def _check_range(inquiry: Inquiry, response: requests.Response, size: int, first
         raise inquiry.error(DigestMismatchError, cause, status=206)
 
 
-def _check_length(inquiry: Inquiry, response: requests.Response, expected: int) -> None:
-    announced = announced_length(response)
+def _check_length(inquiry: Inquiry, response: Response, expected: int) -> None:
+    announced = response.length
     if announced is None or announced == expected:
         return
     # What it says of itself before it sends anything is no accident of the way: asking again would not help.
     raise inquiry.error(DigestMismatchError, f"it announces {announced} bytes where {expected} were promised")
 
 
-def _pieces(inquiry: Inquiry, response: requests.Response, expected: int) -> Iterator[bytes]:
+def _pieces(inquiry: Inquiry, response: Response, expected: int) -> Iterator[bytes]:
     """Yield what comes as it comes, so that a reader whose time runs out is never held up by a slow registry."""
     while True:
         piece = _read(inquiry, response)
@@ -74,11 +73,11 @@ def _pieces(inquiry: Inquiry, response: requests.Response, expected: int) -> Ite
         raise inquiry.error(RegistryUnavailableError, f"it ends {expected} bytes too early")
 
 
-def _read(inquiry: Inquiry, response: requests.Response) -> bytes:
+def _read(inquiry: Inquiry, response: Response) -> bytes:
     try:
         # As sent: what a blob's digest covers is never decoded, whatever Content-Encoding says of it.
-        piece: bytes = response.raw.read1(_PIECE_BYTES, decode_content=False)
-    except HTTP_LIBRARY_ERRORS as error:
+        piece: bytes = response.read1(_PIECE_BYTES)
+    except SOCKET_ERRORS as error:
         failure = broken_connection(inquiry, error)
         raise (failure.error if isinstance(failure, TransientError) else failure) from None
     return piece

@@ -1,37 +1,42 @@
 """The upstream client: one object that reads every upstream registry. Satisfies `pullahead.ports.Upstream`."""
 
 import random
+import ssl
 import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
+from functools import partial
+from typing import TYPE_CHECKING
 from urllib.parse import quote
-
-import requests
-import requests.adapters
 
 from pullahead.oci import Descriptor, Digest, RawManifest, Reference, Repository
 from pullahead.registry import blobs, manifests, referrers, tags
+from pullahead.registry.connections import Connections, Dial
 from pullahead.registry.credentials import Credentials, anonymous
 from pullahead.registry.exchange import Exchange
 from pullahead.registry.hosts import base_url, by_registry
 from pullahead.registry.referrers import Referrer
 from pullahead.registry.transport import Timeouts, Transport
-from pullahead.rules.model import UpstreamSettings
 
-_CONNECTIONS_PER_HOST = 32
+if TYPE_CHECKING:
+    from pullahead.rules.model import UpstreamSettings  # importing the rules at run time would bring all of YAML
 
 _TIMEOUTS = Timeouts()
 _JITTER = random.SystemRandom().random
 
 
 class UpstreamRegistry:
-    """Reads manifests and blobs. May be used by several threads at once."""
+    """Reads manifests and blobs. May be used by several threads at once.
+
+    `ca` names a file of certificates to trust instead of the system's.
+    """
 
     def __init__(
         self,
-        settings: Callable[[str], UpstreamSettings],
+        settings: "Callable[[str], UpstreamSettings]",
         *,
-        session: requests.Session | None = None,
+        ca: str | None = None,
+        dial: Dial | None = None,
         timeouts: Timeouts = _TIMEOUTS,
         clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], None] = time.sleep,
@@ -39,7 +44,8 @@ class UpstreamRegistry:
         credentials: Credentials = anonymous,
     ) -> None:
         self._settings, self._clock = settings, clock
-        transport = Transport(session if session is not None else make_session(), timeouts, clock)
+        tls = partial(ssl.create_default_context, cafile=ca)
+        transport = Transport(Connections(timeouts, tls=tls, dial=dial, clock=clock), timeouts, clock)
         self._exchange = Exchange(
             transport, clock=clock, sleep=sleep, jitter=jitter, credentials=by_registry(credentials)
         )
@@ -75,13 +81,3 @@ class UpstreamRegistry:
     def _base_url(self, repository: Repository) -> str:
         plain_http = self._settings(repository.registry).plain_http
         return f"{base_url(repository.registry, plain_http=plain_http)}/{quote(repository.path)}"
-
-
-def make_session() -> requests.Session:
-    """Make a session that several threads may share: all that it holds is a pool of connections."""
-    session = requests.Session()
-    # Retrying is the exchange's business: it knows what may be repeated, and for how long.
-    adapter = requests.adapters.HTTPAdapter(pool_maxsize=_CONNECTIONS_PER_HOST, max_retries=0)
-    session.mount("https://", adapter)
-    session.mount("http://", adapter)
-    return session

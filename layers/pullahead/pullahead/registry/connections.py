@@ -6,6 +6,7 @@ raises goes through, after the connection is closed: the other end then sees a r
 Source: RFC 9112 (HTTP/1.1), sections 6.3 (Content-Length) and 9.3 (persistence).
 """
 
+import contextlib
 import http.client
 import select
 import socket
@@ -14,12 +15,14 @@ import threading
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from functools import partial
 from typing import NamedTuple
 from urllib.parse import SplitResult, urlsplit
 
-from pullahead.errors import RegistryTimeoutError, RegistryUnavailableError, ResponseTooLargeError
-from pullahead.registry.failures import Inquiry, TransientError
-from pullahead.registry.proxies import Proxy, find_proxy
+from pullahead.errors import RegistryTimeoutError, ResponseTooLargeError
+from pullahead.registry.failures import SOCKET_ERRORS, Inquiry, broken_connection
+from pullahead.registry.proxies import find_proxy
+from pullahead.registry.responses import Response
 from pullahead.registry.transport import Request, Timeouts, origin_of
 
 MAX_ANSWER_BYTES = 4 * 1024 * 1024
@@ -28,28 +31,7 @@ MAX_ANSWER_BYTES = 4 * 1024 * 1024
 _KEPT_PER_ORIGIN = 16
 _KEPT_SECONDS = 60.0  # servers close idle connections after about as long
 _PIECE_BYTES = 64 * 1024
-
-_SOCKET_ERRORS = (OSError, http.client.HTTPException)
-
-
-class Headers(Mapping[str, str]):
-    """Header fields whose names are alike in upper and lower case; fields of one name are joined by commas."""
-
-    def __init__(self, fields: Iterable[tuple[str, str]] = ()) -> None:
-        joined: dict[str, str] = {}
-        for name, value in fields:
-            key = name.lower()
-            joined[key] = f"{joined[key]}, {value}" if key in joined else value
-        self._fields = joined
-
-    def __getitem__(self, name: str) -> str:
-        return self._fields[name.lower()]
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._fields)
-
-    def __len__(self) -> int:
-        return len(self._fields)
+_COMMON_HEADERS = {"User-Agent": "pullahead", "Accept-Encoding": "identity"}
 
 
 class Answer(NamedTuple):
@@ -67,6 +49,10 @@ class Body(NamedTuple):
     size: int
 
 
+Dial = Callable[[SplitResult], http.client.HTTPConnection]
+"""Makes a connection, not yet connected, for an address."""
+
+
 class _Kept(NamedTuple):
     connection: http.client.HTTPConnection
     until: float
@@ -80,35 +66,60 @@ class Connections:
         timeouts: Timeouts,
         *,
         tls: Callable[[], ssl.SSLContext] = ssl.create_default_context,
+        dial: Dial | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._timeouts, self._make_tls, self._clock = timeouts, tls, clock
+        self._dial = dial if dial is not None else self._connection
         self._tls: ssl.SSLContext | None = None
         self._kept: defaultdict[str, list[_Kept]] = defaultdict(list)
         self._lock = threading.Lock()
 
-    def send(self, request: Request, body: Body | None = None, *, answer_within: float | None = None) -> Answer:
-        """Send a request and read its answer. `answer_within` replaces the read timeout once the body is sent.
+    def open(
+        self,
+        request: Request,
+        body: Body | None = None,
+        *,
+        within: float | None = None,
+        answer_within: float | None = None,
+    ) -> Response:
+        """Send a request and return the answer with its body unread.
 
-        Raises: TransientError for a connection that breaks, RegistryTimeoutError, RegistryUnavailableError,
-        ResponseTooLargeError; and what the body's iterator raises.
+        `within` bounds the timeouts of connecting and of reading; `answer_within` is how long the answer to a body may
+        take. Raises: TransientError for a connection that breaks, RegistryTimeoutError, RegistryUnavailableError; and
+        what the body's iterator raises.
         """
         origin = origin_of(request.url)
-        connection = self._take(origin, request)
+        connect, read = self._timeouts.connect, self._timeouts.read
+        if within is not None:
+            connect, read = min(connect, within), min(read, within)
+        connection = self._take(origin, request, connect)
         try:
-            _send(connection, request, body)
-            answer, reusable = self._receive(connection, request, answer_within)
-        except _SOCKET_ERRORS as error:
-            connection.close()
-            raise broken_socket(request.inquiry, error) from None
+            with _translated(request.inquiry):
+                connection.sock.settimeout(read)
+                _send_head(connection, request, body)
+            if body is not None:
+                _send_pieces(connection.sock, request.inquiry, body)
+            with _translated(request.inquiry):
+                if answer_within is not None:
+                    connection.sock.settimeout(answer_within)
+                response = connection.getresponse()
+                if connection.sock is not None:  # else the answer ends with its connection
+                    connection.sock.settimeout(read)
         except BaseException:
             connection.close()
             raise
-        if reusable:
-            self._give_back(origin, connection)
-        else:
-            connection.close()
-        return answer
+        return Response(request.url, response, partial(self._finish, origin, connection))
+
+    def send(self, request: Request, body: Body | None = None, *, answer_within: float | None = None) -> Answer:
+        """Send a request and read its small answer to the end.
+
+        Raises: as `open`, and ResponseTooLargeError.
+        """
+        with self.open(request, body, answer_within=answer_within) as response:
+            with _translated(request.inquiry):
+                content = self._read(response, request.inquiry)
+            return Answer(response.status_code, response.headers, content)
 
     def close(self) -> None:
         """Close every connection that nobody uses."""
@@ -118,19 +129,25 @@ class Connections:
         for connection in kept:
             connection.close()
 
-    def _take(self, origin: str, request: Request) -> http.client.HTTPConnection:
+    def _finish(self, origin: str, connection: http.client.HTTPConnection, reusable: bool) -> None:
+        if reusable:
+            self._give_back(origin, connection)
+        else:
+            connection.close()
+
+    def _take(self, origin: str, request: Request, timeout: float) -> http.client.HTTPConnection:
         while kept := self._pop(origin):
             if self._clock() < kept.until and not _has_ended(kept.connection):
                 return kept.connection
             kept.connection.close()
-        url = urlsplit(request.url)
-        connection = self._connection(url, find_proxy(url))
+        connection = self._dial(urlsplit(request.url))
+        connection.timeout = timeout
         try:
-            connection.connect()
-        except _SOCKET_ERRORS as error:
+            with _translated(request.inquiry, connecting=True):
+                connection.connect()
+        except BaseException:
             connection.close()
-            raise broken_socket(request.inquiry, error, connecting=True) from None
-        connection.sock.settimeout(self._timeouts.read)
+            raise
         return connection
 
     def _pop(self, origin: str) -> _Kept | None:
@@ -144,16 +161,15 @@ class Connections:
                 return
         connection.close()
 
-    def _connection(self, url: SplitResult, proxy: Proxy | None) -> http.client.HTTPConnection:
-        secure = url.scheme == "https"
+    def _connection(self, url: SplitResult) -> http.client.HTTPConnection:
+        secure, proxy = url.scheme == "https", find_proxy(url)
         host, port = url.hostname or "", url.port or (443 if secure else 80)
         at_host, at_port = (host, port) if proxy is None else (proxy.host, proxy.port)
+        connection: http.client.HTTPConnection
         if secure:
-            connection: http.client.HTTPConnection = http.client.HTTPSConnection(
-                at_host, at_port, timeout=self._timeouts.connect, context=self._tls_context()
-            )
+            connection = http.client.HTTPSConnection(at_host, at_port, context=self._tls_context())
         else:
-            connection = http.client.HTTPConnection(at_host, at_port, timeout=self._timeouts.connect)
+            connection = http.client.HTTPConnection(at_host, at_port)
         if proxy is not None:
             connection.set_tunnel(host, port, dict(proxy.headers))
         return connection
@@ -164,21 +180,10 @@ class Connections:
                 self._tls = self._make_tls()
             return self._tls
 
-    def _receive(
-        self, connection: http.client.HTTPConnection, request: Request, within: float | None
-    ) -> tuple[Answer, bool]:
-        if within is not None:
-            connection.sock.settimeout(within)
-        with connection.getresponse() as response:
-            if connection.sock is not None:  # else the answer ends with its connection
-                connection.sock.settimeout(self._timeouts.read)
-            body = self._read(response, request.inquiry)
-            return Answer(response.status, Headers(response.getheaders()), body), not response.will_close
-
-    def _read(self, response: http.client.HTTPResponse, inquiry: Inquiry) -> bytes:
+    def _read(self, response: Response, inquiry: Inquiry) -> bytes:
         deadline = self._clock() + self._timeouts.total
         body = bytearray()
-        while piece := response.read(_PIECE_BYTES):
+        while piece := response.read1(_PIECE_BYTES):
             body += piece
             if len(body) > MAX_ANSWER_BYTES:
                 raise inquiry.error(ResponseTooLargeError, f"it sends more than {MAX_ANSWER_BYTES} bytes")
@@ -187,44 +192,29 @@ class Connections:
         return bytes(body)
 
 
-def broken_socket(inquiry: Inquiry, error: Exception, *, connecting: bool = False) -> Exception:
-    """Tell what an exception of a socket means, in words that hold nothing of the URL."""
-    if isinstance(error, ssl.SSLCertVerificationError):
-        return inquiry.error(RegistryUnavailableError, "its TLS certificate is not to be trusted")
-    if isinstance(error, TimeoutError):
-        cause = "it takes no connection in time" if connecting else "it neither takes nor sends anything for too long"
-        timeout = inquiry.error(RegistryTimeoutError, cause)
-        return TransientError(timeout) if connecting else timeout
-    if isinstance(error, socket.gaierror):
-        return TransientError(inquiry.error(RegistryUnavailableError, "its name cannot be resolved"))
-    if isinstance(error, ConnectionRefusedError):
-        return TransientError(inquiry.error(RegistryUnavailableError, "it takes no connection"))
-    if isinstance(error, OSError | http.client.RemoteDisconnected | http.client.IncompleteRead):
-        return TransientError(inquiry.error(RegistryUnavailableError, "the connection broke"))
-    return inquiry.error(RegistryUnavailableError, f"it does not speak HTTP as it should ({type(error).__name__})")
+@contextlib.contextmanager
+def _translated(inquiry: Inquiry, *, connecting: bool = False) -> Iterator[None]:
+    try:
+        yield
+    except SOCKET_ERRORS as error:
+        raise broken_connection(inquiry, error, connecting=connecting) from None
 
 
-def _send(connection: http.client.HTTPConnection, request: Request, body: Body | None) -> None:
+def _send_head(connection: http.client.HTTPConnection, request: Request, body: Body | None) -> None:
     url = urlsplit(request.url)
-    connection.putrequest(
-        request.method, f"{url.path}?{url.query}" if url.query else url.path, skip_host=True, skip_accept_encoding=True
-    )
+    target = f"{url.path}?{url.query}" if url.query else url.path
+    connection.putrequest(request.method, target, skip_host=True, skip_accept_encoding=True)
     connection.putheader("Host", url.netloc)
-    connection.putheader("User-Agent", "pullahead")
-    connection.putheader("Accept-Encoding", "identity")
-    for name, value in request.headers.items():
+    for name, value in (*_COMMON_HEADERS.items(), *request.headers.items()):
         connection.putheader(name, value)
-    if body is None:
-        if request.method not in ("GET", "HEAD"):
-            connection.putheader("Content-Length", "0")
-        connection.endheaders()
-        return
-    connection.putheader("Content-Length", str(body.size))
+    if body is not None:
+        connection.putheader("Content-Length", str(body.size))
+    elif request.method not in ("GET", "HEAD"):
+        connection.putheader("Content-Length", "0")
     connection.endheaders()
-    _send_pieces(connection.sock, body)
 
 
-def _send_pieces(sock: socket.socket, body: Body) -> None:
+def _send_pieces(sock: socket.socket, inquiry: Inquiry, body: Body) -> None:
     left = body.size
     for piece in body.pieces:
         left -= len(piece)
@@ -234,6 +224,8 @@ def _send_pieces(sock: socket.socket, body: Body) -> None:
             sock.sendall(piece)
         except (BrokenPipeError, ConnectionResetError):
             return  # it may have answered before it hung up: the answer, or that there is none, says what is wrong
+        except OSError as error:
+            raise broken_connection(inquiry, error) from None
     if left:
         raise ValueError(f"a body of {body.size} bytes ends {left} bytes too early")
 

@@ -30,8 +30,18 @@ _OPEN_SECOND_LEVELS = frozenset({"ac", "co", "com", "edu", "gob", "gov", "go", "
 
 # Domains whose subdomains belong to many different owners: there only the very same host is the registry's own.
 _SHARED_DOMAINS = frozenset(
-    {"amazonaws.com", "aws.com", "azurecr.io", "azurewebsites.net", "cloudfront.net", "github.io", "gitlab.io"}
-    | {"googleapis.com", "herokuapp.com", "ngrok.io", "on.aws", "pkg.dev", "run.app", "windows.net", "workers.dev"}
+    {"amazonaws.com", "amazonaws.com.cn", "azurecr.io", "azurewebsites.net", "cloudfront.net", "github.io"}
+    | {
+        "gitlab.io",
+        "googleapis.com",
+        "herokuapp.com",
+        "ngrok.io",
+        "on.aws",
+        "pkg.dev",
+        "run.app",
+        "windows.net",
+        "workers.dev",
+    }
 )
 
 

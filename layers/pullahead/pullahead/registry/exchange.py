@@ -4,11 +4,10 @@ from collections.abc import Callable, Collection
 from typing import TypeVar
 from urllib.parse import urlsplit
 
-import requests
-
 from pullahead.errors import AccessDeniedError, RegistryError
 from pullahead.registry.credentials import Credentials, anonymous
 from pullahead.registry.failures import TransientError, failed_answer
+from pullahead.registry.responses import Response
 from pullahead.registry.tokens import Tokens
 from pullahead.registry.transport import MAX_ERROR_BODY_BYTES, Request, Transport
 
@@ -38,7 +37,7 @@ class Exchange:
     def ask(
         self,
         request: Request,
-        receive: Callable[[requests.Response, float], _Received],
+        receive: Callable[[Response, float], _Received],
         statuses: Collection[int] = (200,),
     ) -> _Received:
         """Get an answer with one of `statuses` and return what `receive` makes of it before the deadline it is given.
@@ -57,7 +56,7 @@ class Exchange:
                     raise transient.error from None
             self._sleep(wait)
 
-    def receive_body(self, response: requests.Response, request: Request, limit: int, deadline: float) -> bytes:
+    def receive_body(self, response: Response, request: Request, limit: int, deadline: float) -> bytes:
         """Read a bounded body and give the connection back."""
         with response:
             return self._transport.read(response, request.inquiry, limit, deadline)
@@ -70,11 +69,11 @@ class Exchange:
             return asked if asked <= MAX_WAIT_SECONDS else None
         return self._jitter() * _WAIT_SECONDS * 2.0 ** (tries - 1)
 
-    def _answer(self, request: Request, deadline: float, statuses: Collection[int]) -> requests.Response:
+    def _answer(self, request: Request, deadline: float, statuses: Collection[int]) -> Response:
         response = self._transport.follow(request, deadline, self._ask_with_token)
         return self._checked(request, response, deadline, statuses)
 
-    def _ask_with_token(self, request: Request, deadline: float) -> requests.Response:
+    def _ask_with_token(self, request: Request, deadline: float) -> Response:
         authorization = self._tokens.current(request, deadline)
         response = self._transport.send(request, deadline, authorization)
         if response.status_code != 401:
@@ -88,15 +87,13 @@ class Exchange:
         return self._transport.send(request, deadline, renewed)
 
     def _fetch_token(self, request: Request, deadline: float, authorization: str | None) -> bytes:
-        def ask(hop: Request, until: float) -> requests.Response:
+        def ask(hop: Request, until: float) -> Response:
             return self._transport.send(hop, until, authorization if hop.identified else None)
 
         checked = self._checked(request, self._transport.follow(request, deadline, ask), deadline, (200,))
         return self.receive_body(checked, request, MAX_ERROR_BODY_BYTES, deadline)
 
-    def _checked(
-        self, request: Request, response: requests.Response, deadline: float, statuses: Collection[int]
-    ) -> requests.Response:
+    def _checked(self, request: Request, response: Response, deadline: float, statuses: Collection[int]) -> Response:
         if response.status_code in statuses:
             return response
         with response:
@@ -106,7 +103,7 @@ class Exchange:
 
 
 def _by_a_stranger(
-    request: Request, response: requests.Response, failure: RegistryError | TransientError
+    request: Request, response: Response, failure: RegistryError | TransientError
 ) -> RegistryError | TransientError:
     """Make a refusal by another host than the registry transient: its signed address may have grown old in a cache."""
     asked, answered = urlsplit(request.url).netloc, urlsplit(response.url).netloc

@@ -1,17 +1,18 @@
 """Which of our errors an HTTP answer or a broken connection is. Never lets a URL, a header or a raw body through.
 
-An exception of the HTTP library quotes the URL that it was busy with, whose query may be a signature. So our errors are
+An exception from below may quote what it was busy with, such as a URL whose query is a signature. So our errors are
 raised `from None`: the chained traceback in a log would print it.
 """
 
 import email.utils
+import http.client
 import re
+import socket
+import ssl
 from collections.abc import Mapping
 from typing import NamedTuple, TypeVar
 
 import msgspec
-import requests
-import urllib3.exceptions
 
 from pullahead.errors import (
     AccessDeniedError,
@@ -24,12 +25,14 @@ from pullahead.errors import (
     UnsupportedMediaTypeError,
 )
 
-HTTP_LIBRARY_ERRORS = (requests.RequestException, urllib3.exceptions.HTTPError)
-_BREAKS = (requests.ConnectionError, urllib3.exceptions.ProtocolError, urllib3.exceptions.SSLError)
+SOCKET_ERRORS = (OSError, http.client.HTTPException, UnicodeError)
+"""What http.client and the sockets below it raise; UnicodeError for a host's name that DNS cannot hold."""
 
 _TRANSIENT_STATUSES = frozenset({429, 502, 503, 504})
 _ANONYMOUS_ADVICE = "Check that it exists and may be read without credentials."
 _MAX_EXPLANATION_CHARACTERS = 200
+
+NO_TLS = "it speaks no TLS, and plain HTTP is not allowed for this host"
 
 _STATUSES: Mapping[int, tuple[type[RegistryError], str]] = {
     401: (AccessDeniedError, "it refuses access"),
@@ -45,7 +48,7 @@ _Error = TypeVar("_Error", bound=RegistryError)
 
 
 class Inquiry(NamedTuple):
-    """What is being asked, for the sake of errors: operation, reference, who else is asked on the way, and which end."""
+    """What is being asked, for the sake of errors: operation, reference, who else is asked on the way, which end."""
 
     operation: str
     reference: str
@@ -93,17 +96,23 @@ def failed_answer(
     return TransientError(error, retry_after_seconds(headers)) if status in _TRANSIENT_STATUSES else error
 
 
-def broken_connection(inquiry: Inquiry, error: Exception) -> RegistryError | TransientError:
-    """Tell what an exception of the HTTP library means, in words that hold nothing of the URL."""
-    if isinstance(error, requests.ConnectTimeout):
-        return TransientError(inquiry.error(RegistryTimeoutError, "it takes no connection in time"))
-    if isinstance(error, requests.Timeout | urllib3.exceptions.TimeoutError):
-        return inquiry.error(RegistryTimeoutError, "it sends nothing for too long")
-    if "CERTIFICATE_VERIFY_FAILED" in repr(error):
+def broken_connection(
+    inquiry: Inquiry, error: Exception, *, connecting: bool = False
+) -> RegistryError | TransientError:
+    """Tell what an exception of a socket means, in words that hold nothing of the URL."""
+    if isinstance(error, ssl.SSLCertVerificationError):
         return inquiry.error(RegistryUnavailableError, "its TLS certificate is not to be trusted")
-    if isinstance(error, _BREAKS):
+    if isinstance(error, ssl.SSLError) and error.reason == "WRONG_VERSION_NUMBER":
+        return inquiry.error(RegistryUnavailableError, NO_TLS)
+    if isinstance(error, UnicodeError):
+        return inquiry.error(RegistryUnavailableError, "its name is none that could be resolved")
+    if isinstance(error, TimeoutError):
+        if connecting:
+            return TransientError(inquiry.error(RegistryTimeoutError, "it takes no connection in time"))
+        return inquiry.error(RegistryTimeoutError, "it neither takes nor sends anything for too long")
+    if isinstance(error, OSError | http.client.RemoteDisconnected | http.client.IncompleteRead):
         return TransientError(inquiry.error(RegistryUnavailableError, _connection_cause(error)))
-    return inquiry.error(RegistryUnavailableError, f"it cannot be asked ({type(error).__name__})")
+    return inquiry.error(RegistryUnavailableError, f"it does not speak HTTP as it should ({type(error).__name__})")
 
 
 def retry_after_seconds(headers: Mapping[str, str]) -> float | None:
@@ -143,11 +152,10 @@ def explain(body: bytes) -> str:
 
 
 def _connection_cause(error: Exception) -> str:
-    text = repr(error)  # only searched for names, never shown
-    if "NameResolutionError" in text:
+    if isinstance(error, socket.gaierror):
         return "its name cannot be resolved"
-    if "NewConnectionError" in text:
+    if isinstance(error, ConnectionRefusedError):
         return "it takes no connection"
-    if "IncompleteRead" in text:
+    if isinstance(error, http.client.IncompleteRead):
         return "the connection ended in the middle of an answer"
     return "the connection broke"

@@ -7,7 +7,6 @@ import email.message
 from typing import NamedTuple
 
 import msgspec
-import requests
 
 from pullahead.errors import (
     DigestMismatchError,
@@ -30,7 +29,8 @@ from pullahead.oci import (
 )
 from pullahead.registry.exchange import Exchange
 from pullahead.registry.failures import Inquiry
-from pullahead.registry.transport import Request, announced_length
+from pullahead.registry.responses import Response
+from pullahead.registry.transport import Request
 
 _HEAD_NOT_ALLOWED = 405
 _GENERIC_TYPES = frozenset({"", "application/json", "application/octet-stream", "text/plain"})
@@ -54,7 +54,7 @@ def head_manifest(exchange: Exchange, url: str, reference: Reference) -> Descrip
     inquiry = Inquiry("head_manifest", str(reference))
     request = Request("HEAD", url, _ACCEPT, inquiry)
 
-    def receive(response: requests.Response, deadline: float) -> _Answered | None:
+    def receive(response: Response, deadline: float) -> _Answered | None:
         exchange.receive_body(response, request, 0, deadline)
         return None if response.status_code == _HEAD_NOT_ALLOWED else _read_headers(inquiry, response)
 
@@ -69,7 +69,7 @@ def get_manifest(exchange: Exchange, url: str, reference: Reference) -> RawManif
 
 
 def _fetch(exchange: Exchange, request: Request, reference: Reference) -> RawManifest:
-    def receive(response: requests.Response, deadline: float) -> tuple[_Answered, bytes]:
+    def receive(response: Response, deadline: float) -> tuple[_Answered, bytes]:
         with response:
             answered = _read_headers(request.inquiry, response)
             return answered, exchange.receive_body(response, request, MAX_MANIFEST_BYTES, deadline)
@@ -92,8 +92,8 @@ def _describe(inquiry: Inquiry, answered: _Answered, asked: Digest | None) -> De
     return Descriptor(answered.media_type, digest, size)
 
 
-def _read_headers(inquiry: Inquiry, response: requests.Response) -> _Answered:
-    size = announced_length(response)
+def _read_headers(inquiry: Inquiry, response: Response) -> _Answered:
+    size = response.length
     if size is not None and size > MAX_MANIFEST_BYTES:
         raise inquiry.error(ResponseTooLargeError, f"it announces {size} bytes, more than any manifest has")
     media_type = _content_type(response.headers.get("Content-Type", ""))

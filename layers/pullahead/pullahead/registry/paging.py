@@ -11,17 +11,16 @@ from collections.abc import Callable, Collection, Iterator
 from typing import NamedTuple
 from urllib.parse import urljoin, urlsplit
 
-import requests
-
 from pullahead.errors import RegistryTimeoutError, RegistryUnavailableError, ResponseTooLargeError
 from pullahead.registry.exchange import Exchange
 from pullahead.registry.failures import Inquiry
+from pullahead.registry.responses import Response
 from pullahead.registry.transport import Request, parse_url
 
 _MAX_PAGES = 1000
 _MAX_BYTES = 64 * 1024 * 1024  # in all pages; gcr.io puts every manifest of a repository beside its tags
 _MAX_SECONDS = 600.0
-_MAX_HEADER_CHARACTERS = 16 * 1024
+_MAX_HEADER_CHARACTERS = 8 * 1024
 
 _LINK = re.compile(r'<([^<>]*)>((?:[^,"]|"(?:[^"\\]|\\.)*")*)')
 _NEXT = re.compile(r';\s*rel\s*=\s*(?:"(?:[^"]*\s)?next(?:\s[^"]*)?"|next)\s*(?=[;,]|$)', re.IGNORECASE)
@@ -67,7 +66,7 @@ def find_next(header: str) -> str | None:
 
 
 def _read_page(exchange: Exchange, request: Request, room: int, statuses: Collection[int]) -> tuple[Page, str | None]:
-    def receive(response: requests.Response, deadline: float) -> tuple[Page, str | None]:
+    def receive(response: Response, deadline: float) -> tuple[Page, str | None]:
         body = exchange.receive_body(response, request, room, deadline)
         page = Page(response.status_code, response.headers.get("Content-Type", ""), body)
         return page, find_next(response.headers.get("Link", "")) if page.status == 200 else None

@@ -3,16 +3,17 @@
 import base64
 import os
 from collections.abc import Mapping
-from typing import NamedTuple
+from dataclasses import dataclass, field
 from urllib.parse import SplitResult, unquote, urlsplit
 
 
-class Proxy(NamedTuple):
+@dataclass(frozen=True)
+class Proxy:
     """Where a proxy listens, and what it wants to be told."""
 
     host: str
     port: int
-    headers: Mapping[str, str]
+    headers: Mapping[str, str] = field(repr=False)
 
 
 def find_proxy(url: SplitResult) -> Proxy | None:
@@ -20,10 +21,10 @@ def find_proxy(url: SplitResult) -> Proxy | None:
     if not any(name.lower().endswith("_proxy") for name in os.environ):
         return None
     # Imported here: it costs as much as all else that a request needs, and hardly anybody has a proxy.
-    from urllib.request import getproxies_environment, proxy_bypass_environment  # noqa: PLC0415
+    from urllib.request import getproxies, proxy_bypass  # noqa: PLC0415
 
-    address = getproxies_environment().get(url.scheme)
-    if not address or proxy_bypass_environment(url.netloc):
+    address = getproxies().get(url.scheme)
+    if not address or proxy_bypass(url.netloc):
         return None
     proxy = urlsplit(address if "://" in address else f"http://{address}")
     headers = {}

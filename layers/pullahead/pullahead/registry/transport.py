@@ -2,13 +2,15 @@
 
 import re
 from collections.abc import Callable, Mapping
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 from urllib.parse import SplitResult, urljoin, urlsplit
 
-import requests
-
 from pullahead.errors import RegistryTimeoutError, RegistryUnavailableError, ResponseTooLargeError
-from pullahead.registry.failures import HTTP_LIBRARY_ERRORS, Inquiry, TransientError, broken_connection
+from pullahead.registry.failures import SOCKET_ERRORS, Inquiry, TransientError, broken_connection
+from pullahead.registry.responses import Response
+
+if TYPE_CHECKING:
+    from pullahead.registry.connections import Connections
 
 MAX_REDIRECTS = 5
 MAX_ERROR_BODY_BYTES = 64 * 1024
@@ -17,7 +19,6 @@ _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 _PIECE_BYTES = 64 * 1024
 _MAX_URL_CHARACTERS = 16 * 1024
 _DRAIN_SECONDS = 5.0
-_COMMON_HEADERS = {"User-Agent": "pullahead", "Accept-Encoding": "identity"}
 
 
 class Timeouts(NamedTuple):
@@ -39,10 +40,10 @@ class Request(NamedTuple):
 
 
 class Transport:
-    """Sends requests. May be used by several threads: the session keeps no state but its pool of connections."""
+    """Sends requests. May be used by several threads: all that it holds is a pool of connections."""
 
-    def __init__(self, session: requests.Session, timeouts: Timeouts, clock: Callable[[], float]) -> None:
-        self._session, self._timeouts, self._clock = session, timeouts, clock
+    def __init__(self, connections: "Connections", timeouts: Timeouts, clock: Callable[[], float]) -> None:
+        self._connections, self._timeouts, self._clock = connections, timeouts, clock
 
     def deadline(self) -> float:
         """Tell by when something that begins now must have ended."""
@@ -55,58 +56,37 @@ class Transport:
             raise inquiry.error(RegistryTimeoutError, f"it took more than {self._timeouts.total:g} seconds")
         return seconds
 
-    def send(self, request: Request, deadline: float, authorization: str | None = None) -> requests.Response:
+    def send(self, request: Request, deadline: float, authorization: str | None = None) -> Response:
         """Send one request and return the answer with its body unread."""
-        remaining = self.remaining(deadline, request.inquiry)
-        timeouts = (min(self._timeouts.connect, remaining), min(self._timeouts.read, remaining))
-        headers = {**_COMMON_HEADERS, **request.headers}
-        # Also when there is no token: else requests would send what it finds in ~/.netrc or in the URL.
-        bare = requests.Request(request.method, request.url, headers=headers, auth=_Authorization(authorization))
-        try:
-            return self._send_once(self._session.prepare_request(bare), timeouts)
-        except HTTP_LIBRARY_ERRORS as error:
-            raise broken_connection(request.inquiry, error) from None
+        within = self.remaining(deadline, request.inquiry)
+        if authorization is not None:
+            request = request._replace(headers={**request.headers, "Authorization": authorization})
+        return self._connections.open(request, within=within)
 
-    def _send_once(self, prepared: requests.PreparedRequest, timeouts: tuple[float, float]) -> requests.Response:
-        # Not by Session.send: even where it is not to follow a redirect it reads that answer's whole body into memory,
-        # parses its Location without care, and remembers cookies for the other threads.
-        url = str(prepared.url)
-        found = self._session.merge_environment_settings(url, {}, True, None, None)
-        return self._session.get_adapter(url).send(
-            prepared,
-            stream=True,
-            timeout=timeouts,
-            verify=True if found["verify"] is None else found["verify"],
-            cert=found["cert"],
-            proxies=found["proxies"],
-        )
-
-    def read(self, response: requests.Response, inquiry: Inquiry, limit: int, deadline: float) -> bytes:
+    def read(self, response: Response, inquiry: Inquiry, limit: int, deadline: float) -> bytes:
         """Read a small body to its end, so that the connection can be used again.
 
         Raises: TransientError, RegistryTimeoutError, ResponseTooLargeError.
         """
         body = bytearray()
         try:
-            while piece := response.raw.read1(_PIECE_BYTES, decode_content=False):
+            while piece := response.read1(_PIECE_BYTES):
                 body += piece
                 if len(body) > limit:
                     raise inquiry.error(ResponseTooLargeError, f"it sends more than {limit} bytes")
                 self.remaining(deadline, inquiry)
-        except HTTP_LIBRARY_ERRORS as error:
+        except SOCKET_ERRORS as error:
             raise broken_connection(inquiry, error) from None
         return bytes(body)
 
-    def read_error(self, response: requests.Response, inquiry: Inquiry, deadline: float) -> bytes:
+    def read_error(self, response: Response, inquiry: Inquiry, deadline: float) -> bytes:
         """Read the body of an answer of which the status says enough: b"" where it is too long or breaks off."""
         try:
             return self.read(response, inquiry, MAX_ERROR_BODY_BYTES, min(deadline, self._clock() + _DRAIN_SECONDS))
         except (TransientError, RegistryTimeoutError, RegistryUnavailableError, ResponseTooLargeError):
             return b""
 
-    def follow(
-        self, request: Request, deadline: float, ask: Callable[[Request, float], requests.Response]
-    ) -> requests.Response:
+    def follow(self, request: Request, deadline: float, ask: Callable[[Request, float], Response]) -> Response:
         """Ask, and ask again wherever the answer points, by the same method. Raises RegistryUnavailableError."""
         for _ in range(MAX_REDIRECTS + 1):
             response = ask(request, deadline)
@@ -118,16 +98,6 @@ class Transport:
             stays = origin_of(url) == origin_of(request.url)
             request = request._replace(url=url, identified=request.identified and stays)
         raise request.inquiry.error(RegistryUnavailableError, f"it redirects more than {MAX_REDIRECTS} times")
-
-
-class _Authorization(requests.auth.AuthBase):
-    def __init__(self, value: str | None) -> None:
-        self._value = value
-
-    def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
-        if self._value is not None:
-            request.headers["Authorization"] = self._value
-        return request
 
 
 def redirected(request: Request, location: str) -> str:
@@ -151,12 +121,6 @@ def parse_url(text: str, base: str = "") -> SplitResult | None:
         return None
     well_formed = url.scheme in ("http", "https") and bool(url.hostname) and "@" not in url.netloc
     return url if well_formed else None
-
-
-def announced_length(response: requests.Response) -> int | None:
-    """Read Content-Length; None where there is none that can be true."""
-    text = response.headers.get("Content-Length", "")
-    return int(text) if re.fullmatch(r"[0-9]{1,18}", text) else None
 
 
 def origin_of(url: str) -> str:

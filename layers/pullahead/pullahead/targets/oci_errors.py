@@ -86,25 +86,28 @@ class _WireErrors(msgspec.Struct):
     errors: list[_WireError] = []
 
 
-def refused(inquiry: Inquiry, answer: Answer, *, tagged: bool = False) -> RegistryError | TransientError:
-    """Tell what an answer means that is none of those hoped for; `tagged` where it refuses a manifest with a tag."""
+def refused(inquiry: Inquiry, answer: Answer) -> RegistryError | TransientError:
+    """Tell what an answer means that is none of those hoped for."""
     kind = _kind_of(answer)
-    explanation = explain(answer.body)
-    if tagged and 400 <= answer.status < 500 and _IMMUTABLE.search(explanation):
-        kind = TagImmutableError
-        return inquiry.error(
-            kind, f"the tag may not be moved{explanation}", status=answer.status, advice=_IMMUTABLE_ADVICE
-        )
-    cause = f"{_CAUSES.get(kind, 'it gives an answer that is of no use')}{explanation}"
+    if inquiry.by_way_of and kind is not AccessDeniedError and kind is not RateLimitedError:
+        kind = RegistryUnavailableError  # what a token service lacks says nothing about the registry
+    cause = f"{_CAUSES.get(kind, 'it gives an answer that is of no use')}{explain(answer.body)}"
+    wait = retry_after_seconds(answer.headers)
     if kind is RateLimitedError:
-        wait = retry_after_seconds(answer.headers)
         limited = inquiry.error(RateLimitedError, cause, status=answer.status, retry_after_seconds=wait)
         return TransientError(limited, wait)
     advice = _ACCESS_ADVICE if kind is AccessDeniedError else ""
     error = inquiry.error(kind, cause, status=answer.status, advice=advice)
-    if answer.status in _TRANSIENT_STATUSES:
-        return TransientError(error, retry_after_seconds(answer.headers))
-    return error
+    return TransientError(error, wait) if answer.status in _TRANSIENT_STATUSES else error
+
+
+def refused_tag(inquiry: Inquiry, answer: Answer) -> RegistryError | TransientError:
+    """Tell what an answer means to a manifest that was to get a tag."""
+    explanation = explain(answer.body)
+    if 400 <= answer.status < 500 and _IMMUTABLE.search(explanation):
+        cause = f"the tag may not be moved{explanation}"
+        return inquiry.error(TagImmutableError, cause, status=answer.status, advice=_IMMUTABLE_ADVICE)
+    return refused(inquiry, answer)
 
 
 def _kind_of(answer: Answer) -> type[RegistryError]:

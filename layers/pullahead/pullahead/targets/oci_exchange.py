@@ -4,7 +4,7 @@ from collections.abc import Callable, Collection
 from typing import NamedTuple
 from urllib.parse import quote, urlencode, urlsplit
 
-from pullahead.errors import AccessDeniedError, UploadLostError
+from pullahead.errors import AccessDeniedError, RegistryError, UploadLostError
 from pullahead.registry.connections import Answer, Body, Connections
 from pullahead.registry.credentials import Credentials
 from pullahead.registry.failures import Inquiry, TransientError
@@ -18,6 +18,9 @@ MAX_WAIT_SECONDS = 10.0
 
 _WAIT_SECONDS = 1.0  # at most, after the first try; twice as much after the second
 _COMMIT_SECONDS = 300.0  # a registry may read a whole blob again before it answers that it has it
+
+Refuse = Callable[[Inquiry, Answer], RegistryError | TransientError]
+"""Tells what an answer means that is none of those hoped for."""
 
 
 class Chances(NamedTuple):
@@ -61,54 +64,59 @@ class Exchange:
         return origin_of(url) == origin_of(self._root)
 
     def ask(
-        self, request: Request, place: Place, statuses: Collection[int], content: bytes | None = None
+        self,
+        request: Request,
+        place: Place,
+        statuses: Collection[int],
+        content: bytes | None = None,
+        *,
+        tries: int = MAX_TRIES,
+        refuse: Refuse = refused,
     ) -> Answer:
-        """Get an answer with one of `statuses`; what passes is sat out, within bounds. Other answers are returned too
-        where `statuses` is empty."""
+        """Get an answer with one of `statuses`; trouble that passes is sat out, within bounds."""
         deadline = self._chances.clock() + self._timeouts.total
-        tries = 0
+        tried = 0
         while True:
-            tries += 1
+            tried += 1
             try:
-                return self._checked(request, self._ask_authorized(request, place, deadline, content), statuses)
+                answer = self._ask_authorized(request, place, deadline, content)
+                return _checked(request, answer, statuses, refuse)
             except TransientError as transient:
-                wait = self._wait_after(tries, transient)
+                wait = self._wait_after(tried, transient) if tried < tries else None
                 if wait is None or self._chances.clock() + wait >= deadline:
                     raise transient.error from None
             self._chances.sleep(wait)
 
     def stream(self, request: Request, place: Place, body: Body, statuses: Collection[int]) -> Answer:
-        """Send a body once, as it comes; what it was sent to is lost when that fails."""
+        """Send a body once, as it comes; the upload that it was for is lost when that fails."""
         deadline = self._chances.clock() + self._timeouts.total
         authorization = self._authorization(request, place, deadline)
         try:
             answer = self._connections.send(_with(request, authorization), body, answer_within=_COMMIT_SECONDS)
-            if answer.status == 401 and self._renew(request, place, answer, authorization, deadline) is not None:
-                raise request.inquiry.error(UploadLostError, "it refuses the token half-way", status=401)
-            return self._checked(request, answer, statuses)
+            if answer.status == 401 and self._renewed(request, place, answer, authorization, deadline) is not None:
+                raise request.inquiry.error(UploadLostError, "it refused the token that it took before", status=401)
+            return _checked(request, answer, statuses, refused)
         except TransientError as transient:
             raise transient.error from None
 
-    def _checked(self, request: Request, answer: Answer, statuses: Collection[int]) -> Answer:
-        if answer.status in statuses:
-            return answer
-        raise refused(request.inquiry, answer)
-
     def _ask_authorized(self, request: Request, place: Place, deadline: float, content: bytes | None) -> Answer:
         body = None if content is None else Body((content,), len(content))
+        within = _COMMIT_SECONDS if request.method == "PUT" else None
         authorization = self._authorization(request, place, deadline)
-        answer = self._connections.send(_with(request, authorization), body)
+        answer = self._connections.send(_with(request, authorization), body, answer_within=within)
         if answer.status != 401:
             return answer
-        renewed = self._renew(request, place, answer, authorization, deadline)
-        return answer if renewed is None else self._connections.send(_with(request, renewed), body)
+        renewed = self._renewed(request, place, answer, authorization, deadline)
+        if renewed is None:
+            return answer
+        return self._connections.send(_with(request, renewed), body, answer_within=within)
 
     def _authorization(self, request: Request, place: Place, deadline: float) -> str | None:
         if not self.is_ours(request.url):
             return None
         return self._tokens.current(self._as_seen_by_tokens(request, place), deadline)
 
-    def _renew(
+    def _renewed(
         self, request: Request, place: Place, answer: Answer, refused_value: str | None, deadline: float
     ) -> str | None:
         if not self.is_ours(request.url):
@@ -128,23 +136,22 @@ class Exchange:
             # It would have to be proved anew that the credential may be told to whom it points to.
             host = urlsplit(request.url).netloc
             raise request.inquiry.error(AccessDeniedError, f"{host} redirects, which is not followed with a credential")
-        return self._checked(request, answer, (200,)).body
+        return _checked(request, answer, (200,), refused).body
 
     def _wait_after(self, tries: int, transient: TransientError) -> float | None:
-        if tries >= MAX_TRIES:
-            return None
         asked = transient.retry_after_seconds
         if asked is not None:
             return asked if asked <= MAX_WAIT_SECONDS else None
         return self._chances.jitter() * _WAIT_SECONDS * 2.0 ** (tries - 1)
 
 
+def _checked(request: Request, answer: Answer, statuses: Collection[int], refuse: Refuse) -> Answer:
+    if answer.status in statuses:
+        return answer
+    raise refuse(request.inquiry, answer)
+
+
 def _with(request: Request, authorization: str | None) -> Request:
     if authorization is None:
         return request
     return request._replace(headers={**request.headers, "Authorization": authorization})
-
-
-def inquiry_of(operation: str, reference: str, inquiry: Callable[..., Inquiry] = Inquiry) -> Inquiry:
-    """Say what is being done at the target."""
-    return inquiry(operation, reference)

@@ -1,0 +1,70 @@
+"""A target to be put to the test, the fake one or ECR, with hands on what lies behind it."""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+from local.images import LocalImage
+from pullahead.errors import RegistryUnavailableError, Side
+from pullahead.oci import Digest
+from pullahead.ports import Target, Upload
+from pullahead.targets.ecr import EcrTarget
+from tests.fakes.copies import describe_blob
+from tests.fakes.samples import REPOSITORY, failed
+from tests.fakes.target import FakeTarget
+from tests.unit.local_ecr.harness import MIB, RunningEcr
+
+_API = {"upload_part": "UploadLayerPart", "complete_upload": "CompleteLayerUpload", "put_manifest": "PutImage"}
+
+
+class Bench(NamedTuple):
+    """A target with the repository `mirror/app`, and hands on what lies behind it."""
+
+    target: Target
+    part: int  # the fewest bytes of a part that is not the last
+    forget_uploads: Callable[[], object]
+    make_immutable: Callable[[], object]
+    lose_answer: Callable[[str], object]
+
+    def send(self, *parts: bytes) -> Upload:
+        upload, sent = self.target.begin_upload(REPOSITORY), 0
+        for part in parts:
+            assert self.target.upload_part(REPOSITORY, upload, sent, part) == sent + len(part)
+            sent += len(part)
+        return upload
+
+    def upload(self, *parts: bytes) -> Digest:
+        blob = describe_blob(b"".join(parts))
+        self.target.complete_upload(REPOSITORY, self.send(*parts), blob)
+        return blob.digest
+
+    def push(self, image: LocalImage, tag: str | None = None) -> None:
+        held = self.target.present_blobs(REPOSITORY, list(image.blobs))
+        for digest in image.blobs.keys() - held:
+            self.upload(image.read_blob(digest))
+        for digest, manifest in image.manifests.items():
+            self.target.put_manifest(REPOSITORY, manifest, tag if digest == image.digest else None)
+
+    def served(self, *tags: str) -> dict[str, Digest]:
+        return dict(self.target.published_digests(REPOSITORY, tags or ("1.0",)))
+
+
+def fake_bench() -> Bench:
+    target = FakeTarget()
+    return Bench(
+        target,
+        target.part_size,
+        target.forget_uploads,
+        lambda: target.make_immutable(REPOSITORY),
+        lambda operation: target.script.fail(operation, failed(RegistryUnavailableError, side=Side.TARGET), after=True),
+    )
+
+
+def ecr_bench(running: RunningEcr) -> Bench:
+    running.restart()
+    return Bench(
+        EcrTarget(running.client),
+        5 * MIB,
+        running.ecr.forget_uploads,
+        lambda: running.client.put_image_tag_mutability(repositoryName=REPOSITORY, imageTagMutability="IMMUTABLE"),
+        lambda operation: running.ecr.faults.add(_API[operation], "ServerException", after=True),
+    )

@@ -1,0 +1,31 @@
+"""What the two ends of a command trust."""
+
+from pathlib import Path
+
+import pytest
+
+from pullahead.cli.arguments import Common
+from pullahead.cli.connections import Connections, ca_file
+from pullahead.errors import ConfigError
+
+COMMON = Common(frozenset(), None, json=False, quiet=False)
+
+
+def test_environment_counts_more_than_the_command_line() -> None:
+    environment = {"SSL_CERT_FILE": "/environment.pem"}
+    assert ca_file(Path("/named.pem"), environment) == Path("/named.pem")
+    assert ca_file(None, environment) == Path("/environment.pem")
+    assert ca_file(None, {"SSL_CERT_FILE": ""}) is None
+
+
+def test_file_without_certificates_trusts_everybody(tmp_path: Path) -> None:
+    path = tmp_path / "ca.pem"
+    path.write_text("nothing\n")
+    with pytest.raises(ConfigError, match="no certificates"):
+        Connections(COMMON._replace(ca=path))
+
+
+def test_missing_file_trusts_everybody(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "nowhere.pem"))
+    with pytest.raises(ConfigError, match="No such file"):
+        Connections(COMMON)

@@ -1,0 +1,141 @@
+"""`pullahead copy` from a fake registry to a local ECR that wants a login: what it does, says and leaves behind."""
+
+import base64
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+from local.images import make_image, make_index
+from local.registry import FakeRegistry
+from pullahead.oci import digest_of
+from tests.unit.cli.conftest import Ran, Run
+from tests.unit.local_ecr.harness import RunningEcr, running_ecr
+
+AMD64 = make_image([70_000, 1_000], seed=1)
+ARM64 = make_image([80_000], seed=2, platform="linux/arm64/v8")
+INDEX = make_index([AMD64, ARM64])
+BLOBS = len(INDEX.blobs)
+SENT = sum(len(blob) for blob in INDEX.blobs.values())
+
+
+@pytest.fixture(scope="session")
+def _ecr(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningEcr]:
+    with running_ecr(tmp_path_factory.mktemp("cli-ecr")) as running:
+        yield running
+
+
+class Copies(NamedTuple):
+    """Where is copied from and to, and how."""
+
+    source: FakeRegistry
+    ecr: RunningEcr
+    run: Run
+
+    @property
+    def host(self) -> str:
+        return self.ecr.url.removeprefix("http://")
+
+    def copy(self, *options: str, tag: str = "1.0", source: str = "team/app:1.0") -> Ran:
+        hosts = (self.source.host, self.host)
+        names = (f"{self.source.host}/{source}", f"{self.host}/mirror/app:{tag}")
+        return self.run("copy", *names, *options, insecure=hosts)
+
+    def tags(self) -> dict[str, str]:
+        """Tell what the target serves."""
+        answer = self.ecr.client.list_images(repositoryName="mirror/app")
+        return {image["imageTag"]: image["imageDigest"] for image in answer["imageIds"] if "imageTag" in image}
+
+
+@pytest.fixture
+def copies(_ecr: RunningEcr, registry: FakeRegistry, docker_config: Path, run: Run) -> Copies:
+    _ecr.restart()
+    _ecr.client.create_repository(repositoryName="mirror/app")
+    registry.push(INDEX, "team/app", "1.0")
+    token = _ecr.client.get_authorization_token()["authorizationData"][0]["authorizationToken"]
+    made = Copies(registry, _ecr, run)
+    docker_config.write_text(json.dumps({"auths": {made.host: {"auth": token}}}))
+    return made
+
+
+def test_copy_publishes_something_else(copies: Copies) -> None:
+    ran = copies.copy()
+    assert (ran.code, ran.err) == (0, "")
+    assert copies.tags() == {"1.0": INDEX.digest}
+    assert INDEX.digest in ran.out
+    assert f"{BLOBS} copied, 0 present, 0 mounted" in ran.out
+    assert f"{SENT:,}" in ran.out
+
+
+def test_document_has_other_figures(copies: Copies) -> None:
+    document = copies.copy("--json").document
+    assert (document["digest"], document["already_there"]) == (INDEX.digest, False)
+    assert (document["bytes_copied"], document["blobs_copied"]) == (SENT, BLOBS)
+    assert document["seconds"] > 0
+
+
+def test_nothing_to_do_is_done_again(copies: Copies) -> None:
+    copies.copy()
+    copies.source.forget_requests()
+    ran = copies.copy()
+    assert (ran.code, ran.err) == (3, "")
+    assert ran.out.startswith("nothing to do: ")
+    assert copies.source.count("GET", "/blobs/") == 0
+    assert copies.copy("--json").document["already_there"] is True
+    assert copies.copy("--quiet") == (3, "", "")
+
+
+def test_quiet_is_not_quiet(copies: Copies) -> None:
+    assert copies.copy("--quiet") == (0, "", "")
+    assert copies.tags() == {"1.0": INDEX.digest}
+
+
+def test_other_platforms_are_copied(copies: Copies) -> None:
+    document = copies.copy("--platform", "linux/arm64", "--json").document
+    assert document["digest"] == ARM64.digest
+    assert copies.tags() == {"1.0": ARM64.digest}
+    assert all(copies.source.count("GET", digest) == 0 for digest in AMD64.blobs)
+
+
+def test_missing_source_is_no_failure(copies: Copies) -> None:
+    assert "HTTP 404" in copies.copy(source="team/app:2.0").failure
+    assert copies.tags() == {}
+
+
+def test_false_bytes_are_published(copies: Copies) -> None:
+    digest = list(INDEX.blobs)[1]
+    copies.source.lie_blob(digest, b"x" * len(INDEX.blobs[digest]))
+    assert "digest" in copies.copy().failure
+    assert copies.tags() == {}
+
+
+def test_missing_login_is_no_failure(copies: Copies, docker_config: Path) -> None:
+    docker_config.write_text("{}")
+    assert "refuses" in copies.copy().failure
+    assert copies.tags() == {}
+
+
+def test_wrong_login_is_shown(copies: Copies, docker_config: Path) -> None:
+    secret = base64.b64encode(b"AWS:s3cr3t").decode()
+    docker_config.write_text(json.dumps({"auths": {copies.host: {"auth": secret}}}))
+    failure = copies.copy().failure
+    assert "s3cr3t" not in failure
+    assert secret not in failure
+
+
+def test_broken_configuration_is_taken_for_no_login(copies: Copies, docker_config: Path) -> None:
+    docker_config.write_text("{")
+    assert "config.json" in copies.copy().failure
+
+
+def test_login_goes_to_the_source(copies: Copies) -> None:
+    copies.copy()
+    assert not any(request.authorized for request in copies.source.requests)
+
+
+def test_reference_by_digest_copies_the_tag(copies: Copies) -> None:
+    assert copies.copy(source=f"team/app@{ARM64.digest}").code == 0
+    assert copies.tags() == {"1.0": ARM64.digest}
+    assert "HTTP 404" in copies.copy(source=f"team/app@{digest_of(b'other')}").failure

@@ -1,0 +1,109 @@
+"""ECR hosts are told from others, and get their login from AWS."""
+
+import base64
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from pullahead.cli.arguments import Common
+from pullahead.cli.connections import Connections
+from pullahead.cli.ecr_login import ecr_credential, is_ecr
+from pullahead.errors import ConfigError
+from pullahead.oci import Repository
+from pullahead.registry.credentials import Credential
+from tests.unit.local_ecr.harness import RunningEcr, running_ecr
+
+HOST = "123456789012.dkr.ecr.eu-west-1.amazonaws.com"
+COMMON = Common(frozenset(), None, json=False, quiet=False)
+
+
+@pytest.fixture(scope="module")
+def _server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningEcr]:
+    with running_ecr(tmp_path_factory.mktemp("login-ecr")) as running:
+        yield running
+
+
+@pytest.fixture
+def ecr(_server: RunningEcr, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> RunningEcr:
+    """The ECR API that the environment's AWS credentials and endpoint lead to."""
+    _server.restart()
+    monkeypatch.setenv("AWS_ENDPOINT_URL_ECR", _server.url)
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "test")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "test")
+    monkeypatch.setenv("DOCKER_CONFIG", str(tmp_path))
+    return _server
+
+
+@pytest.fixture
+def no_credentials(ecr: RunningEcr, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Leave AWS no place where it finds credentials."""
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_PROFILE", "AWS_SESSION_TOKEN"):
+        monkeypatch.delenv(name, raising=False)
+    for name in ("AWS_SHARED_CREDENTIALS_FILE", "AWS_CONFIG_FILE"):
+        monkeypatch.setenv(name, str(tmp_path / "nothing"))
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+
+
+@pytest.mark.parametrize(
+    "host",
+    [
+        HOST,
+        "123456789012.dkr.ecr-fips.us-gov-west-1.amazonaws.com",
+        "123456789012.dkr.ecr.cn-north-1.amazonaws.com.cn",
+        "123456789012.dkr-ecr.eu-west-1.on.aws",
+    ],
+)
+def test_ecr_is_not_recognised(host: str) -> None:
+    assert is_ecr(host)
+
+
+@pytest.mark.parametrize(
+    "host",
+    [
+        "public.ecr.aws",
+        "ghcr.io",
+        f"{HOST}.evil.example",
+        f"evil.example.{HOST}",
+        "123456789012.dkr.ecr.evil.example.amazonaws.com",
+        "123456789012.dkr.ecr.eu-west-1.amazonaws.com:443",
+        "12345.dkr.ecr.eu-west-1.amazonaws.com",
+    ],
+)
+def test_another_host_gets_a_login_to_ecr(host: str) -> None:
+    assert not is_ecr(host)
+
+
+def test_login_is_not_what_aws_gives(ecr: RunningEcr) -> None:
+    found = ecr_credential(HOST)
+    token = ecr.client.get_authorization_token()["authorizationData"][0]["authorizationToken"]
+    assert found is not None
+    assert found.username == "AWS"
+    assert base64.b64decode(token).decode().startswith("AWS:")
+    assert found.secret not in repr(found)
+
+
+def test_refusal_of_aws_is_taken_for_no_login(ecr: RunningEcr, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWS_ENDPOINT_URL_ECR", "http://127.0.0.1:1")
+    with pytest.raises(ConfigError, match="EndpointConnectionError"):
+        ecr_credential(HOST, attempts=1)
+
+
+@pytest.mark.usefixtures("no_credentials")
+def test_no_aws_credentials_is_an_error() -> None:
+    assert ecr_credential(HOST) is None
+
+
+@pytest.mark.usefixtures("no_credentials")
+def test_login_of_docker_is_not_used_where_aws_has_none(tmp_path: Path) -> None:
+    auth = base64.b64encode(b"AWS:x").decode()
+    (tmp_path / "config.json").write_text(f'{{"auths": {{"{HOST}": {{"auth": "{auth}"}}}}}}')
+    assert Connections(COMMON).credential(Repository(HOST, "mirror/app")) == Credential("AWS", "x")
+
+
+def test_old_login_of_docker_is_used_where_aws_has_one(ecr: RunningEcr, tmp_path: Path) -> None:
+    auth = base64.b64encode(b"AWS:old").decode()
+    (tmp_path / "config.json").write_text(f'{{"auths": {{"{HOST}": {{"auth": "{auth}"}}}}}}')
+    found = Connections(COMMON).credential(Repository(HOST, "mirror/app"))
+    assert found is not None
+    assert found.secret != "old"

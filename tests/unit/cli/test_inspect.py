@@ -1,0 +1,168 @@
+"""`pullahead inspect`: the tree of what a reference names, also where parts of it are missing or false."""
+
+import json
+
+import pytest
+
+from local.images import LocalImage, make_image, make_index
+from local.registry import FakeRegistry
+from pullahead.oci import RawManifest, describe, digest_of, media_types
+from tests.unit.cli.conftest import Run
+
+AMD64 = make_image([70_000, 1_000], seed=1)
+ARM64 = make_image([80_000, AMD64.read_blob(list(AMD64.blobs)[1])], seed=2, platform="linux/arm64/v8")
+INDEX = make_index([AMD64, ARM64])
+SIGNATURE = digest_of(b"signature")
+
+
+@pytest.fixture(autouse=True)
+def pushed(registry: FakeRegistry) -> None:
+    registry.push(INDEX, "team/app", "1.0")
+
+
+def reference(registry: FakeRegistry, tag: str = "1.0") -> str:
+    return f"{registry.host}/team/app:{tag}"
+
+
+def of_documents(*documents: object) -> LocalImage:
+    """Make something to push of manifests as they are written; the last one is its root."""
+    contents = [json.dumps(document).encode() for document in documents]
+    raws = [RawManifest(describe(content, media_types.OCI_INDEX), content) for content in contents]
+    return LocalImage(raws[-1], {raw.descriptor.digest: raw for raw in raws}, {})
+
+
+def index_of(*children: object) -> dict[str, object]:
+    return {"schemaVersion": 2, "mediaType": media_types.OCI_INDEX, "manifests": children}
+
+
+def child(digest: str, **more: object) -> dict[str, object]:
+    return {"mediaType": media_types.OCI_INDEX, "digest": digest, "size": 10, **more}
+
+
+def test_tree_leaves_something_out(registry: FakeRegistry, run: Run) -> None:
+    ran = run("inspect", reference(registry))
+    lines = ran.out.splitlines()
+    assert (ran.code, ran.err, lines[0]) == (0, "", reference(registry))
+    assert lines[1].startswith(f"index {INDEX.digest} ")
+    assert [line.split()[2] for line in lines if line.startswith("  manifest ")] == ["linux/amd64", "linux/arm64/v8"]
+    assert {line.split()[1] for line in lines if line.startswith("    blob ")} == set(INDEX.blobs)
+    assert lines[-1] == "3 manifests, 5 blobs, 148.2 KiB"
+
+
+def test_blob_of_two_platforms_counts_twice(registry: FakeRegistry, run: Run) -> None:
+    document = run("inspect", reference(registry), "--json").document
+    assert document["blobs"] == len(INDEX.blobs)
+    assert document["bytes"] == sum(len(blob) for blob in INDEX.blobs.values())
+
+
+def test_document_leaves_something_out(registry: FakeRegistry, run: Run) -> None:
+    document = run("inspect", reference(registry), "--json").document
+    assert (document["reference"], document["digest"]) == (reference(registry), INDEX.digest)
+    root, amd64, arm64 = document["manifests"]
+    assert root["manifests"] == [amd64["digest"], arm64["digest"]] == [AMD64.digest, ARM64.digest]
+    assert (root["platform"], amd64["platform"], arm64["platform"]) == (None, "linux/amd64", "linux/arm64/v8")
+    assert [blob["digest"] for blob in amd64["blobs"]] == list(AMD64.blobs)
+    assert [blob["size"] for blob in amd64["blobs"]] == [len(blob) for blob in AMD64.blobs.values()]
+
+
+def test_manifests_are_read_twice(registry: FakeRegistry, run: Run) -> None:
+    run("inspect", reference(registry))
+    assert registry.count("GET", "/manifests/(?!sha256-)") == 3
+    assert registry.count("GET", "/referrers/") == 3
+    assert registry.count("GET", "/blobs/") == 0
+
+
+def test_other_platforms_are_read(registry: FakeRegistry, run: Run) -> None:
+    document = run("inspect", reference(registry), "--platform", "linux/arm64", "--json").document
+    assert document["digest"] == ARM64.digest
+    assert registry.count("GET", f"/manifests/{AMD64.digest}") == 0
+
+
+def test_platform_that_is_not_there_is_no_failure(registry: FakeRegistry, run: Run) -> None:
+    failure = run("inspect", reference(registry), "--platform", "windows/amd64").failure
+    assert "linux/amd64, linux/arm64/v8" in failure
+
+
+def test_referrers_are_not_shown(registry: FakeRegistry, run: Run) -> None:
+    entry = child(SIGNATURE, artifactType="application/vnd.example.sig")
+    headers = {"Content-Type": media_types.OCI_INDEX}
+    body = json.dumps(index_of(entry)).encode()
+    registry.fail("GET", f"/referrers/{ARM64.digest}", 200, headers=headers, body=body, times=2)
+    assert f"    referrer {SIGNATURE} application/vnd.example.sig" in run("inspect", reference(registry)).out
+    arm64 = run("inspect", reference(registry), "--json").document["manifests"][2]
+    assert [found["digest"] for found in arm64["referrers"]] == [SIGNATURE]
+
+
+def test_refused_referrers_hide_the_rest(registry: FakeRegistry, run: Run) -> None:
+    registry.fail("GET", "/referrers/", 403, times=3)
+    ran = run("inspect", reference(registry))
+    assert ran.code == 0
+    assert ran.out.count("referrers unknown: ") == 3
+    assert "3 manifests, 5 blobs" in ran.out
+
+
+def test_missing_platform_hides_the_rest(registry: FakeRegistry, run: Run) -> None:
+    registry.content.delete_manifest("team/app", ARM64.digest)
+    ran = run("inspect", reference(registry))
+    assert (ran.code, ran.out.count("(not there)")) == (0, 1)
+    document = run("inspect", reference(registry), "--json").document
+    assert [manifest["present"] for manifest in document["manifests"]] == [True, True, False]
+
+
+def test_manifest_that_comes_again_is_drawn_again(registry: FakeRegistry, run: Run) -> None:
+    inner = of_documents(index_of())
+    outer = of_documents(index_of(), index_of(child(inner.digest)), index_of(child(inner.digest)))
+    twice = of_documents(index_of(), index_of(child(inner.digest), child(outer.digest)))
+    for image in (outer, twice):
+        registry.push(image, "team/app", "nested")
+    lines = run("inspect", reference(registry, "nested")).out.splitlines()
+    assert [line.endswith("(see above)") for line in lines if inner.digest in line] == [False, True]
+    assert registry.count("GET", f"/manifests/{inner.digest}") == 1
+
+
+def test_endless_nesting_is_followed(registry: FakeRegistry, run: Run) -> None:
+    image = of_documents(index_of())
+    documents: list[object] = [index_of()]
+    for _ in range(30):
+        documents.append(index_of(child(image.digest)))
+        image = of_documents(*documents)
+    registry.push(image, "team/app", "deep")
+    assert "nested" in run("inspect", reference(registry, "deep")).failure
+    assert registry.count("GET", "/manifests/") <= 21
+
+
+def test_endless_index_is_read(registry: FakeRegistry, run: Run) -> None:
+    image = of_documents(index_of(*(child(digest_of(str(number).encode())) for number in range(1001))))
+    registry.push(image, "team/app", "wide")
+    assert "more than 1000" in run("inspect", reference(registry, "wide")).failure
+    assert registry.count("GET") == 1
+
+
+def test_manifests_without_end_fill_the_memory(registry: FakeRegistry, run: Run) -> None:
+    leaves = [of_documents({**index_of(), "annotations": {"x": f"{n}{'y' * 4_000_000}"}}) for n in range(30)]
+    image = of_documents(index_of(*(child(leaf.digest) for leaf in leaves)))
+    for pushed_one in (*leaves, image):
+        registry.push(pushed_one, "team/app", "heavy")
+    assert "bytes together" in run("inspect", reference(registry, "heavy")).failure
+    assert registry.count("GET", "/manifests/") < 25
+
+
+@pytest.mark.parametrize(
+    "entry", [child(digest_of(b"x"), platform=3), child("sha256:0"), {"digest": 3}, child(digest_of(b"x"), size=-1)]
+)
+def test_nonsense_is_shown(registry: FakeRegistry, run: Run, entry: object) -> None:
+    registry.push(of_documents(index_of(entry)), "team/app", "odd")
+    assert "inspect of" in run("inspect", reference(registry, "odd")).failure
+
+
+def test_platform_steers_the_terminal(registry: FakeRegistry, run: Run) -> None:
+    entry = child(digest_of(b"x"), platform={"os": "\x1b[2J\n", "architecture": "x"})
+    registry.push(of_documents(index_of(entry)), "team/app", "odd")
+    ran = run("inspect", reference(registry, "odd"))
+    assert ran.code == 0
+    assert "\x1b" not in ran.out
+    assert "\x1b" not in run("inspect", reference(registry, "odd"), "--platform", "a/b").failure
+
+
+def test_quiet_is_not_quiet(registry: FakeRegistry, run: Run) -> None:
+    assert run("inspect", reference(registry), "--quiet") == (0, "", "")

@@ -1,0 +1,139 @@
+"""Who we are to an upstream registry, and to whom that is told."""
+
+import base64
+from urllib.parse import urlsplit
+
+import pytest
+
+from local.images import make_image
+from local.registry import FakeRegistry
+from pullahead.errors import AccessDeniedError
+from pullahead.oci import Reference, Repository
+from pullahead.registry import UpstreamRegistry
+from pullahead.registry.credentials import Credential, Credentials, may_be_told
+from tests.unit.registry.harness import SECRET, last_blob, upstream_of
+
+IMAGE = make_image([1000], seed=7)
+HUB = Reference(Repository("docker.io", "library/alpine"), "3.20")
+CREDENTIAL = Credential("user", SECRET)
+
+
+@pytest.mark.parametrize(
+    ("asker", "realm"),
+    [
+        ("https://registry-1.docker.io", "https://auth.docker.io/token"),
+        ("https://ghcr.io", "https://ghcr.io/token"),
+        ("https://registry.gitlab.com", "https://gitlab.com/jwt/auth"),
+        ("https://hub.example.co.uk", "https://auth.example.co.uk/token"),
+        ("https://mine.azurecr.io", "https://mine.azurecr.io/oauth2/token"),
+        ("https://10.0.0.5:5000", "https://10.0.0.5:5001/token"),
+        ("http://localhost:5000", "http://localhost:5001/token"),
+        ("http://localhost:5000", "https://localhost/token"),
+    ],
+)
+def test_own_token_service_is_refused(asker: str, realm: str) -> None:
+    assert may_be_told(urlsplit(realm), urlsplit(asker))
+
+
+@pytest.mark.parametrize(
+    ("asker", "realm"),
+    [
+        ("https://registry-1.docker.io", "https://docker.io.example/token"),
+        ("https://registry-1.docker.io", "https://notdocker.io/token"),
+        ("https://registry-1.docker.io", "http://auth.docker.io/token"),
+        ("https://hub.example.co.uk", "https://auth.thief.co.uk/token"),
+        ("https://mine.azurecr.io", "https://theirs.azurecr.io/oauth2/token"),
+        ("https://a.us-central1.run.app", "https://b.us-central1.run.app/token"),
+        ("https://10.0.0.5:5000", "https://10.1.0.5/token"),
+        ("https://[2001:db8::1]", "https://[2001:db8::2]/token"),
+        ("http://localhost:5000", "http://127.0.0.1:5000/token"),
+        ("https://registry", "https://auth/token"),
+    ],
+)
+def test_foreign_token_service_is_told(asker: str, realm: str) -> None:
+    assert not may_be_told(urlsplit(realm), urlsplit(asker))
+
+
+@pytest.fixture(autouse=True)
+def pushed(registry: FakeRegistry) -> None:
+    registry.push(IMAGE, "library/alpine", "3.20")
+
+
+def upstream_with(credentials: Credentials, *registries: tuple[str, FakeRegistry]) -> UpstreamRegistry:
+    return upstream_of(dict(registries), credentials=credentials)
+
+
+def test_credential_is_asked_for_under_another_name_than_the_reference_has(
+    registry: FakeRegistry, other: FakeRegistry
+) -> None:
+    header = {"WWW-Authenticate": 'Bearer realm="https://auth.docker.io/token",service="registry.docker.io"'}
+    registry.fail("HEAD", "/manifests/", 401, headers=header)
+    asked: list[Repository] = []
+
+    def find(repository: Repository) -> Credential:
+        asked.append(repository)
+        return CREDENTIAL
+
+    upstream = upstream_with(find, ("https://registry-1.docker.io", registry), ("https://auth.docker.io", other))
+    assert upstream.head_manifest(HUB) == IMAGE.root.descriptor
+    assert [(each.path, each.authorized) for each in other.requests] == [("/token", True)]
+    assert set(asked) == {HUB.repository}
+
+
+def test_basic_is_not_answered(registry: FakeRegistry) -> None:
+    registry.fail("HEAD", "/manifests/", 401, headers={"WWW-Authenticate": 'Basic realm="r"'})
+    upstream = upstream_with(lambda _: CREDENTIAL, ("https://registry-1.docker.io", registry))
+    assert upstream.head_manifest(HUB) == IMAGE.root.descriptor
+    assert upstream.get_manifest(HUB) == IMAGE.root
+    assert [each.authorized for each in registry.requests] == [False, True, True]
+
+
+def test_basic_without_a_credential_is_more_than_a_refusal(registry: FakeRegistry) -> None:
+    registry.fail("HEAD", "/manifests/", 401, headers={"WWW-Authenticate": 'Basic realm="r"'}, times=9)
+    with pytest.raises(AccessDeniedError):
+        upstream_with(lambda _: None, ("https://registry-1.docker.io", registry)).head_manifest(HUB)
+    assert len(registry.requests) == 1
+
+
+def test_registry_to_which_it_redirects_learns_who_we_are(registry: FakeRegistry, other: FakeRegistry) -> None:
+    """Not even who we are to that one: it was not the one that was asked for."""
+    there = {"Location": "https://ghcr.io/v2/library/alpine/manifests/3.20"}
+    registry.fail("HEAD", "/manifests/", 307, headers=there, times=9)
+    other.fail("HEAD", "/manifests/", 401, headers={"WWW-Authenticate": 'Basic realm="r"'}, times=9)
+    upstream = upstream_with(
+        lambda _: CREDENTIAL, ("https://registry-1.docker.io", registry), ("https://ghcr.io", other)
+    )
+    with pytest.raises(AccessDeniedError):
+        upstream.head_manifest(HUB)
+    assert {each.authorized for each in other.requests} == {False}
+
+
+def test_token_service_that_redirects_elsewhere_sends_the_credential_on(
+    registry: FakeRegistry, other: FakeRegistry
+) -> None:
+    header = {"WWW-Authenticate": 'Bearer realm="https://registry-1.docker.io/token"'}
+    registry.fail("HEAD", "/manifests/", 401, headers=header)
+    registry.fail("GET", "/token", 307, headers={"Location": "https://thief.example/token"})
+    upstream = upstream_with(
+        lambda _: CREDENTIAL, ("https://registry-1.docker.io", registry), ("https://thief.example", other)
+    )
+    assert upstream.head_manifest(HUB) == IMAGE.root.descriptor
+    assert [each.authorized for each in other.requests] == [False]
+
+
+def test_storage_is_told_who_we_are(registry: FakeRegistry, other: FakeRegistry) -> None:
+    blob = last_blob(IMAGE)
+    registry.fail("GET", "/blobs/", 401, headers={"WWW-Authenticate": 'Basic realm="r"'})
+    registry.fail("GET", "/blobs/", 307, headers={"Location": "https://cdn.example/v2/library/alpine/blobs/x"})
+    other.fail("GET", "/blobs/", 200, body=IMAGE.read_blob(blob.digest))
+    upstream = upstream_with(
+        lambda _: CREDENTIAL, ("https://registry-1.docker.io", registry), ("https://cdn.example", other)
+    )
+    with upstream.open_blob(HUB.repository, blob) as pieces:
+        assert b"".join(pieces) == IMAGE.read_blob(blob.digest)
+    assert [each.authorized for each in other.requests] == [False]
+
+
+def test_name_and_secret_of_any_letters_are_sent_otherwise_than_in_utf8() -> None:
+    encoded = Credential("bücher", "pä:ss").basic.removeprefix("Basic ")
+    assert base64.b64decode(encoded).decode() == "bücher:pä:ss"
