@@ -13,6 +13,7 @@ from pullahead.errors import ManifestRefusedError, RegistryError, Side, UploadLo
 from pullahead.oci import Descriptor, Digest, RawManifest, parse_digest
 from pullahead.ports import Upload
 from pullahead.targets.ecr_errors import code_of, translated
+from pullahead.targets.ecr_parts import PartUploads
 
 if TYPE_CHECKING:
     from mypy_boto3_ecr import ECRClient
@@ -36,6 +37,7 @@ class EcrTarget:
 
     def __init__(self, client: "ECRClient") -> None:
         self._client = client
+        self._parts = PartUploads(client)
 
     def published_digests(self, repository: str, tags: Collection[str]) -> Mapping[str, Digest]:
         """Ask DescribeImages, which neither counts as a pull nor makes a pull through cache look upstream."""
@@ -109,16 +111,9 @@ class EcrTarget:
         """Send one part; a part that ECR does not want next is answered by where to go on."""
         try:
             with translated("upload part", f"{repository} (upload {upload.id})", frozenset({_PART_REFUSED})):
-                answer = self._client.upload_layer_part(
-                    repositoryName=repository,
-                    uploadId=upload.id,
-                    partFirstByte=first_byte,
-                    partLastByte=first_byte + len(part) - 1,
-                    layerPartBlob=part,
-                )
+                return self._parts.send(repository, upload.id, first_byte, part) + 1
         except ClientError as refusal:
             return _received(refusal)
-        return answer["lastByteReceived"] + 1
 
     def complete_upload(self, repository: str, upload: Upload, blob: Descriptor) -> None:
         """Close the upload; ECR computes the digest itself."""
