@@ -9,15 +9,15 @@ from tests.fakes.samples import REPOSITORY, UPSTREAM
 BEGAN = datetime(2026, 11, 24, 9, tzinfo=UTC)
 
 
-def refresh_request(root: Descriptor, *, version: int = 1) -> RefreshRequest:
+def refresh_request(root: Descriptor, *, episode: int = 1) -> RefreshRequest:
     """Ask for a refresh of the one mirror to a root."""
     return RefreshRequest(
-        name=f"refresh-{root.digest[7:15]}-{version}",
+        name=f"refresh-{root.digest[7:15]}-{episode}",
         repository=REPOSITORY,
         tag="1.0",
         upstream=UPSTREAM,
         root=root,
-        version=version,
+        episode=episode,
         stale_since=BEGAN,
     )
 

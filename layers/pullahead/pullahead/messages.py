@@ -63,7 +63,7 @@ class CheckRequest(Message, frozen=True):
 class RefreshRequest(Message, frozen=True):
     """Make `repository:tag` serve what `upstream` served as `root`. The input of the state machine.
 
-    Two requests for the same mirror, digest and record version are equal in every field, and so in their execution.
+    Two requests for the same mirror, digest and episode are equal in every field, and so in their execution.
     """
 
     name: str
@@ -71,7 +71,7 @@ class RefreshRequest(Message, frozen=True):
     tag: str
     upstream: str
     root: Descriptor
-    version: int
+    episode: int
     stale_since: _Moment
 
     @property

@@ -21,7 +21,7 @@ def alert(
 @pytest.mark.parametrize("kind", AlertKind)
 def test_text_names_mirror_upstream_cause_and_both_next_steps(kind: AlertKind) -> None:
     text = text_of(alert(kind, detail="the tag is immutable"))
-    for wanted in ("mirror/alpine:3.20", UPSTREAM, "the tag is immutable", "2026-11-24 09:05 UTC", "Next:", "You:"):
+    for wanted in ("mirror/alpine:3.20", UPSTREAM, "the tag is immutable", "2026-11-24 09:05 UTC", "Next:", "To do:"):
         assert wanted in text
     assert max(map(len, text.splitlines())) <= 130
 
@@ -41,7 +41,7 @@ def test_whole_text_as_it_is_sent() -> None:
             "ECR serves the last copy meanwhile; it may be out of date."
         ),
         (
-            "You:       See whether the upstream registry is down, and whether it refuses us: "
+            "To do:     See whether the upstream registry is down, or refuses Pullahead: "
             "rate limit, credentials, network."
         ),
     ]

@@ -102,6 +102,16 @@ def test_alternating_troubles_do_not_repeat_an_alert() -> None:
     assert told == ["UPSTREAM_UNREACHABLE"]
 
 
+def test_failed_question_about_a_mirror_that_is_stale_for_long_is_no_news() -> None:
+    history = History()
+    history.see(STALE)
+    assert history.see(STALE, hours=5) == ["STALE"]
+    assert history.see(UNREACHABLE, minutes=5) == []
+    began = history.clock()
+    assert history.see(UNREACHABLE, hours=1) == ["UPSTREAM_UNREACHABLE"]
+    assert history.told[-1].since == began
+
+
 def test_first_refresh_after_a_long_silence_gets_its_chance() -> None:
     history = History()
     history.see(UNREACHABLE)

@@ -32,6 +32,16 @@ def test_success_does_not_hide_that_upstream_has_moved_on() -> None:
     assert (after.published_digest, after.last_refresh) == (NEW, REFRESH)
 
 
+@pytest.mark.parametrize("state", [State.GONE, State.UNKNOWN])
+def test_success_does_not_hide_that_upstream_cannot_be_seen(state: State) -> None:
+    after = after_success(STALE.with_changes(state=state), NEW, REFRESH)
+    assert (after.state, after.unfresh_since, after.published_digest) == (state, T0, NEW)
+
+
+def test_failure_begins_another_episode() -> None:
+    assert after_failure(STALE, NEW, "StorageError", "no", T0).episode == STALE.episode + 1
+
+
 def test_late_success_does_not_forget_why_the_newer_digest_fails() -> None:
     blocked = STALE.with_changes(upstream_digest=NEWER, failure=failure(NEWER, blocking=True), state=State.BLOCKED)
     after = after_success(blocked, NEW, REFRESH)

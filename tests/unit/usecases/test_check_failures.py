@@ -139,18 +139,23 @@ class TestRefreshThatIsThereAlready:
         assert service.check_one().started is Started.RUNNING
         assert service.records.writes == 1
 
-    def test_one_that_succeeded_is_not_started_again(self) -> None:
+    def test_upstream_that_is_away_for_a_while_does_not_start_it_a_second_time(self) -> None:
         service = CheckingService()
         name = next(iter(_started(service)))
-        service.refreshes.statuses[name] = Started.SUCCEEDED
-        assert service.check_one().started is Started.SUCCEEDED
-        assert len(service.refreshes.requests) == 1
+        service.refreshes.statuses[name] = Started.RUNNING
+        service.script.fail("head_manifest", failed(RegistryUnavailableError))
+        assert service.check_one().state is State.UNKNOWN
+        assert service.check_one().state is State.MISSING
+        assert list(service.refreshes.requests) == [name]
 
-    def test_one_that_ended_without_a_word_is_remembered_and_another_started_later(self) -> None:
+    @pytest.mark.parametrize("ended", [Started.ENDED, Started.SUCCEEDED])
+    def test_one_that_ended_without_a_lasting_outcome_is_remembered_and_another_started_later(
+        self, ended: Started
+    ) -> None:
         service = CheckingService()
         name = next(iter(_started(service)))
-        service.refreshes.statuses[name] = Started.ENDED
-        assert service.check_one().started is Started.ENDED
+        service.refreshes.statuses[name] = ended
+        assert service.check_one().started is ended
         failure = service.record().failure
         assert failure is not None
         assert (failure.kind, failure.blocking, failure.retry_at - service.clock()) == (
@@ -170,7 +175,7 @@ class TestRefreshThatIsThereAlready:
             service.refreshes.statuses = dict.fromkeys(service.refreshes.statuses, Started.ENDED)
             service.clock.advance(minutes=5)
         assert service.alerts.kinds == ["STALE"]
-        assert "without recording an outcome" in service.alerts.published[0].detail
+        assert "without a lasting outcome" in service.alerts.published[0].detail
         assert service.record().failure is not None
 
     def test_alert_that_is_told_does_not_start_the_refresh_a_second_time(self) -> None:

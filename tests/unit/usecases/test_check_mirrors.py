@@ -41,7 +41,7 @@ def test_missing_tag_is_remembered_and_its_refresh_started_from_the_digest() -> 
     assert (result.state, result.started) == (State.MISSING, Started.STARTED)
     assert service.record().version == 1
     (request,) = service.refreshes.requests.values()
-    assert (request.root, request.version) == (FIRST.root.descriptor, 1)
+    assert (request.root, request.episode) == (FIRST.root.descriptor, 1)
     assert (request.repository, request.tag, request.upstream) == ("mirror/app", "1.0", UPSTREAM)
     assert request.stale_since == service.clock()
     assert str(request.source) == f"ghcr.io/team/app@{FIRST.digest}"

@@ -27,10 +27,10 @@ class Publishing:
     def __init__(self, image: LocalImage = INDEX) -> None:
         self.script = Script()
         self.image = image
-        self.request = refresh_request(image.root.descriptor, version=3)
+        self.request = refresh_request(image.root.descriptor, episode=3)
         self.target, self.plans = FakeTarget(self.script), FakePlans(self.script)
         self.records = FakeRecords(self.script)
-        self.records.stored[KEY] = Record(KEY, UPSTREAM, State.STALE, BEGAN, BEGAN, image.digest, None, version=3)
+        self.records.stored[KEY] = Record(KEY, UPSTREAM, State.STALE, BEGAN, BEGAN, image.digest, None, episode=3)
         upstream = FakeUpstream()
         upstream.serve(image, UPSTREAM)
         plan_copy(self.request, upstream, self.target, self.plans)
@@ -78,7 +78,7 @@ class TestSuperseded:
         publishing = Publishing()
         publishing.target.move_tag(REPOSITORY, "1.0", digest("newer"))
         known = publishing.records.stored[KEY]
-        publishing.records.stored[KEY] = known.with_changes(upstream_digest=digest("newer"), version=4)
+        publishing.records.stored[KEY] = known.with_changes(upstream_digest=digest("newer"), episode=4)
         assert publishing.run() == PublishResult(INDEX.digest, superseded=True)
         assert publishing.served == digest("newer")
 
@@ -87,7 +87,7 @@ class TestSuperseded:
         known = publishing.records.stored[KEY]
 
         def upstream_moves() -> None:
-            publishing.records.stored[KEY] = known.with_changes(upstream_digest=digest("newer"), version=4)
+            publishing.records.stored[KEY] = known.with_changes(upstream_digest=digest("newer"), episode=4)
 
         publishing.script.before("put_manifest", upstream_moves, passing=1)
         assert publishing.run().superseded
@@ -96,7 +96,7 @@ class TestSuperseded:
     @pytest.mark.parametrize("change", [{"state": State.UNKNOWN}, {"alerted": ("STALE",)}, {"upstream_digest": None}])
     def test_other_news_in_the_record_does_not_stop_it(self, change: dict[str, object]) -> None:
         publishing = Publishing()
-        publishing.records.stored[KEY] = publishing.records.stored[KEY].with_changes(version=9, **change)
+        publishing.records.stored[KEY] = publishing.records.stored[KEY].with_changes(episode=9, **change)
         assert not publishing.run().superseded
 
     def test_record_that_is_no_newer_than_the_request_does_not_stop_it(self) -> None:

@@ -1,6 +1,6 @@
 """What a reference names, all the way down: manifests level by level, then who refers to each. Reads; shows nothing."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple, Protocol, TypeVar
 
@@ -21,6 +21,7 @@ from pullahead.registry.referrers import Referrer
 _MAX_MANIFESTS = 1000
 _MAX_BYTES = 32 * 1024 * 1024  # of all manifests together
 _MAX_DEPTH = 20  # of indexes within indexes; two is already unusual
+_MAX_REFERRERS = 10_000
 _THREADS = 8
 
 _Asked = TypeVar("_Asked")
@@ -87,15 +88,16 @@ class _Document(msgspec.Struct, rename="camel"):
 
 def read_tree(reference: Reference, root: RawManifest, registry: ReadsManifests) -> Tree:
     """Read everything below a root. Raises: what reading manifests raises, but for children that are not there."""
-    pool = ThreadPoolExecutor(_THREADS)
-    try:
+    with ThreadPoolExecutor(_THREADS) as pool:
         nodes = _read_nodes(reference, root, registry, pool)
         there = [node.descriptor.digest for node in nodes.values() if node.manifest is not None]
-        listed = _each(pool, lambda digest: _referrers(reference, digest, registry), there)
-        for digest, referrers in zip(there, listed, strict=True):
+        listed = 0
+        asked = _each(pool, lambda digest: (digest, _referrers(reference, digest, registry)), there)
+        for digest, referrers in asked:
+            listed += len(referrers.found)
+            if listed > _MAX_REFERRERS:
+                raise _failed(ResponseTooLargeError, f"it has more than {_MAX_REFERRERS} referrers", reference)
             nodes[digest] = nodes[digest]._replace(referrers=referrers)
-    finally:
-        pool.shutdown(cancel_futures=True)  # what is too much is not read to its end
     return Tree(root.descriptor, nodes)
 
 
@@ -116,8 +118,10 @@ def _read_nodes(
     raise _failed(ResponseTooLargeError, f"its indexes are nested more than {_MAX_DEPTH} deep", reference)
 
 
-def _each(pool: ThreadPoolExecutor, ask: Callable[[_Asked], _Found], asked: Sequence[_Asked]) -> Iterable[_Found]:
-    return map(ask, asked) if len(asked) < 2 else pool.map(ask, asked)
+def _each(pool: ThreadPoolExecutor, ask: Callable[[_Asked], _Found], asked: Sequence[_Asked]) -> Iterator[_Found]:
+    """Ask about each, a few at once; never many ahead of whoever looks at the answers and may have seen enough."""
+    for start in range(0, len(asked), _THREADS):
+        yield from pool.map(ask, asked[start : start + _THREADS])
 
 
 def _below(reference: Reference, level: Iterable[Node], nodes: dict[Digest, Node]) -> list[Descriptor]:

@@ -38,15 +38,15 @@ _HEADLINES = {
 _NEXT = {
     AlertKind.STALE: (
         "Pullahead goes on trying to refresh it. ECR serves the last copy meanwhile.",
-        "Look at the last error below and at the failed executions of the refresh state machine.",
+        "Look at the cause above, if there is one, and at the executions of the refresh state machine.",
     ),
     AlertKind.UPSTREAM_UNREACHABLE: (
         "Pullahead goes on asking at every check. ECR serves the last copy meanwhile; it may be out of date.",
-        "See whether the upstream registry is down, and whether it refuses us: rate limit, credentials, network.",
+        "See whether the upstream registry is down, or refuses Pullahead: rate limit, credentials, network.",
     ),
     AlertKind.BLOCKED: (
         "Pullahead tries again every few hours, and at once when the upstream tag moves. ECR serves the last copy.",
-        "Mend the cause below: a permission, an immutable tag, or a broken upstream manifest or blob.",
+        "Mend the cause above: a permission, an immutable tag, or a broken upstream manifest or blob.",
     ),
     AlertKind.GONE: (
         "Pullahead keeps the copy in ECR and goes on asking.",
@@ -80,7 +80,7 @@ def text_of(alert: Alert) -> str:
         *([f"Cause:     {alert.detail}"] if alert.detail else []),
         "",
         f"Next:      {next_step}",
-        f"You:       {advice}",
+        f"To do:     {advice}",
     ]
     return "\n".join(lines)
 

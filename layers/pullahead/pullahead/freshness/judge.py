@@ -36,16 +36,21 @@ def judge(seen: Observation, before: Record | None, mirror: Mirror, now: datetim
     state, reason = _state_of(seen, before)
     known = before or Record(mirror.key, str(mirror.upstream), state, now)
     error = next((side for side in (seen.published, seen.upstream) if isinstance(side, PullaheadError)), None)
+    wanted = seen.upstream.digest if isinstance(seen.upstream, Descriptor) else known.upstream_digest
+    begins = (
+        before is None or wanted != before.upstream_digest or (before.state is State.FRESH and state is not State.FRESH)
+    )
     after = known.with_changes(
         upstream=str(mirror.upstream),
         state=state,
         since=known.since if known.state == state else now,
         unfresh_since=None if state is State.FRESH else known.unfresh_since or now,
-        upstream_digest=seen.upstream.digest if isinstance(seen.upstream, Descriptor) else known.upstream_digest,
+        upstream_digest=wanted,
         published_digest=known.published_digest if isinstance(seen.published, PullaheadError) else seen.published,
         error_kind=type(error).__name__ if error else None,
         error=str(error) if error else None,
         failure=None if state is State.FRESH else known.failure,
+        episode=known.episode + 1 if begins else known.episode,
     )
     return Verdict(with_alerts(before, after, mirror, now), _wants_refresh(after, now), reason)
 
@@ -61,7 +66,8 @@ def with_alerts(before: Record | None, after: Record, mirror: Mirror, now: datet
     kind = _due_alert(after, mirror, now)
     if kind is None or kind in after.alerted:
         return after
-    alert = Alert(kind, after.key, after.upstream, after.unfresh_since or now, now, cause_of(after))
+    since = after.since if kind is AlertKind.UPSTREAM_UNREACHABLE else after.unfresh_since or now
+    alert = Alert(kind, after.key, after.upstream, since, now, cause_of(after))
     return after.with_changes(alerted=(*after.alerted, kind), pending=(*after.pending, alert))
 
 
@@ -101,10 +107,10 @@ def _due_alert(record: Record, mirror: Mirror, now: datetime) -> AlertKind | Non
         return AlertKind.GONE
     if record.state is State.BLOCKED:
         return AlertKind.BLOCKED
-    if now - (record.unfresh_since or now) < mirror.alert_after:
-        return None
+    late = now - (record.unfresh_since or now) >= mirror.alert_after
+    long_so = now - record.since >= mirror.alert_after
     if record.state is State.UNKNOWN:
-        return AlertKind.UPSTREAM_UNREACHABLE
+        # One that is known to be stale for long is no news for a failed question, until that has lasted as long.
+        return AlertKind.UPSTREAM_UNREACHABLE if long_so or (late and not record.alerted) else None
     # After a time of UNKNOWN the first refresh gets its chance, unless refreshes were failing before.
-    failing = record.failure is not None or now - record.since >= mirror.alert_after
-    return AlertKind.STALE if failing else None
+    return AlertKind.STALE if late and (long_so or record.failure is not None) else None

@@ -32,11 +32,11 @@ _LAST_RETRY = timedelta(hours=6)
 
 
 def after_success(record: Record, published: Digest, refresh: LastRefresh) -> Record:
-    """Record that a digest was published. The mirror is fresh unless upstream was seen to move on meanwhile."""
+    """Record that a digest was published. The mirror is fresh unless upstream was seen to be elsewhere meanwhile."""
     failure = record.failure if record.failure is not None and record.failure.digest != published else None
     record = record.with_changes(published_digest=published, last_refresh=refresh, failure=failure)
-    if record.upstream_digest != published:
-        return record
+    if record.upstream_digest != published or record.state in (State.GONE, State.UNKNOWN):
+        return record  # the next check will tell
     since = record.since if record.state is State.FRESH else refresh.ended_at
     return record.with_changes(state=State.FRESH, since=since, unfresh_since=None, error_kind=None, error=None)
 
@@ -56,6 +56,7 @@ def after_failure(record: Record, wanted: Digest, error_kind: str, error: str, n
         state=state,
         since=record.since if state is record.state else now,
         failure=RefreshFailure(wanted, error_kind, error, blocking, count, now + wait),
+        episode=record.episode + 1,
     )
 
 

@@ -58,7 +58,8 @@ class Record(msgspec.Struct, frozen=True):
     alerted: tuple[AlertKind, ...] = ()  # alerts that stand until the mirror is fresh again
     pending: tuple[Alert, ...] = ()  # alerts decided but not yet known to be sent
     last_refresh: LastRefresh | None = None
-    version: int = 0
+    episode: int = 0  # a refresh runs once in each: raised when upstream moves, the tag is left behind, a refresh fails
+    version: int = 0  # of the item, raised by every write
 
     def with_changes(self, **changes: Any) -> "Record":
         """Make a copy with some fields changed."""

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from botocore.exceptions import ClientError
 
-from pullahead.errors import ManifestRefusedError, RegistryError, Side, UploadLostError
+from pullahead.errors import ManifestRefusedError, RegistryError, ResponseTooLargeError, Side, UploadLostError
 from pullahead.oci import Descriptor, Digest, RawManifest, parse_digest
 from pullahead.ports import Upload
 from pullahead.targets.ecr_errors import code_of, translated
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 _T = TypeVar("_T")
 _BATCH = 100  # ECR API reference: imageIds and layerDigests hold at most 100 entries
-_MAX_PAGES = 120  # a repository holds at most 100,000 images (ECR quotas), a page 1,000
+_MAX_PAGES = 500  # a repository holds at most 100,000 images (ECR quotas), most with one tag; a page holds 1,000
 _PAGE = 1000
 
 _REPOSITORY_MISSING = "RepositoryNotFoundException"
@@ -169,7 +169,10 @@ class EcrTarget:
         pages = self._client.get_paginator("list_images").paginate(
             repositoryName=repository, filter={"tagStatus": "TAGGED"}, PaginationConfig={"PageSize": _PAGE}
         )
-        for page in islice(pages, _MAX_PAGES):
+        for number, page in enumerate(pages):
+            if number == _MAX_PAGES:
+                cause = f"it lists more than {_MAX_PAGES} pages of tags"
+                raise ResponseTooLargeError(cause, operation="list", side=Side.TARGET, reference=repository)
             yield from page["imageIds"]
 
 

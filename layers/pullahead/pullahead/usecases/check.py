@@ -117,7 +117,6 @@ class CheckMirrors:
         record, added = verdict.record, added_alerts(known, verdict.record)
         if not record.says_the_same_as(known):
             record = self._records.save(record, known.version if known is not None else 0)
-        # Told first: noting that makes a new version of the record, under which the refresh would be started again.
         record, untold = self._tell(record, added)
         started = self._refresh(mirror, seen.upstream, record) if verdict.refresh else None
         if untold is not None:
@@ -136,29 +135,31 @@ class CheckMirrors:
         if isinstance(root, PullaheadError):
             return None
         started = self._refreshes.start(refresh_request(mirror, root, record))
-        if started is Started.ENDED:  # it was stopped before it could record how it ended
+        if started in (Started.ENDED, Started.SUCCEEDED):
+            # It was stopped before it could record how it ended, or its success did not last. Where it has recorded
+            # something only just now, this write meets a conflict, and the mirror is looked at again.
             self._records.save(_after_abort(record, root.digest, self._clock()), record.version)
         return started
 
 
 def refresh_request(mirror: Mirror, root: Descriptor, record: Record) -> RefreshRequest:
-    """Make the request whose execution runs once for this mirror, digest and version of its record."""
+    """Make the request whose execution runs once for this mirror, digest and episode."""
     return RefreshRequest(
-        name=execution_name(mirror.key, root.digest, record.version),
+        name=execution_name(mirror.key, root.digest, record.episode),
         repository=mirror.repository,
         tag=mirror.tag,
         upstream=str(mirror.upstream),
         root=root,
-        version=record.version,
+        episode=record.episode,
         stale_since=record.unfresh_since or record.since,
     )
 
 
-def execution_name(key: str, digest: Digest, version: int) -> str:
+def execution_name(key: str, digest: Digest, episode: int) -> str:
     """Derive an execution's name, at most 80 characters (Step Functions API reference, StartExecution, name)."""
     readable = re.sub(r"[^A-Za-z0-9-]+", "-", key).strip("-")[:40]
-    identity = hashlib.sha256(f"{key}\n{digest}\n{version}".encode()).hexdigest()[:24]
-    return f"{readable}-{version}-{identity}"[-80:]
+    identity = hashlib.sha256(f"{key}\n{digest}\n{episode}".encode()).hexdigest()[:24]
+    return f"{readable}-{episode}-{identity}"[-80:]
 
 
 def _is_our_own_push(request: CheckRequest, known: Record | None) -> bool:
@@ -174,6 +175,6 @@ def _is_our_own_push(request: CheckRequest, known: Record | None) -> bool:
 
 def _after_abort(record: Record, digest: Digest, now: datetime) -> Record:
     count = failures_in_a_row(record, digest) + 1
-    text = "the refresh ended without recording an outcome; see the executions of the refresh state machine"
+    text = "the refresh ended without a lasting outcome; see the executions of the refresh state machine"
     failure = RefreshFailure(digest, "RefreshAborted", text, False, count, now + _RETRY_AFTER_ABORT)
-    return record.with_changes(failure=failure)
+    return record.with_changes(failure=failure, episode=record.episode + 1)

@@ -21,6 +21,7 @@ from pullahead.oci import (
 from pullahead.ports import GetsManifests, Plans, Target
 
 _NOTHING: Mapping[Digest, RawManifest] = MappingProxyType({})
+_MAX_MANIFEST_BYTES_IN_ALL = 64 * 1024 * 1024
 _MAX_MANIFESTS = 1000  # the largest public indexes name some dozens
 
 
@@ -78,17 +79,17 @@ def read_graph(
     """
     raw: dict[Digest, RawManifest] = {}
     graph: dict[Digest, Manifest] = {}
-    waiting = [root]
+    waiting = {root.digest: root}
     while waiting:
-        node = waiting.pop()
-        if node.digest in graph:
-            continue
-        if len(graph) >= _MAX_MANIFESTS:
-            raise _unsupported(source, f"it has more than {_MAX_MANIFESTS} manifests")
+        _, node = waiting.popitem()
         reference = source.at(node.digest)
         raw[node.digest] = known.get(node.digest) or upstream.get_manifest(reference)
         graph[node.digest] = _parse(reference, raw[node.digest])
-        waiting.extend(graph[node.digest].children)
+        waiting.update((child.digest, child) for child in graph[node.digest].children if child.digest not in graph)
+        if len(graph) + len(waiting) > _MAX_MANIFESTS:
+            raise _unsupported(source, f"it has more than {_MAX_MANIFESTS} manifests")
+        if sum(len(manifest.content) for manifest in raw.values()) > _MAX_MANIFEST_BYTES_IN_ALL:
+            raise _unsupported(source, f"its manifests have more than {_MAX_MANIFEST_BYTES_IN_ALL} bytes together")
     return raw, graph
 
 

@@ -34,7 +34,7 @@ def _is_superseded(record: Record | None, request: RefreshRequest) -> bool:
     """A refresh to a newer digest is on its way, or done: the tag must not be moved back."""
     if record is None or record.upstream_digest is None:
         return False
-    return record.upstream_digest != request.root.digest and record.version > request.version
+    return record.upstream_digest != request.root.digest and record.episode > request.episode
 
 
 def _prove(request: RefreshRequest, target: Target) -> None:
