@@ -10,5 +10,5 @@ lock requirements/bench.in -o requirements/bench.txt
 lock requirements/lambda-runtime.in -c requirements/dev.txt -o requirements/lambda-runtime.txt
 # botocore and what only botocore needs come with the Lambda runtime; in the layer they would weigh more than all the rest.
 lock layers/pullahead/requirements.in -c requirements/dev.txt \
-  --no-emit-package botocore --no-emit-package python-dateutil --no-emit-package six \
+  --no-emit-package botocore --no-emit-package python-dateutil --no-emit-package six --no-emit-package urllib3 \
   -o layers/pullahead/requirements.txt

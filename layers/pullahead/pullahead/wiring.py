@@ -27,7 +27,7 @@ from pullahead.messages import (
 )
 from pullahead.ports import Clock
 from pullahead.registry import UpstreamRegistry
-from pullahead.rules import load_rules
+from pullahead.rules.load import load_rules
 from pullahead.rules.model import Rules, UpstreamSettings
 from pullahead.settings import Settings
 from pullahead.targets.ecr import EcrTarget

@@ -3,42 +3,72 @@
 Source: OCI image specification 1.1, image-index.md, "platform"; platforms are written os/architecture[/variant].
 """
 
-import json
 from collections.abc import Sequence
-from typing import Any
+
+import msgspec
 
 from pullahead.errors import ConfigError
-from pullahead.oci import Descriptor, RawManifest, describe, parse_digest
+from pullahead.oci import Descriptor, InvalidManifestError, RawManifest, describe, parse_digest
 from pullahead.oci.media_types import INDEXES
+
+
+class _Platform(msgspec.Struct):
+    os: str = ""
+    architecture: str = ""
+    variant: str = ""
+
+    @property
+    def name(self) -> str:
+        return "/".join(part for part in (self.os, self.architecture, self.variant) if part)
+
+
+class _Child(msgspec.Struct, rename="camel"):
+    media_type: str
+    digest: str
+    size: int
+    platform: _Platform | None = None
+
+    def fits(self, wanted: str) -> bool:
+        name = self.platform.name if self.platform is not None else ""
+        return name == wanted or name.startswith(f"{wanted}/")
+
+
+class _Index(msgspec.Struct):
+    manifests: list[msgspec.Raw]
 
 
 def select_platforms(root: RawManifest, platforms: Sequence[str], reference: str) -> RawManifest | Descriptor:
     """Select platforms: the root if none is named, the only child that fits (to be read), else a smaller index.
 
-    Raises ConfigError for a platform that is not there, naming those that are.
+    Raises: ConfigError for a platform that is not there, naming those that are; InvalidManifestError.
     """
     if not platforms or root.descriptor.media_type not in INDEXES:
         return root
-    index: dict[str, Any] = json.loads(root.content)
-    children = index.get("manifests", [])
-    chosen = [child for child in children if any(_matches(child, platform) for platform in platforms)]
-    missing = [platform for platform in platforms if not any(_matches(child, platform) for child in children)]
+    raw, children = _children(root)
+    missing = [platform for platform in platforms if not any(child.fits(platform) for child in children)]
     if missing:
-        there = ", ".join(sorted({_name(child) for child in children if child.get("platform")}))
-        raise ConfigError(f"{reference} has no platform {', '.join(missing)}; it has {there or 'none that is named'}")
+        there = sorted({child.platform.name for child in children if child.platform is not None})
+        raise ConfigError(
+            f"{reference} has no platform {', '.join(missing)}; it has {', '.join(there) or 'none that is named'}"
+        )
+    chosen = [number for number, child in enumerate(children) if any(child.fits(wanted) for wanted in platforms)]
     if len(chosen) == 1:
-        child = chosen[0]
-        return Descriptor(child["mediaType"], parse_digest(child["digest"]), child["size"])
-    content = json.dumps({**index, "manifests": chosen}, separators=(",", ":"), ensure_ascii=False).encode()
+        child = children[chosen[0]]
+        return Descriptor(child.media_type, parse_digest(child.digest), child.size)
+    return _rewritten(root, [raw[number] for number in chosen])
+
+
+def _children(root: RawManifest) -> tuple[list[msgspec.Raw], list[_Child]]:
+    try:
+        raw = msgspec.json.decode(root.content, type=_Index).manifests
+        return raw, [msgspec.json.decode(child, type=_Child) for child in raw]
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise InvalidManifestError(f"its index cannot be read: {error}") from error
+
+
+def _rewritten(root: RawManifest, children: list[msgspec.Raw]) -> RawManifest:
+    """Keep every byte of what is not left out: other fields, and the children as upstream wrote them."""
+    fields = msgspec.json.decode(root.content, type=dict[str, msgspec.Raw])
+    fields["manifests"] = msgspec.Raw(msgspec.json.encode(children))
+    content = msgspec.json.encode(fields)
     return RawManifest(describe(content, root.descriptor.media_type), content)
-
-
-def _matches(child: dict[str, Any], platform: str) -> bool:
-    name = _name(child)
-    return name == platform or name.startswith(f"{platform}/")
-
-
-def _name(child: dict[str, Any]) -> str:
-    platform = child.get("platform") or {}
-    parts = (platform.get("os"), platform.get("architecture"), platform.get("variant"))
-    return "/".join(str(part) for part in parts if part)

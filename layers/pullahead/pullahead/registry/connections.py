@@ -58,6 +58,17 @@ class _Kept(NamedTuple):
     until: float
 
 
+def trusting_context() -> ssl.SSLContext:
+    """Trust what this machine trusts (SSL_CERT_FILE and SSL_CERT_DIR count); a Python without any, certifi's list."""
+    context = ssl.create_default_context()
+    found = ssl.get_default_verify_paths()
+    if not found.cafile and not found.capath:  # as in the Python of python.org on macOS
+        import certifi  # noqa: PLC0415 - only where it is needed
+
+        context.load_verify_locations(certifi.where())
+    return context
+
+
 class Connections:
     """A pool of connections that several threads may use at once; each has one for as long as its request takes."""
 
@@ -65,7 +76,7 @@ class Connections:
         self,
         timeouts: Timeouts,
         *,
-        tls: Callable[[], ssl.SSLContext] = ssl.create_default_context,
+        tls: Callable[[], ssl.SSLContext] = trusting_context,
         dial: Dial | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
