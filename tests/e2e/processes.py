@@ -1,5 +1,6 @@
 """Programs of ours as a user starts them: what they print, what they leave behind. Asserts nothing."""
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -80,12 +81,23 @@ def alive(processes: set[int]) -> set[int]:
 
 
 def _processes() -> Iterator[tuple[int, int]]:
-    """Yield every process and its parent, by asking `ps`, which macOS has too; the dead ones that wait are left out."""
-    listed = subprocess.run(["ps", "-A", "-o", "pid=,ppid=,stat="], capture_output=True, text=True, check=True).stdout
-    for line in listed.splitlines():
-        process, parent, state = line.split()
+    """Yield every process and its parent; the dead ones that wait are left out."""
+    for process, parent, state in map(str.split, _listed()):
         if not state.startswith("Z"):
             yield int(process), int(parent)
+
+
+def _listed() -> list[str]:
+    """List number, parent and state of every process: from /proc, or by `ps`, which small Linux images do not have."""
+    if not Path("/proc/self/status").exists():
+        command = ["ps", "-A", "-o", "pid=,ppid=,stat="]
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.splitlines()
+    listed = []
+    for folder in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(FileNotFoundError, ProcessLookupError):  # it ended meanwhile
+            status = dict(line.split(":", 1) for line in (folder / "status").read_text().splitlines())
+            listed.append(f"{folder.name} {status['PPid']} {status['State'].split()[0]}")
+    return listed
 
 
 def _environment() -> dict[str, str]:

@@ -26,7 +26,8 @@ def describe_blob(content: bytes) -> Descriptor:
 class UnitOfCopy:
     """A plan of one unit, an upstream that has its blobs, and a target that lacks them."""
 
-    def __init__(self, *contents: bytes, part_size: int = 10, piece_bytes: int = 4) -> None:
+    def __init__(self, *contents: bytes, part_size: int = 10, piece_bytes: int = 4, threads: int = 1) -> None:
+        self.threads = threads
         self.script = Script()
         self.contents = contents
         self.blobs = tuple(map(describe_blob, contents))
@@ -43,7 +44,7 @@ class UnitOfCopy:
 
     def process(self) -> CopyUnit:
         """Make the use case as a new process would."""
-        return CopyUnit(self.upstream, self.target, self.plans, self.waits.append)
+        return CopyUnit(self.upstream, self.target, self.plans, self.waits.append, threads=self.threads)
 
     def run(
         self, request: UnitRequest | None = None, remaining_seconds: Callable[[], float] = lambda: 900.0

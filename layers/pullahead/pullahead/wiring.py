@@ -43,6 +43,7 @@ _CLIENT_CONFIG = Config(
     retries={"mode": "standard", "total_max_attempts": 5}, connect_timeout=5, read_timeout=60, max_pool_connections=16
 )
 _MAX_WAIT_SECONDS = 10.0
+_COPY_THREADS = 4  # each holds up to five parts of 10 MiB; template.yaml gives copy_blobs 512 MB at least
 
 
 def system_clock() -> datetime:
@@ -129,7 +130,7 @@ class Application:
 
     @cached_property
     def _copy_unit(self) -> CopyUnit:
-        return CopyUnit(self._upstream, self._target, self._plans, wait_after_breaks)
+        return CopyUnit(self._upstream, self._target, self._plans, wait_after_breaks, threads=_COPY_THREADS)
 
 
 def wait_after_breaks(breaks: int) -> None:

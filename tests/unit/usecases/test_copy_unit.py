@@ -1,10 +1,12 @@
 """One unit of a copy: rounds, time, kills, and how little is sent twice."""
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pullahead.errors import RegistryUnavailableError, StorageError, TransferStalledError
+from pullahead.copying.progress import UnitProgress
+from pullahead.errors import AccessDeniedError, RegistryUnavailableError, StorageError, TransferStalledError
 from pullahead.messages import UnitRequest
 from pullahead.usecases.copy_unit import MAX_ROUNDS, TimeBudget
 from pullahead.usecases.plan import unit_key
@@ -137,6 +139,37 @@ class TestRounds:
         assert unit.run().done
         assert unit.is_copied()
         assert unit.target.bytes_received <= TOTAL + unit.target.part_size
+
+
+class TestSeveralAtOnce:
+    def test_every_upload_is_remembered(self) -> None:
+        unit = UnitOfCopy(*BLOBS, threads=3)
+        assert unit.run().done
+        assert unit.is_copied()
+        kept = msgspec.json.decode(unit.plans.objects[unit_key("refresh-1", 0)], type=UnitProgress)
+        assert {upload.digest for upload in kept.uploads} == {unit.blobs[0].digest, unit.blobs[2].digest}
+
+    @pytest.mark.parametrize("call", range(calls_of_one_run()))
+    def test_kill_anywhere_ends_with_the_right_bytes_and_at_most_one_part_sent_twice_for_each(self, call: int) -> None:
+        unit = UnitOfCopy(*BLOBS, threads=3)
+        unit.script.kill_at = call
+        with pytest.raises(Killed):
+            unit.run()
+        unit.script.resume()
+        assert unit.run().done
+        assert unit.is_copied()
+        assert unit.target.bytes_received - TOTAL <= unit.threads * unit.target.part_size
+
+    def test_first_failure_keeps_the_rest_from_beginning(self) -> None:
+        unit = UnitOfCopy(*[bytes([n]) * 20 for n in range(30)], threads=2)
+        unit.script.fail("begin_upload", failed(AccessDeniedError), times=30)
+        with pytest.raises(AccessDeniedError):
+            unit.run()
+        assert unit.script.count("begin_upload") <= 2
+
+    def test_two_slow_parts_of_each_thread_must_fit(self) -> None:
+        budget = TimeBudget(Countdown([100.0, 95.0, 45.0, 39.0]), threads=4)
+        assert [budget.is_up(), budget.is_up()] == [False, True]
 
 
 def test_progress_that_cannot_be_read_is_our_own_storage_failing() -> None:

@@ -55,7 +55,7 @@ def test_everything_of_an_image_is_planned_and_kept_with_its_exact_bytes() -> No
     assert kept == planning.image.root.content
     unit = msgspec.json.decode(planning.plans.objects[unit_key(planning.request.name, 0)], type=UnitProgress)
     assert {blob.digest for blob in unit.blobs} == set(planning.image.blobs)
-    assert unit.upload is None
+    assert unit.uploads == ()
 
 
 def test_units_read_from_the_digest_since_the_tag_may_move() -> None:

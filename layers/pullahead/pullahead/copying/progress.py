@@ -16,10 +16,19 @@ class BegunUpload(msgspec.Struct, frozen=True):
 
 
 class UnitProgress(msgspec.Struct, frozen=True):
-    """A unit's blobs and the upload that is under way. Which blobs are done is the target's to say."""
+    """A unit's blobs and the uploads that were begun. Which blobs are done is the target's to say."""
 
     blobs: tuple[Descriptor, ...]
-    upload: BegunUpload | None = None
+    uploads: tuple[BegunUpload, ...] = ()
+
+    def upload_of(self, digest: Digest) -> BegunUpload | None:
+        """Find the upload that was begun for a blob."""
+        return next((upload for upload in self.uploads if upload.digest == digest), None)
+
+    def with_upload(self, begun: BegunUpload) -> "UnitProgress":
+        """Add an upload, in place of an earlier one for the same blob."""
+        others = tuple(upload for upload in self.uploads if upload.digest != begun.digest)
+        return UnitProgress(self.blobs, (*others, begun))
 
 
 def parts_of(pieces: Iterable[bytes], part_size: int) -> Iterator[bytes]:

@@ -3,7 +3,10 @@
 A unit that was killed is simply run again: which blobs are done and how far an upload got is asked of the target.
 """
 
+import threading
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import NamedTuple
 
 import msgspec
 
@@ -11,7 +14,7 @@ from pullahead.copying.progress import BegunUpload, UnitProgress
 from pullahead.errors import StorageError, TransferStalledError
 from pullahead.messages import UnitRequest
 from pullahead.oci import Descriptor, parse_reference
-from pullahead.ports import OpensBlobs, Plans, Target
+from pullahead.ports import OpensBlobs, Plans, Target, Wait
 from pullahead.usecases.copy_blob import BlobCopy, BlobSource, BlobTarget
 from pullahead.usecases.plan import unit_key
 
@@ -22,10 +25,13 @@ _RESERVE_SHARE = 0.2
 
 
 class TimeBudget:
-    """Tells when to stop so that the rest can be saved: a share of the time there was, or two slow parts."""
+    """Tells when to stop so that the rest can be saved: a share of the time there was, or two slow parts.
 
-    def __init__(self, remaining_seconds: Callable[[], float]) -> None:
-        self._remaining = remaining_seconds
+    With several `threads` that ask in turn, a part takes as many times longer as there are between two questions.
+    """
+
+    def __init__(self, remaining_seconds: Callable[[], float], threads: int = 1) -> None:
+        self._remaining, self._threads = remaining_seconds, threads
         self._last = remaining_seconds()
         self._reserve = min(_MAX_RESERVE_SECONDS, self._last * _RESERVE_SHARE)
         self._slowest = 0.0
@@ -35,14 +41,15 @@ class TimeBudget:
         now = self._remaining()
         self._slowest = max(self._slowest, self._last - now)
         self._last = now
-        return now < max(self._reserve, 2 * self._slowest)
+        return now < max(self._reserve, 2 * self._threads * self._slowest)
 
 
 class CopyUnit:
-    """The use case, with the ports that it works through."""
+    """The use case, with the ports that it works through; `threads` blobs go at once."""
 
-    def __init__(self, upstream: OpensBlobs, target: Target, plans: Plans, wait: Callable[[int], None]) -> None:
-        self._upstream, self._target, self._plans, self._wait = upstream, target, plans, wait
+    def __init__(self, upstream: OpensBlobs, target: Target, plans: Plans, wait: Wait, *, threads: int = 1) -> None:
+        self._upstream, self._target, self._plans = upstream, target, plans
+        self._wait, self._threads = wait, threads
 
     def __call__(self, request: UnitRequest, remaining_seconds: Callable[[], float]) -> UnitRequest:
         """Copy what the unit still lacks; the answer is done, or the request for the next round.
@@ -53,29 +60,20 @@ class CopyUnit:
             raise TransferStalledError(
                 f"unit {request.unit} of {request.refresh} is not done after {MAX_ROUNDS} rounds"
             )
-        budget = TimeBudget(remaining_seconds)
+        budget = TimeBudget(remaining_seconds, self._threads)
         progress = self._load(request)
         present = self._target.present_blobs(request.repository, [blob.digest for blob in progress.blobs])
         missing = [blob for blob in progress.blobs if blob.digest not in present]
-        sent = 0
-        for blob in missing:
-            begun = progress.upload if progress.upload and progress.upload.digest == blob.digest else None
-            copied = self._copier(blob, request, progress, budget).run(begun)
-            sent += copied.bytes_sent
-            if copied.paused is not None:
-                return _next(request, sent, done=False)
-            if budget.is_up():
-                return _next(request, sent, done=blob is missing[-1])
-        return _next(request, sent, done=True)
+        round_ = _Round(request, progress, budget, self._plans)
+        with ThreadPoolExecutor(self._threads) as pool:
+            copies = [pool.submit(round_.run, self._copier(blob, round_), blob) for blob in missing]
+        copied = [copy.result() for copy in copies]  # the first error, in the order of the blobs
+        return _next(request, sum(one.bytes_sent for one in copied), done=all(one.done for one in copied))
 
-    def _copier(self, blob: Descriptor, request: UnitRequest, progress: UnitProgress, budget: TimeBudget) -> BlobCopy:
-        def keep(begun: BegunUpload) -> None:
-            kept = msgspec.structs.replace(progress, upload=begun)
-            self._plans.write(unit_key(request.refresh, request.unit), msgspec.json.encode(kept))
-
-        source = BlobSource(self._upstream, parse_reference(request.upstream).repository)
-        target = BlobTarget(self._target, request.repository)
-        return BlobCopy(blob, source, target, keep=keep, must_pause=budget.is_up, wait=self._wait)
+    def _copier(self, blob: Descriptor, round_: "_Round") -> BlobCopy:
+        source = BlobSource(self._upstream, parse_reference(round_.request.upstream).repository)
+        target = BlobTarget(self._target, round_.request.repository)
+        return BlobCopy(blob, source, target, keep=round_.keep, must_pause=round_.must_pause, wait=self._wait)
 
     def _load(self, request: UnitRequest) -> UnitProgress:
         key = unit_key(request.refresh, request.unit)
@@ -83,6 +81,45 @@ class CopyUnit:
             return msgspec.json.decode(self._plans.read(key), type=UnitProgress)
         except msgspec.DecodeError as error:
             raise StorageError(f"the kept progress {key} cannot be read: {error}") from error
+
+
+class _Copied(NamedTuple):
+    bytes_sent: int
+    done: bool
+
+
+class _Round:
+    """One round of a unit: what its threads share."""
+
+    def __init__(self, request: UnitRequest, progress: UnitProgress, budget: TimeBudget, plans: Plans) -> None:
+        self.request = request
+        self._progress, self._budget, self._plans = progress, budget, plans
+        self._lock = threading.Lock()
+        self._over = False
+
+    def run(self, copy: BlobCopy, blob: Descriptor) -> _Copied:
+        """Copy one blob, unless the round is over before it begins. An error ends the round for all."""
+        if self._over:
+            return _Copied(0, done=False)
+        try:
+            copied = copy.run(self._progress.upload_of(blob.digest))
+        except BaseException:
+            self._over = True
+            raise
+        self.must_pause()
+        return _Copied(copied.bytes_sent, copied.paused is None)
+
+    def must_pause(self) -> bool:
+        """Tell whether the time is up, or another blob has failed."""
+        with self._lock:
+            self._over = self._over or self._budget.is_up()
+            return self._over
+
+    def keep(self, begun: BegunUpload) -> None:
+        """Keep an upload that was begun, for whoever goes on with it."""
+        with self._lock:
+            self._progress = self._progress.with_upload(begun)
+            self._plans.write(unit_key(self.request.refresh, self.request.unit), msgspec.json.encode(self._progress))
 
 
 def _next(request: UnitRequest, sent: int, *, done: bool) -> UnitRequest:
