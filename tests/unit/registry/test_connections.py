@@ -5,6 +5,7 @@ import contextlib
 import datetime
 import http.server
 import ipaddress
+import itertools
 import socket
 import ssl
 import threading
@@ -129,6 +130,29 @@ def test_connection_that_ends_unanswered_is_an_answer() -> None:
 def test_silence_is_waited_for_ever() -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent, pytest.raises(RegistryTimeoutError):
         get(f"http://127.0.0.1:{silent.getsockname()[1]}")
+
+
+def test_time_that_is_left_is_less_than_what_is_waited() -> None:
+    connections = Connections(Timeouts(connect=30, read=30))
+    with socket.create_server(("127.0.0.1", 0)) as silent, pytest.raises(RegistryTimeoutError):
+        connections.open(Request("GET", f"http://127.0.0.1:{silent.getsockname()[1]}/", {}, INQUIRY), within=0.1)
+
+
+def test_answer_that_drips_is_read_for_ever() -> None:
+    drips = itertools.count(0.0, 50.0)
+    answer = b"HTTP/1.1 200 OK\r\nContent-Length: 1000000\r\n\r\n" + b"x" * 1_000_000
+    connections = Connections(Timeouts(), clock=lambda: next(drips))
+    with answering(answer) as url, pytest.raises(RegistryTimeoutError, match="more than 120 seconds"):
+        get(url, connections)
+
+
+def test_answer_that_was_left_unread_is_taken_for_the_next_one(registry: FakeRegistry) -> None:
+    connections = Connections(Timeouts())
+    with connections.open(Request("GET", f"{registry.url}/v2/", {}, INQUIRY)) as response:
+        assert response.status_code == 200
+    assert response.read1(10) == b""
+    assert get(f"{registry.url}/nothing", connections) == 404
+    assert registry.connections == 2
 
 
 @pytest.mark.parametrize(("host", "cause"), [("127.0.0.1:1", "no connection"), ("nowhere.invalid", "name cannot")])

@@ -108,6 +108,20 @@ def test_registry_to_which_it_redirects_learns_who_we_are(registry: FakeRegistry
     assert {each.authorized for each in other.requests} == {False}
 
 
+def test_registry_that_knows_us_is_told_by_a_redirect(registry: FakeRegistry, other: FakeRegistry) -> None:
+    """What we may do there is not for another registry's redirect to use."""
+    other.push(IMAGE, "library/alpine", "3.20")
+    there = {"Location": "https://ghcr.io/v2/library/alpine/manifests/3.20"}
+    registry.fail("HEAD", "/manifests/", 307, headers=there)
+    other.fail("HEAD", "/manifests/", 401, headers={"WWW-Authenticate": 'Basic realm="r"'})
+    upstream = upstream_with(
+        lambda _: CREDENTIAL, ("https://registry-1.docker.io", registry), ("https://ghcr.io", other)
+    )
+    upstream.head_manifest(Reference(Repository("ghcr.io", "library/alpine"), "3.20"))
+    upstream.head_manifest(HUB)
+    assert [each.authorized for each in other.requests] == [False, True, False]
+
+
 def test_token_service_that_redirects_elsewhere_sends_the_credential_on(
     registry: FakeRegistry, other: FakeRegistry
 ) -> None:

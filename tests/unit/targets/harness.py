@@ -8,7 +8,7 @@ import threading
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from types import TracebackType
-from typing import NamedTuple, Self
+from typing import Any, NamedTuple, Self
 
 from pullahead.oci import Descriptor, Repository, digest_of
 from pullahead.registry import Timeouts
@@ -18,6 +18,7 @@ from tests.unit.registry.harness import FakeTime
 
 REPOSITORY = "team/app"
 SECRET = "s3cr3t"
+TIMEOUTS = Timeouts(connect=2, read=2)
 CREDENTIAL = Credential("user", SECRET)
 CONTENT = b"the bytes of a layer"
 BLOB = Descriptor("application/octet-stream", digest_of(CONTENT), len(CONTENT))
@@ -25,13 +26,17 @@ UPLOADS = f"/v2/{REPOSITORY}/blobs/uploads/"
 
 
 class Reply(NamedTuple):
-    """An answer. `reads` False: it is sent before the body is read; `hangs_up`: the connection ends after it."""
+    """An answer. `reads` False: it is sent before the body is read; `hangs_up`: the connection ends after it.
+
+    `after_seconds` is how long the answer takes once the body is read.
+    """
 
     status: int
     headers: Mapping[str, str] = {}
     body: bytes = b""
     reads: bool = True
     hangs_up: bool = False
+    after_seconds: float = 0.0
 
 
 HANG_UP = Reply(0, hangs_up=True)
@@ -65,6 +70,7 @@ class ScriptedRegistry:
     def __init__(self) -> None:
         self.asked: list[Asked] = []
         self.connections = 0
+        self.hung_up = threading.Event()
         self._script: list[_Line] = []
         self._unforeseen: list[str] = []
         self._lock = threading.Lock()
@@ -117,6 +123,10 @@ class _Server(http.server.ThreadingHTTPServer):
         self.registry = registry
         super().__init__(("127.0.0.1", 0), _Handler)
 
+    def shutdown_request(self, request: Any) -> None:
+        super().shutdown_request(request)
+        self.registry.hung_up.set()
+
     def handle_error(self, *_: object) -> None:
         """Print nothing: a client that goes away is its own business."""
 
@@ -139,6 +149,8 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         reply = self.server.registry.reply(asked)
         if reply.reads:
             asked.body = self.rfile.read(int(self.headers.get("Content-Length", "0")))
+        if reply.after_seconds:
+            threading.Event().wait(reply.after_seconds)
         if reply.status:
             self.send_response(reply.status)
             for name, value in {"Content-Length": str(len(reply.body)), **reply.headers}.items():
@@ -147,11 +159,9 @@ class _Handler(http.server.BaseHTTPRequestHandler):
             self.wfile.write(b"" if self.command == "HEAD" else reply.body)
         if reply.hangs_up:
             self.close_connection = True
-            if not reply.reads:  # else what was not read would reset the connection before the answer is read
+            if not reply.reads:  # some of it, so that the answer arrives; the rest meets a connection that is gone
                 self.connection.shutdown(socket.SHUT_WR)
-                with contextlib.suppress(OSError):
-                    while self.connection.recv(65536):
-                        pass
+                self.rfile.read(1024 * 1024)
 
     do_GET = do_HEAD = do_POST = do_PUT = do_PATCH = _respond  # noqa: N815
 
@@ -181,6 +191,7 @@ def target_of(
     credential: Credential | None = None,
     *,
     time: FakeTime | None = None,
+    timeouts: Timeouts = TIMEOUTS,
     plain_http: bool = True,
     ca: str | None = None,
     asked: list[Repository] | None = None,
@@ -198,7 +209,7 @@ def target_of(
         plain_http=plain_http,
         credentials=credentials,
         ca=ca,
-        timeouts=Timeouts(connect=2, read=2),
+        timeouts=timeouts,
         clock=time,
         sleep=time.sleep,
         jitter=lambda: 1.0,

@@ -9,7 +9,12 @@ import pytest
 from pullahead.errors import AccessDeniedError, RegistryUnavailableError, UploadLostError
 from pullahead.oci import Repository
 from pullahead.ports import Offered, Upload
+from pullahead.registry import Timeouts
+from pullahead.registry.connections import Connections
 from pullahead.registry.credentials import Credential
+from pullahead.registry.failures import Inquiry
+from pullahead.registry.transport import Request
+from pullahead.targets.oci_exchange import Chances, Exchange, Place
 from tests.unit.registry.harness import FakeTime
 from tests.unit.targets.harness import (
     BLOB,
@@ -24,6 +29,7 @@ from tests.unit.targets.harness import (
 )
 
 BASIC = f"Basic {base64.b64encode(f'user:{SECRET}'.encode()).decode()}"
+PLACE = Place(REPOSITORY)
 WANTED = Reply(202, {"Location": f"{UPLOADS}1"})
 CREATED = Reply(201)
 
@@ -165,3 +171,27 @@ def test_part_that_is_the_first_request_is_sent_unauthorized_and_lost(registry: 
 
 def test_credential_shows_its_secret() -> None:
     assert SECRET not in repr(Credential("user", SECRET))
+
+
+def test_storage_elsewhere_learns_the_token(registry: ScriptedRegistry) -> None:
+    """The address that it is sent to is signed; it must not have our name as well, whatever it asks for."""
+    time = FakeTime()
+    timeouts = Timeouts(connect=2, read=2)
+    exchange = Exchange(
+        registry.host,
+        Connections(timeouts),
+        lambda _: CREDENTIAL,
+        Chances(time, time.sleep, lambda: 1.0),
+        timeouts,
+        plain_http=True,
+    )
+    inquiry = Inquiry("test", REPOSITORY)
+    registry.on("HEAD", UPLOADS, Reply(401, {"WWW-Authenticate": "Basic"}), Reply(200))
+    exchange.ask(Request("HEAD", exchange.url(REPOSITORY, "blobs", "uploads", "1"), {}, inquiry), PLACE, (200,))
+    with ScriptedRegistry() as storage:
+        storage.on("PUT", "", Reply(401, {"WWW-Authenticate": "Basic"}))
+        elsewhere = Request("PUT", f"http://{storage.host}{UPLOADS}1", {}, inquiry)
+        with pytest.raises(AccessDeniedError):
+            exchange.ask(elsewhere, PLACE, (200,))
+        assert [each.authorization for each in storage.asked] == [None]
+    assert registry.asked[-1].authorization == BASIC

@@ -17,6 +17,7 @@ from pullahead.errors import (
 )
 from pullahead.oci import Descriptor, digest_of
 from pullahead.ports import Offered
+from pullahead.registry import Timeouts
 from tests.unit.registry.harness import FakeTime
 from tests.unit.targets.harness import (
     BLOB,
@@ -156,13 +157,15 @@ def test_short_wait_that_is_asked_for_is_not_kept(registry: ScriptedRegistry) ->
     assert time.slept == [7.0]
 
 
-@pytest.mark.parametrize("content", [CONTENT + b"!", CONTENT[:-1]])
+@pytest.mark.parametrize(
+    ("content", "cause"), [(CONTENT + b"!", "goes on after its end"), (CONTENT[:-1], "ends 1 bytes too early")]
+)
 def test_pieces_of_another_length_than_promised_become_a_whole_request(
-    registry: ScriptedRegistry, content: bytes
+    registry: ScriptedRegistry, content: bytes, cause: str
 ) -> None:
     registry.on("POST", UPLOADS, WANTED)
     registry.on("PUT", UPLOADS, CREATED)
-    with pytest.raises(ValueError, match="body of 20 bytes"):
+    with pytest.raises(ValueError, match=cause):
         offer(registry, Pieces(content))
 
 
@@ -189,6 +192,26 @@ def test_connection_that_the_registry_has_closed_is_used(registry: ScriptedRegis
     for _ in range(3):
         assert target.stream_blob(REPOSITORY, BLOB, Pieces().open) is Offered.PRESENT
     assert len(registry.asked) == 3
+
+
+def test_stream_is_sent_into_a_connection_that_has_ended(registry: ScriptedRegistry) -> None:
+    """A stream is never sent twice, so it must not begin where nobody listens any more."""
+
+    @contextlib.contextmanager
+    def open_pieces() -> Iterator[Iterator[bytes]]:
+        assert registry.hung_up.wait(5)
+        yield iter([CONTENT])
+
+    registry.on("POST", UPLOADS, WANTED._replace(hangs_up=True))
+    registry.on("PUT", UPLOADS, CREATED)
+    assert target_of(registry).stream_blob(REPOSITORY, BLOB, open_pieces) is Offered.COPIED
+
+
+def test_registry_that_proves_a_blob_for_long_is_not_waited_for(registry: ScriptedRegistry) -> None:
+    registry.on("POST", UPLOADS, WANTED)
+    registry.on("PUT", UPLOADS, CREATED._replace(after_seconds=0.5))
+    target = target_of(registry, timeouts=Timeouts(connect=2, read=0.2))
+    assert target.stream_blob(REPOSITORY, BLOB, Pieces().open) is Offered.COPIED
 
 
 def test_connections_are_opened_for_each_request(registry: ScriptedRegistry) -> None:

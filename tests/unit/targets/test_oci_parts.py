@@ -4,6 +4,8 @@ import pytest
 
 from pullahead.errors import ManifestRefusedError, RegistryUnavailableError, UploadLostError
 from pullahead.ports import Upload
+from pullahead.registry.failures import Inquiry
+from pullahead.targets.oci_uploads import Locations, checked_location
 from tests.unit.registry.harness import FakeTime
 from tests.unit.targets.harness import (
     BLOB,
@@ -121,3 +123,16 @@ def test_upload_id_of_another_process_leads_astray(registry: ScriptedRegistry, f
     with pytest.raises(RegistryUnavailableError):
         target_of(registry).upload_part(REPOSITORY, Upload(forged, 10), 0, b"x")
     assert registry.asked == []
+
+
+def test_own_host_is_refused_for_being_internal() -> None:
+    base = "https://10.0.0.5:5000/v2/team/app/blobs/uploads/"
+    location = "https://10.0.0.5:5001/1"
+    assert checked_location(Inquiry("test", REPOSITORY), location, base) == location
+
+
+def test_uploads_that_are_never_closed_fill_the_memory() -> None:
+    locations = Locations()
+    for number in range(1001):
+        locations.move(f"upload {number}", "elsewhere")
+    assert (locations.of("upload 0"), locations.of("upload 1000")) == ("upload 0", "elsewhere")
