@@ -1,7 +1,9 @@
 """One blob's way, when streams break, lie or ignore ranges, and uploads vanish."""
 
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import ClassVar
 
 import pytest
 from hypothesis import given
@@ -24,6 +26,7 @@ from pullahead.ports import OpensBlobs
 from pullahead.usecases.copy_blob import BlobCopy, BlobSource, BlobTarget, CopiedBlob
 from tests.fakes.copies import UnitOfCopy
 from tests.fakes.samples import REPOSITORY, failed
+from tests.polling import until
 
 CONTENT = bytes(range(37))  # three parts of ten bytes and seven more
 
@@ -273,3 +276,38 @@ def test_error_of_false_bytes_names_the_blob_and_upstream() -> None:
     copying.upstream.serve_blob(copying.blob.digest, bytes(37))
     with pytest.raises(DigestMismatchError, match=f"ghcr.io/team/app@{copying.blob.digest} at the upstream"):
         copying.run()
+
+
+class TestLargeBlob:
+    """Large enough that a thread of its own reads ahead."""
+
+    CONTENT = bytes(range(256)) * (20 * 1024)  # 5 MiB
+    SIZES: ClassVar[dict[str, int]] = {"part_size": 1024 * 1024, "piece_bytes": 256 * 1024}
+
+    def test_next_part_is_read_while_one_is_sent(self) -> None:
+        copying = Copying(self.CONTENT, **self.SIZES)
+        read_meanwhile = threading.Event()
+
+        def wait_for_the_reader() -> None:
+            until(lambda: copying.upstream.bytes_sent >= 2 * 1024 * 1024, "the reader goes on while a part is sent")
+            read_meanwhile.set()
+
+        copying.script.before("upload_part", wait_for_the_reader)
+        copying.run()
+        assert read_meanwhile.is_set()
+        assert copying.unit.is_copied()
+
+    def test_stream_that_is_cut_is_read_on_and_no_thread_is_left_behind(self) -> None:
+        threads = threading.active_count()
+        copying = Copying(self.CONTENT, **self.SIZES)
+        copying.upstream.cut(2_500_000, 1_200_000)
+        copying.run()
+        assert copying.unit.is_copied()
+        assert threading.active_count() == threads
+
+    def test_false_bytes_are_refused_and_never_closed(self) -> None:
+        copying = Copying(self.CONTENT, **self.SIZES)
+        copying.upstream.serve_blob(copying.blob.digest, self.CONTENT[:-1] + b"!")
+        with pytest.raises(DigestMismatchError):
+            copying.run()
+        assert copying.script.count("complete_upload") == 0

@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from pullahead.errors import AccessDeniedError, DigestMismatchError, RegistryUnavailableError
 from pullahead.oci import Repository
 from pullahead.usecases.copy_blob import BlobSource
-from pullahead.usecases.pieces import proved_pieces, read_ahead
+from pullahead.usecases.pieces import proved_pieces
+from pullahead.usecases.read_ahead import read_ahead
 from tests.fakes.copies import describe_blob
 from tests.fakes.samples import failed
 from tests.fakes.upstream import FakeUpstream

@@ -19,9 +19,11 @@ from pullahead.errors import (
 )
 from pullahead.oci import Descriptor, Repository, algorithm_of
 from pullahead.ports import OpensBlobs, Upload, UploadsBlobs
+from pullahead.usecases.read_ahead import AHEAD_FROM_BYTES, read_ahead
 
 _MAX_BREAKS = 5  # of the transfer, without a byte of progress in between
 _MAX_LOST_UPLOADS = 3
+_PIECES_AHEAD = 10  # of at most 1 MiB: about a part is read while another is sent
 
 
 class BlobSource(NamedTuple):
@@ -136,9 +138,12 @@ class BlobCopy:
     def _open(self, stack: ExitStack, offset: int) -> Iterator[bytes]:
         upstream, repository = self._source
         try:
-            return stack.enter_context(upstream.open_blob(repository, self._blob, offset))
+            pieces = stack.enter_context(upstream.open_blob(repository, self._blob, offset))
         except RangeIgnoredError:
-            return skip(stack.enter_context(upstream.open_blob(repository, self._blob, 0)), offset)
+            pieces = skip(stack.enter_context(upstream.open_blob(repository, self._blob, 0)), offset)
+        if self._blob.size - offset < AHEAD_FROM_BYTES:
+            return pieces
+        return stack.enter_context(read_ahead(pieces, _PIECES_AHEAD))
 
     def _stalled(self, cause: str) -> TransferStalledError:
         return TransferStalledError(

@@ -15,10 +15,10 @@ from pullahead.errors import NotFoundError, PullaheadError, RegistryError, Side
 from pullahead.oci import Descriptor, Digest, RawManifest, Reference
 from pullahead.ports import Offered, StreamsBlobs, Target, Upstream, Wait
 from pullahead.usecases.copy_blob import BlobCopy, BlobSource, BlobTarget
-from pullahead.usecases.pieces import proved_pieces, read_ahead
+from pullahead.usecases.pieces import proved_pieces
 from pullahead.usecases.plan import read_graph
+from pullahead.usecases.read_ahead import AHEAD_FROM_BYTES, read_ahead
 
-_AHEAD_FROM_BYTES = 4 * 1024 * 1024  # below this a thread costs more than it saves
 _MAX_STREAMS = 3
 
 
@@ -176,7 +176,7 @@ class _Copies:
                 if error.side is not Side.TARGET or not error.retryable:
                     raise
                 self._wait(1)
-                if blob.size > _AHEAD_FROM_BYTES:
+                if blob.size > AHEAD_FROM_BYTES:
                     break
         return self._copy_by_parts(blob)
 
@@ -198,7 +198,7 @@ class _Copies:
     @contextmanager
     def _pieces(self, blob: Descriptor) -> Iterator[Iterator[bytes]]:
         pieces = proved_pieces(blob, self._source, self._wait)
-        if blob.size < _AHEAD_FROM_BYTES:
+        if blob.size < AHEAD_FROM_BYTES:
             yield self._counted(blob, pieces)
             return
         with read_ahead(pieces) as ahead:

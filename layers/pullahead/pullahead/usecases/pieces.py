@@ -3,11 +3,8 @@
 The last piece is held back until size and digest are proved, so whoever sends these pieces on never completes a lie.
 """
 
-import contextlib
 import hashlib
-import queue
-import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack
 
 from pullahead.copying.progress import skip
@@ -18,8 +15,6 @@ from pullahead.usecases.copy_blob import BlobSource
 
 _MAX_BREAKS = 5  # in a row, without a byte in between
 _MAX_BREAKS_IN_ALL = 100
-_AHEAD = 4  # pieces of at most 1 MiB
-_POLL_SECONDS = 0.5
 
 
 def proved_pieces(blob: Descriptor, source: BlobSource, wait: Wait) -> Iterator[bytes]:
@@ -46,23 +41,6 @@ def proved_pieces(blob: Descriptor, source: BlobSource, wait: Wait) -> Iterator[
         yield held
 
 
-@contextlib.contextmanager
-def read_ahead(pieces: Iterator[bytes], depth: int = _AHEAD) -> Iterator[Iterator[bytes]]:
-    """Read, and so also hash, in a thread of its own while the caller sends. Holds at most `depth` + 2 pieces."""
-    waiting: queue.Queue[bytes | BaseException | None] = queue.Queue(depth)
-    stopped = threading.Event()
-    thread = threading.Thread(target=_read, args=(pieces, waiting, stopped), daemon=True)
-    thread.start()
-    try:
-        yield _taken(waiting)
-    finally:
-        stopped.set()
-        while thread.is_alive():
-            with contextlib.suppress(queue.Empty):
-                waiting.get_nowait()
-            thread.join(_POLL_SECONDS)
-
-
 def _read_on(blob: Descriptor, source: BlobSource, wait: Wait) -> Iterator[bytes]:
     offset = breaks = breaks_in_all = 0
     while offset < blob.size:
@@ -87,34 +65,3 @@ def _open(stack: ExitStack, blob: Descriptor, source: BlobSource, offset: int) -
         return stack.enter_context(source.upstream.open_blob(source.repository, blob, offset))
     except RangeIgnoredError:
         return skip(stack.enter_context(source.upstream.open_blob(source.repository, blob, 0)), offset)
-
-
-def _read(
-    pieces: Iterator[bytes], waiting: "queue.Queue[bytes | BaseException | None]", stopped: threading.Event
-) -> None:
-    last: BaseException | None = None
-    try:
-        for piece in pieces:
-            if not _put(waiting, piece, stopped):
-                return
-    except BaseException as error:  # noqa: BLE001 - it is raised again in the thread that takes
-        last = error
-    _put(waiting, last, stopped)
-
-
-def _put(
-    waiting: "queue.Queue[bytes | BaseException | None]", item: bytes | BaseException | None, stopped: threading.Event
-) -> bool:
-    put: Callable[..., None] = waiting.put
-    while not stopped.is_set():
-        with contextlib.suppress(queue.Full):
-            put(item, timeout=_POLL_SECONDS)
-            return True
-    return False
-
-
-def _taken(waiting: "queue.Queue[bytes | BaseException | None]") -> Iterator[bytes]:
-    while (item := waiting.get()) is not None:
-        if isinstance(item, BaseException):
-            raise item
-        yield item
