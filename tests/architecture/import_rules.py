@@ -18,6 +18,7 @@ RANKS = {
     "targets": 6,
     "aws": 6,
     "settings": 7,
+    "waiting": 7,
     "wiring": 8,
     "cli": 9,
 }

@@ -1,8 +1,6 @@
 """Put the application together: settings → adapters → use cases. Nothing is made before it is needed."""
 
 import os
-import random
-import time
 from collections.abc import Callable
 from datetime import UTC, datetime
 from functools import cached_property, lru_cache
@@ -37,12 +35,12 @@ from pullahead.usecases.outcome import record_outcome
 from pullahead.usecases.plan import plan_copy
 from pullahead.usecases.publish import publish_image
 from pullahead.usecases.schedule import Scheduled, schedule_checks
+from pullahead.waiting import wait_after_breaks
 
 # AWS SDKs and Tools Reference, retry behavior: "standard" retries throttling and transient errors with jitter.
 _CLIENT_CONFIG = Config(
     retries={"mode": "standard", "total_max_attempts": 5}, connect_timeout=5, read_timeout=60, max_pool_connections=16
 )
-_MAX_WAIT_SECONDS = 10.0
 _COPY_THREADS = 4  # each holds up to five parts of 10 MiB; template.yaml gives copy_blobs 512 MB at least
 
 
@@ -131,11 +129,6 @@ class Application:
     @cached_property
     def _copy_unit(self) -> CopyUnit:
         return CopyUnit(self._upstream, self._target, self._plans, wait_after_breaks, threads=_COPY_THREADS)
-
-
-def wait_after_breaks(breaks: int) -> None:
-    """Wait before a broken transfer goes on: longer with every break in a row, with jitter."""
-    time.sleep(random.uniform(0.1, min(_MAX_WAIT_SECONDS, 0.5 * 2**breaks)))  # noqa: S311 - no secret is made
 
 
 _clocks: list[Clock] = [system_clock]

@@ -1,9 +1,7 @@
 """Registries as a command line wants them: which scheme, whose certificates, which credentials. Sends nothing."""
 
 import os
-import random
 import ssl
-import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -19,8 +17,6 @@ from pullahead.rules.model import UpstreamSettings
 
 if TYPE_CHECKING:
     from pullahead.targets.oci import OciTarget
-
-_MAX_WAIT_SECONDS = 10.0
 
 
 class Connections:
@@ -66,8 +62,3 @@ def check_certificates(path: Path) -> None:
         ssl.create_default_context(cafile=path)
     except OSError as error:  # which ssl.SSLError is, too
         raise ConfigError(f"{path} holds no certificates that can be read: {error.strerror or error}") from error
-
-
-def wait_after_break(breaks: int) -> None:
-    """Wait before a broken transfer goes on: longer with every break in a row, with jitter."""
-    time.sleep(random.uniform(0.1, min(_MAX_WAIT_SECONDS, 0.5 * 2**breaks)))  # noqa: S311 - no secret is made

@@ -5,13 +5,14 @@ import time
 from contextlib import AbstractContextManager, nullcontext
 
 from pullahead.cli.arguments import CopyArguments
-from pullahead.cli.connections import Connections, wait_after_break
+from pullahead.cli.connections import Connections
 from pullahead.cli.exits import DONE, NOTHING_TO_DO
 from pullahead.cli.output import write_document, write_text
 from pullahead.cli.summary import summary_document, summary_text
 from pullahead.cli.tally import Tally
 from pullahead.cli.watch import Watch, view_for
 from pullahead.usecases.copy_image import CopyOptions, copy_image
+from pullahead.waiting import wait_after_breaks
 
 
 def run_copy(arguments: CopyArguments) -> int:
@@ -26,7 +27,7 @@ def run_copy(arguments: CopyArguments) -> int:
             target,
             upstream=connections.upstream(),
             destination=connections.target(target.repository.registry),
-            wait_after_break=wait_after_break,
+            wait_after_break=wait_after_breaks,
             progress=tally,
             options=CopyOptions(platforms=arguments.platforms),
             clock=time.monotonic,

@@ -33,6 +33,14 @@ class BlobSource(NamedTuple):
     repository: Repository
 
 
+def open_from(stack: ExitStack, source: BlobSource, blob: Descriptor, offset: int) -> Iterator[bytes]:
+    """Open a blob at an offset, also where upstream ignores Range, for as long as the stack lives."""
+    try:
+        return stack.enter_context(source.upstream.open_blob(source.repository, blob, offset))
+    except RangeIgnoredError:
+        return skip(stack.enter_context(source.upstream.open_blob(source.repository, blob, 0)), offset)
+
+
 class BlobTarget(NamedTuple):
     """Where a blob is written."""
 
@@ -136,11 +144,7 @@ class BlobCopy:
         return offset
 
     def _open(self, stack: ExitStack, offset: int) -> Iterator[bytes]:
-        upstream, repository = self._source
-        try:
-            pieces = stack.enter_context(upstream.open_blob(repository, self._blob, offset))
-        except RangeIgnoredError:
-            pieces = skip(stack.enter_context(upstream.open_blob(repository, self._blob, 0)), offset)
+        pieces = open_from(stack, self._source, self._blob, offset)
         if self._blob.size - offset < AHEAD_FROM_BYTES:
             return pieces
         return stack.enter_context(read_ahead(pieces, _PIECES_AHEAD))

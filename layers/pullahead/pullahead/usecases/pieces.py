@@ -7,11 +7,10 @@ import hashlib
 from collections.abc import Iterator
 from contextlib import ExitStack
 
-from pullahead.copying.progress import skip
-from pullahead.errors import DigestMismatchError, RangeIgnoredError, RegistryError, Side
+from pullahead.errors import DigestMismatchError, RegistryError, Side
 from pullahead.oci import Descriptor, algorithm_of
 from pullahead.ports import Wait
-from pullahead.usecases.copy_blob import BlobSource
+from pullahead.usecases.copy_blob import BlobSource, open_from
 
 _MAX_BREAKS = 5  # in a row, without a byte in between
 _MAX_BREAKS_IN_ALL = 100
@@ -47,7 +46,7 @@ def _read_on(blob: Descriptor, source: BlobSource, wait: Wait) -> Iterator[bytes
         before = offset
         try:
             with ExitStack() as stack:
-                for piece in _open(stack, blob, source, offset):
+                for piece in open_from(stack, source, blob, offset):
                     offset += len(piece)
                     yield piece
             if offset == before:
@@ -58,10 +57,3 @@ def _read_on(blob: Descriptor, source: BlobSource, wait: Wait) -> Iterator[bytes
             if not error.retryable or breaks >= _MAX_BREAKS or breaks_in_all >= _MAX_BREAKS_IN_ALL:
                 raise
             wait(breaks)
-
-
-def _open(stack: ExitStack, blob: Descriptor, source: BlobSource, offset: int) -> Iterator[bytes]:
-    try:
-        return stack.enter_context(source.upstream.open_blob(source.repository, blob, offset))
-    except RangeIgnoredError:
-        return skip(stack.enter_context(source.upstream.open_blob(source.repository, blob, 0)), offset)
