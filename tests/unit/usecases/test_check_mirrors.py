@@ -1,5 +1,7 @@
 """What a check does and what it costs, when all is well."""
 
+from dataclasses import replace
+
 import pytest
 
 from pullahead.freshness.records import State
@@ -149,7 +151,7 @@ def test_new_address_of_the_same_upstream_is_remembered() -> None:
     service.publish()
     service.check()
     moved = mirror()._replace(upstream=mirror().upstream._replace(tag="stable"))
-    service.rules = service.rules._replace(mirrors=(moved,))
+    service.rules = replace(service.rules, mirrors=(moved,))
     service.upstream.serve(FIRST, "ghcr.io/team/app:stable")
     assert service.check_one().state is State.FRESH
     assert service.record().upstream == "ghcr.io/team/app:stable"
