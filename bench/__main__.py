@@ -45,7 +45,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _measure(options: argparse.Namespace, tools: Sequence[Tool]) -> Results:
     size_mib = _SIZES_MIB[options.size] if options.size in _SIZES_MIB else int(options.size)
     huge_gib = _HUGE_GIB.get(options.size, 0) if options.huge is None else options.huge
-    with work_folder(size_mib * MIB * 5 // 2 + _SPARE_BYTES) as folder:
+    with work_folder(size_mib * MIB * 7 // 2 + _SPARE_BYTES) as folder:
         machine = describe_machine(tools, folder)
         cases = _measure_cases(options, size_mib, tools, folder)
         ours = next((tool for tool in tools if tool.name == OURS), None)
@@ -74,14 +74,12 @@ def _wanted(options: argparse.Namespace, case: str) -> bool:
 
 @contextlib.contextmanager
 def _stage(folder: Path) -> Iterator[Stage]:
-    source, target = folder / "source", folder / "target"
+    content = folder / "source"
     with (
-        docker_registry(folder / "a", source) as first,
-        docker_registry(folder / "b", target) as second,
-        docker_registry(folder / "c", source, count=True) as third,
-        docker_registry(folder / "d", target, count=True) as fourth,
+        docker_registry(folder / "a", content) as source,
+        docker_registry(folder / "b", content, count=True) as counting,
     ):
-        yield Stage(folder, first, second, third, fourth)
+        yield Stage(folder, source, counting)
 
 
 def _write(results: Results, folder: Path, name: str, plot_with: str | None) -> None:

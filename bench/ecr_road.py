@@ -3,13 +3,13 @@
 Counts sending alone: the bytes lie in memory, and neither reading nor hashing them is in it.
 """
 
-import base64
 import contextlib
 import json
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
-from urllib.parse import urlsplit
+from datetime import UTC, datetime
+from typing import NamedTuple
 
 import boto3
 from botocore.config import Config
@@ -19,9 +19,8 @@ from local.aws import ACCESS_KEY, REGION, SECRET_KEY
 from local.images import SparseBlob
 from pullahead.oci import Descriptor
 from pullahead.ports import Offered, StreamsBlobs
-from pullahead.registry.credentials import Credential
 from pullahead.targets.ecr import EcrTarget
-from pullahead.targets.oci import OciTarget
+from pullahead.targets.ecr_streams import EcrStreams
 
 _MIB = 1024 * 1024
 _PART_BYTES = 10 * _MIB
@@ -29,7 +28,16 @@ _PARTS = 8
 _REPOSITORY = "bench/road"
 _MEDIA_TYPE = "application/vnd.oci.image.layer.v1.tar+gzip"
 
-Send = Callable[[SparseBlob, list[bytes]], None]
+
+class Content(NamedTuple):
+    """A blob, cut beforehand as each road wants it."""
+
+    blob: Descriptor
+    pieces: list[bytes]
+    parts: list[bytes]
+
+
+Send = Callable[[Content], None]
 
 
 def measure_road(send: Send, rounds: int, first_seed: int) -> list[float]:
@@ -38,54 +46,70 @@ def measure_road(send: Send, rounds: int, first_seed: int) -> list[float]:
 
 
 def _cpu_ms(send: Send, seed: int) -> float:
-    blob = SparseBlob(_PARTS * _PART_BYTES, seed)
-    pieces = list(blob.pieces())
-    _ = blob.digest  # hashed now, not while the clock runs
+    content = _content(seed)  # read, cut and hashed now, not while the clock runs
     began = time.process_time()
-    send(blob, pieces)
+    send(content)
     return (time.process_time() - began) * 1000 / _PARTS
 
 
 def by_parts(client: ECRClient) -> Send:
-    """Send by the layer-part API."""
+    """Send by the layer-part API, as a unit does."""
     target = EcrTarget(client)
 
-    def send(blob: SparseBlob, pieces: list[bytes]) -> None:
-        per_part = _PART_BYTES // _MIB
-        parts = [b"".join(pieces[start : start + per_part]) for start in range(0, len(pieces), per_part)]
+    def send(content: Content) -> None:
         upload = target.begin_upload(_REPOSITORY)
-        for number, part in enumerate(parts):
+        for number, part in enumerate(content.parts):
             target.upload_part(_REPOSITORY, upload, number * _PART_BYTES, part)
-        target.complete_upload(_REPOSITORY, upload, _describe(blob))
+        target.complete_upload(_REPOSITORY, upload, content.blob)
+
+    return send
+
+
+def by_boto3(client: ECRClient) -> Send:
+    """Send by the layer-part API, as everybody would: the peer."""
+
+    def send(content: Content) -> None:
+        upload = client.initiate_layer_upload(repositoryName=_REPOSITORY)["uploadId"]
+        for number, part in enumerate(content.parts):
+            client.upload_layer_part(
+                repositoryName=_REPOSITORY,
+                uploadId=upload,
+                partFirstByte=number * _PART_BYTES,
+                partLastByte=(number + 1) * _PART_BYTES - 1,
+                layerPartBlob=part,
+            )
+        client.complete_layer_upload(repositoryName=_REPOSITORY, uploadId=upload, layerDigests=[content.blob.digest])
 
     return send
 
 
 def streamed(client: ECRClient) -> Send:
-    """Send in one stream through the registry's own API, with a token of its own."""
-    (token,) = client.get_authorization_token()["authorizationData"]
-    username, _, secret = base64.b64decode(token["authorizationToken"]).decode().partition(":")
-    credential = Credential(username, secret)
-    host = urlsplit(client.meta.endpoint_url).netloc
-    target: StreamsBlobs = OciTarget(host, plain_http=True, credentials=lambda _: credential)
+    """Send in one stream through the registry's own API."""
+    target = _streaming_target(client)
 
-    def send(blob: SparseBlob, pieces: list[bytes]) -> None:
+    def send(content: Content) -> None:
         @contextlib.contextmanager
         def open_pieces() -> Iterator[Iterator[bytes]]:
-            yield iter(pieces)
+            yield iter(content.pieces)
 
-        offered = target.stream_blob(_REPOSITORY, _describe(blob), open_pieces)
+        offered = target.stream_blob(_REPOSITORY, content.blob, open_pieces)
         if offered is not Offered.COPIED:
             raise RuntimeError(f"the blob was not sent: {offered}")
 
     return send
 
 
-ROADS: Mapping[str, Callable[[ECRClient], Send]] = {"streamed": streamed, "parts": by_parts}
+ROADS: Mapping[str, Callable[[ECRClient], Send]] = {"streamed": streamed, "parts": by_parts, "boto3": by_boto3}
 
 
-def _describe(blob: SparseBlob) -> Descriptor:
-    return Descriptor(_MEDIA_TYPE, blob.digest, blob.size)
+def _streaming_target(client: ECRClient) -> StreamsBlobs:
+    return EcrStreams(client, lambda: datetime.now(UTC))
+
+
+def _content(seed: int) -> Content:
+    blob = SparseBlob(_PARTS * _PART_BYTES, seed)
+    parts = [blob.read(number * _PART_BYTES, _PART_BYTES) for number in range(_PARTS)]
+    return Content(Descriptor(_MEDIA_TYPE, blob.digest, blob.size), list(blob.pieces()), parts)
 
 
 def _client(url: str) -> ECRClient:

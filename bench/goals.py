@@ -28,11 +28,15 @@ class Ceiling(NamedTuple):
 
 
 class Verdict(NamedTuple):
-    """One goal beside what was measured; `holds` is None where something was not measured."""
+    """One goal beside what was measured; `holds` is None where something was not measured.
+
+    `factor` is the figure as a share of what the goal allows: up to 1 it is reached.
+    """
 
     goal: str
     measured: str
     holds: bool | None
+    factor: float | None = None
 
 
 RATIOS = (
@@ -80,10 +84,17 @@ def _judge_ratio(ratio: Ratio, case: CaseResult | None) -> list[Verdict]:
     engine = medians(ours.runs).engine_seconds
     if ratio.figure == "wall" and engine is not None:
         figures[", engine alone"] = engine
+    floor = f"; the target alone {statistics.median(case.floor_seconds):.2f} s" if case and case.floor_seconds else ""
     return [
-        Verdict(f"{goal}{what}", f"{value / least:.2f} ({value:.2f} s, {name} {least:.2f} s)", value <= bound * least)
+        _verdict(
+            f"{goal}{what}", f"{value / least:.2f} ({value:.2f} s, {name} {least:.2f} s{floor})", value, bound * least
+        )
         for what, value in figures.items()
     ]
+
+
+def _verdict(goal: str, measured: str, value: float, at_most: float) -> Verdict:
+    return Verdict(goal, measured, value <= at_most, value / at_most)
 
 
 def _judge_ceiling(ceiling: Ceiling, case: CaseResult | None) -> Verdict:
@@ -92,7 +103,7 @@ def _judge_ceiling(ceiling: Ceiling, case: CaseResult | None) -> Verdict:
     if ours is None or (ceiling.figure == "requests" and ours.requests is None):
         return _without_figures(goal, case)
     value = _value(ours, ceiling.figure)
-    return Verdict(goal, f"{value:.0f} {ceiling.unit}".rstrip(), value <= ceiling.at_most)
+    return _verdict(goal, f"{value:.0f} {ceiling.unit}".rstrip(), value, ceiling.at_most)
 
 
 def _without_figures(goal: str, case: CaseResult | None) -> Verdict:
@@ -104,7 +115,7 @@ def _judge_road(road: str, bound: float, cpu_ms: float | None) -> Verdict:
     goal = f"ECR, {road}: CPU ≤ {bound:g} ms for 10 MiB"
     if cpu_ms is None:
         return Verdict(goal, "not measured", None)
-    return Verdict(goal, f"{cpu_ms:.1f} ms", cpu_ms <= bound)
+    return _verdict(goal, f"{cpu_ms:.1f} ms", cpu_ms, bound)
 
 
 def _value(result: ToolResult, figure: str) -> float:

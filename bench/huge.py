@@ -5,6 +5,7 @@ from pathlib import Path
 
 import requests
 
+from bench.homes import fresh_home
 from bench.measure import CommandFailedError, run_measured
 from bench.results import CaseResult, ToolResult
 from bench.rounds import TAG, prove_published
@@ -36,7 +37,8 @@ def measure_huge(size_gib: int, tool: Tool, folder: Path, say: Callable[[str], N
 def _copy(tool: Tool, source: str, target: str, folder: Path) -> ToolResult:
     copy = Copy(f"{source}/{_REPOSITORY}:{TAG}", f"{target}/{_REPOSITORY}:{TAG}", all_platforms=False)
     try:
-        run = run_measured(tool.copy(copy), folder / "cost.txt").run
+        with fresh_home(folder) as environment:
+            run = run_measured(tool.copy(copy), folder / "cost.txt", environment).run
         prove_published(f"http://{target}", _REPOSITORY, _root(source))
     except CommandFailedError as error:
         return ToolResult(tool.name, problem=str(error))

@@ -2,7 +2,7 @@
 
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -26,11 +26,13 @@ class Measured(NamedTuple):
     output: str
 
 
-def run_measured(command: Sequence[str], report: Path) -> Measured:
+def run_measured(command: Sequence[str], report: Path, environment: Mapping[str, str] | None = None) -> Measured:
     """Run a command to its end. Raises CommandFailedError if it ends badly or not within an hour."""
     launch = [sys.executable, "-I", "-S", str(_LAUNCHER), str(report), *command]
     try:
-        done = subprocess.run(launch, capture_output=True, text=True, timeout=_LONGEST_SECONDS, check=False)
+        done = subprocess.run(
+            launch, capture_output=True, text=True, timeout=_LONGEST_SECONDS, check=False, env=environment
+        )
     except subprocess.TimeoutExpired as error:
         raise CommandFailedError(f"{command[0]} did not end within {_LONGEST_SECONDS} s") from error
     if done.returncode != 0:

@@ -51,6 +51,7 @@ class CaseResult(msgspec.Struct, frozen=True):
     title: str
     size_bytes: int
     tools: tuple[ToolResult, ...]
+    floor_seconds: tuple[float, ...] = ()  # what the target alone takes for the large blobs, in each round
 
     @property
     def measured(self) -> bool:

@@ -10,12 +10,12 @@ import msgspec
 from bench.results import RoadResult
 from bench.servers import bench_server, own_environment
 
-_ROADS = ("streamed", "parts")
+_ROADS = ("streamed", "parts", "boto3")
 _LONGEST_SECONDS = 600
 
 
 def measure_roads(rounds: int, folder: Path, say: Callable[[str], None]) -> tuple[RoadResult, ...]:
-    """Measure both roads."""
+    """Measure our two roads, and boto3's own call beside them."""
     content = folder / "ecr"
     content.mkdir()
     with bench_server("bench.ecr_server", [str(content)], folder / "ecr.log") as host:

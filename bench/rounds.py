@@ -10,9 +10,11 @@ from typing import NamedTuple
 import requests
 
 from bench.cases import SLOW_BYTES_PER_SECOND, SLOW_DELAY_SECONDS, Case, image_bytes
+from bench.floor import BlobFiles, blob_files, push_alone
+from bench.homes import fresh_home
 from bench.measure import CommandFailedError, run_measured
 from bench.results import CaseResult, Requests, Run, ToolResult
-from bench.servers import Registry, bench_server
+from bench.servers import Registry, bench_server, docker_registry
 from bench.tools import Copy, Tool
 from local.images import LocalImage, push_image
 from pullahead.oci import RawManifest
@@ -23,13 +25,18 @@ _LOG_SETTLES_SECONDS = 0.2
 
 
 class Stage(NamedTuple):
-    """The registries. The counting pair works on the same content, with access logs, and is not timed."""
+    """Where copies come from. The counting source has the same content and an access log, and is not timed."""
 
     folder: Path
     source: Registry
-    target: Registry
     counting_source: Registry
-    counting_target: Registry
+
+
+class Attempt(NamedTuple):
+    """One copy that was made, and how often it asked its target, where that was counted."""
+
+    run: Run
+    target_requests: int
 
 
 def measure_case(case: Case, size_mib: int, tools: Sequence[Tool], rounds: int, stage: Stage, say: Say) -> CaseResult:
@@ -40,8 +47,8 @@ def measure_case(case: Case, size_mib: int, tools: Sequence[Tool], rounds: int, 
     size = image_bytes(image)
     say(f"{case.name}: {case.title}, {size / 1e6:,.0f} MB")
     attempts = _Attempts(case, image, stage, say)
-    with _far(case, stage.source, stage.folder) as source:
-        runs, problems = _rounds(attempts, source, tools, rounds)
+    with _far(case, stage.source, stage.folder) as source, blob_files(image, stage.folder) as files:
+        runs, problems, floor = _rounds(attempts, source, tools, rounds, () if case.slow else files)
     able = [tool for tool in tools if tool.name not in problems]
     with _far(case, stage.counting_source, stage.folder) as source:
         requests_of = {tool.name: attempts.count(tool, source) for tool in able}
@@ -50,7 +57,7 @@ def measure_case(case: Case, size_mib: int, tools: Sequence[Tool], rounds: int, 
         ToolResult(tool.name, tuple(runs[tool.name]), requests_of.get(tool.name), problems.get(tool.name))
         for tool in tools
     ]
-    return CaseResult(case.name, case.title, size, tuple(measured))
+    return CaseResult(case.name, case.title, size, tuple(measured), floor)
 
 
 def turns(tools: Sequence[Tool], number: int) -> tuple[Tool, ...]:
@@ -60,54 +67,76 @@ def turns(tools: Sequence[Tool], number: int) -> tuple[Tool, ...]:
 
 
 def _rounds(
-    attempts: "_Attempts", source: str, tools: Sequence[Tool], rounds: int
-) -> tuple[dict[str, list[Run]], dict[str, str]]:
+    attempts: "_Attempts", source: str, tools: Sequence[Tool], rounds: int, files: BlobFiles
+) -> tuple[dict[str, list[Run]], dict[str, str], tuple[float, ...]]:
     runs: dict[str, list[Run]] = {tool.name: [] for tool in tools}
     problems: dict[str, str] = {}
+    floor: list[float] = []
     for number in range(rounds + 1):
         for tool in turns(tools, number):
             if tool.name in problems:
                 continue
             try:
-                run = attempts.copy(tool, source, attempts.stage.target)
+                run = attempts.copy(tool, source).run
             except CommandFailedError as error:
                 problems[tool.name] = str(error)
                 attempts.say(f"  {tool.name}: {error}")
                 continue
             if number > 0:  # the first round only warms up
                 runs[tool.name].append(run)
-    return runs, problems
+        if files and number > 0:
+            floor.append(attempts.push_alone(files))
+    return runs, problems, tuple(floor)
 
 
 class _Attempts:
-    """Makes copies of one image, each into a repository of its own, and forgets them afterwards."""
+    """Makes copies of one image, each by a tool that remembers nothing into a target that was never used."""
 
     def __init__(self, case: Case, image: LocalImage, stage: Stage, say: Say) -> None:
         self._case, self._image = case, image
         self.stage, self.say = stage, say
         self._numbers = itertools.count(1)
 
-    def copy(self, tool: Tool, source: str, target: Registry) -> Run:
-        """Make one copy, look whether it is there, and empty the target."""
+    def copy(self, tool: Tool, source: str, *, count: bool = False) -> Attempt:
+        """Make one copy, and look whether it is there."""
         repository = f"{self._case.name}-{next(self._numbers)}"
-        copy = Copy(f"{source}/{self._case.name}:{TAG}", f"{target.host}/{repository}:{TAG}", self._case.all_platforms)
-        try:
-            run = run_measured(tool.copy(copy), self.stage.folder / "cost.txt").run
-            prove_published(target.url, repository, self._image.root)
-        finally:
-            target.empty()
+        folder = self.stage.folder / repository
+        with (
+            fresh_home(self.stage.folder) as environment,
+            docker_registry(folder, folder / "content", count=count) as target,
+        ):
+            names = f"{source}/{self._case.name}:{TAG}", f"{target.host}/{repository}:{TAG}"
+            before = _requests_seen(target) if count else 0
+            command = tool.copy(Copy(*names, self._case.all_platforms))
+            try:
+                run = run_measured(command, self.stage.folder / "cost.txt", environment).run
+                asked = _requests_seen(target) - before if count else 0
+                prove_published(target.url, repository, self._image.root)
+            finally:
+                target.empty()
         engine = "" if run.engine_seconds is None else f" (engine {run.engine_seconds:.2f} s)"
         self.say(f"  {tool.name}: {run.wall_seconds:.2f} s{engine}, CPU {run.cpu_seconds:.2f} s")
-        return run
+        return Attempt(run, asked)
+
+    def push_alone(self, files: BlobFiles) -> float:
+        """Let the target alone show what it takes."""
+        folder = self.stage.folder / f"floor-{next(self._numbers)}"
+        with docker_registry(folder, folder / "content") as target:
+            seconds = push_alone(files, target)
+            target.empty()
+        self.say(f"  the target alone: {seconds:.2f} s")
+        return seconds
 
     def count(self, tool: Tool, source: str) -> Requests:
         """Make one copy more, and count what it asked of each side."""
-        registries = (self.stage.counting_source, self.stage.counting_target)
-        before = [registry.requests_seen() for registry in registries]
-        self.copy(tool, source, self.stage.counting_target)
-        time.sleep(_LOG_SETTLES_SECONDS)  # an answer comes before its line in the log
-        upstream, target = (registry.requests_seen() - seen for registry, seen in zip(registries, before, strict=True))
-        return Requests(upstream, target - 1)  # less the bench's own look
+        before = self.stage.counting_source.requests_seen()
+        target = self.copy(tool, source, count=True).target_requests
+        return Requests(self.stage.counting_source.requests_seen() - before, target)
+
+
+def _requests_seen(registry: Registry) -> int:
+    time.sleep(_LOG_SETTLES_SECONDS)  # an answer comes before its line in the log
+    return registry.requests_seen()
 
 
 def prove_published(url: str, repository: str, root: RawManifest) -> None:

@@ -10,7 +10,8 @@ import threading
 import time
 from typing import Final
 
-_PIECE: Final = 64 * 1024
+_PIECE: Final = 256 * 1024
+_SLACK_SECONDS: Final = 0.02  # what a sleep that is too long, or a turn of Python's threads, may catch up
 
 
 class Pace:
@@ -29,9 +30,9 @@ class Pace:
     def wait_before(self, count: int, now: float) -> float:
         """Take `count` bytes of the line; returns the seconds to wait before sending them."""
         with self._lock:
-            start = max(self._free_at, now)
+            start = max(self._free_at, now - _SLACK_SECONDS)
             self._free_at = start + count / self._rate
-            return self._free_at - now
+            return max(0.0, self._free_at - now)
 
 
 def serve(port: int, upstream: tuple[str, int], bytes_per_second: float, delay_seconds: float) -> None:

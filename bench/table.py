@@ -1,5 +1,6 @@
 """Writes results as Markdown: what was measured, where, and how near the goals are. Claims nothing else."""
 
+import statistics
 from collections.abc import Iterator
 
 from bench.goals import Verdict, best_peer, judge
@@ -23,7 +24,8 @@ def _page(results: Results, picture: str | None) -> Iterator[str]:
     )
     yield (
         f"Both registries are docker-registry on 127.0.0.1 with their storage on {machine.storage}. "
-        f"Medians of {results.rounds} rounds after a warm-up, the tools in turn; the target is emptied after each copy."
+        f"Medians of {results.rounds} rounds after a warm-up, the tools in turn; each copy goes into a registry that "
+        "was never used, by a tool that remembers nothing."
     )
     yield f"Versions: {', '.join(f'{name} {version}' for name, version in machine.versions.items())}."
     yield ""
@@ -39,10 +41,11 @@ def _page(results: Results, picture: str | None) -> Iterator[str]:
 def _verdicts(verdicts: tuple[Verdict, ...]) -> Iterator[str]:
     yield "## Goals"
     yield ""
-    yield "| goal | measured | |"
-    yield "|---|---|---|"
+    yield "| goal | measured | | x what it allows |"
+    yield "|---|---|---|---|"
     for verdict in verdicts:
-        yield f"| {verdict.goal} | {verdict.measured} | {_MARKS[verdict.holds]} |"
+        factor = "-" if verdict.factor is None else f"{verdict.factor:.2f}"
+        yield f"| {verdict.goal} | {verdict.measured} | {_MARKS[verdict.holds]} | {factor} |"
     yield ""
 
 
@@ -57,6 +60,13 @@ def _case(case: CaseResult) -> Iterator[str]:
     for tool in case.tools:
         yield _row(case, tool)
     yield ""
+    if case.floor_seconds:
+        seconds = statistics.median(case.floor_seconds)
+        yield (
+            f"The target alone takes {seconds:.2f} s for these bytes: pushed by curl from the RAM disk, four at once, "
+            "with nothing read from upstream and nothing hashed."
+        )
+        yield ""
 
 
 def _row(case: CaseResult, tool: ToolResult) -> str:

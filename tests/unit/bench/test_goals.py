@@ -41,6 +41,7 @@ def test_with_crane_the_best_peer_is_the_measure_even_where_it_is_not_crane() ->
     verdict = verdict_of("large: wall", results(case("large", *tools)))
 
     assert verdict.holds is True
+    assert verdict.factor == pytest.approx(9.4 / 9.5)
     assert "0.95" in verdict.goal
     assert "skopeo 10.00 s" in verdict.measured
 
@@ -81,10 +82,11 @@ def test_a_road_is_judged_by_its_median(road: str, bound: float) -> None:
 
     assert verdict_of(f"ECR, {road}", reached).holds is True
     assert verdict_of(f"ECR, {road}", missed).holds is False
+    assert verdict_of(f"ECR, {road}", missed).factor == pytest.approx((bound + 0.1) / bound)
 
 
 def test_what_was_not_measured_is_neither_reached_nor_missed() -> None:
-    assert {verdict.holds for verdict in judge(results())} == {None}
+    assert {(verdict.holds, verdict.factor) for verdict in judge(results())} == {(None, None)}
 
 
 def test_a_peer_alone_proves_nothing() -> None:

@@ -47,7 +47,14 @@ def test_time_that_nobody_used_is_not_made_up_for() -> None:
     pace = Pace(1000.0, 0.0, now=0.0)
     pace.wait_before(1000, now=0.0)
 
-    assert pace.wait_before(1000, now=50.0) == pytest.approx(1.0)
+    assert pace.wait_before(1000, now=50.0) == pytest.approx(1.0, abs=0.021)
+
+
+def test_a_sleep_that_was_a_little_too_long_is_made_up_for() -> None:
+    pace = Pace(1000.0, 0.0, now=0.0)
+    first = pace.wait_before(100, now=0.0)
+
+    assert pace.wait_before(100, now=first + 0.004) == pytest.approx(0.1 - 0.004)
 
 
 @pytest.mark.parametrize("case", [case for case in CASES if case.name != "small"], ids=lambda case: case.name)

@@ -49,4 +49,4 @@ def test_the_plot_is_shown_where_there_is_one() -> None:
 def test_a_missed_goal_stands_out() -> None:
     page = markdown(results(roads=(RoadResult("parts", (99.0,)),)))
 
-    assert "| ECR, parts: CPU ≤ 22 ms for 10 MiB | 99.0 ms | **missed** |" in page
+    assert "| ECR, parts: CPU ≤ 22 ms for 10 MiB | 99.0 ms | **missed** | 4.50 |" in page

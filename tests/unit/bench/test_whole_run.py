@@ -8,7 +8,8 @@ import pytest
 import requests
 
 from bench.__main__ import main
-from bench.results import Results
+from bench.results import Requests, Results
+from bench.roads import measure_roads
 from bench.servers import bench_server
 
 MIB = 1024 * 1024
@@ -29,13 +30,24 @@ def test_skopeo_alone_gives_a_page(tmp_path: Path) -> None:
     (skopeo,) = large.tools
     assert skopeo.problem is None
     assert skopeo.requests is not None
-    assert skopeo.requests.upstream == 4  # ping, manifest, config, layer
+    # ping, manifest, config, layer; then a ping, five for each blob (skopeo looks twice) and the manifest
+    assert skopeo.requests == Requests(upstream=4, target=11)
     assert slow.tools[0].runs[0].wall_seconds > 4 * MIB / 40e6 + 4 * 0.03
 
 
 def test_a_run_with_no_tool_at_hand_fails(tmp_path: Path) -> None:
     assert main(["--tool", "no-such-tool", "--results", str(tmp_path)]) == 1
     assert not list(tmp_path.iterdir())
+
+
+def test_a_road_does_not_reach_ecr(tmp_path: Path) -> None:
+    roads = measure_roads(1, tmp_path, lambda _: None)
+
+    assert [(road.road, road.problem, len(road.cpu_ms)) for road in roads] == [
+        ("streamed", None, 1),
+        ("parts", None, 1),
+        ("boto3", None, 1),
+    ]
 
 
 def test_the_discarding_registry_takes_a_blob_in_both_ways_and_keeps_the_manifest(tmp_path: Path) -> None:

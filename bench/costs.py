@@ -1,0 +1,184 @@
+"""`python -m bench.costs`: what checking costs a month, computed and written into docs/operating.md.
+
+From what a check asks for (CALLS, which a test counts), what is assumed of the world (ASSUMED), and list prices.
+What refreshes cost depends on how much upstreams change, and is left out; so are NAT gateways and what ECR stores.
+"""
+
+import math
+import sys
+from pathlib import Path
+from typing import NamedTuple
+
+PAGE = Path(__file__).parents[1] / "docs" / "operating.md"
+BEGIN, END = "<!-- costs: written by `make costs` -->", "<!-- costs: end -->"
+TAGS, MINUTES = (100, 1_000, 10_000), (15, 5)
+
+
+class Prices(NamedTuple):
+    """USD, as AWS listed them for eu-west-1 early in 2026; look at today's before you rely on them."""
+
+    lambda_gb_second: float = 0.0000133334  # arm64
+    lambda_request: float = 0.0000002
+    sqs_request: float = 0.0000004
+    read_unit: float = 0.0000001415  # DynamoDB on demand
+    write_unit: float = 0.0000007068
+    s3_get: float = 0.0000004
+    log_gb: float = 0.57
+    trace: float = 0.000005
+    metric: float = 0.30
+    alarm: float = 0.10
+    dashboard: float = 3.00
+
+
+class Free(NamedTuple):
+    """What AWS gives to every account every month, for good, if nothing else in the account uses it up."""
+
+    lambda_gb_seconds: float = 400_000
+    lambda_requests: float = 1_000_000
+    sqs_requests: float = 1_000_000
+    log_gb: float = 5
+    traces: float = 100_000
+    metrics: int = 10
+    alarms: int = 10
+    dashboards: int = 3
+
+
+class Calls(NamedTuple):
+    """What one message for tags of one repository asks for when nothing has changed."""
+
+    heads_per_tag: int = 1
+    records_per_tag: int = 1  # BatchGetItem, consistent: a read unit for each item of up to 4 KB
+    describe_images: int = 1  # up to 100 tags; ECR does not charge for it
+    writes: int = 0
+
+
+class Assumed(NamedTuple):
+    """What no test can tell. The metric Duration of check_freshness says how long yours take."""
+
+    schedule_minutes: int = 5
+    tags_per_repository: int = 10
+    messages_per_batch: int = 10
+    head_seconds: float = 0.1
+    heads_at_once: int = 8
+    rest_of_message_seconds: float = 0.06
+    schedule_seconds: float = 1.0
+    record_kilobytes: float = 1.2
+    function_gb: float = 0.25
+    concurrency: int = 5
+    idle_polls_per_minute: float = 15  # Lambda's own: five pollers, each waiting up to 20 seconds
+    log_kilobytes: float = 2.5  # of an invocation, with its metrics
+    sampled_share: float = 0.05  # X-Ray samples one request a second, and this share of the rest
+    steady_metrics: int = 10  # see docs/operating.md; two registries, one of which tells its limit
+    alarm_metrics: int = 10
+
+
+PRICES, FREE, CALLS, ASSUMED = Prices(), Free(), Calls(), Assumed()
+_MONTH_MINUTES = 730 * 60
+_KILOBYTES = 1_000_000  # in a gigabyte
+
+
+class Use(NamedTuple):
+    """What is used in a month."""
+
+    checks: float
+    lambda_gb_seconds: float
+    lambda_requests: float
+    sqs_requests: float
+    read_units: float
+    write_units: float
+    s3_gets: float
+    log_gb: float
+    traces: float
+
+
+def use_of(tags: int, check_every: int) -> Use:
+    """Compute what checking so many tags, so often, uses."""
+    runs = _MONTH_MINUTES / ASSUMED.schedule_minutes
+    share_due = min(1.0, ASSUMED.schedule_minutes / check_every)
+    repositories = tags / ASSUMED.tags_per_repository
+    messages = repositories * (1 - (1 - share_due) ** ASSUMED.tags_per_repository)
+    invocations = math.ceil(messages / ASSUMED.messages_per_batch)
+    tags_of_message = tags * share_due / messages
+    waves = math.ceil(tags_of_message / ASSUMED.heads_at_once)
+    seconds = messages * (waves * ASSUMED.head_seconds * CALLS.heads_per_tag + ASSUMED.rest_of_message_seconds)
+    scan = tags * ASSUMED.record_kilobytes / 4 / 2  # eventually consistent: half a unit for 4 KB
+    sampled: float = min(invocations, math.ceil(seconds / ASSUMED.concurrency))
+    sampled += (invocations - sampled) * ASSUMED.sampled_share
+    return Use(
+        checks=runs * tags * share_due,
+        lambda_gb_seconds=runs * (seconds + ASSUMED.schedule_seconds) * ASSUMED.function_gb,
+        lambda_requests=runs * (invocations + 1),
+        sqs_requests=runs * 3 * invocations + ASSUMED.idle_polls_per_minute * _MONTH_MINUTES,
+        read_units=runs * (tags * share_due * CALLS.records_per_tag + scan + 3),
+        write_units=runs * (1 + messages * CALLS.writes),
+        s3_gets=runs * (1 + min(invocations, ASSUMED.concurrency)),
+        log_gb=runs * (invocations + 1) * ASSUMED.log_kilobytes / _KILOBYTES,
+        traces=runs * (sampled + 1),
+    )
+
+
+def cost_of(use: Use, free: Free | None = None) -> dict[str, float]:
+    """Price a month's use by service, less what is free."""
+    given = free or Free(0, 0, 0, 0, 0, 0, 0, 0)
+    return {
+        "Lambda": _over(use.lambda_gb_seconds, given.lambda_gb_seconds) * PRICES.lambda_gb_second
+        + _over(use.lambda_requests, given.lambda_requests) * PRICES.lambda_request,
+        "DynamoDB": use.read_units * PRICES.read_unit + use.write_units * PRICES.write_unit,
+        "SQS": _over(use.sqs_requests, given.sqs_requests) * PRICES.sqs_request,
+        "Logs, traces, S3": _over(use.log_gb, given.log_gb) * PRICES.log_gb
+        + _over(use.traces, given.traces) * PRICES.trace
+        + use.s3_gets * PRICES.s3_get,
+    }
+
+
+def watching_cost(free: Free | None = None) -> float:
+    """Price metrics, alarms and the dashboard, which cost the same for any number of tags."""
+    given = free or Free(0, 0, 0, 0, 0, 0, 0, 0)
+    return (
+        _over(ASSUMED.steady_metrics, given.metrics) * PRICES.metric
+        + _over(ASSUMED.alarm_metrics, given.alarms) * PRICES.alarm
+        + _over(1, given.dashboards) * PRICES.dashboard
+    )
+
+
+def table() -> str:
+    """Write the table as the page has it."""
+    names = list(cost_of(use_of(100, 15)))
+    head = ["tags", "`check_every`", "checks a month", *names, "sum", "less what is free"]
+    lines = [f"| {' | '.join(head)} |", f"|{' ---: |' * len(head)}"]
+    for minutes in MINUTES:
+        for tags in TAGS:
+            use = use_of(tags, minutes)
+            costs, left = cost_of(use), sum(cost_of(use, FREE).values())
+            cells = [f"{tags:,}", f"{minutes}m", f"{use.checks / 1e6:.1f} million", *map(_usd, costs.values())]
+            lines.append(f"| {' | '.join([*cells, f'**{_usd(sum(costs.values()))}**', _usd(left)])} |")
+    watched = f"Metrics, alarms and the dashboard cost {_usd(watching_cost())} more, whatever the number of tags"
+    return "\n".join([*lines, "", f"{watched}; {_usd(watching_cost(FREE))} less what is free."])
+
+
+def with_table(page: str) -> str:
+    """Put the table between its marks."""
+    before, found, rest = page.partition(BEGIN)
+    _, ended, after = rest.partition(END)
+    if not found or not ended:
+        raise ValueError(f"the page has no {BEGIN} … {END}")
+    return f"{before}{BEGIN}\n{table()}\n{END}{after}"
+
+
+def main() -> int:
+    """Write the page anew."""
+    PAGE.write_text(with_table(PAGE.read_text(encoding="utf-8")), encoding="utf-8")
+    sys.stdout.write(f"{table()}\n")
+    return 0
+
+
+def _over(used: float, given: float) -> float:
+    return max(0.0, used - given)
+
+
+def _usd(amount: float) -> str:
+    return f"{amount:.2f}"
+
+
+if __name__ == "__main__":
+    sys.exit(main())
