@@ -16,25 +16,29 @@ _REGISTRY_CONFIG = """
 version: 0.1
 log: {{level: error, accesslog: {{disabled: true}}}}
 storage: {{filesystem: {{rootdirectory: {folder}}}, delete: {{enabled: true}}}}
-http: {{addr: "{host}"}}
+http: {{addr: "{host}"{tls}}}
 """
 
 
 @contextlib.contextmanager
-def docker_registry(folder: Path) -> Iterator[str]:
-    """Run Debian's docker-registry on a folder and yield its host and port; skip where it is not installed."""
+def docker_registry(folder: Path, *, auth: str = "", certified: Path | None = None) -> Iterator[str]:
+    """Run Debian's docker-registry on a folder and yield its host and port; skip where it is not installed.
+
+    `auth` is a section of its configuration; `certified` the file of a key and a certificate, for TLS.
+    """
     program = shutil.which("docker-registry")
     if program is None:
         pytest.skip("docker-registry is not on PATH")
     host = f"127.0.0.1:{free_port()}"
     config, log = folder / "config.yml", folder / "registry.log"
-    config.write_text(_REGISTRY_CONFIG.format(folder=folder / "content", host=host))
+    tls = "" if certified is None else f', tls: {{certificate: "{certified}", key: "{certified}"}}'
+    config.write_text(_REGISTRY_CONFIG.format(folder=folder / "content", host=host, tls=tls) + auth)
     with (
         log.open("wb") as output,
         subprocess.Popen([program, "serve", config], stdout=output, stderr=output) as process,
     ):
         try:
-            _wait_until_it_answers(f"http://{host}/v2/", log)
+            _wait_until_it_answers(f"{'http' if certified is None else 'https'}://{host}/v2/", log, certified)
             yield host
         finally:
             process.terminate()
@@ -48,11 +52,13 @@ def free_port() -> int:
         return port
 
 
-def _wait_until_it_answers(url: str, log: Path) -> None:
+def _wait_until_it_answers(url: str, log: Path, certified: Path | None) -> None:
     patience = urllib3.Retry(connect=60, backoff_factor=0.01, backoff_max=0.2)
     with requests.Session() as session:
-        session.mount("http://", requests.adapters.HTTPAdapter(max_retries=patience))
+        session.mount(f"{url.partition(':')[0]}://", requests.adapters.HTTPAdapter(max_retries=patience))
         try:
-            session.get(url, timeout=10).raise_for_status()
+            answer = session.get(url, timeout=10, verify=True if certified is None else str(certified))
+            if answer.status_code != 401:  # a registry that wants to know who asks is up
+                answer.raise_for_status()
         except requests.RequestException as error:
             raise RuntimeError(f"{url} does not answer; its log: {log.read_text()[-2000:]}") from error

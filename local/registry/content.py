@@ -64,6 +64,11 @@ class Content:
         with self._lock:
             return self._repositories.get(repository, _Repository()).blobs.get(Digest(digest))
 
+    def list_repositories(self) -> list[str]:
+        """List the repositories in order."""
+        with self._lock:
+            return sorted(self._repositories)
+
     def list_tags(self, repository: str) -> list[str] | None:
         """List the tags of a repository in order, or None where there is no such repository."""
         with self._lock:

@@ -5,6 +5,7 @@ Source: OCI distribution specification 1.1, "Pulling" and "Content Discovery"; m
 
 import re
 from collections.abc import Mapping, Sequence
+from urllib.parse import quote
 
 from local.images import Blob
 from local.registry.answers import Answer, error_answer, json_answer
@@ -16,7 +17,7 @@ BLOB = re.compile(r"/v2/(?P<repository>.+)/blobs/(?P<name>[^/]+)")
 TAGS = re.compile(r"/v2/(?P<repository>.+)/tags/list")
 
 _RANGE = re.compile(r"bytes=(\d+)-(\d*)")
-_MAX_TAGS = 1000
+_MAX_PAGE = 1000
 
 
 def repository_of(path: str) -> str | None:
@@ -60,10 +61,20 @@ def tags_answer(content: Content, repository: str, query: Mapping[str, Sequence[
     tags = content.list_tags(repository)
     if tags is None:
         return error_answer(404, "NAME_UNKNOWN", "repository name not known to registry")
-    size = min(int(query.get("n", [str(_MAX_TAGS)])[0]), _MAX_TAGS)
+    page, link = _page(tags, f"/v2/{repository}/tags/list", query)
+    return json_answer(200, {"name": repository, "tags": page}, link)
+
+
+def catalog_answer(content: Content, query: Mapping[str, Sequence[str]]) -> Answer:
+    """Answer one page of the repositories, as CNCF distribution does."""
+    page, link = _page(content.list_repositories(), "/v2/_catalog", query)
+    return json_answer(200, {"repositories": page}, link)
+
+
+def _page(names: Sequence[str], path: str, query: Mapping[str, Sequence[str]]) -> tuple[Sequence[str], dict[str, str]]:
+    size = min(int(query.get("n", [str(_MAX_PAGE)])[0]), _MAX_PAGE)
     last = query.get("last", [""])[0]
-    following = [tag for tag in tags if tag > last]
+    following = [name for name in names if name > last]
     page = following[:size]
     more = page and len(following) > size
-    link = {"Link": f'</v2/{repository}/tags/list?last={page[-1]}&n={size}>; rel="next"'} if more else {}
-    return json_answer(200, {"name": repository, "tags": page}, link)
+    return page, {"Link": f'<{path}?last={quote(page[-1])}&n={size}>; rel="next"'} if more else {}

@@ -31,6 +31,7 @@ class FakeRegistry:
     - `lie_digest_header`: Docker-Content-Digest of manifests; "" leaves it out.
     - `redirect_blobs_to`: blobs are redirected to another fake registry, with a query that stands for a signature.
     - `redirect_manifests_to`: manifests are redirected to another fake registry, which answers what it has itself.
+    - `lists_repositories`: there is a catalog, as of CNCF distribution; the great public registries have none.
     - `limit_bytes_per_second`: how fast one connection may carry bodies.
     """
 
@@ -42,6 +43,7 @@ class FakeRegistry:
         self.lie_digest_header: str | None = None
         self.redirect_blobs_to: FakeRegistry | None = None
         self.redirect_manifests_to: FakeRegistry | None = None
+        self.lists_repositories = True
         self.limit_bytes_per_second: int | None = None
         self.content = Content()
         self._journal, self._faults, self._tokens = Journal(), Faults(), Tokens()
@@ -195,6 +197,8 @@ class FakeRegistry:
             return self._answer_blob(request, match)
         if match := routes.TAGS.fullmatch(request.path):
             return routes.tags_answer(self.content, match["repository"], parse_qs(request.query))
+        if request.path == "/v2/_catalog" and self.lists_repositories:
+            return routes.catalog_answer(self.content, parse_qs(request.query))
         if request.path == "/v2/":
             return json_answer(200, {}, {"Docker-Distribution-Api-Version": "registry/2.0"})
         return error_answer(404, "UNSUPPORTED", "no such thing here")

@@ -1,12 +1,18 @@
 """One fake registry for each test, and a client of it."""
 
+import select
+import socket
 import threading
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 
 from local.registry import FakeRegistry
+from local.registry.answers import Answer
 from pullahead.registry import UpstreamRegistry
+from tests.fakes.internet import Internet
+from tests.unit.registry.guarding import IMAGE, LISTED, PUBLIC, Public
 from tests.unit.registry.harness import upstream_of
 
 
@@ -37,3 +43,31 @@ def gate() -> Iterator[Callable[[], None]]:
 
     yield wait
     opened.set()
+
+
+@pytest.fixture
+def within() -> Iterator[socket.socket]:
+    """Something on this machine to which no connection may be made."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        yield listener
+        arrived, _, _ = select.select([listener], [], [], 0)
+        assert arrived == []
+
+
+@pytest.fixture
+def public() -> Public:
+    return Public()
+
+
+@pytest.fixture
+def internet(public: Public) -> Iterator[Internet]:
+    manifest = IMAGE.root
+    headers = {"Content-Type": manifest.descriptor.media_type, "Docker-Content-Digest": manifest.descriptor.digest}
+    outside = Internet({PUBLIC: public, LISTED: lambda _: Answer(200, headers, manifest.content)})
+    with outside.up():
+        yield outside
+
+
+@pytest.fixture
+def ca(internet: Internet, tmp_path: Path) -> Path:
+    return internet.certified.write(tmp_path)

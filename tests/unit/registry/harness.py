@@ -10,10 +10,11 @@ from local.registry import FakeRegistry
 from pullahead.oci import Descriptor
 from pullahead.registry import Timeouts, UpstreamRegistry
 from pullahead.registry.connections import Dial
-from pullahead.registry.credentials import Credentials, anonymous
-from pullahead.rules.model import UpstreamSettings
+from pullahead.registry.credentials import Credentials, Refused, anonymous, unmoved
+from pullahead.rules.model import RateLimit, UpstreamSettings
 
 SECRET = "s3cr3t"
+_USUAL = RateLimit()
 
 
 @dataclass
@@ -34,7 +35,7 @@ class FakeTime:
 def pretend(hosts: Mapping[str, FakeRegistry]) -> Dial:
     """Make hosts by scheme and name of fake registries; any other is an error of the test."""
 
-    def dial(url: SplitResult) -> http.client.HTTPConnection:
+    def dial(url: SplitResult, *_: object) -> http.client.HTTPConnection:
         return http.client.HTTPConnection(hosts[f"{url.scheme}://{url.netloc}"].host)
 
     return dial
@@ -48,18 +49,24 @@ def upstream_of(
     plain_http: bool | None = None,
     jitter: float = 1.0,
     credentials: Credentials = anonymous,
+    refused: Refused = unmoved,
+    rate_limit: RateLimit = _USUAL,
+    patience: float = 1000.0,
 ) -> UpstreamRegistry:
     """Make a client whose waits take no time; with `hosts` it speaks https to them, else plain HTTP."""
     time = time or FakeTime()
     plain = hosts is None if plain_http is None else plain_http
     return UpstreamRegistry(
-        lambda host: UpstreamSettings(host, plain_http=plain),
+        lambda host: UpstreamSettings(host, plain_http=plain, private_addresses=hosts is None, rate_limit=rate_limit),
         dial=None if hosts is None else pretend(hosts),
         timeouts=timeouts or Timeouts(connect=2, read=5),
         clock=time,
+        wall_clock=time,
         sleep=time.sleep,
         jitter=lambda: jitter,
         credentials=credentials,
+        refused=refused,
+        patience=patience,
     )
 
 

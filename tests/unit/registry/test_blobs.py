@@ -21,9 +21,9 @@ def pushed(registry: FakeRegistry) -> None:
     registry.push(IMAGE, "team/app", "1.0")
 
 
-def read(registry: FakeRegistry, upstream: UpstreamRegistry, first_byte: int = 0) -> bytes:
-    """Read the blob to its end."""
-    with upstream.open_blob(registry.repository("team/app"), BLOB, first_byte) as pieces:
+def read(registry: FakeRegistry, upstream: UpstreamRegistry, first_byte: int = 0, end: int | None = None) -> bytes:
+    """Read the blob from an offset to another, or to its end."""
+    with upstream.open_blob(registry.repository("team/app"), BLOB, first_byte, end) as pieces:
         return b"".join(pieces)
 
 
@@ -50,6 +50,44 @@ def test_offset_is_off_by_one(registry: FakeRegistry, upstream: UpstreamRegistry
     assert read(registry, upstream, 99_998) == CONTENT[-2:]
     assert registry.requests[-1].headers["range"] == "bytes=99998-"
     assert registry.requests[-1].bytes_sent == 2
+
+
+@pytest.mark.parametrize(("first_byte", "end"), [(0, 1), (0, 99_999), (7, 8), (50_000, 100_000), (99_999, 100_000)])
+def test_part_of_a_blob_is_off_by_one(
+    registry: FakeRegistry, upstream: UpstreamRegistry, first_byte: int, end: int
+) -> None:
+    assert read(registry, upstream, first_byte, end) == CONTENT[first_byte:end]
+    assert registry.requests[-1].bytes_sent == end - first_byte
+    assert registry.connections == 1
+
+
+def test_part_ends_before_it_should(registry: FakeRegistry, upstream: UpstreamRegistry) -> None:
+    registry.cut("/blobs/", 1000)
+    with upstream.open_blob(registry.repository("team/app"), BLOB, 5000, 9000) as pieces:
+        got, error = read_until_it_fails(pieces)
+    assert (got, type(error)) == (CONTENT[5000:6000], RegistryUnavailableError)
+
+
+@pytest.mark.parametrize("answered", ["bytes 5000-9000/100000", "bytes 5000-8998/100000", "bytes 4999-8999/100000"])
+def test_part_is_answered_by_another(registry: FakeRegistry, upstream: UpstreamRegistry, answered: str) -> None:
+    registry.fail("GET", "/blobs/", 206, headers={"Content-Range": answered}, body=bytes(4000))
+    with pytest.raises(RangeIgnoredError):
+        read(registry, upstream, 5000, 9000)
+
+
+def test_part_from_the_beginning_is_answered_by_the_whole(registry: FakeRegistry, upstream: UpstreamRegistry) -> None:
+    registry.ignore_range = True
+    with pytest.raises(RangeIgnoredError):
+        read(registry, upstream, 0, 9000)
+
+
+@pytest.mark.parametrize(("first_byte", "end"), [(10, 9), (0, BLOB.size + 1)])
+def test_part_that_no_blob_has_is_asked_for(
+    registry: FakeRegistry, upstream: UpstreamRegistry, first_byte: int, end: int
+) -> None:
+    with pytest.raises(ValueError, match="has no bytes"):
+        read(registry, upstream, first_byte, end)
+    assert registry.requests == []
 
 
 def test_blob_read_to_its_end_is_asked_for(registry: FakeRegistry, upstream: UpstreamRegistry) -> None:

@@ -2,9 +2,7 @@
 
 import base64
 import contextlib
-import datetime
 import http.server
-import ipaddress
 import itertools
 import socket
 import ssl
@@ -14,11 +12,6 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
-from cryptography.x509.oid import NameOID
 
 from local.registry import FakeRegistry
 from pullahead.errors import RegistryTimeoutError, RegistryUnavailableError
@@ -28,6 +21,8 @@ from pullahead.registry.failures import Inquiry, TransientError
 from pullahead.registry.proxies import find_proxy
 from pullahead.registry.responses import Headers
 from pullahead.registry.transport import Request
+from tests.certificates import self_signed
+from tests.serving import serving
 from tests.unit.registry.harness import SECRET
 
 INQUIRY = Inquiry("test", "registry.example/app")
@@ -41,21 +36,7 @@ def get(url: str, connections: Connections | None = None) -> int:
 
 @pytest.fixture
 def certificate(tmp_path: Path) -> Path:
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "127.0.0.1")])
-    now = datetime.datetime.now(datetime.UTC)
-    certificate = (
-        x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number())
-        .not_valid_before(now - datetime.timedelta(days=1))
-        .not_valid_after(now + datetime.timedelta(days=1))
-        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
-        .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]), critical=False)
-        .sign(key, hashes.SHA256())
-    )
-    path = tmp_path / "own.pem"
-    secret = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
-    path.write_bytes(secret + certificate.public_bytes(Encoding.PEM))
-    return path
+    return self_signed().write(tmp_path)
 
 
 class _Quiet(http.server.BaseHTTPRequestHandler):
@@ -78,13 +59,10 @@ def secure(certificate: Path) -> Iterator[str]:
     """The URL of a server whose certificate is its own."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(certificate)
-    with _Server(("127.0.0.1", 0), _Quiet) as server:
-        server.socket = context.wrap_socket(server.socket, server_side=True, do_handshake_on_connect=False)
-        thread = threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True)
-        thread.start()
+    server = _Server(("127.0.0.1", 0), _Quiet)
+    server.socket = context.wrap_socket(server.socket, server_side=True, do_handshake_on_connect=False)
+    with serving(server):
         yield f"https://127.0.0.1:{server.server_address[1]}"
-        server.shutdown()
-        thread.join()
 
 
 def test_untrusted_certificate_is_trusted(secure: str) -> None:

@@ -73,16 +73,19 @@ def test_digest_does_not_win_over_the_tag(registry: FakeRegistry, upstream: Upst
     assert upstream.get_manifest(reference) == IMAGE.root
 
 
-def test_head_not_allowed_is_not_replaced_by_get(registry: FakeRegistry, upstream: UpstreamRegistry) -> None:
-    registry.fail("HEAD", "/manifests/", 405)
+@pytest.mark.parametrize("status", [404, 405])
+def test_head_not_offered_is_not_replaced_by_get(
+    registry: FakeRegistry, upstream: UpstreamRegistry, status: int
+) -> None:
+    registry.fail("HEAD", "/manifests/", status)
     assert upstream.head_manifest(registry.reference("team/app", "1.0")) == IMAGE.root.descriptor
     assert (registry.count("HEAD"), registry.count("GET")) == (1, 1)
 
 
-def test_missing_tag_is_asked_for_again_by_get(registry: FakeRegistry, upstream: UpstreamRegistry) -> None:
+def test_missing_tag_is_missing_though_only_head_says_so(registry: FakeRegistry, upstream: UpstreamRegistry) -> None:
     with pytest.raises(NotFoundError):
         upstream.head_manifest(registry.reference("team/app", "2.0"))
-    assert (registry.count("HEAD"), registry.count("GET")) == (1, 0)
+    assert (registry.count("HEAD"), registry.count("GET")) == (1, 1)
 
 
 def test_missing_digest_header_is_not_made_good_by_hashing(registry: FakeRegistry, upstream: UpstreamRegistry) -> None:

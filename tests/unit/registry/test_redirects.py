@@ -38,9 +38,57 @@ def test_authorization_follows_a_redirect(
     registry.redirect_blobs_to = other
     for first_byte in (0, 99_000):
         assert read(registry, upstream, first_byte) == IMAGE.read_blob(BLOB.digest)[first_byte:]
-    assert [request.authorized for request in registry.requests if request.status == 307] == [True, True]
+    assert [request.authorized for request in registry.requests if request.status == 307] == [True]
     assert [request.authorized for request in other.requests] == [False, False]
     assert other.requests[-1].headers["range"] == "bytes=99000-"
+
+
+class TestBlobThatIsReadInParts:
+    """Hundreds of ranges of one blob must not become as many questions to the registry."""
+
+    def test_every_part_is_looked_up_anew(self, registry: FakeRegistry, other: FakeRegistry) -> None:
+        registry.redirect_blobs_to = other
+        upstream = upstream_of()
+        for first_byte in (1000, 2000, 3000):
+            assert read(registry, upstream, first_byte) == IMAGE.read_blob(BLOB.digest)[first_byte:]
+        assert (registry.count("GET", "/blobs/"), other.count("GET", "/storage/")) == (1, 3)
+
+    def test_address_is_kept_for_longer_than_its_signature_lives(
+        self, registry: FakeRegistry, other: FakeRegistry
+    ) -> None:
+        registry.redirect_blobs_to = other
+        time = FakeTime()
+        upstream = upstream_of(time=time)
+        for _ in range(2):
+            read(registry, upstream, 1000)
+            time.now += 61
+        assert registry.count("GET", "/blobs/") == 2
+
+    @pytest.mark.parametrize("status", [403, 404, 503])
+    def test_address_that_no_longer_leads_there_is_the_end(
+        self, registry: FakeRegistry, other: FakeRegistry, status: int
+    ) -> None:
+        registry.redirect_blobs_to = other
+        upstream = upstream_of()
+        read(registry, upstream, 1000)
+        other.fail("GET", "/storage/", status, times=3 if status == 503 else 1)
+        assert read(registry, upstream, 2000) == IMAGE.read_blob(BLOB.digest)[2000:]
+        assert registry.count("GET", "/blobs/") == 2
+
+    def test_whole_blob_is_read_from_an_old_address(self, registry: FakeRegistry, other: FakeRegistry) -> None:
+        registry.redirect_blobs_to = other
+        upstream = upstream_of()
+        read(registry, upstream, 1000)
+        read(registry, upstream)
+        assert registry.count("GET", "/blobs/") == 2
+
+    def test_authorization_goes_with_the_kept_address(self, registry: FakeRegistry, other: FakeRegistry) -> None:
+        registry.token_auth = True
+        registry.redirect_blobs_to = other
+        upstream = upstream_of()
+        for _ in range(2):
+            read(registry, upstream, 1000)
+        assert [request.authorized for request in other.requests] == [False, False]
 
 
 def test_redirected_registry_cannot_ask_for_a_token_of_its_own(
@@ -112,7 +160,7 @@ def test_redirect_to_nowhere_is_followed(registry: FakeRegistry, upstream: Upstr
 def test_https_is_left_for_http(registry: FakeRegistry, other: FakeRegistry) -> None:
     upstream = upstream_of({"https://registry.example": registry, "http://elsewhere.example": other})
     redirect(registry, "http://elsewhere.example/v2/team/app/manifests/1.0")
-    with pytest.raises(RegistryUnavailableError, match="https to http"):
+    with pytest.raises(AccessDeniedError, match="https to http"):
         upstream.head_manifest(Reference(Repository("registry.example", "team/app"), "1.0"))
     assert other.requests == []
 

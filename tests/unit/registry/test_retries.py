@@ -55,7 +55,7 @@ def test_lasting_trouble_is_asked_for_ever(registry: FakeRegistry, status: int, 
     assert len(time.slept) == 2
 
 
-@pytest.mark.parametrize("status", [400, 403, 404, 500])
+@pytest.mark.parametrize("status", [400, 403, 500])
 def test_answer_that_will_not_change_is_asked_for_again(registry: FakeRegistry, status: int) -> None:
     time = FakeTime()
     registry.fail("HEAD", "/manifests/", status, times=99)

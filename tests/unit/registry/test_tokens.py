@@ -216,7 +216,7 @@ def test_realm_redirects_from_https_to_http(registry: FakeRegistry, other: FakeR
     hosts = {"https://registry-1.docker.io": registry, "https://auth.example": other, "http://auth.example": other}
     challenge(registry, 'Bearer realm="https://auth.example/token"')
     other.fail("GET", "/token", 302, headers={"Location": "http://auth.example/token"})
-    with pytest.raises(RegistryUnavailableError, match="https to http"):
+    with pytest.raises(AccessDeniedError, match="https to http"):
         upstream_of(hosts).head_manifest(HUB)
     assert len(other.requests) == 1
 

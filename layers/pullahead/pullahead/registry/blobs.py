@@ -5,50 +5,137 @@ Source: OCI distribution specification 1.1, "Pulling blobs"; RFC 9110 section 14
 
 import contextlib
 import re
-from collections.abc import Iterator
+import threading
+from collections import OrderedDict
+from collections.abc import Callable, Iterator
+from typing import NamedTuple
 
-from pullahead.errors import DigestMismatchError, RangeIgnoredError, RegistryUnavailableError
+from pullahead.errors import DigestMismatchError, RangeIgnoredError, RegistryError, RegistryUnavailableError
 from pullahead.oci import Descriptor
 from pullahead.registry.exchange import Exchange
 from pullahead.registry.failures import SOCKET_ERRORS, Inquiry, TransientError, broken_connection
 from pullahead.registry.responses import Response
-from pullahead.registry.transport import Request
+from pullahead.registry.transport import Request, origin_of
 
 _PIECE_BYTES = 1024 * 1024
-_CONTENT_RANGE = re.compile(r"bytes ([0-9]{1,18})-[0-9]{1,18}/([0-9]{1,18}|\*)")
+_CONTENT_RANGE = re.compile(r"bytes ([0-9]{1,18})-([0-9]{1,18})/([0-9]{1,18}|\*)")
+_REDIRECT_SECONDS = 60.0
+_MAX_REDIRECTS_KEPT = 100
+
+
+class Redirects:
+    """Where blobs were last found: a blob that is read by many Ranges is not looked up for each.
+
+    Such an address often holds a signature that is good for minutes; it is kept for less, and never written anywhere.
+    """
+
+    def __init__(self, clock: Callable[[], float]) -> None:
+        self._clock = clock
+        self._found: OrderedDict[str, _Found] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def of(self, url: str) -> str | None:
+        """Tell where a blob's address led, if that is known and fresh."""
+        with self._lock:
+            found = self._found.get(url)
+            return found.address if found is not None and self._clock() < found.until else None
+
+    def keep(self, url: str, address: str) -> None:
+        """Keep where an address led, if that is another server."""
+        if origin_of(url) == origin_of(address):
+            return
+        with self._lock:
+            self._found[url] = _Found(address, self._clock() + _REDIRECT_SECONDS)
+            self._found.move_to_end(url)
+            while len(self._found) > _MAX_REDIRECTS_KEPT:
+                self._found.popitem(last=False)
+
+    def forget(self, url: str) -> None:
+        """Forget one that does not lead there any more."""
+        with self._lock:
+            self._found.pop(url, None)
+
+
+class _Found(NamedTuple):
+    address: str
+    until: float
+
+
+class Place(NamedTuple):
+    """A blob: its address, how it is called in errors, and who sent us there where that is not its own registry."""
+
+    url: str
+    reference: str
+    named_by: str = ""
 
 
 @contextlib.contextmanager
 def open_blob(
-    exchange: Exchange, url: str, reference: str, blob: Descriptor, first_byte: int
+    exchange: Exchange, redirects: Redirects, place: Place, blob: Descriptor, first_byte: int, end: int | None
 ) -> Iterator[Iterator[bytes]]:
-    """Open a blob at an offset and close it whatever happens; nothing is asked where nothing is left to read."""
-    if not 0 <= first_byte <= blob.size:
-        raise ValueError(f"a blob of {blob.size} bytes has no byte {first_byte}")
-    if first_byte == blob.size:
+    """Open a blob from an offset to another and close it whatever happens; nothing is asked where nothing is left."""
+    span = _Span(first_byte, blob.size if end is None else end, blob.size)
+    if not 0 <= span.first <= span.end <= span.size:
+        raise ValueError(f"a blob of {blob.size} bytes has no bytes {first_byte} to {end}")
+    if span.first == span.end:
         yield iter(())
         return
-    inquiry = Inquiry("open_blob", reference)
-    headers = {"Range": f"bytes={first_byte}-"} if first_byte else {}
-    statuses = (200, 206, 416) if first_byte else (200,)
-    with exchange.ask(Request("GET", url, headers, inquiry), lambda response, _: response, statuses) as response:
-        if first_byte:
-            _check_range(inquiry, response, blob.size, first_byte)
-        _check_length(inquiry, response, blob.size - first_byte)
-        yield _pieces(inquiry, response, blob.size - first_byte)
+    inquiry = Inquiry("open_blob", place.reference)
+    with _answer(exchange, redirects, place, span, inquiry) as response:
+        if span.is_part:
+            _check_range(inquiry, response, span)
+        _check_length(inquiry, response, span.end - span.first)
+        yield _pieces(inquiry, response, span.end - span.first)
 
 
-def _check_range(inquiry: Inquiry, response: Response, size: int, first_byte: int) -> None:
+class _Span(NamedTuple):
+    first: int
+    end: int
+    size: int  # of the whole blob
+
+    @property
+    def is_part(self) -> bool:
+        return self.first > 0 or self.end < self.size
+
+    @property
+    def header(self) -> dict[str, str]:
+        if not self.is_part:
+            return {}
+        last = str(self.end - 1) if self.end < self.size else ""
+        return {"Range": f"bytes={self.first}-{last}"}
+
+
+def _answer(exchange: Exchange, redirects: Redirects, place: Place, span: _Span, inquiry: Inquiry) -> Response:
+    statuses = (200, 206, 416) if span.is_part else (200,)
+    url = place.url
+    request = Request("GET", url, span.header, inquiry, identified=not place.named_by, sent_by=place.named_by)
+    if span.is_part and (address := redirects.of(url)) is not None:
+        try:
+            return exchange.ask(request._replace(url=address, identified=False, sent_by=url), _unread, statuses)
+        except RegistryError:
+            redirects.forget(url)  # its time has run out, or that server is in trouble: the registry names another
+    response = exchange.ask(request, _unread, statuses)
+    redirects.keep(url, response.url)
+    return response
+
+
+def _unread(response: Response, _deadline: float) -> Response:
+    return response
+
+
+def _check_range(inquiry: Inquiry, response: Response, span: _Span) -> None:
     if response.status_code == 416:
-        raise inquiry.error(DigestMismatchError, f"it has no byte {first_byte} where {size} were promised", status=416)
+        cause = f"it has no byte {span.first} where {span.size} were promised"
+        raise inquiry.error(DigestMismatchError, cause, status=416)
     if response.status_code == 200:
         raise inquiry.error(RangeIgnoredError, "it ignores Range", status=200)
     content_range = _CONTENT_RANGE.fullmatch(response.headers.get("Content-Range", ""))
-    if content_range is None or int(content_range[1]) != first_byte:
-        raise inquiry.error(RangeIgnoredError, f"it answers another range than from byte {first_byte}", status=206)
-    if content_range[2] not in (str(size), "*"):
-        cause = f"it has {content_range[2]} bytes where {size} were promised"
+    if content_range is not None and content_range[3] not in (str(span.size), "*"):
+        cause = f"it has {content_range[3]} bytes where {span.size} were promised"
         raise inquiry.error(DigestMismatchError, cause, status=206)
+    if content_range is None or (int(content_range[1]), int(content_range[2]) + 1) != (span.first, span.end):
+        cause = f"it answers another range than from byte {span.first} to {span.end}"
+        raise inquiry.error(RangeIgnoredError, cause, status=206)
 
 
 def _check_length(inquiry: Inquiry, response: Response, expected: int) -> None:

@@ -9,13 +9,17 @@ from functools import partial
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
+from pullahead.freshness.quota import Quota, Used
 from pullahead.oci import Descriptor, Digest, RawManifest, Reference, Repository
-from pullahead.registry import blobs, manifests, referrers, tags
+from pullahead.registry import blobs, catalog, foreign, manifests, referrers, tags
 from pullahead.registry.connections import Connections, Dial
-from pullahead.registry.credentials import Credentials, anonymous
+from pullahead.registry.credentials import Credentials, Refused, anonymous, unmoved
 from pullahead.registry.exchange import Exchange
-from pullahead.registry.hosts import base_url, by_registry
+from pullahead.registry.guard import SYSTEM_NETWORK, Guard, Network
+from pullahead.registry.hosts import base_url, by_registry, refused_by_registry
+from pullahead.registry.limits import FOREVER, Limits
 from pullahead.registry.referrers import Referrer
+from pullahead.registry.tally import Tally
 from pullahead.registry.transport import Timeouts, Transport
 
 if TYPE_CHECKING:
@@ -28,7 +32,9 @@ _JITTER = random.SystemRandom().random
 class UpstreamRegistry:
     """Reads manifests and blobs. May be used by several threads at once.
 
-    `ca` names a file of certificates to trust instead of the system's.
+    `ca` names a file of certificates to trust instead of the system's. `runtime_api` and `trusts_the_first` are the
+    guard's. `wall_clock` is what limits are told by, in seconds since 1970: unlike `clock` it goes on while a process
+    sleeps. `patience` is for how many seconds a request waits for its turn rather than be deferred.
     """
 
     def __init__(
@@ -36,18 +42,44 @@ class UpstreamRegistry:
         settings: "Callable[[str], UpstreamSettings]",
         *,
         ca: str | None = None,
+        runtime_api: str = "",
+        trusts_the_first: bool = False,
+        network: Network = SYSTEM_NETWORK,
         dial: Dial | None = None,
         timeouts: Timeouts = _TIMEOUTS,
         clock: Callable[[], float] = time.monotonic,
+        wall_clock: Callable[[], float] = time.time,
         sleep: Callable[[float], None] = time.sleep,
         jitter: Callable[[], float] = _JITTER,
         credentials: Credentials = anonymous,
+        refused: Refused = unmoved,
+        patience: float = FOREVER,
     ) -> None:
         self._settings, self._clock = settings, clock
-        tls = partial(ssl.create_default_context, cafile=ca)
-        transport = Transport(Connections(timeouts, tls=tls, dial=dial, clock=clock), timeouts, clock)
+        self._tally = Tally()
+        connections = Connections(
+            timeouts,
+            tls=partial(ssl.create_default_context, cafile=ca),
+            certificates=lambda registry: settings(registry).ca,
+            guard=Guard(settings, network=network, runtime_api=runtime_api, trusts_the_first=trusts_the_first),
+            dial=dial,
+            clock=clock,
+        )
+        self._redirects = blobs.Redirects(clock)
+        transport = Transport(connections, timeouts, clock)
+        self._limits = Limits(
+            lambda registry: settings(registry).rate_limit, clock=wall_clock, sleep=sleep, patience=patience
+        )
         self._exchange = Exchange(
-            transport, clock=clock, sleep=sleep, jitter=jitter, credentials=by_registry(credentials)
+            transport,
+            self._limits,
+            clock=clock,
+            sleep=sleep,
+            jitter=jitter,
+            credentials=by_registry(credentials),
+            token_hosts=lambda registry: settings(registry).token_hosts,
+            refused=refused_by_registry(refused),
+            sent=self._tally.count,
         )
 
     def head_manifest(self, reference: Reference) -> Descriptor:
@@ -59,21 +91,45 @@ class UpstreamRegistry:
         return manifests.get_manifest(self._exchange, self._manifest_url(reference), reference)
 
     def open_blob(
-        self, repository: Repository, blob: Descriptor, first_byte: int = 0
+        self, repository: Repository, blob: Descriptor, first_byte: int = 0, end: int | None = None
     ) -> AbstractContextManager[Iterator[bytes]]:
-        """Open a blob at an offset."""
+        """Open a blob from an offset to another, or to its end."""
         url = f"{self._base_url(repository)}/blobs/{quote(blob.digest, safe=':')}"
-        return blobs.open_blob(self._exchange, url, f"{repository}@{blob.digest}", blob, first_byte)
+        place = blobs.Place(url, f"{repository}@{blob.digest}")
+        return blobs.open_blob(self._exchange, self._redirects, place, blob, first_byte, end)
+
+    def open_url(
+        self, repository: Repository, url: str, blob: Descriptor, first_byte: int = 0, end: int | None = None
+    ) -> AbstractContextManager[Iterator[bytes]]:
+        """Open a blob where a manifest of a repository says that it may be had."""
+        named_by = self._base_url(repository)
+        return foreign.open_foreign(self._exchange, self._redirects, named_by, url, blob, first_byte, end)
 
     def list_tags(self, repository: Repository) -> tuple[str, ...]:
         """List every tag of a repository once, in the registry's order."""
         return tags.list_tags(self._exchange, f"{self._base_url(repository)}/tags/list", repository, self._clock)
+
+    def list_repositories(self, registry: str, prefix: str) -> tuple[str, ...]:
+        """List the paths of a registry's repositories below a prefix."""
+        url = f"{base_url(registry, plain_http=self._settings(registry).plain_http)}/_catalog"
+        return catalog.list_repositories(self._exchange, url, registry, prefix, self._clock)
 
     def list_referrers(self, subject: Reference, digest: Digest) -> tuple[Referrer, ...]:
         """List the manifests that refer to the one with a digest."""
         return referrers.list_referrers(
             self._exchange, self._base_url(subject.repository), subject, digest, self._clock
         )
+
+    def quota(self, registry: str) -> Quota | None:
+        """Tell what a registry's own limit leaves, as far as its answers have said."""
+        return self._limits.quota(registry)
+
+    def take_use(self) -> tuple[Used, ...]:
+        """Tell how often registries were asked for what since the last time, and what they leave of their limits."""
+        taken = sorted(self._tally.take().items())
+        quotas = {host: self.quota(host) for host in {asked.host for asked, _ in taken}}
+        left = {host: quota.remaining for host, quota in quotas.items() if quota is not None}
+        return tuple(Used(host, kind.value, count, left.get(host)) for (host, kind), count in taken)
 
     def _manifest_url(self, reference: Reference) -> str:
         return f"{self._base_url(reference.repository)}/manifests/{quote(reference.locator, safe=':')}"

@@ -20,8 +20,9 @@ from typing import NamedTuple
 from urllib.parse import SplitResult, urlsplit
 
 from pullahead.errors import RegistryTimeoutError, ResponseTooLargeError
+from pullahead.registry.dialing import Certificates, Dialer, as_the_machine_trusts, trusting_context
 from pullahead.registry.failures import SOCKET_ERRORS, Inquiry, broken_connection
-from pullahead.registry.proxies import find_proxy
+from pullahead.registry.guard import Guard, Passage
 from pullahead.registry.responses import Response
 from pullahead.registry.transport import Request, Timeouts, origin_of
 
@@ -49,8 +50,17 @@ class Body(NamedTuple):
     size: int
 
 
-Dial = Callable[[SplitResult], http.client.HTTPConnection]
-"""Makes a connection, not yet connected, for an address."""
+Dial = Callable[[SplitResult, Passage, Inquiry], http.client.HTTPConnection]
+"""Makes a connection, not yet connected, for an address, as far as its passage goes."""
+
+_ANYWHERE = Passage(inward=True)
+
+
+class _Place(NamedTuple):
+    """What a kept connection is good for: nobody gets one that the guard would not have let him make."""
+
+    origin: str
+    passage: Passage
 
 
 class _Kept(NamedTuple):
@@ -58,32 +68,25 @@ class _Kept(NamedTuple):
     until: float
 
 
-def trusting_context() -> ssl.SSLContext:
-    """Trust what this machine trusts (SSL_CERT_FILE and SSL_CERT_DIR count); a Python without any, certifi's list."""
-    context = ssl.create_default_context()
-    found = ssl.get_default_verify_paths()
-    if not found.cafile and not found.capath:  # as in the Python of python.org on macOS
-        import certifi  # noqa: PLC0415 - only where it is needed
-
-        context.load_verify_locations(certifi.where())
-    return context
-
-
 class Connections:
-    """A pool of connections that several threads may use at once; each has one for as long as its request takes."""
+    """A pool of connections that several threads may use at once; each has one for as long as its request takes.
+
+    Without a guard they lead wherever they are told: for registries that an operator chose and that redirect nowhere.
+    """
 
     def __init__(
         self,
         timeouts: Timeouts,
         *,
         tls: Callable[[], ssl.SSLContext] = trusting_context,
+        certificates: Certificates = as_the_machine_trusts,
+        guard: Guard | None = None,
         dial: Dial | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._timeouts, self._make_tls, self._clock = timeouts, tls, clock
-        self._dial = dial if dial is not None else self._connection
-        self._tls: ssl.SSLContext | None = None
-        self._kept: defaultdict[str, list[_Kept]] = defaultdict(list)
+        self._timeouts, self._clock, self._guard = timeouts, clock, guard
+        self._dial = dial if dial is not None else Dialer(tls, certificates, guard).dial
+        self._kept: defaultdict[_Place, list[_Kept]] = defaultdict(list)
         self._lock = threading.Lock()
 
     def open(
@@ -97,14 +100,15 @@ class Connections:
         """Send a request and return the answer with its body unread.
 
         `within` bounds the timeouts of connecting and of reading; `answer_within` is how long the answer to a body may
-        take. Raises: TransientError for a connection that breaks, RegistryTimeoutError, RegistryUnavailableError; and
-        what the body's iterator raises.
+        take. Raises: TransientError for a connection that breaks, RegistryTimeoutError, RegistryUnavailableError,
+        AccessDeniedError by the guard; and what the body's iterator raises.
         """
-        origin = origin_of(request.url)
+        passage = _ANYWHERE if self._guard is None else self._guard.admit(request)
+        place = _Place(origin_of(request.url), passage)
         connect, read = self._timeouts.connect, self._timeouts.read
         if within is not None:
             connect, read = min(connect, within), min(read, within)
-        connection = self._take(origin, request, connect)
+        connection = self._take(place, request, connect)
         try:
             with _translated(request.inquiry):
                 connection.sock.settimeout(read)
@@ -120,7 +124,7 @@ class Connections:
         except BaseException:
             connection.close()
             raise
-        return Response(request.url, response, partial(self._finish, origin, connection))
+        return Response(request.url, response, partial(self._finish, place, connection))
 
     def send(self, request: Request, body: Body | None = None, *, answer_within: float | None = None) -> Answer:
         """Send a request and read its small answer to the end.
@@ -140,18 +144,18 @@ class Connections:
         for connection in kept:
             connection.close()
 
-    def _finish(self, origin: str, connection: http.client.HTTPConnection, reusable: bool) -> None:
+    def _finish(self, place: _Place, connection: http.client.HTTPConnection, reusable: bool) -> None:
         if reusable:
-            self._give_back(origin, connection)
+            self._give_back(place, connection)
         else:
             connection.close()
 
-    def _take(self, origin: str, request: Request, timeout: float) -> http.client.HTTPConnection:
-        while kept := self._pop(origin):
+    def _take(self, place: _Place, request: Request, timeout: float) -> http.client.HTTPConnection:
+        while kept := self._pop(place):
             if self._clock() < kept.until and not _has_ended(kept.connection):
                 return kept.connection
             kept.connection.close()
-        connection = self._dial(urlsplit(request.url))
+        connection = self._dial(urlsplit(request.url), place.passage, request.inquiry)
         connection.timeout = timeout
         try:
             with _translated(request.inquiry, connecting=True):
@@ -161,35 +165,16 @@ class Connections:
             raise
         return connection
 
-    def _pop(self, origin: str) -> _Kept | None:
+    def _pop(self, place: _Place) -> _Kept | None:
         with self._lock:
-            return self._kept[origin].pop() if self._kept[origin] else None
+            return self._kept[place].pop() if self._kept[place] else None
 
-    def _give_back(self, origin: str, connection: http.client.HTTPConnection) -> None:
+    def _give_back(self, place: _Place, connection: http.client.HTTPConnection) -> None:
         with self._lock:
-            if len(self._kept[origin]) < _KEPT_PER_ORIGIN:
-                self._kept[origin].append(_Kept(connection, self._clock() + _KEPT_SECONDS))
+            if len(self._kept[place]) < _KEPT_PER_ORIGIN:
+                self._kept[place].append(_Kept(connection, self._clock() + _KEPT_SECONDS))
                 return
         connection.close()
-
-    def _connection(self, url: SplitResult) -> http.client.HTTPConnection:
-        secure, proxy = url.scheme == "https", find_proxy(url)
-        host, port = url.hostname or "", url.port or (443 if secure else 80)
-        at_host, at_port = (host, port) if proxy is None else (proxy.host, proxy.port)
-        connection: http.client.HTTPConnection
-        if secure:
-            connection = http.client.HTTPSConnection(at_host, at_port, context=self._tls_context())
-        else:
-            connection = http.client.HTTPConnection(at_host, at_port)
-        if proxy is not None:
-            connection.set_tunnel(host, port, dict(proxy.headers))
-        return connection
-
-    def _tls_context(self) -> ssl.SSLContext:
-        with self._lock:
-            if self._tls is None:
-                self._tls = self._make_tls()
-            return self._tls
 
     def _read(self, response: Response, inquiry: Inquiry) -> bytes:
         deadline = self._clock() + self._timeouts.total

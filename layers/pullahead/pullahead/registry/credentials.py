@@ -25,6 +25,9 @@ class Credential:
 Credentials = Callable[[Repository], Credential | None]
 """Finds the credential for a repository; None where there is none. Asked again when a registry refuses one."""
 
+Refused = Callable[[Repository, Credential], None]
+"""Is told that a registry refuses a credential, before it is asked for again: the next one may be another."""
+
 # Second-level names under which countries let anybody register, as in co.uk or com.au.
 _OPEN_SECOND_LEVELS = frozenset({"ac", "co", "com", "edu", "gob", "gov", "go", "mil", "ne", "net", "or", "org"})
 
@@ -47,6 +50,21 @@ _SHARED_DOMAINS = frozenset(
 
 def anonymous(_: Repository) -> None:
     """Find no credential for anything."""
+
+
+def unmoved(_: Repository, __: Credential) -> None:
+    """Have no other credential than the refused one."""
+
+
+def from_basic(encoded: str) -> Credential:
+    """Read a credential as Basic puts it (RFC 7617): the base64 of `name:secret`. Raises ValueError, without it."""
+    try:
+        username, colon, secret = base64.b64decode(encoded, validate=True).decode().partition(":")
+    except ValueError:  # binascii.Error and UnicodeDecodeError, which quote what they could not read
+        raise ValueError("it is not base64 of text") from None
+    if not colon:
+        raise ValueError("it has no colon between name and secret")
+    return Credential(username, secret.rstrip("\0"))  # docker pads with zeros
 
 
 def may_be_told(realm: SplitResult, registry: SplitResult) -> bool:

@@ -29,7 +29,7 @@ SOCKET_ERRORS = (OSError, http.client.HTTPException, UnicodeError)
 """What http.client and the sockets below it raise; UnicodeError for a host's name that DNS cannot hold."""
 
 _TRANSIENT_STATUSES = frozenset({429, 502, 503, 504})
-_ANONYMOUS_ADVICE = "Check that it exists and may be read without credentials."
+_ACCESS_ADVICE = "Check that it exists, and that it may be read without credentials or with those that are configured."
 _MAX_EXPLANATION_CHARACTERS = 200
 
 NO_TLS = "it speaks no TLS, and plain HTTP is not allowed for this host"
@@ -91,7 +91,7 @@ def failed_answer(
     kind, cause = _STATUSES.get(status, (RegistryUnavailableError, "it gives an answer that is of no use"))
     if inquiry.by_way_of and kind is not AccessDeniedError:
         kind = RegistryUnavailableError  # what somebody else does not have says nothing about the reference
-    advice = _ANONYMOUS_ADVICE if kind is AccessDeniedError else ""
+    advice = _ACCESS_ADVICE if kind is AccessDeniedError else ""
     error = inquiry.error(kind, f"{cause}{explanation}", status=status, advice=advice)
     return TransientError(error, retry_after_seconds(headers)) if status in _TRANSIENT_STATUSES else error
 

@@ -32,7 +32,9 @@ from pullahead.registry.failures import Inquiry
 from pullahead.registry.responses import Response
 from pullahead.registry.transport import Request
 
-_HEAD_NOT_ALLOWED = 405
+_HEAD_REFUSED = (404, 405)
+"""What a registry answers to a HEAD that it does not offer. A thing is missing only where a GET says so, too."""
+
 _GENERIC_TYPES = frozenset({"", "application/json", "application/octet-stream", "text/plain"})
 _ACCEPT = {"Accept": media_types.ACCEPT}
 
@@ -50,15 +52,15 @@ class _Declared(msgspec.Struct, rename="camel"):
 
 
 def head_manifest(exchange: Exchange, url: str, reference: Reference) -> Descriptor:
-    """Resolve by HEAD; by GET where HEAD is not allowed or its answer leaves digest, size or media type open."""
+    """Resolve by HEAD; by GET where HEAD is refused or its answer leaves digest, size or media type open."""
     inquiry = Inquiry("head_manifest", str(reference))
     request = Request("HEAD", url, _ACCEPT, inquiry)
 
     def receive(response: Response, deadline: float) -> _Answered | None:
         exchange.receive_body(response, request, 0, deadline)
-        return None if response.status_code == _HEAD_NOT_ALLOWED else _read_headers(inquiry, response)
+        return None if response.status_code in _HEAD_REFUSED else _read_headers(inquiry, response)
 
-    answered = exchange.ask(request, receive, (200, _HEAD_NOT_ALLOWED))
+    answered = exchange.ask(request, receive, (200, *_HEAD_REFUSED))
     described = _describe(inquiry, answered, reference.digest) if answered is not None else None
     return described or _fetch(exchange, Request("GET", url, _ACCEPT, inquiry), reference).descriptor
 

@@ -9,7 +9,7 @@ Source: distribution project, "Token Authentication Specification"; RFC 7617.
 import re
 import threading
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from typing import NamedTuple
 from urllib.parse import SplitResult, parse_qs, unquote, urlencode, urlsplit
@@ -19,8 +19,9 @@ import msgspec
 from pullahead.errors import AccessDeniedError, RegistryUnavailableError
 from pullahead.oci import Repository
 from pullahead.registry.challenges import Challenge, find_basic, find_bearer
-from pullahead.registry.credentials import Credential, Credentials, anonymous, may_be_told
-from pullahead.registry.transport import Request, origin_of, parse_url
+from pullahead.registry.credentials import Credential, Credentials, Refused, anonymous, may_be_told, unmoved
+from pullahead.registry.hosts import registry_at
+from pullahead.registry.transport import Request, origin_of, parse_url, sender_of
 
 _MAX_ENTRIES = 1000
 _DEFAULT_LIFETIME_SECONDS = 60.0  # the specification's, where expires_in is left out
@@ -38,6 +39,15 @@ PUSH = "pull,push"
 
 Fetch = Callable[[Request, float, str | None], bytes]
 """Fetches a token before a deadline, with a value for Authorization or without."""
+
+
+TokenHosts = Callable[[str], Collection[str]]
+"""Lists the hosts of token services that a registry's credential may go to, besides those of its own domain."""
+
+
+def only_its_own(_: str) -> Collection[str]:
+    """List no further host."""
+    return ()
 
 
 class _Key(NamedTuple):
@@ -58,6 +68,7 @@ class _Entry:
 
     challenge: Challenge | None = None
     token: _Token | None = None
+    credential: Credential | None = None  # by which the token was had, or refused
     lock: threading.Lock = field(default_factory=threading.Lock)
 
 
@@ -71,9 +82,16 @@ class Tokens:
     """Keeps what authorizes requests by origin and scope, fetches it when asked and renews it before it expires."""
 
     def __init__(
-        self, fetch: Fetch, clock: Callable[[], float], credentials: Credentials = anonymous, actions: str = PULL
+        self,
+        fetch: Fetch,
+        clock: Callable[[], float],
+        credentials: Credentials = anonymous,
+        actions: str = PULL,
+        token_hosts: TokenHosts = only_its_own,
+        refused: Refused = unmoved,
     ) -> None:
         self._fetch, self._clock, self._credentials, self._actions = fetch, clock, credentials, actions
+        self._token_hosts, self._refused = token_hosts, refused
         self._entries: OrderedDict[_Key, _Entry] = OrderedDict()
         self._lock = threading.Lock()
 
@@ -101,6 +119,25 @@ class Tokens:
                 entry.token = None
             return self._good_token(entry, challenge, request, deadline)
 
+    def changed(self, request: Request, refused: str | None) -> bool:
+        """Say that a request was refused, with an Authorization or before it had one; tell whether to try again.
+
+        It may where there is another credential by now, whoever found it.
+        """
+        entry, repository = self._entry(self._key_of(request)), self._repository_of(request)
+        with entry.lock:
+            if entry.challenge is None or repository is None:
+                return False
+            if entry.token is not None and entry.token.authorization != refused:
+                return True
+            if entry.credential is not None:
+                self._refused(repository, entry.credential)
+            found = self._credentials(repository)
+            if found is None or found == entry.credential:
+                return False
+            entry.token = entry.credential = None
+            return True
+
     def _entry(self, key: _Key) -> _Entry:
         with self._lock:
             entry = self._entries.setdefault(key, _Entry())
@@ -111,11 +148,13 @@ class Tokens:
 
     def _good_token(self, entry: _Entry, challenge: Challenge, request: Request, deadline: float) -> str:
         if entry.token is None or self._clock() >= entry.token.use_until:
-            entry.token = self._new_token(challenge, request, deadline)
+            entry.credential = self._credential_for(request)
+            entry.token = self._new_token(challenge, request, entry.credential, deadline)
         return entry.token.authorization
 
-    def _new_token(self, challenge: Challenge, request: Request, deadline: float) -> _Token:
-        credential = self._credential_for(request)
+    def _new_token(
+        self, challenge: Challenge, request: Request, credential: Credential | None, deadline: float
+    ) -> _Token:
         if challenge.scheme != "basic":
             return self._fetch_token(challenge, request, credential, deadline)
         if credential is None:
@@ -125,7 +164,7 @@ class Tokens:
     def _fetch_token(
         self, challenge: Challenge, request: Request, credential: Credential | None, deadline: float
     ) -> _Token:
-        realm = _realm_of(challenge, request, credential)
+        realm = self._realm_of(challenge, request, credential)
         asked = self._token_request(realm, challenge, request)
         began = self._clock()
         content = self._fetch(asked, deadline, None if credential is None else credential.basic)
@@ -149,15 +188,43 @@ class Tokens:
         query = urlencode([(name, value) for name, value in wanted if value])
         url = realm._replace(query="&".join(filter(None, (realm.query, query))), fragment="").geturl()
         inquiry = request.inquiry._replace(by_way_of=f"token service {realm.netloc}")
-        return Request("GET", url, {"Accept": "application/json"}, inquiry)
+        return Request("GET", url, {"Accept": "application/json"}, inquiry, sent_by=sender_of(url, request))
+
+    def _realm_of(self, challenge: Challenge, request: Request, credential: Credential | None) -> SplitResult:
+        """Decide which token service to ask. Raises AccessDeniedError where it is none that may be asked."""
+        realm, asker = parse_url(challenge.parameters["realm"]), urlsplit(request.url)
+        if realm is None or (realm.scheme == "http" and asker.scheme == "https"):
+            raise request.inquiry.error(
+                AccessDeniedError,
+                f"{asker.netloc} wants a token from an address that is not used",
+                advice="It must be https.",
+            )
+        if credential is not None and not self._may_be_told(realm, asker):
+            what = f"{asker.netloc} wants a token from {realm.netloc}, which is not its own"
+            raise request.inquiry.error(
+                AccessDeniedError,
+                f"{what}, so no credential is sent there",
+                advice=f"If it may have it, name it in `token_hosts` of {registry_at(asker)} in the rules.",
+            )
+        return realm
+
+    def _may_be_told(self, realm: SplitResult, asker: SplitResult) -> bool:
+        if may_be_told(realm, asker):
+            return True
+        is_listed = realm.netloc.lower() in self._token_hosts(registry_at(asker))
+        return is_listed and (realm.scheme == "https" or asker.scheme == "http")
 
     def _credential_for(self, request: Request) -> Credential | None:
-        """Find the credential of the host that was asked for in the first place: none, after a redirect elsewhere."""
+        repository = self._repository_of(request)
+        return None if repository is None else self._credentials(repository)
+
+    def _repository_of(self, request: Request) -> Repository | None:
+        """Name the repository of the host that was asked for in the first place: none, after a redirect elsewhere."""
         url = urlsplit(request.url)
         resource = _RESOURCE.fullmatch(url.path)
         if resource is None or not request.identified:
             return None
-        return self._credentials(Repository(url.netloc.lower(), unquote(resource[1])))
+        return Repository(url.netloc.lower(), unquote(resource[1]))
 
     def _key_of(self, request: Request) -> _Key:
         url = urlsplit(request.url)
@@ -166,20 +233,3 @@ class Tokens:
         for mounted_from in parse_qs(url.query).get("from", ()) if resource else ():
             scope += f" repository:{mounted_from}:{PULL}"
         return _Key(origin_of(request.url), scope, request.identified)
-
-
-def _realm_of(challenge: Challenge, request: Request, credential: Credential | None) -> SplitResult:
-    """Decide which token service to ask. Raises AccessDeniedError where it is none that may be asked."""
-    realm, asker = parse_url(challenge.parameters["realm"]), urlsplit(request.url)
-    if realm is None or (realm.scheme == "http" and asker.scheme == "https"):
-        raise request.inquiry.error(
-            AccessDeniedError,
-            f"{asker.netloc} wants a token from an address that is not used",
-            advice="It must be https.",
-        )
-    if credential is not None and not may_be_told(realm, asker):
-        raise request.inquiry.error(
-            AccessDeniedError,
-            f"{asker.netloc} wants a token from {realm.netloc}, which is not its own, so no credential is sent there",
-        )
-    return realm

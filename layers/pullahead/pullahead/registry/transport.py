@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, NamedTuple
 from urllib.parse import SplitResult, urljoin, urlsplit
 
-from pullahead.errors import RegistryTimeoutError, RegistryUnavailableError, ResponseTooLargeError
+from pullahead.errors import AccessDeniedError, RegistryTimeoutError, RegistryUnavailableError, ResponseTooLargeError
 from pullahead.registry.failures import SOCKET_ERRORS, Inquiry, TransientError, broken_connection
 from pullahead.registry.responses import Response
 
@@ -19,6 +19,7 @@ _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 _PIECE_BYTES = 64 * 1024
 _MAX_URL_CHARACTERS = 16 * 1024
 _DRAIN_SECONDS = 5.0
+_HOST_AND_PORT = re.compile(r"(?:[\w-]+(?:\.[\w-]+)*\.?|\[[0-9A-Fa-f:.]+\])(?::[0-9]{0,5})?", re.ASCII)
 
 
 class Timeouts(NamedTuple):
@@ -37,6 +38,7 @@ class Request(NamedTuple):
     headers: Mapping[str, str]
     inquiry: Inquiry
     identified: bool = True  # whether we may say who we are: not after a redirect to another origin
+    sent_by: str = ""  # the address at another origin that sent us here; "" where nobody did
 
 
 class Transport:
@@ -96,30 +98,41 @@ class Transport:
                 self.read_error(response, request.inquiry, deadline)
             url = redirected(request, response.headers.get("Location", ""))
             stays = origin_of(url) == origin_of(request.url)
-            request = request._replace(url=url, identified=request.identified and stays)
+            request = request._replace(
+                url=url, identified=request.identified and stays, sent_by=sender_of(url, request)
+            )
         raise request.inquiry.error(RegistryUnavailableError, f"it redirects more than {MAX_REDIRECTS} times")
 
 
 def redirected(request: Request, location: str) -> str:
-    """Decide where a redirect leads. Raises RegistryUnavailableError where it leads to no place that we follow."""
+    """Decide where a redirect leads. Raises RegistryUnavailableError and AccessDeniedError for places not followed."""
     url = parse_url(location, base=request.url) if location else None
     if url is None:
         raise request.inquiry.error(RegistryUnavailableError, "it redirects to something that is no address")
     if url.scheme == "http" and request.url.startswith("https:"):
-        raise request.inquiry.error(RegistryUnavailableError, "it redirects from https to http, which is refused")
+        raise request.inquiry.error(AccessDeniedError, "it redirects from https to http, which is refused")
     return url.geturl()
 
 
+def sender_of(url: str, request: Request) -> str:
+    """Name who is to blame for going to an address that the answer to a request named."""
+    return request.sent_by if origin_of(url) == origin_of(request.url) else request.url
+
+
 def parse_url(text: str, base: str = "") -> SplitResult | None:
-    """Take an http or https URL apart, relative to a base if given; None where it is none or carries a user's name."""
+    """Take an http or https URL apart, relative to a base if given; None where it is none or carries a user's name.
+
+    A host is taken only as DNS and RFC 3986 section 3.2.2 spell it: every other spelling, such as with digits that
+    are none of ASCII's, per cent signs or an IPv6 zone, is read differently by somebody.
+    """
     if len(text) > _MAX_URL_CHARACTERS or re.search(r"[\x00-\x20\x7f]", text):
         return None
     try:
         url = urlsplit(urljoin(base, text))
-        _ = url.port  # raises where it is no number
+        port = url.port  # raises where it is no number
     except ValueError:
         return None
-    well_formed = url.scheme in ("http", "https") and bool(url.hostname) and "@" not in url.netloc
+    well_formed = url.scheme in ("http", "https") and _HOST_AND_PORT.fullmatch(url.netloc) and port != 0
     return url if well_formed else None
 
 

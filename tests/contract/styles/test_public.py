@@ -1,0 +1,177 @@
+"""Public registries are followed by their own manners, with as few requests as those allow."""
+
+import pytest
+
+from pullahead.errors import NotFoundError, RateLimitedError
+from pullahead.registry.credentials import Credential
+from tests.contract.styles.following import following, paths
+from tests.contract.styles.parts import BLOB, IMAGE
+from tests.contract.styles.public import Chainguard, DockerHub, EcrPublic, Ghcr, Kubernetes, Microsoft, Quay
+
+NAMES = [f"1.{number}" for number in range(230)]
+ACCOUNT = Credential("me", "my-secret")
+
+
+class TestDockerHub:
+    def test_image_costs_more_requests_than_it_must(self) -> None:
+        with following(DockerHub()) as (internet, client):
+            assert client.head("docker.io", "library/alpine", "3.20")
+            assert client.head("docker.io", "library/alpine", "3.20")
+            assert client.get("docker.io", "library/alpine", "3.20")
+            assert client.read("docker.io", "library/alpine")
+        manifest = "registry-1.docker.io/v2/library/alpine/manifests/3.20"
+        blob = f"/v2/library/alpine/blobs/{BLOB.digest}"
+        assert internet.requests == [
+            f"HEAD {manifest}",
+            "GET auth.docker.io/token",
+            f"HEAD {manifest}",
+            f"HEAD {manifest}",
+            f"GET {manifest}",
+            f"GET registry-1.docker.io{blob}",
+            f"GET production.cloudflare.docker.com{blob}",
+        ]
+        assert internet.said_who() == {"registry-1.docker.io"}
+
+    def test_account_is_told_to_others_than_the_token_service(self) -> None:
+        with following(DockerHub(known=[ACCOUNT]), ACCOUNT) as (internet, client):
+            assert client.head("docker.io", "library/alpine", "3.20")
+            assert client.read("docker.io", "library/alpine")
+        assert {asked.host for asked in internet.asked if asked.authorization == ACCOUNT.basic} == {"auth.docker.io"}
+        assert "production.cloudflare.docker.com" not in internet.said_who()
+
+    def test_pull_limit_is_an_outage(self) -> None:
+        with following(DockerHub(remaining=0)) as (internet, client):
+            with pytest.raises(RateLimitedError) as caught:
+                client.get("docker.io", "library/alpine", "3.20")
+            assert client.head("docker.io", "library/alpine", "3.20")  # which is not counted
+        assert "limit" in str(caught.value)
+        assert len(paths(internet, "registry-1.docker.io")) <= 5
+
+
+class TestGhcr:
+    def test_public_image_needs_an_account(self) -> None:
+        with following(Ghcr()) as (internet, client):
+            assert client.head("ghcr.io", "team/app")
+            assert client.read("ghcr.io", "team/app", 4000)
+        assert paths(internet, "ghcr.io").count("GET /token") == 1
+        assert internet.said_who() == {"ghcr.io"}
+        assert internet.asked[-1].headers["range"] == "bytes=4000-"
+
+    def test_signed_address_that_grew_old_is_the_end(self) -> None:
+        style = Ghcr(uses=0)
+
+        def wait(_: float) -> None:
+            style.signed.uses = 1
+
+        with following(style, sleep=wait) as (internet, client):
+            assert client.read("ghcr.io", "team/app")
+        assert [asked.query["sig"] for asked in internet.asked if "sig" in asked.query] == [["s1"], ["s2"]]
+
+    def test_tags_end_with_the_first_page(self) -> None:
+        with following(Ghcr(NAMES)) as (internet, client):
+            assert client.tags("ghcr.io", "team/app") == tuple(NAMES)
+        assert paths(internet, "ghcr.io").count("GET /v2/team/app/tags/list") == 1 + 3  # 401, and pages of a hundred
+
+
+class TestQuay:
+    def test_missing_digest_is_guessed(self) -> None:
+        with following(Quay()) as (internet, client):
+            assert client.head("quay.io", "team/app")
+        assert paths(internet, "quay.io") == ["HEAD /v2/team/app/manifests/1.0", "GET /v2/team/app/manifests/1.0"]
+
+    def test_blob_is_decoded_that_only_says_that_it_is_encoded(self) -> None:
+        with following(Quay()) as (internet, client):
+            assert client.read("quay.io", "team/app")
+        assert [asked.headers["accept-encoding"] for asked in internet.asked] == ["identity"]
+
+    def test_page_is_as_long_as_was_asked_for(self) -> None:
+        with following(Quay(NAMES)) as (internet, client):
+            assert client.tags("quay.io", "team/app") == tuple(NAMES)
+        assert len(internet.asked) == 5
+
+    def test_limit_in_html_is_not_sat_out(self) -> None:
+        style, slept = Quay(), list[float]()
+        style.busy = 2
+        with following(style, sleep=slept.append) as (internet, client):
+            assert client.get("quay.io", "team/app")
+        assert len(internet.asked) == 3
+        assert len(slept) >= 2
+
+    def test_limit_in_html_is_another_error(self) -> None:
+        style = Quay()
+        style.busy = 99
+        with following(style) as (internet, client), pytest.raises(RateLimitedError) as caught:
+            client.head("quay.io", "team/app")
+        assert "html" not in str(caught.value)
+        assert len(internet.asked) <= 3
+
+
+class TestKubernetes:
+    def test_regional_host_cannot_ask_for_a_token(self) -> None:
+        with following(Kubernetes()) as (internet, client):
+            assert client.head("registry.k8s.io", "pause", "3.9")
+            assert client.head("registry.k8s.io", "pause", "3.9")
+        regional = "HEAD /v2/k8s-artifacts-prod/images/pause/manifests/3.9"
+        assert paths(internet, Kubernetes.region) == [regional, "GET /v2/token", regional, regional]
+        assert len(paths(internet, "registry.k8s.io")) == 2
+
+    def test_regional_host_learns_who_we_are(self) -> None:
+        with following(Kubernetes(), ACCOUNT) as (internet, client):
+            assert client.get("registry.k8s.io", "pause", "3.9")
+            assert client.read("registry.k8s.io", "pause")
+        assert ACCOUNT.basic not in {asked.authorization for asked in internet.asked}
+        assert internet.said_who() == {Kubernetes.region}
+
+    def test_missing_tag_is_an_outage(self) -> None:
+        with following(Kubernetes()) as (_, client), pytest.raises(NotFoundError):
+            client.head("registry.k8s.io", "pause", "0.0")
+
+
+def test_microsoft_is_asked_for_a_token() -> None:
+    with following(Microsoft()) as (internet, client):
+        assert client.head("mcr.microsoft.com", "dotnet/runtime", "8.0")
+        assert client.read("mcr.microsoft.com", "dotnet/runtime")
+    assert len(internet.asked) == 3
+    assert internet.said_who() == set()
+
+
+class TestEcrPublic:
+    def test_anonymous_token_is_not_kept(self) -> None:
+        with following(EcrPublic()) as (internet, client):
+            for _ in range(3):
+                assert client.head("public.ecr.aws", "docker/library/alpine", "3.20")
+            assert client.read("public.ecr.aws", "docker/library/alpine")
+        assert paths(internet, "public.ecr.aws").count("GET /token/") == 1
+        assert internet.said_who() == {"public.ecr.aws"}
+
+    def test_rate_is_not_kept_to_on_request(self) -> None:
+        style = EcrPublic()
+        style.busy = 1
+        with following(style) as (_, client):
+            assert client.head("public.ecr.aws", "docker/library/alpine", "3.20")
+
+    def test_rate_that_stays_exceeded_is_hidden(self) -> None:
+        style = EcrPublic()
+        style.busy = 99
+        with following(style) as (_, client), pytest.raises(RateLimitedError, match="Rate exceeded"):
+            client.get("public.ecr.aws", "docker/library/alpine", "3.20")
+
+
+def test_chainguard_is_shown_the_token_of_another_repository() -> None:
+    with following(Chainguard()) as (internet, client):
+        for repository in (*Chainguard.repositories, *Chainguard.repositories):
+            assert client.head("cgr.dev", repository, "latest")
+    assert paths(internet, "cgr.dev").count("GET /token") == 2
+    assert len(internet.asked) == 2 * 3 + 2
+
+
+def test_every_manner_ends_in_the_same_bytes() -> None:
+    for style, host, tag in (
+        (DockerHub(), "docker.io", "3.20"),
+        (Ghcr(), "ghcr.io", "1.0"),
+        (Quay(), "quay.io", "1.0"),
+        (Microsoft(), "mcr.microsoft.com", "8.0"),
+    ):
+        with following(style) as (_, client):
+            assert client.get(host, style.repository, tag)
+            assert client.read(host, style.repository, len(IMAGE.read_blob(BLOB.digest)) - 1)

@@ -1,0 +1,77 @@
+"""The forms of secrets: what is an account for a registry, and what is said of one that is none, without quoting it."""
+
+import base64
+import json
+
+import pytest
+
+from pullahead.aws.secret_forms import UnknownFormError, read_secret
+from pullahead.registry.credentials import Credential
+
+SECRET = "s3cr3t-value"
+HOST = "quay.io"
+
+
+def auth(text: str) -> str:
+    return base64.b64encode(text.encode()).decode()
+
+
+def docker(**auths: object) -> str:
+    return json.dumps({"auths": auths})
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        json.dumps({"username": "org+robot", "accessToken": SECRET}),
+        json.dumps({"username": "org+robot", "password": SECRET}),
+        json.dumps({"username": "org+robot", "accessToken": SECRET, "note": 1}),
+        f"\n {json.dumps({'username': 'org+robot', 'accessToken': SECRET})}\n",
+        docker(**{HOST: {"auth": auth(f"org+robot:{SECRET}")}}),
+        docker(**{f"https://{HOST}/v2/": {"auth": auth(f"org+robot:{SECRET}")}, "ghcr.io": {"auth": auth("a:b")}}),
+        docker(**{HOST: {"username": "org+robot", "password": SECRET}}),
+        f"org+robot:{SECRET}",
+        f"org+robot:{SECRET}\n",
+    ],
+)
+def test_known_form_is_refused(text: str) -> None:
+    assert read_secret(text, HOST) == Credential("org+robot", SECRET)
+
+
+def test_name_with_a_dollar_sign_or_secret_with_a_colon_is_cut() -> None:
+    assert read_secret("$oauthtoken:a:b", "nvcr.io") == Credential("$oauthtoken", "a:b")
+
+
+def test_login_to_docker_hub_goes_by_another_name() -> None:
+    text = docker(**{"https://index.docker.io/v1/": {"auth": auth(f"me:{SECRET}")}})
+    assert read_secret(text, "docker.io") == Credential("me", SECRET)
+
+
+@pytest.mark.parametrize(
+    ("text", "cause"),
+    [
+        ("", "neither JSON nor NAME:SECRET"),
+        (SECRET, "neither JSON nor NAME:SECRET"),
+        (f":{SECRET}", "neither"),
+        (f"{SECRET}:", "neither"),
+        (f"name: {SECRET}", "neither"),
+        (f'["{SECRET}"]', "neither"),
+        (f'{{"username": "{SECRET}', "no JSON of a known form"),
+        (json.dumps({"username": {"a": SECRET}}), "no JSON of a known form"),
+        ('{"auths":' * 5000, "no JSON of a known form"),
+        (json.dumps({"token": SECRET}), "holds no username"),
+        (json.dumps({"username": "", "accessToken": SECRET}), "holds no username"),
+        (json.dumps({"username": SECRET}), "holds no accessToken"),
+        (docker(), "no login to quay.io"),
+        (docker(**{"ghcr.io": {"auth": auth(f"a:{SECRET}")}}), "no login to quay.io"),
+        (docker(**{HOST: {"auth": SECRET}}), "of no use"),
+        (docker(**{HOST: {"auth": auth(SECRET)}}), "of no use"),
+        (docker(**{HOST: {"identitytoken": SECRET}}), "holds no password"),
+        (docker(**{HOST: {"username": SECRET}}), "holds no password"),
+    ],
+)
+def test_unknown_form_is_taken_or_quoted(text: str, cause: str) -> None:
+    with pytest.raises(UnknownFormError, match=cause) as caught:
+        read_secret(text, HOST)
+    assert SECRET not in str(caught.value)
+    assert caught.value.__suppress_context__ or caught.value.__context__ is None

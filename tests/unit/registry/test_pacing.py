@@ -1,0 +1,149 @@
+"""Turns: a rate after a burst, in the order of asking; a window that gives way and recovers."""
+
+import threading
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from pullahead.registry.pacing import Place, TokenBucket, Window
+from tests.polling import until
+from tests.unit.registry.harness import FakeTime
+
+MOST = 8
+
+
+def bucket(time: FakeTime, per_second: float = 2.0, burst: int = 3) -> TokenBucket:
+    return TokenBucket(per_second, burst, time, time.sleep)
+
+
+def entered(window: Window) -> Place:
+    """Enter where there must be a place."""
+    place = window.enter(0)
+    assert place is not None
+    return place
+
+
+class TestTokenBucket:
+    def test_burst_waits_or_what_follows_does_not(self) -> None:
+        time = FakeTime()
+        paced = bucket(time)
+        assert [paced.wait(60) for _ in range(6)] == [None] * 6
+        assert time.slept == [0.5, 0.5, 0.5]
+
+    def test_burst_is_not_whole_again_after_a_rest(self) -> None:
+        time = FakeTime()
+        paced = bucket(time)
+        for _ in range(3):
+            paced.wait(60)
+        time.now += 100
+        for _ in range(3):
+            paced.wait(60)
+        assert time.slept == []
+        paced.wait(60)
+        assert time.slept == [0.5]
+
+    def test_who_cannot_wait_is_kept_waiting_or_takes_a_turn(self) -> None:
+        time = FakeTime()
+        paced = bucket(time)
+        for _ in range(3):
+            paced.wait(0)
+        assert [paced.wait(0.4), paced.wait(0.4)] == [0.5, 0.5]
+        assert paced.wait(0.5) is None
+        assert time.slept == [0.5]
+
+    def test_clock_that_is_put_back_silences_for_long(self) -> None:
+        time = FakeTime()
+        paced = bucket(time)
+        for _ in range(3):
+            paced.wait(60)
+        time.now -= 500
+        paced.wait(60)
+        assert time.slept == [0.5]
+
+    def test_turns_are_taken_out_of_order_or_behind_a_lock(self) -> None:
+        """Each waits on its own, for its own turn: none is let go by another's waking up."""
+        slept: list[float] = []
+        all_asleep = threading.Barrier(4)
+
+        def sleep(seconds: float) -> None:
+            slept.append(seconds)
+            all_asleep.wait(10)
+
+        paced = TokenBucket(1.0, 1, lambda: 0.0, sleep)
+        paced.wait(0)
+        with ThreadPoolExecutor(4) as pool:
+            assert list(pool.map(paced.wait, [60.0] * 4)) == [None] * 4
+        assert sorted(slept) == [1.0, 2.0, 3.0, 4.0]
+
+    @pytest.mark.parametrize(("per_second", "burst"), [(0.0, 1), (-1.0, 1), (1.0, 0)])
+    def test_bucket_that_lets_nothing_go_is_made(self, per_second: float, burst: int) -> None:
+        with pytest.raises(ValueError, match="lets nothing go"):
+            bucket(FakeTime(), per_second, burst)
+
+
+class TestWindow:
+    def test_more_than_the_window_are_under_way(self) -> None:
+        window = Window(2)
+        first = entered(window)
+        entered(window)
+        assert window.enter(0.01) is None
+        window.leave(first, went_well=None)
+        entered(window)
+
+    def test_complaint_does_not_halve(self) -> None:
+        window = Window(MOST)
+        for size in (4, 2, 1, 1):
+            window.leave(entered(window), went_well=False)
+            assert window.size == size
+
+    def test_one_storm_of_complaints_halves_more_than_once(self) -> None:
+        window = Window(MOST)
+        places = [entered(window) for _ in range(MOST)]
+        for place in places:
+            window.leave(place, went_well=False)
+        assert window.size == MOST / 2
+
+    def test_window_stays_small_or_springs_back(self) -> None:
+        window = Window(MOST)
+        window.leave(entered(window), went_well=False)
+        answers = 0
+        while window.size < MOST:
+            window.leave(entered(window), went_well=True)
+            answers += 1
+        assert 4 + 5 + 6 + 7 <= answers <= 4 + 5 + 6 + 7 + 4
+        for _ in range(50):
+            window.leave(entered(window), went_well=True)
+        assert window.size == MOST
+
+    def test_broken_connection_counts_as_an_answer(self) -> None:
+        window = Window(MOST)
+        window.leave(entered(window), went_well=False)
+        for _ in range(50):
+            window.leave(entered(window), went_well=None)
+        assert window.size == MOST / 2
+
+    def test_who_came_last_goes_first(self) -> None:
+        window = Window(1)
+        held = entered(window)
+        order: list[int] = []
+
+        def ask(number: int) -> None:
+            place = window.enter(10)
+            assert place is not None
+            order.append(number)
+            window.leave(place, went_well=True)
+
+        with ThreadPoolExecutor(5) as pool:
+            for number in range(5):
+                pool.submit(ask, number)
+                until(lambda wanted=number + 1: len(window._waiting) == wanted, "waiting for a place")  # type: ignore[misc]
+            window.leave(held, went_well=True)
+        assert order == [0, 1, 2, 3, 4]
+
+    def test_place_is_lost_with_who_gave_up_waiting(self) -> None:
+        window = Window(1)
+        held = entered(window)
+        assert window.enter(0.01) is None
+        window.leave(held, went_well=True)
+        window.leave(entered(window), went_well=True)
+        entered(window)
