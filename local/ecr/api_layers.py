@@ -90,6 +90,15 @@ class LayerOperations:
             repository.layers[layer.digest] = Layer(layer.size_bytes, _UNNAMED_LAYER_TYPE)
         return layer
 
+    def mount(self, repository: str, digest: str, source: str) -> bool:
+        """Give a repository a layer that an image of another refers to; False where it cannot be mounted."""
+        with self._registry.lock:
+            target, other = self._registry.get(repository), self._registry.find(source)
+            if other is None or other.encryption != target.encryption or not other.refers_to_layer(digest):
+                return False
+            target.layers.setdefault(digest, other.layers[digest])
+            return True
+
     def _get(self, p: Parameters) -> Repository:
         return self._registry.get(p["repositoryName"], p.get("registryId"))
 

@@ -96,6 +96,11 @@ class Registry:
                 raise repository_not_found(name, registry_id or ACCOUNT_ID)
             return self._repositories[name]
 
+    def find(self, name: str) -> Repository | None:
+        """Give a repository, or None."""
+        with self.lock:
+            return self._repositories.get(name)
+
     def add(self, repository: Repository) -> None:
         """Keep a new repository.
 

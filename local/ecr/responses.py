@@ -17,6 +17,7 @@ from local.ecr.api_images import Emit
 from local.ecr.errors import EcrError
 from local.ecr.identity import REGION
 from local.ecr.strict import StrictEcr
+from local.ecr.tagging import install_tagging
 
 MOTO_VERSION = "5.2.5"
 _URL = "{0}/$"
@@ -45,6 +46,7 @@ def install(data_dir: Path, public_url: Callable[[], str], now: Callable[[], dat
         return answer(ecr, headers, request.get_data())
 
     moto.ecr.urls.url_paths[_URL] = strict_ecr
+    install_tagging(ecr.registry)
     return ecr
 
 

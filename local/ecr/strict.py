@@ -11,9 +11,12 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+from local.ecr.account import AccountSettings
 from local.ecr.api_images import Emit, ImageOperations
 from local.ecr.api_layers import LayerOperations
+from local.ecr.api_pull_through import CacheRuleOperations
 from local.ecr.api_repositories import RepositoryOperations
+from local.ecr.api_templates import TemplateOperations
 from local.ecr.errors import EcrError
 from local.ecr.faults import Call, CallLog, Faults
 from local.ecr.repositories import Registry
@@ -36,13 +39,19 @@ class StrictEcr:
         self.registry = Registry()
         self.uploads = Uploads(self.store)
         self.tokens = Tokens(now)
+        self.account = AccountSettings()
         self.public_url = public_url
         self.layers = LayerOperations(self.registry, self.uploads, self._blob_url)
         self.images = ImageOperations(self.registry, now, emit)
+        self.cache_rules = CacheRuleOperations(now)
+        self.templates = TemplateOperations(now)
         self._operations = (
             RepositoryOperations(self.registry, self.uploads, self.tokens, public_url, now).table()
             | self.layers.table()
             | self.images.table()
+            | self.cache_rules.table()
+            | self.templates.table()
+            | self.account.table()
         )
 
     def call(self, operation: str, parameters: Any) -> dict[str, Any]:
@@ -75,6 +84,9 @@ class StrictEcr:
         self.calls.clear()
         self.uploads.forget()
         self.registry.clear()
+        self.cache_rules.clear()
+        self.templates.clear()
+        self.account.clear()
         self.store.clear()
 
     def _blob_url(self, repository: str, digest: str) -> str:

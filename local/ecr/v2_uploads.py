@@ -2,8 +2,8 @@
 
 A PATCH, and the body of the closing PUT, is one part of the layer-part API. As observed of ECR, PATCH answers 201 where
 the specification says 202 (tart#273, mise#11376), and its Range header stays at the end of the first part
-(aws/containers-roadmap#2831), so that clients must count for themselves. Mounting answers 202: the account setting
-BLOB_MOUNTING is off, as it is by default.
+(aws/containers-roadmap#2831), so that clients must count for themselves. Mounting answers 202 unless the setting
+BLOB_MOUNTING allows it, which it does not by default.
 """
 
 import re
@@ -23,6 +23,10 @@ _CONTENT_RANGE = re.compile(r"(?:bytes )?(\d+)-(\d+)(?:/.*)?")
 def start_upload(ecr: StrictEcr, request: Request, name: str) -> Response:
     """POST …/blobs/uploads/: also where a mount or a single-request upload was asked for, which clients must expect."""
     with ecr.observed("v2:StartUpload", name, dict(request.args)):
+        digest, source = request.args.get("mount", ""), request.args.get("from", "")
+        if ecr.account.mounts_blobs and ecr.layers.mount(name, digest, source):
+            location = f"{base_url(request)}/v2/{name}/blobs/{digest}"
+            return response(201, {"Location": location, "Docker-Content-Digest": digest})
         upload = ecr.layers.begin(name)
         return response(202, {**_where(request, upload), "Range": "0-0"})
 

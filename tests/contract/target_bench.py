@@ -17,35 +17,36 @@ _API = {"upload_part": "UploadLayerPart", "complete_upload": "CompleteLayerUploa
 
 
 class Bench(NamedTuple):
-    """A target with the repository `mirror/app`, and hands on what lies behind it."""
+    """A target with a repository, by default `mirror/app`, and hands on what lies behind it."""
 
     target: Target
     part: int  # the fewest bytes of a part that is not the last
     forget_uploads: Callable[[], object]
     make_immutable: Callable[[], object]
     lose_answer: Callable[[str], object]
+    repository: str = REPOSITORY
 
     def send(self, *parts: bytes) -> Upload:
-        upload, sent = self.target.begin_upload(REPOSITORY), 0
+        upload, sent = self.target.begin_upload(self.repository), 0
         for part in parts:
-            assert self.target.upload_part(REPOSITORY, upload, sent, part) == sent + len(part)
+            assert self.target.upload_part(self.repository, upload, sent, part) == sent + len(part)
             sent += len(part)
         return upload
 
     def upload(self, *parts: bytes) -> Digest:
         blob = describe_blob(b"".join(parts))
-        self.target.complete_upload(REPOSITORY, self.send(*parts), blob)
+        self.target.complete_upload(self.repository, self.send(*parts), blob)
         return blob.digest
 
     def push(self, image: LocalImage, tag: str | None = None) -> None:
-        held = self.target.present_blobs(REPOSITORY, list(image.blobs))
+        held = self.target.present_blobs(self.repository, list(image.blobs))
         for digest in image.blobs.keys() - held:
             self.upload(image.read_blob(digest))
         for digest, manifest in image.manifests.items():
-            self.target.put_manifest(REPOSITORY, manifest, tag if digest == image.digest else None)
+            self.target.put_manifest(self.repository, manifest, tag if digest == image.digest else None)
 
     def served(self, *tags: str) -> dict[str, Digest]:
-        return dict(self.target.published_digests(REPOSITORY, tags or ("1.0",)))
+        return dict(self.target.published_digests(self.repository, tags or ("1.0",)))
 
 
 def fake_bench() -> Bench:

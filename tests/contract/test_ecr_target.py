@@ -16,6 +16,7 @@ from pullahead.errors import (
 )
 from pullahead.oci import digest_of
 from pullahead.ports import Target, Upload
+from pullahead.rules.model import RepositorySettings
 from tests.contract.target_bench import Bench, ecr_bench, fake_bench
 from tests.fakes.copies import describe_blob
 from tests.fakes.samples import REPOSITORY
@@ -68,10 +69,26 @@ class TestPublishedDigests:
         assert bench.served(*asked) == dict.fromkeys(tags, IMAGE.digest)
 
 
-def test_repository_that_exists_is_no_error(bench: Bench) -> None:
+@pytest.mark.parametrize("settings", [None, RepositorySettings(immutable_tags=True)])
+def test_repository_that_exists_is_no_error_and_left_alone(bench: Bench, settings: RepositorySettings | None) -> None:
     bench.push(IMAGE, "1.0")
-    bench.target.ensure_repository(REPOSITORY)
+    bench.target.ensure_repository(REPOSITORY, settings)
     assert bench.served() == {"1.0": IMAGE.digest}
+    bench.push(OTHER, "1.0")
+    assert bench.served() == {"1.0": OTHER.digest}
+
+
+def test_repository_is_made_with_the_settings_that_it_is_given(bench: Bench) -> None:
+    bench.target.ensure_repository(
+        "mirror/strict", RepositorySettings(immutable_tags=True, mutable_tag_filters=("l*",))
+    )
+    strict = bench._replace(repository="mirror/strict")
+    for tag in ("1.0", "latest"):
+        strict.push(IMAGE, tag)
+    strict.push(OTHER, "latest")
+    with pytest.raises(TagImmutableError):
+        strict.push(OTHER, "1.0")
+    assert strict.served("1.0", "latest") == {"1.0": IMAGE.digest, "latest": OTHER.digest}
 
 
 class TestPresentBlobs:

@@ -1,7 +1,6 @@
 """How the ECR target asks ECR: how often, and what it makes of ECR's own errors and of none at all."""
 
 import socket
-from collections.abc import Iterator
 
 import pytest
 from botocore.exceptions import BotoCoreError, ConnectTimeoutError, NoCredentialsError, ReadTimeoutError
@@ -23,9 +22,10 @@ from pullahead.errors import (
     UploadLostError,
 )
 from pullahead.oci import RawManifest, describe, media_types
+from pullahead.rules.model import RepositorySettings
 from pullahead.targets.ecr import EcrTarget
 from pullahead.targets.ecr_errors import MEANING, translated
-from tests.unit.local_ecr.harness import RunningEcr, ecr_client, running_ecr
+from tests.unit.local_ecr.harness import RunningEcr, ecr_client
 
 REPOSITORY = "mirror/app"
 IMAGE = make_image([b"layer"], seed=1)
@@ -40,6 +40,7 @@ EXPECTED: dict[str, type[RegistryError]] = {
     "ReferencedImagesNotFoundException": MissingContentError,
     "ImageTagAlreadyExistsException": TagImmutableError,
     "InvalidParameterException": ManifestRefusedError,
+    "ValidationException": ManifestRefusedError,
     "EmptyUploadException": ManifestRefusedError,
     "LimitExceededException": RateLimitedError,
     "ThrottlingException": RateLimitedError,
@@ -60,18 +61,10 @@ UNNAMED: dict[str, type[RegistryError]] = {
 }
 
 
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningEcr]:
-    with running_ecr(tmp_path_factory.mktemp("ecr")) as running:
-        yield running
-
-
-@pytest.fixture
-def ecr(server: RunningEcr) -> RunningEcr:
-    server.restart()
-    server.client.create_repository(repositoryName=REPOSITORY)
-    server.ecr.calls.clear()
-    return server
+@pytest.fixture(autouse=True)
+def repository(ecr: RunningEcr) -> None:
+    ecr.client.create_repository(repositoryName=REPOSITORY)
+    ecr.ecr.calls.clear()
 
 
 @pytest.fixture
@@ -150,6 +143,26 @@ class TestPublishedDigests:
         assert target.published_digests(REPOSITORY, ["1.0", "missing"]) == {"1.0": IMAGE.digest}
         assert ecr.ecr.calls.operations() == ["DescribeImages", "ListImages"]
 
+    @pytest.mark.parametrize("missing", [0, 1, 250])
+    @pytest.mark.parametrize(("held", "most"), [(10_000, 11), (1000, 20), (950, 20)])
+    def test_tags_of_a_whole_repository_cost_few_calls_even_where_some_are_missing(
+        self, ecr: RunningEcr, target: EcrTarget, held: int, most: int, missing: int
+    ) -> None:
+        push(target, IMAGE, "t0")
+        tags = [f"t{n}" for n in range(held)]
+        ecr.ecr.registry.get(REPOSITORY).tags.update(dict.fromkeys(tags, IMAGE.digest))
+        ecr.ecr.calls.clear()
+        asked = [*tags[:500], *(f"missing{n}" for n in range(missing)), *tags[500:]]
+        assert target.published_digests(REPOSITORY, asked) == dict.fromkeys(tags, IMAGE.digest)
+        assert len(ecr.ecr.calls.operations()) <= most
+
+    def test_last_tag_that_alone_is_missing_costs_no_list(self, ecr: RunningEcr, target: EcrTarget) -> None:
+        push(target, IMAGE, *(f"t{n}" for n in range(100)))
+        ecr.ecr.calls.clear()
+        asked = [*(f"t{n}" for n in range(100)), "missing"]
+        assert len(target.published_digests(REPOSITORY, asked)) == 100
+        assert ecr.ecr.calls.operations() == ["DescribeImages", "DescribeImages"]
+
     def test_missing_repository_is_one_call_even_for_many_tags(self, ecr: RunningEcr, target: EcrTarget) -> None:
         assert target.published_digests("mirror/nowhere", [f"t{n}" for n in range(250)]) == {}
         assert ecr.ecr.calls.operations() == ["DescribeImages"]
@@ -179,10 +192,19 @@ class TestEnsureRepository:
         target.ensure_repository(REPOSITORY)
         assert ecr.ecr.calls.operations() == ["DescribeRepositories"]
 
-    def test_one_that_another_refresh_makes_meanwhile_is_a_success(self, ecr: RunningEcr, target: EcrTarget) -> None:
+    def test_one_that_another_refresh_makes_meanwhile_is_a_success_and_left_alone(
+        self, ecr: RunningEcr, target: EcrTarget
+    ) -> None:
+        ecr.ecr.faults.add("DescribeRepositories", "RepositoryNotFoundException")
+        target.ensure_repository(REPOSITORY, RepositorySettings(lifecycle_policy="{}"))
+        assert ecr.ecr.calls.operations() == ["DescribeRepositories", "CreateRepository"]
+
+    def test_one_that_another_refresh_makes_by_the_template_meanwhile_is_left_alone(
+        self, ecr: RunningEcr, target: EcrTarget
+    ) -> None:
         ecr.ecr.faults.add("DescribeRepositories", "RepositoryNotFoundException")
         target.ensure_repository(REPOSITORY)
-        assert ecr.ecr.calls.operations() == ["DescribeRepositories", "CreateRepository"]
+        assert ecr.ecr.calls.operations()[-1] == "CreateRepository"
 
     def test_refusal_is_told(self, ecr: RunningEcr, target: EcrTarget) -> None:
         ecr.ecr.faults.add("CreateRepository", "AccessDeniedException")

@@ -119,6 +119,15 @@ def test_a_blob_is_read_from_any_byte(served: Served, upstream: Upstream, first_
         assert b"".join(pieces) == image.read_blob(blob.digest)[first_byte:]
 
 
+@pytest.mark.parametrize(("first_byte", "end"), [(0, 1), (0, 99_999), (4095, 4097), (99_999, 100_000), (5, 5)])
+def test_a_part_of_a_blob_is_read(served: Served, upstream: Upstream, first_byte: int, end: int) -> None:
+    image = make_image([100_000], seed=21)
+    served.push(image, "blobs", "1")
+    blob = blob_of(image)
+    with upstream.open_blob(Repository(served.host, "blobs"), blob, first_byte, end) as pieces:
+        assert b"".join(pieces) == image.read_blob(blob.digest)[first_byte:end]
+
+
 def test_a_large_blob_comes_in_pieces_of_at_most_a_mebibyte(served: Served, upstream: Upstream) -> None:
     image = make_image([SparseBlob(20 * MIB + 7, seed=22)])
     served.push(image, "blobs", "large")

@@ -3,14 +3,15 @@
 from pullahead.errors import DigestMismatchError, NotFoundError, Side
 from pullahead.oci import Descriptor, Digest, digest_of
 from pullahead.ports import Offered, OpenPieces
+from tests.fakes.script import Script
 from tests.fakes.target import FakeTarget
 
 
 class StreamingFakeTarget(FakeTarget):
     """What other repositories hold for mounting is set by `mountable`."""
 
-    def __init__(self) -> None:
-        super().__init__()
+    def __init__(self, script: Script | None = None, *, part_size: int = 10) -> None:
+        super().__init__(script, part_size=part_size)
         self.mountable: dict[tuple[str, Digest], bytes] = {}
         self.streamed: list[Digest] = []
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
 
 from pullahead.errors import (
     DigestMismatchError,
@@ -15,6 +16,7 @@ from pullahead.errors import (
 )
 from pullahead.oci import Descriptor, Digest, RawManifest, digest_of, parse_manifest
 from pullahead.ports import Upload
+from pullahead.rules.model import RepositorySettings
 from tests.fakes.script import Script
 
 
@@ -24,6 +26,10 @@ class _Repository:
     manifests: dict[Digest, RawManifest] = field(default_factory=dict)
     tags: dict[str, Digest] = field(default_factory=dict)
     immutable: bool = False
+    mutable_tags: tuple[str, ...] = ()  # wildcards
+
+    def may_move(self, tag: str) -> bool:
+        return not self.immutable or any(fnmatchcase(tag, wildcard) for wildcard in self.mutable_tags)
 
 
 @dataclass
@@ -41,6 +47,7 @@ class FakeTarget:
         self.part_size = part_size
         self.bytes_received = 0  # of parts, also of those that were not stored
         self.pushes: list[tuple[Digest, str | None]] = []
+        self.made_with: dict[str, RepositorySettings | None] = {}
         self._repositories: dict[str, _Repository] = {}
         self._uploads: dict[str, _Upload] = {}
         self._begun = 0
@@ -65,6 +72,10 @@ class FakeTarget:
         """Move a tag as somebody else would."""
         self._repositories.setdefault(repository, _Repository()).tags[tag] = digest
 
+    def delete_tag(self, repository: str, tag: str) -> None:
+        """Take a tag away as somebody else would."""
+        del self._repositories[repository].tags[tag]
+
     def forget_uploads(self) -> None:
         """Let every open upload vanish."""
         self._uploads.clear()
@@ -78,9 +89,14 @@ class FakeTarget:
             held = self._repositories.get(repository, _Repository()).tags
             return {tag: held[tag] for tag in tags if tag in held}
 
-    def ensure_repository(self, repository: str) -> None:
+    def ensure_repository(self, repository: str, settings: RepositorySettings | None = None) -> None:
         with self.script.call("ensure_repository"):
-            self._repositories.setdefault(repository, _Repository())
+            if repository not in self._repositories:
+                made = _Repository()
+                if settings is not None:
+                    made.immutable, made.mutable_tags = settings.immutable_tags, settings.mutable_tag_filters
+                self._repositories[repository] = made
+                self.made_with[repository] = settings
 
     def present_blobs(self, repository: str, digests: Collection[Digest]) -> frozenset[Digest]:
         with self.script.call("present_blobs"):
@@ -130,7 +146,7 @@ class FakeTarget:
             if digest_of(manifest.content) != digest:
                 raise _error(DigestMismatchError, "put manifest", repository, f"it is not {digest}")
             self._check_content(known, repository, manifest)
-            if tag is not None and known.immutable and known.tags.get(tag, digest) != digest:
+            if tag is not None and known.tags.get(tag, digest) != digest and not known.may_move(tag):
                 raise _error(TagImmutableError, "put manifest", repository, f"{tag} may not be moved")
             known.manifests[digest] = manifest
             if tag is not None:

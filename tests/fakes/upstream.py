@@ -6,6 +6,7 @@ from contextlib import contextmanager
 
 from local.images import LocalImage
 from pullahead.errors import DigestMismatchError, NotFoundError, RangeIgnoredError, RegistryUnavailableError, Side
+from pullahead.freshness.quota import Quota, Used
 from pullahead.oci import Descriptor, Digest, RawManifest, Reference, Repository, parse_reference
 from tests.fakes.script import Script
 
@@ -18,9 +19,13 @@ class FakeUpstream:
         self.piece_bytes = piece_bytes
         self.ignores_range = False
         self.bytes_sent = 0
+        self.urls: dict[str, bytes] = {}  # what can be read by URL
+        self.urls_asked: list[str] = []
+        self.quotas: dict[str, Quota] = {}  # what registries say that they leave of their limits
         self._manifests: dict[tuple[Repository, str], RawManifest] = {}
         self._blobs: dict[Digest, bytes] = {}
         self._cuts: deque[int] = deque()
+        self._heads_told = 0
 
     def serve(self, image: LocalImage, reference: str) -> None:
         """Hold an image under a tag."""
@@ -49,6 +54,15 @@ class FakeUpstream:
         """Break the next streams, one each, after so many bytes."""
         self._cuts.extend(after_bytes)
 
+    def quota(self, registry: str) -> Quota | None:
+        """Tell what is left of a registry's limit."""
+        return self.quotas.get(registry)
+
+    def take_use(self) -> tuple[Used, ...]:
+        """Tell how often it was asked; it says nothing of limits there."""
+        heads, self._heads_told = self.heads - self._heads_told, self.heads
+        return (Used("upstream.example", "HEAD", heads),) if heads else ()
+
     @property
     def heads(self) -> int:
         """Count the HEADs of manifests."""
@@ -63,32 +77,60 @@ class FakeUpstream:
         with self.script.call("head_manifest"):
             return self._manifest("head", reference).descriptor
 
+    def list_tags(self, repository: Repository) -> tuple[str, ...]:
+        with self.script.call("list_tags"):
+            tags = tuple(name for held, name in self._manifests if held == repository and ":" not in name)
+            if not tags:
+                raise NotFoundError(
+                    "it has no such thing", operation="list_tags", side=Side.UPSTREAM, reference=str(repository)
+                )
+            return tags
+
+    def list_repositories(self, registry: str, prefix: str) -> tuple[str, ...]:
+        with self.script.call("list_repositories"):
+            held = dict.fromkeys(repository for repository, _ in self._manifests)
+            return tuple(each.path for each in held if each.registry == registry and each.path.startswith(f"{prefix}/"))
+
     def get_manifest(self, reference: Reference) -> RawManifest:
         with self.script.call("get_manifest"):
             return self._manifest("get", reference)
 
     @contextmanager
-    def open_blob(self, repository: Repository, blob: Descriptor, first_byte: int = 0) -> Iterator[Iterator[bytes]]:
+    def open_blob(
+        self, repository: Repository, blob: Descriptor, first_byte: int = 0, end: int | None = None
+    ) -> Iterator[Iterator[bytes]]:
         where = f"{repository}@{blob.digest}"
         with self.script.call("open_blob"):
             if blob.digest not in self._blobs:
                 raise NotFoundError("it has no such thing", operation="read", side=Side.UPSTREAM, reference=where)
-            if first_byte and self.ignores_range:
+            if (first_byte or end is not None) and self.ignores_range:
                 raise RangeIgnoredError("from the start", operation="read", side=Side.UPSTREAM, reference=where)
-        yield self._stream(where, blob, first_byte)
+        yield self._stream(where, blob, first_byte, blob.size if end is None else end)
 
-    def _stream(self, where: str, blob: Descriptor, first_byte: int) -> Iterator[bytes]:
+    @contextmanager
+    def open_url(
+        self, repository: Repository, url: str, blob: Descriptor, first_byte: int = 0, end: int | None = None
+    ) -> Iterator[Iterator[bytes]]:
+        self.urls_asked.append(url)
+        with self.script.call("open_url"):
+            if url not in self.urls:
+                where = f"{repository} at {url}"
+                raise NotFoundError("it has no such thing", operation="read", side=Side.UPSTREAM, reference=where)
+        self._blobs[blob.digest] = self.urls[url]
+        yield self._stream(url, blob, first_byte, blob.size if end is None else end)
+
+    def _stream(self, where: str, blob: Descriptor, first_byte: int, asked_end: int) -> Iterator[bytes]:
         content = self._blobs[blob.digest]
-        end = min(len(content), blob.size)
+        end = min(len(content), asked_end)
         cut_at = min(end, first_byte + self._cuts.popleft()) if self._cuts else None
         last = end if cut_at is None else cut_at
         for start in range(first_byte, last, self.piece_bytes):
             piece = content[start : min(start + self.piece_bytes, last)]
             self.bytes_sent += len(piece)
             yield piece
-        if cut_at is not None or len(content) < blob.size:
+        if cut_at is not None or len(content) < asked_end:
             raise RegistryUnavailableError("broken off", operation="read", side=Side.UPSTREAM, reference=where)
-        if len(content) > blob.size:
+        if asked_end == blob.size < len(content):
             raise DigestMismatchError("too long", operation="read", side=Side.UPSTREAM, reference=where)
 
     def _manifest(self, operation: str, reference: Reference) -> RawManifest:

@@ -40,10 +40,16 @@ class TestStream:
             registry.target().stream_blob(HOME, promised, Pieces(unique + b"lying").open)
         assert not has(registry, promised.digest)
 
+    def test_blob_that_is_there_is_read_though_it_was_asked_for(self, registry: Registry, unique: bytes) -> None:
+        pieces = Pieces(unique)
+        offered = [registry.target().stream_blob(HOME, pieces.blob, pieces.open) for _ in range(2)]
+        assert (offered, pieces.opened) == ([Offered.COPIED, Offered.PRESENT], 1)
+
     @pytest.mark.real_registry
     def test_blob_that_is_there_is_not_read(self, docker: Registry, unique: bytes) -> None:
         pieces = Pieces(unique)
-        offered = [docker.target().stream_blob(HOME, pieces.blob, pieces.open) for _ in range(2)]
+        target = docker.target(asks_presence=False)
+        offered = [target.stream_blob(HOME, pieces.blob, pieces.open) for _ in range(2)]
         assert (offered, pieces.opened) == ([Offered.COPIED, Offered.PRESENT], 1)
 
     @pytest.mark.real_registry
@@ -71,7 +77,7 @@ class TestStream:
         assert ecr.ecr is not None
         image = make_image([b"blob %d" % n for n in range(10)], seed=4)
         ecr.ecr.ecr.calls.clear()
-        push(ecr.target(), image, "1.0")
+        push(ecr.target(asks_presence=False), image, "1.0")
         assert len(ecr.ecr.ecr.calls) == 2 * len(image.blobs) + 1
         assert ecr.serves(image, "1.0")
 

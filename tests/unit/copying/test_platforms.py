@@ -28,6 +28,12 @@ def test_rewritten_index_keeps_all_that_it_does_not_leave_out() -> None:
     assert smaller.descriptor == describe(smaller.content, media_types.OCI_INDEX)
 
 
+def test_index_of_which_all_is_chosen_keeps_every_byte_and_so_its_digest() -> None:
+    content = make_index([AMD64, ARM64]).root.content + b"\n"
+    whole = index(content)
+    assert select_platforms(whole, ["linux/arm64", "linux/amd64"], "app") is whole
+
+
 def test_manifest_without_platforms_is_taken_as_it_is() -> None:
     assert select_platforms(AMD64.root, ["linux/arm64"], "app") is AMD64.root
 

@@ -13,6 +13,7 @@ from tests.unit.local_ecr.harness import (
     image_manifest,
     oci_error,
     put,
+    refused,
     send_cut_request,
     upload,
 )
@@ -200,3 +201,34 @@ def test_upload_belongs_to_its_repository(registry: RunningEcr, session: request
     registry.client.create_repository(repositoryName="team/other")
     location = start(registry, session).replace(REPOSITORY, "team/other")
     assert oci_error(session.patch(location, data=b"x", timeout=TIMEOUT)) == (404, "BLOB_UPLOAD_UNKNOWN")
+
+
+class TestMountsThatTheAccountAllows:
+    @pytest.fixture(autouse=True)
+    def allowed(self, registry: RunningEcr) -> None:
+        registry.client.create_repository(repositoryName="team/other")
+        registry.client.put_account_setting(name="BLOB_MOUNTING", value="ENABLED")
+
+    def test_layer_of_an_image_is_mounted(self, registry: RunningEcr, session: requests.Session) -> None:
+        config, layer = (upload(registry.client, "team/other", data) for data in (b"{}", b"mine"))
+        registry.client.put_image(repositoryName="team/other", imageManifest=image_manifest(b"{}", [b"mine"]))
+        for digest in (config, layer):
+            answer = session.post(
+                f"{registry.url}/v2/{REPOSITORY}/blobs/uploads/?mount={digest}&from=team/other", timeout=TIMEOUT
+            )
+            assert answer.status_code == 201
+            assert has_blob(registry, session, digest)
+
+    def test_layer_of_no_image_is_not(self, registry: RunningEcr, session: requests.Session) -> None:
+        digest = upload(registry.client, "team/other", b"mine")
+        start(registry, session, f"?mount={digest}&from=team/other")
+        assert not has_blob(registry, session, digest)
+
+    def test_missing_repository_opens_an_upload(self, registry: RunningEcr, session: requests.Session) -> None:
+        start(registry, session, f"?mount={digest_of(b'mine')}&from=team/missing")
+
+    def test_setting_that_there_is_none_of_is_refused(self, registry: RunningEcr) -> None:
+        with refused("InvalidParameterException", "no account setting"):
+            registry.client.get_account_setting(name="NONSENSE")
+        with refused("InvalidParameterException", "no value"):
+            registry.client.put_account_setting(name="BLOB_MOUNTING", value="PERHAPS")

@@ -23,7 +23,8 @@ from pullahead.errors import (
 )
 from pullahead.oci import Descriptor, Digest, Repository
 from pullahead.ports import OpensBlobs
-from pullahead.usecases.copy_blob import BlobCopy, BlobSource, BlobTarget, CopiedBlob
+from pullahead.usecases.copy_blob import BlobCopy, BlobTarget, CopiedBlob
+from pullahead.usecases.read_on import BlobSource
 from tests.fakes.copies import UnitOfCopy
 from tests.fakes.samples import REPOSITORY, failed
 from tests.polling import until
@@ -101,7 +102,7 @@ def test_answer_to_any_part_may_be_lost_before_or_after_it_was_stored(
     number: int, after: bool, kind: type[RateLimitedError | RegistryTimeoutError]
 ) -> None:
     copying = Copying()
-    copying.script.fail("upload_part", failed(kind), after=after, passing=number)
+    copying.script.fail("upload_part", failed(kind, side=Side.TARGET), after=after, passing=number)
     copying.run()
     assert copying.unit.is_copied()
     assert copying.target.bytes_received == 37
@@ -109,7 +110,7 @@ def test_answer_to_any_part_may_be_lost_before_or_after_it_was_stored(
 
 def test_breaks_without_progress_end_with_the_error_and_wait_longer_each_time() -> None:
     copying = Copying()
-    copying.upstream.cut(*[3] * 9)
+    copying.upstream.cut(*[0] * 9)
     with pytest.raises(RegistryUnavailableError):
         copying.run()
     assert copying.unit.waits == [1, 2, 3, 4]
@@ -121,7 +122,15 @@ def test_progress_between_breaks_starts_the_count_again() -> None:
     copying.upstream.cut(*[15] * 30)
     copying.run()
     assert copying.unit.is_copied()
-    assert set(copying.unit.waits) == {0}
+    assert set(copying.unit.waits) == {1}
+
+
+def test_upstream_that_always_cuts_before_a_whole_part_is_read_on_all_the_same() -> None:
+    copying = Copying()
+    copying.upstream.cut(*[3] * 12)
+    assert copying.run() == CopiedBlob(37)
+    assert copying.unit.is_copied()
+    assert copying.upstream.bytes_sent == 37
 
 
 def test_target_that_takes_no_part_and_says_no_why_is_given_up() -> None:
@@ -221,7 +230,7 @@ class TestFalseBytes:
         class Careless:
             @contextmanager
             def open_blob(
-                self, _where: Repository, _blob: Descriptor, first_byte: int = 0
+                self, _where: Repository, _blob: Descriptor, first_byte: int = 0, _end: int | None = None
             ) -> Iterator[Iterator[bytes]]:
                 yield iter([(CONTENT + b"x")[first_byte:sent]])
 

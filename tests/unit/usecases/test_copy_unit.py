@@ -6,10 +6,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pullahead.copying.progress import UnitProgress
-from pullahead.errors import AccessDeniedError, RegistryUnavailableError, StorageError, TransferStalledError
+from pullahead.errors import AccessDeniedError, RegistryUnavailableError, Side, StorageError, TransferStalledError
 from pullahead.messages import UnitRequest
-from pullahead.usecases.copy_unit import MAX_ROUNDS, TimeBudget
+from pullahead.usecases.copy_unit import MAX_ROUNDS
 from pullahead.usecases.plan import unit_key
+from pullahead.usecases.time_budget import TimeBudget
 from tests.fakes.copies import Countdown, UnitOfCopy
 from tests.fakes.samples import REPOSITORY, failed
 from tests.fakes.script import Killed
@@ -132,8 +133,8 @@ class TestRounds:
     def test_failed_round_is_the_same_request_again(self) -> None:
         """Step Functions retries with the same input; the target knows how far it is."""
         unit = UnitOfCopy(*BLOBS)
-        unit.script.fail("upload_part", failed(RegistryUnavailableError), passing=2)
-        unit.script.fail("received_bytes", failed(RegistryUnavailableError))
+        unit.script.fail("upload_part", failed(RegistryUnavailableError, side=Side.TARGET), passing=2)
+        unit.script.fail("received_bytes", failed(RegistryUnavailableError, side=Side.TARGET))
         with pytest.raises(RegistryUnavailableError):
             unit.run()
         assert unit.run().done

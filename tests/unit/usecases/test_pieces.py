@@ -7,11 +7,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pullahead.errors import AccessDeniedError, DigestMismatchError, RegistryUnavailableError
-from pullahead.oci import Repository
-from pullahead.usecases.copy_blob import BlobSource
+from pullahead.errors import (
+    AccessDeniedError,
+    DigestMismatchError,
+    RateLimitedError,
+    RegistryUnavailableError,
+    Side,
+)
+from pullahead.oci import Descriptor, Repository
 from pullahead.usecases.pieces import proved_pieces
 from pullahead.usecases.read_ahead import read_ahead
+from pullahead.usecases.read_on import BlobSource
 from tests.fakes.copies import describe_blob
 from tests.fakes.samples import failed
 from tests.fakes.upstream import FakeUpstream
@@ -26,8 +32,10 @@ class Reading:
         self.upstream.serve_blob(BLOB.digest, content)
         self.waits: list[int] = []
 
-    def pieces(self) -> Iterator[bytes]:
-        return proved_pieces(BLOB, BlobSource(self.upstream, Repository("ghcr.io", "team/app")), self.waits.append)
+    def pieces(self, blob: Descriptor = BLOB) -> Iterator[bytes]:
+        source = BlobSource(self.upstream, Repository("ghcr.io", "team/app"))
+        with proved_pieces(blob, source, self.waits.append) as pieces:
+            yield from pieces
 
     def read_until_error(self) -> tuple[bytes, Exception]:
         read = b""
@@ -82,10 +90,21 @@ def test_endless_breaks_with_a_little_progress_are_given_up() -> None:
     long = describe_blob(bytes(300))
     reading.upstream.serve_blob(long.digest, bytes(300))
     reading.upstream.cut(*[1] * 300)
-    source = BlobSource(reading.upstream, Repository("ghcr.io", "team/app"))
     with pytest.raises(RegistryUnavailableError):
-        list(proved_pieces(long, source, reading.waits.append))
+        list(reading.pieces(long))
     assert reading.upstream.script.count("open_blob") == 100
+
+
+@pytest.mark.parametrize(("seconds", "tries"), [(61.0, 1), (60.0, 5), (None, 5)])
+def test_upstream_that_asks_for_an_hour_of_peace_is_left_alone(seconds: float | None, tries: int) -> None:
+    reading = Reading()
+    limited = RateLimitedError(
+        "too much", operation="read", side=Side.UPSTREAM, reference="ghcr.io/team/app", retry_after_seconds=seconds
+    )
+    reading.upstream.script.fail("open_blob", limited, times=9)
+    _, error = reading.read_until_error()
+    assert error is limited
+    assert reading.upstream.script.count("open_blob") == tries
 
 
 def test_permanent_error_is_not_tried_again() -> None:

@@ -39,6 +39,13 @@ def blobs_of(graph: Mapping[Digest, Manifest]) -> tuple[Descriptor, ...]:
     return tuple({blob.digest: blob for blob in blobs if blob.media_type not in FOREIGN_LAYERS}.values())
 
 
+def foreign_layers_of(graph: Mapping[Digest, Manifest]) -> tuple[Descriptor, ...]:
+    """List every layer once that all manifests of a graph call foreign."""
+    held = {blob.digest for blob in blobs_of(graph)}
+    blobs = (blob for manifest in graph.values() for blob in manifest.blobs)
+    return tuple({blob.digest: blob for blob in blobs if blob.digest not in held}.values())
+
+
 def make_plan(root: Descriptor, graph: Mapping[Digest, Manifest], present: Set[Digest]) -> CopyPlan:
     """Plan a copy of everything below `root` that the target does not have."""
     blobs = blobs_of(graph)

@@ -38,7 +38,10 @@ class _Index(msgspec.Struct):
 
 
 def select_platforms(root: RawManifest, platforms: Sequence[str], reference: str) -> RawManifest | Descriptor:
-    """Select platforms: the root if none is named, the only child that fits (to be read), else a smaller index.
+    """Select platforms: the only child that fits (to be read), else a smaller index.
+
+    The root itself, to the byte, where no platform is named, where all of it fits, and where it is no index: a single
+    manifest has nothing to leave out.
 
     Raises: ConfigError for a platform that is not there, naming those that are; InvalidManifestError.
     """
@@ -52,6 +55,8 @@ def select_platforms(root: RawManifest, platforms: Sequence[str], reference: str
             f"{reference} has no platform {', '.join(missing)}; it has {', '.join(there) or 'none that is named'}"
         )
     chosen = [number for number, child in enumerate(children) if any(child.fits(wanted) for wanted in platforms)]
+    if len(chosen) == len(children):
+        return root
     if len(chosen) == 1:
         child = children[chosen[0]]
         return Descriptor(child.media_type, parse_digest(child.digest), child.size)

@@ -16,10 +16,12 @@ class BegunUpload(msgspec.Struct, frozen=True):
 
 
 class UnitProgress(msgspec.Struct, frozen=True):
-    """A unit's blobs and the uploads that were begun. Which blobs are done is the target's to say."""
+    """A unit's blobs and what was begun. Which blobs are done is the target's to say."""
 
     blobs: tuple[Descriptor, ...]
     uploads: tuple[BegunUpload, ...] = ()
+    streamed: tuple[Digest, ...] = ()  # sent in one stream before, or at least begun
+    mounts: dict[Digest, str] = msgspec.field(default_factory=dict)  # repositories of the target that have a blob
 
     def upload_of(self, digest: Digest) -> BegunUpload | None:
         """Find the upload that was begun for a blob."""
@@ -28,7 +30,15 @@ class UnitProgress(msgspec.Struct, frozen=True):
     def with_upload(self, begun: BegunUpload) -> "UnitProgress":
         """Add an upload, in place of an earlier one for the same blob."""
         others = tuple(upload for upload in self.uploads if upload.digest != begun.digest)
-        return UnitProgress(self.blobs, (*others, begun))
+        return msgspec.structs.replace(self, uploads=(*others, begun))
+
+    def with_streamed(self, digest: Digest) -> "UnitProgress":
+        """Note that a blob was sent in one stream."""
+        return msgspec.structs.replace(self, streamed=(*self.streamed, digest))
+
+    def goes_by_parts(self, digest: Digest) -> bool:
+        """Tell whether a blob that is still missing has been begun in a way that parts alone go on with."""
+        return digest in self.streamed or self.upload_of(digest) is not None
 
 
 def parts_of(pieces: Iterable[bytes], part_size: int) -> Iterator[bytes]:

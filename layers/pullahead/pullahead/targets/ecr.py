@@ -12,8 +12,11 @@ from botocore.exceptions import ClientError
 from pullahead.errors import ManifestRefusedError, RegistryError, ResponseTooLargeError, Side, UploadLostError
 from pullahead.oci import Descriptor, Digest, RawManifest, parse_digest
 from pullahead.ports import Upload
+from pullahead.rules.model import RepositorySettings
 from pullahead.targets.ecr_errors import code_of, translated
+from pullahead.targets.ecr_pace import EcrPace
 from pullahead.targets.ecr_parts import PartUploads
+from pullahead.targets.ecr_repositories import create_repository
 
 if TYPE_CHECKING:
     from mypy_boto3_ecr import ECRClient
@@ -23,9 +26,9 @@ _T = TypeVar("_T")
 _BATCH = 100  # ECR API reference: imageIds and layerDigests hold at most 100 entries
 _MAX_PAGES = 500  # a repository holds at most 100,000 images (ECR quotas), most with one tag; a page holds 1,000
 _PAGE = 1000
+_LISTED_FROM = 1000  # tags: one page of a listing tells as much as ten calls of DescribeImages
 
 _REPOSITORY_MISSING = "RepositoryNotFoundException"
-_REPOSITORY_EXISTS = "RepositoryAlreadyExistsException"
 _IMAGE_MISSING = "ImageNotFoundException"
 _PART_REFUSED = "InvalidLayerPartException"
 _LAYER_EXISTS = "LayerAlreadyExistsException"
@@ -35,39 +38,39 @@ _IMAGE_EXISTS = "ImageAlreadyExistsException"
 class EcrTarget:
     """Satisfies `pullahead.ports.Target` with one boto3 client, which may be used by several threads."""
 
-    def __init__(self, client: "ECRClient") -> None:
-        self._client = client
+    def __init__(self, client: "ECRClient", pace: EcrPace | None = None) -> None:
+        self._client, self._pace = client, pace or EcrPace()
         self._parts = PartUploads(client)
 
     def published_digests(self, repository: str, tags: Collection[str]) -> Mapping[str, Digest]:
-        """Ask DescribeImages, which neither counts as a pull nor makes a pull through cache look upstream."""
+        """Ask DescribeImages, which neither counts as a pull nor makes a pull through cache look upstream.
+
+        One missing tag makes the whole call fail, without naming it in a way that could be relied on: then what is left
+        is looked up in one listing, as very many tags are at once.
+        """
         found: dict[str, Digest] = {}
-        for batch in _batches(tags):
+        left = list(dict.fromkeys(tags))
+        while left and len(left) <= _LISTED_FROM:
+            batch = frozenset(left[:_BATCH])
             try:
                 with translated("describe", repository, frozenset({_REPOSITORY_MISSING, _IMAGE_MISSING})):
                     answer = self._client.describe_images(
-                        repositoryName=repository, imageIds=[{"imageTag": tag} for tag in batch]
+                        repositoryName=repository, imageIds=[{"imageTag": tag} for tag in left[:_BATCH]]
                     )
             except ClientError as error:
-                if code_of(error) == _REPOSITORY_MISSING:
-                    return {}
-                # One missing tag makes the whole call fail, without naming it in a way that could be relied on.
-                found.update(self._list_tags(repository, batch) if len(batch) > 1 else {})
-                continue
+                if code_of(error) == _REPOSITORY_MISSING or len(left) == 1:
+                    return found
+                break
             for image in answer["imageDetails"]:
                 digest = parse_digest(image["imageDigest"])
                 found.update((tag, digest) for tag in image.get("imageTags", ()) if tag in batch)
-        return found
+            left = left[_BATCH:]
+        return {**found, **self._list_tags(repository, frozenset(left))} if left else found
 
-    def ensure_repository(self, repository: str) -> None:
-        """Create the repository, with ECR's defaults (AES-256, mutable tags), unless it exists."""
-        if self._exists(repository):
-            return
-        try:
-            with translated("create", repository, frozenset({_REPOSITORY_EXISTS})):
-                self._client.create_repository(repositoryName=repository)
-        except ClientError:
-            return  # made by another refresh meanwhile
+    def ensure_repository(self, repository: str, settings: RepositorySettings | None = None) -> None:
+        """Create the repository unless it exists: with these settings, else by ECR's creation template for its name."""
+        if not self._exists(repository):
+            create_repository(self._client, repository, settings)
 
     def present_blobs(self, repository: str, digests: Collection[Digest]) -> frozenset[Digest]:
         """Ask BatchCheckLayerAvailability; only AVAILABLE counts, an ARCHIVED layer cannot be pulled."""
@@ -86,6 +89,7 @@ class EcrTarget:
 
     def begin_upload(self, repository: str) -> Upload:
         """Begin a layer upload."""
+        self._pace.layer(repository)
         with translated("begin upload", repository):
             answer = self._client.initiate_layer_upload(repositoryName=repository)
         return Upload(answer["uploadId"], answer["partSize"])
@@ -117,6 +121,7 @@ class EcrTarget:
 
     def complete_upload(self, repository: str, upload: Upload, blob: Descriptor) -> None:
         """Close the upload; ECR computes the digest itself."""
+        self._pace.layer(repository)
         try:
             with translated("complete upload", f"{repository}@{blob.digest}", frozenset({_LAYER_EXISTS})):
                 self._client.complete_layer_upload(
@@ -132,6 +137,7 @@ class EcrTarget:
     def put_manifest(self, repository: str, manifest: RawManifest, tag: str | None) -> None:
         """Put the exact bytes with their media type, which ECR needs where the manifest does not name it itself."""
         reference = f"{repository}:{tag}" if tag is not None else f"{repository}@{manifest.descriptor.digest}"
+        self._pace.manifest(reference)
         try:
             with translated("put manifest", reference, frozenset({_IMAGE_EXISTS})):
                 self._client.put_image(

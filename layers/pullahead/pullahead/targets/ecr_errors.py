@@ -35,6 +35,7 @@ MEANING: Mapping[str, tuple[type[RegistryError], str]] = {
     ),
     "ImageDigestDoesNotMatchException": (DigestMismatchError, ""),
     "InvalidParameterException": (ManifestRefusedError, ""),
+    "ValidationException": (ManifestRefusedError, ""),
     "EmptyUploadException": (ManifestRefusedError, "ECR keeps no empty layers."),
     "LayerPartTooSmallException": (UploadLostError, "The layer starts anew."),
     "LimitExceededException": (RateLimitedError, "Ask for a higher quota if this goes on."),

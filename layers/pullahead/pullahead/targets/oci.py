@@ -27,6 +27,7 @@ from pullahead.registry.connections import Answer, Body, Connections
 from pullahead.registry.credentials import Credentials, anonymous
 from pullahead.registry.failures import Inquiry
 from pullahead.registry.transport import Request, Timeouts
+from pullahead.rules.model import RepositorySettings
 from pullahead.targets.oci_errors import refused, refused_tag
 from pullahead.targets.oci_exchange import Chances, Exchange, Place
 from pullahead.targets.oci_uploads import (
@@ -50,7 +51,7 @@ class OciTarget:
     """Satisfies `pullahead.ports.Target` and `StreamsBlobs` for one registry. May be used by several threads.
 
     `ca` names a file of certificates to trust instead of the system's.
-    `asks_presence` makes `present_blobs` ask with a HEAD for each blob: for registries that do not answer a mount from
+    `asks_presence` asks with a HEAD for each blob before it is offered: for registries that do not answer a mount from
     the repository itself by 201. Without it nothing is asked, because the offer tells.
     """
 
@@ -75,7 +76,7 @@ class OciTarget:
 
     # --- repositories and manifests -----------------------------------------------------------------------------
 
-    def ensure_repository(self, repository: str) -> None:
+    def ensure_repository(self, repository: str, settings: RepositorySettings | None = None) -> None:
         """Do nothing: the first upload makes the repository, where the registry makes any."""
 
     def published_digests(self, repository: str, tags: Collection[str]) -> Mapping[str, Digest]:
@@ -127,6 +128,8 @@ class OciTarget:
         self, repository: str, blob: Descriptor, open_pieces: OpenPieces, mount_from: str | None = None
     ) -> Offered:
         """POST, and where the answer is that the blob is not there, one PUT with its bytes."""
+        if self._asks_presence and self._has_blob(repository, blob.digest):
+            return Offered.PRESENT
         inquiry = self._inquiry("put blob", repository, f"@{blob.digest}")
         mounted_from = mount_from if mount_from is not None else repository
         query = urlencode({"mount": blob.digest, "from": mounted_from}, safe=":/")

@@ -8,37 +8,23 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from typing import NamedTuple
 
-from pullahead.copying.progress import BegunUpload, parts_of, skip
+from pullahead.copying.progress import BegunUpload, parts_of
 from pullahead.errors import (
     DigestMismatchError,
-    RangeIgnoredError,
     RegistryError,
     Side,
     TransferStalledError,
     UploadLostError,
 )
-from pullahead.oci import Descriptor, Repository, algorithm_of
-from pullahead.ports import OpensBlobs, Upload, UploadsBlobs
+from pullahead.oci import Descriptor, algorithm_of
+from pullahead.ports import Upload, UploadsBlobs
 from pullahead.usecases.read_ahead import AHEAD_FROM_BYTES, read_ahead
+from pullahead.usecases.read_on import BlobSource, Mending, ReadingStoppedError
+from pullahead.usecases.read_wide import read_blob
 
-_MAX_BREAKS = 5  # of the transfer, without a byte of progress in between
+_MAX_BREAKS = 5  # at the target, without a byte of progress in between
 _MAX_LOST_UPLOADS = 3
 _PIECES_AHEAD = 10  # of at most 1 MiB: about a part is read while another is sent
-
-
-class BlobSource(NamedTuple):
-    """Where a blob is read."""
-
-    upstream: OpensBlobs
-    repository: Repository
-
-
-def open_from(stack: ExitStack, source: BlobSource, blob: Descriptor, offset: int) -> Iterator[bytes]:
-    """Open a blob at an offset, also where upstream ignores Range, for as long as the stack lives."""
-    try:
-        return stack.enter_context(source.upstream.open_blob(source.repository, blob, offset))
-    except RangeIgnoredError:
-        return skip(stack.enter_context(source.upstream.open_blob(source.repository, blob, 0)), offset)
 
 
 class BlobTarget(NamedTuple):
@@ -100,7 +86,7 @@ class BlobCopy:
                 self._keep(begun)
         else:
             upload = Upload(begun.id, begun.part_size)
-            offset = target.received_bytes(repository, upload, self._blob.size)
+            offset = self._received(upload)
         if self._send(upload, offset) < self._blob.size:
             return CopiedBlob(self._bytes_sent, begun)
         target.complete_upload(repository, upload, self._blob)
@@ -112,11 +98,14 @@ class BlobCopy:
             before, broken = offset, None
             try:
                 offset = self._send_from(upload, offset)
+            except ReadingStoppedError:
+                return self._received(upload)
             except RegistryError as error:
-                if not error.retryable or isinstance(error, UploadLostError):
+                # Upstream's breaks were mended as far as they can be; a lost upload begins anew.
+                if error.side is not Side.TARGET or not error.retryable or isinstance(error, UploadLostError):
                     raise
                 broken = error
-                offset = self._target.target.received_bytes(self._target.repository, upload, self._blob.size)
+                offset = self._received(upload)
             breaks = 0 if offset > before else breaks + 1
             if breaks >= _MAX_BREAKS:
                 raise broken or self._stalled(f"the target took no part in {breaks} tries")
@@ -143,8 +132,12 @@ class BlobCopy:
             raise self._mismatch(f"the bytes have the digest {found}")
         return offset
 
+    def _received(self, upload: Upload) -> int:
+        return self._target.target.received_bytes(self._target.repository, upload, self._blob.size)
+
     def _open(self, stack: ExitStack, offset: int) -> Iterator[bytes]:
-        pieces = open_from(stack, self._source, self._blob, offset)
+        mending = Mending(self._wait, self._must_pause)
+        pieces = stack.enter_context(read_blob(self._blob, self._source, offset, mending))
         if self._blob.size - offset < AHEAD_FROM_BYTES:
             return pieces
         return stack.enter_context(read_ahead(pieces, _PIECES_AHEAD))

@@ -4,22 +4,32 @@ Blobs go in one stream each, several at once; where a stream breaks at the targe
 """
 
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
+from functools import partial
 from typing import NamedTuple, Protocol
 
-from pullahead.copying.plan import blobs_of, publishing_order
+from pullahead.copying.plan import blobs_of, foreign_layers_of, publishing_order
 from pullahead.copying.platforms import select_platforms
-from pullahead.errors import NotFoundError, PullaheadError, RegistryError, Side
-from pullahead.oci import Descriptor, Digest, RawManifest, Reference
-from pullahead.ports import Offered, StreamsBlobs, Target, Upstream, Wait
-from pullahead.usecases.copy_blob import BlobCopy, BlobSource, BlobTarget
-from pullahead.usecases.pieces import proved_pieces
+from pullahead.errors import ManifestRefusedError, NotFoundError, PullaheadError, RegistryError, Side
+from pullahead.oci import Descriptor, Digest, Manifest, RawManifest, Reference
+from pullahead.oci.foreign import find_urls
+from pullahead.ports import GetsManifests, Offered, OpensBlobs, OpensUrls, StreamsBlobs, Target, Upstream, Wait
+from pullahead.usecases.copy_blob import BlobCopy, BlobTarget
+from pullahead.usecases.foreign_layers import ForeignLayers
+from pullahead.usecases.patience import PatientManifests
 from pullahead.usecases.plan import read_graph
-from pullahead.usecases.read_ahead import AHEAD_FROM_BYTES, read_ahead
+from pullahead.usecases.read_ahead import AHEAD_FROM_BYTES
+from pullahead.usecases.read_on import BlobSource
+from pullahead.usecases.read_wide import widening
+from pullahead.usecases.sent_pieces import sent_pieces
 
 _MAX_STREAMS = 3
+
+
+class ReadableUpstream(Upstream, OpensUrls, Protocol):
+    """A registry whose foreign layers can be read, too."""
 
 
 class StreamingTarget(Target, StreamsBlobs, Protocol):
@@ -47,10 +57,11 @@ class CopyOptions(NamedTuple):
 
     platforms: tuple[str, ...] = ()
     threads: int = 4
+    foreign_layers: bool = False  # whether layers are copied that the source names by URL only
 
 
 class CopySummary(NamedTuple):
-    """What a copy came to."""
+    """What a copy came to. `blobs_foreign` counts the layers that were left at their URLs."""
 
     digest: Digest
     bytes_copied: int
@@ -59,17 +70,26 @@ class CopySummary(NamedTuple):
     blobs_mounted: int
     seconds: float
     already_there: bool
+    blobs_foreign: int = 0
 
 
 class CopyStoppedError(PullaheadError):
     """The copy was stopped; nothing was published."""
 
 
+class _Graph(NamedTuple):
+    """All manifests of what is copied, and their bytes."""
+
+    root: RawManifest
+    raw: Mapping[Digest, RawManifest]
+    manifests: Mapping[Digest, Manifest]
+
+
 def copy_image(
     source: Reference,
     target: Reference,
     *,
-    upstream: Upstream,
+    upstream: ReadableUpstream,
     destination: StreamingTarget,
     wait_after_break: Wait,
     progress: CopyProgress,
@@ -82,28 +102,43 @@ def copy_image(
     """
     begun = clock()
     options = options or CopyOptions()
-    manifest = _select(source, upstream, options.platforms)
-    root = manifest.descriptor
-    if _serves(destination, target, root.digest):
-        return CopySummary(root.digest, 0, 0, 0, 0, clock() - begun, already_there=True)
-    raw, graph = read_graph(source, root, upstream, {root.digest: manifest})
+    manifests = PatientManifests(upstream, wait_after_break)
+    root = _select(source, manifests, options.platforms)
+    is_served = _serves(destination, target, root.descriptor.digest)
+    if is_served and not options.foreign_layers:
+        return CopySummary(root.descriptor.digest, 0, 0, 0, 0, clock() - begun, already_there=True)
+    graph = _Graph(root, *read_graph(source, root.descriptor, manifests, {root.descriptor.digest: root}))
+    foreign = foreign_layers_of(graph.manifests)
+    blobs = _wanted(graph, foreign if options.foreign_layers else (), is_served=is_served)
     destination.ensure_repository(target.repository.path)
-    blobs = sorted(blobs_of(graph), key=lambda blob: -blob.size)
     progress.planned(blobs)
-    copies = _Copies(source, target, upstream, destination, wait_after_break, progress)
+    readable = ForeignLayers(upstream, find_urls(graph.raw.values())) if options.foreign_layers else upstream
+    copies = _Copies(source, target, readable, destination, wait_after_break, progress, clock)
     copies.run(blobs, options.threads)
-    for node in publishing_order(root, graph)[:-1]:
-        destination.put_manifest(target.repository.path, raw[node.digest], None)
-    destination.put_manifest(target.repository.path, manifest, target.tag)
+    if not is_served:
+        _publish(destination, target, graph)
     return CopySummary(
-        root.digest,
+        root.descriptor.digest,
         copies.bytes_sent,
         copies.counts[Offered.COPIED],
         copies.counts[Offered.PRESENT],
         copies.counts[Offered.MOUNTED],
         clock() - begun,
-        already_there=False,
+        already_there=is_served and copies.counts[Offered.PRESENT] == len(blobs),
+        blobs_foreign=0 if options.foreign_layers else len(foreign),
     )
+
+
+def _wanted(graph: _Graph, foreign: Sequence[Descriptor], *, is_served: bool) -> list[Descriptor]:
+    """List what is offered, the largest first: of what the target serves, the foreign layers may be all it lacks."""
+    own = () if is_served else blobs_of(graph.manifests)
+    return sorted((*own, *foreign), key=lambda blob: -blob.size)
+
+
+def _publish(destination: Target, target: Reference, graph: _Graph) -> None:
+    for node in publishing_order(graph.root.descriptor, graph.manifests)[:-1]:
+        destination.put_manifest(target.repository.path, graph.raw[node.digest], None)
+    destination.put_manifest(target.repository.path, graph.root, target.tag)
 
 
 def _serves(destination: Target, target: Reference, digest: Digest) -> bool:
@@ -116,7 +151,7 @@ def _serves(destination: Target, target: Reference, digest: Digest) -> bool:
     return published.get(target.tag) == digest
 
 
-def _select(source: Reference, upstream: Upstream, platforms: tuple[str, ...]) -> RawManifest:
+def _select(source: Reference, upstream: GetsManifests, platforms: tuple[str, ...]) -> RawManifest:
     selected = select_platforms(upstream.get_manifest(source), platforms, str(source))
     if isinstance(selected, Descriptor):
         return upstream.get_manifest(source.at(selected.digest))
@@ -130,13 +165,14 @@ class _Copies:
         self,
         source: Reference,
         target: Reference,
-        upstream: Upstream,
+        upstream: OpensBlobs,
         destination: StreamingTarget,
         wait_after_break: Wait,
         progress: CopyProgress,
+        clock: Callable[[], float],
     ) -> None:
-        self._source = BlobSource(upstream, source.repository)
-        self._destination, self._repository = destination, target.repository.path
+        self._source = BlobSource(upstream, source.repository, widening(clock))
+        self._destination, self._target, self._repository = destination, target.repository, target.repository.path
         same_registry = source.repository.registry == target.repository.registry
         self._mount_from = source.repository.path if same_registry else None
         self._wait, self._progress = wait_after_break, progress
@@ -178,7 +214,18 @@ class _Copies:
                 self._wait(1)
                 if blob.size > AHEAD_FROM_BYTES:
                     break
+        if blob.size == 0:
+            raise self._refuses_nothing(blob)
         return self._copy_by_parts(blob)
+
+    def _refuses_nothing(self, blob: Descriptor) -> ManifestRefusedError:
+        # ECR API reference, CompleteLayerUpload: EmptyUploadException. Its /v2 says that the upload is invalid.
+        return ManifestRefusedError(
+            "it takes no blob without bytes, as ECR does not",
+            operation="put blob",
+            side=Side.TARGET,
+            reference=f"{self._target}@{blob.digest}",
+        )
 
     def _copy_by_parts(self, blob: Descriptor) -> Offered:
         copy = BlobCopy(
@@ -195,21 +242,12 @@ class _Copies:
             raise CopyStoppedError(f"copy of {blob.digest} was stopped")
         return Offered.COPIED
 
-    @contextmanager
-    def _pieces(self, blob: Descriptor) -> Iterator[Iterator[bytes]]:
-        pieces = proved_pieces(blob, self._source, self._wait)
-        if blob.size < AHEAD_FROM_BYTES:
-            yield self._counted(blob, pieces)
-            return
-        with read_ahead(pieces) as ahead:
-            yield self._counted(blob, ahead)
-
-    def _counted(self, blob: Descriptor, pieces: Iterator[bytes]) -> Iterator[bytes]:
-        for piece in pieces:
+    def _pieces(self, blob: Descriptor) -> AbstractContextManager[Iterator[bytes]]:
+        def check() -> None:
             if self._stopped.is_set():
                 raise CopyStoppedError(f"copy of {blob.digest} was stopped")
-            yield piece
-            self._count(blob, len(piece))
+
+        return sent_pieces(blob, self._source, self._wait, before=check, sent=partial(self._count, blob))
 
     def _count(self, blob: Descriptor, count_bytes: int) -> None:
         with self._lock:

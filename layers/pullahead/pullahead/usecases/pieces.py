@@ -5,25 +5,29 @@ The last piece is held back until size and digest are proved, so whoever sends t
 
 import hashlib
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import contextmanager
 
-from pullahead.errors import DigestMismatchError, RegistryError, Side
+from pullahead.errors import DigestMismatchError, Side
 from pullahead.oci import Descriptor, algorithm_of
 from pullahead.ports import Wait
-from pullahead.usecases.copy_blob import BlobSource, open_from
-
-_MAX_BREAKS = 5  # in a row, without a byte in between
-_MAX_BREAKS_IN_ALL = 100
+from pullahead.usecases.read_on import BlobSource, Mending
+from pullahead.usecases.read_wide import read_blob
 
 
-def proved_pieces(blob: Descriptor, source: BlobSource, wait: Wait) -> Iterator[bytes]:
+@contextmanager
+def proved_pieces(blob: Descriptor, source: BlobSource, wait: Wait) -> Iterator[Iterator[bytes]]:
     """Read a whole blob, going on where a connection broke.
 
-    Raises: what the upstream raises for good, and DigestMismatchError in place of the last piece of false bytes.
+    The iterator raises what upstream raises for good, and DigestMismatchError in place of false bytes' last piece.
     """
+    with read_blob(blob, source, 0, Mending(wait)) as pieces:
+        yield _proved(blob, source, pieces)
+
+
+def _proved(blob: Descriptor, source: BlobSource, pieces: Iterator[bytes]) -> Iterator[bytes]:
     proof = hashlib.new(algorithm_of(blob.digest))
     held = b""
-    for piece in _read_on(blob, source, wait):
+    for piece in pieces:
         proof.update(piece)
         if held:
             yield held
@@ -38,22 +42,3 @@ def proved_pieces(blob: Descriptor, source: BlobSource, wait: Wait) -> Iterator[
         )
     if held:
         yield held
-
-
-def _read_on(blob: Descriptor, source: BlobSource, wait: Wait) -> Iterator[bytes]:
-    offset = breaks = breaks_in_all = 0
-    while offset < blob.size:
-        before = offset
-        try:
-            with ExitStack() as stack:
-                for piece in open_from(stack, source, blob, offset):
-                    offset += len(piece)
-                    yield piece
-            if offset == before:
-                return  # a port that ends early without an error; the digest will tell
-        except RegistryError as error:
-            breaks = 1 if offset > before else breaks + 1
-            breaks_in_all += 1
-            if not error.retryable or breaks >= _MAX_BREAKS or breaks_in_all >= _MAX_BREAKS_IN_ALL:
-                raise
-            wait(breaks)

@@ -1,0 +1,171 @@
+"""How a repository that is missing is made in ECR, by the rule, by a creation template, or plainly."""
+
+import json
+from typing import Any
+
+import pytest
+
+from pullahead.errors import AccessDeniedError, ConfigError, RateLimitedError
+from pullahead.rules.model import RepositorySettings
+from pullahead.targets.ecr import EcrTarget
+from tests.unit.local_ecr.harness import RunningEcr
+
+NAME = "mirror/team/app"
+ARN = f"arn:aws:ecr:eu-west-1:123456789012:repository/{NAME}"
+KEY = "arn:aws:kms:eu-west-1:123456789012:key/1"
+EXPIRY = {"tagStatus": "untagged", "countType": "sinceImagePushed", "countUnit": "days", "countNumber": 14}
+LIFECYCLE = json.dumps({"rules": [{"rulePriority": 1, "selection": EXPIRY, "action": {"type": "expire"}}]})
+POLICY = json.dumps({"Version": "2012-10-17", "Statement": []})
+PLAIN = {
+    "imageTagMutability": "MUTABLE",
+    "imageScanningConfiguration": {"scanOnPush": False},
+    "encryptionConfiguration": {"encryptionType": "AES256"},
+}
+
+
+def made(ecr: RunningEcr, settings: RepositorySettings | None = None, name: str = NAME) -> dict[str, Any]:
+    """Make a repository and describe what it differs in."""
+    EcrTarget(ecr.client).ensure_repository(name, settings)
+    (found,) = ecr.client.describe_repositories(repositoryNames=[name])["repositories"]
+    told: dict[str, Any] = dict(found)
+    return {key: told[key] for key in (*PLAIN, "imageTagMutabilityExclusionFilters") if key in told}
+
+
+def template(ecr: RunningEcr, prefix: str, **more: Any) -> None:
+    ecr.client.create_repository_creation_template(
+        prefix=prefix, **{"appliedFor": ["PULL_THROUGH_CACHE"], "imageTagMutability": "IMMUTABLE", **more}
+    )
+
+
+def documents(ecr: RunningEcr) -> dict[str, Any]:
+    return dict(ecr.ecr.registry.get(NAME).documents)
+
+
+class TestByRule:
+    def test_rule_that_says_little_makes_a_plain_one(self, ecr: RunningEcr) -> None:
+        assert made(ecr, RepositorySettings()) == PLAIN
+        assert documents(ecr) == {}
+
+    def test_every_setting_of_the_rule_is_made(self, ecr: RunningEcr) -> None:
+        settings = RepositorySettings(
+            tags=(("team", "platform"), ("cost", "4711")),
+            kms_key=KEY,
+            scan_on_push=True,
+            immutable_tags=True,
+            mutable_tag_filters=("latest", "main-*"),
+            lifecycle_policy=LIFECYCLE,
+            repository_policy=POLICY,
+        )
+        wildcards = [{"filterType": "WILDCARD", "filter": each} for each in ("latest", "main-*")]
+        assert made(ecr, settings) == {
+            "imageTagMutability": "IMMUTABLE_WITH_EXCLUSION",
+            "imageTagMutabilityExclusionFilters": wildcards,
+            "imageScanningConfiguration": {"scanOnPush": True},
+            "encryptionConfiguration": {"encryptionType": "KMS", "kmsKey": KEY},
+        }
+        assert documents(ecr) == {"lifecyclePolicyText": LIFECYCLE, "policyText": POLICY}
+        tags = ecr.client.list_tags_for_resource(resourceArn=ARN)["tags"]
+        assert tags == [{"Key": "team", "Value": "platform"}, {"Key": "cost", "Value": "4711"}]
+
+    @pytest.mark.parametrize(
+        ("settings", "told"),
+        [
+            (RepositorySettings(immutable_tags=True), {"imageTagMutability": "IMMUTABLE"}),
+            (RepositorySettings(kms_key=""), {"encryptionConfiguration": {"encryptionType": "KMS"}}),
+        ],
+    )
+    def test_one_setting_alone(self, ecr: RunningEcr, settings: RepositorySettings, told: dict[str, Any]) -> None:
+        assert made(ecr, settings) == PLAIN | told
+
+    def test_rule_wins_over_a_template_which_is_not_even_asked_for(self, ecr: RunningEcr) -> None:
+        template(ecr, "mirror")
+        ecr.ecr.calls.clear()
+        assert made(ecr, RepositorySettings()) == PLAIN
+        assert ecr.ecr.calls.operations()[:2] == ["DescribeRepositories", "CreateRepository"]
+
+
+class TestByTemplate:
+    def test_without_one_it_is_plain(self, ecr: RunningEcr) -> None:
+        assert made(ecr) == PLAIN
+
+    def test_everything_of_the_template_is_made(self, ecr: RunningEcr) -> None:
+        wildcards = [{"filterType": "WILDCARD", "filter": "dev*"}]
+        template(
+            ecr,
+            "mirror",
+            imageTagMutability="MUTABLE_WITH_EXCLUSION",
+            imageTagMutabilityExclusionFilters=wildcards,
+            encryptionConfiguration={"encryptionType": "KMS", "kmsKey": KEY},
+            resourceTags=[{"Key": "team", "Value": "platform"}],
+            lifecyclePolicy=LIFECYCLE,
+            repositoryPolicy=POLICY,
+        )
+        assert made(ecr) == PLAIN | {
+            "imageTagMutability": "MUTABLE_WITH_EXCLUSION",
+            "imageTagMutabilityExclusionFilters": wildcards,
+            "encryptionConfiguration": {"encryptionType": "KMS", "kmsKey": KEY},
+        }
+        assert documents(ecr) == {"lifecyclePolicyText": LIFECYCLE, "policyText": POLICY}
+        assert ecr.client.list_tags_for_resource(resourceArn=ARN)["tags"] == [{"Key": "team", "Value": "platform"}]
+
+    @pytest.mark.parametrize("longest", ["mirror/team", "mirror/team/"])
+    def test_longest_prefix_wins(self, ecr: RunningEcr, longest: str) -> None:
+        for prefix in ("ROOT", "mirror", "mirror/other"):
+            template(ecr, prefix)
+        template(ecr, longest, imageTagMutability="MUTABLE")
+        assert made(ecr) == PLAIN
+
+    def test_root_is_for_what_no_other_is_for(self, ecr: RunningEcr) -> None:
+        """However short the other one is."""
+        template(ecr, "ROOT", imageTagMutability="MUTABLE")
+        template(ecr, "dev")
+        assert made(ecr, name="dev/app")["imageTagMutability"] == "IMMUTABLE"
+        assert made(ecr, name="prod/app") == PLAIN
+
+    def test_root_alone_is_for_all(self, ecr: RunningEcr) -> None:
+        template(ecr, "ROOT")
+        assert made(ecr)["imageTagMutability"] == "IMMUTABLE"
+
+    def test_prefix_ends_where_a_part_of_the_name_does(self, ecr: RunningEcr) -> None:
+        template(ecr, "mirror/te")
+        template(ecr, "mirror/team/app")
+        assert made(ecr) == PLAIN
+
+    def test_template_for_replicas_alone_is_not_followed(self, ecr: RunningEcr) -> None:
+        template(ecr, "mirror/team", appliedFor=["REPLICATION"])
+        assert made(ecr) == PLAIN
+        template(ecr, "other", appliedFor=["REPLICATION", "CREATE_ON_PUSH"])
+        assert made(ecr, name="other/app")["imageTagMutability"] == "IMMUTABLE"
+
+    def test_template_on_the_second_page_is_found(self, ecr: RunningEcr) -> None:
+        for number in range(100):
+            template(ecr, f"a{number}")
+        template(ecr, "mirror")
+        assert made(ecr)["imageTagMutability"] == "IMMUTABLE"
+        assert ecr.ecr.calls.count("DescribeRepositoryCreationTemplates") == 2
+
+    def test_registry_that_does_not_tell_is_an_error_and_nothing_is_made(self, ecr: RunningEcr) -> None:
+        ecr.ecr.faults.add("DescribeRepositoryCreationTemplates", "AccessDeniedException")
+        with pytest.raises(AccessDeniedError):
+            EcrTarget(ecr.client).ensure_repository(NAME)
+        assert ecr.ecr.calls.count("CreateRepository") == 0
+
+
+class TestPoliciesThatCannotBePut:
+    """The next try finds the repository and leaves it alone: so this must be told, not tried again in silence."""
+
+    @pytest.mark.parametrize("operation", ["PutLifecyclePolicy", "SetRepositoryPolicy"])
+    @pytest.mark.parametrize("code", ["AccessDeniedException", "InvalidParameterException", "ServerException"])
+    def test_human_is_told_what_to_do(self, ecr: RunningEcr, operation: str, code: str) -> None:
+        ecr.ecr.faults.add(operation, code, message="as ECR says it")
+        settings = RepositorySettings(lifecycle_policy=LIFECYCLE, repository_policy=POLICY)
+        with pytest.raises(ConfigError, match=f"as ECR says it.*{NAME} was made without it.*delete") as caught:
+            EcrTarget(ecr.client).ensure_repository(NAME, settings)
+        assert not caught.value.retryable
+
+    def test_throttled_making_is_no_such_case(self, ecr: RunningEcr) -> None:
+        ecr.ecr.faults.add("CreateRepository", "ThrottlingException")
+        with pytest.raises(RateLimitedError):
+            EcrTarget(ecr.client).ensure_repository(NAME, RepositorySettings(lifecycle_policy=LIFECYCLE))
+        assert made(ecr, RepositorySettings(lifecycle_policy=LIFECYCLE)) == PLAIN
+        assert documents(ecr) == {"lifecyclePolicyText": LIFECYCLE}
