@@ -1,22 +1,49 @@
-"""What the documents show of rules: the files load, and the message is the one that people get."""
+"""What the documents show of rules: the files load, every key is explained, and the message is the one that comes."""
 
 import re
 from pathlib import Path
 
 import pytest
+import yaml
 
+from pullahead.rules.keys import CREATE, CREDENTIAL, DEFAULTS, DOCUMENT, MIRROR, RATE_LIMIT, SOURCES, UPSTREAM
 from pullahead.rules.load import load_rules
 from pullahead.rules.problems import RulesError
+from pullahead.rules.tags import PatternKind
 
 ROOT = Path(__file__).parents[3]
+RULES = ROOT / "docs/rules.md"
+SECTIONS = (DOCUMENT, MIRROR, DEFAULTS, CREATE, UPSTREAM, CREDENTIAL, RATE_LIMIT, SOURCES)
+KEYS = {key for section in SECTIONS for key in section.names} | {kind.value for kind in PatternKind}
+
+
+def shown(document: Path) -> list[str]:
+    """Find the YAML files that a document shows."""
+    found = re.findall(r"```yaml\n(.*?)```", document.read_text(), re.DOTALL)
+    assert found
+    return found
+
+
+def words(value: object) -> set[str]:
+    """Find every key of a YAML file, however deep."""
+    if isinstance(value, dict):
+        return set(value).union(*map(words, value.values()))
+    return set().union(*map(words, value)) if isinstance(value, list) else set()
 
 
 @pytest.mark.parametrize("document", ["README.md", "docs/rules.md"])
 def test_rules_that_are_shown_are_rules(document: str) -> None:
-    shown = re.findall(r"```yaml\n(.*?)```", (ROOT / document).read_text(), re.DOTALL)
-    assert shown
-    for text in shown:
-        assert load_rules(text, source=document).mirrors
+    for text in shown(ROOT / document):
+        assert load_rules(text, source=document).rules
+
+
+def test_every_key_is_shown_in_a_file_that_loads() -> None:
+    assert KEYS - set().union(*(words(yaml.safe_load(text)) for text in shown(RULES))) == set()
+
+
+def test_every_key_is_explained_in_a_table() -> None:
+    explained = set(re.findall(r"[a-z_]+", " ".join(re.findall(r"^\| (`[^|]*) \|", RULES.read_text(), re.MULTILINE))))
+    assert KEYS - explained - {kind.value for kind in PatternKind} == set()
 
 
 def test_message_that_is_shown_is_the_one_that_comes() -> None:
@@ -26,4 +53,4 @@ def test_message_that_is_shown_is_the_one_that_comes() -> None:
     )
     with pytest.raises(RulesError) as refused:
         load_rules(text, source="rules.yaml")
-    assert str(refused.value) in (ROOT / "docs/rules.md").read_text()
+    assert str(refused.value) in RULES.read_text()

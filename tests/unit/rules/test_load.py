@@ -15,6 +15,7 @@ from pullahead.rules.values import format_duration, parse_duration
 
 SHIPPED = Path(__file__).parents[3] / "layers/rules/rules.yaml"
 
+ALPINE, APP = "docker.io/library/alpine", "localhost:5500/team/app"
 FULL = """\
 version: 1
 upstreams:
@@ -40,9 +41,9 @@ def test_every_tag_becomes_a_mirror_with_defaults_applied() -> None:
     alpine = (timedelta(minutes=5), timedelta(minutes=90))
     app = (timedelta(minutes=15), timedelta(hours=6))
     assert rules.mirrors == (
-        Mirror(parse_reference("docker.io/library/alpine:3.20"), "mirror/alpine", "3.20", *alpine),
-        Mirror(parse_reference("docker.io/library/alpine:latest"), "mirror/alpine", "latest", *alpine),
-        Mirror(parse_reference("localhost:5500/team/app:edge"), "mirror/app", "edge", *app),
+        Mirror(parse_reference("docker.io/library/alpine:3.20"), "mirror/alpine", "3.20", *alpine, rule=ALPINE),
+        Mirror(parse_reference("docker.io/library/alpine:latest"), "mirror/alpine", "latest", *alpine, rule=ALPINE),
+        Mirror(parse_reference("localhost:5500/team/app:edge"), "mirror/app", "edge", *app, rule=APP),
     )
     assert rules.upstreams == (UpstreamSettings("localhost:5500", plain_http=True),)
 

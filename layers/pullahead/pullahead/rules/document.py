@@ -17,6 +17,8 @@ _MAX_NODES = 100_000
 _MAX_DEPTH = 32
 _STANDARD_TAGS = "tag:yaml.org,2002:"
 
+_QUOTE = "Look for a missing quote, and quote what begins with { or [ or holds a colon."
+
 DEFAULT_PARSER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 """libyaml's where PyYAML was built with it."""
 
@@ -63,7 +65,7 @@ def compose(text: str, parser: Any = DEFAULT_PARSER) -> Node | None:
         mark = error.problem_mark or error.context_mark
         # The parsers put the end of the text on different lines, libyaml behind the last one.
         line = min(mark.line + 1, max(1, len(text.splitlines()))) if mark else 1
-        raise DocumentError(line, f"it is no YAML: {error.problem}") from error
+        raise DocumentError(line, f"it is no YAML: {error.problem}", _QUOTE) from error
     except yaml.YAMLError as error:
         raise DocumentError(1, "it is no YAML") from error
 

@@ -3,12 +3,13 @@
 Every reader returns None (or leaves something out) where it has recorded a problem, so that reading goes on.
 """
 
+import re
 from collections.abc import Callable
 from collections.abc import Mapping as Fields
-from collections.abc import Sequence as Words
 from typing import NamedTuple, TypeVar
 
 from pullahead.rules.document import Mapping, Node, Scalar, Sequence
+from pullahead.rules.keys import Section
 from pullahead.rules.problems import Problem, quoted, suggestion
 
 _NAMES = {
@@ -18,11 +19,11 @@ _NAMES = {
     "null": "empty",
     "timestamp": "a date",
 }
+_NUMBER = re.compile(r"(?:0|[1-9][0-9]{0,8})(?:\.[0-9]{1,6})?")
 _TRUE = frozenset({"yes", "true", "on"})
 
 
 T = TypeVar("T")
-Absent = TypeVar("Absent")
 
 
 class Place(NamedTuple):
@@ -43,26 +44,34 @@ class Problems:
         self.found.append(Problem(place.node.line, place.path, message, hint))
 
 
-def read_fields(place: Place, known: Words[str], required: Words[str], problems: Problems) -> dict[str, Place]:
+def read_fields(place: Place, section: Section, problems: Problems) -> dict[str, Place]:
     """Read a mapping whose keys are fixed."""
     entries = read_entries(place, problems)
     if entries is None:
         return {}
-    for key in required:
+    for key in section.required:
         if key not in entries:
             problems.add(place, f"{key} is missing")
     for key, entry in entries.items():
-        if key not in known:
-            problems.add(entry.key, f"{quoted(key)} is not known", suggestion(key, known))
+        if key not in section.names:
+            problems.add(entry.key, f"{quoted(key)} is not known", suggestion(key, section.names))
     prefix = f"{place.path}." if place.path else ""
-    return {key: Place(entries[key].value, f"{prefix}{key}") for key in known if key in entries}
+    return {key: Place(entries[key].value, f"{prefix}{key}") for key in section.names if key in entries}
 
 
 def read_field(
-    fields: Fields[str, Place], key: str, read: Callable[[Place, Problems], T], problems: Problems, *, absent: Absent
-) -> T | Absent:
-    """Read one of the fields that `read_fields` found, or give the value of an absent one."""
-    return read(fields[key], problems) if key in fields else absent
+    fields: Fields[str, Place], key: str, read: Callable[[Place, Problems], T | None], problems: Problems, *, absent: T
+) -> T:
+    """Read one of the fields that `read_fields` found, or give the value of one that is absent or wrong."""
+    value = read(fields[key], problems) if key in fields else None
+    return absent if value is None else value
+
+
+def read_optional(
+    fields: Fields[str, Place], key: str, read: Callable[[Place, Problems], T | None], problems: Problems
+) -> T | None:
+    """Read one of the fields that `read_fields` found; None where it is absent or wrong."""
+    return read(fields[key], problems) if key in fields else None
 
 
 class Entry(NamedTuple):
@@ -114,6 +123,17 @@ def read_text(place: Place, problems: Problems) -> str | None:
     return None
 
 
+def read_fitting(
+    place: Place, fits: Callable[[str], object], problems: Problems, *, wrong: str, hint: str, repeat: bool = True
+) -> str | None:
+    """Read a text that must fit; `wrong` goes on after what was written, which is not repeated if it may be secret."""
+    text = read_text(place, problems)
+    if text is None or fits(text):
+        return text
+    problems.add(place, f"{quoted(text) if repeat else 'it'} {wrong}", hint)
+    return None
+
+
 def read_flag(place: Place, problems: Problems) -> bool | None:
     """Read true or false."""
     node = place.node
@@ -121,6 +141,32 @@ def read_flag(place: Place, problems: Problems) -> bool | None:
         problems.add(place, f"it is {_kind(node)}; expected true or false", "Write true or false, without quotes.")
         return None
     return node.text.lower() in _TRUE
+
+
+def read_number(place: Place, problems: Problems) -> float | None:
+    """Read a number as people write one; YAML's hexadecimals, octals and infinities are none."""
+    word = read_word(place, problems)
+    if word is None or (_NUMBER.fullmatch(word) and isinstance(place.node, Scalar) and place.node.kind != "str"):
+        return None if word is None else float(word)
+    problems.add(place, f"{quoted(word)} is no number", "Write it with digits, without quotes.")
+    return None
+
+
+def read_count(place: Place, problems: Problems, *, least: int = 0, most: int) -> int | None:
+    """Read a whole number within limits."""
+    number = read_number(place, problems)
+    if number is None:
+        return None
+    if number != int(number) or not least <= number <= most:
+        problems.add(place, f"{number:g} is out of range", f"Write a whole number from {least} to {most}.")
+        return None
+    return int(number)
+
+
+def read_list(place: Place, read: Callable[[Place, Problems], T | None], problems: Problems) -> tuple[T, ...]:
+    """Read a list of like values, without those that are wrong."""
+    read_values = (read(item, problems) for item in read_items(place, problems))
+    return tuple(value for value in read_values if value is not None)
 
 
 def is_empty(node: Node) -> bool:

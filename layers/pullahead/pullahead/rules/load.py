@@ -3,15 +3,33 @@
 Strict on purpose: what is not understood is a problem, never ignored, and all problems are reported at once.
 """
 
-import json
+import re
+from dataclasses import replace
 
-from pullahead.oci import InvalidReferenceError, digest_of, parse_host
+import msgspec
+
+from pullahead.oci import digest_of
 from pullahead.rules.document import DocumentError, Node, Scalar, compose
-from pullahead.rules.fields import Place, Problems, is_empty, read_entries, read_field, read_fields, read_flag
-from pullahead.rules.mirrors import read_mirrors
-from pullahead.rules.model import Mirror, Rules, UpstreamSettings
+from pullahead.rules.fields import (
+    Place,
+    Problems,
+    is_empty,
+    read_field,
+    read_fields,
+    read_fitting,
+    read_flag,
+    read_list,
+    read_optional,
+)
+from pullahead.rules.keys import DEFAULTS, DOCUMENT, SOURCES
+from pullahead.rules.mirrors import read_rules
+from pullahead.rules.model import Rule, Rules, Source
+from pullahead.rules.options import Options, read_defaults
 from pullahead.rules.problems import Problem, RulesError, quoted
+from pullahead.rules.upstreams import read_upstreams
 
+_SOURCES = {"pull_through_cache": Source.PULL_THROUGH_CACHE, "resource_tags": Source.RESOURCE_TAGS}
+_REPOSITORY_GLOB = re.compile(r"[a-z0-9._/*?\[\]!-]{1,256}")
 VERSION = "1"
 
 
@@ -31,11 +49,21 @@ def load_rules(text: str, *, source: str) -> Rules:
 
 
 def _rules(document: Node, problems: Problems) -> Rules:
-    fields = read_fields(Place(document, ""), ("version", "upstreams", "mirrors"), ("version", "mirrors"), problems)
-    read_field(fields, "version", _check_version, problems, absent=None)
-    upstreams = read_field(fields, "upstreams", _upstreams, problems, absent=())
-    mirrors = read_field(fields, "mirrors", read_mirrors, problems, absent=())
-    return Rules(mirrors, upstreams, _digest(mirrors, upstreams))
+    fields = read_fields(Place(document, ""), DOCUMENT, problems)
+    read_optional(fields, "version", _check_version, problems)
+    defaults = read_field(fields, "defaults", _defaults, problems, absent=Options())
+    upstreams = read_optional(fields, "upstreams", read_upstreams, problems) or ()
+    rules = read_rules(fields["mirrors"], defaults, problems) if "mirrors" in fields else ()
+    mirrors = tuple(rule.mirror(tag) for rule in rules if not rule.is_namespace for tag in rule.tags.names)
+    read = Rules(
+        mirrors,
+        upstreams,
+        "",
+        rules,
+        read_field(fields, "ignore", _ignored, problems, absent=frozenset()),
+        read_field(fields, "sources", _sources, problems, absent=frozenset(Source)),
+    )
+    return replace(read, digest=_digest(read))
 
 
 def _check_version(place: Place, problems: Problems) -> None:
@@ -45,35 +73,44 @@ def _check_version(place: Place, problems: Problems) -> None:
         problems.add(place, f"the version{shown} is not known", f"Write version: {VERSION}, without quotes.")
 
 
-def _upstreams(place: Place, problems: Problems) -> tuple[UpstreamSettings, ...]:
-    entries = None if is_empty(place.node) else read_entries(place, problems)
-    settings: dict[str, UpstreamSettings] = {}
-    for written, entry in (entries or {}).items():
-        path = f"{place.path}[{quoted(written)}]"
-        host = _host(Place(entry.key.node, path), written, problems)
-        fields = read_fields(Place(entry.value, path), ("plain_http",), (), problems)
-        plain_http = read_field(fields, "plain_http", read_flag, problems, absent=False)
-        if host in settings:
-            problems.add(Place(entry.key.node, path), f"the host {host} has settings already, under another name")
-        elif host is not None and plain_http is not None:
-            settings[host] = UpstreamSettings(host, plain_http)
-    return tuple(settings.values())
+def _defaults(place: Place, problems: Problems) -> Options:
+    return read_defaults({} if is_empty(place.node) else read_fields(place, DEFAULTS, problems), problems)
 
 
-def _host(place: Place, written: str, problems: Problems) -> str | None:
-    try:
-        return parse_host(written)
-    except InvalidReferenceError as error:
-        problems.add(place, error.cause, error.advice)
-        return None
+def _ignored(place: Place, problems: Problems) -> frozenset[str]:
+    return frozenset() if is_empty(place.node) else frozenset(read_list(place, _repository_glob, problems))
 
 
-def _digest(mirrors: tuple[Mirror, ...], upstreams: tuple[UpstreamSettings, ...]) -> str:
-    # Of what the rules mean and not of how they are written: comments, order and spelled-out defaults do not count.
-    meaning = [sorted(map(_mirror_meaning, mirrors)), sorted([u.host, str(u.plain_http)] for u in upstreams)]
-    return digest_of(json.dumps(meaning).encode())
+def _repository_glob(place: Place, problems: Problems) -> str | None:
+    hint = "Write it like team-a/* (a star spans slashes)."
+    return read_fitting(place, _REPOSITORY_GLOB.fullmatch, problems, wrong="fits no repository of ECR", hint=hint)
 
 
-def _mirror_meaning(mirror: Mirror) -> list[str]:
-    seconds = (str(int(mirror.check_every.total_seconds())), str(int(mirror.alert_after.total_seconds())))
-    return [mirror.key, str(mirror.upstream), *seconds]
+def _sources(place: Place, problems: Problems) -> frozenset[Source]:
+    fields = {} if is_empty(place.node) else read_fields(place, SOURCES, problems)
+    off = {source for key, source in _SOURCES.items() if not read_field(fields, key, read_flag, problems, absent=True)}
+    return frozenset(Source) - off
+
+
+def _digest(rules: Rules) -> str:
+    # Of what the rules mean and not of how they are written: comments, order, names and spelled-out defaults do not
+    # count.
+    meaning = [
+        sorted(map(_rule_meaning, rules.rules)),
+        sorted(map(_json, rules.upstreams)),
+        sorted(rules.opted_out),
+        sorted(rules.sources),
+    ]
+    return digest_of(_json(meaning).encode())
+
+
+def _rule_meaning(rule: Rule) -> str:
+    tags = rule.tags
+    selection = tags._replace(
+        names=tuple(sorted(tags.names)), patterns=tuple(sorted(tags.patterns)), exclude=tuple(sorted(tags.exclude))
+    )
+    return _json(rule._replace(name="", tags=selection))
+
+
+def _json(value: object) -> str:
+    return msgspec.json.encode(value).decode()

@@ -1,61 +1,106 @@
-"""The list of mirrors in a rules file. Decides which upstreams, targets and times are allowed."""
+"""The list of rules. Decides which upstreams are allowed, where each rule publishes, and which rules may not meet."""
 
-from collections.abc import Iterator, Mapping
-from datetime import timedelta
-from typing import NamedTuple
+from collections.abc import Iterable, Iterator
 
 from pullahead.oci import InvalidReferenceError, Reference, Repository, parse_reference
-from pullahead.oci.reference import TAG_ADVICE, is_tag
-from pullahead.rules.fields import Place, Problems, is_empty, read_field, read_fields, read_items, read_text, read_word
-from pullahead.rules.model import Mirror, mirror_key
+from pullahead.rules.choosing import Chosen, read_chosen
+from pullahead.rules.fields import (
+    Place,
+    Problems,
+    is_empty,
+    read_fields,
+    read_fitting,
+    read_items,
+    read_optional,
+    read_text,
+)
+from pullahead.rules.keys import MAX_NAME_CHARACTERS, MIRROR
+from pullahead.rules.model import Rule, mirror_key
+from pullahead.rules.options import DEFAULT_ALERT_AFTER, DEFAULT_CHECK_EVERY, Options, read_options
 from pullahead.rules.problems import quoted
-from pullahead.rules.values import format_duration, is_repository_name, parse_duration
+from pullahead.rules.templates import NAMESPACE, TELLING_APART, fill, placeholders
+from pullahead.rules.values import REPOSITORY_ADVICE, is_repository_name
 
-DEFAULT_CHECK_EVERY = timedelta(minutes=15)
-DEFAULT_ALERT_AFTER = timedelta(hours=6)
-_SHORTEST = timedelta(minutes=1)
-_LONGEST_CHECK_EVERY = timedelta(hours=24)
-_LONGEST_ALERT_AFTER = timedelta(days=30)
-_REQUIRED = ("upstream", "tags", "repository")
-_KNOWN = (*_REQUIRED, "check_every", "alert_after")
+__all__ = ["DEFAULT_ALERT_AFTER", "DEFAULT_CHECK_EVERY", "read_rules"]
+
+_STAND_IN = "x"
 
 
-class _Tag(NamedTuple):
-    place: Place
-    text: str
+class _Claims:
+    """Who names, publishes and chooses what, by the line that says so first."""
+
+    def __init__(self) -> None:
+        self.names: dict[str, int] = {}
+        self.tags: dict[str, int] = {}
+        self.choosing: dict[str, tuple[Repository, int]] = {}
 
 
-def read_mirrors(place: Place, problems: Problems) -> tuple[Mirror, ...]:
-    """Read the list of mirrors: one mirror for each tag."""
+def read_rules(place: Place, defaults: Options, problems: Problems) -> tuple[Rule, ...]:
+    """Read the list of rules."""
     if is_empty(place.node):
         return ()
-    first_lines: dict[str, int] = {}
-    items = read_items(place, problems)
-    return tuple(mirror for item in items for mirror in _mirrors(item, first_lines, problems))
+    claims = _Claims()
+    read = [_rule(item, defaults, claims, problems) for item in read_items(place, problems)]
+    return tuple(_named(filter(None, read), set(claims.names)))
 
 
-def _mirrors(place: Place, first_lines: dict[str, int], problems: Problems) -> Iterator[Mirror]:
-    fields = read_fields(place, _KNOWN, _REQUIRED, problems)
-    upstream = read_field(fields, "upstream", _upstream, problems, absent=None)
-    tags = read_field(fields, "tags", _tags, problems, absent=())
-    repository = read_field(fields, "repository", _repository, problems, absent=None)
-    check_every, alert_after = _times(fields, problems)
-    if repository is None:
-        return
-    for tag in tags:
-        _claim(tag, mirror_key(repository, tag.text), first_lines, problems)
-        if upstream is not None:
-            yield Mirror(Reference(upstream, tag.text), repository, tag.text, check_every, alert_after)
+def _rule(place: Place, defaults: Options, claims: _Claims, problems: Problems) -> Rule | None:
+    fields = read_fields(place, MIRROR, problems)
+    name = read_optional(fields, "name", _name, problems)
+    if name is not None:
+        _claim_name(fields["name"], name, claims, problems)
+    upstream = read_optional(fields, "upstream", _upstream, problems)
+    options = read_options(fields, defaults, problems)
+    chosen = read_chosen(fields, options, problems)
+    target = _target(fields.get("repository", place), options.repository, upstream, problems)
+    if target is None:
+        return None
+    _claim_tags(chosen, target, claims, problems)
+    if upstream is None:
+        return None
+    if chosen.selection.patterns or _is_namespace(upstream):
+        _claim_choosing(fields.get("repository", place), target, upstream, claims, problems)
+    return Rule(
+        name or "",
+        upstream,
+        options.repository if _is_namespace(upstream) else target,
+        chosen.selection,
+        options.check_every,
+        options.alert_after,
+        options.platforms,
+        options.immutable_tags,
+        options.settings,
+    )
+
+
+def _named(rules: Iterable[Rule], taken: set[str]) -> Iterator[Rule]:
+    """Name what has no name by its upstream, and each by another name."""
+    for rule in rules:
+        name, count = rule.name or str(rule.upstream), 1
+        while not rule.name and name in taken:
+            count += 1
+            name = f"{rule.upstream} ({count})"
+        taken.add(name)
+        yield rule._replace(name=name)
+
+
+def _name(place: Place, problems: Problems) -> str | None:
+    hint = f"Write 1 to {MAX_NAME_CHARACTERS} characters on one line."
+    return read_fitting(place, _is_name, problems, wrong="is no name of a rule", hint=hint)
+
+
+def _is_name(text: str) -> bool:
+    return text.isprintable() and text.strip() == text and 0 < len(text) <= MAX_NAME_CHARACTERS
 
 
 def _upstream(place: Place, problems: Problems) -> Repository | None:
     text = read_text(place, problems)
     if text is None:
         return None
-    try:
-        reference = parse_reference(text, default_tag=None)
-    except InvalidReferenceError as error:
-        problems.add(place, f"it is no reference: {error.cause}", error.advice)
+    if text.endswith(NAMESPACE):
+        return _namespace(place, text.removesuffix(NAMESPACE), problems)
+    reference = _reference(place, text, problems)
+    if reference is None:
         return None
     if reference.digest is not None:
         problems.add(
@@ -66,75 +111,73 @@ def _upstream(place: Place, problems: Problems) -> Repository | None:
     return reference.repository
 
 
-def _tags(place: Place, problems: Problems) -> tuple[_Tag, ...]:
-    before = len(problems.found)
-    items = read_items(place, problems)
-    if not items and len(problems.found) == before:
-        problems.add(place, "there is no tag in it", 'Write tags: ["latest"], say.')
-    tags = []
-    for item in items:
-        text = read_text(item, problems)
-        if text is None:
-            continue
-        if is_tag(text):
-            tags.append(_Tag(item, text))
-        else:
-            problems.add(item, f"{quoted(text)} is no tag", TAG_ADVICE)
-    return tuple(tags)
+def _namespace(place: Place, above: str, problems: Problems) -> Repository | None:
+    reference = _reference(place, f"{above}/{_STAND_IN}", problems)
+    if reference is None:
+        return None
+    registry, path = reference.repository
+    if path.removeprefix("library/") == _STAND_IN and above.rpartition("/")[2] != "library":
+        problems.add(place, "it names a whole registry", "Name a namespace of it, like quay.io/prometheus/*.")
+        return None
+    return Repository(registry, f"{path.removesuffix(_STAND_IN)}*")
 
 
-def _repository(place: Place, problems: Problems) -> str | None:
-    text = read_text(place, problems)
-    if text is None or is_repository_name(text):
-        return text
-    problems.add(
-        place,
-        f"{quoted(text)} is no name that ECR allows",
-        "Write 2 to 256 lower-case letters and digits, joined by single dots, dashes, underscores or slashes.",
-    )
+def _reference(place: Place, text: str, problems: Problems) -> Reference | None:
+    try:
+        return parse_reference(text, default_tag=None)
+    except InvalidReferenceError as error:
+        advice = "A star stands for a whole namespace only, at the end: quay.io/prometheus/*." if "*" in text else ""
+        problems.add(place, f"it is no reference: {error.cause}", advice or error.advice)
+        return None
+
+
+def _target(place: Place, template: str, upstream: Repository | None, problems: Problems) -> str | None:
+    """Name the repository, or for a namespace what its repositories' names have in common."""
+    if upstream is None or not template:
+        return template if template and not placeholders(template) else None
+    if not _is_namespace(upstream):
+        return _allowed(place, fill(template, upstream), template, problems)
+    if not any(name in TELLING_APART for name in placeholders(template)):
+        problems.add(place, "all repositories of the namespace would publish into one", "Write {path} or {name} in it.")
+        return None
+    one = Repository(upstream.registry, upstream.path.replace("*", _STAND_IN))
+    return fill(template, upstream) if _allowed(place, fill(template, one), template, problems) else None
+
+
+def _allowed(place: Place, repository: str, template: str, problems: Problems) -> str | None:
+    if is_repository_name(repository):
+        return repository
+    problems.add(place, f"{template} gives {quoted(repository)}, which is no name that ECR allows", REPOSITORY_ADVICE)
     return None
 
 
-def _claim(tag: _Tag, key: str, first_lines: dict[str, int], problems: Problems) -> None:
-    if key in first_lines:
-        problems.add(
-            tag.place, f"{key} is named on line {first_lines[key]} already", "A tag can follow one upstream only."
-        )
+def _is_namespace(upstream: Repository) -> bool:
+    return upstream.path.endswith(NAMESPACE)
+
+
+def _claim_name(place: Place, name: str, claims: _Claims, problems: Problems) -> None:
+    if name in claims.names:
+        problems.add(place, f"{quoted(name)} is the name of the rule on line {claims.names[name]} already")
     else:
-        first_lines[key] = tag.place.node.line
+        claims.names[name] = place.node.line
 
 
-def _times(fields: Mapping[str, Place], problems: Problems) -> tuple[timedelta, timedelta]:
-    before = len(problems.found)
-    check_every = _time(fields, "check_every", DEFAULT_CHECK_EVERY, _LONGEST_CHECK_EVERY, problems)
-    alert_after = _time(fields, "alert_after", DEFAULT_ALERT_AFTER, _LONGEST_ALERT_AFTER, problems)
-    if alert_after < check_every and len(problems.found) == before:
-        place = fields.get("alert_after") or fields["check_every"]
-        shortest = format_duration(check_every)
+def _claim_tags(chosen: Chosen, target: str, claims: _Claims, problems: Problems) -> None:
+    for place, tag in zip(chosen.names, chosen.selection.names, strict=True):
+        key = mirror_key(target, tag)
+        if key in claims.tags:
+            problems.add(
+                place, f"{key} is named on line {claims.tags[key]} already", "A tag can follow one upstream only."
+            )
+        else:
+            claims.tags[key] = place.node.line
+
+
+def _claim_choosing(place: Place, target: str, upstream: Repository, claims: _Claims, problems: Problems) -> None:
+    other, line = claims.choosing.setdefault(target, (upstream, place.node.line))
+    if other != upstream:
         problems.add(
             place,
-            f"alert_after ({format_duration(alert_after)}) is shorter than check_every ({shortest})",
-            f"Write alert_after: {shortest} or longer.",
+            f"{target} may get the same tag from {other}, by the rule on line {line}",
+            "Rules that choose tags publish into a repository of their own for each upstream.",
         )
-    return check_every, alert_after
-
-
-def _time(
-    fields: Mapping[str, Place], key: str, default: timedelta, longest: timedelta, problems: Problems
-) -> timedelta:
-    if key not in fields:
-        return default
-    place = fields[key]
-    text = read_word(place, problems)
-    if text is None:
-        return default
-    duration = parse_duration(text)
-    if duration is None:
-        problems.add(place, f"{quoted(text)} is no duration", "Write it with units, like 90s, 5m, 1h30m or 1d.")
-        return default
-    if not _SHORTEST <= duration <= longest:
-        problems.add(
-            place, f"{text} is out of range", f"From {format_duration(_SHORTEST)} to {format_duration(longest)}."
-        )
-        return default
-    return duration

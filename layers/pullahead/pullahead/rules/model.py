@@ -1,12 +1,34 @@
 """What the rules say, after every default was applied and every reference parsed. Pure data."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import timedelta
 from enum import StrEnum
+from fnmatch import fnmatchcase
 from functools import cached_property
 from typing import NamedTuple
 
+from pullahead.errors import ConfigError
 from pullahead.oci import Reference, Repository
+from pullahead.rules.selection import allows
+from pullahead.rules.tags import PatternKind, TagPattern, TagSelection
+from pullahead.rules.templates import NAMESPACE, Template, fill
+from pullahead.rules.values import REPOSITORY_ADVICE, is_repository_name
+
+__all__ = [
+    "CredentialSource",
+    "Mirror",
+    "PatternKind",
+    "RateLimit",
+    "RepositorySettings",
+    "Rule",
+    "Rules",
+    "Source",
+    "TagPattern",
+    "TagSelection",
+    "UpstreamSettings",
+    "mirror_key",
+]
 
 
 class Mirror(NamedTuple):
@@ -25,32 +47,6 @@ class Mirror(NamedTuple):
     def key(self) -> str:
         """Identify the mirror: what it publishes, `repository:tag`."""
         return mirror_key(self.repository, self.tag)
-
-
-class PatternKind(StrEnum):
-    """How a pattern of tags is written."""
-
-    GLOB = "glob"
-    REGEX = "regex"
-    SEMVER = "semver"
-
-
-class TagPattern(NamedTuple):
-    """One pattern that tags are compared with."""
-
-    kind: PatternKind
-    text: str
-
-
-class TagSelection(NamedTuple):
-    """Which tags of a repository a rule follows. Names are never listed; patterns choose from upstream's listing."""
-
-    names: tuple[str, ...] = ()
-    patterns: tuple[TagPattern, ...] = ()
-    exclude: tuple[TagPattern, ...] = ()
-    prereleases: bool = False
-    newest: int | None = None
-    min_tags: int = 0  # fewer tags selected than this are upstream's fault, not a wish
 
 
 class RepositorySettings(NamedTuple):
@@ -90,6 +86,38 @@ class Rule(NamedTuple):
     settings: RepositorySettings | None = None  # None: by ECR's repository creation template, or its defaults
     source: Source = Source.FILE
 
+    @property
+    def is_namespace(self) -> bool:
+        """Tell whether the rule stands for every repository below a path."""
+        return self.upstream.path.endswith(NAMESPACE)
+
+    def mirror(self, tag: str) -> Mirror:
+        """Make the mirror of one tag, of a rule for one repository."""
+        return Mirror(
+            Reference(self.upstream, tag),
+            self.repository,
+            tag,
+            self.check_every,
+            self.alert_after,
+            self.platforms,
+            any(fnmatchcase(tag, glob) for glob in self.immutable_tags),
+            self.name,
+        )
+
+    def expand(self, path: str) -> "Rule":
+        """Make of a rule for a namespace the rule for one repository of it; the name stays.
+
+        Raises ConfigError where ECR does not allow the name that the template gives.
+        """
+        upstream = Repository(self.upstream.registry, path)
+        repository = fill(self.repository, upstream)
+        if not is_repository_name(repository):
+            raise ConfigError(
+                f"the rule {self.name} publishes {upstream} into {repository}, which is no name that ECR allows. "
+                f"{REPOSITORY_ADVICE}"
+            )
+        return self._replace(upstream=upstream, repository=repository)
+
 
 class CredentialSource(NamedTuple):
     """The secret that holds the account for repositories whose path fits a glob."""
@@ -120,20 +148,67 @@ class UpstreamSettings(NamedTuple):
 
 @dataclass(frozen=True)
 class Rules:
-    """Every mirror, the settings of upstream hosts, and a digest that changes when the rules do."""
+    """Every mirror that is named exactly, the rules, what upstreams need, and a digest that changes when they do."""
 
     mirrors: tuple[Mirror, ...]
     upstreams: tuple[UpstreamSettings, ...]
     digest: str
     rules: tuple[Rule, ...] = ()
+    opted_out: frozenset[str] = frozenset()  # globs of target repositories that only the rules file may name
+    sources: frozenset[Source] = frozenset(Source)
+    paused: frozenset[str] = frozenset()  # names of rules whose mirrors are left alone for now
 
     def find(self, repository: str, tag: str) -> Mirror | None:
-        """Find the mirror that publishes a tag, or None where no rule names it."""
-        return self._by_key.get(mirror_key(repository, tag))
+        """Find the mirror that publishes a tag: named exactly, or one that a rule's patterns may choose."""
+        mirror = self._by_key.get(mirror_key(repository, tag))
+        if mirror is not None:
+            return mirror
+        rule = self._choosing_rule(repository, tag)
+        return rule.mirror(tag) if rule is not None else None
+
+    def find_rule(self, repository: str, tag: str) -> Rule | None:
+        """Find the rule that a tag is published by; of a namespace, the rule for that one repository."""
+        mirror = self._by_key.get(mirror_key(repository, tag))
+        return self._by_name.get(mirror.rule) if mirror is not None else self._choosing_rule(repository, tag)
+
+    def rules_of(self, repository: str) -> tuple[Rule, ...]:
+        """Find the rules that may publish into a repository; those of a namespace as rules for that one repository."""
+        return (*self._by_repository.get(repository, ()), *self._expanded(repository))
+
+    def expand(self, rule: Rule, path: str) -> Rule:
+        """Make of a rule for a namespace the rule for one repository. Raises ConfigError, as `Rule.expand`."""
+        return rule.expand(path)
+
+    def _choosing_rule(self, repository: str, tag: str) -> Rule | None:
+        choosing = (rule for rule in self._by_repository.get(repository, ()) if rule.tags.patterns)
+        here = next((rule for rule in choosing if allows(rule.tags, tag)), None)
+        return here or next((rule for rule in self._expanded(repository) if allows(rule.tags, tag)), None)
+
+    def _expanded(self, repository: str) -> Iterator[Rule]:
+        for rule, template in self._namespaces:
+            path = template.path_of(repository)
+            if path is not None:
+                yield rule._replace(upstream=Repository(rule.upstream.registry, path), repository=repository)
 
     @cached_property
     def _by_key(self) -> dict[str, Mirror]:
         return {mirror.key: mirror for mirror in self.mirrors}
+
+    @cached_property
+    def _by_name(self) -> dict[str, Rule]:
+        return {rule.name: rule for rule in self.rules}
+
+    @cached_property
+    def _by_repository(self) -> dict[str, list[Rule]]:
+        grouped: dict[str, list[Rule]] = {}
+        for rule in self.rules:
+            if not rule.is_namespace:
+                grouped.setdefault(rule.repository, []).append(rule)
+        return grouped
+
+    @cached_property
+    def _namespaces(self) -> tuple[tuple[Rule, Template], ...]:
+        return tuple((rule, Template(rule.repository, rule.upstream)) for rule in self.rules if rule.is_namespace)
 
 
 def mirror_key(repository: str, tag: str) -> str:

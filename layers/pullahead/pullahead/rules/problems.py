@@ -25,7 +25,7 @@ class RulesError(ConfigError):
     def __init__(self, source: str, problems: Iterable[Problem]) -> None:
         self.source = source
         self.problems = tuple(sorted(problems, key=lambda problem: problem.line))
-        lines = [_line(source, problem) for problem in self.problems[:_MAX_SHOWN_PROBLEMS]]
+        lines = [describe(source, problem) for problem in self.problems[:_MAX_SHOWN_PROBLEMS]]
         if left_out := len(self.problems) - len(lines):
             lines.append(f"{source}: and {left_out} more.")
         super().__init__("\n".join(lines))
@@ -43,7 +43,8 @@ def suggestion(word: str, known: Iterable[str]) -> str:
     return f"Did you mean {close[0]}?" if close else f"Known here: {', '.join(words)}."
 
 
-def _line(source: str, problem: Problem) -> str:
+def describe(source: str, problem: Problem) -> str:
+    """Write a problem as one line, `FILE:LINE: path: message. hint`."""
     path = f"{problem.path}: " if problem.path else ""
     hint = f" {problem.hint}" if problem.hint else ""
     return f"{source}:{problem.line}: {path}{problem.message}.{hint}"

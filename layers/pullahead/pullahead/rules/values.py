@@ -1,4 +1,4 @@
-"""Single values of a rules file: durations and the names that ECR allows. Pure."""
+"""Single values of a rules file: durations, platforms and the names that ECR allows. Pure."""
 
 import re
 from datetime import timedelta
@@ -9,6 +9,12 @@ _UNITS = (("d", 86_400), ("h", 3_600), ("m", 60), ("s", 1))
 # ECR API reference, CreateRepository, repositoryName: pattern, and 2 to 256 characters.
 _REPOSITORY = re.compile(r"(?:[a-z0-9]+(?:[._-][a-z0-9]+)*/)*[a-z0-9]+(?:[._-][a-z0-9]+)*")
 _REPOSITORY_CHARACTERS = range(2, 257)
+REPOSITORY_ADVICE = (
+    "Write 2 to 256 lower-case letters and digits, joined by single dots, dashes, underscores or slashes."
+)
+
+_MAX_PLATFORM_CHARACTERS = 100
+_PLATFORM = re.compile(r"[a-z0-9]+(?:/[A-Za-z0-9._-]+){1,2}")
 
 
 def parse_duration(text: str) -> timedelta | None:
@@ -34,3 +40,8 @@ def format_duration(duration: timedelta) -> str:
 def is_repository_name(text: str) -> bool:
     """Tell whether ECR allows a text as the name of a repository."""
     return len(text) in _REPOSITORY_CHARACTERS and _REPOSITORY.fullmatch(text) is not None
+
+
+def is_platform(text: str) -> bool:
+    """Tell whether a text is a platform: OS/ARCHITECTURE, with or without a variant."""
+    return len(text) <= _MAX_PLATFORM_CHARACTERS and _PLATFORM.fullmatch(text) is not None

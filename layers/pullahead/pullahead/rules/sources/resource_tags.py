@@ -1,0 +1,124 @@
+"""Resource tags on ECR repositories → rules. Decides which tags are read, and how their values are written. Pure.
+
+`pullahead:upstream` names the upstream repository and `pullahead:tags` its tags, parted by spaces, commas or slashes.
+AWS allows letters, digits, spaces and `+ - = . _ : / @` in the value of a tag (Resource Groups Tagging API reference,
+Tag), so a plus, which no OCI tag holds, stands for the star of a glob, and `semver:` begins a range of versions.
+`upstream-image`, `upstream-tags` and `ignore-tags`, which ecr-mirror and ecr-mirror-sync have, are read alike.
+"""
+
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+from pullahead.oci import InvalidReferenceError, Repository, parse_reference
+from pullahead.oci.reference import is_tag
+from pullahead.rules.model import Rule, Source, TagSelection
+from pullahead.rules.options import DEFAULT_ALERT_AFTER, DEFAULT_CHECK_EVERY
+from pullahead.rules.selection import check_pattern
+from pullahead.rules.sources.findings import Described, TaggedRepository
+from pullahead.rules.tags import InvalidPatternError, PatternKind, TagPattern
+
+IGNORE = "pullahead:ignore"
+UPSTREAM = ("pullahead:upstream", "upstream-image")
+TAGS = ("pullahead:tags", "upstream-tags")
+EXCLUDE = ("pullahead:ignore-tags", "ignore-tags")
+MARKS = (*UPSTREAM, IGNORE)
+"""A repository that has one of these is looked at."""
+READ = (*MARKS, *TAGS, *EXCLUDE)
+"""Every tag that means anything here."""
+
+_PARTING = re.compile(r"[\s,/]+")
+_SEMVER = "semver:"
+_MAX_WORDS = 100
+
+
+def is_ignored(repository: TaggedRepository) -> bool:
+    """Tell whether a repository is tagged as none of Pullahead's business."""
+    return repository.tags.get(IGNORE, "").strip().lower() == "true"
+
+
+def names_upstream(repository: TaggedRepository) -> bool:
+    """Tell whether a repository's tags ask for it to be followed."""
+    return not is_ignored(repository) and any(key in repository.tags for key in UPSTREAM)
+
+
+def describe_tagged(repositories: Iterable[TaggedRepository]) -> Described:
+    """Make a rule of every repository whose tags name an upstream; what means nothing is told and left out."""
+    made: list[Rule] = []
+    problems: list[str] = []
+    for repository in filter(names_upstream, repositories):
+        before = len(problems)
+        upstream = _upstream(repository, problems)
+        selection = _selection(repository, problems)
+        if upstream is not None and len(problems) == before:
+            made.append(_rule(repository.name, upstream, selection))
+    return Described(tuple(made), (), tuple(problems))
+
+
+def _upstream(repository: TaggedRepository, problems: list[str]) -> Repository | None:
+    key, text = _first(repository.tags, UPSTREAM)
+    try:
+        reference = parse_reference(text.strip(), default_tag=None)
+    except InvalidReferenceError as error:
+        problems.append(f"{repository.name}: its resource tag {key}: {error}")
+        return None
+    if reference.tag is not None or reference.digest is not None:
+        problems.append(f"{repository.name}: its resource tag {key} names a tag or a digest; name tags in {TAGS[0]}")
+    return reference.repository
+
+
+def _selection(repository: TaggedRepository, problems: list[str]) -> TagSelection:
+    key, text = _first(repository.tags, TAGS)
+    if not _words(text):
+        problems.append(f"{repository.name}: its resource tags name an upstream and no tag; add {TAGS[0]}")
+    chosen = list(_read(repository.name, key, text, problems))
+    excluded = _read(repository.name, *_first(repository.tags, EXCLUDE), problems)
+    return TagSelection(
+        names=tuple(dict.fromkeys(each for each in chosen if isinstance(each, str))),
+        patterns=tuple(each for each in chosen if isinstance(each, TagPattern)),
+        exclude=tuple(TagPattern(PatternKind.GLOB, each) if isinstance(each, str) else each for each in excluded),
+    )
+
+
+def _read(repository: str, key: str, text: str, problems: list[str]) -> Iterator[str | TagPattern]:
+    """Read the words of a tag's value: names, and patterns."""
+    for word in _words(text):
+        pattern = _pattern(word)
+        if pattern is None and is_tag(word):
+            yield word
+        elif pattern is None:
+            problems.append(f"{repository}: its resource tag {key} names {word[:80]!r}, which is no tag")
+        else:
+            try:
+                check_pattern(pattern)
+            except InvalidPatternError as error:
+                problems.append(f"{repository}: its resource tag {key}: {word[:80]!r}: {error.cause}. {error.advice}")
+            else:
+                yield pattern
+
+
+def _pattern(word: str) -> TagPattern | None:
+    if word.startswith(_SEMVER):
+        return TagPattern(PatternKind.SEMVER, word.removeprefix(_SEMVER))
+    if any(character in "*?[+" for character in word):
+        return TagPattern(PatternKind.GLOB, word.replace("+", "*"))
+    return None
+
+
+def _words(text: str) -> Sequence[str]:
+    return [word for word in _PARTING.split(text)[:_MAX_WORDS] if word]  # a value has 256 characters
+
+
+def _first(tags: Mapping[str, str], keys: Iterable[str]) -> tuple[str, str]:
+    return next(((key, tags[key]) for key in keys if key in tags), ("", ""))
+
+
+def _rule(repository: str, upstream: Repository, selection: TagSelection) -> Rule:
+    return Rule(
+        name=f"resource tags of {repository}",
+        upstream=upstream,
+        repository=repository,
+        tags=selection,
+        check_every=DEFAULT_CHECK_EVERY,
+        alert_after=DEFAULT_ALERT_AFTER,
+        source=Source.RESOURCE_TAGS,
+    )

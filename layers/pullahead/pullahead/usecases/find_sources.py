@@ -1,0 +1,130 @@
+"""Look what AWS itself says should be followed. Decides what is asked, and which repositories are within reach.
+
+What cannot be asked now stays as it was found before, so that a throttled or refused call makes no rules vanish.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from fnmatch import fnmatchcase
+from typing import NamedTuple, TypeVar
+
+from pullahead.errors import StorageError
+from pullahead.rules.model import Rules, Source
+from pullahead.rules.sources.findings import CachedRepository, CacheRule, Findings, TaggedRepository
+from pullahead.rules.sources.gather import is_opted_out
+from pullahead.rules.sources.ports import FindsCached, FindsTagged
+from pullahead.rules.sources.pull_through import rule_for
+from pullahead.rules.sources.resource_tags import MARKS, READ, is_ignored, names_upstream
+
+MAX_CACHED_REPOSITORIES = 5_000
+_THREADS = 8
+
+_T = TypeVar("_T")
+
+
+class Reach(NamedTuple):
+    """Which repositories the template lets Pullahead write: patterns as at the end of an ARN."""
+
+    targets: tuple[str, ...] = ("*",)
+    cached: tuple[str, ...] = ("*",)
+
+    def covers(self, repository: str) -> bool:
+        """Tell whether a repository may be written."""
+        return any(fnmatchcase(repository, pattern) for pattern in (*self.targets, *self.cached))
+
+
+class Found(NamedTuple):
+    """What was found, and what people should know: what could not be asked, and what is out of reach."""
+
+    findings: Findings
+    told: tuple[str, ...] = ()
+
+
+class FindSources:
+    """The use case, with the ports that it looks through."""
+
+    def __init__(self, cached: FindsCached, tagged: FindsTagged, reach: Reach) -> None:
+        self._cached, self._tagged, self._reach = cached, tagged, reach
+
+    def __call__(self, declared: Rules, before: Findings) -> Found:
+        """Look through the sources that the rules file leaves on."""
+        told: list[str] = []
+        marked = _try("resource tags", self._marked, before.tagged, told)
+        tagged = tuple(self._heeded(marked, declared, told))
+        if Source.PULL_THROUGH_CACHE not in declared.sources:
+            return Found(Findings(tagged=tagged), tuple(told))
+        passed_over = frozenset(repository.name for repository in marked if is_ignored(repository))
+
+        def is_wanted(name: str) -> bool:
+            return name not in passed_over and not is_opted_out(name, declared)
+
+        known = (before.cache_rules, before.cached)
+        rules, cached = _try("pull through cache rules", lambda: self._look(is_wanted, told), known, told)
+        return Found(Findings(rules, cached, tagged), tuple(told))
+
+    def _marked(self) -> tuple[TaggedRepository, ...]:
+        found = {repository.name: repository for repository in self._tagged.repositories_with(MARKS)}
+        return tuple(
+            TaggedRepository(name, {key: found[name].tags[key] for key in READ if key in found[name].tags})
+            for name in sorted(found)
+        )
+
+    def _heeded(
+        self, marked: Sequence[TaggedRepository], declared: Rules, told: list[str]
+    ) -> Iterator[TaggedRepository]:
+        for repository in marked:
+            if is_ignored(repository):
+                yield repository
+            elif Source.RESOURCE_TAGS in declared.sources and names_upstream(repository):
+                if self._reach.covers(repository.name):
+                    yield repository
+                else:
+                    told.append(
+                        f"{repository.name}: its resource tags name an upstream, but the parameter TargetRepositories "
+                        "does not cover it, so it is not followed. Widen the parameter, or take the tags away."
+                    )
+
+    def _look(
+        self, is_wanted: Callable[[str], bool], told: list[str]
+    ) -> tuple[tuple[CacheRule, ...], tuple[CachedRepository, ...]]:
+        rules = tuple(sorted(self._cached.cache_rules(), key=lambda rule: rule.prefix))
+        if not rules:
+            return (), ()
+        followed: list[str] = []
+        out_of_reach: dict[CacheRule, list[str]] = {}
+        for name in sorted(filter(is_wanted, self._cached.repository_names())):
+            rule = rule_for(name, rules)
+            if rule is not None and self._reach.covers(name):
+                followed.append(name)
+            elif rule is not None:
+                out_of_reach.setdefault(rule, []).append(name)
+        told += [_out_of_reach(rule, names) for rule, names in out_of_reach.items()]
+        if left_out := followed[MAX_CACHED_REPOSITORIES:]:
+            told.append(
+                f"pull through cache rules: more than {MAX_CACHED_REPOSITORIES} repositories are cached; {left_out[0]} "
+                "and what comes after it is not followed. Name repositories under `ignore` in the rules."
+            )
+        return rules, tuple(self._with_tags(followed[:MAX_CACHED_REPOSITORIES]))
+
+    def _with_tags(self, names: Sequence[str]) -> Iterator[CachedRepository]:
+        with ThreadPoolExecutor(_THREADS) as pool:
+            for name, tags in zip(names, pool.map(self._cached.tags_of, names), strict=True):
+                if tags:
+                    yield CachedRepository(name, tuple(sorted(tags)))
+
+
+def _try(what: str, look: Callable[[], _T], before: _T, told: list[str]) -> _T:
+    try:
+        return look()
+    except StorageError as error:
+        told.append(f"{what} could not be read, and stay as they were: {error}")
+        return before
+
+
+def _out_of_reach(rule: CacheRule, names: Sequence[str]) -> str:
+    more = f" and {len(names) - 1} more" if len(names) > 1 else ""
+    wanted = f"{rule.prefix}/*" if rule.prefix else "them"
+    return (
+        f"pull through cache rule {rule.name}: {names[0]}{more} are not followed, since the parameter "
+        f"PullThroughCacheRepositories does not cover them. Add {wanted} to it."
+    )

@@ -1,0 +1,83 @@
+"""Where rules come from without AWS: cached repositories, tagged ones, a rules file elsewhere, and what is shared."""
+
+from collections.abc import Mapping, Sequence
+
+from pullahead.rules.sources.findings import CacheRule, TaggedRepository
+from pullahead.rules.sources.ports import RulesText
+from pullahead.rules.sources.standing import Standing, decode_standing, encode_standing
+from tests.fakes.script import Script
+
+HUB = CacheRule("docker-hub", "registry-1.docker.io", credential="arn:aws:secretsmanager:eu-west-1:1:secret:hub")
+QUAY = CacheRule("quay", "quay.io")
+
+
+class FakeCached:
+    """Satisfies `FindsCached`."""
+
+    def __init__(self, *rules: CacheRule, script: Script | None = None) -> None:
+        self.rules = list(rules)
+        self.repositories: dict[str, tuple[str, ...]] = {}
+        self.script = script or Script()
+
+    def cache_rules(self) -> Sequence[CacheRule]:
+        with self.script.call("cache_rules"):
+            return tuple(self.rules)
+
+    def repository_names(self) -> Sequence[str]:
+        with self.script.call("repository_names"):
+            return tuple(self.repositories)
+
+    def tags_of(self, repository: str) -> Sequence[str]:
+        with self.script.call("tags_of"):
+            return self.repositories[repository]
+
+
+class FakeTagged:
+    """Satisfies `FindsTagged`."""
+
+    def __init__(self, script: Script | None = None, **repositories: Mapping[str, str]) -> None:
+        self.repositories: dict[str, Mapping[str, str]] = dict(repositories)
+        self.script = script or Script()
+
+    def repositories_with(self, keys: Sequence[str]) -> Sequence[TaggedRepository]:
+        with self.script.call("repositories_with"):
+            return [
+                TaggedRepository(name, dict(tags))
+                for name, tags in self.repositories.items()
+                if any(key in tags for key in keys)
+            ]
+
+
+class FakeText:
+    """Satisfies `ReadsRulesText`; every text that is put there is a revision of its own."""
+
+    address = "s3://team-rules/rules.yaml"
+
+    def __init__(self, text: str, script: Script | None = None) -> None:
+        self.text, self.revision = text, 1
+        self.script = script or Script()
+
+    def put(self, text: str) -> None:
+        """Put another text there."""
+        self.text, self.revision = text, self.revision + 1
+
+    def read(self, known_revision: str | None) -> RulesText | None:
+        with self.script.call("read_text"):
+            revision = str(self.revision)
+            return None if revision == known_revision else RulesText(self.text, revision)
+
+
+class FakeStanding:
+    """Satisfies `KeepsStanding`; what is kept has been through JSON, as in S3."""
+
+    def __init__(self, script: Script | None = None) -> None:
+        self.content: bytes | None = None
+        self.script = script or Script()
+
+    def load(self) -> Standing | None:
+        with self.script.call("load_standing"):
+            return decode_standing(self.content) if self.content is not None else None
+
+    def save(self, standing: Standing) -> None:
+        with self.script.call("save_standing"):
+            self.content = encode_standing(standing)

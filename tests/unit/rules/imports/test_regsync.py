@@ -1,0 +1,237 @@
+"""regsync's file → our rules: what is carried over, and that everything else is told with a way out."""
+
+import pytest
+
+from pullahead.rules.imports import Imported, ImportedMirror, import_rules, write_rules
+from pullahead.rules.imports.imported import TagEntry
+from pullahead.rules.load import load_rules
+from pullahead.rules.model import PatternKind, TagPattern
+
+GLOB, REGEX, SEMVER = PatternKind.GLOB, PatternKind.REGEX, PatternKind.SEMVER
+ALL = TagEntry("*", GLOB)
+
+# As in regclient's own documentation and as people write it: templates, anchors, and a number without quotes.
+REALISTIC = """\
+version: 1
+x-tags: &stable
+  allow: ["latest", "3.*", 3.20]
+  deny: [".*-rc"]
+creds:
+  - registry: localhost:5000
+    tls: disabled
+    scheme: reg
+  - registry: docker.io
+    user: "{{env \\"HUB_USER\\"}}"
+    pass: "{{file \\"/var/run/secrets/hub_token\\"}}"
+    reqPerSec: 5
+  - registry: registry.example.com
+    tls: insecure
+    regcert: |
+      -----BEGIN CERTIFICATE-----
+      AAAA
+      -----END CERTIFICATE-----
+defaults:
+  ratelimit:
+    min: 100
+    retry: 15m
+  parallel: 2
+  interval: 60m
+sync:
+  - source: busybox:latest
+    target: 123456789012.dkr.ecr.eu-west-1.amazonaws.com/mirror/busybox:latest
+    type: image
+  - source: alpine
+    target: localhost:5000/library/alpine
+    type: repository
+    tags: *stable
+    platforms: [linux/amd64, linux/arm64]
+    interval: 30m
+    backup: "backup-{{.Ref.Tag}}"
+    digestTags: true
+  - source: quay.io/team/app
+    target: localhost:5000/team/app
+    type: repository
+    tagSets:
+      - semverRange: [">=1.2, <2"]
+      - allow: ["edge"]
+    schedule: "15 */6 * * *"
+"""
+
+
+def imported(entry: str, rest: str = "") -> Imported:
+    """Import a file with one entry, written in one line."""
+    return import_rules(f"version: 1\n{rest}\nsync:\n  - {{{entry}}}\n", source="regsync.yml")
+
+
+def left_out(found: Imported) -> str:
+    return "\n".join(f"{left.where}: {left.message}" for left in found.left_out)
+
+
+def test_realistic_file() -> None:
+    found = import_rules(REALISTIC, source="regsync.yml")
+    assert found.mirrors == [
+        ImportedMirror("docker.io/library/busybox", "mirror/busybox", (TagEntry("latest"),), check_every="1h"),
+        ImportedMirror(
+            "docker.io/library/alpine",
+            "library/alpine",
+            (TagEntry("latest"), TagEntry("3.*", REGEX), TagEntry("3.20")),
+            (TagEntry(".*-rc", REGEX),),
+            ("linux/amd64", "linux/arm64"),
+            "30m",
+        ),
+        ImportedMirror("quay.io/team/app", "team/app", (TagEntry(">=1.2 <2", SEMVER),)),
+        ImportedMirror("quay.io/team/app", "team/app", (TagEntry("edge"),)),
+    ]
+    assert found.upstreams["localhost:5000"] == {"plain_http": True}
+    assert found.upstreams["docker.io"] == {"rate_limit": {"requests_per_second": 5}}
+    assert found.upstreams["registry.example.com"]["ca"].startswith("-----BEGIN CERTIFICATE-----")
+
+
+@pytest.mark.parametrize(
+    "told",
+    [
+        "creds[0].scheme: it has no counterpart",
+        "creds[1]: credentials for docker.io are never copied; put them into Secrets Manager",
+        "name the secret under upstreams.docker.io.credentials",
+        "creds[2]: certificates of registry.example.com are always verified",
+        "defaults.ratelimit: it has no counterpart",
+        "defaults.parallel: it has no counterpart",
+        "sync[1].backup: it has no counterpart",
+        "sync[1].digestTags: it has no counterpart",
+        "sync[2]: the schedule '15 */6 * * *': checks are made every 15 minutes instead",
+    ],
+)
+def test_everything_else_is_told(told: str) -> None:
+    assert told in left_out(import_rules(REALISTIC, source="regsync.yml"))
+
+
+def test_no_credential_is_copied_or_shown() -> None:
+    found = imported(
+        "source: a, target: b/c, type: repository",
+        "creds: [{registry: ghcr.io, user: robot, pass: hunter2, token: abcdef}]",
+    )
+    shown = write_rules(found, source="regsync.yml") + left_out(found)
+    assert not [secret for secret in ("robot", "hunter2", "abcdef") if secret in shown]
+
+
+def test_everything_that_is_carried_over_passes_the_rules_reader() -> None:
+    found = import_rules(REALISTIC, source="regsync.yml")
+    del found.upstreams["registry.example.com"]  # whose certificate is none
+    rules = load_rules(write_rules(found, source="regsync.yml"), source="rules.yaml")
+    assert [(rule.repository, rule.tags.names, rule.tags.patterns) for rule in rules.rules] == [
+        ("mirror/busybox", ("latest",), ()),
+        ("library/alpine", ("latest", "3.20"), (TagPattern(REGEX, "3.*"),)),
+        ("team/app", (), (TagPattern(SEMVER, ">=1.2 <2"),)),
+        ("team/app", ("edge",), ()),
+    ]
+    assert rules.rules[1].platforms == ("linux/amd64", "linux/arm64")
+    assert rules.rules[1].tags.exclude == (TagPattern(REGEX, ".*-rc"),)
+
+
+def test_written_file_passes_the_rules_reader() -> None:
+    found = import_rules(
+        'sync:\n  - {source: "alpine:3.20", target: "localhost:5000/mirror/alpine:3.20", type: image, interval: 1h}\n'
+        "  - {source: quay.io/a/b, target: localhost:5000/a/b, type: repository, tags: {allow: [v1, v2]}}\n"
+        "creds: [{registry: quay.io, tls: disabled}]\n",
+        source="regsync.yml",
+    )
+    rules = load_rules(write_rules(found, source="regsync.yml"), source="rules.yaml")
+    assert [(mirror.key, str(mirror.upstream)) for mirror in rules.mirrors] == [
+        ("mirror/alpine:3.20", "docker.io/library/alpine:3.20"),
+        ("a/b:v1", "quay.io/a/b:v1"),
+        ("a/b:v2", "quay.io/a/b:v2"),
+    ]
+    assert [(upstream.host, upstream.plain_http) for upstream in rules.upstreams] == [("quay.io", True)]
+
+
+@pytest.mark.parametrize(
+    ("entry", "tags"),
+    [
+        ("", (ALL,)),
+        ("tags: {allow: ['.*']}", (ALL,)),
+        ("tags: {allow: ['^v1$']}", (TagEntry("v1"),)),
+        ("tags: {allow: ['v\\d+']}", (TagEntry("v\\d+", REGEX),)),
+        ("tags: {semverRange: ['>= 1.2']}", (TagEntry(">=1.2", SEMVER),)),
+    ],
+)
+def test_tags_of_a_repository(entry: str, tags: tuple[TagEntry, ...]) -> None:
+    (mirror,) = imported(f"source: ghcr.io/a/b, target: x.io/a/b, type: repository, {entry}".rstrip(", ")).mirrors
+    assert mirror.tags == tags
+
+
+@pytest.mark.parametrize(
+    ("entry", "told"),
+    [
+        ("source: 'a:1', target: 'x.io/a:2', type: image", "tags keep their names: 1 cannot be published as 2"),
+        (f"source: 'a@sha256:{'0' * 64}', target: 'x.io/aa', type: image", "a digest never moves"),
+        ("source: 'https://a/b', target: 'x.io/aa', type: image", "a reference is no URL"),
+        ("source: a, target: 'x.io/a', type: repository", "'a' is no name that ECR allows"),
+        ("source: a, target: 'x.io/aa', type: mystery", "the type 'mystery' is not known"),
+        ("source: ghcr.io, target: x.io/m, type: registry", "a registry is not followed as a whole"),
+        (
+            "source: aa, target: x.io/aa, type: repository, tags: {allow: ['(?P<n>']}",
+            "'(?P<n>' cannot be used",
+        ),
+        ("source: aa, target: x.io/aa, type: repository, tags: {allow: ['" + "a|" * 101 + "b']}", "it has more than"),
+        ("source: aa, target: x.io/aa, type: repository, platform: local", "the platform 'local' is none"),
+        ("source: aa, target: x.io/aa, type: repository, interval: 10s", "the interval 10s became 1m"),
+        ("source: aa, target: x.io/aa, type: repository, interval: 72h", "the interval 72h became 1d"),
+        ("source: aa, target: x.io/aa, type: repository, interval: soon", "is no duration"),
+    ],
+)
+def test_what_has_no_counterpart_is_told(entry: str, told: str) -> None:
+    assert told in left_out(imported(entry))
+
+
+@pytest.mark.parametrize("tag", ["3.20", "1_000", "0x1f", "on", "2024-01-02"])
+def test_tag_without_quotes_stays_as_it_is_written(tag: str) -> None:
+    (mirror,) = imported(f"source: ghcr.io/a/b, target: x.io/a/b, type: repository, tags: {{allow: [{tag}]}}").mirrors
+    assert mirror.tags == (TagEntry(tag),)
+
+
+@pytest.mark.parametrize(("written", "pace"), [("5", 5), ("0.5", 0.5), ("0", None), ("many", None), (".inf", None)])
+def test_pace_is_a_number_above_zero(written: str, pace: float | None) -> None:
+    found = imported(
+        "source: aa/b, target: x.io/aa, type: repository", f"creds: [{{registry: q.io, reqPerSec: {written}}}]"
+    )
+    assert found.upstreams.get("q.io") == (None if pace is None else {"rate_limit": {"requests_per_second": pace}})
+    assert (pace is None) == ("is no number above zero" in left_out(found))
+
+
+def test_named_repositories_of_a_registry_are_followed_and_expressions_are_told() -> None:
+    found = imported("source: ghcr.io, target: x.io/m, type: registry, repos: {allow: [a/b, 'c/.*']}")
+    assert [(mirror.upstream, mirror.repository) for mirror in found.mirrors] == [("ghcr.io/a/b", "m/a/b")]
+    assert "nor by expressions" in left_out(found)
+
+
+def test_range_that_is_none_is_told() -> None:
+    found = imported("source: ghcr.io/a/b, target: x.io/a/b, type: repository, tags: {semverRange: ['>=latest']}")
+    assert found.mirrors == []
+    assert "sync[0].tags.semverRange: the semver '>=latest' cannot be used" in left_out(found)
+
+
+@pytest.mark.parametrize(
+    ("allow", "tags", "exclude"),
+    [
+        ("[v1, v2-rc]", (TagEntry("v1"),), ()),
+        ("[v1, v2-rc, 'v3.*']", (TagEntry("v1"), TagEntry("v3.*", REGEX)), (TagEntry(".*-rc", REGEX),)),
+    ],
+)
+def test_names_that_are_denied_are_taken_away(
+    allow: str, tags: tuple[TagEntry, ...], exclude: tuple[TagEntry, ...]
+) -> None:
+    entry = f"source: ghcr.io/a/b, target: x.io/a/b, type: repository, tags: {{allow: {allow}, deny: ['.*-rc']}}"
+    found = imported(entry)
+    assert [(mirror.tags, mirror.exclude) for mirror in found.mirrors] == [(tags, exclude)]
+    load_rules(write_rules(found, source="regsync.yml"), source="rules.yaml")
+
+
+def test_tag_that_two_entries_publish_follows_the_first() -> None:
+    found = import_rules(
+        "sync:\n  - {source: 'quay.io/a/b:1', target: 'x.io/a/b:1', type: image}\n"
+        "  - {source: 'ghcr.io/a/b:1', target: 'y.io/a/b:1', type: image}\n"
+        "  - {source: 'quay.io/a/b:1', target: 'z.io/a/b:1', type: image}\n",
+        source="regsync.yml",
+    )
+    assert [mirror.upstream for mirror in found.mirrors] == ["quay.io/a/b"]
+    assert left_out(found) == "sync[1]: a/b:1 follows quay.io/a/b already; choose one of them"

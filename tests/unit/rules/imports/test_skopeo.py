@@ -1,0 +1,136 @@
+"""The file of `skopeo sync` → our rules, and files of nobody."""
+
+import pytest
+
+from pullahead.rules.imports import Imported, ImportedMirror, ImportFileError, import_rules, write_rules
+from pullahead.rules.imports.imported import TagEntry
+from pullahead.rules.load import load_rules
+from pullahead.rules.model import PatternKind
+
+# After the example of skopeo-sync(1).
+REALISTIC = """\
+registry.example.com:
+  images:
+    busybox: []
+    redis:
+      - "1.0"
+      - "2.0"
+      - sha256:0000000000000000000000000000000011111111111111111111111111111111
+  images-by-tag-regex:
+    nginx: ^1\\.13\\.[12]-alpine-perl$
+  images-by-semver:
+    alpine: ">= 3.12.0, < 4"
+  credentials:
+    username: john
+    password: this is a secret
+  tls-verify: true
+  cert-dir: /home/john/certs
+quay.io:
+  tls-verify: false
+  images:
+    coreos/etcd: [latest]
+"""
+
+
+def left_out(found: Imported) -> str:
+    return "\n".join(f"{left.where}: {left.message}" for left in found.left_out)
+
+
+def test_realistic_file() -> None:
+    assert import_rules(REALISTIC, source="skopeo.yml").mirrors == [
+        ImportedMirror("registry.example.com/busybox", "mirror/busybox", (TagEntry("*", PatternKind.GLOB),)),
+        ImportedMirror("registry.example.com/redis", "mirror/redis", (TagEntry("1.0"), TagEntry("2.0"))),
+        ImportedMirror(
+            "registry.example.com/nginx",
+            "mirror/nginx",
+            (TagEntry(r"1\.13\.[12]-alpine-perl", PatternKind.REGEX),),
+        ),
+        ImportedMirror("registry.example.com/alpine", "mirror/alpine", (TagEntry(">=3.12.0 <4", PatternKind.SEMVER),)),
+        ImportedMirror("quay.io/coreos/etcd", "mirror/coreos/etcd", (TagEntry("latest"),)),
+    ]
+
+
+@pytest.mark.parametrize(
+    "told",
+    [
+        "registry.example.com.images.redis: 'sha256:0000",
+        "registry.example.com.credentials: credentials are never copied; put them into Secrets Manager",
+        "registry.example.com.cert-dir: it has no counterpart",
+        "quay.io.tls-verify: certificates are always verified",
+    ],
+)
+def test_everything_else_is_told(told: str) -> None:
+    assert told in left_out(import_rules(REALISTIC, source="skopeo.yml"))
+
+
+def test_no_credential_is_copied_or_shown() -> None:
+    found = import_rules(REALISTIC, source="skopeo.yml")
+    shown = write_rules(found, source="skopeo.yml") + left_out(found)
+    assert "john" not in shown.replace("/home/john", "")
+    assert "this is a secret" not in shown
+
+
+@pytest.mark.parametrize(
+    ("regex", "whole"),
+    [
+        ("1.*", ".*1.*.*"),
+        ("^v1[0-9]", "v1[0-9].*"),
+        ("-slim[0-9]$", ".*-slim[0-9]"),
+        ("^a+$", "a+"),
+        ("a+|b", ".*a+.*|.*b.*"),
+        ("^a+|b$", "a+.*|.*b"),
+        ("^(a+|b)c$", "(a+|b)c"),
+    ],
+)
+def test_expression_that_may_fit_anywhere_fits_the_whole_tag(regex: str, whole: str) -> None:
+    (mirror,) = import_rules(f"quay.io: {{images-by-tag-regex: {{a/b: '{regex}'}}}}", source="skopeo.yml").mirrors
+    assert mirror.tags == (TagEntry(whole, PatternKind.REGEX),)
+
+
+def test_prefix_names_the_repositories() -> None:
+    text = "quay.io: {images: {a/b: [v1]}}"
+    names = [import_rules(text, source="s", prefix=prefix).mirrors[0].repository for prefix in ("team/x", "")]
+    assert names == ["team/x/a/b", "a/b"]
+
+
+def test_everything_that_is_carried_over_passes_the_rules_reader() -> None:
+    found = import_rules(REALISTIC, source="skopeo.yml")
+    rules = load_rules(write_rules(found, source="skopeo.yml"), source="rules.yaml")
+    patterns = {rule.repository: [pattern.text for pattern in rule.tags.patterns] for rule in rules.rules}
+    assert patterns == {
+        "mirror/busybox": ["*"],
+        "mirror/redis": [],
+        "mirror/nginx": [r"1\.13\.[12]-alpine-perl"],
+        "mirror/alpine": [">=3.12.0 <4"],
+        "mirror/coreos/etcd": [],
+    }
+
+
+def test_written_file_passes_the_rules_reader() -> None:
+    found = import_rules('docker.io: {images: {alpine: ["3.20", latest]}}', source="skopeo.yml")
+    rules = load_rules(write_rules(found, source="a\nfile"), source="rules.yaml")
+    assert [mirror.key for mirror in rules.mirrors] == ["mirror/library/alpine:3.20", "mirror/library/alpine:latest"]
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("", "neither a file of regsync"),
+        ("- a\n", "neither a file of regsync"),
+        ("version: 1\n", "neither a file of regsync"),
+        ("sync: {}\nversion: 1\n", "neither a file of regsync"),
+        ("a: [", "is no YAML"),
+        ("a: !!python/object/apply:os.system [ls]", "is no YAML"),
+        ("#" * (1024 * 1024 + 1), "has more than"),
+    ],
+)
+def test_file_of_nobody_is_refused(text: str, said: str) -> None:
+    with pytest.raises(ImportFileError, match=said) as refused:
+        import_rules(text, source="file.yml")
+    assert str(refused.value).startswith("file.yml ")
+
+
+def test_host_that_is_none_is_told() -> None:
+    found = import_rules("nohost: {images: {a/b: [v1]}}\nquay.io: {images: {a/b: [v1]}}", source="skopeo.yml")
+    assert [mirror.upstream for mirror in found.mirrors] == ["quay.io/a/b"]
+    assert "nohost: 'nohost' is no reference: it is no host" in left_out(found)

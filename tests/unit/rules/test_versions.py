@@ -1,0 +1,160 @@
+"""A version that is read wrongly, or a range that holds what it should not, mirrors the wrong tags."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pullahead.rules.tags import InvalidPatternError
+from pullahead.rules.versions import parse_range, parse_version
+
+
+def holds(text: str, tag: str, *, prereleases: bool = False) -> bool:
+    version = parse_version(tag)
+    assert version is not None
+    return parse_range(text).has(version, prereleases=prereleases)
+
+
+@pytest.mark.parametrize(
+    ("tag", "same"),
+    [
+        ("3.20", "3.20.0"),
+        ("3", "3.0.0"),
+        ("v1.2.3", "1.2.3"),
+        ("V1", "1.0.0"),
+        ("24.04", "24.4"),
+        ("3.13-slim", "v3.13.0-slim"),
+    ],
+)
+def test_short_forms_are_the_whole_version(tag: str, same: str) -> None:
+    assert parse_version(tag) == parse_version(same) is not None
+
+
+@pytest.mark.parametrize(
+    "tag",
+    ["", "latest", "v", "1.2.3.4", "1.2.", ".1", "1.2.3-", "1.2.3-a..b", "1.2_3", "vv1", "1.2.3+b", "1.x", "٣.1"],
+)
+def test_tag_that_is_no_version_is_none(tag: str) -> None:
+    assert parse_version(tag) is None
+
+
+def test_order_is_that_of_semantic_versioning() -> None:
+    # Semantic Versioning 2.0.0, item 11, and its example.
+    in_order = [
+        *("0.9", "1.0.0-0", "1.0.0-alpha", "1.0.0-alpha.1", "1.0.0-alpha.beta", "1.0.0-beta", "1.0.0-beta.2"),
+        *("1.0.0-beta.11", "1.0.0-rc.1", "1.0.0", "1.0.1", "1.2", "1.10", "v2", "10"),
+    ]
+    versions = [parse_version(tag) for tag in in_order]
+    assert None not in versions
+    assert sorted(versions, key=lambda version: version or ()) == versions
+    assert len(set(versions)) == len(versions)
+
+
+@pytest.mark.parametrize(
+    ("text", "inside", "outside"),
+    [
+        (">=3.18 <4", ["3.18", "3.18.0", "v3.99.1"], ["3.17.9", "4", "4.0.0", "20240923"]),
+        (">= 3.18, < 4", ["3.18", "3.99"], ["4", "3.17"]),
+        (">1.2", ["1.3", "2"], ["1.2", "1.2.9"]),
+        (">1.2.3", ["1.2.4"], ["1.2.3", "1.2"]),
+        ("<=1.2", ["1.2.9", "1.1"], ["1.3"]),
+        ("<=1.2.3", ["1.2.3"], ["1.2.4"]),
+        ("<1.2", ["1.1.9"], ["1.2"]),
+        ("<1.2.3", ["1.2.2"], ["1.2.3"]),
+        ("~1.2", ["1.2", "1.2.9"], ["1.3", "1.1.9"]),
+        ("~1.2.3", ["1.2.3", "1.2.9"], ["1.2.2", "1.3"]),
+        ("~> 1.2.3", ["1.2.9"], ["1.3"]),
+        ("~1", ["1", "1.9"], ["2", "0.9"]),
+        ("^1.2.3", ["1.2.3", "1.9"], ["1.2.2", "2"]),
+        ("^1.2", ["1.2", "1.9"], ["1.1", "2"]),
+        ("^0.2.3", ["0.2.3", "0.2.9"], ["0.3", "0.2.2", "1"]),
+        ("^0.0.3", ["0.0.3"], ["0.0.4", "0.1"]),
+        ("^0.0", ["0.0.3"], ["0.1"]),
+        ("^0", ["0.9.9"], ["1"]),
+        ("^0.x", ["0.9.9"], ["1"]),
+        ("1.x", ["1", "1.9.9"], ["2", "0.9"]),
+        ("v1.X.x", ["1.9.9"], ["2"]),
+        ("1.2.*", ["1.2", "1.2.9"], ["1.3"]),
+        ("3.20", ["3.20", "3.20.9"], ["3.21", "3.19.9"]),
+        ("=3.20", ["3.20.9"], ["3.21"]),
+        ("==3.20.1", ["3.20.1"], ["3.20", "3.20.2"]),
+        ("*", ["0", "99.99"], []),
+        (">=*", ["1"], []),
+        ("1.2 - 1.4", ["1.2", "1.4.9"], ["1.1.9", "1.5"]),
+        ("1.2.3 - 1.4.5", ["1.2.3", "1.4.5"], ["1.2.2", "1.4.6"]),
+        ("1.x || >=3.1 <3.3", ["1.5", "3.1", "3.2.9"], ["2", "3.0", "3.3"]),
+    ],
+)
+def test_range_holds_what_npm_says(text: str, inside: list[str], outside: list[str]) -> None:
+    assert [tag for tag in inside if not holds(text, tag)] == []
+    assert [tag for tag in outside if holds(text, tag)] == []
+
+
+@pytest.mark.parametrize(
+    ("text", "tag", "by_default", "on_demand"),
+    [
+        (">=3.12 <4", "3.13-slim", False, True),
+        (">=3.13", "3.13-slim", False, True),  # a part that is left out includes its prereleases
+        (">=3.13.0", "3.13-slim", False, False),  # one that is written does not: a prerelease comes before it
+        ("<4", "4.0.0-rc1", False, False),
+        ("~1.2", "1.3.0-rc1", False, False),
+        ("^1.2", "2.0.0-rc1", False, False),
+        ("1.x", "1.0.0-rc1", False, True),
+        (">=1.2.0-rc1 <1.3", "1.2.0-rc2", True, True),  # named by the range itself
+        (">=1.2.0-rc1 <1.3", "1.2.0-rc0", False, False),
+        (">=1.2.0-rc1 <1.3", "1.2.1-rc1", False, True),
+        ("3.13-slim", "v3.13.0-slim", True, True),
+        ("3.13-slim", "3.13.0-slim.1", False, False),
+        ("1.x || 3.1.0-b", "1.5-a", False, True),  # named by the other alternative only
+    ],
+)
+def test_prereleases_are_off_unless_asked_for(text: str, tag: str, by_default: bool, on_demand: bool) -> None:
+    assert holds(text, tag) is by_default
+    assert holds(text, tag, prereleases=True) is on_demand
+
+
+@pytest.mark.parametrize(
+    ("text", "cause"),
+    [
+        ("", "no version in a part"),
+        ("1 ||", "no version in a part"),
+        ("|| 1", "no version in a part"),
+        (">=", "an operator stands without a version"),
+        (">", "an operator stands without a version"),
+        ("1.2 ^ ", "an operator stands without a version"),
+        ("1 - ", "'-' is no version"),
+        ("latest", "'latest' is no version"),
+        ("=>1", "'=>' is no operator"),
+        (",", "an operator stands without a version"),
+        ("1.2.3.4", "'1.2.3.4' is no version"),
+        ("1.x.3", "'1.x.3' is no version"),
+        ("1 - 2 - 3", "is no version"),
+        ("<*", "nothing is < any version"),
+        (">x", "nothing is > any version"),
+        ("1 | 2", "'|' is no version"),
+    ],
+)
+def test_text_that_is_no_range_is_refused(text: str, cause: str) -> None:
+    with pytest.raises(InvalidPatternError) as refused:
+        parse_range(text)
+    assert cause in refused.value.cause
+    assert ">=3.18 <4" in refused.value.advice
+
+
+numbers = st.integers(0, 30)
+triples = st.tuples(numbers, numbers, numbers)
+
+
+@given(triples, triples)
+def test_versions_compare_as_their_numbers(one: tuple[int, ...], other: tuple[int, ...]) -> None:
+    first, second = (".".join(map(str, triple)) for triple in (one, other))
+    assert holds(f">={first}", second) is (other >= one)
+    assert holds(f"<{first}", second) is (other < one)
+
+
+@given(st.text(alphabet="0123.xX*v<>=~^|- ,ab", max_size=20))
+def test_any_text_is_a_range_or_refused(text: str) -> None:
+    try:
+        outcome: object = holds(text, "1.2.3")
+    except InvalidPatternError as error:
+        outcome = error
+    assert isinstance(outcome, bool | InvalidPatternError)
