@@ -2,6 +2,7 @@
 
 import pytest
 
+from local.demo.page import PAGE
 from tests.e2e.processes import run_module
 
 STEPS = (
@@ -11,6 +12,7 @@ STEPS = (
     "4. Somebody overwrites the tag in ECR",
     "5. Upstream breaks, for longer than alert_after (60 minutes)",
     "6. Upstream recovers",
+    "7. A pull through cache rule, and two repositories that it cached",
 )
 DIGEST = "sha256:" + "0" * 64
 
@@ -23,7 +25,10 @@ def test_demo_tells_every_step_and_ends_well() -> None:
     assert "out of time, another round follows" in done.stdout  # the large layer goes round
     assert "SNS: Pullahead: mirror/demo:1.0 cannot be checked" in done.stdout
     assert "SNS: Pullahead: mirror/demo:1.0 is fresh again" in done.stdout
-    assert "After 3 refreshes" in done.stdout
+    assert "✓ quay/legacy:1.0 was left alone" in done.stdout
+    assert "After 5 refreshes" in done.stdout
+    assert "The dashboard's page of mirrors, as a file:" in done.stdout
+    assert 'data-key="mirror/demo:1.0" data-state="FRESH"' in PAGE.read_text(encoding="utf-8")
     assert told[-1].startswith("All as it should be")
     assert done.stderr == ""
 

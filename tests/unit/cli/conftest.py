@@ -9,6 +9,7 @@ import pytest
 
 from local.registry import FakeRegistry
 from pullahead.cli.main import main
+from tests.unit.local_ecr.harness import RunningEcr, running_ecr
 
 
 class Ran(NamedTuple):
@@ -39,6 +40,12 @@ Run = Callable[..., Ran]
 @pytest.fixture
 def registry() -> Iterator[FakeRegistry]:
     with FakeRegistry() as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def _ecr(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningEcr]:
+    with running_ecr(tmp_path_factory.mktemp("cli-ecr")) as running:
         yield running
 
 

@@ -4,9 +4,11 @@ from pathlib import Path
 
 import pytest
 
+from local.images import make_image
+from local.registry import FakeRegistry
 from pullahead.cli.arguments import Common
 from pullahead.cli.connections import Connections, ca_file
-from pullahead.errors import ConfigError
+from pullahead.errors import ConfigError, RateLimitedError
 
 COMMON = Common(frozenset(), None, json=False, quiet=False)
 
@@ -23,6 +25,18 @@ def test_file_without_certificates_trusts_everybody(tmp_path: Path) -> None:
     path.write_text("nothing\n")
     with pytest.raises(ConfigError, match="no certificates"):
         Connections(COMMON._replace(ca=path))
+
+
+def test_last_request_of_a_limit_is_kept_from_who_asks_by_hand() -> None:
+    image = make_image([b"layer"], seed=1)
+    with FakeRegistry() as registry:
+        registry.push(image, "app", "1.0")
+        said = {"ratelimit-limit": "100;w=21600", "ratelimit-remaining": "1;w=21600"}
+        registry.fail("GET", "/manifests/", 503, headers=said)
+        upstream = Connections(COMMON._replace(insecure=frozenset({registry.host}))).upstream()
+        assert upstream.get_manifest(registry.reference("app", "1.0")) == image.root
+        with pytest.raises(RateLimitedError, match="0 are left"):
+            upstream.get_manifest(registry.reference("app", "1.0"))
 
 
 def test_missing_file_trusts_everybody(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -2,7 +2,6 @@
 
 import base64
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -12,19 +11,13 @@ from local.images import make_image, make_index
 from local.registry import FakeRegistry
 from pullahead.oci import digest_of
 from tests.unit.cli.conftest import Ran, Run
-from tests.unit.local_ecr.harness import RunningEcr, running_ecr
+from tests.unit.local_ecr.harness import RunningEcr
 
 AMD64 = make_image([70_000, 1_000], seed=1)
 ARM64 = make_image([80_000], seed=2, platform="linux/arm64/v8")
 INDEX = make_index([AMD64, ARM64])
 BLOBS = len(INDEX.blobs)
 SENT = sum(len(blob) for blob in INDEX.blobs.values())
-
-
-@pytest.fixture(scope="session")
-def _ecr(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningEcr]:
-    with running_ecr(tmp_path_factory.mktemp("cli-ecr")) as running:
-        yield running
 
 
 class Copies(NamedTuple):

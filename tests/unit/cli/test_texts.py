@@ -58,6 +58,7 @@ def test_document_leaves_something_out() -> None:
         "blobs_copied": 5,
         "blobs_present": 2,
         "blobs_mounted": 1,
+        "blobs_foreign": 0,
         "seconds": 3.2,
         "megabytes_per_second": 671.1,
     }

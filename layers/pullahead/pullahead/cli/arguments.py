@@ -1,17 +1,25 @@
 """The command line, parsed once into types. Decides what may be asked for; asks for nothing."""
 
 import argparse
-import re
 import sys
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple, NoReturn, TypeVar
 
 from pullahead.cli.exits import USAGE
 from pullahead.cli.failing import say
+from pullahead.cli.stack_arguments import StackArguments, add_stack_commands, stack_arguments_of
 from pullahead.oci.reference import InvalidReferenceError, Reference, Repository, parse_host, parse_reference
+from pullahead.rules.values import is_platform
 
-_PLATFORM = re.compile(r"[a-z0-9]+(?:/[A-Za-z0-9._-]+){1,2}")
+RULES_FILE = "layers/rules/rules.yaml"
+STDIN = "-"
+_BY_RULES = {
+    "plan": "show which tags the rules choose, how each stands, and what a refresh takes",
+    "check": "compare what the rules name with what the target serves (3: something is not fresh)",
+    "sync": "copy what the rules name and the target does not serve",
+}
 _EPILOG = "Exit codes: 0 done, 1 failed, 2 wrong usage, 3 nothing to do, 130 interrupted."
 
 _Parsed = TypeVar("_Parsed")
@@ -32,6 +40,7 @@ class CopyArguments(NamedTuple):
     source: Reference
     target: Reference
     platforms: tuple[str, ...]
+    foreign_layers: bool
     common: Common
 
 
@@ -50,15 +59,60 @@ class InspectArguments(NamedTuple):
     common: Common
 
 
-Arguments = CopyArguments | TagsArguments | InspectArguments
+class ImportArguments(NamedTuple):
+    """`pullahead import`."""
+
+    source: Path
+    output: Path | None
+    prefix: str
+    json: bool
+    quiet: bool
+
+
+class ValidateArguments(NamedTuple):
+    """`pullahead validate`."""
+
+    file: str
+    schema: bool
+    json: bool
+    quiet: bool
+
+
+class RulesArguments(NamedTuple):
+    """`pullahead plan`, `check` and `sync`. Without a registry the target is the account's ECR."""
+
+    command: str
+    file: str
+    registry: str | None
+    only: frozenset[str]
+    common: Common
+
+
+Arguments = (
+    CopyArguments
+    | TagsArguments
+    | InspectArguments
+    | ImportArguments
+    | ValidateArguments
+    | RulesArguments
+    | StackArguments
+)
 
 
 def parse_arguments(arguments: Sequence[str]) -> Arguments:
     """Parse a command line; where it makes no sense, say so in one line and exit with 2."""
     parsed = _make_parser().parse_args(arguments)
+    if (about_stack := stack_arguments_of(parsed)) is not None:
+        return about_stack
+    if parsed.command == "validate":
+        return ValidateArguments(parsed.file, parsed.schema, parsed.json, parsed.quiet)
+    if parsed.command == "import":
+        return ImportArguments(parsed.source, parsed.output, parsed.prefix, parsed.json, parsed.quiet)
     common = Common(frozenset(parsed.insecure), parsed.ca, parsed.json, parsed.quiet)
+    if parsed.command in _BY_RULES:
+        return RulesArguments(parsed.command, parsed.file, parsed.registry, frozenset(parsed.only), common)
     if parsed.command == "copy":
-        return CopyArguments(parsed.source, parsed.target, tuple(parsed.platform), common)
+        return CopyArguments(parsed.source, parsed.target, tuple(parsed.platform), parsed.foreign_layers, common)
     if parsed.command == "tags":
         return TagsArguments(parsed.repository, common)
     return InspectArguments(parsed.reference, tuple(parsed.platform), common)
@@ -71,7 +125,9 @@ class _Parser(argparse.ArgumentParser):
 
 
 def _make_parser() -> argparse.ArgumentParser:
-    parser = _Parser("pullahead", description="Copy images between registries, and look at them.", epilog=_EPILOG)
+    parser = _Parser(
+        "pullahead", description="Copy images between registries, look at them, and mirror by rules.", epilog=_EPILOG
+    )
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
 
     copy = _add(commands, "copy", "copy one image from any registry to any other")
@@ -80,6 +136,9 @@ def _make_parser() -> argparse.ArgumentParser:
     )
     copy.add_argument("target", metavar="TARGET", type=_parsed_by(_parse_target), help="where its tag is to be")
     _add_platform(copy, "copy this platform of an index only")
+    copy.add_argument(
+        "--foreign-layers", action="store_true", help="copy layers that the source names by URL only, too"
+    )
 
     tags = _add(commands, "tags", "list the tags of a repository, one a line")
     tags.add_argument(
@@ -89,11 +148,60 @@ def _make_parser() -> argparse.ArgumentParser:
     inspect = _add(commands, "inspect", "show what a reference names: manifests, blobs, sizes, referrers")
     inspect.add_argument("reference", metavar="REFERENCE", type=_parsed_by(parse_reference), help="by tag or by digest")
     _add_platform(inspect, "show this platform of an index only")
+    _add_import(commands)
+    _add_validate(commands)
+    for name, summary in _BY_RULES.items():
+        _add_by_rules(commands, name, summary)
+    add_stack_commands(partial(_add_plain, commands))
     return parser
 
 
-def _add(commands: "argparse._SubParsersAction[_Parser]", name: str, summary: str) -> argparse.ArgumentParser:
+def _add_import(commands: "argparse._SubParsersAction[_Parser]") -> None:
+    command = _add_plain(commands, "import", "write rules from a file of regsync or skopeo sync")
+    command.add_argument("source", metavar="FILE", type=_parsed_by(_parse_file), help="regsync.yml or skopeo.yml")
+    command.add_argument("--output", metavar="FILE", type=Path, help="write the rules here; it must not be there yet")
+    command.add_argument(
+        "--prefix",
+        metavar="NAME",
+        default="mirror",
+        help="name repositories so, where the file names no targets (skopeo; mirror by default)",
+    )
+
+
+def _add_validate(commands: "argparse._SubParsersAction[_Parser]") -> None:
+    command = _add_plain(commands, "validate", "say what is wrong with a rules file, all of it")
+    command.add_argument("file", metavar="FILE", nargs="?", default=RULES_FILE, help=f"{RULES_FILE}, or - for stdin")
+    command.add_argument("--schema", action="store_true", help="write the JSON Schema of rules files instead")
+
+
+def _add_by_rules(commands: "argparse._SubParsersAction[_Parser]", name: str, summary: str) -> None:
+    command = _add(commands, name, summary)
+    command.add_argument("file", metavar="FILE", nargs="?", default=RULES_FILE, help=f"{RULES_FILE}, or - for stdin")
+    command.add_argument(
+        "--registry",
+        metavar="HOST",
+        type=_parsed_by(parse_host),
+        help="the target is this registry instead of the ECR of the AWS account",
+    )
+    command.add_argument(
+        "--only",
+        metavar="NAME",
+        action="append",
+        default=[],
+        help="only the rule of this name (may be given again)",
+    )
+
+
+def _add_plain(commands: "argparse._SubParsersAction[_Parser]", name: str, summary: str) -> argparse.ArgumentParser:
+    """Add a command that talks to no registry."""
     command = commands.add_parser(name, help=summary, description=f"{summary[0].upper()}{summary[1:]}.", epilog=_EPILOG)
+    command.add_argument("--json", action="store_true", help="write the result as one JSON document")
+    command.add_argument("--quiet", action="store_true", help="write errors only")
+    return command
+
+
+def _add(commands: "argparse._SubParsersAction[_Parser]", name: str, summary: str) -> argparse.ArgumentParser:
+    command = _add_plain(commands, name, summary)
     command.add_argument(
         "--insecure",
         metavar="HOST",
@@ -108,8 +216,6 @@ def _add(commands: "argparse._SubParsersAction[_Parser]", name: str, summary: st
         type=_parsed_by(_parse_file),
         help="trust the certificates in this file (or SSL_CERT_FILE)",
     )
-    command.add_argument("--json", action="store_true", help="write the result as one JSON document")
-    command.add_argument("--quiet", action="store_true", help="write errors only")
     return command
 
 
@@ -151,7 +257,7 @@ def _parse_repository(text: str) -> Repository:
 
 
 def _parse_platform(text: str) -> str:
-    if _PLATFORM.fullmatch(text) is None:
+    if not is_platform(text):
         raise ValueError(f"{text[:80]!r} is no platform; write it like linux/amd64 or linux/arm/v7")
     return text
 

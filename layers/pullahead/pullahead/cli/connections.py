@@ -13,7 +13,7 @@ from pullahead.errors import ConfigError
 from pullahead.oci import Repository
 from pullahead.registry import UpstreamRegistry
 from pullahead.registry.credentials import Credential
-from pullahead.rules.model import UpstreamSettings
+from pullahead.rules.model import RateLimit, UpstreamSettings
 
 if TYPE_CHECKING:
     from pullahead.targets.oci import OciTarget
@@ -32,14 +32,19 @@ class Connections:
     def upstream(self) -> UpstreamRegistry:
         """Make the end that is read."""
         ca = None if self._ca is None else str(self._ca)
-        return UpstreamRegistry(self._settings, ca=ca, credentials=self.credential)
+        return UpstreamRegistry(self._settings, ca=ca, credentials=self.credential, trusts_the_first=True)
 
-    def target(self, host: str) -> "OciTarget":
+    def target(self, host: str, *, asks_presence: bool = False) -> "OciTarget":
         """Make the end that is written."""
         from pullahead.targets.oci import OciTarget  # noqa: PLC0415 - only a copy writes
 
-        ca = None if self._ca is None else str(self._ca)
-        return OciTarget(host, plain_http=host in self._insecure, credentials=self.credential, ca=ca)
+        return OciTarget(
+            host,
+            plain_http=host in self._insecure,
+            credentials=self.credential,
+            ca=None if self._ca is None else str(self._ca),
+            asks_presence=asks_presence or is_ecr(host),  # ECR opens an upload for a blob that it has, too
+        )
 
     def credential(self, repository: Repository) -> Credential | None:
         """Find the credential for a repository: ECR's from AWS where that knows one, all else from docker's login."""
@@ -47,7 +52,11 @@ class Connections:
         return found or self._docker.find(repository)
 
     def _settings(self, host: str) -> UpstreamSettings:
-        return UpstreamSettings(host, plain_http=host in self._insecure)
+        is_insecure = host in self._insecure
+        # Whoever asks by hand wants what is left of a limit, rather than leave a part to others.
+        return UpstreamSettings(
+            host, plain_http=is_insecure, private_addresses=is_insecure, rate_limit=RateLimit(reserve=0.0)
+        )
 
 
 def ca_file(named: Path | None, environment: Mapping[str, str]) -> Path | None:

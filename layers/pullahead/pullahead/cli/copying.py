@@ -29,7 +29,7 @@ def run_copy(arguments: CopyArguments) -> int:
             destination=connections.target(target.repository.registry),
             wait_after_break=wait_after_breaks,
             progress=tally,
-            options=CopyOptions(platforms=arguments.platforms),
+            options=CopyOptions(platforms=arguments.platforms, foreign_layers=arguments.foreign_layers),
             clock=time.monotonic,
         )
     if common.json:

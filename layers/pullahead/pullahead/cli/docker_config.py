@@ -3,12 +3,10 @@
 Source: Docker CLI reference, "docker login", "Credential stores" and "Credential helper protocol".
 """
 
-import base64
-import binascii
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 
 import msgspec
 
@@ -16,13 +14,11 @@ from pullahead.errors import ConfigError
 from pullahead.oci import Repository
 from pullahead.oci.reference import DOCKER_HUB
 from pullahead.registry.credentials import Credential
+from pullahead.registry.docker_logins import HUB_KEY, Login, of_host
 
 if TYPE_CHECKING:
     import subprocess
 
-_HUB_KEY = "https://index.docker.io/v1/"  # the one name under which docker keeps a login to Docker Hub
-_HUB_HOSTS = frozenset({"index.docker.io", "docker.io", "registry-1.docker.io"})
-_API_PATHS = frozenset({"", "v1", "v2"})
 _HELPER_SECONDS = 30.0
 _MAX_CONFIG_BYTES = 4 * 1024 * 1024
 _HELPER_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
@@ -30,18 +26,9 @@ _NONE_STORED = "credentials not found"
 _TOKEN_USER = "<token>"  # noqa: S105 - what a helper says instead of a name where the secret is an identity token
 _ACR_USER = "00000000-0000-0000-0000-000000000000"  # Azure takes an identity token as this user's password
 
-_Entry = TypeVar("_Entry")
-
-
-class _Auth(msgspec.Struct):
-    auth: str | None = None
-    username: str | None = None
-    password: str | None = None
-    identitytoken: str | None = None
-
 
 class _Config(msgspec.Struct, rename="camel"):
-    auths: dict[str, _Auth] | None = None
+    auths: dict[str, Login] | None = None
     cred_helpers: dict[str, str] | None = None
     creds_store: str | None = None
 
@@ -62,12 +49,12 @@ class DockerConfig:
         """Find the credential for a repository's registry. Raises ConfigError where it cannot be told."""
         host = repository.registry
         config = self._config = self._config or self._load()
-        helper = _of_host(config.cred_helpers or {}, host) or config.creds_store
+        helper = of_host(config.cred_helpers or {}, host) or config.creds_store
         stored = self._ask_helper(helper, host) if helper else None
         if stored is not None:
             return self._checked(host, stored.username, stored.secret, is_identity=stored.username == _TOKEN_USER)
-        auth = _of_host(config.auths or {}, host)
-        return None if auth is None else self._read(host, auth)
+        login = of_host(config.auths or {}, host)
+        return None if login is None else self._read(host, login)
 
     def _load(self) -> _Config:
         try:
@@ -86,17 +73,15 @@ class DockerConfig:
                 f"{self._path} is no docker configuration: it is not the JSON that docker writes"
             ) from None
 
-    def _read(self, host: str, auth: _Auth) -> Credential | None:
-        username, password = auth.username or "", auth.password or ""
-        if auth.auth:
-            try:
-                decoded = base64.b64decode(auth.auth, validate=True).decode()
-            except (binascii.Error, UnicodeDecodeError):
-                raise ConfigError(f"{self._path}: the login to {host} is not base64; log in again") from None
-            username, _, password = decoded.rstrip("\0").partition(":")
-        if auth.identitytoken:
-            return self._checked(host, username, auth.identitytoken, is_identity=True)
-        return self._checked(host, username, password, is_identity=False) if username or password else None
+    def _read(self, host: str, login: Login) -> Credential | None:
+        try:
+            credential = login.credential()
+        except ValueError as error:
+            raise ConfigError(f"{self._path}: the login to {host} is of no use: {error}; log in again") from None
+        if login.identitytoken:
+            username = credential.username if credential is not None else ""
+            return self._checked(host, username, login.identitytoken, is_identity=True)
+        return credential
 
     def _checked(self, host: str, username: str, secret: str, *, is_identity: bool) -> Credential:
         if is_identity and username != _ACR_USER:
@@ -111,7 +96,7 @@ class DockerConfig:
         if _HELPER_NAME.fullmatch(name) is None:
             raise ConfigError(f"{self._path} names a credential helper {name[:80]!r}, which is no name of a program")
         program = f"docker-credential-{name}"
-        asked = _HUB_KEY if host == DOCKER_HUB else host
+        asked = HUB_KEY if host == DOCKER_HUB else host
         try:
             answer = subprocess.run(
                 [program, "get"],
@@ -147,17 +132,3 @@ def _read_answer(program: str, host: str, answer: "subprocess.CompletedProcess[b
     except (msgspec.DecodeError, UnicodeDecodeError):
         raise ConfigError(f"{program} gave an answer about {host} that makes no sense") from None
     return stored if stored.username or stored.secret else None
-
-
-def _of_host(entries: Mapping[str, _Entry], host: str) -> _Entry | None:
-    return entries.get(_HUB_KEY if host == DOCKER_HUB else host) or next(
-        (entry for key, entry in entries.items() if _host_of(key) == host), None
-    )
-
-
-def _host_of(key: str) -> str | None:
-    """Name the registry that a key of config.json stands for; None for podman's keys, which are for one repository."""
-    host, _, path = re.sub(r"^https?://", "", key.strip().lower()).partition("/")
-    if path.strip("/") not in _API_PATHS:
-        return None
-    return DOCKER_HUB if host in _HUB_HOSTS else host

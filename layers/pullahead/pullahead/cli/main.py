@@ -4,7 +4,16 @@ import os
 import sys
 from collections.abc import Sequence
 
-from pullahead.cli.arguments import Arguments, CopyArguments, TagsArguments, parse_arguments
+from pullahead.cli.arguments import (
+    Arguments,
+    CopyArguments,
+    ImportArguments,
+    InspectArguments,
+    RulesArguments,
+    TagsArguments,
+    ValidateArguments,
+    parse_arguments,
+)
 from pullahead.cli.exits import FAILED
 from pullahead.cli.failing import say
 from pullahead.errors import PullaheadError
@@ -35,6 +44,34 @@ def _run(arguments: Arguments) -> int:
         from pullahead.cli.listing import run_tags  # noqa: PLC0415
 
         return run_tags(arguments)
-    from pullahead.cli.inspection import run_inspect  # noqa: PLC0415
+    if isinstance(arguments, ImportArguments):
+        from pullahead.cli.importing import run_import  # noqa: PLC0415
 
-    return run_inspect(arguments)
+        return run_import(arguments)
+    if isinstance(arguments, ValidateArguments):
+        from pullahead.cli.validation import run_validate  # noqa: PLC0415
+
+        return run_validate(arguments)
+    if isinstance(arguments, RulesArguments):
+        return _run_by_rules(arguments)
+    if isinstance(arguments, InspectArguments):
+        from pullahead.cli.inspection import run_inspect  # noqa: PLC0415
+
+        return run_inspect(arguments)
+    from pullahead.cli.stack_commands import run_stack_command  # noqa: PLC0415
+
+    return run_stack_command(arguments)
+
+
+def _run_by_rules(arguments: RulesArguments) -> int:
+    if arguments.command == "plan":
+        from pullahead.cli.planning import run_plan  # noqa: PLC0415
+
+        return run_plan(arguments)
+    if arguments.command == "check":
+        from pullahead.cli.checking import run_check  # noqa: PLC0415
+
+        return run_check(arguments)
+    from pullahead.cli.syncing import run_sync  # noqa: PLC0415
+
+    return run_sync(arguments)

@@ -1,0 +1,268 @@
+"""`bin/pullahead` and upstreams that lie, storm and never end: one line, exit 1, an unmoved tag, within bounds."""
+
+import email.utils
+import json
+import ssl
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from local.images import SparseBlob, make_image, push_image
+from local.registry import FakeRegistry
+from pullahead.oci import media_types
+from tests.certificates import self_signed
+from tests.e2e.cli_copies import Command, Home, failure
+
+OLD, NEW = make_image([5000], seed=1), make_image([70_000], seed=2)
+CONFIG, LAYER = NEW.blobs
+CONTENT = NEW.read_blob(LAYER)
+MIB = 1024 * 1024
+ENDLESS = SparseBlob(1 << 40, seed=9)
+UNTIL_IT_CLOSES = {"Content-Length": "", "Connection": "close"}
+IN_SOCKETS = 16 * MIB  # what the system takes from a server that nobody reads any more
+SECRET, LOGIN = "s3cr3t", "YWxpY2U6czNjcjN0"
+
+pytestmark = pytest.mark.real_registry
+
+
+class Attack:
+    """A source that is to be broken, and a target whose tag names another image."""
+
+    def __init__(self, source: FakeRegistry, command: Command, home: Home) -> None:
+        self.source, self.command, self.home = source, command, home
+        source.push(NEW, "team/app", "1.0")
+        push_image(OLD, f"http://{home.host}", home.repository, "1.0")
+
+    def fails(self, *insecure: str, name: str = "team/app:1.0") -> str:
+        """Copy, and see that it fails in one line, without a secret, and that the tag has not moved."""
+        said = failure(self.command.copy(f"{self.source.host}/{name}", self.home, "--quiet", insecure=insecure))
+        assert self.home.served() == OLD.digest
+        assert self.home.lacks(OLD) == []
+        assert SECRET not in said
+        assert "?" not in said
+        return said
+
+    def succeeds(self, *insecure: str) -> None:
+        """Copy, and see that all of it arrives."""
+        ran = self.command.copy(f"{self.source.host}/team/app:1.0", self.home, "--quiet", insecure=insecure)
+        assert (ran.returncode, ran.stdout, ran.stderr) == (0, "", "")
+        assert self.home.lacks(NEW) == []
+
+    def bytes_sent(self, path: str) -> int:
+        return sum(request.bytes_sent for request in self.source.requests if path in request.path)
+
+
+@pytest.fixture
+def attack(source: FakeRegistry, command: Command, home: Home) -> Attack:
+    return Attack(source, command, home)
+
+
+class TestLies:
+    def test_manifest_has_another_digest_than_its_header(self, attack: Attack) -> None:
+        attack.source.lie_digest_header = OLD.digest
+        assert f"not the promised {OLD.digest}" in attack.fails()
+        assert len(attack.source.requests) == 1
+
+    def test_manifest_asked_for_by_digest_is_another(self, attack: Attack) -> None:
+        attack.source.lie_digest_header = ""
+        headers = {"Content-Type": media_types.OCI_MANIFEST}
+        attack.source.fail("GET", "/manifests/", 200, headers=headers, body=OLD.root.content)
+        assert f"not the promised {NEW.digest}" in attack.fails(name=f"team/app@{NEW.digest}")
+        assert len(attack.source.requests) == 1
+
+    def test_blob_is_another_of_the_same_size(self, attack: Attack) -> None:
+        attack.source.lie_blob(LAYER, CONTENT[:-1] + b"?")
+        said = attack.fails()
+        assert f"@{LAYER}" in said
+        assert "the bytes have the digest sha256:" in said
+        assert attack.source.count("GET", LAYER) == 1
+
+    @pytest.mark.parametrize("lie", [CONTENT[:-1], CONTENT + b"?", b""])
+    def test_blob_announces_another_size(self, attack: Attack, lie: bytes) -> None:
+        attack.source.lie_blob(LAYER, lie)
+        assert f"@{LAYER} at the upstream failed" in attack.fails()
+        assert attack.source.count("GET", LAYER) == 1
+
+    def test_blob_without_a_length_goes_on_after_its_size(self, attack: Attack) -> None:
+        attack.source.fail("GET", LAYER, 200, times=99, headers=UNTIL_IT_CLOSES, body=CONTENT + b"?")
+        assert "it goes on after the promised size" in attack.fails()
+        assert attack.source.count("GET", LAYER) == 1
+
+    def test_blob_without_a_length_is_always_too_short(self, attack: Attack) -> None:
+        attack.source.fail("GET", LAYER, 200, times=99, headers=UNTIL_IT_CLOSES, body=CONTENT[:-1])
+        assert f"@{LAYER} at the upstream failed" in attack.fails()
+        assert attack.source.count("GET", LAYER) <= 10
+        assert attack.bytes_sent(LAYER) <= 10 * len(CONTENT)
+
+
+class TestWithoutEnd:
+    def test_manifest_never_ends(self, attack: Attack) -> None:
+        headers = {"Content-Type": media_types.OCI_MANIFEST, **UNTIL_IT_CLOSES}
+        attack.source.fail("GET", "/manifests/", 200, times=99, headers=headers, body=ENDLESS)
+        assert "it sends more than 4194304 bytes" in attack.fails()
+        assert len(attack.source.requests) == 1
+        assert attack.bytes_sent("/manifests/") < 4 * MIB + IN_SOCKETS
+
+    def test_manifest_announces_that_it_is_huge(self, attack: Attack) -> None:
+        headers = {"Content-Type": media_types.OCI_MANIFEST}
+        attack.source.fail("GET", "/manifests/", 200, times=99, headers=headers, body=ENDLESS)
+        assert "more than any manifest has" in attack.fails()
+        assert attack.bytes_sent("/manifests/") < IN_SOCKETS
+
+    def test_blob_never_ends(self, attack: Attack) -> None:
+        attack.source.fail("GET", LAYER, 200, times=99, headers=UNTIL_IT_CLOSES, body=ENDLESS)
+        assert "it goes on after the promised size" in attack.fails()
+        assert attack.source.count("GET", LAYER) == 1
+        assert attack.bytes_sent(LAYER) < IN_SOCKETS
+
+    def test_listing_leads_to_itself(self, attack: Attack) -> None:
+        link = {"Link": f'</v2/team/app/tags/list?n=1000&{SECRET}>; rel="next"'}
+        attack.source.fail("GET", "/tags/list", 200, times=9999, headers=link, body=b'{"tags": ["1.0"]}')
+        assert "its listing goes round in a circle" in self._tags(attack)
+        assert len(attack.source.requests) <= 3
+
+    def test_listing_has_ever_new_pages(self, attack: Attack) -> None:
+        for number in range(99):
+            link = {"Link": f'</v2/team/app/tags/list?last={number}>; rel="next"'}
+            body = json.dumps({"tags": [f"v{number}.{tag}" for tag in range(20_000)]}).encode()
+            attack.source.fail("GET", "/tags/list", 200, headers=link, body=body)
+        assert "it lists more than 200000 tags" in self._tags(attack)
+        assert len(attack.source.requests) <= 11
+
+    def test_listing_has_ever_new_pages_of_nothing(self, attack: Attack) -> None:
+        for number in range(99):
+            link = {"Link": f'</v2/team/app/tags/list?last={number}>; rel="next"'}
+            attack.source.fail("GET", "/tags/list", 200, headers=link, body=b'{"tags": []}')
+        assert "its listing brings nothing new" in self._tags(attack)
+        assert len(attack.source.requests) <= 10
+
+    def _tags(self, attack: Attack) -> str:
+        host = attack.source.host
+        said = failure(attack.command.run("tags", f"{host}/team/app", insecure=[host]))
+        assert SECRET not in said
+        return said
+
+
+class TestLeadAstray:
+    def test_manifest_is_redirected_for_ever(self, attack: Attack) -> None:
+        loop = {"Location": f"/v2/team/app/manifests/1.0?token={SECRET}"}
+        attack.source.fail("GET", "/manifests/", 307, times=999, headers=loop)
+        assert "it redirects more than 5 times" in attack.fails()
+        assert len(attack.source.requests) == 6
+
+    def test_blob_is_redirected_for_ever(self, attack: Attack) -> None:
+        attack.source.fail("GET", LAYER, 307, times=999, headers={"Location": f"/v2/team/app/blobs/{LAYER}?{SECRET}"})
+        assert "it redirects more than 5 times" in attack.fails()
+        assert attack.source.count("GET", LAYER) <= 30
+
+    @pytest.mark.parametrize("path", ["/manifests/", "/blobs/"])
+    def test_redirect_leaves_tls(self, attack: Attack, elsewhere: FakeRegistry, tmp_path: Path, path: str) -> None:
+        with over_tls(tmp_path) as (source, ca):
+            source.push(NEW, "team/app", "1.0")
+            away = {"Location": f"{elsewhere.url}/storage/x?sig={SECRET}"}
+            source.fail("GET", path, 307, times=999, headers=away)
+            target = f"{attack.home.host}/{attack.home.repository}:1.0"
+            hosts = [attack.home.host, elsewhere.host]  # even to a host to which plain HTTP is allowed
+            options = ["--quiet", "--ca", str(ca)]
+            said = failure(attack.command.run("copy", f"{source.host}/team/app:1.0", target, *options, insecure=hosts))
+        assert "it redirects from https to http, which is refused" in said
+        assert SECRET not in said
+        assert (elsewhere.connections, attack.home.served()) == (0, OLD.digest)
+
+    def test_credential_is_wanted_by_a_stranger(self, attack: Attack, elsewhere: FakeRegistry) -> None:
+        log_in(attack)
+        stranger = elsewhere.host.replace("127.0.0.1", "localhost")
+        wanted = {"WWW-Authenticate": f'Bearer realm="http://{stranger}/token?{SECRET}",service="x"'}
+        attack.source.fail("GET", "/v2/", 401, times=999, headers=wanted)
+        said = attack.fails(stranger)
+        assert f"wants a token from {stranger}, which is not its own, so no credential is sent there" in said
+        assert (elsewhere.connections, len(attack.source.requests)) == (0, 1)
+
+
+def log_in(attack: Attack) -> None:
+    """Give the program a credential for the source."""
+    auths = {attack.source.host: {"auth": LOGIN}}
+    (attack.command.folder / "config.json").write_text(json.dumps({"auths": auths}))
+
+
+@contextmanager
+def over_tls(folder: Path) -> Iterator[tuple[FakeRegistry, Path]]:
+    """Let a fake registry speak TLS, and give the file of its certificate."""
+    registry, certified = FakeRegistry(), self_signed().write(folder)
+    tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    tls.load_cert_chain(certified)
+    registry._listener.socket = tls.wrap_socket(registry._listener.socket, server_side=True)
+    with registry:
+        yield registry, certified
+
+
+class TestChallenges:
+    """Every form in which RFC 9110 lets a server ask for a token, and some in which servers do."""
+
+    @pytest.mark.parametrize(
+        "challenge",
+        [
+            'Basic realm="x", Bearer realm="{realm}",service="s"',
+            'Bearer realm="{realm}", service="s", Basic realm="x"',
+            'Bearer realm="{realm}",service="a, b, Basic realm=c",scope="repository:team/app:pull"',
+            'bEARER REALM="{realm}",Service="s"',
+            'Negotiate YWJjZA==, Bearer realm="{realm}"',
+            'Digest realm="a \\" b", nonce="x,y", qop=auth , ,Bearer\trealm = "{realm}"',
+            'Bearer error="invalid_token", service=s, realm="{realm}"',
+        ],
+    )
+    def test_challenge_of_a_legal_form_is_not_met(self, attack: Attack, challenge: str) -> None:
+        attack.source.token_auth = True
+        header = challenge.replace("{realm}", f"{attack.source.url}/token")
+        attack.source.fail("GET", "/manifests/", 401, headers={"WWW-Authenticate": header})
+        attack.succeeds()
+        assert attack.source.count("GET", "/token") == 1
+        assert attack.source.count("GET", "/manifests/") == 2
+
+
+def in_seconds(seconds: float) -> str:
+    return email.utils.formatdate(time.time() + seconds, usegmt=True)
+
+
+class TestStorms:
+    @pytest.mark.parametrize("path", ["/manifests/", f"/blobs/{LAYER}"])
+    @pytest.mark.parametrize("status", [429, 503])
+    def test_three_refusals_are_the_end(self, attack: Attack, path: str, status: int) -> None:
+        attack.source.fail("GET", path, status, times=3)
+        attack.succeeds()
+        assert attack.source.count("GET", path) == 4
+
+    @pytest.mark.parametrize("wish", ["4", "date"])
+    def test_wish_to_wait_is_not_heard(self, attack: Attack, wish: str) -> None:
+        wished = in_seconds(8) if wish == "date" else wish
+        attack.source.fail("GET", "/manifests/", 429, headers={"Retry-After": wished})
+        begun = time.monotonic()
+        attack.succeeds()
+        assert time.monotonic() - begun >= 4  # without a wish at most a second, and the start of the program
+        assert attack.source.count("GET", "/manifests/") == 2
+
+    @pytest.mark.parametrize("wish", ["3600", "date"])
+    def test_longer_wish_is_waited_for_or_kept_secret(self, attack: Attack, wish: str) -> None:
+        wished = in_seconds(3600) if wish == "date" else wish
+        attack.source.fail("GET", "/manifests/", 429, times=999, headers={"Retry-After": wished})
+        assert "it limits the rate of requests (HTTP 429)" in attack.fails()
+        assert len(attack.source.requests) == 1
+
+    def test_storm_over_manifests_never_ends(self, attack: Attack) -> None:
+        attack.source.fail("GET", "/manifests/", 503, times=999)
+        assert "(HTTP 503)" in attack.fails()
+        assert len(attack.source.requests) <= 9
+
+    @pytest.mark.parametrize("headers", [{}, {"Retry-After": "0"}])
+    def test_storm_over_blobs_never_ends(self, attack: Attack, headers: dict[str, str]) -> None:
+        attack.source.fail("GET", LAYER, 429, times=999, headers=headers)
+        assert f"@{LAYER} at the upstream failed: it limits the rate of requests (HTTP 429)" in attack.fails()
+        assert attack.source.count("GET", LAYER) <= 15
+
+    def test_wish_not_to_be_asked_for_an_hour_is_not_heard(self, attack: Attack) -> None:
+        attack.source.fail("GET", "/blobs/", 429, times=999, headers={"Retry-After": "3600"})
+        assert "HTTP 429" in attack.fails()
+        assert attack.source.count("GET", "/blobs/") <= len(NEW.blobs)

@@ -1,0 +1,128 @@
+"""The page of mirrors in a real browser: rows, filter, escaping, themes. Pictures are kept in `.build/dashboard/`."""
+
+import struct
+import zlib
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from pullahead.dashboard.page import error_page, file_page, widget_page
+from pullahead.dashboard.request import Theme, View
+from pullahead.dashboard.snapshot import Snapshot
+from pullahead.freshness.records import State
+from tests.architecture.source import ROOT
+from tests.e2e.browser import Browser, needs_browser
+from tests.unit.dashboard.documents import Document
+from tests.unit.dashboard.landscape import ENDPOINT, NOW, fresh, landscape, troubled
+
+pytestmark = [pytest.mark.browser, needs_browser]
+
+PICTURES = ROOT / ".build/dashboard"
+EVIL = "<script>document.title='taken'</script><img src=x onerror=\"document.title='taken'\">"
+WHITE, NIGHT = (255, 255, 255), (16, 23, 31)
+
+
+@pytest.fixture
+def browser(tmp_path: Path) -> Browser:
+    PICTURES.mkdir(parents=True, exist_ok=True)
+    return Browser(tmp_path)
+
+
+@pytest.fixture
+def page(tmp_path: Path) -> Path:
+    path = tmp_path / "mirrors.html"
+    path.write_text(file_page(landscape(), "Pullahead: mirrors"), encoding="utf-8")
+    return path
+
+
+def visible(dom: str) -> list[str | None]:
+    rows = [row.attributes for row in Document(dom).all("tr") if "data-key" in row.attributes]
+    return [row["data-key"] for row in rows if "hidden" not in row]
+
+
+def test_all_mirrors_are_listed_worst_first(browser: Browser, page: Path) -> None:
+    dom = browser.dom(page)
+    assert len(visible(dom)) == 19
+    assert visible(dom)[0] == "mirror/library/postgres:15"
+    assert "19 mirrors" in Document(dom).texts("span", "count")
+
+
+@pytest.mark.parametrize(
+    ("view", "shown"),
+    [
+        ("#state=GONE", ["mirror/fluxcd/source-controller:v1.4.1"]),
+        ("#prefix=mirror/library/alpine:3.2", ["mirror/library/alpine:3.20", "mirror/library/alpine:3.21"]),
+        ("#state=STALE&prefix=mirror/library/a", ["mirror/library/alpine:latest"]),
+        ("#prefix=library/alpine", []),
+    ],
+)
+def test_filter_leaves_what_fits(browser: Browser, page: Path, view: str, shown: list[str]) -> None:
+    dom = browser.dom(page, view)
+    assert visible(dom) == shown
+    document = Document(dom)
+    assert f"{len(shown)} of 19 mirrors" in document.texts("span", "count")
+    (no_match,) = [each for each in document.elements if each.attributes.get("id") == "none"]
+    assert ("hidden" in no_match.attributes) is bool(shown)
+    pressed = [each.attributes["data-show"] for each in document.all("button") if _is_pressed(each.attributes)]
+    assert pressed == [part[6:] for part in view[1:].split("&") if part.startswith("state=")]
+
+
+def _is_pressed(attributes: dict[str, str | None]) -> bool:
+    return attributes.get("aria-pressed") == "true"
+
+
+def test_record_cannot_run_a_script(browser: Browser, tmp_path: Path) -> None:
+    record = troubled(fresh(f"mirror/{EVIL}:1", EVIL), State.UNKNOWN, timedelta(1), EVIL)
+    snapshot = Snapshot([record], NOW, NOW)
+    path = tmp_path / "evil.html"
+    path.write_text(file_page(snapshot, "untouched"), encoding="utf-8")
+    document = Document(browser.dom(path))
+    assert document.texts("title") == ["untouched"]
+    assert document.all("img") == []
+    assert document.texts("tr")[1].count("document.title='taken'") == 6  # in sight, as text
+
+
+@pytest.mark.parametrize("dark", [False, True])
+def test_file_follows_the_browsers_theme(browser: Browser, page: Path, dark: bool) -> None:
+    name = f"file-{'dark' if dark else 'light'}.png"
+    picture = browser.screenshot(page, PICTURES / name, 1400, 1700, dark=dark)
+    assert corner(picture) == (NIGHT if dark else WHITE)
+
+
+@pytest.mark.parametrize(("theme", "width"), [(Theme.LIGHT, 1400), (Theme.DARK, 1000), (Theme.LIGHT, 360)])
+def test_widget_has_the_consoles_theme(browser: Browser, tmp_path: Path, theme: Theme, width: int) -> None:
+    path = _widget(tmp_path, widget_page(landscape(), View(), theme, ENDPOINT))
+    picture = browser.screenshot(path, PICTURES / f"widget-{theme}-{width}.png", width, 1700, dark=theme is Theme.LIGHT)
+    assert corner(picture) == (NIGHT if theme is Theme.DARK else WHITE)
+
+
+def test_other_states_are_drawn(browser: Browser, tmp_path: Path) -> None:
+    pages = {
+        "empty": widget_page(Snapshot([], None, NOW), View(), Theme.LIGHT, ENDPOINT),
+        "error": error_page("read of all records failed: throttled", Theme.LIGHT, ENDPOINT),
+        "no-match": widget_page(landscape(), View(prefix="zzz"), Theme.LIGHT, ENDPOINT),
+    }
+    for name, page in pages.items():
+        picture = browser.screenshot(_widget(tmp_path, page), PICTURES / f"widget-{name}.png", 1000, 600)
+        assert corner(picture) == WHITE
+
+
+def _widget(folder: Path, content: str) -> Path:
+    """Put a widget's content into a page, as the console does."""
+    path = folder / "widget.html"
+    path.write_text(f'<!doctype html><meta charset="utf-8"><body style="margin:0">{content}', encoding="utf-8")
+    return path
+
+
+def corner(picture: Path) -> tuple[int, ...]:
+    """Read the colour of a PNG's first pixel: PNG specification, second edition, "Filter type" of a first scanline."""
+    content = picture.read_bytes()
+    position, packed = 8, b""
+    while position < len(content):
+        (length,) = struct.unpack_from(">I", content, position)
+        if content[position + 4 : position + 8] == b"IDAT":
+            packed += content[position + 8 : position + 8 + length]
+        position += 12 + length
+    # In the first pixel of the first line every filter leaves the value as it is.
+    return tuple(zlib.decompressobj().decompress(packed, 4)[1:])

@@ -1,0 +1,292 @@
+"""`pullahead plan`, `check` and `sync` between a fake registry and a local ECR: ends, words, counted requests."""
+
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytest
+
+from local.images import LocalImage, make_image, make_index
+from local.registry import FakeRegistry
+from pullahead.cli.arguments import RulesArguments, parse_arguments
+from pullahead.cli.looking import Heartbeat
+from pullahead.cli.main import main
+from tests.unit.cli.conftest import Ran, Run
+from tests.unit.local_ecr.harness import RunningEcr
+
+AMD64 = make_image([70_000, 1_000], seed=1)
+ARM64 = make_image([80_000], seed=2, platform="linux/arm64/v8")
+INDEX = make_index([AMD64, ARM64])
+LOOKS = {"DescribeImages", "ListImages", "BatchCheckLayerAvailability"}
+
+
+class Mirrors(NamedTuple):
+    """A registry that serves `team/app`, an empty ECR, and the rules file between them."""
+
+    source: FakeRegistry
+    ecr: RunningEcr
+    file: Path
+    ran: Run
+
+    def rules(self, *mirrors: str) -> None:
+        """Write rules; the settings of the source's host, whose paces would slow a test down, are written before."""
+        settings = "plain_http: true, private_addresses: true, rate_limit: {requests_per_second: 1000}"
+        entries = "".join(f"  - {{{each}}}\n".replace("HOST", self.source.host) for each in mirrors)
+        hosts = f"upstreams: {{'{self.source.host}': {{{settings}}}}}\n"
+        self.file.write_text(f"version: 1\n{hosts}mirrors:\n{entries}")
+
+    def one_rule(self, settings: str) -> None:
+        """Write the one rule with settings of the source's host and no others."""
+        host = self.source.host
+        mirror = f"{{upstream: {host}/team/app, tags: ['1.0'], repository: mirror/app}}"
+        self.file.write_text(f"version: 1\nupstreams: {{'{host}': {{{settings}}}}}\nmirrors: [{mirror}]\n")
+
+    def push(self, image: LocalImage, *tags: str, path: str = "team/app") -> None:
+        for tag in tags:
+            self.source.push(image, path, tag)
+
+    def run(self, command: str, *options: str) -> Ran:
+        self.source.forget_requests()
+        self.ecr.ecr.calls.clear()
+        return self.ran(command, str(self.file), *options, insecure=())
+
+    def document(self, command: str, *options: str) -> Any:
+        return self.run(command, "--json", *options).document
+
+    def calls(self) -> set[str]:
+        """Name the operations that ECR was asked for by the last command."""
+        return set(self.ecr.ecr.calls.operations())
+
+    def tags(self, repository: str = "mirror/app") -> dict[str, str]:
+        answer = self.ecr.client.list_images(repositoryName=repository)
+        return {image["imageTag"]: image["imageDigest"] for image in answer["imageIds"] if "imageTag" in image}
+
+
+@pytest.fixture
+def mirrors(
+    _ecr: RunningEcr,
+    registry: FakeRegistry,
+    docker_config: Path,
+    run: Run,
+    monkeypatch: pytest.MonkeyPatch,
+) -> Mirrors:
+    _ecr.restart()
+    for name, value in {
+        "AWS_ENDPOINT_URL": _ecr.url,
+        "AWS_REGION": "eu-west-1",
+        "AWS_DEFAULT_REGION": "eu-west-1",
+        "AWS_ACCESS_KEY_ID": "test",
+        "AWS_SECRET_ACCESS_KEY": "test",
+    }.items():
+        monkeypatch.setenv(name, value)
+    made = Mirrors(registry, _ecr, docker_config.with_name("rules.yaml"), run)
+    made.rules("upstream: HOST/team/app, tags: ['1.0', latest], repository: mirror/app")
+    made.push(AMD64, "1.0")
+    made.push(INDEX, "latest")
+    return made
+
+
+def test_sync_makes_the_repository_and_every_tag_then_has_nothing_to_do(mirrors: Mirrors) -> None:
+    first = mirrors.run("sync")
+    assert first.code == 0
+    assert first.out.startswith("2 tags: 2 missing; 2 refreshed, 0 failed; ")
+    assert min(first.err.splitlines()).startswith("pullahead: mirror/app:1.0 is ")
+    assert mirrors.tags() == {"1.0": AMD64.digest, "latest": INDEX.digest}
+    assert mirrors.source.count("GET", "/blobs/") == len(INDEX.blobs)
+    again = mirrors.run("sync")
+    assert (again.code, again.out, again.err) == (3, "2 tags: 2 fresh; nothing to refresh\n", "")
+    assert mirrors.source.count("GET", "/manifests/|/blobs/") == 0
+    assert mirrors.calls() <= LOOKS
+
+
+def test_sync_makes_a_repository_as_its_rule_says(mirrors: Mirrors) -> None:
+    settings = "create: {tags: {team: platform}, scan_on_push: true}"
+    mirrors.rules(f"upstream: HOST/team/app, tags: ['1.0'], repository: mirror/app, {settings}")
+    assert mirrors.run("sync").code == 0
+    (made,) = mirrors.ecr.client.describe_repositories()["repositories"]
+    assert made["imageScanningConfiguration"] == {"scanOnPush": True}
+    tags = mirrors.ecr.client.list_tags_for_resource(resourceArn=made["repositoryArn"])["tags"]
+    assert tags == [{"Key": "team", "Value": "platform"}]
+
+
+def test_sync_sends_only_what_moved(mirrors: Mirrors) -> None:
+    mirrors.run("sync")
+    mirrors.push(ARM64, "1.0")
+    document = mirrors.document("sync")
+    assert (document["totals"]["refreshed"], document["totals"]["bytes_copied"]) == (1, 0)
+    assert mirrors.tags()["1.0"] == ARM64.digest
+
+
+def test_one_mirror_that_fails_is_one_line_and_stops_no_other(mirrors: Mirrors) -> None:
+    mirrors.source.lie_blob(next(iter(ARM64.blobs)), b"false")
+    ran = mirrors.run("sync", "--quiet")
+    assert (ran.code, ran.out) == (1, "")
+    assert ran.err.count("\n") == 1
+    assert ran.err.startswith("pullahead: mirror/app:latest failed: ")
+    assert mirrors.tags() == {"1.0": AMD64.digest}
+
+
+def test_a_tag_that_upstream_never_had_fails_and_one_it_took_away_is_kept(mirrors: Mirrors) -> None:
+    mirrors.run("sync")
+    mirrors.source.delete_tag("team/app", "1.0")
+    assert mirrors.run("sync").code == 3
+    mirrors.rules("upstream: HOST/team/app, tags: ['1.0', absent], repository: mirror/app")
+    ran = mirrors.run("sync")
+    assert ran.code == 1
+    assert "mirror/app:absent cannot be made: upstream has no" in ran.err
+    assert mirrors.tags()["1.0"] == AMD64.digest
+
+
+def test_check_tells_what_is_not_fresh_by_lines_and_exit_codes(mirrors: Mirrors) -> None:
+    mirrors.run("sync")
+    fresh = mirrors.run("check")
+    assert (fresh.code, fresh.out, fresh.err) == (0, "2 tags: 2 fresh\n", "")
+    mirrors.push(ARM64, "1.0")
+    stale = mirrors.run("check")
+    assert stale.code == 3
+    assert stale.out.splitlines() == [
+        f"stale   mirror/app:1.0 ({mirrors.source.host}/team/app:1.0) upstream moved",
+        "2 tags: 1 fresh, 1 stale",
+    ]
+    assert mirrors.calls() == {"DescribeImages"}
+    assert mirrors.source.count("HEAD") == len(mirrors.source.requests)
+
+
+def test_check_fails_where_something_cannot_be_told(mirrors: Mirrors) -> None:
+    mirrors.rules(
+        "upstream: HOST/team/app, tags: ['1.0', {glob: 'x*'}], min_tags: 1, repository: mirror/app",
+        "upstream: HOST/team/none, tags: ['*'], repository: mirror/none, name: none",
+    )
+    ran = mirrors.run("check", "--quiet")
+    assert (ran.code, ran.out) == (1, "")
+    lines = sorted(ran.err.splitlines())
+    assert len(lines) == 2
+    assert lines[0].startswith(f"pullahead: the rule {mirrors.source.host}/team/app cannot choose from ")
+    assert lines[1].startswith(f"pullahead: the rule none cannot choose from {mirrors.source.host}/team/none: ")
+
+
+def test_plan_tells_each_tag_and_what_a_refresh_takes_and_writes_nothing(mirrors: Mirrors) -> None:
+    mirrors.run("sync", "--quiet")
+    mirrors.push(make_image([50_000, 3], seed=9), "1.0")
+    ran = mirrors.run("plan")
+    assert (ran.code, ran.err) == (0, "")
+    head, stale, fresh, total = ran.out.splitlines()
+    assert head == f"{mirrors.source.host}/team/app to mirror/app, 2 tags: 1 fresh, 1 stale"
+    assert stale.startswith("  stale   1.0  upstream moved; 49.")
+    assert stale.endswith(", 4 requests")
+    assert fresh == "  fresh   latest"
+    assert total.startswith("2 tags: 1 fresh, 1 stale; 1 to refresh, 49.")
+    assert mirrors.calls() <= LOOKS
+    assert mirrors.source.count("GET", "/blobs/") == 0
+    assert mirrors.source.count("GET", "/manifests/") == 1
+
+
+def test_plan_counts_a_blob_of_two_tags_once_in_all(mirrors: Mirrors) -> None:
+    document = mirrors.document("plan")
+    (rule,) = document["rules"]
+    sizes = {tag["tag"]: tag["refresh"]["bytes_missing"] for tag in rule["tags"]}
+    assert sizes["latest"] == document["totals"]["bytes_missing"] == sum(len(blob) for blob in INDEX.blobs.values())
+    assert sizes["1.0"] == sum(len(blob) for blob in AMD64.blobs.values())
+    assert mirrors.calls() <= LOOKS
+
+
+def test_plan_of_what_is_fresh_has_nothing_to_do(mirrors: Mirrors) -> None:
+    mirrors.run("sync")
+    ran = mirrors.run("plan")
+    assert ran.code == 3
+    assert ran.out.splitlines()[-1] == "2 tags: 2 fresh; nothing to refresh"
+
+
+def test_plan_over_ten_thousand_tags_lists_once_and_asks_for_what_is_chosen(mirrors: Mirrors) -> None:
+    mirrors.push(AMD64, "1.0")
+    for number in range(10_000):
+        mirrors.source.tag("team/app", f"2.{number}", AMD64.digest)
+    mirrors.rules("upstream: HOST/team/app, tags: [{semver: '>=2'}], newest: 250, repository: mirror/app")
+    document = mirrors.document("plan")
+    assert document["totals"]["missing"] == 250
+    pages = [request for request in mirrors.source.requests if request.path.endswith("/tags/list")]
+    assert len(pages) == len({request.query for request in pages})
+    assert mirrors.source.count("HEAD", "/manifests/2\\.") == 250
+    assert mirrors.source.count("GET", "/manifests/") == 1
+    assert mirrors.ecr.ecr.calls.count("DescribeImages") <= 100
+
+
+def test_only_the_rules_that_are_named_are_looked_at(mirrors: Mirrors) -> None:
+    mirrors.rules(
+        "name: one, upstream: HOST/team/app, tags: ['1.0'], repository: mirror/one",
+        "name: two, upstream: HOST/team/app, tags: ['1.0'], repository: mirror/two",
+    )
+    document = mirrors.document("check", "--only", "two")
+    assert [rule["rule"] for rule in document["rules"]] == ["two"]
+    assert mirrors.source.count("HEAD") == 1
+    assert "no rule is called 'tow'. Did you mean two?" in mirrors.run("plan", "--only", "tow").failure
+
+
+def test_each_problem_of_the_rules_is_a_line_and_nothing_is_asked(mirrors: Mirrors) -> None:
+    mirrors.file.write_text("version: 1\nmirrors:\n  - {upstream: alpine, tags: [3.20]}\n  - {upstream: 7}\n")
+    ran = mirrors.run("sync")
+    assert (ran.code, ran.out) == (1, "")
+    assert all(line.startswith(f"pullahead: {mirrors.file}:") for line in ran.err.splitlines())
+    assert ran.err.count("\n") >= 2
+    assert mirrors.source.requests == []
+    assert mirrors.calls() == set()
+
+
+def test_without_aws_credentials_the_way_out_is_named(
+    mirrors: Mirrors, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_PROFILE"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(tmp_path / "none"))
+    monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "none"))
+    assert "--registry" in mirrors.run("check").failure
+
+
+def test_a_secret_that_rules_name_is_read_where_aws_lets_us(mirrors: Mirrors) -> None:
+    mirrors.one_rule("plain_http: true, private_addresses: true, credentials: no-such-secret")
+    mirrors.source.token_auth = True
+    ran = mirrors.run("check")
+    assert ran.code == 1
+    assert "the secret no-such-secret" in ran.err
+
+
+def test_a_secret_is_never_required(mirrors: Mirrors, docker_config: Path) -> None:
+    docker_config.write_text(f'{{"auths": {{"{mirrors.source.host}": {{"auth": "bmFtZTpzZWNyZXQ="}}}}}}')
+    mirrors.one_rule("plain_http: true, private_addresses: true, credentials: no-such-secret")
+    mirrors.source.token_auth = True
+    assert mirrors.run("sync").code == 0
+
+
+def test_plain_http_is_not_for_rules_that_do_not_say_so(mirrors: Mirrors) -> None:
+    mirrors.one_rule("")
+    refused = mirrors.run("check")
+    assert refused.code == 1
+    assert mirrors.source.requests == []
+    assert mirrors.run("check", "--insecure", mirrors.source.host).code == 3
+
+
+def test_a_private_address_is_not_trusted_because_a_file_names_it(mirrors: Mirrors) -> None:
+    mirrors.rules("upstream: '127.0.0.1:1/team/app', tags: ['1.0'], repository: mirror/app")
+    assert "`private_addresses: true` for 127.0.0.1:1" in mirrors.run("check").err
+
+
+def test_the_command_line_is_parsed_into_types() -> None:
+    parsed = parse_arguments(["sync", "a.yaml", "--registry", "localhost:5500", "--only", "one", "--only", "two"])
+    assert isinstance(parsed, RulesArguments)
+    assert parsed[:4] == ("sync", "a.yaml", "localhost:5500", frozenset({"one", "two"}))
+    assert parse_arguments(["plan"])[1] == "layers/rules/rules.yaml"
+
+
+def test_a_registry_that_is_no_host_is_wrong_usage(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(["check", "--registry", "not a host"])
+    assert ended.value.code == 2
+    assert capsys.readouterr().err.startswith("pullahead: ")
+
+
+def test_a_long_comparison_says_every_five_seconds_how_far_it_is() -> None:
+    said, now = list[str](), [0.0]
+    heartbeat = Heartbeat(said.append, lambda: now[0])
+    for now[0] in (1.0, 4.9, 5.0, 6.0, 9.9, 10.0):
+        heartbeat.compared(int(now[0]), 20)
+    assert said == ["5 of 20 tags compared", "10 of 20 tags compared"]

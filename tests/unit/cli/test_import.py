@@ -1,0 +1,81 @@
+"""`pullahead import`: a file in, rules out, and what is missing on stderr."""
+
+from pathlib import Path
+
+import pytest
+
+from pullahead.cli.main import main
+from pullahead.rules.load import load_rules
+from tests.unit.cli.conftest import Ran
+
+REGSYNC = """\
+creds: [{registry: ghcr.io, user: robot, pass: hunter2}]
+sync:
+  - {source: 'ghcr.io/a/b:v1', target: 'x.io/mirror/b:v1', type: image, backup: old}
+"""
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    path = tmp_path / "regsync.yml"
+    path.write_text(REGSYNC)
+    return path
+
+
+def ran(capsys: pytest.CaptureFixture[str], *arguments: str) -> Ran:
+    code = main(["import", *arguments])
+    written = capsys.readouterr()
+    return Ran(code, written.out, written.err)
+
+
+def test_rules_are_on_stdout_and_what_is_missing_on_stderr(file: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    told = ran(capsys, str(file))
+    assert told.code == 0
+    assert [mirror.key for mirror in load_rules(told.out, source="out").mirrors] == ["mirror/b:v1"]
+    lines = told.err.splitlines()
+    assert len(lines) == 3
+    assert lines[1] == "pullahead: not carried over: sync[0].backup: it has no counterpart"
+    assert lines[2] == "pullahead: 1 mirrors from regsync, 2 things not carried over"
+    assert "hunter2" not in told.out + told.err
+
+
+def test_json_holds_rules_and_what_is_missing(file: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    told = ran(capsys, str(file), "--json")
+    assert told.err == ""
+    assert told.document["mirrors"] == 1
+    assert [left["where"] for left in told.document["left_out"]] == ["creds[0]", "sync[0].backup"]
+    load_rules(told.document["rules"], source="out")
+
+
+def test_output_is_a_new_file(file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    target = tmp_path / "rules.yaml"
+    assert ran(capsys, str(file), "--output", str(target), "--quiet").out == ""
+    assert len(load_rules(target.read_text(), source="out").mirrors) == 1
+    before = target.read_text()
+    assert "is there already" in ran(capsys, str(file), "--output", str(target)).failure
+    assert target.read_text() == before
+
+
+def test_prefix_is_used_where_the_file_names_no_targets(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "skopeo.yml"
+    path.write_text("quay.io: {images: {a/b: [v1]}}")
+    assert 'repository: "cache/a/b"' in ran(capsys, str(path), "--prefix", "cache").out
+
+
+def test_file_with_nothing_to_carry_over_says_so(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "regsync.yml"
+    path.write_text("sync: []\n")
+    assert ran(capsys, str(path)).code == 3
+
+
+def test_file_that_is_no_text_fails(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "regsync.yml"
+    path.write_bytes(b"\xff\xfe")
+    assert "is not UTF-8" in ran(capsys, str(path)).failure
+
+
+def test_file_that_is_missing_is_wrong_usage(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as exited:
+        main(["import", "absent.yml"])
+    assert exited.value.code == 2
+    assert "absent.yml" in capsys.readouterr().err
