@@ -1,0 +1,25 @@
+"""Draw the page of mirrors. Called by the custom widget of the CloudWatch dashboard; it only reads."""
+
+from typing import Any
+
+from aws_lambda_powertools import Logger, Metrics, Tracer
+from aws_lambda_powertools.utilities.typing import LambdaContext
+
+from pullahead.wiring import Application, application
+
+logger, metrics, tracer = Logger(), Metrics(), Tracer()
+
+
+@logger.inject_lambda_context(clear_state=True)
+@tracer.capture_lambda_handler(capture_response=False)
+@metrics.log_metrics
+def handler(event: dict[str, Any], context: LambdaContext) -> str:
+    return handle(event, context, application())
+
+
+def handle(event: dict[str, Any], context: LambdaContext, app: Application) -> str:
+    shown = app.show_mirrors(event, context.invoked_function_arn)
+    if shown.error is not None:
+        logger.error("the records cannot be read; the widget says so", extra={"error": str(shown.error)})
+    logger.info("shown", extra={"mirrors": shown.mirrors, "characters": len(shown.content)})
+    return shown.content

@@ -1,0 +1,35 @@
+"""The page as a file: whole, by itself, and with all that its script looks for."""
+
+from pullahead.dashboard.page import MAX_ROWS_OF_A_FILE, file_page
+from pullahead.dashboard.snapshot import Snapshot
+from tests.unit.dashboard.documents import Document
+from tests.unit.dashboard.landscape import NOW, fresh, landscape
+
+
+def test_file_stands_by_itself() -> None:
+    page = file_page(landscape(), "All <mirrors>")
+    document = Document(page)
+    assert page.startswith('<!doctype html><html lang="en"><head><meta charset="utf-8">')
+    assert document.unclosed == []
+    assert document.texts("title") == ["All <mirrors>"]
+    assert "prefers-color-scheme:dark" in page
+    assert not any(outside in page for outside in ("http:", "https:", "url(", "cwdb-action endpoint"))
+
+
+def test_rows_carry_what_the_script_filters_by() -> None:
+    document = Document(file_page(landscape(), "t"))
+    rows = [row.attributes for row in document.all("tr") if "data-key" in row.attributes]
+    assert len(rows) == 19
+    assert rows[0] == {"data-key": "mirror/library/postgres:15", "data-state": "BLOCKED"}
+    shows = [tile.attributes.get("data-show") for tile in document.all("button", "tile")]
+    assert shows == ["BLOCKED", "GONE", "STALE", "MISSING", "UNKNOWN", "FRESH"]
+
+
+def test_file_is_bounded_and_says_so() -> None:
+    document = Document(file_page(Snapshot([fresh(f"a:{n}") for n in range(MAX_ROWS_OF_A_FILE + 1)], NOW, NOW), "t"))
+    assert len([row for row in document.all("tr") if "data-key" in row.attributes]) == MAX_ROWS_OF_A_FILE
+    assert "1 to 5,000 of 5,001" in document.texts("span", "count")
+
+
+def test_file_without_mirrors_says_what_to_do() -> None:
+    assert "layers/rules/rules.yaml" in Document(file_page(Snapshot([], None, NOW), "t")).texts("div", "note")[0]

@@ -1,0 +1,254 @@
+"""The page in CloudWatch: what is listed, filtered, paged, linked; small enough, and safe whatever records say."""
+
+import json
+import time
+from datetime import timedelta
+
+import pytest
+
+from pullahead.dashboard.page import ROWS_PER_PAGE, error_page, widget_page
+from pullahead.dashboard.request import MAX_PREFIX_CHARACTERS, Theme, View, read_request
+from pullahead.dashboard.snapshot import Snapshot
+from pullahead.freshness.history import Transition
+from pullahead.freshness.records import Record, State
+from tests.unit.dashboard.documents import Document
+from tests.unit.dashboard.landscape import ENDPOINT, EXECUTION, NOW, fresh, landscape, troubled
+
+ALL = View()
+MAX_BYTES = 128 * 1024
+EVIL = "\"><script>alert(1)</script><img src=x onerror=alert(1)>'&lt;"
+
+
+def shown(records: list[Record], view: View = ALL, **more: object) -> Document:
+    return drawn(Snapshot(records, NOW, NOW)._replace(**more), view)  # type: ignore[arg-type]
+
+
+def drawn(snapshot: Snapshot, view: View = ALL, theme: Theme = Theme.LIGHT) -> Document:
+    document = Document(widget_page(snapshot, view, theme, ENDPOINT))
+    assert document.unclosed == []
+    return document
+
+
+def keys(document: Document) -> list[str]:
+    return [element.text for element in document.elements if element.has_class("key")]
+
+
+def calls(document: Document) -> list[View]:
+    """Read where the page's buttons lead, as the function would when it is called."""
+    actions = document.all("cwdb-action")
+    assert {action.attributes["endpoint"] for action in actions} <= {ENDPOINT}
+    assert {action.attributes["action"] for action in actions} <= {"call"}
+    return [read_request(json.loads(action.text)).view for action in actions]
+
+
+def many(count: int) -> list[Record]:
+    return [fresh(f"mirror/app:{n:05}") for n in range(count)]
+
+
+class TestTable:
+    def test_every_mirror_is_a_row_worst_first(self) -> None:
+        document = drawn(landscape())
+        assert len(keys(document)) == 19
+        assert keys(document)[:2] == ["mirror/library/postgres:15", "mirror/fluxcd/source-controller:v1.4.1"]
+        assert document.texts("span", "state")[:3] == ["BLOCKED", "GONE", "STALE"]
+        assert "19 mirrors" in document.texts("span", "count")
+
+    def test_row_says_how_late_how_old_and_why(self) -> None:
+        stale = troubled(fresh("a:1"), State.STALE, timedelta(hours=3), "429 Too Many Requests")
+        row = shown([stale]).texts("tr")[1]
+        for said in ("STALE", "a:1", "docker.io/library/app:1.0", "3 h", "3 d ago", "429 Too Many", "in 25 min"):
+            assert said in row
+
+    def test_state_without_a_cause_is_explained(self) -> None:
+        assert "upstream no longer has the tag" in shown([troubled(fresh("a:1"), State.GONE, timedelta(1))]).texts("td")
+
+    def test_links_lead_to_the_repository_and_to_the_execution(self) -> None:
+        links = [link.attributes["href"] for link in shown([fresh("mirror/a:1")]).all("a")]
+        host = "https://eu-west-1.console.aws.amazon.com"
+        assert links == [
+            f"{host}/ecr/repositories/private/123456789012/mirror/a?region=eu-west-1",
+            f"{host}/states/home?region=eu-west-1#/v2/executions/details/{EXECUTION}",
+        ]
+
+
+class TestTiles:
+    def test_tiles_count_all_mirrors_whatever_the_filter(self) -> None:
+        for view in (View(), View(State.GONE), View(prefix="nothing")):
+            tiles = drawn(landscape(), view).texts("button", "tile")
+            assert tiles == ["BLOCKED1", "GONE1", "STALE2", "MISSING1", "UNKNOWN1", "FRESH13"]
+
+    def test_oldest_and_last_check_are_told(self) -> None:
+        assert drawn(landscape()).texts("div", "tile") == [
+            "Longest not fresh2 d 7 hmirror/library/postgres:15",
+            "Checks ran2 min agothe schedule runs",
+        ]
+
+    def test_checks_that_stopped_are_a_warning(self) -> None:
+        assert drawn(landscape()).all("div", "warn") == []
+        quiet = drawn(landscape()._replace(last_check=NOW - timedelta(minutes=31)))
+        assert quiet.texts("div", "warn") == ["⚠ Checks ran31 min agochecks seem to have stopped"]
+
+    def test_pressed_tile_takes_its_filter_back_and_keeps_the_prefix(self) -> None:
+        document = drawn(landscape(), View(State.STALE, "mirror/", 1))
+        pressed = [tile.text for tile in document.all("button", "tile") if tile.attributes["aria-pressed"] == "true"]
+        assert pressed == ["STALE2"]
+        assert calls(document)[:3] == [
+            View(State.BLOCKED, "mirror/"),
+            View(State.GONE, "mirror/"),
+            View(None, "mirror/"),
+        ]
+
+
+class TestFilter:
+    @pytest.mark.parametrize(
+        ("view", "count"),
+        [
+            (View(State.STALE), 2),
+            (View(prefix="mirror/library/"), 11),
+            (View(prefix="mirror/library/alpine:3.2"), 2),
+            (View(State.STALE, "mirror/library/alpine"), 1),
+        ],
+    )
+    def test_state_and_prefix_choose(self, view: View, count: int) -> None:
+        document = drawn(landscape(), view)
+        assert len(keys(document)) == count
+        assert document.texts("span", "count") == [f"{count} of 19 mirrors"]
+
+    def test_form_is_filled_with_what_is_shown(self) -> None:
+        document = drawn(landscape(), View(State.STALE, 'a"b'))
+        (prefix,) = document.all("input")
+        assert (prefix.attributes["value"], prefix.attributes["maxlength"]) == ('a"b', str(MAX_PREFIX_CHARACTERS))
+        assert [option.text for option in document.all("option") if "selected" in option.attributes] == ["STALE"]
+        assert {field.attributes["name"] for field in document.elements if "name" in field.attributes} == {
+            *("state", "prefix")
+        }
+
+    def test_nothing_that_matches_is_said_and_the_way_back_is_there(self) -> None:
+        document = drawn(landscape(), View(prefix="zzz"))
+        assert keys(document) == []
+        assert "No mirror matches" in document.texts("b")
+        assert View() in calls(document)
+
+
+class TestPages:
+    def test_pages_hold_every_mirror_once(self) -> None:
+        seen: list[str] = []
+        for page in (1, 2, 3):
+            document = shown(many(2 * ROWS_PER_PAGE + 1), View(page=page))
+            seen += keys(document)
+        assert seen == [record.key for record in many(2 * ROWS_PER_PAGE + 1)]
+        assert "101 to 101 of 101" in document.texts("span", "count")
+
+    def test_buttons_lead_on_and_back_under_the_same_filter(self) -> None:
+        view = View(State.FRESH, "mirror/", 2)
+        document = shown(many(3 * ROWS_PER_PAGE), view)
+        assert document.texts("nav") == ["Page 2 of 3PreviousNext"]
+        assert calls(document)[-2:] == [view._replace(page=1), view._replace(page=3)]
+
+    @pytest.mark.parametrize(("page", "buttons"), [(1, "Page 1 of 2Next"), (2, "Page 2 of 2Previous")])
+    def test_ends_have_one_way_only(self, page: int, buttons: str) -> None:
+        assert shown(many(ROWS_PER_PAGE + 1), View(page=page)).texts("nav") == [buttons]
+
+    def test_page_past_the_end_is_the_last_one(self) -> None:
+        assert keys(shown(many(ROWS_PER_PAGE + 1), View(page=1000))) == ["mirror/app:00050"]
+
+    def test_one_page_needs_no_pager(self) -> None:
+        assert shown(many(ROWS_PER_PAGE)).all("nav") == []
+
+
+class TestOtherStates:
+    @pytest.mark.parametrize(("last_check", "said"), [(None, "have not run"), (NOW, "none has found a mirror")])
+    def test_no_mirrors_says_what_to_do(self, last_check: object, said: str) -> None:
+        document = shown([], last_check=last_check)
+        (note,) = document.texts("div", "note")
+        assert said in note
+        assert "layers/rules/rules.yaml" in note
+        assert document.all("form") == document.all("table") == []
+
+    def test_error_is_said_with_what_to_do_and_nothing_else(self) -> None:
+        document = Document(error_page(f"read of all records failed: {EVIL}", Theme.DARK, ENDPOINT))
+        (note,) = document.texts("div", "bad")
+        assert EVIL in note
+        assert "dynamodb:Scan" in note
+        assert document.all("script") == document.all("table") == []
+        assert calls(document) == [View()]
+
+    def test_records_that_were_not_all_read_are_told_of(self) -> None:
+        (alert,) = [
+            each.text for each in shown(many(3), complete=False).elements if each.attributes.get("role") == "alert"
+        ]
+        assert alert == "Only the first 3 records were read; there are more."
+
+    @pytest.mark.parametrize("theme", [Theme.LIGHT, Theme.DARK])
+    def test_theme_is_the_consoles(self, theme: Theme) -> None:
+        page = widget_page(landscape(), View(), theme, ENDPOINT)
+        assert ("--page:#fff" in page) is (theme is Theme.LIGHT)
+        assert "prefers-color-scheme" not in page
+
+
+class TestHeatMap:
+    def test_cell_says_its_share_in_figures(self) -> None:
+        document = drawn(landscape())
+        assert "24 Nov 06:00: 33 %" in {cell.attributes.get("title") for cell in document.all("td", "h2")}
+        assert not any(note.startswith("No history") for note in document.texts("p"))
+
+    @pytest.mark.parametrize(
+        ("minutes", "level"),
+        [(0, "h0"), (1, "h1"), (36, "h1"), (37, "h2"), (144, "h2"), (145, "h3"), (288, "h3"), (289, "h4"), (360, "h4")],
+    )
+    def test_cell_is_coloured_by_its_share(self, minutes: int, level: str) -> None:
+        midnight = NOW.replace(hour=0, minute=0)
+        past = [Transition(midnight, "a:1", State.STALE)]
+        record = fresh("a:1", age=NOW - midnight - timedelta(minutes=minutes))
+        (cell,) = [
+            cell
+            for cell in shown([record], transitions=past).all("td")
+            if (cell.attributes.get("title") or "").startswith("24 Nov 00:00")
+        ]
+        assert cell.has_class(level)
+
+    def test_missing_history_is_said(self) -> None:
+        assert "No history is kept" in " ".join(drawn(landscape()._replace(transitions=None)).texts("p"))
+
+
+class TestEscaping:
+    def test_nothing_in_a_record_becomes_an_element(self) -> None:
+        record = troubled(fresh(f"mirror/{EVIL}:{EVIL}", EVIL), State.UNKNOWN, timedelta(1), EVIL)
+        document = shown([record, fresh("a:1")], View(prefix=""))
+        assert document.all("script") == document.all("img") == []
+        assert keys(document)[0] == f"mirror/{EVIL}:{EVIL}"
+        assert EVIL in document.texts("tr")[1]
+
+    def test_prefix_of_the_form_becomes_no_element_and_no_entity(self) -> None:
+        document = shown(many(ROWS_PER_PAGE + 1), View(prefix=EVIL))
+        assert document.all("script") == document.all("img") == []
+        page = widget_page(Snapshot(many(1), NOW, NOW), View(prefix=EVIL), Theme.LIGHT, ENDPOINT)
+        said = page.split("<cwdb-action", 2)[1].partition(">")[2].partition("<")[0]
+        assert read_request(json.loads(said)).view.prefix == EVIL  # although HTML's entities were not undone
+
+    def test_pages_of_the_widget_bring_no_script(self) -> None:
+        page = widget_page(landscape(), View(), Theme.LIGHT, ENDPOINT)
+        assert not any(
+            word in page for word in ("<script", "<iframe", "onclick", "javascript:", "<use", "@import", "url(")
+        )
+
+
+def test_ten_thousand_mirrors_fit_into_the_page(capsys: pytest.CaptureFixture[str]) -> None:
+    cause = "put_manifest of mirror refused: <ImageTagAlreadyExistsException> & 'immutable' " * 20
+    records = [
+        fresh(f"mirror/team-{n % 300:03}/some-service-{n % 7}:v1.{n}", f"ghcr.io/{'o' * 100}:{n}")
+        for n in range(10_000)
+    ]
+    records = [troubled(each, State.BLOCKED, timedelta(hours=n % 200), cause) for n, each in enumerate(records)]
+    past = [
+        Transition(NOW - timedelta(hours=3 * n % 160, minutes=n % 50), each.key, State.FRESH)
+        for n, each in enumerate(records)
+    ]
+    started = time.perf_counter()
+    page = widget_page(Snapshot(records, NOW, NOW, past), View(prefix="mirror/"), Theme.LIGHT, ENDPOINT)
+    seconds = time.perf_counter() - started
+    size = len(page.encode())
+    with capsys.disabled():
+        print(f"\n10,000 mirrors: {size:,} bytes of {MAX_BYTES:,}, drawn in {seconds:.2f} s (promised: 3 s)")
+    assert len(keys(Document(page))) == ROWS_PER_PAGE
+    assert 60_000 < size <= MAX_BYTES
