@@ -19,7 +19,7 @@ PYTEST_WORKERS ?= 2
 export PYTHONDONTWRITEBYTECODE := 1
 export PYTHONPATH := $(CURDIR):$(CURDIR)/layers/pullahead
 
-.PHONY: help demo test check format build local bench lock setup clean
+.PHONY: help demo test check format policies build local bench costs lock setup clean
 
 help: ## Say what there is
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -35,12 +35,16 @@ check: $(READY) $(SAM_READY) ## Format, lint, types, architecture, template and 
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/python -m pytest -q tests/architecture
+	$(BIN)/python -m local.policies --check
 	$(BIN)/cfn-lint template.yaml
 	$(SAM) validate --lint
 
 format: $(READY) ## Format the code and mend what the linter can
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
+
+policies: $(READY) ## Write docs/policies.md anew from template.yaml
+	@$(BIN)/python -m local.policies
 
 build: $(READY) $(SAM_READY) ## Build for AWS (sam build, without Docker)
 	$(SAM) build
@@ -50,6 +54,9 @@ local: $(READY) ## Keep the local AWS up, with the stack deployed
 
 bench: $(READY) $(BENCH_READY) ## Measure copies, ours beside other tools' (SIZE=small for a quick look)
 	@$(BIN)/python -m bench --size $(SIZE) --plot-with $(BENCH_VENV)/bin/python $(ARGS)
+
+costs: $(READY) ## Compute what checking costs, and write it into docs/operating.md
+	@$(BIN)/python -m bench.costs
 
 lock: ## Write the pinned requirements anew (needs uv)
 	requirements/lock.sh

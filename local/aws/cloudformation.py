@@ -21,7 +21,7 @@ _KEPT_BY_MOTO: Final = frozenset(
     {
         *("Architectures", "Code", "Description", "Environment", "EphemeralStorage", "FunctionName", "Handler"),
         *("Layers", "MemorySize", "PackageType", "ReservedConcurrentExecutions", "Role", "Runtime", "Tags"),
-        *("Timeout", "TracingConfig"),
+        *("Timeout", "TracingConfig", "VpcConfig"),
     }
 )
 # Of these types a property that is not listed would be dropped without a word; a deployment refuses it.
@@ -44,6 +44,8 @@ def install() -> None:
     _know_attribute(_STATES, "StateMachine", {"Arn": lambda machine: machine.arn})
     _know_attribute(_TOPICS, "Topic", {"TopicArn": lambda topic: topic.arn})
     _know_attribute("moto.sqs.models", "Queue", {"QueueUrl": lambda queue: queue.physical_resource_id})
+    # CloudFormation User Guide, AWS::Logs::LogGroup, Fn::GetAtt: the ARN ends in `:*`.
+    _know_attribute("moto.logs.models", "LogGroup", {"Arn": lambda group: f"{group.arn}:*"})
 
 
 def _create_by(module: str, model: str, create: Callable[[str, dict[str, Any], str, str], Any]) -> None:

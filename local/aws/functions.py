@@ -143,6 +143,7 @@ def _package(function: Any) -> Package:
     spec = FunctionSpec(
         name=function.function_name,
         arn=function.function_arn,
+        role=function.role,
         handler=function.handler,
         runtime=function.run_time,
         memory_megabytes=int(function.memory_size),

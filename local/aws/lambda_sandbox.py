@@ -20,7 +20,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Final, NamedTuple
 
-from local.aws import ACCESS_KEY, REGION, SECRET_KEY
+from local.aws import REGION, SECRET_KEY
+from local.aws.recorded_calls import access_key_of
 from local.aws.runtime_api import Answer, Call, RuntimeApi, error_answer
 
 HEADROOM_BYTES: Final = 1024 * 1024 * 1024
@@ -36,6 +37,7 @@ class FunctionSpec(NamedTuple):
 
     name: str
     arn: str
+    role: str
     handler: str
     runtime: str
     memory_megabytes: int
@@ -189,7 +191,7 @@ def _environment(spec: FunctionSpec, place: Place, runtime_api: str) -> dict[str
         "AWS_EXECUTION_ENV": f"AWS_Lambda_{spec.runtime}",
         "AWS_REGION": REGION,
         "AWS_DEFAULT_REGION": REGION,
-        "AWS_ACCESS_KEY_ID": ACCESS_KEY,
+        "AWS_ACCESS_KEY_ID": access_key_of(spec.role),
         "AWS_SECRET_ACCESS_KEY": SECRET_KEY,
         "AWS_XRAY_CONTEXT_MISSING": "LOG_ERROR",
         "LAMBDA_TASK_ROOT": str(place.task),

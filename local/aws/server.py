@@ -6,7 +6,6 @@ moto keeps its state in module globals, so there is one LocalAws in a process at
 what an earlier one held.
 """
 
-import functools
 import threading
 import time
 from collections.abc import Callable
@@ -25,6 +24,7 @@ from local.aws.functions import Functions
 from local.aws.lambda_sandbox import Place
 from local.aws.pool import FunctionPool, Invocation
 from local.aws.queues import QueuePollers
+from local.aws.recorded_calls import RecordedCalls, access_key_of
 from local.aws.runtime_directory import runtime_directory
 from local.aws.stepfunctions import StateMachines
 from local.aws.ticker import Ticker
@@ -69,6 +69,7 @@ class LocalAws:
         self._clients: dict[str, Any] = {}
         self._making_clients = threading.Lock()
         self.clock = LocalClock(self._data_dir / "clock")
+        self.recorded_calls = RecordedCalls()
 
     def __enter__(self) -> Self:
         self.start()
@@ -179,11 +180,11 @@ class LocalAws:
         self._pollers = QueuePollers(
             self._functions.run_by_arn, self._activity, self.clock.now, self._redelivery_seconds
         )
-        self._machines = StateMachines(functools.partial(self._make_client, attempts=1), self.clock.now, self._wait)
+        self._machines = StateMachines(self._client_of_role, self.clock.now, self._wait)
         self.ticker = Ticker(self._bus, self.clock.now)
         self._install()
         self.ecr = install_ecr(self._data_dir / "ecr", lambda: self.url, self.clock.now, self._bus.publish)
-        self._server = _serve(self._port, lambda moto: V2Application(moto, self.ecr))
+        self._server = _serve(self._port, lambda moto: self.recorded_calls.before(V2Application(moto, self.ecr)))
 
     def _install(self) -> None:
         cloudformation.install()
@@ -194,8 +195,11 @@ class LocalAws:
         """Wait as long as a service would, scaled; True when the local AWS is being stopped."""
         return self._stopping.wait(seconds * self._wait_scale)
 
-    def _make_client(self, service: str, attempts: int = 2) -> Any:
-        session = boto3.Session(ACCESS_KEY, SECRET_KEY, region_name=REGION)
+    def _client_of_role(self, service: str, role_arn: str) -> Any:
+        return self._make_client(service, attempts=1, access_key=access_key_of(role_arn))
+
+    def _make_client(self, service: str, attempts: int = 2, access_key: str = ACCESS_KEY) -> Any:
+        session = boto3.Session(access_key, SECRET_KEY, region_name=REGION)
         config = Config(
             retries={"total_max_attempts": attempts},
             connect_timeout=5,

@@ -33,7 +33,7 @@ class StateMachines:
     """The interpreter, installed."""
 
     def __init__(
-        self, client: Callable[[str], Any], now: Callable[[], datetime], wait: Callable[[float], bool]
+        self, client: Callable[[str, str], Any], now: Callable[[], datetime], wait: Callable[[float], bool]
     ) -> None:
         self._client = client
         self._now = now
@@ -95,17 +95,17 @@ class StateMachines:
         replace(_PARSER, "StepFunctionsParserBackend.start_execution", start_execution)
 
     def _call_ourselves(self) -> None:
-        """Use one client per service; the interpreter makes one per task, on threads, where boto3 must not."""
+        """Use one client per service and role; the interpreter makes one per task, on threads, where boto3 must not."""
 
         @functools.cache
-        def client_for(service: str) -> Any:
-            return self._client(service)
+        def client_for(service: str, role_arn: str) -> Any:
+            return self._client(service, role_arn)
 
         making = threading.Lock()
 
-        def boto_client_for(region: str, service: str, state_credentials: Any = None) -> Any:  # noqa: ARG001
+        def boto_client_for(region: str, service: str, state_credentials: Any) -> Any:  # noqa: ARG001
             with making:
-                return client_for(service)
+                return client_for(service, state_credentials.role_arn)
 
         for module in _CLIENT_USERS:
             replace(module, "boto_client_for", boto_client_for)

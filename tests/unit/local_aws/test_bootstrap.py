@@ -13,7 +13,7 @@ from local.aws.lambda_sandbox import FunctionSpec, Place, Sandbox
 from local.aws.runtime_directory import runtime_directory
 from local.clock import LocalClock
 
-SPEC = FunctionSpec("f", "arn:f", "app.handler", "python3.13", 256, 5, "/aws/lambda/f", {})
+SPEC = FunctionSpec("f", "arn:f", "arn:r", "app.handler", "python3.13", 256, 5, "/aws/lambda/f", {})
 WIRING = """
 from datetime import datetime, UTC
 clock = lambda: datetime.now(UTC)

@@ -114,11 +114,44 @@ def test_function_that_lost_its_layers_is_noticed(whole: WholeStack) -> None:
         verify(whole.aws, {"Resources": {"Worker": declared}}, whole.stack.resources)
 
 
+def test_dashboard_may_name_alarms_that_are_not_made(whole: WholeStack, tmp_path: Path) -> None:
+    metric = {"Namespace": "N", "MetricName": "M", "Dimensions": [{"Name": "Q", "Value": {"Ref": "Topic"}}]}
+    body = '{"widgets": [{"type": "alarm", "properties": {"alarms": ["${Alarm.Arn}", "${Alarm}", "${Topic}"]}}]}'
+    board = {"DashboardName": "board", "DashboardBody": {"Fn::Sub": body}}
+    resources = {
+        "Topic": {"Type": "AWS::SNS::Topic"},
+        "Alarm": {"Type": "AWS::CloudWatch::Alarm", "Properties": metric},
+        "Board": {"Type": "AWS::CloudWatch::Dashboard", "Properties": board},
+    }
+
+    stack = deploy(whole.aws, _template(tmp_path, resources), "board")
+    made = whole.aws.client("cloudwatch").get_dashboard(DashboardName="board")["DashboardBody"]
+    (widget,) = json.loads(made)["widgets"]
+    assert widget["properties"]["alarms"] == ["Alarm-Arn", "Alarm", stack.resources["Topic"]]
+
+
+@pytest.mark.parametrize("body", ["{", "{}", '{"widgets": [{"properties": {"endpoint": "${Worker.Arn}"}}]}'])
+def test_dashboard_that_would_show_nothing_is_refused(whole: WholeStack, tmp_path: Path, body: str) -> None:
+    board = {"Type": "AWS::CloudWatch::Dashboard", "Properties": {"DashboardName": "odd", "DashboardBody": body}}
+
+    with pytest.raises(DeploymentError, match="Board: AWS::CloudWatch::Dashboard is not as the template says"):
+        deploy(whole.aws, _template(tmp_path, {"Board": board}), f"odd-{len(body)}")
+
+
 def test_schedule_that_the_ticker_cannot_read_is_refused(whole: WholeStack, tmp_path: Path) -> None:
     rule = {"Type": "AWS::Events::Rule", "Properties": {"ScheduleExpression": "cron(0 12 * * ? *)"}}
 
     with pytest.raises(DeploymentError, match="reads rate"):
         deploy(whole.aws, _template(tmp_path, {"Noon": rule}), "noon")
+
+
+def test_list_by_default_is_a_list(whole: WholeStack, tmp_path: Path) -> None:
+    """moto alone parts only lists that are given, and joins the letters of others."""
+    topic = {"Topic": {"Type": "AWS::SNS::Topic", "Properties": {"DisplayName": {"Fn::Join": ["+", {"Ref": "Names"}]}}}}
+    template = _template(tmp_path, topic, Parameters={"Names": {"Type": "CommaDelimitedList", "Default": "one,two"}})
+    stack = deploy(whole.aws, template, "lists")
+    attributes = whole.aws.client("sns").get_topic_attributes(TopicArn=stack.resources["Topic"])["Attributes"]
+    assert attributes["DisplayName"] == "one+two"
 
 
 @pytest.mark.parametrize(
@@ -135,6 +168,26 @@ def test_parameters_are_checked(
     else:
         with pytest.raises(DeploymentError, match=complaint):
             deploy(whole.aws, template, "parameters", parameters)
+
+
+@pytest.mark.parametrize(("subnets", "within"), [("", None), ("subnet-1,subnet-2", ["subnet-1", "subnet-2"])])
+def test_function_loses_the_vpc_that_a_list_puts_it_into(
+    whole: WholeStack, tmp_path: Path, subnets: str, within: list[str] | None
+) -> None:
+    vpc = {"SubnetIds": {"Ref": "Subnets"}, "SecurityGroupIds": ["sg-1"]}
+    within_if = {"VpcConfig": {"Fn::If": ["HasVpc", vpc, {"Ref": "AWS::NoValue"}]}}
+    function = {**FUNCTION, "Properties": {**FUNCTION["Properties"], **within_if}}
+    condition = {"Fn::Not": [{"Fn::Equals": [{"Fn::Join": ["", {"Ref": "Subnets"}]}, ""]}]}
+    template = _template(
+        tmp_path,
+        {"Worker": function},
+        Parameters={"Subnets": {"Type": "CommaDelimitedList", "Default": ""}},
+        Conditions={"HasVpc": condition},
+    )
+
+    stack = deploy(whole.aws, template, f"vpc-{len(subnets)}", {"Subnets": subnets})
+    made = whole.aws.client("lambda").get_function(FunctionName=stack.resources["Worker"])["Configuration"]
+    assert made.get("VpcConfig", {}).get("SubnetIds") == within
 
 
 def test_code_with_requirements_of_its_own_is_refused(whole: WholeStack, tmp_path: Path) -> None:

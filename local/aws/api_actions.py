@@ -1,0 +1,222 @@
+"""Says which IAM actions a request needs, on which resources: Service Authorization Reference, service by service.
+
+Asks nobody: a request's own words are enough. An operation that is not known here needs the action of its name on the
+resource `unknown`, which no policy allows.
+"""
+
+import re
+from collections.abc import Callable, Iterator, Mapping
+from types import MappingProxyType
+from typing import Any, Final, NamedTuple
+from urllib.parse import unquote
+
+from local.aws import ACCOUNT_ID, REGION
+
+DOCKER: Final = "ecr-v2"
+"""What the Docker endpoint of ECR is called here; its requests are signed by nobody."""
+UNKNOWN: Final = "unknown"
+_EVERYTHING: Final = "*"
+
+
+class ApiRequest(NamedTuple):
+    """One HTTP request to AWS."""
+
+    service: str  # as the signature names it
+    region: str
+    method: str
+    path: str
+    query: Mapping[str, str]
+    operation: str  # "" where the path says it
+    parameters: Mapping[str, Any]
+
+
+class Needed(NamedTuple):
+    """One permission."""
+
+    action: str
+    resource: str
+
+
+def actions_of(request: ApiRequest, status: int) -> list[Needed]:
+    """List what whoever made a request had to be allowed, given the status of its answer."""
+    if request.service == "s3":
+        return list(_s3(request, status))
+    if request.service == "lambda":
+        return list(_lambda(request))
+    if request.service == DOCKER:
+        return list(_docker(request))
+    if request.operation in _FREE:
+        return []
+    find = _RESOURCES.get(request.service, _not_known)
+    prefix = "tag" if request.service == "tagging" else request.service
+    return [Needed(f"{prefix}:{action}", resource) for action, resource in find(request)]
+
+
+# STS API reference, GetCallerIdentity: no permissions are required.
+_FREE: Final = frozenset({"GetCallerIdentity"})
+
+# ECR's actions without resource types: Service Authorization Reference, Amazon Elastic Container Registry.
+_ECR_EVERYTHING: Final = frozenset(
+    {
+        *("GetAuthorizationToken", "GetAccountSetting", "DescribePullThroughCacheRules"),
+        *("DescribeRepositoryCreationTemplates", "DescribeRegistry", "GetRegistryPolicy"),
+    }
+)
+_ITEM_ACTIONS: Final = MappingProxyType(
+    {"Put": "PutItem", "Update": "UpdateItem", "Delete": "DeleteItem", "ConditionCheck": "ConditionCheckItem"}
+)
+
+Pairs = Iterator[tuple[str, str]]
+
+
+def _not_known(request: ApiRequest) -> Pairs:
+    yield request.operation, UNKNOWN
+
+
+def _arn(service: str, resource: str, region: str = REGION) -> str:
+    return f"arn:aws:{service}:{region}:{ACCOUNT_ID}:{resource}"
+
+
+def _ecr(request: ApiRequest) -> Pairs:
+    parameters, operation = request.parameters, request.operation
+    if operation in _ECR_EVERYTHING:
+        yield operation, _EVERYTHING
+        return
+    if operation == "TagResource":
+        yield operation, parameters["resourceArn"]
+        return
+    named = [parameters["repositoryName"]] if "repositoryName" in parameters else parameters.get("repositoryNames")
+    for name in named or ["*"]:
+        yield operation, _repository(name, request.region)
+    if operation == "CreateRepository" and parameters.get("tags"):
+        yield "TagResource", _repository(parameters["repositoryName"], request.region)
+
+
+def _repository(name: str, region: str = REGION) -> str:
+    return _arn("ecr", f"repository/{name}", region)
+
+
+def _dynamodb(request: ApiRequest) -> Pairs:
+    parameters, operation = request.parameters, request.operation
+    if operation.startswith("TransactWrite"):
+        for item in parameters["TransactItems"]:
+            for kind, inner in item.items():
+                yield _ITEM_ACTIONS[kind], _table(inner["TableName"])
+        return
+    named = [parameters["TableName"]] if "TableName" in parameters else parameters.get("RequestItems", [UNKNOWN])
+    for name in named:
+        yield operation, _table(name)
+
+
+def _table(name: str) -> str:
+    return name if name.startswith("arn:") else _arn("dynamodb", f"table/{name}")
+
+
+def _sqs(request: ApiRequest) -> Pairs:
+    queue = request.parameters.get("QueueUrl", UNKNOWN).rpartition("/")[2]
+    yield request.operation.removesuffix("Batch"), _arn("sqs", queue)
+
+
+def _sns(request: ApiRequest) -> Pairs:
+    yield request.operation.removesuffix("Batch"), request.parameters.get("TopicArn", UNKNOWN)
+
+
+def _states(request: ApiRequest) -> Pairs:
+    parameters = request.parameters
+    yield request.operation, parameters.get("executionArn") or parameters.get("stateMachineArn") or UNKNOWN
+
+
+def _events(request: ApiRequest) -> Pairs:
+    for bus in {entry.get("EventBusName", "default") for entry in request.parameters.get("Entries", [])}:
+        yield request.operation, bus if bus.startswith("arn:") else _arn("events", f"event-bus/{bus}")
+
+
+def _secrets(request: ApiRequest) -> Pairs:
+    secret = request.parameters.get("SecretId", UNKNOWN)
+    # A secret's ARN ends in six characters of AWS's own, which its name does not tell.
+    yield request.operation, secret if secret.startswith("arn:") else _arn("secretsmanager", f"secret:{secret}-??????")
+
+
+def _parameters(request: ApiRequest) -> Pairs:
+    name = request.parameters.get("Name", UNKNOWN)
+    yield request.operation, name if name.startswith("arn:") else _arn("ssm", f"parameter/{name.removeprefix('/')}")
+
+
+def _sts(request: ApiRequest) -> Pairs:
+    yield request.operation, request.parameters.get("RoleArn", UNKNOWN)
+
+
+def _tagging(request: ApiRequest) -> Pairs:
+    yield request.operation, _EVERYTHING
+
+
+_RESOURCES: Final[Mapping[str, Callable[[ApiRequest], Pairs]]] = MappingProxyType(
+    {
+        "dynamodb": _dynamodb,
+        "ecr": _ecr,
+        "events": _events,
+        "secretsmanager": _secrets,
+        "sns": _sns,
+        "sqs": _sqs,
+        "ssm": _parameters,
+        "states": _states,
+        "sts": _sts,
+        "tagging": _tagging,
+    }
+)
+
+
+def _s3(request: ApiRequest, status: int) -> Iterator[Needed]:
+    """Read the path style of the local AWS: /BUCKET/KEY."""
+    bucket, _, key = request.path.lstrip("/").partition("/")
+    if not key:
+        lists = request.method == "GET" and "list-type" in request.query
+        yield Needed("s3:ListBucket", f"arn:aws:s3:::{bucket}") if lists else Needed(f"s3:{request.method}", UNKNOWN)
+        return
+    verb = {"GET": "Get", "HEAD": "Get", "PUT": "Put", "DELETE": "Delete"}.get(request.method)
+    plain = verb is not None and not request.query.keys() - {"x-id", "versionId"}
+    yield Needed(f"s3:{verb}Object", f"arn:aws:s3:::{bucket}/{key}") if plain else Needed("s3:?", UNKNOWN)
+    if verb == "Get" and status == 404:
+        # S3 API reference, GetObject: without s3:ListBucket, S3 answers 403 where an object is not there.
+        yield Needed("s3:ListBucket", f"arn:aws:s3:::{bucket}")
+
+
+def _lambda(request: ApiRequest) -> Iterator[Needed]:
+    invoked = re.fullmatch(r"/2015-03-31/functions/([^/]+)/invocations", request.path)
+    if invoked is None:
+        yield Needed(f"lambda:{request.method}", UNKNOWN)
+        return
+    function = unquote(invoked[1])
+    arn = function if function.startswith("arn:") else _arn("lambda", f"function:{function}")
+    yield Needed("lambda:InvokeFunction", arn)
+
+
+# Amazon ECR User Guide, "IAM permissions for pushing an image" and "… for pulling an image".
+_DOCKER_ACTIONS: Final = (
+    ("POST", r"/v2/(.+)/blobs/uploads/?", "InitiateLayerUpload"),
+    ("PATCH", r"/v2/(.+)/blobs/uploads/[^/]+", "UploadLayerPart"),
+    ("GET", r"/v2/(.+)/blobs/uploads/[^/]+", "UploadLayerPart"),
+    ("PUT", r"/v2/(.+)/blobs/uploads/[^/]+", "UploadLayerPart"),  # it may carry the last part, or all of the layer
+    ("PUT", r"/v2/(.+)/blobs/uploads/[^/]+", "CompleteLayerUpload"),
+    ("HEAD", r"/v2/(.+)/blobs/[^/]+", "BatchCheckLayerAvailability"),
+    ("GET", r"/v2/(.+)/blobs/[^/]+", "GetDownloadUrlForLayer"),
+    ("HEAD", r"/v2/(.+)/manifests/[^/]+", "BatchGetImage"),
+    ("GET", r"/v2/(.+)/manifests/[^/]+", "BatchGetImage"),
+    ("PUT", r"/v2/(.+)/manifests/[^/]+", "PutImage"),
+    ("GET", r"/v2/(.+)/tags/list", "ListImages"),
+    ("GET", r"/v2/(.+)/referrers/[^/]+", "ListImageReferrers"),
+)
+
+
+def _docker(request: ApiRequest) -> Iterator[Needed]:
+    if request.path in ("/v2", "/v2/"):
+        return  # only whether the password is good
+    matched = [(re.fullmatch(pattern, request.path), method, action) for method, pattern, action in _DOCKER_ACTIONS]
+    if not any(found and method == request.method for found, method, _ in matched):
+        yield Needed(f"ecr:{request.method}", UNKNOWN)
+    for found, method, action in matched:
+        if found is not None and method == request.method:
+            yield Needed(f"ecr:{action}", _repository(found[1]))
+            if action == "InitiateLayerUpload" and request.query.get("from"):
+                # Amazon ECR User Guide, "Blob mounting".
+                yield Needed("ecr:GetDownloadUrlForLayer", _repository(request.query["from"]))

@@ -1,0 +1,145 @@
+"""Holds what the roles of a stack may do against what was asked in their names. Findings are sentences.
+
+Knows how to read both out of the local AWS; how IAM decides is `evaluation`'s.
+"""
+
+import ast
+from collections.abc import Iterable, Iterator, Mapping
+from types import MappingProxyType
+from typing import Any, NamedTuple
+
+from local.aws import ACCOUNT_ID, REGION
+from local.aws.api_actions import UNKNOWN
+from local.aws.server import LocalAws
+from local.deploy import Stack
+from local.policies.platform import FUNCTION, SECRETS_KEY, STATE_MACHINE, PlatformNeed, needs_of
+from tests.architecture.sam_template import Properties, Template, named
+from tests.iam.evaluation import Asked, Statement, is_allowed, matches, statements_of
+
+_NONE: Mapping[str, str] = MappingProxyType({})
+_OF_EVERY_CALL = (("aws:securetransport", "true"),)
+_READS_SECRETS = "secretsmanager:GetSecretValue"
+
+
+class Case(NamedTuple):
+    """The roles of one stack, by their names in the template: what they may, and what was asked in their names."""
+
+    statements: list[Statement]
+    asked: list[Asked]
+
+
+class Grant(NamedTuple):
+    """One action that one statement allows."""
+
+    role: str
+    sid: str
+    action: str
+
+
+def read_case(aws: LocalAws, stack: Stack, template: Template, parameters: Mapping[str, str] = _NONE) -> Case:
+    """Read a stack's policies as deployed, and the calls until now: of functions, and those of AWS in their names."""
+    logical = {stack.resources[role]: role for role in template.resources("AWS::IAM::Role")}
+    statements = [
+        statement
+        for name, role in logical.items()
+        for each in _documents(aws, name)
+        for statement in statements_of(role, each)
+    ]
+    functions = {named(each["Role"]) for each in template.resources(FUNCTION).values()}
+    asked = []
+    for call in aws.recorded_calls:
+        if call.role in logical:
+            role = logical[call.role]
+            by_code = (("lambda:sourcefunctionarn", role),) if role in functions else ()
+            asked.append(Asked(role, call.action, call.resource, (*_context(call.resource, call.region), *by_code)))
+    key = parameters.get("UpstreamSecretsKeyArn")
+    platform = _by_platform(stack, template, in_vpc="VpcSubnetIds" in parameters)
+    return Case(statements, [*asked, *platform, *_by_secrets_manager(asked, key)])
+
+
+def refused(case: Case) -> list[str]:
+    """List calls that IAM would refuse."""
+    return [
+        f"{asked.role} may not {asked.action} on {asked.resource}"
+        for asked in case.asked
+        if asked.resource == UNKNOWN or not is_allowed(case.statements, asked)
+    ]
+
+
+def grants(case: Case) -> Iterator[Grant]:
+    """List what is allowed, action by action."""
+    for each in case.statements:
+        yield from (Grant(each.role, each.sid, action) for action in each.actions if each.effect == "Allow")
+
+
+def unused(cases: Iterable[Case]) -> list[str]:
+    """List what no call of any case needed: actions of statements, and resources that are named in full."""
+    granted: set[str] = set()
+    used: set[str] = set()
+    for case in cases:
+        for statement in case.statements:
+            mine = [asked for asked in case.asked if matches(statement, asked)]
+            for action in statement.actions:
+                grant = f"{statement.role}, {statement.sid}: {action}"
+                granted.add(grant)
+                used.update({grant} if any(asked.action == action for asked in mine) else ())
+            used.update(f"{statement.role}, {statement.sid}: {asked.resource}" for asked in mine)
+            exact = [resource for resource in statement.resources if not set("*?").intersection(resource)]
+            granted.update(f"{statement.role}, {statement.sid}: {resource}" for resource in exact if mine)
+    return sorted(granted - used)
+
+
+def without(case: Case, grant: Grant) -> Case:
+    """Take one action out of one statement."""
+    return case._replace(
+        statements=[
+            each._replace(actions=tuple(action for action in each.actions if action != grant.action))
+            if (each.role, each.sid) == (grant.role, grant.sid)
+            else each
+            for each in case.statements
+        ]
+    )
+
+
+def _documents(aws: LocalAws, role: str) -> Iterator[Any]:
+    iam = aws.client("iam")
+    for name in iam.list_role_policies(RoleName=role)["PolicyNames"]:
+        document = iam.get_role_policy(RoleName=role, PolicyName=name)["PolicyDocument"]
+        # moto keeps what CloudFormation gives it as Python writes it, with None for AWS::NoValue.
+        read = ast.literal_eval(document) if isinstance(document, str) else document
+        yield {**read, "Statement": [each for each in read["Statement"] if each is not None]}
+
+
+def _context(resource: str, region: str) -> tuple[tuple[str, str], ...]:
+    parts = resource.split(":", 5)
+    account = parts[4] if len(parts) == 6 and parts[4] else ACCOUNT_ID
+    return (*_OF_EVERY_CALL, ("aws:requestedregion", region), ("aws:resourceaccount", account))
+
+
+def _by_platform(stack: Stack, template: Template, *, in_vpc: bool) -> Iterator[Asked]:
+    for kind in (FUNCTION, STATE_MACHINE):
+        for each in template.resources(kind).values():
+            properties = {name: value for name, value in each.items() if in_vpc or name != "VpcConfig"}
+            for need in needs_of(kind, properties):
+                resource = _resource_of(need, properties, stack)
+                yield Asked(named(properties["Role"]) or "", need.action, resource, _context(resource, REGION))
+
+
+def _resource_of(need: PlatformNeed, properties: Properties, stack: Stack) -> str:
+    """Name what a service uses for a function; `*` where there is nothing to name."""
+    service, _, verb = need.action.partition(":")
+    if service == "sqs":
+        (queue,) = (event["Properties"]["Queue"] for event in properties["Events"].values() if event["Type"] == "SQS")
+        return f"arn:aws:sqs:{REGION}:{ACCOUNT_ID}:{stack.resources[named(queue) or ''].rpartition('/')[2]}"
+    if service == "ec2" and not verb.startswith("Describe"):
+        return f"arn:aws:ec2:{REGION}:{ACCOUNT_ID}:network-interface/eni-1"
+    if service == "logs" and "LoggingConfig" in properties:
+        group = stack.resources[named(properties["LoggingConfig"]["LogGroup"]) or ""]
+        return f"arn:aws:logs:{REGION}:{ACCOUNT_ID}:log-group:{group}:log-stream:one"
+    return "*"
+
+
+def _by_secrets_manager(asked: Iterable[Asked], key: str | None) -> Iterator[Asked]:
+    via = (*_OF_EVERY_CALL, ("kms:viaservice", f"secretsmanager.{REGION}.amazonaws.com"))
+    reading = {each.role for each in asked if each.action == _READS_SECRETS} if key is not None else set()
+    yield from (Asked(role, need.action, str(key), via) for role in sorted(reading) for need in SECRETS_KEY)

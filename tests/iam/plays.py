@@ -1,0 +1,188 @@
+"""Lets the deployed functions do everything that they are there for, so that it is seen what they call. Claims nothing.
+
+The plays need not go well in every detail; a permission that none of them uses is found by the test that judges them.
+"""
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+from pathlib import Path
+from typing import Final, NamedTuple
+
+from local.aws.server import LocalAws
+from local.deploy import Stack, deploy
+from local.ecr.faults import Call
+from local.images import SparseBlob, make_image
+from local.registry import FakeRegistry
+from pullahead.messages import CheckRequest
+from tests.scenarios.deployment import CHECK_EVERY, TAG, TEMPLATE, Deployment, MirrorRule, deployed
+from tests.scenarios.scene import PART_BYTES, Scene
+
+RULES_BUCKET: Final = "team-rules"
+RULES_NAME: Final = "/team/rules"
+UPSTREAM_ROLE: Final = "arn:aws:iam::123456789012:role/upstream"
+SECRETS_KEY: Final = "arn:aws:kms:eu-west-1:123456789012:key/upstream"
+PARAMETERS: Final = {
+    "RulesUri": f"s3://{RULES_BUCKET}/rules.yaml",
+    "UpstreamRoles": UPSTREAM_ROLE,
+    "UpstreamSecretsKeyArn": SECRETS_KEY,
+    "VpcSubnetIds": "subnet-1,subnet-2",
+    "VpcSecurityGroupIds": "sg-1",
+}
+"""Everything that may be wanted of the template, so that every statement is there."""
+
+_SECRETS: Final = ("ecr-pullthroughcache/own", "ecr-pullthroughcache/others")
+_LIFECYCLE: Final = {
+    "rules": [
+        {
+            "rulePriority": 1,
+            "selection": {"tagStatus": "untagged", "countType": "imageCountMoreThan", "countNumber": 100},
+            "action": {"type": "expire"},
+        }
+    ]
+}
+_OTHER_TAG: Final = "2.0"
+_SMALL, _OTHER, _CACHED = (make_image([20_000], seed=number) for number in (1, 2, 8))
+_HOURS: Final = timedelta(hours=7)  # longer than a blocked mirror waits
+
+
+class Played(NamedTuple):
+    """The two stacks, in one local AWS, after the plays."""
+
+    deployment: Deployment
+    other: Stack
+
+
+@contextmanager
+def played(folder: Path) -> Iterator[Played]:
+    """Deploy the template with everything in it and play; and once more, with the rules in a parameter of SSM."""
+    with (
+        deployed(folder, lambda _: None, **PARAMETERS) as deployment,
+        FakeRegistry(deployment.upstream_port) as upstream,
+    ):
+        _prepare(deployment.aws)
+        for play in (_copy_by_the_layers_rules, _break, _copy_by_rules_in_s3):
+            play(Scene(deployment, deployment.next_mirror(), upstream))
+            if aside := deployment.dead_letters():
+                raise RuntimeError(
+                    f"{play.__name__}: checks failed: {aside} {deployment.runs('CheckFreshness')[-1].logs}"
+                )
+        _invoke(deployment.aws, deployment.function("ShowMirrors"))
+        other = deploy(deployment.aws, TEMPLATE, "other", {**PARAMETERS, "RulesUri": f"ssm:{RULES_NAME}"})
+        _invoke(deployment.aws, other.resources["ScheduleChecksFunction"])
+        yield Played(deployment, other)
+
+
+def _prepare(aws: LocalAws) -> None:
+    aws.client("s3").create_bucket(
+        Bucket=RULES_BUCKET, CreateBucketConfiguration={"LocationConstraint": aws.client("s3").meta.region_name}
+    )
+    aws.client("ssm").put_parameter(Name=RULES_NAME, Value="version: 1\nmirrors: []\n", Type="String")
+    for name in _SECRETS:
+        account = json.dumps({"username": "robot", "accessToken": "s3cr3t"})
+        aws.client("secretsmanager").create_secret(Name=name, SecretString=account)
+    aws.client("ecr").create_repository_creation_template(
+        prefix="mirror",
+        appliedFor=["PULL_THROUGH_CACHE"],
+        resourceTags=[{"Key": "team", "Value": "platform"}],
+        lifecyclePolicy=json.dumps(_LIFECYCLE),
+        repositoryPolicy='{"Version": "2012-10-17", "Statement": []}',
+    )
+
+
+def _copy_by_the_layers_rules(scene: Scene) -> None:
+    """Copy before the schedule has run once, and let ECR mount a layer of which another mirror has sent the same."""
+    scene.aws.client("ecr").put_account_setting(name="BLOB_MOUNTING", value="ENABLED")
+    layer = SparseBlob(3_000_000, seed=3)
+    scene.serve(make_image([layer, 1_000], seed=4))
+    scene.check()
+    again = Scene(scene.deployment, scene.deployment.next_mirror(), scene.upstream)
+    again.serve(make_image([layer, 2_000], seed=5))
+    again.check()
+
+
+def _copy_by_rules_in_s3(scene: Scene) -> None:
+    """Follow chosen tags, a pull through cache, and upstreams with accounts: our secret, and one that a role reads."""
+    private = [scene.deployment.next_mirror() for _ in _SECRETS]
+    with FakeRegistry() as own, FakeRegistry() as others:
+        mirrors = [mirror._replace(host=host.host) for mirror, host in zip(private, (own, others), strict=True)]
+        for mirror, host, seed in zip(mirrors, (own, others), (9, 10), strict=True):
+            host.token_auth = True
+            host.push(make_image([20_000], seed=seed), mirror.path, TAG)  # whose layers nobody else has
+        for tag in (TAG, _OTHER_TAG):
+            scene.upstream.push(_SMALL, scene.mirror.path, tag)
+        cached = _cache(scene)
+        _follow(scene, _rules(scene.mirror, *mirrors))
+        scene.upstream.push(_CACHED, scene.mirror.path, "3.0")
+        scene.fire_schedule()  # it is mounted from the cache
+        for repository in (scene.repository, cached):  # of several tags one is missing: ECR is asked for a listing
+            scene.aws.client("ecr").batch_delete_image(repositoryName=repository, imageIds=[{"imageTag": TAG}])
+            asked = CheckRequest("schedule", repository, (TAG, _OTHER_TAG), scene.aws.clock.now())
+            scene.send(asked.to_json())
+            scene.settle()
+    _follow(scene, "version: 1\nmirors: []\n")  # which is told
+    _follow(scene, "version: 1\nmirrors: []\n")
+
+
+def _rules(chosen: MirrorRule, own: MirrorRule, others: MirrorRule) -> str:
+    """Write rules; `tags` of the first mirror are chosen from a listing."""
+    accounts = (f"{{secret: {_SECRETS[0]}}}", f"{{secret: {_SECRETS[1]}, role: {UPSTREAM_ROLE!r}}}")
+    hosts = "".join(
+        f"  {mirror.host}: {{plain_http: true, credentials: [{account}]}}\n"
+        for mirror, account in zip((own, others), accounts, strict=True)
+    )
+    mirrors = chosen.yaml().replace(f'tags: ["{TAG}"]', 'tags: [{semver: ">=1"}]') + own.yaml() + others.yaml()
+    return f"version: 1\nupstreams:\n  {chosen.host}: {{plain_http: true}}\n{hosts}mirrors:\n{mirrors}"
+
+
+def _cache(scene: Scene) -> str:
+    """Make a repository as ECR's pull through cache does, with tags that upstream has moved since."""
+    scene.aws.client("ecr").create_pull_through_cache_rule(
+        ecrRepositoryPrefix="quay", upstreamRegistryUrl=scene.mirror.host
+    )
+    repository = "quay/team/app"
+    scene.upstream.push(_CACHED, "team/app", TAG)
+    scene.upstream.push(_CACHED, "team/app", _OTHER_TAG)
+    scene.aws.client("ecr").create_repository(repositoryName=repository)
+    cached = Scene(scene.deployment, scene.mirror._replace(repository=repository), scene.upstream)
+    cached.push_by_hand(_OTHER)
+    ecr = scene.aws.client("ecr")
+    (image,) = ecr.batch_get_image(repositoryName=repository, imageIds=[{"imageTag": TAG}])["images"]
+    ecr.put_image(repositoryName=repository, imageManifest=image["imageManifest"], imageTag=_OTHER_TAG)
+    scene.settle()  # so that nobody asks for the rules while they are replaced
+    return repository
+
+
+def _follow(scene: Scene, rules: str) -> None:
+    """Put rules where people keep them, and let the schedule fire."""
+    scene.aws.client("s3").put_object(Bucket=RULES_BUCKET, Key="rules.yaml", Body=rules)
+    scene.fire_schedule()
+
+
+def _break(scene: Scene) -> None:
+    """Let ECR take no streams, somebody abort a refresh, upstream lose a tag, and ECR refuse another image."""
+
+    def abort(call: Call) -> None:
+        for running in scene.executions()[:1] if call.repository == scene.repository else ():
+            scene.aws.client("stepfunctions").stop_execution(executionArn=running["executionArn"])
+
+    scene.ecr.faults.add("v2:StartUpload", "ServerException", times=20)
+    scene.ecr.faults.before("CompleteLayerUpload", abort)
+    scene.serve(make_image([SparseBlob(PART_BYTES + 1, seed=6)], seed=7))
+    scene.check()
+    scene.ecr.faults.clear()
+    scene.check(_HOURS)  # finds that the refresh ended without a word
+    scene.check(_HOURS)
+    scene.upstream.delete_tag(scene.mirror.path, TAG)
+    scene.check(CHECK_EVERY)
+    scene.aws.client("ecr").put_image_tag_mutability(repositoryName=scene.repository, imageTagMutability="IMMUTABLE")
+    scene.serve(_OTHER)
+    scene.check(CHECK_EVERY)
+    scene.check(_HOURS)
+
+
+def _invoke(aws: LocalAws, function: str) -> None:
+    answer = aws.client("lambda").invoke(FunctionName=function, Payload=b"{}")
+    if "FunctionError" in answer:
+        raise RuntimeError(f"{function}: {answer['Payload'].read()!r}")
