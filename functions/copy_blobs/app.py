@@ -7,6 +7,7 @@ from aws_lambda_powertools.metrics import MetricUnit
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from pullahead.messages import UnitRequest
+from pullahead.metering import add_upstream_use
 from pullahead.wiring import Application, application
 
 logger, metrics, tracer = Logger(), Metrics(), Tracer()
@@ -26,4 +27,5 @@ def handle(event: dict[str, Any], context: LambdaContext, app: Application) -> d
     bytes_copied = result.bytes_copied - request.bytes_copied
     logger.info("copied" if result.done else "out of time; another round", extra={"bytes_copied": bytes_copied})
     metrics.add_metric("BytesCopied", MetricUnit.Bytes, bytes_copied)
+    add_upstream_use(app.take_upstream_use())
     return result.to_event()

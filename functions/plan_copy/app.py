@@ -7,6 +7,7 @@ from aws_lambda_powertools.metrics import MetricUnit
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from pullahead.messages import RefreshRequest
+from pullahead.metering import add_upstream_use
 from pullahead.wiring import Application, application
 
 logger, metrics, tracer = Logger(), Metrics(), Tracer()
@@ -33,4 +34,5 @@ def handle(event: dict[str, Any], app: Application) -> dict[str, Any]:
         },
     )
     metrics.add_metric("BytesSkipped", MetricUnit.Bytes, plan.bytes_present)
+    add_upstream_use(app.take_upstream_use())
     return plan.to_event()

@@ -6,7 +6,9 @@ from aws_lambda_powertools import Logger, Metrics, Tracer
 from aws_lambda_powertools.metrics import MetricUnit
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
+from pullahead.errors import DeferredError
 from pullahead.messages import OutcomeRequest
+from pullahead.metering import add_failure
 from pullahead.wiring import Application, application
 
 logger, metrics, tracer = Logger(), Metrics(), Tracer()
@@ -19,13 +21,26 @@ def handler(event: dict[str, Any], _context: LambdaContext) -> dict[str, Any]:
     return handle(event, application())
 
 
+def count(outcome: OutcomeRequest) -> None:
+    """Count how a refresh ended, and say what went wrong, if anything did."""
+    if outcome.error is None:
+        metrics.add_metric("Refreshes", MetricUnit.Count, 1)
+    elif outcome.error.error == DeferredError.__name__:
+        logger.info("refresh deferred", extra={"cause": outcome.error.text})
+        metrics.add_metric("Deferred", MetricUnit.Count, 1)
+    else:
+        add_failure(outcome.error.error)
+        logger.error("refresh failed", extra={"error": outcome.error.error, "cause": outcome.error.text})
+        metrics.add_metric("RefreshFailures", MetricUnit.Count, 1)
+
+
 def handle(event: dict[str, Any], app: Application) -> dict[str, Any]:
     outcome = OutcomeRequest.from_event(event)
     logger.append_keys(refresh=outcome.request.name, upstream=outcome.request.upstream)
     result = app.record_outcome(outcome)
-    failed = outcome.error is not None
-    if outcome.error is not None:
-        logger.error("refresh failed", extra={"error": outcome.error.error, "cause": outcome.error.text})
+    count(outcome)
     logger.info("recorded", extra=result.to_event())
-    metrics.add_metric("RefreshFailures" if failed else "Refreshes", MetricUnit.Count, 1)
+    if result.seconds is not None and result.lag_seconds is not None:
+        metrics.add_metric("RefreshSeconds", MetricUnit.Seconds, result.seconds)
+        metrics.add_metric("RefreshLagSeconds", MetricUnit.Seconds, result.lag_seconds)
     return result.to_event()

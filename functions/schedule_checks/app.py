@@ -20,7 +20,14 @@ def handler(_event: dict[str, Any], _context: LambdaContext) -> dict[str, Any]:
 
 def handle(app: Application) -> dict[str, Any]:
     scheduled = app.schedule_checks()
-    logger.info("checks queued", extra=scheduled._asdict())
+    for text in scheduled.told:
+        logger.warning("about the rules", extra={"told": text})
+    counts = {"mirrors": scheduled.mirrors, "due": scheduled.due}
+    logger.info("checks queued", extra={**counts, "listings": scheduled.listings})
     metrics.add_metric("Mirrors", MetricUnit.Count, scheduled.mirrors)
     metrics.add_metric("ChecksQueued", MetricUnit.Count, scheduled.due)
-    return scheduled._asdict()
+    metrics.add_metric("Heartbeat", MetricUnit.Count, 1)
+    late = app.lateness()
+    metrics.add_metric("StaleTags", MetricUnit.Count, late.mirrors)
+    metrics.add_metric("OldestStaleSeconds", MetricUnit.Seconds, late.oldest_seconds)
+    return counts

@@ -5,9 +5,10 @@ import sys
 import time
 
 from local.aws.server import NotIdleError
+from local.demo.deviation import DeviationError
 from local.demo.screen import Screen
 from local.demo.stage import set_stage
-from local.demo.story import DeviationError, Story
+from local.demo.story import Story
 from pullahead.errors import PullaheadError
 from pullahead.oci import InvalidReferenceError, Reference, parse_reference
 

@@ -60,20 +60,20 @@ class Stage:
         """Wait until nothing is under way."""
         self.aws.wait_idle(_IDLE_SECONDS)
 
-    def published(self) -> Digest | None:
-        """What ECR serves under the mirror's tag."""
+    def published(self, repository: str = REPOSITORY) -> Digest | None:
+        """What ECR serves under the tag, by default of the mirror."""
         ecr = self.aws.client("ecr")
         try:
-            answer = ecr.describe_images(repositoryName=REPOSITORY, imageIds=[{"imageTag": self.tag}])
+            answer = ecr.describe_images(repositoryName=repository, imageIds=[{"imageTag": self.tag}])
         except (ecr.exceptions.ImageNotFoundException, ecr.exceptions.RepositoryNotFoundException):
             return None
         return Digest(answer["imageDetails"][0]["imageDigest"])
 
-    def record(self) -> Record | None:
-        """What Pullahead remembers of the mirror."""
+    def record(self, repository: str = REPOSITORY) -> Record | None:
+        """What Pullahead remembers of a mirror."""
         answer = self.aws.client("dynamodb").get_item(
             TableName=self.stack.outputs["RecordsTableName"],
-            Key={"pk": {"S": f"mirror#{mirror_key(REPOSITORY, self.tag)}"}},
+            Key={"pk": {"S": f"mirror#{mirror_key(repository, self.tag)}"}},
             ConsistentRead=True,
         )
         item = answer.get("Item")

@@ -3,6 +3,9 @@
 from datetime import timedelta
 
 from local.aws.pool import Invocation
+from local.demo.cached import CachedMirror, tell_cached
+from local.demo.deviation import DeviationError, expect
+from local.demo.page import write_page
 from local.demo.screen import Bar, Screen
 from local.demo.stage import ALERT_AFTER, CHECK_EVERY, REPOSITORY, Stage
 from local.images import LocalImage, SparseBlob, make_image, make_index
@@ -11,11 +14,7 @@ from pullahead.freshness.records import LastRefresh, Record, State
 from pullahead.oci import Digest, short
 
 _LARGE_LAYER_BYTES = 96 * 1024 * 1024
-_UPSTREAM_BYTES_PER_SECOND = 8 * 1024 * 1024
-
-
-class DeviationError(Exception):
-    """The service did something else than the story says."""
+_UPSTREAM_BYTES_PER_SECOND = 3 * 1024 * 1024
 
 
 class Story:
@@ -25,6 +24,7 @@ class Story:
         self._stage, self._screen = stage, screen
         self._name = f"{REPOSITORY}:{stage.tag}"
         self._refreshes: list[LastRefresh] = []
+        self._cached: list[CachedMirror] = []
 
     def tell(self) -> None:
         """Tell everything that can be told of this upstream. Raises DeviationError."""
@@ -38,13 +38,14 @@ class Story:
         self._somebody_overwrites()
         if self._stage.fake is not None:
             self._upstream_breaks(self._stage.fake)
+            self._cached = tell_cached(self._stage, self._screen, self._stage.fake)
         else:
             self._screen.say("A real upstream can be neither moved nor broken from here; those steps are left out.")
         self._finish()
 
     def _first_copy(self) -> None:
         self._screen.step("The first check: the tag is in the rules and not in ECR")
-        _expect(self._stage.published() is None, f"{self._name} is in ECR before anything was copied")
+        expect(self._stage.published() is None, f"{self._name} is in ECR before anything was copied")
         self._screen.say(f"upstream  {self._stage.upstream}")
         self._screen.say(f"ECR       {self._name}: not there")
         self._screen.say("The schedule fires: schedule_checks → queue → check_freshness → refresh state machine")
@@ -56,7 +57,7 @@ class Story:
         self._screen.proved(f"the check found it {State.MISSING.value} and started a refresh")
         rounds = self._stage.rounds()
         if self._stage.fake is not None:
-            _expect(rounds >= 2, "the unit was done in one round; it should have gone round again")
+            expect(rounds >= 2, "the unit was done in one round; it should have gone round again")
         copied = self._refreshes[-1].bytes_copied
         self._screen.proved(f"copied {_mib(copied)}; copy_blobs went round {_times(rounds)}")
         self._screen.proved(f"{self._name} → {short(self._published())}, state FRESH")
@@ -65,7 +66,7 @@ class Story:
         self._screen.step("Pull it back from ECR with a plain OCI client")
         pulled = self._stage.client().pull(REPOSITORY, self._stage.tag)
         wanted = self._upstream_digest()
-        _expect(pulled.digest == wanted, f"pulled {pulled.digest} while upstream serves {wanted}")
+        expect(pulled.digest == wanted, f"pulled {pulled.digest} while upstream serves {wanted}")
         self._screen.say(f"{pulled.manifests} manifests, {pulled.blobs} blobs, {_mib(pulled.bytes)}: every byte hashed")
         self._screen.proved(f"digest {short(pulled.digest)} equals upstream's")
 
@@ -77,7 +78,7 @@ class Story:
         self._stage.tick(CHECK_EVERY)
         self._fresh_record()
         copied = self._refreshes[-1].bytes_copied
-        _expect(copied < _LARGE_LAYER_BYTES, f"{_mib(copied)} were copied although most of it was there already")
+        expect(copied < _LARGE_LAYER_BYTES, f"{_mib(copied)} were copied although most of it was there already")
         self._screen.proved(f"{self._name} → {short(self._published())}; only {_mib(copied)} had to be copied")
 
     def _somebody_overwrites(self) -> None:
@@ -87,7 +88,7 @@ class Story:
         self._stage.client().push(intruder, REPOSITORY, self._stage.tag)
         self._screen.say(f"{self._name} → {short(intruder.digest)}, pushed by hand; no schedule fires")
         self._stage.settle()
-        _expect(
+        expect(
             self._count_function("ScheduleChecks") == ticks, "the schedule fired; the push event should have done it"
         )
         self._fresh_record()
@@ -98,13 +99,13 @@ class Story:
         upstream.down = True
         self._stage.tick(CHECK_EVERY)
         self._expect_state(State.UNKNOWN)
-        _expect(not self._stage.alerts(), "an alert came before alert_after")
+        expect(not self._stage.alerts(), "an alert came before alert_after")
         self._screen.say("state UNKNOWN: upstream does not answer. ECR goes on serving what it has; nobody is told yet")
         self._screen.say(f"{_minutes(ALERT_AFTER)} pass; the schedule fires")
         self._stage.tick(ALERT_AFTER)
         self._show_one_alert("UPSTREAM", "upstream does not answer")
         self._stage.tick(CHECK_EVERY)
-        _expect(not self._stage.alerts(), "the same alert came twice")
+        expect(not self._stage.alerts(), "the same alert came twice")
         self._screen.proved("the next check says nothing more: an alert is said once")
 
         self._screen.step("Upstream recovers")
@@ -116,7 +117,7 @@ class Story:
     def _finish(self) -> None:
         record = self._fresh_record()
         failed = [execution["name"] for execution in self._stage.executions() if execution["status"] != "SUCCEEDED"]
-        _expect(not failed, f"executions failed: {failed}")
+        expect(not failed, f"executions failed: {failed}")
         row = (
             self._name,
             record.state.value,
@@ -126,15 +127,17 @@ class Story:
             _mib(sum(refresh.bytes_copied for refresh in self._refreshes)),
         )
         columns = ("tag", "state", "upstream digest", "ECR digest", "lag", "bytes")
-        count = len(self._refreshes)
-        self._screen.table(f"After {count} refreshes (lag: the longest; bytes: all together)", columns, [row])
+        count = len(self._refreshes) + len(self._cached)
+        rows = [row, *map(_row, self._cached)]
+        self._screen.table(f"After {count} refreshes (lag: the longest; bytes: all together)", columns, rows)
+        self._screen.say(f"The dashboard's page of mirrors, as a file: {write_page(self._stage)}")
 
     # --- looking ------------------------------------------------------------------------------------------------
 
     def _fresh_record(self) -> Record:
         record = self._expect_state(State.FRESH)
         published, wanted = self._published(), self._upstream_digest()
-        _expect(published == wanted, f"ECR serves {published}, upstream {wanted}")
+        expect(published == wanted, f"ECR serves {published}, upstream {wanted}")
         refresh = record.last_refresh
         if refresh is None:
             raise DeviationError(f"{self._name} is fresh without a refresh")
@@ -146,7 +149,7 @@ class Story:
         record = self._stage.record()
         if record is None:
             raise DeviationError(f"{self._name} has no record")
-        _expect(record.state is state, f"{self._name} is {record.state.value}, not {state.value}: {record.error or ''}")
+        expect(record.state is state, f"{self._name} is {record.state.value}, not {state.value}: {record.error or ''}")
         return record
 
     def _published(self) -> Digest:
@@ -167,8 +170,8 @@ class Story:
 
     def _show_one_alert(self, kind: str, phrase: str) -> None:
         alerts = self._stage.alerts()
-        _expect(len(alerts) == 1, f"{len(alerts)} alerts came where one {kind} was due: {alerts}")
-        _expect(phrase in alerts[0].subject, f"the alert says {alerts[0].subject!r}")
+        expect(len(alerts) == 1, f"{len(alerts)} alerts came where one {kind} was due: {alerts}")
+        expect(phrase in alerts[0].subject, f"the alert says {alerts[0].subject!r}")
         self._screen.show(f"SNS: {alerts[0].subject}", alerts[0].text)
 
     def _say_invocation(self, invocation: Invocation) -> None:
@@ -198,6 +201,11 @@ class Story:
         return sum(name in invocation.function for invocation in self._stage.aws.invocations)
 
 
+def _row(mirror: CachedMirror) -> tuple[str, ...]:
+    digest, refresh = short(mirror.digest), mirror.refresh
+    return mirror.key, State.FRESH.value, digest, digest, f"{refresh.lag_seconds:.1f} s", _mib(refresh.bytes_copied)
+
+
 def _first_image() -> LocalImage:
     return _image(seed=1)
 
@@ -214,11 +222,6 @@ def _image(seed: int) -> LocalImage:
             make_image([1_500_000], seed=seed + 10, platform="linux/arm64"),
         ]
     )
-
-
-def _expect(condition: bool, otherwise: str) -> None:
-    if not condition:
-        raise DeviationError(otherwise)
 
 
 def _times(count: int) -> str:

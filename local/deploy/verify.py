@@ -4,7 +4,7 @@ Names the types that may stay unmade, each with the reason.
 """
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Set
 from types import MappingProxyType
 from typing import Any, Final
 
@@ -51,7 +51,22 @@ def without_passed_over(template: Mapping[str, Any]) -> dict[str, Any]:
         wanted = resource.get("DependsOn", [])
         others = [other for other in ([wanted] if isinstance(wanted, str) else wanted) if other in kept]
         kept[name] = {**resource, "DependsOn": others}
-    return {**template, "Resources": kept}
+    left_out = template["Resources"].keys() - kept.keys()
+    stood_in: dict[str, Any] = _stood_in({**template, "Resources": kept}, left_out)
+    return stood_in
+
+
+def _stood_in(value: Any, left_out: Set[str]) -> Any:
+    """Put a name in the place of every reference to a resource that is not made."""
+    if isinstance(value, list):
+        return [_stood_in(inner, left_out) for inner in value]
+    if not isinstance(value, dict):
+        return value
+    if value.keys() in ({"Ref"}, {"Fn::GetAtt"}):
+        (named,) = value.values()
+        parts = named if isinstance(named, list) else str(named).split(".")
+        return "-".join(parts) if parts[0] in left_out else value
+    return {name: _stood_in(inner, left_out) for name, inner in value.items()}
 
 
 def verify(aws: LocalAws, template: Mapping[str, Any], physical: Mapping[str, str]) -> None:
@@ -138,6 +153,15 @@ def _log_group(aws: LocalAws, name: str, _: Mapping[str, Any]) -> None:
     _same("log group", name in {group["logGroupName"] for group in groups}, True)
 
 
+def _dashboard(aws: LocalAws, name: str, _: Mapping[str, Any]) -> None:
+    body = aws.client("cloudwatch").get_dashboard(DashboardName=name)["DashboardBody"]
+    try:
+        widgets = json.loads(body)["widgets"]
+    except (ValueError, KeyError) as error:
+        raise _DifferentError(f"its body is no list of widgets: {error}") from error
+    _same("unfilled places", [widget for widget in widgets if "${" in json.dumps(widget)], [])
+
+
 def _nothing_to_ask(_: LocalAws, __: str, ___: Mapping[str, Any]) -> None:
     """Be content with moto's word: there is no operation that shows this."""
 
@@ -145,6 +169,7 @@ def _nothing_to_ask(_: LocalAws, __: str, ___: Mapping[str, Any]) -> None:
 # What the local AWS makes, and how to see that it did. moto could make more; nobody here has seen whether rightly.
 _LOOKS: Final[Mapping[str, Callable[[LocalAws, str, Mapping[str, Any]], None]]] = MappingProxyType(
     {
+        "AWS::CloudWatch::Dashboard": _dashboard,
         "AWS::DynamoDB::Table": _table,
         "AWS::Events::Rule": _rule,
         "AWS::IAM::ManagedPolicy": lambda aws, arn, _: aws.client("iam").get_policy(PolicyArn=arn),

@@ -12,7 +12,9 @@ RANKS = {
     "freshness": 2,
     "copying": 2,
     "messages": 3,
+    "dashboard": 3,
     "ports": 4,
+    "reading_ports": 4,
     "usecases": 5,
     "registry": 6,
     "targets": 6,
@@ -20,17 +22,23 @@ RANKS = {
     "settings": 7,
     "waiting": 7,
     "wiring": 8,
+    "metering": 9,
     "cli": 9,
 }
 """A place imports places of lower rank, and itself. Places of one rank don't know each other."""
 
 NEIGHBOURS = {
     ("freshness", "pullahead.rules.model"): "what is judged is judged by its rule",
+    ("aws", "pullahead.registry.credentials"): "secrets hold what registries want to know of us",
+    ("aws", "pullahead.registry.docker_logins"): "secrets hold what docker knows of us",
+    ("aws", "pullahead.registry.hosts"): "ECR is an upstream, too, and known by its host",
     ("targets", "pullahead.registry"): "an OCI registry is authorized and fails alike from both sides (ADR 6)",
 }
 """Imports within one rank that are allowed, and why."""
 
-CORE = frozenset({"errors", "oci", "rules", "freshness", "copying", "messages", "ports", "usecases"})
+CORE = frozenset(
+    {"errors", "oci", "rules", "freshness", "copying", "messages", "dashboard", "ports"} | {"reading_ports", "usecases"}
+)
 IMPURE = frozenset(
     {"boto3", "botocore", "requests", "urllib3", "urllib", "http", "socket", "ssl", "subprocess"}
     | {"aws_lambda_powertools", "aws_xray_sdk", "os", "time", "random", "secrets", "uuid"}
@@ -38,7 +46,13 @@ IMPURE = frozenset(
 CLOCKS = frozenset({"now", "utcnow", "today"})
 OUTSIDE = frozenset({"local", "tests", "functions", "bench"})
 
-FUNCTIONS_MAY_IMPORT = ("pullahead.messages", "pullahead.wiring", "pullahead.errors", "pullahead.usecases")
+FUNCTIONS_MAY_IMPORT = (
+    "pullahead.messages",
+    "pullahead.wiring",
+    "pullahead.errors",
+    "pullahead.usecases",
+    "pullahead.metering",
+)
 FUNCTIONS_MAY_USE = frozenset({"aws_lambda_powertools"}) | (sys.stdlib_module_names - IMPURE)
 
 

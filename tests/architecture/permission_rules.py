@@ -13,6 +13,11 @@ from tests.architecture.sam_template import FUNCTION, Properties, Template, dire
 ONLY_PUBLISHER = "PublishImageFunction"
 """The one function that may move a tag."""
 
+ASK_UPSTREAMS = ("CheckFreshnessFunction", "PlanCopyFunction", "CopyBlobsFunction")
+"""The functions that ask upstreams, and say there who they are."""
+
+_ACCOUNTS = ("secretsmanager:GetSecretValue", "kms:Decrypt", "sts:AssumeRole")
+
 EVERYTHING = {
     "xray:PutTelemetryRecords": "X-Ray has no resources to name",
     "xray:PutTraceSegments": "X-Ray has no resources to name",
@@ -26,10 +31,17 @@ EVERYTHING = {
     "logs:ListLogDeliveries": "log deliveries have no resources to name",
     "logs:PutResourcePolicy": "log deliveries have no resources to name",
     "logs:UpdateLogDelivery": "log deliveries have no resources to name",
+    "ecr:GetAccountSetting": "the account's settings have no resource to name",
+    "ecr:GetAuthorizationToken": "the registry's token has no resource to name",
+    "ecr:DescribeRepositoryCreationTemplates": "repository creation templates have no resources to name",
+    "ecr:DescribePullThroughCacheRules": "pull through cache rules have no resources to name",
+    "tag:GetResources": "the tagging API has no resources to name",
+    "ec2:DescribeNetworkInterfaces": "EC2's Describe actions have no resources to name",
+    "ec2:DescribeSubnets": "EC2's Describe actions have no resources to name",
 }
 """Actions that may be allowed on every resource, and why: Service Authorization Reference."""
 
-_SERVICES = {"states": "stepfunctions"}
+_SERVICES = {"states": "stepfunctions", "tag": "resourcegroupstaggingapi"}
 """Prefixes of actions that botocore calls otherwise."""
 
 _PERMISSION_ONLY = frozenset(
@@ -38,6 +50,9 @@ _PERMISSION_ONLY = frozenset(
     | {"logs:ListLogDeliveries"}
 )
 """Actions that are no operation of the API: Service Authorization Reference."""
+
+_NETWORK_INTERFACES = ("ec2:CreateNetworkInterface", "ec2:DescribeNetworkInterfaces", "ec2:DeleteNetworkInterface")
+"""What Lambda needs to put a function into a VPC: AWS Lambda Developer Guide, "Required IAM permissions"."""
 
 _ACTION = re.compile(r"([a-z0-9-]+):([A-Za-z0-9]+)")
 
@@ -106,6 +121,28 @@ def action_findings(template: Template) -> Iterator[str]:
                 yield f"{grant.role}: {action} is not one action"
             elif action not in _PERMISSION_ONLY and match[2] not in _operations(_SERVICES.get(match[1], match[1])):
                 yield f"{grant.role}: there is no action {action}"
+
+
+def network_findings(template: Template) -> Iterator[str]:
+    """Find functions that stand in the VPC without the permissions for it, and roles that have them for nothing."""
+    within = {named(each.get("Role")) for each in template.resources(FUNCTION).values() if "VpcConfig" in each}
+    yield from _only_for(template, within, _NETWORK_INTERFACES, "stand in the VPC")
+
+
+def secret_findings(template: Template) -> Iterator[str]:
+    """Find functions that ask upstreams and may not read the accounts for them, and roles that may for nothing."""
+    functions = template.resources(FUNCTION)
+    asking = {named(functions.get(name, {}).get("Role")) for name in ASK_UPSTREAMS}
+    yield from _only_for(template, asking, _ACCOUNTS, "ask upstreams")
+
+
+def _only_for(template: Template, roles: set[str | None], actions: tuple[str, ...], purpose: str) -> Iterator[str]:
+    for needed in actions:
+        may = {grant.role for grant in grants(template) if grant.effect == "Allow" and _allows(grant, needed)}
+        for role in sorted(map(str, roles - may)):
+            yield f"{role}: may not {needed}, which its function needs to {purpose}"
+        for role in sorted(may - roles):
+            yield f"{role}: may {needed}, and its function does not {purpose}"
 
 
 def log_findings(template: Template) -> Iterator[str]:

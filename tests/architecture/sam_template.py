@@ -77,8 +77,10 @@ def listed(value: Any) -> list[Any]:
 
 
 def statements(document: Properties) -> Iterator[Properties]:
-    """List the statements of a policy document."""
-    yield from listed(document["Statement"])
+    """List the statements of a policy document, those included that hold only under a condition."""
+    for statement in listed(document["Statement"]):
+        _, *branches = statement.get("Fn::If", ["", statement])
+        yield from (branch for branch in branches if branch != {"Ref": "AWS::NoValue"})
 
 
 def directory_of(function: str) -> str:

@@ -43,12 +43,14 @@ class State(NamedTuple):
 
 
 def retryable_errors() -> frozenset[str]:
-    """Name the leaves of the error taxonomy that another try may help."""
+    """Name the errors that another try may help, those that have finer ones of that kind below them left out."""
     classes = [value for value in vars(errors).values() if isinstance(value, type)]
     return frozenset(
         kind.__name__
         for kind in classes
-        if issubclass(kind, errors.PullaheadError) and kind.retryable and not kind.__subclasses__()
+        if issubclass(kind, errors.PullaheadError)
+        and kind.retryable
+        and not any(finer.retryable for finer in kind.__subclasses__())
     )
 
 

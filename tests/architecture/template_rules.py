@@ -101,7 +101,8 @@ def alarm_findings(template: Template) -> Iterator[str]:
     for name, alarm in alarms.items():
         if named(next(iter(alarm.get("AlarmActions", [])), None)) not in template.resources("AWS::SNS::Topic"):
             yield f"{name}: tells no topic"
-    watched = {(alarm["MetricName"], named(d["Value"])) for alarm in alarms.values() for d in alarm["Dimensions"]}
+    single = [alarm for alarm in alarms.values() if "MetricName" in alarm]  # the others add several up
+    watched = {(alarm["MetricName"], named(d["Value"])) for alarm in single for d in alarm["Dimensions"]}
     for machine in template.resources(STATE_MACHINE):
         if ("ExecutionsFailed", machine) not in watched:
             yield f"{machine}: no alarm on failed executions"

@@ -7,8 +7,9 @@ from typing import Any
 
 import pytest
 
+from pullahead.dashboard.request import read_request
 from pullahead.errors import InvalidEventError
-from pullahead.messages import CheckRequest, OutcomeRequest, RefreshRequest, UnitRequest
+from pullahead.messages import CheckRequest, OutcomeRequest, RefreshRequest, UnitRequest, read_queued
 from tests.architecture.sam_template import FUNCTION, directory_of, read_definition, real_template
 from tests.architecture.source import ROOT
 from tests.architecture.state_machine_rules import OUTCOME_TOKEN, states
@@ -26,7 +27,7 @@ def decode_checks(event: Any) -> None:
     """Read every message of a batch."""
     assert event["Records"]
     for record in event["Records"]:
-        CheckRequest.from_json(record["body"])
+        read_queued(record["body"])
 
 
 def decode_refresh(event: Any) -> None:
@@ -42,6 +43,7 @@ DECODERS: dict[str, Callable[[Any], object]] = {
     "copy_blobs": UnitRequest.from_event,
     "publish_image": decode_refresh,
     "record_outcome": OutcomeRequest.from_event,
+    "show_mirrors": read_request,
 }
 """How each function reads its event."""
 

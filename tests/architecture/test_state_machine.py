@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from pullahead.errors import DeferredError
 from tests.architecture import state_machine_rules as rules
 from tests.architecture.sam_template import STATE_MACHINE, Template, read_definition, real_template
 
@@ -44,6 +45,13 @@ def test_retryable_errors_are_leaves_of_the_taxonomy() -> None:
     assert not {"PullaheadError", "RegistryError", "NotFoundError", "AccessDeniedError"} & retryable
 
 
+def test_refresh_that_is_deferred_ends_as_a_failure() -> None:
+    states = read_definition(real_template())["States"]
+    (way,) = states[states["RecordFailure"]["Next"]]["Choices"]
+    assert (way["Variable"], way["StringEquals"]) == ("$.error.Error", DeferredError.__name__)
+    assert states[way["Next"]]["Type"] == "Succeed"
+
+
 def copying(definition: dict[str, Any]) -> dict[str, Any]:
     found: dict[str, Any] = definition["States"]["CopyUnits"]["ItemProcessor"]["States"]
     return found
@@ -70,6 +78,7 @@ def retried(definition: dict[str, Any]) -> list[str]:
         (RETRIES, lambda definition: retried(definition).remove("Lambda.TooManyRequestsException")),
         (RETRIES, lambda definition: retried(definition).append("NotFoundError")),
         (RETRIES, lambda definition: retried(definition).append("RegistryError")),
+        (RETRIES, lambda definition: retried(definition).append("DeferredError")),
         (RETRIES, lambda definition: retried(definition).append("States.ALL")),
         (RETRIES, lambda definition: retried(definition).append("StorageError")),
         (RETRIES, drop("RecordFailure", "Retry")),

@@ -18,7 +18,9 @@ def known_settings() -> frozenset[str]:
     """Name what settings.py asks of the environment."""
     (settings,) = (file for file in sources() if file.module == "pullahead.settings")
     calls = (node for node in ast.walk(settings.tree) if isinstance(node, ast.Call))
-    asked = (call for call in calls if isinstance(call.func, ast.Attribute) and call.func.attr == "_require")
+    asked = (
+        call for call in calls if isinstance(call.func, ast.Attribute) and call.func.attr in {"_require", "_optional"}
+    )
     return frozenset(str(arg.value) for call in asked for arg in call.args if isinstance(arg, ast.Constant))
 
 
@@ -38,6 +40,8 @@ CHECKS: list[Check] = [
     permission_rules.resource_findings,
     permission_rules.action_findings,
     permission_rules.log_findings,
+    permission_rules.network_findings,
+    permission_rules.secret_findings,
 ]
 
 
@@ -50,6 +54,12 @@ def test_functions_of_the_design_are_there() -> None:
     names = {"ScheduleChecks", "CheckFreshness", "PlanCopy", "CopyBlobs", "PublishImage", "RecordOutcome"}
     assert {f"{name}Function" for name in names} <= set(real_template().resources(FUNCTION))
     assert len(known_settings()) >= 5
+
+
+def test_functions_that_ask_upstreams_stand_in_the_vpc() -> None:
+    functions = real_template().resources(FUNCTION)
+    within = {name for name, function in functions.items() if "VpcConfig" in function}
+    assert within >= {"CheckFreshnessFunction", "PlanCopyFunction", "CopyBlobsFunction"}
 
 
 def properties(resources: dict[str, Any], name: str) -> dict[str, Any]:
@@ -71,7 +81,7 @@ def consumed_queue(resources: dict[str, Any]) -> dict[str, Any]:
 def remove_alarms(metric: str) -> Break:
     def remove(resources: dict[str, Any]) -> None:
         for name, resource in list(resources.items()):
-            if resource["Type"] == "AWS::CloudWatch::Alarm" and resource["Properties"]["MetricName"] == metric:
+            if resource["Type"] == "AWS::CloudWatch::Alarm" and resource["Properties"].get("MetricName") == metric:
                 del resources[name]
 
     return remove
@@ -155,6 +165,12 @@ BREAKS: list[tuple[Check, Break]] = [
     (permission_rules.action_findings, allow("CopyBlobsRole", "ecr:*")),
     (permission_rules.action_findings, allow("CopyBlobsRole", "ecr:UploadLayerParts")),
     (permission_rules.action_findings, allow("CopyBlobsRole", "sfn:StartExecution")),
+    (permission_rules.network_findings, drop_property("PlanCopyFunction", "VpcConfig")),
+    (permission_rules.network_findings, set_property("PublishImageFunction", "VpcConfig", {"SubnetIds": ["a"]})),
+    (permission_rules.network_findings, lambda resources: policy(resources, "CopyBlobsRole").clear()),
+    (permission_rules.secret_findings, lambda resources: policy(resources, "PlanCopyRole").clear()),
+    (permission_rules.secret_findings, allow("PublishImageRole", "secretsmanager:GetSecretValue")),
+    (permission_rules.secret_findings, allow("ScheduleChecksRole", "sts:AssumeRole")),
     (
         permission_rules.log_findings,
         set_property("PlanCopyFunction", "LoggingConfig", {"LogGroup": {"Ref": "RefreshLogGroup"}}),

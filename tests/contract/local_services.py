@@ -41,3 +41,10 @@ def client(url: str, service: str) -> Any:
 def new_name(kind: str) -> str:
     """Make a name that no other test has."""
     return f"contract-{kind}-{next(_numbers)}"
+
+
+def new_bucket(s3: Any, kind: str) -> str:
+    """Make an empty bucket by a name that no other test has."""
+    name = new_name(kind)
+    s3.create_bucket(Bucket=name, CreateBucketConfiguration={"LocationConstraint": REGION})
+    return name

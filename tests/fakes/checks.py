@@ -29,7 +29,14 @@ class CheckingService:
         for followed in self.rules.mirrors:
             self.upstream.serve(FIRST, str(followed.upstream))
         self.use_case = CheckMirrors(
-            lambda: self.rules, self.upstream, self.target, self.records, self.refreshes, self.alerts, self.clock
+            lambda: self.rules,
+            self.upstream,
+            self.target,
+            self.records,
+            self.refreshes,
+            self.alerts,
+            self.clock,
+            self.upstream.quota,
         )
 
     def publish(self, image: LocalImage = FIRST, tag: str = "1.0") -> None:

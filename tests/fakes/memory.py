@@ -1,12 +1,13 @@
 """The service's memory and voice without AWS: records, plans, queue, refreshes, alerts, and a clock that is set."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 
 from pullahead.errors import ConflictError, StorageError
 from pullahead.freshness.alerts import Alert
+from pullahead.freshness.history import Transition
 from pullahead.freshness.records import Record
-from pullahead.messages import CheckRequest, RefreshRequest
+from pullahead.messages import CheckRequest, ListRequest, Queued, RefreshRequest
 from pullahead.ports import Heartbeat, Started
 from tests.fakes.script import Script
 
@@ -26,7 +27,7 @@ class FakeClock:
 
 
 class FakeRecords:
-    """Satisfies `pullahead.ports.Records`; writes are conditional as DynamoDB's are."""
+    """Satisfies `pullahead.ports.Records` and `ScansRecords`; writes are conditional as DynamoDB's are."""
 
     def __init__(self, script: Script | None = None) -> None:
         self.script = script or Script()
@@ -41,6 +42,10 @@ class FakeRecords:
     def load(self, keys: Sequence[str]) -> Mapping[str, Record]:
         with self.script.call("load"):
             return {key: self.stored[key] for key in keys if key in self.stored}
+
+    def scan(self) -> Iterator[Record]:
+        with self.script.call("scan"):
+            yield from list(self.stored.values())
 
     def save(self, record: Record, expected_version: int) -> Record:
         with self.script.call("save"):
@@ -57,6 +62,39 @@ class FakeRecords:
     def save_heartbeat(self, heartbeat: Heartbeat) -> None:
         with self.script.call("save_heartbeat"):
             self.heartbeat = heartbeat
+
+
+class FakePauses:
+    """Satisfies `pullahead.reading_ports.ChangesPauses`."""
+
+    def __init__(self, script: Script | None = None) -> None:
+        self.script = script or Script()
+        self.rules: set[str] = set()
+
+    def paused_rules(self) -> frozenset[str]:
+        with self.script.call("paused_rules"):
+            return frozenset(self.rules)
+
+    def pause(self, rule: str) -> None:
+        with self.script.call("pause"):
+            self.rules.add(rule)
+
+    def resume(self, rule: str) -> None:
+        with self.script.call("resume"):
+            self.rules.discard(rule)
+
+
+class FakeHistory:
+    """Satisfies `pullahead.ports.ReadsHistory`."""
+
+    def __init__(self, script: Script | None = None) -> None:
+        self.script = script or Script()
+        self.stored: list[Transition] = []
+
+    def transitions(self, since: datetime) -> Iterator[Transition]:
+        with self.script.call("transitions"):
+            last = {each.key: each for each in sorted(self.stored) if each.at < since}
+            yield from [*last.values(), *(each for each in self.stored if each.at >= since)]
 
 
 class FakePlans:
@@ -102,10 +140,12 @@ class FakeQueue:
     def __init__(self, script: Script | None = None) -> None:
         self.script = script or Script()
         self.sent: list[CheckRequest] = []
+        self.listings: list[ListRequest] = []
 
-    def send(self, requests: Sequence[CheckRequest]) -> None:
+    def send(self, requests: Sequence[Queued]) -> None:
         with self.script.call("send"):
-            self.sent.extend(requests)
+            self.sent.extend(request for request in requests if isinstance(request, CheckRequest))
+            self.listings.extend(request for request in requests if isinstance(request, ListRequest))
 
 
 class FakeAlerts:

@@ -9,7 +9,7 @@ from tests.fakes.samples import REPOSITORY, UPSTREAM
 BEGAN = datetime(2026, 11, 24, 9, tzinfo=UTC)
 
 
-def refresh_request(root: Descriptor, *, episode: int = 1) -> RefreshRequest:
+def refresh_request(root: Descriptor, *, episode: int = 1, platforms: tuple[str, ...] = ()) -> RefreshRequest:
     """Ask for a refresh of the one mirror to a root."""
     return RefreshRequest(
         name=f"refresh-{root.digest[7:15]}-{episode}",
@@ -19,6 +19,7 @@ def refresh_request(root: Descriptor, *, episode: int = 1) -> RefreshRequest:
         root=root,
         episode=episode,
         stale_since=BEGAN,
+        platforms=platforms,
     )
 
 

@@ -2,11 +2,11 @@
 
 from collections.abc import Iterable
 from datetime import timedelta
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from pullahead.errors import RegistryError, Side
-from pullahead.oci import Descriptor, Digest, digest_of, media_types, parse_reference
-from pullahead.rules.model import Mirror, Rules
+from pullahead.oci import Descriptor, Digest, Repository, digest_of, media_types, parse_reference
+from pullahead.rules.model import Mirror, Rule, Rules, TagSelection
 
 _E = TypeVar("_E", bound=RegistryError)
 
@@ -21,14 +21,31 @@ def mirror(
     repository: str = REPOSITORY,
     check_every: timedelta = timedelta(minutes=15),
     alert_after: timedelta = timedelta(hours=1),
+    platforms: tuple[str, ...] = (),
+    immutable: bool = False,
 ) -> Mirror:
     """Make the mirror of one tag."""
-    return Mirror(parse_reference(f"ghcr.io/team/app:{tag}"), repository, tag, check_every, alert_after)
+    upstream = parse_reference(f"ghcr.io/team/app:{tag}")
+    return Mirror(upstream, repository, tag, check_every, alert_after, platforms, immutable, "app")
 
 
-def rules(mirrors: Iterable[Mirror] | None = None, digest: str = "rules-1") -> Rules:
+def rule(*names: str, upstream: str = "ghcr.io/team/app", **more: Any) -> Rule:
+    """Make the rule `app`, which names tags of the one repository unless it is told otherwise."""
+    registry, _, path = upstream.partition("/")
+    values: dict[str, Any] = {
+        "name": "app",
+        "upstream": Repository(registry, path),
+        "repository": REPOSITORY,
+        "tags": TagSelection(names=names),
+        "check_every": timedelta(minutes=15),
+        "alert_after": timedelta(hours=1),
+    }
+    return Rule(**(values | more))
+
+
+def rules(mirrors: Iterable[Mirror] | None = None, digest: str = "rules-1", *declared: Rule) -> Rules:
     """Make rules, by default of the one mirror."""
-    return Rules(tuple(mirrors) if mirrors is not None else (mirror(),), (), digest)
+    return Rules(tuple(mirrors) if mirrors is not None else (mirror(),), (), digest, declared)
 
 
 def root(seed: str) -> Descriptor:
@@ -41,6 +58,6 @@ def digest(seed: str) -> Digest:
     return digest_of(seed.encode())
 
 
-def failed(kind: type[_E], cause: str = "as scripted", side: Side = Side.UPSTREAM) -> _E:
+def failed(kind: type[_E], cause: str = "as scripted", side: Side = Side.UPSTREAM, status: int | None = None) -> _E:
     """Make an error of a registry."""
-    return kind(cause, operation="test", side=side, reference=UPSTREAM)
+    return kind(cause, operation="test", side=side, reference=UPSTREAM, status=status)

@@ -6,10 +6,14 @@ import pytest
 
 from local.aws.pool import Invocation
 from local.registry import FakeRegistry
+from tests.architecture.sam_template import real_template
+from tests.iam.judging import read_case, refused
 from tests.scenarios.deployment import Deployment, deployed
 from tests.scenarios.scene import Scene
 
 Listener = Callable[[Invocation], None]
+RULES_ELSEWHERE = "arn:aws:s3:::team-rules/"
+"""Read where a scenario stands in for a deployment with another RulesUri, whose role would be another too."""
 
 
 @pytest.fixture(scope="package")
@@ -26,6 +30,8 @@ def deployment(tmp_path_factory: pytest.TempPathFactory, listeners: list[Listene
 
     with deployed(tmp_path_factory.mktemp("scenarios"), tell) as made:
         yield made
+        case = read_case(made.aws, made.stack, real_template())
+        assert [finding for finding in refused(case) if RULES_ELSEWHERE not in finding] == []
 
 
 @pytest.fixture

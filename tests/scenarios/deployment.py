@@ -58,6 +58,7 @@ class Deployment:
 
     def __init__(self, aws: LocalAws, stack: Stack, mirrors: list[MirrorRule], upstream_port: int) -> None:
         self.aws, self.stack, self.upstream_port = aws, stack, upstream_port
+        self.rules_text = rules_text(*mirrors)
         self._mirrors = iter(mirrors)
         self._layers = itertools.count()
         self._alerts_queue = self.hear_alerts()
@@ -143,7 +144,7 @@ class Deployment:
 
 
 @contextmanager
-def deployed(folder: Path, on_invocation: Callable[[Invocation], None]) -> Iterator[Deployment]:
+def deployed(folder: Path, on_invocation: Callable[[Invocation], None], **others: str) -> Iterator[Deployment]:
     """Deploy the template with rules for many mirrors of an upstream that is still to be started on a known port."""
     port = free_port()
     host = f"127.0.0.1:{port}"
@@ -153,7 +154,7 @@ def deployed(folder: Path, on_invocation: Callable[[Invocation], None]) -> Itera
     (rules / "rules.yaml").write_text(rules_text(*mirrors))
     aws = LocalAws(folder / "aws", wait_scale=WAIT_SCALE, redelivery_seconds=0, on_invocation=on_invocation)
     with aws:
-        parameters = {"CopyTimeoutSeconds": str(FUNCTION_SECONDS)}
+        parameters = {"CopyTimeoutSeconds": str(FUNCTION_SECONDS), **others}
         stack = deploy(aws, TEMPLATE, parameters=parameters, content={"RulesLayer": rules})
         yield Deployment(aws, stack, mirrors, port)
 

@@ -125,11 +125,11 @@ class Scene:
         """Pull the tag with everything below it, and hash every byte."""
         return self._client().pull(self.repository, TAG)
 
-    def record(self) -> Record:
-        """What Pullahead remembers of the mirror."""
+    def record(self, tag: str = TAG) -> Record:
+        """What Pullahead remembers of the mirror, or of another one that the scene's rules name."""
         item = self.aws.client("dynamodb").get_item(
             TableName=self.deployment.stack.outputs["RecordsTableName"],
-            Key={"pk": {"S": f"mirror#{self.key}"}},
+            Key={"pk": {"S": f"mirror#{mirror_key(self.repository, tag)}"}},
             ConsistentRead=True,
         )["Item"]
         return msgspec.json.decode(item["record"]["S"], type=Record)

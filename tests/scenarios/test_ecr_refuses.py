@@ -124,7 +124,7 @@ def test_immutability_excludes_the_tag(scene: Scene) -> None:
     assert scene.alerts() == []
 
 
-@pytest.mark.parametrize("operation", ["DescribeImages", "InitiateLayerUpload", "PutImage"])
+@pytest.mark.parametrize("operation", ["DescribeImages", "v2:StartUpload", "PutImage"])
 def test_access_is_denied(scene: Scene, operation: str) -> None:
     keep_old_copy(scene)
     scene.ecr.faults.add(operation, "AccessDeniedException", times=FOR_GOOD)

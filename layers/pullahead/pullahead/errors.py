@@ -67,6 +67,15 @@ class RateLimitedError(RegistryError):
         self.retry_after_seconds = retry_after_seconds
 
 
+class DeferredError(RateLimitedError):
+    """A limit that we keep lets a request not go out, for longer than a refresh's own tries last.
+
+    No failure: the refresh ends, and a later check starts another one.
+    """
+
+    retryable: ClassVar[bool] = False
+
+
 class RegistryUnavailableError(RegistryError):
     """The registry, or the way to it, is broken for now."""
 
@@ -120,8 +129,16 @@ class MissingContentError(RegistryError):
     """
 
 
+class ListingRefusedError(RegistryError):
+    """The registry does not list what it has; it must be named."""
+
+
 class ResponseTooLargeError(RegistryError):
     """A registry sent more than any honest answer holds."""
+
+
+class ListingShrunkError(PullaheadError):
+    """Upstream lists suspiciously few of the tags that a rule chooses from."""
 
 
 class TransferStalledError(PullaheadError):

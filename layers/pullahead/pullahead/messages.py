@@ -51,19 +51,50 @@ class Message(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defa
 
 
 class CheckRequest(Message, frozen=True):
-    """Check tags of one repository. A push names the digest that was pushed."""
+    """Check tags of one repository. A push names the digest that was pushed; a human wants nothing to be put off.
 
-    reason: Literal["schedule", "push"]
+    Where a rule for a whole namespace chose the tags, it is named, with the upstream repository that it found.
+    """
+
+    reason: Literal["schedule", "push", "manual"]
     repository: str
     tags: _Tags
     asked_at: _Moment
     digest: Digest | None = None
+    rule: str | None = None
+    upstream: str | None = None
+
+
+class ListRequest(Message, frozen=True, tag_field="kind", tag="list"):
+    """List what a rule chooses its tags from: its upstream repository, or one that was found below its namespace."""
+
+    rule: str
+    asked_at: _Moment
+    upstream: str | None = None
+
+
+Queued = CheckRequest | ListRequest
+"""What travels in the checks queue."""
+
+
+class _Kind(msgspec.Struct):
+    kind: str = ""
+
+
+def read_queued(text: str | bytes) -> Queued:
+    """Read a message of the checks queue; one without a kind is a check. Raises InvalidEventError naming the field."""
+    try:
+        kind = msgspec.json.decode(text, type=_Kind).kind
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise InvalidEventError(f"a message of the checks queue: {error}") from error
+    return ListRequest.from_json(text) if kind == "list" else CheckRequest.from_json(text)
 
 
 class RefreshRequest(Message, frozen=True):
     """Make `repository:tag` serve what `upstream` served as `root`. The input of the state machine.
 
-    Two requests for the same mirror, digest and episode are equal in every field, and so in their execution.
+    With platforms, an index is published without the others. Two requests for the same mirror, digest, platforms and
+    episode are equal in every field, and so in their execution.
     """
 
     name: str
@@ -73,6 +104,7 @@ class RefreshRequest(Message, frozen=True):
     root: Descriptor
     episode: int
     stale_since: _Moment
+    platforms: tuple[str, ...] = ()
 
     @property
     def source(self) -> Reference:
@@ -111,7 +143,7 @@ class PlanResult(Message, frozen=True):
 
 
 class PublishResult(Message, frozen=True):
-    """What publish_image answers."""
+    """What publish_image answers: the digest under the tag, which is not upstream's where platforms were chosen."""
 
     digest: Digest
     superseded: bool = False
@@ -146,8 +178,10 @@ class OutcomeRequest(Message, frozen=True):
 
 
 class OutcomeResult(Message, frozen=True):
-    """What record_outcome answers."""
+    """What record_outcome answers. How long it took, and how late it was, where something was published."""
 
     mirror: str
     state: str
     bytes_copied: int
+    seconds: float | None = None
+    lag_seconds: float | None = None

@@ -10,10 +10,11 @@ from enum import StrEnum
 from typing import NamedTuple, Protocol
 
 from pullahead.freshness.alerts import Alert
+from pullahead.freshness.history import Transition
 from pullahead.freshness.records import Record
-from pullahead.messages import CheckRequest, RefreshRequest
+from pullahead.messages import Queued, RefreshRequest
 from pullahead.oci import Descriptor, Digest, RawManifest, Reference, Repository
-from pullahead.rules.model import Rules
+from pullahead.rules.model import RepositorySettings, Rules
 
 Clock = Callable[[], datetime]
 """The time now, aware, in UTC."""
@@ -48,20 +49,52 @@ class GetsManifests(Protocol):
         ...
 
 
+class ListsTags(Protocol):
+    """Lists the tags of repositories."""
+
+    def list_tags(self, repository: Repository) -> tuple[str, ...]:
+        """List every tag of a repository once, in the registry's order. Raises: as `HeadsManifests.head_manifest`."""
+        ...
+
+
+class ListsRepositories(Protocol):
+    """Lists the repositories of a registry."""
+
+    def list_repositories(self, registry: str, prefix: str) -> tuple[str, ...]:
+        """List the paths of all repositories below `prefix` (without its last slash), in the registry's order.
+
+        Raises: as `HeadsManifests.head_manifest`, and ListingRefusedError where the registry does not list them.
+        """
+        ...
+
+
 class OpensBlobs(Protocol):
     """Reads blobs as streams."""
 
     def open_blob(
-        self, repository: Repository, blob: Descriptor, first_byte: int = 0
+        self, repository: Repository, blob: Descriptor, first_byte: int = 0, end: int | None = None
     ) -> AbstractContextManager[Iterator[bytes]]:
-        """Open a blob at an offset; the iterator yields pieces of at most 1 MiB and ends at the blob's last byte.
+        """Open a blob from an offset to another, or to its end; the iterator yields pieces of at most 1 MiB.
 
         The stream is not hashed here: a reader that began in the middle can't be. It never yields more bytes than
-        `blob.size - first_byte`.
+        were asked for.
 
-        Raises, when opening and while iterating: as `head_manifest`, and RangeIgnoredError where `first_byte` > 0
-        and the registry answers from the beginning. A body that ends early is a RegistryUnavailableError, one that
+        Raises, when opening and while iterating: as `head_manifest`, and RangeIgnoredError where a part of the blob was
+        asked for and the registry answers with another. A body that ends early is a RegistryUnavailableError, one that
         goes on after the promised size a DigestMismatchError.
+        """
+        ...
+
+
+class OpensUrls(Protocol):
+    """Reads foreign layers: blobs that a manifest names by URL."""
+
+    def open_url(
+        self, repository: Repository, url: str, blob: Descriptor, first_byte: int = 0, end: int | None = None
+    ) -> AbstractContextManager[Iterator[bytes]]:
+        """Open a blob as `open_blob` does, at a URL that a manifest of the repository names. No credential goes there.
+
+        Raises: as `OpensBlobs.open_blob`.
         """
         ...
 
@@ -94,8 +127,11 @@ class FindsPublished(Protocol):
 class EnsuresRepositories(Protocol):
     """Makes repositories."""
 
-    def ensure_repository(self, repository: str) -> None:
-        """Create the repository unless it exists. Raises: as `published_digests`, and ManifestRefusedError."""
+    def ensure_repository(self, repository: str, settings: RepositorySettings | None = None) -> None:
+        """Create the repository unless it exists, with these settings, else with those that the target has for such.
+
+        Raises: as `published_digests`, ManifestRefusedError, and ConfigError where it was made without its policies.
+        """
         ...
 
 
@@ -104,6 +140,17 @@ class FindsBlobs(Protocol):
 
     def present_blobs(self, repository: str, digests: Collection[Digest]) -> frozenset[Digest]:
         """Name those of `digests` that need not be copied. Raises: as `published_digests`, and NotFoundError."""
+        ...
+
+
+class FindsMounts(Protocol):
+    """Tells which repositories of a target have blobs that could be mounted from there."""
+
+    def find_mounts(self, digests: Collection[Digest], repositories: Sequence[str]) -> Mapping[Digest, str]:
+        """Map digests to one of `repositories` that has them; the likeliest come first, and not all may be asked.
+
+        Where the target does not mount, the answer is empty. Raises: as `FindsPublished.published_digests`.
+        """
         ...
 
 
@@ -213,6 +260,22 @@ class Records(Protocol):
         ...
 
 
+class ScansRecords(Protocol):
+    """Reads all that is remembered, for people to look at."""
+
+    def scan(self) -> Iterator[Record]:
+        """Go through every record, in no order, perhaps a second old. Raises, while iterating: StorageError."""
+        ...
+
+
+class ReadsHistory(Protocol):
+    """Tells what became of mirrors."""
+
+    def transitions(self, since: datetime) -> Iterator[Transition]:
+        """Go through those since a moment and each mirror's last before it, in no order. Raises: StorageError."""
+        ...
+
+
 class Plans(Protocol):
     """Keeps what is too large for the state machine's payload, by key, for a few days."""
 
@@ -243,10 +306,10 @@ class StartsRefreshes(Protocol):
 
 
 class QueuesChecks(Protocol):
-    """Sends checks to the one queue."""
+    """Sends checks and listings to the one queue."""
 
-    def send(self, requests: Sequence[CheckRequest]) -> None:
-        """Queue checks, all or error. Raises: StorageError."""
+    def send(self, requests: Sequence[Queued]) -> None:
+        """Queue requests, all or error. Raises: StorageError."""
         ...
 
 

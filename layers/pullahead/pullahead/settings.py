@@ -18,6 +18,22 @@ class Settings(NamedTuple):
         return Path(self._require("RULES_PATH"))
 
     @property
+    def rules_uri(self) -> str:
+        """Where people keep the rules, as s3://BUCKET/KEY or ssm:/NAME; "" for the rules layer."""
+        return self._optional("RULES_URI")
+
+    @property
+    def target_repositories(self) -> tuple[str, ...]:
+        """The patterns of repositories that may be created and written."""
+        return (self._require("TARGET_REPOSITORIES"),)
+
+    @property
+    def pull_through_cache_repositories(self) -> tuple[str, ...]:
+        """The patterns of repositories that may be written though ECR made them."""
+        listed = self._optional("PULL_THROUGH_CACHE_REPOSITORIES").split(",")
+        return tuple(pattern.strip() for pattern in listed if pattern.strip())
+
+    @property
     def records_table(self) -> str:
         """The DynamoDB table of records."""
         return self._require("RECORDS_TABLE")
@@ -41,6 +57,14 @@ class Settings(NamedTuple):
     def alerts_topic_arn(self) -> str:
         """The SNS topic of alerts."""
         return self._require("ALERTS_TOPIC_ARN")
+
+    @property
+    def runtime_api(self) -> str:
+        """The host and port of the Lambda runtime API, which nobody but the runtime may ask; "" outside of Lambda."""
+        return self.values.get("AWS_LAMBDA_RUNTIME_API", "")
+
+    def _optional(self, name: str) -> str:
+        return self.values.get(name, "")
 
     def _require(self, name: str) -> str:
         value = self.values.get(name)

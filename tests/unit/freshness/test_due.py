@@ -6,8 +6,8 @@ from itertools import pairwise
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pullahead.freshness.due import batches, is_due
-from tests.fakes.samples import mirror
+from pullahead.freshness.due import batches, is_due, is_listing_due
+from tests.fakes.samples import mirror, rule
 
 moments = st.datetimes(datetime(2024, 1, 1), datetime(2040, 1, 1), timezones=st.just(UTC))
 intervals = st.integers(60, 24 * 3600).map(lambda seconds: timedelta(seconds=seconds))
@@ -37,6 +37,13 @@ def test_without_a_heartbeat_it_is_due(tag: str, now: datetime, every: timedelta
 @given(tags, moments, intervals, st.timedeltas(timedelta(), timedelta(days=400)))
 def test_clock_that_goes_back_makes_nothing_due(tag: str, now: datetime, every: timedelta, back: timedelta) -> None:
     assert not is_due(mirror(tag, check_every=every), now + back, now)
+
+
+@given(tags, moments, intervals, st.integers(1, 40))
+def test_rule_is_listed_once_in_its_interval(name: str, start: datetime, every: timedelta, ticks: int) -> None:
+    times = [start + every * n / ticks for n in range(ticks + 1)]
+    followed = rule(name=name, check_every=every)
+    assert sum(is_listing_due(followed, last, now) for last, now in pairwise(times)) == 1
 
 
 def test_thousand_mirrors_are_spread_over_the_interval() -> None:

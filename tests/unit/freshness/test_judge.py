@@ -12,9 +12,9 @@ from pullahead.errors import (
     RateLimitedError,
     RegistryUnavailableError,
 )
-from pullahead.freshness.judge import Observation, Verdict, judge
-from pullahead.freshness.records import Record, RefreshFailure, State
-from pullahead.oci import Descriptor
+from pullahead.freshness.judge import Observation, Verdict, is_settled, judge
+from pullahead.freshness.records import Published, Record, RefreshFailure, State
+from pullahead.oci import Descriptor, media_types
 from tests.fakes.samples import KEY, UPSTREAM, failed, mirror, root
 
 T0 = datetime(2026, 11, 24, 9, tzinfo=UTC)
@@ -162,3 +162,94 @@ def test_unknown_is_never_missing(error: PullaheadError | type[RegistryUnavailab
     for before in (None, *map(record, State), blocked()):
         verdict = judged(seen, before, 48 * HOUR)
         assert (verdict.record.state, verdict.refresh) == (State.UNKNOWN, False)
+
+
+class TestPlatforms:
+    """ECR then serves another digest than upstream, which only the refresh that made it could know."""
+
+    AMD64, BOTH = ("linux/amd64",), ("linux/amd64", "linux/arm64")
+    INDEX = Descriptor(media_types.OCI_INDEX, NEW.digest, 500)
+    MADE = Published(NEW.digest, BOTH, root("smaller").digest)
+
+    def see(self, published: Descriptor | None, before: Record | None, *platforms: str) -> Verdict:
+        seen = Observation(self.INDEX, published.digest if published else None)
+        return judge(seen, before, mirror(platforms=platforms or self.BOTH), T0 + MINUTE)
+
+    def known(self, **changes: object) -> Record:
+        digests = {"upstream_digest": NEW.digest, "published_digest": self.MADE.digest}
+        return record(State.FRESH, platforms=self.BOTH, filtered=self.MADE, **digests).with_changes(**changes)
+
+    def test_what_was_made_of_this_upstream_is_fresh(self) -> None:
+        verdict = self.see(root("smaller"), self.known())
+        assert (verdict.record.state, verdict.refresh) == (State.FRESH, False)
+        assert verdict.record == self.known()
+
+    def test_order_of_platforms_means_nothing(self) -> None:
+        assert self.see(root("smaller"), self.known(), *reversed(self.BOTH)).record == self.known()
+
+    def test_what_was_made_of_an_older_upstream_is_stale(self) -> None:
+        older = self.known(upstream_digest=OLD.digest, filtered=Published(OLD.digest, self.BOTH, self.MADE.digest))
+        verdict = self.see(root("smaller"), older)
+        assert (verdict.record.state, verdict.refresh, verdict.reason) == (State.STALE, True, "upstream moved")
+
+    def test_other_platforms_in_the_rules_make_it_stale_once(self) -> None:
+        once = self.see(root("smaller"), self.known(), *self.AMD64)
+        assert (once.record.state, once.refresh) == (State.STALE, True)
+        assert once.reason == "the rules want other platforms"
+        assert once.record.episode == self.known().episode + 1
+        again = self.see(root("smaller"), once.record, *self.AMD64)
+        assert again.record.says_the_same_as(once.record)
+
+    def test_platforms_taken_out_of_the_rules_make_it_stale(self) -> None:
+        verdict = judge(Observation(self.INDEX, self.MADE.digest), self.known(), mirror(), T0 + MINUTE)
+        assert (verdict.record.state, verdict.refresh) == (State.STALE, True)
+
+    def test_upstreams_own_index_is_stale_where_platforms_are_chosen(self) -> None:
+        """Whether all of it fits, only reading it can tell: the refresh does, and copies nothing that is there."""
+        assert self.see(NEW, None).refresh
+        assert self.see(NEW, record(State.FRESH, upstream_digest=NEW.digest, published_digest=NEW.digest)).refresh
+
+    def test_single_manifest_is_fresh_as_it_is(self) -> None:
+        verdict = judge(FRESH, None, mirror(platforms=self.BOTH), T0)
+        assert (verdict.record.state, verdict.refresh) == (State.FRESH, False)
+
+    def test_deleted_one_is_missing(self) -> None:
+        assert self.see(None, self.known()).record.state is State.MISSING
+
+    def test_overwritten_one_is_told_from_one_that_moved(self) -> None:
+        assert self.see(OLD, self.known()).reason == "the tag was overwritten in ECR"
+
+    def test_block_ends_with_the_platforms_that_caused_it(self) -> None:
+        failure = RefreshFailure(NEW.digest, "ConfigError", "no platform", True, 1, T0 + 6 * HOUR)
+        stuck = self.known(state=State.BLOCKED, filtered=None, failure=failure)
+        assert self.see(OLD, stuck).record.state is State.BLOCKED
+        mended = self.see(OLD, stuck, *self.AMD64)
+        assert (mended.record.state, mended.refresh, mended.record.failure) == (State.STALE, True, None)
+
+
+class TestSettled:
+    IMMUTABLE = mirror(immutable=True)
+
+    def known(self, **changes: object) -> Record:
+        return record(State.FRESH, upstream=str(self.IMMUTABLE.upstream)).with_changes(**changes)
+
+    def test_immutable_tag_that_was_fresh_and_is_still_there_is_settled(self) -> None:
+        assert is_settled(self.IMMUTABLE, self.known(), OLD.digest)
+
+    def test_other_tags_are_not(self) -> None:
+        assert not is_settled(mirror(), self.known(), OLD.digest)
+
+    @pytest.mark.parametrize("published", [None, NEW.digest, DENIED])
+    def test_one_that_is_no_longer_there_is_not(self, published: object) -> None:
+        assert not is_settled(self.IMMUTABLE, self.known(), published)  # type: ignore[arg-type]
+
+    def test_one_that_was_never_seen_is_not(self) -> None:
+        assert not is_settled(self.IMMUTABLE, None, OLD.digest)
+
+    @pytest.mark.parametrize(
+        "change",
+        [{"state": state} for state in State if state is not State.FRESH]
+        + [{"upstream": "docker.io/else/where:1.0"}, {"platforms": ("linux/amd64",)}, {"pending": ("alert",)}],
+    )
+    def test_one_of_which_something_is_still_to_be_said_is_not(self, change: dict[str, object]) -> None:
+        assert not is_settled(self.IMMUTABLE, self.known(**change), OLD.digest)

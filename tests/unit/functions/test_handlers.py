@@ -1,7 +1,6 @@
 """The functions without Lambda: each event in, the next state's event out, and what comes back to the queue."""
 
 import json
-from collections.abc import Iterator
 from datetime import timedelta
 from functools import partial
 from pathlib import Path
@@ -18,12 +17,13 @@ from functions.publish_image import app as publish_image
 from functions.record_outcome import app as record_outcome
 from functions.schedule_checks import app as schedule_checks
 from local.images import make_image, make_index
-from pullahead.errors import InvalidEventError, NotFoundError, StorageError
+from pullahead.errors import InvalidEventError, NotFoundError, RegistryUnavailableError, StorageError
 from pullahead.freshness.records import Record, State
-from pullahead.messages import CheckRequest
+from pullahead.messages import CheckRequest, ListRequest
 from pullahead.oci import parse_digest, parse_reference
-from pullahead.rules.model import Mirror, Rules
+from pullahead.rules.model import Mirror, PatternKind, Rules, TagPattern, TagSelection
 from tests.fakes.application import InMemoryService
+from tests.fakes.samples import failed, rule, rules
 
 EVENTS = Path(__file__).parents[3] / "events"
 UPSTREAM = "docker.io/library/alpine"
@@ -43,12 +43,6 @@ class Context:
 
 def context(*milliseconds: int) -> LambdaContext:
     return cast("LambdaContext", Context(*milliseconds or (900_000,)))
-
-
-@pytest.fixture(autouse=True)
-def _no_metrics_are_left() -> Iterator[None]:
-    yield
-    schedule_checks.metrics.clear_metrics()
 
 
 @pytest.fixture
@@ -144,6 +138,38 @@ class TestCheckFreshness:
     def test_message_for_a_mirror_that_no_rule_names_is_done(self, service: InMemoryService) -> None:
         stray = CheckRequest(reason="push", repository="else", tags=("1",), asked_at=service.clock())
         assert check(batch(stray.to_json()), service) == {"batchItemFailures": []}
+
+
+class TestListing:
+    @pytest.fixture
+    def service(self) -> InMemoryService:
+        chosen = TagSelection(patterns=(TagPattern(PatternKind.GLOB, "3.2*"),))
+        made = InMemoryService(rules([], "r", rule(tags=chosen, upstream=UPSTREAM, name=UPSTREAM)))
+        for tag in ("3.20", "3.21", "2.7"):
+            made.upstream.serve(INDEX, f"{UPSTREAM}:{tag}")
+        return made
+
+    def test_sample_becomes_checks_of_what_was_chosen(self, service: InMemoryService) -> None:
+        assert check(sample("check_freshness.list"), service) == {"batchItemFailures": []}
+        (request,) = service.queue.sent
+        assert sorted(request.tags) == ["3.20", "3.21"]
+        assert metrics() == {"Checks": 0}
+
+    def test_one_that_fails_is_remembered_and_does_not_come_back(self, service: InMemoryService) -> None:
+        service.script.fail("list_tags", failed(RegistryUnavailableError))
+        assert check(sample("check_freshness.list"), service) == {"batchItemFailures": []}
+        assert [record.state for record in service.records.stored.values()] == [State.UNKNOWN]
+        assert metrics() == {"Checks": 0}
+
+    def test_one_that_cannot_be_remembered_comes_back(self, service: InMemoryService) -> None:
+        service.script.fail("load", StorageError("no"))
+        assert len(check(sample("check_freshness.list"), service)["batchItemFailures"]) == 1
+        assert metrics() == {"CheckFailures": 1}
+
+    def test_one_of_a_rule_that_is_gone_is_done(self, service: InMemoryService) -> None:
+        gone = ListRequest(rule="gone", asked_at=service.clock())
+        assert check(batch(gone.to_json()), service) == {"batchItemFailures": []}
+        assert metrics() == {}
 
 
 class TestCopyBlobs:

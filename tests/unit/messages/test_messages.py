@@ -10,6 +10,7 @@ from pullahead.messages import (
     MAX_TAGS_PER_CHECK,
     CheckRequest,
     Failure,
+    ListRequest,
     Message,
     OutcomeRequest,
     OutcomeResult,
@@ -17,6 +18,7 @@ from pullahead.messages import (
     PublishResult,
     RefreshRequest,
     UnitRequest,
+    read_queued,
 )
 from pullahead.oci import InvalidDigestError
 from tests.fakes.refreshes import outcome, refresh_request
@@ -28,7 +30,11 @@ REFRESH = refresh_request(root("new"))
 MESSAGES: list[Message] = [
     CheckRequest(reason="schedule", repository="mirror/app", tags=("1.0", "2.0"), asked_at=NOW),
     CheckRequest(reason="push", repository="mirror/app", tags=("1.0",), asked_at=NOW, digest=digest("pushed")),
+    CheckRequest("schedule", "mirror/app", ("1.0",), NOW, rule="team", upstream="quay.io/team/app"),
+    ListRequest(rule="team", asked_at=NOW),
+    ListRequest(rule="team", asked_at=NOW, upstream="quay.io/team/app"),
     REFRESH,
+    refresh_request(root("new"), platforms=("linux/amd64", "linux/arm64/v8")),
     UNIT,
     UnitRequest("r", 0, "mirror/app", UPSTREAM, rounds=2, bytes_copied=5, stalled_rounds=1, done=True),
     PlanResult(units=(UNIT, UNIT), manifests=2, bytes_missing=10, bytes_present=20),
@@ -59,7 +65,7 @@ def test_unknown_field_is_refused_by_its_name(message: Message) -> None:
 
 @pytest.mark.parametrize("message", MESSAGES, ids=named)
 def test_missing_field_is_refused_by_its_name(message: Message) -> None:
-    first = next(iter(message.to_event()))
+    first = next(name for name in message.to_event() if name != "kind")  # without one it would be a check
     event = {name: value for name, value in message.to_event().items() if name != first}
     with pytest.raises(InvalidEventError, match=first):
         type(message).from_event(event)
@@ -150,3 +156,41 @@ class TestFailureText:
         event["error"] = {"Error": "States.Timeout", "StackTrace": []}
         ended = OutcomeRequest.from_event(event)
         assert ended.error == Failure("States.Timeout", "")
+
+
+QUEUED = [message for message in MESSAGES if isinstance(message, CheckRequest | ListRequest)]
+
+
+class TestQueued:
+    """Checks and listings travel in one queue; what was sent before there were listings is read as ever."""
+
+    @pytest.mark.parametrize("message", QUEUED, ids=named)
+    def test_message_comes_back_as_what_it_was_sent_as(self, message: Message) -> None:
+        assert read_queued(message.to_json()) == message
+
+    def test_check_is_written_as_it_always_was(self) -> None:
+        assert QUEUED[0].to_event() == {
+            "reason": "schedule",
+            "repository": "mirror/app",
+            "tags": ("1.0", "2.0"),
+            "asked_at": "2026-11-24T09:05:00.123456Z",
+        }
+
+    @pytest.mark.parametrize(
+        "text",
+        [
+            "{",
+            "null",
+            "[]",
+            b"\xff",
+            '{"kind": 3}',
+            '{"kind": "guess", "reason": "schedule"}',
+            '{"kind": "list"}',
+            '{"kind": "list", "rule": "r", "asked_at": "now"}',
+            '{"kind": "list", "rule": "r", "asked_at": "2026-11-24T09:05:00Z", "surprise": 1}',
+            '{"rule": "r", "asked_at": "2026-11-24T09:05:00Z"}',
+        ],
+    )
+    def test_anything_else_is_refused(self, text: str | bytes) -> None:
+        with pytest.raises(InvalidEventError):
+            read_queued(text)

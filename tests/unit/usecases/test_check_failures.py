@@ -38,7 +38,7 @@ def test_upstream_that_is_down_is_unknown_told_after_its_time_and_taken_back() -
 def test_upstream_that_stays_down_is_written_down_once() -> None:
     service = CheckingService()
     for number in range(5):
-        service.script.fail("head_manifest", failed(RateLimitedError, f"wait {number} s"))
+        service.script.fail("head_manifest", failed(RateLimitedError, f"wait {number} s", status=429))
         service.check()
     assert service.records.writes == 1
 

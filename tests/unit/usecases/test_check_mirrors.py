@@ -4,7 +4,8 @@ from dataclasses import replace
 
 import pytest
 
-from pullahead.freshness.records import State
+from local.images import make_image, make_index
+from pullahead.freshness.records import Published, State
 from pullahead.oci import parse_digest
 from pullahead.ports import Started
 from tests.fakes.checks import FIRST, SECOND, CheckingService
@@ -144,6 +145,88 @@ class TestPush:
         service.clock.advance(minutes=5)
         service.check(pushed=FIRST.digest)
         assert service.alerts.kinds == ["RECOVERED"]
+
+
+class TestImmutable:
+    """A tag that never moves is not asked for upstream again once it is there: only ECR is looked at."""
+
+    @pytest.fixture
+    def service(self) -> CheckingService:
+        made = CheckingService([mirror(immutable=True)])
+        made.publish()
+        made.check()
+        made.script.resume()
+        return made
+
+    def test_fresh_one_costs_no_head_and_no_write(self, service: CheckingService) -> None:
+        for _ in range(10):
+            result = service.check_one()
+            assert (result.state, result.changed, result.error) == (State.FRESH, False, None)
+        assert (service.upstream.heads, service.upstream.gets, service.records.writes) == (0, 0, 0)
+        assert service.script.calls == ["load", "published_digests"] * 10
+
+    def test_hundred_of_which_one_may_move_cost_one_head(self) -> None:
+        tags = [str(n) for n in range(100)]
+        service = CheckingService([*(mirror(tag, immutable=True) for tag in tags[1:]), mirror(tags[0])])
+        for tag in tags:
+            service.publish(tag=tag)
+        service.check(*tags)
+        assert service.upstream.heads == 100
+        service.script.resume()
+        assert {result.mirror for result in service.check(*tags)} == {f"mirror/app:{tag}" for tag in tags}
+        assert service.upstream.heads == 1
+
+    def test_upstream_that_moves_all_the_same_is_not_noticed(self, service: CheckingService) -> None:
+        service.upstream.serve(SECOND, UPSTREAM)
+        assert service.check_one().state is State.FRESH
+
+    def test_deleted_one_comes_back(self, service: CheckingService) -> None:
+        service.target.delete_tag("mirror/app", "1.0")
+        result = service.check_one()
+        assert (result.state, result.started, service.upstream.heads) == (State.MISSING, Started.STARTED, 1)
+
+    def test_overwritten_one_is_made_right(self, service: CheckingService) -> None:
+        service.publish(SECOND)
+        result = service.check_one()
+        assert (result.state, result.started) == (State.STALE, Started.STARTED)
+
+    def test_one_that_was_never_there_is_asked_for_until_it_is(self) -> None:
+        service = CheckingService([mirror(immutable=True)])
+        service.check()
+        service.check()
+        assert service.upstream.heads == 2
+
+
+class TestPlatforms:
+    INDEX = make_index([FIRST, make_image(seed=2, platform="linux/arm64"), make_image(seed=3, platform="linux/s390x")])
+    TWO = ("linux/amd64", "linux/arm64")
+
+    def test_refresh_is_asked_for_with_them_and_runs_once(self) -> None:
+        service = CheckingService([mirror(platforms=self.TWO[::-1])])
+        service.upstream.serve(self.INDEX, UPSTREAM)
+        assert [service.check_one().started for _ in range(2)] == [Started.STARTED, Started.STARTED]
+        (request,) = service.refreshes.requests.values()
+        assert (request.root, request.platforms) == (self.INDEX.root.descriptor, self.TWO)
+
+    def test_other_ones_are_another_refresh_of_the_same_digest(self) -> None:
+        service = CheckingService([mirror(platforms=self.TWO)])
+        service.upstream.serve(self.INDEX, UPSTREAM)
+        service.check()
+        service.rules = replace(service.rules, mirrors=(mirror(platforms=("linux/amd64",)),))
+        assert service.check_one().started is Started.STARTED
+        assert len(service.refreshes.requests) == 2
+
+    def test_our_own_push_is_known_by_the_digest_that_was_made(self) -> None:
+        service = CheckingService([mirror(platforms=self.TWO)])
+        service.upstream.serve(self.INDEX, UPSTREAM)
+        service.publish(SECOND)
+        service.check()
+        made = Published(self.INDEX.digest, self.TWO, SECOND.digest)
+        service.records.stored[KEY] = service.record().with_changes(state=State.FRESH, filtered=made)
+        service.script.resume()
+        assert service.check(pushed=SECOND.digest) == []
+        assert service.script.calls == ["load"]
+        assert service.check_one().state is State.FRESH
 
 
 def test_new_address_of_the_same_upstream_is_remembered() -> None:

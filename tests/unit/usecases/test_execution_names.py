@@ -25,6 +25,12 @@ def test_other_mirror_digest_or_version_is_another_name(refreshes: set[tuple[str
     assert len(names) == len(refreshes)
 
 
+@given(keys, versions)
+def test_other_platforms_are_another_name(key: str, version: int) -> None:
+    choices = [(), ("linux/amd64",), ("linux/arm64",), ("linux/amd64", "linux/arm64")]
+    assert len({execution_name(key, digest("a"), version, platforms) for platforms in choices}) == len(choices)
+
+
 def test_name_can_be_read() -> None:
     assert execution_name("mirror/alpine:3.20", digest("a"), 7).startswith("mirror-alpine-3-20-7-")
 

@@ -1,6 +1,7 @@
 """What is planned from a graph of manifests, and what cannot be copied."""
 
 import json
+from collections.abc import Collection, Mapping, Sequence
 
 import msgspec
 import pytest
@@ -8,13 +9,14 @@ import pytest
 from local.images import LocalImage, make_image, make_index
 from pullahead.copying.plan import CopyPlan
 from pullahead.copying.progress import UnitProgress
-from pullahead.errors import NotFoundError, StorageError, UnsupportedMediaTypeError
+from pullahead.errors import ConfigError, NotFoundError, StorageError, UnsupportedMediaTypeError
 from pullahead.messages import PlanResult
-from pullahead.oci import RawManifest, describe, media_types
+from pullahead.oci import Digest, RawManifest, describe, media_types
+from pullahead.rules.model import RepositorySettings
 from pullahead.usecases.plan import manifest_key, plan_copy, plan_key, unit_key
 from tests.fakes.memory import FakePlans
 from tests.fakes.refreshes import refresh_request
-from tests.fakes.samples import REPOSITORY, UPSTREAM
+from tests.fakes.samples import REPOSITORY, UPSTREAM, mirror, rule, rules
 from tests.fakes.script import Script
 from tests.fakes.target import FakeTarget
 from tests.fakes.upstream import FakeUpstream
@@ -23,17 +25,18 @@ from tests.fakes.upstream import FakeUpstream
 class Planning:
     """An upstream image, an empty target, and the plan between them."""
 
-    def __init__(self, image: LocalImage) -> None:
+    def __init__(self, image: LocalImage, *platforms: str) -> None:
         self.script = Script()
         self.image = image
         self.upstream = FakeUpstream(self.script)
         self.target = FakeTarget(self.script)
         self.plans = FakePlans(self.script)
-        self.request = refresh_request(image.root.descriptor)
+        self.request = refresh_request(image.root.descriptor, platforms=platforms)
+        self.rules = rules()
         self.upstream.serve(image, UPSTREAM)
 
     def run(self) -> PlanResult:
-        return plan_copy(self.request, self.upstream, self.target, self.plans)
+        return plan_copy(self.request, self.rules, self.upstream, self.target, self.plans)
 
     @property
     def kept(self) -> CopyPlan:
@@ -56,6 +59,41 @@ def test_everything_of_an_image_is_planned_and_kept_with_its_exact_bytes() -> No
     unit = msgspec.json.decode(planning.plans.objects[unit_key(planning.request.name, 0)], type=UnitProgress)
     assert {blob.digest for blob in unit.blobs} == set(planning.image.blobs)
     assert unit.uploads == ()
+
+
+class TestMounts:
+    """Blobs that another target repository has need not be sent."""
+
+    def test_other_repositories_are_asked_for_what_is_missing_the_likeliest_first(self) -> None:
+        planning = Planning(make_image([30, 20]))
+        first, second, third = planning.image.blobs
+        planning.target.ensure_repository(REPOSITORY)
+        planning.target.hold(REPOSITORY, {first: planning.image.read_blob(first)})
+        others = [mirror()._replace(repository=name) for name in ("zoo/x", "mirror/other", "mirror/apple", REPOSITORY)]
+        planning.rules = rules(others)
+        mounts = FakeMounts({second: "mirror/apple"})
+        plan_copy(planning.request, planning.rules, planning.upstream, planning.target, planning.plans, mounts)
+        assert mounts.asked == [({second, third}, ["mirror/apple", "mirror/other", "zoo/x"])]
+        unit = msgspec.json.decode(planning.plans.objects[unit_key(planning.request.name, 0)], type=UnitProgress)
+        assert unit.mounts == {second: "mirror/apple"}
+
+    def test_nothing_is_asked_where_nothing_is_missing(self) -> None:
+        planning = Planning(make_image([30]))
+        planning.target.ensure_repository(REPOSITORY)
+        planning.target.hold(REPOSITORY, {digest: planning.image.read_blob(digest) for digest in planning.image.blobs})
+        mounts = FakeMounts({})
+        plan_copy(planning.request, planning.rules, planning.upstream, planning.target, planning.plans, mounts)
+        assert mounts.asked == []
+
+
+class FakeMounts:
+    def __init__(self, found: dict[Digest, str]) -> None:
+        self._found = found
+        self.asked: list[tuple[set[Digest], list[str]]] = []
+
+    def find_mounts(self, digests: Collection[Digest], repositories: Sequence[str]) -> Mapping[Digest, str]:
+        self.asked.append((set(digests), list(repositories)))
+        return self._found
 
 
 def test_units_read_from_the_digest_since_the_tag_may_move() -> None:
@@ -119,6 +157,75 @@ def test_same_plan_again_is_the_same() -> None:
     first, kept = planning.run(), dict(planning.plans.objects)
     assert planning.run() == first
     assert planning.plans.objects == kept
+
+
+class TestPlatforms:
+    AMD, ARM = make_image([20], seed=1), make_image([30], seed=2, platform="linux/arm64")
+    S390X = make_image([40], seed=3, platform="linux/s390x")
+    INDEX = make_index([AMD, ARM, S390X])
+
+    def test_smaller_index_is_planned_with_its_own_bytes_and_nothing_of_the_others(self) -> None:
+        planning = Planning(self.INDEX, "linux/amd64", "linux/arm64")
+        assert planning.run().manifests == 3
+        *children, root = planning.kept.manifests
+        assert [child.digest for child in children] == [self.AMD.digest, self.ARM.digest]
+        assert root.digest != self.INDEX.digest
+        content = planning.plans.objects[manifest_key(planning.request.name, root.digest)]
+        assert [child["digest"] for child in json.loads(content)["manifests"]] == [self.AMD.digest, self.ARM.digest]
+        copied = {blob.digest for unit in planning.kept.units for blob in unit}
+        assert copied == {*self.AMD.blobs, *self.ARM.blobs}
+        assert planning.script.count("get_manifest") == 3
+
+    def test_same_platforms_in_another_order_make_the_same_index(self) -> None:
+        plans = [
+            Planning(self.INDEX, *names) for names in (("linux/amd64", "linux/arm64"), ("linux/arm64", "linux/amd64"))
+        ]
+        for planning in plans:
+            planning.run()
+        assert plans[0].kept == plans[1].kept
+
+    def test_one_platform_is_planned_as_upstream_has_it(self) -> None:
+        planning = Planning(self.INDEX, "linux/arm64")
+        planning.run()
+        assert planning.kept.manifests == (self.ARM.root.descriptor,)
+
+    def test_all_platforms_keep_the_digest(self) -> None:
+        planning = Planning(self.INDEX, "linux/amd64", "linux/arm64", "linux/s390x")
+        planning.run()
+        assert planning.kept.manifests[-1] == self.INDEX.root.descriptor
+
+    def test_single_manifest_is_planned_whatever_its_platform(self) -> None:
+        planning = Planning(self.AMD, "linux/arm64")
+        planning.run()
+        assert planning.kept.manifests == (self.AMD.root.descriptor,)
+
+    def test_platform_that_upstream_does_not_have_is_said_with_those_that_it_has(self) -> None:
+        planning = Planning(self.INDEX, "linux/amd64", "linux/riscv64")
+        with pytest.raises(
+            ConfigError, match="no platform linux/riscv64; it has linux/amd64, linux/arm64, linux/s390x"
+        ):
+            planning.run()
+        assert planning.plans.objects == {}
+
+
+class TestRepositorySettings:
+    def test_missing_repository_is_made_as_its_rule_says(self) -> None:
+        planning = Planning(make_image())
+        settings = RepositorySettings(scan_on_push=True)
+        planning.rules = rules([mirror()], "rules-1", rule("1.0", settings=settings))
+        planning.run()
+        assert planning.target.made_with == {REPOSITORY: settings}
+
+    def test_rule_without_settings_leaves_them_to_the_target(self) -> None:
+        planning = Planning(make_image())
+        planning.rules = rules([mirror()], "rules-1", rule("1.0"))
+        planning.run()
+        assert planning.target.made_with == {REPOSITORY: None}
+
+    def test_mirror_that_no_rule_names_any_more_is_still_planned(self) -> None:
+        planning = Planning(make_image())
+        planning.rules = rules([])
+        assert planning.run().manifests == 1
 
 
 class TestRefused:

@@ -12,7 +12,7 @@ from pullahead.usecases.plan import manifest_key, plan_copy, plan_key
 from pullahead.usecases.publish import publish_image
 from tests.fakes.memory import FakePlans, FakeRecords
 from tests.fakes.refreshes import BEGAN, refresh_request
-from tests.fakes.samples import KEY, REPOSITORY, UPSTREAM, digest, failed
+from tests.fakes.samples import KEY, REPOSITORY, UPSTREAM, digest, failed, rules
 from tests.fakes.script import Killed, Script
 from tests.fakes.target import FakeTarget
 from tests.fakes.upstream import FakeUpstream
@@ -24,16 +24,17 @@ INDEX = make_index([AMD, ARM])
 class Publishing:
     """An index that was planned and whose blobs were copied."""
 
-    def __init__(self, image: LocalImage = INDEX) -> None:
+    def __init__(self, image: LocalImage = INDEX, platforms: tuple[str, ...] = ()) -> None:
         self.script = Script()
         self.image = image
-        self.request = refresh_request(image.root.descriptor, episode=3)
+        self.request = refresh_request(image.root.descriptor, episode=3, platforms=platforms)
         self.target, self.plans = FakeTarget(self.script), FakePlans(self.script)
         self.records = FakeRecords(self.script)
-        self.records.stored[KEY] = Record(KEY, UPSTREAM, State.STALE, BEGAN, BEGAN, image.digest, None, episode=3)
+        known = Record(KEY, UPSTREAM, State.STALE, BEGAN, BEGAN, image.digest, None, episode=3)
+        self.records.stored[KEY] = known.with_changes(platforms=platforms)
         upstream = FakeUpstream()
         upstream.serve(image, UPSTREAM)
-        plan_copy(self.request, upstream, self.target, self.plans)
+        plan_copy(self.request, rules(), upstream, self.target, self.plans)
         self.target.hold(REPOSITORY, {digest: image.read_blob(digest) for digest in image.blobs})
         self.script.resume()
 
@@ -109,6 +110,29 @@ class TestSuperseded:
         publishing = Publishing()
         publishing.records.stored.clear()
         assert not publishing.run().superseded
+
+
+class TestPlatforms:
+    LARGE = make_index([AMD, ARM, make_image(seed=3, platform="linux/s390x")])
+    TWO = ("linux/amd64", "linux/arm64")
+
+    def test_smaller_index_is_published_and_its_digest_told(self) -> None:
+        publishing = Publishing(self.LARGE, self.TWO)
+        result = publishing.run()
+        assert result.digest == publishing.served != self.LARGE.digest
+        assert publishing.target.pushes == [(AMD.digest, None), (ARM.digest, None), (result.digest, "1.0")]
+
+    def test_one_platform_is_published_under_its_own_digest(self) -> None:
+        publishing = Publishing(self.LARGE, ("linux/arm64",))
+        assert publishing.run() == PublishResult(ARM.digest)
+        assert publishing.target.pushes == [(ARM.digest, "1.0")]
+
+    def test_other_platforms_that_are_wanted_meanwhile_keep_the_tag_from_being_moved(self) -> None:
+        publishing = Publishing(self.LARGE, self.TWO)
+        known = publishing.records.stored[KEY]
+        publishing.records.stored[KEY] = known.with_changes(platforms=("linux/amd64",), episode=4)
+        assert publishing.run().superseded
+        assert publishing.served is None
 
 
 class TestTampered:

@@ -38,7 +38,7 @@ class Recording:
 def test_success_is_remembered_with_what_it_took() -> None:
     recording = Recording()
     result = recording.run(outcome(REQUEST, bytes_copied=1000))
-    assert result == OutcomeResult(KEY, "FRESH", 1000)
+    assert result == OutcomeResult(KEY, "FRESH", 1000, seconds=110.0, lag_seconds=120.0)
     assert (recording.record.state, recording.record.published_digest) == (State.FRESH, NEW.digest)
     assert recording.record.last_refresh == LastRefresh(
         recording.clock(), seconds=110.0, lag_seconds=120.0, bytes_copied=1000, execution=outcome(REQUEST).execution

@@ -5,11 +5,12 @@ from datetime import timedelta
 import pytest
 
 from pullahead.errors import StorageError
+from pullahead.messages import ListRequest
 from pullahead.ports import Heartbeat
-from pullahead.rules.model import Rules
+from pullahead.rules.model import PatternKind, Rules, TagPattern, TagSelection
 from pullahead.usecases.schedule import Scheduled, schedule_checks
 from tests.fakes.memory import FakeClock, FakeQueue, FakeRecords
-from tests.fakes.samples import mirror, rules
+from tests.fakes.samples import mirror, rule, rules
 from tests.fakes.script import Killed, Script
 
 
@@ -94,6 +95,30 @@ def test_queue_that_fails_leaves_the_heartbeat_as_it_was() -> None:
     with pytest.raises(StorageError):
         scheduling.tick(minutes=15)
     assert scheduling.records.heartbeat == before
+
+
+class TestListings:
+    CHOOSING = rule(tags=TagSelection(names=("named",), patterns=(TagPattern(PatternKind.GLOB, "*"),)), name="choosing")
+    NAMESPACE = rule("1.0", upstream="quay.io/team/*", repository="quay/{name}", name="namespace")
+    NAMING = rule("named", name="naming")
+
+    def test_rules_that_choose_are_listed_and_those_that_name_never_are(self) -> None:
+        scheduling = Scheduling()
+        scheduled = scheduling.tick(rules([], "r", self.CHOOSING, self.NAMESPACE, self.NAMING))
+        assert (scheduled.mirrors, scheduled.due, scheduled.listings) == (0, 0, 2)
+        now = scheduling.clock()
+        assert scheduling.queue.listings == [ListRequest(rule=name, asked_at=now) for name in ("choosing", "namespace")]
+
+    def test_each_is_listed_once_in_its_interval(self) -> None:
+        scheduling = Scheduling()
+        slow = self.NAMESPACE._replace(check_every=timedelta(hours=1))
+        known = rules([], "r", self.CHOOSING, slow)
+        scheduling.tick(known)
+        scheduling.queue.listings.clear()
+        for _ in range(12):
+            scheduling.tick(known, minutes=5)
+        listed = [request.rule for request in scheduling.queue.listings]
+        assert (listed.count("choosing"), listed.count("namespace")) == (4, 1)
 
 
 def test_no_mirrors_is_no_error() -> None:

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 from pullahead.aws.storage_errors import storage_errors
 from pullahead.errors import StorageError
-from pullahead.messages import CheckRequest
+from pullahead.messages import Queued
 
 if TYPE_CHECKING:
     from mypy_boto3_sqs import SQSClient
@@ -20,8 +20,8 @@ class SqsChecks:
     def __init__(self, client: "SQSClient", queue_url: str) -> None:
         self._client, self._queue_url = client, queue_url
 
-    def send(self, requests: Sequence[CheckRequest]) -> None:
-        """Queue checks, by tens."""
+    def send(self, requests: Sequence[Queued]) -> None:
+        """Queue requests, by tens."""
         batch: list[str] = []
         for body in (request.to_json() for request in requests):
             if batch and (len(batch) == _BATCH or sum(map(len, batch)) + len(body) > _BATCH_BYTES):

@@ -13,7 +13,9 @@ class AlertKind(StrEnum):
     UPSTREAM_UNREACHABLE = "UPSTREAM_UNREACHABLE"
     BLOCKED = "BLOCKED"
     GONE = "GONE"
+    UNLISTED = "UNLISTED"
     RECOVERED = "RECOVERED"
+    RULES_BROKEN = "RULES_BROKEN"
 
 
 class Alert(msgspec.Struct, frozen=True):
@@ -32,7 +34,9 @@ _HEADLINES = {
     AlertKind.UPSTREAM_UNREACHABLE: "cannot be checked: upstream does not answer",
     AlertKind.BLOCKED: "cannot be refreshed",
     AlertKind.GONE: "is gone upstream",
+    AlertKind.UNLISTED: "cannot be listed",
     AlertKind.RECOVERED: "is fresh again",
+    AlertKind.RULES_BROKEN: "cannot be used",
 }
 
 _NEXT = {
@@ -52,7 +56,15 @@ _NEXT = {
         "Pullahead keeps the copy in ECR and goes on asking.",
         "Take the tag out of the rules, or follow another one, if it was removed upstream for good.",
     ),
+    AlertKind.UNLISTED: (
+        "Pullahead lists again at every check. What it follows already it goes on following; new tags it does not see.",
+        "Mend the cause above: name the tags in the rules, allow the listing, or lower min_tags if it shrank for good.",
+    ),
     AlertKind.RECOVERED: ("Checks go on as before.", "Nothing to do."),
+    AlertKind.RULES_BROKEN: (
+        "Pullahead goes on by the last good version, and looks for a new one every few minutes.",
+        "Mend what is named above, and put the file there again; `pullahead validate FILE` shows the same problems.",
+    ),
 }
 
 _MAX_SUBJECT_CHARACTERS = 100

@@ -1,24 +1,34 @@
-"""Which mirrors are due for a check. Pure, and without a memory of its own: a check of a fresh tag writes nothing.
+"""Which mirrors are due for a check, and which rules for a listing.
 
-Every mirror has its own moments, `check_every` apart and spread by its name, so that a thousand mirrors with the
-same interval are not asked in the same minute.
+Pure, and without a memory of its own: a check of a fresh tag writes nothing. Every mirror has its own moments,
+`check_every` apart and spread by its name, so that a thousand mirrors with the same interval are not asked in the same
+minute.
 """
 
 import hashlib
 from collections.abc import Iterable, Iterator
-from datetime import datetime
+from datetime import datetime, timedelta
 from itertools import groupby
 
-from pullahead.rules.model import Mirror
+from pullahead.rules.model import Mirror, Rule
 
 
 def is_due(mirror: Mirror, last: datetime | None, now: datetime) -> bool:
     """Whether one of the mirror's moments lies after `last` and not after `now`. Without a `last`, it is due."""
-    if last is None:
-        return True
+    return _has_moment(mirror.key, mirror.check_every, last, now)
+
+
+def next_moment(mirror: Mirror, now: datetime) -> datetime:
+    """Tell the mirror's next moment; the first schedule after it sends the check."""
     every = mirror.check_every.total_seconds()
     phase = _phase(mirror.key) * every
-    return (now.timestamp() - phase) // every > (last.timestamp() - phase) // every
+    seconds = ((now.timestamp() - phase) // every + 1) * every + phase
+    return datetime.fromtimestamp(seconds, now.tzinfo)
+
+
+def is_listing_due(rule: Rule, last: datetime | None, now: datetime) -> bool:
+    """Whether one of the rule's own moments lies after `last` and not after `now`; as for a mirror."""
+    return _has_moment(rule.name, rule.check_every, last, now)
 
 
 def batches(mirrors: Iterable[Mirror], size: int) -> Iterator[tuple[str, tuple[str, ...]]]:
@@ -28,6 +38,14 @@ def batches(mirrors: Iterable[Mirror], size: int) -> Iterator[tuple[str, tuple[s
         tags = [mirror.tag for mirror in group]
         for start in range(0, len(tags), size):
             yield repository, tuple(tags[start : start + size])
+
+
+def _has_moment(key: str, check_every: timedelta, last: datetime | None, now: datetime) -> bool:
+    if last is None:
+        return True
+    every = check_every.total_seconds()
+    phase = _phase(key) * every
+    return (now.timestamp() - phase) // every > (last.timestamp() - phase) // every
 
 
 def _phase(key: str) -> float:

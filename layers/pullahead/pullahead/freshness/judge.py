@@ -3,13 +3,15 @@
 A refused or failed question to upstream is UNKNOWN, never MISSING: nothing is overwritten on a guess.
 """
 
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import NamedTuple
 
 from pullahead.errors import AccessDeniedError, NotFoundError, PullaheadError
 from pullahead.freshness.alerts import Alert, AlertKind
+from pullahead.freshness.deferral import was_not_sent
 from pullahead.freshness.records import Record, State
 from pullahead.oci import Descriptor, Digest
+from pullahead.oci.media_types import INDEXES
 from pullahead.rules.model import Mirror
 
 
@@ -31,14 +33,24 @@ class Verdict(NamedTuple):
     reason: str
 
 
+def says_nothing(seen: Observation) -> bool:
+    """Whether upstream was not asked after all, for the sake of its limit: there is then nothing to judge."""
+    return was_not_sent(seen.upstream) and not isinstance(seen.published, AccessDeniedError)
+
+
 def judge(seen: Observation, before: Record | None, mirror: Mirror, now: datetime) -> Verdict:
     """Conclude from an observation and what is remembered."""
-    state, reason = _state_of(seen, before)
+    platforms = _platforms_of(mirror)
+    if before is not None and before.platforms != platforms:
+        before = before.with_changes(failure=None)  # what failed was another copy than the one that is wanted now
+    state, reason = _state_of(seen, before, platforms)
     known = before or Record(mirror.key, str(mirror.upstream), state, now)
     error = next((side for side in (seen.published, seen.upstream) if isinstance(side, PullaheadError)), None)
     wanted = seen.upstream.digest if isinstance(seen.upstream, Descriptor) else known.upstream_digest
     begins = (
-        before is None or wanted != before.upstream_digest or (before.state is State.FRESH and state is not State.FRESH)
+        before is None
+        or (wanted, platforms) != (before.upstream_digest, before.platforms)
+        or (before.state is State.FRESH and state is not State.FRESH)
     )
     after = known.with_changes(
         upstream=str(mirror.upstream),
@@ -51,19 +63,36 @@ def judge(seen: Observation, before: Record | None, mirror: Mirror, now: datetim
         error=str(error) if error else None,
         failure=None if state is State.FRESH else known.failure,
         episode=known.episode + 1 if begins else known.episode,
+        platforms=platforms,
     )
-    return Verdict(with_alerts(before, after, mirror, now), _wants_refresh(after, now), reason)
+    return Verdict(with_alerts(before, after, mirror.alert_after, now), _wants_refresh(after, now), reason)
 
 
-def with_alerts(before: Record | None, after: Record, mirror: Mirror, now: datetime) -> Record:
+def is_settled(mirror: Mirror, known: Record | None, published: Digest | AccessDeniedError | None) -> bool:
+    """Whether a mirror need not be asked for upstream: its tag is immutable, and ECR serves what was found fresh."""
+    return (
+        mirror.immutable
+        and known is not None
+        and known.state is State.FRESH
+        and known.published_digest == published
+        and (known.upstream, known.platforms) == (str(mirror.upstream), _platforms_of(mirror))
+        and not known.pending
+    )
+
+
+def with_alerts(before: Record | None, after: Record, alert_after: timedelta, now: datetime) -> Record:
     """Add the alerts that a change makes due: each kind once until the mirror is fresh, then one `Recovered`."""
+    return with_alert(before, after, _due_alert(after, alert_after, now), now)
+
+
+def with_alert(before: Record | None, after: Record, kind: AlertKind | None, now: datetime) -> Record:
+    """Add the alert of a kind unless it stands already; where all is well again, take back what stands."""
     if after.state is State.FRESH:
         if not after.alerted:
             return after
         since = (before.unfresh_since if before is not None else None) or after.since
         recovered = Alert(AlertKind.RECOVERED, after.key, after.upstream, since, now)
         return after.with_changes(alerted=(), pending=(*after.pending, recovered))
-    kind = _due_alert(after, mirror, now)
     if kind is None or kind in after.alerted:
         return after
     since = after.since if kind is AlertKind.UPSTREAM_UNREACHABLE else after.unfresh_since or now
@@ -76,23 +105,41 @@ def cause_of(record: Record) -> str:
     return record.error or (record.failure.text if record.failure else "")
 
 
-def _state_of(seen: Observation, before: Record | None) -> tuple[State, str]:
+def _platforms_of(mirror: Mirror) -> tuple[str, ...]:
+    return tuple(sorted(set(mirror.platforms)))  # their order means nothing
+
+
+def _state_of(seen: Observation, before: Record | None, platforms: tuple[str, ...]) -> tuple[State, str]:
     if isinstance(seen.published, AccessDeniedError):
         return State.BLOCKED, str(seen.published)
     if isinstance(seen.upstream, NotFoundError):
         return State.GONE, "upstream no longer has the tag"
     if isinstance(seen.upstream, PullaheadError):
         return State.UNKNOWN, str(seen.upstream)
-    if seen.published == seen.upstream.digest:
+    if seen.published is not None and seen.published == _right_digest(seen.upstream, before, platforms):
         return State.FRESH, "ECR serves what upstream serves"
     failure = before.failure if before is not None else None
     if failure is not None and failure.blocking and failure.digest == seen.upstream.digest:
         return State.BLOCKED, failure.text
     if seen.published is None:
         return State.MISSING, "ECR does not have the tag"
-    if before is not None and before.upstream_digest == seen.upstream.digest and before.state is State.FRESH:
-        return State.STALE, "the tag was overwritten in ECR"
-    return State.STALE, "upstream moved"
+    return State.STALE, _reason_of(seen.upstream.digest, before, platforms)
+
+
+def _reason_of(wanted: Digest, before: Record | None, platforms: tuple[str, ...]) -> str:
+    if before is None or before.upstream_digest != wanted:
+        return "upstream moved"
+    if before.platforms != platforms:
+        return "the rules want other platforms"
+    return "the tag was overwritten in ECR" if before.state is State.FRESH else "upstream moved"
+
+
+def _right_digest(upstream: Descriptor, before: Record | None, platforms: tuple[str, ...]) -> Digest | None:
+    """Tell what ECR is to serve; None where only reading the index will tell."""
+    if not platforms or upstream.media_type not in INDEXES:  # a single manifest is published as it is
+        return upstream.digest
+    made = before.filtered if before is not None else None
+    return made.digest if made is not None and made.made_from(upstream.digest, platforms) else None
 
 
 def _wants_refresh(record: Record, now: datetime) -> bool:
@@ -102,13 +149,13 @@ def _wants_refresh(record: Record, now: datetime) -> bool:
     return failure is None or failure.digest != record.upstream_digest or now >= failure.retry_at
 
 
-def _due_alert(record: Record, mirror: Mirror, now: datetime) -> AlertKind | None:
+def _due_alert(record: Record, alert_after: timedelta, now: datetime) -> AlertKind | None:
     if record.state is State.GONE:
         return AlertKind.GONE
     if record.state is State.BLOCKED:
         return AlertKind.BLOCKED
-    late = now - (record.unfresh_since or now) >= mirror.alert_after
-    long_so = now - record.since >= mirror.alert_after
+    late = now - (record.unfresh_since or now) >= alert_after
+    long_so = now - record.since >= alert_after
     if record.state is State.UNKNOWN:
         # One that is known to be stale for long is no news for a failed question, until that has lasted as long.
         return AlertKind.UPSTREAM_UNREACHABLE if long_so or (late and not record.alerted) else None

@@ -2,15 +2,19 @@
 
 from datetime import datetime, timedelta
 
+from msgspec import structs
+
 from pullahead.errors import (
     AccessDeniedError,
     ConfigError,
+    DeferredError,
     DigestMismatchError,
     ManifestRefusedError,
     TagImmutableError,
     UnsupportedMediaTypeError,
 )
-from pullahead.freshness.records import LastRefresh, Record, RefreshFailure, State
+from pullahead.freshness.deferral import seconds_until_again
+from pullahead.freshness.records import LastRefresh, Published, Record, RefreshFailure, State
 from pullahead.oci import Digest, InvalidManifestError
 
 BLOCKING_ERRORS = frozenset(
@@ -29,13 +33,20 @@ BLOCKING_ERRORS = frozenset(
 
 _FIRST_RETRY = timedelta(minutes=5)
 _LAST_RETRY = timedelta(hours=6)
+_LONGEST_DEFERRAL = timedelta(hours=1)  # a limit may be whole again, or raised, before the registry says so
 
 
-def after_success(record: Record, published: Digest, refresh: LastRefresh) -> Record:
-    """Record that a digest was published. The mirror is fresh unless upstream was seen to be elsewhere meanwhile."""
-    failure = record.failure if record.failure is not None and record.failure.digest != published else None
-    record = record.with_changes(published_digest=published, last_refresh=refresh, failure=failure)
-    if record.upstream_digest != published or record.state in (State.GONE, State.UNKNOWN):
+def after_success(record: Record, published: Published, refresh: LastRefresh) -> Record:
+    """Record what was published. The mirror is fresh unless something else was seen to be wanted meanwhile."""
+    source = published.upstream_digest
+    record = record.with_changes(
+        published_digest=published.digest,
+        filtered=published if published.platforms else None,
+        last_refresh=refresh,
+        failure=record.failure if record.failure is not None and record.failure.digest != source else None,
+    )
+    is_wanted = (record.upstream_digest, record.platforms) == (source, published.platforms)
+    if not is_wanted or record.state in (State.GONE, State.UNKNOWN):
         return record  # the next check will tell
     since = record.since if record.state is State.FRESH else refresh.ended_at
     return record.with_changes(state=State.FRESH, since=since, unfresh_since=None, error_kind=None, error=None)
@@ -44,10 +55,13 @@ def after_success(record: Record, published: Digest, refresh: LastRefresh) -> Re
 def after_failure(record: Record, wanted: Digest, error_kind: str, error: str, now: datetime) -> Record:
     """Record that a refresh failed: BLOCKED where a human must act, else to be tried again later and later.
 
+    One that was deferred has not failed: it is tried again when its limit may allow it.
     A mirror that has become fresh, or whose upstream has moved on, is not touched by the late news.
     """
     if record.state is State.FRESH or record.upstream_digest != wanted:
         return record
+    if error_kind == DeferredError.__name__:
+        return _after_deferral(record, wanted, error, now)
     blocking = error_kind in BLOCKING_ERRORS
     count = failures_in_a_row(record, wanted) + 1
     wait = _LAST_RETRY if blocking else min(_LAST_RETRY, _FIRST_RETRY * 2 ** min(count - 1, 10))
@@ -58,6 +72,17 @@ def after_failure(record: Record, wanted: Digest, error_kind: str, error: str, n
         failure=RefreshFailure(wanted, error_kind, error, blocking, count, now + wait),
         episode=record.episode + 1,
     )
+
+
+def _after_deferral(record: Record, wanted: Digest, error: str, now: datetime) -> Record:
+    """Put the next try off. What failed before, and how often, stays what it was."""
+    wait = timedelta(seconds=seconds_until_again(error) or _FIRST_RETRY.total_seconds())
+    retry_at = now + min(wait, _LONGEST_DEFERRAL)
+    if record.failure is not None and failures_in_a_row(record, wanted):
+        failure = structs.replace(record.failure, retry_at=retry_at)
+    else:
+        failure = RefreshFailure(wanted, DeferredError.__name__, error, False, 0, retry_at)
+    return record.with_changes(failure=failure, episode=record.episode + 1)  # its execution's name is used up
 
 
 def failures_in_a_row(record: Record, wanted: Digest) -> int:

@@ -9,6 +9,9 @@ import msgspec
 from pullahead.freshness.alerts import Alert, AlertKind
 from pullahead.oci import Digest
 
+_MOST_PAST = 60
+"""States of a record's past: some 4 KB, and weeks even of a mirror that changes several times a day."""
+
 
 class State(StrEnum):
     """How a mirror stands. See docs/operating.md for what each means to a reader."""
@@ -31,6 +34,18 @@ class LastRefresh(msgspec.Struct, frozen=True):
     execution: str
 
 
+class Published(msgspec.Struct, frozen=True):
+    """What a refresh published: an upstream digest, with these platforms alone (none: with all), as which digest."""
+
+    upstream_digest: Digest
+    platforms: tuple[str, ...]
+    digest: Digest
+
+    def made_from(self, upstream_digest: Digest | None, platforms: tuple[str, ...]) -> bool:
+        """Whether it was this upstream digest, with these platforms."""
+        return (self.upstream_digest, self.platforms) == (upstream_digest, platforms)
+
+
 class RefreshFailure(msgspec.Struct, frozen=True):
     """Why refreshes to one upstream digest fail, and when the next one is tried."""
 
@@ -40,6 +55,13 @@ class RefreshFailure(msgspec.Struct, frozen=True):
     blocking: bool  # no other try helps until a human acts
     count: int  # in a row
     retry_at: datetime
+
+
+class Past(msgspec.Struct, frozen=True):
+    """A state that a mirror was in, from this moment until the next one."""
+
+    since: datetime
+    state: State
 
 
 class Record(msgspec.Struct, frozen=True):
@@ -60,9 +82,23 @@ class Record(msgspec.Struct, frozen=True):
     last_refresh: LastRefresh | None = None
     episode: int = 0  # a refresh runs once in each: raised when upstream moves, the tag is left behind, a refresh fails
     version: int = 0  # of the item, raised by every write
+    platforms: tuple[str, ...] = ()  # that the rule wants, in order; none: all of them
+    filtered: Published | None = None  # the last refresh that published chosen platforms; its digest is not upstream's
+    past: tuple[Past, ...] = ()  # the states before this one, oldest first
+    followed: tuple[str, ...] = ()  # of a listing: what was chosen from the last one that could be relied on
+
+    @property
+    def wanted_digest(self) -> Digest | None:
+        """What ECR is to serve, as far as it is known: with chosen platforms, only after they were published once."""
+        if not self.platforms:
+            return self.upstream_digest
+        made = self.filtered
+        return made.digest if made is not None and made.made_from(self.upstream_digest, self.platforms) else None
 
     def with_changes(self, **changes: Any) -> "Record":
-        """Make a copy with some fields changed."""
+        """Make a copy with some fields changed; a state that is left is remembered."""
+        if changes.get("state", self.state) != self.state:
+            changes["past"] = (*self.past, Past(self.since, self.state))[-_MOST_PAST:]
         return msgspec.structs.replace(self, **changes)
 
     def says_the_same_as(self, other: "Record | None") -> bool:

@@ -12,8 +12,10 @@ from typing import NamedTuple
 
 from pullahead.errors import AccessDeniedError, ConflictError, PullaheadError
 from pullahead.freshness.alerts import Alert
-from pullahead.freshness.judge import Observation, judge
+from pullahead.freshness.deferral import Allowance, asking_order, manifests_to_read, oldest_first, put_off
+from pullahead.freshness.judge import Observation, is_settled, judge, says_nothing, with_alerts
 from pullahead.freshness.outcome import failures_in_a_row
+from pullahead.freshness.quota import Quota, QuotaOf
 from pullahead.freshness.records import Record, RefreshFailure, State
 from pullahead.messages import CheckRequest, RefreshRequest
 from pullahead.oci import Descriptor, Digest
@@ -27,6 +29,7 @@ from pullahead.ports import (
     StartsRefreshes,
 )
 from pullahead.rules.model import Mirror, Rules
+from pullahead.usecases.meant import is_chosen, mirrors_of
 from pullahead.usecases.remember import added_alerts, deliver_pending
 
 _THREADS = 8
@@ -37,7 +40,8 @@ _MAX_TRIES = 5
 class CheckResult(NamedTuple):
     """What one check concluded. `changed`: it was a transition, or started a refresh; else there is nothing to tell.
 
-    `error` is set where Pullahead itself failed and the check must be repeated.
+    `deferred`: a limit of upstream's leaves it, or its refresh, to the next check. `error` is set where Pullahead
+    itself failed and the check must be repeated.
     """
 
     mirror: str
@@ -46,6 +50,12 @@ class CheckResult(NamedTuple):
     started: Started | None = None
     changed: bool = False
     error: PullaheadError | None = None
+    deferred: bool = False
+
+
+def nothing_known(_registry: str) -> Quota | None:
+    """Say nothing of any registry's limit."""
+    return None
 
 
 class CheckMirrors:
@@ -60,9 +70,11 @@ class CheckMirrors:
         refreshes: StartsRefreshes,
         alerts: PublishesAlerts,
         clock: Clock,
+        quota: QuotaOf = nothing_known,
     ) -> None:
         self._rules, self._upstream, self._target = rules, upstream, target
         self._records, self._refreshes, self._alerts, self._clock = records, refreshes, alerts, clock
+        self._quota = quota
 
     def __call__(self, request: CheckRequest) -> list[CheckResult]:
         """Check the tags of one request; tags that no rule names are passed over.
@@ -70,15 +82,29 @@ class CheckMirrors:
         Raises what ECR and the records raise when asked for the whole batch: nothing was then done.
         """
         rules = self._rules()
-        mirrors = [mirror for tag in request.tags if (mirror := rules.find(request.repository, tag)) is not None]
+        mirrors = mirrors_of(request, rules)
         if not mirrors:
             return []
         known = self._records.load([mirror.key for mirror in mirrors])
-        mirrors = [mirror for mirror in mirrors if not _is_our_own_push(request, known.get(mirror.key))]
+        if request.reason == "manual":
+            known = {key: record.with_changes(failure=None) for key, record in known.items()}  # try now, not later
+        if request.reason == "push":
+            mirrors = [mirror for mirror in mirrors if _is_our_business(request, mirror, rules, known.get(mirror.key))]
         if not mirrors:
             return []
-        seen = self._look(mirrors, self._published(request.repository, [mirror.tag for mirror in mirrors]))
-        return [self._conclude(mirror, observed, known.get(mirror.key)) for mirror, observed in seen]
+        published = self._published(request.repository, [mirror.tag for mirror in mirrors])
+        may_settle = mirrors if request.reason != "manual" else []
+        settled = [m for m in may_settle if is_settled(m, known.get(m.key), published(m.tag))]
+        asked = [mirror for mirror in mirrors if mirror not in settled]
+        seen = dict(self._look(asking_order(asked, known, request.asked_at), published))
+        allowance = Allowance(self._quota)
+        return [
+            *(CheckResult(mirror.key, State.FRESH, "immutable, and ECR serves it") for mirror in settled),
+            *(
+                self._conclude(mirror, seen[mirror], known.get(mirror.key), allowance)
+                for mirror in oldest_first(asked, known)
+            ),
+        ]
 
     def _published(self, repository: str, tags: list[str]) -> Callable[[str], Digest | AccessDeniedError | None]:
         try:
@@ -90,7 +116,7 @@ class CheckMirrors:
     def _look(
         self, mirrors: list[Mirror], published: Callable[[str], Digest | AccessDeniedError | None]
     ) -> Iterable[tuple[Mirror, Observation]]:
-        with ThreadPoolExecutor(min(_THREADS, len(mirrors))) as pool:
+        with ThreadPoolExecutor(min(_THREADS, len(mirrors) or 1)) as pool:
             heads = list(pool.map(self._head, mirrors))
         return [(mirror, Observation(head, published(mirror.tag))) for mirror, head in zip(mirrors, heads, strict=True)]
 
@@ -100,11 +126,11 @@ class CheckMirrors:
         except PullaheadError as error:
             return error
 
-    def _conclude(self, mirror: Mirror, seen: Observation, known: Record | None) -> CheckResult:
+    def _conclude(self, mirror: Mirror, seen: Observation, known: Record | None, allowance: Allowance) -> CheckResult:
         try:
             for _ in range(_MAX_TRIES):
                 try:
-                    return self._act(mirror, seen, known)
+                    return self._act(mirror, seen, known, allowance)
                 except ConflictError:  # what was seen may be older than what is written there now: look again
                     known = self._records.load([mirror.key]).get(mirror.key)
                     ((_, seen),) = self._look([mirror], self._published(mirror.repository, [mirror.tag]))
@@ -112,17 +138,36 @@ class CheckMirrors:
         except PullaheadError as error:
             return CheckResult(mirror.key, None, str(error), error=error)
 
-    def _act(self, mirror: Mirror, seen: Observation, known: Record | None) -> CheckResult:
+    def _act(self, mirror: Mirror, seen: Observation, known: Record | None, allowance: Allowance) -> CheckResult:
+        if says_nothing(seen):
+            return self._pass_over(mirror, str(seen.upstream), known)
         verdict = judge(seen, known, mirror, self._clock())
-        record, added = verdict.record, added_alerts(known, verdict.record)
-        if not record.says_the_same_as(known):
-            record = self._records.save(record, known.version if known is not None else 0)
-        record, untold = self._tell(record, added)
-        started = self._refresh(mirror, seen.upstream, record) if verdict.refresh else None
+        record, untold = self._remember(verdict.record, known)
+        started, shortage = None, None
+        if verdict.refresh and isinstance(seen.upstream, Descriptor):
+            started, shortage = self._refresh(mirror, seen.upstream, record, allowance)
         if untold is not None:
             raise untold
         changed = known is None or record.version != known.version or started is Started.STARTED
-        return CheckResult(mirror.key, record.state, verdict.reason, started, changed)
+        reason = verdict.reason if shortage is None else put_off(shortage)
+        return CheckResult(mirror.key, record.state, reason, started, changed, deferred=shortage is not None)
+
+    def _pass_over(self, mirror: Mirror, cause: str, known: Record | None) -> CheckResult:
+        """Leave a mirror as it stands, since upstream was not asked; an alert may have become due all the same."""
+        if known is None:
+            return CheckResult(mirror.key, None, put_off(cause), deferred=True)
+        record, untold = self._remember(with_alerts(known, known, mirror.alert_after, self._clock()), known)
+        if untold is not None:
+            raise untold
+        return CheckResult(
+            mirror.key, record.state, put_off(cause), changed=record.version != known.version, deferred=True
+        )
+
+    def _remember(self, record: Record, known: Record | None) -> tuple[Record, PullaheadError | None]:
+        added = added_alerts(known, record)
+        if not record.says_the_same_as(known):
+            record = self._records.save(record, known.version if known is not None else 0)
+        return self._tell(record, added)
 
     def _tell(self, record: Record, added: tuple[Alert, ...]) -> tuple[Record, PullaheadError | None]:
         """Deliver alerts; an error is handed back, so that a broken topic stops no refresh."""
@@ -131,46 +176,55 @@ class CheckMirrors:
         except PullaheadError as error:
             return record, error
 
-    def _refresh(self, mirror: Mirror, root: Descriptor | PullaheadError, record: Record) -> Started | None:
-        if isinstance(root, PullaheadError):
-            return None
+    def _refresh(
+        self, mirror: Mirror, root: Descriptor, record: Record, allowance: Allowance
+    ) -> tuple[Started | None, str | None]:
+        """Start a refresh, unless it is to wait; why, is the second thing answered."""
+        registry, manifests = mirror.upstream.repository.registry, manifests_to_read(root, record.platforms)
+        if (shortage := allowance.shortage(registry, manifests)) is not None:
+            return None, shortage
         started = self._refreshes.start(refresh_request(mirror, root, record))
+        if started is Started.STARTED:
+            allowance.promise(registry, manifests)
         if started in (Started.ENDED, Started.SUCCEEDED):
             # It was stopped before it could record how it ended, or its success did not last. Where it has recorded
             # something only just now, this write meets a conflict, and the mirror is looked at again.
             self._records.save(_after_abort(record, root.digest, self._clock()), record.version)
-        return started
+        return started, None
 
 
 def refresh_request(mirror: Mirror, root: Descriptor, record: Record) -> RefreshRequest:
-    """Make the request whose execution runs once for this mirror, digest and episode."""
+    """Make the request whose execution runs once for this mirror, digest, platforms and episode."""
     return RefreshRequest(
-        name=execution_name(mirror.key, root.digest, record.episode),
+        name=execution_name(mirror.key, root.digest, record.episode, record.platforms),
         repository=mirror.repository,
         tag=mirror.tag,
         upstream=str(mirror.upstream),
         root=root,
         episode=record.episode,
         stale_since=record.unfresh_since or record.since,
+        platforms=record.platforms,
     )
 
 
-def execution_name(key: str, digest: Digest, episode: int) -> str:
+def execution_name(key: str, digest: Digest, episode: int, platforms: tuple[str, ...] = ()) -> str:
     """Derive an execution's name, at most 80 characters (Step Functions API reference, StartExecution, name)."""
     readable = re.sub(r"[^A-Za-z0-9-]+", "-", key).strip("-")[:40]
-    identity = hashlib.sha256(f"{key}\n{digest}\n{episode}".encode()).hexdigest()[:24]
+    identity = hashlib.sha256("\n".join((key, digest, str(episode), *platforms)).encode()).hexdigest()[:24]
     return f"{readable}-{episode}-{identity}"[-80:]
 
 
-def _is_our_own_push(request: CheckRequest, known: Record | None) -> bool:
-    return (
-        request.reason == "push"
-        and known is not None
-        and known.state is State.FRESH
+def _is_our_business(request: CheckRequest, mirror: Mirror, rules: Rules, known: Record | None) -> bool:
+    """Whether a push is to be looked at: not our own, and not of a tag that a pattern fits but that is not followed."""
+    if known is None:
+        return not is_chosen(mirror, rules)
+    is_our_own = (
+        known.state is State.FRESH
         # A slow refresh may put, and record, what upstream has left behind: that is to be made right at once.
-        and known.published_digest == known.upstream_digest == request.digest
+        and known.published_digest == known.wanted_digest == request.digest
         and not known.pending
     )
+    return not is_our_own
 
 
 def _after_abort(record: Record, digest: Digest, now: datetime) -> Record:

@@ -3,7 +3,7 @@
 from pullahead.errors import InvalidEventError
 from pullahead.freshness.judge import with_alerts
 from pullahead.freshness.outcome import after_failure, after_success
-from pullahead.freshness.records import LastRefresh, Record
+from pullahead.freshness.records import LastRefresh, Published, Record
 from pullahead.messages import OutcomeRequest, OutcomeResult
 from pullahead.ports import Clock, PublishesAlerts, Records
 from pullahead.rules.model import Rules, mirror_key
@@ -25,13 +25,21 @@ def record_outcome(
     def change(record: Record | None) -> Record | None:
         if record is None or mirror is None:
             return None
-        return with_alerts(record, _apply(record, outcome, copied, clock), mirror, clock())
+        return with_alerts(record, _apply(record, outcome, copied, clock), mirror.alert_after, clock())
 
     record, added = update(records, key, change)
     if record is None:
         return OutcomeResult(mirror=key, state="UNRECORDED", bytes_copied=copied)
     deliver_pending(record, added, records, alerts, clock())
-    return OutcomeResult(mirror=key, state=record.state.value, bytes_copied=copied)
+    refresh = record.last_refresh
+    is_ours = refresh is not None and refresh.execution == outcome.execution
+    return OutcomeResult(
+        mirror=key,
+        state=record.state.value,
+        bytes_copied=copied,
+        seconds=refresh.seconds if refresh is not None and is_ours else None,
+        lag_seconds=refresh.lag_seconds if refresh is not None and is_ours else None,
+    )
 
 
 def _apply(record: Record, outcome: OutcomeRequest, copied: int, clock: Clock) -> Record:
@@ -50,4 +58,5 @@ def _apply(record: Record, outcome: OutcomeRequest, copied: int, clock: Clock) -
         bytes_copied=copied,
         execution=outcome.execution,
     )
-    return after_success(record, outcome.published.digest, refresh)
+    published = Published(request.root.digest, request.platforms, outcome.published.digest)
+    return after_success(record, published, refresh)

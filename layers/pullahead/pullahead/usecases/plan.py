@@ -1,11 +1,14 @@
 """Plan a copy: read what upstream's root names, ask what ECR lacks, and keep all of it in the plans bucket."""
 
 from collections.abc import Mapping
+from itertools import takewhile
 from types import MappingProxyType
+from typing import Protocol
 
 import msgspec
 
 from pullahead.copying.plan import CopyPlan, blobs_of, make_plan
+from pullahead.copying.platforms import select_platforms
 from pullahead.copying.progress import UnitProgress
 from pullahead.errors import Side, UnsupportedMediaTypeError
 from pullahead.messages import PlanResult, RefreshRequest, UnitRequest
@@ -18,23 +21,39 @@ from pullahead.oci import (
     Reference,
     parse_manifest,
 )
-from pullahead.ports import GetsManifests, Plans, Target
+from pullahead.ports import EnsuresRepositories, FindsBlobs, FindsMounts, GetsManifests, Plans
+from pullahead.rules.model import RepositorySettings, Rules
 
 _NOTHING: Mapping[Digest, RawManifest] = MappingProxyType({})
 _MAX_MANIFEST_BYTES_IN_ALL = 64 * 1024 * 1024
 _MAX_MANIFESTS = 1000  # the largest public indexes name some dozens
 
 
-def plan_copy(request: RefreshRequest, upstream: GetsManifests, target: Target, plans: Plans) -> PlanResult:
-    """Plan the copy that a refresh asks for, from its digest.
+class PlannedTarget(EnsuresRepositories, FindsBlobs, Protocol):
+    """What a plan asks of a target."""
 
-    Raises: what the ports raise, and UnsupportedMediaTypeError for a graph that cannot be copied.
+
+def plan_copy(
+    request: RefreshRequest,
+    rules: Rules,
+    upstream: GetsManifests,
+    target: PlannedTarget,
+    plans: Plans,
+    mounts: FindsMounts | None = None,
+) -> PlanResult:
+    """Plan the copy that a refresh asks for, from its digest. A repository that is missing is made as its rule says.
+
+    With `mounts`, other repositories of the rules are looked through for blobs that need not be sent.
+
+    Raises: what the ports raise, UnsupportedMediaTypeError for a graph that cannot be copied, InvalidManifestError and
+    ConfigError where the platforms cannot be chosen.
     """
-    target.ensure_repository(request.repository)
-    raw, graph = read_graph(request.source, request.root, upstream)
+    target.ensure_repository(request.repository, _settings_of(request, rules))
+    root, rewritten = _choose_root(request, upstream)
+    raw, graph = read_graph(request.source, root, upstream, rewritten)
     present = target.present_blobs(request.repository, [blob.digest for blob in blobs_of(graph)])
-    plan = make_plan(request.root, graph, present)
-    _keep(request.name, plan, raw, plans)
+    plan = make_plan(root, graph, present)
+    _keep(request.name, plan, raw, _found(request, plan, rules, mounts), plans)
     units = tuple(
         UnitRequest(refresh=request.name, unit=unit, repository=request.repository, upstream=str(request.source))
         for unit in range(len(plan.units))
@@ -62,11 +81,46 @@ def manifest_key(refresh: str, digest: Digest) -> str:
     return f"plans/{refresh}/manifests/{digest.replace(':', '-')}"
 
 
-def _keep(refresh: str, plan: CopyPlan, raw: dict[Digest, RawManifest], plans: Plans) -> None:
+def _settings_of(request: RefreshRequest, rules: Rules) -> RepositorySettings | None:
+    rule = rules.find_rule(request.repository, request.tag)
+    return rule.settings if rule is not None else None
+
+
+def _choose_root(request: RefreshRequest, upstream: GetsManifests) -> tuple[Descriptor, Mapping[Digest, RawManifest]]:
+    """Find what is to be published, and its bytes where upstream has no such manifest or it was read already."""
+    if not request.platforms:
+        return request.root, _NOTHING
+    chosen = select_platforms(upstream.get_manifest(request.source), request.platforms, str(request.source))
+    if isinstance(chosen, Descriptor):
+        return chosen, _NOTHING
+    return chosen.descriptor, {chosen.descriptor.digest: chosen}
+
+
+def _found(request: RefreshRequest, plan: CopyPlan, rules: Rules, mounts: FindsMounts | None) -> Mapping[Digest, str]:
+    missing = [blob.digest for blobs in plan.units for blob in blobs]
+    if mounts is None or not missing:
+        return {}
+    return mounts.find_mounts(missing, _likely_holders(request.repository, rules))
+
+
+def _likely_holders(repository: str, rules: Rules) -> list[str]:
+    """List the other repositories of the rules, those with the most of the name in common first."""
+    others = {mirror.repository for mirror in rules.mirrors} - {repository}
+    return sorted(others, key=lambda other: (-_in_common(other, repository), other))
+
+
+def _in_common(first: str, second: str) -> int:
+    return sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(first, second, strict=False)))
+
+
+def _keep(
+    refresh: str, plan: CopyPlan, raw: dict[Digest, RawManifest], mounts: Mapping[Digest, str], plans: Plans
+) -> None:
     for digest, manifest in raw.items():
         plans.write(manifest_key(refresh, digest), manifest.content)
     for number, blobs in enumerate(plan.units):
-        plans.write(unit_key(refresh, number), msgspec.json.encode(UnitProgress(blobs)))
+        held = {blob.digest: mounts[blob.digest] for blob in blobs if blob.digest in mounts}
+        plans.write(unit_key(refresh, number), msgspec.json.encode(UnitProgress(blobs, mounts=held)))
     plans.write(plan_key(refresh), msgspec.json.encode(plan))
 
 

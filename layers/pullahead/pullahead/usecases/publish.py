@@ -1,4 +1,4 @@
-"""Publish a copied manifest: children first, the root last with the tag, exact upstream bytes, proved on both sides."""
+"""Publish a copied manifest: children first, the root last with the tag, exact planned bytes, proved on both sides."""
 
 import msgspec
 
@@ -6,7 +6,7 @@ from pullahead.copying.plan import CopyPlan
 from pullahead.errors import ConflictError, StorageError
 from pullahead.freshness.records import Record
 from pullahead.messages import PublishResult, RefreshRequest
-from pullahead.oci import Descriptor, RawManifest, digest_of
+from pullahead.oci import Descriptor, Digest, RawManifest, digest_of
 from pullahead.oci.digest import algorithm_of
 from pullahead.ports import Plans, Records, Target
 from pullahead.rules.model import mirror_key
@@ -19,30 +19,31 @@ def publish_image(request: RefreshRequest, target: Target, plans: Plans, records
     Raises: what the ports raise, and ConflictError where the target serves something else in the end.
     """
     plan = _load_plan(request, plans)
+    root = plan.manifests[-1]
     for child in plan.manifests[:-1]:
         target.put_manifest(request.repository, _load_manifest(request.name, child, plans), None)
     key = mirror_key(request.repository, request.tag)
     if _is_superseded(records.load([key]).get(key), request):
-        return PublishResult(digest=request.root.digest, superseded=True)
-    root = _load_manifest(request.name, plan.manifests[-1], plans)
-    target.put_manifest(request.repository, root, request.tag)
-    _prove(request, target)
-    return PublishResult(digest=request.root.digest)
+        return PublishResult(digest=root.digest, superseded=True)
+    target.put_manifest(request.repository, _load_manifest(request.name, root, plans), request.tag)
+    _prove(request, root.digest, target)
+    return PublishResult(digest=root.digest)
 
 
 def _is_superseded(record: Record | None, request: RefreshRequest) -> bool:
-    """A refresh to a newer digest is on its way, or done: the tag must not be moved back."""
+    """A refresh to a newer digest or to other platforms is on its way, or done: the tag must not be moved back."""
     if record is None or record.upstream_digest is None:
         return False
-    return record.upstream_digest != request.root.digest and record.episode > request.episode
+    is_wanted = (record.upstream_digest, record.platforms) == (request.root.digest, request.platforms)
+    return not is_wanted and record.episode > request.episode
 
 
-def _prove(request: RefreshRequest, target: Target) -> None:
+def _prove(request: RefreshRequest, digest: Digest, target: Target) -> None:
     served = target.published_digests(request.repository, [request.tag]).get(request.tag)
-    if served != request.root.digest:
+    if served != digest:
         raise ConflictError(
             f"publish of {request.repository}:{request.tag} at the target was undone at once: it serves {served} "
-            f"after {request.root.digest} was put; find out who else writes this tag"
+            f"after {digest} was put; find out who else writes this tag"
         )
 
 
@@ -52,7 +53,9 @@ def _load_plan(request: RefreshRequest, plans: Plans) -> CopyPlan:
         plan = msgspec.json.decode(plans.read(key), type=CopyPlan)
     except msgspec.DecodeError as error:
         raise StorageError(f"the kept plan {key} cannot be read: {error}") from error
-    if not plan.manifests or plan.manifests[-1].digest != request.root.digest:
+    # With chosen platforms only reading the index told what the root is; its bytes are proved all the same.
+    is_other = not request.platforms and plan.manifests and plan.manifests[-1].digest != request.root.digest
+    if is_other or not plan.manifests:
         raise StorageError(f"the kept plan {key} does not end in {request.root.digest}")
     return plan
 

@@ -1,0 +1,58 @@
+"""Read every record and draw the page of mirrors. Writes nothing."""
+
+from datetime import datetime, timedelta
+from itertools import islice
+from typing import Final, NamedTuple, Protocol
+
+from pullahead.dashboard.documentation import DOCUMENTATION
+from pullahead.dashboard.heat import DAYS
+from pullahead.dashboard.page import error_page, widget_page
+from pullahead.dashboard.request import read_request
+from pullahead.dashboard.snapshot import Snapshot
+from pullahead.errors import StorageError
+from pullahead.ports import Heartbeat, ReadsHistory, ScansRecords
+
+MAX_RECORDS: Final = 20_000
+
+
+class AllRecords(ScansRecords, Protocol):
+    """Every record, and the last time that checks were sent."""
+
+    def load_heartbeat(self) -> Heartbeat | None:
+        """As `pullahead.ports.Records.load_heartbeat`."""
+        ...
+
+
+class Shown(NamedTuple):
+    """What the widget shows, how many mirrors it is about, and why it shows an error instead."""
+
+    content: str
+    mirrors: int = 0
+    error: StorageError | None = None
+
+
+def show_mirrors(
+    event: object, endpoint: str, records: AllRecords, history: ReadsHistory | None, now: datetime
+) -> Shown:
+    """Draw what the widget asks for; storage that cannot be read is told on the page, not by an empty one."""
+    asked = read_request(event)
+    if asked.describe:
+        return Shown(DOCUMENTATION)
+    try:
+        snapshot = take_snapshot(records, history, now)
+    except StorageError as error:
+        return Shown(error_page(str(error), asked.theme, endpoint), error=error)
+    return Shown(widget_page(snapshot, asked.view, asked.theme, endpoint), len(snapshot.records))
+
+
+def take_snapshot(records: AllRecords, history: ReadsHistory | None, now: datetime) -> Snapshot:
+    """Read what a page needs. Raises StorageError."""
+    found = list(islice(records.scan(), MAX_RECORDS + 1))
+    heartbeat = records.load_heartbeat()
+    return Snapshot(
+        found[:MAX_RECORDS],
+        heartbeat.at if heartbeat is not None else None,
+        now,
+        list(history.transitions(now - timedelta(days=DAYS))) if history is not None else None,
+        complete=len(found) <= MAX_RECORDS,
+    )

@@ -1,0 +1,66 @@
+"""Pauses in DynamoDB: the fake and the table do the same, and two who pause at once both have their way."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from pullahead.aws.pauses import DynamoPauses
+from pullahead.errors import StorageError
+from pullahead.reading_ports import ChangesPauses
+from tests.contract.local_services import client, moto_server, new_name
+from tests.fakes.memory import FakePauses
+
+
+@pytest.fixture(scope="module")
+def url() -> Iterator[str]:
+    with moto_server() as address:
+        yield address
+
+
+@pytest.fixture(params=["fake", "dynamodb"])
+def pauses(request: pytest.FixtureRequest, url: str) -> ChangesPauses:
+    if request.param == "fake":
+        return FakePauses()
+    return DynamoPauses(client(url, "dynamodb"), make_table(url))
+
+
+def make_table(url: str) -> str:
+    name = new_name("pauses")
+    client(url, "dynamodb").create_table(
+        TableName=name,
+        KeySchema=[{"AttributeName": "pk", "KeyType": "HASH"}],
+        AttributeDefinitions=[{"AttributeName": "pk", "AttributeType": "S"}],
+        BillingMode="PAY_PER_REQUEST",
+    )
+    return name
+
+
+def test_nothing_is_paused_at_first(pauses: ChangesPauses) -> None:
+    assert pauses.paused_rules() == frozenset()
+
+
+def test_rules_are_paused_and_resumed_one_by_one(pauses: ChangesPauses) -> None:
+    for rule in ("a", "quay.io/team/*", "a"):
+        pauses.pause(rule)
+    assert pauses.paused_rules() == {"a", "quay.io/team/*"}
+    pauses.resume("a")
+    assert pauses.paused_rules() == {"quay.io/team/*"}
+    pauses.resume("quay.io/team/*")
+    pauses.resume("never paused")
+    assert pauses.paused_rules() == frozenset()
+
+
+def test_two_who_pause_at_once_both_have_their_way(url: str) -> None:
+    table = make_table(url)
+    one, other = (DynamoPauses(client(url, "dynamodb"), table) for _ in range(2))
+    assert one.paused_rules() == other.paused_rules() == frozenset()
+    one.pause("a")
+    other.pause("b")
+    assert one.paused_rules() == {"a", "b"}
+
+
+def test_table_that_is_gone_is_an_error_and_not_an_absence_of_pauses(url: str) -> None:
+    missing = DynamoPauses(client(url, "dynamodb"), "no-such-table")
+    for act in (missing.paused_rules, lambda: missing.pause("a")):
+        with pytest.raises(StorageError, match="the paused rules failed"):
+            act()

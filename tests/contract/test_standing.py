@@ -1,0 +1,74 @@
+"""What functions share about the rules, in S3: nothing at first, then what was written, read only when it changed."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from pullahead.aws.standing import KEY, S3Standing
+from pullahead.errors import StorageError
+from pullahead.rules.sources.findings import CachedRepository, CacheRule, Findings, TaggedRepository
+from pullahead.rules.sources.ports import KeepsStanding
+from pullahead.rules.sources.standing import FollowedText, Standing
+from tests.contract.local_services import client, moto_server, new_bucket
+from tests.fakes.sources import FakeStanding
+
+STANDING = Standing(
+    text=FollowedText("version: 1\nmirrors: []\n", '"etag"'),
+    findings=Findings(
+        (CacheRule("quay", "quay.io", "team", "secret", "role"),),
+        (CachedRepository("quay/app", ("1", "2")),),
+        (TaggedRepository("mirror/app", {"upstream-image": "nginx"}),),
+    ),
+    told=("something is odd",),
+)
+
+
+@pytest.fixture(scope="module")
+def s3() -> Iterator[Any]:
+    with moto_server() as url:
+        yield client(url, "s3")
+
+
+@pytest.fixture(params=["fake", "s3"])
+def standing(request: pytest.FixtureRequest) -> KeepsStanding:
+    if request.param == "fake":
+        return FakeStanding()
+    s3 = request.getfixturevalue("s3")
+    return S3Standing(s3, new_bucket(s3, "standing"))
+
+
+def test_at_first_there_is_none(standing: KeepsStanding) -> None:
+    assert standing.load() is None
+
+
+def test_what_was_written_comes_back(standing: KeepsStanding) -> None:
+    standing.save(STANDING)
+    assert standing.load() == STANDING
+    assert standing.load() == STANDING
+    standing.save(Standing())
+    assert standing.load() == Standing()
+
+
+class TestS3:
+    def test_unchanged_object_is_not_sent_again(self, s3: Any) -> None:
+        standing = S3Standing(s3, new_bucket(s3, "standing"))
+        standing.save(STANDING)
+        assert standing.load() is standing.load()
+
+    def test_another_process_sees_what_was_written(self, s3: Any) -> None:
+        bucket = new_bucket(s3, "standing")
+        reader = S3Standing(s3, bucket)
+        assert reader.load() is None
+        S3Standing(s3, bucket).save(STANDING)
+        assert reader.load() == STANDING
+
+    @pytest.mark.parametrize("content", [b"", b"no JSON", b"\xff", b'{"version": 2}', b'{"version": 1, "told": 7}'])
+    def test_what_cannot_be_read_counts_as_nothing(self, s3: Any, content: bytes) -> None:
+        bucket = new_bucket(s3, "standing")
+        s3.put_object(Bucket=bucket, Key=KEY, Body=content)
+        assert S3Standing(s3, bucket).load() is None
+
+    def test_bucket_that_is_missing_is_a_storage_error(self, s3: Any) -> None:
+        with pytest.raises(StorageError, match="NoSuchBucket"):
+            S3Standing(s3, "nowhere").load()

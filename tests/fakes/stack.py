@@ -1,0 +1,28 @@
+"""A deployed stack in memory, for the commands that are about one."""
+
+from typing import cast
+
+from pullahead.cli.stack import DeployedStack
+from pullahead.rules.model import Rules
+from tests.fakes.memory import FakeHistory, FakePauses, FakeQueue, FakeRecords
+from tests.fakes.script import Script
+
+
+class FakeStack:
+    """Satisfies what commands use of `pullahead.cli.stack.DeployedStack`."""
+
+    def __init__(self, rules: Rules) -> None:
+        self.script = Script()
+        self.records, self.pauses = FakeRecords(self.script), FakePauses(self.script)
+        self.queue, self.history = FakeQueue(self.script), FakeHistory(self.script)
+        self._rules = rules
+
+    def rules(self, file: str) -> Rules:
+        """Give the rules, whatever the file."""
+        with self.script.call(f"rules {file}"):
+            return self._rules
+
+    @property
+    def deployed(self) -> DeployedStack:
+        """Itself, for the type checker as what it stands for."""
+        return cast("DeployedStack", self)

@@ -1,0 +1,143 @@
+"""What the functions measure, as CloudWatch reads it from their output: names, dimensions, values."""
+
+import json
+from collections.abc import Iterator
+from datetime import timedelta
+from typing import Any, NamedTuple
+
+import pytest
+from aws_lambda_powertools.utilities.data_classes.sqs_event import SQSRecord
+
+from functions.check_freshness import app as check_freshness
+from functions.record_outcome import app as record_outcome
+from functions.schedule_checks import app as schedule_checks
+from local.images import make_image
+from pullahead.errors import RateLimitedError, StorageError
+from pullahead.freshness.quota import Used
+from pullahead.freshness.records import LastRefresh, State
+from pullahead.messages import CheckRequest, Failure, OutcomeRequest, PublishResult
+from pullahead.metering import add_checks, add_failure, add_upstream_use
+from pullahead.usecases.check import CheckResult, refresh_request
+from tests.fakes.application import InMemoryService
+from tests.fakes.samples import KEY, REPOSITORY, digest, failed, mirror, root, rules
+from tests.fakes.standing import unfresh
+
+
+class Metric(NamedTuple):
+    """One value of one metric."""
+
+    name: str
+    value: float
+    dimensions: dict[str, str]
+
+
+def printed(output: str) -> list[Metric]:
+    """Read the embedded metric format (CloudWatch User Guide, "Specification: Embedded metric format")."""
+    return [metric for line in output.splitlines() for metric in _of_document(json.loads(line))]
+
+
+def _of_document(document: dict[str, Any]) -> Iterator[Metric]:
+    for directive in document.get("_aws", {}).get("CloudWatchMetrics", []):
+        assert directive["Namespace"] == "Pullahead"
+        (names,) = directive["Dimensions"]
+        for metric in directive["Metrics"]:
+            (value,) = document[metric["Name"]]
+            yield Metric(metric["Name"], value, {name: document[name] for name in names})
+
+
+def collected() -> dict[str, float]:
+    return {name: sum(metric["Value"]) for name, metric in schedule_checks.metrics.metric_set.items()}
+
+
+def test_requests_and_what_is_left_are_told_by_host(capsys: pytest.CaptureFixture[str]) -> None:
+    add_upstream_use([Used("docker.io", "HEAD", 7, 93), Used("docker.io", "BLOB", 2, 93), Used("quay.io", "HEAD", 1)])
+    service = {"service": "pullahead"}
+    assert printed(capsys.readouterr().out) == [
+        Metric("UpstreamRequests", 7, {**service, "host": "docker.io", "kind": "HEAD"}),
+        Metric("UpstreamRequests", 2, {**service, "host": "docker.io", "kind": "BLOB"}),
+        Metric("UpstreamRequests", 1, {**service, "host": "quay.io", "kind": "HEAD"}),
+        Metric("RateLimitRemaining", 93, {**service, "host": "docker.io"}),
+    ]
+
+
+def test_failure_is_told_by_the_class_of_its_error(capsys: pytest.CaptureFixture[str]) -> None:
+    add_failure("StorageError")
+    (metric,) = printed(capsys.readouterr().out)
+    assert metric == Metric("Failures", 1, {"service": "pullahead", "error": "StorageError"})
+
+
+def test_failed_check_is_told_by_its_error(capsys: pytest.CaptureFixture[str]) -> None:
+    add_checks([CheckResult(KEY, None, "no", error=StorageError("no"))])
+    assert [metric.dimensions["error"] for metric in printed(capsys.readouterr().out)] == ["StorageError"]
+    assert collected() == {"CheckFailures": 1}
+
+
+def test_deferred_checks_are_told_once_for_a_batch(caplog: pytest.LogCaptureFixture) -> None:
+    service = InMemoryService(rules([mirror("1.0"), mirror("2.0"), mirror("3.0")]))
+    for tag in ("1.0", "2.0", "3.0"):
+        service.upstream.serve(make_image(seed=1), f"ghcr.io/team/app:{tag}")
+    service.script.fail("head_manifest", failed(RateLimitedError), times=2)
+    now = service.clock()
+    check = CheckRequest(reason="schedule", repository=REPOSITORY, tags=("1.0", "2.0", "3.0"), asked_at=now)
+    check_freshness.handle(SQSRecord({"body": check.to_json()}), service.app)
+    assert collected() == {"Checks": 3, "Deferred": 2}
+    assert caplog.messages.count("deferred to the next check") == 1
+
+
+def test_deferred_refresh_is_counted_as_a_failure(capsys: pytest.CaptureFixture[str]) -> None:
+    service = InMemoryService(rules())
+    stale = unfresh(KEY, State.STALE, service.clock(), upstream_digest=digest("new"))
+    service.records.stored[KEY] = stale
+    error = Failure("DeferredError", '{"errorMessage": "deferred; in 600 s again at the latest."}')
+    outcome = OutcomeRequest(refresh_request(mirror(), root("new"), stale), "arn:1", service.clock(), error=error)
+    record_outcome.handle(outcome.to_event(), service.app)
+    assert collected() == {"Deferred": 1}
+    assert "Failures" not in capsys.readouterr().out
+    failure = service.records.stored[KEY].failure
+    assert failure is not None
+    assert failure.retry_at == service.clock() + timedelta(minutes=10)
+
+
+def test_tick_tells_how_late_mirrors_are_and_that_it_lives() -> None:
+    service = InMemoryService(rules([mirror("1.0"), mirror("2.0")]))
+    service.records.stored[KEY] = unfresh(KEY, State.STALE, service.clock() - timedelta(hours=2))
+    schedule_checks.handle(service.app)
+    assert collected() == {
+        "Mirrors": 2,
+        "ChecksQueued": 2,
+        "Heartbeat": 1,
+        "StaleTags": 1,
+        "OldestStaleSeconds": 7200.0,
+    }
+
+
+def test_tick_whose_scan_fails_still_beats() -> None:
+    service = InMemoryService(rules())
+    service.script.fail("scan", StorageError("no"))
+    with pytest.raises(StorageError):
+        schedule_checks.handle(service.app)
+    assert collected()["Heartbeat"] == 1
+    assert len(service.queue.sent) == 1
+
+
+def test_refresh_that_published_tells_duration_and_lag() -> None:
+    service = InMemoryService(rules())
+    now = service.clock()
+    stale = unfresh(KEY, State.STALE, now - timedelta(minutes=10), upstream_digest=digest("new"))
+    service.records.stored[KEY] = stale
+    request = refresh_request(mirror(), root("new"), stale)
+    outcome = OutcomeRequest(request, "arn:1", now - timedelta(seconds=90), PublishResult(digest("new")))
+    record_outcome.handle(outcome.to_event(), service.app)
+    assert collected() == {"Refreshes": 1, "RefreshSeconds": 90.0, "RefreshLagSeconds": 600.0}
+
+
+def test_refresh_that_was_superseded_tells_neither() -> None:
+    service = InMemoryService(rules())
+    now = service.clock()
+    before = LastRefresh(now, 1.0, 2.0, 3, "arn:0")
+    stale = unfresh(KEY, State.STALE, now, upstream_digest=digest("newer"), last_refresh=before)
+    service.records.stored[KEY] = stale
+    request = refresh_request(mirror(), root("x"), stale)
+    outcome = OutcomeRequest(request, "arn:1", now, PublishResult(root("x").digest, superseded=True))
+    record_outcome.handle(outcome.to_event(), service.app)
+    assert collected() == {"Refreshes": 1}
