@@ -22,7 +22,7 @@ ALERT_AFTER = timedelta(hours=1)
 FUNCTION_SECONDS = 10
 """How long copy_blobs may take: so short that one that hangs is soon ended."""
 WAIT_SCALE = 0.01
-_MIRRORS = 100
+_MIRRORS = 300
 _IDLE_SECONDS = 120.0
 
 
@@ -58,7 +58,6 @@ class Deployment:
 
     def __init__(self, aws: LocalAws, stack: Stack, mirrors: list[MirrorRule], upstream_port: int) -> None:
         self.aws, self.stack, self.upstream_port = aws, stack, upstream_port
-        self.rules_text = rules_text(*mirrors)
         self._mirrors = iter(mirrors)
         self._layers = itertools.count()
         self._alerts_queue = self.hear_alerts()

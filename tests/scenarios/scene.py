@@ -85,9 +85,9 @@ class Scene:
         queue = self.deployment.stack.outputs["ChecksQueueUrl"]
         self.aws.client("sqs").send_message_batch(QueueUrl=queue, Entries=entries)
 
-    def push_by_hand(self, image: LocalImage, repository: str | None = None) -> None:
+    def push_by_hand(self, image: LocalImage, repository: str | None = None, tag: str = TAG) -> None:
         """Push to ECR as somebody with docker would."""
-        self._client().push(image, repository or self.repository, TAG)
+        self._client().push(image, repository or self.repository, tag)
 
     def settle(self) -> None:
         """Wait until nothing is under way."""

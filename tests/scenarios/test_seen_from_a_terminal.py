@@ -1,18 +1,32 @@
 """The commands about a deployed stack, run against it as its operator runs them."""
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from local.images import make_image
 from pullahead.cli.main import main
+from tests.scenarios.deployment import rules_text
 from tests.scenarios.scene import Scene
 from tests.unit.cli.conftest import Ran, Run
 
+FUNCTIONS = ("ScheduleChecks", "CheckFreshness", "PlanCopy", "RecordOutcome")
+
 
 @pytest.fixture
-def run(scene: Scene, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
+def alone(scene: Scene) -> Iterator[str]:
+    """Deploy rules of this scenario's mirror alone: the schedule would look at those of all scenarios else."""
+    text = rules_text(scene.mirror)
+    with scene.deployment.rules(text, *FUNCTIONS):
+        yield text
+
+
+@pytest.fixture
+def run(
+    scene: Scene, alone: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Run:
     """Run a command as whoever deployed the stack: credentials by the environment, the rules in a file."""
     environment = {
         "AWS_ENDPOINT_URL": scene.aws.url,
@@ -25,7 +39,8 @@ def run(scene: Scene, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: p
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
     rules = tmp_path / "rules.yaml"
-    rules.write_text(scene.deployment.rules_text)
+    rules.write_text(alone)
+    scene.fire_schedule()  # so that the deployed rules are known to be those of the file
 
     def run_command(command: str, *arguments: str) -> Ran:
         capsys.readouterr()
@@ -99,6 +114,7 @@ def test_why_explains_from_memory_and_asks_only_when_told(scene: Scene, run: Run
     assert [request.method for request in scene.upstream.requests[asked:]] == ["HEAD"]
 
 
+@pytest.mark.usefixtures("alone")
 def test_functions_measure_what_the_dashboard_draws(scene: Scene) -> None:
     scene.serve(make_image([1000], seed=1))
     scene.fire_schedule()

@@ -87,10 +87,10 @@ class TestChosenTags:
 
     def test_push_of_a_tag_that_fits_but_was_not_chosen_is_somebody_elses(self, chosen: Scene) -> None:
         chosen.upstream.forget_requests()
-        chosen.push_by_hand(AMD)  # under 1.0, which upstream has too
+        chosen.push_by_hand(AMD, tag="0.9")  # which upstream has too
         chosen.settle()
         assert chosen.upstream.requests == []
-        assert in_ecr(chosen)[TAG] == AMD.digest
+        assert in_ecr(chosen)["0.9"] == AMD.digest
 
 
 class TestNamespace:
