@@ -28,7 +28,7 @@ demo: $(READY) ## Run the whole service on this machine and show what it does (U
 	@$(BIN)/python -m local.demo $(if $(UPSTREAM),--upstream '$(UPSTREAM)')
 
 test: $(READY) ## Run all tests
-	$(BIN)/python -m pytest -n $(PYTEST_WORKERS) $(TESTS)
+	$(BIN)/python -m pytest -n $(PYTEST_WORKERS) --dist worksteal $(TESTS)
 
 check: $(READY) $(SAM_READY) ## Format, lint, types, architecture, template and state machine
 	$(BIN)/ruff format --check .
