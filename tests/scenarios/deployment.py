@@ -60,6 +60,8 @@ class Deployment:
         self.aws, self.stack, self.upstream_port = aws, stack, upstream_port
         self._mirrors = iter(mirrors)
         self._layers = itertools.count()
+        self.replaced: frozenset[str] = frozenset()
+        """The functions that have other rules at the moment than were deployed."""
         self._alerts_queue = self.hear_alerts()
 
     def next_mirror(self) -> MirrorRule:
@@ -107,6 +109,7 @@ class Deployment:
         """Publish another rules layer for some functions, as a deployment of edited rules does; then take it back."""
         client = self.aws.client("lambda")
         before = {name: _layers(client, self.function(name)) for name in functions}
+        others, self.replaced = self.replaced, self.replaced.union(functions)
         published = client.publish_layer_version(
             LayerName=f"rules-{next(self._layers)}", Content={"ZipFile": _zipped_rules(text)}
         )["LayerVersionArn"]
@@ -116,6 +119,7 @@ class Deployment:
             yield
             self.settle()
         finally:
+            self.replaced = others
             for name, layers in before.items():
                 client.update_function_configuration(FunctionName=self.function(name), Layers=layers)
 

@@ -19,7 +19,7 @@ from pullahead.freshness.records import Record, State
 from pullahead.messages import CheckRequest
 from pullahead.oci import Digest
 from pullahead.rules.model import mirror_key
-from tests.scenarios.deployment import CHECK_EVERY, TAG, Alert, Deployment, MirrorRule
+from tests.scenarios.deployment import CHECK_EVERY, TAG, Alert, Deployment, MirrorRule, rules_text
 
 PART_BYTES = 10 * 1024 * 1024
 """What ECR asks for (API reference, InitiateLayerUpload, partSize)."""
@@ -73,7 +73,14 @@ class Scene:
         self.settle()
 
     def fire_schedule(self, after: timedelta = CHECK_EVERY) -> None:
-        """Let time pass until the schedule fires, and wait for all that follows."""
+        """Let time pass until the schedule fires, and wait for all that follows.
+
+        It knows this mirror alone, unless it was given other rules: those of all scenarios would touch their mirrors.
+        """
+        if "ScheduleChecks" not in self.deployment.replaced:
+            with self.deployment.rules(rules_text(self.mirror), "ScheduleChecks"):
+                self.fire_schedule(after)
+            return
         self.aws.clock.advance(after.total_seconds())
         if len(self.aws.ticker.run_due()) != 1:
             raise RuntimeError(f"the schedule is not due after {after}")
