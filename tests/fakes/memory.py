@@ -5,7 +5,6 @@ from datetime import UTC, datetime, timedelta
 
 from pullahead.errors import ConflictError, StorageError
 from pullahead.freshness.alerts import Alert
-from pullahead.freshness.history import Transition
 from pullahead.freshness.records import Record
 from pullahead.messages import CheckRequest, ListRequest, Queued, RefreshRequest
 from pullahead.ports import Heartbeat, Started
@@ -82,19 +81,6 @@ class FakePauses:
     def resume(self, rule: str) -> None:
         with self.script.call("resume"):
             self.rules.discard(rule)
-
-
-class FakeHistory:
-    """Satisfies `pullahead.ports.ReadsHistory`."""
-
-    def __init__(self, script: Script | None = None) -> None:
-        self.script = script or Script()
-        self.stored: list[Transition] = []
-
-    def transitions(self, since: datetime) -> Iterator[Transition]:
-        with self.script.call("transitions"):
-            last = {each.key: each for each in sorted(self.stored) if each.at < since}
-            yield from [*last.values(), *(each for each in self.stored if each.at >= since)]
 
 
 class FakePlans:

@@ -4,7 +4,7 @@ from typing import cast
 
 from pullahead.cli.stack import DeployedStack
 from pullahead.rules.model import Rules
-from tests.fakes.memory import FakeHistory, FakePauses, FakeQueue, FakeRecords
+from tests.fakes.memory import FakePauses, FakeQueue, FakeRecords
 from tests.fakes.script import Script
 
 
@@ -14,7 +14,7 @@ class FakeStack:
     def __init__(self, rules: Rules) -> None:
         self.script = Script()
         self.records, self.pauses = FakeRecords(self.script), FakePauses(self.script)
-        self.queue, self.history = FakeQueue(self.script), FakeHistory(self.script)
+        self.queue = FakeQueue(self.script)
         self._rules = rules
 
     def rules(self, file: str) -> Rules:

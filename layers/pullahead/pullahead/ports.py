@@ -10,7 +10,6 @@ from enum import StrEnum
 from typing import NamedTuple, Protocol
 
 from pullahead.freshness.alerts import Alert
-from pullahead.freshness.history import Transition
 from pullahead.freshness.records import Record
 from pullahead.messages import Queued, RefreshRequest
 from pullahead.oci import Descriptor, Digest, RawManifest, Reference, Repository
@@ -265,14 +264,6 @@ class ScansRecords(Protocol):
 
     def scan(self) -> Iterator[Record]:
         """Go through every record, in no order, perhaps a second old. Raises, while iterating: StorageError."""
-        ...
-
-
-class ReadsHistory(Protocol):
-    """Tells what became of mirrors."""
-
-    def transitions(self, since: datetime) -> Iterator[Transition]:
-        """Go through those since a moment and each mirror's last before it, in no order. Raises: StorageError."""
         ...
 
 

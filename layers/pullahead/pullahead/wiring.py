@@ -53,7 +53,6 @@ from pullahead.usecases.outcome import record_outcome
 from pullahead.usecases.pauses import KnownPauses, RulesWithPauses
 from pullahead.usecases.plan import plan_copy
 from pullahead.usecases.publish import publish_image
-from pullahead.usecases.recorded_history import RecordedHistory
 from pullahead.usecases.rules_in_force import RulesInForce
 from pullahead.usecases.schedule import Scheduled, schedule_checks
 from pullahead.waiting import wait_after_breaks
@@ -129,8 +128,7 @@ class Application:
         # One function draws; the others are not to read the page's thousand lines at each cold start.
         from pullahead.usecases.show import show_mirrors  # noqa: PLC0415
 
-        history = RecordedHistory(self._records)
-        return show_mirrors(event, endpoint, self._records, history, self._clock())
+        return show_mirrors(event, endpoint, self._records, self._clock())
 
     @property
     def _rules(self) -> Rules:
@@ -211,7 +209,7 @@ class Application:
         return self._clock().timestamp()
 
     def _upstream_settings(self, host: str) -> UpstreamSettings:
-        return next((known for known in self._rules.upstreams if known.host == host), UpstreamSettings(host))
+        return self._rules.settings_of(host) or UpstreamSettings(host)
 
     @cached_property
     def _ecr(self) -> "ECRClient":

@@ -11,7 +11,7 @@ from rich.console import Console
 
 from pullahead.cli.arguments import parse_arguments
 from pullahead.cli.exits import NOT_FRESH
-from pullahead.cli.history import history_lines, run_history, transitions_of
+from pullahead.cli.history import history_lines, run_history
 from pullahead.cli.pausing import run_pause
 from pullahead.cli.refreshing import run_refresh
 from pullahead.cli.stack_arguments import (
@@ -28,10 +28,10 @@ from pullahead.cli.status_table import Standing, status_table
 from pullahead.cli.why import run_why
 from pullahead.dashboard.rows import row_of
 from pullahead.errors import ConfigError
-from pullahead.freshness.history import Transition
-from pullahead.freshness.records import RefreshFailure, State
+from pullahead.freshness.history import Transition, transitions_of
+from pullahead.freshness.records import Past, RefreshFailure, State
 from pullahead.ports import Heartbeat
-from tests.fakes.memory import FakeClock, FakeHistory
+from tests.fakes.memory import FakeClock
 from tests.fakes.samples import KEY, REPOSITORY, digest, mirror, rule, rules
 from tests.fakes.stack import FakeStack
 from tests.fakes.standing import fresh, unfresh
@@ -167,13 +167,15 @@ class TestHistory:
         ]
 
     def test_only_the_mirror_and_the_time_that_was_asked_for(self) -> None:
-        history = FakeHistory()
-        history.stored = [*reversed(self.STORED), Transition(NOW, "mirror/other:1", State.GONE)]
-        assert transitions_of(KEY, history, NOW - timedelta(hours=2)) == list(self.STORED[1:])
+        past = tuple(Past(each.at, each.state) for each in self.STORED[:-1])
+        record = unfresh(KEY, State.STALE, self.STORED[-1].at).with_changes(past=past)
+        assert transitions_of(record, NOW - timedelta(hours=2)) == list(self.STORED[1:])
 
     def test_known_mirror_without_transitions_and_unknown_one(self, stack: FakeStack, out: Outputs) -> None:
         assert run_history(HistoryArguments(PLACE, NAME, 7, False, False), stack.deployed) == 0
-        assert out() == "nothing changed in 7 days\n"
+        (line,) = out().splitlines()
+        assert line.endswith(" until now")
+        assert stack.script.calls == ["load"], "one record is read, not all of them"
         with pytest.raises(ConfigError, match="nothing is known of mirror/app:9"):
             run_history(HistoryArguments(PLACE, MirrorName(REPOSITORY, "9"), 7, False, False), stack.deployed)
 

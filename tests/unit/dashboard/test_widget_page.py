@@ -190,7 +190,6 @@ class TestHeatMap:
     def test_cell_says_its_share_in_figures(self) -> None:
         document = drawn(landscape())
         assert "24 Nov 06:00: 33 %" in {cell.attributes.get("title") for cell in document.all("td", "h2")}
-        assert not any(note.startswith("No history") for note in document.texts("p"))
 
     @pytest.mark.parametrize(
         ("minutes", "level"),
@@ -206,9 +205,6 @@ class TestHeatMap:
             if (cell.attributes.get("title") or "").startswith("24 Nov 00:00")
         ]
         assert cell.has_class(level)
-
-    def test_missing_history_is_said(self) -> None:
-        assert "No history is kept" in " ".join(drawn(landscape()._replace(transitions=None)).texts("p"))
 
 
 class TestEscaping:

@@ -72,7 +72,7 @@ def test_rule_for_a_namespace_is_expanded_for_one_repository() -> None:
     rules = load()
     namespace = rules.rules[3]
     assert namespace.is_namespace
-    expanded = rules.expand(namespace, "team/x/y")
+    expanded = namespace.expand("team/x/y")
     assert (expanded.name, str(expanded.upstream), expanded.repository) == (
         "quay.io/team/*",
         "quay.io/team/x/y",

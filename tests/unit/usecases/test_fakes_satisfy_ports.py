@@ -5,14 +5,13 @@ from pullahead.ports import (
     Plans,
     PublishesAlerts,
     QueuesChecks,
-    ReadsHistory,
     Records,
     ScansRecords,
     StartsRefreshes,
     Target,
     Upstream,
 )
-from tests.fakes.memory import FakeAlerts, FakeClock, FakeHistory, FakePlans, FakeQueue, FakeRecords, FakeRefreshes
+from tests.fakes.memory import FakeAlerts, FakeClock, FakePlans, FakeQueue, FakeRecords, FakeRefreshes
 from tests.fakes.script import Script
 from tests.fakes.target import FakeTarget
 from tests.fakes.upstream import FakeUpstream
@@ -24,13 +23,12 @@ def test_fakes_of_one_test_share_one_script() -> None:
     target: Target = FakeTarget(script)
     records: Records = FakeRecords(script)
     scanned: ScansRecords = FakeRecords(script)
-    history: ReadsHistory = FakeHistory(script)
     plans: Plans = FakePlans(script)
     refreshes: StartsRefreshes = FakeRefreshes(script)
     queue: QueuesChecks = FakeQueue(script)
     alerts: PublishesAlerts = FakeAlerts(script)
     clock: Clock = FakeClock()
-    assert None not in (upstream, scanned, history, refreshes, alerts, clock)
+    assert None not in (upstream, scanned, refreshes, alerts, clock)
     target.ensure_repository("mirror/app")
     plans.write("key", b"")
     records.load([])

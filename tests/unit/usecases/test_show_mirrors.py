@@ -7,10 +7,10 @@ import pytest
 from pullahead.dashboard.heat import DAYS
 from pullahead.errors import StorageError
 from pullahead.freshness.history import Transition
-from pullahead.freshness.records import State
+from pullahead.freshness.records import Past, State
 from pullahead.ports import Heartbeat
 from pullahead.usecases.show import MAX_RECORDS, Shown, show_mirrors, take_snapshot
-from tests.fakes.memory import FakeHistory, FakeRecords
+from tests.fakes.memory import FakeRecords
 from tests.fakes.script import Script
 from tests.unit.dashboard.landscape import ENDPOINT, NOW, fresh
 
@@ -28,16 +28,16 @@ def records(script: Script) -> FakeRecords:
     return made
 
 
-def show(event: object, records: FakeRecords, history: FakeHistory | None = None) -> Shown:
-    return show_mirrors(event, ENDPOINT, records, history, NOW)
+def show(event: object, records: FakeRecords) -> Shown:
+    return show_mirrors(event, ENDPOINT, records, NOW)
 
 
 def test_page_costs_one_scan_and_writes_nothing(script: Script, records: FakeRecords) -> None:
-    shown = show({}, records, FakeHistory(script))
+    shown = show({}, records)
     assert (shown.mirrors, shown.error) == (2, None)
     assert "mirror/<wbr>b:<wbr>1" in shown.content
     assert "2 min ago" in shown.content
-    assert script.calls == ["scan", "load_heartbeat", "transitions"]
+    assert script.calls == ["scan", "load_heartbeat"]
 
 
 def test_filter_is_the_events(records: FakeRecords) -> None:
@@ -50,11 +50,11 @@ def test_documentation_asks_for_nothing(script: Script, records: FakeRecords) ->
     assert script.calls == []
 
 
-@pytest.mark.parametrize("operation", ["scan", "load_heartbeat", "transitions"])
+@pytest.mark.parametrize("operation", ["scan", "load_heartbeat"])
 def test_storage_that_fails_is_told_on_the_page(script: Script, records: FakeRecords, operation: str) -> None:
     error = StorageError("read of all records failed: throttled")
     script.fail(operation, error)
-    shown = show({"widgetContext": {"theme": "dark"}}, records, FakeHistory(script))
+    shown = show({"widgetContext": {"theme": "dark"}}, records)
     assert shown.error is error
     assert "read of all records failed: throttled" in shown.content
     assert "--page:#10171f" in shown.content
@@ -63,15 +63,18 @@ def test_storage_that_fails_is_told_on_the_page(script: Script, records: FakeRec
 
 def test_more_records_than_the_bound_are_cut_and_told(records: FakeRecords) -> None:
     records.stored = {f"a:{n}": fresh(f"a:{n}") for n in range(MAX_RECORDS)}
-    assert take_snapshot(records, None, NOW).complete
+    assert take_snapshot(records, NOW).complete
     records.stored["b:1"] = fresh("b:1")
-    snapshot = take_snapshot(records, None, NOW)
+    snapshot = take_snapshot(records, NOW)
     assert (len(snapshot.records), snapshot.complete) == (MAX_RECORDS, False)
 
 
-def test_history_is_asked_for_what_the_map_shows(records: FakeRecords) -> None:
-    history = FakeHistory()
+def test_past_is_shown_as_far_back_as_the_map_goes(records: FakeRecords) -> None:
     moments = [NOW - timedelta(days=days) for days in (DAYS + 9, DAYS + 1, 1)]
-    history.stored = [Transition(moment, "mirror/a:1", State.STALE) for moment in moments]
-    assert take_snapshot(records, history, NOW).transitions == history.stored[1:]
-    assert take_snapshot(records, None, NOW).transitions is None
+    past = tuple(Past(moment, State.STALE) for moment in moments)
+    record = fresh("mirror/a:1", age=timedelta(hours=2)).with_changes(past=past)
+    records.stored = {record.key: record}
+    assert take_snapshot(records, NOW).transitions == [
+        *(Transition(moment, record.key, State.STALE) for moment in moments[1:]),
+        Transition(record.since, record.key, State.FRESH),
+    ]

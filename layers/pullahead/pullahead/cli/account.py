@@ -58,7 +58,7 @@ def account_target() -> EcrDestination:
     try:
         return EcrDestination(session.client("ecr", config=_CONFIG))
     except NoRegionError:
-        raise ConfigError(f"no AWS Region is set; set AWS_REGION, {_ELSEWHERE}") from None
+        raise ConfigError(f"no AWS Region is set; set AWS_DEFAULT_REGION, {_ELSEWHERE}") from None
 
 
 def upstream_secrets(settings: Callable[[str], UpstreamSettings]) -> UpstreamCredentials | None:

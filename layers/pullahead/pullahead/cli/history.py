@@ -9,26 +9,21 @@ from pullahead.cli.stack import DeployedStack, now
 from pullahead.cli.stack_arguments import HistoryArguments
 from pullahead.dashboard.spans import moment_text, span_text
 from pullahead.errors import ConfigError
-from pullahead.freshness.history import Transition
-from pullahead.ports import ReadsHistory
+from pullahead.freshness.history import Transition, transitions_of
 
 
 def run_history(arguments: HistoryArguments, stack: DeployedStack) -> int:
     """Show the transitions of one mirror, oldest first."""
     at, key = now(), arguments.mirror.key
-    found = transitions_of(key, stack.history, at - timedelta(days=arguments.days))
-    if not found and not stack.records.load([key]):
+    record = stack.records.load([key]).get(key)
+    if record is None:
         raise ConfigError(f"nothing is known of {key}; `pullahead status` lists what is")
+    found = transitions_of(record, at - timedelta(days=arguments.days))
     if arguments.json:
         write_document({"mirror": key, "transitions": [{"at": each.at, "state": each.state} for each in found]})
     elif not arguments.quiet:
-        write_text("\n".join(history_lines(found, at)) or f"nothing changed in {arguments.days} days")
+        write_text("\n".join(history_lines(found, at)))
     return DONE
-
-
-def transitions_of(key: str, history: ReadsHistory, since: datetime) -> list[Transition]:
-    """Find those of one mirror, oldest first, from the state that it was in at that moment. Raises StorageError."""
-    return sorted(each for each in history.transitions(since) if each.key == key)
 
 
 def history_lines(transitions: Sequence[Transition], at: datetime) -> list[str]:

@@ -31,7 +31,7 @@ class RulesConnections(Connections):
 
     def __init__(self, common: Common, rules: Rules) -> None:
         super().__init__(common)
-        self._by_host = {settings.host: settings for settings in rules.upstreams}
+        self._rules = rules
 
     def upstream(self) -> UpstreamRegistry:
         """Make the end that is read. Private addresses are for hosts only of which rules or command line say so."""
@@ -52,7 +52,7 @@ class RulesConnections(Connections):
         return account_target()
 
     def _settings(self, host: str) -> UpstreamSettings:
-        settings = self._by_host.get(host, UpstreamSettings(host))
+        settings = self._rules.settings_of(host) or UpstreamSettings(host)
         if host in self._insecure:
             return settings._replace(plain_http=True, private_addresses=True)
         return settings

@@ -22,9 +22,7 @@ from pullahead.cli.failing import say
 from pullahead.cli.rules_file import read_rules
 from pullahead.cli.stack_arguments import Place
 from pullahead.errors import ConfigError, StorageError
-from pullahead.ports import ReadsHistory
 from pullahead.rules.model import Rules
-from pullahead.usecases.recorded_history import RecordedHistory
 from pullahead.usecases.rules_in_force import RulesInForce
 
 _CONFIG = Config(retries={"mode": "standard", "total_max_attempts": 3}, connect_timeout=5, read_timeout=30)
@@ -60,11 +58,6 @@ class DeployedStack:
     def pauses(self) -> DynamoPauses:
         """The paused rules."""
         return DynamoPauses(self._client("dynamodb"), self._table)
-
-    @property
-    def history(self) -> ReadsHistory:
-        """What became of mirrors."""
-        return RecordedHistory(self.records)
 
     @cached_property
     def queue(self) -> SqsChecks:

@@ -104,7 +104,8 @@ def _spells(record: Record, past: Sequence[Transition], now: float) -> Iterator[
     for transition, end in zip(past, ends, strict=False):
         yield _Spell(transition.at.timestamp(), min(end, present), transition.state is State.FRESH)
     refresh = record.last_refresh
-    if not past and refresh is not None and record.state is State.FRESH:
-        # Without history the last refresh still tells how long the mirror had not been fresh before it.
+    knows_only_the_present = all(transition.at >= record.since for transition in past)
+    if knows_only_the_present and refresh is not None and record.state is State.FRESH:
+        # Where only the present is known, the last refresh still tells how long the mirror was not fresh before it.
         ended = min(refresh.ended_at.timestamp(), present)
         yield _Spell(ended - refresh.lag_seconds, ended, fresh=False)

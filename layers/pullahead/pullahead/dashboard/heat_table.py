@@ -24,14 +24,14 @@ def heat_table(snapshot: Snapshot) -> Html | None:
     """Draw the heat map; None where there is no mirror."""
     if not snapshot.records:
         return None
-    heat = heat_map(snapshot.records, snapshot.transitions or (), snapshot.now)
+    heat = heat_map(snapshot.records, snapshot.transitions, snapshot.now)
     head = element("thead", element("tr", element("th", "Repository", scope="col"), *_days(heat)))
     body = element("tbody", *(_row(row, heat.starts) for row in heat.rows))
     shown = element("table", head, body, class_="heat")
     return element(
         "section",
         element("h3", f"Not fresh, last {DAYS} days"),
-        element("p", _explained(snapshot, heat), class_="dim"),
+        element("p", _explained(heat), class_="dim"),
         element("div", shown, class_="scroll", tabindex=0, role="region", aria_label="Heat map"),
         _legend(),
     )
@@ -61,12 +61,10 @@ def _cell(share: float | None, start: datetime) -> Html:
     return element("td", text, class_=level, title=f"{when}: {text or 0} %")
 
 
-def _explained(snapshot: Snapshot, heat: HeatMap) -> str:
+def _explained(heat: HeatMap) -> str:
     said = [
         "The number is the share of time, in per cent, for which a repository's mirrors were not fresh (times in UTC)."
     ]
-    if snapshot.transitions is None:
-        said.append("No history is kept: what was before a mirror's last change is not known.")
     if heat.left_out:
         said.append(f"The {MOST_ROWS} worst repositories; {heat.left_out:,} more were no worse.")
     return " ".join(said)

@@ -9,10 +9,10 @@ from pullahead.freshness.records import Record
 
 
 class Snapshot(NamedTuple):
-    """Every record that was read, the last time that checks were sent, and what is known of the past."""
+    """Every record that was read, the last time that checks were sent, and what the records tell of the past."""
 
     records: Sequence[Record]
     last_check: datetime | None
     now: datetime
-    transitions: Sequence[Transition] | None = None  # None: no history is kept
+    transitions: Sequence[Transition] = ()
     complete: bool = True  # False: there are more records than were read

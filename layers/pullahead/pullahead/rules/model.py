@@ -171,13 +171,18 @@ class Rules:
         mirror = self._by_key.get(mirror_key(repository, tag))
         return self._by_name.get(mirror.rule) if mirror is not None else self._choosing_rule(repository, tag)
 
+    def creation_of(self, repository: str, tag: str) -> RepositorySettings | None:
+        """Tell how a tag's rule wants a missing repository to be made; None where it does not say."""
+        rule = self.find_rule(repository, tag)
+        return rule.settings if rule is not None else None
+
     def rules_of(self, repository: str) -> tuple[Rule, ...]:
         """Find the rules that may publish into a repository; those of a namespace as rules for that one repository."""
         return (*self._by_repository.get(repository, ()), *self._expanded(repository))
 
-    def expand(self, rule: Rule, path: str) -> Rule:
-        """Make of a rule for a namespace the rule for one repository. Raises ConfigError, as `Rule.expand`."""
-        return rule.expand(path)
+    def settings_of(self, host: str) -> UpstreamSettings | None:
+        """Find the settings of an upstream host; None where the rules have none."""
+        return self._by_host.get(host)
 
     def _choosing_rule(self, repository: str, tag: str) -> Rule | None:
         choosing = (rule for rule in self._by_repository.get(repository, ()) if rule.tags.patterns)
@@ -193,6 +198,10 @@ class Rules:
     @cached_property
     def _by_key(self) -> dict[str, Mirror]:
         return {mirror.key: mirror for mirror in self.mirrors}
+
+    @cached_property
+    def _by_host(self) -> dict[str, UpstreamSettings]:
+        return {settings.host: settings for settings in self.upstreams}
 
     @cached_property
     def _by_name(self) -> dict[str, Rule]:

@@ -5,7 +5,6 @@ A tenth of the CPU, and not to be resumed. Mounts a blob from another repository
 Source: ECR user guide, "Private registry authentication"; API reference, GetAuthorizationToken.
 """
 
-import base64
 import threading
 from collections.abc import Callable
 from datetime import datetime, timedelta
@@ -14,7 +13,7 @@ from urllib.parse import urlsplit
 
 from pullahead.oci import Descriptor
 from pullahead.ports import Offered, OpenPieces
-from pullahead.registry.credentials import Credential
+from pullahead.registry.credentials import from_basic
 from pullahead.targets.ecr_errors import translated
 from pullahead.targets.oci import OciTarget
 
@@ -56,7 +55,6 @@ class EcrStreams:
         with translated("log in", "the registry"):
             (granted,) = self._client.get_authorization_token()["authorizationData"]
         endpoint = urlsplit(granted["proxyEndpoint"])
-        username, _, password = base64.b64decode(granted["authorizationToken"]).decode().partition(":")
-        credential = Credential(username, password)
+        credential = from_basic(granted["authorizationToken"])
         registry = OciTarget(endpoint.netloc, plain_http=endpoint.scheme == "http", credentials=lambda _: credential)
         return _Login(registry, granted["expiresAt"] - _RENEWED_BEFORE)

@@ -69,9 +69,9 @@ class CopyRound:
 
     def _by_the_best_road(self, blob: Descriptor) -> Copied:
         streams, mount_from = self._ends.streams, self._progress.mounts.get(blob.digest)
-        if streams is None or not (self._may_stream(blob) or mount_from):
+        if streams is None or not ((may_send := self._may_stream(blob)) or mount_from):
             return self._by_parts(blob)
-        stream = _Stream(blob, self._ends, self._may_stream(blob), self._must_pause, self._note_stream)
+        stream = _Stream(blob, self._ends, may_send, self._must_pause, self._note_stream)
         began = self._budget.seconds_left()
         offered = stream.offer(streams, mount_from)
         if offered is None:

@@ -22,7 +22,7 @@ from pullahead.oci import (
     parse_manifest,
 )
 from pullahead.ports import EnsuresRepositories, FindsBlobs, FindsMounts, GetsManifests, Plans
-from pullahead.rules.model import RepositorySettings, Rules
+from pullahead.rules.model import Rules
 
 _NOTHING: Mapping[Digest, RawManifest] = MappingProxyType({})
 _MAX_MANIFEST_BYTES_IN_ALL = 64 * 1024 * 1024
@@ -48,7 +48,7 @@ def plan_copy(
     Raises: what the ports raise, UnsupportedMediaTypeError for a graph that cannot be copied, InvalidManifestError and
     ConfigError where the platforms cannot be chosen.
     """
-    target.ensure_repository(request.repository, _settings_of(request, rules))
+    target.ensure_repository(request.repository, rules.creation_of(request.repository, request.tag))
     root, rewritten = _choose_root(request, upstream)
     raw, graph = read_graph(request.source, root, upstream, rewritten)
     present = target.present_blobs(request.repository, [blob.digest for blob in blobs_of(graph)])
@@ -79,11 +79,6 @@ def unit_key(refresh: str, unit: int) -> str:
 def manifest_key(refresh: str, digest: Digest) -> str:
     """Where a manifest's bytes are kept until they are published."""
     return f"plans/{refresh}/manifests/{digest.replace(':', '-')}"
-
-
-def _settings_of(request: RefreshRequest, rules: Rules) -> RepositorySettings | None:
-    rule = rules.find_rule(request.repository, request.tag)
-    return rule.settings if rule is not None else None
 
 
 def _choose_root(request: RefreshRequest, upstream: GetsManifests) -> tuple[Descriptor, Mapping[Digest, RawManifest]]:

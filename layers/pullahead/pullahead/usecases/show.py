@@ -10,7 +10,8 @@ from pullahead.dashboard.page import error_page, widget_page
 from pullahead.dashboard.request import read_request
 from pullahead.dashboard.snapshot import Snapshot
 from pullahead.errors import StorageError
-from pullahead.ports import Heartbeat, ReadsHistory, ScansRecords
+from pullahead.freshness.history import transitions_of
+from pullahead.ports import Heartbeat, ScansRecords
 
 MAX_RECORDS: Final = 20_000
 
@@ -31,28 +32,27 @@ class Shown(NamedTuple):
     error: StorageError | None = None
 
 
-def show_mirrors(
-    event: object, endpoint: str, records: AllRecords, history: ReadsHistory | None, now: datetime
-) -> Shown:
+def show_mirrors(event: object, endpoint: str, records: AllRecords, now: datetime) -> Shown:
     """Draw what the widget asks for; storage that cannot be read is told on the page, not by an empty one."""
     asked = read_request(event)
     if asked.describe:
         return Shown(DOCUMENTATION)
     try:
-        snapshot = take_snapshot(records, history, now)
+        snapshot = take_snapshot(records, now)
     except StorageError as error:
         return Shown(error_page(str(error), asked.theme, endpoint), error=error)
     return Shown(widget_page(snapshot, asked.view, asked.theme, endpoint), len(snapshot.records))
 
 
-def take_snapshot(records: AllRecords, history: ReadsHistory | None, now: datetime) -> Snapshot:
+def take_snapshot(records: AllRecords, now: datetime) -> Snapshot:
     """Read what a page needs. Raises StorageError."""
     found = list(islice(records.scan(), MAX_RECORDS + 1))
+    since = now - timedelta(days=DAYS)
     heartbeat = records.load_heartbeat()
     return Snapshot(
         found[:MAX_RECORDS],
         heartbeat.at if heartbeat is not None else None,
         now,
-        list(history.transitions(now - timedelta(days=DAYS))) if history is not None else None,
+        [transition for record in found[:MAX_RECORDS] for transition in transitions_of(record, since)],
         complete=len(found) <= MAX_RECORDS,
     )

@@ -69,14 +69,11 @@ class SyncMirrors:
 
     def _sync(self, request: RefreshRequest) -> Synced:
         try:
-            self._target.ensure_repository(request.repository, self._settings_of(request))
+            creation = self._rules.creation_of(request.repository, request.tag)
+            self._target.ensure_repository(request.repository, creation)
             return Synced(request, self._copy(request))
         except PullaheadError as error:
             return Synced(request, None, str(error))
-
-    def _settings_of(self, request: RefreshRequest) -> RepositorySettings | None:
-        rule = self._rules.find_rule(request.repository, request.tag)
-        return rule.settings if rule is not None else None
 
     def _copy(self, request: RefreshRequest) -> CopySummary:
         return copy_image(

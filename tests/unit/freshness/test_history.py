@@ -2,10 +2,8 @@
 
 from datetime import UTC, datetime, timedelta
 
-from pullahead.freshness.history import Transition
+from pullahead.freshness.history import transitions_of
 from pullahead.freshness.records import Record, State
-from pullahead.usecases.recorded_history import RecordedHistory
-from tests.fakes.memory import FakeRecords
 
 BEGUN = datetime(2026, 11, 1, tzinfo=UTC)
 STATES = (State.MISSING, State.FRESH, State.STALE, State.FRESH, State.GONE)
@@ -20,18 +18,12 @@ def record_through(*states: State) -> Record:
     return record
 
 
-def told(record: Record, since: datetime) -> list[Transition]:
-    records = FakeRecords()
-    records.save(record, 0)
-    return list(RecordedHistory(records).transitions(since))
-
-
 def test_every_state_is_told_once_and_in_order() -> None:
-    assert [transition.state for transition in told(record_through(*STATES), BEGUN)] == list(STATES)
+    assert [transition.state for transition in transitions_of(record_through(*STATES), BEGUN)] == list(STATES)
 
 
 def test_last_state_before_the_moment_is_told_and_none_earlier() -> None:
-    transitions = told(record_through(*STATES), BEGUN + timedelta(days=2, hours=1))
+    transitions = transitions_of(record_through(*STATES), BEGUN + timedelta(days=2, hours=1))
     assert [(each.at.day, each.state) for each in transitions] == [(3, State.STALE), (4, State.FRESH), (5, State.GONE)]
 
 
