@@ -6,6 +6,7 @@ import pytest
 
 from local.ecr.faults import Call
 from local.images import SparseBlob, make_image
+from tests.scenarios.deployment import rules_text
 from tests.scenarios.scene import Scene
 
 IMAGE = make_image([2_000_000, 300_000], seed=41)
@@ -59,16 +60,19 @@ def test_login_that_is_refused_is_told_at_once(scene: Scene) -> None:
 
 def test_layer_that_another_mirror_has_is_sent_again(scene: Scene) -> None:
     other_scene = Scene(scene.deployment, scene.deployment.next_mirror(), scene.upstream)
-    scene.aws.client("ecr").put_account_setting(name="BLOB_MOUNTING", value="ENABLED")
+    ecr = scene.aws.client("ecr")
+    ecr.put_account_setting(name="BLOB_MOUNTING", value="ENABLED")
     scene.aws.clock.advance(timedelta(minutes=10).total_seconds())
     base = SparseBlob(3_000_000, seed=43)
     first, second = (make_image([base, 1000 + number], seed=44 + number) for number in range(2))
-    scene.serve(first)
-    scene.check()
-    scene.serves(first)
-    read = scene.blob_bytes_read()
-    other_scene.serve(second)
-    other_scene.check()
-    other_scene.serves(second)
+    both = rules_text(scene.mirror, other_scene.mirror)  # of hundreds, only the ten nearest by name are asked
+    with scene.deployment.rules(both, "CheckFreshness", "PlanCopy", "RecordOutcome"):
+        scene.serve(first)
+        scene.check()
+        scene.serves(first)
+        read = scene.blob_bytes_read()
+        other_scene.serve(second)
+        other_scene.check()
+        other_scene.serves(second)
     assert scene.blob_bytes_read() - read < base.size, "the common layer was mounted"
-    scene.aws.client("ecr").put_account_setting(name="BLOB_MOUNTING", value="DISABLED")
+    ecr.put_account_setting(name="BLOB_MOUNTING", value="DISABLED")
