@@ -14,7 +14,6 @@ RANKS = {
     "messages": 3,
     "dashboard": 3,
     "ports": 4,
-    "reading_ports": 4,
     "usecases": 5,
     "registry": 6,
     "targets": 6,
@@ -36,9 +35,7 @@ NEIGHBOURS = {
 }
 """Imports within one rank that are allowed, and why."""
 
-CORE = frozenset(
-    {"errors", "oci", "rules", "freshness", "copying", "messages", "dashboard", "ports"} | {"reading_ports", "usecases"}
-)
+CORE = frozenset({"errors", "oci", "rules", "freshness", "copying", "messages", "dashboard", "ports", "usecases"})
 IMPURE = frozenset(
     {"boto3", "botocore", "requests", "urllib3", "urllib", "http", "socket", "ssl", "subprocess"}
     | {"aws_lambda_powertools", "aws_xray_sdk", "os", "time", "random", "secrets", "uuid"}

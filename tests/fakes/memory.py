@@ -64,7 +64,7 @@ class FakeRecords:
 
 
 class FakePauses:
-    """Satisfies `pullahead.reading_ports.ChangesPauses`."""
+    """Satisfies `pullahead.ports.ChangesPauses`."""
 
     def __init__(self, script: Script | None = None) -> None:
         self.script = script or Script()

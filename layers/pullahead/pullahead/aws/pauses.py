@@ -12,7 +12,7 @@ _KEY: Any = {"pk": {"S": "service#pauses"}}
 
 
 class DynamoPauses:
-    """Satisfies `pullahead.reading_ports.ChangesPauses`."""
+    """Satisfies `pullahead.ports.ChangesPauses`."""
 
     def __init__(self, client: "DynamoDBClient", table: str) -> None:
         self._client, self._table = client, table

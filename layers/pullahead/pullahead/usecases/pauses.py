@@ -4,8 +4,7 @@ import threading
 from dataclasses import replace
 from datetime import datetime, timedelta
 
-from pullahead.ports import Clock, LoadsRules
-from pullahead.reading_ports import ListsPauses
+from pullahead.ports import Clock, ListsPauses, LoadsRules
 from pullahead.rules.model import Rules
 
 ASK_EVERY = timedelta(minutes=1)
@@ -13,7 +12,7 @@ ASK_EVERY = timedelta(minutes=1)
 
 
 class KnownPauses:
-    """Satisfies `pullahead.reading_ports.ListsPauses` for a minute by what was read before; from any thread."""
+    """Satisfies `pullahead.ports.ListsPauses` for a minute by what was read before; from any thread."""
 
     def __init__(self, pauses: ListsPauses, clock: Clock) -> None:
         self._pauses, self._clock = pauses, clock

@@ -1,4 +1,4 @@
-"""What the core asks about rules that people have paused: one-verb protocols, beside those in ports. No implementation.
+"""What the core asks about rules that people have paused: one-verb protocols. No implementation.
 
 Every method may raise the errors that its docstring names and no others; adapters translate.
 """

@@ -1,0 +1,135 @@
+"""What the core asks of a registry that it writes: one-verb protocols. No implementation.
+
+Every method may raise the errors that its docstring names and no others; adapters translate.
+"""
+
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
+from enum import StrEnum
+from typing import NamedTuple, Protocol
+
+from pullahead.oci import Descriptor, Digest, RawManifest
+from pullahead.rules.model import RepositorySettings
+
+
+class Upload(NamedTuple):
+    """A blob upload that the target has begun. `part_size` in bytes is what every part but the last has."""
+
+    id: str
+    part_size: int
+
+
+class FindsPublished(Protocol):
+    """Tells which manifest the target serves for tags."""
+
+    def published_digests(self, repository: str, tags: Collection[str]) -> Mapping[str, Digest]:
+        """Map each tag that the target has to its digest; tags and repositories that are missing are left out.
+
+        Raises: AccessDeniedError, RateLimitedError, RegistryUnavailableError, RegistryTimeoutError.
+        """
+        ...
+
+
+class EnsuresRepositories(Protocol):
+    """Makes repositories."""
+
+    def ensure_repository(self, repository: str, settings: RepositorySettings | None = None) -> None:
+        """Create the repository unless it exists, with these settings, else with those that the target has for such.
+
+        Raises: as `published_digests`, ManifestRefusedError, and ConfigError where it was made without its policies.
+        """
+        ...
+
+
+class FindsBlobs(Protocol):
+    """Tells which blobs a target repository has."""
+
+    def present_blobs(self, repository: str, digests: Collection[Digest]) -> frozenset[Digest]:
+        """Name those of `digests` that need not be copied. Raises: as `published_digests`, and NotFoundError."""
+        ...
+
+
+class FindsMounts(Protocol):
+    """Tells which repositories of a target have blobs that could be mounted from there."""
+
+    def find_mounts(self, digests: Collection[Digest], repositories: Sequence[str]) -> Mapping[Digest, str]:
+        """Map digests to one of `repositories` that has them; the likeliest come first, and not all may be asked.
+
+        Where the target does not mount, the answer is empty. Raises: as `FindsPublished.published_digests`.
+        """
+        ...
+
+
+class UploadsBlobs(Protocol):
+    """Takes blobs in consecutive parts, resumable from another process."""
+
+    def begin_upload(self, repository: str) -> Upload:
+        """Begin an upload. Raises: as `published_digests`, and NotFoundError for a missing repository."""
+        ...
+
+    def received_bytes(self, repository: str, upload: Upload, size: int) -> int:
+        """Ask how many consecutive bytes of a blob of `size` bytes an upload has. Sends no content.
+
+        Raises: as `begin_upload`, and UploadLostError.
+        """
+        ...
+
+    def upload_part(self, repository: str, upload: Upload, first_byte: int, part: bytes) -> int:
+        """Send one part; returns how many consecutive bytes the upload has now.
+
+        A part that is not the next one is not stored; the answer then tells where to go on.
+
+        Raises: as `begin_upload`, and UploadLostError.
+        """
+        ...
+
+    def complete_upload(self, repository: str, upload: Upload, blob: Descriptor) -> None:
+        """Close an upload; the target proves the digest. A blob that is there already is a success.
+
+        Raises: as `begin_upload`, UploadLostError, and DigestMismatchError where the target computed another digest.
+        """
+        ...
+
+
+class Offered(StrEnum):
+    """What became of a blob that was offered to a target."""
+
+    COPIED = "COPIED"
+    PRESENT = "PRESENT"  # the target's repository had it already
+    MOUNTED = "MOUNTED"  # the target took it from another of its repositories
+
+
+OpenPieces = Callable[[], AbstractContextManager[Iterator[bytes]]]
+"""Opens a blob's bytes from its beginning; called only where the target wants them."""
+
+
+class StreamsBlobs(Protocol):
+    """Takes a whole blob in one streamed request: the quickest road, which cannot be resumed."""
+
+    def stream_blob(
+        self, repository: str, blob: Descriptor, open_pieces: OpenPieces, mount_from: str | None = None
+    ) -> Offered:
+        """Offer a blob, and send its bytes where the target does not have it (or mount it from `mount_from`).
+
+        Whatever iterating the pieces raises goes through to the caller, after the request was broken off: the target
+        then has nothing. `pieces` proves size and digest before it yields the last one.
+
+        Raises: as `published_digests`, NotFoundError for a missing repository, UploadLostError, DigestMismatchError.
+        """
+        ...
+
+
+class PutsManifests(Protocol):
+    """Publishes manifests."""
+
+    def put_manifest(self, repository: str, manifest: RawManifest, tag: str | None) -> None:
+        """Store a manifest's exact bytes, under a tag where one is given. The same again is a success.
+
+        Raises: as `published_digests`, NotFoundError for a missing repository, MissingContentError,
+        TagImmutableError, DigestMismatchError, ManifestRefusedError.
+        """
+        ...
+
+
+class Target(FindsPublished, EnsuresRepositories, FindsBlobs, UploadsBlobs, PutsManifests, Protocol):
+    """A registry that we write."""

@@ -1,0 +1,158 @@
+"""Make the adapters from the settings, each when it is first needed. Decides no use."""
+
+from datetime import UTC, datetime
+from functools import cached_property, partial
+from typing import TYPE_CHECKING, Any, cast
+
+import boto3
+from botocore.config import Config
+
+from pullahead.aws.alerts import SnsAlerts
+from pullahead.aws.assumed_roles import Clients, RoleKeys
+from pullahead.aws.pauses import DynamoPauses
+from pullahead.aws.plans import S3Plans
+from pullahead.aws.queue import SqsChecks
+from pullahead.aws.records import DynamoRecords
+from pullahead.aws.refreshes import StepFunctionsRefreshes
+from pullahead.aws.rules_text import rules_text_at
+from pullahead.aws.secrets import UpstreamCredentials
+from pullahead.aws.standing import S3Standing
+from pullahead.errors import ConfigError
+from pullahead.ports import Clock, LoadsRules
+from pullahead.registry import UpstreamRegistry
+from pullahead.rules.load import load_rules
+from pullahead.rules.model import Rules, UpstreamSettings
+from pullahead.rules.sources.ports import ReadsRulesText
+from pullahead.settings import Settings
+from pullahead.targets.ecr import EcrTarget
+from pullahead.targets.ecr_mounts import EcrMounts
+from pullahead.usecases.pauses import KnownPauses, RulesWithPauses
+from pullahead.usecases.rules_in_force import RulesInForce
+
+if TYPE_CHECKING:
+    from mypy_boto3_ecr import ECRClient
+
+
+# AWS SDKs and Tools Reference, retry behavior: "standard" retries throttling and transient errors with jitter.
+CLIENT_CONFIG = Config(
+    retries={"mode": "standard", "total_max_attempts": 5}, connect_timeout=5, read_timeout=60, max_pool_connections=16
+)
+_PATIENCE_SECONDS = 10.0  # what must wait longer for an upstream's limit is deferred: a waiting function costs, too
+
+
+def system_clock() -> datetime:
+    """The time now, aware, in UTC."""
+    return datetime.now(UTC)
+
+
+class Adapters:
+    """One process's adapters, made when first used and then kept."""
+
+    def __init__(self, settings: Settings, clock: Clock = system_clock) -> None:
+        self._settings, self._clock = settings, clock
+
+    @property
+    def _rules(self) -> Rules:
+        return self._rules_in_force()
+
+    @cached_property
+    def _rules_in_force(self) -> RulesInForce:
+        return RulesInForce(self._rules_file, self._standing, self._clock)
+
+    @cached_property
+    def _rules_text(self) -> ReadsRulesText | None:
+        uri = self._settings.rules_uri
+        return rules_text_at(uri, partial(boto3.client, config=CLIENT_CONFIG)) if uri else None
+
+    @cached_property
+    def _standing(self) -> S3Standing:
+        return S3Standing(boto3.client("s3", config=CLIENT_CONFIG), self._settings.plans_bucket)
+
+    @cached_property
+    def _rules_with_pauses(self) -> LoadsRules:
+        return RulesWithPauses(lambda: self._rules, self._known_pauses)
+
+    @cached_property
+    def _known_pauses(self) -> KnownPauses:
+        return KnownPauses(self._pauses, self._clock)
+
+    @cached_property
+    def _pauses(self) -> DynamoPauses:
+        return DynamoPauses(boto3.client("dynamodb", config=CLIENT_CONFIG), self._settings.records_table)
+
+    def _rules_file(self) -> Rules:
+        path = self._settings.rules_path
+        try:
+            text = path.read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            raise ConfigError(f"the rules {path} cannot be read: {error}") from error
+        return load_rules(text, source=path.name)
+
+    @cached_property
+    def _upstream(self) -> UpstreamRegistry:
+        credentials = self._credentials
+        return UpstreamRegistry(
+            self._upstream_settings,
+            runtime_api=self._settings.runtime_api,
+            wall_clock=self._seconds,
+            credentials=credentials,
+            refused=credentials.refused,
+            patience=_PATIENCE_SECONDS,
+        )
+
+    @cached_property
+    def _credentials(self) -> UpstreamCredentials:
+        return UpstreamCredentials(self._upstream_settings, Clients(self._client_of, self._seconds), self._seconds)
+
+    @cached_property
+    def _session(self) -> boto3.Session:
+        return boto3.Session()  # of the threads that ask upstreams: the shared one may not be used by two at once
+
+    def _client_of(self, service: str, region: str | None, keys: RoleKeys | None) -> Any:
+        return self._session.client(
+            cast("Any", service),
+            region_name=region,
+            aws_access_key_id=None if keys is None else keys.access_key_id,
+            aws_secret_access_key=None if keys is None else keys.secret_access_key,
+            aws_session_token=None if keys is None else keys.session_token,
+            config=CLIENT_CONFIG,
+        )
+
+    def _seconds(self) -> float:
+        return self._clock().timestamp()
+
+    def _upstream_settings(self, host: str) -> UpstreamSettings:
+        return self._rules.settings_of(host) or UpstreamSettings(host)
+
+    @cached_property
+    def _ecr(self) -> "ECRClient":
+        return boto3.client("ecr", config=CLIENT_CONFIG)
+
+    @cached_property
+    def _target(self) -> EcrTarget:
+        return EcrTarget(self._ecr)
+
+    @cached_property
+    def _mounts(self) -> EcrMounts:
+        return EcrMounts(self._ecr, self._target, self._clock)
+
+    @cached_property
+    def _records(self) -> DynamoRecords:
+        return DynamoRecords(boto3.client("dynamodb", config=CLIENT_CONFIG), self._settings.records_table)
+
+    @cached_property
+    def _plans(self) -> S3Plans:
+        return S3Plans(boto3.client("s3", config=CLIENT_CONFIG), self._settings.plans_bucket)
+
+    @cached_property
+    def _queue(self) -> SqsChecks:
+        return SqsChecks(boto3.client("sqs", config=CLIENT_CONFIG), self._settings.checks_queue_url)
+
+    @cached_property
+    def _refreshes(self) -> StepFunctionsRefreshes:
+        client = boto3.client("stepfunctions", config=CLIENT_CONFIG)
+        return StepFunctionsRefreshes(client, self._settings.refresh_state_machine_arn)
+
+    @cached_property
+    def _alerts(self) -> SnsAlerts:
+        return SnsAlerts(boto3.client("sns", config=CLIENT_CONFIG), self._settings.alerts_topic_arn)
