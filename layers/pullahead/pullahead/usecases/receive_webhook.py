@@ -1,0 +1,149 @@
+"""Take a webhook: who calls, what is named, which rules follow it; then one check, and nothing else.
+
+In this order, so that a stranger costs nothing: size, sender, secret, payload, rules, replay, and only then the windows
+and the queue. No registry is ever asked here, and of the body only names are taken that a rule follows already.
+"""
+
+from collections.abc import Iterable, Iterator
+from datetime import datetime
+from typing import Final
+
+from pullahead.errors import ConfigError, StorageError
+from pullahead.messages import CheckRequest, ListRequest, Queued
+from pullahead.oci import Reference
+from pullahead.ports import Claim, ClaimsWindows, Clock, LoadsRules, QueuesChecks, RemembersCalls
+from pullahead.rules.following import Follow, Followers
+from pullahead.rules.model import Rules
+from pullahead.usecases.known_secrets import KnownSecrets
+from pullahead.waking.webhooks.answers import Answer, Outcome, RefusedCallError, failed, refuse
+from pullahead.waking.webhooks.call import Call, read_call
+from pullahead.waking.webhooks.proofs import proves_any
+from pullahead.waking.webhooks.senders import Sender, sender_of
+
+MAX_REFERENCES: Final = 100
+MAX_FOLLOWS: Final = 100
+"""How many mirrors and listings one call may wake; the schedule finds the others."""
+
+
+class ReceiveWebhook:
+    """The use case, with the ports that it asks and acts by."""
+
+    def __init__(
+        self,
+        rules: LoadsRules,
+        secrets: KnownSecrets,
+        windows: ClaimsWindows,
+        queue: QueuesChecks,
+        calls: RemembersCalls,
+        clock: Clock,
+    ) -> None:
+        self._rules, self._secrets = rules, secrets
+        self._windows, self._queue, self._calls, self._clock = windows, queue, calls, clock
+        self._indexed: tuple[Rules, Followers] | None = None
+
+    def __call__(self, event: object) -> Answer:
+        """Answer the event of a function URL. Raises InvalidEventError where it is none."""
+        sender = ""
+        try:
+            call = read_call(event)
+            by = sender_of(call)
+            sender = by.name
+            return self._answer(call, by)._replace(sender=sender)
+        except RefusedCallError as refusal:
+            return refusal.answer._replace(sender=sender)
+        except (StorageError, ConfigError) as error:
+            return failed(error)._replace(sender=sender)
+
+    def _answer(self, call: Call, sender: Sender) -> Answer:
+        now = self._clock()
+        self._authenticate(call, sender, now)
+        named = sender.read(call)
+        if not named.references:
+            return _ignored(named.ignored)
+        followers = self._followers()
+        references = named.references[:MAX_REFERENCES]
+        follows = list({follow.key: follow for each in references for follow in followers.of(each)}.values())
+        if not follows:
+            return _not_followed(references, followers, sender)
+        identity = sender.identify(call)
+        if identity is not None and self._calls.is_known(identity, now):
+            raise refuse(409, Outcome.REPLAYED, "this call was taken already")
+        answer = self._wake(follows[:MAX_FOLLOWS], now)
+        if identity is not None:  # only now, so that a call that failed may be sent again
+            self._calls.remember(identity, now)
+        left_out = len(named.references) - len(references) + len(follows[MAX_FOLLOWS:])
+        return answer._replace(told={**answer.told, "left_to_the_schedule": left_out}) if left_out else answer
+
+    def _authenticate(self, call: Call, sender: Sender, now: datetime) -> None:
+        known = self._secrets.get()
+        proven = proves_any(call, sender.proofs, known)
+        if not proven and (newer := self._secrets.get_newer()) != known:
+            proven = proves_any(call, sender.proofs, newer)
+        if not proven:
+            raise refuse(401, Outcome.UNAUTHENTICATED, "the secret or the signature is not right")
+        if not sender.is_timely(call, now):
+            raise refuse(409, Outcome.REPLAYED, "the call was not signed within the last five minutes")
+
+    def _followers(self) -> Followers:
+        """Index the rules, once for as long as they are the same."""
+        rules = self._rules()
+        if self._indexed is None or self._indexed[0] is not rules:
+            self._indexed = (rules, Followers(rules))
+        return self._indexed[1]
+
+    def _wake(self, follows: list[Follow], now: datetime) -> Answer:
+        """Claim the windows, and queue what is to be looked at now, and once more when the windows are over."""
+        first, again, delay = list[Follow](), list[Follow](), 0
+        for follow in follows:
+            claimed = self._windows.claim(follow.key, now)
+            if claimed.when is Claim.NOW:
+                first.append(follow)
+            elif claimed.when is Claim.LATER:
+                again.append(follow)
+                delay = max(delay, claimed.delay_seconds)
+        if first:
+            self._queue.send(list(_requests(first, now)))
+        if again:
+            self._queue.send(list(_requests(again, now)), delay)
+        merged = len(follows) - len(first)
+        outcome = Outcome.ACCEPTED if first else Outcome.MERGED
+        return Answer(202, outcome, {"checks": len(first), "merged": merged}, mirrors=_keys(first))
+
+
+def _keys(follows: Iterable[Follow]) -> tuple[str, ...]:
+    return tuple(follow.key for follow in follows)
+
+
+def _requests(follows: list[Follow], now: datetime) -> Iterator[Queued]:
+    """Write the messages: of one repository, the tags together."""
+    tags: dict[tuple[str, str | None, str | None], list[str]] = {}
+    for follow in follows:
+        found = str(follow.found) if follow.found is not None else None
+        if follow.by_listing:
+            yield ListRequest(rule=follow.rule, asked_at=now, upstream=found)
+        else:
+            place = (follow.repository, follow.rule if found is not None else None, found)
+            tags.setdefault(place, []).append(follow.tag)
+    for (repository, rule, found), some in tags.items():
+        yield CheckRequest(
+            reason="webhook",
+            repository=repository,
+            tags=tuple(some),  # no more than one call may wake, which is no more than one check may have
+            asked_at=now,
+            rule=rule,
+            upstream=found,
+            settled=True,
+        )
+
+
+def _not_followed(references: tuple[Reference, ...], followers: Followers, sender: Sender) -> Answer:
+    if any(followers.knows(reference.repository) for reference in references):
+        return _ignored("no rule follows this tag")
+    text = "no rule follows this repository"
+    if sender.repeats_refusals:
+        return Answer(200, Outcome.UNKNOWN, {"ignored": text})
+    raise refuse(404, Outcome.UNKNOWN, text)
+
+
+def _ignored(why: str) -> Answer:
+    return Answer(200, Outcome.IGNORED, {"ignored": why})

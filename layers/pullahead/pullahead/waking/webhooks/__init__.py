@@ -1,0 +1,1 @@
+"""What registries tell by webhook: who may call, and which upstream tags a call names. Pure; asks nobody."""
