@@ -1,0 +1,77 @@
+"""The function that notices pulls: samples in, checks and metrics out, and only what failed comes back."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from functions.notice_pulls import app as notice_pulls
+from pullahead.errors import StorageError
+from pullahead.rules.load import load_rules
+from tests.fakes.application import InMemoryService
+
+EVENTS = Path(__file__).parents[3] / "events"
+RULES = """\
+version: 1
+mirrors: []
+on_demand:
+  - name: hub
+    upstream: docker.io/*
+    repository: "mirror/hub/{path}"
+    allow: ["library/*", "grafana/*"]
+    daily_limit: 2
+"""
+
+
+@pytest.fixture
+def service() -> InMemoryService:
+    return InMemoryService(load_rules(RULES, source="rules.yaml"))
+
+
+def sample(case: str) -> dict[str, Any]:
+    event: dict[str, Any] = json.loads((EVENTS / f"notice_pulls.{case}.json").read_text(encoding="utf-8"))
+    return event
+
+
+def metrics() -> dict[str, float]:
+    return {name: sum(metric["Value"]) for name, metric in notice_pulls.metrics.metric_set.items()}
+
+
+def sent(service: InMemoryService) -> list[str]:
+    return [f"{request.repository}:{request.tags[0]}" for request in service.queue.sent]
+
+
+def test_first_pull_becomes_a_check(service: InMemoryService) -> None:
+    assert notice_pulls.handle(sample("first_pull"), service.app) == {"batchItemFailures": []}
+    assert sent(service) == ["mirror/hub/grafana/grafana:11.3.0"]
+    assert metrics() == {"PullsNoticed": 1, "MirrorsDemanded": 1, "DemandsRefused": 0}
+
+
+def test_pull_beyond_the_limit_is_counted(service: InMemoryService) -> None:
+    notice_pulls.handle(sample("first_pull"), service.app)
+    notice_pulls.metrics.clear_metrics()
+    notice_pulls.handle(sample("pulls"), service.app)
+    assert sent(service)[1:] == ["mirror/hub/library/alpine:3.20"]
+    assert metrics() == {"PullsNoticed": 2, "MirrorsDemanded": 1, "DemandsRefused": 1}
+
+
+def test_message_that_fails_comes_back_alone(service: InMemoryService) -> None:
+    service.script.fail("save_demand", StorageError("no"))
+    event = sample("pulls")
+    answer = notice_pulls.handle(event, service.app)
+    assert answer == {"batchItemFailures": [{"itemIdentifier": event["Records"][0]["messageId"]}]}
+    assert notice_pulls.handle(event, service.app) == {"batchItemFailures": []}
+
+
+def test_poison_is_passed_over_and_holds_up_nothing(service: InMemoryService) -> None:
+    event = sample("pulls")
+    event["Records"][0]["body"] = "{"
+    assert notice_pulls.handle(event, service.app) == {"batchItemFailures": []}
+    assert sent(service) == ["mirror/hub/library/alpine:latest"]
+
+
+def test_what_cannot_be_looked_up_comes_back_as_a_whole(service: InMemoryService) -> None:
+    service.script.fail("load_demands", StorageError("no"))
+    with pytest.raises(StorageError):
+        notice_pulls.handle(sample("pulls"), service.app)
