@@ -1,0 +1,67 @@
+"""What check_freshness does when it is told that a refresh has ended: the next one starts, and both are counted."""
+
+import json
+from pathlib import Path
+
+import pytest
+from aws_lambda_powertools.utilities.data_classes.sqs_event import SQSRecord
+
+from functions.check_freshness import app as check_freshness
+from pullahead.messages import CheckRequest, FillRequest, Message
+from pullahead.ports import Started
+from tests.fakes.application import InMemoryService
+from tests.fakes.checks import FIRST
+from tests.fakes.samples import REPOSITORY, mirror, rules
+
+SAMPLE = Path(__file__).parents[3] / "events" / "check_freshness.fill.json"
+TAGS = ("1.0", "2.0", "3.0")
+
+
+@pytest.fixture
+def service() -> InMemoryService:
+    made = InMemoryService(rules([mirror(tag) for tag in TAGS]), max_refreshes=1)
+    for tag in TAGS:
+        made.upstream.serve(FIRST, f"ghcr.io/team/app:{tag}")
+    return made
+
+
+def tell(service: InMemoryService, message: Message) -> None:
+    check_freshness.handle(SQSRecord({"body": message.to_json()}), service.app)
+
+
+def counted() -> dict[str, float]:
+    return {name: sum(metric["Value"]) for name, metric in check_freshness.metrics.metric_set.items()}
+
+
+def check_all(service: InMemoryService) -> None:
+    tell(service, CheckRequest("schedule", REPOSITORY, TAGS, service.clock()))
+    check_freshness.metrics.clear_metrics()
+
+
+def test_end_of_a_refresh_starts_the_next_one(service: InMemoryService) -> None:
+    check_all(service)
+    (first,) = service.refreshes.requests
+    service.refreshes.statuses[first] = Started.SUCCEEDED
+    tell(service, FillRequest(first))
+    assert len(service.refreshes.requests) == 2
+    assert len(service.line.waiting) == 1
+    assert counted() == {}
+
+
+def test_schedule_counts_what_runs_and_what_waits(service: InMemoryService) -> None:
+    check_all(service)
+    tell(service, FillRequest())
+    assert counted() == {"RefreshesRunning": 1, "RefreshesWaiting": 2}
+
+
+def test_schedule_counts_nothing_while_there_is_nothing(service: InMemoryService) -> None:
+    tell(service, FillRequest())
+    assert counted() == {}
+
+
+def test_sample_frees_the_slot_of_the_execution_that_it_names(service: InMemoryService) -> None:
+    (record,) = json.loads(SAMPLE.read_text(encoding="utf-8"))["Records"]
+    name = json.loads(record["body"])["ended"]
+    service.slots.holders[name] = service.clock()
+    check_freshness.handle(SQSRecord(record), service.app)
+    assert service.slots.holders == {}
