@@ -1,0 +1,93 @@
+"""What is said of a mirror on EventBridge: the kinds of events, and their detail. Pure data.
+
+When an event is due is decided in `announcements`. The detail is what others build on: a field is added, never changed
+or taken away within a version (docs/outcome-events.md).
+"""
+
+from datetime import datetime
+from enum import StrEnum
+from typing import Annotated, Literal
+
+import msgspec
+from msgspec import UNSET
+
+from pullahead.oci import Digest
+
+
+class OutcomeKind(StrEnum):
+    """What happened to a mirror: the `detail-type` of the event."""
+
+    REFRESHED = "Mirror Refreshed"
+    STALE = "Mirror Stale"
+    RECOVERED = "Mirror Recovered"
+    GONE = "Mirror Gone"
+    SCANNED = "Mirror Scanned"
+
+
+class OutcomeReason(StrEnum):
+    """Why it happened, in words to match on."""
+
+    FIRST_COPY = "first-copy"
+    UPSTREAM_MOVED = "upstream-moved"
+    PLATFORMS_CHANGED = "platforms-changed"  # the rule chooses others
+    RESTORED = "restored"  # the tag had been deleted or overwritten in ECR
+    FOUND_PUBLISHED = "found-published"  # put there by others, or by a refresh that could not say how it ended
+    DELETED = "deleted"  # from ECR
+    OVERWRITTEN = "overwritten"  # in ECR
+    GONE_UPSTREAM = "gone-upstream"
+    FRESH_AGAIN = "fresh-again"
+    SCAN_COMPLETE = "scan-complete"
+
+
+def _about(description: str, *, at_least: int | None = None) -> msgspec.Meta:
+    return msgspec.Meta(description=description, ge=at_least)
+
+
+Unset = msgspec.UnsetType
+
+
+class OutcomeDetail(msgspec.Struct, frozen=True, rename="kebab", omit_defaults=True):
+    """The `detail` of an event. What is not known, or says nothing for this kind of event, is left out."""
+
+    version: Annotated[Literal["1"], _about("Of this form. Fields may be added to it.")]
+    id: Annotated[str, _about("The same for the same event, however often it is sent.")]
+    mirror: Annotated[str, _about("REPOSITORY:TAG in this account and Region.")]
+    repository: Annotated[str, _about("The ECR repository.")]
+    tag: Annotated[str, _about("The tag in ECR.")]
+    upstream: Annotated[str, _about("What is followed, as REGISTRY/REPOSITORY:TAG.")]
+    reason: Annotated[OutcomeReason, _about("Why it happened.")]
+    rule: Annotated[str, _about("The name of the rule that the mirror comes from.")] | Unset = UNSET
+    digest: Annotated[Digest, _about("What ECR serves under the tag now.")] | Unset = UNSET
+    previous_digest: Annotated[Digest, _about("What ECR served before, if that was something else.")] | Unset = UNSET
+    upstream_digest: Annotated[Digest, _about("What upstream was last seen to serve.")] | Unset = UNSET
+    platforms: Annotated[tuple[str, ...], _about("The platforms that the rule chooses.")] | Unset = UNSET
+    since: Annotated[datetime, _about("Since when the mirror was, or is, not fresh; or is gone upstream.")] | Unset = (
+        UNSET
+    )
+    lag_seconds: Annotated[float, _about("From `since` until published, or fresh again.", at_least=0)] | Unset = UNSET
+    duration_seconds: Annotated[float, _about("How long the refresh ran.", at_least=0)] | Unset = UNSET
+    bytes_copied: Annotated[int, _about("What the refresh sent to ECR.", at_least=0)] | Unset = UNSET
+    execution: Annotated[str, _about("The ARN of the refresh's execution.")] | Unset = UNSET
+    scan_findings: (
+        Annotated[dict[str, int], _about("How many findings ECR's scan of `digest` has, by severity.")] | Unset
+    ) = UNSET
+    events_given_up: (
+        Annotated[int, _about("Earlier events of this mirror that were given up: the bus took none for long.")] | Unset
+    ) = UNSET
+
+
+class OutcomeEvent(msgspec.Struct, frozen=True):
+    """An event as it is kept until it is known to be sent."""
+
+    kind: OutcomeKind
+    at: datetime
+    detail: OutcomeDetail
+    held: bool = False  # back, for a while, since a refresh that is just ending has more to say
+
+
+class Scan(msgspec.Struct, frozen=True):
+    """What ECR's scan of a digest found: how many findings of each severity."""
+
+    digest: Digest
+    counts: dict[str, int]
+    at: datetime

@@ -1,0 +1,30 @@
+"""A bus for events about mirrors, in memory."""
+
+from collections.abc import Sequence
+
+from pullahead.freshness.outcome_events import OutcomeEvent
+from pullahead.usecases.announce import Announcer
+from tests.fakes.memory import FakeClock, FakeRecords
+from tests.fakes.script import Script
+
+
+class FakeOutcomes:
+    """Satisfies `pullahead.ports.PublishesOutcomes`. In a script it is called `tell`."""
+
+    def __init__(self, script: Script | None = None) -> None:
+        self.script = script or Script()
+        self.published: list[OutcomeEvent] = []
+
+    @property
+    def kinds(self) -> list[str]:
+        """Name what was sent, in order, without `Mirror`."""
+        return [event.kind.value.removeprefix("Mirror ") for event in self.published]
+
+    def publish(self, events: Sequence[OutcomeEvent]) -> None:
+        with self.script.call("tell"):
+            self.published.extend(events)
+
+
+def announcer(records: FakeRecords, clock: FakeClock, outcomes: FakeOutcomes | None = None) -> Announcer:
+    """Make an announcer that sends to a bus in memory."""
+    return Announcer(records, outcomes or FakeOutcomes(records.script), clock)
