@@ -1,0 +1,243 @@
+"""`pullahead dead-letters`: what is shown, what is put back or deleted, and what is refused."""
+
+import json
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from pullahead.cli.arguments import parse_arguments
+from pullahead.cli.dead_letters import act, ask_on_terminal, lines_of, run_dead_letters
+from pullahead.cli.stack_arguments import DeadLettersArguments, Place
+from pullahead.errors import ConfigError, StorageError
+from pullahead.messages import CheckRequest, ListRequest
+from pullahead.ports import DeadLetter
+from pullahead.usecases.dead_letters import what_it_asks
+from tests.fakes.dead_letters import FakeDeadLetters
+from tests.fakes.samples import REPOSITORY, rules
+from tests.fakes.stack import FakeStack
+
+NOW = datetime(2026, 11, 24, 9, tzinfo=UTC)
+LIST = DeadLettersArguments(Place("pullahead", None), "list", (), False, False, False, False)
+REDRIVE, DROP = LIST._replace(action="redrive", yes=True), LIST._replace(action="drop", yes=True)
+POISON = '{"reason": "hunch"}'
+
+
+@pytest.fixture
+def stack() -> FakeStack:
+    return FakeStack(rules())
+
+
+@pytest.fixture
+def place(stack: FakeStack) -> FakeDeadLetters:
+    return stack.dead_letters
+
+
+def check(*tags: str) -> str:
+    return CheckRequest(reason="schedule", repository=REPOSITORY, tags=tags or ("1.0",), asked_at=NOW).to_json()
+
+
+def never(_question: str) -> bool:
+    raise AssertionError("nobody was to be asked")
+
+
+class TestList:
+    def test_each_says_what_it_asks_and_why_it_is_there(
+        self, stack: FakeStack, place: FakeDeadLetters, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        place.keep(check(), "StorageError", "the table is busy", tries=5)
+        assert run_dead_letters(LIST, stack.deployed) == 0
+        first, asks, why, summary = capsys.readouterr().out.splitlines()
+        assert first.startswith("00000001  ")
+        assert first.endswith(" ago, tries: 5")
+        assert (asks, why) == ("  asks  mirror/app:1.0", "  why   StorageError: the table is busy")
+        assert summary == "1 message put aside"
+
+    def test_looking_keeps_nothing_from_others(self, stack: FakeStack, place: FakeDeadLetters) -> None:
+        place.keep(check())
+        run_dead_letters(LIST, stack.deployed)
+        assert (len(place.letters), place.held, place.queued) == (1, set(), [])
+
+    def test_no_more_than_a_hundred_are_shown_and_the_rest_is_counted(
+        self, stack: FakeStack, place: FakeDeadLetters, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        for _ in range(103):
+            place.keep(check())
+        run_dead_letters(LIST, stack.deployed)
+        assert capsys.readouterr().out.endswith("\n100 messages put aside, and about 3 more wait\n")
+
+    def test_json_holds_what_a_script_wants(
+        self, stack: FakeStack, place: FakeDeadLetters, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        place.keep(POISON, "InvalidEventError", "hunch", NOW, 1)
+        assert run_dead_letters(LIST._replace(json=True), stack.deployed) == 0
+        document = json.loads(capsys.readouterr().out)
+        (letter,) = document["dead_letters"]
+        assert letter.pop("age_seconds") > 0
+        assert letter == {
+            "id": "00000001-0000-4000-8000-000000000000",
+            "since": "2026-11-24T09:00:00Z",
+            "tries": 1,
+            "reason": "InvalidEventError",
+            "text": "hunch",
+            "asks": None,
+            "body": POISON,
+        }
+        assert document["more"] == 0
+
+    def test_one_that_the_queue_gave_up_and_that_nobody_understands(self) -> None:
+        letter = DeadLetter("1234567890", "r", "{\x1b[31m" + "x" * 100, NOW - timedelta(hours=3), None, "", None)
+        assert lines_of(letter, NOW) == [
+            "12345678  3 h ago",
+            f"  asks  what nobody understands: {{ [31m{'x' * 54}...",
+            "  why   not said: the function was ended before it could (timeout or memory); see its log",
+        ]
+
+
+class TestWhatItAsks:
+    def test_checks_name_three_tags_and_count_the_rest(self) -> None:
+        assert what_it_asks(check("1", "2", "3")) == "mirror/app:1,2,3"
+        assert what_it_asks(check(*"12345")) == "mirror/app:1,2,3 and 2 more"
+
+    def test_listing_names_its_rule(self) -> None:
+        assert what_it_asks(ListRequest(rule="app", asked_at=NOW).to_json()) == "the listing of rule app"
+
+    @pytest.mark.parametrize(
+        ("tag", "asked"), [("3.20", "mirror/alpine:3.20"), ("", "nothing (untagged)"), (7, None), ("\ud800", None)]
+    )
+    def test_event_of_ecr_is_read_as_the_function_reads_it(self, tag: object, asked: str | None) -> None:
+        event = {
+            "source": "aws.ecr",
+            "detail-type": "ECR Image Action",
+            "account": "123456789012",
+            "region": "eu-west-1",
+            "time": "2026-11-24T09:00:00Z",
+            "detail": {
+                "result": "SUCCESS",
+                "repository-name": "mirror/alpine",
+                "image-digest": "sha256:" + "0" * 64,
+                "action-type": "PUSH",
+                "image-tag": tag,
+            },
+        }
+        assert what_it_asks(json.dumps(event)) == asked
+
+    @pytest.mark.parametrize("body", ["", "{", "null", POISON, '{"kind": "list"}'])
+    def test_poison_asks_nothing(self, body: str) -> None:
+        assert what_it_asks(body) is None
+
+
+class TestRedrive:
+    def test_all_go_back_as_they_came(self, place: FakeDeadLetters, capsys: pytest.CaptureFixture[str]) -> None:
+        bodies = [place.keep(check(tag)).body for tag in "123"]
+        assert act(REDRIVE, place, never) == 0
+        assert (place.queued, place.letters) == (bodies, {})
+        assert capsys.readouterr().out == "3 messages put back\n"
+
+    def test_only_those_that_are_named(self, place: FakeDeadLetters) -> None:
+        letters = [place.keep(check(tag)) for tag in "123"]
+        assert act(REDRIVE._replace(ids=("00000002", letters[2].id, "00000003")), place, never) == 0
+        assert place.queued == [letters[1].body, letters[2].body]
+        assert list(place.letters) == [letters[0].id]
+        assert letters[0].id not in place.held
+
+    @pytest.mark.parametrize(("name", "told"), [("0000", "2 dead letters begin with 0000"), ("ffff", "no dead letter")])
+    def test_name_that_fits_none_or_several_is_refused_and_nothing_is_done(
+        self, place: FakeDeadLetters, name: str, told: str
+    ) -> None:
+        place.keep(check())
+        place.keep(check())
+        with pytest.raises(ConfigError, match=told):
+            act(REDRIVE._replace(ids=("00000001", name)), place, never)
+        assert (len(place.letters), place.held, place.queued) == (2, set(), [])
+
+    def test_what_nobody_understands_stays_unless_it_is_forced(
+        self, place: FakeDeadLetters, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        place.keep(POISON)
+        good = place.keep(check())
+        assert act(REDRIVE, place, never) == 1
+        assert place.queued == [good.body]
+        assert "00000001 is refused" in capsys.readouterr().err
+        assert place.held == {good.id}
+        assert act(REDRIVE, place, never) == 1
+        assert act(REDRIVE._replace(force=True), place, never) == 0
+        assert place.queued == [good.body, POISON]
+
+    def test_failure_in_the_middle_leaves_the_rest_to_be_seen(self, place: FakeDeadLetters) -> None:
+        letters = [place.keep(check(tag)) for tag in "123"]
+        place.script.fail("put_back", StorageError("no"), passing=1)
+        with pytest.raises(StorageError):
+            act(REDRIVE, place, never)
+        assert (place.queued, list(place.letters)) == ([letters[0].body], [letters[1].id, letters[2].id])
+        assert place.held.isdisjoint(place.letters)
+
+    def test_crash_between_queueing_and_deleting_repeats_and_loses_nothing(self, place: FakeDeadLetters) -> None:
+        letter = place.keep(check())
+        place.script.fail("drop", StorageError("no"))
+        with pytest.raises(StorageError):
+            act(REDRIVE, place, never)
+        assert act(REDRIVE, place, never) == 0
+        assert (place.queued, place.letters) == ([letter.body] * 2, {})
+
+    def test_nothing_there_is_exit_code_three(self, place: FakeDeadLetters, capsys: pytest.CaptureFixture[str]) -> None:
+        assert act(REDRIVE._replace(json=True), place, never) == 3
+        assert json.loads(capsys.readouterr().out) == {"action": "redrive", "ids": [], "more": 0}
+
+
+class TestDrop:
+    def test_poison_is_deleted_and_queued_nowhere(self, place: FakeDeadLetters) -> None:
+        place.keep(POISON)
+        assert act(DROP, place, never) == 0
+        assert (place.letters, place.queued) == ({}, [])
+
+
+class TestAsking:
+    @pytest.mark.parametrize(("answer", "left"), [(True, 0), (False, 2)])
+    def test_nothing_is_done_before_it_is_confirmed(self, place: FakeDeadLetters, *, answer: bool, left: int) -> None:
+        asked: list[str] = []
+
+        def confirm(question: str) -> bool:
+            asked.append(question)
+            assert (len(place.letters), place.queued) == (2, [])
+            return answer
+
+        place.keep(check())
+        place.keep(check())
+        assert act(REDRIVE._replace(yes=False), place, confirm) == (0 if answer else 1)
+        assert asked == ["2 messages will be put back. Go on?"]
+        assert len(place.letters) == left
+        assert place.held.isdisjoint(place.letters)
+
+    def test_where_nobody_sits_it_is_to_be_said(self) -> None:
+        with pytest.raises(ConfigError, match="--yes"):
+            ask_on_terminal("Go on?")
+
+
+class TestArguments:
+    def test_each_action_is_parsed(self) -> None:
+        other = Place("other", None)
+        assert parse_arguments(["dead-letters", "list", "--stack", "other"]) == LIST._replace(place=other)
+        assert parse_arguments(["dead-letters", "--json", "list"]) == LIST._replace(json=True)
+        assert parse_arguments(["dead-letters", "redrive", "--all", "--yes"]) == REDRIVE
+        assert parse_arguments(["dead-letters", "drop", "--yes", "0a1b", "cdef-"]) == DROP._replace(
+            ids=("0a1b", "cdef-")
+        )
+
+    @pytest.mark.parametrize(
+        "arguments",
+        [
+            [],
+            ["redrive"],
+            ["drop", "--yes"],
+            ["redrive", "--all", "0a1b"],
+            ["redrive", "0a"],
+            ["redrive", "zzzz"],
+            ["list", "0a1b"],
+            ["drop", "--all", "--force"],
+        ],
+    )
+    def test_nonsense_is_wrong_usage(self, arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+        with pytest.raises(SystemExit) as ended:
+            parse_arguments(["dead-letters", *arguments])
+        assert ended.value.code == 2
+        assert capsys.readouterr().err.count("\n") == 1

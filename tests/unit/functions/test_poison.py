@@ -1,0 +1,92 @@
+"""What check_freshness does with messages that fail: which come back, which are put aside, and what is counted."""
+
+from typing import Any
+
+import pytest
+from aws_lambda_powertools import Metrics
+
+from functions.check_freshness import app as check_freshness
+from pullahead.errors import ConfigError, StorageError
+from pullahead.messages import CheckRequest
+from tests.fakes.application import MAX_RECEIVE_COUNT, InMemoryService
+from tests.fakes.checks import FIRST
+from tests.fakes.samples import KEY, REPOSITORY, UPSTREAM, rules
+
+POISON = '{"reason": "hunch"}'
+
+
+@pytest.fixture
+def service() -> InMemoryService:
+    made = InMemoryService(rules())
+    made.upstream.serve(FIRST, UPSTREAM)
+    return made
+
+
+def received(service: InMemoryService, *bodies: str, tries: int = 1) -> list[str]:
+    """Give a batch to the function, and name the messages that come back."""
+    records = [
+        {
+            "messageId": str(number),
+            "body": body,
+            "attributes": {"ApproximateReceiveCount": str(tries)},
+            "eventSource": "aws:sqs",
+        }
+        for number, body in enumerate(bodies)
+    ]
+    answer: Any = check_freshness.take({"Records": records}, None, service.app)
+    return [failure["itemIdentifier"] for failure in answer["batchItemFailures"]]
+
+
+def good(service: InMemoryService) -> str:
+    return CheckRequest(reason="schedule", repository=REPOSITORY, tags=("1.0",), asked_at=service.clock()).to_json()
+
+
+def measured() -> dict[str, float]:
+    return {name: sum(metric["Value"]) for name, metric in Metrics().metric_set.items()}
+
+
+@pytest.mark.parametrize("poison", [POISON, "{", "null", '"\\ud800"', '{"kind": "list"}'])
+def test_poison_is_put_aside_at_once_and_holds_up_nothing(service: InMemoryService, poison: str) -> None:
+    assert received(service, poison, good(service), poison) == []
+    assert service.records.stored.keys() == {KEY}
+    assert [letter.body for letter in service.dead_letters.letters.values()] == [poison, poison]
+    assert service.dead_letters.reasons == ["InvalidEventError"] * 2
+    assert measured() == {"CheckFailures": 2, "DeadLetters": 2, "Checks": 1}
+
+
+def test_reason_says_what_is_wrong_with_the_message(service: InMemoryService) -> None:
+    assert received(service, POISON) == []
+    (letter,) = service.dead_letters.letters.values()
+    assert "$.reason" in letter.text or "hunch" in letter.text
+    assert (letter.tries, letter.since) == (1, service.clock())
+
+
+@pytest.mark.parametrize("error", [StorageError("the table is busy"), ConfigError("no rules"), KeyError("defect")])
+@pytest.mark.parametrize("operation", ["load", "published_digests"])
+def test_message_that_fails_comes_back_alone_until_its_last_try(
+    service: InMemoryService, error: Exception, operation: str
+) -> None:
+    for tries in range(1, MAX_RECEIVE_COUNT):
+        service.script.fail(operation, error)
+        assert received(service, good(service), tries=tries) == ["0"]
+    assert service.dead_letters.letters == {}
+    service.script.fail(operation, error)
+    assert received(service, good(service), good(service), tries=MAX_RECEIVE_COUNT) == []
+    (letter,) = service.dead_letters.letters.values()
+    assert (letter.body, letter.reason, letter.tries) == (good(service), type(error).__name__, MAX_RECEIVE_COUNT)
+    assert service.records.stored.keys() == {KEY}  # of the other message of this batch
+
+
+def test_message_of_which_one_mirror_fails_is_put_aside_in_the_end(service: InMemoryService) -> None:
+    service.script.fail("save", StorageError("no"))
+    assert received(service, good(service), tries=MAX_RECEIVE_COUNT) == []
+    assert service.dead_letters.reasons == ["StorageError"]
+    assert measured() == {"CheckFailures": 1, "DeadLetters": 1}
+
+
+def test_poison_that_cannot_be_put_aside_comes_back(service: InMemoryService) -> None:
+    service.script.fail("put_aside", StorageError("no"))
+    assert received(service, POISON, good(service)) == ["0"]
+    assert measured() == {"CheckFailures": 1, "Checks": 1}
+    assert received(service, POISON) == []
+    assert service.dead_letters.reasons == ["InvalidEventError"]
