@@ -2,38 +2,35 @@
 
 import json
 from collections.abc import Callable, Iterator
-from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple
 
 import pytest
+from msgspec import structs
 
-from pullahead.aws.alerts import SnsAlerts
+from pullahead.aws.alerts import SnsAlerts, SnsChatAlerts
 from pullahead.errors import StorageError
-from pullahead.freshness.alerts import Alert, AlertKind, subject_of, text_of
+from pullahead.freshness.alerts import AlertKind
+from pullahead.freshness.chat import chat_of
+from pullahead.freshness.notices import Notice, attributes_of, subject_of, text_of
 from pullahead.ports import PublishesAlerts
 from tests.contract.local_services import ACCOUNT_ID, REGION, client, moto_server, new_name
-from tests.fakes.memory import FakeAlerts
-from tests.fakes.samples import UPSTREAM
-
-NOW = datetime(2026, 11, 24, 9, 5, tzinfo=UTC)
-
-
-def alert(kind: AlertKind, mirror: str = "mirror/app:1.0", detail: str = "it is down") -> Alert:
-    return Alert(kind, mirror, UPSTREAM, NOW - timedelta(hours=6), NOW, detail)
-
-
-class Bench(NamedTuple):
-    """A topic, and the texts that its subscriber got."""
-
-    alerts: PublishesAlerts
-    texts: Callable[[], list[str]]
+from tests.fakes.telling import FakeAlerts
+from tests.unit.freshness.every_alert import every_notice, notice
 
 
 class Topic(NamedTuple):
     """A topic in SNS, and the notifications that its queue holds."""
 
-    alerts: SnsAlerts
+    arn: str
+    client: Any
     notifications: Callable[[], list[dict[str, Any]]]
+
+
+class Bench(NamedTuple):
+    """Who publishes, and the texts that a subscriber got."""
+
+    alerts: PublishesAlerts
+    texts: Callable[[], list[str]]
 
 
 @pytest.fixture(scope="module")
@@ -56,50 +53,76 @@ def topic(moto: str) -> Topic:
             found += [json.loads(message["Body"]) for message in messages]
         return found
 
-    return Topic(SnsAlerts(sns, arn), notifications)
+    return Topic(arn, sns, notifications)
 
 
 @pytest.fixture(params=["fake", "sns"])
 def bench(request: pytest.FixtureRequest) -> Bench:
     if request.param == "fake":
         fake = FakeAlerts()
-        return Bench(fake, lambda: [text_of(alert) for alert in fake.published])
+        return Bench(fake, lambda: [text_of(notice) for notice in fake.published])
     topic: Topic = request.getfixturevalue("topic")
-    return Bench(topic.alerts, lambda: [notification["Message"] for notification in topic.notifications()])
+    alerts = SnsAlerts(topic.client, topic.arn)
+    return Bench(alerts, lambda: [notification["Message"] for notification in topic.notifications()])
 
 
-def test_every_kind_of_alert_arrives_with_its_text(bench: Bench) -> None:
-    told = [alert(kind) for kind in AlertKind]
+def test_every_message_arrives_with_its_text(bench: Bench) -> None:
+    told = list(every_notice())
     for one in told:
         bench.alerts.publish(one)
     assert sorted(bench.texts()) == sorted(map(text_of, told))
 
 
 def test_text_with_letters_beyond_ascii_arrives(bench: Bench) -> None:
-    told = alert(AlertKind.STALE, detail="größer \U0001f512")
+    told = notice(AlertKind.STALE)
+    told = told._replace(members=(structs.replace(told.members[0], detail="größer \U0001f512"),))
     bench.alerts.publish(told)
     assert bench.texts() == [text_of(told)]
 
 
 class TestSns:
-    @pytest.mark.parametrize("kind", AlertKind)
-    def test_attributes_are_there_for_subscription_filters(self, topic: Topic, kind: AlertKind) -> None:
-        topic.alerts.publish(alert(kind))
+    @pytest.mark.parametrize("publisher", [SnsAlerts, SnsChatAlerts])
+    def test_attributes_are_there_for_subscription_filters(
+        self, topic: Topic, publisher: type[SnsAlerts | SnsChatAlerts]
+    ) -> None:
+        told = notice(AlertKind.STALE, over=True)
+        publisher(topic.client, topic.arn).publish(told)
         (notification,) = topic.notifications()
         attributes = {name: value["Value"] for name, value in notification["MessageAttributes"].items()}
-        assert attributes == {"kind": kind.value, "mirror": "mirror/app:1.0", "upstream": UPSTREAM}
+        assert attributes == attributes_of(told)
+        assert attributes == {
+            "kind": "RECOVERED",
+            "of": "STALE",
+            "severity": "resolved",
+            "count": "1",
+            "upstream": "docker.io",
+            "mirror": "mirror/alpine:3.20",
+        }
 
     @pytest.mark.parametrize("mirror", ["m:1", "mirror/app:1.0", f"{'a' * 255}:{'b' * 128}"])
     def test_subject_arrives_and_is_what_mail_takes(self, topic: Topic, mirror: str) -> None:
         """SNS API reference, Publish, Subject: up to 100 characters, ASCII, no line breaks."""
-        topic.alerts.publish(alert(AlertKind.BLOCKED, mirror))
+        told = of_mirror(mirror)
+        SnsAlerts(topic.client, topic.arn).publish(told)
         (notification,) = topic.notifications()
-        assert notification["Subject"] == subject_of(alert(AlertKind.BLOCKED, mirror))
+        assert notification["Subject"] == subject_of(told)
         assert len(notification["Subject"]) <= 100
         assert notification["Subject"].isascii()
         assert notification["Subject"].endswith("cannot be refreshed")
 
+    def test_chat_gets_a_custom_notification(self, topic: Topic) -> None:
+        told = notice(AlertKind.STALE, 500)
+        SnsChatAlerts(topic.client, topic.arn).publish(told)
+        (notification,) = topic.notifications()
+        assert notification["Message"] == chat_of(told)
+        assert json.loads(notification["Message"])["source"] == "custom"
+
     def test_topic_that_is_missing_is_a_storage_error_that_names_the_mirror(self, moto: str) -> None:
         alerts = SnsAlerts(client(moto, "sns"), f"arn:aws:sns:{REGION}:{ACCOUNT_ID}:nowhere")
-        with pytest.raises(StorageError, match=r"the alert about mirror/app:1\.0 failed"):
-            alerts.publish(alert(AlertKind.STALE))
+        with pytest.raises(StorageError, match=r"the alert .*mirror/app:1\.0 cannot be refreshed' failed"):
+            alerts.publish(of_mirror("mirror/app:1.0"))
+
+
+def of_mirror(name: str) -> Notice:
+    told = notice(AlertKind.BLOCKED)
+    return told._replace(members=(structs.replace(told.members[0], mirror=name),))

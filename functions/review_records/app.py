@@ -1,0 +1,39 @@
+"""Look through all records: measure how late mirrors are, tell people, forget what no rule follows. By the schedule."""
+
+from typing import Any
+
+from aws_lambda_powertools import Logger, Metrics, Tracer
+from aws_lambda_powertools.utilities.typing import LambdaContext
+
+from pullahead.metering import add_review
+from pullahead.usecases.review import Reviewed
+from pullahead.wiring import Application, application
+
+logger, metrics, tracer = Logger(), Metrics(), Tracer()
+
+
+@logger.inject_lambda_context(clear_state=True)
+@tracer.capture_lambda_handler(capture_response=False)
+@metrics.log_metrics
+def handler(_event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
+    return handle(context, application())
+
+
+def handle(context: LambdaContext, app: Application) -> dict[str, Any]:
+    reviewed = app.review_records(lambda: context.get_remaining_time_in_millis() / 1000)
+    add_review(reviewed)
+    report(reviewed)
+    if reviewed.errors:
+        raise reviewed.errors[0]
+    return {"records": reviewed.records, "told": len(reviewed.telling.told), "retired": reviewed.retired.records}
+
+
+def report(reviewed: Reviewed) -> None:
+    """Log what was told and what was not, and everything that went wrong: the answer tells the first error only."""
+    telling = reviewed.telling
+    counts = {"records": reviewed.records, "held_back": telling.held_back, "over_before_told": telling.idle}
+    logger.info("reviewed", extra={**counts, "told": telling.told, "retired": reviewed.retired.records})
+    if not reviewed.complete:
+        logger.error("there are more records than are reviewed; some are neither measured nor told", extra=counts)
+    for error in reviewed.errors[:20]:
+        logger.error("the review left something undone; the next one tries again", extra={"error": str(error)})

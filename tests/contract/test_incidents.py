@@ -1,0 +1,98 @@
+"""What people were told is remembered, and one at a time tells them. The fake and the table (moto) alike."""
+
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from pullahead.aws.incidents import DynamoIncidents
+from pullahead.errors import StorageError
+from pullahead.freshness.incidents import MAX_MARKS, Incident
+from tests.contract.local_services import client, moto_server, new_table
+from tests.fakes.telling import FakeIncidents
+
+NOW = datetime(2026, 11, 24, 9, 5, 3, 123456, tzinfo=UTC)
+TURN = timedelta(minutes=10)
+KEY = "STALE#docker.io#RegistryUnavailableError"
+FULL = Incident(KEY, NOW, frozenset({"0123456789ab", "cdef01234567"}), NOW - timedelta(hours=1), "a", "b")
+
+Incidents = FakeIncidents | DynamoIncidents
+
+
+@pytest.fixture(scope="module")
+def dynamodb() -> Iterator[Any]:
+    with moto_server() as url:
+        yield client(url, "dynamodb")
+
+
+@pytest.fixture(params=["fake", "dynamodb"])
+def incidents(request: pytest.FixtureRequest) -> Incidents:
+    if request.param == "fake":
+        return FakeIncidents()
+    dynamodb = request.getfixturevalue("dynamodb")
+    return DynamoIncidents(dynamodb, new_table(dynamodb))
+
+
+@pytest.mark.parametrize("incident", [Incident(KEY), FULL], ids=["new", "full"])
+def test_incident_comes_back_as_it_was_written(incidents: Incidents, incident: Incident) -> None:
+    incidents.save(Incident(KEY, since=NOW), NOW)
+    incidents.save(incident, NOW)
+    assert incidents.load([KEY, "GONE##"]) == {KEY: incident}
+    assert incidents.load([]) == {}
+
+
+class TestTurn:
+    def test_one_at_a_time_has_it(self, incidents: Incidents) -> None:
+        assert incidents.take_turn(NOW, NOW + TURN)
+        assert not incidents.take_turn(NOW + timedelta(minutes=5), NOW + TURN * 2)
+        incidents.end_turn(NOW)
+        assert incidents.take_turn(NOW + timedelta(minutes=5), NOW + TURN * 2)
+
+    def test_it_ends_by_itself(self, incidents: Incidents) -> None:
+        assert incidents.take_turn(NOW, NOW + TURN)
+        assert incidents.take_turn(NOW + TURN, NOW + TURN * 2)
+
+    def test_who_was_late_does_not_end_anothers(self, incidents: Incidents) -> None:
+        incidents.take_turn(NOW, NOW + TURN)
+        incidents.take_turn(NOW + TURN, NOW + TURN * 2)
+        incidents.end_turn(NOW)
+        assert not incidents.take_turn(NOW + TURN, NOW + TURN * 2)
+
+    def test_of_many_at_once_one_takes_it(self, dynamodb: Any) -> None:
+        table = new_table(dynamodb)
+        with ThreadPoolExecutor(8) as pool:
+            taken = pool.map(lambda _: DynamoIncidents(dynamodb, table).take_turn(NOW, NOW + TURN), range(8))
+        assert sum(taken) == 1
+
+
+class TestDynamo:
+    def test_incident_is_forgotten_a_month_after_it_was_last_written(self, dynamodb: Any) -> None:
+        table = new_table(dynamodb)
+        DynamoIncidents(dynamodb, table).save(FULL, NOW)
+        (item,) = dynamodb.scan(TableName=table)["Items"]
+        assert item["pk"] == {"S": f"incident#{KEY}"}
+        assert int(item["expires_at"]["N"]) == int((NOW + timedelta(days=30)).timestamp())
+
+    def test_largest_incident_fits_into_an_item(self, dynamodb: Any) -> None:
+        """DynamoDB quotas: an item holds 400 KB."""
+        marks = frozenset(f"{number:012x}" for number in range(MAX_MARKS))
+        table = new_table(dynamodb)
+        DynamoIncidents(dynamodb, table).save(Incident(KEY, NOW, marks), NOW)
+        (item,) = dynamodb.scan(TableName=table)["Items"]
+        assert len(item["incident"]["S"]) < 390_000
+
+    @pytest.mark.parametrize("item", [{}, {"incident": {"S": "{"}}, {"incident": {"S": "{}"}}])
+    def test_item_that_cannot_be_read_is_named(self, dynamodb: Any, item: dict[str, Any]) -> None:
+        table = new_table(dynamodb)
+        dynamodb.put_item(TableName=table, Item={"pk": {"S": f"incident#{KEY}"}, **item})
+        with pytest.raises(StorageError, match="incident#STALE"):
+            DynamoIncidents(dynamodb, table).load([KEY])
+
+    def test_table_that_is_missing_is_a_storage_error(self, dynamodb: Any) -> None:
+        nowhere = DynamoIncidents(dynamodb, "nowhere")
+        with pytest.raises(StorageError, match="the incident STALE"):
+            nowhere.save(FULL, NOW)
+        with pytest.raises(StorageError, match="whose turn"):
+            nowhere.take_turn(NOW, NOW + TURN)

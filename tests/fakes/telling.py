@@ -1,0 +1,112 @@
+"""Who is told, and what is remembered of it, without AWS."""
+
+from collections.abc import Callable, Collection, Mapping
+from datetime import datetime, timedelta
+
+from pullahead.errors import PullaheadError
+from pullahead.freshness.incidents import Incident
+from pullahead.freshness.notices import Notice, subject_of
+from pullahead.freshness.records import Record
+from pullahead.rules.model import Rules
+from pullahead.usecases.review import Reviewed, ReviewRecords
+from pullahead.usecases.tell import TellPeople
+from tests.fakes.memory import FakeClock, FakeRecords
+from tests.fakes.outcomes import FakeOutcomes, announcer
+from tests.fakes.script import Script
+from tests.fakes.sources import FakeStanding
+
+ADDRESS = "s3://team-rules/rules.yaml"
+
+
+class FakeAlerts:
+    """Satisfies `pullahead.ports.PublishesAlerts`."""
+
+    def __init__(self, script: Script | None = None, operation: str = "publish") -> None:
+        self.script, self.operation = script or Script(), operation
+        self.published: list[Notice] = []
+
+    @property
+    def kinds(self) -> list[str]:
+        """Name what was told, in order."""
+        return [notice.kind.value for notice in self.published]
+
+    @property
+    def subjects(self) -> list[str]:
+        """Quote what was told, in order: who, and what is the matter, without how it is explained."""
+        return [subject_of(notice).removeprefix("Pullahead: ").partition(": ")[0] for notice in self.published]
+
+    def publish(self, notice: Notice) -> None:
+        with self.script.call(self.operation):
+            self.published.append(notice)
+
+
+class FakeIncidents:
+    """Satisfies `pullahead.ports.KeepsIncidents` and `TakesTurns`."""
+
+    def __init__(self, script: Script | None = None) -> None:
+        self.script = script or Script()
+        self.stored: dict[str, Incident] = {}
+        self.saved_at: dict[str, datetime] = {}
+        self.turn: tuple[datetime, datetime] | None = None
+
+    def load(self, keys: Collection[str]) -> Mapping[str, Incident]:
+        with self.script.call("load_incidents"):
+            return {key: self.stored[key] for key in keys if key in self.stored}
+
+    def save(self, incident: Incident, now: datetime) -> None:
+        with self.script.call("save_incident"):
+            self.stored[incident.key], self.saved_at[incident.key] = incident, now
+
+    def take_turn(self, now: datetime, until: datetime) -> bool:
+        with self.script.call("take_turn"):
+            if self.turn is not None and self.turn[1] > now:
+                return False
+            self.turn = (now, until)
+            return True
+
+    def end_turn(self, now: datetime) -> None:
+        with self.script.call("end_turn"):
+            if self.turn is not None and self.turn[0] == now:
+                self.turn = (now, now)
+
+
+class ReviewedService:
+    """Records that are reviewed, all in memory."""
+
+    def __init__(self, rules: Callable[[], Rules]) -> None:
+        self.script = Script()
+        self.clock, self.records = FakeClock(), FakeRecords(self.script)
+        self.incidents, self.standing = FakeIncidents(self.script), FakeStanding(self.script)
+        self.alerts, self.chat = FakeAlerts(self.script), FakeAlerts(self.script, "publish_chat")
+        self.outcomes = FakeOutcomes(self.script)
+        tell = TellPeople(self.records, self.incidents, self.incidents, self.alerts, self.chat)
+        self.use_case = ReviewRecords(
+            rules,
+            self.standing,
+            self.records,
+            self.incidents,
+            tell,
+            announcer(self.records, self.clock, self.outcomes),
+            self.clock,
+            timedelta(minutes=30),
+            ADDRESS,
+        )
+
+    def keep(self, *records: Record) -> None:
+        """Store records as they are."""
+        self.records.stored.update({record.key: record for record in records})
+
+    def review(self, left: float = 300.0, **later: float) -> Reviewed:
+        """Let time pass, and review with so many seconds left to the function."""
+        self.clock.advance(**later)
+        return self.use_case(lambda: left)
+
+    def told(self, **later: float) -> list[str]:
+        """Review, and quote what people are told of it."""
+        before = len(self.alerts.published)
+        self.review(**later)
+        return self.alerts.subjects[before:]
+
+    def errors(self, **later: float) -> list[PullaheadError]:
+        """Review, and return what went wrong."""
+        return list(self.review(**later).errors)

@@ -1,0 +1,61 @@
+"""Mirrors that are checked and reviewed, as far as what they were seen to be like. Decides no expectation."""
+
+from datetime import timedelta
+
+from pullahead.errors import RegistryUnavailableError
+from pullahead.freshness.alerts import Alert
+from pullahead.freshness.judge import Observation, judge
+from pullahead.freshness.records import Record
+from pullahead.oci import parse_reference
+from pullahead.ports import Heartbeat
+from pullahead.rules.model import Mirror
+from pullahead.usecases.review import Reviewed
+from tests.fakes.samples import failed, root, rules
+from tests.fakes.telling import ReviewedService
+
+OLD, NEW, OTHER = root("old"), root("new"), root("other")
+FRESH, STALE = Observation(OLD, OLD.digest), Observation(NEW, OLD.digest)
+DRIFTED = Observation(OLD, OTHER.digest)
+DOWN = Observation(failed(RegistryUnavailableError, "it is down"), OLD.digest)
+ALERT_AFTER = timedelta(hours=1)
+
+
+class Watched(ReviewedService):
+    """Mirrors of registries, by default of `ghcr.io`, that are checked and reviewed. All are fresh at first."""
+
+    def __init__(self, *names: str, host: str = "ghcr.io") -> None:
+        super().__init__(lambda: rules(self.mirrors.values()))
+        self.mirrors = {name: self.mirror(name, host) for name in names or ("a",)}
+        self.see(FRESH)
+
+    def mirror(self, name: str, host: str) -> Mirror:
+        upstream = parse_reference(f"{host}/team/{name}:1.0")
+        return Mirror(upstream, f"mirror/{name}", "1.0", timedelta(minutes=5), ALERT_AFTER, rule="app")
+
+    def see(self, seen: Observation, *names: str, **later: float) -> None:
+        """Let time pass, and check mirrors, by default all."""
+        self.clock.advance(**later)
+        for name in names or self.mirrors:
+            mirror = self.mirrors[name]
+            known = self.records.stored.get(mirror.key)
+            after = judge(seen, known, mirror, self.clock()).record
+            if not after.says_the_same_as(known):
+                self.records.save(after, known.version if known is not None else 0)
+
+    def review(self, left: float = 300.0, **later: float) -> Reviewed:
+        """Let time pass while the schedule goes on, and review."""
+        self.clock.advance(**later)
+        self.records.heartbeat = Heartbeat(self.clock(), "another")
+        return super().review(left)
+
+    def stale(self, *names: str) -> None:
+        """Let upstream have moved for so long that it is told."""
+        self.see(STALE, *names)
+        self.see(STALE, *names, minutes=61)
+
+    def record(self, name: str = "a") -> Record:
+        return self.records.stored[self.mirrors[name].key]
+
+    @property
+    def pending(self) -> list[Alert]:
+        return [alert for record in self.records.stored.values() for alert in record.pending]

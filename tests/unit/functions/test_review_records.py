@@ -1,0 +1,87 @@
+"""The review as Lambda calls it: what it measures, logs and answers, and that an error is one of the function's."""
+
+from datetime import timedelta
+from typing import Any, cast
+
+import pytest
+from aws_lambda_powertools.utilities.typing import LambdaContext
+
+from functions.review_records import app as review_records
+from pullahead.errors import StorageError
+from pullahead.freshness.alerts import Alert, AlertKind
+from pullahead.freshness.records import State
+from pullahead.ports import Heartbeat
+from pullahead.rules.sources.standing import Standing
+from pullahead.usecases.review import MAX_RECORDS
+from tests.fakes.application import InMemoryService
+from tests.fakes.samples import KEY, REPOSITORY, UPSTREAM, mirror, rules
+from tests.fakes.standing import fresh, unfresh
+
+
+class Context:
+    """What Lambda tells a function of its time."""
+
+    def __init__(self, seconds: float = 300) -> None:
+        self._milliseconds = int(seconds * 1000)
+
+    def get_remaining_time_in_millis(self) -> int:
+        return self._milliseconds
+
+
+def run(service: InMemoryService, seconds: float = 300) -> dict[str, Any]:
+    return review_records.handle(cast("LambdaContext", Context(seconds)), service.app)
+
+
+def metrics() -> dict[str, float]:
+    return {name: sum(metric["Value"]) for name, metric in review_records.metrics.metric_set.items()}
+
+
+@pytest.fixture
+def service() -> InMemoryService:
+    """Two mirrors, one of which is stale for two hours, and the record of a third that no rule names."""
+    made = InMemoryService(rules([mirror("1.0"), mirror("2.0")]))
+    began = made.clock() - timedelta(hours=2)
+    stale = Alert(AlertKind.STALE, KEY, UPSTREAM, began, made.clock())
+    late = unfresh(KEY, State.STALE, began, alerted=(AlertKind.STALE,), pending=(stale,))
+    others = [fresh(f"{REPOSITORY}:{tag}", began) for tag in ("2.0", "3.0")]
+    made.records.stored = {record.key: record for record in (late, *others)}
+    made.records.heartbeat = Heartbeat(made.clock(), "rules-1")
+    made.standing.save(Standing())
+    return made
+
+
+def test_review_measures_tells_and_retires(service: InMemoryService) -> None:
+    assert run(service) == {"records": 3, "told": 1, "retired": 1}
+    assert metrics() == {"StaleTags": 1, "OldestStaleSeconds": 7200.0, "AlertsTold": 1, "MirrorsRetired": 1}
+    assert service.alerts.kinds == service.chat.kinds == ["STALE"]
+    assert service.script.count("scan") == 1
+
+
+def test_review_with_nothing_to_say_sends_two_metrics(service: InMemoryService) -> None:
+    service.records.stored = {record.key: record for record in [fresh(KEY, service.clock())]}
+    assert run(service) == {"records": 1, "told": 0, "retired": 0}
+    assert metrics() == {"StaleTags": 0, "OldestStaleSeconds": 0.0}
+
+
+def test_topic_that_fails_is_an_error_of_the_function_after_everything_else(service: InMemoryService) -> None:
+    service.script.fail("publish", StorageError("no topic"))
+    with pytest.raises(StorageError, match="no topic"):
+        run(service)
+    assert metrics() == {"StaleTags": 1, "OldestStaleSeconds": 7200.0, "MirrorsRetired": 1}
+    review_records.metrics.clear_metrics()
+    assert run(service)["told"] == 2  # it, and the mirror that was retired
+
+
+def test_time_that_runs_out_is_heeded(service: InMemoryService) -> None:
+    assert run(service, seconds=10) == {"records": 3, "told": 1, "retired": 0}
+    assert service.records.stored[KEY].pending
+
+
+def test_more_records_than_are_reviewed_is_told_in_the_log_and_retires_none(
+    service: InMemoryService, caplog: pytest.LogCaptureFixture
+) -> None:
+    known = fresh(KEY, service.clock())
+    service.records.stored = {f"m:{number}": known for number in range(50_001)}
+    assert run(service)["records"] == MAX_RECORDS == 50_000
+    assert "there are more records than are reviewed" in caplog.text
+    assert metrics().get("MirrorsRetired") is None
