@@ -1,0 +1,172 @@
+"""ECR's events → what is to be done about them. Decides what each event means, and which mean nothing. Pure.
+
+An event is a reason to look and never more: it names a repository and a tag of our own registry, and nothing of it is
+believed. Shapes: Amazon ECR user guide, "Amazon ECR events and EventBridge".
+"""
+
+import re
+from enum import StrEnum
+from typing import Annotated, Any, Final, NamedTuple, TypeVar
+
+import msgspec
+
+from pullahead.errors import InvalidEventError
+from pullahead.messages import AwsEvent, CacheFailure, CheckRequest, ScanFinished
+from pullahead.oci import Digest, InvalidDigestError, parse_digest
+from pullahead.oci.reference import is_tag
+
+# ECR API reference, CreateRepository, repositoryName.
+_REPOSITORY: Final = re.compile(r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*(?:/[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*)*")
+_REPOSITORY_CHARACTERS: Final = range(2, 257)
+_MAX_CODE: Final = 80
+_MAX_REASON: Final = 300
+_MAX_TAGS: Final = 100
+_SEVERITY: Final = re.compile(r"[A-Z]{1,20}")
+_QUERY: Final = re.compile(r"\?\S+")  # of a URL: it may be a credential
+
+_Text = Annotated[str, msgspec.Meta(max_length=10_000)]
+_D = TypeVar("_D", bound=msgspec.Struct)
+
+
+class Why(StrEnum):
+    """Why an event is ignored; also the dimension of a metric, so there are few."""
+
+    FOREIGN = "foreign"  # of another account or Region
+    UNKNOWN = "unknown"  # of a kind that means nothing here
+    FAILED = "failed"  # what it tells of did not happen
+    UNTAGGED = "untagged"  # children of an index, signatures and the like: nobody mirrors them by themselves
+    MISNAMED = "misnamed"  # names that are none by ECR's rules
+
+
+class Ignored(NamedTuple):
+    """An event that is dropped, and why."""
+
+    why: Why
+    kind: str
+
+
+class Home(NamedTuple):
+    """The account and the Region that we live in."""
+
+    account: str
+    region: str
+
+
+class _Detail(msgspec.Struct, frozen=True, rename="kebab"):
+    repository_name: _Text = ""
+    image_digest: _Text = ""
+
+
+class _Action(_Detail, frozen=True, rename="kebab"):
+    action_type: _Text = ""
+    result: _Text = ""
+    image_tag: _Text = ""
+
+
+class _Cached(_Detail, frozen=True, rename="kebab"):
+    sync_status: _Text = ""
+    image_tag: _Text = ""
+    failure_code: _Text = ""
+    failure_reason: _Text = ""
+
+
+class _Scan(_Detail, frozen=True, rename="kebab"):
+    scan_status: _Text = ""
+    image_tags: tuple[_Text, ...] = ()
+    finding_severity_counts: dict[_Text, int] = {}
+
+
+Meaning = CheckRequest | ScanFinished | Ignored
+
+
+def read_ecr_event(event: AwsEvent, home: Home) -> Meaning:
+    """Say what an event means. Raises InvalidEventError where ECR's shape has changed."""
+    if (event.account, event.region) != home:
+        return Ignored(Why.FOREIGN, _shown(event.detail_type))
+    read = _READERS.get(event.detail_type) if event.source == "aws.ecr" else None
+    return read(event) if read is not None else Ignored(Why.UNKNOWN, _shown(event.detail_type))
+
+
+def _image_action(event: AwsEvent) -> Meaning:
+    detail = _read(event, _Action)
+    if detail.action_type not in ("PUSH", "DELETE"):
+        return Ignored(Why.UNKNOWN, _shown(f"{event.detail_type} {detail.action_type}"))
+    if detail.result != "SUCCESS":
+        return Ignored(Why.FAILED, event.detail_type)
+    reason: Any = detail.action_type.lower()
+    return _check(event, detail, detail.image_tag, reason=reason)
+
+
+def _referrer_action(event: AwsEvent) -> Meaning:
+    """Take a referrer that has a tag, as cosign's have, for any other push; those without are found by the refresh."""
+    detail = _read(event, _Action)
+    return _image_action(event) if detail.action_type == "PUSH" else Ignored(Why.UNKNOWN, event.detail_type)
+
+
+def _cache_action(event: AwsEvent) -> Meaning:
+    detail = _read(event, _Cached)
+    if detail.sync_status == "SUCCESS":
+        return _check(event, detail, detail.image_tag, reason="cache")
+    failure = CacheFailure(_plain(detail.failure_code or detail.sync_status, _MAX_CODE) or "unknown")
+    failure = msgspec.structs.replace(failure, reason=_plain(detail.failure_reason, _MAX_REASON))
+    # There may be a digest: of what ECR asked for, not of what it serves.
+    nothing_served = msgspec.structs.replace(detail, image_digest="")
+    return _check(event, nothing_served, detail.image_tag, reason="cache", cache_failure=failure)
+
+
+def _image_scan(event: AwsEvent) -> Meaning:
+    detail = _read(event, _Scan)
+    if detail.scan_status != "COMPLETE":
+        return Ignored(Why.FAILED, event.detail_type)
+    digest = _digest(detail.image_digest)
+    if digest is None or not _is_repository(detail.repository_name):
+        return Ignored(Why.MISNAMED, event.detail_type)
+    tags = tuple(tag for tag in detail.image_tags if is_tag(tag))[:_MAX_TAGS]
+    if not tags:
+        return Ignored(Why.UNTAGGED, event.detail_type)
+    counts = {name: n for name, n in detail.finding_severity_counts.items() if _SEVERITY.fullmatch(name) and n >= 0}
+    return ScanFinished(detail.repository_name, digest, tags, counts, event.time)
+
+
+_READERS: Final = {
+    "ECR Image Action": _image_action,
+    "ECR Referrer Action": _referrer_action,
+    "ECR Pull Through Cache Action": _cache_action,
+    "ECR Image Scan": _image_scan,
+}
+
+
+def _check(event: AwsEvent, detail: _Detail, tag: str, **more: Any) -> CheckRequest | Ignored:
+    if not tag:
+        return Ignored(Why.UNTAGGED, event.detail_type)
+    digest = _digest(detail.image_digest)
+    if not _is_repository(detail.repository_name) or not is_tag(tag) or (detail.image_digest and digest is None):
+        return Ignored(Why.MISNAMED, event.detail_type)
+    return CheckRequest(repository=detail.repository_name, tags=(tag,), asked_at=event.time, digest=digest, **more)
+
+
+def _read(event: AwsEvent, kind: type[_D]) -> _D:
+    try:
+        return msgspec.convert(event.detail, type=kind)
+    except msgspec.ValidationError as error:
+        raise InvalidEventError(f"{event.detail_type}: {error}") from error
+
+
+def _digest(text: str) -> Digest | None:
+    try:
+        return parse_digest(text)
+    except InvalidDigestError:
+        return None
+
+
+def _is_repository(text: str) -> bool:
+    return len(text) in _REPOSITORY_CHARACTERS and _REPOSITORY.fullmatch(text) is not None
+
+
+def _plain(text: str, most: int) -> str:
+    seen = "".join(letter if letter.isprintable() else " " for letter in text[: 4 * most])
+    return _QUERY.sub("?…", " ".join(seen.split()))[:most]
+
+
+def _shown(kind: str) -> str:
+    return _plain(kind, _MAX_CODE)

@@ -1,0 +1,94 @@
+"""What ECR tells enters the checks queue where it can mean something, as it is, and nothing else does."""
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+import pytest
+
+from local.aws.patterns import matches
+from tests.architecture.sam_template import listed, named, real_template, statements
+from tests.architecture.source import ROOT
+
+SAMPLES = {path.name: json.loads(path.read_text(encoding="utf-8")) for path in (ROOT / "events").glob("ecr.*.json")}
+IMAGE, CACHE, SCAN = "EcrImageRule", "EcrCacheRule", "EcrScanRule"
+
+
+def ecr_rules() -> dict[str, Any]:
+    """The rules that are about ECR's own events."""
+    rules = real_template().resources("AWS::Events::Rule")
+    return {name: rule for name, rule in rules.items() if name in (IMAGE, CACHE, SCAN)}
+
+
+def entering(event: Mapping[str, Any]) -> list[str]:
+    """Name the rules that an event passes."""
+    return [name for name, rule in ecr_rules().items() if matches(rule["EventPattern"], event)]
+
+
+def changed(name: str, **detail: object) -> dict[str, Any]:
+    """Change the detail of a sample; None takes a field away."""
+    event = SAMPLES[f"ecr.{name}.json"]
+    fields = {**event["detail"], **{key.replace("_", "-"): value for key, value in detail.items()}}
+    return {**event, "detail": {key: value for key, value in fields.items() if value is not None}}
+
+
+@pytest.mark.parametrize(
+    ("name", "rule"),
+    [
+        ("push", IMAGE),
+        ("delete", IMAGE),
+        ("referrer", IMAGE),
+        ("pull_through_cache.success", CACHE),
+        ("pull_through_cache.failure", CACHE),
+        ("image_scan", SCAN),
+    ],
+)
+def test_every_sample_enters_once(name: str, rule: str) -> None:
+    assert entering(SAMPLES[f"ecr.{name}.json"]) == [rule]
+
+
+@pytest.mark.parametrize(
+    "event",
+    [
+        changed("push", image_tag=None),
+        changed("push", image_tag=""),
+        changed("delete", image_tag=None),
+        changed("referrer", image_tag=None),
+        changed("push", result="FAILED"),
+        changed("push", action_type="UPDATE_STORAGE_CLASS"),
+        changed("push", action_type="REPLICATE"),
+        changed("pull_through_cache.success", image_tag=None),
+        changed("pull_through_cache.failure", image_tag=""),
+        changed("image_scan", scan_status="FAILED"),
+        changed("image_scan", image_tags=[]),
+        {**SAMPLES["ecr.push.json"], "source": "my.own"},
+        {**SAMPLES["ecr.push.json"], "detail-type": "ECR Scan Resource Change"},
+        {**SAMPLES["ecr.push.json"], "detail-type": "ECR Replication Action"},
+    ],
+)
+def test_what_means_nothing_does_not_enter(event: dict[str, Any]) -> None:
+    assert entering(event) == []
+
+
+@pytest.mark.parametrize("name", [IMAGE, CACHE, SCAN])
+def test_event_reaches_the_queue_as_it_is_or_the_dead_letters(name: str) -> None:
+    (target,) = ecr_rules()[name]["Targets"]
+    assert target.keys() == {"Id", "Arn", "DeadLetterConfig"}
+    assert named(target["Arn"]) == "ChecksQueue"
+    assert named(target["DeadLetterConfig"]["Arn"]) == "ChecksDeadLetterQueue"
+
+
+@pytest.mark.parametrize("queue", ["ChecksQueue", "ChecksDeadLetterQueue"])
+def test_both_queues_take_what_these_rules_send(queue: str) -> None:
+    (policy,) = [
+        policy["PolicyDocument"]
+        for policy in real_template().resources("AWS::SQS::QueuePolicy").values()
+        if [named(each) for each in policy["Queues"]] == [queue]
+    ]
+    allowed = [statement for statement in statements(policy) if statement["Effect"] == "Allow"]
+    senders = {
+        named(source)
+        for statement in allowed
+        for source in listed(statement["Condition"]["ArnEquals"]["aws:SourceArn"])
+    }
+    assert {IMAGE, CACHE, SCAN} <= senders

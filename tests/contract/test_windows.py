@@ -1,0 +1,97 @@
+"""Windows of events: the fake and the table (moto) answer alike, and two processes share what they count."""
+
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from pullahead.aws.windows import DynamoWindows
+from pullahead.errors import StorageError
+from pullahead.ports import WINDOW, Claim, ClaimsWindows
+from tests.contract.local_services import client, moto_server, new_table
+from tests.fakes.windows import FakeWindows
+
+NOW = datetime(2026, 11, 24, 9, 5, 0, tzinfo=UTC)
+KEYS = [f"mirror/app:{number}" for number in range(8)]
+
+
+@pytest.fixture(scope="module")
+def url() -> Iterator[str]:
+    with moto_server() as address:
+        yield address
+
+
+@pytest.fixture
+def dynamodb(url: str) -> Any:
+    return client(url, "dynamodb")
+
+
+@pytest.fixture(params=["fake", "dynamodb"])
+def windows(request: pytest.FixtureRequest, dynamodb: Any) -> ClaimsWindows:
+    return FakeWindows() if request.param == "fake" else DynamoWindows(dynamodb, new_table(dynamodb))
+
+
+def kinds(windows: ClaimsWindows, key: str, now: datetime, count: int = 4) -> list[Claim]:
+    return [windows.claim(key, now).when for _ in range(count)]
+
+
+@pytest.mark.parametrize("key", KEYS)
+def test_first_is_followed_second_waits_and_others_merge(windows: ClaimsWindows, key: str) -> None:
+    assert kinds(windows, key, NOW) == [Claim.NOW, Claim.LATER, Claim.MERGED, Claim.MERGED]
+
+
+@pytest.mark.parametrize("key", KEYS)
+def test_second_waits_until_a_new_window_begins(windows: ClaimsWindows, key: str) -> None:
+    windows.claim(key, NOW)
+    delay = timedelta(seconds=windows.claim(key, NOW).delay_seconds)
+    assert timedelta(0) < delay <= WINDOW + timedelta(seconds=1)
+    assert kinds(windows, key, NOW + delay, 2) == [Claim.NOW, Claim.LATER]
+
+
+def test_what_merges_came_before_the_look_that_it_relies_on(windows: ClaimsWindows) -> None:
+    """Whatever the moment: a merged event's own moment lies before the end of the wait of the one before it."""
+    looks = list[datetime]()
+    for second in range(200):
+        at = NOW + timedelta(seconds=second)
+        claimed = windows.claim(KEYS[0], at)
+        if claimed.when is Claim.MERGED:
+            assert looks[-1] > at
+        else:
+            looks.append(at + timedelta(seconds=claimed.delay_seconds))
+    assert len(looks) <= 2 * (200 // 60 + 2)
+
+
+def test_mirrors_do_not_merge_with_one_another(windows: ClaimsWindows) -> None:
+    assert [windows.claim(key, NOW).when for key in KEYS] == [Claim.NOW] * len(KEYS)
+
+
+def test_processes_share_their_count_and_ask_no_more_when_they_know(dynamodb: Any, url: str) -> None:
+    table, calls = new_table(dynamodb), list[str]()
+    dynamodb.meta.events.register("before-call.dynamodb", lambda model, **_: calls.append(model.name))
+    one, other = DynamoWindows(dynamodb, table), DynamoWindows(client(url, "dynamodb"), table)
+    assert [one.claim("a:1", NOW).when, other.claim("a:1", NOW).when] == [Claim.NOW, Claim.LATER]
+    assert kinds(one, "a:1", NOW, 1000) == [Claim.MERGED] * 1000
+    assert calls == ["UpdateItem"] * 2
+
+
+def test_many_at_once_are_one_now_and_one_later(dynamodb: Any, url: str) -> None:
+    table = new_table(dynamodb)
+    several = [DynamoWindows(client(url, "dynamodb"), table) for _ in range(8)]
+    with ThreadPoolExecutor(8) as pool:
+        answers = sorted(claimed.when for claimed in pool.map(lambda windows: windows.claim("a:1", NOW), several))
+    assert answers == [Claim.LATER, *[Claim.MERGED] * 6, Claim.NOW]
+
+
+def test_window_is_forgotten_by_the_table_within_hours(dynamodb: Any) -> None:
+    table = new_table(dynamodb)
+    DynamoWindows(dynamodb, table).claim("a:1", NOW)
+    (item,) = dynamodb.scan(TableName=table)["Items"]
+    assert item["pk"]["S"].startswith("window#")
+    assert 60 < int(item["expires_at"]["N"]) - NOW.timestamp() <= 7200
+
+
+def test_table_that_is_gone_is_an_error_and_no_answer(dynamodb: Any) -> None:
+    with pytest.raises(StorageError, match="the window of a mirror"):
+        DynamoWindows(dynamodb, "no-such-table").claim("a:1", NOW)
