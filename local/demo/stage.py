@@ -24,6 +24,8 @@ from pullahead.rules.model import mirror_key
 REPOSITORY = "mirror/demo"
 CHECK_EVERY = timedelta(minutes=5)
 ALERT_AFTER = timedelta(hours=1)
+WEBHOOK_SECRET = "a-secret-of-the-demo-alone"
+_WEBHOOK_SECRET_NAME = "pullahead/webhooks"
 _TEMPLATE = Path(__file__).parents[2] / "template.yaml"
 _IDLE_SECONDS = 240.0
 _ROUND_SECONDS = 10  # so short that one large layer takes several rounds
@@ -80,7 +82,8 @@ class Stage:
         return msgspec.json.decode(item["record"]["S"], type=Record) if item else None
 
     def alerts(self) -> list[HeardAlert]:
-        """Take the alerts that came since the last time."""
+        """Let all records be reviewed, as every few minutes, and take the alerts that came since the last time."""
+        self.aws.client("lambda").invoke(FunctionName=self.stack.resources["ReviewRecordsFunction"], Payload=b"{}")
         sqs = self.aws.client("sqs")
         heard = []
         while messages := sqs.receive_message(QueueUrl=self._alerts_queue, MaxNumberOfMessages=10).get("Messages"):
@@ -139,8 +142,15 @@ def set_stage(upstream: Reference | None) -> Iterator[Stage]:
                 stage.on_invocation(invocation)
 
         aws = stack.enter_context(LocalAws(folder / "aws", wait_scale=0.05, on_invocation=tell))
-        parameters = {"CopyTimeoutSeconds": str(_ROUND_SECONDS if fake else 900)}
+        # An hour passes at once here, in which no checks are sent: no reason to worry.
+        parameters = {
+            "CopyTimeoutSeconds": str(_ROUND_SECONDS if fake else 900),
+            "SilenceAlarmSeconds": "7200",
+            "Webhooks": "on",
+            "WebhookSecret": _WEBHOOK_SECRET_NAME,
+        }
         deployed = deploy(aws, _TEMPLATE, parameters=parameters, content={"RulesLayer": rules})
+        aws.client("secretsmanager").create_secret(Name=_WEBHOOK_SECRET_NAME, SecretString=WEBHOOK_SECRET)
         stages.append(Stage(aws, deployed, reference, fake))
         yield stages[0]
 

@@ -5,6 +5,7 @@ from datetime import timedelta
 from local.aws.pool import Invocation
 from local.demo.cached import CachedMirror, tell_cached
 from local.demo.deviation import DeviationError, expect
+from local.demo.lag import tell_lag
 from local.demo.page import write_page
 from local.demo.screen import Bar, Screen
 from local.demo.stage import ALERT_AFTER, CHECK_EVERY, REPOSITORY, Stage
@@ -39,6 +40,7 @@ class Story:
         if self._stage.fake is not None:
             self._upstream_breaks(self._stage.fake)
             self._cached = tell_cached(self._stage, self._screen, self._stage.fake)
+            self._refreshes += tell_lag(self._stage, self._screen, self._stage.fake)
         else:
             self._screen.say("A real upstream can be neither moved nor broken from here; those steps are left out.")
         self._finish()
@@ -93,6 +95,7 @@ class Story:
         )
         self._fresh_record()
         self._screen.proved(f"ECR's push event made it right again: {self._name} → {short(self._published())}")
+        self._show_one_alert("Drift", "was overwritten in ECR, and restored")
 
     def _upstream_breaks(self, upstream: FakeRegistry) -> None:
         self._screen.step(f"Upstream breaks, for longer than alert_after ({_minutes(ALERT_AFTER)})")

@@ -1,5 +1,7 @@
 """`make demo` as a user runs it: its steps, its exit status and its reasons."""
 
+import re
+
 import pytest
 
 from local.demo.page import PAGE
@@ -13,6 +15,7 @@ STEPS = (
     "5. Upstream breaks, for longer than alert_after (60 minutes)",
     "6. Upstream recovers",
     "7. A pull through cache rule, and two repositories that it cached",
+    "8. How long a change takes, by each way in",
 )
 DIGEST = "sha256:" + "0" * 64
 
@@ -25,8 +28,13 @@ def test_demo_tells_every_step_and_ends_well() -> None:
     assert "out of time, another round follows" in done.stdout  # the large layer goes round
     assert "SNS: Pullahead: mirror/demo:1.0 cannot be checked" in done.stdout
     assert "SNS: Pullahead: mirror/demo:1.0 is fresh again" in done.stdout
+    assert "SNS: Pullahead: mirror/demo:1.0 was overwritten in ECR, and restored" in done.stdout
+    assert (
+        len([line for line in told if re.fullmatch(r"│ (polling|webhook|push event of ECR) +│ [0-9.]+ s +│", line)])
+        == 3
+    )
     assert "✓ quay/legacy:1.0 was left alone" in done.stdout
-    assert "After 5 refreshes" in done.stdout
+    assert "After 8 refreshes" in done.stdout
     assert "The dashboard's page of mirrors, as a file:" in done.stdout
     assert 'data-key="mirror/demo:1.0" data-state="FRESH"' in PAGE.read_text(encoding="utf-8")
     assert told[-1].startswith("All as it should be")
