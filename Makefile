@@ -57,6 +57,7 @@ bench: $(READY) $(BENCH_READY) ## Measure copies, ours beside other tools' (SIZE
 
 costs: $(READY) ## Compute what checking costs, and write it into docs/operating.md
 	@$(BIN)/python -m bench.costs
+	@$(BIN)/python -m bench.pull_costs
 
 lock: ## Write the pinned requirements anew (needs uv)
 	requirements/lock.sh

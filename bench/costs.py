@@ -62,6 +62,9 @@ class Assumed(NamedTuple):
     heads_at_once: int = 8
     rest_of_message_seconds: float = 0.06
     schedule_seconds: float = 1.0
+    review_seconds: float = 0.5  # and so much more for each thousand records
+    review_seconds_per_thousand: float = 0.3
+    review_gb: float = 0.5
     record_kilobytes: float = 1.2
     function_gb: float = 0.25
     concurrency: int = 5
@@ -69,7 +72,7 @@ class Assumed(NamedTuple):
     log_kilobytes: float = 2.5  # of an invocation, with its metrics
     sampled_share: float = 0.05  # X-Ray samples one request a second, and this share of the rest
     steady_metrics: int = 10  # see docs/operating.md; two registries, one of which tells its limit
-    alarm_metrics: int = 10
+    alarm_metrics: int = 12
 
 
 PRICES, FREE, CALLS, ASSUMED = Prices(), Free(), Calls(), Assumed()
@@ -102,18 +105,20 @@ def use_of(tags: int, check_every: int) -> Use:
     waves = math.ceil(tags_of_message / ASSUMED.heads_at_once)
     seconds = messages * (waves * ASSUMED.head_seconds * CALLS.heads_per_tag + ASSUMED.rest_of_message_seconds)
     scan = tags * ASSUMED.record_kilobytes / 4 / 2  # eventually consistent: half a unit for 4 KB
+    reviewing = ASSUMED.review_seconds + ASSUMED.review_seconds_per_thousand * tags / 1000
     sampled: float = min(invocations, math.ceil(seconds / ASSUMED.concurrency))
     sampled += (invocations - sampled) * ASSUMED.sampled_share
     return Use(
         checks=runs * tags * share_due,
-        lambda_gb_seconds=runs * (seconds + ASSUMED.schedule_seconds) * ASSUMED.function_gb,
-        lambda_requests=runs * (invocations + 1),
+        lambda_gb_seconds=runs
+        * ((seconds + ASSUMED.schedule_seconds) * ASSUMED.function_gb + reviewing * ASSUMED.review_gb),
+        lambda_requests=runs * (invocations + 2),
         sqs_requests=runs * 3 * invocations + ASSUMED.idle_polls_per_minute * _MONTH_MINUTES,
-        read_units=runs * (tags * share_due * CALLS.records_per_tag + scan + 3),
+        read_units=runs * (tags * share_due * CALLS.records_per_tag + scan + 7),
         write_units=runs * (1 + messages * CALLS.writes),
-        s3_gets=runs * (1 + min(invocations, ASSUMED.concurrency)),
-        log_gb=runs * (invocations + 1) * ASSUMED.log_kilobytes / _KILOBYTES,
-        traces=runs * (sampled + 1),
+        s3_gets=runs * (2 + min(invocations, ASSUMED.concurrency)),
+        log_gb=runs * (invocations + 2) * ASSUMED.log_kilobytes / _KILOBYTES,
+        traces=runs * (sampled + 2),
     )
 
 
@@ -158,11 +163,16 @@ def table() -> str:
 
 def with_table(page: str) -> str:
     """Put the table between its marks."""
-    before, found, rest = page.partition(BEGIN)
-    _, ended, after = rest.partition(END)
+    return between(page, BEGIN, END, table())
+
+
+def between(page: str, begin: str, end: str, text: str) -> str:
+    """Put a text between two marks of a page."""
+    before, found, rest = page.partition(begin)
+    _, ended, after = rest.partition(end)
     if not found or not ended:
-        raise ValueError(f"the page has no {BEGIN} … {END}")
-    return f"{before}{BEGIN}\n{table()}\n{END}{after}"
+        raise ValueError(f"the page has no {begin} … {end}")
+    return f"{before}{begin}\n{text}\n{end}{after}"
 
 
 def main() -> int:

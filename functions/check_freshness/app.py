@@ -1,6 +1,8 @@
-"""Compare mirrors with their upstreams, and list what rules choose from. A message that fails alone comes back."""
+"""Compare mirrors with their upstreams, and list what rules choose from. A message that fails comes back alone.
 
-from collections.abc import Sequence
+One that nobody understands, or that has failed for the last time, is put aside with the reason.
+"""
+
 from functools import partial
 from typing import Any
 
@@ -9,10 +11,10 @@ from aws_lambda_powertools.utilities.batch import BatchProcessor, EventType, pro
 from aws_lambda_powertools.utilities.data_classes.sqs_event import SQSRecord
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
+from pullahead.batches import failure_of, once, report
 from pullahead.messages import read_queued
-from pullahead.metering import add_checks, add_failed_check, add_upstream_use
-from pullahead.usecases.check import CheckResult
-from pullahead.usecases.follow_listing import ListResult
+from pullahead.metering import add_checks, add_failed_check, add_unsent, add_upstream_use
+from pullahead.poison import poison_put_aside
 from pullahead.wiring import Application, application
 
 logger, metrics, tracer = Logger(), Metrics(), Tracer()
@@ -23,32 +25,32 @@ processor = BatchProcessor(EventType.SQS, raise_on_entire_batch_failure=False)
 @tracer.capture_lambda_handler(capture_response=False)
 @metrics.log_metrics
 def handler(event: dict[str, Any], context: LambdaContext) -> Any:
-    check = partial(handle, app=application())
-    answer = process_partial_response(event=event, record_handler=check, processor=processor, context=context)
+    answer = take(event, context, application())
     add_upstream_use(application().take_upstream_use())
+    add_unsent(application().take_unsent())
     return answer
 
 
+def take(event: dict[str, Any], context: LambdaContext | None, app: Application) -> Any:
+    batch = once(event)
+    app.foresee([record["body"] for record in batch["Records"]])
+    each = partial(handle, app=app)
+    return process_partial_response(event=batch, record_handler=each, processor=processor, context=context)
+
+
 def handle(record: SQSRecord, app: Application) -> None:
+    with poison_put_aside(record, app):
+        check(record, app)
+
+
+def check(record: SQSRecord, app: Application) -> None:
     try:
         results = app.check(read_queued(record.body))
     except Exception as error:
-        logger.exception("check failed; the message comes back", extra={"message_id": record.message_id})
+        logger.exception("check failed", extra={"message_id": record.message_id})
         add_failed_check(error)
         raise
     add_checks(results)
     report(results)
-    if failed := [result.error for result in results if result.error is not None]:
-        raise failed[0]
-
-
-def report(results: Sequence[CheckResult | ListResult]) -> None:
-    """Log what failed or changed, and once what a limit of upstream's leaves to the next check."""
-    for result in results:
-        if result.error is not None:
-            logger.error("check failed; the message comes back", extra=result._asdict())
-        else:  # what is as it was would fill the log
-            (logger.info if result.changed else logger.debug)("checked", extra=result._asdict())
-    if deferred := [result for result in results if isinstance(result, CheckResult) and result.deferred]:
-        mirrors = [result.mirror for result in deferred]
-        logger.info("deferred to the next check", extra={"mirrors": mirrors, "reason": deferred[0].reason})
+    if (failure := failure_of(results)) is not None:
+        raise failure

@@ -8,7 +8,7 @@ from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from pullahead.errors import DeferredError
 from pullahead.messages import OutcomeRequest
-from pullahead.metering import add_failure
+from pullahead.metering import add_failure, add_unsent
 from pullahead.wiring import Application, application
 
 logger, metrics, tracer = Logger(), Metrics(), Tracer()
@@ -38,6 +38,7 @@ def handle(event: dict[str, Any], app: Application) -> dict[str, Any]:
     outcome = OutcomeRequest.from_event(event)
     logger.append_keys(refresh=outcome.request.name, upstream=outcome.request.upstream)
     result = app.record_outcome(outcome)
+    add_unsent(app.take_unsent())
     count(outcome)
     logger.info("recorded", extra=result.to_event())
     if result.seconds is not None and result.lag_seconds is not None:

@@ -27,7 +27,4 @@ def handle(app: Application) -> dict[str, Any]:
     metrics.add_metric("Mirrors", MetricUnit.Count, scheduled.mirrors)
     metrics.add_metric("ChecksQueued", MetricUnit.Count, scheduled.due)
     metrics.add_metric("Heartbeat", MetricUnit.Count, 1)
-    late = app.lateness()
-    metrics.add_metric("StaleTags", MetricUnit.Count, late.mirrors)
-    metrics.add_metric("OldestStaleSeconds", MetricUnit.Seconds, late.oldest_seconds)
     return counts

@@ -31,10 +31,11 @@ class ApiRequest(NamedTuple):
 
 
 class Needed(NamedTuple):
-    """One permission."""
+    """One permission, and what IAM knows of the request besides: condition keys of the service, in small letters."""
 
     action: str
     resource: str
+    context: tuple[tuple[str, str], ...] = ()
 
 
 def actions_of(request: ApiRequest, status: int) -> list[Needed]:
@@ -43,6 +44,8 @@ def actions_of(request: ApiRequest, status: int) -> list[Needed]:
         return list(_s3(request, status))
     if request.service == "lambda":
         return list(_lambda(request))
+    if request.service == "events":
+        return list(_events(request))
     if request.service == DOCKER:
         return list(_docker(request))
     if request.operation in _FREE:
@@ -104,8 +107,10 @@ def _dynamodb(request: ApiRequest) -> Pairs:
                 yield _ITEM_ACTIONS[kind], _table(inner["TableName"])
         return
     named = [parameters["TableName"]] if "TableName" in parameters else parameters.get("RequestItems", [UNKNOWN])
+    # Service Authorization Reference, DynamoDB: who reads an index needs the action on the index.
+    index = f"/index/{parameters['IndexName']}" if "IndexName" in parameters else ""
     for name in named:
-        yield operation, _table(name)
+        yield operation, f"{_table(name)}{index}"
 
 
 def _table(name: str) -> str:
@@ -126,9 +131,12 @@ def _states(request: ApiRequest) -> Pairs:
     yield request.operation, parameters.get("executionArn") or parameters.get("stateMachineArn") or UNKNOWN
 
 
-def _events(request: ApiRequest) -> Pairs:
-    for bus in {entry.get("EventBusName", "default") for entry in request.parameters.get("Entries", [])}:
-        yield request.operation, bus if bus.startswith("arn:") else _arn("events", f"event-bus/{bus}")
+def _events(request: ApiRequest) -> Iterator[Needed]:
+    """Read the bus and the source of each entry; both are judged."""
+    entries = request.parameters.get("Entries", [])
+    for bus, source in sorted({(each.get("EventBusName", "default"), each.get("Source", "")) for each in entries}):
+        arn = bus if bus.startswith("arn:") else _arn("events", f"event-bus/{bus}")
+        yield Needed(f"events:{request.operation}", arn, (("events:source", source),))
 
 
 def _secrets(request: ApiRequest) -> Pairs:
@@ -154,7 +162,6 @@ _RESOURCES: Final[Mapping[str, Callable[[ApiRequest], Pairs]]] = MappingProxyTyp
     {
         "dynamodb": _dynamodb,
         "ecr": _ecr,
-        "events": _events,
         "secretsmanager": _secrets,
         "sns": _sns,
         "sqs": _sqs,

@@ -27,6 +27,7 @@ _KEPT_BY_MOTO: Final = frozenset(
 # Of these types a property that is not listed would be dropped without a word; a deployment refuses it.
 HONOURED: Final[Mapping[str, frozenset[str]]] = {
     "AWS::Lambda::Function": _KEPT_BY_MOTO | {"DeadLetterConfig", "LoggingConfig"},
+    "AWS::Lambda::Url": frozenset({"TargetFunctionArn", "AuthType"}),
     "AWS::SNS::Subscription": frozenset({"TopicArn", "Protocol", "Endpoint", "RawMessageDelivery", "FilterPolicy"}),
 }
 
@@ -40,7 +41,7 @@ def install() -> None:
     _create_by(_STATES, "StateMachine", _create_state_machine)
     stock(_TABLES, "Table.create_from_cloudformation_json")
     _create_by(_TABLES, "Table", _create_table)
-    _make_subscriptions()
+    add_type("AWS::SNS::Subscription", _Subscription, _TOPICS)
     _know_attribute(_STATES, "StateMachine", {"Arn": lambda machine: machine.arn})
     _know_attribute(_TOPICS, "Topic", {"TopicArn": lambda topic: topic.arn})
     _know_attribute("moto.sqs.models", "Queue", {"QueueUrl": lambda queue: queue.physical_resource_id})
@@ -156,14 +157,14 @@ class _Subscription:
         return cls(made.arn)
 
 
-def _make_subscriptions() -> None:
+def add_type(kind: str, resource: type, module: str) -> None:
     """Add a type to moto's list of resources, which is whatever inherits from its base class."""
     types = take(_PARSING, "get_model_map")
-    if "AWS::SNS::Subscription" in types():
+    if kind in types():
         return
     base = take("moto.core.common_models", "CloudFormationModel")
     # moto derives the service from the module's name.
-    kept = type(base)("LocalSubscription", (_Subscription, base), {"__module__": _TOPICS})
+    kept = type(base)(f"Local{resource.__name__}", (resource, base), {"__module__": module})
     models = [*take(_PARSING, "get_model_list")(), kept]
     replace(_PARSING, "get_model_list", lambda: models)
     for cached in ("get_model_map", "get_name_type_map"):

@@ -15,12 +15,13 @@ from typing import Any, Final
 
 from local.aws import ACCOUNT_ID, REGION
 from local.aws.activity import Activity
-from local.aws.moto_guard import replace, take
+from local.aws.moto_guard import replace, stock, take
 from local.aws.patterns import matches
 from local.aws.target_input import RuleName, input_for
 
 _MODELS: Final = "moto.events.models"
 MAX_WORKERS: Final = 8
+_ALL_CALLS: Final = "ENABLED_WITH_ALL_CLOUDTRAIL_MANAGEMENT_EVENTS"
 
 log = logging.getLogger(__name__)
 
@@ -33,6 +34,8 @@ class EventBus:
         self._activity = activity
         self._now = now
         self._executor = ThreadPoolExecutor(MAX_WORKERS, thread_name_prefix="events")
+        self.before_put: Callable[[], None] = lambda: None
+        """Is called before each PutEvents; what it raises is the answer, and no event goes out."""
 
     def install(self) -> None:
         """Take over from moto, which knows few targets, no transformer, and sends every event to scheduled rules."""
@@ -41,6 +44,13 @@ class EventBus:
         def send_to_targets(rule: Any, original_event: Any, transform_input: bool = True) -> None:  # noqa: ARG001
             bus.offer(rule, _completed(original_event))
 
+        put_events = stock(_MODELS, "EventsBackend.put_events")
+
+        def put_unless_refused(backend: Any, events: Any) -> Any:
+            bus.before_put()
+            return put_events(backend, events)
+
+        replace(_MODELS, "EventsBackend.put_events", put_unless_refused)
         replace(_MODELS, "Rule.send_to_targets", send_to_targets)
         replace(_MODELS, "unix_time", lambda moment=None: (moment or self._now()).timestamp())
 
@@ -56,7 +66,7 @@ class EventBus:
     def offer(self, rule: Any, event: Mapping[str, Any]) -> None:
         """Deliver the event to a rule's targets if it is enabled and matches."""
         raw = rule.event_pattern.dump()
-        if rule.state == "ENABLED" and raw and matches(json.loads(raw), event):
+        if _is_open(rule.state, event) and raw and matches(json.loads(raw), event):
             self.deliver(rule, event)
 
     def deliver(self, rule: Any, event: Mapping[str, Any]) -> None:
@@ -131,6 +141,19 @@ def scheduled_event(rule_arn: str, at: datetime) -> dict[str, Any]:
         "resources": [rule_arn],
         "detail": {},
     }
+
+
+def _is_open(state: str, event: Mapping[str, Any]) -> bool:
+    """Tell whether a rule in this state is offered an event.
+
+    User guide, "Events for AWS services via CloudTrail": of what only reads, an ENABLED rule gets no calls whose names
+    begin with Describe, Get or List.
+    """
+    if state == _ALL_CALLS:
+        return True
+    is_call = event.get("detail-type") == "AWS API Call via CloudTrail"
+    name = str((event.get("detail") or {}).get("eventName")) if is_call else ""
+    return state == "ENABLED" and not name.startswith(("Describe", "Get", "List"))
 
 
 def _completed(original: Mapping[str, Any]) -> dict[str, Any]:

@@ -64,6 +64,15 @@ class QueuePollers:
         def seconds(moment: datetime | None = None) -> float:
             return (moment or pollers._now()).timestamp()
 
+        stock_receive = stock(_QUEUES, "SQSBackend.receive_message")
+
+        def receive_message(
+            backend: Any, queue_name: str, count: int, _wait_seconds: int, *others: Any, **named: Any
+        ) -> Any:
+            # Whoever waits for a message waits by a clock that may stand still, and here all messages are seen at once.
+            return stock_receive(backend, queue_name, count, 0, *others, **named)
+
+        replace(_QUEUES, "SQSBackend.receive_message", receive_message)
         replace(_FUNCTIONS, "LambdaBackend.create_event_source_mapping", create_event_source_mapping)
         replace(_QUEUES, "unix_time", seconds)
         replace(_QUEUES, "unix_time_millis", lambda moment=None: seconds(moment) * 1000.0)

@@ -14,6 +14,7 @@ from urllib.parse import parse_qsl
 
 from local.aws import REGION
 from local.aws.api_actions import DOCKER, ApiRequest, actions_of
+from local.callers import ROLE_IN_ENVIRON
 
 WsgiApp = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]
 
@@ -25,12 +26,16 @@ _MAX_BODY_BYTES: Final = 32 * 1024 * 1024
 
 
 class RecordedCall(NamedTuple):
-    """A permission that a role needed: an IAM action on the resource of this ARN, asked for in a Region."""
+    """A permission that a role needed: an IAM action on the resource of this ARN, asked for in a Region.
+
+    `context`: the service's own condition keys.
+    """
 
     role: str
     action: str
     resource: str
     region: str
+    context: tuple[tuple[str, str], ...] = ()
 
 
 def access_key_of(role_arn: str) -> str:
@@ -64,6 +69,7 @@ class RecordedCalls:
             caller = self._caller(environ.get("HTTP_AUTHORIZATION", ""))
             if caller is None:
                 return app(environ, start_response)
+            environ[ROLE_IN_ENVIRON] = caller.role
             request = _read(environ, caller)
 
             def start(status: str, headers: Any, *error: Any) -> Any:
@@ -85,7 +91,8 @@ class RecordedCalls:
         return None if role is None else _Caller(role, REGION, DOCKER)
 
     def _note(self, role: str, request: ApiRequest, status: int) -> None:
-        found = [RecordedCall(role, *needed, request.region) for needed in actions_of(request, status)]
+        needed = actions_of(request, status)
+        found = [RecordedCall(role, each.action, each.resource, request.region, each.context) for each in needed]
         with self._lock:
             self._calls.update(dict.fromkeys(found))
 

@@ -17,9 +17,10 @@ import boto3
 from botocore.config import Config
 from werkzeug.serving import BaseWSGIServer, make_server
 
-from local.aws import ACCESS_KEY, REGION, SECRET_KEY, cloudformation, moto_guard
+from local.aws import ACCESS_KEY, REGION, SECRET_KEY, cloudformation, function_urls, moto_guard
 from local.aws.activity import Activity
 from local.aws.events import EventBus
+from local.aws.execution_events import ExecutionEvents
 from local.aws.functions import Functions
 from local.aws.lambda_sandbox import Place
 from local.aws.pool import FunctionPool, Invocation
@@ -97,6 +98,11 @@ class LocalAws:
         """Return what functions ran, oldest first."""
         return self._pool.invocations
 
+    @property
+    def bus(self) -> EventBus:
+        """Return the default event bus."""
+        return self._bus
+
     def client(self, service: str) -> Any:
         """Return a boto3 client of this AWS, the same one every time."""
         with self._making_clients:  # boto3.client is not safe on threads, what it makes is
@@ -128,6 +134,7 @@ class LocalAws:
             return
         self._stopping.set()
         self.ticker.stop()
+        self._execution_events.close()
         self._machines.close()
         self._bus.close()
         self._functions.close()
@@ -181,14 +188,19 @@ class LocalAws:
             self._functions.run_by_arn, self._activity, self.clock.now, self._redelivery_seconds
         )
         self._machines = StateMachines(self._client_of_role, self.clock.now, self._wait)
+        self._execution_events = ExecutionEvents(self._bus.publish, self._activity, self.clock.now)
         self.ticker = Ticker(self._bus, self.clock.now)
         self._install()
         self.ecr = install_ecr(self._data_dir / "ecr", lambda: self.url, self.clock.now, self._bus.publish)
-        self._server = _serve(self._port, lambda moto: self.recorded_calls.before(V2Application(moto, self.ecr)))
+        urls = function_urls.FunctionUrls(self._functions.run)
+        self._server = _serve(
+            self._port, lambda moto: urls.before(self.recorded_calls.before(V2Application(moto, self.ecr)))
+        )
 
     def _install(self) -> None:
         cloudformation.install()
-        for part in (self._functions, self._bus, self._pollers, self._machines):
+        function_urls.install(lambda: self.url)
+        for part in (self._functions, self._bus, self._pollers, self._machines, self._execution_events):
             part.install()
 
     def _wait(self, seconds: float) -> bool:

@@ -129,10 +129,25 @@ def _queue(aws: LocalAws, url: str, properties: Mapping[str, Any]) -> None:
 
 def _table(aws: LocalAws, name: str, properties: Mapping[str, Any]) -> None:
     dynamodb = aws.client("dynamodb")
-    dynamodb.describe_table(TableName=name)
+    described = dynamodb.describe_table(TableName=name)["Table"]
+    indexes = [
+        sorted(_index_keys(index) for index in side.get("GlobalSecondaryIndexes", []))
+        for side in (described, properties)
+    ]
+    _same("indexes", *indexes)
     made = dynamodb.describe_time_to_live(TableName=name)["TimeToLiveDescription"]
     wanted = properties.get("TimeToLiveSpecification", {}).get("AttributeName")
     _same("expiry attribute", made.get("AttributeName"), wanted)
+
+
+def _url(aws: LocalAws, arn: str, properties: Mapping[str, Any]) -> None:
+    made = aws.client("lambda").get_function_url_config(FunctionName=arn)
+    _same("kind of authorization", made["AuthType"], "NONE")  # of which alone the local AWS knows what to do
+    _same("kind of authorization", made["AuthType"], properties["AuthType"])
+
+
+def _index_keys(index: Mapping[str, Any]) -> tuple[str, ...]:
+    return (index["IndexName"], *(f"{key['KeyType']} {key['AttributeName']}" for key in index["KeySchema"]))
 
 
 def _layer(aws: LocalAws, arn: str, _: Mapping[str, Any]) -> None:
@@ -179,6 +194,7 @@ _LOOKS: Final[Mapping[str, Callable[[LocalAws, str, Mapping[str, Any]], None]]] 
         "AWS::Lambda::Function": _function,
         "AWS::Lambda::LayerVersion": _layer,
         "AWS::Lambda::Permission": _nothing_to_ask,
+        "AWS::Lambda::Url": _url,
         "AWS::Logs::LogGroup": _log_group,
         "AWS::S3::Bucket": lambda aws, name, _: aws.client("s3").head_bucket(Bucket=name),
         "AWS::SNS::Subscription": lambda aws, arn, _: aws.client("sns").get_subscription_attributes(

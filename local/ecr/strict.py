@@ -5,7 +5,7 @@ Its state is its own: moto only hands requests over (local.ecr.responses), so mo
 """
 
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -19,10 +19,12 @@ from local.ecr.api_repositories import RepositoryOperations
 from local.ecr.api_templates import TemplateOperations
 from local.ecr.errors import EcrError
 from local.ecr.faults import Call, CallLog, Faults
+from local.ecr.plays import Plays
 from local.ecr.repositories import Registry
 from local.ecr.shapes import checked_parameters
 from local.ecr.store import BlobStore
 from local.ecr.tokens import Tokens
+from local.ecr.trail import Trail
 from local.ecr.uploads import Uploads
 
 BLOB_PATH = "/_ecr-blobs/"
@@ -39,12 +41,14 @@ class StrictEcr:
         self.registry = Registry()
         self.uploads = Uploads(self.store)
         self.tokens = Tokens(now)
+        self.trail = Trail(now, emit)
         self.account = AccountSettings()
         self.public_url = public_url
         self.layers = LayerOperations(self.registry, self.uploads, self._blob_url)
         self.images = ImageOperations(self.registry, now, emit)
         self.cache_rules = CacheRuleOperations(now)
         self.templates = TemplateOperations(now)
+        self.plays = Plays(self.registry, self.cache_rules, now, emit)
         self._operations = (
             RepositoryOperations(self.registry, self.uploads, self.tokens, public_url, now).table()
             | self.layers.table()
@@ -54,8 +58,8 @@ class StrictEcr:
             | self.account.table()
         )
 
-    def call(self, operation: str, parameters: Any) -> dict[str, Any]:
-        """Do one operation of the ECR API.
+    def call(self, operation: str, parameters: Any, role: str | None = None) -> dict[str, Any]:
+        """Do one operation of the ECR API, in the name of a role, if it is known.
 
         Raises:
             EcrError: by the exceptions of the ECR API reference.
@@ -63,7 +67,8 @@ class StrictEcr:
         checked = checked_parameters(operation, parameters)
         if operation not in self._operations:
             raise EcrError("UnknownOperationException", f"The local ECR does not do '{operation}'")
-        with self.observed(operation, checked.get("repositoryName"), checked):
+        recorded = self.trail.pull(checked, role, by_docker=False) if operation == "BatchGetImage" else nullcontext()
+        with recorded, self.observed(operation, checked.get("repositoryName"), checked):
             return self._operations[operation](checked)
 
     @contextmanager

@@ -4,9 +4,10 @@ from urllib.parse import urlencode
 
 from werkzeug.wrappers import Request, Response
 
+from local.callers import ROLE_IN_ENVIRON
 from local.ecr.api_images import referrer
 from local.ecr.errors import EcrError
-from local.ecr.identity import MAX_MANIFEST_BYTES, MAX_PAGE
+from local.ecr.identity import ACCOUNT_ID, MAX_MANIFEST_BYTES, MAX_PAGE
 from local.ecr.images import ImageFailureError, ImageId, tag_is_immutable
 from local.ecr.manifests import is_digest
 from local.ecr.strict import StrictEcr
@@ -17,7 +18,9 @@ _INDEX_TYPE = "application/vnd.oci.image.index.v1+json"
 
 def get_manifest(ecr: StrictEcr, request: Request, name: str, reference: str) -> Response:
     """GET and HEAD …/manifests/REFERENCE: the exact bytes; HEAD answers the headers of GET."""
-    with ecr.observed(_verb(request, "Manifest"), name, {"reference": reference}):
+    asked = {"registryId": ACCOUNT_ID, "repositoryName": name, "imageIds": [_named(reference).to_api()]}
+    recorded = ecr.trail.pull(asked, request.environ.get(ROLE_IN_ENVIRON), by_docker=True)
+    with recorded, ecr.observed(_verb(request, "Manifest"), name, {"reference": reference}):
         try:
             manifest = ecr.images.pull(name, _named(reference)).manifest
         except ImageFailureError as failure:

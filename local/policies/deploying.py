@@ -34,9 +34,11 @@ TYPES: Final[Mapping[str, Deploys]] = MappingProxyType(
         "AWS::Serverless::Function": Deploys(
             _actions(
                 "lambda",
-                "AddPermission CreateFunction DeleteFunction GetFunction GetFunctionCodeSigningConfig "
-                "GetFunctionConfiguration GetFunctionRecursionConfig GetPolicy GetRuntimeManagementConfig ListTags "
-                "RemovePermission TagResource UntagResource UpdateFunctionCode UpdateFunctionConfiguration",
+                "AddPermission CreateFunction CreateFunctionUrlConfig DeleteFunction DeleteFunctionConcurrency "
+                "DeleteFunctionUrlConfig GetFunction GetFunctionCodeSigningConfig GetFunctionConfiguration "
+                "GetFunctionRecursionConfig GetFunctionUrlConfig GetPolicy GetRuntimeManagementConfig ListTags "
+                "PutFunctionConcurrency RemovePermission TagResource UntagResource UpdateFunctionCode "
+                "UpdateFunctionConfiguration UpdateFunctionUrlConfig",
             ),
             (_arn("lambda", f"function:{STACK}-*"),),
             _actions(

@@ -13,16 +13,19 @@ RANKS = {
     "copying": 2,
     "messages": 3,
     "dashboard": 3,
-    "ports": 4,
-    "usecases": 5,
-    "registry": 6,
-    "targets": 6,
-    "aws": 6,
-    "settings": 7,
-    "waiting": 7,
-    "wiring": 8,
-    "metering": 9,
-    "cli": 9,
+    "waking": 4,
+    "ports": 5,
+    "usecases": 6,
+    "registry": 7,
+    "targets": 7,
+    "aws": 7,
+    "settings": 8,
+    "waiting": 8,
+    "wiring": 9,
+    "metering": 10,
+    "batches": 10,
+    "poison": 10,
+    "cli": 10,
 }
 """A place imports places of lower rank, and itself. Places of one rank don't know each other."""
 
@@ -35,7 +38,9 @@ NEIGHBOURS = {
 }
 """Imports within one rank that are allowed, and why."""
 
-CORE = frozenset({"errors", "oci", "rules", "freshness", "copying", "messages", "dashboard", "ports", "usecases"})
+CORE = frozenset(
+    {"errors", "oci", "rules", "freshness", "copying", "messages", "dashboard", "waking", "ports", "usecases"}
+)
 IMPURE = frozenset(
     {"boto3", "botocore", "requests", "urllib3", "urllib", "http", "socket", "ssl", "subprocess"}
     | {"aws_lambda_powertools", "aws_xray_sdk", "os", "time", "random", "secrets", "uuid"}
@@ -49,6 +54,8 @@ FUNCTIONS_MAY_IMPORT = (
     "pullahead.errors",
     "pullahead.usecases",
     "pullahead.metering",
+    "pullahead.batches",
+    "pullahead.poison",
 )
 FUNCTIONS_MAY_USE = frozenset({"aws_lambda_powertools"}) | (sys.stdlib_module_names - IMPURE)
 

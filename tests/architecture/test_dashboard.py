@@ -21,9 +21,12 @@ Widget = dict[str, Any]
 
 
 def body(template: Template) -> str:
+    """Give the text as it is where every condition holds."""
     (dashboard,) = template.resources("AWS::CloudWatch::Dashboard").values()
-    text: str = dashboard["DashboardBody"]["Fn::Sub"]
-    return text
+    text, optional = dashboard["DashboardBody"]["Fn::Sub"]
+    for name, value in optional.items():
+        text = text.replace(f"${{{name}}}", value["Fn::If"][1]["Fn::Sub"])
+    return str(text)
 
 
 def widgets(template: Template) -> list[Widget]:

@@ -12,15 +12,15 @@ from tests.architecture.source import sources
 
 Check = Callable[[Template], Iterator[str]]
 Break = Callable[[dict[str, Any]], object]
+READING = {"_require", "_require_number", "_optional"}
+"""Methods of settings.py that read the environment."""
 
 
 def known_settings() -> frozenset[str]:
     """Name what settings.py asks of the environment."""
     (settings,) = (file for file in sources() if file.module == "pullahead.settings")
     calls = (node for node in ast.walk(settings.tree) if isinstance(node, ast.Call))
-    asked = (
-        call for call in calls if isinstance(call.func, ast.Attribute) and call.func.attr in {"_require", "_optional"}
-    )
+    asked = (call for call in calls if isinstance(call.func, ast.Attribute) and call.func.attr in READING)
     return frozenset(str(arg.value) for call in asked for arg in call.args if isinstance(arg, ast.Constant))
 
 

@@ -43,6 +43,28 @@ def new_name(kind: str) -> str:
     return f"contract-{kind}-{next(_numbers)}"
 
 
+def new_table(dynamodb: Any, kind: str = "records") -> str:
+    """Make an empty table of records, with its index `Lines`, by a name that no other test has."""
+    name = new_name(kind)
+    dynamodb.create_table(
+        TableName=name,
+        KeySchema=[{"AttributeName": "pk", "KeyType": "HASH"}],
+        AttributeDefinitions=[{"AttributeName": key, "AttributeType": "S"} for key in ("pk", "line", "since")],
+        GlobalSecondaryIndexes=[
+            {
+                "IndexName": "Lines",
+                "KeySchema": [
+                    {"AttributeName": "line", "KeyType": "HASH"},
+                    {"AttributeName": "since", "KeyType": "RANGE"},
+                ],
+                "Projection": {"ProjectionType": "ALL"},
+            }
+        ],
+        BillingMode="PAY_PER_REQUEST",
+    )
+    return name
+
+
 def new_bucket(s3: Any, kind: str) -> str:
     """Make an empty bucket by a name that no other test has."""
     name = new_name(kind)

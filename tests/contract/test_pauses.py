@@ -7,7 +7,7 @@ import pytest
 from pullahead.aws.pauses import DynamoPauses
 from pullahead.errors import StorageError
 from pullahead.ports import ChangesPauses
-from tests.contract.local_services import client, moto_server, new_name
+from tests.contract.local_services import client, moto_server, new_table
 from tests.fakes.memory import FakePauses
 
 
@@ -21,18 +21,7 @@ def url() -> Iterator[str]:
 def pauses(request: pytest.FixtureRequest, url: str) -> ChangesPauses:
     if request.param == "fake":
         return FakePauses()
-    return DynamoPauses(client(url, "dynamodb"), make_table(url))
-
-
-def make_table(url: str) -> str:
-    name = new_name("pauses")
-    client(url, "dynamodb").create_table(
-        TableName=name,
-        KeySchema=[{"AttributeName": "pk", "KeyType": "HASH"}],
-        AttributeDefinitions=[{"AttributeName": "pk", "AttributeType": "S"}],
-        BillingMode="PAY_PER_REQUEST",
-    )
-    return name
+    return DynamoPauses(client(url, "dynamodb"), new_table(client(url, "dynamodb")))
 
 
 def test_nothing_is_paused_at_first(pauses: ChangesPauses) -> None:
@@ -51,7 +40,7 @@ def test_rules_are_paused_and_resumed_one_by_one(pauses: ChangesPauses) -> None:
 
 
 def test_two_who_pause_at_once_both_have_their_way(url: str) -> None:
-    table = make_table(url)
+    table = new_table(client(url, "dynamodb"))
     one, other = (DynamoPauses(client(url, "dynamodb"), table) for _ in range(2))
     assert one.paused_rules() == other.paused_rules() == frozenset()
     one.pause("a")

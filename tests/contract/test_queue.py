@@ -86,6 +86,18 @@ class TestSqs:
         assert max(sizes) <= 256 * 1024
         assert by_repository(received(sqs, url)) == by_repository(sent)
 
+    @pytest.mark.parametrize(("asked", "sent"), [(0, 0), (61, 61), (900, 900), (3600, 900)])
+    def test_check_may_wait_as_long_as_sqs_lets_it(self, moto: str, asked: int, sent: int) -> None:
+        sqs, delays = client(moto, "sqs"), list[int]()
+
+        def measure(params: dict[str, Any], **_: object) -> None:
+            delays.extend(entry["DelaySeconds"] for entry in params["Entries"])
+
+        sqs.meta.events.register("provide-client-params.sqs.SendMessageBatch", measure)
+        url = sqs.create_queue(QueueName=new_name("checks"))["QueueUrl"]
+        SqsChecks(sqs, url).send([check(1), check(2)], asked)
+        assert delays == [sent, sent]
+
     def test_no_checks_are_no_call(self, sqs: Any) -> None:
         with Stubber(sqs):
             SqsChecks(sqs, "https://sqs/q").send([])

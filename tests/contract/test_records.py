@@ -9,10 +9,10 @@ from botocore.stub import Stubber
 
 from pullahead.aws.records import DynamoRecords
 from pullahead.errors import ConflictError, StorageError
-from pullahead.freshness.alerts import Alert, AlertKind
+from pullahead.freshness.alerts import Alert, AlertKind, Told
 from pullahead.freshness.records import LastRefresh, Record, RefreshFailure, State
 from pullahead.ports import Heartbeat, Records
-from tests.contract.local_services import client, moto_server, new_name
+from tests.contract.local_services import client, moto_server, new_table
 from tests.fakes.memory import FakeRecords
 from tests.fakes.samples import UPSTREAM, digest
 
@@ -33,6 +33,8 @@ FULL = Record(
     alerted=(AlertKind.BLOCKED, AlertKind.STALE),
     pending=(Alert(AlertKind.STALE, KEY, UPSTREAM, NOW, NOW, "why"),),
     last_refresh=LastRefresh(NOW, 1.5, 2.25, 10**12, "arn:aws:states:…"),
+    told=(Told(AlertKind.BLOCKED, "BLOCKED#ghcr.io#", NOW),),
+    expires_at=NOW + timedelta(days=7),
 )
 
 
@@ -42,23 +44,12 @@ def dynamodb() -> Iterator[Any]:
         yield client(url, "dynamodb")
 
 
-def make_table(dynamodb: Any) -> str:
-    name = new_name("records")
-    dynamodb.create_table(
-        TableName=name,
-        KeySchema=[{"AttributeName": "pk", "KeyType": "HASH"}],
-        AttributeDefinitions=[{"AttributeName": "pk", "AttributeType": "S"}],
-        BillingMode="PAY_PER_REQUEST",
-    )
-    return name
-
-
 @pytest.fixture(params=["fake", "dynamodb"])
 def records(request: pytest.FixtureRequest) -> Records:
     if request.param == "fake":
         return FakeRecords()
     dynamodb = request.getfixturevalue("dynamodb")
-    return DynamoRecords(dynamodb, make_table(dynamodb))
+    return DynamoRecords(dynamodb, new_table(dynamodb))
 
 
 @pytest.mark.parametrize("record", [PLAIN, FULL], ids=["plain", "full"])
@@ -133,7 +124,7 @@ class TestDynamo:
                 ask()
 
     def test_item_shows_a_reader_of_the_table_how_the_mirror_stands(self, dynamodb: Any) -> None:
-        table = make_table(dynamodb)
+        table = new_table(dynamodb)
         DynamoRecords(dynamodb, table).save(FULL, 0)
         item = dynamodb.get_item(TableName=table, Key={"pk": {"S": f"mirror#{KEY}"}})["Item"]
         shown = {name: item[name]["S"] for name in ("state", "since", "upstream", "upstream_digest")}
@@ -144,9 +135,19 @@ class TestDynamo:
             "upstream_digest": digest("new"),
         }
 
+    def test_record_that_is_to_be_forgotten_has_the_tables_time_to_live_and_loses_it_again(self, dynamodb: Any) -> None:
+        table = new_table(dynamodb)
+        records = DynamoRecords(dynamodb, table)
+        saved = records.save(FULL.with_changes(expires_at=NOW), 0)
+        (item,) = dynamodb.scan(TableName=table)["Items"]
+        assert item["expires_at"] == {"N": str(int(NOW.timestamp()))}
+        records.save(saved.with_changes(expires_at=None), 1)
+        (item,) = dynamodb.scan(TableName=table)["Items"]
+        assert "expires_at" not in item
+
     @pytest.mark.parametrize("item", [{}, {"record": {"S": "{"}}, {"record": {"S": "{}"}}])
     def test_item_that_somebody_else_wrote_is_a_storage_error(self, dynamodb: Any, item: dict[str, Any]) -> None:
-        table = make_table(dynamodb)
+        table = new_table(dynamodb)
         dynamodb.put_item(TableName=table, Item={"pk": {"S": f"mirror#{KEY}"}, **item})
         with pytest.raises(StorageError, match="cannot be read"):
             DynamoRecords(dynamodb, table).load([KEY])

@@ -11,7 +11,8 @@ from local.aws.server import LocalAws
 from pullahead.aws.refreshes import StepFunctionsRefreshes
 from pullahead.errors import StorageError
 from pullahead.messages import RefreshRequest
-from pullahead.ports import Started, StartsRefreshes
+from pullahead.ports import Started
+from pullahead.usecases.admit import Refreshes
 from tests.contract.local_services import ACCOUNT_ID, REGION, new_name
 from tests.fakes.memory import FakeRefreshes
 from tests.fakes.refreshes import refresh_request
@@ -25,7 +26,7 @@ ARN = f"arn:aws:states:{REGION}:{ACCOUNT_ID}:stateMachine:refresh"
 class Bench(NamedTuple):
     """A state machine, its executions, and a hand that stops one."""
 
-    refreshes: StartsRefreshes
+    refreshes: Refreshes
     inputs: Callable[[], list[RefreshRequest]]
     stop: Callable[[RefreshRequest], object]
 
@@ -108,6 +109,14 @@ def test_other_refreshes_run_side_by_side(bench: Bench) -> None:
     bench.stop(OTHER)
 
 
+def test_refresh_runs_from_its_start_to_its_end_and_one_that_was_never_started_does_not(bench: Bench) -> None:
+    assert not bench.refreshes.is_running(REQUEST.name)
+    bench.refreshes.start(REQUEST)
+    assert bench.refreshes.is_running(REQUEST.name)
+    bench.stop(REQUEST)
+    assert not bench.refreshes.is_running(REQUEST.name)
+
+
 class TestStepFunctions:
     @pytest.mark.parametrize(
         ("status", "started"),
@@ -133,6 +142,12 @@ class TestStepFunctions:
             stub.add_client_error("start_execution", "ExecutionAlreadyExists", expected_params=asked)
             stub.add_response("describe_execution", described, {"executionArn": execution})
             assert StepFunctionsRefreshes(states, ARN).start(REQUEST) is started
+
+    def test_question_that_fails_is_no_answer(self, states: Any) -> None:
+        with Stubber(states) as stub:
+            stub.add_client_error("describe_execution", "ThrottlingException")
+            with pytest.raises(StorageError, match="ThrottlingException"):
+                StepFunctionsRefreshes(states, ARN).is_running(REQUEST.name)
 
     @pytest.mark.parametrize("code", ["StateMachineDoesNotExist", "ExecutionLimitExceeded", "ThrottlingException"])
     def test_other_refusals_are_storage_errors(self, states: Any, code: str) -> None:

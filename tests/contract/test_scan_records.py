@@ -8,7 +8,8 @@ from botocore.stub import Stubber
 from pullahead.aws.records import DynamoRecords
 from pullahead.errors import StorageError
 from pullahead.ports import Heartbeat
-from tests.contract.test_records import FULL, KEY, NOW, PLAIN, dynamodb, make_table, records
+from tests.contract.local_services import new_table
+from tests.contract.test_records import FULL, KEY, NOW, PLAIN, dynamodb, records
 from tests.fakes.memory import FakeRecords
 
 __all__ = ["dynamodb", "records"]  # fixtures
@@ -48,7 +49,7 @@ def test_table_that_is_missing_is_a_storage_error(dynamodb: Any) -> None:
 
 
 def test_record_that_cannot_be_read_is_named(dynamodb: Any) -> None:
-    table = make_table(dynamodb)
+    table = new_table(dynamodb)
     dynamodb.put_item(TableName=table, Item={"pk": {"S": "mirror#odd:1"}})
     with pytest.raises(StorageError, match="mirror#odd:1"):
         list(DynamoRecords(dynamodb, table).scan())

@@ -4,27 +4,41 @@ from pullahead.rules.model import Rules
 from pullahead.rules.sources.gather import Gathered
 from pullahead.settings import Settings
 from pullahead.usecases.copy_unit import CopyUnit
+from pullahead.usecases.put_aside import PutAside
 from pullahead.usecases.rules_in_force import RulesInForce
+from pullahead.waking.ecr import Home
 from pullahead.wiring import Application
-from tests.fakes.memory import FakeAlerts, FakeClock, FakePauses, FakePlans, FakeQueue, FakeRecords, FakeRefreshes
+from tests.fakes.admission import FakeSlots, FakeWaitingLine
+from tests.fakes.dead_letters import FakeDeadLetters
+from tests.fakes.demands import FakeDemands
+from tests.fakes.memory import FakeClock, FakePauses, FakePlans, FakeQueue, FakeRecords, FakeRefreshes
+from tests.fakes.outcomes import FakeOutcomes, announcer
 from tests.fakes.script import Script
 from tests.fakes.sources import FakeStanding
 from tests.fakes.target import FakeTarget
+from tests.fakes.telling import FakeAlerts, FakeIncidents
 from tests.fakes.upstream import FakeUpstream
+from tests.fakes.windows import FakeWindows
+
+MAX_RECEIVE_COUNT = 5
 
 
 class InMemoryService:
     """One service: its world, and the application that works on it."""
 
-    def __init__(self, rules: Rules, *, part_size: int = 10) -> None:
+    def __init__(self, rules: Rules, *, part_size: int = 10, max_refreshes: int = 20) -> None:
         self.script = Script()
         self.clock = FakeClock()
         self.upstream, self.target = FakeUpstream(self.script), FakeTarget(self.script, part_size=part_size)
         self.records, self.plans = FakeRecords(self.script), FakePlans(self.script)
         self.queue, self.refreshes = FakeQueue(self.script), FakeRefreshes(self.script)
-        self.alerts, self.pauses = FakeAlerts(self.script), FakePauses(self.script)
-        self.standing = FakeStanding()
-        self.app = Application(Settings({}), self.clock)
+        self.alerts, self.chat = FakeAlerts(self.script), FakeAlerts(self.script, "publish_chat")
+        self.pauses, self.incidents = FakePauses(self.script), FakeIncidents(self.script)
+        self.standing, self.dead_letters = FakeStanding(), FakeDeadLetters(self.script)
+        self.outcomes, self.demands = FakeOutcomes(self.script), FakeDemands(self.script)
+        self.slots, self.line = FakeSlots(self.script), FakeWaitingLine(self.script)
+        told = {"MAX_CONCURRENT_REFRESHES": str(max_refreshes), "SILENCE_SECONDS": "1800"}
+        self.app = Application(Settings(told), self.clock)
         # What is a cached property there is an attribute as soon as it is set: nothing of AWS is ever made.
         vars(self.app).update(
             _rules_in_force=RulesInForce(lambda: rules, self.standing, self.clock),
@@ -35,8 +49,18 @@ class InMemoryService:
             _plans=self.plans,
             _queue=self.queue,
             _refreshes=self.refreshes,
+            _slots=self.slots,
+            _line=self.line,
+            _standing=self.standing,
+            _demands=self.demands,
             _alerts=self.alerts,
+            _chat_alerts=self.chat,
+            _incidents=self.incidents,
             _pauses=self.pauses,
+            _windows=FakeWindows(self.script),
+            _home=Home("123456789012", "eu-west-1"),
+            _announcer=announcer(self.records, self.clock, self.outcomes),
+            _put_aside=PutAside(self.dead_letters, MAX_RECEIVE_COUNT, self.clock),
             _mounts=None,
             _copy_unit=CopyUnit(self.upstream, self.target, self.plans, lambda _breaks: None),
         )

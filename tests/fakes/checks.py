@@ -8,7 +8,8 @@ from pullahead.messages import CheckRequest
 from pullahead.oci import Digest
 from pullahead.rules.model import Mirror
 from pullahead.usecases.check import CheckMirrors, CheckResult
-from tests.fakes.memory import FakeAlerts, FakeClock, FakeRecords, FakeRefreshes
+from tests.fakes.memory import FakeClock, FakeRecords, FakeRefreshes
+from tests.fakes.outcomes import FakeOutcomes, announcer
 from tests.fakes.samples import REPOSITORY, mirror, rules
 from tests.fakes.script import Script
 from tests.fakes.target import FakeTarget
@@ -25,7 +26,9 @@ class CheckingService:
         self.rules = rules(mirrors)
         self.upstream, self.target = FakeUpstream(self.script), FakeTarget(self.script)
         self.records, self.refreshes = FakeRecords(self.script), FakeRefreshes(self.script)
-        self.alerts, self.clock = FakeAlerts(self.script), FakeClock()
+        self.clock = FakeClock()
+        self.outcomes = FakeOutcomes(self.script)
+        self.announcer = announcer(self.records, self.clock, self.outcomes)
         for followed in self.rules.mirrors:
             self.upstream.serve(FIRST, str(followed.upstream))
         self.use_case = CheckMirrors(
@@ -34,10 +37,15 @@ class CheckingService:
             self.target,
             self.records,
             self.refreshes,
-            self.alerts,
+            self.announcer,
             self.clock,
             self.upstream.quota,
         )
+
+    @property
+    def alerts(self) -> list[str]:
+        """Name the alerts that were decided, in order; whether people were told yet is the review's business."""
+        return [alert.kind.value for alert in self.records.decided]
 
     def publish(self, image: LocalImage = FIRST, tag: str = "1.0") -> None:
         """Let ECR serve an image."""

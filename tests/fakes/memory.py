@@ -31,6 +31,7 @@ class FakeRecords:
     def __init__(self, script: Script | None = None) -> None:
         self.script = script or Script()
         self.stored: dict[str, Record] = {}
+        self.decided: list[Alert] = []  # the alerts that were ever given to a record, in order
         self.heartbeat: Heartbeat | None = None
 
     @property
@@ -51,6 +52,8 @@ class FakeRecords:
             stored = self.stored.get(record.key)
             if (stored.version if stored is not None else 0) != expected_version:
                 raise ConflictError(f"the record of {record.key} was changed since version {expected_version}")
+            known = stored.pending if stored is not None else ()
+            self.decided += [alert for alert in record.pending if alert not in known]
             self.stored[record.key] = record.with_changes(version=expected_version + 1)
             return self.stored[record.key]
 
@@ -102,7 +105,7 @@ class FakePlans:
 
 
 class FakeRefreshes:
-    """Satisfies `pullahead.ports.StartsRefreshes`; what became of a refresh is set in `statuses`."""
+    """Satisfies `pullahead.ports.StartsRefreshes` and `SeesRefreshes`; how a refresh stands is set in `statuses`."""
 
     def __init__(self, script: Script | None = None) -> None:
         self.script = script or Script()
@@ -119,6 +122,10 @@ class FakeRefreshes:
             same = self.requests.get(request.name) == request
             return Started.STARTED if same and status is Started.RUNNING else status
 
+    def is_running(self, name: str) -> bool:
+        with self.script.call("is_running"):
+            return self.statuses.get(name) is Started.RUNNING
+
 
 class FakeQueue:
     """Satisfies `pullahead.ports.QueuesChecks`."""
@@ -127,25 +134,10 @@ class FakeQueue:
         self.script = script or Script()
         self.sent: list[CheckRequest] = []
         self.listings: list[ListRequest] = []
+        self.delays: list[int] = []
 
-    def send(self, requests: Sequence[Queued]) -> None:
+    def send(self, requests: Sequence[Queued], delay_seconds: int = 0) -> None:
         with self.script.call("send"):
+            self.delays.extend(delay_seconds for _ in requests)
             self.sent.extend(request for request in requests if isinstance(request, CheckRequest))
             self.listings.extend(request for request in requests if isinstance(request, ListRequest))
-
-
-class FakeAlerts:
-    """Satisfies `pullahead.ports.PublishesAlerts`."""
-
-    def __init__(self, script: Script | None = None) -> None:
-        self.script = script or Script()
-        self.published: list[Alert] = []
-
-    @property
-    def kinds(self) -> list[str]:
-        """Name what was told, in order."""
-        return [alert.kind.value for alert in self.published]
-
-    def publish(self, alert: Alert) -> None:
-        with self.script.call("publish"):
-            self.published.append(alert)

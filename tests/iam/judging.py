@@ -38,7 +38,8 @@ class Grant(NamedTuple):
 
 def read_case(aws: LocalAws, stack: Stack, template: Template, parameters: Mapping[str, str] = _NONE) -> Case:
     """Read a stack's policies as deployed, and the calls until now: of functions, and those of AWS in their names."""
-    logical = {stack.resources[role]: role for role in template.resources("AWS::IAM::Role")}
+    roles = template.resources("AWS::IAM::Role")
+    logical = {stack.resources[role]: role for role in roles if role in stack.resources}  # a condition may leave it out
     statements = [
         statement
         for name, role in logical.items()
@@ -51,7 +52,8 @@ def read_case(aws: LocalAws, stack: Stack, template: Template, parameters: Mappi
         if call.role in logical:
             role = logical[call.role]
             by_code = (("lambda:sourcefunctionarn", role),) if role in functions else ()
-            asked.append(Asked(role, call.action, call.resource, (*_context(call.resource, call.region), *by_code)))
+            context = (*_context(call.resource, call.region), *call.context, *by_code)
+            asked.append(Asked(role, call.action, call.resource, context))
     key = parameters.get("UpstreamSecretsKeyArn")
     platform = _by_platform(stack, template, in_vpc="VpcSubnetIds" in parameters)
     return Case(statements, [*asked, *platform, *_by_secrets_manager(asked, key)])
@@ -119,6 +121,8 @@ def _context(resource: str, region: str) -> tuple[tuple[str, str], ...]:
 def _by_platform(stack: Stack, template: Template, *, in_vpc: bool) -> Iterator[Asked]:
     for kind in (FUNCTION, STATE_MACHINE):
         for each in template.resources(kind).values():
+            if named(each["Role"]) not in stack.resources:
+                continue
             properties = {name: value for name, value in each.items() if in_vpc or name != "VpcConfig"}
             for need in needs_of(kind, properties):
                 resource = _resource_of(need, properties, stack)

@@ -15,8 +15,13 @@ from local.deploy import Stack, deploy
 from local.ecr.faults import Call
 from local.images import SparseBlob, make_image
 from local.registry import FakeRegistry
+from pullahead.aws.records import DynamoRecords
+from pullahead.freshness.announcements import with_events
+from pullahead.freshness.records import LastRefresh
 from pullahead.messages import CheckRequest
-from tests.scenarios.deployment import CHECK_EVERY, TAG, TEMPLATE, Deployment, MirrorRule, deployed
+from tests.scenarios.calling import Caller
+from tests.scenarios.deployment import CHECK_EVERY, PULLS, TAG, TEMPLATE, WEBHOOKS, Deployment, MirrorRule, deployed
+from tests.scenarios.pulling import puller_of
 from tests.scenarios.scene import PART_BYTES, Scene
 
 RULES_BUCKET: Final = "team-rules"
@@ -29,6 +34,9 @@ PARAMETERS: Final = {
     "UpstreamSecretsKeyArn": SECRETS_KEY,
     "VpcSubnetIds": "subnet-1,subnet-2",
     "VpcSecurityGroupIds": "sg-1",
+    "MaxConcurrentRefreshes": "1",  # so that some wait
+    **WEBHOOKS,
+    **PULLS,
 }
 """Everything that may be wanted of the template, so that every statement is there."""
 
@@ -62,16 +70,26 @@ def played(folder: Path) -> Iterator[Played]:
         FakeRegistry(deployment.upstream_port) as upstream,
     ):
         _prepare(deployment.aws)
-        for play in (_copy_by_the_layers_rules, _break, _copy_by_rules_in_s3):
+        _invoke(deployment.aws, deployment.function("ReviewRecords"))  # before the schedule has run once
+        for play in (_copy_by_the_layers_rules, _break, _copy_by_rules_in_s3, _fetch_what_is_pulled):
             play(Scene(deployment, deployment.next_mirror(), upstream))
             if aside := deployment.dead_letters():
                 raise RuntimeError(
                     f"{play.__name__}: checks failed: {aside} {deployment.runs('CheckFreshness')[-1].logs}"
                 )
+        _send_poison(Scene(deployment, deployment.next_mirror(), upstream))
         _invoke(deployment.aws, deployment.function("ShowMirrors"))
         other = deploy(deployment.aws, TEMPLATE, "other", {**PARAMETERS, "RulesUri": f"ssm:{RULES_NAME}"})
         _invoke(deployment.aws, other.resources["ScheduleChecksFunction"])
         yield Played(deployment, other)
+
+
+def _send_poison(scene: Scene) -> None:
+    """Send what nobody understands, which is put aside."""
+    scene.send("{")
+    scene.settle()
+    if scene.deployment.dead_letters() != ["{"]:
+        raise RuntimeError("poison was not put aside")
 
 
 def _prepare(aws: LocalAws) -> None:
@@ -82,13 +100,14 @@ def _prepare(aws: LocalAws) -> None:
     for name in _SECRETS:
         account = json.dumps({"username": "robot", "accessToken": "s3cr3t"})
         aws.client("secretsmanager").create_secret(Name=name, SecretString=account)
-    aws.client("ecr").create_repository_creation_template(
-        prefix="mirror",
-        appliedFor=["PULL_THROUGH_CACHE"],
-        resourceTags=[{"Key": "team", "Value": "platform"}],
-        lifecyclePolicy=json.dumps(_LIFECYCLE),
-        repositoryPolicy='{"Version": "2012-10-17", "Statement": []}',
-    )
+    for prefix in ("mirror", "quay"):
+        aws.client("ecr").create_repository_creation_template(
+            prefix=prefix,
+            appliedFor=["PULL_THROUGH_CACHE"],
+            resourceTags=[{"Key": "team", "Value": "platform"}],
+            lifecyclePolicy=json.dumps(_LIFECYCLE),
+            repositoryPolicy='{"Version": "2012-10-17", "Statement": []}',
+        )
 
 
 def _copy_by_the_layers_rules(scene: Scene) -> None:
@@ -97,9 +116,28 @@ def _copy_by_the_layers_rules(scene: Scene) -> None:
     layer = SparseBlob(3_000_000, seed=3)
     scene.serve(make_image([layer, 1_000], seed=4))
     scene.check()
+    _call(scene)
+    puller_of(scene).fails("library/app")  # no rule answers
     again = Scene(scene.deployment, scene.deployment.next_mirror(), scene.upstream)
     again.serve(make_image([layer, 2_000], seed=5))
     again.check()
+
+
+def _fetch_what_is_pulled(scene: Scene) -> None:
+    """Pull what is not there yet."""
+    puller, image = puller_of(scene), make_image([20_000], seed=12)
+    scene.upstream.push(image, "library/app", TAG)
+    _follow(scene, puller.rules())
+    scene.aws.clock.advance(60)  # who has read other rules reads these
+    puller.fails("library/app")
+    puller.has("library/app", image)
+
+
+def _call(scene: Scene) -> None:
+    """Let upstream call by webhook."""
+    caller = Caller(scene)
+    caller.call(caller.payload(number=len(scene.aws.invocations)))
+    caller.settle()
 
 
 def _copy_by_rules_in_s3(scene: Scene) -> None:
@@ -116,6 +154,8 @@ def _copy_by_rules_in_s3(scene: Scene) -> None:
         _follow(scene, _rules(scene.mirror, *mirrors))
         scene.upstream.push(_CACHED, scene.mirror.path, "3.0")
         scene.fire_schedule()  # it is mounted from the cache
+        _let_the_cache_fail(scene)
+        _call(scene)
         for repository in (scene.repository, cached):  # of several tags one is missing: ECR is asked for a listing
             scene.aws.client("ecr").batch_delete_image(repositoryName=repository, imageIds=[{"imageTag": TAG}])
             asked = CheckRequest("schedule", repository, (TAG, _OTHER_TAG), scene.aws.clock.now())
@@ -154,6 +194,13 @@ def _cache(scene: Scene) -> str:
     return repository
 
 
+def _let_the_cache_fail(scene: Scene) -> None:
+    """Let somebody pull through the cache what ECR cannot fetch; there is not even a repository yet."""
+    scene.upstream.push(make_image([20_000], seed=11), "team/refused", TAG)
+    scene.ecr.plays.not_cached("quay/team/refused", TAG, "UpstreamAccessDenied", "the credentials are refused")
+    scene.settle()
+
+
 def _follow(scene: Scene, rules: str) -> None:
     """Put rules where people keep them, and let the schedule fire."""
     scene.aws.client("s3").put_object(Bucket=RULES_BUCKET, Key="rules.yaml", Body=rules)
@@ -180,6 +227,18 @@ def _break(scene: Scene) -> None:
     scene.serve(_OTHER)
     scene.check(CHECK_EVERY)
     scene.check(_HOURS)
+    _leave_event(scene)
+    _invoke(scene.aws, scene.deployment.function("ReviewRecords"))  # which tells, and sends what was left
+
+
+def _leave_event(scene: Scene) -> None:
+    """Let an event be in the mirror's record whose writer did not live to send it."""
+    known, hours_ago = scene.record(), scene.aws.clock.now() - _HOURS
+    before = known.with_changes(last_refresh=None)
+    refresh = LastRefresh(hours_ago, 1.0, 2.0, 3, "arn:aws:states:eu-west-1:123456789012:execution:refresh:lost")
+    left = with_events(before, known.with_changes(last_refresh=refresh), "rule", hours_ago)
+    table = scene.deployment.stack.outputs["RecordsTableName"]
+    DynamoRecords(scene.aws.client("dynamodb"), table).save(left, known.version)
 
 
 def _invoke(aws: LocalAws, function: str) -> None:

@@ -8,7 +8,7 @@ from local.aws.pool import Invocation
 from local.registry import FakeRegistry
 from tests.architecture.sam_template import real_template
 from tests.iam.judging import read_case, refused
-from tests.scenarios.deployment import Deployment, deployed
+from tests.scenarios.deployment import PULLS, WEBHOOKS, Deployment, deployed
 from tests.scenarios.scene import Scene
 
 Listener = Callable[[Invocation], None]
@@ -28,7 +28,7 @@ def deployment(tmp_path_factory: pytest.TempPathFactory, listeners: list[Listene
         for listener in listeners:
             listener(invocation)
 
-    with deployed(tmp_path_factory.mktemp("scenarios"), tell) as made:
+    with deployed(tmp_path_factory.mktemp("scenarios"), tell, **WEBHOOKS, **PULLS) as made:
         yield made
         case = read_case(made.aws, made.stack, real_template())
         assert [finding for finding in refused(case) if RULES_ELSEWHERE not in finding] == []

@@ -13,6 +13,8 @@ from local.aws.pool import Invocation
 from local.aws.server import LocalAws
 from local.deploy import Stack, deploy
 from local.deploy.build import zipped
+from pullahead.aws.records import DynamoRecords
+from tests.fakes.webhooks import SECRET
 from tests.real_servers import free_port
 
 TEMPLATE = Path(__file__).parents[2] / "template.yaml"
@@ -22,14 +24,22 @@ ALERT_AFTER = timedelta(hours=1)
 FUNCTION_SECONDS = 10
 """How long copy_blobs may take: so short that one that hangs is soon ended."""
 WAIT_SCALE = 0.01
-_MIRRORS = 300
+WEBHOOK_SECRET = "pullahead/webhooks"
+WEBHOOKS = {"Webhooks": "on", "WebhookSecret": WEBHOOK_SECRET}
+"""Parameters with which the function of webhooks is there; the secret is that of the samples, and one to replace it."""
+PULLED = "mirror/pulled/"
+PULLS = {"OnDemandPrefix": PULLED}
+"""Parameters with which pulls of repositories that begin so are noticed."""
+_MIRRORS = 400
 _IDLE_SECONDS = 120.0
+_SILENCE = {"SilenceAlarmSeconds": "86400"}
+"""Scenarios let hours pass at once, and no checks are sent meanwhile."""
 
 
 class Alert(NamedTuple):
     """An alert as a subscriber of the topic receives it."""
 
-    mirror: str
+    mirror: str  # empty where it is about several
     kind: str
     subject: str
     text: str
@@ -73,10 +83,12 @@ class Deployment:
         self.aws.wait_idle(_IDLE_SECONDS)
 
     def clear(self) -> None:
-        """Empty ECR and the queues, and forget faults and calls. Records stay: no other scenario has the mirror."""
+        """Empty ECR and the queues; forget faults and calls, and what other scenarios left to tell of their mirrors."""
         self.settle()
         self.aws.ecr.reset()
-        self.alerts()
+        self._forget("mirror#", "incident#", "service#telling")
+        self._beat()
+        self._take(self._alerts_queue)
         self.dead_letters()
 
     def function(self, name: str) -> str:
@@ -87,8 +99,15 @@ class Deployment:
         """List the runs of a function until now."""
         return [run for run in self.aws.invocations if run.function == self.function(name)]
 
+    def review(self) -> dict[str, Any]:
+        """Let all records be reviewed now, as every few minutes, and return what the function answers."""
+        answer = self.aws.client("lambda").invoke(FunctionName=self.function("ReviewRecords"), Payload=b"{}")
+        reviewed: dict[str, Any] = json.loads(answer["Payload"].read())
+        return reviewed
+
     def alerts(self) -> list[Alert]:
-        """Take the alerts that came since the last time."""
+        """Let people be told, and take the alerts that came since the last time."""
+        self.review()
         return [_alert(json.loads(body)) for body in self._take(self._alerts_queue)]
 
     def dead_letters(self) -> list[str]:
@@ -136,6 +155,20 @@ class Deployment:
         if made != arn:
             raise RuntimeError(f"the topic {arn} came back as {made}")
 
+    def _beat(self) -> None:
+        """Let the last checks be sent just now, if any were: that the clock leaps is no silence."""
+        records = DynamoRecords(self.aws.client("dynamodb"), self.stack.outputs["RecordsTableName"])
+        last = records.load_heartbeat()
+        if last is not None:
+            records.save_heartbeat(last._replace(at=self.aws.clock.now()))
+
+    def _forget(self, *prefixes: str) -> None:
+        dynamodb, table = self.aws.client("dynamodb"), self.stack.outputs["RecordsTableName"]
+        for page in dynamodb.get_paginator("scan").paginate(TableName=table, ProjectionExpression="pk"):
+            for item in page["Items"]:
+                if item["pk"]["S"].startswith(prefixes):
+                    dynamodb.delete_item(TableName=table, Key={"pk": item["pk"]})
+
     def _take(self, queue_url: str) -> list[str]:
         sqs = self.aws.client("sqs")
         bodies: list[str] = []
@@ -157,7 +190,9 @@ def deployed(folder: Path, on_invocation: Callable[[Invocation], None], **others
     (rules / "rules.yaml").write_text(rules_text(*mirrors))
     aws = LocalAws(folder / "aws", wait_scale=WAIT_SCALE, redelivery_seconds=0, on_invocation=on_invocation)
     with aws:
-        parameters = {"CopyTimeoutSeconds": str(FUNCTION_SECONDS), **others}
+        secrets = json.dumps({"current": "the-secret-to-come-next", "previous": SECRET})
+        aws.client("secretsmanager").create_secret(Name=WEBHOOK_SECRET, SecretString=secrets)
+        parameters = {"CopyTimeoutSeconds": str(FUNCTION_SECONDS), **_SILENCE, **others}
         stack = deploy(aws, TEMPLATE, parameters=parameters, content={"RulesLayer": rules})
         yield Deployment(aws, stack, mirrors, port)
 
@@ -170,7 +205,7 @@ def rules_text(*mirrors: MirrorRule) -> str:
 
 def _alert(envelope: dict[str, Any]) -> Alert:
     attributes = {name: attribute["Value"] for name, attribute in envelope["MessageAttributes"].items()}
-    return Alert(attributes["mirror"], attributes["kind"], envelope["Subject"], envelope["Message"])
+    return Alert(attributes.get("mirror", ""), attributes["kind"], envelope["Subject"], envelope["Message"])
 
 
 def _layers(client: Any, function: str) -> list[str]:

@@ -16,7 +16,7 @@ def test_topic_is_away_when_a_check_has_something_to_say(scene: Scene) -> None:
     scene.upstream.delete_tag(scene.mirror.path, TAG)
     with scene.deployment.without_topic():
         scene.check(CHECK_EVERY)
-    assert scene.alerts() == []
+        assert scene.deployment.review()["errorType"] == "StorageError"
     scene.check(CHECK_EVERY)
     assert scene.alert_kinds() == ["GONE"]
     scene.check(CHECK_EVERY)
@@ -31,7 +31,7 @@ def test_topic_is_away_when_a_refresh_has_something_to_say(scene: Scene) -> None
     scene.serve(NEW)
     with scene.deployment.without_topic():
         scene.check(CHECK_EVERY)
-    assert scene.alerts() == []
+        assert scene.deployment.review()["errorType"] == "StorageError"
     scene.check(CHECK_EVERY)
     assert scene.alert_kinds() == ["BLOCKED"]
     scene.check(CHECK_EVERY)
@@ -49,5 +49,6 @@ def test_broken_topic_stops_no_refresh(scene: Scene) -> None:
     with scene.deployment.without_topic():
         scene.check(CHECK_EVERY)
         scene.serves(NEW)
+        assert scene.deployment.review()["errorType"] == "StorageError"
     scene.check(CHECK_EVERY)
     assert scene.alert_kinds() == ["RECOVERED"]

@@ -13,7 +13,7 @@ from tests.scenarios.scene import Scene
 
 INDEX = make_index([make_image(seed=1), make_image(seed=2, platform="linux/arm64")])
 READ, WRITE = AwsCall("DynamoDB", "BatchGetItem"), AwsCall("DynamoDB", "PutItem")
-SCAN = AwsCall("DynamoDB", "Scan")
+SCAN, LOOK = AwsCall("DynamoDB", "Scan"), AwsCall("DynamoDB", "Query")
 DESCRIBE = AwsCall("AmazonEC2ContainerRegistry", "DescribeImages")
 QUEUE = AwsCall("AmazonSQS", "SendMessageBatch")
 START = AwsCall("AWSStepFunctions", "StartExecution")
@@ -55,10 +55,11 @@ def test_tick_writes_the_heartbeat_and_nothing_else(fresh: Scene, tmp_path: Path
     before = fresh.record()
     with recorded_calls(fresh.aws.url, tmp_path) as calls:
         fresh.fire_schedule()
-    # The schedule reads what is paused and its heartbeat, queues, writes it anew, and counts what is late; the check
-    # reads what is paused and remembered, and may begin before that is written.
+    # The schedule reads what is paused and its heartbeat, queues, and writes it anew. The check reads what is paused
+    # and remembered, and may begin before that is written. The look at what waits reads the slots and, twice, the
+    # line. The review reads all records, what is paused, and what it told.
     counted = [call for call in without_rules(calls) if call.service != "other"]  # that is the schedule's own call
-    assert sorted(counted) == sorted([READ, READ, QUEUE, WRITE, SCAN, READ, READ, DESCRIBE])
+    assert sorted(counted) == sorted([*[READ] * 8, LOOK, LOOK, QUEUE, WRITE, SCAN, DESCRIBE])
     assert [request.method for request in fresh.upstream.requests] == ["HEAD"]
     assert fresh.record() == before
 

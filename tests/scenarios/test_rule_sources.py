@@ -108,7 +108,7 @@ def test_rules_in_s3_are_followed_and_a_broken_version_is_refused_once(scene: Sc
 
 def alerts_about_rules(scene: Scene) -> list[str]:
     """Take the alerts that came, and say of which kind those about the rules are."""
-    return [alert.kind for alert in scene.deployment.alerts() if alert.mirror.startswith("rules ")]
+    return [alert.kind for alert in scene.deployment.alerts() if "rules" in alert.subject]
 
 
 @contextmanager

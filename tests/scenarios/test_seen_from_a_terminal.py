@@ -28,15 +28,7 @@ def run(
     scene: Scene, alone: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> Run:
     """Run a command as whoever deployed the stack: credentials by the environment, the rules in a file."""
-    environment = {
-        "AWS_ENDPOINT_URL": scene.aws.url,
-        "AWS_REGION": "eu-west-1",
-        "AWS_DEFAULT_REGION": "eu-west-1",
-        "AWS_ACCESS_KEY_ID": "operator",
-        "AWS_SECRET_ACCESS_KEY": "secret",
-        "DOCKER_CONFIG": str(tmp_path),
-    }
-    for name, value in environment.items():
+    for name, value in scene.terminal(tmp_path).items():
         monkeypatch.setenv(name, value)
     rules = tmp_path / "rules.yaml"
     rules.write_text(alone)

@@ -38,8 +38,11 @@ def limit(upstream: FakeRegistry) -> None:
     upstream.fail(None, "/v2/", 429, times=FOR_GOOD, headers={"Retry-After": retry_after})
 
 
-@pytest.mark.parametrize("trouble", [go_down, break_down, refuse, forbid, limit])
-def test_upstream_cannot_be_asked(scene: Scene, trouble: Callable[[FakeRegistry], None]) -> None:
+@pytest.mark.parametrize(
+    ("trouble", "kind"),
+    [*((each, "UPSTREAM_UNREACHABLE") for each in (go_down, break_down, refuse, forbid)), (limit, "RATE_LIMITED")],
+)
+def test_upstream_cannot_be_asked(scene: Scene, trouble: Callable[[FakeRegistry], None], kind: str) -> None:
     scene.serve(IMAGE)
     scene.check()
     trouble(scene.upstream)
@@ -47,7 +50,7 @@ def test_upstream_cannot_be_asked(scene: Scene, trouble: Callable[[FakeRegistry]
     assert scene.record().state is State.UNKNOWN
     assert scene.alerts() == []
     scene.check(ALERT_AFTER)
-    assert scene.alert_kinds() == ["UPSTREAM_UNREACHABLE"]
+    assert scene.alert_kinds() == [kind]
     scene.check(CHECK_EVERY)
     assert scene.alerts() == []
     assert scene.deployment.dead_letters() == []  # trouble of upstream's is no failure of ours

@@ -37,7 +37,7 @@ class Message(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defa
         """Read a JSON text. Raises InvalidEventError naming the field."""
         try:
             return msgspec.json.decode(text, type=cls)
-        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
             raise InvalidEventError(f"{cls.__name__}: {error}") from error
 
     def to_event(self) -> dict[str, Any]:
@@ -50,19 +50,35 @@ class Message(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defa
         return msgspec.json.encode(self).decode()
 
 
+class CacheFailure(msgspec.Struct, frozen=True):
+    """Why ECR's pull through cache could not fetch a tag, in ECR's words."""
+
+    code: str
+    reason: str = ""
+
+
 class CheckRequest(Message, frozen=True):
     """Check tags of one repository. A push names the digest that was pushed; a human wants nothing to be put off.
 
     Where a rule for a whole namespace chose the tags, it is named, with the upstream repository that it found.
+    `settled`: it was decided that this event, of the many that may come, is the one to be followed.
+    `cache_failure`: ECR could not fetch the tag for whoever pulled it.
     """
 
-    reason: Literal["schedule", "push", "manual"]
+    reason: Literal["schedule", "manual", "push", "delete", "cache", "webhook", "pull"]
     repository: str
     tags: _Tags
     asked_at: _Moment
     digest: Digest | None = None
     rule: str | None = None
     upstream: str | None = None
+    settled: bool = False
+    cache_failure: CacheFailure | None = None
+
+    @property
+    def is_settled(self) -> bool:
+        """Tell whether the check is to be made whatever else was asked: no event asked, or it is the chosen one."""
+        return self.settled or self.reason in ("schedule", "manual")
 
 
 class ListRequest(Message, frozen=True, tag_field="kind", tag="list"):
@@ -73,21 +89,58 @@ class ListRequest(Message, frozen=True, tag_field="kind", tag="list"):
     upstream: str | None = None
 
 
-Queued = CheckRequest | ListRequest
-"""What travels in the checks queue."""
+class ScanFinished(Message, frozen=True, tag_field="kind", tag="scan"):
+    """ECR has scanned a manifest: how many findings there are of each severity, and the tags that it has now."""
+
+    repository: str
+    digest: Digest
+    tags: tuple[str, ...]
+    counts: dict[str, int]
+    at: _Moment
+
+
+class FillRequest(Message, frozen=True, tag_field="kind", tag="fill"):
+    """Start refreshes that wait. Step Functions names an execution that has ended; the schedule names none."""
+
+    ended: str = ""
+
+
+class AwsEvent(Message, frozen=True, forbid_unknown_fields=False, rename="kebab"):
+    """An event of an AWS service as EventBridge hands it on (EventBridge user guide, "AWS service event metadata").
+
+    What its detail means is decided in `waking`.
+    """
+
+    source: str
+    detail_type: str
+    account: str
+    region: str
+    time: _Moment
+    detail: dict[str, Any]
+
+
+Queued = CheckRequest | ListRequest | FillRequest
+"""What Pullahead itself puts into the checks queue."""
+
+Received = Queued | AwsEvent
+"""What comes out of it: EventBridge puts events of ECR there, as they are."""
 
 
 class _Kind(msgspec.Struct):
     kind: str = ""
+    detail_type: Any = msgspec.field(default=None, name="detail-type")
 
 
-def read_queued(text: str | bytes) -> Queued:
+def read_queued(text: str | bytes) -> Received:
     """Read a message of the checks queue; one without a kind is a check. Raises InvalidEventError naming the field."""
     try:
-        kind = msgspec.json.decode(text, type=_Kind).kind
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        seen = msgspec.json.decode(text, type=_Kind)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise InvalidEventError(f"a message of the checks queue: {error}") from error
-    return ListRequest.from_json(text) if kind == "list" else CheckRequest.from_json(text)
+    if seen.detail_type is not None:
+        return AwsEvent.from_json(text)
+    by_kind: dict[str, type[ListRequest | FillRequest]] = {"list": ListRequest, "fill": FillRequest}
+    return by_kind.get(seen.kind, CheckRequest).from_json(text)
 
 
 class RefreshRequest(Message, frozen=True):

@@ -1,6 +1,7 @@
 """The environment, read once into typed settings. Which names there are is decided by template.yaml."""
 
 from collections.abc import Mapping
+from datetime import timedelta
 from pathlib import Path
 from typing import NamedTuple
 
@@ -49,14 +50,59 @@ class Settings(NamedTuple):
         return self._require("CHECKS_QUEUE_URL")
 
     @property
+    def dead_letter_queue_url(self) -> str:
+        """Where a function puts messages aside that it cannot work on."""
+        return self._require("DEAD_LETTER_QUEUE_URL")
+
+    @property
+    def max_receive_count(self) -> int:
+        """How often a function's queue delivers a message before it gives it up."""
+        return self._require_number("MAX_RECEIVE_COUNT")
+
+    @property
+    def webhook_secret(self) -> str:
+        """The name or ARN of the secret by which senders of webhooks prove themselves."""
+        return self._require("WEBHOOK_SECRET")
+
+    @property
     def refresh_state_machine_arn(self) -> str:
         """The state machine that refreshes."""
         return self._require("REFRESH_STATE_MACHINE_ARN")
 
     @property
+    def region(self) -> str:
+        """The Region that we live in, by the ARN of what we run there."""
+        return self.refresh_state_machine_arn.split(":")[3]
+
+    @property
+    def account(self) -> str:
+        """The account that we live in."""
+        return self.refresh_state_machine_arn.split(":")[4]
+
+    @property
+    def max_concurrent_refreshes(self) -> int:
+        """How many refreshes may run at once."""
+        return self._require_number("MAX_CONCURRENT_REFRESHES")
+
+    @property
     def alerts_topic_arn(self) -> str:
         """The SNS topic of alerts."""
         return self._require("ALERTS_TOPIC_ARN")
+
+    @property
+    def own_roles(self) -> frozenset[str]:
+        """The roles of ours that read manifests from ECR; what they pull, nobody demanded."""
+        return frozenset(filter(None, self._optional("OWN_ROLES").split(",")))
+
+    @property
+    def chat_alerts_topic_arn(self) -> str:
+        """The SNS topic of alerts for chats."""
+        return self._require("CHAT_ALERTS_TOPIC_ARN")
+
+    @property
+    def silence_after(self) -> timedelta:
+        """For how long no checks may be sent before people are told: half an hour at least."""
+        return max(timedelta(minutes=30), timedelta(seconds=self._require_number("SILENCE_SECONDS")))
 
     @property
     def runtime_api(self) -> str:
@@ -65,6 +111,12 @@ class Settings(NamedTuple):
 
     def _optional(self, name: str) -> str:
         return self.values.get(name, "")
+
+    def _require_number(self, name: str) -> int:
+        text = self._require(name)
+        if not text.isdecimal() or int(text) < 1:
+            raise ConfigError(f"the environment variable {name} is {text!r}; it must be a number from 1 on")
+        return int(text)
 
     def _require(self, name: str) -> str:
         value = self.values.get(name)

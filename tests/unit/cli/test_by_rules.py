@@ -290,3 +290,14 @@ def test_a_long_comparison_says_every_five_seconds_how_far_it_is() -> None:
     for now[0] in (1.0, 4.9, 5.0, 6.0, 9.9, 10.0):
         heartbeat.compared(int(now[0]), 20)
     assert said == ["5 of 20 tags compared", "10 of 20 tags compared"]
+
+
+def test_rule_on_demand_is_shown_and_asks_nobody(mirrors: Mirrors) -> None:
+    mirrors.rules()
+    rule = f'{{name: hub, upstream: {mirrors.source.host}/*, repository: "mirror/hub/{{path}}", allow: ["*"]}}'
+    mirrors.file.write_text(f"{mirrors.file.read_text()}on_demand: [{rule}]\n")
+    ran = mirrors.run("plan")
+    assert f"hub: {mirrors.source.host}/* to mirror/hub/{{path}}, what is pulled, up to 50 new tags a day" in ran.out
+    assert mirrors.source.requests == []
+    (section,) = mirrors.document("plan")["rules"]
+    assert (section["rule"], section["daily_limit"], section["tags"]) == ("hub", 50, [])

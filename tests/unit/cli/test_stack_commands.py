@@ -87,6 +87,11 @@ class TestStatus:
         del stack.records.stored[KEY]
         assert run_status(status(stale=True), stack.deployed) == 0
 
+    def test_mirror_that_is_to_be_forgotten_is_not_shown(self, stack: FakeStack, out: Outputs) -> None:
+        stack.records.stored[KEY] = stack.records.stored[KEY].with_changes(expires_at=NOW)
+        assert run_status(status(), stack.deployed) == 0
+        assert KEY not in out()
+
     def test_quiet_writes_nothing(self, stack: FakeStack, out: Outputs) -> None:
         assert run_status(status(quiet=True), stack.deployed) == NOT_FRESH
         assert out() == ""

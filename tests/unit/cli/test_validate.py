@@ -121,3 +121,9 @@ def test_nothing_of_aws_or_http_is_imported() -> None:
     imported = set(ended.stdout.splitlines()[-1].split())
     assert "pullahead.rules.load" in imported
     assert imported.isdisjoint({"boto3", "botocore", "requests", "urllib3", "aws_lambda_powertools"})
+
+
+def test_rules_on_demand_are_counted(run: Run, rules: Path) -> None:
+    rule = '{name: hub, upstream: docker.io/*, repository: "mirror/hub/{path}", allow: ["*"]}'
+    rules.write_text(f"version: 1\nmirrors: []\non_demand: [{rule}]\n")
+    assert validate(run, str(rules)) == (0, f"{rules}: valid (rules 1, exact tags 0, patterns 0, on demand 1)\n", "")

@@ -5,8 +5,9 @@ from datetime import timedelta
 import pytest
 
 from pullahead.dashboard.appearance import APPEARANCES
-from pullahead.dashboard.rows import longest_unfresh, one_line, row_of, worst_first
+from pullahead.dashboard.rows import longest_unfresh, row_of, worst_first
 from pullahead.freshness.records import State
+from pullahead.freshness.wording import one_line
 from tests.unit.dashboard.landscape import NOW, fresh, troubled
 
 HOUR = timedelta(hours=1)

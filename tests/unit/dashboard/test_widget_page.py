@@ -77,6 +77,11 @@ class TestTiles:
             tiles = drawn(landscape(), view).texts("button", "tile")
             assert tiles == ["BLOCKED1", "GONE1", "STALE2", "MISSING1", "UNKNOWN1", "FRESH13"]
 
+    def test_what_is_meant_to_be_deleted_has_a_tile_where_there_is_any_and_is_not_late(self) -> None:
+        document = shown([fresh("a:1"), fresh("a:2").with_changes(state=State.DELETED)])
+        assert document.texts("button", "tile")[-2:] == ["DELETED1", "FRESH1"]
+        assert document.texts("div", "tile")[0] == "Longest not fresh—every mirror is fresh"
+
     def test_oldest_and_last_check_are_told(self) -> None:
         assert drawn(landscape()).texts("div", "tile") == [
             "Longest not fresh2 d 7 hmirror/library/postgres:15",

@@ -4,15 +4,15 @@ from datetime import timedelta
 
 import pytest
 
-from pullahead.errors import AccessDeniedError, NotFoundError, RegistryUnavailableError
+from pullahead.errors import AccessDeniedError, NotFoundError, RateLimitedError, RegistryUnavailableError
 from pullahead.freshness.alerts import Alert, AlertKind
 from pullahead.freshness.judge import Observation, judge
 from pullahead.freshness.records import Record, RefreshFailure
 from tests.fakes.memory import FakeClock
 from tests.fakes.samples import failed, mirror, root
 
-NEW, OLD = root("new"), root("old")
-FRESH, STALE = Observation(NEW, NEW.digest), Observation(NEW, OLD.digest)
+NEW, OLD, OTHER = root("new"), root("old"), root("other")
+FRESH, STALE = Observation(OLD, OLD.digest), Observation(NEW, OLD.digest)
 GONE = Observation(failed(NotFoundError), OLD.digest)
 UNREACHABLE = Observation(failed(RegistryUnavailableError, "it is down"), OLD.digest)
 DENIED = Observation(NEW, failed(AccessDeniedError, "not allowed"))
@@ -53,13 +53,14 @@ def test_what_only_a_human_can_mend_is_told_at_once_and_once(seen: Observation, 
     assert history.see(seen, hours=100) == []
 
 
-def test_recovery_is_told_once_for_all_that_was_told() -> None:
+def test_recovery_is_told_once_of_each_that_was_told() -> None:
     history = History()
     history.see(UNREACHABLE)
     assert history.see(UNREACHABLE, hours=2) == ["UPSTREAM_UNREACHABLE"]
     assert history.see(STALE, minutes=5) == []
     assert history.see(STALE, hours=1) == ["STALE"]
-    assert history.see(FRESH, minutes=5) == ["RECOVERED"]
+    assert history.see(FRESH, minutes=5) == ["RECOVERED", "RECOVERED"]
+    assert [alert.of for alert in history.told[-2:]] == [AlertKind.UPSTREAM_UNREACHABLE, AlertKind.STALE]
     assert history.see(FRESH, minutes=5) == []
 
 
@@ -140,3 +141,49 @@ def test_alert_says_since_when_and_why() -> None:
     alert = history.told[0]
     assert (alert.since, alert.at) == (began, history.clock())
     assert "it is down" in alert.detail
+
+
+LIMITED = Observation(failed(RateLimitedError, "too many requests", status=429), OLD.digest)
+
+
+def test_limit_that_lets_upstream_not_be_asked_is_called_so() -> None:
+    history = History()
+    history.see(FRESH)
+    assert history.see(LIMITED, minutes=5) == []
+    assert history.see(LIMITED, hours=1) == ["RATE_LIMITED"]
+    assert (history.told[-1].error_kind, history.see(FRESH, minutes=5)) == ("RateLimitedError", ["RECOVERED"])
+
+
+@pytest.mark.parametrize("kind", ["DeferredError", "RateLimitedError"])
+def test_refresh_that_a_limit_puts_off_for_long_is_no_stale_tag_without_a_cause(kind: str) -> None:
+    history = History()
+    history.see(STALE)
+    assert history.record is not None
+    failure = RefreshFailure(NEW.digest, kind, "the limit is reached", False, 0, history.clock())
+    history.record = history.record.with_changes(failure=failure)
+    assert history.see(STALE, hours=2) == ["RATE_LIMITED"]
+    assert history.told[-1].detail == "the limit is reached"
+
+
+def test_tag_that_somebody_overwrites_is_told_at_once_with_both_digests() -> None:
+    history = History()
+    history.see(FRESH)
+    assert history.see(Observation(OLD, OTHER.digest), minutes=5) == ["DRIFT"]
+    assert history.told[-1].detail == f"ECR serves {OTHER.digest}, where {OLD.digest} was published"
+    assert history.see(Observation(OLD, OTHER.digest), minutes=5) == []
+
+
+def test_old_copy_that_a_slow_refresh_of_ours_put_is_nobodys_overwriting() -> None:
+    history = History()
+    history.see(FRESH)
+    assert history.record is not None
+    history.record = history.record.with_changes(published_digest=OTHER.digest)  # as the refresh recorded it
+    assert history.see(Observation(OLD, OTHER.digest), minutes=5) == []
+
+
+def test_rule_that_wants_other_platforms_is_nobodys_overwriting() -> None:
+    history = History()
+    history.see(FRESH)
+    assert history.record is not None
+    history.record = history.record.with_changes(platforms=("linux/arm64",))
+    assert history.see(Observation(OLD, OTHER.digest), minutes=5) == []

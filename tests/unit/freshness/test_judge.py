@@ -249,7 +249,8 @@ class TestSettled:
     @pytest.mark.parametrize(
         "change",
         [{"state": state} for state in State if state is not State.FRESH]
-        + [{"upstream": "docker.io/else/where:1.0"}, {"platforms": ("linux/amd64",)}, {"pending": ("alert",)}],
+        + [{"upstream": "docker.io/else/where:1.0"}, {"platforms": ("linux/amd64",)}, {"outbox": ("event",)}]
+        + [{"expires_at": T0}],
     )
-    def test_one_of_which_something_is_still_to_be_said_is_not(self, change: dict[str, object]) -> None:
+    def test_one_that_stands_otherwise_or_is_to_be_written_anew_is_not(self, change: dict[str, object]) -> None:
         assert not is_settled(self.IMMUTABLE, self.known(**change), OLD.digest)

@@ -111,20 +111,26 @@ def copied(unit: dict[str, Any], service: InMemoryService) -> dict[str, Any]:
 
 
 class TestCheckFreshness:
-    @pytest.mark.parametrize("name", ["check_freshness.schedule", "check_freshness.push"])
+    @pytest.mark.parametrize("name", ["schedule", "push"])
     def test_sample_is_checked(self, service: InMemoryService, name: str) -> None:
-        assert check(sample(name), service) == {"batchItemFailures": []}
+        assert check(sample(f"check_freshness.{name}"), service) == {"batchItemFailures": []}
         assert service.records.stored
 
-    def test_poison_alone_comes_back(self, service: InMemoryService) -> None:
-        event = sample("check_freshness.poison")
-        assert check(event, service) == {"batchItemFailures": [{"itemIdentifier": event["Records"][0]["messageId"]}]}
-        assert service.records.stored.keys() == {"mirror/alpine:3.20", "mirror/alpine:3.21"}
-        assert metrics() == {"CheckFailures": 1, "Checks": 2}
+    @pytest.mark.parametrize(
+        "name", ["delete", "referrer", "image_scan", "pull_through_cache.success", "pull_through_cache.failure"]
+    )
+    def test_event_of_what_is_not_known_is_done(self, service: InMemoryService, name: str) -> None:
+        assert check(sample(f"check_freshness.{name}"), service) == {"batchItemFailures": []}
+        assert service.records.stored == {}
 
-    def test_batch_of_poison_comes_back_whole_and_is_no_error_of_the_function(self, service: InMemoryService) -> None:
-        failures = check(batch("{", "null"), service)["batchItemFailures"]
-        assert [failure["itemIdentifier"] for failure in failures] == ["m0", "m1"]
+    def test_event_without_a_meaning_is_counted_and_done(self, service: InMemoryService) -> None:
+        event = sample("ecr.push") | {"account": "999999999999"}
+        assert check(batch(json.dumps(event)), service) == {"batchItemFailures": []}
+        assert service.script.calls == []
+
+    def test_failing_cache_is_counted(self, service: InMemoryService) -> None:
+        check(sample("check_freshness.pull_through_cache.failure"), service)
+        assert metrics()["CacheFailures"] == 1
 
     def test_message_of_which_one_mirror_failed_comes_back(self, service: InMemoryService) -> None:
         service.script.fail("save", StorageError("no"))
@@ -204,8 +210,8 @@ class TestRecordOutcome:
         stale = Record("mirror/alpine:3.20", f"{UPSTREAM}:3.20", State.STALE, now, now, wanted, version=2)
         service.records.stored[stale.key] = stale
         assert record_outcome.handle(event, service.app)["state"] == state
-        assert service.alerts.kinds == told
-        assert all("Make the tag mutable in ECR" in alert.detail for alert in service.alerts.published)
+        assert [alert.kind for alert in service.records.decided] == told
+        assert all("Make the tag mutable in ECR" in alert.detail for alert in service.records.decided)
 
 
 @pytest.mark.parametrize("handle", [plan_copy.handle, publish_image.handle, record_outcome.handle])

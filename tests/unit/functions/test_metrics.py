@@ -18,6 +18,7 @@ from pullahead.freshness.records import LastRefresh, State
 from pullahead.messages import CheckRequest, Failure, OutcomeRequest, PublishResult
 from pullahead.metering import add_checks, add_failure, add_upstream_use
 from pullahead.usecases.check import CheckResult, refresh_request
+from pullahead.waking.ecr import Ignored, Why
 from tests.fakes.application import InMemoryService
 from tests.fakes.samples import KEY, REPOSITORY, digest, failed, mirror, root, rules
 from tests.fakes.standing import unfresh
@@ -72,6 +73,13 @@ def test_failed_check_is_told_by_its_error(capsys: pytest.CaptureFixture[str]) -
     assert collected() == {"CheckFailures": 1}
 
 
+def test_ignored_event_is_told_by_the_reason(capsys: pytest.CaptureFixture[str]) -> None:
+    add_checks([Ignored(Why.UNTAGGED, "ECR Image Action")])
+    (metric,) = printed(capsys.readouterr().out)
+    assert metric == Metric("EventsIgnored", 1, {"service": "pullahead", "why": "untagged"})
+    assert collected() == {}
+
+
 def test_deferred_checks_are_told_once_for_a_batch(caplog: pytest.LogCaptureFixture) -> None:
     service = InMemoryService(rules([mirror("1.0"), mirror("2.0"), mirror("3.0")]))
     for tag in ("1.0", "2.0", "3.0"):
@@ -98,26 +106,11 @@ def test_deferred_refresh_is_counted_as_a_failure(capsys: pytest.CaptureFixture[
     assert failure.retry_at == service.clock() + timedelta(minutes=10)
 
 
-def test_tick_tells_how_late_mirrors_are_and_that_it_lives() -> None:
+def test_tick_tells_that_it_lives() -> None:
     service = InMemoryService(rules([mirror("1.0"), mirror("2.0")]))
-    service.records.stored[KEY] = unfresh(KEY, State.STALE, service.clock() - timedelta(hours=2))
     schedule_checks.handle(service.app)
-    assert collected() == {
-        "Mirrors": 2,
-        "ChecksQueued": 2,
-        "Heartbeat": 1,
-        "StaleTags": 1,
-        "OldestStaleSeconds": 7200.0,
-    }
-
-
-def test_tick_whose_scan_fails_still_beats() -> None:
-    service = InMemoryService(rules())
-    service.script.fail("scan", StorageError("no"))
-    with pytest.raises(StorageError):
-        schedule_checks.handle(service.app)
-    assert collected()["Heartbeat"] == 1
-    assert len(service.queue.sent) == 1
+    assert collected() == {"Mirrors": 2, "ChecksQueued": 2, "Heartbeat": 1}
+    assert service.script.count("scan") == 0
 
 
 def test_refresh_that_published_tells_duration_and_lag() -> None:
@@ -141,3 +134,21 @@ def test_refresh_that_was_superseded_tells_neither() -> None:
     outcome = OutcomeRequest(request, "arn:1", now, PublishResult(root("x").digest, superseded=True))
     record_outcome.handle(outcome.to_event(), service.app)
     assert collected() == {"Refreshes": 1}
+
+
+def test_bus_that_takes_no_events_is_a_failure_of_its_own_and_of_nothing_else(
+    capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    service = InMemoryService(rules())
+    stale = unfresh(KEY, State.STALE, service.clock(), upstream_digest=digest("new"))
+    service.records.stored[KEY] = stale
+    service.script.fail("tell", StorageError("the bus is away"))
+    request = refresh_request(mirror(), root("new"), stale)
+    outcome = OutcomeRequest(request, "arn:1", service.clock(), PublishResult(digest("new")))
+    assert record_outcome.handle(outcome.to_event(), service.app)["state"] == "FRESH"
+    (failure,) = (metric for metric in printed(capsys.readouterr().out) if metric.name == "Failures")
+    assert failure.dimensions == {"service": "pullahead", "error": "StorageError"}
+    assert collected().keys() == {"Refreshes", "RefreshSeconds", "RefreshLagSeconds"}
+    (told,) = (record for record in caplog.records if record.message.startswith("events are not sent yet"))
+    assert vars(told)["cause"] == "the bus is away"
+    assert service.app.take_unsent() == []

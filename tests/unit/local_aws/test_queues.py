@@ -66,6 +66,11 @@ def test_batch_whose_function_fails_comes_back_as_a_whole(whole: WholeStack) -> 
     assert whole.taken("JobsDead") == ["poison"]
 
 
+def test_whoever_waits_for_a_message_is_answered_though_the_clock_stands_still(whole: WholeStack) -> None:
+    sqs, queue = whole.aws.client("sqs"), whole.stack.resources["JobsDead"]
+    assert "Messages" not in sqs.receive_message(QueueUrl=queue, WaitTimeSeconds=1)
+
+
 @pytest.mark.parametrize(
     ("answer", "failed"),
     [

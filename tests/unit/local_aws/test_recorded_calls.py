@@ -105,7 +105,7 @@ def arn(service: str, resource: str) -> str:
         (
             "events",
             "AWSEvents.PutEvents",
-            {"Entries": [{}]},
+            {"Entries": [{"Source": "a"}, {"Source": "a"}]},
             [("events:PutEvents", arn("events", "event-bus/default"))],
         ),
         ("ssm", "AmazonSSM.GetParameter", {"Name": "/a/b"}, [("ssm:GetParameter", arn("ssm", "parameter/a/b"))]),
@@ -156,6 +156,14 @@ def test_s3_calls(method: str, url: str, status: str, expected: list[tuple[str, 
     recorded = RecordedCalls()
     Server(recorded, status).ask(method, url, HTTP_AUTHORIZATION=signed("s3"))
     assert permissions(recorded) == expected
+
+
+def test_sources_of_events_are_recorded_since_policies_name_them() -> None:
+    recorded = RecordedCalls()
+    body = json.dumps({"Entries": [{"Source": "ours"}, {"Source": "theirs"}, {"Source": "ours"}]}).encode()
+    headers = {"HTTP_AUTHORIZATION": signed("events"), "HTTP_X_AMZ_TARGET": "AWSEvents.PutEvents"}
+    Server(recorded).ask("POST", "/", body, **headers)
+    assert [call.context for call in recorded] == [(("events:source", "ours"),), (("events:source", "theirs"),)]
 
 
 def test_lambda_calls() -> None:

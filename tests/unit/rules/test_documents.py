@@ -6,14 +6,24 @@ from pathlib import Path
 import pytest
 import yaml
 
-from pullahead.rules.keys import CREATE, CREDENTIAL, DEFAULTS, DOCUMENT, MIRROR, RATE_LIMIT, SOURCES, UPSTREAM
+from pullahead.rules.keys import (
+    CREATE,
+    CREDENTIAL,
+    DEFAULTS,
+    DOCUMENT,
+    MIRROR,
+    ON_DEMAND,
+    RATE_LIMIT,
+    SOURCES,
+    UPSTREAM,
+)
 from pullahead.rules.load import load_rules
 from pullahead.rules.problems import RulesError
 from pullahead.rules.tags import PatternKind
 
 ROOT = Path(__file__).parents[3]
 RULES = ROOT / "docs/rules.md"
-SECTIONS = (DOCUMENT, MIRROR, DEFAULTS, CREATE, UPSTREAM, CREDENTIAL, RATE_LIMIT, SOURCES)
+SECTIONS = (DOCUMENT, MIRROR, ON_DEMAND, DEFAULTS, CREATE, UPSTREAM, CREDENTIAL, RATE_LIMIT, SOURCES)
 KEYS = {key for section in SECTIONS for key in section.names} | {kind.value for kind in PatternKind}
 
 

@@ -59,7 +59,7 @@ class TestUpstreamNotAsked:
             result = service.check_one()
             assert (result.state, result.deferred, result.changed) == (State.FRESH, True, False)
             assert result.reason.startswith("deferred: ")
-        assert (service.record(), service.records.writes, service.alerts.kinds) == (before, 1, [])
+        assert (service.record(), service.records.writes, service.alerts) == (before, 1, [])
         assert service.check_one().deferred is False
 
     def test_new_tag_is_judged_unseen(self) -> None:
@@ -89,14 +89,14 @@ class TestUpstreamNotAsked:
         for minutes, told in ((59, []), (1, ["STALE"]), (15, ["STALE"])):
             service.clock.advance(minutes=minutes)
             assert service.check_one().deferred
-            assert service.alerts.kinds == told
+            assert service.alerts == told
 
     def test_same_tags_are_never_asked_for(self) -> None:
         service = CheckingService([mirror(f"{number}.0") for number in range(20)])
         sparing = Sparing(service.upstream, bears=10)
         check = CheckMirrors(
             lambda: service.rules,
-            *(sparing, service.target, service.records, service.refreshes, service.alerts, service.clock),
+            *(sparing, service.target, service.records, service.refreshes, service.announcer, service.clock),
         )
         tags = tuple(each.tag for each in service.rules.mirrors)
         for _ in range(20):
@@ -174,7 +174,7 @@ class TestRefreshes:
         service.check()
         service.clock.advance(hours=1)
         assert service.check_one().deferred
-        assert service.alerts.kinds == ["STALE"]
+        assert service.alerts == ["STALE"]
 
     def test_conflict_starts_what_is_deferred(self) -> None:
         service = served("1.0")

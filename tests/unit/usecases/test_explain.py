@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from pullahead.errors import AccessDeniedError, RegistryUnavailableError, Side
-from pullahead.freshness.alerts import AlertKind
+from pullahead.freshness.alerts import AlertKind, Told
 from pullahead.freshness.due import is_due, next_moment
 from pullahead.freshness.judge import Observation
 from pullahead.freshness.records import LastRefresh, Published, Record, RefreshFailure, State
@@ -54,7 +54,7 @@ def test_fresh_mirror() -> None:
 def test_stale_mirror_whose_refresh_did_not_fail() -> None:
     steps = told(stale())
     assert steps["ECR"] == f"ECR serves {B}, which is another one"
-    assert steps["next"].startswith("a refresh is under way, or starts with the next check")
+    assert steps["next"].startswith("a refresh is under way, waits for a slot, or starts with the next check")
     assert "failed refresh" not in steps
 
 
@@ -72,7 +72,19 @@ def test_blocked_mirror_wants_a_human() -> None:
     steps = told(record)
     assert "mend the cause first" in steps["next"]
     assert steps["verdict"].endswith("(3 h): it is immutable")
-    assert steps["told"] == "BLOCKED"
+    assert steps["told"] == "BLOCKED, not yet"
+
+
+def test_last_alerts_say_when_and_whether_they_are_over() -> None:
+    last = (Told(AlertKind.STALE, "i", NOW - timedelta(days=2)), Told(AlertKind.BLOCKED, "i", NOW))
+    record = stale(State.BLOCKED, failure=failure(blocking=True), alerted=(AlertKind.BLOCKED,), told=last)
+    when = [f"{moment.strftime('%Y-%m-%d %H:%M')} UTC" for moment in (NOW - timedelta(days=2), NOW)]
+    assert told(record)["told"] == f"STALE, {when[0]} (over); BLOCKED, {when[1]}"
+
+
+def test_mirror_that_is_to_be_forgotten_says_when() -> None:
+    steps = told(stale(expires_at=NOW), followed=None)
+    assert f"it is forgotten from {NOW.strftime('%Y-%m-%d %H:%M')} UTC on" in steps["next"]
 
 
 def test_gone_mirror_keeps_its_copy() -> None:

@@ -2,18 +2,25 @@
 
 from pullahead.ports import (
     Clock,
+    Demands,
+    KeepsIncidents,
     Plans,
     PublishesAlerts,
+    PublishesOutcomes,
     QueuesChecks,
     Records,
     ScansRecords,
     StartsRefreshes,
+    TakesTurns,
     Target,
     Upstream,
 )
-from tests.fakes.memory import FakeAlerts, FakeClock, FakePlans, FakeQueue, FakeRecords, FakeRefreshes
+from tests.fakes.demands import FakeDemands
+from tests.fakes.memory import FakeClock, FakePlans, FakeQueue, FakeRecords, FakeRefreshes
+from tests.fakes.outcomes import FakeOutcomes
 from tests.fakes.script import Script
 from tests.fakes.target import FakeTarget
+from tests.fakes.telling import FakeAlerts, FakeIncidents
 from tests.fakes.upstream import FakeUpstream
 
 
@@ -27,8 +34,12 @@ def test_fakes_of_one_test_share_one_script() -> None:
     refreshes: StartsRefreshes = FakeRefreshes(script)
     queue: QueuesChecks = FakeQueue(script)
     alerts: PublishesAlerts = FakeAlerts(script)
+    incidents: KeepsIncidents = FakeIncidents(script)
+    turns: TakesTurns = FakeIncidents(script)
+    outcomes: PublishesOutcomes = FakeOutcomes(script)
+    demands: Demands = FakeDemands(script)
     clock: Clock = FakeClock()
-    assert None not in (upstream, scanned, refreshes, alerts, clock)
+    assert None not in (upstream, scanned, refreshes, alerts, incidents, turns, outcomes, demands, clock)
     target.ensure_repository("mirror/app")
     plans.write("key", b"")
     records.load([])

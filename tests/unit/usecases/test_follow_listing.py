@@ -11,7 +11,7 @@ from pullahead.messages import CheckRequest, ListRequest
 from pullahead.oci import Repository
 from pullahead.rules.model import PatternKind, Rule, Rules, TagPattern, TagSelection
 from pullahead.usecases.follow_listing import FollowListing, ListResult
-from tests.fakes.memory import FakeAlerts, FakeClock, FakeQueue, FakeRecords
+from tests.fakes.memory import FakeClock, FakeQueue, FakeRecords
 from tests.fakes.samples import REPOSITORY, failed, rule, rules
 from tests.fakes.script import Killed, Script
 from tests.fakes.upstream import FakeUpstream
@@ -29,11 +29,9 @@ class Listing:
         self.script = Script()
         self.rules: Rules = rules([], "r", *(declared or (rule(tags=NEWEST),)))
         self.upstream, self.records = FakeUpstream(self.script), FakeRecords(self.script)
-        self.queue, self.alerts, self.clock = FakeQueue(self.script), FakeAlerts(self.script), FakeClock()
+        self.queue, self.clock = FakeQueue(self.script), FakeClock()
         self.serve("1.0", "1.1", "1.2", "latest")
-        self.follow = FollowListing(
-            lambda: self.rules, self.upstream, self.records, self.queue, self.alerts, self.clock
-        )
+        self.follow = FollowListing(lambda: self.rules, self.upstream, self.records, self.queue, self.clock)
 
     def serve(self, *tags: str, path: str = "ghcr.io/team/app") -> None:
         for tag in tags:
@@ -54,6 +52,10 @@ class Listing:
     @property
     def record(self) -> Record:
         return self.records.stored[KEY]
+
+    @property
+    def alerts(self) -> list[str]:
+        return [alert.kind.value for alert in self.records.decided]
 
 
 def test_chosen_tags_are_checked() -> None:
@@ -131,7 +133,7 @@ class TestFailing:
         listing.ask(minutes=15)
         assert listing.tags == ["1.2", "1.1"]
         assert listing.records.writes == 0
-        assert listing.alerts.kinds == []
+        assert listing.alerts == []
 
     def test_listing_that_shrinks_is_a_fault_and_no_wish(self) -> None:
         listing = Listing(rule(tags=TagSelection(patterns=(SEMVER,), min_tags=3)))
@@ -141,13 +143,13 @@ class TestFailing:
         assert listing.ask(minutes=15).state is State.UNKNOWN
         assert sorted(listing.tags) == ["1.0", "1.1", "1.2"]
         assert listing.record.error_kind == "ListingShrunkError"
-        assert listing.alerts.kinds == []
+        assert listing.alerts == []
         listing.ask(minutes=60)
         listing.ask(minutes=15)
-        assert listing.alerts.kinds == ["UNLISTED"]
+        assert listing.alerts == ["UNLISTED"]
         listing.serve("1.3", "1.4")
         listing.ask(minutes=15)
-        assert listing.alerts.kinds == ["UNLISTED", "RECOVERED"]
+        assert listing.alerts == ["UNLISTED", "RECOVERED"]
         assert sorted(listing.tags) == ["1.2", "1.3", "1.4"]
 
     def test_first_listing_that_fails_checks_nothing(self) -> None:
@@ -195,8 +197,8 @@ class TestFailing:
                 listing.ask()
             listing.script.resume()
             listing.ask(minutes=5)
-            assert set(listing.alerts.kinds) == {"UNLISTED"}
-            assert listing.record.pending == ()
+            assert listing.alerts == ["UNLISTED"]
+            assert listing.record.pending == tuple(listing.records.decided)
 
 
 class TestNamespace:
@@ -245,8 +247,8 @@ class TestNamespace:
         listing.script.fail("list_repositories", failed(ListingRefusedError, "name them"), times=9)
         for _ in range(3):
             assert listing.ask("prom", minutes=15).state is State.BLOCKED
-        assert listing.alerts.kinds == ["UNLISTED"]
-        assert "name them" in listing.alerts.published[0].detail
+        assert listing.alerts == ["UNLISTED"]
+        assert "name them" in listing.records.decided[0].detail
 
     def test_known_repositories_are_followed_while_the_registry_does_not_list_them(self) -> None:
         listing = self.listing(self.CHOOSING)
@@ -261,7 +263,7 @@ class TestNamespace:
         assert (result.state, result.queued) == (State.BLOCKED, 1)
         assert [request.upstream for request in listing.queue.listings] == ["quay.io/prom/node"]
         assert "no name that ECR allows" in result.reason
-        assert listing.alerts.kinds == ["UNLISTED"]
+        assert listing.alerts == ["UNLISTED"]
 
     def test_message_for_a_repository_that_has_no_name_any_more_is_passed_over(self) -> None:
         listing = self.listing(self.CHOOSING._replace(repository="x" * 241 + "/{path}"))

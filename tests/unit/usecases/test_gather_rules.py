@@ -5,15 +5,15 @@ from datetime import timedelta
 import pytest
 
 from pullahead.errors import ConfigError, StorageError
-from pullahead.freshness.alerts import AlertKind
 from pullahead.rules.load import load_rules
 from pullahead.rules.model import Rules
 from pullahead.rules.sources.gather import Gathered
+from pullahead.rules.sources.standing import Broken
 from pullahead.usecases.find_sources import FindSources, Reach
 from pullahead.usecases.gather_rules import FIND_EVERY, GatherRules
 from pullahead.usecases.rules_in_force import ASK_EVERY, RulesInForce
-from tests.fakes.memory import FakeAlerts, FakeClock
-from tests.fakes.script import Killed, Script
+from tests.fakes.memory import FakeClock
+from tests.fakes.script import Script
 from tests.fakes.sources import QUAY, FakeCached, FakeStanding, FakeTagged, FakeText
 
 EMPTY = "version: 1\nmirrors: []\n"
@@ -32,7 +32,7 @@ class Gathering:
         self.script, self.clock = Script(), FakeClock()
         self.cached, self.tagged = FakeCached(QUAY, script=self.script), FakeTagged(self.script)
         self.cached.repositories = {"quay/team/app": ("1",)}
-        self.standing, self.alerts = FakeStanding(self.script), FakeAlerts(self.script)
+        self.standing = FakeStanding(self.script)
         self.text = FakeText(text, self.script) if text is not None else None
         self.layer = EMPTY
         self.schedule = self.new_schedule()
@@ -44,11 +44,18 @@ class Gathering:
     def new_schedule(self) -> GatherRules:
         """Start the function's process anew."""
         find = FindSources(self.cached, self.tagged, Reach())
-        return GatherRules(self.file, self.text, find, self.standing, self.alerts, self.clock)
+        return GatherRules(self.file, self.text, find, self.standing, self.clock)
 
     def gather(self, **later: float) -> Gathered:
         self.clock.advance(**later)
         return self.schedule()
+
+    @property
+    def broken(self) -> Broken | None:
+        """What the schedule wrote down of the newest version."""
+        standing = self.standing.load()
+        assert standing is not None
+        return standing.text.broken
 
     def put(self, text: str) -> None:
         """Put another file where people keep it."""
@@ -184,54 +191,54 @@ class TestRulesElsewhere:
         gathering.put(rules_text("2.0"))
         gathering.gather(minutes=5)
         assert "mirror/b:2.0" in keys(gathering.reader())
-        assert gathering.alerts.kinds == []
+        assert gathering.broken is None
 
-    def test_broken_version_is_refused_and_one_alert_says_so(self) -> None:
+    def test_broken_version_is_refused_and_written_down(self) -> None:
         gathering = Gathering(rules_text("1.0"))
         gathering.gather()
         gathering.put(BROKEN)
+        broken_at = gathering.gather(minutes=5) and gathering.clock()
         for _ in range(3):
             assert "mirror/b:1.0" in keys(gathering.gather(minutes=5).rules)
         gathering.schedule = gathering.new_schedule()
         gathering.gather(minutes=5)
         assert "mirror/b:1.0" in keys(gathering.reader())
-        (alert,) = gathering.alerts.published
-        assert (alert.kind, alert.upstream) == (AlertKind.RULES_BROKEN, "s3://team-rules/rules.yaml")
-        assert "'mirors' is not known. Did you mean mirrors?" in alert.detail
+        broken = gathering.broken
+        assert broken is not None
+        assert (broken.since, broken.unreadable) == (broken_at, False)
+        assert "'mirors' is not known. Did you mean mirrors?" in broken.detail
 
-    def test_mended_file_is_in_force_and_recovered_is_said_once(self) -> None:
+    def test_mended_file_is_in_force_and_nothing_is_broken_any_more(self) -> None:
+        gathering = Gathering(rules_text("1.0"))
+        gathering.gather()
+        gathering.put(BROKEN)
+        gathering.gather(minutes=5)
+        gathering.put(rules_text("2.0"))
+        gathering.gather(minutes=5)
+        assert gathering.broken is None
+        assert "mirror/b:2.0" in keys(gathering.reader())
+
+    def test_another_broken_version_has_its_own_problems_and_the_same_beginning(self) -> None:
         gathering = Gathering(rules_text("1.0"))
         gathering.gather()
         gathering.put(BROKEN)
         broken_at = gathering.gather(minutes=5) and gathering.clock()
-        gathering.put(rules_text("2.0"))
-        gathering.gather(minutes=5)
-        gathering.gather(minutes=5)
-        assert gathering.alerts.kinds == ["RULES_BROKEN", "RECOVERED"]
-        assert gathering.alerts.published[1].since == broken_at
-        assert "mirror/b:2.0" in keys(gathering.reader())
-
-    def test_another_broken_version_is_told_with_its_own_problems(self) -> None:
-        gathering = Gathering(rules_text("1.0"))
-        gathering.gather()
-        gathering.put(BROKEN)
-        gathering.gather(minutes=5)
         gathering.put("version: 7\nmirrors: []\n")
         gathering.gather(minutes=5)
-        assert [alert.kind.value for alert in gathering.alerts.published] == ["RULES_BROKEN"] * 2
-        assert "'7' is not known" in gathering.alerts.published[1].detail
-        assert gathering.alerts.published[0].since == gathering.alerts.published[1].since
+        assert gathering.broken is not None
+        assert "'7' is not known" in gathering.broken.detail
+        assert gathering.broken.since == broken_at
 
-    def test_file_that_cannot_be_read_is_told_once_and_taken_back(self) -> None:
+    def test_file_that_cannot_be_read_is_written_down_until_it_can_be(self) -> None:
         gathering = Gathering(rules_text("1.0"))
         gathering.gather()
         gathering.script.fail("read_text", StorageError("AccessDenied"), times=2)
-        assert "mirror/b:1.0" in keys(gathering.gather(minutes=5).rules)
+        for _ in range(2):
+            assert "mirror/b:1.0" in keys(gathering.gather(minutes=5).rules)
+            assert gathering.broken is not None
+            assert (gathering.broken.detail, gathering.broken.unreadable) == ("AccessDenied", True)
         gathering.gather(minutes=5)
-        gathering.gather(minutes=5)
-        gathering.gather(minutes=5)
-        assert gathering.alerts.kinds == ["RULES_BROKEN", "RECOVERED"]
-        assert gathering.alerts.published[0].detail == "AccessDenied"
+        assert gathering.broken is None
 
     def test_without_any_good_version_the_schedule_fails(self) -> None:
         gathering = Gathering(BROKEN)
@@ -240,28 +247,6 @@ class TestRulesElsewhere:
         assert gathering.standing.content is None
         gathering.put(rules_text("1.0"))
         assert "mirror/b:1.0" in keys(gathering.gather().rules)
-
-    def test_crash_after_the_alert_repeats_it_rather_than_losing_it(self) -> None:
-        gathering = Gathering(rules_text("1.0"))
-        gathering.gather()
-        gathering.put(BROKEN)
-        gathering.script.fail("save_standing", Killed("save_standing"))
-        with pytest.raises(Killed):
-            gathering.gather(minutes=5)
-        gathering.gather(minutes=5)
-        assert gathering.alerts.kinds == ["RULES_BROKEN"] * 2
-
-    def test_alert_that_cannot_be_sent_stops_no_check_and_is_sent_by_the_next_run(self) -> None:
-        gathering = Gathering(rules_text("1.0"))
-        gathering.gather()
-        for text, kinds in ((BROKEN, ["RULES_BROKEN"]), (rules_text("2.0"), ["RULES_BROKEN", "RECOVERED"])):
-            gathering.put(text)
-            gathering.script.fail("publish", StorageError("no topic"))
-            assert gathering.gather(minutes=5).told == ("an alert about the rules could not be sent: no topic",)
-            assert len(gathering.alerts.kinds) == len(kinds) - 1
-            gathering.gather(minutes=5)
-            assert gathering.alerts.kinds == kinds
-        assert "mirror/b:2.0" in keys(gathering.reader())
 
     def test_without_the_parameter_the_layer_is_in_force_again(self) -> None:
         gathering = Gathering(rules_text("1.0"))

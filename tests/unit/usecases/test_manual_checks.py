@@ -34,7 +34,7 @@ def test_refresh_that_failed_is_tried_now_and_not_hours_later() -> None:
     assert service.refreshes.requests == {}
     check(service, "manual")
     assert [request.tag for request in service.refreshes.requests.values()] == ["1.0"]
-    assert service.alerts.kinds == ["BLOCKED"]
+    assert [alert.kind for alert in service.records.decided] == ["BLOCKED"]
 
 
 def test_immutable_tag_is_asked_for_upstream_all_the_same() -> None:

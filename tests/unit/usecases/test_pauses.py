@@ -82,7 +82,7 @@ def test_pauses_that_cannot_be_read_bring_the_check_back(service: InMemoryServic
     assert service.app.check(check_request(service)) == []
 
 
-def test_schedule_reads_pauses_once_though_it_asks_for_them_twice(service: InMemoryService) -> None:
+def test_schedule_and_checks_of_one_process_read_pauses_once(service: InMemoryService) -> None:
     service.app.schedule_checks()
-    service.app.lateness()
+    service.app.check(check_request(service))
     assert service.script.count("paused_rules") == 1

@@ -40,6 +40,11 @@ def test_page_costs_one_scan_and_writes_nothing(script: Script, records: FakeRec
     assert script.calls == ["scan", "load_heartbeat"]
 
 
+def test_mirror_that_is_to_be_forgotten_is_not_shown(records: FakeRecords) -> None:
+    records.stored["mirror/b:1"] = records.stored["mirror/b:1"].with_changes(expires_at=NOW)
+    assert show({}, records).mirrors == 1
+
+
 def test_filter_is_the_events(records: FakeRecords) -> None:
     shown = show({"show": {"prefix": "mirror/b"}}, records)
     assert "1 of 2 mirrors" in shown.content

@@ -5,13 +5,12 @@ An item holds what a reader of the table wants to see as attributes of their own
 
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
-from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 import msgspec
-from botocore.exceptions import ClientError
 
-from pullahead.aws.storage_errors import code_of, storage_errors
+from pullahead.aws.items import get_items
+from pullahead.aws.storage_errors import refused_item, storage_errors
 from pullahead.errors import ConflictError, StorageError
 from pullahead.freshness.records import Record
 from pullahead.ports import Heartbeat
@@ -19,8 +18,6 @@ from pullahead.ports import Heartbeat
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
 
-_BATCH = 100  # DynamoDB API reference, BatchGetItem: up to 100 items a call
-_MAX_TRIES = 4
 _MAX_PAGES = 2000  # of 1 MB each at the most: DynamoDB API reference, Scan
 _MIRROR, _HEARTBEAT = "mirror#", "service#heartbeat"
 
@@ -33,13 +30,8 @@ class DynamoRecords:
 
     def load(self, keys: Sequence[str]) -> Mapping[str, Record]:
         """Read records, strongly consistent."""
-        found: dict[str, Record] = {}
-        unique = iter(dict.fromkeys(keys))
-        while batch := list(islice(unique, _BATCH)):
-            for item in self._get([f"{_MIRROR}{key}" for key in batch]):
-                record = _decode(item)
-                found[record.key] = record
-        return found
+        items = get_items(self._client, self._table, (f"{_MIRROR}{key}" for key in keys), "records")
+        return {record.key: record for record in map(_decode, items)}
 
     def scan(self) -> Iterator[Record]:
         """Read every record, page by page as they are asked for; eventually consistent, at half the price."""
@@ -67,17 +59,14 @@ class DynamoRecords:
             with storage_errors("write", f"the record of {record.key}"):
                 self._put(_encode(saved), expected_version)
         except StorageError as error:
-            cause = error.__cause__
-            if isinstance(cause, ClientError) and code_of(cause) == "ConditionalCheckFailedException":
-                raise ConflictError(
-                    f"the record of {record.key} was changed since version {expected_version}"
-                ) from error
-            raise
+            if refused_item(error) is None:
+                raise
+            raise ConflictError(f"the record of {record.key} was changed since version {expected_version}") from error
         return saved
 
     def load_heartbeat(self) -> Heartbeat | None:
         """Read the last heartbeat."""
-        for item in self._get([_HEARTBEAT]):
+        for item in get_items(self._client, self._table, [_HEARTBEAT], "records"):
             return Heartbeat(datetime.fromisoformat(item["at"]["S"]), item["rules_digest"]["S"])
         return None
 
@@ -105,17 +94,6 @@ class DynamoRecords:
             ExpressionAttributeValues={":expected": {"N": str(expected_version)}},
         )
 
-    def _get(self, keys: Sequence[str]) -> Iterator[dict[str, Any]]:
-        wanted: Any = {self._table: {"Keys": [{"pk": {"S": key}} for key in keys], "ConsistentRead": True}}
-        for _ in range(_MAX_TRIES):
-            with storage_errors("read", f"{len(keys)} records"):
-                answer = self._client.batch_get_item(RequestItems=wanted)
-            yield from answer["Responses"].get(self._table, [])
-            wanted = answer.get("UnprocessedKeys")
-            if not wanted:
-                return
-        raise StorageError(f"read of {len(keys)} records failed: DynamoDB left some unprocessed {_MAX_TRIES} times")
-
 
 def _encode(record: Record) -> dict[str, Any]:
     item = {
@@ -126,6 +104,8 @@ def _encode(record: Record) -> dict[str, Any]:
         "version": {"N": str(record.version)},
         "record": {"S": msgspec.json.encode(record).decode()},
     }
+    if record.expires_at is not None:  # the table's attribute for time to live
+        item["expires_at"] = {"N": str(int(record.expires_at.timestamp()))}
     digests = {"upstream_digest": record.upstream_digest, "published_digest": record.published_digest}
     return item | {name: {"S": digest} for name, digest in digests.items() if digest is not None}
 

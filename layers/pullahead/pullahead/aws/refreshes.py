@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 class StepFunctionsRefreshes:
-    """Satisfies `pullahead.ports.StartsRefreshes`."""
+    """Satisfies `pullahead.ports.StartsRefreshes` and `SeesRefreshes`."""
 
     def __init__(self, client: "SFNClient", state_machine_arn: str) -> None:
         self._client, self._arn = client, state_machine_arn
@@ -34,6 +34,16 @@ class StepFunctionsRefreshes:
                 return self._describe(request.name)
             raise
         return Started.STARTED
+
+    def is_running(self, name: str) -> bool:
+        """Ask for the execution; one that was never started does not run."""
+        try:
+            return self._describe(name) is Started.RUNNING
+        except StorageError as error:
+            cause = error.__cause__
+            if isinstance(cause, ClientError) and code_of(cause) == "ExecutionDoesNotExist":
+                return False
+            raise
 
     def _describe(self, name: str) -> Started:
         arn = f"{self._arn.replace(':stateMachine:', ':execution:')}:{name}"

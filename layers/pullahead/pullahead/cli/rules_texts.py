@@ -24,6 +24,7 @@ class Section(NamedTuple):
     repository: str
     tags: tuple[Compared, ...]
     error: str | None = None
+    daily_limit: int | None = None  # of a rule on demand, which has the tags that are pulled
 
 
 class Totals(NamedTuple):
@@ -39,13 +40,14 @@ def sections(looked: Looked, rules: Rules) -> tuple[Section, ...]:
     errors = {(unlisted.rule, unlisted.upstream): unlisted.reason for unlisted in looked.unlisted}
     grouped: dict[str, dict[tuple[str, str], list[Compared]]] = {rule.name: {} for rule in rules.rules}
     for rule in rules.rules:
-        if not rule.is_namespace or (rule.name, str(rule.upstream)) in errors:
+        if not rule.is_namespace or rule.on_demand is not None or (rule.name, str(rule.upstream)) in errors:
             grouped[rule.name][str(rule.upstream), rule.repository] = []
+    limits = {rule.name: rule.on_demand.daily_limit for rule in rules.rules if rule.on_demand is not None}
     for compared in looked.tags:
         place = str(compared.mirror.upstream.repository), compared.mirror.repository
         grouped[compared.mirror.rule].setdefault(place, []).append(compared)
     return tuple(
-        Section(name, upstream, repository, tuple(tags), errors.get((name, upstream)))
+        Section(name, upstream, repository, tuple(tags), errors.get((name, upstream)), limits.get(name))
         for name, places in grouped.items()
         for (upstream, repository), tags in places.items()
     )
@@ -54,8 +56,13 @@ def sections(looked: Looked, rules: Rules) -> tuple[Section, ...]:
 def section_text(section: Section, foretold: Mapping[str, Foretold]) -> str:
     """Describe a rule's tags in a line each."""
     name = "" if section.rule == section.upstream else f"{section.rule}: "
-    head = f"{name}{section.upstream} to {section.repository}, {counts_text(section.tags)}"
+    counted = counts_text(section.tags) if section.daily_limit is None else _on_demand_text(section.daily_limit)
+    head = f"{name}{section.upstream} to {section.repository}, {counted}"
     return "\n".join((head, *(_tag_line(tag, foretold.get(tag.mirror.key)) for tag in section.tags)))
+
+
+def _on_demand_text(daily_limit: int) -> str:
+    return f"what is pulled, up to {count_text(daily_limit, 'new tag')} a day"
 
 
 def _tag_line(compared: Compared, foretold: Foretold | None) -> str:
@@ -111,6 +118,7 @@ def looked_document(
                 "upstream": section.upstream,
                 "repository": section.repository,
                 "error": section.error,
+                **({} if section.daily_limit is None else {"daily_limit": section.daily_limit}),
                 "tags": [{**_tag_document(compared), **of_tag(compared)} for compared in section.tags],
             }
             for section in sections(looked, rules)

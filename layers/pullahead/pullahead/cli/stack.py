@@ -14,6 +14,7 @@ import boto3
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError, NoRegionError
 
+from pullahead.aws.dead_letters import SqsDeadLetters
 from pullahead.aws.pauses import DynamoPauses
 from pullahead.aws.queue import SqsChecks
 from pullahead.aws.records import DynamoRecords
@@ -29,10 +30,15 @@ _CONFIG = Config(retries={"mode": "standard", "total_max_attempts": 3}, connect_
 _REFUSALS = frozenset({"AccessDenied", "AccessDeniedException", "AuthorizationErrorException", "UnauthorizedOperation"})
 _PERMISSIONS = {
     "BatchGetItem": "dynamodb:BatchGetItem",
+    "ChangeMessageVisibilityBatch": "sqs:ChangeMessageVisibility",
+    "DeleteMessage": "sqs:DeleteMessage",
     "DescribeStacks": "cloudformation:DescribeStacks",
     "GetObject": "s3:GetObject",
+    "GetQueueAttributes": "sqs:GetQueueAttributes",
     "Query": "dynamodb:Query",
+    "ReceiveMessage": "sqs:ReceiveMessage",
     "Scan": "dynamodb:Scan",
+    "SendMessage": "sqs:SendMessage",
     "SendMessageBatch": "sqs:SendMessage",
     "UpdateItem": "dynamodb:UpdateItem",
 }
@@ -63,6 +69,12 @@ class DeployedStack:
     def queue(self) -> SqsChecks:
         """The queue of checks."""
         return SqsChecks(self._client("sqs"), self._output("ChecksQueueUrl"))
+
+    @cached_property
+    def dead_letters(self) -> SqsDeadLetters:
+        """What was put aside, and the queue of checks that it came from."""
+        aside, checks = self._output("ChecksDeadLetterQueueUrl"), self._output("ChecksQueueUrl")
+        return SqsDeadLetters(self._client("sqs"), aside, checks)
 
     def rules(self, file: str) -> Rules:
         """Put the rules in force together: what the schedule wrote down, and the rules file where that has none."""

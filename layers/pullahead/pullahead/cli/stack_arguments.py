@@ -89,7 +89,21 @@ class PauseArguments(NamedTuple):
     quiet: bool
 
 
-StackArguments = StatusArguments | HistoryArguments | WhyArguments | RefreshArguments | PauseArguments
+class DeadLettersArguments(NamedTuple):
+    """`pullahead dead-letters list`, `redrive` and `drop`. Without ids all are meant."""
+
+    place: Place
+    action: str
+    ids: tuple[str, ...]
+    yes: bool
+    force: bool
+    json: bool
+    quiet: bool
+
+
+StackArguments = (
+    StatusArguments | HistoryArguments | WhyArguments | RefreshArguments | PauseArguments | DeadLettersArguments
+)
 
 
 def add_stack_commands(add: AddCommand) -> None:
@@ -112,13 +126,17 @@ def add_stack_commands(add: AddCommand) -> None:
         command.add_argument("rule", metavar="RULE", help="its name; without `name`, its upstream")
     for command in (why, refresh, pause, resume):
         _add_rules(command)
+    _add_dead_letters(add("dead-letters", "show what was put aside and why; put it back, or delete it"))
 
 
 def stack_arguments_of(parsed: argparse.Namespace) -> StackArguments | None:
     """Read one of these commands; None for any other."""
-    if parsed.command not in ("status", "history", "why", "refresh", "pause", "resume"):
+    if parsed.command not in ("status", "history", "why", "refresh", "pause", "resume", "dead-letters"):
         return None
     place, json, quiet = Place(parsed.stack, parsed.table), parsed.json, parsed.quiet
+    if parsed.command == "dead-letters":
+        ids = () if parsed.all else tuple(parsed.ids)
+        return DeadLettersArguments(place, parsed.action, ids, parsed.yes, parsed.force, json, quiet)
     if parsed.command == "status":
         return StatusArguments(place, parsed.stale, parsed.prefix, parsed.watch, parsed.rules, json, quiet)
     if parsed.command == "history":
@@ -137,6 +155,29 @@ def _add_status(add: AddCommand) -> None:
     status.add_argument("--prefix", default="", metavar="TEXT", help="only mirrors whose repository:tag begins so")
     status.add_argument("--watch", action="store_true", help="show it anew every 5 seconds, until Ctrl-C")
     _add_rules(status)
+
+
+def _add_dead_letters(command: argparse.ArgumentParser) -> None:
+    command.set_defaults(stack=STACK, table=None, ids=[], all=False, yes=False, force=False)
+    actions = command.add_subparsers(dest="action", metavar="ACTION", required=True)
+    summaries = {
+        "list": "show them, the oldest first: what each asks, and why it was put aside",
+        "redrive": "put them back into the queue of checks",
+        "drop": "delete them for good",
+    }
+    for name, summary in summaries.items():
+        action = actions.add_parser(name, help=summary, description=f"{summary[0].upper()}{summary[1:]}.")
+        for option, about in (("--json", "write the result as one JSON document"), ("--quiet", "write errors only")):
+            action.add_argument(option, action="store_true", default=argparse.SUPPRESS, help=about)
+        action.add_argument("--stack", metavar="NAME", default=argparse.SUPPRESS, help=f"the deployed stack ({STACK})")
+        if name == "list":
+            continue
+        which = action.add_mutually_exclusive_group(required=True)
+        which.add_argument("ids", metavar="ID", nargs="*", type=_parse_id, default=[], help="as list shows it")
+        which.add_argument("--all", action="store_true", help="all of them (1000 at once)")
+        action.add_argument("--yes", action="store_true", help="do not ask")
+        if name == "redrive":
+            action.add_argument("--force", action="store_true", help="also what nobody would understand")
 
 
 def _placed(command: argparse.ArgumentParser) -> argparse.ArgumentParser:
@@ -168,6 +209,12 @@ def _is_tag(text: str) -> bool:
         return parse_reference(f"example.com/a:{text}").tag == text
     except InvalidReferenceError:
         return False
+
+
+def _parse_id(text: str) -> str:
+    if not 4 <= len(text) <= 36 or not set(text) <= set("0123456789abcdef-"):
+        raise argparse.ArgumentTypeError(f"{text[:40]!r} is no id; `pullahead dead-letters list` shows them")
+    return text
 
 
 def _parse_days(text: str) -> int:

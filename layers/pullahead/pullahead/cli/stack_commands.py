@@ -2,6 +2,7 @@
 
 from pullahead.cli.stack import DeployedStack, told_plainly
 from pullahead.cli.stack_arguments import (
+    DeadLettersArguments,
     HistoryArguments,
     RefreshArguments,
     StackArguments,
@@ -33,6 +34,10 @@ def _run(arguments: StackArguments, stack: DeployedStack) -> int:
         from pullahead.cli.refreshing import run_refresh  # noqa: PLC0415
 
         return run_refresh(arguments, stack)
+    if isinstance(arguments, DeadLettersArguments):
+        from pullahead.cli.dead_letters import run_dead_letters  # noqa: PLC0415
+
+        return run_dead_letters(arguments, stack)
     from pullahead.cli.pausing import run_pause  # noqa: PLC0415
 
     return run_pause(arguments, stack)

@@ -13,7 +13,7 @@ from pullahead.cli.stack_arguments import StatusArguments
 from pullahead.cli.status_table import Standing, status_table
 from pullahead.dashboard.rows import Row, row_of, worst_first
 from pullahead.errors import ConfigError
-from pullahead.freshness.records import State
+from pullahead.freshness.records import SETTLED, State
 from pullahead.rules.model import Rules
 
 WATCH_SECONDS = 5.0
@@ -30,7 +30,7 @@ class Status(NamedTuple):
     @property
     def is_fresh(self) -> bool:
         """Whether everything that is shown is fresh."""
-        return all(standing.row.state is State.FRESH for standing in self.standings)
+        return all(standing.row.state in SETTLED for standing in self.standings)
 
 
 def run_status(arguments: StatusArguments, stack: DeployedStack) -> int:
@@ -49,11 +49,13 @@ def run_status(arguments: StatusArguments, stack: DeployedStack) -> int:
 
 def read_status(arguments: StatusArguments, stack: DeployedStack) -> Status:
     """Read every record, and keep what was asked for."""
-    records = [record for record in stack.records.scan() if record.key.startswith(arguments.prefix)]
+    # Those that are to be forgotten are nobody's any more.
+    followed = (record for record in stack.records.scan() if record.expires_at is None)
+    records = [record for record in followed if record.key.startswith(arguments.prefix)]
     heartbeat, paused, at = stack.records.load_heartbeat(), stack.pauses.paused_rules(), now()
     rules = stack.rules(arguments.rules) if paused else None  # only rules know whose a mirror is
     rows = [row_of(record, at) for record in worst_first(records)]
-    shown = [row for row in rows if not (arguments.stale and row.state is State.FRESH)]
+    shown = [row for row in rows if not (arguments.stale and row.state in SETTLED)]
     standings = [Standing(row, _is_paused(row, rules, paused)) for row in shown]
     return Status(standings, heartbeat.at if heartbeat is not None else None, at)
 

@@ -37,6 +37,7 @@ _LOOKS: Final[Mapping[State, _Look]] = MappingProxyType(
         State.STALE: _Look("▲", "bold #e69f00"),
         State.MISSING: _Look("○", "#0072b2"),
         State.UNKNOWN: _Look("□", "#56b4e9"),
+        State.DELETED: _Look("⊘", "#999999"),
         State.FRESH: _Look("●", "#009e73"),
     }
 )
@@ -80,7 +81,7 @@ def _state_text(state: State) -> Text:
 def _why(standing: Standing) -> str:
     row = standing.row
     parts = ["paused"] if standing.paused else []
-    if row.state is not State.FRESH:
+    if row.state is not State.FRESH:  # also where it is meant to be deleted
         parts.append(row.cause.rstrip(".") or APPEARANCES[row.state].means)
     if row.next_try is not None:
         parts.append(f"next try in {span_text(row.next_try)}")

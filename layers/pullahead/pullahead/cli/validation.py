@@ -36,6 +36,8 @@ def _write_counts(rules: Rules, arguments: ValidateArguments) -> None:
         "exact_tags": sum(len(rule.tags.names) for rule in rules.rules),
         "patterns": sum(len(rule.tags.patterns) for rule in rules.rules),
     }
+    if on_demand := sum(rule.on_demand is not None for rule in rules.rules):
+        counts["on_demand"] = on_demand
     if arguments.json:
         write_document({"problems": [], **counts})
     elif not arguments.quiet:

@@ -39,6 +39,10 @@ APPEARANCES: Final[Mapping[State, Appearance]] = MappingProxyType(
             "upstream could not be asked",
             Html('<rect class="o" x="2" y="2" width="12" height="12" rx="2"/><path class="l" d="M5 8h6"/>'),
         ),
+        State.DELETED: Appearance(
+            "deleted from ECR, and left so until upstream moves",
+            Html('<circle class="o" cx="8" cy="8" r="6"/><path class="l" d="m4 12 8-8"/>'),
+        ),
         State.FRESH: Appearance(
             "ECR serves what upstream serves",
             Html('<circle class="f" cx="8" cy="8" r="7.5"/><path class="k" d="m4.5 8.3 2.4 2.4 4.6-5"/>'),

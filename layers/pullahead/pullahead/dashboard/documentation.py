@@ -12,7 +12,7 @@ of the last seven days. It only reads.
 ### Widget parameters
 Param | Description
 ---|---
-**state** | Show one state only: BLOCKED, GONE, STALE, MISSING, UNKNOWN or FRESH
+**state** | Show one state only: BLOCKED, GONE, STALE, MISSING, UNKNOWN, DELETED or FRESH
 **prefix** | Show mirrors whose `repository:tag` begins with this
 
 ### Example parameters

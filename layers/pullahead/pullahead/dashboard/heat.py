@@ -7,7 +7,7 @@ from typing import Final, NamedTuple
 
 from pullahead.dashboard.rows import unfresh_since
 from pullahead.freshness.history import Transition
-from pullahead.freshness.records import Record, State
+from pullahead.freshness.records import SETTLED, Record, State
 
 BUCKET: Final = timedelta(hours=6)
 DAYS: Final = 7
@@ -99,10 +99,10 @@ def _by_key(transitions: Iterable[Transition]) -> dict[str, list[Transition]]:
 def _spells(record: Record, past: Sequence[Transition], now: float) -> Iterator[_Spell]:
     """Tell what is known of one mirror: what its record says of the present goes before what history says."""
     present = (unfresh_since(record) or record.since).timestamp()
-    yield _Spell(present, now, record.state is State.FRESH)
+    yield _Spell(present, now, record.state in SETTLED)
     ends = [*(transition.at.timestamp() for transition in past[1:]), present]
     for transition, end in zip(past, ends, strict=False):
-        yield _Spell(transition.at.timestamp(), min(end, present), transition.state is State.FRESH)
+        yield _Spell(transition.at.timestamp(), min(end, present), transition.state in SETTLED)
     refresh = record.last_refresh
     knows_only_the_present = all(transition.at >= record.since for transition in past)
     if knows_only_the_present and refresh is not None and record.state is State.FRESH:

@@ -6,7 +6,8 @@ from typing import Final, NamedTuple
 
 from pullahead.dashboard.appearance import RANKS
 from pullahead.freshness.judge import cause_of
-from pullahead.freshness.records import Record, State
+from pullahead.freshness.records import SETTLED, Record, State
+from pullahead.freshness.wording import one_line
 
 _MAX_CAUSE: Final = 200
 _MAX_UPSTREAM: Final = 160
@@ -43,15 +44,15 @@ def row_of(record: Record, now: datetime) -> Row:
         since,
         now - refresh.ended_at if refresh is not None else None,
         refresh.ended_at if refresh is not None else None,
-        one_line(cause_of(record), _MAX_CAUSE) if record.state is not State.FRESH else "",
-        failure.retry_at - now if failure is not None and record.state is not State.FRESH else None,
+        one_line(cause_of(record), _MAX_CAUSE) if record.state not in SETTLED else "",
+        failure.retry_at - now if failure is not None and record.state not in SETTLED else None,
         refresh.execution if refresh is not None else None,
     )
 
 
 def unfresh_since(record: Record) -> datetime | None:
-    """Tell since when a mirror is not fresh; None where it is."""
-    return None if record.state is State.FRESH else record.unfresh_since or record.since
+    """Tell since when a mirror is not fresh; None where it is, or is meant to be deleted."""
+    return None if record.state in SETTLED else record.unfresh_since or record.since
 
 
 def worst_first(records: Iterable[Record]) -> list[Record]:
@@ -66,12 +67,5 @@ def worst_first(records: Iterable[Record]) -> list[Record]:
 
 def longest_unfresh(records: Sequence[Record]) -> Record | None:
     """Find the mirror that is not fresh for longest."""
-    waiting = [record for record in records if record.state is not State.FRESH]
+    waiting = [record for record in records if record.state not in SETTLED]
     return min(waiting, key=lambda record: (unfresh_since(record) or record.since, record.key), default=None)
-
-
-def one_line(text: str, most: int) -> str:
-    """Make a short line of a text: what cannot be seen, or would turn the line round, becomes a space."""
-    seen = text[: 4 * most]
-    plain = " ".join("".join(letter if letter.isprintable() else " " for letter in seen).split())
-    return plain if len(plain) <= most and len(seen) == len(text) else plain[: most - 1].rstrip() + "…"

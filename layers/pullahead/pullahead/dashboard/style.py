@@ -56,6 +56,7 @@ letter-spacing:.02em;white-space:nowrap}
 .pa-i .l{stroke:currentColor;stroke-width:2;stroke-linecap:round}
 .pa .pa-fresh{color:var(--fresh)}.pa .pa-stale{color:var(--stale)}.pa .pa-blocked{color:var(--blocked)}
 .pa .pa-gone{color:var(--gone)}.pa .pa-missing{color:var(--missing)}.pa .pa-unknown{color:var(--unknown)}
+.pa .pa-deleted{color:var(--unknown)}
 .pa .bar{display:flex;flex-wrap:wrap;gap:8px 12px;align-items:end;margin-bottom:8px}
 .pa form{display:contents}
 .pa label{font-size:12px;color:var(--dim)}

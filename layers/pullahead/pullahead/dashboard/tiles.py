@@ -20,7 +20,9 @@ QUIET_AFTER: Final = timedelta(minutes=30)
 def tiles(snapshot: Snapshot, view: View, controls: Controls) -> Html:
     """Draw the tiles; those of states are buttons that filter."""
     counts = Counter(record.state for record in snapshot.records)
-    states = (_state_tile(state, counts[state], view, controls) for state in APPEARANCES)
+    # Few rules leave what is deleted: those who have none need not wonder what it means.
+    shown = (state for state in APPEARANCES if state is not State.DELETED or counts[state] or view.state is state)
+    states = (_state_tile(state, counts[state], view, controls) for state in shown)
     facts = element("div", _longest(snapshot), _last_check(snapshot), class_="facts")
     return element("div", element("div", *states, class_="states"), facts, class_="tiles")
 

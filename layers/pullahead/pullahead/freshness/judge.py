@@ -6,13 +6,17 @@ A refused or failed question to upstream is UNKNOWN, never MISSING: nothing is o
 from datetime import datetime, timedelta
 from typing import NamedTuple
 
-from pullahead.errors import AccessDeniedError, NotFoundError, PullaheadError
+from pullahead.errors import AccessDeniedError, DeferredError, NotFoundError, PullaheadError, RateLimitedError
 from pullahead.freshness.alerts import Alert, AlertKind
 from pullahead.freshness.deferral import was_not_sent
-from pullahead.freshness.records import Record, State
+from pullahead.freshness.demands import is_absent
+from pullahead.freshness.records import SETTLED, Record, State
+from pullahead.freshness.retirement import followed_again
 from pullahead.oci import Descriptor, Digest
 from pullahead.oci.media_types import INDEXES
 from pullahead.rules.model import Mirror
+
+_LIMITED = frozenset({RateLimitedError.__name__, DeferredError.__name__})
 
 
 class Observation(NamedTuple):
@@ -43,8 +47,9 @@ def judge(seen: Observation, before: Record | None, mirror: Mirror, now: datetim
     platforms = _platforms_of(mirror)
     if before is not None and before.platforms != platforms:
         before = before.with_changes(failure=None)  # what failed was another copy than the one that is wanted now
-    state, reason = _state_of(seen, before, platforms)
-    known = before or Record(mirror.key, str(mirror.upstream), state, now)
+    left_at = _left_at(seen, before, mirror)
+    state, reason = _state_of(seen, before, platforms, left_at)
+    known = followed_again(before) if before is not None else Record(mirror.key, str(mirror.upstream), state, now)
     error = next((side for side in (seen.published, seen.upstream) if isinstance(side, PullaheadError)), None)
     wanted = seen.upstream.digest if isinstance(seen.upstream, Descriptor) else known.upstream_digest
     begins = (
@@ -56,16 +61,18 @@ def judge(seen: Observation, before: Record | None, mirror: Mirror, now: datetim
         upstream=str(mirror.upstream),
         state=state,
         since=known.since if known.state == state else now,
-        unfresh_since=None if state is State.FRESH else known.unfresh_since or now,
+        unfresh_since=None if state in SETTLED else known.unfresh_since or now,
         upstream_digest=wanted,
         published_digest=known.published_digest if isinstance(seen.published, PullaheadError) else seen.published,
         error_kind=type(error).__name__ if error else None,
         error=str(error) if error else None,
-        failure=None if state is State.FRESH else known.failure,
+        failure=None if state in SETTLED else known.failure,
         episode=known.episode + 1 if begins else known.episode,
         platforms=platforms,
+        left_at=left_at,
+        on_demand=mirror.on_demand,
     )
-    return Verdict(with_alerts(before, after, mirror.alert_after, now), _wants_refresh(after, now), reason)
+    return Verdict(with_alerts(before, after, mirror.alert_after, now), wants_refresh(after, now), reason)
 
 
 def is_settled(mirror: Mirror, known: Record | None, published: Digest | AccessDeniedError | None) -> bool:
@@ -76,27 +83,35 @@ def is_settled(mirror: Mirror, known: Record | None, published: Digest | AccessD
         and known.state is State.FRESH
         and known.published_digest == published
         and (known.upstream, known.platforms) == (str(mirror.upstream), _platforms_of(mirror))
-        and not known.pending
+        and known.expires_at is None
+        and not known.outbox
     )
 
 
 def with_alerts(before: Record | None, after: Record, alert_after: timedelta, now: datetime) -> Record:
-    """Add the alerts that a change makes due: each kind once until the mirror is fresh, then one `Recovered`."""
+    """Add the alerts that a change makes due: each kind once until the mirror is fresh, then its `Recovered`."""
+    if before is not None and _is_drift(before, after):
+        after = with_alert(before, after, AlertKind.DRIFT, now)
     return with_alert(before, after, _due_alert(after, alert_after, now), now)
 
 
 def with_alert(before: Record | None, after: Record, kind: AlertKind | None, now: datetime) -> Record:
     """Add the alert of a kind unless it stands already; where all is well again, take back what stands."""
-    if after.state is State.FRESH:
+    if after.state in SETTLED:
         if not after.alerted:
             return after
         since = (before.unfresh_since if before is not None else None) or after.since
-        recovered = Alert(AlertKind.RECOVERED, after.key, after.upstream, since, now)
-        return after.with_changes(alerted=(), pending=(*after.pending, recovered))
+        recovered = [
+            Alert(AlertKind.RECOVERED, after.key, after.upstream, since, now, of=kind) for kind in after.alerted
+        ]
+        return after.with_changes(alerted=(), pending=(*after.pending, *recovered))
     if kind is None or kind in after.alerted:
         return after
-    since = after.since if kind is AlertKind.UPSTREAM_UNREACHABLE else after.unfresh_since or now
-    alert = Alert(kind, after.key, after.upstream, since, now, cause_of(after))
+    since = after.since if after.state is State.UNKNOWN else after.unfresh_since or now
+    cause = _drift_text(before, after) if kind is AlertKind.DRIFT else cause_of(after)
+    alert = Alert(
+        kind, after.key, after.upstream, since, now, cause, "" if kind is AlertKind.DRIFT else _kind_of(after)
+    )
     return after.with_changes(alerted=(*after.alerted, kind), pending=(*after.pending, alert))
 
 
@@ -105,11 +120,45 @@ def cause_of(record: Record) -> str:
     return record.error or (record.failure.text if record.failure else "")
 
 
+def _kind_of(record: Record) -> str:
+    return record.error_kind or (record.failure.kind if record.failure else "")
+
+
+def _is_drift(before: Record, after: Record) -> bool:
+    """Whether somebody else put another image under the tag: it was fresh, and upstream has not moved."""
+    return (
+        before.state is State.FRESH
+        and after.state is State.STALE
+        and after.published_digest not in (None, before.published_digest)
+        and (after.upstream_digest, after.platforms) == (before.upstream_digest, before.platforms)
+    )
+
+
+def _drift_text(before: Record | None, after: Record) -> str:
+    expected = before.published_digest if before is not None else None
+    return f"ECR serves {after.published_digest}, where {expected} was published"
+
+
 def _platforms_of(mirror: Mirror) -> tuple[str, ...]:
     return tuple(sorted(set(mirror.platforms)))  # their order means nothing
 
 
-def _state_of(seen: Observation, before: Record | None, platforms: tuple[str, ...]) -> tuple[State, str]:
+def _left_at(seen: Observation, before: Record | None, mirror: Mirror) -> Digest | None:
+    """Tell at which upstream digest the tag was deleted from ECR, where its rule leaves it so until upstream moves."""
+    if before is None or mirror.restored:
+        return None
+    if isinstance(seen.published, PullaheadError):
+        return before.left_at
+    if seen.published is not None:
+        return None
+    left_at = before.left_at if before.published_digest is None else before.upstream_digest
+    has_moved = isinstance(seen.upstream, Descriptor) and seen.upstream.digest != left_at
+    return None if has_moved else left_at
+
+
+def _state_of(
+    seen: Observation, before: Record | None, platforms: tuple[str, ...], left_at: Digest | None
+) -> tuple[State, str]:
     if isinstance(seen.published, AccessDeniedError):
         return State.BLOCKED, str(seen.published)
     if isinstance(seen.upstream, NotFoundError):
@@ -118,6 +167,8 @@ def _state_of(seen: Observation, before: Record | None, platforms: tuple[str, ..
         return State.UNKNOWN, str(seen.upstream)
     if seen.published is not None and seen.published == _right_digest(seen.upstream, before, platforms):
         return State.FRESH, "ECR serves what upstream serves"
+    if left_at is not None:
+        return State.DELETED, "the tag was deleted from ECR, and its rule leaves it so until upstream moves"
     failure = before.failure if before is not None else None
     if failure is not None and failure.blocking and failure.digest == seen.upstream.digest:
         return State.BLOCKED, failure.text
@@ -142,7 +193,8 @@ def _right_digest(upstream: Descriptor, before: Record | None, platforms: tuple[
     return made.digest if made is not None and made.made_from(upstream.digest, platforms) else None
 
 
-def _wants_refresh(record: Record, now: datetime) -> bool:
+def wants_refresh(record: Record, now: datetime) -> bool:
+    """Tell whether a mirror is to be refreshed now, as it stands."""
     if record.error_kind is not None or record.state not in (State.MISSING, State.STALE, State.BLOCKED):
         return False
     failure = record.failure
@@ -150,14 +202,19 @@ def _wants_refresh(record: Record, now: datetime) -> bool:
 
 
 def _due_alert(record: Record, alert_after: timedelta, now: datetime) -> AlertKind | None:
+    if record.on_demand and is_absent(record):
+        return None  # whoever pulled what is nowhere has been told by ECR
     if record.state is State.GONE:
         return AlertKind.GONE
     if record.state is State.BLOCKED:
         return AlertKind.BLOCKED
     late = now - (record.unfresh_since or now) >= alert_after
     long_so = now - record.since >= alert_after
+    is_limited = _kind_of(record) in _LIMITED
     if record.state is State.UNKNOWN:
+        kind = AlertKind.RATE_LIMITED if is_limited else AlertKind.UPSTREAM_UNREACHABLE
         # One that is known to be stale for long is no news for a failed question, until that has lasted as long.
-        return AlertKind.UPSTREAM_UNREACHABLE if long_so or (late and not record.alerted) else None
+        return kind if long_so or (late and not record.alerted) else None
+    kind = AlertKind.RATE_LIMITED if is_limited else AlertKind.STALE
     # After a time of UNKNOWN the first refresh gets its chance, unless refreshes were failing before.
-    return AlertKind.STALE if late and (long_so or record.failure is not None) else None
+    return kind if late and (long_so or record.failure is not None) else None

@@ -11,6 +11,7 @@ from pullahead.errors import ConfigError, ListingRefusedError, NotFoundError, Pu
 from pullahead.freshness.alerts import AlertKind
 from pullahead.freshness.judge import with_alert
 from pullahead.freshness.records import Record, State
+from pullahead.freshness.retirement import followed_again
 from pullahead.rules.model import Rule, mirror_key
 
 _MAX_REMEMBERED_BYTES = 200_000  # an item of DynamoDB holds 400 KB at most (DynamoDB quotas)
@@ -36,7 +37,7 @@ def listing_key(rule: Rule) -> str:
 def judge_listing(listed: Listed, before: Record | None, rule: Rule, now: datetime) -> Record:
     """Conclude from a listing and what is remembered of the last ones."""
     state, error = _state_of(listed.error), listed.error
-    known = before or Record(listing_key(rule), str(rule.upstream), state, now)
+    known = followed_again(before) if before is not None else Record(listing_key(rule), str(rule.upstream), state, now)
     after = known.with_changes(
         upstream=str(rule.upstream),
         state=state,

@@ -14,7 +14,7 @@ from pullahead.errors import (
     UnsupportedMediaTypeError,
 )
 from pullahead.freshness.deferral import seconds_until_again
-from pullahead.freshness.records import LastRefresh, Published, Record, RefreshFailure, State
+from pullahead.freshness.records import SETTLED, LastRefresh, Published, Record, RefreshFailure, State
 from pullahead.oci import Digest, InvalidManifestError
 
 BLOCKING_ERRORS = frozenset(
@@ -33,6 +33,7 @@ BLOCKING_ERRORS = frozenset(
 
 _FIRST_RETRY = timedelta(minutes=5)
 _LAST_RETRY = timedelta(hours=6)
+_RETRY_AFTER_ABORT = timedelta(minutes=5)
 _LONGEST_DEFERRAL = timedelta(hours=1)  # a limit may be whole again, or raised, before the registry says so
 
 
@@ -41,6 +42,7 @@ def after_success(record: Record, published: Published, refresh: LastRefresh) ->
     source = published.upstream_digest
     record = record.with_changes(
         published_digest=published.digest,
+        left_at=None,
         filtered=published if published.platforms else None,
         last_refresh=refresh,
         failure=record.failure if record.failure is not None and record.failure.digest != source else None,
@@ -58,7 +60,7 @@ def after_failure(record: Record, wanted: Digest, error_kind: str, error: str, n
     One that was deferred has not failed: it is tried again when its limit may allow it.
     A mirror that has become fresh, or whose upstream has moved on, is not touched by the late news.
     """
-    if record.state is State.FRESH or record.upstream_digest != wanted:
+    if record.state in SETTLED or record.upstream_digest != wanted:
         return record
     if error_kind == DeferredError.__name__:
         return _after_deferral(record, wanted, error, now)
@@ -72,6 +74,14 @@ def after_failure(record: Record, wanted: Digest, error_kind: str, error: str, n
         failure=RefreshFailure(wanted, error_kind, error, blocking, count, now + wait),
         episode=record.episode + 1,
     )
+
+
+def after_abort(record: Record, wanted: Digest, now: datetime) -> Record:
+    """Record that a refresh ended without a word of its own: it was stopped, or its success did not last."""
+    count = failures_in_a_row(record, wanted) + 1
+    text = "the refresh ended without a lasting outcome; see the executions of the refresh state machine"
+    failure = RefreshFailure(wanted, "RefreshAborted", text, False, count, now + _RETRY_AFTER_ABORT)
+    return record.with_changes(failure=failure, episode=record.episode + 1)
 
 
 def _after_deferral(record: Record, wanted: Digest, error: str, now: datetime) -> Record:

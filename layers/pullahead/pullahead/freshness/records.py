@@ -6,7 +6,8 @@ from typing import Any
 
 import msgspec
 
-from pullahead.freshness.alerts import Alert, AlertKind
+from pullahead.freshness.alerts import Alert, AlertKind, Told
+from pullahead.freshness.outcome_events import OutcomeEvent, Scan
 from pullahead.oci import Digest
 
 _MOST_PAST = 60
@@ -22,6 +23,11 @@ class State(StrEnum):
     BLOCKED = "BLOCKED"
     GONE = "GONE"
     UNKNOWN = "UNKNOWN"
+    DELETED = "DELETED"
+
+
+SETTLED = frozenset({State.FRESH, State.DELETED})
+"""In these, nothing is left to be done: ECR serves what it is to serve, or is to serve nothing."""
 
 
 class LastRefresh(msgspec.Struct, frozen=True):
@@ -32,6 +38,7 @@ class LastRefresh(msgspec.Struct, frozen=True):
     lag_seconds: float  # from when the mirror was first seen not to be fresh until it was published
     bytes_copied: int
     execution: str
+    digest: Digest | None = None  # what it published
 
 
 class Published(msgspec.Struct, frozen=True):
@@ -86,6 +93,14 @@ class Record(msgspec.Struct, frozen=True):
     filtered: Published | None = None  # the last refresh that published chosen platforms; its digest is not upstream's
     past: tuple[Past, ...] = ()  # the states before this one, oldest first
     followed: tuple[str, ...] = ()  # of a listing: what was chosen from the last one that could be relied on
+    previous_digest: Digest | None = None  # what ECR served before it served something else, or nothing
+    outbox: tuple[OutcomeEvent, ...] = ()  # events that became due, but are not known to be sent
+    scan: Scan | None = None  # ECR's last scan of what it serves, or of what it is to serve
+    told: tuple[Told, ...] = ()  # when people were last told of each kind of trouble
+    on_demand: bool = False  # followed only because somebody pulled it
+    expires_at: datetime | None = None  # no rule follows the mirror any more: when it is forgotten
+    left_at: Digest | None = None  # what upstream served when the tag was seen to be deleted from ECR, and left so
+    cache_failure: str | None = None  # why ECR's pull through cache could not fetch the tag, until it could again
 
     @property
     def wanted_digest(self) -> Digest | None:
@@ -95,10 +110,16 @@ class Record(msgspec.Struct, frozen=True):
         made = self.filtered
         return made.digest if made is not None and made.made_from(self.upstream_digest, self.platforms) else None
 
+    def last_told(self, kind: AlertKind) -> Told | None:
+        """When people were last told of a kind of trouble; None: never."""
+        return next((told for told in self.told if told.kind is kind), None)
+
     def with_changes(self, **changes: Any) -> "Record":
-        """Make a copy with some fields changed; a state that is left is remembered."""
+        """Make a copy with some fields changed; a state that is left is remembered, and what ECR no longer serves."""
         if changes.get("state", self.state) != self.state:
             changes["past"] = (*self.past, Past(self.since, self.state))[-_MOST_PAST:]
+        if self.published_digest not in (None, changes.get("published_digest", self.published_digest)):
+            changes["previous_digest"] = self.published_digest
         return msgspec.structs.replace(self, **changes)
 
     def says_the_same_as(self, other: "Record | None") -> bool:

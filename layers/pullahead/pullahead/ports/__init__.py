@@ -3,17 +3,21 @@
 Every method may raise the errors that its docstring names and no others; adapters translate.
 """
 
+from pullahead.ports.admission import Entry, SeesRefreshes, Slot, Slots, WaitingLine
+from pullahead.ports.dead_letters import Aside, DeadLetter, DeadLetters, PutsAside, Taken
+from pullahead.ports.demands import CountsDemands, Demands, FollowsDemands, KeepsDemands
 from pullahead.ports.memory import (
     Heartbeat,
     LoadsRules,
     Plans,
-    PublishesAlerts,
     QueuesChecks,
     Records,
     ScansRecords,
     Started,
     StartsRefreshes,
 )
+from pullahead.ports.merging import WINDOW, Claim, Claimed, ClaimsWindows
+from pullahead.ports.outcomes import PublishesOutcomes
 from pullahead.ports.pauses import ChangesPauses, ListsPauses
 from pullahead.ports.target import (
     EnsuresRepositories,
@@ -28,6 +32,7 @@ from pullahead.ports.target import (
     Upload,
     UploadsBlobs,
 )
+from pullahead.ports.telling import KeepsIncidents, PublishesAlerts, TakesTurns
 from pullahead.ports.time import Clock, Wait
 from pullahead.ports.upstream import (
     GetsManifests,
@@ -38,17 +43,31 @@ from pullahead.ports.upstream import (
     OpensUrls,
     Upstream,
 )
+from pullahead.ports.webhooks import ReadsWebhookSecrets, RemembersCalls
 
 __all__ = [
+    "WINDOW",
+    "Aside",
     "ChangesPauses",
+    "Claim",
+    "Claimed",
+    "ClaimsWindows",
     "Clock",
+    "CountsDemands",
+    "DeadLetter",
+    "DeadLetters",
+    "Demands",
     "EnsuresRepositories",
+    "Entry",
     "FindsBlobs",
     "FindsMounts",
     "FindsPublished",
+    "FollowsDemands",
     "GetsManifests",
     "HeadsManifests",
     "Heartbeat",
+    "KeepsDemands",
+    "KeepsIncidents",
     "ListsPauses",
     "ListsRepositories",
     "ListsTags",
@@ -59,16 +78,26 @@ __all__ = [
     "OpensUrls",
     "Plans",
     "PublishesAlerts",
+    "PublishesOutcomes",
+    "PutsAside",
     "PutsManifests",
     "QueuesChecks",
+    "ReadsWebhookSecrets",
     "Records",
+    "RemembersCalls",
     "ScansRecords",
+    "SeesRefreshes",
+    "Slot",
+    "Slots",
     "Started",
     "StartsRefreshes",
     "StreamsBlobs",
+    "Taken",
+    "TakesTurns",
     "Target",
     "Upload",
     "UploadsBlobs",
     "Upstream",
     "Wait",
+    "WaitingLine",
 ]

@@ -8,7 +8,6 @@ from datetime import datetime
 from enum import StrEnum
 from typing import NamedTuple, Protocol
 
-from pullahead.freshness.alerts import Alert
 from pullahead.freshness.records import Record
 from pullahead.messages import Queued, RefreshRequest
 from pullahead.rules.model import Rules
@@ -69,6 +68,7 @@ class Started(StrEnum):
     RUNNING = "RUNNING"  # the same refresh is under way
     SUCCEEDED = "SUCCEEDED"  # the same refresh has ended well
     ENDED = "ENDED"  # the same refresh was begun and has failed or was stopped
+    WAITING = "WAITING"  # as many refreshes run as may; it starts when one of them has ended
 
 
 class StartsRefreshes(Protocol):
@@ -82,16 +82,8 @@ class StartsRefreshes(Protocol):
 class QueuesChecks(Protocol):
     """Sends checks and listings to the one queue."""
 
-    def send(self, requests: Sequence[Queued]) -> None:
-        """Queue requests, all or error. Raises: StorageError."""
-        ...
-
-
-class PublishesAlerts(Protocol):
-    """Tells people."""
-
-    def publish(self, alert: Alert) -> None:
-        """Send one alert. Raises: StorageError."""
+    def send(self, requests: Sequence[Queued], delay_seconds: int = 0) -> None:
+        """Queue requests, all or error, to be received in 15 minutes at the latest. Raises: StorageError."""
         ...
 
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, NamedTuple
 
+from pullahead.rules.deletion import WhenDeleted
 from pullahead.rules.tags import MAX_PATTERN_CHARACTERS, PatternKind
 
 Form = Mapping[str, Any]
@@ -19,6 +20,7 @@ MUTABILITIES = ("MUTABLE", "IMMUTABLE")
 EXCEPTED_MUTABILITIES = ("MUTABLE_WITH_EXCLUSION", "IMMUTABLE_WITH_EXCLUSION")
 MAX_MUTABILITY_FILTERS = 5
 MAX_REQUESTS_PER_SECOND = 1_000
+MAX_DAILY_LIMIT = 10_000
 
 
 class Key(NamedTuple):
@@ -155,6 +157,12 @@ _OPTIONS = (
         "Globs of tags that never move upstream: once such a tag is there, it is not asked for again.",
         _list_of(_TAG_OR_GLOB),
     ),
+    Key(
+        "when_deleted",
+        "What becomes of a tag that somebody deletes from ECR: `restore` it at once, or `leave` it deleted until "
+        "upstream moves.",
+        {"enum": [choice.value for choice in WhenDeleted]},
+    ),
     Key("prereleases", "Whether `semver` patterns take prereleases, and so every version with a suffix.", _FLAG),
     Key(
         "min_tags",
@@ -198,6 +206,38 @@ MIRROR = Section(
             {**_COUNT, "minimum": 1},
         ),
         *_OPTIONS,
+    )
+)
+
+ON_DEMAND = Section(
+    (
+        Key(
+            "name",
+            "What messages call the rule, and by what is remembered what was pulled.",
+            {"type": "string", "minLength": 1, "maxLength": MAX_NAME_CHARACTERS},
+            required=True,
+        ),
+        Key(
+            "upstream",
+            "Where pulls are answered from: all of a registry, like `docker.io/*`, or of a namespace.",
+            {"type": "string", "pattern": r"/\*$"},
+            required=True,
+        ),
+        Key(
+            "allow",
+            "Globs of upstream paths that may be pulled, each with `:` and a glob of tags or without; a star spans "
+            "slashes.",
+            _list_of(_TEXT, minItems=1),
+            required=True,
+        ),
+        Key("deny", "Globs of what may not be pulled although `allow` has it.", _list_of(_TEXT)),
+        Key(
+            "daily_limit",
+            "How many new mirrors may be made a day, counted in UTC.",
+            {**_COUNT, "minimum": 1, "maximum": MAX_DAILY_LIMIT},
+        ),
+        Key("expire_after", "What nobody pulled for so long is no longer followed: 1d to 365d.", _DURATION),
+        *(key for key in _OPTIONS if key.name not in ("prereleases", "min_tags")),
     )
 )
 
@@ -268,5 +308,10 @@ DOCUMENT = Section(
             _or_empty(_list_of(_TEXT)),
         ),
         Key("mirrors", "The rules.", _or_empty(_list_of(MIRROR.form)), required=True),
+        Key(
+            "on_demand",
+            "Rules that mirror what is pulled from ECR and is not there yet; what `mirrors` names is theirs.",
+            _or_empty(_list_of(ON_DEMAND.form)),
+        ),
     )
 )

@@ -9,6 +9,7 @@ from dataclasses import replace
 import msgspec
 
 from pullahead.oci import digest_of
+from pullahead.rules.demanding import read_on_demand
 from pullahead.rules.document import DocumentError, Node, Scalar, compose
 from pullahead.rules.fields import (
     Place,
@@ -22,7 +23,7 @@ from pullahead.rules.fields import (
     read_optional,
 )
 from pullahead.rules.keys import DEFAULTS, DOCUMENT, SOURCES
-from pullahead.rules.mirrors import read_rules
+from pullahead.rules.mirrors import Claims, read_rules
 from pullahead.rules.model import Rule, Rules, Source
 from pullahead.rules.options import Options, read_defaults
 from pullahead.rules.problems import Problem, RulesError, quoted
@@ -53,7 +54,10 @@ def _rules(document: Node, problems: Problems) -> Rules:
     read_optional(fields, "version", _check_version, problems)
     defaults = read_field(fields, "defaults", _defaults, problems, absent=Options())
     upstreams = read_optional(fields, "upstreams", read_upstreams, problems) or ()
-    rules = read_rules(fields["mirrors"], defaults, problems) if "mirrors" in fields else ()
+    claims = Claims()
+    demanding = read_on_demand(fields["on_demand"], defaults, claims, problems) if "on_demand" in fields else ()
+    declared = read_rules(fields["mirrors"], defaults, claims, problems) if "mirrors" in fields else ()
+    rules = (*declared, *demanding)
     mirrors = tuple(rule.mirror(tag) for rule in rules if not rule.is_namespace for tag in rule.tags.names)
     read = Rules(
         mirrors,
@@ -109,7 +113,8 @@ def _rule_meaning(rule: Rule) -> str:
     selection = tags._replace(
         names=tuple(sorted(tags.names)), patterns=tuple(sorted(tags.patterns)), exclude=tuple(sorted(tags.exclude))
     )
-    return _json(rule._replace(name="", tags=selection))
+    # What was demanded is kept under the name of its rule.
+    return _json(rule._replace(name="" if rule.on_demand is None else rule.name, tags=selection))
 
 
 def _json(value: object) -> str:

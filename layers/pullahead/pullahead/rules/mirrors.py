@@ -1,6 +1,6 @@
 """The list of rules. Decides which upstreams are allowed, where each rule publishes, and which rules may not meet."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 
 from pullahead.oci import InvalidReferenceError, Reference, Repository, parse_reference
 from pullahead.rules.choosing import Chosen, read_chosen
@@ -18,15 +18,26 @@ from pullahead.rules.keys import MAX_NAME_CHARACTERS, MIRROR
 from pullahead.rules.model import Rule, mirror_key
 from pullahead.rules.options import DEFAULT_ALERT_AFTER, DEFAULT_CHECK_EVERY, Options, read_options
 from pullahead.rules.problems import quoted
+from pullahead.rules.tags import TagSelection
 from pullahead.rules.templates import NAMESPACE, TELLING_APART, fill, placeholders
 from pullahead.rules.values import REPOSITORY_ADVICE, is_repository_name
 
-__all__ = ["DEFAULT_ALERT_AFTER", "DEFAULT_CHECK_EVERY", "read_rules"]
+__all__ = [
+    "DEFAULT_ALERT_AFTER",
+    "DEFAULT_CHECK_EVERY",
+    "Claims",
+    "claim_target",
+    "make_rule",
+    "read_name",
+    "read_namespace",
+    "read_rules",
+    "read_target",
+]
 
 _STAND_IN = "x"
 
 
-class _Claims:
+class Claims:
     """Who names, publishes and chooses what, by the line that says so first."""
 
     def __init__(self) -> None:
@@ -35,41 +46,45 @@ class _Claims:
         self.choosing: dict[str, tuple[Repository, int]] = {}
 
 
-def read_rules(place: Place, defaults: Options, problems: Problems) -> tuple[Rule, ...]:
-    """Read the list of rules."""
+def read_rules(place: Place, defaults: Options, claims: Claims, problems: Problems) -> tuple[Rule, ...]:
+    """Read the list of rules, beside what others have claimed."""
     if is_empty(place.node):
         return ()
-    claims = _Claims()
     read = [_rule(item, defaults, claims, problems) for item in read_items(place, problems)]
     return tuple(_named(filter(None, read), set(claims.names)))
 
 
-def _rule(place: Place, defaults: Options, claims: _Claims, problems: Problems) -> Rule | None:
+def _rule(place: Place, defaults: Options, claims: Claims, problems: Problems) -> Rule | None:
     fields = read_fields(place, MIRROR, problems)
-    name = read_optional(fields, "name", _name, problems)
-    if name is not None:
-        _claim_name(fields["name"], name, claims, problems)
+    name = read_name(fields, claims, problems)
     upstream = read_optional(fields, "upstream", _upstream, problems)
     options = read_options(fields, defaults, problems)
     chosen = read_chosen(fields, options, problems)
-    target = _target(fields.get("repository", place), options.repository, upstream, problems)
+    target = read_target(fields.get("repository", place), options.repository, upstream, problems)
     if target is None:
         return None
     _claim_tags(chosen, target, claims, problems)
     if upstream is None:
         return None
     if chosen.selection.patterns or _is_namespace(upstream):
-        _claim_choosing(fields.get("repository", place), target, upstream, claims, problems)
+        claim_target(fields.get("repository", place), target, upstream, claims, problems)
+    repository = options.repository if _is_namespace(upstream) else target
+    return make_rule(name or "", upstream, repository, chosen.selection, options)
+
+
+def make_rule(name: str, upstream: Repository, repository: str, tags: TagSelection, options: Options) -> Rule:
+    """Make a rule of what was read."""
     return Rule(
-        name or "",
+        name,
         upstream,
-        options.repository if _is_namespace(upstream) else target,
-        chosen.selection,
+        repository,
+        tags,
         options.check_every,
         options.alert_after,
         options.platforms,
         options.immutable_tags,
         options.settings,
+        when_deleted=options.when_deleted,
     )
 
 
@@ -82,6 +97,14 @@ def _named(rules: Iterable[Rule], taken: set[str]) -> Iterator[Rule]:
             name = f"{rule.upstream} ({count})"
         taken.add(name)
         yield rule._replace(name=name)
+
+
+def read_name(fields: Mapping[str, Place], claims: Claims, problems: Problems) -> str | None:
+    """Read what a rule is called, which no other rule is; None where it does not say."""
+    name = read_optional(fields, "name", _name, problems)
+    if name is not None:
+        _claim_name(fields["name"], name, claims, problems)
+    return name
 
 
 def _name(place: Place, problems: Problems) -> str | None:
@@ -98,7 +121,7 @@ def _upstream(place: Place, problems: Problems) -> Repository | None:
     if text is None:
         return None
     if text.endswith(NAMESPACE):
-        return _namespace(place, text.removesuffix(NAMESPACE), problems)
+        return read_namespace(place, text.removesuffix(NAMESPACE), problems)
     reference = _reference(place, text, problems)
     if reference is None:
         return None
@@ -111,12 +134,15 @@ def _upstream(place: Place, problems: Problems) -> Repository | None:
     return reference.repository
 
 
-def _namespace(place: Place, above: str, problems: Problems) -> Repository | None:
+def read_namespace(place: Place, above: str, problems: Problems, *, whole: bool = False) -> Repository | None:
+    """Read what stands for all repositories below it; `whole`: also for all of a registry."""
     reference = _reference(place, f"{above}/{_STAND_IN}", problems)
     if reference is None:
         return None
     registry, path = reference.repository
     if path.removeprefix("library/") == _STAND_IN and above.rpartition("/")[2] != "library":
+        if whole:
+            return Repository(registry, "*")
         problems.add(place, "it names a whole registry", "Name a namespace of it, like quay.io/prometheus/*.")
         return None
     return Repository(registry, f"{path.removesuffix(_STAND_IN)}*")
@@ -131,7 +157,7 @@ def _reference(place: Place, text: str, problems: Problems) -> Reference | None:
         return None
 
 
-def _target(place: Place, template: str, upstream: Repository | None, problems: Problems) -> str | None:
+def read_target(place: Place, template: str, upstream: Repository | None, problems: Problems) -> str | None:
     """Name the repository, or for a namespace what its repositories' names have in common."""
     if upstream is None or not template:
         return template if template and not placeholders(template) else None
@@ -152,17 +178,17 @@ def _allowed(place: Place, repository: str, template: str, problems: Problems) -
 
 
 def _is_namespace(upstream: Repository) -> bool:
-    return upstream.path.endswith(NAMESPACE)
+    return upstream.path.endswith("*")
 
 
-def _claim_name(place: Place, name: str, claims: _Claims, problems: Problems) -> None:
+def _claim_name(place: Place, name: str, claims: Claims, problems: Problems) -> None:
     if name in claims.names:
         problems.add(place, f"{quoted(name)} is the name of the rule on line {claims.names[name]} already")
     else:
         claims.names[name] = place.node.line
 
 
-def _claim_tags(chosen: Chosen, target: str, claims: _Claims, problems: Problems) -> None:
+def _claim_tags(chosen: Chosen, target: str, claims: Claims, problems: Problems) -> None:
     for place, tag in zip(chosen.names, chosen.selection.names, strict=True):
         key = mirror_key(target, tag)
         if key in claims.tags:
@@ -173,7 +199,8 @@ def _claim_tags(chosen: Chosen, target: str, claims: _Claims, problems: Problems
             claims.tags[key] = place.node.line
 
 
-def _claim_choosing(place: Place, target: str, upstream: Repository, claims: _Claims, problems: Problems) -> None:
+def claim_target(place: Place, target: str, upstream: Repository, claims: Claims, problems: Problems) -> None:
+    """Claim a repository, or what those of a namespace have in common, for tags that are chosen."""
     other, line = claims.choosing.setdefault(target, (upstream, place.node.line))
     if other != upstream:
         problems.add(

@@ -10,14 +10,18 @@ from typing import NamedTuple
 
 from pullahead.errors import ConfigError
 from pullahead.oci import Reference, Repository
+from pullahead.oci.reference import DOCKER_HUB, is_tag
+from pullahead.rules.deletion import WhenDeleted
+from pullahead.rules.on_demand import OnDemand
 from pullahead.rules.selection import allows
 from pullahead.rules.tags import PatternKind, TagPattern, TagSelection
-from pullahead.rules.templates import NAMESPACE, Template, fill
+from pullahead.rules.templates import Template, fill
 from pullahead.rules.values import REPOSITORY_ADVICE, is_repository_name
 
 __all__ = [
     "CredentialSource",
     "Mirror",
+    "OnDemand",
     "PatternKind",
     "RateLimit",
     "RepositorySettings",
@@ -27,6 +31,7 @@ __all__ = [
     "TagPattern",
     "TagSelection",
     "UpstreamSettings",
+    "WhenDeleted",
     "mirror_key",
 ]
 
@@ -42,6 +47,8 @@ class Mirror(NamedTuple):
     platforms: tuple[str, ...] = ()
     immutable: bool = False  # never asked for again once it is there
     rule: str = ""  # the name of the rule that it comes from
+    on_demand: bool = False  # followed only where somebody pulled it
+    restored: bool = True  # if it is deleted from ECR; else only when upstream moves
 
     @property
     def key(self) -> str:
@@ -73,6 +80,7 @@ class Rule(NamedTuple):
     """Follow tags of one upstream repository in one target repository.
 
     `upstream.path` may end in `/*`: then the rule stands for every repository below, and `repository` is a template.
+    On demand, it may be `*` alone: all of a registry.
     """
 
     name: str
@@ -85,11 +93,13 @@ class Rule(NamedTuple):
     immutable_tags: tuple[str, ...] = ()  # globs
     settings: RepositorySettings | None = None  # None: by ECR's repository creation template, or its defaults
     source: Source = Source.FILE
+    when_deleted: WhenDeleted = WhenDeleted.RESTORE
+    on_demand: OnDemand | None = None  # then what is pulled is followed, of all that lies below
 
     @property
     def is_namespace(self) -> bool:
         """Tell whether the rule stands for every repository below a path."""
-        return self.upstream.path.endswith(NAMESPACE)
+        return self.upstream.path.endswith("*")
 
     def mirror(self, tag: str) -> Mirror:
         """Make the mirror of one tag, of a rule for one repository."""
@@ -102,6 +112,8 @@ class Rule(NamedTuple):
             self.platforms,
             any(fnmatchcase(tag, glob) for glob in self.immutable_tags),
             self.name,
+            self.on_demand is not None,
+            self.when_deleted is WhenDeleted.RESTORE,
         )
 
     def expand(self, path: str) -> "Rule":
@@ -159,7 +171,8 @@ class Rules:
     paused: frozenset[str] = frozenset()  # names of rules whose mirrors are left alone for now
 
     def find(self, repository: str, tag: str) -> Mirror | None:
-        """Find the mirror that publishes a tag: named exactly, or one that a rule's patterns may choose."""
+        """Find the mirror that publishes a tag: named exactly, else one that a rule's patterns may choose, else one
+        that may be demanded."""
         mirror = self._by_key.get(mirror_key(repository, tag))
         if mirror is not None:
             return mirror
@@ -187,7 +200,17 @@ class Rules:
     def _choosing_rule(self, repository: str, tag: str) -> Rule | None:
         choosing = (rule for rule in self._by_repository.get(repository, ()) if rule.tags.patterns)
         here = next((rule for rule in choosing if allows(rule.tags, tag)), None)
-        return here or next((rule for rule in self._expanded(repository) if allows(rule.tags, tag)), None)
+        chosen = here or next((rule for rule in self._expanded(repository) if allows(rule.tags, tag)), None)
+        return chosen or self._demandable_rule(repository, tag)
+
+    def _demandable_rule(self, repository: str, tag: str) -> Rule | None:
+        if not is_tag(tag) or not is_repository_name(repository):
+            return None
+        for rule, template in self._on_demand:
+            path = _completed(rule.upstream.registry, template.path_of(repository))
+            if path is not None and rule.on_demand is not None and rule.on_demand.allows(path, tag):
+                return rule._replace(upstream=Repository(rule.upstream.registry, path), repository=repository)
+        return None
 
     def _expanded(self, repository: str) -> Iterator[Rule]:
         for rule, template in self._namespaces:
@@ -217,7 +240,20 @@ class Rules:
 
     @cached_property
     def _namespaces(self) -> tuple[tuple[Rule, Template], ...]:
-        return tuple((rule, Template(rule.repository, rule.upstream)) for rule in self.rules if rule.is_namespace)
+        return tuple(_with_template(rule) for rule in self.rules if rule.is_namespace and rule.on_demand is None)
+
+    @cached_property
+    def _on_demand(self) -> tuple[tuple[Rule, Template], ...]:
+        return tuple(_with_template(rule) for rule in self.rules if rule.on_demand is not None)
+
+
+def _with_template(rule: Rule) -> tuple[Rule, Template]:
+    return rule, Template(rule.repository, rule.upstream)
+
+
+def _completed(registry: str, path: str | None) -> str | None:
+    """Let `alpine` stand for `library/alpine` on Docker Hub, as it does for docker."""
+    return f"library/{path}" if path and registry == DOCKER_HUB and "/" not in path else path
 
 
 def mirror_key(repository: str, tag: str) -> str:

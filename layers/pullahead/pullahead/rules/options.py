@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 from pullahead.oci import Repository
 from pullahead.rules.creation import read_creation
+from pullahead.rules.deletion import WhenDeleted
 from pullahead.rules.document import Mapping as MappingNode
 from pullahead.rules.fields import (
     Place,
@@ -51,6 +52,7 @@ class Options(NamedTuple):
     prereleases: bool = False
     min_tags: int = 0
     settings: RepositorySettings | None = None
+    when_deleted: WhenDeleted = WhenDeleted.RESTORE
 
 
 def read_defaults(fields: Mapping[str, Place], problems: Problems) -> Options:
@@ -85,6 +87,7 @@ def read_options(fields: Mapping[str, Place], base: Options, problems: Problems)
         read_field(fields, "prereleases", read_flag, problems, absent=base.prereleases),
         read_field(fields, "min_tags", _min_tags, problems, absent=base.min_tags),
         read_creation(fields["create"], base.settings, problems) if "create" in fields else base.settings,
+        read_field(fields, "when_deleted", _when_deleted, problems, absent=base.when_deleted),
     )
 
 
@@ -123,14 +126,25 @@ def _globs(place: Place, problems: Problems) -> tuple[str, ...]:
 
 def _glob(place: Place, problems: Problems) -> str | None:
     text = read_text(place, problems)
-    if text is None:
-        return None
+    return text if text is None or is_tag_glob(place, text, problems) else None
+
+
+def is_tag_glob(place: Place, text: str, problems: Problems) -> bool:
+    """Tell whether a text is a glob of tags, and what is wrong with one that is not."""
     try:
         glob_matcher(text)
     except InvalidPatternError as error:
         problems.add(place, f"{quoted(text)} is no glob: {error.cause}", error.advice)
-        return None
-    return text
+        return False
+    return True
+
+
+def _when_deleted(place: Place, problems: Problems) -> WhenDeleted | None:
+    choices = {choice.value: choice for choice in WhenDeleted}
+    word = read_text(place, problems)
+    if word is not None and word not in choices:
+        problems.add(place, f"{quoted(word)} is not known", suggestion(word, choices))
+    return choices.get(word) if word is not None else None
 
 
 def _min_tags(place: Place, problems: Problems) -> int | None:
@@ -139,8 +153,8 @@ def _min_tags(place: Place, problems: Problems) -> int | None:
 
 def _times(fields: Mapping[str, Place], base: Options, problems: Problems) -> tuple[timedelta, timedelta]:
     before = len(problems.found)
-    check_every = _time(fields, "check_every", base.check_every, _LONGEST_CHECK_EVERY, problems)
-    alert_after = _time(fields, "alert_after", base.alert_after, _LONGEST_ALERT_AFTER, problems)
+    check_every = read_time(fields, "check_every", base.check_every, problems, longest=_LONGEST_CHECK_EVERY)
+    alert_after = read_time(fields, "alert_after", base.alert_after, problems, longest=_LONGEST_ALERT_AFTER)
     place = fields.get("alert_after") or fields.get("check_every")
     if place is not None and alert_after < check_every and len(problems.found) == before:
         shortest = format_duration(check_every)
@@ -152,9 +166,16 @@ def _times(fields: Mapping[str, Place], base: Options, problems: Problems) -> tu
     return check_every, alert_after
 
 
-def _time(
-    fields: Mapping[str, Place], key: str, default: timedelta, longest: timedelta, problems: Problems
+def read_time(
+    fields: Mapping[str, Place],
+    key: str,
+    default: timedelta,
+    problems: Problems,
+    *,
+    shortest: timedelta = _SHORTEST,
+    longest: timedelta,
 ) -> timedelta:
+    """Read a duration within limits."""
     if key not in fields:
         return default
     place = fields[key]
@@ -165,9 +186,9 @@ def _time(
     if duration is None:
         problems.add(place, f"{quoted(text)} is no duration", "Write it with units, like 90s, 5m, 1h30m or 1d.")
         return default
-    if not _SHORTEST <= duration <= longest:
+    if not shortest <= duration <= longest:
         problems.add(
-            place, f"{text} is out of range", f"From {format_duration(_SHORTEST)} to {format_duration(longest)}."
+            place, f"{text} is out of range", f"From {format_duration(shortest)} to {format_duration(longest)}."
         )
         return default
     return duration

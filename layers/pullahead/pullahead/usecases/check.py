@@ -1,4 +1,4 @@
-"""Check mirrors: look at both sides, judge, remember transitions, start refreshes, tell people.
+"""Check mirrors: look at both sides, judge, remember transitions, start refreshes. Tells nobody: the review does.
 
 A tag that was fresh and is fresh costs one HEAD upstream and a share of one question to ECR; nothing is written.
 """
@@ -7,33 +7,30 @@ import hashlib
 import re
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
-from datetime import datetime, timedelta
 from typing import NamedTuple
 
 from pullahead.errors import AccessDeniedError, ConflictError, PullaheadError
-from pullahead.freshness.alerts import Alert
+from pullahead.freshness.announcements import with_events
 from pullahead.freshness.deferral import Allowance, asking_order, manifests_to_read, oldest_first, put_off
 from pullahead.freshness.judge import Observation, is_settled, judge, says_nothing, with_alerts
-from pullahead.freshness.outcome import failures_in_a_row
+from pullahead.freshness.outcome import after_abort
 from pullahead.freshness.quota import Quota, QuotaOf
-from pullahead.freshness.records import Record, RefreshFailure, State
+from pullahead.freshness.records import Record, State
 from pullahead.messages import CheckRequest, RefreshRequest
 from pullahead.oci import Descriptor, Digest
 from pullahead.ports import (
     Clock,
     FindsPublished,
     HeadsManifests,
-    PublishesAlerts,
     Records,
     Started,
     StartsRefreshes,
 )
 from pullahead.rules.model import Mirror, Rules
-from pullahead.usecases.meant import is_chosen, mirrors_of
-from pullahead.usecases.remember import added_alerts, deliver_pending
+from pullahead.usecases.announce import Announcer
+from pullahead.usecases.select import SelectMirrors
 
 _THREADS = 8
-_RETRY_AFTER_ABORT = timedelta(minutes=5)
 _MAX_TRIES = 5
 
 
@@ -68,13 +65,15 @@ class CheckMirrors:
         target: FindsPublished,
         records: Records,
         refreshes: StartsRefreshes,
-        alerts: PublishesAlerts,
+        announcer: Announcer,
         clock: Clock,
         quota: QuotaOf = nothing_known,
+        select: SelectMirrors | None = None,
     ) -> None:
         self._rules, self._upstream, self._target = rules, upstream, target
-        self._records, self._refreshes, self._alerts, self._clock = records, refreshes, alerts, clock
+        self._records, self._refreshes, self._announcer, self._clock = records, refreshes, announcer, clock
         self._quota = quota
+        self._select = select or SelectMirrors(records)
 
     def __call__(self, request: CheckRequest) -> list[CheckResult]:
         """Check the tags of one request; tags that no rule names are passed over.
@@ -82,14 +81,7 @@ class CheckMirrors:
         Raises what ECR and the records raise when asked for the whole batch: nothing was then done.
         """
         rules = self._rules()
-        mirrors = mirrors_of(request, rules)
-        if not mirrors:
-            return []
-        known = self._records.load([mirror.key for mirror in mirrors])
-        if request.reason == "manual":
-            known = {key: record.with_changes(failure=None) for key, record in known.items()}  # try now, not later
-        if request.reason == "push":
-            mirrors = [mirror for mirror in mirrors if _is_our_business(request, mirror, rules, known.get(mirror.key))]
+        mirrors, known = self._select(request, rules)
         if not mirrors:
             return []
         published = self._published(request.repository, [mirror.tag for mirror in mirrors])
@@ -98,13 +90,15 @@ class CheckMirrors:
         asked = [mirror for mirror in mirrors if mirror not in settled]
         seen = dict(self._look(asking_order(asked, known, request.asked_at), published))
         allowance = Allowance(self._quota)
-        return [
+        results = [
             *(CheckResult(mirror.key, State.FRESH, "immutable, and ECR serves it") for mirror in settled),
             *(
                 self._conclude(mirror, seen[mirror], known.get(mirror.key), allowance)
                 for mirror in oldest_first(asked, known)
             ),
         ]
+        self._announcer.flush()
+        return results
 
     def _published(self, repository: str, tags: list[str]) -> Callable[[str], Digest | AccessDeniedError | None]:
         try:
@@ -142,39 +136,29 @@ class CheckMirrors:
         if says_nothing(seen):
             return self._pass_over(mirror, str(seen.upstream), known)
         verdict = judge(seen, known, mirror, self._clock())
-        record, untold = self._remember(verdict.record, known)
+        record = self._remember(mirror, verdict.record, known)
         started, shortage = None, None
         if verdict.refresh and isinstance(seen.upstream, Descriptor):
             started, shortage = self._refresh(mirror, seen.upstream, record, allowance)
-        if untold is not None:
-            raise untold
         changed = known is None or record.version != known.version or started is Started.STARTED
-        reason = verdict.reason if shortage is None else put_off(shortage)
+        reason = _reason(verdict.reason, started, shortage)
         return CheckResult(mirror.key, record.state, reason, started, changed, deferred=shortage is not None)
 
     def _pass_over(self, mirror: Mirror, cause: str, known: Record | None) -> CheckResult:
         """Leave a mirror as it stands, since upstream was not asked; an alert may have become due all the same."""
         if known is None:
             return CheckResult(mirror.key, None, put_off(cause), deferred=True)
-        record, untold = self._remember(with_alerts(known, known, mirror.alert_after, self._clock()), known)
-        if untold is not None:
-            raise untold
+        record = self._remember(mirror, with_alerts(known, known, mirror.alert_after, self._clock()), known)
         return CheckResult(
             mirror.key, record.state, put_off(cause), changed=record.version != known.version, deferred=True
         )
 
-    def _remember(self, record: Record, known: Record | None) -> tuple[Record, PullaheadError | None]:
-        added = added_alerts(known, record)
+    def _remember(self, mirror: Mirror, record: Record, known: Record | None) -> Record:
+        record = with_events(known, record, mirror.rule, self._clock())
         if not record.says_the_same_as(known):
             record = self._records.save(record, known.version if known is not None else 0)
-        return self._tell(record, added)
-
-    def _tell(self, record: Record, added: tuple[Alert, ...]) -> tuple[Record, PullaheadError | None]:
-        """Deliver alerts; an error is handed back, so that a broken topic stops no refresh."""
-        try:
-            return deliver_pending(record, added, self._records, self._alerts, self._clock()), None
-        except PullaheadError as error:
-            return record, error
+        self._announcer.note(known, record)
+        return record
 
     def _refresh(
         self, mirror: Mirror, root: Descriptor, record: Record, allowance: Allowance
@@ -184,13 +168,19 @@ class CheckMirrors:
         if (shortage := allowance.shortage(registry, manifests)) is not None:
             return None, shortage
         started = self._refreshes.start(refresh_request(mirror, root, record))
-        if started is Started.STARTED:
+        if started in (Started.STARTED, Started.WAITING):
             allowance.promise(registry, manifests)
         if started in (Started.ENDED, Started.SUCCEEDED):
             # It was stopped before it could record how it ended, or its success did not last. Where it has recorded
             # something only just now, this write meets a conflict, and the mirror is looked at again.
-            self._records.save(_after_abort(record, root.digest, self._clock()), record.version)
+            self._records.save(after_abort(record, root.digest, self._clock()), record.version)
         return started, None
+
+
+def _reason(reason: str, started: Started | None, shortage: str | None) -> str:
+    if shortage is not None:
+        return put_off(shortage)
+    return f"{reason}; waits until another refresh has ended" if started is Started.WAITING else reason
 
 
 def refresh_request(mirror: Mirror, root: Descriptor, record: Record) -> RefreshRequest:
@@ -212,23 +202,3 @@ def execution_name(key: str, digest: Digest, episode: int, platforms: tuple[str,
     readable = re.sub(r"[^A-Za-z0-9-]+", "-", key).strip("-")[:40]
     identity = hashlib.sha256("\n".join((key, digest, str(episode), *platforms)).encode()).hexdigest()[:24]
     return f"{readable}-{episode}-{identity}"[-80:]
-
-
-def _is_our_business(request: CheckRequest, mirror: Mirror, rules: Rules, known: Record | None) -> bool:
-    """Whether a push is to be looked at: not our own, and not of a tag that a pattern fits but that is not followed."""
-    if known is None:
-        return not is_chosen(mirror, rules)
-    is_our_own = (
-        known.state is State.FRESH
-        # A slow refresh may put, and record, what upstream has left behind: that is to be made right at once.
-        and known.published_digest == known.wanted_digest == request.digest
-        and not known.pending
-    )
-    return not is_our_own
-
-
-def _after_abort(record: Record, digest: Digest, now: datetime) -> Record:
-    count = failures_in_a_row(record, digest) + 1
-    text = "the refresh ended without a lasting outcome; see the executions of the refresh state machine"
-    failure = RefreshFailure(digest, "RefreshAborted", text, False, count, now + _RETRY_AFTER_ABORT)
-    return record.with_changes(failure=failure, episode=record.episode + 1)

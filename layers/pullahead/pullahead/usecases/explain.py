@@ -45,7 +45,7 @@ def explain(key: str, known: Known, rules: Rules, now: datetime) -> list[Step]:
         Step("ECR", _ecr_text(record)),
         Step("verdict", _verdict_text(record, reason, now)),
         *_refresh_steps(record),
-        *([Step("told", ", ".join(kind.value for kind in record.alerted))] if record.alerted else []),
+        *_told_steps(record),
         Step("next", _next_text(record, known, now)),
     ]
 
@@ -108,6 +108,17 @@ def _refresh_steps(record: Record) -> list[Step]:
     return steps
 
 
+def _told_steps(record: Record) -> list[Step]:
+    """Say of what people were told and when, whether or not it is over, and what they are still to be told."""
+    lines = [
+        f"{told.kind.value}, {moment_text(told.at)}{'' if told.kind in record.alerted else ' (over)'}"
+        for told in record.told
+    ]
+    known = {told.kind for told in record.told}
+    lines += [f"{kind.value}, not yet" for kind in record.alerted if kind not in known]
+    return [Step("told", "; ".join(lines))] if lines else []
+
+
 def _first_check_text(known: Known, now: datetime) -> str:
     if known.mirror is None:
         return "nothing: name the tag in the rules, and deploy them"
@@ -118,19 +129,21 @@ def _first_check_text(known: Known, now: datetime) -> str:
 
 def _next_text(record: Record, known: Known, now: datetime) -> str:
     if known.mirror is None:
-        return "nothing: no rule follows it any more, and its copy stays"
+        forgotten = f"; it is forgotten from {moment_text(record.expires_at)} on" if record.expires_at else ""
+        return f"nothing: no rule follows it any more, and its copy stays{forgotten}"
     if known.is_paused:
         return f"nothing until `pullahead resume {known.mirror.rule}`; ECR goes on serving the last copy"
     check = _check_text(known.mirror, now)
-    if record.state in (State.FRESH, State.GONE, State.UNKNOWN):
+    if record.state in (State.FRESH, State.GONE, State.UNKNOWN, State.DELETED):
         return {
+            State.DELETED: f"{check}; a refresh when upstream moves, or by `pullahead refresh`",
             State.FRESH: f"{check}; a refresh as soon as upstream moves",
             State.GONE: f"{check}; the copy in ECR stays, and a refresh follows if the tag comes back",
             State.UNKNOWN: f"{check}; the copy in ECR stays until upstream answers",
         }[record.state]
     failure = record.failure
     if failure is None:
-        return f"a refresh is under way, or starts with the next check; {check}"
+        return f"a refresh is under way, waits for a slot, or starts with the next check; {check}"
     if failure.retry_at <= now:
         return f"the next check tries again; {check}"
     retry = f"tried again from {moment_text(failure.retry_at)} on, or at once when upstream moves"

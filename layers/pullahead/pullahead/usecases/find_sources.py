@@ -28,9 +28,14 @@ class Reach(NamedTuple):
     targets: tuple[str, ...] = ("*",)
     cached: tuple[str, ...] = ("*",)
 
+    @property
+    def patterns(self) -> tuple[str, ...]:
+        """All of them."""
+        return (*self.targets, *self.cached)
+
     def covers(self, repository: str) -> bool:
         """Tell whether a repository may be written."""
-        return any(fnmatchcase(repository, pattern) for pattern in (*self.targets, *self.cached))
+        return any(fnmatchcase(repository, pattern) for pattern in self.patterns)
 
 
 class Found(NamedTuple):
@@ -60,7 +65,8 @@ class FindSources:
 
         known = (before.cache_rules, before.cached)
         rules, cached = _try("pull through cache rules", lambda: self._look(is_wanted, told), known, told)
-        return Found(Findings(rules, cached, tagged), tuple(told))
+        within = self._reach.patterns if rules else ()
+        return Found(Findings(rules, cached, tagged, within), tuple(told))
 
     def _marked(self) -> tuple[TaggedRepository, ...]:
         found = {repository.name: repository for repository in self._tagged.repositories_with(MARKS)}

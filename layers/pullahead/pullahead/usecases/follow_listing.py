@@ -14,11 +14,12 @@ from pullahead.freshness.listing import Listed, judge_listing, listing_key, need
 from pullahead.freshness.records import Record, State
 from pullahead.messages import MAX_TAGS_PER_CHECK, CheckRequest, ListRequest, Queued
 from pullahead.oci import Repository
-from pullahead.ports import Clock, ListsRepositories, ListsTags, PublishesAlerts, QueuesChecks, Records
-from pullahead.rules.model import Rule, Rules
+from pullahead.ports import Clock, ListsRepositories, ListsTags, QueuesChecks, Records
+from pullahead.rules.model import OnDemand, Rule, Rules
 from pullahead.rules.selection import select
+from pullahead.usecases.follow_demands import DemandsFollowed
 from pullahead.usecases.meant import expanded_for, rule_named
-from pullahead.usecases.remember import deliver_pending, update
+from pullahead.usecases.remember import update
 
 _SHARED_FOR = timedelta(minutes=1)
 _MAX_REPOSITORIES = 1000
@@ -42,6 +43,11 @@ class ListResult(NamedTuple):
     error: None = None
 
 
+def nothing_demanded(_rule: Rule, _bounds: OnDemand, _now: datetime) -> DemandsFollowed:
+    """Know of no pulls, as where there is no service that notices them."""
+    return DemandsFollowed(0, 0)
+
+
 class FollowListing:
     """The use case, with the ports that it looks through and acts on."""
 
@@ -51,11 +57,11 @@ class FollowListing:
         upstream: Lists,
         records: Records,
         queue: QueuesChecks,
-        alerts: PublishesAlerts,
         clock: Clock,
+        demanded: Callable[[Rule, OnDemand, datetime], DemandsFollowed] = nothing_demanded,
     ) -> None:
         self._rules, self._upstream, self._records = rules, upstream, records
-        self._queue, self._alerts, self._clock = queue, alerts, clock
+        self._queue, self._clock, self._demanded = queue, clock, demanded
         self._listings: dict[Repository, tuple[datetime, tuple[str, ...]]] = {}
 
     def __call__(self, request: ListRequest) -> ListResult | None:
@@ -67,6 +73,10 @@ class FollowListing:
         if rule is None:
             return None
         now = self._clock()
+        if rule.on_demand is not None:
+            demanded = self._demanded(rule, rule.on_demand, now)
+            changed = demanded.forgotten > 0
+            return ListResult(listing_key(rule), State.FRESH, "demanded", demanded.followed, changed)
         if not needs_listing(rule):
             requests = list(_requests(rule, found, (), now))
             self._queue.send(requests)
@@ -81,12 +91,10 @@ class FollowListing:
             before = known
             return judge_listing(listed, known, rule, now)
 
-        updated = update(self._records, listing_key(rule), change)
-        record = updated.record or change(before)
+        record = update(self._records, listing_key(rule), change) or change(before)
         followed = record.followed if listed.chosen is None else listed.chosen
         self._queue.send(list(_requests(rule, found, followed, now)))
         changed = before is None or record.version != before.version
-        deliver_pending(record, updated.added, self._records, self._alerts, now)
         return ListResult(record.key, record.state, record.error or "listed", len(followed), changed)
 
     def _rule_of(self, request: ListRequest) -> tuple[Rule | None, str | None]:

@@ -1,13 +1,13 @@
-"""Follow the rules file that people keep in S3 or SSM. Decides which version is in force, and when that is told.
+"""Follow the rules file that people keep in S3 or SSM. Decides which version is in force.
 
-A new version that is broken, or a file that cannot be read, never takes the last good version away.
+A new version that is broken, or a file that cannot be read, never takes the last good version away; whoever tells
+people finds it written down.
 """
 
 from datetime import datetime
 from typing import NamedTuple
 
 from pullahead.errors import ConfigError, PullaheadError, StorageError
-from pullahead.freshness.alerts import Alert, AlertKind
 from pullahead.rules.load import load_rules
 from pullahead.rules.model import Rules
 from pullahead.rules.problems import RulesError
@@ -18,11 +18,10 @@ _MAX_DETAIL_CHARACTERS = 2_000
 
 
 class Followed(NamedTuple):
-    """How the file stands now, the rules in force, and what people are to be told."""
+    """How the file stands now, and the rules in force."""
 
     text: FollowedText
     rules: Rules
-    alert: Alert | None = None
 
 
 def follow_text(before: FollowedText, source: ReadsRulesText, now: datetime) -> Followed:
@@ -37,12 +36,12 @@ def follow_text(before: FollowedText, source: ReadsRulesText, now: datetime) -> 
     if read is None:
         mended = before.broken is not None and before.broken.unreadable
         text = FollowedText(before.good, before.seen) if mended else before
-        return Followed(text, _good(before, source), _recovered(before, source, now) if mended else None)
+        return Followed(text, _good(before, source))
     try:
         rules = load_rules(read.text, source=source.address)
     except RulesError as error:
         return _stay(before, read.revision, error, source, now)
-    return Followed(FollowedText(read.text, read.revision), rules, _recovered(before, source, now))
+    return Followed(FollowedText(read.text, read.revision), rules)
 
 
 def _stay(
@@ -55,18 +54,8 @@ def _stay(
         return Followed(before, _good(before, source))
     since = before.broken.since if before.broken is not None else now
     broken = Broken(since, str(error)[:_MAX_DETAIL_CHARACTERS], unreadable=not is_new)
-    alert = _alert(AlertKind.RULES_BROKEN, broken, source, now)
-    return Followed(FollowedText(before.good, revision, broken), _good(before, source), alert)
+    return Followed(FollowedText(before.good, revision, broken), _good(before, source))
 
 
 def _good(text: FollowedText, source: ReadsRulesText) -> Rules:
     return load_rules(text.good or "", source=f"the last good version of {source.address}")
-
-
-def _recovered(before: FollowedText, source: ReadsRulesText, now: datetime) -> Alert | None:
-    return _alert(AlertKind.RECOVERED, before.broken, source, now) if before.broken is not None else None
-
-
-def _alert(kind: AlertKind, broken: Broken, source: ReadsRulesText, now: datetime) -> Alert:
-    detail = broken.detail if kind is AlertKind.RULES_BROKEN else ""
-    return Alert(kind, f"rules {source.address}", source.address, broken.since, now, detail)

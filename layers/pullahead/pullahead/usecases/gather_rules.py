@@ -6,8 +6,7 @@ AWS is asked every few minutes and by one function, whatever the number of proce
 from collections.abc import Callable
 from datetime import datetime, timedelta
 
-from pullahead.errors import StorageError
-from pullahead.ports import Clock, LoadsRules, PublishesAlerts
+from pullahead.ports import Clock, LoadsRules
 from pullahead.rules.model import Rules
 from pullahead.rules.sources.findings import Findings
 from pullahead.rules.sources.gather import Gathered, gather_rules
@@ -31,11 +30,10 @@ class GatherRules:
         text: ReadsRulesText | None,
         find: Finds,
         standing: KeepsStanding,
-        alerts: PublishesAlerts,
         clock: Clock,
     ) -> None:
         self._file, self._text, self._find = file, text, find
-        self._standing, self._alerts, self._clock = standing, alerts, clock
+        self._standing, self._clock = standing, clock
         self._found: Found | None = None
         self._found_at: datetime | None = None
 
@@ -50,10 +48,8 @@ class GatherRules:
         followed = self._follow(before.text, now)
         found = self._find_sometimes(followed.rules, before.findings, now)
         gathered = gather_rules(followed.rules, found.findings)
-        # Before it is written down: a crash between the two repeats an alert rather than losing it.
-        text, unsent = self._tell(followed, before.text)
-        told = tuple(dict.fromkeys((*found.told, *gathered.told, *unsent)))
-        standing = Standing(text=text, findings=found.findings, told=told)
+        told = tuple(dict.fromkeys((*found.told, *gathered.told)))
+        standing = Standing(text=followed.text, findings=found.findings, told=told)
         if standing != stored:
             self._standing.save(standing)
         return Gathered(gathered.rules, tuple(text for text in told if text not in before.told))
@@ -62,17 +58,6 @@ class GatherRules:
         if self._text is None:
             return Followed(FollowedText(), self._file())
         return follow_text(before, self._text, now)
-
-    def _tell(self, followed: Followed, before: FollowedText) -> tuple[FollowedText, tuple[str, ...]]:
-        """Send the alert, if there is one. A broken topic stops no check: it is sent by the next run."""
-        if followed.alert is None:
-            return followed.text, ()
-        try:
-            self._alerts.publish(followed.alert)
-        except StorageError as error:
-            unheard = FollowedText(followed.text.good, before.seen, before.broken)
-            return unheard, (f"an alert about the rules could not be sent: {error}",)
-        return followed.text, ()
 
     def _find_sometimes(self, declared: Rules, before: Findings, now: datetime) -> Found:
         if self._found is None or self._found_at is None or now - self._found_at >= FIND_EVERY:

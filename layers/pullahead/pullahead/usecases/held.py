@@ -7,7 +7,7 @@ import threading
 from collections.abc import Mapping, Sequence
 
 from pullahead.errors import ConflictError, StorageError
-from pullahead.freshness.alerts import Alert
+from pullahead.freshness.outcome_events import OutcomeEvent
 from pullahead.freshness.records import Record
 from pullahead.messages import CheckRequest, ListRequest, Queued, RefreshRequest
 from pullahead.ports import Heartbeat, Started
@@ -50,7 +50,7 @@ class HeldQueue:
         self._listings: list[ListRequest] = []
         self._lock = threading.Lock()
 
-    def send(self, requests: Sequence[Queued]) -> None:
+    def send(self, requests: Sequence[Queued], delay_seconds: int = 0) -> None:  # noqa: ARG002 - time is not played
         """Keep requests."""
         with self._lock:
             self.checks.extend(request for request in requests if isinstance(request, CheckRequest))
@@ -96,8 +96,8 @@ class HeldRefreshes:
         return self._requests.get(key)
 
 
-class NobodyTold:
-    """Satisfies `pullahead.ports.PublishesAlerts`: who runs a command reads what it writes."""
+class NobodyListens:
+    """Satisfies `pullahead.ports.PublishesOutcomes`: no other program waits for what a command does."""
 
-    def publish(self, alert: Alert) -> None:
-        """Tell nobody."""
+    def publish(self, events: Sequence[OutcomeEvent]) -> None:
+        """Send nothing."""

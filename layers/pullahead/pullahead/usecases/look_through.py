@@ -22,9 +22,10 @@ from pullahead.oci import Descriptor, Digest
 from pullahead.oci.media_types import INDEXES, OCI_MANIFEST
 from pullahead.ports import FindsPublished, GetsManifests, HeadsManifests, ListsRepositories, ListsTags
 from pullahead.rules.model import Mirror, Rules
+from pullahead.usecases.announce import Announcer
 from pullahead.usecases.check import CheckMirrors, CheckResult
 from pullahead.usecases.follow_listing import FollowListing
-from pullahead.usecases.held import HeldQueue, HeldRecords, HeldRefreshes, NobodyTold
+from pullahead.usecases.held import HeldQueue, HeldRecords, HeldRefreshes, NobodyListens
 from pullahead.usecases.meant import mirrors_of, rule_named
 from pullahead.usecases.schedule import schedule_checks
 
@@ -77,8 +78,9 @@ class LookThrough:
         self._rules, self._upstream, self._now, self._told = rules, upstream, now, told
         self._records, self._queue, self._refreshes = HeldRecords(), HeldQueue(), HeldRefreshes()
         self._published = _PublishedAtOnce(target)
+        announcer = Announcer(self._records, NobodyListens(), lambda: now)
         self._check_mirrors = CheckMirrors(
-            lambda: rules, upstream, self._published, self._records, self._refreshes, NobodyTold(), lambda: now
+            lambda: rules, upstream, self._published, self._records, self._refreshes, announcer, lambda: now
         )
         self._followers: dict[str, FollowListing] = {}
 
@@ -109,9 +111,7 @@ class LookThrough:
         return request.upstream or (str(rule.upstream) if rule is not None else "")
 
     def _follower(self) -> FollowListing:
-        return FollowListing(
-            lambda: self._rules, self._upstream, self._records, self._queue, NobodyTold(), lambda: self._now
-        )
+        return FollowListing(lambda: self._rules, self._upstream, self._records, self._queue, lambda: self._now)
 
     def _follow(self, upstream: str, requests: list[ListRequest]) -> list[Unlisted]:
         results = [(request.rule, self._followers[upstream](request)) for request in requests]

@@ -1,9 +1,19 @@
 """Which mirrors a check means. Decides nothing about them."""
 
+from collections.abc import Callable
+
 from pullahead.errors import ConfigError
 from pullahead.messages import CheckRequest
 from pullahead.oci import parse_reference
 from pullahead.rules.model import Mirror, Rule, Rules
+
+NewlyCached = Callable[[str, str], Mirror | None]
+"""Makes the mirror of a repository's tag that a pull through cache rule has only just cached; None where none has."""
+
+
+def never_cached(_repository: str, _tag: str) -> Mirror | None:
+    """Know of nothing that was only just cached."""
+    return None
 
 
 def mirrors_of(request: CheckRequest, rules: Rules) -> list[Mirror]:

@@ -1,36 +1,49 @@
-"""Record how a refresh ended, and tell whom it concerns."""
+"""Record how a refresh ended."""
 
 from pullahead.errors import InvalidEventError
+from pullahead.freshness.announcements import with_events
 from pullahead.freshness.judge import with_alerts
 from pullahead.freshness.outcome import after_failure, after_success
 from pullahead.freshness.records import LastRefresh, Published, Record
 from pullahead.messages import OutcomeRequest, OutcomeResult
-from pullahead.ports import Clock, PublishesAlerts, Records
+from pullahead.ports import Clock, Records
 from pullahead.rules.model import Rules, mirror_key
-from pullahead.usecases.remember import deliver_pending, update
+from pullahead.usecases.announce import Announcer
+from pullahead.usecases.meant import NewlyCached, never_cached
+from pullahead.usecases.remember import update
 
 
 def record_outcome(
-    outcome: OutcomeRequest, rules: Rules, records: Records, alerts: PublishesAlerts, clock: Clock
+    outcome: OutcomeRequest,
+    rules: Rules,
+    records: Records,
+    announcer: Announcer,
+    clock: Clock,
+    newly_cached: NewlyCached = never_cached,
 ) -> OutcomeResult:
-    """Write what a refresh came to into its mirror's record, and send the alerts that follow from it.
+    """Write what a refresh came to, with the alerts and events that follow, into its mirror's record; send the events.
 
     A mirror whose record is gone, or that no rule names any more, is left alone.
     Raises: StorageError, ConflictError, InvalidEventError.
     """
     key = mirror_key(outcome.request.repository, outcome.request.tag)
     copied = sum(unit.bytes_copied for unit in outcome.units)
-    mirror = rules.find(outcome.request.repository, outcome.request.tag)
+    repository, tag = outcome.request.repository, outcome.request.tag
+    mirror = rules.find(repository, tag) or newly_cached(repository, tag)
+    before: Record | None = None
 
-    def change(record: Record | None) -> Record | None:
-        if record is None or mirror is None:
+    def change(known: Record | None) -> Record | None:
+        nonlocal before
+        before = known
+        if known is None or mirror is None:
             return None
-        return with_alerts(record, _apply(record, outcome, copied, clock), mirror.alert_after, clock())
+        after = with_alerts(known, _apply(known, outcome, copied, clock), mirror.alert_after, clock())
+        return with_events(known, after, mirror.rule, clock())
 
-    record, added = update(records, key, change)
+    record = update(records, key, change)
     if record is None:
         return OutcomeResult(mirror=key, state="UNRECORDED", bytes_copied=copied)
-    deliver_pending(record, added, records, alerts, clock())
+    announcer.announce(before, record)
     refresh = record.last_refresh
     is_ours = refresh is not None and refresh.execution == outcome.execution
     return OutcomeResult(
@@ -44,8 +57,12 @@ def record_outcome(
 
 def _apply(record: Record, outcome: OutcomeRequest, copied: int, clock: Clock) -> Record:
     now = clock()
-    request = outcome.request
+    request, last = outcome.request, record.last_refresh
+    if last is not None and last.execution == outcome.execution:
+        return record  # told before; what was seen since is newer
     if outcome.error is not None:
+        if request.episode < record.episode:
+            return record  # told before, or begun anew since: a failure counts once
         return after_failure(record, request.root.digest, outcome.error.error, outcome.error.text, now)
     if outcome.published is None:
         raise InvalidEventError("OutcomeRequest: neither `published` nor `error` is there")
@@ -57,6 +74,7 @@ def _apply(record: Record, outcome: OutcomeRequest, copied: int, clock: Clock) -
         lag_seconds=max(0.0, (now - request.stale_since).total_seconds()),
         bytes_copied=copied,
         execution=outcome.execution,
+        digest=outcome.published.digest,
     )
     published = Published(request.root.digest, request.platforms, outcome.published.digest)
     return after_success(record, published, refresh)

@@ -6,8 +6,9 @@ from datetime import datetime, timedelta
 from pullahead.errors import StorageError
 from pullahead.ports import Clock, LoadsRules
 from pullahead.rules.load import load_rules
-from pullahead.rules.model import Rules
-from pullahead.rules.sources.gather import gather_rules
+from pullahead.rules.model import Mirror, Rules
+from pullahead.rules.sources.findings import Findings
+from pullahead.rules.sources.gather import gather_rules, newly_cached
 from pullahead.rules.sources.ports import LoadsStanding
 from pullahead.rules.sources.standing import Standing
 
@@ -31,6 +32,12 @@ class RulesInForce:
             if self._rules is None or self._asked_at is None or now - self._asked_at >= ASK_EVERY:
                 self._rules, self._asked_at = self._ask(self._rules), now
             return self._rules
+
+    def newly_cached(self, repository: str, tag: str) -> Mirror | None:
+        """Make the mirror of a tag that only a pull through cache rule can name, by what was last found of these."""
+        rules = self()
+        findings = self._known.findings if self._known is not None else Findings()
+        return newly_cached(repository, tag, rules, findings)
 
     def as_of(self, moment: datetime) -> None:
         """Ask again at the next call, unless that was done since a moment: something then knew newer rules."""

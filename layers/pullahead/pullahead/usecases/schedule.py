@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 from pullahead.freshness.due import batches, is_due, is_listing_due
 from pullahead.freshness.listing import needs_listing
-from pullahead.messages import MAX_TAGS_PER_CHECK, CheckRequest, ListRequest
+from pullahead.messages import MAX_TAGS_PER_CHECK, CheckRequest, FillRequest, ListRequest
 from pullahead.ports import Heartbeat, QueuesChecks, Records
 from pullahead.rules.model import Rules
 
@@ -37,6 +37,6 @@ def schedule_checks(rules: Rules, records: Records, queue: QueuesChecks, now: da
         for rule in rules.rules
         if rule.name not in rules.paused and needs_listing(rule) and is_listing_due(rule, last, now)
     ]
-    queue.send([*checks, *listings])
+    queue.send([*checks, *listings, FillRequest()])  # in case that the end of a refresh was told to nobody
     records.save_heartbeat(Heartbeat(now, rules.digest))
     return Scheduled(len(rules.mirrors), len(due), listings=len(listings))

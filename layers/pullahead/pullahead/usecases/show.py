@@ -46,7 +46,8 @@ def show_mirrors(event: object, endpoint: str, records: AllRecords, now: datetim
 
 def take_snapshot(records: AllRecords, now: datetime) -> Snapshot:
     """Read what a page needs. Raises StorageError."""
-    found = list(islice(records.scan(), MAX_RECORDS + 1))
+    followed = (record for record in records.scan() if record.expires_at is None)  # the others are to be forgotten
+    found = list(islice(followed, MAX_RECORDS + 1))
     since = now - timedelta(days=DAYS)
     heartbeat = records.load_heartbeat()
     return Snapshot(

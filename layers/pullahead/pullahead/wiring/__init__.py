@@ -1,46 +1,70 @@
 """Put the application together: settings → adapters → use cases. Nothing is made before it is needed."""
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
-from functools import cached_property, lru_cache
+from datetime import datetime
+from functools import cached_property, lru_cache, partial
 from typing import TYPE_CHECKING
 
 import boto3
 
 from pullahead.aws.cached_repositories import EcrCachedRepositories
 from pullahead.aws.tagged_repositories import TaggedRepositories
+from pullahead.errors import ConfigError, PullaheadError, StorageError
 from pullahead.freshness.quota import Used
 from pullahead.messages import (
+    AwsEvent,
+    CheckRequest,
+    FillRequest,
     ListRequest,
     OutcomeRequest,
     OutcomeResult,
     PlanResult,
     PublishResult,
-    Queued,
+    Received,
     RefreshRequest,
+    ScanFinished,
     UnitRequest,
 )
-from pullahead.ports import Clock
+from pullahead.ports import Clock, Started
+from pullahead.rules.model import Rules
 from pullahead.settings import Settings
 from pullahead.targets.ecr_streams import EcrStreams
+from pullahead.usecases.admit import Admission, Filled
+from pullahead.usecases.cache_failures import CacheFailed, failures_of, note_cache
 from pullahead.usecases.check import CheckMirrors, CheckResult
 from pullahead.usecases.copy_unit import CopyUnit
 from pullahead.usecases.find_sources import FindSources, Reach
+from pullahead.usecases.follow_demands import FollowDemands
 from pullahead.usecases.follow_listing import FollowListing, ListResult
 from pullahead.usecases.gather_rules import GatherRules
-from pullahead.usecases.lateness import Lateness, measure_lateness
+from pullahead.usecases.merge import MergeChecks
+from pullahead.usecases.note_scan import note_scan
 from pullahead.usecases.outcome import record_outcome
 from pullahead.usecases.plan import plan_copy
 from pullahead.usecases.publish import publish_image
+from pullahead.usecases.put_aside import Delivery, PutAside
+from pullahead.usecases.records_ahead import RecordsAhead, keys_of_events
+from pullahead.usecases.review import Reviewed, ReviewRecords
 from pullahead.usecases.schedule import Scheduled, schedule_checks
+from pullahead.usecases.select import SelectMirrors
+from pullahead.usecases.tell import TellPeople
 from pullahead.waiting import wait_after_breaks
+from pullahead.waking.ecr import Home, Ignored, Meaning, read_ecr_event
 from pullahead.wiring.adapters import CLIENT_CONFIG, Adapters, system_clock
 
 if TYPE_CHECKING:
+    from pullahead.usecases.notice_pulls import Noticed, NoticePulls
+    from pullahead.usecases.receive_webhook import ReceiveWebhook
     from pullahead.usecases.show import Shown
+    from pullahead.waking.webhooks.answers import Answer
 
 _COPY_THREADS = 4  # each holds up to five parts of 10 MiB; template.yaml gives copy_blobs 512 MB at least
+
+Checked = CheckResult | ListResult | Filled | CacheFailed | Ignored
+"""What came of a message of the checks queue."""
 
 
 class Application(Adapters):
@@ -53,22 +77,63 @@ class Application(Adapters):
         scheduled = schedule_checks(rules, self._records, self._queue, self._clock())
         return scheduled._replace(told=gathered.told)
 
-    def lateness(self) -> Lateness:
-        """Measure how many mirrors are not fresh, and for how long."""
-        return measure_lateness(self._records, self._rules_with_pauses(), self._clock())
+    def review_records(self, remaining_seconds: Callable[[], float]) -> Reviewed:
+        """Look through all records: measure, tell people, retire."""
+        return self._review_records(remaining_seconds)
 
     def take_upstream_use(self) -> Sequence[Used]:
         """Tell how often upstreams were asked for what since the last time, and what they leave of their limits."""
         return self._upstream.take_use()
 
-    def check(self, request: Queued) -> Sequence[CheckResult | ListResult]:
-        """Check tags of one repository, or list what a rule chooses them from."""
-        if isinstance(request, ListRequest) or request.reason != "push":
+    def foresee(self, bodies: Sequence[str]) -> None:
+        """Read the records that a batch of messages is about; what cannot be read now, each message reads itself."""
+        self._records_ahead.expect(())
+        if len(bodies) > 1:
+            with suppress(ConfigError, StorageError):
+                rules = self._rules_with_pauses()
+                meant = partial(self._select_mirrors.meant, rules=rules)
+                self._records_ahead.expect(keys_of_events(bodies, self._home, meant))
+
+    def check(self, request: Received) -> Sequence[Checked]:
+        """Check tags of one repository, list what a rule chooses them from, start refreshes that wait, or do what an
+        event of ECR means."""
+        if isinstance(request, AwsEvent):
+            return self._follow(read_ecr_event(request, self._home))
+        if isinstance(request, FillRequest):
+            return [self._admission.fill(request.ended, count=not request.ended)]
+        if isinstance(request, ListRequest) or request.reason in ("schedule", "manual"):
             self._rules_in_force.as_of(request.asked_at)  # who asked may know of a rule that was found just now
         if isinstance(request, ListRequest):
             result = self._follow_listing(request)
             return [] if result is None else [result]
-        return self._check_mirrors(request)
+        return self._checked(request)
+
+    def _follow(self, meaning: Meaning) -> Sequence[Checked]:
+        if isinstance(meaning, Ignored):
+            return [meaning]
+        if isinstance(meaning, ScanFinished):
+            self.note_scan(meaning)
+            return []
+        return self._checked(meaning)
+
+    def _checked(self, request: CheckRequest) -> Sequence[Checked]:
+        results = self._check_mirrors(request)
+        if request.reason == "cache":
+            note_cache(request, [result.mirror for result in results], self._records, self._clock())
+        waits = any(result.started is Started.WAITING for result in results)
+        return [*results, *failures_of(request), *([self._admission.fill()] if waits else [])]
+
+    def put_aside(self, delivery: Delivery, error: Exception) -> bool:
+        """Put a message aside that cannot be worked on; tell whether it was, or is to come back."""
+        return self._put_aside(delivery, error)
+
+    def receive_webhook(self, event: object) -> "Answer":
+        """Take a webhook, as the event of a function URL."""
+        return self._receive_webhook(event)
+
+    def notice_pulls(self, messages: Mapping[str, str]) -> "Noticed":
+        """Notice what was pulled from ECR, as CloudTrail told it in these messages."""
+        return self._notice_pulls(messages)
 
     def plan_copy(self, request: RefreshRequest) -> PlanResult:
         """Plan a copy."""
@@ -86,7 +151,16 @@ class Application(Adapters):
     def record_outcome(self, request: OutcomeRequest) -> OutcomeResult:
         """Record how a refresh ended."""
         self._rules_in_force.as_of(request.request.stale_since)
-        return record_outcome(request, self._rules, self._records, self._alerts, self._clock)
+        cached = self._rules_in_force.newly_cached
+        return record_outcome(request, self._rules, self._records, self._announcer, self._clock, cached)
+
+    def note_scan(self, finished: ScanFinished) -> Sequence[str]:
+        """Note what ECR's scan found; tell of which mirrors."""
+        return note_scan(finished, self._rules, self._records, self._announcer, self._clock)
+
+    def take_unsent(self) -> Sequence[PullaheadError]:
+        """Tell what has kept events from being sent since the last time; they are sent later."""
+        return self._announcer.take_failures()
 
     def show_mirrors(self, event: object, endpoint: str) -> "Shown":
         """Draw the page of all mirrors."""
@@ -101,7 +175,7 @@ class Application(Adapters):
         tagging = boto3.client("resourcegroupstaggingapi", config=CLIENT_CONFIG)
         cached = EcrCachedRepositories(boto3.client("ecr", config=CLIENT_CONFIG))
         find = FindSources(cached, TaggedRepositories(tagging), reach)
-        return GatherRules(self._rules_file, self._rules_text, find, self._standing, self._alerts, self._clock)
+        return GatherRules(self._rules_file, self._rules_text, find, self._standing, self._clock)
 
     @cached_property
     def _check_mirrors(self) -> CheckMirrors:
@@ -109,17 +183,77 @@ class Application(Adapters):
             self._rules_with_pauses,
             self._upstream,
             self._target,
-            self._records,
-            self._refreshes,
-            self._alerts,
+            self._records_ahead,
+            self._admission,
+            self._announcer,
             self._clock,
             self._upstream.quota,
+            self._select_mirrors,
         )
+
+    @cached_property
+    def _select_mirrors(self) -> SelectMirrors:
+        merge = MergeChecks(self._windows, self._queue, self._clock)
+        return SelectMirrors(self._records_ahead, merge, self._rules_in_force.newly_cached)
+
+    @cached_property
+    def _records_ahead(self) -> RecordsAhead:
+        return RecordsAhead(self._records)
+
+    @cached_property
+    def _home(self) -> Home:
+        return Home(self._settings.account, self._settings.region)
+
+    @cached_property
+    def _admission(self) -> Admission:
+        at_most = self._settings.max_concurrent_refreshes
+        return Admission(
+            self._rules_as_of, self._slots, self._line, self._refreshes, self._records, self._clock, at_most
+        )
+
+    def _rules_as_of(self, moment: datetime) -> Rules:
+        self._rules_in_force.as_of(moment)
+        return self._rules_with_pauses()
 
     @cached_property
     def _follow_listing(self) -> FollowListing:
         rules = self._rules_with_pauses
-        return FollowListing(rules, self._upstream, self._records, self._queue, self._alerts, self._clock)
+        demanded = FollowDemands(rules, self._demands, self._records, self._queue)
+        return FollowListing(rules, self._upstream, self._records, self._queue, self._clock, demanded)
+
+    @cached_property
+    def _review_records(self) -> ReviewRecords:
+        tell = TellPeople(self._records, self._incidents, self._incidents, self._alerts, self._chat_alerts)
+        return ReviewRecords(
+            self._rules_with_pauses,
+            self._standing,
+            self._records,
+            self._incidents,
+            tell,
+            self._announcer,
+            self._clock,
+            self._settings.silence_after,
+            self._settings.rules_uri,
+        )
+
+    @cached_property
+    def _put_aside(self) -> PutAside:
+        return PutAside(self._dead_letters, self._settings.max_receive_count, self._clock)
+
+    @cached_property
+    def _receive_webhook(self) -> "ReceiveWebhook":
+        # One function is called by webhooks; the others are not to read every sender's form at each cold start.
+        from pullahead.usecases.receive_webhook import ReceiveWebhook  # noqa: PLC0415
+
+        rules, secrets = self._rules_in_force, self._webhook_secrets
+        return ReceiveWebhook(rules, secrets, self._windows, self._queue, self._calls, self._clock)
+
+    @cached_property
+    def _notice_pulls(self) -> "NoticePulls":
+        from pullahead.usecases.notice_pulls import NoticePulls  # noqa: PLC0415
+
+        rules, own_roles = self._rules_with_pauses, self._settings.own_roles
+        return NoticePulls(rules, self._demands, self._records, self._queue, self._clock, own_roles)
 
     @cached_property
     def _copy_unit(self) -> CopyUnit:

@@ -7,8 +7,12 @@ from typing import TYPE_CHECKING, Any, cast
 import boto3
 from botocore.config import Config
 
-from pullahead.aws.alerts import SnsAlerts
+from pullahead.aws.alerts import SnsAlerts, SnsChatAlerts
 from pullahead.aws.assumed_roles import Clients, RoleKeys
+from pullahead.aws.dead_letters import SqsDeadLetters
+from pullahead.aws.demands import DynamoDemands
+from pullahead.aws.incidents import DynamoIncidents
+from pullahead.aws.outcome_events import EventBridgeOutcomes
 from pullahead.aws.pauses import DynamoPauses
 from pullahead.aws.plans import S3Plans
 from pullahead.aws.queue import SqsChecks
@@ -16,7 +20,12 @@ from pullahead.aws.records import DynamoRecords
 from pullahead.aws.refreshes import StepFunctionsRefreshes
 from pullahead.aws.rules_text import rules_text_at
 from pullahead.aws.secrets import UpstreamCredentials
+from pullahead.aws.seen import DynamoCalls
+from pullahead.aws.slots import DynamoSlots
 from pullahead.aws.standing import S3Standing
+from pullahead.aws.waiting_line import DynamoWaitingLine
+from pullahead.aws.webhook_secret import WebhookSecret
+from pullahead.aws.windows import DynamoWindows
 from pullahead.errors import ConfigError
 from pullahead.ports import Clock, LoadsRules
 from pullahead.registry import UpstreamRegistry
@@ -26,6 +35,8 @@ from pullahead.rules.sources.ports import ReadsRulesText
 from pullahead.settings import Settings
 from pullahead.targets.ecr import EcrTarget
 from pullahead.targets.ecr_mounts import EcrMounts
+from pullahead.usecases.announce import Announcer
+from pullahead.usecases.known_secrets import KnownSecrets
 from pullahead.usecases.pauses import KnownPauses, RulesWithPauses
 from pullahead.usecases.rules_in_force import RulesInForce
 
@@ -36,6 +47,9 @@ if TYPE_CHECKING:
 # AWS SDKs and Tools Reference, retry behavior: "standard" retries throttling and transient errors with jitter.
 CLIENT_CONFIG = Config(
     retries={"mode": "standard", "total_max_attempts": 5}, connect_timeout=5, read_timeout=60, max_pool_connections=16
+)
+_EVENTS_CONFIG = Config(  # an event that is not taken at once is sent later; nothing waits for it
+    retries={"mode": "standard", "total_max_attempts": 2}, connect_timeout=2, read_timeout=5
 )
 _PATIENCE_SECONDS = 10.0  # what must wait longer for an upstream's limit is deferred: a waiting function costs, too
 
@@ -141,6 +155,28 @@ class Adapters:
         return DynamoRecords(boto3.client("dynamodb", config=CLIENT_CONFIG), self._settings.records_table)
 
     @cached_property
+    def _windows(self) -> DynamoWindows:
+        return DynamoWindows(boto3.client("dynamodb", config=CLIENT_CONFIG), self._settings.records_table)
+
+    @cached_property
+    def _webhook_secrets(self) -> KnownSecrets:
+        client = boto3.client("secretsmanager", config=CLIENT_CONFIG)
+        return KnownSecrets(WebhookSecret(client, self._settings.webhook_secret), self._clock)
+
+    @cached_property
+    def _calls(self) -> DynamoCalls:
+        return DynamoCalls(boto3.client("dynamodb", config=CLIENT_CONFIG), self._settings.records_table)
+
+    @cached_property
+    def _announcer(self) -> Announcer:
+        outcomes = EventBridgeOutcomes(boto3.client("events", config=_EVENTS_CONFIG))
+        return Announcer(self._records, outcomes, self._clock)
+
+    @cached_property
+    def _demands(self) -> DynamoDemands:
+        return DynamoDemands(boto3.client("dynamodb", config=CLIENT_CONFIG), self._settings.records_table)
+
+    @cached_property
     def _plans(self) -> S3Plans:
         return S3Plans(boto3.client("s3", config=CLIENT_CONFIG), self._settings.plans_bucket)
 
@@ -149,10 +185,30 @@ class Adapters:
         return SqsChecks(boto3.client("sqs", config=CLIENT_CONFIG), self._settings.checks_queue_url)
 
     @cached_property
+    def _dead_letters(self) -> SqsDeadLetters:
+        return SqsDeadLetters(boto3.client("sqs", config=CLIENT_CONFIG), self._settings.dead_letter_queue_url)
+
+    @cached_property
     def _refreshes(self) -> StepFunctionsRefreshes:
         client = boto3.client("stepfunctions", config=CLIENT_CONFIG)
         return StepFunctionsRefreshes(client, self._settings.refresh_state_machine_arn)
 
     @cached_property
+    def _slots(self) -> DynamoSlots:
+        return DynamoSlots(boto3.client("dynamodb", config=CLIENT_CONFIG), self._settings.records_table)
+
+    @cached_property
+    def _line(self) -> DynamoWaitingLine:
+        return DynamoWaitingLine(boto3.client("dynamodb", config=CLIENT_CONFIG), self._settings.records_table)
+
+    @cached_property
     def _alerts(self) -> SnsAlerts:
         return SnsAlerts(boto3.client("sns", config=CLIENT_CONFIG), self._settings.alerts_topic_arn)
+
+    @cached_property
+    def _chat_alerts(self) -> SnsChatAlerts:
+        return SnsChatAlerts(boto3.client("sns", config=CLIENT_CONFIG), self._settings.chat_alerts_topic_arn)
+
+    @cached_property
+    def _incidents(self) -> DynamoIncidents:
+        return DynamoIncidents(boto3.client("dynamodb", config=CLIENT_CONFIG), self._settings.records_table)

@@ -166,3 +166,13 @@ def test_ten_thousand_cached_tags_are_joined_with_ten_thousand_declared_ones() -
     mirrors = tuple(Mirror(upstream, "mirror/app", f"{n}", every, after) for n in range(10_000))
     gathered = gather_rules(Rules(mirrors, (), "d"), cached(*(f"{n}" for n in range(10_000))))
     assert len(gathered.rules.mirrors) == 20_000
+
+
+def test_cached_tag_that_may_be_demanded_as_well_is_followed_without_a_pull() -> None:
+    rule = '{name: quay, upstream: quay.io/*, repository: "quay/{path}", allow: ["*"]}'
+    on_demand = load_rules(f"version: 1\nmirrors: []\non_demand: [{rule}]\n", source="rules.yaml")
+    gathered = gather_rules(on_demand, cached("1.0"))
+    mirror = gathered.rules.find(REPOSITORY, "1.0")
+    assert mirror is not None
+    assert not mirror.on_demand
+    assert [each.key for each in gathered.rules.mirrors] == [f"{REPOSITORY}:1.0"]

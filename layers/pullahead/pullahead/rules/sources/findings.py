@@ -47,6 +47,7 @@ class Findings(msgspec.Struct, frozen=True):
     cache_rules: tuple[CacheRule, ...] = ()
     cached: tuple[CachedRepository, ...] = ()
     tagged: tuple[TaggedRepository, ...] = ()
+    within: tuple[str, ...] = ()  # globs of the repositories that may be written, where there are cache rules
 
 
 class Described(NamedTuple):

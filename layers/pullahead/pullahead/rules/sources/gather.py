@@ -13,10 +13,10 @@ from typing import NamedTuple
 import msgspec
 
 from pullahead.oci import Reference, digest_of
-from pullahead.rules.model import Rule, Rules, Source, TagPattern, UpstreamSettings
-from pullahead.rules.sources.findings import Described, Findings
+from pullahead.rules.model import Mirror, Rule, Rules, Source, TagPattern, UpstreamSettings
+from pullahead.rules.sources.findings import CachedRepository, Described, Findings
 from pullahead.rules.sources.pull_through import describe_cached
-from pullahead.rules.sources.resource_tags import describe_tagged
+from pullahead.rules.sources.resource_tags import describe_tagged, is_ignored
 
 _SHOWN_TAGS = 5
 _NAMES = {
@@ -56,6 +56,20 @@ def is_opted_out(repository: str, rules: Rules) -> bool:
     return any(fnmatchcase(repository, glob) for glob in rules.opted_out)
 
 
+def newly_cached(repository: str, tag: str, rules: Rules, findings: Findings) -> Mirror | None:
+    """Make the mirror of a tag that a pull through cache rule has only just cached: the next findings will name it.
+
+    None where it would not be followed then, either.
+    """
+    is_ignored_by_tags = any(is_ignored(each) for each in findings.tagged if each.name == repository)
+    is_wanted = Source.PULL_THROUGH_CACHE in rules.sources and not is_opted_out(repository, rules)
+    is_within = any(fnmatchcase(repository, pattern) for pattern in findings.within)
+    if not is_wanted or not is_within or is_ignored_by_tags:
+        return None
+    described = describe_cached(findings.cache_rules, [CachedRepository(repository, (tag,))])
+    return next((rule.mirror(tag) for rule in described.rules if rule.name not in rules.paused), None)
+
+
 def _join(rules: Rules, described: Described) -> tuple[Rules, list[str]]:
     conflicts: list[str] = []
     added = [
@@ -74,7 +88,8 @@ def _join(rules: Rules, described: Described) -> tuple[Rules, list[str]]:
 
 def _what_is_left(rule: Rule, rules: Rules, conflicts: list[str]) -> Rule | None:
     """Take away from a rule what others before it name; None where nothing is left."""
-    held = {tag: mirror for tag in rule.tags.names if (mirror := rules.find(rule.repository, tag)) is not None}
+    found = {tag: rules.find(rule.repository, tag) for tag in rule.tags.names}
+    held = {tag: mirror for tag, mirror in found.items() if mirror is not None and not mirror.on_demand}
     differing = [tag for tag, mirror in held.items() if mirror.upstream != Reference(rule.upstream, tag)]
     if differing:
         first = held[differing[0]]

@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 
 from pullahead.oci import InvalidReferenceError, Repository, parse_host, parse_reference
-from pullahead.rules.model import CredentialSource, Rule, Source, TagSelection, UpstreamSettings
+from pullahead.rules.model import CredentialSource, Rule, Source, TagSelection, UpstreamSettings, WhenDeleted
 from pullahead.rules.options import DEFAULT_ALERT_AFTER, DEFAULT_CHECK_EVERY
 from pullahead.rules.sources.findings import CachedRepository, CacheRule, Described
 
@@ -51,6 +51,7 @@ def _rule(repository: CachedRepository, upstream: Repository) -> Rule:
         check_every=DEFAULT_CHECK_EVERY,
         alert_after=DEFAULT_ALERT_AFTER,
         source=Source.PULL_THROUGH_CACHE,
+        when_deleted=WhenDeleted.LEAVE,  # what is cached no more is followed no more
     )
 
 

@@ -1,0 +1,99 @@
+"""Signed calls in DynamoDB: fake and table do the same, a call is forgotten after a day, and little is asked."""
+
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from pullahead.aws.seen import DynamoCalls
+from pullahead.errors import StorageError
+from pullahead.ports import RemembersCalls
+from tests.contract.local_services import client, moto_server, new_table
+from tests.fakes.webhooks import FakeCalls
+
+NOW = datetime(2026, 11, 24, 9, tzinfo=UTC)
+DAY = timedelta(days=1)
+
+
+@pytest.fixture(scope="module")
+def url() -> Iterator[str]:
+    with moto_server() as address:
+        yield address
+
+
+@pytest.fixture(params=["fake", "dynamodb"])
+def calls(request: pytest.FixtureRequest, url: str) -> RemembersCalls:
+    if request.param == "fake":
+        return FakeCalls()
+    return DynamoCalls(client(url, "dynamodb"), new_table(client(url, "dynamodb")))
+
+
+def test_call_is_known_once_it_was_remembered(calls: RemembersCalls) -> None:
+    assert not calls.is_known("one", NOW)
+    calls.remember("one", NOW)
+    assert calls.is_known("one", NOW)
+    assert not calls.is_known("two", NOW)
+
+
+def test_call_is_forgotten_after_a_day(calls: RemembersCalls) -> None:
+    calls.remember("one", NOW)
+    assert calls.is_known("one", NOW + DAY - timedelta(seconds=1))
+    assert not calls.is_known("one", NOW + DAY)
+
+
+class Table:
+    """A table, and what was asked of it."""
+
+    def __init__(self, url: str) -> None:
+        self.dynamodb = client(url, "dynamodb")
+        self.name = new_table(self.dynamodb)
+        self.asked: list[str] = []
+        self.dynamodb.meta.events.register("before-call", self._note)
+
+    def process(self) -> DynamoCalls:
+        return DynamoCalls(self.dynamodb, self.name)
+
+    def _note(self, model: Any, **_: Any) -> None:
+        self.asked.append(model.name)
+
+
+@pytest.fixture
+def table(url: str) -> Table:
+    return Table(url)
+
+
+def test_another_process_knows_it_by_one_read(table: Table) -> None:
+    table.process().remember("one", NOW)
+    other = table.process()
+    table.asked.clear()
+    assert other.is_known("one", NOW)
+    assert other.is_known("one", NOW)
+    assert table.asked == ["GetItem"]
+
+
+def test_process_that_took_it_asks_nobody(table: Table) -> None:
+    calls = table.process()
+    calls.remember("one", NOW)
+    assert calls.is_known("one", NOW)
+    assert table.asked == ["PutItem"]
+
+
+def test_item_that_outlived_its_time_is_no_replay(table: Table) -> None:
+    """DynamoDB deletes what is expired within days (developer guide, "Using time to live")."""
+    table.process().remember("one", NOW)
+    assert not table.process().is_known("one", NOW + DAY)
+
+
+def test_item_expires_and_is_no_record(table: Table) -> None:
+    table.process().remember("one", NOW)
+    (item,) = table.dynamodb.scan(TableName=table.name)["Items"]
+    assert item == {"pk": {"S": "seen#one"}, "expires_at": {"N": str(int((NOW + DAY).timestamp()))}}
+
+
+def test_table_that_is_not_there_is_told(url: str) -> None:
+    calls = DynamoCalls(client(url, "dynamodb"), "nowhere")
+    with pytest.raises(StorageError, match="read of the calls of a day failed"):
+        calls.is_known("one", NOW)
+    with pytest.raises(StorageError, match="write of the calls of a day failed"):
+        calls.remember("one", NOW)

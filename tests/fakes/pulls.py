@@ -1,0 +1,79 @@
+"""A service that is told of pulls, all of it in memory; its events are as the local CloudTrail writes them."""
+
+import json
+from dataclasses import replace
+from datetime import datetime
+from typing import Any
+
+from local.ecr.trail import Trail
+from pullahead.freshness.demands import Demand
+from pullahead.freshness.records import Record
+from pullahead.rules.load import load_rules
+from pullahead.usecases.notice_pulls import Noticed, NoticePulls
+from tests.fakes.demands import FakeDemands
+from tests.fakes.memory import FakeClock, FakeQueue, FakeRecords
+from tests.fakes.script import Script
+
+RULES = """\
+version: 1
+mirrors:
+  - {upstream: ghcr.io/team/own, tags: ["1.0"], repository: mirror/hub/library/own}
+on_demand:
+  - name: hub
+    upstream: docker.io/*
+    repository: "mirror/hub/{path}"
+    allow: ["library/*", "grafana/*:1*"]
+    deny: ["library/docker", "*:*-rc*"]
+    daily_limit: 3
+"""
+OWN_ROLE = "arn:aws:iam::123456789012:role/ours"
+ALPINE = "mirror/hub/library/alpine:3.20"
+
+
+class Pulls:
+    """The service. Each of its messages holds one event."""
+
+    def __init__(self) -> None:
+        self.script, self.clock = Script(), FakeClock()
+        self.rules = load_rules(RULES, source="rules.yaml")
+        self.demands, self.records = FakeDemands(self.script), FakeRecords(self.script)
+        self.queue = FakeQueue(self.script)
+        self.start()
+
+    def start(self) -> None:
+        """Begin with a process that has seen nothing."""
+        self.notice = NoticePulls(
+            lambda: self.rules, self.demands, self.records, self.queue, self.clock, frozenset({OWN_ROLE})
+        )
+
+    def pull(self, *names: str, **more: Any) -> Noticed:
+        """Tell of pulls of REPOSITORY:TAG, in one batch."""
+        return self.notice({f"m{n}": self.message(name, **more) for n, name in enumerate(names)})
+
+    def message(self, name: str, *, role: str = "node", at: datetime | None = None, missing: bool = False) -> str:
+        events: list[dict[str, Any]] = []
+        repository, _, tag = name.rpartition(":")
+        asked = {"repositoryName": repository, "imageIds": [{"imageTag": tag}]}
+        with Trail(lambda: at or self.clock(), events.append).pull(asked, role, by_docker=True):
+            pass
+        if missing:
+            events[0]["detail"]["errorCode"] = "RepositoryNotFoundException"
+        return json.dumps(events[0])
+
+    def raise_limit(self, limit: int) -> None:
+        """Let the rule on demand make more new mirrors a day."""
+        (rule,) = [rule for rule in self.rules.rules if rule.on_demand is not None]
+        assert rule.on_demand is not None
+        higher = rule._replace(on_demand=rule.on_demand._replace(daily_limit=limit))
+        self.rules = replace(self.rules, rules=(*self.rules.rules[:-1], higher))
+
+    @property
+    def sent(self) -> list[str]:
+        """Name what checks were sent for."""
+        return [f"{request.repository}:{tag}" for request in self.queue.sent for tag in request.tags]
+
+    def remember(self, record: Record) -> None:
+        self.records.stored[record.key] = record.with_changes(version=1)
+
+    def stored(self, key: str = ALPINE) -> Demand:
+        return self.demands.stored[key]
