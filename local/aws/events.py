@@ -18,6 +18,7 @@ from local.aws.activity import Activity
 from local.aws.moto_guard import replace, stock, take
 from local.aws.patterns import matches
 from local.aws.target_input import RuleName, input_for
+from local.service_event import iso, service_event
 
 _MODELS: Final = "moto.events.models"
 MAX_WORKERS: Final = 8
@@ -90,7 +91,7 @@ class EventBus:
 
     def _deliver_to(self, rule: RuleName, target: Mapping[str, Any], event: Mapping[str, Any]) -> None:
         try:
-            self._send(target, input_for(target, event, rule, _iso(self._now())))
+            self._send(target, input_for(target, event, rule, iso(self._now())))
         except Exception as error:  # one broken target must not cost the others their event
             log.exception("rule %s could not deliver to %s", rule.name, target["Arn"])
             self._dead_letter(rule, target, event, error)
@@ -130,17 +131,7 @@ class EventBus:
 
 def scheduled_event(rule_arn: str, at: datetime) -> dict[str, Any]:
     """Make the event of a schedule (user guide, "Scheduled events")."""
-    return {
-        "version": "0",
-        "id": str(uuid.uuid4()),
-        "detail-type": "Scheduled Event",
-        "source": "aws.events",
-        "account": ACCOUNT_ID,
-        "time": _iso(at),
-        "region": REGION,
-        "resources": [rule_arn],
-        "detail": {},
-    }
+    return service_event("aws.events", "Scheduled Event", {}, at, resources=[rule_arn])
 
 
 def _is_open(state: str, event: Mapping[str, Any]) -> bool:
@@ -160,12 +151,8 @@ def _completed(original: Mapping[str, Any]) -> dict[str, Any]:
     """Turn moto's idea of an event into EventBridge's."""
     event = {name: value for name, value in original.items() if name != "ingestion-time"}
     if isinstance(event.get("time"), int | float):
-        event["time"] = _iso(datetime.fromtimestamp(event["time"], UTC))
+        event["time"] = iso(datetime.fromtimestamp(event["time"], UTC))
     return event
-
-
-def _iso(moment: datetime) -> str:
-    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def _queue_url(sqs: Any, queue_arn: str) -> str:

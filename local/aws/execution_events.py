@@ -3,14 +3,13 @@
 Shape: AWS Step Functions Developer Guide, "Automating Step Functions event delivery with EventBridge".
 """
 
-import uuid
 from collections.abc import Callable, Mapping
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any, Final
 
-from local.aws import ACCOUNT_ID, REGION
 from local.aws.activity import Activity
 from local.aws.moto_guard import replace, stock
+from local.service_event import service_event
 
 _EXECUTION: Final = "moto.stepfunctions.parser.backend.execution"
 
@@ -52,30 +51,23 @@ class ExecutionEvents:
 
 def _status_event(execution: Any, status: str, at: datetime) -> dict[str, Any]:
     described = execution.to_describe_output() if status != "RUNNING" else {}
-    return {
-        "version": "0",
-        "id": str(uuid.uuid4()),
-        "detail-type": "Step Functions Execution Status Change",
-        "source": "aws.states",
-        "account": ACCOUNT_ID,
-        "time": at.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
-        "region": REGION,
-        "resources": [execution.exec_arn],
-        "detail": {
-            "executionArn": execution.exec_arn,
-            "stateMachineArn": execution.state_machine_arn,
-            "name": execution.name,
-            "status": status,
-            "startDate": _milliseconds(execution.start_date),
-            "stopDate": _milliseconds(described.get("stopDate")),
-            "input": execution.execution_input,
-            "output": described.get("output"),
-            "inputDetails": {"included": True},
-            "outputDetails": {"included": True} if "output" in described else None,
-            "error": described.get("error"),
-            "cause": described.get("cause"),
-        },
+    detail = {
+        "executionArn": execution.exec_arn,
+        "stateMachineArn": execution.state_machine_arn,
+        "name": execution.name,
+        "status": status,
+        "startDate": _milliseconds(execution.start_date),
+        "stopDate": _milliseconds(described.get("stopDate")),
+        "input": execution.execution_input,
+        "output": described.get("output"),
+        "inputDetails": {"included": True},
+        "outputDetails": {"included": True} if "output" in described else None,
+        "error": described.get("error"),
+        "cause": described.get("cause"),
     }
+    return service_event(
+        "aws.states", "Step Functions Execution Status Change", detail, at, resources=[execution.exec_arn]
+    )
 
 
 def _milliseconds(moment: datetime | None) -> int | None:

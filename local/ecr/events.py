@@ -3,12 +3,12 @@
 Shapes: Amazon ECR user guide, "Amazon ECR events and EventBridge".
 """
 
-import uuid
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
-from local.ecr.identity import ACCOUNT_ID, REGION
+from local.ecr.identity import repository_arn
+from local.service_event import service_event
 
 
 def image_event(action: str, repository: str, digest: str, tag: str | None, at: datetime) -> dict[str, Any]:
@@ -67,15 +67,5 @@ def _action(action: str, repository: str, digest: str, tag: str | None) -> dict[
 
 def _event(kind: str, detail: Mapping[str, Any], at: datetime, repository: str | None = None) -> dict[str, Any]:
     """Put a detail into its envelope. Pushes and deletes name no resource: rules filter on detail.repository-name."""
-    arn = f"arn:aws:ecr:{REGION}:{ACCOUNT_ID}:repository/{repository}"
-    return {
-        "version": "0",
-        "id": str(uuid.uuid4()),
-        "detail-type": kind,
-        "source": "aws.ecr",
-        "account": ACCOUNT_ID,
-        "time": at.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
-        "region": REGION,
-        "resources": [arn] if repository is not None else [],
-        "detail": dict(detail),
-    }
+    resources = [repository_arn(repository)] if repository is not None else []
+    return service_event("aws.ecr", kind, detail, at, resources)

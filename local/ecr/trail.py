@@ -8,11 +8,12 @@ an error.
 import uuid
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any, Final
 
 from local.ecr.errors import EcrError
 from local.ecr.identity import ACCOUNT_ID, REGION
+from local.service_event import iso, service_event
 
 _SOMEBODY: Final = "somebody"
 _RECORDED: Final = ("registryId", "repositoryName", "imageIds", "acceptedMediaTypes")
@@ -40,7 +41,7 @@ class Trail:
 def _event(
     parameters: Mapping[str, Any], role: str, error: EcrError | None, at: datetime, *, by_docker: bool
 ) -> dict[str, Any]:
-    time = at.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    time = iso(at)
     failed = {} if error is None else {"errorCode": error.code, "errorMessage": error.message}
     caller = "AWS Internal" if by_docker else "127.0.0.1"
     repository = f"arn:aws:ecr:{REGION}:{ACCOUNT_ID}:repository/{parameters.get('repositoryName')}"
@@ -65,17 +66,7 @@ def _event(
         "recipientAccountId": ACCOUNT_ID,
         "eventCategory": "Management",
     }
-    return {
-        "version": "0",
-        "id": str(uuid.uuid4()),
-        "detail-type": "AWS API Call via CloudTrail",
-        "source": "aws.ecr",
-        "account": ACCOUNT_ID,
-        "time": time,
-        "region": REGION,
-        "resources": [],
-        "detail": detail,
-    }
+    return service_event("aws.ecr", "AWS API Call via CloudTrail", detail, at)
 
 
 def _identity(role: str, time: str, *, by_docker: bool) -> dict[str, Any]:
