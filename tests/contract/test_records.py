@@ -38,6 +38,22 @@ FULL = Record(
 )
 
 
+OF_THE_VERSION_BEFORE = (
+    (
+        """{"key":"mirror/app:1.0","upstream":"ghcr.io/team/app:1.0","state":"BLOCKED","since":"2026-11-24T09:00:00Z",
+    "unfresh_since":"2026-11-24T09:00:00Z","upstream_digest":"NEW","published_digest":"OLD","error_kind":null,
+    "error":null,"failure":{"digest":"NEW","kind":"TagImmutableError","text":"the tag is immutable","blocking":true,
+    "count":1,"retry_at":"2026-11-24T15:00:00Z"},"alerted":["BLOCKED"],"pending":[{"kind":"BLOCKED",
+    "mirror":"mirror/app:1.0","upstream":"ghcr.io/team/app:1.0","since":"2026-11-24T09:00:00Z",
+    "at":"2026-11-24T09:00:00Z","detail":"the tag is immutable"}],"last_refresh":{"ended_at":"2026-11-20T09:00:00Z",
+    "seconds":1.5,"lag_seconds":2.25,"bytes_copied":7,"execution":"arn:1"},"episode":2,"version":4,"platforms":[],
+    "filtered":null,"past":[{"since":"2026-11-20T09:00:00Z","state":"FRESH"}],"followed":[]}"""
+    )
+    .replace("NEW", digest("new"))
+    .replace("OLD", digest("old"))
+)
+
+
 @pytest.fixture(scope="module")
 def dynamodb() -> Iterator[Any]:
     with moto_server() as url:
@@ -144,6 +160,21 @@ class TestDynamo:
         records.save(saved.with_changes(expires_at=None), 1)
         (item,) = dynamodb.scan(TableName=table)["Items"]
         assert "expires_at" not in item
+
+    def test_record_of_the_version_before_is_read_and_written_with_what_it_was_to_tell(self, dynamodb: Any) -> None:
+        table = new_table(dynamodb)
+        item = {"pk": {"S": f"mirror#{KEY}"}, "version": {"N": "4"}, "record": {"S": OF_THE_VERSION_BEFORE}}
+        dynamodb.put_item(TableName=table, Item=item)
+        records = DynamoRecords(dynamodb, table)
+        old = records.load([KEY])[KEY]
+        assert (old.state, old.alerted, [alert.kind for alert in old.pending]) == (
+            State.BLOCKED,
+            ("BLOCKED",),
+            ["BLOCKED"],
+        )
+        assert (old.outbox, old.told, old.expires_at, old.pending[0].error_kind) == ((), (), None, "")
+        assert records.save(old.with_changes(pending=()), 4).version == 5
+        assert list(records.scan()) == [old.with_changes(pending=(), version=5)]
 
     @pytest.mark.parametrize("item", [{}, {"record": {"S": "{"}}, {"record": {"S": "{}"}}])
     def test_item_that_somebody_else_wrote_is_a_storage_error(self, dynamodb: Any, item: dict[str, Any]) -> None:

@@ -202,6 +202,9 @@ class PublishResult(Message, frozen=True):
     superseded: bool = False
 
 
+_MAX_FAILURE_CHARACTERS = 2_000  # it is kept in records, of which a review reads many thousand; a cause may have 32 KB
+
+
 class Failure(msgspec.Struct, frozen=True, rename="pascal"):
     """An error as a Catch of Step Functions hands it on."""
 
@@ -210,7 +213,11 @@ class Failure(msgspec.Struct, frozen=True, rename="pascal"):
 
     @property
     def text(self) -> str:
-        """The message of the exception that a function raised, or the cause as it stands."""
+        """The message of the exception that a function raised, or the cause as it stands; its beginning, if long."""
+        return self._whole_text[:_MAX_FAILURE_CHARACTERS]
+
+    @property
+    def _whole_text(self) -> str:
         try:
             cause = msgspec.json.decode(self.cause)
         except msgspec.DecodeError:

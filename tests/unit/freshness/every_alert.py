@@ -1,4 +1,5 @@
-"""Every alert as people read it: `python -m tests.unit.freshness.every_alert > tests/unit/freshness/every_alert.txt`.
+"""Every alert as people read it: from the root of the repository,
+`PYTHONPATH=layers/pullahead python -m tests.unit.freshness.every_alert > FILE`, and FILE becomes `every_alert.txt`.
 
 Whoever changes a text reads the file as a stranger would, before it is approved.
 """
@@ -19,6 +20,7 @@ OF_PULLAHEAD = {
     AlertKind.RULES_EMPTY: ("the rules", "none of the 12 mirrors that Pullahead knows is followed"),
     AlertKind.NOT_CHECKED: ("mirrors", "the last checks were sent then"),
 }
+OF_RULES = (AlertKind.UNLISTED, AlertKind.DEMAND_LIMIT)
 CAUSES = {
     AlertKind.STALE: "get_blob of {} at the upstream failed: the connection broke (HTTP 502).",
     AlertKind.UPSTREAM_UNREACHABLE: "head_manifest of {} at the upstream failed: it does not answer (HTTP 503).",
@@ -34,9 +36,14 @@ CAUSES = {
 
 def alert(kind: AlertKind, number: int = 0, *, over: bool = False, lasted: timedelta = LASTED) -> Alert:
     """Make what is told of one mirror, or that it is over."""
-    mirror, detail = OF_PULLAHEAD.get(kind, (f"mirror/alpine:3.{20 + number}", CAUSES.get(kind, "")))
-    upstream = "" if kind in OF_PULLAHEAD else f"docker.io/library/alpine:3.{20 + number}"
+    mirror, upstream, detail = f"mirror/alpine:3.{number + 20}", f"docker.io/library/alpine:3.{number + 20}", ""
+    if kind in OF_RULES:
+        mirror, upstream = f"mirror/alpine-{number + 20} (team-a):*", f"docker.io/team-a/alpine-{number + 20}"
+    if kind in OF_PULLAHEAD:
+        mirror, upstream, detail = OF_PULLAHEAD[kind][0], "", OF_PULLAHEAD[kind][1]
+    detail = CAUSES.get(kind, detail)
     if over:
+        mirror = "the rules" if kind is AlertKind.RULES_BROKEN else mirror
         return Alert(AlertKind.RECOVERED, mirror, upstream, NOW - lasted, NOW, of=kind)
     return Alert(kind, mirror, upstream, NOW - lasted, NOW, detail.format(upstream))
 
@@ -57,7 +64,7 @@ def every_notice() -> Iterator[Notice]:
         if kind is not AlertKind.RETIRED:
             yield notice(kind, over=True)
         if kind not in OF_PULLAHEAD:
-            yield notice(kind, 500, standing=520)
+            yield notice(kind, 500, standing=0 if kind is AlertKind.RETIRED else 520)
         if kind not in OF_PULLAHEAD and kind is not AlertKind.RETIRED:
             yield notice(kind, 12, over=True, standing=3)
     yield notice(AlertKind.DRIFT)._replace(restored=True)

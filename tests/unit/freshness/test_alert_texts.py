@@ -40,7 +40,7 @@ def test_every_kind_says_what_follows_and_what_to_do(kind: AlertKind) -> None:
 @pytest.mark.parametrize("kind", OF_MIRRORS)
 def test_text_of_many_names_ten_and_counts_the_rest(kind: AlertKind) -> None:
     text = text_of(notice(kind, 12_345))
-    assert sum(line.startswith("  mirror/alpine:3.") for line in text.splitlines()) == 10
+    assert sum(line.startswith("  mirror/alpine") for line in text.splitlines()) == 10
     assert "  and 12,335 more" in text
 
 

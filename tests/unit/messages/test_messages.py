@@ -151,6 +151,9 @@ class TestFailureText:
     def test_it_is_the_message_of_the_exception_where_there_is_one(self, error: str, cause: str, text: str) -> None:
         assert Failure(error, cause).text == text
 
+    def test_long_cause_is_cut(self) -> None:
+        assert len(Failure("RuntimeError", "x" * 32_000).text) == 2_000
+
     def test_it_is_read_as_step_functions_spells_it_with_whatever_comes_besides(self) -> None:
         event = outcome(REFRESH).to_event()
         event["error"] = {"Error": "States.Timeout", "StackTrace": []}

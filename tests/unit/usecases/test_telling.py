@@ -2,8 +2,10 @@
 
 import pytest
 
-from pullahead.freshness.alerts import AlertKind
+from pullahead.freshness.alerts import Alert, AlertKind
+from pullahead.freshness.chat import chat_of
 from pullahead.freshness.judge import Observation
+from pullahead.freshness.notices import text_of
 from tests.fakes.watched import DOWN, DRIFTED, FRESH, NEW, OLD, OTHER, STALE, Watched
 
 
@@ -177,7 +179,7 @@ class TestDrift:
         assert watched.told() == ["mirror/a:1.0 was overwritten in ECR"]
         assert OTHER.digest in watched.alerts.published[0].members[0].detail
         watched.see(FRESH, minutes=2)
-        assert watched.told() == ["mirror/a:1.0 serves again what upstream serves, after somebody overwrote it in ECR"]
+        assert watched.told() == ["mirror/a:1.0 was overwritten in ECR, and serves what upstream serves again"]
 
     def test_tag_that_is_overwritten_again_and_again_is_told_once_a_day(self) -> None:
         watched = Watched()
@@ -215,3 +217,16 @@ def test_recovery_of_what_an_older_version_told_is_told() -> None:
     watched.keep(stored.with_changes(pending=(), told=()))
     watched.see(FRESH, minutes=5)
     assert watched.told() == ["mirror/a:1.0 is fresh again"]
+    assert "It was:    STALE" in text_of(watched.alerts.published[-1])
+
+
+def test_recovery_that_an_older_version_has_not_told_any_more_does_not_say_of_what() -> None:
+    watched = Watched()
+    began = watched.clock()
+    over = Alert(AlertKind.RECOVERED, watched.record().key, "ghcr.io/team/a:1.0", began, began)
+    watched.keep(watched.record().with_changes(pending=(over,)))
+    assert watched.told() == ["mirror/a:1.0 is fresh again"]
+    (notice,) = watched.alerts.published
+    assert "RECOVERED" not in text_of(notice)
+    assert "It was" not in chat_of(notice)
+    assert watched.pending == []

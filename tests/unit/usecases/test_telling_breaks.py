@@ -152,6 +152,14 @@ class TestTwoAtOnce:
         assert watched.told(minutes=5) == []
         assert watched.told(minutes=5) == ["mirror/a:1.0 is stale"]
 
+    def test_turn_that_cannot_be_ended_loses_nothing_of_what_was_told(self) -> None:
+        watched = Watched()
+        watched.stale()
+        watched.script.fail("end_turn", StorageError("no answer"))
+        reviewed = watched.review()
+        assert (len(reviewed.telling.told), [str(error) for error in reviewed.errors]) == (1, ["no answer"])
+        assert watched.pending == []
+
 
 class TestBrokenTopic:
     def test_one_message_that_fails_stops_no_other(self) -> None:

@@ -129,8 +129,8 @@ WORDS = {
         "Pullahead puts back what upstream serves.",
         "Find out who pushes to the mirror's repository (CloudTrail, PutImage), and let only Pullahead write to it.",
         Severity.NOTICE,
-        over_one="serves again what upstream serves, after somebody overwrote it in ECR",
-        over_many="serve again what upstream serves, after somebody overwrote them in ECR",
+        over_one="was overwritten in ECR, and serves what upstream serves again",
+        over_many="were overwritten in ECR, and serve what upstream serves again",
     ),
     AlertKind.CACHE_FAILED: Words(
         "cannot be fetched by ECR's pull through cache",

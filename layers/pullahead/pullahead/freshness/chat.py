@@ -17,6 +17,7 @@ from pullahead.freshness.notices import (
     others_of,
     subject_of,
     to_do_of,
+    was_of,
     when_of,
 )
 
@@ -96,7 +97,7 @@ def _metadata(notice: Notice) -> _Metadata:
 
 
 def _description(notice: Notice) -> str:
-    facts = [f"*It was* {notice.about.value}"] if notice.is_over else []
+    facts = [f"*It was* {what}"] if (what := was_of(notice)) else []
     facts += [f"*{'It lasted' if notice.is_over else 'Since'}* {when_of(notice)}"]
     facts += [f"*In all* {others}" for others in [others_of(notice)] if others]
     common, causes = causes_of(notice)

@@ -139,6 +139,11 @@ def when_of(notice: Notice) -> str:
     return f"{moment_of(notice.since)} ({_span(notice.at - notice.since)})"
 
 
+def was_of(notice: Notice) -> str:
+    """Name what is over; empty where nothing is, or an older version did not write down what it was."""
+    return notice.about.value if notice.is_over and notice.about is not AlertKind.RECOVERED else ""
+
+
 def others_of(notice: Notice) -> str:
     """Say how many stand beside those that it is about; empty where none do."""
     if notice.is_over and notice.standing:
@@ -150,7 +155,7 @@ def others_of(notice: Notice) -> str:
 
 
 def _facts(notice: Notice) -> list[str]:
-    was = [f"{'It was:':<11}{notice.about.value}"] if notice.is_over else []
+    was = [f"{'It was:':<11}{what}"] if (what := was_of(notice)) else []
     when = [*was, f"{'It lasted:' if notice.is_over else 'Since:':<11}{when_of(notice)}"]
     others = [f"{'Still:' if notice.is_over else 'In all:':<11}{text}" for text in [others_of(notice)] if text]
     if notice.about in _OF_ITSELF:

@@ -20,16 +20,26 @@ _LISTING = re.compile(r"(?P<repository>.+) \((?P<rule>.+)\):\*")
 
 
 class Leaving(NamedTuple):
-    """Records to be retired: those that no rule names, which is told, and tags that are no longer chosen."""
+    """Records to be retired: those that no rule names, which is told of mirrors, and tags that are no longer chosen."""
 
     unnamed: tuple[Record, ...]
     unchosen: tuple[Record, ...]
     followed: int  # records that stay
 
     @property
+    def mirrors(self) -> tuple[Record, ...]:
+        """The mirrors that no rule names, without the listings that chose some of them."""
+        return tuple(record for record in self.unnamed if not is_listing(record))
+
+    @property
     def is_all(self) -> bool:
-        """Whether nothing would stay of what was followed."""
-        return bool(self.unnamed) and not self.followed
+        """Whether no mirror would stay of those that were followed."""
+        return bool(self.mirrors) and not self.followed
+
+
+def is_listing(record: Record) -> bool:
+    """Whether a record is of what a rule chooses from, and of no mirror."""
+    return _LISTING.fullmatch(record.key) is not None
 
 
 def leaving(records: Iterable[Record], rules: Rules, listing_key: Callable[[Rule], str]) -> Leaving:

@@ -12,7 +12,7 @@ from typing import NamedTuple
 from pullahead.errors import PullaheadError
 from pullahead.freshness.listing import listing_key
 from pullahead.freshness.records import Record
-from pullahead.freshness.retirement import Leaving, leaving, retired
+from pullahead.freshness.retirement import Leaving, is_listing, leaving, retired
 from pullahead.ports import Heartbeat, Records
 from pullahead.rules.model import Rules
 from pullahead.rules.sources.standing import Standing
@@ -49,7 +49,8 @@ def find_leaving(found: Iterable[Record], rules: Rules) -> Leaving:
 
 def retire(leave: Leaving, records: Records, now: datetime, remaining_seconds: Callable[[], float]) -> Retired:
     """Let records be forgotten in time; the next check of a mirror that is named again takes it back."""
-    named = [(record, True) for record in leave.unnamed] + [(record, False) for record in leave.unchosen]
+    named = [(record, not is_listing(record)) for record in leave.unnamed]
+    named += [(record, False) for record in leave.unchosen]
     if not named or not leave.followed:
         return Retired()
     done = _each(named[:MAX_RETIRED], records, now, remaining_seconds)

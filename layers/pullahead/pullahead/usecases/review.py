@@ -25,8 +25,11 @@ from pullahead.usecases.retire import Retired, find_leaving, may_retire, retire
 from pullahead.usecases.tell import Conditions, Telling, TellPeople
 
 _FOUND_WITHIN = timedelta(minutes=15)
-MAX_RECORDS = 50_000
-"""Some 250 MB of them: what else there is is not reviewed, and the log says so."""
+MAX_RECORDS = 30_000
+"""Some 350 MB of them, each with its longest past and all with something to tell: what else there is is not reviewed,
+and the log says so."""
+_ANNOUNCED_WITHIN = 60.0
+"""Seconds that the events which others left behind may take, of a function that runs to its end."""
 
 
 class AllRecords(Records, ScansRecords, Protocol):
@@ -77,7 +80,8 @@ class ReviewRecords:
             leave = find_leaving(_not_newly_cached(records, rules, standing, now), rules)
         telling = self._telling(records, self._conditions(heartbeat, standing, leave, now), now, remaining_seconds)
         retired = retire(leave, self._records, now, remaining_seconds) if leave is not None else Retired()
-        self._announce_leftovers(records)
+        if remaining_seconds() >= _ANNOUNCED_WITHIN:
+            self._announce_leftovers(records)
         errors = (*errors, *telling.errors, *retired.errors, *self._announcer.take_failures())
         return Reviewed(len(records), lateness, telling, retired, errors, complete)
 
@@ -105,7 +109,7 @@ class ReviewRecords:
         if standing is not None:
             conditions[AlertKind.RULES_BROKEN] = self._broken(standing.text.broken)
         if leave is not None:
-            empty = empty_rules(len(leave.unnamed), now) if leave.is_all else None
+            empty = empty_rules(len(leave.mirrors), now) if leave.is_all else None
             conditions[AlertKind.RULES_EMPTY] = empty
         return conditions
 

@@ -69,11 +69,19 @@ class TellPeople:
                 incidents = self._incidents.load(keys)  # somebody may have told it before this turn
                 plan, news = _plan(records, conditions, incidents, now)
                 sender.send(plan, incidents, news)
-                self._turns.end_turn(now)
+                sender.errors += self._end_turn(now)
             else:
                 plan = plan._replace(messages=())
         sender.errors += self._take_out([*plan.done, *sender.done], remaining_seconds)
         return Telling(tuple(sender.told), plan.held_back, plan.idle, tuple(sender.errors))
+
+    def _end_turn(self, now: datetime) -> list[PullaheadError]:
+        """End the turn; where that fails it ends by itself, and what was told is taken out all the same."""
+        try:
+            self._turns.end_turn(now)
+        except PullaheadError as error:
+            return [error]
+        return []
 
     def _take_out(self, done: Iterable[Done], remaining_seconds: Callable[[], float]) -> list[PullaheadError]:
         """Take out of records what is done with, as long as the time goes; the rest is done by the next review."""
