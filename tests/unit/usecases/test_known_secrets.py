@@ -2,7 +2,7 @@
 
 import pytest
 
-from pullahead.errors import StorageError
+from pullahead.errors import ConfigError, PullaheadError, StorageError
 from pullahead.usecases.known_secrets import KnownSecrets
 from tests.fakes.memory import FakeClock
 from tests.fakes.webhooks import FakeWebhookSecrets
@@ -59,8 +59,28 @@ def test_known_secrets_outlive_a_failure_of_aws(known: Known) -> None:
     assert known.reads == 2
 
 
-def test_failure_before_the_first_secret_is_told(known: Known) -> None:
-    known.secrets.script.fail("read_webhook_secrets", StorageError("no"))
-    with pytest.raises(StorageError):
-        known.known.get()
+@pytest.mark.parametrize("error", [StorageError("no"), ConfigError("too short")])
+def test_failure_is_told_and_costs_whoever_calls_no_more_than_a_read_in_ten_seconds(
+    known: Known, error: PullaheadError
+) -> None:
+    known.secrets.script.fail("read_webhook_secrets", error, times=6)
+    for _ in range(60 * 10):
+        for get in (known.known.get, known.known.get_newer):
+            with pytest.raises(type(error), match=str(error)):
+                get()
+        known.clock.advance(seconds=0.1)
+    assert known.reads == 6
     assert known.known.get() == (b"first",)
+
+
+def test_secret_that_was_replaced_by_a_wrong_one_is_told_and_mended_soon(known: Known) -> None:
+    known.known.get()
+    known.clock.advance(minutes=5)
+    known.secrets.script.fail("read_webhook_secrets", ConfigError("too short"))
+    for _ in range(100):
+        with pytest.raises(ConfigError):
+            known.known.get()
+    assert known.reads == 2
+    known.clock.advance(seconds=10)
+    assert known.known.get() == (b"first",)
+    assert known.reads == 3

@@ -238,6 +238,26 @@ class TestMerging:
         receiving.receive(hub())
         assert receiving.script.calls == ["claim"]
 
+    @pytest.mark.parametrize(("good", "bad"), [(0, 1), (0, 3), (1, 1), (1, 2)])
+    def test_call_does_not_merge_into_checks_that_could_not_be_sent(
+        self, receiving: Receiving, good: int, bad: int
+    ) -> None:
+        receiving.script.fail("send", StorageError("no"), times=bad, passing=good)
+        assert [receiving.status(hub()) for _ in range(good + bad)] == [202] * good + [503] * bad
+        assert receiving.receive(hub()).told == {"checks": 1, "merged": 0}
+        for _ in range(5):
+            receiving.receive(hub())
+        assert len(receiving.queue.sent) <= 1 + good + 1
+
+    def test_window_that_cannot_be_claimed_loses_none_that_were(self, receiving: Receiving) -> None:
+        receiving.rules = followed(rule("1", "2", "3"))
+        event = url_event(f"/quay/{SECRET}", {"docker_url": "ghcr.io/team/app", "updated_tags": ["1", "2", "3"]})
+        for _ in range(3):
+            receiving.script.fail("claim", StorageError("no"), passing=2)
+            assert receiving.status(event) == 503
+        assert receiving.receive(event).told == {"checks": 3, "merged": 0}
+        assert [request.tags for request in receiving.queue.sent] == [("1", "2", "3")]
+
 
 class TestReplay:
     @pytest.mark.parametrize("sender", SIGNING)

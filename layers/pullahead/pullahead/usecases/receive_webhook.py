@@ -23,6 +23,7 @@ from pullahead.waking.webhooks.senders import Sender, sender_of
 MAX_REFERENCES: Final = 100
 MAX_FOLLOWS: Final = 100
 """How many mirrors and listings one call may wake; the schedule finds the others."""
+_MAX_UNSENT: Final = 10_000
 
 
 class ReceiveWebhook:
@@ -40,6 +41,7 @@ class ReceiveWebhook:
         self._rules, self._secrets = rules, secrets
         self._windows, self._queue, self._calls, self._clock = windows, queue, calls, clock
         self._indexed: tuple[Rules, Followers] | None = None
+        self._unsent: set[str] = set()  # claimed, and then not queued: nobody else will look
 
     def __call__(self, event: object) -> Answer:
         """Answer the event of a function URL. Raises InvalidEventError where it is none."""
@@ -94,20 +96,33 @@ class ReceiveWebhook:
     def _wake(self, follows: list[Follow], now: datetime) -> Answer:
         """Claim the windows, and queue what is to be looked at now, and once more when the windows are over."""
         first, again, delay = list[Follow](), list[Follow](), 0
-        for follow in follows:
-            claimed = self._windows.claim(follow.key, now)
-            if claimed.when is Claim.NOW:
-                first.append(follow)
-            elif claimed.when is Claim.LATER:
-                again.append(follow)
-                delay = max(delay, claimed.delay_seconds)
-        if first:
-            self._queue.send(list(_requests(first, now)))
-        if again:
-            self._queue.send(list(_requests(again, now)), delay)
+        try:
+            for follow in follows:
+                claimed = self._windows.claim(follow.key, now)
+                if claimed.when is Claim.NOW or follow.key in self._unsent:
+                    first.append(follow)
+                elif claimed.when is Claim.LATER:
+                    again.append(follow)
+                    delay = max(delay, claimed.delay_seconds)
+            self._send(first, now)
+            self._send(again, now, delay)
+        except StorageError:
+            self._note_unsent([*first, *again])
+            raise
+        self._unsent.difference_update(_keys(first))
         merged = len(follows) - len(first)
         outcome = Outcome.ACCEPTED if first else Outcome.MERGED
         return Answer(202, outcome, {"checks": len(first), "merged": merged}, mirrors=_keys(first))
+
+    def _send(self, follows: list[Follow], now: datetime, delay: int = 0) -> None:
+        if follows:
+            self._queue.send(list(_requests(follows, now)), delay)
+
+    def _note_unsent(self, follows: list[Follow]) -> None:
+        """Let the sender's next try be followed, though its windows are claimed: it must not merge into nothing."""
+        if len(self._unsent) >= _MAX_UNSENT:
+            self._unsent.clear()
+        self._unsent.update(_keys(follows))
 
 
 def _keys(follows: Iterable[Follow]) -> tuple[str, ...]:
