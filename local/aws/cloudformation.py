@@ -26,7 +26,8 @@ _KEPT_BY_MOTO: Final = frozenset(
 )
 # Of these types a property that is not listed would be dropped without a word; a deployment refuses it.
 HONOURED: Final[Mapping[str, frozenset[str]]] = {
-    "AWS::Lambda::Function": _KEPT_BY_MOTO | {"DeadLetterConfig", "LoggingConfig"},
+    # RecursiveLoop: nothing here looks for loops, so that Allow is what there is.
+    "AWS::Lambda::Function": _KEPT_BY_MOTO | {"DeadLetterConfig", "LoggingConfig", "RecursiveLoop"},
     "AWS::Lambda::Url": frozenset({"TargetFunctionArn", "AuthType"}),
     "AWS::SNS::Subscription": frozenset({"TopicArn", "Protocol", "Endpoint", "RawMessageDelivery", "FilterPolicy"}),
 }

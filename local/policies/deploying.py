@@ -37,8 +37,8 @@ TYPES: Final[Mapping[str, Deploys]] = MappingProxyType(
                 "AddPermission CreateFunction CreateFunctionUrlConfig DeleteFunction DeleteFunctionConcurrency "
                 "DeleteFunctionUrlConfig GetFunction GetFunctionCodeSigningConfig GetFunctionConfiguration "
                 "GetFunctionRecursionConfig GetFunctionUrlConfig GetPolicy GetRuntimeManagementConfig ListTags "
-                "PutFunctionConcurrency RemovePermission TagResource UntagResource UpdateFunctionCode "
-                "UpdateFunctionConfiguration UpdateFunctionUrlConfig",
+                "PutFunctionConcurrency PutFunctionRecursionConfig RemovePermission TagResource UntagResource "
+                "UpdateFunctionCode UpdateFunctionConfiguration UpdateFunctionUrlConfig",
             ),
             (_arn("lambda", f"function:{STACK}-*"),),
             _actions(

@@ -22,7 +22,14 @@ def ecr_rules() -> dict[str, Any]:
 
 def entering(event: Mapping[str, Any]) -> list[str]:
     """Name the rules that an event passes."""
-    return [name for name, rule in ecr_rules().items() if matches(rule["EventPattern"], event)]
+    return [name for name, rule in ecr_rules().items() if matches(at_home(rule["EventPattern"]), event)]
+
+
+def at_home(pattern: Mapping[str, Any]) -> dict[str, Any]:
+    """Put the account and Region of the samples where a pattern refers to the stack's own."""
+    home = SAMPLES["ecr.push.json"]
+    own = {"account": {"Ref": "AWS::AccountId"}, "region": {"Ref": "AWS::Region"}}
+    return {**pattern, **{name: [home[name]] for name, ref in own.items() if pattern.get(name) == [ref]}}
 
 
 def changed(name: str, **detail: object) -> dict[str, Any]:
@@ -62,6 +69,10 @@ def test_every_sample_enters_once(name: str, rule: str) -> None:
         changed("image_scan", scan_status="FAILED"),
         changed("image_scan", image_tags=[]),
         {**SAMPLES["ecr.push.json"], "source": "my.own"},
+        {**SAMPLES["ecr.push.json"], "account": "210987654321"},
+        {**SAMPLES["ecr.push.json"], "region": "us-east-1"},
+        {**SAMPLES["ecr.pull_through_cache.failure.json"], "account": "210987654321"},
+        {**SAMPLES["ecr.image_scan.json"], "account": "210987654321"},
         {**SAMPLES["ecr.push.json"], "detail-type": "ECR Scan Resource Change"},
         {**SAMPLES["ecr.push.json"], "detail-type": "ECR Replication Action"},
     ],

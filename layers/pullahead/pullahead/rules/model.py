@@ -49,6 +49,7 @@ class Mirror(NamedTuple):
     rule: str = ""  # the name of the rule that it comes from
     on_demand: bool = False  # followed only where somebody pulled it
     restored: bool = True  # if it is deleted from ECR; else only when upstream moves
+    guessed: bool = False  # an event named the tag, and no rule does: it counts only if upstream has it
 
     @property
     def key(self) -> str:

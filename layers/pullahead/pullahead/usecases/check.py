@@ -133,6 +133,8 @@ class CheckMirrors:
             return CheckResult(mirror.key, None, str(error), error=error)
 
     def _act(self, mirror: Mirror, seen: Observation, known: Record | None, allowance: Allowance) -> CheckResult:
+        if mirror.guessed and known is None and not isinstance(seen.upstream, Descriptor):
+            return CheckResult(mirror.key, None, f"not followed: {seen.upstream}")  # nobody's: no record, no alert
         if says_nothing(seen):
             return self._pass_over(mirror, str(seen.upstream), known)
         verdict = judge(seen, known, mirror, self._clock())

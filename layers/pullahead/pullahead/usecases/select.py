@@ -13,10 +13,13 @@ from pullahead.messages import CheckRequest
 from pullahead.ports import Records
 from pullahead.rules.model import Mirror, Rules
 from pullahead.usecases.concern import concerns
-from pullahead.usecases.meant import NewlyCached, mirrors_of, never_cached
+from pullahead.usecases.meant import NewlyCached, is_chosen, mirrors_of, never_cached, rule_named
 
 _WISHES = frozenset({"manual", "pull", "cache"})
 """Somebody wants the tag: also one that was deleted and left so."""
+
+_GUESSES = frozenset({"webhook", "cache"})
+"""Whoever can send these may think up any name below a pattern or a prefix."""
 
 
 class Selected(NamedTuple):
@@ -52,6 +55,8 @@ class SelectMirrors:
         now = self._merged(request, concerned)
         if request.reason in _WISHES:
             now = [mirror._replace(restored=True) for mirror in now]
+        if request.reason in _GUESSES:
+            now = [mirror._replace(guessed=_is_guess(mirror, rules, known)) for mirror in now]
         if request.reason == "manual":
             known = {key: record.with_changes(failure=None) for key, record in known.items()}  # try now, not later
         return Selected(now, known)
@@ -70,3 +75,8 @@ class SelectMirrors:
         tags = tuple(mirror.tag for mirror in mirrors)
         chosen = self._merge(msgspec.structs.replace(request, tags=tags))
         return [mirror for mirror in mirrors if chosen is not None and mirror.tag in chosen.tags]
+
+
+def _is_guess(mirror: Mirror, rules: Rules, known: Mapping[str, Record]) -> bool:
+    """Whether neither a rule nor a record has the tag by its name."""
+    return mirror.key not in known and (is_chosen(mirror, rules) or rule_named(mirror.rule, rules) is None)
