@@ -1,12 +1,18 @@
-"""Notice what is pulled from ECR and not mirrored yet. A message that fails comes back alone."""
+"""Notice what is pulled from ECR and not mirrored yet. A message that fails comes back alone.
 
+One that has failed for the last time is put aside with the reason; what is no pull is passed over.
+"""
+
+from collections.abc import Mapping
 from typing import Any
 
 from aws_lambda_powertools import Logger, Metrics, Tracer
-from aws_lambda_powertools.metrics import MetricUnit
+from aws_lambda_powertools.utilities.data_classes.sqs_event import SQSRecord
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
-from pullahead.metering import add_failure
+from pullahead.metering import add_failure, add_pulls
+from pullahead.poison import not_put_aside
+from pullahead.usecases.notice_pulls import Noticed
 from pullahead.wiring import Application, application
 
 logger, metrics, tracer = Logger(), Metrics(), Tracer()
@@ -20,14 +26,27 @@ def handler(event: dict[str, Any], _context: LambdaContext) -> dict[str, Any]:
 
 
 def handle(event: dict[str, Any], app: Application) -> dict[str, Any]:
-    noticed = app.notice_pulls({record["messageId"]: record["body"] for record in event["Records"]})
+    records = [SQSRecord(record) for record in event["Records"]]
+    again = not_put_aside(records, notice({record.message_id: record.body for record in records}, app), app)
+    return {"batchItemFailures": [{"itemIdentifier": identifier} for identifier in again]}
+
+
+def notice(bodies: Mapping[str, str], app: Application) -> Mapping[str, Exception]:
+    """Notice pulls, and return why messages failed, by their identifiers."""
+    try:
+        noticed = app.notice_pulls(bodies)
+    except Exception as error:
+        logger.exception("no pull of this batch could be noticed")
+        add_failure(type(error).__name__)
+        return dict.fromkeys(bodies, error)
+    add_pulls(noticed)
+    report(noticed)
+    return noticed.failures
+
+
+def report(noticed: Noticed) -> None:
     logger.debug("passed over", extra={"reasons": noticed.ignored})
-    metrics.add_metric("PullsNoticed", MetricUnit.Count, noticed.seen)
-    metrics.add_metric("MirrorsDemanded", MetricUnit.Count, len(noticed.demanded))
-    metrics.add_metric("DemandsRefused", MetricUnit.Count, len(noticed.refused))
     if noticed.demanded or noticed.refused:
         logger.info("demanded", extra={"mirrors": noticed.demanded, "refused": noticed.refused})
     for mirror, error in noticed.failed.items():
-        add_failure(type(error).__name__)
-        logger.error("pull not noticed; the message comes back", extra={"mirror": mirror, "error": str(error)})
-    return {"batchItemFailures": [{"itemIdentifier": identifier} for identifier in noticed.again]}
+        logger.error("pull not noticed", extra={"mirror": mirror}, exc_info=error)

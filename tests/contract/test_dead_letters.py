@@ -10,6 +10,7 @@ from botocore.stub import Stubber
 from pullahead.aws.dead_letters import SqsDeadLetters
 from pullahead.errors import StorageError
 from pullahead.ports import Aside, DeadLetters, PutsAside
+from pullahead.usecases.dead_letter_queues import DeadLettersByQueue
 from tests.contract.local_services import client, moto_server, new_name
 from tests.fakes.dead_letters import FakeDeadLetters
 
@@ -107,6 +108,26 @@ def test_one_that_is_dropped_is_nowhere(bench: Bench) -> None:
     assert bench.place.take(10).letters == ()
 
 
+@pytest.mark.parametrize("make", [in_memory, in_sqs])
+def test_of_two_queues_each_message_goes_back_where_it_came_from(sqs: Any, make: Callable[[Any], Any]) -> None:
+    checks, pulls = Bench(*make(sqs)), Bench(*make(sqs))
+    both = DeadLettersByQueue({"checks": checks.place, "pulls": pulls.place})
+    checks.place.put_aside(aside("check"))
+    pulls.place.put_aside(aside("pull", failed_at=NOW.replace(minute=1)))
+    pulls.place.put_aside(aside("poison", failed_at=NOW.replace(minute=2)))
+    (pull, poison, check), more = both.take(10)
+    assert [(letter.body, letter.queue) for letter in (pull, poison, check)] == [
+        ("pull", "pulls"),
+        ("poison", "pulls"),
+        ("check", "checks"),
+    ]
+    both.put_back(pull)
+    both.drop(poison)
+    both.release([check])
+    assert (checks.queued(), pulls.queued(), more) == ([], ["pull"], 0)
+    assert [letter.body for letter in both.take(10).letters] == ["check"]
+
+
 class TestSqs:
     def test_one_that_the_queue_gave_up_has_no_reason(self, sqs: Any) -> None:
         place = queue(sqs)
@@ -169,7 +190,7 @@ class TestSqs:
         place = SqsDeadLetters(sqs, queue(sqs), f"{sqs.meta.endpoint_url}/123456789012/nowhere")
         place.put_aside(aside())
         taken = place.take(10).letters
-        with pytest.raises(StorageError, match="send of checks failed"):
+        with pytest.raises(StorageError, match="send of a dead letter to its queue failed"):
             place.put_back(taken[0])
         place.release(taken)
         assert len(place.take(10).letters) == 1

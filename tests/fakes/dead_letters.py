@@ -1,5 +1,6 @@
 """The dead-letter queue in memory. Satisfies `pullahead.ports.PutsAside` and `DeadLetters`."""
 
+import itertools
 from collections.abc import Sequence
 from datetime import UTC, datetime
 
@@ -13,12 +14,12 @@ _LONG_AGO = datetime(2026, 11, 24, 8, tzinfo=UTC)
 class FakeDeadLetters:
     """What was put aside is in `letters`, by id; what was put back in `queued`."""
 
-    def __init__(self, script: Script | None = None) -> None:
+    def __init__(self, script: Script | None = None, first_number: int = 1) -> None:
         self.script = script or Script()
         self.letters: dict[str, DeadLetter] = {}
         self.queued: list[str] = []
         self.held: set[str] = set()
-        self._numbers = 0
+        self._numbers = itertools.count(first_number)
 
     @property
     def reasons(self) -> list[str | None]:
@@ -38,8 +39,7 @@ class FakeDeadLetters:
         tries: int | None = None,
     ) -> DeadLetter:
         """Hold a message, by default as the queue itself puts it here."""
-        self._numbers += 1
-        name = f"{self._numbers:08x}-0000-4000-8000-000000000000"
+        name = f"{next(self._numbers):08x}-0000-4000-8000-000000000000"
         self.letters[name] = DeadLetter(name, f"receipt-{name}", body, since, reason, text, tries)
         return self.letters[name]
 

@@ -71,6 +71,7 @@ def played(folder: Path) -> Iterator[Played]:
     ):
         _prepare(deployment.aws)
         _invoke(deployment.aws, deployment.function("ReviewRecords"))  # before the schedule has run once
+        _put_pull_aside(Scene(deployment, deployment.next_mirror(), upstream))
         for play in (_copy_by_the_layers_rules, _break, _copy_by_rules_in_s3, _fetch_what_is_pulled):
             play(Scene(deployment, deployment.next_mirror(), upstream))
             if aside := deployment.dead_letters():
@@ -90,6 +91,14 @@ def _send_poison(scene: Scene) -> None:
     scene.settle()
     if scene.deployment.dead_letters() != ["{"]:
         raise RuntimeError("poison was not put aside")
+
+
+def _put_pull_aside(scene: Scene) -> None:
+    """Pull what cannot be noticed, since the rules are none, until the pull is put aside."""
+    with scene.deployment.rules("version: 2\n", "NoticePulls"):
+        puller_of(scene).fails("library/app")
+    if not scene.deployment.dead_letters("Pulls"):
+        raise RuntimeError("the pull was not put aside")
 
 
 def _prepare(aws: LocalAws) -> None:

@@ -90,6 +90,8 @@ class Deployment:
         self._beat()
         self._take(self._alerts_queue)
         self.dead_letters()
+        if "PullsDeadLetterQueueUrl" in self.stack.outputs:
+            self.dead_letters("Pulls")
 
     def function(self, name: str) -> str:
         """Name a function as AWS does, by its name in the template without `Function`."""
@@ -110,9 +112,9 @@ class Deployment:
         self.review()
         return [_alert(json.loads(body)) for body in self._take(self._alerts_queue)]
 
-    def dead_letters(self) -> list[str]:
-        """Take what was put aside."""
-        return self._take(self.stack.outputs["ChecksDeadLetterQueueUrl"])
+    def dead_letters(self, queue: str = "Checks") -> list[str]:
+        """Take what was put aside of a queue's messages."""
+        return self._take(self.stack.outputs[f"{queue}DeadLetterQueueUrl"])
 
     def hear_alerts(self) -> str:
         """Subscribe the queue of alerts to the topic, and return its URL."""

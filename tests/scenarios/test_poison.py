@@ -6,6 +6,8 @@ import pytest
 
 from local.images import make_image
 from pullahead.cli.main import main
+from tests.scenarios.deployment import TAG
+from tests.scenarios.pulling import pulling
 from tests.scenarios.scene import Scene
 from tests.scenarios.test_messages import check_of, checked
 from tests.unit.cli.conftest import Ran, Run
@@ -69,3 +71,18 @@ def test_check_that_failed_for_the_last_time_goes_well_when_the_cause_is_mended(
     scene.settle()
     scene.serves(IMAGE)
     assert run("redrive", "--all", "--yes").code == 3
+
+
+def test_pull_that_failed_for_the_last_time_is_fetched_when_the_cause_is_mended(scene: Scene, run: Run) -> None:
+    scene.upstream.push(IMAGE, "library/app", TAG)
+    with pulling(scene) as puller:
+        with scene.deployment.rules("version: 2\n", "NoticePulls"):
+            puller.fails("library/app")
+        (letter,) = run("list", "--json").document["dead_letters"]
+        assert (letter["queue"], letter["reason"], letter["tries"]) == ("pulls", "RulesError", RECEIVED_AT_MOST)
+        assert letter["asks"] == f"{puller.repository('library/app')}:{TAG}"
+        assert "version" in letter["text"]
+        assert run("redrive", "--all", "--yes").out == "1 message put back\n"
+        scene.settle()
+        puller.has("library/app", IMAGE)
+    assert run("list", "--json").document["dead_letters"] == []

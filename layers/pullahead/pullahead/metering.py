@@ -6,6 +6,7 @@ of errors.
 
 import os
 from collections.abc import Iterable
+from typing import TYPE_CHECKING
 
 from aws_lambda_powertools import Logger, Metrics, single_metric
 from aws_lambda_powertools.metrics import MetricUnit
@@ -19,6 +20,9 @@ from pullahead.usecases.follow_listing import ListResult
 from pullahead.usecases.review import Reviewed
 from pullahead.waking.ecr import Ignored
 from pullahead.wiring import Checked
+
+if TYPE_CHECKING:  # one function notices pulls; the others are not to read how at each cold start
+    from pullahead.usecases.notice_pulls import Noticed
 
 logger, metrics = Logger(), Metrics()  # the same as the handlers': Powertools keeps one set for a process
 
@@ -92,6 +96,15 @@ def add_failure(error: str) -> None:
 def add_webhook(outcome: str) -> None:
     """Count a webhook, by what became of it."""
     _add_metric("Webhooks", 1, answer=outcome)
+
+
+def add_pulls(noticed: "Noticed") -> None:
+    """Count the mirrors that were pulled and are allowed, those that are fetched, and those that are not."""
+    metrics.add_metric("PullsNoticed", MetricUnit.Count, noticed.seen)
+    metrics.add_metric("MirrorsDemanded", MetricUnit.Count, len(noticed.demanded))
+    metrics.add_metric("DemandsRefused", MetricUnit.Count, len(noticed.refused))
+    for error in noticed.failed.values():
+        add_failure(type(error).__name__)
 
 
 def add_unsent(errors: Iterable[PullaheadError]) -> None:

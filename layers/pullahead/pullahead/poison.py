@@ -3,7 +3,7 @@
 One that is put aside counts as done, so that it neither holds up its batch nor is tried for ever.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
 from aws_lambda_powertools import Logger, Metrics
@@ -23,21 +23,32 @@ def poison_put_aside(record: SQSRecord, app: Application) -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        if not _put_aside(record, error, app):
-            logger.warning("the message comes back", extra=_about(record, error))
+        if not _is_put_aside(record, error, app):
             raise
+
+
+def not_put_aside(records: Sequence[SQSRecord], failures: Mapping[str, Exception], app: Application) -> list[str]:
+    """Put aside what failed, by the identifiers of messages, where it is time to; name those that come back."""
+    failed = [(record, failures[record.message_id]) for record in records if record.message_id in failures]
+    return [record.message_id for record, error in failed if not _is_put_aside(record, error, app)]
+
+
+def _is_put_aside(record: SQSRecord, error: Exception, app: Application) -> bool:
+    was_put_aside = _put_aside(record, error, app)
+    if was_put_aside:
+        logger.error("put aside; see `pullahead dead-letters list`", extra=_about(record, error))
+        metrics.add_metric("DeadLetters", MetricUnit.Count, 1)
+    else:
+        logger.warning("the message comes back", extra=_about(record, error))
+    return was_put_aside
 
 
 def _put_aside(record: SQSRecord, error: Exception, app: Application) -> bool:
     try:
-        was_put_aside = app.put_aside(_delivery(record), error)
+        return app.put_aside(_delivery(record), error)
     except StorageError:
         logger.exception("the message could not be put aside with its reason", extra=_about(record, error))
         return False
-    if was_put_aside:
-        logger.error("put aside; see `pullahead dead-letters list`", extra=_about(record, error))
-        metrics.add_metric("DeadLetters", MetricUnit.Count, 1)
-    return was_put_aside
 
 
 def _delivery(record: SQSRecord) -> Delivery:

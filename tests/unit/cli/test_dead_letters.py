@@ -10,9 +10,11 @@ from pullahead.cli.dead_letters import act, ask_on_terminal, lines_of, run_dead_
 from pullahead.cli.stack_arguments import DeadLettersArguments, Place
 from pullahead.errors import ConfigError, StorageError
 from pullahead.messages import CheckRequest, ListRequest
-from pullahead.ports import DeadLetter
+from pullahead.ports import DeadLetter, SourceQueue
+from pullahead.usecases.dead_letter_queues import DeadLettersByQueue
 from pullahead.usecases.dead_letters import what_it_asks
 from tests.fakes.dead_letters import FakeDeadLetters
+from tests.fakes.pulls import ALPINE, Pulls
 from tests.fakes.samples import REPOSITORY, rules
 from tests.fakes.stack import FakeStack
 
@@ -36,6 +38,10 @@ def check(*tags: str) -> str:
     return CheckRequest(reason="schedule", repository=REPOSITORY, tags=tags or ("1.0",), asked_at=NOW).to_json()
 
 
+def asked_by(body: str, queue: SourceQueue = "checks") -> str | None:
+    return what_it_asks(DeadLetter("1234", "r", body, NOW, None, "", None, queue))
+
+
 def never(_question: str) -> bool:
     raise AssertionError("nobody was to be asked")
 
@@ -47,7 +53,7 @@ class TestList:
         place.keep(check(), "StorageError", "the table is busy", tries=5)
         assert run_dead_letters(LIST, stack.deployed) == 0
         first, asks, why, summary = capsys.readouterr().out.splitlines()
-        assert first.startswith("00000001  ")
+        assert first.startswith("00000001  checks, ")
         assert first.endswith(" ago, tries: 5")
         assert (asks, why) == ("  asks  mirror/app:1.0", "  why   StorageError: the table is busy")
         assert summary == "1 message put aside"
@@ -75,6 +81,7 @@ class TestList:
         assert letter.pop("age_seconds") > 0
         assert letter == {
             "id": "00000001-0000-4000-8000-000000000000",
+            "queue": "checks",
             "since": "2026-11-24T09:00:00Z",
             "tries": 1,
             "reason": "InvalidEventError",
@@ -87,7 +94,7 @@ class TestList:
     def test_one_that_the_queue_gave_up_and_that_nobody_understands(self) -> None:
         letter = DeadLetter("1234567890", "r", "{\x1b[31m" + "x" * 100, NOW - timedelta(hours=3), None, "", None)
         assert lines_of(letter, NOW) == [
-            "12345678  3 h ago",
+            "12345678  checks, 3 h ago",
             f"  asks  what nobody understands: {{ [31m{'x' * 54}...",
             "  why   not said: the function was ended before it could (timeout or memory); see its log",
         ]
@@ -95,11 +102,11 @@ class TestList:
 
 class TestWhatItAsks:
     def test_checks_name_three_tags_and_count_the_rest(self) -> None:
-        assert what_it_asks(check("1", "2", "3")) == "mirror/app:1,2,3"
-        assert what_it_asks(check(*"12345")) == "mirror/app:1,2,3 and 2 more"
+        assert asked_by(check("1", "2", "3")) == "mirror/app:1,2,3"
+        assert asked_by(check(*"12345")) == "mirror/app:1,2,3 and 2 more"
 
     def test_listing_names_its_rule(self) -> None:
-        assert what_it_asks(ListRequest(rule="app", asked_at=NOW).to_json()) == "the listing of rule app"
+        assert asked_by(ListRequest(rule="app", asked_at=NOW).to_json()) == "the listing of rule app"
 
     @pytest.mark.parametrize(
         ("tag", "asked"), [("3.20", "mirror/alpine:3.20"), ("", "nothing (untagged)"), (7, None), ("\ud800", None)]
@@ -119,11 +126,17 @@ class TestWhatItAsks:
                 "image-tag": tag,
             },
         }
-        assert what_it_asks(json.dumps(event)) == asked
+        assert asked_by(json.dumps(event)) == asked
 
     @pytest.mark.parametrize("body", ["", "{", "null", POISON, '{"kind": "list"}'])
     def test_poison_asks_nothing(self, body: str) -> None:
-        assert what_it_asks(body) is None
+        assert asked_by(body) is None
+
+    def test_pull_is_read_as_notice_pulls_reads_it(self) -> None:
+        pull = Pulls().message(ALPINE)
+        assert asked_by(pull, "pulls") == ALPINE
+        assert str(asked_by("{", "pulls")).startswith("nothing (it is no pull")
+        assert asked_by(pull) == "nothing (unknown)"  # what check_freshness would do with it
 
 
 class TestRedrive:
@@ -182,6 +195,70 @@ class TestRedrive:
     def test_nothing_there_is_exit_code_three(self, place: FakeDeadLetters, capsys: pytest.CaptureFixture[str]) -> None:
         assert act(REDRIVE._replace(json=True), place, never) == 3
         assert json.loads(capsys.readouterr().out) == {"action": "redrive", "ids": [], "more": 0}
+
+
+class TestTwoQueues:
+    @pytest.fixture
+    def pulls(self, place: FakeDeadLetters) -> FakeDeadLetters:
+        """The pulls' place beside the checks', of one script."""
+        return FakeDeadLetters(place.script, first_number=0x100)
+
+    @pytest.fixture
+    def both(self, place: FakeDeadLetters, pulls: FakeDeadLetters) -> DeadLettersByQueue:
+        return DeadLettersByQueue({"checks": place, "pulls": pulls})
+
+    def test_each_is_shown_with_its_queue(
+        self,
+        stack: FakeStack,
+        both: DeadLettersByQueue,
+        place: FakeDeadLetters,
+        pulls: FakeDeadLetters,
+        capsys: pytest.CaptureFixture[str],
+    ) -> None:
+        vars(stack)["dead_letters"] = both
+        place.keep(check(), "StorageError", "no")
+        pulls.keep(Pulls().message(ALPINE), "StorageError", "no")
+        assert run_dead_letters(LIST, stack.deployed) == 0
+        lines = capsys.readouterr().out.splitlines()
+        assert [line.split(",")[0] for line in lines[::3]] == [
+            "00000001  checks",
+            "00000100  pulls",
+            "2 messages put aside",
+        ]
+        assert lines[4] == f"  asks  {ALPINE}"
+        assert (place.held, pulls.held) == (set(), set())
+
+    def test_redrive_puts_each_back_where_it_came_from(
+        self, both: DeadLettersByQueue, place: FakeDeadLetters, pulls: FakeDeadLetters
+    ) -> None:
+        of_checks, of_pulls = place.keep(check()), pulls.keep(Pulls().message(ALPINE))
+        assert act(REDRIVE, both, never) == 0
+        assert (place.queued, pulls.queued) == ([of_checks.body], [of_pulls.body])
+
+    def test_drop_deletes_the_one_that_is_named(
+        self, both: DeadLettersByQueue, place: FakeDeadLetters, pulls: FakeDeadLetters
+    ) -> None:
+        kept, _ = place.keep(check()), pulls.keep("{")
+        assert act(DROP._replace(ids=("00000100",)), both, never) == 0
+        assert (list(place.letters), pulls.letters, place.held) == ([kept.id], {}, set())
+
+    def test_flood_of_one_hides_nothing_of_the_other_and_what_is_left_is_summed(
+        self, both: DeadLettersByQueue, place: FakeDeadLetters, pulls: FakeDeadLetters
+    ) -> None:
+        for _ in range(5):
+            place.keep(check())
+            pulls.keep("{")
+        found = both.take(3)
+        assert ([letter.queue for letter in found.letters].count("pulls"), found.more) == (3, 4)
+
+    def test_one_that_cannot_be_read_leaves_the_other_s_to_be_seen(
+        self, both: DeadLettersByQueue, place: FakeDeadLetters
+    ) -> None:
+        place.keep(check())
+        place.script.fail("take", StorageError("no"), passing=1)
+        with pytest.raises(StorageError):
+            act(REDRIVE, both, never)
+        assert (len(place.letters), place.held) == (1, set())
 
 
 class TestDrop:

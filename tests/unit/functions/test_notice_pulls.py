@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 
 from functions.notice_pulls import app as notice_pulls
-from pullahead.errors import StorageError
+from pullahead.errors import ConfigError, StorageError
 from pullahead.rules.load import load_rules
-from tests.fakes.application import InMemoryService
+from tests.fakes.application import MAX_RECEIVE_COUNT, InMemoryService
 
 EVENTS = Path(__file__).parents[3] / "events"
 RULES = """\
@@ -29,9 +29,18 @@ def service() -> InMemoryService:
     return InMemoryService(load_rules(RULES, source="rules.yaml"))
 
 
-def sample(case: str) -> dict[str, Any]:
+def sample(case: str, *tries: int) -> dict[str, Any]:
     event: dict[str, Any] = json.loads((EVENTS / f"notice_pulls.{case}.json").read_text(encoding="utf-8"))
+    for record, count in zip(event["Records"], tries, strict=False):
+        record["attributes"]["ApproximateReceiveCount"] = str(count)
     return event
+
+
+def again(event: dict[str, Any], service: InMemoryService) -> list[int]:
+    """Name the messages that come back, by their place in the batch."""
+    identifiers = [record["messageId"] for record in event["Records"]]
+    failures = notice_pulls.handle(event, service.app)["batchItemFailures"]
+    return [identifiers.index(failure["itemIdentifier"]) for failure in failures]
 
 
 def metrics() -> dict[str, float]:
@@ -69,9 +78,41 @@ def test_poison_is_passed_over_and_holds_up_nothing(service: InMemoryService) ->
     event["Records"][0]["body"] = "{"
     assert notice_pulls.handle(event, service.app) == {"batchItemFailures": []}
     assert sent(service) == ["mirror/hub/library/alpine:latest"]
+    assert service.dead_letters.letters == {}
 
 
-def test_what_cannot_be_looked_up_comes_back_as_a_whole(service: InMemoryService) -> None:
+def test_what_cannot_be_looked_up_comes_back_as_a_whole(
+    service: InMemoryService, capsys: pytest.CaptureFixture[str]
+) -> None:
     service.script.fail("load_demands", StorageError("no"))
-    with pytest.raises(StorageError):
-        notice_pulls.handle(sample("pulls"), service.app)
+    assert again(sample("pulls"), service) == [0, 1]
+    assert service.dead_letters.letters == {}
+    assert '"Failures":[1.0]' in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("error", [StorageError("the table is busy"), ConfigError("no rules"), KeyError("defect")])
+def test_of_a_batch_that_fails_what_had_its_last_try_is_put_aside(service: InMemoryService, error: Exception) -> None:
+    service.script.fail("load_demands", error)
+    event = sample("pulls", MAX_RECEIVE_COUNT, MAX_RECEIVE_COUNT - 1)
+    assert again(event, service) == [1]
+    (letter,) = service.dead_letters.letters.values()
+    told = (letter.body, letter.reason, letter.tries, letter.since)
+    assert told == (event["Records"][0]["body"], type(error).__name__, MAX_RECEIVE_COUNT, service.clock())
+    assert metrics() == {"DeadLetters": 1}
+
+
+@pytest.mark.parametrize("error", [StorageError("the table is busy"), KeyError("defect")])
+def test_pull_that_failed_at_its_last_try_is_put_aside_and_the_others_are_noticed(
+    service: InMemoryService, error: Exception
+) -> None:
+    service.script.fail("save_demand", error)
+    assert again(sample("pulls", MAX_RECEIVE_COUNT, MAX_RECEIVE_COUNT), service) == []
+    assert service.dead_letters.reasons == [type(error).__name__]
+    assert "mirror/hub/library/alpine:latest" in sent(service)
+
+
+def test_pull_that_cannot_be_put_aside_comes_back(service: InMemoryService) -> None:
+    service.script.fail("save_demand", StorageError("no"))
+    service.script.fail("put_aside", StorageError("no"))
+    assert again(sample("pulls", MAX_RECEIVE_COUNT, MAX_RECEIVE_COUNT), service) == [0]
+    assert service.dead_letters.letters == {}

@@ -15,7 +15,7 @@ def test_first_pull_is_remembered_and_checked_at_once() -> None:
     pulls = Pulls()
     noticed = pulls.pull(ALPINE)
     now = pulls.clock()
-    assert (noticed.seen, noticed.demanded, noticed.again) == (1, (ALPINE,), ())
+    assert (noticed.seen, noticed.demanded, noticed.failures) == (1, (ALPINE,), {})
     assert pulls.queue.sent == [CheckRequest("pull", "mirror/hub/library/alpine", ("3.20",), now, settled=True)]
     assert pulls.stored() == Demand(ALPINE, "hub", now, now)
     assert pulls.demands.expiries[ALPINE] > now + timedelta(days=30)
@@ -70,7 +70,7 @@ def test_what_no_rule_on_demand_allows_costs_nothing(name: str) -> None:
 def test_own_pulls_and_garbage_cost_nothing() -> None:
     pulls = Pulls()
     noticed = pulls.notice({"a": pulls.message(ALPINE, role="ours"), "b": "{", "c": "null"})
-    assert (noticed.seen, len(noticed.ignored), noticed.again) == (0, 3, ())
+    assert (noticed.seen, len(noticed.ignored), noticed.failures) == (0, 3, {})
     assert pulls.script.calls == []
 
 
@@ -139,7 +139,7 @@ class TestNoting:
         pulls.start()
         theirs = pulls.stored()._replace(since=pulls.clock(), kept=True)
         pulls.script.before("save_demand", lambda: pulls.demands.stored.update({ALPINE: theirs}))
-        assert pulls.pull(ALPINE).again == ()
+        assert pulls.pull(ALPINE).failures == {}
         assert pulls.stored() == theirs
 
 

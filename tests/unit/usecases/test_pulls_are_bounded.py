@@ -43,7 +43,7 @@ class TestLimit:
         pulls = Pulls()
         pulls.script.fail("save", StorageError("no"))
         noticed = pulls.pull(*(f"mirror/hub/library/app:{number}" for number in range(4)))
-        assert noticed.again == ("m3",)
+        assert list(noticed.failures) == ["m3"]
         assert pulls.pull("mirror/hub/library/app:3").refused == ("mirror/hub/library/app:3",)
         assert len(pulls.records.decided) == 1
 
@@ -126,13 +126,14 @@ class TestFailures:
             pulls.pull(ALPINE)
         assert pulls.pull(ALPINE).demanded == (ALPINE,)
 
+    @pytest.mark.parametrize("error", [StorageError("no"), KeyError("defect")])
     @pytest.mark.parametrize("operation", ["count_demand", "send", "save_demand"])
-    def test_pull_that_fails_comes_back_alone_and_is_not_lost(self, operation: str) -> None:
+    def test_pull_that_fails_comes_back_alone_and_is_not_lost(self, operation: str, error: Exception) -> None:
         pulls = Pulls()
-        pulls.script.fail(operation, StorageError("no"))
+        pulls.script.fail(operation, error)
         noticed = pulls.pull(ALPINE, "mirror/hub/library/app:1")
-        assert (noticed.again, noticed.demanded) == (("m0",), ("mirror/hub/library/app:1",))
-        assert isinstance(noticed.failed[ALPINE], StorageError)
+        assert (list(noticed.failures), noticed.demanded) == (["m0"], ("mirror/hub/library/app:1",))
+        assert noticed.failed[ALPINE] is noticed.failures["m0"] is error
         pulls.pull(ALPINE)
         assert ALPINE in pulls.sent
         assert ALPINE in pulls.demands.stored

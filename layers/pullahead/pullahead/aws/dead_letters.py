@@ -68,7 +68,7 @@ class SqsDeadLetters:
 
     def put_back(self, letter: DeadLetter) -> None:
         """Send to the queue that it came from, and then delete."""
-        with storage_errors("send", "checks"):
+        with storage_errors("send", "a dead letter to its queue"):
             self._client.send_message(QueueUrl=self._source_url, MessageBody=letter.body)
         self.drop(letter)
 

@@ -74,10 +74,10 @@ def _list(arguments: DeadLettersArguments, place: DeadLetters) -> int:
 def lines_of(letter: DeadLetter, at: datetime) -> list[str]:
     """Write a dead letter as people read it."""
     tries = "" if letter.tries is None else f", tries: {letter.tries}"
-    asks = what_it_asks(letter.body)
+    asks = what_it_asks(letter)
     said = f"{letter.reason}: {letter.text}" if letter.reason else _UNSAID
     return [
-        f"{letter.id[:_SHORT_ID]}  {span_text(at - letter.since)} ago{tries}",
+        f"{letter.id[:_SHORT_ID]}  {letter.queue}, {span_text(at - letter.since)} ago{tries}",
         f"  asks  {one_line(asks) if asks is not None else _not_understood(letter.body)}",
         f"  why   {one_line(said)}",
     ]
@@ -91,12 +91,13 @@ def _not_understood(body: str) -> str:
 def _document(letter: DeadLetter, at: datetime) -> dict[str, Any]:
     return {
         "id": letter.id,
+        "queue": letter.queue,
         "since": letter.since,
         "age_seconds": (at - letter.since).total_seconds(),
         "tries": letter.tries,
         "reason": letter.reason,
         "text": letter.text,
-        "asks": what_it_asks(letter.body),
+        "asks": what_it_asks(letter),
         "body": letter.body,
     }
 

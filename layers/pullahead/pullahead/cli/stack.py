@@ -23,7 +23,9 @@ from pullahead.cli.failing import say
 from pullahead.cli.rules_file import read_rules
 from pullahead.cli.stack_arguments import Place
 from pullahead.errors import ConfigError, StorageError
+from pullahead.ports import DeadLetters, SourceQueue
 from pullahead.rules.model import Rules
+from pullahead.usecases.dead_letter_queues import DeadLettersByQueue
 from pullahead.usecases.rules_in_force import RulesInForce
 
 _CONFIG = Config(retries={"mode": "standard", "total_max_attempts": 3}, connect_timeout=5, read_timeout=30)
@@ -71,10 +73,12 @@ class DeployedStack:
         return SqsChecks(self._client("sqs"), self._output("ChecksQueueUrl"))
 
     @cached_property
-    def dead_letters(self) -> SqsDeadLetters:
-        """What was put aside, and the queue of checks that it came from."""
-        aside, checks = self._output("ChecksDeadLetterQueueUrl"), self._output("ChecksQueueUrl")
-        return SqsDeadLetters(self._client("sqs"), aside, checks)
+    def dead_letters(self) -> DeadLettersByQueue:
+        """What was put aside of checks, and of pulls where the stack notices these."""
+        places: dict[SourceQueue, DeadLetters] = {"checks": self._dead_letters("Checks")}
+        if "PullsDeadLetterQueueUrl" in self._outputs:
+            places["pulls"] = self._dead_letters("Pulls")
+        return DeadLettersByQueue(places)
 
     def rules(self, file: str) -> Rules:
         """Put the rules in force together: what the schedule wrote down, and the rules file where that has none."""
@@ -84,6 +88,10 @@ class DeployedStack:
         if heartbeat is not None and heartbeat.rules_digest != rules.digest:
             say(f"the rules in force are not those of {file}: it was changed and not deployed, or is another one")
         return rules
+
+    def _dead_letters(self, name: str) -> SqsDeadLetters:
+        aside, source = self._output(f"{name}DeadLetterQueueUrl"), self._output(f"{name}QueueUrl")
+        return SqsDeadLetters(self._client("sqs"), aside, source)
 
     @property
     def _table(self) -> str:

@@ -162,7 +162,7 @@ def _add_dead_letters(command: argparse.ArgumentParser) -> None:
     actions = command.add_subparsers(dest="action", metavar="ACTION", required=True)
     summaries = {
         "list": "show them, the oldest first: what each asks, and why it was put aside",
-        "redrive": "put them back into the queue of checks",
+        "redrive": "put each back into the queue that it came from",
         "drop": "delete them for good",
     }
     for name, summary in summaries.items():
@@ -174,7 +174,7 @@ def _add_dead_letters(command: argparse.ArgumentParser) -> None:
             continue
         which = action.add_mutually_exclusive_group(required=True)
         which.add_argument("ids", metavar="ID", nargs="*", type=_parse_id, default=[], help="as list shows it")
-        which.add_argument("--all", action="store_true", help="all of them (1000 at once)")
+        which.add_argument("--all", action="store_true", help="all of them (1000 of each queue at once)")
         action.add_argument("--yes", action="store_true", help="do not ask")
         if name == "redrive":
             action.add_argument("--force", action="store_true", help="also what nobody would understand")

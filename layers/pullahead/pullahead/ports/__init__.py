@@ -4,7 +4,7 @@ Every method may raise the errors that its docstring names and no others; adapte
 """
 
 from pullahead.ports.admission import Entry, SeesRefreshes, Slot, Slots, WaitingLine
-from pullahead.ports.dead_letters import Aside, DeadLetter, DeadLetters, PutsAside, Taken
+from pullahead.ports.dead_letters import Aside, DeadLetter, DeadLetters, PutsAside, SourceQueue, Taken
 from pullahead.ports.demands import CountsDemands, Demands, FollowsDemands, KeepsDemands
 from pullahead.ports.memory import (
     Heartbeat,
@@ -89,6 +89,7 @@ __all__ = [
     "SeesRefreshes",
     "Slot",
     "Slots",
+    "SourceQueue",
     "Started",
     "StartsRefreshes",
     "StreamsBlobs",

@@ -5,7 +5,10 @@ Every method may raise the errors that its docstring names and no others; adapte
 
 from collections.abc import Sequence
 from datetime import datetime
-from typing import NamedTuple, Protocol
+from typing import Literal, NamedTuple, Protocol
+
+SourceQueue = Literal["checks", "pulls"]
+"""The queues whose messages are put aside, each into a place of its own."""
 
 
 class Aside(NamedTuple):
@@ -19,7 +22,7 @@ class Aside(NamedTuple):
 
 
 class DeadLetter(NamedTuple):
-    """A message that was put aside. `receipt` stands for it until it is released.
+    """A message that was put aside, and the queue it came from. `receipt` stands for it until it is released.
 
     Without a reason it was the queue that gave up: nobody was left to say why.
     """
@@ -31,6 +34,7 @@ class DeadLetter(NamedTuple):
     reason: str | None
     text: str
     tries: int | None
+    queue: SourceQueue = "checks"
 
 
 class Taken(NamedTuple):

@@ -7,6 +7,7 @@ from typing import NamedTuple
 from pullahead.errors import ConfigError, InvalidEventError
 from pullahead.messages import AwsEvent, FillRequest, ListRequest, read_queued
 from pullahead.ports import DeadLetter, DeadLetters, Taken
+from pullahead.waking.cloudtrail import Pulled, read_pull
 from pullahead.waking.ecr import Home, Ignored, read_ecr_event
 
 MOST_AT_ONCE = 1000
@@ -42,12 +43,21 @@ def taken(place: DeadLetters, most: int = MOST_AT_ONCE) -> Iterator[tuple[Taken,
 def choose(found: Taken, ids: Sequence[str], *, understood_only: bool) -> Chosen:
     """Choose by the beginnings of ids; without any, all. Raises ConfigError where one fits none, or several."""
     letters = tuple(dict.fromkeys(_named(found, name) for name in ids)) if ids else found.letters
-    refused = tuple(letter for letter in letters if understood_only and what_it_asks(letter.body) is None)
+    refused = tuple(letter for letter in letters if understood_only and what_it_asks(letter) is None)
     return Chosen(tuple(letter for letter in letters if letter not in refused), refused)
 
 
-def what_it_asks(body: str) -> str | None:
+def what_it_asks(letter: DeadLetter) -> str | None:
     """Say in a few words what a message asks to look at; None where this version does not understand it."""
+    return _pulled(letter.body) if letter.queue == "pulls" else _checked(letter.body)
+
+
+def _pulled(body: str) -> str:
+    pull = read_pull(body)
+    return _tags(pull.repository, pull.tags) if isinstance(pull, Pulled) else f"nothing ({pull.reason})"
+
+
+def _checked(body: str) -> str | None:
     try:
         request = read_queued(body)
         if isinstance(request, AwsEvent):

@@ -9,7 +9,6 @@ from datetime import date, datetime, timedelta
 from enum import StrEnum
 from typing import NamedTuple, Protocol
 
-from pullahead.errors import PullaheadError
 from pullahead.freshness.demand_limit import limit_key, limit_reached
 from pullahead.freshness.demands import Demand, is_absent
 from pullahead.freshness.records import Record
@@ -38,13 +37,14 @@ class Outcome(StrEnum):
 
 class Noticed(NamedTuple):
     """What a batch of messages came to, by mirror. `seen`: mirrors that rules on demand allow, also those of which this
-    process knew; `again`: the messages that are to come back; `ignored`: why others mean nothing.
+    process knew; `failed`: why a mirror's pulls could not be noticed; `failures`: the same by message; `ignored`: why
+    others mean nothing.
     """
 
     seen: int
     outcomes: Mapping[str, Outcome]
-    failed: Mapping[str, PullaheadError]
-    again: tuple[str, ...]
+    failed: Mapping[str, Exception]
+    failures: Mapping[str, Exception]
     ignored: tuple[str, ...]
 
     @property
@@ -91,21 +91,21 @@ class NoticePulls:
         read = {identifier: read_pull(body, self._own_roles) for identifier, body in messages.items()}
         pulls = {identifier: pull for identifier, pull in read.items() if isinstance(pull, Pulled)}
         seen, outcomes, failed = self._notice_all(pulls.values())
-        again = tuple(identifier for identifier, pull in pulls.items() if failed.keys() & set(pull.keys))
+        failures = {identifier: failed[key] for identifier, pull in pulls.items() for key in pull.keys if key in failed}
         ignored = tuple(each.reason for each in read.values() if isinstance(each, Ignored))
-        return Noticed(seen, outcomes, failed, again, ignored)
+        return Noticed(seen, outcomes, failed, failures, ignored)
 
-    def _notice_all(self, pulls: Iterable[Pulled]) -> tuple[int, Mapping[str, Outcome], Mapping[str, PullaheadError]]:
+    def _notice_all(self, pulls: Iterable[Pulled]) -> tuple[int, Mapping[str, Outcome], Mapping[str, Exception]]:
         now, rules = self._clock(), self._rules()
         wanted = _wanted(pulls, rules, now)
         unseen = {key: each for key, each in wanted.items() if self._seen.get(key, now) <= now}
         known = self._demands.load(list(unseen)) if unseen else {}
         absent = self._absent(known, now)
-        outcomes, failed = dict[str, Outcome](), dict[str, PullaheadError]()
+        outcomes, failed = dict[str, Outcome](), dict[str, Exception]()
         for key, each in unseen.items():
             try:
                 outcomes[key] = self._notice(each, known.get(key), rules, now, may_ask=key in absent)
-            except PullaheadError as error:
+            except Exception as error:  # noqa: BLE001 - it is returned: a defect, too, holds up no other mirror
                 failed[key] = error
             else:
                 self._remember(key, now)
