@@ -241,6 +241,7 @@ class TestTwoQueues:
         kept, _ = place.keep(check()), pulls.keep("{")
         assert act(DROP._replace(ids=("00000100",)), both, never) == 0
         assert (list(place.letters), pulls.letters, place.held) == ([kept.id], {}, set())
+        assert place.script.count("release") == 1  # nothing of the one place is released in the other
 
     def test_flood_of_one_hides_nothing_of_the_other_and_what_is_left_is_summed(
         self, both: DeadLettersByQueue, place: FakeDeadLetters, pulls: FakeDeadLetters
