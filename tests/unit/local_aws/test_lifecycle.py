@@ -45,7 +45,8 @@ def test_stopping_does_not_wait_for_a_function(tmp_path: Path) -> None:
                 begun.set()
         stopping = time.monotonic()
     assert time.monotonic() - stopping < 2
-    assert [run.outcome for run in whole.runs("Worker")] == ["Runtime.ExitError"]
+    # On a busy machine it is stopped before its process has begun, and then there is no run at all.
+    assert {run.outcome for run in whole.runs("Worker")} <= {"Runtime.ExitError"}
 
 
 def test_redelivery_can_be_made_prompt(tmp_path: Path) -> None:
