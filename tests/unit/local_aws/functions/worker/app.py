@@ -49,6 +49,12 @@ def do_sleep(event: dict[str, Any], context: Any) -> Any:
     return "slept"
 
 
+def do_report_and_sleep(event: dict[str, Any], context: Any) -> Any:
+    """Leave a mark that the process has begun, then take long."""
+    do_report(event, context)
+    return do_sleep(event, context)
+
+
 def do_crash(event: dict[str, Any], context: Any) -> Any:
     os._exit(7)
 
