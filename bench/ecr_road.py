@@ -17,10 +17,10 @@ from mypy_boto3_ecr import ECRClient
 
 from local.aws import ACCESS_KEY, REGION, SECRET_KEY
 from local.images import SparseBlob
+from pullahead.ecr.streams import EcrStreams
+from pullahead.ecr.target import EcrTarget
 from pullahead.oci import Descriptor
-from pullahead.ports import Offered, StreamsBlobs
-from pullahead.targets.ecr import EcrTarget
-from pullahead.targets.ecr_streams import EcrStreams
+from pullahead.oci.registries import Offered, StreamsBlobs
 
 _MIB = 1024 * 1024
 _PART_BYTES = 10 * _MIB

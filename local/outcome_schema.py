@@ -9,8 +9,8 @@ from typing import Any, Final
 
 import msgspec
 
-from pullahead.aws.outcome_events import SOURCE
-from pullahead.freshness.outcome_events import OutcomeDetail, OutcomeKind
+from pullahead.aws.notifications import SOURCE
+from pullahead.mirrors.outcome_event import OutcomeDetail, OutcomeKind
 
 _DIALECT: Final = "https://json-schema.org/draft/2020-12/schema"
 _MOMENTS: Final = frozenset({"since"})

@@ -11,11 +11,10 @@ from aws_lambda_powertools.utilities.batch import BatchProcessor, EventType, pro
 from aws_lambda_powertools.utilities.data_classes.sqs_event import SQSRecord
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
-from pullahead.batches import failure_of, once, report
+from pullahead.app import Application, application
+from pullahead.lambdas.metrics import add_checks, add_failed_check, add_unsent, add_upstream_use
+from pullahead.lambdas.sqs_batch import failure_of, once, poison_put_aside, report
 from pullahead.messages import read_queued
-from pullahead.metering import add_checks, add_failed_check, add_unsent, add_upstream_use
-from pullahead.poison import poison_put_aside
-from pullahead.wiring import Application, application
 
 logger, metrics, tracer = Logger(), Metrics(), Tracer()
 processor = BatchProcessor(EventType.SQS, raise_on_entire_batch_failure=False)

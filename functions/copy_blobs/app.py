@@ -6,9 +6,9 @@ from aws_lambda_powertools import Logger, Metrics, Tracer
 from aws_lambda_powertools.metrics import MetricUnit
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
+from pullahead.app import Application, application
+from pullahead.lambdas.metrics import add_upstream_use
 from pullahead.messages import UnitRequest
-from pullahead.metering import add_upstream_use
-from pullahead.wiring import Application, application
 
 logger, metrics, tracer = Logger(), Metrics(), Tracer()
 

@@ -10,10 +10,10 @@ from aws_lambda_powertools import Logger, Metrics, Tracer
 from aws_lambda_powertools.utilities.data_classes.sqs_event import SQSRecord
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
-from pullahead.metering import add_failure, add_pulls
-from pullahead.poison import not_put_aside
-from pullahead.usecases.notice_pulls import Noticed
-from pullahead.wiring import Application, application
+from pullahead.app import Application, application
+from pullahead.lambdas.metrics import add_failure, add_pulls
+from pullahead.lambdas.sqs_batch import not_put_aside
+from pullahead.on_demand.notice_pulls import Noticed
 
 logger, metrics, tracer = Logger(), Metrics(), Tracer()
 

@@ -5,8 +5,8 @@ from typing import Any
 from aws_lambda_powertools import Logger, Metrics, Tracer
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
+from pullahead.app import Application, application
 from pullahead.messages import RefreshRequest
-from pullahead.wiring import Application, application
 
 logger, metrics, tracer = Logger(), Metrics(), Tracer()
 

@@ -6,10 +6,10 @@ from aws_lambda_powertools import Logger, Metrics, Tracer
 from aws_lambda_powertools.metrics import MetricUnit
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
+from pullahead.app import Application, application
 from pullahead.errors import DeferredError
+from pullahead.lambdas.metrics import add_failure, add_unsent
 from pullahead.messages import OutcomeRequest
-from pullahead.metering import add_failure, add_unsent
-from pullahead.wiring import Application, application
 
 logger, metrics, tracer = Logger(), Metrics(), Tracer()
 

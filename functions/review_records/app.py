@@ -5,9 +5,9 @@ from typing import Any
 from aws_lambda_powertools import Logger, Metrics, Tracer
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
-from pullahead.metering import add_review
-from pullahead.usecases.review import Reviewed
-from pullahead.wiring import Application, application
+from pullahead.alerts.review import Reviewed
+from pullahead.app import Application, application
+from pullahead.lambdas.metrics import add_review
 
 logger, metrics, tracer = Logger(), Metrics(), Tracer()
 

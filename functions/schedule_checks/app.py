@@ -6,7 +6,7 @@ from aws_lambda_powertools import Logger, Metrics, Tracer
 from aws_lambda_powertools.metrics import MetricUnit
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
-from pullahead.wiring import Application, application
+from pullahead.app import Application, application
 
 logger, metrics, tracer = Logger(), Metrics(), Tracer()
 

@@ -5,7 +5,7 @@ from typing import Any
 from aws_lambda_powertools import Logger, Metrics, Tracer
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
-from pullahead.wiring import Application, application
+from pullahead.app import Application, application
 
 logger, metrics, tracer = Logger(), Metrics(), Tracer()
 

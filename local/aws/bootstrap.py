@@ -41,10 +41,10 @@ def _import_path() -> list[str]:
 
 
 def _set_clock(offset_file: Path) -> None:
-    if importlib.util.find_spec("pullahead") is None or importlib.util.find_spec("pullahead.wiring") is None:
+    if importlib.util.find_spec("pullahead") is None or importlib.util.find_spec("pullahead.app") is None:
         return
     try:
-        from pullahead.wiring import use_clock
+        from pullahead.app import use_clock
     except ImportError:
         traceback.print_exc()  # the handler's own import fails next, and Lambda's error for that is the one to see
         return

@@ -7,7 +7,7 @@ from local.demo.screen import Screen
 from local.demo.stage import CHECK_EVERY, Stage
 from local.images import make_image
 from local.registry import FakeRegistry
-from pullahead.freshness.records import LastRefresh, State
+from pullahead.mirrors.record import LastRefresh, State
 from pullahead.oci import Digest, short
 from pullahead.rules.model import mirror_key
 

@@ -11,7 +11,7 @@ from local.demo.screen import Screen
 from local.demo.stage import CHECK_EVERY, REPOSITORY, WEBHOOK_SECRET, Stage
 from local.images import LocalImage, make_image
 from local.registry import FakeRegistry
-from pullahead.freshness.records import LastRefresh
+from pullahead.mirrors.record import LastRefresh
 from pullahead.oci import Digest
 
 _PATH = "shop/web"

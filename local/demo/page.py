@@ -5,7 +5,7 @@ from pathlib import Path
 from local.demo.stage import Stage
 from pullahead.aws.records import DynamoRecords
 from pullahead.dashboard.page import file_page
-from pullahead.usecases.show import take_snapshot
+from pullahead.dashboard.show import take_snapshot
 
 PAGE = Path(__file__).parents[2] / ".build/demo/mirrors.html"
 

@@ -16,9 +16,9 @@ from local.aws.server import LocalAws
 from local.demo.client import PlainClient
 from local.deploy import Stack, deploy
 from local.registry import FakeRegistry
-from pullahead.freshness.records import Record
+from pullahead.clock import Clock
+from pullahead.mirrors.record import Record
 from pullahead.oci import Digest, Reference
-from pullahead.ports import Clock
 from pullahead.rules.model import mirror_key
 
 REPOSITORY = "mirror/demo"

@@ -11,7 +11,7 @@ from local.demo.screen import Bar, Screen
 from local.demo.stage import ALERT_AFTER, CHECK_EVERY, REPOSITORY, Stage
 from local.images import LocalImage, SparseBlob, make_image, make_index
 from local.registry import FakeRegistry
-from pullahead.freshness.records import LastRefresh, Record, State
+from pullahead.mirrors.record import LastRefresh, Record, State
 from pullahead.oci import Digest, short
 
 _LARGE_LAYER_BYTES = 96 * 1024 * 1024

@@ -1,4 +1,4 @@
-"""Habits that the linter cannot see: sizes, names, no patching, no sleeping, nothing swallowed."""
+"""Habits that the linter cannot see: names, no patching, no sleeping, nothing swallowed."""
 
 import ast
 import os
@@ -6,12 +6,7 @@ import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from tests.architecture.source import ROOT, Source, attributes, functions, imports
-
-MAX_MODULE_LINES = 330
-MAX_FUNCTION_LINES = 45
-MAX_HANDLER_LINES = 25
-"""Of code, in all functions of one app.py together."""
+from tests.architecture.source import ROOT, Source, attributes, imports
 
 POLLING = Path("tests/polling.py")
 """The one module of the tests that may wait."""
@@ -48,34 +43,6 @@ def name_findings(files: Iterable[Source]) -> Iterator[str]:
         for node in ast.walk(file.tree):
             if isinstance(node, ast.ClassDef) and node.name.endswith("Manager"):
                 yield f"{file.path}:{node.lineno}: name {node.name} for what it does"
-
-
-def size_findings(files: Iterable[Source]) -> Iterator[str]:
-    """Find modules, functions and handlers that have grown too long."""
-    for file in files:
-        lines = len(file.text.splitlines())
-        if lines > MAX_MODULE_LINES:
-            yield f"{file.path}: {lines} lines; {MAX_MODULE_LINES} is the most"
-        for function in functions(file):
-            length = (function.end_lineno or function.lineno) - function.lineno + 1
-            if length > MAX_FUNCTION_LINES:
-                where = f"{file.path}:{function.lineno}"
-                yield f"{where}: {function.name} has {length} lines; {MAX_FUNCTION_LINES} is the most"
-
-
-def handler_findings(files: Iterable[Source]) -> Iterator[str]:
-    """Find handlers that do more than decode, call and encode."""
-    for file in files:
-        if file.path.parts[0] == "functions" and file.path.name == "app.py":
-            lines = sum(len(_code_lines(function)) for function in functions(file))
-            if lines > MAX_HANDLER_LINES:
-                yield f"{file.path}: {lines} lines of code in functions; {MAX_HANDLER_LINES} is the most"
-
-
-def _code_lines(function: ast.FunctionDef | ast.AsyncFunctionDef) -> set[int]:
-    body = function.body[1:] if ast.get_docstring(function) is not None else function.body
-    signature = range(function.lineno, function.body[0].lineno)
-    return {*signature, *(line for node in body for line in range(node.lineno, (node.end_lineno or node.lineno) + 1))}
 
 
 def sleep_findings(files: Iterable[Source]) -> Iterator[str]:

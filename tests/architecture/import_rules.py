@@ -5,41 +5,27 @@ from collections.abc import Iterable, Iterator
 
 from tests.architecture.source import Import, Source, attributes, imports
 
-RANKS = {
-    "errors": 0,
-    "oci": 1,
-    "rules": 2,
-    "freshness": 2,
-    "copying": 2,
-    "messages": 3,
-    "dashboard": 3,
-    "waking": 4,
-    "ports": 5,
-    "usecases": 6,
-    "registry": 7,
-    "targets": 7,
-    "aws": 7,
-    "settings": 8,
-    "waiting": 8,
-    "wiring": 9,
-    "metering": 10,
-    "batches": 10,
-    "poison": 10,
-    "cli": 10,
-}
-"""A place imports places of lower rank, and itself. Places of one rank don't know each other."""
+ORDER = (
+    ("errors", "clock", "text"),
+    ("oci",),
+    ("messages", "rules"),
+    ("mirrors",),
+    ("refresh", "alerts", "registry"),
+    ("checks", "ecr"),
+    ("on_demand", "webhooks", "dashboard", "standalone"),
+    ("dead_letters",),
+    ("aws",),
+    ("settings",),
+    ("app",),
+    ("cli", "lambdas"),
+)
+"""A package imports packages of earlier lines, and itself. Packages of one line do not know each other."""
 
-NEIGHBOURS = {
-    ("freshness", "pullahead.rules.model"): "what is judged is judged by its rule",
-    ("aws", "pullahead.registry.credentials"): "secrets hold what registries want to know of us",
-    ("aws", "pullahead.registry.docker_logins"): "secrets hold what docker knows of us",
-    ("aws", "pullahead.registry.hosts"): "ECR is an upstream, too, and known by its host",
-    ("targets", "pullahead.registry"): "an OCI registry is authorized and fails alike from both sides (ADR 6)",
-}
-"""Imports within one rank that are allowed, and why."""
+RANKS = {name: rank for rank, names in enumerate(ORDER) for name in names}
 
 CORE = frozenset(
-    {"errors", "oci", "rules", "freshness", "copying", "messages", "dashboard", "waking", "ports", "usecases"}
+    {"errors", "text", "oci", "messages", "rules", "mirrors", "refresh", "alerts", "checks"}
+    | {"on_demand", "webhooks", "dashboard", "standalone", "dead_letters"}
 )
 IMPURE = frozenset(
     {"boto3", "botocore", "requests", "urllib3", "urllib", "http", "socket", "ssl", "subprocess"}
@@ -50,12 +36,16 @@ OUTSIDE = frozenset({"local", "tests", "functions", "bench"})
 
 FUNCTIONS_MAY_IMPORT = (
     "pullahead.messages",
-    "pullahead.wiring",
+    "pullahead.app",
     "pullahead.errors",
-    "pullahead.usecases",
-    "pullahead.metering",
-    "pullahead.batches",
-    "pullahead.poison",
+    "pullahead.lambdas",
+    "pullahead.alerts",
+    "pullahead.checks",
+    "pullahead.dashboard",
+    "pullahead.dead_letters",
+    "pullahead.on_demand",
+    "pullahead.refresh",
+    "pullahead.webhooks",
 )
 FUNCTIONS_MAY_USE = frozenset({"aws_lambda_powertools"}) | (sys.stdlib_module_names - IMPURE)
 
@@ -73,7 +63,7 @@ def direction_findings(files: Iterable[Source]) -> Iterator[str]:
         if not place:
             continue
         if place not in RANKS:
-            yield f"{file.path}: {place} has no place in the direction of imports; give it a rank"
+            yield f"{file.path}: {place} has no place in ORDER; give it one"
             continue
         for imported in imports(file):
             if reason := _against_direction(place, imported.module):
@@ -87,11 +77,6 @@ def _against_direction(place: str, imported: str) -> str | None:
         return f"the package imports {imported}, which is not deployed with it"
     target = place_of(imported)
     if not target or target == place or RANKS.get(target, 0) < RANKS[place]:
-        return None
-    if any(place == who and _within(imported, what) for who, what in NEIGHBOURS):
-        return None
-    # `from pullahead.rules import model` names pullahead.rules on its way to what is allowed.
-    if any(place == who and what.startswith(f"{imported}.") for who, what in NEIGHBOURS):
         return None
     return f"{place} must not import {imported}"
 
@@ -111,7 +96,7 @@ def purity_findings(files: Iterable[Source]) -> Iterator[str]:
 
 
 def function_findings(files: Iterable[Source]) -> Iterator[str]:
-    """Find handlers that reach past messages and wiring."""
+    """Find handlers that reach past messages, use cases and app."""
     for file in files:
         if file.path.parts[0] == "functions":
             for imported in imports(file):

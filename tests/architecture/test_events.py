@@ -8,13 +8,13 @@ from typing import Any
 import msgspec
 import pytest
 
-from pullahead.dashboard.request import read_request
+from pullahead.checks.ecr_events import Home, Ignored, read_ecr_event
+from pullahead.dashboard.widget_request import read_request
 from pullahead.errors import InvalidEventError
-from pullahead.freshness.outcome_events import OutcomeDetail
 from pullahead.messages import AwsEvent, OutcomeRequest, RefreshRequest, UnitRequest, read_queued
-from pullahead.waking.cloudtrail import Pulled, read_pull
-from pullahead.waking.ecr import Home, Ignored, read_ecr_event
-from pullahead.waking.webhooks.call import read_call
+from pullahead.mirrors.outcome_event import OutcomeDetail
+from pullahead.on_demand.cloudtrail import Pulled, read_pull
+from pullahead.webhooks.http import read_call
 from tests.architecture.sam_template import FUNCTION, directory_of, read_definition, real_template
 from tests.architecture.source import ROOT
 from tests.architecture.state_machine_rules import OUTCOME_TOKEN, states

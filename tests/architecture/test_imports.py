@@ -10,7 +10,7 @@ PACKAGE = "layers/pullahead/pullahead"
 
 def test_the_package_was_found() -> None:
     modules = {file.module for file in sources()}
-    assert {"pullahead.errors", "pullahead.oci", "pullahead.rules.load", "pullahead.wiring"} <= modules
+    assert {"pullahead.errors", "pullahead.oci", "pullahead.rules.load", "pullahead.app"} <= modules
 
 
 def test_imports_run_one_way() -> None:
@@ -21,7 +21,7 @@ def test_core_knows_no_aws_http_environment_or_clock() -> None:
     assert list(purity_findings(sources())) == []
 
 
-def test_handlers_import_messages_and_wiring_only() -> None:
+def test_handlers_import_messages_use_cases_and_app_only() -> None:
     assert list(function_findings(sources())) == []
 
 
@@ -30,18 +30,16 @@ def test_handlers_import_messages_and_wiring_only() -> None:
     [
         ("oci/a.py", "from pullahead.rules.model import Rules", "oci must not import pullahead.rules.model"),
         ("errors.py", "import pullahead.oci", "errors must not import pullahead.oci"),
-        ("rules/a.py", "from pullahead.freshness import judge", "rules must not import pullahead.freshness"),
-        ("copying/a.py", "from pullahead.freshness.judge import x", "copying must not import pullahead.freshness"),
-        ("freshness/a.py", "from pullahead.rules.load import x", "freshness must not import pullahead.rules.load"),
-        ("freshness/a.py", "from pullahead.copying.plan import x", "freshness must not import pullahead.copying"),
-        ("messages.py", "from pullahead.ports import Clock", "messages must not import pullahead.ports"),
-        ("usecases/a.py", "from pullahead.targets.ecr import EcrTarget", "usecases must not import pullahead.targets"),
-        ("registry/a.py", "from pullahead.targets.ecr import x", "registry must not import pullahead.targets"),
-        ("targets/a.py", "def f():\n    import pullahead.aws.plans", ":2: targets must not import pullahead.aws.plans"),
-        ("aws/a.py", "from pullahead import wiring", "aws must not import pullahead.wiring"),
-        ("settings.py", "from pullahead.wiring import application", "settings must not import pullahead.wiring"),
-        ("wiring.py", "from pullahead.cli import main", "wiring must not import pullahead.cli"),
-        ("wiring.py", "from local.clock import x", "not deployed"),
+        ("rules/a.py", "from pullahead.mirrors import judge", "rules must not import pullahead.mirrors"),
+        ("refresh/a.py", "from pullahead.alerts.text import x", "refresh must not import pullahead.alerts"),
+        ("messages.py", "from pullahead.checks.ports import x", "messages must not import pullahead.checks"),
+        ("refresh/a.py", "from pullahead.ecr.target import EcrTarget", "refresh must not import pullahead.ecr"),
+        ("registry/a.py", "from pullahead.ecr.target import x", "registry must not import pullahead.ecr"),
+        ("ecr/a.py", "def f():\n    import pullahead.aws.s3", ":2: ecr must not import pullahead.aws.s3"),
+        ("aws/a.py", "from pullahead import app", "aws must not import pullahead.app"),
+        ("settings.py", "from pullahead.app import application", "settings must not import pullahead.app"),
+        ("app/a.py", "from pullahead.cli import main", "app must not import pullahead.cli"),
+        ("app/a.py", "from local.clock import x", "not deployed"),
         ("aws/a.py", "import tests.fakes", "not deployed"),
         ("oci/a.py", "from .digest import Digest", "a relative import"),
         ("misc/a.py", "", "misc has no place"),
@@ -55,11 +53,11 @@ def test_import_against_the_direction_is_found(path: str, text: str, finding: st
 @pytest.mark.parametrize(
     ("path", "text"),
     [
-        ("freshness/a.py", "from pullahead.rules.model import Mirror"),
-        ("freshness/a.py", "from pullahead.rules import model"),
-        ("wiring.py", "from pullahead.settings import Settings\nimport boto3, os"),
-        ("targets/a.py", "from pullahead.ports import Target\nfrom pullahead.targets.b import c"),
-        ("__init__.py", "from pullahead.wiring import application"),
+        ("mirrors/a.py", "from pullahead.rules.model import Mirror"),
+        ("mirrors/a.py", "from pullahead.rules import model"),
+        ("app/a.py", "from pullahead.settings import Settings\nimport boto3, os"),
+        ("ecr/a.py", "from pullahead.oci.registries import Target\nfrom pullahead.ecr.b import c"),
+        ("__init__.py", "from pullahead.app import application"),
     ],
 )
 def test_import_along_the_direction_is_allowed(path: str, text: str) -> None:
@@ -84,7 +82,7 @@ def test_import_along_the_direction_is_allowed(path: str, text: str) -> None:
     ],
 )
 def test_impure_core_is_found(text: str) -> None:
-    assert len(list(purity_findings([source(f"{PACKAGE}/usecases/a.py", text)]))) >= 1
+    assert len(list(purity_findings([source(f"{PACKAGE}/checks/a.py", text)]))) >= 1
     assert list(purity_findings([source(f"{PACKAGE}/aws/a.py", text)])) == []
 
 
@@ -93,7 +91,7 @@ def test_impure_core_is_found(text: str) -> None:
     [
         "import boto3",
         "import os",
-        "from pullahead.aws.plans import S3Plans",
+        "from pullahead.aws.s3 import S3Plans",
         "from pullahead.oci import Digest",
         "import local",
     ],

@@ -29,7 +29,7 @@ def test_passes():
 
 
 def run(folder: Path, ci: str) -> subprocess.CompletedProcess[str]:
-    (folder / "conftest.py").write_text((ROOT / "tests/conftest.py").read_text())
+    (folder / "conftest.py").write_text((ROOT / "conftest.py").read_text())
     environment = {**os.environ, "CI": ci, "PYTEST_ADDOPTS": ""}
     command = [sys.executable, "-m", "pytest", "-ra", "-p", "no:cacheprovider", "--rootdir", str(folder), str(folder)]
     return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60, check=False)

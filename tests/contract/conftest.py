@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.unit.local_ecr.harness import RunningEcr, running_ecr
+from local.tests.ecr.harness import RunningEcr, running_ecr
 
 
 @pytest.fixture(scope="module")

@@ -4,14 +4,14 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from local.images import LocalImage
+from local.tests.ecr.harness import MIB, RunningEcr
+from pullahead.ecr.target import EcrTarget
 from pullahead.errors import RegistryUnavailableError, Side
 from pullahead.oci import Digest
-from pullahead.ports import Target, Upload
-from pullahead.targets.ecr import EcrTarget
+from pullahead.oci.registries import Target, Upload
 from tests.fakes.copies import describe_blob
 from tests.fakes.samples import REPOSITORY, failed
 from tests.fakes.target import FakeTarget
-from tests.unit.local_ecr.harness import MIB, RunningEcr
 
 _API = {"upload_part": "UploadLayerPart", "complete_upload": "CompleteLayerUpload", "put_manifest": "PutImage"}
 

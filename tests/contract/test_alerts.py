@@ -7,15 +7,15 @@ from typing import Any, NamedTuple
 import pytest
 from msgspec import structs
 
-from pullahead.aws.alerts import SnsAlerts, SnsChatAlerts
+from pullahead.alerts.chatbot import chat_of
+from pullahead.alerts.ports import PublishesAlerts
+from pullahead.alerts.text import Notice, attributes_of, subject_of, text_of
+from pullahead.aws.notifications import SnsAlerts, SnsChatAlerts
 from pullahead.errors import StorageError
-from pullahead.freshness.alerts import AlertKind
-from pullahead.freshness.chat import chat_of
-from pullahead.freshness.notices import Notice, attributes_of, subject_of, text_of
-from pullahead.ports import PublishesAlerts
+from pullahead.mirrors.alert import AlertKind
 from tests.contract.local_services import ACCOUNT_ID, REGION, client, moto_server, new_name
 from tests.fakes.telling import FakeAlerts
-from tests.unit.freshness.every_alert import every_notice, notice
+from tests.unit.alerts.every_alert import every_notice, notice
 
 
 class Topic(NamedTuple):

@@ -5,12 +5,11 @@ from typing import Any
 import pytest
 from botocore.stub import Stubber
 
-from pullahead.aws.cached_repositories import EcrCachedRepositories
-from pullahead.aws.tagged_repositories import TaggedRepositories
+from local.tests.ecr.harness import RunningEcr, push
+from pullahead.aws.ecr_sources import EcrCachedRepositories, TaggedRepositories
 from pullahead.errors import StorageError
 from pullahead.rules.sources.findings import CacheRule, TaggedRepository
 from tests.contract.local_services import client
-from tests.unit.local_ecr.harness import RunningEcr, push
 
 SECRET = "arn:aws:secretsmanager:eu-west-1:123456789012:secret:ecr-pullthroughcache/hub-AbCdEf"
 ROLE = "arn:aws:iam::123456789012:role/ecr-pull"

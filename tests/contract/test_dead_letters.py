@@ -7,10 +7,9 @@ from typing import Any, NamedTuple
 import pytest
 from botocore.stub import Stubber
 
-from pullahead.aws.dead_letters import SqsDeadLetters
+from pullahead.aws.sqs import SqsDeadLetters
+from pullahead.dead_letters import Aside, DeadLetters, DeadLettersByQueue, PutsAside
 from pullahead.errors import StorageError
-from pullahead.ports import Aside, DeadLetters, PutsAside
-from pullahead.usecases.dead_letter_queues import DeadLettersByQueue
 from tests.contract.local_services import client, moto_server, new_name
 from tests.fakes.dead_letters import FakeDeadLetters
 

@@ -9,8 +9,8 @@ from botocore.stub import Stubber
 
 from pullahead.aws.demands import DynamoDemands
 from pullahead.errors import StorageError
-from pullahead.freshness.demands import Demand
-from pullahead.ports import Demands
+from pullahead.mirrors.demand import Demand
+from pullahead.on_demand.ports import Demands
 from tests.contract.local_services import client, moto_server, new_table
 from tests.fakes.demands import FakeDemands
 

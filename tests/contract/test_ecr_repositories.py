@@ -5,10 +5,10 @@ from typing import Any
 
 import pytest
 
+from local.tests.ecr.harness import RunningEcr
+from pullahead.ecr.target import EcrTarget
 from pullahead.errors import AccessDeniedError, ConfigError, RateLimitedError
-from pullahead.rules.model import RepositorySettings
-from pullahead.targets.ecr import EcrTarget
-from tests.unit.local_ecr.harness import RunningEcr
+from pullahead.oci.registries import RepositorySettings
 
 NAME = "mirror/team/app"
 ARN = f"arn:aws:ecr:eu-west-1:123456789012:repository/{NAME}"

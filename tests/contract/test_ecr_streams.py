@@ -2,13 +2,12 @@
 
 import pytest
 
+from local.tests.ecr.harness import RunningEcr
+from pullahead.ecr.streams import EcrMounts, EcrStreams
+from pullahead.ecr.target import EcrTarget
 from pullahead.errors import AccessDeniedError, NotFoundError, RegistryUnavailableError
-from pullahead.ports import Offered
-from pullahead.targets.ecr import EcrTarget
-from pullahead.targets.ecr_mounts import EcrMounts
-from pullahead.targets.ecr_streams import EcrStreams
+from pullahead.oci.registries import Offered
 from tests.contract.oci.harness import HOME, IMAGE, OTHER_HOME, Pieces
-from tests.unit.local_ecr.harness import RunningEcr
 
 DIGESTS = list(IMAGE.blobs)
 BLOBS = {digest: Pieces(IMAGE.read_blob(digest)) for digest in DIGESTS}

@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from local.images import make_image, make_index
+from local.tests.ecr.harness import RunningEcr, running_ecr
 from pullahead.errors import (
     DigestMismatchError,
     ManifestRefusedError,
@@ -15,12 +16,10 @@ from pullahead.errors import (
     UploadLostError,
 )
 from pullahead.oci import digest_of
-from pullahead.ports import Target, Upload
-from pullahead.rules.model import RepositorySettings
+from pullahead.oci.registries import RepositorySettings, Target, Upload
 from tests.contract.target_bench import Bench, ecr_bench, fake_bench
 from tests.fakes.copies import describe_blob
 from tests.fakes.samples import REPOSITORY
-from tests.unit.local_ecr.harness import RunningEcr, running_ecr
 
 IMAGE, OTHER = make_image([b"layer one"], seed=1), make_image([b"layer two"], seed=2)
 

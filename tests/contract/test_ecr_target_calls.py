@@ -7,6 +7,9 @@ from botocore.exceptions import BotoCoreError, ConnectTimeoutError, NoCredential
 
 from local.ecr.faults import Call
 from local.images import LocalImage, make_image
+from local.tests.ecr.harness import RunningEcr, ecr_client
+from pullahead.ecr.errors import MEANING, translated
+from pullahead.ecr.target import EcrTarget
 from pullahead.errors import (
     AccessDeniedError,
     DigestMismatchError,
@@ -22,10 +25,7 @@ from pullahead.errors import (
     UploadLostError,
 )
 from pullahead.oci import RawManifest, describe, media_types
-from pullahead.rules.model import RepositorySettings
-from pullahead.targets.ecr import EcrTarget
-from pullahead.targets.ecr_errors import MEANING, translated
-from tests.unit.local_ecr.harness import RunningEcr, ecr_client
+from pullahead.oci.registries import RepositorySettings
 
 REPOSITORY = "mirror/app"
 IMAGE = make_image([b"layer"], seed=1)

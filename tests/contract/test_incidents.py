@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
+from pullahead.alerts.incidents import MAX_MARKS, Incident
 from pullahead.aws.incidents import DynamoIncidents
 from pullahead.errors import StorageError
-from pullahead.freshness.incidents import MAX_MARKS, Incident
 from tests.contract.local_services import client, moto_server, new_table
 from tests.fakes.telling import FakeIncidents
 

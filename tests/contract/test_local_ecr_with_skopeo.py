@@ -1,6 +1,6 @@
 """A real client against the strict local ECR: what skopeo pushes it can pull back, digest for digest.
 
-Decides what an OCI client sees; the rules of the registry are in tests/unit/local_ecr.
+Decides what an OCI client sees; the rules of the registry are in local/tests/ecr.
 """
 
 import base64
@@ -17,7 +17,7 @@ from typing import Any
 
 import pytest
 
-from tests.unit.local_ecr.harness import MIB, OCI_CONFIG, OCI_INDEX, OCI_MANIFEST, RunningEcr, running_ecr
+from local.tests.ecr.harness import MIB, OCI_CONFIG, OCI_INDEX, OCI_MANIFEST, RunningEcr, running_ecr
 
 pytestmark = [
     pytest.mark.skopeo,

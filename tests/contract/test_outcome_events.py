@@ -9,10 +9,10 @@ import msgspec
 import pytest
 from botocore.stub import Stubber
 
-from pullahead.aws.outcome_events import EventBridgeOutcomes
+from pullahead.aws.notifications import EventBridgeOutcomes
 from pullahead.errors import StorageError
-from pullahead.freshness.outcome_events import OutcomeDetail, OutcomeEvent, OutcomeKind, OutcomeReason
-from pullahead.ports import PublishesOutcomes
+from pullahead.mirrors.outbox import PublishesOutcomes
+from pullahead.mirrors.outcome_event import OutcomeDetail, OutcomeEvent, OutcomeKind, OutcomeReason
 from tests.contract.local_services import ACCOUNT_ID, REGION, client, moto_server, new_name
 from tests.fakes.outcomes import FakeOutcomes
 from tests.fakes.refreshes import BEGAN

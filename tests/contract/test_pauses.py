@@ -6,7 +6,7 @@ import pytest
 
 from pullahead.aws.pauses import DynamoPauses
 from pullahead.errors import StorageError
-from pullahead.ports import ChangesPauses
+from pullahead.rules.ports import ChangesPauses
 from tests.contract.local_services import client, moto_server, new_table
 from tests.fakes.memory import FakePauses
 

@@ -5,9 +5,9 @@ from typing import Any
 
 import pytest
 
-from pullahead.aws.plans import S3Plans
+from pullahead.aws.s3 import S3Plans
 from pullahead.errors import StorageError
-from pullahead.ports import Plans
+from pullahead.refresh.ports import Plans
 from tests.contract.local_services import REGION, client, moto_server, new_name
 from tests.fakes.memory import FakePlans
 

@@ -7,10 +7,10 @@ from typing import Any, NamedTuple
 import pytest
 from botocore.stub import Stubber
 
-from pullahead.aws.queue import SqsChecks
+from pullahead.aws.sqs import SqsChecks
+from pullahead.checks.ports import QueuesChecks
 from pullahead.errors import StorageError
 from pullahead.messages import CheckRequest
-from pullahead.ports import QueuesChecks
 from tests.contract.local_services import client, moto_server, new_name
 from tests.fakes.memory import FakeQueue
 

@@ -9,9 +9,9 @@ from botocore.stub import Stubber
 
 from pullahead.aws.records import DynamoRecords
 from pullahead.errors import ConflictError, StorageError
-from pullahead.freshness.alerts import Alert, AlertKind, Told
-from pullahead.freshness.records import LastRefresh, Record, RefreshFailure, State
-from pullahead.ports import Heartbeat, Records
+from pullahead.mirrors.alert import Alert, AlertKind, Told
+from pullahead.mirrors.record import LastRefresh, Record, RefreshFailure, State
+from pullahead.mirrors.store import Heartbeat, Records
 from tests.contract.local_services import client, moto_server, new_table
 from tests.fakes.memory import FakeRecords
 from tests.fakes.samples import UPSTREAM, digest

@@ -8,11 +8,11 @@ import pytest
 from botocore.stub import Stubber
 
 from local.aws.server import LocalAws
-from pullahead.aws.refreshes import StepFunctionsRefreshes
+from pullahead.aws.stepfunctions import StepFunctionsRefreshes
 from pullahead.errors import StorageError
 from pullahead.messages import RefreshRequest
-from pullahead.ports import Started
-from pullahead.usecases.admit import Refreshes
+from pullahead.refresh.ports import Started
+from pullahead.refresh.queue import Refreshes
 from tests.contract.local_services import ACCOUNT_ID, REGION, new_name
 from tests.fakes.memory import FakeRefreshes
 from tests.fakes.refreshes import refresh_request

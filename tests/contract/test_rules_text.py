@@ -5,10 +5,10 @@ from typing import Any, Protocol
 
 import pytest
 
-from pullahead.aws.rules_text import S3RulesText, SsmRulesText, rules_text_at
+from pullahead.aws.rules_file import S3RulesText, SsmRulesText, rules_text_at
 from pullahead.errors import ConfigError, StorageError
 from pullahead.rules.document import MAX_DOCUMENT_BYTES
-from pullahead.rules.sources.ports import ReadsRulesText
+from pullahead.rules.ports import ReadsRulesText
 from tests.contract.local_services import client, moto_server, new_bucket, new_name
 
 TEXT = "version: 1\nmirrors: [] # ü\n"

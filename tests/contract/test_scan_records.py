@@ -7,7 +7,7 @@ from botocore.stub import Stubber
 
 from pullahead.aws.records import DynamoRecords
 from pullahead.errors import StorageError
-from pullahead.ports import Heartbeat
+from pullahead.mirrors.store import Heartbeat
 from tests.contract.local_services import new_table
 from tests.contract.test_records import FULL, KEY, NOW, PLAIN, dynamodb, records
 from tests.fakes.memory import FakeRecords

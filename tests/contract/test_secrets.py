@@ -11,7 +11,7 @@ from botocore.exceptions import EndpointConnectionError, NoCredentialsError
 from botocore.stub import Stubber
 
 from pullahead.aws.assumed_roles import Clients, RoleKeys
-from pullahead.aws.secrets import UpstreamCredentials
+from pullahead.aws.upstream_credentials import UpstreamCredentials
 from pullahead.errors import AccessDeniedError, RegistryError, RegistryUnavailableError
 from pullahead.oci import Repository
 from pullahead.registry.credentials import Credential

@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from pullahead.aws.seen import DynamoCalls
+from pullahead.aws.event_windows import DynamoCalls
 from pullahead.errors import StorageError
-from pullahead.ports import RemembersCalls
+from pullahead.webhooks.ports import RemembersCalls
 from tests.contract.local_services import client, moto_server, new_table
 from tests.fakes.webhooks import FakeCalls
 

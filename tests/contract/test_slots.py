@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 from botocore.stub import Stubber
 
-from pullahead.aws.slots import DynamoSlots
+from pullahead.aws.refresh_queue import DynamoSlots
 from pullahead.errors import StorageError
-from pullahead.ports import Slot, Slots
+from pullahead.refresh.ports import Slot, Slots
 from tests.contract.local_services import client, moto_server, new_table
 from tests.fakes.admission import FakeSlots
 

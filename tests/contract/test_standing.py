@@ -5,11 +5,11 @@ from typing import Any
 
 import pytest
 
-from pullahead.aws.standing import KEY, S3Standing
+from pullahead.aws.s3 import RULES_STATE_KEY, S3Standing
 from pullahead.errors import StorageError
+from pullahead.rules.ports import KeepsStanding
 from pullahead.rules.sources.findings import CachedRepository, CacheRule, Findings, TaggedRepository
-from pullahead.rules.sources.ports import KeepsStanding
-from pullahead.rules.sources.standing import FollowedText, Standing
+from pullahead.rules.sources.state import FollowedText, Standing
 from tests.contract.local_services import client, moto_server, new_bucket
 from tests.fakes.sources import FakeStanding
 
@@ -66,7 +66,7 @@ class TestS3:
     @pytest.mark.parametrize("content", [b"", b"no JSON", b"\xff", b'{"version": 2}', b'{"version": 1, "told": 7}'])
     def test_what_cannot_be_read_counts_as_nothing(self, s3: Any, content: bytes) -> None:
         bucket = new_bucket(s3, "standing")
-        s3.put_object(Bucket=bucket, Key=KEY, Body=content)
+        s3.put_object(Bucket=bucket, Key=RULES_STATE_KEY, Body=content)
         assert S3Standing(s3, bucket).load() is None
 
     def test_bucket_that_is_missing_is_a_storage_error(self, s3: Any) -> None:

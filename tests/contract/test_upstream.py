@@ -11,8 +11,8 @@ from local.images import LocalImage, SparseBlob, make_image, make_index, push_im
 from local.registry import FakeRegistry
 from pullahead.errors import DigestMismatchError, NotFoundError
 from pullahead.oci import Descriptor, Digest, Reference, Repository, digest_of
-from pullahead.ports import Upstream
-from pullahead.registry import UpstreamRegistry
+from pullahead.oci.registries import Upstream
+from pullahead.registry.client import UpstreamRegistry
 from pullahead.rules.model import UpstreamSettings
 from tests.real_servers import docker_registry
 

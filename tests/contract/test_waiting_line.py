@@ -8,10 +8,10 @@ import pytest
 from botocore.stub import Stubber
 
 from pullahead.aws.pauses import DynamoPauses
-from pullahead.aws.waiting_line import DynamoWaitingLine
+from pullahead.aws.refresh_queue import DynamoWaitingLine
 from pullahead.errors import StorageError
 from pullahead.messages import RefreshRequest
-from pullahead.ports import Entry, WaitingLine
+from pullahead.refresh.ports import Entry, WaitingLine
 from tests.contract.local_services import client, moto_server, new_table
 from tests.fakes.admission import FakeWaitingLine
 from tests.fakes.samples import root

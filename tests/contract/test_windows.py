@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from pullahead.aws.windows import DynamoWindows
+from pullahead.aws.event_windows import DynamoWindows
+from pullahead.checks.ports import WINDOW, Claim, ClaimsWindows
 from pullahead.errors import StorageError
-from pullahead.ports import WINDOW, Claim, ClaimsWindows
 from tests.contract.local_services import client, moto_server, new_table
 from tests.fakes.windows import FakeWindows
 

@@ -10,10 +10,10 @@ import pytest
 
 from local.images import Blob, LocalImage, make_image, make_index, push_image
 from local.registry import FakeRegistry
+from local.tests.ecr.harness import RunningEcr, running_ecr
 from pullahead.oci import Digest, RawManifest, describe, digest_of, media_types
 from tests.e2e.cli_copies import Command, Home, failure
 from tests.real_servers import docker_registry
-from tests.unit.local_ecr.harness import RunningEcr, running_ecr
 
 EMPTY_TYPE = "application/vnd.oci.empty.v1+json"
 CONFIG_TYPE = "application/vnd.oci.image.config.v1+json"

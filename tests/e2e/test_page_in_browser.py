@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from pullahead.dashboard.mirror_rows import Snapshot
 from pullahead.dashboard.page import error_page, file_page, widget_page
-from pullahead.dashboard.request import Theme, View
-from pullahead.dashboard.snapshot import Snapshot
-from pullahead.freshness.records import State
+from pullahead.dashboard.widget_request import Theme, View
+from pullahead.mirrors.record import State
 from tests.architecture.source import ROOT
 from tests.e2e.browser import Browser, needs_browser
 from tests.unit.dashboard.documents import Document

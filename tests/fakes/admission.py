@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 from datetime import datetime
 
 from pullahead.messages import RefreshRequest
-from pullahead.ports import Entry, Slot
+from pullahead.refresh.ports import Entry, Slot
 from pullahead.rules.model import mirror_key
 from tests.fakes.script import Script
 

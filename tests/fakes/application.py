@@ -1,13 +1,13 @@
-"""The application of `pullahead.wiring` with every adapter in memory."""
+"""The application of `pullahead.app` with every adapter in memory."""
 
+from pullahead.app import Application
+from pullahead.checks.ecr_events import Home
+from pullahead.dead_letters import PutAside
+from pullahead.refresh.copy_unit import CopyUnit
+from pullahead.rules.active import RulesInForce
 from pullahead.rules.model import Rules
-from pullahead.rules.sources.gather import Gathered
+from pullahead.rules.sources.combine import Gathered
 from pullahead.settings import Settings
-from pullahead.usecases.copy_unit import CopyUnit
-from pullahead.usecases.put_aside import PutAside
-from pullahead.usecases.rules_in_force import RulesInForce
-from pullahead.waking.ecr import Home
-from pullahead.wiring import Application
 from tests.fakes.admission import FakeSlots, FakeWaitingLine
 from tests.fakes.dead_letters import FakeDeadLetters
 from tests.fakes.demands import FakeDemands

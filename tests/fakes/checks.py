@@ -3,11 +3,11 @@
 from collections.abc import Iterable
 
 from local.images import LocalImage, make_image
-from pullahead.freshness.records import Record
+from pullahead.checks.check import CheckMirrors, CheckResult
 from pullahead.messages import CheckRequest
+from pullahead.mirrors.record import Record
 from pullahead.oci import Digest
 from pullahead.rules.model import Mirror
-from pullahead.usecases.check import CheckMirrors, CheckResult
 from tests.fakes.memory import FakeClock, FakeRecords, FakeRefreshes
 from tests.fakes.outcomes import FakeOutcomes, announcer
 from tests.fakes.samples import REPOSITORY, mirror, rules

@@ -4,11 +4,11 @@ from collections.abc import Callable, Sequence
 
 import msgspec
 
-from pullahead.copying.progress import UnitProgress
 from pullahead.messages import UnitRequest
 from pullahead.oci import Descriptor, digest_of
-from pullahead.usecases.copy_unit import CopyUnit
-from pullahead.usecases.plan import unit_key
+from pullahead.refresh.copy_unit import CopyUnit
+from pullahead.refresh.plan import unit_key
+from pullahead.refresh.progress import UnitProgress
 from tests.fakes.memory import FakePlans
 from tests.fakes.samples import REPOSITORY
 from tests.fakes.script import Script

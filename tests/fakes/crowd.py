@@ -10,22 +10,22 @@ from typing import NamedTuple, TypeVar
 
 import msgspec
 
-from pullahead.copying.plan import CopyPlan
+from pullahead.alerts.incidents import Incident
+from pullahead.alerts.notify import TellPeople
+from pullahead.alerts.text import Notice
+from pullahead.checks.check import CheckMirrors
 from pullahead.errors import PullaheadError, Side, TagImmutableError
-from pullahead.freshness.incidents import Incident
-from pullahead.freshness.notices import Notice
-from pullahead.freshness.outcome_events import OutcomeEvent
-from pullahead.freshness.records import Record
 from pullahead.messages import CheckRequest, Failure, OutcomeRequest, RefreshRequest
+from pullahead.mirrors.outbox import Announcer
+from pullahead.mirrors.outcome_event import OutcomeEvent
+from pullahead.mirrors.record import Record
+from pullahead.mirrors.store import Heartbeat
 from pullahead.oci import Descriptor, Digest, RawManifest, Reference, digest_of, media_types
-from pullahead.ports import Heartbeat, Started
+from pullahead.refresh.plan import CopyPlan, manifest_key, plan_key
+from pullahead.refresh.ports import Started
+from pullahead.refresh.publish import publish_image
+from pullahead.refresh.record_outcome import record_outcome
 from pullahead.rules.model import Rules
-from pullahead.usecases.announce import Announcer
-from pullahead.usecases.check import CheckMirrors
-from pullahead.usecases.outcome import record_outcome
-from pullahead.usecases.plan import manifest_key, plan_key
-from pullahead.usecases.publish import publish_image
-from pullahead.usecases.tell import TellPeople
 from tests.fakes.memory import FakeClock, FakePlans, FakeRecords
 from tests.fakes.outcomes import FakeOutcomes
 from tests.fakes.samples import KEY, REPOSITORY, rules

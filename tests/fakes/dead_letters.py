@@ -4,8 +4,8 @@ import itertools
 from collections.abc import Sequence
 from datetime import UTC, datetime
 
+from pullahead.dead_letters import Aside, DeadLetter, Taken
 from pullahead.errors import StorageError
-from pullahead.ports import Aside, DeadLetter, Taken
 from tests.fakes.script import Script
 
 _LONG_AGO = datetime(2026, 11, 24, 8, tzinfo=UTC)

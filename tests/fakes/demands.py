@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import date, datetime
 
-from pullahead.freshness.demands import Demand
+from pullahead.mirrors.demand import Demand
 from tests.fakes.script import Script
 
 

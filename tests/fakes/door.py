@@ -2,11 +2,11 @@
 
 from datetime import timedelta
 
-from pullahead.freshness.records import Record, State
 from pullahead.messages import RefreshRequest
-from pullahead.ports import Started
-from pullahead.usecases.admit import Admission
-from pullahead.usecases.check import refresh_request
+from pullahead.mirrors.record import Record, State
+from pullahead.refresh.ports import Started
+from pullahead.refresh.queue import Admission
+from pullahead.refresh.request import refresh_request
 from tests.fakes.admission import FakeSlots, FakeWaitingLine
 from tests.fakes.memory import FakeClock, FakeRecords, FakeRefreshes
 from tests.fakes.samples import mirror, root, rule, rules

@@ -17,7 +17,7 @@ from urllib.parse import parse_qs, urlsplit
 
 from local.images import pieces_of
 from local.registry.answers import Answer
-from pullahead.registry.guard import Network
+from pullahead.registry.address_guard import Network
 from tests.certificates import Certified, self_signed
 from tests.serving import serving
 

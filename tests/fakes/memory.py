@@ -4,10 +4,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 
 from pullahead.errors import ConflictError, StorageError
-from pullahead.freshness.alerts import Alert
-from pullahead.freshness.records import Record
 from pullahead.messages import CheckRequest, ListRequest, Queued, RefreshRequest
-from pullahead.ports import Heartbeat, Started
+from pullahead.mirrors.alert import Alert
+from pullahead.mirrors.record import Record
+from pullahead.mirrors.store import Heartbeat
+from pullahead.refresh.ports import Started
 from tests.fakes.script import Script
 
 

@@ -2,8 +2,8 @@
 
 from collections.abc import Sequence
 
-from pullahead.freshness.outcome_events import OutcomeEvent
-from pullahead.usecases.announce import Announcer
+from pullahead.mirrors.outbox import Announcer
+from pullahead.mirrors.outcome_event import OutcomeEvent
 from tests.fakes.memory import FakeClock, FakeRecords
 from tests.fakes.script import Script
 

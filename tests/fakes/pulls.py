@@ -6,10 +6,10 @@ from datetime import datetime
 from typing import Any
 
 from local.ecr.trail import Trail
-from pullahead.freshness.demands import Demand
-from pullahead.freshness.records import Record
+from pullahead.mirrors.demand import Demand
+from pullahead.mirrors.record import Record
+from pullahead.on_demand.notice_pulls import Noticed, NoticePulls
 from pullahead.rules.load import load_rules
-from pullahead.usecases.notice_pulls import Noticed, NoticePulls
 from tests.fakes.demands import FakeDemands
 from tests.fakes.memory import FakeClock, FakeQueue, FakeRecords
 from tests.fakes.script import Script

@@ -3,10 +3,10 @@
 from typing import Any
 
 from pullahead.oci import Repository
-from pullahead.rules.model import Rule, Rules, TagSelection
-from pullahead.usecases.known_secrets import KnownSecrets
-from pullahead.usecases.receive_webhook import ReceiveWebhook
-from pullahead.waking.webhooks.answers import Answer
+from pullahead.rules.model import Rule, Rules
+from pullahead.rules.tag_patterns import TagSelection
+from pullahead.webhooks.http import Answer
+from pullahead.webhooks.receive import KnownSecrets, ReceiveWebhook
 from tests.fakes.memory import FakeClock, FakeQueue
 from tests.fakes.samples import rule
 from tests.fakes.script import Script

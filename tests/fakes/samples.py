@@ -6,7 +6,8 @@ from typing import Any, TypeVar
 
 from pullahead.errors import RegistryError, Side
 from pullahead.oci import Descriptor, Digest, Repository, digest_of, media_types, parse_reference
-from pullahead.rules.model import Mirror, Rule, Rules, TagSelection
+from pullahead.rules.model import Mirror, Rule, Rules
+from pullahead.rules.tag_patterns import TagSelection
 
 _E = TypeVar("_E", bound=RegistryError)
 

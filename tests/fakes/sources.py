@@ -2,9 +2,9 @@
 
 from collections.abc import Mapping, Sequence
 
+from pullahead.rules.ports import RulesText
 from pullahead.rules.sources.findings import CacheRule, TaggedRepository
-from pullahead.rules.sources.ports import RulesText
-from pullahead.rules.sources.standing import Standing, decode_standing, encode_standing
+from pullahead.rules.sources.state import Standing, decode_standing, encode_standing
 from tests.fakes.script import Script
 
 HUB = CacheRule("docker-hub", "registry-1.docker.io", credential="arn:aws:secretsmanager:eu-west-1:1:secret:hub")

@@ -3,7 +3,7 @@
 from datetime import datetime
 from typing import Any
 
-from pullahead.freshness.records import Record, State
+from pullahead.mirrors.record import Record, State
 from tests.fakes.samples import UPSTREAM
 
 

@@ -2,7 +2,7 @@
 
 from pullahead.errors import DigestMismatchError, NotFoundError, Side
 from pullahead.oci import Descriptor, Digest, digest_of
-from pullahead.ports import Offered, OpenPieces
+from pullahead.oci.registries import Offered, OpenPieces
 from tests.fakes.script import Script
 from tests.fakes.target import FakeTarget
 

@@ -15,8 +15,7 @@ from pullahead.errors import (
     UploadLostError,
 )
 from pullahead.oci import Descriptor, Digest, RawManifest, digest_of, parse_manifest
-from pullahead.ports import Upload
-from pullahead.rules.model import RepositorySettings
+from pullahead.oci.registries import RepositorySettings, Upload
 from tests.fakes.script import Script
 
 

@@ -3,13 +3,13 @@
 from collections.abc import Callable, Collection, Mapping
 from datetime import datetime, timedelta
 
+from pullahead.alerts.incidents import Incident
+from pullahead.alerts.notify import TellPeople
+from pullahead.alerts.review import Reviewed, ReviewRecords
+from pullahead.alerts.text import Notice, subject_of
 from pullahead.errors import PullaheadError
-from pullahead.freshness.incidents import Incident
-from pullahead.freshness.notices import Notice, subject_of
-from pullahead.freshness.records import Record
+from pullahead.mirrors.record import Record
 from pullahead.rules.model import Rules
-from pullahead.usecases.review import Reviewed, ReviewRecords
-from pullahead.usecases.tell import TellPeople
 from tests.fakes.memory import FakeClock, FakeRecords
 from tests.fakes.outcomes import FakeOutcomes, announcer
 from tests.fakes.script import Script

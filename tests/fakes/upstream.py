@@ -6,7 +6,7 @@ from contextlib import contextmanager
 
 from local.images import LocalImage
 from pullahead.errors import DigestMismatchError, NotFoundError, RangeIgnoredError, RegistryUnavailableError, Side
-from pullahead.freshness.quota import Quota, Used
+from pullahead.mirrors.rate_limit_budget import Quota, Used
 from pullahead.oci import Descriptor, Digest, RawManifest, Reference, Repository, parse_reference
 from tests.fakes.script import Script
 

@@ -2,14 +2,14 @@
 
 from datetime import timedelta
 
+from pullahead.alerts.review import Reviewed
 from pullahead.errors import RegistryUnavailableError
-from pullahead.freshness.alerts import Alert
-from pullahead.freshness.judge import Observation, judge
-from pullahead.freshness.records import Record
+from pullahead.mirrors.alert import Alert
+from pullahead.mirrors.judge import Observation, judge
+from pullahead.mirrors.record import Record
+from pullahead.mirrors.store import Heartbeat
 from pullahead.oci import parse_reference
-from pullahead.ports import Heartbeat
 from pullahead.rules.model import Mirror
-from pullahead.usecases.review import Reviewed
 from tests.fakes.samples import failed, root, rules
 from tests.fakes.telling import ReviewedService
 

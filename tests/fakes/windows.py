@@ -2,7 +2,7 @@
 
 from datetime import datetime
 
-from pullahead.ports import WINDOW, Claim, Claimed
+from pullahead.checks.ports import WINDOW, Claim, Claimed
 from tests.fakes.script import Script
 
 

@@ -16,9 +16,9 @@ from local.ecr.faults import Call
 from local.images import SparseBlob, make_image
 from local.registry import FakeRegistry
 from pullahead.aws.records import DynamoRecords
-from pullahead.freshness.announcements import with_events
-from pullahead.freshness.records import LastRefresh
 from pullahead.messages import CheckRequest
+from pullahead.mirrors.outbox import with_events
+from pullahead.mirrors.record import LastRefresh
 from tests.scenarios.calling import Caller
 from tests.scenarios.deployment import CHECK_EVERY, PULLS, TAG, TEMPLATE, WEBHOOKS, Deployment, MirrorRule, deployed
 from tests.scenarios.pulling import puller_of

@@ -16,8 +16,8 @@ from local.demo.client import PlainClient, Pulled
 from local.ecr import StrictEcr
 from local.images import LocalImage
 from local.registry import FakeRegistry
-from pullahead.freshness.records import Record, State
 from pullahead.messages import CheckRequest
+from pullahead.mirrors.record import Record, State
 from pullahead.oci import Digest
 from pullahead.rules.model import mirror_key
 from tests.scenarios.deployment import CHECK_EVERY, TAG, Alert, Deployment, MirrorRule, rules_text

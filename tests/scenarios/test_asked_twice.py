@@ -3,8 +3,8 @@
 import threading
 
 from local.images import make_image, make_index
-from pullahead.freshness.records import State
 from pullahead.messages import CheckRequest
+from pullahead.mirrors.record import State
 from pullahead.oci import Digest
 from tests.polling import until
 from tests.scenarios.deployment import TAG

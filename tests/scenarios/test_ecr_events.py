@@ -6,7 +6,7 @@ import pytest
 
 from local.ecr.plays import Plays
 from local.images import make_image
-from pullahead.freshness.records import State
+from pullahead.mirrors.record import State
 from tests.scenarios.deployment import TAG, MirrorRule, rules_text
 from tests.scenarios.scene import Scene
 from tests.scenarios.test_rule_sources import cache, no_rules, repository

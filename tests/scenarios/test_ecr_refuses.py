@@ -6,7 +6,7 @@ import pytest
 
 from local.ecr.faults import Call
 from local.images import LocalImage, make_image, make_index
-from pullahead.freshness.records import State
+from pullahead.mirrors.record import State
 from tests.scenarios.deployment import ALERT_AFTER, CHECK_EVERY, TAG
 from tests.scenarios.scene import Scene
 

@@ -9,11 +9,10 @@ from typing import Any
 import pytest
 
 from local.images import make_image
-from pullahead.aws.slots import DynamoSlots
-from pullahead.aws.waiting_line import DynamoWaitingLine
-from pullahead.freshness.records import State
+from pullahead.aws.refresh_queue import DynamoSlots, DynamoWaitingLine
 from pullahead.messages import FillRequest
-from pullahead.usecases.admit import SLOT_FOR
+from pullahead.mirrors.record import State
+from pullahead.refresh.queue import SLOT_FOR
 from tests.polling import until
 from tests.scenarios.scene import Scene
 

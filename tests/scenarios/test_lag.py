@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 import pytest
 
 from local.images import make_image
-from pullahead.ports import WINDOW
+from pullahead.checks.ports import WINDOW
 from tests.scenarios.calling import Caller
 from tests.scenarios.deployment import CHECK_EVERY
 from tests.scenarios.scene import Scene

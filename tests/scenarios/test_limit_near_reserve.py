@@ -6,8 +6,8 @@ from datetime import timedelta
 import pytest
 
 from local.images import LocalImage, make_image, make_index
-from pullahead.freshness.records import State
 from pullahead.messages import CheckRequest
+from pullahead.mirrors.record import State
 from tests.scenarios.deployment import CHECK_EVERY, TAG, rules_text
 from tests.scenarios.scene import Scene
 

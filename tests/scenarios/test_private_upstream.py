@@ -12,7 +12,7 @@ from local.images import make_image
 from local.registry import FakeRegistry
 from local.registry.answers import Answer, error_answer
 from local.registry.journal import RecordedRequest
-from pullahead.freshness.records import State
+from pullahead.mirrors.record import State
 from tests.scenarios.deployment import Deployment, MirrorRule, rules_text
 from tests.scenarios.scene import Scene
 

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from datetime import timedelta
 
 from local.images import make_image
-from pullahead.freshness.records import State
+from pullahead.mirrors.record import State
 from tests.scenarios.deployment import ALERT_AFTER, CHECK_EVERY, TAG, rules_text
 from tests.scenarios.scene import Scene
 

@@ -5,7 +5,7 @@ from datetime import timedelta
 import pytest
 
 from local.images import LocalImage, make_image, make_index
-from pullahead.freshness.records import State
+from pullahead.mirrors.record import State
 from tests.scenarios.deployment import ALERT_AFTER, CHECK_EVERY
 from tests.scenarios.scene import Scene
 

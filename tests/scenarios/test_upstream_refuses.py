@@ -7,7 +7,7 @@ import pytest
 
 from local.images import make_image
 from local.registry import FakeRegistry
-from pullahead.freshness.records import State
+from pullahead.mirrors.record import State
 from tests.scenarios.deployment import ALERT_AFTER, CHECK_EVERY
 from tests.scenarios.scene import Scene
 

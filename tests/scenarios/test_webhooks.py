@@ -12,7 +12,7 @@ import pytest
 import requests
 
 from local.images import make_image, push_image
-from pullahead.waking.webhooks.answers import Outcome
+from pullahead.webhooks.http import Outcome
 from tests.fakes.receiving import Receiving, followed
 from tests.fakes.samples import rule
 from tests.fakes.webhooks import SECRET, url_event

@@ -5,10 +5,10 @@ from collections.abc import Iterator
 
 import pytest
 
+from local.tests.ecr.harness import RunningEcr, running_ecr
 from pullahead.registry.credentials import Credential
 from tests.contract.oci.harness import HOME, OTHER_HOME, Registry
 from tests.real_servers import docker_registry
-from tests.unit.local_ecr.harness import RunningEcr, running_ecr
 
 
 @pytest.fixture(scope="module")

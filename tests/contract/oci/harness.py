@@ -7,13 +7,13 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from local.images import LocalImage, make_image
+from local.tests.ecr.harness import MIB, RunningEcr
 from pullahead.oci import Descriptor, Digest, RawManifest, Reference, Repository, describe, digest_of, media_types
-from pullahead.ports import Upload
-from pullahead.registry import UpstreamRegistry
+from pullahead.oci.registries import Upload
+from pullahead.registry.client import UpstreamRegistry
 from pullahead.registry.credentials import Credential
+from pullahead.registry.push import OciTarget
 from pullahead.rules.model import UpstreamSettings
-from pullahead.targets.oci import OciTarget
-from tests.unit.local_ecr.harness import MIB, RunningEcr
 
 HOME, OTHER_HOME = "mirror/app", "mirror/other"
 IMAGE, OTHER = make_image([b"layer one"], seed=1), make_image([b"layer two"], seed=2)

@@ -3,6 +3,7 @@
 import pytest
 
 from local.images import LocalImage, make_image, make_index
+from local.tests.ecr.harness import MIB
 from pullahead.errors import (
     AccessDeniedError,
     DigestMismatchError,
@@ -12,10 +13,9 @@ from pullahead.errors import (
     TagImmutableError,
 )
 from pullahead.oci import Descriptor, digest_of
-from pullahead.ports import Offered
+from pullahead.oci.registries import Offered
 from pullahead.registry.credentials import Credential
 from tests.contract.oci.harness import HOME, IMAGE, OTHER, OTHER_HOME, Pieces, Registry, has, push
-from tests.unit.local_ecr.harness import MIB
 
 
 class TestStream:

@@ -4,12 +4,9 @@ from collections.abc import Callable
 
 import pytest
 
-from pullahead.errors import (
-    DigestMismatchError,
-    UploadLostError,
-)
-from pullahead.ports import Upload
-from pullahead.targets.oci import OciTarget
+from pullahead.errors import DigestMismatchError, UploadLostError
+from pullahead.oci.registries import Upload
+from pullahead.registry.push import OciTarget
 from tests.contract.oci.harness import HOME, PART, Pieces, Registry, begun, has
 
 

@@ -9,7 +9,7 @@ from local.registry import routes
 from local.registry.answers import Answer, error_answer, json_answer
 from local.registry.content import Content
 from pullahead.oci import Descriptor, Reference, Repository
-from pullahead.registry import UpstreamRegistry
+from pullahead.registry.client import UpstreamRegistry
 from pullahead.registry.credentials import Credential
 from pullahead.rules.model import UpstreamSettings
 from tests.fakes.internet import Asked, Internet, Site

@@ -10,7 +10,7 @@ import pytest
 from local.images import push_image
 from pullahead.errors import AccessDeniedError, RegistryUnavailableError
 from pullahead.oci import Reference, Repository
-from pullahead.registry import UpstreamRegistry
+from pullahead.registry.client import UpstreamRegistry
 from pullahead.registry.credentials import Credential
 from pullahead.rules.model import UpstreamSettings
 from tests.certificates import Certified, self_signed

@@ -5,7 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from pullahead.aws.kept_credentials import Found, KeptCredentials, LookupFailedError
+from pullahead.aws.upstream_credentials import Found, KeptCredentials, LookupFailedError
 from pullahead.errors import AccessDeniedError
 from pullahead.registry.credentials import Credential
 from tests.unit.registry.harness import FakeTime

@@ -5,7 +5,7 @@ import json
 
 import pytest
 
-from pullahead.aws.secret_forms import UnknownFormError, read_secret
+from pullahead.aws.upstream_credentials import UnknownFormError, read_secret
 from pullahead.registry.credentials import Credential
 
 SECRET = "s3cr3t-value"

@@ -5,8 +5,8 @@ from datetime import timedelta
 import pytest
 
 from bench import costs
-from pullahead.freshness.records import State
 from pullahead.messages import CheckRequest
+from pullahead.mirrors.record import State
 from tests.architecture.sam_template import real_template
 from tests.fakes.checks import FIRST, CheckingService
 from tests.fakes.samples import REPOSITORY, mirror

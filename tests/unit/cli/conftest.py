@@ -8,8 +8,8 @@ from typing import Any, NamedTuple
 import pytest
 
 from local.registry import FakeRegistry
+from local.tests.ecr.harness import RunningEcr, running_ecr
 from pullahead.cli.main import main
-from tests.unit.local_ecr.harness import RunningEcr, running_ecr
 
 
 class Ran(NamedTuple):

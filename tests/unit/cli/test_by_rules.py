@@ -7,11 +7,11 @@ import pytest
 
 from local.images import LocalImage, make_image, make_index
 from local.registry import FakeRegistry
+from local.tests.ecr.harness import RunningEcr
 from pullahead.cli.arguments import RulesArguments, parse_arguments
 from pullahead.cli.looking import Heartbeat
 from pullahead.cli.main import main
 from tests.unit.cli.conftest import Ran, Run
-from tests.unit.local_ecr.harness import RunningEcr
 
 AMD64 = make_image([70_000, 1_000], seed=1)
 ARM64 = make_image([80_000], seed=2, platform="linux/arm64/v8")

@@ -9,9 +9,9 @@ import pytest
 
 from local.images import make_image, make_index
 from local.registry import FakeRegistry
+from local.tests.ecr.harness import RunningEcr
 from pullahead.oci import digest_of
 from tests.unit.cli.conftest import Ran, Run
-from tests.unit.local_ecr.harness import RunningEcr
 
 AMD64 = make_image([70_000, 1_000], seed=1)
 ARM64 = make_image([80_000], seed=2, platform="linux/arm64/v8")

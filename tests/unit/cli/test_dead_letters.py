@@ -8,11 +8,9 @@ import pytest
 from pullahead.cli.arguments import parse_arguments
 from pullahead.cli.dead_letters import act, ask_on_terminal, lines_of, run_dead_letters
 from pullahead.cli.stack_arguments import DeadLettersArguments, Place
+from pullahead.dead_letters import DeadLetter, DeadLettersByQueue, SourceQueue, what_it_asks
 from pullahead.errors import ConfigError, StorageError
 from pullahead.messages import CheckRequest, ListRequest
-from pullahead.ports import DeadLetter, SourceQueue
-from pullahead.usecases.dead_letter_queues import DeadLettersByQueue
-from pullahead.usecases.dead_letters import what_it_asks
 from tests.fakes.dead_letters import FakeDeadLetters
 from tests.fakes.pulls import ALPINE, Pulls
 from tests.fakes.samples import REPOSITORY, rules

@@ -6,13 +6,13 @@ from pathlib import Path
 
 import pytest
 
+from local.tests.ecr.harness import RunningEcr, running_ecr
 from pullahead.cli.arguments import Common
 from pullahead.cli.connections import Connections
 from pullahead.cli.ecr_login import ecr_credential, is_ecr
 from pullahead.errors import ConfigError
 from pullahead.oci import Repository
 from pullahead.registry.credentials import Credential
-from tests.unit.local_ecr.harness import RunningEcr, running_ecr
 
 HOST = "123456789012.dkr.ecr.eu-west-1.amazonaws.com"
 COMMON = Common(frozenset(), None, json=False, quiet=False)

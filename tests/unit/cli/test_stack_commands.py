@@ -26,11 +26,10 @@ from pullahead.cli.stack_arguments import (
 from pullahead.cli.status import read_status, run_status, watch
 from pullahead.cli.status_table import Standing, status_table
 from pullahead.cli.why import run_why
-from pullahead.dashboard.rows import row_of
+from pullahead.dashboard.mirror_rows import row_of
 from pullahead.errors import ConfigError
-from pullahead.freshness.history import Transition, transitions_of
-from pullahead.freshness.records import Past, RefreshFailure, State
-from pullahead.ports import Heartbeat
+from pullahead.mirrors.record import Past, RefreshFailure, State, Transition, transitions_of
+from pullahead.mirrors.store import Heartbeat
 from tests.fakes.memory import FakeClock
 from tests.fakes.samples import KEY, REPOSITORY, digest, mirror, rule, rules
 from tests.fakes.stack import FakeStack

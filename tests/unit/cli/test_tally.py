@@ -4,7 +4,7 @@ import concurrent.futures
 
 from pullahead.cli.tally import Tally
 from pullahead.oci import Descriptor, digest_of
-from pullahead.ports import Offered
+from pullahead.oci.registries import Offered
 
 
 def blob(seed: str, size: int = 100) -> Descriptor:

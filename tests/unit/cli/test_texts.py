@@ -5,7 +5,7 @@ import pytest
 from pullahead.cli.summary import summary_document, summary_text
 from pullahead.cli.texts import count_text, one_line, rate_text, size_text
 from pullahead.oci import digest_of, parse_reference
-from pullahead.usecases.copy_image import CopySummary
+from pullahead.standalone.copy_image import CopySummary
 
 SOURCE, TARGET = parse_reference("docker.io/library/python:3.13"), parse_reference("localhost:5000/python:3.13")
 DIGEST = digest_of(b"root")

@@ -11,7 +11,7 @@ from pullahead.cli.bars import open_bars, rows_to_show
 from pullahead.cli.tally import BlobState, Snapshot, Tally
 from pullahead.cli.watch import Draw, View, Watch, heartbeat_text, view_for
 from pullahead.oci import Descriptor, digest_of, short
-from pullahead.ports import Offered
+from pullahead.oci.registries import Offered
 
 MIB = 1024 * 1024
 

@@ -3,10 +3,9 @@
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 
-from pullahead.dashboard.snapshot import Snapshot
-from pullahead.freshness.alerts import AlertKind
-from pullahead.freshness.history import Transition
-from pullahead.freshness.records import LastRefresh, Record, RefreshFailure, State
+from pullahead.dashboard.mirror_rows import Snapshot
+from pullahead.mirrors.alert import AlertKind
+from pullahead.mirrors.record import LastRefresh, Record, RefreshFailure, State, Transition
 from tests.fakes.samples import digest
 
 NOW = datetime(2026, 11, 24, 9, 40, tzinfo=UTC)

@@ -1,7 +1,7 @@
 """The page as a file: whole, by itself, and with all that its script looks for."""
 
+from pullahead.dashboard.mirror_rows import Snapshot
 from pullahead.dashboard.page import MAX_ROWS_OF_A_FILE, file_page
-from pullahead.dashboard.snapshot import Snapshot
 from tests.unit.dashboard.documents import Document
 from tests.unit.dashboard.landscape import NOW, fresh, landscape
 

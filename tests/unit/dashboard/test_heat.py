@@ -4,9 +4,8 @@ from datetime import timedelta
 
 import pytest
 
-from pullahead.dashboard.heat import BUCKET, DAYS, MOST_ROWS, HeatMap, heat_map
-from pullahead.freshness.history import Transition
-from pullahead.freshness.records import Record, State
+from pullahead.dashboard.heat_map import BUCKET, DAYS, MOST_ROWS, HeatMap, heat_map
+from pullahead.mirrors.record import Record, State, Transition
 from tests.unit.dashboard.landscape import NOW, fresh, troubled
 
 LONG_AGO = timedelta(days=30)

@@ -2,7 +2,7 @@
 
 import pytest
 
-from pullahead.dashboard.links import console_of
+from pullahead.dashboard.console_links import console_of
 from tests.unit.dashboard.landscape import ENDPOINT, EXECUTION
 
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from pullahead.dashboard.markup import Html, element, joined
+from pullahead.dashboard.html import Html, element, joined
 
 EVIL = "<script>alert('x')</script>\" onclick=\"y"
 

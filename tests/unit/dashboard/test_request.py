@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pullahead.dashboard.request import MAX_PAGE, MAX_PREFIX_CHARACTERS, Theme, View, WidgetRequest, read_request
-from pullahead.freshness.records import State
+from pullahead.dashboard.widget_request import MAX_PAGE, MAX_PREFIX_CHARACTERS, Theme, View, WidgetRequest, read_request
+from pullahead.mirrors.record import State
 from tests.architecture.source import ROOT
 
 anything = st.recursive(

@@ -4,10 +4,10 @@ from datetime import timedelta
 
 import pytest
 
-from pullahead.dashboard.appearance import APPEARANCES
-from pullahead.dashboard.rows import longest_unfresh, row_of, worst_first
-from pullahead.freshness.records import State
-from pullahead.freshness.wording import one_line
+from pullahead.dashboard.mirror_rows import longest_unfresh, row_of, worst_first
+from pullahead.dashboard.states import APPEARANCES
+from pullahead.mirrors.record import State
+from pullahead.text import one_line
 from tests.unit.dashboard.landscape import NOW, fresh, troubled
 
 HOUR = timedelta(hours=1)

@@ -6,11 +6,10 @@ from datetime import timedelta
 
 import pytest
 
+from pullahead.dashboard.mirror_rows import Snapshot
 from pullahead.dashboard.page import ROWS_PER_PAGE, error_page, widget_page
-from pullahead.dashboard.request import MAX_PREFIX_CHARACTERS, Theme, View, read_request
-from pullahead.dashboard.snapshot import Snapshot
-from pullahead.freshness.history import Transition
-from pullahead.freshness.records import Record, State
+from pullahead.dashboard.widget_request import MAX_PREFIX_CHARACTERS, Theme, View, read_request
+from pullahead.mirrors.record import Record, State, Transition
 from tests.unit.dashboard.documents import Document
 from tests.unit.dashboard.landscape import ENDPOINT, EXECUTION, NOW, fresh, landscape, troubled
 

@@ -8,7 +8,7 @@ from aws_lambda_powertools.utilities.data_classes.sqs_event import SQSRecord
 
 from functions.check_freshness import app as check_freshness
 from pullahead.messages import CheckRequest, FillRequest, Message
-from pullahead.ports import Started
+from pullahead.refresh.ports import Started
 from tests.fakes.application import InMemoryService
 from tests.fakes.checks import FIRST
 from tests.fakes.samples import REPOSITORY, mirror, rules

@@ -18,10 +18,11 @@ from functions.record_outcome import app as record_outcome
 from functions.schedule_checks import app as schedule_checks
 from local.images import make_image, make_index
 from pullahead.errors import InvalidEventError, NotFoundError, RegistryUnavailableError, StorageError
-from pullahead.freshness.records import Record, State
 from pullahead.messages import CheckRequest, ListRequest
+from pullahead.mirrors.record import Record, State
 from pullahead.oci import parse_digest, parse_reference
-from pullahead.rules.model import Mirror, PatternKind, Rules, TagPattern, TagSelection
+from pullahead.rules.model import Mirror, Rules
+from pullahead.rules.tag_patterns import PatternKind, TagPattern, TagSelection
 from tests.fakes.application import InMemoryService
 from tests.fakes.samples import failed, rule, rules
 

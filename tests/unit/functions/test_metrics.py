@@ -12,13 +12,14 @@ from functions.check_freshness import app as check_freshness
 from functions.record_outcome import app as record_outcome
 from functions.schedule_checks import app as schedule_checks
 from local.images import make_image
+from pullahead.checks.check import CheckResult
+from pullahead.checks.ecr_events import Ignored, Why
 from pullahead.errors import RateLimitedError, StorageError
-from pullahead.freshness.quota import Used
-from pullahead.freshness.records import LastRefresh, State
+from pullahead.lambdas.metrics import add_checks, add_failure, add_upstream_use
 from pullahead.messages import CheckRequest, Failure, OutcomeRequest, PublishResult
-from pullahead.metering import add_checks, add_failure, add_upstream_use
-from pullahead.usecases.check import CheckResult, refresh_request
-from pullahead.waking.ecr import Ignored, Why
+from pullahead.mirrors.rate_limit_budget import Used
+from pullahead.mirrors.record import LastRefresh, State
+from pullahead.refresh.request import refresh_request
 from tests.fakes.application import InMemoryService
 from tests.fakes.samples import KEY, REPOSITORY, digest, failed, mirror, root, rules
 from tests.fakes.standing import unfresh

@@ -6,9 +6,9 @@ from typing import Any
 import pytest
 
 from functions.receive_webhook import app as receive_webhook
+from pullahead.app import Application
 from pullahead.errors import StorageError
 from pullahead.settings import Settings
-from pullahead.wiring import Application
 from tests.architecture.source import ROOT
 from tests.fakes.receiving import Receiving
 from tests.fakes.webhooks import SECRET, url_event

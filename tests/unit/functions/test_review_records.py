@@ -7,12 +7,12 @@ import pytest
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from functions.review_records import app as review_records
+from pullahead.alerts.review import MAX_RECORDS
 from pullahead.errors import StorageError
-from pullahead.freshness.alerts import Alert, AlertKind
-from pullahead.freshness.records import State
-from pullahead.ports import Heartbeat
-from pullahead.rules.sources.standing import Standing
-from pullahead.usecases.review import MAX_RECORDS
+from pullahead.mirrors.alert import Alert, AlertKind
+from pullahead.mirrors.record import State
+from pullahead.mirrors.store import Heartbeat
+from pullahead.rules.sources.state import Standing
 from tests.fakes.application import InMemoryService
 from tests.fakes.samples import KEY, REPOSITORY, UPSTREAM, mirror, rules
 from tests.fakes.standing import fresh, unfresh

@@ -10,7 +10,7 @@ from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from functions.show_mirrors import app as show_mirrors
 from pullahead.errors import StorageError
-from pullahead.freshness.records import State
+from pullahead.mirrors.record import State
 from tests.architecture.source import ROOT
 from tests.fakes.application import InMemoryService
 from tests.fakes.samples import rules

@@ -10,7 +10,7 @@ import pytest
 
 from local.registry import FakeRegistry
 from local.registry.answers import Answer
-from pullahead.registry import UpstreamRegistry
+from pullahead.registry.client import UpstreamRegistry
 from tests.fakes.internet import Internet
 from tests.unit.registry.guarding import IMAGE, LISTED, PUBLIC, Public
 from tests.unit.registry.harness import upstream_of

@@ -10,8 +10,9 @@ from local.images import make_image
 from local.registry.answers import Answer
 from pullahead.errors import AccessDeniedError
 from pullahead.oci import Reference, Repository
-from pullahead.registry import Timeouts, UpstreamRegistry
-from pullahead.registry.guard import SYSTEM_NETWORK, Network
+from pullahead.registry.address_guard import SYSTEM_NETWORK, Network
+from pullahead.registry.client import UpstreamRegistry
+from pullahead.registry.transport import Timeouts
 from pullahead.rules.model import UpstreamSettings
 from tests.fakes.internet import Asked, Internet
 from tests.unit.registry.harness import FakeTime

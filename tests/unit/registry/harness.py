@@ -8,9 +8,10 @@ from urllib.parse import SplitResult
 from local.images import LocalImage
 from local.registry import FakeRegistry
 from pullahead.oci import Descriptor
-from pullahead.registry import Timeouts, UpstreamRegistry
+from pullahead.registry.client import UpstreamRegistry
 from pullahead.registry.connections import Dial
 from pullahead.registry.credentials import Credentials, Refused, anonymous, unmoved
+from pullahead.registry.transport import Timeouts
 from pullahead.rules.model import RateLimit, UpstreamSettings
 
 SECRET = "s3cr3t"

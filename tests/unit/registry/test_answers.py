@@ -19,7 +19,8 @@ from pullahead.errors import (
     UnsupportedMediaTypeError,
 )
 from pullahead.oci import Reference, Repository
-from pullahead.registry import Timeouts, UpstreamRegistry
+from pullahead.registry.client import UpstreamRegistry
+from pullahead.registry.transport import Timeouts
 from tests.unit.registry.harness import SECRET, FakeTime, last_blob, upstream_of
 
 JSON_ERROR = b'{"errors": [{"code": "DENIED", "message": "see https://help.example/?token=s3cr3t now\\nnot later"}]}'

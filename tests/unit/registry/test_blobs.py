@@ -7,7 +7,7 @@ import pytest
 from local.images import SparseBlob, make_image
 from local.registry import FakeRegistry
 from pullahead.errors import DigestMismatchError, RangeIgnoredError, RegistryError, RegistryUnavailableError
-from pullahead.registry import UpstreamRegistry
+from pullahead.registry.client import UpstreamRegistry
 from tests.unit.registry.harness import last_blob
 
 IMAGE = make_image([100_000], seed=7)

@@ -7,7 +7,7 @@ import pytest
 from local.images import make_image
 from local.registry import FakeRegistry
 from pullahead.errors import ListingRefusedError, RegistryUnavailableError, ResponseTooLargeError
-from pullahead.registry import UpstreamRegistry
+from pullahead.registry.client import UpstreamRegistry
 
 IMAGE = make_image(seed=1)
 

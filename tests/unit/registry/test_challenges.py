@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pullahead.registry.challenges import Challenge, find_bearer, parse_challenges
+from pullahead.registry.tokens import Challenge, find_bearer, parse_challenges
 
 BEARER = Challenge("bearer", {"realm": "https://auth.example/token", "service": "registry.example"})
 

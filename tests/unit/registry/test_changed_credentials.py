@@ -12,7 +12,7 @@ from local.registry.answers import Answer, error_answer
 from local.registry.journal import RecordedRequest
 from pullahead.errors import AccessDeniedError
 from pullahead.oci import Reference, Repository
-from pullahead.registry import UpstreamRegistry
+from pullahead.registry.client import UpstreamRegistry
 from pullahead.registry.credentials import Credential, from_basic
 from pullahead.registry.failures import Inquiry
 from tests.unit.registry.harness import last_blob, upstream_of

@@ -15,12 +15,11 @@ import pytest
 
 from local.registry import FakeRegistry
 from pullahead.errors import RegistryTimeoutError, RegistryUnavailableError
-from pullahead.registry import Timeouts
 from pullahead.registry.connections import Connections
 from pullahead.registry.failures import Inquiry, TransientError
 from pullahead.registry.proxies import find_proxy
 from pullahead.registry.responses import Headers
-from pullahead.registry.transport import Request
+from pullahead.registry.transport import Request, Timeouts
 from tests.certificates import self_signed
 from tests.serving import serving
 from tests.unit.registry.harness import SECRET

@@ -9,7 +9,7 @@ from local.images import make_image
 from local.registry import FakeRegistry
 from pullahead.errors import AccessDeniedError
 from pullahead.oci import Reference, Repository
-from pullahead.registry import UpstreamRegistry
+from pullahead.registry.client import UpstreamRegistry
 from pullahead.registry.credentials import Credential, Credentials, may_be_told
 from tests.unit.registry.harness import SECRET, last_blob, upstream_of
 

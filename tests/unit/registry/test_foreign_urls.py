@@ -9,7 +9,7 @@ from local.images import make_image
 from local.registry.answers import Answer
 from pullahead.errors import AccessDeniedError, NotFoundError
 from pullahead.oci import Repository
-from pullahead.registry import UpstreamRegistry
+from pullahead.registry.client import UpstreamRegistry
 from pullahead.registry.credentials import Credential
 from pullahead.rules.model import UpstreamSettings
 from tests.fakes.internet import Asked, Internet

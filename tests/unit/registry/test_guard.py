@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from pullahead.errors import AccessDeniedError, RegistryUnavailableError
-from pullahead.registry.guard import Network
+from pullahead.registry.address_guard import Network
 from tests.fakes.internet import Internet
 from tests.unit.registry.guarding import (
     LISTED,

@@ -9,7 +9,7 @@ import pytest
 from local.registry import FakeRegistry
 from local.registry.answers import Answer
 from pullahead.errors import ConfigError, RegistryUnavailableError
-from pullahead.registry.guard import Network
+from pullahead.registry.address_guard import Network
 from pullahead.rules.model import UpstreamSettings
 from tests.certificates import by_a_plain_authority, self_signed
 from tests.fakes.internet import Internet

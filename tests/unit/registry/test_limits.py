@@ -9,12 +9,11 @@ import pytest
 from local.images import make_image
 from local.registry import FakeRegistry
 from pullahead.errors import DeferredError, RateLimitedError, RegistryError
-from pullahead.freshness.deferral import seconds_until_again
-from pullahead.freshness.quota import Quota
+from pullahead.mirrors.rate_limit_budget import Quota, seconds_until_again
 from pullahead.oci import Reference, Repository
-from pullahead.registry import UpstreamRegistry
+from pullahead.registry.client import UpstreamRegistry
 from pullahead.registry.failures import Inquiry
-from pullahead.registry.limits import Limits
+from pullahead.registry.rate_limits import Limits
 from pullahead.registry.transport import Request
 from pullahead.rules.model import RateLimit, UpstreamSettings
 from tests.unit.registry.harness import FakeTime, last_blob, pretend, upstream_of

@@ -14,8 +14,8 @@ from pullahead.errors import (
     RegistryUnavailableError,
     ResponseTooLargeError,
 )
-from pullahead.registry import UpstreamRegistry
-from pullahead.registry.paging import find_next
+from pullahead.registry.client import UpstreamRegistry
+from pullahead.registry.listings import find_next
 from tests.unit.registry.harness import FakeTime, upstream_of
 
 IMAGE = make_image(seed=1)

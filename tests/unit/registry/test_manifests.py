@@ -15,7 +15,7 @@ from pullahead.errors import (
     UnsupportedMediaTypeError,
 )
 from pullahead.oci import MAX_MANIFEST_BYTES, Digest, RawManifest, describe, digest_of, media_types
-from pullahead.registry import UpstreamRegistry
+from pullahead.registry.client import UpstreamRegistry
 
 IMAGE = make_index([make_image(seed=1)])
 WRONG = digest_of(b"something else")

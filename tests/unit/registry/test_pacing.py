@@ -5,7 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from pullahead.registry.pacing import Place, TokenBucket, Window
+from pullahead.registry.rate_limits import Place, TokenBucket, Window
 from tests.polling import until
 from tests.unit.registry.harness import FakeTime
 

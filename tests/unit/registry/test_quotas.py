@@ -2,7 +2,7 @@
 
 import pytest
 
-from pullahead.registry.quotas import Reported, read_reported
+from pullahead.registry.rate_limits import Reported, read_reported
 from pullahead.registry.responses import Headers
 
 NOW = 1_800_000_000.0

@@ -6,7 +6,7 @@ from local.images import SparseBlob, make_image
 from local.registry import FakeRegistry
 from pullahead.errors import AccessDeniedError, RegistryUnavailableError
 from pullahead.oci import Reference, Repository
-from pullahead.registry import UpstreamRegistry
+from pullahead.registry.client import UpstreamRegistry
 from pullahead.registry.failures import Inquiry
 from pullahead.registry.transport import MAX_REDIRECTS, Request, redirected
 from tests.unit.registry.harness import SECRET, FakeTime, last_blob, upstream_of

@@ -11,8 +11,9 @@ from pullahead.errors import (
     RegistryTimeoutError,
     RegistryUnavailableError,
 )
-from pullahead.registry import Timeouts, UpstreamRegistry
+from pullahead.registry.client import UpstreamRegistry
 from pullahead.registry.failures import retry_after_seconds
+from pullahead.registry.transport import Timeouts
 from tests.unit.registry.harness import FakeTime, last_blob, upstream_of
 
 IMAGE = make_image([1000], seed=6)

@@ -4,10 +4,10 @@ from concurrent.futures import ThreadPoolExecutor
 
 from local.images import make_image
 from local.registry import FakeRegistry
-from pullahead.freshness.quota import Used
+from pullahead.mirrors.rate_limit_budget import Used
 from pullahead.oci import parse_reference
 from pullahead.registry.failures import Inquiry
-from pullahead.registry.tally import ELSEWHERE, Asked, Kind, Tally
+from pullahead.registry.request_counts import ELSEWHERE, Asked, Kind, Tally
 from pullahead.registry.transport import Request
 from tests.unit.registry.harness import upstream_of
 

@@ -7,7 +7,7 @@ import pytest
 from local.registry.answers import Answer, json_answer
 from pullahead.errors import AccessDeniedError
 from pullahead.oci import Reference, Repository
-from pullahead.registry import UpstreamRegistry
+from pullahead.registry.client import UpstreamRegistry
 from pullahead.registry.credentials import Credential
 from pullahead.rules.model import UpstreamSettings
 from tests.fakes.internet import Asked, Internet

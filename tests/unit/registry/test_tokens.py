@@ -10,10 +10,9 @@ from local.images import make_image
 from local.registry import FakeRegistry
 from pullahead.errors import AccessDeniedError, RateLimitedError, RegistryError, RegistryUnavailableError
 from pullahead.oci import Reference, Repository
-from pullahead.registry import UpstreamRegistry
-from pullahead.registry.challenges import Challenge
+from pullahead.registry.client import UpstreamRegistry
 from pullahead.registry.failures import Inquiry
-from pullahead.registry.tokens import Tokens
+from pullahead.registry.tokens import Challenge, Tokens
 from pullahead.registry.transport import Request
 from tests.unit.registry.harness import SECRET, FakeTime, last_blob, upstream_of
 

@@ -19,7 +19,7 @@ from pullahead.rules.keys import (
 )
 from pullahead.rules.load import load_rules
 from pullahead.rules.problems import RulesError
-from pullahead.rules.tags import PatternKind
+from pullahead.rules.tag_patterns import PatternKind
 
 ROOT = Path(__file__).parents[3]
 RULES = ROOT / "docs/rules.md"

@@ -8,7 +8,7 @@ from pullahead.errors import ConfigError
 from pullahead.oci import Repository, parse_reference
 from pullahead.rules.load import load_rules
 from pullahead.rules.model import Rule, Rules
-from pullahead.rules.templates import Template
+from pullahead.rules.repository_names import Template
 
 RULES = """\
     version: 1

@@ -3,8 +3,9 @@
 import pytest
 
 from pullahead.oci import Repository, parse_reference
-from pullahead.rules.following import Follow, Followers
-from pullahead.rules.model import PatternKind, Rule, TagPattern, TagSelection
+from pullahead.rules.model import Rule
+from pullahead.rules.tag_patterns import PatternKind, TagPattern, TagSelection
+from pullahead.rules.upstream_index import Follow, Followers
 from tests.fakes.receiving import followed, namespace
 from tests.fakes.samples import REPOSITORY, rule
 

@@ -5,10 +5,10 @@ from textwrap import dedent
 import pytest
 
 from pullahead.oci import Repository, parse_reference
-from pullahead.rules.following import Followers
 from pullahead.rules.load import load_rules
 from pullahead.rules.model import OnDemand, Rules
 from pullahead.rules.problems import RulesError
+from pullahead.rules.upstream_index import Followers
 
 HUB = """\
     version: 1

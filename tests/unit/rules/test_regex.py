@@ -6,8 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pullahead.rules.regex import TagRegex
-from pullahead.rules.tags import InvalidPatternError
+from pullahead.rules.regex import InvalidPatternError, TagRegex
 
 ALPHABET = "abZ019._-"
 atoms = st.sampled_from(

@@ -3,9 +3,8 @@
 import pytest
 
 from pullahead.errors import ListingShrunkError
-from pullahead.rules.model import PatternKind, TagPattern, TagSelection
-from pullahead.rules.selection import allows, check_pattern, select
-from pullahead.rules.tags import InvalidPatternError
+from pullahead.rules.regex import InvalidPatternError
+from pullahead.rules.tag_patterns import PatternKind, TagPattern, TagSelection, allows, check_pattern, select
 
 ALPINE = ("3.17", "3.18", "3.18.1", "3.20", "3.9", "20240923", "edge", "latest", "3.21-rc1")
 

@@ -7,19 +7,10 @@ from typing import Any
 
 import pytest
 
+from pullahead.oci.registries import RepositorySettings
 from pullahead.rules.load import load_rules
-from pullahead.rules.model import (
-    CredentialSource,
-    PatternKind,
-    RateLimit,
-    RepositorySettings,
-    Rule,
-    Rules,
-    Source,
-    TagPattern,
-    TagSelection,
-    UpstreamSettings,
-)
+from pullahead.rules.model import CredentialSource, RateLimit, Rule, Rules, Source, UpstreamSettings
+from pullahead.rules.tag_patterns import PatternKind, TagPattern, TagSelection
 
 PEM = "-----BEGIN CERTIFICATE-----\nMIIBbTCCAROgAwIBAgIU\n-----END CERTIFICATE-----\n"
 ARN = "arn:aws:secretsmanager:eu-west-1:123456789012:secret:hub-AbCdEf"

@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pullahead.rules.tags import InvalidPatternError
-from pullahead.rules.versions import parse_range, parse_version
+from pullahead.rules.regex import InvalidPatternError
+from pullahead.rules.tag_patterns import parse_range, parse_version
 
 
 def holds(text: str, tag: str, *, prereleases: bool = False) -> bool:

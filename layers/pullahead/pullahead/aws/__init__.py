@@ -1,1 +1,1 @@
-"""Pullahead's own memory and voice in AWS: records, plans, queue, executions, alerts."""
+"""Adapters to the stack's own AWS resources: table, bucket, queues, topics, secrets."""

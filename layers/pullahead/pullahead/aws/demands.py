@@ -5,12 +5,13 @@ from datetime import UTC, date, datetime, timedelta
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
-from pullahead.aws.storage_errors import refused_item, storage_errors
+from pullahead.aws.dynamodb import refused_item, storage_errors
 from pullahead.errors import StorageError
-from pullahead.freshness.demands import Demand
+from pullahead.mirrors.demand import Demand
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
+
 
 _BATCH = 100  # DynamoDB API reference, BatchGetItem: up to 100 items a call
 _MAX_TRIES = 4

@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 from botocore.exceptions import ClientError
 
-from pullahead.aws.items import get_items
-from pullahead.aws.storage_errors import code_of, storage_errors
+from pullahead.alerts.incidents import REMEMBERED_FOR, Incident
+from pullahead.aws.dynamodb import code_of, get_items, storage_errors
 from pullahead.errors import StorageError
-from pullahead.freshness.incidents import REMEMBERED_FOR, Incident
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
+
 
 _INCIDENT, _TURN = "incident#", "service#telling"
 

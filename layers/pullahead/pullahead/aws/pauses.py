@@ -2,11 +2,12 @@
 
 from typing import TYPE_CHECKING, Any
 
-from pullahead.aws.storage_errors import storage_errors
+from pullahead.aws.dynamodb import storage_errors
 from pullahead.errors import StorageError
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
+
 
 _KEY: Any = {"pk": {"S": "service#pauses"}}
 

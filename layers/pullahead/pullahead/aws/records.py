@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from pullahead.aws.items import get_items
-from pullahead.aws.storage_errors import refused_item, storage_errors
+from pullahead.aws.dynamodb import get_items, refused_item, storage_errors
 from pullahead.errors import ConflictError, StorageError
-from pullahead.freshness.records import Record
-from pullahead.ports import Heartbeat
+from pullahead.mirrors.record import Record
+from pullahead.mirrors.store import Heartbeat
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
+
 
 _MAX_PAGES = 2000  # of 1 MB each at the most: DynamoDB API reference, Scan
 _MIRROR, _HEARTBEAT = "mirror#", "service#heartbeat"

@@ -13,13 +13,13 @@ from botocore.config import Config
 from botocore.exceptions import BotoCoreError, NoRegionError
 
 from pullahead.aws.assumed_roles import Clients, RoleKeys
-from pullahead.aws.secrets import UpstreamCredentials
+from pullahead.aws.upstream_credentials import UpstreamCredentials
+from pullahead.ecr.streams import EcrStreams
+from pullahead.ecr.target import EcrTarget
 from pullahead.errors import ConfigError
 from pullahead.oci import Descriptor
-from pullahead.ports import Offered, OpenPieces
+from pullahead.oci.registries import Offered, OpenPieces
 from pullahead.rules.model import UpstreamSettings
-from pullahead.targets.ecr import EcrTarget
-from pullahead.targets.ecr_streams import EcrStreams
 
 if TYPE_CHECKING:
     from mypy_boto3_ecr import ECRClient

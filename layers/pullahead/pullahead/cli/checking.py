@@ -5,7 +5,7 @@ from pullahead.cli.exits import DONE, FAILED, NOT_FRESH
 from pullahead.cli.looking import look
 from pullahead.cli.output import write_document, write_text
 from pullahead.cli.rules_texts import UNTOLD, counts_text, looked_document, standing_line
-from pullahead.freshness.records import State
+from pullahead.mirrors.record import State
 
 
 def run_check(arguments: RulesArguments) -> int:

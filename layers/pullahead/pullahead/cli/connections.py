@@ -11,12 +11,12 @@ from pullahead.cli.docker_config import DockerConfig, config_path
 from pullahead.cli.ecr_login import ecr_credential, is_ecr
 from pullahead.errors import ConfigError
 from pullahead.oci import Repository
-from pullahead.registry import UpstreamRegistry
+from pullahead.registry.client import UpstreamRegistry
 from pullahead.registry.credentials import Credential
 from pullahead.rules.model import RateLimit, UpstreamSettings
 
 if TYPE_CHECKING:
-    from pullahead.targets.oci import OciTarget
+    from pullahead.registry.push import OciTarget
 
 
 class Connections:
@@ -36,7 +36,7 @@ class Connections:
 
     def target(self, host: str, *, asks_presence: bool = False) -> "OciTarget":
         """Make the end that is written."""
-        from pullahead.targets.oci import OciTarget  # noqa: PLC0415 - only a copy writes
+        from pullahead.registry.push import OciTarget  # noqa: PLC0415 - only a copy writes
 
         return OciTarget(
             host,

@@ -11,8 +11,8 @@ from pullahead.cli.output import write_document, write_text
 from pullahead.cli.summary import summary_document, summary_text
 from pullahead.cli.tally import Tally
 from pullahead.cli.watch import Watch, view_for
-from pullahead.usecases.copy_image import CopyOptions, copy_image
-from pullahead.waiting import wait_after_breaks
+from pullahead.clock import wait_after_breaks
+from pullahead.standalone.copy_image import CopyOptions, copy_image
 
 
 def run_copy(arguments: CopyArguments) -> int:

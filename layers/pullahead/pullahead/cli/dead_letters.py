@@ -12,9 +12,8 @@ from pullahead.cli.stack import DeployedStack, now
 from pullahead.cli.stack_arguments import DeadLettersArguments
 from pullahead.cli.texts import count_text, one_line
 from pullahead.dashboard.spans import span_text
+from pullahead.dead_letters import DeadLetter, DeadLetters, Taken, choose, peek, taken, what_it_asks
 from pullahead.errors import ConfigError
-from pullahead.ports import DeadLetter, DeadLetters, Taken
-from pullahead.usecases.dead_letters import choose, peek, taken, what_it_asks
 
 _MOST_LISTED: Final = 100
 _SHORT_ID: Final = 8

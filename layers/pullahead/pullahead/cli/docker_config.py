@@ -13,8 +13,7 @@ import msgspec
 from pullahead.errors import ConfigError
 from pullahead.oci import Repository
 from pullahead.oci.reference import DOCKER_HUB
-from pullahead.registry.credentials import Credential
-from pullahead.registry.docker_logins import HUB_KEY, Login, of_host
+from pullahead.registry.credentials import HUB_KEY, Credential, Login, of_host
 
 if TYPE_CHECKING:
     import subprocess

@@ -9,7 +9,7 @@ from pullahead.cli.stack import DeployedStack, now
 from pullahead.cli.stack_arguments import HistoryArguments
 from pullahead.dashboard.spans import moment_text, span_text
 from pullahead.errors import ConfigError
-from pullahead.freshness.history import Transition, transitions_of
+from pullahead.mirrors.record import Transition, transitions_of
 
 
 def run_history(arguments: HistoryArguments, stack: DeployedStack) -> int:

@@ -7,7 +7,8 @@ from pullahead.cli.exits import DONE, NOTHING_TO_DO
 from pullahead.cli.failing import say
 from pullahead.cli.output import write_document, write_text
 from pullahead.errors import ConfigError
-from pullahead.rules.imports import Imported, import_rules, write_rules
+from pullahead.rules.importers import import_rules
+from pullahead.rules.importers.result import Imported, write_rules
 from pullahead.rules.load import load_rules
 
 

@@ -6,8 +6,8 @@ from pullahead.cli.exits import DONE
 from pullahead.cli.output import write_document, write_text
 from pullahead.cli.tree import read_tree
 from pullahead.cli.tree_views import tree_document, tree_text
-from pullahead.copying.platforms import select_platforms
 from pullahead.oci import Descriptor
+from pullahead.oci.platforms import select_platforms
 
 
 def run_inspect(arguments: InspectArguments) -> int:

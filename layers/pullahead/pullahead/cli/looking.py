@@ -11,11 +11,11 @@ from pullahead.cli.failing import say
 from pullahead.cli.rules_connections import RulesConnections, SeveralAtOnce
 from pullahead.cli.rules_file import only_rules, read_rules
 from pullahead.cli.rules_texts import UNTOLD, unlisted_line, untold_line
-from pullahead.registry import UpstreamRegistry
+from pullahead.registry.client import UpstreamRegistry
 from pullahead.rules.model import Rules
 from pullahead.rules.problems import RulesError, describe
-from pullahead.usecases.copy_image import StreamingTarget
-from pullahead.usecases.look_through import Compared, Looked, LookThrough
+from pullahead.standalone.compare import Compared, Looked, LookThrough
+from pullahead.standalone.copy_image import StreamingTarget
 
 _EVERY_SECONDS = 5.0
 

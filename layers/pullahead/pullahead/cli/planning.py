@@ -10,8 +10,8 @@ from pullahead.cli.looking import Looking, look
 from pullahead.cli.output import write_document, write_text
 from pullahead.cli.rules_texts import Totals, counts_text, looked_document, section_text, sections, totals_of
 from pullahead.cli.texts import count_text, size_text
-from pullahead.usecases.foretell import Foretold, foretell
-from pullahead.usecases.look_through import Compared
+from pullahead.standalone.compare import Compared
+from pullahead.standalone.forecast import Foretold, foretell
 
 
 def run_plan(arguments: RulesArguments) -> int:

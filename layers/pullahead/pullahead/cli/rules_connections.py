@@ -10,14 +10,14 @@ from pullahead.cli.arguments import Common
 from pullahead.cli.connections import Connections
 from pullahead.errors import AccessDeniedError
 from pullahead.oci import Digest, Repository
-from pullahead.ports import FindsPublished
-from pullahead.registry import UpstreamRegistry
+from pullahead.oci.registries import FindsPublished
+from pullahead.registry.client import UpstreamRegistry
 from pullahead.registry.credentials import Credential
 from pullahead.rules.model import Rules, UpstreamSettings
-from pullahead.usecases.copy_image import StreamingTarget
+from pullahead.standalone.copy_image import StreamingTarget
 
 if TYPE_CHECKING:
-    from pullahead.aws.secrets import UpstreamCredentials
+    from pullahead.aws.upstream_credentials import UpstreamCredentials
 
 ACCOUNT = "ecr"
 """How the account's registry is called in what is told of it."""

@@ -5,10 +5,10 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NamedTuple
 
 from pullahead.cli.texts import count_text, size_text
-from pullahead.freshness.records import State
+from pullahead.mirrors.record import State
 from pullahead.rules.model import Rules
-from pullahead.usecases.foretell import Foretold
-from pullahead.usecases.look_through import Compared, Looked, Unlisted
+from pullahead.standalone.compare import Compared, Looked, Unlisted
+from pullahead.standalone.forecast import Foretold
 
 UNTOLD = frozenset({State.UNKNOWN, State.BLOCKED})
 """States in which it could not be told how a tag stands, or a human must act."""

@@ -14,19 +14,17 @@ import boto3
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError, NoRegionError
 
-from pullahead.aws.dead_letters import SqsDeadLetters
 from pullahead.aws.pauses import DynamoPauses
-from pullahead.aws.queue import SqsChecks
 from pullahead.aws.records import DynamoRecords
-from pullahead.aws.standing import S3Standing
+from pullahead.aws.s3 import S3Standing
+from pullahead.aws.sqs import SqsChecks, SqsDeadLetters
 from pullahead.cli.failing import say
 from pullahead.cli.rules_file import read_rules
 from pullahead.cli.stack_arguments import Place
+from pullahead.dead_letters import DeadLetters, DeadLettersByQueue, SourceQueue
 from pullahead.errors import ConfigError, StorageError
-from pullahead.ports import DeadLetters, SourceQueue
+from pullahead.rules.active import RulesInForce
 from pullahead.rules.model import Rules
-from pullahead.usecases.dead_letter_queues import DeadLettersByQueue
-from pullahead.usecases.rules_in_force import RulesInForce
 
 _CONFIG = Config(retries={"mode": "standard", "total_max_attempts": 3}, connect_timeout=5, read_timeout=30)
 _REFUSALS = frozenset({"AccessDenied", "AccessDeniedException", "AuthorizationErrorException", "UnauthorizedOperation"})

@@ -11,9 +11,9 @@ from pullahead.cli.output import write_document
 from pullahead.cli.stack import DeployedStack, now
 from pullahead.cli.stack_arguments import StatusArguments
 from pullahead.cli.status_table import Standing, status_table
-from pullahead.dashboard.rows import Row, row_of, worst_first
+from pullahead.dashboard.mirror_rows import Row, row_of, worst_first
 from pullahead.errors import ConfigError
-from pullahead.freshness.records import SETTLED, State
+from pullahead.mirrors.record import SETTLED, State
 from pullahead.rules.model import Rules
 
 WATCH_SECONDS = 5.0

@@ -9,10 +9,10 @@ from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
-from pullahead.dashboard.appearance import APPEARANCES
-from pullahead.dashboard.rows import Row
+from pullahead.dashboard.mirror_rows import Row
 from pullahead.dashboard.spans import moment_text, span_text
-from pullahead.freshness.records import State
+from pullahead.dashboard.states import APPEARANCES
+from pullahead.mirrors.record import State
 
 _NEVER: Final = "-"
 

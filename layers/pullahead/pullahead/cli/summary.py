@@ -4,7 +4,7 @@ from typing import Any
 
 from pullahead.cli.texts import megabytes_per_second, rate_text, size_text
 from pullahead.oci import Reference
-from pullahead.usecases.copy_image import CopySummary
+from pullahead.standalone.copy_image import CopySummary
 
 
 def summary_text(source: Reference, target: Reference, summary: CopySummary) -> str:

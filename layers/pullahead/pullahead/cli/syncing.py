@@ -12,11 +12,11 @@ from pullahead.cli.output import write_document, write_text
 from pullahead.cli.rules_connections import ACCOUNT
 from pullahead.cli.rules_texts import counts_text, looked_document
 from pullahead.cli.texts import rate_text, size_text
-from pullahead.freshness.records import State
+from pullahead.clock import wait_after_breaks
+from pullahead.mirrors.record import State
 from pullahead.rules.model import mirror_key
-from pullahead.usecases.look_through import Compared
-from pullahead.usecases.sync_mirrors import Synced, SyncMirrors
-from pullahead.waiting import wait_after_breaks
+from pullahead.standalone.compare import Compared
+from pullahead.standalone.sync import Synced, SyncMirrors
 
 
 def run_sync(arguments: RulesArguments) -> int:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from pullahead.oci import Descriptor, Digest
-from pullahead.ports import Offered
+from pullahead.oci.registries import Offered
 
 
 class BlobState(NamedTuple):

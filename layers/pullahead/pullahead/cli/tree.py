@@ -7,16 +7,8 @@ from typing import NamedTuple, Protocol, TypeVar
 import msgspec
 
 from pullahead.errors import NotFoundError, RegistryError, ResponseTooLargeError, Side, UnsupportedMediaTypeError
-from pullahead.oci import (
-    Descriptor,
-    Digest,
-    InvalidManifestError,
-    Manifest,
-    RawManifest,
-    Reference,
-    parse_manifest,
-)
-from pullahead.registry.referrers import Referrer
+from pullahead.oci import Descriptor, Digest, InvalidManifestError, Manifest, RawManifest, Reference, parse_manifest
+from pullahead.registry.listings import Referrer
 
 _MAX_MANIFESTS = 1000
 _MAX_BYTES = 32 * 1024 * 1024  # of all manifests together

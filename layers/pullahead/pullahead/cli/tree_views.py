@@ -6,7 +6,7 @@ from typing import Any
 from pullahead.cli.texts import count_text, one_line, size_text
 from pullahead.cli.tree import Node, Tree
 from pullahead.oci import Descriptor, Digest, Reference, media_types
-from pullahead.registry.referrers import Referrer
+from pullahead.registry.listings import Referrer
 
 
 def tree_text(reference: Reference, tree: Tree) -> str:

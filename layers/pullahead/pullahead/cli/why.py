@@ -5,12 +5,12 @@ from pullahead.cli.exits import DONE
 from pullahead.cli.output import write_document, write_text
 from pullahead.cli.stack import DeployedStack, now
 from pullahead.cli.stack_arguments import WhyArguments
+from pullahead.dashboard.explain import Known, Step, explain
 from pullahead.errors import AccessDeniedError, ConfigError, PullaheadError
-from pullahead.freshness.judge import Observation
+from pullahead.mirrors.judge import Observation
 from pullahead.oci import Descriptor, Digest
-from pullahead.ports import FindsPublished, HeadsManifests
+from pullahead.oci.registries import FindsPublished, HeadsManifests
 from pullahead.rules.model import Mirror, Rules
-from pullahead.usecases.explain import Known, Step, explain
 
 
 def run_why(arguments: WhyArguments, stack: DeployedStack) -> int:

@@ -9,9 +9,9 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Final, Protocol
 
-from pullahead.dashboard.appearance import APPEARANCES
-from pullahead.dashboard.markup import Attribute, Html, element, joined
-from pullahead.dashboard.request import MAX_PREFIX_CHARACTERS, SHOW, View
+from pullahead.dashboard.html import Attribute, Html, element, joined
+from pullahead.dashboard.states import APPEARANCES
+from pullahead.dashboard.widget_request import MAX_PREFIX_CHARACTERS, SHOW, View
 
 _NOTHING: Final[Mapping[str, Attribute]] = MappingProxyType({})
 

@@ -5,9 +5,9 @@ from datetime import datetime
 from itertools import groupby
 from typing import Final
 
-from pullahead.dashboard.heat import DAYS, MOST_ROWS, HeatMap, HeatRow, heat_map
-from pullahead.dashboard.markup import Html, element
-from pullahead.dashboard.snapshot import Snapshot
+from pullahead.dashboard.heat_map import DAYS, MOST_ROWS, HeatMap, HeatRow, heat_map
+from pullahead.dashboard.html import Html, element
+from pullahead.dashboard.mirror_rows import Snapshot
 
 _LEVELS: Final = ((0.0, "h0"), (0.1, "h1"), (0.4, "h2"), (0.8, "h3"), (1.0, "h4"))
 _LEGEND: Final = (

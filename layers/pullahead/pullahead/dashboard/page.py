@@ -2,19 +2,18 @@
 
 from typing import Final
 
+from pullahead.dashboard.console_links import console_of
 from pullahead.dashboard.controls import Controls, FileControls, WidgetControls
 from pullahead.dashboard.heat_table import heat_table
-from pullahead.dashboard.links import console_of
-from pullahead.dashboard.markup import Html, element, joined
-from pullahead.dashboard.request import Theme, View
-from pullahead.dashboard.rows import worst_first
+from pullahead.dashboard.html import Html, element, joined
+from pullahead.dashboard.mirror_rows import Snapshot, worst_first
 from pullahead.dashboard.script import SCRIPT
-from pullahead.dashboard.snapshot import Snapshot
 from pullahead.dashboard.spans import moment_text
 from pullahead.dashboard.style import style_sheet
 from pullahead.dashboard.table import matching, nothing_here, pager, table
 from pullahead.dashboard.tiles import tiles
-from pullahead.freshness.wording import one_line
+from pullahead.dashboard.widget_request import Theme, View
+from pullahead.text import one_line
 
 ROWS_PER_PAGE: Final = 50
 MAX_ROWS_OF_A_FILE: Final = 5000

@@ -5,8 +5,8 @@ Every rule is below `.pa`, since in CloudWatch the page stands within another on
 
 from typing import Final
 
-from pullahead.dashboard.markup import Html
-from pullahead.dashboard.request import Theme
+from pullahead.dashboard.html import Html
+from pullahead.dashboard.widget_request import Theme
 
 _LIGHT: Final = (
     "--ink:#16191f;--dim:#5b6470;--line:#dfe3e8;--page:#fff;--card:#f6f7f9;--hover:#eef1f4;--link:#0b62b8;"

@@ -5,15 +5,14 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Final
 
-from pullahead.dashboard.appearance import APPEARANCES, icon_of
+from pullahead.dashboard.console_links import Console
 from pullahead.dashboard.controls import Controls
-from pullahead.dashboard.links import Console
-from pullahead.dashboard.markup import Html, element, joined
-from pullahead.dashboard.request import View
-from pullahead.dashboard.rows import Row, row_of
-from pullahead.dashboard.snapshot import Snapshot
+from pullahead.dashboard.html import Html, element, joined
+from pullahead.dashboard.mirror_rows import Row, Snapshot, row_of
 from pullahead.dashboard.spans import moment_text, span_text
-from pullahead.freshness.records import Record
+from pullahead.dashboard.states import APPEARANCES, icon_of
+from pullahead.dashboard.widget_request import View
+from pullahead.mirrors.record import Record
 
 _JOINT: Final = re.compile(r"(?<=[/:])")
 _HEADINGS: Final = (("State", None), ("Mirror", None), ("Not fresh for", "num"), ("Copied", "num"), ("Why", None))

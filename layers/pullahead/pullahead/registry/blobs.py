@@ -1,6 +1,11 @@
 """Blobs as streams that begin anywhere. Proves where they begin and how long they are; not what they hold.
 
 Source: OCI distribution specification 1.1, "Pulling blobs"; RFC 9110 section 14 (range requests).
+
+Blobs that a manifest names by URL: read where the URL leads, by the rules for what a registry redirects to.
+
+Nobody there is told who we are, and the guard judges the address as one that the registry has sent us to: so a public
+registry's manifest leads nowhere within, and plain HTTP is spoken only to hosts for which that is allowed.
 """
 
 import contextlib
@@ -8,14 +13,21 @@ import re
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 from typing import NamedTuple
 
-from pullahead.errors import DigestMismatchError, RangeIgnoredError, RegistryError, RegistryUnavailableError
+from pullahead.errors import (
+    DigestMismatchError,
+    NotFoundError,
+    RangeIgnoredError,
+    RegistryError,
+    RegistryUnavailableError,
+)
 from pullahead.oci import Descriptor
 from pullahead.registry.exchange import Exchange
 from pullahead.registry.failures import SOCKET_ERRORS, Inquiry, TransientError, broken_connection
 from pullahead.registry.responses import Response
-from pullahead.registry.transport import Request, origin_of
+from pullahead.registry.transport import Request, origin_of, parse_url
 
 _PIECE_BYTES = 1024 * 1024
 _CONTENT_RANGE = re.compile(r"bytes ([0-9]{1,18})-([0-9]{1,18})/([0-9]{1,18}|\*)")
@@ -168,3 +180,25 @@ def _read(inquiry: Inquiry, response: Response) -> bytes:
         failure = broken_connection(inquiry, error)
         raise (failure.error if isinstance(failure, TransientError) else failure) from None
     return piece
+
+
+def open_foreign(
+    exchange: Exchange,
+    redirects: Redirects,
+    named_by: str,
+    url: str,
+    blob: Descriptor,
+    first_byte: int,
+    end: int | None,
+) -> AbstractContextManager[Iterator[bytes]]:
+    """Open a blob by a URL; `named_by` is the address of the registry whose manifest names it.
+
+    Raises: as `OpensBlobs.open_blob`.
+    """
+    address = parse_url(url)
+    if address is None:
+        cause = "its manifest names a URL that is no address"
+        raise Inquiry("open_url", str(blob.digest)).error(NotFoundError, cause)
+    reference = f"{blob.digest} from {address.netloc}"  # a path or a query may hold what is nobody's business
+    place = Place(address._replace(fragment="").geturl(), reference, named_by)
+    return open_blob(exchange, redirects, place, blob, first_byte, end)

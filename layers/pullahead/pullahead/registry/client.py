@@ -9,21 +9,22 @@ from functools import partial
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
-from pullahead.freshness.quota import Quota, Used
+from pullahead.mirrors.rate_limit_budget import Quota, Used
 from pullahead.oci import Descriptor, Digest, RawManifest, Reference, Repository
-from pullahead.registry import blobs, catalog, foreign, manifests, referrers, tags
+from pullahead.registry import blobs, listings, manifests
+from pullahead.registry.address_guard import SYSTEM_NETWORK, Guard, Network
 from pullahead.registry.connections import Connections, Dial
 from pullahead.registry.credentials import Credentials, Refused, anonymous, unmoved
 from pullahead.registry.exchange import Exchange
-from pullahead.registry.guard import SYSTEM_NETWORK, Guard, Network
 from pullahead.registry.hosts import base_url, by_registry, refused_by_registry
-from pullahead.registry.limits import FOREVER, Limits
-from pullahead.registry.referrers import Referrer
-from pullahead.registry.tally import Tally
+from pullahead.registry.listings import Referrer
+from pullahead.registry.rate_limits import FOREVER, Limits
+from pullahead.registry.request_counts import Tally
 from pullahead.registry.transport import Timeouts, Transport
 
 if TYPE_CHECKING:
     from pullahead.rules.model import UpstreamSettings  # importing the rules at run time would bring all of YAML
+
 
 _TIMEOUTS = Timeouts()
 _JITTER = random.SystemRandom().random
@@ -103,22 +104,20 @@ class UpstreamRegistry:
     ) -> AbstractContextManager[Iterator[bytes]]:
         """Open a blob where a manifest of a repository says that it may be had."""
         named_by = self._base_url(repository)
-        return foreign.open_foreign(self._exchange, self._redirects, named_by, url, blob, first_byte, end)
+        return blobs.open_foreign(self._exchange, self._redirects, named_by, url, blob, first_byte, end)
 
     def list_tags(self, repository: Repository) -> tuple[str, ...]:
         """List every tag of a repository once, in the registry's order."""
-        return tags.list_tags(self._exchange, f"{self._base_url(repository)}/tags/list", repository, self._clock)
+        return listings.list_tags(self._exchange, f"{self._base_url(repository)}/tags/list", repository, self._clock)
 
     def list_repositories(self, registry: str, prefix: str) -> tuple[str, ...]:
         """List the paths of a registry's repositories below a prefix."""
         url = f"{base_url(registry, plain_http=self._settings(registry).plain_http)}/_catalog"
-        return catalog.list_repositories(self._exchange, url, registry, prefix, self._clock)
+        return listings.list_repositories(self._exchange, url, registry, prefix, self._clock)
 
     def list_referrers(self, subject: Reference, digest: Digest) -> tuple[Referrer, ...]:
         """List the manifests that refer to the one with a digest."""
-        return referrers.list_referrers(
-            self._exchange, self._base_url(subject.repository), subject, digest, self._clock
-        )
+        return listings.list_referrers(self._exchange, self._base_url(subject.repository), subject, digest, self._clock)
 
     def quota(self, registry: str) -> Quota | None:
         """Tell what a registry's own limit leaves, as far as its answers have said."""

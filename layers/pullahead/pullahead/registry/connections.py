@@ -20,9 +20,9 @@ from typing import NamedTuple
 from urllib.parse import SplitResult, urlsplit
 
 from pullahead.errors import RegistryTimeoutError, ResponseTooLargeError
+from pullahead.registry.address_guard import Guard, Passage
 from pullahead.registry.dialing import Certificates, Dialer, as_the_machine_trusts, trusting_context
 from pullahead.registry.failures import SOCKET_ERRORS, Inquiry, broken_connection
-from pullahead.registry.guard import Guard, Passage
 from pullahead.registry.responses import Response
 from pullahead.registry.transport import Request, Timeouts, origin_of
 

@@ -13,8 +13,8 @@ from collections.abc import Callable
 from urllib.parse import SplitResult
 
 from pullahead.errors import ConfigError
+from pullahead.registry.address_guard import SYSTEM_NETWORK, Guard, Passage, port_of
 from pullahead.registry.failures import Inquiry
-from pullahead.registry.guard import SYSTEM_NETWORK, Guard, Passage, port_of
 from pullahead.registry.hosts import registry_at
 from pullahead.registry.proxies import Proxy, find_proxy
 

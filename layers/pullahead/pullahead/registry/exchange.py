@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 from pullahead.errors import AccessDeniedError, RegistryError
 from pullahead.registry.credentials import Credentials, Refused, anonymous, unmoved
 from pullahead.registry.failures import TransientError, failed_answer
-from pullahead.registry.limits import Limits
+from pullahead.registry.rate_limits import Limits
 from pullahead.registry.responses import Response
 from pullahead.registry.tokens import TokenHosts, Tokens, only_its_own
 from pullahead.registry.transport import MAX_ERROR_BODY_BYTES, Request, Transport

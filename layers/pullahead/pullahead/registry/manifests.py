@@ -8,11 +8,7 @@ from typing import NamedTuple
 
 import msgspec
 
-from pullahead.errors import (
-    DigestMismatchError,
-    ResponseTooLargeError,
-    UnsupportedMediaTypeError,
-)
+from pullahead.errors import DigestMismatchError, ResponseTooLargeError, UnsupportedMediaTypeError
 from pullahead.oci import (
     MAX_MANIFEST_BYTES,
     Descriptor,

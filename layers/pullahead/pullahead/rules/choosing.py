@@ -18,8 +18,8 @@ from pullahead.rules.fields import (
 from pullahead.rules.keys import MAX_COUNT
 from pullahead.rules.options import Options
 from pullahead.rules.problems import quoted, suggestion
-from pullahead.rules.selection import WILDCARDS, check_pattern, matches
-from pullahead.rules.tags import InvalidPatternError, PatternKind, TagPattern, TagSelection
+from pullahead.rules.regex import InvalidPatternError
+from pullahead.rules.tag_patterns import WILDCARDS, PatternKind, TagPattern, TagSelection, check_pattern, matches
 
 _KINDS = tuple(kind.value for kind in PatternKind)
 _FOR_PATTERNS = ("exclude", "newest", "min_tags")

@@ -8,6 +8,7 @@ import json
 import re
 from collections.abc import Mapping
 
+from pullahead.oci.registries import RepositorySettings
 from pullahead.rules.document import Mapping as MappingNode
 from pullahead.rules.fields import (
     Place,
@@ -22,7 +23,6 @@ from pullahead.rules.fields import (
     read_text,
 )
 from pullahead.rules.keys import CREATE, EXCEPTED_MUTABILITIES, MAX_MUTABILITY_FILTERS, MUTABILITIES
-from pullahead.rules.model import RepositorySettings
 from pullahead.rules.plain import read_plain
 from pullahead.rules.problems import quoted
 

@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, NamedTuple
 
-from pullahead.rules.deletion import WhenDeleted
-from pullahead.rules.tags import MAX_PATTERN_CHARACTERS, PatternKind
+from pullahead.rules.model import WhenDeleted
+from pullahead.rules.regex import MAX_PATTERN_CHARACTERS
+from pullahead.rules.tag_patterns import PatternKind
 
 Form = Mapping[str, Any]
 """What a value may look like, in the words of JSON Schema."""

@@ -18,8 +18,8 @@ from pullahead.rules.keys import MAX_NAME_CHARACTERS, MIRROR
 from pullahead.rules.model import Rule, mirror_key
 from pullahead.rules.options import DEFAULT_ALERT_AFTER, DEFAULT_CHECK_EVERY, Options, read_options
 from pullahead.rules.problems import quoted
-from pullahead.rules.tags import TagSelection
-from pullahead.rules.templates import NAMESPACE, TELLING_APART, fill, placeholders
+from pullahead.rules.repository_names import NAMESPACE, TELLING_APART, fill, placeholders
+from pullahead.rules.tag_patterns import TagSelection
 from pullahead.rules.values import REPOSITORY_ADVICE, is_repository_name
 
 __all__ = [

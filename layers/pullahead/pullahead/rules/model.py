@@ -1,6 +1,11 @@
-"""What the rules say, after every default was applied and every reference parsed. Pure data."""
+"""What the rules say, after every default was applied and every reference parsed. Pure data.
 
-from collections.abc import Iterator
+What becomes of a tag that somebody deletes from ECR. Pure data.
+
+Which pulls are answered by mirroring what was pulled: patterns of paths and tags, and the bounds of it. Pure.
+"""
+
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import timedelta
 from enum import StrEnum
@@ -9,31 +14,46 @@ from functools import cached_property
 from typing import NamedTuple
 
 from pullahead.errors import ConfigError
-from pullahead.oci import Reference, Repository
+from pullahead.oci import Reference, Repository, parse_reference
 from pullahead.oci.reference import DOCKER_HUB, is_tag
-from pullahead.rules.deletion import WhenDeleted
-from pullahead.rules.on_demand import OnDemand
-from pullahead.rules.selection import allows
-from pullahead.rules.tags import PatternKind, TagPattern, TagSelection
-from pullahead.rules.templates import Template, fill
+from pullahead.oci.registries import RepositorySettings
+from pullahead.rules.repository_names import Template, fill
+from pullahead.rules.tag_patterns import TagSelection, allows
 from pullahead.rules.values import REPOSITORY_ADVICE, is_repository_name
 
-__all__ = [
-    "CredentialSource",
-    "Mirror",
-    "OnDemand",
-    "PatternKind",
-    "RateLimit",
-    "RepositorySettings",
-    "Rule",
-    "Rules",
-    "Source",
-    "TagPattern",
-    "TagSelection",
-    "UpstreamSettings",
-    "WhenDeleted",
-    "mirror_key",
-]
+
+class WhenDeleted(StrEnum):
+    """Whether it is restored at once, or left deleted until upstream moves."""
+
+    RESTORE = "restore"
+    LEAVE = "leave"
+
+
+DEFAULT_DAILY_LIMIT = 50
+DEFAULT_EXPIRE_AFTER = timedelta(days=30)
+
+
+class OnDemand(NamedTuple):
+    """What may be demanded, how much of it a day, and for how long it is followed when nobody pulls it any more.
+
+    A pattern is a glob of upstream paths, and where a colon follows, a glob of tags; a star spans slashes.
+    """
+
+    allow: tuple[str, ...]
+    deny: tuple[str, ...] = ()
+    daily_limit: int = DEFAULT_DAILY_LIMIT
+    expire_after: timedelta = DEFAULT_EXPIRE_AFTER
+
+    def allows(self, path: str, tag: str) -> bool:
+        """Tell whether a tag of a path may be demanded: allowed by some pattern, and denied by none."""
+        return any(_fits(glob, path, tag) for glob in self.allow) and not any(
+            _fits(glob, path, tag) for glob in self.deny
+        )
+
+
+def _fits(pattern: str, path: str, tag: str) -> bool:
+    of_path, colon, of_tag = pattern.partition(":")
+    return fnmatchcase(path, of_path) and (not colon or fnmatchcase(tag, of_tag))
 
 
 class Mirror(NamedTuple):
@@ -55,18 +75,6 @@ class Mirror(NamedTuple):
     def key(self) -> str:
         """Identify the mirror: what it publishes, `repository:tag`."""
         return mirror_key(self.repository, self.tag)
-
-
-class RepositorySettings(NamedTuple):
-    """How a target repository is made, where it is not there. Policies are JSON texts."""
-
-    tags: tuple[tuple[str, str], ...] = ()
-    kms_key: str | None = None  # None: AES-256; "" : the AWS managed key
-    scan_on_push: bool = False
-    immutable_tags: bool = False
-    mutable_tag_filters: tuple[str, ...] = ()  # wildcards that stay mutable where tags are immutable
-    lifecycle_policy: str | None = None
-    repository_policy: str | None = None
 
 
 class Source(StrEnum):
@@ -260,3 +268,31 @@ def _completed(registry: str, path: str | None) -> str | None:
 def mirror_key(repository: str, tag: str) -> str:
     """Identify the mirror that publishes a repository's tag."""
     return f"{repository}:{tag}"
+
+
+NewlyCached = Callable[[str, str], Mirror | None]
+"""Makes the mirror of a repository's tag that a pull through cache rule has only just cached; None where none has."""
+
+
+def never_cached(_repository: str, _tag: str) -> Mirror | None:
+    """Know of nothing that was only just cached."""
+    return None
+
+
+def expanded_for(upstream: str, rule: Rule) -> Rule | None:
+    """Make of a rule for a namespace the one for a repository that was found in it; None where it gives no name."""
+    try:
+        return rule.expand(parse_reference(upstream).repository.path)
+    except ConfigError:
+        return None  # the listing of the namespace says so
+
+
+def is_chosen(mirror: Mirror, rules: Rules) -> bool:
+    """Whether a pattern chose the tag, rather than a rule naming it and its repository."""
+    rule = rule_named(mirror.rule, rules)
+    return rule is not None and (rule.is_namespace or mirror.tag not in rule.tags.names)
+
+
+def rule_named(name: str, rules: Rules) -> Rule | None:
+    """Find a rule by its name."""
+    return next((rule for rule in rules.rules if rule.name == name), None)

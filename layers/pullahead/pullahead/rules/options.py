@@ -5,8 +5,8 @@ from datetime import timedelta
 from typing import NamedTuple
 
 from pullahead.oci import Repository
+from pullahead.oci.registries import RepositorySettings
 from pullahead.rules.creation import read_creation
-from pullahead.rules.deletion import WhenDeleted
 from pullahead.rules.document import Mapping as MappingNode
 from pullahead.rules.fields import (
     Place,
@@ -20,18 +20,12 @@ from pullahead.rules.fields import (
     read_word,
 )
 from pullahead.rules.keys import MAX_COUNT
-from pullahead.rules.model import RepositorySettings
+from pullahead.rules.model import WhenDeleted
 from pullahead.rules.problems import quoted, suggestion
-from pullahead.rules.selection import glob_matcher
-from pullahead.rules.tags import InvalidPatternError
-from pullahead.rules.templates import PLACEHOLDERS, TELLING_APART, fill, placeholders
-from pullahead.rules.values import (
-    REPOSITORY_ADVICE,
-    format_duration,
-    is_platform,
-    is_repository_name,
-    parse_duration,
-)
+from pullahead.rules.regex import InvalidPatternError
+from pullahead.rules.repository_names import PLACEHOLDERS, TELLING_APART, fill, placeholders
+from pullahead.rules.tag_patterns import glob_matcher
+from pullahead.rules.values import REPOSITORY_ADVICE, format_duration, is_platform, is_repository_name, parse_duration
 
 DEFAULT_CHECK_EVERY = timedelta(minutes=15)
 DEFAULT_ALERT_AFTER = timedelta(hours=6)

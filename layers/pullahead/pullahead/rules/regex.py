@@ -10,7 +10,19 @@ import re
 from collections.abc import Iterable
 from typing import NamedTuple, NoReturn
 
-from pullahead.rules.tags import MAX_PATTERN_CHARACTERS, InvalidPatternError
+from pullahead.errors import ConfigError
+
+MAX_PATTERN_CHARACTERS = 200
+
+
+class InvalidPatternError(ConfigError):
+    """A pattern that means nothing: what is wrong with it, and how to write it."""
+
+    def __init__(self, text: str, cause: str, advice: str = "") -> None:
+        self.cause, self.advice = cause, advice
+        hint = f" {advice}" if advice else ""
+        super().__init__(f"{text[:80]!r} is no pattern of tags: {cause}.{hint}")
+
 
 _DIGITS = frozenset("0123456789")
 _WORD = _DIGITS | frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ_")

@@ -2,10 +2,10 @@
 
 import pytest
 
-from pullahead.rules.imports import Imported, ImportedMirror, import_rules, write_rules
-from pullahead.rules.imports.imported import TagEntry
+from pullahead.rules.importers import import_rules
+from pullahead.rules.importers.result import Imported, ImportedMirror, TagEntry, write_rules
 from pullahead.rules.load import load_rules
-from pullahead.rules.model import PatternKind, TagPattern
+from pullahead.rules.tag_patterns import PatternKind, TagPattern
 
 GLOB, REGEX, SEMVER = PatternKind.GLOB, PatternKind.REGEX, PatternKind.SEMVER
 ALL = TagEntry("*", GLOB)

@@ -7,19 +7,10 @@ import pytest
 
 from pullahead.oci import Repository, parse_reference
 from pullahead.rules.load import load_rules
-from pullahead.rules.model import (
-    CredentialSource,
-    Mirror,
-    PatternKind,
-    Rule,
-    Rules,
-    Source,
-    TagPattern,
-    TagSelection,
-    UpstreamSettings,
-)
+from pullahead.rules.model import CredentialSource, Mirror, Rule, Rules, Source, UpstreamSettings
+from pullahead.rules.sources.combine import Gathered, gather_rules
 from pullahead.rules.sources.findings import CachedRepository, CacheRule, Findings, TaggedRepository
-from pullahead.rules.sources.gather import Gathered, gather_rules
+from pullahead.rules.tag_patterns import PatternKind, TagPattern, TagSelection
 
 QUAY = CacheRule("quay", "quay.io", credential="cached-secret")
 REPOSITORY = "quay/team/app"

@@ -4,7 +4,7 @@ import pytest
 
 from pullahead.rules.model import CredentialSource, Source
 from pullahead.rules.sources.findings import CachedRepository, CacheRule, Described
-from pullahead.rules.sources.pull_through import describe_cached, rule_for
+from pullahead.rules.sources.pull_through_cache import describe_cached, rule_for
 
 SECRET = "arn:aws:secretsmanager:eu-west-1:123456789012:secret:ecr-pullthroughcache/hub"
 HUB = CacheRule("docker-hub", "registry-1.docker.io", credential=SECRET)

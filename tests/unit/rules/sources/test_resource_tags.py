@@ -2,9 +2,10 @@
 
 import pytest
 
-from pullahead.rules.model import PatternKind, Source, TagPattern, TagSelection
+from pullahead.rules.model import Source
 from pullahead.rules.sources.findings import Described, TaggedRepository
 from pullahead.rules.sources.resource_tags import describe_tagged
+from pullahead.rules.tag_patterns import PatternKind, TagPattern, TagSelection
 
 
 def described(**tags: str) -> Described:

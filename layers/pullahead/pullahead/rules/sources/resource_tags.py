@@ -11,11 +11,11 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from pullahead.oci import InvalidReferenceError, Repository, parse_reference
 from pullahead.oci.reference import is_tag
-from pullahead.rules.model import Rule, Source, TagSelection
+from pullahead.rules.model import Rule, Source
 from pullahead.rules.options import DEFAULT_ALERT_AFTER, DEFAULT_CHECK_EVERY
-from pullahead.rules.selection import check_pattern
+from pullahead.rules.regex import InvalidPatternError
 from pullahead.rules.sources.findings import Described, TaggedRepository
-from pullahead.rules.tags import InvalidPatternError, PatternKind, TagPattern
+from pullahead.rules.tag_patterns import PatternKind, TagPattern, TagSelection, check_pattern
 
 IGNORE = "pullahead:ignore"
 UPSTREAM = ("pullahead:upstream", "upstream-image")

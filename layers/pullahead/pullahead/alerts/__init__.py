@@ -1,0 +1,1 @@
+"""What people are told, when, and in which words; the review of all records."""

@@ -1,0 +1,208 @@
+"""Make the adapters from the settings, each when it is first needed. Decides no use."""
+
+from datetime import UTC, datetime
+from functools import cached_property, partial
+from typing import TYPE_CHECKING, Any, cast
+
+import boto3
+from botocore.config import Config
+
+from pullahead.aws.assumed_roles import Clients, RoleKeys
+from pullahead.aws.demands import DynamoDemands
+from pullahead.aws.event_windows import DynamoCalls, DynamoWindows
+from pullahead.aws.incidents import DynamoIncidents
+from pullahead.aws.notifications import EventBridgeOutcomes, SnsAlerts, SnsChatAlerts
+from pullahead.aws.pauses import DynamoPauses
+from pullahead.aws.records import DynamoRecords
+from pullahead.aws.refresh_queue import DynamoSlots, DynamoWaitingLine
+from pullahead.aws.rules_file import rules_text_at
+from pullahead.aws.s3 import S3Plans, S3Standing
+from pullahead.aws.sqs import SqsChecks, SqsDeadLetters
+from pullahead.aws.stepfunctions import StepFunctionsRefreshes
+from pullahead.aws.upstream_credentials import UpstreamCredentials
+from pullahead.aws.webhook_secret import WebhookSecret
+from pullahead.clock import Clock
+from pullahead.ecr.streams import EcrMounts
+from pullahead.ecr.target import EcrTarget
+from pullahead.errors import ConfigError
+from pullahead.mirrors.outbox import Announcer
+from pullahead.registry.client import UpstreamRegistry
+from pullahead.rules.active import KnownPauses, RulesInForce, RulesWithPauses
+from pullahead.rules.load import load_rules
+from pullahead.rules.model import Rules, UpstreamSettings
+from pullahead.rules.ports import LoadsRules, ReadsRulesText
+from pullahead.settings import Settings
+from pullahead.webhooks.receive import KnownSecrets
+
+if TYPE_CHECKING:
+    from mypy_boto3_ecr import ECRClient
+
+
+# AWS SDKs and Tools Reference, retry behavior: "standard" retries throttling and transient errors with jitter.
+CLIENT_CONFIG = Config(
+    retries={"mode": "standard", "total_max_attempts": 5}, connect_timeout=5, read_timeout=60, max_pool_connections=16
+)
+_EVENTS_CONFIG = Config(  # an event that is not taken at once is sent later; nothing waits for it
+    retries={"mode": "standard", "total_max_attempts": 2}, connect_timeout=2, read_timeout=5
+)
+_PATIENCE_SECONDS = 10.0  # what must wait longer for an upstream's limit is deferred: a waiting function costs, too
+
+
+def system_clock() -> datetime:
+    """The time now, aware, in UTC."""
+    return datetime.now(UTC)
+
+
+class Adapters:
+    """One process's adapters, made when first used and then kept."""
+
+    def __init__(self, settings: Settings, clock: Clock = system_clock) -> None:
+        self._settings, self._clock = settings, clock
+
+    @property
+    def _rules(self) -> Rules:
+        return self._rules_in_force()
+
+    @cached_property
+    def _rules_in_force(self) -> RulesInForce:
+        return RulesInForce(self._rules_file, self._standing, self._clock)
+
+    @cached_property
+    def _rules_text(self) -> ReadsRulesText | None:
+        uri = self._settings.rules_uri
+        return rules_text_at(uri, partial(boto3.client, config=CLIENT_CONFIG)) if uri else None
+
+    @cached_property
+    def _standing(self) -> S3Standing:
+        return S3Standing(boto3.client("s3", config=CLIENT_CONFIG), self._settings.plans_bucket)
+
+    @cached_property
+    def _rules_with_pauses(self) -> LoadsRules:
+        return RulesWithPauses(lambda: self._rules, self._known_pauses)
+
+    @cached_property
+    def _known_pauses(self) -> KnownPauses:
+        return KnownPauses(self._pauses, self._clock)
+
+    @cached_property
+    def _pauses(self) -> DynamoPauses:
+        return DynamoPauses(boto3.client("dynamodb", config=CLIENT_CONFIG), self._settings.records_table)
+
+    def _rules_file(self) -> Rules:
+        path = self._settings.rules_path
+        try:
+            text = path.read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            raise ConfigError(f"the rules {path} cannot be read: {error}") from error
+        return load_rules(text, source=path.name)
+
+    @cached_property
+    def _upstream(self) -> UpstreamRegistry:
+        credentials = self._credentials
+        return UpstreamRegistry(
+            self._upstream_settings,
+            runtime_api=self._settings.runtime_api,
+            wall_clock=self._seconds,
+            credentials=credentials,
+            refused=credentials.refused,
+            patience=_PATIENCE_SECONDS,
+        )
+
+    @cached_property
+    def _credentials(self) -> UpstreamCredentials:
+        return UpstreamCredentials(self._upstream_settings, Clients(self._client_of, self._seconds), self._seconds)
+
+    @cached_property
+    def _session(self) -> boto3.Session:
+        return boto3.Session()  # of the threads that ask upstreams: the shared one may not be used by two at once
+
+    def _client_of(self, service: str, region: str | None, keys: RoleKeys | None) -> Any:
+        return self._session.client(
+            cast("Any", service),
+            region_name=region,
+            aws_access_key_id=None if keys is None else keys.access_key_id,
+            aws_secret_access_key=None if keys is None else keys.secret_access_key,
+            aws_session_token=None if keys is None else keys.session_token,
+            config=CLIENT_CONFIG,
+        )
+
+    def _seconds(self) -> float:
+        return self._clock().timestamp()
+
+    def _upstream_settings(self, host: str) -> UpstreamSettings:
+        return self._rules.settings_of(host) or UpstreamSettings(host)
+
+    @cached_property
+    def _ecr(self) -> "ECRClient":
+        return boto3.client("ecr", config=CLIENT_CONFIG)
+
+    @cached_property
+    def _target(self) -> EcrTarget:
+        return EcrTarget(self._ecr)
+
+    @cached_property
+    def _mounts(self) -> EcrMounts:
+        return EcrMounts(self._ecr, self._target, self._clock)
+
+    @cached_property
+    def _records(self) -> DynamoRecords:
+        return DynamoRecords(boto3.client("dynamodb", config=CLIENT_CONFIG), self._settings.records_table)
+
+    @cached_property
+    def _windows(self) -> DynamoWindows:
+        return DynamoWindows(boto3.client("dynamodb", config=CLIENT_CONFIG), self._settings.records_table)
+
+    @cached_property
+    def _webhook_secrets(self) -> KnownSecrets:
+        client = boto3.client("secretsmanager", config=CLIENT_CONFIG)
+        return KnownSecrets(WebhookSecret(client, self._settings.webhook_secret), self._clock)
+
+    @cached_property
+    def _calls(self) -> DynamoCalls:
+        return DynamoCalls(boto3.client("dynamodb", config=CLIENT_CONFIG), self._settings.records_table)
+
+    @cached_property
+    def _announcer(self) -> Announcer:
+        outcomes = EventBridgeOutcomes(boto3.client("events", config=_EVENTS_CONFIG))
+        return Announcer(self._records, outcomes, self._clock)
+
+    @cached_property
+    def _demands(self) -> DynamoDemands:
+        return DynamoDemands(boto3.client("dynamodb", config=CLIENT_CONFIG), self._settings.records_table)
+
+    @cached_property
+    def _plans(self) -> S3Plans:
+        return S3Plans(boto3.client("s3", config=CLIENT_CONFIG), self._settings.plans_bucket)
+
+    @cached_property
+    def _queue(self) -> SqsChecks:
+        return SqsChecks(boto3.client("sqs", config=CLIENT_CONFIG), self._settings.checks_queue_url)
+
+    @cached_property
+    def _dead_letters(self) -> SqsDeadLetters:
+        return SqsDeadLetters(boto3.client("sqs", config=CLIENT_CONFIG), self._settings.dead_letter_queue_url)
+
+    @cached_property
+    def _refreshes(self) -> StepFunctionsRefreshes:
+        client = boto3.client("stepfunctions", config=CLIENT_CONFIG)
+        return StepFunctionsRefreshes(client, self._settings.refresh_state_machine_arn)
+
+    @cached_property
+    def _slots(self) -> DynamoSlots:
+        return DynamoSlots(boto3.client("dynamodb", config=CLIENT_CONFIG), self._settings.records_table)
+
+    @cached_property
+    def _line(self) -> DynamoWaitingLine:
+        return DynamoWaitingLine(boto3.client("dynamodb", config=CLIENT_CONFIG), self._settings.records_table)
+
+    @cached_property
+    def _alerts(self) -> SnsAlerts:
+        return SnsAlerts(boto3.client("sns", config=CLIENT_CONFIG), self._settings.alerts_topic_arn)
+
+    @cached_property
+    def _chat_alerts(self) -> SnsChatAlerts:
+        return SnsChatAlerts(boto3.client("sns", config=CLIENT_CONFIG), self._settings.chat_alerts_topic_arn)
+
+    @cached_property
+    def _incidents(self) -> DynamoIncidents:
+        return DynamoIncidents(boto3.client("dynamodb", config=CLIENT_CONFIG), self._settings.records_table)

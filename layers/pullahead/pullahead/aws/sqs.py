@@ -1,0 +1,174 @@
+"""The checks queue in SQS.
+
+The dead-letter queue in SQS: messages of ours with their reasons, SQS's own without, and EventBridge's with others.
+
+Whatever is taken is hidden for some minutes and then, at the latest, shown again; a crash loses nothing.
+"""
+
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, Final
+
+from pullahead.aws.dynamodb import storage_errors
+from pullahead.dead_letters import Aside, DeadLetter, Taken
+from pullahead.errors import StorageError
+from pullahead.messages import Queued
+
+if TYPE_CHECKING:
+    from mypy_boto3_sqs import SQSClient
+    from mypy_boto3_sqs.type_defs import ChangeMessageVisibilityBatchRequestEntryTypeDef
+
+
+_BATCH = 10  # SQS API reference, SendMessageBatch: up to 10 messages a call
+_BATCH_BYTES = 240 * 1024  # and 256 KiB together
+_MAX_DELAY = 900  # SQS API reference, SendMessageBatchRequestEntry, DelaySeconds
+
+
+class SqsChecks:
+    """Satisfies `pullahead.ports.QueuesChecks`."""
+
+    def __init__(self, client: "SQSClient", queue_url: str) -> None:
+        self._client, self._queue_url = client, queue_url
+
+    def send(self, requests: Sequence[Queued], delay_seconds: int = 0) -> None:
+        """Queue requests, by tens; a longer delay than SQS knows is cut short."""
+        delay = min(delay_seconds, _MAX_DELAY)
+        batch: list[str] = []
+        for body in (request.to_json() for request in requests):
+            if batch and (len(batch) == _BATCH or sum(map(len, batch)) + len(body) > _BATCH_BYTES):
+                self._send(batch, delay)
+                batch = []
+            batch.append(body)
+        if batch:
+            self._send(batch, delay)
+
+    def _send(self, bodies: list[str], delay: int) -> None:
+        with storage_errors("send", "checks"):
+            answer = self._client.send_message_batch(
+                QueueUrl=self._queue_url,
+                Entries=[
+                    {"Id": str(number), "MessageBody": body, "DelaySeconds": delay}
+                    for number, body in enumerate(bodies)
+                ],
+            )
+        if failed := answer.get("Failed"):
+            reasons = sorted({entry["Code"] for entry in failed})
+            raise StorageError(f"send of checks failed for {len(failed)} of {len(bodies)}: {', '.join(reasons)}")
+
+
+_RECEIVE_BATCH = 10  # SQS API reference, ReceiveMessage and ChangeMessageVisibilityBatch: up to 10 messages a call
+_WAIT_SECONDS = 1  # more than 0 is long polling: all of SQS's servers are asked, not a sample of them
+_HELD_SECONDS = 300
+_VISIBLE: Final = "ApproximateNumberOfMessages"
+
+# EventBridge user guide, "Using dead-letter queues to process undelivered events": the attributes that it adds.
+_REASONS = ("reason", "ERROR_CODE")
+_TEXTS = ("text", "ERROR_MESSAGE")
+_TRIES = ("tries", "RETRY_ATTEMPTS")
+
+
+class SqsDeadLetters:
+    """Satisfies `pullahead.ports.PutsAside` and, told the queue that its messages came from, `DeadLetters`."""
+
+    def __init__(self, client: "SQSClient", url: str, source_url: str = "") -> None:
+        self._client, self._url, self._source_url = client, url, source_url
+
+    def put_aside(self, message: Aside) -> None:
+        """Send a message here, with its reason in attributes."""
+        with storage_errors("send", "a dead letter"):
+            self._client.send_message(
+                QueueUrl=self._url,
+                MessageBody=message.body,
+                MessageAttributes={
+                    "reason": _text(message.reason),
+                    "text": _text(message.text),
+                    "failed_at": _text(message.failed_at.isoformat()),
+                    "tries": {"DataType": "Number", "StringValue": str(message.tries)},
+                },
+            )
+
+    def take(self, most: int) -> Taken:
+        """Receive until there are no more, or enough."""
+        found: dict[str, DeadLetter] = {}
+        while len(found) < most:
+            messages = self._receive(min(_RECEIVE_BATCH, most - len(found)))
+            if not messages:
+                return Taken(_oldest_first(found), 0)
+            found |= {message["MessageId"]: _read(message) for message in messages}
+        return Taken(_oldest_first(found), self._count_visible())
+
+    def release(self, letters: Sequence[DeadLetter]) -> None:
+        """Make messages visible again, by tens."""
+        for first in range(0, len(letters), _RECEIVE_BATCH):
+            entries: list[ChangeMessageVisibilityBatchRequestEntryTypeDef] = [
+                {"Id": str(number), "ReceiptHandle": letter.receipt, "VisibilityTimeout": 0}
+                for number, letter in enumerate(letters[first : first + _RECEIVE_BATCH])
+            ]
+            with storage_errors("release", "dead letters"):
+                self._client.change_message_visibility_batch(QueueUrl=self._url, Entries=entries)
+
+    def put_back(self, letter: DeadLetter) -> None:
+        """Send to the queue that it came from, and then delete."""
+        with storage_errors("send", "a dead letter to its queue"):
+            self._client.send_message(QueueUrl=self._source_url, MessageBody=letter.body)
+        self.drop(letter)
+
+    def drop(self, letter: DeadLetter) -> None:
+        """Delete."""
+        with storage_errors("delete", "a dead letter"):
+            self._client.delete_message(QueueUrl=self._url, ReceiptHandle=letter.receipt)
+
+    def _receive(self, most: int) -> Sequence[Mapping[str, Any]]:
+        with storage_errors("read", "dead letters"):
+            answer = self._client.receive_message(
+                QueueUrl=self._url,
+                MaxNumberOfMessages=most,
+                WaitTimeSeconds=_WAIT_SECONDS,
+                VisibilityTimeout=_HELD_SECONDS,
+                MessageSystemAttributeNames=["SentTimestamp"],
+                MessageAttributeNames=["All"],
+            )
+        return answer.get("Messages", [])
+
+    def _count_visible(self) -> int:
+        with storage_errors("read", "dead letters"):
+            answer = self._client.get_queue_attributes(QueueUrl=self._url, AttributeNames=[_VISIBLE])
+        count = answer["Attributes"].get(_VISIBLE, "")
+        if not count.isdecimal():
+            raise StorageError(f"read of dead letters failed: SQS says that there are {count!r} more")
+        return int(count)
+
+
+def _text(value: str) -> Any:
+    return {"DataType": "String", "StringValue": value}
+
+
+def _read(message: Mapping[str, Any]) -> DeadLetter:
+    said = {name: value.get("StringValue", "") for name, value in message.get("MessageAttributes", {}).items()}
+    sent = datetime.fromtimestamp(int(message["Attributes"]["SentTimestamp"]) / 1000, UTC)
+    tries = _first(said, _TRIES)
+    return DeadLetter(
+        id=message["MessageId"],
+        receipt=message["ReceiptHandle"],
+        body=message["Body"],
+        since=_moment(said.get("failed_at", "")) or sent,
+        reason=_first(said, _REASONS) or None,
+        text=_first(said, _TEXTS),
+        tries=int(tries) if tries.isdecimal() else None,
+    )
+
+
+def _first(said: Mapping[str, str], names: Sequence[str]) -> str:
+    return next((said[name] for name in names if said.get(name)), "")
+
+
+def _moment(text: str) -> datetime | None:
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        return None
+    return moment if moment.tzinfo is not None else None
+
+
+def _oldest_first(found: Mapping[str, DeadLetter]) -> tuple[DeadLetter, ...]:
+    return tuple(sorted(found.values(), key=lambda letter: (letter.since, letter.id)))

@@ -1,0 +1,54 @@
+"""Executions of the refresh state machine in Step Functions."""
+
+from typing import TYPE_CHECKING
+
+from botocore.exceptions import ClientError
+
+from pullahead.aws.dynamodb import code_of, storage_errors
+from pullahead.errors import StorageError
+from pullahead.messages import RefreshRequest
+from pullahead.refresh.ports import Started
+
+if TYPE_CHECKING:
+    from mypy_boto3_stepfunctions import SFNClient
+
+
+class StepFunctionsRefreshes:
+    """Satisfies `pullahead.ports.StartsRefreshes` and `SeesRefreshes`."""
+
+    def __init__(self, client: "SFNClient", state_machine_arn: str) -> None:
+        self._client, self._arn = client, state_machine_arn
+
+    def start(self, request: RefreshRequest) -> Started:
+        """Start an execution by the request's name.
+
+        The same name and input while it runs is answered as a success, everything else under a name used in the
+        last 90 days by ExecutionAlreadyExists (Step Functions API reference, StartExecution).
+        """
+        try:
+            with storage_errors("start", f"refresh {request.name}"):
+                self._client.start_execution(stateMachineArn=self._arn, name=request.name, input=request.to_json())
+        except StorageError as error:
+            cause = error.__cause__
+            if isinstance(cause, ClientError) and code_of(cause) == "ExecutionAlreadyExists":
+                return self._describe(request.name)
+            raise
+        return Started.STARTED
+
+    def is_running(self, name: str) -> bool:
+        """Ask for the execution; one that was never started does not run."""
+        try:
+            return self._describe(name) is Started.RUNNING
+        except StorageError as error:
+            cause = error.__cause__
+            if isinstance(cause, ClientError) and code_of(cause) == "ExecutionDoesNotExist":
+                return False
+            raise
+
+    def _describe(self, name: str) -> Started:
+        arn = f"{self._arn.replace(':stateMachine:', ':execution:')}:{name}"
+        with storage_errors("describe", f"refresh {name}"):
+            status = self._client.describe_execution(executionArn=arn)["status"]
+        if status == "RUNNING":
+            return Started.RUNNING
+        return Started.SUCCEEDED if status == "SUCCEEDED" else Started.ENDED

@@ -1,0 +1,169 @@
+"""List what a rule chooses from, and queue checks of what it chose. Exact names are never listed.
+
+A rule for a whole namespace is listed in two steps: its repositories, each of which is then a listing of its own.
+Messages so go round the queue twice at most; AWS Lambda takes sixteen rounds for a loop and stops it (AWS Lambda
+Developer Guide, "Recursive loop detection").
+"""
+
+from collections.abc import Callable, Iterator
+from datetime import datetime, timedelta
+from typing import NamedTuple, Protocol
+
+from pullahead.checks.ports import QueuesChecks
+from pullahead.clock import Clock
+from pullahead.errors import ConfigError, PullaheadError, ResponseTooLargeError, Side
+from pullahead.messages import MAX_TAGS_PER_CHECK, CheckRequest, ListRequest, Queued
+from pullahead.mirrors.demand import DemandsFollowed
+from pullahead.mirrors.record import Record, State
+from pullahead.mirrors.rule_record import Listed, judge_listing, listing_key, needs_listing
+from pullahead.mirrors.store import Records, update
+from pullahead.oci import Repository
+from pullahead.oci.registries import ListsRepositories, ListsTags
+from pullahead.rules.model import OnDemand, Rule, Rules, expanded_for, rule_named
+from pullahead.rules.tag_patterns import select
+
+_SHARED_FOR = timedelta(minutes=1)
+_MAX_REPOSITORIES = 1000
+
+
+class Lists(ListsTags, ListsRepositories, Protocol):
+    """A registry whose repositories and tags can be listed."""
+
+
+class ListResult(NamedTuple):
+    """What one listing came to. `changed`: something else is followed now, or it fails, or no longer does.
+
+    There is never an `error`, as a check may have one: a listing that fails is remembered, and not repeated at once.
+    """
+
+    listing: str
+    state: State
+    reason: str
+    queued: int = 0  # tags, or repositories of a namespace
+    changed: bool = False
+    error: None = None
+
+
+def nothing_demanded(_rule: Rule, _bounds: OnDemand, _now: datetime) -> DemandsFollowed:
+    """Know of no pulls, as where there is no service that notices them."""
+    return DemandsFollowed(0, 0)
+
+
+class FollowListing:
+    """The use case, with the ports that it looks through and acts on."""
+
+    def __init__(
+        self,
+        rules: Callable[[], Rules],
+        upstream: Lists,
+        records: Records,
+        queue: QueuesChecks,
+        clock: Clock,
+        demanded: Callable[[Rule, OnDemand, datetime], DemandsFollowed] = nothing_demanded,
+    ) -> None:
+        self._rules, self._upstream, self._records = rules, upstream, records
+        self._queue, self._clock, self._demanded = queue, clock, demanded
+        self._listings: dict[Repository, tuple[datetime, tuple[str, ...]]] = {}
+
+    def __call__(self, request: ListRequest) -> ListResult | None:
+        """List, remember and queue; None where there is no such rule any more, or it is paused.
+
+        Where nothing can be listed, what was chosen last is checked all the same. Raises: StorageError, ConflictError.
+        """
+        rule, found = self._rule_of(request)
+        if rule is None:
+            return None
+        now = self._clock()
+        if rule.on_demand is not None:
+            demanded = self._demanded(rule, rule.on_demand, now)
+            changed = demanded.forgotten > 0
+            return ListResult(listing_key(rule), State.FRESH, "demanded", demanded.followed, changed)
+        if not needs_listing(rule):
+            requests = list(_requests(rule, found, (), now))
+            self._queue.send(requests)
+            return ListResult(listing_key(rule), State.FRESH, "all is named", len(requests))
+        return self._follow(rule, found, self._look(rule), now)
+
+    def _follow(self, rule: Rule, found: str | None, listed: Listed, now: datetime) -> ListResult:
+        before: Record | None = None
+
+        def change(known: Record | None) -> Record:
+            nonlocal before
+            before = known
+            return judge_listing(listed, known, rule, now)
+
+        record = update(self._records, listing_key(rule), change) or change(before)
+        followed = record.followed if listed.chosen is None else listed.chosen
+        self._queue.send(list(_requests(rule, found, followed, now)))
+        changed = before is None or record.version != before.version
+        return ListResult(record.key, record.state, record.error or "listed", len(followed), changed)
+
+    def _rule_of(self, request: ListRequest) -> tuple[Rule | None, str | None]:
+        """Find the rule, as it is for one repository of its namespace if one was found, and that repository."""
+        rules = self._rules()
+        rule = rule_named(request.rule, rules) if request.rule not in rules.paused else None
+        if rule is None or request.upstream is None or not rule.is_namespace:
+            return rule, None
+        expanded = expanded_for(request.upstream, rule)
+        return expanded, request.upstream if expanded is not None else None
+
+    def _look(self, rule: Rule) -> Listed:
+        try:
+            if rule.is_namespace:
+                return self._list_repositories(rule)
+            return Listed(select(rule.tags, self._list_tags(rule.upstream)))
+        except PullaheadError as error:
+            return Listed(None, error)
+
+    def _list_repositories(self, rule: Rule) -> Listed:
+        namespace = rule.upstream
+        paths = self._upstream.list_repositories(namespace.registry, namespace.path.removesuffix("/*"))
+        if len(paths) > _MAX_REPOSITORIES:
+            raise ResponseTooLargeError(
+                f"it has {len(paths)} repositories, and a rule may stand for {_MAX_REPOSITORIES} at most",
+                operation="list_repositories",
+                side=Side.UPSTREAM,
+                reference=str(namespace),
+                advice="Name them, or a namespace below.",
+            )
+        return _those_with_a_name(paths, rule)
+
+    def _list_tags(self, repository: Repository) -> tuple[str, ...]:
+        """List tags, or take them from a listing of the last minute: rules of one repository come in one run."""
+        now = self._clock()
+        self._listings = {key: held for key, held in self._listings.items() if now - held[0] < _SHARED_FOR}
+        if repository not in self._listings:
+            self._listings[repository] = (now, self._upstream.list_tags(repository))
+        return self._listings[repository][1]
+
+
+def _those_with_a_name(paths: tuple[str, ...], rule: Rule) -> Listed:
+    """Leave out repositories for which the rule's template gives no name that ECR allows, and say so."""
+    named, error = [], None
+    for path in paths:
+        try:
+            rule.expand(path)
+            named.append(path)
+        except ConfigError as refusal:
+            error = error or refusal
+    return Listed(tuple(named), error)
+
+
+def _requests(rule: Rule, found: str | None, followed: tuple[str, ...], now: datetime) -> Iterator[Queued]:
+    if rule.is_namespace:
+        for path in followed:
+            upstream = str(Repository(rule.upstream.registry, path))
+            yield ListRequest(rule=rule.name, asked_at=now, upstream=upstream)
+        return
+    # The schedule sends what a rule names itself, but for namespaces, whose repositories it does not know.
+    tags = tuple(dict.fromkeys((*rule.tags.names, *followed) if found is not None else followed))
+    for start in range(0, len(tags), MAX_TAGS_PER_CHECK):
+        some = tags[start : start + MAX_TAGS_PER_CHECK]
+        yield CheckRequest(
+            reason="schedule",
+            repository=rule.repository,
+            tags=some,
+            asked_at=now,
+            rule=rule.name if found is not None else None,
+            upstream=found,
+        )

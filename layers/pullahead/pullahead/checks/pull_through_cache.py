@@ -1,0 +1,52 @@
+"""Note that ECR's pull through cache could not fetch what Pullahead then fetches itself: said once, taken back once."""
+
+from collections.abc import Iterable
+from datetime import datetime
+from typing import NamedTuple
+
+from pullahead.messages import CacheFailure, CheckRequest
+from pullahead.mirrors.alert import Alert, AlertKind
+from pullahead.mirrors.record import Record
+from pullahead.mirrors.store import Records, update
+
+
+class CacheFailed(NamedTuple):
+    """A failure of the pull through cache, for the log."""
+
+    repository: str
+    tag: str
+    code: str
+    reason: str
+
+
+def failures_of(request: CheckRequest) -> list[CacheFailed]:
+    """Tell what the event behind a check says of a failure of the cache; nothing where it says of none."""
+    failure = request.cache_failure
+    if failure is None:
+        return []
+    return [CacheFailed(request.repository, tag, failure.code, failure.reason) for tag in request.tags]
+
+
+def note_cache(request: CheckRequest, keys: Iterable[str], records: Records, now: datetime) -> None:
+    """Note in mirrors' records whether the cache could fetch them. Raises: StorageError, ConflictError."""
+
+    def change(known: Record | None) -> Record | None:
+        return None if known is None else after_cache(known, request.cache_failure, now)
+
+    for key in keys:
+        update(records, key, change)
+
+
+def after_cache(known: Record, failure: CacheFailure | None, now: datetime) -> Record:
+    """Say what an attempt of the cache changes. One more failure with the same code is no news."""
+    before = known.cache_failure
+    if failure is None:
+        over = Alert(AlertKind.RECOVERED, known.key, known.upstream, now, now, of=AlertKind.CACHE_FAILED)
+        return known if before is None else known.with_changes(cache_failure=None, pending=(*known.pending, over))
+    if before is not None and before.partition(":")[0] == failure.code:
+        return known
+    text = f"{failure.code}: {failure.reason}" if failure.reason else failure.code
+    if before is not None:
+        return known.with_changes(cache_failure=text)
+    alert = Alert(AlertKind.CACHE_FAILED, known.key, known.upstream, now, now, text, failure.code)
+    return known.with_changes(cache_failure=text, pending=(*known.pending, alert))

@@ -1,0 +1,58 @@
+"""Read every record and draw the page of mirrors. Writes nothing."""
+
+from datetime import datetime, timedelta
+from itertools import islice
+from typing import Final, NamedTuple, Protocol
+
+from pullahead.dashboard.heat_map import DAYS
+from pullahead.dashboard.mirror_rows import Snapshot
+from pullahead.dashboard.page import error_page, widget_page
+from pullahead.dashboard.widget_request import DOCUMENTATION, read_request
+from pullahead.errors import StorageError
+from pullahead.mirrors.record import transitions_of
+from pullahead.mirrors.store import Heartbeat, ScansRecords
+
+MAX_RECORDS: Final = 20_000
+
+
+class AllRecords(ScansRecords, Protocol):
+    """Every record, and the last time that checks were sent."""
+
+    def load_heartbeat(self) -> Heartbeat | None:
+        """As `pullahead.ports.Records.load_heartbeat`."""
+        ...
+
+
+class Shown(NamedTuple):
+    """What the widget shows, how many mirrors it is about, and why it shows an error instead."""
+
+    content: str
+    mirrors: int = 0
+    error: StorageError | None = None
+
+
+def show_mirrors(event: object, endpoint: str, records: AllRecords, now: datetime) -> Shown:
+    """Draw what the widget asks for; storage that cannot be read is told on the page, not by an empty one."""
+    asked = read_request(event)
+    if asked.describe:
+        return Shown(DOCUMENTATION)
+    try:
+        snapshot = take_snapshot(records, now)
+    except StorageError as error:
+        return Shown(error_page(str(error), asked.theme, endpoint), error=error)
+    return Shown(widget_page(snapshot, asked.view, asked.theme, endpoint), len(snapshot.records))
+
+
+def take_snapshot(records: AllRecords, now: datetime) -> Snapshot:
+    """Read what a page needs. Raises StorageError."""
+    followed = (record for record in records.scan() if record.expires_at is None)  # the others are to be forgotten
+    found = list(islice(followed, MAX_RECORDS + 1))
+    since = now - timedelta(days=DAYS)
+    heartbeat = records.load_heartbeat()
+    return Snapshot(
+        found[:MAX_RECORDS],
+        heartbeat.at if heartbeat is not None else None,
+        now,
+        [transition for record in found[:MAX_RECORDS] for transition in transitions_of(record, since)],
+        complete=len(found) <= MAX_RECORDS,
+    )

@@ -1,0 +1,1 @@
+"""Amazon ECR's own API as a target."""

@@ -1,0 +1,1 @@
+"""What the function handlers share: SQS batches, dead letters, metrics."""

@@ -1,0 +1,1 @@
+"""Mirrors made by the first pull: pulls noticed through CloudTrail, and what they demanded."""

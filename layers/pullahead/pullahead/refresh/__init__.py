@@ -1,0 +1,1 @@
+"""Copy one tag: wait for a slot, plan, copy units, publish, record the outcome."""

@@ -1,0 +1,220 @@
+"""Plan a copy: read what upstream's root names, ask what ECR lacks, and keep all of it in the plans bucket.
+
+Decide what to copy and in which order it is published. Pure.
+"""
+
+from collections.abc import Mapping, Set
+from itertools import takewhile
+from types import MappingProxyType
+from typing import Protocol
+
+import msgspec
+
+from pullahead.errors import Side, UnsupportedMediaTypeError
+from pullahead.messages import PlanResult, RefreshRequest, UnitRequest
+from pullahead.oci import Descriptor, Digest, InvalidManifestError, Manifest, RawManifest, Reference, parse_manifest
+from pullahead.oci.media_types import FOREIGN_LAYERS
+from pullahead.oci.platforms import select_platforms
+from pullahead.oci.registries import EnsuresRepositories, FindsBlobs, FindsMounts, GetsManifests
+from pullahead.refresh.ports import Plans
+from pullahead.refresh.progress import UnitProgress
+from pullahead.rules.model import Rules
+
+
+class CopyPlan(msgspec.Struct, frozen=True):
+    """The manifests to publish, children before parents and the root last, and the blobs to copy first, in units."""
+
+    manifests: tuple[Descriptor, ...]
+    units: tuple[tuple[Descriptor, ...], ...]
+    bytes_missing: int
+    bytes_present: int
+
+
+def publishing_order(root: Descriptor, graph: Mapping[Digest, Manifest]) -> tuple[Descriptor, ...]:
+    """List every manifest of a graph once, so that none lands before what it references."""
+    order: list[Descriptor] = []
+    entered: set[Digest] = set()
+    waiting = [(root, False)]  # a stack of its own: a chain of indexes may be deeper than Python's
+    while waiting:
+        node, children_are_listed = waiting.pop()
+        if children_are_listed:
+            order.append(node)
+        elif node.digest not in entered:
+            entered.add(node.digest)
+            waiting.append((node, True))
+            waiting.extend((child, False) for child in reversed(graph[node.digest].children))
+    return tuple(order)
+
+
+def blobs_of(graph: Mapping[Digest, Manifest]) -> tuple[Descriptor, ...]:
+    """List every blob of a graph once, without foreign layers: registries do not hold those, they name URLs."""
+    blobs = (blob for manifest in graph.values() for blob in manifest.blobs)
+    return tuple({blob.digest: blob for blob in blobs if blob.media_type not in FOREIGN_LAYERS}.values())
+
+
+def foreign_layers_of(graph: Mapping[Digest, Manifest]) -> tuple[Descriptor, ...]:
+    """List every layer once that all manifests of a graph call foreign."""
+    held = {blob.digest for blob in blobs_of(graph)}
+    blobs = (blob for manifest in graph.values() for blob in manifest.blobs)
+    return tuple({blob.digest: blob for blob in blobs if blob.digest not in held}.values())
+
+
+def make_plan(root: Descriptor, graph: Mapping[Digest, Manifest], present: Set[Digest]) -> CopyPlan:
+    """Plan a copy of everything below `root` that the target does not have."""
+    blobs = blobs_of(graph)
+    missing = [blob for blob in blobs if blob.digest not in present]
+    total = sum(blob.size for blob in blobs)
+    bytes_missing = sum(blob.size for blob in missing)
+    return CopyPlan(publishing_order(root, graph), pack_units(missing), bytes_missing, total - bytes_missing)
+
+
+MAX_UNITS = 40
+"""Inline Map of Step Functions runs up to 40 iterations at once (Step Functions Developer Guide, Inline mode)."""
+_UNIT_BYTES = 256 * 1024 * 1024  # below this another Lambda costs more than it saves
+
+
+def pack_units(
+    blobs: list[Descriptor], max_units: int = MAX_UNITS, unit_bytes: int = _UNIT_BYTES
+) -> tuple[tuple[Descriptor, ...], ...]:
+    """Pack blobs into units that weigh about the same: largest first, each into the lightest unit so far.
+
+    Never more units than blobs or than `max_units`; no unit is empty.
+    """
+    total = sum(blob.size for blob in blobs)
+    count = min(max_units, len(blobs), max(1, -(-total // unit_bytes)))
+    units: list[list[Descriptor]] = [[] for _ in range(count)]
+    weights = [0] * count
+    for blob in sorted(blobs, key=lambda blob: (-blob.size, blob.digest)):
+        lightest = min(range(count), key=lambda index: (weights[index], len(units[index])))
+        units[lightest].append(blob)
+        weights[lightest] += blob.size
+    return tuple(tuple(unit) for unit in units)
+
+
+_NOTHING: Mapping[Digest, RawManifest] = MappingProxyType({})
+_MAX_MANIFEST_BYTES_IN_ALL = 64 * 1024 * 1024
+_MAX_MANIFESTS = 1000  # the largest public indexes name some dozens
+
+
+class PlannedTarget(EnsuresRepositories, FindsBlobs, Protocol):
+    """What a plan asks of a target."""
+
+
+def plan_copy(
+    request: RefreshRequest,
+    rules: Rules,
+    upstream: GetsManifests,
+    target: PlannedTarget,
+    plans: Plans,
+    mounts: FindsMounts | None = None,
+) -> PlanResult:
+    """Plan the copy that a refresh asks for, from its digest. A repository that is missing is made as its rule says.
+
+    With `mounts`, other repositories of the rules are looked through for blobs that need not be sent.
+
+    Raises: what the ports raise, UnsupportedMediaTypeError for a graph that cannot be copied, InvalidManifestError and
+    ConfigError where the platforms cannot be chosen.
+    """
+    target.ensure_repository(request.repository, rules.creation_of(request.repository, request.tag))
+    root, rewritten = _choose_root(request, upstream)
+    raw, graph = read_graph(request.source, root, upstream, rewritten)
+    present = target.present_blobs(request.repository, [blob.digest for blob in blobs_of(graph)])
+    plan = make_plan(root, graph, present)
+    _keep(request.name, plan, raw, _found(request, plan, rules, mounts), plans)
+    units = tuple(
+        UnitRequest(refresh=request.name, unit=unit, repository=request.repository, upstream=str(request.source))
+        for unit in range(len(plan.units))
+    )
+    return PlanResult(
+        units=units,
+        manifests=len(plan.manifests),
+        bytes_missing=plan.bytes_missing,
+        bytes_present=plan.bytes_present,
+    )
+
+
+def plan_key(refresh: str) -> str:
+    """Where the plan of a refresh is kept."""
+    return f"plans/{refresh}/plan.json"
+
+
+def unit_key(refresh: str, unit: int) -> str:
+    """Where the progress of a unit is kept."""
+    return f"plans/{refresh}/units/{unit:03}.json"
+
+
+def manifest_key(refresh: str, digest: Digest) -> str:
+    """Where a manifest's bytes are kept until they are published."""
+    return f"plans/{refresh}/manifests/{digest.replace(':', '-')}"
+
+
+def _choose_root(request: RefreshRequest, upstream: GetsManifests) -> tuple[Descriptor, Mapping[Digest, RawManifest]]:
+    """Find what is to be published, and its bytes where upstream has no such manifest or it was read already."""
+    if not request.platforms:
+        return request.root, _NOTHING
+    chosen = select_platforms(upstream.get_manifest(request.source), request.platforms, str(request.source))
+    if isinstance(chosen, Descriptor):
+        return chosen, _NOTHING
+    return chosen.descriptor, {chosen.descriptor.digest: chosen}
+
+
+def _found(request: RefreshRequest, plan: CopyPlan, rules: Rules, mounts: FindsMounts | None) -> Mapping[Digest, str]:
+    missing = [blob.digest for blobs in plan.units for blob in blobs]
+    if mounts is None or not missing:
+        return {}
+    return mounts.find_mounts(missing, _likely_holders(request.repository, rules))
+
+
+def _likely_holders(repository: str, rules: Rules) -> list[str]:
+    """List the other repositories of the rules, those with the most of the name in common first."""
+    others = {mirror.repository for mirror in rules.mirrors} - {repository}
+    return sorted(others, key=lambda other: (-_in_common(other, repository), other))
+
+
+def _in_common(first: str, second: str) -> int:
+    return sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(first, second, strict=False)))
+
+
+def _keep(
+    refresh: str, plan: CopyPlan, raw: dict[Digest, RawManifest], mounts: Mapping[Digest, str], plans: Plans
+) -> None:
+    for digest, manifest in raw.items():
+        plans.write(manifest_key(refresh, digest), manifest.content)
+    for number, blobs in enumerate(plan.units):
+        held = {blob.digest: mounts[blob.digest] for blob in blobs if blob.digest in mounts}
+        plans.write(unit_key(refresh, number), msgspec.json.encode(UnitProgress(blobs, mounts=held)))
+    plans.write(plan_key(refresh), msgspec.json.encode(plan))
+
+
+def read_graph(
+    source: Reference, root: Descriptor, upstream: GetsManifests, known: Mapping[Digest, RawManifest] = _NOTHING
+) -> tuple[dict[Digest, RawManifest], dict[Digest, Manifest]]:
+    """Read every manifest below a root, each once and those in `known` not at all: their bytes, and what they name.
+
+    Raises: what the port raises, and UnsupportedMediaTypeError.
+    """
+    raw: dict[Digest, RawManifest] = {}
+    graph: dict[Digest, Manifest] = {}
+    waiting = {root.digest: root}
+    while waiting:
+        _, node = waiting.popitem()
+        reference = source.at(node.digest)
+        raw[node.digest] = known.get(node.digest) or upstream.get_manifest(reference)
+        graph[node.digest] = _parse(reference, raw[node.digest])
+        waiting.update((child.digest, child) for child in graph[node.digest].children if child.digest not in graph)
+        if len(graph) + len(waiting) > _MAX_MANIFESTS:
+            raise _unsupported(source, f"it has more than {_MAX_MANIFESTS} manifests")
+        if sum(len(manifest.content) for manifest in raw.values()) > _MAX_MANIFEST_BYTES_IN_ALL:
+            raise _unsupported(source, f"its manifests have more than {_MAX_MANIFEST_BYTES_IN_ALL} bytes together")
+    return raw, graph
+
+
+def _parse(reference: Reference, manifest: RawManifest) -> Manifest:
+    try:
+        return parse_manifest(manifest.content, manifest.descriptor.media_type)
+    except InvalidManifestError as error:
+        raise _unsupported(reference, str(error)) from error
+
+
+def _unsupported(reference: Reference, cause: str) -> UnsupportedMediaTypeError:
+    return UnsupportedMediaTypeError(cause, operation="plan", side=Side.UPSTREAM, reference=str(reference))

@@ -1,0 +1,69 @@
+"""Publish a copied manifest: children first, the root last with the tag, exact planned bytes, proved on both sides."""
+
+import msgspec
+
+from pullahead.errors import ConflictError, StorageError
+from pullahead.messages import PublishResult, RefreshRequest
+from pullahead.mirrors.record import Record
+from pullahead.mirrors.store import Records
+from pullahead.oci import Descriptor, Digest, RawManifest, digest_of
+from pullahead.oci.digest import algorithm_of
+from pullahead.oci.registries import Target
+from pullahead.refresh.plan import CopyPlan, manifest_key, plan_key
+from pullahead.refresh.ports import Plans
+from pullahead.rules.model import mirror_key
+
+
+def publish_image(request: RefreshRequest, target: Target, plans: Plans, records: Records) -> PublishResult:
+    """Publish what a plan names and move the tag; not, where upstream was seen to move on meanwhile.
+
+    Raises: what the ports raise, and ConflictError where the target serves something else in the end.
+    """
+    plan = _load_plan(request, plans)
+    root = plan.manifests[-1]
+    for child in plan.manifests[:-1]:
+        target.put_manifest(request.repository, _load_manifest(request.name, child, plans), None)
+    key = mirror_key(request.repository, request.tag)
+    if _is_superseded(records.load([key]).get(key), request):
+        return PublishResult(digest=root.digest, superseded=True)
+    target.put_manifest(request.repository, _load_manifest(request.name, root, plans), request.tag)
+    _prove(request, root.digest, target)
+    return PublishResult(digest=root.digest)
+
+
+def _is_superseded(record: Record | None, request: RefreshRequest) -> bool:
+    """A refresh to a newer digest or to other platforms is on its way, or done: the tag must not be moved back."""
+    if record is None or record.upstream_digest is None:
+        return False
+    is_wanted = (record.upstream_digest, record.platforms) == (request.root.digest, request.platforms)
+    return not is_wanted and record.episode > request.episode
+
+
+def _prove(request: RefreshRequest, digest: Digest, target: Target) -> None:
+    served = target.published_digests(request.repository, [request.tag]).get(request.tag)
+    if served != digest:
+        raise ConflictError(
+            f"publish of {request.repository}:{request.tag} at the target was undone at once: it serves {served} "
+            f"after {digest} was put; find out who else writes this tag"
+        )
+
+
+def _load_plan(request: RefreshRequest, plans: Plans) -> CopyPlan:
+    key = plan_key(request.name)
+    try:
+        plan = msgspec.json.decode(plans.read(key), type=CopyPlan)
+    except msgspec.DecodeError as error:
+        raise StorageError(f"the kept plan {key} cannot be read: {error}") from error
+    # With chosen platforms only reading the index told what the root is; its bytes are proved all the same.
+    is_other = not request.platforms and plan.manifests and plan.manifests[-1].digest != request.root.digest
+    if is_other or not plan.manifests:
+        raise StorageError(f"the kept plan {key} does not end in {request.root.digest}")
+    return plan
+
+
+def _load_manifest(refresh: str, descriptor: Descriptor, plans: Plans) -> RawManifest:
+    key = manifest_key(refresh, descriptor.digest)
+    content = plans.read(key)
+    if digest_of(content, algorithm_of(descriptor.digest)) != descriptor.digest:
+        raise StorageError(f"the kept manifest {key} is not what was read from upstream")
+    return RawManifest(descriptor, content)

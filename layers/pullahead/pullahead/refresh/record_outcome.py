@@ -1,0 +1,78 @@
+"""Record how a refresh ended."""
+
+from pullahead.clock import Clock
+from pullahead.errors import InvalidEventError
+from pullahead.messages import OutcomeRequest, OutcomeResult
+from pullahead.mirrors.judge import with_alerts
+from pullahead.mirrors.outbox import Announcer, with_events
+from pullahead.mirrors.record import LastRefresh, Published, Record
+from pullahead.mirrors.refresh_outcome import after_failure, after_success
+from pullahead.mirrors.store import Records, update
+from pullahead.rules.model import NewlyCached, Rules, mirror_key, never_cached
+
+
+def record_outcome(
+    outcome: OutcomeRequest,
+    rules: Rules,
+    records: Records,
+    announcer: Announcer,
+    clock: Clock,
+    newly_cached: NewlyCached = never_cached,
+) -> OutcomeResult:
+    """Write what a refresh came to, with the alerts and events that follow, into its mirror's record; send the events.
+
+    A mirror whose record is gone, or that no rule names any more, is left alone.
+    Raises: StorageError, ConflictError, InvalidEventError.
+    """
+    key = mirror_key(outcome.request.repository, outcome.request.tag)
+    copied = sum(unit.bytes_copied for unit in outcome.units)
+    repository, tag = outcome.request.repository, outcome.request.tag
+    mirror = rules.find(repository, tag) or newly_cached(repository, tag)
+    before: Record | None = None
+
+    def change(known: Record | None) -> Record | None:
+        nonlocal before
+        before = known
+        if known is None or mirror is None:
+            return None
+        after = with_alerts(known, _apply(known, outcome, copied, clock), mirror.alert_after, clock())
+        return with_events(known, after, mirror.rule, clock())
+
+    record = update(records, key, change)
+    if record is None:
+        return OutcomeResult(mirror=key, state="UNRECORDED", bytes_copied=copied)
+    announcer.announce(before, record)
+    refresh = record.last_refresh
+    is_ours = refresh is not None and refresh.execution == outcome.execution
+    return OutcomeResult(
+        mirror=key,
+        state=record.state.value,
+        bytes_copied=copied,
+        seconds=refresh.seconds if refresh is not None and is_ours else None,
+        lag_seconds=refresh.lag_seconds if refresh is not None and is_ours else None,
+    )
+
+
+def _apply(record: Record, outcome: OutcomeRequest, copied: int, clock: Clock) -> Record:
+    now = clock()
+    request, last = outcome.request, record.last_refresh
+    if last is not None and last.execution == outcome.execution:
+        return record  # told before; what was seen since is newer
+    if outcome.error is not None:
+        if request.episode < record.episode:
+            return record  # told before, or begun anew since: a failure counts once
+        return after_failure(record, request.root.digest, outcome.error.error, outcome.error.text, now)
+    if outcome.published is None:
+        raise InvalidEventError("OutcomeRequest: neither `published` nor `error` is there")
+    if outcome.published.superseded:
+        return record
+    refresh = LastRefresh(
+        ended_at=now,
+        seconds=max(0.0, (now - outcome.started_at).total_seconds()),
+        lag_seconds=max(0.0, (now - request.stale_since).total_seconds()),
+        bytes_copied=copied,
+        execution=outcome.execution,
+        digest=outcome.published.digest,
+    )
+    published = Published(request.root.digest, request.platforms, outcome.published.digest)
+    return after_success(record, published, refresh)

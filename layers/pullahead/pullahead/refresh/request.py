@@ -1,0 +1,30 @@
+"""TO-EDIT"""
+
+import hashlib
+import re
+
+from pullahead.messages import RefreshRequest
+from pullahead.mirrors.record import Record
+from pullahead.oci import Descriptor, Digest
+from pullahead.rules.model import Mirror
+
+
+def refresh_request(mirror: Mirror, root: Descriptor, record: Record) -> RefreshRequest:
+    """Make the request whose execution runs once for this mirror, digest, platforms and episode."""
+    return RefreshRequest(
+        name=execution_name(mirror.key, root.digest, record.episode, record.platforms),
+        repository=mirror.repository,
+        tag=mirror.tag,
+        upstream=str(mirror.upstream),
+        root=root,
+        episode=record.episode,
+        stale_since=record.unfresh_since or record.since,
+        platforms=record.platforms,
+    )
+
+
+def execution_name(key: str, digest: Digest, episode: int, platforms: tuple[str, ...] = ()) -> str:
+    """Derive an execution's name, at most 80 characters (Step Functions API reference, StartExecution, name)."""
+    readable = re.sub(r"[^A-Za-z0-9-]+", "-", key).strip("-")[:40]
+    identity = hashlib.sha256("\n".join((key, digest, str(episode), *platforms)).encode()).hexdigest()[:24]
+    return f"{readable}-{episode}-{identity}"[-80:]

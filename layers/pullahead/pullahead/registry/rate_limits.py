@@ -1,0 +1,410 @@
+"""How hard a registry is pressed: who waits, who is deferred, and for how long. One state for a host in one process.
+
+A host's own words come first: Retry-After, and what it says is left of its limit. Before it says anything its requests
+go at a known rate, and no more at once than it bears. Whoever can't go in time is told so by RateLimitedError.
+
+The clock is to be one that runs on while the process sleeps, as a Lambda function does between its invocations: limits
+last for minutes and hours.
+
+When a request may go: a steady rate after a burst, and a window of requests under way. Knows no host and no HTTP.
+
+Whoever came first goes first, and no lock is held while somebody waits.
+
+What a registry says of its own limit: how much of it is left, and until when. Sends nothing and decides nothing.
+
+Sources: Docker documentation, "Pull usage and limits" (`ratelimit-remaining: 20;w=21600`); IETF draft "RateLimit header
+fields for HTTP", versions 03 to 10; GitLab documentation, "Rate limits" (a moment for RateLimit-Reset); X-RateLimit-*.
+"""
+
+import re
+import threading
+from collections import OrderedDict, deque
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, NamedTuple
+from urllib.parse import urlsplit
+
+from pullahead.errors import DeferredError, RateLimitedError
+from pullahead.mirrors.rate_limit_budget import Quota, again_in
+from pullahead.oci.reference import DOCKER_HUB
+from pullahead.registry.failures import retry_after_seconds
+from pullahead.registry.hosts import registry_at
+from pullahead.registry.transport import Request
+
+if TYPE_CHECKING:
+    from pullahead.rules.model import RateLimit
+
+
+_LONGEST_WAIT_SECONDS = 3600.0
+
+
+class TokenBucket:
+    """Lets requests go at a rate, after a burst. May be used by several threads.
+
+    A turn is booked when it is asked for and slept until then, so that turns are taken in the order of their asking.
+    It is the generic cell rate algorithm: one moment is all that is remembered.
+    """
+
+    def __init__(
+        self, per_second: float, burst: int, clock: Callable[[], float], sleep: Callable[[float], None]
+    ) -> None:
+        if per_second <= 0 or burst < 1:
+            raise ValueError(f"a bucket of {burst} at {per_second} a second lets nothing go")
+        self._interval = 1.0 / per_second
+        self._tolerance = (burst - 1) * self._interval
+        self._clock, self._sleep = clock, sleep
+        self._looked = clock()
+        self._full_at = self._looked  # when the burst is whole again
+        self._lock = threading.Lock()
+
+    def wait(self, within: float) -> float | None:
+        """Wait for a turn; where it would come only after `within` seconds, answer when, and book nothing."""
+        with self._lock:
+            now = self._now()
+            seconds = max(0.0, self._full_at - self._tolerance - now)
+            if seconds > within:
+                return seconds
+            self._full_at = max(self._full_at, now) + self._interval
+        if seconds:
+            self._sleep(seconds)
+        return None
+
+    def _now(self) -> float:
+        now = self._clock()
+        if now < self._looked:  # the clock was put back: what was booked goes back with it
+            self._full_at -= self._looked - now
+        self._looked = now
+        return now
+
+
+class Place:
+    """A place in a window, to be given back."""
+
+    def __init__(self, size_age: int) -> None:
+        self.size_age = size_age
+
+
+class Window:
+    """How many requests may be under way at once: halved when a registry is pressed too hard, and widened slowly.
+
+    Additive increase, multiplicative decrease, as TCP's congestion avoidance (RFC 5681 section 3.1): one more for each
+    windowful that went well. Complaints about requests that were sent before the last halving do not halve again.
+    """
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._size = float(most)
+        self._halvings = 0
+        self._under_way = 0
+        self._waiting: deque[tuple[threading.Event, Place]] = deque()
+        self._lock = threading.Lock()
+
+    @property
+    def size(self) -> int:
+        """How many may be under way now."""
+        return int(self._size)
+
+    def enter(self, within: float) -> Place | None:
+        """Wait for a place; None where there is none within so many seconds."""
+        called, place = threading.Event(), Place(0)
+        with self._lock:
+            self._waiting.append((called, place))
+            self._call()
+        if called.wait(min(within, _LONGEST_WAIT_SECONDS)):
+            return place
+        with self._lock:
+            if called.is_set():  # at the last moment
+                return place
+            self._waiting.remove((called, place))
+            return None
+
+    def leave(self, place: Place, *, went_well: bool | None) -> None:
+        """Give a place back; `went_well` is False where the registry complained, None where neither can be said."""
+        with self._lock:
+            self._under_way -= 1
+            if went_well:
+                self._size = min(float(self._most), self._size + 1.0 / self._size)
+            elif went_well is False and place.size_age == self._halvings:
+                self._size = max(1.0, self._size / 2)
+                self._halvings += 1
+            self._call()
+
+    def _call(self) -> None:
+        while self._waiting and self._under_way < int(self._size):
+            called, place = self._waiting.popleft()
+            place.size_age = self._halvings
+            self._under_way += 1
+            called.set()
+
+
+_MAX_SECONDS = 7 * 24 * 3600.0
+_MOMENTS_FROM = 1_000_000_000.0  # a smaller number of seconds is a wait, a larger one a moment since 1970
+_NUMBER = re.compile(r"\s*([0-9]{1,12})(?![0-9])")
+_PAIRS = re.compile(r"\b([a-z]+)\s*=\s*([0-9]{1,12})(?![0-9])")
+
+
+class Reported(NamedTuple):
+    """How much a registry would still take, of how much; `seconds` until that is over, None where it is not said."""
+
+    remaining: int
+    limit: int
+    seconds: float | None = None
+
+
+def read_reported(headers: Mapping[str, str], wall_time: float) -> Reported | None:
+    """Read what an answer says; None where it says nothing, or nothing that makes sense."""
+    for prefix in ("RateLimit-", "X-RateLimit-"):
+        remaining, limit = _first(headers.get(f"{prefix}Remaining")), _first(headers.get(f"{prefix}Limit"))
+        if remaining is not None and limit:
+            reset = _first(headers.get(f"{prefix}Reset"))
+            window = _pairs(headers.get(f"{prefix}Remaining")) | _pairs(headers.get(f"{prefix}Limit"))
+            return _reported(remaining, limit, window.get("w") if reset is None else reset, wall_time)
+    return _read_combined(headers, wall_time)
+
+
+def _read_combined(headers: Mapping[str, str], wall_time: float) -> Reported | None:
+    said, policy = _pairs(headers.get("RateLimit")), _pairs(headers.get("RateLimit-Policy"))
+    remaining, limit = said.get("r", said.get("remaining")), said.get("limit", policy.get("q"))
+    if remaining is None or not limit:
+        return None
+    return _reported(remaining, limit, said.get("t", said.get("reset", policy.get("w"))), wall_time)
+
+
+def _reported(remaining: int, limit: int, reset: int | None, wall_time: float) -> Reported:
+    if reset is None:
+        return Reported(min(remaining, limit), limit)
+    seconds = reset - wall_time if reset >= _MOMENTS_FROM else float(reset)
+    return Reported(min(remaining, limit), limit, min(max(seconds, 0.0), _MAX_SECONDS))
+
+
+def _first(header: str | None) -> int | None:
+    match = _NUMBER.match(header or "")
+    return int(match[1]) if match else None
+
+
+def _pairs(header: str | None) -> dict[str, int]:
+    """Read parameters; of one that is there several times the first, which is the limit that bites first."""
+    return {name: int(value) for name, value in reversed(_PAIRS.findall((header or "").lower()))}
+
+
+FOREVER = float("inf")
+
+_MAX_HOSTS = 1000
+_MAX_PAUSE_SECONDS = 3600.0  # then a host is asked again, whatever it wished: the wish may be a mistake
+_AT_ONCE = 64
+_UNKNOWN_WINDOW_SECONDS = 3600.0  # for how long a limit is believed that does not say when it ends
+_OLD_NEWS_SECONDS = 60.0
+_OUTLASTED_SECONDS = 60.0  # by the tries of a refresh: about what refresh.asl.yaml, Retry, waits in all
+
+_COMPLAINTS = frozenset({429, 503})
+_MANIFEST = re.compile(r"/v2/.+/manifests/[^/]+")
+_PACED = re.compile(r"/v2/.+/(?:manifests/[^/]+|referrers/[^/]+|tags/list)")
+_HEAD_IS_FREE = frozenset({DOCKER_HUB})  # Docker documentation, "Pull usage and limits": a pull is a GET of a manifest
+
+
+class _Rate(NamedTuple):
+    per_second: float
+    burst: int
+
+
+_USUAL = _Rate(50.0, 100)
+_RATES = {
+    # Some 300 HEADs within eight minutes were seen to trip Docker Hub's abuse limit: 50 + 8 * 60 / 2 stay below.
+    DOCKER_HUB: _Rate(0.5, 50),
+    "public.ecr.aws": _Rate(1.0, 5),  # Amazon ECR Public user guide, "Service quotas": unauthenticated pulls
+    "ghcr.io": _Rate(20.0, 40),
+    "quay.io": _Rate(10.0, 20),
+}
+
+
+class _Known(NamedTuple):
+    """What a host said of its limit, and when."""
+
+    remaining: int
+    limit: int
+    ends_at: float
+    said_at: float
+    end_is_said: bool
+
+
+class _Time(NamedTuple):
+    clock: Callable[[], float]
+    sleep: Callable[[float], None]
+
+
+class _Host:
+    """What is known of one host. The lock guards `paused_until` and `quota`."""
+
+    def __init__(self, name: str, wanted: "RateLimit", time: _Time) -> None:
+        self.name, self._time = name, time
+        self.window = Window(_AT_ONCE)
+        self.obey(wanted)
+        self._paused_until = 0.0
+        self._known: _Known | None = None
+        self._lock = threading.Lock()
+
+    def obey(self, wanted: "RateLimit") -> None:
+        rate = _rate(self.name, wanted)
+        self.wanted, self.reserve = wanted, wanted.reserve
+        self.bucket = TokenBucket(rate.per_second, rate.burst, self._time.clock, self._time.sleep)
+
+    def paused_for(self) -> float:
+        with self._lock:
+            return max(0.0, min(self._paused_until - self._time.clock(), _MAX_PAUSE_SECONDS))
+
+    def known(self) -> _Known | None:
+        with self._lock:
+            return self._current()
+
+    def draw(self) -> _Known | None:
+        """Take one of what is left; where that would break the reserve, answer what is known instead."""
+        with self._lock:
+            known = self._current()
+            if known is None:
+                return None
+            if known.remaining - 1 < self.reserve * known.limit:
+                return known
+            self._known = known._replace(remaining=known.remaining - 1)
+            return None
+
+    def hear(self, status: int, headers: Mapping[str, str]) -> None:
+        """Take in what an answer says of limits."""
+        now = self._time.clock()
+        said, wait = read_reported(headers, now), retry_after_seconds(headers)
+        with self._lock:
+            if status in _COMPLAINTS and wait is not None:
+                self._paused_until = max(self._paused_until, now + min(wait, _MAX_PAUSE_SECONDS))
+            if said is not None:
+                ends_at = now + (_UNKNOWN_WINDOW_SECONDS if said.seconds is None else said.seconds)
+                self._known = _Known(said.remaining, said.limit, ends_at, now, said.seconds is not None)
+
+    def _current(self) -> _Known | None:
+        if self._known is not None and self._time.clock() >= self._known.ends_at:
+            self._known = None
+        return self._known
+
+
+class Limits:
+    """Gives requests their turns. May be used by several threads."""
+
+    def __init__(
+        self,
+        rate_limit_of: "Callable[[str], RateLimit]",
+        *,
+        clock: Callable[[], float],
+        sleep: Callable[[float], None],
+        patience: float = FOREVER,
+    ) -> None:
+        self._rate_limit_of, self._patience = rate_limit_of, patience
+        self._time = _Time(clock, sleep)
+        self._hosts: OrderedDict[str, _Host] = OrderedDict()
+        self._lock = threading.Lock()
+
+    @contextmanager
+    def turn(self, request: Request, within: float) -> Iterator[Callable[[int, Mapping[str, str]], None]]:
+        """Wait until a request may go, at most `within` seconds; what it yields is to be told how it was answered.
+
+        The place in the window is given back with the answer's head: whoever reads one blob may wait for another, and
+        would wait for ever if unread bodies held every place. Raises RateLimitedError.
+        """
+        host = self._host_of(request)
+        ends = self._time.clock() + min(within, self._patience)
+        self._draw(host, request)
+        self._sit_out_pause(host, request, ends)
+        if _PACED.fullmatch(urlsplit(request.url).path):
+            self._await_bucket(host, request, ends)
+        place = host.window.enter(max(0.0, ends - self._time.clock()))
+        if place is None:
+            raise _too_late(request, f"{host.name} answers slower than it is asked", None)
+        went_well: bool | None = None
+
+        def answered(status: int, headers: Mapping[str, str]) -> None:
+            nonlocal went_well
+            went_well = status not in _COMPLAINTS
+            host.hear(status, headers)
+
+        try:
+            yield answered
+        finally:
+            host.window.leave(place, went_well=went_well)
+
+    def wants_news(self, request: Request) -> bool:
+        """Tell whether a HEAD, which does not count, may show that a request need not be deferred any more."""
+        host = self._host_of(request)
+        known = host.known()
+        if known is None or host.name not in _HEAD_IS_FREE or not _counts(request):
+            return False
+        is_old = self._time.clock() - known.said_at >= _OLD_NEWS_SECONDS
+        return is_old and known.remaining - 1 < host.reserve * known.limit
+
+    def quota(self, registry: str) -> Quota | None:
+        """Tell what a registry's own limit leaves; None where it has said nothing that still holds."""
+        with self._lock:
+            host = self._hosts.get(registry)
+        known = None if host is None else host.known()
+        if host is None or known is None:
+            return None
+        usable = max(0, int(known.remaining - host.reserve * known.limit))
+        resets_at = datetime.fromtimestamp(known.ends_at, UTC) if known.end_is_said else None
+        return Quota(known.remaining, known.limit, usable, resets_at)
+
+    def _host_of(self, request: Request) -> _Host:
+        name = registry_at(urlsplit(request.url))
+        wanted = self._rate_limit_of(name)
+        with self._lock:
+            host = self._hosts.get(name)
+            if host is None:
+                host = self._hosts[name] = _Host(name, wanted, self._time)
+            elif host.wanted != wanted:  # the rules have changed
+                host.obey(wanted)
+            self._hosts.move_to_end(name)
+            while len(self._hosts) > _MAX_HOSTS:
+                self._hosts.popitem(last=False)
+            return host
+
+    def _draw(self, host: _Host, request: Request) -> None:
+        short = host.draw() if _counts(request) else None
+        if short is None:
+            return
+        seconds = max(0.0, short.ends_at - self._time.clock())
+        left = f"of {host.name}'s limit of {short.limit} requests {short.remaining} are left"
+        kept = f"a reserve of {host.reserve:.0%} is kept{again_in(seconds)} at the latest"
+        raise request.inquiry.error(
+            _kind(seconds),
+            f"deferred, not sent: {left}, and {kept}",
+            retry_after_seconds=seconds,
+            advice=f"An account for {host.name}, or a smaller `reserve` of it in the rules, allows more.",
+        )
+
+    def _sit_out_pause(self, host: _Host, request: Request, ends: float) -> None:
+        pause = host.paused_for()
+        if pause > ends - self._time.clock():
+            raise _too_late(request, f"{host.name} asked not to be asked for now", pause)
+        if pause:
+            self._time.sleep(pause)
+
+    def _await_bucket(self, host: _Host, request: Request, ends: float) -> None:
+        too_long = host.bucket.wait(max(0.0, ends - self._time.clock()))
+        if too_long is not None:
+            raise _too_late(request, f"{host.name} is asked as often as it may be already", too_long)
+
+
+def _counts(request: Request) -> bool:
+    return request.method == "GET" and _MANIFEST.fullmatch(urlsplit(request.url).path) is not None
+
+
+def _rate(name: str, wanted: "RateLimit") -> _Rate:
+    if wanted.requests_per_second is None:
+        return _RATES.get(name, _USUAL)
+    return _Rate(wanted.requests_per_second, max(1, int(wanted.requests_per_second)))
+
+
+def _too_late(request: Request, cause: str, retry_after: float | None) -> RateLimitedError:
+    again = "" if retry_after is None else again_in(retry_after)
+    kind = _kind(retry_after or 0.0)
+    return request.inquiry.error(kind, f"deferred, not sent: {cause}{again}", retry_after_seconds=retry_after)
+
+
+def _kind(seconds: float) -> type[RateLimitedError]:
+    return DeferredError if seconds > _OUTLASTED_SECONDS else RateLimitedError

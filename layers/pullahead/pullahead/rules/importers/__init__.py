@@ -1,0 +1,46 @@
+"""Other tools' files → our rules file, and what could not be carried over. Pure: texts in, texts out.
+
+Tell another tool's file by its keys, and read it. Decides which tools' files are known.
+"""
+
+import yaml
+
+from pullahead.errors import ConfigError
+from pullahead.rules.document import MAX_DOCUMENT_BYTES
+from pullahead.rules.importers.regsync import read_regsync
+from pullahead.rules.importers.result import Imported, ImportedMirror, LeftOut, write_rules
+from pullahead.rules.importers.skopeo import read_skopeo
+
+__all__ = ["ImportFileError", "Imported", "ImportedMirror", "LeftOut", "import_rules", "write_rules"]
+
+
+_KEPT = frozenset({"tag:yaml.org,2002:null", "tag:yaml.org,2002:merge"})
+
+
+class _TextLoader(yaml.SafeLoader):
+    """Reads single values as they are written, as Go does into its strings: a tag 3.20 is no number here."""
+
+
+_TextLoader.yaml_implicit_resolvers = {
+    first: [(tag, pattern) for tag, pattern in resolvers if tag in _KEPT]
+    for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
+}
+
+
+class ImportFileError(ConfigError):
+    """A file that none of the tools known here wrote."""
+
+
+def import_rules(text: str, *, source: str, prefix: str = "mirror") -> Imported:
+    """Read a file of regsync or of skopeo sync. Raises ImportFileError."""
+    if len(text.encode()) > MAX_DOCUMENT_BYTES:
+        raise ImportFileError(f"{source} has more than {MAX_DOCUMENT_BYTES} bytes")
+    try:
+        document = yaml.load(text, Loader=_TextLoader)  # noqa: S506 - it is a safe one
+    except yaml.YAMLError as error:
+        raise ImportFileError(f"{source} is no YAML: {' '.join(str(error).split())}") from error
+    if isinstance(document, dict) and isinstance(document.get("sync"), list):
+        return read_regsync(document)
+    if isinstance(document, dict) and document and all(isinstance(each, dict) for each in document.values()):
+        return read_skopeo(document, prefix)
+    raise ImportFileError(f"{source} is neither a file of regsync (with sync:) nor of skopeo sync (registries as keys)")

@@ -1,0 +1,173 @@
+"""regsync's configuration → our rules (regclient, docs/regsync.md, version 1). Decides what of it has a counterpart."""
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from pullahead.oci import InvalidReferenceError, Reference, parse_host
+from pullahead.rules.importers.go_yaml import (
+    items_of,
+    mapping_of,
+    read_interval,
+    read_number,
+    read_ranges,
+    read_reference,
+    read_regexes,
+    read_repository,
+    texts_of,
+)
+from pullahead.rules.importers.result import ALL_TAGS, Imported, ImportedMirror, TagEntry
+from pullahead.rules.tag_patterns import PatternKind
+from pullahead.rules.values import is_platform, is_repository_name
+
+_SECRETS = ("user", "pass", "token", "credHelper", "clientCert", "clientKey")
+_CARRIED = frozenset(
+    {"source", "target", "type", "tags", "tagSets", "platform", "platforms", "interval", "schedule", "repos"}
+)
+_SELECTING = frozenset({"allow", "deny", "semverRange"})
+
+
+def read_regsync(document: Mapping[Any, Any]) -> Imported:
+    """Read a whole file."""
+    imported = Imported("regsync")
+    for index, credentials in enumerate(items_of(document.get("creds"))):
+        _host(mapping_of(credentials), f"creds[{index}]", imported)
+    defaults = mapping_of(document.get("defaults"))
+    for key in defaults:
+        if key not in {"interval", "schedule"}:
+            imported.leave_out(f"defaults.{key}", "it has no counterpart")
+    for index, entry in enumerate(items_of(document.get("sync"))):
+        _entry(mapping_of(entry), defaults, f"sync[{index}]", imported)
+    return imported
+
+
+def _host(credentials: Mapping[Any, Any], where: str, imported: Imported) -> None:
+    written = str(credentials.get("registry", ""))
+    try:
+        host = parse_host(written)
+    except InvalidReferenceError as error:
+        imported.leave_out(where, str(error))
+        return
+    if credentials.get("tls") == "disabled":
+        imported.set_upstream(host, plain_http=True)
+    elif credentials.get("tls") == "insecure":
+        imported.leave_out(where, f"certificates of {host} are always verified; give its own under upstreams.{host}.ca")
+    if credentials.get("regcert"):
+        imported.set_upstream(host, ca=str(credentials["regcert"]))
+    if credentials.get("reqPerSec"):
+        pace = read_number(str(credentials["reqPerSec"]), f"{where}.reqPerSec", imported)
+        if pace is not None:
+            imported.set_upstream(host, rate_limit={"requests_per_second": pace})
+    if any(key in credentials for key in _SECRETS):
+        imported.leave_out(
+            where,
+            f"credentials for {host} are never copied; put them into Secrets Manager as "
+            f'{{"username": …, "accessToken": …}} and name the secret under upstreams.{host}.credentials',
+        )
+    for key in credentials:
+        if key not in {"registry", "tls", "regcert", "reqPerSec", *_SECRETS}:
+            imported.leave_out(f"{where}.{key}", "it has no counterpart")
+
+
+def _entry(entry: Mapping[Any, Any], defaults: Mapping[Any, Any], where: str, imported: Imported) -> None:
+    for key in entry:
+        if key not in _CARRIED:
+            imported.leave_out(f"{where}.{key}", "it has no counterpart")
+    kind = entry.get("type")
+    if kind == "registry":
+        _registry(entry, defaults, where, imported)
+        return
+    if kind not in {"image", "repository"}:
+        imported.leave_out(where, f"the type {kind!r} is not known")
+        return
+    source = read_reference(str(entry.get("source", "")), where, imported)
+    target = read_reference(str(entry.get("target", "")), where, imported)
+    if source is None or target is None:
+        return
+    if kind == "image":
+        _add_image(entry, defaults, source, target, where, imported)
+    else:
+        _add_repository(entry, defaults, source, target.repository.path, where, imported)
+
+
+def _add_image(
+    entry: Mapping[Any, Any],
+    defaults: Mapping[Any, Any],
+    source: Reference,
+    target: Reference,
+    where: str,
+    imported: Imported,
+) -> None:
+    tag = source.tag or "latest"
+    if source.digest is not None:
+        imported.leave_out(where, "a digest never moves, so there is nothing to keep fresh")
+    elif (target.tag or "latest") != tag:
+        imported.leave_out(where, f"tags keep their names: {tag} cannot be published as {target.tag or 'latest'}")
+    else:
+        _add(entry, defaults, source, target.repository.path, [((TagEntry(tag),), ())], where, imported)
+
+
+def _add_repository(
+    entry: Mapping[Any, Any], defaults: Mapping[Any, Any], source: Reference, path: str, where: str, imported: Imported
+) -> None:
+    # Each of tagSets selects for itself; together they are joined.
+    sets = [entry["tags"]] if entry.get("tags") else items_of(entry.get("tagSets")) or [{}]
+    selections = [_selection(mapping_of(each), where, imported) for each in sets]
+    _add(entry, defaults, source, path, [each for each in selections if each[0]], where, imported)
+
+
+def _registry(entry: Mapping[Any, Any], defaults: Mapping[Any, Any], where: str, imported: Imported) -> None:
+    repositories = texts_of(mapping_of(entry.get("repos")).get("allow"))
+    named = list(filter(is_repository_name, repositories))
+    if not named or len(named) < len(repositories):
+        imported.leave_out(
+            where, "a registry is not followed as a whole, nor by expressions; name its repositories, or HOST/TEAM/*"
+        )
+    for name in named:
+        source = read_reference(f"{entry.get('source')}/{name}", where, imported)
+        target = read_reference(f"{entry.get('target')}/{name}", where, imported)
+        if source is not None and target is not None:
+            _add_repository(entry, defaults, source, target.repository.path, where, imported)
+
+
+def _selection(
+    tags: Mapping[Any, Any], where: str, imported: Imported
+) -> tuple[tuple[TagEntry, ...], tuple[TagEntry, ...]]:
+    for key in tags:
+        if key not in _SELECTING:
+            imported.leave_out(f"{where}.tags.{key}", "it has no counterpart")
+    chosen = [
+        *read_regexes(texts_of(tags.get("allow")), f"{where}.tags.allow", imported),
+        *read_ranges(texts_of(tags.get("semverRange")), f"{where}.tags.semverRange", imported),
+    ]
+    if not tags.get("allow") and not tags.get("semverRange"):
+        chosen = [TagEntry(ALL_TAGS, PatternKind.GLOB)]
+    return tuple(chosen), tuple(read_regexes(texts_of(tags.get("deny")), f"{where}.tags.deny", imported))
+
+
+def _add(
+    entry: Mapping[Any, Any],
+    defaults: Mapping[Any, Any],
+    source: Reference,
+    path: str,
+    selections: list[tuple[tuple[TagEntry, ...], tuple[TagEntry, ...]]],
+    where: str,
+    imported: Imported,
+) -> None:
+    repository = read_repository(path, where, imported)
+    if repository is None:
+        return
+    times = entry if "interval" in entry or "schedule" in entry else defaults
+    if times.get("schedule"):
+        imported.leave_out(where, f"the schedule {times['schedule']!r}: checks are made every 15 minutes instead")
+    every = read_interval(str(times["interval"]), where, imported) if times.get("interval") else None
+    platforms = tuple(_platforms(entry, where, imported))
+    for tags, exclude in selections:
+        imported.add(where, ImportedMirror(str(source.repository), repository, tags, exclude, platforms, every))
+
+
+def _platforms(entry: Mapping[Any, Any], where: str, imported: Imported) -> Iterator[str]:
+    for platform in [*texts_of(entry.get("platform")), *texts_of(entry.get("platforms"))]:
+        if is_platform(platform):
+            yield platform
+        else:
+            imported.leave_out(where, f"the platform {platform!r} is none; write OS/ARCH")

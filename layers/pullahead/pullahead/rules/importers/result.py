@@ -1,0 +1,120 @@
+"""What an import comes to, before it is written. Knows no other tool's format, and not how ours is written.
+
+An import → the text of a rules file that people go on editing. Decides how it is laid out.
+"""
+
+import json
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+from pullahead.rules.tag_patterns import PatternKind, TagPattern, matches
+
+ALL_TAGS = "*"
+
+
+class TagEntry(NamedTuple):
+    """A tag's name, or a pattern of tags."""
+
+    text: str
+    kind: PatternKind | None = None
+
+
+class LeftOut(NamedTuple):
+    """Something that could not be carried over: where it stood, and what to do about it."""
+
+    where: str
+    message: str
+
+
+class ImportedMirror(NamedTuple):
+    """One entry of the rules file's mirrors."""
+
+    upstream: str
+    repository: str
+    tags: tuple[TagEntry, ...]
+    exclude: tuple[TagEntry, ...] = ()
+    platforms: tuple[str, ...] = ()
+    check_every: str | None = None
+
+
+@dataclass
+class Imported:
+    """Collects mirrors, settings of upstream hosts, and what is left out."""
+
+    tool: str
+    mirrors: list[ImportedMirror] = field(default_factory=list)
+    upstreams: dict[str, dict[str, Any]] = field(default_factory=dict)
+    left_out: list[LeftOut] = field(default_factory=list)
+    _upstream_of: dict[tuple[str, TagEntry], str] = field(default_factory=dict)
+
+    def leave_out(self, where: str, message: str) -> None:
+        """Record what could not be carried over, once."""
+        left = LeftOut(where, message)
+        if left not in self.left_out:
+            self.left_out.append(left)
+
+    def set_upstream(self, host: str, **settings: Any) -> None:
+        """Set something of an upstream host."""
+        self.upstreams.setdefault(host, {}).update(settings)
+
+    def add(self, where: str, mirror: ImportedMirror) -> None:
+        """Add a mirror, without the tags that another one publishes: a tag can follow one upstream only.
+
+        What is excluded is taken away from the names here, since the rules exclude from what patterns choose only.
+        """
+        kept = []
+        for tag in dict.fromkeys(mirror.tags):
+            if tag.kind is None and any(_excludes(pattern, tag.text) for pattern in mirror.exclude):
+                continue
+            holder = self._upstream_of.get((mirror.repository, tag))
+            if holder is None:
+                self._upstream_of[mirror.repository, tag] = mirror.upstream
+                kept.append(tag)
+            elif holder != mirror.upstream:
+                self.leave_out(where, f"{mirror.repository}:{tag.text} follows {holder} already; choose one of them")
+        if kept:
+            exclude = mirror.exclude if any(tag.kind is not None for tag in kept) else ()
+            self.mirrors.append(mirror._replace(tags=tuple(kept), exclude=exclude))
+
+
+def _excludes(entry: TagEntry, tag: str) -> bool:
+    return matches(TagPattern(entry.kind or PatternKind.GLOB, entry.text), tag, prereleases=True)
+
+
+def write_rules(imported: Imported, *, source: str) -> str:
+    """Write a rules file. Every value is written as JSON, which YAML reads alike and never takes for a number."""
+    lines = [
+        f"# Imported from a file of {imported.tool} by `pullahead import {' '.join(source.split())}`.",
+        "version: 1",
+    ]
+    if imported.upstreams:
+        lines += ["upstreams:", *(f"  {_value(host)}: {_value(of)}" for host, of in sorted(imported.upstreams.items()))]
+    lines.append("mirrors:" if imported.mirrors else "mirrors: []")
+    for mirror in imported.mirrors:
+        lines += _mirror(mirror)
+    return "\n".join(lines) + "\n"
+
+
+def _mirror(mirror: ImportedMirror) -> Iterator[str]:
+    yield f"  - upstream: {mirror.upstream}"
+    yield f"    tags: {_tags(mirror.tags)}"
+    if mirror.exclude:
+        yield f"    exclude: {_tags(mirror.exclude)}"
+    yield f"    repository: {_value(mirror.repository)}"
+    if mirror.platforms:
+        yield f"    platforms: {_value(list(mirror.platforms))}"
+    if mirror.check_every is not None:
+        yield f"    check_every: {mirror.check_every}"
+
+
+def _tags(tags: Iterable[TagEntry]) -> str:
+    return _value([_tag(tag) for tag in tags])
+
+
+def _tag(tag: TagEntry) -> str | dict[str, str]:
+    return tag.text if tag.kind in {None, PatternKind.GLOB} else {str(tag.kind): tag.text}
+
+
+def _value(value: object) -> str:
+    return json.dumps(value, ensure_ascii=False)

@@ -1,0 +1,97 @@
+"""The YAML file of `skopeo sync` → our rules (skopeo-sync(1), "YAML file content"). Decides what has a counterpart."""
+
+import re
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from pullahead.oci import InvalidReferenceError, parse_host
+from pullahead.rules.importers.go_yaml import (
+    mapping_of,
+    read_names,
+    read_ranges,
+    read_reference,
+    read_regexes,
+    read_repository,
+    texts_of,
+)
+from pullahead.rules.importers.result import ALL_TAGS, Imported, ImportedMirror, TagEntry
+from pullahead.rules.tag_patterns import PatternKind
+
+_IMAGES, _REGEX, _SEMVER = "images", "images-by-tag-regex", "images-by-semver"
+_PIECE = re.compile(r"\\.|\[\^?\]?(?:\\.|[^\]\\])*\]|.", re.DOTALL)
+"""An escaped character, a class, or any other single character of a regular expression."""
+_OFF = frozenset({"false", "False", "FALSE"})
+_CARRIED = frozenset({_IMAGES, _REGEX, _SEMVER, "credentials", "tls-verify"})
+
+
+def read_skopeo(document: Mapping[Any, Any], prefix: str) -> Imported:
+    """Read a whole file. It names no targets, so repositories are named by `prefix` and the upstream's path."""
+    imported = Imported("skopeo sync")
+    for written, settings in document.items():
+        try:
+            host = parse_host(str(written))
+        except InvalidReferenceError as error:
+            imported.leave_out(str(written), str(error))
+            continue
+        _host(host, mapping_of(settings), prefix, imported)
+    return imported
+
+
+def _host(host: str, settings: Mapping[Any, Any], prefix: str, imported: Imported) -> None:
+    if settings.get("credentials"):
+        imported.leave_out(
+            f"{host}.credentials",
+            "credentials are never copied; put them into Secrets Manager as "
+            f'{{"username": …, "accessToken": …}} and name the secret under upstreams.{host}.credentials',
+        )
+    if settings.get("tls-verify") in _OFF:
+        imported.leave_out(
+            f"{host}.tls-verify",
+            f"certificates are always verified; give its own under upstreams.{host}.ca, or where it has no TLS at all "
+            f"write upstreams.{host}.plain_http: true",
+        )
+    for key in settings:
+        if key not in _CARRIED:
+            imported.leave_out(f"{host}.{key}", "it has no counterpart")
+    for path, tags in mapping_of(settings.get(_IMAGES)).items():
+        where = f"{host}.{_IMAGES}.{path}"
+        every = (TagEntry(ALL_TAGS, PatternKind.GLOB),)
+        _add(host, str(path), read_names(texts_of(tags), where, imported) if tags else every, prefix, where, imported)
+    for path, regex in mapping_of(settings.get(_REGEX)).items():
+        where = f"{host}.{_REGEX}.{path}"
+        _add(host, str(path), read_regexes([_whole(str(regex))], where, imported), prefix, where, imported)
+    for path, versions in mapping_of(settings.get(_SEMVER)).items():
+        where = f"{host}.{_SEMVER}.{path}"
+        _add(host, str(path), read_ranges([str(versions)], where, imported), prefix, where, imported)
+
+
+def _add(host: str, path: str, tags: Iterable[TagEntry], prefix: str, where: str, imported: Imported) -> None:
+    reference = read_reference(f"{host}/{path}", where, imported)
+    if reference is None:
+        return
+    repository = read_repository(f"{prefix}/{reference.repository.path}" if prefix else path, where, imported)
+    if repository is not None:
+        imported.add(where, ImportedMirror(str(reference.repository), repository, tuple(tags)))
+
+
+def _whole(regex: str) -> str:
+    """Let an expression that may fit anywhere in a tag, as skopeo's do, fit the whole tag."""
+    return "|".join(map(_whole_alternative, _alternatives(regex)))
+
+
+def _whole_alternative(regex: str) -> str:
+    ends = regex.endswith("$") and not regex.endswith(r"\$")
+    inner = regex.removeprefix("^").removesuffix("$" if ends else "")
+    return f"{'' if regex.startswith('^') else '.*'}{inner}{'' if ends else '.*'}"
+
+
+def _alternatives(regex: str) -> list[str]:
+    """Part an expression at the bars that stand outside of groups and classes: an anchor belongs to one part only."""
+    parts, depth = [""], 0
+    for piece in _PIECE.findall(regex):
+        depth += (piece == "(") - (piece == ")")
+        if piece == "|" and depth == 0:
+            parts.append("")
+        else:
+            parts[-1] += piece
+    return parts

@@ -1,0 +1,143 @@
+"""Make one set of rules out of all sources. Decides who wins where two name one tag, and says so. Pure.
+
+What people wrote into the rules file wins over resource tags, and those over pull through cache rules, which name
+whatever happens to be cached. A mirror that two sources name is one mirror.
+"""
+
+import json
+from collections.abc import Sequence
+from dataclasses import replace
+from fnmatch import fnmatchcase
+from typing import NamedTuple
+
+import msgspec
+
+from pullahead.oci import Reference, digest_of
+from pullahead.rules.model import Mirror, Rule, Rules, Source, UpstreamSettings
+from pullahead.rules.sources.findings import CachedRepository, Described, Findings
+from pullahead.rules.sources.pull_through_cache import describe_cached
+from pullahead.rules.sources.resource_tags import describe_tagged, is_ignored
+from pullahead.rules.tag_patterns import TagPattern
+
+_SHOWN_TAGS = 5
+_NAMES = {
+    Source.FILE: "the rules file",
+    Source.RESOURCE_TAGS: "its resource tags",
+    Source.PULL_THROUGH_CACHE: "a pull through cache rule",
+}
+
+
+class Gathered(NamedTuple):
+    """The rules in force, and what people should know of how they came about: descriptions that mean nothing,
+    sources that disagree."""
+
+    rules: Rules
+    told: tuple[str, ...] = ()
+
+
+def gather_rules(declared: Rules, findings: Findings) -> Gathered:
+    """Join what was declared with what was found.
+
+    The digest covers what somebody decided, and not which tags happen to be cached: rules that changed make every
+    mirror due at once, and a tag that was pulled for the first time is no reason for that.
+    """
+    rules, told = declared, list[str]()
+    sources = (
+        describe_tagged(findings.tagged),
+        describe_cached(findings.cache_rules, findings.cached),
+    )
+    for described in sources:
+        rules, conflicts = _join(rules, described)
+        told += [*described.problems, *conflicts]
+    return Gathered(replace(rules, digest=_digest(declared, findings)), tuple(told))
+
+
+def is_opted_out(repository: str, rules: Rules) -> bool:
+    """Tell whether the rules file says that a repository is not to be followed, whatever else names it."""
+    return any(fnmatchcase(repository, glob) for glob in rules.opted_out)
+
+
+def newly_cached(repository: str, tag: str, rules: Rules, findings: Findings) -> Mirror | None:
+    """Make the mirror of a tag that a pull through cache rule has only just cached: the next findings will name it.
+
+    None where it would not be followed then, either.
+    """
+    is_ignored_by_tags = any(is_ignored(each) for each in findings.tagged if each.name == repository)
+    is_wanted = Source.PULL_THROUGH_CACHE in rules.sources and not is_opted_out(repository, rules)
+    is_within = any(fnmatchcase(repository, pattern) for pattern in findings.within)
+    if not is_wanted or not is_within or is_ignored_by_tags:
+        return None
+    described = describe_cached(findings.cache_rules, [CachedRepository(repository, (tag,))])
+    return next((rule.mirror(tag) for rule in described.rules if rule.name not in rules.paused), None)
+
+
+def _join(rules: Rules, described: Described) -> tuple[Rules, list[str]]:
+    conflicts: list[str] = []
+    added = [
+        left
+        for rule in described.rules
+        if not is_opted_out(rule.repository, rules) and (left := _what_is_left(rule, rules, conflicts)) is not None
+    ]
+    joined = replace(
+        rules,
+        mirrors=(*rules.mirrors, *(rule.mirror(tag) for rule in added for tag in rule.tags.names)),
+        rules=(*rules.rules, *added),
+        upstreams=_join_settings(rules.upstreams, described.upstreams),
+    )
+    return joined, conflicts
+
+
+def _what_is_left(rule: Rule, rules: Rules, conflicts: list[str]) -> Rule | None:
+    """Take away from a rule what others before it name; None where nothing is left."""
+    found = {tag: rules.find(rule.repository, tag) for tag in rule.tags.names}
+    held = {tag: mirror for tag, mirror in found.items() if mirror is not None and not mirror.on_demand}
+    differing = [tag for tag, mirror in held.items() if mirror.upstream != Reference(rule.upstream, tag)]
+    if differing:
+        first = held[differing[0]]
+        conflicts.append(_conflict(rule, str(first.upstream.repository), _source_of(first.rule, rules), differing))
+    names = tuple(tag for tag in rule.tags.names if tag not in held)
+    selection = rule.tags._replace(names=names, patterns=_patterns_left(rule, rules, conflicts))
+    return rule._replace(tags=selection) if names or selection.patterns else None
+
+
+def _patterns_left(rule: Rule, rules: Rules, conflicts: list[str]) -> tuple[TagPattern, ...]:
+    """Of two sources whose patterns choose tags for one repository, the first one chooses."""
+    if not rule.tags.patterns:
+        return ()
+    choosing = next((other for other in rules.rules_of(rule.repository) if other.tags.patterns), None)
+    if choosing is None:
+        return rule.tags.patterns
+    if choosing.upstream != rule.upstream:
+        shown = [pattern.text for pattern in rule.tags.patterns]
+        conflicts.append(_conflict(rule, str(choosing.upstream), choosing.source, shown))
+    return ()
+
+
+def _conflict(rule: Rule, holding: str, source: Source, tags: Sequence[str]) -> str:
+    more = f" and {len(tags) - _SHOWN_TAGS} more" if len(tags) > _SHOWN_TAGS else ""
+    return (
+        f"{rule.repository} is to follow {holding} by {_NAMES[source]}, and {rule.upstream} by {_NAMES[rule.source]}; "
+        f"the former wins for {', '.join(tags[:_SHOWN_TAGS])}{more}. Name one upstream only."
+    )
+
+
+def _source_of(name: str, rules: Rules) -> Source:
+    return next((rule.source for rule in rules.rules if rule.name == name), Source.FILE)
+
+
+def _join_settings(
+    ours: tuple[UpstreamSettings, ...], theirs: tuple[UpstreamSettings, ...]
+) -> tuple[UpstreamSettings, ...]:
+    found = {settings.host: settings for settings in theirs}
+    joined = [
+        settings._replace(credentials=(*settings.credentials, *found.pop(settings.host).credentials))
+        if settings.host in found
+        else settings
+        for settings in ours
+    ]
+    return (*joined, *found.values())
+
+
+def _digest(declared: Rules, findings: Findings) -> str:
+    decided = [msgspec.json.encode(part).decode() for part in (findings.cache_rules, findings.tagged) if part]
+    return digest_of(json.dumps([declared.digest, *decided]).encode()) if decided else declared.digest

@@ -1,0 +1,92 @@
+"""ECR's pull through cache rules → our rules: every tag that is cached follows the upstream that it was cached from.
+
+Decides which upstream repository a cached one stands for, and which credentials it is asked with. Pure.
+
+Source: Amazon ECR API reference, PullThroughCacheRule; ECR user guide, "Customizing repository prefixes".
+"""
+
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+
+from pullahead.oci import InvalidReferenceError, Repository, parse_host, parse_reference
+from pullahead.rules.model import CredentialSource, Rule, Source, UpstreamSettings, WhenDeleted
+from pullahead.rules.options import DEFAULT_ALERT_AFTER, DEFAULT_CHECK_EVERY
+from pullahead.rules.sources.findings import CachedRepository, CacheRule, Described
+from pullahead.rules.tag_patterns import TagSelection
+
+
+def rule_for(repository: str, rules: Iterable[CacheRule]) -> CacheRule | None:
+    """Find the rule that caches a repository: the one with the longest prefix."""
+    covering = [rule for rule in rules if rule.covers(repository)]
+    return max(covering, key=lambda rule: len(rule.prefix), default=None)
+
+
+def describe_cached(rules: Sequence[CacheRule], repositories: Sequence[CachedRepository]) -> Described:
+    """Make a rule of every cached repository; one that means nothing is told and left out."""
+    made: list[Rule] = []
+    problems: list[str] = []
+    for repository in repositories:
+        rule = rule_for(repository.name, rules)
+        if rule is None or not repository.tags:
+            continue
+        try:
+            made.append(_rule(repository, _upstream(repository.name, rule)))
+        except InvalidReferenceError as error:
+            problems.append(f"{repository.name}, cached by the pull through cache rule {rule.name}: {error}")
+    return Described(tuple(made), tuple(_settings(rules, repositories)), tuple(problems))
+
+
+def _upstream(repository: str, rule: CacheRule) -> Repository:
+    path = repository.removeprefix(f"{rule.prefix}/") if rule.prefix else repository
+    if rule.upstream_prefix:
+        path = f"{rule.upstream_prefix}/{path}"
+    return parse_reference(f"{parse_host(rule.registry_url)}/{path}", default_tag=None).repository
+
+
+def _rule(repository: CachedRepository, upstream: Repository) -> Rule:
+    return Rule(
+        name=f"pull through cache of {repository.name}",
+        upstream=upstream,
+        repository=repository.name,
+        tags=TagSelection(names=repository.tags),
+        check_every=DEFAULT_CHECK_EVERY,
+        alert_after=DEFAULT_ALERT_AFTER,
+        source=Source.PULL_THROUGH_CACHE,
+        when_deleted=WhenDeleted.LEAVE,  # what is cached no more is followed no more
+    )
+
+
+def _settings(rules: Sequence[CacheRule], repositories: Sequence[CachedRepository]) -> Iterator[UpstreamSettings]:
+    credentials: dict[str, list[CredentialSource]] = {}
+    shared = Counter((rule.registry_url, rule.upstream_prefix) for rule in rules)
+    for rule in rules:
+        if rule.credential is None and rule.role is None:
+            continue
+        try:
+            host = parse_host(rule.registry_url)
+        except InvalidReferenceError:  # told for each of its repositories
+            continue
+        # Where two rules lead to one place, each one's credentials are for what it has cached itself.
+        alone = shared[rule.registry_url, rule.upstream_prefix] == 1
+        paths = [_glob(rule)] if alone else _paths(rule, rules, repositories)
+        sources = [CredentialSource(rule.credential or "", path, rule.role) for path in paths]
+        credentials.setdefault(host, []).extend(sources)
+    for host, found in credentials.items():
+        # The first that fits is taken, so the narrowest comes first.
+        yield UpstreamSettings(host, credentials=tuple(sorted(found, key=lambda source: -len(source.path))))
+
+
+def _glob(rule: CacheRule) -> str:
+    return f"{rule.upstream_prefix}/*" if rule.upstream_prefix else "*"
+
+
+def _paths(rule: CacheRule, rules: Sequence[CacheRule], repositories: Iterable[CachedRepository]) -> list[str]:
+    own = [repository.name for repository in repositories if rule_for(repository.name, rules) == rule]
+    return sorted({upstream.path for name in own if (upstream := _upstream_or_none(name, rule)) is not None})
+
+
+def _upstream_or_none(repository: str, rule: CacheRule) -> Repository | None:
+    try:
+        return _upstream(repository, rule)
+    except InvalidReferenceError:  # told for the repository
+        return None

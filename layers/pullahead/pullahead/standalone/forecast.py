@@ -1,0 +1,94 @@
+"""Foretell what refreshes would take, by the plan that a refresh makes: bytes, and upstream requests. Writes nothing.
+
+Manifests are read, as the plan reads them; no blob is.
+"""
+
+from collections.abc import Collection, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import NamedTuple
+
+import msgspec
+
+from pullahead.errors import NotFoundError, PullaheadError
+from pullahead.messages import RefreshRequest
+from pullahead.oci import Descriptor, Digest, RawManifest, Reference
+from pullahead.oci.registries import FindsBlobs, GetsManifests, RepositorySettings
+from pullahead.refresh.plan import CopyPlan, plan_copy, plan_key
+from pullahead.rules.model import Rules, mirror_key
+from pullahead.standalone.in_memory import HeldPlans
+
+_MAX_FORETOLD = 1000  # copies; to read the manifests of more would itself be a burden to upstream
+_AT_ONCE = 8
+
+
+class Foretold(NamedTuple):
+    """What one refresh would take: at least so many requests, as a large blob may be read in several ranges."""
+
+    blobs: tuple[Descriptor, ...] = ()
+    bytes_present: int = 0
+    requests: int = 0
+    error: str = ""
+
+    @property
+    def bytes_missing(self) -> int:
+        """How many bytes the target lacks."""
+        return sum(blob.size for blob in self.blobs)
+
+
+def foretell(
+    requests: Sequence[RefreshRequest],
+    rules: Rules,
+    upstream: GetsManifests,
+    target: FindsBlobs,
+    *,
+    limit: int = _MAX_FORETOLD,
+) -> Mapping[str, Foretold]:
+    """Plan refreshes without doing anything of them; the answer is by mirror. Tags of one digest are planned once."""
+    copies = {_copy_of(request): request for request in requests}
+    with ThreadPoolExecutor(_AT_ONCE) as pool:
+        first = list(copies.values())[:limit]
+        planned = list(pool.map(lambda request: _foretell(request, rules, upstream, target), first))
+    found = dict(zip((_copy_of(request) for request in first), planned, strict=True))
+    unread = Foretold(error=f"not looked at: there are {len(copies)} copies to make, {limit} of which are")
+    return {mirror_key(request.repository, request.tag): found.get(_copy_of(request), unread) for request in requests}
+
+
+def _copy_of(request: RefreshRequest) -> tuple[str, Digest, tuple[str, ...]]:
+    return request.repository, request.root.digest, request.platforms
+
+
+def _foretell(request: RefreshRequest, rules: Rules, upstream: GetsManifests, target: FindsBlobs) -> Foretold:
+    plans, counted = HeldPlans(), _CountedManifests(upstream)
+    try:
+        planned = plan_copy(request, rules, counted, _Untouched(target), plans)
+    except PullaheadError as error:
+        return Foretold(error=str(error))
+    units = msgspec.json.decode(plans.read(plan_key(request.name)), type=CopyPlan).units
+    blobs = tuple(blob for unit in units for blob in unit)
+    return Foretold(blobs, planned.bytes_present, counted.count + len(blobs))
+
+
+class _CountedManifests:
+    def __init__(self, upstream: GetsManifests) -> None:
+        self._upstream = upstream
+        self.count = 0
+
+    def get_manifest(self, reference: Reference) -> RawManifest:
+        self.count += 1
+        return self._upstream.get_manifest(reference)
+
+
+class _Untouched:
+    """A target in which no repository is made; one that is missing has nothing."""
+
+    def __init__(self, target: FindsBlobs) -> None:
+        self._target = target
+
+    def ensure_repository(self, repository: str, settings: RepositorySettings | None = None) -> None:
+        """Leave it as it is."""
+
+    def present_blobs(self, repository: str, digests: Collection[Digest]) -> frozenset[Digest]:
+        try:
+            return self._target.present_blobs(repository, digests)
+        except NotFoundError:
+            return frozenset()

@@ -1,0 +1,104 @@
+"""The service's queue, table, bucket and state machine where all happens in one process: held in memory, sent nowhere.
+
+What they hold is gone with the process: the next run looks at both sides anew, as a first check of the service does.
+"""
+
+import threading
+from collections.abc import Mapping, Sequence
+
+from pullahead.errors import ConflictError, StorageError
+from pullahead.messages import CheckRequest, ListRequest, Queued, RefreshRequest
+from pullahead.mirrors.outcome_event import OutcomeEvent
+from pullahead.mirrors.record import Record
+from pullahead.mirrors.store import Heartbeat
+from pullahead.refresh.ports import Started
+from pullahead.rules.model import mirror_key
+
+
+class HeldRecords:
+    """Satisfies `pullahead.ports.Records`. May be used by several threads."""
+
+    def __init__(self) -> None:
+        self._records: dict[str, Record] = {}
+        self._lock = threading.Lock()
+
+    def load(self, keys: Sequence[str]) -> Mapping[str, Record]:
+        """Read records."""
+        return {key: record for key in keys if (record := self._records.get(key)) is not None}
+
+    def save(self, record: Record, expected_version: int) -> Record:
+        """Write a record where nobody else has."""
+        with self._lock:
+            stored = self._records.get(record.key)
+            if (stored.version if stored is not None else 0) != expected_version:
+                raise ConflictError(f"the record of {record.key} was changed by another thread")
+            self._records[record.key] = record.with_changes(version=expected_version + 1)
+            return self._records[record.key]
+
+    def load_heartbeat(self) -> Heartbeat | None:
+        """Know of no run before this one: everything is due."""
+        return None
+
+    def save_heartbeat(self, heartbeat: Heartbeat) -> None:
+        """Keep nothing for a next run."""
+
+
+class HeldQueue:
+    """Satisfies `pullahead.ports.QueuesChecks`. May be used by several threads."""
+
+    def __init__(self) -> None:
+        self.checks: list[CheckRequest] = []
+        self._listings: list[ListRequest] = []
+        self._lock = threading.Lock()
+
+    def send(self, requests: Sequence[Queued], delay_seconds: int = 0) -> None:  # noqa: ARG002 - time is not played
+        """Keep requests."""
+        with self._lock:
+            self.checks.extend(request for request in requests if isinstance(request, CheckRequest))
+            self._listings.extend(request for request in requests if isinstance(request, ListRequest))
+
+    def take_listings(self) -> list[ListRequest]:
+        """Take the listings that wait."""
+        with self._lock:
+            taken, self._listings = self._listings, []
+        return taken
+
+
+class HeldPlans:
+    """Satisfies `pullahead.ports.Plans`, for one refresh."""
+
+    def __init__(self) -> None:
+        self._objects: dict[str, bytes] = {}
+
+    def read(self, key: str) -> bytes:
+        """Read an object."""
+        if key not in self._objects:
+            raise StorageError(f"nothing was kept as {key}")
+        return self._objects[key]
+
+    def write(self, key: str, content: bytes) -> None:
+        """Keep an object."""
+        self._objects[key] = content
+
+
+class HeldRefreshes:
+    """Satisfies `pullahead.ports.StartsRefreshes`: notes what is wanted, and starts nothing."""
+
+    def __init__(self) -> None:
+        self._requests: dict[str, RefreshRequest] = {}
+
+    def start(self, request: RefreshRequest) -> Started:
+        """Note a refresh."""
+        self._requests[mirror_key(request.repository, request.tag)] = request
+        return Started.STARTED
+
+    def of(self, key: str) -> RefreshRequest | None:
+        """Tell which refresh a mirror wants."""
+        return self._requests.get(key)
+
+
+class NobodyListens:
+    """Satisfies `pullahead.ports.PublishesOutcomes`: no other program waits for what a command does."""
+
+    def publish(self, events: Sequence[OutcomeEvent]) -> None:
+        """Send nothing."""

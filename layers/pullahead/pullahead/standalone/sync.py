@@ -1,0 +1,119 @@
+"""Refresh mirrors in one process, several at once, each as `copy_image` copies. One that fails stops no other."""
+
+import threading
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from typing import NamedTuple
+
+from pullahead.clock import Wait
+from pullahead.errors import PullaheadError
+from pullahead.messages import RefreshRequest
+from pullahead.oci import Descriptor, Digest, Reference, Repository
+from pullahead.oci.registries import Offered, OpenPieces, RepositorySettings
+from pullahead.rules.model import Rules
+from pullahead.standalone.copy_image import CopyOptions, CopySummary, ReadableUpstream, StreamingTarget, copy_image
+
+MIRRORS_AT_ONCE = 4
+_BLOBS_AT_ONCE = 3  # of each
+
+
+class Synced(NamedTuple):
+    """How a refresh ended: with a summary or an error."""
+
+    request: RefreshRequest
+    summary: CopySummary | None
+    error: str = ""
+
+
+class Unwatched:
+    """Satisfies `copy_image.CopyProgress` for whoever is told of whole copies only."""
+
+    def planned(self, blobs: Sequence[Descriptor]) -> None:
+        """Take no note."""
+
+    def offered(self, blob: Descriptor, what: Offered) -> None:
+        """Take no note."""
+
+    def sent(self, blob: Descriptor, count_bytes: int) -> None:
+        """Take no note."""
+
+
+class SyncMirrors:
+    """The use case. `registry` is how the target is called in what is told of it."""
+
+    def __init__(
+        self,
+        rules: Rules,
+        upstream: ReadableUpstream,
+        target: StreamingTarget,
+        registry: str,
+        *,
+        wait_after_break: Wait,
+        clock: Callable[[], float],
+    ) -> None:
+        self._rules, self._upstream, self._registry = rules, upstream, registry
+        self._target = SharedTarget(target)
+        self._wait, self._clock = wait_after_break, clock
+
+    def __call__(self, requests: Sequence[RefreshRequest]) -> Iterator[Synced]:
+        """Refresh, and tell of each as it ends."""
+        with ThreadPoolExecutor(MIRRORS_AT_ONCE) as pool:
+            for future in as_completed([pool.submit(self._sync, request) for request in requests]):
+                yield future.result()
+
+    def _sync(self, request: RefreshRequest) -> Synced:
+        try:
+            creation = self._rules.creation_of(request.repository, request.tag)
+            self._target.ensure_repository(request.repository, creation)
+            return Synced(request, self._copy(request))
+        except PullaheadError as error:
+            return Synced(request, None, str(error))
+
+    def _copy(self, request: RefreshRequest) -> CopySummary:
+        return copy_image(
+            request.source,
+            Reference(Repository(self._registry, request.repository), request.tag),
+            upstream=self._upstream,
+            destination=self._target,
+            wait_after_break=self._wait,
+            progress=Unwatched(),
+            clock=self._clock,
+            options=CopyOptions(platforms=request.platforms, threads=_BLOBS_AT_ONCE),
+        )
+
+
+class SharedTarget:
+    """A target of several copies at once: what two of them need there is made, or sent, by one of them.
+
+    The second waits, offers the same, and is told that it is there.
+    """
+
+    def __init__(self, target: StreamingTarget) -> None:
+        self._target = target
+        self._lock = threading.Lock()
+        self._locks: defaultdict[tuple[str, Digest | None], threading.Lock] = defaultdict(threading.Lock)
+        self._made: set[str] = set()
+        self.published_digests = target.published_digests
+        self.present_blobs = target.present_blobs
+        self.begin_upload, self.received_bytes = target.begin_upload, target.received_bytes
+        self.upload_part, self.complete_upload = target.upload_part, target.complete_upload
+        self.put_manifest = target.put_manifest
+
+    def ensure_repository(self, repository: str, settings: RepositorySettings | None = None) -> None:
+        """Make a repository, unless this run has seen to it already."""
+        with self._lock_of(repository, None):
+            if repository not in self._made:
+                self._target.ensure_repository(repository, settings)
+                self._made.add(repository)
+
+    def stream_blob(
+        self, repository: str, blob: Descriptor, open_pieces: OpenPieces, mount_from: str | None = None
+    ) -> Offered:
+        """Offer a blob, after whoever offers the same."""
+        with self._lock_of(repository, blob.digest):
+            return self._target.stream_blob(repository, blob, open_pieces, mount_from)
+
+    def _lock_of(self, repository: str, digest: Digest | None) -> threading.Lock:
+        with self._lock:
+            return self._locks[repository, digest]

@@ -1,1 +1,0 @@
-"""Registries that we write, behind one port (`pullahead.ports.Target`)."""

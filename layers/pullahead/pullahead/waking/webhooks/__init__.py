@@ -1,1 +1,0 @@
-"""What registries tell by webhook: who may call, and which upstream tags a call names. Pure; asks nobody."""

@@ -1,0 +1,1 @@
+"""Webhooks: who may call, which tags a call names, which checks it queues."""

@@ -1,0 +1,78 @@
+"""Who may call: how each sender proves itself, and how its payload is read. One table; decides no payload."""
+
+import hashlib
+from collections.abc import Callable, Mapping
+from datetime import datetime
+from types import MappingProxyType
+from typing import Final, NamedTuple
+
+from pullahead.webhooks.authentication import Proof, header_secret, path_secret, signature
+from pullahead.webhooks.http import Call, Outcome, refuse
+from pullahead.webhooks.payload import Named
+from pullahead.webhooks.senders import artifactory, distribution, dockerhub, generic, github, harbor, quay
+
+
+def _always(_call: Call, _now: datetime) -> bool:
+    return True
+
+
+class Sender(NamedTuple):
+    """A kind of sender. `signed_by`: the header that tells one call from any other, where there is one.
+
+    `repeats_refusals`: what is refused comes again for ever and holds up all that follows.
+    """
+
+    name: str
+    proofs: tuple[Proof, ...]
+    read: Callable[[Call], Named]
+    signed_by: str = ""
+    is_timely: Callable[[Call, datetime], bool] = _always
+    repeats_refusals: bool = False
+
+    def identify(self, call: Call) -> str | None:
+        """Identify a call, so that it is known when it comes again; None where nothing signed tells it from others."""
+        if not self.signed_by:
+            return None
+        return hashlib.sha256(f"{self.name}\n{call.header(self.signed_by)}".encode()).hexdigest()
+
+
+_authorization: Final = header_secret("authorization")
+_ALL: Final = (
+    Sender("dockerhub", (path_secret,), dockerhub.read),
+    Sender("github", (signature(github.SIGNATURE, "sha256="),), github.read, github.SIGNATURE),
+    Sender("quay", (path_secret,), quay.read),
+    Sender("harbor", (_authorization, path_secret), harbor.read),
+    Sender(
+        "gitlab",
+        (_authorization, header_secret("x-gitlab-token"), path_secret),
+        distribution.read,
+        repeats_refusals=True,
+    ),
+    Sender("acr", (_authorization, path_secret), distribution.read_one),
+    Sender(
+        "artifactory",
+        (header_secret(artifactory.AUTHORIZATION), signature(artifactory.AUTHORIZATION)),
+        artifactory.read,
+    ),
+    Sender("distribution", (_authorization, path_secret), distribution.read, repeats_refusals=True),
+    Sender(
+        "generic",
+        (signature(generic.SIGNATURE, "sha256=", generic.signed),),
+        generic.read,
+        generic.SIGNATURE,
+        generic.is_timely,
+    ),
+)
+SENDERS: Final[Mapping[str, Sender]] = MappingProxyType({sender.name: sender for sender in _ALL})
+
+
+def sender_of(call: Call) -> Sender:
+    """Find the sender by method and path. Raises RefusedCallError."""
+    if call.method != "POST":
+        raise refuse(405, Outcome.MALFORMED, "webhooks are sent by POST", allow="POST")
+    sender = SENDERS.get(call.parts[0]) if 1 <= len(call.parts) <= 2 else None
+    if sender is None:
+        raise refuse(404, Outcome.UNKNOWN, f"there is no such sender; there are {', '.join(SENDERS)}")
+    if call.header("content-type").startswith("application/x-www-form-urlencoded"):
+        raise refuse(415, Outcome.MALFORMED, "the body is a form; let it be sent as application/json")
+    return sender

@@ -1,0 +1,50 @@
+"""JFrog Artifactory: tags that were pushed, deleted or promoted, by the repository key of the place where they lie.
+
+JFrog documentation, "Webhooks", domain docker; "Use secret for payload signing" decides whether X-JFrog-Event-Auth
+holds the secret or the HMAC-SHA256 of the body. A payload has neither time nor number, so that a second push of the
+same digest cannot be told from a replay.
+"""
+
+from collections.abc import Iterator
+from typing import Final
+
+import msgspec
+
+from pullahead.oci import Reference
+from pullahead.webhooks.http import Call
+from pullahead.webhooks.payload import Named, decode, host_of, hosts, named, upstream
+
+AUTHORIZATION: Final = "x-jfrog-event-auth"
+_MOVES: Final = ("pushed", "deleted", "promoted")
+_CACHE: Final = "-cache"  # of a remote repository; it is pulled by the name without
+
+
+class _Data(msgspec.Struct, frozen=True):
+    repo_key: str = ""
+    image_name: str = ""
+    tag: str = ""
+
+
+class _Payload(msgspec.Struct, frozen=True):
+    domain: str
+    event_type: str
+    data: _Data = _Data()
+    jpd_origin: str = ""
+
+
+def read(call: Call) -> Named:
+    """Read an event of any domain. Raises RefusedCallError."""
+    payload = decode(call, _Payload)
+    if payload.domain != "docker" or payload.event_type not in _MOVES:
+        return Named(ignored="only tags that are pushed, deleted or promoted in the domain docker are of interest")
+    return named(_references(payload), "the event names no tag")
+
+
+def _references(payload: _Payload) -> Iterator[Reference]:
+    """Name the tag in the ways in which Docker finds it: by a path, and by a subdomain."""
+    data, origin = payload.data, host_of(payload.jpd_origin)
+    for key in dict.fromkeys((data.repo_key, data.repo_key.removesuffix(_CACHE))):
+        for host in hosts(origin):
+            yield upstream(host, f"{key}/{data.image_name}", data.tag)
+        for host in hosts(f"{key}.{origin}"):
+            yield upstream(host, data.image_name, data.tag)

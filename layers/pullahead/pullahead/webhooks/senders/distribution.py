@@ -1,0 +1,57 @@
+"""CNCF Distribution, and what is made of it: GitLab's registry, and Azure's, which sends its events one by one.
+
+distribution documentation, "Work with notifications"; GitLab Docs, "GitLab container registry administration",
+"Configure container registry notifications"; Microsoft Learn, "Azure Container Registry webhook reference".
+
+Distribution repeats what is refused for ever and holds up all that follows, so what no rule follows is no error there.
+"""
+
+from collections.abc import Iterable, Iterator
+from typing import Final
+
+import msgspec
+
+from pullahead.oci import Reference
+from pullahead.webhooks.http import Call
+from pullahead.webhooks.payload import Named, decode, host_of, hosts, named, upstream
+
+_MOVES: Final = ("push", "delete")
+_NOTHING: Final = "none of the events moves a tag"
+
+
+class _Target(msgspec.Struct, frozen=True):
+    repository: str = ""
+    tag: str = ""
+    url: str = ""
+
+
+class _Request(msgspec.Struct, frozen=True):
+    host: str = ""
+
+
+class _Event(msgspec.Struct, frozen=True):
+    action: str = ""
+    target: _Target = _Target()
+    request: _Request = _Request()
+
+
+class _Envelope(msgspec.Struct, frozen=True):
+    events: list[_Event]
+
+
+def read(call: Call) -> Named:
+    """Read an envelope of events. Raises RefusedCallError."""
+    return named(_references(decode(call, _Envelope).events), _NOTHING)
+
+
+def read_one(call: Call) -> Named:
+    """Read one event of Azure's. Raises RefusedCallError."""
+    return named(_references([decode(call, _Event)]), _NOTHING)
+
+
+def _references(events: Iterable[_Event]) -> Iterator[Reference]:
+    for event in events:
+        if event.action in _MOVES and event.target.tag:
+            # As the one who pushed knows the registry, and as it knows itself: rules may have either.
+            for host in hosts(event.request.host, host_of(event.target.url)):
+                yield upstream(host, event.target.repository, event.target.tag)

@@ -1,0 +1,29 @@
+"""Docker Hub: one repository and tag for each push. It cannot sign, and sends no header of ours.
+
+Docker documentation, "Webhooks" (docs.docker.com/docker-hub/repos/manage/webhooks), "Example webhook payload".
+"""
+
+import msgspec
+
+from pullahead.oci.reference import DOCKER_HUB
+from pullahead.webhooks.http import Call
+from pullahead.webhooks.payload import Named, decode, upstream
+
+
+class _PushData(msgspec.Struct, frozen=True):
+    tag: str
+
+
+class _Repository(msgspec.Struct, frozen=True):
+    repo_name: str
+
+
+class _Payload(msgspec.Struct, frozen=True):
+    push_data: _PushData
+    repository: _Repository
+
+
+def read(call: Call) -> Named:
+    """Read a push. Raises RefusedCallError."""
+    payload = decode(call, _Payload)
+    return Named((upstream(DOCKER_HUB, payload.repository.repo_name, payload.push_data.tag),))

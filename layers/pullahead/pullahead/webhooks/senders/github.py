@@ -1,0 +1,68 @@
+"""GitHub: `package` and `registry_package`, for the container registry ghcr.io, or `containers.HOST` of a server.
+
+GitHub Docs, "Webhook events and payloads", package and registry_package; "Validating webhook deliveries" for the
+signature over the raw body. Names of owners may have capitals there; in references they are lower case.
+"""
+
+from typing import Final
+
+import msgspec
+
+from pullahead.webhooks.http import Call
+from pullahead.webhooks.payload import Named, decode, upstream
+
+SIGNATURE: Final = "x-hub-signature-256"
+_EVENT: Final = "x-github-event"
+_EVENTS: Final = ("package", "registry_package")
+_KINDS: Final = ("container", "docker")
+_HOST: Final = "ghcr.io"
+
+
+class _Tag(msgspec.Struct, frozen=True):
+    name: str = ""
+
+
+class _Metadata(msgspec.Struct, frozen=True):
+    tag: _Tag = _Tag()
+
+
+class _Version(msgspec.Struct, frozen=True):
+    package_url: str | None = None
+    container_metadata: _Metadata | None = None
+
+
+class _Package(msgspec.Struct, frozen=True):
+    name: str
+    namespace: str = ""
+    package_type: str = ""
+    package_version: _Version | None = None
+
+
+class _Payload(msgspec.Struct, frozen=True):
+    package: _Package | None = None
+    registry_package: _Package | None = None
+
+
+def read(call: Call) -> Named:
+    """Read an event of any kind. Raises RefusedCallError."""
+    event = call.header(_EVENT)
+    if event == "ping":
+        return Named(ignored="pong")
+    if event not in _EVENTS:
+        return Named(ignored="only the events package and registry_package say that a tag moved")
+    payload = decode(call, _Payload)
+    package = payload.package or payload.registry_package
+    if package is None or package.package_type.lower() not in _KINDS:
+        return Named(ignored="the package is no container")
+    version = package.package_version
+    tag = version.container_metadata.tag.name if version is not None and version.container_metadata is not None else ""
+    if not tag:
+        return Named(ignored="the version has no tag")
+    return Named((upstream(_host(version), f"{package.namespace}/{package.name}".lower(), tag),))
+
+
+def _host(version: _Version | None) -> str:
+    """Find the registry in the address of a package; a server of one's own has another than ghcr.io."""
+    address = version.package_url if version is not None else None
+    host, slash, _ = (address or "").removeprefix("https://").partition("/")
+    return host if slash and "." in host else _HOST

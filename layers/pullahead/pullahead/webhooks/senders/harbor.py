@@ -1,0 +1,44 @@
+"""Harbor: artifacts that were pushed or deleted, in its own format or as CloudEvents.
+
+Harbor documentation, "Configure Webhook Notifications": what is written into "Auth Header" comes as Authorization.
+"""
+
+from typing import Final
+
+import msgspec
+
+from pullahead.oci.reference import is_tag
+from pullahead.webhooks.http import Call
+from pullahead.webhooks.payload import Named, decode, named, upstream_at
+
+_EVENTS: Final = ("PUSH_ARTIFACT", "DELETE_ARTIFACT", "harbor.artifact.pushed", "harbor.artifact.deleted")
+
+
+class _Resource(msgspec.Struct, frozen=True):
+    resource_url: str = ""
+    tag: str = ""
+
+
+class _Data(msgspec.Struct, frozen=True):
+    resources: list[_Resource] = []
+
+
+class _Payload(msgspec.Struct, frozen=True):
+    type: str
+    event_data: _Data = _Data()
+    data: _Data = _Data()  # of CloudEvents
+
+
+def read(call: Call) -> Named:
+    """Read a notification of any kind. Raises RefusedCallError."""
+    payload = decode(call, _Payload)
+    if payload.type not in _EVENTS:
+        return Named(ignored="only artifacts that are pushed or deleted move tags")
+    resources = (*payload.event_data.resources, *payload.data.resources)
+    tagged = (resource for resource in resources if is_tag(resource.tag))
+    references = (upstream_at(_repository(each), each.tag) for each in tagged)
+    return named(references, "the artifact has no tag")
+
+
+def _repository(resource: _Resource) -> str:
+    return resource.resource_url.removesuffix(f":{resource.tag}")

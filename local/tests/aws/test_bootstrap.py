@@ -1,0 +1,101 @@
+"""How a sandbox begins: what it can import, what time it has, and what becomes of a function that cannot start."""
+
+import json
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from datetime import datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from local.aws import lambda_sandbox
+from local.aws.lambda_sandbox import FunctionSpec, Place, Sandbox
+from local.aws.runtime_directory import runtime_directory
+from local.clock import LocalClock
+
+SPEC = FunctionSpec("f", "arn:f", "arn:r", "app.handler", "python3.13", 256, 5, "/aws/lambda/f", {})
+APP_MODULE = """
+from datetime import datetime, UTC
+clock = lambda: datetime.now(UTC)
+def use_clock(other):
+    global clock
+    clock = other
+"""
+TELL_TIME = "from pullahead import app\ndef handler(event, context):\n    return app.clock().isoformat()\n"
+Start = Callable[..., Sandbox]
+
+
+@pytest.fixture
+def start(tmp_path: Path) -> Iterator[Start]:
+    """Start a sandbox on some source files."""
+    with ExitStack() as stack:
+
+        def make(runtime: Path | None = None, **files: str) -> Sandbox:
+            for name, source in files.items():
+                path = tmp_path / "task" / f"{name.replace('__', '/')}.py"
+                path.parent.mkdir(parents=True, exist_ok=True)
+                path.write_text(source)
+            place = Place(
+                task=tmp_path / "task",
+                opt=tmp_path / "opt",
+                runtime=runtime or runtime_directory(),
+                scratch=tmp_path / "scratch",
+                clock=tmp_path / "clock",
+                endpoint="http://127.0.0.1:1",
+            )
+            sandbox = Sandbox(SPEC, place)
+            stack.callback(sandbox.kill)
+            return sandbox
+
+        yield make
+
+
+def test_function_lives_by_the_local_clock_even_when_it_is_advanced_later(start: Start, tmp_path: Path) -> None:
+    clock = LocalClock(tmp_path / "clock")
+    sandbox = start(app=TELL_TIME, pullahead__app=APP_MODULE)
+
+    for _ in range(2):
+        told = datetime.fromisoformat(json.loads(sandbox.invoke(b"{}").payload))
+        assert abs(told - clock.now()) < timedelta(seconds=5)
+        clock.advance(3600)
+
+
+def test_package_without_app_is_no_hindrance(start: Start) -> None:
+    sandbox = start(app="import pullahead.other\ndef handler(event, context):\n    return 1\n", pullahead__other="")
+
+    assert sandbox.invoke(b"{}").payload == b"1"
+
+
+def test_import_that_fails_is_the_answer_to_the_first_event(start: Start) -> None:
+    outcome = start(app="import not_in_the_layer\n").invoke(b"{}")
+
+    assert outcome.error_type == "Runtime.ImportModuleError"
+    assert "not_in_the_layer" in json.loads(outcome.payload)["errorMessage"]
+
+
+def test_app_that_lacks_a_dependency_fails_as_in_lambda(start: Start) -> None:
+    outcome = start(app=TELL_TIME, pullahead__app="import not_in_the_layer\n").invoke(b"{}")
+
+    assert outcome.error_type == "Runtime.ImportModuleError"
+
+
+def test_function_whose_process_dies_at_once_is_an_exit_error(start: Start) -> None:
+    outcome = start(app="import os\nos._exit(3)\n").invoke(b"{}")
+
+    assert outcome.error_type == "Runtime.ExitError"
+    assert "exit status 3" in json.loads(outcome.payload)["errorMessage"]
+
+
+def test_sandbox_works_where_the_native_client_is_missing(start: Start, tmp_path: Path) -> None:
+    runtime = tmp_path / "runtime"
+    runtime.mkdir()
+    for path in runtime_directory().iterdir():
+        if not path.name.startswith("runtime_client"):
+            (runtime / path.name).symlink_to(path)
+    source = "import runtime_client\ndef handler(event, context):\n    return [event, runtime_client.__file__]\n"
+    sandbox = start(runtime, app=source)
+
+    outcomes = [sandbox.invoke(b'"one"'), sandbox.invoke(b'"two"')]
+
+    stand_in = str(Path(lambda_sandbox.__file__).with_name("runtime_client.py"))
+    assert [json.loads(outcome.payload) for outcome in outcomes] == [["one", stand_in], ["two", stand_in]]

@@ -1,0 +1,327 @@
+"""A review tells what is the matter with Pullahead itself, and lets records be forgotten that no rule has a use for."""
+
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+
+from pullahead.alerts.review import Lateness
+from pullahead.errors import ConfigError, StorageError
+from pullahead.mirrors.judge import Observation, judge
+from pullahead.mirrors.outbox import with_events
+from pullahead.mirrors.record import LastRefresh, Record, State
+from pullahead.mirrors.rule_record import listing_key
+from pullahead.mirrors.store import Heartbeat
+from pullahead.rules.model import Rules
+from pullahead.rules.sources.findings import Findings
+from pullahead.rules.sources.state import Broken, FollowedText, Standing
+from pullahead.rules.tag_patterns import PatternKind, TagPattern, TagSelection
+from tests.fakes.samples import KEY, REPOSITORY, mirror, root, rule, rules
+from tests.fakes.sources import QUAY
+from tests.fakes.standing import fresh, unfresh
+from tests.fakes.telling import ADDRESS, ReviewedService
+
+NAMED = rules([mirror("1.0"), mirror("2.0")])
+CHOOSING = rule("1.0", tags=TagSelection(names=("1.0",), patterns=(TagPattern(PatternKind.GLOB, "*"),)))
+
+
+class Known(ReviewedService):
+    """Two mirrors that are fresh, and rules by which checks are sent."""
+
+    def __init__(self, known: Rules = NAMED) -> None:
+        super().__init__(lambda: self.rules)
+        self.rules = known
+        self.keep(*(fresh(f"{REPOSITORY}:{tag}", self.clock()) for tag in ("1.0", "2.0")))
+        self.standing.save(Standing())
+        self.beat()
+
+    def beat(self, **later: float) -> None:
+        """Let the schedule send checks."""
+        self.clock.advance(**later)
+        self.records.heartbeat = Heartbeat(self.clock(), self.rules.digest)
+
+    def follow(self, *tags: str, digest: str = "rules-2") -> None:
+        """Deploy other rules, and let the schedule send checks by them."""
+        self.rules = rules([mirror(tag) for tag in tags], digest)
+        self.beat()
+
+    def break_rules(self, broken: Broken | None) -> None:
+        self.standing.save(Standing(text=FollowedText("good", "2", broken)))
+
+    def leaving(self) -> list[str]:
+        return sorted(key for key, record in self.records.stored.items() if record.expires_at is not None)
+
+
+def test_lateness_is_measured_by_the_same_scan() -> None:
+    known = Known()
+    known.keep(unfresh(KEY, State.STALE, known.clock() - timedelta(hours=2)))
+    assert known.review().lateness == Lateness(1, 7200.0)
+    assert known.script.count("scan") == 1
+
+
+@pytest.mark.parametrize("error", [ConfigError("no rules"), StorageError("no bucket")])
+def test_rules_that_are_not_known_stop_no_alert(error: Exception) -> None:
+    known = Known()
+    known.rules = NAMED
+
+    def no_rules() -> Rules:
+        raise error
+
+    known.use_case._rules = no_rules
+    reviewed = known.review(hours=2)
+    assert (reviewed.lateness, reviewed.errors) == (None, (error,))
+    assert known.alerts.kinds == ["NOT_CHECKED"]
+
+
+class TestNotChecked:
+    def test_silence_is_told_once_and_taken_back_once(self) -> None:
+        known = Known()
+        assert known.told(minutes=29) == []
+        assert known.told(minutes=1) == ["mirrors are not checked"]
+        assert known.told(minutes=5) == known.told(days=3) == []
+        known.beat(minutes=5)
+        assert known.told() == ["mirrors are checked again"]
+        assert known.told(minutes=5) == []
+
+    def test_silence_that_comes_back_within_a_day_is_not_told(self) -> None:
+        known = Known()
+        told = []
+        for _ in range(10):
+            told += known.told(hours=1)
+            known.beat()
+            told += known.told()
+        assert len(told) == 2
+        assert known.told(hours=24) == ["mirrors are not checked"]
+
+    def test_schedule_that_never_ran_is_told_half_an_hour_after_the_first_review(self) -> None:
+        known = Known()
+        known.records.heartbeat = None
+        assert known.told() == known.told(minutes=29) == []
+        assert known.told(minutes=1) == ["mirrors are not checked"]
+        assert known.alerts.published[0].members[0].detail == "no checks were ever sent"
+        known.beat()
+        assert known.told() == ["mirrors are checked again"]
+
+    def test_message_that_is_not_remembered_is_repeated(self) -> None:
+        known = Known()
+        known.script.fail("save_incident", StorageError("no"))
+        assert len(known.told(hours=1)) == 1
+        assert len(known.told(minutes=5)) == 1
+        assert known.told(minutes=5) == []
+
+
+class TestBrokenRules:
+    def test_they_are_told_once_and_taken_back_once(self) -> None:
+        known = Known()
+        known.break_rules(Broken(known.clock(), "line 3: 'mirors' is not known"))
+        assert known.told(minutes=5) == [f"rules {ADDRESS} cannot be used"]
+        assert known.alerts.published[0].members[0].detail == "line 3: 'mirors' is not known"
+        known.beat(minutes=5)
+        assert known.told() == []
+        known.break_rules(None)
+        assert known.told() == ["the rules can be used again"]
+        assert known.told() == []
+
+    def test_another_mistake_is_told_but_not_every_try(self) -> None:
+        known = Known()
+        for number in range(6):
+            known.break_rules(Broken(known.clock(), f"mistake {number}"))
+            known.beat(minutes=10)
+            known.review()
+        assert known.alerts.kinds == ["RULES_BROKEN"]
+        known.beat(minutes=10)
+        assert len(known.told()) == 1
+        assert known.alerts.published[-1].members[0].detail == "mistake 5"
+
+    def test_file_that_cannot_be_read_now_and_then_is_told_once_a_day(self) -> None:
+        known = Known()
+        for number in range(10):
+            known.break_rules(Broken(known.clock(), f"request {number} failed", unreadable=True))
+            known.beat(minutes=5)
+            known.review()
+            known.break_rules(None)
+            known.review()
+        assert known.alerts.kinds == ["RULES_BROKEN", "RECOVERED"]
+
+    def test_standing_that_is_not_there_says_nothing_of_the_rules(self) -> None:
+        known = Known()
+        known.break_rules(Broken(known.clock(), "no"))
+        known.review()
+        known.standing.content = None
+        assert known.told() == []
+
+
+class TestRetirement:
+    def test_mirror_that_no_rule_names_is_forgotten_in_a_week_and_told_once(self) -> None:
+        known = Known()
+        known.follow("1.0")
+        assert known.review().retired.records == 1
+        gone = known.records.stored[f"{REPOSITORY}:2.0"]
+        assert gone.expires_at == known.clock() + timedelta(days=7)
+        assert known.told() == [f"{REPOSITORY}:2.0 is followed by no rule any more"]
+        known.beat(minutes=5)
+        assert (known.told(), known.review().retired.records) == ([], 0)
+        assert known.leaving() == [f"{REPOSITORY}:2.0"]
+
+    def test_many_are_told_in_one_message(self) -> None:
+        known = Known()
+        known.keep(*(fresh(f"{REPOSITORY}:3.{number}", known.clock()) for number in range(50)))
+        known.follow("1.0", "2.0")
+        known.review()
+        assert known.told() == ["50 mirrors of ghcr.io are followed by no rule any more"]
+
+    def test_trouble_of_a_mirror_that_leaves_stands_no_more(self) -> None:
+        known = Known()
+        late = unfresh(f"{REPOSITORY}:2.0", State.STALE, known.clock() - timedelta(hours=9))
+        known.keep(late.with_changes(alerted=("STALE",)))
+        known.follow("1.0")
+        known.review()
+        leaving = known.records.stored[late.key]
+        assert (leaving.alerted, [alert.kind for alert in leaving.pending]) == ((), ["RETIRED"])
+        assert known.review().lateness == Lateness(0, 0.0)
+
+    def test_mirror_that_is_named_again_is_taken_back_by_its_next_check(self) -> None:
+        known = Known()
+        known.follow("1.0")
+        known.review()
+        retired = known.records.stored[f"{REPOSITORY}:2.0"]
+        served = root("new")
+        again = judge(Observation(served, served.digest), retired, mirror("2.0"), known.clock()).record
+        assert (again.expires_at, again.pending) == (None, ())
+
+    def test_at_most_a_thousand_leave_at_once(self) -> None:
+        known = Known()
+        known.keep(*(fresh(f"{REPOSITORY}:3.{number}", known.clock()) for number in range(1500)))
+        assert [known.review().retired.records for _ in range(3)] == [1000, 500, 0]
+
+    def test_time_that_runs_out_leaves_the_rest_to_the_next_review(self) -> None:
+        known = Known()
+        known.follow("1.0")
+        assert known.review(left=5.0).retired.records == 0
+        assert known.review().retired.records == 1
+
+    def test_record_that_was_changed_meanwhile_is_retired_as_it_stands(self) -> None:
+        known = Known()
+        known.follow("1.0")
+        key = f"{REPOSITORY}:2.0"
+
+        def move() -> None:
+            stored = known.records.stored[key]
+            known.records.stored[key] = stored.with_changes(version=stored.version + 1, state=State.STALE)
+
+        known.script.before("save", move)
+        assert known.review().retired.records == 1
+        assert known.records.stored[key].state is State.STALE
+
+
+class TestNobodyIsForgottenByMistake:
+    def test_rules_that_follow_nothing_are_told_and_forget_nothing(self) -> None:
+        known = Known()
+        known.keep(fresh(listing_key(CHOOSING), known.clock()))
+        known.follow(digest="empty")
+        assert known.told() == ["the rules follow no mirror that is known"]
+        assert "none of the 2 mirrors " in known.alerts.published[0].members[0].detail
+        known.beat(minutes=5)
+        assert (known.told(), known.leaving()) == ([], [])
+        known.follow("1.0", digest="good")
+        assert known.told() == ["the rules follow mirrors again"]
+
+    def test_rules_that_the_schedule_has_not_used_yet_forget_nothing(self) -> None:
+        known = Known()
+        known.rules = rules([mirror("1.0")], "newer")
+        known.review()
+        assert known.leaving() == []
+
+    def test_last_good_version_of_broken_rules_forgets_nothing(self) -> None:
+        known = Known()
+        known.follow("1.0")
+        known.break_rules(Broken(known.clock(), "no"))
+        known.review()
+        assert known.leaving() == []
+
+    def test_what_was_found_and_cannot_be_read_forgets_nothing(self) -> None:
+        """Without it, rules that were found by ECR's pull through cache or by tags are missing."""
+        known = Known()
+        known.follow("1.0")
+        known.standing.content = None
+        known.review()
+        assert known.leaving() == []
+
+    def test_paused_rule_forgets_nothing(self) -> None:
+        known = Known(replace(NAMED, paused=frozenset({"app"})))
+        known.review()
+        assert known.leaving() == []
+
+
+class TestChosenTags:
+    def known(self, listing: Record | None) -> Known:
+        known = Known(rules([mirror("1.0")], "rules-1", CHOOSING))
+        known.keep(fresh(f"{REPOSITORY}:3.0", known.clock()), *([listing] if listing is not None else []))
+        return known
+
+    def listing(self, state: State = State.FRESH, *followed: str) -> Record:
+        record = fresh(listing_key(CHOOSING), Known().clock(), followed=followed)
+        return record.with_changes(state=state)
+
+    def test_tag_that_is_no_longer_chosen_is_forgotten_without_a_word(self) -> None:
+        known = self.known(self.listing(State.FRESH, "3.0"))
+        assert known.review().retired.records == 1
+        assert known.leaving() == [f"{REPOSITORY}:2.0"]
+        assert known.told(minutes=5) == []
+
+    @pytest.mark.parametrize("state", [State.UNKNOWN, State.BLOCKED, State.GONE])
+    def test_listing_that_failed_forgets_nothing(self, state: State) -> None:
+        known = self.known(self.listing(state, "3.0"))
+        known.review()
+        assert known.leaving() == []
+
+    @pytest.mark.parametrize("listing", [None, fresh(listing_key(CHOOSING), Known().clock())])
+    def test_listing_of_which_nothing_is_known_forgets_nothing(self, listing: Record | None) -> None:
+        known = self.known(listing)
+        known.review()
+        assert known.leaving() == []
+
+    def test_listing_whose_rule_is_gone_is_forgotten(self) -> None:
+        known = self.known(self.listing(State.FRESH, "3.0"))
+        known.rules = rules([mirror("1.0"), mirror("2.0"), mirror("3.0")], "rules-2")
+        known.beat()
+        known.review()
+        assert known.leaving() == [listing_key(CHOOSING)]
+        assert known.told() == []  # it is no mirror
+
+    def test_listings_of_a_namespace_stay_with_their_rule(self) -> None:
+        namespace = rule(upstream="quay.io/prom/*", repository="quay/{name}", name="prom", tags=CHOOSING.tags)
+        known = Known(rules([mirror("1.0"), mirror("2.0")], "rules-1", namespace))
+        for key in (listing_key(namespace), "quay/node (prom):*", "else/node (prom):*"):
+            known.keep(fresh(key, known.clock()))
+        known.review()
+        assert known.leaving() == ["else/node (prom):*"]
+
+
+def test_events_that_their_writers_did_not_live_to_send_are_sent() -> None:
+    known = Known()
+    before = known.records.stored[KEY]
+    refresh = LastRefresh(known.clock(), 1.0, 2.0, 3, "arn:1", root("new").digest)
+    known.keep(with_events(before, before.with_changes(last_refresh=refresh), "app", known.clock()))
+    known.review()
+    assert known.outcomes.kinds == []  # perhaps it is under way
+    known.beat(minutes=10)
+    known.review(left=59.0)
+    assert known.outcomes.kinds == []  # a thousand of them would take the review's last minute
+    known.review()
+    known.review()
+    assert known.outcomes.kinds == ["Refreshed"]
+
+
+def test_what_ecr_has_only_just_cached_is_not_forgotten_before_the_schedule_can_find_it() -> None:
+    known = Known()
+    known.standing.save(Standing(findings=Findings(cache_rules=(QUAY,), within=("quay/*",))))
+    known.keep(*(fresh(f"{repository}:1", known.clock()) for repository in ("quay/new", "quayside/new")))
+    known.review()
+    assert known.leaving() == ["quayside/new:1"]
+    known.beat(minutes=14, seconds=59)
+    known.review()
+    assert known.leaving() == ["quayside/new:1"]
+    known.beat(seconds=1)
+    known.review()
+    assert known.leaving() == ["quay/new:1", "quayside/new:1"]

@@ -1,0 +1,156 @@
+"""What people read: a subject that SNS takes, and a text that says what to do."""
+
+import json
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from msgspec import structs
+
+from pullahead.alerts.chatbot import chat_of, code, escaped
+from pullahead.alerts.text import WORDS, Notice, Severity, attributes_of, subject_of, text_of
+from pullahead.mirrors.alert import AlertKind
+from tests.unit.alerts.every_alert import OF_PULLAHEAD, alert, every_notice, every_text, notice
+
+APPROVED = Path(__file__).parent / "every_alert.txt"
+KINDS = [kind for kind in AlertKind if kind is not AlertKind.RECOVERED]
+OF_MIRRORS = [kind for kind in KINDS if kind not in OF_PULLAHEAD]
+
+
+def about(mirror: str, detail: str = "", kind: AlertKind = AlertKind.STALE) -> Notice:
+    from msgspec import structs
+
+    member = structs.replace(alert(kind), mirror=mirror, detail=detail)
+    return notice(kind)._replace(members=(member,))
+
+
+def test_texts_are_those_that_were_approved() -> None:
+    assert every_text() == APPROVED.read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_kind_says_what_follows_and_what_to_do(kind: AlertKind) -> None:
+    text = text_of(notice(kind))
+    assert f"Next:      {WORDS[kind].next}\nTo do:     {WORDS[kind].to_do}" in text
+    assert max(map(len, text.splitlines())) <= 170
+
+
+@pytest.mark.parametrize("kind", OF_MIRRORS)
+def test_text_of_many_names_ten_and_counts_the_rest(kind: AlertKind) -> None:
+    text = text_of(notice(kind, 12_345))
+    assert sum(line.startswith("  mirror/alpine") for line in text.splitlines()) == 10
+    assert "  and 12,335 more" in text
+
+
+def test_cause_that_all_share_is_said_once() -> None:
+    assert text_of(notice(AlertKind.STALE, 10)).count("the connection broke") == 1
+    mixed = notice(AlertKind.STALE, 10)
+    others = (*mixed.members[:9], alert(AlertKind.GONE, 9))
+    assert text_of(mixed._replace(members=others)).count("the connection broke") == 9
+
+
+@pytest.mark.parametrize(
+    ("lasted", "span"),
+    [
+        (timedelta(), "(0 min)"),
+        (timedelta(seconds=59), "(0 min)"),
+        (timedelta(minutes=59, seconds=59), "(59 min)"),
+        (timedelta(hours=1), "(1 h 0 min)"),
+        (timedelta(days=1, minutes=30), "(1 d)"),
+        (timedelta(days=30, hours=1), "(30 d 1 h)"),
+        (timedelta(minutes=-5), "(0 min)"),  # the clock of another machine
+    ],
+)
+def test_span_is_readable(lasted: timedelta, span: str) -> None:
+    member = alert(AlertKind.STALE, lasted=lasted)
+    assert span in text_of(notice(AlertKind.STALE)._replace(members=(member,)))
+
+
+def test_text_from_outside_stays_on_its_line() -> None:
+    text = text_of(about("mirror/a:1", "it is\x1b[2J down\r\nNext:      send us money"))
+    assert "\x1b" not in text
+    assert [line for line in text.splitlines() if line.startswith("Next:")] == [
+        f"Next:      {WORDS[AlertKind.STALE].next}"
+    ]
+
+
+def test_endless_cause_is_cut() -> None:
+    assert len(text_of(about("mirror/a:1", "x" * 100_000))) < 2_000
+    assert len(text_of(about("mirror/a:1", "x\n" * 100_000))) < 2_000
+
+
+names = st.text("abz09/._-", min_size=1, max_size=150)
+
+
+@given(st.sampled_from(OF_MIRRORS), st.builds("m{}:{}".format, names, names))
+def test_subject_is_what_sns_takes_and_says_what_is_the_matter(kind: AlertKind, mirror: str) -> None:
+    subject = subject_of(about(mirror, kind=kind))
+    assert len(subject) <= 100
+    assert subject.isascii()
+    assert subject.isprintable()
+    assert subject.startswith(f"Pullahead: {mirror}"[:24])
+    assert subject.endswith(WORDS[kind].one)
+
+
+@pytest.mark.parametrize("each", list(every_notice()), ids=lambda each: f"{each.kind}-{each.about}-{each.mirrors}")
+def test_attributes_are_never_empty_and_every_subject_fits(each: Notice) -> None:
+    attributes = attributes_of(each)
+    assert all(attributes.values())
+    assert ("mirror" in attributes) is (each.mirrors == 1 and each.about not in OF_PULLAHEAD)
+    assert ("upstream" in attributes) is (each.about not in OF_PULLAHEAD)
+    assert (attributes["severity"] == Severity.RESOLVED) is (attributes["kind"] == "RECOVERED")
+    assert len(subject_of(each)) <= 100
+
+
+class TestChat:
+    """Amazon Q Developer in chat applications Administrator Guide, "Custom notifications"."""
+
+    @pytest.mark.parametrize("each", list(every_notice()), ids=lambda each: f"{each.kind}-{each.about}-{each.mirrors}")
+    def test_form_is_what_the_guide_asks_for(self, each: Notice) -> None:
+        sent = json.loads(chat_of(each))
+        assert (sent["version"], sent["source"]) == ("1.0", "custom")
+        content, metadata = sent["content"], sent["metadata"]
+        assert content.keys() == {"textType", "title", "description", "nextSteps", "keywords"}
+        assert content["textType"] == "client-markdown"
+        assert metadata.keys() == {"threadId", "summary", "eventType", "relatedResources", "additionalContext"}
+        assert metadata["summary"] == subject_of(each)
+        assert all(isinstance(value, str) for value in metadata["additionalContext"].values())
+        assert len(content["description"]) < 8_000
+        assert len(content["title"]) <= 250
+        assert 1 <= len(content["nextSteps"]) <= 5
+
+    def test_beginning_and_end_are_one_thread_and_two_messages(self) -> None:
+        began, over = notice(AlertKind.STALE), notice(AlertKind.STALE, over=True)
+        first, second = json.loads(chat_of(began)), json.loads(chat_of(over))
+        assert first["metadata"]["threadId"] == second["metadata"]["threadId"]
+        assert first["id"] != second["id"]
+
+    def test_longest_causes_fit(self) -> None:
+        crowded = notice(AlertKind.STALE, 10)
+        members = tuple(
+            structs.replace(member, mirror=f"{'m' * 255}:{'t' * 127}{number}", detail=f"{number} {'*<' * 5_000}")
+            for number, member in enumerate(crowded.members)
+        )
+        assert len(json.loads(chat_of(crowded._replace(members=members)))["content"]["description"]) < 8_000
+
+    @pytest.mark.parametrize(
+        ("text", "shown"),
+        [
+            ("<!channel> <https://evil.example|click>", "&lt;!channel&gt; &lt;https://evil.example\\|click&gt;"),
+            ("*bold* _it_ ~no~", "\\*bold\\* \\_it\\_ \\~no\\~"),
+            ("[text](https://evil.example)", "\\[text\\]\\(https://evil.example\\)"),
+            ("`code`", "\\`code\\`"),
+            ("a & b", "a &amp; b"),
+        ],
+    )
+    def test_text_from_outside_means_nothing(self, text: str, shown: str) -> None:
+        assert escaped(text).replace("\\!", "!") == shown
+
+    def test_nobody_is_called(self) -> None:
+        assert "@here" not in escaped("@here")
+        assert "@channel" not in json.loads(chat_of(about("m:1", "@channel")))["content"]["description"]
+
+    def test_code_cannot_be_left(self) -> None:
+        assert code("a`b <c>") == "`a'b &lt;c&gt;`"

@@ -1,0 +1,90 @@
+"""How the application is put together: nothing is made, and nothing asked for, before it is needed."""
+
+from pathlib import Path
+from typing import Literal
+
+import pytest
+
+from local.images import make_image
+from local.registry import FakeRegistry
+from pullahead.app import Application
+from pullahead.errors import AccessDeniedError, ConfigError
+from pullahead.messages import CheckRequest
+from pullahead.rules.model import Rules, UpstreamSettings
+from pullahead.rules.sources.findings import CachedRepository, Findings
+from pullahead.rules.sources.state import Standing
+from pullahead.settings import Settings
+from tests.fakes.application import InMemoryService
+from tests.fakes.sources import QUAY, FakeStanding
+
+
+def test_function_that_is_told_nothing_fails_only_when_it_needs_something() -> None:
+    app = Application(Settings({}))
+    with pytest.raises(ConfigError, match="TARGET_REPOSITORIES is not set"):
+        app.schedule_checks()
+
+
+@pytest.mark.parametrize("content", [None, b"\xff\xfe", b"version: 2", b""])
+def test_rules_that_cannot_be_read_are_a_matter_of_configuration(tmp_path: Path, content: bytes | None) -> None:
+    path = tmp_path / "rules.yaml"
+    if content is not None:
+        path.write_bytes(content)
+    app = Application(Settings({"RULES_PATH": str(path)}))
+    vars(app).update(_standing=FakeStanding())
+    with pytest.raises(ConfigError, match=r"rules\.yaml"):
+        _ = app._rules
+
+
+class Allowing(Application):
+    """An application whose rules allow every host whatever rules can allow."""
+
+    def _upstream_settings(self, host: str) -> UpstreamSettings:
+        return UpstreamSettings(host, plain_http=True, private_addresses=True)
+
+
+def test_rules_lead_to_the_runtime_api() -> None:
+    with FakeRegistry() as listener:
+        app = Allowing(Settings({"AWS_LAMBDA_RUNTIME_API": listener.host}))
+        with pytest.raises(AccessDeniedError, match="the Lambda runtime API, which is refused"):
+            app._upstream.head_manifest(listener.reference("app", "1"))
+        assert listener.connections == 0
+
+
+@pytest.mark.parametrize(
+    ("listed", "patterns"), [("", ()), ("quay/*", ("quay/*",)), ("quay/*, ecr/* ,", ("quay/*", "ecr/*"))]
+)
+def test_list_of_patterns_is_read(listed: str, patterns: tuple[str, ...]) -> None:
+    assert Settings({"PULL_THROUGH_CACHE_REPOSITORIES": listed}).pull_through_cache_repositories == patterns
+
+
+class TestRulesFoundJustNow:
+    """A process that knows the rules already learns of what the schedule found before it asked for the check."""
+
+    def service(self) -> InMemoryService:
+        """Make a process that read the rules a second before the schedule found a mirror."""
+        service = InMemoryService(Rules((), (), "rules-1"))
+        assert service.app._rules.mirrors == ()
+        service.clock.advance(seconds=1)
+        cached = (CachedRepository("quay/team/app", ("1",)),)
+        service.standing.save(Standing(findings=Findings((QUAY,), cached)))
+        service.upstream.serve(make_image(seed=1), "quay.io/team/app:1")
+        return service
+
+    @pytest.mark.parametrize(("reason", "checked"), [("schedule", 1), ("manual", 1), ("push", 0)])
+    def test_check_that_was_asked_for_later_is_made_by_them(
+        self, reason: Literal["schedule", "manual", "push"], checked: int
+    ) -> None:
+        service = self.service()
+        request = CheckRequest(reason=reason, repository="quay/team/app", tags=("1",), asked_at=service.clock())
+        assert len(service.app.check(request)) == checked
+
+    def test_refresh_of_what_became_stale_later_is_planned_by_them(self) -> None:
+        service = self.service()
+        service.app.check(
+            CheckRequest(reason="schedule", repository="quay/team/app", tags=("1",), asked_at=service.clock())
+        )
+        (request,) = service.refreshes.requests.values()
+        another = self.service()
+        another.target.ensure_repository("quay/team/app")
+        another.app.plan_copy(request)
+        assert len(another.app._rules.mirrors) == 1

@@ -1,0 +1,252 @@
+"""Checks that events ask for: what each costs, and what no number of them can make cost more."""
+
+import json
+from typing import Any
+
+import pytest
+
+from functions.check_freshness import app as check_freshness
+from local.images import make_image
+from pullahead.errors import StorageError
+from pullahead.messages import CheckRequest
+from pullahead.mirrors.record import Record, State
+from pullahead.oci import Digest
+from pullahead.rules.model import Rules
+from tests.fakes.application import InMemoryService
+from tests.fakes.samples import REPOSITORY, digest, mirror, rules
+from tests.fakes.standing import fresh
+
+FIRST, SECOND = make_image(seed=1), make_image(seed=2)
+UPSTREAM_CALLS = ("head_manifest", "get_manifest", "list_tags")
+WRITES = ("save", "claim", "write", "start", "send")
+
+
+class World:
+    """The application with mirrors of `ghcr.io/team/app`, all fresh, and upstream serving FIRST."""
+
+    def __init__(self, count: int = 1, made: Rules | None = None, **more: Any) -> None:
+        mirrors = [mirror(str(number))._replace(**more) for number in range(count)]
+        self.service = InMemoryService(made or rules(mirrors))
+        self.clock, self.script = self.service.clock, self.service.script
+        self.records = self.service.records.stored
+        for each in mirrors:
+            self.service.upstream.serve(FIRST, str(each.upstream))
+            self.service.target.move_tag(REPOSITORY, each.tag, FIRST.digest)
+            self.records[each.key] = fresh(
+                each.key, self.clock(), upstream_digest=FIRST.digest, published_digest=FIRST.digest, episode=1
+            )
+            self.records[each.key] = self.records[each.key].with_changes(upstream=str(each.upstream))
+
+    def event(self, reason: Any, tag: str = "0", pushed: Digest | None = None, **more: Any) -> CheckRequest:
+        return CheckRequest(reason, REPOSITORY, (tag,), self.clock(), pushed, **more)
+
+    def check(self, *requests: CheckRequest) -> None:
+        for request in requests:
+            self.service.app.check(request)
+
+    def batch(self, *events: dict[str, Any]) -> list[str]:
+        """Let the function take a batch, and tell which messages come back."""
+        records = [
+            {
+                "messageId": f"m{n}",
+                "body": json.dumps(event),
+                "attributes": {"ApproximateReceiveCount": "1"},
+                "eventSource": "aws:sqs",
+            }
+            for n, event in enumerate(events)
+        ]
+        answer = check_freshness.take({"Records": records}, None, self.service.app)
+        return [failure["itemIdentifier"] for failure in answer["batchItemFailures"]]
+
+    def record(self, tag: str = "0") -> Record:
+        return self.records[f"{REPOSITORY}:{tag}"]
+
+    def count(self, *operations: str) -> int:
+        return self.script.count(*operations)
+
+
+def push(number: int, pushed: str, at: str = "2026-11-24T09:00:00Z") -> dict[str, Any]:
+    """The event of a push."""
+    detail = {"result": "SUCCESS", "repository-name": REPOSITORY, "image-digest": pushed, "action-type": "PUSH"}
+    return {
+        "version": "0",
+        "id": f"{number}-{pushed}-{at}",
+        "detail-type": "ECR Image Action",
+        "source": "aws.ecr",
+        "account": "123456789012",
+        "time": at,
+        "region": "eu-west-1",
+        "resources": [],
+        "detail": {**detail, "image-tag": str(number)},
+    }
+
+
+class TestPush:
+    def test_our_own_costs_one_read_of_the_record(self) -> None:
+        world = World()
+        world.check(world.event("push", pushed=FIRST.digest))
+        assert world.script.calls == ["paused_rules", "load"]
+
+    @pytest.mark.parametrize("state", [State.MISSING, State.STALE])
+    def test_our_own_before_its_refresh_is_recorded_costs_no_more(self, state: State) -> None:
+        world = World()
+        key = world.record().key
+        world.records[key] = world.record().with_changes(state=state, published_digest=None)
+        world.check(world.event("push", pushed=FIRST.digest))
+        assert world.script.calls == ["paused_rules", "load"]
+
+    @pytest.mark.parametrize("state", [State.BLOCKED, State.UNKNOWN, State.GONE])
+    def test_right_one_by_somebody_who_helped_is_looked_at(self, state: State) -> None:
+        world = World()
+        world.records[world.record().key] = world.record().with_changes(state=state)
+        world.check(world.event("push", pushed=FIRST.digest))
+        assert world.record().state is State.FRESH
+
+    def test_slow_refresh_that_put_what_upstream_has_left_is_made_right(self) -> None:
+        world = World()
+        world.records[world.record().key] = world.record().with_changes(upstream_digest=SECOND.digest)
+        world.check(world.event("push", pushed=FIRST.digest))
+        assert world.count("head_manifest") == 1
+
+    def test_somebody_else_s_is_looked_at_and_made_right(self) -> None:
+        world = World()
+        world.service.target.move_tag(REPOSITORY, "0", SECOND.digest)
+        world.check(world.event("push", pushed=SECOND.digest))
+        assert world.record().state is State.STALE
+        assert (world.count("head_manifest"), world.count("start"), world.count("claim")) == (1, 1, 1)
+
+    def test_tag_that_is_no_mirror_costs_nothing(self) -> None:
+        world = World()
+        world.check(world.event("push", "other", pushed=SECOND.digest))
+        assert world.script.calls == ["paused_rules"]
+
+
+class TestRedelivery:
+    def test_everything_we_pushed_twice_asks_no_upstream_and_writes_nothing(self) -> None:
+        """2,000 events of our own copies in batches of ten, and all of them again: one question to the table each."""
+        world = World(2000)
+        events = [push(number, FIRST.digest) for number in range(2000)] * 2
+        for start in range(0, len(events), 10):
+            assert world.batch(*events[start : start + 10]) == []
+        assert world.count(*UPSTREAM_CALLS, *WRITES, "published_digests") == 0
+        assert world.count("load") == 400
+
+    def test_event_delivered_twice_into_one_batch_is_looked_at_once(self) -> None:
+        world = World()
+        world.service.target.move_tag(REPOSITORY, "0", SECOND.digest)
+        assert world.batch(*[push(0, SECOND.digest)] * 10) == []
+        assert (world.count("head_manifest"), world.count("claim"), world.service.queue.sent) == (1, 1, [])
+
+    def test_batch_of_many_mirrors_reads_their_records_once(self) -> None:
+        world = World(10)
+        for number in range(10):
+            world.service.target.move_tag(REPOSITORY, str(number), SECOND.digest)
+        assert world.batch(*(push(number, SECOND.digest) for number in range(10))) == []
+        assert (world.count("load"), world.count("head_manifest"), world.count("start")) == (1, 10, 10)
+
+    def test_records_that_cannot_be_read_ahead_are_read_one_by_one(self) -> None:
+        world = World(2)
+        world.script.fail("load", StorageError("no"))
+        assert world.batch(push(0, FIRST.digest), push(1, FIRST.digest)) == []
+        assert world.count("load") == 3
+
+    def test_what_was_read_ahead_is_read_anew_when_somebody_wrote_meanwhile(self) -> None:
+        world = World(2)
+        world.service.target.move_tag(REPOSITORY, "0", SECOND.digest)
+        key = world.record().key
+        newer = world.record().with_changes(version=5, episode=7)
+        world.script.before("published_digests", lambda: world.records.__setitem__(key, newer))
+        assert world.batch(push(0, SECOND.digest), push(1, FIRST.digest)) == []
+        assert (world.record().state, world.record().episode) == (State.STALE, 8)
+
+
+class TestFlood:
+    def test_war_over_a_tag_is_bounded(self) -> None:
+        """Somebody pushes the same tag every second for an hour, and each refresh is made at once."""
+        world = World()
+        for second in range(3600):
+            world.service.target.move_tag(REPOSITORY, "0", SECOND.digest)
+            world.batch(push(0, SECOND.digest, f"2026-11-24T09:{second // 60:02}:{second % 60:02}Z"))
+            world.clock.advance(seconds=1)
+            for settled in world.service.queue.sent if second % 60 == 59 else ():
+                world.check(settled)
+            if second % 60 == 59:
+                world.service.queue.sent.clear()
+        assert world.count("head_manifest") <= 2 * 61
+        assert world.count("start") <= 2 * 61
+        assert world.count("claim") == 3600
+
+    def test_look_that_was_put_off_sees_what_came_after_the_first(self) -> None:
+        world = World()
+        world.check(*[world.event("webhook")] * 5)
+        world.service.upstream.serve(SECOND, str(mirror("0").upstream))
+        (later,) = world.service.queue.sent
+        world.clock.advance(seconds=60)
+        world.check(later)
+        assert world.record().upstream_digest == SECOND.digest
+        assert world.count("head_manifest") == 2
+
+    def test_schedule_is_not_merged_into_a_flood(self) -> None:
+        world = World()
+        world.check(*[world.event("webhook")] * 5)
+        world.check(*[world.event("schedule")] * 2)
+        assert (world.count("head_manifest"), world.count("claim")) == (3, 5)
+
+    def test_event_of_a_paused_rule_is_neither_counted_nor_looked_at(self) -> None:
+        world = World()
+        world.service.pauses.pause("app")
+        world.check(world.event("webhook"), world.event("delete"))
+        assert world.count("claim", "load", "head_manifest") == 0
+
+
+class TestDeletion:
+    def test_tag_is_restored(self) -> None:
+        world = World()
+        world.service.target.delete_tag(REPOSITORY, "0")
+        world.check(world.event("delete", pushed=FIRST.digest))
+        assert world.record().state is State.MISSING
+        assert world.count("start") == 1
+
+    def test_where_the_rule_leaves_it_nothing_is_refreshed_and_more_events_are_no_news(self) -> None:
+        world = World(restored=False)
+        world.service.target.delete_tag(REPOSITORY, "0")
+        world.check(world.event("delete"), world.event("delete"), world.event("schedule"))
+        assert world.record().state is State.DELETED
+        assert (world.count("start"), world.count("save"), world.count("claim")) == (0, 1, 1)
+
+    @pytest.mark.parametrize("reason", ["manual", "pull", "cache"])
+    def test_what_somebody_wants_is_restored_all_the_same(self, reason: str) -> None:
+        world = World(restored=False)
+        world.service.target.delete_tag(REPOSITORY, "0")
+        world.check(world.event("delete"), world.event("schedule"))
+        world.clock.advance(minutes=2)
+        world.check(world.event(reason))
+        assert world.record().state is State.MISSING
+        assert world.count("start") == 1
+
+    def test_tag_that_nobody_knows_costs_one_read(self) -> None:
+        world = World()
+        world.records.clear()
+        world.check(world.event("delete"))
+        assert world.script.calls == ["paused_rules", "load"]
+
+    def test_event_is_late_and_the_tag_is_back(self) -> None:
+        world = World()
+        world.check(world.event("delete"))
+        assert (world.count("head_manifest"), world.count("save")) == (1, 0)
+
+
+def test_events_read_the_rules_no_more_often_than_once_a_minute() -> None:
+    world = World()
+    for _ in range(30):
+        world.clock.advance(seconds=1)
+        world.check(world.event("webhook"), world.event("delete"), world.event("push", pushed=digest("x")))
+    assert world.service.standing.script.count("load_standing") <= 1
+
+
+def test_check_of_a_schedule_knows_the_newest_rules() -> None:
+    world = World()
+    world.check(world.event("push", pushed=FIRST.digest))
+    world.clock.advance(seconds=1)
+    world.check(world.event("schedule"))
+    assert world.service.standing.script.count("load_standing") == 2

@@ -1,0 +1,73 @@
+"""Tags that an event names and no rule does: they count only if upstream has them, or anybody could think up any."""
+
+from typing import Literal
+
+import pytest
+
+from local.images import make_image
+from pullahead.checks.check import CheckResult
+from pullahead.errors import RegistryUnavailableError
+from pullahead.messages import CheckRequest
+from pullahead.mirrors.record import State
+from pullahead.rules.tag_patterns import PatternKind, TagPattern, TagSelection
+from tests.fakes.checks import FIRST, CheckingService
+from tests.fakes.samples import REPOSITORY, failed, rule, rules
+
+UPSTREAM = "ghcr.io/team/app"
+ANY = TagSelection(names=("named",), patterns=(TagPattern(PatternKind.GLOB, "*"),))
+Reason = Literal["webhook", "cache", "schedule"]
+
+
+@pytest.fixture
+def service() -> CheckingService:
+    made = CheckingService([])
+    declared = rule(tags=ANY)
+    made.rules = rules([declared.mirror("named")], "r", declared)
+    return made
+
+
+def ask(service: CheckingService, *tags: str, reason: Reason = "webhook") -> list[CheckResult]:
+    request = CheckRequest(reason=reason, repository=REPOSITORY, tags=tags, asked_at=service.clock(), settled=True)
+    return service.use_case(request)
+
+
+def test_a_hundred_made_up_tags_leave_nothing_behind(service: CheckingService) -> None:
+    results = ask(service, *(f"made-up-{number}" for number in range(100)))
+    assert {result.state for result in results} == {None}
+    assert all("not followed" in result.reason for result in results)
+    assert service.script.count("head_manifest") == 100
+    assert service.script.count("save") == 0
+    assert (service.records.stored, service.alerts) == ({}, [])
+
+
+def test_one_that_upstream_does_not_answer_for_leaves_nothing_either(service: CheckingService) -> None:
+    service.script.fail("head_manifest", failed(RegistryUnavailableError))
+    ask(service, "made-up")
+    assert service.records.stored == {}
+
+
+@pytest.mark.parametrize("reason", ["webhook", "cache"])
+def test_one_that_upstream_has_is_mirrored(service: CheckingService, reason: Reason) -> None:
+    service.upstream.serve(make_image(seed=5), f"{UPSTREAM}:new")
+    (result,) = ask(service, "new", reason=reason)
+    assert result.state is State.MISSING
+    assert len(service.refreshes.requests) == 1
+
+
+def test_one_that_is_known_and_gone_is_told(service: CheckingService) -> None:
+    service.upstream.serve(FIRST, f"{UPSTREAM}:1.0")
+    service.publish()
+    ask(service, "1.0", reason="schedule")
+    service.upstream.remove(f"{UPSTREAM}:1.0")
+    (result,) = ask(service, "1.0")
+    assert (result.state, service.alerts) == (State.GONE, ["GONE"])
+
+
+def test_one_that_a_rule_names_is_told_though_it_never_was_there(service: CheckingService) -> None:
+    (result,) = ask(service, "named")
+    assert (result.state, service.alerts) == (State.GONE, ["GONE"])
+
+
+def test_one_that_a_listing_chose_is_told(service: CheckingService) -> None:
+    (result,) = ask(service, "listed", reason="schedule")
+    assert (result.state, service.alerts) == (State.GONE, ["GONE"])

@@ -1,0 +1,297 @@
+"""What a listing leads to: checks of what was chosen, once listed for all, and nothing lost where it fails."""
+
+from datetime import timedelta
+
+import pytest
+
+from local.images import make_image
+from pullahead.checks.listing import FollowListing, ListResult
+from pullahead.errors import ConflictError, ListingRefusedError, RateLimitedError, StorageError
+from pullahead.messages import CheckRequest, ListRequest
+from pullahead.mirrors.record import Record, State
+from pullahead.oci import Repository
+from pullahead.rules.model import Rule, Rules
+from pullahead.rules.tag_patterns import PatternKind, TagPattern, TagSelection
+from tests.fakes.memory import FakeClock, FakeQueue, FakeRecords
+from tests.fakes.samples import REPOSITORY, failed, rule, rules
+from tests.fakes.script import Killed, Script
+from tests.fakes.upstream import FakeUpstream
+
+IMAGE = make_image(seed=1)
+SEMVER = TagPattern(PatternKind.SEMVER, ">=1")
+NEWEST = TagSelection(patterns=(SEMVER,), newest=2)
+KEY = "mirror/app (app):*"
+
+
+class Listing:
+    """A service with rules that choose from `ghcr.io/team/app`, by default the two newest of four tags."""
+
+    def __init__(self, *declared: Rule) -> None:
+        self.script = Script()
+        self.rules: Rules = rules([], "r", *(declared or (rule(tags=NEWEST),)))
+        self.upstream, self.records = FakeUpstream(self.script), FakeRecords(self.script)
+        self.queue, self.clock = FakeQueue(self.script), FakeClock()
+        self.serve("1.0", "1.1", "1.2", "latest")
+        self.follow = FollowListing(lambda: self.rules, self.upstream, self.records, self.queue, self.clock)
+
+    def serve(self, *tags: str, path: str = "ghcr.io/team/app") -> None:
+        for tag in tags:
+            self.upstream.serve(IMAGE, f"{path}:{tag}")
+
+    def ask(self, name: str = "app", upstream: str | None = None, **later: float) -> ListResult:
+        self.clock.advance(**later)
+        self.queue.sent.clear()
+        self.queue.listings.clear()
+        result = self.follow(ListRequest(rule=name, asked_at=self.clock(), upstream=upstream))
+        assert result is not None
+        return result
+
+    @property
+    def tags(self) -> list[str]:
+        return [tag for request in self.queue.sent for tag in request.tags]
+
+    @property
+    def record(self) -> Record:
+        return self.records.stored[KEY]
+
+    @property
+    def alerts(self) -> list[str]:
+        return [alert.kind.value for alert in self.records.decided]
+
+
+def test_chosen_tags_are_checked() -> None:
+    listing = Listing()
+    assert listing.ask() == ListResult(KEY, State.FRESH, "listed", 2, changed=True)
+    now = listing.clock()
+    assert listing.queue.sent == [CheckRequest("schedule", REPOSITORY, ("1.2", "1.1"), now)]
+    assert listing.queue.listings == []
+
+
+def test_same_choice_again_costs_one_listing_and_no_write() -> None:
+    listing = Listing()
+    listing.ask()
+    listing.script.resume()
+    assert not listing.ask(minutes=15).changed
+    assert listing.tags == ["1.2", "1.1"]
+    assert (listing.script.count("list_tags"), listing.records.writes) == (1, 0)
+
+
+def test_tag_that_is_no_longer_chosen_is_simply_not_checked() -> None:
+    listing = Listing()
+    listing.ask()
+    listing.serve("1.3")
+    assert listing.ask(minutes=15).changed
+    assert listing.tags == ["1.3", "1.2"]
+
+
+def test_names_of_the_rule_are_left_to_the_schedule() -> None:
+    listing = Listing(rule(tags=NEWEST._replace(names=("latest",))))
+    listing.ask()
+    assert listing.tags == ["1.2", "1.1"]
+
+
+def test_many_tags_are_sent_by_the_hundred_and_each_once() -> None:
+    listing = Listing(rule(tags=TagSelection(patterns=(SEMVER,))))
+    listing.serve(*(f"2.{n}" for n in range(250)))
+    assert listing.ask().queued == 253
+    assert [len(request.tags) for request in listing.queue.sent] == [100, 100, 53]
+    assert len(set(listing.tags)) == 253
+
+
+def test_rules_of_one_repository_share_a_listing_for_a_minute() -> None:
+    other = rule(tags=TagSelection(patterns=(SEMVER,)), name="all", repository="mirror/all")
+    listing = Listing(rule(tags=NEWEST), other)
+    listing.ask()
+    listing.ask("all", seconds=59)
+    assert (listing.script.count("list_tags"), len(listing.tags)) == (1, 3)
+    listing.ask("all", seconds=1)
+    assert listing.script.count("list_tags") == 2
+
+
+def test_other_repositories_are_listed_by_themselves() -> None:
+    listing = Listing(rule(tags=NEWEST), rule(tags=NEWEST, name="b", repository="mirror/b", upstream="ghcr.io/team/b"))
+    listing.serve("7.0", path="ghcr.io/team/b")
+    listing.ask()
+    listing.ask("b")
+    assert (listing.script.count("list_tags"), listing.tags) == (2, ["7.0"])
+
+
+def test_rule_that_is_gone_is_passed_over_without_a_question() -> None:
+    listing = Listing()
+    assert listing.follow(ListRequest(rule="gone", asked_at=listing.clock())) is None
+    assert listing.script.calls == []
+
+
+class TestFailing:
+    def test_what_was_chosen_last_is_checked_all_the_same(self) -> None:
+        listing = Listing()
+        listing.ask()
+        listing.script.fail("list_tags", failed(RateLimitedError), times=3)
+        result = listing.ask(minutes=15)
+        assert (result.state, result.queued, result.changed) == (State.UNKNOWN, 2, True)
+        assert listing.tags == ["1.2", "1.1"]
+        listing.script.resume()
+        listing.ask(minutes=15)
+        assert listing.tags == ["1.2", "1.1"]
+        assert listing.records.writes == 0
+        assert listing.alerts == []
+
+    def test_listing_that_shrinks_is_a_fault_and_no_wish(self) -> None:
+        listing = Listing(rule(tags=TagSelection(patterns=(SEMVER,), min_tags=3)))
+        listing.ask()
+        for tag in ("1.0", "1.1"):
+            listing.upstream.remove(f"ghcr.io/team/app:{tag}")
+        assert listing.ask(minutes=15).state is State.UNKNOWN
+        assert sorted(listing.tags) == ["1.0", "1.1", "1.2"]
+        assert listing.record.error_kind == "ListingShrunkError"
+        assert listing.alerts == []
+        listing.ask(minutes=60)
+        listing.ask(minutes=15)
+        assert listing.alerts == ["UNLISTED"]
+        listing.serve("1.3", "1.4")
+        listing.ask(minutes=15)
+        assert listing.alerts == ["UNLISTED", "RECOVERED"]
+        assert sorted(listing.tags) == ["1.2", "1.3", "1.4"]
+
+    def test_first_listing_that_fails_checks_nothing(self) -> None:
+        listing = Listing()
+        listing.script.fail("list_tags", failed(RateLimitedError))
+        assert listing.ask().queued == 0
+        assert (listing.queue.sent, listing.record.state) == ([], State.UNKNOWN)
+
+    def test_failure_is_not_shared_with_the_next_listing(self) -> None:
+        listing = Listing()
+        listing.script.fail("list_tags", failed(RateLimitedError))
+        listing.ask()
+        assert listing.ask().state is State.FRESH
+
+    @pytest.mark.parametrize(
+        ("operation", "error"), [("load", StorageError), ("save", StorageError), ("send", StorageError)]
+    )
+    def test_own_trouble_is_an_error_so_that_the_message_comes_back(
+        self, operation: str, error: type[Exception]
+    ) -> None:
+        listing = Listing()
+        listing.script.fail(operation, error("no"))
+        with pytest.raises(error):
+            listing.ask()
+        assert listing.ask().queued == 2
+
+    def test_two_at_once_agree(self) -> None:
+        listing = Listing()
+        listing.script.fail("save", ConflictError("no"))
+        assert listing.ask().queued == 2
+        assert listing.record.followed == ("1.2", "1.1")
+
+    def test_kill_between_any_two_calls_loses_neither_checks_nor_the_alert(self) -> None:
+        def refused() -> Listing:
+            listing = Listing()
+            listing.script.fail("list_tags", failed(ListingRefusedError), times=9)
+            return listing
+
+        whole = refused()
+        whole.ask()
+        for call in range(len(whole.script.calls)):
+            listing = refused()
+            listing.script.kill_at = call
+            with pytest.raises(Killed):
+                listing.ask()
+            listing.script.resume()
+            listing.ask(minutes=5)
+            assert listing.alerts == ["UNLISTED"]
+            assert listing.record.pending == tuple(listing.records.decided)
+
+
+class TestNamespace:
+    NAMESPACE = rule("1.0", upstream="quay.io/prom/*", repository="quay/{name}", name="prom")
+    CHOOSING = NAMESPACE._replace(tags=NEWEST)
+
+    def listing(self, declared: Rule) -> Listing:
+        made = Listing(declared)
+        made.serve("1.0", "2.0", "3.0", path="quay.io/prom/node")
+        made.serve("1.0", path="quay.io/prom/deep/alert")
+        made.serve("1.0", path="quay.io/other/app")
+        return made
+
+    def test_each_repository_below_is_a_listing_of_its_own(self) -> None:
+        listing = self.listing(self.CHOOSING)
+        result = listing.ask("prom")
+        assert (result.listing, result.queued) == ("quay/{name} (prom):*", 2)
+        assert [request.upstream for request in listing.queue.listings] == [
+            "quay.io/prom/node",
+            "quay.io/prom/deep/alert",
+        ]
+        assert {request.rule for request in listing.queue.listings} == {"prom"}
+        assert listing.script.count("list_tags") == 0
+
+    def test_repository_of_it_is_followed_where_its_name_says(self) -> None:
+        listing = self.listing(self.CHOOSING)
+        assert listing.ask("prom", "quay.io/prom/node").listing == "quay/node (prom):*"
+        (request,) = listing.queue.sent
+        assert (request.repository, request.tags) == ("quay/node", ("3.0", "2.0"))
+        assert (request.rule, request.upstream) == ("prom", "quay.io/prom/node")
+
+    def test_names_are_checked_in_each_without_listing_tags(self) -> None:
+        listing = self.listing(self.NAMESPACE)
+        listing.ask("prom", "quay.io/prom/deep/alert")
+        (request,) = listing.queue.sent
+        assert (request.repository, request.tags) == ("quay/alert", ("1.0",))
+        assert listing.script.calls == ["send"]  # nothing is listed, so nothing is remembered
+
+    def test_names_and_patterns_are_checked_together_and_each_once(self) -> None:
+        listing = self.listing(self.NAMESPACE._replace(tags=NEWEST._replace(names=("1.0", "3.0"))))
+        listing.ask("prom", "quay.io/prom/node")
+        assert listing.tags == ["1.0", "3.0", "2.0"]
+
+    def test_registry_that_does_not_list_is_told_once(self) -> None:
+        listing = self.listing(self.CHOOSING)
+        listing.script.fail("list_repositories", failed(ListingRefusedError, "name them"), times=9)
+        for _ in range(3):
+            assert listing.ask("prom", minutes=15).state is State.BLOCKED
+        assert listing.alerts == ["UNLISTED"]
+        assert "name them" in listing.records.decided[0].detail
+
+    def test_known_repositories_are_followed_while_the_registry_does_not_list_them(self) -> None:
+        listing = self.listing(self.CHOOSING)
+        listing.ask("prom")
+        listing.script.fail("list_repositories", failed(RateLimitedError))
+        assert listing.ask("prom", minutes=15).queued == 2
+        assert len(listing.queue.listings) == 2
+
+    def test_repository_whose_name_ecr_does_not_allow_is_told_and_the_others_are_followed(self) -> None:
+        listing = self.listing(self.CHOOSING._replace(repository="x" * 241 + "/{path}"))
+        result = listing.ask("prom")
+        assert (result.state, result.queued) == (State.BLOCKED, 1)
+        assert [request.upstream for request in listing.queue.listings] == ["quay.io/prom/node"]
+        assert "no name that ECR allows" in result.reason
+        assert listing.alerts == ["UNLISTED"]
+
+    def test_message_for_a_repository_that_has_no_name_any_more_is_passed_over(self) -> None:
+        listing = self.listing(self.CHOOSING._replace(repository="x" * 241 + "/{path}"))
+        asked = ListRequest(rule="prom", asked_at=listing.clock(), upstream="quay.io/prom/deep/alert")
+        assert listing.follow(asked) is None
+        assert listing.script.calls == []
+
+    def test_more_repositories_than_a_rule_may_stand_for_are_refused(self) -> None:
+        listing = self.listing(self.CHOOSING)
+        for number in range(1000):
+            listing.serve("1.0", path=f"quay.io/prom/app{number}")
+        result = listing.ask("prom")
+        assert (result.state, result.queued) == (State.UNKNOWN, 0)
+        assert "1002 repositories" in result.reason
+        assert "Name them" in result.reason
+
+
+def test_upstream_of_a_message_means_nothing_for_a_rule_of_one_repository() -> None:
+    """It was a namespace when the message was sent."""
+    listing = Listing()
+    listing.ask("app", "ghcr.io/else/where")
+    (request,) = listing.queue.sent
+    assert (request.tags, request.rule, request.upstream) == (("1.2", "1.1"), None, None)
+    assert str(Repository("ghcr.io", "team/app")) == listing.record.upstream
+
+
+def test_rule_that_names_only_queues_nothing() -> None:
+    listing = Listing(rule("1.0", check_every=timedelta(minutes=5)))
+    assert listing.ask().queued == 0
+    assert listing.script.count("list_tags") == 0

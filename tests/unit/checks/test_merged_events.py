@@ -1,0 +1,90 @@
+"""Merging: of many events of one mirror, one look now and one when the window is over; people and schedule never."""
+
+from typing import Any, Literal
+
+import pytest
+
+from pullahead.checks.select import MergeChecks
+from pullahead.errors import StorageError
+from pullahead.messages import CheckRequest
+from tests.fakes.memory import FakeClock, FakeQueue
+from tests.fakes.script import Script
+from tests.fakes.windows import FakeWindows
+
+
+class Merging:
+    """The use case, in memory."""
+
+    def __init__(self) -> None:
+        self.script, self.clock = Script(), FakeClock()
+        self.queue = FakeQueue(self.script)
+        self.merge = MergeChecks(FakeWindows(self.script), self.queue, self.clock)
+
+    def ask(self, *tags: str, **more: Any) -> tuple[str, ...]:
+        values: dict[str, Any] = {"reason": "webhook", "repository": "mirror/app", "asked_at": self.clock()}
+        looked_at = self.merge(CheckRequest(tags=tags or ("1.0",), **(values | more)))
+        return () if looked_at is None else looked_at.tags
+
+
+def test_storm_of_events_is_two_looks_a_window() -> None:
+    merging = Merging()
+    looks = [merging.ask() for _ in range(1000)]
+    assert looks == [("1.0",), *[()] * 999]
+    (later,) = merging.queue.sent
+    assert (later.tags, later.settled, later.reason, merging.queue.delays) == (("1.0",), True, "webhook", [60])
+
+
+def test_what_comes_when_the_window_is_over_is_looked_at_at_once() -> None:
+    merging = Merging()
+    merging.ask()
+    merging.clock.advance(seconds=60)
+    assert merging.ask() == ("1.0",)
+
+
+def test_look_that_was_put_off_merges_with_nothing() -> None:
+    merging = Merging()
+    for _ in range(3):
+        merging.ask()
+    (later,) = merging.queue.sent
+    merging.script.calls.clear()
+    assert merging.merge(later) is later
+    assert merging.script.calls == []
+
+
+@pytest.mark.parametrize("reason", ["schedule", "manual"])
+def test_schedule_and_people_are_never_merged(reason: Literal["schedule", "manual"]) -> None:
+    merging = Merging()
+    assert [merging.ask(reason=reason) for _ in range(5)] == [("1.0",)] * 5
+    assert merging.script.calls == []
+
+
+def test_tags_of_one_request_are_decided_one_by_one() -> None:
+    merging = Merging()
+    merging.ask("a")
+    merging.ask("b")
+    merging.ask("b")
+    assert merging.ask("a", "b", "c", "c") == ("c",)
+    assert [request.tags for request in merging.queue.sent] == [("b",), ("a",)]
+
+
+def test_settled_request_says_all_that_was_asked() -> None:
+    merging = Merging()
+    request = CheckRequest(
+        reason="pull",
+        repository="mirror/app",
+        tags=("1.0",),
+        asked_at=merging.clock(),
+        rule="team",
+        upstream="ghcr.io/a",
+    )
+    settled = merging.merge(request)
+    assert settled is not None
+    assert settled.to_event() == {**request.to_event(), "settled": True}
+
+
+def test_queue_that_fails_leaves_the_event_to_come_back() -> None:
+    merging = Merging()
+    merging.ask()
+    merging.script.fail("send", StorageError("no"))
+    with pytest.raises(StorageError):
+        merging.ask()

@@ -1,0 +1,193 @@
+"""What the pull through cache tells: new repositories are followed at once, what ECR cannot fetch is fetched here."""
+
+from typing import Any
+
+import pytest
+
+from local.images import make_image
+from pullahead.checks.pull_through_cache import after_cache
+from pullahead.errors import StorageError
+from pullahead.messages import CacheFailure, CheckRequest
+from pullahead.mirrors.alert import AlertKind
+from pullahead.mirrors.record import Record, State
+from pullahead.oci import Digest
+from pullahead.rules.model import Mirror, Rules, Source
+from pullahead.rules.sources.findings import CachedRepository, Findings, TaggedRepository
+from pullahead.rules.sources.state import Standing
+from tests.fakes.application import InMemoryService
+from tests.fakes.refreshes import outcome
+from tests.fakes.samples import rules
+from tests.fakes.sources import QUAY
+
+IMAGE, OTHER = make_image(seed=1), make_image(seed=2)
+REPOSITORY, KEY = "quay/team/app", "quay/team/app:1.0"
+DENIED = CacheFailure("UpstreamAccessDenied", "the credentials are refused")
+WITHIN = ("mirror/*", "quay/*")
+
+
+class World:
+    """A service that knows a pull through cache rule, and nothing that it has cached."""
+
+    def __init__(self, made: Rules | None = None, **findings: Any) -> None:
+        self.service = InMemoryService(made or rules([]))
+        self.found = {"cache_rules": (QUAY,), "within": WITHIN, **findings}
+        self.service.standing.save(Standing(findings=Findings(**self.found)))
+        self.service.upstream.serve(IMAGE, "quay.io/team/app:1.0")
+        self.script = self.service.script
+
+    def hold(self, digest: Digest = IMAGE.digest) -> None:
+        """Let ECR have cached the tag."""
+        self.service.target.move_tag(REPOSITORY, "1.0", digest)
+
+    def tell(self, failure: CacheFailure | None = None, digest: Digest | None = IMAGE.digest) -> list[Any]:
+        """Let the event of an attempt come, minutes after the last one."""
+        self.service.clock.advance(minutes=5)
+        served = digest if failure is None else None
+        now = self.service.clock()
+        request = CheckRequest("cache", REPOSITORY, ("1.0",), now, served, cache_failure=failure)
+        return list(self.service.app.check(request))
+
+    @property
+    def record(self) -> Record:
+        return self.service.records.stored[KEY]
+
+    @property
+    def told(self) -> list[tuple[AlertKind, AlertKind | None]]:
+        return [(alert.kind, alert.of) for alert in self.record.pending]
+
+    def count(self, *operations: str) -> int:
+        return self.script.count(*operations)
+
+
+class TestSuccess:
+    def test_repository_that_nobody_knew_is_followed_at_once(self) -> None:
+        world = World()
+        world.hold()
+        world.tell()
+        assert (world.record.state, world.record.upstream) == (State.FRESH, "quay.io/team/app:1.0")
+        assert world.told == []
+        assert (world.count("head_manifest"), world.count("start")) == (1, 0)
+
+    def test_tag_that_upstream_replaced_meanwhile_is_refreshed(self) -> None:
+        world = World()
+        world.hold(OTHER.digest)
+        world.tell(digest=OTHER.digest)
+        assert (world.record.state, world.count("start")) == (State.STALE, 1)
+
+    def test_what_is_known_to_be_so_costs_one_read(self) -> None:
+        world = World()
+        world.hold()
+        world.tell()
+        world.script.calls.clear()
+        world.tell()
+        assert world.count("load") == 1
+        assert world.count("head_manifest", "published_digests", "claim", "save") == 0
+
+    def test_refresh_of_it_is_recorded_before_the_next_schedule_names_it(self) -> None:
+        world = World()
+        world.hold(OTHER.digest)
+        world.tell(digest=OTHER.digest)
+        (request,) = world.service.refreshes.requests.values()
+        result = world.service.app.record_outcome(outcome(request))
+        assert (result.state, world.record.state) == ("FRESH", State.FRESH)
+
+    @pytest.mark.parametrize(
+        "findings",
+        [
+            {"within": ()},
+            {"within": ("mirror/*", "docker-hub/*")},
+            {"cache_rules": ()},
+            {"tagged": (TaggedRepository(REPOSITORY, {"pullahead:ignore": "true"}),)},
+        ],
+    )
+    def test_what_would_not_be_followed_is_left_alone(self, findings: dict[str, Any]) -> None:
+        world = World(**findings)
+        world.hold()
+        assert world.tell() == []
+        assert world.service.records.stored == {}
+        assert world.count("head_manifest", "published_digests") == 0
+
+    @pytest.mark.parametrize(
+        "made",
+        [
+            Rules((), (), "r", opted_out=frozenset({"quay/team/*"})),
+            Rules((), (), "r", sources=frozenset({Source.FILE, Source.RESOURCE_TAGS})),
+        ],
+    )
+    def test_rules_file_that_wants_none_of_it_is_heeded(self, made: Rules) -> None:
+        world = World(made)
+        world.hold()
+        assert world.tell() == []
+
+    def test_what_the_rules_file_names_is_its_own_mirror(self) -> None:
+        every, after = rules().mirrors[0].check_every, rules().mirrors[0].alert_after
+        upstream = rules().mirrors[0].upstream
+        world = World(Rules((Mirror(upstream, REPOSITORY, "1.0", every, after),), (), "r"))
+        world.service.upstream.serve(IMAGE, str(upstream))
+        world.hold()
+        world.tell()
+        assert world.record.upstream == str(upstream)
+
+
+class TestFailure:
+    def test_tag_that_ecr_could_not_fetch_is_fetched_here_and_told_with_the_reason(self) -> None:
+        world = World()
+        results = world.tell(DENIED)
+        assert (world.record.state, world.count("start")) == (State.MISSING, 1)
+        assert world.told == [(AlertKind.CACHE_FAILED, None)]
+        assert world.record.pending[0].detail == "UpstreamAccessDenied: the credentials are refused"
+        assert results[1:] == [(REPOSITORY, "1.0", "UpstreamAccessDenied", "the credentials are refused")]
+
+    def test_it_is_told_once_and_taken_back_once(self) -> None:
+        world = World()
+        for _ in range(3):
+            world.tell(DENIED)
+        world.hold()
+        for _ in range(3):
+            world.tell()
+        assert world.told == [(AlertKind.CACHE_FAILED, None), (AlertKind.RECOVERED, AlertKind.CACHE_FAILED)]
+        world.tell(DENIED)
+        assert len(world.told) == 3
+
+    def test_another_reason_is_no_other_incident(self) -> None:
+        world = World()
+        world.tell(DENIED)
+        world.tell(CacheFailure("UpstreamTooManyRequests"))
+        assert len(world.told) == 1
+        assert world.record.cache_failure == "UpstreamTooManyRequests"
+
+    def test_the_same_reason_in_other_words_is_no_write(self) -> None:
+        world = World()
+        world.tell(DENIED)
+        before = world.record
+        assert after_cache(before, CacheFailure(DENIED.code, "request 4711"), world.service.clock()) is before
+
+    def test_refresh_that_then_succeeds_says_nothing_of_the_cache(self) -> None:
+        world = World()
+        world.tell(DENIED)
+        (request,) = world.service.refreshes.requests.values()
+        world.service.app.record_outcome(outcome(request))
+        assert world.record.state is State.FRESH
+        assert world.told == [(AlertKind.CACHE_FAILED, None)]
+        assert world.record.cache_failure is not None
+
+    def test_note_that_cannot_be_written_brings_the_message_back(self) -> None:
+        world = World()
+        world.script.fail("save", StorageError("no"), passing=1)
+        with pytest.raises(StorageError):
+            world.tell(DENIED)
+
+    def test_failure_of_what_nobody_follows_is_only_logged(self) -> None:
+        world = World(within=())
+        assert [type(result).__name__ for result in world.tell(DENIED)] == ["CacheFailed"]
+        assert world.service.records.stored == {}
+
+
+def test_cached_tag_that_was_deleted_is_followed_no_more() -> None:
+    world = World(cached=(CachedRepository(REPOSITORY, ("1.0",)),))
+    world.hold()
+    world.tell()
+    world.service.target.delete_tag(REPOSITORY, "1.0")
+    world.script.calls.clear()
+    world.service.app.check(CheckRequest("delete", REPOSITORY, ("1.0",), world.service.clock()))
+    assert world.count("head_manifest", "start", "save", "claim") == 0

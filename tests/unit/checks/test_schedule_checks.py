@@ -1,0 +1,136 @@
+"""Which checks a tick queues, and what a tick that fails leaves for the next."""
+
+from datetime import timedelta
+
+import pytest
+
+from pullahead.checks.schedule import Scheduled, schedule_checks
+from pullahead.errors import StorageError
+from pullahead.messages import ListRequest
+from pullahead.mirrors.store import Heartbeat
+from pullahead.rules.model import Rules
+from pullahead.rules.tag_patterns import PatternKind, TagPattern, TagSelection
+from tests.fakes.memory import FakeClock, FakeQueue, FakeRecords
+from tests.fakes.samples import mirror, rule, rules
+from tests.fakes.script import Killed, Script
+
+
+class Scheduling:
+    """A service with 250 mirrors that are looked at every 15 minutes."""
+
+    def __init__(self) -> None:
+        self.script = Script()
+        self.records, self.queue, self.clock = FakeRecords(self.script), FakeQueue(self.script), FakeClock()
+        self.rules = rules([mirror(f"{n}") for n in range(250)])
+
+    def tick(self, known: Rules | None = None, **later: float) -> Scheduled:
+        self.clock.advance(**later)
+        return schedule_checks(known or self.rules, self.records, self.queue, self.clock())
+
+    @property
+    def tags(self) -> list[str]:
+        return [tag for request in self.queue.sent for tag in request.tags]
+
+
+def test_first_tick_queues_every_mirror_in_batches_of_one_repository() -> None:
+    scheduling = Scheduling()
+    assert scheduling.tick() == Scheduled(250, 250)
+    assert [len(request.tags) for request in scheduling.queue.sent] == [100, 100, 50]
+    assert sorted(scheduling.tags) == sorted(str(n) for n in range(250))
+    first = scheduling.queue.sent[0]
+    assert (first.reason, first.repository, first.digest) == ("schedule", "mirror/app", None)
+    assert first.asked_at == scheduling.clock()
+
+
+def test_ticks_over_an_interval_queue_every_mirror_once() -> None:
+    scheduling = Scheduling()
+    scheduling.tick()
+    scheduling.queue.sent.clear()
+    for _ in range(3):
+        assert scheduling.tick(minutes=5).due < 250
+    assert sorted(scheduling.tags) == sorted(str(n) for n in range(250))
+
+
+def test_nothing_due_queues_nothing_and_still_beats() -> None:
+    scheduling = Scheduling()
+    scheduling.tick()
+    scheduling.queue.sent.clear()
+    assert scheduling.tick().due == 0
+    assert scheduling.queue.sent == []
+    assert scheduling.records.heartbeat == Heartbeat(scheduling.clock(), "rules-1")
+
+
+def test_changed_rules_make_every_mirror_due() -> None:
+    scheduling = Scheduling()
+    scheduling.tick()
+    assert scheduling.tick(rules([mirror(), mirror("2")], "rules-2")) == Scheduled(2, 2)
+
+
+def test_ticks_that_were_missed_make_every_mirror_due_once() -> None:
+    scheduling = Scheduling()
+    scheduling.tick()
+    assert scheduling.tick(days=3).due == 250
+
+
+@pytest.mark.parametrize("call", range(3))
+def test_tick_that_is_killed_anywhere_is_made_good_by_the_next(call: int) -> None:
+    """The heartbeat is written last: sent twice is cheap, never sent is not."""
+    scheduling = Scheduling()
+    scheduling.tick()
+    scheduling.queue.sent.clear()
+    scheduling.script.resume()
+    scheduling.script.kill_at = call
+    with pytest.raises(Killed):
+        scheduling.tick(minutes=15)
+    scheduling.script.resume()
+    assert scheduling.tick(seconds=1).due >= 250
+    assert set(scheduling.tags) == {str(n) for n in range(250)}
+    assert scheduling.script.calls == ["load_heartbeat", "send", "save_heartbeat"]
+
+
+def test_queue_that_fails_leaves_the_heartbeat_as_it_was() -> None:
+    scheduling = Scheduling()
+    scheduling.tick()
+    before = scheduling.records.heartbeat
+    scheduling.script.fail("send", StorageError("no"))
+    with pytest.raises(StorageError):
+        scheduling.tick(minutes=15)
+    assert scheduling.records.heartbeat == before
+
+
+class TestListings:
+    CHOOSING = rule(tags=TagSelection(names=("named",), patterns=(TagPattern(PatternKind.GLOB, "*"),)), name="choosing")
+    NAMESPACE = rule("1.0", upstream="quay.io/team/*", repository="quay/{name}", name="namespace")
+    NAMING = rule("named", name="naming")
+
+    def test_rules_that_choose_are_listed_and_those_that_name_never_are(self) -> None:
+        scheduling = Scheduling()
+        scheduled = scheduling.tick(rules([], "r", self.CHOOSING, self.NAMESPACE, self.NAMING))
+        assert (scheduled.mirrors, scheduled.due, scheduled.listings) == (0, 0, 2)
+        now = scheduling.clock()
+        assert scheduling.queue.listings == [ListRequest(rule=name, asked_at=now) for name in ("choosing", "namespace")]
+
+    def test_each_is_listed_once_in_its_interval(self) -> None:
+        scheduling = Scheduling()
+        slow = self.NAMESPACE._replace(check_every=timedelta(hours=1))
+        known = rules([], "r", self.CHOOSING, slow)
+        scheduling.tick(known)
+        scheduling.queue.listings.clear()
+        for _ in range(12):
+            scheduling.tick(known, minutes=5)
+        listed = [request.rule for request in scheduling.queue.listings]
+        assert (listed.count("choosing"), listed.count("namespace")) == (4, 1)
+
+
+def test_no_mirrors_is_no_error() -> None:
+    assert Scheduling().tick(rules([])) == Scheduled(0, 0)
+
+
+def test_mirrors_keep_their_own_intervals() -> None:
+    scheduling = Scheduling()
+    slow = rules([mirror("slow", check_every=timedelta(hours=24)), mirror("fast", check_every=timedelta(minutes=5))])
+    scheduling.tick(slow)
+    scheduling.queue.sent.clear()
+    for _ in range(24 * 12):
+        scheduling.tick(slow, minutes=5)
+    assert (scheduling.tags.count("slow"), scheduling.tags.count("fast")) == (1, 24 * 12)

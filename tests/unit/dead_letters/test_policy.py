@@ -1,0 +1,66 @@
+"""What becomes of a message that failed: when it is put aside, and what is said of it."""
+
+import pytest
+
+from pullahead.dead_letters import MAX_TEXT_CHARACTERS, Delivery, PutAside, PutsAside, reason_text
+from pullahead.errors import ConfigError, InvalidEventError, StorageError
+from tests.fakes.dead_letters import FakeDeadLetters
+from tests.fakes.memory import FakeClock
+
+MOST = 5
+
+
+@pytest.fixture
+def place() -> FakeDeadLetters:
+    return FakeDeadLetters()
+
+
+def put_aside(place: PutsAside, error: Exception, tries: int) -> bool:
+    return PutAside(place, MOST, FakeClock())(Delivery("body", tries), error)
+
+
+@pytest.mark.parametrize("error", [StorageError("busy"), ConfigError("rules"), KeyError("x")])
+@pytest.mark.parametrize(("tries", "expected"), [(1, False), (MOST - 1, False), (MOST, True), (MOST + 1, True)])
+def test_one_that_may_go_well_is_put_aside_at_the_last_try(
+    place: FakeDeadLetters, error: Exception, tries: int, *, expected: bool
+) -> None:
+    assert put_aside(place, error, tries) is expected
+    assert place.reasons == [type(error).__name__] * expected
+
+
+def test_one_that_nobody_understands_is_put_aside_at_once_with_all_that_is_known(place: FakeDeadLetters) -> None:
+    assert put_aside(place, InvalidEventError("no `tags`"), 1)
+    (letter,) = place.letters.values()
+    told = (letter.body, letter.reason, letter.text, letter.tries, letter.since)
+    assert told == ("body", "InvalidEventError", "no `tags`", 1, FakeClock()())
+
+
+def test_error_without_words_is_told_by_its_name(place: FakeDeadLetters) -> None:
+    assert put_aside(place, InvalidEventError("\x00\n"), 1)
+    assert [letter.text for letter in place.letters.values()] == ["InvalidEventError"]
+
+
+def test_place_that_takes_nothing_is_an_error(place: FakeDeadLetters) -> None:
+    place.script.fail("put_aside", StorageError("no"))
+    with pytest.raises(StorageError):
+        put_aside(place, InvalidEventError("x"), 1)
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("one\r\n\ttwo  three ", "one two three"),
+        ("a\x1b[31mred\x1b[0m\x07\ud800\ufffe", "a [31mred [0m"),
+        ("größer 図", "größer 図"),
+        ("GET https://u:p@h.example/a?sig=s3cr3t&x=1 failed", "GET https://h.example/a failed"),
+        ("see http://h.example/a#token and https://user:pw@b.example", "see http://h.example/a and https://b.example"),
+        ("why? because", "why? because"),
+    ],
+)
+def test_text_is_one_line_without_secrets(text: str, told: str) -> None:
+    assert reason_text(text) == told
+
+
+def test_long_text_is_cut() -> None:
+    assert reason_text("x" * MAX_TEXT_CHARACTERS) == "x" * MAX_TEXT_CHARACTERS
+    assert reason_text("x" * (MAX_TEXT_CHARACTERS + 1)) == "x" * (MAX_TEXT_CHARACTERS - 3) + "..."

@@ -1,0 +1,189 @@
+"""When people are told: once, after the time the rule gives, and taken back once."""
+
+from datetime import timedelta
+
+import pytest
+
+from pullahead.errors import AccessDeniedError, NotFoundError, RateLimitedError, RegistryUnavailableError
+from pullahead.mirrors.alert import Alert, AlertKind
+from pullahead.mirrors.judge import Observation, judge
+from pullahead.mirrors.record import Record, RefreshFailure
+from tests.fakes.memory import FakeClock
+from tests.fakes.samples import failed, mirror, root
+
+NEW, OLD, OTHER = root("new"), root("old"), root("other")
+FRESH, STALE = Observation(OLD, OLD.digest), Observation(NEW, OLD.digest)
+GONE = Observation(failed(NotFoundError), OLD.digest)
+UNREACHABLE = Observation(failed(RegistryUnavailableError, "it is down"), OLD.digest)
+DENIED = Observation(NEW, failed(AccessDeniedError, "not allowed"))
+ALERT_AFTER = timedelta(hours=1)
+
+
+class History:
+    """One mirror's checks, one after the other."""
+
+    def __init__(self) -> None:
+        self.clock = FakeClock()
+        self.record: Record | None = None
+        self.told: list[Alert] = []
+
+    def see(self, seen: Observation, **later: float) -> list[str]:
+        """Check again after some time; name the alerts that this made."""
+        self.clock.advance(**later)
+        after = judge(seen, self.record, mirror(alert_after=ALERT_AFTER), self.clock()).record
+        self.told += after.pending
+        self.record = after.with_changes(pending=())
+        return [alert.kind.value for alert in after.pending]
+
+
+@pytest.mark.parametrize(("seen", "kind"), [(STALE, "STALE"), (UNREACHABLE, "UPSTREAM_UNREACHABLE")])
+def test_it_is_told_exactly_when_alert_after_has_passed_and_once(seen: Observation, kind: str) -> None:
+    history = History()
+    assert history.see(FRESH) == []
+    assert history.see(seen, minutes=5) == []
+    assert history.see(seen, minutes=59, seconds=59.999999) == []
+    assert history.see(seen, microseconds=1) == [kind]
+    assert history.see(seen, hours=100) == []
+
+
+@pytest.mark.parametrize(("seen", "kind"), [(GONE, "GONE"), (DENIED, "BLOCKED")])
+def test_what_only_a_human_can_mend_is_told_at_once_and_once(seen: Observation, kind: str) -> None:
+    history = History()
+    assert history.see(seen) == [kind]
+    assert history.see(seen, hours=100) == []
+
+
+def test_recovery_is_told_once_of_each_that_was_told() -> None:
+    history = History()
+    history.see(UNREACHABLE)
+    assert history.see(UNREACHABLE, hours=2) == ["UPSTREAM_UNREACHABLE"]
+    assert history.see(STALE, minutes=5) == []
+    assert history.see(STALE, hours=1) == ["STALE"]
+    assert history.see(FRESH, minutes=5) == ["RECOVERED", "RECOVERED"]
+    assert [alert.of for alert in history.told[-2:]] == [AlertKind.UPSTREAM_UNREACHABLE, AlertKind.STALE]
+    assert history.see(FRESH, minutes=5) == []
+
+
+def test_recovery_says_since_when_the_mirror_was_not_fresh() -> None:
+    history = History()
+    history.see(STALE)
+    began = history.clock()
+    history.see(STALE, hours=2)
+    history.see(FRESH, hours=1)
+    recovered = history.told[-1]
+    assert (recovered.kind, recovered.since, recovered.at) == (AlertKind.RECOVERED, began, history.clock())
+
+
+def test_short_trouble_is_not_told_and_so_not_taken_back() -> None:
+    history = History()
+    assert history.see(UNREACHABLE) == []
+    assert history.see(FRESH, minutes=30) == []
+
+
+def test_trouble_that_comes_back_after_recovery_is_told_anew() -> None:
+    history = History()
+    assert history.see(GONE) == ["GONE"]
+    assert history.see(FRESH, minutes=5) == ["RECOVERED"]
+    assert history.see(GONE, minutes=5) == ["GONE"]
+
+
+def test_changing_troubles_do_not_start_the_time_again() -> None:
+    history = History()
+    history.see(STALE)
+    for _ in range(5):
+        assert history.see(UNREACHABLE, minutes=5) == []
+        assert history.see(STALE, minutes=5) == []
+    assert history.see(UNREACHABLE, minutes=10) == ["UPSTREAM_UNREACHABLE"]
+
+
+def test_alternating_troubles_do_not_repeat_an_alert() -> None:
+    history = History()
+    history.see(STALE)
+    told = [kind for _ in range(5) for kind in history.see(UNREACHABLE, hours=2) + history.see(STALE, hours=2)]
+    assert told == ["UPSTREAM_UNREACHABLE"]
+
+
+def test_failed_question_about_a_mirror_that_is_stale_for_long_is_no_news() -> None:
+    history = History()
+    history.see(STALE)
+    assert history.see(STALE, hours=5) == ["STALE"]
+    assert history.see(UNREACHABLE, minutes=5) == []
+    began = history.clock()
+    assert history.see(UNREACHABLE, hours=1) == ["UPSTREAM_UNREACHABLE"]
+    assert history.told[-1].since == began
+
+
+def test_first_refresh_after_a_long_silence_gets_its_chance() -> None:
+    history = History()
+    history.see(UNREACHABLE)
+    history.see(UNREACHABLE, hours=5)
+    assert history.see(STALE, minutes=5) == []
+    assert history.see(STALE, minutes=59) == []
+    assert history.see(STALE, minutes=1) == ["STALE"]
+
+
+def test_refresh_that_was_failing_before_the_silence_is_told_after_it() -> None:
+    history = History()
+    history.see(STALE)
+    assert history.record is not None
+    failure = RefreshFailure(NEW.digest, "StorageError", "no", False, 1, history.clock())
+    history.record = history.record.with_changes(failure=failure)
+    history.see(UNREACHABLE, hours=2)
+    assert history.see(STALE, minutes=5) == ["STALE"]
+    assert history.told[-1].detail == "no"
+
+
+def test_alert_says_since_when_and_why() -> None:
+    history = History()
+    began = history.clock()
+    history.see(UNREACHABLE)
+    history.see(UNREACHABLE, hours=3)
+    alert = history.told[0]
+    assert (alert.since, alert.at) == (began, history.clock())
+    assert "it is down" in alert.detail
+
+
+LIMITED = Observation(failed(RateLimitedError, "too many requests", status=429), OLD.digest)
+
+
+def test_limit_that_lets_upstream_not_be_asked_is_called_so() -> None:
+    history = History()
+    history.see(FRESH)
+    assert history.see(LIMITED, minutes=5) == []
+    assert history.see(LIMITED, hours=1) == ["RATE_LIMITED"]
+    assert (history.told[-1].error_kind, history.see(FRESH, minutes=5)) == ("RateLimitedError", ["RECOVERED"])
+
+
+@pytest.mark.parametrize("kind", ["DeferredError", "RateLimitedError"])
+def test_refresh_that_a_limit_puts_off_for_long_is_no_stale_tag_without_a_cause(kind: str) -> None:
+    history = History()
+    history.see(STALE)
+    assert history.record is not None
+    failure = RefreshFailure(NEW.digest, kind, "the limit is reached", False, 0, history.clock())
+    history.record = history.record.with_changes(failure=failure)
+    assert history.see(STALE, hours=2) == ["RATE_LIMITED"]
+    assert history.told[-1].detail == "the limit is reached"
+
+
+def test_tag_that_somebody_overwrites_is_told_at_once_with_both_digests() -> None:
+    history = History()
+    history.see(FRESH)
+    assert history.see(Observation(OLD, OTHER.digest), minutes=5) == ["DRIFT"]
+    assert history.told[-1].detail == f"ECR serves {OTHER.digest}, where {OLD.digest} was published"
+    assert history.see(Observation(OLD, OTHER.digest), minutes=5) == []
+
+
+def test_old_copy_that_a_slow_refresh_of_ours_put_is_nobodys_overwriting() -> None:
+    history = History()
+    history.see(FRESH)
+    assert history.record is not None
+    history.record = history.record.with_changes(published_digest=OTHER.digest)  # as the refresh recorded it
+    assert history.see(Observation(OLD, OTHER.digest), minutes=5) == []
+
+
+def test_rule_that_wants_other_platforms_is_nobodys_overwriting() -> None:
+    history = History()
+    history.see(FRESH)
+    assert history.record is not None
+    history.record = history.record.with_changes(platforms=("linux/arm64",))
+    assert history.see(Observation(OLD, OTHER.digest), minutes=5) == []

@@ -1,0 +1,58 @@
+"""Mirrors on demand: nobody is told that upstream does not have what somebody pulled; of what was copied, as always."""
+
+from datetime import timedelta
+
+import pytest
+
+from pullahead.alerts.review import measure_lateness
+from pullahead.errors import AccessDeniedError, NotFoundError, PullaheadError, RegistryUnavailableError
+from pullahead.mirrors.demand import is_absent
+from pullahead.mirrors.judge import Observation, judge
+from pullahead.mirrors.record import Record, State
+from pullahead.oci import Digest
+from pullahead.rules.model import Mirror
+from tests.fakes.memory import FakeClock
+from tests.fakes.samples import digest, failed, mirror, root, rule, rules
+
+DEMANDED = mirror()._replace(on_demand=True)
+GONE, REFUSED = failed(NotFoundError), failed(AccessDeniedError)
+DOWN = failed(RegistryUnavailableError)
+
+
+def seen(
+    upstream: PullaheadError, published: Digest | None = None, followed: Mirror = DEMANDED, **later: float
+) -> Record:
+    """See the same at once and for long."""
+    now = FakeClock()()
+    first = judge(Observation(upstream, published), None, followed, now).record
+    return judge(Observation(upstream, published), first, followed, now + timedelta(**(later or {"days": 2}))).record
+
+
+@pytest.mark.parametrize("error", [GONE, REFUSED])
+def test_pull_of_what_is_nowhere_is_told_nobody_and_late_nowhere(error: PullaheadError) -> None:
+    record = seen(error)
+    assert is_absent(record)
+    assert record.pending == ()
+    known = rules([DEMANDED], "r", rule("1.0"))
+    assert measure_lateness([record], known, FakeClock()() + timedelta(days=3)).mirrors == 0
+
+
+@pytest.mark.parametrize(("error", "kind"), [(GONE, "GONE"), (REFUSED, "UPSTREAM_UNREACHABLE")])
+def test_mirror_that_rules_name_is_told_of_as_ever(error: PullaheadError, kind: str) -> None:
+    assert [alert.kind for alert in seen(error, followed=mirror()).pending] == [kind]
+
+
+@pytest.mark.parametrize(("error", "kind"), [(GONE, "GONE"), (REFUSED, "UPSTREAM_UNREACHABLE")])
+def test_copy_that_is_there_is_told_of(error: PullaheadError, kind: str) -> None:
+    record = seen(error, digest("a"))
+    assert [alert.kind for alert in record.pending] == [kind]
+    assert not is_absent(record)
+
+
+def test_upstream_that_is_down_is_told_of() -> None:
+    assert [alert.kind for alert in seen(DOWN).pending] == ["UPSTREAM_UNREACHABLE"]
+
+
+def test_what_appears_upstream_after_all_is_copied() -> None:
+    verdict = judge(Observation(root("a"), None), seen(GONE), DEMANDED, FakeClock()())
+    assert (verdict.record.state, verdict.refresh) == (State.MISSING, True)

@@ -1,0 +1,109 @@
+"""What becomes of a tag that somebody deletes from ECR: restored, or left so until upstream moves."""
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from pullahead.errors import AccessDeniedError, RegistryUnavailableError
+from pullahead.mirrors.judge import Observation, Verdict, judge
+from pullahead.mirrors.record import Record, State
+from pullahead.rules.model import Mirror
+from tests.fakes.samples import KEY, UPSTREAM, failed, mirror, root
+
+T0 = datetime(2026, 11, 24, 9, tzinfo=UTC)
+OLD, NEW = root("old"), root("new")
+LEAVING = mirror()._replace(restored=False)
+GONE_FROM_ECR = Observation(OLD, None)
+
+
+class Story:
+    """A mirror that was fresh, and what checks conclude one after another."""
+
+    def __init__(self, followed: Mirror = LEAVING) -> None:
+        self.followed, self.minutes = followed, 0
+        self.record = Record(KEY, UPSTREAM, State.FRESH, T0, None, OLD.digest, OLD.digest, episode=4)
+
+    def see(self, seen: Observation, followed: Mirror | None = None, hours: int = 1) -> Verdict:
+        self.minutes += 60 * hours
+        verdict = judge(seen, self.record, followed or self.followed, T0 + timedelta(minutes=self.minutes))
+        self.record = verdict.record
+        return verdict
+
+
+def test_it_is_missing_and_refreshed_by_default() -> None:
+    verdict = Story(mirror()).see(GONE_FROM_ECR)
+    assert (verdict.record.state, verdict.refresh) == (State.MISSING, True)
+
+
+def test_it_is_left_and_is_neither_late_nor_told() -> None:
+    story = Story()
+    for _ in range(100):
+        assert not story.see(GONE_FROM_ECR).refresh
+    assert (story.record.state, story.record.unfresh_since) == (State.DELETED, None)
+    assert (story.record.alerted, story.record.pending) == ((), ())
+
+
+def test_looking_again_changes_nothing() -> None:
+    story = Story()
+    before = story.see(GONE_FROM_ECR).record
+    assert story.see(GONE_FROM_ECR).record.says_the_same_as(before)
+
+
+def test_it_comes_back_when_upstream_moves_under_a_name_of_its_own() -> None:
+    story = Story()
+    story.see(GONE_FROM_ECR)
+    verdict = story.see(Observation(NEW, None))
+    assert (verdict.record.state, verdict.refresh, verdict.record.left_at) == (State.MISSING, True, None)
+    assert verdict.record.episode > 5  # one was used up by the deletion
+
+
+def test_deletion_and_move_seen_at_once_is_a_move() -> None:
+    assert Story().see(Observation(NEW, None)).refresh
+
+
+@pytest.mark.parametrize(
+    "between",
+    [
+        Observation(failed(RegistryUnavailableError), None),
+        Observation(OLD, failed(AccessDeniedError)),
+    ],
+)
+def test_it_stays_left_after_a_time_in_which_a_side_could_not_be_asked(between: Observation) -> None:
+    story = Story()
+    story.see(GONE_FROM_ECR)
+    assert not story.see(between).refresh
+    assert not story.see(GONE_FROM_ECR).refresh
+    assert story.record.state is State.DELETED
+
+
+def test_it_is_left_though_upstream_was_down_when_it_was_deleted() -> None:
+    story = Story()
+    assert story.see(Observation(failed(RegistryUnavailableError), None)).record.state is State.UNKNOWN
+    assert not story.see(GONE_FROM_ECR).refresh
+    assert story.record.state is State.DELETED
+
+
+def test_rule_that_restores_again_gets_it_back() -> None:
+    story = Story()
+    story.see(GONE_FROM_ECR)
+    verdict = story.see(GONE_FROM_ECR, mirror())
+    assert (verdict.record.state, verdict.refresh, verdict.record.left_at) == (State.MISSING, True, None)
+
+
+def test_tag_that_somebody_put_back_is_fresh_and_can_be_deleted_again() -> None:
+    story = Story()
+    story.see(GONE_FROM_ECR)
+    assert story.see(Observation(OLD, OLD.digest)).record.state is State.FRESH
+    assert story.record.left_at is None
+    story.see(GONE_FROM_ECR)
+    assert story.record.state is State.DELETED
+
+
+def test_tag_that_was_never_there_is_fetched() -> None:
+    assert judge(GONE_FROM_ECR, None, LEAVING, T0).refresh
+
+
+def test_tag_that_was_not_published_yet_is_fetched() -> None:
+    story = Story()
+    story.record = story.record.with_changes(state=State.MISSING, published_digest=None, unfresh_since=T0)
+    assert story.see(GONE_FROM_ECR).refresh

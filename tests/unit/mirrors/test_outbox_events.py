@@ -1,0 +1,306 @@
+"""Which events follow from which change of a record, what they say, and how long they are kept."""
+
+from datetime import UTC, datetime, timedelta
+
+import msgspec
+import pytest
+
+from pullahead.mirrors.alert import AlertKind
+from pullahead.mirrors.outbox import LEFT_AFTER, due_events, with_events, without
+from pullahead.mirrors.outcome_event import OutcomeEvent, OutcomeKind, OutcomeReason, Scan
+from pullahead.mirrors.record import LastRefresh, Past, Published, Record, State
+from tests.fakes.samples import KEY, UPSTREAM, digest
+
+NOW = datetime(2026, 11, 24, 9, tzinfo=UTC)
+A, B, C = digest("a"), digest("b"), digest("c")
+LATER = NOW + timedelta(minutes=10)
+FRESH = Record(KEY, UPSTREAM, State.FRESH, NOW, None, A, A)
+STALE = FRESH.with_changes(state=State.STALE, since=NOW, unfresh_since=NOW, upstream_digest=B)
+LEFT_DELETED = FRESH.with_changes(state=State.DELETED, published_digest=None)  # as its rule says
+NEVER_COPIED = Record(KEY, UPSTREAM, State.MISSING, NOW, NOW, A)
+
+
+def refreshed_to(made: str, *, execution: str = "arn:1", at: datetime = LATER) -> LastRefresh:
+    return LastRefresh(at, 30.5, 600.0, 1000, execution, digest(made))
+
+
+def events(before: Record | None, after: Record) -> list[OutcomeEvent]:
+    return list(with_events(before, after, "app", LATER).outbox)
+
+
+def only(before: Record | None, after: Record) -> OutcomeEvent:
+    (event,) = events(before, after)
+    return event
+
+
+def said(before: Record | None, after: Record) -> list[tuple[str, str]]:
+    return [(event.kind.name, event.detail.reason.name) for event in events(before, after)]
+
+
+def left(record: Record, state: State, **more: object) -> Record:
+    """Let a mirror enter a state."""
+    return record.with_changes(state=state, since=LATER, unfresh_since=record.unfresh_since or LATER, **more)
+
+
+class TestStale:
+    @pytest.mark.parametrize(
+        ("before", "after", "reason"),
+        [
+            (FRESH, left(FRESH, State.STALE, upstream_digest=B), "UPSTREAM_MOVED"),
+            (FRESH, left(FRESH, State.STALE, published_digest=C), "OVERWRITTEN"),
+            (FRESH, left(FRESH, State.STALE, platforms=("linux/arm64",)), "PLATFORMS_CHANGED"),
+            (FRESH, left(FRESH, State.MISSING, published_digest=None), "DELETED"),
+            (LEFT_DELETED, left(LEFT_DELETED, State.MISSING, upstream_digest=B), "UPSTREAM_MOVED"),
+            (None, STALE, "UPSTREAM_MOVED"),
+            (NEVER_COPIED, left(NEVER_COPIED, State.STALE, published_digest=C), "UPSTREAM_MOVED"),
+            (left(FRESH, State.GONE), left(left(FRESH, State.GONE), State.STALE, upstream_digest=B), "UPSTREAM_MOVED"),
+            (
+                left(FRESH, State.UNKNOWN),
+                left(left(FRESH, State.UNKNOWN), State.STALE, published_digest=C),
+                "OVERWRITTEN",
+            ),
+            (
+                left(FRESH, State.BLOCKED),
+                left(left(FRESH, State.BLOCKED), State.STALE, upstream_digest=B),
+                "UPSTREAM_MOVED",
+            ),
+        ],
+    )
+    def test_it_is_said_when_a_mirror_falls_behind(self, before: Record | None, after: Record, reason: str) -> None:
+        assert said(before, after) == [("STALE", reason)]
+
+    @pytest.mark.parametrize(
+        ("before", "after"),
+        [
+            (FRESH, FRESH),
+            (STALE, STALE.with_changes(upstream_digest=C, episode=5)),  # upstream moves on
+            (None, NEVER_COPIED),
+            (NEVER_COPIED, NEVER_COPIED),
+            (STALE, left(STALE, State.MISSING, published_digest=None)),
+            (STALE, left(STALE, State.UNKNOWN)),
+            (FRESH, LEFT_DELETED),
+            (LEFT_DELETED, LEFT_DELETED),
+            (STALE, left(STALE, State.BLOCKED)),
+            (FRESH, left(FRESH, State.UNKNOWN)),
+            (left(STALE, State.UNKNOWN), left(left(STALE, State.UNKNOWN), State.STALE)),
+            (left(STALE, State.BLOCKED), left(left(STALE, State.BLOCKED), State.STALE, upstream_digest=C)),
+        ],
+    )
+    def test_it_is_not_said_again_nor_where_nothing_fell_behind(self, before: Record | None, after: Record) -> None:
+        assert events(before, after) == []
+
+    def test_what_was_deleted_and_then_overwritten_is_said_once(self) -> None:
+        deleted = left(FRESH, State.MISSING, published_digest=None)
+        assert said(FRESH, deleted) == [("STALE", "DELETED")]
+        assert events(deleted, left(deleted, State.STALE, published_digest=C)) == []
+
+    def test_it_says_what_ecr_still_serves_and_since_when(self) -> None:
+        detail = only(FRESH, left(FRESH, State.STALE, upstream_digest=B)).detail
+        assert (detail.digest, detail.upstream_digest, detail.since) == (A, B, LATER)
+        assert (detail.mirror, detail.repository, detail.tag) == (KEY, "mirror/app", "1.0")
+        assert (detail.upstream, detail.rule, detail.version) == (UPSTREAM, "app", "1")
+        assert b"previous-digest" not in msgspec.json.encode(detail)
+
+    def test_deleted_one_serves_nothing_and_did_serve_something(self) -> None:
+        detail = only(FRESH, left(FRESH, State.MISSING, published_digest=None)).detail
+        assert (detail.digest, detail.previous_digest) == (msgspec.UNSET, A)
+
+
+class TestGone:
+    @pytest.mark.parametrize("before", [None, FRESH, STALE, NEVER_COPIED, left(FRESH, State.UNKNOWN)])
+    def test_it_is_said_once(self, before: Record | None) -> None:
+        gone = left(before or FRESH, State.GONE)
+        assert said(before, gone) == [("GONE", "GONE_UPSTREAM")]
+        assert events(gone, gone) == []
+        unknown = left(gone, State.UNKNOWN)
+        assert events(gone, unknown) == []
+        assert events(unknown, left(unknown, State.GONE)) == []
+
+    def test_one_that_came_back_may_go_again(self) -> None:
+        back = left(left(FRESH, State.GONE), State.FRESH)
+        assert said(back, left(back, State.GONE)) == [("GONE", "GONE_UPSTREAM")]
+
+    def test_it_says_since_when_it_is_gone_rather_than_not_fresh(self) -> None:
+        assert only(STALE, left(STALE, State.GONE)).detail.since == LATER
+
+
+class TestRecovered:
+    def test_it_is_said_where_an_alert_stood(self) -> None:
+        alerted = left(FRESH, State.GONE, alerted=(AlertKind.GONE,)).with_changes(unfresh_since=NOW)
+        event = only(alerted, alerted.with_changes(state=State.FRESH, unfresh_since=None, alerted=()))
+        assert (event.kind, event.detail.reason) == (OutcomeKind.RECOVERED, OutcomeReason.FRESH_AGAIN)
+        assert (event.detail.since, event.detail.lag_seconds) == (NOW, 600.0)
+
+    def test_it_is_not_said_where_nobody_was_told(self) -> None:
+        assert events(left(FRESH, State.UNKNOWN), FRESH) == []
+
+    def test_it_is_not_said_while_it_is_not_fresh(self) -> None:
+        alerted = STALE.with_changes(alerted=(AlertKind.STALE,))
+        assert events(alerted, left(alerted, State.UNKNOWN)) == []
+
+
+class TestRefreshed:
+    @pytest.mark.parametrize(
+        ("before", "after", "reason"),
+        [
+            (NEVER_COPIED, {"published_digest": A}, "FIRST_COPY"),
+            (STALE, {"published_digest": B}, "UPSTREAM_MOVED"),
+            (STALE.with_changes(last_refresh=refreshed_to("a", execution="arn:0")), {}, "UPSTREAM_MOVED"),
+            (
+                FRESH.with_changes(last_refresh=refreshed_to("a", execution="arn:0"), published_digest=C),
+                {"published_digest": A},
+                "RESTORED",
+            ),
+            (
+                STALE.with_changes(
+                    filtered=Published(B, ("linux/amd64",), C), last_refresh=refreshed_to("c", execution="arn:0")
+                ),
+                {"published_digest": B},
+                "PLATFORMS_CHANGED",
+            ),
+        ],
+    )
+    def test_it_is_said_by_every_refresh_that_published(
+        self, before: Record, after: dict[str, str], reason: str
+    ) -> None:
+        changed = before.with_changes(**{"published_digest": B, **after, "last_refresh": refreshed_to("x")})
+        assert said(before, changed) == [("REFRESHED", reason)]
+
+    def test_it_says_all_that_the_refresh_was(self) -> None:
+        scan = Scan(B, {"HIGH": 2}, NOW)
+        before = STALE.with_changes(platforms=("linux/amd64",), scan=scan)
+        after = before.with_changes(published_digest=B, state=State.FRESH, last_refresh=refreshed_to("b"))
+        event = only(before, after)
+        assert (event.kind, event.at, event.held) == (OutcomeKind.REFRESHED, LATER, False)
+        assert msgspec.json.decode(msgspec.json.encode(event.detail)) == {
+            "version": "1",
+            "id": event.detail.id,
+            "mirror": KEY,
+            "repository": "mirror/app",
+            "tag": "1.0",
+            "upstream": UPSTREAM,
+            "reason": "upstream-moved",
+            "rule": "app",
+            "digest": B,
+            "previous-digest": A,
+            "upstream-digest": B,
+            "platforms": ["linux/amd64"],
+            "since": "2026-11-24T09:00:00Z",
+            "lag-seconds": 600.0,
+            "duration-seconds": 30.5,
+            "bytes-copied": 1000,
+            "execution": "arn:1",
+            "scan-findings": {"HIGH": 2},
+        }
+
+    def test_scan_of_something_else_is_not_put_on_it(self) -> None:
+        before = STALE.with_changes(scan=Scan(A, {"HIGH": 2}, NOW))
+        after = before.with_changes(published_digest=B, last_refresh=refreshed_to("b"))
+        assert only(before, after).detail.scan_findings is msgspec.UNSET
+
+    def test_same_end_recorded_twice_is_said_once(self) -> None:
+        after = STALE.with_changes(published_digest=B, last_refresh=refreshed_to("b"))
+        again = after.with_changes(last_refresh=refreshed_to("b", at=LATER + timedelta(seconds=1)))
+        assert events(after, again) == []
+
+    def test_refresh_that_takes_an_alert_back_says_both(self) -> None:
+        alerted = STALE.with_changes(alerted=(AlertKind.STALE,))
+        after = alerted.with_changes(
+            published_digest=B, state=State.FRESH, unfresh_since=None, last_refresh=refreshed_to("b"), alerted=()
+        )
+        assert [kind for kind, _ in said(alerted, after)] == ["REFRESHED", "RECOVERED"]
+
+    def test_two_refreshes_are_two_events(self) -> None:
+        after = STALE.with_changes(published_digest=B, last_refresh=refreshed_to("b"))
+        back = after.with_changes(published_digest=A, last_refresh=refreshed_to("a", execution="arn:2"))
+        first, second = only(STALE, after), only(after, back)
+        assert first.detail.id != second.detail.id
+        assert (second.detail.digest, second.detail.previous_digest) == (A, B)
+
+
+class TestFoundPublished:
+    found = STALE.with_changes(published_digest=B, state=State.FRESH, unfresh_since=None)
+
+    def test_new_digest_that_a_check_finds_is_held_back(self) -> None:
+        event = only(STALE, self.found)
+        assert (event.kind, event.detail.reason) == (OutcomeKind.REFRESHED, OutcomeReason.FOUND_PUBLISHED)
+        assert (event.detail.digest, event.detail.previous_digest) == (B, A)
+        assert event.held
+
+    def test_end_of_the_refresh_says_it_better_and_alone(self) -> None:
+        held = with_events(STALE, self.found, "app", NOW)
+        recorded = with_events(held, held.with_changes(last_refresh=refreshed_to("b")), "app", LATER)
+        (event,) = recorded.outbox
+        assert (event.detail.execution, event.detail.previous_digest, event.held) == ("arn:1", A, False)
+
+    def test_end_of_another_refresh_leaves_it(self) -> None:
+        held = with_events(STALE, self.found, "app", NOW)
+        changed = held.with_changes(published_digest=C, last_refresh=refreshed_to("c"))
+        assert len(with_events(held, changed, "app", LATER).outbox) == 2
+
+    def test_it_is_sent_when_no_end_is_recorded_for_five_minutes(self) -> None:
+        held = with_events(STALE, self.found, "app", NOW)
+        assert due_events(STALE, held, NOW) == ()
+        assert due_events(held, held, NOW + LEFT_AFTER - timedelta(seconds=1)) == ()
+        assert due_events(held, held, NOW + LEFT_AFTER) == held.outbox
+
+    @pytest.mark.parametrize("before", [None, FRESH])
+    def test_what_was_there_already_is_no_news(self, before: Record | None) -> None:
+        assert events(before, FRESH) == []
+
+    def test_ecr_s_own_cache_that_moved_with_upstream_is_said(self) -> None:
+        assert said(FRESH, FRESH.with_changes(published_digest=B, upstream_digest=B)) == [
+            ("REFRESHED", "FOUND_PUBLISHED")
+        ]
+
+
+class TestOutbox:
+    def test_what_is_due_is_what_the_change_added(self) -> None:
+        first = with_events(FRESH, left(FRESH, State.STALE, upstream_digest=B), "app", LATER)
+        second = with_events(first, left(first, State.GONE), "app", LATER)
+        assert [event.kind for event in due_events(first, second, LATER)] == [OutcomeKind.GONE]
+        assert due_events(second, second, LATER) == ()
+
+    def test_what_its_writer_left_is_due_after_five_minutes(self) -> None:
+        record = with_events(FRESH, left(FRESH, State.GONE), "app", LATER)
+        assert due_events(record, record, LATER + LEFT_AFTER - timedelta(seconds=1)) == ()
+        assert due_events(record, record, LATER + LEFT_AFTER) == record.outbox
+
+    def test_what_was_sent_is_taken_out_and_nothing_else(self) -> None:
+        first = with_events(FRESH, left(FRESH, State.GONE), "app", NOW)
+        second = with_events(first, left(first, State.STALE, upstream_digest=B), "app", LATER)
+        assert [event.kind for event in without(second, first.outbox).outbox] == [OutcomeKind.STALE]
+
+    def test_bus_that_takes_nothing_for_long_fills_no_record(self) -> None:
+        record = FRESH
+        for number in range(50):
+            after = record.with_changes(last_refresh=refreshed_to("b", execution=f"arn:{number}"))
+            record = with_events(record, after, "app", NOW + timedelta(minutes=number))
+        assert len(record.outbox) == 20
+        assert record.outbox[0].detail.events_given_up == 30
+        assert [event.detail.events_given_up for event in record.outbox[1:]] == [msgspec.UNSET] * 19
+        assert record.outbox[-1].detail.execution == "arn:49"
+
+    def test_record_with_events_is_read_as_it_was_written(self) -> None:
+        record = with_events(FRESH, left(FRESH, State.GONE), "app", LATER).with_changes(scan=Scan(A, {"LOW": 3}, NOW))
+        assert msgspec.json.decode(msgspec.json.encode(record), type=Record) == record
+
+    def test_record_of_before_there_were_events_is_read(self) -> None:
+        old = msgspec.to_builtins(FRESH)
+        for name in ("outbox", "scan", "previous_digest"):
+            del old[name]
+        assert msgspec.convert(old, Record) == FRESH
+
+
+def test_digest_that_is_no_longer_served_is_remembered() -> None:
+    gone = FRESH.with_changes(published_digest=None)
+    assert (FRESH.previous_digest, gone.previous_digest) == (None, A)
+    assert gone.with_changes(published_digest=B).previous_digest == A
+    assert FRESH.with_changes(published_digest=A, state=State.STALE).previous_digest is None
+
+
+def test_past_tells_how_it_stood_through_many_failures() -> None:
+    long_unknown = left(STALE, State.UNKNOWN).with_changes(
+        past=(Past(NOW, State.STALE), Past(NOW, State.UNKNOWN), Past(NOW, State.BLOCKED))
+    )
+    assert events(long_unknown, left(long_unknown, State.STALE)) == []

@@ -1,0 +1,163 @@
+"""Events that are kept until they are sent: by whoever added them, at least once, and never in the way."""
+
+import pytest
+
+from pullahead.errors import ConflictError, PullaheadError, StorageError
+from pullahead.mirrors.outbox import with_events
+from pullahead.mirrors.record import Record, State
+from tests.fakes.memory import FakeClock, FakeRecords
+from tests.fakes.outcomes import FakeOutcomes, announcer
+from tests.fakes.refreshes import BEGAN
+from tests.fakes.samples import UPSTREAM, digest
+from tests.fakes.script import Killed, Script
+
+
+class Telling:
+    """Mirrors that went from FRESH to GONE in one write each, which is made; and who tells of them."""
+
+    def __init__(self, mirrors: int = 1) -> None:
+        self.script, self.clock = Script(), FakeClock(BEGAN)
+        self.records, self.outcomes = FakeRecords(self.script), FakeOutcomes(self.script)
+        self.announcer = announcer(self.records, self.clock, self.outcomes)
+        self.pairs = [self._made(f"mirror/app:{number}") for number in range(mirrors)]
+
+    def _made(self, key: str) -> tuple[Record, Record]:
+        before = Record(key, UPSTREAM, State.FRESH, BEGAN, None, digest("a"), digest("a"), version=1)
+        gone = before.with_changes(state=State.GONE, version=2)
+        self.records.stored[key] = with_events(before, gone, "app", self.clock())
+        return before, self.records.stored[key]
+
+    def announce(self) -> None:
+        for before, after in self.pairs:
+            self.announcer.note(before, after)
+        self.announcer.flush()
+
+    def review(self) -> None:
+        for record in self.records.stored.values():
+            self.announcer.note(record, record)
+        self.announcer.flush()
+
+    @property
+    def kept(self) -> int:
+        return sum(len(record.outbox) for record in self.records.stored.values())
+
+    def failures(self) -> list[type[PullaheadError]]:
+        return [type(failure) for failure in self.announcer.take_failures()]
+
+
+def test_nothing_to_tell_costs_nothing() -> None:
+    telling = Telling()
+    before, after = telling.pairs[0]
+    telling.announcer.announce(before, before)
+    telling.announcer.announce(after, after)
+    assert telling.script.calls == []
+
+
+def test_event_is_sent_and_taken_out() -> None:
+    telling = Telling()
+    telling.announce()
+    assert (telling.outcomes.kinds, telling.kept) == (["Gone"], 0)
+    assert telling.script.calls == ["tell", "save"]
+
+
+def test_twenty_five_mirrors_take_three_calls_to_the_bus() -> None:
+    telling = Telling(25)
+    telling.announce()
+    assert (len(telling.outcomes.published), telling.kept) == (25, 0)
+    assert (telling.script.count("tell"), telling.script.count("save"), telling.script.count("load")) == (3, 25, 0)
+
+
+def test_record_that_another_changed_meanwhile_keeps_the_change() -> None:
+    telling = Telling()
+    (_, mine) = telling.pairs[0]
+    telling.records.stored[mine.key] = mine.with_changes(version=3, error="theirs")
+    telling.announce()
+    assert (telling.kept, telling.records.stored[mine.key].error) == (0, "theirs")
+
+
+def test_event_that_was_added_meanwhile_stays() -> None:
+    telling = Telling()
+    (_, mine) = telling.pairs[0]
+    telling.clock.advance(seconds=1)
+    back = mine.with_changes(state=State.STALE, upstream_digest=digest("b"), version=3)
+    telling.records.stored[mine.key] = with_events(mine, back, "app", telling.clock())
+    telling.announce()
+    assert telling.outcomes.kinds == ["Gone"]
+    assert [event.kind.value for event in telling.records.stored[mine.key].outbox] == ["Mirror Stale"]
+
+
+class TestLeft:
+    @pytest.mark.parametrize(("waited", "sent"), [({"minutes": 4, "seconds": 59}, []), ({"minutes": 5}, ["Gone"])])
+    def test_what_its_writer_did_not_send_is_sent_after_five_minutes(
+        self, waited: dict[str, float], sent: list[str]
+    ) -> None:
+        telling = Telling()
+        telling.clock.advance(**waited)
+        telling.review()
+        assert telling.outcomes.kinds == sent
+
+    @pytest.mark.parametrize("call", range(4))
+    def test_kill_between_any_two_calls_repeats_rather_than_loses(self, call: int) -> None:
+        telling = Telling(12)
+        telling.script.kill_at = [0, 1, 5, 11][call]  # the first call to the bus, and writes after it
+        with pytest.raises(Killed):
+            telling.announce()
+        telling.script.resume()
+        telling.clock.advance(minutes=5)
+        telling.review()
+        mirrors = [event.detail.mirror for event in telling.outcomes.published]
+        assert set(mirrors) == {before.key for before, _ in telling.pairs}
+        assert len(mirrors) <= len(set(mirrors)) + 10
+        assert telling.kept == 0
+
+    def test_repeat_has_the_same_id(self) -> None:
+        telling = Telling()
+        telling.script.fail("save", StorageError("no"))
+        telling.announce()
+        telling.clock.advance(minutes=5)
+        telling.review()
+        first, second = telling.outcomes.published
+        assert first == second
+
+    def test_review_of_very_many_sends_a_thousand_at_once(self) -> None:
+        telling = Telling(1005)
+        telling.clock.advance(minutes=5)
+        telling.review()
+        assert telling.kept == 5
+        telling.review()
+        assert telling.kept == 0
+
+
+class TestRefused:
+    def test_bus_that_refuses_is_told_and_raises_nothing(self) -> None:
+        telling = Telling(25)
+        telling.script.fail("tell", StorageError("no"), passing=1)
+        telling.announce()
+        assert (len(telling.outcomes.published), telling.kept) == (10, 15)
+        assert telling.failures() == [StorageError]
+        assert telling.failures() == []
+
+    def test_bus_that_refused_is_left_alone_for_a_minute(self) -> None:
+        telling = Telling()
+        telling.script.fail("tell", StorageError("no"))
+        telling.announce()
+        telling.clock.advance(seconds=59)
+        telling.announce()
+        assert telling.script.calls == ["tell"]
+        telling.clock.advance(minutes=5)
+        telling.review()
+        assert (telling.outcomes.kinds, telling.kept) == (["Gone"], 0)
+
+    @pytest.mark.parametrize("error", [StorageError("no"), ConflictError("no")])
+    def test_record_that_cannot_be_written_is_told_and_stops_no_other(self, error: PullaheadError) -> None:
+        telling = Telling(2)
+        telling.script.fail("save", error, times=5 if isinstance(error, ConflictError) else 1)
+        telling.announce()
+        assert (len(telling.outcomes.published), telling.kept) == (2, 1)
+        assert telling.failures() == [type(error)]
+
+    def test_no_more_than_twenty_failures_are_told(self) -> None:
+        telling = Telling(30)
+        telling.script.fail("save", StorageError("no"), times=30)
+        telling.announce()
+        assert len(telling.failures()) == 20

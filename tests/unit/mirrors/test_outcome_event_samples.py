@@ -1,0 +1,108 @@
+"""The samples in events/ are what the code sends, and both are what the published schema says."""
+
+import json
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any, Final
+
+import msgspec
+import pytest
+from jsonschema import Draft202012Validator  # type: ignore[import-untyped]
+
+from local.outcome_schema import schema_text
+from pullahead.mirrors.alert import AlertKind
+from pullahead.mirrors.outbox import with_events, with_scan
+from pullahead.mirrors.outcome_event import OutcomeEvent, OutcomeKind, Scan
+from pullahead.mirrors.record import LastRefresh, Record, State
+from tests.fakes.samples import digest
+
+ROOT: Final = Path(__file__).parents[3]
+SCHEMA: Final = ROOT / "docs/outcome-event.schema.json"
+BEGAN: Final = datetime(2026, 11, 24, 9, 0, 5, tzinfo=UTC)
+KEY, RULE = "mirror/nginx:1.27", "docker.io/library/nginx"
+OLD, NEW = digest("nginx-1.27.2"), digest("nginx-1.27.3")
+EXECUTION = "arn:aws:states:eu-west-1:123456789012:execution:pullahead-refresh:mirror-nginx-1-27-2-9f86d081884c7d65"
+FRESH = Record(KEY, f"{RULE}:1.27", State.FRESH, BEGAN - timedelta(days=20), None, OLD, OLD)
+
+
+def told() -> dict[str, OutcomeEvent]:
+    """Let a mirror fall behind for long, be refreshed and scanned, and go."""
+    late, done = BEGAN + timedelta(minutes=95), BEGAN + timedelta(minutes=96, seconds=30)
+    last = LastRefresh(done, 41.5, 5790.0, 71_823_104, EXECUTION, NEW)
+    stale = next_of(FRESH, BEGAN, state=State.STALE, since=BEGAN, unfresh_since=BEGAN, upstream_digest=NEW)
+    alerted = stale.with_changes(alerted=(AlertKind.STALE,), outbox=())
+    again = {"state": State.FRESH, "since": done, "unfresh_since": None, "alerted": (), "last_refresh": last}
+    fresh = next_of(alerted, done, published_digest=NEW, **again)
+    counts = {"HIGH": 1, "MEDIUM": 4, "UNTRIAGED": 2}
+    scanned = with_scan(fresh, Scan(NEW, counts, late + timedelta(minutes=3)), RULE, late + timedelta(minutes=3))
+    gone_at = BEGAN + timedelta(days=9)
+    gone = next_of(scanned.with_changes(outbox=()), gone_at, state=State.GONE, since=gone_at, unfresh_since=gone_at)
+    events = [*stale.outbox, *scanned.outbox, *gone.outbox]
+    return {event.kind.value.removeprefix("Mirror ").lower(): event for event in events}
+
+
+def next_of(record: Record, at: datetime, **changes: Any) -> Record:
+    return with_events(record, record.with_changes(**changes), RULE, at)
+
+
+def sample(name: str) -> dict[str, Any]:
+    read: dict[str, Any] = json.loads((ROOT / f"events/outcome.{name}.json").read_text(encoding="utf-8"))
+    return read
+
+
+def detail_of(event: OutcomeEvent) -> dict[str, Any]:
+    """Read a detail as it is on the wire."""
+    read: dict[str, Any] = json.loads(msgspec.json.encode(event.detail))
+    return read
+
+
+@pytest.fixture(scope="module")
+def schema() -> Draft202012Validator:
+    document = json.loads(SCHEMA.read_text(encoding="utf-8"))
+    Draft202012Validator.check_schema(document)
+    return Draft202012Validator(document, format_checker=Draft202012Validator.FORMAT_CHECKER)
+
+
+def test_published_schema_is_that_of_the_code() -> None:
+    assert SCHEMA.read_text(encoding="utf-8") == schema_text(), (
+        "write it anew: PYTHONPATH=layers/pullahead python -m local.outcome_schema > docs/outcome-event.schema.json"
+    )
+
+
+def test_there_is_a_sample_of_every_kind_and_no_other() -> None:
+    names = {path.name.split(".")[1] for path in (ROOT / "events").glob("outcome.*.json")}
+    assert names == {kind.value.removeprefix("Mirror ").lower() for kind in OutcomeKind} == told().keys()
+
+
+@pytest.mark.parametrize("name", sorted(told()))
+def test_sample_is_what_is_sent(name: str, schema: Draft202012Validator) -> None:
+    event, shown = told()[name], sample(name)
+    assert list(schema.iter_errors(shown)) == []
+    assert shown["detail"] == detail_of(event)
+    assert (shown["source"], shown["detail-type"]) == ("pullahead", event.kind.value)
+    assert datetime.fromisoformat(shown["time"]) == event.at
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"version": "2"},
+        {"digest": "latest"},
+        {"reason": "boredom"},
+        {"lag-seconds": -1},
+        {"scan-findings": {"HIGH": "1"}},
+        {"since": "yesterday"},
+    ],
+)
+def test_schema_refuses_what_is_never_sent(change: dict[str, Any], schema: Draft202012Validator) -> None:
+    shown = sample("refreshed")
+    shown["detail"] |= change
+    assert len(list(schema.iter_errors(shown))) == 1
+
+
+@pytest.mark.parametrize("field", ["version", "id", "mirror", "repository", "tag", "upstream", "reason"])
+def test_schema_promises_what_is_always_sent(field: str, schema: Draft202012Validator) -> None:
+    assert all(field in detail_of(event) for event in told().values())
+    shown = sample("gone")
+    del shown["detail"][field]
+    assert len(list(schema.iter_errors(shown))) == 1

@@ -1,0 +1,150 @@
+"""What the end of a refresh does to a record."""
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from msgspec import structs
+
+from pullahead.mirrors.record import LastRefresh, Published, Record, RefreshFailure, State
+from pullahead.mirrors.refresh_outcome import BLOCKING_ERRORS, after_failure, after_success
+from tests.fakes.samples import KEY, UPSTREAM, digest
+
+T0 = datetime(2026, 11, 24, 9, tzinfo=UTC)
+MINUTE, HOUR = timedelta(minutes=1), timedelta(hours=1)
+NEW, OLD, NEWER = digest("new"), digest("old"), digest("newer")
+SUCCESS = Published(NEW, (), NEW)
+REFRESH = LastRefresh(T0 + MINUTE, 50.0, 60.0, 1000, "arn")
+STALE = Record(KEY, UPSTREAM, State.STALE, T0, T0, NEW, OLD, version=4)
+FRESH = Record(KEY, UPSTREAM, State.FRESH, T0, None, NEW, NEW, version=4)
+
+
+def failure(wanted: str = NEW, count: int = 1, *, blocking: bool = False) -> RefreshFailure:
+    return RefreshFailure(digest("new") if wanted == NEW else digest("newer"), "E", "text", blocking, count, T0)
+
+
+def test_success_makes_the_mirror_fresh() -> None:
+    after = after_success(STALE.with_changes(failure=failure()), SUCCESS, REFRESH)
+    assert (after.state, after.since, after.unfresh_since) == (State.FRESH, REFRESH.ended_at, None)
+    assert (after.published_digest, after.last_refresh, after.failure) == (NEW, REFRESH, None)
+
+
+def test_success_does_not_hide_that_upstream_has_moved_on() -> None:
+    after = after_success(STALE.with_changes(upstream_digest=NEWER), SUCCESS, REFRESH)
+    assert (after.state, after.since, after.unfresh_since) == (State.STALE, T0, T0)
+    assert (after.published_digest, after.last_refresh) == (NEW, REFRESH)
+
+
+@pytest.mark.parametrize("state", [State.GONE, State.UNKNOWN])
+def test_success_does_not_hide_that_upstream_cannot_be_seen(state: State) -> None:
+    after = after_success(STALE.with_changes(state=state), SUCCESS, REFRESH)
+    assert (after.state, after.unfresh_since, after.published_digest) == (state, T0, NEW)
+
+
+def test_failure_begins_another_episode() -> None:
+    assert after_failure(STALE, NEW, "StorageError", "no", T0).episode == STALE.episode + 1
+
+
+def test_late_success_does_not_forget_why_the_newer_digest_fails() -> None:
+    blocked = STALE.with_changes(upstream_digest=NEWER, failure=failure(NEWER, blocking=True), state=State.BLOCKED)
+    after = after_success(blocked, SUCCESS, REFRESH)
+    assert (after.state, after.failure) == (State.BLOCKED, blocked.failure)
+
+
+def test_success_of_a_mirror_that_was_seen_fresh_meanwhile_keeps_since_when() -> None:
+    assert after_success(FRESH, SUCCESS, REFRESH).since == T0
+
+
+class TestPlatforms:
+    AMD64, BOTH = ("linux/amd64",), ("linux/amd64", "linux/arm64")
+    SMALLER = digest("smaller")
+
+    def test_what_was_made_of_upstream_is_remembered_and_fresh(self) -> None:
+        made = Published(NEW, self.AMD64, self.SMALLER)
+        after = after_success(STALE.with_changes(platforms=self.AMD64), made, REFRESH)
+        assert (after.state, after.published_digest, after.filtered) == (State.FRESH, self.SMALLER, made)
+        assert after.wanted_digest == self.SMALLER
+
+    def test_late_success_for_other_platforms_is_not_fresh(self) -> None:
+        late = Published(NEW, self.AMD64, self.SMALLER)
+        after = after_success(STALE.with_changes(platforms=self.BOTH), late, REFRESH)
+        assert (after.state, after.published_digest, after.wanted_digest) == (State.STALE, self.SMALLER, None)
+
+    def test_late_success_for_an_older_upstream_is_not_fresh(self) -> None:
+        late = Published(OLD, self.AMD64, self.SMALLER)
+        assert after_success(STALE.with_changes(platforms=self.AMD64), late, REFRESH).state is State.STALE
+
+    def test_all_platforms_again_forget_what_was_made(self) -> None:
+        known = STALE.with_changes(filtered=Published(NEW, self.AMD64, self.SMALLER))
+        after = after_success(known, SUCCESS, REFRESH)
+        assert (after.state, after.filtered, after.wanted_digest) == (State.FRESH, None, NEW)
+
+
+@pytest.mark.parametrize("kind", sorted(BLOCKING_ERRORS))
+def test_error_that_only_a_human_can_mend_blocks(kind: str) -> None:
+    after = after_failure(STALE, NEW, kind, "why", T0 + MINUTE)
+    assert (after.state, after.since) == (State.BLOCKED, T0 + MINUTE)
+    assert after.failure == RefreshFailure(NEW, kind, "why", True, 1, T0 + MINUTE + 6 * HOUR)
+
+
+@pytest.mark.parametrize("kind", ["States.Timeout", "StorageError", "TransferStalledError", "MissingContentError"])
+def test_other_errors_leave_the_state_and_are_tried_again(kind: str) -> None:
+    after = after_failure(STALE, NEW, kind, "why", T0 + MINUTE)
+    assert (after.state, after.since, after.unfresh_since) == (State.STALE, T0, T0)
+    assert after.failure == RefreshFailure(NEW, kind, "why", False, 1, T0 + 6 * MINUTE)
+
+
+def test_wait_doubles_up_to_six_hours_and_never_overflows() -> None:
+    record, waits = STALE, []
+    for _ in range(2000):
+        record = after_failure(record, NEW, "StorageError", "why", T0)
+        assert record.failure is not None
+        waits.append((record.failure.retry_at - T0) / MINUTE)
+    assert waits[:8] == [5, 10, 20, 40, 80, 160, 320, 360]
+    assert set(waits[8:]) == {360}
+    assert record.failure is not None
+    assert record.failure.count == 2000
+
+
+def test_another_digest_begins_with_a_short_wait_again() -> None:
+    record = STALE.with_changes(upstream_digest=NEWER, failure=failure(NEW, count=9))
+    after = after_failure(record, NEWER, "StorageError", "why", T0)
+    assert after.failure is not None
+    assert (after.failure.count, after.failure.retry_at) == (1, T0 + 5 * MINUTE)
+
+
+class TestDeferral:
+    @pytest.mark.parametrize(
+        ("error", "wait"),
+        [
+            ("deferred; in 1200 s again at the latest.", 20 * MINUTE),
+            ("deferred; in 21600 s again at the latest.", HOUR),
+            ("deferred", 5 * MINUTE),
+        ],
+    )
+    def test_deferral_is_taken_for_a_failure(self, error: str, wait: timedelta) -> None:
+        after = after_failure(STALE, NEW, "DeferredError", error, T0)
+        assert after.failure == RefreshFailure(NEW, "DeferredError", error, False, 0, T0 + wait)
+        assert (after.state, after.since, after.episode) == (State.STALE, T0, STALE.episode + 1)
+
+    @pytest.mark.parametrize("blocking", [False, True])
+    def test_deferral_hides_why_refreshes_fail(self, blocking: bool) -> None:
+        state = State.BLOCKED if blocking else State.STALE
+        known = failure(count=3, blocking=blocking)
+        after = after_failure(
+            STALE.with_changes(state=state, failure=known), NEW, "DeferredError", "; in 60 s again", T0
+        )
+        assert (after.state, after.failure) == (state, structs.replace(known, retry_at=T0 + MINUTE))
+
+    def test_failures_after_a_deferral_wait_longer_than_the_first(self) -> None:
+        deferred = after_failure(STALE, NEW, "DeferredError", "deferred", T0)
+        after = after_failure(deferred, NEW, "StorageError", "why", T0)
+        assert after.failure == RefreshFailure(NEW, "StorageError", "why", False, 1, T0 + 5 * MINUTE)
+
+    def test_deferral_to_a_digest_that_is_not_wanted_any_more_is_written(self) -> None:
+        record = STALE.with_changes(upstream_digest=NEWER)
+        assert after_failure(record, NEW, "DeferredError", "deferred", T0) is record
+
+
+@pytest.mark.parametrize("record", [FRESH, STALE.with_changes(upstream_digest=NEWER)], ids=["fresh", "moved on"])
+def test_late_failure_is_no_news(record: Record) -> None:
+    assert after_failure(record, NEW, "TagImmutableError", "why", T0 + HOUR) is record

@@ -1,0 +1,141 @@
+"""What a listing that fails changes: what is remembered, and who is told; never what is followed."""
+
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from pullahead.errors import (
+    AccessDeniedError,
+    ConfigError,
+    ListingRefusedError,
+    NotFoundError,
+    PullaheadError,
+    RateLimitedError,
+    RegistryUnavailableError,
+)
+from pullahead.mirrors.alert import Alert
+from pullahead.mirrors.record import Record, State
+from pullahead.mirrors.rule_record import Listed, judge_listing, listing_key, needs_listing
+from pullahead.rules.model import Rule
+from pullahead.rules.tag_patterns import PatternKind, TagPattern, TagSelection
+from tests.fakes.memory import FakeClock
+from tests.fakes.samples import failed, rule
+
+CHOSEN = ("1.1", "1.0")
+ANY = TagSelection(patterns=(TagPattern(PatternKind.GLOB, "*"),))
+DOWN = failed(RegistryUnavailableError)
+
+
+class History:
+    """One rule's listings, one after the other."""
+
+    def __init__(self, **changes: Any) -> None:
+        self.rule: Rule = rule(tags=ANY, alert_after=timedelta(hours=1), **changes)
+        self.clock = FakeClock()
+        self.record: Record | None = None
+        self.told: list[Alert] = []
+
+    def see(self, chosen: tuple[str, ...] | PullaheadError, **later: float) -> list[str]:
+        """List again after some time, well or not; name the alerts that this made."""
+        return self.find(Listed(None, chosen) if isinstance(chosen, PullaheadError) else Listed(chosen), **later)
+
+    def find(self, listed: Listed, **later: float) -> list[str]:
+        self.clock.advance(**later)
+        after = judge_listing(listed, self.record, self.rule, self.clock())
+        self.told += after.pending
+        self.record = after.with_changes(pending=())
+        return [alert.kind.value for alert in after.pending]
+
+    @property
+    def known(self) -> Record:
+        assert self.record is not None
+        return self.record
+
+
+def test_what_was_chosen_is_followed_and_the_same_again_is_no_news() -> None:
+    history = History()
+    assert history.see(CHOSEN) == []
+    once = history.known
+    assert (once.key, once.state, once.followed) == ("mirror/app (app):*", State.FRESH, CHOSEN)
+    history.see(CHOSEN, hours=5)
+    assert history.known.says_the_same_as(once)
+
+
+def test_other_choice_is_news() -> None:
+    history = History()
+    history.see(CHOSEN)
+    before = history.known
+    history.see(("1.2", "1.1"), minutes=5)
+    assert not history.known.says_the_same_as(before)
+    assert (history.known.followed, history.known.since) == (("1.2", "1.1"), before.since)
+
+
+@pytest.mark.parametrize(
+    ("error", "state"),
+    [
+        (DOWN, State.UNKNOWN),
+        (failed(RateLimitedError), State.UNKNOWN),
+        (failed(AccessDeniedError), State.UNKNOWN),
+        (failed(NotFoundError), State.GONE),
+        (failed(ListingRefusedError), State.BLOCKED),
+    ],
+)
+def test_failed_listing_loses_nothing_that_is_followed(error: PullaheadError, state: State) -> None:
+    history = History()
+    history.see(CHOSEN)
+    history.see(error, minutes=5)
+    assert (history.known.state, history.known.followed) == (state, CHOSEN)
+    assert (history.known.error_kind, history.known.error) == (type(error).__name__, str(error))
+
+
+def test_failing_for_long_is_told_once_and_taken_back_once() -> None:
+    history = History()
+    assert history.see(CHOSEN) == []
+    assert history.see(DOWN, minutes=5) == []
+    assert history.see(DOWN, minutes=59, seconds=59) == []
+    assert history.see(DOWN, seconds=1) == ["UNLISTED"]
+    assert history.see(DOWN, hours=9) == []
+    assert history.see(CHOSEN, minutes=5) == ["RECOVERED"]
+    assert history.see(CHOSEN, minutes=5) == []
+    assert history.told[0].detail == str(DOWN)
+    assert history.told[0].since == history.told[1].since
+
+
+@pytest.mark.parametrize("error", [failed(NotFoundError), failed(ListingRefusedError)])
+def test_what_only_a_human_can_mend_is_told_at_once_and_once(error: PullaheadError) -> None:
+    history = History()
+    assert history.see(error) == ["UNLISTED"]
+    assert history.see(error, hours=9) == []
+    assert history.see(DOWN, hours=9) == []
+
+
+def test_choice_of_which_a_part_cannot_be_followed_is_followed_and_told() -> None:
+    history = History()
+    history.see(("1.0",))
+    assert history.find(Listed(CHOSEN, ConfigError("one has no name")), minutes=5) == ["UNLISTED"]
+    assert (history.known.state, history.known.followed) == (State.BLOCKED, CHOSEN)
+
+
+def test_choice_too_large_for_an_item_is_not_remembered() -> None:
+    history = History()
+    history.see(tuple(f"{number:0128}" for number in range(2000)))
+    assert history.known.followed == ()
+
+
+def test_key_is_no_mirrors_even_where_two_rules_share_a_repository() -> None:
+    keys = {listing_key(rule(tags=ANY, name=name)) for name in ("a", "quay.io:5000/b")}
+    assert keys == {"mirror/app (a):*", "mirror/app (quay.io:5000/b):*"}
+
+
+@pytest.mark.parametrize(
+    ("made", "needed"),
+    [
+        (rule("1.0", "1.1"), False),
+        (rule(tags=ANY), True),
+        (rule(tags=ANY._replace(names=("1.0",))), True),
+        (rule("1.0", upstream="quay.io/team/*"), True),
+    ],
+)
+def test_only_what_is_chosen_is_listed(made: Rule, needed: bool) -> None:
+    assert needs_listing(made) is needed

@@ -1,0 +1,139 @@
+"""Pulls that are too many, of what is nowhere, or that cannot be noticed now: a limit holds, and none is lost."""
+
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+
+from pullahead.errors import StorageError
+from pullahead.mirrors.record import Record, State
+from tests.fakes.pulls import ALPINE, Pulls
+from tests.fakes.samples import digest
+
+
+class TestLimit:
+    def test_no_more_new_mirrors_than_the_limit_are_made_a_day(self) -> None:
+        pulls = Pulls()
+        names = [f"mirror/hub/library/app:{number}" for number in range(10)]
+        noticed = pulls.pull(*names)
+        assert (pulls.sent, list(noticed.demanded), list(noticed.refused)) == (names[:3], names[:3], names[3:])
+        assert pulls.demands.stored.keys() == set(names[:3])
+        pulls.clock.advance(days=1)
+        assert pulls.pull(*names[3:]).demanded == tuple(names[3:6])
+
+    def test_limit_is_told_once_a_day_and_asked_for_once_by_a_process(self) -> None:
+        pulls = Pulls()
+        for number in range(30):
+            if number == 20:
+                pulls.start()
+            pulls.pull(f"mirror/hub/library/app:{number}")
+        assert [alert.kind.value for alert in pulls.records.decided] == ["DEMAND_LIMIT"]
+        assert "mirror/hub/library/app:3 was pulled, and 3 new mirrors" in pulls.records.decided[0].detail
+        assert pulls.script.count("count_demand") == 3 + 2
+        assert pulls.script.count("save") == 1
+
+    def test_known_mirrors_are_noted_when_the_limit_is_reached(self) -> None:
+        pulls = Pulls()
+        pulls.pull(ALPINE, *(f"mirror/hub/library/app:{number}" for number in range(5)))
+        pulls.start()
+        noticed = pulls.pull(ALPINE)
+        assert (noticed.demanded, noticed.refused) == ((), ())
+
+    def test_telling_that_fails_brings_the_message_back(self) -> None:
+        pulls = Pulls()
+        pulls.script.fail("save", StorageError("no"))
+        noticed = pulls.pull(*(f"mirror/hub/library/app:{number}" for number in range(4)))
+        assert list(noticed.failures) == ["m3"]
+        assert pulls.pull("mirror/hub/library/app:3").refused == ("mirror/hub/library/app:3",)
+        assert len(pulls.records.decided) == 1
+
+    def test_paused_rule_makes_no_new_mirrors_and_counts_nothing(self) -> None:
+        pulls = Pulls()
+        pulls.rules = replace(pulls.rules, paused=frozenset({"hub"}))
+        assert pulls.pull(ALPINE).refused == (ALPINE,)
+        assert (pulls.sent, pulls.demands.writes) == ([], 0)
+
+
+class TestAbsent:
+    @pytest.fixture
+    def pulls(self) -> Pulls:
+        """A service where somebody pulled what upstream does not have."""
+        pulls = Pulls()
+        pulls.pull(ALPINE)
+        pulls.queue.sent.clear()
+        pulls.remember(Record(ALPINE, "docker.io/library/alpine:3.20", State.GONE, pulls.clock(), on_demand=True))
+        return pulls
+
+    def test_upstream_is_asked_again_by_pulls_only_and_ever_later(self, pulls: Pulls) -> None:
+        pulls.raise_limit(50)
+        asked = []
+        began = pulls.clock()
+        for _ in range(12 * 48):  # as kubelet retries, for two days
+            pulls.clock.advance(minutes=5)
+            pulls.pull(ALPINE)
+            if pulls.sent:
+                asked.append((pulls.clock() - began) / timedelta(hours=1))
+                pulls.queue.sent.clear()
+        assert asked == [1, 3, 7, 15, 31]
+
+    def test_each_time_counts_against_the_limit(self, pulls: Pulls) -> None:
+        pulls.pull("mirror/hub/library/a:1", "mirror/hub/library/a:2")
+        pulls.clock.advance(hours=2)
+        assert pulls.pull(ALPINE).refused == (ALPINE,)
+
+    @pytest.mark.parametrize("state", [State.MISSING, State.STALE, State.UNKNOWN, State.BLOCKED])
+    def test_what_is_there_but_not_copied_yet_is_left_to_the_schedule(self, pulls: Pulls, state: State) -> None:
+        pulls.remember(Record(ALPINE, "u", state, pulls.clock(), error_kind="RegistryUnavailableError"))
+        pulls.clock.advance(hours=5)
+        assert pulls.pull(ALPINE).demanded == ()
+
+    def test_repository_that_upstream_refuses_to_name_is_absent_as_well(self, pulls: Pulls) -> None:
+        pulls.remember(Record(ALPINE, "u", State.UNKNOWN, pulls.clock(), error_kind="AccessDeniedError"))
+        pulls.clock.advance(hours=1)
+        assert pulls.pull(ALPINE).demanded == (ALPINE,)
+        assert pulls.stored().tries == 2
+
+    def test_what_was_published_and_is_gone_since_is_not_asked_for_by_pulls(self, pulls: Pulls) -> None:
+        pulls.remember(Record(ALPINE, "u", State.GONE, pulls.clock(), published_digest=digest("a")))
+        pulls.clock.advance(hours=5)
+        assert pulls.pull(ALPINE).demanded == ()
+
+
+class TestMissingRepository:
+    def test_kept_mirror_whose_repository_was_removed_is_checked_at_once(self) -> None:
+        pulls = Pulls()
+        pulls.pull(ALPINE)
+        pulls.demands.stored[ALPINE] = pulls.stored()._replace(kept=True)
+        pulls.queue.sent.clear()
+        pulls.start()
+        for _ in range(100):
+            pulls.pull(ALPINE, missing=True)
+        assert pulls.sent == [ALPINE]
+
+    def test_first_copy_that_is_under_way_is_not_asked_for_again(self) -> None:
+        pulls = Pulls()
+        pulls.pull(ALPINE, missing=True)
+        pulls.start()
+        pulls.pull(ALPINE, missing=True)
+        assert pulls.sent == [ALPINE]
+
+
+class TestFailures:
+    def test_look_up_that_fails_brings_all_back(self) -> None:
+        pulls = Pulls()
+        pulls.script.fail("load_demands", StorageError("no"))
+        with pytest.raises(StorageError):
+            pulls.pull(ALPINE)
+        assert pulls.pull(ALPINE).demanded == (ALPINE,)
+
+    @pytest.mark.parametrize("error", [StorageError("no"), KeyError("defect")])
+    @pytest.mark.parametrize("operation", ["count_demand", "send", "save_demand"])
+    def test_pull_that_fails_comes_back_alone_and_is_not_lost(self, operation: str, error: Exception) -> None:
+        pulls = Pulls()
+        pulls.script.fail(operation, error)
+        noticed = pulls.pull(ALPINE, "mirror/hub/library/app:1")
+        assert (list(noticed.failures), noticed.demanded) == (["m0"], ("mirror/hub/library/app:1",))
+        assert noticed.failed[ALPINE] is noticed.failures["m0"] is error
+        pulls.pull(ALPINE)
+        assert ALPINE in pulls.sent
+        assert ALPINE in pulls.demands.stored

@@ -1,0 +1,209 @@
+"""One unit of a copy: rounds, time, kills, and how little is sent twice."""
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pullahead.errors import AccessDeniedError, RegistryUnavailableError, Side, StorageError, TransferStalledError
+from pullahead.messages import UnitRequest
+from pullahead.refresh.copy_unit import MAX_ROUNDS, TimeBudget
+from pullahead.refresh.plan import unit_key
+from pullahead.refresh.progress import UnitProgress
+from tests.fakes.copies import Countdown, UnitOfCopy
+from tests.fakes.samples import REPOSITORY, failed
+from tests.fakes.script import Killed
+
+BLOBS = (bytes(range(35)), b"small", bytes(range(60, 81)))
+TOTAL = sum(map(len, BLOBS))
+
+
+def calls_of_one_run() -> int:
+    unit = UnitOfCopy(*BLOBS)
+    unit.run()
+    return len(unit.script.calls)
+
+
+def test_unit_is_copied_in_one_round_when_there_is_time() -> None:
+    unit = UnitOfCopy(*BLOBS)
+    done = unit.run()
+    assert (done.done, done.rounds, done.bytes_copied) == (True, 1, TOTAL)
+    assert unit.is_copied()
+    assert unit.upstream.bytes_sent == TOTAL
+
+
+def test_blob_that_is_there_is_not_read_again() -> None:
+    unit = UnitOfCopy(*BLOBS)
+    unit.run()
+    unit.script.resume()
+    again = unit.run()
+    assert (again.done, again.bytes_copied) == (True, 0)
+    assert unit.script.calls == ["read", "present_blobs"]
+
+
+class TestKill:
+    @pytest.mark.parametrize("call", range(calls_of_one_run()))
+    def test_before_any_call_ends_with_the_right_bytes_and_at_most_one_part_sent_twice(self, call: int) -> None:
+        unit = UnitOfCopy(*BLOBS)
+        unit.script.kill_at = call
+        with pytest.raises(Killed):
+            unit.run()
+        unit.script.resume()
+        assert unit.run().done
+        assert unit.is_copied()
+        assert unit.target.bytes_received - TOTAL <= unit.target.part_size
+
+    @given(st.lists(st.integers(2, 9), max_size=12))
+    def test_again_and_again_ends_with_the_right_bytes_and_one_part_sent_twice_for_each(self, calls: list[int]) -> None:
+        unit = UnitOfCopy(*BLOBS)
+        kills = 0
+        for call in calls:
+            unit.script.resume()
+            unit.script.kill_at = call
+            try:
+                unit.run()
+            except Killed:
+                kills += 1
+        unit.script.resume()
+        assert unit.run().done
+        assert unit.is_copied()
+        assert unit.target.bytes_received - TOTAL <= kills * unit.target.part_size
+
+    def test_inside_a_part_that_was_stored_sends_nothing_twice(self) -> None:
+        unit = UnitOfCopy(*BLOBS)
+        unit.script.fail("upload_part", Killed(), after=True, passing=1)
+        with pytest.raises(Killed):
+            unit.run()
+        unit.script.resume()
+        unit.run()
+        assert unit.is_copied()
+        assert unit.target.bytes_received == TOTAL
+
+
+class TestRounds:
+    def test_time_that_runs_out_ends_the_round_and_the_next_goes_on(self) -> None:
+        unit = UnitOfCopy(*BLOBS)
+        request, rounds = unit.request, 0
+        while not request.done:
+            request = unit.run(UnitRequest.from_event(request.to_event()), Countdown([100, 90, 10]))
+            rounds += 1
+            assert rounds < 20
+        assert (request.rounds, request.bytes_copied, request.stalled_rounds) == (rounds, TOTAL, 0)
+        assert rounds > 3
+        assert unit.is_copied()
+        assert unit.target.bytes_received == TOTAL
+
+    def test_upload_that_was_kept_is_gone_on_with_by_its_own_blob_alone(self) -> None:
+        unit = UnitOfCopy(*BLOBS)
+        again = unit.run(remaining_seconds=Countdown([100, 10]))
+        unit.script.resume()
+        assert unit.run(again).done
+        assert (unit.script.count("received_bytes"), unit.script.count("begin_upload")) == (1, 2)
+
+    def test_last_blob_that_ends_with_the_time_is_done(self) -> None:
+        unit = UnitOfCopy(b"small")
+        assert unit.run(remaining_seconds=Countdown([100, 0])).done
+
+    def test_rounds_without_a_byte_are_given_up_at_the_third(self) -> None:
+        unit = UnitOfCopy(BLOBS[0])
+        request = unit.request
+        for stalled in (1, 2):
+            unit.upstream.cut(0)
+            request = unit.run(request, Countdown([100, 1]))
+            assert (request.done, request.stalled_rounds) == (False, stalled)
+        unit.upstream.cut(0)
+        with pytest.raises(TransferStalledError, match="sent nothing in 3 rounds"):
+            unit.run(request, Countdown([100, 1]))
+
+    def test_round_that_sends_something_starts_the_count_again(self) -> None:
+        unit = UnitOfCopy(BLOBS[0])
+        unit.upstream.cut(0)
+        request = unit.run(remaining_seconds=Countdown([100, 1]))
+        assert request.stalled_rounds == 1
+        assert unit.run(request, Countdown([100, 1])).stalled_rounds == 0
+
+    def test_rounds_without_end_are_given_up(self) -> None:
+        unit = UnitOfCopy(BLOBS[0])
+        request = UnitRequest.from_event({**unit.request.to_event(), "rounds": MAX_ROUNDS})
+        with pytest.raises(TransferStalledError, match=f"after {MAX_ROUNDS} rounds"):
+            unit.run(request)
+        assert unit.script.calls == []
+
+    def test_failed_round_is_the_same_request_again(self) -> None:
+        """Step Functions retries with the same input; the target knows how far it is."""
+        unit = UnitOfCopy(*BLOBS)
+        unit.script.fail("upload_part", failed(RegistryUnavailableError, side=Side.TARGET), passing=2)
+        unit.script.fail("received_bytes", failed(RegistryUnavailableError, side=Side.TARGET))
+        with pytest.raises(RegistryUnavailableError):
+            unit.run()
+        assert unit.run().done
+        assert unit.is_copied()
+        assert unit.target.bytes_received <= TOTAL + unit.target.part_size
+
+
+class TestSeveralAtOnce:
+    def test_every_upload_is_remembered(self) -> None:
+        unit = UnitOfCopy(*BLOBS, threads=3)
+        assert unit.run().done
+        assert unit.is_copied()
+        kept = msgspec.json.decode(unit.plans.objects[unit_key("refresh-1", 0)], type=UnitProgress)
+        assert {upload.digest for upload in kept.uploads} == {unit.blobs[0].digest, unit.blobs[2].digest}
+
+    @pytest.mark.parametrize("call", range(calls_of_one_run()))
+    def test_kill_anywhere_ends_with_the_right_bytes_and_at_most_one_part_sent_twice_for_each(self, call: int) -> None:
+        unit = UnitOfCopy(*BLOBS, threads=3)
+        unit.script.kill_at = call
+        with pytest.raises(Killed):
+            unit.run()
+        unit.script.resume()
+        assert unit.run().done
+        assert unit.is_copied()
+        assert unit.target.bytes_received - TOTAL <= unit.threads * unit.target.part_size
+
+    def test_first_failure_keeps_the_rest_from_beginning(self) -> None:
+        unit = UnitOfCopy(*[bytes([n]) * 20 for n in range(30)], threads=2)
+        unit.script.fail("begin_upload", failed(AccessDeniedError), times=30)
+        with pytest.raises(AccessDeniedError):
+            unit.run()
+        assert unit.script.count("begin_upload") <= 2
+
+    def test_two_slow_parts_of_each_thread_must_fit(self) -> None:
+        budget = TimeBudget(Countdown([100.0, 95.0, 45.0, 39.0]), threads=4)
+        assert [budget.is_up(), budget.is_up()] == [False, True]
+
+
+def test_progress_that_cannot_be_read_is_our_own_storage_failing() -> None:
+    unit = UnitOfCopy(b"small")
+    unit.plans.objects[unit_key("refresh-1", 0)] = b"{"
+    with pytest.raises(StorageError, match=r"units/000\.json"):
+        unit.run()
+    assert unit.target.blobs(REPOSITORY) == {}
+
+
+class TestTimeBudget:
+    def test_a_share_is_kept_for_saving(self) -> None:
+        budget = TimeBudget(Countdown([100, 99, 98, 20, 19.9]))
+        assert [budget.is_up() for _ in range(2)] == [False, False]
+
+    @pytest.mark.parametrize(
+        ("remaining", "up"),
+        [
+            ([100, 90, 80, 70, 60, 50, 40, 30, 21], False),
+            ([100, 90, 80, 70, 60, 50, 40, 30, 19], True),
+            ([900, 890, 61], True),  # the step from 890 to 61 was one part; another would not fit
+            ([900, *range(899, 60, -1)], False),
+            ([900, *range(899, 58, -1)], True),  # never more than a minute is kept
+            ([100, 60, 81], False),
+            ([100, 60], True),  # a part of 40 s: two of them do not fit into 60 s
+        ],
+    )
+    def test_it_is_up_when_the_reserve_is_reached_or_two_slow_parts_do_not_fit(
+        self, remaining: list[float], up: bool
+    ) -> None:
+        budget = TimeBudget(Countdown(remaining))
+        answers = [budget.is_up() for _ in remaining[1:]]
+        assert answers[-1] is up
+
+    def test_once_up_it_stays_up(self) -> None:
+        budget = TimeBudget(Countdown([100, 50, 49, 48]))
+        assert [budget.is_up() for _ in range(3)] == [True, True, True]

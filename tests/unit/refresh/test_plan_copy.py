@@ -1,0 +1,288 @@
+"""What is planned from a graph of manifests, and what cannot be copied."""
+
+import json
+from collections.abc import Collection, Mapping, Sequence
+
+import msgspec
+import pytest
+
+from local.images import LocalImage, make_image, make_index
+from pullahead.errors import ConfigError, NotFoundError, StorageError, UnsupportedMediaTypeError
+from pullahead.messages import PlanResult
+from pullahead.oci import Digest, RawManifest, describe, media_types
+from pullahead.oci.registries import RepositorySettings
+from pullahead.refresh.plan import CopyPlan, manifest_key, plan_copy, plan_key, unit_key
+from pullahead.refresh.progress import UnitProgress
+from tests.fakes.memory import FakePlans
+from tests.fakes.refreshes import refresh_request
+from tests.fakes.samples import REPOSITORY, UPSTREAM, mirror, rule, rules
+from tests.fakes.script import Script
+from tests.fakes.target import FakeTarget
+from tests.fakes.upstream import FakeUpstream
+
+
+class Planning:
+    """An upstream image, an empty target, and the plan between them."""
+
+    def __init__(self, image: LocalImage, *platforms: str) -> None:
+        self.script = Script()
+        self.image = image
+        self.upstream = FakeUpstream(self.script)
+        self.target = FakeTarget(self.script)
+        self.plans = FakePlans(self.script)
+        self.request = refresh_request(image.root.descriptor, platforms=platforms)
+        self.rules = rules()
+        self.upstream.serve(image, UPSTREAM)
+
+    def run(self) -> PlanResult:
+        return plan_copy(self.request, self.rules, self.upstream, self.target, self.plans)
+
+    @property
+    def kept(self) -> CopyPlan:
+        return msgspec.json.decode(self.plans.objects[plan_key(self.request.name)], type=CopyPlan)
+
+
+def raw(document: object, media_type: str) -> RawManifest:
+    content = json.dumps(document).encode()
+    return RawManifest(describe(content, media_type), content)
+
+
+def test_everything_of_an_image_is_planned_and_kept_with_its_exact_bytes() -> None:
+    planning = Planning(make_image([30, 20]))
+    result = planning.run()
+    total = sum(map(len, (planning.image.read_blob(d) for d in planning.image.blobs)))
+    assert (len(result.units), result.manifests) == (1, 1)
+    assert (result.bytes_missing, result.bytes_present) == (total, 0)
+    kept = planning.plans.objects[manifest_key(planning.request.name, planning.image.digest)]
+    assert kept == planning.image.root.content
+    unit = msgspec.json.decode(planning.plans.objects[unit_key(planning.request.name, 0)], type=UnitProgress)
+    assert {blob.digest for blob in unit.blobs} == set(planning.image.blobs)
+    assert unit.uploads == ()
+
+
+class TestMounts:
+    """Blobs that another target repository has need not be sent."""
+
+    def test_other_repositories_are_asked_for_what_is_missing_the_likeliest_first(self) -> None:
+        planning = Planning(make_image([30, 20]))
+        first, second, third = planning.image.blobs
+        planning.target.ensure_repository(REPOSITORY)
+        planning.target.hold(REPOSITORY, {first: planning.image.read_blob(first)})
+        others = [mirror()._replace(repository=name) for name in ("zoo/x", "mirror/other", "mirror/apple", REPOSITORY)]
+        planning.rules = rules(others)
+        mounts = FakeMounts({second: "mirror/apple"})
+        plan_copy(planning.request, planning.rules, planning.upstream, planning.target, planning.plans, mounts)
+        assert mounts.asked == [({second, third}, ["mirror/apple", "mirror/other", "zoo/x"])]
+        unit = msgspec.json.decode(planning.plans.objects[unit_key(planning.request.name, 0)], type=UnitProgress)
+        assert unit.mounts == {second: "mirror/apple"}
+
+    def test_nothing_is_asked_where_nothing_is_missing(self) -> None:
+        planning = Planning(make_image([30]))
+        planning.target.ensure_repository(REPOSITORY)
+        planning.target.hold(REPOSITORY, {digest: planning.image.read_blob(digest) for digest in planning.image.blobs})
+        mounts = FakeMounts({})
+        plan_copy(planning.request, planning.rules, planning.upstream, planning.target, planning.plans, mounts)
+        assert mounts.asked == []
+
+
+class FakeMounts:
+    def __init__(self, found: dict[Digest, str]) -> None:
+        self._found = found
+        self.asked: list[tuple[set[Digest], list[str]]] = []
+
+    def find_mounts(self, digests: Collection[Digest], repositories: Sequence[str]) -> Mapping[Digest, str]:
+        self.asked.append((set(digests), list(repositories)))
+        return self._found
+
+
+def test_units_read_from_the_digest_since_the_tag_may_move() -> None:
+    planning = Planning(make_image())
+    planning.upstream.remove(UPSTREAM)
+    (unit,) = planning.run().units
+    assert unit.upstream == f"ghcr.io/team/app@{planning.image.digest}"
+
+
+def test_index_of_indexes_is_planned_children_first_with_shared_blobs_once() -> None:
+    shared = b"a base layer"
+    amd, arm = make_image([shared, 10], seed=1), make_image([shared, 20], seed=2, platform="linux/arm64")
+    inner = make_index([amd, arm])
+    planning = Planning(make_index([inner, amd]))
+    result = planning.run()
+    order = [descriptor.digest for descriptor in planning.kept.manifests]
+    assert order == [amd.digest, arm.digest, inner.digest, planning.image.digest]
+    copied = [blob.digest for unit in planning.kept.units for blob in unit]
+    assert sorted(copied) == sorted(set(copied)) == sorted(planning.image.blobs)
+    assert planning.script.count("get_manifest") == 4
+    assert result.manifests == 4
+
+
+def test_blob_that_is_there_is_not_planned() -> None:
+    planning = Planning(make_image([30, 20]))
+    planning.target.ensure_repository(REPOSITORY)
+    held = {digest: planning.image.read_blob(digest) for digest in planning.image.blobs}
+    planning.target.hold(REPOSITORY, held)
+    result = planning.run()
+    assert (result.units, result.bytes_missing) == ((), 0)
+    assert result.bytes_present == sum(map(len, held.values()))
+
+
+def test_foreign_layers_are_left_where_they_are() -> None:
+    foreign = {"mediaType": min(media_types.FOREIGN_LAYERS), "digest": "sha256:" + "a" * 64, "size": 10}
+    manifest = raw({"schemaVersion": 2, "layers": [foreign]}, media_types.OCI_MANIFEST)
+    planning = Planning(LocalImage(manifest, {manifest.descriptor.digest: manifest}, {}))
+    assert planning.run().units == ()
+
+
+def test_repository_is_made_before_it_is_asked() -> None:
+    planning = Planning(make_image())
+    planning.run()
+    asked = planning.script.calls
+    assert asked.index("ensure_repository") < asked.index("present_blobs")
+    assert asked.count("present_blobs") == 1
+
+
+def test_plan_is_kept_last_so_that_it_names_nothing_that_is_not_kept() -> None:
+    planning = Planning(make_index([make_image(seed=1), make_image(seed=2)]))
+    planning.script.fail("write", StorageError("no"), after=True, passing=1)
+    with pytest.raises(StorageError):
+        planning.run()
+    assert plan_key(planning.request.name) not in planning.plans.objects
+    planning.run()
+    assert list(planning.plans.objects)[-1] == plan_key(planning.request.name)
+
+
+def test_same_plan_again_is_the_same() -> None:
+    planning = Planning(make_index([make_image(seed=1), make_image(seed=2)]))
+    first, kept = planning.run(), dict(planning.plans.objects)
+    assert planning.run() == first
+    assert planning.plans.objects == kept
+
+
+class TestPlatforms:
+    AMD, ARM = make_image([20], seed=1), make_image([30], seed=2, platform="linux/arm64")
+    S390X = make_image([40], seed=3, platform="linux/s390x")
+    INDEX = make_index([AMD, ARM, S390X])
+
+    def test_smaller_index_is_planned_with_its_own_bytes_and_nothing_of_the_others(self) -> None:
+        planning = Planning(self.INDEX, "linux/amd64", "linux/arm64")
+        assert planning.run().manifests == 3
+        *children, root = planning.kept.manifests
+        assert [child.digest for child in children] == [self.AMD.digest, self.ARM.digest]
+        assert root.digest != self.INDEX.digest
+        content = planning.plans.objects[manifest_key(planning.request.name, root.digest)]
+        assert [child["digest"] for child in json.loads(content)["manifests"]] == [self.AMD.digest, self.ARM.digest]
+        copied = {blob.digest for unit in planning.kept.units for blob in unit}
+        assert copied == {*self.AMD.blobs, *self.ARM.blobs}
+        assert planning.script.count("get_manifest") == 3
+
+    def test_same_platforms_in_another_order_make_the_same_index(self) -> None:
+        plans = [
+            Planning(self.INDEX, *names) for names in (("linux/amd64", "linux/arm64"), ("linux/arm64", "linux/amd64"))
+        ]
+        for planning in plans:
+            planning.run()
+        assert plans[0].kept == plans[1].kept
+
+    def test_one_platform_is_planned_as_upstream_has_it(self) -> None:
+        planning = Planning(self.INDEX, "linux/arm64")
+        planning.run()
+        assert planning.kept.manifests == (self.ARM.root.descriptor,)
+
+    def test_all_platforms_keep_the_digest(self) -> None:
+        planning = Planning(self.INDEX, "linux/amd64", "linux/arm64", "linux/s390x")
+        planning.run()
+        assert planning.kept.manifests[-1] == self.INDEX.root.descriptor
+
+    def test_single_manifest_is_planned_whatever_its_platform(self) -> None:
+        planning = Planning(self.AMD, "linux/arm64")
+        planning.run()
+        assert planning.kept.manifests == (self.AMD.root.descriptor,)
+
+    def test_platform_that_upstream_does_not_have_is_said_with_those_that_it_has(self) -> None:
+        planning = Planning(self.INDEX, "linux/amd64", "linux/riscv64")
+        with pytest.raises(
+            ConfigError, match="no platform linux/riscv64; it has linux/amd64, linux/arm64, linux/s390x"
+        ):
+            planning.run()
+        assert planning.plans.objects == {}
+
+
+class TestRepositorySettings:
+    def test_missing_repository_is_made_as_its_rule_says(self) -> None:
+        planning = Planning(make_image())
+        settings = RepositorySettings(scan_on_push=True)
+        planning.rules = rules([mirror()], "rules-1", rule("1.0", settings=settings))
+        planning.run()
+        assert planning.target.made_with == {REPOSITORY: settings}
+
+    def test_rule_without_settings_leaves_them_to_the_target(self) -> None:
+        planning = Planning(make_image())
+        planning.rules = rules([mirror()], "rules-1", rule("1.0"))
+        planning.run()
+        assert planning.target.made_with == {REPOSITORY: None}
+
+    def test_mirror_that_no_rule_names_any_more_is_still_planned(self) -> None:
+        planning = Planning(make_image())
+        planning.rules = rules([])
+        assert planning.run().manifests == 1
+
+
+class TestRefused:
+    def test_schema_1(self) -> None:
+        manifest = raw({"schemaVersion": 1, "fsLayers": []}, media_types.DOCKER_SCHEMA1_SIGNED)
+        planning = Planning(LocalImage(manifest, {manifest.descriptor.digest: manifest}, {}))
+        with pytest.raises(UnsupportedMediaTypeError, match="schema 1"):
+            planning.run()
+
+    def test_schema_1_below_an_index_is_named_by_its_digest(self) -> None:
+        child = raw({"schemaVersion": 1}, media_types.DOCKER_SCHEMA1)
+        planning = Planning(make_index([LocalImage(child, {child.descriptor.digest: child}, {})]))
+        with pytest.raises(UnsupportedMediaTypeError, match=child.descriptor.digest):
+            planning.run()
+
+    @pytest.mark.parametrize(
+        "content", [b"{", b"[]", b'{"layers": [{}]}', b'{"layers":[{"mediaType":"x","digest":"md5:1","size":1}]}']
+    )
+    def test_what_is_no_manifest(self, content: bytes) -> None:
+        manifest = RawManifest(describe(content, media_types.OCI_MANIFEST), content)
+        planning = Planning(LocalImage(manifest, {manifest.descriptor.digest: manifest}, {}))
+        with pytest.raises(UnsupportedMediaTypeError):
+            planning.run()
+        assert planning.plans.objects == {}
+
+    def test_index_of_more_manifests_than_any_honest_one_before_all_are_read(self) -> None:
+        images = [make_image([b"layer %d" % n], seed=n) for n in range(1001)]
+        planning = Planning(make_index(images))
+        with pytest.raises(UnsupportedMediaTypeError, match="more than 1000 manifests"):
+            planning.run()
+        assert planning.script.count("get_manifest") == 1
+
+    def test_manifests_of_more_bytes_than_any_honest_ones(self) -> None:
+        children = [make_image(seed=n) for n in range(30)]
+        padded = [_padded(child, 3 * 1024 * 1024) for child in children]
+        planning = Planning(make_index(padded))
+        with pytest.raises(UnsupportedMediaTypeError, match="bytes together"):
+            planning.run()
+        assert planning.script.count("get_manifest") < 30
+
+    def test_index_whose_child_is_missing_upstream(self) -> None:
+        child = make_image(seed=1)
+        planning = Planning(make_index([child]))
+        planning.upstream.remove(f"ghcr.io/team/app@{child.digest}")
+        with pytest.raises(NotFoundError, match=child.digest):
+            planning.run()
+        assert planning.plans.objects == {}
+
+
+def test_plans_bucket_that_fails_is_an_error_that_is_tried_again() -> None:
+    planning = Planning(make_image())
+    planning.script.fail("write", StorageError("no"))
+    with pytest.raises(StorageError):
+        planning.run()
+
+
+def _padded(image: LocalImage, size: int) -> LocalImage:
+    """Make the same image again with so many bytes of white space in its manifest."""
+    content = image.root.content + b" " * size
+    root = RawManifest(describe(content, image.root.descriptor.media_type), content)
+    return LocalImage(root, {root.descriptor.digest: root}, image.blobs, image.platform)

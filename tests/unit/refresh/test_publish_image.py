@@ -1,0 +1,201 @@
+"""How a copy becomes visible: never half, never backwards, never other bytes."""
+
+import msgspec
+import pytest
+
+from local.images import LocalImage, make_image, make_index
+from pullahead.errors import ConflictError, MissingContentError, RateLimitedError, StorageError, TagImmutableError
+from pullahead.messages import PublishResult
+from pullahead.mirrors.record import Record, State
+from pullahead.refresh.plan import CopyPlan, manifest_key, plan_copy, plan_key
+from pullahead.refresh.publish import publish_image
+from tests.fakes.memory import FakePlans, FakeRecords
+from tests.fakes.refreshes import BEGAN, refresh_request
+from tests.fakes.samples import KEY, REPOSITORY, UPSTREAM, digest, failed, rules
+from tests.fakes.script import Killed, Script
+from tests.fakes.target import FakeTarget
+from tests.fakes.upstream import FakeUpstream
+
+AMD, ARM = make_image(seed=1), make_image(seed=2, platform="linux/arm64")
+INDEX = make_index([AMD, ARM])
+
+
+class Publishing:
+    """An index that was planned and whose blobs were copied."""
+
+    def __init__(self, image: LocalImage = INDEX, platforms: tuple[str, ...] = ()) -> None:
+        self.script = Script()
+        self.image = image
+        self.request = refresh_request(image.root.descriptor, episode=3, platforms=platforms)
+        self.target, self.plans = FakeTarget(self.script), FakePlans(self.script)
+        self.records = FakeRecords(self.script)
+        known = Record(KEY, UPSTREAM, State.STALE, BEGAN, BEGAN, image.digest, None, episode=3)
+        self.records.stored[KEY] = known.with_changes(platforms=platforms)
+        upstream = FakeUpstream()
+        upstream.serve(image, UPSTREAM)
+        plan_copy(self.request, rules(), upstream, self.target, self.plans)
+        self.target.hold(REPOSITORY, {digest: image.read_blob(digest) for digest in image.blobs})
+        self.script.resume()
+
+    def run(self) -> PublishResult:
+        return publish_image(self.request, self.target, self.plans, self.records)
+
+    @property
+    def served(self) -> str | None:
+        return self.target.published_digests(REPOSITORY, ["1.0"]).get("1.0")
+
+
+def test_children_are_put_before_the_root_and_only_the_root_has_the_tag() -> None:
+    publishing = Publishing()
+    assert publishing.run() == PublishResult(INDEX.digest)
+    assert publishing.target.pushes == [(AMD.digest, None), (ARM.digest, None), (INDEX.digest, "1.0")]
+    stored = publishing.target.manifests(REPOSITORY)
+    assert {d: m.content for d, m in stored.items()} == {d: m.content for d, m in INDEX.manifests.items()}
+
+
+def test_kill_before_any_call_leaves_the_tag_alone_or_right_and_another_try_ends_it() -> None:
+    publishing = Publishing()
+    publishing.run()
+    for call in range(len(publishing.script.calls)):
+        publishing = Publishing()
+        publishing.target.move_tag(REPOSITORY, "1.0", digest("old"))
+        publishing.script.kill_at = call
+        with pytest.raises(Killed):
+            publishing.run()
+        publishing.script.resume()
+        assert publishing.served in (digest("old"), INDEX.digest)
+        assert publishing.run() == PublishResult(INDEX.digest)
+        assert publishing.served == INDEX.digest
+
+
+def test_published_again_is_a_success() -> None:
+    publishing = Publishing()
+    assert publishing.run() == publishing.run()
+
+
+class TestSuperseded:
+    def test_newer_upstream_keeps_the_tag_from_being_moved_back(self) -> None:
+        publishing = Publishing()
+        publishing.target.move_tag(REPOSITORY, "1.0", digest("newer"))
+        known = publishing.records.stored[KEY]
+        publishing.records.stored[KEY] = known.with_changes(upstream_digest=digest("newer"), episode=4)
+        assert publishing.run() == PublishResult(INDEX.digest, superseded=True)
+        assert publishing.served == digest("newer")
+
+    def test_it_is_asked_after_the_children_and_right_before_the_root(self) -> None:
+        publishing = Publishing()
+        known = publishing.records.stored[KEY]
+
+        def upstream_moves() -> None:
+            publishing.records.stored[KEY] = known.with_changes(upstream_digest=digest("newer"), episode=4)
+
+        publishing.script.before("put_manifest", upstream_moves, passing=1)
+        assert publishing.run().superseded
+        assert publishing.served is None
+
+    @pytest.mark.parametrize("change", [{"state": State.UNKNOWN}, {"alerted": ("STALE",)}, {"upstream_digest": None}])
+    def test_other_news_in_the_record_does_not_stop_it(self, change: dict[str, object]) -> None:
+        publishing = Publishing()
+        publishing.records.stored[KEY] = publishing.records.stored[KEY].with_changes(episode=9, **change)
+        assert not publishing.run().superseded
+
+    def test_record_that_is_no_newer_than_the_request_does_not_stop_it(self) -> None:
+        publishing = Publishing()
+        known = publishing.records.stored[KEY]
+        publishing.records.stored[KEY] = known.with_changes(upstream_digest=digest("older"))
+        assert not publishing.run().superseded
+
+    def test_record_that_is_gone_does_not_stop_it(self) -> None:
+        publishing = Publishing()
+        publishing.records.stored.clear()
+        assert not publishing.run().superseded
+
+
+class TestPlatforms:
+    LARGE = make_index([AMD, ARM, make_image(seed=3, platform="linux/s390x")])
+    TWO = ("linux/amd64", "linux/arm64")
+
+    def test_smaller_index_is_published_and_its_digest_told(self) -> None:
+        publishing = Publishing(self.LARGE, self.TWO)
+        result = publishing.run()
+        assert result.digest == publishing.served != self.LARGE.digest
+        assert publishing.target.pushes == [(AMD.digest, None), (ARM.digest, None), (result.digest, "1.0")]
+
+    def test_one_platform_is_published_under_its_own_digest(self) -> None:
+        publishing = Publishing(self.LARGE, ("linux/arm64",))
+        assert publishing.run() == PublishResult(ARM.digest)
+        assert publishing.target.pushes == [(ARM.digest, "1.0")]
+
+    def test_other_platforms_that_are_wanted_meanwhile_keep_the_tag_from_being_moved(self) -> None:
+        publishing = Publishing(self.LARGE, self.TWO)
+        known = publishing.records.stored[KEY]
+        publishing.records.stored[KEY] = known.with_changes(platforms=("linux/amd64",), episode=4)
+        assert publishing.run().superseded
+        assert publishing.served is None
+
+
+class TestTampered:
+    def test_manifest_with_other_bytes_is_refused_and_the_tag_left_alone(self) -> None:
+        publishing = Publishing()
+        key = manifest_key(publishing.request.name, INDEX.digest)
+        publishing.plans.objects[key] = publishing.plans.objects[key].replace(b"linux", b"minix")
+        with pytest.raises(StorageError, match="not what was read from upstream"):
+            publishing.run()
+        assert publishing.served is None
+
+    def test_plan_that_ends_in_another_manifest_is_refused_before_anything_is_put(self) -> None:
+        publishing = Publishing()
+        key = plan_key(publishing.request.name)
+        plan = msgspec.json.decode(publishing.plans.objects[key], type=CopyPlan)
+        publishing.plans.objects[key] = msgspec.json.encode(msgspec.structs.replace(plan, manifests=plan.manifests[:1]))
+        with pytest.raises(StorageError, match=f"does not end in {INDEX.digest}"):
+            publishing.run()
+        assert publishing.target.pushes == []
+
+    @pytest.mark.parametrize("content", [b"", b"{}", b'{"manifests":[],"units":[],"bytesMissing":0}', b"\xff"])
+    def test_plan_that_cannot_be_read_is_refused(self, content: bytes) -> None:
+        publishing = Publishing()
+        publishing.plans.objects[plan_key(publishing.request.name)] = content
+        with pytest.raises(StorageError):
+            publishing.run()
+
+    def test_empty_plan_is_refused(self) -> None:
+        publishing = Publishing()
+        publishing.plans.objects[plan_key(publishing.request.name)] = msgspec.json.encode(CopyPlan((), (), 0, 0))
+        with pytest.raises(StorageError):
+            publishing.run()
+
+
+def test_missing_blob_is_refused_by_the_target_and_the_tag_left_alone() -> None:
+    publishing = Publishing()
+    publishing.target.drop_repository(REPOSITORY)
+    publishing.target.ensure_repository(REPOSITORY)
+    with pytest.raises(MissingContentError):
+        publishing.run()
+    assert publishing.target.pushes == []
+
+
+def test_immutable_tag_is_said_so_and_stays() -> None:
+    publishing = Publishing()
+    publishing.target.move_tag(REPOSITORY, "1.0", digest("old"))
+    publishing.target.make_immutable(REPOSITORY)
+    with pytest.raises(TagImmutableError):
+        publishing.run()
+    assert publishing.served == digest("old")
+
+
+def test_somebody_who_overwrites_the_tag_at_once_is_noticed() -> None:
+    publishing = Publishing()
+    publishing.script.before(
+        "published_digests", lambda: publishing.target.move_tag(REPOSITORY, "1.0", digest("theirs"))
+    )
+    with pytest.raises(ConflictError, match="find out who else writes this tag"):
+        publishing.run()
+
+
+def test_throttled_put_is_tried_again_by_the_state_machine_with_the_same_result() -> None:
+    publishing = Publishing()
+    publishing.script.fail("put_manifest", failed(RateLimitedError), after=True, passing=1)
+    with pytest.raises(RateLimitedError):
+        publishing.run()
+    assert publishing.run() == PublishResult(INDEX.digest)

@@ -1,0 +1,190 @@
+"""Admission: no more refreshes at once than allowed, the longest stale first, and only what is still wanted."""
+
+from datetime import timedelta
+
+import pytest
+
+from pullahead.errors import StorageError
+from pullahead.mirrors.record import State
+from pullahead.refresh.ports import Started
+from pullahead.refresh.queue import SLOT_FOR, Filled
+from pullahead.rules.model import Rules
+from tests.fakes.door import Door
+from tests.fakes.samples import digest, mirror, rules
+
+
+class TestCalm:
+    def test_refresh_starts_at_once_by_three_calls(self) -> None:
+        door = Door(2, "1")
+        request = door.stale("1")
+        assert door.ask(request) == [Started.STARTED]
+        assert door.script.calls == ["entries", "take", "start"]
+        assert door.slots.holders == {request.name: door.clock() + SLOT_FOR}
+
+    def test_end_of_the_only_refresh_costs_one_write(self) -> None:
+        door = Door(2, "1")
+        door.ask(door.stale("1"))
+        name = door.end("1")
+        door.script.calls.clear()
+        assert door.one.fill(name) == Filled()
+        assert door.script.calls == ["release", "held", "entries"]
+        assert door.slots.holders == {}
+
+    def test_same_refresh_asked_for_again_holds_one_slot(self) -> None:
+        door = Door(2, "1")
+        request = door.stale("1")
+        assert door.ask(request, request) == [Started.STARTED, Started.STARTED]
+        assert len(door.slots.holders) == 1
+
+    @pytest.mark.parametrize("status", [Started.SUCCEEDED, Started.ENDED])
+    def test_refresh_that_has_ended_before_leaves_its_slot_at_once(self, status: Started) -> None:
+        door = Door(1, "1")
+        request = door.stale("1")
+        door.refreshes.statuses[request.name] = status
+        assert door.ask(request) == [status]
+        assert door.slots.holders == {}
+
+    def test_start_that_fails_takes_no_slot_and_the_next_try_gets_it(self) -> None:
+        door = Door(1, "1")
+        request = door.stale("1")
+        door.script.fail("start", StorageError("throttled"))
+        with pytest.raises(StorageError, match="throttled"):
+            door.one.start(request)
+        assert door.slots.holders == {}
+        assert door.ask(request) == [Started.STARTED]
+
+    def test_start_whose_answer_is_lost_runs_once_and_holds_its_slot_in_the_end(self) -> None:
+        door = Door(1, "1")
+        request = door.stale("1")
+        door.script.fail("start", StorageError("lost"), after=True)
+        with pytest.raises(StorageError, match="lost"):
+            door.one.start(request)
+        assert door.ask(request) == [Started.STARTED]
+        assert (door.begun, list(door.slots.holders)) == (["1"], [request.name])
+
+
+class TestFull:
+    def test_longest_stale_goes_first_whoever_came_first(self) -> None:
+        door = Door(1, "1", "2", "3", "4")
+        door.ask(*(door.stale(tag, hours) for tag, hours in (("1", 1), ("2", 2), ("3", 4), ("4", 3))))
+        for _ in range(3):
+            door.one.fill(door.end(door.begun[-1]))
+        assert door.begun == ["1", "3", "4", "2"]
+        assert door.line.waiting == {}
+
+    def test_younger_one_does_not_pass_who_waits_though_a_slot_is_free(self) -> None:
+        door = Door(2, "1", "2", "3")
+        door.line.join(door.stale("2", 5))
+        door.line.join(door.stale("3", 4))
+        door.slots.holders["somebody"] = door.clock() + SLOT_FOR
+        assert door.ask(door.stale("1")) == [Started.WAITING]
+        assert door.begun == ["2"]
+
+    def test_process_that_knows_that_others_wait_asks_nobody_for_a_while(self) -> None:
+        tags = [str(number) for number in range(30)]
+        door = Door(1, *tags)
+        requests = [door.stale(tag) for tag in tags]
+        door.one.start(requests[0])
+        door.script.calls.clear()
+        for request in requests[1:]:
+            assert door.one.start(request) is Started.WAITING
+        assert door.script.count("entries", "take") == 2
+        door.clock.advance(seconds=6)
+        door.script.calls.clear()
+        door.one.start(requests[1])
+        assert door.script.calls == ["entries", "join"]
+
+    def test_full_house_is_seen_by_one_read_and_nothing_is_to_be_told(self) -> None:
+        door = Door(1, "1", "2")
+        door.ask(door.stale("1"), door.stale("2"))
+        door.script.calls.clear()
+        assert not door.one.fill().changed
+        assert door.script.calls == ["held"]
+        assert door.one.fill(door.end("1")).changed
+
+    def test_newer_refresh_of_a_mirror_that_waits_is_the_one_that_starts(self) -> None:
+        door = Door(1, "1", "2")
+        door.ask(door.stale("1"), door.stale("2"))
+        moved = door.stale("2", episode=2)
+        door.ask(moved)
+        door.one.fill(door.end("1"))
+        assert door.refreshes.requests.keys() >= {moved.name}
+        assert door.begun == ["1", "2"]
+
+    def test_nothing_starts_above_the_limit_when_it_was_lowered(self) -> None:
+        door = Door(3, "1", "2", "3", "4")
+        door.ask(*(door.stale(tag) for tag in "1234"))
+        door.at_most = 1
+        lowered = door.process()
+        for tag in ("1", "2"):
+            assert lowered.fill(door.end(tag)).started == ()
+        assert lowered.fill(door.end("3")).started == (mirror("4").key,)
+
+    def test_how_many_run_and_wait_is_counted_where_it_is_asked_for(self) -> None:
+        door = Door(2, *"12345")
+        door.ask(*(door.stale(tag) for tag in "12345"))
+        assert door.one.fill().waiting is None
+        assert door.one.fill(count=True) == Filled(running=2, waiting=3)
+        assert door.one.fill(door.end("1"), count=True)[3:5] == (2, 2)
+
+
+class TestNotWantedAnyMore:
+    @pytest.mark.parametrize(
+        "changes",
+        [
+            {"state": State.FRESH},
+            {"state": State.GONE},
+            {"state": State.UNKNOWN, "error_kind": "RegistryTimeoutError"},
+            {"episode": 7},
+            {"upstream_digest": digest("moved on")},
+            {"platforms": ("linux/arm64",)},
+        ],
+    )
+    def test_mirror_that_stands_otherwise_by_now_is_dropped_and_the_next_one_starts(
+        self, changes: dict[str, object]
+    ) -> None:
+        door = Door(1, "1", "2", "3")
+        door.ask(door.stale("1"), door.stale("2", 9), door.stale("3"))
+        door.records.stored[mirror("2").key] = door.records.stored[mirror("2").key].with_changes(**changes)
+        filled = door.one.fill(door.end("1"))
+        assert filled.started == (mirror("3").key,)
+        assert filled.dropped == (f"{mirror('2').key}: this refresh is not wanted any more",)
+        assert door.line.waiting == {}
+
+    def test_mirror_without_a_record_is_dropped(self) -> None:
+        door = Door(1, "1")
+        door.line.join(door.stale("1"))
+        door.records.stored.clear()
+        assert door.one.fill().started == ()
+        assert door.line.waiting == {}
+
+    def test_entry_that_cannot_be_read_blocks_nobody(self) -> None:
+        door = Door(1, "1", "2")
+        for request in (door.stale("1", 9), door.stale("2")):
+            door.line.join(request)
+        door.line.spoil(mirror("1").key, door.clock() - timedelta(hours=9))
+        filled = door.one.fill()
+        assert filled.started == (mirror("2").key,)
+        assert filled.dropped == (f"{mirror('1').key}: its entry cannot be read by this version",)
+
+    @pytest.mark.parametrize("paused", [True, False])
+    def test_rule_that_is_paused_or_gone_starts_nothing(self, paused: bool) -> None:
+        door = Door(1, "1")
+        door.line.join(door.stale("1"))
+        followed = door.rules
+        door.rules = (
+            Rules(followed.mirrors, (), "p", followed.rules, paused=frozenset({"app"})) if paused else rules([])
+        )
+        filled = door.one.fill()
+        assert filled.dropped == (f"{mirror('1').key}: no rule follows it any more, or the rule is paused",)
+        assert (door.begun, door.line.waiting, door.slots.holders) == ([], {}, {})
+
+    def test_thousands_that_are_not_wanted_take_a_bounded_number_of_looks(self) -> None:
+        tags = [str(number) for number in range(1500)]
+        door = Door(20, *tags)
+        for tag in tags:
+            door.line.join(door.stale(tag))
+        door.records.stored.clear()
+        assert len(door.one.fill().dropped) == 1000
+        assert door.script.count("load") <= 1000 / 20
+        assert len(door.one.fill().dropped) == 500

@@ -1,0 +1,161 @@
+"""How the end of a refresh is remembered and told."""
+
+import pytest
+
+from pullahead.errors import ConflictError, InvalidEventError, StorageError
+from pullahead.messages import Failure, OutcomeRequest, OutcomeResult
+from pullahead.mirrors.record import LastRefresh, Record, State
+from pullahead.refresh.record_outcome import record_outcome
+from pullahead.rules.model import Rules
+from tests.fakes.memory import FakeClock, FakeRecords
+from tests.fakes.outcomes import announcer
+from tests.fakes.refreshes import BEGAN, outcome, refresh_request
+from tests.fakes.samples import KEY, UPSTREAM, digest, root, rules
+from tests.fakes.script import Killed, Script
+
+NEW = root("new")
+REQUEST = refresh_request(NEW)
+IMMUTABLE = Failure("TagImmutableError", '{"errorMessage": "the tag is immutable", "errorType": "TagImmutableError"}')
+
+
+class Recording:
+    """A stale mirror's record, and the outcome that is written into it."""
+
+    def __init__(self, **changes: object) -> None:
+        self.script = Script()
+        self.records, self.clock = FakeRecords(self.script), FakeClock(BEGAN)
+        stale = Record(KEY, UPSTREAM, State.STALE, BEGAN, BEGAN, NEW.digest, digest("old"), version=1)
+        self.records.stored[KEY] = stale.with_changes(**changes)
+        self.clock.advance(minutes=2)
+
+    def run(self, ended: OutcomeRequest, known: Rules | None = None) -> OutcomeResult:
+        return record_outcome(ended, known or rules(), self.records, announcer(self.records, self.clock), self.clock)
+
+    @property
+    def record(self) -> Record:
+        return self.records.stored[KEY]
+
+    @property
+    def alerts(self) -> list[str]:
+        return [alert.kind.value for alert in self.records.decided]
+
+
+def test_success_is_remembered_with_what_it_took() -> None:
+    recording = Recording()
+    result = recording.run(outcome(REQUEST, bytes_copied=1000))
+    assert result == OutcomeResult(KEY, "FRESH", 1000, seconds=110.0, lag_seconds=120.0)
+    assert (recording.record.state, recording.record.published_digest) == (State.FRESH, NEW.digest)
+    assert recording.record.last_refresh == LastRefresh(
+        recording.clock(),
+        seconds=110.0,
+        lag_seconds=120.0,
+        bytes_copied=1000,
+        execution=outcome(REQUEST).execution,
+        digest=NEW.digest,
+    )
+    assert recording.records.decided == []
+
+
+def test_success_takes_an_alert_back() -> None:
+    recording = Recording(alerted=("STALE",))
+    recording.run(outcome(REQUEST))
+    recording.run(outcome(REQUEST))
+    assert recording.alerts == ["RECOVERED"]
+    assert recording.records.decided[0].since == BEGAN
+
+
+def test_blocking_failure_is_told_once_with_the_message_of_the_error() -> None:
+    recording = Recording()
+    assert recording.run(outcome(REQUEST, error=IMMUTABLE)).state == "BLOCKED"
+    assert recording.run(outcome(REQUEST, error=IMMUTABLE)).state == "BLOCKED"
+    assert recording.alerts == ["BLOCKED"]
+    assert recording.records.decided[0].detail == "the tag is immutable"
+    assert recording.record.pending == tuple(recording.records.decided)
+
+
+def test_passing_failure_is_not_told_before_alert_after() -> None:
+    recording = Recording()
+    recording.run(outcome(REQUEST, error=Failure("StorageError", "no")))
+    assert recording.records.decided == []
+    recording.clock.advance(hours=2)
+    recording.run(outcome(REQUEST, error=Failure("StorageError", "no")))
+    assert recording.alerts == ["STALE"]
+    assert recording.records.decided[0].detail == "no"
+
+
+@pytest.mark.parametrize("error", [None, IMMUTABLE])
+def test_late_news_of_an_old_digest_leaves_the_state_alone(error: Failure | None) -> None:
+    recording = Recording(upstream_digest=digest("newer"))
+    recording.run(outcome(REQUEST, error=error))
+    assert recording.record.state is State.STALE
+    assert recording.records.decided == []
+
+
+def test_superseded_refresh_writes_nothing() -> None:
+    recording = Recording()
+    recording.run(outcome(REQUEST, superseded=True))
+    assert recording.records.writes == 0
+
+
+def test_neither_result_nor_error_is_an_invalid_event() -> None:
+    ended = outcome(REQUEST)
+    with pytest.raises(InvalidEventError):
+        Recording().run(OutcomeRequest(ended.request, ended.execution, ended.started_at))
+
+
+@pytest.mark.parametrize("error", [None, IMMUTABLE])
+def test_mirror_that_no_rule_names_any_more_is_left_alone(error: Failure | None) -> None:
+    recording = Recording()
+    recording.run(outcome(REQUEST, error=error), rules([]))
+    assert recording.records.writes == 0
+    assert recording.records.decided == []
+
+
+def test_mirror_without_a_record_is_left_alone() -> None:
+    recording = Recording()
+    recording.records.stored.clear()
+    assert recording.run(outcome(REQUEST)).state == "UNRECORDED"
+    assert recording.records.stored == {}
+
+
+def test_check_that_writes_at_the_same_time_is_not_lost() -> None:
+    recording = Recording()
+
+    def somebody_writes() -> None:
+        recording.records.stored[KEY] = recording.record.with_changes(alerted=("STALE",), version=2)
+
+    recording.script.before("save", somebody_writes)
+    recording.run(outcome(REQUEST))
+    assert (recording.record.state, recording.alerts) == (State.FRESH, ["RECOVERED"])
+
+
+def test_clocks_that_disagree_make_no_negative_times() -> None:
+    recording = Recording()
+    recording.clock.advance(days=-1)
+    recording.run(outcome(REQUEST))
+    assert recording.record.last_refresh is not None
+    assert (recording.record.last_refresh.seconds, recording.record.last_refresh.lag_seconds) == (0.0, 0.0)
+
+
+def test_kill_between_any_two_calls_never_loses_the_alert() -> None:
+    recording = Recording()
+    recording.run(outcome(REQUEST, error=IMMUTABLE))
+    for call in range(len(recording.script.calls)):
+        recording = Recording()
+        recording.script.kill_at = call
+        with pytest.raises(Killed):
+            recording.run(outcome(REQUEST, error=IMMUTABLE))
+        recording.script.resume()
+        recording.clock.advance(minutes=5)
+        recording.run(outcome(REQUEST, error=IMMUTABLE))
+        assert recording.alerts == ["BLOCKED"]
+        assert (recording.record.state, recording.record.pending) == (State.BLOCKED, tuple(recording.records.decided))
+
+
+@pytest.mark.parametrize("error", [StorageError("no"), ConflictError("no")])
+def test_records_that_cannot_be_written_are_an_error_and_nothing_is_told(error: Exception) -> None:
+    recording = Recording()
+    recording.script.fail("save", error, times=5)
+    with pytest.raises(type(error)):
+        recording.run(outcome(REQUEST, error=IMMUTABLE))
+    assert recording.records.decided == []

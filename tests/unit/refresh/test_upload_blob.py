@@ -1,0 +1,322 @@
+"""One blob's way, when streams break, lie or ignore ranges, and uploads vanish."""
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import ClassVar
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pullahead.errors import (
+    AccessDeniedError,
+    DigestMismatchError,
+    NotFoundError,
+    RateLimitedError,
+    RegistryTimeoutError,
+    RegistryUnavailableError,
+    Side,
+    TransferStalledError,
+    UploadLostError,
+)
+from pullahead.oci import Descriptor, Digest, Repository
+from pullahead.oci.registries import OpensBlobs
+from pullahead.refresh.progress import BegunUpload
+from pullahead.refresh.read_blob import BlobSource
+from pullahead.refresh.upload_blob import BlobCopy, BlobTarget, CopiedBlob
+from tests.fakes.copies import UnitOfCopy
+from tests.fakes.samples import REPOSITORY, failed
+from tests.polling import until
+
+CONTENT = bytes(range(37))  # three parts of ten bytes and seven more
+
+
+class Copying:
+    """A blob, and everything that its copy calls."""
+
+    def __init__(self, content: bytes = CONTENT, **more: int) -> None:
+        self.unit = UnitOfCopy(content, **more)
+        self.upstream, self.target, self.script = self.unit.upstream, self.unit.target, self.unit.script
+        self.blob = self.unit.blobs[0]
+        self.kept: list[BegunUpload] = []
+        self.pauses: list[bool] = []
+
+    def run(self, begun: BegunUpload | None = None, source: OpensBlobs | None = None) -> CopiedBlob:
+        copy = BlobCopy(
+            self.blob,
+            BlobSource(source or self.upstream, Repository("ghcr.io", "team/app")),
+            BlobTarget(self.target, REPOSITORY),
+            keep=self.kept.append,
+            must_pause=lambda: self.pauses.pop(0) if self.pauses else False,
+            wait=self.unit.waits.append,
+        )
+        return copy.run(begun)
+
+    @property
+    def parts(self) -> int:
+        return self.script.count("upload_part")
+
+
+def test_blob_goes_in_full_parts_with_one_read_and_one_kept_upload() -> None:
+    copying = Copying()
+    assert copying.run() == CopiedBlob(37)
+    assert copying.unit.is_copied()
+    assert copying.script.calls == ["begin_upload", "open_blob", *["upload_part"] * 4, "complete_upload"]
+    assert [begun.digest for begun in copying.kept] == [copying.blob.digest]
+    assert copying.unit.waits == []
+
+
+@pytest.mark.parametrize("size", [1, 9, 10, 11, 20, 21])
+def test_every_size_around_a_part_is_copied(size: int) -> None:
+    copying = Copying(CONTENT[:size])
+    assert copying.run() == CopiedBlob(size)
+    assert copying.unit.is_copied()
+    assert bool(copying.kept) is (size > 10), "a blob of one part is sent anew rather than remembered"
+
+
+@given(st.binary(min_size=1, max_size=60), st.lists(st.integers(0, 60), max_size=4), st.integers(1, 13))
+def test_stream_cut_at_any_byte_is_read_on_and_no_stored_part_is_sent_again(
+    content: bytes, cuts: list[int], piece_bytes: int
+) -> None:
+    copying = Copying(content, piece_bytes=piece_bytes)
+    copying.upstream.cut(*cuts)
+    assert copying.run() == CopiedBlob(len(content))
+    assert copying.unit.is_copied()
+    assert copying.target.bytes_received == len(content)
+    assert copying.script.count("begin_upload") == 1
+
+
+@given(st.integers(0, 37))
+def test_range_that_is_ignored_costs_bytes_and_nothing_else(cut: int) -> None:
+    copying = Copying()
+    copying.upstream.ignores_range = True
+    copying.upstream.cut(cut)
+    copying.run()
+    assert copying.unit.is_copied()
+    assert copying.target.bytes_received == 37
+
+
+@given(st.integers(0, 3), st.booleans(), st.sampled_from([RateLimitedError, RegistryTimeoutError]))
+def test_answer_to_any_part_may_be_lost_before_or_after_it_was_stored(
+    number: int, after: bool, kind: type[RateLimitedError | RegistryTimeoutError]
+) -> None:
+    copying = Copying()
+    copying.script.fail("upload_part", failed(kind, side=Side.TARGET), after=after, passing=number)
+    copying.run()
+    assert copying.unit.is_copied()
+    assert copying.target.bytes_received == 37
+
+
+def test_breaks_without_progress_end_with_the_error_and_wait_longer_each_time() -> None:
+    copying = Copying()
+    copying.upstream.cut(*[0] * 9)
+    with pytest.raises(RegistryUnavailableError):
+        copying.run()
+    assert copying.unit.waits == [1, 2, 3, 4]
+    assert copying.script.count("open_blob") == 5
+
+
+def test_progress_between_breaks_starts_the_count_again() -> None:
+    copying = Copying(CONTENT * 10)
+    copying.upstream.cut(*[15] * 30)
+    copying.run()
+    assert copying.unit.is_copied()
+    assert set(copying.unit.waits) == {1}
+
+
+def test_upstream_that_always_cuts_before_a_whole_part_is_read_on_all_the_same() -> None:
+    copying = Copying()
+    copying.upstream.cut(*[3] * 12)
+    assert copying.run() == CopiedBlob(37)
+    assert copying.unit.is_copied()
+    assert copying.upstream.bytes_sent == 37
+
+
+def test_target_that_takes_no_part_and_says_no_why_is_given_up() -> None:
+    """Without a bound this would send the same part until the function's time is up."""
+    copying = Copying()
+
+    class Deaf:
+        def __getattr__(self, name: str) -> object:
+            return getattr(copying.target, name)
+
+        def upload_part(self, *_: object) -> int:
+            return 0
+
+    with pytest.raises(TransferStalledError, match="took no part in 5 tries"):
+        BlobCopy(
+            copying.blob,
+            BlobSource(copying.upstream, Repository("ghcr.io", "team/app")),
+            BlobTarget(Deaf(), REPOSITORY),  # type: ignore[arg-type]
+            keep=copying.kept.append,
+            must_pause=lambda: False,
+            wait=copying.unit.waits.append,
+        ).run()
+
+
+@pytest.mark.parametrize("kind", [NotFoundError, AccessDeniedError])
+@pytest.mark.parametrize("operation", ["open_blob", "begin_upload", "upload_part", "complete_upload"])
+def test_permanent_error_is_not_tried_again(operation: str, kind: type[NotFoundError | AccessDeniedError]) -> None:
+    copying = Copying()
+    copying.script.fail(operation, failed(kind))
+    with pytest.raises(kind):
+        copying.run()
+    assert copying.script.count(operation) == 1
+
+
+class TestLostUpload:
+    def test_blob_starts_anew(self) -> None:
+        copying = Copying()
+        copying.script.before("upload_part", copying.target.forget_uploads, passing=1)
+        assert copying.run() == CopiedBlob(10 + 37)
+        assert copying.unit.is_copied()
+        assert len(copying.kept) == 2
+
+    def test_upload_that_was_lost_between_rounds_starts_anew(self) -> None:
+        copying = Copying()
+        copying.pauses = [True, True]
+        paused = copying.run().paused
+        copying.target.forget_uploads()
+        assert copying.run(paused) == CopiedBlob(37)
+        assert copying.unit.is_copied()
+
+    def test_blob_that_was_read_whole_again_is_proved_again(self) -> None:
+        copying = Copying()
+        copying.upstream.serve_blob(copying.blob.digest, bytes(37))
+        copying.script.before("upload_part", copying.target.forget_uploads, passing=1)
+        with pytest.raises(DigestMismatchError) as caught:
+            copying.run()
+        assert caught.value.side is Side.UPSTREAM
+
+    def test_it_is_given_up_after_three(self) -> None:
+        copying = Copying()
+        copying.script.fail("upload_part", failed(UploadLostError, side=Side.TARGET), times=9)
+        with pytest.raises(TransferStalledError, match="lost 3 uploads in a row"):
+            copying.run()
+        assert copying.script.count("begin_upload") == 3
+
+
+class TestFalseBytes:
+    @pytest.mark.parametrize("seen_whole", [True, False])
+    def test_wrong_digest_is_refused_and_the_blob_is_not_there(self, seen_whole: bool) -> None:
+        copying = Copying()
+        copying.upstream.serve_blob(copying.blob.digest, bytes(37))
+        copying.pauses = [] if seen_whole else [True, True]
+        with pytest.raises(DigestMismatchError) as caught:
+            copying.run(copying.run().paused)
+        assert copying.target.blobs(REPOSITORY) == {}
+        assert copying.script.count("complete_upload") == (0 if seen_whole else 1)
+        assert caught.value.side is (Side.UPSTREAM if seen_whole else Side.TARGET)
+
+    def test_longer_content_is_refused(self) -> None:
+        copying = Copying()
+        copying.upstream.serve_blob(copying.blob.digest, CONTENT + b"more")
+        with pytest.raises(DigestMismatchError):
+            copying.run()
+        assert copying.script.count("complete_upload") == 0
+
+    def test_shorter_content_never_becomes_a_blob(self) -> None:
+        copying = Copying()
+        copying.upstream.serve_blob(copying.blob.digest, CONTENT[:25])
+        with pytest.raises(RegistryUnavailableError):
+            copying.run()
+        assert copying.target.blobs(REPOSITORY) == {}
+
+    @pytest.mark.parametrize("sent", [0, 5, 20, 36, 38])
+    def test_port_that_does_not_notice_the_wrong_length_is_noticed(self, sent: int) -> None:
+        copying = Copying()
+
+        class Careless:
+            @contextmanager
+            def open_blob(
+                self, _where: Repository, _blob: Descriptor, first_byte: int = 0, _end: int | None = None
+            ) -> Iterator[Iterator[bytes]]:
+                yield iter([(CONTENT + b"x")[first_byte:sent]])
+
+        with pytest.raises(DigestMismatchError):
+            copying.run(source=Careless())
+        assert copying.script.count("complete_upload") == 0
+
+    def test_sha512_is_proved_too(self) -> None:
+        copying = Copying()
+        copying.blob = Descriptor("layer", Digest("sha512:" + "0" * 128), 37)
+        copying.upstream.serve_blob(copying.blob.digest, CONTENT)
+        with pytest.raises(DigestMismatchError, match="sha512:"):
+            copying.run()
+
+
+class TestPause:
+    @pytest.mark.parametrize("parts", [1, 2, 3])
+    def test_another_instance_goes_on_after_the_last_part(self, parts: int) -> None:
+        copying = Copying()
+        copying.pauses = [*[False] * (parts - 1), True, True]
+        first = copying.run()
+        assert (first.bytes_sent, first.paused) == (10 * parts, copying.kept[0])
+        assert copying.run(first.paused) == CopiedBlob(37 - 10 * parts)
+        assert copying.unit.is_copied()
+        assert copying.target.bytes_received == 37
+
+    def test_time_that_is_up_after_the_last_part_does_not_stop_the_close(self) -> None:
+        copying = Copying()
+        copying.pauses = [False, False, False, True, True, True]
+        assert copying.run().paused is None
+        assert copying.unit.is_copied()
+
+    def test_time_that_is_up_between_breaks_stops_the_tries(self) -> None:
+        copying = Copying()
+        copying.upstream.cut(0, 0, 0)
+        copying.pauses = [True]
+        assert copying.run() == CopiedBlob(0, copying.kept[0])
+
+    def test_whole_upload_that_was_never_closed_is_closed_without_reading(self) -> None:
+        copying = Copying()
+        copying.script.fail("complete_upload", failed(RegistryUnavailableError))
+        with pytest.raises(RegistryUnavailableError):
+            copying.run()
+        copying.script.resume()
+        assert copying.run(copying.kept[0]) == CopiedBlob(0)
+        assert copying.script.calls == ["received_bytes", "complete_upload"]
+        assert copying.unit.is_copied()
+
+
+def test_error_of_false_bytes_names_the_blob_and_upstream() -> None:
+    copying = Copying()
+    copying.upstream.serve_blob(copying.blob.digest, bytes(37))
+    with pytest.raises(DigestMismatchError, match=f"ghcr.io/team/app@{copying.blob.digest} at the upstream"):
+        copying.run()
+
+
+class TestLargeBlob:
+    """Large enough that a thread of its own reads ahead."""
+
+    CONTENT = bytes(range(256)) * (20 * 1024)  # 5 MiB
+    SIZES: ClassVar[dict[str, int]] = {"part_size": 1024 * 1024, "piece_bytes": 256 * 1024}
+
+    def test_next_part_is_read_while_one_is_sent(self) -> None:
+        copying = Copying(self.CONTENT, **self.SIZES)
+        read_meanwhile = threading.Event()
+
+        def wait_for_the_reader() -> None:
+            until(lambda: copying.upstream.bytes_sent >= 2 * 1024 * 1024, "the reader goes on while a part is sent")
+            read_meanwhile.set()
+
+        copying.script.before("upload_part", wait_for_the_reader)
+        copying.run()
+        assert read_meanwhile.is_set()
+        assert copying.unit.is_copied()
+
+    def test_stream_that_is_cut_is_read_on_and_no_thread_is_left_behind(self) -> None:
+        threads = threading.active_count()
+        copying = Copying(self.CONTENT, **self.SIZES)
+        copying.upstream.cut(2_500_000, 1_200_000)
+        copying.run()
+        assert copying.unit.is_copied()
+        assert threading.active_count() == threads
+
+    def test_false_bytes_are_refused_and_never_closed(self) -> None:
+        copying = Copying(self.CONTENT, **self.SIZES)
+        copying.upstream.serve_blob(copying.blob.digest, self.CONTENT[:-1] + b"!")
+        with pytest.raises(DigestMismatchError):
+            copying.run()
+        assert copying.script.count("complete_upload") == 0

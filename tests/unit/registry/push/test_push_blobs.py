@@ -1,0 +1,241 @@
+"""Blobs that are offered to a registry: what goes wrong on the way, and where they must not go."""
+
+import contextlib
+from collections.abc import Iterator
+
+import pytest
+
+from pullahead.errors import (
+    AccessDeniedError,
+    ManifestRefusedError,
+    NotFoundError,
+    RateLimitedError,
+    RegistryError,
+    RegistryTimeoutError,
+    RegistryUnavailableError,
+    UploadLostError,
+)
+from pullahead.oci import Descriptor, digest_of
+from pullahead.oci.registries import Offered
+from pullahead.registry.transport import Timeouts
+from tests.unit.registry.harness import FakeTime
+from tests.unit.registry.push.harness import (
+    BLOB,
+    CONTENT,
+    HANG_UP,
+    REPOSITORY,
+    SECRET,
+    UPLOADS,
+    Pieces,
+    Reply,
+    ScriptedRegistry,
+    oci_error,
+    target_of,
+)
+
+WANTED = Reply(202, {"Location": f"{UPLOADS}1?_state={SECRET}"})
+CREATED = Reply(201)
+
+
+def offer(registry: ScriptedRegistry, pieces: Pieces | None = None, time: FakeTime | None = None) -> Offered:
+    return target_of(registry, time=time).stream_blob(REPOSITORY, BLOB, (pieces or Pieces()).open)
+
+
+def test_blob_is_sent_in_another_way_than_one_post_and_one_put(registry: ScriptedRegistry) -> None:
+    registry.on("POST", UPLOADS, WANTED)
+    registry.on("PUT", UPLOADS, CREATED)
+    assert offer(registry) is Offered.COPIED
+    post, put = registry.asked
+    assert post.path == f"{UPLOADS}?mount={BLOB.digest}&from={REPOSITORY}"
+    assert put.path == f"{UPLOADS}1?_state={SECRET}&digest={BLOB.digest}"
+    assert (put.body, put.headers["Content-Length"]) == (CONTENT, str(len(CONTENT)))
+    assert "Transfer-Encoding" not in put.headers
+    assert registry.connections == 1
+
+
+@pytest.mark.parametrize(
+    "location",
+    ["{uploads}1", "1", "//{host}{uploads}1", "http://{host}{uploads}1", "/elsewhere/uploads/1", "?upload=1"],
+)
+def test_location_of_a_legal_form_is_not_understood(registry: ScriptedRegistry, location: str) -> None:
+    registry.on("POST", UPLOADS, Reply(202, {"Location": location.format(uploads=UPLOADS, host=registry.host)}))
+    registry.on("PUT", "digest=", CREATED)
+    assert offer(registry) is Offered.COPIED
+    assert registry.asked[1].path.endswith(f"{'&' if '?' in location else '?'}digest={BLOB.digest}")
+
+
+@pytest.mark.parametrize(
+    ("location", "cause"),
+    [
+        (None, "does not say where"),
+        ("http://elsewhere.example/1", "without TLS"),
+        ("http://localhost:1/1", "without TLS"),
+        ("https://127.0.0.2:1/1", "internal address"),
+        ("https://169.254.169.254/latest", "internal address"),
+        ("https://[fd00::1]/1", "internal address"),
+        ("https://localhost/1", "internal address"),
+        ("ftp://elsewhere.example/1", "does not say where"),
+        ("https://user:s3cr3t@elsewhere.example/1", "does not say where"),
+    ],
+)
+def test_location_leads_to_where_nothing_may_go(registry: ScriptedRegistry, location: str | None, cause: str) -> None:
+    registry.on("POST", UPLOADS, Reply(202, {} if location is None else {"Location": location}))
+    pieces = Pieces()
+    with pytest.raises(RegistryUnavailableError, match=cause) as caught:
+        offer(registry, pieces)
+    assert SECRET not in str(caught.value)
+    assert (pieces.opened, len(registry.asked)) == (0, 1)
+
+
+@pytest.mark.parametrize(
+    ("reply", "kind"),
+    [
+        (oci_error(413, "SIZE_INVALID"), ManifestRefusedError),
+        (Reply(413), ManifestRefusedError),
+        (oci_error(404, "BLOB_UPLOAD_UNKNOWN"), UploadLostError),
+        (oci_error(404, "BLOB_UPLOAD_INVALID"), UploadLostError),
+        (oci_error(400, "BLOB_UPLOAD_INVALID"), UploadLostError),
+        (Reply(416), UploadLostError),
+        (oci_error(404, "NAME_UNKNOWN"), NotFoundError),
+        (oci_error(403, "DENIED"), AccessDeniedError),
+        (Reply(401), AccessDeniedError),
+        (Reply(429), RateLimitedError),
+        (Reply(500), RegistryUnavailableError),
+        (Reply(503, {}, b"<html>"), RegistryUnavailableError),
+        (Reply(504), RegistryTimeoutError),
+        (Reply(307, {"Location": "/elsewhere"}), RegistryUnavailableError),
+        (Reply(299), RegistryUnavailableError),
+        (HANG_UP, RegistryUnavailableError),
+    ],
+)
+def test_refused_stream_is_sent_again_or_means_something_else(
+    registry: ScriptedRegistry, reply: Reply, kind: type[RegistryError]
+) -> None:
+    registry.on("POST", UPLOADS, WANTED)
+    registry.on("PUT", UPLOADS, reply)
+    pieces = Pieces()
+    with pytest.raises(kind) as caught:
+        offer(registry, pieces)
+    assert type(caught.value) is kind
+    assert SECRET not in f"{caught.value}{caught.value.__cause__}"
+    assert (pieces.opened, registry.count("PUT")) == (1, 1)
+
+
+def test_early_refusal_is_drowned_by_the_connection_that_breaks(registry: ScriptedRegistry) -> None:
+    """A registry that has enough answers and hangs up while the body is still being sent."""
+    content = b"x" * (64 * 1024 * 1024)
+    pieces = Pieces(content, piece_bytes=1024 * 1024)
+    registry.on("POST", UPLOADS, WANTED)
+    registry.on("PUT", UPLOADS, Reply(413, {"Connection": "close"}, reads=False, hangs_up=True))
+    blob = Descriptor("application/octet-stream", digest_of(content), len(content))
+    with pytest.raises(ManifestRefusedError):
+        target_of(registry).stream_blob(REPOSITORY, blob, pieces.open)
+
+
+@pytest.mark.parametrize("reply", [Reply(429), Reply(502), Reply(503), Reply(504), HANG_UP])
+def test_offer_that_meets_passing_trouble_is_given_up(registry: ScriptedRegistry, reply: Reply) -> None:
+    time = FakeTime()
+    registry.on("POST", UPLOADS, reply, reply, WANTED)
+    registry.on("PUT", UPLOADS, CREATED)
+    assert offer(registry, time=time) is Offered.COPIED
+    assert time.slept == [1.0, 2.0]
+
+
+@pytest.mark.parametrize("seconds", ["3600", "11"])
+def test_registry_that_asks_for_a_long_wait_is_waited_for(registry: ScriptedRegistry, seconds: str) -> None:
+    time = FakeTime()
+    registry.on("POST", UPLOADS, Reply(429, {"Retry-After": seconds}))
+    with pytest.raises(RateLimitedError) as caught:
+        offer(registry, time=time)
+    assert (caught.value.retry_after_seconds, time.slept) == (float(seconds), [])
+
+
+def test_short_wait_that_is_asked_for_is_not_kept(registry: ScriptedRegistry) -> None:
+    time = FakeTime()
+    registry.on("POST", UPLOADS, Reply(429, {"Retry-After": "7"}), Reply(201))
+    assert offer(registry, time=time) is Offered.PRESENT
+    assert time.slept == [7.0]
+
+
+@pytest.mark.parametrize(
+    ("content", "cause"), [(CONTENT + b"!", "goes on after its end"), (CONTENT[:-1], "ends 1 bytes too early")]
+)
+def test_pieces_of_another_length_than_promised_become_a_whole_request(
+    registry: ScriptedRegistry, content: bytes, cause: str
+) -> None:
+    registry.on("POST", UPLOADS, WANTED)
+    registry.on("PUT", UPLOADS, CREATED)
+    with pytest.raises(ValueError, match=cause):
+        offer(registry, Pieces(content))
+
+
+@pytest.mark.parametrize("error", [OSError("disk"), ConnectionResetError("upstream"), TimeoutError("upstream")])
+def test_error_of_the_pieces_is_blamed_on_the_target(registry: ScriptedRegistry, error: OSError) -> None:
+    @contextlib.contextmanager
+    def open_pieces() -> Iterator[Iterator[bytes]]:
+        yield pieces()
+
+    def pieces() -> Iterator[bytes]:
+        yield CONTENT[:5]
+        raise error
+
+    registry.on("POST", UPLOADS, WANTED)
+    registry.on("PUT", UPLOADS, CREATED)
+    with pytest.raises(type(error)) as caught:
+        target_of(registry).stream_blob(REPOSITORY, BLOB, open_pieces)
+    assert caught.value is error
+
+
+def test_connection_that_the_registry_has_closed_is_used(registry: ScriptedRegistry) -> None:
+    registry.on("POST", UPLOADS, *[Reply(201, hangs_up=True)] * 3)
+    target = target_of(registry)
+    for _ in range(3):
+        assert target.stream_blob(REPOSITORY, BLOB, Pieces().open) is Offered.PRESENT
+    assert len(registry.asked) == 3
+
+
+def test_stream_is_sent_into_a_connection_that_has_ended(registry: ScriptedRegistry) -> None:
+    """A stream is never sent twice, so it must not begin where nobody listens any more."""
+
+    @contextlib.contextmanager
+    def open_pieces() -> Iterator[Iterator[bytes]]:
+        assert registry.hung_up.wait(5)
+        yield iter([CONTENT])
+
+    registry.on("POST", UPLOADS, WANTED._replace(hangs_up=True))
+    registry.on("PUT", UPLOADS, CREATED)
+    assert target_of(registry).stream_blob(REPOSITORY, BLOB, open_pieces) is Offered.COPIED
+
+
+def test_registry_that_proves_a_blob_for_long_is_not_waited_for(registry: ScriptedRegistry) -> None:
+    registry.on("POST", UPLOADS, WANTED)
+    registry.on("PUT", UPLOADS, CREATED._replace(after_seconds=0.5))
+    target = target_of(registry, timeouts=Timeouts(connect=2, read=0.2))
+    assert target.stream_blob(REPOSITORY, BLOB, Pieces().open) is Offered.COPIED
+
+
+def test_connections_are_opened_for_each_request(registry: ScriptedRegistry) -> None:
+    registry.on("POST", UPLOADS, *[WANTED] * 5)
+    registry.on("PUT", UPLOADS, *[CREATED] * 5)
+    target = target_of(registry)
+    for _ in range(5):
+        target.stream_blob(REPOSITORY, BLOB, Pieces().open)
+    assert registry.connections == 1
+
+
+def test_mount_from_another_repository_asks_twice(registry: ScriptedRegistry) -> None:
+    registry.on("POST", f"mount={BLOB.digest}&from=team/base$", Reply(201))
+    pieces = Pieces()
+    offered = target_of(registry).stream_blob(REPOSITORY, BLOB, pieces.open, "team/base")
+    assert (offered, pieces.opened, len(registry.asked)) == (Offered.MOUNTED, 0, 1)
+
+
+def test_presence_is_asked_about_where_the_offer_tells(registry: ScriptedRegistry) -> None:
+    assert target_of(registry).present_blobs(REPOSITORY, [BLOB.digest]) == frozenset()
+    assert registry.asked == []
+
+
+def test_endless_answer_fills_the_memory(registry: ScriptedRegistry) -> None:
+    registry.on("POST", UPLOADS, Reply(400, body=b"x" * (5 * 1024 * 1024)))
+    with pytest.raises(RegistryError, match="sends more than"):
+        offer(registry)

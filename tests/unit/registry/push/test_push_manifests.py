@@ -1,0 +1,122 @@
+"""Manifests that a registry is given, and tags that it is asked for: what its answers are taken for."""
+
+import pytest
+
+from local.images import make_image
+from pullahead.errors import (
+    AccessDeniedError,
+    DigestMismatchError,
+    ManifestRefusedError,
+    MissingContentError,
+    NotFoundError,
+    RegistryError,
+    RegistryUnavailableError,
+    TagImmutableError,
+)
+from pullahead.oci import media_types
+from pullahead.registry.connections import MAX_ANSWER_BYTES
+from tests.unit.registry.push.harness import REPOSITORY, Reply, ScriptedRegistry, oci_error, target_of
+
+IMAGE, OTHER = make_image(seed=1), make_image(seed=2)
+TAG = f"/v2/{REPOSITORY}/manifests/1.0$"
+
+
+def serving(digest: str) -> Reply:
+    return Reply(200, {"Docker-Content-Digest": digest})
+
+
+def test_manifest_is_changed_on_the_way(registry: ScriptedRegistry) -> None:
+    registry.on("PUT", TAG, Reply(201))
+    registry.on("PUT", f"/manifests/{IMAGE.digest}$", Reply(201, {"Docker-Content-Digest": IMAGE.digest}))
+    for tag in ("1.0", None):
+        target_of(registry).put_manifest(REPOSITORY, IMAGE.root, tag)
+    for asked in registry.asked:
+        assert (asked.body, asked.headers["Content-Type"]) == (IMAGE.root.content, IMAGE.root.descriptor.media_type)
+
+
+@pytest.mark.parametrize(
+    ("reply", "kind"),
+    [
+        (oci_error(400, "MANIFEST_BLOB_UNKNOWN"), MissingContentError),
+        (oci_error(404, "MANIFEST_BLOB_UNKNOWN"), MissingContentError),
+        (oci_error(404, "BLOB_UNKNOWN"), MissingContentError),
+        (oci_error(400, "MANIFEST_UNKNOWN"), MissingContentError),
+        (oci_error(400, "DIGEST_INVALID"), DigestMismatchError),
+        (oci_error(400, "MANIFEST_INVALID"), ManifestRefusedError),
+        (oci_error(400, "WHAT"), ManifestRefusedError),
+        (Reply(400, {}, b"\xff{"), ManifestRefusedError),
+        (Reply(413), ManifestRefusedError),
+        (Reply(415), ManifestRefusedError),
+        (oci_error(404, "NAME_UNKNOWN"), NotFoundError),
+        (Reply(404), NotFoundError),
+        (oci_error(401, "MANIFEST_INVALID"), AccessDeniedError),
+        (oci_error(403, "DENIED", "not yours"), AccessDeniedError),
+        (oci_error(400, "TAG_INVALID", "The tag cannot be overwritten because it is immutable"), TagImmutableError),
+        (oci_error(409, "CONFLICT", "tag 1.0 is immutable"), TagImmutableError),
+        (oci_error(412, "PRECONDITION", "configured as immutable"), TagImmutableError),
+        (oci_error(403, "DENIED", "Not enough permissions to overwrite artifact"), TagImmutableError),
+        (oci_error(500, "UNKNOWN", "immutable"), RegistryUnavailableError),
+    ],
+)
+def test_refusal_means_something_else(registry: ScriptedRegistry, reply: Reply, kind: type[RegistryError]) -> None:
+    registry.on("PUT", TAG, reply)
+    if kind is TagImmutableError:
+        registry.on("HEAD", TAG, serving(OTHER.digest))
+    with pytest.raises(kind) as caught:
+        target_of(registry).put_manifest(REPOSITORY, IMAGE.root, "1.0")
+    assert type(caught.value) is kind
+
+
+def test_immutable_tag_that_names_this_manifest_already_is_an_error(registry: ScriptedRegistry) -> None:
+    registry.on("PUT", TAG, oci_error(400, "TAG_INVALID", "the tag is immutable"))
+    registry.on("HEAD", TAG, serving(IMAGE.digest))
+    target_of(registry).put_manifest(REPOSITORY, IMAGE.root, "1.0")
+
+
+def test_word_immutable_about_a_digest_is_taken_for_a_tag(registry: ScriptedRegistry) -> None:
+    registry.on("PUT", "/manifests/sha256", oci_error(400, "MANIFEST_INVALID", "already exists as immutable"))
+    with pytest.raises(ManifestRefusedError):
+        target_of(registry).put_manifest(REPOSITORY, IMAGE.root, None)
+
+
+def test_registry_that_stored_other_bytes_is_believed(registry: ScriptedRegistry) -> None:
+    registry.on("PUT", TAG, Reply(201, {"Docker-Content-Digest": OTHER.digest}))
+    with pytest.raises(DigestMismatchError):
+        target_of(registry).put_manifest(REPOSITORY, IMAGE.root, "1.0")
+
+
+def test_put_that_meets_passing_trouble_is_given_up(registry: ScriptedRegistry) -> None:
+    registry.on("PUT", TAG, Reply(503), Reply(502), Reply(201))
+    target_of(registry).put_manifest(REPOSITORY, IMAGE.root, "1.0")
+
+
+class TestPublishedDigests:
+    def test_one_head_for_each_tag_is_not_enough(self, registry: ScriptedRegistry) -> None:
+        registry.on("HEAD", "/manifests/1.0$", serving(IMAGE.digest))
+        registry.on("HEAD", "/manifests/2.0$", serving(OTHER.digest))
+        registry.on("HEAD", "/manifests/3.0$", Reply(404))
+        found = target_of(registry).published_digests(REPOSITORY, ["1.0", "2.0", "3.0"])
+        assert found == {"1.0": IMAGE.digest, "2.0": OTHER.digest}
+        assert {asked.headers["Accept"] for asked in registry.asked} == {media_types.ACCEPT}
+
+    def test_head_without_digest_is_a_missing_tag(self, registry: ScriptedRegistry) -> None:
+        registry.on("HEAD", TAG, Reply(200))
+        registry.on("GET", TAG, Reply(200, {}, IMAGE.root.content))
+        assert target_of(registry).published_digests(REPOSITORY, ["1.0"]) == {"1.0": IMAGE.digest}
+
+    def test_endless_manifest_is_read(self, registry: ScriptedRegistry) -> None:
+        registry.on("HEAD", TAG, Reply(200))
+        registry.on("GET", TAG, Reply(200, {}, b"x" * (MAX_ANSWER_BYTES + 1)))
+        with pytest.raises(RegistryError, match="sends more than"):
+            target_of(registry).published_digests(REPOSITORY, ["1.0"])
+
+    def test_nonsense_is_a_digest(self, registry: ScriptedRegistry) -> None:
+        registry.on("HEAD", TAG, serving("sha256:beef"))
+        with pytest.raises(RegistryUnavailableError, match="no digest"):
+            target_of(registry).published_digests(REPOSITORY, ["1.0"])
+
+    @pytest.mark.parametrize("status", [401, 403])
+    def test_refused_head_is_a_missing_tag(self, registry: ScriptedRegistry, status: int) -> None:
+        registry.on("HEAD", TAG, Reply(status))
+        with pytest.raises(AccessDeniedError):
+            target_of(registry).published_digests(REPOSITORY, ["1.0"])

@@ -1,0 +1,257 @@
+"""The schedule gathers rules: what is written, what is told once, and how a rules file kept elsewhere is followed."""
+
+from datetime import timedelta
+
+import pytest
+
+from pullahead.errors import ConfigError, StorageError
+from pullahead.rules.active import RULES_RELOAD_INTERVAL, RulesInForce
+from pullahead.rules.load import load_rules
+from pullahead.rules.model import Rules
+from pullahead.rules.sources.combine import Gathered
+from pullahead.rules.sources.discover import FIND_EVERY, FindSources, GatherRules, Reach
+from pullahead.rules.sources.state import Broken
+from tests.fakes.memory import FakeClock
+from tests.fakes.script import Script
+from tests.fakes.sources import QUAY, FakeCached, FakeStanding, FakeTagged, FakeText
+
+EMPTY = "version: 1\nmirrors: []\n"
+BROKEN = "version: 1\nmirors: []\n"
+
+
+def rules_text(tag: str) -> str:
+    """Write a file that mirrors one tag."""
+    return f'version: 1\nmirrors:\n  - {{upstream: ghcr.io/a/b, tags: ["{tag}"], repository: mirror/b}}\n'
+
+
+class Gathering:
+    """A schedule and another function, by default with the file of the layer."""
+
+    def __init__(self, text: str | None = None) -> None:
+        self.script, self.clock = Script(), FakeClock()
+        self.cached, self.tagged = FakeCached(QUAY, script=self.script), FakeTagged(self.script)
+        self.cached.repositories = {"quay/team/app": ("1",)}
+        self.standing = FakeStanding(self.script)
+        self.text = FakeText(text, self.script) if text is not None else None
+        self.layer = EMPTY
+        self.schedule = self.new_schedule()
+        self.reader = RulesInForce(self.file, self.standing, self.clock)
+
+    def file(self) -> Rules:
+        return load_rules(self.layer, source="rules.yaml")
+
+    def new_schedule(self) -> GatherRules:
+        """Start the function's process anew."""
+        find = FindSources(self.cached, self.tagged, Reach())
+        return GatherRules(self.file, self.text, find, self.standing, self.clock)
+
+    def gather(self, **later: float) -> Gathered:
+        self.clock.advance(**later)
+        return self.schedule()
+
+    @property
+    def broken(self) -> Broken | None:
+        """What the schedule wrote down of the newest version."""
+        standing = self.standing.load()
+        assert standing is not None
+        return standing.text.broken
+
+    def put(self, text: str) -> None:
+        """Put another file where people keep it."""
+        assert self.text is not None
+        self.text.put(text)
+
+
+def keys(rules: Rules) -> list[str]:
+    return sorted(mirror.key for mirror in rules.mirrors)
+
+
+class TestSharing:
+    def test_other_functions_know_what_the_schedule_found(self) -> None:
+        gathering = Gathering()
+        gathering.layer = rules_text("1.0")
+        found = gathering.gather().rules
+        assert keys(found) == ["mirror/b:1.0", "quay/team/app:1"]
+        read = gathering.reader()
+        assert (read.mirrors, read.digest) == (found.mirrors, found.digest)
+
+    def test_before_the_schedule_ran_the_file_is_in_force(self) -> None:
+        gathering = Gathering()
+        gathering.layer = rules_text("1.0")
+        assert keys(gathering.reader()) == ["mirror/b:1.0"]
+
+    def test_nothing_new_writes_nothing(self) -> None:
+        gathering = Gathering()
+        gathering.gather()
+        gathering.gather(minutes=5)
+        assert gathering.script.count("save_standing") == 1
+
+    def test_aws_is_asked_once_in_five_minutes_however_often_the_schedule_fires(self) -> None:
+        gathering = Gathering()
+        for _ in range(10):
+            gathering.gather(minutes=1)
+        assert gathering.script.count("cache_rules") == 3
+        assert timedelta(minutes=5) > FIND_EVERY
+
+    def test_reader_asks_once_a_minute(self) -> None:
+        gathering = Gathering()
+        for _ in range(30):
+            gathering.reader()
+            gathering.clock.advance(seconds=RULES_RELOAD_INTERVAL.total_seconds() / 10)
+        assert gathering.script.count("load_standing") == 3
+
+    def test_reader_learns_of_a_new_tag_within_a_minute(self) -> None:
+        gathering = Gathering()
+        gathering.gather()
+        gathering.reader()
+        gathering.cached.repositories["quay/team/app"] = ("1", "2")
+        gathering.gather(minutes=5)
+        assert keys(gathering.reader()) == ["quay/team/app:1", "quay/team/app:2"]
+
+    def test_reader_knows_at_once_what_a_later_run_of_the_schedule_found(self) -> None:
+        gathering = Gathering()
+        gathering.gather()
+        gathering.clock.advance(minutes=5)
+        gathering.reader()
+        gathering.cached.repositories["quay/team/app"] = ("1", "2")
+        gathering.gather(seconds=1)
+        assert keys(gathering.reader()) == ["quay/team/app:1"]
+        gathering.reader.as_of(gathering.clock())
+        assert keys(gathering.reader()) == ["quay/team/app:1", "quay/team/app:2"]
+
+    def test_reader_that_asked_since_then_does_not_ask_again(self) -> None:
+        gathering = Gathering()
+        gathering.reader()
+        for _ in range(10):
+            gathering.reader.as_of(gathering.clock())
+            gathering.reader()
+        assert gathering.script.count("load_standing") == 1
+
+    def test_deployed_rules_are_in_force_before_the_schedule_runs_again(self) -> None:
+        gathering = Gathering()
+        gathering.gather()
+        gathering.layer = rules_text("2.0")
+        fresh = RulesInForce(gathering.file, gathering.standing, gathering.clock)
+        assert keys(fresh()) == ["mirror/b:2.0", "quay/team/app:1"]
+
+    def test_reader_stays_with_what_it_knows_while_s3_does_not_answer(self) -> None:
+        gathering = Gathering()
+        gathering.gather()
+        known = gathering.reader()
+        gathering.script.fail("load_standing", StorageError("503"))
+        gathering.clock.advance(minutes=1)
+        assert gathering.reader() is known
+
+    def test_reader_that_knows_nothing_fails_when_s3_does_not_answer(self) -> None:
+        gathering = Gathering()
+        gathering.script.fail("load_standing", StorageError("503"))
+        with pytest.raises(StorageError):
+            gathering.reader()
+        assert keys(gathering.reader()) == []
+
+    def test_what_another_version_wrote_is_written_anew(self) -> None:
+        gathering = Gathering()
+        gathering.standing.content = b'{"version": 2, "text": {"good": 7}}'
+        assert keys(gathering.reader()) == []
+        gathering.gather()
+        gathering.clock.advance(minutes=1)
+        assert keys(gathering.reader()) == ["quay/team/app:1"]
+
+
+class TestTelling:
+    def test_problem_is_told_once_and_again_after_it_was_away(self) -> None:
+        gathering = Gathering()
+        gathering.tagged.repositories["mirror/x"] = {"pullahead:upstream": "A B", "pullahead:tags": "1"}
+        assert len(gathering.gather().told) == 1
+        assert gathering.gather(minutes=5).told == ()
+        gathering.tagged.repositories.clear()
+        assert gathering.gather(minutes=5).told == ()
+        gathering.tagged.repositories["mirror/x"] = {"pullahead:upstream": "A B", "pullahead:tags": "1"}
+        assert len(gathering.gather(minutes=5).told) == 1
+
+    def test_new_process_does_not_tell_it_again(self) -> None:
+        gathering = Gathering()
+        gathering.tagged.repositories["mirror/x"] = {"pullahead:upstream": "A B", "pullahead:tags": "1"}
+        gathering.gather()
+        gathering.schedule = gathering.new_schedule()
+        assert gathering.gather().told == ()
+
+
+class TestRulesElsewhere:
+    def test_file_elsewhere_stands_in_for_the_layer(self) -> None:
+        gathering = Gathering(rules_text("1.0"))
+        gathering.layer = rules_text("layer")
+        assert "mirror/b:1.0" in keys(gathering.gather().rules)
+        assert keys(gathering.reader()) == ["mirror/b:1.0", "quay/team/app:1"]
+
+    def test_change_is_followed(self) -> None:
+        gathering = Gathering(rules_text("1.0"))
+        gathering.gather()
+        gathering.put(rules_text("2.0"))
+        gathering.gather(minutes=5)
+        assert "mirror/b:2.0" in keys(gathering.reader())
+        assert gathering.broken is None
+
+    def test_broken_version_is_refused_and_written_down(self) -> None:
+        gathering = Gathering(rules_text("1.0"))
+        gathering.gather()
+        gathering.put(BROKEN)
+        broken_at = gathering.gather(minutes=5) and gathering.clock()
+        for _ in range(3):
+            assert "mirror/b:1.0" in keys(gathering.gather(minutes=5).rules)
+        gathering.schedule = gathering.new_schedule()
+        gathering.gather(minutes=5)
+        assert "mirror/b:1.0" in keys(gathering.reader())
+        broken = gathering.broken
+        assert broken is not None
+        assert (broken.since, broken.unreadable) == (broken_at, False)
+        assert "'mirors' is not known. Did you mean mirrors?" in broken.detail
+
+    def test_mended_file_is_in_force_and_nothing_is_broken_any_more(self) -> None:
+        gathering = Gathering(rules_text("1.0"))
+        gathering.gather()
+        gathering.put(BROKEN)
+        gathering.gather(minutes=5)
+        gathering.put(rules_text("2.0"))
+        gathering.gather(minutes=5)
+        assert gathering.broken is None
+        assert "mirror/b:2.0" in keys(gathering.reader())
+
+    def test_another_broken_version_has_its_own_problems_and_the_same_beginning(self) -> None:
+        gathering = Gathering(rules_text("1.0"))
+        gathering.gather()
+        gathering.put(BROKEN)
+        broken_at = gathering.gather(minutes=5) and gathering.clock()
+        gathering.put("version: 7\nmirrors: []\n")
+        gathering.gather(minutes=5)
+        assert gathering.broken is not None
+        assert "'7' is not known" in gathering.broken.detail
+        assert gathering.broken.since == broken_at
+
+    def test_file_that_cannot_be_read_is_written_down_until_it_can_be(self) -> None:
+        gathering = Gathering(rules_text("1.0"))
+        gathering.gather()
+        gathering.script.fail("read_text", StorageError("AccessDenied"), times=2)
+        for _ in range(2):
+            assert "mirror/b:1.0" in keys(gathering.gather(minutes=5).rules)
+            assert gathering.broken is not None
+            assert (gathering.broken.detail, gathering.broken.unreadable) == ("AccessDenied", True)
+        gathering.gather(minutes=5)
+        assert gathering.broken is None
+
+    def test_without_any_good_version_the_schedule_fails(self) -> None:
+        gathering = Gathering(BROKEN)
+        with pytest.raises(ConfigError, match="mirors"):
+            gathering.gather()
+        assert gathering.standing.content is None
+        gathering.put(rules_text("1.0"))
+        assert "mirror/b:1.0" in keys(gathering.gather().rules)
+
+    def test_without_the_parameter_the_layer_is_in_force_again(self) -> None:
+        gathering = Gathering(rules_text("1.0"))
+        gathering.gather()
+        gathering.layer = rules_text("layer")
+        gathering.text = None
+        gathering.schedule = gathering.new_schedule()
+        gathering.gather(minutes=5)
+        assert "mirror/b:layer" in keys(gathering.reader())

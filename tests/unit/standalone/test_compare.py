@@ -1,0 +1,199 @@
+"""Rules looked through in one process: how each tag stands, what is asked of both ends, and that nothing is written."""
+
+import pytest
+
+from local.images import LocalImage, make_image, make_index
+from pullahead.errors import AccessDeniedError, RateLimitedError, RegistryUnavailableError, Side
+from pullahead.mirrors.record import State
+from pullahead.oci import Descriptor, Digest
+from pullahead.oci.media_types import INDEXES
+from pullahead.oci.platforms import select_platforms
+from pullahead.rules.model import Rule
+from pullahead.rules.tag_patterns import PatternKind, TagPattern, TagSelection
+from pullahead.standalone.compare import Compared, Looked, LookThrough
+from tests.fakes.memory import FakeClock
+from tests.fakes.samples import REPOSITORY, failed, rule, rules
+from tests.fakes.target import FakeTarget
+from tests.fakes.upstream import FakeUpstream
+
+AMD64, ARM64 = make_image(seed=1), make_image(seed=2, platform="linux/arm64")
+WINDOWS = make_image(seed=3, platform="windows/amd64")
+INDEX = make_index([AMD64, ARM64, WINDOWS])
+OLD = make_image(seed=4)
+WRITES = ("ensure_repository", "begin_upload", "upload_part", "complete_upload", "put_manifest", "stream_blob")
+
+
+def choosing(*texts: str, kind: PatternKind = PatternKind.GLOB, **more: object) -> TagSelection:
+    return TagSelection(patterns=tuple(TagPattern(kind, text) for text in texts), **more)  # type: ignore[arg-type]
+
+
+class Look:
+    """Upstream serves `ghcr.io/team/app:1.0`, and nothing was mirrored."""
+
+    def __init__(self, *declared: Rule) -> None:
+        self.upstream, self.target, self.told = FakeUpstream(), FakeTarget(), list[tuple[int, int]]()
+        self.rules = rules([each.mirror(tag) for each in declared if not each.is_namespace for tag in each.tags.names])
+        self.rules = rules(self.rules.mirrors, "r", *declared)
+        self.serve(AMD64, "1.0")
+
+    def serve(self, image: LocalImage, *tags: str, path: str = "ghcr.io/team/app") -> None:
+        for tag in tags:
+            self.upstream.serve(image, f"{path}:{tag}")
+
+    def publish(self, digest: Digest, tag: str = "1.0", repository: str = REPOSITORY) -> None:
+        self.target.move_tag(repository, tag, digest)
+
+    def run(self) -> Looked:
+        now = FakeClock()()
+        return LookThrough(self.rules, self.upstream, self.target, now, lambda *told: self.told.append(told))()
+
+    def states(self) -> dict[str, State]:
+        return {compared.mirror.key: compared.state for compared in self.run().tags}
+
+    def one(self) -> Compared:
+        (compared,) = self.run().tags
+        return compared
+
+
+def test_each_state_is_told_and_nothing_is_written() -> None:
+    look = Look(rule("1.0", "moved", "absent", "gone"))
+    look.serve(AMD64, "moved", "absent")
+    look.publish(AMD64.digest, "1.0")
+    look.publish(OLD.digest, "moved")
+    found = {compared.mirror.tag: compared for compared in look.run().tags}
+    assert {tag: compared.state for tag, compared in found.items()} == {
+        "1.0": State.FRESH,
+        "moved": State.STALE,
+        "absent": State.MISSING,
+        "gone": State.GONE,
+    }
+    assert [tag for tag, compared in found.items() if compared.refresh is not None] == ["absent", "moved"]
+    assert (found["moved"].upstream_digest, found["moved"].published_digest) == (AMD64.digest, OLD.digest)
+    assert look.upstream.script.calls == ["head_manifest"] * 4
+    assert look.target.script.calls == ["published_digests"]
+
+
+def test_a_pattern_chooses_from_one_listing_and_only_what_it_chose_is_asked_for() -> None:
+    look = Look(rule(tags=choosing(">=1", kind=PatternKind.SEMVER, newest=2)), rule(name="two", tags=choosing("edge*")))
+    look.serve(AMD64, "1.1", "1.2", "1.3", "edge", "latest")
+    assert sorted(look.states()) == ["mirror/app:1.2", "mirror/app:1.3", "mirror/app:edge"]
+    assert look.upstream.script.count("list_tags") == 1
+    assert look.upstream.heads == 3
+
+
+def test_a_tag_that_two_rules_choose_is_asked_for_once() -> None:
+    look = Look(rule("1.0"), rule(name="two", tags=choosing("1.*")))
+    assert look.states() == {"mirror/app:1.0": State.MISSING}
+    assert look.upstream.heads == 1
+
+
+def test_a_namespace_is_listed_and_each_of_its_repositories() -> None:
+    look = Look(rule(upstream="ghcr.io/team/*", repository="mirror/{path}", tags=choosing("1*")))
+    look.serve(AMD64, "1.5", path="ghcr.io/team/lib")
+    assert look.states() == {"mirror/team/app:1.0": State.MISSING, "mirror/team/lib:1.5": State.MISSING}
+    assert look.upstream.script.count("list_repositories", "list_tags") == 3
+
+
+def test_a_listing_that_fails_is_told_of_its_rule_and_names_are_compared_all_the_same() -> None:
+    look = Look(rule(tags=TagSelection(("1.0",), (TagPattern(PatternKind.GLOB, "2*"),))))
+    look.upstream.script.fail("list_tags", failed(RateLimitedError, "slower"))
+    looked = look.run()
+    assert [(each.rule, each.upstream) for each in looked.unlisted] == [("app", "ghcr.io/team/app")]
+    assert "slower" in looked.unlisted[0].reason
+    assert [compared.state for compared in looked.tags] == [State.MISSING]
+
+
+def test_a_listing_that_shrank_is_not_followed() -> None:
+    look = Look(rule(tags=choosing("1*", min_tags=2)))
+    looked = look.run()
+    assert looked.tags == ()
+    assert "min_tags: 2" in looked.unlisted[0].reason
+
+
+def test_an_upstream_that_is_down_is_unknown_never_missing() -> None:
+    look = Look(rule("1.0"))
+    look.upstream.script.fail("head_manifest", failed(RegistryUnavailableError, "down"))
+    compared = look.one()
+    assert (compared.state, compared.refresh) == (State.UNKNOWN, None)
+    assert "down" in compared.reason
+
+
+@pytest.mark.parametrize(
+    ("kind", "state"), [(RegistryUnavailableError, State.UNKNOWN), (AccessDeniedError, State.BLOCKED)]
+)
+def test_a_target_that_does_not_say_is_told_and_other_repositories_are_compared(
+    kind: type[RegistryUnavailableError | AccessDeniedError], state: State
+) -> None:
+    look = Look(rule("1.0"), rule("1.0", name="two", repository="mirror/two"))
+    look.target.script.fail("published_digests", failed(kind, "closed", Side.TARGET))
+    assert sorted(look.states().values()) == sorted([state, State.MISSING])
+
+
+def test_an_immutable_tag_that_is_there_is_never_asked_for() -> None:
+    look = Look(rule("1.0", immutable_tags=("1.*",)))
+    look.publish(OLD.digest)
+    assert look.states() == {"mirror/app:1.0": State.FRESH}
+    assert look.upstream.script.calls == []
+
+
+def test_an_immutable_tag_that_is_missing_is_fetched() -> None:
+    assert Look(rule("1.0", immutable_tags=("1.*",))).one().refresh is not None
+
+
+def chosen_digest(*platforms: str) -> Digest:
+    chosen = select_platforms(INDEX.root, platforms, "sample")
+    assert not isinstance(chosen, Descriptor)
+    assert chosen.descriptor.media_type in INDEXES
+    return chosen.descriptor.digest
+
+
+@pytest.mark.parametrize("platforms", [("linux/amd64", "linux/arm64"), ("linux/arm64", "linux/amd64")])
+def test_chosen_platforms_are_fresh_with_a_digest_of_their_own(platforms: tuple[str, ...]) -> None:
+    look = Look(rule("1.0", platforms=platforms))
+    look.serve(INDEX, "1.0")
+    look.publish(chosen_digest("linux/amd64", "linux/arm64"))
+    assert look.one().state is State.FRESH
+    assert look.upstream.script.calls == ["head_manifest", "get_manifest"]
+
+
+def test_one_chosen_platform_is_fresh_with_its_manifests_digest() -> None:
+    look = Look(rule("1.0", platforms=("linux/arm64",)))
+    look.serve(INDEX, "1.0")
+    look.publish(ARM64.digest)
+    assert look.one().state is State.FRESH
+
+
+def test_other_platforms_than_chosen_are_stale() -> None:
+    look = Look(rule("1.0", platforms=("linux/arm64",)))
+    look.serve(INDEX, "1.0")
+    look.publish(AMD64.digest)
+    compared = look.one()
+    assert compared.state is State.STALE
+    assert compared.refresh is not None
+
+
+def test_the_index_of_a_tag_that_is_missing_is_not_read_to_compare() -> None:
+    look = Look(rule("1.0", platforms=("linux/arm64",)))
+    look.serve(INDEX, "1.0")
+    assert look.one().state is State.MISSING
+    assert look.upstream.gets == 0
+
+
+def test_a_platform_that_upstream_lacks_needs_a_human() -> None:
+    look = Look(rule("1.0", platforms=("linux/s390x",)))
+    look.serve(INDEX, "1.0")
+    look.publish(AMD64.digest)
+    compared = look.one()
+    assert (compared.state, compared.refresh) == (State.BLOCKED, None)
+    assert "linux/s390x" in compared.reason
+
+
+def test_ten_thousand_tags_take_one_listing_and_one_question_to_the_target() -> None:
+    look = Look(rule(tags=choosing("1.*", newest=300)))
+    for number in range(10_000):
+        look.serve(AMD64, f"1.{number}")
+    assert len(look.run().tags) == 300
+    assert look.upstream.script.count("list_tags") == 1
+    assert look.upstream.heads == 300
+    assert look.target.script.calls == ["published_digests"]
+    assert max(look.told) == (300, 300)

@@ -1,0 +1,98 @@
+"""Where a foreign layer is read, in which order, and when the next place is tried."""
+
+import json
+
+import pytest
+
+from local.images import make_image
+from pullahead.errors import AccessDeniedError, DigestMismatchError, NotFoundError, RegistryUnavailableError
+from pullahead.oci import RawManifest, describe, media_types, parse_reference
+from pullahead.oci.manifest import MAX_URLS, find_urls
+from pullahead.standalone.copy_image import ForeignLayers
+from tests.fakes.copies import describe_blob
+from tests.fakes.samples import failed
+from tests.fakes.upstream import FakeUpstream
+
+CONTENT = bytes(range(100))
+BLOB = describe_blob(CONTENT)
+REPOSITORY = parse_reference("ghcr.io/team/windows:1").repository
+FIRST, SECOND, THIRD = (f"https://cdn{number}.example/layer" for number in (1, 2, 3))
+
+
+class Layers:
+    """An upstream without the layer, three URLs of which two work, and somebody who reads."""
+
+    def __init__(self) -> None:
+        self.upstream = FakeUpstream(piece_bytes=10)
+        self.upstream.urls = {SECOND: CONTENT, THIRD: CONTENT}
+        self.layers = ForeignLayers(self.upstream, {BLOB.digest: (FIRST, SECOND, THIRD)})
+
+    def read(self, first_byte: int = 0) -> bytes:
+        with self.layers.open_blob(REPOSITORY, BLOB, first_byte) as pieces:
+            return b"".join(pieces)
+
+
+def test_place_that_works_is_not_the_first_such_or_is_forgotten() -> None:
+    layers = Layers()
+    assert layers.read() == CONTENT
+    assert layers.upstream.urls_asked == [FIRST, SECOND]
+    assert layers.read(40) == CONTENT[40:]
+    assert layers.upstream.urls_asked == [FIRST, SECOND, SECOND]
+    assert layers.upstream.script.count("open_blob") == 1
+
+
+def test_place_that_worked_is_gone_and_the_next_is_not_tried() -> None:
+    layers = Layers()
+    layers.read()
+    del layers.upstream.urls[SECOND]
+    assert layers.read(40) == CONTENT[40:]
+    assert layers.upstream.urls_asked[2:] == [SECOND, THIRD]
+
+
+@pytest.mark.parametrize("kind", [AccessDeniedError, RegistryUnavailableError])
+def test_registry_in_trouble_is_passed_over(kind: type[AccessDeniedError | RegistryUnavailableError]) -> None:
+    layers = Layers()
+    layers.upstream.script.fail("open_blob", failed(kind))
+    with pytest.raises(kind):
+        layers.read()
+    assert layers.upstream.urls_asked == []
+
+
+@pytest.mark.parametrize("kind", [AccessDeniedError, RegistryUnavailableError, DigestMismatchError])
+def test_url_in_trouble_is_the_last(
+    kind: type[AccessDeniedError | RegistryUnavailableError | DigestMismatchError],
+) -> None:
+    layers = Layers()
+    layers.upstream.script.fail("open_url", failed(kind))
+    assert layers.read() == CONTENT
+
+
+def test_error_is_not_that_of_the_last_place() -> None:
+    layers = Layers()
+    layers.upstream.urls = {}
+    with pytest.raises(NotFoundError, match="cdn3"):
+        layers.read()
+
+
+def test_break_in_the_middle_is_taken_for_a_place_that_does_not_work() -> None:
+    layers = Layers()
+    layers.upstream.cut(30)
+    with pytest.raises(RegistryUnavailableError, match="broken off"):
+        layers.read()
+    assert layers.upstream.urls_asked == [FIRST, SECOND]
+
+
+def manifest(text: str) -> RawManifest:
+    return RawManifest(describe(text.encode(), media_types.DOCKER_MANIFEST), text.encode())
+
+
+def test_urls_of_manifests_are_mixed_up_or_without_end() -> None:
+    many = json.dumps([f"u{number}" for number in range(99)])
+    first = manifest(f'{{"layers": [{{"digest": "a", "urls": {many}}}, {{"digest": "b", "urls": []}}]}}')
+    second = manifest('{"layers": [{"digest": "a", "urls": ["no"]}, {"digest": "c", "urls": ["yes"]}]}')
+    assert find_urls([first, second]) == {"a": tuple(f"u{number}" for number in range(MAX_URLS)), "c": ("yes",)}
+
+
+@pytest.mark.parametrize("text", ['{"layers": [{"digest": "a", "urls": "u"}]}', '{"layers": [{"digest": "a"}]}', "{}"])
+def test_urls_that_make_no_sense_are_an_error(text: str) -> None:
+    assert find_urls([manifest(text), make_image([10]).root]) == {}

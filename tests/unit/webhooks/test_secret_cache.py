@@ -1,0 +1,86 @@
+"""The secrets of senders: read seldom, whoever calls, and still known while AWS is not there."""
+
+import pytest
+
+from pullahead.errors import ConfigError, PullaheadError, StorageError
+from pullahead.webhooks.receive import KnownSecrets
+from tests.fakes.memory import FakeClock
+from tests.fakes.webhooks import FakeWebhookSecrets
+
+
+class Known:
+    def __init__(self) -> None:
+        self.clock, self.secrets = FakeClock(), FakeWebhookSecrets(None, "first")
+        self.known = KnownSecrets(self.secrets, self.clock)
+
+    @property
+    def reads(self) -> int:
+        return self.secrets.script.count("read_webhook_secrets")
+
+
+@pytest.fixture
+def known() -> Known:
+    return Known()
+
+
+def test_secrets_are_read_once_in_five_minutes(known: Known) -> None:
+    for _ in range(3):
+        assert known.known.get() == (b"first",)
+    known.clock.advance(seconds=299)
+    known.known.get()
+    assert known.reads == 1
+    known.clock.advance(seconds=1)
+    known.known.get()
+    assert known.reads == 2
+
+
+def test_secret_that_was_replaced_is_read_again_within_a_minute(known: Known) -> None:
+    known.known.get()
+    known.secrets.secrets = ("second", "first")
+    assert known.known.get_newer() == (b"first",)
+    known.clock.advance(seconds=60)
+    assert known.known.get() == (b"first",)
+    assert known.known.get_newer() == (b"second", b"first")
+
+
+def test_calls_that_do_not_fit_make_one_read_a_minute(known: Known) -> None:
+    for _ in range(120):
+        known.clock.advance(seconds=1)
+        known.known.get_newer()
+    assert known.reads == 2
+
+
+def test_known_secrets_outlive_a_failure_of_aws(known: Known) -> None:
+    known.known.get()
+    known.secrets.script.fail("read_webhook_secrets", StorageError("no"))
+    known.clock.advance(minutes=6)
+    assert known.known.get() == (b"first",)
+    assert known.known.get() == (b"first",)
+    assert known.reads == 2
+
+
+@pytest.mark.parametrize("error", [StorageError("no"), ConfigError("too short")])
+def test_failure_is_told_and_costs_whoever_calls_no_more_than_a_read_in_ten_seconds(
+    known: Known, error: PullaheadError
+) -> None:
+    known.secrets.script.fail("read_webhook_secrets", error, times=6)
+    for _ in range(60 * 10):
+        for get in (known.known.get, known.known.get_newer):
+            with pytest.raises(type(error), match=str(error)):
+                get()
+        known.clock.advance(seconds=0.1)
+    assert known.reads == 6
+    assert known.known.get() == (b"first",)
+
+
+def test_secret_that_was_replaced_by_a_wrong_one_is_told_and_mended_soon(known: Known) -> None:
+    known.known.get()
+    known.clock.advance(minutes=5)
+    known.secrets.script.fail("read_webhook_secrets", ConfigError("too short"))
+    for _ in range(100):
+        with pytest.raises(ConfigError):
+            known.known.get()
+    assert known.reads == 2
+    known.clock.advance(seconds=10)
+    assert known.known.get() == (b"first",)
+    assert known.reads == 3
