@@ -13,7 +13,7 @@ from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from pullahead.app import Application, application
 from pullahead.lambdas.metrics import add_checks, add_failed_check, add_unsent, add_upstream_use
-from pullahead.lambdas.sqs_batch import failure_of, once, poison_put_aside, report
+from pullahead.lambdas.sqs_batch import dead_letter_on_failure, failure_of, log_results, without_repeated_events
 from pullahead.messages import read_queued
 
 logger, metrics, tracer = Logger(), Metrics(), Tracer()
@@ -31,14 +31,14 @@ def handler(event: dict[str, Any], context: LambdaContext) -> Any:
 
 
 def take(event: dict[str, Any], context: LambdaContext | None, app: Application) -> Any:
-    batch = once(event)
+    batch = without_repeated_events(event)
     app.foresee([record["body"] for record in batch["Records"]])
     each = partial(handle, app=app)
     return process_partial_response(event=batch, record_handler=each, processor=processor, context=context)
 
 
 def handle(record: SQSRecord, app: Application) -> None:
-    with poison_put_aside(record, app):
+    with dead_letter_on_failure(record, app):
         check(record, app)
 
 
@@ -50,6 +50,6 @@ def check(record: SQSRecord, app: Application) -> None:
         add_failed_check(error)
         raise
     add_checks(results)
-    report(results)
+    log_results(results)
     if (failure := failure_of(results)) is not None:
         raise failure

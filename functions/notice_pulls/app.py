@@ -12,8 +12,8 @@ from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from pullahead.app import Application, application
 from pullahead.lambdas.metrics import add_failure, add_pulls
-from pullahead.lambdas.sqs_batch import not_put_aside
-from pullahead.on_demand.notice_pulls import Noticed
+from pullahead.lambdas.sqs_batch import retry_or_dead_letter
+from pullahead.on_demand.notice_pulls import NoticedPulls
 
 logger, metrics, tracer = Logger(), Metrics(), Tracer()
 
@@ -27,7 +27,7 @@ def handler(event: dict[str, Any], _context: LambdaContext) -> dict[str, Any]:
 
 def handle(event: dict[str, Any], app: Application) -> dict[str, Any]:
     records = [SQSRecord(record) for record in event["Records"]]
-    again = not_put_aside(records, notice({record.message_id: record.body for record in records}, app), app)
+    again = retry_or_dead_letter(records, notice({record.message_id: record.body for record in records}, app), app)
     return {"batchItemFailures": [{"itemIdentifier": identifier} for identifier in again]}
 
 
@@ -44,7 +44,7 @@ def notice(bodies: Mapping[str, str], app: Application) -> Mapping[str, Exceptio
     return noticed.failures
 
 
-def report(noticed: Noticed) -> None:
+def report(noticed: NoticedPulls) -> None:
     logger.debug("passed over", extra={"reasons": noticed.ignored})
     if noticed.demanded or noticed.refused:
         logger.info("demanded", extra={"mirrors": noticed.demanded, "refused": noticed.refused})

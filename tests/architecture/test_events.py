@@ -8,13 +8,13 @@ from typing import Any
 import msgspec
 import pytest
 
-from pullahead.checks.ecr_events import Home, Ignored, read_ecr_event
+from pullahead.checks.ecr_events import AccountRegion, IgnoredEvent, read_ecr_event
 from pullahead.dashboard.widget_request import read_request
 from pullahead.errors import InvalidEventError
 from pullahead.messages import AwsEvent, OutcomeRequest, RefreshRequest, UnitRequest, read_queued
 from pullahead.mirrors.outcome_event import OutcomeDetail
-from pullahead.on_demand.cloudtrail import Pulled, read_pull
-from pullahead.webhooks.http import read_call
+from pullahead.on_demand.cloudtrail import Pull, read_pull
+from pullahead.webhooks.http import read_webhook_request
 from tests.architecture.sam_template import FUNCTION, directory_of, read_definition, real_template
 from tests.architecture.source import ROOT
 from tests.architecture.state_machine_rules import OUTCOME_TOKEN, states
@@ -38,12 +38,12 @@ def decode_ecr(event: Any) -> None:
     """Read what ECR sends, as it lies in the checks queue."""
     received = read_queued(json.dumps(event))
     assert isinstance(received, AwsEvent)
-    assert not isinstance(read_ecr_event(received, Home("123456789012", "eu-west-1")), Ignored)
+    assert not isinstance(read_ecr_event(received, AccountRegion("123456789012", "eu-west-1")), IgnoredEvent)
 
 
 def decode_pull(event: Any) -> None:
     """Read what CloudTrail says of a pull."""
-    assert isinstance(read_pull(json.dumps(event)), Pulled)
+    assert isinstance(read_pull(json.dumps(event)), Pull)
 
 
 def decode_pulls(event: Any) -> None:
@@ -78,7 +78,7 @@ DECODERS: dict[str, Callable[[Any], object]] = {
     "publish_image": decode_refresh,
     "record_outcome": OutcomeRequest.from_event,
     "show_mirrors": read_request,
-    "receive_webhook": read_call,
+    "receive_webhook": read_webhook_request,
 }
 """How each function reads its event."""
 

@@ -7,8 +7,8 @@ from typing import Any, NamedTuple
 import pytest
 from msgspec import structs
 
-from pullahead.alerts.chatbot import chat_of
-from pullahead.alerts.ports import PublishesAlerts
+from pullahead.alerts.chatbot import chatbot_json
+from pullahead.alerts.ports import AlertPublisher
 from pullahead.alerts.text import Notice, attributes_of, subject_of, text_of
 from pullahead.aws.notifications import SnsAlerts, SnsChatAlerts
 from pullahead.errors import StorageError
@@ -29,7 +29,7 @@ class Topic(NamedTuple):
 class Bench(NamedTuple):
     """Who publishes, and the texts that a subscriber got."""
 
-    alerts: PublishesAlerts
+    alerts: AlertPublisher
     texts: Callable[[], list[str]]
 
 
@@ -114,7 +114,7 @@ class TestSns:
         told = notice(AlertKind.STALE, 500)
         SnsChatAlerts(topic.client, topic.arn).publish(told)
         (notification,) = topic.notifications()
-        assert notification["Message"] == chat_of(told)
+        assert notification["Message"] == chatbot_json(told)
         assert json.loads(notification["Message"])["source"] == "custom"
 
     def test_topic_that_is_missing_is_a_storage_error_that_names_the_mirror(self, moto: str) -> None:

@@ -6,7 +6,7 @@ import pytest
 from botocore.stub import Stubber
 
 from local.tests.ecr.harness import RunningEcr, push
-from pullahead.aws.ecr_sources import EcrCachedRepositories, TaggedRepositories
+from pullahead.aws.ecr_sources import EcrCachedRepositories, EcrTaggedRepositories
 from pullahead.errors import StorageError
 from pullahead.rules.sources.findings import CacheRule, TaggedRepository
 from tests.contract.local_services import client
@@ -87,7 +87,7 @@ class TestResourceTags:
         create(ecr, "mirror/b", pullahead_ignore="true")
         create(ecr, "mirror/c", team="blue")
         create(ecr, "mirror/d")
-        found = TaggedRepositories(client(ecr.url, "resourcegroupstaggingapi")).repositories_with(
+        found = EcrTaggedRepositories(client(ecr.url, "resourcegroupstaggingapi")).repositories_with(
             ("pullahead:upstream", "pullahead:ignore")
         )
         assert found == (
@@ -98,7 +98,9 @@ class TestResourceTags:
     def test_more_than_one_page_is_read(self, ecr: RunningEcr) -> None:
         for number in range(201):
             create(ecr, f"mirror/app{number:03}", pullahead_ignore="true")
-        found = TaggedRepositories(client(ecr.url, "resourcegroupstaggingapi")).repositories_with(("pullahead:ignore",))
+        found = EcrTaggedRepositories(client(ecr.url, "resourcegroupstaggingapi")).repositories_with(
+            ("pullahead:ignore",)
+        )
         assert [repository.name for repository in found] == [f"mirror/app{number:03}" for number in range(201)]
 
     def test_listing_that_never_ends_is_broken_off(self) -> None:
@@ -112,5 +114,5 @@ class TestResourceTags:
 
         endless = Endless()
         with pytest.raises(StorageError, match="tagged key goes on after 100 pages"):
-            TaggedRepositories(endless).repositories_with(("key",))
+            EcrTaggedRepositories(endless).repositories_with(("key",))
         assert endless.calls == 100

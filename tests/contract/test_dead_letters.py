@@ -8,7 +8,7 @@ import pytest
 from botocore.stub import Stubber
 
 from pullahead.aws.sqs import SqsDeadLetters
-from pullahead.dead_letters import Aside, DeadLetters, DeadLettersByQueue, PutsAside
+from pullahead.dead_letters import DeadLetterMessage, DeadLetterQueue, DeadLetterQueues, DeadLetterSender
 from pullahead.errors import StorageError
 from tests.contract.local_services import client, moto_server, new_name
 from tests.fakes.dead_letters import FakeDeadLetters
@@ -16,7 +16,7 @@ from tests.fakes.dead_letters import FakeDeadLetters
 NOW = datetime(2026, 11, 24, 9, 5, 0, 500_000, tzinfo=UTC)
 
 
-class Place(PutsAside, DeadLetters):
+class Place(DeadLetterSender, DeadLetterQueue):
     """Both ports."""
 
 
@@ -58,8 +58,8 @@ def bodies(sqs: Any, url: str) -> list[str]:
     return [message["Body"] for message in messages]
 
 
-def aside(body: str = "{", **changes: Any) -> Aside:
-    return Aside(body, "InvalidEventError", "größer: no `tags`", NOW, 1)._replace(**changes)
+def aside(body: str = "{", **changes: Any) -> DeadLetterMessage:
+    return DeadLetterMessage(body, "InvalidEventError", "größer: no `tags`", NOW, 1)._replace(**changes)
 
 
 def test_message_is_read_as_it_was_put_aside(bench: Bench) -> None:
@@ -110,7 +110,7 @@ def test_one_that_is_dropped_is_nowhere(bench: Bench) -> None:
 @pytest.mark.parametrize("make", [in_memory, in_sqs])
 def test_of_two_queues_each_message_goes_back_where_it_came_from(sqs: Any, make: Callable[[Any], Any]) -> None:
     checks, pulls = Bench(*make(sqs)), Bench(*make(sqs))
-    both = DeadLettersByQueue({"checks": checks.place, "pulls": pulls.place})
+    both = DeadLetterQueues({"checks": checks.place, "pulls": pulls.place})
     checks.place.put_aside(aside("check"))
     pulls.place.put_aside(aside("pull", failed_at=NOW.replace(minute=1)))
     pulls.place.put_aside(aside("poison", failed_at=NOW.replace(minute=2)))

@@ -10,7 +10,7 @@ from botocore.stub import Stubber
 from pullahead.aws.demands import DynamoDemands
 from pullahead.errors import StorageError
 from pullahead.mirrors.demand import Demand
-from pullahead.on_demand.ports import Demands
+from pullahead.on_demand.ports import DemandStore
 from tests.contract.local_services import client, moto_server, new_table
 from tests.fakes.demands import FakeDemands
 
@@ -27,24 +27,24 @@ def dynamodb() -> Iterator[Any]:
 
 
 @pytest.fixture(params=["fake", "dynamodb"])
-def demands(request: pytest.FixtureRequest, dynamodb: Any) -> Demands:
+def demands(request: pytest.FixtureRequest, dynamodb: Any) -> DemandStore:
     return FakeDemands() if request.param == "fake" else DynamoDemands(dynamodb, new_table(dynamodb))
 
 
-def test_demand_comes_back_as_it_was_saved(demands: Demands) -> None:
+def test_demand_comes_back_as_it_was_saved(demands: DemandStore) -> None:
     full = DEMAND._replace(since=NOW + timedelta(hours=2), tries=7, kept=True)
     assert demands.save(full, None, LATER)
     assert demands.load([DEMAND.key, "unknown:1", DEMAND.key]) == {DEMAND.key: full}
 
 
-def test_more_keys_than_one_call_takes_are_all_read(demands: Demands) -> None:
+def test_more_keys_than_one_call_takes_are_all_read(demands: DemandStore) -> None:
     many = [DEMAND._replace(key=f"mirror/hub/a:{number}") for number in range(130)]
     for demand in many:
         demands.save(demand, None, LATER)
     assert demands.load([demand.key for demand in many]) == {demand.key: demand for demand in many}
 
 
-def test_second_who_demands_the_same_is_told_so(demands: Demands) -> None:
+def test_second_who_demands_the_same_is_told_so(demands: DemandStore) -> None:
     assert demands.save(DEMAND, None, LATER)
     assert not demands.save(DEMAND._replace(tries=2), None, LATER)
     assert demands.load([DEMAND.key]) == {DEMAND.key: DEMAND}
@@ -53,7 +53,9 @@ def test_second_who_demands_the_same_is_told_so(demands: Demands) -> None:
 @pytest.mark.parametrize(
     "changed", [{"since": NOW + timedelta(days=1)}, {"asked_at": NOW + timedelta(hours=1)}, {"kept": True}]
 )
-def test_what_was_changed_meanwhile_is_neither_changed_nor_forgotten(demands: Demands, changed: dict[str, Any]) -> None:
+def test_what_was_changed_meanwhile_is_neither_changed_nor_forgotten(
+    demands: DemandStore, changed: dict[str, Any]
+) -> None:
     news = DEMAND._replace(**changed)
     demands.save(DEMAND, None, LATER)
     assert demands.save(news, DEMAND, LATER)
@@ -64,7 +66,7 @@ def test_what_was_changed_meanwhile_is_neither_changed_nor_forgotten(demands: De
     assert demands.load([DEMAND.key]) == {}
 
 
-def test_rule_has_its_own_demands_the_longest_unpulled_first(demands: Demands) -> None:
+def test_rule_has_its_own_demands_the_longest_unpulled_first(demands: DemandStore) -> None:
     line = [DEMAND._replace(key=f"mirror/hub/a:{n}", since=NOW + timedelta(hours=n)) for n in range(5)]
     for demand in (line[3], line[0], line[4], line[2], line[1]):
         demands.save(demand, None, LATER)
@@ -73,14 +75,14 @@ def test_rule_has_its_own_demands_the_longest_unpulled_first(demands: Demands) -
     assert list(demands.of_rule("hu")) == []
 
 
-def test_rule_that_got_another_name_finds_what_is_pulled_again(demands: Demands) -> None:
+def test_rule_that_got_another_name_finds_what_is_pulled_again(demands: DemandStore) -> None:
     demands.save(DEMAND, None, LATER)
     demands.save(DEMAND._replace(rule="docker"), DEMAND, LATER)
     assert list(demands.of_rule("hub")) == []
     assert [demand.key for demand in demands.of_rule("docker")] == [DEMAND.key]
 
 
-def test_no_more_than_the_limit_are_counted_for_each_rule_and_day(demands: Demands) -> None:
+def test_no_more_than_the_limit_are_counted_for_each_rule_and_day(demands: DemandStore) -> None:
     assert [demands.count("hub", DAY, 3) for _ in range(5)] == [True, True, True, False, False]
     assert demands.count("quay", DAY, 3)
     assert demands.count("hub", DAY + timedelta(days=1), 3)

@@ -11,7 +11,7 @@ from botocore.stub import Stubber
 
 from pullahead.aws.notifications import EventBridgeOutcomes
 from pullahead.errors import StorageError
-from pullahead.mirrors.outbox import PublishesOutcomes
+from pullahead.mirrors.outbox import OutcomeEventBus
 from pullahead.mirrors.outcome_event import OutcomeDetail, OutcomeEvent, OutcomeKind, OutcomeReason
 from tests.contract.local_services import ACCOUNT_ID, REGION, client, moto_server, new_name
 from tests.fakes.outcomes import FakeOutcomes
@@ -29,7 +29,7 @@ def event(number: int = 0, kind: OutcomeKind = OutcomeKind.REFRESHED, rule: str 
 class Bench(NamedTuple):
     """A bus, and the details that came from it."""
 
-    outcomes: PublishesOutcomes
+    outcomes: OutcomeEventBus
     details: Callable[[], list[OutcomeDetail]]
 
 

@@ -6,7 +6,7 @@ import pytest
 
 from pullahead.aws.pauses import DynamoPauses
 from pullahead.errors import StorageError
-from pullahead.rules.ports import ChangesPauses
+from pullahead.rules.ports import PauseStore
 from tests.contract.local_services import client, moto_server, new_table
 from tests.fakes.memory import FakePauses
 
@@ -18,17 +18,17 @@ def url() -> Iterator[str]:
 
 
 @pytest.fixture(params=["fake", "dynamodb"])
-def pauses(request: pytest.FixtureRequest, url: str) -> ChangesPauses:
+def pauses(request: pytest.FixtureRequest, url: str) -> PauseStore:
     if request.param == "fake":
         return FakePauses()
     return DynamoPauses(client(url, "dynamodb"), new_table(client(url, "dynamodb")))
 
 
-def test_nothing_is_paused_at_first(pauses: ChangesPauses) -> None:
+def test_nothing_is_paused_at_first(pauses: PauseStore) -> None:
     assert pauses.paused_rules() == frozenset()
 
 
-def test_rules_are_paused_and_resumed_one_by_one(pauses: ChangesPauses) -> None:
+def test_rules_are_paused_and_resumed_one_by_one(pauses: PauseStore) -> None:
     for rule in ("a", "quay.io/team/*", "a"):
         pauses.pause(rule)
     assert pauses.paused_rules() == {"a", "quay.io/team/*"}

@@ -5,9 +5,9 @@ from typing import Any
 
 import pytest
 
-from pullahead.aws.s3 import S3Plans
+from pullahead.aws.s3 import S3PlanStore
 from pullahead.errors import StorageError
-from pullahead.refresh.ports import Plans
+from pullahead.refresh.ports import PlanStore
 from tests.contract.local_services import REGION, client, moto_server, new_name
 from tests.fakes.memory import FakePlans
 
@@ -28,38 +28,38 @@ def bucket(s3: Any) -> str:
 
 
 @pytest.fixture(params=["fake", "s3"])
-def plans(request: pytest.FixtureRequest) -> Plans:
+def plans(request: pytest.FixtureRequest) -> PlanStore:
     if request.param == "fake":
         return FakePlans()
-    return S3Plans(request.getfixturevalue("s3"), request.getfixturevalue("bucket"))
+    return S3PlanStore(request.getfixturevalue("s3"), request.getfixturevalue("bucket"))
 
 
 @pytest.mark.parametrize("content", [b"", b"{}", bytes(range(256)), "ü \r\n".encode()])
-def test_bytes_come_back_as_they_were_written(plans: Plans, content: bytes) -> None:
+def test_bytes_come_back_as_they_were_written(plans: PlanStore, content: bytes) -> None:
     plans.write(KEY, content)
     assert plans.read(KEY) == content
 
 
-def test_what_is_written_again_replaces_what_was_there(plans: Plans) -> None:
+def test_what_is_written_again_replaces_what_was_there(plans: PlanStore) -> None:
     plans.write(KEY, b"first, and longer")
     plans.write(KEY, b"second")
     assert plans.read(KEY) == b"second"
 
 
-def test_keys_do_not_run_into_each_other(plans: Plans) -> None:
+def test_keys_do_not_run_into_each_other(plans: PlanStore) -> None:
     plans.write("plans/a", b"a")
     plans.write("plans/a/b", b"b")
     assert (plans.read("plans/a"), plans.read("plans/a/b")) == (b"a", b"b")
 
 
-def test_what_is_not_there_is_an_error_that_names_it(plans: Plans) -> None:
+def test_what_is_not_there_is_an_error_that_names_it(plans: PlanStore) -> None:
     with pytest.raises(StorageError, match=KEY):
         plans.read(KEY)
 
 
 class TestS3:
     def test_object_of_16_mib_is_read_and_a_larger_one_refused(self, s3: Any, bucket: str) -> None:
-        plans, limit = S3Plans(s3, bucket), 16 * 1024 * 1024
+        plans, limit = S3PlanStore(s3, bucket), 16 * 1024 * 1024
         plans.write(KEY, bytes(limit))
         assert len(plans.read(KEY)) == limit
         s3.put_object(Bucket=bucket, Key=KEY, Body=bytes(limit + 1))
@@ -67,7 +67,7 @@ class TestS3:
             plans.read(KEY)
 
     def test_bucket_that_is_missing_is_a_storage_error(self, s3: Any) -> None:
-        plans = S3Plans(s3, "nowhere")
+        plans = S3PlanStore(s3, "nowhere")
         with pytest.raises(StorageError, match="NoSuchBucket"):
             plans.read(KEY)
         with pytest.raises(StorageError, match="NoSuchBucket"):

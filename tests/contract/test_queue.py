@@ -7,8 +7,8 @@ from typing import Any, NamedTuple
 import pytest
 from botocore.stub import Stubber
 
-from pullahead.aws.sqs import SqsChecks
-from pullahead.checks.ports import QueuesChecks
+from pullahead.aws.sqs import SqsCheckQueue
+from pullahead.checks.ports import CheckQueue
 from pullahead.errors import StorageError
 from pullahead.messages import CheckRequest
 from tests.contract.local_services import client, moto_server, new_name
@@ -27,7 +27,7 @@ def check(number: int, path: str = "mirror/app", tags: int = 1) -> CheckRequest:
 class Bench(NamedTuple):
     """A queue, and what a consumer finds in it."""
 
-    queue: QueuesChecks
+    queue: CheckQueue
     received: Callable[[], list[CheckRequest]]
 
 
@@ -49,7 +49,7 @@ def bench(request: pytest.FixtureRequest) -> Bench:
         return Bench(fake, lambda: fake.sent)
     sqs = request.getfixturevalue("sqs")
     url = sqs.create_queue(QueueName=new_name("checks"))["QueueUrl"]
-    return Bench(SqsChecks(sqs, url), lambda: received(sqs, url))
+    return Bench(SqsCheckQueue(sqs, url), lambda: received(sqs, url))
 
 
 def received(sqs: Any, url: str) -> list[CheckRequest]:
@@ -82,7 +82,7 @@ class TestSqs:
         sqs.meta.events.register("provide-client-params.sqs.SendMessageBatch", measure)
         url = sqs.create_queue(QueueName=new_name("checks"))["QueueUrl"]
         sent = [check(n, path, tags=100) for n in range(20)]
-        SqsChecks(sqs, url).send(sent)
+        SqsCheckQueue(sqs, url).send(sent)
         assert max(sizes) <= 256 * 1024
         assert by_repository(received(sqs, url)) == by_repository(sent)
 
@@ -95,21 +95,21 @@ class TestSqs:
 
         sqs.meta.events.register("provide-client-params.sqs.SendMessageBatch", measure)
         url = sqs.create_queue(QueueName=new_name("checks"))["QueueUrl"]
-        SqsChecks(sqs, url).send([check(1), check(2)], asked)
+        SqsCheckQueue(sqs, url).send([check(1), check(2)], asked)
         assert delays == [sent, sent]
 
     def test_no_checks_are_no_call(self, sqs: Any) -> None:
         with Stubber(sqs):
-            SqsChecks(sqs, "https://sqs/q").send([])
+            SqsCheckQueue(sqs, "https://sqs/q").send([])
 
     def test_one_that_sqs_did_not_take_is_an_error_that_says_why(self, sqs: Any) -> None:
         failed = {"Id": "1", "SenderFault": False, "Code": "InternalError", "Message": "no"}
         with Stubber(sqs) as stub:
             stub.add_response("send_message_batch", {"Successful": [], "Failed": [failed]})
             with pytest.raises(StorageError, match="1 of 2: InternalError"):
-                SqsChecks(sqs, "https://sqs/q").send([check(1), check(2)])
+                SqsCheckQueue(sqs, "https://sqs/q").send([check(1), check(2)])
 
     def test_queue_that_is_missing_is_a_storage_error(self, sqs: Any) -> None:
         url = f"{sqs.meta.endpoint_url}/123456789012/nowhere"
         with pytest.raises(StorageError, match="send of checks failed"):
-            SqsChecks(sqs, url).send([check(1)])
+            SqsCheckQueue(sqs, url).send([check(1)])

@@ -9,9 +9,9 @@ from botocore.stub import Stubber
 
 from pullahead.aws.records import DynamoRecords
 from pullahead.errors import ConflictError, StorageError
-from pullahead.mirrors.alert import Alert, AlertKind, Told
+from pullahead.mirrors.alert import Alert, AlertKind, SentAlert
 from pullahead.mirrors.record import LastRefresh, Record, RefreshFailure, State
-from pullahead.mirrors.store import Heartbeat, Records
+from pullahead.mirrors.store import Heartbeat, RecordStore
 from tests.contract.local_services import client, moto_server, new_table
 from tests.fakes.memory import FakeRecords
 from tests.fakes.samples import UPSTREAM, digest
@@ -33,7 +33,7 @@ FULL = Record(
     alerted=(AlertKind.BLOCKED, AlertKind.STALE),
     pending=(Alert(AlertKind.STALE, KEY, UPSTREAM, NOW, NOW, "why"),),
     last_refresh=LastRefresh(NOW, 1.5, 2.25, 10**12, "arn:aws:states:…"),
-    told=(Told(AlertKind.BLOCKED, "BLOCKED#ghcr.io#", NOW),),
+    told=(SentAlert(AlertKind.BLOCKED, "BLOCKED#ghcr.io#", NOW),),
     expires_at=NOW + timedelta(days=7),
 )
 
@@ -61,7 +61,7 @@ def dynamodb() -> Iterator[Any]:
 
 
 @pytest.fixture(params=["fake", "dynamodb"])
-def records(request: pytest.FixtureRequest) -> Records:
+def records(request: pytest.FixtureRequest) -> RecordStore:
     if request.param == "fake":
         return FakeRecords()
     dynamodb = request.getfixturevalue("dynamodb")
@@ -69,20 +69,20 @@ def records(request: pytest.FixtureRequest) -> Records:
 
 
 @pytest.mark.parametrize("record", [PLAIN, FULL], ids=["plain", "full"])
-def test_record_comes_back_as_it_was_written(records: Records, record: Record) -> None:
+def test_record_comes_back_as_it_was_written(records: RecordStore, record: Record) -> None:
     saved = records.save(record, 0)
     assert saved == record.with_changes(version=1)
     assert records.load([KEY]) == {KEY: saved}
 
 
-def test_unknown_mirrors_are_left_out(records: Records) -> None:
+def test_unknown_mirrors_are_left_out(records: RecordStore) -> None:
     records.save(PLAIN, 0)
     assert records.load([]) == {}
     assert records.load(["mirror/app:2.0"]) == {}
     assert records.load(["mirror/app:2.0", KEY, KEY]).keys() == {KEY}
 
 
-def test_more_mirrors_than_one_call_takes(records: Records) -> None:
+def test_more_mirrors_than_one_call_takes(records: RecordStore) -> None:
     keys = [f"mirror/app:{n}" for n in range(120)]
     for key in keys:
         records.save(PLAIN.with_changes(key=key), 0)
@@ -90,13 +90,13 @@ def test_more_mirrors_than_one_call_takes(records: Records) -> None:
 
 
 class TestConflict:
-    def test_first_writer_wins(self, records: Records) -> None:
+    def test_first_writer_wins(self, records: RecordStore) -> None:
         records.save(PLAIN, 0)
         with pytest.raises(ConflictError):
             records.save(FULL, 0)
         assert records.load([KEY])[KEY].state is State.MISSING
 
-    def test_who_read_before_another_wrote_may_not_write(self, records: Records) -> None:
+    def test_who_read_before_another_wrote_may_not_write(self, records: RecordStore) -> None:
         first = records.save(PLAIN, 0)
         second = records.save(FULL, first.version)
         assert second.version == 2
@@ -104,25 +104,25 @@ class TestConflict:
             records.save(PLAIN, first.version)
         assert records.load([KEY]) == {KEY: second}
 
-    def test_record_that_is_not_there_cannot_be_changed(self, records: Records) -> None:
+    def test_record_that_is_not_there_cannot_be_changed(self, records: RecordStore) -> None:
         with pytest.raises(ConflictError):
             records.save(PLAIN, 1)
         assert records.load([KEY]) == {}
 
-    def test_version_that_counts_is_the_one_that_was_read(self, records: Records) -> None:
+    def test_version_that_counts_is_the_one_that_was_read(self, records: RecordStore) -> None:
         saved = records.save(PLAIN.with_changes(version=99), 0)
         assert saved.version == 1
         assert records.save(PLAIN.with_changes(version=99), 1).version == 2
 
 
-def test_heartbeat_is_none_at_first_then_the_last_one(records: Records) -> None:
+def test_heartbeat_is_none_at_first_then_the_last_one(records: RecordStore) -> None:
     assert records.load_heartbeat() is None
     for beat in (Heartbeat(NOW, "rules-1"), Heartbeat(NOW + timedelta(minutes=5), "rules-2")):
         records.save_heartbeat(beat)
         assert records.load_heartbeat() == beat
 
 
-def test_heartbeat_is_no_mirror(records: Records) -> None:
+def test_heartbeat_is_no_mirror(records: RecordStore) -> None:
     records.save_heartbeat(Heartbeat(NOW, "rules-1"))
     assert records.load(["service#heartbeat", "heartbeat", "mirror#heartbeat"]) == {}
 

@@ -11,8 +11,8 @@ from local.aws.server import LocalAws
 from pullahead.aws.stepfunctions import StepFunctionsRefreshes
 from pullahead.errors import StorageError
 from pullahead.messages import RefreshRequest
-from pullahead.refresh.ports import Started
-from pullahead.refresh.queue import Refreshes
+from pullahead.refresh.ports import StartResult
+from pullahead.refresh.queue import RefreshExecutions
 from tests.contract.local_services import ACCOUNT_ID, REGION, new_name
 from tests.fakes.memory import FakeRefreshes
 from tests.fakes.refreshes import refresh_request
@@ -26,7 +26,7 @@ ARN = f"arn:aws:states:{REGION}:{ACCOUNT_ID}:stateMachine:refresh"
 class Bench(NamedTuple):
     """A state machine, its executions, and a hand that stops one."""
 
-    refreshes: Refreshes
+    refreshes: RefreshExecutions
     inputs: Callable[[], list[RefreshRequest]]
     stop: Callable[[RefreshRequest], object]
 
@@ -44,7 +44,7 @@ def bench(request: pytest.FixtureRequest) -> Bench:
         return Bench(
             fake,
             lambda: list(fake.requests.values()),
-            lambda stopped: fake.statuses.update({stopped.name: Started.ENDED}),
+            lambda stopped: fake.statuses.update({stopped.name: StartResult.ENDED}),
         )
     return step_functions_bench(request.getfixturevalue("states"))
 
@@ -74,14 +74,14 @@ def step_functions_bench(states: Any) -> Bench:
 
 
 def test_refresh_is_started_with_its_request(bench: Bench) -> None:
-    assert bench.refreshes.start(REQUEST) is Started.STARTED
+    assert bench.refreshes.start(REQUEST) is StartResult.STARTED
     assert bench.inputs() == [REQUEST]
     bench.stop(REQUEST)
 
 
 def test_same_refresh_asked_for_twice_runs_once(bench: Bench) -> None:
     bench.refreshes.start(REQUEST)
-    assert bench.refreshes.start(REQUEST) in (Started.STARTED, Started.RUNNING)
+    assert bench.refreshes.start(REQUEST) in (StartResult.STARTED, StartResult.RUNNING)
     assert bench.inputs() == [REQUEST]
     bench.stop(REQUEST)
 
@@ -89,7 +89,7 @@ def test_same_refresh_asked_for_twice_runs_once(bench: Bench) -> None:
 def test_same_name_with_another_input_runs_on_as_it_is(bench: Bench) -> None:
     bench.refreshes.start(REQUEST)
     changed = RefreshRequest.from_event({**REQUEST.to_event(), "tag": "2.0"})
-    assert bench.refreshes.start(changed) is Started.RUNNING
+    assert bench.refreshes.start(changed) is StartResult.RUNNING
     assert bench.inputs() == [REQUEST]
     bench.stop(REQUEST)
 
@@ -97,13 +97,13 @@ def test_same_name_with_another_input_runs_on_as_it_is(bench: Bench) -> None:
 def test_refresh_that_was_stopped_is_not_run_again_under_its_name(bench: Bench) -> None:
     bench.refreshes.start(REQUEST)
     bench.stop(REQUEST)
-    assert bench.refreshes.start(REQUEST) is Started.ENDED
+    assert bench.refreshes.start(REQUEST) is StartResult.ENDED
     assert bench.inputs() == [REQUEST]
 
 
 def test_other_refreshes_run_side_by_side(bench: Bench) -> None:
-    assert bench.refreshes.start(REQUEST) is Started.STARTED
-    assert bench.refreshes.start(OTHER) is Started.STARTED
+    assert bench.refreshes.start(REQUEST) is StartResult.STARTED
+    assert bench.refreshes.start(OTHER) is StartResult.STARTED
     assert sorted(request.name for request in bench.inputs()) == sorted([REQUEST.name, OTHER.name])
     bench.stop(REQUEST)
     bench.stop(OTHER)
@@ -121,15 +121,15 @@ class TestStepFunctions:
     @pytest.mark.parametrize(
         ("status", "started"),
         [
-            ("RUNNING", Started.RUNNING),
-            ("SUCCEEDED", Started.SUCCEEDED),
-            ("FAILED", Started.ENDED),
-            ("TIMED_OUT", Started.ENDED),
-            ("ABORTED", Started.ENDED),
-            ("PENDING_REDRIVE", Started.ENDED),
+            ("RUNNING", StartResult.RUNNING),
+            ("SUCCEEDED", StartResult.SUCCEEDED),
+            ("FAILED", StartResult.ENDED),
+            ("TIMED_OUT", StartResult.ENDED),
+            ("ABORTED", StartResult.ENDED),
+            ("PENDING_REDRIVE", StartResult.ENDED),
         ],
     )
-    def test_name_that_was_used_says_what_became_of_it(self, states: Any, status: str, started: Started) -> None:
+    def test_name_that_was_used_says_what_became_of_it(self, states: Any, status: str, started: StartResult) -> None:
         execution = f"arn:aws:states:{REGION}:{ACCOUNT_ID}:execution:refresh:{REQUEST.name}"
         described = {
             "executionArn": execution,

@@ -5,10 +5,10 @@ from typing import Any, Protocol
 
 import pytest
 
-from pullahead.aws.rules_file import S3RulesText, SsmRulesText, rules_text_at
+from pullahead.aws.rules_file import S3RulesFile, SsmRulesFile, rules_file_at
 from pullahead.errors import ConfigError, StorageError
 from pullahead.rules.document import MAX_DOCUMENT_BYTES
-from pullahead.rules.ports import ReadsRulesText
+from pullahead.rules.ports import RulesFile
 from tests.contract.local_services import client, moto_server, new_bucket, new_name
 
 TEXT = "version: 1\nmirrors: [] # ü\n"
@@ -17,7 +17,7 @@ TEXT = "version: 1\nmirrors: [] # ü\n"
 class Place(Protocol):
     """A place of rules: where, and how something is put there."""
 
-    source: ReadsRulesText
+    source: RulesFile
 
     def put(self, text: str) -> None: ...
 
@@ -26,7 +26,7 @@ class InS3:
     def __init__(self, url: str) -> None:
         self.s3 = client(url, "s3")
         self.bucket = new_bucket(self.s3, "rules")
-        self.source = S3RulesText(self.s3, f"s3://{self.bucket}/team a/rules.yaml")
+        self.source = S3RulesFile(self.s3, f"s3://{self.bucket}/team a/rules.yaml")
 
     def put(self, text: str) -> None:
         self.put_bytes(text.encode())
@@ -38,7 +38,7 @@ class InS3:
 class InSsm:
     def __init__(self, url: str) -> None:
         self.ssm, self.name = client(url, "ssm"), f"/pullahead/{new_name('rules')}"
-        self.source = SsmRulesText(self.ssm, f"ssm:{self.name}")
+        self.source = SsmRulesFile(self.ssm, f"ssm:{self.name}")
 
     def put(self, text: str, kind: str = "String") -> None:
         self.ssm.put_parameter(Name=self.name, Value=text, Type=kind, Overwrite=True)
@@ -104,11 +104,11 @@ def test_secret_parameter_is_refused(url: str) -> None:
 @pytest.mark.parametrize("address", ["https://a/b", "s3://bucket", "s3:///key", "ssm:name", "ssm:", "S3://b/k"])
 def test_address_of_another_kind_is_refused(address: str) -> None:
     with pytest.raises(ConfigError, match="write s3://BUCKET/KEY or ssm:/NAME"):
-        rules_text_at(address, lambda _service: None)
+        rules_file_at(address, lambda _service: None)
 
 
 @pytest.mark.parametrize(("address", "service"), [("s3://bucket/a/key", "s3"), ("ssm:/a/name", "ssm")])
 def test_address_chooses_the_service(address: str, service: str) -> None:
     asked: list[str] = []
-    assert rules_text_at(address, asked.append).address == address
+    assert rules_file_at(address, asked.append).address == address
     assert asked == [service]

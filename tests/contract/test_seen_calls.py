@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from pullahead.aws.event_windows import DynamoCalls
+from pullahead.aws.event_windows import DynamoReplayGuard
 from pullahead.errors import StorageError
-from pullahead.webhooks.ports import RemembersCalls
+from pullahead.webhooks.ports import ReplayGuard
 from tests.contract.local_services import client, moto_server, new_table
 from tests.fakes.webhooks import FakeCalls
 
@@ -23,20 +23,20 @@ def url() -> Iterator[str]:
 
 
 @pytest.fixture(params=["fake", "dynamodb"])
-def calls(request: pytest.FixtureRequest, url: str) -> RemembersCalls:
+def calls(request: pytest.FixtureRequest, url: str) -> ReplayGuard:
     if request.param == "fake":
         return FakeCalls()
-    return DynamoCalls(client(url, "dynamodb"), new_table(client(url, "dynamodb")))
+    return DynamoReplayGuard(client(url, "dynamodb"), new_table(client(url, "dynamodb")))
 
 
-def test_call_is_known_once_it_was_remembered(calls: RemembersCalls) -> None:
+def test_call_is_known_once_it_was_remembered(calls: ReplayGuard) -> None:
     assert not calls.is_known("one", NOW)
     calls.remember("one", NOW)
     assert calls.is_known("one", NOW)
     assert not calls.is_known("two", NOW)
 
 
-def test_call_is_forgotten_after_a_day(calls: RemembersCalls) -> None:
+def test_call_is_forgotten_after_a_day(calls: ReplayGuard) -> None:
     calls.remember("one", NOW)
     assert calls.is_known("one", NOW + DAY - timedelta(seconds=1))
     assert not calls.is_known("one", NOW + DAY)
@@ -51,8 +51,8 @@ class Table:
         self.asked: list[str] = []
         self.dynamodb.meta.events.register("before-call", self._note)
 
-    def process(self) -> DynamoCalls:
-        return DynamoCalls(self.dynamodb, self.name)
+    def process(self) -> DynamoReplayGuard:
+        return DynamoReplayGuard(self.dynamodb, self.name)
 
     def _note(self, model: Any, **_: Any) -> None:
         self.asked.append(model.name)
@@ -92,7 +92,7 @@ def test_item_expires_and_is_no_record(table: Table) -> None:
 
 
 def test_table_that_is_not_there_is_told(url: str) -> None:
-    calls = DynamoCalls(client(url, "dynamodb"), "nowhere")
+    calls = DynamoReplayGuard(client(url, "dynamodb"), "nowhere")
     with pytest.raises(StorageError, match="read of the calls of a day failed"):
         calls.is_known("one", NOW)
     with pytest.raises(StorageError, match="write of the calls of a day failed"):

@@ -5,15 +5,15 @@ from typing import Any
 
 import pytest
 
-from pullahead.aws.s3 import RULES_STATE_KEY, S3Standing
+from pullahead.aws.s3 import RULES_STATE_KEY, S3RulesState
 from pullahead.errors import StorageError
-from pullahead.rules.ports import KeepsStanding
+from pullahead.rules.ports import RulesStateStore
 from pullahead.rules.sources.findings import CachedRepository, CacheRule, Findings, TaggedRepository
-from pullahead.rules.sources.state import FollowedText, Standing
+from pullahead.rules.sources.state import FollowedText, RulesState
 from tests.contract.local_services import client, moto_server, new_bucket
 from tests.fakes.sources import FakeStanding
 
-STANDING = Standing(
+STANDING = RulesState(
     text=FollowedText("version: 1\nmirrors: []\n", '"etag"'),
     findings=Findings(
         (CacheRule("quay", "quay.io", "team", "secret", "role"),),
@@ -31,44 +31,44 @@ def s3() -> Iterator[Any]:
 
 
 @pytest.fixture(params=["fake", "s3"])
-def standing(request: pytest.FixtureRequest) -> KeepsStanding:
+def standing(request: pytest.FixtureRequest) -> RulesStateStore:
     if request.param == "fake":
         return FakeStanding()
     s3 = request.getfixturevalue("s3")
-    return S3Standing(s3, new_bucket(s3, "standing"))
+    return S3RulesState(s3, new_bucket(s3, "standing"))
 
 
-def test_at_first_there_is_none(standing: KeepsStanding) -> None:
+def test_at_first_there_is_none(standing: RulesStateStore) -> None:
     assert standing.load() is None
 
 
-def test_what_was_written_comes_back(standing: KeepsStanding) -> None:
+def test_what_was_written_comes_back(standing: RulesStateStore) -> None:
     standing.save(STANDING)
     assert standing.load() == STANDING
     assert standing.load() == STANDING
-    standing.save(Standing())
-    assert standing.load() == Standing()
+    standing.save(RulesState())
+    assert standing.load() == RulesState()
 
 
 class TestS3:
     def test_unchanged_object_is_not_sent_again(self, s3: Any) -> None:
-        standing = S3Standing(s3, new_bucket(s3, "standing"))
+        standing = S3RulesState(s3, new_bucket(s3, "standing"))
         standing.save(STANDING)
         assert standing.load() is standing.load()
 
     def test_another_process_sees_what_was_written(self, s3: Any) -> None:
         bucket = new_bucket(s3, "standing")
-        reader = S3Standing(s3, bucket)
+        reader = S3RulesState(s3, bucket)
         assert reader.load() is None
-        S3Standing(s3, bucket).save(STANDING)
+        S3RulesState(s3, bucket).save(STANDING)
         assert reader.load() == STANDING
 
     @pytest.mark.parametrize("content", [b"", b"no JSON", b"\xff", b'{"version": 2}', b'{"version": 1, "told": 7}'])
     def test_what_cannot_be_read_counts_as_nothing(self, s3: Any, content: bytes) -> None:
         bucket = new_bucket(s3, "standing")
         s3.put_object(Bucket=bucket, Key=RULES_STATE_KEY, Body=content)
-        assert S3Standing(s3, bucket).load() is None
+        assert S3RulesState(s3, bucket).load() is None
 
     def test_bucket_that_is_missing_is_a_storage_error(self, s3: Any) -> None:
         with pytest.raises(StorageError, match="NoSuchBucket"):
-            S3Standing(s3, "nowhere").load()
+            S3RulesState(s3, "nowhere").load()

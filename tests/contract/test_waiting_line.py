@@ -8,10 +8,10 @@ import pytest
 from botocore.stub import Stubber
 
 from pullahead.aws.pauses import DynamoPauses
-from pullahead.aws.refresh_queue import DynamoWaitingLine
+from pullahead.aws.refresh_queue import DynamoWaitingRefreshes
 from pullahead.errors import StorageError
 from pullahead.messages import RefreshRequest
-from pullahead.refresh.ports import Entry, WaitingLine
+from pullahead.refresh.ports import WaitingRefresh, WaitingRefreshes
 from tests.contract.local_services import client, moto_server, new_table
 from tests.fakes.admission import FakeWaitingLine
 from tests.fakes.samples import root
@@ -26,11 +26,11 @@ def dynamodb() -> Iterator[Any]:
 
 
 @pytest.fixture(params=["fake", "dynamodb"])
-def line(request: pytest.FixtureRequest) -> WaitingLine:
+def line(request: pytest.FixtureRequest) -> WaitingRefreshes:
     if request.param == "fake":
         return FakeWaitingLine()
     dynamodb = request.getfixturevalue("dynamodb")
-    return DynamoWaitingLine(dynamodb, new_table(dynamodb))
+    return DynamoWaitingRefreshes(dynamodb, new_table(dynamodb))
 
 
 def request(mirror: str, since: datetime = NOON, episode: int = 1) -> RefreshRequest:
@@ -47,26 +47,26 @@ def request(mirror: str, since: datetime = NOON, episode: int = 1) -> RefreshReq
     )
 
 
-def entry(asked: RefreshRequest) -> Entry:
-    return Entry(f"{asked.repository}:{asked.tag}", asked.name, asked)
+def entry(asked: RefreshRequest) -> WaitingRefresh:
+    return WaitingRefresh(f"{asked.repository}:{asked.tag}", asked.name, asked)
 
 
-def waiting(line: WaitingLine, page: int = 10) -> list[RefreshRequest | None]:
+def waiting(line: WaitingRefreshes, page: int = 10) -> list[RefreshRequest | None]:
     return [each.request for each in line.entries(page)]
 
 
-def test_nobody_waits_at_first(line: WaitingLine) -> None:
+def test_nobody_waits_at_first(line: WaitingRefreshes) -> None:
     assert list(line.entries(5)) == []
     assert line.length() == 0
 
 
-def test_who_joins_comes_back_as_it_was(line: WaitingLine) -> None:
+def test_who_joins_comes_back_as_it_was(line: WaitingRefreshes) -> None:
     line.join(request("mirror/app:1.0"))
     assert list(line.entries(5)) == [entry(request("mirror/app:1.0"))]
     assert line.length() == 1
 
 
-def test_longest_stale_is_first_whatever_the_order_of_joining_and_the_zone(line: WaitingLine) -> None:
+def test_longest_stale_is_first_whatever_the_order_of_joining_and_the_zone(line: WaitingRefreshes) -> None:
     moments = [
         NOON,
         NOON - timedelta(microseconds=1),
@@ -81,19 +81,19 @@ def test_longest_stale_is_first_whatever_the_order_of_joining_and_the_zone(line:
     assert line.length() == len(moments)
 
 
-def test_newer_refresh_of_a_mirror_takes_the_place_of_the_older_one(line: WaitingLine) -> None:
+def test_newer_refresh_of_a_mirror_takes_the_place_of_the_older_one(line: WaitingRefreshes) -> None:
     line.join(request("mirror/app:1.0"))
     line.join(request("mirror/app:1.0", NOON + timedelta(hours=1), episode=2))
     assert waiting(line) == [request("mirror/app:1.0", NOON + timedelta(hours=1), episode=2)]
 
 
-def test_same_tag_of_two_repositories_waits_twice(line: WaitingLine) -> None:
+def test_same_tag_of_two_repositories_waits_twice(line: WaitingRefreshes) -> None:
     line.join(request("mirror/app:1.0"))
     line.join(request("mirror/other:1.0"))
     assert line.length() == 2
 
 
-def test_who_leaves_is_gone_and_leaves_but_once(line: WaitingLine) -> None:
+def test_who_leaves_is_gone_and_leaves_but_once(line: WaitingRefreshes) -> None:
     for mirror in ("mirror/app:1.0", "mirror/app:2.0"):
         line.join(request(mirror))
     for _ in range(2):
@@ -101,7 +101,7 @@ def test_who_leaves_is_gone_and_leaves_but_once(line: WaitingLine) -> None:
     assert waiting(line) == [request("mirror/app:2.0")]
 
 
-def test_older_refresh_that_leaves_does_not_take_the_newer_one_along(line: WaitingLine) -> None:
+def test_older_refresh_that_leaves_does_not_take_the_newer_one_along(line: WaitingRefreshes) -> None:
     line.join(request("mirror/app:1.0", episode=2))
     line.leave(entry(request("mirror/app:1.0", episode=1)))
     assert waiting(line) == [request("mirror/app:1.0", episode=2)]
@@ -113,14 +113,14 @@ class TestDynamo:
         DynamoPauses(dynamodb, table).pause("rule")
         other = {"pk": {"S": "demand#app"}, "line": {"S": "demand#app"}, "since": {"S": "2026"}}
         dynamodb.put_item(TableName=table, Item=other)
-        line = DynamoWaitingLine(dynamodb, table)
+        line = DynamoWaitingRefreshes(dynamodb, table)
         line.join(request("mirror/app:1.0"))
         assert waiting(line) == [request("mirror/app:1.0")]
         assert line.length() == 1
 
     def test_same_again_writes_nothing(self, dynamodb: Any) -> None:
         table = new_table(dynamodb)
-        line = DynamoWaitingLine(dynamodb, table)
+        line = DynamoWaitingRefreshes(dynamodb, table)
         line.join(request("mirror/app:1.0"))
         key = {"pk": {"S": "waiting#mirror/app:1.0"}}
         dynamodb.update_item(
@@ -144,9 +144,9 @@ class TestDynamo:
             "name": {"S": "n"},
         }
         dynamodb.put_item(TableName=table, Item={**item, **({"request": {"S": text}} if text else {})})
-        line = DynamoWaitingLine(dynamodb, table)
-        assert list(line.entries(5)) == [Entry("mirror/odd:1", "n", None)]
-        line.leave(Entry("mirror/odd:1", "n", None))
+        line = DynamoWaitingRefreshes(dynamodb, table)
+        assert list(line.entries(5)) == [WaitingRefresh("mirror/odd:1", "n", None)]
+        line.leave(WaitingRefresh("mirror/odd:1", "n", None))
         assert line.length() == 0
 
     def test_pages_are_asked_for_one_after_the_other_and_only_when_needed(self, dynamodb: Any) -> None:
@@ -165,16 +165,16 @@ class TestDynamo:
             stub.add_response(
                 "query", {"Items": [item], "LastEvaluatedKey": position}, {**asked, "ExclusiveStartKey": position}
             )
-            assert next(DynamoWaitingLine(dynamodb, "t").entries(1)).mirror == "a:1"
+            assert next(DynamoWaitingRefreshes(dynamodb, "t").entries(1)).mirror == "a:1"
             stub.assert_no_pending_responses()
 
     def test_table_that_is_missing_is_a_storage_error(self, dynamodb: Any) -> None:
-        line = DynamoWaitingLine(dynamodb, "nowhere")
+        line = DynamoWaitingRefreshes(dynamodb, "nowhere")
         for ask in (
             lambda: list(line.entries(1)),
             line.length,
             lambda: line.join(request("mirror/app:1.0")),
-            lambda: line.leave(Entry("mirror/app:1.0", "n", None)),
+            lambda: line.leave(WaitingRefresh("mirror/app:1.0", "n", None)),
         ):
             with pytest.raises(StorageError, match="the line of refreshes failed"):
                 ask()
@@ -182,7 +182,7 @@ class TestDynamo:
     def test_line_without_end_is_an_error(self) -> None:
         endless: Any = EndlessLine()
         with pytest.raises(StorageError, match="goes on after 200 pages"):
-            DynamoWaitingLine(endless, "t").length()
+            DynamoWaitingRefreshes(endless, "t").length()
         assert endless.pages == 200
 
 

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from pullahead.aws.webhook_secret import MIN_CHARACTERS, WebhookSecret
+from pullahead.aws.webhook_secret import MIN_CHARACTERS, SecretsManagerWebhookSecrets
 from pullahead.errors import ConfigError, StorageError
 from tests.contract.local_services import client, moto_server, new_name
 
@@ -21,7 +21,7 @@ def url() -> Iterator[str]:
 def read(url: str, text: str) -> tuple[bytes, ...]:
     name = new_name("webhooks")
     client(url, "secretsmanager").create_secret(Name=name, SecretString=text)
-    return WebhookSecret(client(url, "secretsmanager"), name).read_webhook_secrets()
+    return SecretsManagerWebhookSecrets(client(url, "secretsmanager"), name).read_webhook_secrets()
 
 
 @pytest.mark.parametrize(
@@ -62,4 +62,4 @@ def test_secret_that_would_let_strangers_in_is_refused_and_not_quoted(url: str, 
 
 def test_secret_that_is_not_there_is_told(url: str) -> None:
     with pytest.raises(StorageError, match="read of the secret nowhere failed"):
-        WebhookSecret(client(url, "secretsmanager"), "nowhere").read_webhook_secrets()
+        SecretsManagerWebhookSecrets(client(url, "secretsmanager"), "nowhere").read_webhook_secrets()

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from pullahead.aws.event_windows import DynamoWindows
-from pullahead.checks.ports import WINDOW, Claim, ClaimsWindows
+from pullahead.aws.event_windows import DynamoEventWindows
+from pullahead.checks.ports import EVENT_WINDOW, EventWindows, WindowDecision
 from pullahead.errors import StorageError
 from tests.contract.local_services import client, moto_server, new_table
 from tests.fakes.windows import FakeWindows
@@ -29,64 +29,72 @@ def dynamodb(url: str) -> Any:
 
 
 @pytest.fixture(params=["fake", "dynamodb"])
-def windows(request: pytest.FixtureRequest, dynamodb: Any) -> ClaimsWindows:
-    return FakeWindows() if request.param == "fake" else DynamoWindows(dynamodb, new_table(dynamodb))
+def windows(request: pytest.FixtureRequest, dynamodb: Any) -> EventWindows:
+    return FakeWindows() if request.param == "fake" else DynamoEventWindows(dynamodb, new_table(dynamodb))
 
 
-def kinds(windows: ClaimsWindows, key: str, now: datetime, count: int = 4) -> list[Claim]:
+def kinds(windows: EventWindows, key: str, now: datetime, count: int = 4) -> list[WindowDecision]:
     return [windows.claim(key, now).when for _ in range(count)]
 
 
 @pytest.mark.parametrize("key", KEYS)
-def test_first_is_followed_second_waits_and_others_merge(windows: ClaimsWindows, key: str) -> None:
-    assert kinds(windows, key, NOW) == [Claim.NOW, Claim.LATER, Claim.MERGED, Claim.MERGED]
+def test_first_is_followed_second_waits_and_others_merge(windows: EventWindows, key: str) -> None:
+    assert kinds(windows, key, NOW) == [
+        WindowDecision.RUN_NOW,
+        WindowDecision.RUN_LATER,
+        WindowDecision.DROP,
+        WindowDecision.DROP,
+    ]
 
 
 @pytest.mark.parametrize("key", KEYS)
-def test_second_waits_until_a_new_window_begins(windows: ClaimsWindows, key: str) -> None:
+def test_second_waits_until_a_new_window_begins(windows: EventWindows, key: str) -> None:
     windows.claim(key, NOW)
     delay = timedelta(seconds=windows.claim(key, NOW).delay_seconds)
-    assert timedelta(0) < delay <= WINDOW + timedelta(seconds=1)
-    assert kinds(windows, key, NOW + delay, 2) == [Claim.NOW, Claim.LATER]
+    assert timedelta(0) < delay <= EVENT_WINDOW + timedelta(seconds=1)
+    assert kinds(windows, key, NOW + delay, 2) == [WindowDecision.RUN_NOW, WindowDecision.RUN_LATER]
 
 
-def test_what_merges_came_before_the_look_that_it_relies_on(windows: ClaimsWindows) -> None:
+def test_what_merges_came_before_the_look_that_it_relies_on(windows: EventWindows) -> None:
     """Whatever the moment: a merged event's own moment lies before the end of the wait of the one before it."""
     looks = list[datetime]()
     for second in range(200):
         at = NOW + timedelta(seconds=second)
         claimed = windows.claim(KEYS[0], at)
-        if claimed.when is Claim.MERGED:
+        if claimed.when is WindowDecision.DROP:
             assert looks[-1] > at
         else:
             looks.append(at + timedelta(seconds=claimed.delay_seconds))
     assert len(looks) <= 2 * (200 // 60 + 2)
 
 
-def test_mirrors_do_not_merge_with_one_another(windows: ClaimsWindows) -> None:
-    assert [windows.claim(key, NOW).when for key in KEYS] == [Claim.NOW] * len(KEYS)
+def test_mirrors_do_not_merge_with_one_another(windows: EventWindows) -> None:
+    assert [windows.claim(key, NOW).when for key in KEYS] == [WindowDecision.RUN_NOW] * len(KEYS)
 
 
 def test_processes_share_their_count_and_ask_no_more_when_they_know(dynamodb: Any, url: str) -> None:
     table, calls = new_table(dynamodb), list[str]()
     dynamodb.meta.events.register("before-call.dynamodb", lambda model, **_: calls.append(model.name))
-    one, other = DynamoWindows(dynamodb, table), DynamoWindows(client(url, "dynamodb"), table)
-    assert [one.claim("a:1", NOW).when, other.claim("a:1", NOW).when] == [Claim.NOW, Claim.LATER]
-    assert kinds(one, "a:1", NOW, 1000) == [Claim.MERGED] * 1000
+    one, other = DynamoEventWindows(dynamodb, table), DynamoEventWindows(client(url, "dynamodb"), table)
+    assert [one.claim("a:1", NOW).when, other.claim("a:1", NOW).when] == [
+        WindowDecision.RUN_NOW,
+        WindowDecision.RUN_LATER,
+    ]
+    assert kinds(one, "a:1", NOW, 1000) == [WindowDecision.DROP] * 1000
     assert calls == ["UpdateItem"] * 2
 
 
 def test_many_at_once_are_one_now_and_one_later(dynamodb: Any, url: str) -> None:
     table = new_table(dynamodb)
-    several = [DynamoWindows(client(url, "dynamodb"), table) for _ in range(8)]
+    several = [DynamoEventWindows(client(url, "dynamodb"), table) for _ in range(8)]
     with ThreadPoolExecutor(8) as pool:
         answers = sorted(claimed.when for claimed in pool.map(lambda windows: windows.claim("a:1", NOW), several))
-    assert answers == [Claim.LATER, *[Claim.MERGED] * 6, Claim.NOW]
+    assert answers == [WindowDecision.RUN_LATER, *[WindowDecision.DROP] * 6, WindowDecision.RUN_NOW]
 
 
 def test_window_is_forgotten_by_the_table_within_hours(dynamodb: Any) -> None:
     table = new_table(dynamodb)
-    DynamoWindows(dynamodb, table).claim("a:1", NOW)
+    DynamoEventWindows(dynamodb, table).claim("a:1", NOW)
     (item,) = dynamodb.scan(TableName=table)["Items"]
     assert item["pk"]["S"].startswith("window#")
     assert 60 < int(item["expires_at"]["N"]) - NOW.timestamp() <= 7200
@@ -94,4 +102,4 @@ def test_window_is_forgotten_by_the_table_within_hours(dynamodb: Any) -> None:
 
 def test_table_that_is_gone_is_an_error_and_no_answer(dynamodb: Any) -> None:
     with pytest.raises(StorageError, match="the window of a mirror"):
-        DynamoWindows(dynamodb, "no-such-table").claim("a:1", NOW)
+        DynamoEventWindows(dynamodb, "no-such-table").claim("a:1", NOW)

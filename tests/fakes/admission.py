@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 from datetime import datetime
 
 from pullahead.messages import RefreshRequest
-from pullahead.refresh.ports import Entry, Slot
+from pullahead.refresh.ports import SlotResult, WaitingRefresh
 from pullahead.rules.model import mirror_key
 from tests.fakes.script import Script
 
@@ -20,14 +20,14 @@ class FakeSlots:
         with self.script.call("held"):
             return dict(self.holders)
 
-    def take(self, name: str, now: datetime, until: datetime, at_most: int) -> Slot:
+    def take(self, name: str, now: datetime, until: datetime, at_most: int) -> SlotResult:
         with self.script.call("take"):
             if name in self.holders and self.holders[name] > now:
-                return Slot.HELD
+                return SlotResult.HELD
             if name not in self.holders and len(self.holders) >= at_most:
-                return Slot.FULL
+                return SlotResult.FULL
             self.holders[name] = until
-            return Slot.TAKEN
+            return SlotResult.TAKEN
 
     def renew(self, name: str, before: datetime, until: datetime) -> None:
         with self.script.call("renew"):
@@ -45,20 +45,20 @@ class FakeWaitingLine:
 
     def __init__(self, script: Script | None = None) -> None:
         self.script = script or Script()
-        self.waiting: dict[str, Entry] = {}
+        self.waiting: dict[str, WaitingRefresh] = {}
         self.unreadable: dict[str, datetime] = {}
 
     def join(self, request: RefreshRequest) -> None:
         with self.script.call("join"):
             mirror = mirror_key(request.repository, request.tag)
-            self.waiting[mirror] = Entry(mirror, request.name, request)
+            self.waiting[mirror] = WaitingRefresh(mirror, request.name, request)
 
     def spoil(self, mirror: str, since: datetime) -> None:
         """Make an entry one that cannot be read."""
         self.waiting[mirror] = self.waiting[mirror]._replace(request=None)
         self.unreadable[mirror] = since
 
-    def entries(self, page: int) -> Iterator[Entry]:
+    def entries(self, page: int) -> Iterator[WaitingRefresh]:
         after: tuple[datetime, str] | None = None
         while True:
             with self.script.call("entries"):
@@ -68,11 +68,11 @@ class FakeWaitingLine:
                 return
             after = rest[page - 1]
 
-    def _place(self, entry: Entry) -> tuple[datetime, str]:
+    def _place(self, entry: WaitingRefresh) -> tuple[datetime, str]:
         since = self.unreadable[entry.mirror] if entry.request is None else entry.request.stale_since
         return since, entry.mirror
 
-    def leave(self, entry: Entry) -> None:
+    def leave(self, entry: WaitingRefresh) -> None:
         with self.script.call("leave"):
             standing = self.waiting.get(entry.mirror)
             if standing is not None and standing.name == entry.name:

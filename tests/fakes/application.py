@@ -1,10 +1,10 @@
 """The application of `pullahead.app` with every adapter in memory."""
 
 from pullahead.app import Application
-from pullahead.checks.ecr_events import Home
-from pullahead.dead_letters import PutAside
+from pullahead.checks.ecr_events import AccountRegion
+from pullahead.dead_letters import DeadLetterPolicy
 from pullahead.refresh.copy_unit import CopyUnit
-from pullahead.rules.active import RulesInForce
+from pullahead.rules.active import CurrentRules
 from pullahead.rules.model import Rules
 from pullahead.rules.sources.combine import Gathered
 from pullahead.settings import Settings
@@ -41,7 +41,7 @@ class InMemoryService:
         self.app = Application(Settings(told), self.clock)
         # What is a cached property there is an attribute as soon as it is set: nothing of AWS is ever made.
         vars(self.app).update(
-            _rules_in_force=RulesInForce(lambda: rules, self.standing, self.clock),
+            _rules_in_force=CurrentRules(lambda: rules, self.standing, self.clock),
             _gather_rules=lambda: Gathered(rules),
             _upstream=self.upstream,
             _target=self.target,
@@ -58,9 +58,9 @@ class InMemoryService:
             _incidents=self.incidents,
             _pauses=self.pauses,
             _windows=FakeWindows(self.script),
-            _home=Home("123456789012", "eu-west-1"),
+            _home=AccountRegion("123456789012", "eu-west-1"),
             _announcer=announcer(self.records, self.clock, self.outcomes),
-            _put_aside=PutAside(self.dead_letters, MAX_RECEIVE_COUNT, self.clock),
+            _put_aside=DeadLetterPolicy(self.dead_letters, MAX_RECEIVE_COUNT, self.clock),
             _mounts=None,
             _copy_unit=CopyUnit(self.upstream, self.target, self.plans, lambda _breaks: None),
         )

@@ -11,18 +11,18 @@ from typing import NamedTuple, TypeVar
 import msgspec
 
 from pullahead.alerts.incidents import Incident
-from pullahead.alerts.notify import TellPeople
+from pullahead.alerts.notify import NotificationSender
 from pullahead.alerts.text import Notice
 from pullahead.checks.check import CheckMirrors
 from pullahead.errors import PullaheadError, Side, TagImmutableError
 from pullahead.messages import CheckRequest, Failure, OutcomeRequest, RefreshRequest
-from pullahead.mirrors.outbox import Announcer
+from pullahead.mirrors.outbox import OutboxSender
 from pullahead.mirrors.outcome_event import OutcomeEvent
 from pullahead.mirrors.record import Record
 from pullahead.mirrors.store import Heartbeat
 from pullahead.oci import Descriptor, Digest, RawManifest, Reference, digest_of, media_types
 from pullahead.refresh.plan import CopyPlan, manifest_key, plan_key
-from pullahead.refresh.ports import Started
+from pullahead.refresh.ports import StartResult
 from pullahead.refresh.publish import publish_image
 from pullahead.refresh.record_outcome import record_outcome
 from pullahead.rules.model import Rules
@@ -117,7 +117,7 @@ class Crowd:
         self.world, self.plot = world or World(), plot or Plot()
         self.stage, self.ledger = Stage(choose), ledger or Ledger()
         self.outcomes, self.plans = FakeOutcomes(), FakePlans()
-        self.statuses: dict[str, Started] = {}
+        self.statuses: dict[str, StartResult] = {}
         self.requests: dict[str, RefreshRequest] = {}
         self._rules, self._ports_of = rules(), ports_of or Ports
         self._checks = self._reviews = 0
@@ -173,9 +173,9 @@ class Crowd:
                 for _ in range(_nth(self.plot.deliveries, number, 1)):
                     ports.record(outcome)
                     with actor.call():
-                        self.statuses[request.name] = Started.ENDED if outcome.error else Started.SUCCEEDED
+                        self.statuses[request.name] = StartResult.ENDED if outcome.error else StartResult.SUCCEEDED
             except Killed:
-                self.statuses[request.name] = Started.ENDED
+                self.statuses[request.name] = StartResult.ENDED
                 raise
 
         self._add(f"refresh {number}", work, stopped_at)
@@ -198,7 +198,7 @@ class Crowd:
 
     def _review(self, actor: Actor, records: Sequence[Record], now: datetime) -> None:
         ports, voice = self._ports_of(actor, self), Voice(actor, self)
-        told = TellPeople(ports, voice, voice, voice, _NOBODY)(records, {}, now, lambda: _MUCH_TIME)
+        told = NotificationSender(ports, voice, voice, voice, _NOBODY)(records, {}, now, lambda: _MUCH_TIME)
         if told.errors:
             raise told.errors[0]
 
@@ -220,7 +220,7 @@ class Ports:
     # --- use cases ----------------------------------------------------------------------------------------------
 
     def check_mirrors(self) -> CheckMirrors:
-        announcer = Announcer(self, self, self._world.clock)
+        announcer = OutboxSender(self, self, self._world.clock)
         return CheckMirrors(self._crowd.rules, self, self, self, self, announcer, self._world.clock)
 
     def copy(self, request: RefreshRequest, fails_with: str) -> OutcomeRequest:
@@ -238,7 +238,7 @@ class Ports:
         return OutcomeRequest(request, f"arn:{request.name}", began, published, error=failure)
 
     def record(self, outcome: OutcomeRequest) -> None:
-        announcer = Announcer(self, self, self._world.clock)
+        announcer = OutboxSender(self, self, self._world.clock)
         for attempt in range(RETRIES):
             try:
                 record_outcome(outcome, self._crowd.rules(), self, announcer, self._world.clock)
@@ -283,16 +283,16 @@ class Ports:
     def save_heartbeat(self, heartbeat: Heartbeat) -> None:
         self._crowd.ledger.save_heartbeat(heartbeat)
 
-    def start(self, request: RefreshRequest) -> Started:
+    def start(self, request: RefreshRequest) -> StartResult:
         with self._actor.call():
             crowd = self._crowd
             status = crowd.statuses.get(request.name)
             if status is not None:
                 same = crowd.requests[request.name] == request
-                return Started.STARTED if same and status is Started.RUNNING else status
-            crowd.requests[request.name], crowd.statuses[request.name] = request, Started.RUNNING
+                return StartResult.STARTED if same and status is StartResult.RUNNING else status
+            crowd.requests[request.name], crowd.statuses[request.name] = request, StartResult.RUNNING
             crowd.refresh(request)
-            return Started.STARTED
+            return StartResult.STARTED
 
     def publish(self, events: Sequence[OutcomeEvent]) -> None:
         with self._actor.call():

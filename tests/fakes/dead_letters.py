@@ -4,7 +4,7 @@ import itertools
 from collections.abc import Sequence
 from datetime import UTC, datetime
 
-from pullahead.dead_letters import Aside, DeadLetter, Taken
+from pullahead.dead_letters import DeadLetter, DeadLetterMessage, ReceivedDeadLetters
 from pullahead.errors import StorageError
 from tests.fakes.script import Script
 
@@ -26,7 +26,7 @@ class FakeDeadLetters:
         """Name the reasons, in order."""
         return [letter.reason for letter in self.letters.values()]
 
-    def put_aside(self, message: Aside) -> None:
+    def put_aside(self, message: DeadLetterMessage) -> None:
         with self.script.call("put_aside"):
             self.keep(message.body, message.reason, message.text, message.failed_at, message.tries)
 
@@ -43,11 +43,11 @@ class FakeDeadLetters:
         self.letters[name] = DeadLetter(name, f"receipt-{name}", body, since, reason, text, tries)
         return self.letters[name]
 
-    def take(self, most: int) -> Taken:
+    def take(self, most: int) -> ReceivedDeadLetters:
         with self.script.call("take"):
             seen = [letter for name, letter in self.letters.items() if name not in self.held]
             self.held.update(letter.id for letter in seen[:most])
-            return Taken(tuple(sorted(seen[:most], key=lambda letter: letter.since)), len(seen[most:]))
+            return ReceivedDeadLetters(tuple(sorted(seen[:most], key=lambda letter: letter.since)), len(seen[most:]))
 
     def release(self, letters: Sequence[DeadLetter]) -> None:
         with self.script.call("release"):

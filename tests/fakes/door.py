@@ -4,8 +4,8 @@ from datetime import timedelta
 
 from pullahead.messages import RefreshRequest
 from pullahead.mirrors.record import Record, State
-from pullahead.refresh.ports import Started
-from pullahead.refresh.queue import Admission
+from pullahead.refresh.ports import StartResult
+from pullahead.refresh.queue import RefreshQueue
 from pullahead.refresh.request import refresh_request
 from tests.fakes.admission import FakeSlots, FakeWaitingLine
 from tests.fakes.memory import FakeClock, FakeRecords, FakeRefreshes
@@ -25,9 +25,9 @@ class Door:
         self.at_most = at_most
         self.one, self.other = self.process(), self.process()
 
-    def process(self) -> Admission:
+    def process(self) -> RefreshQueue:
         """Begin a process of its own."""
-        return Admission(
+        return RefreshQueue(
             lambda _: self.rules, self.slots, self.line, self.refreshes, self.records, self.clock, self.at_most
         )
 
@@ -47,19 +47,19 @@ class Door:
         self.records.stored[record.key] = record
         return refresh_request(mirror(tag), root(f"{tag}-{episode}"), record)
 
-    def ask(self, *requests: RefreshRequest) -> list[Started]:
+    def ask(self, *requests: RefreshRequest) -> list[StartResult]:
         """Ask for refreshes as a check of them all does."""
         answers = [self.one.start(request) for request in requests]
-        if Started.WAITING in answers:
-            self.one.fill()
+        if StartResult.WAITING in answers:
+            self.one.start_waiting()
         return answers
 
-    def end(self, tag: str, status: Started = Started.SUCCEEDED) -> str:
+    def end(self, tag: str, status: StartResult = StartResult.SUCCEEDED) -> str:
         """Let the running refresh of a tag end, and record what came of it; name its execution."""
         name = next(request.name for request in self.refreshes.requests.values() if request.tag == tag)
         self.refreshes.statuses[name] = status
         record = self.records.stored[mirror(tag).key]
-        state = State.FRESH if status is Started.SUCCEEDED else record.state
+        state = State.FRESH if status is StartResult.SUCCEEDED else record.state
         self.records.stored[record.key] = record.with_changes(state=state, version=record.version + 1)
         return name
 
@@ -71,4 +71,4 @@ class Door:
     @property
     def running(self) -> int:
         """Count what runs."""
-        return list(self.refreshes.statuses.values()).count(Started.RUNNING)
+        return list(self.refreshes.statuses.values()).count(StartResult.RUNNING)

@@ -8,7 +8,7 @@ from pullahead.messages import CheckRequest, ListRequest, Queued, RefreshRequest
 from pullahead.mirrors.alert import Alert
 from pullahead.mirrors.record import Record
 from pullahead.mirrors.store import Heartbeat
-from pullahead.refresh.ports import Started
+from pullahead.refresh.ports import StartResult
 from tests.fakes.script import Script
 
 
@@ -111,21 +111,21 @@ class FakeRefreshes:
     def __init__(self, script: Script | None = None) -> None:
         self.script = script or Script()
         self.requests: dict[str, RefreshRequest] = {}
-        self.statuses: dict[str, Started] = {}
+        self.statuses: dict[str, StartResult] = {}
 
-    def start(self, request: RefreshRequest) -> Started:
+    def start(self, request: RefreshRequest) -> StartResult:
         with self.script.call("start"):
             status = self.statuses.get(request.name)
             if status is None:
                 self.requests[request.name] = request
-                self.statuses[request.name] = Started.RUNNING
-                return Started.STARTED
+                self.statuses[request.name] = StartResult.RUNNING
+                return StartResult.STARTED
             same = self.requests.get(request.name) == request
-            return Started.STARTED if same and status is Started.RUNNING else status
+            return StartResult.STARTED if same and status is StartResult.RUNNING else status
 
     def is_running(self, name: str) -> bool:
         with self.script.call("is_running"):
-            return self.statuses.get(name) is Started.RUNNING
+            return self.statuses.get(name) is StartResult.RUNNING
 
 
 class FakeQueue:

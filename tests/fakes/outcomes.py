@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from pullahead.mirrors.outbox import Announcer
+from pullahead.mirrors.outbox import OutboxSender
 from pullahead.mirrors.outcome_event import OutcomeEvent
 from tests.fakes.memory import FakeClock, FakeRecords
 from tests.fakes.script import Script
@@ -25,6 +25,6 @@ class FakeOutcomes:
             self.published.extend(events)
 
 
-def announcer(records: FakeRecords, clock: FakeClock, outcomes: FakeOutcomes | None = None) -> Announcer:
+def announcer(records: FakeRecords, clock: FakeClock, outcomes: FakeOutcomes | None = None) -> OutboxSender:
     """Make an announcer that sends to a bus in memory."""
-    return Announcer(records, outcomes or FakeOutcomes(records.script), clock)
+    return OutboxSender(records, outcomes or FakeOutcomes(records.script), clock)

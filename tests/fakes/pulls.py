@@ -8,7 +8,7 @@ from typing import Any
 from local.ecr.trail import Trail
 from pullahead.mirrors.demand import Demand
 from pullahead.mirrors.record import Record
-from pullahead.on_demand.notice_pulls import Noticed, NoticePulls
+from pullahead.on_demand.notice_pulls import NoticedPulls, NoticePulls
 from pullahead.rules.load import load_rules
 from tests.fakes.demands import FakeDemands
 from tests.fakes.memory import FakeClock, FakeQueue, FakeRecords
@@ -46,7 +46,7 @@ class Pulls:
             lambda: self.rules, self.demands, self.records, self.queue, self.clock, frozenset({OWN_ROLE})
         )
 
-    def pull(self, *names: str, **more: Any) -> Noticed:
+    def pull(self, *names: str, **more: Any) -> NoticedPulls:
         """Tell of pulls of REPOSITORY:TAG, in one batch."""
         return self.notice({f"m{n}": self.message(name, **more) for n, name in enumerate(names)})
 

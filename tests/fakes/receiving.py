@@ -5,8 +5,8 @@ from typing import Any
 from pullahead.oci import Repository
 from pullahead.rules.model import Rule, Rules
 from pullahead.rules.tag_patterns import TagSelection
-from pullahead.webhooks.http import Answer
-from pullahead.webhooks.receive import KnownSecrets, ReceiveWebhook
+from pullahead.webhooks.http import WebhookResponse
+from pullahead.webhooks.receive import ReceiveWebhook, SecretCache
 from tests.fakes.memory import FakeClock, FakeQueue
 from tests.fakes.samples import rule
 from tests.fakes.script import Script
@@ -67,10 +67,10 @@ class Receiving:
 
     def process(self) -> ReceiveWebhook:
         """Start another process, which remembers nothing itself."""
-        known = KnownSecrets(self.secrets, self.clock)
+        known = SecretCache(self.secrets, self.clock)
         return ReceiveWebhook(self._load, known, self.windows, self.queue, self.calls, self.clock)
 
-    def receive(self, event: object) -> Answer:
+    def receive(self, event: object) -> WebhookResponse:
         """Hand a call to the process."""
         return self.use_case(event)
 

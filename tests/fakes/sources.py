@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 
 from pullahead.rules.ports import RulesText
 from pullahead.rules.sources.findings import CacheRule, TaggedRepository
-from pullahead.rules.sources.state import Standing, decode_standing, encode_standing
+from pullahead.rules.sources.state import RulesState, decode_rules_state, encode_rules_state
 from tests.fakes.script import Script
 
 HUB = CacheRule("docker-hub", "registry-1.docker.io", credential="arn:aws:secretsmanager:eu-west-1:1:secret:hub")
@@ -74,10 +74,10 @@ class FakeStanding:
         self.content: bytes | None = None
         self.script = script or Script()
 
-    def load(self) -> Standing | None:
+    def load(self) -> RulesState | None:
         with self.script.call("load_standing"):
-            return decode_standing(self.content) if self.content is not None else None
+            return decode_rules_state(self.content) if self.content is not None else None
 
-    def save(self, standing: Standing) -> None:
+    def save(self, standing: RulesState) -> None:
         with self.script.call("save_standing"):
-            self.content = encode_standing(standing)
+            self.content = encode_rules_state(standing)

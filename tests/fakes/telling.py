@@ -4,7 +4,7 @@ from collections.abc import Callable, Collection, Mapping
 from datetime import datetime, timedelta
 
 from pullahead.alerts.incidents import Incident
-from pullahead.alerts.notify import TellPeople
+from pullahead.alerts.notify import NotificationSender
 from pullahead.alerts.review import Reviewed, ReviewRecords
 from pullahead.alerts.text import Notice, subject_of
 from pullahead.errors import PullaheadError
@@ -79,7 +79,7 @@ class ReviewedService:
         self.incidents, self.standing = FakeIncidents(self.script), FakeStanding(self.script)
         self.alerts, self.chat = FakeAlerts(self.script), FakeAlerts(self.script, "publish_chat")
         self.outcomes = FakeOutcomes(self.script)
-        tell = TellPeople(self.records, self.incidents, self.incidents, self.alerts, self.chat)
+        tell = NotificationSender(self.records, self.incidents, self.incidents, self.alerts, self.chat)
         self.use_case = ReviewRecords(
             rules,
             self.standing,

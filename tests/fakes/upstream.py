@@ -6,7 +6,7 @@ from contextlib import contextmanager
 
 from local.images import LocalImage
 from pullahead.errors import DigestMismatchError, NotFoundError, RangeIgnoredError, RegistryUnavailableError, Side
-from pullahead.mirrors.rate_limit_budget import Quota, Used
+from pullahead.mirrors.rate_limit_budget import RemainingQuota, UpstreamUse
 from pullahead.oci import Descriptor, Digest, RawManifest, Reference, Repository, parse_reference
 from tests.fakes.script import Script
 
@@ -21,7 +21,7 @@ class FakeUpstream:
         self.bytes_sent = 0
         self.urls: dict[str, bytes] = {}  # what can be read by URL
         self.urls_asked: list[str] = []
-        self.quotas: dict[str, Quota] = {}  # what registries say that they leave of their limits
+        self.quotas: dict[str, RemainingQuota] = {}  # what registries say that they leave of their limits
         self._manifests: dict[tuple[Repository, str], RawManifest] = {}
         self._blobs: dict[Digest, bytes] = {}
         self._cuts: deque[int] = deque()
@@ -54,14 +54,14 @@ class FakeUpstream:
         """Break the next streams, one each, after so many bytes."""
         self._cuts.extend(after_bytes)
 
-    def quota(self, registry: str) -> Quota | None:
+    def quota(self, registry: str) -> RemainingQuota | None:
         """Tell what is left of a registry's limit."""
         return self.quotas.get(registry)
 
-    def take_use(self) -> tuple[Used, ...]:
+    def take_use(self) -> tuple[UpstreamUse, ...]:
         """Tell how often it was asked; it says nothing of limits there."""
         heads, self._heads_told = self.heads - self._heads_told, self.heads
-        return (Used("upstream.example", "HEAD", heads),) if heads else ()
+        return (UpstreamUse("upstream.example", "HEAD", heads),) if heads else ()
 
     @property
     def heads(self) -> int:

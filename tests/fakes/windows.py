@@ -2,7 +2,7 @@
 
 from datetime import datetime
 
-from pullahead.checks.ports import WINDOW, Claim, Claimed
+from pullahead.checks.ports import EVENT_WINDOW, WindowClaim, WindowDecision
 from tests.fakes.script import Script
 
 
@@ -13,13 +13,13 @@ class FakeWindows:
         self.script = script or Script()
         self._open: dict[str, tuple[datetime, int]] = {}
 
-    def claim(self, key: str, now: datetime) -> Claimed:
+    def claim(self, key: str, now: datetime) -> WindowClaim:
         with self.script.call("claim"):
             begun, count = self._open.get(key, (now, 0))
-            if now - begun >= WINDOW:
+            if now - begun >= EVENT_WINDOW:
                 begun, count = now, 0
             self._open[key] = begun, count + 1
             if count == 0:
-                return Claimed(Claim.NOW)
-            left = int((begun + WINDOW - now).total_seconds())
-            return Claimed(Claim.LATER, left) if count == 1 else Claimed(Claim.MERGED)
+                return WindowClaim(WindowDecision.RUN_NOW)
+            left = int((begun + EVENT_WINDOW - now).total_seconds())
+            return WindowClaim(WindowDecision.RUN_LATER, left) if count == 1 else WindowClaim(WindowDecision.DROP)

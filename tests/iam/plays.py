@@ -17,7 +17,7 @@ from local.images import SparseBlob, make_image
 from local.registry import FakeRegistry
 from pullahead.aws.records import DynamoRecords
 from pullahead.messages import CheckRequest
-from pullahead.mirrors.outbox import with_events
+from pullahead.mirrors.outbox import with_outcome_events
 from pullahead.mirrors.record import LastRefresh
 from tests.scenarios.calling import Caller
 from tests.scenarios.deployment import CHECK_EVERY, PULLS, TAG, TEMPLATE, WEBHOOKS, Deployment, MirrorRule, deployed
@@ -245,7 +245,7 @@ def _leave_event(scene: Scene) -> None:
     known, hours_ago = scene.record(), scene.aws.clock.now() - _HOURS
     before = known.with_changes(last_refresh=None)
     refresh = LastRefresh(hours_ago, 1.0, 2.0, 3, "arn:aws:states:eu-west-1:123456789012:execution:refresh:lost")
-    left = with_events(before, known.with_changes(last_refresh=refresh), "rule", hours_ago)
+    left = with_outcome_events(before, known.with_changes(last_refresh=refresh), "rule", hours_ago)
     table = scene.deployment.stack.outputs["RecordsTableName"]
     DynamoRecords(scene.aws.client("dynamodb"), table).save(left, known.version)
 

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from local.images import make_image
-from pullahead.aws.refresh_queue import DynamoSlots, DynamoWaitingLine
-from pullahead.messages import FillRequest
+from pullahead.aws.refresh_queue import DynamoRefreshSlots, DynamoWaitingRefreshes
+from pullahead.messages import StartWaitingRequest
 from pullahead.mirrors.record import State
 from pullahead.refresh.queue import SLOT_FOR
 from tests.polling import until
@@ -30,7 +30,7 @@ class Crowd:
         others = (scene.deployment.next_mirror() for _ in range(count - 1))
         self.scenes = [scene, *(Scene(scene.deployment, other, scene.upstream) for other in others)]
         table, dynamodb = scene.deployment.stack.outputs["RecordsTableName"], scene.aws.client("dynamodb")
-        self.slots, self.line = DynamoSlots(dynamodb, table), DynamoWaitingLine(dynamodb, table)
+        self.slots, self.line = DynamoRefreshSlots(dynamodb, table), DynamoWaitingRefreshes(dynamodb, table)
 
     def take_all_slots(self) -> None:
         """Let others hold all slots, for a long time."""
@@ -104,7 +104,7 @@ def test_forty_mirrors_are_stale_at_once(scene: Scene) -> None:
     assert crowd.line.length() == MIRRORS
     assert crowd.executions() == []
     by_age = [entry.name for entry in crowd.line.entries(MIRRORS)]
-    scene.send(*(FillRequest(name).to_json() for name in HOLDERS))
+    scene.send(*(StartWaitingRequest(name).to_json() for name in HOLDERS))
     scene.settle()
     executions = crowd.executions()
     assert {execution["status"] for execution in executions} == {"SUCCEEDED"}
@@ -158,7 +158,7 @@ def crowd_is_full(crowd: Crowd) -> None:
 def fill(crowd: Crowd) -> None:
     """Ask for a look at the line as the schedule does, and wait until it is over."""
     runs = len(crowd.scene.runs("CheckFreshness"))
-    crowd.scene.send(FillRequest().to_json())
+    crowd.scene.send(StartWaitingRequest().to_json())
     until(lambda: len(crowd.scene.runs("CheckFreshness")) > runs, "the line is looked at")
 
 

@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 import pytest
 
 from local.images import make_image
-from pullahead.checks.ports import WINDOW
+from pullahead.checks.ports import EVENT_WINDOW
 from tests.scenarios.calling import Caller
 from tests.scenarios.deployment import CHECK_EVERY
 from tests.scenarios.scene import Scene
@@ -51,7 +51,7 @@ def test_webhook_waits_for_no_check(fresh: Scene) -> None:
     assert answer.status_code == 202, answer.text
     caller.settle()
     fresh.serves(NEW)
-    assert lag_of(fresh, changed_at) < WINDOW
+    assert lag_of(fresh, changed_at) < EVENT_WINDOW
     assert fresh.runs("ScheduleChecks") == []
 
 
@@ -60,5 +60,5 @@ def test_push_event_waits_for_no_check(fresh: Scene) -> None:
     fresh.push_by_hand(FOREIGN)
     Caller(fresh).settle()
     fresh.serves(OLD)
-    assert lag_of(fresh, changed_at) < WINDOW
+    assert lag_of(fresh, changed_at) < EVENT_WINDOW
     assert fresh.runs("ScheduleChecks") == []

@@ -12,7 +12,7 @@ import pytest
 import requests
 
 from local.images import make_image, push_image
-from pullahead.webhooks.http import Outcome
+from pullahead.webhooks.http import WebhookOutcome
 from tests.fakes.receiving import Receiving, followed
 from tests.fakes.samples import rule
 from tests.fakes.webhooks import SECRET, url_event
@@ -154,13 +154,13 @@ def test_storm_of_ten_thousand_calls_is_two_checks_a_mirror_and_window() -> None
     """One process takes a minute's storm: pushes of every mirror, strangers, and names that no rule follows."""
     names = [str(number) for number in range(MIRRORS)]
     receiving = Receiving(followed(rule(*names)))
-    outcomes: Counter[Outcome] = Counter()
+    outcomes: Counter[WebhookOutcome] = Counter()
     for number in range(CALLS):
         outcomes[receiving.receive(storm(number)).outcome] += 1
-    assert outcomes[Outcome.ACCEPTED] == MIRRORS
-    assert outcomes[Outcome.MERGED] == CALLS // 2 - MIRRORS
-    assert outcomes[Outcome.UNAUTHENTICATED] == CALLS // 4
-    assert outcomes[Outcome.UNKNOWN] == CALLS // 4
+    assert outcomes[WebhookOutcome.ACCEPTED] == MIRRORS
+    assert outcomes[WebhookOutcome.MERGED] == CALLS // 2 - MIRRORS
+    assert outcomes[WebhookOutcome.UNAUTHENTICATED] == CALLS // 4
+    assert outcomes[WebhookOutcome.UNKNOWN] == CALLS // 4
     sent = Counter(tag for request in receiving.queue.sent for tag in request.tags)
     assert sent == dict.fromkeys(names, 2)
     assert receiving.script.count("send") == 2 * MIRRORS

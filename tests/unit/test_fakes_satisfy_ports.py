@@ -1,13 +1,13 @@
 """The type checker proves that the fakes are ports; this makes it look."""
 
-from pullahead.alerts.ports import KeepsIncidents, PublishesAlerts, TakesTurns
-from pullahead.checks.ports import QueuesChecks
+from pullahead.alerts.ports import AlertPublisher, IncidentStore, SenderLock
+from pullahead.checks.ports import CheckQueue
 from pullahead.clock import Clock
-from pullahead.mirrors.outbox import PublishesOutcomes
-from pullahead.mirrors.store import Records, ScansRecords
+from pullahead.mirrors.outbox import OutcomeEventBus
+from pullahead.mirrors.store import RecordScanner, RecordStore
 from pullahead.oci.registries import Target, Upstream
-from pullahead.on_demand.ports import Demands
-from pullahead.refresh.ports import Plans, StartsRefreshes
+from pullahead.on_demand.ports import DemandStore
+from pullahead.refresh.ports import PlanStore, RefreshStarter
 from tests.fakes.demands import FakeDemands
 from tests.fakes.memory import FakeClock, FakePlans, FakeQueue, FakeRecords, FakeRefreshes
 from tests.fakes.outcomes import FakeOutcomes
@@ -21,16 +21,16 @@ def test_fakes_of_one_test_share_one_script() -> None:
     script = Script()
     upstream: Upstream = FakeUpstream(script)
     target: Target = FakeTarget(script)
-    records: Records = FakeRecords(script)
-    scanned: ScansRecords = FakeRecords(script)
-    plans: Plans = FakePlans(script)
-    refreshes: StartsRefreshes = FakeRefreshes(script)
-    queue: QueuesChecks = FakeQueue(script)
-    alerts: PublishesAlerts = FakeAlerts(script)
-    incidents: KeepsIncidents = FakeIncidents(script)
-    turns: TakesTurns = FakeIncidents(script)
-    outcomes: PublishesOutcomes = FakeOutcomes(script)
-    demands: Demands = FakeDemands(script)
+    records: RecordStore = FakeRecords(script)
+    scanned: RecordScanner = FakeRecords(script)
+    plans: PlanStore = FakePlans(script)
+    refreshes: RefreshStarter = FakeRefreshes(script)
+    queue: CheckQueue = FakeQueue(script)
+    alerts: AlertPublisher = FakeAlerts(script)
+    incidents: IncidentStore = FakeIncidents(script)
+    turns: SenderLock = FakeIncidents(script)
+    outcomes: OutcomeEventBus = FakeOutcomes(script)
+    demands: DemandStore = FakeDemands(script)
     clock: Clock = FakeClock()
     assert None not in (upstream, scanned, refreshes, alerts, incidents, turns, outcomes, demands, clock)
     target.ensure_repository("mirror/app")

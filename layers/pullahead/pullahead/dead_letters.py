@@ -17,17 +17,17 @@ from contextlib import contextmanager
 from datetime import datetime
 from typing import Literal, NamedTuple, Protocol
 
-from pullahead.checks.ecr_events import Home, Ignored, read_ecr_event
+from pullahead.checks.ecr_events import AccountRegion, IgnoredEvent, read_ecr_event
 from pullahead.clock import Clock
 from pullahead.errors import ConfigError, InvalidEventError, StorageError
-from pullahead.messages import AwsEvent, FillRequest, ListRequest, read_queued
-from pullahead.on_demand.cloudtrail import Pulled, read_pull
+from pullahead.messages import AwsEvent, ListRequest, StartWaitingRequest, read_queued
+from pullahead.on_demand.cloudtrail import Pull, read_pull
 
 SourceQueue = Literal["checks", "pulls"]
 """The queues whose messages are put aside, each into a place of its own."""
 
 
-class Aside(NamedTuple):
+class DeadLetterMessage(NamedTuple):
     """A message to be put aside, and why: the class of the error, its text in one line, and after how many tries."""
 
     body: str
@@ -53,25 +53,25 @@ class DeadLetter(NamedTuple):
     queue: SourceQueue = "checks"
 
 
-class Taken(NamedTuple):
+class ReceivedDeadLetters(NamedTuple):
     """Messages that were put aside, oldest first, and about how many more there are."""
 
     letters: tuple[DeadLetter, ...]
     more: int
 
 
-class PutsAside(Protocol):
+class DeadLetterSender(Protocol):
     """Keeps messages that nobody is to work on before a human has looked at them."""
 
-    def put_aside(self, message: Aside) -> None:
+    def put_aside(self, message: DeadLetterMessage) -> None:
         """Keep a message with its reason. Raises: StorageError."""
         ...
 
 
-class DeadLetters(Protocol):
+class DeadLetterQueue(Protocol):
     """Shows what was put aside, and lets go of it."""
 
-    def take(self, most: int) -> Taken:
+    def take(self, most: int) -> ReceivedDeadLetters:
         """Take at most so many messages; for some minutes nobody else sees them. Raises: StorageError."""
         ...
 
@@ -96,20 +96,20 @@ _AFTER_HOST = re.compile(r"(https?://)(?:[^\s/@]*@)?([^\s?#]*)[?#]\S*")
 _LOGIN = re.compile(r"(https?://)[^\s/@]*@")
 
 
-class Delivery(NamedTuple):
+class FailedDelivery(NamedTuple):
     """A message as a queue delivered it, and how often it has done so."""
 
     body: str
     tries: int
 
 
-class PutAside:
+class DeadLetterPolicy:
     """The use case. `most_tries`: after so many the queue itself would give the message up."""
 
-    def __init__(self, place: PutsAside, most_tries: int, clock: Clock) -> None:
+    def __init__(self, place: DeadLetterSender, most_tries: int, clock: Clock) -> None:
         self._place, self._most_tries, self._clock = place, most_tries, clock
 
-    def __call__(self, delivery: Delivery, error: Exception) -> bool:
+    def __call__(self, delivery: FailedDelivery, error: Exception) -> bool:
         """Put a message aside that no other try mends, or that has had its last one; tell whether it was.
 
         Raises StorageError: the message is then to come back.
@@ -118,7 +118,7 @@ class PutAside:
             return False
         reason = type(error).__name__
         self._place.put_aside(
-            Aside(delivery.body, reason, reason_text(str(error)) or reason, self._clock(), delivery.tries)
+            DeadLetterMessage(delivery.body, reason, reason_text(str(error)) or reason, self._clock(), delivery.tries)
         )
         return True
 
@@ -134,21 +134,21 @@ MOST_AT_ONCE = 1000
 _MOST_TAGS_NAMED = 3
 
 
-class Chosen(NamedTuple):
+class DeadLetterChoice(NamedTuple):
     """The messages to act on, and those that are refused since nobody would understand them."""
 
     letters: tuple[DeadLetter, ...]
     refused: tuple[DeadLetter, ...] = ()
 
 
-def peek(place: DeadLetters, most: int) -> Taken:
+def peek(place: DeadLetterQueue, most: int) -> ReceivedDeadLetters:
     """Look at messages without keeping them from anybody. Raises: StorageError."""
-    with taken(place, most) as (found, _):
+    with receive_all(place, most) as (found, _):
         return found
 
 
 @contextmanager
-def taken(place: DeadLetters, most: int = MOST_AT_ONCE) -> Iterator[tuple[Taken, set[str]]]:
+def receive_all(place: DeadLetterQueue, most: int = MOST_AT_ONCE) -> Iterator[tuple[ReceivedDeadLetters, set[str]]]:
     """Take messages, and in the end release them, but for those whose ids were added to the set: they are gone.
 
     Raises: StorageError.
@@ -160,34 +160,36 @@ def taken(place: DeadLetters, most: int = MOST_AT_ONCE) -> Iterator[tuple[Taken,
         place.release([letter for letter in found.letters if letter.id not in gone])
 
 
-def choose(found: Taken, ids: Sequence[str], *, understood_only: bool) -> Chosen:
+def choose(found: ReceivedDeadLetters, ids: Sequence[str], *, understood_only: bool) -> DeadLetterChoice:
     """Choose by the beginnings of ids; without any, all. Raises ConfigError where one fits none, or several."""
     letters = tuple(dict.fromkeys(_named(found, name) for name in ids)) if ids else found.letters
-    refused = tuple(letter for letter in letters if understood_only and what_it_asks(letter) is None)
-    return Chosen(tuple(letter for letter in letters if letter not in refused), refused)
+    refused = tuple(letter for letter in letters if understood_only and describe_request(letter) is None)
+    return DeadLetterChoice(tuple(letter for letter in letters if letter not in refused), refused)
 
 
-def what_it_asks(letter: DeadLetter) -> str | None:
+def describe_request(letter: DeadLetter) -> str | None:
     """Say in a few words what a message asks to look at; None where this version does not understand it."""
     return _pulled(letter.body) if letter.queue == "pulls" else _checked(letter.body)
 
 
 def _pulled(body: str) -> str:
     pull = read_pull(body)
-    return _tags(pull.repository, pull.tags) if isinstance(pull, Pulled) else f"nothing ({pull.reason})"
+    return _tags(pull.repository, pull.tags) if isinstance(pull, Pull) else f"nothing ({pull.reason})"
 
 
 def _checked(body: str) -> str | None:
     try:
         request = read_queued(body)
         if isinstance(request, AwsEvent):
-            meaning = read_ecr_event(request, Home(request.account, request.region))
+            meaning = read_ecr_event(request, AccountRegion(request.account, request.region))
             return (
-                f"nothing ({meaning.why})" if isinstance(meaning, Ignored) else _tags(meaning.repository, meaning.tags)
+                f"nothing ({meaning.why})"
+                if isinstance(meaning, IgnoredEvent)
+                else _tags(meaning.repository, meaning.tags)
             )
     except InvalidEventError:
         return None
-    if isinstance(request, FillRequest):
+    if isinstance(request, StartWaitingRequest):
         return "that refreshes which wait be started"
     if isinstance(request, ListRequest):
         return f"the listing of rule {request.rule}"
@@ -199,7 +201,7 @@ def _tags(repository: str, tags: Sequence[str]) -> str:
     return f"{repository}:{','.join(tags[:_MOST_TAGS_NAMED])}{f' and {more} more' if more > 0 else ''}"
 
 
-def _named(found: Taken, name: str) -> DeadLetter:
+def _named(found: ReceivedDeadLetters, name: str) -> DeadLetter:
     fitting = [letter for letter in found.letters if letter.id.startswith(name)]
     if len(fitting) == 1:
         return fitting[0]
@@ -209,24 +211,24 @@ def _named(found: Taken, name: str) -> DeadLetter:
     raise ConfigError(f"no dead letter{beyond} begins with {name}; `pullahead dead-letters list` shows them")
 
 
-class DeadLettersByQueue:
+class DeadLetterQueues:
     """Satisfies `pullahead.ports.DeadLetters`: each message is let go where it was taken."""
 
-    def __init__(self, places: Mapping[SourceQueue, DeadLetters]) -> None:
+    def __init__(self, places: Mapping[SourceQueue, DeadLetterQueue]) -> None:
         self._places = places
 
-    def take(self, most: int) -> Taken:
+    def take(self, most: int) -> ReceivedDeadLetters:
         """Take at most so many of each queue, so that a flood in one hides nothing of another."""
         found, more = list[DeadLetter](), 0
         try:
             for queue, place in self._places.items():
-                taken = place.take(most)
-                found += (letter._replace(queue=queue) for letter in taken.letters)
-                more += taken.more
+                receive_all = place.take(most)
+                found += (letter._replace(queue=queue) for letter in receive_all.letters)
+                more += receive_all.more
         except StorageError:
             self.release(found)
             raise
-        return Taken(tuple(sorted(found, key=lambda letter: (letter.since, letter.id))), more)
+        return ReceivedDeadLetters(tuple(sorted(found, key=lambda letter: (letter.since, letter.id))), more)
 
     def release(self, letters: Sequence[DeadLetter]) -> None:
         """Let others see messages again, each queue's own."""

@@ -99,7 +99,7 @@ class ScanFinished(Message, frozen=True, tag_field="kind", tag="scan"):
     at: _Moment
 
 
-class FillRequest(Message, frozen=True, tag_field="kind", tag="fill"):
+class StartWaitingRequest(Message, frozen=True, tag_field="kind", tag="fill"):
     """Start refreshes that wait. Step Functions names an execution that has ended; the schedule names none."""
 
     ended: str = ""
@@ -119,7 +119,7 @@ class AwsEvent(Message, frozen=True, forbid_unknown_fields=False, rename="kebab"
     detail: dict[str, Any]
 
 
-Queued = CheckRequest | ListRequest | FillRequest
+Queued = CheckRequest | ListRequest | StartWaitingRequest
 """What Pullahead itself puts into the checks queue."""
 
 Received = Queued | AwsEvent
@@ -139,7 +139,7 @@ def read_queued(text: str | bytes) -> Received:
         raise InvalidEventError(f"a message of the checks queue: {error}") from error
     if seen.detail_type is not None:
         return AwsEvent.from_json(text)
-    by_kind: dict[str, type[ListRequest | FillRequest]] = {"list": ListRequest, "fill": FillRequest}
+    by_kind: dict[str, type[ListRequest | StartWaitingRequest]] = {"list": ListRequest, "fill": StartWaitingRequest}
     return by_kind.get(seen.kind, CheckRequest).from_json(text)
 
 

@@ -11,7 +11,7 @@ from mypy_boto3_ecr import ECRClient
 from local.callers import ROLE_IN_ENVIRON
 from local.ecr.v2 import V2Application
 from local.tests.ecr.harness import RunningEcr, digest_of, push, refused
-from pullahead.on_demand.cloudtrail import Pulled, read_pull
+from pullahead.on_demand.cloudtrail import Pull, read_pull
 
 EVENTS = Path(__file__).parents[3] / "events"
 
@@ -23,9 +23,9 @@ def told(registry: RunningEcr) -> list[dict[str, Any]]:
     return found
 
 
-def read(event: dict[str, Any]) -> Pulled:
+def read(event: dict[str, Any]) -> Pull:
     pulled = read_pull(json.dumps(event))
-    assert isinstance(pulled, Pulled), pulled
+    assert isinstance(pulled, Pull), pulled
     return pulled
 
 

@@ -8,13 +8,13 @@ import pytest
 from pullahead.alerts.review import Lateness
 from pullahead.errors import ConfigError, StorageError
 from pullahead.mirrors.judge import Observation, judge
-from pullahead.mirrors.outbox import with_events
+from pullahead.mirrors.outbox import with_outcome_events
 from pullahead.mirrors.record import LastRefresh, Record, State
 from pullahead.mirrors.rule_record import listing_key
 from pullahead.mirrors.store import Heartbeat
 from pullahead.rules.model import Rules
 from pullahead.rules.sources.findings import Findings
-from pullahead.rules.sources.state import Broken, FollowedText, Standing
+from pullahead.rules.sources.state import BrokenRules, FollowedText, RulesState
 from pullahead.rules.tag_patterns import PatternKind, TagPattern, TagSelection
 from tests.fakes.samples import KEY, REPOSITORY, mirror, root, rule, rules
 from tests.fakes.sources import QUAY
@@ -32,7 +32,7 @@ class Known(ReviewedService):
         super().__init__(lambda: self.rules)
         self.rules = known
         self.keep(*(fresh(f"{REPOSITORY}:{tag}", self.clock()) for tag in ("1.0", "2.0")))
-        self.standing.save(Standing())
+        self.standing.save(RulesState())
         self.beat()
 
     def beat(self, **later: float) -> None:
@@ -45,8 +45,8 @@ class Known(ReviewedService):
         self.rules = rules([mirror(tag) for tag in tags], digest)
         self.beat()
 
-    def break_rules(self, broken: Broken | None) -> None:
-        self.standing.save(Standing(text=FollowedText("good", "2", broken)))
+    def break_rules(self, broken: BrokenRules | None) -> None:
+        self.standing.save(RulesState(text=FollowedText("good", "2", broken)))
 
     def leaving(self) -> list[str]:
         return sorted(key for key, record in self.records.stored.items() if record.expires_at is not None)
@@ -113,7 +113,7 @@ class TestNotChecked:
 class TestBrokenRules:
     def test_they_are_told_once_and_taken_back_once(self) -> None:
         known = Known()
-        known.break_rules(Broken(known.clock(), "line 3: 'mirors' is not known"))
+        known.break_rules(BrokenRules(known.clock(), "line 3: 'mirors' is not known"))
         assert known.told(minutes=5) == [f"rules {ADDRESS} cannot be used"]
         assert known.alerts.published[0].members[0].detail == "line 3: 'mirors' is not known"
         known.beat(minutes=5)
@@ -125,7 +125,7 @@ class TestBrokenRules:
     def test_another_mistake_is_told_but_not_every_try(self) -> None:
         known = Known()
         for number in range(6):
-            known.break_rules(Broken(known.clock(), f"mistake {number}"))
+            known.break_rules(BrokenRules(known.clock(), f"mistake {number}"))
             known.beat(minutes=10)
             known.review()
         assert known.alerts.kinds == ["RULES_BROKEN"]
@@ -136,7 +136,7 @@ class TestBrokenRules:
     def test_file_that_cannot_be_read_now_and_then_is_told_once_a_day(self) -> None:
         known = Known()
         for number in range(10):
-            known.break_rules(Broken(known.clock(), f"request {number} failed", unreadable=True))
+            known.break_rules(BrokenRules(known.clock(), f"request {number} failed", unreadable=True))
             known.beat(minutes=5)
             known.review()
             known.break_rules(None)
@@ -145,7 +145,7 @@ class TestBrokenRules:
 
     def test_standing_that_is_not_there_says_nothing_of_the_rules(self) -> None:
         known = Known()
-        known.break_rules(Broken(known.clock(), "no"))
+        known.break_rules(BrokenRules(known.clock(), "no"))
         known.review()
         known.standing.content = None
         assert known.told() == []
@@ -235,7 +235,7 @@ class TestNobodyIsForgottenByMistake:
     def test_last_good_version_of_broken_rules_forgets_nothing(self) -> None:
         known = Known()
         known.follow("1.0")
-        known.break_rules(Broken(known.clock(), "no"))
+        known.break_rules(BrokenRules(known.clock(), "no"))
         known.review()
         assert known.leaving() == []
 
@@ -302,7 +302,7 @@ def test_events_that_their_writers_did_not_live_to_send_are_sent() -> None:
     known = Known()
     before = known.records.stored[KEY]
     refresh = LastRefresh(known.clock(), 1.0, 2.0, 3, "arn:1", root("new").digest)
-    known.keep(with_events(before, before.with_changes(last_refresh=refresh), "app", known.clock()))
+    known.keep(with_outcome_events(before, before.with_changes(last_refresh=refresh), "app", known.clock()))
     known.review()
     assert known.outcomes.kinds == []  # perhaps it is under way
     known.beat(minutes=10)
@@ -315,7 +315,7 @@ def test_events_that_their_writers_did_not_live_to_send_are_sent() -> None:
 
 def test_what_ecr_has_only_just_cached_is_not_forgotten_before_the_schedule_can_find_it() -> None:
     known = Known()
-    known.standing.save(Standing(findings=Findings(cache_rules=(QUAY,), within=("quay/*",))))
+    known.standing.save(RulesState(findings=Findings(cache_rules=(QUAY,), within=("quay/*",))))
     known.keep(*(fresh(f"{repository}:1", known.clock()) for repository in ("quay/new", "quayside/new")))
     known.review()
     assert known.leaving() == ["quayside/new:1"]

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec import structs
 
-from pullahead.alerts.chatbot import chat_of, code, escaped
+from pullahead.alerts.chatbot import chatbot_json, code, escaped
 from pullahead.alerts.text import WORDS, Notice, Severity, attributes_of, subject_of, text_of
 from pullahead.mirrors.alert import AlertKind
 from tests.unit.alerts.every_alert import OF_PULLAHEAD, alert, every_notice, every_text, notice
@@ -109,7 +109,7 @@ class TestChat:
 
     @pytest.mark.parametrize("each", list(every_notice()), ids=lambda each: f"{each.kind}-{each.about}-{each.mirrors}")
     def test_form_is_what_the_guide_asks_for(self, each: Notice) -> None:
-        sent = json.loads(chat_of(each))
+        sent = json.loads(chatbot_json(each))
         assert (sent["version"], sent["source"]) == ("1.0", "custom")
         content, metadata = sent["content"], sent["metadata"]
         assert content.keys() == {"textType", "title", "description", "nextSteps", "keywords"}
@@ -123,7 +123,7 @@ class TestChat:
 
     def test_beginning_and_end_are_one_thread_and_two_messages(self) -> None:
         began, over = notice(AlertKind.STALE), notice(AlertKind.STALE, over=True)
-        first, second = json.loads(chat_of(began)), json.loads(chat_of(over))
+        first, second = json.loads(chatbot_json(began)), json.loads(chatbot_json(over))
         assert first["metadata"]["threadId"] == second["metadata"]["threadId"]
         assert first["id"] != second["id"]
 
@@ -133,7 +133,7 @@ class TestChat:
             structs.replace(member, mirror=f"{'m' * 255}:{'t' * 127}{number}", detail=f"{number} {'*<' * 5_000}")
             for number, member in enumerate(crowded.members)
         )
-        assert len(json.loads(chat_of(crowded._replace(members=members)))["content"]["description"]) < 8_000
+        assert len(json.loads(chatbot_json(crowded._replace(members=members)))["content"]["description"]) < 8_000
 
     @pytest.mark.parametrize(
         ("text", "shown"),
@@ -150,7 +150,7 @@ class TestChat:
 
     def test_nobody_is_called(self) -> None:
         assert "@here" not in escaped("@here")
-        assert "@channel" not in json.loads(chat_of(about("m:1", "@channel")))["content"]["description"]
+        assert "@channel" not in json.loads(chatbot_json(about("m:1", "@channel")))["content"]["description"]
 
     def test_code_cannot_be_left(self) -> None:
         assert code("a`b <c>") == "`a'b &lt;c&gt;`"

@@ -12,7 +12,7 @@ from pullahead.errors import AccessDeniedError, ConfigError
 from pullahead.messages import CheckRequest
 from pullahead.rules.model import Rules, UpstreamSettings
 from pullahead.rules.sources.findings import CachedRepository, Findings
-from pullahead.rules.sources.state import Standing
+from pullahead.rules.sources.state import RulesState
 from pullahead.settings import Settings
 from tests.fakes.application import InMemoryService
 from tests.fakes.sources import QUAY, FakeStanding
@@ -66,7 +66,7 @@ class TestRulesFoundJustNow:
         assert service.app._rules.mirrors == ()
         service.clock.advance(seconds=1)
         cached = (CachedRepository("quay/team/app", ("1",)),)
-        service.standing.save(Standing(findings=Findings((QUAY,), cached)))
+        service.standing.save(RulesState(findings=Findings((QUAY,), cached)))
         service.upstream.serve(make_image(seed=1), "quay.io/team/app:1")
         return service
 

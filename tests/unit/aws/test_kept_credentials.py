@@ -5,7 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from pullahead.aws.upstream_credentials import Found, KeptCredentials, LookupFailedError
+from pullahead.aws.upstream_credentials import CachedCredential, CredentialCache, LookupFailedError
 from pullahead.errors import AccessDeniedError
 from pullahead.registry.credentials import Credential
 from tests.unit.registry.harness import FakeTime
@@ -20,11 +20,11 @@ class Source:
         self.time, self.credential, self.asked = time, OLD, 0
         self.fails = False
 
-    def look_up(self) -> Found:
+    def look_up(self) -> CachedCredential:
         self.asked += 1
         if self.fails:
             raise LookupFailedError(AccessDeniedError, "there is none", "make one")
-        return Found(self.credential, self.time() + 300)
+        return CachedCredential(self.credential, self.time() + 300)
 
 
 @pytest.fixture
@@ -38,7 +38,7 @@ def source(time: FakeTime) -> Source:
 
 
 def test_credential_is_looked_up_for_every_request(time: FakeTime, source: Source) -> None:
-    kept = KeptCredentials(time)
+    kept = CredentialCache(time)
     for _ in range(5):
         assert kept.get("key", source.look_up) == OLD
     time.now += 299
@@ -47,7 +47,7 @@ def test_credential_is_looked_up_for_every_request(time: FakeTime, source: Sourc
 
 
 def test_credential_is_kept_beyond_its_time(time: FakeTime, source: Source) -> None:
-    kept = KeptCredentials(time)
+    kept = CredentialCache(time)
     kept.get("key", source.look_up)
     source.credential = NEW
     time.now += 300
@@ -55,14 +55,14 @@ def test_credential_is_kept_beyond_its_time(time: FakeTime, source: Source) -> N
 
 
 def test_credential_of_one_key_is_another_ones(time: FakeTime, source: Source) -> None:
-    kept = KeptCredentials(time)
+    kept = CredentialCache(time)
     kept.get("key", source.look_up)
     source.credential = NEW
     assert kept.get("other", source.look_up) == NEW
 
 
 def test_refused_credential_is_kept(time: FakeTime, source: Source) -> None:
-    kept = KeptCredentials(time)
+    kept = CredentialCache(time)
     kept.get("key", source.look_up)
     source.credential = NEW
     time.now += 60
@@ -71,7 +71,7 @@ def test_refused_credential_is_kept(time: FakeTime, source: Source) -> None:
 
 
 def test_registry_that_refuses_everything_makes_us_ask_on_and_on(time: FakeTime, source: Source) -> None:
-    kept = KeptCredentials(time)
+    kept = CredentialCache(time)
     for _ in range(60):
         kept.refuse("key", kept.get("key", source.look_up))
         time.now += 2
@@ -79,7 +79,7 @@ def test_registry_that_refuses_everything_makes_us_ask_on_and_on(time: FakeTime,
 
 
 def test_late_refusal_of_the_old_one_throws_the_new_one_away(time: FakeTime, source: Source) -> None:
-    kept = KeptCredentials(time)
+    kept = CredentialCache(time)
     source.credential = NEW
     kept.get("key", source.look_up)
     time.now += 60
@@ -89,7 +89,7 @@ def test_late_refusal_of_the_old_one_throws_the_new_one_away(time: FakeTime, sou
 
 
 def test_missing_secret_is_asked_for_at_every_request(time: FakeTime, source: Source) -> None:
-    kept = KeptCredentials(time)
+    kept = CredentialCache(time)
     source.fails = True
     for _ in range(5):
         with pytest.raises(LookupFailedError) as caught:
@@ -102,7 +102,7 @@ def test_missing_secret_is_asked_for_at_every_request(time: FakeTime, source: So
 
 
 def test_many_threads_look_up_at_once(time: FakeTime, source: Source) -> None:
-    kept = KeptCredentials(time)
+    kept = CredentialCache(time)
     all_ask = threading.Barrier(6)
 
     def ask(_: int) -> Credential:

@@ -5,7 +5,7 @@ import pytest
 from pullahead.checks.check import CheckResult
 from pullahead.messages import CheckRequest
 from pullahead.mirrors.record import State
-from pullahead.refresh.ports import Started
+from pullahead.refresh.ports import StartResult
 from pullahead.rules.model import Rule
 from pullahead.rules.tag_patterns import PatternKind, TagPattern, TagSelection
 from tests.fakes.checks import FIRST, SECOND, CheckingService
@@ -35,7 +35,7 @@ def service() -> Choosing:
 
 def test_chosen_tag_is_mirrored(service: Choosing) -> None:
     (result,) = service.ask("mirror/app")
-    assert (result.mirror, result.state, result.started) == ("mirror/app:1.0", State.MISSING, Started.STARTED)
+    assert (result.mirror, result.state, result.started) == ("mirror/app:1.0", State.MISSING, StartResult.STARTED)
     (request,) = service.refreshes.requests.values()
     assert request.upstream == "ghcr.io/team/app:1.0"
 
@@ -50,13 +50,13 @@ class TestPush:
         service.publish()
         service.ask("mirror/app")
         service.publish(SECOND)
-        assert service.check_one(pushed=SECOND.digest).started is Started.STARTED
+        assert service.check_one(pushed=SECOND.digest).started is StartResult.STARTED
 
     def test_named_tag_of_the_same_rule_is_ours_from_the_start(self) -> None:
         service = Choosing(rule(tags=ANY._replace(names=("1.0",))))
         service.upstream.serve(FIRST, "ghcr.io/team/app:1.0")
         service.publish(SECOND)
-        assert service.check_one(pushed=SECOND.digest).started is Started.STARTED
+        assert service.check_one(pushed=SECOND.digest).started is StartResult.STARTED
 
     def test_named_tag_in_a_namespace_is_somebody_elses_until_it_is_followed(self) -> None:
         """Any repository could lie there."""

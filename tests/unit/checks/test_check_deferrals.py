@@ -8,10 +8,10 @@ from local.images import make_index
 from pullahead.checks.check import CheckMirrors, CheckResult
 from pullahead.errors import AccessDeniedError, DeferredError, RateLimitedError, Side
 from pullahead.messages import CheckRequest
-from pullahead.mirrors.rate_limit_budget import Quota
+from pullahead.mirrors.rate_limit_budget import RemainingQuota
 from pullahead.mirrors.record import State
 from pullahead.oci import Descriptor, Reference
-from pullahead.refresh.ports import Started
+from pullahead.refresh.ports import StartResult
 from tests.fakes.checks import FIRST, SECOND, CheckingService
 from tests.fakes.samples import REPOSITORY, failed, mirror
 from tests.fakes.upstream import FakeUpstream
@@ -38,7 +38,7 @@ def leave(service: CheckingService, usable: int | None) -> None:
     """Let upstream say how much of its limit may be used."""
     service.upstream.quotas.clear()
     if usable is not None:
-        service.upstream.quotas["ghcr.io"] = Quota(10 + usable, 100, usable)
+        service.upstream.quotas["ghcr.io"] = RemainingQuota(10 + usable, 100, usable)
 
 
 def started(service: CheckingService) -> list[str]:
@@ -160,7 +160,7 @@ class TestRefreshes:
         service = served(*TAGS)
         move(service, "1.0")
         service.check(*TAGS)
-        service.refreshes.statuses = dict.fromkeys(service.refreshes.statuses, Started.RUNNING)
+        service.refreshes.statuses = dict.fromkeys(service.refreshes.statuses, StartResult.RUNNING)
         service.refreshes.requests.clear()  # what runs has another input: it is only described
         move(service, "2.0")
         leave(service, 1)

@@ -14,7 +14,7 @@ from pullahead.errors import (
     StorageError,
 )
 from pullahead.mirrors.record import State
-from pullahead.refresh.ports import Started
+from pullahead.refresh.ports import StartResult
 from tests.fakes.checks import FIRST, CheckingService
 from tests.fakes.samples import KEY, UPSTREAM, failed, mirror
 from tests.fakes.script import Killed
@@ -134,23 +134,23 @@ class TestRefreshThatIsThereAlready:
     def test_running_is_left_to_run(self) -> None:
         service = CheckingService()
         name = next(iter(_started(service)))
-        service.refreshes.statuses[name] = Started.RUNNING
+        service.refreshes.statuses[name] = StartResult.RUNNING
         service.refreshes.requests.clear()
-        assert service.check_one().started is Started.RUNNING
+        assert service.check_one().started is StartResult.RUNNING
         assert service.records.writes == 1
 
     def test_upstream_that_is_away_for_a_while_does_not_start_it_a_second_time(self) -> None:
         service = CheckingService()
         name = next(iter(_started(service)))
-        service.refreshes.statuses[name] = Started.RUNNING
+        service.refreshes.statuses[name] = StartResult.RUNNING
         service.script.fail("head_manifest", failed(RegistryUnavailableError))
         assert service.check_one().state is State.UNKNOWN
         assert service.check_one().state is State.MISSING
         assert list(service.refreshes.requests) == [name]
 
-    @pytest.mark.parametrize("ended", [Started.ENDED, Started.SUCCEEDED])
+    @pytest.mark.parametrize("ended", [StartResult.ENDED, StartResult.SUCCEEDED])
     def test_one_that_ended_without_a_lasting_outcome_is_remembered_and_another_started_later(
-        self, ended: Started
+        self, ended: StartResult
     ) -> None:
         service = CheckingService()
         name = next(iter(_started(service)))
@@ -165,14 +165,14 @@ class TestRefreshThatIsThereAlready:
         )
         assert service.check_one().started is None
         service.clock.advance(minutes=5)
-        assert service.check_one().started is Started.STARTED
+        assert service.check_one().started is StartResult.STARTED
         assert len(service.refreshes.requests) == 2
 
     def test_one_that_ends_again_and_again_is_told_in_the_end_with_its_cause(self) -> None:
         service = CheckingService()
         for _ in range(20):
             service.check()
-            service.refreshes.statuses = dict.fromkeys(service.refreshes.statuses, Started.ENDED)
+            service.refreshes.statuses = dict.fromkeys(service.refreshes.statuses, StartResult.ENDED)
             service.clock.advance(minutes=5)
         assert service.alerts == ["STALE"]
         assert "without a lasting outcome" in service.records.decided[0].detail
@@ -220,6 +220,6 @@ def test_check_that_is_killed_anywhere_is_made_good_by_its_message(call: int) ->
     assert service.records.stored.keys() == {KEY}
 
 
-def _started(service: CheckingService) -> dict[str, Started]:
+def _started(service: CheckingService) -> dict[str, StartResult]:
     service.check()
     return service.refreshes.statuses

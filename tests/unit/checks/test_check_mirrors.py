@@ -7,7 +7,7 @@ import pytest
 from local.images import make_image, make_index
 from pullahead.mirrors.record import Published, State
 from pullahead.oci import parse_digest
-from pullahead.refresh.ports import Started
+from pullahead.refresh.ports import StartResult
 from tests.fakes.checks import FIRST, SECOND, CheckingService
 from tests.fakes.samples import KEY, UPSTREAM, mirror
 
@@ -40,7 +40,7 @@ def test_hundred_fresh_tags_cost_one_question_to_ecr_and_one_to_the_records() ->
 def test_missing_tag_is_remembered_and_its_refresh_started_from_the_digest() -> None:
     service = CheckingService()
     result = service.check_one()
-    assert (result.state, result.started) == (State.MISSING, Started.STARTED)
+    assert (result.state, result.started) == (State.MISSING, StartResult.STARTED)
     assert service.record().version == 1
     (request,) = service.refreshes.requests.values()
     assert (request.root, request.episode) == (FIRST.root.descriptor, 1)
@@ -66,7 +66,7 @@ def test_moved_upstream_starts_another_refresh_that_says_since_when() -> None:
 def test_same_message_twice_starts_one_refresh_and_writes_once() -> None:
     service = CheckingService()
     first, again = service.check_one(), service.check_one()
-    assert first.started is Started.STARTED
+    assert first.started is StartResult.STARTED
     assert again.state is State.MISSING
     assert (len(service.refreshes.requests), service.records.writes) == (1, 1)
 
@@ -98,7 +98,7 @@ class TestPush:
         service.check()
         service.publish(SECOND)
         result = service.check_one(pushed=SECOND.digest)
-        assert (result.state, result.started) == (State.STALE, Started.STARTED)
+        assert (result.state, result.started) == (State.STALE, StartResult.STARTED)
         assert result.reason == "the tag was overwritten in ECR"
         (request,) = service.refreshes.requests.values()
         assert request.root.digest == FIRST.digest
@@ -119,7 +119,7 @@ class TestPush:
         late = service.record().with_changes(upstream_digest=SECOND.digest)
         service.records.stored[KEY] = late
         service.upstream.serve(SECOND, UPSTREAM)
-        assert service.check_one(pushed=FIRST.digest).started is Started.STARTED
+        assert service.check_one(pushed=FIRST.digest).started is StartResult.STARTED
 
     def test_own_push_into_a_mirror_that_upstream_did_not_answer_for_is_looked_at(self) -> None:
         service = CheckingService()
@@ -170,12 +170,12 @@ class TestImmutable:
     def test_deleted_one_comes_back(self, service: CheckingService) -> None:
         service.target.delete_tag("mirror/app", "1.0")
         result = service.check_one()
-        assert (result.state, result.started, service.upstream.heads) == (State.MISSING, Started.STARTED, 1)
+        assert (result.state, result.started, service.upstream.heads) == (State.MISSING, StartResult.STARTED, 1)
 
     def test_overwritten_one_is_made_right(self, service: CheckingService) -> None:
         service.publish(SECOND)
         result = service.check_one()
-        assert (result.state, result.started) == (State.STALE, Started.STARTED)
+        assert (result.state, result.started) == (State.STALE, StartResult.STARTED)
 
     def test_one_that_was_never_there_is_asked_for_until_it_is(self) -> None:
         service = CheckingService([mirror(immutable=True)])
@@ -191,7 +191,7 @@ class TestPlatforms:
     def test_refresh_is_asked_for_with_them_and_runs_once(self) -> None:
         service = CheckingService([mirror(platforms=self.TWO[::-1])])
         service.upstream.serve(self.INDEX, UPSTREAM)
-        assert [service.check_one().started for _ in range(2)] == [Started.STARTED, Started.STARTED]
+        assert [service.check_one().started for _ in range(2)] == [StartResult.STARTED, StartResult.STARTED]
         (request,) = service.refreshes.requests.values()
         assert (request.root, request.platforms) == (self.INDEX.root.descriptor, self.TWO)
 
@@ -200,7 +200,7 @@ class TestPlatforms:
         service.upstream.serve(self.INDEX, UPSTREAM)
         service.check()
         service.rules = replace(service.rules, mirrors=(mirror(platforms=("linux/amd64",)),))
-        assert service.check_one().started is Started.STARTED
+        assert service.check_one().started is StartResult.STARTED
         assert len(service.refreshes.requests) == 2
 
     def test_our_own_push_is_known_by_the_digest_that_was_made(self) -> None:

@@ -8,13 +8,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pullahead.checks.ecr_events import Home, Ignored, Meaning, Why, read_ecr_event
+from pullahead.checks.ecr_events import AccountRegion, IgnoredEvent, IgnoredReason, Meaning, read_ecr_event
 from pullahead.errors import InvalidEventError
 from pullahead.messages import AwsEvent, CacheFailure, CheckRequest, ScanFinished, read_queued
 from pullahead.oci import digest_of
 from tests.architecture.source import ROOT
 
-HOME = Home("123456789012", "eu-west-1")
+HOME = AccountRegion("123456789012", "eu-west-1")
 AT = datetime(2026, 11, 24, 9, 6, 12, tzinfo=UTC)
 SAMPLES: dict[str, Any] = {
     path.name.removeprefix("ecr.").removesuffix(".json"): json.loads(path.read_text(encoding="utf-8"))
@@ -88,33 +88,33 @@ class TestIgnored:
     @pytest.mark.parametrize(
         ("event", "why"),
         [
-            (SAMPLES["push"] | {"account": "999999999999"}, Why.FOREIGN),
-            (SAMPLES["push"] | {"region": "us-east-1"}, Why.FOREIGN),
-            (SAMPLES["push"] | {"source": "my.own"}, Why.UNKNOWN),
-            (SAMPLES["push"] | {"detail-type": "ECR Artifact Action"}, Why.UNKNOWN),
-            (changed("push", action_type="UPDATE_STORAGE_CLASS"), Why.UNKNOWN),
-            (changed("referrer", action_type="DELETE"), Why.UNKNOWN),
-            (changed("push", result="FAILURE"), Why.FAILED),
-            (changed("image_scan", scan_status="FAILED"), Why.FAILED),
-            (changed("push", image_tag=None), Why.UNTAGGED),
-            (changed("push", image_tag=""), Why.UNTAGGED),
-            (changed("referrer", image_tag=None), Why.UNTAGGED),
-            (changed("pull_through_cache.success", image_tag=None), Why.UNTAGGED),
-            (changed("image_scan", image_tags=[]), Why.UNTAGGED),
-            (changed("push", repository_name=None), Why.MISNAMED),
-            (changed("push", repository_name="Mirror/App"), Why.MISNAMED),
-            (changed("push", repository_name="a/../b"), Why.MISNAMED),
-            (changed("push", repository_name="a" * 257), Why.MISNAMED),
-            (changed("push", image_tag="*"), Why.MISNAMED),
-            (changed("push", image_tag="a" * 129), Why.MISNAMED),
-            (changed("push", image_digest="sha256:beef"), Why.MISNAMED),
-            (changed("image_scan", image_digest="beef"), Why.MISNAMED),
-            (changed("image_scan", repository_name="A"), Why.MISNAMED),
+            (SAMPLES["push"] | {"account": "999999999999"}, IgnoredReason.FOREIGN),
+            (SAMPLES["push"] | {"region": "us-east-1"}, IgnoredReason.FOREIGN),
+            (SAMPLES["push"] | {"source": "my.own"}, IgnoredReason.UNKNOWN),
+            (SAMPLES["push"] | {"detail-type": "ECR Artifact Action"}, IgnoredReason.UNKNOWN),
+            (changed("push", action_type="UPDATE_STORAGE_CLASS"), IgnoredReason.UNKNOWN),
+            (changed("referrer", action_type="DELETE"), IgnoredReason.UNKNOWN),
+            (changed("push", result="FAILURE"), IgnoredReason.FAILED),
+            (changed("image_scan", scan_status="FAILED"), IgnoredReason.FAILED),
+            (changed("push", image_tag=None), IgnoredReason.UNTAGGED),
+            (changed("push", image_tag=""), IgnoredReason.UNTAGGED),
+            (changed("referrer", image_tag=None), IgnoredReason.UNTAGGED),
+            (changed("pull_through_cache.success", image_tag=None), IgnoredReason.UNTAGGED),
+            (changed("image_scan", image_tags=[]), IgnoredReason.UNTAGGED),
+            (changed("push", repository_name=None), IgnoredReason.MISNAMED),
+            (changed("push", repository_name="Mirror/App"), IgnoredReason.MISNAMED),
+            (changed("push", repository_name="a/../b"), IgnoredReason.MISNAMED),
+            (changed("push", repository_name="a" * 257), IgnoredReason.MISNAMED),
+            (changed("push", image_tag="*"), IgnoredReason.MISNAMED),
+            (changed("push", image_tag="a" * 129), IgnoredReason.MISNAMED),
+            (changed("push", image_digest="sha256:beef"), IgnoredReason.MISNAMED),
+            (changed("image_scan", image_digest="beef"), IgnoredReason.MISNAMED),
+            (changed("image_scan", repository_name="A"), IgnoredReason.MISNAMED),
         ],
     )
-    def test_event_that_means_nothing_says_why(self, event: dict[str, Any], why: Why) -> None:
+    def test_event_that_means_nothing_says_why(self, event: dict[str, Any], why: IgnoredReason) -> None:
         found = meaning(event)
-        assert isinstance(found, Ignored)
+        assert isinstance(found, IgnoredEvent)
         assert found.why is why
 
     @pytest.mark.parametrize("name", ["a__b/c--d", "a.b_c-d/e", "0a"])
@@ -181,7 +181,7 @@ def is_typed(text: str | bytes) -> bool:
     if isinstance(found, CheckRequest):
         # What is asked is what the queue carries: it can be sent again as it is.
         return read_queued(found.to_json()) == found
-    return isinstance(found, Ignored | ScanFinished) or not isinstance(received, AwsEvent)
+    return isinstance(found, IgnoredEvent | ScanFinished) or not isinstance(received, AwsEvent)
 
 
 class TestFuzz:
@@ -207,7 +207,7 @@ class TestFuzz:
             found = meaning(event | {"detail-type": kind + "\n" + "x" * 500})
         except InvalidEventError:
             return
-        assert isinstance(found, Ignored)
+        assert isinstance(found, IgnoredEvent)
         assert len(found.kind) <= 80
         assert found.kind.isprintable()
 

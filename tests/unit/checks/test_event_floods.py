@@ -11,9 +11,9 @@ from itertools import islice
 import pytest
 
 from local.images import LocalImage, make_image
-from pullahead.messages import CheckRequest, FillRequest, OutcomeRequest, PublishResult, RefreshRequest
+from pullahead.messages import CheckRequest, OutcomeRequest, PublishResult, RefreshRequest, StartWaitingRequest
 from pullahead.mirrors.record import State
-from pullahead.refresh.ports import Started
+from pullahead.refresh.ports import StartResult
 from pullahead.rules.model import Rules
 from tests.fakes.application import InMemoryService
 from tests.fakes.memory import FakeRefreshes
@@ -29,14 +29,14 @@ class CountedRefreshes(FakeRefreshes):
 
     most = 0
 
-    def start(self, request: RefreshRequest) -> Started:
+    def start(self, request: RefreshRequest) -> StartResult:
         started = super().start(request)
         self.most = max(self.most, len(self.running()))
         return started
 
     def running(self) -> list[RefreshRequest]:
         """List what runs, the longest begun first."""
-        return [each for name, each in self.requests.items() if self.statuses[name] is Started.RUNNING]
+        return [each for name, each in self.requests.items() if self.statuses[name] is StartResult.RUNNING]
 
 
 class Flood:
@@ -87,9 +87,9 @@ class Flood:
         self.service.target.move_tag(request.repository, request.tag, request.root.digest)
         outcome = OutcomeRequest(request, request.name, self.service.clock(), PublishResult(request.root.digest))
         self.service.app.record_outcome(outcome)
-        self.refreshes.statuses[request.name] = Started.SUCCEEDED
+        self.refreshes.statuses[request.name] = StartResult.SUCCEEDED
         for _ in range(self.deliveries):
-            self.service.app.check(FillRequest(request.name))
+            self.service.app.check(StartWaitingRequest(request.name))
 
     def states(self) -> Counter[State]:
         """Count the states of all mirrors."""
@@ -207,7 +207,7 @@ def test_ends_that_are_told_to_nobody_are_made_good_by_the_schedule(lost_every: 
             flood.end(request)
             flood.deliveries = deliveries
         flood.service.clock.advance(seconds=timedelta(minutes=5).total_seconds())
-        flood.service.app.check(FillRequest())
+        flood.service.app.check(StartWaitingRequest())
     assert flood.states() == {State.FRESH: 200}
     assert flood.refreshes.most <= LIMIT
 
@@ -216,7 +216,7 @@ def test_schedule_that_fills_tells_how_many_run_and_wait() -> None:
     flood = Flood(100)
     flood.serve(FIRST)
     flood.check_all()
-    (filled,) = flood.service.app.check(FillRequest())
+    (filled,) = flood.service.app.check(StartWaitingRequest())
     assert filled._asdict() == {
         "started": (),
         "dropped": (),

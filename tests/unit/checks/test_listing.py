@@ -5,7 +5,7 @@ from datetime import timedelta
 import pytest
 
 from local.images import make_image
-from pullahead.checks.listing import FollowListing, ListResult
+from pullahead.checks.listing import ListResult, ListTags
 from pullahead.errors import ConflictError, ListingRefusedError, RateLimitedError, StorageError
 from pullahead.messages import CheckRequest, ListRequest
 from pullahead.mirrors.record import Record, State
@@ -32,7 +32,7 @@ class Listing:
         self.upstream, self.records = FakeUpstream(self.script), FakeRecords(self.script)
         self.queue, self.clock = FakeQueue(self.script), FakeClock()
         self.serve("1.0", "1.1", "1.2", "latest")
-        self.follow = FollowListing(lambda: self.rules, self.upstream, self.records, self.queue, self.clock)
+        self.follow = ListTags(lambda: self.rules, self.upstream, self.records, self.queue, self.clock)
 
     def serve(self, *tags: str, path: str = "ghcr.io/team/app") -> None:
         for tag in tags:

@@ -4,7 +4,7 @@ from typing import Any, Literal
 
 import pytest
 
-from pullahead.checks.select import MergeChecks
+from pullahead.checks.select import CheckMerger
 from pullahead.errors import StorageError
 from pullahead.messages import CheckRequest
 from tests.fakes.memory import FakeClock, FakeQueue
@@ -18,7 +18,7 @@ class Merging:
     def __init__(self) -> None:
         self.script, self.clock = Script(), FakeClock()
         self.queue = FakeQueue(self.script)
-        self.merge = MergeChecks(FakeWindows(self.script), self.queue, self.clock)
+        self.merge = CheckMerger(FakeWindows(self.script), self.queue, self.clock)
 
     def ask(self, *tags: str, **more: Any) -> tuple[str, ...]:
         values: dict[str, Any] = {"reason": "webhook", "repository": "mirror/app", "asked_at": self.clock()}

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from local.images import make_image
-from pullahead.checks.pull_through_cache import after_cache
+from pullahead.checks.pull_through_cache import with_cache_result
 from pullahead.errors import StorageError
 from pullahead.messages import CacheFailure, CheckRequest
 from pullahead.mirrors.alert import AlertKind
@@ -13,7 +13,7 @@ from pullahead.mirrors.record import Record, State
 from pullahead.oci import Digest
 from pullahead.rules.model import Mirror, Rules, Source
 from pullahead.rules.sources.findings import CachedRepository, Findings, TaggedRepository
-from pullahead.rules.sources.state import Standing
+from pullahead.rules.sources.state import RulesState
 from tests.fakes.application import InMemoryService
 from tests.fakes.refreshes import outcome
 from tests.fakes.samples import rules
@@ -31,7 +31,7 @@ class World:
     def __init__(self, made: Rules | None = None, **findings: Any) -> None:
         self.service = InMemoryService(made or rules([]))
         self.found = {"cache_rules": (QUAY,), "within": WITHIN, **findings}
-        self.service.standing.save(Standing(findings=Findings(**self.found)))
+        self.service.standing.save(RulesState(findings=Findings(**self.found)))
         self.service.upstream.serve(IMAGE, "quay.io/team/app:1.0")
         self.script = self.service.script
 
@@ -160,7 +160,7 @@ class TestFailure:
         world = World()
         world.tell(DENIED)
         before = world.record
-        assert after_cache(before, CacheFailure(DENIED.code, "request 4711"), world.service.clock()) is before
+        assert with_cache_result(before, CacheFailure(DENIED.code, "request 4711"), world.service.clock()) is before
 
     def test_refresh_that_then_succeeds_says_nothing_of_the_cache(self) -> None:
         world = World()

@@ -7,7 +7,7 @@ from typing import Final
 
 import pytest
 
-from pullahead.checks.scan_results import note_scan
+from pullahead.checks.scan_results import record_scan
 from pullahead.errors import StorageError
 from pullahead.messages import ScanFinished
 from pullahead.mirrors.outcome_event import Scan
@@ -42,7 +42,7 @@ class Scanning:
     ) -> tuple[str, ...]:
         finished = ScanFinished(repository, of, tags or ("1.0",), dict(counts), self.clock() + after)
         known = rules([mirror("1.0"), mirror("2.0")])
-        return note_scan(finished, known, self.records, self.announcer, self.clock)
+        return record_scan(finished, known, self.records, self.announcer, self.clock)
 
     @property
     def scan(self) -> Scan | None:
@@ -86,7 +86,7 @@ def test_scan_of_anything_else_is_nobody_s_business(
 def test_scan_without_a_tag_is_of_a_child() -> None:
     scanning = Scanning()
     finished = ScanFinished(REPOSITORY, SERVED, (), {"HIGH": 3}, BEGAN)
-    assert note_scan(finished, rules(), scanning.records, scanning.announcer, scanning.clock) == ()
+    assert record_scan(finished, rules(), scanning.records, scanning.announcer, scanning.clock) == ()
     assert scanning.script.calls == []
 
 

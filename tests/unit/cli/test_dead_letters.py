@@ -8,7 +8,7 @@ import pytest
 from pullahead.cli.arguments import parse_arguments
 from pullahead.cli.dead_letters import act, ask_on_terminal, lines_of, run_dead_letters
 from pullahead.cli.stack_arguments import DeadLettersArguments, Place
-from pullahead.dead_letters import DeadLetter, DeadLettersByQueue, SourceQueue, what_it_asks
+from pullahead.dead_letters import DeadLetter, DeadLetterQueues, SourceQueue, describe_request
 from pullahead.errors import ConfigError, StorageError
 from pullahead.messages import CheckRequest, ListRequest
 from tests.fakes.dead_letters import FakeDeadLetters
@@ -37,7 +37,7 @@ def check(*tags: str) -> str:
 
 
 def asked_by(body: str, queue: SourceQueue = "checks") -> str | None:
-    return what_it_asks(DeadLetter("1234", "r", body, NOW, None, "", None, queue))
+    return describe_request(DeadLetter("1234", "r", body, NOW, None, "", None, queue))
 
 
 def never(_question: str) -> bool:
@@ -202,13 +202,13 @@ class TestTwoQueues:
         return FakeDeadLetters(place.script, first_number=0x100)
 
     @pytest.fixture
-    def both(self, place: FakeDeadLetters, pulls: FakeDeadLetters) -> DeadLettersByQueue:
-        return DeadLettersByQueue({"checks": place, "pulls": pulls})
+    def both(self, place: FakeDeadLetters, pulls: FakeDeadLetters) -> DeadLetterQueues:
+        return DeadLetterQueues({"checks": place, "pulls": pulls})
 
     def test_each_is_shown_with_its_queue(
         self,
         stack: FakeStack,
-        both: DeadLettersByQueue,
+        both: DeadLetterQueues,
         place: FakeDeadLetters,
         pulls: FakeDeadLetters,
         capsys: pytest.CaptureFixture[str],
@@ -227,14 +227,14 @@ class TestTwoQueues:
         assert (place.held, pulls.held) == (set(), set())
 
     def test_redrive_puts_each_back_where_it_came_from(
-        self, both: DeadLettersByQueue, place: FakeDeadLetters, pulls: FakeDeadLetters
+        self, both: DeadLetterQueues, place: FakeDeadLetters, pulls: FakeDeadLetters
     ) -> None:
         of_checks, of_pulls = place.keep(check()), pulls.keep(Pulls().message(ALPINE))
         assert act(REDRIVE, both, never) == 0
         assert (place.queued, pulls.queued) == ([of_checks.body], [of_pulls.body])
 
     def test_drop_deletes_the_one_that_is_named(
-        self, both: DeadLettersByQueue, place: FakeDeadLetters, pulls: FakeDeadLetters
+        self, both: DeadLetterQueues, place: FakeDeadLetters, pulls: FakeDeadLetters
     ) -> None:
         kept, _ = place.keep(check()), pulls.keep("{")
         assert act(DROP._replace(ids=("00000100",)), both, never) == 0
@@ -242,7 +242,7 @@ class TestTwoQueues:
         assert place.script.count("release") == 1  # nothing of the one place is released in the other
 
     def test_flood_of_one_hides_nothing_of_the_other_and_what_is_left_is_summed(
-        self, both: DeadLettersByQueue, place: FakeDeadLetters, pulls: FakeDeadLetters
+        self, both: DeadLetterQueues, place: FakeDeadLetters, pulls: FakeDeadLetters
     ) -> None:
         for _ in range(5):
             place.keep(check())
@@ -251,7 +251,7 @@ class TestTwoQueues:
         assert ([letter.queue for letter in found.letters].count("pulls"), found.more) == (3, 4)
 
     def test_one_that_cannot_be_read_leaves_the_other_s_to_be_seen(
-        self, both: DeadLettersByQueue, place: FakeDeadLetters
+        self, both: DeadLetterQueues, place: FakeDeadLetters
     ) -> None:
         place.keep(check())
         place.script.fail("take", StorageError("no"), passing=1)

@@ -8,7 +8,7 @@ import pytest
 from pullahead.checks.schedule import is_due, next_moment
 from pullahead.dashboard.explain import Known, explain
 from pullahead.errors import AccessDeniedError, RegistryUnavailableError, Side
-from pullahead.mirrors.alert import AlertKind, Told
+from pullahead.mirrors.alert import AlertKind, SentAlert
 from pullahead.mirrors.judge import Observation
 from pullahead.mirrors.record import LastRefresh, Published, Record, RefreshFailure, State
 from pullahead.rules.model import Mirror
@@ -76,7 +76,7 @@ def test_blocked_mirror_wants_a_human() -> None:
 
 
 def test_last_alerts_say_when_and_whether_they_are_over() -> None:
-    last = (Told(AlertKind.STALE, "i", NOW - timedelta(days=2)), Told(AlertKind.BLOCKED, "i", NOW))
+    last = (SentAlert(AlertKind.STALE, "i", NOW - timedelta(days=2)), SentAlert(AlertKind.BLOCKED, "i", NOW))
     record = stale(State.BLOCKED, failure=failure(blocking=True), alerted=(AlertKind.BLOCKED,), told=last)
     when = [f"{moment.strftime('%Y-%m-%d %H:%M')} UTC" for moment in (NOW - timedelta(days=2), NOW)]
     assert told(record)["told"] == f"STALE, {when[0]} (over); BLOCKED, {when[1]}"

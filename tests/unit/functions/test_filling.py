@@ -7,8 +7,8 @@ import pytest
 from aws_lambda_powertools.utilities.data_classes.sqs_event import SQSRecord
 
 from functions.check_freshness import app as check_freshness
-from pullahead.messages import CheckRequest, FillRequest, Message
-from pullahead.refresh.ports import Started
+from pullahead.messages import CheckRequest, Message, StartWaitingRequest
+from pullahead.refresh.ports import StartResult
 from tests.fakes.application import InMemoryService
 from tests.fakes.checks import FIRST
 from tests.fakes.samples import REPOSITORY, mirror, rules
@@ -41,8 +41,8 @@ def check_all(service: InMemoryService) -> None:
 def test_end_of_a_refresh_starts_the_next_one(service: InMemoryService) -> None:
     check_all(service)
     (first,) = service.refreshes.requests
-    service.refreshes.statuses[first] = Started.SUCCEEDED
-    tell(service, FillRequest(first))
+    service.refreshes.statuses[first] = StartResult.SUCCEEDED
+    tell(service, StartWaitingRequest(first))
     assert len(service.refreshes.requests) == 2
     assert len(service.line.waiting) == 1
     assert counted() == {}
@@ -50,12 +50,12 @@ def test_end_of_a_refresh_starts_the_next_one(service: InMemoryService) -> None:
 
 def test_schedule_counts_what_runs_and_what_waits(service: InMemoryService) -> None:
     check_all(service)
-    tell(service, FillRequest())
+    tell(service, StartWaitingRequest())
     assert counted() == {"RefreshesRunning": 1, "RefreshesWaiting": 2}
 
 
 def test_schedule_counts_nothing_while_there_is_nothing(service: InMemoryService) -> None:
-    tell(service, FillRequest())
+    tell(service, StartWaitingRequest())
     assert counted() == {}
 
 

@@ -13,11 +13,11 @@ from functions.record_outcome import app as record_outcome
 from functions.schedule_checks import app as schedule_checks
 from local.images import make_image
 from pullahead.checks.check import CheckResult
-from pullahead.checks.ecr_events import Ignored, Why
+from pullahead.checks.ecr_events import IgnoredEvent, IgnoredReason
 from pullahead.errors import RateLimitedError, StorageError
 from pullahead.lambdas.metrics import add_checks, add_failure, add_upstream_use
 from pullahead.messages import CheckRequest, Failure, OutcomeRequest, PublishResult
-from pullahead.mirrors.rate_limit_budget import Used
+from pullahead.mirrors.rate_limit_budget import UpstreamUse
 from pullahead.mirrors.record import LastRefresh, State
 from pullahead.refresh.request import refresh_request
 from tests.fakes.application import InMemoryService
@@ -52,7 +52,13 @@ def collected() -> dict[str, float]:
 
 
 def test_requests_and_what_is_left_are_told_by_host(capsys: pytest.CaptureFixture[str]) -> None:
-    add_upstream_use([Used("docker.io", "HEAD", 7, 93), Used("docker.io", "BLOB", 2, 93), Used("quay.io", "HEAD", 1)])
+    add_upstream_use(
+        [
+            UpstreamUse("docker.io", "HEAD", 7, 93),
+            UpstreamUse("docker.io", "BLOB", 2, 93),
+            UpstreamUse("quay.io", "HEAD", 1),
+        ]
+    )
     service = {"service": "pullahead"}
     assert printed(capsys.readouterr().out) == [
         Metric("UpstreamRequests", 7, {**service, "host": "docker.io", "kind": "HEAD"}),
@@ -75,7 +81,7 @@ def test_failed_check_is_told_by_its_error(capsys: pytest.CaptureFixture[str]) -
 
 
 def test_ignored_event_is_told_by_the_reason(capsys: pytest.CaptureFixture[str]) -> None:
-    add_checks([Ignored(Why.UNTAGGED, "ECR Image Action")])
+    add_checks([IgnoredEvent(IgnoredReason.UNTAGGED, "ECR Image Action")])
     (metric,) = printed(capsys.readouterr().out)
     assert metric == Metric("EventsIgnored", 1, {"service": "pullahead", "why": "untagged"})
     assert collected() == {}

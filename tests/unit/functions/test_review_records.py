@@ -12,7 +12,7 @@ from pullahead.errors import StorageError
 from pullahead.mirrors.alert import Alert, AlertKind
 from pullahead.mirrors.record import State
 from pullahead.mirrors.store import Heartbeat
-from pullahead.rules.sources.state import Standing
+from pullahead.rules.sources.state import RulesState
 from tests.fakes.application import InMemoryService
 from tests.fakes.samples import KEY, REPOSITORY, UPSTREAM, mirror, rules
 from tests.fakes.standing import fresh, unfresh
@@ -46,7 +46,7 @@ def service() -> InMemoryService:
     others = [fresh(f"{REPOSITORY}:{tag}", began) for tag in ("2.0", "3.0")]
     made.records.stored = {record.key: record for record in (late, *others)}
     made.records.heartbeat = Heartbeat(made.clock(), "rules-1")
-    made.standing.save(Standing())
+    made.standing.save(RulesState())
     return made
 
 

@@ -12,7 +12,7 @@ from pullahead.errors import (
     RateLimitedError,
     RegistryUnavailableError,
 )
-from pullahead.mirrors.judge import Observation, Verdict, is_settled, judge
+from pullahead.mirrors.judge import Observation, Verdict, judge, needs_no_upstream_check
 from pullahead.mirrors.record import Published, Record, RefreshFailure, State
 from pullahead.oci import Descriptor, media_types
 from tests.fakes.samples import KEY, UPSTREAM, failed, mirror, root
@@ -234,17 +234,17 @@ class TestSettled:
         return record(State.FRESH, upstream=str(self.IMMUTABLE.upstream)).with_changes(**changes)
 
     def test_immutable_tag_that_was_fresh_and_is_still_there_is_settled(self) -> None:
-        assert is_settled(self.IMMUTABLE, self.known(), OLD.digest)
+        assert needs_no_upstream_check(self.IMMUTABLE, self.known(), OLD.digest)
 
     def test_other_tags_are_not(self) -> None:
-        assert not is_settled(mirror(), self.known(), OLD.digest)
+        assert not needs_no_upstream_check(mirror(), self.known(), OLD.digest)
 
     @pytest.mark.parametrize("published", [None, NEW.digest, DENIED])
     def test_one_that_is_no_longer_there_is_not(self, published: object) -> None:
-        assert not is_settled(self.IMMUTABLE, self.known(), published)  # type: ignore[arg-type]
+        assert not needs_no_upstream_check(self.IMMUTABLE, self.known(), published)  # type: ignore[arg-type]
 
     def test_one_that_was_never_seen_is_not(self) -> None:
-        assert not is_settled(self.IMMUTABLE, None, OLD.digest)
+        assert not needs_no_upstream_check(self.IMMUTABLE, None, OLD.digest)
 
     @pytest.mark.parametrize(
         "change",
@@ -253,4 +253,4 @@ class TestSettled:
         + [{"expires_at": T0}],
     )
     def test_one_that_stands_otherwise_or_is_to_be_written_anew_is_not(self, change: dict[str, object]) -> None:
-        assert not is_settled(self.IMMUTABLE, self.known(**change), OLD.digest)
+        assert not needs_no_upstream_check(self.IMMUTABLE, self.known(**change), OLD.digest)

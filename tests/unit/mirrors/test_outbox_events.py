@@ -6,7 +6,7 @@ import msgspec
 import pytest
 
 from pullahead.mirrors.alert import AlertKind
-from pullahead.mirrors.outbox import LEFT_AFTER, due_events, with_events, without
+from pullahead.mirrors.outbox import LEFT_AFTER, outcome_events_between, with_outcome_events, without_sent
 from pullahead.mirrors.outcome_event import OutcomeEvent, OutcomeKind, OutcomeReason, Scan
 from pullahead.mirrors.record import LastRefresh, Past, Published, Record, State
 from tests.fakes.samples import KEY, UPSTREAM, digest
@@ -25,7 +25,7 @@ def refreshed_to(made: str, *, execution: str = "arn:1", at: datetime = LATER) -
 
 
 def events(before: Record | None, after: Record) -> list[OutcomeEvent]:
-    return list(with_events(before, after, "app", LATER).outbox)
+    return list(with_outcome_events(before, after, "app", LATER).outbox)
 
 
 def only(before: Record | None, after: Record) -> OutcomeEvent:
@@ -228,21 +228,21 @@ class TestFoundPublished:
         assert event.held
 
     def test_end_of_the_refresh_says_it_better_and_alone(self) -> None:
-        held = with_events(STALE, self.found, "app", NOW)
-        recorded = with_events(held, held.with_changes(last_refresh=refreshed_to("b")), "app", LATER)
+        held = with_outcome_events(STALE, self.found, "app", NOW)
+        recorded = with_outcome_events(held, held.with_changes(last_refresh=refreshed_to("b")), "app", LATER)
         (event,) = recorded.outbox
         assert (event.detail.execution, event.detail.previous_digest, event.held) == ("arn:1", A, False)
 
     def test_end_of_another_refresh_leaves_it(self) -> None:
-        held = with_events(STALE, self.found, "app", NOW)
+        held = with_outcome_events(STALE, self.found, "app", NOW)
         changed = held.with_changes(published_digest=C, last_refresh=refreshed_to("c"))
-        assert len(with_events(held, changed, "app", LATER).outbox) == 2
+        assert len(with_outcome_events(held, changed, "app", LATER).outbox) == 2
 
     def test_it_is_sent_when_no_end_is_recorded_for_five_minutes(self) -> None:
-        held = with_events(STALE, self.found, "app", NOW)
-        assert due_events(STALE, held, NOW) == ()
-        assert due_events(held, held, NOW + LEFT_AFTER - timedelta(seconds=1)) == ()
-        assert due_events(held, held, NOW + LEFT_AFTER) == held.outbox
+        held = with_outcome_events(STALE, self.found, "app", NOW)
+        assert outcome_events_between(STALE, held, NOW) == ()
+        assert outcome_events_between(held, held, NOW + LEFT_AFTER - timedelta(seconds=1)) == ()
+        assert outcome_events_between(held, held, NOW + LEFT_AFTER) == held.outbox
 
     @pytest.mark.parametrize("before", [None, FRESH])
     def test_what_was_there_already_is_no_news(self, before: Record | None) -> None:
@@ -256,33 +256,35 @@ class TestFoundPublished:
 
 class TestOutbox:
     def test_what_is_due_is_what_the_change_added(self) -> None:
-        first = with_events(FRESH, left(FRESH, State.STALE, upstream_digest=B), "app", LATER)
-        second = with_events(first, left(first, State.GONE), "app", LATER)
-        assert [event.kind for event in due_events(first, second, LATER)] == [OutcomeKind.GONE]
-        assert due_events(second, second, LATER) == ()
+        first = with_outcome_events(FRESH, left(FRESH, State.STALE, upstream_digest=B), "app", LATER)
+        second = with_outcome_events(first, left(first, State.GONE), "app", LATER)
+        assert [event.kind for event in outcome_events_between(first, second, LATER)] == [OutcomeKind.GONE]
+        assert outcome_events_between(second, second, LATER) == ()
 
     def test_what_its_writer_left_is_due_after_five_minutes(self) -> None:
-        record = with_events(FRESH, left(FRESH, State.GONE), "app", LATER)
-        assert due_events(record, record, LATER + LEFT_AFTER - timedelta(seconds=1)) == ()
-        assert due_events(record, record, LATER + LEFT_AFTER) == record.outbox
+        record = with_outcome_events(FRESH, left(FRESH, State.GONE), "app", LATER)
+        assert outcome_events_between(record, record, LATER + LEFT_AFTER - timedelta(seconds=1)) == ()
+        assert outcome_events_between(record, record, LATER + LEFT_AFTER) == record.outbox
 
     def test_what_was_sent_is_taken_out_and_nothing_else(self) -> None:
-        first = with_events(FRESH, left(FRESH, State.GONE), "app", NOW)
-        second = with_events(first, left(first, State.STALE, upstream_digest=B), "app", LATER)
-        assert [event.kind for event in without(second, first.outbox).outbox] == [OutcomeKind.STALE]
+        first = with_outcome_events(FRESH, left(FRESH, State.GONE), "app", NOW)
+        second = with_outcome_events(first, left(first, State.STALE, upstream_digest=B), "app", LATER)
+        assert [event.kind for event in without_sent(second, first.outbox).outbox] == [OutcomeKind.STALE]
 
     def test_bus_that_takes_nothing_for_long_fills_no_record(self) -> None:
         record = FRESH
         for number in range(50):
             after = record.with_changes(last_refresh=refreshed_to("b", execution=f"arn:{number}"))
-            record = with_events(record, after, "app", NOW + timedelta(minutes=number))
+            record = with_outcome_events(record, after, "app", NOW + timedelta(minutes=number))
         assert len(record.outbox) == 20
         assert record.outbox[0].detail.events_given_up == 30
         assert [event.detail.events_given_up for event in record.outbox[1:]] == [msgspec.UNSET] * 19
         assert record.outbox[-1].detail.execution == "arn:49"
 
     def test_record_with_events_is_read_as_it_was_written(self) -> None:
-        record = with_events(FRESH, left(FRESH, State.GONE), "app", LATER).with_changes(scan=Scan(A, {"LOW": 3}, NOW))
+        record = with_outcome_events(FRESH, left(FRESH, State.GONE), "app", LATER).with_changes(
+            scan=Scan(A, {"LOW": 3}, NOW)
+        )
         assert msgspec.json.decode(msgspec.json.encode(record), type=Record) == record
 
     def test_record_of_before_there_were_events_is_read(self) -> None:

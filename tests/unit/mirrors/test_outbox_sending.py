@@ -3,7 +3,7 @@
 import pytest
 
 from pullahead.errors import ConflictError, PullaheadError, StorageError
-from pullahead.mirrors.outbox import with_events
+from pullahead.mirrors.outbox import with_outcome_events
 from pullahead.mirrors.record import Record, State
 from tests.fakes.memory import FakeClock, FakeRecords
 from tests.fakes.outcomes import FakeOutcomes, announcer
@@ -24,7 +24,7 @@ class Telling:
     def _made(self, key: str) -> tuple[Record, Record]:
         before = Record(key, UPSTREAM, State.FRESH, BEGAN, None, digest("a"), digest("a"), version=1)
         gone = before.with_changes(state=State.GONE, version=2)
-        self.records.stored[key] = with_events(before, gone, "app", self.clock())
+        self.records.stored[key] = with_outcome_events(before, gone, "app", self.clock())
         return before, self.records.stored[key]
 
     def announce(self) -> None:
@@ -80,7 +80,7 @@ def test_event_that_was_added_meanwhile_stays() -> None:
     (_, mine) = telling.pairs[0]
     telling.clock.advance(seconds=1)
     back = mine.with_changes(state=State.STALE, upstream_digest=digest("b"), version=3)
-    telling.records.stored[mine.key] = with_events(mine, back, "app", telling.clock())
+    telling.records.stored[mine.key] = with_outcome_events(mine, back, "app", telling.clock())
     telling.announce()
     assert telling.outcomes.kinds == ["Gone"]
     assert [event.kind.value for event in telling.records.stored[mine.key].outbox] == ["Mirror Stale"]

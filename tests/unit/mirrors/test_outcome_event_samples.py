@@ -11,7 +11,7 @@ from jsonschema import Draft202012Validator  # type: ignore[import-untyped]
 
 from local.outcome_schema import schema_text
 from pullahead.mirrors.alert import AlertKind
-from pullahead.mirrors.outbox import with_events, with_scan
+from pullahead.mirrors.outbox import with_outcome_events, with_scan
 from pullahead.mirrors.outcome_event import OutcomeEvent, OutcomeKind, Scan
 from pullahead.mirrors.record import LastRefresh, Record, State
 from tests.fakes.samples import digest
@@ -42,7 +42,7 @@ def told() -> dict[str, OutcomeEvent]:
 
 
 def next_of(record: Record, at: datetime, **changes: Any) -> Record:
-    return with_events(record, record.with_changes(**changes), RULE, at)
+    return with_outcome_events(record, record.with_changes(**changes), RULE, at)
 
 
 def sample(name: str) -> dict[str, Any]:

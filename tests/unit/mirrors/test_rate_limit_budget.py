@@ -7,11 +7,11 @@ import pytest
 from pullahead.errors import DeferredError, RateLimitedError, RegistryUnavailableError
 from pullahead.mirrors.rate_limit_budget import (
     Allowance,
-    Quota,
-    again_in,
-    asking_order,
+    RemainingQuota,
     manifests_to_read,
     oldest_first,
+    request_order,
+    retry_in_words,
     seconds_until_again,
     was_not_sent,
 )
@@ -25,7 +25,7 @@ MINUTE = timedelta(minutes=1)
 HUB = "docker.io"
 
 
-def allowance(quota: Quota | None) -> Allowance:
+def allowance(quota: RemainingQuota | None) -> Allowance:
     return Allowance({HUB: quota}.get)
 
 
@@ -34,31 +34,31 @@ class TestAllowance:
         ("quota", "manifests"),
         [
             (None, 1000),
-            (Quota(19, 100, 9), 9),
-            (Quota(100, 100, 90), 1000),  # it takes more than the limit ever leaves
-            (Quota(56, 100, 46), 1000),
-            (Quota(1, 2, 1), 9),
+            (RemainingQuota(19, 100, 9), 9),
+            (RemainingQuota(100, 100, 90), 1000),  # it takes more than the limit ever leaves
+            (RemainingQuota(56, 100, 46), 1000),
+            (RemainingQuota(1, 2, 1), 9),
         ],
     )
-    def test_refresh_that_the_limit_bears_is_deferred(self, quota: Quota | None, manifests: int) -> None:
+    def test_refresh_that_the_limit_bears_is_deferred(self, quota: RemainingQuota | None, manifests: int) -> None:
         assert allowance(quota).shortage(HUB, manifests) is None
 
     @pytest.mark.parametrize(
         ("quota", "manifests"),
         [
-            (Quota(18, 100, 8), 9),
-            (Quota(10, 100, 0), 1),
-            (Quota(54, 100, 44), 1000),
-            (Quota(0, 1, 0), 1),
+            (RemainingQuota(18, 100, 8), 9),
+            (RemainingQuota(10, 100, 0), 1),
+            (RemainingQuota(54, 100, 44), 1000),
+            (RemainingQuota(0, 1, 0), 1),
         ],
     )
-    def test_refresh_that_breaks_the_reserve_starts(self, quota: Quota, manifests: int) -> None:
+    def test_refresh_that_breaks_the_reserve_starts(self, quota: RemainingQuota, manifests: int) -> None:
         shortage = allowance(quota).shortage(HUB, manifests)
         assert shortage is not None
         assert f"of docker.io's limit of {quota.limit} requests {quota.remaining} are left" in shortage
 
     def test_refreshes_together_break_the_reserve(self) -> None:
-        shared = allowance(Quota(15, 100, 5))
+        shared = allowance(RemainingQuota(15, 100, 5))
         shared.promise(HUB, 3)
         assert shared.shortage(HUB, 2) is None
         assert shared.shortage(HUB, 3) is not None
@@ -66,7 +66,7 @@ class TestAllowance:
         assert shared.shortage(HUB, 1) is not None
 
     def test_limit_of_one_registry_defers_refreshes_from_another(self) -> None:
-        shared = allowance(Quota(10, 100, 0))
+        shared = allowance(RemainingQuota(10, 100, 0))
         shared.promise(HUB, 10)
         assert shared.shortage("ghcr.io", 9) is None
 
@@ -96,13 +96,13 @@ class TestOrder:
             fresh("mirror/app:1.0", T0 - MINUTE),
         ]
         known = {record.key: record for record in records}
-        for order in (oldest_first(self.MIRRORS, known), asking_order(self.MIRRORS, known, T0)):
+        for order in (oldest_first(self.MIRRORS, known), request_order(self.MIRRORS, known, T0)):
             assert [each.tag for each in order[:3]] == ["9.0", "3.0", "7.0"]
             assert set(order) == set(self.MIRRORS)
         assert oldest_first(self.MIRRORS, {}) == list(self.MIRRORS)
 
     def test_same_tags_come_last_at_every_check(self) -> None:
-        firsts = {asking_order(self.MIRRORS, {}, T0 + number * MINUTE)[0] for number in range(40)}
+        firsts = {request_order(self.MIRRORS, {}, T0 + number * MINUTE)[0] for number in range(40)}
         assert len(firsts) > 10
 
 
@@ -123,8 +123,8 @@ def test_answer_of_a_registry_is_taken_for_none(answer: object, not_sent: bool) 
 @pytest.mark.parametrize(
     ("text", "seconds"),
     [
-        (f"failed: deferred{again_in(59.1)} at the latest. An account allows more.", 60.0),
-        (f"failed: deferred{again_in(0)}.", 0.0),
+        (f"failed: deferred{retry_in_words(59.1)} at the latest. An account allows more.", 60.0),
+        (f"failed: deferred{retry_in_words(0)}.", 0.0),
         ("failed: deferred.", None),
         ("in 20 s again", None),
     ],

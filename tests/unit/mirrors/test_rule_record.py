@@ -16,7 +16,7 @@ from pullahead.errors import (
 )
 from pullahead.mirrors.alert import Alert
 from pullahead.mirrors.record import Record, State
-from pullahead.mirrors.rule_record import Listed, judge_listing, listing_key, needs_listing
+from pullahead.mirrors.rule_record import ListingOutcome, judge_listing, listing_key, needs_listing
 from pullahead.rules.model import Rule
 from pullahead.rules.tag_patterns import PatternKind, TagPattern, TagSelection
 from tests.fakes.memory import FakeClock
@@ -38,9 +38,11 @@ class History:
 
     def see(self, chosen: tuple[str, ...] | PullaheadError, **later: float) -> list[str]:
         """List again after some time, well or not; name the alerts that this made."""
-        return self.find(Listed(None, chosen) if isinstance(chosen, PullaheadError) else Listed(chosen), **later)
+        return self.find(
+            ListingOutcome(None, chosen) if isinstance(chosen, PullaheadError) else ListingOutcome(chosen), **later
+        )
 
-    def find(self, listed: Listed, **later: float) -> list[str]:
+    def find(self, listed: ListingOutcome, **later: float) -> list[str]:
         self.clock.advance(**later)
         after = judge_listing(listed, self.record, self.rule, self.clock())
         self.told += after.pending
@@ -113,7 +115,7 @@ def test_what_only_a_human_can_mend_is_told_at_once_and_once(error: PullaheadErr
 def test_choice_of_which_a_part_cannot_be_followed_is_followed_and_told() -> None:
     history = History()
     history.see(("1.0",))
-    assert history.find(Listed(CHOSEN, ConfigError("one has no name")), minutes=5) == ["UNLISTED"]
+    assert history.find(ListingOutcome(CHOSEN, ConfigError("one has no name")), minutes=5) == ["UNLISTED"]
     assert (history.known.state, history.known.followed) == (State.BLOCKED, CHOSEN)
 
 

@@ -4,7 +4,7 @@ import pytest
 
 from pullahead.errors import ConflictError
 from pullahead.mirrors.record import Record, State
-from pullahead.mirrors.store import update
+from pullahead.mirrors.store import update_record
 from tests.fakes.memory import FakeRecords
 from tests.fakes.refreshes import BEGAN
 from tests.fakes.samples import KEY, UPSTREAM
@@ -32,7 +32,7 @@ def ours(known: Record | None) -> Record | None:
 def test_change_is_applied_to_what_somebody_else_wrote() -> None:
     memory = Memory()
     memory.script.before("save", lambda: memory.somebody_writes(published_digest="theirs"))
-    after = update(memory.records, KEY, ours)
+    after = update_record(memory.records, KEY, ours)
     assert after is not None
     assert (after.published_digest, after.upstream_digest, after.version) == ("theirs", "ours", 3)
 
@@ -41,35 +41,35 @@ def test_endless_conflict_is_given_up_after_five_tries() -> None:
     memory = Memory()
     memory.script.fail("save", ConflictError("no"), times=99)
     with pytest.raises(ConflictError, match="5 times in a row"):
-        update(memory.records, KEY, ours)
+        update_record(memory.records, KEY, ours)
     assert memory.records.writes == 5
 
 
 def test_change_that_says_nothing_new_is_not_written() -> None:
     memory = Memory()
-    assert update(memory.records, KEY, lambda known: known) == memory.record
-    assert update(memory.records, KEY, lambda _: None) == memory.record
+    assert update_record(memory.records, KEY, lambda known: known) == memory.record
+    assert update_record(memory.records, KEY, lambda _: None) == memory.record
     assert memory.records.writes == 0
 
 
 def test_first_record_is_made() -> None:
     memory = Memory()
     memory.records.stored.clear()
-    made = update(memory.records, KEY, lambda _: memory.record)
+    made = update_record(memory.records, KEY, lambda _: memory.record)
     assert made is not None
     assert made.version == 1
 
 
 def test_record_that_was_read_before_is_not_read_again() -> None:
     memory = Memory()
-    assert update(memory.records, KEY, ours, memory.record) is memory.records.stored[KEY]
+    assert update_record(memory.records, KEY, ours, memory.record) is memory.records.stored[KEY]
     assert memory.script.calls == ["save"]
 
 
 def test_record_that_was_read_too_long_before_is_read_again() -> None:
     memory = Memory()
     memory.somebody_writes(published_digest="theirs")
-    after = update(memory.records, KEY, ours, memory.record)
+    after = update_record(memory.records, KEY, ours, memory.record)
     assert after is not None
     assert (after.published_digest, after.upstream_digest) == ("theirs", "ours")
     assert memory.script.calls == ["save", "load", "save"]
@@ -78,5 +78,5 @@ def test_record_that_was_read_too_long_before_is_read_again() -> None:
 def test_record_that_is_gone_is_not_made_again() -> None:
     memory = Memory()
     memory.records.stored.clear()
-    assert update(memory.records, KEY, ours, memory.record) is None
+    assert update_record(memory.records, KEY, ours, memory.record) is None
     assert memory.records.stored == {}

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pullahead.oci.reference import is_tag
-from pullahead.on_demand.cloudtrail import MAX_EVENT_BYTES, Ignored, Pulled, read_pull
+from pullahead.on_demand.cloudtrail import MAX_EVENT_BYTES, IgnoredPull, Pull, read_pull
 from pullahead.rules.values import is_repository_name
 
 EVENTS = Path(__file__).parents[3] / "events"
@@ -37,13 +37,13 @@ def changed(path: str, value: Any) -> str:
 
 def ignored(text: str | bytes, *own_roles: str) -> str:
     read = read_pull(text, own_roles)
-    assert isinstance(read, Ignored), read
+    assert isinstance(read, IgnoredPull), read
     return read.reason
 
 
-def pulled(text: str | bytes) -> Pulled:
+def pulled(text: str | bytes) -> Pull:
     read = read_pull(text)
-    assert isinstance(read, Pulled), read
+    assert isinstance(read, Pull), read
     return read
 
 
@@ -170,13 +170,13 @@ places = st.sampled_from(
 
 @given(st.binary(max_size=300) | st.text(max_size=300))
 def test_any_text_is_ignored(text: str | bytes) -> None:
-    assert isinstance(read_pull(text), Ignored)
+    assert isinstance(read_pull(text), IgnoredPull)
 
 
 @given(places, json_values)
 def test_any_value_anywhere_is_a_pull_with_good_names_or_ignored(place: str, value: Any) -> None:
     read = read_pull(changed(place, value))
-    if isinstance(read, Pulled):
+    if isinstance(read, Pull):
         assert is_repository_name(read.repository)
         assert read.tags
         assert all(map(is_tag, read.tags))

@@ -4,7 +4,7 @@ from datetime import timedelta
 
 import pytest
 
-from pullahead.checks.listing import FollowListing, ListResult
+from pullahead.checks.listing import ListResult, ListTags
 from pullahead.errors import StorageError
 from pullahead.messages import CheckRequest, ListRequest
 from pullahead.mirrors.demand import Demand
@@ -39,7 +39,7 @@ class Following:
         for key in keys:
             self.demand(key, kept=kept)
         follow = FollowDemands(lambda: self.rules, self.demands, self.records, self.queue)
-        self.listing = FollowListing(lambda: self.rules, self.upstream, self.records, self.queue, self.clock, follow)
+        self.listing = ListTags(lambda: self.rules, self.upstream, self.records, self.queue, self.clock, follow)
 
     def demand(self, key: str = ALPINE, *, kept: bool = True) -> None:
         now = self.clock()

@@ -6,8 +6,8 @@ import pytest
 
 from pullahead.errors import StorageError
 from pullahead.mirrors.record import State
-from pullahead.refresh.ports import Started
-from pullahead.refresh.queue import SLOT_FOR, Filled
+from pullahead.refresh.ports import StartResult
+from pullahead.refresh.queue import SLOT_FOR, StartedWaiting
 from pullahead.rules.model import Rules
 from tests.fakes.door import Door
 from tests.fakes.samples import digest, mirror, rules
@@ -17,7 +17,7 @@ class TestCalm:
     def test_refresh_starts_at_once_by_three_calls(self) -> None:
         door = Door(2, "1")
         request = door.stale("1")
-        assert door.ask(request) == [Started.STARTED]
+        assert door.ask(request) == [StartResult.STARTED]
         assert door.script.calls == ["entries", "take", "start"]
         assert door.slots.holders == {request.name: door.clock() + SLOT_FOR}
 
@@ -26,18 +26,18 @@ class TestCalm:
         door.ask(door.stale("1"))
         name = door.end("1")
         door.script.calls.clear()
-        assert door.one.fill(name) == Filled()
+        assert door.one.start_waiting(name) == StartedWaiting()
         assert door.script.calls == ["release", "held", "entries"]
         assert door.slots.holders == {}
 
     def test_same_refresh_asked_for_again_holds_one_slot(self) -> None:
         door = Door(2, "1")
         request = door.stale("1")
-        assert door.ask(request, request) == [Started.STARTED, Started.STARTED]
+        assert door.ask(request, request) == [StartResult.STARTED, StartResult.STARTED]
         assert len(door.slots.holders) == 1
 
-    @pytest.mark.parametrize("status", [Started.SUCCEEDED, Started.ENDED])
-    def test_refresh_that_has_ended_before_leaves_its_slot_at_once(self, status: Started) -> None:
+    @pytest.mark.parametrize("status", [StartResult.SUCCEEDED, StartResult.ENDED])
+    def test_refresh_that_has_ended_before_leaves_its_slot_at_once(self, status: StartResult) -> None:
         door = Door(1, "1")
         request = door.stale("1")
         door.refreshes.statuses[request.name] = status
@@ -51,7 +51,7 @@ class TestCalm:
         with pytest.raises(StorageError, match="throttled"):
             door.one.start(request)
         assert door.slots.holders == {}
-        assert door.ask(request) == [Started.STARTED]
+        assert door.ask(request) == [StartResult.STARTED]
 
     def test_start_whose_answer_is_lost_runs_once_and_holds_its_slot_in_the_end(self) -> None:
         door = Door(1, "1")
@@ -59,7 +59,7 @@ class TestCalm:
         door.script.fail("start", StorageError("lost"), after=True)
         with pytest.raises(StorageError, match="lost"):
             door.one.start(request)
-        assert door.ask(request) == [Started.STARTED]
+        assert door.ask(request) == [StartResult.STARTED]
         assert (door.begun, list(door.slots.holders)) == (["1"], [request.name])
 
 
@@ -68,7 +68,7 @@ class TestFull:
         door = Door(1, "1", "2", "3", "4")
         door.ask(*(door.stale(tag, hours) for tag, hours in (("1", 1), ("2", 2), ("3", 4), ("4", 3))))
         for _ in range(3):
-            door.one.fill(door.end(door.begun[-1]))
+            door.one.start_waiting(door.end(door.begun[-1]))
         assert door.begun == ["1", "3", "4", "2"]
         assert door.line.waiting == {}
 
@@ -77,7 +77,7 @@ class TestFull:
         door.line.join(door.stale("2", 5))
         door.line.join(door.stale("3", 4))
         door.slots.holders["somebody"] = door.clock() + SLOT_FOR
-        assert door.ask(door.stale("1")) == [Started.WAITING]
+        assert door.ask(door.stale("1")) == [StartResult.WAITING]
         assert door.begun == ["2"]
 
     def test_process_that_knows_that_others_wait_asks_nobody_for_a_while(self) -> None:
@@ -87,7 +87,7 @@ class TestFull:
         door.one.start(requests[0])
         door.script.calls.clear()
         for request in requests[1:]:
-            assert door.one.start(request) is Started.WAITING
+            assert door.one.start(request) is StartResult.WAITING
         assert door.script.count("entries", "take") == 2
         door.clock.advance(seconds=6)
         door.script.calls.clear()
@@ -98,16 +98,16 @@ class TestFull:
         door = Door(1, "1", "2")
         door.ask(door.stale("1"), door.stale("2"))
         door.script.calls.clear()
-        assert not door.one.fill().changed
+        assert not door.one.start_waiting().changed
         assert door.script.calls == ["held"]
-        assert door.one.fill(door.end("1")).changed
+        assert door.one.start_waiting(door.end("1")).changed
 
     def test_newer_refresh_of_a_mirror_that_waits_is_the_one_that_starts(self) -> None:
         door = Door(1, "1", "2")
         door.ask(door.stale("1"), door.stale("2"))
         moved = door.stale("2", episode=2)
         door.ask(moved)
-        door.one.fill(door.end("1"))
+        door.one.start_waiting(door.end("1"))
         assert door.refreshes.requests.keys() >= {moved.name}
         assert door.begun == ["1", "2"]
 
@@ -117,15 +117,15 @@ class TestFull:
         door.at_most = 1
         lowered = door.process()
         for tag in ("1", "2"):
-            assert lowered.fill(door.end(tag)).started == ()
-        assert lowered.fill(door.end("3")).started == (mirror("4").key,)
+            assert lowered.start_waiting(door.end(tag)).started == ()
+        assert lowered.start_waiting(door.end("3")).started == (mirror("4").key,)
 
     def test_how_many_run_and_wait_is_counted_where_it_is_asked_for(self) -> None:
         door = Door(2, *"12345")
         door.ask(*(door.stale(tag) for tag in "12345"))
-        assert door.one.fill().waiting is None
-        assert door.one.fill(count=True) == Filled(running=2, waiting=3)
-        assert door.one.fill(door.end("1"), count=True)[3:5] == (2, 2)
+        assert door.one.start_waiting().waiting is None
+        assert door.one.start_waiting(count=True) == StartedWaiting(running=2, waiting=3)
+        assert door.one.start_waiting(door.end("1"), count=True)[3:5] == (2, 2)
 
 
 class TestNotWantedAnyMore:
@@ -146,7 +146,7 @@ class TestNotWantedAnyMore:
         door = Door(1, "1", "2", "3")
         door.ask(door.stale("1"), door.stale("2", 9), door.stale("3"))
         door.records.stored[mirror("2").key] = door.records.stored[mirror("2").key].with_changes(**changes)
-        filled = door.one.fill(door.end("1"))
+        filled = door.one.start_waiting(door.end("1"))
         assert filled.started == (mirror("3").key,)
         assert filled.dropped == (f"{mirror('2').key}: this refresh is not wanted any more",)
         assert door.line.waiting == {}
@@ -155,7 +155,7 @@ class TestNotWantedAnyMore:
         door = Door(1, "1")
         door.line.join(door.stale("1"))
         door.records.stored.clear()
-        assert door.one.fill().started == ()
+        assert door.one.start_waiting().started == ()
         assert door.line.waiting == {}
 
     def test_entry_that_cannot_be_read_blocks_nobody(self) -> None:
@@ -163,7 +163,7 @@ class TestNotWantedAnyMore:
         for request in (door.stale("1", 9), door.stale("2")):
             door.line.join(request)
         door.line.spoil(mirror("1").key, door.clock() - timedelta(hours=9))
-        filled = door.one.fill()
+        filled = door.one.start_waiting()
         assert filled.started == (mirror("2").key,)
         assert filled.dropped == (f"{mirror('1').key}: its entry cannot be read by this version",)
 
@@ -175,7 +175,7 @@ class TestNotWantedAnyMore:
         door.rules = (
             Rules(followed.mirrors, (), "p", followed.rules, paused=frozenset({"app"})) if paused else rules([])
         )
-        filled = door.one.fill()
+        filled = door.one.start_waiting()
         assert filled.dropped == (f"{mirror('1').key}: no rule follows it any more, or the rule is paused",)
         assert (door.begun, door.line.waiting, door.slots.holders) == ([], {}, {})
 
@@ -185,6 +185,6 @@ class TestNotWantedAnyMore:
         for tag in tags:
             door.line.join(door.stale(tag))
         door.records.stored.clear()
-        assert len(door.one.fill().dropped) == 1000
+        assert len(door.one.start_waiting().dropped) == 1000
         assert door.script.count("load") <= 1000 / 20
-        assert len(door.one.fill().dropped) == 500
+        assert len(door.one.start_waiting().dropped) == 500

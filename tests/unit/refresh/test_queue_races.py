@@ -3,8 +3,8 @@
 import pytest
 
 from pullahead.mirrors.record import State
-from pullahead.refresh.ports import Started
-from pullahead.refresh.queue import SLOT_FOR, Filled
+from pullahead.refresh.ports import StartResult
+from pullahead.refresh.queue import SLOT_FOR, StartedWaiting
 from tests.fakes.door import Door
 from tests.fakes.samples import mirror
 from tests.fakes.script import Killed
@@ -14,10 +14,10 @@ class TestCrashes:
     def test_slot_of_a_refresh_whose_end_nobody_was_told_of_is_free_after_its_time(self) -> None:
         door = Door(1, "1", "2")
         door.ask(door.stale("1"), door.stale("2"))
-        name = door.end("1", Started.ENDED)
-        assert door.one.fill().started == ()
+        name = door.end("1", StartResult.ENDED)
+        assert door.one.start_waiting().started == ()
         door.clock.advance(seconds=SLOT_FOR.total_seconds())
-        filled = door.one.fill()
+        filled = door.one.start_waiting()
         assert (filled.freed, filled.started, filled.running) == ((name,), (mirror("2").key,), 1)
 
     def test_refresh_that_runs_for_hours_keeps_its_slot(self) -> None:
@@ -26,17 +26,17 @@ class TestCrashes:
         door.ask(first, door.stale("2"))
         for _ in range(8):
             door.clock.advance(seconds=SLOT_FOR.total_seconds())
-            assert door.one.fill().started == ()
+            assert door.one.start_waiting().started == ()
         assert door.slots.holders == {first.name: door.clock() + SLOT_FOR}
         assert door.script.count("is_running") == 8
 
     def test_refresh_that_was_stopped_while_it_waited_again_is_noted_as_failed_and_blocks_nobody(self) -> None:
         door = Door(1, "1", "2")
         stopped = door.stale("1", 9)
-        door.refreshes.statuses[stopped.name] = Started.ENDED
+        door.refreshes.statuses[stopped.name] = StartResult.ENDED
         door.line.join(stopped)
         door.line.join(door.stale("2"))
-        filled = door.one.fill()
+        filled = door.one.start_waiting()
         assert filled.started == (mirror("2").key,)
         failure = door.records.stored[mirror("1").key].failure
         assert failure is not None
@@ -46,11 +46,11 @@ class TestCrashes:
     def test_record_that_somebody_else_wrote_meanwhile_is_left_to_them(self) -> None:
         door = Door(1, "1")
         stopped = door.stale("1")
-        door.refreshes.statuses[stopped.name] = Started.ENDED
+        door.refreshes.statuses[stopped.name] = StartResult.ENDED
         door.line.join(stopped)
         door.script.before("save", lambda: door.stale("1", episode=5))
         door.records.stored[mirror("1").key] = door.records.stored[mirror("1").key].with_changes(version=4)
-        door.one.fill()
+        door.one.start_waiting()
         assert (door.records.stored[mirror("1").key].episode, door.line.waiting) == (5, {})
 
     @pytest.mark.parametrize("at", range(40))
@@ -60,7 +60,7 @@ class TestCrashes:
         door.script.kill_at = at
         try:
             door.ask(*requests)
-            door.one.fill(door.end(door.begun[0]))
+            door.one.start_waiting(door.end(door.begun[0]))
         except Killed:
             door.script.resume()
         door.script.kill_at = None
@@ -69,10 +69,10 @@ class TestCrashes:
             door.one = door.process()
             door.ask(*(request for request in requests if is_stale(door, request.tag)))
             for request in list(door.refreshes.requests.values()):
-                if door.refreshes.statuses[request.name] is Started.RUNNING:
+                if door.refreshes.statuses[request.name] is StartResult.RUNNING:
                     door.end(request.tag)  # and nobody is told
             door.clock.advance(seconds=SLOT_FOR.total_seconds())
-            door.one.fill()
+            door.one.start_waiting()
         assert sorted(door.begun) == list("1234")
         assert (door.slots.holders, door.line.waiting) == ({}, {})
 
@@ -88,19 +88,19 @@ class TestTwoAtOnce:
         door = Door(2, *"123456")
         for tag in "123456":
             door.line.join(door.stale(tag, int(tag)))
-        found: list[Filled] = []
-        door.script.before(step, lambda: found.append(door.other.fill()), passing=passing)
-        door.one.fill()
+        found: list[StartedWaiting] = []
+        door.script.before(step, lambda: found.append(door.other.start_waiting()), passing=passing)
+        door.one.start_waiting()
         assert door.begun in (["6", "5"], ["5", "6"])
         assert (door.running, len(door.slots.holders), len(door.line.waiting)) == (2, 2, 4)
 
     def test_two_checks_that_want_the_last_slot(self) -> None:
         door = Door(1, "1", "2")
         first, second = door.stale("1"), door.stale("2")
-        answers: list[Started] = []
+        answers: list[StartResult] = []
         door.script.before("take", lambda: answers.append(door.other.start(second)))
         answers.append(door.one.start(first))
-        assert answers == [Started.STARTED, Started.WAITING]
+        assert answers == [StartResult.STARTED, StartResult.WAITING]
         assert (door.begun, list(door.line.waiting)) == (["2"], [mirror("1").key])
 
     def test_slots_that_others_take_meanwhile_end_the_look_at_the_line(self) -> None:
@@ -108,7 +108,7 @@ class TestTwoAtOnce:
         for tag in "123456":
             door.line.join(door.stale(tag))
         door.script.before("take", lambda: door.slots.holders.update(dict.fromkeys("xy", door.clock() + SLOT_FOR)))
-        assert door.one.fill().started == ()
+        assert door.one.start_waiting().started == ()
         assert door.script.count("take") == 1
         assert len(door.line.waiting) == 6
 
@@ -116,15 +116,15 @@ class TestTwoAtOnce:
         door = Door(1, *"123")
         door.ask(*(door.stale(tag) for tag in "123"))
         name = door.end("1")
-        door.script.before("take", lambda: door.other.fill(name))
-        door.one.fill(name)
+        door.script.before("take", lambda: door.other.start_waiting(name))
+        door.one.start_waiting(name)
         assert (door.begun, door.running, len(door.line.waiting)) == (["1", "2"], 1, 1)
 
     def test_end_that_is_told_twice_frees_no_slot_of_another(self) -> None:
         door = Door(1, *"123")
         door.ask(*(door.stale(tag) for tag in "123"))
         name = door.end("1")
-        assert [len(door.one.fill(name).started) for _ in range(3)] == [1, 0, 0]
+        assert [len(door.one.start_waiting(name).started) for _ in range(3)] == [1, 0, 0]
         assert door.running == 1
 
 
@@ -135,7 +135,7 @@ class TestStarving:
         door.ask(door.stale("running"), door.stale("old", 5))
         for tag in younger[:100]:
             door.ask(door.stale(tag))
-        door.one.fill(door.end("running"))
+        door.one.start_waiting(door.end("running"))
         assert door.begun == ["running", "old"]
 
     def test_every_one_of_a_steady_stream_is_served_in_the_order_of_its_age(self) -> None:
@@ -145,9 +145,9 @@ class TestStarving:
             door.clock.advance(minutes=1)
             door.ask(door.stale(tag, 0))
             if number % 2:
-                door.one.fill(door.end(door.begun[-1]))
+                door.one.start_waiting(door.end(door.begun[-1]))
         while door.line.waiting:
-            door.one.fill(door.end(door.begun[-1]))
+            door.one.start_waiting(door.end(door.begun[-1]))
         assert door.begun == tags
 
     def test_older_ones_go_first_and_then_it_is_the_younger_ones_turn(self) -> None:
@@ -156,5 +156,5 @@ class TestStarving:
         for tag in "123":
             door.ask(door.stale(tag, 10 + int(tag)))
         while door.line.waiting:
-            door.one.fill(door.end(door.begun[-1]))
+            door.one.start_waiting(door.end(door.begun[-1]))
         assert door.begun == ["running", "3", "2", "1", "young"]

@@ -20,11 +20,11 @@ from pullahead.oci import Descriptor, Repository
 from pullahead.refresh.read_blob import (
     WIDE_FROM_BYTES,
     BlobSource,
-    ClockGauge,
-    Connections,
-    Mending,
-    Pace,
-    Widening,
+    ClockThroughputMeter,
+    ConnectionBudget,
+    ParallelRead,
+    RetryPolicy,
+    Throughput,
     read_blob,
 )
 from tests.fakes.copies import describe_blob
@@ -81,32 +81,32 @@ class Upstream:
 class ScriptedGauge:
     """Tells the paces that a test wrote, one each time it is asked; then that there is none to tell."""
 
-    def __init__(self, paces: deque[Pace]) -> None:
+    def __init__(self, paces: deque[Throughput]) -> None:
         self._paces = paces
 
     def timed(self, pieces: Iterator[bytes]) -> Iterator[bytes]:
         return pieces
 
-    def pace(self) -> Pace | None:
+    def pace(self) -> Throughput | None:
         return self._paces.popleft() if self._paces else None
 
 
-GROWING = (Pace(40e6, True), Pace(110e6, True), Pace(200e6, True))
+GROWING = (Throughput(40e6, True), Throughput(110e6, True), Throughput(200e6, True))
 """One connection is the bottleneck, and so are three."""
 
 
 class Reading:
     """Reads the blob while its gauge tells these paces."""
 
-    def __init__(self, *paces: Pace, upstream: Upstream | None = None, connections: int = 12) -> None:
+    def __init__(self, *paces: Throughput, upstream: Upstream | None = None, connections: int = 12) -> None:
         self.upstream, self.waits = upstream or Upstream(), list[int]()
-        self.connections = Connections(connections)
+        self.connections = ConnectionBudget(connections)
         self._paces, self._count = deque(paces), connections
 
     @contextmanager
     def open(self, first: int = 0) -> Iterator[Iterator[bytes]]:
-        source = BlobSource(self.upstream, WHERE, Widening(lambda: ScriptedGauge(self._paces), self.connections))
-        with read_blob(BLOB, source, first, Mending(self.waits.append)) as pieces:
+        source = BlobSource(self.upstream, WHERE, ParallelRead(lambda: ScriptedGauge(self._paces), self.connections))
+        with read_blob(BLOB, source, first, RetryPolicy(self.waits.append)) as pieces:
             yield pieces
 
     def read(self, first: int = 0) -> bytes:
@@ -143,7 +143,7 @@ def test_bytes_are_asked_for_once_and_segments_follow_each_other() -> None:
 
 
 def test_connections_that_share_one_limit_are_not_multiplied() -> None:
-    reading = Reading(Pace(40e6, True), Pace(41e6, True))
+    reading = Reading(Throughput(40e6, True), Throughput(41e6, True))
     assert reading.read() == CONTENT
     assert reading.upstream.asked[-1].end is None, "it goes back to one connection that is asked once"
     assert BLOB.size - reading.upstream.asked[-1].first > 4 * MIB
@@ -151,14 +151,14 @@ def test_connections_that_share_one_limit_are_not_multiplied() -> None:
 
 
 def test_six_connections_that_bring_no_more_than_three_become_three() -> None:
-    reading = Reading(*GROWING[:2], Pace(112e6, True))
+    reading = Reading(*GROWING[:2], Throughput(112e6, True))
     assert reading.read() == CONTENT
     assert all((asked.end or BLOB.size) - asked.first <= 4 * MIB for asked in reading.upstream.asked[1:])
     assert reading.nothing_is_left()
 
 
-@pytest.mark.parametrize("pace", [Pace(900e6, True), Pace(30e6, False)])
-def test_fast_upstream_or_slow_taker_needs_no_second_connection(pace: Pace) -> None:
+@pytest.mark.parametrize("pace", [Throughput(900e6, True), Throughput(30e6, False)])
+def test_fast_upstream_or_slow_taker_needs_no_second_connection(pace: Throughput) -> None:
     reading = Reading(*[pace] * 50)
     assert reading.read() == CONTENT
     assert reading.upstream.asked == [Asked(0, None)]
@@ -172,7 +172,7 @@ def test_small_rest_is_asked_for_once(left: int) -> None:
 
 
 def test_bottleneck_that_is_noticed_near_the_end_is_no_reason_any_more() -> None:
-    reading = Reading(*[Pace(30e6, False)] * 42, Pace(30e6, True))
+    reading = Reading(*[Throughput(30e6, False)] * 42, Throughput(30e6, True))
     assert reading.read() == CONTENT
     assert reading.upstream.asked == [Asked(0, None)]
 
@@ -249,12 +249,12 @@ class TestPace:
                 now[0] += 0.125
                 yield bytes(size)
 
-        gauge = ClockGauge(lambda: now[0])
+        gauge = ClockThroughputMeter(lambda: now[0])
         pieces = gauge.timed(come(10, 20, 40, 80))
         next(pieces)
         assert gauge.pace() is None, "a tenth of a second is too short to tell"
         next(pieces)
-        assert gauge.pace() == Pace(120.0, True)
+        assert gauge.pace() == Throughput(120.0, True)
         now[0] += 0.375  # the taker was busy
         next(pieces)
-        assert gauge.pace() == Pace(80.0, False)
+        assert gauge.pace() == Throughput(80.0, False)

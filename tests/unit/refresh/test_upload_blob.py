@@ -24,7 +24,7 @@ from pullahead.oci import Descriptor, Digest, Repository
 from pullahead.oci.registries import OpensBlobs
 from pullahead.refresh.progress import BegunUpload
 from pullahead.refresh.read_blob import BlobSource
-from pullahead.refresh.upload_blob import BlobCopy, BlobTarget, CopiedBlob
+from pullahead.refresh.upload_blob import BlobTarget, BlobUpload, UploadedBlob
 from tests.fakes.copies import UnitOfCopy
 from tests.fakes.samples import REPOSITORY, failed
 from tests.polling import until
@@ -42,8 +42,8 @@ class Copying:
         self.kept: list[BegunUpload] = []
         self.pauses: list[bool] = []
 
-    def run(self, begun: BegunUpload | None = None, source: OpensBlobs | None = None) -> CopiedBlob:
-        copy = BlobCopy(
+    def run(self, begun: BegunUpload | None = None, source: OpensBlobs | None = None) -> UploadedBlob:
+        copy = BlobUpload(
             self.blob,
             BlobSource(source or self.upstream, Repository("ghcr.io", "team/app")),
             BlobTarget(self.target, REPOSITORY),
@@ -60,7 +60,7 @@ class Copying:
 
 def test_blob_goes_in_full_parts_with_one_read_and_one_kept_upload() -> None:
     copying = Copying()
-    assert copying.run() == CopiedBlob(37)
+    assert copying.run() == UploadedBlob(37)
     assert copying.unit.is_copied()
     assert copying.script.calls == ["begin_upload", "open_blob", *["upload_part"] * 4, "complete_upload"]
     assert [begun.digest for begun in copying.kept] == [copying.blob.digest]
@@ -70,7 +70,7 @@ def test_blob_goes_in_full_parts_with_one_read_and_one_kept_upload() -> None:
 @pytest.mark.parametrize("size", [1, 9, 10, 11, 20, 21])
 def test_every_size_around_a_part_is_copied(size: int) -> None:
     copying = Copying(CONTENT[:size])
-    assert copying.run() == CopiedBlob(size)
+    assert copying.run() == UploadedBlob(size)
     assert copying.unit.is_copied()
     assert bool(copying.kept) is (size > 10), "a blob of one part is sent anew rather than remembered"
 
@@ -81,7 +81,7 @@ def test_stream_cut_at_any_byte_is_read_on_and_no_stored_part_is_sent_again(
 ) -> None:
     copying = Copying(content, piece_bytes=piece_bytes)
     copying.upstream.cut(*cuts)
-    assert copying.run() == CopiedBlob(len(content))
+    assert copying.run() == UploadedBlob(len(content))
     assert copying.unit.is_copied()
     assert copying.target.bytes_received == len(content)
     assert copying.script.count("begin_upload") == 1
@@ -128,7 +128,7 @@ def test_progress_between_breaks_starts_the_count_again() -> None:
 def test_upstream_that_always_cuts_before_a_whole_part_is_read_on_all_the_same() -> None:
     copying = Copying()
     copying.upstream.cut(*[3] * 12)
-    assert copying.run() == CopiedBlob(37)
+    assert copying.run() == UploadedBlob(37)
     assert copying.unit.is_copied()
     assert copying.upstream.bytes_sent == 37
 
@@ -145,7 +145,7 @@ def test_target_that_takes_no_part_and_says_no_why_is_given_up() -> None:
             return 0
 
     with pytest.raises(TransferStalledError, match="took no part in 5 tries"):
-        BlobCopy(
+        BlobUpload(
             copying.blob,
             BlobSource(copying.upstream, Repository("ghcr.io", "team/app")),
             BlobTarget(Deaf(), REPOSITORY),  # type: ignore[arg-type]
@@ -169,7 +169,7 @@ class TestLostUpload:
     def test_blob_starts_anew(self) -> None:
         copying = Copying()
         copying.script.before("upload_part", copying.target.forget_uploads, passing=1)
-        assert copying.run() == CopiedBlob(10 + 37)
+        assert copying.run() == UploadedBlob(10 + 37)
         assert copying.unit.is_copied()
         assert len(copying.kept) == 2
 
@@ -178,7 +178,7 @@ class TestLostUpload:
         copying.pauses = [True, True]
         paused = copying.run().paused
         copying.target.forget_uploads()
-        assert copying.run(paused) == CopiedBlob(37)
+        assert copying.run(paused) == UploadedBlob(37)
         assert copying.unit.is_copied()
 
     def test_blob_that_was_read_whole_again_is_proved_again(self) -> None:
@@ -253,7 +253,7 @@ class TestPause:
         copying.pauses = [*[False] * (parts - 1), True, True]
         first = copying.run()
         assert (first.bytes_sent, first.paused) == (10 * parts, copying.kept[0])
-        assert copying.run(first.paused) == CopiedBlob(37 - 10 * parts)
+        assert copying.run(first.paused) == UploadedBlob(37 - 10 * parts)
         assert copying.unit.is_copied()
         assert copying.target.bytes_received == 37
 
@@ -267,7 +267,7 @@ class TestPause:
         copying = Copying()
         copying.upstream.cut(0, 0, 0)
         copying.pauses = [True]
-        assert copying.run() == CopiedBlob(0, copying.kept[0])
+        assert copying.run() == UploadedBlob(0, copying.kept[0])
 
     def test_whole_upload_that_was_never_closed_is_closed_without_reading(self) -> None:
         copying = Copying()
@@ -275,7 +275,7 @@ class TestPause:
         with pytest.raises(RegistryUnavailableError):
             copying.run()
         copying.script.resume()
-        assert copying.run(copying.kept[0]) == CopiedBlob(0)
+        assert copying.run(copying.kept[0]) == UploadedBlob(0)
         assert copying.script.calls == ["received_bytes", "complete_upload"]
         assert copying.unit.is_copied()
 

@@ -10,7 +10,7 @@ from local.registry import FakeRegistry
 from pullahead.oci import Descriptor
 from pullahead.registry.client import UpstreamRegistry
 from pullahead.registry.connections import Dial
-from pullahead.registry.credentials import Credentials, Refused, anonymous, unmoved
+from pullahead.registry.credentials import Credentials, Refused, anonymous, no_refresh
 from pullahead.registry.transport import Timeouts
 from pullahead.rules.model import RateLimit, UpstreamSettings
 
@@ -50,7 +50,7 @@ def upstream_of(
     plain_http: bool | None = None,
     jitter: float = 1.0,
     credentials: Credentials = anonymous,
-    refused: Refused = unmoved,
+    refused: Refused = no_refresh,
     rate_limit: RateLimit = _USUAL,
     patience: float = 1000.0,
 ) -> UpstreamRegistry:

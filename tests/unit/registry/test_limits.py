@@ -9,7 +9,7 @@ import pytest
 from local.images import make_image
 from local.registry import FakeRegistry
 from pullahead.errors import DeferredError, RateLimitedError, RegistryError
-from pullahead.mirrors.rate_limit_budget import Quota, seconds_until_again
+from pullahead.mirrors.rate_limit_budget import RemainingQuota, seconds_until_again
 from pullahead.oci import Reference, Repository
 from pullahead.registry.client import UpstreamRegistry
 from pullahead.registry.failures import Inquiry
@@ -222,7 +222,7 @@ class TestQuota:
         registries.say(30)
         upstream.head_manifest(HUB)
         resets_at = datetime.fromtimestamp(registries.time.now + WINDOW, UTC)
-        assert upstream.quota("docker.io") == Quota(30, 100, 20, resets_at)
+        assert upstream.quota("docker.io") == RemainingQuota(30, 100, 20, resets_at)
         assert upstream.quota("ghcr.io") is None
 
     def test_request_under_way_is_not_counted(self, registries: Registries) -> None:
@@ -239,7 +239,7 @@ class TestQuota:
         said = {"X-RateLimit-Limit": "60", "X-RateLimit-Remaining": "30"}
         registries.other.fail("HEAD", "/manifests/", 404, headers=said)
         upstream.head_manifest(OTHER)
-        assert upstream.quota("ghcr.io") == Quota(29, 60, 23, None)
+        assert upstream.quota("ghcr.io") == RemainingQuota(29, 60, 23, None)
 
 
 class TestWindow:

@@ -4,10 +4,10 @@ from concurrent.futures import ThreadPoolExecutor
 
 from local.images import make_image
 from local.registry import FakeRegistry
-from pullahead.mirrors.rate_limit_budget import Used
+from pullahead.mirrors.rate_limit_budget import UpstreamUse
 from pullahead.oci import parse_reference
 from pullahead.registry.failures import Inquiry
-from pullahead.registry.request_counts import ELSEWHERE, Asked, Kind, Tally
+from pullahead.registry.request_counts import ELSEWHERE, Asked, Kind, RequestCounts
 from pullahead.registry.transport import Request
 from tests.unit.registry.harness import upstream_of
 
@@ -17,7 +17,7 @@ def request(url: str, method: str = "GET") -> Request:
 
 
 def test_kinds_of_requests() -> None:
-    tally, root = Tally(), "https://ghcr.io/v2/team/app"
+    tally, root = RequestCounts(), "https://ghcr.io/v2/team/app"
     for method, url in (
         ("HEAD", f"{root}/manifests/1.0"),
         ("GET", f"{root}/manifests/1.0"),
@@ -37,20 +37,20 @@ def test_kinds_of_requests() -> None:
 
 
 def test_docker_hub_is_called_as_references_call_it() -> None:
-    tally = Tally()
+    tally = RequestCounts()
     tally.count(request("https://registry-1.docker.io/v2/library/alpine/manifests/3", "HEAD"))
     assert list(tally.take()) == [Asked("docker.io", Kind.HEAD)]
 
 
 def test_count_is_taken_once() -> None:
-    tally = Tally()
+    tally = RequestCounts()
     tally.count(request("https://ghcr.io/v2/a/manifests/1"))
     assert sum(tally.take().values()) == 1
     assert tally.take() == {}
 
 
 def test_only_the_busiest_registries_have_a_name() -> None:
-    tally = Tally()
+    tally = RequestCounts()
     for number in range(30):
         for _ in range(number + 1):
             tally.count(request(f"https://r{number:02}.example/v2/a/manifests/1", "HEAD"))
@@ -60,7 +60,7 @@ def test_only_the_busiest_registries_have_a_name() -> None:
 
 
 def test_no_request_is_lost_between_threads() -> None:
-    tally = Tally()
+    tally = RequestCounts()
     with ThreadPoolExecutor(8) as pool:
         list(pool.map(lambda _: tally.count(request("https://ghcr.io/v2/a/manifests/1")), range(2000)))
     assert sum(tally.take().values()) == 2000
@@ -72,5 +72,5 @@ def test_client_tells_what_it_asked_and_what_is_left() -> None:
         upstream = upstream_of()
         for _ in range(2):
             upstream.head_manifest(parse_reference(f"{registry.host}/team/app:1.0"))
-        assert upstream.take_use() == (Used(registry.host, "HEAD", 2),)
+        assert upstream.take_use() == (UpstreamUse(registry.host, "HEAD", 2),)
         assert upstream.take_use() == ()

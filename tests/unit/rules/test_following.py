@@ -5,7 +5,7 @@ import pytest
 from pullahead.oci import Repository, parse_reference
 from pullahead.rules.model import Rule
 from pullahead.rules.tag_patterns import PatternKind, TagPattern, TagSelection
-from pullahead.rules.upstream_index import Follow, Followers
+from pullahead.rules.upstream_index import FollowedTag, UpstreamIndex
 from tests.fakes.receiving import followed, namespace
 from tests.fakes.samples import REPOSITORY, rule
 
@@ -13,13 +13,13 @@ APP = Repository("ghcr.io", "team/app")
 ANY = TagSelection(patterns=(TagPattern(PatternKind.GLOB, "1.*"),), exclude=(TagPattern(PatternKind.GLOB, "*-rc"),))
 
 
-def follows(reference: str, *declared: Rule) -> tuple[Follow, ...]:
-    return Followers(followed(*declared)).of(parse_reference(reference))
+def follows(reference: str, *declared: Rule) -> tuple[FollowedTag, ...]:
+    return UpstreamIndex(followed(*declared)).of(parse_reference(reference))
 
 
 def test_named_tag_is_followed_by_its_mirror() -> None:
     (found,) = follows("ghcr.io/team/app:1.0", rule("1.0", "2.0"))
-    assert found == Follow("app", REPOSITORY, "1.0")
+    assert found == FollowedTag("app", REPOSITORY, "1.0")
     assert found.key == "mirror/app:1.0"
 
 
@@ -68,7 +68,7 @@ class TestNamespace:
 
     def test_repository_below_is_followed_into_the_name_of_the_template(self) -> None:
         (found,) = follows("quay.io/prom/alert:1.0", self.RULE)
-        assert found == Follow("prom", "quay/alert", "1.0", Repository("quay.io", "prom/alert"))
+        assert found == FollowedTag("prom", "quay/alert", "1.0", Repository("quay.io", "prom/alert"))
 
     @pytest.mark.parametrize(
         "reference", ["quay.io/prometheus/alert:1.0", "quay.io/prom:1.0", "ghcr.io/prom/alert:1.0"]
@@ -82,9 +82,9 @@ class TestNamespace:
 
 class TestKnows:
     def test_repository_of_which_another_tag_is_followed_is_known(self) -> None:
-        assert Followers(followed(rule("1.0"))).knows(APP)
-        assert Followers(followed(rule(tags=ANY))).knows(APP)
-        assert Followers(followed(namespace("prom", "1.0"))).knows(Repository("quay.io", "prom/alert"))
+        assert UpstreamIndex(followed(rule("1.0"))).knows(APP)
+        assert UpstreamIndex(followed(rule(tags=ANY))).knows(APP)
+        assert UpstreamIndex(followed(namespace("prom", "1.0"))).knows(Repository("quay.io", "prom/alert"))
 
     def test_repository_that_no_rule_names_is_unknown(self) -> None:
-        assert not Followers(followed(rule("1.0"))).knows(Repository("ghcr.io", "team/other"))
+        assert not UpstreamIndex(followed(rule("1.0"))).knows(Repository("ghcr.io", "team/other"))

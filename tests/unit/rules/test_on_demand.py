@@ -8,7 +8,7 @@ from pullahead.oci import Repository, parse_reference
 from pullahead.rules.load import load_rules
 from pullahead.rules.model import OnDemand, Rules
 from pullahead.rules.problems import RulesError
-from pullahead.rules.upstream_index import Followers
+from pullahead.rules.upstream_index import UpstreamIndex
 
 HUB = """\
     version: 1
@@ -185,7 +185,7 @@ def test_patterns_and_pulls_may_not_bring_one_tag_from_two_upstreams() -> None:
 
 
 def test_webhook_about_what_may_be_demanded_names_nothing_that_is_followed() -> None:
-    followers = Followers(load())
+    followers = UpstreamIndex(load())
     assert not followers.knows(Repository("docker.io", "library/alpine"))
     assert followers.of(parse_reference("docker.io/library/alpine:3.20")) == ()
     assert followers.knows(Repository("quay.io", "prometheus/node"))

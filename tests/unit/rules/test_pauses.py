@@ -4,7 +4,7 @@ import pytest
 
 from pullahead.errors import StorageError
 from pullahead.messages import CheckRequest, ListRequest
-from pullahead.rules.active import KnownPauses, RulesWithPauses
+from pullahead.rules.active import CachedPauses, RulesWithPauses
 from pullahead.rules.tag_patterns import PatternKind, TagPattern, TagSelection
 from tests.fakes.application import InMemoryService
 from tests.fakes.memory import FakeClock, FakePauses
@@ -61,7 +61,7 @@ def test_resumed_rule_is_checked_within_a_minute(service: InMemoryService) -> No
 
 def test_pauses_are_asked_for_once_a_minute_and_rules_keep_their_index() -> None:
     pauses, clock, known = FakePauses(Script()), FakeClock(), rules()
-    in_force = RulesWithPauses(lambda: known, KnownPauses(pauses, clock))
+    in_force = RulesWithPauses(lambda: known, CachedPauses(pauses, clock))
     first = in_force()
     for _ in range(5):
         clock.advance(seconds=11)

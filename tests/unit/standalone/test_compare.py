@@ -10,7 +10,7 @@ from pullahead.oci.media_types import INDEXES
 from pullahead.oci.platforms import select_platforms
 from pullahead.rules.model import Rule
 from pullahead.rules.tag_patterns import PatternKind, TagPattern, TagSelection
-from pullahead.standalone.compare import Compared, Looked, LookThrough
+from pullahead.standalone.compare import ComparisonResult, RulesComparison, TagStatus
 from tests.fakes.memory import FakeClock
 from tests.fakes.samples import REPOSITORY, failed, rule, rules
 from tests.fakes.target import FakeTarget
@@ -43,14 +43,14 @@ class Look:
     def publish(self, digest: Digest, tag: str = "1.0", repository: str = REPOSITORY) -> None:
         self.target.move_tag(repository, tag, digest)
 
-    def run(self) -> Looked:
+    def run(self) -> ComparisonResult:
         now = FakeClock()()
-        return LookThrough(self.rules, self.upstream, self.target, now, lambda *told: self.told.append(told))()
+        return RulesComparison(self.rules, self.upstream, self.target, now, lambda *told: self.told.append(told))()
 
     def states(self) -> dict[str, State]:
         return {compared.mirror.key: compared.state for compared in self.run().tags}
 
-    def one(self) -> Compared:
+    def one(self) -> TagStatus:
         (compared,) = self.run().tags
         return compared
 

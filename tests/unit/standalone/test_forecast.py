@@ -3,8 +3,8 @@
 from local.images import LocalImage, make_image, make_index
 from pullahead.errors import RegistryUnavailableError
 from pullahead.rules.model import Rules
-from pullahead.standalone.compare import LookThrough
-from pullahead.standalone.forecast import Foretold, foretell
+from pullahead.standalone.compare import RulesComparison
+from pullahead.standalone.forecast import CopyForecast, forecast
 from tests.fakes.memory import FakeClock
 from tests.fakes.samples import REPOSITORY, failed, mirror, rules
 from tests.fakes.target import FakeTarget
@@ -24,12 +24,12 @@ class Plans:
             self.upstream.serve(image, f"ghcr.io/team/app:{tag}")
         self.rules: Rules = rules([mirror(tag) for tag in images])
 
-    def foretell(self, limit: int = 1000) -> dict[str, Foretold]:
-        looked = LookThrough(self.rules, self.upstream, self.target, FakeClock()(), lambda *_: None)()
+    def forecast(self, limit: int = 1000) -> dict[str, CopyForecast]:
+        looked = RulesComparison(self.rules, self.upstream, self.target, FakeClock()(), lambda *_: None)()
         requests = [compared.refresh for compared in looked.tags if compared.refresh is not None]
         self.upstream.script.calls.clear()
         self.target.script.calls.clear()
-        found = foretell(requests, self.rules, self.upstream, self.target, limit=limit)
+        found = forecast(requests, self.rules, self.upstream, self.target, limit=limit)
         return {key.removeprefix(f"{REPOSITORY}:"): each for key, each in found.items()}
 
 
@@ -39,7 +39,7 @@ def size_of(image: LocalImage) -> int:
 
 def test_a_repository_that_is_missing_lacks_everything_and_is_not_made() -> None:
     plans = Plans(new=INDEX)
-    foretold = plans.foretell()["new"]
+    foretold = plans.forecast()["new"]
     assert (foretold.bytes_missing, foretold.bytes_present) == (size_of(INDEX), 0)
     assert foretold.requests == len(INDEX.manifests) + len(INDEX.blobs)
     assert plans.target.script.calls == ["present_blobs"]
@@ -50,12 +50,12 @@ def test_blobs_that_the_target_has_are_not_counted() -> None:
     plans = Plans(new=AMD64)
     plans.target.ensure_repository(REPOSITORY)
     plans.target.hold(REPOSITORY, {digest: AMD64.read_blob(digest) for digest in AMD64.blobs})
-    assert plans.foretell()["new"] == Foretold((), size_of(AMD64), 1)
+    assert plans.forecast()["new"] == CopyForecast((), size_of(AMD64), 1)
 
 
 def test_tags_of_one_digest_are_planned_once() -> None:
     plans = Plans(one=AMD64, two=AMD64)
-    found = plans.foretell()
+    found = plans.forecast()
     assert found["one"] == found["two"]
     assert plans.upstream.script.calls == ["get_manifest"]
 
@@ -63,13 +63,13 @@ def test_tags_of_one_digest_are_planned_once() -> None:
 def test_a_manifest_that_cannot_be_read_is_told_and_the_others_are_foretold() -> None:
     plans = Plans(one=AMD64, two=ARM64)
     plans.upstream.script.fail("get_manifest", failed(RegistryUnavailableError, "down"))
-    errors = [foretold.error for foretold in plans.foretell().values()]
+    errors = [foretold.error for foretold in plans.forecast().values()]
     assert sorted(bool(error) for error in errors) == [False, True]
     assert "down" in "".join(errors)
 
 
 def test_more_copies_than_are_looked_at_are_said_to_be_unknown() -> None:
     plans = Plans(**{f"t{number}": make_image(seed=number) for number in range(5)})
-    found = plans.foretell(limit=3)
+    found = plans.forecast(limit=3)
     assert sum("not looked at" in foretold.error for foretold in found.values()) == 2
     assert plans.upstream.gets == 3

@@ -7,8 +7,8 @@ from pullahead.errors import AccessDeniedError, ManifestRefusedError, Side
 from pullahead.mirrors.record import State
 from pullahead.oci.registries import RepositorySettings
 from pullahead.rules.model import Rule
-from pullahead.standalone.compare import LookThrough
-from pullahead.standalone.sync import Synced, SyncMirrors
+from pullahead.standalone.compare import RulesComparison
+from pullahead.standalone.sync import SyncMirrors, SyncResult
 from tests.fakes.memory import FakeClock
 from tests.fakes.samples import REPOSITORY, failed, rule, rules
 from tests.fakes.streaming import StreamingFakeTarget
@@ -30,10 +30,10 @@ class Sync:
         declared = declared or (rule(*images),)
         self.rules = rules([each.mirror(tag) for each in declared for tag in each.tags.names], "r", *declared)
 
-    def look(self) -> LookThrough:
-        return LookThrough(self.rules, self.upstream, self.target, FakeClock()(), lambda *_: None)
+    def look(self) -> RulesComparison:
+        return RulesComparison(self.rules, self.upstream, self.target, FakeClock()(), lambda *_: None)
 
-    def run(self) -> dict[str, Synced]:
+    def run(self) -> dict[str, SyncResult]:
         requests = [compared.refresh for compared in self.look()().tags if compared.refresh is not None]
         self.target.script.calls.clear()
         sync = SyncMirrors(

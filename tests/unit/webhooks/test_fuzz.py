@@ -8,7 +8,7 @@ from typing import Any, cast
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pullahead.webhooks.http import Outcome
+from pullahead.webhooks.http import WebhookOutcome
 from pullahead.webhooks.senders import SENDERS
 from tests.fakes.receiving import Receiving
 from tests.fakes.webhooks import SECRET, hmac_of, url_event
@@ -78,7 +78,7 @@ def check(event: dict[str, Any], receiving: Receiving) -> int:
     written = answer.to_event()
     json.loads(written["body"])
     assert SECRET not in json.dumps(written)
-    assert answer.outcome is not Outcome.FAILED
+    assert answer.outcome is not WebhookOutcome.FAILED
     assert bool(WOKEN & set(receiving.script.calls)) == (answer.status == 202)
     return answer.status
 

@@ -9,7 +9,7 @@ import pytest
 from pullahead.errors import ConfigError, InvalidEventError, StorageError
 from pullahead.messages import CheckRequest
 from pullahead.rules.tag_patterns import PatternKind, TagPattern, TagSelection
-from pullahead.webhooks.http import MAX_BODY_BYTES, Outcome
+from pullahead.webhooks.http import MAX_BODY_BYTES, WebhookOutcome
 from tests.fakes.receiving import HOSTS, Receiving, followed, namespace, repository_of
 from tests.fakes.samples import rule
 from tests.fakes.webhooks import SECRET, generic_event, github_event, hmac_of, url_event
@@ -36,7 +36,7 @@ def receiving() -> Receiving:
 @pytest.mark.parametrize("sender", sorted(HOSTS))
 def test_sample_of_every_sender_wakes_one_mirror(receiving: Receiving, sender: str) -> None:
     answer = receiving.receive(sample(sender))
-    assert (answer.status, answer.outcome, answer.sender) == (202, Outcome.ACCEPTED, sender)
+    assert (answer.status, answer.outcome, answer.sender) == (202, WebhookOutcome.ACCEPTED, sender)
     assert answer.told == {"checks": 1, "merged": 0}
     now = receiving.clock()
     repository = repository_of(HOSTS[sender])
@@ -55,7 +55,7 @@ class TestWhoIsLetIn:
         event["headers"] |= dict.fromkeys(("authorization", "x-gitlab-token", "x-jfrog-event-auth"), secret)
         event["headers"] |= {"x-hub-signature-256": f"sha256={secret}", "x-pullahead-signature": f"sha256={secret}"}
         answer = receiving.receive(event)
-        assert (answer.status, answer.outcome) == (401, Outcome.UNAUTHENTICATED)
+        assert (answer.status, answer.outcome) == (401, WebhookOutcome.UNAUTHENTICATED)
         assert answer.told == {"error": "the secret or the signature is not right"}
         assert receiving.asked == []
 
@@ -121,7 +121,7 @@ class TestWhatIsRefused:
     )
     def test_path_of_no_sender(self, receiving: Receiving, path: str) -> None:
         answer = receiving.receive(url_event(path, {}))
-        assert (answer.status, answer.outcome) == (404, Outcome.UNKNOWN)
+        assert (answer.status, answer.outcome) == (404, WebhookOutcome.UNKNOWN)
         assert receiving.script.calls == []
 
     @pytest.mark.parametrize("method", ["GET", "PUT", "DELETE", "HEAD", "OPTIONS"])
@@ -134,7 +134,7 @@ class TestWhatIsRefused:
     @pytest.mark.parametrize("kind", [str, bytes])
     def test_body_that_is_too_large_is_not_read(self, receiving: Receiving, size: int, kind: type) -> None:
         answer = receiving.receive(url_event("/github", "x" * size if kind is str else b"x" * size))
-        assert (answer.status, answer.outcome) == (413, Outcome.MALFORMED)
+        assert (answer.status, answer.outcome) == (413, WebhookOutcome.MALFORMED)
         assert receiving.script.calls == []
 
     @pytest.mark.parametrize("kind", [str, bytes])
@@ -155,7 +155,7 @@ class TestWhatIsRefused:
         answer = receiving.receive(
             url_event("/github", "payload=%7B%7D", content_type="application/x-www-form-urlencoded")
         )
-        assert (answer.status, answer.outcome) == (415, Outcome.MALFORMED)
+        assert (answer.status, answer.outcome) == (415, WebhookOutcome.MALFORMED)
         assert "application/json" in str(answer.told)
 
     def test_event_that_no_function_url_makes(self, receiving: Receiving) -> None:
@@ -166,13 +166,13 @@ class TestWhatIsRefused:
 class TestWhatIsFollowed:
     def test_repository_that_no_rule_names_is_unknown(self, receiving: Receiving) -> None:
         answer = receiving.receive(hub("team/other"))
-        assert (answer.status, answer.outcome) == (404, Outcome.UNKNOWN)
+        assert (answer.status, answer.outcome) == (404, WebhookOutcome.UNKNOWN)
         assert receiving.asked == []
 
     def test_tag_that_no_rule_follows_is_no_error_of_the_sender(self, receiving: Receiving) -> None:
         """Quay disables a notification that was refused a few times."""
         answer = receiving.receive(hub(tag="nightly"))
-        assert (answer.status, answer.outcome) == (200, Outcome.IGNORED)
+        assert (answer.status, answer.outcome) == (200, WebhookOutcome.IGNORED)
         assert receiving.asked == []
 
     @pytest.mark.parametrize("sender", ["distribution", "gitlab"])
@@ -180,7 +180,7 @@ class TestWhatIsFollowed:
         event = sample(sender)
         receiving.rules = followed(rule("1.0"))
         answer = receiving.receive(event)
-        assert (answer.status, answer.outcome) == (200, Outcome.UNKNOWN)
+        assert (answer.status, answer.outcome) == (200, WebhookOutcome.UNKNOWN)
         assert receiving.asked == []
 
     def test_repository_of_a_namespace_is_checked_as_it_was_found(self) -> None:
@@ -224,11 +224,11 @@ class TestWhatIsFollowed:
 class TestMerging:
     def test_second_call_is_looked_at_when_the_window_is_over_and_more_are_nothing(self, receiving: Receiving) -> None:
         answers = [receiving.receive(hub()) for _ in range(4)]
-        assert [answer.outcome for answer in answers] == [Outcome.ACCEPTED, *[Outcome.MERGED] * 3]
+        assert [answer.outcome for answer in answers] == [WebhookOutcome.ACCEPTED, *[WebhookOutcome.MERGED] * 3]
         assert answers[1].told == {"checks": 0, "merged": 1}
         assert receiving.queue.delays == [0, 60]
         receiving.clock.advance(seconds=60)
-        assert receiving.receive(hub()).outcome is Outcome.ACCEPTED
+        assert receiving.receive(hub()).outcome is WebhookOutcome.ACCEPTED
 
     def test_merged_call_sends_nothing(self, receiving: Receiving) -> None:
         for _ in range(2):
@@ -266,7 +266,7 @@ class TestReplay:
         receiving.receive(sample(sender))
         receiving.script.calls.clear()
         answer = receiving.receive(sample(sender))
-        assert (answer.status, answer.outcome) == (409, Outcome.REPLAYED)
+        assert (answer.status, answer.outcome) == (409, WebhookOutcome.REPLAYED)
         assert receiving.asked == ["is_known"]
 
     def test_delivery_id_that_nobody_signed_makes_no_other_call_of_it(self, receiving: Receiving) -> None:
@@ -283,7 +283,7 @@ class TestReplay:
     def test_call_that_failed_may_come_again(self, receiving: Receiving, operation: str) -> None:
         receiving.script.fail(operation, StorageError("no"))
         answer = receiving.receive(sample("github"))
-        assert (answer.status, answer.outcome) == (503, Outcome.FAILED)
+        assert (answer.status, answer.outcome) == (503, WebhookOutcome.FAILED)
         assert answer.to_event()["headers"]["retry-after"] == "60"
         assert receiving.status(sample("github")) == 202
         assert receiving.queue.sent
@@ -292,7 +292,7 @@ class TestReplay:
     def test_generic_call_of_another_time_is_refused(self, receiving: Receiving, seconds: int) -> None:
         receiving.clock.advance(seconds=seconds)
         answer = receiving.receive(sample("generic"))
-        assert (answer.status, answer.outcome) == (409, Outcome.REPLAYED)
+        assert (answer.status, answer.outcome) == (409, WebhookOutcome.REPLAYED)
         assert receiving.asked == []
 
     @pytest.mark.parametrize("seconds", [-300, 300])

@@ -3,7 +3,7 @@
 import pytest
 
 from pullahead.errors import ConfigError, PullaheadError, StorageError
-from pullahead.webhooks.receive import KnownSecrets
+from pullahead.webhooks.receive import SecretCache
 from tests.fakes.memory import FakeClock
 from tests.fakes.webhooks import FakeWebhookSecrets
 
@@ -11,7 +11,7 @@ from tests.fakes.webhooks import FakeWebhookSecrets
 class Known:
     def __init__(self) -> None:
         self.clock, self.secrets = FakeClock(), FakeWebhookSecrets(None, "first")
-        self.known = KnownSecrets(self.secrets, self.clock)
+        self.known = SecretCache(self.secrets, self.clock)
 
     @property
     def reads(self) -> int:

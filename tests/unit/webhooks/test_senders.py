@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from pullahead.webhooks.http import Call, RefusedCallError, read_call
-from pullahead.webhooks.payload import Named
+from pullahead.webhooks.http import RefusedWebhookError, WebhookRequest, read_webhook_request
+from pullahead.webhooks.payload import NamedTags
 from pullahead.webhooks.senders import SENDERS, sender_of
 from tests.fakes.webhooks import url_event
 
@@ -17,11 +17,11 @@ SAMPLES = sorted(EVENTS.glob("receive_webhook.*.json"))
 DIGEST = "sha256:" + "0123456789abcdef" * 4
 
 
-def call(sender: str, body: object, **headers: str) -> Call:
-    return read_call(url_event(f"/{sender}", body, **headers))
+def call(sender: str, body: object, **headers: str) -> WebhookRequest:
+    return read_webhook_request(url_event(f"/{sender}", body, **headers))
 
 
-def read(sender: str, body: object, **headers: str) -> Named:
+def read(sender: str, body: object, **headers: str) -> NamedTags:
     return SENDERS[sender].read(call(sender, body, **headers))
 
 
@@ -36,7 +36,7 @@ def ignored(sender: str, body: object, **headers: str) -> str:
 
 
 def refusal(sender: str, body: object, **headers: str) -> int:
-    with pytest.raises(RefusedCallError) as refused:
+    with pytest.raises(RefusedWebhookError) as refused:
         read(sender, body, **headers)
     return refused.value.answer.status
 
@@ -58,7 +58,7 @@ def test_every_sender_has_a_sample() -> None:
 
 @pytest.mark.parametrize("path", SAMPLES, ids=lambda path: path.name)
 def test_sample_names_one_tag(path: Path) -> None:
-    sample = read_call(json.loads(path.read_text(encoding="utf-8")))
+    sample = read_webhook_request(json.loads(path.read_text(encoding="utf-8")))
     named = sender_of(sample).read(sample)
     assert {each.tag for each in named.references} == {"1.0"}
     assert {each.repository.path for each in named.references} <= {"team/app", "docker-local/team/app"}

@@ -52,7 +52,7 @@ class _Notification(msgspec.Struct, rename="camel"):
     metadata: _Metadata
 
 
-def chat_of(notice: Notice) -> str:
+def chatbot_json(notice: Notice) -> str:
     """Write the message as JSON."""
     identity = f"{notice.incident} {notice.kind} {notice.at.isoformat()}"
     notification = _Notification(

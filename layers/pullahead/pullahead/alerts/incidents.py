@@ -115,7 +115,7 @@ def empty_rules(mirrors: int, now: datetime) -> Condition:
     return Condition("the rules", now, f"none of the {mirrors} mirrors that Pullahead knows is followed", "empty")
 
 
-def tell_condition(
+def notify_condition(
     kind: AlertKind, condition: Condition | None, known: Incident | None, now: datetime
 ) -> tuple[Notice, Incident] | None:
     """Decide whether people are told of what is the case, or no longer is; and what is remembered then."""

@@ -9,14 +9,21 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timedelta
 from typing import NamedTuple
 
-from pullahead.alerts.incidents import Condition, Incident, service_key, tell_condition
-from pullahead.alerts.plan import Done, Message, Plan, concerned, plan_telling, without
-from pullahead.alerts.ports import KeepsIncidents, PublishesAlerts, TakesTurns
+from pullahead.alerts.incidents import Condition, Incident, notify_condition, service_key
+from pullahead.alerts.plan import (
+    Notification,
+    NotificationPlan,
+    Settled,
+    incidents_of,
+    plan_notifications,
+    without_settled,
+)
+from pullahead.alerts.ports import AlertPublisher, IncidentStore, SenderLock
 from pullahead.alerts.text import Notice, subject_of
 from pullahead.errors import PullaheadError
 from pullahead.mirrors.alert import AlertKind
 from pullahead.mirrors.record import Record
-from pullahead.mirrors.store import Records, update
+from pullahead.mirrors.store import RecordStore, update_record
 
 TURN = timedelta(minutes=10)
 """Longer than a review may run: who was killed in its turn lets the next one tell after that."""
@@ -28,7 +35,7 @@ Conditions = Mapping[AlertKind, Condition | None]
 """What is the matter with Pullahead itself, by kind; None: nothing. What is left out is not known."""
 
 
-class Telling(NamedTuple):
+class NotificationSummary(NamedTuple):
     """What was told, what waits, what was over before it was told, and what went wrong."""
 
     told: tuple[str, ...] = ()
@@ -37,16 +44,16 @@ class Telling(NamedTuple):
     errors: tuple[PullaheadError, ...] = ()
 
 
-class TellPeople:
+class NotificationSender:
     """The use case, with the ports that it tells by. `copies` get each message, too; one that fails stops nothing."""
 
     def __init__(
         self,
-        records: Records,
-        incidents: KeepsIncidents,
-        turns: TakesTurns,
-        alerts: PublishesAlerts,
-        copies: PublishesAlerts,
+        records: RecordStore,
+        incidents: IncidentStore,
+        turns: SenderLock,
+        alerts: AlertPublisher,
+        copies: AlertPublisher,
     ) -> None:
         self._records, self._incidents, self._turns = records, incidents, turns
         self._alerts, self._copies = alerts, copies
@@ -57,9 +64,9 @@ class TellPeople:
         conditions: Conditions,
         now: datetime,
         remaining_seconds: Callable[[], float],
-    ) -> Telling:
+    ) -> NotificationSummary:
         """Tell what may be told now. Raises StorageError where incidents cannot be read; all else is in the answer."""
-        keys = concerned(records) | {service_key(kind) for kind in conditions}
+        keys = incidents_of(records) | {service_key(kind) for kind in conditions}
         incidents = self._incidents.load(keys)
         plan, news = _plan(records, conditions, incidents, now)
         sender = _Sender(self._incidents, self._alerts, self._copies, now)
@@ -72,7 +79,7 @@ class TellPeople:
             else:
                 plan = plan._replace(messages=())
         sender.errors += self._take_out([*plan.done, *sender.done], remaining_seconds)
-        return Telling(tuple(sender.told), plan.held_back, plan.idle, tuple(sender.errors))
+        return NotificationSummary(tuple(sender.told), plan.held_back, plan.idle, tuple(sender.errors))
 
     def _end_turn(self, now: datetime) -> list[PullaheadError]:
         """End the turn; where that fails it ends by itself, and what was told is taken out all the same."""
@@ -82,20 +89,22 @@ class TellPeople:
             return [error]
         return []
 
-    def _take_out(self, done: Iterable[Done], remaining_seconds: Callable[[], float]) -> list[PullaheadError]:
+    def _take_out(self, done: Iterable[Settled], remaining_seconds: Callable[[], float]) -> list[PullaheadError]:
         """Take out of records what is done with, as long as the time goes; the rest is done by the next review."""
-        by_record: dict[str, list[Done]] = {}
+        by_record: dict[str, list[Settled]] = {}
         for each in done:
             by_record.setdefault(each.record.key, []).append(each)
 
-        def take_out(parts: Sequence[Done]) -> PullaheadError | None:
+        def take_out(parts: Sequence[Settled]) -> PullaheadError | None:
             if remaining_seconds() < _RESERVED_SECONDS:
                 return None
             record = parts[0].record
             alerts = [alert for part in parts for alert in part.alerts]
             told = [part.told for part in parts if part.told is not None]
             try:
-                update(self._records, record.key, lambda known: known and without(known, alerts, told), record)
+                update_record(
+                    self._records, record.key, lambda known: known and without_settled(known, alerts, told), record
+                )
             except PullaheadError as error:
                 return error
             return None
@@ -108,23 +117,23 @@ class TellPeople:
 
 def _plan(
     records: Sequence[Record], conditions: Conditions, incidents: Mapping[str, Incident], now: datetime
-) -> tuple[Plan, list[tuple[Notice, Incident]]]:
-    news = [tell_condition(kind, each, incidents.get(service_key(kind)), now) for kind, each in conditions.items()]
-    return plan_telling(records, incidents, now), [each for each in news if each is not None]
+) -> tuple[NotificationPlan, list[tuple[Notice, Incident]]]:
+    news = [notify_condition(kind, each, incidents.get(service_key(kind)), now) for kind, each in conditions.items()]
+    return plan_notifications(records, incidents, now), [each for each in news if each is not None]
 
 
 class _Sender:
     """Sends messages, one after the other; one that fails is told by the next review, and stops no other."""
 
-    def __init__(
-        self, incidents: KeepsIncidents, alerts: PublishesAlerts, copies: PublishesAlerts, now: datetime
-    ) -> None:
+    def __init__(self, incidents: IncidentStore, alerts: AlertPublisher, copies: AlertPublisher, now: datetime) -> None:
         self._incidents, self._alerts, self._copies, self._now = incidents, alerts, copies, now
         self.told: list[str] = []
-        self.done: list[Done] = []
+        self.done: list[Settled] = []
         self.errors: list[PullaheadError] = []
 
-    def send(self, plan: Plan, incidents: Mapping[str, Incident], news: Iterable[tuple[Notice, Incident]]) -> None:
+    def send(
+        self, plan: NotificationPlan, incidents: Mapping[str, Incident], news: Iterable[tuple[Notice, Incident]]
+    ) -> None:
         for notice, incident in news:
             self._send(notice, incident)
         latest: dict[str, Incident] = {}
@@ -152,5 +161,5 @@ class _Sender:
         return True
 
 
-def _after(incident: Incident, message: Message) -> Incident:
+def _after(incident: Incident, message: Notification) -> Incident:
     return incident.after_telling(message.alerts, None if message.notice.is_over else message.notice.at)

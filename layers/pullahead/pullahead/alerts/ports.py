@@ -11,7 +11,7 @@ from pullahead.alerts.incidents import Incident
 from pullahead.alerts.text import Notice
 
 
-class PublishesAlerts(Protocol):
+class AlertPublisher(Protocol):
     """Tells people."""
 
     def publish(self, notice: Notice) -> None:
@@ -19,7 +19,7 @@ class PublishesAlerts(Protocol):
         ...
 
 
-class KeepsIncidents(Protocol):
+class IncidentStore(Protocol):
     """Remembers incidents."""
 
     def load(self, keys: Collection[str]) -> Mapping[str, Incident]:
@@ -31,7 +31,7 @@ class KeepsIncidents(Protocol):
         ...
 
 
-class TakesTurns(Protocol):
+class SenderLock(Protocol):
     """Lets one at a time tell people, of all that may run at once."""
 
     def take_turn(self, now: datetime, until: datetime) -> bool:

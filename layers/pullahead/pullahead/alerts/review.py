@@ -17,21 +17,21 @@ from itertools import islice
 from typing import NamedTuple, Protocol
 
 from pullahead.alerts.incidents import Condition, Incident, broken_rules, empty_rules, service_key, silence
-from pullahead.alerts.notify import Conditions, Telling, TellPeople
-from pullahead.alerts.ports import KeepsIncidents
+from pullahead.alerts.notify import Conditions, NotificationSender, NotificationSummary
+from pullahead.alerts.ports import IncidentStore
 from pullahead.clock import Clock
 from pullahead.errors import ConfigError, PullaheadError, StorageError
 from pullahead.mirrors.alert import AlertKind
 from pullahead.mirrors.demand import is_absent
-from pullahead.mirrors.outbox import Announcer
+from pullahead.mirrors.outbox import OutboxSender
 from pullahead.mirrors.record import SETTLED, Record, State
-from pullahead.mirrors.retirement import Leaving, is_listing, leaving, retired
+from pullahead.mirrors.retirement import UnfollowedRecords, find_unfollowed_records, is_listing, retired
 from pullahead.mirrors.rule_record import listing_key
-from pullahead.mirrors.store import Heartbeat, Records, ScansRecords, update
+from pullahead.mirrors.store import Heartbeat, RecordScanner, RecordStore, update_record
 from pullahead.rules.model import Rules
-from pullahead.rules.ports import LoadsRules, LoadsStanding
+from pullahead.rules.ports import ActiveRules, RulesStateReader
 from pullahead.rules.sources.combine import newly_cached
-from pullahead.rules.sources.state import Broken, Standing
+from pullahead.rules.sources.state import BrokenRules, RulesState
 
 
 class Lateness(NamedTuple):
@@ -80,7 +80,7 @@ class Retired(NamedTuple):
     errors: tuple[PullaheadError, ...] = ()
 
 
-def may_retire(rules: Rules, standing: Standing | None, heartbeat: Heartbeat | None) -> bool:
+def rules_allow_retirement(rules: Rules, standing: RulesState | None, heartbeat: Heartbeat | None) -> bool:
     """Whether rules are those that are in force, and whole."""
     return (
         standing is not None
@@ -90,12 +90,14 @@ def may_retire(rules: Rules, standing: Standing | None, heartbeat: Heartbeat | N
     )
 
 
-def find_leaving(found: Iterable[Record], rules: Rules) -> Leaving:
+def find_unfollowed(found: Iterable[Record], rules: Rules) -> UnfollowedRecords:
     """Find the records to be retired."""
-    return leaving(found, rules, listing_key)
+    return find_unfollowed_records(found, rules, listing_key)
 
 
-def retire(leave: Leaving, records: Records, now: datetime, remaining_seconds: Callable[[], float]) -> Retired:
+def retire(
+    leave: UnfollowedRecords, records: RecordStore, now: datetime, remaining_seconds: Callable[[], float]
+) -> Retired:
     """Let records be forgotten in time; the next check of a mirror that is named again takes it back."""
     named = [(record, not is_listing(record)) for record in leave.unnamed]
     named += [(record, False) for record in leave.unchosen]
@@ -107,13 +109,13 @@ def retire(leave: Leaving, records: Records, now: datetime, remaining_seconds: C
 
 
 def _each(
-    leave: Sequence[tuple[Record, bool]], records: Records, now: datetime, remaining_seconds: Callable[[], float]
+    leave: Sequence[tuple[Record, bool]], records: RecordStore, now: datetime, remaining_seconds: Callable[[], float]
 ) -> list[bool | PullaheadError]:
     def one(record: Record, told: bool) -> bool | PullaheadError:
         if remaining_seconds() < _RESERVED_SECONDS:
             return False
         try:
-            after = update(records, record.key, lambda known: known and _retired(known, now, told), record)
+            after = update_record(records, record.key, lambda known: known and _retired(known, now, told), record)
         except PullaheadError as error:
             return error
         return after is not None and after.expires_at is not None
@@ -134,7 +136,7 @@ _ANNOUNCED_WITHIN = 60.0
 """Seconds that the events which others left behind may take, of a function that runs to its end."""
 
 
-class AllRecords(Records, ScansRecords, Protocol):
+class AllRecords(RecordStore, RecordScanner, Protocol):
     """Records that are scanned, and changed."""
 
 
@@ -143,7 +145,7 @@ class Reviewed(NamedTuple):
 
     records: int
     lateness: Lateness | None
-    telling: Telling
+    telling: NotificationSummary
     retired: Retired
     errors: tuple[PullaheadError, ...]
     complete: bool = True
@@ -154,12 +156,12 @@ class ReviewRecords:
 
     def __init__(
         self,
-        rules: LoadsRules,
-        standing: LoadsStanding,
+        rules: ActiveRules,
+        standing: RulesStateReader,
         records: AllRecords,
-        incidents: KeepsIncidents,
-        tell: TellPeople,
-        announcer: Announcer,
+        incidents: IncidentStore,
+        tell: NotificationSender,
+        announcer: OutboxSender,
         clock: Clock,
         silence_after: timedelta,
         rules_address: str,
@@ -176,10 +178,10 @@ class ReviewRecords:
         heartbeat = self._records.load_heartbeat()
         rules, standing, errors = self._known_rules()
         lateness = measure_lateness(records, rules, now) if rules is not None else None
-        may = rules is not None and complete and may_retire(rules, standing, heartbeat)
+        may = rules is not None and complete and rules_allow_retirement(rules, standing, heartbeat)
         leave = None
         if rules is not None and standing is not None and may:
-            leave = find_leaving(_not_newly_cached(records, rules, standing, now), rules)
+            leave = find_unfollowed(_not_newly_cached(records, rules, standing, now), rules)
         telling = self._telling(records, self._conditions(heartbeat, standing, leave, now), now, remaining_seconds)
         retired = retire(leave, self._records, now, remaining_seconds) if leave is not None else Retired()
         if remaining_seconds() >= _ANNOUNCED_WITHIN:
@@ -187,7 +189,7 @@ class ReviewRecords:
         errors = (*errors, *telling.errors, *retired.errors, *self._announcer.take_failures())
         return Reviewed(len(records), lateness, telling, retired, errors, complete)
 
-    def _known_rules(self) -> tuple[Rules | None, Standing | None, tuple[PullaheadError, ...]]:
+    def _known_rules(self) -> tuple[Rules | None, RulesState | None, tuple[PullaheadError, ...]]:
         """The rules in force: what is to be told is told without them, too."""
         try:
             return self._rules(), self._standing.load(), ()
@@ -196,14 +198,14 @@ class ReviewRecords:
 
     def _telling(
         self, records: list[Record], conditions: Conditions, now: datetime, remaining_seconds: Callable[[], float]
-    ) -> Telling:
+    ) -> NotificationSummary:
         try:
             return self._tell(records, conditions, now, remaining_seconds)
         except StorageError as error:  # how late mirrors are is measured all the same
-            return Telling(errors=(error,))
+            return NotificationSummary(errors=(error,))
 
     def _conditions(
-        self, heartbeat: Heartbeat | None, standing: Standing | None, leave: Leaving | None, now: datetime
+        self, heartbeat: Heartbeat | None, standing: RulesState | None, leave: UnfollowedRecords | None, now: datetime
     ) -> Conditions:
         last = heartbeat.at if heartbeat is not None else None
         since = self._watched_since(last, now)
@@ -215,7 +217,7 @@ class ReviewRecords:
             conditions[AlertKind.RULES_EMPTY] = empty
         return conditions
 
-    def _broken(self, broken: Broken | None) -> Condition | None:
+    def _broken(self, broken: BrokenRules | None) -> Condition | None:
         if broken is None:
             return None
         return broken_rules(self._rules_address, broken.since, broken.detail, unreadable=broken.unreadable)
@@ -239,7 +241,7 @@ class ReviewRecords:
         self._announcer.flush()
 
 
-def _not_newly_cached(records: list[Record], rules: Rules, standing: Standing, now: datetime) -> list[Record]:
+def _not_newly_cached(records: list[Record], rules: Rules, standing: RulesState, now: datetime) -> list[Record]:
     """Leave out what ECR's cache has only just made known to us: the schedule has yet to find it, and to name it."""
 
     def is_new(record: Record) -> bool:

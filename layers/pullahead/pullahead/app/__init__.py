@@ -10,26 +10,25 @@ from typing import TYPE_CHECKING
 
 import boto3
 
-from pullahead.alerts.notify import TellPeople
+from pullahead.alerts.notify import NotificationSender
 from pullahead.alerts.review import Reviewed, ReviewRecords
 from pullahead.app.adapters import CLIENT_CONFIG, Adapters, system_clock
-from pullahead.aws.ecr_sources import EcrCachedRepositories, TaggedRepositories
+from pullahead.aws.ecr_sources import EcrCachedRepositories, EcrTaggedRepositories
 from pullahead.checks.check import CheckMirrors, CheckResult
-from pullahead.checks.ecr_events import Home, Ignored, Meaning, read_ecr_event
-from pullahead.checks.listing import FollowListing, ListResult
-from pullahead.checks.prefetch import RecordsAhead, keys_of_events
-from pullahead.checks.pull_through_cache import CacheFailed, failures_of, note_cache
-from pullahead.checks.scan_results import note_scan
+from pullahead.checks.ecr_events import AccountRegion, IgnoredEvent, Meaning, read_ecr_event
+from pullahead.checks.listing import ListResult, ListTags
+from pullahead.checks.prefetch import PrefetchedRecords, mirror_keys_in
+from pullahead.checks.pull_through_cache import CacheFailed, cache_failures_of, record_cache_result
+from pullahead.checks.scan_results import record_scan
 from pullahead.checks.schedule import Scheduled, schedule_checks
-from pullahead.checks.select import MergeChecks, SelectMirrors
+from pullahead.checks.select import CheckMerger, MirrorSelector
 from pullahead.clock import Clock, wait_after_breaks
-from pullahead.dead_letters import Delivery, PutAside
+from pullahead.dead_letters import DeadLetterPolicy, FailedDelivery
 from pullahead.ecr.streams import EcrStreams
 from pullahead.errors import ConfigError, PullaheadError, StorageError
 from pullahead.messages import (
     AwsEvent,
     CheckRequest,
-    FillRequest,
     ListRequest,
     OutcomeRequest,
     OutcomeResult,
@@ -38,30 +37,31 @@ from pullahead.messages import (
     Received,
     RefreshRequest,
     ScanFinished,
+    StartWaitingRequest,
     UnitRequest,
 )
-from pullahead.mirrors.rate_limit_budget import Used
+from pullahead.mirrors.rate_limit_budget import UpstreamUse
 from pullahead.on_demand.follow import FollowDemands
 from pullahead.refresh.copy_unit import CopyUnit
 from pullahead.refresh.plan import plan_copy
-from pullahead.refresh.ports import Started
+from pullahead.refresh.ports import StartResult
 from pullahead.refresh.publish import publish_image
-from pullahead.refresh.queue import Admission, Filled
+from pullahead.refresh.queue import RefreshQueue, StartedWaiting
 from pullahead.refresh.record_outcome import record_outcome
 from pullahead.rules.model import Rules
-from pullahead.rules.sources.discover import FindSources, GatherRules, Reach
+from pullahead.rules.sources.discover import DiscoverSources, GatherRules, WritableRepositories
 from pullahead.settings import Settings
 
 if TYPE_CHECKING:
     from pullahead.dashboard.show import Shown
-    from pullahead.on_demand.notice_pulls import Noticed, NoticePulls
-    from pullahead.webhooks.http import Answer
+    from pullahead.on_demand.notice_pulls import NoticedPulls, NoticePulls
+    from pullahead.webhooks.http import WebhookResponse
     from pullahead.webhooks.receive import ReceiveWebhook
 
 
 _COPY_THREADS = 4  # each holds up to five parts of 10 MiB; template.yaml gives copy_blobs 512 MB at least
 
-Checked = CheckResult | ListResult | Filled | CacheFailed | Ignored
+Checked = CheckResult | ListResult | StartedWaiting | CacheFailed | IgnoredEvent
 """What came of a message of the checks queue."""
 
 
@@ -79,7 +79,7 @@ class Application(Adapters):
         """Look through all records: measure, tell people, retire."""
         return self._review_records(remaining_seconds)
 
-    def take_upstream_use(self) -> Sequence[Used]:
+    def take_upstream_use(self) -> Sequence[UpstreamUse]:
         """Tell how often upstreams were asked for what since the last time, and what they leave of their limits."""
         return self._upstream.take_use()
 
@@ -90,15 +90,15 @@ class Application(Adapters):
             with suppress(ConfigError, StorageError):
                 rules = self._rules_with_pauses()
                 meant = partial(self._select_mirrors.meant, rules=rules)
-                self._records_ahead.expect(keys_of_events(bodies, self._home, meant))
+                self._records_ahead.expect(mirror_keys_in(bodies, self._home, meant))
 
     def check(self, request: Received) -> Sequence[Checked]:
         """Check tags of one repository, list what a rule chooses them from, start refreshes that wait, or do what an
         event of ECR means."""
         if isinstance(request, AwsEvent):
             return self._follow(read_ecr_event(request, self._home))
-        if isinstance(request, FillRequest):
-            return [self._admission.fill(request.ended, count=not request.ended)]
+        if isinstance(request, StartWaitingRequest):
+            return [self._refresh_queue.start_waiting(request.ended, count=not request.ended)]
         if isinstance(request, ListRequest) or request.reason in ("schedule", "manual"):
             self._rules_in_force.as_of(request.asked_at)  # who asked may know of a rule that was found just now
         if isinstance(request, ListRequest):
@@ -107,29 +107,29 @@ class Application(Adapters):
         return self._checked(request)
 
     def _follow(self, meaning: Meaning) -> Sequence[Checked]:
-        if isinstance(meaning, Ignored):
+        if isinstance(meaning, IgnoredEvent):
             return [meaning]
         if isinstance(meaning, ScanFinished):
-            self.note_scan(meaning)
+            self.record_scan(meaning)
             return []
         return self._checked(meaning)
 
     def _checked(self, request: CheckRequest) -> Sequence[Checked]:
         results = self._check_mirrors(request)
         if request.reason == "cache":
-            note_cache(request, [result.mirror for result in results], self._records, self._clock())
-        waits = any(result.started is Started.WAITING for result in results)
-        return [*results, *failures_of(request), *([self._admission.fill()] if waits else [])]
+            record_cache_result(request, [result.mirror for result in results], self._records, self._clock())
+        waits = any(result.started is StartResult.WAITING for result in results)
+        return [*results, *cache_failures_of(request), *([self._refresh_queue.start_waiting()] if waits else [])]
 
-    def put_aside(self, delivery: Delivery, error: Exception) -> bool:
+    def put_aside(self, delivery: FailedDelivery, error: Exception) -> bool:
         """Put a message aside that cannot be worked on; tell whether it was, or is to come back."""
         return self._put_aside(delivery, error)
 
-    def receive_webhook(self, event: object) -> "Answer":
+    def receive_webhook(self, event: object) -> "WebhookResponse":
         """Take a webhook, as the event of a function URL."""
         return self._receive_webhook(event)
 
-    def notice_pulls(self, messages: Mapping[str, str]) -> "Noticed":
+    def notice_pulls(self, messages: Mapping[str, str]) -> "NoticedPulls":
         """Notice what was pulled from ECR, as CloudTrail told it in these messages."""
         return self._notice_pulls(messages)
 
@@ -152,9 +152,9 @@ class Application(Adapters):
         cached = self._rules_in_force.newly_cached
         return record_outcome(request, self._rules, self._records, self._announcer, self._clock, cached)
 
-    def note_scan(self, finished: ScanFinished) -> Sequence[str]:
+    def record_scan(self, finished: ScanFinished) -> Sequence[str]:
         """Note what ECR's scan found; tell of which mirrors."""
-        return note_scan(finished, self._rules, self._records, self._announcer, self._clock)
+        return record_scan(finished, self._rules, self._records, self._announcer, self._clock)
 
     def take_unsent(self) -> Sequence[PullaheadError]:
         """Tell what has kept events from being sent since the last time; they are sent later."""
@@ -169,10 +169,10 @@ class Application(Adapters):
 
     @cached_property
     def _gather_rules(self) -> GatherRules:
-        reach = Reach(self._settings.target_repositories, self._settings.pull_through_cache_repositories)
+        reach = WritableRepositories(self._settings.target_repositories, self._settings.pull_through_cache_repositories)
         tagging = boto3.client("resourcegroupstaggingapi", config=CLIENT_CONFIG)
         cached = EcrCachedRepositories(boto3.client("ecr", config=CLIENT_CONFIG))
-        find = FindSources(cached, TaggedRepositories(tagging), reach)
+        find = DiscoverSources(cached, EcrTaggedRepositories(tagging), reach)
         return GatherRules(self._rules_file, self._rules_text, find, self._standing, self._clock)
 
     @cached_property
@@ -182,7 +182,7 @@ class Application(Adapters):
             self._upstream,
             self._target,
             self._records_ahead,
-            self._admission,
+            self._refresh_queue,
             self._announcer,
             self._clock,
             self._upstream.quota,
@@ -190,22 +190,22 @@ class Application(Adapters):
         )
 
     @cached_property
-    def _select_mirrors(self) -> SelectMirrors:
-        merge = MergeChecks(self._windows, self._queue, self._clock)
-        return SelectMirrors(self._records_ahead, merge, self._rules_in_force.newly_cached)
+    def _select_mirrors(self) -> MirrorSelector:
+        merge = CheckMerger(self._windows, self._queue, self._clock)
+        return MirrorSelector(self._records_ahead, merge, self._rules_in_force.newly_cached)
 
     @cached_property
-    def _records_ahead(self) -> RecordsAhead:
-        return RecordsAhead(self._records)
+    def _records_ahead(self) -> PrefetchedRecords:
+        return PrefetchedRecords(self._records)
 
     @cached_property
-    def _home(self) -> Home:
-        return Home(self._settings.account, self._settings.region)
+    def _home(self) -> AccountRegion:
+        return AccountRegion(self._settings.account, self._settings.region)
 
     @cached_property
-    def _admission(self) -> Admission:
+    def _refresh_queue(self) -> RefreshQueue:
         at_most = self._settings.max_concurrent_refreshes
-        return Admission(
+        return RefreshQueue(
             self._rules_as_of, self._slots, self._line, self._refreshes, self._records, self._clock, at_most
         )
 
@@ -214,14 +214,14 @@ class Application(Adapters):
         return self._rules_with_pauses()
 
     @cached_property
-    def _follow_listing(self) -> FollowListing:
+    def _follow_listing(self) -> ListTags:
         rules = self._rules_with_pauses
         demanded = FollowDemands(rules, self._demands, self._records, self._queue)
-        return FollowListing(rules, self._upstream, self._records, self._queue, self._clock, demanded)
+        return ListTags(rules, self._upstream, self._records, self._queue, self._clock, demanded)
 
     @cached_property
     def _review_records(self) -> ReviewRecords:
-        tell = TellPeople(self._records, self._incidents, self._incidents, self._alerts, self._chat_alerts)
+        tell = NotificationSender(self._records, self._incidents, self._incidents, self._alerts, self._chat_alerts)
         return ReviewRecords(
             self._rules_with_pauses,
             self._standing,
@@ -235,8 +235,8 @@ class Application(Adapters):
         )
 
     @cached_property
-    def _put_aside(self) -> PutAside:
-        return PutAside(self._dead_letters, self._settings.max_receive_count, self._clock)
+    def _put_aside(self) -> DeadLetterPolicy:
+        return DeadLetterPolicy(self._dead_letters, self._settings.max_receive_count, self._clock)
 
     @cached_property
     def _receive_webhook(self) -> "ReceiveWebhook":

@@ -9,30 +9,30 @@ from botocore.config import Config
 
 from pullahead.aws.assumed_roles import Clients, RoleKeys
 from pullahead.aws.demands import DynamoDemands
-from pullahead.aws.event_windows import DynamoCalls, DynamoWindows
+from pullahead.aws.event_windows import DynamoEventWindows, DynamoReplayGuard
 from pullahead.aws.incidents import DynamoIncidents
 from pullahead.aws.notifications import EventBridgeOutcomes, SnsAlerts, SnsChatAlerts
 from pullahead.aws.pauses import DynamoPauses
 from pullahead.aws.records import DynamoRecords
-from pullahead.aws.refresh_queue import DynamoSlots, DynamoWaitingLine
-from pullahead.aws.rules_file import rules_text_at
-from pullahead.aws.s3 import S3Plans, S3Standing
-from pullahead.aws.sqs import SqsChecks, SqsDeadLetters
+from pullahead.aws.refresh_queue import DynamoRefreshSlots, DynamoWaitingRefreshes
+from pullahead.aws.rules_file import rules_file_at
+from pullahead.aws.s3 import S3PlanStore, S3RulesState
+from pullahead.aws.sqs import SqsCheckQueue, SqsDeadLetters
 from pullahead.aws.stepfunctions import StepFunctionsRefreshes
 from pullahead.aws.upstream_credentials import UpstreamCredentials
-from pullahead.aws.webhook_secret import WebhookSecret
+from pullahead.aws.webhook_secret import SecretsManagerWebhookSecrets
 from pullahead.clock import Clock
 from pullahead.ecr.streams import EcrMounts
 from pullahead.ecr.target import EcrTarget
 from pullahead.errors import ConfigError
-from pullahead.mirrors.outbox import Announcer
+from pullahead.mirrors.outbox import OutboxSender
 from pullahead.registry.client import UpstreamRegistry
-from pullahead.rules.active import KnownPauses, RulesInForce, RulesWithPauses
+from pullahead.rules.active import CachedPauses, CurrentRules, RulesWithPauses
 from pullahead.rules.load import load_rules
 from pullahead.rules.model import Rules, UpstreamSettings
-from pullahead.rules.ports import LoadsRules, ReadsRulesText
+from pullahead.rules.ports import ActiveRules, RulesFile
 from pullahead.settings import Settings
-from pullahead.webhooks.receive import KnownSecrets
+from pullahead.webhooks.receive import SecretCache
 
 if TYPE_CHECKING:
     from mypy_boto3_ecr import ECRClient
@@ -64,25 +64,25 @@ class Adapters:
         return self._rules_in_force()
 
     @cached_property
-    def _rules_in_force(self) -> RulesInForce:
-        return RulesInForce(self._rules_file, self._standing, self._clock)
+    def _rules_in_force(self) -> CurrentRules:
+        return CurrentRules(self._rules_file, self._standing, self._clock)
 
     @cached_property
-    def _rules_text(self) -> ReadsRulesText | None:
+    def _rules_text(self) -> RulesFile | None:
         uri = self._settings.rules_uri
-        return rules_text_at(uri, partial(boto3.client, config=CLIENT_CONFIG)) if uri else None
+        return rules_file_at(uri, partial(boto3.client, config=CLIENT_CONFIG)) if uri else None
 
     @cached_property
-    def _standing(self) -> S3Standing:
-        return S3Standing(boto3.client("s3", config=CLIENT_CONFIG), self._settings.plans_bucket)
+    def _standing(self) -> S3RulesState:
+        return S3RulesState(boto3.client("s3", config=CLIENT_CONFIG), self._settings.plans_bucket)
 
     @cached_property
-    def _rules_with_pauses(self) -> LoadsRules:
+    def _rules_with_pauses(self) -> ActiveRules:
         return RulesWithPauses(lambda: self._rules, self._known_pauses)
 
     @cached_property
-    def _known_pauses(self) -> KnownPauses:
-        return KnownPauses(self._pauses, self._clock)
+    def _known_pauses(self) -> CachedPauses:
+        return CachedPauses(self._pauses, self._clock)
 
     @cached_property
     def _pauses(self) -> DynamoPauses:
@@ -149,34 +149,34 @@ class Adapters:
         return DynamoRecords(boto3.client("dynamodb", config=CLIENT_CONFIG), self._settings.records_table)
 
     @cached_property
-    def _windows(self) -> DynamoWindows:
-        return DynamoWindows(boto3.client("dynamodb", config=CLIENT_CONFIG), self._settings.records_table)
+    def _windows(self) -> DynamoEventWindows:
+        return DynamoEventWindows(boto3.client("dynamodb", config=CLIENT_CONFIG), self._settings.records_table)
 
     @cached_property
-    def _webhook_secrets(self) -> KnownSecrets:
+    def _webhook_secrets(self) -> SecretCache:
         client = boto3.client("secretsmanager", config=CLIENT_CONFIG)
-        return KnownSecrets(WebhookSecret(client, self._settings.webhook_secret), self._clock)
+        return SecretCache(SecretsManagerWebhookSecrets(client, self._settings.webhook_secret), self._clock)
 
     @cached_property
-    def _calls(self) -> DynamoCalls:
-        return DynamoCalls(boto3.client("dynamodb", config=CLIENT_CONFIG), self._settings.records_table)
+    def _calls(self) -> DynamoReplayGuard:
+        return DynamoReplayGuard(boto3.client("dynamodb", config=CLIENT_CONFIG), self._settings.records_table)
 
     @cached_property
-    def _announcer(self) -> Announcer:
+    def _announcer(self) -> OutboxSender:
         outcomes = EventBridgeOutcomes(boto3.client("events", config=_EVENTS_CONFIG))
-        return Announcer(self._records, outcomes, self._clock)
+        return OutboxSender(self._records, outcomes, self._clock)
 
     @cached_property
     def _demands(self) -> DynamoDemands:
         return DynamoDemands(boto3.client("dynamodb", config=CLIENT_CONFIG), self._settings.records_table)
 
     @cached_property
-    def _plans(self) -> S3Plans:
-        return S3Plans(boto3.client("s3", config=CLIENT_CONFIG), self._settings.plans_bucket)
+    def _plans(self) -> S3PlanStore:
+        return S3PlanStore(boto3.client("s3", config=CLIENT_CONFIG), self._settings.plans_bucket)
 
     @cached_property
-    def _queue(self) -> SqsChecks:
-        return SqsChecks(boto3.client("sqs", config=CLIENT_CONFIG), self._settings.checks_queue_url)
+    def _queue(self) -> SqsCheckQueue:
+        return SqsCheckQueue(boto3.client("sqs", config=CLIENT_CONFIG), self._settings.checks_queue_url)
 
     @cached_property
     def _dead_letters(self) -> SqsDeadLetters:
@@ -188,12 +188,12 @@ class Adapters:
         return StepFunctionsRefreshes(client, self._settings.refresh_state_machine_arn)
 
     @cached_property
-    def _slots(self) -> DynamoSlots:
-        return DynamoSlots(boto3.client("dynamodb", config=CLIENT_CONFIG), self._settings.records_table)
+    def _slots(self) -> DynamoRefreshSlots:
+        return DynamoRefreshSlots(boto3.client("dynamodb", config=CLIENT_CONFIG), self._settings.records_table)
 
     @cached_property
-    def _line(self) -> DynamoWaitingLine:
-        return DynamoWaitingLine(boto3.client("dynamodb", config=CLIENT_CONFIG), self._settings.records_table)
+    def _line(self) -> DynamoWaitingRefreshes:
+        return DynamoWaitingRefreshes(boto3.client("dynamodb", config=CLIENT_CONFIG), self._settings.records_table)
 
     @cached_property
     def _alerts(self) -> SnsAlerts:

@@ -96,7 +96,7 @@ class TaggingClient(Protocol):
         ...
 
 
-class TaggedRepositories:
+class EcrTaggedRepositories:
     """Satisfies `pullahead.ports.FindsTagged`."""
 
     def __init__(self, client: TaggingClient) -> None:

@@ -12,18 +12,18 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
 from pullahead.aws.dynamodb import storage_errors
-from pullahead.checks.ports import WINDOW, Claim, Claimed
+from pullahead.checks.ports import EVENT_WINDOW, WindowClaim, WindowDecision
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
 
 
-_SECONDS = int(WINDOW.total_seconds())
+_SECONDS = int(EVENT_WINDOW.total_seconds())
 _KEPT_SECONDS = 3600
 _MAX_REMEMBERED = 10_000
 
 
-class DynamoWindows:
+class DynamoEventWindows:
     """Satisfies `pullahead.ports.ClaimsWindows`; from any thread."""
 
     def __init__(self, client: "DynamoDBClient", table: str) -> None:
@@ -31,18 +31,22 @@ class DynamoWindows:
         self._full: dict[str, int] = {}  # the windows in which nothing but MERGED can be answered any more
         self._lock = threading.Lock()
 
-    def claim(self, key: str, now: datetime) -> Claimed:
+    def claim(self, key: str, now: datetime) -> WindowClaim:
         """Count an event of a mirror; where this process knows that there were two, without asking."""
         number, elapsed = divmod(int(now.timestamp()) + zlib.crc32(key.encode()) % _SECONDS, _SECONDS)
         with self._lock:
             if self._full.get(key) == number:
-                return Claimed(Claim.MERGED)
+                return WindowClaim(WindowDecision.DROP)
         count = self._count(f"window#{number}#{key}", int(now.timestamp()) + _KEPT_SECONDS)
         if count == 1:
-            return Claimed(Claim.NOW)
+            return WindowClaim(WindowDecision.RUN_NOW)
         self._remember(key, number)
         # The second after the end, since clocks differ a little.
-        return Claimed(Claim.LATER, _SECONDS - elapsed + 1) if count == 2 else Claimed(Claim.MERGED)
+        return (
+            WindowClaim(WindowDecision.RUN_LATER, _SECONDS - elapsed + 1)
+            if count == 2
+            else WindowClaim(WindowDecision.DROP)
+        )
 
     def _count(self, name: str, expires_at: int) -> int:
         with storage_errors("write", "the window of a mirror"):
@@ -67,7 +71,7 @@ KEPT_FOR = timedelta(days=1)
 _MAX_REMEMBERED_CALLS = 10_000
 
 
-class DynamoCalls:
+class DynamoReplayGuard:
     """Satisfies `pullahead.ports.RemembersCalls`; from any thread."""
 
     def __init__(self, client: "DynamoDBClient", table: str) -> None:

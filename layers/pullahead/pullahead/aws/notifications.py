@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from pullahead.alerts.chatbot import chat_of
+from pullahead.alerts.chatbot import chatbot_json
 from pullahead.alerts.text import Notice, attributes_of, subject_of, text_of
 from pullahead.aws.dynamodb import storage_errors
 from pullahead.errors import StorageError
@@ -40,7 +40,7 @@ class SnsChatAlerts:
 
     def publish(self, notice: Notice) -> None:
         """Send a custom notification of Amazon Q Developer in chat applications, with the same attributes."""
-        _publish(self._client, self._topic_arn, notice, chat_of(notice))
+        _publish(self._client, self._topic_arn, notice, chatbot_json(notice))
 
 
 def _publish(client: "SNSClient", topic_arn: str, notice: Notice, message: str) -> None:

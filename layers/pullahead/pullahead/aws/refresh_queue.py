@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from pullahead.aws.dynamodb import conditional_write, refused_item, storage_errors
 from pullahead.errors import InvalidEventError, StorageError
 from pullahead.messages import RefreshRequest
-from pullahead.refresh.ports import Entry, Slot
+from pullahead.refresh.ports import SlotResult, WaitingRefresh
 from pullahead.rules.model import mirror_key
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ _FREE = "size(#held) < :most AND attribute_not_exists(#held.#name)"
 _RUN_OUT = "#held.#name <= :now"
 
 
-class DynamoSlots:
+class DynamoRefreshSlots:
     """Satisfies `pullahead.ports.Slots`."""
 
     def __init__(self, client: "DynamoDBClient", table: str) -> None:
@@ -40,7 +40,7 @@ class DynamoSlots:
             raise StorageError("read of the slots of refreshes failed: DynamoDB is too busy")
         return next(map(_held, answer["Responses"].get(self._table, [])), {})
 
-    def take(self, name: str, now: datetime, until: datetime, at_most: int) -> Slot:
+    def take(self, name: str, now: datetime, until: datetime, at_most: int) -> SlotResult:
         """Take a slot by one conditional write; the first one ever needs the item to be made."""
         values = {":until": _text(until), ":now": _text(now)}
         for _ in range(2):
@@ -51,9 +51,9 @@ class DynamoSlots:
                 {**{key: {"S": text} for key, text in values.items()}, ":most": {"N": str(at_most)}},
             )
             if refused is None:
-                return Slot.TAKEN
+                return SlotResult.TAKEN
             if "held" in refused:
-                return Slot.HELD if name in refused["held"]["M"] else Slot.FULL
+                return SlotResult.HELD if name in refused["held"]["M"] else SlotResult.FULL
             self._make()
         raise StorageError("write of the slots of refreshes failed: their item is made and gone again")
 
@@ -109,7 +109,7 @@ _WAITING, _LINE, _INDEX = "waiting#", "refreshes", "Lines"
 _MAX_PAGES = 200  # of 1 MB at the most: DynamoDB API reference, Query
 
 
-class DynamoWaitingLine:
+class DynamoWaitingRefreshes:
     """Satisfies `pullahead.ports.WaitingLine`."""
 
     def __init__(self, client: "DynamoDBClient", table: str) -> None:
@@ -133,12 +133,12 @@ class DynamoWaitingLine:
                 ExpressionAttributeValues={":name": {"S": request.name}},
             )
 
-    def entries(self, page: int) -> Iterator[Entry]:
+    def entries(self, page: int) -> Iterator[WaitingRefresh]:
         """Read the index, page by page as they are asked for."""
         for answer in self._pages({"Limit": page}):
             yield from map(_entry, answer["Items"])
 
-    def leave(self, entry: Entry) -> None:
+    def leave(self, entry: WaitingRefresh) -> None:
         """Delete the mirror's item if it is still this one."""
         with conditional_write(f"{entry.mirror} in the line of refreshes"):
             self._client.delete_item(
@@ -171,10 +171,10 @@ class DynamoWaitingLine:
         raise StorageError(f"read of the line of refreshes failed: it goes on after {_MAX_PAGES} pages")
 
 
-def _entry(item: Any) -> Entry:
+def _entry(item: Any) -> WaitingRefresh:
     mirror, name = item["pk"]["S"].removeprefix(_WAITING), item.get("name", {}).get("S", "")
     try:
         request = RefreshRequest.from_json(item["request"]["S"])
     except (KeyError, InvalidEventError):
         request = None  # written by another version; whoever goes through the line says so and drops it
-    return Entry(mirror, name, request)
+    return WaitingRefresh(mirror, name, request)

@@ -27,7 +27,7 @@ class SsmClient(Protocol):
         ...
 
 
-class S3RulesText:
+class S3RulesFile:
     """Satisfies `pullahead.ports.ReadsRulesText`; a revision is the object's ETag."""
 
     def __init__(self, client: "S3Client", address: str) -> None:
@@ -51,7 +51,7 @@ class S3RulesText:
         return RulesText(_text(content, self.address), answer["ETag"])
 
 
-class SsmRulesText:
+class SsmRulesFile:
     """Satisfies `pullahead.ports.ReadsRulesText`; a revision is the parameter's version."""
 
     def __init__(self, client: SsmClient, address: str) -> None:
@@ -70,11 +70,11 @@ class SsmRulesText:
         return None if revision == known_revision else RulesText(parameter["Value"], revision)
 
 
-def rules_text_at(address: str, make_client: Callable[[str], Any]) -> S3RulesText | SsmRulesText:
+def rules_file_at(address: str, make_client: Callable[[str], Any]) -> S3RulesFile | SsmRulesFile:
     """Choose the reader by the kind of address. Raises ConfigError for any other."""
     if address.startswith("ssm:"):
-        return SsmRulesText(make_client("ssm"), address)
-    return S3RulesText(make_client("s3"), address)
+        return SsmRulesFile(make_client("ssm"), address)
+    return S3RulesFile(make_client("s3"), address)
 
 
 def is_unmodified(error: StorageError) -> bool:

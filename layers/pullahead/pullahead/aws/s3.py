@@ -10,7 +10,7 @@ from botocore.exceptions import ClientError
 from pullahead.aws.dynamodb import code_of, storage_errors
 from pullahead.aws.rules_file import is_unmodified
 from pullahead.errors import StorageError
-from pullahead.rules.sources.state import Standing, decode_standing, encode_standing
+from pullahead.rules.sources.state import RulesState, decode_rules_state, encode_rules_state
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 _MAX_OBJECT_BYTES = 16 * 1024 * 1024  # a plan of the largest graph that is accepted stays well below
 
 
-class S3Plans:
+class S3PlanStore:
     """Satisfies `pullahead.ports.Plans`."""
 
     def __init__(self, client: "S3Client", bucket: str) -> None:
@@ -44,15 +44,15 @@ RULES_STATE_KEY = "rules/current.json"
 _MAX_STATE_BYTES = 16 * 1024 * 1024
 
 
-class S3Standing:
+class S3RulesState:
     """Satisfies `pullahead.ports.KeepsStanding`."""
 
     def __init__(self, client: "S3Client", bucket: str) -> None:
         self._client, self._bucket = client, bucket
         self._revision: str | None = None
-        self._known: Standing | None = None
+        self._known: RulesState | None = None
 
-    def load(self) -> Standing | None:
+    def load(self) -> RulesState | None:
         """Read it unless it is unchanged since the last time."""
         condition = {"IfNoneMatch": self._revision} if self._revision else {}
         try:
@@ -67,12 +67,15 @@ class S3Standing:
             raise
         if len(content) > _MAX_STATE_BYTES:
             raise StorageError(f"read of {RULES_STATE_KEY} failed: it has more than {_MAX_STATE_BYTES} bytes")
-        self._known, self._revision = decode_standing(content), answer["ETag"]
+        self._known, self._revision = decode_rules_state(content), answer["ETag"]
         return self._known
 
-    def save(self, standing: Standing) -> None:
+    def save(self, standing: RulesState) -> None:
         """Write it."""
         with storage_errors("write", RULES_STATE_KEY):
             self._client.put_object(
-                Bucket=self._bucket, Key=RULES_STATE_KEY, Body=encode_standing(standing), ContentType="application/json"
+                Bucket=self._bucket,
+                Key=RULES_STATE_KEY,
+                Body=encode_rules_state(standing),
+                ContentType="application/json",
             )

@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 
 from pullahead.aws.dynamodb import storage_errors
-from pullahead.dead_letters import Aside, DeadLetter, Taken
+from pullahead.dead_letters import DeadLetter, DeadLetterMessage, ReceivedDeadLetters
 from pullahead.errors import StorageError
 from pullahead.messages import Queued
 
@@ -24,7 +24,7 @@ _BATCH_BYTES = 240 * 1024  # and 256 KiB together
 _MAX_DELAY = 900  # SQS API reference, SendMessageBatchRequestEntry, DelaySeconds
 
 
-class SqsChecks:
+class SqsCheckQueue:
     """Satisfies `pullahead.ports.QueuesChecks`."""
 
     def __init__(self, client: "SQSClient", queue_url: str) -> None:
@@ -73,7 +73,7 @@ class SqsDeadLetters:
     def __init__(self, client: "SQSClient", url: str, source_url: str = "") -> None:
         self._client, self._url, self._source_url = client, url, source_url
 
-    def put_aside(self, message: Aside) -> None:
+    def put_aside(self, message: DeadLetterMessage) -> None:
         """Send a message here, with its reason in attributes."""
         with storage_errors("send", "a dead letter"):
             self._client.send_message(
@@ -87,15 +87,15 @@ class SqsDeadLetters:
                 },
             )
 
-    def take(self, most: int) -> Taken:
+    def take(self, most: int) -> ReceivedDeadLetters:
         """Receive until there are no more, or enough."""
         found: dict[str, DeadLetter] = {}
         while len(found) < most:
             messages = self._receive(min(_RECEIVE_BATCH, most - len(found)))
             if not messages:
-                return Taken(_oldest_first(found), 0)
+                return ReceivedDeadLetters(_oldest_first(found), 0)
             found |= {message["MessageId"]: _read(message) for message in messages}
-        return Taken(_oldest_first(found), self._count_visible())
+        return ReceivedDeadLetters(_oldest_first(found), self._count_visible())
 
     def release(self, letters: Sequence[DeadLetter]) -> None:
         """Make messages visible again, by tens."""

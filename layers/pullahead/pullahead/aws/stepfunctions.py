@@ -7,7 +7,7 @@ from botocore.exceptions import ClientError
 from pullahead.aws.dynamodb import code_of, storage_errors
 from pullahead.errors import StorageError
 from pullahead.messages import RefreshRequest
-from pullahead.refresh.ports import Started
+from pullahead.refresh.ports import StartResult
 
 if TYPE_CHECKING:
     from mypy_boto3_stepfunctions import SFNClient
@@ -19,7 +19,7 @@ class StepFunctionsRefreshes:
     def __init__(self, client: "SFNClient", state_machine_arn: str) -> None:
         self._client, self._arn = client, state_machine_arn
 
-    def start(self, request: RefreshRequest) -> Started:
+    def start(self, request: RefreshRequest) -> StartResult:
         """Start an execution by the request's name.
 
         The same name and input while it runs is answered as a success, everything else under a name used in the
@@ -33,22 +33,22 @@ class StepFunctionsRefreshes:
             if isinstance(cause, ClientError) and code_of(cause) == "ExecutionAlreadyExists":
                 return self._describe(request.name)
             raise
-        return Started.STARTED
+        return StartResult.STARTED
 
     def is_running(self, name: str) -> bool:
         """Ask for the execution; one that was never started does not run."""
         try:
-            return self._describe(name) is Started.RUNNING
+            return self._describe(name) is StartResult.RUNNING
         except StorageError as error:
             cause = error.__cause__
             if isinstance(cause, ClientError) and code_of(cause) == "ExecutionDoesNotExist":
                 return False
             raise
 
-    def _describe(self, name: str) -> Started:
+    def _describe(self, name: str) -> StartResult:
         arn = f"{self._arn.replace(':stateMachine:', ':execution:')}:{name}"
         with storage_errors("describe", f"refresh {name}"):
             status = self._client.describe_execution(executionArn=arn)["status"]
         if status == "RUNNING":
-            return Started.RUNNING
-        return Started.SUCCEEDED if status == "SUCCEEDED" else Started.ENDED
+            return StartResult.RUNNING
+        return StartResult.SUCCEEDED if status == "SUCCEEDED" else StartResult.ENDED

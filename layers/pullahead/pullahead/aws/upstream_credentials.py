@@ -33,7 +33,7 @@ from pullahead.rules.model import CredentialSource, UpstreamSettings
 _AGAIN_SECONDS = 60.0
 
 
-class Found(NamedTuple):
+class CachedCredential(NamedTuple):
     """A credential, and the moment until which it may be used."""
 
     credential: Credential
@@ -54,13 +54,13 @@ class _Entry:
     """The lock lets one thread look up while the others wait for what it finds."""
 
     def __init__(self) -> None:
-        self.found: Found | None = None
+        self.found: CachedCredential | None = None
         self.failure: LookupFailedError | None = None
         self.looked_at = float("-inf")
         self.lock = threading.Lock()
 
 
-class KeptCredentials:
+class CredentialCache:
     """Keeps credentials by key. May be used by several threads."""
 
     def __init__(self, clock: Callable[[], float]) -> None:
@@ -68,7 +68,7 @@ class KeptCredentials:
         self._entries: dict[Hashable, _Entry] = {}
         self._lock = threading.Lock()
 
-    def get(self, key: Hashable, look_up: Callable[[], Found]) -> Credential:
+    def get(self, key: Hashable, look_up: Callable[[], CachedCredential]) -> Credential:
         """Return the credential of a key, looked up where none is known. Raises LookupFailedError, kept as well."""
         entry = self._entry(key)
         with entry.lock:
@@ -180,7 +180,7 @@ class UpstreamCredentials:
         self, settings: Callable[[str], UpstreamSettings], clients: Clients, clock: Callable[[], float]
     ) -> None:
         self._settings, self._clients, self._clock = settings, clients, clock
-        self._kept = KeptCredentials(clock)
+        self._kept = CredentialCache(clock)
 
     def __call__(self, repository: Repository) -> Credential | None:
         """Find a credential: of the first entry whose path fits. Raises AccessDeniedError, RegistryUnavailableError."""
@@ -212,7 +212,7 @@ class UpstreamCredentials:
         own = CredentialSource("") if ecr_region(repository.registry) is not None else None
         return next(fitting, own)
 
-    def _look_up(self, host: str, source: CredentialSource) -> Found:
+    def _look_up(self, host: str, source: CredentialSource) -> CachedCredential:
         region = ecr_region(host)
         if source.secret:
             return self._read_secret(host, source.secret, source.role)
@@ -222,7 +222,7 @@ class UpstreamCredentials:
             )
         return self._ask_ecr(host, region, source.role)
 
-    def _read_secret(self, host: str, secret: str, role: str | None) -> Found:
+    def _read_secret(self, host: str, secret: str, role: str | None) -> CachedCredential:
         now = self._clock()
         try:
             answer = self._clients.of("secretsmanager", _region_of(secret), role).get_secret_value(SecretId=secret)
@@ -231,14 +231,16 @@ class UpstreamCredentials:
             raise LookupFailedError(AccessDeniedError, f"the secret {secret} for {host}: {error}", FORMS) from None
         except (ClientError, BotoCoreError) as error:
             raise _secret_failure(error, f"the secret {secret} for {host}", role) from None
-        return Found(credential, now + _SECRET_SECONDS)
+        return CachedCredential(credential, now + _SECRET_SECONDS)
 
-    def _ask_ecr(self, host: str, region: str, role: str | None) -> Found:
+    def _ask_ecr(self, host: str, region: str, role: str | None) -> CachedCredential:
         try:
             answer = self._clients.of("ecr", region, role).get_authorization_token()["authorizationData"][0]
         except (ClientError, BotoCoreError) as error:
             raise _token_failure(error, host, role) from None
-        return Found(from_basic(answer["authorizationToken"]), answer["expiresAt"].timestamp() - _EARLY_SECONDS)
+        return CachedCredential(
+            from_basic(answer["authorizationToken"]), answer["expiresAt"].timestamp() - _EARLY_SECONDS
+        )
 
 
 def _region_of(secret: str) -> str | None:

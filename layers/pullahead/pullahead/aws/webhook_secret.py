@@ -28,7 +28,7 @@ class _Two(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     previous: str | None = None
 
 
-class WebhookSecret:
+class SecretsManagerWebhookSecrets:
     """Satisfies `pullahead.ports.ReadsWebhookSecrets`."""
 
     def __init__(self, client: SecretsClient, secret: str) -> None:

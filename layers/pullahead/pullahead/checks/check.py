@@ -7,27 +7,27 @@ from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple
 
-from pullahead.checks.select import SelectMirrors
+from pullahead.checks.select import MirrorSelector
 from pullahead.clock import Clock
 from pullahead.errors import AccessDeniedError, ConflictError, PullaheadError
 from pullahead.messages import CheckRequest
-from pullahead.mirrors.judge import Observation, is_settled, judge, says_nothing, with_alerts
-from pullahead.mirrors.outbox import Announcer, with_events
+from pullahead.mirrors.judge import Observation, judge, needs_no_upstream_check, upstream_not_asked, with_alerts
+from pullahead.mirrors.outbox import OutboxSender, with_outcome_events
 from pullahead.mirrors.rate_limit_budget import (
     Allowance,
-    Quota,
     QuotaOf,
-    asking_order,
+    RemainingQuota,
+    deferred_because,
     manifests_to_read,
     oldest_first,
-    put_off,
+    request_order,
 )
 from pullahead.mirrors.record import Record, State
 from pullahead.mirrors.refresh_outcome import after_abort
-from pullahead.mirrors.store import Records
+from pullahead.mirrors.store import RecordStore
 from pullahead.oci import Descriptor, Digest
 from pullahead.oci.registries import FindsPublished, HeadsManifests
-from pullahead.refresh.ports import Started, StartsRefreshes
+from pullahead.refresh.ports import RefreshStarter, StartResult
 from pullahead.refresh.request import refresh_request
 from pullahead.rules.model import Mirror, Rules
 
@@ -45,13 +45,13 @@ class CheckResult(NamedTuple):
     mirror: str
     state: State | None
     reason: str
-    started: Started | None = None
+    started: StartResult | None = None
     changed: bool = False
     error: PullaheadError | None = None
     deferred: bool = False
 
 
-def nothing_known(_registry: str) -> Quota | None:
+def nothing_known(_registry: str) -> RemainingQuota | None:
     """Say nothing of any registry's limit."""
     return None
 
@@ -64,17 +64,17 @@ class CheckMirrors:
         rules: Callable[[], Rules],
         upstream: HeadsManifests,
         target: FindsPublished,
-        records: Records,
-        refreshes: StartsRefreshes,
-        announcer: Announcer,
+        records: RecordStore,
+        refreshes: RefreshStarter,
+        announcer: OutboxSender,
         clock: Clock,
         quota: QuotaOf = nothing_known,
-        select: SelectMirrors | None = None,
+        select: MirrorSelector | None = None,
     ) -> None:
         self._rules, self._upstream, self._target = rules, upstream, target
         self._records, self._refreshes, self._announcer, self._clock = records, refreshes, announcer, clock
         self._quota = quota
-        self._select = select or SelectMirrors(records)
+        self._select = select or MirrorSelector(records)
 
     def __call__(self, request: CheckRequest) -> list[CheckResult]:
         """Check the tags of one request; tags that no rule names are passed over.
@@ -87,9 +87,9 @@ class CheckMirrors:
             return []
         published = self._published(request.repository, [mirror.tag for mirror in mirrors])
         may_settle = mirrors if request.reason != "manual" else []
-        settled = [m for m in may_settle if is_settled(m, known.get(m.key), published(m.tag))]
+        settled = [m for m in may_settle if needs_no_upstream_check(m, known.get(m.key), published(m.tag))]
         asked = [mirror for mirror in mirrors if mirror not in settled]
-        seen = dict(self._look(asking_order(asked, known, request.asked_at), published))
+        seen = dict(self._look(request_order(asked, known, request.asked_at), published))
         allowance = Allowance(self._quota)
         results = [
             *(CheckResult(mirror.key, State.FRESH, "immutable, and ECR serves it") for mirror in settled),
@@ -136,28 +136,28 @@ class CheckMirrors:
     def _act(self, mirror: Mirror, seen: Observation, known: Record | None, allowance: Allowance) -> CheckResult:
         if mirror.guessed and known is None and not isinstance(seen.upstream, Descriptor):
             return CheckResult(mirror.key, None, f"not followed: {seen.upstream}")  # nobody's: no record, no alert
-        if says_nothing(seen):
+        if upstream_not_asked(seen):
             return self._pass_over(mirror, str(seen.upstream), known)
         verdict = judge(seen, known, mirror, self._clock())
         record = self._remember(mirror, verdict.record, known)
         started, shortage = None, None
         if verdict.refresh and isinstance(seen.upstream, Descriptor):
             started, shortage = self._refresh(mirror, seen.upstream, record, allowance)
-        changed = known is None or record.version != known.version or started is Started.STARTED
+        changed = known is None or record.version != known.version or started is StartResult.STARTED
         reason = _reason(verdict.reason, started, shortage)
         return CheckResult(mirror.key, record.state, reason, started, changed, deferred=shortage is not None)
 
     def _pass_over(self, mirror: Mirror, cause: str, known: Record | None) -> CheckResult:
         """Leave a mirror as it stands, since upstream was not asked; an alert may have become due all the same."""
         if known is None:
-            return CheckResult(mirror.key, None, put_off(cause), deferred=True)
+            return CheckResult(mirror.key, None, deferred_because(cause), deferred=True)
         record = self._remember(mirror, with_alerts(known, known, mirror.alert_after, self._clock()), known)
         return CheckResult(
-            mirror.key, record.state, put_off(cause), changed=record.version != known.version, deferred=True
+            mirror.key, record.state, deferred_because(cause), changed=record.version != known.version, deferred=True
         )
 
     def _remember(self, mirror: Mirror, record: Record, known: Record | None) -> Record:
-        record = with_events(known, record, mirror.rule, self._clock())
+        record = with_outcome_events(known, record, mirror.rule, self._clock())
         if not record.says_the_same_as(known):
             record = self._records.save(record, known.version if known is not None else 0)
         self._announcer.note(known, record)
@@ -165,22 +165,22 @@ class CheckMirrors:
 
     def _refresh(
         self, mirror: Mirror, root: Descriptor, record: Record, allowance: Allowance
-    ) -> tuple[Started | None, str | None]:
+    ) -> tuple[StartResult | None, str | None]:
         """Start a refresh, unless it is to wait; why, is the second thing answered."""
         registry, manifests = mirror.upstream.repository.registry, manifests_to_read(root, record.platforms)
         if (shortage := allowance.shortage(registry, manifests)) is not None:
             return None, shortage
         started = self._refreshes.start(refresh_request(mirror, root, record))
-        if started in (Started.STARTED, Started.WAITING):
+        if started in (StartResult.STARTED, StartResult.WAITING):
             allowance.promise(registry, manifests)
-        if started in (Started.ENDED, Started.SUCCEEDED):
+        if started in (StartResult.ENDED, StartResult.SUCCEEDED):
             # It was stopped before it could record how it ended, or its success did not last. Where it has recorded
             # something only just now, this write meets a conflict, and the mirror is looked at again.
             self._records.save(after_abort(record, root.digest, self._clock()), record.version)
         return started, None
 
 
-def _reason(reason: str, started: Started | None, shortage: str | None) -> str:
+def _reason(reason: str, started: StartResult | None, shortage: str | None) -> str:
     if shortage is not None:
-        return put_off(shortage)
-    return f"{reason}; waits until another refresh has ended" if started is Started.WAITING else reason
+        return deferred_because(shortage)
+    return f"{reason}; waits until another refresh has ended" if started is StartResult.WAITING else reason

@@ -28,7 +28,7 @@ _Text = Annotated[str, msgspec.Meta(max_length=10_000)]
 _D = TypeVar("_D", bound=msgspec.Struct)
 
 
-class Why(StrEnum):
+class IgnoredReason(StrEnum):
     """Why an event is ignored; also the dimension of a metric, so there are few."""
 
     FOREIGN = "foreign"  # of another account or Region
@@ -38,14 +38,14 @@ class Why(StrEnum):
     MISNAMED = "misnamed"  # names that are none by ECR's rules
 
 
-class Ignored(NamedTuple):
+class IgnoredEvent(NamedTuple):
     """An event that is dropped, and why."""
 
-    why: Why
+    why: IgnoredReason
     kind: str
 
 
-class Home(NamedTuple):
+class AccountRegion(NamedTuple):
     """The account and the Region that we live in."""
 
     account: str
@@ -76,23 +76,23 @@ class _Scan(_Detail, frozen=True, rename="kebab"):
     finding_severity_counts: dict[_Text, int] = {}
 
 
-Meaning = CheckRequest | ScanFinished | Ignored
+Meaning = CheckRequest | ScanFinished | IgnoredEvent
 
 
-def read_ecr_event(event: AwsEvent, home: Home) -> Meaning:
+def read_ecr_event(event: AwsEvent, home: AccountRegion) -> Meaning:
     """Say what an event means. Raises InvalidEventError where ECR's shape has changed."""
     if (event.account, event.region) != home:
-        return Ignored(Why.FOREIGN, _shown(event.detail_type))
+        return IgnoredEvent(IgnoredReason.FOREIGN, _shown(event.detail_type))
     read = _READERS.get(event.detail_type) if event.source == "aws.ecr" else None
-    return read(event) if read is not None else Ignored(Why.UNKNOWN, _shown(event.detail_type))
+    return read(event) if read is not None else IgnoredEvent(IgnoredReason.UNKNOWN, _shown(event.detail_type))
 
 
 def _image_action(event: AwsEvent) -> Meaning:
     detail = _read(event, _Action)
     if detail.action_type not in ("PUSH", "DELETE"):
-        return Ignored(Why.UNKNOWN, _shown(f"{event.detail_type} {detail.action_type}"))
+        return IgnoredEvent(IgnoredReason.UNKNOWN, _shown(f"{event.detail_type} {detail.action_type}"))
     if detail.result != "SUCCESS":
-        return Ignored(Why.FAILED, event.detail_type)
+        return IgnoredEvent(IgnoredReason.FAILED, event.detail_type)
     reason: Any = detail.action_type.lower()
     return _check(event, detail, detail.image_tag, reason=reason)
 
@@ -100,7 +100,9 @@ def _image_action(event: AwsEvent) -> Meaning:
 def _referrer_action(event: AwsEvent) -> Meaning:
     """Take a referrer that has a tag, as cosign's have, for any other push; those without are found by the refresh."""
     detail = _read(event, _Action)
-    return _image_action(event) if detail.action_type == "PUSH" else Ignored(Why.UNKNOWN, event.detail_type)
+    return (
+        _image_action(event) if detail.action_type == "PUSH" else IgnoredEvent(IgnoredReason.UNKNOWN, event.detail_type)
+    )
 
 
 def _cache_action(event: AwsEvent) -> Meaning:
@@ -117,13 +119,13 @@ def _cache_action(event: AwsEvent) -> Meaning:
 def _image_scan(event: AwsEvent) -> Meaning:
     detail = _read(event, _Scan)
     if detail.scan_status != "COMPLETE":
-        return Ignored(Why.FAILED, event.detail_type)
+        return IgnoredEvent(IgnoredReason.FAILED, event.detail_type)
     digest = _digest(detail.image_digest)
     if digest is None or not _is_repository(detail.repository_name):
-        return Ignored(Why.MISNAMED, event.detail_type)
+        return IgnoredEvent(IgnoredReason.MISNAMED, event.detail_type)
     tags = tuple(tag for tag in detail.image_tags if is_tag(tag))[:_MAX_TAGS]
     if not tags:
-        return Ignored(Why.UNTAGGED, event.detail_type)
+        return IgnoredEvent(IgnoredReason.UNTAGGED, event.detail_type)
     counts = {name: n for name, n in detail.finding_severity_counts.items() if _SEVERITY.fullmatch(name) and n >= 0}
     return ScanFinished(detail.repository_name, digest, tags, counts, event.time)
 
@@ -136,12 +138,12 @@ _READERS: Final = {
 }
 
 
-def _check(event: AwsEvent, detail: _Detail, tag: str, **more: Any) -> CheckRequest | Ignored:
+def _check(event: AwsEvent, detail: _Detail, tag: str, **more: Any) -> CheckRequest | IgnoredEvent:
     if not tag:
-        return Ignored(Why.UNTAGGED, event.detail_type)
+        return IgnoredEvent(IgnoredReason.UNTAGGED, event.detail_type)
     digest = _digest(detail.image_digest)
     if not _is_repository(detail.repository_name) or not is_tag(tag) or (detail.image_digest and digest is None):
-        return Ignored(Why.MISNAMED, event.detail_type)
+        return IgnoredEvent(IgnoredReason.MISNAMED, event.detail_type)
     return CheckRequest(repository=detail.repository_name, tags=(tag,), asked_at=event.time, digest=digest, **more)
 
 

@@ -9,14 +9,14 @@ from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta
 from typing import NamedTuple, Protocol
 
-from pullahead.checks.ports import QueuesChecks
+from pullahead.checks.ports import CheckQueue
 from pullahead.clock import Clock
 from pullahead.errors import ConfigError, PullaheadError, ResponseTooLargeError, Side
 from pullahead.messages import MAX_TAGS_PER_CHECK, CheckRequest, ListRequest, Queued
-from pullahead.mirrors.demand import DemandsFollowed
+from pullahead.mirrors.demand import DemandsLookup
 from pullahead.mirrors.record import Record, State
-from pullahead.mirrors.rule_record import Listed, judge_listing, listing_key, needs_listing
-from pullahead.mirrors.store import Records, update
+from pullahead.mirrors.rule_record import ListingOutcome, judge_listing, listing_key, needs_listing
+from pullahead.mirrors.store import RecordStore, update_record
 from pullahead.oci import Repository
 from pullahead.oci.registries import ListsRepositories, ListsTags
 from pullahead.rules.model import OnDemand, Rule, Rules, expanded_for, rule_named
@@ -44,22 +44,22 @@ class ListResult(NamedTuple):
     error: None = None
 
 
-def nothing_demanded(_rule: Rule, _bounds: OnDemand, _now: datetime) -> DemandsFollowed:
+def no_demands(_rule: Rule, _bounds: OnDemand, _now: datetime) -> DemandsLookup:
     """Know of no pulls, as where there is no service that notices them."""
-    return DemandsFollowed(0, 0)
+    return DemandsLookup(0, 0)
 
 
-class FollowListing:
+class ListTags:
     """The use case, with the ports that it looks through and acts on."""
 
     def __init__(
         self,
         rules: Callable[[], Rules],
         upstream: Lists,
-        records: Records,
-        queue: QueuesChecks,
+        records: RecordStore,
+        queue: CheckQueue,
         clock: Clock,
-        demanded: Callable[[Rule, OnDemand, datetime], DemandsFollowed] = nothing_demanded,
+        demanded: Callable[[Rule, OnDemand, datetime], DemandsLookup] = no_demands,
     ) -> None:
         self._rules, self._upstream, self._records = rules, upstream, records
         self._queue, self._clock, self._demanded = queue, clock, demanded
@@ -84,7 +84,7 @@ class FollowListing:
             return ListResult(listing_key(rule), State.FRESH, "all is named", len(requests))
         return self._follow(rule, found, self._look(rule), now)
 
-    def _follow(self, rule: Rule, found: str | None, listed: Listed, now: datetime) -> ListResult:
+    def _follow(self, rule: Rule, found: str | None, listed: ListingOutcome, now: datetime) -> ListResult:
         before: Record | None = None
 
         def change(known: Record | None) -> Record:
@@ -92,7 +92,7 @@ class FollowListing:
             before = known
             return judge_listing(listed, known, rule, now)
 
-        record = update(self._records, listing_key(rule), change) or change(before)
+        record = update_record(self._records, listing_key(rule), change) or change(before)
         followed = record.followed if listed.chosen is None else listed.chosen
         self._queue.send(list(_requests(rule, found, followed, now)))
         changed = before is None or record.version != before.version
@@ -107,15 +107,15 @@ class FollowListing:
         expanded = expanded_for(request.upstream, rule)
         return expanded, request.upstream if expanded is not None else None
 
-    def _look(self, rule: Rule) -> Listed:
+    def _look(self, rule: Rule) -> ListingOutcome:
         try:
             if rule.is_namespace:
                 return self._list_repositories(rule)
-            return Listed(select(rule.tags, self._list_tags(rule.upstream)))
+            return ListingOutcome(select(rule.tags, self._list_tags(rule.upstream)))
         except PullaheadError as error:
-            return Listed(None, error)
+            return ListingOutcome(None, error)
 
-    def _list_repositories(self, rule: Rule) -> Listed:
+    def _list_repositories(self, rule: Rule) -> ListingOutcome:
         namespace = rule.upstream
         paths = self._upstream.list_repositories(namespace.registry, namespace.path.removesuffix("/*"))
         if len(paths) > _MAX_REPOSITORIES:
@@ -137,7 +137,7 @@ class FollowListing:
         return self._listings[repository][1]
 
 
-def _those_with_a_name(paths: tuple[str, ...], rule: Rule) -> Listed:
+def _those_with_a_name(paths: tuple[str, ...], rule: Rule) -> ListingOutcome:
     """Leave out repositories for which the rule's template gives no name that ECR allows, and say so."""
     named, error = [], None
     for path in paths:
@@ -146,7 +146,7 @@ def _those_with_a_name(paths: tuple[str, ...], rule: Rule) -> Listed:
             named.append(path)
         except ConfigError as refusal:
             error = error or refusal
-    return Listed(tuple(named), error)
+    return ListingOutcome(tuple(named), error)
 
 
 def _requests(rule: Rule, found: str | None, followed: tuple[str, ...], now: datetime) -> Iterator[Queued]:

@@ -10,34 +10,36 @@ from typing import NamedTuple, Protocol
 
 from pullahead.messages import Queued
 
-WINDOW = timedelta(seconds=60)
+EVENT_WINDOW = timedelta(seconds=60)
 """How long the events of one mirror are taken together."""
 
 
-class Claim(StrEnum):
+class WindowDecision(StrEnum):
     """What is to be done about an event, by how many there were in its mirror's window."""
 
-    NOW = "NOW"  # the first: look
-    LATER = "LATER"  # the second: look once more when the window is over, so that nothing since the first is missed
-    MERGED = "MERGED"  # any other: somebody will look later
+    RUN_NOW = "RUN_NOW"  # the first: look
+    RUN_LATER = (
+        "RUN_LATER"  # the second: look once more when the window is over, so that nothing since the first is missed
+    )
+    DROP = "DROP"  # any other: somebody will look later
 
 
-class Claimed(NamedTuple):
-    """The answer to a claim. `delay_seconds`: until the window is over, where the claim is LATER."""
+class WindowClaim(NamedTuple):
+    """The answer to a claim. `delay_seconds`: until the window is over, where the decision is RUN_LATER."""
 
-    when: Claim
+    when: WindowDecision
     delay_seconds: int = 0
 
 
-class ClaimsWindows(Protocol):
+class EventWindows(Protocol):
     """Counts the events of mirrors, window by window."""
 
-    def claim(self, key: str, now: datetime) -> Claimed:
+    def claim(self, key: str, now: datetime) -> WindowClaim:
         """Count an event of a mirror; one conditional write at the most. Raises: StorageError."""
         ...
 
 
-class QueuesChecks(Protocol):
+class CheckQueue(Protocol):
     """Sends checks and listings to the one queue."""
 
     def send(self, requests: Sequence[Queued], delay_seconds: int = 0) -> None:

@@ -3,23 +3,23 @@
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 
-from pullahead.checks.ecr_events import Home, read_ecr_event
+from pullahead.checks.ecr_events import AccountRegion, read_ecr_event
 from pullahead.errors import InvalidEventError
 from pullahead.messages import AwsEvent, CheckRequest, read_queued
 from pullahead.mirrors.record import Record
-from pullahead.mirrors.store import Heartbeat, Records
+from pullahead.mirrors.store import Heartbeat, RecordStore
 from pullahead.rules.model import Mirror
 
 _MAX_AHEAD = 100  # records in one question
 
 
-class RecordsAhead:
+class PrefetchedRecords:
     """Satisfies `pullahead.ports.Records`. What was read ahead counts until it is written, or the next batch begins.
 
     A record may have been written by others meanwhile; who then writes over it meets a conflict, and reads it anew.
     """
 
-    def __init__(self, records: Records) -> None:
+    def __init__(self, records: RecordStore) -> None:
         self._records = records
         self._ahead: dict[str, Record | None] = {}
 
@@ -52,7 +52,9 @@ class RecordsAhead:
         self._records.save_heartbeat(heartbeat)
 
 
-def keys_of_events(bodies: Iterable[str], home: Home, meant: Callable[[CheckRequest], list[Mirror]]) -> Iterator[str]:
+def mirror_keys_in(
+    bodies: Iterable[str], home: AccountRegion, meant: Callable[[CheckRequest], list[Mirror]]
+) -> Iterator[str]:
     """Tell of which mirrors the events of a batch are; a message that means nothing fails when its turn comes."""
     for body in bodies:
         try:

@@ -7,7 +7,7 @@ from typing import NamedTuple
 from pullahead.messages import CacheFailure, CheckRequest
 from pullahead.mirrors.alert import Alert, AlertKind
 from pullahead.mirrors.record import Record
-from pullahead.mirrors.store import Records, update
+from pullahead.mirrors.store import RecordStore, update_record
 
 
 class CacheFailed(NamedTuple):
@@ -19,7 +19,7 @@ class CacheFailed(NamedTuple):
     reason: str
 
 
-def failures_of(request: CheckRequest) -> list[CacheFailed]:
+def cache_failures_of(request: CheckRequest) -> list[CacheFailed]:
     """Tell what the event behind a check says of a failure of the cache; nothing where it says of none."""
     failure = request.cache_failure
     if failure is None:
@@ -27,17 +27,17 @@ def failures_of(request: CheckRequest) -> list[CacheFailed]:
     return [CacheFailed(request.repository, tag, failure.code, failure.reason) for tag in request.tags]
 
 
-def note_cache(request: CheckRequest, keys: Iterable[str], records: Records, now: datetime) -> None:
+def record_cache_result(request: CheckRequest, keys: Iterable[str], records: RecordStore, now: datetime) -> None:
     """Note in mirrors' records whether the cache could fetch them. Raises: StorageError, ConflictError."""
 
     def change(known: Record | None) -> Record | None:
-        return None if known is None else after_cache(known, request.cache_failure, now)
+        return None if known is None else with_cache_result(known, request.cache_failure, now)
 
     for key in keys:
-        update(records, key, change)
+        update_record(records, key, change)
 
 
-def after_cache(known: Record, failure: CacheFailure | None, now: datetime) -> Record:
+def with_cache_result(known: Record, failure: CacheFailure | None, now: datetime) -> Record:
     """Say what an attempt of the cache changes. One more failure with the same code is no news."""
     before = known.cache_failure
     if failure is None:

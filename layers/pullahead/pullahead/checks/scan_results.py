@@ -2,10 +2,10 @@
 
 from pullahead.clock import Clock
 from pullahead.messages import ScanFinished
-from pullahead.mirrors.outbox import Announcer, with_scan
+from pullahead.mirrors.outbox import OutboxSender, with_scan
 from pullahead.mirrors.outcome_event import Scan
 from pullahead.mirrors.record import Record
-from pullahead.mirrors.store import Records, update
+from pullahead.mirrors.store import RecordStore, update_record
 from pullahead.rules.model import Mirror, Rules
 
 _MOST_TAGS = 1000  # of one manifest (Amazon ECR service quotas, "Tags per image")
@@ -13,8 +13,8 @@ _MOST_SEVERITIES = 20
 """ECR has seven; what is kept of an event is bounded."""
 
 
-def note_scan(
-    finished: ScanFinished, rules: Rules, records: Records, announcer: Announcer, clock: Clock
+def record_scan(
+    finished: ScanFinished, rules: Rules, records: RecordStore, announcer: OutboxSender, clock: Clock
 ) -> tuple[str, ...]:
     """Remember a scan of what mirrors serve, or are about to serve, and send its event; return these mirrors' keys.
 
@@ -34,7 +34,9 @@ def note_scan(
     return tuple(mirror.key for mirror in concerned)
 
 
-def _note(scan: Scan, mirror: Mirror, known: Record, records: Records, announcer: Announcer, clock: Clock) -> None:
+def _note(
+    scan: Scan, mirror: Mirror, known: Record, records: RecordStore, announcer: OutboxSender, clock: Clock
+) -> None:
     before: Record | None = known
 
     def change(record: Record | None) -> Record | None:
@@ -42,7 +44,7 @@ def _note(scan: Scan, mirror: Mirror, known: Record, records: Records, announcer
         before = record
         return with_scan(record, scan, mirror.rule, clock()) if record is not None and _is_of(scan, record) else None
 
-    after = update(records, mirror.key, change, known)
+    after = update_record(records, mirror.key, change, known)
     if after is not None:
         announcer.note(before, after)
 

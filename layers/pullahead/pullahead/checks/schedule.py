@@ -13,10 +13,10 @@ from datetime import datetime, timedelta
 from itertools import groupby
 from typing import NamedTuple
 
-from pullahead.checks.ports import QueuesChecks
-from pullahead.messages import MAX_TAGS_PER_CHECK, CheckRequest, FillRequest, ListRequest
+from pullahead.checks.ports import CheckQueue
+from pullahead.messages import MAX_TAGS_PER_CHECK, CheckRequest, ListRequest, StartWaitingRequest
 from pullahead.mirrors.rule_record import needs_listing
-from pullahead.mirrors.store import Heartbeat, Records
+from pullahead.mirrors.store import Heartbeat, RecordStore
 from pullahead.rules.model import Mirror, Rule, Rules
 
 
@@ -69,7 +69,7 @@ class Scheduled(NamedTuple):
     listings: int = 0
 
 
-def schedule_checks(rules: Rules, records: Records, queue: QueuesChecks, now: datetime) -> Scheduled:
+def schedule_checks(rules: Rules, records: RecordStore, queue: CheckQueue, now: datetime) -> Scheduled:
     """Queue a check of every mirror, and a listing of every rule that chooses, that is due since the last heartbeat.
 
     New rules make everything due. The heartbeat is written last: if anything fails, the next run sends the same again.
@@ -86,6 +86,6 @@ def schedule_checks(rules: Rules, records: Records, queue: QueuesChecks, now: da
         for rule in rules.rules
         if rule.name not in rules.paused and needs_listing(rule) and is_listing_due(rule, last, now)
     ]
-    queue.send([*checks, *listings, FillRequest()])  # in case that the end of a refresh was told to nobody
+    queue.send([*checks, *listings, StartWaitingRequest()])  # in case that the end of a refresh was told to nobody
     records.save_heartbeat(Heartbeat(now, rules.digest))
     return Scheduled(len(rules.mirrors), len(due), listings=len(listings))

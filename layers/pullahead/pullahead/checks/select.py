@@ -15,11 +15,11 @@ from typing import NamedTuple
 
 import msgspec
 
-from pullahead.checks.ports import Claim, ClaimsWindows, QueuesChecks
+from pullahead.checks.ports import CheckQueue, EventWindows, WindowDecision
 from pullahead.clock import Clock
 from pullahead.messages import CheckRequest
 from pullahead.mirrors.record import Record, State
-from pullahead.mirrors.store import Records
+from pullahead.mirrors.store import RecordStore
 from pullahead.rules.model import (
     Mirror,
     NewlyCached,
@@ -34,7 +34,7 @@ from pullahead.rules.model import (
 )
 
 
-def concerns(request: CheckRequest, mirror: Mirror, rules: Rules, known: Record | None) -> bool:
+def is_relevant(request: CheckRequest, mirror: Mirror, rules: Rules, known: Record | None) -> bool:
     """Whether a check is to be made. What the schedule or a person asks for always is, and what was decided before."""
     if request.is_settled:
         return True
@@ -69,7 +69,7 @@ def _is_cached(mirror: Mirror, rules: Rules) -> bool:
     return rule is not None and rule.source is Source.PULL_THROUGH_CACHE
 
 
-def mirrors_of(request: CheckRequest, rules: Rules) -> list[Mirror]:
+def mirrors_named_by(request: CheckRequest, rules: Rules) -> list[Mirror]:
     """Find the mirrors of a check's tags; tags that no rule names or could choose, or a paused one, are passed over."""
     chooser = _found_by(request, rules)
     mirrors = (_mirror_of(request.repository, tag, chooser, rules) for tag in request.tags)
@@ -102,36 +102,36 @@ _GUESSES = frozenset({"webhook", "cache"})
 """Whoever can send these may think up any name below a pattern or a prefix."""
 
 
-class Selected(NamedTuple):
+class SelectedMirrors(NamedTuple):
     """Mirrors to look at, and what is known of them."""
 
     mirrors: list[Mirror]
     known: Mapping[str, Record]
 
 
-def as_asked(request: CheckRequest) -> CheckRequest:
+def unmerged(request: CheckRequest) -> CheckRequest:
     """Merge nothing."""
     return request
 
 
-class SelectMirrors:
+class MirrorSelector:
     """The use case, with the records that it reads and what merges events."""
 
     def __init__(
         self,
-        records: Records,
-        merge: Callable[[CheckRequest], CheckRequest | None] = as_asked,
+        records: RecordStore,
+        merge: Callable[[CheckRequest], CheckRequest | None] = unmerged,
         newly_cached: NewlyCached = never_cached,
     ) -> None:
         self._records, self._merge, self._newly_cached = records, merge, newly_cached
 
-    def __call__(self, request: CheckRequest, rules: Rules) -> Selected:
+    def __call__(self, request: CheckRequest, rules: Rules) -> SelectedMirrors:
         """Select the mirrors that are to be looked at now. Raises: StorageError; then none of it is done."""
         mirrors = self.meant(request, rules)
         if not mirrors:
-            return Selected([], {})
+            return SelectedMirrors([], {})
         known = self._records.load([mirror.key for mirror in mirrors])
-        concerned = [mirror for mirror in mirrors if concerns(request, mirror, rules, known.get(mirror.key))]
+        concerned = [mirror for mirror in mirrors if is_relevant(request, mirror, rules, known.get(mirror.key))]
         now = self._merged(request, concerned)
         if request.reason in _WISHES:
             now = [mirror._replace(restored=True) for mirror in now]
@@ -139,11 +139,11 @@ class SelectMirrors:
             now = [mirror._replace(guessed=_is_guess(mirror, rules, known)) for mirror in now]
         if request.reason == "manual":
             known = {key: record.with_changes(failure=None) for key, record in known.items()}  # try now, not later
-        return Selected(now, known)
+        return SelectedMirrors(now, known)
 
     def meant(self, request: CheckRequest, rules: Rules) -> list[Mirror]:
         """Find the mirrors that a check means; of what was only just cached, the one that will be."""
-        mirrors = mirrors_of(request, rules)
+        mirrors = mirrors_named_by(request, rules)
         if mirrors or request.reason != "cache":
             return mirrors
         made = (self._newly_cached(request.repository, tag) for tag in request.tags)
@@ -162,10 +162,10 @@ def _is_guess(mirror: Mirror, rules: Rules, known: Mapping[str, Record]) -> bool
     return mirror.key not in known and (is_chosen(mirror, rules) or rule_named(mirror.rule, rules) is None)
 
 
-class MergeChecks:
+class CheckMerger:
     """The use case, with the windows that it claims and the queue for what is to be looked at later."""
 
-    def __init__(self, windows: ClaimsWindows, queue: QueuesChecks, clock: Clock) -> None:
+    def __init__(self, windows: EventWindows, queue: CheckQueue, clock: Clock) -> None:
         self._windows, self._queue, self._clock = windows, queue, clock
 
     def __call__(self, request: CheckRequest) -> CheckRequest | None:
@@ -179,9 +179,9 @@ class MergeChecks:
         now, later = list[str](), defaultdict[int, list[str]](list)
         for tag in dict.fromkeys(request.tags):
             claimed = self._windows.claim(mirror_key(request.repository, tag), self._clock())
-            if claimed.when is Claim.NOW:
+            if claimed.when is WindowDecision.RUN_NOW:
                 now.append(tag)
-            elif claimed.when is Claim.LATER:
+            elif claimed.when is WindowDecision.RUN_LATER:
                 later[claimed.delay_seconds].append(tag)
         for delay, tags in later.items():
             self._queue.send([_settled(request, tags)], delay)

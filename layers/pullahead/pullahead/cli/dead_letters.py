@@ -12,7 +12,15 @@ from pullahead.cli.stack import DeployedStack, now
 from pullahead.cli.stack_arguments import DeadLettersArguments
 from pullahead.cli.texts import count_text, one_line
 from pullahead.dashboard.spans import span_text
-from pullahead.dead_letters import DeadLetter, DeadLetters, Taken, choose, peek, taken, what_it_asks
+from pullahead.dead_letters import (
+    DeadLetter,
+    DeadLetterQueue,
+    ReceivedDeadLetters,
+    choose,
+    describe_request,
+    peek,
+    receive_all,
+)
 from pullahead.errors import ConfigError
 
 _MOST_LISTED: Final = 100
@@ -31,10 +39,10 @@ def run_dead_letters(arguments: DeadLettersArguments, stack: DeployedStack) -> i
     return act(arguments, stack.dead_letters, ask_on_terminal)
 
 
-def act(arguments: DeadLettersArguments, place: DeadLetters, confirm: Confirm) -> int:
+def act(arguments: DeadLettersArguments, place: DeadLetterQueue, confirm: Confirm) -> int:
     """Put back or delete what was chosen, once it is confirmed."""
     is_redrive, done = arguments.action == "redrive", _DONE[arguments.action]
-    with taken(place) as (found, gone):
+    with receive_all(place) as (found, gone):
         chosen = choose(found, arguments.ids, understood_only=is_redrive and not arguments.force)
         for letter in chosen.refused:
             say(f"{letter.id[:_SHORT_ID]} is refused: nobody would understand it; --force puts it back all the same")
@@ -58,7 +66,7 @@ def ask_on_terminal(question: str) -> bool:
     return sys.stdin.readline().strip().lower() in ("y", "yes")
 
 
-def _list(arguments: DeadLettersArguments, place: DeadLetters) -> int:
+def _list(arguments: DeadLettersArguments, place: DeadLetterQueue) -> int:
     found, at = peek(place, _MOST_LISTED), now()
     if arguments.json:
         letters = [_document(letter, at) for letter in found.letters]
@@ -73,7 +81,7 @@ def _list(arguments: DeadLettersArguments, place: DeadLetters) -> int:
 def lines_of(letter: DeadLetter, at: datetime) -> list[str]:
     """Write a dead letter as people read it."""
     tries = "" if letter.tries is None else f", tries: {letter.tries}"
-    asks = what_it_asks(letter)
+    asks = describe_request(letter)
     said = f"{letter.reason}: {letter.text}" if letter.reason else _UNSAID
     return [
         f"{letter.id[:_SHORT_ID]}  {letter.queue}, {span_text(at - letter.since)} ago{tries}",
@@ -96,16 +104,16 @@ def _document(letter: DeadLetter, at: datetime) -> dict[str, Any]:
         "tries": letter.tries,
         "reason": letter.reason,
         "text": letter.text,
-        "asks": what_it_asks(letter),
+        "asks": describe_request(letter),
         "body": letter.body,
     }
 
 
-def _more(found: Taken) -> str:
+def _more(found: ReceivedDeadLetters) -> str:
     return f", and about {found.more} more wait" if found.more else ""
 
 
-def _tell(arguments: DeadLettersArguments, text: str, ids: list[str], found: Taken, code: int) -> int:
+def _tell(arguments: DeadLettersArguments, text: str, ids: list[str], found: ReceivedDeadLetters, code: int) -> int:
     if arguments.json:
         write_document({"action": arguments.action, "ids": ids, "more": found.more})
     elif not arguments.quiet:

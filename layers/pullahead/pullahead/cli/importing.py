@@ -8,7 +8,7 @@ from pullahead.cli.failing import say
 from pullahead.cli.output import write_document, write_text
 from pullahead.errors import ConfigError
 from pullahead.rules.importers import import_rules
-from pullahead.rules.importers.result import Imported, write_rules
+from pullahead.rules.importers.result import ImportResult, write_rules
 from pullahead.rules.load import load_rules
 
 
@@ -30,7 +30,7 @@ def run_import(arguments: ImportArguments) -> int:
     return DONE if imported.mirrors else NOTHING_TO_DO
 
 
-def _report(imported: Imported, *, quiet: bool) -> None:
+def _report(imported: ImportResult, *, quiet: bool) -> None:
     for left in imported.left_out:
         say(f"not carried over: {left.where}: {left.message}")
     if not quiet:

@@ -14,7 +14,7 @@ from pullahead.cli.rules_texts import UNTOLD, unlisted_line, untold_line
 from pullahead.registry.client import UpstreamRegistry
 from pullahead.rules.model import Rules
 from pullahead.rules.problems import RulesError, describe
-from pullahead.standalone.compare import Compared, Looked, LookThrough
+from pullahead.standalone.compare import ComparisonResult, RulesComparison, TagStatus
 from pullahead.standalone.copy_image import StreamingTarget
 
 _EVERY_SECONDS = 5.0
@@ -26,10 +26,10 @@ class Looking(NamedTuple):
     rules: Rules
     upstream: UpstreamRegistry
     target: StreamingTarget
-    looked: Looked
+    looked: ComparisonResult
 
     @property
-    def untold(self) -> tuple[Compared, ...]:
+    def untold(self) -> tuple[TagStatus, ...]:
         """Those of which it could not be told how they stand."""
         return tuple(compared for compared in self.looked.tags if compared.state in UNTOLD)
 
@@ -55,7 +55,7 @@ def look(arguments: RulesArguments, *, asks_presence: bool = False) -> Looking |
     target = connections.destination(arguments.registry, asks_presence=asks_presence)
     published = target if arguments.registry is None else SeveralAtOnce(target)
     told = _nothing_said if arguments.common.quiet else Heartbeat(say).compared
-    looked = LookThrough(rules, upstream, published, datetime.now(UTC), told)()
+    looked = RulesComparison(rules, upstream, published, datetime.now(UTC), told)()
     looking = Looking(rules, upstream, target, looked)
     _say_untold(looked.unlisted, unlisted_line)
     _say_untold(looking.untold, untold_line)

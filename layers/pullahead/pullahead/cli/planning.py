@@ -10,8 +10,8 @@ from pullahead.cli.looking import Looking, look
 from pullahead.cli.output import write_document, write_text
 from pullahead.cli.rules_texts import Totals, counts_text, looked_document, section_text, sections, totals_of
 from pullahead.cli.texts import count_text, size_text
-from pullahead.standalone.compare import Compared
-from pullahead.standalone.forecast import Foretold, foretell
+from pullahead.standalone.compare import TagStatus
+from pullahead.standalone.forecast import CopyForecast, forecast
 
 
 def run_plan(arguments: RulesArguments) -> int:
@@ -20,7 +20,7 @@ def run_plan(arguments: RulesArguments) -> int:
     if looking is None:
         return FAILED
     requests = [compared.refresh for compared in looking.looked.tags if compared.refresh is not None]
-    foretold = foretell(requests, looking.rules, looking.upstream, looking.target)
+    foretold = forecast(requests, looking.rules, looking.upstream, looking.target)
     for key, each in foretold.items():
         if each.error:
             say(f"what a refresh of {key} takes is not known: {each.error}")
@@ -34,7 +34,7 @@ def run_plan(arguments: RulesArguments) -> int:
     return DONE if requests else NOTHING_TO_DO
 
 
-def _text(looking: Looking, foretold: Mapping[str, Foretold], totals: Totals) -> str:
+def _text(looking: Looking, foretold: Mapping[str, CopyForecast], totals: Totals) -> str:
     shown = [section_text(section, foretold) for section in sections(looking.looked, looking.rules)]
     return "\n".join((*shown, f"{counts_text(looking.looked.tags)}; {_totals_text(totals, len(foretold))}"))
 
@@ -47,8 +47,8 @@ def _totals_text(totals: Totals, refreshes: int) -> str:
     return f"{refreshes} to refresh, {least}{size} and {requests}"
 
 
-def _document(looking: Looking, foretold: Mapping[str, Foretold], totals: Totals) -> dict[str, Any]:
-    def of_tag(compared: Compared) -> Mapping[str, Any]:
+def _document(looking: Looking, foretold: Mapping[str, CopyForecast], totals: Totals) -> dict[str, Any]:
+    def of_tag(compared: TagStatus) -> Mapping[str, Any]:
         each = foretold.get(compared.mirror.key)
         return {"refresh": None if each is None else _refresh_document(each)}
 
@@ -63,7 +63,7 @@ def _document(looking: Looking, foretold: Mapping[str, Foretold], totals: Totals
     )
 
 
-def _refresh_document(foretold: Foretold) -> dict[str, Any]:
+def _refresh_document(foretold: CopyForecast) -> dict[str, Any]:
     is_known = not foretold.error
     return {
         "bytes_missing": foretold.bytes_missing if is_known else None,

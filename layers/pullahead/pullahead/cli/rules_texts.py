@@ -7,8 +7,8 @@ from typing import Any, NamedTuple
 from pullahead.cli.texts import count_text, size_text
 from pullahead.mirrors.record import State
 from pullahead.rules.model import Rules
-from pullahead.standalone.compare import Compared, Looked, Unlisted
-from pullahead.standalone.forecast import Foretold
+from pullahead.standalone.compare import ComparisonResult, ListingFailure, TagStatus
+from pullahead.standalone.forecast import CopyForecast
 
 UNTOLD = frozenset({State.UNKNOWN, State.BLOCKED})
 """States in which it could not be told how a tag stands, or a human must act."""
@@ -22,7 +22,7 @@ class Section(NamedTuple):
     rule: str
     upstream: str
     repository: str
-    tags: tuple[Compared, ...]
+    tags: tuple[TagStatus, ...]
     error: str | None = None
     daily_limit: int | None = None  # of a rule on demand, which has the tags that are pulled
 
@@ -35,10 +35,10 @@ class Totals(NamedTuple):
     unsized: int  # refreshes of which it could not be told
 
 
-def sections(looked: Looked, rules: Rules) -> tuple[Section, ...]:
+def sections(looked: ComparisonResult, rules: Rules) -> tuple[Section, ...]:
     """Group tags by rule and repository, in the order of the rules; a rule without tags has a section as well."""
     errors = {(unlisted.rule, unlisted.upstream): unlisted.reason for unlisted in looked.unlisted}
-    grouped: dict[str, dict[tuple[str, str], list[Compared]]] = {rule.name: {} for rule in rules.rules}
+    grouped: dict[str, dict[tuple[str, str], list[TagStatus]]] = {rule.name: {} for rule in rules.rules}
     for rule in rules.rules:
         if not rule.is_namespace or rule.on_demand is not None or (rule.name, str(rule.upstream)) in errors:
             grouped[rule.name][str(rule.upstream), rule.repository] = []
@@ -53,7 +53,7 @@ def sections(looked: Looked, rules: Rules) -> tuple[Section, ...]:
     )
 
 
-def section_text(section: Section, foretold: Mapping[str, Foretold]) -> str:
+def section_text(section: Section, foretold: Mapping[str, CopyForecast]) -> str:
     """Describe a rule's tags in a line each."""
     name = "" if section.rule == section.upstream else f"{section.rule}: "
     counted = counts_text(section.tags) if section.daily_limit is None else _on_demand_text(section.daily_limit)
@@ -65,7 +65,7 @@ def _on_demand_text(daily_limit: int) -> str:
     return f"what is pulled, up to {count_text(daily_limit, 'new tag')} a day"
 
 
-def _tag_line(compared: Compared, foretold: Foretold | None) -> str:
+def _tag_line(compared: TagStatus, foretold: CopyForecast | None) -> str:
     notes = [compared.reason] if compared.state is State.STALE else []
     if foretold is not None and not foretold.error:
         size = size_text(foretold.bytes_missing)
@@ -74,23 +74,23 @@ def _tag_line(compared: Compared, foretold: Foretold | None) -> str:
     return f"{line}  {'; '.join(notes)}" if notes else line
 
 
-def standing_line(compared: Compared) -> str:
+def standing_line(compared: TagStatus) -> str:
     """Say in one line how a tag stands that is not fresh."""
     line = f"{compared.state.lower():{_WIDTH}} {compared.mirror.key} ({compared.mirror.upstream})"
     return f"{line} {compared.reason}" if compared.state is State.STALE else line
 
 
-def untold_line(compared: Compared) -> str:
+def untold_line(compared: TagStatus) -> str:
     """Say in one line why it cannot be told how a tag stands."""
     return f"{compared.mirror.key} is {compared.state.lower()}: {compared.reason}"
 
 
-def unlisted_line(unlisted: Unlisted) -> str:
+def unlisted_line(unlisted: ListingFailure) -> str:
     """Say in one line what could not be listed."""
     return f"the rule {unlisted.rule} cannot choose from {unlisted.upstream}: {unlisted.reason}"
 
 
-def counts_text(tags: Iterable[Compared]) -> str:
+def counts_text(tags: Iterable[TagStatus]) -> str:
     """Count tags, by state."""
     counts = Counter(compared.state for compared in tags)
     shown = ", ".join(f"{counts[state]} {state.lower()}" for state in State if counts[state])
@@ -98,7 +98,7 @@ def counts_text(tags: Iterable[Compared]) -> str:
     return f"{total}: {shown}" if shown else total
 
 
-def totals_of(looked: Looked, foretold: Mapping[str, Foretold]) -> Totals:
+def totals_of(looked: ComparisonResult, foretold: Mapping[str, CopyForecast]) -> Totals:
     """Add up what refreshes would take."""
     known = [(tag.mirror.repository, foretold[tag.mirror.key]) for tag in looked.tags if tag.mirror.key in foretold]
     blobs = {(repository, blob.digest): blob.size for repository, each in known for blob in each.blobs}
@@ -107,7 +107,7 @@ def totals_of(looked: Looked, foretold: Mapping[str, Foretold]) -> Totals:
 
 
 def looked_document(
-    looked: Looked, rules: Rules, of_tag: Callable[[Compared], Mapping[str, Any]], **totals: Any
+    looked: ComparisonResult, rules: Rules, of_tag: Callable[[TagStatus], Mapping[str, Any]], **totals: Any
 ) -> dict[str, Any]:
     """Describe all of it as a JSON document; `of_tag` adds what a command knows of a tag beside how it stands."""
     counts = Counter(compared.state for compared in looked.tags)
@@ -127,7 +127,7 @@ def looked_document(
     }
 
 
-def _tag_document(compared: Compared) -> dict[str, Any]:
+def _tag_document(compared: TagStatus) -> dict[str, Any]:
     is_plain = compared.state in (State.FRESH, State.MISSING)
     return {
         "tag": compared.mirror.tag,

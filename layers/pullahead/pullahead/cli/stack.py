@@ -16,14 +16,14 @@ from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError, 
 
 from pullahead.aws.pauses import DynamoPauses
 from pullahead.aws.records import DynamoRecords
-from pullahead.aws.s3 import S3Standing
-from pullahead.aws.sqs import SqsChecks, SqsDeadLetters
+from pullahead.aws.s3 import S3RulesState
+from pullahead.aws.sqs import SqsCheckQueue, SqsDeadLetters
 from pullahead.cli.failing import say
 from pullahead.cli.rules_file import read_rules
 from pullahead.cli.stack_arguments import Place
-from pullahead.dead_letters import DeadLetters, DeadLettersByQueue, SourceQueue
+from pullahead.dead_letters import DeadLetterQueue, DeadLetterQueues, SourceQueue
 from pullahead.errors import ConfigError, StorageError
-from pullahead.rules.active import RulesInForce
+from pullahead.rules.active import CurrentRules
 from pullahead.rules.model import Rules
 
 _CONFIG = Config(retries={"mode": "standard", "total_max_attempts": 3}, connect_timeout=5, read_timeout=30)
@@ -66,22 +66,22 @@ class DeployedStack:
         return DynamoPauses(self._client("dynamodb"), self._table)
 
     @cached_property
-    def queue(self) -> SqsChecks:
+    def queue(self) -> SqsCheckQueue:
         """The queue of checks."""
-        return SqsChecks(self._client("sqs"), self._output("ChecksQueueUrl"))
+        return SqsCheckQueue(self._client("sqs"), self._output("ChecksQueueUrl"))
 
     @cached_property
-    def dead_letters(self) -> DeadLettersByQueue:
+    def dead_letters(self) -> DeadLetterQueues:
         """What was put aside of checks, and of pulls where the stack notices these."""
-        places: dict[SourceQueue, DeadLetters] = {"checks": self._dead_letters("Checks")}
+        places: dict[SourceQueue, DeadLetterQueue] = {"checks": self._dead_letters("Checks")}
         if "PullsDeadLetterQueueUrl" in self._outputs:
             places["pulls"] = self._dead_letters("Pulls")
-        return DeadLettersByQueue(places)
+        return DeadLetterQueues(places)
 
     def rules(self, file: str) -> Rules:
         """Put the rules in force together: what the schedule wrote down, and the rules file where that has none."""
-        standing = S3Standing(self._client("s3"), self._output("PlansBucketName"))
-        rules = RulesInForce(lambda: read_rules(file), standing, now)()
+        standing = S3RulesState(self._client("s3"), self._output("PlansBucketName"))
+        rules = CurrentRules(lambda: read_rules(file), standing, now)()
         heartbeat = self.records.load_heartbeat()
         if heartbeat is not None and heartbeat.rules_digest != rules.digest:
             say(f"the rules in force are not those of {file}: it was changed and not deployed, or is another one")

@@ -15,8 +15,8 @@ from pullahead.cli.texts import rate_text, size_text
 from pullahead.clock import wait_after_breaks
 from pullahead.mirrors.record import State
 from pullahead.rules.model import mirror_key
-from pullahead.standalone.compare import Compared
-from pullahead.standalone.sync import Synced, SyncMirrors
+from pullahead.standalone.compare import TagStatus
+from pullahead.standalone.sync import SyncMirrors, SyncResult
 
 
 def run_sync(arguments: RulesArguments) -> int:
@@ -39,7 +39,7 @@ def run_sync(arguments: RulesArguments) -> int:
     return DONE if synced else NOTHING_TO_DO
 
 
-def _sync(arguments: RulesArguments, looking: Looking) -> dict[str, Synced]:
+def _sync(arguments: RulesArguments, looking: Looking) -> dict[str, SyncResult]:
     sync = SyncMirrors(
         looking.rules,
         looking.upstream,
@@ -49,7 +49,7 @@ def _sync(arguments: RulesArguments, looking: Looking) -> dict[str, Synced]:
         clock=time.monotonic,
     )
     requests = [compared.refresh for compared in looking.looked.tags if compared.refresh is not None]
-    done: dict[str, Synced] = {}
+    done: dict[str, SyncResult] = {}
     for each in sync(requests):
         key = mirror_key(each.request.repository, each.request.tag)
         done[key] = each
@@ -60,12 +60,12 @@ def _sync(arguments: RulesArguments, looking: Looking) -> dict[str, Synced]:
     return done
 
 
-def _is_lost(compared: Compared) -> bool:
+def _is_lost(compared: TagStatus) -> bool:
     """Whether there is nothing to be served: a tag that upstream has taken away is kept where it was copied."""
     return compared.state is State.GONE and compared.published_digest is None
 
 
-def _line(key: str, synced: Synced, progress: str) -> str:
+def _line(key: str, synced: SyncResult, progress: str) -> str:
     summary = synced.summary
     if summary is None or summary.already_there:
         return f"{key} was there already ({progress})"
@@ -73,7 +73,7 @@ def _line(key: str, synced: Synced, progress: str) -> str:
     return f"{key} is {synced.request.upstream} now, {sent} ({progress})"
 
 
-def _summary(synced: Iterable[Synced], seconds: float) -> str:
+def _summary(synced: Iterable[SyncResult], seconds: float) -> str:
     ended = list(synced)
     if not ended:
         return "nothing to refresh"
@@ -83,12 +83,12 @@ def _summary(synced: Iterable[Synced], seconds: float) -> str:
     return f"{len(ended) - failed} refreshed, {failed} failed; {moved}"
 
 
-def _bytes_copied(synced: Iterable[Synced]) -> int:
+def _bytes_copied(synced: Iterable[SyncResult]) -> int:
     return sum(each.summary.bytes_copied for each in synced if each.summary is not None)
 
 
-def _document(looking: Looking, synced: Mapping[str, Synced], seconds: float) -> dict[str, Any]:
-    def of_tag(compared: Compared) -> Mapping[str, Any]:
+def _document(looking: Looking, synced: Mapping[str, SyncResult], seconds: float) -> dict[str, Any]:
+    def of_tag(compared: TagStatus) -> Mapping[str, Any]:
         each = synced.get(compared.mirror.key)
         return {"refresh": None if each is None else _refresh_document(each)}
 
@@ -104,7 +104,7 @@ def _document(looking: Looking, synced: Mapping[str, Synced], seconds: float) ->
     )
 
 
-def _refresh_document(synced: Synced) -> dict[str, Any]:
+def _refresh_document(synced: SyncResult) -> dict[str, Any]:
     summary = synced.summary
     return {
         "digest": None if summary is None else summary.digest,

@@ -10,12 +10,12 @@ from pullahead.dashboard.page import error_page, widget_page
 from pullahead.dashboard.widget_request import DOCUMENTATION, read_request
 from pullahead.errors import StorageError
 from pullahead.mirrors.record import transitions_of
-from pullahead.mirrors.store import Heartbeat, ScansRecords
+from pullahead.mirrors.store import Heartbeat, RecordScanner
 
 MAX_RECORDS: Final = 20_000
 
 
-class AllRecords(ScansRecords, Protocol):
+class AllRecords(RecordScanner, Protocol):
     """Every record, and the last time that checks were sent."""
 
     def load_heartbeat(self) -> Heartbeat | None:

@@ -14,21 +14,21 @@ from aws_lambda_powertools.metrics import MetricUnit
 from pullahead.alerts.review import Reviewed
 from pullahead.app import Checked
 from pullahead.checks.check import CheckResult
-from pullahead.checks.ecr_events import Ignored
+from pullahead.checks.ecr_events import IgnoredEvent
 from pullahead.checks.listing import ListResult
 from pullahead.checks.pull_through_cache import CacheFailed
 from pullahead.errors import PullaheadError
-from pullahead.mirrors.rate_limit_budget import Used
-from pullahead.refresh.queue import Filled
+from pullahead.mirrors.rate_limit_budget import UpstreamUse
+from pullahead.refresh.queue import StartedWaiting
 
 if TYPE_CHECKING:
-    from pullahead.on_demand.notice_pulls import Noticed
+    from pullahead.on_demand.notice_pulls import NoticedPulls
 
 
 logger, metrics = Logger(), Metrics()  # the same as the handlers': Powertools keeps one set for a process
 
 
-def add_upstream_use(used: Iterable[Used]) -> None:
+def add_upstream_use(used: Iterable[UpstreamUse]) -> None:
     """Say how often registries were asked for what, and what they leave of their limits."""
     remaining = {}
     for use in used:
@@ -54,16 +54,16 @@ def add_checks(results: Iterable[Checked]) -> None:
             metrics.add_metric("Deferred", MetricUnit.Count, 1)
 
 
-def _add_other(result: Filled | Ignored | CacheFailed) -> None:
-    if isinstance(result, Filled):
+def _add_other(result: StartedWaiting | IgnoredEvent | CacheFailed) -> None:
+    if isinstance(result, StartedWaiting):
         _add_refreshes(result)
-    elif isinstance(result, Ignored):
+    elif isinstance(result, IgnoredEvent):
         _add_metric("EventsIgnored", 1, why=result.why.value)
     else:
         metrics.add_metric("CacheFailures", MetricUnit.Count, 1)
 
 
-def _add_refreshes(filled: Filled) -> None:
+def _add_refreshes(filled: StartedWaiting) -> None:
     """Say how many refreshes run and wait, where that was counted and there are some: a metric has a price."""
     if filled.waiting is not None and (filled.running or filled.waiting):
         metrics.add_metric("RefreshesRunning", MetricUnit.Count, filled.running)
@@ -99,7 +99,7 @@ def add_webhook(outcome: str) -> None:
     _add_metric("Webhooks", 1, answer=outcome)
 
 
-def add_pulls(noticed: "Noticed") -> None:
+def add_pulls(noticed: "NoticedPulls") -> None:
     """Count the mirrors that were pulled and are allowed, those that are fetched, and those that are not."""
     metrics.add_metric("PullsNoticed", MetricUnit.Count, noticed.seen)
     metrics.add_metric("MirrorsDemanded", MetricUnit.Count, len(noticed.demanded))

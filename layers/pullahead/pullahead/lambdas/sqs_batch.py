@@ -17,29 +17,31 @@ from pullahead.app import Application, Checked
 from pullahead.checks.check import CheckResult
 from pullahead.checks.listing import ListResult
 from pullahead.checks.pull_through_cache import CacheFailed
-from pullahead.dead_letters import Delivery
+from pullahead.dead_letters import FailedDelivery
 from pullahead.errors import PullaheadError, StorageError
-from pullahead.refresh.queue import Filled
+from pullahead.refresh.queue import StartedWaiting
 
 
 @contextmanager
-def poison_put_aside(record: SQSRecord, app: Application) -> Iterator[None]:
+def dead_letter_on_failure(record: SQSRecord, app: Application) -> Iterator[None]:
     """Let what fails inside bring its message back, as the queue wants it, unless the message is put aside."""
     try:
         yield
     except Exception as error:
-        if not _is_put_aside(record, error, app):
+        if not _sent_to_dead_letters(record, error, app):
             raise
 
 
-def not_put_aside(records: Sequence[SQSRecord], failures: Mapping[str, Exception], app: Application) -> list[str]:
+def retry_or_dead_letter(
+    records: Sequence[SQSRecord], failures: Mapping[str, Exception], app: Application
+) -> list[str]:
     """Put aside what failed, by the identifiers of messages, where it is time to; name those that come back."""
     failed = [(record, failures[record.message_id]) for record in records if record.message_id in failures]
-    return [record.message_id for record, error in failed if not _is_put_aside(record, error, app)]
+    return [record.message_id for record, error in failed if not _sent_to_dead_letters(record, error, app)]
 
 
-def _is_put_aside(record: SQSRecord, error: Exception, app: Application) -> bool:
-    was_put_aside = _put_aside(record, error, app)
+def _sent_to_dead_letters(record: SQSRecord, error: Exception, app: Application) -> bool:
+    was_put_aside = _apply_policy(record, error, app)
     if was_put_aside:
         logger.error("put aside; see `pullahead dead-letters list`", extra=_about(record, error))
         metrics.add_metric("DeadLetters", MetricUnit.Count, 1)
@@ -48,7 +50,7 @@ def _is_put_aside(record: SQSRecord, error: Exception, app: Application) -> bool
     return was_put_aside
 
 
-def _put_aside(record: SQSRecord, error: Exception, app: Application) -> bool:
+def _apply_policy(record: SQSRecord, error: Exception, app: Application) -> bool:
     try:
         return app.put_aside(_delivery(record), error)
     except StorageError:
@@ -56,8 +58,8 @@ def _put_aside(record: SQSRecord, error: Exception, app: Application) -> bool:
         return False
 
 
-def _delivery(record: SQSRecord) -> Delivery:
-    return Delivery(record.body, int(record.attributes.approximate_receive_count))
+def _delivery(record: SQSRecord) -> FailedDelivery:
+    return FailedDelivery(record.body, int(record.attributes.approximate_receive_count))
 
 
 def _about(record: SQSRecord, error: Exception) -> dict[str, object]:
@@ -68,7 +70,7 @@ def _about(record: SQSRecord, error: Exception) -> dict[str, object]:
 logger, metrics = Logger(), Metrics()  # the same as the handlers': Powertools keeps one set for a process
 
 
-def once(event: dict[str, Any]) -> dict[str, Any]:
+def without_repeated_events(event: dict[str, Any]) -> dict[str, Any]:
     """Take an event that EventBridge has delivered twice into one batch once; its deliveries succeed or fail alike."""
     seen = set[str]()
     records = []
@@ -80,12 +82,12 @@ def once(event: dict[str, Any]) -> dict[str, Any]:
     return {**event, "Records": records}
 
 
-def report(results: Sequence[Checked]) -> None:
+def log_results(results: Sequence[Checked]) -> None:
     """Log what failed or changed, and once what a limit of upstream's leaves to the next check."""
     for result in results:
         if isinstance(result, CacheFailed):
             logger.warning("ECR's pull through cache failed", extra=result._asdict())
-        elif not isinstance(result, CheckResult | ListResult | Filled):
+        elif not isinstance(result, CheckResult | ListResult | StartedWaiting):
             logger.debug("event ignored", extra=result._asdict())
         elif result.error is not None:
             logger.error("check failed", extra=result._asdict())

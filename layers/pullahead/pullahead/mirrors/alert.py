@@ -55,7 +55,7 @@ class Alert(msgspec.Struct, frozen=True):
         return hashlib.sha256(identity.encode()).hexdigest()[:12]
 
 
-class Told(msgspec.Struct, frozen=True):
+class SentAlert(msgspec.Struct, frozen=True):
     """When people were last told of one kind of trouble with a mirror, and in which incident."""
 
     kind: AlertKind

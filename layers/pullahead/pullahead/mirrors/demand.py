@@ -65,7 +65,7 @@ def is_absent(record: Record | None) -> bool:
     return record.state is State.GONE or is_refused
 
 
-class DemandsFollowed(NamedTuple):
+class DemandsLookup(NamedTuple):
     """How many demanded mirrors were sent for checking, and how many demands were forgotten."""
 
     followed: int

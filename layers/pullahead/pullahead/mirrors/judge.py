@@ -37,7 +37,7 @@ class Verdict(NamedTuple):
     reason: str
 
 
-def says_nothing(seen: Observation) -> bool:
+def upstream_not_asked(seen: Observation) -> bool:
     """Whether upstream was not asked after all, for the sake of its limit: there is then nothing to judge."""
     return was_not_sent(seen.upstream) and not isinstance(seen.published, AccessDeniedError)
 
@@ -75,7 +75,7 @@ def judge(seen: Observation, before: Record | None, mirror: Mirror, now: datetim
     return Verdict(with_alerts(before, after, mirror.alert_after, now), wants_refresh(after, now), reason)
 
 
-def is_settled(mirror: Mirror, known: Record | None, published: Digest | AccessDeniedError | None) -> bool:
+def needs_no_upstream_check(mirror: Mirror, known: Record | None, published: Digest | AccessDeniedError | None) -> bool:
     """Whether a mirror need not be asked for upstream: its tag is immutable, and ECR serves what was found fresh."""
     return (
         mirror.immutable

@@ -21,7 +21,7 @@ from pullahead.clock import Clock
 from pullahead.errors import PullaheadError
 from pullahead.mirrors.outcome_event import OutcomeDetail, OutcomeEvent, OutcomeKind, OutcomeReason, Scan
 from pullahead.mirrors.record import Record, State
-from pullahead.mirrors.store import Records, update
+from pullahead.mirrors.store import RecordStore, update_record
 
 LEFT_AFTER = timedelta(minutes=5)
 """After which whoever kept an event is taken for dead; no function that writes records runs longer."""
@@ -32,7 +32,7 @@ _MOST_KEPT = 20
 _SAYS_NOTHING_OF_THE_COPY = (State.UNKNOWN, State.BLOCKED)
 
 
-def with_events(before: Record | None, after: Record, rule: str, now: datetime) -> Record:
+def with_outcome_events(before: Record | None, after: Record, rule: str, now: datetime) -> Record:
     """Keep the events that a change makes due."""
     due = [
         *_refreshed(before, after, rule, now),
@@ -52,7 +52,7 @@ def with_scan(record: Record, scan: Scan, rule: str, now: datetime) -> Record:
     return _keep(after, [_event(OutcomeKind.SCANNED, OutcomeReason.SCAN_COMPLETE, after, rule, now)])
 
 
-def due_events(before: Record | None, after: Record, now: datetime) -> tuple[OutcomeEvent, ...]:
+def outcome_events_between(before: Record | None, after: Record, now: datetime) -> tuple[OutcomeEvent, ...]:
     """List what is to be sent now: what a change added, and what its writer did not live to send."""
     known = before.outbox if before is not None else ()
     return tuple(
@@ -60,7 +60,7 @@ def due_events(before: Record | None, after: Record, now: datetime) -> tuple[Out
     )
 
 
-def without(record: Record, sent: tuple[OutcomeEvent, ...]) -> Record:
+def without_sent(record: Record, sent: tuple[OutcomeEvent, ...]) -> Record:
     """Take out what was sent."""
     return record.with_changes(outbox=tuple(event for event in record.outbox if event not in sent))
 
@@ -187,7 +187,7 @@ def _identity(*parts: str) -> str:
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:32]
 
 
-class PublishesOutcomes(Protocol):
+class OutcomeEventBus(Protocol):
     """Puts events where others' programs hear them."""
 
     def publish(self, events: Sequence[OutcomeEvent]) -> None:
@@ -206,10 +206,10 @@ class _Due(NamedTuple):
     events: tuple[OutcomeEvent, ...]
 
 
-class Announcer:
+class OutboxSender:
     """The events of one process. May be used by several threads."""
 
-    def __init__(self, records: Records, outcomes: PublishesOutcomes, clock: Clock) -> None:
+    def __init__(self, records: RecordStore, outcomes: OutcomeEventBus, clock: Clock) -> None:
         self._records, self._outcomes, self._clock = records, outcomes, clock
         self._noted: list[_Due] = []
         self._failures: list[PullaheadError] = []
@@ -221,7 +221,7 @@ class Announcer:
 
         Whoever adds an event sends it, so that two that work on one mirror at once do not both send it.
         """
-        events = due_events(before, after, self._clock())
+        events = outcome_events_between(before, after, self._clock())
         with self._lock:
             if events and len(self._noted) < _MOST_NOTED:  # what is over stays in its record
                 self._noted.append(_Due(after, events))
@@ -256,7 +256,9 @@ class Announcer:
     def _take_out(self, due: _Due) -> None:
         """Take out of a record what was sent; where that fails, it is sent again."""
         try:
-            update(self._records, due.record.key, lambda known: known and without(known, due.events), due.record)
+            update_record(
+                self._records, due.record.key, lambda known: known and without_sent(known, due.events), due.record
+            )
         except PullaheadError as error:
             self._fail(error)
 

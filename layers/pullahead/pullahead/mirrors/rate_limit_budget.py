@@ -17,7 +17,7 @@ from pullahead.oci.media_types import INDEXES
 from pullahead.rules.model import Mirror
 
 
-class Quota(NamedTuple):
+class RemainingQuota(NamedTuple):
     """What a registry said: how much is left, of how much.
 
     `usable` is what is left above the reserve that the rules keep. `resets_at` is when the limit is whole again at the
@@ -30,7 +30,7 @@ class Quota(NamedTuple):
     resets_at: datetime | None = None
 
 
-class Used(NamedTuple):
+class UpstreamUse(NamedTuple):
     """How often a registry was asked for one kind of thing, and what it leaves of its limit; None where unknown."""
 
     host: str
@@ -39,7 +39,7 @@ class Used(NamedTuple):
     remaining: int | None = None
 
 
-QuotaOf = Callable[[str], Quota | None]
+QuotaOf = Callable[[str], RemainingQuota | None]
 """Tells what the answers of a registry until now have said; None where they said nothing that still holds."""
 
 
@@ -48,7 +48,7 @@ _NOT_WAITING = datetime.max.replace(tzinfo=UTC)
 _AGAIN = re.compile(r"; in ([0-9]{1,9}) s again")
 
 
-def again_in(seconds: float) -> str:
+def retry_in_words(seconds: float) -> str:
     """Say in an error when another try may go well, as `seconds_until_again` reads it."""
     return f"; in {math.ceil(seconds)} s again"
 
@@ -64,7 +64,7 @@ def was_not_sent(answer: object) -> bool:
     return isinstance(answer, RateLimitedError) and answer.status is None
 
 
-def put_off(cause: str) -> str:
+def deferred_because(cause: str) -> str:
     """Say why something is left to the next check."""
     return f"deferred: {cause}"
 
@@ -74,7 +74,7 @@ def oldest_first(mirrors: Sequence[Mirror], known: Mapping[str, Record]) -> list
     return sorted(mirrors, key=lambda mirror: _waits_since(mirror, known))
 
 
-def asking_order(mirrors: Sequence[Mirror], known: Mapping[str, Record], asked_at: datetime) -> list[Mirror]:
+def request_order(mirrors: Sequence[Mirror], known: Mapping[str, Record], asked_at: datetime) -> list[Mirror]:
     """Order mirrors as upstream is asked: the oldest stale first, the others in another order at each check.
 
     Where a registry bears fewer questions than there are tags, none of them is passed over for ever.
@@ -124,7 +124,7 @@ class Allowance:
         self._promised[registry] = self._promised.get(registry, 0) + manifests
 
 
-def _needed(quota: Quota, manifests: int) -> int:
+def _needed(quota: RemainingQuota, manifests: int) -> int:
     """Ask for no more than half of what a limit ever leaves: a refresh that takes more would never start."""
     most = quota.limit - (quota.remaining - quota.usable)
     return max(1, min(manifests, most // 2))

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from pullahead.mirrors.alert import Alert, AlertKind, Told
+from pullahead.mirrors.alert import Alert, AlertKind, SentAlert
 from pullahead.mirrors.outcome_event import OutcomeEvent, Scan
 from pullahead.oci import Digest
 
@@ -99,7 +99,7 @@ class Record(msgspec.Struct, frozen=True):
     previous_digest: Digest | None = None  # what ECR served before it served something else, or nothing
     outbox: tuple[OutcomeEvent, ...] = ()  # events that became due, but are not known to be sent
     scan: Scan | None = None  # ECR's last scan of what it serves, or of what it is to serve
-    told: tuple[Told, ...] = ()  # when people were last told of each kind of trouble
+    told: tuple[SentAlert, ...] = ()  # when people were last told of each kind of trouble
     on_demand: bool = False  # followed only because somebody pulled it
     expires_at: datetime | None = None  # no rule follows the mirror any more: when it is forgotten
     left_at: Digest | None = None  # what upstream served when the tag was seen to be deleted from ECR, and left so
@@ -113,7 +113,7 @@ class Record(msgspec.Struct, frozen=True):
         made = self.filtered
         return made.digest if made is not None and made.made_from(self.upstream_digest, self.platforms) else None
 
-    def last_told(self, kind: AlertKind) -> Told | None:
+    def last_told(self, kind: AlertKind) -> SentAlert | None:
         """When people were last told of a kind of trouble; None: never."""
         return next((told for told in self.told if told.kind is kind), None)
 

@@ -19,7 +19,7 @@ _LISTING = re.compile(r"(?P<repository>.+) \((?P<rule>.+)\):\*")
 """As `freshness.listing.listing_key` writes it."""
 
 
-class Leaving(NamedTuple):
+class UnfollowedRecords(NamedTuple):
     """Records to be retired: those that no rule names, which is told of mirrors, and tags that are no longer chosen."""
 
     unnamed: tuple[Record, ...]
@@ -42,7 +42,9 @@ def is_listing(record: Record) -> bool:
     return _LISTING.fullmatch(record.key) is not None
 
 
-def leaving(records: Iterable[Record], rules: Rules, listing_key: Callable[[Rule], str]) -> Leaving:
+def find_unfollowed_records(
+    records: Iterable[Record], rules: Rules, listing_key: Callable[[Rule], str]
+) -> UnfollowedRecords:
     """Find the records that no rule has a use for, of those that are not retired yet."""
     known = {record.key: record for record in records if record.expires_at is None}
     by_name = {rule.name: rule for rule in rules.rules}
@@ -62,7 +64,7 @@ def leaving(records: Iterable[Record], rules: Rules, listing_key: Callable[[Rule
             unchosen.append(record)
         else:
             followed += 1
-    return Leaving(tuple(unnamed), tuple(unchosen), followed)
+    return UnfollowedRecords(tuple(unnamed), tuple(unchosen), followed)
 
 
 def retired(record: Record, now: datetime, *, told: bool) -> Record:

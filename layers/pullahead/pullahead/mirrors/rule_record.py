@@ -19,7 +19,7 @@ from pullahead.rules.model import Rule, mirror_key
 _MAX_REMEMBERED_BYTES = 200_000  # an item of DynamoDB holds 400 KB at most (DynamoDB quotas)
 
 
-class Listed(NamedTuple):
+class ListingOutcome(NamedTuple):
     """What was chosen from a listing, None where nothing could be; and what is wrong with it, or with a part of it."""
 
     chosen: tuple[str, ...] | None
@@ -36,7 +36,7 @@ def listing_key(rule: Rule) -> str:
     return mirror_key(f"{rule.repository} ({rule.name})", "*")
 
 
-def judge_listing(listed: Listed, before: Record | None, rule: Rule, now: datetime) -> Record:
+def judge_listing(listed: ListingOutcome, before: Record | None, rule: Rule, now: datetime) -> Record:
     """Conclude from a listing and what is remembered of the last ones."""
     state, error = _state_of(listed.error), listed.error
     known = followed_again(before) if before is not None else Record(listing_key(rule), str(rule.upstream), state, now)

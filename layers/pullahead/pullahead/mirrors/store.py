@@ -15,7 +15,7 @@ class Heartbeat(NamedTuple):
     rules_digest: str
 
 
-class Records(Protocol):
+class RecordStore(Protocol):
     """Remembers mirrors between checks."""
 
     def load(self, keys: Sequence[str]) -> Mapping[str, Record]:
@@ -36,7 +36,7 @@ class Records(Protocol):
         ...
 
 
-class ScansRecords(Protocol):
+class RecordScanner(Protocol):
     """Reads all that is remembered, for people to look at."""
 
     def scan(self) -> Iterator[Record]:
@@ -47,8 +47,8 @@ class ScansRecords(Protocol):
 _MAX_TRIES = 5
 
 
-def update(
-    records: Records, key: str, change: Callable[[Record | None], Record | None], known: Record | None = None
+def update_record(
+    records: RecordStore, key: str, change: Callable[[Record | None], Record | None], known: Record | None = None
 ) -> Record | None:
     """Apply a pure change to a record, write it if it says anything new, and return it as it stands then.
 

@@ -23,7 +23,7 @@ _LINKED_ROLE = "AWSServiceRoleFor"  # IAM User Guide, "Using service-linked role
 _OF_ECR = ("pullthroughcache.", "replication.")
 
 
-class Pulled(NamedTuple):
+class Pull(NamedTuple):
     """What somebody pulled. `missing`: there is not even a repository; else none knows whether the tags were there."""
 
     repository: str
@@ -38,7 +38,7 @@ class Pulled(NamedTuple):
         return tuple(mirror_key(self.repository, tag) for tag in self.tags)
 
 
-class Ignored(NamedTuple):
+class IgnoredPull(NamedTuple):
     """An event that is none of our business, and why."""
 
     reason: str
@@ -98,41 +98,41 @@ class _Event(_Lenient, frozen=True):
 _DECODER = msgspec.json.Decoder(_Event)
 
 
-def read_pull(text: str | bytes, own_roles: Collection[str] = ()) -> Pulled | Ignored:
+def read_pull(text: str | bytes, own_roles: Collection[str] = ()) -> Pull | IgnoredPull:
     """Read one event, whatever it is. `own_roles` are the ARNs of roles whose pulls are nobody's wish."""
     if len(text) > MAX_EVENT_BYTES:
-        return Ignored("it is larger than any event")
+        return IgnoredPull("it is larger than any event")
     try:
         event = _DECODER.decode(text)
     except (msgspec.MsgspecError, UnicodeError) as error:
-        return Ignored(f"it is no pull: {error}")
+        return IgnoredPull(f"it is no pull: {error}")
     return _reason_against(event, own_roles) or _pulled(event.detail)
 
 
-def _reason_against(event: _Event, own_roles: Collection[str]) -> Ignored | None:
+def _reason_against(event: _Event, own_roles: Collection[str]) -> IgnoredPull | None:
     detail, identity = event.detail, event.detail.user_identity
     if (detail.event_source, detail.event_name) != ("ecr.amazonaws.com", "BatchGetImage"):
-        return Ignored("it is another call than BatchGetImage")
+        return IgnoredPull("it is another call than BatchGetImage")
     if identity.role in own_roles:
-        return Ignored("it is our own")
+        return IgnoredPull("it is our own")
     if _LINKED_ROLE in identity.role or (identity.invoked_by or "").startswith(_OF_ECR):
-        return Ignored("a service of AWS looked at it, as scanners and caches do")
+        return IgnoredPull("a service of AWS looked at it, as scanners and caches do")
     if detail.error_code not in (None, _NO_REPOSITORY):
-        return Ignored("the pull was refused")  # who may not pull may not let us fetch either
+        return IgnoredPull("the pull was refused")  # who may not pull may not let us fetch either
     if detail.request_parameters.registry_id not in (None, event.account):
-        return Ignored("it is another account's registry")
+        return IgnoredPull("it is another account's registry")
     if not is_repository_name(detail.request_parameters.repository_name):
-        return Ignored("ECR allows no such repository")
+        return IgnoredPull("ECR allows no such repository")
     return None
 
 
-def _pulled(detail: _Detail) -> Pulled | Ignored:
+def _pulled(detail: _Detail) -> Pull | IgnoredPull:
     named = (image.tag for image in detail.request_parameters.image_ids)
     tags = tuple(dict.fromkeys(tag for tag in named if isinstance(tag, str) and is_tag(tag)))
     if not tags:
         # A mirror is a tag. Manifests below an index, too, are pulled by their digests.
-        return Ignored("it names no tag, and what is pulled by digest is not followed")
-    return Pulled(
+        return IgnoredPull("it names no tag, and what is pulled by digest is not followed")
+    return Pull(
         detail.request_parameters.repository_name,
         tags,
         detail.error_code == _NO_REPOSITORY,

@@ -7,14 +7,14 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import datetime
 from itertools import islice
 
-from pullahead.checks.ports import QueuesChecks
+from pullahead.checks.ports import CheckQueue
 from pullahead.checks.schedule import batches
 from pullahead.messages import MAX_TAGS_PER_CHECK, CheckRequest
-from pullahead.mirrors.demand import Demand, DemandsFollowed, is_absent, was_published
+from pullahead.mirrors.demand import Demand, DemandsLookup, is_absent, was_published
 from pullahead.mirrors.record import Record
 from pullahead.mirrors.retirement import retired
 from pullahead.mirrors.rule_record import limit_key, limit_over
-from pullahead.mirrors.store import Records, update
+from pullahead.mirrors.store import RecordStore, update_record
 from pullahead.on_demand.ports import FollowsDemands
 from pullahead.rules.model import Mirror, OnDemand, Rule, Rules
 
@@ -25,11 +25,11 @@ class FollowDemands:
     """The use case, with what it looks up and forgets, and the queue for checks."""
 
     def __init__(
-        self, rules: Callable[[], Rules], demands: FollowsDemands, records: Records, queue: QueuesChecks
+        self, rules: Callable[[], Rules], demands: FollowsDemands, records: RecordStore, queue: CheckQueue
     ) -> None:
         self._rules, self._demands, self._records, self._queue = rules, demands, records, queue
 
-    def __call__(self, rule: Rule, bounds: OnDemand, now: datetime) -> DemandsFollowed:
+    def __call__(self, rule: Rule, bounds: OnDemand, now: datetime) -> DemandsLookup:
         """Queue a check of all that was demanded and still is wanted. Raises: StorageError, ConflictError."""
         followed, forgotten = list[Mirror](), 0
         demands = self._demands.of_rule(rule.name)
@@ -42,8 +42,8 @@ class FollowDemands:
                 elif mirror is not None and self._is_wanted(demand, record, bounds):
                     followed.append(mirror)
         self._queue.send(list(_checks(followed, now)))
-        update(self._records, limit_key(rule), lambda before: limit_over(before, now))
-        return DemandsFollowed(len(followed), forgotten)
+        update_record(self._records, limit_key(rule), lambda before: limit_over(before, now))
+        return DemandsLookup(len(followed), forgotten)
 
     def _unproven(self, demands: Iterable[Demand]) -> Mapping[str, Record]:
         """Load the records that tell whether there is such a tag, where that is not known yet."""
@@ -69,7 +69,7 @@ class FollowDemands:
             return retired(record, now, told=False) if record is not None and record.expires_at is None else None
 
         if mirror is not None:  # else another rule has a use for the record, or nobody, which the review finds
-            update(self._records, demand.key, retire)
+            update_record(self._records, demand.key, retire)
         return self._demands.forget(demand)
 
 

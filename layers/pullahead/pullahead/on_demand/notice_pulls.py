@@ -9,14 +9,14 @@ from datetime import date, datetime, timedelta
 from enum import StrEnum
 from typing import NamedTuple, Protocol
 
-from pullahead.checks.ports import QueuesChecks
+from pullahead.checks.ports import CheckQueue
 from pullahead.clock import Clock
 from pullahead.messages import CheckRequest
 from pullahead.mirrors.demand import Demand, is_absent
 from pullahead.mirrors.record import Record
 from pullahead.mirrors.rule_record import limit_key, limit_reached
-from pullahead.mirrors.store import Records, update
-from pullahead.on_demand.cloudtrail import Ignored, Pulled, read_pull
+from pullahead.mirrors.store import RecordStore, update_record
+from pullahead.on_demand.cloudtrail import IgnoredPull, Pull, read_pull
 from pullahead.on_demand.ports import CountsDemands, KeepsDemands
 from pullahead.rules.model import Mirror, OnDemand, Rule, Rules, rule_named
 
@@ -28,7 +28,7 @@ class CountedDemands(KeepsDemands, CountsDemands, Protocol):
     """What was demanded, and how much of it today."""
 
 
-class Outcome(StrEnum):
+class PullOutcome(StrEnum):
     """What became of a pull."""
 
     KNOWN = "known"
@@ -36,14 +36,14 @@ class Outcome(StrEnum):
     REFUSED = "refused"  # more new mirrors than the rule allows a day, or the rule is paused
 
 
-class Noticed(NamedTuple):
+class NoticedPulls(NamedTuple):
     """What a batch of messages came to, by mirror. `seen`: mirrors that rules on demand allow, also those of which this
     process knew; `failed`: why a mirror's pulls could not be noticed; `failures`: the same by message; `ignored`: why
     others mean nothing.
     """
 
     seen: int
-    outcomes: Mapping[str, Outcome]
+    outcomes: Mapping[str, PullOutcome]
     failed: Mapping[str, Exception]
     failures: Mapping[str, Exception]
     ignored: tuple[str, ...]
@@ -51,12 +51,12 @@ class Noticed(NamedTuple):
     @property
     def demanded(self) -> tuple[str, ...]:
         """The mirrors that are fetched now."""
-        return tuple(key for key, outcome in self.outcomes.items() if outcome is Outcome.DEMANDED)
+        return tuple(key for key, outcome in self.outcomes.items() if outcome is PullOutcome.DEMANDED)
 
     @property
     def refused(self) -> tuple[str, ...]:
         """The mirrors that are not fetched today."""
-        return tuple(key for key, outcome in self.outcomes.items() if outcome is Outcome.REFUSED)
+        return tuple(key for key, outcome in self.outcomes.items() if outcome is PullOutcome.REFUSED)
 
 
 class _Wanted(NamedTuple):
@@ -74,8 +74,8 @@ class NoticePulls:
         self,
         rules: Callable[[], Rules],
         demands: CountedDemands,
-        records: Records,
-        queue: QueuesChecks,
+        records: RecordStore,
+        queue: CheckQueue,
         clock: Clock,
         own_roles: Collection[str] = (),
     ) -> None:
@@ -84,25 +84,25 @@ class NoticePulls:
         self._seen: dict[str, datetime] = {}
         self._used_up: dict[str, tuple[date, int]] = {}  # by rule: the day, and the limit that was reached
 
-    def __call__(self, messages: Mapping[str, str]) -> Noticed:
+    def __call__(self, messages: Mapping[str, str]) -> NoticedPulls:
         """Notice what messages tell, by their identifiers.
 
         Raises: ConfigError; StorageError where nothing could be looked up, so that all are to come back.
         """
         read = {identifier: read_pull(body, self._own_roles) for identifier, body in messages.items()}
-        pulls = {identifier: pull for identifier, pull in read.items() if isinstance(pull, Pulled)}
+        pulls = {identifier: pull for identifier, pull in read.items() if isinstance(pull, Pull)}
         seen, outcomes, failed = self._notice_all(pulls.values())
         failures = {identifier: failed[key] for identifier, pull in pulls.items() for key in pull.keys if key in failed}
-        ignored = tuple(each.reason for each in read.values() if isinstance(each, Ignored))
-        return Noticed(seen, outcomes, failed, failures, ignored)
+        ignored = tuple(each.reason for each in read.values() if isinstance(each, IgnoredPull))
+        return NoticedPulls(seen, outcomes, failed, failures, ignored)
 
-    def _notice_all(self, pulls: Iterable[Pulled]) -> tuple[int, Mapping[str, Outcome], Mapping[str, Exception]]:
+    def _notice_all(self, pulls: Iterable[Pull]) -> tuple[int, Mapping[str, PullOutcome], Mapping[str, Exception]]:
         now, rules = self._clock(), self._rules()
         wanted = _wanted(pulls, rules, now)
         unseen = {key: each for key, each in wanted.items() if self._seen.get(key, now) <= now}
         known = self._demands.load(list(unseen)) if unseen else {}
         absent = self._absent(known, now)
-        outcomes, failed = dict[str, Outcome](), dict[str, Exception]()
+        outcomes, failed = dict[str, PullOutcome](), dict[str, Exception]()
         for key, each in unseen.items():
             try:
                 outcomes[key] = self._notice(each, known.get(key), rules, now, may_ask=key in absent)
@@ -118,7 +118,9 @@ class NoticePulls:
         records = self._records.load(old) if old else {}
         return frozenset(key for key in old if is_absent(records.get(key)))
 
-    def _notice(self, wanted: _Wanted, known: Demand | None, rules: Rules, now: datetime, *, may_ask: bool) -> Outcome:
+    def _notice(
+        self, wanted: _Wanted, known: Demand | None, rules: Rules, now: datetime, *, may_ask: bool
+    ) -> PullOutcome:
         if known is None or may_ask:
             return self._demand(wanted, known, rules, now)
         if wanted.missing and known.kept:
@@ -127,21 +129,21 @@ class NoticePulls:
             noted = known._replace(rule=wanted.rule.name, since=max(known.since, wanted.at))
             # Where it has changed meanwhile, somebody else has noted it.
             self._demands.save(noted, known, noted.expires_at(wanted.bounds))
-        return Outcome.KNOWN
+        return PullOutcome.KNOWN
 
-    def _demand(self, wanted: _Wanted, known: Demand | None, rules: Rules, now: datetime) -> Outcome:
+    def _demand(self, wanted: _Wanted, known: Demand | None, rules: Rules, now: datetime) -> PullOutcome:
         rule = wanted.rule
         if rule.name in rules.paused:
-            return Outcome.REFUSED
+            return PullOutcome.REFUSED
         if not self._is_within_limit(rule, wanted.bounds, now):
             self._tell_limit(wanted, now)
-            return Outcome.REFUSED
+            return PullOutcome.REFUSED
         # The check first: a crash before the demand is written asks twice, rather than never.
         self._check(wanted.mirror, now)
         tries = known.tries + 1 if known is not None else 1
         demand = Demand(wanted.mirror.key, rule.name, wanted.at, now, tries)
         self._demands.save(demand, known, demand.expires_at(wanted.bounds))
-        return Outcome.DEMANDED
+        return PullOutcome.DEMANDED
 
     def _check(self, mirror: Mirror, now: datetime) -> None:
         """Ask for a check that nothing merges: a demand is written once, and this is what it is for."""
@@ -164,7 +166,7 @@ class NoticePulls:
         def change(before: Record | None) -> Record:
             return limit_reached(before, wanted.rule, wanted.mirror.key, now)
 
-        update(self._records, limit_key(wanted.rule), change)
+        update_record(self._records, limit_key(wanted.rule), change)
         self._used_up[wanted.rule.name] = reached
 
     def _remember(self, key: str, now: datetime) -> None:
@@ -173,7 +175,7 @@ class NoticePulls:
         self._seen[key] = now + REMEMBERED_FOR
 
 
-def _wanted(pulls: Iterable[Pulled], rules: Rules, now: datetime) -> dict[str, _Wanted]:
+def _wanted(pulls: Iterable[Pull], rules: Rules, now: datetime) -> dict[str, _Wanted]:
     """Find the mirrors on demand among what was pulled, each once."""
     wanted: dict[str, _Wanted] = {}
     for pull in pulls:

@@ -48,5 +48,5 @@ class FollowsDemands(KeepsDemands, Protocol):
         ...
 
 
-class Demands(CountsDemands, FollowsDemands, Protocol):
+class DemandStore(CountsDemands, FollowsDemands, Protocol):
     """All of it."""

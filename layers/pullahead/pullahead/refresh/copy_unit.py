@@ -26,10 +26,10 @@ from pullahead.messages import UnitRequest
 from pullahead.oci import Descriptor, parse_reference
 from pullahead.oci.registries import Offered, OpensBlobs, StreamsBlobs, Target
 from pullahead.refresh.plan import unit_key
-from pullahead.refresh.ports import Plans
+from pullahead.refresh.ports import PlanStore
 from pullahead.refresh.progress import BegunUpload, UnitProgress
-from pullahead.refresh.read_blob import BlobSource, widening
-from pullahead.refresh.upload_blob import BlobCopy, BlobTarget
+from pullahead.refresh.read_blob import BlobSource, parallel_read
+from pullahead.refresh.upload_blob import BlobTarget, BlobUpload
 from pullahead.refresh.verified_stream import sent_pieces
 
 _MAX_RESERVE_SECONDS = 60.0
@@ -67,7 +67,7 @@ _MEASURED_FROM_BYTES = 1024 * 1024  # less is mostly waiting for answers, and sa
 _REMEMBERED = 4
 
 
-class Roads:
+class UploadMethodChooser:
     """Learns how quick streams are. May be used by several threads: what one appends another reads or does not."""
 
     def __init__(self) -> None:
@@ -87,7 +87,7 @@ class Roads:
 _NOTED_FROM_BYTES = 10 * 1024 * 1024  # as much as one of ECR's parts: what a kill may cost without a note
 
 
-class Ends(NamedTuple):
+class CopyEndpoints(NamedTuple):
     """The ends of a unit's copy. Without `streams` every blob goes by parts."""
 
     source: BlobSource
@@ -108,10 +108,10 @@ class CopyRound:
     """What the threads of one round share. `keep` writes what the next round, or whoever comes after a kill, needs."""
 
     def __init__(
-        self, progress: UnitProgress, ends: Ends, budget: TimeBudget, keep: Callable[[UnitProgress], None]
+        self, progress: UnitProgress, ends: CopyEndpoints, budget: TimeBudget, keep: Callable[[UnitProgress], None]
     ) -> None:
         self._progress, self._ends, self._budget, self._write = progress, ends, budget, keep
-        self._roads = Roads()
+        self._roads = UploadMethodChooser()
         self._lock = threading.Lock()
         self._is_over = False
 
@@ -158,7 +158,7 @@ class CopyRound:
         return self._roads.surely_streams(blob.size, self._budget.seconds_left())
 
     def _by_parts(self, blob: Descriptor) -> Copied:
-        copy = BlobCopy(
+        copy = BlobUpload(
             blob,
             self._ends.source,
             BlobTarget(self._ends.target, self._ends.repository),
@@ -200,7 +200,7 @@ class _Stream:
     def __init__(
         self,
         blob: Descriptor,
-        ends: Ends,
+        ends: CopyEndpoints,
         may_send: bool,
         must_pause: Callable[[], bool],
         note: Callable[[Descriptor], None],
@@ -252,7 +252,7 @@ class CopyUnit:
         self,
         upstream: OpensBlobs,
         target: Target,
-        plans: Plans,
+        plans: PlanStore,
         wait: Wait,
         *,
         threads: int = 1,
@@ -280,9 +280,9 @@ class CopyUnit:
         copied = CopyRound(self._load(key), ends, budget, keep).run(self._threads)
         return _next(request, copied.bytes_sent, done=copied.done)
 
-    def _ends(self, request: UnitRequest, clock: Callable[[], float]) -> Ends:
-        source = BlobSource(self._upstream, parse_reference(request.upstream).repository, widening(clock))
-        return Ends(source, self._target, request.repository, self._streams, self._wait)
+    def _ends(self, request: UnitRequest, clock: Callable[[], float]) -> CopyEndpoints:
+        source = BlobSource(self._upstream, parse_reference(request.upstream).repository, parallel_read(clock))
+        return CopyEndpoints(source, self._target, request.repository, self._streams, self._wait)
 
     def _load(self, key: str) -> UnitProgress:
         try:

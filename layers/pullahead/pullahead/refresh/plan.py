@@ -16,7 +16,7 @@ from pullahead.oci import Descriptor, Digest, InvalidManifestError, Manifest, Ra
 from pullahead.oci.media_types import FOREIGN_LAYERS
 from pullahead.oci.platforms import select_platforms
 from pullahead.oci.registries import EnsuresRepositories, FindsBlobs, FindsMounts, GetsManifests
-from pullahead.refresh.ports import Plans
+from pullahead.refresh.ports import PlanStore
 from pullahead.refresh.progress import UnitProgress
 from pullahead.rules.model import Rules
 
@@ -105,7 +105,7 @@ def plan_copy(
     rules: Rules,
     upstream: GetsManifests,
     target: PlannedTarget,
-    plans: Plans,
+    plans: PlanStore,
     mounts: FindsMounts | None = None,
 ) -> PlanResult:
     """Plan the copy that a refresh asks for, from its digest. A repository that is missing is made as its rule says.
@@ -176,7 +176,7 @@ def _in_common(first: str, second: str) -> int:
 
 
 def _keep(
-    refresh: str, plan: CopyPlan, raw: dict[Digest, RawManifest], mounts: Mapping[Digest, str], plans: Plans
+    refresh: str, plan: CopyPlan, raw: dict[Digest, RawManifest], mounts: Mapping[Digest, str], plans: PlanStore
 ) -> None:
     for digest, manifest in raw.items():
         plans.write(manifest_key(refresh, digest), manifest.content)

@@ -11,7 +11,7 @@ from typing import NamedTuple, Protocol
 from pullahead.messages import RefreshRequest
 
 
-class Slot(StrEnum):
+class SlotResult(StrEnum):
     """What became of asking for a slot."""
 
     TAKEN = "TAKEN"
@@ -19,14 +19,14 @@ class Slot(StrEnum):
     FULL = "FULL"  # as many refreshes hold one as may run
 
 
-class Slots(Protocol):
+class RefreshSlots(Protocol):
     """A slot for each refresh that may run at once, held under its execution's name until a moment."""
 
     def held(self) -> Mapping[str, datetime]:
         """Tell who holds a slot, and until when; strongly consistent. Raises: StorageError."""
         ...
 
-    def take(self, name: str, now: datetime, until: datetime, at_most: int) -> Slot:
+    def take(self, name: str, now: datetime, until: datetime, at_most: int) -> SlotResult:
         """Take a slot unless `at_most` are held; one of this name that has run out is taken anew.
 
         Raises: StorageError.
@@ -42,7 +42,7 @@ class Slots(Protocol):
         ...
 
 
-class Entry(NamedTuple):
+class WaitingRefresh(NamedTuple):
     """What waits in the line: at most one refresh of a mirror. `request` is None where it cannot be read any more."""
 
     mirror: str
@@ -50,21 +50,21 @@ class Entry(NamedTuple):
     request: RefreshRequest | None
 
 
-class WaitingLine(Protocol):
+class WaitingRefreshes(Protocol):
     """Remembers which refreshes wait for a slot."""
 
     def join(self, request: RefreshRequest) -> None:
         """Add a refresh, in place of another of its mirror; the same again changes nothing. Raises: StorageError."""
         ...
 
-    def entries(self, page: int) -> Iterator[Entry]:
+    def entries(self, page: int) -> Iterator[WaitingRefresh]:
         """Go through the line from the longest stale on, so many read at a time, perhaps a second old.
 
         Raises, while iterating: StorageError.
         """
         ...
 
-    def leave(self, entry: Entry) -> None:
+    def leave(self, entry: WaitingRefresh) -> None:
         """Take an entry out, unless another refresh of its mirror stands there by now. Raises: StorageError."""
         ...
 
@@ -73,7 +73,7 @@ class WaitingLine(Protocol):
         ...
 
 
-class SeesRefreshes(Protocol):
+class RunningRefreshes(Protocol):
     """Tells whether refreshes run."""
 
     def is_running(self, name: str) -> bool:
@@ -81,7 +81,7 @@ class SeesRefreshes(Protocol):
         ...
 
 
-class Plans(Protocol):
+class PlanStore(Protocol):
     """Keeps what is too large for the state machine's payload, by key, for a few days."""
 
     def read(self, key: str) -> bytes:
@@ -93,7 +93,7 @@ class Plans(Protocol):
         ...
 
 
-class Started(StrEnum):
+class StartResult(StrEnum):
     """What became of asking for a refresh."""
 
     STARTED = "STARTED"
@@ -103,9 +103,9 @@ class Started(StrEnum):
     WAITING = "WAITING"  # as many refreshes run as may; it starts when one of them has ended
 
 
-class StartsRefreshes(Protocol):
+class RefreshStarter(Protocol):
     """Starts the state machine, at most once for a name."""
 
-    def start(self, request: RefreshRequest) -> Started:
+    def start(self, request: RefreshRequest) -> StartResult:
         """Start a refresh under its own name. Raises: StorageError."""
         ...

@@ -5,16 +5,16 @@ import msgspec
 from pullahead.errors import ConflictError, StorageError
 from pullahead.messages import PublishResult, RefreshRequest
 from pullahead.mirrors.record import Record
-from pullahead.mirrors.store import Records
+from pullahead.mirrors.store import RecordStore
 from pullahead.oci import Descriptor, Digest, RawManifest, digest_of
 from pullahead.oci.digest import algorithm_of
 from pullahead.oci.registries import Target
 from pullahead.refresh.plan import CopyPlan, manifest_key, plan_key
-from pullahead.refresh.ports import Plans
+from pullahead.refresh.ports import PlanStore
 from pullahead.rules.model import mirror_key
 
 
-def publish_image(request: RefreshRequest, target: Target, plans: Plans, records: Records) -> PublishResult:
+def publish_image(request: RefreshRequest, target: Target, plans: PlanStore, records: RecordStore) -> PublishResult:
     """Publish what a plan names and move the tag; not, where upstream was seen to move on meanwhile.
 
     Raises: what the ports raise, and ConflictError where the target serves something else in the end.
@@ -48,7 +48,7 @@ def _prove(request: RefreshRequest, digest: Digest, target: Target) -> None:
         )
 
 
-def _load_plan(request: RefreshRequest, plans: Plans) -> CopyPlan:
+def _load_plan(request: RefreshRequest, plans: PlanStore) -> CopyPlan:
     key = plan_key(request.name)
     try:
         plan = msgspec.json.decode(plans.read(key), type=CopyPlan)
@@ -61,7 +61,7 @@ def _load_plan(request: RefreshRequest, plans: Plans) -> CopyPlan:
     return plan
 
 
-def _load_manifest(refresh: str, descriptor: Descriptor, plans: Plans) -> RawManifest:
+def _load_manifest(refresh: str, descriptor: Descriptor, plans: PlanStore) -> RawManifest:
     key = manifest_key(refresh, descriptor.digest)
     content = plans.read(key)
     if digest_of(content, algorithm_of(descriptor.digest)) != descriptor.digest:

@@ -16,8 +16,16 @@ from pullahead.messages import RefreshRequest
 from pullahead.mirrors.judge import wants_refresh
 from pullahead.mirrors.record import Record
 from pullahead.mirrors.refresh_outcome import after_abort
-from pullahead.mirrors.store import Records
-from pullahead.refresh.ports import Entry, SeesRefreshes, Slot, Slots, Started, StartsRefreshes, WaitingLine
+from pullahead.mirrors.store import RecordStore
+from pullahead.refresh.ports import (
+    RefreshSlots,
+    RefreshStarter,
+    RunningRefreshes,
+    SlotResult,
+    StartResult,
+    WaitingRefresh,
+    WaitingRefreshes,
+)
 from pullahead.rules.model import Rules
 
 SLOT_FOR: Final = timedelta(minutes=15)
@@ -30,7 +38,7 @@ _PAGE: Final = 25
 _BUSY_FOR: Final = timedelta(seconds=5)
 
 
-class Refreshes(StartsRefreshes, SeesRefreshes, Protocol):
+class RefreshExecutions(RefreshStarter, RunningRefreshes, Protocol):
     """Starts refreshes, and tells whether they run."""
 
 
@@ -38,7 +46,7 @@ RulesAsOf = Callable[[datetime], Rules]
 """The rules in force, those of this moment or younger ones."""
 
 
-class Filled(NamedTuple):
+class StartedWaiting(NamedTuple):
     """What a look at the line came to: which mirrors' refreshes were started, which entries dropped and why, which
     slots had run out, and how many are held now. `waiting`: how many wait, where that was counted."""
 
@@ -63,16 +71,16 @@ class _Found(NamedTuple):
     full: bool = False
 
 
-class Admission:
+class RefreshQueue:
     """Satisfies `pullahead.ports.StartsRefreshes`. Whoever is told WAITING calls `fill` when all are asked for."""
 
     def __init__(
         self,
         rules: RulesAsOf,
-        slots: Slots,
-        line: WaitingLine,
-        refreshes: Refreshes,
-        records: Records,
+        slots: RefreshSlots,
+        line: WaitingRefreshes,
+        refreshes: RefreshExecutions,
+        records: RecordStore,
         clock: Clock,
         at_most: int,
     ) -> None:
@@ -80,15 +88,15 @@ class Admission:
         self._records, self._clock, self._at_most = records, clock, at_most
         self._busy_until: datetime | None = None
 
-    def start(self, request: RefreshRequest) -> Started:
+    def start(self, request: RefreshRequest) -> StartResult:
         """Start a refresh at once where nobody waits and a slot is free; else let it wait. Raises: StorageError."""
-        if self._nobody_waits() and self._take(request.name) is not Slot.FULL:
+        if self._nobody_waits() and self._take(request.name) is not SlotResult.FULL:
             return self._begin(request)
         self._busy_until = self._clock() + _BUSY_FOR  # for a while nobody need ask again: the line tells the order
         self._line.join(request)
-        return Started.WAITING
+        return StartResult.WAITING
 
-    def fill(self, ended: str = "", *, count: bool = False) -> Filled:
+    def start_waiting(self, ended: str = "", *, count: bool = False) -> StartedWaiting:
         """Free the slot of an execution that has ended, if one has, and start what waits for as long as slots are free.
 
         Raises: StorageError, ConfigError; what was started until then stays so.
@@ -99,25 +107,25 @@ class Admission:
         freed = tuple(self._free(held))
         started, dropped = self._admit(self._at_most - len(held) + len(freed))
         waiting = self._line.length() if count else None
-        return Filled(started, dropped, freed, len(held) - len(freed) + len(started), waiting)
+        return StartedWaiting(started, dropped, freed, len(held) - len(freed) + len(started), waiting)
 
     def _nobody_waits(self) -> bool:
         if self._busy_until is not None and self._clock() < self._busy_until:
             return False
         return next(self._line.entries(1), None) is None
 
-    def _take(self, name: str) -> Slot:
+    def _take(self, name: str) -> SlotResult:
         now = self._clock()
         return self._slots.take(name, now, now + SLOT_FOR, self._at_most)
 
-    def _begin(self, request: RefreshRequest) -> Started:
+    def _begin(self, request: RefreshRequest) -> StartResult:
         """Start what has a slot; a slot of what does not run is freed again."""
         try:
             started = self._refreshes.start(request)
         except StorageError:
             self._slots.release(request.name)  # who asks again gets the slot again, should it run after all
             raise
-        if started in (Started.SUCCEEDED, Started.ENDED):
+        if started in (StartResult.SUCCEEDED, StartResult.ENDED):
             self._slots.release(request.name)
         return started
 
@@ -146,7 +154,7 @@ class Admission:
                 dropped += [f"{entry.mirror}: {found.dropped}"] if found.dropped is not None else []
         return tuple(started), tuple(dropped)
 
-    def _work_through(self, page: Iterable[Entry]) -> Iterator[tuple[Entry, _Found]]:
+    def _work_through(self, page: Iterable[WaitingRefresh]) -> Iterator[tuple[WaitingRefresh, _Found]]:
         known = self._records.load([entry.mirror for entry in page])
         for entry in page:
             found = self._admit_one(entry, known.get(entry.mirror))
@@ -154,7 +162,7 @@ class Admission:
                 self._line.leave(entry)
             yield entry, found
 
-    def _admit_one(self, entry: Entry, record: Record | None) -> _Found:
+    def _admit_one(self, entry: WaitingRefresh, record: Record | None) -> _Found:
         request = entry.request
         if request is None:
             return _Found(dropped="its entry cannot be read by this version")
@@ -162,9 +170,9 @@ class Admission:
             return _Found(dropped="this refresh is not wanted any more")
         if not _may_start(request, self._rules(request.stale_since)):
             return _Found(dropped="no rule follows it any more, or the rule is paused")
-        if self._take(request.name) is Slot.FULL:
+        if self._take(request.name) is SlotResult.FULL:
             return _Found(full=True)
-        if self._begin(request) not in (Started.SUCCEEDED, Started.ENDED):
+        if self._begin(request) not in (StartResult.SUCCEEDED, StartResult.ENDED):
             return _Found(started=True)
         self._note_abort(request, record)
         return _Found(dropped="it ended without a lasting outcome; tried again later")

@@ -36,7 +36,7 @@ class BlobSource(NamedTuple):
 
     upstream: OpensBlobs
     repository: Repository
-    widening: "Widening | None" = None
+    parallel_read: "ParallelRead | None" = None
 
 
 Pieces = Generator[bytes, None, None]
@@ -54,7 +54,7 @@ def _never() -> bool:
     return False
 
 
-class Mending(NamedTuple):
+class RetryPolicy(NamedTuple):
     """What is done about breaks: `wait` is told how many there were in a row; `must_stop` may end it instead."""
 
     wait: Wait
@@ -65,7 +65,9 @@ class ReadingStoppedError(PullaheadError):
     """A break was not mended, because whoever reads has no time left."""
 
 
-def read_on(blob: Descriptor, source: BlobSource, span: Span, mending: Mending, *, skips: bool = True) -> Pieces:
+def read_resuming(
+    blob: Descriptor, source: BlobSource, span: Span, retry_policy: RetryPolicy, *, skips: bool = True
+) -> Pieces:
     """Read a span. Where upstream ignores Range, `skips` says whether to read from the beginning and leave that out.
 
     Raises: what upstream raises for good or too often, RangeIgnoredError without `skips`, ReadingStoppedError.
@@ -85,9 +87,9 @@ def read_on(blob: Descriptor, source: BlobSource, span: Span, mending: Mending, 
             breaks_in_all += 1
             if not error.retryable or breaks >= _MAX_BREAKS or breaks_in_all >= _most_breaks(blob) or _is_long(error):
                 raise
-            if mending.must_stop():
+            if retry_policy.must_stop():
                 raise ReadingStoppedError(str(error)) from error
-            mending.wait(breaks)
+            retry_policy.wait(breaks)
 
 
 def _open(stack: ExitStack, source: BlobSource, blob: Descriptor, span: Span, *, skips: bool) -> Iterator[bytes]:
@@ -113,26 +115,26 @@ _WINDOW_SECONDS = 0.2
 _STARVED_SHARE = 0.6  # of the time spent waiting for bytes
 
 
-class Pace(NamedTuple):
+class Throughput(NamedTuple):
     """What a stretch of reading was like: bytes a second, and whether its taker mostly waited for more."""
 
     rate: float
     is_starved: bool
 
 
-class Gauge(Protocol):
+class ThroughputMeter(Protocol):
     """Watches pieces go by."""
 
     def timed(self, pieces: Iterator[bytes]) -> Iterator[bytes]:
         """Hand pieces on, and watch."""
         ...
 
-    def pace(self) -> Pace | None:
+    def pace(self) -> Throughput | None:
         """Tell the pace since the last answer; None where that is too short a time to tell."""
         ...
 
 
-class ClockGauge:
+class ClockThroughputMeter:
     """A gauge by a monotonic clock in seconds."""
 
     def __init__(self, clock: Callable[[], float]) -> None:
@@ -150,13 +152,13 @@ class ClockGauge:
             self._bytes += len(piece)
             yield piece
 
-    def pace(self) -> Pace | None:
+    def pace(self) -> Throughput | None:
         """Tell the pace of the last fifth of a second or more."""
         now = self._clock()
         seconds = now - self._began
         if seconds < _WINDOW_SECONDS:
             return None
-        pace = Pace(self._bytes / seconds, self._waited >= _STARVED_SHARE * seconds)
+        pace = Throughput(self._bytes / seconds, self._waited >= _STARVED_SHARE * seconds)
         self._began, self._waited, self._bytes = now, 0.0, 0
         return pace
 
@@ -171,7 +173,7 @@ _FAST_ENOUGH = 400_000_000  # bytes a second on one connection: no long way is t
 _GAIN = 1.2
 
 
-class Connections:
+class ConnectionBudget:
     """How many connections all blobs of a process may use together, beyond one for each."""
 
     def __init__(self, count: int) -> None:
@@ -186,35 +188,37 @@ class Connections:
         self._free.release()
 
 
-class Widening(NamedTuple):
+class ParallelRead(NamedTuple):
     """What reading over several connections needs: something that tells when it helps, and the connections."""
 
-    gauge: Callable[[], Gauge]
-    connections: Connections
+    gauge: Callable[[], ThroughputMeter]
+    connections: ConnectionBudget
 
 
-def widening(clock: Callable[[], float], connections: int = 2 * _WIDEST) -> Widening:
+def parallel_read(clock: Callable[[], float], connections: int = 2 * _WIDEST) -> ParallelRead:
     """Allow several connections for one blob, by a monotonic clock in seconds; so many for all blobs together."""
-    return Widening(lambda: ClockGauge(clock), Connections(connections))
+    return ParallelRead(lambda: ClockThroughputMeter(clock), ConnectionBudget(connections))
 
 
 @contextlib.contextmanager
-def read_blob(blob: Descriptor, source: BlobSource, first: int, mending: Mending) -> Iterator[Iterator[bytes]]:
+def read_blob(blob: Descriptor, source: BlobSource, first: int, retry_policy: RetryPolicy) -> Iterator[Iterator[bytes]]:
     """Read a blob from an offset to its end, over as many connections as are useful; leaves none behind.
 
     The iterator raises as `read_on` does.
     """
-    if source.widening is None or blob.size - first < WIDE_FROM_BYTES:
-        pieces = read_on(blob, source, Span(first, blob.size), mending)
+    if source.parallel_read is None or blob.size - first < WIDE_FROM_BYTES:
+        pieces = read_resuming(blob, source, Span(first, blob.size), retry_policy)
     else:
-        pieces = _WideRead(blob, source, source.widening, mending).pieces(first)
+        pieces = _WideRead(blob, source, source.parallel_read, retry_policy).pieces(first)
     with contextlib.closing(pieces):
         yield pieces
 
 
 class _WideRead:
-    def __init__(self, blob: Descriptor, source: BlobSource, widening: Widening, mending: Mending) -> None:
-        self._blob, self._source, self._widening, self._mending = blob, source, widening, mending
+    def __init__(
+        self, blob: Descriptor, source: BlobSource, parallel_read: ParallelRead, retry_policy: RetryPolicy
+    ) -> None:
+        self._blob, self._source, self._parallel_read, self._retry_policy = blob, source, parallel_read, retry_policy
         self._offset = 0
 
     def pieces(self, first: int) -> Pieces:
@@ -226,14 +230,14 @@ class _WideRead:
             for piece in segments.pieces():
                 self._offset += len(piece)
                 yield piece
-        yield from read_on(self._blob, self._source, Span(self._offset, self._blob.size), self._mending)
+        yield from read_resuming(self._blob, self._source, Span(self._offset, self._blob.size), self._retry_policy)
 
     def _on_one_connection(self) -> Generator[bytes, None, "_Segments | None"]:
         """Read until segments that were asked for meanwhile take over; None where the blob came to its end before."""
-        gauge = self._widening.gauge()
+        gauge = self._parallel_read.gauge()
         segments: _Segments | None = None
         has_widened = False
-        whole = read_on(self._blob, self._source, Span(self._offset, self._blob.size), self._mending)
+        whole = read_resuming(self._blob, self._source, Span(self._offset, self._blob.size), self._retry_policy)
         with contextlib.closing(whole), contextlib.ExitStack() as undo:
             for piece in gauge.timed(whole):
                 if segments is not None and self._offset + len(piece) >= segments.first:
@@ -252,14 +256,14 @@ class _WideRead:
                     undo.callback(segments.close)
         return None
 
-    def _would_gain(self, pace: Pace) -> bool:
+    def _would_gain(self, pace: Throughput) -> bool:
         left = self._blob.size - self._offset
         return pace.is_starved and pace.rate < _FAST_ENOUGH and left > _FIRST_WIDTH * _SEGMENT_BYTES
 
     def _segments(self, rate: float) -> "_Segments":
         """Ask for what comes after one segment more of the connection that goes on meanwhile."""
         first = self._offset + _SEGMENT_BYTES
-        segments = _Segments(self._blob, self._source, self._widening, self._mending, first)
+        segments = _Segments(self._blob, self._source, self._parallel_read, self._retry_policy, first)
         segments.widen(_FIRST_WIDTH, rate)
         return segments
 
@@ -301,9 +305,11 @@ class _Segment:
 class _Segments:
     """Segments from `first` on, read by threads and taken in order. At most one more is held than there are threads."""
 
-    def __init__(self, blob: Descriptor, source: BlobSource, widening: Widening, mending: Mending, first: int) -> None:
+    def __init__(
+        self, blob: Descriptor, source: BlobSource, parallel_read: ParallelRead, retry_policy: RetryPolicy, first: int
+    ) -> None:
         self.first = first
-        self._blob, self._source, self._widening, self._mending = blob, source, widening, mending
+        self._blob, self._source, self._parallel_read, self._retry_policy = blob, source, parallel_read, retry_policy
         self._next, self._end = first, blob.size
         self._width, self._rate, self._is_settled = 0, 0.0, False
         self._held: deque[_Segment] = deque()
@@ -315,7 +321,7 @@ class _Segments:
         """Use so many connections, as far as there are any; `rate` is what came before, in bytes a second."""
         self._rate = rate
         with self._changed:
-            while self._width < width and self._widening.connections.take():
+            while self._width < width and self._parallel_read.connections.take():
                 self._width += 1
                 thread = threading.Thread(target=self._read, args=(self._width,), daemon=True)
                 self._threads.append(thread)
@@ -328,7 +334,7 @@ class _Segments:
 
     def pieces(self) -> Iterator[bytes]:
         """Yield the bytes in order. They may end before the blob does: where more connections brought nothing."""
-        gauge = self._widening.gauge()
+        gauge = self._parallel_read.gauge()
         while (segment := self._head()) is not None:
             yield from gauge.timed(segment.pieces())
             with self._changed:
@@ -345,7 +351,7 @@ class _Segments:
         for thread in self._threads:
             thread.join()
 
-    def _adjust(self, pace: Pace) -> None:
+    def _adjust(self, pace: Throughput) -> None:
         """Widen as long as that helps, and take back what did not."""
         has_gained = pace.rate >= _GAIN * self._rate
         if pace.is_starved and has_gained and self._width < _WIDEST:
@@ -367,10 +373,10 @@ class _Segments:
     def _read(self, number: int) -> None:
         try:
             while (segment := self._take(number)) is not None:
-                pieces = read_on(self._blob, self._source, segment.span, self._mending, skips=False)
+                pieces = read_resuming(self._blob, self._source, segment.span, self._retry_policy, skips=False)
                 segment.fill(pieces, lambda: self._is_closed)
         finally:
-            self._widening.connections.give_back()
+            self._parallel_read.connections.give_back()
 
     def _take(self, number: int) -> _Segment | None:
         with self._changed:

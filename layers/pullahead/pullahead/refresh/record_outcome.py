@@ -4,18 +4,18 @@ from pullahead.clock import Clock
 from pullahead.errors import InvalidEventError
 from pullahead.messages import OutcomeRequest, OutcomeResult
 from pullahead.mirrors.judge import with_alerts
-from pullahead.mirrors.outbox import Announcer, with_events
+from pullahead.mirrors.outbox import OutboxSender, with_outcome_events
 from pullahead.mirrors.record import LastRefresh, Published, Record
 from pullahead.mirrors.refresh_outcome import after_failure, after_success
-from pullahead.mirrors.store import Records, update
+from pullahead.mirrors.store import RecordStore, update_record
 from pullahead.rules.model import NewlyCached, Rules, mirror_key, never_cached
 
 
 def record_outcome(
     outcome: OutcomeRequest,
     rules: Rules,
-    records: Records,
-    announcer: Announcer,
+    records: RecordStore,
+    announcer: OutboxSender,
     clock: Clock,
     newly_cached: NewlyCached = never_cached,
 ) -> OutcomeResult:
@@ -36,9 +36,9 @@ def record_outcome(
         if known is None or mirror is None:
             return None
         after = with_alerts(known, _apply(known, outcome, copied, clock), mirror.alert_after, clock())
-        return with_events(known, after, mirror.rule, clock())
+        return with_outcome_events(known, after, mirror.rule, clock())
 
-    record = update(records, key, change)
+    record = update_record(records, key, change)
     if record is None:
         return OutcomeResult(mirror=key, state="UNRECORDED", bytes_copied=copied)
     announcer.announce(before, record)

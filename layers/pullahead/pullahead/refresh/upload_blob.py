@@ -12,7 +12,7 @@ from pullahead.errors import DigestMismatchError, RegistryError, Side, TransferS
 from pullahead.oci import Descriptor, algorithm_of
 from pullahead.oci.registries import Upload, UploadsBlobs
 from pullahead.refresh.progress import BegunUpload, parts_of
-from pullahead.refresh.read_blob import BlobSource, Mending, ReadingStoppedError, read_blob
+from pullahead.refresh.read_blob import BlobSource, ReadingStoppedError, RetryPolicy, read_blob
 from pullahead.refresh.verified_stream import AHEAD_FROM_BYTES, read_ahead
 
 _MAX_BREAKS = 5  # at the target, without a byte of progress in between
@@ -27,14 +27,14 @@ class BlobTarget(NamedTuple):
     repository: str
 
 
-class CopiedBlob(NamedTuple):
+class UploadedBlob(NamedTuple):
     """How far a copy came. `paused` is the upload to go on with where time ran out."""
 
     bytes_sent: int
     paused: BegunUpload | None = None
 
 
-class BlobCopy:
+class BlobUpload:
     """One blob's way.
 
     `keep` is called once for every upload of several parts that is begun, before its first part; `must_pause` tells
@@ -56,7 +56,7 @@ class BlobCopy:
         self._proof = _Proof(algorithm_of(blob.digest))
         self._bytes_sent = 0
 
-    def run(self, begun: BegunUpload | None = None) -> CopiedBlob:
+    def run(self, begun: BegunUpload | None = None) -> UploadedBlob:
         """Copy the blob, or go on with an upload that was begun before.
 
         Raises: what the ports raise, DigestMismatchError for false bytes, TransferStalledError where neither side
@@ -69,7 +69,7 @@ class BlobCopy:
                 begun = None
         raise self._stalled(f"the target lost {_MAX_LOST_UPLOADS} uploads in a row")
 
-    def _upload(self, begun: BegunUpload | None) -> CopiedBlob:
+    def _upload(self, begun: BegunUpload | None) -> UploadedBlob:
         target, repository = self._target
         if begun is None:
             upload = target.begin_upload(repository)
@@ -81,9 +81,9 @@ class BlobCopy:
             upload = Upload(begun.id, begun.part_size)
             offset = self._received(upload)
         if self._send(upload, offset) < self._blob.size:
-            return CopiedBlob(self._bytes_sent, begun)
+            return UploadedBlob(self._bytes_sent, begun)
         target.complete_upload(repository, upload, self._blob)
-        return CopiedBlob(self._bytes_sent)
+        return UploadedBlob(self._bytes_sent)
 
     def _send(self, upload: Upload, offset: int) -> int:
         breaks = 0
@@ -129,8 +129,8 @@ class BlobCopy:
         return self._target.target.received_bytes(self._target.repository, upload, self._blob.size)
 
     def _open(self, stack: ExitStack, offset: int) -> Iterator[bytes]:
-        mending = Mending(self._wait, self._must_pause)
-        pieces = stack.enter_context(read_blob(self._blob, self._source, offset, mending))
+        retry_policy = RetryPolicy(self._wait, self._must_pause)
+        pieces = stack.enter_context(read_blob(self._blob, self._source, offset, retry_policy))
         if self._blob.size - offset < AHEAD_FROM_BYTES:
             return pieces
         return stack.enter_context(read_ahead(pieces, _PIECES_AHEAD))

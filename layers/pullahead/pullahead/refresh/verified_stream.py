@@ -17,7 +17,7 @@ from contextlib import ExitStack, contextmanager
 from pullahead.clock import Wait
 from pullahead.errors import DigestMismatchError, Side
 from pullahead.oci import Descriptor, algorithm_of
-from pullahead.refresh.read_blob import BlobSource, Mending, read_blob
+from pullahead.refresh.read_blob import BlobSource, RetryPolicy, read_blob
 
 
 @contextmanager
@@ -26,7 +26,7 @@ def proved_pieces(blob: Descriptor, source: BlobSource, wait: Wait) -> Iterator[
 
     The iterator raises what upstream raises for good, and DigestMismatchError in place of false bytes' last piece.
     """
-    with read_blob(blob, source, 0, Mending(wait)) as pieces:
+    with read_blob(blob, source, 0, RetryPolicy(wait)) as pieces:
         yield _proved(blob, source, pieces)
 
 

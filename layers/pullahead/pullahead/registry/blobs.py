@@ -24,7 +24,7 @@ from pullahead.errors import (
     RegistryUnavailableError,
 )
 from pullahead.oci import Descriptor
-from pullahead.registry.exchange import Exchange
+from pullahead.registry.exchange import PullSession
 from pullahead.registry.failures import SOCKET_ERRORS, Inquiry, TransientError, broken_connection
 from pullahead.registry.responses import Response
 from pullahead.registry.transport import Request, origin_of, parse_url
@@ -83,7 +83,7 @@ class Place(NamedTuple):
 
 @contextlib.contextmanager
 def open_blob(
-    exchange: Exchange, redirects: Redirects, place: Place, blob: Descriptor, first_byte: int, end: int | None
+    exchange: PullSession, redirects: Redirects, place: Place, blob: Descriptor, first_byte: int, end: int | None
 ) -> Iterator[Iterator[bytes]]:
     """Open a blob from an offset to another and close it whatever happens; nothing is asked where nothing is left."""
     span = _Span(first_byte, blob.size if end is None else end, blob.size)
@@ -117,7 +117,7 @@ class _Span(NamedTuple):
         return {"Range": f"bytes={self.first}-{last}"}
 
 
-def _answer(exchange: Exchange, redirects: Redirects, place: Place, span: _Span, inquiry: Inquiry) -> Response:
+def _answer(exchange: PullSession, redirects: Redirects, place: Place, span: _Span, inquiry: Inquiry) -> Response:
     statuses = (200, 206, 416) if span.is_part else (200,)
     url = place.url
     request = Request("GET", url, span.header, inquiry, identified=not place.named_by, sent_by=place.named_by)
@@ -183,7 +183,7 @@ def _read(inquiry: Inquiry, response: Response) -> bytes:
 
 
 def open_foreign(
-    exchange: Exchange,
+    exchange: PullSession,
     redirects: Redirects,
     named_by: str,
     url: str,

@@ -9,17 +9,17 @@ from functools import partial
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
-from pullahead.mirrors.rate_limit_budget import Quota, Used
+from pullahead.mirrors.rate_limit_budget import RemainingQuota, UpstreamUse
 from pullahead.oci import Descriptor, Digest, RawManifest, Reference, Repository
 from pullahead.registry import blobs, listings, manifests
 from pullahead.registry.address_guard import SYSTEM_NETWORK, Guard, Network
 from pullahead.registry.connections import Connections, Dial
-from pullahead.registry.credentials import Credentials, Refused, anonymous, unmoved
-from pullahead.registry.exchange import Exchange
+from pullahead.registry.credentials import Credentials, Refused, anonymous, no_refresh
+from pullahead.registry.exchange import PullSession
 from pullahead.registry.hosts import base_url, by_registry, refused_by_registry
 from pullahead.registry.listings import Referrer
 from pullahead.registry.rate_limits import FOREVER, Limits
-from pullahead.registry.request_counts import Tally
+from pullahead.registry.request_counts import RequestCounts
 from pullahead.registry.transport import Timeouts, Transport
 
 if TYPE_CHECKING:
@@ -53,11 +53,11 @@ class UpstreamRegistry:
         sleep: Callable[[float], None] = time.sleep,
         jitter: Callable[[], float] = _JITTER,
         credentials: Credentials = anonymous,
-        refused: Refused = unmoved,
+        refused: Refused = no_refresh,
         patience: float = FOREVER,
     ) -> None:
         self._settings, self._clock = settings, clock
-        self._tally = Tally()
+        self._tally = RequestCounts()
         connections = Connections(
             timeouts,
             tls=partial(ssl.create_default_context, cafile=ca),
@@ -71,7 +71,7 @@ class UpstreamRegistry:
         self._limits = Limits(
             lambda registry: settings(registry).rate_limit, clock=wall_clock, sleep=sleep, patience=patience
         )
-        self._exchange = Exchange(
+        self._exchange = PullSession(
             transport,
             self._limits,
             clock=clock,
@@ -119,16 +119,16 @@ class UpstreamRegistry:
         """List the manifests that refer to the one with a digest."""
         return listings.list_referrers(self._exchange, self._base_url(subject.repository), subject, digest, self._clock)
 
-    def quota(self, registry: str) -> Quota | None:
+    def quota(self, registry: str) -> RemainingQuota | None:
         """Tell what a registry's own limit leaves, as far as its answers have said."""
         return self._limits.quota(registry)
 
-    def take_use(self) -> tuple[Used, ...]:
+    def take_use(self) -> tuple[UpstreamUse, ...]:
         """Tell how often registries were asked for what since the last time, and what they leave of their limits."""
         taken = sorted(self._tally.take().items())
         quotas = {host: self.quota(host) for host in {asked.host for asked, _ in taken}}
         left = {host: quota.remaining for host, quota in quotas.items() if quota is not None}
-        return tuple(Used(host, kind.value, count, left.get(host)) for (host, kind), count in taken)
+        return tuple(UpstreamUse(host, kind.value, count, left.get(host)) for (host, kind), count in taken)
 
     def _manifest_url(self, reference: Reference) -> str:
         return f"{self._base_url(reference.repository)}/manifests/{quote(reference.locator, safe=':')}"

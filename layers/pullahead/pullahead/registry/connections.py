@@ -21,7 +21,7 @@ from urllib.parse import SplitResult, urlsplit
 
 from pullahead.errors import RegistryTimeoutError, ResponseTooLargeError
 from pullahead.registry.address_guard import Guard, Passage
-from pullahead.registry.dialing import Certificates, Dialer, as_the_machine_trusts, trusting_context
+from pullahead.registry.dialing import Certificates, Dialer, system_trust, trusting_context
 from pullahead.registry.failures import SOCKET_ERRORS, Inquiry, broken_connection
 from pullahead.registry.responses import Response
 from pullahead.registry.transport import Request, Timeouts, origin_of
@@ -79,7 +79,7 @@ class Connections:
         timeouts: Timeouts,
         *,
         tls: Callable[[], ssl.SSLContext] = trusting_context,
-        certificates: Certificates = as_the_machine_trusts,
+        certificates: Certificates = system_trust,
         guard: Guard | None = None,
         dial: Dial | None = None,
         clock: Callable[[], float] = time.monotonic,

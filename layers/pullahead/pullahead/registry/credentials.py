@@ -62,7 +62,7 @@ def anonymous(_: Repository) -> None:
     """Find no credential for anything."""
 
 
-def unmoved(_: Repository, __: Credential) -> None:
+def no_refresh(_: Repository, __: Credential) -> None:
     """Have no other credential than the refused one."""
 
 

@@ -33,7 +33,7 @@ def trusting_context() -> ssl.SSLContext:
     return context
 
 
-def as_the_machine_trusts(_: str) -> str | None:
+def system_trust(_: str) -> str | None:
     """Find no certificates of a registry's own."""
     return None
 

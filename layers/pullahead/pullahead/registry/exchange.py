@@ -6,7 +6,7 @@ from typing import TypeVar
 from urllib.parse import urlsplit
 
 from pullahead.errors import AccessDeniedError, RegistryError
-from pullahead.registry.credentials import Credentials, Refused, anonymous, unmoved
+from pullahead.registry.credentials import Credentials, Refused, anonymous, no_refresh
 from pullahead.registry.failures import TransientError, failed_answer
 from pullahead.registry.rate_limits import Limits
 from pullahead.registry.responses import Response
@@ -21,7 +21,7 @@ _WAIT_SECONDS = 1.0  # at most, after the first try; twice as much after the sec
 _Received = TypeVar("_Received")
 
 
-class Exchange:
+class PullSession:
     """Puts requests that may be repeated to registries. May be used by several threads."""
 
     def __init__(
@@ -34,7 +34,7 @@ class Exchange:
         jitter: Callable[[], float],
         credentials: Credentials = anonymous,
         token_hosts: TokenHosts = only_its_own,
-        refused: Refused = unmoved,
+        refused: Refused = no_refresh,
         sent: Callable[[Request], None] = lambda _request: None,
     ) -> None:
         self._transport, self._limits, self._sent = transport, limits, sent

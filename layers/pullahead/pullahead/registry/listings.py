@@ -48,7 +48,7 @@ from pullahead.oci import (
 )
 from pullahead.oci.reference import is_tag
 from pullahead.registry import manifests
-from pullahead.registry.exchange import Exchange
+from pullahead.registry.exchange import PullSession
 from pullahead.registry.failures import Inquiry
 from pullahead.registry.responses import Response
 from pullahead.registry.transport import Request, parse_url
@@ -71,7 +71,7 @@ class Page(NamedTuple):
 
 
 def read_pages(
-    exchange: Exchange, request: Request, now: Callable[[], float], statuses: Collection[int] = (200,)
+    exchange: PullSession, request: Request, now: Callable[[], float], statuses: Collection[int] = (200,)
 ) -> Iterator[Page]:
     """Yield the pages of a listing one by one, and follow it only as long as it may still be honest.
 
@@ -101,7 +101,9 @@ def find_next(header: str) -> str | None:
     return next((link[1] for link in links if _NEXT.search(link[2])), None)
 
 
-def _read_page(exchange: Exchange, request: Request, room: int, statuses: Collection[int]) -> tuple[Page, str | None]:
+def _read_page(
+    exchange: PullSession, request: Request, room: int, statuses: Collection[int]
+) -> tuple[Page, str | None]:
     def receive(response: Response, deadline: float) -> tuple[Page, str | None]:
         body = exchange.receive_body(response, request, room, deadline)
         page = Page(response.status_code, response.headers.get("Content-Type", ""), body)
@@ -135,7 +137,7 @@ class _TagsPage(msgspec.Struct):
     tags: list[str] | None = None  # null where there are none: distribution before 2.7
 
 
-def list_tags(exchange: Exchange, url: str, repository: Repository, now: Callable[[], float]) -> tuple[str, ...]:
+def list_tags(exchange: PullSession, url: str, repository: Repository, now: Callable[[], float]) -> tuple[str, ...]:
     """List every tag once, in the registry's order."""
     inquiry = Inquiry("list_tags", str(repository))
     request = Request("GET", f"{url}?n={_PAGE_TAGS}", {"Accept": "application/json"}, inquiry)
@@ -175,7 +177,7 @@ class _CatalogPage(msgspec.Struct):
 
 
 def list_repositories(
-    exchange: Exchange, url: str, registry: str, prefix: str, now: Callable[[], float]
+    exchange: PullSession, url: str, registry: str, prefix: str, now: Callable[[], float]
 ) -> tuple[str, ...]:
     """List the paths of repositories below a prefix once, in the registry's order."""
     inquiry = Inquiry("list_repositories", f"{registry}/{prefix}/*")
@@ -242,7 +244,7 @@ class _Index(msgspec.Struct):
 
 
 def list_referrers(
-    exchange: Exchange, base_url: str, subject: Reference, digest: Digest, now: Callable[[], float]
+    exchange: PullSession, base_url: str, subject: Reference, digest: Digest, now: Callable[[], float]
 ) -> tuple[Referrer, ...]:
     """List the referrers of a manifest: by the API, or by the fallback tag where the registry has no such API."""
     inquiry = Inquiry("list_referrers", str(subject.at(digest)))
@@ -267,7 +269,7 @@ def _is_listing(page: Page) -> bool:
     return page.status == 200 and page.content_type.partition(";")[0].strip().lower() == media_types.OCI_INDEX
 
 
-def _by_tag(exchange: Exchange, base_url: str, subject: Reference, digest: Digest) -> tuple[Referrer, ...]:
+def _by_tag(exchange: PullSession, base_url: str, subject: Reference, digest: Digest) -> tuple[Referrer, ...]:
     reference = Reference(subject.repository, fallback_tag(digest))
     try:
         raw = manifests.get_manifest(exchange, f"{base_url}/manifests/{reference.tag}", reference)

@@ -23,7 +23,7 @@ from pullahead.oci import (
     parse_digest,
     sniff_media_type,
 )
-from pullahead.registry.exchange import Exchange
+from pullahead.registry.exchange import PullSession
 from pullahead.registry.failures import Inquiry
 from pullahead.registry.responses import Response
 from pullahead.registry.transport import Request
@@ -47,7 +47,7 @@ class _Declared(msgspec.Struct, rename="camel"):
     media_type: str | None = None
 
 
-def head_manifest(exchange: Exchange, url: str, reference: Reference) -> Descriptor:
+def head_manifest(exchange: PullSession, url: str, reference: Reference) -> Descriptor:
     """Resolve by HEAD; by GET where HEAD is refused or its answer leaves digest, size or media type open."""
     inquiry = Inquiry("head_manifest", str(reference))
     request = Request("HEAD", url, _ACCEPT, inquiry)
@@ -61,12 +61,12 @@ def head_manifest(exchange: Exchange, url: str, reference: Reference) -> Descrip
     return described or _fetch(exchange, Request("GET", url, _ACCEPT, inquiry), reference).descriptor
 
 
-def get_manifest(exchange: Exchange, url: str, reference: Reference) -> RawManifest:
+def get_manifest(exchange: PullSession, url: str, reference: Reference) -> RawManifest:
     """Read a manifest and prove its bytes."""
     return _fetch(exchange, Request("GET", url, _ACCEPT, Inquiry("get_manifest", str(reference))), reference)
 
 
-def _fetch(exchange: Exchange, request: Request, reference: Reference) -> RawManifest:
+def _fetch(exchange: PullSession, request: Request, reference: Reference) -> RawManifest:
     def receive(response: Response, deadline: float) -> tuple[_Answered, bytes]:
         with response:
             answered = _read_headers(request.inquiry, response)

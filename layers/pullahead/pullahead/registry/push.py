@@ -36,7 +36,7 @@ from pullahead.registry.connections import Answer, Body, Connections
 from pullahead.registry.credentials import Credentials, anonymous
 from pullahead.registry.failures import Inquiry
 from pullahead.registry.push_errors import refused, refused_tag
-from pullahead.registry.push_session import Chances, Exchange, Place
+from pullahead.registry.push_session import PushScope, PushSession, RetryBudget
 from pullahead.registry.transport import Request, Timeouts, origin_of, parse_url
 
 MIB = 1024 * 1024
@@ -160,8 +160,8 @@ class OciTarget:
     ) -> None:
         self._registry, self._asks_presence = registry, asks_presence
         connections = Connections(timeouts, tls=partial(ssl.create_default_context, cafile=ca), clock=clock)
-        chances = Chances(clock, sleep, jitter)
-        self._exchange = Exchange(registry, connections, credentials, chances, timeouts, plain_http=plain_http)
+        chances = RetryBudget(clock, sleep, jitter)
+        self._exchange = PushSession(registry, connections, credentials, chances, timeouts, plain_http=plain_http)
         self._locations = Locations()
 
     # --- repositories and manifests -----------------------------------------------------------------------------
@@ -182,7 +182,7 @@ class OciTarget:
         request = Request("PUT", url, {"Content-Type": manifest.descriptor.media_type}, inquiry)
         refuse = refused if tag is None else refused_tag
         try:
-            answer = self._exchange.ask(request, Place(repository), _STORED, manifest.content, refuse=refuse)
+            answer = self._exchange.ask(request, PushScope(repository), _STORED, manifest.content, refuse=refuse)
         except TagImmutableError:
             # ECR refuses an immutable tag even where it names this manifest already.
             if tag is None or self._published_digest(repository, tag) != wanted:
@@ -195,11 +195,11 @@ class OciTarget:
     def _published_digest(self, repository: str, tag: str) -> Digest | None:
         inquiry = self._inquiry("head manifest", repository, f":{tag}")
         request = Request("HEAD", self._exchange.url(repository, "manifests", tag), _ACCEPT, inquiry)
-        answer = self._exchange.ask(request, Place(repository), (200, 404))
+        answer = self._exchange.ask(request, PushScope(repository), (200, 404))
         if answer.status == 404:
             return None
         if _DIGEST_HEADER not in answer.headers:
-            answer = self._exchange.ask(request._replace(method="GET"), Place(repository), (200, 404))
+            answer = self._exchange.ask(request._replace(method="GET"), PushScope(repository), (200, 404))
             return digest_of(answer.body) if answer.status == 200 else None
         try:
             return parse_digest(answer.headers[_DIGEST_HEADER])
@@ -223,7 +223,7 @@ class OciTarget:
         inquiry = self._inquiry("put blob", repository, f"@{blob.digest}")
         mounted_from = mount_from if mount_from is not None else repository
         query = urlencode({"mount": blob.digest, "from": mounted_from}, safe=":/")
-        place = Place(repository, mount_from)
+        place = PushScope(repository, mount_from)
         url = self._exchange.url(repository, "blobs", "uploads", "")
         answer = self._exchange.ask(Request("POST", f"{url}?{query}", {}, inquiry), place, (201, 202))
         if answer.status == 201:
@@ -237,7 +237,7 @@ class OciTarget:
         """Begin an upload; its id is where it goes on."""
         inquiry = self._inquiry("begin upload", repository)
         url = self._exchange.url(repository, "blobs", "uploads", "")
-        answer = self._exchange.ask(Request("POST", url, {}, inquiry), Place(repository), (202,))
+        answer = self._exchange.ask(Request("POST", url, {}, inquiry), PushScope(repository), (202,))
         location = location_of(inquiry, answer, url)
         self._locations.move(location, location)
         return Upload(location, part_size(inquiry, answer))
@@ -253,7 +253,7 @@ class OciTarget:
         headers = {**_CONTENT, "Content-Range": f"{first_byte}-{end - 1}"}
         request = self._request(inquiry, "PATCH", repository, upload, headers)
         # Once: it may have been appended though the answer was lost. Whoever goes on asks for the status first.
-        answer = self._exchange.ask(request, Place(repository), (201, 202, 204, 416), part, tries=1)
+        answer = self._exchange.ask(request, PushScope(repository), (201, 202, 204, 416), part, tries=1)
         self._keep(inquiry, request, upload, answer)
         if answer.status == 416:
             return self._received(inquiry, repository, upload)
@@ -269,7 +269,7 @@ class OciTarget:
         request = self._request(inquiry, "PUT", repository, upload, {})
         request = request._replace(url=closing(request.url, blob.digest))
         try:
-            self._exchange.ask(request, Place(repository), _STORED)
+            self._exchange.ask(request, PushScope(repository), _STORED)
         except (UploadLostError, NotFoundError):
             # Also what a second try is told after the answer to the first was lost.
             if not self._has_blob(repository, blob.digest):
@@ -279,11 +279,11 @@ class OciTarget:
     def _has_blob(self, repository: str, digest: Digest) -> bool:
         inquiry = self._inquiry("head blob", repository, f"@{digest}")
         request = Request("HEAD", self._exchange.url(repository, "blobs", digest), {}, inquiry)
-        return self._exchange.ask(request, Place(repository), (200, 404)).status == 200
+        return self._exchange.ask(request, PushScope(repository), (200, 404)).status == 200
 
     def _received(self, inquiry: Inquiry, repository: str, upload: Upload) -> int:
         request = self._request(inquiry, "GET", repository, upload, {})
-        answer = self._exchange.ask(request, Place(repository), (200, 204))
+        answer = self._exchange.ask(request, PushScope(repository), (200, 204))
         self._keep(inquiry, request, upload, answer)
         count = received(answer)
         if count is None:

@@ -23,7 +23,7 @@ Refuse = Callable[[Inquiry, Answer], RegistryError | TransientError]
 """Tells what an answer means that is none of those hoped for."""
 
 
-class Chances(NamedTuple):
+class RetryBudget(NamedTuple):
     """What time and chance are to an exchange."""
 
     clock: Callable[[], float]
@@ -31,14 +31,14 @@ class Chances(NamedTuple):
     jitter: Callable[[], float]
 
 
-class Place(NamedTuple):
+class PushScope(NamedTuple):
     """Whose right is needed: a repository's, and where a blob is mounted another one's to read from."""
 
     repository: str
     mounted_from: str | None = None
 
 
-class Exchange:
+class PushSession:
     """Puts requests to one registry. May be used by several threads."""
 
     def __init__(
@@ -46,7 +46,7 @@ class Exchange:
         registry: str,
         connections: Connections,
         credentials: Credentials,
-        chances: Chances,
+        chances: RetryBudget,
         timeouts: Timeouts,
         *,
         plain_http: bool,
@@ -66,7 +66,7 @@ class Exchange:
     def ask(
         self,
         request: Request,
-        place: Place,
+        place: PushScope,
         statuses: Collection[int],
         content: bytes | None = None,
         *,
@@ -87,7 +87,7 @@ class Exchange:
                     raise transient.error from None
             self._chances.sleep(wait)
 
-    def stream(self, request: Request, place: Place, body: Body, statuses: Collection[int]) -> Answer:
+    def stream(self, request: Request, place: PushScope, body: Body, statuses: Collection[int]) -> Answer:
         """Send a body once, as it comes; the upload that it was for is lost when that fails."""
         deadline = self._chances.clock() + self._timeouts.total
         authorization = self._authorization(request, place, deadline)
@@ -99,7 +99,7 @@ class Exchange:
         except TransientError as transient:
             raise transient.error from None
 
-    def _ask_authorized(self, request: Request, place: Place, deadline: float, content: bytes | None) -> Answer:
+    def _ask_authorized(self, request: Request, place: PushScope, deadline: float, content: bytes | None) -> Answer:
         body = None if content is None else Body((content,), len(content))
         within = _COMMIT_SECONDS if request.method == "PUT" else None
         authorization = self._authorization(request, place, deadline)
@@ -111,13 +111,13 @@ class Exchange:
             return answer
         return self._connections.send(_with(request, renewed), body, answer_within=within)
 
-    def _authorization(self, request: Request, place: Place, deadline: float) -> str | None:
+    def _authorization(self, request: Request, place: PushScope, deadline: float) -> str | None:
         if not self.is_ours(request.url):
             return None
         return self._tokens.current(self._as_seen_by_tokens(request, place), deadline)
 
     def _renewed(
-        self, request: Request, place: Place, answer: Answer, refused_value: str | None, deadline: float
+        self, request: Request, place: PushScope, answer: Answer, refused_value: str | None, deadline: float
     ) -> str | None:
         if not self.is_ours(request.url):
             return None
@@ -125,7 +125,7 @@ class Exchange:
         challenge = self._tokens.answerable(asked, answer.headers.get("WWW-Authenticate", ""))
         return None if challenge is None else self._tokens.renew(asked, challenge, refused_value, deadline)
 
-    def _as_seen_by_tokens(self, request: Request, place: Place) -> Request:
+    def _as_seen_by_tokens(self, request: Request, place: PushScope) -> Request:
         """Name by its repository what may have an address of any form: the registry chooses those of uploads."""
         mounted = f"?{urlencode({'from': place.mounted_from})}" if place.mounted_from else ""
         return request._replace(url=f"{self.url(place.repository, 'blobs', 'uploads', '')}{mounted}")

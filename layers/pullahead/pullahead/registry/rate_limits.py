@@ -26,7 +26,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from urllib.parse import urlsplit
 
 from pullahead.errors import DeferredError, RateLimitedError
-from pullahead.mirrors.rate_limit_budget import Quota, again_in
+from pullahead.mirrors.rate_limit_budget import RemainingQuota, retry_in_words
 from pullahead.oci.reference import DOCKER_HUB
 from pullahead.registry.failures import retry_after_seconds
 from pullahead.registry.hosts import registry_at
@@ -338,7 +338,7 @@ class Limits:
         is_old = self._time.clock() - known.said_at >= _OLD_NEWS_SECONDS
         return is_old and known.remaining - 1 < host.reserve * known.limit
 
-    def quota(self, registry: str) -> Quota | None:
+    def quota(self, registry: str) -> RemainingQuota | None:
         """Tell what a registry's own limit leaves; None where it has said nothing that still holds."""
         with self._lock:
             host = self._hosts.get(registry)
@@ -347,7 +347,7 @@ class Limits:
             return None
         usable = max(0, int(known.remaining - host.reserve * known.limit))
         resets_at = datetime.fromtimestamp(known.ends_at, UTC) if known.end_is_said else None
-        return Quota(known.remaining, known.limit, usable, resets_at)
+        return RemainingQuota(known.remaining, known.limit, usable, resets_at)
 
     def _host_of(self, request: Request) -> _Host:
         name = registry_at(urlsplit(request.url))
@@ -369,7 +369,7 @@ class Limits:
             return
         seconds = max(0.0, short.ends_at - self._time.clock())
         left = f"of {host.name}'s limit of {short.limit} requests {short.remaining} are left"
-        kept = f"a reserve of {host.reserve:.0%} is kept{again_in(seconds)} at the latest"
+        kept = f"a reserve of {host.reserve:.0%} is kept{retry_in_words(seconds)} at the latest"
         raise request.inquiry.error(
             _kind(seconds),
             f"deferred, not sent: {left}, and {kept}",
@@ -401,7 +401,7 @@ def _rate(name: str, wanted: "RateLimit") -> _Rate:
 
 
 def _too_late(request: Request, cause: str, retry_after: float | None) -> RateLimitedError:
-    again = "" if retry_after is None else again_in(retry_after)
+    again = "" if retry_after is None else retry_in_words(retry_after)
     kind = _kind(retry_after or 0.0)
     return request.inquiry.error(kind, f"deferred, not sent: {cause}{again}", retry_after_seconds=retry_after)
 

@@ -36,7 +36,7 @@ class Asked(NamedTuple):
     kind: Kind
 
 
-class Tally:
+class RequestCounts:
     """Counts requests until the count is taken. May be used by several threads."""
 
     def __init__(self) -> None:

@@ -23,7 +23,7 @@ import msgspec
 
 from pullahead.errors import AccessDeniedError, RegistryUnavailableError
 from pullahead.oci import Repository
-from pullahead.registry.credentials import Credential, Credentials, Refused, anonymous, may_be_told, unmoved
+from pullahead.registry.credentials import Credential, Credentials, Refused, anonymous, may_be_told, no_refresh
 from pullahead.registry.hosts import registry_at
 from pullahead.registry.transport import Request, origin_of, parse_url, sender_of
 
@@ -152,7 +152,7 @@ class Tokens:
         credentials: Credentials = anonymous,
         actions: str = PULL,
         token_hosts: TokenHosts = only_its_own,
-        refused: Refused = unmoved,
+        refused: Refused = no_refresh,
     ) -> None:
         self._fetch, self._clock, self._credentials, self._actions = fetch, clock, credentials, actions
         self._token_hosts, self._refused = token_hosts, refused

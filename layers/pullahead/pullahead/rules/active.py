@@ -11,22 +11,22 @@ from pullahead.clock import Clock
 from pullahead.errors import StorageError
 from pullahead.rules.load import load_rules
 from pullahead.rules.model import Mirror, Rules
-from pullahead.rules.ports import ListsPauses, LoadsRules, LoadsStanding
+from pullahead.rules.ports import ActiveRules, PauseReader, RulesStateReader
 from pullahead.rules.sources.combine import gather_rules, newly_cached
 from pullahead.rules.sources.findings import Findings
-from pullahead.rules.sources.state import Standing
+from pullahead.rules.sources.state import RulesState
 
 RULES_RELOAD_INTERVAL = timedelta(minutes=1)
 
 
-class RulesInForce:
+class CurrentRules:
     """Satisfies `pullahead.ports.LoadsRules`; asks once a minute at most, from any number of threads."""
 
-    def __init__(self, file: LoadsRules, standing: LoadsStanding, clock: Clock) -> None:
+    def __init__(self, file: ActiveRules, standing: RulesStateReader, clock: Clock) -> None:
         self._file, self._standing, self._clock = file, standing, clock
         self._lock = threading.Lock()
         self._rules: Rules | None = None
-        self._known: Standing | None = None
+        self._known: RulesState | None = None
         self._asked_at: datetime | None = None
 
     def __call__(self) -> Rules:
@@ -59,10 +59,10 @@ class RulesInForce:
         if known is not None and standing == self._known:
             return known
         self._known = standing
-        return _rules(self._file, standing or Standing())
+        return _rules(self._file, standing or RulesState())
 
 
-def _rules(file: LoadsRules, standing: Standing) -> Rules:
+def _rules(file: ActiveRules, standing: RulesState) -> Rules:
     good = standing.text.good
     declared = file() if good is None else load_rules(good, source="the rules in force")
     return gather_rules(declared, standing.findings).rules
@@ -72,10 +72,10 @@ PAUSES_RELOAD_INTERVAL = timedelta(minutes=1)
 """One small read for a minute's checks; whoever pauses a rule is told that it may take so long."""
 
 
-class KnownPauses:
+class CachedPauses:
     """Satisfies `pullahead.ports.ListsPauses` for a minute by what was read before; from any thread."""
 
-    def __init__(self, pauses: ListsPauses, clock: Clock) -> None:
+    def __init__(self, pauses: PauseReader, clock: Clock) -> None:
         self._pauses, self._clock = pauses, clock
         self._lock = threading.Lock()
         self._asked_at: datetime | None = None
@@ -93,7 +93,7 @@ class KnownPauses:
 class RulesWithPauses:
     """Satisfies `pullahead.ports.LoadsRules`. The same rules and pauses give the same object, with its index."""
 
-    def __init__(self, rules: LoadsRules, pauses: ListsPauses) -> None:
+    def __init__(self, rules: ActiveRules, pauses: PauseReader) -> None:
         self._rules, self._pauses = rules, pauses
         self._known: tuple[Rules, Rules] | None = None
 

@@ -10,10 +10,10 @@ from typing import NamedTuple, Protocol
 
 from pullahead.rules.model import Rules
 from pullahead.rules.sources.findings import CacheRule, TaggedRepository
-from pullahead.rules.sources.state import Standing
+from pullahead.rules.sources.state import RulesState
 
 
-class FindsCached(Protocol):
+class CachedRepositories(Protocol):
     """Looks what ECR's pull through cache rules have cached."""
 
     def cache_rules(self) -> Sequence[CacheRule]:
@@ -29,7 +29,7 @@ class FindsCached(Protocol):
         ...
 
 
-class FindsTagged(Protocol):
+class TaggedRepositories(Protocol):
     """Looks which repositories carry resource tags."""
 
     def repositories_with(self, keys: Sequence[str]) -> Sequence[TaggedRepository]:
@@ -44,7 +44,7 @@ class RulesText(NamedTuple):
     revision: str
 
 
-class ReadsRulesText(Protocol):
+class RulesFile(Protocol):
     """Reads the rules file where people keep it."""
 
     @property
@@ -57,23 +57,23 @@ class ReadsRulesText(Protocol):
         ...
 
 
-class LoadsStanding(Protocol):
+class RulesStateReader(Protocol):
     """Reads what the schedule last wrote down about the rules."""
 
-    def load(self) -> Standing | None:
+    def load(self) -> RulesState | None:
         """Read it, or None where there is none yet. Raises: StorageError."""
         ...
 
 
-class KeepsStanding(LoadsStanding, Protocol):
+class RulesStateStore(RulesStateReader, Protocol):
     """Reads and writes it."""
 
-    def save(self, standing: Standing) -> None:
+    def save(self, standing: RulesState) -> None:
         """Write it. Raises: StorageError."""
         ...
 
 
-class ListsPauses(Protocol):
+class PauseReader(Protocol):
     """Tells which rules are paused."""
 
     def paused_rules(self) -> frozenset[str]:
@@ -81,7 +81,7 @@ class ListsPauses(Protocol):
         ...
 
 
-class ChangesPauses(ListsPauses, Protocol):
+class PauseStore(PauseReader, Protocol):
     """Pauses rules, and resumes them."""
 
     def pause(self, rule: str) -> None:
@@ -93,7 +93,7 @@ class ChangesPauses(ListsPauses, Protocol):
         ...
 
 
-class LoadsRules(Protocol):
+class ActiveRules(Protocol):
     """Finds the rules in force."""
 
     def __call__(self) -> Rules:

@@ -14,7 +14,7 @@ from pullahead.rules.tag_patterns import allows
 _EVERY_TAG = "*"  # in no tag: a key with it is no mirror's
 
 
-class Follow(NamedTuple):
+class FollowedTag(NamedTuple):
     """A tag that a rule follows. `found` is the upstream repository where the rule stands for a whole namespace.
 
     `by_listing`: the rule chooses the newest tags, so that its listing decides whether this is one of them.
@@ -34,7 +34,7 @@ class Follow(NamedTuple):
         return mirror_key(self.repository, self.tag)
 
 
-class Followers:
+class UpstreamIndex:
     """The rules, indexed by what they follow."""
 
     def __init__(self, rules: Rules) -> None:
@@ -56,11 +56,11 @@ class Followers:
         """Tell whether any rule follows anything of an upstream repository."""
         return repository in self._named or any(self._rules_of(repository))
 
-    def of(self, reference: Reference) -> tuple[Follow, ...]:
+    def of(self, reference: Reference) -> tuple[FollowedTag, ...]:
         """List what follows an upstream tag, each once."""
         tag = reference.tag or ""
         mirrors = self._named.get(reference.repository, {}).get(tag, ())
-        named = [Follow(mirror.rule, mirror.repository, mirror.tag) for mirror in mirrors]
+        named = [FollowedTag(mirror.rule, mirror.repository, mirror.tag) for mirror in mirrors]
         taken = {follow.key for follow in named}
         chosen = (_follow(rule, tag, found) for rule, found in self._rules_of(reference.repository))
         more = {follow.key: follow for follow in chosen if follow is not None and follow.key not in taken}
@@ -77,8 +77,8 @@ class Followers:
                     continue
 
 
-def _follow(rule: Rule, tag: str, found: Repository | None) -> Follow | None:
+def _follow(rule: Rule, tag: str, found: Repository | None) -> FollowedTag | None:
     if not allows(rule.tags, tag):
         return None
     by_listing = rule.tags.newest is not None and tag not in rule.tags.names
-    return Follow(rule.name, rule.repository, tag, found, by_listing)
+    return FollowedTag(rule.name, rule.repository, tag, found, by_listing)

@@ -13,13 +13,13 @@ from typing import NamedTuple, Protocol
 import msgspec
 
 from pullahead.checks.check import CheckMirrors, CheckResult
-from pullahead.checks.listing import FollowListing
+from pullahead.checks.listing import ListTags
 from pullahead.checks.schedule import schedule_checks
-from pullahead.checks.select import mirrors_of
+from pullahead.checks.select import mirrors_named_by
 from pullahead.errors import NotFoundError, PullaheadError
 from pullahead.messages import CheckRequest, ListRequest, RefreshRequest
 from pullahead.mirrors.judge import Observation, judge
-from pullahead.mirrors.outbox import Announcer
+from pullahead.mirrors.outbox import OutboxSender
 from pullahead.mirrors.record import Published, State
 from pullahead.mirrors.refresh_outcome import BLOCKING_ERRORS
 from pullahead.oci import Descriptor, Digest
@@ -27,7 +27,7 @@ from pullahead.oci.media_types import INDEXES, OCI_MANIFEST
 from pullahead.oci.platforms import select_platforms
 from pullahead.oci.registries import FindsPublished, GetsManifests, HeadsManifests, ListsRepositories, ListsTags
 from pullahead.rules.model import Mirror, Rules, rule_named
-from pullahead.standalone.in_memory import HeldQueue, HeldRecords, HeldRefreshes, NobodyListens
+from pullahead.standalone.in_memory import InMemoryQueue, InMemoryRecords, InMemoryRefreshes, NullEventBus
 
 _LISTINGS_AT_ONCE = 8
 _REPOSITORIES_AT_ONCE = 8
@@ -35,11 +35,11 @@ _CHECKS_AT_ONCE = 4  # each asks upstream on threads of its own
 _ROUNDS_OF_LISTINGS = 2  # a namespace's repositories, and the tags of each
 
 
-class LookedThrough(HeadsManifests, GetsManifests, ListsTags, ListsRepositories, Protocol):
+class ComparableUpstream(HeadsManifests, GetsManifests, ListsTags, ListsRepositories, Protocol):
     """A registry that can be asked for all that rules name."""
 
 
-class Compared(NamedTuple):
+class TagStatus(NamedTuple):
     """How one tag stands. `refresh` is set where it is to be made fresh."""
 
     mirror: Mirror
@@ -50,7 +50,7 @@ class Compared(NamedTuple):
     refresh: RefreshRequest | None = None
 
 
-class Unlisted(NamedTuple):
+class ListingFailure(NamedTuple):
     """What a rule could not choose from, and why."""
 
     rule: str
@@ -58,33 +58,33 @@ class Unlisted(NamedTuple):
     reason: str
 
 
-class Looked(NamedTuple):
+class ComparisonResult(NamedTuple):
     """All that a look through the rules found."""
 
-    tags: tuple[Compared, ...]
-    unlisted: tuple[Unlisted, ...]
+    tags: tuple[TagStatus, ...]
+    unlisted: tuple[ListingFailure, ...]
 
 
 CountsChecks = Callable[[int, int], None]
 """Is told, from several threads, how many tags are compared, and of how many."""
 
 
-class LookThrough:
+class RulesComparison:
     """The use case, for one run at one moment."""
 
     def __init__(
-        self, rules: Rules, upstream: LookedThrough, target: FindsPublished, now: datetime, told: CountsChecks
+        self, rules: Rules, upstream: ComparableUpstream, target: FindsPublished, now: datetime, told: CountsChecks
     ) -> None:
         self._rules, self._upstream, self._now, self._told = rules, upstream, now, told
-        self._records, self._queue, self._refreshes = HeldRecords(), HeldQueue(), HeldRefreshes()
+        self._records, self._queue, self._refreshes = InMemoryRecords(), InMemoryQueue(), InMemoryRefreshes()
         self._published = _PublishedAtOnce(target)
-        announcer = Announcer(self._records, NobodyListens(), lambda: now)
+        announcer = OutboxSender(self._records, NullEventBus(), lambda: now)
         self._check_mirrors = CheckMirrors(
             lambda: rules, upstream, self._published, self._records, self._refreshes, announcer, lambda: now
         )
-        self._followers: dict[str, FollowListing] = {}
+        self._followers: dict[str, ListTags] = {}
 
-    def __call__(self) -> Looked:
+    def __call__(self) -> ComparisonResult:
         """List and compare. What fails is told of its rule or tag, and stops nothing else."""
         schedule_checks(self._rules, self._records, self._queue, self._now)
         unlisted = [failed for _ in range(_ROUNDS_OF_LISTINGS) for failed in self._list()]
@@ -93,9 +93,11 @@ class LookThrough:
         for check in checks:
             wanted.setdefault(check.repository, []).extend(check.tags)
         self._published.ask(wanted)
-        return Looked(tuple(self._compare(checks, sum(len(tags) for tags in wanted.values()))), tuple(unlisted))
+        return ComparisonResult(
+            tuple(self._compare(checks, sum(len(tags) for tags in wanted.values()))), tuple(unlisted)
+        )
 
-    def _list(self) -> list[Unlisted]:
+    def _list(self) -> list[ListingFailure]:
         """Follow the listings that wait; those of one upstream repository one after another, as they share it."""
         grouped: dict[str, list[ListRequest]] = {}
         for request in self._queue.take_listings():
@@ -110,21 +112,21 @@ class LookThrough:
         rule = rule_named(request.rule, self._rules)
         return request.upstream or (str(rule.upstream) if rule is not None else "")
 
-    def _follower(self) -> FollowListing:
-        return FollowListing(lambda: self._rules, self._upstream, self._records, self._queue, lambda: self._now)
+    def _follower(self) -> ListTags:
+        return ListTags(lambda: self._rules, self._upstream, self._records, self._queue, lambda: self._now)
 
-    def _follow(self, upstream: str, requests: list[ListRequest]) -> list[Unlisted]:
+    def _follow(self, upstream: str, requests: list[ListRequest]) -> list[ListingFailure]:
         results = [(request.rule, self._followers[upstream](request)) for request in requests]
         return [
-            Unlisted(rule, upstream, result.reason)
+            ListingFailure(rule, upstream, result.reason)
             for rule, result in results
             if result is not None and result.state is not State.FRESH
         ]
 
-    def _compare(self, checks: list[CheckRequest], count: int) -> Iterable[Compared]:
+    def _compare(self, checks: list[CheckRequest], count: int) -> Iterable[TagStatus]:
         counted = _Counted(self._told, count)
 
-        def check(request: CheckRequest) -> list[Compared]:
+        def check(request: CheckRequest) -> list[TagStatus]:
             compared = self._check(request)
             counted.add(len(request.tags))
             return compared
@@ -133,13 +135,13 @@ class LookThrough:
             compared = [each for batch in pool.map(check, checks) for each in batch]
             return list(pool.map(self._by_platforms, compared))
 
-    def _check(self, request: CheckRequest) -> list[Compared]:
-        mirrors = mirrors_of(request, self._rules)
+    def _check(self, request: CheckRequest) -> list[TagStatus]:
+        mirrors = mirrors_named_by(request, self._rules)
         try:
             self._settle(mirrors)
             results = {result.mirror: result for result in self._check_mirrors(request)}
         except PullaheadError as error:
-            return [Compared(mirror, State.UNKNOWN, str(error)) for mirror in mirrors]
+            return [TagStatus(mirror, State.UNKNOWN, str(error)) for mirror in mirrors]
         return [self._compared(mirror, results[mirror.key]) for mirror in mirrors]
 
     def _settle(self, mirrors: list[Mirror]) -> None:
@@ -149,9 +151,9 @@ class LookThrough:
                 seen = Observation(Descriptor(OCI_MANIFEST, digest, 0), digest)
                 self._records.save(judge(seen, None, mirror, self._now).record, 0)
 
-    def _compared(self, mirror: Mirror, result: CheckResult) -> Compared:
+    def _compared(self, mirror: Mirror, result: CheckResult) -> TagStatus:
         record = self._records.load([mirror.key]).get(mirror.key)
-        return Compared(
+        return TagStatus(
             mirror,
             result.state or State.UNKNOWN,
             result.reason,
@@ -160,7 +162,7 @@ class LookThrough:
             self._refreshes.of(mirror.key),
         )
 
-    def _by_platforms(self, compared: Compared) -> Compared:
+    def _by_platforms(self, compared: TagStatus) -> TagStatus:
         """Judge again what is there with chosen platforms: its digest is not upstream's, and only reading tells it."""
         request, record = compared.refresh, self._records.load([compared.mirror.key]).get(compared.mirror.key)
         if request is None or record is None or not request.platforms or compared.published_digest is None:

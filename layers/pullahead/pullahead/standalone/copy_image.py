@@ -33,8 +33,8 @@ from pullahead.oci.manifest import find_urls
 from pullahead.oci.platforms import select_platforms
 from pullahead.oci.registries import GetsManifests, Offered, OpensBlobs, OpensUrls, StreamsBlobs, Target, Upstream
 from pullahead.refresh.plan import blobs_of, foreign_layers_of, publishing_order, read_graph
-from pullahead.refresh.read_blob import BlobSource, widening
-from pullahead.refresh.upload_blob import BlobCopy, BlobTarget
+from pullahead.refresh.read_blob import BlobSource, parallel_read
+from pullahead.refresh.upload_blob import BlobTarget, BlobUpload
 from pullahead.refresh.verified_stream import AHEAD_FROM_BYTES, sent_pieces
 
 _MAX_ROUNDS = 3  # of the tries that the port itself makes
@@ -267,7 +267,7 @@ class _Copies:
         progress: CopyProgress,
         clock: Callable[[], float],
     ) -> None:
-        self._source = BlobSource(upstream, source.repository, widening(clock))
+        self._source = BlobSource(upstream, source.repository, parallel_read(clock))
         self._destination, self._target, self._repository = destination, target.repository, target.repository.path
         same_registry = source.repository.registry == target.repository.registry
         self._mount_from = source.repository.path if same_registry else None
@@ -324,7 +324,7 @@ class _Copies:
         )
 
     def _copy_by_parts(self, blob: Descriptor) -> Offered:
-        copy = BlobCopy(
+        copy = BlobUpload(
             blob,
             self._source,
             BlobTarget(self._destination, self._repository),

@@ -15,13 +15,13 @@ from pullahead.oci import Descriptor, Digest, RawManifest, Reference
 from pullahead.oci.registries import FindsBlobs, GetsManifests, RepositorySettings
 from pullahead.refresh.plan import CopyPlan, plan_copy, plan_key
 from pullahead.rules.model import Rules, mirror_key
-from pullahead.standalone.in_memory import HeldPlans
+from pullahead.standalone.in_memory import InMemoryPlans
 
 _MAX_FORETOLD = 1000  # copies; to read the manifests of more would itself be a burden to upstream
 _AT_ONCE = 8
 
 
-class Foretold(NamedTuple):
+class CopyForecast(NamedTuple):
     """What one refresh would take: at least so many requests, as a large blob may be read in several ranges."""
 
     blobs: tuple[Descriptor, ...] = ()
@@ -35,21 +35,21 @@ class Foretold(NamedTuple):
         return sum(blob.size for blob in self.blobs)
 
 
-def foretell(
+def forecast(
     requests: Sequence[RefreshRequest],
     rules: Rules,
     upstream: GetsManifests,
     target: FindsBlobs,
     *,
     limit: int = _MAX_FORETOLD,
-) -> Mapping[str, Foretold]:
+) -> Mapping[str, CopyForecast]:
     """Plan refreshes without doing anything of them; the answer is by mirror. Tags of one digest are planned once."""
     copies = {_copy_of(request): request for request in requests}
     with ThreadPoolExecutor(_AT_ONCE) as pool:
         first = list(copies.values())[:limit]
-        planned = list(pool.map(lambda request: _foretell(request, rules, upstream, target), first))
+        planned = list(pool.map(lambda request: _forecast(request, rules, upstream, target), first))
     found = dict(zip((_copy_of(request) for request in first), planned, strict=True))
-    unread = Foretold(error=f"not looked at: there are {len(copies)} copies to make, {limit} of which are")
+    unread = CopyForecast(error=f"not looked at: there are {len(copies)} copies to make, {limit} of which are")
     return {mirror_key(request.repository, request.tag): found.get(_copy_of(request), unread) for request in requests}
 
 
@@ -57,15 +57,15 @@ def _copy_of(request: RefreshRequest) -> tuple[str, Digest, tuple[str, ...]]:
     return request.repository, request.root.digest, request.platforms
 
 
-def _foretell(request: RefreshRequest, rules: Rules, upstream: GetsManifests, target: FindsBlobs) -> Foretold:
-    plans, counted = HeldPlans(), _CountedManifests(upstream)
+def _forecast(request: RefreshRequest, rules: Rules, upstream: GetsManifests, target: FindsBlobs) -> CopyForecast:
+    plans, counted = InMemoryPlans(), _CountedManifests(upstream)
     try:
         planned = plan_copy(request, rules, counted, _Untouched(target), plans)
     except PullaheadError as error:
-        return Foretold(error=str(error))
+        return CopyForecast(error=str(error))
     units = msgspec.json.decode(plans.read(plan_key(request.name)), type=CopyPlan).units
     blobs = tuple(blob for unit in units for blob in unit)
-    return Foretold(blobs, planned.bytes_present, counted.count + len(blobs))
+    return CopyForecast(blobs, planned.bytes_present, counted.count + len(blobs))
 
 
 class _CountedManifests:

@@ -11,11 +11,11 @@ from pullahead.messages import CheckRequest, ListRequest, Queued, RefreshRequest
 from pullahead.mirrors.outcome_event import OutcomeEvent
 from pullahead.mirrors.record import Record
 from pullahead.mirrors.store import Heartbeat
-from pullahead.refresh.ports import Started
+from pullahead.refresh.ports import StartResult
 from pullahead.rules.model import mirror_key
 
 
-class HeldRecords:
+class InMemoryRecords:
     """Satisfies `pullahead.ports.Records`. May be used by several threads."""
 
     def __init__(self) -> None:
@@ -43,7 +43,7 @@ class HeldRecords:
         """Keep nothing for a next run."""
 
 
-class HeldQueue:
+class InMemoryQueue:
     """Satisfies `pullahead.ports.QueuesChecks`. May be used by several threads."""
 
     def __init__(self) -> None:
@@ -64,7 +64,7 @@ class HeldQueue:
         return taken
 
 
-class HeldPlans:
+class InMemoryPlans:
     """Satisfies `pullahead.ports.Plans`, for one refresh."""
 
     def __init__(self) -> None:
@@ -81,23 +81,23 @@ class HeldPlans:
         self._objects[key] = content
 
 
-class HeldRefreshes:
+class InMemoryRefreshes:
     """Satisfies `pullahead.ports.StartsRefreshes`: notes what is wanted, and starts nothing."""
 
     def __init__(self) -> None:
         self._requests: dict[str, RefreshRequest] = {}
 
-    def start(self, request: RefreshRequest) -> Started:
+    def start(self, request: RefreshRequest) -> StartResult:
         """Note a refresh."""
         self._requests[mirror_key(request.repository, request.tag)] = request
-        return Started.STARTED
+        return StartResult.STARTED
 
     def of(self, key: str) -> RefreshRequest | None:
         """Tell which refresh a mirror wants."""
         return self._requests.get(key)
 
 
-class NobodyListens:
+class NullEventBus:
     """Satisfies `pullahead.ports.PublishesOutcomes`: no other program waits for what a command does."""
 
     def publish(self, events: Sequence[OutcomeEvent]) -> None:

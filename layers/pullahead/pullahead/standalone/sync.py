@@ -18,7 +18,7 @@ MIRRORS_AT_ONCE = 4
 _BLOBS_AT_ONCE = 3  # of each
 
 
-class Synced(NamedTuple):
+class SyncResult(NamedTuple):
     """How a refresh ended: with a summary or an error."""
 
     request: RefreshRequest
@@ -26,7 +26,7 @@ class Synced(NamedTuple):
     error: str = ""
 
 
-class Unwatched:
+class NoProgress:
     """Satisfies `copy_image.CopyProgress` for whoever is told of whole copies only."""
 
     def planned(self, blobs: Sequence[Descriptor]) -> None:
@@ -56,19 +56,19 @@ class SyncMirrors:
         self._target = SharedTarget(target)
         self._wait, self._clock = wait_after_break, clock
 
-    def __call__(self, requests: Sequence[RefreshRequest]) -> Iterator[Synced]:
+    def __call__(self, requests: Sequence[RefreshRequest]) -> Iterator[SyncResult]:
         """Refresh, and tell of each as it ends."""
         with ThreadPoolExecutor(MIRRORS_AT_ONCE) as pool:
             for future in as_completed([pool.submit(self._sync, request) for request in requests]):
                 yield future.result()
 
-    def _sync(self, request: RefreshRequest) -> Synced:
+    def _sync(self, request: RefreshRequest) -> SyncResult:
         try:
             creation = self._rules.creation_of(request.repository, request.tag)
             self._target.ensure_repository(request.repository, creation)
-            return Synced(request, self._copy(request))
+            return SyncResult(request, self._copy(request))
         except PullaheadError as error:
-            return Synced(request, None, str(error))
+            return SyncResult(request, None, str(error))
 
     def _copy(self, request: RefreshRequest) -> CopySummary:
         return copy_image(
@@ -77,7 +77,7 @@ class SyncMirrors:
             upstream=self._upstream,
             destination=self._target,
             wait_after_break=self._wait,
-            progress=Unwatched(),
+            progress=NoProgress(),
             clock=self._clock,
             options=CopyOptions(platforms=request.platforms, threads=_BLOBS_AT_ONCE),
         )

@@ -21,7 +21,7 @@ _HEADERS: Final = MappingProxyType({"content-type": "application/json", "cache-c
 _NONE: Final[Mapping[str, str]] = MappingProxyType({})
 
 
-class Outcome(StrEnum):
+class WebhookOutcome(StrEnum):
     """What a call is counted as; each is a metric of its own, so there are few."""
 
     ACCEPTED = "accepted"
@@ -34,11 +34,11 @@ class Outcome(StrEnum):
     FAILED = "failed"  # AWS, or our rules, did not do as asked: the sender may try again
 
 
-class Answer(NamedTuple):
+class WebhookResponse(NamedTuple):
     """One answer. `sender`, `mirrors` and `error` are for our log; the sender is told nothing of them."""
 
     status: int
-    outcome: Outcome
+    outcome: WebhookOutcome
     told: Mapping[str, object]
     headers: Mapping[str, str] = _NONE
     sender: str = ""
@@ -51,35 +51,35 @@ class Answer(NamedTuple):
         return {"statusCode": self.status, "headers": {**_HEADERS, **self.headers}, "body": body}
 
 
-class RefusedCallError(PullaheadError):
+class RefusedWebhookError(PullaheadError):
     """A call that is not acted upon, with the answer to it."""
 
-    def __init__(self, answer: Answer) -> None:
+    def __init__(self, answer: WebhookResponse) -> None:
         super().__init__(f"HTTP {answer.status}: {answer.told}")
         self.answer = answer
 
 
-def refuse(status: int, outcome: Outcome, text: str, **headers: str) -> RefusedCallError:
+def refuse(status: int, outcome: WebhookOutcome, text: str, **headers: str) -> RefusedWebhookError:
     """Make the refusal of a call."""
-    return RefusedCallError(Answer(status, outcome, {"error": text}, headers))
+    return RefusedWebhookError(WebhookResponse(status, outcome, {"error": text}, headers))
 
 
-def malformed(text: str) -> RefusedCallError:
+def bad_request(text: str) -> RefusedWebhookError:
     """Refuse a call that cannot be understood."""
-    return refuse(400, Outcome.MALFORMED, text)
+    return refuse(400, WebhookOutcome.MALFORMED, text)
 
 
-def failed(error: PullaheadError) -> Answer:
+def unavailable(error: PullaheadError) -> WebhookResponse:
     """Ask for another try: it was not the sender's fault."""
     told = {"error": "the call could not be taken for now; send it again later"}
-    return Answer(503, Outcome.FAILED, told, {"retry-after": str(RETRY_AFTER_SECONDS)}, error=error)
+    return WebhookResponse(503, WebhookOutcome.FAILED, told, {"retry-after": str(RETRY_AFTER_SECONDS)}, error=error)
 
 
 MAX_BODY_BYTES: Final = 256 * 1024
 _MAX_PATH_CHARACTERS: Final = 1024
 
 
-class Call(NamedTuple):
+class WebhookRequest(NamedTuple):
     """A call: the parts of its path, its headers by lower-case name, and its body as it was signed."""
 
     method: str
@@ -108,7 +108,7 @@ class _Event(msgspec.Struct, frozen=True, rename="camel"):
     is_base64_encoded: bool = False
 
 
-def read_call(event: object) -> Call:
+def read_webhook_request(event: object) -> WebhookRequest:
     """Read the event of a function URL.
 
     Raises: InvalidEventError where it is none; RefusedCallError for a path or a body that is too long.
@@ -118,10 +118,10 @@ def read_call(event: object) -> Call:
     except msgspec.ValidationError as error:
         raise InvalidEventError(f"the event of a function URL: {error}") from error
     if len(read.raw_path) > _MAX_PATH_CHARACTERS:
-        raise refuse(404, Outcome.UNKNOWN, "there is nothing here")
+        raise refuse(404, WebhookOutcome.UNKNOWN, "there is nothing here")
     parts = tuple(part for part in read.raw_path.split("/") if part)
     headers = {name.lower(): value for name, value in read.headers.items()}
-    return Call(read.request_context.http.method.upper(), parts, headers, _body(read))
+    return WebhookRequest(read.request_context.http.method.upper(), parts, headers, _body(read))
 
 
 def _body(event: _Event) -> bytes:
@@ -132,11 +132,11 @@ def _body(event: _Event) -> bytes:
     try:
         body = base64.b64decode(text, validate=True) if event.is_base64_encoded else text.encode()
     except (binascii.Error, ValueError):  # no base64, or half of a surrogate pair
-        raise malformed("the body cannot be decoded") from None
+        raise bad_request("the body cannot be decoded") from None
     if len(body) > MAX_BODY_BYTES:
         raise _too_large()
     return body
 
 
 def _too_large() -> Exception:
-    return refuse(413, Outcome.MALFORMED, f"the body has more than {MAX_BODY_BYTES} bytes")
+    return refuse(413, WebhookOutcome.MALFORMED, f"the body has more than {MAX_BODY_BYTES} bytes")

@@ -7,24 +7,24 @@ import msgspec
 
 from pullahead.oci import InvalidReferenceError, Reference, parse_host, parse_reference
 from pullahead.oci.reference import is_tag
-from pullahead.webhooks.http import Call, malformed
+from pullahead.webhooks.http import WebhookRequest, bad_request
 
 _T = TypeVar("_T", bound=msgspec.Struct)
 
 
-class Named(NamedTuple):
+class NamedTags(NamedTuple):
     """The upstream tags that a call names; where there are none, why it is of no interest."""
 
     references: tuple[Reference, ...] = ()
     ignored: str = ""
 
 
-def decode(call: Call, kind: type[_T]) -> _T:
+def decode(call: WebhookRequest, kind: type[_T]) -> _T:
     """Read a body. Raises RefusedCallError, which quotes nothing of it."""
     try:
         return msgspec.json.decode(call.body, type=kind)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        raise malformed("the body is no JSON of the form that this sender sends") from None
+        raise bad_request("the body is no JSON of the form that this sender sends") from None
 
 
 def upstream(host: str, path: str, tag: str) -> Reference:
@@ -32,9 +32,9 @@ def upstream(host: str, path: str, tag: str) -> Reference:
     try:
         reference = parse_reference(f"{parse_host(host)}/{path}", default_tag=None)
     except InvalidReferenceError:
-        raise malformed("the body names no repository of a registry") from None
+        raise bad_request("the body names no repository of a registry") from None
     if reference.tag is not None or reference.digest is not None or not is_tag(tag):
-        raise malformed("the body names no tag of a repository")
+        raise bad_request("the body names no tag of a repository")
     return Reference(reference.repository, tag)
 
 
@@ -59,7 +59,7 @@ def host_of(url: str) -> str:
     return rest.partition("/")[0].rpartition("@")[2] if scheme else ""
 
 
-def named(references: Iterable[Reference], otherwise: str) -> Named:
+def tags_named(references: Iterable[Reference], otherwise: str) -> NamedTags:
     """Gather references, each once; where there are none, say why."""
     found = tuple(dict.fromkeys(references))
-    return Named(found) if found else Named(ignored=otherwise)
+    return NamedTags(found) if found else NamedTags(ignored=otherwise)

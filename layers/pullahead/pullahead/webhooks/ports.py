@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Protocol
 
 
-class ReadsWebhookSecrets(Protocol):
+class WebhookSecrets(Protocol):
     """Knows what senders of webhooks prove themselves by."""
 
     def read_webhook_secrets(self) -> tuple[bytes, ...]:
@@ -18,7 +18,7 @@ class ReadsWebhookSecrets(Protocol):
         ...
 
 
-class RemembersCalls(Protocol):
+class ReplayGuard(Protocol):
     """Remembers signed calls for as long as they might be sent again."""
 
     def is_known(self, identity: str, now: datetime) -> bool:

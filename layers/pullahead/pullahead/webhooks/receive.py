@@ -11,17 +11,25 @@ from collections.abc import Iterable, Iterator
 from datetime import datetime, timedelta
 from typing import Final
 
-from pullahead.checks.ports import Claim, ClaimsWindows, QueuesChecks
+from pullahead.checks.ports import CheckQueue, EventWindows, WindowDecision
 from pullahead.clock import Clock
 from pullahead.errors import ConfigError, StorageError
 from pullahead.messages import CheckRequest, ListRequest, Queued
 from pullahead.oci import Reference
 from pullahead.rules.model import Rules
-from pullahead.rules.ports import LoadsRules
-from pullahead.rules.upstream_index import Follow, Followers
+from pullahead.rules.ports import ActiveRules
+from pullahead.rules.upstream_index import FollowedTag, UpstreamIndex
 from pullahead.webhooks.authentication import proves_any
-from pullahead.webhooks.http import Answer, Call, Outcome, RefusedCallError, failed, read_call, refuse
-from pullahead.webhooks.ports import ReadsWebhookSecrets, RemembersCalls
+from pullahead.webhooks.http import (
+    RefusedWebhookError,
+    WebhookOutcome,
+    WebhookRequest,
+    WebhookResponse,
+    read_webhook_request,
+    refuse,
+    unavailable,
+)
+from pullahead.webhooks.ports import ReplayGuard, WebhookSecrets
 from pullahead.webhooks.senders import Sender, sender_of
 
 KEPT_FOR = timedelta(minutes=5)
@@ -31,10 +39,10 @@ FAILED_FOR = timedelta(seconds=10)
 """How long a failure is the answer: a secret that is wrong must cost no more than one that is right."""
 
 
-class KnownSecrets:
+class SecretCache:
     """Keeps what was read; from any thread."""
 
-    def __init__(self, secrets: ReadsWebhookSecrets, clock: Clock) -> None:
+    def __init__(self, secrets: WebhookSecrets, clock: Clock) -> None:
         self._secrets, self._clock = secrets, clock
         self._lock = threading.Lock()
         self._known: tuple[bytes, ...] = ()
@@ -80,32 +88,32 @@ class ReceiveWebhook:
 
     def __init__(
         self,
-        rules: LoadsRules,
-        secrets: KnownSecrets,
-        windows: ClaimsWindows,
-        queue: QueuesChecks,
-        calls: RemembersCalls,
+        rules: ActiveRules,
+        secrets: SecretCache,
+        windows: EventWindows,
+        queue: CheckQueue,
+        calls: ReplayGuard,
         clock: Clock,
     ) -> None:
         self._rules, self._secrets = rules, secrets
         self._windows, self._queue, self._calls, self._clock = windows, queue, calls, clock
-        self._indexed: tuple[Rules, Followers] | None = None
+        self._indexed: tuple[Rules, UpstreamIndex] | None = None
         self._unsent: set[str] = set()  # claimed, and then not queued: nobody else will look
 
-    def __call__(self, event: object) -> Answer:
+    def __call__(self, event: object) -> WebhookResponse:
         """Answer the event of a function URL. Raises InvalidEventError where it is none."""
         sender = ""
         try:
-            call = read_call(event)
+            call = read_webhook_request(event)
             by = sender_of(call)
             sender = by.name
             return self._answer(call, by)._replace(sender=sender)
-        except RefusedCallError as refusal:
+        except RefusedWebhookError as refusal:
             return refusal.answer._replace(sender=sender)
         except (StorageError, ConfigError) as error:
-            return failed(error)._replace(sender=sender)
+            return unavailable(error)._replace(sender=sender)
 
-    def _answer(self, call: Call, sender: Sender) -> Answer:
+    def _answer(self, call: WebhookRequest, sender: Sender) -> WebhookResponse:
         now = self._clock()
         self._authenticate(call, sender, now)
         named = sender.read(call)
@@ -118,39 +126,39 @@ class ReceiveWebhook:
             return _not_followed(references, followers, sender)
         identity = sender.identify(call)
         if identity is not None and self._calls.is_known(identity, now):
-            raise refuse(409, Outcome.REPLAYED, "this call was taken already")
+            raise refuse(409, WebhookOutcome.REPLAYED, "this call was taken already")
         answer = self._wake(follows[:MAX_FOLLOWS], now)
         if identity is not None:  # only now, so that a call that failed may be sent again
             self._calls.remember(identity, now)
         left_out = len(named.references) - len(references) + len(follows[MAX_FOLLOWS:])
         return answer._replace(told={**answer.told, "left_to_the_schedule": left_out}) if left_out else answer
 
-    def _authenticate(self, call: Call, sender: Sender, now: datetime) -> None:
+    def _authenticate(self, call: WebhookRequest, sender: Sender, now: datetime) -> None:
         known = self._secrets.get()
         proven = proves_any(call, sender.proofs, known)
         if not proven and (newer := self._secrets.get_newer()) != known:
             proven = proves_any(call, sender.proofs, newer)
         if not proven:
-            raise refuse(401, Outcome.UNAUTHENTICATED, "the secret or the signature is not right")
+            raise refuse(401, WebhookOutcome.UNAUTHENTICATED, "the secret or the signature is not right")
         if not sender.is_timely(call, now):
-            raise refuse(409, Outcome.REPLAYED, "the call was not signed within the last five minutes")
+            raise refuse(409, WebhookOutcome.REPLAYED, "the call was not signed within the last five minutes")
 
-    def _followers(self) -> Followers:
+    def _followers(self) -> UpstreamIndex:
         """Index the rules, once for as long as they are the same."""
         rules = self._rules()
         if self._indexed is None or self._indexed[0] is not rules:
-            self._indexed = (rules, Followers(rules))
+            self._indexed = (rules, UpstreamIndex(rules))
         return self._indexed[1]
 
-    def _wake(self, follows: list[Follow], now: datetime) -> Answer:
+    def _wake(self, follows: list[FollowedTag], now: datetime) -> WebhookResponse:
         """Claim the windows, and queue what is to be looked at now, and once more when the windows are over."""
-        first, again, delay = list[Follow](), list[Follow](), 0
+        first, again, delay = list[FollowedTag](), list[FollowedTag](), 0
         try:
             for follow in follows:
                 claimed = self._windows.claim(follow.key, now)
-                if claimed.when is Claim.NOW or follow.key in self._unsent:
+                if claimed.when is WindowDecision.RUN_NOW or follow.key in self._unsent:
                     first.append(follow)
-                elif claimed.when is Claim.LATER:
+                elif claimed.when is WindowDecision.RUN_LATER:
                     again.append(follow)
                     delay = max(delay, claimed.delay_seconds)
             self._send(first, now)
@@ -160,25 +168,25 @@ class ReceiveWebhook:
             raise
         self._unsent.difference_update(_keys(first))
         merged = len(follows) - len(first)
-        outcome = Outcome.ACCEPTED if first else Outcome.MERGED
-        return Answer(202, outcome, {"checks": len(first), "merged": merged}, mirrors=_keys(first))
+        outcome = WebhookOutcome.ACCEPTED if first else WebhookOutcome.MERGED
+        return WebhookResponse(202, outcome, {"checks": len(first), "merged": merged}, mirrors=_keys(first))
 
-    def _send(self, follows: list[Follow], now: datetime, delay: int = 0) -> None:
+    def _send(self, follows: list[FollowedTag], now: datetime, delay: int = 0) -> None:
         if follows:
             self._queue.send(list(_requests(follows, now)), delay)
 
-    def _note_unsent(self, follows: list[Follow]) -> None:
+    def _note_unsent(self, follows: list[FollowedTag]) -> None:
         """Let the sender's next try be followed, though its windows are claimed: it must not merge into nothing."""
         if len(self._unsent) >= _MAX_UNSENT:
             self._unsent.clear()
         self._unsent.update(_keys(follows))
 
 
-def _keys(follows: Iterable[Follow]) -> tuple[str, ...]:
+def _keys(follows: Iterable[FollowedTag]) -> tuple[str, ...]:
     return tuple(follow.key for follow in follows)
 
 
-def _requests(follows: list[Follow], now: datetime) -> Iterator[Queued]:
+def _requests(follows: list[FollowedTag], now: datetime) -> Iterator[Queued]:
     """Write the messages: of one repository, the tags together."""
     tags: dict[tuple[str, str | None, str | None], list[str]] = {}
     for follow in follows:
@@ -200,14 +208,14 @@ def _requests(follows: list[Follow], now: datetime) -> Iterator[Queued]:
         )
 
 
-def _not_followed(references: tuple[Reference, ...], followers: Followers, sender: Sender) -> Answer:
+def _not_followed(references: tuple[Reference, ...], followers: UpstreamIndex, sender: Sender) -> WebhookResponse:
     if any(followers.knows(reference.repository) for reference in references):
         return _ignored("no rule follows this tag")
     text = "no rule follows this repository"
     if sender.repeats_refusals:
-        return Answer(200, Outcome.UNKNOWN, {"ignored": text})
-    raise refuse(404, Outcome.UNKNOWN, text)
+        return WebhookResponse(200, WebhookOutcome.UNKNOWN, {"ignored": text})
+    raise refuse(404, WebhookOutcome.UNKNOWN, text)
 
 
-def _ignored(why: str) -> Answer:
-    return Answer(200, Outcome.IGNORED, {"ignored": why})
+def _ignored(why: str) -> WebhookResponse:
+    return WebhookResponse(200, WebhookOutcome.IGNORED, {"ignored": why})

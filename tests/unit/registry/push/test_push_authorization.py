@@ -12,7 +12,7 @@ from pullahead.oci.registries import Offered, Upload
 from pullahead.registry.connections import Connections
 from pullahead.registry.credentials import Credential
 from pullahead.registry.failures import Inquiry
-from pullahead.registry.push_session import Chances, Exchange, Place
+from pullahead.registry.push_session import PushScope, PushSession, RetryBudget
 from pullahead.registry.transport import Request, Timeouts
 from tests.unit.registry.harness import FakeTime
 from tests.unit.registry.push.harness import (
@@ -28,7 +28,7 @@ from tests.unit.registry.push.harness import (
 )
 
 BASIC = f"Basic {base64.b64encode(f'user:{SECRET}'.encode()).decode()}"
-PLACE = Place(REPOSITORY)
+PLACE = PushScope(REPOSITORY)
 WANTED = Reply(202, {"Location": f"{UPLOADS}1"})
 CREATED = Reply(201)
 
@@ -176,11 +176,11 @@ def test_storage_elsewhere_learns_the_token(registry: ScriptedRegistry) -> None:
     """The address that it is sent to is signed; it must not have our name as well, whatever it asks for."""
     time = FakeTime()
     timeouts = Timeouts(connect=2, read=2)
-    exchange = Exchange(
+    exchange = PushSession(
         registry.host,
         Connections(timeouts),
         lambda _: CREDENTIAL,
-        Chances(time, time.sleep, lambda: 1.0),
+        RetryBudget(time, time.sleep, lambda: 1.0),
         timeouts,
         plain_http=True,
     )

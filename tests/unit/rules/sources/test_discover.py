@@ -8,14 +8,14 @@ from pullahead.errors import StorageError
 from pullahead.rules.load import load_rules
 from pullahead.rules.model import Rules, Source
 from pullahead.rules.sources import discover as find_sources
-from pullahead.rules.sources.discover import FindSources, Found, Reach
+from pullahead.rules.sources.discover import Discovered, DiscoverSources, WritableRepositories
 from pullahead.rules.sources.findings import CachedRepository, CacheRule, Findings
 from tests.fakes.script import Script
 from tests.fakes.sources import HUB, QUAY, FakeCached, FakeTagged
 
 NOTHING = Findings()
 NO_RULES = load_rules("version: 1\nmirrors: []\n", source="rules.yaml")
-REACH = Reach(("mirror/*",), ("docker-hub/*", "quay/*"))
+REACH = WritableRepositories(("mirror/*",), ("docker-hub/*", "quay/*"))
 
 
 class Finding:
@@ -36,11 +36,13 @@ class Finding:
     def tag(self, name: str, **tags: str) -> None:
         self.tagged.repositories[name] = tags
 
-    def find(self, rules: Rules = NO_RULES, before: Findings = NOTHING, reach: Reach = REACH) -> Found:
-        return FindSources(self.cached, self.tagged, reach)(rules, before)
+    def find(
+        self, rules: Rules = NO_RULES, before: Findings = NOTHING, reach: WritableRepositories = REACH
+    ) -> Discovered:
+        return DiscoverSources(self.cached, self.tagged, reach)(rules, before)
 
 
-def names(found: Found) -> list[str]:
+def names(found: Discovered) -> list[str]:
     return [repository.name for repository in found.findings.cached]
 
 
@@ -117,7 +119,7 @@ class TestReach:
     def test_cached_repositories_out_of_reach_are_told_once_for_each_rule(self) -> None:
         finding = Finding()
         finding.cached.repositories["quay/team/b"] = ("1",)
-        found = finding.find(reach=Reach(("mirror/*",), ("docker-hub/*",)))
+        found = finding.find(reach=WritableRepositories(("mirror/*",), ("docker-hub/*",)))
         assert names(found) == ["docker-hub/library/alpine"]
         (told,) = found.told
         assert told.startswith("pull through cache rule quay: quay/team/app and 1 more are not followed")
@@ -125,7 +127,7 @@ class TestReach:
 
     def test_rule_for_everything_follows_only_what_the_parameter_names(self) -> None:
         finding = Finding(CacheRule("", "quay.io"))
-        found = finding.find(reach=Reach((), ("quay/*",)))
+        found = finding.find(reach=WritableRepositories((), ("quay/*",)))
         assert names(found) == ["quay/team/app"]
         assert any("pull through cache rule ROOT: app and 2 more are not followed" in told for told in found.told)
 

@@ -5,12 +5,12 @@ from datetime import timedelta
 import pytest
 
 from pullahead.errors import ConfigError, StorageError
-from pullahead.rules.active import RULES_RELOAD_INTERVAL, RulesInForce
+from pullahead.rules.active import RULES_RELOAD_INTERVAL, CurrentRules
 from pullahead.rules.load import load_rules
 from pullahead.rules.model import Rules
 from pullahead.rules.sources.combine import Gathered
-from pullahead.rules.sources.discover import FIND_EVERY, FindSources, GatherRules, Reach
-from pullahead.rules.sources.state import Broken
+from pullahead.rules.sources.discover import FIND_EVERY, DiscoverSources, GatherRules, WritableRepositories
+from pullahead.rules.sources.state import BrokenRules
 from tests.fakes.memory import FakeClock
 from tests.fakes.script import Script
 from tests.fakes.sources import QUAY, FakeCached, FakeStanding, FakeTagged, FakeText
@@ -35,14 +35,14 @@ class Gathering:
         self.text = FakeText(text, self.script) if text is not None else None
         self.layer = EMPTY
         self.schedule = self.new_schedule()
-        self.reader = RulesInForce(self.file, self.standing, self.clock)
+        self.reader = CurrentRules(self.file, self.standing, self.clock)
 
     def file(self) -> Rules:
         return load_rules(self.layer, source="rules.yaml")
 
     def new_schedule(self) -> GatherRules:
         """Start the function's process anew."""
-        find = FindSources(self.cached, self.tagged, Reach())
+        find = DiscoverSources(self.cached, self.tagged, WritableRepositories())
         return GatherRules(self.file, self.text, find, self.standing, self.clock)
 
     def gather(self, **later: float) -> Gathered:
@@ -50,7 +50,7 @@ class Gathering:
         return self.schedule()
 
     @property
-    def broken(self) -> Broken | None:
+    def broken(self) -> BrokenRules | None:
         """What the schedule wrote down of the newest version."""
         standing = self.standing.load()
         assert standing is not None
@@ -131,7 +131,7 @@ class TestSharing:
         gathering = Gathering()
         gathering.gather()
         gathering.layer = rules_text("2.0")
-        fresh = RulesInForce(gathering.file, gathering.standing, gathering.clock)
+        fresh = CurrentRules(gathering.file, gathering.standing, gathering.clock)
         assert keys(fresh()) == ["mirror/b:2.0", "quay/team/app:1"]
 
     def test_reader_stays_with_what_it_knows_while_s3_does_not_answer(self) -> None:

@@ -3,14 +3,14 @@
 import pytest
 
 from pullahead.rules.model import CredentialSource, Source
-from pullahead.rules.sources.findings import CachedRepository, CacheRule, Described
+from pullahead.rules.sources.findings import CachedRepository, CacheRule, DescribedSource
 from pullahead.rules.sources.pull_through_cache import describe_cached, rule_for
 
 SECRET = "arn:aws:secretsmanager:eu-west-1:123456789012:secret:ecr-pullthroughcache/hub"
 HUB = CacheRule("docker-hub", "registry-1.docker.io", credential=SECRET)
 
 
-def described(rule: CacheRule, *names: str) -> Described:
+def described(rule: CacheRule, *names: str) -> DescribedSource:
     return describe_cached([rule], [CachedRepository(name, ("1.0",)) for name in names])
 
 

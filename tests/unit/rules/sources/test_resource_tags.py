@@ -3,12 +3,12 @@
 import pytest
 
 from pullahead.rules.model import Source
-from pullahead.rules.sources.findings import Described, TaggedRepository
+from pullahead.rules.sources.findings import DescribedSource, TaggedRepository
 from pullahead.rules.sources.resource_tags import describe_tagged
 from pullahead.rules.tag_patterns import PatternKind, TagPattern, TagSelection
 
 
-def described(**tags: str) -> Described:
+def described(**tags: str) -> DescribedSource:
     """Describe one repository; the underscores of keys stand for `pullahead:` and dashes."""
     spelled = {key.replace("pullahead_", "pullahead:").replace("_", "-"): value for key, value in tags.items()}
     return describe_tagged([TaggedRepository("mirror/app", spelled)])
@@ -85,7 +85,7 @@ def test_tags_that_mean_nothing_are_told_and_followed_by_nothing(tags: dict[str,
 
 @pytest.mark.parametrize("value", ["true", "True", " true "])
 def test_ignored_repository_is_not_followed(value: str) -> None:
-    assert described(pullahead_upstream="a/b", pullahead_tags="1", pullahead_ignore=value) == Described()
+    assert described(pullahead_upstream="a/b", pullahead_tags="1", pullahead_ignore=value) == DescribedSource()
 
 
 def test_repository_that_is_not_quite_ignored_is_followed() -> None:

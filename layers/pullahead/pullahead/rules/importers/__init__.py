@@ -8,10 +8,10 @@ import yaml
 from pullahead.errors import ConfigError
 from pullahead.rules.document import MAX_DOCUMENT_BYTES
 from pullahead.rules.importers.regsync import read_regsync
-from pullahead.rules.importers.result import Imported, ImportedMirror, LeftOut, write_rules
+from pullahead.rules.importers.result import ImportedMirror, ImportResult, NotImported, write_rules
 from pullahead.rules.importers.skopeo import read_skopeo
 
-__all__ = ["ImportFileError", "Imported", "ImportedMirror", "LeftOut", "import_rules", "write_rules"]
+__all__ = ["ImportFileError", "ImportResult", "ImportedMirror", "NotImported", "import_rules", "write_rules"]
 
 
 _KEPT = frozenset({"tag:yaml.org,2002:null", "tag:yaml.org,2002:merge"})
@@ -31,7 +31,7 @@ class ImportFileError(ConfigError):
     """A file that none of the tools known here wrote."""
 
 
-def import_rules(text: str, *, source: str, prefix: str = "mirror") -> Imported:
+def import_rules(text: str, *, source: str, prefix: str = "mirror") -> ImportResult:
     """Read a file of regsync or of skopeo sync. Raises ImportFileError."""
     if len(text.encode()) > MAX_DOCUMENT_BYTES:
         raise ImportFileError(f"{source} has more than {MAX_DOCUMENT_BYTES} bytes")

@@ -7,7 +7,7 @@ from typing import Any
 
 from pullahead.oci import InvalidReferenceError, Reference, parse_reference
 from pullahead.oci.reference import is_tag
-from pullahead.rules.importers.result import ALL_TAGS, Imported, TagEntry
+from pullahead.rules.importers.result import ALL_TAGS, ImportResult, TagEntry
 from pullahead.rules.regex import InvalidPatternError
 from pullahead.rules.tag_patterns import PatternKind, TagPattern, check_pattern
 from pullahead.rules.values import format_duration, is_repository_name
@@ -34,7 +34,7 @@ def texts_of(value: Any) -> list[str]:
     return [item for item in items_of(value) if isinstance(item, str)]
 
 
-def read_reference(text: str, where: str, imported: Imported) -> Reference | None:
+def read_reference(text: str, where: str, imported: ImportResult) -> Reference | None:
     """Read a reference without a tag by default."""
     try:
         return parse_reference(text, default_tag=None)
@@ -43,7 +43,7 @@ def read_reference(text: str, where: str, imported: Imported) -> Reference | Non
         return None
 
 
-def read_repository(path: str, where: str, imported: Imported) -> str | None:
+def read_repository(path: str, where: str, imported: ImportResult) -> str | None:
     """Check that ECR allows the name of a repository."""
     if is_repository_name(path):
         return path
@@ -51,7 +51,7 @@ def read_repository(path: str, where: str, imported: Imported) -> str | None:
     return None
 
 
-def read_names(texts: Iterable[str], where: str, imported: Imported) -> Iterator[TagEntry]:
+def read_names(texts: Iterable[str], where: str, imported: ImportResult) -> Iterator[TagEntry]:
     """Read tags that are named."""
     for text in texts:
         if is_tag(text):
@@ -60,7 +60,7 @@ def read_names(texts: Iterable[str], where: str, imported: Imported) -> Iterator
             imported.leave_out(where, f"{text!r} is no tag; a digest never moves, so there is nothing to keep fresh")
 
 
-def read_regexes(texts: Iterable[str], where: str, imported: Imported) -> Iterator[TagEntry]:
+def read_regexes(texts: Iterable[str], where: str, imported: ImportResult) -> Iterator[TagEntry]:
     """Read regular expressions that must fit the whole tag. One that is a tag itself is taken for its name."""
     for text in texts:
         pattern = text.removeprefix("^").removesuffix("$")
@@ -72,7 +72,7 @@ def read_regexes(texts: Iterable[str], where: str, imported: Imported) -> Iterat
             yield TagEntry(pattern, PatternKind.REGEX)
 
 
-def read_ranges(texts: Iterable[str], where: str, imported: Imported) -> Iterator[TagEntry]:
+def read_ranges(texts: Iterable[str], where: str, imported: ImportResult) -> Iterator[TagEntry]:
     """Read ranges of versions: Go's libraries part by commas what npm parts by spaces."""
     for text in texts:
         joined = re.sub(r"([<>=~^]) +", r"\1", text.replace(",", " "))
@@ -81,7 +81,7 @@ def read_ranges(texts: Iterable[str], where: str, imported: Imported) -> Iterato
             yield entry
 
 
-def is_understood(entry: TagEntry, where: str, imported: Imported) -> bool:
+def is_understood(entry: TagEntry, where: str, imported: ImportResult) -> bool:
     """Tell whether the rules' own reader takes a pattern."""
     try:
         check_pattern(TagPattern(entry.kind or PatternKind.GLOB, entry.text))
@@ -91,7 +91,7 @@ def is_understood(entry: TagEntry, where: str, imported: Imported) -> bool:
     return True
 
 
-def read_number(text: str, where: str, imported: Imported) -> float | None:
+def read_number(text: str, where: str, imported: ImportResult) -> float | None:
     """Read a number above zero, whole where it is whole."""
     try:
         number = float(text)
@@ -103,7 +103,7 @@ def read_number(text: str, where: str, imported: Imported) -> float | None:
     return int(number) if number.is_integer() else number
 
 
-def read_interval(text: str, where: str, imported: Imported) -> str | None:
+def read_interval(text: str, where: str, imported: ImportResult) -> str | None:
     """Read a duration as Go writes it."""
     match = _GO_DURATION.fullmatch(text) if text else None
     if match is None:

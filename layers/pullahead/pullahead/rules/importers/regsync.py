@@ -15,7 +15,7 @@ from pullahead.rules.importers.go_yaml import (
     read_repository,
     texts_of,
 )
-from pullahead.rules.importers.result import ALL_TAGS, Imported, ImportedMirror, TagEntry
+from pullahead.rules.importers.result import ALL_TAGS, ImportedMirror, ImportResult, TagEntry
 from pullahead.rules.tag_patterns import PatternKind
 from pullahead.rules.values import is_platform, is_repository_name
 
@@ -26,9 +26,9 @@ _CARRIED = frozenset(
 _SELECTING = frozenset({"allow", "deny", "semverRange"})
 
 
-def read_regsync(document: Mapping[Any, Any]) -> Imported:
+def read_regsync(document: Mapping[Any, Any]) -> ImportResult:
     """Read a whole file."""
-    imported = Imported("regsync")
+    imported = ImportResult("regsync")
     for index, credentials in enumerate(items_of(document.get("creds"))):
         _host(mapping_of(credentials), f"creds[{index}]", imported)
     defaults = mapping_of(document.get("defaults"))
@@ -40,7 +40,7 @@ def read_regsync(document: Mapping[Any, Any]) -> Imported:
     return imported
 
 
-def _host(credentials: Mapping[Any, Any], where: str, imported: Imported) -> None:
+def _host(credentials: Mapping[Any, Any], where: str, imported: ImportResult) -> None:
     written = str(credentials.get("registry", ""))
     try:
         host = parse_host(written)
@@ -68,7 +68,7 @@ def _host(credentials: Mapping[Any, Any], where: str, imported: Imported) -> Non
             imported.leave_out(f"{where}.{key}", "it has no counterpart")
 
 
-def _entry(entry: Mapping[Any, Any], defaults: Mapping[Any, Any], where: str, imported: Imported) -> None:
+def _entry(entry: Mapping[Any, Any], defaults: Mapping[Any, Any], where: str, imported: ImportResult) -> None:
     for key in entry:
         if key not in _CARRIED:
             imported.leave_out(f"{where}.{key}", "it has no counterpart")
@@ -95,7 +95,7 @@ def _add_image(
     source: Reference,
     target: Reference,
     where: str,
-    imported: Imported,
+    imported: ImportResult,
 ) -> None:
     tag = source.tag or "latest"
     if source.digest is not None:
@@ -107,7 +107,12 @@ def _add_image(
 
 
 def _add_repository(
-    entry: Mapping[Any, Any], defaults: Mapping[Any, Any], source: Reference, path: str, where: str, imported: Imported
+    entry: Mapping[Any, Any],
+    defaults: Mapping[Any, Any],
+    source: Reference,
+    path: str,
+    where: str,
+    imported: ImportResult,
 ) -> None:
     # Each of tagSets selects for itself; together they are joined.
     sets = [entry["tags"]] if entry.get("tags") else items_of(entry.get("tagSets")) or [{}]
@@ -115,7 +120,7 @@ def _add_repository(
     _add(entry, defaults, source, path, [each for each in selections if each[0]], where, imported)
 
 
-def _registry(entry: Mapping[Any, Any], defaults: Mapping[Any, Any], where: str, imported: Imported) -> None:
+def _registry(entry: Mapping[Any, Any], defaults: Mapping[Any, Any], where: str, imported: ImportResult) -> None:
     repositories = texts_of(mapping_of(entry.get("repos")).get("allow"))
     named = list(filter(is_repository_name, repositories))
     if not named or len(named) < len(repositories):
@@ -130,7 +135,7 @@ def _registry(entry: Mapping[Any, Any], defaults: Mapping[Any, Any], where: str,
 
 
 def _selection(
-    tags: Mapping[Any, Any], where: str, imported: Imported
+    tags: Mapping[Any, Any], where: str, imported: ImportResult
 ) -> tuple[tuple[TagEntry, ...], tuple[TagEntry, ...]]:
     for key in tags:
         if key not in _SELECTING:
@@ -151,7 +156,7 @@ def _add(
     path: str,
     selections: list[tuple[tuple[TagEntry, ...], tuple[TagEntry, ...]]],
     where: str,
-    imported: Imported,
+    imported: ImportResult,
 ) -> None:
     repository = read_repository(path, where, imported)
     if repository is None:
@@ -165,7 +170,7 @@ def _add(
         imported.add(where, ImportedMirror(str(source.repository), repository, tags, exclude, platforms, every))
 
 
-def _platforms(entry: Mapping[Any, Any], where: str, imported: Imported) -> Iterator[str]:
+def _platforms(entry: Mapping[Any, Any], where: str, imported: ImportResult) -> Iterator[str]:
     for platform in [*texts_of(entry.get("platform")), *texts_of(entry.get("platforms"))]:
         if is_platform(platform):
             yield platform

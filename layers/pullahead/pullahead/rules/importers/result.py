@@ -20,7 +20,7 @@ class TagEntry(NamedTuple):
     kind: PatternKind | None = None
 
 
-class LeftOut(NamedTuple):
+class NotImported(NamedTuple):
     """Something that could not be carried over: where it stood, and what to do about it."""
 
     where: str
@@ -39,18 +39,18 @@ class ImportedMirror(NamedTuple):
 
 
 @dataclass
-class Imported:
+class ImportResult:
     """Collects mirrors, settings of upstream hosts, and what is left out."""
 
     tool: str
     mirrors: list[ImportedMirror] = field(default_factory=list)
     upstreams: dict[str, dict[str, Any]] = field(default_factory=dict)
-    left_out: list[LeftOut] = field(default_factory=list)
+    left_out: list[NotImported] = field(default_factory=list)
     _upstream_of: dict[tuple[str, TagEntry], str] = field(default_factory=dict)
 
     def leave_out(self, where: str, message: str) -> None:
         """Record what could not be carried over, once."""
-        left = LeftOut(where, message)
+        left = NotImported(where, message)
         if left not in self.left_out:
             self.left_out.append(left)
 
@@ -82,7 +82,7 @@ def _excludes(entry: TagEntry, tag: str) -> bool:
     return matches(TagPattern(entry.kind or PatternKind.GLOB, entry.text), tag, prereleases=True)
 
 
-def write_rules(imported: Imported, *, source: str) -> str:
+def write_rules(imported: ImportResult, *, source: str) -> str:
     """Write a rules file. Every value is written as JSON, which YAML reads alike and never takes for a number."""
     lines = [
         f"# Imported from a file of {imported.tool} by `pullahead import {' '.join(source.split())}`.",

@@ -14,7 +14,7 @@ from pullahead.rules.importers.go_yaml import (
     read_repository,
     texts_of,
 )
-from pullahead.rules.importers.result import ALL_TAGS, Imported, ImportedMirror, TagEntry
+from pullahead.rules.importers.result import ALL_TAGS, ImportedMirror, ImportResult, TagEntry
 from pullahead.rules.tag_patterns import PatternKind
 
 _IMAGES, _REGEX, _SEMVER = "images", "images-by-tag-regex", "images-by-semver"
@@ -24,9 +24,9 @@ _OFF = frozenset({"false", "False", "FALSE"})
 _CARRIED = frozenset({_IMAGES, _REGEX, _SEMVER, "credentials", "tls-verify"})
 
 
-def read_skopeo(document: Mapping[Any, Any], prefix: str) -> Imported:
+def read_skopeo(document: Mapping[Any, Any], prefix: str) -> ImportResult:
     """Read a whole file. It names no targets, so repositories are named by `prefix` and the upstream's path."""
-    imported = Imported("skopeo sync")
+    imported = ImportResult("skopeo sync")
     for written, settings in document.items():
         try:
             host = parse_host(str(written))
@@ -37,7 +37,7 @@ def read_skopeo(document: Mapping[Any, Any], prefix: str) -> Imported:
     return imported
 
 
-def _host(host: str, settings: Mapping[Any, Any], prefix: str, imported: Imported) -> None:
+def _host(host: str, settings: Mapping[Any, Any], prefix: str, imported: ImportResult) -> None:
     if settings.get("credentials"):
         imported.leave_out(
             f"{host}.credentials",
@@ -65,7 +65,7 @@ def _host(host: str, settings: Mapping[Any, Any], prefix: str, imported: Importe
         _add(host, str(path), read_ranges([str(versions)], where, imported), prefix, where, imported)
 
 
-def _add(host: str, path: str, tags: Iterable[TagEntry], prefix: str, where: str, imported: Imported) -> None:
+def _add(host: str, path: str, tags: Iterable[TagEntry], prefix: str, where: str, imported: ImportResult) -> None:
     reference = read_reference(f"{host}/{path}", where, imported)
     if reference is None:
         return

@@ -14,7 +14,7 @@ import msgspec
 
 from pullahead.oci import Reference, digest_of
 from pullahead.rules.model import Mirror, Rule, Rules, Source, UpstreamSettings
-from pullahead.rules.sources.findings import CachedRepository, Described, Findings
+from pullahead.rules.sources.findings import CachedRepository, DescribedSource, Findings
 from pullahead.rules.sources.pull_through_cache import describe_cached
 from pullahead.rules.sources.resource_tags import describe_tagged, is_ignored
 from pullahead.rules.tag_patterns import TagPattern
@@ -71,7 +71,7 @@ def newly_cached(repository: str, tag: str, rules: Rules, findings: Findings) ->
     return next((rule.mirror(tag) for rule in described.rules if rule.name not in rules.paused), None)
 
 
-def _join(rules: Rules, described: Described) -> tuple[Rules, list[str]]:
+def _join(rules: Rules, described: DescribedSource) -> tuple[Rules, list[str]]:
     conflicts: list[str] = []
     added = [
         left

@@ -16,13 +16,13 @@ from typing import NamedTuple, TypeVar
 from pullahead.clock import Clock
 from pullahead.errors import StorageError
 from pullahead.rules.model import Rules, Source
-from pullahead.rules.ports import FindsCached, FindsTagged, KeepsStanding, LoadsRules, ReadsRulesText
+from pullahead.rules.ports import ActiveRules, CachedRepositories, RulesFile, RulesStateStore, TaggedRepositories
 from pullahead.rules.sources.combine import Gathered, gather_rules, is_opted_out
-from pullahead.rules.sources.external_file import Followed, follow_text
+from pullahead.rules.sources.external_file import ExternalRules, read_external_rules
 from pullahead.rules.sources.findings import CachedRepository, CacheRule, Findings, TaggedRepository
 from pullahead.rules.sources.pull_through_cache import rule_for
 from pullahead.rules.sources.resource_tags import MARKS, READ, is_ignored, names_upstream
-from pullahead.rules.sources.state import FollowedText, Standing
+from pullahead.rules.sources.state import FollowedText, RulesState
 
 MAX_CACHED_REPOSITORIES = 5_000
 _THREADS = 8
@@ -30,7 +30,7 @@ _THREADS = 8
 _T = TypeVar("_T")
 
 
-class Reach(NamedTuple):
+class WritableRepositories(NamedTuple):
     """Which repositories the template lets Pullahead write: patterns as at the end of an ARN."""
 
     targets: tuple[str, ...] = ("*",)
@@ -46,26 +46,26 @@ class Reach(NamedTuple):
         return any(fnmatchcase(repository, pattern) for pattern in self.patterns)
 
 
-class Found(NamedTuple):
+class Discovered(NamedTuple):
     """What was found, and what people should know: what could not be asked, and what is out of reach."""
 
     findings: Findings
     told: tuple[str, ...] = ()
 
 
-class FindSources:
+class DiscoverSources:
     """The use case, with the ports that it looks through."""
 
-    def __init__(self, cached: FindsCached, tagged: FindsTagged, reach: Reach) -> None:
+    def __init__(self, cached: CachedRepositories, tagged: TaggedRepositories, reach: WritableRepositories) -> None:
         self._cached, self._tagged, self._reach = cached, tagged, reach
 
-    def __call__(self, declared: Rules, before: Findings) -> Found:
+    def __call__(self, declared: Rules, before: Findings) -> Discovered:
         """Look through the sources that the rules file leaves on."""
         told: list[str] = []
         marked = _try("resource tags", self._marked, before.tagged, told)
         tagged = tuple(self._heeded(marked, declared, told))
         if Source.PULL_THROUGH_CACHE not in declared.sources:
-            return Found(Findings(tagged=tagged), tuple(told))
+            return Discovered(Findings(tagged=tagged), tuple(told))
         passed_over = frozenset(repository.name for repository in marked if is_ignored(repository))
 
         def is_wanted(name: str) -> bool:
@@ -74,7 +74,7 @@ class FindSources:
         known = (before.cache_rules, before.cached)
         rules, cached = _try("pull through cache rules", lambda: self._look(is_wanted, told), known, told)
         within = self._reach.patterns if rules else ()
-        return Found(Findings(rules, cached, tagged, within), tuple(told))
+        return Discovered(Findings(rules, cached, tagged, within), tuple(told))
 
     def _marked(self) -> tuple[TaggedRepository, ...]:
         found = {repository.name: repository for repository in self._tagged.repositories_with(MARKS)}
@@ -147,7 +147,7 @@ def _out_of_reach(rule: CacheRule, names: Sequence[str]) -> str:
 FIND_EVERY = timedelta(minutes=4)
 """Shorter than five minutes, so that a schedule that fires every five finds each time, also a little early."""
 
-Finds = Callable[[Rules, Findings], Found]
+Finds = Callable[[Rules, Findings], Discovered]
 
 
 class GatherRules:
@@ -155,15 +155,15 @@ class GatherRules:
 
     def __init__(
         self,
-        file: LoadsRules,
-        text: ReadsRulesText | None,
+        file: ActiveRules,
+        text: RulesFile | None,
         find: Finds,
-        standing: KeepsStanding,
+        standing: RulesStateStore,
         clock: Clock,
     ) -> None:
         self._file, self._text, self._find = file, text, find
         self._standing, self._clock = standing, clock
-        self._found: Found | None = None
+        self._found: Discovered | None = None
         self._found_at: datetime | None = None
 
     def __call__(self) -> Gathered:
@@ -173,22 +173,22 @@ class GatherRules:
         """
         now = self._clock()
         stored = self._standing.load()
-        before = stored or Standing()
+        before = stored or RulesState()
         followed = self._follow(before.text, now)
         found = self._find_sometimes(followed.rules, before.findings, now)
         gathered = gather_rules(followed.rules, found.findings)
         told = tuple(dict.fromkeys((*found.told, *gathered.told)))
-        standing = Standing(text=followed.text, findings=found.findings, told=told)
+        standing = RulesState(text=followed.text, findings=found.findings, told=told)
         if standing != stored:
             self._standing.save(standing)
         return Gathered(gathered.rules, tuple(text for text in told if text not in before.told))
 
-    def _follow(self, before: FollowedText, now: datetime) -> Followed:
+    def _follow(self, before: FollowedText, now: datetime) -> ExternalRules:
         if self._text is None:
-            return Followed(FollowedText(), self._file())
-        return follow_text(before, self._text, now)
+            return ExternalRules(FollowedText(), self._file())
+        return read_external_rules(before, self._text, now)
 
-    def _find_sometimes(self, declared: Rules, before: Findings, now: datetime) -> Found:
+    def _find_sometimes(self, declared: Rules, before: Findings, now: datetime) -> Discovered:
         if self._found is None or self._found_at is None or now - self._found_at >= FIND_EVERY:
             self._found, self._found_at = self._find(declared, before), now
         return self._found

@@ -10,21 +10,21 @@ from typing import NamedTuple
 from pullahead.errors import ConfigError, PullaheadError, StorageError
 from pullahead.rules.load import load_rules
 from pullahead.rules.model import Rules
-from pullahead.rules.ports import ReadsRulesText
+from pullahead.rules.ports import RulesFile
 from pullahead.rules.problems import RulesError
-from pullahead.rules.sources.state import Broken, FollowedText
+from pullahead.rules.sources.state import BrokenRules, FollowedText
 
 _MAX_DETAIL_CHARACTERS = 2_000
 
 
-class Followed(NamedTuple):
+class ExternalRules(NamedTuple):
     """How the file stands now, and the rules in force."""
 
     text: FollowedText
     rules: Rules
 
 
-def follow_text(before: FollowedText, source: ReadsRulesText, now: datetime) -> Followed:
+def read_external_rules(before: FollowedText, source: RulesFile, now: datetime) -> ExternalRules:
     """Read the file if it changed.
 
     Raises what reading it raises, and RulesError, where there is no good version to stay with.
@@ -36,26 +36,26 @@ def follow_text(before: FollowedText, source: ReadsRulesText, now: datetime) -> 
     if read is None:
         mended = before.broken is not None and before.broken.unreadable
         text = FollowedText(before.good, before.seen) if mended else before
-        return Followed(text, _good(before, source))
+        return ExternalRules(text, _good(before, source))
     try:
         rules = load_rules(read.text, source=source.address)
     except RulesError as error:
         return _stay(before, read.revision, error, source, now)
-    return Followed(FollowedText(read.text, read.revision), rules)
+    return ExternalRules(FollowedText(read.text, read.revision), rules)
 
 
 def _stay(
-    before: FollowedText, revision: str | None, error: PullaheadError, source: ReadsRulesText, now: datetime
-) -> Followed:
+    before: FollowedText, revision: str | None, error: PullaheadError, source: RulesFile, now: datetime
+) -> ExternalRules:
     if before.good is None:
         raise error
     is_new = revision != before.seen
     if before.broken is not None and not is_new:
-        return Followed(before, _good(before, source))
+        return ExternalRules(before, _good(before, source))
     since = before.broken.since if before.broken is not None else now
-    broken = Broken(since, str(error)[:_MAX_DETAIL_CHARACTERS], unreadable=not is_new)
-    return Followed(FollowedText(before.good, revision, broken), _good(before, source))
+    broken = BrokenRules(since, str(error)[:_MAX_DETAIL_CHARACTERS], unreadable=not is_new)
+    return ExternalRules(FollowedText(before.good, revision, broken), _good(before, source))
 
 
-def _good(text: FollowedText, source: ReadsRulesText) -> Rules:
+def _good(text: FollowedText, source: RulesFile) -> Rules:
     return load_rules(text.good or "", source=f"the last good version of {source.address}")

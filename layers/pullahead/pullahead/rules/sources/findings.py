@@ -50,7 +50,7 @@ class Findings(msgspec.Struct, frozen=True):
     within: tuple[str, ...] = ()  # globs of the repositories that may be written, where there are cache rules
 
 
-class Described(NamedTuple):
+class DescribedSource(NamedTuple):
     """What findings of one source come to: rules, what upstreams need for them, and what could not be understood."""
 
     rules: tuple[Rule, ...] = ()

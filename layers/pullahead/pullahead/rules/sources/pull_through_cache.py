@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from pullahead.oci import InvalidReferenceError, Repository, parse_host, parse_reference
 from pullahead.rules.model import CredentialSource, Rule, Source, UpstreamSettings, WhenDeleted
 from pullahead.rules.options import DEFAULT_ALERT_AFTER, DEFAULT_CHECK_EVERY
-from pullahead.rules.sources.findings import CachedRepository, CacheRule, Described
+from pullahead.rules.sources.findings import CachedRepository, CacheRule, DescribedSource
 from pullahead.rules.tag_patterns import TagSelection
 
 
@@ -21,7 +21,7 @@ def rule_for(repository: str, rules: Iterable[CacheRule]) -> CacheRule | None:
     return max(covering, key=lambda rule: len(rule.prefix), default=None)
 
 
-def describe_cached(rules: Sequence[CacheRule], repositories: Sequence[CachedRepository]) -> Described:
+def describe_cached(rules: Sequence[CacheRule], repositories: Sequence[CachedRepository]) -> DescribedSource:
     """Make a rule of every cached repository; one that means nothing is told and left out."""
     made: list[Rule] = []
     problems: list[str] = []
@@ -33,7 +33,7 @@ def describe_cached(rules: Sequence[CacheRule], repositories: Sequence[CachedRep
             made.append(_rule(repository, _upstream(repository.name, rule)))
         except InvalidReferenceError as error:
             problems.append(f"{repository.name}, cached by the pull through cache rule {rule.name}: {error}")
-    return Described(tuple(made), tuple(_settings(rules, repositories)), tuple(problems))
+    return DescribedSource(tuple(made), tuple(_settings(rules, repositories)), tuple(problems))
 
 
 def _upstream(repository: str, rule: CacheRule) -> Repository:

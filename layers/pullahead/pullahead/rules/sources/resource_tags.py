@@ -14,7 +14,7 @@ from pullahead.oci.reference import is_tag
 from pullahead.rules.model import Rule, Source
 from pullahead.rules.options import DEFAULT_ALERT_AFTER, DEFAULT_CHECK_EVERY
 from pullahead.rules.regex import InvalidPatternError
-from pullahead.rules.sources.findings import Described, TaggedRepository
+from pullahead.rules.sources.findings import DescribedSource, TaggedRepository
 from pullahead.rules.tag_patterns import PatternKind, TagPattern, TagSelection, check_pattern
 
 IGNORE = "pullahead:ignore"
@@ -41,7 +41,7 @@ def names_upstream(repository: TaggedRepository) -> bool:
     return not is_ignored(repository) and any(key in repository.tags for key in UPSTREAM)
 
 
-def describe_tagged(repositories: Iterable[TaggedRepository]) -> Described:
+def describe_tagged(repositories: Iterable[TaggedRepository]) -> DescribedSource:
     """Make a rule of every repository whose tags name an upstream; what means nothing is told and left out."""
     made: list[Rule] = []
     problems: list[str] = []
@@ -51,7 +51,7 @@ def describe_tagged(repositories: Iterable[TaggedRepository]) -> Described:
         selection = _selection(repository, problems)
         if upstream is not None and len(problems) == before:
             made.append(_rule(repository.name, upstream, selection))
-    return Described(tuple(made), (), tuple(problems))
+    return DescribedSource(tuple(made), (), tuple(problems))
 
 
 def _upstream(repository: TaggedRepository, problems: list[str]) -> Repository | None:

@@ -13,7 +13,7 @@ from pullahead.rules.sources.findings import Findings
 VERSION = 1
 
 
-class Broken(msgspec.Struct, frozen=True):
+class BrokenRules(msgspec.Struct, frozen=True):
     """Since when, and why, the rules file that people keep elsewhere cannot be used."""
 
     since: datetime
@@ -26,10 +26,10 @@ class FollowedText(msgspec.Struct, frozen=True):
 
     good: str | None = None
     seen: str | None = None  # the newest revision that was read, good or not
-    broken: Broken | None = None
+    broken: BrokenRules | None = None
 
 
-class Standing(msgspec.Struct, frozen=True):
+class RulesState(msgspec.Struct, frozen=True):
     """Everything that functions share about the rules. `told` are the problems that were told already."""
 
     version: int = VERSION
@@ -38,15 +38,15 @@ class Standing(msgspec.Struct, frozen=True):
     told: tuple[str, ...] = ()
 
 
-def encode_standing(standing: Standing) -> bytes:
+def encode_rules_state(standing: RulesState) -> bytes:
     """Write it as JSON."""
     return msgspec.json.encode(standing)
 
 
-def decode_standing(content: bytes) -> Standing | None:
+def decode_rules_state(content: bytes) -> RulesState | None:
     """Read it; None where another version of Pullahead wrote what this one cannot read."""
     try:
-        standing = msgspec.json.decode(content, type=Standing)
+        standing = msgspec.json.decode(content, type=RulesState)
     except (msgspec.DecodeError, UnicodeDecodeError):
         return None
     return standing if standing.version == VERSION else None

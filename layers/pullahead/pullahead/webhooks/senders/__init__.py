@@ -7,12 +7,12 @@ from types import MappingProxyType
 from typing import Final, NamedTuple
 
 from pullahead.webhooks.authentication import Proof, header_secret, path_secret, signature
-from pullahead.webhooks.http import Call, Outcome, refuse
-from pullahead.webhooks.payload import Named
+from pullahead.webhooks.http import WebhookOutcome, WebhookRequest, refuse
+from pullahead.webhooks.payload import NamedTags
 from pullahead.webhooks.senders import artifactory, distribution, dockerhub, generic, github, harbor, quay
 
 
-def _always(_call: Call, _now: datetime) -> bool:
+def _always(_call: WebhookRequest, _now: datetime) -> bool:
     return True
 
 
@@ -24,12 +24,12 @@ class Sender(NamedTuple):
 
     name: str
     proofs: tuple[Proof, ...]
-    read: Callable[[Call], Named]
+    read: Callable[[WebhookRequest], NamedTags]
     signed_by: str = ""
-    is_timely: Callable[[Call, datetime], bool] = _always
+    is_timely: Callable[[WebhookRequest, datetime], bool] = _always
     repeats_refusals: bool = False
 
-    def identify(self, call: Call) -> str | None:
+    def identify(self, call: WebhookRequest) -> str | None:
         """Identify a call, so that it is known when it comes again; None where nothing signed tells it from others."""
         if not self.signed_by:
             return None
@@ -66,13 +66,13 @@ _ALL: Final = (
 SENDERS: Final[Mapping[str, Sender]] = MappingProxyType({sender.name: sender for sender in _ALL})
 
 
-def sender_of(call: Call) -> Sender:
+def sender_of(call: WebhookRequest) -> Sender:
     """Find the sender by method and path. Raises RefusedCallError."""
     if call.method != "POST":
-        raise refuse(405, Outcome.MALFORMED, "webhooks are sent by POST", allow="POST")
+        raise refuse(405, WebhookOutcome.MALFORMED, "webhooks are sent by POST", allow="POST")
     sender = SENDERS.get(call.parts[0]) if 1 <= len(call.parts) <= 2 else None
     if sender is None:
-        raise refuse(404, Outcome.UNKNOWN, f"there is no such sender; there are {', '.join(SENDERS)}")
+        raise refuse(404, WebhookOutcome.UNKNOWN, f"there is no such sender; there are {', '.join(SENDERS)}")
     if call.header("content-type").startswith("application/x-www-form-urlencoded"):
-        raise refuse(415, Outcome.MALFORMED, "the body is a form; let it be sent as application/json")
+        raise refuse(415, WebhookOutcome.MALFORMED, "the body is a form; let it be sent as application/json")
     return sender

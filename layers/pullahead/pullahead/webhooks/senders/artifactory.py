@@ -11,8 +11,8 @@ from typing import Final
 import msgspec
 
 from pullahead.oci import Reference
-from pullahead.webhooks.http import Call
-from pullahead.webhooks.payload import Named, decode, host_of, hosts, named, upstream
+from pullahead.webhooks.http import WebhookRequest
+from pullahead.webhooks.payload import NamedTags, decode, host_of, hosts, tags_named, upstream
 
 AUTHORIZATION: Final = "x-jfrog-event-auth"
 _MOVES: Final = ("pushed", "deleted", "promoted")
@@ -32,12 +32,12 @@ class _Payload(msgspec.Struct, frozen=True):
     jpd_origin: str = ""
 
 
-def read(call: Call) -> Named:
+def read(call: WebhookRequest) -> NamedTags:
     """Read an event of any domain. Raises RefusedCallError."""
     payload = decode(call, _Payload)
     if payload.domain != "docker" or payload.event_type not in _MOVES:
-        return Named(ignored="only tags that are pushed, deleted or promoted in the domain docker are of interest")
-    return named(_references(payload), "the event names no tag")
+        return NamedTags(ignored="only tags that are pushed, deleted or promoted in the domain docker are of interest")
+    return tags_named(_references(payload), "the event names no tag")
 
 
 def _references(payload: _Payload) -> Iterator[Reference]:

@@ -12,8 +12,8 @@ from typing import Final
 import msgspec
 
 from pullahead.oci import Reference
-from pullahead.webhooks.http import Call
-from pullahead.webhooks.payload import Named, decode, host_of, hosts, named, upstream
+from pullahead.webhooks.http import WebhookRequest
+from pullahead.webhooks.payload import NamedTags, decode, host_of, hosts, tags_named, upstream
 
 _MOVES: Final = ("push", "delete")
 _NOTHING: Final = "none of the events moves a tag"
@@ -39,14 +39,14 @@ class _Envelope(msgspec.Struct, frozen=True):
     events: list[_Event]
 
 
-def read(call: Call) -> Named:
+def read(call: WebhookRequest) -> NamedTags:
     """Read an envelope of events. Raises RefusedCallError."""
-    return named(_references(decode(call, _Envelope).events), _NOTHING)
+    return tags_named(_references(decode(call, _Envelope).events), _NOTHING)
 
 
-def read_one(call: Call) -> Named:
+def read_one(call: WebhookRequest) -> NamedTags:
     """Read one event of Azure's. Raises RefusedCallError."""
-    return named(_references([decode(call, _Event)]), _NOTHING)
+    return tags_named(_references([decode(call, _Event)]), _NOTHING)
 
 
 def _references(events: Iterable[_Event]) -> Iterator[Reference]:

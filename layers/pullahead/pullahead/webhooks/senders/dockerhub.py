@@ -6,8 +6,8 @@ Docker documentation, "Webhooks" (docs.docker.com/docker-hub/repos/manage/webhoo
 import msgspec
 
 from pullahead.oci.reference import DOCKER_HUB
-from pullahead.webhooks.http import Call
-from pullahead.webhooks.payload import Named, decode, upstream
+from pullahead.webhooks.http import WebhookRequest
+from pullahead.webhooks.payload import NamedTags, decode, upstream
 
 
 class _PushData(msgspec.Struct, frozen=True):
@@ -23,7 +23,7 @@ class _Payload(msgspec.Struct, frozen=True):
     repository: _Repository
 
 
-def read(call: Call) -> Named:
+def read(call: WebhookRequest) -> NamedTags:
     """Read a push. Raises RefusedCallError."""
     payload = decode(call, _Payload)
-    return Named((upstream(DOCKER_HUB, payload.repository.repo_name, payload.push_data.tag),))
+    return NamedTags((upstream(DOCKER_HUB, payload.repository.repo_name, payload.push_data.tag),))

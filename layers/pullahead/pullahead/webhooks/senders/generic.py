@@ -11,8 +11,8 @@ from typing import Final
 
 import msgspec
 
-from pullahead.webhooks.http import Call
-from pullahead.webhooks.payload import Named, decode, named, upstream_at
+from pullahead.webhooks.http import WebhookRequest
+from pullahead.webhooks.payload import NamedTags, decode, tags_named, upstream_at
 
 SIGNATURE: Final = "x-pullahead-signature"
 TIMESTAMP: Final = "x-pullahead-timestamp"
@@ -25,18 +25,18 @@ class _Payload(msgspec.Struct, frozen=True):
     tags: list[str]
 
 
-def read(call: Call) -> Named:
+def read(call: WebhookRequest) -> NamedTags:
     """Read a payload. Raises RefusedCallError."""
     payload = decode(call, _Payload)
-    return named((upstream_at(payload.repository, tag) for tag in payload.tags), "no tags are named")
+    return tags_named((upstream_at(payload.repository, tag) for tag in payload.tags), "no tags are named")
 
 
-def signed(call: Call) -> bytes:
+def signed(call: WebhookRequest) -> bytes:
     """Say what the signature is over."""
     return call.header(TIMESTAMP).encode(errors="surrogatepass") + b"." + call.body
 
 
-def is_timely(call: Call, now: datetime) -> bool:
+def is_timely(call: WebhookRequest, now: datetime) -> bool:
     """Tell whether a call was signed just now, by our clock."""
     text = call.header(TIMESTAMP)
     if not (text.isascii() and text.isdigit() and len(text) <= _MAX_DIGITS):

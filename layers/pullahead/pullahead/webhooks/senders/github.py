@@ -8,8 +8,8 @@ from typing import Final
 
 import msgspec
 
-from pullahead.webhooks.http import Call
-from pullahead.webhooks.payload import Named, decode, upstream
+from pullahead.webhooks.http import WebhookRequest
+from pullahead.webhooks.payload import NamedTags, decode, upstream
 
 SIGNATURE: Final = "x-hub-signature-256"
 _EVENT: Final = "x-github-event"
@@ -43,22 +43,22 @@ class _Payload(msgspec.Struct, frozen=True):
     registry_package: _Package | None = None
 
 
-def read(call: Call) -> Named:
+def read(call: WebhookRequest) -> NamedTags:
     """Read an event of any kind. Raises RefusedCallError."""
     event = call.header(_EVENT)
     if event == "ping":
-        return Named(ignored="pong")
+        return NamedTags(ignored="pong")
     if event not in _EVENTS:
-        return Named(ignored="only the events package and registry_package say that a tag moved")
+        return NamedTags(ignored="only the events package and registry_package say that a tag moved")
     payload = decode(call, _Payload)
     package = payload.package or payload.registry_package
     if package is None or package.package_type.lower() not in _KINDS:
-        return Named(ignored="the package is no container")
+        return NamedTags(ignored="the package is no container")
     version = package.package_version
     tag = version.container_metadata.tag.name if version is not None and version.container_metadata is not None else ""
     if not tag:
-        return Named(ignored="the version has no tag")
-    return Named((upstream(_host(version), f"{package.namespace}/{package.name}".lower(), tag),))
+        return NamedTags(ignored="the version has no tag")
+    return NamedTags((upstream(_host(version), f"{package.namespace}/{package.name}".lower(), tag),))
 
 
 def _host(version: _Version | None) -> str:

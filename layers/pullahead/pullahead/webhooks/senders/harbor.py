@@ -8,8 +8,8 @@ from typing import Final
 import msgspec
 
 from pullahead.oci.reference import is_tag
-from pullahead.webhooks.http import Call
-from pullahead.webhooks.payload import Named, decode, named, upstream_at
+from pullahead.webhooks.http import WebhookRequest
+from pullahead.webhooks.payload import NamedTags, decode, tags_named, upstream_at
 
 _EVENTS: Final = ("PUSH_ARTIFACT", "DELETE_ARTIFACT", "harbor.artifact.pushed", "harbor.artifact.deleted")
 
@@ -29,15 +29,15 @@ class _Payload(msgspec.Struct, frozen=True):
     data: _Data = _Data()  # of CloudEvents
 
 
-def read(call: Call) -> Named:
+def read(call: WebhookRequest) -> NamedTags:
     """Read a notification of any kind. Raises RefusedCallError."""
     payload = decode(call, _Payload)
     if payload.type not in _EVENTS:
-        return Named(ignored="only artifacts that are pushed or deleted move tags")
+        return NamedTags(ignored="only artifacts that are pushed or deleted move tags")
     resources = (*payload.event_data.resources, *payload.data.resources)
     tagged = (resource for resource in resources if is_tag(resource.tag))
     references = (upstream_at(_repository(each), each.tag) for each in tagged)
-    return named(references, "the artifact has no tag")
+    return tags_named(references, "the artifact has no tag")
 
 
 def _repository(resource: _Resource) -> str:

@@ -6,8 +6,8 @@ object of tags and image ids.
 
 import msgspec
 
-from pullahead.webhooks.http import Call
-from pullahead.webhooks.payload import Named, decode, named, upstream_at
+from pullahead.webhooks.http import WebhookRequest
+from pullahead.webhooks.payload import NamedTags, decode, tags_named, upstream_at
 
 
 class _Payload(msgspec.Struct, frozen=True):
@@ -15,8 +15,8 @@ class _Payload(msgspec.Struct, frozen=True):
     updated_tags: list[str] | dict[str, str] = []
 
 
-def read(call: Call) -> Named:
+def read(call: WebhookRequest) -> NamedTags:
     """Read a notification of any kind. Raises RefusedCallError."""
     payload = decode(call, _Payload)
     references = (upstream_at(payload.docker_url, tag) for tag in payload.updated_tags)
-    return named(references, "the notification moves no tag")
+    return tags_named(references, "the notification moves no tag")

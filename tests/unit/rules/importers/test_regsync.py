@@ -3,7 +3,7 @@
 import pytest
 
 from pullahead.rules.importers import import_rules
-from pullahead.rules.importers.result import Imported, ImportedMirror, TagEntry, write_rules
+from pullahead.rules.importers.result import ImportedMirror, ImportResult, TagEntry, write_rules
 from pullahead.rules.load import load_rules
 from pullahead.rules.tag_patterns import PatternKind, TagPattern
 
@@ -58,12 +58,12 @@ sync:
 """
 
 
-def imported(entry: str, rest: str = "") -> Imported:
+def imported(entry: str, rest: str = "") -> ImportResult:
     """Import a file with one entry, written in one line."""
     return import_rules(f"version: 1\n{rest}\nsync:\n  - {{{entry}}}\n", source="regsync.yml")
 
 
-def left_out(found: Imported) -> str:
+def left_out(found: ImportResult) -> str:
     return "\n".join(f"{left.where}: {left.message}" for left in found.left_out)
 
 

@@ -3,7 +3,7 @@
 import pytest
 
 from pullahead.rules.importers import ImportFileError, import_rules
-from pullahead.rules.importers.result import Imported, ImportedMirror, TagEntry, write_rules
+from pullahead.rules.importers.result import ImportedMirror, ImportResult, TagEntry, write_rules
 from pullahead.rules.load import load_rules
 from pullahead.rules.tag_patterns import PatternKind
 
@@ -32,7 +32,7 @@ quay.io:
 """
 
 
-def left_out(found: Imported) -> str:
+def left_out(found: ImportResult) -> str:
     return "\n".join(f"{left.where}: {left.message}" for left in found.left_out)
 
 
