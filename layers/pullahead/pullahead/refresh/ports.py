@@ -73,14 +73,6 @@ class WaitingRefreshes(Protocol):
         ...
 
 
-class RunningRefreshes(Protocol):
-    """Tells whether refreshes run."""
-
-    def is_running(self, name: str) -> bool:
-        """Tell whether an execution of this name is under way. Raises: StorageError."""
-        ...
-
-
 class PlanStore(Protocol):
     """Keeps what is too large for the state machine's payload, by key, for a few days."""
 
@@ -103,9 +95,13 @@ class StartResult(StrEnum):
     WAITING = "WAITING"  # as many refreshes run as may; it starts when one of them has ended
 
 
-class RefreshStarter(Protocol):
-    """Starts the state machine, at most once for a name."""
+class RefreshExecutions(Protocol):
+    """Starts executions of the refresh state machine, at most one of a name, and tells whether they run."""
 
     def start(self, request: RefreshRequest) -> StartResult:
         """Start a refresh under its own name. Raises: StorageError."""
+        ...
+
+    def is_running(self, name: str) -> bool:
+        """Return whether an execution of this name is running. Raises: StorageError."""
         ...

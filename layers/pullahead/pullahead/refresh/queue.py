@@ -8,7 +8,7 @@ until the next refresh ends or the next schedule, never a refresh more than is a
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import datetime, timedelta
 from itertools import islice
-from typing import Final, NamedTuple, Protocol
+from typing import Final, NamedTuple
 
 from pullahead.clock import Clock
 from pullahead.errors import ConflictError, StorageError
@@ -18,9 +18,8 @@ from pullahead.mirrors.record import Record
 from pullahead.mirrors.refresh_outcome import after_abort
 from pullahead.mirrors.store import RecordStore
 from pullahead.refresh.ports import (
+    RefreshExecutions,
     RefreshSlots,
-    RefreshStarter,
-    RunningRefreshes,
     SlotResult,
     StartResult,
     WaitingRefresh,
@@ -36,10 +35,6 @@ MAX_LOOKS: Final = 1000
 
 _PAGE: Final = 25
 _BUSY_FOR: Final = timedelta(seconds=5)
-
-
-class RefreshExecutions(RefreshStarter, RunningRefreshes, Protocol):
-    """Starts refreshes, and tells whether they run."""
 
 
 RulesAsOf = Callable[[datetime], Rules]
