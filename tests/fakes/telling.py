@@ -19,7 +19,7 @@ ADDRESS = "s3://team-rules/rules.yaml"
 
 
 class FakeAlerts:
-    """Satisfies `pullahead.ports.PublishesAlerts`."""
+    """Implements `pullahead.alerts.ports.AlertPublisher`."""
 
     def __init__(self, script: Script | None = None, operation: str = "publish") -> None:
         self.script, self.operation = script or Script(), operation
@@ -41,7 +41,7 @@ class FakeAlerts:
 
 
 class FakeIncidents:
-    """Satisfies `pullahead.ports.KeepsIncidents` and `TakesTurns`."""
+    """Implements `pullahead.alerts.ports.IncidentStore`."""
 
     def __init__(self, script: Script | None = None) -> None:
         self.script = script or Script()
