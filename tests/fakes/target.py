@@ -39,7 +39,7 @@ class _Upload:
 
 
 class FakeTarget:
-    """Implements `pullahead.oci.registries.Target`. Repositories are made by `ensure_repository`; what was asked is in `script`."""
+    """Implements `pullahead.oci.registries.Target`. Repositories are made by `ensure_repository`."""
 
     def __init__(self, script: Script | None = None, *, part_size: int = 10) -> None:
         self.script = script or Script()

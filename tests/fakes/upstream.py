@@ -12,7 +12,7 @@ from tests.fakes.script import Script
 
 
 class FakeUpstream:
-    """Implements `pullahead.oci.registries.Upstream`. What it serves is set by `serve`, `lie` and the like; what it was asked is in `script`."""
+    """Implements `pullahead.oci.registries.Upstream`. Tests set what it serves by `serve` and the like."""
 
     def __init__(self, script: Script | None = None, *, piece_bytes: int = 4) -> None:
         self.script = script or Script()
