@@ -14,6 +14,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, ClassVar
 from urllib.parse import urlsplit
 
+from bench.authority import HOST
 from bench.discarding_registry import DiscardingHandler, TlsServer
 
 _PART_BYTES = 20 * 1024 * 1024
@@ -87,10 +88,10 @@ class EcrHandler(DiscardingHandler):
         self.answer(status, {"Content-Type": _TYPE}, json.dumps(document).encode())
 
     def log_in(self, _: Mapping[str, Any]) -> Mapping[str, Any]:
-        host, port = self.server.server_address[:2]
+        port = self.connection.getsockname()[1]
         token = base64.b64encode(b"AWS:bench").decode()
         until = (datetime.now(UTC) + timedelta(hours=12)).timestamp()
-        granted = {"authorizationToken": token, "expiresAt": until, "proxyEndpoint": f"https://{host!s}:{port}"}
+        granted = {"authorizationToken": token, "expiresAt": until, "proxyEndpoint": f"https://{HOST}:{port}"}
         return {"authorizationData": [granted]}
 
     def describe_repositories(self, asked: Mapping[str, Any]) -> Mapping[str, Any]:

@@ -22,7 +22,7 @@ class Allowance:
     def pause(self, used: float, now: float) -> float:
         """Take note of the CPU seconds used until now; returns for how many seconds to stop."""
         earned = (now - self._now) * self._share
-        self._left = min(_BURST_SECONDS, self._left + earned) - (used - self._used)
+        self._left = min(_BURST_SECONDS, self._left + earned - (used - self._used))
         self._used, self._now = used, now
         return max(0.0, -self._left / self._share)
 

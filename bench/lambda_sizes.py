@@ -8,7 +8,7 @@ import json
 import subprocess
 import sys
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import msgspec
@@ -39,7 +39,9 @@ class _Answer(Sent, frozen=True):
     bytes_copied: int = 0
 
 
-def measure_lambda_sizes(size_mib: int, rounds: int, stage: Stage) -> LambdaResult:
+def measure_lambda_sizes(
+    size_mib: int, rounds: int, stage: Stage, sizes: Sequence[tuple[int, float]] = SIZES
+) -> LambdaResult:
     """Copy a layer in each size by each road, in turn, `rounds` times after a warm-up."""
     size_mib = max(size_mib, _LEAST_MIB)
     image = make_image([size_mib * MIB], seed=stage.seed)
@@ -54,7 +56,7 @@ def measure_lambda_sizes(size_mib: int, rounds: int, stage: Stage) -> LambdaResu
         push_image(image, upstream.url, _REPOSITORY, TAG)
         copies = _Copies(image, upstream.host, ecr, folder)
         for number in range(rounds + 1):
-            for memory, share in SIZES:
+            for memory, share in sizes:
                 for road in ROADS:
                     if (memory, road) in problems:
                         continue
@@ -70,7 +72,7 @@ def measure_lambda_sizes(size_mib: int, rounds: int, stage: Stage) -> LambdaResu
         upstream.empty()
     results = tuple(
         SizeResult(memory, share, road, tuple(sent[memory, road]), problems.get((memory, road)))
-        for memory, share in SIZES
+        for memory, share in sizes
         for road in ROADS
     )
     return LambdaResult(copies.size, copies.limited_by, results)

@@ -23,6 +23,7 @@ from bench.rounds import turns
 from bench.tools import NOT_ON_PATH, Copy, Tool
 
 _PATIENCE_SECONDS = 20.0
+_LOOK_SECONDS = 0.5  # for whether the client still runs
 _ENOUGH = b"\r\n"  # of a request; one by HTTP/2 begins with a line, too
 
 
@@ -69,7 +70,7 @@ def _result(name: str, starts: Sequence[_Start], problem: str | None, stage: Sta
 @contextlib.contextmanager
 def _listening(shown: tuple[str, str]) -> Iterator[ssl.SSLSocket]:
     with socket.create_server((HOST, 0)) as listener:
-        listener.settimeout(_PATIENCE_SECONDS)
+        listener.settimeout(_LOOK_SECONDS)
         context = server_context(*shown)
         with context.wrap_socket(listener, server_side=True, do_handshake_on_connect=False) as tls:
             yield tls
@@ -81,7 +82,7 @@ def _start(tool: Tool, listener: ssl.SSLSocket, folder: Path) -> _Start:
     with fresh_home(folder) as environment:
         began = time.perf_counter()
         with _process(command, environment, folder / "start.log") as process:
-            _take_request(listener)
+            _take_request(listener, process)
             return _Start(cpu_seconds_of(process.pid) * 1000, (time.perf_counter() - began) * 1000)
 
 
@@ -90,23 +91,29 @@ def _process(command: Sequence[str], environment: Mapping[str, str], log: Path) 
     with log.open("wb") as output, subprocess.Popen(command, stdout=output, stderr=output, env=environment) as process:
         try:
             yield process
-        except (OSError, TimeoutError) as error:
+        except OSError as error:
             said = log.read_text(errors="replace").strip()[-300:]
             raise CommandFailedError(f"no request came: {said or error}") from error
         finally:
             process.kill()
 
 
-def _take_request(listener: ssl.SSLSocket) -> None:
+def _take_request(listener: ssl.SSLSocket, process: "subprocess.Popen[bytes]") -> None:
     """Wait for the first bytes of a request; a connection that brings none, such as one to look for TLS, is passed."""
-    for _ in range(10):
-        connection, _ = listener.accept()
+    until = time.monotonic() + _PATIENCE_SECONDS
+    while time.monotonic() < until:
+        try:
+            connection, _ = listener.accept()
+        except TimeoutError:
+            if process.poll() is not None:
+                raise
+            continue
         connection.settimeout(_PATIENCE_SECONDS)
         with connection, contextlib.suppress(ssl.SSLError, ConnectionError):
             connection.do_handshake()
             if _ENOUGH in connection.recv(65536):
                 return
-    raise TimeoutError("ten connections, and no request")
+    raise TimeoutError(f"none in {_PATIENCE_SECONDS:g} s")
 
 
 def _import_requests(folder: Path) -> _Start:

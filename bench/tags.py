@@ -106,5 +106,6 @@ class _Targets:
         missing = self._images.keys() - set(listed)
         if missing:
             raise CommandFailedError(f"{len(missing)} tags that it should have published are missing")
-        for tag in (next(iter(self._images)), next(reversed(self._images))):
+        tags = tuple(self._images)
+        for tag in (tags[0], tags[-1]):
             prove_published(target.url, _MIRROR, tag, self._images[tag])
