@@ -5,7 +5,7 @@ from pathlib import Path
 
 from bench.costs import PRICES, between
 from bench.goals import lambda_rate
-from bench.results import LambdaResult, Machine, SizeResult
+from bench.results import OURS, LambdaResult, Machine, SizeResult
 
 PAGE = Path(__file__).parents[1] / "docs" / "operating.md"
 BEGIN, END = "<!-- sizes: written by `make bench` -->", "<!-- sizes: end -->"
@@ -30,7 +30,8 @@ def lambda_table(result: LambdaResult) -> str:
 def with_table(page: str, result: LambdaResult, machine: Machine) -> str:
     """Put the table between its marks of the page."""
     measured = (
-        f"Measured on {machine.date}, {machine.cpus}: a layer of {result.size_bytes / 1e6:,.0f} MB, medians of "
+        f"Measured on {machine.date}, {machine.cpus}, load before {machine.load_before:.1f}, pullahead "
+        f"{machine.versions.get(OURS, 'unknown')}: a layer of {result.size_bytes / 1e6:,.0f} MB, medians of "
         f"{max(len(size.sent) for size in result.sizes)}, held to its share of a CPU by {result.limited_by}."
     )
     return between(page, BEGIN, END, f"{lambda_table(result)}\n\n{measured}")
