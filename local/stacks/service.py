@@ -317,8 +317,7 @@ def _method(answer: Callable[[Any], Any]) -> Callable[[Any], Any]:
 
 
 def _refusal(code: str, message: str) -> Exception:
-    base = take("moto.core.exceptions", "ServiceException")
-    refusal: Exception = type(base)("Refusal", (base,), {"code": code})(message)
+    refusal: Exception = take("moto.cloudformation.exceptions", "CloudFormationError")(code, message)
     return refusal
 
 
