@@ -27,7 +27,7 @@ help: ## Say what there is
 demo: $(READY) ## Run the whole service on this machine and show what it does (UPSTREAM=docker.io/library/alpine:3.20 for a real one)
 	@$(BIN)/python -m local.demo $(if $(UPSTREAM),--upstream '$(UPSTREAM)')
 
-test: $(READY) ## Run all tests
+test: $(READY) $(SAM_READY) ## Run all tests
 	$(BIN)/python -m pytest -n $(PYTEST_WORKERS) --dist worksteal $(TESTS)
 
 check: $(READY) $(SAM_READY) ## Format, lint, types, architecture, template and state machine
@@ -49,8 +49,8 @@ policies: $(READY) ## Write docs/policies.md anew from template.yaml
 build: $(READY) $(SAM_READY) ## Build for AWS (sam build, without Docker)
 	$(SAM) build
 
-local: $(READY) ## Keep the local AWS up, with the stack deployed
-	@$(BIN)/python -m local
+local: $(READY) ## Keep the local AWS up, with the stack deployed (ARGS=--empty: without), and say how to deploy into it
+	@$(BIN)/python -m local $(ARGS)
 
 bench: $(READY) $(BENCH_READY) ## Measure copies, ours beside other tools' (SIZE=small for a quick look)
 	@$(BIN)/python -m bench --size $(SIZE) --plot-with $(BENCH_VENV)/bin/python $(ARGS)

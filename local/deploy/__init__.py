@@ -88,9 +88,7 @@ def _create(
 
 def _physical_ids(aws: LocalAws, stack_name: str) -> dict[str, str]:
     found = aws.client("cloudformation").describe_stack_resources(StackName=stack_name)["StackResources"]
-    return {
-        resource["LogicalResourceId"]: resource["PhysicalResourceId"] for resource in found
-    }
+    return {resource["LogicalResourceId"]: resource["PhysicalResourceId"] for resource in found}
 
 
 def _layers_by_their_own_name(source: Mapping[str, Any], physical: Mapping[str, str]) -> dict[str, str]:

@@ -1,7 +1,7 @@
 """Resolves CloudFormation's functions in a value, as far as is known: what cannot be known yet stays as it is written.
 
-CloudFormation User Guide, "Intrinsic function reference". `Fn::Sub` is not known here; `local.deploy.translate` turns it
-into `Fn::Join`.
+CloudFormation User Guide, "Intrinsic function reference". `Fn::Sub` is not known here; `local.deploy.translate` turns
+it into `Fn::Join`.
 """
 
 from collections.abc import Callable, Mapping

@@ -64,9 +64,7 @@ def is_replaced(made: Made, properties: Mapping[str, Any]) -> bool:
     if made.kind not in _CHANGES:
         raise StackError(f"the local AWS cannot change a resource of type {made.kind}")
     changed = {
-        name
-        for name in made.properties.keys() | properties.keys()
-        if made.properties.get(name) != properties.get(name)
+        name for name in made.properties.keys() | properties.keys() if made.properties.get(name) != properties.get(name)
     }
     replacing = _CHANGES[made.kind].replacing
     return replacing is None or bool(changed & replacing)
@@ -195,7 +193,9 @@ class _Change(NamedTuple):
 # CloudFormation, resource and property reference, "Update requires", of each type.
 _CHANGES: Final[Mapping[str, _Change]] = {
     "AWS::CloudWatch::Dashboard": _Change(frozenset({"DashboardName"}), _dashboard),
-    "AWS::DynamoDB::Table": _Change(frozenset({"TableName", "KeySchema"}), lambda made, new: update_table(made.thing, new)),
+    "AWS::DynamoDB::Table": _Change(
+        frozenset({"TableName", "KeySchema"}), lambda made, new: update_table(made.thing, new)
+    ),
     "AWS::Events::Rule": _Change(frozenset({"Name", "EventBusName"}), _rule),
     "AWS::IAM::Role": _Change(frozenset({"RoleName", "Path"}), _role),
     "AWS::Lambda::EventSourceMapping": _Change(frozenset({"EventSourceArn"}), _mapping),

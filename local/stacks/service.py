@@ -3,7 +3,6 @@
 CloudFormation API reference. A request does its work before it answers; waiters find it done at their first look.
 """
 
-import json
 import uuid
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
@@ -13,20 +12,16 @@ from urllib.parse import unquote, urlsplit
 from local.aws import ACCOUNT_ID, REGION
 from local.aws.moto_guard import replace, stock, take
 from local.deploy.errors import DeploymentError
-from local.deploy.template import parse_yaml
-from local.deploy.translate import translate, without_sub
-from local.deploy.verify import check_kinds, without_passed_over
-from local.stacks.errors import StackError
-from local.stacks.settled import Settled, settle
+from local.stacks import answers
+from local.stacks.errors import RefusedError, StackError
 from local.stacks.stack import Stack, Template
+from local.stacks.templates import check_capabilities, meant, parsed, read_object
 
 _RESPONSES: Final = "moto.cloudformation.responses"
-_SERVERLESS: Final = "AWS::Serverless-2016-10-31"
-_NAMES_IAM: Final = ("AWS::IAM::", "CAPABILITY_IAM", "CAPABILITY_NAMED_IAM")
 _UNCHANGED: Final = (
     "The submitted information didn't contain changes. Submit different information to create a change set."
 )
-_NO_STACKS: Final = "DELETE_COMPLETE"
+_DELETED: Final = "DELETE_COMPLETE"
 
 
 class ChangeSet(NamedTuple):
@@ -57,7 +52,7 @@ class Stacks:
             "update_stack": self._update_stack,
             "delete_stack": self._delete_stack,
             "describe_stacks": self._describe_stacks,
-            "describe_stack_events": self._describe_events,
+            "describe_stack_events": self._describe_stack_events,
             "describe_stack_resource": self._describe_resource,
             "describe_stack_resources": self._describe_resources,
             "list_stack_resources": self._list_resources,
@@ -74,7 +69,7 @@ class Stacks:
     def _create_stack(self, request: Any) -> Any:
         name = request._get_param("StackName")
         if self._named(name) is not None:
-            raise _refusal("AlreadyExistsException", f"Stack [{name}] already exists")
+            raise RefusedError("AlreadyExistsException", f"Stack [{name}] already exists")
         stack = Stack(name, _tags(request))
         template = self._template(request, stack)
         self._stacks[stack.id] = stack
@@ -92,53 +87,41 @@ class Stacks:
 
     def _delete_stack(self, request: Any) -> None:
         stack = self._named(request._get_param("StackName"))
-        if stack is not None and stack.status != _NO_STACKS:  # of one that is not there, AWS says nothing either
+        if stack is not None and stack.status != _DELETED:  # of one that is not there, AWS says nothing either
             stack.delete()
 
     def _describe_stacks(self, request: Any) -> Any:
         name = request._get_param("StackName")
         found = [self._find(name)] if name else self._alive()
-        return {"Stacks": [_described(stack) for stack in found]}
+        return {"Stacks": [answers.described(stack) for stack in found]}
 
-    def _describe_events(self, request: Any) -> Any:
+    def _describe_stack_events(self, request: Any) -> Any:
         stack = self._find(request._get_param("StackName"))
-        about = {"StackId": stack.id, "StackName": stack.name}
-        events = [
-            {
-                **about,
-                "EventId": str(uuid.uuid5(uuid.NAMESPACE_URL, f"{stack.id}/{number}")),
-                "LogicalResourceId": event.logical_id,
-                "PhysicalResourceId": event.physical_id,
-                "ResourceType": event.kind,
-                "ResourceStatus": event.status,
-                "ResourceStatusReason": event.reason or None,
-                "Timestamp": event.at,
-            }
-            for number, event in enumerate(stack.events)
-        ]
-        return {"StackEvents": events[::-1]}
+        return {"StackEvents": answers.events(stack)}
 
     def _describe_resource(self, request: Any) -> Any:
         stack = self._find(request._get_param("StackName"))
         name = request._get_param("LogicalResourceId")
         if name not in stack.made:
             raise StackError(f"Resource {name} does not exist for stack {stack.name}")
-        return {"StackResourceDetail": _resource(stack, name, "LastUpdatedTimestamp")}
+        return {"StackResourceDetail": answers.resource(stack, name, "LastUpdatedTimestamp")}
 
     def _describe_resources(self, request: Any) -> Any:
         stack = self._find(request._get_param("StackName"))
         wanted = request._get_param("LogicalResourceId")
         names = [name for name in stack.made if wanted in (None, name)]
-        return {"StackResources": [_resource(stack, name, "Timestamp") for name in names]}
+        return {"StackResources": [answers.resource(stack, name, "Timestamp") for name in names]}
 
     def _list_resources(self, request: Any) -> Any:
         stack = self._find(request._get_param("StackName"))
-        return {"StackResourceSummaries": [_resource(stack, name, "LastUpdatedTimestamp") for name in stack.made]}
+        return {
+            "StackResourceSummaries": [answers.resource(stack, name, "LastUpdatedTimestamp") for name in stack.made]
+        }
 
     def _list_stacks(self, request: Any) -> Any:
         wanted = request._get_param("StackStatusFilter", [])
         found = [stack for stack in self._stacks.values() if not wanted or stack.status in wanted]
-        return {"StackSummaries": [_summary(stack) for stack in found]}
+        return {"StackSummaries": [answers.summary(stack) for stack in found]}
 
     def _create_change_set(self, request: Any) -> Any:
         name, kind = request._get_param("StackName"), request._get_param("ChangeSetType", "CREATE")
@@ -147,7 +130,7 @@ class Stacks:
         stack = self._named(name)
         if kind == "CREATE" and (stack is None or stack.status != "REVIEW_IN_PROGRESS"):
             if stack is not None:
-                raise _refusal("AlreadyExistsException", f"Stack [{name}] already exists")
+                raise RefusedError("AlreadyExistsException", f"Stack [{name}] already exists")
             stack = Stack(name, _tags(request))
             template = self._template(request, stack)
             self._stacks[stack.id] = stack
@@ -172,10 +155,6 @@ class Stacks:
     def _describe_change_set(self, request: Any) -> Any:
         change_set = self._find_change_set(request)
         parameters = change_set.template.settled.parameters
-        changes = [
-            {"action": action, "logical_resource_id": name, "resource_type": kind, "replacement": replacement}
-            for action, name, kind, replacement in change_set.stack.changes(change_set.template.settled)
-        ]
         return {
             "ChangeSetId": change_set.id,
             "ChangeSetName": change_set.name,
@@ -183,8 +162,8 @@ class Stacks:
             "StackName": change_set.stack.name,
             "CreationTime": change_set.created,
             "Parameters": dict(parameters),
-            "Tags": _pairs(change_set.tags),
-            "Changes": [_Shown(each) for each in changes],
+            "Tags": answers.pairs(change_set.tags),
+            "Changes": [answers.ShownChange(each) for each in change_set.stack.changes(change_set.template.settled)],
             "Status": "FAILED" if change_set.unchanged else "CREATE_COMPLETE",
             "StatusReason": _UNCHANGED if change_set.unchanged else None,
             "ExecutionStatus": "UNAVAILABLE" if change_set.unchanged else "AVAILABLE",
@@ -193,7 +172,7 @@ class Stacks:
     def _execute_change_set(self, request: Any) -> Any:
         change_set = self._find_change_set(request)
         if change_set.unchanged:
-            raise _refusal("InvalidChangeSetStatus", f"ChangeSet [{change_set.id}] cannot be executed")
+            raise RefusedError("InvalidChangeSetStatus", f"ChangeSet [{change_set.id}] cannot be executed")
         del self._change_sets[change_set.id]
         stack = change_set.stack
         stack.tags = dict(change_set.tags) or stack.tags
@@ -222,23 +201,10 @@ class Stacks:
     def _get_template_summary(self, request: Any) -> Any:
         name = request._get_param("StackName")
         text = self._find(name).template.text if name else self._text(request)
-        template = _parsed(text)
-        parameters = [
-            {
-                "ParameterKey": key,
-                "ParameterType": slot["Type"],
-                "DefaultValue": str(slot["Default"]) if "Default" in slot else None,
-                "Description": slot.get("Description", ""),
-                "NoEcho": bool(slot.get("NoEcho", False)),
-                "ParameterConstraints": {"AllowedValues": [*map(str, slot.get("AllowedValues", []))]},
-            }
-            for key, slot in template.get("Parameters", {}).items()
-        ]
-        kinds = sorted({each["Type"] for each in template.get("Resources", {}).values()})
-        return {"Parameters": parameters, "ResourceTypes": kinds, "Description": template.get("Description", "")}
+        return answers.template_summary(parsed(text))
 
     def _alive(self) -> list[Stack]:
-        return [stack for stack in self._stacks.values() if stack.status != _NO_STACKS]
+        return [stack for stack in self._stacks.values() if stack.status != _DELETED]
 
     def _named(self, name: str) -> Stack | None:
         if name in self._stacks:
@@ -256,7 +222,7 @@ class Stacks:
         for each in self._change_sets.values():
             if name in (each.id, each.name) and stack in (None, each.stack.name, each.stack.id):
                 return each
-        raise _refusal("ChangeSetNotFound", f"ChangeSet [{name}] does not exist")
+        raise RefusedError("ChangeSetNotFound", f"ChangeSet [{name}] does not exist")
 
     def _text(self, request: Any) -> str:
         if url := request._get_param("TemplateURL"):
@@ -270,25 +236,15 @@ class Stacks:
         if not url.startswith(f"{self._base_url()}/"):
             raise StackError(f"TemplateURL must be a supported URL: {url} is not of the local S3")
         bucket, _, key = unquote(urlsplit(url).path).lstrip("/").partition("/")
-        return _read(bucket, key)
+        return read_object(bucket, key)
 
     def _template(self, request: Any, stack: Stack) -> Template:
         previous = request._get_bool_param("UsePreviousTemplate", False)
         text = stack.template.text if previous else self._text(request)
-        source = _parsed(text)
+        source = parsed(text)
         parameters = _given(request, stack.template.settled.parameters)
-        _check_capabilities(source, request._get_param("Capabilities", []))
-        return Template(text, _meant(source, parameters, stack))
-
-
-class _Shown:
-    """A change as moto's serialisation takes it."""
-
-    def __init__(self, change: Mapping[str, Any]) -> None:
-        self.action = change["action"]
-        self.logical_resource_id = change["logical_resource_id"]
-        self.resource_type = change["resource_type"]
-        self.replacement = change["replacement"]
+        check_capabilities(source, request._get_param("Capabilities", []))
+        return Template(text, meant(source, parameters, stack.name, stack.id))
 
 
 def install(base_url: Callable[[], str]) -> None:
@@ -309,9 +265,9 @@ def _method(answer: Callable[[Any], Any]) -> Callable[[Any], Any]:
             result = answer(response)
         except (StackError, DeploymentError) as error:
             raise _refusal("ValidationError", str(error)) from error
-        return take("moto.core.responses", "EmptyResult" if result is None else "ActionResult")(
-            *(() if result is None else (result,))
-        )
+        except RefusedError as error:
+            raise _refusal(error.code, str(error)) from error
+        return take("moto.core.responses", "ActionResult")(result or {})
 
     return method
 
@@ -319,45 +275,6 @@ def _method(answer: Callable[[Any], Any]) -> Callable[[Any], Any]:
 def _refusal(code: str, message: str) -> Exception:
     refusal: Exception = take("moto.cloudformation.exceptions", "CloudFormationError")(code, message)
     return refusal
-
-
-def _parsed(text: str) -> dict[str, Any]:
-    template = parse_yaml(text, "Template format error")
-    if not template.get("Resources"):
-        raise StackError("Template format error: At least one Resources member must be defined.")
-    return dict(template)
-
-
-def _meant(source: dict[str, Any], parameters: Mapping[str, str], stack: Stack) -> Settled:
-    """Translate what is SAM's, and apply the parameters."""
-    template = source
-    if source.get("Transform") == _SERVERLESS:
-        template = translate(source, parameters, _definitions(source))
-    elif "Transform" in source:
-        raise StackError(f"the local AWS knows no transform {source['Transform']}")
-    check_kinds(template)
-    return settle(without_passed_over(without_sub(template)), parameters, stack.name, stack.id)
-
-
-def _definitions(source: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
-    """Read the definitions of state machines where `sam` uploaded them."""
-    found = {}
-    for name, resource in source["Resources"].items():
-        where = resource.get("Properties", {}).get("DefinitionUri")
-        if resource["Type"] == "AWS::Serverless::StateMachine" and where is not None:
-            if isinstance(where, str):
-                bucket, _, key = where.removeprefix("s3://").partition("/")
-                where = resource["Properties"]["DefinitionUri"] = {"Bucket": bucket, "Key": key}
-            found[name] = parse_yaml(_read(where["Bucket"], where["Key"]), name)
-    return found
-
-
-def _read(bucket: str, key: str) -> str:
-    backend = take("moto.s3.models", "s3_backends")[ACCOUNT_ID]["aws"]
-    if bucket not in backend.buckets or backend.get_object(bucket, key) is None:
-        raise StackError(f"S3 error: s3://{bucket}/{key} is not there")
-    text: str = backend.get_object(bucket, key).value.decode()
-    return text
 
 
 def _given(request: Any, before: Mapping[str, str]) -> dict[str, str]:
@@ -373,57 +290,5 @@ def _given(request: Any, before: Mapping[str, str]) -> dict[str, str]:
     return given
 
 
-def _check_capabilities(source: Mapping[str, Any], given: list[str]) -> None:
-    prefix, *capabilities = _NAMES_IAM
-    if any(each["Type"].startswith(prefix) for each in source["Resources"].values()):
-        if not set(capabilities) & set(given):
-            raise _refusal("InsufficientCapabilitiesException", f"Requires capabilities : [{capabilities[0]}]")
-
-
 def _tags(request: Any) -> dict[str, str]:
     return {tag["Key"]: tag["Value"] for tag in request._get_param("Tags", [])}
-
-
-def _pairs(values: Mapping[str, str]) -> list[dict[str, str]]:
-    return [{"Key": key, "Value": value} for key, value in values.items()]
-
-
-def _described(stack: Stack) -> dict[str, Any]:
-    return {
-        **_summary(stack),
-        "Description": stack.template.settled.description or None,
-        "Parameters": [
-            {"ParameterKey": key, "ParameterValue": value}
-            for key, value in stack.template.settled.parameters.items()
-        ],
-        "Outputs": [
-            {"OutputKey": key, "OutputValue": value, "Description": description or None}
-            for key, (value, description) in stack.outputs.items()
-        ],
-        "Tags": dict(stack.tags),
-        "EnableTerminationProtection": False,
-        "DisableRollback": False,
-    }
-
-
-def _summary(stack: Stack) -> dict[str, Any]:
-    return {
-        "StackId": stack.id,
-        "StackName": stack.name,
-        "CreationTime": stack.created,
-        "StackStatus": stack.status,
-        "StackStatusReason": stack.reason or None,
-    }
-
-
-def _resource(stack: Stack, name: str, time_is: str) -> dict[str, Any]:
-    made = stack.made[name]
-    return {
-        "StackId": stack.id,
-        "StackName": stack.name,
-        "LogicalResourceId": name,
-        "PhysicalResourceId": made.physical_id,
-        "ResourceType": made.kind,
-        "ResourceStatus": "CREATE_COMPLETE",
-        time_is: stack.events[-1].at,
-    }

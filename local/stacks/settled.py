@@ -1,4 +1,4 @@
-"""Puts parameters and conditions into a template: what remains are resources that refer to each other. Makes nothing."""
+"""Puts parameters and conditions into a template; resources remain that refer to each other. Makes nothing."""
 
 import re
 from collections.abc import Iterator, Mapping
@@ -61,6 +61,7 @@ def settle(template: Mapping[str, Any], given: Mapping[str, str], stack_name: st
     }
     _check_references(resources, outputs)
     kept = {name: each._replace(after=each.after & resources.keys()) for name, each in resources.items()}
+    in_order(kept)
     return Settled(kept, outputs, values, str(template.get("Description", "")))
 
 

@@ -84,7 +84,7 @@ class Stack:
         self.say("CREATE_IN_PROGRESS", "User Initiated")
         try:
             self._become(template)
-        except Exception as error:  # whatever went wrong, what was made is taken back, as in AWS
+        except Exception as error:  # noqa: BLE001  whatever went wrong, what was made is taken back, as in AWS
             self.say("ROLLBACK_IN_PROGRESS", str(error))
             self._delete_all()
             self.say("ROLLBACK_COMPLETE", str(error))
@@ -97,7 +97,7 @@ class Stack:
         self.say("UPDATE_IN_PROGRESS", "User Initiated")
         try:
             self._become(template)
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001  whatever went wrong, as in AWS
             self.say("UPDATE_ROLLBACK_IN_PROGRESS", str(error))
             self._become(before)
             self.say("UPDATE_ROLLBACK_COMPLETE", str(error))
@@ -109,7 +109,7 @@ class Stack:
         self.say("DELETE_IN_PROGRESS", "User Initiated")
         try:
             self._delete_all()
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001  whatever went wrong, as in AWS
             self.say("DELETE_FAILED", str(error))
             return
         self.say("DELETE_COMPLETE")
@@ -120,13 +120,11 @@ class Stack:
 
     def _become(self, template: Template) -> None:
         settled = template.settled
-        replaced = []
-        for name in in_order(settled.resources):
-            if old := self._put(name, settled.resources[name]):
-                replaced.append((name, old))
+        old = [(name, self._put(name, settled.resources[name])) for name in in_order(settled.resources)]
         gone = [(name, self.made.pop(name)) for name in reversed(list(self.made)) if name not in settled.resources]
-        for name, made in [*gone, *replaced]:
-            self._remove(name, made, retained=made.policy == "Retain")
+        for name, made in [*gone, *old]:
+            if made is not None:
+                self._remove(name, made)
         self.outputs = {
             name: (str(resolve(output.value, self)), output.description) for name, output in settled.outputs.items()
         }
@@ -155,45 +153,33 @@ class Stack:
         if made is not None and made.kind != declared.kind:
             raise StackError(f"Update of resource type is not permitted for {name}")
         if made is not None and not resources.is_replaced(made, properties):
-            with_events = self._doing("UPDATE", name, declared.kind, made.physical_id)
-            with with_events:
+            with _Doing(self, "UPDATE", name, declared.kind, made.physical_id):
                 thing = resources.update(made, properties)
             self.made[name] = made._replace(properties=properties, thing=thing, policy=declared.policy)
             return None
-        with self._doing("CREATE" if made is None else "UPDATE", name, declared.kind, ""):
+        with _Doing(self, "CREATE" if made is None else "UPDATE", name, declared.kind, ""):
             thing, physical_id = resources.create(declared.kind, name, properties, self.name, self.id)
         self.made[name] = Made(declared.kind, properties, thing, physical_id, declared.policy)
         return made
 
     def _delete_all(self) -> None:
         for name in reversed(list(self.made)):
-            made = self.made[name]
-            after_failed_creation = self.status == "ROLLBACK_IN_PROGRESS"
-            retained = made.policy == "Retain" or (made.policy == "RetainExceptOnCreate" and not after_failed_creation)
-            self._remove(name, made, retained=retained)
+            self._remove(name, self.made[name])
             del self.made[name]
 
-    def _remove(self, name: str, made: Made, *, retained: bool) -> None:
-        if retained:
+    def _remove(self, name: str, made: Made) -> None:
+        """Delete a resource, unless it is to be retained; what a failed deployment made need not be."""
+        if made.policy == "Retain" or (made.policy == "RetainExceptOnCreate" and "ROLLBACK" not in self.status):
             self._tell(name, made.physical_id, made.kind, "DELETE_SKIPPED", "")
             return
-        with self._doing("DELETE", name, made.kind, made.physical_id):
+        with _Doing(self, "DELETE", name, made.kind, made.physical_id):
             resources.delete(made)
 
     def _replacement(self, name: str, declared: Declared) -> str:
-        made = self.made[name]
-        shown = {key: value for key, value in declared.properties.items() if key not in made.properties}
-        changed = {
-            key: value
-            for key, value in declared.properties.items()
-            if self.template.settled.resources[name].properties.get(key) != value
-        }
-        dropped = made.properties.keys() - declared.properties.keys()
-        kept = {key: value for key, value in made.properties.items() if key not in dropped}
-        return str(resources.is_replaced(made, {**kept, **shown, **changed}))
-
-    def _doing(self, what: str, name: str, kind: str, physical_id: str) -> "_Doing":
-        return _Doing(self, what, name, kind, physical_id)
+        made, before = self.made[name], self.template.settled.resources[name].properties
+        changed = {key: value for key, value in declared.properties.items() if before.get(key) != value}
+        kept = {key: value for key, value in made.properties.items() if key in declared.properties}
+        return str(resources.is_replaced(made, {**kept, **changed}))
 
     def _tell(self, logical_id: str, physical_id: str, kind: str, status: str, reason: str) -> None:
         now = datetime.now(UTC)

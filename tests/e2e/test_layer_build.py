@@ -1,6 +1,5 @@
 """The layer's Makefile, as `sam build` runs it: it finds a Python that has pip, or says what to install."""
 
-import os
 import shutil
 import subprocess
 from pathlib import Path
@@ -60,7 +59,9 @@ def test_python3_is_taken_where_it_has_pip(machine: Machine) -> None:
     assert " ".join(LAMBDA) in " ".join(call)
 
 
-@pytest.mark.parametrize(("other", "command"), [("python3.12", "python3.12 -m pip"), ("pip3", "pip3"), ("uvx", "uvx pip")])
+@pytest.mark.parametrize(
+    ("other", "command"), [("python3.12", "python3.12 -m pip"), ("pip3", "pip3"), ("uvx", "uvx pip")]
+)
 def test_another_pip_is_found_where_python3_has_none(machine: Machine, other: str, command: str) -> None:
     machine.put("python3", WITHOUT_PIP)
     machine.put(other)
