@@ -1,4 +1,4 @@
-"""What whoever deploys sees: parameters that are listed and explained, a samconfig.toml that is complete, sizes that IAM takes."""
+"""What whoever deploys sees: explained parameters, a complete samconfig.toml, policies of a size that IAM takes."""
 
 import re
 import tomllib
