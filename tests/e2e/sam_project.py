@@ -19,7 +19,7 @@ from tests.architecture.source import ROOT
 SAM = ROOT / ".venv-sam" / "bin" / "sam"
 ENTER_ALONE = "\n" * 100
 _DEPLOYED = ("functions", "layers", "statemachines", "template.yaml", "samconfig.toml")
-_ENOUGH_SECONDS = 240
+_ENOUGH_SECONDS = 400
 
 
 class Printed(NamedTuple):
@@ -151,7 +151,7 @@ class DeployedBySam:
     def check_all(self) -> None:
         """Send what is due for checking, and wait for what follows."""
         self.invoke("ScheduleChecksFunction")
-        self.aws.wait_idle(60)
+        self.aws.wait_idle(180)
 
     def digest(self, repository: str, tag: str) -> str | None:
         """Return what ECR serves under a tag, None for nothing."""
