@@ -18,6 +18,7 @@ from typing import Any, Final
 from werkzeug.wrappers import Request, Response
 
 from local.aws import ACCOUNT_ID, REGION, cloudformation
+from local.aws.concurrency import ThrottledError
 from local.aws.lambda_sandbox import Outcome
 from local.aws.moto_guard import replace, stock, take
 
@@ -114,6 +115,8 @@ class FunctionUrls:
             return _message(429, "Rate Exceeded.")
         try:
             outcome = self._run(function, json.dumps(_event(request, identifier, f"/{path}")).encode())
+        except ThrottledError as error:
+            return _message(429, str(error))
         finally:
             with self._lock:
                 self._running[name] -= 1

@@ -13,6 +13,7 @@ from typing import Any, Final, Protocol
 
 from local.aws import ACCOUNT_ID, REGION
 from local.aws.activity import Activity
+from local.aws.concurrency import ThrottledError, retry_delays
 from local.aws.lambda_sandbox import FunctionSpec, Outcome
 from local.aws.moto_guard import replace, take
 from local.aws.pool import Archive, FunctionPool, Package, StoppingError
@@ -20,6 +21,9 @@ from local.aws.pool import Archive, FunctionPool, Package, StoppingError
 _MODELS: Final = "moto.awslambda.models"
 # Developer guide, "Error handling for asynchronous invocations": two more attempts, after one minute and two more.
 ASYNC_RETRY_SECONDS: Final = (60.0, 120.0)
+# The same page: events that are throttled are tried again for six hours, five minutes apart at most.
+MAX_EVENT_AGE_SECONDS: Final = 6 * 3600.0
+MAX_THROTTLED_DELAY_SECONDS: Final = 300.0
 MAX_ASYNC_WORKERS: Final = 16
 MAX_SYNC_PAYLOAD_BYTES: Final = 6 * 1024 * 1024
 _LOG_TAIL_BYTES: Final = 4096
@@ -80,6 +84,10 @@ class Functions:
             outcome = self.run(function, payload)
         except StoppingError as error:
             raise take("moto.core.exceptions", "RESTError")("ServiceException", str(error)) from error
+        except ThrottledError as error:
+            refusal = take("moto.awslambda.exceptions", "LambdaClientError")("TooManyRequestsException", str(error))
+            refusal.code = 429
+            raise refusal from error
         if outcome.error_type is not None:
             response_headers["x-amz-function-error"] = "Unhandled"
         tail = outcome.logs.encode()[-_LOG_TAIL_BYTES:]
@@ -111,17 +119,28 @@ class Functions:
     def _attempt(self, function: Any, payload: bytes) -> None:
         try:
             for pause_seconds in (*ASYNC_RETRY_SECONDS, None):
-                outcome = self.run(function, payload)
+                outcome = self._run_when_there_is_room(function, payload)
                 if outcome.error_type is None or pause_seconds is None or self._wait(pause_seconds):
                     break
             if outcome.error_type is not None:
                 self._give_up(function, payload, outcome)
         except StoppingError:
             log.debug("event for %s dropped", function.function_name)
+        except ThrottledError:
+            log.warning("event for %s was throttled until it was too old", function.function_name)
         except Exception:
             log.exception("event for %s failed", function.function_name)
         finally:
             self._activity.end(f"event for {function.function_name}")
+
+    def _run_when_there_is_room(self, function: Any, payload: bytes) -> Outcome:
+        for delay in retry_delays(MAX_THROTTLED_DELAY_SECONDS, MAX_EVENT_AGE_SECONDS):
+            try:
+                return self.run(function, payload)
+            except ThrottledError:
+                if self._wait(delay):
+                    raise StoppingError("the local AWS is being stopped") from None
+        return self.run(function, payload)
 
     def _give_up(self, function: Any, payload: bytes, outcome: Outcome) -> None:
         target_arn = getattr(function, "local_dead_letter_arn", None)

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 from local.aws.activity import Activity
+from local.aws.concurrency import AccountConcurrency
 from local.aws.lambda_sandbox import FunctionSpec, Outcome, Place, Sandbox
 
 MAX_RUNNING: Final = 48
@@ -70,11 +71,13 @@ class FunctionPool:
         make_place: Callable[[Path, Path, Path], Place],
         activity: Activity,
         on_invocation: Callable[[Invocation], None],
+        concurrency: AccountConcurrency,
     ) -> None:
         self._directory = directory
         self._make_place = make_place
         self._activity = activity
         self._on_invocation = on_invocation
+        self._concurrency = concurrency
         self._lock = threading.Lock()
         self._ended = threading.Condition(self._lock)
         self._invoking = 0
@@ -96,8 +99,15 @@ class FunctionPool:
 
         Raises:
             StoppingError: no more functions are run.
+            ThrottledError: the account's concurrency is used up.
         """
-        with self._activity.during(f"function {package.spec.name}"), self._running, self._counted():
+        name = package.spec.name
+        with (
+            self._activity.during(f"function {name}"),
+            self._concurrency.invocation(name),
+            self._running,
+            self._counted(),
+        ):
             key = _key(package)
             sandbox = self._take(key, package.spec.name) or self._start(package)
             try:

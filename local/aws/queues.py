@@ -4,7 +4,8 @@ moto invokes a function inside SendMessage, one message an invocation, and knows
 Developer guide, "Using Lambda with Amazon SQS" and "Handling errors for an SQS event source in Lambda".
 
 A message that failed comes back when the queue's visibility timeout is over by the local clock, as in AWS; with
-`redelivery_seconds` it comes back that soon instead.
+`redelivery_seconds` it comes back that soon instead. A batch that is throttled is tried again until the visibility
+timeout is over, and comes back then.
 """
 
 import json
@@ -17,6 +18,7 @@ from typing import Any, Final
 
 from local.aws import ACCOUNT_ID, REGION
 from local.aws.activity import Activity
+from local.aws.concurrency import ThrottledError, retry_delays
 from local.aws.lambda_sandbox import Outcome
 from local.aws.moto_guard import replace, stock, take
 from local.aws.pool import StoppingError
@@ -27,6 +29,7 @@ _FUNCTIONS: Final = "moto.awslambda.models"
 DEFAULT_CONCURRENCY: Final = 5
 MAX_CONCURRENCY: Final = 16
 POLL_SECONDS: Final = 0.1
+MAX_THROTTLED_DELAY_SECONDS: Final = 60.0
 
 log = logging.getLogger(__name__)
 
@@ -40,11 +43,13 @@ class QueuePollers:
         activity: Activity,
         now: Callable[[], datetime],
         redelivery_seconds: int | None,
+        wait: Callable[[float], bool],
     ) -> None:
         self._invoke = invoke
         self._activity = activity
         self._now = now
         self._redelivery_seconds = redelivery_seconds
+        self._wait = wait  # answers True when the local AWS is being stopped
         self._stopping = threading.Event()
         self._mapped: dict[str, Any] = {}  # queue name → mapping
         self._threads: list[threading.Thread] = []
@@ -145,15 +150,26 @@ class QueuePollers:
 
     def _handle(self, mapping: Any, queue: Any, messages: Sequence[Any]) -> None:
         event = {"Records": [_record(message, queue.queue_arn) for message in messages]}
-        outcome = self._invoke(mapping.function_arn, json.dumps(event).encode())
+        visible_for = float(queue.visibility_timeout)
+        outcome = self._invoke_when_there_is_room(mapping.function_arn, json.dumps(event).encode(), visible_for)
         identifiers = {message.id for message in messages}
         partial = "ReportBatchItemFailures" in (mapping.function_response_types or [])
-        failed = failed_messages(outcome, identifiers, partial=partial)
+        failed = identifiers if outcome is None else failed_messages(outcome, identifiers, partial=partial)
         for message in messages:
             if message.id not in failed:
                 _backend().delete_message(queue.name, message.receipt_handle)
             elif self._redelivery_seconds is not None:
                 _backend().change_message_visibility(queue.name, message.receipt_handle, self._redelivery_seconds)
+
+    def _invoke_when_there_is_room(self, function_arn: str, payload: bytes, seconds: float) -> Outcome | None:
+        """Invoke the function, again and again while it is throttled; None when the time is up."""
+        for delay in retry_delays(MAX_THROTTLED_DELAY_SECONDS, seconds):
+            try:
+                return self._invoke(function_arn, payload)
+            except ThrottledError:
+                if self._wait(delay):
+                    raise StoppingError("the local AWS is being stopped") from None
+        return None
 
 
 def failed_messages(outcome: Outcome, identifiers: set[str], *, partial: bool) -> set[str]:

@@ -19,6 +19,7 @@ from werkzeug.serving import BaseWSGIServer, make_server
 
 from local.aws import ACCESS_KEY, REGION, SECRET_KEY, cloudformation, function_urls, moto_guard
 from local.aws.activity import Activity
+from local.aws.concurrency import AccountConcurrency
 from local.aws.events import EventBus
 from local.aws.execution_events import ExecutionEvents
 from local.aws.functions import Functions
@@ -45,7 +46,8 @@ class LocalAws:
 
     `redelivery_seconds` brings a message that failed back that soon, instead of after its queue's visibility timeout by
     the local clock. `wait_scale` multiplies the waits between attempts of state machines and of asynchronous
-    invocations, and Wait states; their other timeouts stay as they are.
+    invocations, and Wait states; their other timeouts stay as they are. `concurrency_limit` is the account's: how many
+    invocations run at once before Lambda throttles.
     """
 
     _running: ClassVar[threading.Lock] = threading.Lock()
@@ -57,6 +59,7 @@ class LocalAws:
         *,
         redelivery_seconds: int | None = None,
         wait_scale: float = 1.0,
+        concurrency_limit: int | None = None,
         on_invocation: Callable[[Invocation], None] = lambda _: None,
     ) -> None:
         moto_guard.check_version()
@@ -71,6 +74,7 @@ class LocalAws:
         self._making_clients = threading.Lock()
         self.clock = LocalClock(self._data_dir / "clock")
         self.recorded_calls = RecordedCalls()
+        self.concurrency = AccountConcurrency(concurrency_limit)
 
     def __enter__(self) -> Self:
         self.start()
@@ -186,11 +190,13 @@ class LocalAws:
         def make_place(task: Path, opt: Path, scratch: Path) -> Place:
             return Place(task, opt, runtime, scratch, self.clock.path, self.url)
 
-        self._pool = FunctionPool(self._data_dir / "functions", make_place, self._activity, self._on_invocation)
+        self._pool = FunctionPool(
+            self._data_dir / "functions", make_place, self._activity, self._on_invocation, self.concurrency
+        )
         self._bus = EventBus(self.client, self._activity, self.clock.now)
         self._functions = Functions(self._pool, self._activity, self._bus.send, self._wait)
         self._pollers = QueuePollers(
-            self._functions.run_by_arn, self._activity, self.clock.now, self._redelivery_seconds
+            self._functions.run_by_arn, self._activity, self.clock.now, self._redelivery_seconds, self._wait
         )
         self._machines = StateMachines(self._client_of_role, self.clock.now, self._wait)
         self._execution_events = ExecutionEvents(self._bus.publish, self._activity, self.clock.now)

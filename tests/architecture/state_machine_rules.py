@@ -14,10 +14,10 @@ from tests.architecture.source import ROOT
 SERVICE_ERRORS = frozenset(
     {
         # AWS Step Functions Developer Guide, "Handle transient Lambda service exceptions".
+        "Lambda.ClientExecutionTimeoutException",
         "Lambda.ServiceException",
         "Lambda.AWSLambdaException",
         "Lambda.SdkClientException",
-        "Lambda.TooManyRequestsException",
         # A function that was killed: out of time, out of memory, or gone. Every task may be run again.
         "Lambda.Unknown",
         "Runtime.ExitError",
@@ -25,6 +25,13 @@ SERVICE_ERRORS = frozenset(
         "States.Timeout",
     }
 )
+THROTTLED = "Lambda.TooManyRequestsException"
+MAX_THROTTLED_DELAY = 60
+MIN_THROTTLED_SECONDS = 3600 * 3
+"""For so long, on the average, a task outlasts the throttling of an account whose concurrency is used up."""
+HISTORY_EVENTS = 25_000
+EVENTS_OF_A_TRY = 3
+"""AWS Step Functions Developer Guide, "Quotas": events of an execution; a try is scheduled, started and failed."""
 OUTCOME_TOKEN = "${RecordOutcomeArn}"
 _TOKEN = re.compile(r"\$\{([A-Za-z0-9_]+)\}")
 _STRUCTURE_RULE = "E3601"
@@ -79,7 +86,7 @@ def retry_findings(definition: Definition) -> Iterator[str]:
 
     Step Functions compares names, never bases: Amazon States Language, "Errors".
     """
-    expected = retryable_errors() | SERVICE_ERRORS
+    expected = retryable_errors() | SERVICE_ERRORS | {THROTTLED}
     for state in states(definition):
         if state.value["Type"] != "Task":
             continue
@@ -88,6 +95,33 @@ def retry_findings(definition: Definition) -> Iterator[str]:
             yield f"{state.name}: {'does not retry' if error in expected else 'retries'} {error}"
         if len(named_errors) != len(set(named_errors)):
             yield f"{state.name}: names an error twice"
+
+
+def throttling_findings(definition: Definition) -> Iterator[str]:
+    """Find tasks that give up before an account whose concurrency is used up has room for them again.
+
+    Every retrier counts its own tries, so throttling has one of its own; jitter halves the delays on the average.
+    """
+    for state in states(definition):
+        if state.value["Type"] != "Task":
+            continue
+        retriers = [retry for retry in state.value.get("Retry", []) if THROTTLED in retry["ErrorEquals"]]
+        if not retriers or retriers[0]["ErrorEquals"] != [THROTTLED]:
+            yield f"{state.name}: throttling has no retrier of its own"
+            continue
+        tries, delay = retriers[0].get("MaxAttempts", 3), retriers[0].get("MaxDelaySeconds", 31_622_400)
+        if delay > MAX_THROTTLED_DELAY:
+            yield f"{state.name}: waits longer than {MAX_THROTTLED_DELAY} s for room"
+        if retriers[0].get("JitterStrategy") != "FULL":
+            yield f"{state.name}: tasks that are throttled together try again together"
+        if tries * delay / 2 < MIN_THROTTLED_SECONDS:
+            yield f"{state.name}: gives up too early while it is throttled"
+        if tries * EVENTS_OF_A_TRY * _at_once(definition) > HISTORY_EVENTS / 2:
+            yield f"{state.name}: so many tries fill the history of the execution"
+
+
+def _at_once(definition: Definition) -> int:
+    return max(int(state.value.get("MaxConcurrency", 1)) for state in states(definition))
 
 
 def catch_findings(definition: Definition) -> Iterator[str]:

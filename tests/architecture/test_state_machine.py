@@ -26,13 +26,14 @@ def alone(check: Callable[[dict[str, Any]], Iterator[str]]) -> Check:
 TOKENS: Check = rules.token_findings
 TIMEOUTS: Check = rules.timeout_findings
 RETRIES = alone(rules.retry_findings)
+THROTTLING = alone(rules.throttling_findings)
 CATCHES = alone(rules.catch_findings)
 REACH = alone(rules.reach_findings)
 STRUCTURE = alone(rules.structure_findings)
 
 
 @pytest.mark.parametrize(
-    "check", [TOKENS, TIMEOUTS, RETRIES, CATCHES, REACH, STRUCTURE], ids=lambda check: check.__name__
+    "check", [TOKENS, TIMEOUTS, RETRIES, THROTTLING, CATCHES, REACH, STRUCTURE], ids=lambda check: check.__name__
 )
 def test_state_machine_is_right(check: Check) -> None:
     template = real_template()
@@ -66,7 +67,12 @@ def drop(name: str, key: str) -> Break:
 
 
 def retried(definition: dict[str, Any]) -> list[str]:
-    found: list[str] = definition["States"]["PlanCopy"]["Retry"][0]["ErrorEquals"]
+    found: list[str] = definition["States"]["PlanCopy"]["Retry"][1]["ErrorEquals"]
+    return found
+
+
+def when_throttled(definition: dict[str, Any]) -> dict[str, Any]:
+    found: dict[str, Any] = definition["States"]["PlanCopy"]["Retry"][0]
     return found
 
 
@@ -75,7 +81,9 @@ def retried(definition: dict[str, Any]) -> list[str]:
     [
         (TOKENS, set_state("PlanCopy", Parameters={"FunctionName": "${PlanKopyArn}"})),
         (RETRIES, lambda definition: retried(definition).remove("RateLimitedError")),
-        (RETRIES, lambda definition: retried(definition).remove("Lambda.TooManyRequestsException")),
+        (RETRIES, lambda definition: retried(definition).remove("Lambda.ClientExecutionTimeoutException")),
+        (RETRIES, lambda definition: definition["States"]["PlanCopy"]["Retry"].pop(0)),
+        (RETRIES, lambda definition: retried(definition).append("Lambda.TooManyRequestsException")),
         (RETRIES, lambda definition: retried(definition).append("NotFoundError")),
         (RETRIES, lambda definition: retried(definition).append("RegistryError")),
         (RETRIES, lambda definition: retried(definition).append("DeferredError")),
@@ -83,6 +91,13 @@ def retried(definition: dict[str, Any]) -> list[str]:
         (RETRIES, lambda definition: retried(definition).append("StorageError")),
         (RETRIES, drop("RecordFailure", "Retry")),
         (RETRIES, lambda definition: copying(definition)["CopyBlobs"].pop("Retry")),
+        (THROTTLING, drop("RecordFailure", "Retry")),
+        (THROTTLING, lambda definition: when_throttled(definition)["ErrorEquals"].append("StorageError")),
+        (THROTTLING, lambda definition: when_throttled(definition).update(MaxAttempts=5)),
+        (THROTTLING, lambda definition: when_throttled(definition).update(MaxAttempts=2000)),
+        (THROTTLING, lambda definition: when_throttled(definition).update(MaxDelaySeconds=120)),
+        (THROTTLING, lambda definition: when_throttled(definition).pop("MaxDelaySeconds")),
+        (THROTTLING, lambda definition: when_throttled(definition).pop("JitterStrategy")),
         (CATCHES, drop("PlanCopy", "Catch")),
         (CATCHES, drop("CopyUnits", "Catch")),
         (CATCHES, drop("PublishImage", "Catch")),

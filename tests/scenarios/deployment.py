@@ -30,7 +30,7 @@ WEBHOOKS = {"Webhooks": "on", "WebhookSecret": WEBHOOK_SECRET}
 PULLED = "mirror/pulled/"
 PULLS = {"OnDemandPrefix": PULLED}
 """Parameters with which pulls of repositories that begin so are noticed."""
-_MIRRORS = 400
+_MIRRORS = 480
 _IDLE_SECONDS = 120.0
 _SILENCE = {"SilenceAlarmSeconds": "86400"}
 """Scenarios let hours pass at once, and no checks are sent meanwhile."""

@@ -56,7 +56,7 @@ class Settings(NamedTuple):
 
     @property
     def max_receive_count(self) -> int:
-        """How often a function's queue delivers a message before it gives it up."""
+        """At which delivery a message that fails is sent to the dead-letter queue."""
         return self._require_number("MAX_RECEIVE_COUNT")
 
     @property

@@ -121,6 +121,13 @@ def test_call_beyond_the_reserved_concurrency_is_refused(served: Served) -> None
     assert served.ask().status_code == 202
 
 
+def test_call_beyond_the_accounts_concurrency_is_refused(served: Served) -> None:
+    served.aws.concurrency.limit = 0
+    refused = served.ask().status_code
+    served.aws.concurrency.limit = None
+    assert (refused, served.ask().status_code) == (429, 202)
+
+
 @pytest.mark.parametrize("missing", ["lambda:InvokeFunctionUrl", "lambda:InvokeFunction"])
 def test_url_without_one_of_both_permissions_lets_nobody_in(served: Served, missing: str) -> None:
     client = served.aws.client("lambda")
