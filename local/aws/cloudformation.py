@@ -119,13 +119,9 @@ def _function_spec(name: str, properties: dict[str, Any]) -> dict[str, Any]:
 
 
 def _set_logging(function: Any, logging_config: dict[str, str]) -> None:
-    """Lambda tells the runtime its log format by the environment (awslambdaric reads these two)."""
     if "LogGroup" in logging_config:
         function.logs_group_name = logging_config["LogGroup"]
-    if logging_config.get("LogFormat") == "JSON":
-        level = logging_config.get("ApplicationLogLevel", "INFO")
-        formatted = {"AWS_LAMBDA_LOG_FORMAT": "JSON", "AWS_LAMBDA_LOG_LEVEL": level}
-        function.environment_vars = {**function.environment_vars, **formatted}
+    function.local_logging = dict(logging_config)
 
 
 def _create_layer(name: str, properties: dict[str, Any], account_id: str, region_name: str) -> Any:

@@ -15,6 +15,7 @@ from local.aws import ACCOUNT_ID, REGION
 from local.aws.activity import Activity
 from local.aws.concurrency import ThrottledError, retry_delays
 from local.aws.lambda_sandbox import FunctionSpec, Outcome
+from local.aws.log_format import log_environment
 from local.aws.moto_guard import replace, take
 from local.aws.pool import Archive, FunctionPool, Package, StoppingError
 
@@ -159,6 +160,7 @@ def _as_bytes(body: Any) -> bytes:
 def _package(function: Any) -> Package:
     layers = take(_MODELS, "lambda_backends")[ACCOUNT_ID][REGION]
     versions = [layers.layers_versions_by_arn(layer["Arn"]) for layer in function.layers]
+    environment = {name: str(value) for name, value in function.environment_vars.items()}
     spec = FunctionSpec(
         name=function.function_name,
         arn=function.function_arn,
@@ -168,7 +170,7 @@ def _package(function: Any) -> Package:
         memory_megabytes=int(function.memory_size),
         timeout_seconds=float(function.timeout),
         log_group=function.logs_group_name,
-        environment={name: str(value) for name, value in function.environment_vars.items()},
+        environment={**environment, **log_environment(getattr(function, "local_logging", {}))},
     )
     archives = [Archive(version.code_digest, version.code_bytes) for version in versions]
     return Package(spec, Archive(function.code_digest, function.code_bytes), archives)

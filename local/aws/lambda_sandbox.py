@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Final, NamedTuple
 
 from local.aws import REGION, SECRET_KEY
+from local.aws.log_format import delivered
 from local.aws.recorded_calls import access_key_of
 from local.aws.runtime_api import Answer, Call, RuntimeApi, error_answer
 
@@ -163,7 +164,8 @@ class Sandbox:
         with self._log_path.open("rb+") as log:
             text = log.read(MAX_LOG_BYTES).decode(errors="replace")
             log.truncate(0)
-        return text.replace("\r", "\n")  # awslambdaric joins the lines of a traceback by carriage returns
+        lines = text.replace("\r", "\n")  # awslambdaric joins the lines of a traceback by carriage returns
+        return delivered(lines, self._spec.environment)
 
 
 def _environment(spec: FunctionSpec, place: Place, runtime_api: str) -> dict[str, str]:

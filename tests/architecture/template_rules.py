@@ -36,6 +36,10 @@ def function_findings(template: Template) -> Iterator[str]:
         group = named(function.get("LoggingConfig", {}).get("LogGroup"))
         if group not in log_groups or "RetentionInDays" not in log_groups[group]:
             yield f"{name}: has no log group with a retention of its own"
+        if function.get("LoggingConfig", {}).get("LogFormat") != "Text":
+            yield f"{name}: Lambda sets a log level of its own, and drops metrics from WARN on"
+        if function["Environment"]["Variables"].get("POWERTOOLS_LOG_LEVEL") != {"Ref": "LogLevel"}:
+            yield f"{name}: LogLevel does not reach it"
 
 
 def folder_findings(template: Template) -> Iterator[str]:

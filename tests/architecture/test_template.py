@@ -123,6 +123,16 @@ BREAKS: list[tuple[Check, Break]] = [
     (template_rules.function_findings, set_property("PlanCopyFunction", "Runtime", "python3.12")),
     (template_rules.function_findings, set_property("PlanCopyFunction", "Architectures", ["x86_64"])),
     (template_rules.function_findings, drop_property("PlanCopyFunction", "LoggingConfig")),
+    (
+        template_rules.function_findings,
+        set_property(
+            "PlanCopyFunction", "LoggingConfig", {"LogGroup": {"Ref": "PlanCopyLogGroup"}, "LogFormat": "JSON"}
+        ),
+    ),
+    (
+        template_rules.function_findings,
+        set_property("PlanCopyFunction", "Environment", {"Variables": {"POWERTOOLS_LOG_LEVEL": "INFO"}}),
+    ),
     (template_rules.function_findings, drop_property("PlanCopyLogGroup", "RetentionInDays")),
     (template_rules.folder_findings, lambda resources: resources.pop("PlanCopyFunction")),
     (template_rules.queue_findings, lambda resources: consumed_queue(resources).update(VisibilityTimeout=119)),

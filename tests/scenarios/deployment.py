@@ -126,6 +126,19 @@ class Deployment:
         return url
 
     @contextmanager
+    def variables(self, name: str, **changed: str) -> Iterator[None]:
+        """Give a function other variables, as a deployment with other parameters does; then take them back."""
+        client, function = self.aws.client("lambda"), self.function(name)
+        found = client.get_function_configuration(FunctionName=function)["Environment"]["Variables"]
+        before = {key: str(value) for key, value in found.items()}
+        client.update_function_configuration(FunctionName=function, Environment={"Variables": {**before, **changed}})
+        try:
+            yield
+            self.settle()
+        finally:
+            client.update_function_configuration(FunctionName=function, Environment={"Variables": before})
+
+    @contextmanager
     def rules(self, text: str, *functions: str) -> Iterator[None]:
         """Publish another rules layer for some functions, as a deployment of edited rules does; then take it back."""
         client = self.aws.client("lambda")

@@ -61,14 +61,8 @@ class Crowd:
 
 @pytest.fixture
 def _three_at_once(scene: Scene) -> Iterator[None]:
-    client, name = scene.aws.client("lambda"), scene.deployment.function("CheckFreshness")
-    found = client.get_function_configuration(FunctionName=name)["Environment"]["Variables"]
-    before = {key: str(value) for key, value in found.items()}
-    changed = {**before, "MAX_CONCURRENT_REFRESHES": str(LIMIT)}
-    client.update_function_configuration(FunctionName=name, Environment={"Variables": changed})
-    yield
-    scene.settle()
-    client.update_function_configuration(FunctionName=name, Environment={"Variables": before})
+    with scene.deployment.variables("CheckFreshness", MAX_CONCURRENT_REFRESHES=str(LIMIT)):
+        yield
 
 
 @contextmanager
