@@ -11,7 +11,9 @@ import pytest
 from tests.architecture.sam_template import FUNCTION, Template, real_template
 from tests.architecture.source import sources
 
-SEARCH = re.compile(r"SEARCH\('\{Pullahead,(?P<dimensions>[a-z,]+)\} MetricName=\"(?P<name>\w+)\" service=")
+SEARCH = re.compile(
+    r"SEARCH\('\{Pullahead,(?P<dimensions>[a-z,]+)\} MetricName=\"(?P<name>\w+)\" service=\"<AWS::StackName>\"'"
+)
 """Amazon CloudWatch User Guide, "CloudWatch search expression syntax"."""
 
 WIDTH = 24
@@ -104,13 +106,13 @@ def test_wrong_metrics_are_found() -> None:
     assert list(metric_findings(template, emitted() - {"Failures"})) == ["Failures is drawn, and nothing emits it"]
 
 
-def test_metrics_have_the_dimension_that_functions_emit_them_with() -> None:
-    (service,) = {
-        function["Environment"]["Variables"]["POWERTOOLS_SERVICE_NAME"]
-        for function in real_template().resources(FUNCTION).values()
-    }
+def test_metrics_have_the_dimension_that_functions_emit_them_with_the_name_of_the_stack() -> None:
+    functions = list(real_template().resources(FUNCTION).values())
+    service = functions[0]["Environment"]["Variables"]["POWERTOOLS_SERVICE_NAME"]
+    assert all(each["Environment"]["Variables"]["POWERTOOLS_SERVICE_NAME"] == service for each in functions)
     ours = [metric for metric in graphed(real_template()) if metric[0] == "Pullahead"]
-    assert {tuple(metric[2:4]) for metric in ours} == {("service", service)}
+    assert service == {"Ref": "AWS::StackName"}
+    assert {tuple(metric[2:4]) for metric in ours} == {("service", "<AWS::StackName>")}
     alarms = real_template().resources("AWS::CloudWatch::Alarm").values()
     watched = [alarm["Dimensions"] for alarm in alarms if alarm.get("Namespace") == "Pullahead"]
     assert watched == [[{"Name": "service", "Value": service}]] * len(watched)
@@ -160,5 +162,5 @@ def test_page_of_mirrors_is_drawn_by_its_function() -> None:
 def test_body_names_only_what_is_there(kind: str) -> None:
     tokens = re.findall(r"\$\{([^}]+)\}", body(real_template()))
     named = {token.partition(".")[0] for token in tokens if ("." in token) is (kind == "GetAtt")}
-    assert named - real_template().document["Resources"].keys() <= {"AWS::Region"}
+    assert named - real_template().document["Resources"].keys() <= {"AWS::Region", "AWS::StackName"}
     assert named

@@ -74,6 +74,18 @@ def test_failure_is_told_by_the_class_of_its_error(capsys: pytest.CaptureFixture
     assert metric == Metric("Failures", 1, {"service": "pullahead", "error": "StorageError"})
 
 
+def test_metrics_of_another_stack_have_another_dimension(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    add_failure("StorageError")
+    monkeypatch.setenv("POWERTOOLS_SERVICE_NAME", "second-stack")
+    add_failure("StorageError")
+    assert [metric.dimensions["service"] for metric in printed(capsys.readouterr().out)] == [
+        "pullahead",
+        "second-stack",
+    ]
+
+
 def test_failed_check_is_told_by_its_error(capsys: pytest.CaptureFixture[str]) -> None:
     add_checks([CheckResult(KEY, None, "no", error=StorageError("no"))])
     assert [metric.dimensions["error"] for metric in printed(capsys.readouterr().out)] == ["StorageError"]
