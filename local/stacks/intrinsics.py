@@ -83,6 +83,9 @@ def is_true(condition: Any, names: Names) -> bool:
         if function == "Fn::Equals":
             left, right = (_text(resolve(side, names)) for side in argument)
             return left == right
+        if function == "Fn::EachMemberEquals":
+            members, wanted = (resolve(side, names) for side in argument)
+            return all(_text(member) == _text(wanted) for member in members)
         if function == "Fn::Not":
             return not is_true(argument[0], names)
         if function == "Fn::And":

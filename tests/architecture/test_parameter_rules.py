@@ -1,0 +1,37 @@
+"""The template's `Rules`: parameters that do not go together are refused before anything is made."""
+
+import pytest
+
+from local.stacks.errors import StackError
+from local.stacks.settled import settle
+from tests.architecture.sam_template import real_template
+
+
+def accept(**parameters: str) -> None:
+    document = real_template().document
+    settle({part: document[part] for part in ("Parameters", "Rules")}, parameters, "pullahead", "id")
+
+
+@pytest.mark.parametrize(
+    ("parameters", "complaint"),
+    [
+        ({"Webhooks": "on"}, "needs WebhookSecret"),
+        ({"VpcSubnetIds": "subnet-1,subnet-2"}, "need VpcSecurityGroupIds"),
+    ],
+)
+def test_parameters_that_lack_another_are_refused(parameters: dict[str, str], complaint: str) -> None:
+    with pytest.raises(StackError, match=complaint):
+        accept(**parameters)
+
+
+@pytest.mark.parametrize(
+    "parameters",
+    [
+        {},
+        {"Webhooks": "on", "WebhookSecret": "a/secret"},
+        {"VpcSubnetIds": "subnet-1", "VpcSecurityGroupIds": "sg-1"},
+        {"VpcSecurityGroupIds": "sg-1"},
+    ],
+)
+def test_parameters_that_are_whole_are_accepted(parameters: dict[str, str]) -> None:
+    accept(**parameters)
