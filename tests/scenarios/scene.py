@@ -17,9 +17,9 @@ from local.ecr import StrictEcr
 from local.images import LocalImage
 from local.registry import FakeRegistry
 from pullahead.messages import CheckRequest
-from pullahead.mirrors.record import Record, State
+from pullahead.mirrors.record import MirrorRecord, State
 from pullahead.oci import Digest
-from pullahead.rules.model import mirror_key
+from pullahead.rules.mirror_key import MirrorKey
 from tests.scenarios.deployment import CHECK_EVERY, TAG, Alert, Deployment, MirrorRule, rules_text
 
 PART_BYTES = 10 * 1024 * 1024
@@ -45,7 +45,7 @@ class Scene:
         self.deployment, self.mirror, self.upstream = deployment, mirror, upstream
         self.aws = deployment.aws
         self.repository = mirror.repository
-        self.key = mirror_key(mirror.repository, TAG)
+        self.key = MirrorKey(mirror.repository, TAG)
         self._runs_before = len(deployment.aws.invocations)
 
     @property
@@ -144,18 +144,18 @@ class Scene:
         """Pull the tag with everything below it, and hash every byte."""
         return self._client().pull(self.repository, TAG)
 
-    def record(self, tag: str = TAG) -> Record:
+    def record(self, tag: str = TAG) -> MirrorRecord:
         """What Pullahead remembers of the mirror, or of another one that the scene's rules name."""
         item = self.aws.client("dynamodb").get_item(
             TableName=self.deployment.stack.outputs["RecordsTableName"],
-            Key={"pk": {"S": f"mirror#{mirror_key(self.repository, tag)}"}},
+            Key={"pk": {"S": f"mirror#{MirrorKey(self.repository, tag)}"}},
             ConsistentRead=True,
         )["Item"]
-        return msgspec.json.decode(item["record"]["S"], type=Record)
+        return msgspec.json.decode(item["record"]["S"], type=MirrorRecord)
 
     def alerts(self) -> list[Alert]:
         """Take the alerts about this mirror that came since the last time."""
-        return [alert for alert in self.deployment.alerts() if alert.mirror == self.key]
+        return [alert for alert in self.deployment.alerts() if alert.mirror == str(self.key)]
 
     def alert_kinds(self) -> list[str]:
         """Take the alerts about this mirror, and say only of which kinds they are."""

@@ -97,7 +97,7 @@ def test_replaced_secret_needs_a_restart(scene: Scene) -> None:
     assert [execution["status"] for execution in scene.executions()] == ["SUCCEEDED"] * 2
     assert scene.alerts() == []
     written = everything_written(scene.deployment)
-    assert scene.key in written
+    assert str(scene.key) in written
     for secret in (FIRST, SECOND):
         assert secret not in written
         assert base64.b64encode(f"robot:{secret}".encode()).decode() not in written

@@ -9,8 +9,9 @@ from pullahead.checks.pull_through_cache import with_cache_result
 from pullahead.errors import StorageError
 from pullahead.messages import CacheFailure, CheckRequest
 from pullahead.mirrors.alert import AlertKind
-from pullahead.mirrors.record import Record, State
+from pullahead.mirrors.record import MirrorRecord, State
 from pullahead.oci import Digest
+from pullahead.rules.mirror_key import MirrorKey
 from pullahead.rules.model import Mirror, Rules, Source
 from pullahead.rules.sources.findings import CachedRepository, Findings, TaggedRepository
 from pullahead.rules.sources.state import RulesState
@@ -20,7 +21,8 @@ from tests.fakes.samples import rules
 from tests.fakes.sources import QUAY
 
 IMAGE, OTHER = make_image(seed=1), make_image(seed=2)
-REPOSITORY, KEY = "quay/team/app", "quay/team/app:1.0"
+REPOSITORY = "quay/team/app"
+KEY = MirrorKey(REPOSITORY, "1.0")
 DENIED = CacheFailure("UpstreamAccessDenied", "the credentials are refused")
 WITHIN = ("mirror/*", "quay/*")
 
@@ -48,7 +50,7 @@ class World:
         return list(self.service.app.check(request))
 
     @property
-    def record(self) -> Record:
+    def record(self) -> MirrorRecord:
         return self.service.records.stored[KEY]
 
     @property

@@ -48,6 +48,7 @@ from pullahead.refresh.ports import StartResult
 from pullahead.refresh.publish import publish_image
 from pullahead.refresh.queue import RefreshQueue, StartedWaiting
 from pullahead.refresh.record_outcome import record_outcome
+from pullahead.rules.mirror_key import MirrorKey
 from pullahead.rules.model import Rules
 from pullahead.rules.sources.discover import DiscoverSources, GatherRules, WritableRepositories
 from pullahead.settings import Settings
@@ -152,7 +153,7 @@ class Application(Adapters):
         cached = self._rules_in_force.newly_cached
         return record_outcome(request, self._rules, self._records, self._announcer, self._clock, cached)
 
-    def record_scan(self, finished: ScanFinished) -> Sequence[str]:
+    def record_scan(self, finished: ScanFinished) -> Sequence[MirrorKey]:
         """Note what ECR's scan found; tell of which mirrors."""
         return record_scan(finished, self._rules, self._records, self._announcer, self._clock)
 

@@ -1,15 +1,18 @@
 """Read the records that a batch of messages is about with one question, and answer each message from that."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from itertools import islice
+from typing import TypeVar
 
 from pullahead.checks.ecr_events import AccountRegion, read_ecr_event
 from pullahead.errors import InvalidEventError
 from pullahead.messages import AwsEvent, CheckRequest, read_queued
-from pullahead.mirrors.record import Record
+from pullahead.mirrors.record import MirrorRecord, Record
 from pullahead.mirrors.store import Heartbeat, RecordStore
+from pullahead.rules.mirror_key import MirrorKey, RecordKey
 from pullahead.rules.model import Mirror
 
+_R = TypeVar("_R", bound=Record)
 _MAX_AHEAD = 100  # records in one question
 
 
@@ -21,9 +24,9 @@ class PrefetchedRecords:
 
     def __init__(self, records: RecordStore) -> None:
         self._records = records
-        self._ahead: dict[str, Record | None] = {}
+        self._ahead: dict[MirrorKey, MirrorRecord | None] = {}
 
-    def expect(self, keys: Iterable[str]) -> None:
+    def expect(self, keys: Iterable[MirrorKey]) -> None:
         """Begin a batch: read what its messages will ask for. Raises StorageError: each of them then asks itself."""
         wanted = list(islice(dict.fromkeys(keys), _MAX_AHEAD))
         self._ahead = {}
@@ -32,15 +35,22 @@ class PrefetchedRecords:
         found = self._records.load(wanted)
         self._ahead = {key: found.get(key) for key in wanted}
 
-    def load(self, keys: Sequence[str]) -> Mapping[str, Record]:
+    def load(self, keys: Collection[MirrorKey]) -> Mapping[MirrorKey, MirrorRecord]:
         """Read records, or tell what was read of all of them before."""
         if keys and all(key in self._ahead for key in keys):
             return {key: record for key in keys if (record := self._ahead[key]) is not None}
         return self._records.load(keys)
 
-    def save(self, record: Record, expected_version: int) -> Record:
+    def load_one(self, key: RecordKey) -> Record | None:
+        """Read a record, or return the one that was read before."""
+        if isinstance(key, MirrorKey) and key in self._ahead:
+            return self._ahead[key]
+        return self._records.load_one(key)
+
+    def save(self, record: _R, expected_version: int) -> _R:
         """Write a record, and forget what was read of it."""
-        self._ahead.pop(record.key, None)
+        if isinstance(record, MirrorRecord):
+            self._ahead.pop(record.key, None)
         return self._records.save(record, expected_version)
 
     def scan(self) -> Iterator[Record]:
@@ -58,7 +68,7 @@ class PrefetchedRecords:
 
 def mirror_keys_in(
     bodies: Iterable[str], home: AccountRegion, meant: Callable[[CheckRequest], list[Mirror]]
-) -> Iterator[str]:
+) -> Iterator[MirrorKey]:
     """Tell of which mirrors the events of a batch are; a message that means nothing fails when its turn comes."""
     for body in bodies:
         try:
