@@ -9,8 +9,6 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import msgspec
-
 from local.aws.pool import Invocation
 from local.aws.server import LocalAws
 from local.demo.client import PlainClient
@@ -18,6 +16,7 @@ from local.deploy import Stack, deploy
 from local.registry import FakeRegistry
 from pullahead.clock import Clock
 from pullahead.mirrors.record import MirrorRecord
+from pullahead.mirrors.stored_record import decode_record
 from pullahead.oci import Digest, Reference
 from pullahead.rules.mirror_key import MirrorKey
 
@@ -79,7 +78,8 @@ class Stage:
             ConsistentRead=True,
         )
         item = answer.get("Item")
-        return msgspec.json.decode(item["record"]["S"], type=MirrorRecord) if item else None
+        record = decode_record(item["record"]["S"]) if item else None
+        return record if isinstance(record, MirrorRecord) else None
 
     def alerts(self) -> list[HeardAlert]:
         """Let all records be reviewed, as every few minutes, and take the alerts that came since the last time."""

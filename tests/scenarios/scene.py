@@ -9,8 +9,6 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import msgspec
-
 from local.aws.pool import Invocation
 from local.demo.client import PlainClient, Pulled
 from local.ecr import StrictEcr
@@ -18,6 +16,7 @@ from local.images import LocalImage
 from local.registry import FakeRegistry
 from pullahead.messages import CheckRequest
 from pullahead.mirrors.record import MirrorRecord, State
+from pullahead.mirrors.stored_record import decode_record
 from pullahead.oci import Digest
 from pullahead.rules.mirror_key import MirrorKey
 from tests.scenarios.deployment import CHECK_EVERY, TAG, Alert, Deployment, MirrorRule, rules_text
@@ -45,7 +44,7 @@ class Scene:
         self.deployment, self.mirror, self.upstream = deployment, mirror, upstream
         self.aws = deployment.aws
         self.repository = mirror.repository
-        self.key = MirrorKey(mirror.repository, TAG)
+        self.key = str(MirrorKey(mirror.repository, TAG))
         self._runs_before = len(deployment.aws.invocations)
 
     @property
@@ -151,11 +150,13 @@ class Scene:
             Key={"pk": {"S": f"mirror#{MirrorKey(self.repository, tag)}"}},
             ConsistentRead=True,
         )["Item"]
-        return msgspec.json.decode(item["record"]["S"], type=MirrorRecord)
+        record = decode_record(item["record"]["S"])
+        assert isinstance(record, MirrorRecord)
+        return record
 
     def alerts(self) -> list[Alert]:
         """Take the alerts about this mirror that came since the last time."""
-        return [alert for alert in self.deployment.alerts() if alert.mirror == str(self.key)]
+        return [alert for alert in self.deployment.alerts() if alert.mirror == self.key]
 
     def alert_kinds(self) -> list[str]:
         """Take the alerts about this mirror, and say only of which kinds they are."""

@@ -50,7 +50,7 @@ def test_status_tells_what_is_fresh_and_what_is_not(scene: Scene, run: Run) -> N
     gone = run("status", *only)
     assert (gone.code, gone.err) == (3, "")
     assert "GONE" in gone.out
-    assert str(scene.key) in gone.out
+    assert scene.key in gone.out
     scene.serve(make_image([1000], seed=1))
     scene.check()
     ran = run("status", *only, "--json")

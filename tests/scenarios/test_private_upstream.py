@@ -97,7 +97,7 @@ def test_replaced_secret_is_read_by_the_running_process_and_never_written(scene:
     assert [execution["status"] for execution in scene.executions()] == ["SUCCEEDED"] * 2
     assert scene.alerts() == []
     written = everything_written(scene.deployment)
-    assert str(scene.key) in written
+    assert scene.key in written
     for secret in (FIRST, SECOND):
         assert secret not in written
         assert base64.b64encode(f"robot:{secret}".encode()).decode() not in written
