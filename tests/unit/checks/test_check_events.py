@@ -43,7 +43,7 @@ class World:
 
     def check(self, *requests: CheckRequest) -> None:
         for request in requests:
-            self.service.app.check(request)
+            self.service.app.handle_message(request)
 
     def batch(self, *events: dict[str, Any]) -> list[str]:
         """Let the function take a batch, and tell which messages come back."""

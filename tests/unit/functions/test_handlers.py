@@ -2,12 +2,10 @@
 
 import json
 from datetime import timedelta
-from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
 import pytest
-from aws_lambda_powertools.utilities.batch import BatchProcessor, EventType, process_partial_response
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from functions.check_freshness import app as check_freshness
@@ -74,9 +72,7 @@ def metrics() -> dict[str, float]:
 
 def check(event: dict[str, Any], service: InMemoryService) -> dict[str, Any]:
     """Run a batch as the handler does."""
-    processor = BatchProcessor(EventType.SQS, raise_on_entire_batch_failure=False)
-    handle = partial(check_freshness.handle, app=service.app)
-    answer: dict[str, Any] = process_partial_response(event=event, record_handler=handle, processor=processor)  # type: ignore[assignment]
+    answer: dict[str, Any] = check_freshness.take(event, None, service.app)
     return answer
 
 

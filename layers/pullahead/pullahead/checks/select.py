@@ -127,7 +127,7 @@ class MirrorSelector:
 
     def __call__(self, request: CheckRequest, rules: Rules) -> SelectedMirrors:
         """Select the mirrors that are to be looked at now. Raises: StorageError; then none of it is done."""
-        mirrors = self.meant(request, rules)
+        mirrors = self.named_by(request, rules)
         if not mirrors:
             return SelectedMirrors([], {})
         known = self._records.load([mirror.key for mirror in mirrors])
@@ -141,7 +141,7 @@ class MirrorSelector:
             known = {key: record.with_changes(failure=None) for key, record in known.items()}  # try now, not later
         return SelectedMirrors(now, known)
 
-    def meant(self, request: CheckRequest, rules: Rules) -> list[Mirror]:
+    def named_by(self, request: CheckRequest, rules: Rules) -> list[Mirror]:
         """Find the mirrors that a check means; of what was only just cached, the one that will be."""
         mirrors = mirrors_named_by(request, rules)
         if mirrors or request.reason != "cache":
