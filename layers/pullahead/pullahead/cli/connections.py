@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pullahead.cli.arguments import Common
 from pullahead.cli.docker_config import DockerConfig, config_path
 from pullahead.cli.ecr_login import ecr_credential, is_ecr
+from pullahead.cli.options import RegistryOptions
 from pullahead.errors import ConfigError
 from pullahead.oci import Repository
 from pullahead.registry.client import UpstreamRegistry
@@ -22,9 +22,9 @@ if TYPE_CHECKING:
 class Connections:
     """Makes the two ends of a command, which share their credentials."""
 
-    def __init__(self, common: Common) -> None:
-        self._insecure = common.insecure
-        self._ca = ca_file(common.ca, os.environ)
+    def __init__(self, options: RegistryOptions) -> None:
+        self._insecure = options.insecure
+        self._ca = ca_file(options.ca, os.environ)
         if self._ca is not None:
             check_certificates(self._ca)
         self._docker = DockerConfig(config_path(os.environ, Path.home()), os.environ)

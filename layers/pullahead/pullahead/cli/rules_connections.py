@@ -6,8 +6,8 @@ from fnmatch import fnmatchcase
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from pullahead.cli.arguments import Common
 from pullahead.cli.connections import Connections
+from pullahead.cli.options import RegistryOptions
 from pullahead.errors import AccessDeniedError
 from pullahead.oci import Digest, Repository
 from pullahead.oci.registries import FindsPublished
@@ -29,8 +29,8 @@ _TAGS_AT_ONCE = 8
 class RulesConnections(Connections):
     """Makes both ends of a command that goes by rules."""
 
-    def __init__(self, common: Common, rules: Rules) -> None:
-        super().__init__(common)
+    def __init__(self, options: RegistryOptions, rules: Rules) -> None:
+        super().__init__(options)
         self._rules = rules
 
     def upstream(self) -> UpstreamRegistry:
