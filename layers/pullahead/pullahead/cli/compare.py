@@ -10,15 +10,15 @@ from typing import Any, NamedTuple
 
 from pullahead.cli.options import RegistryOptions, add_registry_options, add_rules_file, parsed_by
 from pullahead.cli.output import say
-from pullahead.cli.rules_connections import RulesConnections, SeveralAtOnce
+from pullahead.cli.rules_connections import RulesConnections, several_at_once
 from pullahead.cli.rules_file import only_rules, read_rules
 from pullahead.mirrors.record import State
 from pullahead.oci.reference import parse_host
+from pullahead.oci.registries import StreamingTarget
 from pullahead.registry.client import UpstreamRegistry
 from pullahead.rules.model import Rules
 from pullahead.rules.problems import RulesError, describe
 from pullahead.standalone.compare import ComparisonResult, ListingFailure, RulesComparison, TagStatus
-from pullahead.standalone.copy_image import StreamingTarget
 from pullahead.text import count_text
 
 UNDETERMINED = frozenset({State.UNKNOWN, State.BLOCKED})
@@ -84,7 +84,7 @@ def compare(arguments: argparse.Namespace, *, asks_presence: bool = False) -> Co
     connections = RulesConnections(RegistryOptions.of(arguments), rules)
     upstream = connections.upstream()
     target = connections.destination(arguments.registry, asks_presence=asks_presence)
-    published = target if arguments.registry is None else SeveralAtOnce(target)
+    published = target.published_digests if arguments.registry is None else several_at_once(target.published_digests)
     count = _ignore if arguments.quiet else ProgressReport(say).compared
     result = RulesComparison(rules, upstream, published, datetime.now(UTC), count)()
     comparison = Comparison(rules, upstream, target, result)

@@ -50,7 +50,7 @@ def run(arguments: argparse.Namespace) -> int:
     if comparison is None:
         return FAILED
     requests = [tag.refresh for tag in comparison.result.tags if tag.refresh is not None]
-    forecasts = forecast(requests, comparison.rules, comparison.upstream, comparison.target)
+    forecasts = forecast(requests, comparison.upstream, comparison.target)
     for key, each in forecasts.items():
         if each.error:
             say(f"cannot tell what copying {key} would take: {each.error}")

@@ -17,7 +17,7 @@ from pullahead.dashboard.explain import Known, Step, explain
 from pullahead.errors import AccessDeniedError, ConfigError, PullaheadError
 from pullahead.mirrors.judge import Observation
 from pullahead.oci import Descriptor, Digest
-from pullahead.oci.registries import FindsPublished, HeadsManifests
+from pullahead.oci.registries import Target, Upstream
 from pullahead.rules.model import Mirror, Rules
 
 
@@ -68,8 +68,8 @@ def show_why(arguments: argparse.Namespace, stack: DeployedStack) -> int:
     return DONE
 
 
-def observe(mirror: Mirror, upstream: HeadsManifests, target: FindsPublished) -> Observation:
-    """Query both sides once. An error that ECR or upstream returns is part of the observation."""
+def observe(mirror: Mirror, upstream: Upstream, target: Target) -> Observation:
+    """Query both sides once. Denied access to ECR, and any error of upstream, are part of the observation."""
     published: Digest | AccessDeniedError | None
     try:
         published = target.published_digests(mirror.repository, [mirror.tag]).get(mirror.tag)
@@ -84,7 +84,7 @@ def steps_text(key: str, steps: list[Step]) -> str:
     return "\n".join([key, *(f"  {step.about:<{width}}  {step.text}" for step in steps)])
 
 
-def _head(mirror: Mirror, upstream: HeadsManifests) -> Descriptor | PullaheadError:
+def _head(mirror: Mirror, upstream: Upstream) -> Descriptor | PullaheadError:
     try:
         return upstream.head_manifest(mirror.upstream)
     except PullaheadError as error:
