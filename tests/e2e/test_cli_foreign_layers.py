@@ -137,7 +137,7 @@ def test_at_most_five_urls_are_tried(scene: Scene) -> None:
     scene.push(*(f"gone{number}" for number in range(50)))
     code, said = scene.copy("--foreign-layers")
     assert (code, scene.asked()) == (1, [f"/gone{number}" for number in range(5)])
-    assert f"{digest_of(WINDOWS)} from {scene.elsewhere.host} at the upstream failed: it has no such thing" in said
+    assert f"{digest_of(WINDOWS)} from {scene.elsewhere.host} at the source failed: it has no such thing" in said
 
 
 def test_plain_http_url_is_refused_without_insecure(scene: Scene) -> None:

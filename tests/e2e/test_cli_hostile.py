@@ -83,7 +83,7 @@ class TestLies:
     @pytest.mark.parametrize("lie", [CONTENT[:-1], CONTENT + b"?", b""])
     def test_blob_with_another_size_is_refused(self, attack: Attack, lie: bytes) -> None:
         attack.source.lie_blob(LAYER, lie)
-        assert f"@{LAYER} at the upstream failed" in attack.fails()
+        assert f"@{LAYER} at the source failed" in attack.fails()
         assert attack.source.count("GET", LAYER) == 1
 
     def test_blob_without_a_length_that_is_too_long_is_refused(self, attack: Attack) -> None:
@@ -93,7 +93,7 @@ class TestLies:
 
     def test_blob_without_a_length_that_stays_too_short_fails(self, attack: Attack) -> None:
         attack.source.fail("GET", LAYER, 200, times=99, headers=UNTIL_IT_CLOSES, body=CONTENT[:-1])
-        assert f"@{LAYER} at the upstream failed" in attack.fails()
+        assert f"@{LAYER} at the source failed" in attack.fails()
         assert attack.source.count("GET", LAYER) <= 10
         assert attack.bytes_sent(LAYER) <= 10 * len(CONTENT)
 
@@ -261,7 +261,7 @@ class TestStorms:
     @pytest.mark.parametrize("headers", [{}, {"Retry-After": "0"}])
     def test_blob_that_stays_unavailable_fails(self, attack: Attack, headers: dict[str, str]) -> None:
         attack.source.fail("GET", LAYER, 429, times=999, headers=headers)
-        assert f"@{LAYER} at the upstream failed: it limits the rate of requests (HTTP 429)" in attack.fails()
+        assert f"@{LAYER} at the source failed: it limits the rate of requests (HTTP 429)" in attack.fails()
         assert attack.source.count("GET", LAYER) <= 15
 
     def test_retry_after_of_an_hour_fails_at_once(self, attack: Attack) -> None:

@@ -9,8 +9,12 @@ import pullahead
 from pullahead.cli.completion import Node, node_of
 from pullahead.cli.main import COMMANDS, main, make_parser, parse_arguments, run_command
 from pullahead.cli.options import RegistryOptions, UsageError
-from pullahead.errors import ConfigError
+from pullahead.errors import AccessDeniedError, ConfigError, Side
 from pullahead.oci import Reference, Repository
+
+
+def denied(side: Side) -> AccessDeniedError:
+    return AccessDeniedError("access denied", operation="HEAD", side=side, reference="a:1")
 
 
 def refusal(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> str:
@@ -130,6 +134,8 @@ def test_every_command_and_argument_has_help() -> None:
         (OSError(5, "Input/output error"), 1, "OSError: Input/output error"),
         (ConfigError("it is wrong"), 1, "it is wrong"),
         (UsageError("use --yes"), 2, "use --yes"),
+        (denied(Side.UPSTREAM), 1, "HEAD of a:1 at the source failed: access denied."),
+        (denied(Side.TARGET), 1, "HEAD of a:1 at the target failed: access denied."),
     ],
 )
 def test_error_of_a_command_is_one_line_and_an_exit_code(
@@ -138,5 +144,5 @@ def test_error_of_a_command_is_one_line_and_an_exit_code(
     def fail(_: Namespace) -> int:
         raise error
 
-    assert run_command(Namespace(run=fail)) == code
+    assert run_command(Namespace(run=fail, command="copy")) == code
     assert capsys.readouterr() == ("", f"pullahead: {line}\n")

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 from pullahead.cli.options import RegistryOptions, add_registry_options, add_rules_file, parsed_by
 from pullahead.cli.output import say
-from pullahead.cli.rules_connections import RulesConnections, several_at_once
+from pullahead.cli.registries import RulesRegistries, several_at_once
 from pullahead.cli.rules_file import only_rules, read_rules
 from pullahead.mirrors.record import State
 from pullahead.oci.reference import parse_host
@@ -81,9 +81,9 @@ def compare(arguments: argparse.Namespace, *, asks_presence: bool = False) -> Co
         for problem in error.problems:
             say(describe(error.source, problem))
         return None
-    connections = RulesConnections(RegistryOptions.of(arguments), rules)
-    upstream = connections.upstream()
-    target = connections.destination(arguments.registry, asks_presence=asks_presence)
+    registries = RulesRegistries(RegistryOptions.of(arguments), rules)
+    upstream = registries.upstream()
+    target = registries.destination(arguments.registry, asks_presence=asks_presence)
     published = target.published_digests if arguments.registry is None else several_at_once(target.published_digests)
     count = _ignore if arguments.quiet else ProgressReport(say).compared
     result = RulesComparison(rules, upstream, published, datetime.now(UTC), count)()

@@ -6,10 +6,10 @@ import time
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
-from pullahead.cli.connections import Connections
 from pullahead.cli.options import RegistryOptions, add_platform_option, add_registry_options, describe, parsed_by
 from pullahead.cli.output import DONE, write_result
 from pullahead.cli.progress import CopyCounter, ProgressDisplay, view_for
+from pullahead.cli.registries import Registries
 from pullahead.clock import wait_after_breaks
 from pullahead.oci import Reference
 from pullahead.oci.reference import parse_reference
@@ -44,7 +44,7 @@ def run(arguments: argparse.Namespace) -> int:
     """Copy, show progress, and sum up."""
     source: Reference = arguments.source
     target: Reference = arguments.target
-    connections = Connections(RegistryOptions.of(arguments))
+    registries = Registries(RegistryOptions.of(arguments))
     counter = CopyCounter()
     display: AbstractContextManager[object] = nullcontext()
     if not arguments.quiet:
@@ -53,8 +53,8 @@ def run(arguments: argparse.Namespace) -> int:
         summary = copy_image(
             source,
             target,
-            upstream=connections.upstream(),
-            destination=connections.target(target.repository.registry),
+            upstream=registries.upstream(),
+            destination=registries.target(target.repository.registry),
             wait_after_break=wait_after_breaks,
             progress=counter,
             options=CopyOptions(platforms=tuple(arguments.platform), foreign_layers=arguments.foreign_layers),

@@ -7,9 +7,9 @@ from typing import Any, NamedTuple, Protocol, TypeVar
 
 import msgspec
 
-from pullahead.cli.connections import Connections
 from pullahead.cli.options import RegistryOptions, add_platform_option, add_registry_options, describe, parsed_by
 from pullahead.cli.output import DONE, write_result
+from pullahead.cli.registries import Registries
 from pullahead.errors import NotFoundError, RegistryError, ResponseTooLargeError, Side, UnsupportedMediaTypeError
 from pullahead.oci import (
     Descriptor,
@@ -55,7 +55,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Read the tree below a reference, or below the chosen platforms, and show it."""
     reference: Reference = arguments.reference
-    registry = Connections(RegistryOptions.of(arguments)).upstream()
+    registry = Registries(RegistryOptions.of(arguments)).upstream()
     root = select_platforms(registry.get_manifest(reference), tuple(arguments.platform), str(reference))
     if isinstance(root, Descriptor):
         root = registry.get_manifest(reference.at(root.digest))

@@ -10,7 +10,7 @@ from typing import Final, NamedTuple
 import pullahead
 from pullahead.cli.options import Parser, UsageError
 from pullahead.cli.output import FAILED, USAGE, say
-from pullahead.errors import PullaheadError
+from pullahead.errors import PullaheadError, RegistryError, Side
 
 
 class Command(NamedTuple):
@@ -40,6 +40,9 @@ COMMANDS: Final = (
     Command("completion", "completion", "Write a completion script for bash, zsh or fish"),
 )
 
+_UPSTREAM_NAMES: Final = {"copy": "source", "tags": "registry", "inspect": "registry"}
+"""What the side that is read is called in commands without rules."""
+
 
 def main(arguments: Sequence[str]) -> int:
     """Run one command line and return its exit code. Exits by itself on --help, --version and wrong usage."""
@@ -53,6 +56,12 @@ def run_command(parsed: argparse.Namespace) -> int:
     except UsageError as error:
         say(str(error))
         return USAGE
+    except RegistryError as error:
+        say(
+            error.describe(
+                _UPSTREAM_NAMES.get(parsed.command, error.side) if error.side is Side.UPSTREAM else error.side
+            )
+        )
     except PullaheadError as error:
         say(str(error))
     except BrokenPipeError:

@@ -8,7 +8,7 @@ from typing import Any
 from pullahead.cli.compare import Comparison, add_comparison_arguments, compare, comparison_document, counts_text
 from pullahead.cli.options import describe
 from pullahead.cli.output import DONE, FAILED, say, write_result
-from pullahead.cli.rules_connections import ACCOUNT
+from pullahead.cli.registries import ACCOUNT
 from pullahead.clock import wait_after_breaks
 from pullahead.mirrors.record import State
 from pullahead.rules.model import mirror_key

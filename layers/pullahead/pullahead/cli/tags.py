@@ -2,9 +2,9 @@
 
 import argparse
 
-from pullahead.cli.connections import Connections
 from pullahead.cli.options import RegistryOptions, add_registry_options, describe, parsed_by
 from pullahead.cli.output import DONE, write_document, write_text
+from pullahead.cli.registries import Registries
 from pullahead.oci import Repository
 from pullahead.oci.reference import parse_reference
 
@@ -21,7 +21,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """List tags in the registry's order."""
     repository: Repository = arguments.repository
-    tags = Connections(RegistryOptions.of(arguments)).upstream().list_tags(repository)
+    tags = Registries(RegistryOptions.of(arguments)).upstream().list_tags(repository)
     if arguments.json:
         write_document({"repository": str(repository), "tags": tags})
     elif tags and not arguments.quiet:

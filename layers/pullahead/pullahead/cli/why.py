@@ -93,7 +93,7 @@ def _head(mirror: Mirror, upstream: Upstream) -> Descriptor | PullaheadError:
 
 def _ask(mirror: Mirror, rules: Rules, arguments: argparse.Namespace) -> Observation:
     from pullahead.cli.account import account_target  # noqa: PLC0415 - neither is needed without --ask
-    from pullahead.cli.rules_connections import RulesConnections  # noqa: PLC0415
+    from pullahead.cli.registries import RulesRegistries  # noqa: PLC0415
 
     options = RegistryOptions(frozenset(arguments.insecure))
-    return observe(mirror, RulesConnections(options, rules).upstream(), account_target())
+    return observe(mirror, RulesRegistries(options, rules).upstream(), account_target())

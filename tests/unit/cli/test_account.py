@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from local.tests.ecr.harness import RunningEcr, running_ecr
-from pullahead.cli.connections import Connections
-from pullahead.cli.ecr_login import ecr_credential, is_ecr
+from pullahead.cli.account import ecr_credential
 from pullahead.cli.options import RegistryOptions
+from pullahead.cli.registries import Registries, is_ecr
 from pullahead.errors import ConfigError
 from pullahead.oci import Repository
 from pullahead.registry.credentials import Credential
@@ -97,12 +97,12 @@ def test_no_aws_credentials_is_no_credential() -> None:
 def test_docker_login_is_used_without_aws_credentials(tmp_path: Path) -> None:
     auth = base64.b64encode(b"AWS:x").decode()
     (tmp_path / "config.json").write_text(f'{{"auths": {{"{HOST}": {{"auth": "{auth}"}}}}}}')
-    assert Connections(RegistryOptions()).credential(Repository(HOST, "mirror/app")) == Credential("AWS", "x")
+    assert Registries(RegistryOptions()).credential(Repository(HOST, "mirror/app")) == Credential("AWS", "x")
 
 
 def test_aws_credentials_take_precedence_over_a_docker_login(ecr: RunningEcr, tmp_path: Path) -> None:
     auth = base64.b64encode(b"AWS:old").decode()
     (tmp_path / "config.json").write_text(f'{{"auths": {{"{HOST}": {{"auth": "{auth}"}}}}}}')
-    found = Connections(RegistryOptions()).credential(Repository(HOST, "mirror/app"))
+    found = Registries(RegistryOptions()).credential(Repository(HOST, "mirror/app"))
     assert found is not None
     assert found.secret != "old"

@@ -6,8 +6,8 @@ import pytest
 
 from local.images import make_image
 from local.registry import FakeRegistry
-from pullahead.cli.connections import Connections, ca_file
 from pullahead.cli.options import RegistryOptions
+from pullahead.cli.registries import Registries, ca_file
 from pullahead.errors import ConfigError, RateLimitedError
 
 
@@ -22,7 +22,7 @@ def test_file_without_certificates_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "ca.pem"
     path.write_text("nothing\n")
     with pytest.raises(ConfigError, match="no certificates"):
-        Connections(RegistryOptions(ca=path))
+        Registries(RegistryOptions(ca=path))
 
 
 def test_last_request_of_a_rate_limit_is_used() -> None:
@@ -31,7 +31,7 @@ def test_last_request_of_a_rate_limit_is_used() -> None:
         registry.push(image, "app", "1.0")
         said = {"ratelimit-limit": "100;w=21600", "ratelimit-remaining": "1;w=21600"}
         registry.fail("GET", "/manifests/", 503, headers=said)
-        upstream = Connections(RegistryOptions(frozenset({registry.host}))).upstream()
+        upstream = Registries(RegistryOptions(frozenset({registry.host}))).upstream()
         assert upstream.get_manifest(registry.reference("app", "1.0")) == image.root
         with pytest.raises(RateLimitedError, match="0 are left"):
             upstream.get_manifest(registry.reference("app", "1.0"))
@@ -40,4 +40,4 @@ def test_last_request_of_a_rate_limit_is_used() -> None:
 def test_missing_file_of_certificates_is_refused(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "nowhere.pem"))
     with pytest.raises(ConfigError, match="No such file"):
-        Connections(RegistryOptions())
+        Registries(RegistryOptions())
