@@ -73,3 +73,9 @@ def test_signal_ends_the_program_at_once(number: int, code: int, line: str) -> N
 def test_ignored_signal_stays_ignored() -> None:
     code, _ = interrupted(signal.SIGINT, before="signal.signal(signal.SIGINT, signal.SIG_IGN); signal.alarm(1)")
     assert code == -signal.SIGALRM
+
+
+def test_character_that_stdout_cannot_encode_is_escaped() -> None:
+    program = "from pullahead.cli.program import accept_any_text; accept_any_text(); print('\\u25a0 STALE')"
+    ran = python(program, PYTHONIOENCODING="ascii")
+    assert (ran.returncode, ran.stdout) == (0, "\\u25a0 STALE\n")

@@ -1,5 +1,6 @@
 """The `pullahead` program: signals, unexpected exceptions and the exit code of its process."""
 
+import io
 import os
 import signal
 import sys
@@ -15,6 +16,7 @@ def run() -> int:
     """Run the command line of this process and return its exit code."""
     end_at_once_on_signals()
     report_defects()
+    accept_any_text()
     return main(sys.argv[1:])
 
 
@@ -31,6 +33,12 @@ def end_at_once_on_signals() -> None:
 def report_defects() -> None:
     """Write one line for an unexpected exception; its text is left out, since it may hold a URL or a secret."""
     sys.excepthook = _report_defect
+
+
+def accept_any_text() -> None:
+    """Write characters that stdout's encoding lacks as escapes, as stderr does, instead of failing."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")
 
 
 def _end_at_once(number: int, _frame: FrameType | None) -> None:
