@@ -2,18 +2,17 @@
 
 from typing import Any
 
-from aws_lambda_powertools import Logger, Metrics, Tracer
+from aws_lambda_powertools import Logger, Tracer
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from pullahead.app import Application, application
 from pullahead.messages import RefreshRequest
 
-logger, metrics, tracer = Logger(), Metrics(), Tracer()
+logger, tracer = Logger(), Tracer()
 
 
 @logger.inject_lambda_context(clear_state=True)
 @tracer.capture_lambda_handler(capture_response=False)
-@metrics.log_metrics
 def handler(event: dict[str, Any], _context: LambdaContext) -> dict[str, Any]:
     return handle(event, application())
 

@@ -5,6 +5,7 @@ of errors.
 """
 
 import os
+import warnings
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
 
 
 logger, metrics = Logger(), Metrics()  # the same as the handlers': Powertools keeps one set for a process
+# Powertools writes this line of plain text where a run has nothing to count, which is nothing unusual.
+warnings.filterwarnings("ignore", message="No application metrics to publish")
 
 
 def add_upstream_use(used: Iterable[UpstreamUse]) -> None:
