@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from tests.architecture.source import Import, Source, attributes, imports
 
 ORDER = (
-    ("errors", "clock", "text"),
+    ("errors", "clock", "text", "caching"),
     ("oci",),
     ("messages", "rules"),
     ("mirrors",),
@@ -24,7 +24,7 @@ ORDER = (
 RANKS = {name: rank for rank, names in enumerate(ORDER) for name in names}
 
 CORE = frozenset(
-    {"errors", "text", "oci", "messages", "rules", "mirrors", "refresh", "alerts", "checks"}
+    {"errors", "text", "caching", "oci", "messages", "rules", "mirrors", "refresh", "alerts", "checks"}
     | {"on_demand", "webhooks", "dashboard", "standalone", "dead_letters"}
 )
 IMPURE = frozenset(

@@ -5,7 +5,6 @@ from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 import pytest
-from botocore.stub import Stubber
 
 from pullahead.aws.demands import DynamoDemands
 from pullahead.errors import StorageError
@@ -100,29 +99,6 @@ class TestDynamo:
         assert items[f"demand#{DEMAND.key}"]["expires_at"] == {"N": str(int(LATER.timestamp()))}
         counter = datetime.fromtimestamp(int(items["demanded#hub#2026-11-24"]["expires_at"]["N"]), UTC)
         assert counter == datetime(2026, 11, 27, tzinfo=UTC)
-
-    def test_line_is_read_page_by_page(self, dynamodb: Any) -> None:
-        made = DynamoDemands(dynamodb, new_table(dynamodb))
-        made.save(DEMAND, None, LATER)
-        (item,) = dynamodb.query(
-            TableName=made._table,
-            IndexName="Lines",
-            KeyConditionExpression="line = :line",
-            ExpressionAttributeValues={":line": {"S": "demand#hub"}},
-        )["Items"]
-        answer: dict[str, Any] = {"Items": [item], "LastEvaluatedKey": {"pk": {"S": "x"}}}
-        with Stubber(dynamodb) as stub:
-            stub.add_response("query", answer)
-            stub.add_response("query", {"Items": [item]})
-            assert list(made.of_rule("hub")) == [DEMAND, DEMAND]
-
-    def test_keys_that_stay_unprocessed_are_an_error(self, dynamodb: Any) -> None:
-        left = {"t": {"Keys": [{"pk": {"S": "demand#a:1"}}]}}
-        with Stubber(dynamodb) as stub:
-            for _ in range(4):
-                stub.add_response("batch_get_item", {"Responses": {}, "UnprocessedKeys": left})
-            with pytest.raises(StorageError, match="unprocessed 4 times"):
-                DynamoDemands(dynamodb, "t").load(["a:1"])
 
     def test_table_that_is_missing_is_a_storage_error(self, dynamodb: Any) -> None:
         missing = DynamoDemands(dynamodb, "missing")

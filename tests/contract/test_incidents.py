@@ -94,5 +94,5 @@ class TestDynamo:
         nowhere = DynamoIncidents(dynamodb, "nowhere")
         with pytest.raises(StorageError, match="the incident STALE"):
             nowhere.save(FULL, NOW)
-        with pytest.raises(StorageError, match="whose turn"):
+        with pytest.raises(StorageError, match="the lock of the alert sender"):
             nowhere.take_turn(NOW, NOW + TURN)

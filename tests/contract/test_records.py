@@ -5,7 +5,6 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from botocore.stub import Stubber
 
 from pullahead.aws.records import DynamoRecords
 from pullahead.errors import ConflictError, StorageError
@@ -182,19 +181,3 @@ class TestDynamo:
         dynamodb.put_item(TableName=table, Item={"pk": {"S": f"mirror#{KEY}"}, **item})
         with pytest.raises(StorageError, match="cannot be read"):
             DynamoRecords(dynamodb, table).load([KEY])
-
-    def test_reads_are_strongly_consistent_and_what_was_left_unprocessed_is_asked_again(self, dynamodb: Any) -> None:
-        asked: Any = {"t": {"Keys": [{"pk": {"S": f"mirror#{KEY}"}}], "ConsistentRead": True}}
-        with Stubber(dynamodb) as stub:
-            for left in ({"UnprocessedKeys": asked}, {}):
-                stub.add_response("batch_get_item", {"Responses": {"t": []}, **left}, {"RequestItems": asked})
-            assert DynamoRecords(dynamodb, "t").load([KEY]) == {}
-            stub.assert_no_pending_responses()
-
-    def test_keys_that_stay_unprocessed_are_an_error_and_not_missing_mirrors(self, dynamodb: Any) -> None:
-        left: Any = {"t": {"Keys": [{"pk": {"S": f"mirror#{KEY}"}}], "ConsistentRead": True}}
-        with Stubber(dynamodb) as stub:
-            for _ in range(4):
-                stub.add_response("batch_get_item", {"Responses": {}, "UnprocessedKeys": left})
-            with pytest.raises(StorageError, match="unprocessed 4 times"):
-                DynamoRecords(dynamodb, "t").load([KEY])

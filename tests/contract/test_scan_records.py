@@ -3,7 +3,6 @@
 from typing import Any
 
 import pytest
-from botocore.stub import Stubber
 
 from pullahead.aws.records import DynamoRecords
 from pullahead.errors import StorageError
@@ -25,24 +24,6 @@ def test_every_mirror_is_read_and_nothing_else(records: FakeRecords | DynamoReco
     assert sorted(records.scan(), key=lambda record: record.key) == saved
 
 
-def test_pages_are_asked_for_one_after_the_other_and_only_when_needed(dynamodb: Any) -> None:
-    position = {"pk": {"S": "mirror#a"}}
-    asked = {
-        "TableName": "t",
-        "FilterExpression": "begins_with(pk, :mirror)",
-        "ExpressionAttributeValues": {":mirror": {"S": "mirror#"}},
-        "ProjectionExpression": "pk, #record",
-        "ExpressionAttributeNames": {"#record": "record"},
-    }
-    with Stubber(dynamodb) as stub:
-        stub.add_response("scan", {"Items": [], "LastEvaluatedKey": position}, asked)
-        stub.add_response(
-            "scan", {"Items": [ITEM], "LastEvaluatedKey": position}, {**asked, "ExclusiveStartKey": position}
-        )
-        assert next(DynamoRecords(dynamodb, "t").scan()).key == "a:1"
-        stub.assert_no_pending_responses()
-
-
 def test_table_that_is_missing_is_a_storage_error(dynamodb: Any) -> None:
     with pytest.raises(StorageError, match="ResourceNotFoundException"):
         list(DynamoRecords(dynamodb, "nowhere").scan())
@@ -53,21 +34,3 @@ def test_record_that_cannot_be_read_is_named(dynamodb: Any) -> None:
     dynamodb.put_item(TableName=table, Item={"pk": {"S": "mirror#odd:1"}})
     with pytest.raises(StorageError, match="mirror#odd:1"):
         list(DynamoRecords(dynamodb, table).scan())
-
-
-class EndlessTable:
-    """A client whose table never ends."""
-
-    def __init__(self) -> None:
-        self.pages = 0
-
-    def scan(self, **_: Any) -> dict[str, Any]:
-        self.pages += 1
-        return {"Items": [], "LastEvaluatedKey": {"pk": {"S": "again"}}}
-
-
-def test_table_without_end_is_an_error(dynamodb: Any) -> None:
-    endless: Any = EndlessTable()
-    with pytest.raises(StorageError, match="goes on after 2000 pages"):
-        list(DynamoRecords(endless, "t").scan())
-    assert endless.pages == 2000

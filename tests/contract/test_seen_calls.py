@@ -69,7 +69,7 @@ def test_another_process_knows_it_by_one_read(table: Table) -> None:
     table.asked.clear()
     assert other.is_known("one", NOW)
     assert other.is_known("one", NOW)
-    assert table.asked == ["GetItem"]
+    assert table.asked == ["BatchGetItem"]
 
 
 def test_process_that_took_it_asks_nobody(table: Table) -> None:
@@ -93,7 +93,7 @@ def test_item_expires_and_is_no_record(table: Table) -> None:
 
 def test_table_that_is_not_there_is_told(url: str) -> None:
     calls = DynamoReplayGuard(client(url, "dynamodb"), "nowhere")
-    with pytest.raises(StorageError, match="read of the calls of a day failed"):
+    with pytest.raises(StorageError, match="read of the webhook requests of a day failed"):
         calls.is_known("one", NOW)
-    with pytest.raises(StorageError, match="write of the calls of a day failed"):
+    with pytest.raises(StorageError, match="write of the webhook requests of a day failed"):
         calls.remember("one", NOW)

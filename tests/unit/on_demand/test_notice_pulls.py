@@ -6,7 +6,7 @@ import pytest
 
 from pullahead.messages import CheckRequest
 from pullahead.mirrors.demand import Demand
-from pullahead.on_demand.notice_pulls import REMEMBERED_FOR
+from pullahead.on_demand.notice_pulls import KNOWN_FOR
 from pullahead.rules.load import load_rules
 from tests.fakes.pulls import ALPINE, RULES, Pulls
 
@@ -45,7 +45,7 @@ def test_process_that_saw_a_pull_does_not_even_look_for_a_while() -> None:
     pulls.script.calls.clear()
     assert pulls.pull(ALPINE).seen == 1
     assert pulls.script.calls == []
-    pulls.clock.now += REMEMBERED_FOR
+    pulls.clock.now += KNOWN_FOR
     pulls.pull(ALPINE)
     assert pulls.script.calls == ["load_demands"]
 
@@ -83,7 +83,7 @@ def test_ten_thousand_pulls_of_known_mirrors_are_no_check_and_a_look_up_for_each
     assert len(pulls.sent) == 1000
     pulls.script.calls.clear()
     for number in range(10):
-        pulls.clock.now += REMEMBERED_FOR
+        pulls.clock.now += KNOWN_FOR
         if number == 5:
             pulls.start()
         for batch in _hundreds(names):

@@ -6,9 +6,7 @@ ECR repositories by their resource tags: one paged question for each tag instead
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
-from botocore.exceptions import ClientError
-
-from pullahead.aws.dynamodb import code_of, storage_errors
+from pullahead.aws.errors import error_code, storage_errors
 from pullahead.errors import StorageError
 from pullahead.oci.reference import is_tag
 from pullahead.rules.sources.findings import CacheRule, TaggedRepository
@@ -51,7 +49,7 @@ class EcrCachedRepositories:
                 filter={"tagStatus": "TAGGED"},
             )
         except StorageError as error:
-            if isinstance(error.__cause__, ClientError) and code_of(error.__cause__) == "RepositoryNotFoundException":
+            if error_code(error) == "RepositoryNotFoundException":
                 return ()
             raise
         tags = {image["imageTag"] for image in images if "imageTag" in image}

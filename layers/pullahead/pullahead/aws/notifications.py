@@ -10,7 +10,7 @@ import msgspec
 
 from pullahead.alerts.chatbot import chatbot_json
 from pullahead.alerts.text import Notice, attributes_of, subject_of, text_of
-from pullahead.aws.dynamodb import storage_errors
+from pullahead.aws.errors import storage_errors
 from pullahead.errors import StorageError
 from pullahead.mirrors.outcome_event import OutcomeEvent
 

@@ -4,9 +4,7 @@ import re
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Protocol
 
-from botocore.exceptions import ClientError
-
-from pullahead.aws.dynamodb import code_of, storage_errors
+from pullahead.aws.errors import error_code, storage_errors
 from pullahead.errors import ConfigError, StorageError
 from pullahead.rules.document import MAX_DOCUMENT_BYTES
 from pullahead.rules.ports import RulesText
@@ -79,8 +77,7 @@ def rules_file_at(address: str, make_client: Callable[[str], Any]) -> S3RulesFil
 
 def is_unmodified(error: StorageError) -> bool:
     """Tell whether S3 answered that what was asked for is known already."""
-    cause = error.__cause__
-    return isinstance(cause, ClientError) and code_of(cause) in {"304", "NotModified"}
+    return error_code(error) in {"304", "NotModified"}
 
 
 def _text(content: bytes, address: str) -> str:

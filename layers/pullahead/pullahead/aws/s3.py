@@ -5,9 +5,7 @@ What functions share about the rules: one object in the plans bucket, outside of
 
 from typing import TYPE_CHECKING
 
-from botocore.exceptions import ClientError
-
-from pullahead.aws.dynamodb import code_of, storage_errors
+from pullahead.aws.errors import error_code, storage_errors
 from pullahead.aws.rules_file import is_unmodified
 from pullahead.errors import StorageError
 from pullahead.rules.sources.state import RulesState, decode_rules_state, encode_rules_state
@@ -62,7 +60,7 @@ class S3RulesState:
         except StorageError as error:
             if is_unmodified(error):
                 return self._known
-            if isinstance(error.__cause__, ClientError) and code_of(error.__cause__) == "NoSuchKey":
+            if error_code(error) == "NoSuchKey":
                 return None
             raise
         if len(content) > _MAX_STATE_BYTES:

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 
-from pullahead.aws.dynamodb import storage_errors
+from pullahead.aws.errors import storage_errors
 from pullahead.dead_letters import DeadLetter, DeadLetterMessage, ReceivedDeadLetters
 from pullahead.errors import StorageError
 from pullahead.messages import Queued

@@ -2,9 +2,7 @@
 
 from typing import TYPE_CHECKING
 
-from botocore.exceptions import ClientError
-
-from pullahead.aws.dynamodb import code_of, storage_errors
+from pullahead.aws.errors import error_code, storage_errors
 from pullahead.errors import StorageError
 from pullahead.messages import RefreshRequest
 from pullahead.refresh.ports import StartResult
@@ -29,8 +27,7 @@ class StepFunctionsRefreshes:
             with storage_errors("start", f"refresh {request.name}"):
                 self._client.start_execution(stateMachineArn=self._arn, name=request.name, input=request.to_json())
         except StorageError as error:
-            cause = error.__cause__
-            if isinstance(cause, ClientError) and code_of(cause) == "ExecutionAlreadyExists":
+            if error_code(error) == "ExecutionAlreadyExists":
                 return self._describe(request.name)
             raise
         return StartResult.STARTED
@@ -40,8 +37,7 @@ class StepFunctionsRefreshes:
         try:
             return self._describe(name) is StartResult.RUNNING
         except StorageError as error:
-            cause = error.__cause__
-            if isinstance(cause, ClientError) and code_of(cause) == "ExecutionDoesNotExist":
+            if error_code(error) == "ExecutionDoesNotExist":
                 return False
             raise
 

@@ -14,7 +14,6 @@ repository credentials in an AWS Secrets Manager secret"); `{"username", "passwo
 and `NAME:SECRET` as plain text. A token alone is none: which name goes with it differs from registry to registry.
 """
 
-import threading
 from collections.abc import Callable, Hashable
 from fnmatch import fnmatchcase
 from typing import Any, NamedTuple
@@ -23,7 +22,8 @@ import msgspec
 from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError
 
 from pullahead.aws.assumed_roles import Clients
-from pullahead.aws.dynamodb import code_of
+from pullahead.aws.errors import error_code
+from pullahead.caching import Expiring, TtlCache
 from pullahead.errors import AccessDeniedError, RegistryUnavailableError, Side
 from pullahead.oci import Repository
 from pullahead.registry.credentials import Credential, Login, from_basic, of_host
@@ -31,6 +31,7 @@ from pullahead.registry.hosts import ecr_region
 from pullahead.rules.model import CredentialSource, UpstreamSettings
 
 _AGAIN_SECONDS = 60.0
+_MAX_CREDENTIALS = 1_000
 
 
 class CachedCredential(NamedTuple):
@@ -50,53 +51,40 @@ class LookupFailedError(Exception):
         self.kind, self.cause, self.advice = kind, cause, advice
 
 
-class _Entry:
-    """The lock lets one thread look up while the others wait for what it finds."""
-
-    def __init__(self) -> None:
-        self.found: CachedCredential | None = None
-        self.failure: LookupFailedError | None = None
-        self.looked_at = float("-inf")
-        self.lock = threading.Lock()
+class _LookUp(NamedTuple):
+    result: Credential | LookupFailedError
+    at: float
 
 
 class CredentialCache:
-    """Keeps credentials by key. May be used by several threads."""
+    """Keeps credentials by key, and failures to find one. For several threads."""
 
     def __init__(self, clock: Callable[[], float]) -> None:
         self._clock = clock
-        self._entries: dict[Hashable, _Entry] = {}
-        self._lock = threading.Lock()
+        self._cache = TtlCache[Hashable, _LookUp, float](_MAX_CREDENTIALS)
 
     def get(self, key: Hashable, look_up: Callable[[], CachedCredential]) -> Credential:
-        """Return the credential of a key, looked up where none is known. Raises LookupFailedError, kept as well."""
-        entry = self._entry(key)
-        with entry.lock:
-            now = self._clock()
-            if entry.found is not None and now < entry.found.use_until:
-                return entry.found.credential
-            if entry.failure is not None and now - entry.looked_at < _AGAIN_SECONDS:
-                raise LookupFailedError(entry.failure.kind, entry.failure.cause, entry.failure.advice)
-            entry.found = entry.failure = None
-            entry.looked_at = now
-            try:
-                entry.found = look_up()
-            except LookupFailedError as failure:
-                entry.failure = failure
-                raise
-            return entry.found.credential
+        """Return the credential of a key, looked up if none is cached. Raises LookupFailedError."""
+        now = self._clock()
+        result = self._cache.get_or_load(key, now, lambda: self._look_up(look_up, now)).result
+        if isinstance(result, LookupFailedError):
+            raise LookupFailedError(result.kind, result.cause, result.advice)
+        return result
 
     def refuse(self, key: Hashable, credential: Credential) -> None:
-        """Forget a credential that a registry refuses, unless it was looked up only just now, or is another already."""
-        entry = self._entry(key)
-        with entry.lock:
-            is_it = entry.found is not None and entry.found.credential == credential
-            if is_it and self._clock() - entry.looked_at >= _AGAIN_SECONDS:
-                entry.found = None
+        """Drop a credential that a registry refuses, unless it was looked up less than a minute ago."""
+        now = self._clock()
+        cached = self._cache.get(key, now)
+        if cached is not None and cached.result == credential and now - cached.at >= _AGAIN_SECONDS:
+            self._cache.discard(key, cached)
 
-    def _entry(self, key: Hashable) -> _Entry:
-        with self._lock:
-            return self._entries.setdefault(key, _Entry())
+    @staticmethod
+    def _look_up(look_up: Callable[[], CachedCredential], now: float) -> Expiring[_LookUp, float]:
+        try:
+            found = look_up()
+        except LookupFailedError as failure:
+            return Expiring(_LookUp(failure, now), now + _AGAIN_SECONDS)
+        return Expiring(_LookUp(found.credential, now), found.use_until)
 
 
 FORMS = 'Write {"username": NAME, "accessToken": TOKEN} into it, or {"username": NAME, "password": PASSWORD}.'
@@ -284,9 +272,9 @@ def _common_failure(error: ClientError | BotoCoreError, what: str, role: str | N
 def _is_transient(error: ClientError | BotoCoreError) -> bool:
     if isinstance(error, ClientError):
         status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 500)
-        return status >= 500 or code_of(error) in _TRANSIENT
+        return status >= 500 or error_code(error) in _TRANSIENT
     return not isinstance(error, NoCredentialsError)
 
 
 def _code_of(error: ClientError | BotoCoreError) -> str:
-    return code_of(error) if isinstance(error, ClientError) else type(error).__name__
+    return error_code(error) if isinstance(error, ClientError) else type(error).__name__

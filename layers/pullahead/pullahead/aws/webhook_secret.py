@@ -7,7 +7,7 @@ from typing import Any, Protocol
 
 import msgspec
 
-from pullahead.aws.dynamodb import storage_errors
+from pullahead.aws.errors import storage_errors
 from pullahead.errors import ConfigError
 
 MIN_CHARACTERS = 20

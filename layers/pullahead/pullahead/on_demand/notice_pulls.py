@@ -9,6 +9,7 @@ from datetime import date, datetime, timedelta
 from enum import StrEnum
 from typing import NamedTuple, Protocol
 
+from pullahead.caching import TtlCache
 from pullahead.checks.ports import CheckQueue
 from pullahead.clock import Clock
 from pullahead.messages import CheckRequest
@@ -20,8 +21,9 @@ from pullahead.on_demand.cloudtrail import IgnoredPull, Pull, read_pull
 from pullahead.on_demand.ports import CountsDemands, KeepsDemands
 from pullahead.rules.model import Mirror, OnDemand, Rule, Rules, rule_named
 
-REMEMBERED_FOR = timedelta(minutes=5)
-_MAX_REMEMBERED = 20_000
+KNOWN_FOR = timedelta(minutes=5)
+"""How long a process looks up no more what it has just looked up."""
+_MAX_KNOWN = 20_000
 
 
 class CountedDemands(KeepsDemands, CountsDemands, Protocol):
@@ -81,7 +83,7 @@ class NoticePulls:
     ) -> None:
         self._rules, self._demands, self._records = rules, demands, records
         self._queue, self._clock, self._own_roles = queue, clock, own_roles
-        self._seen: dict[str, datetime] = {}
+        self._known = TtlCache[str, bool, datetime](_MAX_KNOWN)
         self._used_up: dict[str, tuple[date, int]] = {}  # by rule: the day, and the limit that was reached
 
     def __call__(self, messages: Mapping[str, str]) -> NoticedPulls:
@@ -99,7 +101,7 @@ class NoticePulls:
     def _notice_all(self, pulls: Iterable[Pull]) -> tuple[int, Mapping[str, PullOutcome], Mapping[str, Exception]]:
         now, rules = self._clock(), self._rules()
         wanted = _wanted(pulls, rules, now)
-        unseen = {key: each for key, each in wanted.items() if self._seen.get(key, now) <= now}
+        unseen = {key: each for key, each in wanted.items() if not self._known.get(key, now)}
         known = self._demands.load(list(unseen)) if unseen else {}
         absent = self._absent(known, now)
         outcomes, failed = dict[str, PullOutcome](), dict[str, Exception]()
@@ -109,7 +111,7 @@ class NoticePulls:
             except Exception as error:  # noqa: BLE001 - it is returned: a defect, too, holds up no other mirror
                 failed[key] = error
             else:
-                self._remember(key, now)
+                self._known.put(key, True, now + KNOWN_FOR)
         return len(wanted), outcomes, failed
 
     def _absent(self, known: Mapping[str, Demand], now: datetime) -> frozenset[str]:
@@ -168,11 +170,6 @@ class NoticePulls:
 
         update_record(self._records, limit_key(wanted.rule), change)
         self._used_up[wanted.rule.name] = reached
-
-    def _remember(self, key: str, now: datetime) -> None:
-        if len(self._seen) >= _MAX_REMEMBERED:
-            self._seen.clear()
-        self._seen[key] = now + REMEMBERED_FOR
 
 
 def _wanted(pulls: Iterable[Pull], rules: Rules, now: datetime) -> dict[str, _Wanted]:

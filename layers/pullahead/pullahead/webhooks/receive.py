@@ -6,11 +6,11 @@ and the queue. No registry is ever asked here, and of the body only names are ta
 The secrets of senders of webhooks, asked for seldom: whoever calls must not make us ask AWS each time.
 """
 
-import threading
 from collections.abc import Iterable, Iterator
 from datetime import datetime, timedelta
-from typing import Final
+from typing import Final, NamedTuple
 
+from pullahead.caching import Expiring, TtlCache
 from pullahead.checks.ports import CheckQueue, EventWindows, WindowDecision
 from pullahead.clock import Clock
 from pullahead.errors import ConfigError, StorageError
@@ -32,49 +32,49 @@ from pullahead.webhooks.http import (
 from pullahead.webhooks.ports import ReplayGuard, WebhookSecrets
 from pullahead.webhooks.senders import Sender, sender_of
 
-KEPT_FOR = timedelta(minutes=5)
-AGAIN_AFTER = timedelta(minutes=1)
-"""How soon they may be read again because a call does not fit: a secret may have been replaced just now."""
-FAILED_FOR = timedelta(seconds=10)
-"""How long a failure is the answer: a secret that is wrong must cost no more than one that is right."""
+SECRETS_LIFETIME: Final = timedelta(minutes=5)
+SECRETS_RELOAD_INTERVAL: Final = timedelta(minutes=1)
+"""How soon secrets are read again because a request does not match: they may have been rotated just now."""
+FAILURE_LIFETIME: Final = timedelta(seconds=10)
+"""How long a failure is cached: a request with a wrong secret must cost no more than one with the right one."""
+
+
+class _ReadSecrets(NamedTuple):
+    result: tuple[bytes, ...] | StorageError | ConfigError
+    at: datetime
 
 
 class SecretCache:
-    """Keeps what was read; from any thread."""
+    """Caches the webhook secrets, so that a caller cannot trigger an AWS call per request. For several threads."""
 
     def __init__(self, secrets: WebhookSecrets, clock: Clock) -> None:
         self._secrets, self._clock = secrets, clock
-        self._lock = threading.Lock()
-        self._known: tuple[bytes, ...] = ()
-        self._asked_at: datetime | None = None
-        self._failure: StorageError | ConfigError | None = None
+        self._cache = TtlCache[None, _ReadSecrets, datetime]()
+        self._last_good: tuple[bytes, ...] = ()
 
     def get(self) -> tuple[bytes, ...]:
-        """Give the secrets. Raises: StorageError where none were ever read; ConfigError."""
-        return self._not_older_than(KEPT_FOR)
+        """Return the secrets. Raises: StorageError if none were ever read; ConfigError."""
+        now = self._clock()
+        result = self._cache.get_or_load(None, now, lambda: self._read(now)).result
+        if isinstance(result, Exception):
+            raise result.with_traceback(None)  # else every raise would make it longer
+        return result
 
     def get_newer(self) -> tuple[bytes, ...]:
-        """Give the secrets after a call did not fit those that `get` gave. Raises: as `get`."""
-        return self._not_older_than(AGAIN_AFTER)
+        """Return the secrets after a request did not match those that `get` returned. Raises: as `get`."""
+        now = self._clock()
+        cached = self._cache.get(None, now)
+        if cached is not None and now - cached.at >= SECRETS_RELOAD_INTERVAL:
+            self._cache.discard(None, cached)
+        return self.get()
 
-    def _not_older_than(self, age: timedelta) -> tuple[bytes, ...]:
-        with self._lock:
-            now = self._clock()
-            kept_for = FAILED_FOR if self._failure is not None else age
-            if self._asked_at is None or now - self._asked_at >= kept_for:
-                self._ask(now)
-            if self._failure is not None:
-                raise self._failure.with_traceback(None)  # else every raise would make it longer
-            return self._known
-
-    def _ask(self, now: datetime) -> None:
-        self._asked_at, self._failure = now, None
+    def _read(self, now: datetime) -> Expiring[_ReadSecrets, datetime]:
         try:
-            self._known = self._secrets.read_webhook_secrets()
-        except StorageError as error:
-            self._failure = None if self._known else error  # what is known is good; it is asked for again as if read
-        except ConfigError as error:
-            self._failure = error
+            self._last_good = self._secrets.read_webhook_secrets()
+        except (StorageError, ConfigError) as error:
+            if isinstance(error, ConfigError) or not self._last_good:
+                return Expiring(_ReadSecrets(error, now), now + FAILURE_LIFETIME)
+        return Expiring(_ReadSecrets(self._last_good, now), now + SECRETS_LIFETIME)
 
 
 MAX_REFERENCES: Final = 100
