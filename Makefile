@@ -19,10 +19,10 @@ PYTEST_WORKERS ?= 2
 export PYTHONDONTWRITEBYTECODE := 1
 export PYTHONPATH := $(CURDIR):$(CURDIR)/layers/pullahead
 
-.PHONY: help demo test check format policies build local bench costs lock setup clean
+.PHONY: help demo test test-unit check format policies build local bench costs lock setup clean
 
-help: ## Say what there is
-	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+help: ## List the targets
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
 
 demo: $(READY) ## Run the whole service on this machine and show what it does (UPSTREAM=docker.io/library/alpine:3.20 for a real one)
 	@$(BIN)/python -m local.demo $(if $(UPSTREAM),--upstream '$(UPSTREAM)')
@@ -30,10 +30,14 @@ demo: $(READY) ## Run the whole service on this machine and show what it does (U
 test: $(READY) ## Run all tests
 	$(BIN)/python -m pytest -n $(PYTEST_WORKERS) --dist worksteal $(TESTS)
 
+test-unit: $(READY) ## Run the tests of the package alone, without servers or processes (under two minutes)
+	$(BIN)/python -m pytest -q tests/unit
+
 check: $(READY) $(SAM_READY) ## Format, lint, types, architecture, template and state machine
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
+	$(BIN)/lint-imports --no-cache
 	$(BIN)/python -m pytest -q tests/architecture
 	$(BIN)/python -m local.policies --check
 	$(BIN)/cfn-lint template.yaml

@@ -20,7 +20,7 @@ from local.images import SparseBlob
 from pullahead.ecr.streams import EcrStreams
 from pullahead.ecr.target import EcrTarget
 from pullahead.oci import Descriptor
-from pullahead.oci.registries import Offered, StreamsBlobs
+from pullahead.oci.registries import BlobStreams, Offered
 
 _MIB = 1024 * 1024
 _PART_BYTES = 10 * _MIB
@@ -102,7 +102,7 @@ def streamed(client: ECRClient) -> Send:
 ROADS: Mapping[str, Callable[[ECRClient], Send]] = {"streamed": streamed, "parts": by_parts, "boto3": by_boto3}
 
 
-def _streaming_target(client: ECRClient) -> StreamsBlobs:
+def _streaming_target(client: ECRClient) -> BlobStreams:
     return EcrStreams(client, lambda: datetime.now(UTC))
 
 

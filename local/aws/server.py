@@ -143,6 +143,7 @@ class LocalAws:
         self._server.shutdown()
         self._server.server_close()
         self._server = None
+        moto_guard.restore()
         LocalAws._running.release()
 
     def wait_idle(self, timeout_seconds: float = 30.0, *, hidden_ok: bool = False) -> None:

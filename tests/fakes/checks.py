@@ -34,9 +34,9 @@ class CheckingService:
         self.use_case = CheckMirrors(
             lambda: self.rules,
             self.upstream,
-            self.target,
+            self.target.published_digests,
             self.records,
-            self.refreshes,
+            self.refreshes.start,
             self.announcer,
             self.clock,
             self.upstream.quota,

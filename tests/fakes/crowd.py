@@ -3,7 +3,7 @@
 Each actor has ports of its own, which give the floor away before every call. Claims nothing.
 """
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import NamedTuple, TypeVar
@@ -32,6 +32,7 @@ from tests.fakes.samples import KEY, REPOSITORY, rules
 from tests.fakes.script import Killed
 from tests.fakes.stage import Actor, Stage
 from tests.fakes.telling import FakeAlerts, FakeIncidents
+from tests.fakes.upstream import FakeUpstream
 
 _T = TypeVar("_T")
 
@@ -198,7 +199,7 @@ class Crowd:
 
     def _review(self, actor: Actor, records: Sequence[Record], now: datetime) -> None:
         ports, voice = self._ports_of(actor, self), Voice(actor, self)
-        told = NotificationSender(ports, voice, voice, voice, _NOBODY)(records, {}, now, lambda: _MUCH_TIME)
+        told = NotificationSender(ports, voice, voice, _NOBODY)(records, {}, now, lambda: _MUCH_TIME)
         if told.errors:
             raise told.errors[0]
 
@@ -220,8 +221,10 @@ class Ports:
     # --- use cases ----------------------------------------------------------------------------------------------
 
     def check_mirrors(self) -> CheckMirrors:
-        announcer = OutboxSender(self, self, self._world.clock)
-        return CheckMirrors(self._crowd.rules, self, self, self, self, announcer, self._world.clock)
+        announcer, upstream = OutboxSender(self, self, self._world.clock), _Upstream(self._actor, self._world)
+        return CheckMirrors(
+            self._crowd.rules, upstream, self.published_digests, self, self.start, announcer, self._world.clock
+        )
 
     def copy(self, request: RefreshRequest, fails_with: str) -> OutcomeRequest:
         root = MANIFESTS[request.root.digest]
@@ -250,12 +253,6 @@ class Ports:
 
     # --- ports --------------------------------------------------------------------------------------------------
 
-    def head_manifest(self, reference: Reference) -> Descriptor:  # noqa: ARG002 - there is one
-        with self._actor.call():
-            if isinstance(self._world.upstream, PullaheadError):
-                raise self._world.upstream
-            return self._world.upstream
-
     def published_digests(self, repository: str, tags: Collection[str]) -> Mapping[str, Digest]:  # noqa: ARG002
         with self._actor.call():
             self.looked_at = len(self._crowd.ledger.written)
@@ -276,6 +273,9 @@ class Ports:
     def save(self, record: Record, expected_version: int) -> Record:
         with self._actor.call():
             return self._crowd.ledger.save_as(self, record, expected_version)
+
+    def scan(self) -> Iterator[Record]:
+        return self._crowd.ledger.scan()
 
     def load_heartbeat(self) -> Heartbeat | None:
         return self._crowd.ledger.load_heartbeat()
@@ -299,6 +299,20 @@ class Ports:
             self._crowd.outcomes.publish(events)
 
 
+class _Upstream(FakeUpstream):
+    """The world's upstream, as one actor asks it."""
+
+    def __init__(self, actor: Actor, world: World) -> None:
+        super().__init__()
+        self._actor, self._world = actor, world
+
+    def head_manifest(self, reference: Reference) -> Descriptor:  # noqa: ARG002 - there is one
+        with self._actor.call():
+            if isinstance(self._world.upstream, PullaheadError):
+                raise self._world.upstream
+            return self._world.upstream
+
+
 class Voice:
     """What a review remembers and says, as ports: each call gives the floor away first."""
 
@@ -313,13 +327,13 @@ class Voice:
         with self._actor.call():
             self._incidents.save(incident, now)
 
-    def take_turn(self, now: datetime, until: datetime) -> bool:
+    def lock_sending(self, now: datetime, until: datetime) -> bool:
         with self._actor.call():
-            return self._incidents.take_turn(now, until)
+            return self._incidents.lock_sending(now, until)
 
-    def end_turn(self, now: datetime) -> None:
+    def unlock_sending(self, now: datetime) -> None:
         with self._actor.call():
-            self._incidents.end_turn(now)
+            self._incidents.unlock_sending(now)
 
     def publish(self, notice: Notice) -> None:
         with self._actor.call():

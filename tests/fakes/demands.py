@@ -9,7 +9,7 @@ from tests.fakes.script import Script
 
 
 class FakeDemands:
-    """Satisfies `pullahead.ports.Demands`."""
+    """Implements `pullahead.on_demand.ports.DemandStore`."""
 
     def __init__(self, script: Script | None = None) -> None:
         self.script = script or Script()

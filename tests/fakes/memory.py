@@ -13,7 +13,7 @@ from tests.fakes.script import Script
 
 
 class FakeClock:
-    """Satisfies `pullahead.ports.Clock`; it stands still until it is moved."""
+    """Implements `pullahead.clock.Clock`; it stands still until it is advanced."""
 
     def __init__(self, now: datetime = datetime(2026, 11, 24, 9, tzinfo=UTC)) -> None:
         self.now = now
@@ -27,7 +27,7 @@ class FakeClock:
 
 
 class FakeRecords:
-    """Satisfies `pullahead.ports.Records` and `ScansRecords`; writes are conditional as DynamoDB's are."""
+    """Implements `pullahead.mirrors.store.RecordStore`; writes are conditional as DynamoDB's are."""
 
     def __init__(self, script: Script | None = None) -> None:
         self.script = script or Script()
@@ -68,7 +68,7 @@ class FakeRecords:
 
 
 class FakePauses:
-    """Satisfies `pullahead.ports.ChangesPauses`."""
+    """Implements `pullahead.rules.ports.PauseStore`."""
 
     def __init__(self, script: Script | None = None) -> None:
         self.script = script or Script()
@@ -88,7 +88,7 @@ class FakePauses:
 
 
 class FakePlans:
-    """Satisfies `pullahead.ports.Plans`."""
+    """Implements `pullahead.refresh.ports.PlanStore`."""
 
     def __init__(self, script: Script | None = None) -> None:
         self.script = script or Script()
@@ -106,7 +106,7 @@ class FakePlans:
 
 
 class FakeRefreshes:
-    """Satisfies `pullahead.ports.StartsRefreshes` and `SeesRefreshes`; how a refresh stands is set in `statuses`."""
+    """Implements `pullahead.refresh.ports.RefreshExecutions`; tests set outcomes in `statuses`."""
 
     def __init__(self, script: Script | None = None) -> None:
         self.script = script or Script()
@@ -129,7 +129,7 @@ class FakeRefreshes:
 
 
 class FakeQueue:
-    """Satisfies `pullahead.ports.QueuesChecks`."""
+    """Implements `pullahead.checks.ports.CheckQueue`."""
 
     def __init__(self, script: Script | None = None) -> None:
         self.script = script or Script()

@@ -7,7 +7,7 @@ from tests.fakes.script import Script
 
 
 class FakeWindows:
-    """Satisfies `pullahead.ports.ClaimsWindows`."""
+    """Implements `pullahead.checks.ports.EventWindows`."""
 
     def __init__(self, script: Script | None = None) -> None:
         self.script = script or Script()

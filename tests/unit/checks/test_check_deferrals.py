@@ -96,7 +96,12 @@ class TestUpstreamNotAsked:
         sparing = Sparing(service.upstream, bears=10)
         check = CheckMirrors(
             lambda: service.rules,
-            *(sparing, service.target, service.records, service.refreshes, service.announcer, service.clock),
+            sparing,
+            service.target.published_digests,
+            service.records,
+            service.refreshes.start,
+            service.announcer,
+            service.clock,
         )
         tags = tuple(each.tag for each in service.rules.mirrors)
         for _ in range(20):
@@ -185,10 +190,11 @@ class TestRefreshes:
         assert started(service) == []
 
 
-class Sparing:
+class Sparing(FakeUpstream):
     """An upstream of which only so many questions are asked at each check."""
 
     def __init__(self, upstream: FakeUpstream, bears: int) -> None:
+        super().__init__()
         self._upstream, self.left = upstream, bears
         self.answered: set[str] = set()
         self._lock = threading.Lock()

@@ -62,6 +62,6 @@ def test_schedule_counts_nothing_while_there_is_nothing(service: InMemoryService
 def test_sample_frees_the_slot_of_the_execution_that_it_names(service: InMemoryService) -> None:
     (record,) = json.loads(SAMPLE.read_text(encoding="utf-8"))["Records"]
     name = json.loads(record["body"])["ended"]
-    service.slots.holders[name] = service.clock()
+    service.slots.taken[name] = service.clock()
     check_freshness.handle(SQSRecord(record), service.app)
-    assert service.slots.holders == {}
+    assert service.slots.taken == {}

@@ -61,7 +61,7 @@ def test_resumed_rule_is_checked_within_a_minute(service: InMemoryService) -> No
 
 def test_pauses_are_asked_for_once_a_minute_and_rules_keep_their_index() -> None:
     pauses, clock, known = FakePauses(Script()), FakeClock(), rules()
-    in_force = RulesWithPauses(lambda: known, CachedPauses(pauses, clock))
+    in_force = RulesWithPauses(lambda: known, CachedPauses(pauses, clock).paused_rules)
     first = in_force()
     for _ in range(5):
         clock.advance(seconds=11)

@@ -45,7 +45,8 @@ class Look:
 
     def run(self) -> ComparisonResult:
         now = FakeClock()()
-        return RulesComparison(self.rules, self.upstream, self.target, now, lambda *told: self.told.append(told))()
+        published = self.target.published_digests
+        return RulesComparison(self.rules, self.upstream, published, now, lambda *told: self.told.append(told))()
 
     def states(self) -> dict[str, State]:
         return {compared.mirror.key: compared.state for compared in self.run().tags}

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timedelta
 from itertools import islice
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
 from pullahead.alerts.incidents import Condition, Incident, broken_rules, empty_rules, service_key, silence
 from pullahead.alerts.notify import Conditions, NotificationSender, NotificationSummary
@@ -27,9 +27,9 @@ from pullahead.mirrors.outbox import OutboxSender
 from pullahead.mirrors.record import SETTLED, Record, State
 from pullahead.mirrors.retirement import UnfollowedRecords, find_unfollowed_records, is_listing, retired
 from pullahead.mirrors.rule_record import listing_key
-from pullahead.mirrors.store import Heartbeat, RecordScanner, RecordStore, update_record
+from pullahead.mirrors.store import Heartbeat, RecordStore, update_record
 from pullahead.rules.model import Rules
-from pullahead.rules.ports import ActiveRules, RulesStateReader
+from pullahead.rules.ports import ActiveRules, RulesStateStore
 from pullahead.rules.sources.combine import newly_cached
 from pullahead.rules.sources.state import BrokenRules, RulesState
 
@@ -136,10 +136,6 @@ _ANNOUNCED_WITHIN = 60.0
 """Seconds that the events which others left behind may take, of a function that runs to its end."""
 
 
-class AllRecords(RecordStore, RecordScanner, Protocol):
-    """Records that are scanned, and changed."""
-
-
 class Reviewed(NamedTuple):
     """What a review came to. `lateness` is None where the rules are not known; `errors` stopped nothing else."""
 
@@ -157,8 +153,8 @@ class ReviewRecords:
     def __init__(
         self,
         rules: ActiveRules,
-        standing: RulesStateReader,
-        records: AllRecords,
+        standing: RulesStateStore,
+        records: RecordStore,
         incidents: IncidentStore,
         tell: NotificationSender,
         announcer: OutboxSender,

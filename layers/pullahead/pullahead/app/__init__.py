@@ -136,7 +136,7 @@ class Application(Adapters):
     def plan_copy(self, request: RefreshRequest) -> PlanResult:
         """Plan a copy."""
         self._rules_in_force.as_of(request.stale_since)
-        return plan_copy(request, self._rules, self._upstream, self._target, self._plans, self._mounts)
+        return plan_copy(request, self._rules, self._upstream, self._target, self._plans, self._find_mounts)
 
     def copy_blobs(self, request: UnitRequest, remaining_seconds: Callable[[], float]) -> UnitRequest:
         """Copy one unit of a plan as far as the time goes."""
@@ -180,9 +180,9 @@ class Application(Adapters):
         return CheckMirrors(
             self._rules_with_pauses,
             self._upstream,
-            self._target,
+            self._target.published_digests,
             self._records_ahead,
-            self._refresh_queue,
+            self._refresh_queue.start,
             self._announcer,
             self._clock,
             self._upstream.quota,
@@ -221,7 +221,7 @@ class Application(Adapters):
 
     @cached_property
     def _review_records(self) -> ReviewRecords:
-        tell = NotificationSender(self._records, self._incidents, self._incidents, self._alerts, self._chat_alerts)
+        tell = NotificationSender(self._records, self._incidents, self._alerts, self._chat_alerts)
         return ReviewRecords(
             self._rules_with_pauses,
             self._standing,
@@ -236,7 +236,7 @@ class Application(Adapters):
 
     @cached_property
     def _put_aside(self) -> DeadLetterPolicy:
-        return DeadLetterPolicy(self._dead_letters, self._settings.max_receive_count, self._clock)
+        return DeadLetterPolicy(self._dead_letters.put_aside, self._settings.max_receive_count, self._clock)
 
     @cached_property
     def _receive_webhook(self) -> "ReceiveWebhook":

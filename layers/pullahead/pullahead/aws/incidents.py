@@ -37,11 +37,11 @@ class DynamoIncidents:
         }
         self._table.put(item, f"the incident {incident.key}")
 
-    def take_turn(self, now: datetime, until: datetime) -> bool:
+    def lock_sending(self, now: datetime, until: datetime) -> bool:
         """Take the lock unless another's has not ended yet."""
         return self._put_lock(now, until, "attribute_not_exists(pk) OR turn_ends <= :now", now)
 
-    def end_turn(self, now: datetime) -> None:
+    def unlock_sending(self, now: datetime) -> None:
         """Release the lock that was taken at a moment."""
         self._put_lock(now, now, "taken_at = :now", now)
 

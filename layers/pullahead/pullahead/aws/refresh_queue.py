@@ -30,7 +30,7 @@ class DynamoRefreshSlots:
     def __init__(self, client: "DynamoDBClient", table: str) -> None:
         self._table = Table(client, table)
 
-    def held(self) -> Mapping[str, datetime]:
+    def holders(self) -> Mapping[str, datetime]:
         """Read the names and until when each holds its slot."""
         item = self._table.get(_SLOTS, _SLOTS_TEXT) or {}
         return {name: datetime.fromisoformat(until) for name, until in item.get("held", {}).items()}
@@ -52,7 +52,7 @@ class DynamoRefreshSlots:
             if refused is None:
                 return SlotResult.TAKEN
             if "held" in refused:
-                return SlotResult.HELD if name in refused["held"] else SlotResult.FULL
+                return SlotResult.ALREADY_TAKEN if name in refused["held"] else SlotResult.FULL
             self._table.put_if({"pk": _SLOTS, "held": {}}, _SLOTS_TEXT, "attribute_not_exists(pk)")
         raise StorageError(f"write of {_SLOTS_TEXT} failed: their item was deleted while a slot was taken")
 
@@ -81,7 +81,7 @@ class DynamoWaitingRefreshes:
     def __init__(self, client: "DynamoDBClient", table: str) -> None:
         self._table = Table(client, table)
 
-    def join(self, request: RefreshRequest) -> None:
+    def add(self, request: RefreshRequest) -> None:
         """Write the mirror's item unless it names the same refresh."""
         item = {
             "pk": f"{_WAITING}{mirror_key(request.repository, request.tag)}",
@@ -92,15 +92,15 @@ class DynamoWaitingRefreshes:
         }
         self._table.put_if(item, _LINE_TEXT, "attribute_not_exists(pk) OR #name <> :name", name=request.name)
 
-    def entries(self, page: int) -> Iterator[WaitingRefresh]:
+    def oldest_first(self, page: int) -> Iterator[WaitingRefresh]:
         """Read the waiting refreshes, page by page as they are asked for."""
         return map(_decode, self._table.query(_LINE, _LINE_TEXT, page))
 
-    def leave(self, entry: WaitingRefresh) -> None:
+    def remove(self, refresh: WaitingRefresh) -> None:
         """Delete the mirror's item if it still names this refresh."""
-        self._table.delete_if(f"{_WAITING}{entry.mirror}", _LINE_TEXT, "#name = :name", name=entry.name)
+        self._table.delete_if(f"{_WAITING}{refresh.mirror}", _LINE_TEXT, "#name = :name", name=refresh.name)
 
-    def length(self) -> int:
+    def count(self) -> int:
         """Let DynamoDB count."""
         return self._table.count(_LINE, _LINE_TEXT)
 

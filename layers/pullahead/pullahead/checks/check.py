@@ -10,7 +10,7 @@ from typing import NamedTuple
 from pullahead.checks.select import MirrorSelector
 from pullahead.clock import Clock
 from pullahead.errors import AccessDeniedError, ConflictError, PullaheadError
-from pullahead.messages import CheckRequest
+from pullahead.messages import CheckRequest, RefreshRequest
 from pullahead.mirrors.judge import Observation, judge, needs_no_upstream_check, upstream_not_asked, with_alerts
 from pullahead.mirrors.outbox import OutboxSender, with_outcome_events
 from pullahead.mirrors.rate_limit_budget import (
@@ -26,10 +26,13 @@ from pullahead.mirrors.record import Record, State
 from pullahead.mirrors.refresh_outcome import after_abort
 from pullahead.mirrors.store import RecordStore
 from pullahead.oci import Descriptor, Digest
-from pullahead.oci.registries import FindsPublished, HeadsManifests
-from pullahead.refresh.ports import RefreshStarter, StartResult
+from pullahead.oci.registries import PublishedDigests, Upstream
+from pullahead.refresh.ports import StartResult
 from pullahead.refresh.request import refresh_request
 from pullahead.rules.model import Mirror, Rules
+
+StartRefresh = Callable[[RefreshRequest], StartResult]
+"""Starts a refresh, or queues it. Raises: StorageError."""
 
 _THREADS = 8
 _MAX_TRIES = 5
@@ -62,17 +65,17 @@ class CheckMirrors:
     def __init__(
         self,
         rules: Callable[[], Rules],
-        upstream: HeadsManifests,
-        target: FindsPublished,
+        upstream: Upstream,
+        published_digests: PublishedDigests,
         records: RecordStore,
-        refreshes: RefreshStarter,
+        start_refresh: StartRefresh,
         announcer: OutboxSender,
         clock: Clock,
         quota: QuotaOf = nothing_known,
         select: MirrorSelector | None = None,
     ) -> None:
-        self._rules, self._upstream, self._target = rules, upstream, target
-        self._records, self._refreshes, self._announcer, self._clock = records, refreshes, announcer, clock
+        self._rules, self._upstream, self._published_digests = rules, upstream, published_digests
+        self._records, self._start_refresh, self._announcer, self._clock = records, start_refresh, announcer, clock
         self._quota = quota
         self._select = select or MirrorSelector(records)
 
@@ -103,7 +106,7 @@ class CheckMirrors:
 
     def _published(self, repository: str, tags: list[str]) -> Callable[[str], Digest | AccessDeniedError | None]:
         try:
-            return self._target.published_digests(repository, tags).get
+            return self._published_digests(repository, tags).get
         except AccessDeniedError as error:
             refusal = error  # a human must act: said once for each mirror, rather than by messages that come back
             return lambda _tag: refusal
@@ -170,7 +173,7 @@ class CheckMirrors:
         registry, manifests = mirror.upstream.repository.registry, manifests_to_read(root, record.platforms)
         if (shortage := allowance.shortage(registry, manifests)) is not None:
             return None, shortage
-        started = self._refreshes.start(refresh_request(mirror, root, record))
+        started = self._start_refresh(refresh_request(mirror, root, record))
         if started in (StartResult.STARTED, StartResult.WAITING):
             allowance.promise(registry, manifests)
         if started in (StartResult.ENDED, StartResult.SUCCEEDED):

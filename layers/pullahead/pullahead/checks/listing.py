@@ -7,7 +7,7 @@ Developer Guide, "Recursive loop detection").
 
 from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
 from pullahead.checks.ports import CheckQueue
 from pullahead.clock import Clock
@@ -18,16 +18,12 @@ from pullahead.mirrors.record import Record, State
 from pullahead.mirrors.rule_record import ListingOutcome, judge_listing, listing_key, needs_listing
 from pullahead.mirrors.store import RecordStore, update_record
 from pullahead.oci import Repository
-from pullahead.oci.registries import ListsRepositories, ListsTags
+from pullahead.oci.registries import Upstream
 from pullahead.rules.model import OnDemand, Rule, Rules, expanded_for, rule_named
 from pullahead.rules.tag_patterns import select
 
 _SHARED_FOR = timedelta(minutes=1)
 _MAX_REPOSITORIES = 1000
-
-
-class Lists(ListsTags, ListsRepositories, Protocol):
-    """A registry whose repositories and tags can be listed."""
 
 
 class ListResult(NamedTuple):
@@ -55,7 +51,7 @@ class ListTags:
     def __init__(
         self,
         rules: Callable[[], Rules],
-        upstream: Lists,
+        upstream: Upstream,
         records: RecordStore,
         queue: CheckQueue,
         clock: Clock,

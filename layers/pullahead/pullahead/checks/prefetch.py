@@ -43,6 +43,10 @@ class PrefetchedRecords:
         self._ahead.pop(record.key, None)
         return self._records.save(record, expected_version)
 
+    def scan(self) -> Iterator[Record]:
+        """Read every record."""
+        return self._records.scan()
+
     def load_heartbeat(self) -> Heartbeat | None:
         """Read the last heartbeat."""
         return self._records.load_heartbeat()

@@ -20,7 +20,7 @@ def run_plan(arguments: RulesArguments) -> int:
     if looking is None:
         return FAILED
     requests = [compared.refresh for compared in looking.looked.tags if compared.refresh is not None]
-    foretold = forecast(requests, looking.rules, looking.upstream, looking.target)
+    foretold = forecast(requests, looking.upstream, looking.target)
     for key, each in foretold.items():
         if each.error:
             say(f"what a refresh of {key} takes is not known: {each.error}")

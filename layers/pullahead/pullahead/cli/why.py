@@ -9,7 +9,7 @@ from pullahead.dashboard.explain import Known, Step, explain
 from pullahead.errors import AccessDeniedError, ConfigError, PullaheadError
 from pullahead.mirrors.judge import Observation
 from pullahead.oci import Descriptor, Digest
-from pullahead.oci.registries import FindsPublished, HeadsManifests
+from pullahead.oci.registries import Target, Upstream
 from pullahead.rules.model import Mirror, Rules
 
 
@@ -31,7 +31,7 @@ def run_why(arguments: WhyArguments, stack: DeployedStack) -> int:
     return DONE
 
 
-def look(mirror: Mirror, upstream: HeadsManifests, target: FindsPublished) -> Observation:
+def look(mirror: Mirror, upstream: Upstream, target: Target) -> Observation:
     """Ask both sides once. Raises what ECR raises but for a refusal."""
     published: Digest | AccessDeniedError | None
     try:
@@ -47,7 +47,7 @@ def steps_text(key: str, steps: list[Step]) -> str:
     return "\n".join([key, *(f"  {step.about:<{width}}  {step.text}" for step in steps)])
 
 
-def _head(mirror: Mirror, upstream: HeadsManifests) -> Descriptor | PullaheadError:
+def _head(mirror: Mirror, upstream: Upstream) -> Descriptor | PullaheadError:
     try:
         return upstream.head_manifest(mirror.upstream)
     except PullaheadError as error:

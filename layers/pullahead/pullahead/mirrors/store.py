@@ -35,12 +35,8 @@ class RecordStore(Protocol):
         """Write a heartbeat. Raises: StorageError."""
         ...
 
-
-class RecordScanner(Protocol):
-    """Reads all that is remembered, for people to look at."""
-
     def scan(self) -> Iterator[Record]:
-        """Go through every record, in no order, perhaps a second old. Raises, while iterating: StorageError."""
+        """Read every record, in no order, perhaps a second old. Raises, while iterating: StorageError."""
         ...
 
 

@@ -15,7 +15,7 @@ from pullahead.mirrors.record import Record
 from pullahead.mirrors.retirement import retired
 from pullahead.mirrors.rule_record import limit_key, limit_over
 from pullahead.mirrors.store import RecordStore, update_record
-from pullahead.on_demand.ports import FollowsDemands
+from pullahead.on_demand.ports import DemandStore
 from pullahead.rules.model import Mirror, OnDemand, Rule, Rules
 
 _LOADED_AT_ONCE = 100
@@ -25,7 +25,7 @@ class FollowDemands:
     """The use case, with what it looks up and forgets, and the queue for checks."""
 
     def __init__(
-        self, rules: Callable[[], Rules], demands: FollowsDemands, records: RecordStore, queue: CheckQueue
+        self, rules: Callable[[], Rules], demands: DemandStore, records: RecordStore, queue: CheckQueue
     ) -> None:
         self._rules, self._demands, self._records, self._queue = rules, demands, records, queue
 

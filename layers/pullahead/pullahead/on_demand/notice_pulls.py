@@ -7,7 +7,7 @@ not even look. What no rule allows costs nothing but the event. Nothing here ask
 from collections.abc import Callable, Collection, Iterable, Mapping
 from datetime import date, datetime, timedelta
 from enum import StrEnum
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
 from pullahead.caching import TtlCache
 from pullahead.checks.ports import CheckQueue
@@ -18,16 +18,12 @@ from pullahead.mirrors.record import Record
 from pullahead.mirrors.rule_record import limit_key, limit_reached
 from pullahead.mirrors.store import RecordStore, update_record
 from pullahead.on_demand.cloudtrail import IgnoredPull, Pull, read_pull
-from pullahead.on_demand.ports import CountsDemands, KeepsDemands
+from pullahead.on_demand.ports import DemandStore
 from pullahead.rules.model import Mirror, OnDemand, Rule, Rules, rule_named
 
 KNOWN_FOR = timedelta(minutes=5)
 """How long a process looks up no more what it has just looked up."""
 _MAX_KNOWN = 20_000
-
-
-class CountedDemands(KeepsDemands, CountsDemands, Protocol):
-    """What was demanded, and how much of it today."""
 
 
 class PullOutcome(StrEnum):
@@ -75,7 +71,7 @@ class NoticePulls:
     def __init__(
         self,
         rules: Callable[[], Rules],
-        demands: CountedDemands,
+        demands: DemandStore,
         records: RecordStore,
         queue: CheckQueue,
         clock: Clock,

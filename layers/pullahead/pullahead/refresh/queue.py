@@ -8,7 +8,7 @@ until the next refresh ends or the next schedule, never a refresh more than is a
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import datetime, timedelta
 from itertools import islice
-from typing import Final, NamedTuple, Protocol
+from typing import Final, NamedTuple
 
 from pullahead.clock import Clock
 from pullahead.errors import ConflictError, StorageError
@@ -18,9 +18,8 @@ from pullahead.mirrors.record import Record
 from pullahead.mirrors.refresh_outcome import after_abort
 from pullahead.mirrors.store import RecordStore
 from pullahead.refresh.ports import (
+    RefreshExecutions,
     RefreshSlots,
-    RefreshStarter,
-    RunningRefreshes,
     SlotResult,
     StartResult,
     WaitingRefresh,
@@ -36,10 +35,6 @@ MAX_LOOKS: Final = 1000
 
 _PAGE: Final = 25
 _BUSY_FOR: Final = timedelta(seconds=5)
-
-
-class RefreshExecutions(RefreshStarter, RunningRefreshes, Protocol):
-    """Starts refreshes, and tells whether they run."""
 
 
 RulesAsOf = Callable[[datetime], Rules]
@@ -93,7 +88,7 @@ class RefreshQueue:
         if self._nobody_waits() and self._take(request.name) is not SlotResult.FULL:
             return self._begin(request)
         self._busy_until = self._clock() + _BUSY_FOR  # for a while nobody need ask again: the line tells the order
-        self._line.join(request)
+        self._line.add(request)
         return StartResult.WAITING
 
     def start_waiting(self, ended: str = "", *, count: bool = False) -> StartedWaiting:
@@ -103,16 +98,16 @@ class RefreshQueue:
         """
         if ended:
             self._slots.release(ended)
-        held = self._slots.held()
+        held = self._slots.holders()
         freed = tuple(self._free(held))
         started, dropped = self._admit(self._at_most - len(held) + len(freed))
-        waiting = self._line.length() if count else None
+        waiting = self._line.count() if count else None
         return StartedWaiting(started, dropped, freed, len(held) - len(freed) + len(started), waiting)
 
     def _nobody_waits(self) -> bool:
         if self._busy_until is not None and self._clock() < self._busy_until:
             return False
-        return next(self._line.entries(1), None) is None
+        return next(self._line.oldest_first(1), None) is None
 
     def _take(self, name: str) -> SlotResult:
         now = self._clock()
@@ -145,7 +140,7 @@ class RefreshQueue:
         """Start what waits, the longest stale first, until no slot is free."""
         started: list[str] = []
         dropped: list[str] = []
-        entries = islice(self._line.entries(min(max(free, 1), _PAGE)), MAX_LOOKS)
+        entries = islice(self._line.oldest_first(min(max(free, 1), _PAGE)), MAX_LOOKS)
         while free > len(started) and (page := list(islice(entries, min(free - len(started), _PAGE)))):
             for entry, found in self._work_through(page):
                 if found.full:
@@ -159,7 +154,7 @@ class RefreshQueue:
         for entry in page:
             found = self._admit_one(entry, known.get(entry.mirror))
             if not found.full:
-                self._line.leave(entry)
+                self._line.remove(entry)
             yield entry, found
 
     def _admit_one(self, entry: WaitingRefresh, record: Record | None) -> _Found:

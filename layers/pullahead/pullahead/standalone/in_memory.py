@@ -4,7 +4,7 @@ What they hold is gone with the process: the next run looks at both sides anew, 
 """
 
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from pullahead.errors import ConflictError, StorageError
 from pullahead.messages import CheckRequest, ListRequest, Queued, RefreshRequest
@@ -34,6 +34,10 @@ class InMemoryRecords:
                 raise ConflictError(f"the record of {record.key} was changed by another thread")
             self._records[record.key] = record.with_changes(version=expected_version + 1)
             return self._records[record.key]
+
+    def scan(self) -> Iterator[Record]:
+        """Read every record."""
+        return iter(tuple(self._records.values()))
 
     def load_heartbeat(self) -> Heartbeat | None:
         """Know of no run before this one: everything is due."""
