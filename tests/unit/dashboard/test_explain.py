@@ -96,7 +96,7 @@ def test_gone_mirror_keeps_its_copy() -> None:
 def test_upstream_that_does_not_answer() -> None:
     steps = told(stale(State.UNKNOWN, error="no answer.", error_kind="RegistryTimeoutError"))
     assert steps["upstream"] == f"no answer; before, it served {A}"
-    assert steps["verdict"].endswith("upstream could not be asked")
+    assert steps["verdict"].endswith("upstream could not be checked")
 
 
 def test_never_checked_never_answered_never_published() -> None:

@@ -1,21 +1,18 @@
-"""Rows: worst first, and a cause that stays one short line."""
+"""Rows of the table of mirrors, and their order."""
 
 from datetime import timedelta
 
-import pytest
-
 from pullahead.dashboard.mirror_rows import longest_unfresh, row_of, worst_first
-from pullahead.dashboard.states import APPEARANCES
+from pullahead.dashboard.states import STATE_MEANINGS
 from pullahead.mirrors.record import State
-from pullahead.text import one_line
 from tests.unit.dashboard.landscape import NOW, fresh, troubled
 
 HOUR = timedelta(hours=1)
 
 
-def test_every_state_has_a_look_of_its_own() -> None:
-    assert set(APPEARANCES) == set(State)
-    assert len({appearance.shape for appearance in APPEARANCES.values()}) == len(State)
+def test_every_state_has_a_meaning() -> None:
+    assert set(STATE_MEANINGS) == set(State)
+    assert len(set(STATE_MEANINGS.values())) == len(State)
 
 
 def test_worst_comes_first_then_the_oldest_then_the_name() -> None:
@@ -49,17 +46,3 @@ def test_longest_is_found_among_all_states_but_fresh() -> None:
     records = [fresh("a:1", age=timedelta(days=99)), troubled(fresh("a:3"), State.BLOCKED, HOUR), stale]
     assert longest_unfresh(records) == stale
     assert longest_unfresh(records[:1]) is None
-
-
-@pytest.mark.parametrize(
-    ("text", "line"),
-    [
-        ("a\n b\tc", "a b c"),
-        ("a\u202eb\x00c", "a b c"),
-        ("x" * 20, "x" * 20),
-        ("x" * 21, "x" * 19 + "…"),
-        ("\n" * 1000 + "x", "…"),
-    ],
-)
-def test_cause_stays_one_short_line(text: str, line: str) -> None:
-    assert one_line(text, 20) == line

@@ -61,7 +61,7 @@ def test_storage_that_fails_is_told_on_the_page(script: Script, records: FakeRec
     shown = show({"widgetContext": {"theme": "dark"}}, records)
     assert shown.error is error
     assert "read of all records failed: throttled" in shown.content
-    assert "--page:#10171f" in shown.content
+    assert "--page: #10171f" in shown.content
     assert "mirror/" not in shown.content
 
 

@@ -1,6 +1,7 @@
 """The page in CloudWatch: what is listed, filtered, paged, linked; small enough, and safe whatever records say."""
 
 import json
+import re
 import time
 from datetime import timedelta
 
@@ -60,6 +61,14 @@ class TestTable:
 
     def test_state_without_a_cause_is_explained(self) -> None:
         assert "upstream no longer has the tag" in shown([troubled(fresh("a:1"), State.GONE, timedelta(1))]).texts("td")
+
+    def test_every_state_has_an_icon_of_its_own(self) -> None:
+        page = widget_page(
+            Snapshot([troubled(fresh(f"a:{s}"), s, timedelta(1)) for s in State], NOW, NOW), ALL, Theme.LIGHT, ENDPOINT
+        )
+        icons = dict(re.findall(r'<svg class="pa-i pa-([a-z]+)"[^>]*>(.+?)</svg>', page))
+        assert {state.lower() for state in State} == set(icons)
+        assert len(set(icons.values())) == len(State)
 
     def test_links_lead_to_the_repository_and_to_the_execution(self) -> None:
         links = [link.attributes["href"] for link in shown([fresh("mirror/a:1")]).all("a")]
@@ -186,7 +195,7 @@ class TestOtherStates:
     @pytest.mark.parametrize("theme", [Theme.LIGHT, Theme.DARK])
     def test_theme_is_the_consoles(self, theme: Theme) -> None:
         page = widget_page(landscape(), View(), theme, ENDPOINT)
-        assert ("--page:#fff" in page) is (theme is Theme.LIGHT)
+        assert ("--page: #fff" in page) is (theme is Theme.LIGHT)
         assert "prefers-color-scheme" not in page
 
 

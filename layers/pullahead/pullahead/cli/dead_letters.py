@@ -11,7 +11,6 @@ from pullahead.cli.output import write_document, write_text
 from pullahead.cli.stack import DeployedStack, now
 from pullahead.cli.stack_arguments import DeadLettersArguments
 from pullahead.cli.texts import count_text, one_line
-from pullahead.dashboard.spans import span_text
 from pullahead.dead_letters import (
     DeadLetter,
     DeadLetterQueue,
@@ -22,6 +21,7 @@ from pullahead.dead_letters import (
     receive_all,
 )
 from pullahead.errors import ConfigError
+from pullahead.text import span_text
 
 _MOST_LISTED: Final = 100
 _SHORT_ID: Final = 8

@@ -7,9 +7,9 @@ from pullahead.cli.exits import DONE
 from pullahead.cli.output import write_document, write_text
 from pullahead.cli.stack import DeployedStack, now
 from pullahead.cli.stack_arguments import HistoryArguments
-from pullahead.dashboard.spans import moment_text, span_text
 from pullahead.errors import ConfigError
 from pullahead.mirrors.record import Transition, transitions_of
+from pullahead.text import moment_text, span_text
 
 
 def run_history(arguments: HistoryArguments, stack: DeployedStack) -> int:

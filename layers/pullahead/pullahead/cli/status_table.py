@@ -10,9 +10,9 @@ from rich.table import Table
 from rich.text import Text
 
 from pullahead.dashboard.mirror_rows import Row
-from pullahead.dashboard.spans import moment_text, span_text
-from pullahead.dashboard.states import APPEARANCES
+from pullahead.dashboard.states import STATE_MEANINGS
 from pullahead.mirrors.record import State
+from pullahead.text import moment_text, span_text
 
 _NEVER: Final = "-"
 
@@ -66,7 +66,7 @@ def status_table(standings: Sequence[Standing], checked_at: datetime | None, at:
 
 def summary_text(standings: Sequence[Standing], checked_at: datetime | None, at: datetime) -> str:
     """Say how many mirrors are in which state, and when checks were last sent."""
-    counts = [(state, sum(standing.row.state is state for standing in standings)) for state in APPEARANCES]
+    counts = [(state, sum(standing.row.state is state for standing in standings)) for state in STATE_MEANINGS]
     shown = ", ".join(f"{count} {state.value}" for state, count in counts if count) or "no mirrors"
     paused = sum(standing.paused for standing in standings)
     sent = f"checks sent {span_text(at - checked_at)} ago" if checked_at is not None else "no check was sent yet"
@@ -82,7 +82,7 @@ def _why(standing: Standing) -> str:
     row = standing.row
     parts = ["paused"] if standing.paused else []
     if row.state is not State.FRESH:  # also where it is meant to be deleted
-        parts.append(row.cause.rstrip(".") or APPEARANCES[row.state].means)
+        parts.append(row.cause.rstrip(".") or STATE_MEANINGS[row.state])
     if row.next_try is not None:
         parts.append(f"next try in {span_text(row.next_try)}")
     return "; ".join(parts)

@@ -7,11 +7,11 @@ from datetime import datetime, timedelta
 from typing import NamedTuple
 
 from pullahead.checks.schedule import next_moment
-from pullahead.dashboard.spans import moment_text, span_text
-from pullahead.dashboard.states import APPEARANCES
+from pullahead.dashboard.states import STATE_MEANINGS
 from pullahead.mirrors.judge import Observation, cause_of, judge
 from pullahead.mirrors.record import Record, State
 from pullahead.rules.model import Mirror, Rules
+from pullahead.text import moment_text, span_text
 
 
 class Step(NamedTuple):
@@ -87,7 +87,7 @@ def _ecr_text(record: Record) -> str:
 def _verdict_text(record: Record, reason: str, now: datetime) -> str:
     # Why it is UNKNOWN is upstream's own step.
     cause = "" if record.state is State.UNKNOWN else reason or cause_of(record)
-    why = cause or APPEARANCES[record.state].means
+    why = cause or STATE_MEANINGS[record.state]
     since = f"since {moment_text(record.since)} ({span_text(now - record.since)})"
     unfresh = record.unfresh_since
     late = f"; not fresh for {span_text(now - unfresh)}" if unfresh is not None and unfresh != record.since else ""

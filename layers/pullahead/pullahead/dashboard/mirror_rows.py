@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
 from typing import Final, NamedTuple
 
-from pullahead.dashboard.states import RANKS
+from pullahead.dashboard.states import STATE_RANKS
 from pullahead.mirrors.judge import cause_of
 from pullahead.mirrors.record import SETTLED, Record, State, Transition
 from pullahead.text import one_line
@@ -63,7 +63,7 @@ def worst_first(records: Iterable[Record]) -> list[Record]:
 
     def order(record: Record) -> tuple[int, float, str]:
         since = unfresh_since(record)
-        return RANKS[record.state], since.timestamp() if since is not None else 0.0, record.key
+        return STATE_RANKS[record.state], since.timestamp() if since is not None else 0.0, record.key
 
     return sorted(records, key=order)
 

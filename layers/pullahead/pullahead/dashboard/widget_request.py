@@ -26,6 +26,14 @@ class View(NamedTuple):
     prefix: str = ""
     page: int = 1
 
+    def on_page(self, page: int) -> "View":
+        """Return the same view, on another page."""
+        return self._replace(page=page)
+
+    def to_event(self) -> dict[str, Any]:
+        """Write the event of a click that leads to this view, whatever is in the form."""
+        return {SHOW: {"state": self.state or "", "prefix": self.prefix, "page": self.page}}
+
 
 class Theme(StrEnum):
     """On what the page is shown. AUTO asks the browser."""

@@ -1,9 +1,5 @@
-"""The script of the page that is a file: it hides rows. In CloudWatch there is none."""
-
-from typing import Final
-
-# The filter also stands behind the address's #, so that a filtered page can be handed on.
-SCRIPT: Final = """
+// Filters the rows of the page that is a file; in the CloudWatch widget there is no script.
+// The filter is also read from the address after #, so that a filtered page can be linked to.
 (function () {
   var form = document.querySelector('form');
   var rows = [].slice.call(document.querySelectorAll('tr[data-key]'));
@@ -37,4 +33,3 @@ SCRIPT: Final = """
   });
   show();
 })();
-"""

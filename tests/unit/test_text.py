@@ -1,10 +1,10 @@
-"""Spans: two units at the most, and never a negative one."""
+"""One safe line, time spans and times, as people read them."""
 
 from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
 
-from pullahead.dashboard.spans import moment_text, span_text
+from pullahead.text import moment_text, one_line, span_text
 
 
 @pytest.mark.parametrize(
@@ -24,10 +24,24 @@ from pullahead.dashboard.spans import moment_text, span_text
         (400 * 86400, "400 d"),
     ],
 )
-def test_span_is_read_at_a_glance(seconds: float, text: str) -> None:
+def test_span_has_its_two_largest_units(seconds: float, text: str) -> None:
     assert span_text(timedelta(seconds=seconds)) == text
 
 
-def test_moment_is_told_in_utc() -> None:
+def test_time_is_in_utc() -> None:
     moment = datetime(2026, 11, 24, 1, 5, tzinfo=timezone(timedelta(hours=2)))
     assert moment_text(moment) == "2026-11-23 23:05 UTC" == moment_text(moment.astimezone(UTC))
+
+
+@pytest.mark.parametrize(
+    ("text", "line"),
+    [
+        ("a\n b\tc", "a b c"),
+        ("a\u202eb\x00c", "a b c"),
+        ("x" * 20, "x" * 20),
+        ("x" * 21, "x" * 19 + "…"),
+        ("\n" * 1000 + "x", "…"),
+    ],
+)
+def test_line_is_short_and_printable(text: str, line: str) -> None:
+    assert one_line(text, 20) == line
