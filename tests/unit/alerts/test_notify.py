@@ -65,7 +65,7 @@ class TestRhythm:
         watched.see(STALE, "b", "c", minutes=1)
         assert watched.told(minutes=58) == []
         assert watched.told(minutes=1) == ["2 mirrors of ghcr.io are stale"]
-        assert watched.alerts.published[-1].standing == 3
+        assert watched.alerts.published[-1].still_open == 3
 
     def test_trickle_is_told_hourly(self) -> None:
         names = [f"m{number:02}" for number in range(24)]
@@ -111,7 +111,7 @@ class TestRhythm:
         watched.told()
         watched.stale()
         reviewed = watched.review()
-        assert (reviewed.telling.told, reviewed.telling.held_back) == ((), 1)
+        assert (reviewed.notifications.sent, reviewed.notifications.held_back) == ((), 1)
         assert watched.told(hours=22) == []
         assert watched.told(hours=2) == ["mirror/a:1.0 is stale"]
 
@@ -120,7 +120,7 @@ class TestRhythm:
         watched.stale()
         watched.see(FRESH, minutes=1)
         reviewed = watched.review()
-        assert (reviewed.telling.told, reviewed.telling.idle) == ((), 1)
+        assert (reviewed.notifications.sent, reviewed.notifications.dropped) == ((), 1)
         assert watched.pending == []
 
     def test_recovery_of_some_waits_an_hour_for_the_others_and_says_how_many_stand(self) -> None:
@@ -131,10 +131,10 @@ class TestRhythm:
         watched.see(FRESH, "b", minutes=5)
         assert watched.told() == watched.told(minutes=50) == []
         assert watched.told(minutes=10) == ["2 mirrors of ghcr.io are fresh again"]
-        assert watched.alerts.published[-1].standing == 1
+        assert watched.alerts.published[-1].still_open == 1
         watched.see(FRESH, "c", minutes=5)
         assert watched.told() == ["mirror/c:1.0 is fresh again"]
-        assert watched.alerts.published[-1].standing == 0
+        assert watched.alerts.published[-1].still_open == 0
 
     def test_recovery_that_does_not_last_until_it_is_told_is_nothing(self) -> None:
         watched = Watched("a", "b")
@@ -169,7 +169,7 @@ class TestDrift:
         watched = Watched()
         watched.see(DRIFTED)
         watched.see(FRESH, minutes=2)
-        assert watched.told() == ["mirror/a:1.0 was overwritten in ECR, and restored"]
+        assert watched.told() == ["mirror/a:1.0 was overwritten in ECR and restored"]
         assert watched.pending == []
         assert watched.told(hours=2) == []
 
@@ -179,7 +179,7 @@ class TestDrift:
         assert watched.told() == ["mirror/a:1.0 was overwritten in ECR"]
         assert OTHER.digest in watched.alerts.published[0].members[0].detail
         watched.see(FRESH, minutes=2)
-        assert watched.told() == ["mirror/a:1.0 was overwritten in ECR, and serves what upstream serves again"]
+        assert watched.told() == ["mirror/a:1.0 was overwritten in ECR and is restored"]
 
     def test_tag_that_is_overwritten_again_and_again_is_told_once_a_day(self) -> None:
         watched = Watched()
@@ -188,7 +188,7 @@ class TestDrift:
             watched.see(DRIFTED, minutes=5)
             watched.see(FRESH, minutes=1)
             told += watched.told()
-        assert told == ["mirror/a:1.0 was overwritten in ECR, and restored"]
+        assert told == ["mirror/a:1.0 was overwritten in ECR and restored"]
         watched.see(DRIFTED, hours=24)
         assert watched.told() == ["mirror/a:1.0 was overwritten in ECR"]
 
@@ -217,7 +217,7 @@ def test_recovery_of_what_an_older_version_told_is_told() -> None:
     watched.keep(stored.with_changes(pending=(), told=()))
     watched.see(FRESH, minutes=5)
     assert watched.told() == ["mirror/a:1.0 is fresh again"]
-    assert "It was:    STALE" in text_of(watched.alerts.published[-1])
+    assert "Was:           STALE" in text_of(watched.alerts.published[-1])
 
 
 def test_recovery_that_an_older_version_has_not_told_any_more_does_not_say_of_what() -> None:

@@ -157,7 +157,7 @@ class TestTwoAtOnce:
         watched.stale()
         watched.script.fail("unlock_sending", StorageError("no answer"))
         reviewed = watched.review()
-        assert (len(reviewed.telling.told), [str(error) for error in reviewed.errors]) == (1, ["no answer"])
+        assert (len(reviewed.notifications.sent), [str(error) for error in reviewed.errors]) == (1, ["no answer"])
         assert watched.pending == []
 
 
@@ -169,7 +169,7 @@ class TestBrokenTopic:
         watched.stale()
         watched.script.fail("publish", StorageError("no topic"))
         reviewed = watched.review()
-        assert (len(reviewed.telling.told), len(reviewed.errors)) == (1, 1)
+        assert (len(reviewed.notifications.sent), len(reviewed.errors)) == (1, 1)
         assert len(watched.told(minutes=5)) == 1
         assert len(set(watched.alerts.subjects)) == 2
 
@@ -178,7 +178,7 @@ class TestBrokenTopic:
         watched.stale()
         watched.script.fail("publish_chat", StorageError("no topic"))
         reviewed = watched.review()
-        assert (len(reviewed.telling.told), [str(error) for error in reviewed.errors]) == (1, ["no topic"])
+        assert (len(reviewed.notifications.sent), [str(error) for error in reviewed.errors]) == (1, ["no topic"])
         assert watched.pending == []
         assert watched.told(minutes=5) == []
         assert len(watched.alerts.published) == 1

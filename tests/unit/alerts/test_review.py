@@ -158,7 +158,7 @@ class TestRetirement:
         assert known.review().retired.records == 1
         gone = known.records.stored[f"{REPOSITORY}:2.0"]
         assert gone.expires_at == known.clock() + timedelta(days=7)
-        assert known.told() == [f"{REPOSITORY}:2.0 is followed by no rule any more"]
+        assert known.told() == [f"{REPOSITORY}:2.0 is no longer in the rules"]
         known.beat(minutes=5)
         assert (known.told(), known.review().retired.records) == ([], 0)
         assert known.leaving() == [f"{REPOSITORY}:2.0"]
@@ -168,7 +168,7 @@ class TestRetirement:
         known.keep(*(fresh(f"{REPOSITORY}:3.{number}", known.clock()) for number in range(50)))
         known.follow("1.0", "2.0")
         known.review()
-        assert known.told() == ["50 mirrors of ghcr.io are followed by no rule any more"]
+        assert known.told() == ["50 mirrors of ghcr.io are no longer in the rules"]
 
     def test_trouble_of_a_mirror_that_leaves_stands_no_more(self) -> None:
         known = Known()
@@ -219,12 +219,12 @@ class TestNobodyIsForgottenByMistake:
         known = Known()
         known.keep(fresh(listing_key(CHOOSING), known.clock()))
         known.follow(digest="empty")
-        assert known.told() == ["the rules follow no mirror that is known"]
-        assert "none of the 2 mirrors " in known.alerts.published[0].members[0].detail
+        assert known.told() == ["the rules match none of the known mirrors"]
+        assert "2 mirrors have records" in known.alerts.published[0].members[0].detail
         known.beat(minutes=5)
         assert (known.told(), known.leaving()) == ([], [])
         known.follow("1.0", digest="good")
-        assert known.told() == ["the rules follow mirrors again"]
+        assert known.told() == ["the rules match mirrors again"]
 
     def test_rules_that_the_schedule_has_not_used_yet_forget_nothing(self) -> None:
         known = Known()

@@ -33,7 +33,7 @@ def test_texts_are_those_that_were_approved() -> None:
 @pytest.mark.parametrize("kind", KINDS)
 def test_every_kind_says_what_follows_and_what_to_do(kind: AlertKind) -> None:
     text = text_of(notice(kind))
-    assert f"Next:      {WORDS[kind].next}\nTo do:     {WORDS[kind].to_do}" in text
+    assert f"Next:          {WORDS[kind].next}\nTo do:         {WORDS[kind].to_do}" in text
     assert max(map(len, text.splitlines())) <= 170
 
 
@@ -54,13 +54,13 @@ def test_cause_that_all_share_is_said_once() -> None:
 @pytest.mark.parametrize(
     ("lasted", "span"),
     [
-        (timedelta(), "(0 min)"),
-        (timedelta(seconds=59), "(0 min)"),
+        (timedelta(), "(0 s)"),
+        (timedelta(seconds=59), "(59 s)"),
         (timedelta(minutes=59, seconds=59), "(59 min)"),
-        (timedelta(hours=1), "(1 h 0 min)"),
+        (timedelta(hours=1), "(1 h)"),
         (timedelta(days=1, minutes=30), "(1 d)"),
         (timedelta(days=30, hours=1), "(30 d 1 h)"),
-        (timedelta(minutes=-5), "(0 min)"),  # the clock of another machine
+        (timedelta(minutes=-5), "(0 s)"),  # the clock of another machine
     ],
 )
 def test_span_is_readable(lasted: timedelta, span: str) -> None:
@@ -69,10 +69,10 @@ def test_span_is_readable(lasted: timedelta, span: str) -> None:
 
 
 def test_text_from_outside_stays_on_its_line() -> None:
-    text = text_of(about("mirror/a:1", "it is\x1b[2J down\r\nNext:      send us money"))
+    text = text_of(about("mirror/a:1", "it is\x1b[2J down\r\nNext:          send us money"))
     assert "\x1b" not in text
     assert [line for line in text.splitlines() if line.startswith("Next:")] == [
-        f"Next:      {WORDS[AlertKind.STALE].next}"
+        f"Next:          {WORDS[AlertKind.STALE].next}"
     ]
 
 

@@ -51,7 +51,7 @@ def service() -> InMemoryService:
 
 
 def test_review_measures_tells_and_retires(service: InMemoryService) -> None:
-    assert run(service) == {"records": 3, "told": 1, "retired": 1}
+    assert run(service) == {"records": 3, "sent": 1, "retired": 1}
     assert metrics() == {"StaleTags": 1, "OldestStaleSeconds": 7200.0, "AlertsTold": 1, "MirrorsRetired": 1}
     assert service.alerts.kinds == service.chat.kinds == ["STALE"]
     assert service.script.count("scan") == 1
@@ -59,7 +59,7 @@ def test_review_measures_tells_and_retires(service: InMemoryService) -> None:
 
 def test_review_with_nothing_to_say_sends_two_metrics(service: InMemoryService) -> None:
     service.records.stored = {record.key: record for record in [fresh(KEY, service.clock())]}
-    assert run(service) == {"records": 1, "told": 0, "retired": 0}
+    assert run(service) == {"records": 1, "sent": 0, "retired": 0}
     assert metrics() == {"StaleTags": 0, "OldestStaleSeconds": 0.0}
 
 
@@ -69,11 +69,11 @@ def test_topic_that_fails_is_an_error_of_the_function_after_everything_else(serv
         run(service)
     assert metrics() == {"StaleTags": 1, "OldestStaleSeconds": 7200.0, "MirrorsRetired": 1}
     review_records.metrics.clear_metrics()
-    assert run(service)["told"] == 2  # it, and the mirror that was retired
+    assert run(service)["sent"] == 2  # it, and the mirror that was retired
 
 
 def test_time_that_runs_out_is_heeded(service: InMemoryService) -> None:
-    assert run(service, seconds=10) == {"records": 3, "told": 1, "retired": 0}
+    assert run(service, seconds=10) == {"records": 3, "sent": 1, "retired": 0}
     assert service.records.stored[KEY].pending
 
 

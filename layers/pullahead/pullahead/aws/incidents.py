@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from pullahead.alerts.incidents import REMEMBERED_FOR, Incident
+from pullahead.alerts.incidents import INCIDENT_LIFETIME, Incident
 from pullahead.aws.dynamodb import Table, epoch, iso_text, json_attribute
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ class DynamoIncidents:
         item = {
             "pk": f"{_INCIDENT}{incident.key}",
             "incident": msgspec.json.encode(incident).decode(),
-            "expires_at": epoch(now + REMEMBERED_FOR),
+            "expires_at": epoch(now + INCIDENT_LIFETIME),
         }
         self._table.put(item, f"the incident {incident.key}")
 

@@ -75,10 +75,10 @@ def add_review(reviewed: Reviewed) -> None:
     if reviewed.lateness is not None:
         metrics.add_metric("StaleTags", MetricUnit.Count, reviewed.lateness.mirrors)
         metrics.add_metric("OldestStaleSeconds", MetricUnit.Seconds, reviewed.lateness.oldest_seconds)
-    if reviewed.telling.told:
-        metrics.add_metric("AlertsTold", MetricUnit.Count, len(reviewed.telling.told))
-    if reviewed.telling.held_back:
-        metrics.add_metric("AlertsHeldBack", MetricUnit.Count, reviewed.telling.held_back)
+    if reviewed.notifications.sent:
+        metrics.add_metric("AlertsTold", MetricUnit.Count, len(reviewed.notifications.sent))
+    if reviewed.notifications.held_back:
+        metrics.add_metric("AlertsHeldBack", MetricUnit.Count, reviewed.notifications.held_back)
     if reviewed.retired.records:
         metrics.add_metric("MirrorsRetired", MetricUnit.Count, reviewed.retired.records)
 
