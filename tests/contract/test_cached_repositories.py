@@ -71,7 +71,7 @@ class TestRepositories:
                 stub.add_response(
                     "describe_pull_through_cache_rules", {"pullThroughCacheRules": [], "nextToken": "again"}
                 )
-            with pytest.raises(StorageError, match="goes on after 2 pages"):
+            with pytest.raises(StorageError, match="has more than 2 pages"):
                 EcrCachedRepositories(ecr.client).cache_rules()
 
     def test_refused_call_is_a_storage_error(self, ecr: RunningEcr) -> None:
@@ -113,6 +113,6 @@ class TestResourceTags:
                 return {"ResourceTagMappingList": [], "PaginationToken": "again"}
 
         endless: Any = Endless()
-        with pytest.raises(StorageError, match="tagged key goes on after 100 pages"):
+        with pytest.raises(StorageError, match="tagged key has more than 100 pages"):
             EcrTaggedRepositories(endless).repositories_with(("key",))
         assert endless.calls == 100

@@ -19,7 +19,7 @@ NOW = datetime(2026, 11, 24, 9, 5, 0, 500_000, tzinfo=UTC)
 class Place(DeadLetterQueue, Protocol):
     """The whole queue, as those who send and those who receive see it."""
 
-    def put_aside(self, message: DeadLetterMessage) -> None:
+    def send(self, message: DeadLetterMessage) -> None:
         """Send a message."""
         ...
 
@@ -67,7 +67,7 @@ def aside(body: str = "{", **changes: Any) -> DeadLetterMessage:
 
 
 def test_message_is_read_as_it_was_put_aside(bench: Bench) -> None:
-    bench.place.put_aside(aside(tries=5))
+    bench.place.send(aside(tries=5))
     (letter,), more = bench.place.take(10)
     told = (letter.body, letter.reason, letter.text, letter.since, letter.tries, more)
     assert told == ("{", "InvalidEventError", "größer: no `tags`", NOW, 5, 0)
@@ -75,7 +75,7 @@ def test_message_is_read_as_it_was_put_aside(bench: Bench) -> None:
 
 def test_all_are_taken_oldest_first_and_no_more_than_asked(bench: Bench) -> None:
     for number in range(25):
-        bench.place.put_aside(aside(f"{number}", failed_at=NOW.replace(minute=59 - number)))
+        bench.place.send(aside(f"{number}", failed_at=NOW.replace(minute=59 - number)))
     taken = bench.place.take(23)
     assert [letter.since for letter in taken.letters] == sorted(letter.since for letter in taken.letters)
     assert (len({letter.body for letter in taken.letters}), taken.more) == (23, 2)
@@ -84,7 +84,7 @@ def test_all_are_taken_oldest_first_and_no_more_than_asked(bench: Bench) -> None
 
 def test_taken_ones_are_hidden_until_they_are_released(bench: Bench) -> None:
     for number in range(12):
-        bench.place.put_aside(aside(f"{number}"))
+        bench.place.send(aside(f"{number}"))
     taken = bench.place.take(100).letters
     assert bench.place.take(100).letters == ()
     bench.place.release(taken)
@@ -93,7 +93,7 @@ def test_taken_ones_are_hidden_until_they_are_released(bench: Bench) -> None:
 
 def test_one_that_is_put_back_is_there_and_no_longer_here(bench: Bench) -> None:
     for body in ("first", "second"):
-        bench.place.put_aside(aside(body))
+        bench.place.send(aside(body))
     taken = bench.place.take(10).letters
     (first,) = (letter for letter in taken if letter.body == "first")
     bench.place.put_back(first)
@@ -103,7 +103,7 @@ def test_one_that_is_put_back_is_there_and_no_longer_here(bench: Bench) -> None:
 
 
 def test_one_that_is_dropped_is_nowhere(bench: Bench) -> None:
-    bench.place.put_aside(aside())
+    bench.place.send(aside())
     taken = bench.place.take(10).letters
     bench.place.drop(taken[0])
     assert bench.queued() == []
@@ -115,9 +115,9 @@ def test_one_that_is_dropped_is_nowhere(bench: Bench) -> None:
 def test_of_two_queues_each_message_goes_back_where_it_came_from(sqs: Any, make: Callable[[Any], Any]) -> None:
     checks, pulls = Bench(*make(sqs)), Bench(*make(sqs))
     both = DeadLetterQueues({"checks": checks.place, "pulls": pulls.place})
-    checks.place.put_aside(aside("check"))
-    pulls.place.put_aside(aside("pull", failed_at=NOW.replace(minute=1)))
-    pulls.place.put_aside(aside("poison", failed_at=NOW.replace(minute=2)))
+    checks.place.send(aside("check"))
+    pulls.place.send(aside("pull", failed_at=NOW.replace(minute=1)))
+    pulls.place.send(aside("poison", failed_at=NOW.replace(minute=2)))
     (pull, poison, check), more = both.take(10)
     assert [(letter.body, letter.queue) for letter in (pull, poison, check)] == [
         ("pull", "pulls"),
@@ -174,14 +174,14 @@ class TestSqs:
     def test_body_that_leaves_no_room_for_a_reason_is_a_storage_error(self, sqs: Any) -> None:
         limit = queue(sqs, MaximumMessageSize="1024")
         with pytest.raises(StorageError, match="send of a dead letter failed"):
-            SqsDeadLetters(sqs, limit).put_aside(aside("x" * 1025))
+            SqsDeadLetters(sqs, limit).send(aside("x" * 1025))
 
     def test_queue_that_is_missing_is_a_storage_error_of_every_verb(self, sqs: Any) -> None:
         missing = SqsDeadLetters(sqs, f"{sqs.meta.endpoint_url}/123456789012/nowhere", queue(sqs))
-        SqsDeadLetters(sqs, place := queue(sqs)).put_aside(aside())
+        SqsDeadLetters(sqs, place := queue(sqs)).send(aside())
         letters = SqsDeadLetters(sqs, place).take(1).letters
         for act in (
-            lambda: missing.put_aside(aside()),
+            lambda: missing.send(aside()),
             lambda: missing.take(1),
             lambda: missing.release(letters),
             lambda: missing.drop(letters[0]),
@@ -191,7 +191,7 @@ class TestSqs:
 
     def test_one_that_cannot_be_queued_is_kept(self, sqs: Any) -> None:
         place = SqsDeadLetters(sqs, queue(sqs), f"{sqs.meta.endpoint_url}/123456789012/nowhere")
-        place.put_aside(aside())
+        place.send(aside())
         taken = place.take(10).letters
         with pytest.raises(StorageError, match="send of a dead letter to its queue failed"):
             place.put_back(taken[0])

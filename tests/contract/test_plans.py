@@ -63,7 +63,7 @@ class TestS3:
         plans.write(KEY, bytes(limit))
         assert len(plans.read(KEY)) == limit
         s3.put_object(Bucket=bucket, Key=KEY, Body=bytes(limit + 1))
-        with pytest.raises(StorageError, match="more than 16777216 bytes"):
+        with pytest.raises(StorageError, match="larger than 16777216 bytes"):
             plans.read(KEY)
 
     def test_bucket_that_is_missing_is_a_storage_error(self, s3: Any) -> None:

@@ -133,7 +133,7 @@ class TestSecrets:
 
     def test_secret_of_another_region_is_looked_for_here(self, aws: Aws, made: Make) -> None:
         arn = "arn:aws:secretsmanager:us-west-2:123456789012:secret:elsewhere-AbCdEf"
-        with pytest.raises(AccessDeniedError, match="no such secret"):
+        with pytest.raises(AccessDeniedError, match="the secret does not exist"):
             made(CredentialSource(arn))(QUAY)
         assert [(service, region) for service, region, _ in aws.made] == [("secretsmanager", "us-west-2")]
 
@@ -174,7 +174,7 @@ class TestTroubleWithSecrets:
         assert caught.value.__suppress_context__
 
     def test_missing_secret_is_not_named(self, made: Make) -> None:
-        with pytest.raises(AccessDeniedError, match=r"the secret nobody/made-it for quay\.io: there is no such secret"):
+        with pytest.raises(AccessDeniedError, match=r"the secret nobody/made-it for quay\.io: the secret does not exist"):
             made(CredentialSource("nobody/made-it"))(QUAY)
 
     @pytest.mark.parametrize(
@@ -183,7 +183,7 @@ class TestTroubleWithSecrets:
             ("AccessDeniedException", "UpstreamSecrets"),
             ("DecryptionFailure", "UpstreamSecretsKeyArn"),
             ("InvalidRequestException", "Restore it"),
-            ("ValidationException", "Mend its name"),
+            ("ValidationException", "Correct its name"),
             ("NobodyKnowsException", "NobodyKnowsException"),
         ],
     )
@@ -263,7 +263,7 @@ class TestEcr:
 
     def test_ecr_that_gives_no_token_is_no_help(self, aws: Aws, made: Make) -> None:
         aws.refuse("ecr", "get_authorization_token", "AccessDeniedException")
-        with pytest.raises(AccessDeniedError, match=rf"no token for {ECR_HOST} to Pullahead itself .*UpstreamRoles"):
+        with pytest.raises(AccessDeniedError, match=rf"refuses a token for {ECR_HOST} to Pullahead itself .*UpstreamRoles"):
             made()(ECR)
 
     def test_trouble_of_ecr_is_a_refusal(self, aws: Aws, made: Make) -> None:

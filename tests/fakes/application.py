@@ -60,7 +60,7 @@ class InMemoryService:
             _windows=FakeWindows(self.script),
             _home=AccountRegion("123456789012", "eu-west-1"),
             _announcer=announcer(self.records, self.clock, self.outcomes),
-            _put_aside=DeadLetterPolicy(self.dead_letters.put_aside, MAX_RECEIVE_COUNT, self.clock),
+            _dead_letter_policy=DeadLetterPolicy(self.dead_letters.send, MAX_RECEIVE_COUNT, self.clock),
             _find_mounts=None,
             _copy_unit=CopyUnit(self.upstream, self.target, self.plans, lambda _breaks: None),
         )

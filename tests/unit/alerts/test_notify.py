@@ -228,5 +228,5 @@ def test_recovery_that_an_older_version_has_not_told_any_more_does_not_say_of_wh
     assert watched.told() == ["mirror/a:1.0 is fresh again"]
     (notice,) = watched.alerts.published
     assert "RECOVERED" not in text_of(notice)
-    assert "It was" not in chatbot_json(notice)
+    assert "*Was*" not in chatbot_json(notice)
     assert watched.pending == []

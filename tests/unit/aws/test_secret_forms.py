@@ -5,7 +5,7 @@ import json
 
 import pytest
 
-from pullahead.aws.upstream_credentials import UnknownFormError, read_secret
+from pullahead.aws.upstream_credentials import UnknownFormatError, read_secret
 from pullahead.registry.credentials import Credential
 
 SECRET = "s3cr3t-value"
@@ -56,22 +56,22 @@ def test_login_to_docker_hub_goes_by_another_name() -> None:
         (f"{SECRET}:", "neither"),
         (f"name: {SECRET}", "neither"),
         (f'["{SECRET}"]', "neither"),
-        (f'{{"username": "{SECRET}', "no JSON of a known form"),
-        (json.dumps({"username": {"a": SECRET}}), "no JSON of a known form"),
-        ('{"auths":' * 5000, "no JSON of a known form"),
-        (json.dumps({"token": SECRET}), "holds no username"),
-        (json.dumps({"username": "", "accessToken": SECRET}), "holds no username"),
-        (json.dumps({"username": SECRET}), "holds no accessToken"),
-        (docker(), "no login to quay.io"),
-        (docker(**{"ghcr.io": {"auth": auth(f"a:{SECRET}")}}), "no login to quay.io"),
-        (docker(**{HOST: {"auth": SECRET}}), "of no use"),
-        (docker(**{HOST: {"auth": auth(SECRET)}}), "of no use"),
-        (docker(**{HOST: {"identitytoken": SECRET}}), "holds no password"),
-        (docker(**{HOST: {"username": SECRET}}), "holds no password"),
+        (f'{{"username": "{SECRET}', "its JSON has an unknown format"),
+        (json.dumps({"username": {"a": SECRET}}), "its JSON has an unknown format"),
+        ('{"auths":' * 5000, "its JSON has an unknown format"),
+        (json.dumps({"token": SECRET}), "has no username"),
+        (json.dumps({"username": "", "accessToken": SECRET}), "has no username"),
+        (json.dumps({"username": SECRET}), "has no accessToken"),
+        (docker(), "no entry for quay.io"),
+        (docker(**{"ghcr.io": {"auth": auth(f"a:{SECRET}")}}), "no entry for quay.io"),
+        (docker(**{HOST: {"auth": SECRET}}), "is invalid"),
+        (docker(**{HOST: {"auth": auth(SECRET)}}), "is invalid"),
+        (docker(**{HOST: {"identitytoken": SECRET}}), "has no password"),
+        (docker(**{HOST: {"username": SECRET}}), "has no password"),
     ],
 )
 def test_unknown_form_is_taken_or_quoted(text: str, cause: str) -> None:
-    with pytest.raises(UnknownFormError, match=cause) as caught:
+    with pytest.raises(UnknownFormatError, match=cause) as caught:
         read_secret(text, HOST)
     assert SECRET not in str(caught.value)
     assert caught.value.__suppress_context__ or caught.value.__context__ is None

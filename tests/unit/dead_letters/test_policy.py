@@ -16,7 +16,7 @@ def place() -> FakeDeadLetters:
 
 
 def put_aside(place: FakeDeadLetters, error: Exception, tries: int) -> bool:
-    return DeadLetterPolicy(place.put_aside, MOST, FakeClock())(FailedDelivery("body", tries), error)
+    return DeadLetterPolicy(place.send, MOST, FakeClock())(FailedDelivery("body", tries), error)
 
 
 @pytest.mark.parametrize("error", [StorageError("busy"), ConfigError("rules"), KeyError("x")])
@@ -41,7 +41,7 @@ def test_error_without_words_is_told_by_its_name(place: FakeDeadLetters) -> None
 
 
 def test_place_that_takes_nothing_is_an_error(place: FakeDeadLetters) -> None:
-    place.script.fail("put_aside", StorageError("no"))
+    place.script.fail("send", StorageError("no"))
     with pytest.raises(StorageError):
         put_aside(place, InvalidEventError("x"), 1)
 
@@ -63,4 +63,4 @@ def test_text_is_one_line_without_secrets(text: str, told: str) -> None:
 
 def test_long_text_is_cut() -> None:
     assert reason_text("x" * MAX_TEXT_CHARACTERS) == "x" * MAX_TEXT_CHARACTERS
-    assert reason_text("x" * (MAX_TEXT_CHARACTERS + 1)) == "x" * (MAX_TEXT_CHARACTERS - 3) + "..."
+    assert reason_text("x" * (MAX_TEXT_CHARACTERS + 1)) == "x" * (MAX_TEXT_CHARACTERS - 1) + "…"

@@ -113,6 +113,6 @@ def test_pull_that_failed_at_its_last_try_is_put_aside_and_the_others_are_notice
 
 def test_pull_that_cannot_be_put_aside_comes_back(service: InMemoryService) -> None:
     service.script.fail("save_demand", StorageError("no"))
-    service.script.fail("put_aside", StorageError("no"))
+    service.script.fail("send_dead_letter", StorageError("no"))
     assert again(sample("pulls", MAX_RECEIVE_COUNT, MAX_RECEIVE_COUNT), service) == [0]
     assert service.dead_letters.letters == {}

@@ -85,7 +85,7 @@ def test_message_of_which_one_mirror_fails_is_put_aside_in_the_end(service: InMe
 
 
 def test_poison_that_cannot_be_put_aside_comes_back(service: InMemoryService) -> None:
-    service.script.fail("put_aside", StorageError("no"))
+    service.script.fail("send_dead_letter", StorageError("no"))
     assert received(service, POISON, good(service)) == ["0"]
     assert measured() == {"CheckFailures": 1, "Checks": 1}
     assert received(service, POISON) == []

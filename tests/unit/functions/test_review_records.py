@@ -83,5 +83,5 @@ def test_more_records_than_are_reviewed_is_told_in_the_log_and_retires_none(
     known = fresh(KEY, service.clock())
     service.records.stored = {f"m:{number}": known for number in range(30_001)}
     assert run(service)["records"] == MAX_RECORDS == 30_000
-    assert "there are more records than are reviewed" in caplog.text
+    assert "too many records" in caplog.text
     assert metrics().get("MirrorsRetired") is None

@@ -37,7 +37,7 @@ def receiving() -> Receiving:
 def test_sample_of_every_sender_wakes_one_mirror(receiving: Receiving, sender: str) -> None:
     answer = receiving.receive(sample(sender))
     assert (answer.status, answer.outcome, answer.sender) == (202, WebhookOutcome.ACCEPTED, sender)
-    assert answer.told == {"checks": 1, "merged": 0}
+    assert answer.body == {"checks": 1, "merged": 0}
     now = receiving.clock()
     repository = repository_of(HOSTS[sender])
     assert receiving.queue.sent == [CheckRequest("webhook", repository, ("1.0",), now, settled=True)]
@@ -56,7 +56,7 @@ class TestWhoIsLetIn:
         event["headers"] |= {"x-hub-signature-256": f"sha256={secret}", "x-pullahead-signature": f"sha256={secret}"}
         answer = receiving.receive(event)
         assert (answer.status, answer.outcome) == (401, WebhookOutcome.UNAUTHENTICATED)
-        assert answer.told == {"error": "the secret or the signature is not right"}
+        assert answer.body == {"error": "the secret or signature is wrong"}
         assert receiving.asked == []
 
     @pytest.mark.parametrize("sender", ["github", "generic", "artifactory"])
@@ -156,7 +156,7 @@ class TestWhatIsRefused:
             url_event("/github", "payload=%7B%7D", content_type="application/x-www-form-urlencoded")
         )
         assert (answer.status, answer.outcome) == (415, WebhookOutcome.MALFORMED)
-        assert "application/json" in str(answer.told)
+        assert "application/json" in str(answer.body)
 
     def test_event_that_no_function_url_makes(self, receiving: Receiving) -> None:
         with pytest.raises(InvalidEventError):
@@ -195,7 +195,7 @@ class TestWhatIsFollowed:
         newest = TagSelection(patterns=(TagPattern(PatternKind.GLOB, "*"),), newest=3)
         receiving = Receiving(followed(rule(tags=newest)))
         event = generic_event({"repository": "ghcr.io/team/app", "tags": ["1", "2", "3"]}, receiving.clock())
-        assert receiving.receive(event).told == {"checks": 1, "merged": 0}
+        assert receiving.receive(event).body == {"checks": 1, "merged": 0}
         (request,) = receiving.queue.listings
         assert (request.rule, request.upstream) == ("app", None)
         assert receiving.queue.sent == []
@@ -204,7 +204,7 @@ class TestWhatIsFollowed:
         tags = [str(number) for number in range(100)]
         receiving = Receiving(followed(rule(*tags)))
         event = generic_event({"repository": "ghcr.io/team/app", "tags": tags}, receiving.clock())
-        assert receiving.receive(event).told == {"checks": 100, "merged": 0}
+        assert receiving.receive(event).body == {"checks": 100, "merged": 0}
         assert [request.tags for request in receiving.queue.sent] == [tuple(tags)]
         assert receiving.script.count("send") == 1
 
@@ -212,7 +212,7 @@ class TestWhatIsFollowed:
         tags = [str(number) for number in range(150)]
         receiving = Receiving(followed(rule(*tags), rule(*tags, repository="mirror/second", name="second")))
         event = generic_event({"repository": "ghcr.io/team/app", "tags": tags}, receiving.clock())
-        assert receiving.receive(event).told == {"checks": 100, "merged": 0, "left_to_the_schedule": 150}
+        assert receiving.receive(event).body == {"checks": 100, "merged": 0, "left_to_the_schedule": 150}
         assert receiving.script.count("claim") == 100
 
     def test_rules_that_changed_are_indexed_anew(self, receiving: Receiving) -> None:
@@ -225,7 +225,7 @@ class TestMerging:
     def test_second_call_is_looked_at_when_the_window_is_over_and_more_are_nothing(self, receiving: Receiving) -> None:
         answers = [receiving.receive(hub()) for _ in range(4)]
         assert [answer.outcome for answer in answers] == [WebhookOutcome.ACCEPTED, *[WebhookOutcome.MERGED] * 3]
-        assert answers[1].told == {"checks": 0, "merged": 1}
+        assert answers[1].body == {"checks": 0, "merged": 1}
         assert receiving.queue.delays == [0, 60]
         receiving.clock.advance(seconds=60)
         assert receiving.receive(hub()).outcome is WebhookOutcome.ACCEPTED
@@ -243,7 +243,7 @@ class TestMerging:
     ) -> None:
         receiving.script.fail("send", StorageError("no"), times=bad, passing=good)
         assert [receiving.status(hub()) for _ in range(good + bad)] == [202] * good + [503] * bad
-        assert receiving.receive(hub()).told == {"checks": 1, "merged": 0}
+        assert receiving.receive(hub()).body == {"checks": 1, "merged": 0}
         for _ in range(5):
             receiving.receive(hub())
         assert len(receiving.queue.sent) <= 1 + good + 1
@@ -254,7 +254,7 @@ class TestMerging:
         for _ in range(3):
             receiving.script.fail("claim", StorageError("no"), passing=2)
             assert receiving.status(event) == 503
-        assert receiving.receive(event).told == {"checks": 3, "merged": 0}
+        assert receiving.receive(event).body == {"checks": 3, "merged": 0}
         assert [request.tags for request in receiving.queue.sent] == [("1", "2", "3")]
 
 
@@ -319,10 +319,10 @@ class TestFailures:
         answer = receiving.receive(hub())
         assert (answer.status, answer.sender) == (503, "dockerhub")
         assert str(answer.error) == "the secret has no characters"
-        assert "characters" not in str(answer.told)
+        assert "characters" not in str(answer.body)
 
     def test_ping_needs_the_signature_and_nothing_else(self, receiving: Receiving) -> None:
         answer = receiving.receive(github_event({"zen": "Design for failure."}, "ping"))
-        assert (answer.status, answer.told) == (200, {"ignored": "pong"})
+        assert (answer.status, answer.body) == (200, {"ignored": "pong"})
         assert receiving.asked == []
         assert receiving.status(github_event({"zen": "no"}, "ping", secret="other")) == 401

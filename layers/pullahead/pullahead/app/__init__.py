@@ -121,9 +121,9 @@ class Application(Adapters):
         waits = any(result.started is StartResult.WAITING for result in results)
         return [*results, *cache_failures_of(request), *([self._refresh_queue.start_waiting()] if waits else [])]
 
-    def put_aside(self, delivery: FailedDelivery, error: Exception) -> bool:
-        """Put a message aside that cannot be worked on; tell whether it was, or is to come back."""
-        return self._put_aside(delivery, error)
+    def dead_letter(self, delivery: FailedDelivery, error: Exception) -> bool:
+        """Send a failed message to the dead-letter queue, or return that it is to be retried."""
+        return self._dead_letter_policy(delivery, error)
 
     def receive_webhook(self, event: object) -> "WebhookResponse":
         """Take a webhook, as the event of a function URL."""
@@ -235,8 +235,8 @@ class Application(Adapters):
         )
 
     @cached_property
-    def _put_aside(self) -> DeadLetterPolicy:
-        return DeadLetterPolicy(self._dead_letters.put_aside, self._settings.max_receive_count, self._clock)
+    def _dead_letter_policy(self) -> DeadLetterPolicy:
+        return DeadLetterPolicy(self._dead_letters.send, self._settings.max_receive_count, self._clock)
 
     @cached_property
     def _receive_webhook(self) -> "ReceiveWebhook":

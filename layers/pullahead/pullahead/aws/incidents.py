@@ -17,7 +17,7 @@ _INCIDENT, _LOCK = "incident#", "service#telling"
 
 
 class DynamoIncidents:
-    """Implements `pullahead.alerts.ports.IncidentStore` and `SenderLock`."""
+    """Implements `pullahead.alerts.ports.IncidentStore`."""
 
     def __init__(self, client: "DynamoDBClient", table: str) -> None:
         self._table = Table(client, table)

@@ -22,7 +22,7 @@ _MIRROR, _HEARTBEAT = "mirror#", "service#heartbeat"
 
 
 class DynamoRecords:
-    """Implements `pullahead.mirrors.store.RecordStore` and `RecordScanner`."""
+    """Implements `pullahead.mirrors.store.RecordStore`."""
 
     def __init__(self, client: "DynamoDBClient", table: str) -> None:
         self._table = Table(client, table)

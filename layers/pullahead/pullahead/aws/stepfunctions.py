@@ -1,4 +1,4 @@
-"""Executions of the refresh state machine in Step Functions."""
+"""Executions of the refresh state machine."""
 
 from typing import TYPE_CHECKING
 
@@ -12,16 +12,16 @@ if TYPE_CHECKING:
 
 
 class StepFunctionsRefreshes:
-    """Satisfies `pullahead.ports.StartsRefreshes` and `SeesRefreshes`."""
+    """Implements `pullahead.refresh.ports.RefreshExecutions`."""
 
     def __init__(self, client: "SFNClient", state_machine_arn: str) -> None:
         self._client, self._arn = client, state_machine_arn
 
     def start(self, request: RefreshRequest) -> StartResult:
-        """Start an execution by the request's name.
+        """Start an execution with the request's name.
 
-        The same name and input while it runs is answered as a success, everything else under a name used in the
-        last 90 days by ExecutionAlreadyExists (Step Functions API reference, StartExecution).
+        Starting it again with the same input while it runs succeeds; any other start under a name that was used in
+        the last 90 days is refused: ExecutionAlreadyExists (Step Functions API reference, StartExecution).
         """
         try:
             with storage_errors("start", f"refresh {request.name}"):
@@ -33,7 +33,7 @@ class StepFunctionsRefreshes:
         return StartResult.STARTED
 
     def is_running(self, name: str) -> bool:
-        """Ask for the execution; one that was never started does not run."""
+        """Whether the execution runs; one that was never started does not."""
         try:
             return self._describe(name) is StartResult.RUNNING
         except StorageError as error:

@@ -41,20 +41,22 @@ def retry_or_dead_letter(
 
 
 def _sent_to_dead_letters(record: SQSRecord, error: Exception, app: Application) -> bool:
-    was_put_aside = _apply_policy(record, error, app)
-    if was_put_aside:
-        logger.error("put aside; see `pullahead dead-letters list`", extra=_about(record, error))
+    was_sent = _apply_policy(record, error, app)
+    if was_sent:
+        logger.error(
+            "message sent to the dead-letter queue; run `pullahead dead-letters list`", extra=_about(record, error)
+        )
         metrics.add_metric("DeadLetters", MetricUnit.Count, 1)
     else:
-        logger.warning("the message comes back", extra=_about(record, error))
-    return was_put_aside
+        logger.warning("message will be retried", extra=_about(record, error))
+    return was_sent
 
 
 def _apply_policy(record: SQSRecord, error: Exception, app: Application) -> bool:
     try:
-        return app.put_aside(_delivery(record), error)
+        return app.dead_letter(_delivery(record), error)
     except StorageError:
-        logger.exception("the message could not be put aside with its reason", extra=_about(record, error))
+        logger.exception("sending the message to the dead-letter queue failed", extra=_about(record, error))
         return False
 
 
