@@ -1,4 +1,4 @@
-"""The table of DynamoDB (moto): batches, conditions, counters and pages, whatever the items mean."""
+"""A DynamoDB table (moto): batch reads, conditional writes, counters and pages."""
 
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor

@@ -1,4 +1,4 @@
-"""All records at once: every mirror and nothing else, the fake and DynamoDB (moto) alike."""
+"""A scan of all records: the fake and DynamoDB (moto) behave the same."""
 
 from typing import Any
 
@@ -17,19 +17,19 @@ ITEM = {"pk": {"S": f"mirror#{KEY}"}, "record": {"S": '{"key":"a:1","upstream":"
 ITEM["record"]["S"] %= NOW.isoformat()
 
 
-def test_every_mirror_is_read_and_nothing_else(records: FakeRecords | DynamoRecords) -> None:
+def test_scan_returns_every_mirror_and_nothing_else(records: FakeRecords | DynamoRecords) -> None:
     assert list(records.scan()) == []
     records.save_heartbeat(Heartbeat(NOW, "rules-1"))
     saved = [records.save(record, 0) for record in (FULL, PLAIN.with_changes(key="mirror/app:2.0"))]
     assert sorted(records.scan(), key=lambda record: record.key) == saved
 
 
-def test_table_that_is_missing_is_a_storage_error(dynamodb: Any) -> None:
+def test_missing_table_is_a_storage_error(dynamodb: Any) -> None:
     with pytest.raises(StorageError, match="ResourceNotFoundException"):
         list(DynamoRecords(dynamodb, "nowhere").scan())
 
 
-def test_record_that_cannot_be_read_is_named(dynamodb: Any) -> None:
+def test_unreadable_record_is_an_error_that_names_it(dynamodb: Any) -> None:
     table = new_table(dynamodb)
     dynamodb.put_item(TableName=table, Item={"pk": {"S": "mirror#odd:1"}})
     with pytest.raises(StorageError, match="mirror#odd:1"):

@@ -1,4 +1,4 @@
-"""Finding the deployed stack: its outputs, and one plain line for everything that AWS may answer instead."""
+"""The deployed stack as the CLI finds it: its outputs, and one line for every error of AWS."""
 
 from collections.abc import Iterator
 
@@ -30,17 +30,17 @@ def _environment(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AWS_REGION", "eu-west-1")
 
 
-def test_stack_that_is_not_there() -> None:
+def test_missing_stack_is_a_config_error() -> None:
     with pytest.raises(ConfigError, match="there is no stack pullahead in this account and Region"), told_plainly():
         DeployedStack(Place("pullahead", None)).records.load_heartbeat()
 
 
-def test_stack_that_lacks_an_output() -> None:
+def test_missing_output_is_a_config_error_that_names_it() -> None:
     with pytest.raises(ConfigError, match="the stack older has no output ChecksQueueUrl"), told_plainly():
         DeployedStack(Place("older", None)).queue.send([])
 
 
-def test_table_alone_needs_no_stack_and_cannot_stand_for_one() -> None:
+def test_table_option_needs_no_stack_and_has_no_queue() -> None:
     with pytest.raises(ConfigError, match="needs the output ChecksQueueUrl"), told_plainly():
         DeployedStack(Place("none", "records")).queue.send([])
     with pytest.raises(ConfigError, match="AWS answers BatchGetItem with ResourceNotFoundException"), told_plainly():
@@ -62,7 +62,7 @@ def refusal(operation: str, code: str = "AccessDeniedException") -> ClientError:
     ],
 )
 @pytest.mark.parametrize("wrapped", [False, True])
-def test_what_aws_answers_is_one_plain_line(error: Exception, text: str, *, wrapped: bool) -> None:
+def test_error_of_aws_is_one_line(error: Exception, text: str, *, wrapped: bool) -> None:
     def fail() -> None:
         if wrapped:
             raise StorageError("read of all records failed") from error
@@ -73,7 +73,7 @@ def test_what_aws_answers_is_one_plain_line(error: Exception, text: str, *, wrap
     assert "\n" not in str(raised.value)
 
 
-def test_error_of_our_own_is_left_alone() -> None:
+def test_error_of_pullahead_is_not_changed() -> None:
     with pytest.raises(PullaheadError, match="goes on after") as raised, told_plainly():
         raise StorageError("the table goes on after 2000 pages")
     assert isinstance(raised.value, StorageError)

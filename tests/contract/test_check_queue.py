@@ -1,4 +1,4 @@
-"""The checks queue: all or an error. The fake and SQS (moto) alike."""
+"""The checks queue: the fake and SQS (moto) behave the same."""
 
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
@@ -64,7 +64,7 @@ def by_repository(requests: list[CheckRequest]) -> list[CheckRequest]:
 
 
 @pytest.mark.parametrize("count", [0, 1, 10, 11, 25])
-def test_every_check_arrives_once_as_it_was_sent(bench: Bench, count: int) -> None:
+def test_every_check_is_sent_once(bench: Bench, count: int) -> None:
     sent = [check(n) for n in range(count)]
     bench.queue.send(sent)
     assert by_repository(bench.received()) == by_repository(sent)
@@ -72,7 +72,7 @@ def test_every_check_arrives_once_as_it_was_sent(bench: Bench, count: int) -> No
 
 class TestSqs:
     @pytest.mark.parametrize("path", ["mirror/app", "m" * 30_000])
-    def test_no_call_is_larger_than_sqs_takes(self, moto: str, path: str) -> None:
+    def test_no_call_exceeds_the_limits_of_sqs(self, moto: str, path: str) -> None:
         """Ten of the largest checks are 135 KB. Were they larger, they would still go in calls of 256 KiB at most."""
         sqs, sizes = client(moto, "sqs"), list[int]()
 
@@ -87,7 +87,7 @@ class TestSqs:
         assert by_repository(received(sqs, url)) == by_repository(sent)
 
     @pytest.mark.parametrize(("asked", "sent"), [(0, 0), (61, 61), (900, 900), (3600, 900)])
-    def test_check_may_wait_as_long_as_sqs_lets_it(self, moto: str, asked: int, sent: int) -> None:
+    def test_delay_is_cut_to_what_sqs_allows(self, moto: str, asked: int, sent: int) -> None:
         sqs, delays = client(moto, "sqs"), list[int]()
 
         def measure(params: dict[str, Any], **_: object) -> None:
@@ -98,18 +98,18 @@ class TestSqs:
         SqsCheckQueue(sqs, url).send([check(1), check(2)], asked)
         assert delays == [sent, sent]
 
-    def test_no_checks_are_no_call(self, sqs: Any) -> None:
+    def test_no_checks_make_no_call(self, sqs: Any) -> None:
         with Stubber(sqs):
             SqsCheckQueue(sqs, "https://sqs/q").send([])
 
-    def test_one_that_sqs_did_not_take_is_an_error_that_says_why(self, sqs: Any) -> None:
+    def test_refused_entry_is_an_error_with_its_code(self, sqs: Any) -> None:
         failed = {"Id": "1", "SenderFault": False, "Code": "InternalError", "Message": "no"}
         with Stubber(sqs) as stub:
             stub.add_response("send_message_batch", {"Successful": [], "Failed": [failed]})
             with pytest.raises(StorageError, match="1 of 2: InternalError"):
                 SqsCheckQueue(sqs, "https://sqs/q").send([check(1), check(2)])
 
-    def test_queue_that_is_missing_is_a_storage_error(self, sqs: Any) -> None:
+    def test_missing_queue_is_a_storage_error(self, sqs: Any) -> None:
         url = f"{sqs.meta.endpoint_url}/123456789012/nowhere"
         with pytest.raises(StorageError, match="send of checks failed"):
             SqsCheckQueue(sqs, url).send([check(1)])

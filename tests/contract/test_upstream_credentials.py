@@ -1,4 +1,4 @@
-"""Accounts for upstreams, from Secrets Manager, STS and ECR as moto imitates them, and from their errors."""
+"""Upstream credentials from Secrets Manager, STS and ECR (moto), and from their errors."""
 
 import base64
 import json
@@ -115,12 +115,12 @@ def replace(aws: Aws, name: str, text: str) -> None:
 
 
 class TestSecrets:
-    def test_host_without_an_account_costs_a_call(self, aws: Aws, made: Make) -> None:
+    def test_host_without_credentials_makes_no_call(self, aws: Aws, made: Make) -> None:
         assert made()(QUAY) is None
         assert made()(Repository("public.ecr.aws", "nginx/nginx")) is None
         assert aws.made == []
 
-    def test_path_decides_wrongly_between_accounts(self, aws: Aws, made: Make) -> None:
+    def test_path_selects_the_credential(self, aws: Aws, made: Make) -> None:
         team, others = stored(aws, account("team")), stored(aws, account("others"))
         credentials = made(CredentialSource(team, "team/*"), CredentialSource(others))
         assert credentials(QUAY) == Credential("team", SECRET)
@@ -128,16 +128,16 @@ class TestSecrets:
         assert made(CredentialSource(team, "team/*"))(Repository("quay.io", "elsewhere/app")) is None
 
     @pytest.mark.parametrize("text", [account("robot").encode(), f"robot:{SECRET}"])
-    def test_form_is_not_understood(self, aws: Aws, made: Make, text: str | bytes) -> None:
+    def test_every_secret_format_is_read(self, aws: Aws, made: Make, text: str | bytes) -> None:
         assert made(CredentialSource(stored(aws, text)))(QUAY) == Credential("robot", SECRET)
 
-    def test_secret_of_another_region_is_looked_for_here(self, aws: Aws, made: Make) -> None:
+    def test_secret_is_read_in_the_region_of_its_arn(self, aws: Aws, made: Make) -> None:
         arn = "arn:aws:secretsmanager:us-west-2:123456789012:secret:elsewhere-AbCdEf"
         with pytest.raises(AccessDeniedError, match="the secret does not exist"):
             made(CredentialSource(arn))(QUAY)
         assert [(service, region) for service, region, _ in aws.made] == [("secretsmanager", "us-west-2")]
 
-    def test_rotated_secret_is_never_read_again(self, aws: Aws, made: Make, time: FakeTime) -> None:
+    def test_rotated_secret_is_read_after_five_minutes(self, aws: Aws, made: Make, time: FakeTime) -> None:
         name = stored(aws, account("robot", "old"))
         credentials = made(CredentialSource(name))
         old = credentials(QUAY)
@@ -146,7 +146,7 @@ class TestSecrets:
         time.now += 300
         assert credentials(QUAY) == Credential("robot", "new")
 
-    def test_refused_secret_is_not_read_again(self, aws: Aws, made: Make, time: FakeTime) -> None:
+    def test_refused_credential_is_read_again_after_a_minute(self, aws: Aws, made: Make, time: FakeTime) -> None:
         name = stored(aws, account("robot", "old"))
         credentials = made(CredentialSource(name))
         old = credentials(QUAY)
@@ -156,7 +156,7 @@ class TestSecrets:
         credentials.refused(QUAY, old)
         assert credentials(QUAY) == Credential("robot", "new")
 
-    def test_secret_shows_in_a_log(self, aws: Aws, made: Make) -> None:
+    def test_secret_is_in_no_representation(self, aws: Aws, made: Make) -> None:
         credentials = made(CredentialSource(stored(aws, account("robot"))))
         found = credentials(QUAY)
         keys = RoleKeys("AKIA", SECRET, SECRET)
@@ -166,15 +166,17 @@ class TestSecrets:
 
 class TestTroubleWithSecrets:
     @pytest.mark.parametrize("text", [SECRET, json.dumps({"token": SECRET}), b"\xff" + SECRET.encode()])
-    def test_malformed_secret_is_quoted(self, aws: Aws, made: Make, text: str | bytes) -> None:
+    def test_malformed_secret_is_refused_and_not_quoted(self, aws: Aws, made: Make, text: str | bytes) -> None:
         name = stored(aws, text)
         with pytest.raises(AccessDeniedError, match=f"the secret {name} for quay.io: it.*accessToken") as caught:
             made(CredentialSource(name))(QUAY)
         assert SECRET not in str(caught.value)
         assert caught.value.__suppress_context__
 
-    def test_missing_secret_is_not_named(self, made: Make) -> None:
-        with pytest.raises(AccessDeniedError, match=r"the secret nobody/made-it for quay\.io: the secret does not exist"):
+    def test_missing_secret_is_named(self, made: Make) -> None:
+        with pytest.raises(
+            AccessDeniedError, match=r"the secret nobody/made-it for quay\.io: the secret does not exist"
+        ):
             made(CredentialSource("nobody/made-it"))(QUAY)
 
     @pytest.mark.parametrize(
@@ -187,7 +189,7 @@ class TestTroubleWithSecrets:
             ("NobodyKnowsException", "NobodyKnowsException"),
         ],
     )
-    def test_refusal_says_not_what_to_do(self, aws: Aws, made: Make, code: str, advice: str) -> None:
+    def test_refusal_says_what_to_do(self, aws: Aws, made: Make, code: str, advice: str) -> None:
         aws.refuse("secretsmanager", "get_secret_value", code)
         with pytest.raises(AccessDeniedError, match=advice) as caught:
             made(CredentialSource("team/quay"))(QUAY)
@@ -195,7 +197,7 @@ class TestTroubleWithSecrets:
         assert SECRET not in str(caught.value)
 
     @pytest.mark.parametrize(("code", "status"), [("ThrottlingException", 400), ("InternalServiceError", 500)])
-    def test_passing_trouble_is_a_refusal(self, aws: Aws, made: Make, code: str, status: int) -> None:
+    def test_transient_error_is_unavailable_and_not_refused(self, aws: Aws, made: Make, code: str, status: int) -> None:
         aws.refuse("secretsmanager", "get_secret_value", code, status)
         with pytest.raises(RegistryUnavailableError, match=code):
             made(CredentialSource("team/quay"))(QUAY)
@@ -207,26 +209,28 @@ class TestTroubleWithSecrets:
             (NoCredentialsError(), AccessDeniedError),
         ],
     )
-    def test_way_to_aws_is_broken(self, aws: Aws, made: Make, error: Exception, kind: type[RegistryError]) -> None:
+    def test_unreachable_aws_is_unavailable_and_missing_credentials_are_denied(
+        self, aws: Aws, made: Make, error: Exception, kind: type[RegistryError]
+    ) -> None:
         aws.break_down("secretsmanager", error)
         with pytest.raises(kind, match=type(error).__name__):
             made(CredentialSource("team/quay"))(QUAY)
 
-    def test_role_without_a_secret_is_of_no_use_elsewhere(self, aws: Aws, made: Make) -> None:
+    def test_role_without_a_secret_is_refused_for_other_registries(self, aws: Aws, made: Make) -> None:
         with pytest.raises(AccessDeniedError, match=r"no secret for quay\.io"):
             made(CredentialSource("", role=ROLE))(QUAY)
         assert aws.made == []
 
 
 class TestEcr:
-    def test_token_is_asked_for_in_another_region(self, aws: Aws, made: Make, time: FakeTime) -> None:
+    def test_token_is_requested_in_the_region_of_the_registry(self, aws: Aws, made: Make, time: FakeTime) -> None:
         aws.grant(time, "token")
         found = made()(ECR)
         assert found is not None
         assert found.username == "AWS"
         assert aws.made == [("ecr", "us-east-1", None)]
 
-    def test_role_is_not_assumed(self, aws: Aws, made: Make, time: FakeTime) -> None:
+    def test_role_is_assumed_for_the_token(self, aws: Aws, made: Make, time: FakeTime) -> None:
         aws.grant(time, "token")
         found = made(CredentialSource("", role=ROLE))(ECR)
         assert found is not None
@@ -253,7 +257,7 @@ class TestEcr:
         time.now += 2
         assert credentials(ECR) == Credential("AWS", "second")
 
-    def test_role_that_may_not_be_assumed_is_not_named(self, aws: Aws, made: Make) -> None:
+    def test_role_that_may_not_be_assumed_is_named(self, aws: Aws, made: Make) -> None:
         aws.refuse("sts", "assume_role", "AccessDenied", 403)
         with pytest.raises(AccessDeniedError, match=rf"assume {ROLE} .*UpstreamRoles"):
             made(CredentialSource("", role=ROLE))(ECR)
@@ -261,16 +265,18 @@ class TestEcr:
         with pytest.raises(AccessDeniedError, match=rf"the secret a for quay\.io: .*assume {ROLE} "):
             made(CredentialSource("a", role=ROLE))(QUAY)
 
-    def test_ecr_that_gives_no_token_is_no_help(self, aws: Aws, made: Make) -> None:
+    def test_refused_token_is_access_denied(self, aws: Aws, made: Make) -> None:
         aws.refuse("ecr", "get_authorization_token", "AccessDeniedException")
-        with pytest.raises(AccessDeniedError, match=rf"refuses a token for {ECR_HOST} to Pullahead itself .*UpstreamRoles"):
+        with pytest.raises(
+            AccessDeniedError, match=rf"refuses a token for {ECR_HOST} to Pullahead itself .*UpstreamRoles"
+        ):
             made()(ECR)
 
-    def test_trouble_of_ecr_is_a_refusal(self, aws: Aws, made: Make) -> None:
+    def test_transient_error_of_ecr_is_unavailable_and_not_refused(self, aws: Aws, made: Make) -> None:
         aws.refuse("ecr", "get_authorization_token", "ServerException", 500)
         with pytest.raises(RegistryUnavailableError, match="ServerException"):
             made()(ECR)
 
-    def test_account_from_a_secret_is_passed_over(self, aws: Aws, made: Make) -> None:
+    def test_secret_is_used_for_ecr_where_the_rules_name_one(self, aws: Aws, made: Make) -> None:
         credentials = made(CredentialSource(stored(aws, account("AWS"))))
         assert credentials(ECR) == Credential("AWS", SECRET)

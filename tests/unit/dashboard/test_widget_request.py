@@ -1,4 +1,4 @@
-"""Requests of the widget: anything may come from a browser, and nothing that comes may break the page."""
+"""Requests to the widget: anything may come from a browser, and nothing breaks the page."""
 
 import json
 from typing import Any
@@ -28,7 +28,7 @@ anything = st.recursive(
 
 
 @given(anything)
-def test_anything_is_some_request(event: object) -> None:
+def test_any_event_is_read(event: object) -> None:
     asked = read_request(event)
     assert asked.view.state is None or asked.view.state in State
     assert len(asked.view.prefix) <= MAX_PREFIX_CHARACTERS
@@ -44,7 +44,7 @@ def test_anything_is_some_request(event: object) -> None:
         ("describe", WidgetRequest(describe=True)),
     ],
 )
-def test_sample_is_understood(sample: str, request_: WidgetRequest) -> None:
+def test_sample_is_read(sample: str, request_: WidgetRequest) -> None:
     event = json.loads((ROOT / f"events/show_mirrors.{sample}.json").read_text(encoding="utf-8"))
     assert read_request(event) == request_
 
@@ -53,7 +53,7 @@ def context(form: dict[str, Any], **params: Any) -> dict[str, Any]:
     return {"widgetContext": {"forms": {"all": form}, "params": params}}
 
 
-def test_click_goes_before_the_form_and_the_form_before_the_parameters() -> None:
+def test_action_wins_over_form_and_form_over_parameters() -> None:
     form, own = {"state": "GONE", "prefix": "form"}, {"state": "FRESH", "prefix": "own"}
     clicked = {"show": {"state": "", "prefix": "", "page": 3}}
     assert read_request({**own, **context(form, **own), **clicked}).view == View(page=3)
@@ -62,12 +62,12 @@ def test_click_goes_before_the_form_and_the_form_before_the_parameters() -> None
     assert read_request(context({}, **own)).view == View(State.FRESH, "own")
 
 
-def test_cleared_form_is_no_return_to_the_parameters() -> None:
+def test_cleared_form_wins_over_parameters() -> None:
     assert read_request(context({"state": "", "prefix": ""}, state="FRESH")).view == View()
 
 
 @pytest.mark.parametrize("state", ["fresh", "NOPE", 3, None, ["FRESH"], "__class__"])
-def test_state_that_is_none_is_all_states(state: object) -> None:
+def test_invalid_state_is_all_states(state: object) -> None:
     assert read_request({"show": {"state": state, "prefix": "a"}}).view == View(None, "a")
 
 

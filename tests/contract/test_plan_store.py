@@ -1,4 +1,4 @@
-"""Plans: bytes by key. The fake and S3 (moto) alike."""
+"""The plan store: the fake and S3 (moto) behave the same."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -35,24 +35,24 @@ def plans(request: pytest.FixtureRequest) -> PlanStore:
 
 
 @pytest.mark.parametrize("content", [b"", b"{}", bytes(range(256)), "ü \r\n".encode()])
-def test_bytes_come_back_as_they_were_written(plans: PlanStore, content: bytes) -> None:
+def test_object_is_read_as_it_was_written(plans: PlanStore, content: bytes) -> None:
     plans.write(KEY, content)
     assert plans.read(KEY) == content
 
 
-def test_what_is_written_again_replaces_what_was_there(plans: PlanStore) -> None:
+def test_second_write_replaces_the_first(plans: PlanStore) -> None:
     plans.write(KEY, b"first, and longer")
     plans.write(KEY, b"second")
     assert plans.read(KEY) == b"second"
 
 
-def test_keys_do_not_run_into_each_other(plans: PlanStore) -> None:
+def test_keys_are_independent(plans: PlanStore) -> None:
     plans.write("plans/a", b"a")
     plans.write("plans/a/b", b"b")
     assert (plans.read("plans/a"), plans.read("plans/a/b")) == (b"a", b"b")
 
 
-def test_what_is_not_there_is_an_error_that_names_it(plans: PlanStore) -> None:
+def test_missing_object_is_an_error_that_names_it(plans: PlanStore) -> None:
     with pytest.raises(StorageError, match=KEY):
         plans.read(KEY)
 
@@ -66,7 +66,7 @@ class TestS3:
         with pytest.raises(StorageError, match="larger than 16777216 bytes"):
             plans.read(KEY)
 
-    def test_bucket_that_is_missing_is_a_storage_error(self, s3: Any) -> None:
+    def test_missing_bucket_is_a_storage_error(self, s3: Any) -> None:
         plans = S3PlanStore(s3, "nowhere")
         with pytest.raises(StorageError, match="NoSuchBucket"):
             plans.read(KEY)

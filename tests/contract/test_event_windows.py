@@ -1,4 +1,4 @@
-"""Windows of events: the fake and the table (moto) answer alike, and two processes share what they count."""
+"""Event windows: the fake and DynamoDB (moto) behave the same, and processes share the counts."""
 
 from collections import Counter
 from collections.abc import Iterator
@@ -39,7 +39,7 @@ def kinds(windows: EventWindows, key: str, now: datetime, count: int = 4) -> lis
 
 
 @pytest.mark.parametrize("key", KEYS)
-def test_first_is_followed_second_waits_and_others_merge(windows: EventWindows, key: str) -> None:
+def test_first_event_runs_now_second_later_and_others_are_dropped(windows: EventWindows, key: str) -> None:
     assert kinds(windows, key, NOW) == [
         WindowDecision.RUN_NOW,
         WindowDecision.RUN_LATER,
@@ -49,14 +49,14 @@ def test_first_is_followed_second_waits_and_others_merge(windows: EventWindows, 
 
 
 @pytest.mark.parametrize("key", KEYS)
-def test_second_waits_until_a_new_window_begins(windows: EventWindows, key: str) -> None:
+def test_second_event_is_delayed_until_the_next_window(windows: EventWindows, key: str) -> None:
     windows.claim(key, NOW)
     delay = timedelta(seconds=windows.claim(key, NOW).delay_seconds)
     assert timedelta(0) < delay <= EVENT_WINDOW + timedelta(seconds=1)
     assert kinds(windows, key, NOW + delay, 2) == [WindowDecision.RUN_NOW, WindowDecision.RUN_LATER]
 
 
-def test_what_merges_came_before_the_look_that_it_relies_on(windows: EventWindows) -> None:
+def test_dropped_event_is_followed_by_a_later_check(windows: EventWindows) -> None:
     """Whatever the moment: a merged event's own moment lies before the end of the wait of the one before it."""
     looks = list[datetime]()
     for second in range(200):
@@ -69,11 +69,11 @@ def test_what_merges_came_before_the_look_that_it_relies_on(windows: EventWindow
     assert len(looks) <= 2 * (200 // 60 + 2)
 
 
-def test_mirrors_do_not_merge_with_one_another(windows: EventWindows) -> None:
+def test_mirrors_have_windows_of_their_own(windows: EventWindows) -> None:
     assert [windows.claim(key, NOW).when for key in KEYS] == [WindowDecision.RUN_NOW] * len(KEYS)
 
 
-def test_processes_share_their_count_and_ask_no_more_when_they_know(dynamodb: Any, url: str) -> None:
+def test_processes_share_the_count_and_full_windows_need_no_call(dynamodb: Any, url: str) -> None:
     table, calls = new_table(dynamodb), list[str]()
     dynamodb.meta.events.register("before-call.dynamodb", lambda model, **_: calls.append(model.name))
     one, other = DynamoEventWindows(dynamodb, table), DynamoEventWindows(client(url, "dynamodb"), table)
@@ -85,7 +85,7 @@ def test_processes_share_their_count_and_ask_no_more_when_they_know(dynamodb: An
     assert calls == ["UpdateItem"] * 2
 
 
-def test_many_at_once_are_one_now_and_one_later(dynamodb: Any, url: str) -> None:
+def test_of_many_concurrent_events_one_runs_now_and_one_later(dynamodb: Any, url: str) -> None:
     table = new_table(dynamodb)
     several = [DynamoEventWindows(client(url, "dynamodb"), table) for _ in range(8)]
     with ThreadPoolExecutor(8) as pool:
@@ -93,7 +93,7 @@ def test_many_at_once_are_one_now_and_one_later(dynamodb: Any, url: str) -> None
     assert answers == {WindowDecision.RUN_NOW: 1, WindowDecision.RUN_LATER: 1, WindowDecision.DROP: 6}
 
 
-def test_window_is_forgotten_by_the_table_within_hours(dynamodb: Any) -> None:
+def test_window_has_a_time_to_live_of_an_hour(dynamodb: Any) -> None:
     table = new_table(dynamodb)
     DynamoEventWindows(dynamodb, table).claim("a:1", NOW)
     (item,) = dynamodb.scan(TableName=table)["Items"]
@@ -101,6 +101,6 @@ def test_window_is_forgotten_by_the_table_within_hours(dynamodb: Any) -> None:
     assert 60 < int(item["expires_at"]["N"]) - NOW.timestamp() <= 7200
 
 
-def test_table_that_is_gone_is_an_error_and_no_answer(dynamodb: Any) -> None:
+def test_missing_table_is_a_storage_error(dynamodb: Any) -> None:
     with pytest.raises(StorageError, match="the event window of a mirror"):
         DynamoEventWindows(dynamodb, "no-such-table").claim("a:1", NOW)

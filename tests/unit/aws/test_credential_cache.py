@@ -1,4 +1,4 @@
-"""How long a credential is kept, and how often it is looked up."""
+"""How long a credential is cached, and how often it is looked up."""
 
 import threading
 from concurrent.futures import ThreadPoolExecutor
@@ -37,7 +37,7 @@ def source(time: FakeTime) -> Source:
     return Source(time)
 
 
-def test_credential_is_looked_up_for_every_request(time: FakeTime, source: Source) -> None:
+def test_credential_is_looked_up_once_while_it_is_valid(time: FakeTime, source: Source) -> None:
     kept = CredentialCache(time)
     for _ in range(5):
         assert kept.get("key", source.look_up) == OLD
@@ -46,7 +46,7 @@ def test_credential_is_looked_up_for_every_request(time: FakeTime, source: Sourc
     assert source.asked == 1
 
 
-def test_credential_is_kept_beyond_its_time(time: FakeTime, source: Source) -> None:
+def test_expired_credential_is_looked_up_again(time: FakeTime, source: Source) -> None:
     kept = CredentialCache(time)
     kept.get("key", source.look_up)
     source.credential = NEW
@@ -54,14 +54,14 @@ def test_credential_is_kept_beyond_its_time(time: FakeTime, source: Source) -> N
     assert kept.get("key", source.look_up) == NEW
 
 
-def test_credential_of_one_key_is_another_ones(time: FakeTime, source: Source) -> None:
+def test_every_key_has_its_own_credential(time: FakeTime, source: Source) -> None:
     kept = CredentialCache(time)
     kept.get("key", source.look_up)
     source.credential = NEW
     assert kept.get("other", source.look_up) == NEW
 
 
-def test_refused_credential_is_kept(time: FakeTime, source: Source) -> None:
+def test_refused_credential_is_looked_up_again(time: FakeTime, source: Source) -> None:
     kept = CredentialCache(time)
     kept.get("key", source.look_up)
     source.credential = NEW
@@ -70,7 +70,7 @@ def test_refused_credential_is_kept(time: FakeTime, source: Source) -> None:
     assert kept.get("key", source.look_up) == NEW
 
 
-def test_registry_that_refuses_everything_makes_us_ask_on_and_on(time: FakeTime, source: Source) -> None:
+def test_refusals_cause_at_most_one_look_up_a_minute(time: FakeTime, source: Source) -> None:
     kept = CredentialCache(time)
     for _ in range(60):
         kept.refuse("key", kept.get("key", source.look_up))
@@ -78,7 +78,7 @@ def test_registry_that_refuses_everything_makes_us_ask_on_and_on(time: FakeTime,
     assert source.asked == 2
 
 
-def test_late_refusal_of_the_old_one_throws_the_new_one_away(time: FakeTime, source: Source) -> None:
+def test_late_refusal_of_the_old_credential_keeps_the_new_one(time: FakeTime, source: Source) -> None:
     kept = CredentialCache(time)
     source.credential = NEW
     kept.get("key", source.look_up)
@@ -88,7 +88,7 @@ def test_late_refusal_of_the_old_one_throws_the_new_one_away(time: FakeTime, sou
     assert source.asked == 1
 
 
-def test_missing_secret_is_asked_for_at_every_request(time: FakeTime, source: Source) -> None:
+def test_failed_look_up_is_repeated_after_a_minute(time: FakeTime, source: Source) -> None:
     kept = CredentialCache(time)
     source.fails = True
     for _ in range(5):
@@ -101,7 +101,7 @@ def test_missing_secret_is_asked_for_at_every_request(time: FakeTime, source: So
     assert kept.get("key", source.look_up) == OLD
 
 
-def test_many_threads_look_up_at_once(time: FakeTime, source: Source) -> None:
+def test_concurrent_requests_share_one_look_up(time: FakeTime, source: Source) -> None:
     kept = CredentialCache(time)
     all_ask = threading.Barrier(6)
 

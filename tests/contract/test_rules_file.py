@@ -1,4 +1,4 @@
-"""The rules file in S3 and in SSM: read when it changed, refused when it is no text, an error when it is missing."""
+"""The rules file in S3 and in SSM (moto): read when it changed, refused when it is not text."""
 
 from collections.abc import Iterator
 from typing import Any, Protocol
@@ -55,14 +55,14 @@ def place(request: pytest.FixtureRequest, url: str) -> Any:
     return request.param(url)
 
 
-def test_text_comes_back_as_it_was_put(place: Place) -> None:
+def test_file_is_read_as_it_was_written(place: Place) -> None:
     place.put(TEXT)
     read = place.source.read(None)
     assert read is not None
     assert read.text == TEXT
 
 
-def test_known_revision_is_not_read_again_until_it_changes(place: Place) -> None:
+def test_known_revision_is_read_only_after_a_change(place: Place) -> None:
     place.put(TEXT)
     first = place.source.read(None)
     assert first is not None
@@ -74,19 +74,19 @@ def test_known_revision_is_not_read_again_until_it_changes(place: Place) -> None
     assert place.source.read(second.revision) is None
 
 
-def test_file_that_is_missing_is_a_storage_error_that_names_the_place(place: Place) -> None:
+def test_missing_file_is_a_storage_error_that_names_the_address(place: Place) -> None:
     with pytest.raises(StorageError, match=place.source.address):
         place.source.read(None)
 
 
-def test_bytes_that_are_no_text_are_refused(url: str) -> None:
+def test_file_that_is_not_utf8_is_refused(url: str) -> None:
     place = InS3(url)
     place.put_bytes(b"\xff\xfe")
     with pytest.raises(ConfigError, match="is not UTF-8"):
         place.source.read(None)
 
 
-def test_object_is_read_no_further_than_a_rules_file_goes(url: str) -> None:
+def test_object_is_read_up_to_the_size_limit(url: str) -> None:
     place = InS3(url)
     place.put("#" * (MAX_DOCUMENT_BYTES + 1000))
     read = place.source.read(None)
@@ -94,7 +94,7 @@ def test_object_is_read_no_further_than_a_rules_file_goes(url: str) -> None:
     assert len(read.text) == MAX_DOCUMENT_BYTES + 1  # one more than the rules' own reader takes
 
 
-def test_secret_parameter_is_refused(url: str) -> None:
+def test_secure_string_is_refused(url: str) -> None:
     place = InSsm(url)
     place.put(TEXT, "SecureString")
     with pytest.raises(ConfigError, match="SecureString"):
@@ -102,13 +102,13 @@ def test_secret_parameter_is_refused(url: str) -> None:
 
 
 @pytest.mark.parametrize("address", ["https://a/b", "s3://bucket", "s3:///key", "ssm:name", "ssm:", "S3://b/k"])
-def test_address_of_another_kind_is_refused(address: str) -> None:
+def test_unknown_address_is_refused(address: str) -> None:
     with pytest.raises(ConfigError, match="write s3://BUCKET/KEY or ssm:/NAME"):
         rules_file_at(address, lambda _service: None)
 
 
 @pytest.mark.parametrize(("address", "service"), [("s3://bucket/a/key", "s3"), ("ssm:/a/name", "ssm")])
-def test_address_chooses_the_service(address: str, service: str) -> None:
+def test_address_selects_the_service(address: str, service: str) -> None:
     asked: list[str] = []
     assert rules_file_at(address, asked.append).address == address
     assert asked == [service]

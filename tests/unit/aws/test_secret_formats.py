@@ -1,4 +1,4 @@
-"""The forms of secrets: what is an account for a registry, and what is said of one that is none, without quoting it."""
+"""The formats of secrets; errors quote nothing of them."""
 
 import base64
 import json
@@ -34,15 +34,15 @@ def docker(**auths: object) -> str:
         f"org+robot:{SECRET}\n",
     ],
 )
-def test_known_form_is_refused(text: str) -> None:
+def test_known_format_is_read(text: str) -> None:
     assert read_secret(text, HOST) == Credential("org+robot", SECRET)
 
 
-def test_name_with_a_dollar_sign_or_secret_with_a_colon_is_cut() -> None:
+def test_dollar_sign_in_the_name_and_colon_in_the_secret_are_kept() -> None:
     assert read_secret("$oauthtoken:a:b", "nvcr.io") == Credential("$oauthtoken", "a:b")
 
 
-def test_login_to_docker_hub_goes_by_another_name() -> None:
+def test_login_to_docker_hub_is_found_by_its_url() -> None:
     text = docker(**{"https://index.docker.io/v1/": {"auth": auth(f"me:{SECRET}")}})
     assert read_secret(text, "docker.io") == Credential("me", SECRET)
 
@@ -70,7 +70,7 @@ def test_login_to_docker_hub_goes_by_another_name() -> None:
         (docker(**{HOST: {"username": SECRET}}), "has no password"),
     ],
 )
-def test_unknown_form_is_taken_or_quoted(text: str, cause: str) -> None:
+def test_unknown_format_is_refused_and_not_quoted(text: str, cause: str) -> None:
     with pytest.raises(UnknownFormatError, match=cause) as caught:
         read_secret(text, HOST)
     assert SECRET not in str(caught.value)

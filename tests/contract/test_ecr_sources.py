@@ -1,4 +1,4 @@
-"""Cache rules, repositories, tags and resource tags as the local ECR has them, over as many pages as there are."""
+"""Cache rules, repositories, tags and resource tags of the local ECR, over many pages."""
 
 from typing import Any
 
@@ -21,7 +21,7 @@ def create(ecr: RunningEcr, name: str, **tags: str) -> None:
 
 
 class TestCacheRules:
-    def test_rules_come_with_prefixes_and_credentials(self, ecr: RunningEcr) -> None:
+    def test_cache_rules_have_prefixes_and_credentials(self, ecr: RunningEcr) -> None:
         for rule in (
             {"ecrRepositoryPrefix": "hub", "upstreamRegistryUrl": "registry-1.docker.io", "credentialArn": SECRET},
             {"ecrRepositoryPrefix": "app", "upstreamRegistryUrl": "quay.io", "upstreamRepositoryPrefix": "team"},
@@ -40,12 +40,12 @@ class TestCacheRules:
             CacheRule("other", "111122223333.dkr.ecr.eu-west-1.amazonaws.com", role=ROLE),
         }
 
-    def test_without_rules_there_are_none(self, ecr: RunningEcr) -> None:
+    def test_registry_without_cache_rules_has_none(self, ecr: RunningEcr) -> None:
         assert EcrCachedRepositories(ecr.client).cache_rules() == ()
 
 
 class TestRepositories:
-    def test_all_repositories_are_listed_over_pages(self, ecr: RunningEcr) -> None:
+    def test_all_pages_of_repositories_are_listed(self, ecr: RunningEcr) -> None:
         for number in range(1001):
             create(ecr, f"quay/app{number:04}")
         ecr.ecr.calls.clear()
@@ -53,7 +53,7 @@ class TestRepositories:
         assert names == tuple(f"quay/app{number:04}" for number in range(1001))
         assert [call.operation for call in ecr.ecr.calls] == ["DescribeRepositories"] * 2
 
-    def test_tags_are_listed_once_each_and_untagged_manifests_are_none(self, ecr: RunningEcr) -> None:
+    def test_tags_are_listed_once_and_untagged_manifests_are_left_out(self, ecr: RunningEcr) -> None:
         create(ecr, "quay/app")
         push(ecr.client, "quay/app", "first", "1.0")
         push(ecr.client, "quay/app", "first", "latest")
@@ -62,10 +62,10 @@ class TestRepositories:
         (call,) = [call for call in ecr.ecr.calls if call.operation == "ListImages"]
         assert call.parameters["filter"] == {"tagStatus": "TAGGED"}  # untagged manifests would fill pages for nothing
 
-    def test_repository_that_is_gone_has_no_tags(self, ecr: RunningEcr) -> None:
+    def test_missing_repository_has_no_tags(self, ecr: RunningEcr) -> None:
         assert EcrCachedRepositories(ecr.client).tags_of("quay/gone") == ()
 
-    def test_listing_that_never_ends_is_broken_off(self, ecr: RunningEcr) -> None:
+    def test_endless_listing_is_an_error(self, ecr: RunningEcr) -> None:
         with Stubber(ecr.client) as stub:
             for _ in range(2):
                 stub.add_response(
@@ -82,7 +82,7 @@ class TestRepositories:
 
 
 class TestResourceTags:
-    def test_repositories_with_one_of_the_keys_come_with_all_their_tags(self, ecr: RunningEcr) -> None:
+    def test_repositories_with_any_of_the_keys_are_returned_with_all_tags(self, ecr: RunningEcr) -> None:
         create(ecr, "mirror/a", pullahead_upstream="quay.io/a/b", team="blue")
         create(ecr, "mirror/b", pullahead_ignore="true")
         create(ecr, "mirror/c", team="blue")
@@ -95,7 +95,7 @@ class TestResourceTags:
             TaggedRepository("mirror/b", {"pullahead:ignore": "true"}),
         )
 
-    def test_more_than_one_page_is_read(self, ecr: RunningEcr) -> None:
+    def test_all_pages_are_read(self, ecr: RunningEcr) -> None:
         for number in range(201):
             create(ecr, f"mirror/app{number:03}", pullahead_ignore="true")
         found = EcrTaggedRepositories(client(ecr.url, "resourcegroupstaggingapi")).repositories_with(
@@ -103,7 +103,7 @@ class TestResourceTags:
         )
         assert [repository.name for repository in found] == [f"mirror/app{number:03}" for number in range(201)]
 
-    def test_listing_that_never_ends_is_broken_off(self) -> None:
+    def test_endless_listing_is_an_error(self) -> None:
         class Endless:
             def __init__(self) -> None:
                 self.calls = 0

@@ -1,4 +1,4 @@
-"""What functions share about the rules, in S3: nothing at first, then what was written, read only when it changed."""
+"""The state of the rules: the fake and S3 (moto) behave the same."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -38,11 +38,11 @@ def standing(request: pytest.FixtureRequest) -> RulesStateStore:
     return S3RulesState(s3, new_bucket(s3, "standing"))
 
 
-def test_at_first_there_is_none(standing: RulesStateStore) -> None:
+def test_new_bucket_has_no_state(standing: RulesStateStore) -> None:
     assert standing.load() is None
 
 
-def test_what_was_written_comes_back(standing: RulesStateStore) -> None:
+def test_state_is_read_as_it_was_written(standing: RulesStateStore) -> None:
     standing.save(STANDING)
     assert standing.load() == STANDING
     assert standing.load() == STANDING
@@ -51,12 +51,12 @@ def test_what_was_written_comes_back(standing: RulesStateStore) -> None:
 
 
 class TestS3:
-    def test_unchanged_object_is_not_sent_again(self, s3: Any) -> None:
+    def test_unchanged_object_is_not_read_again(self, s3: Any) -> None:
         standing = S3RulesState(s3, new_bucket(s3, "standing"))
         standing.save(STANDING)
         assert standing.load() is standing.load()
 
-    def test_another_process_sees_what_was_written(self, s3: Any) -> None:
+    def test_another_process_reads_what_was_written(self, s3: Any) -> None:
         bucket = new_bucket(s3, "standing")
         reader = S3RulesState(s3, bucket)
         assert reader.load() is None
@@ -64,11 +64,11 @@ class TestS3:
         assert reader.load() == STANDING
 
     @pytest.mark.parametrize("content", [b"", b"no JSON", b"\xff", b'{"version": 2}', b'{"version": 1, "told": 7}'])
-    def test_what_cannot_be_read_counts_as_nothing(self, s3: Any, content: bytes) -> None:
+    def test_unreadable_state_is_empty(self, s3: Any, content: bytes) -> None:
         bucket = new_bucket(s3, "standing")
         s3.put_object(Bucket=bucket, Key=RULES_STATE_KEY, Body=content)
         assert S3RulesState(s3, bucket).load() is None
 
-    def test_bucket_that_is_missing_is_a_storage_error(self, s3: Any) -> None:
+    def test_missing_bucket_is_a_storage_error(self, s3: Any) -> None:
         with pytest.raises(StorageError, match="NoSuchBucket"):
             S3RulesState(s3, "nowhere").load()

@@ -1,4 +1,4 @@
-"""Signed calls in DynamoDB: fake and table do the same, a call is forgotten after a day, and little is asked."""
+"""The replay guard: the fake and DynamoDB (moto) behave the same, with few calls."""
 
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
@@ -29,14 +29,14 @@ def calls(request: pytest.FixtureRequest, url: str) -> ReplayGuard:
     return DynamoReplayGuard(client(url, "dynamodb"), new_table(client(url, "dynamodb")))
 
 
-def test_call_is_known_once_it_was_remembered(calls: ReplayGuard) -> None:
+def test_request_is_known_after_it_was_remembered(calls: ReplayGuard) -> None:
     assert not calls.is_known("one", NOW)
     calls.remember("one", NOW)
     assert calls.is_known("one", NOW)
     assert not calls.is_known("two", NOW)
 
 
-def test_call_is_forgotten_after_a_day(calls: ReplayGuard) -> None:
+def test_request_is_forgotten_after_a_day(calls: ReplayGuard) -> None:
     calls.remember("one", NOW)
     assert calls.is_known("one", NOW + DAY - timedelta(seconds=1))
     assert not calls.is_known("one", NOW + DAY)
@@ -63,7 +63,7 @@ def table(url: str) -> Table:
     return Table(url)
 
 
-def test_another_process_knows_it_by_one_read(table: Table) -> None:
+def test_another_process_needs_one_read(table: Table) -> None:
     table.process().remember("one", NOW)
     other = table.process()
     table.asked.clear()
@@ -72,26 +72,26 @@ def test_another_process_knows_it_by_one_read(table: Table) -> None:
     assert table.asked == ["BatchGetItem"]
 
 
-def test_process_that_took_it_asks_nobody(table: Table) -> None:
+def test_process_that_remembered_it_needs_no_read(table: Table) -> None:
     calls = table.process()
     calls.remember("one", NOW)
     assert calls.is_known("one", NOW)
     assert table.asked == ["PutItem"]
 
 
-def test_item_that_outlived_its_time_is_no_replay(table: Table) -> None:
+def test_expired_item_is_not_a_replay(table: Table) -> None:
     """DynamoDB deletes what is expired within days (developer guide, "Using time to live")."""
     table.process().remember("one", NOW)
     assert not table.process().is_known("one", NOW + DAY)
 
 
-def test_item_expires_and_is_no_record(table: Table) -> None:
+def test_item_has_a_time_to_live(table: Table) -> None:
     table.process().remember("one", NOW)
     (item,) = table.dynamodb.scan(TableName=table.name)["Items"]
     assert item == {"pk": {"S": "seen#one"}, "expires_at": {"N": str(int((NOW + DAY).timestamp()))}}
 
 
-def test_table_that_is_not_there_is_told(url: str) -> None:
+def test_missing_table_is_a_storage_error(url: str) -> None:
     calls = DynamoReplayGuard(client(url, "dynamodb"), "nowhere")
     with pytest.raises(StorageError, match="read of the webhook requests of a day failed"):
         calls.is_known("one", NOW)

@@ -15,7 +15,7 @@ def test_every_state_has_a_meaning() -> None:
     assert len(set(STATE_MEANINGS.values())) == len(State)
 
 
-def test_worst_comes_first_then_the_oldest_then_the_name() -> None:
+def test_rows_are_sorted_by_state_age_and_name() -> None:
     states = [State.FRESH, State.UNKNOWN, State.MISSING, State.STALE, State.GONE, State.BLOCKED]
     records = [fresh("b:1"), fresh("a:2", age=HOUR), fresh("a:1")]
     records += [troubled(fresh(f"x:{state}"), state, HOUR) for state in states[1:]]
@@ -41,7 +41,7 @@ def test_fresh_mirror_has_no_lag_and_no_cause() -> None:
     assert (row.unfresh_for, row.cause, row.next_try) == (None, "", None)
 
 
-def test_longest_is_found_among_all_states_but_fresh() -> None:
+def test_longest_unfresh_is_found_among_all_states_but_fresh() -> None:
     stale = troubled(fresh("a:2"), State.STALE, 9 * HOUR)
     records = [fresh("a:1", age=timedelta(days=99)), troubled(fresh("a:3"), State.BLOCKED, HOUR), stale]
     assert longest_unfresh(records) == stale

@@ -1,4 +1,4 @@
-"""Links: into the right console, and rather none than a wrong one."""
+"""Links into the right console, or none."""
 
 import pytest
 
@@ -18,7 +18,7 @@ from tests.unit.dashboard.landscape import ENDPOINT, EXECUTION
         ),
     ],
 )
-def test_console_is_the_one_of_partition_and_region(arn: str, begins: str) -> None:
+def test_console_depends_on_partition_and_region(arn: str, begins: str) -> None:
     console = console_of(arn)
     assert console is not None
     region = arn.split(":")[3]
@@ -31,12 +31,12 @@ def test_console_is_the_one_of_partition_and_region(arn: str, begins: str) -> No
 @pytest.mark.parametrize(
     "arn", ["", "arn", "arn:aws-iso:lambda:us-iso-east-1:123456789012:function:f", "arn:aws:lambda:a/b:1:function:f"]
 )
-def test_console_that_is_not_known_is_none(arn: str) -> None:
+def test_unknown_partition_has_no_console(arn: str) -> None:
     assert console_of(arn) is None
 
 
 @pytest.mark.parametrize("name", ["", "a b", 'a"b', "javascript:x", "../é"])
-def test_name_that_is_none_gets_no_link(name: str) -> None:
+def test_invalid_name_has_no_link(name: str) -> None:
     console = console_of(ENDPOINT)
     assert console is not None
     assert console.repository(name) is None

@@ -1,4 +1,4 @@
-"""The waiting line: one refresh a mirror, the longest stale first, and nothing else of the table. Fake and DynamoDB."""
+"""Waiting refreshes: the fake and DynamoDB (moto) behave the same, longest stale first."""
 
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta, timezone
@@ -54,18 +54,18 @@ def waiting(line: WaitingRefreshes, page: int = 10) -> list[RefreshRequest | Non
     return [each.request for each in line.oldest_first(page)]
 
 
-def test_nobody_waits_at_first(line: WaitingRefreshes) -> None:
+def test_new_table_has_no_waiting_refresh(line: WaitingRefreshes) -> None:
     assert list(line.oldest_first(5)) == []
     assert line.count() == 0
 
 
-def test_who_joins_comes_back_as_it_was(line: WaitingRefreshes) -> None:
+def test_refresh_is_read_as_it_was_added(line: WaitingRefreshes) -> None:
     line.add(request("mirror/app:1.0"))
     assert list(line.oldest_first(5)) == [entry(request("mirror/app:1.0"))]
     assert line.count() == 1
 
 
-def test_longest_stale_is_first_whatever_the_order_of_joining_and_the_zone(line: WaitingRefreshes) -> None:
+def test_longest_stale_is_first_whatever_the_order_of_adding_and_the_time_zone(line: WaitingRefreshes) -> None:
     moments = [
         NOON,
         NOON - timedelta(microseconds=1),
@@ -80,7 +80,7 @@ def test_longest_stale_is_first_whatever_the_order_of_joining_and_the_zone(line:
     assert line.count() == len(moments)
 
 
-def test_newer_refresh_of_a_mirror_takes_the_place_of_the_older_one(line: WaitingRefreshes) -> None:
+def test_newer_refresh_of_a_mirror_replaces_the_older_one(line: WaitingRefreshes) -> None:
     line.add(request("mirror/app:1.0"))
     line.add(request("mirror/app:1.0", NOON + timedelta(hours=1), episode=2))
     assert waiting(line) == [request("mirror/app:1.0", NOON + timedelta(hours=1), episode=2)]
@@ -92,7 +92,7 @@ def test_same_tag_of_two_repositories_waits_twice(line: WaitingRefreshes) -> Non
     assert line.count() == 2
 
 
-def test_who_leaves_is_gone_and_leaves_but_once(line: WaitingRefreshes) -> None:
+def test_refresh_can_be_removed_twice(line: WaitingRefreshes) -> None:
     for mirror in ("mirror/app:1.0", "mirror/app:2.0"):
         line.add(request(mirror))
     for _ in range(2):
@@ -100,14 +100,14 @@ def test_who_leaves_is_gone_and_leaves_but_once(line: WaitingRefreshes) -> None:
     assert waiting(line) == [request("mirror/app:2.0")]
 
 
-def test_older_refresh_that_leaves_does_not_take_the_newer_one_along(line: WaitingRefreshes) -> None:
+def test_removing_an_older_refresh_keeps_the_newer_one(line: WaitingRefreshes) -> None:
     line.add(request("mirror/app:1.0", episode=2))
     line.remove(entry(request("mirror/app:1.0", episode=1)))
     assert waiting(line) == [request("mirror/app:1.0", episode=2)]
 
 
 class TestDynamo:
-    def test_other_items_of_the_table_and_other_lines_do_not_wait(self, dynamodb: Any) -> None:
+    def test_other_items_of_the_table_are_not_waiting_refreshes(self, dynamodb: Any) -> None:
         table = new_table(dynamodb)
         DynamoPauses(dynamodb, table).pause("rule")
         other = {"pk": {"S": "demand#app"}, "line": {"S": "demand#app"}, "since": {"S": "2026"}}
@@ -117,7 +117,7 @@ class TestDynamo:
         assert waiting(line) == [request("mirror/app:1.0")]
         assert line.count() == 1
 
-    def test_same_again_writes_nothing(self, dynamodb: Any) -> None:
+    def test_adding_the_same_refresh_again_writes_nothing(self, dynamodb: Any) -> None:
         table = new_table(dynamodb)
         line = DynamoWaitingRefreshes(dynamodb, table)
         line.add(request("mirror/app:1.0"))
@@ -134,7 +134,7 @@ class TestDynamo:
         assert "seen" not in dynamodb.get_item(TableName=table, Key=key)["Item"]
 
     @pytest.mark.parametrize("text", [None, "{", '{"name": "x"}', '{"kind": "of a later version"}'])
-    def test_entry_that_cannot_be_read_is_one_that_can_be_taken_out(self, dynamodb: Any, text: str | None) -> None:
+    def test_unreadable_item_can_be_removed(self, dynamodb: Any, text: str | None) -> None:
         table = new_table(dynamodb)
         item = {
             "pk": {"S": "waiting#mirror/odd:1"},
@@ -148,7 +148,7 @@ class TestDynamo:
         line.remove(WaitingRefresh("mirror/odd:1", "n", None))
         assert line.count() == 0
 
-    def test_table_that_is_missing_is_a_storage_error(self, dynamodb: Any) -> None:
+    def test_missing_table_is_a_storage_error(self, dynamodb: Any) -> None:
         line = DynamoWaitingRefreshes(dynamodb, "nowhere")
         for ask in (
             lambda: list(line.oldest_first(1)),

@@ -1,4 +1,4 @@
-"""Pulls that are too many, of what is nowhere, or that cannot be noticed now: a limit holds, and none is lost."""
+"""Pulls beyond the limit, of absent tags, or that fail: the limit holds, and none is lost."""
 
 from dataclasses import replace
 from datetime import timedelta
@@ -12,7 +12,7 @@ from tests.fakes.samples import digest
 
 
 class TestLimit:
-    def test_no_more_new_mirrors_than_the_limit_are_made_a_day(self) -> None:
+    def test_new_mirrors_of_a_day_stop_at_the_limit(self) -> None:
         pulls = Pulls()
         names = [f"mirror/hub/library/app:{number}" for number in range(10)]
         noticed = pulls.pull(*names)
@@ -21,7 +21,7 @@ class TestLimit:
         pulls.clock.advance(days=1)
         assert pulls.pull(*names[3:]).demanded == tuple(names[3:6])
 
-    def test_limit_is_told_once_a_day_and_asked_for_once_by_a_process(self) -> None:
+    def test_limit_is_alerted_once_a_day_and_counted_once_by_a_process(self) -> None:
         pulls = Pulls()
         for number in range(30):
             if number == 20:
@@ -39,7 +39,7 @@ class TestLimit:
         noticed = pulls.pull(ALPINE)
         assert (noticed.demanded, noticed.refused) == ((), ())
 
-    def test_telling_that_fails_brings_the_message_back(self) -> None:
+    def test_message_is_retried_if_the_alert_fails(self) -> None:
         pulls = Pulls()
         pulls.script.fail("save", StorageError("no"))
         noticed = pulls.pull(*(f"mirror/hub/library/app:{number}" for number in range(4)))
@@ -47,7 +47,7 @@ class TestLimit:
         assert pulls.pull("mirror/hub/library/app:3").refused == ("mirror/hub/library/app:3",)
         assert len(pulls.records.decided) == 1
 
-    def test_paused_rule_makes_no_new_mirrors_and_counts_nothing(self) -> None:
+    def test_paused_rule_adds_no_mirrors_and_counts_nothing(self) -> None:
         pulls = Pulls()
         pulls.rules = replace(pulls.rules, paused=frozenset({"hub"}))
         assert pulls.pull(ALPINE).refused == (ALPINE,)
@@ -64,7 +64,7 @@ class TestAbsent:
         pulls.remember(Record(ALPINE, "docker.io/library/alpine:3.20", State.GONE, pulls.clock(), on_demand=True))
         return pulls
 
-    def test_upstream_is_asked_again_by_pulls_only_and_ever_later(self, pulls: Pulls) -> None:
+    def test_absent_tag_is_checked_again_by_pulls_with_growing_intervals(self, pulls: Pulls) -> None:
         pulls.raise_limit(50)
         asked = []
         began = pulls.clock()
@@ -76,31 +76,31 @@ class TestAbsent:
                 pulls.queue.sent.clear()
         assert asked == [1, 3, 7, 15, 31]
 
-    def test_each_time_counts_against_the_limit(self, pulls: Pulls) -> None:
+    def test_every_retry_counts_against_the_limit(self, pulls: Pulls) -> None:
         pulls.pull("mirror/hub/library/a:1", "mirror/hub/library/a:2")
         pulls.clock.advance(hours=2)
         assert pulls.pull(ALPINE).refused == (ALPINE,)
 
     @pytest.mark.parametrize("state", [State.MISSING, State.STALE, State.UNKNOWN, State.BLOCKED])
-    def test_what_is_there_but_not_copied_yet_is_left_to_the_schedule(self, pulls: Pulls, state: State) -> None:
+    def test_existing_tag_that_is_not_copied_yet_is_left_to_the_schedule(self, pulls: Pulls, state: State) -> None:
         pulls.remember(Record(ALPINE, "u", state, pulls.clock(), error_kind="RegistryUnavailableError"))
         pulls.clock.advance(hours=5)
         assert pulls.pull(ALPINE).demanded == ()
 
-    def test_repository_that_upstream_refuses_to_name_is_absent_as_well(self, pulls: Pulls) -> None:
+    def test_denied_repository_counts_as_absent(self, pulls: Pulls) -> None:
         pulls.remember(Record(ALPINE, "u", State.UNKNOWN, pulls.clock(), error_kind="AccessDeniedError"))
         pulls.clock.advance(hours=1)
         assert pulls.pull(ALPINE).demanded == (ALPINE,)
         assert pulls.stored().tries == 2
 
-    def test_what_was_published_and_is_gone_since_is_not_asked_for_by_pulls(self, pulls: Pulls) -> None:
+    def test_published_tag_that_is_gone_is_not_checked_by_pulls(self, pulls: Pulls) -> None:
         pulls.remember(Record(ALPINE, "u", State.GONE, pulls.clock(), published_digest=digest("a")))
         pulls.clock.advance(hours=5)
         assert pulls.pull(ALPINE).demanded == ()
 
 
 class TestMissingRepository:
-    def test_kept_mirror_whose_repository_was_removed_is_checked_at_once(self) -> None:
+    def test_kept_mirror_whose_repository_was_deleted_is_checked_at_once(self) -> None:
         pulls = Pulls()
         pulls.pull(ALPINE)
         pulls.demands.stored[ALPINE] = pulls.stored()._replace(kept=True)
@@ -110,7 +110,7 @@ class TestMissingRepository:
             pulls.pull(ALPINE, missing=True)
         assert pulls.sent == [ALPINE]
 
-    def test_first_copy_that_is_under_way_is_not_asked_for_again(self) -> None:
+    def test_running_first_copy_is_not_checked_again(self) -> None:
         pulls = Pulls()
         pulls.pull(ALPINE, missing=True)
         pulls.start()
@@ -119,7 +119,7 @@ class TestMissingRepository:
 
 
 class TestFailures:
-    def test_look_up_that_fails_brings_all_back(self) -> None:
+    def test_failed_read_retries_all_messages(self) -> None:
         pulls = Pulls()
         pulls.script.fail("load_demands", StorageError("no"))
         with pytest.raises(StorageError):
@@ -128,7 +128,7 @@ class TestFailures:
 
     @pytest.mark.parametrize("error", [StorageError("no"), KeyError("defect")])
     @pytest.mark.parametrize("operation", ["count_demand", "send", "save_demand"])
-    def test_pull_that_fails_comes_back_alone_and_is_not_lost(self, operation: str, error: Exception) -> None:
+    def test_failed_pull_alone_is_retried(self, operation: str, error: Exception) -> None:
         pulls = Pulls()
         pulls.script.fail(operation, error)
         noticed = pulls.pull(ALPINE, "mirror/hub/library/app:1")

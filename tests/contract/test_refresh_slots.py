@@ -1,4 +1,4 @@
-"""Slots: as many as are allowed and no more, whoever asks; what ran out can be had again. Fake and DynamoDB alike."""
+"""Refresh slots: the fake and DynamoDB (moto) behave the same, and the limit holds under concurrency."""
 
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -36,11 +36,11 @@ def take(slots: RefreshSlots, name: str, at_most: int = 2, now: datetime = NOW) 
     return slots.take(name, now, now + (UNTIL - NOW), at_most)
 
 
-def test_nobody_holds_a_slot_at_first(slots: RefreshSlots) -> None:
+def test_new_table_has_no_slot_taken(slots: RefreshSlots) -> None:
     assert slots.holders() == {}
 
 
-def test_as_many_are_taken_as_there_are_and_no_more(slots: RefreshSlots) -> None:
+def test_slots_are_taken_up_to_the_limit(slots: RefreshSlots) -> None:
     assert [take(slots, name) for name in ("a-1", "b-1", "c-1")] == [
         SlotResult.TAKEN,
         SlotResult.TAKEN,
@@ -49,7 +49,7 @@ def test_as_many_are_taken_as_there_are_and_no_more(slots: RefreshSlots) -> None
     assert slots.holders() == {"a-1": UNTIL, "b-1": UNTIL}
 
 
-def test_same_refresh_has_its_slot_already_even_when_all_are_held(slots: RefreshSlots) -> None:
+def test_refresh_keeps_its_slot_even_when_all_are_taken(slots: RefreshSlots) -> None:
     assert [take(slots, "a-1"), take(slots, "a-1"), take(slots, "b-1")] == [
         SlotResult.TAKEN,
         SlotResult.ALREADY_TAKEN,
@@ -58,7 +58,7 @@ def test_same_refresh_has_its_slot_already_even_when_all_are_held(slots: Refresh
     assert take(slots, "a-1") is SlotResult.ALREADY_TAKEN
 
 
-def test_slot_that_is_released_can_be_had(slots: RefreshSlots) -> None:
+def test_released_slot_can_be_taken(slots: RefreshSlots) -> None:
     take(slots, "a-1", at_most=1)
     slots.release("a-1")
     assert slots.holders() == {}
@@ -66,7 +66,7 @@ def test_slot_that_is_released_can_be_had(slots: RefreshSlots) -> None:
 
 
 @pytest.mark.parametrize("others", [(), ("b-1",)])
-def test_releasing_what_is_not_held_changes_nothing(slots: RefreshSlots, others: tuple[str, ...]) -> None:
+def test_release_of_a_slot_that_is_not_taken_changes_nothing(slots: RefreshSlots, others: tuple[str, ...]) -> None:
     for name in others:
         take(slots, name)
     slots.release("a-1")
@@ -75,14 +75,14 @@ def test_releasing_what_is_not_held_changes_nothing(slots: RefreshSlots, others:
     assert slots.holders() == dict.fromkeys(others, UNTIL)
 
 
-def test_slot_that_has_run_out_is_taken_anew_by_its_own_refresh_alone(slots: RefreshSlots) -> None:
+def test_expired_slot_can_be_taken_by_its_own_refresh_only(slots: RefreshSlots) -> None:
     take(slots, "a-1", at_most=1)
     assert take(slots, "b-1", at_most=1, now=UNTIL) is SlotResult.FULL
     assert take(slots, "a-1", at_most=1, now=UNTIL) is SlotResult.TAKEN
     assert slots.holders() == {"a-1": LATER}
 
 
-def test_renewing_and_releasing_what_somebody_else_has_renewed_changes_nothing(slots: RefreshSlots) -> None:
+def test_renewed_slot_is_neither_renewed_nor_released_by_its_old_expiry(slots: RefreshSlots) -> None:
     take(slots, "a-1")
     slots.renew("a-1", UNTIL, LATER)
     slots.renew("a-1", UNTIL, LATER + timedelta(hours=1))
@@ -92,7 +92,7 @@ def test_renewing_and_releasing_what_somebody_else_has_renewed_changes_nothing(s
     assert slots.holders() == {}
 
 
-def test_fewer_slots_than_are_held_let_nobody_in_until_enough_are_free(slots: RefreshSlots) -> None:
+def test_lowered_limit_admits_nothing_until_enough_slots_are_free(slots: RefreshSlots) -> None:
     for name in ("a-1", "b-1", "c-1"):
         take(slots, name, at_most=3)
     slots.release("a-1")
@@ -101,21 +101,21 @@ def test_fewer_slots_than_are_held_let_nobody_in_until_enough_are_free(slots: Re
     assert take(slots, "d-1", at_most=2) is SlotResult.TAKEN
 
 
-def test_longest_names_of_executions_are_held_by_hundreds(slots: RefreshSlots) -> None:
+def test_hundreds_of_longest_execution_names_fit(slots: RefreshSlots) -> None:
     names = [f"{number:03}-{'x' * 76}" for number in range(120)]
     assert {take(slots, name, at_most=500) for name in names} == {SlotResult.TAKEN}
     assert slots.holders().keys() == set(names)
 
 
 class TestDynamo:
-    def test_many_who_ask_at_once_get_no_more_than_there_are(self, dynamodb: Any) -> None:
+    def test_concurrent_takes_do_not_exceed_the_limit(self, dynamodb: Any) -> None:
         slots = DynamoRefreshSlots(dynamodb, new_table(dynamodb))
         with ThreadPoolExecutor(8) as pool:
             answers = list(pool.map(lambda number: take(slots, f"r-{number}", at_most=5), range(40)))
         assert answers.count(SlotResult.TAKEN) == len(slots.holders()) == 5
         assert answers.count(SlotResult.FULL) == 35
 
-    def test_taking_and_releasing_are_one_call_each(self, dynamodb: Any) -> None:
+    def test_take_and_release_are_one_call_each(self, dynamodb: Any) -> None:
         slots = DynamoRefreshSlots(dynamodb, new_table(dynamodb))
         take(slots, "a-1")  # which makes the item
         calls: list[str] = []
@@ -126,7 +126,7 @@ class TestDynamo:
         dynamodb.meta.events.unregister("before-call.dynamodb", unique_id="counted")
         assert calls == ["UpdateItem"] * 3
 
-    def test_table_that_is_missing_is_a_storage_error(self, dynamodb: Any) -> None:
+    def test_missing_table_is_a_storage_error(self, dynamodb: Any) -> None:
         slots = DynamoRefreshSlots(dynamodb, "nowhere")
         for ask in (
             slots.holders,
