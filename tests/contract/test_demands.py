@@ -10,13 +10,14 @@ from pullahead.aws.demands import DynamoDemands
 from pullahead.errors import StorageError
 from pullahead.mirrors.demand import Demand
 from pullahead.on_demand.ports import DemandStore
+from pullahead.rules.mirror_key import MirrorKey
 from tests.contract.local_services import client, moto_server, new_table
 from tests.fakes.demands import FakeDemands
 
 NOW = datetime(2026, 11, 24, 9, 5, 0, 123, tzinfo=UTC)
 LATER = NOW + timedelta(days=30)
 DAY = date(2026, 11, 24)
-DEMAND = Demand("mirror/hub/library/alpine:3.20", "hub", NOW, NOW)
+DEMAND = Demand(MirrorKey("mirror/hub/library/alpine", "3.20"), "hub", NOW, NOW)
 
 
 @pytest.fixture(scope="module")
@@ -33,11 +34,11 @@ def demands(request: pytest.FixtureRequest, dynamodb: Any) -> DemandStore:
 def test_demand_is_read_as_it_was_written(demands: DemandStore) -> None:
     full = DEMAND._replace(since=NOW + timedelta(hours=2), tries=7, kept=True)
     assert demands.save(full, None, LATER)
-    assert demands.load([DEMAND.key, "unknown:1", DEMAND.key]) == {DEMAND.key: full}
+    assert demands.load([DEMAND.key, MirrorKey("unknown", "1"), DEMAND.key]) == {DEMAND.key: full}
 
 
 def test_more_keys_than_one_call_takes_are_all_read(demands: DemandStore) -> None:
-    many = [DEMAND._replace(key=f"mirror/hub/a:{number}") for number in range(130)]
+    many = [DEMAND._replace(key=MirrorKey("mirror/hub/a", f"{number}")) for number in range(130)]
     for demand in many:
         demands.save(demand, None, LATER)
     assert demands.load([demand.key for demand in many]) == {demand.key: demand for demand in many}
@@ -66,7 +67,7 @@ def test_demand_that_another_process_changed_is_neither_written_nor_deleted(
 
 
 def test_demands_of_a_rule_are_listed_longest_unpulled_first(demands: DemandStore) -> None:
-    line = [DEMAND._replace(key=f"mirror/hub/a:{n}", since=NOW + timedelta(hours=n)) for n in range(5)]
+    line = [DEMAND._replace(key=MirrorKey("mirror/hub/a", f"{n}"), since=NOW + timedelta(hours=n)) for n in range(5)]
     for demand in (line[3], line[0], line[4], line[2], line[1]):
         demands.save(demand, None, LATER)
     demands.save(DEMAND._replace(rule="hub2"), None, LATER)
@@ -103,7 +104,7 @@ class TestDynamo:
     def test_missing_table_is_a_storage_error(self, dynamodb: Any) -> None:
         missing = DynamoDemands(dynamodb, "missing")
         for ask in (
-            lambda: missing.load(["a:1"]),
+            lambda: missing.load([MirrorKey("a", "1")]),
             lambda: missing.save(DEMAND, None, LATER),
             lambda: missing.forget(DEMAND),
             lambda: list(missing.of_rule("hub")),
@@ -116,4 +117,4 @@ class TestDynamo:
         table = new_table(dynamodb)
         dynamodb.put_item(TableName=table, Item={"pk": {"S": "demand#odd:1"}})
         with pytest.raises(StorageError, match="demand#odd:1"):
-            DynamoDemands(dynamodb, table).load(["odd:1"])
+            DynamoDemands(dynamodb, table).load([MirrorKey("odd", "1")])

@@ -11,11 +11,13 @@ import pytest
 from pullahead.aws.event_windows import DynamoEventWindows
 from pullahead.checks.ports import EVENT_WINDOW, EventWindows, WindowDecision
 from pullahead.errors import StorageError
+from pullahead.rules.mirror_key import MirrorKey
 from tests.contract.local_services import client, moto_server, new_table
 from tests.fakes.windows import FakeWindows
 
 NOW = datetime(2026, 11, 24, 9, 5, 0, tzinfo=UTC)
-KEYS = [f"mirror/app:{number}" for number in range(8)]
+KEY = MirrorKey("a", "1")
+KEYS = [MirrorKey("mirror/app", f"{number}") for number in range(8)]
 
 
 @pytest.fixture(scope="module")
@@ -34,12 +36,12 @@ def windows(request: pytest.FixtureRequest, dynamodb: Any) -> EventWindows:
     return FakeWindows() if request.param == "fake" else DynamoEventWindows(dynamodb, new_table(dynamodb))
 
 
-def kinds(windows: EventWindows, key: str, now: datetime, count: int = 4) -> list[WindowDecision]:
+def kinds(windows: EventWindows, key: MirrorKey, now: datetime, count: int = 4) -> list[WindowDecision]:
     return [windows.claim(key, now).when for _ in range(count)]
 
 
 @pytest.mark.parametrize("key", KEYS)
-def test_first_event_runs_now_second_later_and_others_are_dropped(windows: EventWindows, key: str) -> None:
+def test_first_event_runs_now_second_later_and_others_are_dropped(windows: EventWindows, key: MirrorKey) -> None:
     assert kinds(windows, key, NOW) == [
         WindowDecision.RUN_NOW,
         WindowDecision.RUN_LATER,
@@ -49,7 +51,7 @@ def test_first_event_runs_now_second_later_and_others_are_dropped(windows: Event
 
 
 @pytest.mark.parametrize("key", KEYS)
-def test_second_event_is_delayed_until_the_next_window(windows: EventWindows, key: str) -> None:
+def test_second_event_is_delayed_until_the_next_window(windows: EventWindows, key: MirrorKey) -> None:
     windows.claim(key, NOW)
     delay = timedelta(seconds=windows.claim(key, NOW).delay_seconds)
     assert timedelta(0) < delay <= EVENT_WINDOW + timedelta(seconds=1)
@@ -77,11 +79,11 @@ def test_processes_share_the_count_and_full_windows_need_no_call(dynamodb: Any, 
     table, calls = new_table(dynamodb), list[str]()
     dynamodb.meta.events.register("before-call.dynamodb", lambda model, **_: calls.append(model.name))
     one, other = DynamoEventWindows(dynamodb, table), DynamoEventWindows(client(url, "dynamodb"), table)
-    assert [one.claim("a:1", NOW).when, other.claim("a:1", NOW).when] == [
+    assert [one.claim(KEY, NOW).when, other.claim(KEY, NOW).when] == [
         WindowDecision.RUN_NOW,
         WindowDecision.RUN_LATER,
     ]
-    assert kinds(one, "a:1", NOW, 1000) == [WindowDecision.DROP] * 1000
+    assert kinds(one, KEY, NOW, 1000) == [WindowDecision.DROP] * 1000
     assert calls == ["UpdateItem"] * 2
 
 
@@ -89,13 +91,13 @@ def test_of_many_concurrent_events_one_runs_now_and_one_later(dynamodb: Any, url
     table = new_table(dynamodb)
     several = [DynamoEventWindows(client(url, "dynamodb"), table) for _ in range(8)]
     with ThreadPoolExecutor(8) as pool:
-        answers = Counter(claimed.when for claimed in pool.map(lambda windows: windows.claim("a:1", NOW), several))
+        answers = Counter(claimed.when for claimed in pool.map(lambda windows: windows.claim(KEY, NOW), several))
     assert answers == {WindowDecision.RUN_NOW: 1, WindowDecision.RUN_LATER: 1, WindowDecision.DROP: 6}
 
 
 def test_window_has_a_time_to_live_of_an_hour(dynamodb: Any) -> None:
     table = new_table(dynamodb)
-    DynamoEventWindows(dynamodb, table).claim("a:1", NOW)
+    DynamoEventWindows(dynamodb, table).claim(KEY, NOW)
     (item,) = dynamodb.scan(TableName=table)["Items"]
     assert item["pk"]["S"].startswith("window#")
     assert 60 < int(item["expires_at"]["N"]) - NOW.timestamp() <= 7200
@@ -103,4 +105,4 @@ def test_window_has_a_time_to_live_of_an_hour(dynamodb: Any) -> None:
 
 def test_missing_table_is_a_storage_error(dynamodb: Any) -> None:
     with pytest.raises(StorageError, match="the event window of a mirror"):
-        DynamoEventWindows(dynamodb, "no-such-table").claim("a:1", NOW)
+        DynamoEventWindows(dynamodb, "no-such-table").claim(KEY, NOW)

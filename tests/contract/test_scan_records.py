@@ -7,6 +7,7 @@ import pytest
 from pullahead.aws.records import DynamoRecords
 from pullahead.errors import StorageError
 from pullahead.mirrors.store import Heartbeat
+from pullahead.rules.mirror_key import MirrorKey
 from tests.contract.local_services import new_table
 from tests.contract.test_records import FULL, KEY, NOW, PLAIN, dynamodb, records
 from tests.fakes.memory import FakeRecords
@@ -20,8 +21,8 @@ ITEM["record"]["S"] %= NOW.isoformat()
 def test_scan_returns_every_mirror_and_nothing_else(records: FakeRecords | DynamoRecords) -> None:
     assert list(records.scan()) == []
     records.save_heartbeat(Heartbeat(NOW, "rules-1"))
-    saved = [records.save(record, 0) for record in (FULL, PLAIN.with_changes(key="mirror/app:2.0"))]
-    assert sorted(records.scan(), key=lambda record: record.key) == saved
+    saved = [records.save(record, 0) for record in (FULL, PLAIN.with_changes(key=MirrorKey("mirror/app", "2.0")))]
+    assert sorted(records.scan(), key=lambda record: str(record.key)) == saved
 
 
 def test_missing_table_is_a_storage_error(dynamodb: Any) -> None:

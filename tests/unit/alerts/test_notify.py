@@ -31,7 +31,7 @@ def test_ten_thousand_alerts_are_one_message_and_their_recovery_another() -> Non
     watched.stale()
     assert watched.told() == ["10,000 mirrors of ghcr.io are stale"]
     (notice,) = watched.alerts.published
-    assert ([member.mirror for member in notice.members], notice.mirrors) == (
+    assert ([str(member.mirror) for member in notice.members], notice.mirrors) == (
         [f"mirror/m{number:05}:1.0" for number in range(10)],
         10_000,
     )

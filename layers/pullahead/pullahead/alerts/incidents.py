@@ -18,6 +18,7 @@ from msgspec import structs
 from pullahead.alerts.text import Notice
 from pullahead.errors import DeferredError, RateLimitedError, RegistryTimeoutError, RegistryUnavailableError
 from pullahead.mirrors.alert import Alert, AlertKind
+from pullahead.rules.mirror_key import Subject
 
 REPEAT_INTERVAL = timedelta(hours=24)
 """How long trouble of one kind with one mirror is not reported again."""
@@ -84,6 +85,18 @@ _CHANGE_INTERVAL = timedelta(hours=1)
 _UNREADABLE = "unreadable"
 
 
+class ServiceSubject(Subject):
+    """A part of Pullahead itself."""
+
+    __slots__ = ("_text",)
+
+    def __init__(self, text: str) -> None:
+        self._text = text
+
+    def __str__(self) -> str:
+        return self._text
+
+
 class Condition(NamedTuple):
     """Trouble of Pullahead itself. `identity` distinguishes two of the same kind."""
 
@@ -125,7 +138,7 @@ def notify_condition(
         return _over(kind, incident, now) if incident.standing else None
     if not _is_news(condition, incident, now):
         return None
-    alert = Alert(kind, condition.subject, "", condition.since, now, condition.detail)
+    alert = Alert(kind, ServiceSubject(condition.subject), "", condition.since, now, condition.detail)
     reported = structs.replace(
         incident, told_at=now, since=condition.since, standing=condition.identity, last=condition.identity
     )
@@ -143,5 +156,5 @@ def _is_news(condition: Condition, incident: Incident, now: datetime) -> bool:
 
 def _over(kind: AlertKind, incident: Incident, now: datetime) -> tuple[Notice, Incident]:
     subject = "mirrors" if kind is AlertKind.NOT_CHECKED else "the rules"
-    alert = Alert(AlertKind.RECOVERED, subject, "", incident.since or now, now, of=kind)
+    alert = Alert(AlertKind.RECOVERED, ServiceSubject(subject), "", incident.since or now, now, of=kind)
     return Notice(alert.kind, kind, incident.key, (alert,), 1, 0, now), structs.replace(incident, standing="")

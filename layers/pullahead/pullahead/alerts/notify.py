@@ -24,6 +24,7 @@ from pullahead.errors import PullaheadError
 from pullahead.mirrors.alert import AlertKind
 from pullahead.mirrors.record import Record
 from pullahead.mirrors.store import RecordStore, update_record
+from pullahead.rules.mirror_key import RecordKey
 
 LOCK_LIFETIME = timedelta(minutes=10)
 """Longer than a review may run: after one that was killed, the next one sends again then."""
@@ -86,7 +87,7 @@ class NotificationSender:
 
     def _remove(self, settled: Iterable[Settled], remaining_seconds: Callable[[], float]) -> list[PullaheadError]:
         """Remove settled alerts from their records while there is time; the next review removes the others."""
-        by_record: dict[str, list[Settled]] = {}
+        by_record: dict[RecordKey, list[Settled]] = {}
         for each in settled:
             by_record.setdefault(each.record.key, []).append(each)
 

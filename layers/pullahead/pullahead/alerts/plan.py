@@ -91,12 +91,6 @@ class _PendingNotification(NamedTuple):
         return Settled(self.record, (self.alert, *([self.restored] if self.restored else [])), sent)
 
 
-def _open_kinds(record: Record) -> tuple[AlertKind, ...]:
-    """Name the kinds of trouble that are not over."""
-    cache = (AlertKind.CACHE_FAILED,) if record.cache_failure is not None else ()
-    return (*record.alerted, *cache)
-
-
 class _Planner:
     """Collects records one by one, then makes the messages."""
 
@@ -111,7 +105,7 @@ class _Planner:
 
     def add(self, record: Record) -> None:
         """Add what one record has to report, or count it as open."""
-        by_kind: dict[AlertKind, list[Alert]] = {kind: [] for kind in _open_kinds(record)}
+        by_kind: dict[AlertKind, list[Alert]] = {kind: [] for kind in record.open_alerts}
         for alert in record.pending:
             by_kind.setdefault(alert.about, []).append(alert)
         for kind, alerts in by_kind.items():
@@ -122,14 +116,14 @@ class _Planner:
             elif left:
                 key = sent.incident if sent is not None else incident_key(left[0])
                 self._ends[key].append(_PendingNotification(record, left[0]))
-            elif kind in _open_kinds(record) and sent is not None:
+            elif kind in record.open_alerts and sent is not None:
                 self._open[sent.incident] += 1
 
     def messages(self) -> Iterable[Notification]:
         """Make the messages that may be sent now."""
         for key, pending in self._begins.items():
             if self._incident(key).may_report_more(pending[0].alert.kind, self._now):
-                still_open = sum(each.alert.kind in _open_kinds(each.record) for each in pending)
+                still_open = sum(each.alert.kind in each.record.open_alerts for each in pending)
                 yield self._message(key, pending, self._open[key] + still_open)
             else:
                 self.held_back += len(pending)
@@ -181,7 +175,7 @@ class _Planner:
         self.dropped += 1
 
     def _message(self, key: str, pending: Sequence[_PendingNotification], still_open: int) -> Notification:
-        ordered = sorted(pending, key=lambda each: (each.alert.since, each.alert.mirror))
+        ordered = sorted(pending, key=lambda each: (each.alert.since, str(each.alert.mirror)))
         alert = ordered[0].alert
         notice = Notice(
             alert.kind,

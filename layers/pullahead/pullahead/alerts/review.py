@@ -21,10 +21,10 @@ from pullahead.errors import ConfigError, PullaheadError, StorageError
 from pullahead.mirrors.alert import AlertKind
 from pullahead.mirrors.demand import is_absent
 from pullahead.mirrors.outbox import OutboxSender
-from pullahead.mirrors.record import SETTLED, Record, State
-from pullahead.mirrors.retirement import UnfollowedRecords, find_unfollowed_records, is_listing, retired
-from pullahead.mirrors.rule_record import listing_key
+from pullahead.mirrors.record import SETTLED, MirrorRecord, Record, State
+from pullahead.mirrors.retirement import UnfollowedRecords, find_unfollowed_records, retired
 from pullahead.mirrors.store import Heartbeat, RecordStore, update_record
+from pullahead.rules.mirror_key import MirrorKey
 from pullahead.rules.model import Rules
 from pullahead.rules.ports import ActiveRules, RulesStateStore
 from pullahead.rules.sources.combine import newly_cached
@@ -48,14 +48,13 @@ def measure_lateness(records: Iterable[Record], rules: Rules, now: datetime) -> 
 
 
 def _is_late(record: Record, rules: Rules) -> bool:
+    if not isinstance(record, MirrorRecord):
+        return False
     if record.state in SETTLED or record.state is State.GONE or record.expires_at is not None:
         return False
     if record.on_demand and is_absent(record):  # somebody pulled a tag that does not exist upstream
         return False
-    repository, _, tag = record.key.rpartition(":")
-    if tag == "*":  # the record of a rule: no tag has this name
-        return False
-    mirror = rules.find(repository, tag)
+    mirror = rules.find(record.key.repository, record.key.tag)
     return mirror is not None and mirror.rule not in rules.paused
 
 
@@ -87,17 +86,12 @@ def rules_allow_retirement(rules: Rules, state: RulesState | None, heartbeat: He
     )
 
 
-def find_unfollowed(found: Iterable[Record], rules: Rules) -> UnfollowedRecords:
-    """Find the records to be retired."""
-    return find_unfollowed_records(found, rules, listing_key)
-
-
 def retire(
     unfollowed: UnfollowedRecords, records: RecordStore, now: datetime, remaining_seconds: Callable[[], float]
 ) -> Retired:
     """Let records expire; the next check of a mirror that is added back undoes it."""
-    named = [(record, not is_listing(record)) for record in unfollowed.unnamed]
-    named += [(record, False) for record in unfollowed.unchosen]
+    named: list[tuple[Record, bool]] = [(record, True) for record in unfollowed.mirrors]
+    named += [(record, False) for record in unfollowed.others]
     if not named or not unfollowed.followed:
         return Retired()
     done = _each(named[:MAX_RETIRED], records, now, remaining_seconds)
@@ -176,7 +170,7 @@ class ReviewRecords:
         may = rules is not None and complete and rules_allow_retirement(rules, state, heartbeat)
         unfollowed = None
         if rules is not None and state is not None and may:
-            unfollowed = find_unfollowed(_not_newly_cached(records, rules, state, now), rules)
+            unfollowed = find_unfollowed_records(_not_newly_cached(records, rules, state, now), rules)
         conditions = self._conditions(heartbeat, state, unfollowed, now)
         notifications = self._send(records, conditions, now, remaining_seconds)
         retired = retire(unfollowed, self._records, now, remaining_seconds) if unfollowed is not None else Retired()
@@ -232,7 +226,7 @@ class ReviewRecords:
     def _send_outbox(self, records: list[Record]) -> None:
         """Send the events that the processes which wrote them could not send."""
         for record in records:
-            if record.outbox:
+            if isinstance(record, MirrorRecord) and record.outbox:
                 self._outbox.note(record, record)
         self._outbox.flush()
 
@@ -241,11 +235,11 @@ def _not_newly_cached(records: list[Record], rules: Rules, state: RulesState, no
     """Leave out what ECR's cache has only just fetched: the schedule has not found it yet, so no rule names it."""
 
     def is_new(record: Record) -> bool:
-        known_since = record.past[0].since if record.past else record.since
-        repository, _, tag = record.key.rpartition(":")
+        known_since, key = record.past[0].since if record.past else record.since, record.key
         return (
-            now - known_since < _CACHED_FOUND_WITHIN
-            and newly_cached(repository, tag, rules, state.findings) is not None
+            isinstance(key, MirrorKey)
+            and now - known_since < _CACHED_FOUND_WITHIN
+            and newly_cached(key.repository, key.tag, rules, state.findings) is not None
         )
 
     return [record for record in records if not is_new(record)]

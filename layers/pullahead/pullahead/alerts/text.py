@@ -175,7 +175,7 @@ class Notice(NamedTuple):
     @property
     def mirror(self) -> str:
         """The mirror, if it is about one only."""
-        return self.members[0].mirror if self.mirrors == 1 and self.about not in _ABOUT_PULLAHEAD else ""
+        return str(self.members[0].mirror) if self.mirrors == 1 and self.about not in _ABOUT_PULLAHEAD else ""
 
     @property
     def severity(self) -> Severity:
@@ -286,7 +286,10 @@ def _facts(notice: Notice) -> list[str]:
         return [*_lines(facts), *_cause(notice.members[0])]
     if notice.mirrors == 1:
         (member,) = notice.members
-        names = [("Rule" if notice.about in _ABOUT_RULES else "Mirror", member.mirror), ("Upstream", member.upstream)]
+        names = [
+            ("Rule" if notice.about in _ABOUT_RULES else "Mirror", str(member.mirror)),
+            ("Upstream", member.upstream),
+        ]
         return [*_lines([*names, *facts]), *_cause(member), *_lines(others)]
     cause, _ = causes_of(notice)
     return [*_lines([("Upstream", notice.host), *facts, ("Cause", cause), *others]), "", *_list(notice)]
@@ -315,7 +318,7 @@ def _cause(member: Alert) -> list[str]:
 
 def _who(notice: Notice) -> str:
     if notice.mirrors == 1:
-        return one_line(notice.members[0].mirror, 500)
+        return one_line(str(notice.members[0].mirror), 500)
     return f"{_number(notice, notice.mirrors)} of {notice.host}"
 
 

@@ -1,12 +1,13 @@
 """Demands in DynamoDB: one item a mirror, in the line of its rule, and a counter for each rule and day."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping
 from datetime import UTC, date, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from pullahead.aws.dynamodb import Item, Table, epoch, iso_text
 from pullahead.errors import StorageError
 from pullahead.mirrors.demand import Demand
+from pullahead.rules.mirror_key import MirrorKey
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
@@ -22,7 +23,7 @@ class DynamoDemands:
     def __init__(self, client: "DynamoDBClient", table: str) -> None:
         self._table = Table(client, table)
 
-    def load(self, keys: Sequence[str]) -> Mapping[str, Demand]:
+    def load(self, keys: Collection[MirrorKey]) -> Mapping[MirrorKey, Demand]:
         """Read demands, eventually consistent, at half the price."""
         items = self._table.get_many((f"{_DEMAND}{key}" for key in keys), f"{len(keys)} demands", consistent=False)
         return {demand.key: demand for demand in map(_decode, items)}
@@ -71,7 +72,7 @@ def _encode(demand: Demand) -> Item:
 def _decode(item: Item) -> Demand:
     try:
         return Demand(
-            item["pk"].removeprefix(_DEMAND),
+            MirrorKey.parse(item["pk"].removeprefix(_DEMAND)),
             item["line"].removeprefix(_LINE),
             datetime.fromisoformat(item["since"]),
             datetime.fromisoformat(item["asked_at"]),

@@ -5,7 +5,7 @@ Python values; numbers come back as Decimal. Every method raises StorageError wh
 """
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import UTC, datetime
 from itertools import islice
 from types import MappingProxyType
@@ -208,10 +208,10 @@ def iso_text(moment: datetime) -> str:
     return moment.astimezone(UTC).isoformat(timespec="microseconds")
 
 
-def json_attribute(item: Item, name: str, kind: type[_T]) -> _T:
+def decode_attribute(item: Item, name: str, decode: Callable[[str], _T]) -> _T:
     """Decode an attribute that holds JSON. Raises StorageError, which names the item."""
     try:
-        return msgspec.json.decode(item[name], type=kind)
+        return decode(item[name])
     except (KeyError, TypeError, msgspec.DecodeError) as error:
         raise StorageError(f"the item {item.get('pk')} cannot be read: {error}") from error
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final
 from pullahead.aws.dynamodb import Table, epoch
 from pullahead.caching import TtlCache
 from pullahead.checks.ports import EVENT_WINDOW, WindowClaim, WindowDecision
+from pullahead.rules.mirror_key import RecordKey
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
@@ -29,9 +30,9 @@ class DynamoEventWindows:
         self._table = Table(client, table)
         self._full = TtlCache[str, bool, datetime](_MAX_CACHED)  # windows in which every further event is dropped
 
-    def claim(self, key: str, now: datetime) -> WindowClaim:
+    def claim(self, key: RecordKey, now: datetime) -> WindowClaim:
         """Count an event of a mirror; if this process knows that there were two, without a call."""
-        number, elapsed = divmod(int(now.timestamp()) + zlib.crc32(key.encode()) % _SECONDS, _SECONDS)
+        number, elapsed = divmod(int(now.timestamp()) + zlib.crc32(str(key).encode()) % _SECONDS, _SECONDS)
         window = f"window#{number}#{key}"
         if self._full.get(window, now):
             return WindowClaim(WindowDecision.DROP)

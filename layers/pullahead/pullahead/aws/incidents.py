@@ -7,12 +7,13 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from pullahead.alerts.incidents import INCIDENT_LIFETIME, Incident
-from pullahead.aws.dynamodb import Table, epoch, iso_text, json_attribute
+from pullahead.aws.dynamodb import Table, decode_attribute, epoch, iso_text
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
 
 
+_DECODER = msgspec.json.Decoder(Incident)
 _INCIDENT, _LOCK = "incident#", "service#telling"
 
 
@@ -25,7 +26,7 @@ class DynamoIncidents:
     def load(self, keys: Collection[str]) -> Mapping[str, Incident]:
         """Read incidents."""
         items = self._table.get_many((f"{_INCIDENT}{key}" for key in keys), f"{len(keys)} incidents")
-        incidents = (json_attribute(item, "incident", Incident) for item in items)
+        incidents = (decode_attribute(item, "incident", _DECODER.decode) for item in items)
         return {incident.key: incident for incident in incidents}
 
     def save(self, incident: Incident, now: datetime) -> None:

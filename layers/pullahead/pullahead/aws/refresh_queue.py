@@ -13,7 +13,7 @@ from pullahead.aws.dynamodb import Item, Table, iso_text
 from pullahead.errors import InvalidEventError, StorageError
 from pullahead.messages import RefreshRequest
 from pullahead.refresh.ports import SlotResult, WaitingRefresh
-from pullahead.rules.model import mirror_key
+from pullahead.rules.mirror_key import MirrorKey
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
@@ -84,7 +84,7 @@ class DynamoWaitingRefreshes:
     def add(self, request: RefreshRequest) -> None:
         """Write the mirror's item unless it names the same refresh."""
         item = {
-            "pk": f"{_WAITING}{mirror_key(request.repository, request.tag)}",
+            "pk": f"{_WAITING}{MirrorKey(request.repository, request.tag)}",
             "line": _LINE,
             "since": iso_text(request.stale_since),
             "name": request.name,
@@ -110,4 +110,4 @@ def _decode(item: Item) -> WaitingRefresh:
         request = RefreshRequest.from_json(item["request"])
     except (KeyError, InvalidEventError):
         request = None  # written by another version; whoever reads the queue logs and deletes it
-    return WaitingRefresh(item["pk"].removeprefix(_WAITING), item.get("name", ""), request)
+    return WaitingRefresh(MirrorKey.parse(item["pk"].removeprefix(_WAITING)), item.get("name", ""), request)

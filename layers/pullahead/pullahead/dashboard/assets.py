@@ -9,6 +9,7 @@ from jinja2 import Environment, FunctionLoader, StrictUndefined
 from markupsafe import Markup
 
 from pullahead.dashboard.widget_request import Theme
+from pullahead.rules.mirror_key import RecordKey
 from pullahead.text import moment_text, span_text
 
 _JOINT: Final = re.compile(r"(?<=[/:])")
@@ -59,9 +60,9 @@ def _read_css(name: str) -> str:
     return re.sub(r"/\*.*?\*/", "", _read_compact(name))
 
 
-def _breakable(key: str) -> Markup:
+def _breakable(key: RecordKey) -> Markup:
     """Let a long name break where its parts meet."""
-    return Markup("<wbr>").join(_JOINT.split(key))
+    return Markup("<wbr>").join(_JOINT.split(str(key)))
 
 
 def _percent(share: float) -> str:

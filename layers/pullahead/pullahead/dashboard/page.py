@@ -89,7 +89,7 @@ def _content(snapshot: Snapshot, view: View, shown: Sequence[Record]) -> dict[st
         "heat": heat,
         "heat_days": DAYS,
         "heat_head": list(_heat_days(heat.starts)),
-        "longest": None if longest is None else Longest(longest.key, unfresh_since(longest) or longest.since),
+        "longest": None if longest is None else Longest(str(longest.key), unfresh_since(longest) or longest.since),
         "max_prefix": MAX_PREFIX_CHARACTERS,
         "means": STATE_MEANINGS,
         "none_left": timedelta(),
@@ -105,7 +105,7 @@ def _matching(records: Sequence[Record], view: View) -> list[Record]:
     return [
         record
         for record in records
-        if (view.state is None or record.state is view.state) and record.key.startswith(view.prefix)
+        if (view.state is None or record.state is view.state) and str(record.key).startswith(view.prefix)
     ]
 
 

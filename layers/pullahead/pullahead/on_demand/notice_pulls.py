@@ -15,10 +15,11 @@ from pullahead.clock import Clock
 from pullahead.messages import CheckRequest
 from pullahead.mirrors.demand import Demand, is_absent
 from pullahead.mirrors.record import Record
-from pullahead.mirrors.rule_record import limit_key, limit_reached
+from pullahead.mirrors.rule_record import limit_reached, rule_key
 from pullahead.mirrors.store import RecordStore, update_record
 from pullahead.on_demand.cloudtrail import IgnoredPull, Pull, read_pull
 from pullahead.on_demand.ports import DemandStore
+from pullahead.rules.mirror_key import MirrorKey
 from pullahead.rules.model import Mirror, OnDemand, Rule, Rules, rule_named
 
 KNOWN_FOR = timedelta(minutes=5)
@@ -40,18 +41,18 @@ class NoticedPulls(NamedTuple):
     """
 
     seen: int
-    outcomes: Mapping[str, PullOutcome]
-    failed: Mapping[str, Exception]
+    outcomes: Mapping[MirrorKey, PullOutcome]
+    failed: Mapping[MirrorKey, Exception]
     failures: Mapping[str, Exception]
     ignored: tuple[str, ...]
 
     @property
-    def demanded(self) -> tuple[str, ...]:
+    def demanded(self) -> tuple[MirrorKey, ...]:
         """The mirrors that are copied now."""
         return tuple(key for key, outcome in self.outcomes.items() if outcome is PullOutcome.DEMANDED)
 
     @property
-    def refused(self) -> tuple[str, ...]:
+    def refused(self) -> tuple[MirrorKey, ...]:
         """The mirrors that are not copied today."""
         return tuple(key for key, outcome in self.outcomes.items() if outcome is PullOutcome.REFUSED)
 
@@ -78,7 +79,7 @@ class NoticePulls:
     ) -> None:
         self._rules, self._demands, self._records = rules, demands, records
         self._queue, self._clock, self._own_roles = queue, clock, own_roles
-        self._known = TtlCache[str, bool, datetime](_MAX_KNOWN)
+        self._known = TtlCache[MirrorKey, bool, datetime](_MAX_KNOWN)
         self._limits_reached: dict[str, tuple[date, int]] = {}  # by rule: on which day, and which limit
 
     def __call__(self, messages: Mapping[str, str]) -> NoticedPulls:
@@ -93,13 +94,15 @@ class NoticePulls:
         ignored = tuple(each.reason for each in read.values() if isinstance(each, IgnoredPull))
         return NoticedPulls(seen, outcomes, failed, failures, ignored)
 
-    def _notice_all(self, pulls: Iterable[Pull]) -> tuple[int, Mapping[str, PullOutcome], Mapping[str, Exception]]:
+    def _notice_all(
+        self, pulls: Iterable[Pull]
+    ) -> tuple[int, Mapping[MirrorKey, PullOutcome], Mapping[MirrorKey, Exception]]:
         now, rules = self._clock(), self._rules()
         pulled = _pulled_mirrors(pulls, rules, now)
         unknown = {key: each for key, each in pulled.items() if not self._known.get(key, now)}
         known = self._demands.load(list(unknown)) if unknown else {}
         retriable = self._retriable(known, now)
-        outcomes, failed = dict[str, PullOutcome](), dict[str, Exception]()
+        outcomes, failed = dict[MirrorKey, PullOutcome](), dict[MirrorKey, Exception]()
         for key, each in unknown.items():
             try:
                 outcomes[key] = self._notice(each, known.get(key), rules, now, may_retry=key in retriable)
@@ -109,7 +112,7 @@ class NoticePulls:
                 self._known.put(key, True, now + KNOWN_FOR)
         return len(pulled), outcomes, failed
 
-    def _retriable(self, known: Mapping[str, Demand], now: datetime) -> frozenset[str]:
+    def _retriable(self, known: Mapping[MirrorKey, Demand], now: datetime) -> frozenset[MirrorKey]:
         """Name the mirrors for which upstream may be asked again: it did not have them, long enough ago."""
         old = [key for key, demand in known.items() if demand.may_be_asked_again(now)]
         records = self._records.load(old) if old else {}
@@ -163,13 +166,13 @@ class NoticePulls:
         def change(before: Record | None) -> Record:
             return limit_reached(before, pulled.rule, pulled.mirror.key, now)
 
-        update_record(self._records, limit_key(pulled.rule), change)
+        update_record(self._records, rule_key(pulled.rule), change)
         self._limits_reached[pulled.rule.name] = reached
 
 
-def _pulled_mirrors(pulls: Iterable[Pull], rules: Rules, now: datetime) -> dict[str, _PulledMirror]:
+def _pulled_mirrors(pulls: Iterable[Pull], rules: Rules, now: datetime) -> dict[MirrorKey, _PulledMirror]:
     """Find the mirrors on demand among pulls, each once."""
-    pulled: dict[str, _PulledMirror] = {}
+    pulled: dict[MirrorKey, _PulledMirror] = {}
     for pull in pulls:
         for tag in pull.tags:
             mirror = rules.find(pull.repository, tag)

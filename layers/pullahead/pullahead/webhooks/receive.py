@@ -14,6 +14,7 @@ from pullahead.clock import Clock
 from pullahead.errors import ConfigError, StorageError
 from pullahead.messages import CheckRequest, ListRequest, Queued
 from pullahead.oci import Reference
+from pullahead.rules.mirror_key import RecordKey
 from pullahead.rules.model import Rules
 from pullahead.rules.ports import ActiveRules
 from pullahead.rules.upstream_index import FollowedTag, UpstreamIndex
@@ -96,7 +97,7 @@ class ReceiveWebhook:
         self._rules, self._secrets = rules, secrets
         self._windows, self._queue, self._replays, self._clock = windows, queue, replays, clock
         self._indexed: tuple[Rules, UpstreamIndex] | None = None
-        self._unsent: set[str] = set()  # their windows are claimed, but their checks were not queued
+        self._unsent: set[RecordKey] = set()  # their windows are claimed, but their checks were not queued
 
     def __call__(self, event: object) -> WebhookResponse:
         """Respond to the event of a function URL. Raises InvalidEventError if it is none."""
@@ -167,7 +168,9 @@ class ReceiveWebhook:
         self._unsent.difference_update(_keys(first))
         merged = len(followed) - len(first)
         outcome = WebhookOutcome.ACCEPTED if first else WebhookOutcome.MERGED
-        return WebhookResponse(202, outcome, {"checks": len(first), "merged": merged}, mirrors=_keys(first))
+        return WebhookResponse(
+            202, outcome, {"checks": len(first), "merged": merged}, mirrors=tuple(map(str, _keys(first)))
+        )
 
     def _send(self, followed: list[FollowedTag], now: datetime, delay: int = 0) -> None:
         if followed:
@@ -180,7 +183,7 @@ class ReceiveWebhook:
         self._unsent.update(_keys(followed))
 
 
-def _keys(followed: Iterable[FollowedTag]) -> tuple[str, ...]:
+def _keys(followed: Iterable[FollowedTag]) -> tuple[RecordKey, ...]:
     return tuple(each.key for each in followed)
 
 
