@@ -4,11 +4,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from tests.conftest import pytest_make_collect_report, pytest_runtest_makereport  # noqa: F401 (hooks)
 
 from bench.authority import Authority, make_authority, trusted
 from bench.copies import Stage
 from bench.servers import Registries, find_distribution
-from tests.conftest import pytest_make_collect_report, pytest_runtest_makereport  # noqa: F401 (hooks)
 
 
 @pytest.fixture

@@ -23,7 +23,7 @@ def test_mirror_is_due_once_in_its_interval(tag: str, start: datetime, every: ti
 
 
 @given(tags, moments, intervals, st.floats(1, 50))
-def test_missed_schedules_make_a_mirror_due_at_the_next_one(
+def test_missed_schedules_make_a_mirror_due_at_the_next(
     tag: str, last: datetime, every: timedelta, times: float
 ) -> None:
     assert is_due(mirror(tag, check_every=every), last, last + every * times)

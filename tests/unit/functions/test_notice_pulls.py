@@ -91,7 +91,7 @@ def test_batch_that_cannot_be_looked_up_is_retried(
 
 
 @pytest.mark.parametrize("error", [StorageError("the table is busy"), ConfigError("no rules"), KeyError("defect")])
-def test_messages_of_a_failed_batch_go_to_the_dead_letter_queue_after_their_last_try(
+def test_failed_batch_goes_to_the_dead_letter_queue_after_its_last_try(
     service: InMemoryService, error: Exception
 ) -> None:
     service.script.fail("load_demands", error)

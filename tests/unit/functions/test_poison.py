@@ -77,7 +77,7 @@ def test_failed_message_is_retried_alone_until_its_last_try(
     assert service.records.stored.keys() == {KEY}  # of the other message of this batch
 
 
-def test_message_with_one_failing_mirror_goes_to_the_dead_letter_queue_after_its_last_try(
+def test_message_with_one_failing_mirror_is_dead_lettered_after_its_last_try(
     service: InMemoryService,
 ) -> None:
     service.script.fail("save", StorageError("no"))
