@@ -1,4 +1,4 @@
-"""Registries over TLS with an authority that the test's process trusts; and no test is skipped in CI."""
+"""Registries over TLS with an authority that the process of the tests trusts."""
 
 from collections.abc import Iterator
 from pathlib import Path
