@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pullahead.checks.ecr_events import AccountRegion, IgnoredEvent, IgnoredReason, Meaning, read_ecr_event
+from pullahead.checks.ecr_events import AccountRegion, EcrMessage, IgnoredEvent, IgnoredReason, read_ecr_event
 from pullahead.errors import InvalidEventError
 from pullahead.messages import AwsEvent, CacheFailure, CheckRequest, ScanFinished, read_queued
 from pullahead.oci import digest_of
@@ -23,7 +23,7 @@ SAMPLES: dict[str, Any] = {
 DIGEST = SAMPLES["push"]["detail"]["image-digest"]
 
 
-def meaning(event: object) -> Meaning:
+def meaning(event: object) -> EcrMessage:
     """Read an event as it comes out of the queue."""
     received = read_queued(json.dumps(event))
     assert isinstance(received, AwsEvent)

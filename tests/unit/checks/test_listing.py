@@ -280,7 +280,7 @@ class TestNamespace:
         result = listing.ask("prom")
         assert (result.state, result.queued) == (State.UNKNOWN, 0)
         assert "1002 repositories" in result.reason
-        assert "Name them" in result.reason
+        assert "Name the repositories" in result.reason
 
 
 def test_upstream_of_a_message_is_ignored_for_a_rule_of_one_repository() -> None:
