@@ -31,7 +31,7 @@ CREDENTIAL = Credential("user", SECRET)
         ("http://localhost:5000", "https://localhost/token"),
     ],
 )
-def test_own_token_service_is_refused(asker: str, realm: str) -> None:
+def test_own_token_service_gets_the_credential(asker: str, realm: str) -> None:
     assert may_be_told(urlsplit(realm), urlsplit(asker))
 
 
@@ -50,7 +50,7 @@ def test_own_token_service_is_refused(asker: str, realm: str) -> None:
         ("https://registry", "https://auth/token"),
     ],
 )
-def test_foreign_token_service_is_told(asker: str, realm: str) -> None:
+def test_foreign_token_service_gets_no_credential(asker: str, realm: str) -> None:
     assert not may_be_told(urlsplit(realm), urlsplit(asker))
 
 
@@ -63,9 +63,7 @@ def upstream_with(credentials: Credentials, *registries: tuple[str, FakeRegistry
     return upstream_of(dict(registries), credentials=credentials)
 
 
-def test_credential_is_asked_for_under_another_name_than_the_reference_has(
-    registry: FakeRegistry, other: FakeRegistry
-) -> None:
+def test_credential_is_looked_up_by_the_name_in_the_reference(registry: FakeRegistry, other: FakeRegistry) -> None:
     header = {"WWW-Authenticate": 'Bearer realm="https://auth.docker.io/token",service="registry.docker.io"'}
     registry.fail("HEAD", "/manifests/", 401, headers=header)
     asked: list[Repository] = []
@@ -80,7 +78,7 @@ def test_credential_is_asked_for_under_another_name_than_the_reference_has(
     assert set(asked) == {HUB.repository}
 
 
-def test_basic_is_not_answered(registry: FakeRegistry) -> None:
+def test_basic_challenge_is_answered(registry: FakeRegistry) -> None:
     registry.fail("HEAD", "/manifests/", 401, headers={"WWW-Authenticate": 'Basic realm="r"'})
     upstream = upstream_with(lambda _: CREDENTIAL, ("https://registry-1.docker.io", registry))
     assert upstream.head_manifest(HUB) == IMAGE.root.descriptor
@@ -88,14 +86,14 @@ def test_basic_is_not_answered(registry: FakeRegistry) -> None:
     assert [each.authorized for each in registry.requests] == [False, True, True]
 
 
-def test_basic_without_a_credential_is_more_than_a_refusal(registry: FakeRegistry) -> None:
+def test_basic_challenge_without_a_credential_is_a_refusal(registry: FakeRegistry) -> None:
     registry.fail("HEAD", "/manifests/", 401, headers={"WWW-Authenticate": 'Basic realm="r"'}, times=9)
     with pytest.raises(AccessDeniedError):
         upstream_with(lambda _: None, ("https://registry-1.docker.io", registry)).head_manifest(HUB)
     assert len(registry.requests) == 1
 
 
-def test_registry_to_which_it_redirects_learns_who_we_are(registry: FakeRegistry, other: FakeRegistry) -> None:
+def test_registry_after_a_redirect_gets_no_credential(registry: FakeRegistry, other: FakeRegistry) -> None:
     """Not even who we are to that one: it was not the one that was asked for."""
     there = {"Location": "https://ghcr.io/v2/library/alpine/manifests/3.20"}
     registry.fail("HEAD", "/manifests/", 307, headers=there, times=9)
@@ -108,7 +106,7 @@ def test_registry_to_which_it_redirects_learns_who_we_are(registry: FakeRegistry
     assert {each.authorized for each in other.requests} == {False}
 
 
-def test_registry_that_knows_us_is_told_by_a_redirect(registry: FakeRegistry, other: FakeRegistry) -> None:
+def test_redirect_from_another_registry_carries_no_credential(registry: FakeRegistry, other: FakeRegistry) -> None:
     """What we may do there is not for another registry's redirect to use."""
     other.push(IMAGE, "library/alpine", "3.20")
     there = {"Location": "https://ghcr.io/v2/library/alpine/manifests/3.20"}
@@ -122,9 +120,7 @@ def test_registry_that_knows_us_is_told_by_a_redirect(registry: FakeRegistry, ot
     assert [each.authorized for each in other.requests] == [False, True, False]
 
 
-def test_token_service_that_redirects_elsewhere_sends_the_credential_on(
-    registry: FakeRegistry, other: FakeRegistry
-) -> None:
+def test_redirect_of_a_token_service_carries_no_credential(registry: FakeRegistry, other: FakeRegistry) -> None:
     header = {"WWW-Authenticate": 'Bearer realm="https://registry-1.docker.io/token"'}
     registry.fail("HEAD", "/manifests/", 401, headers=header)
     registry.fail("GET", "/token", 307, headers={"Location": "https://thief.example/token"})
@@ -135,7 +131,7 @@ def test_token_service_that_redirects_elsewhere_sends_the_credential_on(
     assert [each.authorized for each in other.requests] == [False]
 
 
-def test_storage_is_told_who_we_are(registry: FakeRegistry, other: FakeRegistry) -> None:
+def test_storage_gets_no_credential(registry: FakeRegistry, other: FakeRegistry) -> None:
     blob = last_blob(IMAGE)
     registry.fail("GET", "/blobs/", 401, headers={"WWW-Authenticate": 'Basic realm="r"'})
     registry.fail("GET", "/blobs/", 307, headers={"Location": "https://cdn.example/v2/library/alpine/blobs/x"})
@@ -148,6 +144,6 @@ def test_storage_is_told_who_we_are(registry: FakeRegistry, other: FakeRegistry)
     assert [each.authorized for each in other.requests] == [False]
 
 
-def test_name_and_secret_of_any_letters_are_sent_otherwise_than_in_utf8() -> None:
+def test_credential_is_sent_as_utf8() -> None:
     encoded = Credential("bücher", "pä:ss").basic.removeprefix("Basic ")
     assert base64.b64decode(encoded).decode() == "bücher:pä:ss"

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple, Self
 from pullahead.oci import Descriptor, Repository, digest_of
 from pullahead.registry.credentials import Credential
 from pullahead.registry.push import OciTarget
-from pullahead.registry.transport import Timeouts
+from pullahead.registry.request import Timeouts
 from tests.unit.registry.harness import FakeTime
 
 REPOSITORY = "team/app"
