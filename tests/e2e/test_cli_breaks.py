@@ -111,7 +111,7 @@ def test_cdn_that_refuses_every_address_is_asked_for_ever_or_quoted(reading: Rea
     elsewhere.fail("GET", LARGE.digest, 403, times=999)
     source = f"{reading.source.host}/team/app:1.0"
     said = failure(reading.command.copy(source, reading.home, "--quiet", insecure=[elsewhere.host]))
-    assert f"{elsewhere.host}, to which it redirects, refuses access (HTTP 403)" in said
+    assert f"access denied by {elsewhere.host}, to which the registry redirects (HTTP 403)" in said
     assert "Signature" not in said
     assert reading.home.served() is None
     assert elsewhere.count("GET", LARGE.digest) <= 15

@@ -137,7 +137,7 @@ def test_urls_without_end_are_all_tried(scene: Scene) -> None:
     scene.push(*(f"gone{number}" for number in range(50)))
     code, said = scene.copy("--foreign-layers")
     assert (code, scene.asked()) == (1, [f"/gone{number}" for number in range(5)])
-    assert f"{digest_of(WINDOWS)} from {scene.elsewhere.host} at the upstream failed: it has no such thing" in said
+    assert f"{digest_of(WINDOWS)} from {scene.elsewhere.host} at the upstream failed: not found" in said
 
 
 def test_plain_http_is_spoken_to_a_host_that_nobody_named(scene: Scene) -> None:
@@ -152,4 +152,4 @@ def test_url_of_another_kind_is_followed(scene: Scene, url: str) -> None:
     scene.source.push(windows_image(url), "team/windows", "1.0")
     code, said = scene.copy("--foreign-layers")
     assert code == 1
-    assert "its manifest names a URL that is no address" in said
+    assert "the manifest names an invalid URL" in said

@@ -111,7 +111,7 @@ def test_secret_that_is_replaced_late_leaves_ecr_alone_meanwhile(scene: Scene) -
     scene.serve(LAST)
     scene.check(SOON)
     assert scene.record().state is State.UNKNOWN
-    assert "refuses access" in (scene.record().error or "")
+    assert "access denied" in (scene.record().error or "")
     scene.keeps(IMAGE)
     keep(scene.deployment, SECOND)
     scene.check(SOON)

@@ -40,7 +40,7 @@ def test_missing_repository_is_no_failure(registry: FakeRegistry, run: Run) -> N
 
 
 def test_plain_http_is_spoken_unasked(registry: FakeRegistry, run: Run) -> None:
-    assert "speaks no TLS" in run("tags", f"{registry.host}/team/app", insecure=()).failure
+    assert "does not speak TLS" in run("tags", f"{registry.host}/team/app", insecure=()).failure
     assert registry.connections == 1
     assert registry.requests == []
 

@@ -7,6 +7,7 @@ import pytest
 from local.images import SparseBlob, make_image
 from local.registry import FakeRegistry
 from pullahead.errors import DigestMismatchError, RangeIgnoredError, RegistryError, RegistryUnavailableError
+from pullahead.refresh.read_blob import BlobSource, RetryPolicy, Span, read_resuming
 from pullahead.registry.client import UpstreamRegistry
 from tests.unit.registry.harness import last_blob
 
@@ -145,6 +146,35 @@ def test_another_range_than_requested_is_an_error(
     registry.fail("GET", "/blobs/", 206, headers={"Content-Range": content_range}, body=CONTENT[10:])
     with pytest.raises(kind):
         read(registry, upstream, 10)
+
+
+@pytest.mark.parametrize(
+    ("headers", "kind"),
+    [
+        ({}, RangeIgnoredError),
+        ({"Content-Range": f"bytes */{BLOB.size}"}, RangeIgnoredError),
+        ({"Content-Range": "bytes */?"}, RangeIgnoredError),
+        ({"Content-Range": "bytes */10"}, DigestMismatchError),
+    ],
+)
+def test_refused_range_is_an_error(
+    registry: FakeRegistry, upstream: UpstreamRegistry, headers: dict[str, str], kind: type[RegistryError]
+) -> None:
+    registry.fail("GET", "/blobs/", 416, headers=headers)
+    with pytest.raises(kind):
+        read(registry, upstream, 10)
+
+
+def test_blob_whose_ranges_are_refused_is_read_from_the_beginning_after_a_break(
+    registry: FakeRegistry, upstream: UpstreamRegistry
+) -> None:
+    registry.cut("/blobs/", after_bytes=60_000)
+    source = BlobSource(upstream, registry.repository("team/app"))
+    pieces = read_resuming(BLOB, source, Span(0, BLOB.size), RetryPolicy(wait=lambda _: None))
+    first = next(pieces)
+    registry.fail("GET", "/blobs/", 416)
+    assert first + b"".join(pieces) == CONTENT
+    assert [request.status for request in registry.requests] == [200, 416, 200]
 
 
 def test_range_of_unknown_total_is_accepted(registry: FakeRegistry, upstream: UpstreamRegistry) -> None:

@@ -12,9 +12,8 @@ from pullahead.errors import DeferredError, RateLimitedError, RegistryError
 from pullahead.mirrors.rate_limit_budget import RemainingQuota, seconds_until_again
 from pullahead.oci import Reference, Repository
 from pullahead.registry.client import UpstreamRegistry
-from pullahead.registry.request import Inquiry
 from pullahead.registry.rate_limits import Limits
-from pullahead.registry.request import Request
+from pullahead.registry.request import Inquiry, Request
 from pullahead.rules.model import RateLimit, UpstreamSettings
 from tests.unit.registry.harness import FakeTime, Pretended, last_blob, upstream_of
 

@@ -131,7 +131,7 @@ def test_two_digests_in_the_header_are_an_error(registry: FakeRegistry, upstream
         b'{"schemaVersion": 2, "layers": [], "Layers": []}',
         b'{"schemaVersion": 2, "LAYERS": []}',
         b'{"schemaVersion": 2, "CONFIG": {}}',
-        b'{"schemaVersion": 2, "layer\u017f": []}',
+        rb'{"schemaVersion": 2, "layer\u017f": []}',
         b'{"schemaVersion": 2, "config": {"Digest": "x"}}',
         b'{"schemaVersion": 2, "layers": [{"digest": "x", "digest": "y"}]}',
         b'{"schemaVersion": 2, "annotations": {"a": "1", "a": "2"}}',

@@ -77,7 +77,7 @@ class TestTokenBucket:
 
     @pytest.mark.parametrize(("per_second", "burst"), [(0.0, 1), (-1.0, 1), (1.0, 0)])
     def test_bucket_that_lets_nothing_through_is_refused(self, per_second: float, burst: int) -> None:
-        with pytest.raises(ValueError, match="lets nothing go"):
+        with pytest.raises(ValueError, match="lets nothing through"):
             bucket(FakeTime(), per_second, burst)
 
 

@@ -1,9 +1,9 @@
 """What registries say of their limits, each in its own way."""
 
 import pytest
+from requests.structures import CaseInsensitiveDict
 
 from pullahead.registry.rate_limits import Reported, read_reported
-from requests.structures import CaseInsensitiveDict
 
 NOW = 1_800_000_000.0
 HUB = {"ratelimit-limit": "100;w=21600", "ratelimit-remaining": "20;w=21600", "docker-ratelimit-source": "192.0.2.1"}

@@ -7,7 +7,6 @@ from local.registry import FakeRegistry
 from pullahead.errors import AccessDeniedError, RegistryUnavailableError
 from pullahead.oci import Reference, Repository
 from pullahead.registry.client import UpstreamRegistry
-from pullahead.registry.request import Inquiry
 from pullahead.registry.request import MAX_REDIRECTS, Inquiry, Request, redirected
 from tests.unit.registry.harness import SECRET, FakeTime, last_blob, upstream_of
 

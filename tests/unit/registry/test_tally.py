@@ -6,9 +6,8 @@ from local.images import make_image
 from local.registry import FakeRegistry
 from pullahead.mirrors.rate_limit_budget import UpstreamUse
 from pullahead.oci import parse_reference
-from pullahead.registry.request import Inquiry
+from pullahead.registry.request import Inquiry, Request
 from pullahead.registry.request_counts import ELSEWHERE, Asked, Kind, RequestCounts
-from pullahead.registry.request import Request
 from tests.unit.registry.harness import upstream_of
 
 

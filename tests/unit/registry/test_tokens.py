@@ -11,9 +11,8 @@ from local.registry import FakeRegistry
 from pullahead.errors import AccessDeniedError, RateLimitedError, RegistryError, RegistryUnavailableError
 from pullahead.oci import Reference, Repository
 from pullahead.registry.client import UpstreamRegistry
-from pullahead.registry.request import Inquiry
-from pullahead.registry.tokens import Identity, Challenge, Tokens
-from pullahead.registry.request import Request
+from pullahead.registry.request import Inquiry, Request
+from pullahead.registry.tokens import Challenge, Identity, Tokens
 from tests.unit.registry.harness import SECRET, FakeTime, last_blob, upstream_of
 
 IMAGE = make_image([1000], seed=5)

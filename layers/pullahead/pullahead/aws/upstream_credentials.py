@@ -26,7 +26,7 @@ from pullahead.aws.assumed_roles import Clients
 from pullahead.aws.dynamodb import code_of
 from pullahead.errors import AccessDeniedError, RegistryUnavailableError, Side
 from pullahead.oci import Repository
-from pullahead.registry.credentials import Credential, Login, from_basic, of_host
+from pullahead.registry.credentials import Credential, Login, find_login, from_basic
 from pullahead.registry.hosts import ecr_region
 from pullahead.rules.model import CredentialSource, UpstreamSettings
 
@@ -138,7 +138,7 @@ def _from_json(text: str, host: str) -> Credential:
 
 
 def _from_docker(auths: dict[str, Login], host: str) -> Credential:
-    login = of_host(auths, host)
+    login = find_login(auths, Repository(host, ""))
     if login is None:
         raise UnknownFormError(f"its `auths` hold no login to {host}")
     try:

@@ -1,18 +1,18 @@
 """Registries as a command line wants them: which scheme, whose certificates, which credentials. Sends nothing."""
 
 import os
-import ssl
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pullahead.cli.arguments import Common
-from pullahead.cli.docker_config import DockerConfig, config_path
+from pullahead.cli.docker_config import docker_logins
 from pullahead.cli.ecr_login import ecr_credential, is_ecr
 from pullahead.errors import ConfigError
 from pullahead.oci import Repository
 from pullahead.registry.client import UpstreamRegistry
 from pullahead.registry.credentials import Credential
+from pullahead.registry.sockets import file_trust
 from pullahead.rules.model import RateLimit, UpstreamSettings
 
 if TYPE_CHECKING:
@@ -27,12 +27,14 @@ class Connections:
         self._ca = ca_file(common.ca, os.environ)
         if self._ca is not None:
             check_certificates(self._ca)
-        self._docker = DockerConfig(config_path(os.environ, Path.home()), os.environ)
+        self._logins = docker_logins(os.environ, Path.home())
 
     def upstream(self) -> UpstreamRegistry:
         """Make the end that is read."""
         ca = None if self._ca is None else str(self._ca)
-        return UpstreamRegistry(self._settings, ca=ca, credentials=self.credential, trusts_the_first=True)
+        return UpstreamRegistry(
+            self._settings, ca=ca, insecure=self._insecure, credentials=self.credential, trusts_the_first=True
+        )
 
     def target(self, host: str, *, asks_presence: bool = False) -> "OciTarget":
         """Make the end that is written."""
@@ -40,16 +42,17 @@ class Connections:
 
         return OciTarget(
             host,
-            plain_http=host in self._insecure,
+            insecure=self._insecure,
             credentials=self.credential,
+            token_hosts=lambda registry: self._settings(registry).token_hosts,
             ca=None if self._ca is None else str(self._ca),
             asks_presence=asks_presence or is_ecr(host),  # ECR opens an upload for a blob that it has, too
         )
 
     def credential(self, repository: Repository) -> Credential | None:
-        """Find the credential for a repository: ECR's from AWS where that knows one, all else from docker's login."""
+        """Find the credential for a repository: ECR's from AWS if that knows one, all else from docker's logins."""
         found = ecr_credential(repository.registry) if is_ecr(repository.registry) else None
-        return found or self._docker.find(repository)
+        return found or self._logins.find(repository)
 
     def _settings(self, host: str) -> UpstreamSettings:
         is_insecure = host in self._insecure
@@ -60,14 +63,14 @@ class Connections:
 
 
 def ca_file(named: Path | None, environment: Mapping[str, str]) -> Path | None:
-    """Tell which certificates to trust: those that the command line names, else those that the environment does."""
+    """Name the certificates to trust: those of the command line, else those of the environment."""
     found = environment.get("SSL_CERT_FILE")
     return named or (Path(found) if found else None)
 
 
 def check_certificates(path: Path) -> None:
-    """Say at once that a file is of no use, rather than at the first connection. Raises ConfigError."""
+    """Read the certificates now, rather than at the first connection. Raises ConfigError."""
     try:
-        ssl.create_default_context(cafile=path)
+        file_trust(str(path))
     except OSError as error:  # which ssl.SSLError is, too
-        raise ConfigError(f"{path} holds no certificates that can be read: {error.strerror or error}") from error
+        raise ConfigError(f"{path} has no certificates that can be read: {error.strerror or error}") from error

@@ -38,6 +38,7 @@ class RulesConnections(Connections):
         return UpstreamRegistry(
             self._settings,
             ca=None if self._ca is None else str(self._ca),
+            insecure=self._insecure,
             credentials=self._upstream_credential,
             refused=self._refused,
             patience=_PATIENCE_SECONDS,

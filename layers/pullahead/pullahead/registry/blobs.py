@@ -29,6 +29,7 @@ from pullahead.registry.request import Inquiry, Request, origin_of, parse_url
 from pullahead.registry.session import Session
 
 _CONTENT_RANGE = re.compile(r"bytes ([0-9]{1,18})-([0-9]{1,18})/([0-9]{1,18}|\*)")
+_UNSATISFIED_RANGE = re.compile(r"bytes \*/([0-9]{1,18})")
 _REDIRECT_SECONDS = 60.0
 _MAX_REDIRECTS_KEPT = 100
 
@@ -138,8 +139,12 @@ def _unread(response: Response, _deadline: float) -> Response:
 
 def _check_range(inquiry: Inquiry, response: Response, span: _Span) -> None:
     if response.status_code == 416:
-        cause = f"the blob has no byte {span.first}, but {span.size} bytes were promised"
-        raise inquiry.error(DigestMismatchError, cause, status=416)
+        size = _UNSATISFIED_RANGE.fullmatch(response.headers.get("Content-Range", ""))
+        if size is not None and int(size[1]) != span.size:
+            cause = f"the blob has {size[1]} bytes, but {span.size} were promised"
+            raise inquiry.error(DigestMismatchError, cause, status=416)
+        # It has these bytes, or says nothing else: some answer so to every Range. Read whole, the blob's size will tell.
+        raise inquiry.error(RangeIgnoredError, "the registry refuses Range", status=416)
     if response.status_code == 200:
         raise inquiry.error(RangeIgnoredError, "the registry ignores Range", status=200)
     content_range = _CONTENT_RANGE.fullmatch(response.headers.get("Content-Range", ""))

@@ -34,8 +34,8 @@ _JITTER = random.SystemRandom().random
 class UpstreamRegistry:
     """Reads manifests and blobs. May be used by several threads at once.
 
-    `ca` names a file of certificates to trust instead of the system's. `insecure` names hosts whose certificates are not
-    verified, and that are asked by plain HTTP if they do not speak TLS. `runtime_api` and `trusts_the_first` are the
+    `ca` names a file of certificates to trust instead of the system's. Certificates of `insecure` hosts are not
+    verified, and they are asked by plain HTTP if they do not speak TLS. `runtime_api` and `trusts_the_first` are the
     guard's. `wall_clock` is what limits are told by, in seconds since 1970: unlike `clock` it goes on while a process
     sleeps. `patience` is for how many seconds a request waits for its turn rather than be deferred. `adapter` takes the
     place of the network.
@@ -124,7 +124,7 @@ class UpstreamRegistry:
         return self._limits.quota(registry)
 
     def take_use(self) -> tuple[UpstreamUse, ...]:
-        """Count the requests by registry and kind since the last time, with what the registries leave of their limits."""
+        """Count the requests by registry and kind since the last time, with what is left of the limits."""
         taken = sorted(self._counts.take().items())
         quotas = {host: self.quota(host) for host in {asked.host for asked, _ in taken}}
         left = {host: quota.remaining for host, quota in quotas.items() if quota is not None}

@@ -5,7 +5,7 @@ certificates of its own. Its connections (urllib3's) are opened by the address g
 judged is the one connected to, and come from pools of which each belongs to one origin, one permission of the guard,
 one proxy and one set of certificates. Proxies of the environment are used as tunnels.
 
-Sources: RFC 9112 (HTTP/1.1), sections 6.3 (message body length) and 9.3 (persistence); RFC 9110, section 9.3.6 (CONNECT).
+Sources: RFC 9112 (HTTP/1.1), sections 6.3 (message body length) and 9.3 (persistence); RFC 9110, section 9.3.6.
 """
 
 import copy
@@ -231,12 +231,9 @@ class _Guarded(_Base):
 
     def _tunnel(self) -> None:
         try:
-            super()._tunnel()  # type: ignore[misc]  # http.client's, which the stubs leave out
+            super()._tunnel()
         except OSError as error:
             raise self.call.tunnel_refused(error) from None
-
-    def _connect_tls_proxy(self, _hostname: str, sock: socket.socket) -> socket.socket:
-        return sock  # it was done when the socket was opened
 
     def getresponse(self) -> Any:
         seconds, outgoing = self.call.answer_seconds, self.call.outgoing
@@ -254,7 +251,8 @@ class _Connection(_Guarded, HTTPConnection):
 
 
 class _TlsConnection(_Guarded, HTTPSConnection):
-    pass
+    def _connect_tls_proxy(self, hostname: str, sock: socket.socket) -> ssl.SSLSocket:  # noqa: ARG002
+        return cast("ssl.SSLSocket", sock)  # it was done when the socket was opened
 
 
 class _Pool(_PoolBase):
@@ -271,7 +269,7 @@ class _Pool(_PoolBase):
         return view
 
     def _get_conn(self, timeout: float | None = None) -> Any:
-        connection = super()._get_conn(timeout)
+        connection = cast("_Guarded", super()._get_conn(timeout))
         if self.clock() - connection.idle_since >= _KEPT_SECONDS:
             connection.close()  # it is connected anew
         connection.call = self.call
@@ -280,7 +278,22 @@ class _Pool(_PoolBase):
     def _put_conn(self, conn: Any) -> None:
         if conn is not None:
             conn.idle_since = self.clock()
-        HTTPConnectionPool._put_conn(self.shared, conn)
+        self.shared.keep(conn)
+
+    def keep(self, conn: Any) -> None:
+        """Keep a connection, or close it if there are enough."""
+        super()._put_conn(conn)
+
+    def speaks_tls(self) -> bool | None:
+        """Connect, and tell whether the host speaks TLS; None if nothing answers. Raises AccessDeniedError."""
+        connection = self._get_conn()
+        try:
+            self._validate_conn(connection)
+        except (TransientError, RegistryUnavailableError, RegistryTimeoutError):
+            connection.close()
+            return None if connection.tls_failure is None else False
+        self._put_conn(connection)
+        return True
 
     def _validate_conn(self, conn: Any) -> None:
         # Connected here, and not within the request, where an error would be taken for one of sending.
@@ -452,7 +465,7 @@ class _Outgoing:
     def _pieces(self) -> Iterator[bytes | memoryview]:
         try:
             yield from self._body.pieces
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - it is raised again by whoever sends
             self.failure = error
             raise _PiecesError from None
 
@@ -507,17 +520,16 @@ class HttpClient:
         """
         outgoing = None if body is None else _Outgoing(body)
         call = self._call(request, within, answer_within, outgoing)
-        timeout = urllib3.Timeout(connect=call.connect_seconds, read=answer_within or call.read_seconds)
         try:
             response = self._session.send(
                 _prepare(request, outgoing, 0 if body is None else body.size, call),
                 stream=True,
                 allow_redirects=False,
                 proxies={},
-                timeout=timeout,
+                timeout=(call.connect_seconds, answer_within or call.read_seconds),
             )
         except _PiecesError:
-            raise cast("_Outgoing", outgoing).failure from None
+            raise cast("Exception", outgoing and outgoing.failure) from None
         except _HTTP_ERRORS as error:
             raise broken_connection(request.inquiry, _cause_of(error)) from None
         return Response(request, response)
@@ -533,16 +545,7 @@ class HttpClient:
 
     def speaks_tls(self, request: Request) -> bool | None:
         """Tell whether the host of a request speaks TLS; None if nothing answers there. Raises AccessDeniedError."""
-        call = self._call(request)
-        pool = self._adapter.pool_for(call)
-        connection = pool._get_conn()
-        try:
-            pool._validate_conn(connection)
-        except (TransientError, RegistryUnavailableError, RegistryTimeoutError):
-            connection.close()
-            return None if connection.tls_failure is None else False
-        pool._put_conn(connection)
-        return True
+        return self._adapter.pool_for(self._call(request)).speaks_tls()
 
     def close(self) -> None:
         """Close every connection that nobody uses."""
@@ -591,7 +594,7 @@ def _prepare(request: Request, outgoing: _Outgoing | None, size: int, call: _Cal
     if outgoing is not None or request.method not in ("GET", "HEAD"):
         headers["Content-Length"] = str(size)
     prepared.headers, prepared.hooks = CaseInsensitiveDict(headers), default_hooks()
-    prepared.body = outgoing
+    prepared.body = cast("Any", outgoing)
     return prepared
 
 

@@ -10,11 +10,10 @@ from pullahead.errors import AccessDeniedError, RegistryUnavailableError, Upload
 from pullahead.oci import Repository
 from pullahead.oci.registries import Offered, Upload
 from pullahead.registry.credentials import Credential
-from pullahead.registry.request import Inquiry
 from pullahead.registry.http import HttpClient
+from pullahead.registry.request import Inquiry, Request, Timeouts
 from pullahead.registry.session import Retries, Session
 from pullahead.registry.tokens import PUSH, Identity
-from pullahead.registry.request import Request, Timeouts
 from tests.unit.registry.harness import FakeTime
 from tests.unit.registry.push.harness import (
     BLOB,

@@ -4,8 +4,8 @@ import pytest
 
 from pullahead.errors import ManifestRefusedError, RegistryUnavailableError, UploadLostError
 from pullahead.oci.registries import Upload
-from pullahead.registry.request import Inquiry
 from pullahead.registry.push import Locations, checked_location
+from pullahead.registry.request import Inquiry
 from tests.unit.registry.harness import FakeTime
 from tests.unit.registry.push.harness import (
     BLOB,
