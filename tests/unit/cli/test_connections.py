@@ -35,7 +35,7 @@ def test_last_request_of_a_limit_is_kept_from_who_asks_by_hand() -> None:
         registry.fail("GET", "/manifests/", 503, headers=said)
         upstream = Connections(COMMON._replace(insecure=frozenset({registry.host}))).upstream()
         assert upstream.get_manifest(registry.reference("app", "1.0")) == image.root
-        with pytest.raises(RateLimitedError, match="0 of .* are left"):
+        with pytest.raises(RateLimitedError, match=r"0 of .* are left"):
             upstream.get_manifest(registry.reference("app", "1.0"))
 
 

@@ -143,7 +143,7 @@ def _check_range(inquiry: Inquiry, response: Response, span: _Span) -> None:
         if size is not None and int(size[1]) != span.size:
             cause = f"the blob has {size[1]} bytes, but {span.size} were promised"
             raise inquiry.error(DigestMismatchError, cause, status=416)
-        # It has these bytes, or says nothing else: some answer so to every Range. Read whole, the blob's size will tell.
+        # It has these bytes, or does not say: some answer so to every Range. Read whole, the size will tell.
         raise inquiry.error(RangeIgnoredError, "the registry refuses Range", status=416)
     if response.status_code == 200:
         raise inquiry.error(RangeIgnoredError, "the registry ignores Range", status=200)
