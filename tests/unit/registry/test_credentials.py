@@ -7,7 +7,9 @@ import pytest
 
 from local.images import make_image
 from local.registry import FakeRegistry
-from pullahead.errors import AccessDeniedError
+from local.registry.answers import Answer, error_answer
+from local.registry.journal import RecordedRequest
+from pullahead.errors import AccessDeniedError, NotFoundError
 from pullahead.oci import Reference, Repository
 from pullahead.registry.client import UpstreamRegistry
 from pullahead.registry.credentials import Credential, Credentials, may_be_told
@@ -147,3 +149,43 @@ def test_storage_gets_no_credential(registry: FakeRegistry, other: FakeRegistry)
 def test_credential_is_sent_as_utf8() -> None:
     encoded = Credential("bücher", "pä:ss").basic.removeprefix("Basic ")
     assert base64.b64decode(encoded).decode() == "bücher:pä:ss"
+
+
+class Nexus(FakeRegistry):
+    """Lets anybody in, and shows private repositories to those only who log in; how, only the root of the API says."""
+
+    def __init__(self, hides: int) -> None:
+        super().__init__()
+        self.hides = hides
+        self.push(IMAGE, "team/app", "1.0")
+
+    def answer(self, request: RecordedRequest, authorization: str | None) -> Answer:
+        if authorization == CREDENTIAL.basic:
+            return super().answer(request, authorization)
+        if request.path == "/v2/":
+            return error_answer(401, "UNAUTHORIZED", "who are you", {"WWW-Authenticate": 'Basic realm="r"'})
+        return error_answer(self.hides, "NAME_UNKNOWN", "not here")
+
+
+@pytest.mark.parametrize("hides", [401, 403, 404])
+def test_login_is_sent_to_a_registry_that_challenges_at_its_root_only(hides: int) -> None:
+    with Nexus(hides) as registry:
+        upstream = upstream_of(credentials=lambda _: CREDENTIAL)
+        for _ in range(2):
+            assert upstream.head_manifest(registry.reference("team/app", "1.0")) == IMAGE.root.descriptor
+        assert registry.count("GET", "^/v2/$") == 1
+
+
+def test_root_is_not_asked_without_a_login() -> None:
+    with Nexus(404) as registry:
+        with pytest.raises(NotFoundError):
+            upstream_of().head_manifest(registry.reference("team/app", "1.0"))
+        assert registry.count("GET", "^/v2/$") == 0
+
+
+def test_registry_that_wants_no_login_is_asked_for_a_challenge_once(registry: FakeRegistry) -> None:
+    upstream = upstream_of(credentials=lambda _: CREDENTIAL)
+    for _ in range(3):
+        with pytest.raises(NotFoundError):
+            upstream.head_manifest(registry.reference("team/app", "missing"))
+    assert registry.count("GET", "^/v2/$") == 1

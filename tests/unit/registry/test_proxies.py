@@ -14,7 +14,8 @@ import pytest
 from local.registry import FakeRegistry
 from pullahead.errors import ConfigError, RegistryError, RegistryUnavailableError
 from pullahead.registry.errors import TransientError
-from pullahead.registry.sockets import find_proxy
+from pullahead.registry.request import port_of
+from pullahead.registry.sockets import Proxy, find_proxy
 from tests.certificates import self_signed
 from tests.fakes.internet import Internet
 from tests.unit.registry.guarding import LISTED, guarded, head, reference_at
@@ -32,7 +33,12 @@ def environment(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def proxied(url: str) -> bool:
-    return find_proxy(urlsplit(url)) is not None
+    return proxy_for(url) is not None
+
+
+def proxy_for(url: str) -> Proxy | None:
+    parts = urlsplit(url)
+    return find_proxy(parts.scheme, parts.hostname or "", port_of(parts))
 
 
 def test_without_an_environment_there_is_no_proxy() -> None:
@@ -41,7 +47,7 @@ def test_without_an_environment_there_is_no_proxy() -> None:
 
 def test_proxy_of_the_environment_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HTTPS_PROXY", f"http://user:{SECRET}@proxy.example:3128")
-    proxy = find_proxy(urlsplit("https://registry.example/v2/"))
+    proxy = proxy_for("https://registry.example/v2/")
     assert proxy is not None
     assert (proxy.host, proxy.port, proxy.by_tls) == ("proxy.example", 3128, False)
     assert proxy.authorization == f"Basic {ENCODED}"

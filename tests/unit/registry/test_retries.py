@@ -142,6 +142,8 @@ DATE = "Tue, 24 Nov 2026 06:49:20 GMT"
         ({"Retry-After": "1.5"}, None),
         ({"Retry-After": "9" * 400}, None),
         ({"Retry-After": "soon", "Date": DATE}, None),
+        ({"Retry-After": "1e999", "Date": DATE}, None),
+        ({"Retry-After": "Fri, 31 Dec 99999999999999999999 23:59:59 GMT", "Date": DATE}, None),
         ({"Retry-After": "Tue, 24 Nov 2026 06:50:00 GMT", "Date": DATE}, 40.0),
         ({"Retry-After": "Tue, 24 Nov 2026 06:00:00 GMT", "Date": DATE}, 0.0),
         ({"Retry-After": "Tue, 24 Nov 2026 06:50:00 GMT"}, None),

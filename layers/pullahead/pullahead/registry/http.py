@@ -9,6 +9,7 @@ Sources: RFC 9112 (HTTP/1.1), sections 6.3 (message body length) and 9.3 (persis
 """
 
 import copy
+import functools
 import logging
 import re
 import socket
@@ -18,7 +19,6 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
-from http.cookiejar import DefaultCookiePolicy
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, NamedTuple, Self, cast
 from urllib.parse import SplitResult, urlsplit
@@ -26,8 +26,6 @@ from urllib.parse import SplitResult, urlsplit
 import requests
 import urllib3
 from requests.adapters import BaseAdapter, HTTPAdapter
-from requests.hooks import default_hooks
-from requests.structures import CaseInsensitiveDict
 from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 
@@ -341,6 +339,17 @@ class _GuardedAdapter(HTTPAdapter):
             HTTPConnectionPool.close(superfluous)
         return pool.lent_to(call)
 
+    def request_url(self, request: Any, *_: Any) -> str:
+        """Name the path and query of a request: a proxy is a tunnel, and wants no more."""
+        url: SplitResult = request.call.url
+        return f"{url.path or '/'}?{url.query}" if url.query else url.path or "/"
+
+    def build_response(self, req: Any, resp: Any) -> requests.Response:
+        """Wrap a response, without looking for cookies and for an encoding."""
+        response = requests.Response()
+        response.status_code, response.raw, response.request, response.url = resp.status, resp, req, req.url
+        return response
+
     def cert_verify(self, *_: Any) -> None:
         """Leave the pool's certificates alone: requests would add its own list to them."""
 
@@ -369,7 +378,7 @@ class Response:
 
     def __init__(self, request: Request, response: requests.Response) -> None:
         self.url, self.status_code = request.url, response.status_code
-        self.headers: Mapping[str, str] = response.headers
+        self.headers: Mapping[str, str] = response.raw.headers  # by names in any letters; of one name joined by commas
         self._inquiry, self._response, self._raw = request.inquiry, response, response.raw
         self._ahead: int | None = None  # bytes that were received and not yet read; None: not known yet
         self._timed: DeadlineSocket | DeadlineTlsSocket | None = getattr(self._raw.connection, "timed", None)
@@ -476,12 +485,15 @@ class _Session(requests.Session):
     def __init__(self, adapter: BaseAdapter) -> None:
         super().__init__()
         self.trust_env = False
-        self.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
         self.mount("https://", adapter)
         self.mount("http://", adapter)
 
-    def get_redirect_target(self, _: object) -> None:
-        """Find no redirect: requests would read its body whole, however long."""
+    def send(self, request: requests.PreparedRequest, **named: Any) -> requests.Response:
+        """Send a request as it is, and nothing else.
+
+        requests' own `send` keeps cookies, and reads the body of a redirect whole, even when it shall not follow it.
+        """
+        return self.get_adapter(request.url or "").send(request, **named)
 
 
 class HttpClient:
@@ -503,6 +515,7 @@ class HttpClient:
         self._timeouts, self._trust, self._guard = timeouts, trust, guard
         self._adapter = _GuardedAdapter(clock)
         self._session = _Session(adapter or self._adapter)
+        self._proxy_for = functools.lru_cache(maxsize=_MAX_POOLS)(find_proxy)
 
     def open(
         self,
@@ -524,8 +537,6 @@ class HttpClient:
             response = self._session.send(
                 _prepare(request, outgoing, 0 if body is None else body.size, call),
                 stream=True,
-                allow_redirects=False,
-                proxies={},
                 timeout=(call.connect_seconds, answer_within or call.read_seconds),
             )
         except _PiecesError:
@@ -564,7 +575,9 @@ class HttpClient:
         seconds = self._timeouts.total if within is None else within
         return _Call(
             url,
-            _Route(origin_of(request.url), permission, find_proxy(url), tls),
+            _Route(
+                origin_of(request.url), permission, self._proxy_for(url.scheme, url.hostname or "", port_of(url)), tls
+            ),
             request.inquiry,
             connect_seconds=min(self._timeouts.connect, seconds),
             read_seconds=min(self._timeouts.read, seconds),
@@ -593,7 +606,7 @@ def _prepare(request: Request, outgoing: _Outgoing | None, size: int, call: _Cal
     headers = {"Host": call.url.netloc, **_COMMON_HEADERS, **request.headers}
     if outgoing is not None or request.method not in ("GET", "HEAD"):
         headers["Content-Length"] = str(size)
-    prepared.headers, prepared.hooks = CaseInsensitiveDict(headers), default_hooks()
+    prepared.headers = cast("Any", headers)  # a dict does, and costs a tenth of requests' own
     prepared.body = cast("Any", outgoing)
     return prepared
 

@@ -4,7 +4,6 @@ Source: OCI distribution specification 1.1, "Pulling manifests" and "Checking if
 """
 
 import contextlib
-import email.message
 import json
 from collections.abc import Mapping
 from typing import NamedTuple
@@ -106,10 +105,8 @@ def _read_headers(inquiry: Inquiry, response: Response) -> _Answered:
 
 
 def _content_type(header: str) -> str:
-    message = email.message.Message()
-    message["Content-Type"] = header
-    media_type = message.get_content_type() if header.strip() else ""
-    return "" if media_type in _GENERIC_TYPES else media_type
+    media_type = header.partition(";")[0].strip().lower()
+    return "" if media_type in _GENERIC_TYPES or media_type.count("/") != 1 else media_type
 
 
 def header_digest(inquiry: Inquiry, headers: Mapping[str, str]) -> Digest | None:

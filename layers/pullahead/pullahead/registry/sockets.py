@@ -21,7 +21,6 @@ from urllib.parse import SplitResult, unquote, urlsplit
 from urllib.request import getproxies_environment
 
 from pullahead.errors import ConfigError
-from pullahead.registry.request import port_of
 
 if TYPE_CHECKING:
     _Socket = socket.socket
@@ -193,34 +192,33 @@ class Proxy:
         return urlsplit(f"{'https' if self.by_tls else 'http'}://{host}:{self.port}")
 
 
-def find_proxy(url: SplitResult) -> Proxy | None:
+def find_proxy(scheme: str, host: str, port: int) -> Proxy | None:
     """Find the proxy that HTTPS_PROXY or HTTP_PROXY names for an address, and NO_PROXY does not exempt it from.
 
     Every connection goes through it as a tunnel (CONNECT). This machine itself is never asked through a proxy. Raises
     ConfigError for one that cannot be used.
     """
     proxies = getproxies_environment()
-    address = proxies.get(url.scheme)
-    if not address or _is_loopback(url.hostname or "") or _is_exempt(url, proxies.get("no", "")):
+    address = proxies.get(scheme)
+    if not address or _is_loopback(host) or _is_exempt(host.rstrip("."), port, proxies.get("no", "")):
         return None
-    name = f"{url.scheme.upper()}_PROXY"
+    name = f"{scheme.upper()}_PROXY"
     try:
         proxy = urlsplit(address if "://" in address else f"http://{address}")
-        host, port = proxy.hostname, proxy.port
+        its_host, its_port = proxy.hostname, proxy.port
     except ValueError:
         raise ConfigError(f"{name} is not a valid address; write http://HOST:PORT") from None
-    if proxy.scheme not in _PROXY_SCHEMES or not host:
+    if proxy.scheme not in _PROXY_SCHEMES or not its_host:
         raise ConfigError(f"{name} is a {proxy.scheme}:// address; only http:// and https:// proxies are supported")
     authorization = ""
     if proxy.username is not None:
         user = f"{unquote(proxy.username)}:{unquote(proxy.password or '')}"
         authorization = f"Basic {base64.b64encode(user.encode()).decode()}"
-    return Proxy(host, port or _PROXY_SCHEMES[proxy.scheme], proxy.scheme == "https", authorization)
+    return Proxy(its_host, its_port or _PROXY_SCHEMES[proxy.scheme], proxy.scheme == "https", authorization)
 
 
-def _is_exempt(url: SplitResult, no_proxy: str) -> bool:
+def _is_exempt(host: str, port: int, no_proxy: str) -> bool:
     """Read NO_PROXY as curl, Go and requests do: names with their subdomains, addresses, networks, ports, `*`."""
-    host, port = (url.hostname or "").rstrip("."), port_of(url)
     for entry in filter(None, re.split(r"[\s,]+", no_proxy.lower())):
         if entry == "*" or _is_within(host, entry):
             return True

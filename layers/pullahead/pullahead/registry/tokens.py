@@ -8,6 +8,7 @@ quoted strings, lists) and 11.6.1 (WWW-Authenticate: a list of challenges, each 
 by commas).
 """
 
+import functools
 import re
 import threading
 from collections import OrderedDict
@@ -26,12 +27,14 @@ from pullahead.registry.request import Request, origin_of, parse_url, sender_of
 
 _MAX_HEADER_CHARACTERS = 8 * 1024
 
+_compiled = functools.cache(re.compile)  # at the first challenge: most programs that import this never meet one
+
 _WORD = r"[!#$%&'*+.^_`|~0-9A-Za-z-]+"
-_PARAMETER = re.compile(rf'({_WORD})[ \t]*=[ \t]*(?:"((?:[^"\\]|\\.)*)"|([^\s,"]+))')
-_SCHEME = re.compile(rf"{_WORD}(?=[\s,]|$)")
-_TOKEN68 = re.compile(r"[ \t]+[A-Za-z0-9._~+/-]+=*[ \t]*(?=,|$)")
-_BETWEEN = re.compile(r"[\s,]*")
-_REST = re.compile(r"[^,]*")
+_PARAMETER = rf'({_WORD})[ \t]*=[ \t]*(?:"((?:[^"\\]|\\.)*)"|([^\s,"]+))'
+_SCHEME = rf"{_WORD}(?=[\s,]|$)"
+_TOKEN68 = r"[ \t]+[A-Za-z0-9._~+/-]+=*[ \t]*(?=,|$)"
+_BETWEEN = r"[\s,]*"
+_REST = r"[^,]*"
 
 
 class Challenge(NamedTuple):
@@ -68,19 +71,19 @@ def _items(text: str) -> Iterator[tuple[str, str, str]]:
     """Yield a scheme, or a parameter's name and value, in the order of the header."""
     position = 0
     while (position := _end(_BETWEEN, text, position)) < len(text):
-        if parameter := _PARAMETER.match(text, position):
+        if parameter := _compiled(_PARAMETER).match(text, position):
             quoted, plain = parameter[2], parameter[3]
             yield "", parameter[1], plain if quoted is None else re.sub(r"\\(.)", r"\1", quoted)
             position = parameter.end()
-        elif scheme := _SCHEME.match(text, position):
+        elif scheme := _compiled(_SCHEME).match(text, position):
             yield scheme[0], "", ""
             position = _end(_TOKEN68, text, scheme.end())
         else:
             position = max(position + 1, _end(_REST, text, position))
 
 
-def _end(pattern: re.Pattern[str], text: str, position: int) -> int:
-    match = pattern.match(text, position)
+def _end(pattern: str, text: str, position: int) -> int:
+    match = _compiled(pattern).match(text, position)
     return match.end() if match else position
 
 

@@ -5,7 +5,7 @@ import http.server
 import re
 import socket
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Any, NamedTuple, Self
@@ -193,6 +193,7 @@ def target_of(
     time: FakeTime | None = None,
     timeouts: Timeouts = TIMEOUTS,
     plain_http: bool = True,
+    insecure: Collection[str] = (),
     ca: str | None = None,
     asked: list[Repository] | None = None,
 ) -> OciTarget:
@@ -207,6 +208,7 @@ def target_of(
     return OciTarget(
         registry if isinstance(registry, str) else registry.host,
         plain_http=plain_http,
+        insecure=insecure,
         credentials=credentials,
         ca=ca,
         timeouts=timeouts,

@@ -228,6 +228,25 @@ def test_mount_from_another_repository_costs_one_request(registry: ScriptedRegis
     assert (offered, pieces.opened, len(registry.asked)) == (Offered.MOUNTED, 0, 1)
 
 
+@pytest.mark.parametrize("status", [400, 401, 403, 404, 405])
+def test_refused_mount_is_replaced_by_an_upload(registry: ScriptedRegistry, status: int) -> None:
+    registry.on("POST", "mount=", Reply(status))
+    registry.on("POST", f"{UPLOADS}$", WANTED)
+    registry.on("PUT", UPLOADS, CREATED)
+    offered = target_of(registry).stream_blob(REPOSITORY, BLOB, Pieces().open, "team/base")
+    assert (offered, len(registry.asked)) == (Offered.COPIED, 3)
+
+
+def test_registry_without_mounts_is_asked_for_one_once(registry: ScriptedRegistry) -> None:
+    registry.on("POST", "mount=", Reply(405))
+    registry.on("POST", f"{UPLOADS}$", WANTED, WANTED)
+    registry.on("PUT", UPLOADS, CREATED, CREATED)
+    target = target_of(registry)
+    for _ in range(2):
+        assert target.stream_blob(REPOSITORY, BLOB, Pieces().open) is Offered.COPIED
+    assert registry.count("POST", "mount=") == 1
+
+
 def test_presence_is_not_asked_for(registry: ScriptedRegistry) -> None:
     assert target_of(registry).present_blobs(REPOSITORY, [BLOB.digest]) == frozenset()
     assert registry.asked == []
