@@ -112,7 +112,7 @@ class TestResourceTags:
                 self.calls += 1
                 return {"ResourceTagMappingList": [], "PaginationToken": "again"}
 
-        endless = Endless()
+        endless: Any = Endless()
         with pytest.raises(StorageError, match="tagged key goes on after 100 pages"):
             EcrTaggedRepositories(endless).repositories_with(("key",))
         assert endless.calls == 100

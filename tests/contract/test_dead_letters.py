@@ -2,13 +2,13 @@
 
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import pytest
 from botocore.stub import Stubber
 
 from pullahead.aws.sqs import SqsDeadLetters
-from pullahead.dead_letters import DeadLetterMessage, DeadLetterQueue, DeadLetterQueues, DeadLetterSender
+from pullahead.dead_letters import DeadLetterMessage, DeadLetterQueue, DeadLetterQueues
 from pullahead.errors import StorageError
 from tests.contract.local_services import client, moto_server, new_name
 from tests.fakes.dead_letters import FakeDeadLetters
@@ -16,8 +16,12 @@ from tests.fakes.dead_letters import FakeDeadLetters
 NOW = datetime(2026, 11, 24, 9, 5, 0, 500_000, tzinfo=UTC)
 
 
-class Place(DeadLetterSender, DeadLetterQueue):
-    """Both ports."""
+class Place(DeadLetterQueue, Protocol):
+    """The whole queue, as those who send and those who receive see it."""
+
+    def put_aside(self, message: DeadLetterMessage) -> None:
+        """Send a message."""
+        ...
 
 
 class Bench(NamedTuple):

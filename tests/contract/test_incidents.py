@@ -45,25 +45,25 @@ def test_incident_comes_back_as_it_was_written(incidents: Incidents, incident: I
 
 class TestTurn:
     def test_one_at_a_time_has_it(self, incidents: Incidents) -> None:
-        assert incidents.take_turn(NOW, NOW + TURN)
-        assert not incidents.take_turn(NOW + timedelta(minutes=5), NOW + TURN * 2)
-        incidents.end_turn(NOW)
-        assert incidents.take_turn(NOW + timedelta(minutes=5), NOW + TURN * 2)
+        assert incidents.lock_sending(NOW, NOW + TURN)
+        assert not incidents.lock_sending(NOW + timedelta(minutes=5), NOW + TURN * 2)
+        incidents.unlock_sending(NOW)
+        assert incidents.lock_sending(NOW + timedelta(minutes=5), NOW + TURN * 2)
 
     def test_it_ends_by_itself(self, incidents: Incidents) -> None:
-        assert incidents.take_turn(NOW, NOW + TURN)
-        assert incidents.take_turn(NOW + TURN, NOW + TURN * 2)
+        assert incidents.lock_sending(NOW, NOW + TURN)
+        assert incidents.lock_sending(NOW + TURN, NOW + TURN * 2)
 
     def test_who_was_late_does_not_end_anothers(self, incidents: Incidents) -> None:
-        incidents.take_turn(NOW, NOW + TURN)
-        incidents.take_turn(NOW + TURN, NOW + TURN * 2)
-        incidents.end_turn(NOW)
-        assert not incidents.take_turn(NOW + TURN, NOW + TURN * 2)
+        incidents.lock_sending(NOW, NOW + TURN)
+        incidents.lock_sending(NOW + TURN, NOW + TURN * 2)
+        incidents.unlock_sending(NOW)
+        assert not incidents.lock_sending(NOW + TURN, NOW + TURN * 2)
 
     def test_of_many_at_once_one_takes_it(self, dynamodb: Any) -> None:
         table = new_table(dynamodb)
         with ThreadPoolExecutor(8) as pool:
-            taken = pool.map(lambda _: DynamoIncidents(dynamodb, table).take_turn(NOW, NOW + TURN), range(8))
+            taken = pool.map(lambda _: DynamoIncidents(dynamodb, table).lock_sending(NOW, NOW + TURN), range(8))
         assert sum(taken) == 1
 
 
@@ -95,4 +95,4 @@ class TestDynamo:
         with pytest.raises(StorageError, match="the incident STALE"):
             nowhere.save(FULL, NOW)
         with pytest.raises(StorageError, match="whose turn"):
-            nowhere.take_turn(NOW, NOW + TURN)
+            nowhere.lock_sending(NOW, NOW + TURN)

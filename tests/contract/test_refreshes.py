@@ -11,8 +11,7 @@ from local.aws.server import LocalAws
 from pullahead.aws.stepfunctions import StepFunctionsRefreshes
 from pullahead.errors import StorageError
 from pullahead.messages import RefreshRequest
-from pullahead.refresh.ports import StartResult
-from pullahead.refresh.queue import RefreshExecutions
+from pullahead.refresh.ports import RefreshExecutions, StartResult
 from tests.contract.local_services import ACCOUNT_ID, REGION, new_name
 from tests.fakes.memory import FakeRefreshes
 from tests.fakes.refreshes import refresh_request

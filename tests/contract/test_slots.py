@@ -38,7 +38,7 @@ def take(slots: RefreshSlots, name: str, at_most: int = 2, now: datetime = NOW) 
 
 
 def test_nobody_holds_a_slot_at_first(slots: RefreshSlots) -> None:
-    assert slots.held() == {}
+    assert slots.holders() == {}
 
 
 def test_as_many_are_taken_as_there_are_and_no_more(slots: RefreshSlots) -> None:
@@ -47,22 +47,22 @@ def test_as_many_are_taken_as_there_are_and_no_more(slots: RefreshSlots) -> None
         SlotResult.TAKEN,
         SlotResult.FULL,
     ]
-    assert slots.held() == {"a-1": UNTIL, "b-1": UNTIL}
+    assert slots.holders() == {"a-1": UNTIL, "b-1": UNTIL}
 
 
 def test_same_refresh_has_its_slot_already_even_when_all_are_held(slots: RefreshSlots) -> None:
     assert [take(slots, "a-1"), take(slots, "a-1"), take(slots, "b-1")] == [
         SlotResult.TAKEN,
-        SlotResult.HELD,
+        SlotResult.ALREADY_TAKEN,
         SlotResult.TAKEN,
     ]
-    assert take(slots, "a-1") is SlotResult.HELD
+    assert take(slots, "a-1") is SlotResult.ALREADY_TAKEN
 
 
 def test_slot_that_is_released_can_be_had(slots: RefreshSlots) -> None:
     take(slots, "a-1", at_most=1)
     slots.release("a-1")
-    assert slots.held() == {}
+    assert slots.holders() == {}
     assert take(slots, "b-1", at_most=1) is SlotResult.TAKEN
 
 
@@ -73,14 +73,14 @@ def test_releasing_what_is_not_held_changes_nothing(slots: RefreshSlots, others:
     slots.release("a-1")
     slots.release("a-1", UNTIL)
     slots.renew("a-1", UNTIL, LATER)
-    assert slots.held() == dict.fromkeys(others, UNTIL)
+    assert slots.holders() == dict.fromkeys(others, UNTIL)
 
 
 def test_slot_that_has_run_out_is_taken_anew_by_its_own_refresh_alone(slots: RefreshSlots) -> None:
     take(slots, "a-1", at_most=1)
     assert take(slots, "b-1", at_most=1, now=UNTIL) is SlotResult.FULL
     assert take(slots, "a-1", at_most=1, now=UNTIL) is SlotResult.TAKEN
-    assert slots.held() == {"a-1": LATER}
+    assert slots.holders() == {"a-1": LATER}
 
 
 def test_renewing_and_releasing_what_somebody_else_has_renewed_changes_nothing(slots: RefreshSlots) -> None:
@@ -88,9 +88,9 @@ def test_renewing_and_releasing_what_somebody_else_has_renewed_changes_nothing(s
     slots.renew("a-1", UNTIL, LATER)
     slots.renew("a-1", UNTIL, LATER + timedelta(hours=1))
     slots.release("a-1", UNTIL)
-    assert slots.held() == {"a-1": LATER}
+    assert slots.holders() == {"a-1": LATER}
     slots.release("a-1", LATER)
-    assert slots.held() == {}
+    assert slots.holders() == {}
 
 
 def test_fewer_slots_than_are_held_let_nobody_in_until_enough_are_free(slots: RefreshSlots) -> None:
@@ -105,7 +105,7 @@ def test_fewer_slots_than_are_held_let_nobody_in_until_enough_are_free(slots: Re
 def test_longest_names_of_executions_are_held_by_hundreds(slots: RefreshSlots) -> None:
     names = [f"{number:03}-{'x' * 76}" for number in range(120)]
     assert {take(slots, name, at_most=500) for name in names} == {SlotResult.TAKEN}
-    assert slots.held().keys() == set(names)
+    assert slots.holders().keys() == set(names)
 
 
 class TestDynamo:
@@ -113,7 +113,7 @@ class TestDynamo:
         slots = DynamoRefreshSlots(dynamodb, new_table(dynamodb))
         with ThreadPoolExecutor(8) as pool:
             answers = list(pool.map(lambda number: take(slots, f"r-{number}", at_most=5), range(40)))
-        assert answers.count(SlotResult.TAKEN) == len(slots.held()) == 5
+        assert answers.count(SlotResult.TAKEN) == len(slots.holders()) == 5
         assert answers.count(SlotResult.FULL) == 35
 
     def test_taking_and_releasing_are_one_call_each(self, dynamodb: Any) -> None:
@@ -130,7 +130,7 @@ class TestDynamo:
     def test_table_that_is_missing_is_a_storage_error(self, dynamodb: Any) -> None:
         slots = DynamoRefreshSlots(dynamodb, "nowhere")
         for ask in (
-            slots.held,
+            slots.holders,
             lambda: take(slots, "a-1"),
             lambda: slots.release("a-1"),
             lambda: slots.renew("a-1", UNTIL, LATER),
@@ -143,4 +143,4 @@ class TestDynamo:
         with Stubber(dynamodb) as stub:
             stub.add_response("batch_get_item", {"Responses": {}, "UnprocessedKeys": left})
             with pytest.raises(StorageError, match="too busy"):
-                DynamoRefreshSlots(dynamodb, "t").held()
+                DynamoRefreshSlots(dynamodb, "t").holders()

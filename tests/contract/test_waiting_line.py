@@ -12,6 +12,7 @@ from pullahead.aws.refresh_queue import DynamoWaitingRefreshes
 from pullahead.errors import StorageError
 from pullahead.messages import RefreshRequest
 from pullahead.refresh.ports import WaitingRefresh, WaitingRefreshes
+from pullahead.rules.mirror_key import MirrorKey
 from tests.contract.local_services import client, moto_server, new_table
 from tests.fakes.admission import FakeWaitingLine
 from tests.fakes.samples import root
@@ -48,22 +49,22 @@ def request(mirror: str, since: datetime = NOON, episode: int = 1) -> RefreshReq
 
 
 def entry(asked: RefreshRequest) -> WaitingRefresh:
-    return WaitingRefresh(f"{asked.repository}:{asked.tag}", asked.name, asked)
+    return WaitingRefresh(MirrorKey(asked.repository, asked.tag), asked.name, asked)
 
 
 def waiting(line: WaitingRefreshes, page: int = 10) -> list[RefreshRequest | None]:
-    return [each.request for each in line.entries(page)]
+    return [each.request for each in line.oldest_first(page)]
 
 
 def test_nobody_waits_at_first(line: WaitingRefreshes) -> None:
-    assert list(line.entries(5)) == []
-    assert line.length() == 0
+    assert list(line.oldest_first(5)) == []
+    assert line.count() == 0
 
 
 def test_who_joins_comes_back_as_it_was(line: WaitingRefreshes) -> None:
-    line.join(request("mirror/app:1.0"))
-    assert list(line.entries(5)) == [entry(request("mirror/app:1.0"))]
-    assert line.length() == 1
+    line.add(request("mirror/app:1.0"))
+    assert list(line.oldest_first(5)) == [entry(request("mirror/app:1.0"))]
+    assert line.count() == 1
 
 
 def test_longest_stale_is_first_whatever_the_order_of_joining_and_the_zone(line: WaitingRefreshes) -> None:
@@ -75,35 +76,35 @@ def test_longest_stale_is_first_whatever_the_order_of_joining_and_the_zone(line:
         NOON + timedelta(microseconds=1),
     ]
     for number, since in enumerate(moments):
-        line.join(request(f"mirror/app:{number}", since))
+        line.add(request(f"mirror/app:{number}", since))
     found = [each.tag for each in waiting(line, page=2) if each is not None]
     assert found == ["2", "3", "1", "0", "4"]
-    assert line.length() == len(moments)
+    assert line.count() == len(moments)
 
 
 def test_newer_refresh_of_a_mirror_takes_the_place_of_the_older_one(line: WaitingRefreshes) -> None:
-    line.join(request("mirror/app:1.0"))
-    line.join(request("mirror/app:1.0", NOON + timedelta(hours=1), episode=2))
+    line.add(request("mirror/app:1.0"))
+    line.add(request("mirror/app:1.0", NOON + timedelta(hours=1), episode=2))
     assert waiting(line) == [request("mirror/app:1.0", NOON + timedelta(hours=1), episode=2)]
 
 
 def test_same_tag_of_two_repositories_waits_twice(line: WaitingRefreshes) -> None:
-    line.join(request("mirror/app:1.0"))
-    line.join(request("mirror/other:1.0"))
-    assert line.length() == 2
+    line.add(request("mirror/app:1.0"))
+    line.add(request("mirror/other:1.0"))
+    assert line.count() == 2
 
 
 def test_who_leaves_is_gone_and_leaves_but_once(line: WaitingRefreshes) -> None:
     for mirror in ("mirror/app:1.0", "mirror/app:2.0"):
-        line.join(request(mirror))
+        line.add(request(mirror))
     for _ in range(2):
-        line.leave(entry(request("mirror/app:1.0")))
+        line.remove(entry(request("mirror/app:1.0")))
     assert waiting(line) == [request("mirror/app:2.0")]
 
 
 def test_older_refresh_that_leaves_does_not_take_the_newer_one_along(line: WaitingRefreshes) -> None:
-    line.join(request("mirror/app:1.0", episode=2))
-    line.leave(entry(request("mirror/app:1.0", episode=1)))
+    line.add(request("mirror/app:1.0", episode=2))
+    line.remove(entry(request("mirror/app:1.0", episode=1)))
     assert waiting(line) == [request("mirror/app:1.0", episode=2)]
 
 
@@ -114,14 +115,14 @@ class TestDynamo:
         other = {"pk": {"S": "demand#app"}, "line": {"S": "demand#app"}, "since": {"S": "2026"}}
         dynamodb.put_item(TableName=table, Item=other)
         line = DynamoWaitingRefreshes(dynamodb, table)
-        line.join(request("mirror/app:1.0"))
+        line.add(request("mirror/app:1.0"))
         assert waiting(line) == [request("mirror/app:1.0")]
-        assert line.length() == 1
+        assert line.count() == 1
 
     def test_same_again_writes_nothing(self, dynamodb: Any) -> None:
         table = new_table(dynamodb)
         line = DynamoWaitingRefreshes(dynamodb, table)
-        line.join(request("mirror/app:1.0"))
+        line.add(request("mirror/app:1.0"))
         key = {"pk": {"S": "waiting#mirror/app:1.0"}}
         dynamodb.update_item(
             TableName=table,
@@ -129,9 +130,9 @@ class TestDynamo:
             UpdateExpression="SET seen = :yes",
             ExpressionAttributeValues={":yes": {"BOOL": True}},
         )
-        line.join(request("mirror/app:1.0"))
+        line.add(request("mirror/app:1.0"))
         assert "seen" in dynamodb.get_item(TableName=table, Key=key)["Item"]
-        line.join(request("mirror/app:1.0", episode=2))
+        line.add(request("mirror/app:1.0", episode=2))
         assert "seen" not in dynamodb.get_item(TableName=table, Key=key)["Item"]
 
     @pytest.mark.parametrize("text", [None, "{", '{"name": "x"}', '{"kind": "of a later version"}'])
@@ -145,9 +146,9 @@ class TestDynamo:
         }
         dynamodb.put_item(TableName=table, Item={**item, **({"request": {"S": text}} if text else {})})
         line = DynamoWaitingRefreshes(dynamodb, table)
-        assert list(line.entries(5)) == [WaitingRefresh("mirror/odd:1", "n", None)]
-        line.leave(WaitingRefresh("mirror/odd:1", "n", None))
-        assert line.length() == 0
+        assert list(line.oldest_first(5)) == [WaitingRefresh(MirrorKey("mirror/odd", "1"), "n", None)]
+        line.remove(WaitingRefresh(MirrorKey("mirror/odd", "1"), "n", None))
+        assert line.count() == 0
 
     def test_pages_are_asked_for_one_after_the_other_and_only_when_needed(self, dynamodb: Any) -> None:
         asked = {
@@ -165,16 +166,16 @@ class TestDynamo:
             stub.add_response(
                 "query", {"Items": [item], "LastEvaluatedKey": position}, {**asked, "ExclusiveStartKey": position}
             )
-            assert next(DynamoWaitingRefreshes(dynamodb, "t").entries(1)).mirror == "a:1"
+            assert next(DynamoWaitingRefreshes(dynamodb, "t").oldest_first(1)).mirror == MirrorKey("a", "1")
             stub.assert_no_pending_responses()
 
     def test_table_that_is_missing_is_a_storage_error(self, dynamodb: Any) -> None:
         line = DynamoWaitingRefreshes(dynamodb, "nowhere")
         for ask in (
-            lambda: list(line.entries(1)),
-            line.length,
-            lambda: line.join(request("mirror/app:1.0")),
-            lambda: line.leave(WaitingRefresh("mirror/app:1.0", "n", None)),
+            lambda: list(line.oldest_first(1)),
+            line.count,
+            lambda: line.add(request("mirror/app:1.0")),
+            lambda: line.remove(WaitingRefresh(MirrorKey("mirror/app", "1.0"), "n", None)),
         ):
             with pytest.raises(StorageError, match="the line of refreshes failed"):
                 ask()
@@ -182,7 +183,7 @@ class TestDynamo:
     def test_line_without_end_is_an_error(self) -> None:
         endless: Any = EndlessLine()
         with pytest.raises(StorageError, match="goes on after 200 pages"):
-            DynamoWaitingRefreshes(endless, "t").length()
+            DynamoWaitingRefreshes(endless, "t").count()
         assert endless.pages == 200
 
 

@@ -1,4 +1,4 @@
-"""The dead-letter queue in memory. Satisfies `pullahead.ports.PutsAside` and `DeadLetters`."""
+"""The dead-letter queue in memory. Implements `pullahead.dead_letters.DeadLetterQueue`."""
 
 import itertools
 from collections.abc import Sequence

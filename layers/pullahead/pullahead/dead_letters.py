@@ -12,7 +12,7 @@ What was put aside from several queues, seen as one place. Knows of each message
 """
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from typing import Literal, NamedTuple, Protocol
@@ -60,14 +60,6 @@ class ReceivedDeadLetters(NamedTuple):
     more: int
 
 
-class DeadLetterSender(Protocol):
-    """Keeps messages that nobody is to work on before a human has looked at them."""
-
-    def put_aside(self, message: DeadLetterMessage) -> None:
-        """Keep a message with its reason. Raises: StorageError."""
-        ...
-
-
 class DeadLetterQueue(Protocol):
     """Shows what was put aside, and lets go of it."""
 
@@ -106,8 +98,8 @@ class FailedDelivery(NamedTuple):
 class DeadLetterPolicy:
     """The use case. `most_tries`: after so many the queue itself would give the message up."""
 
-    def __init__(self, place: DeadLetterSender, most_tries: int, clock: Clock) -> None:
-        self._place, self._most_tries, self._clock = place, most_tries, clock
+    def __init__(self, send: Callable[[DeadLetterMessage], None], most_tries: int, clock: Clock) -> None:
+        self._send, self._most_tries, self._clock = send, most_tries, clock
 
     def __call__(self, delivery: FailedDelivery, error: Exception) -> bool:
         """Put a message aside that no other try mends, or that has had its last one; tell whether it was.
@@ -117,7 +109,7 @@ class DeadLetterPolicy:
         if delivery.tries < self._most_tries and not isinstance(error, InvalidEventError):
             return False
         reason = type(error).__name__
-        self._place.put_aside(
+        self._send(
             DeadLetterMessage(delivery.body, reason, reason_text(str(error)) or reason, self._clock(), delivery.tries)
         )
         return True

@@ -138,7 +138,7 @@ class TestTwoAtOnce:
     def test_second_review_that_scanned_before_sees_that_it_was_told(self) -> None:
         watched = Watched()
         watched.stale()
-        watched.script.before("take_turn", watched.review)
+        watched.script.before("lock_sending", watched.review)
         watched.review()
         assert watched.alerts.subjects == ["mirror/a:1.0 is stale"]
         assert watched.pending == []
@@ -155,7 +155,7 @@ class TestTwoAtOnce:
     def test_turn_that_cannot_be_ended_loses_nothing_of_what_was_told(self) -> None:
         watched = Watched()
         watched.stale()
-        watched.script.fail("end_turn", StorageError("no answer"))
+        watched.script.fail("unlock_sending", StorageError("no answer"))
         reviewed = watched.review()
         assert (len(reviewed.telling.told), [str(error) for error in reviewed.errors]) == (1, ["no answer"])
         assert watched.pending == []

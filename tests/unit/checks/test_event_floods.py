@@ -21,7 +21,7 @@ from tests.fakes.samples import mirror
 
 LIMIT = 20
 FIRST, SECOND = make_image(seed=1), make_image(seed=2)
-ADMISSION = ("take", "release", "renew", "join", "leave", "held", "entries", "length", "start", "is_running")
+ADMISSION = ("take", "release", "renew", "add", "remove", "holders", "oldest_first", "count", "start", "is_running")
 
 
 class CountedRefreshes(FakeRefreshes):
@@ -64,7 +64,7 @@ class Flood:
         for request in self._checks():
             self.service.clock.advance(seconds=1)
             for _ in range(self.deliveries):
-                self.service.app.check(request)
+                self.service.app.handle_message(request)
 
     def _checks(self) -> Iterator[CheckRequest]:
         by_repository: dict[str, list[str]] = {}
@@ -89,7 +89,7 @@ class Flood:
         self.service.app.record_outcome(outcome)
         self.refreshes.statuses[request.name] = StartResult.SUCCEEDED
         for _ in range(self.deliveries):
-            self.service.app.check(StartWaitingRequest(request.name))
+            self.service.app.handle_message(StartWaitingRequest(request.name))
 
     def states(self) -> Counter[State]:
         """Count the states of all mirrors."""
@@ -122,17 +122,17 @@ def test_first_deployment_of_two_thousand_mirrors_comes_to_its_end_by_age(deploy
     assert len(started) == 2000
     assert ages(started) == sorted(ages(started))
     assert deployment.refreshes.most == LIMIT
-    assert (deployment.service.slots.holders, deployment.service.line.waiting) == ({}, {})
+    assert (deployment.service.slots.taken, deployment.service.line.waiting) == ({}, {})
 
 
 def test_calls_of_a_first_deployment_are_few_for_each_mirror(deployment: Flood) -> None:
     calls = deployment.calls()
-    writes = {name: calls[name] for name in ("take", "release", "join", "leave", "renew")}
-    assert writes == {"take": 2000 + 1, "release": 2000, "join": 1980, "leave": 1980, "renew": 0}
+    writes = {name: calls[name] for name in ("take", "release", "add", "remove", "renew")}
+    assert writes == {"take": 2000 + 1, "release": 2000, "add": 1980, "remove": 1980, "renew": 0}
     assert sum(writes.values()) < 4 * 2000
     assert calls["start"] == 2000
-    assert calls["held"] + calls["entries"] <= 2 * 2000 + 3 * 20
-    assert calls["length"] == calls["is_running"] == 0
+    assert calls["holders"] + calls["oldest_first"] <= 2 * 2000 + 3 * 20
+    assert calls["count"] == calls["is_running"] == 0
     assert deployment.service.script.count("load") <= 2 * 2000 + 2 * 20  # one for each outcome, and one for each start
 
 
@@ -207,7 +207,7 @@ def test_ends_that_are_told_to_nobody_are_made_good_by_the_schedule(lost_every: 
             flood.end(request)
             flood.deliveries = deliveries
         flood.service.clock.advance(seconds=timedelta(minutes=5).total_seconds())
-        flood.service.app.check(StartWaitingRequest())
+        flood.service.app.handle_message(StartWaitingRequest())
     assert flood.states() == {State.FRESH: 200}
     assert flood.refreshes.most <= LIMIT
 
@@ -216,7 +216,7 @@ def test_schedule_that_fills_tells_how_many_run_and_wait() -> None:
     flood = Flood(100)
     flood.serve(FIRST)
     flood.check_all()
-    (filled,) = flood.service.app.check(StartWaitingRequest())
+    (filled,) = flood.service.app.handle_message(StartWaitingRequest())
     assert filled._asdict() == {
         "started": (),
         "dropped": (),

@@ -2,7 +2,7 @@
 
 import pytest
 
-from pullahead.dead_letters import MAX_TEXT_CHARACTERS, DeadLetterPolicy, DeadLetterSender, FailedDelivery, reason_text
+from pullahead.dead_letters import MAX_TEXT_CHARACTERS, DeadLetterPolicy, FailedDelivery, reason_text
 from pullahead.errors import ConfigError, InvalidEventError, StorageError
 from tests.fakes.dead_letters import FakeDeadLetters
 from tests.fakes.memory import FakeClock
@@ -15,8 +15,8 @@ def place() -> FakeDeadLetters:
     return FakeDeadLetters()
 
 
-def put_aside(place: DeadLetterSender, error: Exception, tries: int) -> bool:
-    return DeadLetterPolicy(place, MOST, FakeClock())(FailedDelivery("body", tries), error)
+def put_aside(place: FakeDeadLetters, error: Exception, tries: int) -> bool:
+    return DeadLetterPolicy(place.put_aside, MOST, FakeClock())(FailedDelivery("body", tries), error)
 
 
 @pytest.mark.parametrize("error", [StorageError("busy"), ConfigError("rules"), KeyError("x")])

@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 from aws_lambda_powertools.utilities.data_classes.sqs_event import SQSRecord
@@ -26,7 +27,12 @@ def service() -> InMemoryService:
 
 
 def tell(service: InMemoryService, message: Message) -> None:
-    check_freshness.handle(SQSRecord({"body": message.to_json()}), service.app)
+    handle({"body": message.to_json()}, service)
+
+
+def handle(record: dict[str, Any], service: InMemoryService) -> None:
+    messages = service.app.decode_messages([record["body"]])
+    check_freshness.handle(SQSRecord(record), messages, service.app)
 
 
 def counted() -> dict[str, float]:
@@ -62,6 +68,6 @@ def test_schedule_counts_nothing_while_there_is_nothing(service: InMemoryService
 def test_sample_frees_the_slot_of_the_execution_that_it_names(service: InMemoryService) -> None:
     (record,) = json.loads(SAMPLE.read_text(encoding="utf-8"))["Records"]
     name = json.loads(record["body"])["ended"]
-    service.slots.holders[name] = service.clock()
-    check_freshness.handle(SQSRecord(record), service.app)
-    assert service.slots.holders == {}
+    service.slots.taken[name] = service.clock()
+    handle(record, service)
+    assert service.slots.taken == {}

@@ -18,12 +18,13 @@ from pullahead.alerts.plan import (
     plan_notifications,
     without_settled,
 )
-from pullahead.alerts.ports import AlertPublisher, IncidentStore, SenderLock
+from pullahead.alerts.ports import AlertPublisher, IncidentStore
 from pullahead.alerts.text import Notice, subject_of
 from pullahead.errors import PullaheadError
 from pullahead.mirrors.alert import AlertKind
 from pullahead.mirrors.record import Record
 from pullahead.mirrors.store import RecordStore, update_record
+from pullahead.rules.mirror_key import RecordKey
 
 TURN = timedelta(minutes=10)
 """Longer than a review may run: who was killed in its turn lets the next one tell after that."""
@@ -51,11 +52,10 @@ class NotificationSender:
         self,
         records: RecordStore,
         incidents: IncidentStore,
-        turns: SenderLock,
         alerts: AlertPublisher,
         copies: AlertPublisher,
     ) -> None:
-        self._records, self._incidents, self._turns = records, incidents, turns
+        self._records, self._incidents = records, incidents
         self._alerts, self._copies = alerts, copies
 
     def __call__(
@@ -71,27 +71,27 @@ class NotificationSender:
         plan, news = _plan(records, conditions, incidents, now)
         sender = _Sender(self._incidents, self._alerts, self._copies, now)
         if plan.messages or news:
-            if self._turns.take_turn(now, now + TURN):
+            if self._incidents.lock_sending(now, now + TURN):
                 incidents = self._incidents.load(keys)  # somebody may have told it before this turn
                 plan, news = _plan(records, conditions, incidents, now)
                 sender.send(plan, incidents, news)
-                sender.errors += self._end_turn(now)
+                sender.errors += self._unlock(now)
             else:
                 plan = plan._replace(messages=())
         sender.errors += self._take_out([*plan.done, *sender.done], remaining_seconds)
         return NotificationSummary(tuple(sender.told), plan.held_back, plan.idle, tuple(sender.errors))
 
-    def _end_turn(self, now: datetime) -> list[PullaheadError]:
+    def _unlock(self, now: datetime) -> list[PullaheadError]:
         """End the turn; where that fails it ends by itself, and what was told is taken out all the same."""
         try:
-            self._turns.end_turn(now)
+            self._incidents.unlock_sending(now)
         except PullaheadError as error:
             return [error]
         return []
 
     def _take_out(self, done: Iterable[Settled], remaining_seconds: Callable[[], float]) -> list[PullaheadError]:
         """Take out of records what is done with, as long as the time goes; the rest is done by the next review."""
-        by_record: dict[str, list[Settled]] = {}
+        by_record: dict[RecordKey, list[Settled]] = {}
         for each in done:
             by_record.setdefault(each.record.key, []).append(each)
 

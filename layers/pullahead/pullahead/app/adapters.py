@@ -26,6 +26,7 @@ from pullahead.ecr.streams import EcrMounts
 from pullahead.ecr.target import EcrTarget
 from pullahead.errors import ConfigError
 from pullahead.mirrors.outbox import OutboxSender
+from pullahead.oci.registries import FindMounts
 from pullahead.registry.client import UpstreamRegistry
 from pullahead.rules.active import CachedPauses, CurrentRules, RulesWithPauses
 from pullahead.rules.load import load_rules
@@ -78,7 +79,7 @@ class Adapters:
 
     @cached_property
     def _rules_with_pauses(self) -> ActiveRules:
-        return RulesWithPauses(lambda: self._rules, self._known_pauses)
+        return RulesWithPauses(lambda: self._rules, self._known_pauses.paused_rules)
 
     @cached_property
     def _known_pauses(self) -> CachedPauses:
@@ -141,8 +142,8 @@ class Adapters:
         return EcrTarget(self._ecr)
 
     @cached_property
-    def _mounts(self) -> EcrMounts:
-        return EcrMounts(self._ecr, self._target, self._clock)
+    def _find_mounts(self) -> FindMounts:
+        return EcrMounts(self._ecr, self._target, self._clock).find_mounts
 
     @cached_property
     def _records(self) -> DynamoRecords:

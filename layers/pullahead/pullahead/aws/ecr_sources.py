@@ -4,7 +4,7 @@ ECR repositories by their resource tags: one paged question for each tag instead
 """
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import ClientError
 
@@ -15,6 +15,7 @@ from pullahead.rules.sources.findings import CacheRule, TaggedRepository
 
 if TYPE_CHECKING:
     from mypy_boto3_ecr import ECRClient
+    from mypy_boto3_resourcegroupstaggingapi import ResourceGroupsTaggingAPIClient
 
 
 _MAX_RULES = 50  # Amazon ECR service quotas: rules per registry, not adjustable
@@ -88,18 +89,10 @@ _TAGGED_PAGE = 100  # Resource Groups Tagging API reference, GetResources, Resou
 _MAX_TAGGED_PAGES = 100
 
 
-class TaggingClient(Protocol):
-    """What is asked of boto3's client."""
-
-    def get_resources(self, **asked: Any) -> dict[str, Any]:
-        """List resources by their tags."""
-        ...
-
-
 class EcrTaggedRepositories:
     """Satisfies `pullahead.ports.FindsTagged`."""
 
-    def __init__(self, client: TaggingClient) -> None:
+    def __init__(self, client: "ResourceGroupsTaggingAPIClient") -> None:
         self._client = client
 
     def repositories_with(self, keys: Sequence[str]) -> tuple[TaggedRepository, ...]:

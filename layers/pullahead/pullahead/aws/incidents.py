@@ -42,11 +42,11 @@ class DynamoIncidents:
                 },
             )
 
-    def take_turn(self, now: datetime, until: datetime) -> bool:
+    def lock_sending(self, now: datetime, until: datetime) -> bool:
         """Take the turn, by a write that fails while another's has not ended."""
         return self._put_turn(now, until, "attribute_not_exists(pk) OR turn_ends <= :now", now)
 
-    def end_turn(self, now: datetime) -> None:
+    def unlock_sending(self, now: datetime) -> None:
         """End the turn."""
         self._put_turn(now, now, "taken_at = :now", now)
 

@@ -14,7 +14,7 @@ from pullahead.aws.dynamodb import conditional_write, refused_item, storage_erro
 from pullahead.errors import InvalidEventError, StorageError
 from pullahead.messages import RefreshRequest
 from pullahead.refresh.ports import SlotResult, WaitingRefresh
-from pullahead.rules.model import mirror_key
+from pullahead.rules.mirror_key import MirrorKey
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
@@ -31,7 +31,7 @@ class DynamoRefreshSlots:
     def __init__(self, client: "DynamoDBClient", table: str) -> None:
         self._client, self._table = client, table
 
-    def held(self) -> Mapping[str, datetime]:
+    def holders(self) -> Mapping[str, datetime]:
         """Read the names, by the one way of reading that functions may use."""
         wanted: Any = {self._table: {"Keys": [_KEY], "ConsistentRead": True}}
         with storage_errors("read", "the slots of refreshes"):
@@ -53,7 +53,7 @@ class DynamoRefreshSlots:
             if refused is None:
                 return SlotResult.TAKEN
             if "held" in refused:
-                return SlotResult.HELD if name in refused["held"]["M"] else SlotResult.FULL
+                return SlotResult.ALREADY_TAKEN if name in refused["held"]["M"] else SlotResult.FULL
             self._make()
         raise StorageError("write of the slots of refreshes failed: their item is made and gone again")
 
@@ -115,9 +115,9 @@ class DynamoWaitingRefreshes:
     def __init__(self, client: "DynamoDBClient", table: str) -> None:
         self._client, self._table = client, table
 
-    def join(self, request: RefreshRequest) -> None:
+    def add(self, request: RefreshRequest) -> None:
         """Write the mirror's item unless it says the same."""
-        mirror = mirror_key(request.repository, request.tag)
+        mirror = MirrorKey(request.repository, request.tag)
         with conditional_write(f"{mirror} in the line of refreshes"):
             self._client.put_item(
                 TableName=self._table,
@@ -133,23 +133,23 @@ class DynamoWaitingRefreshes:
                 ExpressionAttributeValues={":name": {"S": request.name}},
             )
 
-    def entries(self, page: int) -> Iterator[WaitingRefresh]:
+    def oldest_first(self, page: int) -> Iterator[WaitingRefresh]:
         """Read the index, page by page as they are asked for."""
         for answer in self._pages({"Limit": page}):
             yield from map(_entry, answer["Items"])
 
-    def leave(self, entry: WaitingRefresh) -> None:
+    def remove(self, refresh: WaitingRefresh) -> None:
         """Delete the mirror's item if it is still this one."""
-        with conditional_write(f"{entry.mirror} in the line of refreshes"):
+        with conditional_write(f"{refresh.mirror} in the line of refreshes"):
             self._client.delete_item(
                 TableName=self._table,
-                Key={"pk": {"S": f"{_WAITING}{entry.mirror}"}},
+                Key={"pk": {"S": f"{_WAITING}{refresh.mirror}"}},
                 ConditionExpression="#name = :name",
                 ExpressionAttributeNames={"#name": "name"},
-                ExpressionAttributeValues={":name": {"S": entry.name}},
+                ExpressionAttributeValues={":name": {"S": refresh.name}},
             )
 
-    def length(self) -> int:
+    def count(self) -> int:
         """Let DynamoDB count."""
         return sum(answer["Count"] for answer in self._pages({"Select": "COUNT"}))
 
@@ -172,7 +172,7 @@ class DynamoWaitingRefreshes:
 
 
 def _entry(item: Any) -> WaitingRefresh:
-    mirror, name = item["pk"]["S"].removeprefix(_WAITING), item.get("name", {}).get("S", "")
+    mirror, name = MirrorKey.parse(item["pk"]["S"].removeprefix(_WAITING)), item.get("name", {}).get("S", "")
     try:
         request = RefreshRequest.from_json(item["request"]["S"])
     except (KeyError, InvalidEventError):

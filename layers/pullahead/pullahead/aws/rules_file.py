@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import ClientError
 
@@ -13,18 +13,11 @@ from pullahead.rules.ports import RulesText
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
+    from mypy_boto3_ssm import SSMClient
 
 
 S3_ADDRESS = re.compile(r"s3://(?P<bucket>[a-z0-9][a-z0-9.-]{1,61}[a-z0-9])/(?P<key>.+)")
 SSM_ADDRESS = re.compile(r"ssm:(?P<name>/[A-Za-z0-9_.\-/]+)")
-
-
-class SsmClient(Protocol):
-    """What is asked of boto3's client."""
-
-    def get_parameter(self, *, Name: str) -> dict[str, Any]:  # noqa: N803 - AWS's name
-        """Read a parameter."""
-        ...
 
 
 class S3RulesFile:
@@ -54,7 +47,7 @@ class S3RulesFile:
 class SsmRulesFile:
     """Satisfies `pullahead.ports.ReadsRulesText`; a revision is the parameter's version."""
 
-    def __init__(self, client: SsmClient, address: str) -> None:
+    def __init__(self, client: "SSMClient", address: str) -> None:
         match = SSM_ADDRESS.fullmatch(address)
         if match is None:
             raise ConfigError(f"{address!r} is no place of rules; write s3://BUCKET/KEY or ssm:/NAME")

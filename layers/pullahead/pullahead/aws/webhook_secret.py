@@ -3,24 +3,19 @@
 Nothing of it is ever quoted.
 """
 
-from typing import Any, Protocol
+from typing import TYPE_CHECKING
 
 import msgspec
 
 from pullahead.aws.dynamodb import storage_errors
 from pullahead.errors import ConfigError
 
+if TYPE_CHECKING:
+    from mypy_boto3_secretsmanager import SecretsManagerClient
+
 MIN_CHARACTERS = 20
 """What is shorter may be guessed; `openssl rand -hex 32` makes 64."""
 _FORMS = 'Write {"current": SECRET, "previous": SECRET} or one secret as plain text, of letters and digits.'
-
-
-class SecretsClient(Protocol):
-    """What is asked of boto3's client."""
-
-    def get_secret_value(self, *, SecretId: str) -> dict[str, Any]:  # noqa: N803 - AWS's name
-        """Read a secret."""
-        ...
 
 
 class _Two(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -31,7 +26,7 @@ class _Two(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class SecretsManagerWebhookSecrets:
     """Satisfies `pullahead.ports.ReadsWebhookSecrets`."""
 
-    def __init__(self, client: SecretsClient, secret: str) -> None:
+    def __init__(self, client: "SecretsManagerClient", secret: str) -> None:
         self._client, self._secret = client, secret
 
     def read_webhook_secrets(self) -> tuple[bytes, ...]:

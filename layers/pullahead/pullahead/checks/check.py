@@ -10,7 +10,7 @@ from typing import NamedTuple
 from pullahead.checks.select import MirrorSelector
 from pullahead.clock import Clock
 from pullahead.errors import AccessDeniedError, ConflictError, PullaheadError
-from pullahead.messages import CheckRequest
+from pullahead.messages import CheckRequest, RefreshRequest
 from pullahead.mirrors.judge import Observation, judge, needs_no_upstream_check, upstream_not_asked, with_alerts
 from pullahead.mirrors.outbox import OutboxSender, with_outcome_events
 from pullahead.mirrors.rate_limit_budget import (
@@ -22,14 +22,18 @@ from pullahead.mirrors.rate_limit_budget import (
     oldest_first,
     request_order,
 )
-from pullahead.mirrors.record import Record, State
+from pullahead.mirrors.record import MirrorRecord, State
 from pullahead.mirrors.refresh_outcome import after_abort
 from pullahead.mirrors.store import RecordStore
 from pullahead.oci import Descriptor, Digest
-from pullahead.oci.registries import FindsPublished, HeadsManifests
-from pullahead.refresh.ports import RefreshStarter, StartResult
+from pullahead.oci.registries import PublishedDigests, Upstream
+from pullahead.refresh.ports import StartResult
 from pullahead.refresh.request import refresh_request
+from pullahead.rules.mirror_key import MirrorKey
 from pullahead.rules.model import Mirror, Rules
+
+StartRefresh = Callable[[RefreshRequest], StartResult]
+"""Starts a refresh, or queues it. Raises: StorageError."""
 
 _THREADS = 8
 _MAX_TRIES = 5
@@ -42,7 +46,7 @@ class CheckResult(NamedTuple):
     itself failed and the check must be repeated.
     """
 
-    mirror: str
+    mirror: MirrorKey
     state: State | None
     reason: str
     started: StartResult | None = None
@@ -62,17 +66,17 @@ class CheckMirrors:
     def __init__(
         self,
         rules: Callable[[], Rules],
-        upstream: HeadsManifests,
-        target: FindsPublished,
+        upstream: Upstream,
+        published_digests: PublishedDigests,
         records: RecordStore,
-        refreshes: RefreshStarter,
+        start_refresh: StartRefresh,
         announcer: OutboxSender,
         clock: Clock,
         quota: QuotaOf = nothing_known,
         select: MirrorSelector | None = None,
     ) -> None:
-        self._rules, self._upstream, self._target = rules, upstream, target
-        self._records, self._refreshes, self._announcer, self._clock = records, refreshes, announcer, clock
+        self._rules, self._upstream, self._published_digests = rules, upstream, published_digests
+        self._records, self._start_refresh, self._announcer, self._clock = records, start_refresh, announcer, clock
         self._quota = quota
         self._select = select or MirrorSelector(records)
 
@@ -103,7 +107,7 @@ class CheckMirrors:
 
     def _published(self, repository: str, tags: list[str]) -> Callable[[str], Digest | AccessDeniedError | None]:
         try:
-            return self._target.published_digests(repository, tags).get
+            return self._published_digests(repository, tags).get
         except AccessDeniedError as error:
             refusal = error  # a human must act: said once for each mirror, rather than by messages that come back
             return lambda _tag: refusal
@@ -121,7 +125,9 @@ class CheckMirrors:
         except PullaheadError as error:
             return error
 
-    def _conclude(self, mirror: Mirror, seen: Observation, known: Record | None, allowance: Allowance) -> CheckResult:
+    def _conclude(
+        self, mirror: Mirror, seen: Observation, known: MirrorRecord | None, allowance: Allowance
+    ) -> CheckResult:
         try:
             for _ in range(_MAX_TRIES):
                 try:
@@ -133,7 +139,7 @@ class CheckMirrors:
         except PullaheadError as error:
             return CheckResult(mirror.key, None, str(error), error=error)
 
-    def _act(self, mirror: Mirror, seen: Observation, known: Record | None, allowance: Allowance) -> CheckResult:
+    def _act(self, mirror: Mirror, seen: Observation, known: MirrorRecord | None, allowance: Allowance) -> CheckResult:
         if mirror.guessed and known is None and not isinstance(seen.upstream, Descriptor):
             return CheckResult(mirror.key, None, f"not followed: {seen.upstream}")  # nobody's: no record, no alert
         if upstream_not_asked(seen):
@@ -147,7 +153,7 @@ class CheckMirrors:
         reason = _reason(verdict.reason, started, shortage)
         return CheckResult(mirror.key, record.state, reason, started, changed, deferred=shortage is not None)
 
-    def _pass_over(self, mirror: Mirror, cause: str, known: Record | None) -> CheckResult:
+    def _pass_over(self, mirror: Mirror, cause: str, known: MirrorRecord | None) -> CheckResult:
         """Leave a mirror as it stands, since upstream was not asked; an alert may have become due all the same."""
         if known is None:
             return CheckResult(mirror.key, None, deferred_because(cause), deferred=True)
@@ -156,7 +162,7 @@ class CheckMirrors:
             mirror.key, record.state, deferred_because(cause), changed=record.version != known.version, deferred=True
         )
 
-    def _remember(self, mirror: Mirror, record: Record, known: Record | None) -> Record:
+    def _remember(self, mirror: Mirror, record: MirrorRecord, known: MirrorRecord | None) -> MirrorRecord:
         record = with_outcome_events(known, record, mirror.rule, self._clock())
         if not record.says_the_same_as(known):
             record = self._records.save(record, known.version if known is not None else 0)
@@ -164,13 +170,13 @@ class CheckMirrors:
         return record
 
     def _refresh(
-        self, mirror: Mirror, root: Descriptor, record: Record, allowance: Allowance
+        self, mirror: Mirror, root: Descriptor, record: MirrorRecord, allowance: Allowance
     ) -> tuple[StartResult | None, str | None]:
         """Start a refresh, unless it is to wait; why, is the second thing answered."""
         registry, manifests = mirror.upstream.repository.registry, manifests_to_read(root, record.platforms)
         if (shortage := allowance.shortage(registry, manifests)) is not None:
             return None, shortage
-        started = self._refreshes.start(refresh_request(mirror, root, record))
+        started = self._start_refresh(refresh_request(mirror, root, record))
         if started in (StartResult.STARTED, StartResult.WAITING):
             allowance.promise(registry, manifests)
         if started in (StartResult.ENDED, StartResult.SUCCEEDED):

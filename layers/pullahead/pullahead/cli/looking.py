@@ -8,14 +8,14 @@ from typing import NamedTuple
 
 from pullahead.cli.arguments import RulesArguments
 from pullahead.cli.failing import say
-from pullahead.cli.rules_connections import RulesConnections, SeveralAtOnce
+from pullahead.cli.rules_connections import RulesConnections, several_at_once
 from pullahead.cli.rules_file import only_rules, read_rules
 from pullahead.cli.rules_texts import UNTOLD, unlisted_line, untold_line
+from pullahead.oci.registries import StreamingTarget
 from pullahead.registry.client import UpstreamRegistry
 from pullahead.rules.model import Rules
 from pullahead.rules.problems import RulesError, describe
 from pullahead.standalone.compare import ComparisonResult, RulesComparison, TagStatus
-from pullahead.standalone.copy_image import StreamingTarget
 
 _EVERY_SECONDS = 5.0
 
@@ -53,7 +53,7 @@ def look(arguments: RulesArguments, *, asks_presence: bool = False) -> Looking |
     connections = RulesConnections(arguments.common, rules)
     upstream = connections.upstream()
     target = connections.destination(arguments.registry, asks_presence=asks_presence)
-    published = target if arguments.registry is None else SeveralAtOnce(target)
+    published = target.published_digests if arguments.registry is None else several_at_once(target.published_digests)
     told = _nothing_said if arguments.common.quiet else Heartbeat(say).compared
     looked = RulesComparison(rules, upstream, published, datetime.now(UTC), told)()
     looking = Looking(rules, upstream, target, looked)

@@ -10,11 +10,10 @@ from pullahead.cli.arguments import Common
 from pullahead.cli.connections import Connections
 from pullahead.errors import AccessDeniedError
 from pullahead.oci import Digest, Repository
-from pullahead.oci.registries import FindsPublished
+from pullahead.oci.registries import PublishedDigests, StreamingTarget
 from pullahead.registry.client import UpstreamRegistry
 from pullahead.registry.credentials import Credential
 from pullahead.rules.model import Rules, UpstreamSettings
-from pullahead.standalone.copy_image import StreamingTarget
 
 if TYPE_CHECKING:
     from pullahead.aws.upstream_credentials import UpstreamCredentials
@@ -86,14 +85,12 @@ class RulesConnections(Connections):
         return upstream_secrets(self._settings)
 
 
-class SeveralAtOnce:
-    """Asks a registry that tells of one tag a request for several at once."""
+def several_at_once(published_digests: PublishedDigests) -> PublishedDigests:
+    """Ask a registry that takes one request for each tag for several tags at once."""
 
-    def __init__(self, target: FindsPublished) -> None:
-        self._target = target
-
-    def published_digests(self, repository: str, tags: Collection[str]) -> Mapping[str, Digest]:
-        """Ask for tags. Raises what the registry raised first."""
+    def ask(repository: str, tags: Collection[str]) -> Mapping[str, Digest]:
         with ThreadPoolExecutor(_TAGS_AT_ONCE) as pool:
-            answers = pool.map(lambda tag: self._target.published_digests(repository, [tag]), tags)
+            answers = pool.map(lambda tag: published_digests(repository, [tag]), tags)
             return {tag: digest for answer in answers for tag, digest in answer.items()}
+
+    return ask

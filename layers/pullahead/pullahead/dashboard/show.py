@@ -2,7 +2,7 @@
 
 from datetime import datetime, timedelta
 from itertools import islice
-from typing import Final, NamedTuple, Protocol
+from typing import Final, NamedTuple
 
 from pullahead.dashboard.heat_map import DAYS
 from pullahead.dashboard.mirror_rows import Snapshot
@@ -10,17 +10,9 @@ from pullahead.dashboard.page import error_page, widget_page
 from pullahead.dashboard.widget_request import DOCUMENTATION, read_request
 from pullahead.errors import StorageError
 from pullahead.mirrors.record import transitions_of
-from pullahead.mirrors.store import Heartbeat, RecordScanner
+from pullahead.mirrors.store import RecordStore
 
 MAX_RECORDS: Final = 20_000
-
-
-class AllRecords(RecordScanner, Protocol):
-    """Every record, and the last time that checks were sent."""
-
-    def load_heartbeat(self) -> Heartbeat | None:
-        """As `pullahead.ports.Records.load_heartbeat`."""
-        ...
 
 
 class Shown(NamedTuple):
@@ -31,7 +23,7 @@ class Shown(NamedTuple):
     error: StorageError | None = None
 
 
-def show_mirrors(event: object, endpoint: str, records: AllRecords, now: datetime) -> Shown:
+def show_mirrors(event: object, endpoint: str, records: RecordStore, now: datetime) -> Shown:
     """Draw what the widget asks for; storage that cannot be read is told on the page, not by an empty one."""
     asked = read_request(event)
     if asked.describe:
@@ -43,7 +35,7 @@ def show_mirrors(event: object, endpoint: str, records: AllRecords, now: datetim
     return Shown(widget_page(snapshot, asked.view, asked.theme, endpoint), len(snapshot.records))
 
 
-def take_snapshot(records: AllRecords, now: datetime) -> Snapshot:
+def take_snapshot(records: RecordStore, now: datetime) -> Snapshot:
     """Read what a page needs. Raises StorageError."""
     followed = (record for record in records.scan() if record.expires_at is None)  # the others are to be forgotten
     found = list(islice(followed, MAX_RECORDS + 1))

@@ -4,6 +4,7 @@ The rules in force, with those marked that people have paused. Asks for pauses o
 """
 
 import threading
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime, timedelta
 
@@ -11,7 +12,7 @@ from pullahead.clock import Clock
 from pullahead.errors import StorageError
 from pullahead.rules.load import load_rules
 from pullahead.rules.model import Mirror, Rules
-from pullahead.rules.ports import ActiveRules, PauseReader, RulesStateReader
+from pullahead.rules.ports import ActiveRules, PauseStore, RulesStateStore
 from pullahead.rules.sources.combine import gather_rules, newly_cached
 from pullahead.rules.sources.findings import Findings
 from pullahead.rules.sources.state import RulesState
@@ -22,7 +23,7 @@ RULES_RELOAD_INTERVAL = timedelta(minutes=1)
 class CurrentRules:
     """Satisfies `pullahead.ports.LoadsRules`; asks once a minute at most, from any number of threads."""
 
-    def __init__(self, file: ActiveRules, standing: RulesStateReader, clock: Clock) -> None:
+    def __init__(self, file: ActiveRules, standing: RulesStateStore, clock: Clock) -> None:
         self._file, self._standing, self._clock = file, standing, clock
         self._lock = threading.Lock()
         self._rules: Rules | None = None
@@ -75,7 +76,7 @@ PAUSES_RELOAD_INTERVAL = timedelta(minutes=1)
 class CachedPauses:
     """Satisfies `pullahead.ports.ListsPauses` for a minute by what was read before; from any thread."""
 
-    def __init__(self, pauses: PauseReader, clock: Clock) -> None:
+    def __init__(self, pauses: PauseStore, clock: Clock) -> None:
         self._pauses, self._clock = pauses, clock
         self._lock = threading.Lock()
         self._asked_at: datetime | None = None
@@ -93,13 +94,13 @@ class CachedPauses:
 class RulesWithPauses:
     """Satisfies `pullahead.ports.LoadsRules`. The same rules and pauses give the same object, with its index."""
 
-    def __init__(self, rules: ActiveRules, pauses: PauseReader) -> None:
-        self._rules, self._pauses = rules, pauses
+    def __init__(self, rules: ActiveRules, paused_rules: Callable[[], frozenset[str]]) -> None:
+        self._rules, self._paused_rules = rules, paused_rules
         self._known: tuple[Rules, Rules] | None = None
 
     def __call__(self) -> Rules:
         """Return the rules. Raises: ConfigError with every problem; StorageError."""
-        rules, paused = self._rules(), self._pauses.paused_rules()
+        rules, paused = self._rules(), self._paused_rules()
         known = self._known
         if known is None or known[0] is not rules or known[1].paused != paused:
             known = self._known = (rules, replace(rules, paused=paused))

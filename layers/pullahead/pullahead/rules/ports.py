@@ -1,11 +1,9 @@
-"""What gathering rules needs of the world: one-verb Protocols, beside the vocabulary that they speak.
+"""Where rules come from, and which are paused.
 
-What the core asks about rules that people have paused: one-verb protocols. No implementation.
-
-Every method may raise the errors that its docstring names and no others; adapters translate.
+A method raises the errors that its docstring names and no others; implementations translate.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple, Protocol
 
 from pullahead.rules.model import Rules
@@ -14,7 +12,7 @@ from pullahead.rules.sources.state import RulesState
 
 
 class CachedRepositories(Protocol):
-    """Looks what ECR's pull through cache rules have cached."""
+    """Lists what ECR's pull through cache rules have cached."""
 
     def cache_rules(self) -> Sequence[CacheRule]:
         """Describe the pull through cache rules. Raises: StorageError."""
@@ -30,72 +28,60 @@ class CachedRepositories(Protocol):
 
 
 class TaggedRepositories(Protocol):
-    """Looks which repositories carry resource tags."""
+    """Lists the repositories that carry resource tags."""
 
     def repositories_with(self, keys: Sequence[str]) -> Sequence[TaggedRepository]:
-        """List the repositories that have one of the tags, with all their tags. Raises: StorageError."""
+        """List the repositories that have a tag with one of these keys, with all their tags. Raises: StorageError."""
         ...
 
 
 class RulesText(NamedTuple):
-    """A rules file as it was read, and what tells this version of it from others."""
+    """The text of a rules file, and the revision that identifies this version of it."""
 
     text: str
     revision: str
 
 
 class RulesFile(Protocol):
-    """Reads the rules file where people keep it."""
+    """Reads a rules file that is kept outside of the deployment."""
 
     @property
     def address(self) -> str:
-        """Where that is, for people."""
+        """Where the file is, for messages."""
         ...
 
     def read(self, known_revision: str | None) -> RulesText | None:
-        """Read the file, or None where it still is the known revision. Raises: StorageError, ConfigError."""
+        """Read the file, or return None where it is still the known revision. Raises: StorageError, ConfigError."""
         ...
 
 
-class RulesStateReader(Protocol):
-    """Reads what the schedule last wrote down about the rules."""
+class RulesStateStore(Protocol):
+    """Stores the last valid rules and what discovery found, as the schedule last wrote them."""
 
     def load(self) -> RulesState | None:
-        """Read it, or None where there is none yet. Raises: StorageError."""
+        """Read the state, or None where there is none yet. Raises: StorageError."""
         ...
-
-
-class RulesStateStore(RulesStateReader, Protocol):
-    """Reads and writes it."""
 
     def save(self, standing: RulesState) -> None:
-        """Write it. Raises: StorageError."""
+        """Write the state. Raises: StorageError."""
         ...
 
 
-class PauseReader(Protocol):
-    """Tells which rules are paused."""
+class PauseStore(Protocol):
+    """Stores which rules are paused."""
 
     def paused_rules(self) -> frozenset[str]:
-        """Name the paused rules, strongly consistent. Raises: StorageError."""
+        """Return the names of the paused rules, strongly consistent. Raises: StorageError."""
         ...
 
-
-class PauseStore(PauseReader, Protocol):
-    """Pauses rules, and resumes them."""
-
     def pause(self, rule: str) -> None:
-        """Pause a rule; one that is paused stays so. Raises: StorageError."""
+        """Pause a rule; pausing a paused one changes nothing. Raises: StorageError."""
         ...
 
     def resume(self, rule: str) -> None:
-        """Resume a rule; one that is not paused stays so. Raises: StorageError."""
+        """Resume a rule; resuming one that is not paused changes nothing. Raises: StorageError."""
         ...
 
 
-class ActiveRules(Protocol):
-    """Finds the rules in force."""
-
-    def __call__(self) -> Rules:
-        """Return the rules. Raises: ConfigError with every problem."""
-        ...
+ActiveRules = Callable[[], Rules]
+"""Returns the rules in force. Raises: ConfigError with every problem."""
