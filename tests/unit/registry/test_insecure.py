@@ -7,6 +7,7 @@ import pytest
 from local.registry import FakeRegistry
 from pullahead.errors import AccessDeniedError, RegistryUnavailableError
 from pullahead.oci.registries import Offered
+from pullahead.registry.address_guard import SYSTEM_NETWORK
 from pullahead.registry.client import UpstreamRegistry
 from pullahead.registry.hosts import Schemes
 from pullahead.registry.request import Timeouts
@@ -22,8 +23,8 @@ def insecurely(hosts: Collection[str], internet: Internet | None = None) -> Upst
     def settings(host: str) -> UpstreamSettings:
         return UpstreamSettings(host, plain_http=host in hosts, private_addresses=host in hosts)
 
-    network = {} if internet is None else {"network": internet.network}
-    return UpstreamRegistry(settings, insecure=hosts, timeouts=Timeouts(connect=2, read=5), **network)
+    network = SYSTEM_NETWORK if internet is None else internet.network
+    return UpstreamRegistry(settings, insecure=hosts, timeouts=Timeouts(connect=2, read=5), network=network)
 
 
 def test_certificate_is_not_verified(internet: Internet) -> None:
