@@ -101,6 +101,11 @@ class TestCertificates:
     def test_of_a_dead_port_it_is_not_known_whether_it_speaks_tls(self) -> None:
         assert HttpClient(SHORT).speaks_tls(request_to("https://127.0.0.1:1")) is None
 
+    def test_of_a_silent_host_it_is_not_known_whether_it_speaks_tls(self) -> None:
+        with socket.create_server(("127.0.0.1", 0)) as silent:
+            client = HttpClient(Timeouts(connect=0.2))
+            assert client.speaks_tls(request_to(f"https://127.0.0.1:{silent.getsockname()[1]}")) is None
+
 
 class _Quiet(http.server.BaseHTTPRequestHandler):
     def do_GET(self) -> None:

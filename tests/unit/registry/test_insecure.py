@@ -65,6 +65,11 @@ def test_host_that_does_not_answer_is_tried_again() -> None:
     assert [schemes.is_plain("registry.example") for _ in range(3)] == [True, False, False]
 
 
+def test_host_with_a_port_that_does_not_answer_is_not_taken_for_plain_http() -> None:
+    schemes = Schemes(lambda _: False, {"registry.example:5000"}, lambda _: None)
+    assert not schemes.is_plain("registry.example:5000")
+
+
 def test_secure_host_is_not_tried() -> None:
     schemes = Schemes(lambda host: host == "plain.example", {"other.example"}, lambda _: pytest.fail("it was asked"))
     assert [schemes.is_plain(host) for host in ("plain.example", "registry.example")] == [True, False]

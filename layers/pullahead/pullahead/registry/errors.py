@@ -51,6 +51,8 @@ _TRUST_ADVICE = (
 _NO_TLS_ADVICE = "If plain HTTP is meant, allow it: --insecure HOST, or `plain_http: true` of this host in the rules."
 
 NO_TLS = "the host does not speak TLS"
+_PLAIN_REASONS = frozenset({"WRONG_VERSION_NUMBER", "PACKET_LENGTH_TOO_LONG", "RECORD_LAYER_FAILURE"})
+"""What OpenSSL says of an answer in plain HTTP."""
 
 # ECR and Quay say that the tag "is immutable", Harbor "configured as immutable", Artifactory "overwrite" and GitLab
 # "protected"; each with a status of its own (400, 403, 405, 409, 412).
@@ -145,17 +147,24 @@ def broken_connection(
     if isinstance(error, ssl.SSLCertVerificationError):
         cause = "the TLS certificate is not trusted"
         return inquiry.error(RegistryUnavailableError, cause, advice=_TRUST_ADVICE)
-    if isinstance(error, ssl.SSLError) and error.reason in ("WRONG_VERSION_NUMBER", "PACKET_LENGTH_TOO_LONG"):
+    if isinstance(error, ssl.SSLError) and error.reason in _PLAIN_REASONS:
         return inquiry.error(RegistryUnavailableError, NO_TLS, advice=_NO_TLS_ADVICE)
     if isinstance(error, UnicodeError):
         return inquiry.error(RegistryUnavailableError, "the host name is invalid")
     if isinstance(error, TimeoutError):
         if connecting:
             return TransientError(inquiry.error(RegistryTimeoutError, "connection timed out"))
-        return inquiry.error(RegistryTimeoutError, "timed out: nothing was sent or received for too long")
+        return inquiry.error(RegistryTimeoutError, "timed out")
     if isinstance(error, OSError | http.client.RemoteDisconnected | http.client.IncompleteRead):
         return TransientError(inquiry.error(RegistryUnavailableError, _connection_cause(error)))
     return inquiry.error(RegistryUnavailableError, f"the response is not valid HTTP ({type(error).__name__})")
+
+
+def is_without_tls(error: BaseException | None) -> bool:
+    """Tell whether a TLS handshake failed because the other end speaks something else, or hangs up on it."""
+    if isinstance(error, ssl.SSLError):
+        return isinstance(error, ssl.SSLEOFError) or error.reason in _PLAIN_REASONS
+    return isinstance(error, ConnectionError)
 
 
 def retry_after_seconds(headers: Mapping[str, str]) -> float | None:

@@ -45,8 +45,10 @@ class Schemes:
         if registry not in self._found:
             url = f"{base_url(registry, plain_http=False)}/"
             found = self._speaks_tls(Request("GET", url, {}, Inquiry("connecting", registry)))
-            if found is None:
-                return True  # nothing answers; the request itself will tell why, and is free to find otherwise later
+            if (
+                found is None
+            ):  # it does not answer there: the request will say why, unless plain HTTP has a port of its own
+                return ":" not in registry
             self._found[registry] = not found
         return self._found[registry]
 

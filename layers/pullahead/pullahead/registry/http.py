@@ -31,7 +31,7 @@ from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 
 from pullahead.errors import ConfigError, RegistryTimeoutError, RegistryUnavailableError, ResponseTooLargeError
 from pullahead.registry.address_guard import ANYWHERE, Guard, Permission, open_anywhere
-from pullahead.registry.errors import SOCKET_ERRORS, TransientError, broken_connection
+from pullahead.registry.errors import SOCKET_ERRORS, TransientError, broken_connection, is_without_tls
 from pullahead.registry.hosts import registry_at
 from pullahead.registry.request import Answer, Body, Inquiry, Request, Timeouts, origin_of, port_of
 from pullahead.registry.sockets import (
@@ -191,11 +191,8 @@ class _Call:
         status = _TUNNEL_FAILED.match(str(error))
         if status is None:
             return broken_connection(inquiry, error, connecting=True)
-        advice = (
-            "Its user and password belong into HTTPS_PROXY: http://USER:PASSWORD@HOST:PORT."
-            if status[1] == "407"
-            else ""
-        )
+        login = "Its user and password belong into HTTPS_PROXY: http://USER:PASSWORD@HOST:PORT."
+        advice = login if status[1] == "407" else ""
         cause = f"the proxy does not connect to {self.url.netloc}"
         failure = inquiry.error(RegistryUnavailableError, cause, status=int(status[1]), advice=advice)
         return TransientError(failure) if status[1] >= "500" else failure
@@ -283,13 +280,13 @@ class _Pool(_PoolBase):
         super()._put_conn(conn)
 
     def speaks_tls(self) -> bool | None:
-        """Connect, and tell whether the host speaks TLS; None if nothing answers. Raises AccessDeniedError."""
+        """Connect, and tell whether the host speaks TLS; None if that cannot be told. Raises AccessDeniedError."""
         connection = self._get_conn()
         try:
             self._validate_conn(connection)
         except (TransientError, RegistryUnavailableError, RegistryTimeoutError):
             connection.close()
-            return None if connection.tls_failure is None else False
+            return False if is_without_tls(connection.tls_failure) else None
         self._put_conn(connection)
         return True
 
@@ -555,7 +552,7 @@ class HttpClient:
             return Answer(response.status_code, response.headers, read_all(response, request.inquiry, MAX_ANSWER_BYTES))
 
     def speaks_tls(self, request: Request) -> bool | None:
-        """Tell whether the host of a request speaks TLS; None if nothing answers there. Raises AccessDeniedError."""
+        """Tell whether the host of a request speaks TLS; None if that cannot be told. Raises AccessDeniedError."""
         return self._adapter.pool_for(self._call(request)).speaks_tls()
 
     def close(self) -> None:
