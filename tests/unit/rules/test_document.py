@@ -7,10 +7,9 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pullahead.rules.document import DEFAULT_PARSER, DocumentError, Mapping, Scalar, Sequence, compose
 from pullahead.rules.load import load_rules
 from pullahead.rules.model import Rules
-from pullahead.rules.problems import RulesError
+from pullahead.rules.yaml_document import DEFAULT_PARSER, DocumentError, Mapping, RulesError, Scalar, Sequence, compose
 
 PARSERS = [yaml.SafeLoader, yaml.CSafeLoader]
 both_parsers = pytest.mark.parametrize("parser", PARSERS, ids=["python", "libyaml"])

@@ -18,8 +18,8 @@ from pullahead.rules.keys import (
     UPSTREAM,
 )
 from pullahead.rules.load import load_rules
-from pullahead.rules.problems import RulesError
 from pullahead.rules.tag_patterns import PatternKind
+from pullahead.rules.yaml_document import RulesError
 
 ROOT = Path(__file__).parents[3]
 RULES = ROOT / "docs/rules.md"

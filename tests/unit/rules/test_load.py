@@ -9,9 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pullahead.oci import parse_reference
+from pullahead.rules.file_format import format_duration, parse_duration
 from pullahead.rules.load import load_rules
 from pullahead.rules.model import Mirror, Rules, UpstreamSettings
-from pullahead.rules.values import format_duration, parse_duration
 
 SHIPPED = Path(__file__).parents[3] / "layers/rules/rules.yaml"
 

@@ -8,8 +8,8 @@ from botocore.exceptions import ClientError
 
 from pullahead.aws.dynamodb import code_of, storage_errors
 from pullahead.errors import ConfigError, StorageError
-from pullahead.rules.document import MAX_DOCUMENT_BYTES
 from pullahead.rules.ports import RulesText
+from pullahead.rules.yaml_document import MAX_DOCUMENT_BYTES
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client

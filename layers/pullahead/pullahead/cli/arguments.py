@@ -10,8 +10,8 @@ from typing import NamedTuple, NoReturn, TypeVar
 from pullahead.cli.exits import USAGE
 from pullahead.cli.failing import say
 from pullahead.cli.stack_arguments import StackArguments, add_stack_commands, stack_arguments_of
+from pullahead.oci.platforms import is_platform
 from pullahead.oci.reference import InvalidReferenceError, Reference, Repository, parse_host, parse_reference
-from pullahead.rules.values import is_platform
 
 RULES_FILE = "layers/rules/rules.yaml"
 STDIN = "-"

@@ -13,7 +13,7 @@ from pullahead.cli.rules_file import only_rules, read_rules
 from pullahead.cli.rules_texts import UNTOLD, unlisted_line, untold_line
 from pullahead.registry.client import UpstreamRegistry
 from pullahead.rules.model import Rules
-from pullahead.rules.problems import RulesError, describe
+from pullahead.rules.yaml_document import RulesError, describe
 from pullahead.standalone.compare import ComparisonResult, RulesComparison, TagStatus
 from pullahead.standalone.copy_image import StreamingTarget
 

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from pullahead.oci.reference import InvalidReferenceError, parse_reference
-from pullahead.rules.values import is_repository_name
+from pullahead.rules.repository_names import is_repository_name
 
 STACK = "pullahead"
 RULES = "layers/rules/rules.yaml"

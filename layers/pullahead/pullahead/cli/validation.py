@@ -5,8 +5,8 @@ from pullahead.cli.exits import DONE, FAILED
 from pullahead.cli.output import write_document, write_text
 from pullahead.cli.rules_file import read_rules
 from pullahead.rules.model import Rules
-from pullahead.rules.problems import RulesError, describe
 from pullahead.rules.schema import schema_text
+from pullahead.rules.yaml_document import RulesError, describe
 
 
 def run_validate(arguments: ValidateArguments) -> int:

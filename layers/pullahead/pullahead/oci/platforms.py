@@ -3,6 +3,7 @@
 Source: OCI image specification 1.1, image-index.md, "platform"; platforms are written os/architecture[/variant].
 """
 
+import re
 from collections.abc import Sequence
 
 import msgspec
@@ -77,3 +78,12 @@ def _rewritten(root: RawManifest, children: list[msgspec.Raw]) -> RawManifest:
     fields["manifests"] = msgspec.Raw(msgspec.json.encode(children))
     content = msgspec.json.encode(fields)
     return RawManifest(describe(content, root.descriptor.media_type), content)
+
+
+_MAX_PLATFORM_CHARACTERS = 100
+_PLATFORM = re.compile(r"[a-z0-9]+(?:/[A-Za-z0-9._-]+){1,2}")
+
+
+def is_platform(text: str) -> bool:
+    """Tell whether a text is a platform: OS/ARCHITECTURE, with or without a variant."""
+    return len(text) <= _MAX_PLATFORM_CHARACTERS and _PLATFORM.fullmatch(text) is not None

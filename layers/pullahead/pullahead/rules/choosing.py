@@ -4,7 +4,6 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 from pullahead.oci.reference import TAG_ADVICE, is_tag
-from pullahead.rules.document import Mapping as MappingNode
 from pullahead.rules.fields import (
     Place,
     Problems,
@@ -17,9 +16,10 @@ from pullahead.rules.fields import (
 )
 from pullahead.rules.keys import MAX_COUNT
 from pullahead.rules.options import Options
-from pullahead.rules.problems import quoted, suggestion
 from pullahead.rules.regex import InvalidPatternError
 from pullahead.rules.tag_patterns import WILDCARDS, PatternKind, TagPattern, TagSelection, check_pattern, matches
+from pullahead.rules.yaml_document import Mapping as MappingNode
+from pullahead.rules.yaml_document import quoted, suggestion
 
 _KINDS = tuple(kind.value for kind in PatternKind)
 _FOR_PATTERNS = ("exclude", "newest", "min_tags")

@@ -9,7 +9,6 @@ import re
 from collections.abc import Mapping
 
 from pullahead.oci.registries import RepositorySettings
-from pullahead.rules.document import Mapping as MappingNode
 from pullahead.rules.fields import (
     Place,
     Problems,
@@ -24,7 +23,8 @@ from pullahead.rules.fields import (
 )
 from pullahead.rules.keys import CREATE, EXCEPTED_MUTABILITIES, MAX_MUTABILITY_FILTERS, MUTABILITIES
 from pullahead.rules.plain import read_plain
-from pullahead.rules.problems import quoted
+from pullahead.rules.yaml_document import Mapping as MappingNode
+from pullahead.rules.yaml_document import quoted
 
 _AWS_MANAGED_KEYS = frozenset({"aws/ecr", "alias/aws/ecr"})
 _KMS_KEY = re.compile(r"[A-Za-z0-9:/_-]{1,2048}")

@@ -21,9 +21,9 @@ from pullahead.rules.keys import MAX_DAILY_LIMIT, ON_DEMAND
 from pullahead.rules.mirrors import Claims, claim_target, make_rule, read_name, read_namespace, read_target
 from pullahead.rules.model import DEFAULT_DAILY_LIMIT, DEFAULT_EXPIRE_AFTER, OnDemand, Rule
 from pullahead.rules.options import Options, is_tag_glob, read_options, read_time
-from pullahead.rules.problems import quoted
 from pullahead.rules.repository_names import NAMESPACE
 from pullahead.rules.tag_patterns import TagSelection
+from pullahead.rules.yaml_document import quoted
 
 _PATH_GLOB = re.compile(r"[a-z0-9._/*?\[\]!-]{1,256}")
 _SHORTEST_EXPIRY, _LONGEST_EXPIRY = timedelta(days=1), timedelta(days=365)

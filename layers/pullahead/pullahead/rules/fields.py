@@ -8,9 +8,8 @@ from collections.abc import Callable
 from collections.abc import Mapping as Fields
 from typing import NamedTuple, TypeVar
 
-from pullahead.rules.document import Mapping, Node, Scalar, Sequence
 from pullahead.rules.keys import Section
-from pullahead.rules.problems import Problem, quoted, suggestion
+from pullahead.rules.yaml_document import Mapping, Node, Problem, Scalar, Sequence, quoted, suggestion
 
 _NAMES = {
     "int": "a number",

@@ -10,7 +10,6 @@ import msgspec
 
 from pullahead.oci import digest_of
 from pullahead.rules.demanding import read_on_demand
-from pullahead.rules.document import DocumentError, Node, Scalar, compose
 from pullahead.rules.fields import (
     Place,
     Problems,
@@ -26,8 +25,8 @@ from pullahead.rules.keys import DEFAULTS, DOCUMENT, SOURCES
 from pullahead.rules.mirrors import Claims, read_rules
 from pullahead.rules.model import Rule, Rules, Source
 from pullahead.rules.options import Options, read_defaults
-from pullahead.rules.problems import Problem, RulesError, quoted
 from pullahead.rules.upstreams import read_upstreams
+from pullahead.rules.yaml_document import DocumentError, Node, Problem, RulesError, Scalar, compose, quoted
 
 _SOURCES = {"pull_through_cache": Source.PULL_THROUGH_CACHE, "resource_tags": Source.RESOURCE_TAGS}
 _REPOSITORY_GLOB = re.compile(r"[a-z0-9._/*?\[\]!-]{1,256}")

@@ -17,10 +17,16 @@ from pullahead.rules.fields import (
 from pullahead.rules.keys import MAX_NAME_CHARACTERS, MIRROR
 from pullahead.rules.model import Rule, mirror_key
 from pullahead.rules.options import DEFAULT_ALERT_AFTER, DEFAULT_CHECK_EVERY, Options, read_options
-from pullahead.rules.problems import quoted
-from pullahead.rules.repository_names import NAMESPACE, TELLING_APART, fill, placeholders
+from pullahead.rules.repository_names import (
+    NAMESPACE,
+    REPOSITORY_ADVICE,
+    TELLING_APART,
+    fill,
+    is_repository_name,
+    placeholders,
+)
 from pullahead.rules.tag_patterns import TagSelection
-from pullahead.rules.values import REPOSITORY_ADVICE, is_repository_name
+from pullahead.rules.yaml_document import quoted
 
 __all__ = [
     "DEFAULT_ALERT_AFTER",

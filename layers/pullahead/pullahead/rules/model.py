@@ -17,9 +17,8 @@ from pullahead.errors import ConfigError
 from pullahead.oci import Reference, Repository, parse_reference
 from pullahead.oci.reference import DOCKER_HUB, is_tag
 from pullahead.oci.registries import RepositorySettings
-from pullahead.rules.repository_names import Template, fill
+from pullahead.rules.repository_names import REPOSITORY_ADVICE, Template, fill, is_repository_name
 from pullahead.rules.tag_patterns import TagSelection, allows
-from pullahead.rules.values import REPOSITORY_ADVICE, is_repository_name
 
 
 class WhenDeleted(StrEnum):

@@ -5,9 +5,9 @@ from datetime import timedelta
 from typing import NamedTuple
 
 from pullahead.oci import Repository
+from pullahead.oci.platforms import is_platform
 from pullahead.oci.registries import RepositorySettings
 from pullahead.rules.creation import read_creation
-from pullahead.rules.document import Mapping as MappingNode
 from pullahead.rules.fields import (
     Place,
     Problems,
@@ -19,13 +19,21 @@ from pullahead.rules.fields import (
     read_text,
     read_word,
 )
+from pullahead.rules.file_format import format_duration, parse_duration
 from pullahead.rules.keys import MAX_COUNT
 from pullahead.rules.model import WhenDeleted
-from pullahead.rules.problems import quoted, suggestion
 from pullahead.rules.regex import InvalidPatternError
-from pullahead.rules.repository_names import PLACEHOLDERS, TELLING_APART, fill, placeholders
+from pullahead.rules.repository_names import (
+    PLACEHOLDERS,
+    REPOSITORY_ADVICE,
+    TELLING_APART,
+    fill,
+    is_repository_name,
+    placeholders,
+)
 from pullahead.rules.tag_patterns import glob_matcher
-from pullahead.rules.values import REPOSITORY_ADVICE, format_duration, is_platform, is_repository_name, parse_duration
+from pullahead.rules.yaml_document import Mapping as MappingNode
+from pullahead.rules.yaml_document import quoted, suggestion
 
 DEFAULT_CHECK_EVERY = timedelta(minutes=15)
 DEFAULT_ALERT_AFTER = timedelta(hours=6)

@@ -2,8 +2,8 @@
 
 import re
 
-from pullahead.rules.document import Mapping, Scalar, Sequence
 from pullahead.rules.fields import Place, Problems, is_empty, read_entries, read_flag, read_items
+from pullahead.rules.yaml_document import Mapping, Scalar, Sequence
 
 _INTEGER = re.compile(r"-?(?:0|[1-9][0-9]{0,17})")
 

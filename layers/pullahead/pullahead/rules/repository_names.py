@@ -62,3 +62,16 @@ class Template:
 def _registry(upstream: Repository) -> str:
     # A port's colon and the brackets of an IPv6 address are in no name that ECR allows, nor are two dashes in a row.
     return _NOT_IN_NAMES.sub("-", upstream.registry).strip("-")
+
+
+# ECR API reference, CreateRepository, repositoryName: pattern, and 2 to 256 characters.
+_REPOSITORY = re.compile(r"(?:[a-z0-9]+(?:[._-][a-z0-9]+)*/)*[a-z0-9]+(?:[._-][a-z0-9]+)*")
+_REPOSITORY_CHARACTERS = range(2, 257)
+REPOSITORY_ADVICE = (
+    "Write 2 to 256 lower-case letters and digits, joined by single dots, dashes, underscores or slashes."
+)
+
+
+def is_repository_name(text: str) -> bool:
+    """Tell whether ECR allows a text as the name of a repository."""
+    return len(text) in _REPOSITORY_CHARACTERS and _REPOSITORY.fullmatch(text) is not None

@@ -5,7 +5,6 @@ import binascii
 import re
 
 from pullahead.oci import InvalidReferenceError, parse_host
-from pullahead.rules.document import Scalar
 from pullahead.rules.fields import (
     Place,
     Problems,
@@ -23,7 +22,7 @@ from pullahead.rules.fields import (
 )
 from pullahead.rules.keys import CREDENTIAL, MAX_REQUESTS_PER_SECOND, RATE_LIMIT, UPSTREAM
 from pullahead.rules.model import CredentialSource, RateLimit, UpstreamSettings
-from pullahead.rules.problems import quoted
+from pullahead.rules.yaml_document import Scalar, quoted
 
 _MAX_CA_CHARACTERS = 65_536
 _CERTIFICATE = re.compile(r"-----BEGIN CERTIFICATE-----([A-Za-z0-9+/=\s]+)-----END CERTIFICATE-----")

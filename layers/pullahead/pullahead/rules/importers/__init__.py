@@ -6,10 +6,10 @@ Tell another tool's file by its keys, and read it. Decides which tools' files ar
 import yaml
 
 from pullahead.errors import ConfigError
-from pullahead.rules.document import MAX_DOCUMENT_BYTES
 from pullahead.rules.importers.regsync import read_regsync
 from pullahead.rules.importers.result import ImportedMirror, ImportResult, NotImported, write_rules
 from pullahead.rules.importers.skopeo import read_skopeo
+from pullahead.rules.yaml_document import MAX_DOCUMENT_BYTES
 
 __all__ = ["ImportFileError", "ImportResult", "ImportedMirror", "NotImported", "import_rules", "write_rules"]
 

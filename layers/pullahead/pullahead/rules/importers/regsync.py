@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from pullahead.oci import InvalidReferenceError, Reference, parse_host
+from pullahead.oci.platforms import is_platform
 from pullahead.rules.importers.go_yaml import (
     items_of,
     mapping_of,
@@ -16,8 +17,8 @@ from pullahead.rules.importers.go_yaml import (
     texts_of,
 )
 from pullahead.rules.importers.result import ALL_TAGS, ImportedMirror, ImportResult, TagEntry
+from pullahead.rules.repository_names import is_repository_name
 from pullahead.rules.tag_patterns import PatternKind
-from pullahead.rules.values import is_platform, is_repository_name
 
 _SECRETS = ("user", "pass", "token", "credHelper", "clientCert", "clientKey")
 _CARRIED = frozenset(

@@ -11,8 +11,8 @@ from pullahead.errors import ConfigError, PullaheadError, StorageError
 from pullahead.rules.load import load_rules
 from pullahead.rules.model import Rules
 from pullahead.rules.ports import RulesFile
-from pullahead.rules.problems import RulesError
 from pullahead.rules.sources.state import BrokenRules, FollowedText
+from pullahead.rules.yaml_document import RulesError
 
 _MAX_DETAIL_CHARACTERS = 2_000
 
