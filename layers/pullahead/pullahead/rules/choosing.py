@@ -16,8 +16,15 @@ from pullahead.rules.fields import (
 )
 from pullahead.rules.keys import MAX_COUNT
 from pullahead.rules.options import Options
-from pullahead.rules.regex import InvalidPatternError
-from pullahead.rules.tag_patterns import WILDCARDS, PatternKind, TagPattern, TagSelection, check_pattern, matches
+from pullahead.rules.tag_patterns import (
+    WILDCARDS,
+    InvalidPatternError,
+    PatternKind,
+    TagPattern,
+    TagSelection,
+    check_pattern,
+    matches,
+)
 from pullahead.rules.yaml_document import Mapping as MappingNode
 from pullahead.rules.yaml_document import quoted, suggestion
 

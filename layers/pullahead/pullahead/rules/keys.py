@@ -9,8 +9,7 @@ from functools import cached_property
 from typing import Any, NamedTuple
 
 from pullahead.rules.model import WhenDeleted
-from pullahead.rules.regex import MAX_PATTERN_CHARACTERS
-from pullahead.rules.tag_patterns import PatternKind
+from pullahead.rules.tag_patterns import MAX_PATTERN_CHARACTERS, PatternKind
 
 Form = Mapping[str, Any]
 """What a value may look like, in the words of JSON Schema."""

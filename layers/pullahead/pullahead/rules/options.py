@@ -22,7 +22,6 @@ from pullahead.rules.fields import (
 from pullahead.rules.file_format import format_duration, parse_duration
 from pullahead.rules.keys import MAX_COUNT
 from pullahead.rules.model import WhenDeleted
-from pullahead.rules.regex import InvalidPatternError
 from pullahead.rules.repository_names import (
     PLACEHOLDERS,
     REPOSITORY_ADVICE,
@@ -31,7 +30,7 @@ from pullahead.rules.repository_names import (
     is_repository_name,
     placeholders,
 )
-from pullahead.rules.tag_patterns import glob_matcher
+from pullahead.rules.tag_patterns import InvalidPatternError, glob_matcher
 from pullahead.rules.yaml_document import Mapping as MappingNode
 from pullahead.rules.yaml_document import quoted, suggestion
 

@@ -9,9 +9,8 @@ from pullahead.oci import InvalidReferenceError, Reference, parse_reference
 from pullahead.oci.reference import is_tag
 from pullahead.rules.file_format import format_duration
 from pullahead.rules.importers.result import ALL_TAGS, ImportResult, TagEntry
-from pullahead.rules.regex import InvalidPatternError
 from pullahead.rules.repository_names import is_repository_name
-from pullahead.rules.tag_patterns import PatternKind, TagPattern, check_pattern
+from pullahead.rules.tag_patterns import InvalidPatternError, PatternKind, TagPattern, check_pattern
 
 _GO_DURATION = re.compile(r"(?:(\d+(?:\.\d+)?)h)?(?:(\d+(?:\.\d+)?)m)?(?:(\d+(?:\.\d+)?)s)?")
 _CHECK_EVERY = (timedelta(minutes=1), timedelta(hours=24))

@@ -13,9 +13,8 @@ from pullahead.oci import InvalidReferenceError, Repository, parse_reference
 from pullahead.oci.reference import is_tag
 from pullahead.rules.model import Rule, Source
 from pullahead.rules.options import DEFAULT_ALERT_AFTER, DEFAULT_CHECK_EVERY
-from pullahead.rules.regex import InvalidPatternError
 from pullahead.rules.sources.findings import DescribedSource, TaggedRepository
-from pullahead.rules.tag_patterns import PatternKind, TagPattern, TagSelection, check_pattern
+from pullahead.rules.tag_patterns import InvalidPatternError, PatternKind, TagPattern, TagSelection, check_pattern
 
 IGNORE = "pullahead:ignore"
 UPSTREAM = ("pullahead:upstream", "upstream-image")
