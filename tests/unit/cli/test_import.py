@@ -34,7 +34,7 @@ def test_rules_are_on_stdout_and_what_is_missing_on_stderr(file: Path, capsys: p
     assert [mirror.key for mirror in load_rules(told.out, source="out").mirrors] == ["mirror/b:v1"]
     lines = told.err.splitlines()
     assert len(lines) == 3
-    assert lines[1] == "pullahead: not carried over: sync[0].backup: it has no counterpart"
+    assert lines[1] == "pullahead: not carried over: sync[0].backup: not supported"
     assert lines[2] == "pullahead: 1 mirrors from regsync, 2 things not carried over"
     assert "hunter2" not in told.out + told.err
 

@@ -42,26 +42,26 @@ def test_text_without_a_document_is_none(parser: Any) -> None:
 @pytest.mark.parametrize(
     ("text", "line", "message"),
     [
-        ("a: 1\nb: [", 2, "it is no YAML"),
-        ("a:\n\tb: 1\n", 2, "it is no YAML"),
-        ("a: 1\n b: 2\n", 2, "it is no YAML"),
-        ("a: 1\nb: [\n\n", 3, "it is no YAML"),
-        ("a: 'x\n", 1, "it is no YAML"),
-        ("%YAML 9.9\n---\na: 1\n", 1, "it is no YAML"),
-        ("---\na: 1\n---\nb: 2\n", 3, "several documents"),
+        ("a: 1\nb: [", 2, "invalid YAML"),
+        ("a:\n\tb: 1\n", 2, "invalid YAML"),
+        ("a: 1\n b: 2\n", 2, "invalid YAML"),
+        ("a: 1\nb: [\n\n", 3, "invalid YAML"),
+        ("a: 'x\n", 1, "invalid YAML"),
+        ("%YAML 9.9\n---\na: 1\n", 1, "invalid YAML"),
+        ("---\na: 1\n---\nb: 2\n", 3, "the file has several documents"),
         ("a: 1\nb: *x\n", 2, "the alias *x has no anchor"),
         ("a: 1\nb: &x [1, *x]\n", 2, "the alias *x"),
         ("a: 1\nb: &x {c: {d: *x}}\n", 2, "the alias *x"),
-        ("a: 1\nb: !!python/object:os.system x\n", 2, "tags are not used"),
-        ("a: 1\nb: !!str 3.20\n", 2, "tags are not used"),
-        ("a: 1\nb: !mine [x]\n", 2, "tags are not used"),
+        ("a: 1\nb: !!python/object:os.system x\n", 2, "tags are not supported"),
+        ("a: 1\nb: !!str 3.20\n", 2, "tags are not supported"),
+        ("a: 1\nb: !mine [x]\n", 2, "tags are not supported"),
         ("a: 1\nb: \x00\n", 2, "does not allow the character '\\x00'"),
         ("a: 1\nb: \ud800\n", 2, "does not allow the character"),
         ("a: 1\nb: " + "[" * 40 + "]" * 40, 2, "nested deeper than 32 levels"),
         ("a: 1\nb: " + "[" * 100_000, 2, "nested deeper than 32 levels"),
         (BOMB, 5, "more than 100000 values"),
-        ("x: " + "a" * 1024 * 1024, 1, "more than 1048576 bytes"),
-        ("x: " + "é" * 600 * 1024, 1, "more than 1048576 bytes"),
+        ("x: " + "a" * 1024 * 1024, 1, "larger than 1048576 bytes"),
+        ("x: " + "é" * 600 * 1024, 1, "larger than 1048576 bytes"),
     ],
 )
 def test_unusable_document_is_refused_at_its_line(parser: Any, text: str, line: int, message: str) -> None:
@@ -84,7 +84,7 @@ def test_unusable_document_is_one_problem_of_the_rules() -> None:
 
 def test_empty_file_says_what_to_write() -> None:
     with pytest.raises(
-        RulesError, match=r"^rules.yaml:1: it is empty. Write version: 1 and mirrors: \[\] for no rules.$"
+        RulesError, match=r"^rules.yaml:1: the file is empty. Write version: 1 and mirrors: \[\] for no rules.$"
     ):
         load_rules("# nothing yet\n", source="rules.yaml")
 

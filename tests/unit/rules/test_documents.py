@@ -6,25 +6,26 @@ from pathlib import Path
 import pytest
 import yaml
 
-from pullahead.rules.keys import (
-    CREATE,
-    CREDENTIAL,
-    DEFAULTS,
-    DOCUMENT,
-    MIRROR,
-    ON_DEMAND,
-    RATE_LIMIT,
-    SOURCES,
-    UPSTREAM,
+from pullahead.rules.file_format import (
+    Creation,
+    Credential,
+    Defaults,
+    HostSettings,
+    MirrorRule,
+    OnDemandRule,
+    Pattern,
+    RateLimits,
+    RulesDocument,
+    Sources,
 )
 from pullahead.rules.load import load_rules
-from pullahead.rules.tag_patterns import PatternKind
 from pullahead.rules.yaml_document import RulesError
 
 ROOT = Path(__file__).parents[3]
 RULES = ROOT / "docs/rules.md"
-SECTIONS = (DOCUMENT, MIRROR, ON_DEMAND, DEFAULTS, CREATE, UPSTREAM, CREDENTIAL, RATE_LIMIT, SOURCES)
-KEYS = {key for section in SECTIONS for key in section.names} | {kind.value for kind in PatternKind}
+SECTIONS = (RulesDocument, MirrorRule, OnDemandRule, Defaults, Creation, HostSettings, Credential, RateLimits, Sources)
+PATTERN_KINDS = set(Pattern.__struct_encode_fields__)
+KEYS = PATTERN_KINDS.union(*(section.__struct_encode_fields__ for section in SECTIONS))
 
 
 def shown(document: Path) -> list[str]:
@@ -53,7 +54,7 @@ def test_every_key_is_shown_in_a_file_that_loads() -> None:
 
 def test_every_key_is_explained_in_a_table() -> None:
     explained = set(re.findall(r"[a-z_]+", " ".join(re.findall(r"^\| (`[^|]*) \|", RULES.read_text(), re.MULTILINE))))
-    assert KEYS - explained - {kind.value for kind in PatternKind} == set()
+    assert KEYS - explained - PATTERN_KINDS == set()
 
 
 def test_message_that_is_shown_is_the_one_that_comes() -> None:

@@ -94,7 +94,7 @@ def test_limits_of_times_are_allowed_themselves() -> None:
     assert [mirror.alert_after for mirror in rules.mirrors] == [timedelta(minutes=1), timedelta(days=30)]
 
 
-@pytest.mark.parametrize("name", ["ab", "a" * 256, "a.b/c-d/e_f"], ids=len)
+@pytest.mark.parametrize("name", ["ab", "a" * 256, "a.b/c-d/e_f", "a__b/c--d"], ids=len)
 def test_shortest_and_longest_repository_names_are_allowed(name: str) -> None:
     rules = load(f"version: 1\nmirrors: [{{upstream: a.io/b, tags: [x], repository: {name}}}]\n")
     assert rules.mirrors[0].repository == name

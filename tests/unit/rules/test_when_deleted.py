@@ -42,10 +42,10 @@ def test_rule_on_demand_may_say_so_too() -> None:
 @pytest.mark.parametrize(
     ("written", "message", "hint"),
     [
-        ("restor", "'restor' is not known", "Did you mean restore?"),
-        ("zzz", "'zzz' is not known", "Known here: restore, leave."),
-        ("true", "YAML reads 'true'", "Quote it"),
-        ("[leave]", "it is a list", ""),
+        ("restor", "unknown value 'restor'", "Did you mean restore?"),
+        ("zzz", "unknown value 'zzz'", "Known values: restore, leave."),
+        ("true", "unknown value 'true'", "Known values"),
+        ("[leave]", "found a list", ""),
     ],
 )
 def test_mistake_is_told_with_a_way_out(written: str, message: str, hint: str) -> None:

@@ -4,8 +4,8 @@ from pullahead.cli.arguments import STDIN, ValidateArguments
 from pullahead.cli.exits import DONE, FAILED
 from pullahead.cli.output import write_document, write_text
 from pullahead.cli.rules_file import read_rules
+from pullahead.rules.file_format import schema_text
 from pullahead.rules.model import Rules
-from pullahead.rules.schema import schema_text
 from pullahead.rules.yaml_document import RulesError, describe
 
 

@@ -13,8 +13,8 @@ from typing import NamedTuple
 import msgspec
 
 from pullahead.errors import PullaheadError
-from pullahead.oci import media_types
 from pullahead.oci.digest import Digest, InvalidDigestError, digest_of, parse_digest
+from pullahead.oci.media_types import DOCKER_SCHEMA1_SIGNED, INDEXES, OCI_INDEX, OCI_MANIFEST, SCHEMA1
 
 MAX_MANIFEST_BYTES = 4 * 1024 * 1024
 """The most that registries store as one manifest: ECR API reference, PutImage, imageManifest, 1 to 4,194,304."""
@@ -56,7 +56,7 @@ class _Wire(msgspec.Struct, rename="camel"):
 
 def parse_manifest(content: bytes, media_type: str) -> Manifest:
     """Read what a manifest names. Raises InvalidManifestError."""
-    if media_type in media_types.SCHEMA1:
+    if media_type in SCHEMA1:
         raise InvalidManifestError(
             "it is a Docker schema 1 manifest, which ECR does not store; rebuild it with a current tool"
         )
@@ -64,9 +64,9 @@ def parse_manifest(content: bytes, media_type: str) -> Manifest:
     if wire.manifests and (wire.layers or wire.config is not None):
         # Two clients would read two different things (CVE-2021-41190).
         raise InvalidManifestError("it claims to be an index and a manifest at once")
-    children = wire.manifests if media_type in media_types.INDEXES else ()
+    children = wire.manifests if media_type in INDEXES else ()
     config = (wire.config,) if wire.config is not None else ()
-    blobs = () if media_type in media_types.INDEXES else (*config, *wire.layers)
+    blobs = () if media_type in INDEXES else (*config, *wire.layers)
     for descriptor in (*children, *blobs):
         _check(descriptor)
     return Manifest(_once(children), _once(blobs))
@@ -78,8 +78,8 @@ def sniff_media_type(content: bytes) -> str:
     if wire.media_type:
         return wire.media_type
     if wire.schema_version == 1:
-        return media_types.DOCKER_SCHEMA1_SIGNED
-    return media_types.OCI_INDEX if wire.manifests and wire.config is None else media_types.OCI_MANIFEST
+        return DOCKER_SCHEMA1_SIGNED
+    return OCI_INDEX if wire.manifests and wire.config is None else OCI_MANIFEST
 
 
 def describe(content: bytes, media_type: str, algorithm: str = "sha256") -> Descriptor:

@@ -12,6 +12,13 @@ from pullahead.errors import ConfigError
 from pullahead.oci import Descriptor, InvalidManifestError, RawManifest, describe, parse_digest
 from pullahead.oci.media_types import INDEXES
 
+PLATFORM_PATTERN = r"[a-z0-9]{1,32}(?:/[A-Za-z0-9._-]{1,32}){1,2}"
+
+
+def is_platform(text: str) -> bool:
+    """Tell whether a text is a platform, OS/ARCHITECTURE with or without a variant."""
+    return re.fullmatch(PLATFORM_PATTERN, text) is not None
+
 
 class _Platform(msgspec.Struct):
     os: str = ""
@@ -78,12 +85,3 @@ def _rewritten(root: RawManifest, children: list[msgspec.Raw]) -> RawManifest:
     fields["manifests"] = msgspec.Raw(msgspec.json.encode(children))
     content = msgspec.json.encode(fields)
     return RawManifest(describe(content, root.descriptor.media_type), content)
-
-
-_MAX_PLATFORM_CHARACTERS = 100
-_PLATFORM = re.compile(r"[a-z0-9]+(?:/[A-Za-z0-9._-]+){1,2}")
-
-
-def is_platform(text: str) -> bool:
-    """Tell whether a text is a platform: OS/ARCHITECTURE, with or without a variant."""
-    return len(text) <= _MAX_PLATFORM_CHARACTERS and _PLATFORM.fullmatch(text) is not None

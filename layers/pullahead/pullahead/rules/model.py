@@ -28,6 +28,8 @@ class WhenDeleted(StrEnum):
     LEAVE = "leave"
 
 
+DEFAULT_CHECK_EVERY = timedelta(minutes=15)
+DEFAULT_ALERT_AFTER = timedelta(hours=6)
 DEFAULT_DAILY_LIMIT = 50
 DEFAULT_EXPIRE_AFTER = timedelta(days=30)
 
@@ -133,8 +135,8 @@ class Rule(NamedTuple):
         repository = fill(self.repository, upstream)
         if not is_repository_name(repository):
             raise ConfigError(
-                f"the rule {self.name} publishes {upstream} into {repository}, which is no name that ECR allows. "
-                f"{REPOSITORY_ADVICE}"
+                f"the rule {self.name} publishes {upstream} into {repository}, which is not a valid ECR repository "
+                f"name. {REPOSITORY_ADVICE}"
             )
         return self._replace(upstream=upstream, repository=repository)
 

@@ -55,7 +55,7 @@ def test_realistic_file() -> None:
     [
         "registry.example.com.images.redis: 'sha256:0000",
         "registry.example.com.credentials: credentials are never copied; put them into Secrets Manager",
-        "registry.example.com.cert-dir: it has no counterpart",
+        "registry.example.com.cert-dir: not supported",
         "quay.io.tls-verify: certificates are always verified",
     ],
 )
@@ -119,9 +119,9 @@ def test_written_file_passes_the_rules_reader() -> None:
         ("- a\n", "neither a file of regsync"),
         ("version: 1\n", "neither a file of regsync"),
         ("sync: {}\nversion: 1\n", "neither a file of regsync"),
-        ("a: [", "is no YAML"),
-        ("a: !!python/object/apply:os.system [ls]", "is no YAML"),
-        ("#" * (1024 * 1024 + 1), "has more than"),
+        ("a: [", "is invalid YAML"),
+        ("a: !!python/object/apply:os.system [ls]", "is invalid YAML"),
+        ("#" * (1024 * 1024 + 1), "is larger than"),
     ],
 )
 def test_file_of_nobody_is_refused(text: str, said: str) -> None:

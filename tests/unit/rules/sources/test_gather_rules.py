@@ -205,7 +205,7 @@ class TestRulesElsewhere:
         broken = gathering.broken
         assert broken is not None
         assert (broken.since, broken.unreadable) == (broken_at, False)
-        assert "'mirors' is not known. Did you mean mirrors?" in broken.detail
+        assert "unknown key 'mirors'. Did you mean mirrors?" in broken.detail
 
     def test_mended_file_is_in_force_and_nothing_is_broken_any_more(self) -> None:
         gathering = Gathering(rules_text("1.0"))
@@ -225,7 +225,7 @@ class TestRulesElsewhere:
         gathering.put("version: 7\nmirrors: []\n")
         gathering.gather(minutes=5)
         assert gathering.broken is not None
-        assert "'7' is not known" in gathering.broken.detail
+        assert "'7' is not a supported version" in gathering.broken.detail
         assert gathering.broken.since == broken_at
 
     def test_file_that_cannot_be_read_is_written_down_until_it_can_be(self) -> None:

@@ -66,7 +66,7 @@ def test_tag_that_is_named_twice_is_followed_once() -> None:
         ({"upstream_image": "quay.io/team/app", "upstream_tags": "a:b"}, "'a:b', which is no tag"),
         (
             {"upstream_image": "quay.io/team/app", "upstream_tags": "semver:latest"},
-            "'semver:latest': 'latest' is no version",
+            "'semver:latest': 'latest' is not a version",
         ),
         (
             {"upstream_image": "a/b", "upstream_tags": "1", "ignore_tags": "a:b"},

@@ -9,8 +9,15 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 
 from pullahead.oci import InvalidReferenceError, Repository, parse_host, parse_reference
-from pullahead.rules.model import CredentialSource, Rule, Source, UpstreamSettings, WhenDeleted
-from pullahead.rules.options import DEFAULT_ALERT_AFTER, DEFAULT_CHECK_EVERY
+from pullahead.rules.model import (
+    DEFAULT_ALERT_AFTER,
+    DEFAULT_CHECK_EVERY,
+    CredentialSource,
+    Rule,
+    Source,
+    UpstreamSettings,
+    WhenDeleted,
+)
 from pullahead.rules.sources.findings import CachedRepository, CacheRule, DescribedSource
 from pullahead.rules.tag_patterns import TagSelection
 

@@ -11,8 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from pullahead.oci import InvalidReferenceError, Repository, parse_reference
 from pullahead.oci.reference import is_tag
-from pullahead.rules.model import Rule, Source
-from pullahead.rules.options import DEFAULT_ALERT_AFTER, DEFAULT_CHECK_EVERY
+from pullahead.rules.model import DEFAULT_ALERT_AFTER, DEFAULT_CHECK_EVERY, Rule, Source
 from pullahead.rules.sources.findings import DescribedSource, TaggedRepository
 from pullahead.rules.tag_patterns import InvalidPatternError, PatternKind, TagPattern, TagSelection, check_pattern
 
