@@ -167,7 +167,7 @@ def test_message_has_one_line_for_each_problem_and_names_the_file() -> None:
         (mirror(tag="x"), 6, "mirrors[0]", "unknown key 'tag'", "Did you mean tags?"),
         (mirror(upstream="alpine:3.20"), 3, "mirrors[0].upstream", "the tag does not belong here", 'tags: ["3.20"]'),
         (mirror(upstream=f"alpine@sha256:{'a' * 64}"), 3, "mirrors[0].upstream", "a digest never moves", "tags"),
-        (mirror(upstream="https://a.io/b"), 3, "mirrors[0].upstream", "no URL", "Leave out https://"),
+        (mirror(upstream="https://a.io/b"), 3, "mirrors[0].upstream", "not a URL", "Remove https://"),
         (mirror(upstream="a.io/B"), 3, "mirrors[0].upstream", "lower case", "as b."),
         (mirror(upstream="~"), 3, "mirrors[0].upstream", "expected a string, found nothing", ""),
         (mirror(upstream="[a]"), 3, "mirrors[0].upstream", "expected a string, found a list", ""),
@@ -198,14 +198,14 @@ def test_message_has_one_line_for_each_problem_and_names_the_file() -> None:
         (mirror(check_every="7h"), 6, "mirrors[0].check_every", "(6h) is shorter than check_every (7h)", "7h"),
     ],
 )
-def test_mistake(text: str, line: int, path: str, message: str, hint: str) -> None:
+def test_mistake_is_reported_with_line_path_and_hint(text: str, line: int, path: str, message: str, hint: str) -> None:
     problem = only_problem_of(text)
     assert (problem.line, problem.path) == (line, path)
     assert message in problem.message
     assert hint in problem.hint
 
 
-def test_two_mirrors_that_publish_one_tag_name_both_lines() -> None:
+def test_tag_published_twice_names_both_lines() -> None:
     problem = only_problem_of("""\
         version: 1
         mirrors:
@@ -218,25 +218,25 @@ def test_two_mirrors_that_publish_one_tag_name_both_lines() -> None:
     assert problem.message == "mirror/b:two is already on line 3"
 
 
-def test_a_repeated_mirror_is_found_although_an_anchor_writes_it_once() -> None:
+def test_mirror_repeated_by_an_alias_is_reported() -> None:
     problem = only_problem_of(
         "version: 1\nmirrors: [&m {upstream: ghcr.io/a/b, repository: mirror/b, tags: [one]}, *m]\n"
     )
     assert (problem.line, problem.path) == (2, "mirrors[1].tags[0]")
 
 
-def test_a_wrong_upstream_does_not_hide_a_repeated_target() -> None:
+def test_invalid_upstream_does_not_hide_a_repeated_target() -> None:
     paths = [p.path for p in problems_of(mirror(upstream="A", tags="[x, x]"))]
     assert paths == ["mirrors[0].upstream", "mirrors[0].tags[1]"]
 
 
-def test_credential_in_an_upstream_does_not_reach_the_message() -> None:
+def test_credential_in_an_upstream_is_not_in_the_message() -> None:
     with pytest.raises(RulesError) as refused:
         load_rules(mirror(upstream="https://user:hunter2@ghcr.io/a/b"), source="rules.yaml")
     assert "hunter2" not in str(refused.value)
 
 
-def test_a_thousand_problems_make_a_bounded_message() -> None:
+def test_message_of_a_thousand_problems_is_bounded() -> None:
     text = "version: 1\nmirrors:\n" + "  - 5\n" * 1000
     with pytest.raises(RulesError) as refused:
         load_rules(text, source="rules.yaml")

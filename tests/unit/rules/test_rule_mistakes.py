@@ -98,14 +98,16 @@ LONG_NAME = (
         ("version: 1\nmirrors: []\nignore: [A/*]", 3, "ignore[0]", "'A/*' matches no ECR repository", "team-a/*"),
     ],
 )
-def test_mistake_in_a_rule(text: str, line: int, path: str, message: str, hint: str) -> None:
+def test_mistake_in_a_rule_is_reported_with_line_path_and_hint(
+    text: str, line: int, path: str, message: str, hint: str
+) -> None:
     problem = only_problem_of(text)
     assert (problem.line, problem.path) == (line, path)
     assert message in problem.message
     assert hint in problem.hint
 
 
-def test_a_name_given_twice_names_the_first_line() -> None:
+def test_repeated_name_names_the_first_line() -> None:
     problem = only_problem_of("""\
         version: 1
         mirrors:
@@ -129,25 +131,25 @@ def test_a_name_given_twice_names_the_first_line() -> None:
         ),
     ],
 )
-def test_rules_that_choose_into_one_repository_have_one_upstream(first: str, second: str) -> None:
+def test_patterns_of_two_upstreams_in_one_repository_are_reported(first: str, second: str) -> None:
     problem = only_problem_of(f"version: 1\nmirrors:\n  - {{{first}}}\n  - {{{second}}}\n")
     assert (problem.line, problem.path) == (4, "mirrors[1].repository")
     assert "by the rule on line 3" in problem.message
 
 
-def test_a_namespace_claimed_twice_is_found() -> None:
+def test_repeated_namespace_is_reported() -> None:
     line = "  - {upstream: quay.io/a/*, tags: [x, 'v*']}\n"
     problem = only_problem_of(f"version: 1\nmirrors:\n{line}{line}")
     assert problem.message == "quay.io/a/*:x is already on line 3"
 
 
-def test_a_wrong_template_of_the_defaults_is_one_problem_and_not_one_for_each_rule() -> None:
+def test_invalid_template_of_the_defaults_is_one_problem() -> None:
     rules = "mirrors:\n  - {upstream: a.io/b, tags: [x]}\n  - {upstream: a.io/c, tags: [x]}\n"
     problem = only_problem_of(f"version: 1\ndefaults: {{repository: mirror/all}}\n{rules}")
     assert problem.path == "defaults.repository"
 
 
-def test_times_of_a_rule_are_compared_with_those_of_the_defaults() -> None:
+def test_alert_after_is_compared_with_check_every_of_the_defaults() -> None:
     problem = only_problem_of("version: 1\ndefaults: {check_every: 2h}\n" + mirror(alert_after="1h").partition("\n")[2])
     assert (problem.line, problem.path) == (6 + 1, "mirrors[0].alert_after")
     assert "shorter than check_every (2h)" in problem.message

@@ -50,7 +50,7 @@ def problem_of(text: str) -> Problem:
         (f"{{ca: {json.dumps(NO_BASE64)}}}", ".ca", "not a PEM certificate", ""),
         ("{ca: /etc/ssl/ca.pem}", ".ca", "not a PEM certificate", ""),
         (f"{{ca: {'a' * 65_537}}}", ".ca", "more than 65536 characters", ""),
-        ("{token_hosts: [https://a.io]}", ".token_hosts[0]", "no URL", "https://"),
+        ("{token_hosts: [https://a.io]}", ".token_hosts[0]", "not a URL", "https://"),
         ("{token_hosts: a.io}", ".token_hosts", "expected a list, found a string", ""),
         ("{rate_limit: 5}", ".rate_limit", "expected keys with values, found a number", ""),
         ("{rate_limit: {requests_per_second: 0}}", ".rate_limit.requests_per_second", "0 is out of range", "1000"),
@@ -60,7 +60,7 @@ def problem_of(text: str) -> Problem:
         ("{rate_limit: {reserve: 91%}}", ".rate_limit.reserve", "91% is out of range", "90%"),
     ],
 )
-def test_mistake_in_a_host(settings: str, path: str, message: str, hint: str) -> None:
+def test_mistake_in_a_host_is_reported_without_secrets(settings: str, path: str, message: str, hint: str) -> None:
     problem = problem_of(f"version: 1\nmirrors: []\nupstreams:\n  quay.io: {settings}\n")
     assert (problem.line, problem.path) == (4, f"upstreams['quay.io']{path}")
     assert message in problem.message
@@ -112,7 +112,7 @@ def test_mistake_in_a_host(settings: str, path: str, message: str, hint: str) ->
         (f"{{repository_policy: '{'[' * 100_000}'}}", ".repository_policy", "nested too deeply", ""),
     ],
 )
-def test_mistake_in_creation(create: str, path: str, message: str, hint: str) -> None:
+def test_mistake_in_create_is_reported(create: str, path: str, message: str, hint: str) -> None:
     problem = problem_of(f"version: 1\nmirrors:\n  - upstream: a.io/b\n    tags: [x]\n    create: {create}\n")
     assert (problem.line, problem.path) == (5, f"mirrors[0].create{path}")
     assert message in problem.message

@@ -24,7 +24,7 @@ def holds(text: str, tag: str, *, prereleases: bool = False) -> bool:
         ("3.13-slim", "v3.13.0-slim"),
     ],
 )
-def test_short_forms_are_the_whole_version(tag: str, same: str) -> None:
+def test_short_version_is_the_whole_version(tag: str, same: str) -> None:
     assert parse_version(tag) == parse_version(same) is not None
 
 
@@ -32,7 +32,7 @@ def test_short_forms_are_the_whole_version(tag: str, same: str) -> None:
     "tag",
     ["", "latest", "v", "1.2.3.4", "1.2.", ".1", "1.2.3-", "1.2.3-a..b", "1.2_3", "vv1", "1.2.3+b", "1.x", "٣.1"],
 )
-def test_tag_that_is_no_version_is_none(tag: str) -> None:
+def test_tag_that_is_not_a_version_gives_none(tag: str) -> None:
     assert parse_version(tag) is None
 
 
@@ -83,7 +83,7 @@ def test_order_is_that_of_semantic_versioning() -> None:
         ("1.x || >=3.1 <3.3", ["1.5", "3.1", "3.2.9"], ["2", "3.0", "3.3"]),
     ],
 )
-def test_range_holds_what_npm_says(text: str, inside: list[str], outside: list[str]) -> None:
+def test_range_contains_what_npm_says(text: str, inside: list[str], outside: list[str]) -> None:
     assert [tag for tag in inside if not holds(text, tag)] == []
     assert [tag for tag in outside if holds(text, tag)] == []
 
@@ -106,7 +106,7 @@ def test_range_holds_what_npm_says(text: str, inside: list[str], outside: list[s
         ("1.x || 3.1.0-b", "1.5-a", False, True),  # named by the other alternative only
     ],
 )
-def test_prereleases_are_off_unless_asked_for(text: str, tag: str, by_default: bool, on_demand: bool) -> None:
+def test_prereleases_are_excluded_unless_asked_for(text: str, tag: str, by_default: bool, on_demand: bool) -> None:
     assert holds(text, tag) is by_default
     assert holds(text, tag, prereleases=True) is on_demand
 
@@ -132,7 +132,7 @@ def test_prereleases_are_off_unless_asked_for(text: str, tag: str, by_default: b
         ("1 | 2", "'|' is not a version"),
     ],
 )
-def test_text_that_is_no_range_is_refused(text: str, cause: str) -> None:
+def test_invalid_range_is_refused(text: str, cause: str) -> None:
     with pytest.raises(InvalidPatternError) as refused:
         parse_range(text)
     assert cause in refused.value.cause

@@ -67,7 +67,7 @@ def left_out(found: ImportResult) -> str:
     return "\n".join(f"{left.where}: {left.message}" for left in found.left_out)
 
 
-def test_realistic_file() -> None:
+def test_realistic_file_is_imported() -> None:
     found = import_rules(REALISTIC, source="regsync.yml")
     assert found.mirrors == [
         ImportedMirror("docker.io/library/busybox", "mirror/busybox", (TagEntry("latest"),), check_every="1h"),
@@ -101,7 +101,7 @@ def test_realistic_file() -> None:
         "sync[2]: the schedule '15 */6 * * *' is not supported; upstream is checked every 15 minutes",
     ],
 )
-def test_everything_else_is_told(told: str) -> None:
+def test_unsupported_key_is_reported(told: str) -> None:
     assert told in left_out(import_rules(REALISTIC, source="regsync.yml"))
 
 
@@ -114,7 +114,7 @@ def test_no_credential_is_copied_or_shown() -> None:
     assert not [secret for secret in ("robot", "hunter2", "abcdef") if secret in shown]
 
 
-def test_everything_that_is_carried_over_passes_the_rules_reader() -> None:
+def test_imported_rules_load() -> None:
     found = import_rules(REALISTIC, source="regsync.yml")
     del found.upstreams["registry.example.com"]  # whose certificate is none
     rules = load_rules(write_rules(found, source="regsync.yml"), source="rules.yaml")
@@ -128,7 +128,7 @@ def test_everything_that_is_carried_over_passes_the_rules_reader() -> None:
     assert rules.rules[1].tags.exclude == (TagPattern(REGEX, ".*-rc"),)
 
 
-def test_written_file_passes_the_rules_reader() -> None:
+def test_written_file_loads() -> None:
     found = import_rules(
         'sync:\n  - {source: "alpine:3.20", target: "localhost:5000/mirror/alpine:3.20", type: image, interval: 1h}\n'
         "  - {source: quay.io/a/b, target: localhost:5000/a/b, type: repository, tags: {allow: [v1, v2]}}\n"
@@ -164,7 +164,7 @@ def test_tags_of_a_repository(entry: str, tags: tuple[TagEntry, ...]) -> None:
     [
         ("source: 'a:1', target: 'x.io/a:2', type: image", "tags keep their names: 1 cannot be published as 2"),
         (f"source: 'a@sha256:{'0' * 64}', target: 'x.io/aa', type: image", "digests never move"),
-        ("source: 'https://a/b', target: 'x.io/aa', type: image", "a reference is no URL"),
+        ("source: 'https://a/b', target: 'x.io/aa', type: image", "a reference is not a URL"),
         ("source: a, target: 'x.io/a', type: repository", "'a' is not a valid ECR repository name"),
         ("source: a, target: 'x.io/aa', type: mystery", "unknown type 'mystery'"),
         (
@@ -188,7 +188,7 @@ def test_tags_of_a_repository(entry: str, tags: tuple[TagEntry, ...]) -> None:
         ("source: aa, target: x.io/aa, type: repository, interval: soon", "is not a duration"),
     ],
 )
-def test_what_has_no_counterpart_is_told(entry: str, told: str) -> None:
+def test_unsupported_entry_is_reported(entry: str, told: str) -> None:
     assert told in left_out(imported(entry))
 
 
@@ -207,13 +207,13 @@ def test_pace_is_a_number_above_zero(written: str, pace: float | None) -> None:
     assert (pace is None) == ("is not a number above zero" in left_out(found))
 
 
-def test_named_repositories_of_a_registry_are_followed_and_expressions_are_told() -> None:
+def test_named_repositories_of_a_registry_are_imported_and_expressions_reported() -> None:
     found = imported("source: ghcr.io, target: x.io/m, type: registry, repos: {allow: [a/b, 'c/.*']}")
     assert [(mirror.upstream, mirror.repository) for mirror in found.mirrors] == [("ghcr.io/a/b", "m/a/b")]
     assert "expressions of repositories" in left_out(found)
 
 
-def test_range_that_is_none_is_told() -> None:
+def test_invalid_range_is_reported() -> None:
     found = imported("source: ghcr.io/a/b, target: x.io/a/b, type: repository, tags: {semverRange: ['>=latest']}")
     assert found.mirrors == []
     assert "sync[0].tags.semverRange: invalid semver '>=latest'" in left_out(found)
@@ -226,9 +226,7 @@ def test_range_that_is_none_is_told() -> None:
         ("[v1, v2-rc, 'v3.*']", (TagEntry("v1"), TagEntry("v3.*", REGEX)), (TagEntry(".*-rc", REGEX),)),
     ],
 )
-def test_names_that_are_denied_are_taken_away(
-    allow: str, tags: tuple[TagEntry, ...], exclude: tuple[TagEntry, ...]
-) -> None:
+def test_denied_names_are_dropped(allow: str, tags: tuple[TagEntry, ...], exclude: tuple[TagEntry, ...]) -> None:
     entry = f"source: ghcr.io/a/b, target: x.io/a/b, type: repository, tags: {{allow: {allow}, deny: ['.*-rc']}}"
     found = imported(entry)
     assert [(mirror.tags, mirror.exclude) for mirror in found.mirrors] == [(tags, exclude)]

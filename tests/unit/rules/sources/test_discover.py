@@ -76,18 +76,18 @@ def test_without_cache_rules_no_repository_is_listed() -> None:
     assert sorted(finding.script.calls) == ["cache_rules", "repositories_with"]
 
 
-def test_other_resource_tags_are_not_kept() -> None:
+def test_other_resource_tags_are_dropped() -> None:
     (repository,) = Finding().find().findings.tagged
     assert set(repository.tags) == {"pullahead:upstream", "pullahead:tags"}
 
 
-def test_repository_that_is_tagged_as_ignored_is_left_alone() -> None:
+def test_repository_tagged_as_ignored_is_skipped() -> None:
     finding = Finding()
     finding.tag("quay/team/app", **{"pullahead:ignore": "true"})
     assert names(finding.find()) == ["docker-hub/library/alpine"]
 
 
-def test_cached_repository_without_tags_is_passed_over() -> None:
+def test_cached_repository_without_tags_is_skipped() -> None:
     finding = Finding()
     finding.cached.repositories["quay/team/app"] = ()
     assert names(finding.find()) == ["docker-hub/library/alpine"]
@@ -100,7 +100,7 @@ class TestOptingOut:
         assert names(found) == ["docker-hub/library/alpine"]
         assert finding.script.count("tags_of") == 1
 
-    def test_source_that_the_file_turns_off_is_not_asked(self) -> None:
+    def test_source_that_is_off_is_not_read(self) -> None:
         finding = Finding()
         finding.tag("quay/team/app", **{"pullahead:ignore": "true"})
         found = finding.find(replace(NO_RULES, sources=frozenset({Source.RESOURCE_TAGS})))
@@ -116,7 +116,7 @@ class TestOptingOut:
 
 
 class TestReach:
-    def test_cached_repositories_out_of_reach_are_told_once_for_each_rule(self) -> None:
+    def test_uncovered_cached_repositories_are_reported_once_per_rule(self) -> None:
         finding = Finding()
         finding.cached.repositories["quay/team/b"] = ("1",)
         found = finding.find(reach=WritableRepositories(("mirror/*",), ("docker-hub/*",)))
@@ -131,7 +131,7 @@ class TestReach:
         assert names(found) == ["quay/team/app"]
         assert any("pull through cache rule ROOT: app and 2 more are not followed" in told for told in found.told)
 
-    def test_tagged_repository_out_of_reach_is_told(self) -> None:
+    def test_uncovered_tagged_repository_is_reported(self) -> None:
         finding = Finding()
         finding.tag("elsewhere/app", **{"upstream-image": "nginx", "upstream-tags": "1"})
         found = finding.find()
@@ -161,7 +161,7 @@ class TestWhatCannotBeAsked:
         assert found.told == ("resource tags could not be read, and stay as they were: access denied",)
 
 
-def test_so_many_cached_repositories_that_some_are_left_out_are_told() -> None:
+def test_cached_repositories_beyond_the_limit_are_reported() -> None:
     finding = Finding()
     limit = find_sources.MAX_CACHED_REPOSITORIES
     finding.cached.repositories = {f"quay/team/app{n:05}": ("1",) for n in range(limit + 1)}

@@ -20,7 +20,7 @@ BOMB = "a: &a [1, 1, 1, 1, 1, 1, 1, 1, 1, 1]\n" + "".join(
 
 
 @both_parsers
-def test_lines_and_kinds_are_those_of_the_text(parser: Any) -> None:
+def test_nodes_have_the_lines_and_kinds_of_the_text(parser: Any) -> None:
     document = compose("# comment\na: &x 1\nb:\n  - '1'\n  - *x\n", parser)
     number = Scalar(2, "1", "int")
     assert document == Mapping(
@@ -33,7 +33,7 @@ def test_lines_and_kinds_are_those_of_the_text(parser: Any) -> None:
 
 
 @both_parsers
-def test_text_without_a_document_is_none(parser: Any) -> None:
+def test_text_without_a_document_gives_none(parser: Any) -> None:
     assert compose("", parser) is None
     assert compose("# only a comment\n", parser) is None
 
@@ -64,7 +64,7 @@ def test_text_without_a_document_is_none(parser: Any) -> None:
         ("x: " + "é" * 600 * 1024, 1, "larger than 1048576 bytes"),
     ],
 )
-def test_unusable_document_is_refused_at_its_line(parser: Any, text: str, line: int, message: str) -> None:
+def test_invalid_document_is_refused_with_its_line(parser: Any, text: str, line: int, message: str) -> None:
     with pytest.raises(DocumentError) as refused:
         compose(text, parser)
     assert message in refused.value.message
@@ -72,17 +72,17 @@ def test_unusable_document_is_refused_at_its_line(parser: Any, text: str, line: 
     assert refused.value.line == line
 
 
-def test_default_parser_is_the_fast_one_where_it_is_there() -> None:
+def test_default_parser_is_libyaml_where_installed() -> None:
     assert DEFAULT_PARSER is (yaml.CSafeLoader if yaml.__with_libyaml__ else yaml.SafeLoader)
 
 
-def test_unusable_document_is_one_problem_of_the_rules() -> None:
+def test_invalid_document_is_one_problem_of_the_rules() -> None:
     with pytest.raises(RulesError) as refused:
         load_rules("version: 1\nmirrors: [\n", source="rules.yaml")
     assert [(p.line, p.path) for p in refused.value.problems] == [(2, "")]
 
 
-def test_empty_file_says_what_to_write() -> None:
+def test_empty_file_is_refused_with_a_hint() -> None:
     with pytest.raises(
         RulesError, match=r"^rules.yaml:1: the file is empty. Write version: 1 and mirrors: \[\] for no rules.$"
     ):
@@ -105,7 +105,7 @@ def test_empty_file_says_what_to_write() -> None:
         "a" * 1_000_000 + ":",
     ],
 )
-def test_hostile_file_does_not_take_long(text: str) -> None:
+def test_hostile_file_is_refused_in_bounded_time(text: str) -> None:
     with pytest.raises(RulesError):
         load_rules(text, source="rules.yaml")
 
@@ -121,7 +121,7 @@ pieces = st.sampled_from(
 
 
 @given(st.one_of(st.lists(pieces, max_size=40).map("".join), st.text(max_size=200)))
-def test_any_text_gives_rules_or_their_error(text: str) -> None:
+def test_any_text_gives_rules_or_problems(text: str) -> None:
     try:
         outcome: object = load_rules(text, source="rules.yaml")
     except RulesError as error:
@@ -131,7 +131,7 @@ def test_any_text_gives_rules_or_their_error(text: str) -> None:
 
 @both_parsers
 @given(text=st.lists(pieces, max_size=40).map("".join))
-def test_any_text_is_composed_or_refused_at_a_line_of_its_own(parser: Any, text: str) -> None:
+def test_any_text_is_parsed_or_refused_at_one_of_its_lines(parser: Any, text: str) -> None:
     try:
         compose(text, parser)
         line = 1

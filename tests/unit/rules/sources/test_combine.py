@@ -34,7 +34,7 @@ def keys(gathered: Gathered) -> list[tuple[str, str]]:
     return [(mirror.key, str(mirror.upstream)) for mirror in gathered.rules.mirrors]
 
 
-def test_what_was_found_joins_what_was_declared() -> None:
+def test_findings_are_added_to_the_rules_file() -> None:
     findings = Findings((QUAY,), (CachedRepository(REPOSITORY, ("1", "2")),), tagged("ghcr.io/a/b", "3", "mirror/b"))
     gathered = gather_rules(declared("docker.io/x/y", "9", repository="mirror/y"), findings)
     assert keys(gathered) == [
@@ -55,7 +55,7 @@ def test_mirror_that_two_sources_name_is_one_mirror() -> None:
     assert gathered.told == ()
 
 
-def test_file_wins_over_the_cache_and_it_is_told_once_for_a_repository() -> None:
+def test_file_wins_over_the_cache_and_the_conflict_is_reported_once_per_repository() -> None:
     gathered = gather_rules(declared("ghcr.io/other/app", "1", "2"), cached("1", "2", "3"))
     assert keys(gathered)[:2] == [
         (f"{REPOSITORY}:1", "ghcr.io/other/app:1"),
@@ -76,7 +76,7 @@ def test_resource_tags_win_over_the_cache() -> None:
     assert "ghcr.io/other/app by its resource tags, and quay.io/team/app by a pull through cache rule" in told
 
 
-def test_many_tags_in_conflict_are_told_in_one_short_line() -> None:
+def test_conflict_of_many_tags_is_one_short_line() -> None:
     tags = tuple(f"{n}" for n in range(1000))
     (told,) = gather_rules(declared("ghcr.io/other/app", *tags), cached(*tags)).told
     assert "0, 1, 2, 3, 4 and 995 more" in told
@@ -113,7 +113,7 @@ def test_repository_that_the_file_opts_out_is_followed_by_no_other_source(glob: 
     assert gathered.told == ()
 
 
-def test_patterns_of_tags_are_kept_for_the_listing() -> None:
+def test_patterns_of_resource_tags_are_kept_for_the_listing() -> None:
     gathered = gather_rules(declared(), Findings(tagged=tagged("quay.io/team/app", "1.+")))
     (rule,) = gathered.rules.rules
     assert [pattern.text for pattern in rule.tags.patterns] == ["1.*"]
@@ -134,7 +134,7 @@ def test_settings_of_a_host_that_the_file_does_not_name_are_added() -> None:
 
 
 class TestDigest:
-    def test_without_findings_it_is_that_of_the_file(self) -> None:
+    def test_without_findings_it_is_the_files(self) -> None:
         rules = declared("ghcr.io/a/b", "1")
         assert gather_rules(rules, Findings()).rules.digest == rules.digest
 
@@ -146,7 +146,7 @@ class TestDigest:
         }
         assert len(digests) == 6
 
-    def test_tag_that_was_cached_makes_not_every_mirror_due(self) -> None:
+    def test_newly_cached_tag_does_not_change_it(self) -> None:
         before, after = (gather_rules(declared(), cached(*tags)).rules.digest for tags in (("1",), ("1", "2")))
         assert before == after
 
