@@ -73,7 +73,7 @@ class Application(Adapters):
         gathered = self._gather_rules()
         rules = replace(gathered.rules, paused=self._known_pauses.paused_rules())
         scheduled = schedule_checks(rules, self._records, self._queue, self._clock())
-        return scheduled._replace(told=gathered.told)
+        return scheduled._replace(told=gathered.notices)
 
     def review_records(self, remaining_seconds: Callable[[], float]) -> Reviewed:
         """Look through all records: measure, tell people, retire."""

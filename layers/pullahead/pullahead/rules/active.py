@@ -1,6 +1,6 @@
-"""The rules as every function but the schedule knows them: the file, and what the schedule found and wrote down.
+"""The rules in force, for every function but the schedule: the file, the stored state, and paused rules.
 
-The rules in force, with those marked that people have paused. Asks for pauses once a minute at most.
+State and pauses are read at most once a minute.
 """
 
 import threading
@@ -20,78 +20,77 @@ RULES_RELOAD_INTERVAL = timedelta(minutes=1)
 
 
 class CurrentRules:
-    """Satisfies `pullahead.ports.LoadsRules`; asks once a minute at most, from any number of threads."""
+    """Implements `pullahead.rules.ports.ActiveRules`. Reads the state once a minute, from any thread."""
 
-    def __init__(self, file: ActiveRules, standing: RulesStateReader, clock: Clock) -> None:
-        self._file, self._standing, self._clock = file, standing, clock
+    def __init__(self, file: ActiveRules, stored: RulesStateReader, clock: Clock) -> None:
+        self._file, self._stored, self._clock = file, stored, clock
         self._lock = threading.Lock()
         self._rules: Rules | None = None
         self._known: RulesState | None = None
-        self._asked_at: datetime | None = None
+        self._read_at: datetime | None = None
 
     def __call__(self) -> Rules:
-        """Return the rules. Raises: ConfigError with every problem; StorageError where they were never read yet."""
+        """Return the rules. Raises: ConfigError with every problem; StorageError if they were never read."""
         with self._lock:
             now = self._clock()
-            if self._rules is None or self._asked_at is None or now - self._asked_at >= RULES_RELOAD_INTERVAL:
-                self._rules, self._asked_at = self._ask(self._rules), now
+            if self._rules is None or self._read_at is None or now - self._read_at >= RULES_RELOAD_INTERVAL:
+                self._rules, self._read_at = self._read(self._rules), now
             return self._rules
 
     def newly_cached(self, repository: str, tag: str) -> Mirror | None:
-        """Make the mirror of a tag that only a pull through cache rule can name, by what was last found of these."""
+        """Make the mirror of a tag that a pull through cache rule has just cached, by the last findings."""
         rules = self()
         findings = self._known.findings if self._known is not None else Findings()
         return newly_cached(repository, tag, rules, findings)
 
     def as_of(self, moment: datetime) -> None:
-        """Ask again at the next call, unless that was done since a moment: something then knew newer rules."""
+        """Read the state again at the next call, unless it was read since this moment."""
         with self._lock:
-            if self._asked_at is not None and self._asked_at < moment:
-                self._asked_at = None
+            if self._read_at is not None and self._read_at < moment:
+                self._read_at = None
 
-    def _ask(self, known: Rules | None) -> Rules:
+    def _read(self, known: Rules | None) -> Rules:
         try:
-            standing = self._standing.load()
+            state = self._stored.load()
         except StorageError:
             if known is None:
                 raise
-            return known  # a minute later they are asked for again
-        if known is not None and standing == self._known:
+            return known  # read again in a minute
+        if known is not None and state == self._known:
             return known
-        self._known = standing
-        return _rules(self._file, standing or RulesState())
+        self._known = state
+        return _rules(self._file, state or RulesState())
 
 
-def _rules(file: ActiveRules, standing: RulesState) -> Rules:
-    good = standing.text.good
+def _rules(file: ActiveRules, state: RulesState) -> Rules:
+    good = state.text.good
     declared = file() if good is None else load_rules(good, source="the rules in force")
-    return gather_rules(declared, standing.findings).rules
+    return gather_rules(declared, state.findings).rules
 
 
 PAUSES_RELOAD_INTERVAL = timedelta(minutes=1)
-"""One small read for a minute's checks; whoever pauses a rule is told that it may take so long."""
 
 
 class CachedPauses:
-    """Satisfies `pullahead.ports.ListsPauses` for a minute by what was read before; from any thread."""
+    """Implements `pullahead.rules.ports.PauseReader`. Caches pauses for a minute, for any thread."""
 
     def __init__(self, pauses: PauseReader, clock: Clock) -> None:
         self._pauses, self._clock = pauses, clock
         self._lock = threading.Lock()
-        self._asked_at: datetime | None = None
+        self._read_at: datetime | None = None
         self._paused: frozenset[str] = frozenset()
 
     def paused_rules(self) -> frozenset[str]:
         """Name the paused rules. Raises: StorageError."""
         with self._lock:
             now = self._clock()
-            if self._asked_at is None or now - self._asked_at >= PAUSES_RELOAD_INTERVAL:
-                self._paused, self._asked_at = self._pauses.paused_rules(), now
+            if self._read_at is None or now - self._read_at >= PAUSES_RELOAD_INTERVAL:
+                self._paused, self._read_at = self._pauses.paused_rules(), now
             return self._paused
 
 
 class RulesWithPauses:
-    """Satisfies `pullahead.ports.LoadsRules`. The same rules and pauses give the same object, with its index."""
+    """Implements `pullahead.rules.ports.ActiveRules`. The same rules and pauses give the same indexed object."""
 
     def __init__(self, rules: ActiveRules, pauses: PauseReader) -> None:
         self._rules, self._pauses = rules, pauses

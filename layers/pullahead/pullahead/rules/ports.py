@@ -1,6 +1,4 @@
-"""What gathering rules needs of the world: one-verb Protocols, beside the vocabulary that they speak.
-
-What the core asks about rules that people have paused: one-verb protocols. No implementation.
+"""Ports of the rules: sources in AWS, the rules file elsewhere, stored state, and pauses. No implementation.
 
 Every method may raise the errors that its docstring names and no others; adapters translate.
 """
@@ -14,10 +12,10 @@ from pullahead.rules.sources.state import RulesState
 
 
 class CachedRepositories(Protocol):
-    """Looks what ECR's pull through cache rules have cached."""
+    """Finds what ECR's pull through cache rules have cached."""
 
     def cache_rules(self) -> Sequence[CacheRule]:
-        """Describe the pull through cache rules. Raises: StorageError."""
+        """List the pull through cache rules. Raises: StorageError."""
         ...
 
     def repository_names(self) -> Sequence[str]:
@@ -25,56 +23,56 @@ class CachedRepositories(Protocol):
         ...
 
     def tags_of(self, repository: str) -> Sequence[str]:
-        """List a repository's tags, bounded; none where it is gone. Raises: StorageError."""
+        """List the tags of a repository, bounded; none if it was deleted. Raises: StorageError."""
         ...
 
 
 class TaggedRepositories(Protocol):
-    """Looks which repositories carry resource tags."""
+    """Finds repositories by resource tags."""
 
     def repositories_with(self, keys: Sequence[str]) -> Sequence[TaggedRepository]:
-        """List the repositories that have one of the tags, with all their tags. Raises: StorageError."""
+        """List repositories that have one of the tags, with all their tags. Raises: StorageError."""
         ...
 
 
 class RulesText(NamedTuple):
-    """A rules file as it was read, and what tells this version of it from others."""
+    """A rules file and its revision."""
 
     text: str
     revision: str
 
 
 class RulesFile(Protocol):
-    """Reads the rules file where people keep it."""
+    """Reads a rules file from where people keep it."""
 
     @property
     def address(self) -> str:
-        """Where that is, for people."""
+        """Where it is, for messages."""
         ...
 
     def read(self, known_revision: str | None) -> RulesText | None:
-        """Read the file, or None where it still is the known revision. Raises: StorageError, ConfigError."""
+        """Read the file; None if it still has the known revision. Raises: StorageError, ConfigError."""
         ...
 
 
 class RulesStateReader(Protocol):
-    """Reads what the schedule last wrote down about the rules."""
+    """Reads the state of the rules that the schedule last stored."""
 
     def load(self) -> RulesState | None:
-        """Read it, or None where there is none yet. Raises: StorageError."""
+        """Read it; None if there is none yet. Raises: StorageError."""
         ...
 
 
 class RulesStateStore(RulesStateReader, Protocol):
-    """Reads and writes it."""
+    """Reads and stores the state of the rules."""
 
-    def save(self, standing: RulesState) -> None:
-        """Write it. Raises: StorageError."""
+    def save(self, state: RulesState, /) -> None:
+        """Store it. Raises: StorageError."""
         ...
 
 
 class PauseReader(Protocol):
-    """Tells which rules are paused."""
+    """Finds paused rules."""
 
     def paused_rules(self) -> frozenset[str]:
         """Name the paused rules, strongly consistent. Raises: StorageError."""
@@ -82,19 +80,19 @@ class PauseReader(Protocol):
 
 
 class PauseStore(PauseReader, Protocol):
-    """Pauses rules, and resumes them."""
+    """Pauses and resumes rules."""
 
     def pause(self, rule: str) -> None:
-        """Pause a rule; one that is paused stays so. Raises: StorageError."""
+        """Pause a rule. Idempotent. Raises: StorageError."""
         ...
 
     def resume(self, rule: str) -> None:
-        """Resume a rule; one that is not paused stays so. Raises: StorageError."""
+        """Resume a rule. Idempotent. Raises: StorageError."""
         ...
 
 
 class ActiveRules(Protocol):
-    """Finds the rules in force."""
+    """Loads the rules in force."""
 
     def __call__(self) -> Rules:
         """Return the rules. Raises: ConfigError with every problem."""

@@ -1,6 +1,6 @@
-"""Which rules follow an upstream tag: the way back from a reference to mirrors. Pure; asks no registry.
+"""Index of the rules by upstream: finds what follows an upstream tag, without asking a registry. Pure.
 
-Whether a tag is among the newest that a rule chooses, only a listing can tell; then the listing is what is wanted.
+Whether a tag is among the `newest` of a rule takes a listing, so the listing is returned.
 """
 
 from collections.abc import Iterator
@@ -11,13 +11,13 @@ from pullahead.oci import Reference, Repository
 from pullahead.rules.model import Mirror, Rule, Rules, mirror_key
 from pullahead.rules.tag_patterns import allows
 
-_EVERY_TAG = "*"  # in no tag: a key with it is no mirror's
+_EVERY_TAG = "*"  # not a valid tag, so never the key of a mirror
 
 
 class FollowedTag(NamedTuple):
-    """A tag that a rule follows. `found` is the upstream repository where the rule stands for a whole namespace.
+    """A tag that a rule follows. `found` is the upstream repository where the rule is for a namespace.
 
-    `by_listing`: the rule chooses the newest tags, so that its listing decides whether this is one of them.
+    `by_listing`: the rule has `newest`, so its listing decides whether it follows this tag.
     """
 
     rule: str
@@ -28,14 +28,14 @@ class FollowedTag(NamedTuple):
 
     @property
     def key(self) -> str:
-        """Identify what is to be looked at: the mirror, or the listing."""
+        """Identify the mirror or the listing to check."""
         if self.by_listing:
             return mirror_key(f"{self.repository} ({self.rule})", _EVERY_TAG)
         return mirror_key(self.repository, self.tag)
 
 
 class UpstreamIndex:
-    """The rules, indexed by what they follow."""
+    """The rules, indexed by upstream repository and tag."""
 
     def __init__(self, rules: Rules) -> None:
         self._named: dict[Repository, dict[str, list[Mirror]]] = {}
@@ -46,14 +46,14 @@ class UpstreamIndex:
             tags.setdefault(mirror.upstream.tag or "", []).append(mirror)
         for rule in rules.rules:
             if rule.on_demand is not None:
-                continue  # what was demanded is known by its pulls alone
+                continue  # follows what was pulled, and nothing else
             if rule.is_namespace:
                 self._namespaces.setdefault(rule.upstream.registry, []).append(rule)
             elif rule.tags.patterns:
                 self._choosing.setdefault(rule.upstream, []).append(rule)
 
     def knows(self, repository: Repository) -> bool:
-        """Tell whether any rule follows anything of an upstream repository."""
+        """Tell whether a rule follows tags of an upstream repository."""
         return repository in self._named or any(self._rules_of(repository))
 
     def of(self, reference: Reference) -> tuple[FollowedTag, ...]:
@@ -73,7 +73,7 @@ class UpstreamIndex:
             if repository.path.startswith(rule.upstream.path.removesuffix("*")):
                 try:
                     yield rule.expand(repository.path), repository
-                except ConfigError:  # there is no name that ECR allows; the listing of the namespace says so
+                except ConfigError:  # no valid target name; reported by the listing of the namespace
                     continue
 
 

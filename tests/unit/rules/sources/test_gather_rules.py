@@ -1,4 +1,4 @@
-"""The schedule gathers rules: what is written, what is told once, and how a rules file kept elsewhere is followed."""
+"""The schedule combines rules: what it stores and reports, and which version of an external file is in force."""
 
 from datetime import timedelta
 
@@ -162,19 +162,19 @@ class TestTelling:
     def test_notice_is_reported_once_and_again_after_it_was_gone(self) -> None:
         gathering = Gathering()
         gathering.tagged.repositories["mirror/x"] = {"pullahead:upstream": "A B", "pullahead:tags": "1"}
-        assert len(gathering.gather().told) == 1
-        assert gathering.gather(minutes=5).told == ()
+        assert len(gathering.gather().notices) == 1
+        assert gathering.gather(minutes=5).notices == ()
         gathering.tagged.repositories.clear()
-        assert gathering.gather(minutes=5).told == ()
+        assert gathering.gather(minutes=5).notices == ()
         gathering.tagged.repositories["mirror/x"] = {"pullahead:upstream": "A B", "pullahead:tags": "1"}
-        assert len(gathering.gather(minutes=5).told) == 1
+        assert len(gathering.gather(minutes=5).notices) == 1
 
     def test_new_process_does_not_report_it_again(self) -> None:
         gathering = Gathering()
         gathering.tagged.repositories["mirror/x"] = {"pullahead:upstream": "A B", "pullahead:tags": "1"}
         gathering.gather()
         gathering.schedule = gathering.new_schedule()
-        assert gathering.gather().told == ()
+        assert gathering.gather().notices == ()
 
 
 class TestRulesElsewhere:

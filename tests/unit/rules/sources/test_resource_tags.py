@@ -60,17 +60,17 @@ def test_tag_that_is_named_twice_is_followed_once() -> None:
     ("tags", "problem"),
     [
         ({"pullahead_upstream": "https://quay.io/a", "pullahead_tags": "1"}, "a reference is not a URL"),
-        ({"pullahead_upstream": "quay.io/team/app:1.0", "pullahead_tags": "1"}, "names a tag or a digest"),
-        ({"pullahead_upstream": "quay.io/team/app"}, "name an upstream and no tag; add pullahead:tags"),
-        ({"pullahead_upstream": "quay.io/team/app", "pullahead_tags": ""}, "no tag; add pullahead:tags"),
-        ({"upstream_image": "quay.io/team/app", "upstream_tags": "a:b"}, "'a:b', which is no tag"),
+        ({"pullahead_upstream": "quay.io/team/app:1.0", "pullahead_tags": "1"}, "has a tag or a digest"),
+        ({"pullahead_upstream": "quay.io/team/app"}, "name an upstream and no tags; add pullahead:tags"),
+        ({"pullahead_upstream": "quay.io/team/app", "pullahead_tags": ""}, "no tags; add pullahead:tags"),
+        ({"upstream_image": "quay.io/team/app", "upstream_tags": "a:b"}, "'a:b' is not a valid tag"),
         (
             {"upstream_image": "quay.io/team/app", "upstream_tags": "semver:latest"},
             "'semver:latest': 'latest' is not a version",
         ),
         (
             {"upstream_image": "a/b", "upstream_tags": "1", "ignore_tags": "a:b"},
-            "ignore-tags names 'a:b', which is no tag",
+            "ignore-tags: 'a:b' is not a valid tag",
         ),
         ({"upstream_image": "", "upstream_tags": "1"}, "its resource tag upstream-image"),
     ],
@@ -78,9 +78,9 @@ def test_tag_that_is_named_twice_is_followed_once() -> None:
 def test_invalid_resource_tags_are_reported_and_add_no_rule(tags: dict[str, str], problem: str) -> None:
     found = described(**tags)
     assert found.rules == ()
-    (told,) = found.problems
-    assert told.startswith("mirror/app: ")
-    assert problem in told
+    (notices,) = found.problems
+    assert notices.startswith("mirror/app: ")
+    assert problem in notices
 
 
 @pytest.mark.parametrize("value", ["true", "True", " true "])
