@@ -1,4 +1,4 @@
-"""One set of rules out of all sources: who wins, what is notices, and what the digest covers."""
+"""One set of rules from all sources: which source wins, what is reported, and what the digest covers."""
 
 from dataclasses import replace
 from datetime import timedelta
@@ -63,8 +63,8 @@ def test_file_wins_over_the_cache_and_the_conflict_is_reported_once_per_reposito
     ]
     (notices,) = gathered.notices
     assert notices == (
-        f"{REPOSITORY} has two upstreams: ghcr.io/other/app by the rules file, quay.io/team/app by a pull through cache "
-        "rule; the former wins for 1, 2. Name one upstream only."
+        f"{REPOSITORY} has two upstreams: ghcr.io/other/app by the rules file, quay.io/team/app by a pull through "
+        "cache rule; the former wins for 1, 2. Name one upstream only."
     )
 
 

@@ -113,11 +113,11 @@ def _remaining_patterns(rule: Rule, rules: Rules, conflicts: list[str]) -> tuple
     return ()
 
 
-def _conflict(rule: Rule, holding: str, source: Source, tags: Sequence[str]) -> str:
+def _conflict(rule: Rule, first: str, source: Source, tags: Sequence[str]) -> str:
     more = f" and {len(tags) - _SHOWN_TAGS} more" if len(tags) > _SHOWN_TAGS else ""
     return (
-        f"{rule.repository} has two upstreams: {holding} by {_NAMES[source]}, {rule.upstream} by {_NAMES[rule.source]}; "
-        f"the former wins for {', '.join(tags[:_SHOWN_TAGS])}{more}. Name one upstream only."
+        f"{rule.repository} has two upstreams: {first} by {_NAMES[source]}, {rule.upstream} by {_NAMES[rule.source]}; the "
+        f"former wins for {', '.join(tags[:_SHOWN_TAGS])}{more}. Name one upstream only."
     )
 
 
