@@ -19,21 +19,25 @@ PYTEST_WORKERS ?= 2
 export PYTHONDONTWRITEBYTECODE := 1
 export PYTHONPATH := $(CURDIR):$(CURDIR)/layers/pullahead
 
-.PHONY: help demo test check format policies build local bench costs lock setup clean
+.PHONY: help demo test test-unit check format policies build local bench costs lock setup clean
 
-help: ## Say what there is
-	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+help: ## List the targets
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
 
 demo: $(READY) ## Run the whole service on this machine and show what it does (UPSTREAM=docker.io/library/alpine:3.20 for a real one)
 	@$(BIN)/python -m local.demo $(if $(UPSTREAM),--upstream '$(UPSTREAM)')
 
-test: $(READY) ## Run all tests
+test: $(READY) $(SAM_READY) ## Run all tests
 	$(BIN)/python -m pytest -n $(PYTEST_WORKERS) --dist worksteal $(TESTS)
+
+test-unit: $(READY) ## Run the tests of the package alone, without servers or processes (under two minutes)
+	$(BIN)/python -m pytest -q tests/unit
 
 check: $(READY) $(SAM_READY) ## Format, lint, types, architecture, template and state machine
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
+	$(BIN)/lint-imports --no-cache
 	$(BIN)/python -m pytest -q tests/architecture
 	$(BIN)/python -m local.policies --check
 	$(BIN)/cfn-lint template.yaml
@@ -49,11 +53,11 @@ policies: $(READY) ## Write docs/policies.md anew from template.yaml
 build: $(READY) $(SAM_READY) ## Build for AWS (sam build, without Docker)
 	$(SAM) build
 
-local: $(READY) ## Keep the local AWS up, with the stack deployed
-	@$(BIN)/python -m local
+local: $(READY) ## Keep the local AWS up, with the stack deployed (ARGS=--empty: without), and say how to deploy into it
+	@$(BIN)/python -m local $(ARGS)
 
-bench: $(READY) $(BENCH_READY) ## Measure copies, ours beside other tools' (SIZE=small for a quick look)
-	@$(BIN)/python -m bench --size $(SIZE) --plot-with $(BENCH_VENV)/bin/python $(ARGS)
+bench: $(READY) $(BENCH_READY) ## Measure copies over TLS, ours beside other tools' (SIZE=small for a quick look)
+	@$(BIN)/python -m bench --size $(SIZE) --plot-with $(BENCH_VENV)/bin/python $(if $(filter full,$(SIZE)),--write-docs) $(ARGS)
 
 costs: $(READY) ## Compute what checking costs, and write it into docs/operating.md
 	@$(BIN)/python -m bench.costs

@@ -1,20 +1,16 @@
-"""Habits that the linter cannot see: names, no patching, no sleeping, nothing swallowed."""
+"""Habits that ruff and import-linter cannot check: file names, handlers' imports, patched attributes, index names."""
 
 import ast
 import os
 import re
+import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from tests.architecture.source import ROOT, Source, attributes, imports
-
-POLLING = Path("tests/polling.py")
-"""The one module of the tests that may wait."""
-SAMPLE_FUNCTIONS = "functions"
-"""A folder within tests/ whose handlers run as processes of their own; one that hangs has to hang."""
+from tests.architecture.source import ROOT, Import, Source, attributes, imports
 
 VAGUE_STEMS = frozenset({"utils", "util", "helpers", "helper", "misc", "common"})
-_PATCHES = re.compile(r"(?:^|\.)(?:mock|mocker)\.patch(?:\.|$)|^monkeypatch\.setattr$")
+_PATCHES = re.compile(r"^monkeypatch\.setattr$|(?:^|\.)mocker\.patch(?:\.|$)")
 # Put together here, so that this file does not name one itself.
 _INDEX = re.compile("|".join(("py" + r"pi\.(?:org|python)", "python" + r"hosted\.org", r"(?<!no-emit-)index" + "-url")))
 _UNFINISHED = re.compile(r"\b(?:TO" + "DO|FIX" + "ME|XX" + r"X)\b")
@@ -23,16 +19,17 @@ _HIDDEN_BUT_OURS = frozenset({".ci", ".github"})
 _NOT_OURS = frozenset({"__pycache__", "node_modules"})
 _TEXT_SUFFIXES = frozenset({".py", ".yaml", ".yml", ".toml", ".md", ".txt", ".in", ".sh", ".json", ".cfg", ".ini", ""})
 
+_ADAPTERS = frozenset({"aws", "cli", "ecr", "registry", "rules", "settings", "standalone"})
+_IMPURE = frozenset({"boto3", "botocore", "os", "random", "requests", "socket", "ssl", "subprocess", "time", "urllib"})
+_HANDLERS_MAY_USE = frozenset({"aws_lambda_powertools"}) | (sys.stdlib_module_names - _IMPURE)
+
 
 def patch_findings(files: Iterable[Source]) -> Iterator[str]:
-    """Find tests that replace the inside of something instead of handing in a fake."""
+    """Find tests that replace an attribute instead of passing a fake. (ruff bans `unittest.mock.patch`.)"""
     for file in files:
         for line, name in attributes(file):
             if _PATCHES.search(name):
                 yield f"{file.path}:{line}: {name}; pass a fake through a port instead"
-        for imported in imports(file):
-            if imported.module == "unittest.mock.patch":
-                yield f"{file.path}:{imported.line}: imports patch; pass a fake through a port instead"
 
 
 def name_findings(files: Iterable[Source]) -> Iterator[str]:
@@ -45,37 +42,24 @@ def name_findings(files: Iterable[Source]) -> Iterator[str]:
                 yield f"{file.path}:{node.lineno}: name {node.name} for what it does"
 
 
-def sleep_findings(files: Iterable[Source]) -> Iterator[str]:
-    """Find tests that wait by the clock."""
+def handler_findings(files: Iterable[Source]) -> Iterator[str]:
+    """Find handlers that use an adapter, AWS, the environment or the network themselves instead of calling `app`."""
     for file in files:
-        if file.path.parts[0] != "tests" or file.path == POLLING or SAMPLE_FUNCTIONS in file.path.parts:
-            continue
-        imported_modules = {imported.module for imported in imports(file)}
-        for line, name in attributes(file):
-            # Without the import, `time` is some clock of the test's own.
-            if name == "time.sleep" and "time" in imported_modules:
-                yield f"{file.path}:{line}: waits by the clock; use {POLLING}, or hand in a clock"
-        for imported in imports(file):
-            if imported.module == "time.sleep":
-                yield f"{file.path}:{imported.line}: waits by the clock; use {POLLING}, or hand in a clock"
+        if file.path.parts[0] == "functions":
+            for imported in imports(file):
+                if not _handler_may_import(imported):
+                    yield f"{file.path}:{imported.line}: a handler must not import {imported.module}"
 
 
-def swallow_findings(files: Iterable[Source]) -> Iterator[str]:
-    """Find exceptions that are caught and dropped."""
-    for file in files:
-        for node in ast.walk(file.tree):
-            if isinstance(node, ast.ExceptHandler) and all(map(_does_nothing, node.body)):
-                yield f"{file.path}:{node.lineno}: an exception is swallowed"
-
-
-def _does_nothing(statement: ast.stmt) -> bool:
-    return isinstance(statement, ast.Pass) or (
-        isinstance(statement, ast.Expr) and isinstance(statement.value, ast.Constant)
-    )
+def _handler_may_import(imported: Import) -> bool:
+    root, _, rest = imported.module.partition(".")
+    if root == "pullahead":
+        return rest.partition(".")[0] not in _ADAPTERS | {"oci"}
+    return root in _HANDLERS_MAY_USE
 
 
 def text_findings(texts: Iterable[tuple[Path, str]]) -> Iterator[str]:
-    """Find files that name a package index, which is the machine's own business, or that admit to be unfinished."""
+    """Find files that name a package index, which is the machine's own business, or that are marked as unfinished."""
     for path, text in texts:
         for number, line in enumerate(text.splitlines(), 1):
             if _INDEX.search(line):

@@ -61,10 +61,3 @@ def attributes(file: Source) -> Iterator[tuple[int, str]]:
     for node in ast.walk(file.tree):
         if isinstance(node, ast.Attribute):
             yield node.lineno, ast.unparse(node)
-
-
-def functions(file: Source) -> Iterator[ast.FunctionDef | ast.AsyncFunctionDef]:
-    """List functions and methods."""
-    for node in ast.walk(file.tree):
-        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
-            yield node

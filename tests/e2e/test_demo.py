@@ -20,8 +20,8 @@ STEPS = (
 DIGEST = "sha256:" + "0" * 64
 
 
-def test_demo_tells_every_step_and_ends_well() -> None:
-    done = run_module("local.demo")
+def test_demo_tells_every_step_ends_well_and_calls_nothing_that_its_roles_may_not() -> None:
+    done = run_module("tests.e2e.demo_with_calls")
     assert done.returncode == 0, done.stdout + done.stderr
     told = [line.strip(" ─") for line in done.stdout.splitlines()]
     assert [line for line in told if line in STEPS] == list(STEPS)
@@ -38,7 +38,7 @@ def test_demo_tells_every_step_and_ends_well() -> None:
     assert "The dashboard's page of mirrors, as a file:" in done.stdout
     assert 'data-key="mirror/demo:1.0" data-state="FRESH"' in PAGE.read_text(encoding="utf-8")
     assert told[-1].startswith("All as it should be")
-    assert done.stderr == ""
+    assert re.fullmatch(r"\d+ roles called AWS\n", done.stderr), done.stderr
 
 
 def test_deviation_is_exit_1_with_the_reason() -> None:

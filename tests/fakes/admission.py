@@ -5,79 +5,79 @@ from datetime import datetime
 
 from pullahead.messages import RefreshRequest
 from pullahead.refresh.ports import SlotResult, WaitingRefresh
-from pullahead.rules.model import mirror_key
+from pullahead.rules.mirror_key import MirrorKey
 from tests.fakes.script import Script
 
 
 class FakeSlots:
-    """Satisfies `pullahead.ports.Slots`."""
+    """Implements `pullahead.refresh.ports.RefreshSlots`."""
 
     def __init__(self, script: Script | None = None) -> None:
         self.script = script or Script()
-        self.holders: dict[str, datetime] = {}
+        self.taken: dict[str, datetime] = {}
 
-    def held(self) -> Mapping[str, datetime]:
-        with self.script.call("held"):
-            return dict(self.holders)
+    def holders(self) -> Mapping[str, datetime]:
+        with self.script.call("holders"):
+            return dict(self.taken)
 
     def take(self, name: str, now: datetime, until: datetime, at_most: int) -> SlotResult:
         with self.script.call("take"):
-            if name in self.holders and self.holders[name] > now:
-                return SlotResult.HELD
-            if name not in self.holders and len(self.holders) >= at_most:
+            if name in self.taken and self.taken[name] > now:
+                return SlotResult.ALREADY_TAKEN
+            if name not in self.taken and len(self.taken) >= at_most:
                 return SlotResult.FULL
-            self.holders[name] = until
+            self.taken[name] = until
             return SlotResult.TAKEN
 
     def renew(self, name: str, before: datetime, until: datetime) -> None:
         with self.script.call("renew"):
-            if self.holders.get(name) == before:
-                self.holders[name] = until
+            if self.taken.get(name) == before:
+                self.taken[name] = until
 
     def release(self, name: str, before: datetime | None = None) -> None:
         with self.script.call("release"):
-            if before is None or self.holders.get(name) == before:
-                self.holders.pop(name, None)
+            if before is None or self.taken.get(name) == before:
+                self.taken.pop(name, None)
 
 
 class FakeWaitingLine:
-    """Satisfies `pullahead.ports.WaitingLine`; each page is what waits at the moment when it is asked for."""
+    """Implements `pullahead.refresh.ports.WaitingRefreshes`; each page is what waits when it is asked for."""
 
     def __init__(self, script: Script | None = None) -> None:
         self.script = script or Script()
-        self.waiting: dict[str, WaitingRefresh] = {}
-        self.unreadable: dict[str, datetime] = {}
+        self.waiting: dict[MirrorKey, WaitingRefresh] = {}
+        self.unreadable: dict[MirrorKey, datetime] = {}
 
-    def join(self, request: RefreshRequest) -> None:
-        with self.script.call("join"):
-            mirror = mirror_key(request.repository, request.tag)
+    def add(self, request: RefreshRequest) -> None:
+        with self.script.call("add"):
+            mirror = MirrorKey(request.repository, request.tag)
             self.waiting[mirror] = WaitingRefresh(mirror, request.name, request)
 
-    def spoil(self, mirror: str, since: datetime) -> None:
+    def spoil(self, mirror: MirrorKey, since: datetime) -> None:
         """Make an entry one that cannot be read."""
         self.waiting[mirror] = self.waiting[mirror]._replace(request=None)
         self.unreadable[mirror] = since
 
-    def entries(self, page: int) -> Iterator[WaitingRefresh]:
-        after: tuple[datetime, str] | None = None
+    def oldest_first(self, page: int) -> Iterator[WaitingRefresh]:
+        after: tuple[datetime, MirrorKey] | None = None
         while True:
-            with self.script.call("entries"):
+            with self.script.call("oldest_first"):
                 rest = sorted(key for key in map(self._place, self.waiting.values()) if after is None or key > after)
             yield from (self.waiting[mirror] for _, mirror in rest[:page] if mirror in self.waiting)
             if len(rest) <= page:
                 return
             after = rest[page - 1]
 
-    def _place(self, entry: WaitingRefresh) -> tuple[datetime, str]:
-        since = self.unreadable[entry.mirror] if entry.request is None else entry.request.stale_since
-        return since, entry.mirror
+    def _place(self, refresh: WaitingRefresh) -> tuple[datetime, MirrorKey]:
+        since = self.unreadable[refresh.mirror] if refresh.request is None else refresh.request.stale_since
+        return since, refresh.mirror
 
-    def leave(self, entry: WaitingRefresh) -> None:
-        with self.script.call("leave"):
-            standing = self.waiting.get(entry.mirror)
-            if standing is not None and standing.name == entry.name:
-                del self.waiting[entry.mirror]
+    def remove(self, refresh: WaitingRefresh) -> None:
+        with self.script.call("remove"):
+            standing = self.waiting.get(refresh.mirror)
+            if standing is not None and standing.name == refresh.name:
+                del self.waiting[refresh.mirror]
 
-    def length(self) -> int:
-        with self.script.call("length"):
+    def count(self) -> int:
+        with self.script.call("count"):
             return len(self.waiting)

@@ -1,7 +1,6 @@
 """The application of `pullahead.app` with every adapter in memory."""
 
 from pullahead.app import Application
-from pullahead.checks.ecr_events import AccountRegion
 from pullahead.dead_letters import DeadLetterPolicy
 from pullahead.refresh.copy_unit import CopyUnit
 from pullahead.rules.active import CurrentRules
@@ -37,11 +36,15 @@ class InMemoryService:
         self.standing, self.dead_letters = FakeStanding(), FakeDeadLetters(self.script)
         self.outcomes, self.demands = FakeOutcomes(self.script), FakeDemands(self.script)
         self.slots, self.line = FakeSlots(self.script), FakeWaitingLine(self.script)
-        told = {"MAX_CONCURRENT_REFRESHES": str(max_refreshes), "SILENCE_SECONDS": "1800"}
-        self.app = Application(Settings(told), self.clock)
+        environment = {
+            "MAX_CONCURRENT_REFRESHES": str(max_refreshes),
+            "SILENCE_SECONDS": "1800",
+            "REFRESH_STATE_MACHINE_ARN": "arn:aws:states:eu-west-1:123456789012:stateMachine:refresh",
+        }
+        self.app = Application(Settings(environment), self.clock)
         # What is a cached property there is an attribute as soon as it is set: nothing of AWS is ever made.
         vars(self.app).update(
-            _rules_in_force=CurrentRules(lambda: rules, self.standing, self.clock),
+            _current_rules=CurrentRules(lambda: rules, self.standing, self.clock),
             _gather_rules=lambda: Gathered(rules),
             _upstream=self.upstream,
             _target=self.target,
@@ -50,17 +53,16 @@ class InMemoryService:
             _queue=self.queue,
             _refreshes=self.refreshes,
             _slots=self.slots,
-            _line=self.line,
-            _standing=self.standing,
+            _waiting_refreshes=self.line,
+            _rules_state=self.standing,
             _demands=self.demands,
             _alerts=self.alerts,
             _chat_alerts=self.chat,
             _incidents=self.incidents,
             _pauses=self.pauses,
-            _windows=FakeWindows(self.script),
-            _home=AccountRegion("123456789012", "eu-west-1"),
-            _announcer=announcer(self.records, self.clock, self.outcomes),
-            _put_aside=DeadLetterPolicy(self.dead_letters, MAX_RECEIVE_COUNT, self.clock),
-            _mounts=None,
+            _event_windows=FakeWindows(self.script),
+            _outbox_sender=announcer(self.records, self.clock, self.outcomes),
+            _dead_letter_policy=DeadLetterPolicy(self.dead_letters.send, MAX_RECEIVE_COUNT, self.clock),
+            _find_mounts=None,
             _copy_unit=CopyUnit(self.upstream, self.target, self.plans, lambda _breaks: None),
         )

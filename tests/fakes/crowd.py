@@ -3,7 +3,7 @@
 Each actor has ports of its own, which give the floor away before every call. Claims nothing.
 """
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import NamedTuple, TypeVar
@@ -18,13 +18,14 @@ from pullahead.errors import PullaheadError, Side, TagImmutableError
 from pullahead.messages import CheckRequest, Failure, OutcomeRequest, RefreshRequest
 from pullahead.mirrors.outbox import OutboxSender
 from pullahead.mirrors.outcome_event import OutcomeEvent
-from pullahead.mirrors.record import Record
+from pullahead.mirrors.record import MirrorRecord, Record
 from pullahead.mirrors.store import Heartbeat
 from pullahead.oci import Descriptor, Digest, RawManifest, Reference, digest_of, media_types
 from pullahead.refresh.plan import CopyPlan, manifest_key, plan_key
 from pullahead.refresh.ports import StartResult
 from pullahead.refresh.publish import publish_image
 from pullahead.refresh.record_outcome import record_outcome
+from pullahead.rules.mirror_key import MirrorKey, RecordKey
 from pullahead.rules.model import Rules
 from tests.fakes.memory import FakeClock, FakePlans, FakeRecords
 from tests.fakes.outcomes import FakeOutcomes
@@ -32,8 +33,10 @@ from tests.fakes.samples import KEY, REPOSITORY, rules
 from tests.fakes.script import Killed
 from tests.fakes.stage import Actor, Stage
 from tests.fakes.telling import FakeAlerts, FakeIncidents
+from tests.fakes.upstream import FakeUpstream
 
 _T = TypeVar("_T")
+_R = TypeVar("_R", bound=Record)
 
 _MUCH_TIME = 300.0
 _NOBODY = FakeAlerts()  # gets copies, and is asked nothing
@@ -73,8 +76,8 @@ class Written(NamedTuple):
     """One write to the record, and what its writer knew."""
 
     actor: str
-    before: Record | None
-    after: Record
+    before: MirrorRecord | None
+    after: MirrorRecord
     expected_version: int
     looked_at: int | None  # how many writes there were when the writer last looked at both sides; None: it never did
     saw_published: Digest | None
@@ -87,8 +90,9 @@ class Ledger(FakeRecords):
         super().__init__()
         self.written: list[Written] = []
 
-    def save_as(self, actor: "Ports", record: Record, expected_version: int) -> Record:
+    def save_as(self, actor: "Ports", record: _R, expected_version: int) -> _R:
         """Write as an actor."""
+        assert isinstance(record, MirrorRecord)
         before = self.stored.get(record.key)
         saved = self.save(record, expected_version)
         self.written.append(Written(actor.name, before, saved, expected_version, actor.looked_at, actor.saw_published))
@@ -124,7 +128,7 @@ class Crowd:
         self.incidents, self.alerts = FakeIncidents(), FakeAlerts()
 
     @property
-    def record(self) -> Record | None:
+    def record(self) -> MirrorRecord | None:
         """What is remembered."""
         return self.ledger.stored.get(KEY)
 
@@ -196,9 +200,9 @@ class Crowd:
         self._reviews += 1
         self._add(f"review {self._reviews}", work, dies_at)
 
-    def _review(self, actor: Actor, records: Sequence[Record], now: datetime) -> None:
+    def _review(self, actor: Actor, records: Sequence[MirrorRecord], now: datetime) -> None:
         ports, voice = self._ports_of(actor, self), Voice(actor, self)
-        told = NotificationSender(ports, voice, voice, voice, _NOBODY)(records, {}, now, lambda: _MUCH_TIME)
+        told = NotificationSender(ports, voice, voice, _NOBODY)(records, {}, now, lambda: _MUCH_TIME)
         if told.errors:
             raise told.errors[0]
 
@@ -220,8 +224,10 @@ class Ports:
     # --- use cases ----------------------------------------------------------------------------------------------
 
     def check_mirrors(self) -> CheckMirrors:
-        announcer = OutboxSender(self, self, self._world.clock)
-        return CheckMirrors(self._crowd.rules, self, self, self, self, announcer, self._world.clock)
+        announcer, upstream = OutboxSender(self, self, self._world.clock), _Upstream(self._actor, self._world)
+        return CheckMirrors(
+            self._crowd.rules, upstream, self.published_digests, self, self.start, announcer, self._world.clock
+        )
 
     def copy(self, request: RefreshRequest, fails_with: str) -> OutcomeRequest:
         root = MANIFESTS[request.root.digest]
@@ -250,12 +256,6 @@ class Ports:
 
     # --- ports --------------------------------------------------------------------------------------------------
 
-    def head_manifest(self, reference: Reference) -> Descriptor:  # noqa: ARG002 - there is one
-        with self._actor.call():
-            if isinstance(self._world.upstream, PullaheadError):
-                raise self._world.upstream
-            return self._world.upstream
-
     def published_digests(self, repository: str, tags: Collection[str]) -> Mapping[str, Digest]:  # noqa: ARG002
         with self._actor.call():
             self.looked_at = len(self._crowd.ledger.written)
@@ -269,13 +269,20 @@ class Ports:
                 raise TagImmutableError("immutable", operation="put", side=Side.TARGET, reference=repository)
             self._world.published = digest
 
-    def load(self, keys: Sequence[str]) -> Mapping[str, Record]:
+    def load(self, keys: Collection[MirrorKey]) -> Mapping[MirrorKey, MirrorRecord]:
         with self._actor.call():
             return self._crowd.ledger.load(keys)
 
-    def save(self, record: Record, expected_version: int) -> Record:
+    def load_one(self, key: RecordKey) -> Record | None:
+        with self._actor.call():
+            return self._crowd.ledger.load_one(key)
+
+    def save(self, record: _R, expected_version: int) -> _R:
         with self._actor.call():
             return self._crowd.ledger.save_as(self, record, expected_version)
+
+    def scan(self) -> Iterator[Record]:
+        return self._crowd.ledger.scan()
 
     def load_heartbeat(self) -> Heartbeat | None:
         return self._crowd.ledger.load_heartbeat()
@@ -299,6 +306,20 @@ class Ports:
             self._crowd.outcomes.publish(events)
 
 
+class _Upstream(FakeUpstream):
+    """The world's upstream, as one actor asks it."""
+
+    def __init__(self, actor: Actor, world: World) -> None:
+        super().__init__()
+        self._actor, self._world = actor, world
+
+    def head_manifest(self, reference: Reference) -> Descriptor:  # noqa: ARG002 - there is one
+        with self._actor.call():
+            if isinstance(self._world.upstream, PullaheadError):
+                raise self._world.upstream
+            return self._world.upstream
+
+
 class Voice:
     """What a review remembers and says, as ports: each call gives the floor away first."""
 
@@ -313,13 +334,13 @@ class Voice:
         with self._actor.call():
             self._incidents.save(incident, now)
 
-    def take_turn(self, now: datetime, until: datetime) -> bool:
+    def lock_sending(self, now: datetime, until: datetime) -> bool:
         with self._actor.call():
-            return self._incidents.take_turn(now, until)
+            return self._incidents.lock_sending(now, until)
 
-    def end_turn(self, now: datetime) -> None:
+    def unlock_sending(self, now: datetime) -> None:
         with self._actor.call():
-            self._incidents.end_turn(now)
+            self._incidents.unlock_sending(now)
 
     def publish(self, notice: Notice) -> None:
         with self._actor.call():

@@ -9,7 +9,7 @@ from tests.fakes.script import Script
 
 
 class FakeOutcomes:
-    """Satisfies `pullahead.ports.PublishesOutcomes`. In a script it is called `tell`."""
+    """Implements `pullahead.mirrors.outbox.OutcomeEventBus`. In a script its operation is `tell`."""
 
     def __init__(self, script: Script | None = None) -> None:
         self.script = script or Script()

@@ -12,7 +12,7 @@ QUAY = CacheRule("quay", "quay.io")
 
 
 class FakeCached:
-    """Satisfies `FindsCached`."""
+    """Implements `pullahead.rules.ports.CachedRepositories`."""
 
     def __init__(self, *rules: CacheRule, script: Script | None = None) -> None:
         self.rules = list(rules)
@@ -33,7 +33,7 @@ class FakeCached:
 
 
 class FakeTagged:
-    """Satisfies `FindsTagged`."""
+    """Implements `pullahead.rules.ports.TaggedRepositories`."""
 
     def __init__(self, script: Script | None = None, **repositories: Mapping[str, str]) -> None:
         self.repositories: dict[str, Mapping[str, str]] = dict(repositories)
@@ -49,7 +49,7 @@ class FakeTagged:
 
 
 class FakeText:
-    """Satisfies `ReadsRulesText`; every text that is put there is a revision of its own."""
+    """Implements `pullahead.rules.ports.RulesFile`; every text that is put there is a revision of its own."""
 
     address = "s3://team-rules/rules.yaml"
 
@@ -68,7 +68,7 @@ class FakeText:
 
 
 class FakeStanding:
-    """Satisfies `KeepsStanding`; what is kept has been through JSON, as in S3."""
+    """Implements `pullahead.rules.ports.RulesStateStore`; the state is stored as JSON, as in S3."""
 
     def __init__(self, script: Script | None = None) -> None:
         self.content: bytes | None = None

@@ -10,7 +10,7 @@ from tests.fakes.script import Script
 
 
 class FakeStack:
-    """Satisfies what commands use of `pullahead.cli.stack.DeployedStack`."""
+    """What commands use of `pullahead.cli.stack.DeployedStack`."""
 
     def __init__(self, rules: Rules) -> None:
         self.script = Script()

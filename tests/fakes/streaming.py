@@ -1,4 +1,4 @@
-"""A fake target that takes whole blobs in one stream too. Satisfies `usecases.copy_image.StreamingTarget`."""
+"""A fake target that takes whole blobs in one stream too. Implements `pullahead.oci.registries.StreamingTarget`."""
 
 from pullahead.errors import DigestMismatchError, NotFoundError, Side
 from pullahead.oci import Descriptor, Digest, digest_of

@@ -1,4 +1,4 @@
-"""A target registry in memory, as strict as ECR but with parts of a few bytes. Satisfies `pullahead.ports.Target`."""
+"""A target registry in memory, as strict as ECR but with parts of a few bytes."""
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
@@ -39,7 +39,7 @@ class _Upload:
 
 
 class FakeTarget:
-    """Repositories are made by `ensure_repository`; what was asked is in `script`."""
+    """Implements `pullahead.oci.registries.Target`. Repositories are made by `ensure_repository`."""
 
     def __init__(self, script: Script | None = None, *, part_size: int = 10) -> None:
         self.script = script or Script()

@@ -19,7 +19,7 @@ ADDRESS = "s3://team-rules/rules.yaml"
 
 
 class FakeAlerts:
-    """Satisfies `pullahead.ports.PublishesAlerts`."""
+    """Implements `pullahead.alerts.ports.AlertPublisher`."""
 
     def __init__(self, script: Script | None = None, operation: str = "publish") -> None:
         self.script, self.operation = script or Script(), operation
@@ -41,7 +41,7 @@ class FakeAlerts:
 
 
 class FakeIncidents:
-    """Satisfies `pullahead.ports.KeepsIncidents` and `TakesTurns`."""
+    """Implements `pullahead.alerts.ports.IncidentStore`."""
 
     def __init__(self, script: Script | None = None) -> None:
         self.script = script or Script()
@@ -57,15 +57,15 @@ class FakeIncidents:
         with self.script.call("save_incident"):
             self.stored[incident.key], self.saved_at[incident.key] = incident, now
 
-    def take_turn(self, now: datetime, until: datetime) -> bool:
-        with self.script.call("take_turn"):
+    def lock_sending(self, now: datetime, until: datetime) -> bool:
+        with self.script.call("lock_sending"):
             if self.turn is not None and self.turn[1] > now:
                 return False
             self.turn = (now, until)
             return True
 
-    def end_turn(self, now: datetime) -> None:
-        with self.script.call("end_turn"):
+    def unlock_sending(self, now: datetime) -> None:
+        with self.script.call("unlock_sending"):
             if self.turn is not None and self.turn[0] == now:
                 self.turn = (now, now)
 
@@ -79,7 +79,7 @@ class ReviewedService:
         self.incidents, self.standing = FakeIncidents(self.script), FakeStanding(self.script)
         self.alerts, self.chat = FakeAlerts(self.script), FakeAlerts(self.script, "publish_chat")
         self.outcomes = FakeOutcomes(self.script)
-        tell = NotificationSender(self.records, self.incidents, self.incidents, self.alerts, self.chat)
+        tell = NotificationSender(self.records, self.incidents, self.alerts, self.chat)
         self.use_case = ReviewRecords(
             rules,
             self.standing,
@@ -94,7 +94,8 @@ class ReviewedService:
 
     def keep(self, *records: Record) -> None:
         """Store records as they are."""
-        self.records.stored.update({record.key: record for record in records})
+        for record in records:
+            self.records.put(record)
 
     def review(self, left: float = 300.0, **later: float) -> Reviewed:
         """Let time pass, and review with so many seconds left to the function."""

@@ -1,4 +1,4 @@
-"""An upstream registry in memory, which lies, cuts and forgets on demand. Satisfies `pullahead.ports.Upstream`."""
+"""An upstream registry in memory, which lies, cuts and forgets on demand."""
 
 from collections import deque
 from collections.abc import Iterator
@@ -12,7 +12,7 @@ from tests.fakes.script import Script
 
 
 class FakeUpstream:
-    """What it serves is set by `serve`, `lie` and the like; what it was asked is in `script`."""
+    """Implements `pullahead.oci.registries.Upstream`. Tests set what it serves by `serve` and the like."""
 
     def __init__(self, script: Script | None = None, *, piece_bytes: int = 4) -> None:
         self.script = script or Script()

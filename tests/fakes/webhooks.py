@@ -14,7 +14,7 @@ SECRET = "webhook-secret-of-the-samples"
 
 
 class FakeCalls:
-    """Satisfies `pullahead.ports.RemembersCalls`."""
+    """Implements `pullahead.webhooks.ports.ReplayGuard`."""
 
     def __init__(self, script: Script | None = None) -> None:
         self.script = script or Script()
@@ -30,7 +30,7 @@ class FakeCalls:
 
 
 class FakeWebhookSecrets:
-    """Satisfies `pullahead.ports.ReadsWebhookSecrets`."""
+    """Implements `pullahead.webhooks.ports.WebhookSecrets`."""
 
     def __init__(self, script: Script | None = None, *secrets: str) -> None:
         self.script = script or Script()

@@ -1,13 +1,13 @@
 """The type checker proves that the fakes are ports; this makes it look."""
 
-from pullahead.alerts.ports import AlertPublisher, IncidentStore, SenderLock
+from pullahead.alerts.ports import AlertPublisher, IncidentStore
 from pullahead.checks.ports import CheckQueue
 from pullahead.clock import Clock
 from pullahead.mirrors.outbox import OutcomeEventBus
-from pullahead.mirrors.store import RecordScanner, RecordStore
+from pullahead.mirrors.store import RecordStore
 from pullahead.oci.registries import Target, Upstream
 from pullahead.on_demand.ports import DemandStore
-from pullahead.refresh.ports import PlanStore, RefreshStarter
+from pullahead.refresh.ports import PlanStore, RefreshExecutions
 from tests.fakes.demands import FakeDemands
 from tests.fakes.memory import FakeClock, FakePlans, FakeQueue, FakeRecords, FakeRefreshes
 from tests.fakes.outcomes import FakeOutcomes
@@ -22,17 +22,15 @@ def test_fakes_of_one_test_share_one_script() -> None:
     upstream: Upstream = FakeUpstream(script)
     target: Target = FakeTarget(script)
     records: RecordStore = FakeRecords(script)
-    scanned: RecordScanner = FakeRecords(script)
     plans: PlanStore = FakePlans(script)
-    refreshes: RefreshStarter = FakeRefreshes(script)
+    refreshes: RefreshExecutions = FakeRefreshes(script)
     queue: CheckQueue = FakeQueue(script)
     alerts: AlertPublisher = FakeAlerts(script)
     incidents: IncidentStore = FakeIncidents(script)
-    turns: SenderLock = FakeIncidents(script)
     outcomes: OutcomeEventBus = FakeOutcomes(script)
     demands: DemandStore = FakeDemands(script)
     clock: Clock = FakeClock()
-    assert None not in (upstream, scanned, refreshes, alerts, incidents, turns, outcomes, demands, clock)
+    assert None not in (upstream, refreshes, alerts, incidents, outcomes, demands, clock)
     target.ensure_repository("mirror/app")
     plans.write("key", b"")
     records.load([])

@@ -1,10 +1,10 @@
 """Debian's docker-registry with a token service, with basic authorization, and with TLS by a private CA."""
 
-import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
+import bcrypt
 import pytest
 
 from local.images import push_image
@@ -57,8 +57,8 @@ def certified() -> Certified:
 @pytest.fixture
 def basic(folder: Path) -> Iterator[Guarded]:
     users = folder / "htpasswd"
-    made = subprocess.run(["htpasswd", "-Bbn", KNOWN.username, KNOWN.secret], check=True, capture_output=True)
-    users.write_bytes(made.stdout)
+    hashed = bcrypt.hashpw(KNOWN.secret.encode(), bcrypt.gensalt(rounds=4))
+    users.write_bytes(KNOWN.username.encode() + b":" + hashed)
     with docker_registry(folder, auth=f"auth: {{htpasswd: {{realm: r, path: {users}}}}}\n") as host:
         yield Guarded(host, {host: UpstreamSettings(host, plain_http=True)})
 

@@ -21,7 +21,7 @@ from tests.fakes.samples import mirror
 
 LIMIT = 20
 FIRST, SECOND = make_image(seed=1), make_image(seed=2)
-ADMISSION = ("take", "release", "renew", "join", "leave", "held", "entries", "length", "start", "is_running")
+ADMISSION = ("take", "release", "renew", "add", "remove", "holders", "oldest_first", "count", "start", "is_running")
 
 
 class CountedRefreshes(FakeRefreshes):
@@ -64,7 +64,7 @@ class Flood:
         for request in self._checks():
             self.service.clock.advance(seconds=1)
             for _ in range(self.deliveries):
-                self.service.app.check(request)
+                self.service.app.handle_message(request)
 
     def _checks(self) -> Iterator[CheckRequest]:
         by_repository: dict[str, list[str]] = {}
@@ -89,7 +89,7 @@ class Flood:
         self.service.app.record_outcome(outcome)
         self.refreshes.statuses[request.name] = StartResult.SUCCEEDED
         for _ in range(self.deliveries):
-            self.service.app.check(StartWaitingRequest(request.name))
+            self.service.app.handle_message(StartWaitingRequest(request.name))
 
     def states(self) -> Counter[State]:
         """Count the states of all mirrors."""
@@ -116,27 +116,27 @@ def deployment() -> Flood:
     return flood
 
 
-def test_first_deployment_of_two_thousand_mirrors_comes_to_its_end_by_age(deployment: Flood) -> None:
+def test_two_thousand_new_mirrors_are_refreshed_by_age(deployment: Flood) -> None:
     started = list(deployment.refreshes.requests.values())
     assert deployment.states() == {State.FRESH: 2000}
     assert len(started) == 2000
     assert ages(started) == sorted(ages(started))
     assert deployment.refreshes.most == LIMIT
-    assert (deployment.service.slots.holders, deployment.service.line.waiting) == ({}, {})
+    assert (deployment.service.slots.taken, deployment.service.line.waiting) == ({}, {})
 
 
-def test_calls_of_a_first_deployment_are_few_for_each_mirror(deployment: Flood) -> None:
+def test_two_thousand_new_mirrors_cost_few_calls_each(deployment: Flood) -> None:
     calls = deployment.calls()
-    writes = {name: calls[name] for name in ("take", "release", "join", "leave", "renew")}
-    assert writes == {"take": 2000 + 1, "release": 2000, "join": 1980, "leave": 1980, "renew": 0}
+    writes = {name: calls[name] for name in ("take", "release", "add", "remove", "renew")}
+    assert writes == {"take": 2000 + 1, "release": 2000, "add": 1980, "remove": 1980, "renew": 0}
     assert sum(writes.values()) < 4 * 2000
     assert calls["start"] == 2000
-    assert calls["held"] + calls["entries"] <= 2 * 2000 + 3 * 20
-    assert calls["length"] == calls["is_running"] == 0
+    assert calls["holders"] + calls["oldest_first"] <= 2 * 2000 + 3 * 20
+    assert calls["count"] == calls["is_running"] == 0
     assert deployment.service.script.count("load") <= 2 * 2000 + 2 * 20  # one for each outcome, and one for each start
 
 
-def test_upstream_that_moves_five_hundred_tags_at_once() -> None:
+def test_five_hundred_moved_tags_are_all_refreshed() -> None:
     flood = Flood(500)
     flood.serve(FIRST)
     flood.check_all()
@@ -155,7 +155,7 @@ def test_upstream_that_moves_five_hundred_tags_at_once() -> None:
     assert flood.calls()["start"] == 500
 
 
-def test_upstream_that_moves_again_while_everything_waits() -> None:
+def test_tags_that_move_again_while_waiting_are_refreshed_once() -> None:
     flood = Flood(200)
     flood.serve(FIRST)
     flood.check_all()
@@ -171,7 +171,7 @@ def test_upstream_that_moves_again_while_everything_waits() -> None:
     assert len(started) == 200 + LIMIT
 
 
-def test_everything_is_delivered_twice_and_asked_for_again_while_it_waits() -> None:
+def test_duplicate_messages_start_no_other_refreshes() -> None:
     flood = Flood(400, deliveries=2)
     flood.serve(FIRST)
     for _ in range(3):
@@ -184,7 +184,7 @@ def test_everything_is_delivered_twice_and_asked_for_again_while_it_waits() -> N
     assert ages(started) == sorted(ages(started))
 
 
-def test_nothing_that_is_fresh_asks_for_a_slot() -> None:
+def test_fresh_mirrors_take_no_slots() -> None:
     flood = Flood(100)
     flood.serve(FIRST)
     flood.check_all()
@@ -195,7 +195,7 @@ def test_nothing_that_is_fresh_asks_for_a_slot() -> None:
 
 
 @pytest.mark.parametrize("lost_every", [2, 5])
-def test_ends_that_are_told_to_nobody_are_made_good_by_the_schedule(lost_every: int) -> None:
+def test_lost_end_events_are_repaired_by_the_schedule(lost_every: int) -> None:
     flood = Flood(200)
     flood.serve(FIRST)
     flood.check_all()
@@ -207,16 +207,16 @@ def test_ends_that_are_told_to_nobody_are_made_good_by_the_schedule(lost_every: 
             flood.end(request)
             flood.deliveries = deliveries
         flood.service.clock.advance(seconds=timedelta(minutes=5).total_seconds())
-        flood.service.app.check(StartWaitingRequest())
+        flood.service.app.handle_message(StartWaitingRequest())
     assert flood.states() == {State.FRESH: 200}
     assert flood.refreshes.most <= LIMIT
 
 
-def test_schedule_that_fills_tells_how_many_run_and_wait() -> None:
+def test_schedule_counts_running_and_waiting_refreshes_of_a_flood() -> None:
     flood = Flood(100)
     flood.serve(FIRST)
     flood.check_all()
-    (filled,) = flood.service.app.check(StartWaitingRequest())
+    (filled,) = flood.service.app.handle_message(StartWaitingRequest())
     assert filled._asdict() == {
         "started": (),
         "dropped": (),

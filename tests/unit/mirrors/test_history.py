@@ -2,36 +2,37 @@
 
 from datetime import UTC, datetime, timedelta
 
-from pullahead.mirrors.record import Record, State, transitions_of
+from pullahead.mirrors.record import MirrorRecord, State, transitions_of
+from pullahead.rules.mirror_key import MirrorKey
 
 BEGUN = datetime(2026, 11, 1, tzinfo=UTC)
 STATES = (State.MISSING, State.FRESH, State.STALE, State.FRESH, State.GONE)
 
 
-def record_through(*states: State) -> Record:
+def record_through(*states: State) -> MirrorRecord:
     """Let a mirror go through states, one a day."""
     first, *others = states
-    record = Record("mirror/app:1.0", "ghcr.io/team/app:1.0", first, BEGUN)
+    record = MirrorRecord(MirrorKey("mirror/app", "1.0"), "ghcr.io/team/app:1.0", first, BEGUN)
     for day, state in enumerate(others, 1):
         record = record.with_changes(state=state, since=BEGUN + timedelta(days=day))
     return record
 
 
-def test_every_state_is_told_once_and_in_order() -> None:
+def test_every_state_is_listed_once_and_in_order() -> None:
     assert [transition.state for transition in transitions_of(record_through(*STATES), BEGUN)] == list(STATES)
 
 
-def test_last_state_before_the_moment_is_told_and_none_earlier() -> None:
+def test_last_state_before_the_period_is_listed_and_none_earlier() -> None:
     transitions = transitions_of(record_through(*STATES), BEGUN + timedelta(days=2, hours=1))
     assert [(each.at.day, each.state) for each in transitions] == [(3, State.STALE), (4, State.FRESH), (5, State.GONE)]
 
 
-def test_change_that_leaves_the_state_alone_is_no_transition() -> None:
+def test_change_without_a_change_of_state_is_no_transition() -> None:
     record = record_through(State.FRESH).with_changes(state=State.FRESH, episode=7)
     assert record.past == ()
 
 
-def test_past_does_not_grow_without_end() -> None:
+def test_past_is_bounded() -> None:
     record = record_through(*[State.FRESH, State.STALE] * 100)
     assert len(record.past) == 60
     assert record.past[-1].since == BEGUN + timedelta(days=198)

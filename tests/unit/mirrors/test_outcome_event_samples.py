@@ -13,16 +13,19 @@ from local.outcome_schema import schema_text
 from pullahead.mirrors.alert import AlertKind
 from pullahead.mirrors.outbox import with_outcome_events, with_scan
 from pullahead.mirrors.outcome_event import OutcomeEvent, OutcomeKind, Scan
-from pullahead.mirrors.record import LastRefresh, Record, State
+from pullahead.mirrors.record import LastRefresh, MirrorRecord, State
+from pullahead.rules.mirror_key import MirrorKey
 from tests.fakes.samples import digest
 
 ROOT: Final = Path(__file__).parents[3]
 SCHEMA: Final = ROOT / "docs/outcome-event.schema.json"
 BEGAN: Final = datetime(2026, 11, 24, 9, 0, 5, tzinfo=UTC)
-KEY, RULE = "mirror/nginx:1.27", "docker.io/library/nginx"
+KEY, RULE = MirrorKey("mirror/nginx", "1.27"), "docker.io/library/nginx"
 OLD, NEW = digest("nginx-1.27.2"), digest("nginx-1.27.3")
 EXECUTION = "arn:aws:states:eu-west-1:123456789012:execution:pullahead-refresh:mirror-nginx-1-27-2-9f86d081884c7d65"
-FRESH = Record(KEY, f"{RULE}:1.27", State.FRESH, BEGAN - timedelta(days=20), None, OLD, OLD)
+FRESH = MirrorRecord(
+    KEY, f"{RULE}:1.27", State.FRESH, BEGAN - timedelta(days=20), None, upstream_digest=OLD, published_digest=OLD
+)
 
 
 def told() -> dict[str, OutcomeEvent]:
@@ -41,7 +44,7 @@ def told() -> dict[str, OutcomeEvent]:
     return {event.kind.value.removeprefix("Mirror ").lower(): event for event in events}
 
 
-def next_of(record: Record, at: datetime, **changes: Any) -> Record:
+def next_of(record: MirrorRecord, at: datetime, **changes: Any) -> MirrorRecord:
     return with_outcome_events(record, record.with_changes(**changes), RULE, at)
 
 
@@ -75,7 +78,7 @@ def test_there_is_a_sample_of_every_kind_and_no_other() -> None:
 
 
 @pytest.mark.parametrize("name", sorted(told()))
-def test_sample_is_what_is_sent(name: str, schema: Draft202012Validator) -> None:
+def test_sample_equals_the_event_of_the_code(name: str, schema: Draft202012Validator) -> None:
     event, shown = told()[name], sample(name)
     assert list(schema.iter_errors(shown)) == []
     assert shown["detail"] == detail_of(event)
@@ -94,14 +97,14 @@ def test_sample_is_what_is_sent(name: str, schema: Draft202012Validator) -> None
         {"since": "yesterday"},
     ],
 )
-def test_schema_refuses_what_is_never_sent(change: dict[str, Any], schema: Draft202012Validator) -> None:
+def test_schema_rejects_invalid_events(change: dict[str, Any], schema: Draft202012Validator) -> None:
     shown = sample("refreshed")
     shown["detail"] |= change
     assert len(list(schema.iter_errors(shown))) == 1
 
 
 @pytest.mark.parametrize("field", ["version", "id", "mirror", "repository", "tag", "upstream", "reason"])
-def test_schema_promises_what_is_always_sent(field: str, schema: Draft202012Validator) -> None:
+def test_schema_requires_the_fields_that_are_always_sent(field: str, schema: Draft202012Validator) -> None:
     assert all(field in detail_of(event) for event in told().values())
     shown = sample("gone")
     del shown["detail"][field]

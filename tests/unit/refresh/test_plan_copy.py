@@ -71,7 +71,9 @@ class TestMounts:
         others = [mirror()._replace(repository=name) for name in ("zoo/x", "mirror/other", "mirror/apple", REPOSITORY)]
         planning.rules = rules(others)
         mounts = FakeMounts({second: "mirror/apple"})
-        plan_copy(planning.request, planning.rules, planning.upstream, planning.target, planning.plans, mounts)
+        plan_copy(
+            planning.request, planning.rules, planning.upstream, planning.target, planning.plans, mounts.find_mounts
+        )
         assert mounts.asked == [({second, third}, ["mirror/apple", "mirror/other", "zoo/x"])]
         unit = msgspec.json.decode(planning.plans.objects[unit_key(planning.request.name, 0)], type=UnitProgress)
         assert unit.mounts == {second: "mirror/apple"}
@@ -81,7 +83,9 @@ class TestMounts:
         planning.target.ensure_repository(REPOSITORY)
         planning.target.hold(REPOSITORY, {digest: planning.image.read_blob(digest) for digest in planning.image.blobs})
         mounts = FakeMounts({})
-        plan_copy(planning.request, planning.rules, planning.upstream, planning.target, planning.plans, mounts)
+        plan_copy(
+            planning.request, planning.rules, planning.upstream, planning.target, planning.plans, mounts.find_mounts
+        )
         assert mounts.asked == []
 
 

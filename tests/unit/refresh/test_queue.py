@@ -18,8 +18,8 @@ class TestCalm:
         door = Door(2, "1")
         request = door.stale("1")
         assert door.ask(request) == [StartResult.STARTED]
-        assert door.script.calls == ["entries", "take", "start"]
-        assert door.slots.holders == {request.name: door.clock() + SLOT_FOR}
+        assert door.script.calls == ["oldest_first", "take", "start"]
+        assert door.slots.taken == {request.name: door.clock() + SLOT_FOR}
 
     def test_end_of_the_only_refresh_costs_one_write(self) -> None:
         door = Door(2, "1")
@@ -27,14 +27,14 @@ class TestCalm:
         name = door.end("1")
         door.script.calls.clear()
         assert door.one.start_waiting(name) == StartedWaiting()
-        assert door.script.calls == ["release", "held", "entries"]
-        assert door.slots.holders == {}
+        assert door.script.calls == ["release", "holders", "oldest_first"]
+        assert door.slots.taken == {}
 
     def test_same_refresh_asked_for_again_holds_one_slot(self) -> None:
         door = Door(2, "1")
         request = door.stale("1")
         assert door.ask(request, request) == [StartResult.STARTED, StartResult.STARTED]
-        assert len(door.slots.holders) == 1
+        assert len(door.slots.taken) == 1
 
     @pytest.mark.parametrize("status", [StartResult.SUCCEEDED, StartResult.ENDED])
     def test_refresh_that_has_ended_before_leaves_its_slot_at_once(self, status: StartResult) -> None:
@@ -42,7 +42,7 @@ class TestCalm:
         request = door.stale("1")
         door.refreshes.statuses[request.name] = status
         assert door.ask(request) == [status]
-        assert door.slots.holders == {}
+        assert door.slots.taken == {}
 
     def test_start_that_fails_takes_no_slot_and_the_next_try_gets_it(self) -> None:
         door = Door(1, "1")
@@ -50,7 +50,7 @@ class TestCalm:
         door.script.fail("start", StorageError("throttled"))
         with pytest.raises(StorageError, match="throttled"):
             door.one.start(request)
-        assert door.slots.holders == {}
+        assert door.slots.taken == {}
         assert door.ask(request) == [StartResult.STARTED]
 
     def test_start_whose_answer_is_lost_runs_once_and_holds_its_slot_in_the_end(self) -> None:
@@ -60,7 +60,7 @@ class TestCalm:
         with pytest.raises(StorageError, match="lost"):
             door.one.start(request)
         assert door.ask(request) == [StartResult.STARTED]
-        assert (door.begun, list(door.slots.holders)) == (["1"], [request.name])
+        assert (door.begun, list(door.slots.taken)) == (["1"], [request.name])
 
 
 class TestFull:
@@ -74,9 +74,9 @@ class TestFull:
 
     def test_younger_one_does_not_pass_who_waits_though_a_slot_is_free(self) -> None:
         door = Door(2, "1", "2", "3")
-        door.line.join(door.stale("2", 5))
-        door.line.join(door.stale("3", 4))
-        door.slots.holders["somebody"] = door.clock() + SLOT_FOR
+        door.line.add(door.stale("2", 5))
+        door.line.add(door.stale("3", 4))
+        door.slots.taken["somebody"] = door.clock() + SLOT_FOR
         assert door.ask(door.stale("1")) == [StartResult.WAITING]
         assert door.begun == ["2"]
 
@@ -88,18 +88,18 @@ class TestFull:
         door.script.calls.clear()
         for request in requests[1:]:
             assert door.one.start(request) is StartResult.WAITING
-        assert door.script.count("entries", "take") == 2
+        assert door.script.count("oldest_first", "take") == 2
         door.clock.advance(seconds=6)
         door.script.calls.clear()
         door.one.start(requests[1])
-        assert door.script.calls == ["entries", "join"]
+        assert door.script.calls == ["oldest_first", "add"]
 
     def test_full_house_is_seen_by_one_read_and_nothing_is_to_be_told(self) -> None:
         door = Door(1, "1", "2")
         door.ask(door.stale("1"), door.stale("2"))
         door.script.calls.clear()
         assert not door.one.start_waiting().changed
-        assert door.script.calls == ["held"]
+        assert door.script.calls == ["holders"]
         assert door.one.start_waiting(door.end("1")).changed
 
     def test_newer_refresh_of_a_mirror_that_waits_is_the_one_that_starts(self) -> None:
@@ -153,7 +153,7 @@ class TestNotWantedAnyMore:
 
     def test_mirror_without_a_record_is_dropped(self) -> None:
         door = Door(1, "1")
-        door.line.join(door.stale("1"))
+        door.line.add(door.stale("1"))
         door.records.stored.clear()
         assert door.one.start_waiting().started == ()
         assert door.line.waiting == {}
@@ -161,7 +161,7 @@ class TestNotWantedAnyMore:
     def test_entry_that_cannot_be_read_blocks_nobody(self) -> None:
         door = Door(1, "1", "2")
         for request in (door.stale("1", 9), door.stale("2")):
-            door.line.join(request)
+            door.line.add(request)
         door.line.spoil(mirror("1").key, door.clock() - timedelta(hours=9))
         filled = door.one.start_waiting()
         assert filled.started == (mirror("2").key,)
@@ -170,20 +170,20 @@ class TestNotWantedAnyMore:
     @pytest.mark.parametrize("paused", [True, False])
     def test_rule_that_is_paused_or_gone_starts_nothing(self, paused: bool) -> None:
         door = Door(1, "1")
-        door.line.join(door.stale("1"))
+        door.line.add(door.stale("1"))
         followed = door.rules
         door.rules = (
             Rules(followed.mirrors, (), "p", followed.rules, paused=frozenset({"app"})) if paused else rules([])
         )
         filled = door.one.start_waiting()
         assert filled.dropped == (f"{mirror('1').key}: no rule follows it any more, or the rule is paused",)
-        assert (door.begun, door.line.waiting, door.slots.holders) == ([], {}, {})
+        assert (door.begun, door.line.waiting, door.slots.taken) == ([], {}, {})
 
     def test_thousands_that_are_not_wanted_take_a_bounded_number_of_looks(self) -> None:
         tags = [str(number) for number in range(1500)]
         door = Door(20, *tags)
         for tag in tags:
-            door.line.join(door.stale(tag))
+            door.line.add(door.stale(tag))
         door.records.stored.clear()
         assert len(door.one.start_waiting().dropped) == 1000
         assert door.script.count("load") <= 1000 / 20

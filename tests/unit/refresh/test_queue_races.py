@@ -27,15 +27,15 @@ class TestCrashes:
         for _ in range(8):
             door.clock.advance(seconds=SLOT_FOR.total_seconds())
             assert door.one.start_waiting().started == ()
-        assert door.slots.holders == {first.name: door.clock() + SLOT_FOR}
+        assert door.slots.taken == {first.name: door.clock() + SLOT_FOR}
         assert door.script.count("is_running") == 8
 
     def test_refresh_that_was_stopped_while_it_waited_again_is_noted_as_failed_and_blocks_nobody(self) -> None:
         door = Door(1, "1", "2")
         stopped = door.stale("1", 9)
         door.refreshes.statuses[stopped.name] = StartResult.ENDED
-        door.line.join(stopped)
-        door.line.join(door.stale("2"))
+        door.line.add(stopped)
+        door.line.add(door.stale("2"))
         filled = door.one.start_waiting()
         assert filled.started == (mirror("2").key,)
         failure = door.records.stored[mirror("1").key].failure
@@ -47,7 +47,7 @@ class TestCrashes:
         door = Door(1, "1")
         stopped = door.stale("1")
         door.refreshes.statuses[stopped.name] = StartResult.ENDED
-        door.line.join(stopped)
+        door.line.add(stopped)
         door.script.before("save", lambda: door.stale("1", episode=5))
         door.records.stored[mirror("1").key] = door.records.stored[mirror("1").key].with_changes(version=4)
         door.one.start_waiting()
@@ -74,7 +74,7 @@ class TestCrashes:
             door.clock.advance(seconds=SLOT_FOR.total_seconds())
             door.one.start_waiting()
         assert sorted(door.begun) == list("1234")
-        assert (door.slots.holders, door.line.waiting) == ({}, {})
+        assert (door.slots.taken, door.line.waiting) == ({}, {})
 
 
 def is_stale(door: Door, tag: str) -> bool:
@@ -82,17 +82,17 @@ def is_stale(door: Door, tag: str) -> bool:
 
 
 class TestTwoAtOnce:
-    @pytest.mark.parametrize("step", ["held", "entries", "load", "take", "start", "leave"])
+    @pytest.mark.parametrize("step", ["holders", "oldest_first", "load", "take", "start", "remove"])
     @pytest.mark.parametrize("passing", [0, 1, 2])
     def test_two_fillers_start_each_refresh_once_and_no_more_than_allowed(self, step: str, passing: int) -> None:
         door = Door(2, *"123456")
         for tag in "123456":
-            door.line.join(door.stale(tag, int(tag)))
+            door.line.add(door.stale(tag, int(tag)))
         found: list[StartedWaiting] = []
         door.script.before(step, lambda: found.append(door.other.start_waiting()), passing=passing)
         door.one.start_waiting()
         assert door.begun in (["6", "5"], ["5", "6"])
-        assert (door.running, len(door.slots.holders), len(door.line.waiting)) == (2, 2, 4)
+        assert (door.running, len(door.slots.taken), len(door.line.waiting)) == (2, 2, 4)
 
     def test_two_checks_that_want_the_last_slot(self) -> None:
         door = Door(1, "1", "2")
@@ -106,8 +106,8 @@ class TestTwoAtOnce:
     def test_slots_that_others_take_meanwhile_end_the_look_at_the_line(self) -> None:
         door = Door(2, *"123456")
         for tag in "123456":
-            door.line.join(door.stale(tag))
-        door.script.before("take", lambda: door.slots.holders.update(dict.fromkeys("xy", door.clock() + SLOT_FOR)))
+            door.line.add(door.stale(tag))
+        door.script.before("take", lambda: door.slots.taken.update(dict.fromkeys("xy", door.clock() + SLOT_FOR)))
         assert door.one.start_waiting().started == ()
         assert door.script.count("take") == 1
         assert len(door.line.waiting) == 6

@@ -21,7 +21,7 @@ from pullahead.errors import (
     UploadLostError,
 )
 from pullahead.oci import Descriptor, Digest, Repository
-from pullahead.oci.registries import OpensBlobs
+from pullahead.oci.registries import BlobReader
 from pullahead.refresh.progress import BegunUpload
 from pullahead.refresh.read_blob import BlobSource
 from pullahead.refresh.upload_blob import BlobTarget, BlobUpload, UploadedBlob
@@ -42,7 +42,7 @@ class Copying:
         self.kept: list[BegunUpload] = []
         self.pauses: list[bool] = []
 
-    def run(self, begun: BegunUpload | None = None, source: OpensBlobs | None = None) -> UploadedBlob:
+    def run(self, begun: BegunUpload | None = None, source: BlobReader | None = None) -> UploadedBlob:
         copy = BlobUpload(
             self.blob,
             BlobSource(source or self.upstream, Repository("ghcr.io", "team/app")),

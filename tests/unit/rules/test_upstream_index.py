@@ -3,6 +3,7 @@
 import pytest
 
 from pullahead.oci import Repository, parse_reference
+from pullahead.rules.mirror_key import MirrorKey, RuleKey
 from pullahead.rules.model import Rule
 from pullahead.rules.tag_patterns import PatternKind, TagPattern, TagSelection
 from pullahead.rules.upstream_index import FollowedTag, UpstreamIndex
@@ -20,7 +21,7 @@ def follows(reference: str, *declared: Rule) -> tuple[FollowedTag, ...]:
 def test_named_tag_is_followed_by_its_mirror() -> None:
     (found,) = follows("ghcr.io/team/app:1.0", rule("1.0", "2.0"))
     assert found == FollowedTag("app", REPOSITORY, "1.0")
-    assert found.key == "mirror/app:1.0"
+    assert found.key == MirrorKey("mirror/app", "1.0")
 
 
 def test_matching_tag_is_followed_before_it_is_listed() -> None:
@@ -31,7 +32,7 @@ def test_matching_tag_is_followed_before_it_is_listed() -> None:
 def test_tag_of_a_rule_with_newest_needs_the_listing() -> None:
     (found,) = follows("ghcr.io/team/app:1.7", rule(tags=ANY._replace(newest=3)))
     assert found.by_listing
-    assert found.key == "mirror/app (app):*"
+    assert found.key == RuleKey("mirror/app", "app")
 
 
 def test_named_tag_of_a_rule_with_newest_needs_no_listing() -> None:
@@ -41,7 +42,9 @@ def test_named_tag_of_a_rule_with_newest_needs_no_listing() -> None:
 
 def test_tags_of_a_rule_with_newest_share_one_key() -> None:
     declared = rule(tags=ANY._replace(newest=3))
-    assert {follows(f"ghcr.io/team/app:1.{minor}", declared)[0].key for minor in range(5)} == {"mirror/app (app):*"}
+    assert {follows(f"ghcr.io/team/app:1.{minor}", declared)[0].key for minor in range(5)} == {
+        RuleKey("mirror/app", "app")
+    }
 
 
 @pytest.mark.parametrize(

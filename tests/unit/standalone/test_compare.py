@@ -45,10 +45,11 @@ class Look:
 
     def run(self) -> ComparisonResult:
         now = FakeClock()()
-        return RulesComparison(self.rules, self.upstream, self.target, now, lambda *told: self.told.append(told))()
+        published = self.target.published_digests
+        return RulesComparison(self.rules, self.upstream, published, now, lambda *told: self.told.append(told))()
 
     def states(self) -> dict[str, State]:
-        return {compared.mirror.key: compared.state for compared in self.run().tags}
+        return {str(compared.mirror.key): compared.state for compared in self.run().tags}
 
     def one(self) -> TagStatus:
         (compared,) = self.run().tags

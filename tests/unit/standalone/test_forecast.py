@@ -25,12 +25,14 @@ class Plans:
         self.rules: Rules = rules([mirror(tag) for tag in images])
 
     def forecast(self, limit: int = 1000) -> dict[str, CopyForecast]:
-        looked = RulesComparison(self.rules, self.upstream, self.target, FakeClock()(), lambda *_: None)()
+        looked = RulesComparison(
+            self.rules, self.upstream, self.target.published_digests, FakeClock()(), lambda *_: None
+        )()
         requests = [compared.refresh for compared in looked.tags if compared.refresh is not None]
         self.upstream.script.calls.clear()
         self.target.script.calls.clear()
-        found = forecast(requests, self.rules, self.upstream, self.target, limit=limit)
-        return {key.removeprefix(f"{REPOSITORY}:"): each for key, each in found.items()}
+        found = forecast(requests, self.upstream, self.target, limit=limit)
+        return {key.tag: each for key, each in found.items()}
 
 
 def size_of(image: LocalImage) -> int:

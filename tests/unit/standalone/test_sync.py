@@ -31,7 +31,7 @@ class Sync:
         self.rules = rules([each.mirror(tag) for each in declared for tag in each.tags.names], "r", *declared)
 
     def look(self) -> RulesComparison:
-        return RulesComparison(self.rules, self.upstream, self.target, FakeClock()(), lambda *_: None)
+        return RulesComparison(self.rules, self.upstream, self.target.published_digests, FakeClock()(), lambda *_: None)
 
     def run(self) -> dict[str, SyncResult]:
         requests = [compared.refresh for compared in self.look()().tags if compared.refresh is not None]

@@ -1,6 +1,6 @@
-"""What the core asks of whoever tells people, and of what remembers what they were told. No implementation.
+"""Where alerts are published, and what is remembered of them.
 
-Every method may raise the errors that its docstring names and no others; adapters translate.
+A method raises the errors that its docstring names and no others; implementations translate.
 """
 
 from collections.abc import Collection, Mapping
@@ -12,7 +12,7 @@ from pullahead.alerts.text import Notice
 
 
 class AlertPublisher(Protocol):
-    """Tells people."""
+    """Sends messages to people."""
 
     def publish(self, notice: Notice) -> None:
         """Send one message. Raises: StorageError."""
@@ -20,24 +20,23 @@ class AlertPublisher(Protocol):
 
 
 class IncidentStore(Protocol):
-    """Remembers incidents."""
+    """Stores incidents, and the lock that lets one process at a time send their messages."""
 
     def load(self, keys: Collection[str]) -> Mapping[str, Incident]:
         """Read incidents, strongly consistent; unknown ones are left out. Raises: StorageError."""
         ...
 
     def save(self, incident: Incident, now: datetime) -> None:
-        """Write an incident, to be forgotten when it was not written for a month. Raises: StorageError."""
+        """Write an incident, which expires a month after its last write. Raises: StorageError."""
         ...
 
+    def lock_sending(self, now: datetime, until: datetime) -> bool:
+        """Take the lock unless another process holds it; it expires by itself. Returns whether it was taken.
 
-class SenderLock(Protocol):
-    """Lets one at a time tell people, of all that may run at once."""
-
-    def take_turn(self, now: datetime, until: datetime) -> bool:
-        """Take the turn, unless somebody has it; it ends by itself. Raises: StorageError."""
+        Raises: StorageError.
+        """
         ...
 
-    def end_turn(self, now: datetime) -> None:
-        """End the turn that was taken at a moment, if it is still ours. Raises: StorageError."""
+    def unlock_sending(self, now: datetime) -> None:
+        """Release the lock that was taken at a moment, if it is still ours. Raises: StorageError."""
         ...

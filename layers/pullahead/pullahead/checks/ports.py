@@ -1,6 +1,6 @@
-"""What the core asks before it follows an event: one-verb protocols. No implementation.
+"""What checks use to queue more checks, and to merge the events of one mirror.
 
-Every method may raise the errors that its docstring names and no others; adapters translate.
+A method raises the errors that its docstring names and no others; implementations translate.
 """
 
 from collections.abc import Sequence
@@ -9,23 +9,22 @@ from enum import StrEnum
 from typing import NamedTuple, Protocol
 
 from pullahead.messages import Queued
+from pullahead.rules.mirror_key import RecordKey
 
 EVENT_WINDOW = timedelta(seconds=60)
-"""How long the events of one mirror are taken together."""
+"""How long the events of one mirror are merged."""
 
 
 class WindowDecision(StrEnum):
-    """What is to be done about an event, by how many there were in its mirror's window."""
+    """What to do about an event, by how many events came before it in its mirror's window."""
 
-    RUN_NOW = "RUN_NOW"  # the first: look
-    RUN_LATER = (
-        "RUN_LATER"  # the second: look once more when the window is over, so that nothing since the first is missed
-    )
-    DROP = "DROP"  # any other: somebody will look later
+    RUN_NOW = "RUN_NOW"  # the first: check now
+    RUN_LATER = "RUN_LATER"  # the second: check again when the window ends, so that no change since the first is missed
+    DROP = "DROP"  # any other: the check at the end of the window covers it
 
 
 class WindowClaim(NamedTuple):
-    """The answer to a claim. `delay_seconds`: until the window is over, where the decision is RUN_LATER."""
+    """The answer to a claim. `delay_seconds`: until the window ends, where the decision is RUN_LATER."""
 
     when: WindowDecision
     delay_seconds: int = 0
@@ -34,14 +33,14 @@ class WindowClaim(NamedTuple):
 class EventWindows(Protocol):
     """Counts the events of mirrors, window by window."""
 
-    def claim(self, key: str, now: datetime) -> WindowClaim:
-        """Count an event of a mirror; one conditional write at the most. Raises: StorageError."""
+    def claim(self, key: RecordKey, now: datetime) -> WindowClaim:
+        """Count an event of a mirror, or of a rule's listing; at most one conditional write. Raises: StorageError."""
         ...
 
 
 class CheckQueue(Protocol):
-    """Sends checks and listings to the one queue."""
+    """Sends requests to the checks queue."""
 
     def send(self, requests: Sequence[Queued], delay_seconds: int = 0) -> None:
-        """Queue requests, all or error, to be received in 15 minutes at the latest. Raises: StorageError."""
+        """Queue all requests or raise, to be received after a delay of at most 15 minutes. Raises: StorageError."""
         ...

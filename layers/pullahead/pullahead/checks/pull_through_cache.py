@@ -1,4 +1,4 @@
-"""Note that ECR's pull through cache could not fetch what Pullahead then fetches itself: said once, taken back once."""
+"""Record that ECR's pull through cache could not fetch a tag, which Pullahead then copies: one alert, one recovery."""
 
 from collections.abc import Iterable
 from datetime import datetime
@@ -6,8 +6,9 @@ from typing import NamedTuple
 
 from pullahead.messages import CacheFailure, CheckRequest
 from pullahead.mirrors.alert import Alert, AlertKind
-from pullahead.mirrors.record import Record
+from pullahead.mirrors.record import MirrorRecord
 from pullahead.mirrors.store import RecordStore, update_record
+from pullahead.rules.mirror_key import MirrorKey
 
 
 class CacheFailed(NamedTuple):
@@ -20,29 +21,29 @@ class CacheFailed(NamedTuple):
 
 
 def cache_failures_of(request: CheckRequest) -> list[CacheFailed]:
-    """Tell what the event behind a check says of a failure of the cache; nothing where it says of none."""
+    """Return the failures of the cache that the event behind a check reports."""
     failure = request.cache_failure
     if failure is None:
         return []
     return [CacheFailed(request.repository, tag, failure.code, failure.reason) for tag in request.tags]
 
 
-def record_cache_result(request: CheckRequest, keys: Iterable[str], records: RecordStore, now: datetime) -> None:
-    """Note in mirrors' records whether the cache could fetch them. Raises: StorageError, ConflictError."""
+def record_cache_result(request: CheckRequest, keys: Iterable[MirrorKey], records: RecordStore, now: datetime) -> None:
+    """Record for mirrors whether the cache could fetch them. Raises: StorageError, ConflictError."""
 
-    def change(known: Record | None) -> Record | None:
+    def change(known: MirrorRecord | None) -> MirrorRecord | None:
         return None if known is None else with_cache_result(known, request.cache_failure, now)
 
     for key in keys:
         update_record(records, key, change)
 
 
-def with_cache_result(known: Record, failure: CacheFailure | None, now: datetime) -> Record:
-    """Say what an attempt of the cache changes. One more failure with the same code is no news."""
+def with_cache_result(known: MirrorRecord, failure: CacheFailure | None, now: datetime) -> MirrorRecord:
+    """Record an attempt of the cache. Another failure with the same code changes nothing."""
     before = known.cache_failure
     if failure is None:
-        over = Alert(AlertKind.RECOVERED, known.key, known.upstream, now, now, of=AlertKind.CACHE_FAILED)
-        return known if before is None else known.with_changes(cache_failure=None, pending=(*known.pending, over))
+        recovered = Alert(AlertKind.RECOVERED, known.key, known.upstream, now, now, of=AlertKind.CACHE_FAILED)
+        return known if before is None else known.with_changes(cache_failure=None, pending=(*known.pending, recovered))
     if before is not None and before.partition(":")[0] == failure.code:
         return known
     text = f"{failure.code}: {failure.reason}" if failure.reason else failure.code

@@ -1,15 +1,12 @@
-"""What the table says of each mirror, and which mirror comes first. Pure.
-
-What was read for one page. Pure data.
-"""
+"""The rows of the table of mirrors, their order, and the snapshot they are made from."""
 
 from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
 from typing import Final, NamedTuple
 
-from pullahead.dashboard.states import RANKS
-from pullahead.mirrors.judge import cause_of
-from pullahead.mirrors.record import SETTLED, Record, State, Transition
+from pullahead.dashboard.states import STATE_RANKS
+from pullahead.mirrors.record import SETTLED, MirrorRecord, Record, State, Transition
+from pullahead.rules.mirror_key import RecordKey
 from pullahead.text import one_line
 
 _MAX_CAUSE: Final = 200
@@ -17,12 +14,11 @@ _MAX_UPSTREAM: Final = 160
 
 
 class Row(NamedTuple):
-    """One mirror as a reader sees it."""
+    """One row: a mirror, or the listing or daily limit of a rule, as people see it."""
 
     state: State
-    key: str
+    key: RecordKey
     repository: str
-    tag: str
     upstream: str
     unfresh_for: timedelta | None  # None: it is fresh
     unfresh_since: datetime | None
@@ -34,48 +30,48 @@ class Row(NamedTuple):
 
 
 def row_of(record: Record, now: datetime) -> Row:
-    """Say how a mirror stands."""
-    repository, _, tag = record.key.rpartition(":")
-    since, refresh, failure = unfresh_since(record), record.last_refresh, record.failure
+    """Make the row of a record."""
+    since = unfresh_since(record)
+    refresh = record.last_refresh if isinstance(record, MirrorRecord) else None
+    failure = record.failure if isinstance(record, MirrorRecord) else None
     return Row(
         record.state,
         record.key,
-        repository,
-        tag,
+        record.key.repository,
         one_line(record.upstream, _MAX_UPSTREAM),
         now - since if since is not None else None,
         since,
         now - refresh.ended_at if refresh is not None else None,
         refresh.ended_at if refresh is not None else None,
-        one_line(cause_of(record), _MAX_CAUSE) if record.state not in SETTLED else "",
+        one_line(record.cause, _MAX_CAUSE) if record.state not in SETTLED else "",
         failure.retry_at - now if failure is not None and record.state not in SETTLED else None,
         refresh.execution if refresh is not None else None,
     )
 
 
 def unfresh_since(record: Record) -> datetime | None:
-    """Tell since when a mirror is not fresh; None where it is, or is meant to be deleted."""
+    """Return since when a mirror is not fresh; None if it is, or if its rule leaves it deleted."""
     return None if record.state in SETTLED else record.unfresh_since or record.since
 
 
 def worst_first(records: Iterable[Record]) -> list[Record]:
-    """Order by state, then by how long it is not fresh, then by name."""
+    """Sort by state, then by how long a mirror has not been fresh, then by name."""
 
     def order(record: Record) -> tuple[int, float, str]:
         since = unfresh_since(record)
-        return RANKS[record.state], since.timestamp() if since is not None else 0.0, record.key
+        return STATE_RANKS[record.state], since.timestamp() if since is not None else 0.0, str(record.key)
 
     return sorted(records, key=order)
 
 
 def longest_unfresh(records: Sequence[Record]) -> Record | None:
-    """Find the mirror that is not fresh for longest."""
+    """Find the mirror that has not been fresh for longest."""
     waiting = [record for record in records if record.state not in SETTLED]
-    return min(waiting, key=lambda record: (unfresh_since(record) or record.since, record.key), default=None)
+    return min(waiting, key=lambda record: (unfresh_since(record) or record.since, str(record.key)), default=None)
 
 
 class Snapshot(NamedTuple):
-    """Every record that was read, the last time that checks were sent, and what the records tell of the past."""
+    """Every record, when checks were last sent, and the transitions of the last days."""
 
     records: Sequence[Record]
     last_check: datetime | None

@@ -2,7 +2,7 @@
 
 from datetime import datetime, timedelta
 from itertools import islice
-from typing import Final, NamedTuple, Protocol
+from typing import Final, NamedTuple
 
 from pullahead.dashboard.heat_map import DAYS
 from pullahead.dashboard.mirror_rows import Snapshot
@@ -10,29 +10,21 @@ from pullahead.dashboard.page import error_page, widget_page
 from pullahead.dashboard.widget_request import DOCUMENTATION, read_request
 from pullahead.errors import StorageError
 from pullahead.mirrors.record import transitions_of
-from pullahead.mirrors.store import Heartbeat, RecordScanner
+from pullahead.mirrors.store import RecordStore
 
 MAX_RECORDS: Final = 20_000
 
 
-class AllRecords(RecordScanner, Protocol):
-    """Every record, and the last time that checks were sent."""
-
-    def load_heartbeat(self) -> Heartbeat | None:
-        """As `pullahead.ports.Records.load_heartbeat`."""
-        ...
-
-
 class Shown(NamedTuple):
-    """What the widget shows, how many mirrors it is about, and why it shows an error instead."""
+    """What the widget shows, and of how many mirrors; `error`: why it shows an error instead."""
 
     content: str
     mirrors: int = 0
     error: StorageError | None = None
 
 
-def show_mirrors(event: object, endpoint: str, records: AllRecords, now: datetime) -> Shown:
-    """Draw what the widget asks for; storage that cannot be read is told on the page, not by an empty one."""
+def show_mirrors(event: object, endpoint: str, records: RecordStore, now: datetime) -> Shown:
+    """Draw what the widget requests. If the records cannot be read, the page says so instead of being empty."""
     asked = read_request(event)
     if asked.describe:
         return Shown(DOCUMENTATION)
@@ -43,9 +35,9 @@ def show_mirrors(event: object, endpoint: str, records: AllRecords, now: datetim
     return Shown(widget_page(snapshot, asked.view, asked.theme, endpoint), len(snapshot.records))
 
 
-def take_snapshot(records: AllRecords, now: datetime) -> Snapshot:
+def take_snapshot(records: RecordStore, now: datetime) -> Snapshot:
     """Read what a page needs. Raises StorageError."""
-    followed = (record for record in records.scan() if record.expires_at is None)  # the others are to be forgotten
+    followed = (record for record in records.scan() if record.expires_at is None)  # the others are about to be deleted
     found = list(islice(followed, MAX_RECORDS + 1))
     since = now - timedelta(days=DAYS)
     heartbeat = records.load_heartbeat()

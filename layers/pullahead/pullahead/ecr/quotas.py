@@ -34,7 +34,7 @@ class EcrPace:
 def _wait(bucket: TokenBucket, operation: str, reference: str) -> None:
     too_long = bucket.wait(_MAX_WAIT_SECONDS)
     if too_long is not None:
-        cause = f"deferred, not sent: ECR is called as often as it allows already; in {math.ceil(too_long)} s again"
+        cause = f"deferred, not sent: ECR is called as often as it allows already; retry in {math.ceil(too_long)} s"
         raise RateLimitedError(
             cause, operation=operation, side=Side.TARGET, reference=reference, retry_after_seconds=too_long
         )

@@ -19,7 +19,7 @@ from urllib.parse import urlsplit
 from pullahead.ecr.errors import translated
 from pullahead.errors import ManifestRefusedError, NotFoundError
 from pullahead.oci import Descriptor, Digest
-from pullahead.oci.registries import FindsBlobs, Offered, OpenPieces
+from pullahead.oci.registries import Offered, OpenPieces, Target
 from pullahead.registry.credentials import from_basic
 from pullahead.registry.push import OciTarget
 
@@ -75,7 +75,7 @@ _MAX_REPOSITORIES_ASKED = 10  # each costs a call; those that are named first ar
 class EcrMounts:
     """Satisfies `pullahead.ports.FindsMounts`."""
 
-    def __init__(self, client: "ECRClient", blobs: FindsBlobs, clock: Callable[[], datetime]) -> None:
+    def __init__(self, client: "ECRClient", blobs: Target, clock: Callable[[], datetime]) -> None:
         self._client, self._blobs, self._clock = client, blobs, clock
         self._is_allowed, self._asked_at = False, datetime.min.replace(tzinfo=UTC)
 

@@ -1,10 +1,6 @@
-"""What the core asks of a registry that it writes: one-verb protocols. No implementation.
+"""The two kinds of registry that the core works with: an upstream, which is read, and a target, which is written.
 
-Every method may raise the errors that its docstring names and no others; adapters translate.
-
-What the core asks of a registry that it reads: one-verb protocols. No implementation.
-
-Every method may raise the errors that its docstring names and no others; adapters translate.
+A method raises the errors that its docstring names and no others; implementations translate.
 """
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
@@ -16,7 +12,7 @@ from pullahead.oci import Descriptor, Digest, RawManifest, Reference, Repository
 
 
 class RepositorySettings(NamedTuple):
-    """How a target repository is made, where it is not there. Policies are JSON texts."""
+    """How to create a target repository. Policies are JSON texts."""
 
     tags: tuple[tuple[str, str], ...] = ()
     kms_key: str | None = None  # None: AES-256; "" : the AWS managed key
@@ -28,55 +24,43 @@ class RepositorySettings(NamedTuple):
 
 
 class Upload(NamedTuple):
-    """A blob upload that the target has begun. `part_size` in bytes is what every part but the last has."""
+    """A blob upload that was begun at the target. Every part but the last has `part_size` bytes."""
 
     id: str
     part_size: int
 
 
-class FindsPublished(Protocol):
-    """Tells which manifest the target serves for tags."""
+PublishedDigests = Callable[[str, Collection[str]], Mapping[str, Digest]]
+"""`Target.published_digests`, for callers that need nothing else of a target."""
+
+FindMounts = Callable[[Collection[Digest], Sequence[str]], Mapping[Digest, str]]
+"""Map digests to one of the repositories that has them; the likeliest repositories come first, and not all may be
+asked. Returns nothing where the target does not mount. Raises: as `Target.published_digests`."""
+
+
+class Target(Protocol):
+    """A registry that is written.
+
+    Uploads are resumable: another process may continue one that this process began.
+    """
 
     def published_digests(self, repository: str, tags: Collection[str]) -> Mapping[str, Digest]:
-        """Map each tag that the target has to its digest; tags and repositories that are missing are left out.
+        """Map each tag that the target has to its digest; missing tags and repositories are left out.
 
         Raises: AccessDeniedError, RateLimitedError, RegistryUnavailableError, RegistryTimeoutError.
         """
         ...
 
-
-class EnsuresRepositories(Protocol):
-    """Makes repositories."""
-
     def ensure_repository(self, repository: str, settings: RepositorySettings | None = None) -> None:
-        """Create the repository unless it exists, with these settings, else with those that the target has for such.
+        """Create the repository unless it exists, with these settings, or else with the target's own defaults.
 
-        Raises: as `published_digests`, ManifestRefusedError, and ConfigError where it was made without its policies.
+        Raises: as `published_digests`, ManifestRefusedError, and ConfigError where it was created without its policies.
         """
         ...
-
-
-class FindsBlobs(Protocol):
-    """Tells which blobs a target repository has."""
 
     def present_blobs(self, repository: str, digests: Collection[Digest]) -> frozenset[Digest]:
-        """Name those of `digests` that need not be copied. Raises: as `published_digests`, and NotFoundError."""
+        """Return those of `digests` that need not be copied. Raises: as `published_digests`, and NotFoundError."""
         ...
-
-
-class FindsMounts(Protocol):
-    """Tells which repositories of a target have blobs that could be mounted from there."""
-
-    def find_mounts(self, digests: Collection[Digest], repositories: Sequence[str]) -> Mapping[Digest, str]:
-        """Map digests to one of `repositories` that has them; the likeliest come first, and not all may be asked.
-
-        Where the target does not mount, the answer is empty. Raises: as `FindsPublished.published_digests`.
-        """
-        ...
-
-
-class UploadsBlobs(Protocol):
-    """Takes blobs in consecutive parts, resumable from another process."""
 
     def begin_upload(self, repository: str) -> Upload:
         """Begin an upload. Raises: as `published_digests`, and NotFoundError for a missing repository."""
@@ -92,16 +76,24 @@ class UploadsBlobs(Protocol):
     def upload_part(self, repository: str, upload: Upload, first_byte: int, part: bytes) -> int:
         """Send one part; returns how many consecutive bytes the upload has now.
 
-        A part that is not the next one is not stored; the answer then tells where to go on.
+        A part that is not the next one is not stored; the returned count then says where to continue.
 
         Raises: as `begin_upload`, and UploadLostError.
         """
         ...
 
     def complete_upload(self, repository: str, upload: Upload, blob: Descriptor) -> None:
-        """Close an upload; the target proves the digest. A blob that is there already is a success.
+        """Complete an upload; the target verifies the digest. A blob that is already there is a success.
 
         Raises: as `begin_upload`, UploadLostError, and DigestMismatchError where the target computed another digest.
+        """
+        ...
+
+    def put_manifest(self, repository: str, manifest: RawManifest, tag: str | None) -> None:
+        """Store a manifest's exact bytes, under a tag where one is given. Storing the same again is a success.
+
+        Raises: as `published_digests`, NotFoundError for a missing repository, MissingContentError,
+        TagImmutableError, DigestMismatchError, ManifestRefusedError.
         """
         ...
 
@@ -118,40 +110,58 @@ OpenPieces = Callable[[], AbstractContextManager[Iterator[bytes]]]
 """Opens a blob's bytes from its beginning; called only where the target wants them."""
 
 
-class StreamsBlobs(Protocol):
-    """Takes a whole blob in one streamed request: the quickest road, which cannot be resumed."""
+class BlobStreams(Protocol):
+    """Uploads a whole blob in one streamed request: the fastest way, which cannot be resumed."""
 
     def stream_blob(
         self, repository: str, blob: Descriptor, open_pieces: OpenPieces, mount_from: str | None = None
     ) -> Offered:
         """Offer a blob, and send its bytes where the target does not have it (or mount it from `mount_from`).
 
-        Whatever iterating the pieces raises goes through to the caller, after the request was broken off: the target
-        then has nothing. `pieces` proves size and digest before it yields the last one.
+        What iterating the pieces raises is raised to the caller after the request is aborted: the target then has
+        nothing. The pieces verify size and digest before they yield the last one.
 
-        Raises: as `published_digests`, NotFoundError for a missing repository, UploadLostError, DigestMismatchError.
+        Raises: as `Target.published_digests`, NotFoundError for a missing repository, UploadLostError,
+        DigestMismatchError.
         """
         ...
 
 
-class PutsManifests(Protocol):
-    """Publishes manifests."""
+class StreamingTarget(Target, BlobStreams, Protocol):
+    """A target that takes whole blobs in one request, too."""
 
-    def put_manifest(self, repository: str, manifest: RawManifest, tag: str | None) -> None:
-        """Store a manifest's exact bytes, under a tag where one is given. The same again is a success.
 
-        Raises: as `published_digests`, NotFoundError for a missing repository, MissingContentError,
-        TagImmutableError, DigestMismatchError, ManifestRefusedError.
+class ManifestReader(Protocol):
+    """Reads manifests as raw bytes."""
+
+    def get_manifest(self, reference: Reference) -> RawManifest:
+        """Read a manifest and verify its bytes against the digest asked for (or answered, for a tag).
+
+        Raises: as `Upstream.head_manifest`.
         """
         ...
 
 
-class Target(FindsPublished, EnsuresRepositories, FindsBlobs, UploadsBlobs, PutsManifests, Protocol):
-    """A registry that we write."""
+class BlobReader(Protocol):
+    """Reads blobs as streams."""
+
+    def open_blob(
+        self, repository: Repository, blob: Descriptor, first_byte: int = 0, end: int | None = None
+    ) -> AbstractContextManager[Iterator[bytes]]:
+        """Open a blob from one offset to another, or to its end; the iterator yields pieces of at most 1 MiB.
+
+        The stream is not hashed here: a reader that began in the middle can't be. It never yields more bytes than
+        were asked for.
+
+        Raises, when opening and while iterating: as `Upstream.head_manifest`, and RangeIgnoredError where a part of the
+        blob was asked for and the registry answers with another. A body that ends early is a RegistryUnavailableError,
+        one that continues after the promised size a DigestMismatchError.
+        """
+        ...
 
 
-class HeadsManifests(Protocol):
-    """Asks a registry what a tag or a digest is, cheaply."""
+class Upstream(ManifestReader, BlobReader, Protocol):
+    """A registry that is read."""
 
     def head_manifest(self, reference: Reference) -> Descriptor:
         """Resolve a reference with one HEAD (a GET only where the registry refuses HEAD or names no digest).
@@ -161,67 +171,22 @@ class HeadsManifests(Protocol):
         """
         ...
 
-
-class GetsManifests(Protocol):
-    """Reads manifests as raw bytes."""
-
-    def get_manifest(self, reference: Reference) -> RawManifest:
-        """Read a manifest and prove its bytes against the digest asked for (or answered, for a tag).
-
-        Raises: as `HeadsManifests.head_manifest`.
-        """
-        ...
-
-
-class ListsTags(Protocol):
-    """Lists the tags of repositories."""
-
     def list_tags(self, repository: Repository) -> tuple[str, ...]:
-        """List every tag of a repository once, in the registry's order. Raises: as `HeadsManifests.head_manifest`."""
+        """List every tag of a repository once, in the registry's order. Raises: as `head_manifest`."""
         ...
-
-
-class ListsRepositories(Protocol):
-    """Lists the repositories of a registry."""
 
     def list_repositories(self, registry: str, prefix: str) -> tuple[str, ...]:
         """List the paths of all repositories below `prefix` (without its last slash), in the registry's order.
 
-        Raises: as `HeadsManifests.head_manifest`, and ListingRefusedError where the registry does not list them.
+        Raises: as `head_manifest`, and ListingRefusedError where the registry does not list them.
         """
         ...
-
-
-class OpensBlobs(Protocol):
-    """Reads blobs as streams."""
-
-    def open_blob(
-        self, repository: Repository, blob: Descriptor, first_byte: int = 0, end: int | None = None
-    ) -> AbstractContextManager[Iterator[bytes]]:
-        """Open a blob from an offset to another, or to its end; the iterator yields pieces of at most 1 MiB.
-
-        The stream is not hashed here: a reader that began in the middle can't be. It never yields more bytes than
-        were asked for.
-
-        Raises, when opening and while iterating: as `head_manifest`, and RangeIgnoredError where a part of the blob was
-        asked for and the registry answers with another. A body that ends early is a RegistryUnavailableError, one that
-        goes on after the promised size a DigestMismatchError.
-        """
-        ...
-
-
-class OpensUrls(Protocol):
-    """Reads foreign layers: blobs that a manifest names by URL."""
 
     def open_url(
         self, repository: Repository, url: str, blob: Descriptor, first_byte: int = 0, end: int | None = None
     ) -> AbstractContextManager[Iterator[bytes]]:
-        """Open a blob as `open_blob` does, at a URL that a manifest of the repository names. No credential goes there.
+        """Open a foreign layer as `open_blob` does, at a URL that a manifest of the repository names.
 
-        Raises: as `OpensBlobs.open_blob`.
+        Sends no credential. Raises: as `open_blob`.
         """
         ...
-
-
-class Upstream(HeadsManifests, GetsManifests, OpensBlobs, Protocol):
-    """A registry that we read."""

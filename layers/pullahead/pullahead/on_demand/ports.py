@@ -1,40 +1,36 @@
-"""What the core asks of what remembers pulls: one-verb protocols. No implementation.
+"""What is remembered of pulls.
 
-Every method may raise the errors that its docstring names and no others; adapters translate.
+A method raises the errors that its docstring names and no others; implementations translate.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping
 from datetime import date, datetime
 from typing import Protocol
 
 from pullahead.mirrors.demand import Demand
+from pullahead.rules.mirror_key import MirrorKey
 
 
-class KeepsDemands(Protocol):
-    """Remembers what was demanded."""
+class DemandStore(Protocol):
+    """Stores which mirrors were demanded by a pull, and counts the new ones of each rule."""
 
-    def load(self, keys: Sequence[str]) -> Mapping[str, Demand]:
+    def load(self, keys: Collection[MirrorKey]) -> Mapping[MirrorKey, Demand]:
         """Read the demands of mirrors, perhaps a second old; unknown ones are left out. Raises: StorageError."""
         ...
 
     def save(self, demand: Demand, before: Demand | None, expires_at: datetime) -> bool:
-        """Write a demand if what is stored is still `before` (None: nothing); tells whether it was.
+        """Write a demand if the stored one is still `before` (None: there is none); returns whether it was written.
 
         Raises: StorageError.
         """
         ...
 
-
-class CountsDemands(Protocol):
-    """Counts the new mirrors of a rule, day by day."""
-
     def count(self, rule: str, day: date, limit: int) -> bool:
-        """Count one more, unless there are `limit` already; tells whether it was counted. Raises: StorageError."""
+        """Count one more new mirror of a rule on a day, up to `limit`; returns whether it was counted.
+
+        Raises: StorageError.
+        """
         ...
-
-
-class FollowsDemands(KeepsDemands, Protocol):
-    """Goes through what was demanded of a rule, and forgets."""
 
     def of_rule(self, rule: str) -> Iterator[Demand]:
         """Read all demands of a rule, the longest unpulled first, perhaps a second old.
@@ -44,9 +40,5 @@ class FollowsDemands(KeepsDemands, Protocol):
         ...
 
     def forget(self, demand: Demand) -> bool:
-        """Remove a demand unless it has changed; tells whether it was removed. Raises: StorageError."""
+        """Delete a demand unless it has changed; returns whether it was deleted. Raises: StorageError."""
         ...
-
-
-class DemandStore(CountsDemands, FollowsDemands, Protocol):
-    """All of it."""

@@ -24,7 +24,7 @@ from pullahead.clock import Wait
 from pullahead.errors import PullaheadError, RegistryError, Side, StorageError, TransferStalledError
 from pullahead.messages import UnitRequest
 from pullahead.oci import Descriptor, parse_reference
-from pullahead.oci.registries import Offered, OpensBlobs, StreamsBlobs, Target
+from pullahead.oci.registries import BlobReader, BlobStreams, Offered, Target
 from pullahead.refresh.plan import unit_key
 from pullahead.refresh.ports import PlanStore
 from pullahead.refresh.progress import BegunUpload, UnitProgress
@@ -93,7 +93,7 @@ class CopyEndpoints(NamedTuple):
     source: BlobSource
     target: Target
     repository: str
-    streams: StreamsBlobs | None
+    streams: BlobStreams | None
     wait: Wait
 
 
@@ -209,7 +209,7 @@ class _Stream:
         self._must_pause, self._note = must_pause, note
         self.bytes_sent = 0
 
-    def offer(self, streams: StreamsBlobs, mount_from: str | None) -> Offered | None:
+    def offer(self, streams: BlobStreams, mount_from: str | None) -> Offered | None:
         """Offer the blob; None where it has to go by parts: it was not mounted, time ran out, or the target broke off.
 
         Raises: what the ports raise for good, and what upstream raises.
@@ -250,13 +250,13 @@ class CopyUnit:
 
     def __init__(
         self,
-        upstream: OpensBlobs,
+        upstream: BlobReader,
         target: Target,
         plans: PlanStore,
         wait: Wait,
         *,
         threads: int = 1,
-        streams: StreamsBlobs | None = None,
+        streams: BlobStreams | None = None,
     ) -> None:
         self._upstream, self._target, self._plans = upstream, target, plans
         self._wait, self._threads, self._streams = wait, threads, streams

@@ -3,10 +3,10 @@
 Decide what to copy and in which order it is published. Pure.
 """
 
-from collections.abc import Mapping, Set
+from collections.abc import Callable, Collection, Mapping, Set
+from functools import partial
 from itertools import takewhile
 from types import MappingProxyType
-from typing import Protocol
 
 import msgspec
 
@@ -15,7 +15,7 @@ from pullahead.messages import PlanResult, RefreshRequest, UnitRequest
 from pullahead.oci import Descriptor, Digest, InvalidManifestError, Manifest, RawManifest, Reference, parse_manifest
 from pullahead.oci.media_types import FOREIGN_LAYERS
 from pullahead.oci.platforms import select_platforms
-from pullahead.oci.registries import EnsuresRepositories, FindsBlobs, FindsMounts, GetsManifests
+from pullahead.oci.registries import FindMounts, ManifestReader, Target
 from pullahead.refresh.ports import PlanStore
 from pullahead.refresh.progress import UnitProgress
 from pullahead.rules.model import Rules
@@ -96,31 +96,24 @@ _MAX_MANIFEST_BYTES_IN_ALL = 64 * 1024 * 1024
 _MAX_MANIFESTS = 1000  # the largest public indexes name some dozens
 
 
-class PlannedTarget(EnsuresRepositories, FindsBlobs, Protocol):
-    """What a plan asks of a target."""
-
-
 def plan_copy(
     request: RefreshRequest,
     rules: Rules,
-    upstream: GetsManifests,
-    target: PlannedTarget,
+    upstream: ManifestReader,
+    target: Target,
     plans: PlanStore,
-    mounts: FindsMounts | None = None,
+    find_mounts: FindMounts | None = None,
 ) -> PlanResult:
     """Plan the copy that a refresh asks for, from its digest. A repository that is missing is made as its rule says.
 
-    With `mounts`, other repositories of the rules are looked through for blobs that need not be sent.
+    With `find_mounts`, other repositories of the rules are looked through for blobs that need not be sent.
 
     Raises: what the ports raise, UnsupportedMediaTypeError for a graph that cannot be copied, InvalidManifestError and
     ConfigError where the platforms cannot be chosen.
     """
     target.ensure_repository(request.repository, rules.creation_of(request.repository, request.tag))
-    root, rewritten = _choose_root(request, upstream)
-    raw, graph = read_graph(request.source, root, upstream, rewritten)
-    present = target.present_blobs(request.repository, [blob.digest for blob in blobs_of(graph)])
-    plan = make_plan(root, graph, present)
-    _keep(request.name, plan, raw, _found(request, plan, rules, mounts), plans)
+    plan, raw = read_plan(request, upstream, partial(target.present_blobs, request.repository))
+    _keep(request.name, plan, raw, _found(request, plan, rules, find_mounts), plans)
     units = tuple(
         UnitRequest(refresh=request.name, unit=unit, repository=request.repository, upstream=str(request.source))
         for unit in range(len(plan.units))
@@ -131,6 +124,18 @@ def plan_copy(
         bytes_missing=plan.bytes_missing,
         bytes_present=plan.bytes_present,
     )
+
+
+def read_plan(
+    request: RefreshRequest, upstream: ManifestReader, present_blobs: Callable[[Collection[Digest]], Collection[Digest]]
+) -> tuple[CopyPlan, Mapping[Digest, RawManifest]]:
+    """Read the manifests that a refresh copies; return the plan of the copy, and the bytes of its manifests.
+
+    `present_blobs` returns those blobs that the target has. Raises: as `plan_copy`.
+    """
+    root, rewritten = _choose_root(request, upstream)
+    raw, graph = read_graph(request.source, root, upstream, rewritten)
+    return make_plan(root, graph, frozenset(present_blobs([blob.digest for blob in blobs_of(graph)]))), raw
 
 
 def plan_key(refresh: str) -> str:
@@ -148,7 +153,7 @@ def manifest_key(refresh: str, digest: Digest) -> str:
     return f"plans/{refresh}/manifests/{digest.replace(':', '-')}"
 
 
-def _choose_root(request: RefreshRequest, upstream: GetsManifests) -> tuple[Descriptor, Mapping[Digest, RawManifest]]:
+def _choose_root(request: RefreshRequest, upstream: ManifestReader) -> tuple[Descriptor, Mapping[Digest, RawManifest]]:
     """Find what is to be published, and its bytes where upstream has no such manifest or it was read already."""
     if not request.platforms:
         return request.root, _NOTHING
@@ -158,11 +163,13 @@ def _choose_root(request: RefreshRequest, upstream: GetsManifests) -> tuple[Desc
     return chosen.descriptor, {chosen.descriptor.digest: chosen}
 
 
-def _found(request: RefreshRequest, plan: CopyPlan, rules: Rules, mounts: FindsMounts | None) -> Mapping[Digest, str]:
+def _found(
+    request: RefreshRequest, plan: CopyPlan, rules: Rules, find_mounts: FindMounts | None
+) -> Mapping[Digest, str]:
     missing = [blob.digest for blobs in plan.units for blob in blobs]
-    if mounts is None or not missing:
+    if find_mounts is None or not missing:
         return {}
-    return mounts.find_mounts(missing, _likely_holders(request.repository, rules))
+    return find_mounts(missing, _likely_holders(request.repository, rules))
 
 
 def _likely_holders(repository: str, rules: Rules) -> list[str]:
@@ -176,7 +183,7 @@ def _in_common(first: str, second: str) -> int:
 
 
 def _keep(
-    refresh: str, plan: CopyPlan, raw: dict[Digest, RawManifest], mounts: Mapping[Digest, str], plans: PlanStore
+    refresh: str, plan: CopyPlan, raw: Mapping[Digest, RawManifest], mounts: Mapping[Digest, str], plans: PlanStore
 ) -> None:
     for digest, manifest in raw.items():
         plans.write(manifest_key(refresh, digest), manifest.content)
@@ -187,7 +194,7 @@ def _keep(
 
 
 def read_graph(
-    source: Reference, root: Descriptor, upstream: GetsManifests, known: Mapping[Digest, RawManifest] = _NOTHING
+    source: Reference, root: Descriptor, upstream: ManifestReader, known: Mapping[Digest, RawManifest] = _NOTHING
 ) -> tuple[dict[Digest, RawManifest], dict[Digest, Manifest]]:
     """Read every manifest below a root, each once and those in `known` not at all: their bytes, and what they name.
 

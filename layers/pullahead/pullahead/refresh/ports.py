@@ -1,6 +1,6 @@
-"""What the core asks so that no more refreshes run at once than wanted: slots, and a line. No implementation.
+"""What a refresh stores, and what limits how many run at once: slots, and a queue of refreshes that wait for one.
 
-Every method may raise the errors that its docstring names and no others; adapters translate.
+A method raises the errors that its docstring names and no others; implementations translate.
 """
 
 from collections.abc import Iterator, Mapping
@@ -9,83 +9,76 @@ from enum import StrEnum
 from typing import NamedTuple, Protocol
 
 from pullahead.messages import RefreshRequest
+from pullahead.rules.mirror_key import MirrorKey
 
 
 class SlotResult(StrEnum):
-    """What became of asking for a slot."""
+    """The outcome of a request for a slot."""
 
     TAKEN = "TAKEN"
-    HELD = "HELD"  # by the same refresh already
-    FULL = "FULL"  # as many refreshes hold one as may run
+    ALREADY_TAKEN = "ALREADY_TAKEN"  # by the same refresh, earlier
+    FULL = "FULL"  # as many slots are taken as refreshes may run
 
 
 class RefreshSlots(Protocol):
-    """A slot for each refresh that may run at once, held under its execution's name until a moment."""
+    """One slot for each refresh that may run at once, taken under its execution's name until a given time."""
 
-    def held(self) -> Mapping[str, datetime]:
-        """Tell who holds a slot, and until when; strongly consistent. Raises: StorageError."""
+    def holders(self) -> Mapping[str, datetime]:
+        """Return the names that hold a slot, and until when; strongly consistent. Raises: StorageError."""
         ...
 
     def take(self, name: str, now: datetime, until: datetime, at_most: int) -> SlotResult:
-        """Take a slot unless `at_most` are held; one of this name that has run out is taken anew.
+        """Take a slot unless `at_most` are taken; one of this name that has expired is taken again.
 
         Raises: StorageError.
         """
         ...
 
     def renew(self, name: str, before: datetime, until: datetime) -> None:
-        """Hold a slot for longer, if it is still held until `before`. Raises: StorageError."""
+        """Extend a slot that still expires at `before`. Raises: StorageError."""
         ...
 
     def release(self, name: str, before: datetime | None = None) -> None:
-        """Free a slot, if it is held, and, where that is said, still until `before`. Raises: StorageError."""
+        """Free a slot, where `before` is given only if it still expires then. Raises: StorageError."""
         ...
 
 
 class WaitingRefresh(NamedTuple):
-    """What waits in the line: at most one refresh of a mirror. `request` is None where it cannot be read any more."""
+    """A refresh that waits for a slot, at most one of a mirror. `request` is None where this version cannot read it."""
 
-    mirror: str
+    mirror: MirrorKey
     name: str
     request: RefreshRequest | None
 
 
 class WaitingRefreshes(Protocol):
-    """Remembers which refreshes wait for a slot."""
+    """Stores the refreshes that wait for a slot."""
 
-    def join(self, request: RefreshRequest) -> None:
-        """Add a refresh, in place of another of its mirror; the same again changes nothing. Raises: StorageError."""
+    def add(self, request: RefreshRequest) -> None:
+        """Add a refresh, replacing another of its mirror; the same again changes nothing. Raises: StorageError."""
         ...
 
-    def entries(self, page: int) -> Iterator[WaitingRefresh]:
-        """Go through the line from the longest stale on, so many read at a time, perhaps a second old.
+    def oldest_first(self, page: int) -> Iterator[WaitingRefresh]:
+        """Read the refreshes, the longest stale mirror first, `page` of them at a time, perhaps a second old.
 
         Raises, while iterating: StorageError.
         """
         ...
 
-    def leave(self, entry: WaitingRefresh) -> None:
-        """Take an entry out, unless another refresh of its mirror stands there by now. Raises: StorageError."""
+    def remove(self, refresh: WaitingRefresh) -> None:
+        """Remove a refresh, unless it was replaced by another of its mirror. Raises: StorageError."""
         ...
 
-    def length(self) -> int:
-        """Count the entries, perhaps a second old. Raises: StorageError."""
-        ...
-
-
-class RunningRefreshes(Protocol):
-    """Tells whether refreshes run."""
-
-    def is_running(self, name: str) -> bool:
-        """Tell whether an execution of this name is under way. Raises: StorageError."""
+    def count(self) -> int:
+        """Count the refreshes, perhaps a second old. Raises: StorageError."""
         ...
 
 
 class PlanStore(Protocol):
-    """Keeps what is too large for the state machine's payload, by key, for a few days."""
+    """Stores what is too large for the state machine's payload, by key, for a few days."""
 
     def read(self, key: str) -> bytes:
-        """Read an object. Raises: StorageError, also where there is none."""
+        """Read an object. Raises: StorageError, also where it does not exist."""
         ...
 
     def write(self, key: str, content: bytes) -> None:
@@ -94,18 +87,22 @@ class PlanStore(Protocol):
 
 
 class StartResult(StrEnum):
-    """What became of asking for a refresh."""
+    """The outcome of a request to start a refresh."""
 
     STARTED = "STARTED"
-    RUNNING = "RUNNING"  # the same refresh is under way
-    SUCCEEDED = "SUCCEEDED"  # the same refresh has ended well
-    ENDED = "ENDED"  # the same refresh was begun and has failed or was stopped
-    WAITING = "WAITING"  # as many refreshes run as may; it starts when one of them has ended
+    RUNNING = "RUNNING"  # the same refresh runs
+    SUCCEEDED = "SUCCEEDED"  # the same refresh has succeeded
+    ENDED = "ENDED"  # the same refresh has failed or was stopped
+    WAITING = "WAITING"  # no slot is free; it starts when another refresh has ended
 
 
-class RefreshStarter(Protocol):
-    """Starts the state machine, at most once for a name."""
+class RefreshExecutions(Protocol):
+    """Starts executions of the refresh state machine, at most one of a name, and tells whether they run."""
 
     def start(self, request: RefreshRequest) -> StartResult:
         """Start a refresh under its own name. Raises: StorageError."""
+        ...
+
+    def is_running(self, name: str) -> bool:
+        """Return whether an execution of this name is running. Raises: StorageError."""
         ...

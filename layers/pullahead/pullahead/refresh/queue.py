@@ -8,24 +8,24 @@ until the next refresh ends or the next schedule, never a refresh more than is a
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import datetime, timedelta
 from itertools import islice
-from typing import Final, NamedTuple, Protocol
+from typing import Final, NamedTuple
 
 from pullahead.clock import Clock
 from pullahead.errors import ConflictError, StorageError
 from pullahead.messages import RefreshRequest
 from pullahead.mirrors.judge import wants_refresh
-from pullahead.mirrors.record import Record
+from pullahead.mirrors.record import MirrorRecord
 from pullahead.mirrors.refresh_outcome import after_abort
 from pullahead.mirrors.store import RecordStore
 from pullahead.refresh.ports import (
+    RefreshExecutions,
     RefreshSlots,
-    RefreshStarter,
-    RunningRefreshes,
     SlotResult,
     StartResult,
     WaitingRefresh,
     WaitingRefreshes,
 )
+from pullahead.rules.mirror_key import MirrorKey
 from pullahead.rules.model import Rules
 
 SLOT_FOR: Final = timedelta(minutes=15)
@@ -38,10 +38,6 @@ _PAGE: Final = 25
 _BUSY_FOR: Final = timedelta(seconds=5)
 
 
-class RefreshExecutions(RefreshStarter, RunningRefreshes, Protocol):
-    """Starts refreshes, and tells whether they run."""
-
-
 RulesAsOf = Callable[[datetime], Rules]
 """The rules in force, those of this moment or younger ones."""
 
@@ -50,7 +46,7 @@ class StartedWaiting(NamedTuple):
     """What a look at the line came to: which mirrors' refreshes were started, which entries dropped and why, which
     slots had run out, and how many are held now. `waiting`: how many wait, where that was counted."""
 
-    started: tuple[str, ...] = ()
+    started: tuple[MirrorKey, ...] = ()
     dropped: tuple[str, ...] = ()
     freed: tuple[str, ...] = ()
     running: int = 0
@@ -93,7 +89,7 @@ class RefreshQueue:
         if self._nobody_waits() and self._take(request.name) is not SlotResult.FULL:
             return self._begin(request)
         self._busy_until = self._clock() + _BUSY_FOR  # for a while nobody need ask again: the line tells the order
-        self._line.join(request)
+        self._line.add(request)
         return StartResult.WAITING
 
     def start_waiting(self, ended: str = "", *, count: bool = False) -> StartedWaiting:
@@ -103,16 +99,16 @@ class RefreshQueue:
         """
         if ended:
             self._slots.release(ended)
-        held = self._slots.held()
+        held = self._slots.holders()
         freed = tuple(self._free(held))
         started, dropped = self._admit(self._at_most - len(held) + len(freed))
-        waiting = self._line.length() if count else None
+        waiting = self._line.count() if count else None
         return StartedWaiting(started, dropped, freed, len(held) - len(freed) + len(started), waiting)
 
     def _nobody_waits(self) -> bool:
         if self._busy_until is not None and self._clock() < self._busy_until:
             return False
-        return next(self._line.entries(1), None) is None
+        return next(self._line.oldest_first(1), None) is None
 
     def _take(self, name: str) -> SlotResult:
         now = self._clock()
@@ -141,11 +137,11 @@ class RefreshQueue:
                 self._slots.release(name, until)
                 yield name
 
-    def _admit(self, free: int) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    def _admit(self, free: int) -> tuple[tuple[MirrorKey, ...], tuple[str, ...]]:
         """Start what waits, the longest stale first, until no slot is free."""
-        started: list[str] = []
+        started: list[MirrorKey] = []
         dropped: list[str] = []
-        entries = islice(self._line.entries(min(max(free, 1), _PAGE)), MAX_LOOKS)
+        entries = islice(self._line.oldest_first(min(max(free, 1), _PAGE)), MAX_LOOKS)
         while free > len(started) and (page := list(islice(entries, min(free - len(started), _PAGE)))):
             for entry, found in self._work_through(page):
                 if found.full:
@@ -159,10 +155,10 @@ class RefreshQueue:
         for entry in page:
             found = self._admit_one(entry, known.get(entry.mirror))
             if not found.full:
-                self._line.leave(entry)
+                self._line.remove(entry)
             yield entry, found
 
-    def _admit_one(self, entry: WaitingRefresh, record: Record | None) -> _Found:
+    def _admit_one(self, entry: WaitingRefresh, record: MirrorRecord | None) -> _Found:
         request = entry.request
         if request is None:
             return _Found(dropped="its entry cannot be read by this version")
@@ -177,14 +173,14 @@ class RefreshQueue:
         self._note_abort(request, record)
         return _Found(dropped="it ended without a lasting outcome; tried again later")
 
-    def _note_abort(self, request: RefreshRequest, record: Record) -> None:
+    def _note_abort(self, request: RefreshRequest, record: MirrorRecord) -> None:
         try:
             self._records.save(after_abort(record, request.root.digest, self._clock()), record.version)
         except ConflictError:
             return  # somebody knows better by now, and the next check goes by that
 
 
-def _is_wanted(request: RefreshRequest, record: Record, now: datetime) -> bool:
+def _is_wanted(request: RefreshRequest, record: MirrorRecord, now: datetime) -> bool:
     """Whether a check would ask for the very same refresh now."""
     asked = (request.root.digest, request.episode, request.platforms)
     return wants_refresh(record, now) and (record.upstream_digest, record.episode, record.platforms) == asked

@@ -22,7 +22,7 @@ from typing import NamedTuple, Protocol
 from pullahead.clock import Wait
 from pullahead.errors import PullaheadError, RangeIgnoredError, RateLimitedError, RegistryError
 from pullahead.oci import Descriptor, Repository
-from pullahead.oci.registries import OpensBlobs
+from pullahead.oci.registries import BlobReader
 from pullahead.refresh.progress import skip
 
 _MAX_BREAKS = 5  # in a row, without a byte in between
@@ -34,7 +34,7 @@ _BYTES_FOR_ANOTHER_BREAK = 64 * 1024 * 1024  # the longer a blob takes, the more
 class BlobSource(NamedTuple):
     """Where a blob is read, and whether several connections may be used for one blob."""
 
-    upstream: OpensBlobs
+    upstream: BlobReader
     repository: Repository
     parallel_read: "ParallelRead | None" = None
 

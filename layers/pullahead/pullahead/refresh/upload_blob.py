@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from pullahead.errors import DigestMismatchError, RegistryError, Side, TransferStalledError, UploadLostError
 from pullahead.oci import Descriptor, algorithm_of
-from pullahead.oci.registries import Upload, UploadsBlobs
+from pullahead.oci.registries import Target, Upload
 from pullahead.refresh.progress import BegunUpload, parts_of
 from pullahead.refresh.read_blob import BlobSource, ReadingStoppedError, RetryPolicy, read_blob
 from pullahead.refresh.verified_stream import AHEAD_FROM_BYTES, read_ahead
@@ -23,7 +23,7 @@ _PIECES_AHEAD = 10  # of at most 1 MiB: about a part is read while another is se
 class BlobTarget(NamedTuple):
     """Where a blob is written."""
 
-    target: UploadsBlobs
+    target: Target
     repository: str
 
 

@@ -193,7 +193,7 @@ def open_foreign(
 ) -> AbstractContextManager[Iterator[bytes]]:
     """Open a blob by a URL; `named_by` is the address of the registry whose manifest names it.
 
-    Raises: as `OpensBlobs.open_blob`.
+    Raises: as `BlobReader.open_blob`.
     """
     address = parse_url(url)
     if address is None:

@@ -1,17 +1,19 @@
-"""The rules in force, for every function but the schedule: the file, the stored state, and paused rules.
+"""The rules as every function but the schedule knows them: the file, and what the schedule found and wrote down.
 
-State and pauses are read at most once a minute.
+The rules in force, with those marked that people have paused. Asks for pauses once a minute at most.
 """
 
-import threading
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime, timedelta
+from typing import NamedTuple
 
+from pullahead.caching import Expiring, TtlCache
 from pullahead.clock import Clock
 from pullahead.errors import StorageError
 from pullahead.rules.load import load_rules
 from pullahead.rules.model import Mirror, Rules
-from pullahead.rules.ports import ActiveRules, PauseReader, RulesStateReader
+from pullahead.rules.ports import ActiveRules, PauseStore, RulesStateStore
 from pullahead.rules.sources.combine import gather_rules, newly_cached
 from pullahead.rules.sources.findings import Findings
 from pullahead.rules.sources.state import RulesState
@@ -19,86 +21,89 @@ from pullahead.rules.sources.state import RulesState
 RULES_RELOAD_INTERVAL = timedelta(minutes=1)
 
 
-class CurrentRules:
-    """Implements `pullahead.rules.ports.ActiveRules`. Reads the state once a minute, from any thread."""
+class _Loaded(NamedTuple):
+    rules: Rules
+    state: RulesState | None
+    asked_at: datetime
 
-    def __init__(self, file: ActiveRules, stored: RulesStateReader, clock: Clock) -> None:
-        self._file, self._stored, self._clock = file, stored, clock
-        self._lock = threading.Lock()
-        self._rules: Rules | None = None
-        self._known: RulesState | None = None
-        self._read_at: datetime | None = None
+
+class CurrentRules:
+    """Implements `pullahead.rules.ports.ActiveRules`; reads the state once a minute at most. For several threads."""
+
+    def __init__(self, file: ActiveRules, standing: RulesStateStore, clock: Clock) -> None:
+        self._file, self._standing, self._clock = file, standing, clock
+        self._cache = TtlCache[None, _Loaded, datetime]()
+        self._last: _Loaded | None = None
 
     def __call__(self) -> Rules:
-        """Return the rules. Raises: ConfigError with every problem; StorageError if they were never read."""
-        with self._lock:
-            now = self._clock()
-            if self._rules is None or self._read_at is None or now - self._read_at >= RULES_RELOAD_INTERVAL:
-                self._rules, self._read_at = self._read(self._rules), now
-            return self._rules
+        """Return the rules. Raises: ConfigError with every problem; StorageError if they were never read yet."""
+        return self._load().rules
 
     def newly_cached(self, repository: str, tag: str) -> Mirror | None:
-        """Make the mirror of a tag that a pull through cache rule has just cached, by the last findings."""
-        rules = self()
-        findings = self._known.findings if self._known is not None else Findings()
-        return newly_cached(repository, tag, rules, findings)
+        """Make the mirror of a tag that only a pull through cache rule names, by what was last found of these."""
+        rules, state, _ = self._load()
+        return newly_cached(repository, tag, rules, state.findings if state is not None else Findings())
 
     def as_of(self, moment: datetime) -> None:
-        """Read the state again at the next call, unless it was read since this moment."""
-        with self._lock:
-            if self._read_at is not None and self._read_at < moment:
-                self._read_at = None
+        """Read again at the next call, unless that was done since a moment: something then used newer rules."""
+        last = self._last
+        if last is not None and last.asked_at < moment:
+            self._cache.discard(None, last)
 
-    def _read(self, known: Rules | None) -> Rules:
+    def _load(self) -> _Loaded:
+        now = self._clock()
+        return self._cache.get_or_load(None, now, lambda: Expiring(self._read(now), now + RULES_RELOAD_INTERVAL))
+
+    def _read(self, now: datetime) -> _Loaded:
+        last = self._last
         try:
-            state = self._stored.load()
+            state = self._standing.load()
         except StorageError:
-            if known is None:
+            if last is None:
                 raise
-            return known  # read again in a minute
-        if known is not None and state == self._known:
-            return known
-        self._known = state
-        return _rules(self._file, state or RulesState())
+            self._last = last._replace(asked_at=now)  # read again in a minute
+        else:
+            is_same = last is not None and state == last.state
+            rules = last.rules if last is not None and is_same else _rules(self._file, state or RulesState())
+            self._last = _Loaded(rules, state, now)
+        return self._last
 
 
-def _rules(file: ActiveRules, state: RulesState) -> Rules:
-    good = state.text.good
+def _rules(file: ActiveRules, standing: RulesState) -> Rules:
+    good = standing.text.good
     declared = file() if good is None else load_rules(good, source="the rules in force")
-    return gather_rules(declared, state.findings).rules
+    return gather_rules(declared, standing.findings).rules
 
 
 PAUSES_RELOAD_INTERVAL = timedelta(minutes=1)
+"""One small read for a minute's checks; whoever pauses a rule is told that it may take so long."""
 
 
 class CachedPauses:
-    """Implements `pullahead.rules.ports.PauseReader`. Caches pauses for a minute, for any thread."""
+    """Implements `pullahead.rules.ports.PauseStore`; reads once a minute at most. For several threads."""
 
-    def __init__(self, pauses: PauseReader, clock: Clock) -> None:
+    def __init__(self, pauses: PauseStore, clock: Clock) -> None:
         self._pauses, self._clock = pauses, clock
-        self._lock = threading.Lock()
-        self._read_at: datetime | None = None
-        self._paused: frozenset[str] = frozenset()
+        self._cache = TtlCache[None, frozenset[str], datetime]()
 
     def paused_rules(self) -> frozenset[str]:
         """Name the paused rules. Raises: StorageError."""
-        with self._lock:
-            now = self._clock()
-            if self._read_at is None or now - self._read_at >= PAUSES_RELOAD_INTERVAL:
-                self._paused, self._read_at = self._pauses.paused_rules(), now
-            return self._paused
+        now = self._clock()
+        return self._cache.get_or_load(
+            None, now, lambda: Expiring(self._pauses.paused_rules(), now + PAUSES_RELOAD_INTERVAL)
+        )
 
 
 class RulesWithPauses:
-    """Implements `pullahead.rules.ports.ActiveRules`. The same rules and pauses give the same indexed object."""
+    """Satisfies `pullahead.ports.LoadsRules`. The same rules and pauses give the same object, with its index."""
 
-    def __init__(self, rules: ActiveRules, pauses: PauseReader) -> None:
-        self._rules, self._pauses = rules, pauses
+    def __init__(self, rules: ActiveRules, paused_rules: Callable[[], frozenset[str]]) -> None:
+        self._rules, self._paused_rules = rules, paused_rules
         self._known: tuple[Rules, Rules] | None = None
 
     def __call__(self) -> Rules:
         """Return the rules. Raises: ConfigError with every problem; StorageError."""
-        rules, paused = self._rules(), self._pauses.paused_rules()
+        rules, paused = self._rules(), self._paused_rules()
         known = self._known
         if known is None or known[0] is not rules or known[1].paused != paused:
             known = self._known = (rules, replace(rules, paused=paused))

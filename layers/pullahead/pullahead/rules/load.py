@@ -31,6 +31,7 @@ from pullahead.rules.file_format import (
     format_duration,
     parse_duration,
 )
+from pullahead.rules.mirror_key import MirrorKey
 from pullahead.rules.model import (
     DEFAULT_ALERT_AFTER,
     DEFAULT_CHECK_EVERY,
@@ -42,7 +43,6 @@ from pullahead.rules.model import (
     Source,
     UpstreamSettings,
     WhenDeleted,
-    mirror_key,
 )
 from pullahead.rules.repository_names import (
     DISTINGUISHING,
@@ -102,7 +102,7 @@ class _Loader:
         self._problems = problems
         self._defaults = _ResolvedOptions()
         self._lines_of_names: dict[str, int] = {}
-        self._lines_of_tags: dict[str, int] = {}
+        self._lines_of_tags: dict[MirrorKey, int] = {}
         self._choosing: dict[str, tuple[Repository, int]] = {}
 
     def load(self, at: YamlLocation) -> Rules:
@@ -181,7 +181,7 @@ class _Loader:
         for item in at.items:
             if not isinstance(item.node, Scalar) or item.node.kind != "str" or not is_tag(item.node.text):
                 continue
-            key = mirror_key(target, item.node.text)
+            key = MirrorKey(target, item.node.text)
             if key in self._lines_of_tags:
                 message = f"{key} is already on line {self._lines_of_tags[key]}"
                 self._problems.add(item, message, "A tag can follow one upstream only.")

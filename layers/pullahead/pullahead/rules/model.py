@@ -12,6 +12,7 @@ from pullahead.errors import ConfigError
 from pullahead.oci import Reference, Repository, parse_reference
 from pullahead.oci.reference import DOCKER_HUB, is_tag
 from pullahead.oci.registries import RepositorySettings
+from pullahead.rules.mirror_key import MirrorKey
 from pullahead.rules.repository_names import REPOSITORY_ADVICE, Template, fill, is_repository_name
 from pullahead.rules.tag_patterns import TagSelection, allows
 
@@ -68,9 +69,9 @@ class Mirror(NamedTuple):
     guessed: bool = False  # named by an event and no rule: only valid if upstream has it
 
     @property
-    def key(self) -> str:
-        """Identify the mirror by what it publishes, `repository:tag`."""
-        return mirror_key(self.repository, self.tag)
+    def key(self) -> MirrorKey:
+        """Identify the mirror by what it publishes."""
+        return MirrorKey(self.repository, self.tag)
 
 
 class Source(StrEnum):
@@ -177,7 +178,7 @@ class Rules:
 
     def find(self, repository: str, tag: str) -> Mirror | None:
         """Find the mirror that publishes a tag: named exactly, else matched by patterns, else allowed on demand."""
-        mirror = self._by_key.get(mirror_key(repository, tag))
+        mirror = self._by_key.get(MirrorKey(repository, tag))
         if mirror is not None:
             return mirror
         rule = self._choosing_rule(repository, tag)
@@ -185,7 +186,7 @@ class Rules:
 
     def find_rule(self, repository: str, tag: str) -> Rule | None:
         """Find the rule that publishes a tag; of a namespace, the rule for that one repository."""
-        mirror = self._by_key.get(mirror_key(repository, tag))
+        mirror = self._by_key.get(MirrorKey(repository, tag))
         return self._by_name.get(mirror.rule) if mirror is not None else self._choosing_rule(repository, tag)
 
     def creation_of(self, repository: str, tag: str) -> RepositorySettings | None:
@@ -223,7 +224,7 @@ class Rules:
                 yield rule._replace(upstream=Repository(rule.upstream.registry, path), repository=repository)
 
     @cached_property
-    def _by_key(self) -> dict[str, Mirror]:
+    def _by_key(self) -> dict[MirrorKey, Mirror]:
         return {mirror.key: mirror for mirror in self.mirrors}
 
     @cached_property
@@ -258,11 +259,6 @@ def _with_template(rule: Rule) -> tuple[Rule, Template]:
 def _complete(registry: str, path: str | None) -> str | None:
     """Complete `alpine` to `library/alpine` on Docker Hub, as docker does."""
     return f"library/{path}" if path and registry == DOCKER_HUB and "/" not in path else path
-
-
-def mirror_key(repository: str, tag: str) -> str:
-    """Identify the mirror that publishes a repository's tag."""
-    return f"{repository}:{tag}"
 
 
 NewlyCached = Callable[[str, str], Mirror | None]

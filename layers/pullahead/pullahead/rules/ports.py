@@ -1,9 +1,9 @@
-"""Ports of the rules: sources in AWS, the rules file elsewhere, stored state, and pauses. No implementation.
+"""Where rules come from, and which are paused.
 
-Every method may raise the errors that its docstring names and no others; adapters translate.
+A method raises the errors that its docstring names and no others; implementations translate.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple, Protocol
 
 from pullahead.rules.model import Rules
@@ -12,10 +12,10 @@ from pullahead.rules.sources.state import RulesState
 
 
 class CachedRepositories(Protocol):
-    """Finds what ECR's pull through cache rules have cached."""
+    """Lists what ECR's pull through cache rules have cached."""
 
     def cache_rules(self) -> Sequence[CacheRule]:
-        """List the pull through cache rules. Raises: StorageError."""
+        """Describe the pull through cache rules. Raises: StorageError."""
         ...
 
     def repository_names(self) -> Sequence[str]:
@@ -23,77 +23,65 @@ class CachedRepositories(Protocol):
         ...
 
     def tags_of(self, repository: str) -> Sequence[str]:
-        """List the tags of a repository, bounded; none if it was deleted. Raises: StorageError."""
+        """List a repository's tags, bounded; none where it is gone. Raises: StorageError."""
         ...
 
 
 class TaggedRepositories(Protocol):
-    """Finds repositories by resource tags."""
+    """Lists the repositories that carry resource tags."""
 
     def repositories_with(self, keys: Sequence[str]) -> Sequence[TaggedRepository]:
-        """List repositories that have one of the tags, with all their tags. Raises: StorageError."""
+        """List the repositories that have a tag with one of these keys, with all their tags. Raises: StorageError."""
         ...
 
 
 class RulesText(NamedTuple):
-    """A rules file and its revision."""
+    """The text of a rules file, and the revision that identifies this version of it."""
 
     text: str
     revision: str
 
 
 class RulesFile(Protocol):
-    """Reads a rules file from where people keep it."""
+    """Reads a rules file that is kept outside of the deployment."""
 
     @property
     def address(self) -> str:
-        """Where it is, for messages."""
+        """Where the file is, for messages."""
         ...
 
     def read(self, known_revision: str | None) -> RulesText | None:
-        """Read the file; None if it still has the known revision. Raises: StorageError, ConfigError."""
+        """Read the file, or return None where it is still the known revision. Raises: StorageError, ConfigError."""
         ...
 
 
-class RulesStateReader(Protocol):
-    """Reads the state of the rules that the schedule last stored."""
+class RulesStateStore(Protocol):
+    """Stores the last valid rules and what discovery found, as the schedule last wrote them."""
 
     def load(self) -> RulesState | None:
-        """Read it; None if there is none yet. Raises: StorageError."""
+        """Read the state, or None where there is none yet. Raises: StorageError."""
+        ...
+
+    def save(self, standing: RulesState) -> None:
+        """Write the state. Raises: StorageError."""
         ...
 
 
-class RulesStateStore(RulesStateReader, Protocol):
-    """Reads and stores the state of the rules."""
-
-    def save(self, state: RulesState, /) -> None:
-        """Store it. Raises: StorageError."""
-        ...
-
-
-class PauseReader(Protocol):
-    """Finds paused rules."""
+class PauseStore(Protocol):
+    """Stores which rules are paused."""
 
     def paused_rules(self) -> frozenset[str]:
-        """Name the paused rules, strongly consistent. Raises: StorageError."""
+        """Return the names of the paused rules, strongly consistent. Raises: StorageError."""
         ...
 
-
-class PauseStore(PauseReader, Protocol):
-    """Pauses and resumes rules."""
-
     def pause(self, rule: str) -> None:
-        """Pause a rule. Idempotent. Raises: StorageError."""
+        """Pause a rule; pausing a paused one changes nothing. Raises: StorageError."""
         ...
 
     def resume(self, rule: str) -> None:
-        """Resume a rule. Idempotent. Raises: StorageError."""
+        """Resume a rule; resuming one that is not paused changes nothing. Raises: StorageError."""
         ...
 
 
-class ActiveRules(Protocol):
-    """Loads the rules in force."""
-
-    def __call__(self) -> Rules:
-        """Return the rules. Raises: ConfigError with every problem."""
-        ...
+ActiveRules = Callable[[], Rules]
+"""Returns the rules in force. Raises: ConfigError with every problem."""

@@ -1,6 +1,6 @@
-"""Index of the rules by upstream: finds what follows an upstream tag, without asking a registry. Pure.
+"""Which rules follow an upstream tag: the way back from a reference to mirrors. Pure; asks no registry.
 
-Whether a tag is among the `newest` of a rule takes a listing, so the listing is returned.
+Whether a tag is among the newest that a rule chooses, only a listing can tell; then the listing is what is wanted.
 """
 
 from collections.abc import Iterator
@@ -8,16 +8,15 @@ from typing import NamedTuple
 
 from pullahead.errors import ConfigError
 from pullahead.oci import Reference, Repository
-from pullahead.rules.model import Mirror, Rule, Rules, mirror_key
+from pullahead.rules.mirror_key import MirrorKey, RecordKey, RuleKey
+from pullahead.rules.model import Mirror, Rule, Rules
 from pullahead.rules.tag_patterns import allows
-
-_EVERY_TAG = "*"  # not a valid tag, so never the key of a mirror
 
 
 class FollowedTag(NamedTuple):
-    """A tag that a rule follows. `found` is the upstream repository where the rule is for a namespace.
+    """A tag that a rule follows. `found` is the upstream repository where the rule stands for a whole namespace.
 
-    `by_listing`: the rule has `newest`, so its listing decides whether it follows this tag.
+    `by_listing`: the rule chooses the newest tags, so that its listing decides whether this is one of them.
     """
 
     rule: str
@@ -27,15 +26,15 @@ class FollowedTag(NamedTuple):
     by_listing: bool = False
 
     @property
-    def key(self) -> str:
-        """Identify the mirror or the listing to check."""
+    def key(self) -> RecordKey:
+        """Identify what to check: the mirror, or the listing of the rule."""
         if self.by_listing:
-            return mirror_key(f"{self.repository} ({self.rule})", _EVERY_TAG)
-        return mirror_key(self.repository, self.tag)
+            return RuleKey(self.repository, self.rule)
+        return MirrorKey(self.repository, self.tag)
 
 
 class UpstreamIndex:
-    """The rules, indexed by upstream repository and tag."""
+    """The rules, indexed by what they follow."""
 
     def __init__(self, rules: Rules) -> None:
         self._named: dict[Repository, dict[str, list[Mirror]]] = {}
@@ -46,14 +45,14 @@ class UpstreamIndex:
             tags.setdefault(mirror.upstream.tag or "", []).append(mirror)
         for rule in rules.rules:
             if rule.on_demand is not None:
-                continue  # follows what was pulled, and nothing else
+                continue  # what was demanded is known by its pulls alone
             if rule.is_namespace:
                 self._namespaces.setdefault(rule.upstream.registry, []).append(rule)
             elif rule.tags.patterns:
                 self._choosing.setdefault(rule.upstream, []).append(rule)
 
     def knows(self, repository: Repository) -> bool:
-        """Tell whether a rule follows tags of an upstream repository."""
+        """Tell whether any rule follows anything of an upstream repository."""
         return repository in self._named or any(self._rules_of(repository))
 
     def of(self, reference: Reference) -> tuple[FollowedTag, ...]:
@@ -73,7 +72,7 @@ class UpstreamIndex:
             if repository.path.startswith(rule.upstream.path.removesuffix("*")):
                 try:
                     yield rule.expand(repository.path), repository
-                except ConfigError:  # no valid target name; reported by the listing of the namespace
+                except ConfigError:  # there is no name that ECR allows; the listing of the namespace says so
                     continue
 
 

@@ -8,7 +8,7 @@ import threading
 from collections.abc import Callable, Collection, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
 import msgspec
 
@@ -25,7 +25,7 @@ from pullahead.mirrors.refresh_outcome import BLOCKING_ERRORS
 from pullahead.oci import Descriptor, Digest
 from pullahead.oci.media_types import INDEXES, OCI_MANIFEST
 from pullahead.oci.platforms import select_platforms
-from pullahead.oci.registries import FindsPublished, GetsManifests, HeadsManifests, ListsRepositories, ListsTags
+from pullahead.oci.registries import PublishedDigests, Upstream
 from pullahead.rules.model import Mirror, Rules, rule_named
 from pullahead.standalone.in_memory import InMemoryQueue, InMemoryRecords, InMemoryRefreshes, NullEventBus
 
@@ -33,10 +33,6 @@ _LISTINGS_AT_ONCE = 8
 _REPOSITORIES_AT_ONCE = 8
 _CHECKS_AT_ONCE = 4  # each asks upstream on threads of its own
 _ROUNDS_OF_LISTINGS = 2  # a namespace's repositories, and the tags of each
-
-
-class ComparableUpstream(HeadsManifests, GetsManifests, ListsTags, ListsRepositories, Protocol):
-    """A registry that can be asked for all that rules name."""
 
 
 class TagStatus(NamedTuple):
@@ -73,14 +69,20 @@ class RulesComparison:
     """The use case, for one run at one moment."""
 
     def __init__(
-        self, rules: Rules, upstream: ComparableUpstream, target: FindsPublished, now: datetime, told: CountsChecks
+        self, rules: Rules, upstream: Upstream, published_digests: PublishedDigests, now: datetime, told: CountsChecks
     ) -> None:
         self._rules, self._upstream, self._now, self._told = rules, upstream, now, told
         self._records, self._queue, self._refreshes = InMemoryRecords(), InMemoryQueue(), InMemoryRefreshes()
-        self._published = _PublishedAtOnce(target)
+        self._published = _PublishedAtOnce(published_digests)
         announcer = OutboxSender(self._records, NullEventBus(), lambda: now)
         self._check_mirrors = CheckMirrors(
-            lambda: rules, upstream, self._published, self._records, self._refreshes, announcer, lambda: now
+            lambda: rules,
+            upstream,
+            self._published.digests,
+            self._records,
+            self._refreshes.start,
+            announcer,
+            lambda: now,
         )
         self._followers: dict[str, ListTags] = {}
 
@@ -185,8 +187,8 @@ class RulesComparison:
 class _PublishedAtOnce:
     """Asks the target for all tags of a repository together, once: in batches a missing tag costs a listing each."""
 
-    def __init__(self, target: FindsPublished) -> None:
-        self._target = target
+    def __init__(self, published_digests: PublishedDigests) -> None:
+        self._published_digests = published_digests
         self._answers: dict[str, Mapping[str, Digest] | PullaheadError] = {}
 
     def ask(self, wanted: Mapping[str, Collection[str]]) -> None:
@@ -195,7 +197,7 @@ class _PublishedAtOnce:
             answers = pool.map(lambda item: self._ask(*item), wanted.items())
             self._answers = dict(zip(wanted, answers, strict=True))
 
-    def published_digests(self, repository: str, tags: Collection[str]) -> Mapping[str, Digest]:
+    def digests(self, repository: str, tags: Collection[str]) -> Mapping[str, Digest]:
         """Tell what was answered. Raises what the target raised."""
         answer = self._answers[repository]
         if isinstance(answer, PullaheadError):
@@ -209,7 +211,7 @@ class _PublishedAtOnce:
 
     def _ask(self, repository: str, tags: Collection[str]) -> Mapping[str, Digest] | PullaheadError:
         try:
-            return self._target.published_digests(repository, tags)
+            return self._published_digests(repository, tags)
         except NotFoundError:
             return {}
         except PullaheadError as error:

@@ -31,7 +31,7 @@ from pullahead.errors import (
 from pullahead.oci import Descriptor, Digest, Manifest, RawManifest, Reference, Repository
 from pullahead.oci.manifest import find_urls
 from pullahead.oci.platforms import select_platforms
-from pullahead.oci.registries import GetsManifests, Offered, OpensBlobs, OpensUrls, StreamsBlobs, Target, Upstream
+from pullahead.oci.registries import BlobReader, ManifestReader, Offered, StreamingTarget, Target, Upstream
 from pullahead.refresh.plan import blobs_of, foreign_layers_of, publishing_order, read_graph
 from pullahead.refresh.read_blob import BlobSource, parallel_read
 from pullahead.refresh.upload_blob import BlobTarget, BlobUpload
@@ -42,9 +42,9 @@ _MAX_ASKED_SECONDS = 10.0
 
 
 class PatientManifests:
-    """Satisfies `GetsManifests` by another that may fail for a while."""
+    """Satisfies `ManifestReader` by another that may fail for a while."""
 
-    def __init__(self, upstream: GetsManifests, wait: Wait) -> None:
+    def __init__(self, upstream: ManifestReader, wait: Wait) -> None:
         self._upstream, self._wait = upstream, wait
 
     def get_manifest(self, reference: Reference) -> RawManifest:
@@ -68,14 +68,10 @@ def _may_pass(error: RegistryError) -> bool:
 _Open = Callable[[int, int | None], AbstractContextManager[Iterator[bytes]]]
 
 
-class OpensBlobsAndUrls(OpensBlobs, OpensUrls, Protocol):
-    """Reads blobs by digest and by URL."""
-
-
 class ForeignLayers:
-    """Satisfies `OpensBlobs` for layers of which the URLs are known."""
+    """Satisfies `BlobReader` for layers of which the URLs are known."""
 
-    def __init__(self, upstream: OpensBlobsAndUrls, urls: Mapping[Digest, tuple[str, ...]]) -> None:
+    def __init__(self, upstream: Upstream, urls: Mapping[Digest, tuple[str, ...]]) -> None:
         self._upstream, self._urls = upstream, urls
         self._worked: dict[Digest, int] = {}  # places by number: a stream that broke goes on where it was begun
 
@@ -85,7 +81,7 @@ class ForeignLayers:
     ) -> Iterator[Iterator[bytes]]:
         """Open a layer at the registry, or else at one URL after the other.
 
-        Raises: as `OpensBlobs.open_blob`, by the last place that was tried.
+        Raises: as `BlobReader.open_blob`, by the last place that was tried.
         """
         with ExitStack() as stack:
             yield self._enter_first(stack, self._places(repository, blob), blob, first_byte, end)
@@ -122,14 +118,6 @@ def _may_be_elsewhere(error: RegistryError, number: int) -> bool:
 
 
 _MAX_STREAMS = 3
-
-
-class ReadableUpstream(Upstream, OpensUrls, Protocol):
-    """A registry whose foreign layers can be read, too."""
-
-
-class StreamingTarget(Target, StreamsBlobs, Protocol):
-    """A target that takes whole blobs in one request."""
 
 
 class CopyProgress(Protocol):
@@ -185,7 +173,7 @@ def copy_image(
     source: Reference,
     target: Reference,
     *,
-    upstream: ReadableUpstream,
+    upstream: Upstream,
     destination: StreamingTarget,
     wait_after_break: Wait,
     progress: CopyProgress,
@@ -247,7 +235,7 @@ def _serves(destination: Target, target: Reference, digest: Digest) -> bool:
     return published.get(target.tag) == digest
 
 
-def _select(source: Reference, upstream: GetsManifests, platforms: tuple[str, ...]) -> RawManifest:
+def _select(source: Reference, upstream: ManifestReader, platforms: tuple[str, ...]) -> RawManifest:
     selected = select_platforms(upstream.get_manifest(source), platforms, str(source))
     if isinstance(selected, Descriptor):
         return upstream.get_manifest(source.at(selected.digest))
@@ -261,7 +249,7 @@ class _Copies:
         self,
         source: Reference,
         target: Reference,
-        upstream: OpensBlobs,
+        upstream: BlobReader,
         destination: StreamingTarget,
         wait_after_break: Wait,
         progress: CopyProgress,

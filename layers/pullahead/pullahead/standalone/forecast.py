@@ -5,17 +5,15 @@ Manifests are read, as the plan reads them; no blob is.
 
 from collections.abc import Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import NamedTuple
-
-import msgspec
 
 from pullahead.errors import NotFoundError, PullaheadError
 from pullahead.messages import RefreshRequest
 from pullahead.oci import Descriptor, Digest, RawManifest, Reference
-from pullahead.oci.registries import FindsBlobs, GetsManifests, RepositorySettings
-from pullahead.refresh.plan import CopyPlan, plan_copy, plan_key
-from pullahead.rules.model import Rules, mirror_key
-from pullahead.standalone.in_memory import InMemoryPlans
+from pullahead.oci.registries import ManifestReader, Target
+from pullahead.refresh.plan import read_plan
+from pullahead.rules.mirror_key import MirrorKey
 
 _MAX_FORETOLD = 1000  # copies; to read the manifests of more would itself be a burden to upstream
 _AT_ONCE = 8
@@ -37,58 +35,48 @@ class CopyForecast(NamedTuple):
 
 def forecast(
     requests: Sequence[RefreshRequest],
-    rules: Rules,
-    upstream: GetsManifests,
-    target: FindsBlobs,
+    upstream: ManifestReader,
+    target: Target,
     *,
     limit: int = _MAX_FORETOLD,
-) -> Mapping[str, CopyForecast]:
+) -> Mapping[MirrorKey, CopyForecast]:
     """Plan refreshes without doing anything of them; the answer is by mirror. Tags of one digest are planned once."""
     copies = {_copy_of(request): request for request in requests}
     with ThreadPoolExecutor(_AT_ONCE) as pool:
         first = list(copies.values())[:limit]
-        planned = list(pool.map(lambda request: _forecast(request, rules, upstream, target), first))
+        planned = list(pool.map(lambda request: _forecast(request, upstream, target), first))
     found = dict(zip((_copy_of(request) for request in first), planned, strict=True))
     unread = CopyForecast(error=f"not looked at: there are {len(copies)} copies to make, {limit} of which are")
-    return {mirror_key(request.repository, request.tag): found.get(_copy_of(request), unread) for request in requests}
+    return {MirrorKey(request.repository, request.tag): found.get(_copy_of(request), unread) for request in requests}
 
 
 def _copy_of(request: RefreshRequest) -> tuple[str, Digest, tuple[str, ...]]:
     return request.repository, request.root.digest, request.platforms
 
 
-def _forecast(request: RefreshRequest, rules: Rules, upstream: GetsManifests, target: FindsBlobs) -> CopyForecast:
-    plans, counted = InMemoryPlans(), _CountedManifests(upstream)
+def _forecast(request: RefreshRequest, upstream: ManifestReader, target: Target) -> CopyForecast:
+    counted = _CountedManifests(upstream)
     try:
-        planned = plan_copy(request, rules, counted, _Untouched(target), plans)
+        plan, _ = read_plan(request, counted, partial(_present_blobs, target, request.repository))
     except PullaheadError as error:
         return CopyForecast(error=str(error))
-    units = msgspec.json.decode(plans.read(plan_key(request.name)), type=CopyPlan).units
-    blobs = tuple(blob for unit in units for blob in unit)
-    return CopyForecast(blobs, planned.bytes_present, counted.count + len(blobs))
+    blobs = tuple(blob for unit in plan.units for blob in unit)
+    return CopyForecast(blobs, plan.bytes_present, counted.count + len(blobs))
+
+
+def _present_blobs(target: Target, repository: str, digests: Collection[Digest]) -> frozenset[Digest]:
+    """Ask which blobs the target has; a repository that is missing has none, and is not created."""
+    try:
+        return target.present_blobs(repository, digests)
+    except NotFoundError:
+        return frozenset()
 
 
 class _CountedManifests:
-    def __init__(self, upstream: GetsManifests) -> None:
+    def __init__(self, upstream: ManifestReader) -> None:
         self._upstream = upstream
         self.count = 0
 
     def get_manifest(self, reference: Reference) -> RawManifest:
         self.count += 1
         return self._upstream.get_manifest(reference)
-
-
-class _Untouched:
-    """A target in which no repository is made; one that is missing has nothing."""
-
-    def __init__(self, target: FindsBlobs) -> None:
-        self._target = target
-
-    def ensure_repository(self, repository: str, settings: RepositorySettings | None = None) -> None:
-        """Leave it as it is."""
-
-    def present_blobs(self, repository: str, digests: Collection[Digest]) -> frozenset[Digest]:
-        try:
-            return self._target.present_blobs(repository, digests)
-        except NotFoundError:
-            return frozenset()

@@ -10,9 +10,9 @@ from pullahead.clock import Wait
 from pullahead.errors import PullaheadError
 from pullahead.messages import RefreshRequest
 from pullahead.oci import Descriptor, Digest, Reference, Repository
-from pullahead.oci.registries import Offered, OpenPieces, RepositorySettings
+from pullahead.oci.registries import Offered, OpenPieces, RepositorySettings, StreamingTarget, Upstream
 from pullahead.rules.model import Rules
-from pullahead.standalone.copy_image import CopyOptions, CopySummary, ReadableUpstream, StreamingTarget, copy_image
+from pullahead.standalone.copy_image import CopyOptions, CopySummary, copy_image
 
 MIRRORS_AT_ONCE = 4
 _BLOBS_AT_ONCE = 3  # of each
@@ -45,7 +45,7 @@ class SyncMirrors:
     def __init__(
         self,
         rules: Rules,
-        upstream: ReadableUpstream,
+        upstream: Upstream,
         target: StreamingTarget,
         registry: str,
         *,

@@ -1,6 +1,6 @@
-"""What the core asks about who calls by webhook: one-verb protocols. No implementation.
+"""What authenticating webhooks needs: the secrets, and which calls were accepted before.
 
-Every method may raise the errors that its docstring names and no others; adapters translate.
+A method raises the errors that its docstring names and no others; implementations translate.
 """
 
 from datetime import datetime
@@ -8,21 +8,21 @@ from typing import Protocol
 
 
 class WebhookSecrets(Protocol):
-    """Knows what senders of webhooks prove themselves by."""
+    """Reads the secrets that authenticate webhook senders."""
 
     def read_webhook_secrets(self) -> tuple[bytes, ...]:
-        """Read the secrets that are good now: the current one, and the one before while it is replaced.
+        """Read the valid secrets: the current one, and the previous one while it is being rotated.
 
-        Raises: StorageError, and ConfigError where what is kept there is of no use.
+        Raises: StorageError, and ConfigError where the stored value is unusable.
         """
         ...
 
 
 class ReplayGuard(Protocol):
-    """Remembers signed calls for as long as they might be sent again."""
+    """Remembers signed calls for as long as a copy of one could still pass."""
 
     def is_known(self, identity: str, now: datetime) -> bool:
-        """Tell whether a call was remembered; one read at the most. Raises: StorageError."""
+        """Return whether a call was remembered; at most one read. Raises: StorageError."""
         ...
 
     def remember(self, identity: str, now: datetime) -> None:

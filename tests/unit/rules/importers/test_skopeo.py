@@ -109,7 +109,10 @@ def test_imported_rules_load() -> None:
 def test_written_file_loads() -> None:
     found = import_rules('docker.io: {images: {alpine: ["3.20", latest]}}', source="skopeo.yml")
     rules = load_rules(write_rules(found, source="a\nfile"), source="rules.yaml")
-    assert [mirror.key for mirror in rules.mirrors] == ["mirror/library/alpine:3.20", "mirror/library/alpine:latest"]
+    assert [str(mirror.key) for mirror in rules.mirrors] == [
+        "mirror/library/alpine:3.20",
+        "mirror/library/alpine:latest",
+    ]
 
 
 @pytest.mark.parametrize(

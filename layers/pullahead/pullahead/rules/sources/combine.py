@@ -115,9 +115,10 @@ def _remaining_patterns(rule: Rule, rules: Rules, conflicts: list[str]) -> tuple
 
 def _conflict(rule: Rule, first: str, source: Source, tags: Sequence[str]) -> str:
     more = f" and {len(tags) - _SHOWN_TAGS} more" if len(tags) > _SHOWN_TAGS else ""
+    other = f"{rule.upstream} by {_NAMES[rule.source]}"
     return (
-        f"{rule.repository} has two upstreams: {first} by {_NAMES[source]}, {rule.upstream} by {_NAMES[rule.source]}; the "
-        f"former wins for {', '.join(tags[:_SHOWN_TAGS])}{more}. Name one upstream only."
+        f"{rule.repository} has two upstreams: {first} by {_NAMES[source]}, {other}; the former wins for "
+        f"{', '.join(tags[:_SHOWN_TAGS])}{more}. Name one upstream only."
     )
 
 

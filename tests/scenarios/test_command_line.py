@@ -1,0 +1,124 @@
+"""The commands about a deployed stack, run against it as its operator runs them."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from local.images import make_image
+from pullahead.cli.main import main
+from tests.scenarios.deployment import rules_text
+from tests.scenarios.scene import Scene
+from tests.unit.cli.conftest import Ran, Run
+
+FUNCTIONS = ("ScheduleChecks", "CheckFreshness", "PlanCopy", "RecordOutcome")
+
+
+@pytest.fixture
+def alone(scene: Scene) -> Iterator[str]:
+    """Deploy rules of this scenario's mirror alone: the schedule would look at those of all scenarios else."""
+    text = rules_text(scene.mirror)
+    with scene.deployment.rules(text, *FUNCTIONS):
+        yield text
+
+
+@pytest.fixture
+def run(
+    scene: Scene, alone: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Run:
+    """Run a command as whoever deployed the stack: credentials by the environment, the rules in a file."""
+    for name, value in scene.terminal(tmp_path).items():
+        monkeypatch.setenv(name, value)
+    rules = tmp_path / "rules.yaml"
+    rules.write_text(alone)
+    scene.fire_schedule()  # so that the deployed rules are known to be those of the file
+
+    def run_command(command: str, *arguments: str) -> Ran:
+        capsys.readouterr()
+        by_rules = [] if command == "history" else ["--rules", str(rules)]
+        code = main([command, *arguments, *by_rules])
+        written = capsys.readouterr()
+        return Ran(code, written.out, written.err)
+
+    return run_command
+
+
+def test_status_tells_what_is_fresh_and_what_is_not(scene: Scene, run: Run) -> None:
+    scene.check()
+    only = ("--prefix", scene.repository)
+    gone = run("status", *only, "--check")
+    assert (gone.code, gone.err) == (3, "")
+    assert "GONE" in gone.out
+    assert scene.key in gone.out
+    scene.serve(make_image([1000], seed=1))
+    scene.check()
+    ran = run("status", *only, "--check", "--json")
+    assert ran.code == 0
+    (mirror,) = ran.document["mirrors"]
+    assert (mirror["mirror"], mirror["state"], mirror["paused"]) == (scene.key, "FRESH", False)
+    assert run("status", *only, "--stale", "--json").document["mirrors"] == []
+
+
+def test_paused_rule_is_neither_checked_nor_refreshed_until_it_is_resumed(scene: Scene, run: Run) -> None:
+    rule = f"{scene.mirror.host}/{scene.mirror.path}"
+    scene.serve(make_image([1000], seed=1))
+    scene.check()
+    paused = run("pause", rule)
+    assert (paused.code, paused.err) == (0, "")
+    image = make_image([1000], seed=2)
+    scene.serve(image)
+    heads = len(scene.upstream.requests)
+    scene.aws.clock.advance(60)
+    scene.check()
+    assert len(scene.upstream.requests) == heads
+    status = run("status", "--prefix", scene.repository, "--json")
+    assert [mirror["paused"] for mirror in status.document["mirrors"]] == [True]
+    assert run("refresh", scene.key).code == 1
+    assert run("resume", rule).code == 0
+    scene.aws.clock.advance(60)
+    scene.check()
+    scene.serves(image)
+
+
+def test_manual_refresh_ignores_the_back_off(scene: Scene, run: Run) -> None:
+    image = make_image([1000], seed=1)
+    scene.serve(image)
+    assert run("refresh", scene.key).code == 0
+    scene.settle()
+    scene.serves(image)
+
+
+def test_why_explains_from_memory_and_asks_only_when_told(scene: Scene, run: Run) -> None:
+    image = make_image([1000], seed=1)
+    scene.serve(image)
+    scene.check()
+    asked = len(scene.upstream.requests)
+    told = run("why", scene.key)
+    assert (told.code, told.err) == (0, "")
+    assert image.digest in told.out
+    assert "FRESH since" in told.out
+    assert len(scene.upstream.requests) == asked
+    scene.serve(make_image([1000], seed=2))
+    now = run("why", scene.key, "--ask", "--json").document
+    assert now["asked"] is True
+    assert next(step["text"] for step in now["steps"] if step["about"] == "verdict").startswith("STALE since")
+    assert [request.method for request in scene.upstream.requests[asked:]] == ["HEAD"]
+
+
+@pytest.mark.usefixtures("alone")
+def test_functions_measure_what_the_dashboard_draws(scene: Scene) -> None:
+    scene.serve(make_image([1000], seed=1))
+    scene.fire_schedule()
+    measured = {
+        name
+        for run in scene.deployment.aws.invocations
+        for line in run.logs.splitlines()
+        if '"CloudWatchMetrics"' in line
+        for directive in json.loads(line)["_aws"]["CloudWatchMetrics"]
+        for name in (metric["Name"] for metric in directive["Metrics"])
+    }
+    assert measured >= {
+        *("Heartbeat", "Mirrors", "ChecksQueued", "StaleTags", "OldestStaleSeconds", "Checks", "UpstreamRequests"),
+        *("BytesCopied", "BytesSkipped", "Refreshes", "RefreshSeconds", "RefreshLagSeconds"),
+    }

@@ -1,0 +1,178 @@
+"""Many mirrors are stale at once: three refreshes run at a time, by age; a slot is freed however a refresh ends."""
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import datetime, timedelta
+from typing import Any
+
+import pytest
+
+from local.images import make_image
+from pullahead.aws.refresh_queue import DynamoRefreshSlots, DynamoWaitingRefreshes
+from pullahead.messages import StartWaitingRequest
+from pullahead.mirrors.record import State
+from pullahead.refresh.queue import SLOT_FOR
+from tests.polling import until
+from tests.scenarios.scene import Scene
+
+LIMIT = 3
+MIRRORS = 40
+_LIMIT_SECONDS = 150
+HOLDERS = [f"holder-{number}" for number in range(LIMIT)]
+
+
+class Crowd:
+    """Mirrors of one upstream, their refreshes, and the slots and the line in the table."""
+
+    def __init__(self, scene: Scene, count: int) -> None:
+        self.scene = scene
+        others = (scene.deployment.next_mirror() for _ in range(count - 1))
+        self.scenes = [scene, *(Scene(scene.deployment, other, scene.upstream) for other in others)]
+        table, dynamodb = scene.deployment.stack.outputs["RecordsTableName"], scene.aws.client("dynamodb")
+        self.slots, self.line = DynamoRefreshSlots(dynamodb, table), DynamoWaitingRefreshes(dynamodb, table)
+
+    def take_all_slots(self) -> None:
+        """Let others hold all slots, for a long time."""
+        now = self.scene.aws.clock.now()
+        for name in HOLDERS:
+            self.slots.take(name, now, now + timedelta(days=1), LIMIT)
+
+    def check(self) -> None:
+        """Check every mirror once, and wait for all that follows."""
+        for each in self.scenes:
+            each.ask_check()
+        self.scene.settle()
+
+    def executions(self) -> list[dict[str, Any]]:
+        """List the refreshes of these mirrors, the first one first."""
+        states = self.scene.aws.client("stepfunctions")
+        machine = self.scene.deployment.stack.outputs["RefreshStateMachineArn"]
+        pages = states.get_paginator("list_executions").paginate(stateMachineArn=machine)
+        ours = {f"{each.repository}-1-0-".replace("/", "-") for each in self.scenes}
+        listed = (execution for page in pages for execution in page["executions"])
+        found = [each for each in listed if any(each["name"].startswith(prefix) for prefix in ours)]
+        return sorted(found, key=lambda execution: execution["startDate"])
+
+    def running(self) -> list[dict[str, Any]]:
+        """List those that run."""
+        return [execution for execution in self.executions() if execution["status"] == "RUNNING"]
+
+
+@pytest.fixture
+def _three_at_once(scene: Scene) -> Iterator[None]:
+    client, name = scene.aws.client("lambda"), scene.deployment.function("CheckFreshness")
+    found = client.get_function_configuration(FunctionName=name)["Environment"]["Variables"]
+    before = {key: str(value) for key, value in found.items()}
+    changed = {**before, "MAX_CONCURRENT_REFRESHES": str(LIMIT)}
+    client.update_function_configuration(FunctionName=name, Environment={"Variables": changed})
+    yield
+    scene.settle()
+    client.update_function_configuration(FunctionName=name, Environment={"Variables": before})
+
+
+@contextmanager
+def ends_told_to_nobody(scene: Scene) -> Iterator[None]:
+    """Lose the events of Step Functions, which AWS delivers as well as it can and no better."""
+    events, rule = scene.aws.client("events"), scene.deployment.stack.resources["RefreshEndedRule"]
+    events.disable_rule(Name=rule)
+    try:
+        yield
+        scene.settle()
+    finally:
+        events.enable_rule(Name=rule)
+
+
+def most_at_once(executions: list[dict[str, Any]]) -> int:
+    changes: list[tuple[datetime, int]] = []
+    for execution in executions:
+        changes += [(execution["startDate"], 1), (execution["stopDate"], -1)]
+    running, most = 0, 0
+    for _, change in sorted(changes):
+        running += change
+        most = max(most, running)
+    return most
+
+
+@pytest.mark.usefixtures("_three_at_once")
+def test_forty_stale_mirrors_never_run_more_refreshes_than_the_limit(scene: Scene) -> None:
+    crowd = Crowd(scene, MIRRORS)
+    for number, each in enumerate(crowd.scenes):
+        each.serve(make_image([100], seed=number))
+    crowd.take_all_slots()
+    crowd.check()
+    assert crowd.line.count() == MIRRORS
+    assert crowd.executions() == []
+    by_age = [entry.name for entry in crowd.line.oldest_first(MIRRORS)]
+    scene.send(*(StartWaitingRequest(name).to_json() for name in HOLDERS))
+    scene.settle()
+    executions = crowd.executions()
+    assert {execution["status"] for execution in executions} == {"SUCCEEDED"}
+    assert len(executions) == MIRRORS
+    assert most_at_once(executions) == LIMIT
+    for place, execution in enumerate(executions):  # who fills at the same moment may be quicker by one step
+        assert abs(by_age.index(execution["name"]) - place) < LIMIT
+    assert {each.record().state for each in crowd.scenes} == {State.FRESH}
+    assert (crowd.line.count(), crowd.slots.holders()) == (0, {})
+
+
+@pytest.mark.usefixtures("_three_at_once")
+def test_slot_of_a_stopped_refresh_goes_to_a_waiting_one(scene: Scene) -> None:
+    crowd = Crowd(scene, LIMIT + 1)
+    with copies_held_up(crowd) as go_on:
+        crowd_is_full(crowd)
+        stopped, waiting = crowd.running()[0], next(crowd.line.oldest_first(1))
+        scene.aws.client("stepfunctions").stop_execution(executionArn=stopped["executionArn"])
+        until(lambda: waiting.name in [each["name"] for each in crowd.running()], "who waited runs")
+        assert stopped["name"] not in crowd.slots.holders()
+        go_on.set()
+        scene.settle()
+    assert crowd.slots.holders() == {}
+
+
+@pytest.mark.usefixtures("_three_at_once")
+def test_only_the_slot_of_an_unreported_end_expires(scene: Scene) -> None:
+    crowd = Crowd(scene, LIMIT + 1)
+    with ends_told_to_nobody(scene), copies_held_up(crowd) as go_on:
+        crowd_is_full(crowd)
+        stopped, waiting = crowd.running()[0], next(crowd.line.oldest_first(1))
+        scene.aws.client("stepfunctions").stop_execution(executionArn=stopped["executionArn"])
+        until(lambda: len(crowd.running()) == LIMIT - 1, "it has stopped")
+        fill(crowd)
+        assert len(crowd.running()) == LIMIT - 1
+        scene.aws.clock.advance(SLOT_FOR.total_seconds())
+        fill(crowd)
+        until(lambda: waiting.name in [each["name"] for each in crowd.running()], "who waited runs")
+        assert len(crowd.running()) == len(crowd.slots.holders()) == LIMIT
+        go_on.set()
+
+
+def crowd_is_full(crowd: Crowd) -> None:
+    """Let as many copies begin as may, and another mirror wait."""
+    for number, each in enumerate(crowd.scenes):
+        each.serve(make_image([100], seed=number))
+        each.ask_check()
+    until(lambda: len(crowd.running()) == LIMIT and crowd.line.count() == 1, "three run, and one waits")
+
+
+def fill(crowd: Crowd) -> None:
+    """Ask for a look at the line as the schedule does, and wait until it is over."""
+    runs = len(crowd.scene.runs("CheckFreshness"))
+    crowd.scene.send(StartWaitingRequest().to_json())
+    until(lambda: len(crowd.scene.runs("CheckFreshness")) > runs, "the line is looked at")
+
+
+@contextmanager
+def copies_held_up(crowd: Crowd) -> Iterator[threading.Event]:
+    """Let upstream send no blob until it is told to go on."""
+    go_on = threading.Event()
+    crowd.scene.upstream.before("GET", "/blobs/", lambda: _wait(go_on), times=100)
+    try:
+        yield go_on
+    finally:
+        go_on.set()
+
+
+def _wait(event: threading.Event) -> None:
+    if not event.wait(_LIMIT_SECONDS):
+        raise TimeoutError("the scenario did not go on")
