@@ -108,7 +108,7 @@ def test_a_listing_that_shrank_is_not_followed() -> None:
     look = Look(rule(tags=choosing("1*", min_tags=2)))
     looked = look.run()
     assert looked.tags == ()
-    assert "min_tags: 2" in looked.unlisted[0].reason
+    assert "min_tags is 2" in looked.unlisted[0].reason
 
 
 def test_an_upstream_that_is_down_is_unknown_never_missing() -> None:

@@ -64,7 +64,7 @@ class Application(Adapters):
         gathered = self._gather_rules()
         rules = replace(gathered.rules, paused=self._cached_pauses.paused_rules())
         scheduled = schedule_checks(rules, self._records, self._queue, self._clock())
-        return scheduled._replace(told=gathered.told)
+        return scheduled._replace(told=gathered.notices)
 
     def review_records(self, remaining_seconds: Callable[[], float]) -> Reviewed:
         """Review all records: measure lateness, send alerts, retire records."""
