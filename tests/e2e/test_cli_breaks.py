@@ -121,6 +121,6 @@ def test_source_that_breaks_for_ever_is_read_for_ever(reading: Reading) -> None:
     reading.source.cut(LARGE.digest, 0, times=999)
     source = f"{reading.source.host}/team/app:1.0"
     said = failure(reading.command.copy(source, reading.home, "--quiet"))
-    assert f"@{LARGE.digest} at the upstream failed: the connection ended in the middle of an answer" in said
+    assert f"@{LARGE.digest} at the source failed: the connection ended in the middle of an answer" in said
     assert reading.home.served() is None
     assert reading.source.count("GET", LARGE.digest) <= 15

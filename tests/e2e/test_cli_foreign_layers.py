@@ -137,7 +137,7 @@ def test_urls_without_end_are_all_tried(scene: Scene) -> None:
     scene.push(*(f"gone{number}" for number in range(50)))
     code, said = scene.copy("--foreign-layers")
     assert (code, scene.asked()) == (1, [f"/gone{number}" for number in range(5)])
-    assert f"{digest_of(WINDOWS)} from {scene.elsewhere.host} at the upstream failed: it has no such thing" in said
+    assert f"{digest_of(WINDOWS)} from {scene.elsewhere.host} at the source failed: it has no such thing" in said
 
 
 def test_plain_http_is_spoken_to_a_host_that_nobody_named(scene: Scene) -> None:

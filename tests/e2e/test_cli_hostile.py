@@ -83,7 +83,7 @@ class TestLies:
     @pytest.mark.parametrize("lie", [CONTENT[:-1], CONTENT + b"?", b""])
     def test_blob_announces_another_size(self, attack: Attack, lie: bytes) -> None:
         attack.source.lie_blob(LAYER, lie)
-        assert f"@{LAYER} at the upstream failed" in attack.fails()
+        assert f"@{LAYER} at the source failed" in attack.fails()
         assert attack.source.count("GET", LAYER) == 1
 
     def test_blob_without_a_length_goes_on_after_its_size(self, attack: Attack) -> None:
@@ -93,7 +93,7 @@ class TestLies:
 
     def test_blob_without_a_length_is_always_too_short(self, attack: Attack) -> None:
         attack.source.fail("GET", LAYER, 200, times=99, headers=UNTIL_IT_CLOSES, body=CONTENT[:-1])
-        assert f"@{LAYER} at the upstream failed" in attack.fails()
+        assert f"@{LAYER} at the source failed" in attack.fails()
         assert attack.source.count("GET", LAYER) <= 10
         assert attack.bytes_sent(LAYER) <= 10 * len(CONTENT)
 
@@ -259,7 +259,7 @@ class TestStorms:
     @pytest.mark.parametrize("headers", [{}, {"Retry-After": "0"}])
     def test_storm_over_blobs_never_ends(self, attack: Attack, headers: dict[str, str]) -> None:
         attack.source.fail("GET", LAYER, 429, times=999, headers=headers)
-        assert f"@{LAYER} at the upstream failed: it limits the rate of requests (HTTP 429)" in attack.fails()
+        assert f"@{LAYER} at the source failed: it limits the rate of requests (HTTP 429)" in attack.fails()
         assert attack.source.count("GET", LAYER) <= 15
 
     def test_wish_not_to_be_asked_for_an_hour_is_not_heard(self, attack: Attack) -> None:

@@ -171,7 +171,7 @@ def test_what_distribution_keeps_is_lost(docker: Ends, kind: str) -> None:
 
 def test_ecr_keeps_no_empty_blob_and_nobody_says_so(ecr: Ends) -> None:
     said = refused(ecr, NOT_IN_ECR["empty blob"])
-    assert f"@{digest_of(b'')} at the target failed: it takes no blob without bytes, as ECR does not" in said
+    assert f"@{digest_of(b'')} at the target failed: an empty blob is refused, as ECR does" in said
 
 
 def test_ecr_proves_no_sha512_and_nobody_says_so(ecr: Ends) -> None:

@@ -37,7 +37,13 @@ class Sync:
         requests = [compared.refresh for compared in self.look()().tags if compared.refresh is not None]
         self.target.script.calls.clear()
         sync = SyncMirrors(
-            self.rules, self.upstream, self.target, "ecr", wait_after_break=lambda _: None, clock=lambda: 0.0
+            self.rules,
+            self.upstream,
+            self.target,
+            "ecr",
+            wait_after_break=lambda _: None,
+            clock=lambda: 0.0,
+            cpu_clock=lambda: 0.0,
         )
         return {f"{each.request.repository}:{each.request.tag}": each for each in sync(requests)}
 

@@ -1,6 +1,7 @@
 """Put the application together: settings → adapters → use cases. Nothing is made before it is needed."""
 
 import os
+import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
@@ -43,6 +44,7 @@ from pullahead.messages import (
 from pullahead.mirrors.rate_limit_budget import UpstreamUse
 from pullahead.on_demand.follow import FollowDemands
 from pullahead.refresh.copy_unit import CopyUnit
+from pullahead.refresh.parallel_read import ParallelRead
 from pullahead.refresh.plan import plan_copy
 from pullahead.refresh.ports import StartResult
 from pullahead.refresh.publish import publish_image
@@ -59,7 +61,7 @@ if TYPE_CHECKING:
     from pullahead.webhooks.receive import ReceiveWebhook
 
 
-_COPY_THREADS = 4  # each holds up to five parts of 10 MiB; template.yaml gives copy_blobs 512 MB at least
+_COPY_THREADS = 4  # each holds two parts of 10 MiB; template.yaml gives copy_blobs 512 MB at least
 
 Checked = CheckResult | ListResult | StartedWaiting | CacheFailed | IgnoredEvent
 """What came of a message of the checks queue."""
@@ -257,7 +259,13 @@ class Application(Adapters):
     def _copy_unit(self) -> CopyUnit:
         streams = EcrStreams(self._ecr, self._clock)
         return CopyUnit(
-            self._upstream, self._target, self._plans, wait_after_breaks, threads=_COPY_THREADS, streams=streams
+            self._upstream,
+            self._target,
+            self._plans,
+            wait_after_breaks,
+            threads=_COPY_THREADS,
+            streams=streams,
+            parallel_read=partial(ParallelRead.measured_by, time.monotonic, time.process_time),
         )
 
 

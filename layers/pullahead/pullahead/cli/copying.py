@@ -31,6 +31,7 @@ def run_copy(arguments: CopyArguments) -> int:
             progress=tally,
             options=CopyOptions(platforms=arguments.platforms, foreign_layers=arguments.foreign_layers),
             clock=time.monotonic,
+            cpu_clock=time.process_time,
         )
     if common.json:
         write_document(summary_document(source, target, summary))

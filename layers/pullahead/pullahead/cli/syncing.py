@@ -47,6 +47,7 @@ def _sync(arguments: RulesArguments, looking: Looking) -> dict[str, SyncResult]:
         arguments.registry or ACCOUNT,
         wait_after_break=wait_after_breaks,
         clock=time.monotonic,
+        cpu_clock=time.process_time,
     )
     requests = [compared.refresh for compared in looking.looked.tags if compared.refresh is not None]
     done: dict[str, SyncResult] = {}

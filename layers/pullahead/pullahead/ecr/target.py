@@ -111,7 +111,7 @@ class EcrTarget:
             "it took a byte beyond the blob's end", operation="resume upload", side=Side.TARGET, reference=repository
         )
 
-    def upload_part(self, repository: str, upload: Upload, first_byte: int, part: bytes) -> int:
+    def upload_part(self, repository: str, upload: Upload, first_byte: int, part: bytes | memoryview) -> int:
         """Send one part; a part that ECR does not want next is answered by where to go on."""
         try:
             with translated("upload part", f"{repository} (upload {upload.id})", frozenset({_PART_REFUSED})):

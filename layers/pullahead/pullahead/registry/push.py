@@ -246,7 +246,7 @@ class OciTarget:
         """Ask for the upload's status."""
         return min(self._received(self._inquiry("resume upload", repository), repository, upload), size)
 
-    def upload_part(self, repository: str, upload: Upload, first_byte: int, part: bytes) -> int:
+    def upload_part(self, repository: str, upload: Upload, first_byte: int, part: bytes | memoryview) -> int:
         """PATCH one part, and believe that it was appended only where the answer says so."""
         inquiry = self._inquiry("upload part", repository)
         end = first_byte + len(part)

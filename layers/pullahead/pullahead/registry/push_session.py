@@ -68,7 +68,7 @@ class PushSession:
         request: Request,
         place: PushScope,
         statuses: Collection[int],
-        content: bytes | None = None,
+        content: bytes | memoryview | None = None,
         *,
         tries: int = MAX_TRIES,
         refuse: Refuse = refused,
@@ -99,7 +99,9 @@ class PushSession:
         except TransientError as transient:
             raise transient.error from None
 
-    def _ask_authorized(self, request: Request, place: PushScope, deadline: float, content: bytes | None) -> Answer:
+    def _ask_authorized(
+        self, request: Request, place: PushScope, deadline: float, content: bytes | memoryview | None
+    ) -> Answer:
         body = None if content is None else Body((content,), len(content))
         within = _COMMIT_SECONDS if request.method == "PUT" else None
         authorization = self._authorization(request, place, deadline)

@@ -51,10 +51,11 @@ class SyncMirrors:
         *,
         wait_after_break: Wait,
         clock: Callable[[], float],
+        cpu_clock: Callable[[], float],
     ) -> None:
         self._rules, self._upstream, self._registry = rules, upstream, registry
         self._target = SharedTarget(target)
-        self._wait, self._clock = wait_after_break, clock
+        self._wait, self._clock, self._cpu_clock = wait_after_break, clock, cpu_clock
 
     def __call__(self, requests: Sequence[RefreshRequest]) -> Iterator[SyncResult]:
         """Refresh, and tell of each as it ends."""
@@ -79,7 +80,8 @@ class SyncMirrors:
             wait_after_break=self._wait,
             progress=NoProgress(),
             clock=self._clock,
-            options=CopyOptions(platforms=request.platforms, threads=_BLOBS_AT_ONCE),
+            cpu_clock=self._cpu_clock,
+            options=CopyOptions(platforms=request.platforms, threads=_BLOBS_AT_ONCE, source_name="upstream"),
         )
 
 
