@@ -183,6 +183,7 @@ class _BlobCopies:
         self._wait, self._progress = wait_after_break, progress
         self._stopped = threading.Event()
         self._lock = threading.Lock()
+        self._first_error: BaseException | None = None
         self.counts = dict.fromkeys(Offered, 0)
         self.bytes_sent = 0
 
@@ -192,17 +193,21 @@ class _BlobCopies:
         with ThreadPoolExecutor(min(threads, len(blobs))) as pool:
             futures = [pool.submit(self._copy, blob) for blob in blobs]
             try:
-                done, _ = wait(futures, return_when=FIRST_EXCEPTION)
+                wait(futures, return_when=FIRST_EXCEPTION)
             finally:
                 self._stopped.set()  # no effect where all is done
                 for future in futures:
                     future.cancel()
-        errors = [error for future in done if not future.cancelled() and (error := future.exception()) is not None]
-        for error in sorted(errors, key=lambda error: isinstance(error, CopyStoppedError)):
-            raise error
+        if self._first_error is not None:
+            raise self._first_error
 
     def _copy(self, blob: Descriptor) -> None:
-        what = self._offer(blob)
+        try:
+            what = self._offer(blob)
+        except BaseException as error:
+            with self._lock:
+                self._first_error = self._first_error or error
+            raise
         with self._lock:
             self.counts[what] += 1
         self._progress.offered(blob, what)
