@@ -101,7 +101,7 @@ class BlobUpload:
             except ReadingStoppedError:
                 return self._received(upload)
             except RegistryError as error:
-                # read_blob has resumed as often as it may; after a lost upload the blob starts anew.
+                # read_blob has resumed as often as it may; after a lost upload the blob is sent from its beginning.
                 if error.side is not Side.TARGET or not error.retryable or isinstance(error, UploadLostError):
                     raise
                 broken = error
