@@ -56,8 +56,8 @@ build: $(READY) $(SAM_READY) ## Build for AWS (sam build, without Docker)
 local: $(READY) ## Keep the local AWS up, with the stack deployed
 	@$(BIN)/python -m local
 
-bench: $(READY) $(BENCH_READY) ## Measure copies, ours beside other tools' (SIZE=small for a quick look)
-	@$(BIN)/python -m bench --size $(SIZE) --plot-with $(BENCH_VENV)/bin/python $(ARGS)
+bench: $(READY) $(BENCH_READY) ## Measure copies over TLS, ours beside other tools' (SIZE=small for a quick look)
+	@$(BIN)/python -m bench --size $(SIZE) --plot-with $(BENCH_VENV)/bin/python $(if $(filter full,$(SIZE)),--write-docs) $(ARGS)
 
 costs: $(READY) ## Compute what checking costs, and write it into docs/operating.md
 	@$(BIN)/python -m bench.costs

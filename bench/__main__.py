@@ -1,97 +1,119 @@
 """`python -m bench`: measure what is at hand and write the table. Decides only what is run and in what order."""
 
 import argparse
-import contextlib
+import secrets
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import msgspec
 
-from bench.cases import CASES, MIB
+from bench import lambda_table
+from bench.authority import make_authority, trusted
+from bench.cases import CASES, LARGE, MIB, TAGS_CASES
+from bench.cold_start import measure_imports
+from bench.copies import Stage, measure_case
+from bench.ecr_check import count_calls
 from bench.huge import measure_huge
+from bench.lambda_sizes import measure_lambda_sizes
 from bench.machine import describe_machine, work_folder
-from bench.results import OURS, CaseResult, Results, RoadResult
+from bench.results import OURS, CaseResult, Results
 from bench.roads import measure_roads
-from bench.rounds import Stage, measure_case
-from bench.servers import ServerFailedError, docker_registry
+from bench.servers import Distribution, Registries, ServerFailedError, find_distribution
+from bench.startup import measure_starts
 from bench.table import markdown
+from bench.tags import measure_tags
 from bench.tools import Tool, find_tools
 
-_SIZES_MIB = {"small": 256, "full": 2048}
+_SIZES_MIB = {"small": 64, "full": 512}
 _HUGE_GIB = {"full": 50}
+_TAGS = {"small": 40}
+_ALL_TAGS = 200
 _RESULTS = Path(__file__).parent / "results"
 _SPARE_BYTES = 1024 * MIB
-_CASES = (*(case.name for case in CASES), "huge", "roads")
+_COPIES_HELD = 3  # of the largest layer: in the source, in the target, and for what the target takes alone
+_CASES = (
+    *(case.name for case in CASES),
+    *(case.name for case in TAGS_CASES),
+    *("huge", "ecr-check", "roads", "lambda", "startup", "imports"),
+)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the bench; 1 if a server of it does not start or there is nothing to measure."""
     options = _parser().parse_args(arguments)
     tools = tuple(tool for tool in find_tools() if not options.tool or tool.name in options.tool)
-    if not tools:
+    if not any(tool.program for tool in tools):
         print("bench: none of the tools is on this machine", file=sys.stderr)
         return 1
     try:
-        results = _measure(options, tools)
+        results = _measure(options, tools, find_distribution(options.registry))
     except ServerFailedError as error:
         print(f"bench: {error}", file=sys.stderr)
         return 1
-    _write(results, options.results, _name(options), options.plot_with)
+    _write(results, options)
     return 0
 
 
-def _measure(options: argparse.Namespace, tools: Sequence[Tool]) -> Results:
-    size_mib = _SIZES_MIB[options.size] if options.size in _SIZES_MIB else int(options.size)
-    huge_gib = _HUGE_GIB.get(options.size, 0) if options.huge is None else options.huge
-    with work_folder(size_mib * MIB * 7 // 2 + _SPARE_BYTES) as folder:
-        machine = describe_machine(tools, folder)
-        cases = _measure_cases(options, size_mib, tools, folder)
-        ours = next((tool for tool in tools if tool.name == OURS), None)
-        if ours is not None and huge_gib and _wanted(options, "huge"):
-            cases = (*cases, measure_huge(huge_gib, ours, folder, _say))
-        roads: tuple[RoadResult, ...] = ()
-        if _wanted(options, "roads"):
-            roads = measure_roads(options.rounds, folder, _say)
-    return Results(machine, size_mib, options.rounds, cases, roads)
+def _measure(options: argparse.Namespace, tools: Sequence[Tool], distribution: Distribution) -> Results:
+    size_mib, tags = _size_mib(options), _TAGS.get(options.size, _ALL_TAGS)
+    with work_folder(size_mib * MIB * LARGE * _COPIES_HELD + _SPARE_BYTES) as folder:
+        machine = describe_machine(tools, distribution, folder)
+        authority = make_authority(folder / "authority")
+        # Content that nobody has seen: what a tool or a registry may remember of an earlier run is of no use.
+        stage = Stage(folder, Registries(distribution, authority), secrets.randbelow(2**31), _say)
+        ours = next((tool for tool in tools if tool.name == OURS and tool.program is not None), None)
+
+        def wants(case: str, *, of_ours: bool = True) -> bool:
+            return (not of_ours or ours is not None) and (not options.case or case in options.case)
+
+        with trusted(authority):
+            return Results(
+                machine,
+                size_mib,
+                options.rounds,
+                _measure_cases(options, size_mib, tags, tools, stage),
+                roads=measure_roads(options.rounds, stage) if wants("roads") else (),
+                lambda_sizes=measure_lambda_sizes(size_mib, options.rounds, stage) if wants("lambda") else None,
+                starts=measure_starts(tools, options.rounds, stage) if wants("startup", of_ours=False) else (),
+                imports=measure_imports(options.rounds, stage) if wants("imports") else (),
+                ecr_check=count_calls(tags, ours, stage) if ours is not None and wants("ecr-check") else None,
+            )
 
 
 def _measure_cases(
-    options: argparse.Namespace, size_mib: int, tools: Sequence[Tool], folder: Path
+    options: argparse.Namespace, size_mib: int, tags: int, tools: Sequence[Tool], stage: Stage
 ) -> tuple[CaseResult, ...]:
-    with _stage(folder) as stage:
-        return tuple(
-            measure_case(case, size_mib, tools, options.rounds, stage, _say)
-            for case in CASES
-            if _wanted(options, case.name)
-        )
+    wanted = options.case or _CASES
+    cases = [measure_case(case, size_mib, tools, options.rounds, stage) for case in CASES if case.name in wanted]
+    cases += [measure_tags(case, tags, tools, options.rounds, stage) for case in TAGS_CASES if case.name in wanted]
+    huge_gib = _HUGE_GIB.get(options.size, 0) if options.huge is None else options.huge
+    ours = next((tool for tool in tools if tool.name == OURS and tool.program is not None), None)
+    if ours is not None and huge_gib and "huge" in wanted:
+        cases.append(measure_huge(huge_gib, ours, stage))
+    return tuple(cases)
 
 
-def _wanted(options: argparse.Namespace, case: str) -> bool:
-    return not options.case or case in options.case
+def _size_mib(options: argparse.Namespace) -> int:
+    return _SIZES_MIB[options.size] if options.size in _SIZES_MIB else int(options.size)
 
 
-@contextlib.contextmanager
-def _stage(folder: Path) -> Iterator[Stage]:
-    content = folder / "source"
-    with (
-        docker_registry(folder / "a", content) as source,
-        docker_registry(folder / "b", content, count=True) as counting,
-    ):
-        yield Stage(folder, source, counting)
-
-
-def _write(results: Results, folder: Path, name: str, plot_with: str | None) -> None:
+def _write(results: Results, options: argparse.Namespace) -> None:
+    folder, name = options.results, _name(options)
     folder.mkdir(parents=True, exist_ok=True)
     file, png = folder / f"{name}.json", folder / f"{name}.png"
     file.write_bytes(msgspec.json.format(msgspec.json.encode(results), indent=1) + b"\n")
-    drawn = plot_with is not None and any(case.measured for case in results.cases)
+    drawn = options.plot_with is not None and any(case.measured for case in results.cases)
     if drawn:
-        subprocess.run([str(plot_with), "-m", "bench.plot", str(file), str(png)], check=True)
+        subprocess.run([options.plot_with, "-m", "bench.plot", str(file), str(png)], check=True)
     page = markdown(results, picture=png.name if drawn else None)
     (folder / f"{name}.md").write_text(page)
     print(page)
+    if options.write_docs and results.lambda_sizes is not None:
+        operating = lambda_table.PAGE
+        text = lambda_table.with_table(operating.read_text(encoding="utf-8"), results.lambda_sizes, results.machine)
+        operating.write_text(text, encoding="utf-8")
 
 
 def _name(options: argparse.Namespace) -> str:
@@ -105,15 +127,17 @@ def _say(line: str) -> None:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m bench", description="Measure copies, ours beside other tools'.")
-    parser.add_argument("--size", default="full", help="MiB of the one large layer, or small (256), or full (2048)")
+    parser.add_argument("--size", default="full", help="MiB of the one layer, or small (64), or full (512)")
     parser.add_argument("--rounds", type=int, default=5, help="rounds that count (%(default)s)")
     parser.add_argument("--case", action="append", choices=_CASES, help="only this; may be given again")
     parser.add_argument("--tool", action="append", help="only this tool; may be given again")
+    parser.add_argument("--registry", metavar="PROGRAM", help="CNCF distribution to run (docker-registry)")
     parser.add_argument(
         "--huge", type=int, metavar="GIB", help="size of the made-up layer (50 with --size full, else 0)"
     )
     parser.add_argument("--results", type=Path, default=_RESULTS, help="where to write (%(default)s)")
     parser.add_argument("--plot-with", metavar="PYTHON", help="a Python that has matplotlib, for the plot")
+    parser.add_argument("--write-docs", action="store_true", help="write Lambda's sizes into docs/operating.md, too")
     return parser
 
 

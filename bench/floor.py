@@ -17,7 +17,6 @@ import requests
 
 from bench.servers import Registry
 from local.images import LocalImage, pieces_of
-from pullahead.oci import Digest
 
 _AT_ONCE = 4
 _FROM_BYTES = 1024 * 1024  # smaller blobs are all asking and answering, of which curl's processes do more than any tool
@@ -29,7 +28,7 @@ class FloorFailedError(Exception):
 
 
 class _File(NamedTuple):
-    digest: Digest
+    digest: str
     path: Path
 
 

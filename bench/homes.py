@@ -6,6 +6,8 @@ import tempfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
+from bench.authority import environment_of_tools
+
 _FOLDERS = ("XDG_CACHE_HOME", "XDG_CONFIG_HOME", "XDG_DATA_HOME", "XDG_RUNTIME_DIR", "DOCKER_CONFIG")
 _NOT_ROOT = {"_CONTAINERS_ROOTLESS_UID": "1000"}
 """As root skopeo remembers blobs of earlier copies below /var/lib whatever HOME says; as anybody else, below HOME."""
@@ -18,4 +20,4 @@ def fresh_home(folder: Path) -> Iterator[Mapping[str, str]]:
         own = {"HOME": home} | {name: str(Path(home) / name.lower()) for name in _FOLDERS}
         for name in _FOLDERS:
             Path(own[name]).mkdir(mode=0o700)
-        yield {**os.environ, **own, **_NOT_ROOT}
+        yield {**environment_of_tools(os.environ), **own, **_NOT_ROOT}

@@ -5,7 +5,6 @@ import os
 import platform
 import re
 import shutil
-import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator, Sequence
@@ -13,15 +12,16 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from bench.results import Machine
+from bench.servers import Distribution
 from bench.tools import Tool
 
 _RAM_DISK = Path("/dev/shm")  # noqa: S108 (the point is that it is memory)
 
 
-def describe_machine(tools: Sequence[Tool], folder: Path) -> Machine:
+def describe_machine(tools: Sequence[Tool], distribution: Distribution, folder: Path) -> Machine:
     """Take down the machine and the versions."""
-    versions = {tool.name: tool.version for tool in tools}
-    versions["docker-registry"] = _registry_version()
+    versions = {tool.name: tool.version for tool in tools if tool.program is not None}
+    versions["docker-registry"] = distribution.version
     versions["Python"] = ".".join(map(str, sys.version_info[:3]))
     return Machine(
         date=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
@@ -31,6 +31,7 @@ def describe_machine(tools: Sequence[Tool], folder: Path) -> Machine:
         storage="a RAM disk" if _RAM_DISK in folder.parents else "disk",
         load_before=os.getloadavg()[0],
         versions=versions,
+        absent=tuple(tool.name for tool in tools if tool.program is None),
     )
 
 
@@ -45,8 +46,3 @@ def work_folder(needed_bytes: int) -> Iterator[Path]:
 def _processor() -> str:
     found = re.search(r"^model name\s*: (.+)$", Path("/proc/cpuinfo").read_text(), re.MULTILINE)
     return found[1] if found else platform.machine()
-
-
-def _registry_version() -> str:
-    said = subprocess.run(["docker-registry", "--version"], capture_output=True, text=True, timeout=10, check=False)
-    return said.stdout.split()[-1] if said.stdout else "unknown"

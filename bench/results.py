@@ -7,6 +7,7 @@ from typing import NamedTuple
 import msgspec
 
 OURS = "pullahead"
+REQUESTS_ALONE = "a Python that imports requests alone"
 
 
 class Run(msgspec.Struct, frozen=True):
@@ -51,6 +52,7 @@ class CaseResult(msgspec.Struct, frozen=True):
     title: str
     size_bytes: int
     tools: tuple[ToolResult, ...]
+    tags: int = 1
     floor_seconds: tuple[float, ...] = ()  # what the target alone takes for the large blobs, in each round
 
     @property
@@ -68,10 +70,67 @@ class CaseResult(msgspec.Struct, frozen=True):
 
 
 class RoadResult(msgspec.Struct, frozen=True):
-    """CPU of the client for 10 MiB into the local ECR by one road."""
+    """CPU of the client for 10 MiB into ECR by one road."""
 
     road: str
     cpu_ms: tuple[float, ...] = ()
+    problem: str | None = None
+
+
+class Sent(msgspec.Struct, frozen=True):
+    """One copy by `copy_blobs` within a share of a CPU, from its call to its answer."""
+
+    seconds: float
+    cpu_seconds: float
+    peak_rss_mib: float
+
+
+class SizeResult(msgspec.Struct, frozen=True):
+    """What `copy_blobs` does in one size of Lambda, by one road."""
+
+    memory_mb: int
+    share: float
+    road: str
+    sent: tuple[Sent, ...] = ()
+    problem: str | None = None
+
+
+class LambdaResult(msgspec.Struct, frozen=True):
+    """One layer into ECR in Lambda's sizes. `limited_by`: what held the function to its share of a CPU."""
+
+    size_bytes: int
+    limited_by: str
+    sizes: tuple[SizeResult, ...]
+
+
+class StartResult(msgspec.Struct, frozen=True):
+    """What a command takes until its first request is there."""
+
+    name: str
+    cpu_ms: tuple[float, ...] = ()
+    wall_ms: tuple[float, ...] = ()
+    problem: str | None = None
+
+
+class ImportResult(msgspec.Struct, frozen=True):
+    """What importing a handler takes: with the layer as it is built, and where its bytecode lay beside it.
+
+    `largest`: the five packages of which the imports take longest by themselves, with milliseconds of wall.
+    """
+
+    function: str
+    cpu_ms: tuple[float, ...] = ()
+    compiled_cpu_ms: tuple[float, ...] = ()
+    largest: tuple[tuple[str, int], ...] = ()
+    problem: str | None = None
+
+
+class CallsResult(msgspec.Struct, frozen=True):
+    """What one `pullahead check` of unchanged tags asks of upstream, by method, and of ECR, by operation."""
+
+    tags: int
+    upstream: dict[str, int] = {}
+    ecr: dict[str, int] = {}
     problem: str | None = None
 
 
@@ -85,6 +144,7 @@ class Machine(msgspec.Struct, frozen=True):
     storage: str
     load_before: float
     versions: dict[str, str]
+    absent: tuple[str, ...] = ()
 
 
 class Results(msgspec.Struct, frozen=True):
@@ -95,6 +155,10 @@ class Results(msgspec.Struct, frozen=True):
     rounds: int
     cases: tuple[CaseResult, ...]
     roads: tuple[RoadResult, ...] = ()
+    lambda_sizes: LambdaResult | None = None
+    starts: tuple[StartResult, ...] = ()
+    imports: tuple[ImportResult, ...] = ()
+    ecr_check: CallsResult | None = None
 
 
 class Figures(NamedTuple):
@@ -123,6 +187,11 @@ def medians(runs: Sequence[Run]) -> Figures:
         median(lambda run: run.peak_rss_mib),
         statistics.median(engine) if len(engine) == len(runs) else None,
     )
+
+
+def paired(ours: Sequence[float], others: Sequence[float]) -> float:
+    """Take the median of the ratios of rounds: what slows a round down slows both."""
+    return statistics.median(one / other for one, other in zip(ours, others, strict=True))
 
 
 def spread(runs: Sequence[Run]) -> float:

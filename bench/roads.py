@@ -1,28 +1,26 @@
-"""Runs the roads into ECR, each in a process of its own, against the local ECR in another."""
+"""Runs the roads into ECR, each in a process of its own, against an ECR in another that throws away what it takes."""
 
 import subprocess
 import sys
-from collections.abc import Callable
-from pathlib import Path
 
 import msgspec
 
+from bench.copies import Stage
 from bench.results import RoadResult
+from bench.rounds import Say
 from bench.servers import bench_server, own_environment
 
 _ROADS = ("streamed", "parts", "boto3")
 _LONGEST_SECONDS = 600
 
 
-def measure_roads(rounds: int, folder: Path, say: Callable[[str], None]) -> tuple[RoadResult, ...]:
+def measure_roads(rounds: int, stage: Stage) -> tuple[RoadResult, ...]:
     """Measure our two roads, and boto3's own call beside them."""
-    content = folder / "ecr"
-    content.mkdir()
-    with bench_server("bench.ecr_server", [str(content)], folder / "ecr.log") as host:
-        return tuple(_measure(road, f"http://{host}", rounds, say) for road in _ROADS)
+    with bench_server("bench.discarding_ecr", stage.authority.shown, stage.folder / "ecr.log") as host:
+        return tuple(_measure(road, f"https://{host}", rounds, stage.say) for road in _ROADS)
 
 
-def _measure(road: str, url: str, rounds: int, say: Callable[[str], None]) -> RoadResult:
+def _measure(road: str, url: str, rounds: int, say: Say) -> RoadResult:
     command = [sys.executable, "-m", "bench.ecr_road", road, url, str(rounds)]
     try:
         done = subprocess.run(

@@ -1,4 +1,7 @@
-"""Programs that the bench copies between, each a process of its own on a free port of 127.0.0.1."""
+"""Programs that the bench copies between, each a process of its own on a free port of 127.0.0.1, over TLS.
+
+Whoever asks them here trusts the bench's authority by the environment (`authority.trusted`).
+"""
 
 import contextlib
 import os
@@ -8,60 +11,88 @@ import socket
 import subprocess
 import sys
 import time
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 import requests
 
+from bench.authority import HOST, Authority
+
 _CONFIG = """
 version: 0.1
 log: {{level: error, accesslog: {{disabled: {quiet}}}}}
 storage: {{filesystem: {{rootdirectory: {content}}}, delete: {{enabled: true}}}}
-http: {{addr: "{host}"}}
+http: {{addr: "{host}"{tls}}}
 """
+_TLS = ", tls: {{certificate: {authority.certificate}, key: {authority.key}}}"
 _PATIENCE_SECONDS = 20
 _POLL_SECONDS = 0.05
-_REQUEST = re.compile(r'"(?:HEAD|GET|POST|PUT|PATCH|DELETE) /v2/[^"]*"')
+_REQUEST = re.compile(r'"(HEAD|GET|POST|PUT|PATCH|DELETE) /v2/[^"]*"')
+_LOG_SETTLES_SECONDS = 0.2
+_REGISTRY = "docker-registry"
 
 
 class ServerFailedError(Exception):
     """A server of the bench is missing or does not answer."""
 
 
+class Distribution(NamedTuple):
+    """The registry to run: CNCF distribution, as Debian packages it or as its own project builds it."""
+
+    program: str
+    version: str
+
+
+def find_distribution(name: str | None = None) -> Distribution:
+    """Find the program by its name or path, and ask its version. Raises ServerFailedError."""
+    program = shutil.which(name or _REGISTRY)
+    if program is None:
+        raise ServerFailedError(f"{name or _REGISTRY} is not on PATH (apt install docker-registry)")
+    said = subprocess.run([program, "--version"], capture_output=True, text=True, timeout=10, check=False)
+    return Distribution(program, said.stdout.split()[-1].removeprefix("v") if said.stdout else "unknown")
+
+
 class Registry(NamedTuple):
-    """A running docker-registry."""
+    """A running registry."""
 
     host: str
     content: Path
     log: Path
+    plain_http: bool = False
 
     @property
     def url(self) -> str:
         """The base URL."""
-        return f"http://{self.host}"
+        return f"{'http' if self.plain_http else 'https'}://{self.host}"
 
     def empty(self) -> None:
         """Forget everything stored. docker-registry keeps nothing of it in memory, as it is set up here."""
         shutil.rmtree(self.content, ignore_errors=True)
 
-    def requests_seen(self) -> int:
-        """Count the requests in the access log."""
-        return len(_REQUEST.findall(self.log.read_text()))
+    def requests_seen(self) -> Counter[str]:
+        """Count the requests in the access log by method, when it is up to date."""
+        time.sleep(_LOG_SETTLES_SECONDS)  # an answer comes before its line in the log
+        return Counter(_REQUEST.findall(self.log.read_text()))
 
 
-@contextlib.contextmanager
-def docker_registry(folder: Path, content: Path, *, count: bool = False) -> Iterator[Registry]:
-    """Run Debian's docker-registry; with `count` it writes an access log, which costs it time."""
-    program = shutil.which("docker-registry")
-    if program is None:
-        raise ServerFailedError("docker-registry is not on PATH (apt install docker-registry)")
-    folder.mkdir(parents=True, exist_ok=True)
-    registry = Registry(f"127.0.0.1:{free_port()}", content, folder / "registry.log")
-    config = folder / "config.yml"
-    config.write_text(_CONFIG.format(quiet=str(not count).lower(), content=content, host=registry.host))
-    with running([program, "serve", str(config)], f"{registry.url}/v2/", registry.log):
-        yield registry
+class Registries(NamedTuple):
+    """Starts registries of one kind."""
+
+    distribution: Distribution
+    authority: Authority
+
+    @contextlib.contextmanager
+    def run(self, folder: Path, content: Path, *, count: bool = False, plain_http: bool = False) -> Iterator[Registry]:
+        """Run one until the end of the block; with `count` it writes an access log, which costs it time."""
+        folder.mkdir(parents=True, exist_ok=True)
+        registry = Registry(f"{HOST}:{free_port()}", content, folder / "registry.log", plain_http)
+        config = folder / "config.yml"
+        tls = "" if plain_http else _TLS.format(authority=self.authority)
+        config.write_text(_CONFIG.format(quiet=str(not count).lower(), content=content, host=registry.host, tls=tls))
+        with running([self.distribution.program, "serve", str(config)], f"{registry.url}/v2/", registry.log):
+            yield registry
 
 
 @contextlib.contextmanager
@@ -69,9 +100,9 @@ def bench_server(
     module: str, arguments: Sequence[str], log: Path, patience_seconds: int = _PATIENCE_SECONDS
 ) -> Iterator[str]:
     """Run one of the bench's own servers, `python -m MODULE PORT ...`, and yield its host and port."""
-    host = f"127.0.0.1:{free_port()}"
+    host = f"{HOST}:{free_port()}"
     command = [sys.executable, "-m", module, host.partition(":")[2], *arguments]
-    with running(command, f"http://{host}/v2/", log, patience_seconds):
+    with running(command, f"https://{host}/v2/", log, patience_seconds):
         yield host
 
 
@@ -97,7 +128,7 @@ def running(command: Sequence[str], url: str, log: Path, patience_seconds: int =
 def free_port() -> int:
     """Find a port that nobody listens on."""
     with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
+        listener.bind((HOST, 0))
         port: int = listener.getsockname()[1]
         return port
 
@@ -107,6 +138,8 @@ def _wait_until_it_answers(process: "subprocess.Popen[bytes]", url: str, log: Pa
     while process.poll() is None and time.monotonic() < until:
         try:
             requests.get(url, timeout=10)
+        except requests.exceptions.SSLError as error:
+            raise ServerFailedError(f"{url} shows a certificate that is not trusted: {error}") from error
         except requests.ConnectionError:
             time.sleep(_POLL_SECONDS)
         else:

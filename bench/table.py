@@ -1,10 +1,12 @@
 """Writes results as Markdown: what was measured, where, and how near the goals are. Claims nothing else."""
 
 import statistics
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
-from bench.goals import Verdict, best_peer, judge
+from bench.goals import Verdict, best_peer, judge, paired_ratio
+from bench.lambda_table import lambda_table
 from bench.results import CaseResult, Results, ToolResult, medians, spread
+from bench.tools import NOT_ON_PATH
 
 _MARKS = {True: "reached", False: "**missed**", None: "-"}
 
@@ -23,11 +25,13 @@ def _page(results: Results, picture: str | None) -> Iterator[str]:
         f"load before {machine.load_before:.2f}."
     )
     yield (
-        f"Both registries are docker-registry on 127.0.0.1 with their storage on {machine.storage}. "
-        f"Medians of {results.rounds} rounds after a warm-up, the tools in turn; each copy goes into a registry that "
-        "was never used, by a tool that remembers nothing."
+        f"Both registries are docker-registry on 127.0.0.1 with their storage on {machine.storage}, over TLS with "
+        f"certificates of the bench's own unless said. Medians of {results.rounds} rounds after a warm-up, the tools "
+        "in turn, ratios round by round; each copy goes into a registry that was never used, by a tool that remembers "
+        "nothing."
     )
-    yield f"Versions: {', '.join(f'{name} {version}' for name, version in machine.versions.items())}."
+    absent = f" Not on PATH: {', '.join(machine.absent)}." if machine.absent else ""
+    yield f"Versions: {', '.join(f'{name} {version}' for name, version in machine.versions.items())}.{absent}"
     yield ""
     yield from _verdicts(judge(results))
     if picture is not None:
@@ -35,7 +39,11 @@ def _page(results: Results, picture: str | None) -> Iterator[str]:
         yield ""
     for case in results.cases:
         yield from _case(case)
+    yield from _ecr_check(results)
     yield from _roads(results)
+    yield from _lambda_sizes(results)
+    yield from _starts(results)
+    yield from _imports(results)
 
 
 def _verdicts(verdicts: tuple[Verdict, ...]) -> Iterator[str]:
@@ -72,15 +80,16 @@ def _case(case: CaseResult) -> Iterator[str]:
 def _row(case: CaseResult, tool: ToolResult) -> str:
     if not tool.measured:
         reason = (tool.problem or "not measured").replace("|", "\\|")
-        return f"| {tool.tool} | did not do it: {reason} |{' |' * 9}"
+        told = reason if reason == NOT_ON_PATH else f"did not do it: {reason}"
+        return f"| {tool.tool} | {told} |{' |' * 9}"
     figures = medians(tool.runs)
     cells = [
         tool.tool,
         f"{figures.wall_seconds:.2f}",
         f"{spread(tool.runs):.0%}",
-        _ratio(figures.wall_seconds, best_peer(case, "wall")),
+        _ratio(case, tool, "wall"),
         f"{figures.cpu_seconds:.2f}",
-        _ratio(figures.cpu_seconds, best_peer(case, "CPU")),
+        _ratio(case, tool, "CPU"),
         f"{figures.peak_rss_mib:.0f}",
         f"{figures.rate(case.size_bytes):,.0f}",
         "-" if figures.engine_seconds is None else f"{figures.engine_seconds:.2f}",
@@ -89,8 +98,23 @@ def _row(case: CaseResult, tool: ToolResult) -> str:
     return f"| {' | '.join(cells)} |"
 
 
-def _ratio(value: float, best: tuple[str, float] | None) -> str:
-    return "-" if best is None or best[1] == 0 else f"{value / best[1]:.2f}"
+def _ratio(case: CaseResult, tool: ToolResult, figure: str) -> str:
+    best = best_peer(case, figure)
+    return "-" if best is None else f"{paired_ratio(tool, best, figure):.2f}"
+
+
+def _ecr_check(results: Results) -> Iterator[str]:
+    check = results.ecr_check
+    if check is None:
+        return
+    yield f"## Unchanged tags in ECR: what `pullahead check` of {check.tags} asks"
+    yield ""
+    yield "| side | calls |"
+    yield "|---|---|"
+    for side, calls in (("upstream", check.upstream), ("ECR", check.ecr)):
+        said = ", ".join(f"{name} {count}" for name, count in sorted(calls.items())) or "none"
+        yield f"| {side} | {check.problem or said} |"
+    yield ""
 
 
 def _roads(results: Results) -> Iterator[str]:
@@ -101,10 +125,52 @@ def _roads(results: Results) -> Iterator[str]:
     yield "| road | ms, least | median | most |"
     yield "|---|---|---|---|"
     for road in results.roads:
-        if road.problem is not None:
-            yield f"| {road.road} | not measured: {road.problem} | | |"
-            continue
-        ordered = sorted(road.cpu_ms)
-        median = ordered[len(ordered) // 2]
-        yield f"| {road.road} | {ordered[0]:.1f} | {median:.1f} | {ordered[-1]:.1f} |"
+        yield f"| {road.road} | {_three(road.cpu_ms, road.problem, '.1f')} |"
     yield ""
+
+
+def _lambda_sizes(results: Results) -> Iterator[str]:
+    if results.lambda_sizes is None:
+        return
+    size = results.lambda_sizes.size_bytes / 1e6
+    yield f"## In Lambda's sizes: one layer into ECR by copy_blobs ({size:,.0f} MB)"
+    yield ""
+    yield lambda_table(results.lambda_sizes)
+    yield ""
+    yield f"Held to its share of a CPU by {results.lambda_sizes.limited_by}; USD at arm64's list price."
+    yield ""
+
+
+def _starts(results: Results) -> Iterator[str]:
+    if not results.starts:
+        return
+    yield "## Starting up: until the first request"
+    yield ""
+    yield "| command | CPU ms, least | median | most | wall ms |"
+    yield "|---|---|---|---|---|"
+    for start in results.starts:
+        wall = f"{statistics.median(start.wall_ms):.0f}" if start.wall_ms else ""
+        yield f"| {start.name} | {_three(start.cpu_ms, start.problem, '.0f')} | {wall} |"
+    yield ""
+
+
+def _imports(results: Results) -> Iterator[str]:
+    if not results.imports:
+        return
+    yield "## Cold start: importing each handler with the built layer"
+    yield ""
+    yield "| function | CPU ms, least | median | most | with bytecode in the layer | the five largest, ms |"
+    yield "|---|---|---|---|---|---|"
+    for one in results.imports:
+        compiled = f"{statistics.median(one.compiled_cpu_ms):.0f}" if one.compiled_cpu_ms else ""
+        largest = ", ".join(f"{name} {ms}" for name, ms in one.largest)
+        yield f"| {one.function} | {_three(one.cpu_ms, one.problem, '.0f')} | {compiled} | {largest} |"
+    yield ""
+
+
+def _three(figures: Sequence[float], problem: str | None, form: str) -> str:
+    """Write three cells: the least, the median and the most."""
+    if problem is not None or not figures:
+        told = (problem or "not measured").replace("|", "\\|")
+        return f"{told if told == NOT_ON_PATH else f'not measured: {told}'} | |"
+    return " | ".join(f"{value:{form}}" for value in (min(figures), statistics.median(figures), max(figures)))

@@ -53,7 +53,7 @@ def kill_and_lose(scene: Scene) -> None:
     raise EcrError("ServerException", "the connection broke")
 
 
-def test_killed_in_the_middle_of_a_part(scene: Scene) -> None:
+def test_copy_killed_in_the_middle_of_a_part_sends_one_part_again(scene: Scene) -> None:
     scene.serve(large_image())
     scene.ecr.faults.before("UploadLayerPart", on_part(3, lambda: kill_and_lose(scene)))
     scene.check()
@@ -62,7 +62,7 @@ def test_killed_in_the_middle_of_a_part(scene: Scene) -> None:
     scene.serves(large_image())
 
 
-def test_killed_after_ecr_took_a_part_and_before_it_answered(scene: Scene) -> None:
+def test_copy_killed_before_ecr_answered_a_part_sends_nothing_again(scene: Scene) -> None:
     scene.serve(large_image())
     scene.ecr.faults.before("UploadLayerPart", on_part(3, scene.kill_copy))
     scene.check()
@@ -71,7 +71,7 @@ def test_killed_after_ecr_took_a_part_and_before_it_answered(scene: Scene) -> No
     scene.serves(large_image())
 
 
-def test_killed_between_parts(scene: Scene) -> None:
+def test_copy_killed_between_parts_sends_nothing_again(scene: Scene) -> None:
     scene.serve(large_image())
     scene.upstream.limit_bytes_per_second = 2 * PART_BYTES
     scene.ask_check()
@@ -87,7 +87,7 @@ def test_killed_between_parts(scene: Scene) -> None:
     scene.serves(large_image())
 
 
-def test_killed_while_ecr_completes_the_layer(scene: Scene) -> None:
+def test_copy_killed_while_ecr_completes_the_layer_sends_at_most_one_part_again(scene: Scene) -> None:
     scene.serve(large_image())
     scene.ecr.faults.before("CompleteLayerUpload", lambda _: scene.kill_copy(), times=1)
     scene.check()
@@ -96,7 +96,7 @@ def test_killed_while_ecr_completes_the_layer(scene: Scene) -> None:
     scene.serves(large_image())
 
 
-def test_killed_before_ecr_completed_the_layer(scene: Scene) -> None:
+def test_copy_killed_before_ecr_completed_the_layer_sends_at_most_one_part_again(scene: Scene) -> None:
     scene.serve(large_image())
     scene.ecr.faults.before("CompleteLayerUpload", lambda _: kill_and_lose(scene), times=1)
     scene.check()
@@ -105,7 +105,7 @@ def test_killed_before_ecr_completed_the_layer(scene: Scene) -> None:
     scene.serves(large_image())
 
 
-def test_killed_between_children_and_root(scene: Scene) -> None:
+def test_publishing_killed_before_the_root_is_finished_by_a_retry(scene: Scene) -> None:
     index = make_index([make_image(seed=1), make_image(seed=2, platform="linux/arm64")])
     scene.serve(index)
     killed: list[int] = []
@@ -122,7 +122,7 @@ def test_killed_between_children_and_root(scene: Scene) -> None:
     scene.serves(index)
 
 
-def test_upload_is_forgotten_in_the_middle(scene: Scene) -> None:
+def test_upload_that_ecr_lost_begins_again_in_the_same_round(scene: Scene) -> None:
     scene.serve(large_image())
     scene.ecr.faults.before("UploadLayerPart", on_part(3, scene.ecr.forget_uploads))
     scene.check()
@@ -130,7 +130,7 @@ def test_upload_is_forgotten_in_the_middle(scene: Scene) -> None:
     scene.serves(large_image())
 
 
-def test_upload_is_forgotten_while_the_process_is_dead(scene: Scene) -> None:
+def test_upload_that_ecr_lost_after_a_kill_begins_again(scene: Scene) -> None:
     scene.serve(large_image())
 
     def kill_and_forget() -> None:
@@ -143,7 +143,7 @@ def test_upload_is_forgotten_while_the_process_is_dead(scene: Scene) -> None:
     scene.serves(large_image())
 
 
-def test_upstream_stalls_until_the_function_times_out(scene: Scene) -> None:
+def test_copy_that_timed_out_is_finished_by_the_next_round(scene: Scene) -> None:
     image = make_image([200_000], seed=3)
     scene.serve(image)
     scene.upstream.before("GET", "/blobs/", lambda: until(lambda: bool(scene.runs("CopyBlobs")), "copy_blobs ends"))
@@ -152,7 +152,7 @@ def test_upstream_stalls_until_the_function_times_out(scene: Scene) -> None:
     scene.serves(image)
 
 
-def test_upstream_is_slow_and_rounds_add_up(scene: Scene) -> None:
+def test_slow_layer_is_copied_over_several_rounds_without_sending_a_part_twice(scene: Scene) -> None:
     blob = SparseBlob(2 * PART_BYTES, seed=8)
     image = make_image([blob], seed=4)
     scene.serve(image)
@@ -165,7 +165,7 @@ def test_upstream_is_slow_and_rounds_add_up(scene: Scene) -> None:
     scene.serves(image)
 
 
-def test_repository_vanishes_in_the_middle(scene: Scene) -> None:
+def test_repository_deleted_during_the_copy_is_made_and_filled_by_the_next_refresh(scene: Scene) -> None:
     scene.serve(large_image())
 
     def delete() -> None:
@@ -180,7 +180,7 @@ def test_repository_vanishes_in_the_middle(scene: Scene) -> None:
     assert scene.alerts() == []
 
 
-def test_human_aborts_the_execution(scene: Scene) -> None:
+def test_aborted_execution_is_followed_by_another_refresh(scene: Scene) -> None:
     scene.serve(large_image())
 
     def abort() -> None:
@@ -201,7 +201,9 @@ def test_human_aborts_the_execution(scene: Scene) -> None:
     ("function", "method", "path"),
     [("CheckFreshness", "HEAD", "/manifests/"), ("PlanCopy", "GET", "/manifests/sha256:")],
 )
-def test_killed_while_it_asks_upstream(scene: Scene, function: str, method: str, path: str) -> None:
+def test_function_killed_while_it_reads_upstream_is_retried(
+    scene: Scene, function: str, method: str, path: str
+) -> None:
     image = make_image(seed=5)
     scene.serve(image)
     killed: list[int] = []

@@ -34,7 +34,7 @@ def delete_tag(scene: Scene) -> None:
     scene.settle()
 
 
-def test_push_by_somebody_else_is_made_right(copied: Scene) -> None:
+def test_foreign_push_to_a_mirrored_tag_is_overwritten(copied: Scene) -> None:
     copied.push_by_hand(OTHER)
     copied.settle()
     copied.serves(FIRST)
@@ -113,7 +113,7 @@ def test_signature_with_a_tag_that_a_rule_names_is_a_push(copied: Scene) -> None
     copied.serves(FIRST)
 
 
-def test_what_means_nothing_wakes_nobody(copied: Scene) -> None:
+def test_events_without_meaning_start_no_function(copied: Scene) -> None:
     before = len(copied.runs("CheckFreshness"))
     plays(copied).archived(copied.repository, TAG)
     copied.push_by_hand(OTHER, tag=OTHER.digest)  # without a tag, as the children of an index come
@@ -121,7 +121,7 @@ def test_what_means_nothing_wakes_nobody(copied: Scene) -> None:
     assert len(copied.runs("CheckFreshness")) == before
 
 
-def test_event_of_what_no_rule_names_asks_nobody(copied: Scene) -> None:
+def test_event_of_an_unknown_repository_asks_nobody(copied: Scene) -> None:
     heads, calls = copied.upstream.count("HEAD"), len(copied.ecr.calls)
     copied.aws.client("ecr").create_repository(repositoryName="mirror/elsewhere")
     copied.push_by_hand(OTHER, "mirror/elsewhere")

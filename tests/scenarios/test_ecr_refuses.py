@@ -25,7 +25,7 @@ def keep_old_copy(scene: Scene) -> None:
 
 
 @pytest.mark.parametrize("operation", ["DescribeImages", "BatchCheckLayerAvailability", "UploadLayerPart", "PutImage"])
-def test_throttled_now_and_then(scene: Scene, operation: str) -> None:
+def test_refresh_succeeds_after_two_throttled_calls(scene: Scene, operation: str) -> None:
     scene.serve(NEW)
     scene.ecr.faults.add(operation, "ThrottlingException", times=2)
     scene.check()
@@ -35,7 +35,7 @@ def test_throttled_now_and_then(scene: Scene, operation: str) -> None:
 
 
 @pytest.mark.parametrize("operation", ["DescribeImages", "PutImage"])
-def test_throttled_for_longer_than_the_sdk_tries(scene: Scene, operation: str) -> None:
+def test_function_is_retried_when_throttling_outlasts_the_sdk(scene: Scene, operation: str) -> None:
     scene.serve(NEW)
     scene.ecr.faults.add(operation, "ThrottlingException", times=SDK_TRIES)
     scene.check()
@@ -46,7 +46,7 @@ def test_throttled_for_longer_than_the_sdk_tries(scene: Scene, operation: str) -
     assert scene.alerts() == []
 
 
-def test_ecr_cannot_be_asked_for_good(scene: Scene) -> None:
+def test_check_that_ecr_never_answers_is_a_dead_letter_that_can_be_redriven(scene: Scene) -> None:
     keep_old_copy(scene)
     scene.ecr.faults.add("DescribeImages", NOT_RETRIED_BY_THE_SDK, times=FOR_GOOD)
     scene.check(CHECK_EVERY)
@@ -61,7 +61,7 @@ def test_ecr_cannot_be_asked_for_good(scene: Scene) -> None:
 
 
 @pytest.mark.parametrize("before", [None, OLD], ids=["nothing-published-yet", "old-copy"])
-def test_ecr_never_takes_the_manifest(scene: Scene, before: LocalImage | None) -> None:
+def test_manifest_that_ecr_never_accepts_is_stale_once_and_recovers(scene: Scene, before: LocalImage | None) -> None:
     if before is not None:
         scene.serve(before)
         scene.check()
@@ -81,7 +81,7 @@ def test_ecr_never_takes_the_manifest(scene: Scene, before: LocalImage | None) -
 
 
 @pytest.mark.parametrize("operation", ["UploadLayerPart", "CompleteLayerUpload", "PutImage"])
-def test_answer_of_ecr_is_lost(scene: Scene, operation: str) -> None:
+def test_lost_answer_of_ecr_is_retried_and_published_once(scene: Scene, operation: str) -> None:
     scene.serve(NEW)
     scene.ecr.faults.add(operation, "ServerException", after=True)
     scene.check()
@@ -89,7 +89,7 @@ def test_answer_of_ecr_is_lost(scene: Scene, operation: str) -> None:
     scene.serves(NEW)
 
 
-def test_tag_is_immutable(scene: Scene) -> None:
+def test_immutable_tag_is_blocked_and_not_retried_until_it_is_mutable(scene: Scene) -> None:
     keep_old_copy(scene)
     ecr = scene.aws.client("ecr")
     ecr.put_image_tag_mutability(repositoryName=scene.repository, imageTagMutability="IMMUTABLE")
@@ -112,7 +112,7 @@ def test_tag_is_immutable(scene: Scene) -> None:
     assert scene.alert_kinds() == ["RECOVERED"]
 
 
-def test_immutability_excludes_the_tag(scene: Scene) -> None:
+def test_tag_excluded_from_immutability_is_refreshed(scene: Scene) -> None:
     keep_old_copy(scene)
     scene.aws.client("ecr").put_image_tag_mutability(
         repositoryName=scene.repository,
@@ -125,7 +125,7 @@ def test_immutability_excludes_the_tag(scene: Scene) -> None:
 
 
 @pytest.mark.parametrize("operation", ["DescribeImages", "v2:StartUpload", "PutImage"])
-def test_access_is_denied(scene: Scene, operation: str) -> None:
+def test_denied_access_is_one_blocked_alert_and_no_dead_letter(scene: Scene, operation: str) -> None:
     keep_old_copy(scene)
     scene.ecr.faults.add(operation, "AccessDeniedException", times=FOR_GOOD)
     scene.check(CHECK_EVERY)
@@ -140,7 +140,7 @@ def test_access_is_denied(scene: Scene, operation: str) -> None:
     assert scene.alert_kinds() == ["RECOVERED"]
 
 
-def test_repository_vanishes_after_the_copy(scene: Scene) -> None:
+def test_repository_deleted_after_the_copy_is_made_and_filled_again(scene: Scene) -> None:
     scene.serve(NEW)
     scene.check()
     scene.aws.client("ecr").delete_repository(repositoryName=scene.repository, force=True)
@@ -149,7 +149,7 @@ def test_repository_vanishes_after_the_copy(scene: Scene) -> None:
     assert scene.alerts() == []
 
 
-def test_somebody_deletes_the_tag(scene: Scene) -> None:
+def test_tag_deleted_in_ecr_is_published_again(scene: Scene) -> None:
     scene.serve(NEW)
     scene.check()
     sent = scene.ecr.calls.count("UploadLayerPart", scene.repository)
@@ -159,7 +159,7 @@ def test_somebody_deletes_the_tag(scene: Scene) -> None:
     assert scene.ecr.calls.count("UploadLayerPart", scene.repository) >= sent
 
 
-def test_blobs_vanish_before_the_manifest_is_put(scene: Scene) -> None:
+def test_blobs_deleted_before_the_manifest_is_put_are_copied_again(scene: Scene) -> None:
     index = make_index([NEW, make_image(seed=3, platform="linux/arm64")])
     scene.serve(index)
     ecr = scene.aws.client("ecr")

@@ -33,7 +33,7 @@ def lag_of(scene: Scene, changed_at: datetime) -> timedelta:
     return refresh.ended_at - changed_at
 
 
-def test_polling_waits_for_the_next_check_and_no_longer(fresh: Scene) -> None:
+def test_change_is_published_at_the_next_check_by_polling(fresh: Scene) -> None:
     changed_at = fresh.aws.clock.now()
     fresh.serve(NEW)
     fresh.settle()
@@ -43,7 +43,7 @@ def test_polling_waits_for_the_next_check_and_no_longer(fresh: Scene) -> None:
     assert CHECK_EVERY <= lag_of(fresh, changed_at) < 2 * CHECK_EVERY
 
 
-def test_webhook_waits_for_no_check(fresh: Scene) -> None:
+def test_change_is_published_at_once_by_a_webhook(fresh: Scene) -> None:
     caller = Caller(fresh)
     changed_at = fresh.aws.clock.now()
     fresh.serve(NEW)
@@ -55,7 +55,7 @@ def test_webhook_waits_for_no_check(fresh: Scene) -> None:
     assert fresh.runs("ScheduleChecks") == []
 
 
-def test_push_event_waits_for_no_check(fresh: Scene) -> None:
+def test_overwritten_tag_is_restored_at_once_by_a_push_event(fresh: Scene) -> None:
     changed_at = fresh.aws.clock.now()
     fresh.push_by_hand(FOREIGN)
     Caller(fresh).settle()

@@ -29,7 +29,7 @@ def test_children_that_a_refresh_publishes_are_not_checked(scene: Scene) -> None
     scene.serves(INDEX)
 
 
-def test_push_to_a_repository_that_no_rule_names(scene: Scene) -> None:
+def test_push_to_a_repository_that_no_rule_names_asks_nobody(scene: Scene) -> None:
     scene.aws.client("ecr").create_repository(repositoryName="team/own")
     scene.push_by_hand(IMAGE, "team/own")
     scene.settle()
@@ -38,7 +38,7 @@ def test_push_to_a_repository_that_no_rule_names(scene: Scene) -> None:
     assert scene.ecr.calls.count("DescribeImages") == 0
 
 
-def test_check_of_a_mirror_that_was_taken_out_of_the_rules(scene: Scene) -> None:
+def test_check_of_a_mirror_that_left_the_rules_asks_nobody(scene: Scene) -> None:
     scene.send(check_of(scene, "mirror/no-longer"))
     scene.settle()
     assert len(scene.runs("CheckFreshness")) == 1
@@ -46,7 +46,7 @@ def test_check_of_a_mirror_that_was_taken_out_of_the_rules(scene: Scene) -> None
     assert scene.deployment.dead_letters() == []
 
 
-def test_schedule_fires(scene: Scene) -> None:
+def test_schedule_checks_and_refreshes_a_due_mirror(scene: Scene) -> None:
     scene.serve(IMAGE)
     with scene.deployment.rules(rules_text(scene.mirror), "ScheduleChecks"):
         scene.fire_schedule()

@@ -73,7 +73,7 @@ def bus_away(scene: Scene) -> Iterator[None]:
     scene.aws.bus.before_put = lambda: None
 
 
-def test_upstream_that_moves_is_heard_with_the_new_digest(scene: Scene, listener: Listener) -> None:
+def test_moved_upstream_is_a_stale_and_a_refreshed_event_with_both_digests(scene: Scene, listener: Listener) -> None:
     scene.serve(FIRST)
     scene.check()
     (first,) = listener.heard()
@@ -98,7 +98,7 @@ def test_upstream_that_moves_is_heard_with_the_new_digest(scene: Scene, listener
     assert scene.record().outbox == ()
 
 
-def test_fresh_tag_that_stays_fresh_says_and_writes_nothing(scene: Scene, listener: Listener) -> None:
+def test_fresh_tag_that_stays_fresh_sends_and_writes_nothing(scene: Scene, listener: Listener) -> None:
     scene.serve(FIRST)
     scene.check()
     version = scene.record().version
@@ -108,7 +108,7 @@ def test_fresh_tag_that_stays_fresh_says_and_writes_nothing(scene: Scene, listen
     assert (listener.kinds(), scene.record().version) == ([], version)
 
 
-def test_tag_that_goes_and_comes_back(scene: Scene, listener: Listener) -> None:
+def test_deleted_tag_that_comes_back_is_a_gone_and_a_recovered_event(scene: Scene, listener: Listener) -> None:
     scene.serve(FIRST)
     scene.check()
     scene.upstream.delete_tag(scene.mirror.path, TAG)
@@ -119,7 +119,7 @@ def test_tag_that_goes_and_comes_back(scene: Scene, listener: Listener) -> None:
     assert listener.kinds() == ["Gone", "Recovered", "Refreshed"]
 
 
-def test_writer_is_killed_between_the_write_and_the_event(scene: Scene, listener: Listener) -> None:
+def test_event_of_a_killed_writer_is_sent_by_the_next_one(scene: Scene, listener: Listener) -> None:
     """Step Functions runs the killed function again; it finds its own end recorded, and leaves the event for later."""
     scene.serve(FIRST)
     killed: list[int] = []
@@ -144,7 +144,7 @@ def test_writer_is_killed_between_the_write_and_the_event(scene: Scene, listener
     assert (listener.heard(), scene.record().outbox) == ([], ())
 
 
-def test_bus_that_is_away_stops_nothing_and_hears_it_later(scene: Scene, listener: Listener) -> None:
+def test_events_are_sent_later_when_the_bus_is_unavailable(scene: Scene, listener: Listener) -> None:
     scene.serve(FIRST)
     scene.check()
     assert listener.kinds() == ["Refreshed"]
@@ -159,7 +159,7 @@ def test_bus_that_is_away_stops_nothing_and_hears_it_later(scene: Scene, listene
     assert listener.kinds() == ["Refreshed", "Stale"]
 
 
-def test_end_that_could_not_be_recorded_is_heard_all_the_same(scene: Scene, listener: Listener) -> None:
+def test_event_is_sent_although_the_end_could_not_be_recorded(scene: Scene, listener: Listener) -> None:
     """record_outcome does not know its table; what was published is found by the check that the push asks for."""
     scene.serve(FIRST)
     name = scene.deployment.function("RecordOutcome")
@@ -192,7 +192,7 @@ def test_event_whose_writer_died_is_sent_by_the_review(scene: Scene, listener: L
     assert (listener.kinds(), scene.record().outbox) == (["Refreshed"], ())
 
 
-def test_scan_of_what_is_served_is_heard_once(scene: Scene, listener: Listener) -> None:
+def test_scan_of_the_published_digest_is_one_event(scene: Scene, listener: Listener) -> None:
     scene.serve(FIRST)
     scene.check()
     sample = json.loads((TEMPLATE.parent / "events/ecr.image_scan.json").read_text())

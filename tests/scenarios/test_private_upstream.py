@@ -84,7 +84,7 @@ def replace_secret(scene: Scene) -> None:
     keep(scene.deployment, SECOND)
 
 
-def test_replaced_secret_needs_a_restart(scene: Scene) -> None:
+def test_replaced_secret_is_read_by_the_running_process_and_never_written(scene: Scene) -> None:
     scene.serve(IMAGE)
     scene.check()
     scene.serves(IMAGE)
@@ -103,7 +103,7 @@ def test_replaced_secret_needs_a_restart(scene: Scene) -> None:
         assert base64.b64encode(f"robot:{secret}".encode()).decode() not in written
 
 
-def test_secret_that_is_replaced_late_leaves_ecr_alone_meanwhile(scene: Scene) -> None:
+def test_ecr_keeps_its_copy_until_a_late_secret_is_replaced(scene: Scene) -> None:
     scene.serve(IMAGE)
     scene.check()
     assert isinstance(scene.upstream, PrivateRegistry)

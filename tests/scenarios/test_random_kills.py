@@ -37,7 +37,7 @@ class Killed(NamedTuple):
 
 
 @pytest.mark.timeout(120 + 6 * KILLS)
-def test_killed_at_random_moments(scene: Scene) -> None:
+def test_copies_killed_at_random_moments_publish_whole_images(scene: Scene) -> None:
     print(f"PULLAHEAD_KILLS={KILLS} PULLAHEAD_SEED={SEED}")
     chance = random.Random(SEED)  # noqa: S311
     scene.upstream.limit_bytes_per_second = 5 * PART_BYTES // 2

@@ -44,7 +44,7 @@ def test_upstream_that_is_down_is_one_message_for_all_its_mirrors_and_so_is_its_
         assert "RECOVERED" in [alert.kind for alert in scene.deployment.alerts()]
 
 
-def test_silence_is_told_and_taken_back(scene: Scene) -> None:
+def test_missing_heartbeat_is_one_alert_and_recovers(scene: Scene) -> None:
     scene.serve(IMAGE)
     scene.fire_schedule()
     scene.aws.clock.advance(timedelta(hours=25).total_seconds())
@@ -55,7 +55,7 @@ def test_silence_is_told_and_taken_back(scene: Scene) -> None:
     ]
 
 
-def test_overwritten_tag_is_told_and_put_back(scene: Scene) -> None:
+def test_overwritten_tag_is_a_drift_alert_and_is_restored(scene: Scene) -> None:
     scene.serve(IMAGE)
     scene.check()
     scene.push_by_hand(OTHER)

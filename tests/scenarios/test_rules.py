@@ -34,7 +34,7 @@ def test_broken_rules_fail_the_schedule_with_every_problem(scene: Scene) -> None
     assert scene.upstream.requests == []
 
 
-def test_mended_rules_are_followed_at_once(scene: Scene) -> None:
+def test_fixed_rules_are_followed_at_once(scene: Scene) -> None:
     image = make_image(seed=1)
     scene.serve(image)
     with scene.deployment.rules(BROKEN, "ScheduleChecks"):

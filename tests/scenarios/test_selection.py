@@ -136,7 +136,7 @@ class TestPlatforms:
             assert scene.record() == record
         assert len(scene.executions()) == 1
 
-    def test_other_platforms_in_the_rules_are_published_once(self, scene: Scene) -> None:
+    def test_changed_platforms_are_published_once(self, scene: Scene) -> None:
         scene.serve(INDEX)
         with ruled(scene, "platforms: [linux/amd64, linux/arm64]"):
             scene.check()
@@ -163,7 +163,7 @@ class TestPlatforms:
 
 
 class TestImmutable:
-    def test_it_is_asked_for_upstream_once_and_comes_back_when_it_is_deleted(self, scene: Scene) -> None:
+    def test_immutable_tag_is_asked_for_once_and_restored_when_deleted(self, scene: Scene) -> None:
         scene.serve(AMD)
         with ruled(scene, 'immutable_tags: ["1.*"]'):
             scene.check()

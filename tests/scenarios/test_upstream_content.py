@@ -26,7 +26,7 @@ def be_honest(scene: Scene) -> None:
 
 
 @pytest.mark.parametrize("before", [None, GOOD], ids=["nothing-published-yet", "old-copy"])
-def test_blob_with_wrong_bytes(scene: Scene, before: LocalImage | None) -> None:
+def test_blob_with_wrong_bytes_is_blocked_and_publishes_nothing(scene: Scene, before: LocalImage | None) -> None:
     if before is not None:
         scene.serve(before)
         scene.check()
@@ -67,7 +67,7 @@ def test_wrong_bytes_are_left_behind_when_upstream_moves_on(scene: Scene) -> Non
     assert scene.alert_kinds() == ["RECOVERED"]
 
 
-def test_blob_is_shorter_than_promised(scene: Scene) -> None:
+def test_blob_shorter_than_its_size_publishes_nothing(scene: Scene) -> None:
     scene.serve(BAD)
     scene.upstream.lie_blob(BAD_LAYER, BAD.read_blob(BAD_LAYER)[:-5])
     scene.check()
@@ -75,7 +75,7 @@ def test_blob_is_shorter_than_promised(scene: Scene) -> None:
     scene.is_not_published()
 
 
-def test_connection_breaks_within_a_blob(scene: Scene) -> None:
+def test_connection_that_breaks_within_a_blob_is_resumed(scene: Scene) -> None:
     scene.serve(BAD)
     scene.upstream.cut(f"/blobs/{BAD_LAYER}", after_bytes=30_000, times=2)
     scene.check()
@@ -83,7 +83,7 @@ def test_connection_breaks_within_a_blob(scene: Scene) -> None:
     scene.serves(BAD)
 
 
-def test_blob_is_missing_upstream(scene: Scene) -> None:
+def test_blob_missing_upstream_publishes_nothing(scene: Scene) -> None:
     scene.serve(BAD)
     scene.upstream.content.delete_blob(scene.mirror.path, BAD_LAYER)
     scene.check()
@@ -96,7 +96,7 @@ def test_blob_is_missing_upstream(scene: Scene) -> None:
 
 
 @pytest.mark.parametrize("before", [None, GOOD], ids=["nothing-published-yet", "old-copy"])
-def test_index_whose_child_is_missing(scene: Scene, before: LocalImage | None) -> None:
+def test_index_with_a_missing_child_publishes_nothing(scene: Scene, before: LocalImage | None) -> None:
     if before is not None:
         scene.serve(before)
         scene.check()

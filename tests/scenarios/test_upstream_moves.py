@@ -28,7 +28,7 @@ def _wait(event: threading.Event) -> None:
         raise TimeoutError("the scenario did not go on")
 
 
-def test_move_that_nobody_saw_is_found_by_the_next_check(scene: Scene) -> None:
+def test_tag_that_moves_during_a_copy_is_found_by_the_next_check(scene: Scene) -> None:
     scene.serve(FIRST)
     scene.upstream.before("GET", f"/blobs/{FIRST_LAYER}", lambda: scene.serve(SECOND))
     scene.check()
@@ -38,7 +38,7 @@ def test_move_that_nobody_saw_is_found_by_the_next_check(scene: Scene) -> None:
     assert scene.alerts() == []
 
 
-def test_slow_copy_of_the_old_one_ends_last(scene: Scene) -> None:
+def test_slow_copy_of_an_older_digest_does_not_move_the_tag_back(scene: Scene) -> None:
     scene.serve(FIRST)
     go_on = hold_back(scene)
     scene.ask_check()
@@ -54,7 +54,7 @@ def test_slow_copy_of_the_old_one_ends_last(scene: Scene) -> None:
 
 
 @pytest.mark.parametrize("event_comes", ["at once", "after all is recorded"])
-def test_old_one_is_put_last_and_made_right_without_a_schedule(scene: Scene, event_comes: str) -> None:
+def test_older_digest_put_last_is_corrected_by_its_push_event(scene: Scene, event_comes: str) -> None:
     """ECR has no conditional PutImage, so this window cannot be closed; it has to heal by itself."""
     scene.serve(FIRST)
     go_on = threading.Event()
@@ -78,7 +78,7 @@ def test_old_one_is_put_last_and_made_right_without_a_schedule(scene: Scene, eve
     scene.serves(SECOND)
 
 
-def test_upstream_moves_back(scene: Scene) -> None:
+def test_tag_that_moves_back_is_published_three_times(scene: Scene) -> None:
     for image in (FIRST, SECOND, FIRST):
         scene.serve(image)
         scene.check(CHECK_EVERY)

@@ -42,7 +42,9 @@ def limit(upstream: FakeRegistry) -> None:
     ("trouble", "kind"),
     [*((each, "UPSTREAM_UNREACHABLE") for each in (go_down, break_down, refuse, forbid)), (limit, "RATE_LIMITED")],
 )
-def test_upstream_cannot_be_asked(scene: Scene, trouble: Callable[[FakeRegistry], None], kind: str) -> None:
+def test_unreachable_upstream_is_one_alert_and_ecr_keeps_its_copy(
+    scene: Scene, trouble: Callable[[FakeRegistry], None], kind: str
+) -> None:
     scene.serve(IMAGE)
     scene.check()
     trouble(scene.upstream)
@@ -64,7 +66,7 @@ def test_upstream_cannot_be_asked(scene: Scene, trouble: Callable[[FakeRegistry]
     assert scene.alert_kinds() == ["RECOVERED"]
 
 
-def test_storm_of_429_in_the_middle_of_the_copy(scene: Scene) -> None:
+def test_copy_succeeds_after_five_429s_in_its_middle(scene: Scene) -> None:
     scene.serve(IMAGE)
     scene.upstream.fail("GET", "/blobs/", 429, times=5)
     scene.check()
@@ -72,7 +74,7 @@ def test_storm_of_429_in_the_middle_of_the_copy(scene: Scene) -> None:
     scene.serves(IMAGE)
 
 
-def test_rate_limit_is_not_run_into_again(scene: Scene) -> None:
+def test_retry_after_of_an_hour_is_obeyed_for_an_hour(scene: Scene) -> None:
     scene.serve(IMAGE)
     limit(scene.upstream)
     for _ in range(3):
@@ -84,7 +86,7 @@ def test_rate_limit_is_not_run_into_again(scene: Scene) -> None:
     scene.serves(IMAGE)
 
 
-def test_tag_is_gone(scene: Scene) -> None:
+def test_tag_that_upstream_deleted_is_one_alert_and_ecr_keeps_its_copy(scene: Scene) -> None:
     scene.serve(IMAGE)
     scene.check()
     scene.upstream.delete_tag(scene.mirror.path, "1.0")
@@ -102,14 +104,14 @@ def test_tag_is_gone(scene: Scene) -> None:
     assert scene.alert_kinds() == ["RECOVERED"]
 
 
-def test_upstream_never_had_the_tag(scene: Scene) -> None:
+def test_tag_that_upstream_never_had_is_gone_and_starts_no_refresh(scene: Scene) -> None:
     scene.check()
     assert scene.alert_kinds() == ["GONE"]
     assert scene.executions() == []
     scene.is_not_published()
 
 
-def test_upstream_asks_for_a_token_that_expires_during_the_copy(scene: Scene) -> None:
+def test_token_that_expires_during_the_copy_is_renewed(scene: Scene) -> None:
     scene.upstream.token_auth = True
     scene.serve(IMAGE)
     scene.upstream.before("GET", "/blobs/", scene.upstream.expire_tokens)

@@ -73,7 +73,7 @@ def test_tag_that_upstream_deleted_is_told_at_once(scene: Scene, upstream: Calle
     assert scene.record().state.value == "GONE"
 
 
-def test_nobody_is_answered_more_than_he_may_know_and_nothing_is_asked(scene: Scene, upstream: Caller) -> None:
+def test_unauthenticated_webhook_learns_nothing_and_asks_nobody(scene: Scene, upstream: Caller) -> None:
     scene.serve(OLD)
     payload = upstream.payload()
     answers = [
@@ -94,7 +94,7 @@ def test_nobody_is_answered_more_than_he_may_know_and_nothing_is_asked(scene: Sc
     assert scene.upstream.requests == []
 
 
-def test_call_that_comes_again_is_refused(scene: Scene, upstream: Caller) -> None:
+def test_replayed_webhook_is_refused(scene: Scene, upstream: Caller) -> None:
     scene.serve(OLD)
     payload = upstream.payload(number=1)
     assert followed_up(upstream, upstream.call(payload)) == {"checks": 1, "merged": 0}
@@ -150,7 +150,7 @@ def notifying_registry(folder: Path, upstream: Caller) -> Iterator[str]:
         yield host
 
 
-def test_storm_of_ten_thousand_calls_is_two_checks_a_mirror_and_window() -> None:
+def test_ten_thousand_webhooks_are_two_checks_for_each_mirror_and_window() -> None:
     """One process takes a minute's storm: pushes of every mirror, strangers, and names that no rule follows."""
     names = [str(number) for number in range(MIRRORS)]
     receiving = Receiving(followed(rule(*names)))

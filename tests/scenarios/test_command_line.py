@@ -81,7 +81,7 @@ def test_paused_rule_is_neither_checked_nor_refreshed_until_it_is_resumed(scene:
     scene.serves(image)
 
 
-def test_refresh_by_hand_is_not_put_off(scene: Scene, run: Run) -> None:
+def test_manual_refresh_ignores_the_back_off(scene: Scene, run: Run) -> None:
     image = make_image([1000], seed=1)
     scene.serve(image)
     assert run("refresh", scene.key).code == 0

@@ -1,8 +1,20 @@
 """The page: every figure in its column, and nothing hidden that went wrong."""
 
-from bench.results import CaseResult, Requests, RoadResult, Run, ToolResult
+from bench.results import (
+    CallsResult,
+    CaseResult,
+    ImportResult,
+    LambdaResult,
+    Requests,
+    RoadResult,
+    Run,
+    Sent,
+    SizeResult,
+    StartResult,
+    ToolResult,
+)
 from bench.table import markdown
-from tests.unit.bench.test_goals import case, results, tool
+from bench.tests.samples import case, results, tool
 
 
 def cells(page: str, first: str) -> list[str]:
@@ -11,7 +23,7 @@ def cells(page: str, first: str) -> list[str]:
 
 
 def test_a_row_holds_medians_ratios_and_requests() -> None:
-    ours = ToolResult("pullahead", (Run(2.0, 1.0, 40.0, 1.5),) * 3, Requests(3, 5))
+    ours = ToolResult("pullahead", (Run(2.0, 1.0, 40.0, 1.5),) * 5, Requests(3, 5))
     page = markdown(results(CaseResult("large", "one", 10_000_000, (ours, tool("skopeo", 4.0, cpu=2.0)))))
 
     assert cells(page, "pullahead") == ["pullahead", "2.00", "0%", "0.50", "1.00", "0.50", "40", "5", "1.50", "3", "5"]
@@ -23,11 +35,26 @@ def test_a_tool_that_failed_stays_in_the_table_with_its_reason() -> None:
     assert "did not do it: crane ended with 1: a\\|b" in page
 
 
+def test_tool_that_is_not_there_is_named() -> None:
+    page = markdown(results(case("large", tool("skopeo", 1.0), ToolResult("crane", problem="not on PATH"))))
+
+    assert "| crane | not on PATH |" in page
+    assert "Not on PATH: crane." in page
+
+
 def test_every_row_has_as_many_cells_as_its_head() -> None:
+    sizes = (
+        SizeResult(512, 0.29, "streamed", (Sent(1.0, 0.2, 50.0),)),
+        SizeResult(512, 0.29, "parts", problem="no"),
+    )
     page = markdown(
         results(
             case("large", tool("pullahead", 1.0), ToolResult("crane", problem="no"), tool("skopeo", 1.0)),
             roads=(RoadResult("parts", (1.0, 2.0, 3.0)), RoadResult("streamed", problem="no")),
+            lambda_sizes=LambdaResult(1_000_000, "a control group", sizes),
+            starts=(StartResult("pullahead", (1.0,), (2.0,)), StartResult("crane", problem="not on PATH")),
+            imports=(ImportResult("a", (1.0,), (1.0,), (("yaml", 1),)), ImportResult("b", problem="no")),
+            ecr_check=CallsResult(200, {"HEAD": 200}, {"DescribeImages": 2}),
         )
     )
     width = 0
@@ -37,6 +64,12 @@ def test_every_row_has_as_many_cells_as_its_head() -> None:
             continue
         width = width or line.count("|")
         assert line.count("|") == width, line
+
+
+def test_the_five_largest_imports_are_named() -> None:
+    page = markdown(results(imports=(ImportResult("copy_blobs", (300.0,), (200.0,), (("yaml", 61), ("boto3", 50))),)))
+
+    assert cells(page, "copy_blobs") == ["copy_blobs", "300", "300", "300", "200", "yaml 61, boto3 50"]
 
 
 def test_the_plot_is_shown_where_there_is_one() -> None:
@@ -49,4 +82,4 @@ def test_the_plot_is_shown_where_there_is_one() -> None:
 def test_a_missed_goal_stands_out() -> None:
     page = markdown(results(roads=(RoadResult("parts", (99.0,)),)))
 
-    assert "| ECR, parts: CPU ≤ 22 ms for 10 MiB | 99.0 ms | **missed** | 4.50 |" in page
+    assert "| ECR, parts: CPU ≤ 20 ms for 10 MiB | 99.0 ms | **missed** | 4.95 |" in page

@@ -10,7 +10,7 @@ OLD, NEW = make_image([60_000], seed=1), make_image([60_000], seed=2)
 BLOCKED_RETRY = timedelta(hours=6)
 
 
-def test_topic_is_away_when_a_check_has_something_to_say(scene: Scene) -> None:
+def test_alert_of_a_check_is_sent_once_when_the_topic_is_back(scene: Scene) -> None:
     scene.serve(OLD)
     scene.check()
     scene.upstream.delete_tag(scene.mirror.path, TAG)
@@ -24,7 +24,7 @@ def test_topic_is_away_when_a_check_has_something_to_say(scene: Scene) -> None:
     scene.keeps(OLD)
 
 
-def test_topic_is_away_when_a_refresh_has_something_to_say(scene: Scene) -> None:
+def test_alert_of_a_refresh_is_sent_once_when_the_topic_is_back(scene: Scene) -> None:
     scene.serve(OLD)
     scene.check()
     scene.aws.client("ecr").put_image_tag_mutability(repositoryName=scene.repository, imageTagMutability="IMMUTABLE")

@@ -95,7 +95,7 @@ def most_at_once(executions: list[dict[str, Any]]) -> int:
 
 
 @pytest.mark.usefixtures("_three_at_once")
-def test_forty_mirrors_are_stale_at_once(scene: Scene) -> None:
+def test_forty_stale_mirrors_never_run_more_refreshes_than_the_limit(scene: Scene) -> None:
     crowd = Crowd(scene, MIRRORS)
     for number, each in enumerate(crowd.scenes):
         each.serve(make_image([100], seed=number))
@@ -117,7 +117,7 @@ def test_forty_mirrors_are_stale_at_once(scene: Scene) -> None:
 
 
 @pytest.mark.usefixtures("_three_at_once")
-def test_refresh_that_is_stopped_by_hand_gives_its_slot_to_who_waits(scene: Scene) -> None:
+def test_slot_of_a_stopped_refresh_goes_to_a_waiting_one(scene: Scene) -> None:
     crowd = Crowd(scene, LIMIT + 1)
     with copies_held_up(crowd) as go_on:
         crowd_is_full(crowd)
@@ -131,7 +131,7 @@ def test_refresh_that_is_stopped_by_hand_gives_its_slot_to_who_waits(scene: Scen
 
 
 @pytest.mark.usefixtures("_three_at_once")
-def test_slot_whose_refresh_ended_unheard_is_free_after_its_time_and_no_other_one(scene: Scene) -> None:
+def test_only_the_slot_of_an_unreported_end_expires(scene: Scene) -> None:
     crowd = Crowd(scene, LIMIT + 1)
     with ends_told_to_nobody(scene), copies_held_up(crowd) as go_on:
         crowd_is_full(crowd)

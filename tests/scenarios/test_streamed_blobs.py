@@ -22,7 +22,7 @@ def test_small_blobs_need_two_requests_each_and_no_parts(scene: Scene) -> None:
     assert scene.blob_bytes_read() == sum(len(IMAGE.read_blob(digest)) for digest in IMAGE.blobs)
 
 
-def test_killed_in_the_middle_of_a_stream(scene: Scene) -> None:
+def test_copy_killed_in_the_middle_of_a_stream_is_finished_by_the_next_round(scene: Scene) -> None:
     scene.serve(IMAGE)
     killed: list[Call] = []
 
@@ -48,7 +48,7 @@ def test_stream_that_ecr_breaks_off_goes_by_parts_in_the_same_run(scene: Scene, 
     scene.serves(IMAGE)
 
 
-def test_login_that_is_refused_is_told_at_once(scene: Scene) -> None:
+def test_refused_login_to_ecr_is_blocked_at_once(scene: Scene) -> None:
     scene.serve(IMAGE)
     scene.ecr.faults.add("GetAuthorizationToken", "AccessDeniedException", times=20)
     scene.check(timedelta(hours=12))  # the process that copied for other scenarios is still logged in
@@ -58,7 +58,7 @@ def test_login_that_is_refused_is_told_at_once(scene: Scene) -> None:
     assert (alert.kind, "log in of the registry at the target failed" in alert.text) == ("BLOCKED", True)
 
 
-def test_layer_that_another_mirror_has_is_sent_again(scene: Scene) -> None:
+def test_layer_that_another_mirror_has_is_mounted(scene: Scene) -> None:
     other_scene = Scene(scene.deployment, scene.deployment.next_mirror(), scene.upstream)
     ecr = scene.aws.client("ecr")
     ecr.put_account_setting(name="BLOB_MOUNTING", value="ENABLED")

@@ -2,7 +2,7 @@
 
 import pytest
 
-from bench.results import CaseResult, Requests, Run, ToolResult, medians, spread
+from bench.results import CaseResult, Requests, Run, ToolResult, medians, paired, spread
 
 
 def run(wall: float, cpu: float = 1.0, rss: float = 20.0, engine: float | None = None) -> Run:
@@ -49,3 +49,7 @@ def test_a_tool_with_a_problem_is_no_peer_and_is_not_found() -> None:
 
 def test_requests_of_both_sides_add_up() -> None:
     assert Requests(upstream=43, target=87).total == 130
+
+
+def test_ratio_of_pairs_is_not_moved_by_a_slow_round() -> None:
+    assert paired([1.0, 10.0, 1.1], [2.0, 20.0, 2.2]) == pytest.approx(0.5)

@@ -21,7 +21,7 @@ def push_message(scene: Scene, digest: Digest) -> str:
     return request.to_json()
 
 
-def test_same_check_twice_in_one_batch(scene: Scene) -> None:
+def test_check_twice_in_one_batch_starts_one_refresh(scene: Scene) -> None:
     image = make_image(seed=1)
     scene.serve(image)
     scene.check(times=2)
@@ -30,7 +30,7 @@ def test_same_check_twice_in_one_batch(scene: Scene) -> None:
     scene.serves(image)
 
 
-def test_same_check_again_after_it_was_done(scene: Scene) -> None:
+def test_check_delivered_again_starts_no_refresh(scene: Scene) -> None:
     image = make_image(seed=1)
     scene.serve(image)
     scene.check()
@@ -40,7 +40,7 @@ def test_same_check_again_after_it_was_done(scene: Scene) -> None:
     scene.serves(image)
 
 
-def test_second_check_while_the_copy_runs(scene: Scene) -> None:
+def test_second_check_while_the_copy_runs_starts_no_second_refresh(scene: Scene) -> None:
     image = make_image(seed=1)
     scene.serve(image)
     checked = threading.Event()
@@ -56,7 +56,7 @@ def test_second_check_while_the_copy_runs(scene: Scene) -> None:
     scene.serves(image)
 
 
-def test_two_checks_at_the_same_moment(scene: Scene) -> None:
+def test_two_checks_at_the_same_moment_start_one_refresh(scene: Scene) -> None:
     image = make_index([make_image(seed=1), make_image(seed=2, platform="linux/arm64")])
     scene.serve(image)
     both_look = threading.Barrier(2)
@@ -74,7 +74,7 @@ def test_two_checks_at_the_same_moment(scene: Scene) -> None:
     scene.serves(image)
 
 
-def test_same_push_event_twice(scene: Scene) -> None:
+def test_push_event_delivered_twice_starts_one_refresh(scene: Scene) -> None:
     image, intruder = make_image(seed=1), make_image(seed=666)
     scene.serve(image)
     scene.check()
@@ -87,7 +87,7 @@ def test_same_push_event_twice(scene: Scene) -> None:
     scene.serves(image)
 
 
-def test_late_push_event_of_our_own_copy(scene: Scene) -> None:
+def test_late_push_event_of_our_own_copy_asks_no_upstream(scene: Scene) -> None:
     image = make_image(seed=1)
     scene.serve(image)
     scene.check()

@@ -35,7 +35,9 @@ def run(scene: Scene, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: p
     "poison",
     ["{", "null", '{"reason": "push"}', '{"reason": "schedule", "repository": "r", "tags": [], "asked_at": "now"}'],
 )
-def test_poison_beside_a_good_message(scene: Scene, run: Run, poison: str) -> None:
+def test_invalid_message_goes_to_the_dead_letter_queue_and_its_neighbour_is_checked(
+    scene: Scene, run: Run, poison: str
+) -> None:
     scene.serve(IMAGE)
     good = check_of(scene, scene.repository)
     with scene.checks_held_back():
@@ -54,7 +56,7 @@ def test_poison_beside_a_good_message(scene: Scene, run: Run, poison: str) -> No
     assert run("list", "--json").document["dead_letters"] == []
 
 
-def test_check_that_failed_for_the_last_time_goes_well_when_the_cause_is_mended(scene: Scene, run: Run) -> None:
+def test_redriven_check_succeeds_when_the_cause_is_fixed(scene: Scene, run: Run) -> None:
     scene.serve(IMAGE)
     with scene.deployment.rules("version: 2\n", "CheckFreshness"):
         scene.check()
@@ -73,7 +75,7 @@ def test_check_that_failed_for_the_last_time_goes_well_when_the_cause_is_mended(
     assert run("redrive", "--all", "--yes").code == 3
 
 
-def test_pull_that_failed_for_the_last_time_is_fetched_when_the_cause_is_mended(scene: Scene, run: Run) -> None:
+def test_redriven_pull_is_fetched_when_the_cause_is_fixed(scene: Scene, run: Run) -> None:
     scene.upstream.push(IMAGE, "library/app", TAG)
     with pulling(scene) as puller:
         with scene.deployment.rules("version: 2\n", "NoticePulls"):

@@ -68,7 +68,7 @@ class TestThreeStaleTags:
             assert in_ecr(scene) == dict.fromkeys(TAGS, IMAGE.digest)
             yield scene
 
-    def test_newest_is_refreshed_first_or_others_never(self, near: Scene) -> None:
+    def test_longest_stale_is_refreshed_first_and_the_others_after_the_window(self, near: Scene) -> None:
         serve(near, NEXT, "2.0")
         say(near, {"1.0": IMAGE, "2.0": NEXT, "3.0": IMAGE}, remaining=10)
         check(near)
@@ -93,7 +93,7 @@ class TestThreeStaleTags:
         assert near.deployment.dead_letters() == []
 
 
-def test_refresh_that_meets_the_reserve_tries_on_or_fails(scene: Scene) -> None:
+def test_refresh_that_meets_the_reserve_is_deferred_and_is_no_failure(scene: Scene) -> None:
     scene.serve(INDEX)
     headers = limit_headers(INDEX, remaining=10)
     scene.upstream.fail("GET", "/manifests/", 200, headers=headers, body=INDEX.root.content)

@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from bench.copies import Stage
 from bench.homes import fresh_home
-from bench.servers import Registry, docker_registry
+from bench.servers import Registry
 from bench.tools import Copy, find_tools
 from local.images import make_image, push_image
 
@@ -32,16 +33,16 @@ def test_every_folder_that_a_tool_may_ask_for_is_in_the_home(tmp_path: Path) -> 
 
 @pytest.mark.real_registry
 @pytest.mark.skopeo
-@pytest.mark.skipif(shutil.which("docker-registry") is None, reason="docker-registry is not on PATH")
 @pytest.mark.skipif(shutil.which("skopeo") is None, reason="skopeo is not on PATH")
-def test_skopeo_offers_to_mount_what_an_earlier_copy_left(tmp_path: Path) -> None:
-    with docker_registry(tmp_path, tmp_path / "content", count=True) as registry:
+def test_skopeo_offers_to_mount_what_an_earlier_copy_left(stage: Stage) -> None:
+    folder = stage.folder
+    with stage.registries.run(folder / "registry", folder / "content", count=True) as registry:
         push_image(make_image([1000]), registry.url, "source", "1")
-        with fresh_home(tmp_path) as home:
+        with fresh_home(folder) as home:
             _copy(registry, "first", home)
             _copy(registry, "again", home)
             remembered = _mounts(registry)
-        with fresh_home(tmp_path) as home:
+        with fresh_home(folder) as home:
             _copy(registry, "fresh", home)
             forgotten = _mounts(registry)
 
@@ -51,7 +52,7 @@ def test_skopeo_offers_to_mount_what_an_earlier_copy_left(tmp_path: Path) -> Non
 
 def _copy(registry: Registry, repository: str, home: Mapping[str, str]) -> None:
     (skopeo,) = [tool for tool in find_tools() if tool.name == "skopeo"]
-    copy = Copy(f"{registry.host}/source:1", f"{registry.host}/{repository}:1", all_platforms=False)
+    copy = Copy(f"{registry.host}/source:1", f"{registry.host}/{repository}:1")
     subprocess.run(skopeo.copy(copy), check=True, env=home, capture_output=True, timeout=60)
 
 

@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 import requests
 
+from bench.copies import Stage
 from bench.floor import FloorFailedError, blob_files, push_alone
-from bench.servers import Registry, docker_registry
+from bench.servers import Registry
 from local.images import make_image
 
 IMAGE = make_image([2_000_000, 1000], seed=3)
@@ -17,15 +18,15 @@ pytestmark = [pytest.mark.real_registry, pytest.mark.skipif(shutil.which("curl")
 
 
 @pytest.fixture
-def target(tmp_path: Path) -> Iterator[Registry]:
-    with docker_registry(tmp_path / "registry", tmp_path / "content") as running:
+def target(stage: Stage) -> Iterator[Registry]:
+    with stage.registries.run(stage.folder / "registry", stage.folder / "content") as running:
         yield running
 
 
 def test_large_blobs_arrive_whole_and_small_ones_are_left_out(target: Registry, tmp_path: Path) -> None:
     with blob_files(IMAGE, tmp_path) as files:
         assert push_alone(files, target) > 0
-    held = {
+    held: dict[str, int] = {
         digest: requests.head(f"{target.url}/v2/floor/blobs/{digest}", timeout=5).status_code for digest in IMAGE.blobs
     }
     assert sorted(held.values()) == [200, 404, 404]

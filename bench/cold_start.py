@@ -1,0 +1,116 @@
+"""What importing each handler takes with the built layer, as a cold start of Lambda would: no bytecode lies beside it.
+
+The layer is built by its own Makefile, with wheels for this machine; what the Lambda runtime brings (boto3, its own
+client) is precompiled, as it is there. A second figure shows what bytecode in the layer would save.
+"""
+
+import compileall
+import os
+import re
+import shutil
+import subprocess
+import sys
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+
+from bench.copies import Stage
+from bench.results import ImportResult
+from local.aws.runtime_directory import runtime_directory
+
+_ROOT = Path(__file__).parents[1]
+_IMPORTER = Path(__file__).with_name("import_handler.py")
+_LONGEST_SECONDS = 600
+_LARGEST = 5
+_REPORTS = 3
+_BEGIN = "handler"
+_IMPORT_TIME = re.compile(r"^import time: +(\d+) \| +\d+ \| *([\w.]+)$", re.MULTILINE)
+_OWN = "pullahead"
+
+
+class _FailedError(Exception):
+    """The layer cannot be built, or a handler not be imported."""
+
+
+def measure_imports(rounds: int, stage: Stage) -> tuple[ImportResult, ...]:
+    """Import every handler `rounds` times, after a warm-up, each in a process of its own."""
+    stage.say("imports: building the layer")
+    tasks = sorted(app.parent for app in (_ROOT / "functions").glob("*/app.py"))
+    folder = stage.folder / "imports"
+    try:
+        layer, runtime = _build_layer(folder / "layer"), _compiled_runtime(folder / "runtime")
+    except (_FailedError, subprocess.SubprocessError) as error:
+        stage.say(f"  {error}")
+        return tuple(ImportResult(task.name, problem=str(error)) for task in tasks)
+    as_built = [_measure(task, layer, runtime, rounds) for task in tasks]
+    compileall.compile_dir(layer, quiet=1)
+    compiled = [_measure(task, layer, runtime, rounds) for task in tasks]
+    results = tuple(
+        ImportResult(one.function, one.cpu_ms, other.cpu_ms, one.largest, one.problem)
+        for one, other in zip(as_built, compiled, strict=True)
+    )
+    for result in results:
+        figures = ", ".join(f"{ms:.0f} ms" for ms in result.cpu_ms)
+        stage.say(f"  {result.function}: {result.problem or figures}")
+    shutil.rmtree(folder)
+    return results
+
+
+def spent_by_package(report: str) -> Counter[str]:
+    """Add up the milliseconds that `-X importtime` tells by package, our own by its parts; what it imports counts not.
+
+    All that Lambda itself imports comes before the line that says where the handler begins.
+    """
+    spent: Counter[str] = Counter()
+    for microseconds, module in _IMPORT_TIME.findall(report.partition(f"{_BEGIN}\n")[2]):
+        parts = module.split(".")
+        spent[".".join(parts[:2]) if parts[0] == _OWN else parts[0]] += int(microseconds)
+    return Counter({name: microseconds // 1000 for name, microseconds in spent.items()})
+
+
+def _measure(task: Path, layer: Path, runtime: Path, rounds: int) -> ImportResult:
+    places = [str(_IMPORTER), str(task), str(layer), str(runtime)]
+    try:
+        cpu_ms = tuple(float(_run(places, task).stdout) for _ in range(rounds + 1))[1:]
+        reports = [_run(["-X", "importtime", *places], task).stderr for _ in range(_REPORTS)]
+    except _FailedError as error:
+        return ImportResult(task.name, problem=str(error))
+    quietest = min(map(spent_by_package, reports), key=Counter.total)
+    return ImportResult(task.name, cpu_ms, largest=tuple(quietest.most_common(_LARGEST)))
+
+
+def _run(arguments: Sequence[str], task: Path) -> "subprocess.CompletedProcess[str]":
+    environment = {
+        "PATH": os.environ.get("PATH", os.defpath),
+        "AWS_LAMBDA_FUNCTION_NAME": task.name,
+        "AWS_REGION": "eu-west-1",
+        "LAMBDA_TASK_ROOT": str(task),
+        "POWERTOOLS_SERVICE_NAME": _OWN,
+        "POWERTOOLS_METRICS_NAMESPACE": "Pullahead",
+    }
+    # -B: what is compiled is not kept. -I and -S: nothing of this machine's Python but its standard library.
+    command = [sys.executable, "-I", "-S", "-B", *arguments]
+    done = subprocess.run(
+        command, env=environment, cwd=task, capture_output=True, text=True, timeout=_LONGEST_SECONDS, check=False
+    )
+    if done.returncode != 0:
+        raise _FailedError(f"{task.name}: {(done.stderr.strip().splitlines() or ['no reason given'])[-1]}")
+    return done
+
+
+def _build_layer(folder: Path) -> Path:
+    command = ["make", "-C", str(_ROOT / "layers" / "pullahead"), "build-PullaheadLayer", f"ARTIFACTS_DIR={folder}"]
+    environment = {**os.environ, "PULLAHEAD_BUILD_PLATFORM": "host", "PYTHON": sys.executable}
+    environment.pop("REQUESTS_CA_BUNDLE", None)  # pip asks others than the bench's own servers
+    done = subprocess.run(
+        command, env=environment, capture_output=True, text=True, timeout=_LONGEST_SECONDS, check=False
+    )
+    if done.returncode != 0:
+        raise _FailedError(f"the layer cannot be built: {done.stderr.strip()[-300:]}")
+    return folder
+
+
+def _compiled_runtime(folder: Path) -> Path:
+    shutil.copytree(runtime_directory(), folder, ignore=shutil.ignore_patterns("__pycache__"))
+    compileall.compile_dir(folder, quiet=1)
+    return folder
