@@ -82,7 +82,7 @@ class ScriptedMeter(ThroughputMeter):
         return self._throughputs.popleft() if self._throughputs else None
 
 
-GROWING = (Throughput(40e6, True), Throughput(110e6, True), Throughput(200e6, True))
+GROWING = (Throughput(40e6, 0.9), Throughput(110e6, 0.9), Throughput(200e6, 0.9))
 """One connection is the bottleneck, and so are three."""
 
 
@@ -144,7 +144,7 @@ def test_every_byte_is_requested_once_after_the_first_connections_own_segment() 
 
 
 def test_connections_that_share_one_limit_give_way_to_a_single_request() -> None:
-    reading = Reading(Throughput(40e6, True), Throughput(41e6, True))
+    reading = Reading(Throughput(40e6, 0.9), Throughput(41e6, 0.9))
     assert reading.read() == CONTENT
     assert reading.upstream.requests[-1].end is None
     assert BLOB.size - reading.upstream.requests[-1].first > SEGMENT
@@ -152,13 +152,13 @@ def test_connections_that_share_one_limit_give_way_to_a_single_request() -> None
 
 
 def test_six_connections_that_read_no_faster_than_three_become_three() -> None:
-    reading = Reading(*GROWING[:2], Throughput(112e6, True))
+    reading = Reading(*GROWING[:2], Throughput(112e6, 0.9))
     assert reading.read() == CONTENT
     assert all((request.end or BLOB.size) - request.first <= SEGMENT for request in reading.upstream.requests[1:])
     assert reading.has_released_everything()
 
 
-@pytest.mark.parametrize("throughput", [Throughput(900e6, True), Throughput(30e6, False)])
+@pytest.mark.parametrize("throughput", [Throughput(900e6, 0.9), Throughput(30e6, 0.2)])
 def test_fast_upstream_or_busy_process_uses_one_connection(throughput: Throughput) -> None:
     reading = Reading(*[throughput] * 50)
     assert reading.read() == CONTENT
@@ -173,7 +173,7 @@ def test_small_rest_is_requested_once(left: int) -> None:
 
 
 def test_bottleneck_near_the_end_is_ignored() -> None:
-    reading = Reading(*[Throughput(30e6, False)] * 42, Throughput(30e6, True))
+    reading = Reading(*[Throughput(30e6, 0.2)] * 42, Throughput(30e6, 0.9))
     assert reading.read() == CONTENT
     assert reading.upstream.requests == [Request(0, None)]
 
@@ -199,7 +199,7 @@ def test_connections_that_break_are_resumed_each_on_its_own() -> None:
     reading = Reading(*GROWING)
     reading.upstream.cut = {2, 4, 5, 7}
     assert reading.read() == CONTENT
-    assert reading.waits == [1] * 4
+    assert set(reading.waits) == {1}
     assert reading.has_released_everything()
 
 
@@ -231,7 +231,7 @@ def test_reader_that_stops_early_leaves_nothing_open(count: int) -> None:
 def test_reader_that_pauses_has_six_segments_in_memory_at_most() -> None:
     reading = Reading(*GROWING)
     with reading.open() as pieces:
-        taken = sum(len(next(pieces)) for _ in range(12))
+        taken = sum(len(next(pieces)) for _ in range(18))
 
         def bytes_ahead() -> int:
             return max(request.end or 0 for request in reading.upstream.requests) - taken
@@ -249,7 +249,7 @@ class TestTrial:
         assert reading.read_again(*GROWING) > 1
 
     def test_no_blob_tries_again_where_it_did_not_help(self) -> None:
-        reading = Reading(Throughput(40e6, True), Throughput(41e6, True))
+        reading = Reading(Throughput(40e6, 0.9), Throughput(41e6, 0.9))
         reading.read()
         assert reading.read_again(*GROWING) == 1
 
@@ -264,6 +264,16 @@ class TestTrial:
         reading = Reading(GROWING[0])
         reading.read()
         assert reading.read_again(*GROWING) > 1
+
+    def test_bytes_that_came_before_the_measurement_are_not_taken_for_a_gain(self) -> None:
+        """Three segments were read while the first connection read its own."""
+        reading = Reading(*GROWING)
+        read = bytearray()
+        with reading.open() as pieces:
+            collect(itertools.islice(pieces, 13), read)
+            assert len(reading.measured) == 2
+            collect(pieces, read)
+        assert read == CONTENT
 
     def test_second_blob_waits_for_the_outcome_of_the_first_one(self) -> None:
         parallel = ParallelRead(lambda: ScriptedMeter(deque()))
@@ -295,10 +305,10 @@ class TestThroughputMeter:
         next(pieces)
         assert meter.measure() is None, "an eighth of a second is too short"
         next(pieces)
-        assert meter.measure() == Throughput(120.0, True)
+        assert meter.measure() == Throughput(120.0, 1.0)
         self.now += 0.375
         next(pieces)
-        assert meter.measure() == Throughput(80.0, False), "the one who takes the pieces was busy"
+        assert meter.measure() == Throughput(80.0, 0.25), "the one who takes the pieces was busy"
 
     def test_time_in_which_the_process_uses_cpu_is_not_idle(self) -> None:
         """Decrypting takes as long as the pieces take to come."""
@@ -306,4 +316,4 @@ class TestThroughputMeter:
         pieces = self.watch(meter, 10, 20, cpu_seconds=0.1)
         next(pieces)
         next(pieces)
-        assert meter.measure() == Throughput(120.0, False)
+        assert meter.measure() == pytest.approx(Throughput(120.0, 0.2))

@@ -26,7 +26,8 @@ _FAST_BYTES_PER_SECOND = 400_000_000  # no long distance is that fast on one con
 _GAIN = 1.2  # a smaller one is noise
 
 _MEASURED_SECONDS = 0.2
-_IDLE_SHARE = 0.6
+_IDLE_SHARE = 0.6  # of the time, before more connections are tried
+_STILL_IDLE_SHARE = 0.3  # before even more are added to those that have helped
 
 
 class Span(NamedTuple):
@@ -43,10 +44,10 @@ ReadSpan = Callable[[Span], Pieces]
 
 
 class Throughput(NamedTuple):
-    """How fast a stretch was read, and whether the process mostly idled meanwhile."""
+    """How fast a stretch was read, and for which share of the time the process idled until more came."""
 
     bytes_per_second: float
-    is_idle: bool
+    idle_share: float
 
 
 class ThroughputMeter:
@@ -77,7 +78,7 @@ class ThroughputMeter:
         seconds = now - self._began
         if seconds < _MEASURED_SECONDS:
             return None
-        throughput = Throughput(self._bytes / seconds, self._idle_seconds >= _IDLE_SHARE * seconds)
+        throughput = Throughput(self._bytes / seconds, self._idle_seconds / seconds)
         self._began, self._idle_seconds, self._bytes = now, 0.0, 0
         return throughput
 
@@ -162,7 +163,7 @@ class ParallelReader:
         return None
 
     def _may_gain(self, throughput: Throughput) -> bool:
-        is_slow = throughput.is_idle and throughput.bytes_per_second < _FAST_BYTES_PER_SECOND
+        is_slow = throughput.idle_share >= _IDLE_SHARE and throughput.bytes_per_second < _FAST_BYTES_PER_SECOND
         has_enough_left = self._size - self._offset > _FIRST_CONNECTIONS * _SEGMENT_BYTES
         return is_slow and has_enough_left and self._parallel.begin_trial()
 
@@ -183,6 +184,7 @@ class _Segments:
         self._parallel, self._read_segment = parallel, read_segment
         self._bytes_per_second = bytes_per_second  # with fewer connections
         self._connections, self._is_adjusted, self._is_trial = 0, False, True
+        self._unmeasured = 0  # segments that were read ahead with fewer connections
         self._begun: deque[_Segment] = deque()
         self._threads: list[threading.Thread] = []
         self._changed = threading.Condition()
@@ -193,6 +195,7 @@ class _Segments:
         with self._changed:
             while self._connections < count and self._parallel.take_connection():
                 self._connections += 1
+                self._unmeasured = self._connections
                 thread = threading.Thread(target=self._read, args=(self._connections,), daemon=True)
                 self._threads.append(thread)
                 thread.start()
@@ -213,7 +216,10 @@ class _Segments:
             with self._changed:
                 self._begun.popleft()
                 self._changed.notify_all()
-            if not self._is_adjusted and (throughput := meter.measure()):
+            if self._unmeasured:
+                self._unmeasured -= 1
+                meter = self._parallel.meter()
+            elif not self._is_adjusted and (throughput := meter.measure()):
                 self._adjust(throughput)
 
     def close(self) -> None:
@@ -226,15 +232,17 @@ class _Segments:
         self._end_trial(helped=None)
 
     def _adjust(self, throughput: Throughput) -> None:
-        """Add connections as long as that helps, and give back those that did not."""
+        """Add connections as long as that helps, and return those that did not."""
         has_gained = throughput.bytes_per_second >= _GAIN * self._bytes_per_second
         self._end_trial(helped=has_gained)
-        if throughput.is_idle and has_gained and self._connections < _MAX_CONNECTIONS:
+        if throughput.idle_share < _STILL_IDLE_SHARE:
+            return  # busy with what comes: more of it would not help now
+        if has_gained and self._connections < _MAX_CONNECTIONS:
             self._bytes_per_second = throughput.bytes_per_second
             self.add_connections(min(2 * self._connections, _MAX_CONNECTIONS))
             return
         self._is_adjusted = True
-        if throughput.is_idle and not has_gained:
+        if not has_gained:
             with self._changed:
                 self._connections //= 2
                 if self._connections <= 1:  # one request for all that is left does as well
