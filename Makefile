@@ -27,7 +27,7 @@ help: ## List the targets
 demo: $(READY) ## Run the whole service on this machine and show what it does (UPSTREAM=docker.io/library/alpine:3.20 for a real one)
 	@$(BIN)/python -m local.demo $(if $(UPSTREAM),--upstream '$(UPSTREAM)')
 
-test: $(READY) ## Run all tests
+test: $(READY) $(SAM_READY) ## Run all tests
 	$(BIN)/python -m pytest -n $(PYTEST_WORKERS) --dist worksteal $(TESTS)
 
 test-unit: $(READY) ## Run the tests of the package alone, without servers or processes (under two minutes)
@@ -53,8 +53,8 @@ policies: $(READY) ## Write docs/policies.md anew from template.yaml
 build: $(READY) $(SAM_READY) ## Build for AWS (sam build, without Docker)
 	$(SAM) build
 
-local: $(READY) ## Keep the local AWS up, with the stack deployed
-	@$(BIN)/python -m local
+local: $(READY) ## Keep the local AWS up, with the stack deployed (ARGS=--empty: without), and say how to deploy into it
+	@$(BIN)/python -m local $(ARGS)
 
 bench: $(READY) $(BENCH_READY) ## Measure copies over TLS, ours beside other tools' (SIZE=small for a quick look)
 	@$(BIN)/python -m bench --size $(SIZE) --plot-with $(BENCH_VENV)/bin/python $(if $(filter full,$(SIZE)),--write-docs) $(ARGS)

@@ -1,4 +1,4 @@
-"""Registries over TLS with an authority that the test's process trusts; and no test is skipped in CI."""
+"""Registries over TLS with an authority that the process of the tests trusts."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -8,7 +8,6 @@ import pytest
 from bench.authority import Authority, make_authority, trusted
 from bench.copies import Stage
 from bench.servers import Registries, find_distribution
-from tests.conftest import pytest_make_collect_report, pytest_runtest_makereport  # noqa: F401 (hooks)
 
 
 @pytest.fixture

@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from copy import deepcopy
 from typing import Any, Final
 
+from local.aws import ACCOUNT_ID, REGION
 from local.aws.moto_guard import replace, stock, take
 
 _LAMBDA: Final = "moto.awslambda.models"
@@ -24,6 +25,17 @@ _KEPT_BY_MOTO: Final = frozenset(
         *("Timeout", "TracingConfig", "VpcConfig"),
     }
 )
+# Lambda API reference, CreateFunction: what a function is where nothing is said.
+_FUNCTION_DEFAULTS: Final[Mapping[str, Any]] = {
+    "Architectures": ["x86_64"],
+    "Description": "",
+    "Environment": {"Variables": {}},
+    "Layers": [],
+    "MemorySize": 128,
+    "Timeout": 3,
+    "TracingConfig": {"Mode": "PassThrough"},
+    "VpcConfig": None,
+}
 # Of these types a property that is not listed would be dropped without a word; a deployment refuses it.
 HONOURED: Final[Mapping[str, frozenset[str]]] = {
     # RecursiveLoop: nothing here looks for loops, so that Allow is what there is.
@@ -37,6 +49,7 @@ def install() -> None:
     """Repair the models that CloudFormation makes resources by."""
     _create_by(_LAMBDA, "LambdaFunction", _create_function)
     _create_by(_LAMBDA, "LayerVersion", _create_layer)
+    _create_by(_LAMBDA, "Permission", _create_permission)
     # Without it `Ref` of a layer gives moto's object instead of its ARN.
     take(_LAMBDA, "LayerVersion").physical_resource_id = property(lambda layer: layer.arn)
     _create_by(_STATES, "StateMachine", _create_state_machine)
@@ -76,16 +89,33 @@ def _know_attribute(module: str, model: str, attributes: Mapping[str, Callable[[
 
 
 def _create_function(name: str, properties: dict[str, Any], account_id: str, region_name: str) -> Any:
+    function = take(_LAMBDA, "get_backend")(account_id, region_name).create_function(_function_spec(name, properties))
+    function.local_dead_letter_arn = properties.get("DeadLetterConfig", {}).get("TargetArn")
+    _set_logging(function, properties.get("LoggingConfig", {}))
+    return function
+
+
+def update_function(function: Any, properties: dict[str, Any]) -> None:
+    """Give a function other properties and code; what is not named is as for a new function."""
+    spec = {**_FUNCTION_DEFAULTS, **_function_spec(function.function_name, properties)}
+    function.update_configuration(spec)
+    function.update_function_code(spec["Code"])
+    function.reserved_concurrency = spec.get("ReservedConcurrentExecutions")
+    function.tracing_config = spec["TracingConfig"]
+    function.architectures = spec["Architectures"]
+    function.tags = spec["Tags"]
+    function.local_dead_letter_arn = properties.get("DeadLetterConfig", {}).get("TargetArn")
+    _set_logging(function, properties.get("LoggingConfig", {}))
+
+
+def _function_spec(name: str, properties: dict[str, Any]) -> dict[str, Any]:
     spec = {key: value for key, value in properties.items() if key in _KEPT_BY_MOTO and value not in ({}, [])}
     spec["FunctionName"] = name
     spec["Tags"] = {tag["Key"]: tag["Value"] for tag in properties.get("Tags", [])}
     if "ZipFile" in spec["Code"]:
         source = take(_LAMBDA, "LambdaFunction._create_zipfile_from_plaintext_code")(spec["Code"]["ZipFile"])
         spec["Code"]["ZipFile"] = base64.b64encode(source)
-    function = take(_LAMBDA, "get_backend")(account_id, region_name).create_function(spec)
-    function.local_dead_letter_arn = properties.get("DeadLetterConfig", {}).get("TargetArn")
-    _set_logging(function, properties.get("LoggingConfig", {}))
-    return function
+    return spec
 
 
 def _set_logging(function: Any, logging_config: dict[str, str]) -> None:
@@ -116,16 +146,39 @@ def _create_state_machine(name: str, properties: dict[str, Any], account_id: str
     )
 
 
+def _create_permission(_: str, properties: dict[str, Any], account_id: str, region_name: str) -> "_Permission":
+    policy = take(_LAMBDA, "get_backend")(account_id, region_name).get_function(properties["FunctionName"]).policy
+    statement, _revision = policy.add_statement(raw=json.dumps(properties))
+    return _Permission(policy, statement)
+
+
+class _Permission:
+    """A statement of a function's policy, which moto cannot find again to delete it."""
+
+    def __init__(self, policy: Any, statement: dict[str, Any]) -> None:
+        self._policy, self._statement = policy, statement
+        self.physical_resource_id: str = statement["Sid"]
+
+    def delete(self, _account_id: str, _region_name: str) -> None:
+        """Take the statement out of the policy, if the function is still there."""
+        self._policy.statements = [each for each in self._policy.statements if each is not self._statement]
+
+
 def _create_table(name: str, properties: dict[str, Any], account_id: str, region_name: str) -> Any:
     """Let moto make the table, and set what it leaves out: expiry and point-in-time recovery."""
     create = stock(_TABLES, "Table.create_from_cloudformation_json")
     table = create(name, {"Properties": properties}, account_id, region_name)
-    backend = take("moto.dynamodb.models", "dynamodb_backends")[account_id][region_name]
+    update_table(table, properties)
+    return table
+
+
+def update_table(table: Any, properties: dict[str, Any]) -> None:
+    """Set expiry and point-in-time recovery."""
+    backend = take("moto.dynamodb.models", "dynamodb_backends")[table.account_id][table.region_name]
     if "TimeToLiveSpecification" in properties:
         backend.update_time_to_live(table.name, properties["TimeToLiveSpecification"])
     if "PointInTimeRecoverySpecification" in properties:
         backend.update_continuous_backups(table.name, properties["PointInTimeRecoverySpecification"])
-    return table
 
 
 class _Subscription:
@@ -149,13 +202,23 @@ class _Subscription:
         properties = cloudformation_json["Properties"]
         backend = take(_TOPICS, "sns_backends")[account_id][region_name]
         made = backend.subscribe(properties["TopicArn"], properties["Endpoint"], properties["Protocol"])
-        for name, value in (
-            ("RawMessageDelivery", str(properties.get("RawMessageDelivery", False)).lower()),
-            ("FilterPolicy", json.dumps(properties["FilterPolicy"]) if "FilterPolicy" in properties else None),
-        ):
-            if value is not None:
-                backend.set_subscription_attributes(made.arn, name, value)
+        set_subscription(made.arn, properties)
         return cls(made.arn)
+
+    def delete(self, account_id: str, region_name: str) -> None:
+        """End the subscription."""
+        take(_TOPICS, "sns_backends")[account_id][region_name].unsubscribe(self.physical_resource_id)
+
+
+def set_subscription(arn: str, properties: Mapping[str, Any]) -> None:
+    """Set how a subscriber gets which messages."""
+    backend = take(_TOPICS, "sns_backends")[ACCOUNT_ID][REGION]
+    for name, value in (
+        ("RawMessageDelivery", str(properties.get("RawMessageDelivery", False)).lower()),
+        ("FilterPolicy", json.dumps(properties["FilterPolicy"]) if "FilterPolicy" in properties else None),
+    ):
+        if value is not None:
+            backend.set_subscription_attributes(arn, name, value)
 
 
 def add_type(kind: str, resource: type, module: str) -> None:

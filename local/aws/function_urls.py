@@ -1,4 +1,4 @@
-"""Serves the URLs of functions at /_url/NAME/…: HTTP becomes an event, and what the function gives becomes HTTP.
+"""Serves the URLs of functions at /_url/ID/…: HTTP becomes an event, and what the function gives becomes HTTP.
 
 AWS Lambda Developer Guide, "Invoking Lambda function URLs" (payload format 2.0) and "Control access to Lambda function
 URLs": since October 2025 both lambda:InvokeFunctionUrl and lambda:InvokeFunction are wanted. Of AuthType only NONE is
@@ -37,7 +37,7 @@ def install(base_url: Callable[[], str]) -> None:
 
     def create_here(function: Any, config: dict[str, Any]) -> Any:
         made = create(function, config)
-        made.url = f"{base_url()}{_PREFIX}{function.function_name}/"
+        made.url = f"{base_url()}{_PREFIX}{uuid.uuid4().hex}/"  # another one each time, as in AWS
         return made
 
     replace(_MODELS, "LambdaFunction.create_url_config", create_here)
@@ -75,6 +75,10 @@ class _Url:
     def get_cfn_attribute(self, _: str) -> str:
         return self._url
 
+    def delete(self, account_id: str, region_name: str) -> None:
+        """Take the URL from its function."""
+        take(_MODELS, "lambda_backends")[account_id][region_name].delete_function_url_config(self.physical_resource_id)
+
 
 class FunctionUrls:
     """Answers /_url/…; all else is the next application's."""
@@ -97,10 +101,11 @@ class FunctionUrls:
 
     def _answer(self, request: Request) -> Response:
         raw = request.environ.get("RAW_URI", request.path).partition("?")[0]
-        name, _, path = raw.removeprefix(_PREFIX).partition("/")
-        function = _with_url(name)
+        identifier, _, path = raw.removeprefix(_PREFIX).partition("/")
+        function = _with_url(identifier)
         if function is None:
             return _message(404, "Not Found")
+        name = function.function_name
         if not _is_public(function):
             return _message(403, "Forbidden. For troubleshooting Function URL authorization issues, see the docs.")
         if (request.content_length or 0) > MAX_BODY_BYTES:
@@ -108,7 +113,7 @@ class FunctionUrls:
         if not self._begin(name, function.reserved_concurrency):
             return _message(429, "Rate Exceeded.")
         try:
-            outcome = self._run(function, json.dumps(_event(request, name, f"/{path}")).encode())
+            outcome = self._run(function, json.dumps(_event(request, identifier, f"/{path}")).encode())
         finally:
             with self._lock:
                 self._running[name] -= 1
@@ -122,9 +127,11 @@ class FunctionUrls:
             return True
 
 
-def _with_url(name: str) -> Any:
-    found = take(_MODELS, "lambda_backends")[ACCOUNT_ID][REGION].list_functions()
-    return next((each for each in found if each.function_name == name and each.url_config is not None), None)
+def _with_url(identifier: str) -> Any:
+    with_urls = (
+        each for each in take(_MODELS, "lambda_backends")[ACCOUNT_ID][REGION].list_functions() if each.url_config
+    )
+    return next((each for each in with_urls if each.url_config.url.endswith(f"{_PREFIX}{identifier}/")), None)
 
 
 def _is_public(function: Any) -> bool:
@@ -132,7 +139,7 @@ def _is_public(function: Any) -> bool:
     return {each.get("Action") for each in allowed} >= _WANTED_ACTIONS
 
 
-def _event(request: Request, name: str, path: str) -> dict[str, Any]:
+def _event(request: Request, identifier: str, path: str) -> dict[str, Any]:
     content = request.get_data()
     kind = request.headers.get("Content-Type", "")
     is_text = not content or kind.startswith(_TEXTS)
@@ -146,9 +153,9 @@ def _event(request: Request, name: str, path: str) -> dict[str, Any]:
         "headers": {key.lower(): value for key, value in request.headers.items()},
         "requestContext": {
             "accountId": "anonymous",
-            "apiId": name,
+            "apiId": identifier,
             "domainName": host,
-            "domainPrefix": name,
+            "domainPrefix": identifier,
             "http": {
                 "method": request.method,
                 "path": path,

@@ -130,6 +130,8 @@ class LocalAws:
 
     def stop(self) -> None:
         """Stop everything that was started, and kill the functions' processes."""
+        from local.stacks import uninstall as uninstall_stacks
+
         if self._server is None:
             return
         self._stopping.set()
@@ -143,6 +145,7 @@ class LocalAws:
         self._server.shutdown()
         self._server.server_close()
         self._server = None
+        uninstall_stacks()
         moto_guard.restore()
         LocalAws._running.release()
 
@@ -173,6 +176,7 @@ class LocalAws:
     def _start(self) -> None:
         from local.ecr import install as install_ecr
         from local.ecr.v2 import V2Application
+        from local.stacks import install as install_stacks
 
         moto_guard.take("moto.core.base_backend", "BackendDict").reset()
         runtime = runtime_directory()
@@ -192,6 +196,7 @@ class LocalAws:
         self._execution_events = ExecutionEvents(self._bus.publish, self._activity, self.clock.now)
         self.ticker = Ticker(self._bus, self.clock.now)
         self._install()
+        install_stacks(lambda: self.url)
         self.ecr = install_ecr(self._data_dir / "ecr", lambda: self.url, self.clock.now, self._bus.publish)
         urls = function_urls.FunctionUrls(self._functions.run)
         self._server = _serve(

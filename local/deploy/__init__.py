@@ -49,7 +49,7 @@ def deploy(
     definitions = upload_artifacts(aws.client("s3"), source, template.resolve().parent, content)
     translated = translate(source, parameters, definitions)
     check_kinds(translated)
-    stack = _create(aws, stack_name, without_passed_over(translated), {**_default_lists(source), **parameters})
+    stack = _create(aws, stack_name, without_passed_over(translated), parameters)
     physical = _physical_ids(aws, stack_name)
     verify(aws, translated, physical)
     outputs = {output["OutputKey"]: output["OutputValue"] for output in stack.get("Outputs", [])}
@@ -63,12 +63,6 @@ def _check_parameters(source: Mapping[str, Any], parameters: Mapping[str, str]) 
     for name, declared in source.get("Parameters", {}).items():
         if name not in parameters and "Default" not in declared:
             raise DeploymentError(f"parameter {name} has no default and was not given")
-
-
-def _default_lists(source: Mapping[str, Any]) -> dict[str, str]:
-    """Name what moto would take for one text: of lists, it parts those that are given and not those by default."""
-    declared = source.get("Parameters", {}).items()
-    return {name: each["Default"] for name, each in declared if "List" in each["Type"] and "Default" in each}
 
 
 def _create(
@@ -94,11 +88,7 @@ def _create(
 
 def _physical_ids(aws: LocalAws, stack_name: str) -> dict[str, str]:
     found = aws.client("cloudformation").describe_stack_resources(StackName=stack_name)["StackResources"]
-    return {
-        resource["LogicalResourceId"]: resource.get("PhysicalResourceId", "")
-        for resource in found
-        if "LogicalResourceId" in resource  # moto lists what it skipped, without a name
-    }
+    return {resource["LogicalResourceId"]: resource["PhysicalResourceId"] for resource in found}
 
 
 def _layers_by_their_own_name(source: Mapping[str, Any], physical: Mapping[str, str]) -> dict[str, str]:

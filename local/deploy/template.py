@@ -42,11 +42,24 @@ def load_yaml(path: Path) -> Mapping[str, Any]:
         DeploymentError: it is not there, or no object.
     """
     try:
-        loaded = yaml.load(path.read_text(encoding="utf-8"), Loader=_Loader)  # noqa: S506  a SafeLoader
-    except (OSError, yaml.YAMLError) as error:
+        text = path.read_text(encoding="utf-8")
+    except OSError as error:
         raise DeploymentError(f"{path}: {error}") from error
+    return parse_yaml(text, str(path))
+
+
+def parse_yaml(text: str, name: str) -> Mapping[str, Any]:
+    """Read YAML or JSON with CloudFormation's tags; `name` is what an error calls it.
+
+    Raises:
+        DeploymentError: it is no object.
+    """
+    try:
+        loaded = yaml.load(text, Loader=_Loader)  # noqa: S506  a SafeLoader
+    except yaml.YAMLError as error:
+        raise DeploymentError(f"{name}: {error}") from error
     if not isinstance(loaded, dict):
-        raise DeploymentError(f"{path}: an object is wanted")
+        raise DeploymentError(f"{name}: an object is wanted")
     return loaded
 
 

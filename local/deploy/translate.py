@@ -46,8 +46,13 @@ def translate(
         del properties["DefinitionS3Location"]
         substitutions = properties.pop("DefinitionSubstitutions", {})
         properties["DefinitionString"] = _substituted(name, json.dumps(definition), substitutions)
-    without_sub: dict[str, Any] = _without_sub(translated)
-    return without_sub
+    return without_sub(translated)
+
+
+def without_sub(template: Mapping[str, Any]) -> dict[str, Any]:
+    """Write `Fn::Join` for every `Fn::Sub`."""
+    plain: dict[str, Any] = _without_sub(template)
+    return plain
 
 
 def _transform(template: dict[str, Any], parameters: Mapping[str, str]) -> dict[str, Any]:

@@ -1,9 +1,10 @@
-"""Says what whoever deploys the template must be allowed, resource type by resource type.
+"""Says what whoever deploys the template must be allowed, resource type by resource type, in policies that IAM takes.
 
 With `sam deploy` CloudFormation acts in the name of its caller, so the caller needs what the resource types need. An
 action is listed once, with the type that needs it first.
 """
 
+import json
 from collections.abc import Iterable, Mapping
 from types import MappingProxyType
 from typing import Any, Final, NamedTuple
@@ -34,11 +35,10 @@ TYPES: Final[Mapping[str, Deploys]] = MappingProxyType(
         "AWS::Serverless::Function": Deploys(
             _actions(
                 "lambda",
-                "AddPermission CreateFunction CreateFunctionUrlConfig DeleteFunction DeleteFunctionConcurrency "
-                "DeleteFunctionUrlConfig GetFunction GetFunctionCodeSigningConfig GetFunctionConfiguration "
-                "GetFunctionRecursionConfig GetFunctionUrlConfig GetPolicy GetRuntimeManagementConfig ListTags "
-                "PutFunctionConcurrency PutFunctionRecursionConfig RemovePermission TagResource UntagResource "
-                "UpdateFunctionCode UpdateFunctionConfiguration UpdateFunctionUrlConfig",
+                "AddPermission CreateFunction DeleteFunction DeleteFunctionConcurrency GetFunction "
+                "GetFunctionCodeSigningConfig GetFunctionConfiguration GetFunctionRecursionConfig GetPolicy "
+                "GetRuntimeManagementConfig ListTags PutFunctionConcurrency PutFunctionRecursionConfig "
+                "RemovePermission TagResource UntagResource UpdateFunctionCode UpdateFunctionConfiguration",
             ),
             (_arn("lambda", f"function:{STACK}-*"),),
             _actions(
@@ -46,6 +46,16 @@ TYPES: Final[Mapping[str, Deploys]] = MappingProxyType(
                 "CreateEventSourceMapping DeleteEventSourceMapping GetEventSourceMapping UpdateEventSourceMapping",
             )
             + _actions("ec2", "DescribeSecurityGroups DescribeSubnets DescribeVpcs"),
+        ),
+        "AWS::Lambda::Permission": Deploys(
+            _actions("lambda", "AddPermission GetPolicy RemovePermission"), (_arn("lambda", f"function:{STACK}-*"),)
+        ),
+        "AWS::Lambda::Url": Deploys(
+            _actions(
+                "lambda",
+                "CreateFunctionUrlConfig DeleteFunctionUrlConfig GetFunctionUrlConfig UpdateFunctionUrlConfig",
+            ),
+            (_arn("lambda", f"function:{STACK}-*"),),
         ),
         "AWS::Serverless::LayerVersion": Deploys(
             _actions("lambda", "DeleteLayerVersion GetLayerVersion PublishLayerVersion"),
@@ -156,37 +166,82 @@ _CHANGE_SETS: Final = _actions(
 _MADE_BY_SAM: Final = "aws-sam-cli-managed-default"
 _UPLOADS: Final = _actions(
     "s3",
-    "CreateBucket GetBucketLocation GetBucketPolicy GetObject ListBucket PutBucketPolicy PutBucketPublicAccessBlock "
-    "PutBucketTagging PutBucketVersioning PutEncryptionConfiguration PutObject",
+    "CreateBucket DeleteObject GetBucketLocation GetBucketPolicy GetObject ListBucket PutBucketPolicy "
+    "PutBucketPublicAccessBlock PutBucketTagging PutBucketVersioning PutEncryptionConfiguration PutObject",
 )
 
 
-def deploy_policy(types: Iterable[str]) -> dict[str, Any]:
-    """Write the policy for whoever deploys resources of these types.
+_WHAT_RUNS: Final = frozenset(
+    {
+        "AWS::IAM::Role",
+        "AWS::Lambda::Permission",
+        "AWS::Lambda::Url",
+        "AWS::Logs::LogGroup",
+        "AWS::Serverless::Function",
+        "AWS::Serverless::LayerVersion",
+        "AWS::Serverless::StateMachine",
+    }
+)
+"""The types of the first policy; all others are in the second."""
+
+
+class Limit(NamedTuple):
+    """How much a policy may hold, in characters without white space."""
+
+    kind: str
+    characters: int
+    counts: str
+
+
+# IAM User Guide, "IAM and AWS STS quotas".
+LIMITS: Final = (
+    Limit("a managed policy", 6_144, "each"),
+    Limit("inline policies of a role", 10_240, "all together"),
+    Limit("inline policies of a group", 5_120, "all together"),
+    Limit("inline policies of a user", 2_048, "all together"),
+)
+
+
+def size(policy: Mapping[str, Any]) -> int:
+    """Count a policy's characters as IAM does, without white space."""
+    return len("".join(json.dumps(policy, separators=(",", ":")).split()))
+
+
+def deploy_policies(types: Iterable[str]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Write the two policies for whoever deploys resources of these types: for what runs, and for what it works with.
 
     Raises KeyError for a type that nobody has said anything about.
     """
     wanted = sorted(set(types))
-    everywhere = sorted({action for each in wanted for action in TYPES[each].everywhere})
-    return {
-        "Version": "2012-10-17",
-        "Statement": [
-            _statement(
-                "ChangeTheStack",
-                _CHANGE_SETS,
-                (
-                    _arn("cloudformation", f"stack/{STACK}/*"),
-                    _arn("cloudformation", f"stack/{_MADE_BY_SAM}/*"),
-                    f"arn:aws:cloudformation:{REGION}:aws:transform/Serverless-2016-10-31",
-                ),
+    stack = [
+        _statement(
+            "ChangeTheStack",
+            _CHANGE_SETS,
+            (
+                _arn("cloudformation", f"stack/{STACK}/*"),
+                _arn("cloudformation", f"stack/{_MADE_BY_SAM}/*"),
+                f"arn:aws:cloudformation:{REGION}:aws:transform/Serverless-2016-10-31",
             ),
-            _statement(
-                "UploadTheCode", _UPLOADS, (f"arn:aws:s3:::{_MADE_BY_SAM}-*", f"arn:aws:s3:::{_MADE_BY_SAM}-*/*")
-            ),
-            *(_statement(_sid(each), TYPES[each].actions, TYPES[each].resources) for each in wanted),
-            _statement("WithoutResourcesToName", everywhere, ("*",)),
-        ],
-    }
+        ),
+        # `sam delete` looks for stacks of its own that it might have made beside this one, and fails where it may not.
+        _statement(
+            "LookForStacksBeside", ("cloudformation:DescribeStacks",), (_arn("cloudformation", f"stack/{STACK}-*/*"),)
+        ),
+        _statement("UploadTheCode", _UPLOADS, (f"arn:aws:s3:::{_MADE_BY_SAM}-*", f"arn:aws:s3:::{_MADE_BY_SAM}-*/*")),
+    ]
+    what_runs = [each for each in wanted if each in _WHAT_RUNS]
+    others = [each for each in wanted if each not in _WHAT_RUNS]
+    return _policy([*stack, *_of_types(what_runs)]), _policy(_of_types(others))
+
+
+def _of_types(types: Iterable[str]) -> list[dict[str, Any]]:
+    named = [_statement(_sid(each), TYPES[each].actions, TYPES[each].resources) for each in types]
+    everywhere = sorted({action for each in types for action in TYPES[each].everywhere})
+    return [*named, _statement("WithoutResourcesToName", everywhere, ("*",))]
+
+
+def _policy(statements: list[dict[str, Any]]) -> dict[str, Any]:
+    return {"Version": "2012-10-17", "Statement": statements}
 
 
 def _sid(kind: str) -> str:

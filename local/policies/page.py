@@ -1,12 +1,12 @@
-"""Writes docs/policies.md: what every role of the template may do, and three policies to copy. Reads no file."""
+"""Writes docs/policies.md: what every role of the template may do, and four policies to copy. Reads no file."""
 
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
 from local.policies import wording
-from local.policies.deploying import deploy_policy
+from local.policies.deploying import LIMITS, deploy_policies, size
 from local.policies.platform import ALL
 from local.policies.roles import Owner, Statement, notes_on_statements, owners
 from local.policies.users import PULL_MIRRORS, PULL_THROUGH_CACHE
@@ -59,7 +59,21 @@ of the template, for a stack that is named `pullahead`. Whoever has them can mak
 and give them any permission: treat them as an administrator of this account, or let CloudFormation act by a role of its
 own (`sam deploy --role-arn`) and let people only pass that one.
 
-{deploy}
+They are two policies, as one would be more than IAM takes. Make a customer managed policy of each, and attach both.
+
+The first is for the stack, the functions, their roles and their logs:
+
+{deploy_first}
+
+The second is for what the functions work with:
+
+{deploy_second}
+
+### How large these policies are
+
+IAM counts characters without white space. Your own names may be longer than those above.
+
+{sizes}
 """
 
 
@@ -67,13 +81,23 @@ def page(template: Mapping[str, Any], text: str) -> str:
     """Write the page, of a template as read and of its text, for the comments in it."""
     notes = notes_on_statements(text)
     types = {made["Type"] for made in template["Resources"].values()}
+    first, second = deploy_policies(types)
+    policies = {
+        "who may pull mirrors": [PULL_MIRRORS],
+        "who may pull through a cache rule": [PULL_THROUGH_CACHE],
+        "who may deploy": [first, second],
+    }
     return "\n".join(
         [
             _HEAD,
             *(_section(owner, notes) for owner in owners(template)),
             _PLATFORM + "\n".join(_platform()) + "\n",
             _USERS.format(
-                mirrors=_json(PULL_MIRRORS), cache=_json(PULL_THROUGH_CACHE), deploy=_json(deploy_policy(types))
+                mirrors=_json(PULL_MIRRORS),
+                cache=_json(PULL_THROUGH_CACHE),
+                deploy_first=_json(first),
+                deploy_second=_json(second),
+                sizes=_sizes(policies),
             ).rstrip("\n"),
             "",
         ]
@@ -111,6 +135,17 @@ def _platform() -> Iterator[str]:
     for who, what, source in dict.fromkeys((need.who, need.what, need.source) for need in ALL):
         actions = " ".join(f"`{need.action}`" for need in ALL if (need.who, need.what) == (who, what))
         yield f"| {who} | {what} | {actions} | {source} |"
+
+
+def _sizes(policies: Mapping[str, Sequence[Mapping[str, Any]]]) -> str:
+    kinds = [f"{limit.kind} ({limit.characters:,} {limit.counts})" for limit in LIMITS]
+    rows = ["| Policy | Characters | " + " | ".join(kinds) + " |", "| --- | --- |" + " --- |" * len(kinds)]
+    for name, parts in policies.items():
+        sizes = [size(part) for part in parts]
+        fits = [(max(sizes) if limit.counts == "each" else sum(sizes)) <= limit.characters for limit in LIMITS]
+        cells = [" and ".join(f"{each:,}" for each in sizes), *("fits" if each else "too large" for each in fits)]
+        rows.append(f"| {name} | {' | '.join(cells)} |")
+    return "\n".join(rows)
 
 
 def _json(policy: Mapping[str, Any]) -> str:

@@ -17,6 +17,7 @@ _GIVEN: Final[Mapping[str, str]] = MappingProxyType(
     {
         "RulesAreInS3": "`RulesUri` is `s3://…`",
         "RulesAreInSsm": "`RulesUri` is `ssm:/…`",
+        "CachedRepositoriesAreKept": "`PullThroughCacheRepositories` is not `none`",
         "HasVpc": "`VpcSubnetIds` are given",
         "HasUpstreamSecrets": "`UpstreamSecrets` are given",
         "HasUpstreamSecretsKey": "`UpstreamSecretsKeyArn` is given",

@@ -108,6 +108,16 @@ def test_interrupt_ends_it_with_all_that_it_started(local_stack: LocalStack) -> 
     assert "Traceback" not in local_stack.module.printed
 
 
+def test_empty_one_waits_for_a_deployment_of_ones_own(tmp_path: Path) -> None:
+    port = str(free_port())
+    with running_module(tmp_path / "printed", "local", "--port", port, "--empty") as module:
+        module.wait_for(lambda: "Outputs of the stack" in module.printed, "it is up")
+        empty = LocalStack(module, dict(re.findall(r"(AWS_\w+)=(\S+)", module.printed)))
+        assert empty.client("cloudformation").describe_stacks()["Stacks"] == []
+        for command in ("sam build && sam deploy", "sam deploy --guided", "--parameter-overrides", "sam delete"):
+            assert command in module.printed
+
+
 def test_port_that_is_taken_is_said(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = str(taken.getsockname()[1])

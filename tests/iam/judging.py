@@ -107,9 +107,8 @@ def _documents(aws: LocalAws, role: str) -> Iterator[Any]:
     iam = aws.client("iam")
     for name in iam.list_role_policies(RoleName=role)["PolicyNames"]:
         document = iam.get_role_policy(RoleName=role, PolicyName=name)["PolicyDocument"]
-        # moto keeps what CloudFormation gives it as Python writes it, with None for AWS::NoValue.
-        read = ast.literal_eval(document) if isinstance(document, str) else document
-        yield {**read, "Statement": [each for each in read["Statement"] if each is not None]}
+        # moto keeps what CloudFormation gives it as Python writes it.
+        yield ast.literal_eval(document) if isinstance(document, str) else document
 
 
 def _context(resource: str, region: str) -> tuple[tuple[str, str], ...]:

@@ -9,7 +9,7 @@ import pytest
 from local.deploy.template import load_template
 from local.policies import wording
 from local.policies.__main__ import PAGE, main
-from local.policies.deploying import TYPES, deploy_policy
+from local.policies.deploying import LIMITS, TYPES, deploy_policies, size
 from local.policies.page import page
 from tests.architecture.permission_rules import action_findings
 from tests.architecture.sam_template import Template, real_template
@@ -37,7 +37,7 @@ def template() -> dict[str, Any]:
 
 
 def copied() -> list[dict[str, Any]]:
-    """The policies of the document, in order: who pulls mirrors, who pulls through the cache, who deploys."""
+    """The policies of the document, in order: who pulls mirrors, who pulls through the cache, who deploys, in two."""
     blocks = re.findall(r"```json\n(.+?)\n```", PAGE.read_text(encoding="utf-8"), re.DOTALL)
     return [json.loads(block) for block in blocks]
 
@@ -69,7 +69,7 @@ def test_every_role_and_every_statement_is_listed() -> None:
     assert len(rows) == in_roles + 2 * len(roles)  # and two lines at the head of each table
 
 
-@pytest.mark.parametrize("number", range(3))
+@pytest.mark.parametrize("number", range(4))
 def test_policies_to_copy_name_actions_that_exist_on_resources_that_are_named(number: int) -> None:
     policy = copied()[number]
     assert policy["Version"] == "2012-10-17"
@@ -102,19 +102,40 @@ def test_a_pull_through_the_cache_may_import_and_make_the_repository() -> None:
     assert not may(policy, "ecr:PutImage", cached)
 
 
-def test_every_resource_type_has_its_actions_in_the_deploy_policy() -> None:
-    policy, types = copied()[2], {made["Type"] for made in template()["Resources"].values()}
+def test_every_resource_type_has_its_actions_in_the_deploy_policies() -> None:
+    policies, types = copied()[2:], {made["Type"] for made in template()["Resources"].values()}
     assert types - TYPES.keys() == set()
     assert TYPES.keys() - types == set(), "types that the template no longer has"
+
+    def either_allows(action: str, resource: str) -> bool:
+        return any(may(policy, action, resource) for policy in policies)
+
     for kind in types:
         for action in TYPES[kind].actions:
-            assert all(may(policy, action, resource.rstrip("*")) for resource in TYPES[kind].resources), (kind, action)
-        assert all(may(policy, action, "*") for action in TYPES[kind].everywhere)
+            assert all(either_allows(action, each.rstrip("*")) for each in TYPES[kind].resources), (kind, action)
+        assert all(either_allows(action, "*") for action in TYPES[kind].everywhere)
 
 
 def test_type_that_nobody_has_said_anything_about_is_an_error() -> None:
     with pytest.raises(KeyError):
-        deploy_policy(["AWS::EC2::Instance"])
+        deploy_policies(["AWS::EC2::Instance"])
+
+
+def test_size_is_counted_without_white_space() -> None:
+    policy = {"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "s3:GetObject", "Resource": "*"}]}
+    assert size(policy) == len(
+        '{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Action":"s3:GetObject","Resource":"*"}]}'
+    )
+
+
+def test_policies_to_copy_fit_where_the_document_says_they_do() -> None:
+    """With names of 40 characters in place of ours, too."""
+    longer = [json.loads(json.dumps(each).replace("pullahead", "a" * 40)) for each in copied()]
+    managed, role, _, user = (limit.characters for limit in LIMITS)
+    assert (managed, role, user) == (6_144, 10_240, 2_048)
+    assert all(size(each) <= user for each in longer[:2])
+    assert all(size(each) <= managed for each in longer[2:])
+    assert sum(map(size, longer[2:])) <= role
 
 
 @pytest.mark.parametrize(

@@ -34,7 +34,7 @@ class RegistryError(PullaheadError):
     """An operation against a registry failed.
 
     The message is one line: operation, side, reference, cause, and where it helps what to do. It never holds a
-    credential or a URL's query. A command that copies calls the upstream its source (`side_name`).
+    credential or a URL's query.
     """
 
     def __init__(
@@ -42,13 +42,13 @@ class RegistryError(PullaheadError):
     ) -> None:
         self.cause, self.operation, self.side, self.reference = cause, operation, side, reference
         self.status, self.advice = status, advice
-        self.side_name: str = side.value
-        super().__init__(cause)
+        super().__init__(self.describe(side))
 
-    def __str__(self) -> str:
+    def describe(self, side: str) -> str:
+        """Write the message with another name for the side, such as "source" in a command that copies."""
         answered = f" (HTTP {self.status})" if self.status is not None else ""
         hint = f" {self.advice}" if self.advice else ""
-        return f"{self.operation} of {self.reference} at the {self.side_name} failed: {self.cause}{answered}.{hint}"
+        return f"{self.operation} of {self.reference} at the {side} failed: {self.cause}{answered}.{hint}"
 
 
 class RateLimitedError(RegistryError):

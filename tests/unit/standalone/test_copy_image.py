@@ -161,13 +161,6 @@ def test_blobs_go_by_parts_where_the_target_takes_no_streams() -> None:
     assert copy.target.script.count("upload_part") > 0
 
 
-def test_errors_call_the_registry_that_is_read_the_source() -> None:
-    copy = Copy(AMD64)
-    copy.upstream.script.fail("open_blob", failed(AccessDeniedError))
-    with pytest.raises(AccessDeniedError, match=" at the source failed: "):
-        copy.run()
-
-
 class TestPlatforms:
     def test_one_platform_is_its_manifest_alone(self) -> None:
         copy = Copy()

@@ -14,7 +14,7 @@ from pullahead.clock import Clock
 from pullahead.errors import ConflictError, StorageError
 from pullahead.messages import RefreshRequest
 from pullahead.mirrors.judge import wants_refresh
-from pullahead.mirrors.record import Record
+from pullahead.mirrors.record import MirrorRecord
 from pullahead.mirrors.refresh_outcome import after_abort
 from pullahead.mirrors.store import RecordStore
 from pullahead.refresh.ports import (
@@ -25,6 +25,7 @@ from pullahead.refresh.ports import (
     WaitingRefresh,
     WaitingRefreshes,
 )
+from pullahead.rules.mirror_key import MirrorKey
 from pullahead.rules.model import Rules
 
 SLOT_DURATION: Final = timedelta(minutes=15)
@@ -44,7 +45,7 @@ class StartedWaiting(NamedTuple):
     """The mirrors whose refreshes were started, those that were dropped with the reason, the slots that had expired,
     and how many refreshes run now. `waiting` is set where it was counted."""
 
-    started: tuple[str, ...] = ()
+    started: tuple[MirrorKey, ...] = ()
     dropped: tuple[str, ...] = ()
     freed: tuple[str, ...] = ()
     running: int = 0
@@ -137,9 +138,9 @@ class RefreshQueue:
                 self._slots.release(name, until)
                 yield name
 
-    def _start_oldest(self, free: int) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    def _start_oldest(self, free: int) -> tuple[tuple[MirrorKey, ...], tuple[str, ...]]:
         """Start waiting refreshes, the longest stale first, until no slot is free."""
-        started: list[str] = []
+        started: list[MirrorKey] = []
         dropped: list[str] = []
         oldest = islice(self._waiting.oldest_first(min(max(free, 1), _PAGE)), MAX_EXAMINED)
         while free > len(started) and (page := list(islice(oldest, min(free - len(started), _PAGE)))):
@@ -158,7 +159,7 @@ class RefreshQueue:
                 self._waiting.remove(refresh)
             yield refresh, examined
 
-    def _examine(self, request: RefreshRequest | None, record: Record | None) -> _Examined:
+    def _examine(self, request: RefreshRequest | None, record: MirrorRecord | None) -> _Examined:
         if request is None:
             return _Examined(dropped="this version cannot read the request")
         if record is None or not _is_wanted(request, record, self._clock()):
@@ -172,14 +173,14 @@ class RefreshQueue:
         self._record_abort(request, record)
         return _Examined(dropped="the execution ended without an outcome; it is retried later")
 
-    def _record_abort(self, request: RefreshRequest, record: Record) -> None:
+    def _record_abort(self, request: RefreshRequest, record: MirrorRecord) -> None:
         try:
             self._records.save(after_abort(record, request.root.digest, self._clock()), record.version)
         except ConflictError:
             return  # the record is newer by now, and the next check goes by that
 
 
-def _is_wanted(request: RefreshRequest, record: Record, now: datetime) -> bool:
+def _is_wanted(request: RefreshRequest, record: MirrorRecord, now: datetime) -> bool:
     """Return whether a check would request the same refresh now."""
     asked = (request.root.digest, request.episode, request.platforms)
     return wants_refresh(record, now) and (record.upstream_digest, record.episode, record.platforms) == asked

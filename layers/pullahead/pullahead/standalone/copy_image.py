@@ -6,7 +6,7 @@ Each blob goes in one stream, several at once; where a stream breaks at the targ
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager
 from functools import partial
 from typing import NamedTuple, Protocol
 
@@ -49,7 +49,6 @@ class CopyOptions(NamedTuple):
     platforms: tuple[str, ...] = ()
     threads: int = 4
     foreign_layers: bool = False  # whether to copy layers that the source names by URL only
-    source_name: str = "source"  # what errors call the registry that is read
 
 
 class CopySummary(NamedTuple):
@@ -89,23 +88,22 @@ def copy_image(
     """
     begun = clock()
     options = options or CopyOptions()
-    with _named_source(options.source_name):
-        manifests = RetryingManifests(upstream, wait_after_break)
-        root = _select(source, manifests, options.platforms)
-        is_served = _serves(destination, target, root.descriptor.digest)
-        if is_served and not options.foreign_layers:
-            return CopySummary(root.descriptor.digest, 0, 0, 0, 0, clock() - begun, already_there=True)
-        graph = _Graph(root, *read_graph(source, root.descriptor, manifests, {root.descriptor.digest: root}))
-        foreign = foreign_layers_of(graph.manifests)
-        blobs = _blobs_to_offer(graph, foreign if options.foreign_layers else (), is_served=is_served)
-        destination.ensure_repository(target.repository.path)
-        progress.planned(blobs)
-        reader = ForeignLayers(upstream, find_urls(graph.raw.values())) if options.foreign_layers else upstream
-        blob_source = BlobSource(reader, source.repository, ParallelRead.measured_by(clock, cpu_clock))
-        copies = _BlobCopies(blob_source, target, destination, wait_after_break, progress)
-        copies.run(blobs, options.threads)
-        if not is_served:
-            _publish(destination, target, graph)
+    manifests = RetryingManifests(upstream, wait_after_break)
+    root = _select(source, manifests, options.platforms)
+    is_served = _serves(destination, target, root.descriptor.digest)
+    if is_served and not options.foreign_layers:
+        return CopySummary(root.descriptor.digest, 0, 0, 0, 0, clock() - begun, already_there=True)
+    graph = _Graph(root, *read_graph(source, root.descriptor, manifests, {root.descriptor.digest: root}))
+    foreign = foreign_layers_of(graph.manifests)
+    blobs = _blobs_to_offer(graph, foreign if options.foreign_layers else (), is_served=is_served)
+    destination.ensure_repository(target.repository.path)
+    progress.planned(blobs)
+    reader = ForeignLayers(upstream, find_urls(graph.raw.values())) if options.foreign_layers else upstream
+    blob_source = BlobSource(reader, source.repository, ParallelRead.measured_by(clock, cpu_clock))
+    copies = _BlobCopies(blob_source, target, destination, wait_after_break, progress)
+    copies.run(blobs, options.threads)
+    if not is_served:
+        _publish(destination, target, graph)
     return CopySummary(
         root.descriptor.digest,
         copies.bytes_sent,
@@ -124,16 +122,6 @@ class _Graph(NamedTuple):
     root: RawManifest
     raw: Mapping[Digest, RawManifest]
     manifests: Mapping[Digest, Manifest]
-
-
-@contextmanager
-def _named_source(name: str) -> Iterator[None]:
-    try:
-        yield
-    except RegistryError as error:
-        if error.side is Side.UPSTREAM:
-            error.side_name = name
-        raise
 
 
 def _select(source: Reference, upstream: ManifestReader, platforms: tuple[str, ...]) -> RawManifest:

@@ -13,7 +13,7 @@ from pullahead.messages import RefreshRequest
 from pullahead.oci import Descriptor, Digest, RawManifest, Reference
 from pullahead.oci.registries import ManifestReader, Target
 from pullahead.refresh.plan import read_plan
-from pullahead.rules.model import mirror_key
+from pullahead.rules.mirror_key import MirrorKey
 
 _MAX_FORECASTS = 1000  # to read the manifests of more copies would itself be a load on upstream
 _AT_ONCE = 8
@@ -39,7 +39,7 @@ def forecast(
     target: Target,
     *,
     limit: int = _MAX_FORECASTS,
-) -> Mapping[str, CopyForecast]:
+) -> Mapping[MirrorKey, CopyForecast]:
     """Forecast refreshes, by mirror. Tags of one digest are planned once."""
     copies = {_copy_of(request): request for request in requests}
     with ThreadPoolExecutor(_AT_ONCE) as pool:
@@ -48,7 +48,7 @@ def forecast(
     forecasts = dict(zip((_copy_of(request) for request in first), planned, strict=True))
     skipped = CopyForecast(error=f"not planned: of {len(copies)} copies only {limit} are")
     return {
-        mirror_key(request.repository, request.tag): forecasts.get(_copy_of(request), skipped) for request in requests
+        MirrorKey(request.repository, request.tag): forecasts.get(_copy_of(request), skipped) for request in requests
     }
 
 

@@ -81,7 +81,7 @@ class SyncMirrors:
             progress=NoProgress(),
             clock=self._clock,
             cpu_clock=self._cpu_clock,
-            options=CopyOptions(platforms=request.platforms, threads=_BLOBS_AT_ONCE, source_name="upstream"),
+            options=CopyOptions(platforms=request.platforms, threads=_BLOBS_AT_ONCE),
         )
 
 

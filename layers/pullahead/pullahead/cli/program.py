@@ -1,0 +1,59 @@
+"""The `pullahead` program: signals, unexpected exceptions and the exit code of its process."""
+
+import io
+import os
+import signal
+import sys
+from types import FrameType, TracebackType
+
+from pullahead.cli.main import main
+from pullahead.cli.output import say
+
+_SHOW_CURSOR = b"\x1b[?25h"  # progress bars hide it
+
+
+def run() -> int:
+    """Run the command line of this process and return its exit code."""
+    end_at_once_on_signals()
+    report_defects()
+    accept_any_text()
+    return main(sys.argv[1:])
+
+
+def end_at_once_on_signals() -> None:
+    """On Ctrl-C or SIGTERM write one line and exit, without waiting for connections that may hang.
+
+    That is safe at any moment: a tag is moved by one request, after everything below it is at the target.
+    """
+    for number in (signal.SIGINT, signal.SIGTERM):
+        if signal.getsignal(number) is not signal.SIG_IGN:  # as a shell sets it for a job in its background
+            signal.signal(number, _end_at_once)
+
+
+def report_defects() -> None:
+    """Write one line for an unexpected exception; its text is left out, since it may hold a URL or a secret."""
+    sys.excepthook = _report_defect
+
+
+def accept_any_text() -> None:
+    """Write characters that stdout's encoding lacks as escapes, as stderr does, instead of failing."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")
+
+
+def _end_at_once(number: int, _frame: FrameType | None) -> None:
+    # Not through sys.stderr, which the interrupted code may be writing to.
+    cursor = _SHOW_CURSOR + b"\r\n" if os.isatty(2) else b""
+    what = b"interrupted" if number == signal.SIGINT else b"terminated"
+    os.write(2, cursor + b"pullahead: " + what + b"\n")
+    os._exit(128 + number)
+
+
+def _report_defect(kind: type[BaseException], error: BaseException, at: TracebackType | None) -> None:
+    if os.environ.get("PULLAHEAD_TRACEBACK") == "1":
+        sys.__excepthook__(kind, error, at)
+        return
+    while at is not None and at.tb_next is not None:
+        at = at.tb_next
+    where = f" at {os.path.basename(at.tb_frame.f_code.co_filename)}:{at.tb_lineno}" if at is not None else ""  # noqa: PTH119
+    say(f"unexpected {kind.__name__}{where}; please report this bug with the output of PULLAHEAD_TRACEBACK=1")

@@ -1,0 +1,171 @@
+"""A clone of this repository from which somebody deploys into the local AWS, by the real `sam`. Asserts nothing."""
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from botocore.exceptions import ClientError
+
+from local.aws import ACCESS_KEY, REGION, SECRET_KEY
+from local.aws.server import LocalAws
+from tests.architecture.source import ROOT
+
+SAM = ROOT / ".venv-sam" / "bin" / "sam"
+ENTER_ALONE = "\n" * 100
+_DEPLOYED = ("functions", "layers", "statemachines", "template.yaml", "samconfig.toml")
+_ENOUGH_SECONDS = 400
+
+
+class Printed(NamedTuple):
+    """What a command said, and how it ended."""
+
+    status: int
+    text: str
+
+    def changes(self) -> dict[str, str]:
+        """What the change set does to each resource: + Add, * Modify, - Delete. Long names are cut short."""
+        table = self.text.partition("CloudFormation stack changeset")[2].partition("Changeset created")[0]
+        return {name: action for action, name in re.findall(r"^([+*-] \w+) +(\S+)", table, re.MULTILINE)}
+
+
+class SamProject:
+    """A folder with all that is deployed, and the commands of README."""
+
+    def __init__(self, folder: Path, aws: LocalAws) -> None:
+        self.folder, self._aws = folder, aws
+        self._home = folder.parent / f"{folder.name}-home"
+        self._home.mkdir()
+
+    @classmethod
+    def cloned(cls, folder: Path, aws: LocalAws) -> "SamProject":
+        """Copy what is deployed out of this repository."""
+        folder.mkdir()
+        for name in _DEPLOYED:
+            source = ROOT / name
+            if source.is_dir():
+                shutil.copytree(source, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
+            else:
+                shutil.copy(source, folder / name)
+        return cls(folder, aws)
+
+    def copied(self, folder: Path) -> "SamProject":
+        """Copy the folder with what was built and set in it."""
+        shutil.copytree(self.folder, folder)
+        return SamProject(folder, self._aws)
+
+    def build(self) -> Printed:
+        """Run `sam build`, for what this machine can run."""
+        return self.sam("build")
+
+    def deploy(self, *arguments: str) -> Printed:
+        """Run `sam deploy` where nobody answers."""
+        return self.sam("deploy", *arguments)
+
+    def sam(self, *arguments: str, typed: str = "") -> Printed:
+        """Run the SAM CLI and wait."""
+        done = subprocess.run(
+            [str(SAM), *arguments],
+            cwd=self.folder,
+            env=self._environment(),
+            input=typed,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            timeout=_ENOUGH_SECONDS,
+            check=False,
+        )
+        return Printed(done.returncode, done.stdout)
+
+    def write_rules(self, text: str) -> None:
+        """Edit the rules file."""
+        (self.folder / "layers" / "rules" / "rules.yaml").write_text(text, encoding="utf-8")
+
+    def set_parameters(self, **values: str) -> None:
+        """Write parameters into samconfig.toml where it says to."""
+        path = self.folder / "samconfig.toml"
+        head, opening, _ = path.read_text(encoding="utf-8").partition("parameter_overrides = [\n")
+        lines = "".join(f"  '{name}={_quoted(value)}',\n" for name, value in values.items())
+        path.write_text(f"{head}{opening}{lines}]\n", encoding="utf-8")
+
+    def _environment(self) -> dict[str, str]:
+        kept = {name: value for name, value in os.environ.items() if not name.startswith(("AWS_", "SAM_", "PYTHON"))}
+        return {
+            **kept,
+            "HOME": str(self._home),
+            "AWS_ENDPOINT_URL": self._aws.url,
+            "AWS_ACCESS_KEY_ID": ACCESS_KEY,
+            "AWS_SECRET_ACCESS_KEY": SECRET_KEY,
+            "AWS_DEFAULT_REGION": REGION,
+            "SAM_CLI_TELEMETRY": "0",
+            "PULLAHEAD_BUILD_PLATFORM": "host",
+            "PYTHON": sys.executable,
+            "PYTHONDONTWRITEBYTECODE": "1",
+        }
+
+
+class DeployedBySam:
+    """A stack as whoever deployed it sees it."""
+
+    def __init__(self, aws: LocalAws, name: str) -> None:
+        self.aws, self.name = aws, name
+
+    def exists(self) -> bool:
+        """Tell whether there is such a stack."""
+        try:
+            self.aws.client("cloudformation").describe_stacks(StackName=self.name)
+        except ClientError as error:
+            if "does not exist" in str(error):
+                return False
+            raise
+        return True
+
+    def status(self) -> str:
+        """Return the stack's status."""
+        return str(self._described()["StackStatus"])
+
+    def outputs(self) -> dict[str, str]:
+        """Return the outputs."""
+        return {each["OutputKey"]: each["OutputValue"] for each in self._described()["Outputs"]}
+
+    def resources(self) -> dict[str, str]:
+        """Map logical to physical ids."""
+        found = self.aws.client("cloudformation").describe_stack_resources(StackName=self.name)["StackResources"]
+        return {each["LogicalResourceId"]: each["PhysicalResourceId"] for each in found}
+
+    def invoke(self, function: str, event: Mapping[str, Any] | None = None) -> Any:
+        """Run a function, named as in the template, and return what it answers."""
+        answer = self.aws.client("lambda").invoke(
+            FunctionName=self.resources()[function], Payload=json.dumps(event or {}).encode()
+        )
+        payload = json.loads(answer["Payload"].read())
+        if "FunctionError" in answer:
+            raise RuntimeError(f"{function} failed: {payload}")
+        return payload
+
+    def check_all(self) -> None:
+        """Send what is due for checking, and wait for what follows."""
+        self.invoke("ScheduleChecksFunction")
+        self.aws.wait_idle(180)
+
+    def digest(self, repository: str, tag: str) -> str | None:
+        """Return what ECR serves under a tag, None for nothing."""
+        ecr = self.aws.client("ecr")
+        try:
+            found = ecr.describe_images(repositoryName=repository, imageIds=[{"imageTag": tag}])
+        except (ecr.exceptions.RepositoryNotFoundException, ecr.exceptions.ImageNotFoundException):
+            return None
+        return str(found["imageDetails"][0]["imageDigest"])
+
+    def _described(self) -> Mapping[str, Any]:
+        found: Mapping[str, Any] = self.aws.client("cloudformation").describe_stacks(StackName=self.name)["Stacks"][0]
+        return found
+
+
+def _quoted(value: str) -> str:
+    return value or '""'

@@ -1,0 +1,97 @@
+"""The layer's Makefile, as `sam build` runs it: it finds a Python that has pip, or says what to install."""
+
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from tests.architecture.source import ROOT
+
+LAYER = ROOT / "layers" / "pullahead"
+WITHOUT_PIP = 'echo "No module named pip" >&2\nexit 1\n'
+LAMBDA = ["--platform", "manylinux2014_aarch64", "--implementation", "cp", "--python-version", "3.13"]
+
+
+class Machine:
+    """A machine with the programs that are put on it, which write down how they are called, and few others."""
+
+    def __init__(self, folder: Path) -> None:
+        self._bin, self._calls, self._artifacts = folder / "bin", folder / "calls", folder / "artifacts"
+        self._bin.mkdir()
+        for program in ("sh", "bash", "mkdir", "cp", "find", "rm", "test"):
+            (self._bin / program).symlink_to(shutil.which(program) or "/bin/sh")
+
+    def put(self, program: str, script: str | None = None) -> None:
+        """Put a program on PATH; without a script it is one that works."""
+        path = self._bin / program
+        path.write_text("#!/bin/sh\n" + (script or f'echo "{program} $*" >> {self._calls}\n'))
+        path.chmod(0o755)
+
+    def build(self, **environment: str) -> subprocess.CompletedProcess[str]:
+        """Run the Makefile."""
+        return subprocess.run(
+            [shutil.which("make") or "make", "-C", str(LAYER), "build-PullaheadLayer"],
+            env={"PATH": str(self._bin), "ARTIFACTS_DIR": str(self._artifacts), **environment},
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+
+    def installed_with(self) -> list[str]:
+        """What pip was called with to install."""
+        (call,) = (line for line in self._calls.read_text().splitlines() if " install " in line)
+        return call.split()
+
+
+@pytest.fixture
+def machine(tmp_path: Path) -> Machine:
+    return Machine(tmp_path)
+
+
+def test_python3_is_taken_where_it_has_pip(machine: Machine) -> None:
+    machine.put("python3")
+    machine.put("python3.12")
+    assert machine.build().returncode == 0
+    call = machine.installed_with()
+    assert call[:4] == ["python3", "-m", "pip", "install"]
+    assert " ".join(LAMBDA) in " ".join(call)
+
+
+@pytest.mark.parametrize(
+    ("other", "command"), [("python3.12", "python3.12 -m pip"), ("pip3", "pip3"), ("uvx", "uvx pip")]
+)
+def test_another_pip_is_found_where_python3_has_none(machine: Machine, other: str, command: str) -> None:
+    machine.put("python3", WITHOUT_PIP)
+    machine.put(other)
+    assert machine.build().returncode == 0
+    assert " ".join(machine.installed_with()).startswith(f"{command} install")
+
+
+def test_machine_without_pip_is_told_what_to_install(machine: Machine) -> None:
+    machine.put("python3", WITHOUT_PIP)
+    done = machine.build()
+    assert done.returncode != 0
+    assert "apt install python3-pip" in done.stderr
+    assert "--use-container" in done.stderr
+
+
+def test_python_that_is_named_is_taken_or_none(machine: Machine) -> None:
+    machine.put("python3")
+    machine.put("mine", WITHOUT_PIP)
+    done = machine.build(PYTHON="mine")
+    assert done.returncode != 0
+    assert "no pip for mine" in done.stderr
+
+
+def test_wheels_of_this_machine_are_taken_where_they_are_asked_for(machine: Machine) -> None:
+    machine.put("python3")
+    assert machine.build(PULLAHEAD_BUILD_PLATFORM="host").returncode == 0
+    assert "--platform" not in machine.installed_with()
+
+
+def test_no_requirement_depends_on_the_python_that_pip_runs_in() -> None:
+    """pip judges markers by its own Python and not by --python-version."""
+    requirements = (LAYER / "requirements.txt").read_text(encoding="utf-8")
+    assert [line for line in requirements.splitlines() if ";" in line.partition("#")[0]] == []

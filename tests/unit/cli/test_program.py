@@ -1,0 +1,81 @@
+"""Ends that nobody planned, in a process of their own."""
+
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import pullahead
+
+PATHS = {"PYTHONPATH": str(Path(pullahead.__file__).parents[1])}
+DEFECT = "from pullahead.cli.program import report_defects; report_defects(); raise ValueError('https://x/?sig=s3cr3t')"
+WAITING = """
+import signal, threading
+{before}
+from pullahead.cli.program import end_at_once_on_signals
+end_at_once_on_signals()
+{stuck}
+print("ready", flush=True)
+threading.Event().wait(60)
+"""
+STUCK = "threading.Thread(target=threading.Event().wait, args=(60,)).start()"  # a thread that Python would wait for
+
+
+def python(program: str, **environment: str) -> "subprocess.CompletedProcess[str]":
+    return subprocess.run(
+        [sys.executable, "-c", program],
+        env={**PATHS, **environment},
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
+    )
+
+
+def interrupted(number: int, before: str = "") -> tuple[int, str]:
+    """Send a signal to a program that waits, and tell how it ended and what it said."""
+    program = WAITING.format(before=before, stuck=STUCK)
+    command = [sys.executable, "-c", program]
+    pipe = subprocess.PIPE
+    with subprocess.Popen(command, env=PATHS, stdout=pipe, stderr=pipe, text=True) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        assert process.stdout.readline() == "ready\n"
+        process.send_signal(number)
+        try:
+            return process.wait(timeout=10), process.stderr.read()
+        finally:
+            process.kill()
+
+
+def test_defect_is_one_line_without_its_text() -> None:
+    ran = python(DEFECT)
+    assert ran.returncode == 1
+    assert ran.stderr == (
+        "pullahead: unexpected ValueError at <string>:1; "
+        "please report this bug with the output of PULLAHEAD_TRACEBACK=1\n"
+    )
+
+
+def test_traceback_of_a_defect_is_shown_on_request() -> None:
+    assert "Traceback" in python(DEFECT, PULLAHEAD_TRACEBACK="1").stderr
+
+
+@pytest.mark.parametrize(
+    ("number", "code", "line"), [(signal.SIGINT, 130, "interrupted"), (signal.SIGTERM, 143, "terminated")]
+)
+def test_signal_ends_the_program_at_once(number: int, code: int, line: str) -> None:
+    assert interrupted(number) == (code, f"pullahead: {line}\n")
+
+
+def test_ignored_signal_stays_ignored() -> None:
+    code, _ = interrupted(signal.SIGINT, before="signal.signal(signal.SIGINT, signal.SIG_IGN); signal.alarm(1)")
+    assert code == -signal.SIGALRM
+
+
+def test_character_that_stdout_cannot_encode_is_escaped() -> None:
+    program = "from pullahead.cli.program import accept_any_text; accept_any_text(); print('\\u25a0 STALE')"
+    ran = python(program, PYTHONIOENCODING="ascii")
+    assert (ran.returncode, ran.stdout) == (0, "\\u25a0 STALE\n")
