@@ -1,4 +1,4 @@
-"""Take webhooks at the function's URL, and queue checks of what they name. Logs no path and no body."""
+"""Receive webhooks at a function URL, and queue checks of the tags that they name. Logs no path and no body."""
 
 from typing import Any
 
@@ -19,11 +19,17 @@ def handler(event: dict[str, Any], _context: LambdaContext) -> dict[str, Any]:
 
 
 def handle(event: dict[str, Any], app: Application) -> dict[str, Any]:
-    answer = app.receive_webhook(event)
-    add_webhook(answer.outcome)
-    seen = {"sender": answer.sender, "status": answer.status, "outcome": answer.outcome, "mirrors": answer.mirrors}
-    if answer.error is not None:
-        logger.error("webhook not taken; it may be sent again", extra={**seen, "error": str(answer.error)})
+    response = app.receive_webhook(event)
+    add_webhook(response.outcome)
+    fields = {
+        "sender": response.sender,
+        "status": response.status,
+        "outcome": response.outcome,
+        "mirrors": response.mirrors,
+    }
+    if response.error is not None:
+        message = "webhook could not be processed; the sender may retry it"
+        logger.error(message, extra={**fields, "error": str(response.error)})
     else:
-        logger.info("webhook", extra={**seen, "told": answer.told})
-    return answer.to_event()
+        logger.info("webhook received", extra={**fields, "body": response.body})
+    return response.to_event()

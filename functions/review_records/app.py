@@ -25,15 +25,15 @@ def handle(context: LambdaContext, app: Application) -> dict[str, Any]:
     report(reviewed)
     if reviewed.errors:
         raise reviewed.errors[0]
-    return {"records": reviewed.records, "told": len(reviewed.telling.told), "retired": reviewed.retired.records}
+    return {"records": reviewed.records, "sent": len(reviewed.notifications.sent), "retired": reviewed.retired.records}
 
 
 def report(reviewed: Reviewed) -> None:
-    """Log what was told and what was not, and everything that went wrong: the answer tells the first error only."""
-    telling = reviewed.telling
-    counts = {"records": reviewed.records, "held_back": telling.held_back, "over_before_told": telling.idle}
-    logger.info("reviewed", extra={**counts, "told": telling.told, "retired": reviewed.retired.records})
+    """Log what was sent, and everything that failed: the function raises the first error only."""
+    notifications = reviewed.notifications
+    counts = {"records": reviewed.records, "held_back": notifications.held_back, "dropped": notifications.dropped}
+    logger.info("reviewed", extra={**counts, "sent": notifications.sent, "retired": reviewed.retired.records})
     if not reviewed.complete:
-        logger.error("there are more records than are reviewed; some are neither measured nor told", extra=counts)
+        logger.error("too many records; some were not reviewed", extra=counts)
     for error in reviewed.errors[:20]:
-        logger.error("the review left something undone; the next one tries again", extra={"error": str(error)})
+        logger.error("part of the review failed; the next one retries it", extra={"error": str(error)})

@@ -1,13 +1,15 @@
 """moto as a server, and clients for it. Each test makes tables, buckets and queues of its own, by names of its own."""
 
 import itertools
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
 import boto3
 from botocore.config import Config
-from moto.server import ThreadedMotoServer
+from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_backend_app
+from werkzeug.serving import make_server
 
 ACCOUNT_ID = "123456789012"
 REGION = "eu-west-1"
@@ -16,14 +18,22 @@ _numbers = itertools.count()
 
 @contextmanager
 def moto_server() -> Iterator[str]:
-    """Run moto and give its address."""
-    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    server.start()
+    """Run moto and give its address. It answers one request at a time: as in AWS, a conditional write is atomic."""
+    moto, lock = DomainDispatcherApplication(create_backend_app), threading.Lock()
+
+    def one_at_a_time(environ: dict[str, Any], start_response: Any) -> Any:
+        with lock:
+            return moto(environ, start_response)
+
+    server = make_server("127.0.0.1", 0, one_at_a_time, threaded=True)
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
     try:
-        host, port = server.get_host_and_port()
-        yield f"http://{host}:{port}"
+        yield f"http://127.0.0.1:{server.server_port}"
     finally:
-        server.stop()
+        server.shutdown()
+        thread.join()
+        server.server_close()
 
 
 def client(url: str, service: str) -> Any:

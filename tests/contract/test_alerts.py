@@ -1,4 +1,4 @@
-"""Alerts as they arrive: by SNS (moto), in a queue that subscribes."""
+"""Alerts as SNS (moto) delivers them to a queue that subscribes."""
 
 import json
 from collections.abc import Callable, Iterator
@@ -66,14 +66,14 @@ def bench(request: pytest.FixtureRequest) -> Bench:
     return Bench(alerts, lambda: [notification["Message"] for notification in topic.notifications()])
 
 
-def test_every_message_arrives_with_its_text(bench: Bench) -> None:
+def test_message_is_published_with_its_text(bench: Bench) -> None:
     told = list(every_notice())
     for one in told:
         bench.alerts.publish(one)
     assert sorted(bench.texts()) == sorted(map(text_of, told))
 
 
-def test_text_with_letters_beyond_ascii_arrives(bench: Bench) -> None:
+def test_text_beyond_ascii_is_published(bench: Bench) -> None:
     told = notice(AlertKind.STALE)
     told = told._replace(members=(structs.replace(told.members[0], detail="größer \U0001f512"),))
     bench.alerts.publish(told)
@@ -82,7 +82,7 @@ def test_text_with_letters_beyond_ascii_arrives(bench: Bench) -> None:
 
 class TestSns:
     @pytest.mark.parametrize("publisher", [SnsAlerts, SnsChatAlerts])
-    def test_attributes_are_there_for_subscription_filters(
+    def test_attributes_are_set_for_subscription_filters(
         self, topic: Topic, publisher: type[SnsAlerts | SnsChatAlerts]
     ) -> None:
         told = notice(AlertKind.STALE, over=True)
@@ -100,7 +100,7 @@ class TestSns:
         }
 
     @pytest.mark.parametrize("mirror", ["m:1", "mirror/app:1.0", f"{'a' * 255}:{'b' * 128}"])
-    def test_subject_arrives_and_is_what_mail_takes(self, topic: Topic, mirror: str) -> None:
+    def test_subject_is_published_and_valid_for_mail(self, topic: Topic, mirror: str) -> None:
         """SNS API reference, Publish, Subject: up to 100 characters, ASCII, no line breaks."""
         told = of_mirror(mirror)
         SnsAlerts(topic.client, topic.arn).publish(told)
@@ -110,14 +110,14 @@ class TestSns:
         assert notification["Subject"].isascii()
         assert notification["Subject"].endswith("cannot be refreshed")
 
-    def test_chat_gets_a_custom_notification(self, topic: Topic) -> None:
+    def test_chat_topic_receives_a_custom_notification(self, topic: Topic) -> None:
         told = notice(AlertKind.STALE, 500)
         SnsChatAlerts(topic.client, topic.arn).publish(told)
         (notification,) = topic.notifications()
         assert notification["Message"] == chatbot_json(told)
         assert json.loads(notification["Message"])["source"] == "custom"
 
-    def test_topic_that_is_missing_is_a_storage_error_that_names_the_mirror(self, moto: str) -> None:
+    def test_missing_topic_is_a_storage_error_that_names_the_mirror(self, moto: str) -> None:
         alerts = SnsAlerts(client(moto, "sns"), f"arn:aws:sns:{REGION}:{ACCOUNT_ID}:nowhere")
         with pytest.raises(StorageError, match=r"the alert .*mirror/app:1\.0 cannot be refreshed' failed"):
             alerts.publish(of_mirror("mirror/app:1.0"))

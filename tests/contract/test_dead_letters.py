@@ -1,4 +1,4 @@
-"""Dead letters: the fake and SQS (moto) do the same, and SQS's own and EventBridge's can be read as well."""
+"""Dead letters: the fake and SQS (moto) behave the same; messages of SQS and EventBridge are read as well."""
 
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
@@ -19,7 +19,7 @@ NOW = datetime(2026, 11, 24, 9, 5, 0, 500_000, tzinfo=UTC)
 class Place(DeadLetterQueue, Protocol):
     """The whole queue, as those who send and those who receive see it."""
 
-    def put_aside(self, message: DeadLetterMessage) -> None:
+    def send(self, message: DeadLetterMessage) -> None:
         """Send a message."""
         ...
 
@@ -66,34 +66,34 @@ def aside(body: str = "{", **changes: Any) -> DeadLetterMessage:
     return DeadLetterMessage(body, "InvalidEventError", "größer: no `tags`", NOW, 1)._replace(**changes)
 
 
-def test_message_is_read_as_it_was_put_aside(bench: Bench) -> None:
-    bench.place.put_aside(aside(tries=5))
+def test_message_is_received_as_it_was_sent(bench: Bench) -> None:
+    bench.place.send(aside(tries=5))
     (letter,), more = bench.place.take(10)
     told = (letter.body, letter.reason, letter.text, letter.since, letter.tries, more)
     assert told == ("{", "InvalidEventError", "größer: no `tags`", NOW, 5, 0)
 
 
-def test_all_are_taken_oldest_first_and_no_more_than_asked(bench: Bench) -> None:
+def test_messages_are_received_oldest_first_up_to_the_limit(bench: Bench) -> None:
     for number in range(25):
-        bench.place.put_aside(aside(f"{number}", failed_at=NOW.replace(minute=59 - number)))
+        bench.place.send(aside(f"{number}", failed_at=NOW.replace(minute=59 - number)))
     taken = bench.place.take(23)
     assert [letter.since for letter in taken.letters] == sorted(letter.since for letter in taken.letters)
     assert (len({letter.body for letter in taken.letters}), taken.more) == (23, 2)
     assert len(bench.place.take(10).letters) == 2
 
 
-def test_taken_ones_are_hidden_until_they_are_released(bench: Bench) -> None:
+def test_received_messages_are_invisible_until_they_are_released(bench: Bench) -> None:
     for number in range(12):
-        bench.place.put_aside(aside(f"{number}"))
+        bench.place.send(aside(f"{number}"))
     taken = bench.place.take(100).letters
     assert bench.place.take(100).letters == ()
     bench.place.release(taken)
     assert {letter.id for letter in bench.place.take(100).letters} == {letter.id for letter in taken}
 
 
-def test_one_that_is_put_back_is_there_and_no_longer_here(bench: Bench) -> None:
+def test_redriven_message_is_in_its_source_queue_only(bench: Bench) -> None:
     for body in ("first", "second"):
-        bench.place.put_aside(aside(body))
+        bench.place.send(aside(body))
     taken = bench.place.take(10).letters
     (first,) = (letter for letter in taken if letter.body == "first")
     bench.place.put_back(first)
@@ -102,8 +102,8 @@ def test_one_that_is_put_back_is_there_and_no_longer_here(bench: Bench) -> None:
     assert [letter.body for letter in bench.place.take(10).letters] == ["second"]
 
 
-def test_one_that_is_dropped_is_nowhere(bench: Bench) -> None:
-    bench.place.put_aside(aside())
+def test_dropped_message_is_deleted(bench: Bench) -> None:
+    bench.place.send(aside())
     taken = bench.place.take(10).letters
     bench.place.drop(taken[0])
     assert bench.queued() == []
@@ -112,12 +112,12 @@ def test_one_that_is_dropped_is_nowhere(bench: Bench) -> None:
 
 
 @pytest.mark.parametrize("make", [in_memory, in_sqs])
-def test_of_two_queues_each_message_goes_back_where_it_came_from(sqs: Any, make: Callable[[Any], Any]) -> None:
+def test_message_of_either_queue_is_redriven_to_its_own_source_queue(sqs: Any, make: Callable[[Any], Any]) -> None:
     checks, pulls = Bench(*make(sqs)), Bench(*make(sqs))
     both = DeadLetterQueues({"checks": checks.place, "pulls": pulls.place})
-    checks.place.put_aside(aside("check"))
-    pulls.place.put_aside(aside("pull", failed_at=NOW.replace(minute=1)))
-    pulls.place.put_aside(aside("poison", failed_at=NOW.replace(minute=2)))
+    checks.place.send(aside("check"))
+    pulls.place.send(aside("pull", failed_at=NOW.replace(minute=1)))
+    pulls.place.send(aside("poison", failed_at=NOW.replace(minute=2)))
     (pull, poison, check), more = both.take(10)
     assert [(letter.body, letter.queue) for letter in (pull, poison, check)] == [
         ("pull", "pulls"),
@@ -132,7 +132,7 @@ def test_of_two_queues_each_message_goes_back_where_it_came_from(sqs: Any, make:
 
 
 class TestSqs:
-    def test_one_that_the_queue_gave_up_has_no_reason(self, sqs: Any) -> None:
+    def test_message_that_sqs_moved_has_no_reason(self, sqs: Any) -> None:
         place = queue(sqs)
         arn = sqs.get_queue_attributes(QueueUrl=place, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
         source = queue(
@@ -145,7 +145,7 @@ class TestSqs:
         assert (letter.body, letter.reason, letter.text, letter.tries) == ("always fails", None, "", None)
         assert abs((letter.since - datetime.now(UTC)).total_seconds()) < 60
 
-    def test_one_of_eventbridge_says_what_eventbridge_says(self, sqs: Any) -> None:
+    def test_message_of_eventbridge_has_the_reason_of_eventbridge(self, sqs: Any) -> None:
         place = queue(sqs)
         said = {
             "RULE_ARN": "arn:aws:events:eu-west-1:123456789012:rule/pullahead-EcrPushRule",
@@ -161,7 +161,7 @@ class TestSqs:
         assert (letter.reason, letter.text, letter.tries) == ("NO_PERMISSIONS", "not authorized", 185)
 
     @pytest.mark.parametrize("failed_at", ["yesterday", "2026-11-24T09:05:00"])
-    def test_attributes_of_a_stranger_are_no_error(self, sqs: Any, failed_at: str) -> None:
+    def test_unknown_attributes_are_ignored(self, sqs: Any, failed_at: str) -> None:
         place = queue(sqs)
         said = {"failed_at": failed_at, "tries": "many", "reason": "x"}
         attributes: dict[str, Any] = {n: {"DataType": "String", "StringValue": value} for n, value in said.items()}
@@ -171,17 +171,17 @@ class TestSqs:
         assert (letter.reason, letter.text, letter.tries) == ("x", "", None)
         assert letter.since.tzinfo is not None
 
-    def test_body_that_leaves_no_room_for_a_reason_is_a_storage_error(self, sqs: Any) -> None:
+    def test_body_too_large_for_a_reason_is_a_storage_error(self, sqs: Any) -> None:
         limit = queue(sqs, MaximumMessageSize="1024")
         with pytest.raises(StorageError, match="send of a dead letter failed"):
-            SqsDeadLetters(sqs, limit).put_aside(aside("x" * 1025))
+            SqsDeadLetters(sqs, limit).send(aside("x" * 1025))
 
-    def test_queue_that_is_missing_is_a_storage_error_of_every_verb(self, sqs: Any) -> None:
+    def test_missing_queue_is_a_storage_error_of_every_method(self, sqs: Any) -> None:
         missing = SqsDeadLetters(sqs, f"{sqs.meta.endpoint_url}/123456789012/nowhere", queue(sqs))
-        SqsDeadLetters(sqs, place := queue(sqs)).put_aside(aside())
+        SqsDeadLetters(sqs, place := queue(sqs)).send(aside())
         letters = SqsDeadLetters(sqs, place).take(1).letters
         for act in (
-            lambda: missing.put_aside(aside()),
+            lambda: missing.send(aside()),
             lambda: missing.take(1),
             lambda: missing.release(letters),
             lambda: missing.drop(letters[0]),
@@ -189,16 +189,16 @@ class TestSqs:
             with pytest.raises(StorageError, match="dead letter"):
                 act()
 
-    def test_one_that_cannot_be_queued_is_kept(self, sqs: Any) -> None:
+    def test_message_that_cannot_be_redriven_is_kept(self, sqs: Any) -> None:
         place = SqsDeadLetters(sqs, queue(sqs), f"{sqs.meta.endpoint_url}/123456789012/nowhere")
-        place.put_aside(aside())
+        place.send(aside())
         taken = place.take(10).letters
         with pytest.raises(StorageError, match="send of a dead letter to its queue failed"):
             place.put_back(taken[0])
         place.release(taken)
         assert len(place.take(10).letters) == 1
 
-    def test_all_servers_of_sqs_are_asked(self, sqs: Any) -> None:
+    def test_receive_uses_long_polling(self, sqs: Any) -> None:
         expected = {
             "QueueUrl": "https://sqs/q",
             "MaxNumberOfMessages": 10,

@@ -1,4 +1,4 @@
-"""What people were told is remembered, and one at a time tells them. The fake and the table (moto) alike."""
+"""Incidents and the lock of the alert sender: the fake and DynamoDB (moto) behave the same."""
 
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -36,7 +36,7 @@ def incidents(request: pytest.FixtureRequest) -> Incidents:
 
 
 @pytest.mark.parametrize("incident", [Incident(KEY), FULL], ids=["new", "full"])
-def test_incident_comes_back_as_it_was_written(incidents: Incidents, incident: Incident) -> None:
+def test_incident_is_read_as_it_was_written(incidents: Incidents, incident: Incident) -> None:
     incidents.save(Incident(KEY, since=NOW), NOW)
     incidents.save(incident, NOW)
     assert incidents.load([KEY, "GONE##"]) == {KEY: incident}
@@ -44,23 +44,23 @@ def test_incident_comes_back_as_it_was_written(incidents: Incidents, incident: I
 
 
 class TestTurn:
-    def test_one_at_a_time_has_it(self, incidents: Incidents) -> None:
+    def test_lock_is_held_by_one_at_a_time(self, incidents: Incidents) -> None:
         assert incidents.lock_sending(NOW, NOW + TURN)
         assert not incidents.lock_sending(NOW + timedelta(minutes=5), NOW + TURN * 2)
         incidents.unlock_sending(NOW)
         assert incidents.lock_sending(NOW + timedelta(minutes=5), NOW + TURN * 2)
 
-    def test_it_ends_by_itself(self, incidents: Incidents) -> None:
+    def test_lock_expires(self, incidents: Incidents) -> None:
         assert incidents.lock_sending(NOW, NOW + TURN)
         assert incidents.lock_sending(NOW + TURN, NOW + TURN * 2)
 
-    def test_who_was_late_does_not_end_anothers(self, incidents: Incidents) -> None:
+    def test_expired_holder_does_not_release_the_lock_of_another(self, incidents: Incidents) -> None:
         incidents.lock_sending(NOW, NOW + TURN)
         incidents.lock_sending(NOW + TURN, NOW + TURN * 2)
         incidents.unlock_sending(NOW)
         assert not incidents.lock_sending(NOW + TURN, NOW + TURN * 2)
 
-    def test_of_many_at_once_one_takes_it(self, dynamodb: Any) -> None:
+    def test_one_of_many_at_once_takes_the_lock(self, dynamodb: Any) -> None:
         table = new_table(dynamodb)
         with ThreadPoolExecutor(8) as pool:
             taken = pool.map(lambda _: DynamoIncidents(dynamodb, table).lock_sending(NOW, NOW + TURN), range(8))
@@ -68,7 +68,7 @@ class TestTurn:
 
 
 class TestDynamo:
-    def test_incident_is_forgotten_a_month_after_it_was_last_written(self, dynamodb: Any) -> None:
+    def test_incident_expires_a_month_after_its_last_write(self, dynamodb: Any) -> None:
         table = new_table(dynamodb)
         DynamoIncidents(dynamodb, table).save(FULL, NOW)
         (item,) = dynamodb.scan(TableName=table)["Items"]
@@ -84,15 +84,15 @@ class TestDynamo:
         assert len(item["incident"]["S"]) < 390_000
 
     @pytest.mark.parametrize("item", [{}, {"incident": {"S": "{"}}, {"incident": {"S": "{}"}}])
-    def test_item_that_cannot_be_read_is_named(self, dynamodb: Any, item: dict[str, Any]) -> None:
+    def test_unreadable_item_is_an_error_that_names_it(self, dynamodb: Any, item: dict[str, Any]) -> None:
         table = new_table(dynamodb)
         dynamodb.put_item(TableName=table, Item={"pk": {"S": f"incident#{KEY}"}, **item})
         with pytest.raises(StorageError, match="incident#STALE"):
             DynamoIncidents(dynamodb, table).load([KEY])
 
-    def test_table_that_is_missing_is_a_storage_error(self, dynamodb: Any) -> None:
+    def test_missing_table_is_a_storage_error(self, dynamodb: Any) -> None:
         nowhere = DynamoIncidents(dynamodb, "nowhere")
         with pytest.raises(StorageError, match="the incident STALE"):
             nowhere.save(FULL, NOW)
-        with pytest.raises(StorageError, match="whose turn"):
+        with pytest.raises(StorageError, match="the lock of the alert sender"):
             nowhere.lock_sending(NOW, NOW + TURN)

@@ -1,4 +1,4 @@
-"""What any registry must list for us, asked of our fake and of a real one with the same tests."""
+"""Listings of upstream registries: the fake and a real registry behave the same."""
 
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
@@ -50,7 +50,7 @@ def upstream() -> UpstreamRegistry:
     return UpstreamRegistry(lambda host: UpstreamSettings(host, plain_http=True))
 
 
-def test_tag_is_lost(served: Served, upstream: UpstreamRegistry) -> None:
+def test_listing_returns_every_tag(served: Served, upstream: UpstreamRegistry) -> None:
     tags = {f"v{number}" for number in range(12)}
     for tag in tags:
         served.push(SUBJECT, "team/tagged", tag)
@@ -59,12 +59,12 @@ def test_tag_is_lost(served: Served, upstream: UpstreamRegistry) -> None:
     assert len(listed) == len(tags)
 
 
-def test_missing_repository_looks_empty(served: Served, upstream: UpstreamRegistry) -> None:
+def test_missing_repository_is_not_found(served: Served, upstream: UpstreamRegistry) -> None:
     with pytest.raises(NotFoundError):
         upstream.list_tags(served.repository("team/nowhere"))
 
 
-def test_referrers_under_the_fallback_tag_are_lost(served: Served, upstream: UpstreamRegistry) -> None:
+def test_referrers_of_the_fallback_tag_are_listed(served: Served, upstream: UpstreamRegistry) -> None:
     served.push(SUBJECT, "team/signed", "1.0")
     reference = Reference(served.repository("team/signed"), "1.0")
     assert upstream.list_referrers(reference, SUBJECT.digest) == ()

@@ -127,9 +127,7 @@ def pushed_digest(registry: RunningEcr, tag: str) -> str:
     return found["imageDetails"][0]["imageDigest"]
 
 
-def test_image_comes_back_with_the_same_digest_and_blobs(
-    registry: RunningEcr, layout: OciLayout, tmp_path: Path
-) -> None:
+def test_pulled_image_has_the_pushed_digest_and_blobs(registry: RunningEcr, layout: OciLayout, tmp_path: Path) -> None:
     image = layout.add_image("amd64", [b"one", b"two", incompressible(6 * MIB)])
     pushed = push(registry, layout.name(image, "latest"), "latest")
     assert pushed.returncode == 0, pushed.stderr
@@ -139,7 +137,7 @@ def test_image_comes_back_with_the_same_digest_and_blobs(
     assert registry.ecr.calls.count("DownloadBlob") == 4  # followed our redirects, without the login
 
 
-def test_index_comes_back_with_all_its_children(registry: RunningEcr, layout: OciLayout, tmp_path: Path) -> None:
+def test_pulled_index_has_all_its_children(registry: RunningEcr, layout: OciLayout, tmp_path: Path) -> None:
     children = [layout.add_image(architecture, [architecture.encode()]) for architecture in ("amd64", "arm64")]
     index = layout.add_index(children)
     pushed = push(registry, layout.name(index, "multi"), "multi")
@@ -149,7 +147,7 @@ def test_index_comes_back_with_all_its_children(registry: RunningEcr, layout: Oc
     assert len(pull(registry, "multi", tmp_path / "pulled")) == 7
 
 
-def test_second_push_sends_no_blob_again(registry: RunningEcr, layout: OciLayout) -> None:
+def test_second_push_sends_no_blob(registry: RunningEcr, layout: OciLayout) -> None:
     source = layout.name(layout.add_image("amd64", [b"one", b"two"]), "latest")
     assert push(registry, source, "first").returncode == 0
     assert registry.ecr.calls.count("v2:FinishUpload") == 3
@@ -157,7 +155,7 @@ def test_second_push_sends_no_blob_again(registry: RunningEcr, layout: OciLayout
     assert registry.ecr.calls.count("v2:FinishUpload") == 3
 
 
-def test_push_to_a_missing_repository_fails_and_makes_none(registry: RunningEcr, layout: OciLayout) -> None:
+def test_push_to_a_missing_repository_fails_and_creates_none(registry: RunningEcr, layout: OciLayout) -> None:
     source = layout.name(layout.add_image("amd64", [b"one"]), "latest")
     refused = push(registry, source, "latest", "team/none")
     assert refused.returncode != 0

@@ -1,4 +1,4 @@
-"""Events as they arrive: by EventBridge (moto), in the queue of a rule that asks for them."""
+"""Outcome events as EventBridge (moto) delivers them to the queue of a rule."""
 
 import json
 from collections.abc import Callable, Iterator
@@ -75,7 +75,7 @@ def bench(request: pytest.FixtureRequest) -> Bench:
 
 
 @pytest.mark.parametrize("count", [0, 1, 10, 11, 25])
-def test_every_event_arrives_once_as_it_was_sent(bench: Bench, count: int) -> None:
+def test_every_event_is_published_once(bench: Bench, count: int) -> None:
     sent = [event(number) for number in range(count)]
     bench.outcomes.publish(sent)
     assert bench.details() == [each.detail for each in sent]
@@ -83,14 +83,14 @@ def test_every_event_arrives_once_as_it_was_sent(bench: Bench, count: int) -> No
 
 class TestEventBridge:
     @pytest.mark.parametrize("kind", OutcomeKind)
-    def test_source_kind_and_time_are_those_of_the_event(self, bus: Bus, kind: OutcomeKind) -> None:
+    def test_entry_has_the_source_kind_and_time_of_the_event(self, bus: Bus, kind: OutcomeKind) -> None:
         EventBridgeOutcomes(bus.events).publish([event(60, kind)])
         (received,) = bus.received()
         assert (received["source"], received["detail-type"]) == ("pullahead", kind.value)
         assert received["time"] == "2026-11-24T09:01:00Z"
 
     @pytest.mark.parametrize(("rule", "calls"), [("app", [10, 10, 5]), ("ö" * 60_000, [2] * 12 + [1])])
-    def test_no_call_is_larger_than_eventbridge_takes(self, moto: str, rule: str, calls: list[int]) -> None:
+    def test_no_call_exceeds_the_limits_of_eventbridge(self, moto: str, rule: str, calls: list[int]) -> None:
         events, seen = client(moto, "events"), list[tuple[int, int]]()
 
         def measure(params: dict[str, Any], **_: object) -> None:
@@ -103,14 +103,14 @@ class TestEventBridge:
         assert [count for count, _ in seen] == calls
         assert max(size for _, size in seen) <= 256 * 1024
 
-    def test_one_that_was_not_taken_is_an_error_that_says_why(self, bus: Bus) -> None:
+    def test_refused_entry_is_an_error_with_its_code(self, bus: Bus) -> None:
         entries = [{"EventId": "1"}, {"ErrorCode": "ThrottlingException", "ErrorMessage": "slow down"}]
         with Stubber(bus.events) as stub:
             stub.add_response("put_events", {"FailedEntryCount": 1, "Entries": entries})
             with pytest.raises(StorageError, match="1 of 2 events: ThrottlingException"):
                 EventBridgeOutcomes(bus.events).publish([event(1), event(2)])
 
-    def test_bus_that_refuses_the_call_is_a_storage_error(self, bus: Bus) -> None:
+    def test_refused_call_is_a_storage_error(self, bus: Bus) -> None:
         with Stubber(bus.events) as stub:
             stub.add_client_error("put_events", "AccessDeniedException", "not you")
             with pytest.raises(StorageError, match=r"publish of 1 events failed: .*not you"):

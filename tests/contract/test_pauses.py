@@ -1,4 +1,4 @@
-"""Pauses in DynamoDB: the fake and the table do the same, and two who pause at once both have their way."""
+"""Paused rules: the fake and DynamoDB (moto) behave the same."""
 
 from collections.abc import Iterator
 
@@ -39,7 +39,7 @@ def test_rules_are_paused_and_resumed_one_by_one(pauses: PauseStore) -> None:
     assert pauses.paused_rules() == frozenset()
 
 
-def test_two_who_pause_at_once_both_have_their_way(url: str) -> None:
+def test_concurrent_pauses_of_two_processes_are_both_kept(url: str) -> None:
     table = new_table(client(url, "dynamodb"))
     one, other = (DynamoPauses(client(url, "dynamodb"), table) for _ in range(2))
     assert one.paused_rules() == other.paused_rules() == frozenset()
@@ -48,7 +48,7 @@ def test_two_who_pause_at_once_both_have_their_way(url: str) -> None:
     assert one.paused_rules() == {"a", "b"}
 
 
-def test_table_that_is_gone_is_an_error_and_not_an_absence_of_pauses(url: str) -> None:
+def test_missing_table_is_a_storage_error(url: str) -> None:
     missing = DynamoPauses(client(url, "dynamodb"), "no-such-table")
     for act in (missing.paused_rules, lambda: missing.pause("a")):
         with pytest.raises(StorageError, match="the paused rules failed"):

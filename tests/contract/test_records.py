@@ -1,11 +1,10 @@
-"""Records: what is written comes back, and only who read last may write. The fake and DynamoDB (moto) alike."""
+"""Records: the fake and DynamoDB (moto) behave the same, and only the last reader may write."""
 
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from botocore.stub import Stubber
 
 from pullahead.aws.records import DynamoRecords
 from pullahead.errors import ConflictError, StorageError
@@ -70,7 +69,7 @@ def records(request: pytest.FixtureRequest) -> RecordStore:
 
 
 @pytest.mark.parametrize("record", [PLAIN, FULL], ids=["plain", "full"])
-def test_record_comes_back_as_it_was_written(records: RecordStore, record: MirrorRecord) -> None:
+def test_record_is_read_as_it_was_written(records: RecordStore, record: MirrorRecord) -> None:
     saved = records.save(record, 0)
     assert saved == record.with_changes(version=1)
     assert records.load([KEY]) == {KEY: saved}
@@ -83,7 +82,7 @@ def test_unknown_mirrors_are_left_out(records: RecordStore) -> None:
     assert records.load([MirrorKey("mirror/app", "2.0"), KEY, KEY]).keys() == {KEY}
 
 
-def test_more_mirrors_than_one_call_takes(records: RecordStore) -> None:
+def test_more_keys_than_one_call_takes_are_all_read(records: RecordStore) -> None:
     keys = [MirrorKey("mirror/app", f"{n}") for n in range(120)]
     for key in keys:
         records.save(PLAIN.with_changes(key=key), 0)
@@ -97,7 +96,7 @@ class TestConflict:
             records.save(FULL, 0)
         assert records.load([KEY])[KEY].state is State.MISSING
 
-    def test_who_read_before_another_wrote_may_not_write(self, records: RecordStore) -> None:
+    def test_write_after_another_write_is_a_conflict(self, records: RecordStore) -> None:
         first = records.save(PLAIN, 0)
         second = records.save(FULL, first.version)
         assert second.version == 2
@@ -105,12 +104,12 @@ class TestConflict:
             records.save(PLAIN, first.version)
         assert records.load([KEY]) == {KEY: second}
 
-    def test_record_that_is_not_there_cannot_be_changed(self, records: RecordStore) -> None:
+    def test_change_of_a_missing_record_is_a_conflict(self, records: RecordStore) -> None:
         with pytest.raises(ConflictError):
             records.save(PLAIN, 1)
         assert records.load([KEY]) == {}
 
-    def test_version_that_counts_is_the_one_that_was_read(self, records: RecordStore) -> None:
+    def test_expected_version_decides_and_not_the_one_in_the_record(self, records: RecordStore) -> None:
         saved = records.save(PLAIN.with_changes(version=99), 0)
         assert saved.version == 1
         assert records.save(PLAIN.with_changes(version=99), 1).version == 2
@@ -123,13 +122,13 @@ def test_heartbeat_is_none_at_first_then_the_last_one(records: RecordStore) -> N
         assert records.load_heartbeat() == beat
 
 
-def test_heartbeat_is_no_mirror(records: RecordStore) -> None:
+def test_heartbeat_is_not_read_as_a_mirror(records: RecordStore) -> None:
     records.save_heartbeat(Heartbeat(NOW, "rules-1"))
     assert list(records.scan()) == []
 
 
 class TestDynamo:
-    def test_table_that_is_missing_is_a_storage_error(self, dynamodb: Any) -> None:
+    def test_missing_table_is_a_storage_error(self, dynamodb: Any) -> None:
         records = DynamoRecords(dynamodb, "nowhere")
         for ask in (
             lambda: records.load([KEY]),
@@ -140,7 +139,7 @@ class TestDynamo:
             with pytest.raises(StorageError, match="ResourceNotFoundException"):
                 ask()
 
-    def test_item_shows_a_reader_of_the_table_how_the_mirror_stands(self, dynamodb: Any) -> None:
+    def test_item_shows_the_state_of_the_mirror_as_attributes(self, dynamodb: Any) -> None:
         table = new_table(dynamodb)
         DynamoRecords(dynamodb, table).save(FULL, 0)
         item = dynamodb.get_item(TableName=table, Key={"pk": {"S": f"mirror#{KEY}"}})["Item"]
@@ -152,7 +151,7 @@ class TestDynamo:
             "upstream_digest": digest("new"),
         }
 
-    def test_record_that_is_to_be_forgotten_has_the_tables_time_to_live_and_loses_it_again(self, dynamodb: Any) -> None:
+    def test_expiring_record_has_a_time_to_live_and_loses_it_again(self, dynamodb: Any) -> None:
         table = new_table(dynamodb)
         records = DynamoRecords(dynamodb, table)
         saved = records.save(FULL.with_changes(expires_at=NOW), 0)
@@ -162,7 +161,7 @@ class TestDynamo:
         (item,) = dynamodb.scan(TableName=table)["Items"]
         assert "expires_at" not in item
 
-    def test_record_of_the_version_before_is_read_and_written_with_what_it_was_to_tell(self, dynamodb: Any) -> None:
+    def test_record_of_the_previous_version_is_read_and_written(self, dynamodb: Any) -> None:
         table = new_table(dynamodb)
         item = {"pk": {"S": f"mirror#{KEY}"}, "version": {"N": "4"}, "record": {"S": OF_THE_VERSION_BEFORE}}
         dynamodb.put_item(TableName=table, Item=item)
@@ -178,24 +177,8 @@ class TestDynamo:
         assert list(records.scan()) == [old.with_changes(pending=(), version=5)]
 
     @pytest.mark.parametrize("item", [{}, {"record": {"S": "{"}}, {"record": {"S": "{}"}}])
-    def test_item_that_somebody_else_wrote_is_a_storage_error(self, dynamodb: Any, item: dict[str, Any]) -> None:
+    def test_unreadable_item_is_a_storage_error(self, dynamodb: Any, item: dict[str, Any]) -> None:
         table = new_table(dynamodb)
         dynamodb.put_item(TableName=table, Item={"pk": {"S": f"mirror#{KEY}"}, **item})
         with pytest.raises(StorageError, match="cannot be read"):
             DynamoRecords(dynamodb, table).load([KEY])
-
-    def test_reads_are_strongly_consistent_and_what_was_left_unprocessed_is_asked_again(self, dynamodb: Any) -> None:
-        asked: Any = {"t": {"Keys": [{"pk": {"S": f"mirror#{KEY}"}}], "ConsistentRead": True}}
-        with Stubber(dynamodb) as stub:
-            for left in ({"UnprocessedKeys": asked}, {}):
-                stub.add_response("batch_get_item", {"Responses": {"t": []}, **left}, {"RequestItems": asked})
-            assert DynamoRecords(dynamodb, "t").load([KEY]) == {}
-            stub.assert_no_pending_responses()
-
-    def test_keys_that_stay_unprocessed_are_an_error_and_not_missing_mirrors(self, dynamodb: Any) -> None:
-        left: Any = {"t": {"Keys": [{"pk": {"S": f"mirror#{KEY}"}}], "ConsistentRead": True}}
-        with Stubber(dynamodb) as stub:
-            for _ in range(4):
-                stub.add_response("batch_get_item", {"Responses": {}, "UnprocessedKeys": left})
-            with pytest.raises(StorageError, match="unprocessed 4 times"):
-                DynamoRecords(dynamodb, "t").load([KEY])

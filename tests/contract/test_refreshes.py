@@ -1,4 +1,4 @@
-"""Starting refreshes: once for a name. The fake and the local Step Functions alike."""
+"""Executions of refreshes: the fake and the local Step Functions behave the same."""
 
 import json
 from collections.abc import Callable, Iterator
@@ -72,20 +72,20 @@ def step_functions_bench(states: Any) -> Bench:
     return Bench(StepFunctionsRefreshes(states, arn), inputs, stop)
 
 
-def test_refresh_is_started_with_its_request(bench: Bench) -> None:
+def test_execution_starts_with_the_request_as_input(bench: Bench) -> None:
     assert bench.refreshes.start(REQUEST) is StartResult.STARTED
     assert bench.inputs() == [REQUEST]
     bench.stop(REQUEST)
 
 
-def test_same_refresh_asked_for_twice_runs_once(bench: Bench) -> None:
+def test_same_refresh_started_twice_runs_once(bench: Bench) -> None:
     bench.refreshes.start(REQUEST)
     assert bench.refreshes.start(REQUEST) in (StartResult.STARTED, StartResult.RUNNING)
     assert bench.inputs() == [REQUEST]
     bench.stop(REQUEST)
 
 
-def test_same_name_with_another_input_runs_on_as_it_is(bench: Bench) -> None:
+def test_running_execution_keeps_its_input(bench: Bench) -> None:
     bench.refreshes.start(REQUEST)
     changed = RefreshRequest.from_event({**REQUEST.to_event(), "tag": "2.0"})
     assert bench.refreshes.start(changed) is StartResult.RUNNING
@@ -93,14 +93,14 @@ def test_same_name_with_another_input_runs_on_as_it_is(bench: Bench) -> None:
     bench.stop(REQUEST)
 
 
-def test_refresh_that_was_stopped_is_not_run_again_under_its_name(bench: Bench) -> None:
+def test_stopped_execution_is_not_run_again_under_its_name(bench: Bench) -> None:
     bench.refreshes.start(REQUEST)
     bench.stop(REQUEST)
     assert bench.refreshes.start(REQUEST) is StartResult.ENDED
     assert bench.inputs() == [REQUEST]
 
 
-def test_other_refreshes_run_side_by_side(bench: Bench) -> None:
+def test_other_refreshes_run_in_parallel(bench: Bench) -> None:
     assert bench.refreshes.start(REQUEST) is StartResult.STARTED
     assert bench.refreshes.start(OTHER) is StartResult.STARTED
     assert sorted(request.name for request in bench.inputs()) == sorted([REQUEST.name, OTHER.name])
@@ -108,7 +108,7 @@ def test_other_refreshes_run_side_by_side(bench: Bench) -> None:
     bench.stop(OTHER)
 
 
-def test_refresh_runs_from_its_start_to_its_end_and_one_that_was_never_started_does_not(bench: Bench) -> None:
+def test_execution_is_running_from_its_start_to_its_end(bench: Bench) -> None:
     assert not bench.refreshes.is_running(REQUEST.name)
     bench.refreshes.start(REQUEST)
     assert bench.refreshes.is_running(REQUEST.name)
@@ -128,7 +128,7 @@ class TestStepFunctions:
             ("PENDING_REDRIVE", StartResult.ENDED),
         ],
     )
-    def test_name_that_was_used_says_what_became_of_it(self, states: Any, status: str, started: StartResult) -> None:
+    def test_start_under_a_used_name_returns_its_status(self, states: Any, status: str, started: StartResult) -> None:
         execution = f"arn:aws:states:{REGION}:{ACCOUNT_ID}:execution:refresh:{REQUEST.name}"
         described = {
             "executionArn": execution,
@@ -142,7 +142,7 @@ class TestStepFunctions:
             stub.add_response("describe_execution", described, {"executionArn": execution})
             assert StepFunctionsRefreshes(states, ARN).start(REQUEST) is started
 
-    def test_question_that_fails_is_no_answer(self, states: Any) -> None:
+    def test_failed_describe_is_a_storage_error(self, states: Any) -> None:
         with Stubber(states) as stub:
             stub.add_client_error("describe_execution", "ThrottlingException")
             with pytest.raises(StorageError, match="ThrottlingException"):

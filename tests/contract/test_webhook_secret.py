@@ -1,4 +1,4 @@
-"""The secret of senders of webhooks, from Secrets Manager as moto imitates it; errors quote nothing of it."""
+"""The webhook secret in Secrets Manager (moto); no error quotes it."""
 
 import json
 from collections.abc import Iterator
@@ -53,13 +53,13 @@ def test_secret_is_read(url: str, text: str, secrets: tuple[str, ...]) -> None:
         f"{GOOD}\u00e4",
     ],
 )
-def test_secret_that_would_let_strangers_in_is_refused_and_not_quoted(url: str, text: str) -> None:
+def test_weak_secret_is_refused_and_not_quoted(url: str, text: str) -> None:
     with pytest.raises(ConfigError, match="Write") as refused:
         read(url, text)
     assert GOOD not in str(refused.value)
     assert refused.value.__cause__ is None
 
 
-def test_secret_that_is_not_there_is_told(url: str) -> None:
+def test_missing_secret_is_a_storage_error(url: str) -> None:
     with pytest.raises(StorageError, match="read of the secret nowhere failed"):
         SecretsManagerWebhookSecrets(client(url, "secretsmanager"), "nowhere").read_webhook_secrets()

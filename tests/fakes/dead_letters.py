@@ -26,8 +26,8 @@ class FakeDeadLetters:
         """Name the reasons, in order."""
         return [letter.reason for letter in self.letters.values()]
 
-    def put_aside(self, message: DeadLetterMessage) -> None:
-        with self.script.call("put_aside"):
+    def send(self, message: DeadLetterMessage) -> None:
+        with self.script.call("send_dead_letter"):
             self.keep(message.body, message.reason, message.text, message.failed_at, message.tries)
 
     def keep(

@@ -1,14 +1,7 @@
-"""What the core asks of the place for messages that are worked on no more: one-verb protocols. No implementation.
+"""Dead letters: retry a failed message or move it to the dead-letter queue with the reason; list, redrive, delete them.
 
-Every method may raise the errors that its docstring names and no others; adapters translate.
-
-Decide what becomes of a message that failed: it comes back, or is put aside with its reason for a human to see.
-
-The queue gives a message up after so many tries, but cannot say why; so the last try says it in the queue's place.
-
-Handle what was put aside: choose among it, tell what it asks, put it back. Decides nothing for the human.
-
-What was put aside from several queues, seen as one place. Knows of each message only where it came from.
+SQS moves a message to a dead-letter queue after so many receives, but cannot say why; so on the last one Pullahead
+sends it there itself, with the reason.
 """
 
 import re
@@ -22,13 +15,14 @@ from pullahead.clock import Clock
 from pullahead.errors import ConfigError, InvalidEventError, StorageError
 from pullahead.messages import AwsEvent, ListRequest, StartWaitingRequest, read_queued
 from pullahead.on_demand.cloudtrail import Pull, read_pull
+from pullahead.text import one_line
 
 SourceQueue = Literal["checks", "pulls"]
-"""The queues whose messages are put aside, each into a place of its own."""
+"""The queues that have a dead-letter queue."""
 
 
 class DeadLetterMessage(NamedTuple):
-    """A message to be put aside, and why: the class of the error, its text in one line, and after how many tries."""
+    """A message for the dead-letter queue, with the class and text of the error, and how often it was received."""
 
     body: str
     reason: str
@@ -38,9 +32,9 @@ class DeadLetterMessage(NamedTuple):
 
 
 class DeadLetter(NamedTuple):
-    """A message that was put aside, and the queue it came from. `receipt` stands for it until it is released.
+    """A message in a dead-letter queue, and its source queue. `receipt` is valid until it is released.
 
-    Without a reason it was the queue that gave up: nobody was left to say why.
+    `reason` is None if SQS moved it: the function ended before it could say why.
     """
 
     id: str
@@ -54,25 +48,25 @@ class DeadLetter(NamedTuple):
 
 
 class ReceivedDeadLetters(NamedTuple):
-    """Messages that were put aside, oldest first, and about how many more there are."""
+    """Messages of a dead-letter queue, oldest first, and about how many more there are."""
 
     letters: tuple[DeadLetter, ...]
     more: int
 
 
 class DeadLetterQueue(Protocol):
-    """Shows what was put aside, and lets go of it."""
+    """Lists, redrives and deletes dead letters."""
 
     def take(self, most: int) -> ReceivedDeadLetters:
-        """Take at most so many messages; for some minutes nobody else sees them. Raises: StorageError."""
+        """Receive at most so many messages; they are invisible to others for some minutes. Raises: StorageError."""
         ...
 
     def release(self, letters: Sequence[DeadLetter]) -> None:
-        """Let others see messages again that were taken. Raises: StorageError."""
+        """Make received messages visible again. Raises: StorageError."""
         ...
 
     def put_back(self, letter: DeadLetter) -> None:
-        """Queue a message again, then drop it here; it may be in both places, and never in none.
+        """Send a message to its source queue, then delete it here; it may be in both, but never in neither.
 
         Raises: StorageError.
         """
@@ -89,24 +83,24 @@ _LOGIN = re.compile(r"(https?://)[^\s/@]*@")
 
 
 class FailedDelivery(NamedTuple):
-    """A message as a queue delivered it, and how often it has done so."""
+    """A message, and how often its queue has delivered it."""
 
     body: str
     tries: int
 
 
 class DeadLetterPolicy:
-    """The use case. `most_tries`: after so many the queue itself would give the message up."""
+    """Decides what becomes of failed messages. `max_receives`: after so many SQS would move the message itself."""
 
-    def __init__(self, send: Callable[[DeadLetterMessage], None], most_tries: int, clock: Clock) -> None:
-        self._send, self._most_tries, self._clock = send, most_tries, clock
+    def __init__(self, send: Callable[[DeadLetterMessage], None], max_receives: int, clock: Clock) -> None:
+        self._send, self._max_receives, self._clock = send, max_receives, clock
 
     def __call__(self, delivery: FailedDelivery, error: Exception) -> bool:
-        """Put a message aside that no other try mends, or that has had its last one; tell whether it was.
+        """Send a message to the dead-letter queue if no retry can help, or none is left; return whether it was sent.
 
-        Raises StorageError: the message is then to come back.
+        Raises StorageError: the message is then to be retried.
         """
-        if delivery.tries < self._most_tries and not isinstance(error, InvalidEventError):
+        if delivery.tries < self._max_receives and not isinstance(error, InvalidEventError):
             return False
         reason = type(error).__name__
         self._send(
@@ -116,51 +110,50 @@ class DeadLetterPolicy:
 
 
 def reason_text(text: str) -> str:
-    """Make one short line of an error's message: nothing in it steers a terminal, or is a secret of a URL."""
+    """Make one short line of an error's text, without control characters, and without logins and queries of URLs."""
     public = _LOGIN.sub(r"\1", _AFTER_HOST.sub(r"\1\2", text))
-    line = " ".join("".join(letter if letter.isprintable() else " " for letter in public).split())
-    return line if len(line) <= MAX_TEXT_CHARACTERS else f"{line[: MAX_TEXT_CHARACTERS - 3]}..."
+    return one_line(public, MAX_TEXT_CHARACTERS)
 
 
-MOST_AT_ONCE = 1000
-_MOST_TAGS_NAMED = 3
+MAX_RECEIVED = 1000
+_MAX_TAGS_NAMED = 3
 
 
 class DeadLetterChoice(NamedTuple):
-    """The messages to act on, and those that are refused since nobody would understand them."""
+    """The messages to act on, and those that are refused since this version cannot read them."""
 
     letters: tuple[DeadLetter, ...]
     refused: tuple[DeadLetter, ...] = ()
 
 
-def peek(place: DeadLetterQueue, most: int) -> ReceivedDeadLetters:
-    """Look at messages without keeping them from anybody. Raises: StorageError."""
-    with receive_all(place, most) as (found, _):
+def peek(queue: DeadLetterQueue, most: int) -> ReceivedDeadLetters:
+    """Read messages, and make them visible again at once. Raises: StorageError."""
+    with receive_all(queue, most) as (found, _):
         return found
 
 
 @contextmanager
-def receive_all(place: DeadLetterQueue, most: int = MOST_AT_ONCE) -> Iterator[tuple[ReceivedDeadLetters, set[str]]]:
-    """Take messages, and in the end release them, but for those whose ids were added to the set: they are gone.
+def receive_all(queue: DeadLetterQueue, most: int = MAX_RECEIVED) -> Iterator[tuple[ReceivedDeadLetters, set[str]]]:
+    """Receive messages, and release them in the end, except for those whose ids are in the set: they are gone.
 
     Raises: StorageError.
     """
-    found, gone = place.take(most), set[str]()
+    found, gone = queue.take(most), set[str]()
     try:
         yield found, gone
     finally:
-        place.release([letter for letter in found.letters if letter.id not in gone])
+        queue.release([letter for letter in found.letters if letter.id not in gone])
 
 
 def choose(found: ReceivedDeadLetters, ids: Sequence[str], *, understood_only: bool) -> DeadLetterChoice:
-    """Choose by the beginnings of ids; without any, all. Raises ConfigError where one fits none, or several."""
+    """Choose messages by the beginnings of ids, or all without ids. Raises ConfigError if one is not unique."""
     letters = tuple(dict.fromkeys(_named(found, name) for name in ids)) if ids else found.letters
     refused = tuple(letter for letter in letters if understood_only and describe_request(letter) is None)
     return DeadLetterChoice(tuple(letter for letter in letters if letter not in refused), refused)
 
 
 def describe_request(letter: DeadLetter) -> str | None:
-    """Say in a few words what a message asks to look at; None where this version does not understand it."""
+    """Describe what a message asks for; None if this version cannot read it."""
     return _pulled(letter.body) if letter.queue == "pulls" else _checked(letter.body)
 
 
@@ -182,15 +175,15 @@ def _checked(body: str) -> str | None:
     except InvalidEventError:
         return None
     if isinstance(request, StartWaitingRequest):
-        return "that refreshes which wait be started"
+        return "start of waiting refreshes"
     if isinstance(request, ListRequest):
         return f"the listing of rule {request.rule}"
     return _tags(request.repository, request.tags)
 
 
 def _tags(repository: str, tags: Sequence[str]) -> str:
-    more = len(tags) - _MOST_TAGS_NAMED
-    return f"{repository}:{','.join(tags[:_MOST_TAGS_NAMED])}{f' and {more} more' if more > 0 else ''}"
+    more = len(tags) - _MAX_TAGS_NAMED
+    return f"{repository}:{','.join(tags[:_MAX_TAGS_NAMED])}{f' and {more} more' if more > 0 else ''}"
 
 
 def _named(found: ReceivedDeadLetters, name: str) -> DeadLetter:
@@ -198,40 +191,40 @@ def _named(found: ReceivedDeadLetters, name: str) -> DeadLetter:
     if len(fitting) == 1:
         return fitting[0]
     if fitting:
-        raise ConfigError(f"{len(fitting)} dead letters begin with {name}; write more of the one that is meant")
+        raise ConfigError(f"{len(fitting)} dead letters begin with {name}; use more characters")
     beyond = f" among the first {len(found.letters)}" if found.more else ""
-    raise ConfigError(f"no dead letter{beyond} begins with {name}; `pullahead dead-letters list` shows them")
+    raise ConfigError(f"no dead letter{beyond} begins with {name}; list them with `pullahead dead-letters list`")
 
 
 class DeadLetterQueues:
-    """Satisfies `pullahead.ports.DeadLetters`: each message is let go where it was taken."""
+    """Several dead-letter queues as one. Implements `DeadLetterQueue`; each message goes back where it came from."""
 
-    def __init__(self, places: Mapping[SourceQueue, DeadLetterQueue]) -> None:
-        self._places = places
+    def __init__(self, queues: Mapping[SourceQueue, DeadLetterQueue]) -> None:
+        self._queues = queues
 
     def take(self, most: int) -> ReceivedDeadLetters:
-        """Take at most so many of each queue, so that a flood in one hides nothing of another."""
+        """Receive at most so many of each queue, so that a flood in one hides nothing of another."""
         found, more = list[DeadLetter](), 0
         try:
-            for queue, place in self._places.items():
-                receive_all = place.take(most)
-                found += (letter._replace(queue=queue) for letter in receive_all.letters)
-                more += receive_all.more
+            for name, queue in self._queues.items():
+                received = queue.take(most)
+                found += (letter._replace(queue=name) for letter in received.letters)
+                more += received.more
         except StorageError:
             self.release(found)
             raise
         return ReceivedDeadLetters(tuple(sorted(found, key=lambda letter: (letter.since, letter.id))), more)
 
     def release(self, letters: Sequence[DeadLetter]) -> None:
-        """Let others see messages again, each queue's own."""
-        for queue, place in self._places.items():
-            if own := [letter for letter in letters if letter.queue == queue]:
-                place.release(own)
+        """Make messages visible again, each in its queue."""
+        for name, queue in self._queues.items():
+            if own := [letter for letter in letters if letter.queue == name]:
+                queue.release(own)
 
     def put_back(self, letter: DeadLetter) -> None:
-        """Queue a message where it came from."""
-        self._places[letter.queue].put_back(letter)
+        """Send a message to its source queue."""
+        self._queues[letter.queue].put_back(letter)
 
     def drop(self, letter: DeadLetter) -> None:
         """Delete a message."""
-        self._places[letter.queue].drop(letter)
+        self._queues[letter.queue].drop(letter)

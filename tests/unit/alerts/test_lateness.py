@@ -1,4 +1,4 @@
-"""How late mirrors are said to be: only those that Pullahead could and should make fresh count."""
+"""Lateness counts the mirrors that Pullahead could and should make fresh."""
 
 from dataclasses import replace
 from datetime import timedelta
@@ -17,7 +17,7 @@ NOW = FakeClock()()
 RULES = rules([mirror(tag) for tag in ("1.0", "2.0", "3.0")])
 
 
-def test_count_and_the_oldest() -> None:
+def test_lateness_is_the_count_and_the_oldest() -> None:
     records = FakeRecords()
     for tag, hours in (("1.0", 1), ("2.0", 5)):
         records.put(unfresh(f"{REPOSITORY}:{tag}", State.STALE, NOW - timedelta(hours=hours)))
@@ -25,7 +25,7 @@ def test_count_and_the_oldest() -> None:
     assert measure_lateness(records.scan(), RULES, NOW) == Lateness(2, 5 * 3600.0)
 
 
-def test_nothing_late_is_zero() -> None:
+def test_lateness_of_fresh_mirrors_is_zero() -> None:
     assert measure_lateness([], RULES, NOW) == Lateness(0, 0.0)
 
 
@@ -33,19 +33,19 @@ def test_nothing_late_is_zero() -> None:
     ("state", "late"),
     [(State.DELETED, 0), (State.GONE, 0), (State.UNKNOWN, 1), (State.BLOCKED, 1), (State.MISSING, 1), (State.FRESH, 0)],
 )
-def test_what_counts(state: State, late: int) -> None:
+def test_only_mirrors_that_could_be_copied_are_late(state: State, late: int) -> None:
     records = FakeRecords()
     records.put(unfresh(f"{REPOSITORY}:1.0", state, NOW - timedelta(hours=1)))
     assert measure_lateness(records.scan(), RULES, NOW).mirrors == late
 
 
-def test_mirror_that_no_rule_names_any_more_is_not_late() -> None:
+def test_mirror_without_a_rule_is_not_late() -> None:
     records = FakeRecords()
     records.put(unfresh(f"{REPOSITORY}:gone", State.STALE, NOW))
     assert measure_lateness(records.scan(), RULES, NOW).mirrors == 0
 
 
-def test_mirror_that_is_to_be_forgotten_is_not_late() -> None:
+def test_expiring_mirror_is_not_late() -> None:
     leaving = unfresh(f"{REPOSITORY}:1.0", State.STALE, NOW)
     assert measure_lateness([leaving], RULES, NOW).mirrors == 1
     assert measure_lateness([leaving.with_changes(expires_at=NOW)], RULES, NOW).mirrors == 0
@@ -58,7 +58,7 @@ def test_mirror_of_a_paused_rule_is_not_late() -> None:
     assert measure_lateness(records.scan(), replace(RULES, paused=frozenset({"app"})), NOW).mirrors == 0
 
 
-def test_listing_that_fails_is_no_late_mirror() -> None:
+def test_failed_listing_is_not_a_late_mirror() -> None:
     chosen = rule(tags=TagSelection(patterns=(TagPattern(PatternKind.GLOB, "*"),)))
     records = FakeRecords()
     records.put(RuleRecord(rule_key(chosen), UPSTREAM, State.UNKNOWN, NOW, NOW))

@@ -1,4 +1,4 @@
-"""Nothing that people are to be told is lost, whatever breaks; and at worst, something is said twice."""
+"""No alert is lost, whatever fails; at worst one is sent twice."""
 
 import pytest
 
@@ -22,7 +22,7 @@ class TestCrash:
         watched.stale()
         return watched
 
-    def test_kill_between_any_two_calls_loses_nothing_and_repeats_only_before_it_is_remembered(self) -> None:
+    def test_crash_between_any_two_calls_loses_nothing_and_repeats_at_most_one_message(self) -> None:
         calls = self.calls()
         remembered = calls.index("save_incident")
         for call in range(len(calls)):
@@ -39,13 +39,13 @@ class TestCrash:
             assert watched.pending == []
         assert calls[remembered - 1] == "publish"
 
-    def test_message_that_was_lost_by_the_answer_alone_is_repeated(self) -> None:
+    def test_message_with_a_lost_response_is_repeated(self) -> None:
         watched = self.watched()
         watched.script.fail("publish", StorageError("no answer"), after=True)
         assert [str(error) for error in watched.errors()] == ["no answer"]
         assert watched.told(minutes=5) == ["2 mirrors of ghcr.io are stale"]
 
-    def test_records_that_could_not_be_written_are_written_by_the_next_review_without_a_message(self) -> None:
+    def test_records_that_could_not_be_written_are_written_by_the_next_review_silently(self) -> None:
         watched = self.watched()
         watched.script.fail("save", StorageError("no"), times=2)
         assert len(watched.errors()) == 2
@@ -55,7 +55,7 @@ class TestCrash:
         watched.see(FRESH, minutes=5)
         assert watched.told() == ["2 mirrors of ghcr.io are fresh again"]
 
-    def test_recovery_of_what_is_still_in_the_records_is_told_in_its_incident(self) -> None:
+    def test_recovery_is_reported_in_its_incident_while_the_alert_is_in_the_records(self) -> None:
         watched = Watched("a", "b")
         watched.see(DOWN)
         watched.see(DOWN, hours=2)
@@ -80,7 +80,7 @@ class TestCrash:
         assert watched.told(minutes=5) == []
         assert watched.pending == []
 
-    def test_incident_forgets_what_is_in_no_record_any_more(self) -> None:
+    def test_incident_drops_marks_that_are_in_no_record(self) -> None:
         watched = Watched("a", "b", "c")
         watched.see(STALE)
         for name in ("a", "b", "c"):
@@ -89,7 +89,7 @@ class TestCrash:
         (incident,) = [each for key, each in watched.incidents.stored.items() if key.startswith("STALE")]
         assert len(incident.marks) == 1
 
-    def test_what_is_still_in_a_record_is_not_repeated_by_the_next_message_of_its_incident(self) -> None:
+    def test_alert_that_is_still_in_a_record_is_not_repeated_by_the_next_message(self) -> None:
         watched = Watched("a", "b")
         watched.see(STALE)
         watched.see(STALE, "a", minutes=61)
@@ -102,7 +102,7 @@ class TestCrash:
         assert watched.told(minutes=61) == []
         assert watched.pending == []
 
-    def test_alert_that_was_decided_while_others_were_told_is_told_later(self) -> None:
+    def test_alert_raised_while_others_were_sent_is_sent_later(self) -> None:
         """It was written after the scan, and bears an earlier time than the message."""
         watched = Watched("a", "b")
         watched.see(STALE)
@@ -111,7 +111,7 @@ class TestCrash:
         assert watched.told() == ["mirror/a:1.0 is stale"]
         assert watched.told(minutes=61) == ["mirror/b:1.0 is stale"]
 
-    def test_record_that_changes_meanwhile_keeps_what_is_new(self) -> None:
+    def test_concurrent_change_of_a_record_is_kept(self) -> None:
         watched = Watched()
         watched.stale()
         watched.script.before("publish", lambda: watched.see(FRESH))
@@ -119,7 +119,7 @@ class TestCrash:
         assert [(alert.kind, alert.of) for alert in watched.pending] == [(AlertKind.RECOVERED, AlertKind.STALE)]
         assert watched.told(minutes=5) == ["mirror/a:1.0 is fresh again"]
 
-    def test_time_that_runs_out_leaves_records_to_the_next_review(self) -> None:
+    def test_records_are_left_to_the_next_review_when_time_runs_out(self) -> None:
         watched = self.watched()
         watched.review(left=5.0)
         assert len(watched.pending) == 2
@@ -127,15 +127,15 @@ class TestCrash:
         assert (len(watched.alerts.published), watched.pending) == (1, [])
 
 
-class TestTwoAtOnce:
-    def test_second_review_leaves_it_to_the_first(self) -> None:
+class TestConcurrentReviews:
+    def test_second_review_sends_nothing(self) -> None:
         watched = Watched()
         watched.stale()
         watched.script.before("publish", watched.review)
         watched.review()
         assert watched.alerts.subjects == ["mirror/a:1.0 is stale"]
 
-    def test_second_review_that_scanned_before_sees_that_it_was_told(self) -> None:
+    def test_review_that_scanned_before_does_not_repeat_a_message(self) -> None:
         watched = Watched()
         watched.stale()
         watched.script.before("lock_sending", watched.review)
@@ -143,7 +143,7 @@ class TestTwoAtOnce:
         assert watched.alerts.subjects == ["mirror/a:1.0 is stale"]
         assert watched.pending == []
 
-    def test_turn_of_a_review_that_died_ends(self) -> None:
+    def test_lock_of_a_killed_review_expires(self) -> None:
         watched = Watched()
         watched.stale()
         watched.script.fail("publish", Killed("publish"))
@@ -152,44 +152,44 @@ class TestTwoAtOnce:
         assert watched.told(minutes=5) == []
         assert watched.told(minutes=5) == ["mirror/a:1.0 is stale"]
 
-    def test_turn_that_cannot_be_ended_loses_nothing_of_what_was_told(self) -> None:
+    def test_failed_unlock_loses_no_sent_alert(self) -> None:
         watched = Watched()
         watched.stale()
         watched.script.fail("unlock_sending", StorageError("no answer"))
         reviewed = watched.review()
-        assert (len(reviewed.telling.told), [str(error) for error in reviewed.errors]) == (1, ["no answer"])
+        assert (len(reviewed.notifications.sent), [str(error) for error in reviewed.errors]) == (1, ["no answer"])
         assert watched.pending == []
 
 
 class TestBrokenTopic:
-    def test_one_message_that_fails_stops_no_other(self) -> None:
+    def test_failed_message_stops_no_other(self) -> None:
         watched = Watched("a")
         watched.mirrors["b"] = watched.mirror("b", "quay.io")
         watched.see(FRESH, "b")
         watched.stale()
         watched.script.fail("publish", StorageError("no topic"))
         reviewed = watched.review()
-        assert (len(reviewed.telling.told), len(reviewed.errors)) == (1, 1)
+        assert (len(reviewed.notifications.sent), len(reviewed.errors)) == (1, 1)
         assert len(watched.told(minutes=5)) == 1
         assert len(set(watched.alerts.subjects)) == 2
 
-    def test_chat_that_fails_repeats_no_mail(self) -> None:
+    def test_failed_chat_repeats_no_mail(self) -> None:
         watched = Watched()
         watched.stale()
         watched.script.fail("publish_chat", StorageError("no topic"))
         reviewed = watched.review()
-        assert (len(reviewed.telling.told), [str(error) for error in reviewed.errors]) == (1, ["no topic"])
+        assert (len(reviewed.notifications.sent), [str(error) for error in reviewed.errors]) == (1, ["no topic"])
         assert watched.pending == []
         assert watched.told(minutes=5) == []
         assert len(watched.alerts.published) == 1
 
-    def test_chat_gets_the_same(self) -> None:
+    def test_chat_receives_the_same_messages(self) -> None:
         watched = Watched()
         watched.stale()
         watched.review()
         assert watched.chat.published == watched.alerts.published
 
-    def test_incidents_that_cannot_be_read_stop_no_measuring(self) -> None:
+    def test_lateness_is_measured_although_incidents_cannot_be_read(self) -> None:
         watched = Watched()
         watched.stale()
         watched.script.fail("load_incidents", StorageError("no"))

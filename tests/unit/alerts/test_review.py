@@ -1,4 +1,4 @@
-"""A review tells what is the matter with Pullahead itself, and lets records be forgotten that no rule has a use for."""
+"""A review: alerts about Pullahead itself, and retirement of records that no rule needs."""
 
 from dataclasses import replace
 from datetime import timedelta
@@ -61,7 +61,7 @@ def test_lateness_is_measured_by_the_same_scan() -> None:
 
 
 @pytest.mark.parametrize("error", [ConfigError("no rules"), StorageError("no bucket")])
-def test_rules_that_are_not_known_stop_no_alert(error: Exception) -> None:
+def test_alerts_are_sent_although_rules_are_not_known(error: Exception) -> None:
     known = Known()
     known.rules = NAMED
 
@@ -75,7 +75,7 @@ def test_rules_that_are_not_known_stop_no_alert(error: Exception) -> None:
 
 
 class TestNotChecked:
-    def test_silence_is_told_once_and_taken_back_once(self) -> None:
+    def test_missing_checks_are_reported_once_and_recover_once(self) -> None:
         known = Known()
         assert known.told(minutes=29) == []
         assert known.told(minutes=1) == ["mirrors are not checked"]
@@ -84,7 +84,7 @@ class TestNotChecked:
         assert known.told() == ["mirrors are checked again"]
         assert known.told(minutes=5) == []
 
-    def test_silence_that_comes_back_within_a_day_is_not_told(self) -> None:
+    def test_checks_missing_again_within_a_day_are_not_reported(self) -> None:
         known = Known()
         told = []
         for _ in range(10):
@@ -94,7 +94,7 @@ class TestNotChecked:
         assert len(told) == 2
         assert known.told(hours=24) == ["mirrors are not checked"]
 
-    def test_schedule_that_never_ran_is_told_half_an_hour_after_the_first_review(self) -> None:
+    def test_schedule_that_never_ran_is_reported_half_an_hour_after_the_first_review(self) -> None:
         known = Known()
         known.records.heartbeat = None
         assert known.told() == known.told(minutes=29) == []
@@ -103,7 +103,7 @@ class TestNotChecked:
         known.beat()
         assert known.told() == ["mirrors are checked again"]
 
-    def test_message_that_is_not_remembered_is_repeated(self) -> None:
+    def test_message_whose_incident_was_not_stored_is_repeated(self) -> None:
         known = Known()
         known.script.fail("save_incident", StorageError("no"))
         assert len(known.told(hours=1)) == 1
@@ -112,7 +112,7 @@ class TestNotChecked:
 
 
 class TestBrokenRules:
-    def test_they_are_told_once_and_taken_back_once(self) -> None:
+    def test_broken_rules_are_reported_once_and_recover_once(self) -> None:
         known = Known()
         known.break_rules(BrokenRules(known.clock(), "line 3: 'mirors' is not known"))
         assert known.told(minutes=5) == [f"rules {ADDRESS} cannot be used"]
@@ -123,7 +123,7 @@ class TestBrokenRules:
         assert known.told() == ["the rules can be used again"]
         assert known.told() == []
 
-    def test_another_mistake_is_told_but_not_every_try(self) -> None:
+    def test_another_problem_is_reported_after_an_hour(self) -> None:
         known = Known()
         for number in range(6):
             known.break_rules(BrokenRules(known.clock(), f"mistake {number}"))
@@ -134,7 +134,7 @@ class TestBrokenRules:
         assert len(known.told()) == 1
         assert known.alerts.published[-1].members[0].detail == "mistake 5"
 
-    def test_file_that_cannot_be_read_now_and_then_is_told_once_a_day(self) -> None:
+    def test_flapping_unreadable_file_is_reported_once_a_day(self) -> None:
         known = Known()
         for number in range(10):
             known.break_rules(BrokenRules(known.clock(), f"request {number} failed", unreadable=True))
@@ -144,7 +144,7 @@ class TestBrokenRules:
             known.review()
         assert known.alerts.kinds == ["RULES_BROKEN", "RECOVERED"]
 
-    def test_standing_that_is_not_there_says_nothing_of_the_rules(self) -> None:
+    def test_missing_state_reports_nothing_about_the_rules(self) -> None:
         known = Known()
         known.break_rules(BrokenRules(known.clock(), "no"))
         known.review()
@@ -153,25 +153,25 @@ class TestBrokenRules:
 
 
 class TestRetirement:
-    def test_mirror_that_no_rule_names_is_forgotten_in_a_week_and_told_once(self) -> None:
+    def test_mirror_without_a_rule_expires_in_a_week_and_is_reported_once(self) -> None:
         known = Known()
         known.follow("1.0")
         assert known.review().retired.records == 1
         gone = known.records.stored[MirrorKey(REPOSITORY, "2.0")]
         assert gone.expires_at == known.clock() + timedelta(days=7)
-        assert known.told() == [f"{REPOSITORY}:2.0 is followed by no rule any more"]
+        assert known.told() == [f"{REPOSITORY}:2.0 is no longer in the rules"]
         known.beat(minutes=5)
         assert (known.told(), known.review().retired.records) == ([], 0)
         assert known.leaving() == [f"{REPOSITORY}:2.0"]
 
-    def test_many_are_told_in_one_message(self) -> None:
+    def test_many_retired_mirrors_are_one_message(self) -> None:
         known = Known()
         known.keep(*(fresh(f"{REPOSITORY}:3.{number}", known.clock()) for number in range(50)))
         known.follow("1.0", "2.0")
         known.review()
-        assert known.told() == ["50 mirrors of ghcr.io are followed by no rule any more"]
+        assert known.told() == ["50 mirrors of ghcr.io are no longer in the rules"]
 
-    def test_trouble_of_a_mirror_that_leaves_stands_no_more(self) -> None:
+    def test_open_alerts_of_a_retired_mirror_are_closed_silently(self) -> None:
         known = Known()
         late = unfresh(f"{REPOSITORY}:2.0", State.STALE, known.clock() - timedelta(hours=9))
         known.keep(late.with_changes(alerted=("STALE",)))
@@ -181,7 +181,7 @@ class TestRetirement:
         assert (leaving.alerted, [alert.kind for alert in leaving.pending]) == ((), ["RETIRED"])
         assert known.review().lateness == Lateness(0, 0.0)
 
-    def test_mirror_that_is_named_again_is_taken_back_by_its_next_check(self) -> None:
+    def test_mirror_that_is_added_back_is_kept_by_its_next_check(self) -> None:
         known = Known()
         known.follow("1.0")
         known.review()
@@ -190,18 +190,18 @@ class TestRetirement:
         again = judge(Observation(served, served.digest), retired, mirror("2.0"), known.clock()).record
         assert (again.expires_at, again.pending) == (None, ())
 
-    def test_at_most_a_thousand_leave_at_once(self) -> None:
+    def test_at_most_a_thousand_records_are_retired_at_once(self) -> None:
         known = Known()
         known.keep(*(fresh(f"{REPOSITORY}:3.{number}", known.clock()) for number in range(1500)))
         assert [known.review().retired.records for _ in range(3)] == [1000, 500, 0]
 
-    def test_time_that_runs_out_leaves_the_rest_to_the_next_review(self) -> None:
+    def test_retirement_is_left_to_the_next_review_when_time_runs_out(self) -> None:
         known = Known()
         known.follow("1.0")
         assert known.review(left=5.0).retired.records == 0
         assert known.review().retired.records == 1
 
-    def test_record_that_was_changed_meanwhile_is_retired_as_it_stands(self) -> None:
+    def test_record_changed_meanwhile_is_retired_with_its_change(self) -> None:
         known = Known()
         known.follow("1.0")
         key = MirrorKey(REPOSITORY, "2.0")
@@ -215,32 +215,32 @@ class TestRetirement:
         assert known.records.stored[key].state is State.STALE
 
 
-class TestNobodyIsForgottenByMistake:
-    def test_rules_that_follow_nothing_are_told_and_forget_nothing(self) -> None:
+class TestNothingIsRetiredByMistake:
+    def test_rules_that_match_nothing_are_reported_and_retire_nothing(self) -> None:
         known = Known()
         known.keep(listing_record(rule_key(CHOOSING), known.clock()))
         known.follow(digest="empty")
-        assert known.told() == ["the rules follow no mirror that is known"]
-        assert "none of the 2 mirrors " in known.alerts.published[0].members[0].detail
+        assert known.told() == ["the rules match none of the known mirrors"]
+        assert "2 mirrors have records" in known.alerts.published[0].members[0].detail
         known.beat(minutes=5)
         assert (known.told(), known.leaving()) == ([], [])
         known.follow("1.0", digest="good")
-        assert known.told() == ["the rules follow mirrors again"]
+        assert known.told() == ["the rules match mirrors again"]
 
-    def test_rules_that_the_schedule_has_not_used_yet_forget_nothing(self) -> None:
+    def test_rules_that_the_schedule_has_not_used_retire_nothing(self) -> None:
         known = Known()
         known.rules = rules([mirror("1.0")], "newer")
         known.review()
         assert known.leaving() == []
 
-    def test_last_good_version_of_broken_rules_forgets_nothing(self) -> None:
+    def test_last_valid_version_of_broken_rules_retires_nothing(self) -> None:
         known = Known()
         known.follow("1.0")
         known.break_rules(BrokenRules(known.clock(), "no"))
         known.review()
         assert known.leaving() == []
 
-    def test_what_was_found_and_cannot_be_read_forgets_nothing(self) -> None:
+    def test_unreadable_state_retires_nothing(self) -> None:
         """Without it, rules that were found by ECR's pull through cache or by tags are missing."""
         known = Known()
         known.follow("1.0")
@@ -248,7 +248,7 @@ class TestNobodyIsForgottenByMistake:
         known.review()
         assert known.leaving() == []
 
-    def test_paused_rule_forgets_nothing(self) -> None:
+    def test_paused_rule_retires_nothing(self) -> None:
         known = Known(replace(NAMED, paused=frozenset({"app"})))
         known.review()
         assert known.leaving() == []
@@ -264,25 +264,25 @@ class TestChosenTags:
         record = listing_record(rule_key(CHOOSING), Known().clock(), followed=followed)
         return record.with_changes(state=state)
 
-    def test_tag_that_is_no_longer_chosen_is_forgotten_without_a_word(self) -> None:
+    def test_tag_that_is_no_longer_selected_is_retired_silently(self) -> None:
         known = self.known(self.listing(State.FRESH, "3.0"))
         assert known.review().retired.records == 1
         assert known.leaving() == [f"{REPOSITORY}:2.0"]
         assert known.told(minutes=5) == []
 
     @pytest.mark.parametrize("state", [State.UNKNOWN, State.BLOCKED, State.GONE])
-    def test_listing_that_failed_forgets_nothing(self, state: State) -> None:
+    def test_failed_listing_retires_nothing(self, state: State) -> None:
         known = self.known(self.listing(state, "3.0"))
         known.review()
         assert known.leaving() == []
 
     @pytest.mark.parametrize("listing", [None, listing_record(rule_key(CHOOSING), Known().clock())])
-    def test_listing_of_which_nothing_is_known_forgets_nothing(self, listing: RuleRecord | None) -> None:
+    def test_unknown_listing_retires_nothing(self, listing: RuleRecord | None) -> None:
         known = self.known(listing)
         known.review()
         assert known.leaving() == []
 
-    def test_listing_whose_rule_is_gone_is_forgotten(self) -> None:
+    def test_listing_without_a_rule_is_retired(self) -> None:
         known = self.known(self.listing(State.FRESH, "3.0"))
         known.rules = rules([mirror("1.0"), mirror("2.0"), mirror("3.0")], "rules-2")
         known.beat()
@@ -290,7 +290,7 @@ class TestChosenTags:
         assert known.leaving() == [str(rule_key(CHOOSING))]
         assert known.told() == []  # it is no mirror
 
-    def test_listings_of_a_namespace_stay_with_their_rule(self) -> None:
+    def test_listings_of_a_namespace_are_kept_with_their_rule(self) -> None:
         namespace = rule(upstream="quay.io/prom/*", repository="quay/{name}", name="prom", tags=CHOOSING.tags)
         known = Known(rules([mirror("1.0"), mirror("2.0")], "rules-1", namespace))
         for key in (rule_key(namespace), RuleKey("quay/node", "prom"), RuleKey("else/node", "prom")):
@@ -299,7 +299,7 @@ class TestChosenTags:
         assert known.leaving() == ["else/node (prom):*"]
 
 
-def test_events_that_their_writers_did_not_live_to_send_are_sent() -> None:
+def test_events_left_in_the_outbox_are_sent() -> None:
     known = Known()
     before = known.records.stored[KEY]
     refresh = LastRefresh(known.clock(), 1.0, 2.0, 3, "arn:1", root("new").digest)
@@ -314,7 +314,7 @@ def test_events_that_their_writers_did_not_live_to_send_are_sent() -> None:
     assert known.outcomes.kinds == ["Refreshed"]
 
 
-def test_what_ecr_has_only_just_cached_is_not_forgotten_before_the_schedule_can_find_it() -> None:
+def test_newly_cached_mirror_is_not_retired_before_the_schedule_finds_it() -> None:
     known = Known()
     known.standing.save(RulesState(findings=Findings(cache_rules=(QUAY,), within=("quay/*",))))
     known.keep(*(fresh(f"{repository}:1", known.clock()) for repository in ("quay/new", "quayside/new")))

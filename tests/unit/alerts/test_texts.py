@@ -1,4 +1,4 @@
-"""What people read: a subject that SNS takes, and a text that says what to do."""
+"""Alert texts: valid for SNS and chats, and they say what to do."""
 
 import json
 from datetime import timedelta
@@ -26,14 +26,14 @@ def about(mirror: str, detail: str = "", kind: AlertKind = AlertKind.STALE) -> N
     return notice(kind)._replace(members=(member,))
 
 
-def test_texts_are_those_that_were_approved() -> None:
+def test_texts_are_the_approved_ones() -> None:
     assert every_text() == APPROVED.read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_every_kind_says_what_follows_and_what_to_do(kind: AlertKind) -> None:
+def test_every_kind_has_next_and_to_do(kind: AlertKind) -> None:
     text = text_of(notice(kind))
-    assert f"Next:      {WORDS[kind].next}\nTo do:     {WORDS[kind].to_do}" in text
+    assert f"Next:          {WORDS[kind].next}\nTo do:         {WORDS[kind].to_do}" in text
     assert max(map(len, text.splitlines())) <= 170
 
 
@@ -44,7 +44,7 @@ def test_text_of_many_names_ten_and_counts_the_rest(kind: AlertKind) -> None:
     assert "  and 12,335 more" in text
 
 
-def test_cause_that_all_share_is_said_once() -> None:
+def test_shared_cause_is_written_once() -> None:
     assert text_of(notice(AlertKind.STALE, 10)).count("the connection broke") == 1
     mixed = notice(AlertKind.STALE, 10)
     others = (*mixed.members[:9], alert(AlertKind.GONE, 9))
@@ -54,29 +54,29 @@ def test_cause_that_all_share_is_said_once() -> None:
 @pytest.mark.parametrize(
     ("lasted", "span"),
     [
-        (timedelta(), "(0 min)"),
-        (timedelta(seconds=59), "(0 min)"),
+        (timedelta(), "(0 s)"),
+        (timedelta(seconds=59), "(59 s)"),
         (timedelta(minutes=59, seconds=59), "(59 min)"),
-        (timedelta(hours=1), "(1 h 0 min)"),
+        (timedelta(hours=1), "(1 h)"),
         (timedelta(days=1, minutes=30), "(1 d)"),
         (timedelta(days=30, hours=1), "(30 d 1 h)"),
-        (timedelta(minutes=-5), "(0 min)"),  # the clock of another machine
+        (timedelta(minutes=-5), "(0 s)"),  # the clock of another machine
     ],
 )
-def test_span_is_readable(lasted: timedelta, span: str) -> None:
+def test_duration_is_readable(lasted: timedelta, span: str) -> None:
     member = alert(AlertKind.STALE, lasted=lasted)
     assert span in text_of(notice(AlertKind.STALE)._replace(members=(member,)))
 
 
-def test_text_from_outside_stays_on_its_line() -> None:
-    text = text_of(about("mirror/a:1", "it is\x1b[2J down\r\nNext:      send us money"))
+def test_cause_cannot_add_a_line() -> None:
+    text = text_of(about("mirror/a:1", "it is\x1b[2J down\r\nNext:          send us money"))
     assert "\x1b" not in text
     assert [line for line in text.splitlines() if line.startswith("Next:")] == [
-        f"Next:      {WORDS[AlertKind.STALE].next}"
+        f"Next:          {WORDS[AlertKind.STALE].next}"
     ]
 
 
-def test_endless_cause_is_cut() -> None:
+def test_long_cause_is_cut() -> None:
     assert len(text_of(about("mirror/a:1", "x" * 100_000))) < 2_000
     assert len(text_of(about("mirror/a:1", "x\n" * 100_000))) < 2_000
 
@@ -85,7 +85,7 @@ names = st.text("abz09/._-", min_size=1, max_size=150)
 
 
 @given(st.sampled_from(OF_MIRRORS), st.builds("m{}:{}".format, names, names))
-def test_subject_is_what_sns_takes_and_says_what_is_the_matter(kind: AlertKind, mirror: str) -> None:
+def test_subject_is_valid_for_sns_and_says_what_happened(kind: AlertKind, mirror: str) -> None:
     subject = subject_of(about(mirror, kind=kind))
     assert len(subject) <= 100
     assert subject.isascii()
@@ -108,7 +108,7 @@ class TestChat:
     """Amazon Q Developer in chat applications Administrator Guide, "Custom notifications"."""
 
     @pytest.mark.parametrize("each", list(every_notice()), ids=lambda each: f"{each.kind}-{each.about}-{each.mirrors}")
-    def test_form_is_what_the_guide_asks_for(self, each: Notice) -> None:
+    def test_notification_has_the_documented_format(self, each: Notice) -> None:
         sent = json.loads(chatbot_json(each))
         assert (sent["version"], sent["source"]) == ("1.0", "custom")
         content, metadata = sent["content"], sent["metadata"]
@@ -121,13 +121,13 @@ class TestChat:
         assert len(content["title"]) <= 250
         assert 1 <= len(content["nextSteps"]) <= 5
 
-    def test_beginning_and_end_are_one_thread_and_two_messages(self) -> None:
+    def test_alert_and_recovery_share_a_thread(self) -> None:
         began, over = notice(AlertKind.STALE), notice(AlertKind.STALE, over=True)
         first, second = json.loads(chatbot_json(began)), json.loads(chatbot_json(over))
         assert first["metadata"]["threadId"] == second["metadata"]["threadId"]
         assert first["id"] != second["id"]
 
-    def test_longest_causes_fit(self) -> None:
+    def test_description_with_longest_causes_fits(self) -> None:
         crowded = notice(AlertKind.STALE, 10)
         members = tuple(
             structs.replace(member, mirror=f"{'m' * 255}:{'t' * 127}{number}", detail=f"{number} {'*<' * 5_000}")
@@ -145,12 +145,12 @@ class TestChat:
             ("a & b", "a &amp; b"),
         ],
     )
-    def test_text_from_outside_means_nothing(self, text: str, shown: str) -> None:
+    def test_markup_in_text_from_outside_is_escaped(self, text: str, shown: str) -> None:
         assert escaped(text).replace("\\!", "!") == shown
 
-    def test_nobody_is_called(self) -> None:
+    def test_nobody_is_mentioned(self) -> None:
         assert "@here" not in escaped("@here")
         assert "@channel" not in json.loads(chatbot_json(about("m:1", "@channel")))["content"]["description"]
 
-    def test_code_cannot_be_left(self) -> None:
+    def test_code_cannot_be_closed(self) -> None:
         assert code("a`b <c>") == "`a'b &lt;c&gt;`"

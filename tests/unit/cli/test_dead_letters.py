@@ -140,7 +140,7 @@ class TestWhatItAsks:
     def test_pull_is_read_as_notice_pulls_reads_it(self) -> None:
         pull = Pulls().message(str(ALPINE))
         assert asked_by(pull, "pulls") == str(ALPINE)
-        assert str(asked_by("{", "pulls")).startswith("nothing (it is no pull")
+        assert str(asked_by("{", "pulls")).startswith("nothing (not a pull")
         assert asked_by(pull) == "nothing (unknown)"  # what check_freshness would do with it
 
 

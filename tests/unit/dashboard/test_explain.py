@@ -1,4 +1,4 @@
-"""What `why` says in each state: upstream, ECR, the verdict and what comes next must not contradict each other."""
+"""The steps of `pullahead why` in each state, which must not contradict one another."""
 
 from datetime import timedelta
 from typing import Any
@@ -36,104 +36,104 @@ def failure(*, blocking: bool, count: int = 1, hours: float = 5) -> RefreshFailu
     return RefreshFailure(A, "TagImmutableError", "it is immutable", blocking, count, NOW + timedelta(hours=hours))
 
 
-def test_rule_says_what_it_wishes() -> None:
+def test_rule_step_lists_its_options() -> None:
     followed = mirror(platforms=ARM, immutable=True)
     assert told(stale(), followed=followed)["rule"] == (
         f"app (from file) follows {UPSTREAM}: every 15 min, alert after 1 h, only linux/arm64, immutable"
     )
 
 
-def test_fresh_mirror() -> None:
+def test_fresh_mirror_is_explained() -> None:
     steps = told(fresh(KEY, NOW - timedelta(days=2), upstream_digest=A, published_digest=A))
     assert steps["upstream"] == f"{UPSTREAM} serves {A}"
-    assert steps["ECR"] == f"ECR serves {A}, which is the same"
+    assert steps["ECR"] == f"ECR serves {A}, which is the same digest"
     assert steps["verdict"] == "FRESH since 2026-11-22 09:00 UTC (2 d): ECR serves what upstream serves"
-    assert steps["next"].endswith("a refresh as soon as upstream moves")
+    assert steps["next"].endswith("a refresh when upstream moves")
 
 
-def test_stale_mirror_whose_refresh_did_not_fail() -> None:
+def test_stale_mirror_waits_for_its_refresh() -> None:
     steps = told(stale())
-    assert steps["ECR"] == f"ECR serves {B}, which is another one"
-    assert steps["next"].startswith("a refresh is under way, waits for a slot, or starts with the next check")
+    assert steps["ECR"] == f"ECR serves {B}, which is another digest"
+    assert steps["next"].startswith("a refresh is running, is waiting, or starts with the next check")
     assert "failed refresh" not in steps
 
 
-def test_refresh_that_is_tried_again_later() -> None:
+def test_failed_refresh_says_when_it_is_retried() -> None:
     steps = told(stale(failure=failure(blocking=False, count=3)))
     assert steps["failed refresh"] == "TagImmutableError, 3 in a row: it is immutable"
     assert steps["next"] == (
-        "tried again from 2026-11-24 14:00 UTC on, or at once when upstream moves; `pullahead refresh` does not wait"
+        "retried after 2026-11-24 14:00 UTC, or at once when upstream moves; `pullahead refresh` does not wait"
     )
-    assert told(stale(failure=failure(blocking=False, hours=-1)))["next"].startswith("the next check tries again")
+    assert told(stale(failure=failure(blocking=False, hours=-1)))["next"].startswith("retried at the next check")
 
 
-def test_blocked_mirror_wants_a_human() -> None:
+def test_blocked_mirror_says_to_fix_the_cause() -> None:
     record = stale(State.BLOCKED, failure=failure(blocking=True), alerted=(AlertKind.BLOCKED,))
     steps = told(record)
-    assert "mend the cause first" in steps["next"]
+    assert "fix the cause first" in steps["next"]
     assert steps["verdict"].endswith("(3 h): it is immutable")
-    assert steps["told"] == "BLOCKED, not yet"
+    assert steps["told"] == "BLOCKED, not sent yet"
 
 
-def test_last_alerts_say_when_and_whether_they_are_over() -> None:
+def test_last_alerts_have_their_time_and_whether_they_are_over() -> None:
     last = (SentAlert(AlertKind.STALE, "i", NOW - timedelta(days=2)), SentAlert(AlertKind.BLOCKED, "i", NOW))
     record = stale(State.BLOCKED, failure=failure(blocking=True), alerted=(AlertKind.BLOCKED,), told=last)
     when = [f"{moment.strftime('%Y-%m-%d %H:%M')} UTC" for moment in (NOW - timedelta(days=2), NOW)]
     assert told(record)["told"] == f"STALE, {when[0]} (over); BLOCKED, {when[1]}"
 
 
-def test_mirror_that_is_to_be_forgotten_says_when() -> None:
+def test_expiring_mirror_says_when_its_record_is_deleted() -> None:
     steps = told(stale(expires_at=NOW), followed=None)
-    assert f"it is forgotten from {NOW.strftime('%Y-%m-%d %H:%M')} UTC on" in steps["next"]
+    assert f"its record is deleted after {NOW.strftime('%Y-%m-%d %H:%M')} UTC" in steps["next"]
 
 
 def test_gone_mirror_keeps_its_copy() -> None:
     steps = told(stale(State.GONE, published_digest=A))
-    assert steps["upstream"] == f"{UPSTREAM} no longer has the tag; before, it served {A}"
+    assert steps["upstream"] == f"{UPSTREAM} no longer has the tag; it last served {A}"
     assert "the copy in ECR stays" in steps["next"]
 
 
-def test_upstream_that_does_not_answer() -> None:
+def test_unknown_state_shows_the_error_of_upstream() -> None:
     steps = told(stale(State.UNKNOWN, error="no answer.", error_kind="RegistryTimeoutError"))
-    assert steps["upstream"] == f"no answer; before, it served {A}"
-    assert steps["verdict"].endswith("upstream could not be asked")
+    assert steps["upstream"] == f"no answer; it last served {A}"
+    assert steps["verdict"].endswith("upstream could not be checked")
 
 
-def test_never_checked_never_answered_never_published() -> None:
+def test_mirror_without_a_record_has_its_first_check_next() -> None:
     assert told(None)["next"].endswith(", the first one")
     assert set(told(None)) == {"rule", "next"}
     steps = told(stale(State.MISSING, upstream_digest=None, published_digest=None))
-    assert steps["upstream"] == f"{UPSTREAM} has not answered yet"
+    assert steps["upstream"] == f"{UPSTREAM} has not been checked yet"
     assert steps["ECR"] == "ECR does not have the tag"
 
 
-def test_chosen_platforms_have_a_digest_of_their_own() -> None:
+def test_selected_platforms_have_their_own_digest() -> None:
     record = fresh(KEY, NOW, upstream_digest=A, published_digest=B, platforms=ARM, filtered=Published(A, ARM, B))
-    assert told(record)["ECR"] == f"ECR serves {B}, made of upstream's for linux/arm64"
+    assert told(record)["ECR"] == f"ECR serves {B}, upstream's index filtered to linux/arm64"
 
 
-def test_last_refresh() -> None:
+def test_last_refresh_is_explained() -> None:
     last = LastRefresh(NOW - timedelta(days=1), 42.5, 312.0, 123_456, "arn:1")
     assert told(fresh(KEY, NOW, last_refresh=last))["last refresh"] == (
-        "2026-11-23 09:00 UTC, 123,456 bytes in 42 s, 5 min after it was seen to be late; arn:1"
+        "2026-11-23 09:00 UTC, 123,456 bytes in 42 s, 5 min after it became stale; arn:1"
     )
 
 
-def test_paused_rule_promises_nothing() -> None:
+def test_paused_rule_does_nothing_next() -> None:
     steps = told(stale(), is_paused=True)
-    assert steps["rule"].endswith("; it is paused")
+    assert steps["rule"].endswith("; paused")
     assert steps["next"].startswith("nothing until `pullahead resume app`")
     assert told(None, is_paused=True)["next"] == "nothing until the rule is resumed"
 
 
-def test_mirror_that_no_rule_follows_any_more() -> None:
+def test_mirror_without_a_rule_keeps_its_copy() -> None:
     steps = told(stale(), followed=None)
     assert steps["rule"] == f"no rule follows {KEY}"
     assert steps["next"].startswith("nothing: no rule follows it any more")
-    assert told(None, followed=None)["next"].startswith("nothing: name the tag in the rules")
+    assert told(None, followed=None)["next"].startswith("nothing: add the tag to the rules")
 
 
-def test_what_was_seen_just_now_counts_for_more_than_what_is_remembered() -> None:
+def test_observation_wins_over_the_record() -> None:
     known = fresh(KEY, NOW - timedelta(days=1), upstream_digest=A, published_digest=A)
     steps = told(known, seen=Observation(root("b"), A))
     assert steps["upstream"] == f"{UPSTREAM} serves {B}"
@@ -145,7 +145,7 @@ def test_what_was_seen_just_now_counts_for_more_than_what_is_remembered() -> Non
 
 
 @pytest.mark.parametrize("minutes", [0, 7, 14.5, 60])
-def test_next_moment_is_the_first_at_which_a_check_is_due(minutes: float) -> None:
+def test_next_check_is_the_first_one_due(minutes: float) -> None:
     at = NOW + timedelta(minutes=minutes)
     moment = next_moment(mirror(), at)
     assert at < moment <= at + timedelta(minutes=15)

@@ -1,4 +1,4 @@
-"""Showing mirrors: one scan, nothing written, and storage that fails is told on the page."""
+"""The widget: one scan, no write, and a storage error is shown on the page."""
 
 from datetime import timedelta
 
@@ -40,34 +40,34 @@ def test_page_costs_one_scan_and_writes_nothing(script: Script, records: FakeRec
     assert script.calls == ["scan", "load_heartbeat"]
 
 
-def test_mirror_that_is_to_be_forgotten_is_not_shown(records: FakeRecords) -> None:
+def test_expiring_mirror_is_not_shown(records: FakeRecords) -> None:
     key = MirrorKey("mirror/b", "1")
     records.stored[key] = records.stored[key].with_changes(expires_at=NOW)
     assert show({}, records).mirrors == 1
 
 
-def test_filter_is_the_events(records: FakeRecords) -> None:
+def test_filter_is_read_from_the_event(records: FakeRecords) -> None:
     shown = show({"show": {"prefix": "mirror/b"}}, records)
     assert "1 of 2 mirrors" in shown.content
 
 
-def test_documentation_asks_for_nothing(script: Script, records: FakeRecords) -> None:
+def test_documentation_reads_no_records(script: Script, records: FakeRecords) -> None:
     assert show({"describe": True}, records).content.startswith("## ")
     assert script.calls == []
 
 
 @pytest.mark.parametrize("operation", ["scan", "load_heartbeat"])
-def test_storage_that_fails_is_told_on_the_page(script: Script, records: FakeRecords, operation: str) -> None:
+def test_storage_error_is_shown_on_the_page(script: Script, records: FakeRecords, operation: str) -> None:
     error = StorageError("read of all records failed: throttled")
     script.fail(operation, error)
     shown = show({"widgetContext": {"theme": "dark"}}, records)
     assert shown.error is error
     assert "read of all records failed: throttled" in shown.content
-    assert "--page:#10171f" in shown.content
+    assert "--page: #10171f" in shown.content
     assert "mirror/" not in shown.content
 
 
-def test_more_records_than_the_bound_are_cut_and_told(records: FakeRecords) -> None:
+def test_records_beyond_the_bound_are_cut_with_a_notice(records: FakeRecords) -> None:
     records.stored = {(record := fresh(f"a:{n}")).key: record for n in range(MAX_RECORDS)}
     assert take_snapshot(records, NOW).complete
     records.put(fresh("b:1"))
@@ -75,7 +75,7 @@ def test_more_records_than_the_bound_are_cut_and_told(records: FakeRecords) -> N
     assert (len(snapshot.records), snapshot.complete) == (MAX_RECORDS, False)
 
 
-def test_past_is_shown_as_far_back_as_the_map_goes(records: FakeRecords) -> None:
+def test_history_is_shown_for_the_days_of_the_map(records: FakeRecords) -> None:
     moments = [NOW - timedelta(days=days) for days in (DAYS + 9, DAYS + 1, 1)]
     past = tuple(Past(moment, State.STALE) for moment in moments)
     record = fresh("mirror/a:1", age=timedelta(hours=2)).with_changes(past=past)

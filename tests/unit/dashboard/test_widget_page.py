@@ -1,6 +1,7 @@
-"""The page in CloudWatch: what is listed, filtered, paged, linked; small enough, and safe whatever records say."""
+"""The page in CloudWatch: rows, filter, pages and links; its size; escaping."""
 
 import json
+import re
 import time
 from datetime import timedelta
 
@@ -53,7 +54,7 @@ class TestTable:
         assert document.texts("span", "state")[:3] == ["BLOCKED", "GONE", "STALE"]
         assert "19 mirrors" in document.texts("span", "count")
 
-    def test_row_says_how_late_how_old_and_why(self) -> None:
+    def test_row_has_state_ages_and_cause(self) -> None:
         stale = troubled(fresh("a:1"), State.STALE, timedelta(hours=3), "429 Too Many Requests")
         row = shown([stale]).texts("tr")[1]
         for said in ("STALE", "a:1", "docker.io/library/app:1.0", "3 h", "3 d ago", "429 Too Many", "in 25 min"):
@@ -62,7 +63,15 @@ class TestTable:
     def test_state_without_a_cause_is_explained(self) -> None:
         assert "upstream no longer has the tag" in shown([troubled(fresh("a:1"), State.GONE, timedelta(1))]).texts("td")
 
-    def test_links_lead_to_the_repository_and_to_the_execution(self) -> None:
+    def test_every_state_has_an_icon_of_its_own(self) -> None:
+        page = widget_page(
+            Snapshot([troubled(fresh(f"a:{s}"), s, timedelta(1)) for s in State], NOW, NOW), ALL, Theme.LIGHT, ENDPOINT
+        )
+        icons = dict(re.findall(r'<svg class="pa-i pa-([a-z]+)"[^>]*>(.+?)</svg>', page))
+        assert {state.lower() for state in State} == set(icons)
+        assert len(set(icons.values())) == len(State)
+
+    def test_row_links_to_the_repository_and_the_execution(self) -> None:
         links = [link.attributes["href"] for link in shown([fresh("mirror/a:1")]).all("a")]
         host = "https://eu-west-1.console.aws.amazon.com"
         assert links == [
@@ -77,23 +86,23 @@ class TestTiles:
             tiles = drawn(landscape(), view).texts("button", "tile")
             assert tiles == ["BLOCKED1", "GONE1", "STALE2", "MISSING1", "UNKNOWN1", "FRESH13"]
 
-    def test_what_is_meant_to_be_deleted_has_a_tile_where_there_is_any_and_is_not_late(self) -> None:
+    def test_deleted_state_has_a_tile_only_if_it_occurs(self) -> None:
         document = shown([fresh("a:1"), fresh("a:2").with_changes(state=State.DELETED)])
         assert document.texts("button", "tile")[-2:] == ["DELETED1", "FRESH1"]
         assert document.texts("div", "tile")[0] == "Longest not fresh—every mirror is fresh"
 
-    def test_oldest_and_last_check_are_told(self) -> None:
+    def test_facts_are_the_oldest_mirror_and_the_last_check(self) -> None:
         assert drawn(landscape()).texts("div", "tile") == [
             "Longest not fresh2 d 7 hmirror/library/postgres:15",
             "Checks ran2 min agothe schedule runs",
         ]
 
-    def test_checks_that_stopped_are_a_warning(self) -> None:
+    def test_stopped_checks_are_a_warning(self) -> None:
         assert drawn(landscape()).all("div", "warn") == []
         quiet = drawn(landscape()._replace(last_check=NOW - timedelta(minutes=31)))
         assert quiet.texts("div", "warn") == ["⚠ Checks ran31 min agochecks seem to have stopped"]
 
-    def test_pressed_tile_takes_its_filter_back_and_keeps_the_prefix(self) -> None:
+    def test_pressed_tile_removes_its_filter_and_keeps_the_prefix(self) -> None:
         document = drawn(landscape(), View(State.STALE, "mirror/", 1))
         pressed = [tile.text for tile in document.all("button", "tile") if tile.attributes["aria-pressed"] == "true"]
         assert pressed == ["STALE2"]
@@ -114,12 +123,12 @@ class TestFilter:
             (View(State.STALE, "mirror/library/alpine"), 1),
         ],
     )
-    def test_state_and_prefix_choose(self, view: View, count: int) -> None:
+    def test_state_and_prefix_filter_the_rows(self, view: View, count: int) -> None:
         document = drawn(landscape(), view)
         assert len(keys(document)) == count
         assert document.texts("span", "count") == [f"{count} of 19 mirrors"]
 
-    def test_form_is_filled_with_what_is_shown(self) -> None:
+    def test_form_shows_the_current_filter(self) -> None:
         document = drawn(landscape(), View(State.STALE, 'a"b'))
         (prefix,) = document.all("input")
         assert (prefix.attributes["value"], prefix.attributes["maxlength"]) == ('a"b', str(MAX_PREFIX_CHARACTERS))
@@ -128,7 +137,7 @@ class TestFilter:
             *("state", "prefix")
         }
 
-    def test_nothing_that_matches_is_said_and_the_way_back_is_there(self) -> None:
+    def test_filter_without_matches_says_so_and_can_be_cleared(self) -> None:
         document = drawn(landscape(), View(prefix="zzz"))
         assert keys(document) == []
         assert "No mirror matches" in document.texts("b")
@@ -144,20 +153,20 @@ class TestPages:
         assert seen == [str(record.key) for record in many(2 * ROWS_PER_PAGE + 1)]
         assert "101 to 101 of 101" in document.texts("span", "count")
 
-    def test_buttons_lead_on_and_back_under_the_same_filter(self) -> None:
+    def test_pager_keeps_the_filter(self) -> None:
         view = View(State.FRESH, "mirror/", 2)
         document = shown(many(3 * ROWS_PER_PAGE), view)
         assert document.texts("nav") == ["Page 2 of 3PreviousNext"]
         assert calls(document)[-2:] == [view._replace(page=1), view._replace(page=3)]
 
     @pytest.mark.parametrize(("page", "buttons"), [(1, "Page 1 of 2Next"), (2, "Page 2 of 2Previous")])
-    def test_ends_have_one_way_only(self, page: int, buttons: str) -> None:
+    def test_first_and_last_page_have_one_button(self, page: int, buttons: str) -> None:
         assert shown(many(ROWS_PER_PAGE + 1), View(page=page)).texts("nav") == [buttons]
 
     def test_page_past_the_end_is_the_last_one(self) -> None:
         assert keys(shown(many(ROWS_PER_PAGE + 1), View(page=1000))) == ["mirror/app:00050"]
 
-    def test_one_page_needs_no_pager(self) -> None:
+    def test_single_page_has_no_pager(self) -> None:
         assert shown(many(ROWS_PER_PAGE)).all("nav") == []
 
 
@@ -170,7 +179,7 @@ class TestOtherStates:
         assert "layers/rules/rules.yaml" in note
         assert document.all("form") == document.all("table") == []
 
-    def test_error_is_said_with_what_to_do_and_nothing_else(self) -> None:
+    def test_error_page_says_what_to_do(self) -> None:
         document = Document(error_page(f"read of all records failed: {EVIL}", Theme.DARK, ENDPOINT))
         (note,) = document.texts("div", "bad")
         assert EVIL in note
@@ -178,21 +187,21 @@ class TestOtherStates:
         assert document.all("script") == document.all("table") == []
         assert calls(document) == [View()]
 
-    def test_records_that_were_not_all_read_are_told_of(self) -> None:
+    def test_incomplete_read_is_shown(self) -> None:
         (alert,) = [
             each.text for each in shown(many(3), complete=False).elements if each.attributes.get("role") == "alert"
         ]
         assert alert == "Only the first 3 records were read; there are more."
 
     @pytest.mark.parametrize("theme", [Theme.LIGHT, Theme.DARK])
-    def test_theme_is_the_consoles(self, theme: Theme) -> None:
+    def test_theme_of_the_console_is_used(self, theme: Theme) -> None:
         page = widget_page(landscape(), View(), theme, ENDPOINT)
-        assert ("--page:#fff" in page) is (theme is Theme.LIGHT)
+        assert ("--page: #fff" in page) is (theme is Theme.LIGHT)
         assert "prefers-color-scheme" not in page
 
 
 class TestHeatMap:
-    def test_cell_says_its_share_in_figures(self) -> None:
+    def test_cell_has_its_share_as_a_number(self) -> None:
         document = drawn(landscape())
         assert "24 Nov 06:00: 33 %" in {cell.attributes.get("title") for cell in document.all("td", "h2")}
 
@@ -213,21 +222,21 @@ class TestHeatMap:
 
 
 class TestEscaping:
-    def test_nothing_in_a_record_becomes_an_element(self) -> None:
+    def test_markup_in_a_record_is_escaped(self) -> None:
         record = troubled(fresh(f"mirror/{EVIL}:{EVIL}", EVIL), State.UNKNOWN, timedelta(1), EVIL)
         document = shown([record, fresh("a:1")], View(prefix=""))
         assert document.all("script") == document.all("img") == []
         assert keys(document)[0] == f"mirror/{EVIL}:{EVIL}"
         assert EVIL in document.texts("tr")[1]
 
-    def test_prefix_of_the_form_becomes_no_element_and_no_entity(self) -> None:
+    def test_markup_in_the_prefix_is_escaped_without_entities(self) -> None:
         document = shown(many(ROWS_PER_PAGE + 1), View(prefix=EVIL))
         assert document.all("script") == document.all("img") == []
         page = widget_page(Snapshot(many(1), NOW, NOW), View(prefix=EVIL), Theme.LIGHT, ENDPOINT)
         said = page.split("<cwdb-action", 2)[1].partition(">")[2].partition("<")[0]
         assert read_request(json.loads(said)).view.prefix == EVIL  # although HTML's entities were not undone
 
-    def test_pages_of_the_widget_bring_no_script(self) -> None:
+    def test_widget_has_no_script(self) -> None:
         page = widget_page(landscape(), View(), Theme.LIGHT, ENDPOINT)
         assert not any(
             word in page for word in ("<script", "<iframe", "onclick", "javascript:", "<use", "@import", "url(")

@@ -1,4 +1,4 @@
-"""What becomes of a message that failed: when it is put aside, and what is said of it."""
+"""Failed messages: when they become dead letters, and with which reason."""
 
 import pytest
 
@@ -16,32 +16,32 @@ def place() -> FakeDeadLetters:
 
 
 def put_aside(place: FakeDeadLetters, error: Exception, tries: int) -> bool:
-    return DeadLetterPolicy(place.put_aside, MOST, FakeClock())(FailedDelivery("body", tries), error)
+    return DeadLetterPolicy(place.send, MOST, FakeClock())(FailedDelivery("body", tries), error)
 
 
 @pytest.mark.parametrize("error", [StorageError("busy"), ConfigError("rules"), KeyError("x")])
 @pytest.mark.parametrize(("tries", "expected"), [(1, False), (MOST - 1, False), (MOST, True), (MOST + 1, True)])
-def test_one_that_may_go_well_is_put_aside_at_the_last_try(
+def test_retryable_error_is_a_dead_letter_at_the_last_receive(
     place: FakeDeadLetters, error: Exception, tries: int, *, expected: bool
 ) -> None:
     assert put_aside(place, error, tries) is expected
     assert place.reasons == [type(error).__name__] * expected
 
 
-def test_one_that_nobody_understands_is_put_aside_at_once_with_all_that_is_known(place: FakeDeadLetters) -> None:
+def test_invalid_message_is_a_dead_letter_at_once_with_its_reason(place: FakeDeadLetters) -> None:
     assert put_aside(place, InvalidEventError("no `tags`"), 1)
     (letter,) = place.letters.values()
     told = (letter.body, letter.reason, letter.text, letter.tries, letter.since)
     assert told == ("body", "InvalidEventError", "no `tags`", 1, FakeClock()())
 
 
-def test_error_without_words_is_told_by_its_name(place: FakeDeadLetters) -> None:
+def test_error_without_text_is_described_by_its_class(place: FakeDeadLetters) -> None:
     assert put_aside(place, InvalidEventError("\x00\n"), 1)
     assert [letter.text for letter in place.letters.values()] == ["InvalidEventError"]
 
 
-def test_place_that_takes_nothing_is_an_error(place: FakeDeadLetters) -> None:
-    place.script.fail("put_aside", StorageError("no"))
+def test_failed_send_is_an_error(place: FakeDeadLetters) -> None:
+    place.script.fail("send_dead_letter", StorageError("no"))
     with pytest.raises(StorageError):
         put_aside(place, InvalidEventError("x"), 1)
 
@@ -63,4 +63,4 @@ def test_text_is_one_line_without_secrets(text: str, told: str) -> None:
 
 def test_long_text_is_cut() -> None:
     assert reason_text("x" * MAX_TEXT_CHARACTERS) == "x" * MAX_TEXT_CHARACTERS
-    assert reason_text("x" * (MAX_TEXT_CHARACTERS + 1)) == "x" * (MAX_TEXT_CHARACTERS - 3) + "..."
+    assert reason_text("x" * (MAX_TEXT_CHARACTERS + 1)) == "x" * (MAX_TEXT_CHARACTERS - 1) + "…"

@@ -1,4 +1,4 @@
-"""Pulls as CloudTrail tells them: what was pulled, and everything that is none of our business. Nothing breaks it."""
+"""CloudTrail's events about pulls: decoded or ignored, whatever they hold."""
 
 import json
 from pathlib import Path
@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from pullahead.oci.reference import is_tag
 from pullahead.on_demand.cloudtrail import MAX_EVENT_BYTES, IgnoredPull, Pull, read_pull
 from pullahead.rules.mirror_key import MirrorKey
-from pullahead.rules.values import is_repository_name
+from pullahead.rules.repository_names import is_repository_name
 
 EVENTS = Path(__file__).parents[3] / "events"
 NODE = "arn:aws:iam::123456789012:role/node"
@@ -48,18 +48,18 @@ def pulled(text: str | bytes) -> Pull:
     return read
 
 
-def test_pull_of_a_tag() -> None:
+def test_pull_has_repository_tag_time_and_role() -> None:
     read = pulled(json.dumps(sample()))
     assert (read.repository, read.tags, read.missing) == ("mirror/hub/library/alpine", ("3.20",), False)
     assert (read.at.isoformat(), read.by) == ("2026-11-24T09:06:12+00:00", NODE)
     assert read.keys == (MirrorKey("mirror/hub/library/alpine", "3.20"),)
 
 
-def test_pull_from_a_repository_that_is_not_there() -> None:
+def test_pull_from_a_missing_repository_is_marked_missing() -> None:
     assert pulled(json.dumps(sample("batch_get_image.missing_repository"))).missing
 
 
-def test_several_tags_are_each_pulled_once_and_digests_left_out() -> None:
+def test_tags_are_listed_once_and_digests_left_out() -> None:
     ids = [{"imageTag": "b"}, {"imageDigest": DIGEST}, {"imageTag": "a", "imageDigest": DIGEST}, {"imageTag": "b"}]
     assert pulled(changed("detail.requestParameters.imageIds", ids)).tags == ("b", "a")
 
@@ -70,7 +70,7 @@ def test_pull_without_a_tag_is_ignored(ids: Any) -> None:
 
 
 def test_own_pull_is_ignored() -> None:
-    assert "our own" in ignored(json.dumps(sample()), "arn:aws:iam::123456789012:role/other", NODE)
+    assert "Pullahead's own" in ignored(json.dumps(sample()), "arn:aws:iam::123456789012:role/other", NODE)
 
 
 @pytest.mark.parametrize(
@@ -84,12 +84,12 @@ def test_own_pull_is_ignored() -> None:
         ),
     ],
 )
-def test_scanners_and_caches_of_aws_keep_nothing_alive(field: str, value: str) -> None:
-    assert "service of AWS" in ignored(changed(field, value))
+def test_pull_by_an_aws_service_is_ignored(field: str, value: str) -> None:
+    assert "AWS service" in ignored(changed(field, value))
 
 
 @pytest.mark.parametrize("code", ["AccessDenied", "AccessDeniedException", "ThrottlingException", ""])
-def test_whoever_may_not_pull_may_not_let_us_fetch(code: str) -> None:
+def test_denied_pull_is_ignored(code: str) -> None:
     assert "refused" in ignored(changed("detail.errorCode", code))
 
 
@@ -98,7 +98,7 @@ def test_whoever_may_not_pull_may_not_let_us_fetch(code: str) -> None:
     [("detail.eventName", "GetDownloadUrlForLayer"), ("detail.eventSource", "s3.amazonaws.com")],
 )
 def test_other_calls_are_ignored(field: str, value: str) -> None:
-    assert "another call" in ignored(changed(field, value))
+    assert "not BatchGetImage" in ignored(changed(field, value))
 
 
 def test_registry_of_another_account_is_ignored() -> None:
@@ -107,8 +107,8 @@ def test_registry_of_another_account_is_ignored() -> None:
 
 
 @pytest.mark.parametrize("name", ["", "x", "../etc", "Mirror/App", "a//b", "a" * 300, "mirror/hub/{path}"])
-def test_name_that_ecr_does_not_allow_is_ignored(name: str) -> None:
-    assert "no such repository" in ignored(changed("detail.requestParameters.repositoryName", name))
+def test_invalid_repository_name_is_ignored(name: str) -> None:
+    assert "not a valid repository name" in ignored(changed("detail.requestParameters.repositoryName", name))
 
 
 @pytest.mark.parametrize(
@@ -125,8 +125,8 @@ def test_name_that_ecr_does_not_allow_is_ignored(name: str) -> None:
     ],
 )
 @pytest.mark.parametrize("value", [None, 1, ["x"]])
-def test_event_of_another_shape_is_ignored(field: str, value: Any) -> None:
-    assert "no pull" in ignored(changed(field, value))
+def test_event_in_another_format_is_ignored(field: str, value: Any) -> None:
+    assert "not a pull" in ignored(changed(field, value))
 
 
 def test_identity_without_an_arn_is_somebody() -> None:
@@ -134,16 +134,16 @@ def test_identity_without_an_arn_is_somebody() -> None:
     assert pulled(changed("detail.userIdentity", {"arn": NODE, "sessionContext": {}})).by == NODE
 
 
-def test_more_images_than_a_call_takes_are_refused_before_they_are_looked_at() -> None:
-    assert "no pull" in ignored(changed("detail.requestParameters.imageIds", [{"imageTag": "a"}] * 101))
+def test_more_images_than_a_call_takes_are_ignored() -> None:
+    assert "not a pull" in ignored(changed("detail.requestParameters.imageIds", [{"imageTag": "a"}] * 101))
 
 
-def test_text_that_is_too_large_is_not_read() -> None:
+def test_too_large_text_is_ignored() -> None:
     assert "larger" in ignored(changed("id", "x" * MAX_EVENT_BYTES))
 
 
 @pytest.mark.parametrize("text", ["", "{", "null", "[]", b"\xff\xfe", "[" * 100_000, '{"detail": {}}', "\ud800"])
-def test_what_is_no_json_or_no_event_is_ignored(text: str | bytes) -> None:
+def test_text_that_is_not_an_event_is_ignored(text: str | bytes) -> None:
     ignored(text)
 
 
@@ -175,7 +175,7 @@ def test_any_text_is_ignored(text: str | bytes) -> None:
 
 
 @given(places, json_values)
-def test_any_value_anywhere_is_a_pull_with_good_names_or_ignored(place: str, value: Any) -> None:
+def test_any_value_anywhere_is_ignored_or_a_pull_with_valid_names(place: str, value: Any) -> None:
     read = read_pull(changed(place, value))
     if isinstance(read, Pull):
         assert is_repository_name(read.repository)

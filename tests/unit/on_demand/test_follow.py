@@ -1,4 +1,4 @@
-"""What was demanded is followed like what is listed, without asking upstream, and forgotten when nobody pulls it."""
+"""Demands of a rule: checked without asking upstream, and deleted when they expire."""
 
 from datetime import timedelta
 
@@ -80,7 +80,7 @@ def test_demanded_mirrors_are_checked_by_repository() -> None:
     assert (result.state, result.queued, result.changed) == (State.FRESH, 4, False)
 
 
-def test_nothing_is_asked_upstream_and_nothing_written_where_nothing_changed() -> None:
+def test_following_unchanged_demands_writes_nothing() -> None:
     following = Following(*(MirrorKey("mirror/hub/library/app", f"{n}") for n in range(250)))
     following.follow(hours=1)
     assert sorted(set(following.script.calls)) == ["load", "of_rule", "send"]
@@ -88,13 +88,13 @@ def test_nothing_is_asked_upstream_and_nothing_written_where_nothing_changed() -
     assert len(following.checked) == 250
 
 
-def test_rule_of_which_nothing_was_demanded_is_followed_for_nothing() -> None:
+def test_rule_without_demands_queues_nothing() -> None:
     following = Following()
     assert following.follow().queued == 0
     assert following.checked == []
 
 
-def test_demand_that_was_fulfilled_is_kept_and_its_record_is_not_read_again() -> None:
+def test_fulfilled_demand_is_kept_and_its_record_is_not_read_again() -> None:
     following = Following(ALPINE, kept=False)
     following.remember(State.FRESH, published=True)
     following.follow(hours=2)
@@ -106,7 +106,7 @@ def test_demand_that_was_fulfilled_is_kept_and_its_record_is_not_read_again() ->
 
 
 @pytest.mark.parametrize("state", [State.MISSING, State.STALE, State.BLOCKED, State.UNKNOWN])
-def test_copy_that_has_not_ended_yet_is_followed(state: State) -> None:
+def test_demand_whose_copy_is_running_is_checked(state: State) -> None:
     following = Following(ALPINE, kept=False)
     following.remember(state)
     following.follow(minutes=15)
@@ -114,14 +114,14 @@ def test_copy_that_has_not_ended_yet_is_followed(state: State) -> None:
     assert not following.demands.stored[ALPINE].kept
 
 
-def test_demand_of_which_nothing_is_remembered_is_checked() -> None:
+def test_demand_without_a_record_is_checked() -> None:
     following = Following(ALPINE, kept=False)
     following.follow(minutes=15)
     assert following.checked == [str(ALPINE)]
 
 
 @pytest.mark.parametrize(("state", "error_kind"), [(State.GONE, "NotFoundError"), (State.UNKNOWN, "AccessDeniedError")])
-def test_what_upstream_never_had_is_not_checked_by_the_clock_and_forgotten(state: State, error_kind: str) -> None:
+def test_demand_that_upstream_never_had_is_not_checked_and_deleted(state: State, error_kind: str) -> None:
     following = Following(ALPINE, kept=False)
     following.remember(state, error_kind=error_kind)
     assert following.follow(days=2).changed is False
@@ -132,14 +132,14 @@ def test_what_upstream_never_had_is_not_checked_by_the_clock_and_forgotten(state
     assert following.records.decided == []
 
 
-def test_what_was_published_stays_followed_when_it_is_gone_upstream() -> None:
+def test_published_mirror_is_checked_although_it_is_gone_upstream() -> None:
     following = Following(ALPINE)
     following.remember(State.GONE, published=True)
     following.follow(days=10)
     assert following.checked == [str(ALPINE)]
 
 
-def test_what_nobody_pulls_any_more_is_forgotten_quietly() -> None:
+def test_expired_demand_is_deleted_without_an_alert() -> None:
     following = Following(ALPINE, APP)
     following.remember(State.FRESH, published=True)
     following.clock.advance(days=20)
@@ -153,14 +153,14 @@ def test_what_nobody_pulls_any_more_is_forgotten_quietly() -> None:
     assert following.records.decided == []
 
 
-def test_pull_in_the_very_moment_keeps_the_demand() -> None:
+def test_pull_at_the_same_time_keeps_the_demand() -> None:
     following = Following(ALPINE)
     following.script.before("forget", following.demand)
     assert following.follow(days=31).changed is False
     assert ALPINE in following.demands.stored
 
 
-def test_record_of_another_rule_is_left_alone_when_a_demand_is_over() -> None:
+def test_record_of_another_rule_is_kept_when_a_demand_expires() -> None:
     own = MirrorKey("mirror/hub/library/own", "1.0")
     following = Following(own)
     following.remember(State.FRESH, own, published=True)
@@ -170,14 +170,14 @@ def test_record_of_another_rule_is_left_alone_when_a_demand_is_over() -> None:
     assert following.records.stored[own].expires_at is None
 
 
-def test_what_the_rule_allows_no_more_is_not_checked() -> None:
+def test_demand_that_the_rule_no_longer_allows_is_not_checked() -> None:
     following = Following(ALPINE)
     following.rules = load_rules(RULES.replace('allow: ["library/*"]', 'allow: ["grafana/*"]'), source="rules.yaml")
     assert following.follow(hours=1).queued == 0
     assert ALPINE in following.demands.stored
 
 
-def test_line_that_cannot_be_read_comes_back() -> None:
+def test_unreadable_demands_are_a_storage_error() -> None:
     following = Following(ALPINE)
     following.script.fail("of_rule", StorageError("no"))
     with pytest.raises(StorageError):
@@ -185,7 +185,7 @@ def test_line_that_cannot_be_read_comes_back() -> None:
 
 
 class TestLimit:
-    def test_limit_is_taken_back_on_the_next_day_once(self) -> None:
+    def test_limit_recovers_once_on_the_next_day(self) -> None:
         following = Following(ALPINE)
         rule = following.rules.rules[-1]
         reached = limit_reached(None, rule, MirrorKey.parse("mirror/hub/library/x:1"), following.clock())
@@ -202,7 +202,7 @@ class TestLimit:
         ]
         assert following.records.writes == 0  # in the last round
 
-    def test_limit_that_is_reached_again_on_another_day_is_decided_again(self) -> None:
+    def test_limit_reached_on_another_day_is_alerted_again(self) -> None:
         following = Following()
         rule, now = following.rules.rules[-1], following.clock()
         first = limit_reached(None, rule, MirrorKey.parse("a:1"), now)

@@ -1,4 +1,4 @@
-"""Pulls: what is new and allowed is checked once; what is known costs a share of a look-up, and is noted once a day."""
+"""Pulls: a new one is checked once; a known one costs a share of a read, and a write a day."""
 
 from datetime import timedelta
 
@@ -6,12 +6,12 @@ import pytest
 
 from pullahead.messages import CheckRequest
 from pullahead.mirrors.demand import Demand
-from pullahead.on_demand.notice_pulls import REMEMBERED_FOR
+from pullahead.on_demand.notice_pulls import KNOWN_FOR
 from pullahead.rules.load import load_rules
 from tests.fakes.pulls import ALPINE, RULES, Pulls
 
 
-def test_first_pull_is_remembered_and_checked_at_once() -> None:
+def test_first_pull_is_stored_and_checked_at_once() -> None:
     pulls = Pulls()
     noticed = pulls.pull(ALPINE)
     now = pulls.clock()
@@ -30,7 +30,7 @@ def test_image_that_docker_pulls_by_head_and_get_is_demanded_once() -> None:
     assert (pulls.script.count("count_demand"), pulls.script.count("save_demand")) == (1, 1)
 
 
-def test_known_pull_is_one_look_up_and_nothing_more() -> None:
+def test_pull_of_a_known_mirror_costs_one_read() -> None:
     pulls = Pulls()
     pulls.pull(ALPINE)
     pulls.start()
@@ -39,13 +39,13 @@ def test_known_pull_is_one_look_up_and_nothing_more() -> None:
     assert pulls.script.calls == ["load_demands"]
 
 
-def test_process_that_saw_a_pull_does_not_even_look_for_a_while() -> None:
+def test_pull_is_not_read_again_for_five_minutes() -> None:
     pulls = Pulls()
     pulls.pull(ALPINE)
     pulls.script.calls.clear()
     assert pulls.pull(ALPINE).seen == 1
     assert pulls.script.calls == []
-    pulls.clock.now += REMEMBERED_FOR
+    pulls.clock.now += KNOWN_FOR
     pulls.pull(ALPINE)
     assert pulls.script.calls == ["load_demands"]
 
@@ -67,14 +67,14 @@ def test_what_no_rule_on_demand_allows_costs_nothing(name: str) -> None:
     assert pulls.script.calls == []
 
 
-def test_own_pulls_and_garbage_cost_nothing() -> None:
+def test_own_pulls_and_other_messages_cost_nothing() -> None:
     pulls = Pulls()
     noticed = pulls.notice({"a": pulls.message(str(ALPINE), role="ours"), "b": "{", "c": "null"})
     assert (noticed.seen, len(noticed.ignored), noticed.failures) == (0, 3, {})
     assert pulls.script.calls == []
 
 
-def test_ten_thousand_pulls_of_known_mirrors_are_no_check_and_a_look_up_for_each_hundred() -> None:
+def test_ten_thousand_pulls_of_known_mirrors_cost_a_read_for_each_hundred() -> None:
     pulls = Pulls()
     pulls.raise_limit(10_000)
     names = [f"mirror/hub/library/app:{number}" for number in range(1000)]
@@ -83,7 +83,7 @@ def test_ten_thousand_pulls_of_known_mirrors_are_no_check_and_a_look_up_for_each
     assert len(pulls.sent) == 1000
     pulls.script.calls.clear()
     for number in range(10):
-        pulls.clock.now += REMEMBERED_FOR
+        pulls.clock.now += KNOWN_FOR
         if number == 5:
             pulls.start()
         for batch in _hundreds(names):
@@ -108,7 +108,7 @@ class TestNoting:
         assert pulls.script.count("save_demand") == 3
         assert pulls.sent == [str(ALPINE)]
 
-    def test_late_message_does_not_set_the_last_pull_back(self) -> None:
+    def test_late_message_keeps_the_time_of_the_last_pull(self) -> None:
         pulls = Pulls()
         pulls.pull(ALPINE)
         pulls.clock.advance(days=2)
@@ -118,12 +118,12 @@ class TestNoting:
         pulls.pull(ALPINE, at=pulls.clock() - timedelta(days=1))
         assert pulls.stored() == noted
 
-    def test_clock_that_is_ahead_gives_no_longer_life(self) -> None:
+    def test_time_in_the_future_does_not_extend_a_demand(self) -> None:
         pulls = Pulls()
         pulls.pull(ALPINE, at=pulls.clock() + timedelta(days=900))
         assert pulls.stored().since == pulls.clock()
 
-    def test_rule_that_got_another_name_takes_the_demand_over(self) -> None:
+    def test_renamed_rule_takes_over_the_demand(self) -> None:
         pulls = Pulls()
         pulls.pull(ALPINE)
         pulls.rules = load_rules(RULES.replace("name: hub", "name: docker"), source="rules.yaml")
@@ -132,7 +132,7 @@ class TestNoting:
         assert (pulls.stored().rule, pulls.stored().since) == ("docker", pulls.clock())
         assert pulls.sent == [str(ALPINE)]
 
-    def test_somebody_who_noted_it_at_the_same_moment_is_right(self) -> None:
+    def test_pull_noted_by_another_process_is_not_noted_again(self) -> None:
         pulls = Pulls()
         pulls.pull(ALPINE)
         pulls.clock.advance(days=2)
@@ -143,7 +143,7 @@ class TestNoting:
         assert pulls.stored() == theirs
 
 
-def test_pull_of_a_kept_mirror_reads_no_record_however_old_the_demand_is() -> None:
+def test_pull_of_a_kept_mirror_reads_no_record() -> None:
     pulls = Pulls()
     pulls.pull(ALPINE)
     pulls.demands.stored[ALPINE] = pulls.stored()._replace(kept=True)

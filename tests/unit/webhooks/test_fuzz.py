@@ -1,4 +1,4 @@
-"""Whatever is sent, the answer is one of those that are documented, and nothing but a signed name wakes us."""
+"""Any request gets a documented response, and nothing but an authenticated name queues a check."""
 
 import base64
 import json
@@ -90,7 +90,9 @@ def check(event: dict[str, Any], receiving: Receiving) -> int:
     headers=headers,
     body=texts | st.binary(max_size=60),
 )
-def test_call_of_a_stranger_is_refused(method: str, path: str, headers: dict[str, str], body: str | bytes) -> None:
+def test_request_without_the_secret_is_refused(
+    method: str, path: str, headers: dict[str, str], body: str | bytes
+) -> None:
     event = url_event(path, body, method=method)
     event["headers"] = headers
     assert check(event, Receiving()) in {400, 401, 404, 405, 415}
@@ -98,13 +100,13 @@ def test_call_of_a_stranger_is_refused(method: str, path: str, headers: dict[str
 
 @settings(max_examples=300, deadline=None)
 @given(body=st.text(max_size=80), coded=st.booleans(), sender=senders)
-def test_body_that_is_wrongly_coded_is_refused(body: str, coded: bool, sender: str) -> None:
+def test_body_in_wrong_base64_is_refused(body: str, coded: bool, sender: str) -> None:
     check({**url_event(f"/{sender}", body), "isBase64Encoded": coded}, Receiving())
 
 
 @settings(max_examples=400, deadline=None)
 @given(sender=senders, payload=values)
-def test_any_json_of_a_sender_is_answered(sender: str, payload: Any) -> None:
+def test_any_json_of_a_sender_gets_a_response(sender: str, payload: Any) -> None:
     receiving = Receiving()
     moment = str(int(receiving.clock().timestamp()))
     assert check(authentic(sender, json.dumps(payload), moment), receiving) in {200, 400}
@@ -112,7 +114,7 @@ def test_any_json_of_a_sender_is_answered(sender: str, payload: Any) -> None:
 
 @settings(max_examples=600, deadline=None)
 @given(sender=senders, data=st.data())
-def test_any_change_to_a_true_payload_is_answered(sender: str, data: st.DataObject) -> None:
+def test_any_change_to_a_sample_gets_a_response(sender: str, data: st.DataObject) -> None:
     receiving = Receiving()
     moment = str(int(receiving.clock().timestamp()))
     body = json.dumps(mutated(payload_of(sender), data))

@@ -1,4 +1,4 @@
-"""A call of a webhook: who is let in, what it wakes, what it costs, and how it is answered."""
+"""A webhook: authentication, the checks it queues, what it costs, and the response."""
 
 import json
 from pathlib import Path
@@ -34,10 +34,10 @@ def receiving() -> Receiving:
 
 
 @pytest.mark.parametrize("sender", sorted(HOSTS))
-def test_sample_of_every_sender_wakes_one_mirror(receiving: Receiving, sender: str) -> None:
+def test_sample_of_every_sender_queues_one_check(receiving: Receiving, sender: str) -> None:
     answer = receiving.receive(sample(sender))
     assert (answer.status, answer.outcome, answer.sender) == (202, WebhookOutcome.ACCEPTED, sender)
-    assert answer.told == {"checks": 1, "merged": 0}
+    assert answer.body == {"checks": 1, "merged": 0}
     now = receiving.clock()
     repository = repository_of(HOSTS[sender])
     assert receiving.queue.sent == [CheckRequest("webhook", repository, ("1.0",), now, settled=True)]
@@ -46,144 +46,146 @@ def test_sample_of_every_sender_wakes_one_mirror(receiving: Receiving, sender: s
     assert receiving.asked == [*replay, "claim", "send", *remember]
 
 
-class TestWhoIsLetIn:
+class TestAuthentication:
     @pytest.mark.parametrize("sender", sorted(HOSTS))
     @pytest.mark.parametrize("secret", ["", "x", SECRET[:-1], SECRET + "x", SECRET.upper(), "\u00e4", "\ud800"])
-    def test_nobody_without_the_secret(self, receiving: Receiving, sender: str, secret: str) -> None:
+    def test_request_without_the_secret_is_refused(self, receiving: Receiving, sender: str, secret: str) -> None:
         event = sample(sender)
         event["rawPath"] = f"/{sender}/{secret}"
         event["headers"] |= dict.fromkeys(("authorization", "x-gitlab-token", "x-jfrog-event-auth"), secret)
         event["headers"] |= {"x-hub-signature-256": f"sha256={secret}", "x-pullahead-signature": f"sha256={secret}"}
         answer = receiving.receive(event)
         assert (answer.status, answer.outcome) == (401, WebhookOutcome.UNAUTHENTICATED)
-        assert answer.told == {"error": "the secret or the signature is not right"}
+        assert answer.body == {"error": "the secret or signature is wrong"}
         assert receiving.asked == []
 
     @pytest.mark.parametrize("sender", ["github", "generic", "artifactory"])
-    def test_nobody_by_the_path_where_one_can_sign(self, receiving: Receiving, sender: str) -> None:
+    def test_path_secret_of_a_signing_sender_is_refused(self, receiving: Receiving, sender: str) -> None:
         event = sample(sender)
         event["rawPath"] = f"/{sender}/{SECRET}"
         event["headers"] = {"content-type": "application/json", "x-github-event": "package"}
         assert receiving.status(event) == 401
 
     @pytest.mark.parametrize("sender", ["harbor", "gitlab", "acr", "distribution", "quay"])
-    def test_whoever_has_the_secret_in_the_path(self, receiving: Receiving, sender: str) -> None:
+    def test_path_secret_is_accepted(self, receiving: Receiving, sender: str) -> None:
         event = sample(sender)
         event["headers"].pop("authorization", None)
         event["rawPath"] = f"/{sender}/{SECRET}"
         assert receiving.status(event) == 202
 
     @pytest.mark.parametrize("header", ["authorization", "x-gitlab-token"])
-    def test_gitlab_by_either_header(self, receiving: Receiving, header: str) -> None:
+    def test_either_header_of_gitlab_is_accepted(self, receiving: Receiving, header: str) -> None:
         event = sample("gitlab")
         event["headers"] = {"content-type": "application/json", header: SECRET}
         assert receiving.status(event) == 202
 
-    def test_artifactory_by_the_secret_itself(self, receiving: Receiving) -> None:
+    def test_secret_header_of_artifactory_is_accepted(self, receiving: Receiving) -> None:
         event = sample("artifactory")
         event["headers"]["x-jfrog-event-auth"] = SECRET
         assert receiving.status(event) == 202
 
-    def test_body_that_was_changed_on_the_way_is_not_what_was_signed(self, receiving: Receiving) -> None:
+    def test_changed_body_is_refused(self, receiving: Receiving) -> None:
         for sender in (*SIGNING, "artifactory"):
             event = sample(sender)
             event["body"] = event["body"].replace("1.0", "2.0")
             assert receiving.status(event) == 401
 
-    def test_signature_in_capitals_is_another_and_no_second_way_to_write_the_same(self, receiving: Receiving) -> None:
+    def test_signature_in_capitals_is_refused(self, receiving: Receiving) -> None:
         event = sample("github")
         signature = event["headers"]["x-hub-signature-256"]
         event["headers"]["x-hub-signature-256"] = f"sha256={signature.removeprefix('sha256=').upper()}"
         assert receiving.status(event) == 401
 
-    def test_both_secrets_are_good_while_one_replaces_the_other(self, receiving: Receiving) -> None:
+    def test_both_secrets_are_accepted_during_a_rotation(self, receiving: Receiving) -> None:
         receiving.secrets.secrets = ("the-new-secret-of-them", SECRET)
         assert receiving.status(hub()) == 202
         assert receiving.status(hub(secret="the-new-secret-of-them")) == 202
 
-    def test_secret_that_was_replaced_just_now_is_learned_within_a_minute(self, receiving: Receiving) -> None:
+    def test_rotated_secret_is_accepted_after_a_minute(self, receiving: Receiving) -> None:
         assert receiving.status(hub()) == 202
         receiving.secrets.secrets = ("the-new-secret-of-them",)
         receiving.clock.advance(seconds=61)
         assert receiving.status(hub(secret="the-new-secret-of-them")) == 202
         assert receiving.status(hub()) == 401
 
-    def test_strangers_make_one_read_of_the_secret_a_minute(self, receiving: Receiving) -> None:
+    def test_wrong_secrets_cause_one_read_a_minute(self, receiving: Receiving) -> None:
         for _ in range(600):
             receiving.clock.advance(seconds=0.1)
             assert receiving.status(hub(secret="guess")) == 401
         assert receiving.script.count("read_webhook_secrets") == 1
 
 
-class TestWhatIsRefused:
+class TestMalformedRequests:
     @pytest.mark.parametrize(
         "path", ["/", "", "/nobody", "/nobody/secret", f"/dockerhub/{SECRET}/more", "/dockerhub/" + "x" * 2000]
     )
-    def test_path_of_no_sender(self, receiving: Receiving, path: str) -> None:
+    def test_unknown_sender_is_not_found(self, receiving: Receiving, path: str) -> None:
         answer = receiving.receive(url_event(path, {}))
         assert (answer.status, answer.outcome) == (404, WebhookOutcome.UNKNOWN)
         assert receiving.script.calls == []
 
     @pytest.mark.parametrize("method", ["GET", "PUT", "DELETE", "HEAD", "OPTIONS"])
-    def test_other_methods(self, receiving: Receiving, method: str) -> None:
+    def test_other_methods_are_refused(self, receiving: Receiving, method: str) -> None:
         answer = receiving.receive(url_event(f"/dockerhub/{SECRET}", "", method=method))
         assert (answer.status, answer.to_event()["headers"]["allow"]) == (405, "POST")
         assert receiving.script.calls == []
 
     @pytest.mark.parametrize("size", [MAX_BODY_BYTES + 1, MAX_BODY_BYTES * 4])
     @pytest.mark.parametrize("kind", [str, bytes])
-    def test_body_that_is_too_large_is_not_read(self, receiving: Receiving, size: int, kind: type) -> None:
+    def test_too_large_body_is_refused_unread(self, receiving: Receiving, size: int, kind: type) -> None:
         answer = receiving.receive(url_event("/github", "x" * size if kind is str else b"x" * size))
         assert (answer.status, answer.outcome) == (413, WebhookOutcome.MALFORMED)
         assert receiving.script.calls == []
 
     @pytest.mark.parametrize("kind", [str, bytes])
-    def test_body_of_the_largest_size_is_read(self, receiving: Receiving, kind: type) -> None:
+    def test_largest_body_is_read(self, receiving: Receiving, kind: type) -> None:
         assert (
             receiving.status(url_event("/github", "x" * MAX_BODY_BYTES if kind is str else b"x" * MAX_BODY_BYTES))
             == 401
         )
 
-    def test_body_of_many_bytes_in_few_characters(self, receiving: Receiving) -> None:
+    def test_body_with_too_many_bytes_in_few_characters_is_refused(self, receiving: Receiving) -> None:
         assert receiving.status(url_event("/github", "\u20ac" * (MAX_BODY_BYTES // 2))) == 413
 
     @pytest.mark.parametrize("body", ["=", "a", "!!!!"])
-    def test_body_that_is_no_base64(self, receiving: Receiving, body: str) -> None:
+    def test_invalid_base64_is_refused(self, receiving: Receiving, body: str) -> None:
         assert receiving.status({**url_event("/github", body), "isBase64Encoded": True}) == 400
 
-    def test_form_is_told_what_to_set(self, receiving: Receiving) -> None:
+    def test_form_is_refused_with_the_content_type_to_set(self, receiving: Receiving) -> None:
         answer = receiving.receive(
             url_event("/github", "payload=%7B%7D", content_type="application/x-www-form-urlencoded")
         )
         assert (answer.status, answer.outcome) == (415, WebhookOutcome.MALFORMED)
-        assert "application/json" in str(answer.told)
+        assert "application/json" in str(answer.body)
 
-    def test_event_that_no_function_url_makes(self, receiving: Receiving) -> None:
+    def test_event_of_another_source_is_invalid(self, receiving: Receiving) -> None:
         with pytest.raises(InvalidEventError):
             receiving.receive({"Records": []})
 
 
-class TestWhatIsFollowed:
-    def test_repository_that_no_rule_names_is_unknown(self, receiving: Receiving) -> None:
+class TestFollowedTags:
+    def test_repository_without_a_rule_is_not_found(self, receiving: Receiving) -> None:
         answer = receiving.receive(hub("team/other"))
         assert (answer.status, answer.outcome) == (404, WebhookOutcome.UNKNOWN)
         assert receiving.asked == []
 
-    def test_tag_that_no_rule_follows_is_no_error_of_the_sender(self, receiving: Receiving) -> None:
+    def test_tag_without_a_rule_is_ignored(self, receiving: Receiving) -> None:
         """Quay disables a notification that was refused a few times."""
         answer = receiving.receive(hub(tag="nightly"))
         assert (answer.status, answer.outcome) == (200, WebhookOutcome.IGNORED)
         assert receiving.asked == []
 
     @pytest.mark.parametrize("sender", ["distribution", "gitlab"])
-    def test_sender_that_repeats_refusals_for_ever_is_not_refused(self, receiving: Receiving, sender: str) -> None:
+    def test_repository_without_a_rule_is_ignored_for_senders_that_repeat_refusals(
+        self, receiving: Receiving, sender: str
+    ) -> None:
         event = sample(sender)
         receiving.rules = followed(rule("1.0"))
         answer = receiving.receive(event)
         assert (answer.status, answer.outcome) == (200, WebhookOutcome.UNKNOWN)
         assert receiving.asked == []
 
-    def test_repository_of_a_namespace_is_checked_as_it_was_found(self) -> None:
+    def test_check_of_a_namespace_has_rule_and_upstream(self) -> None:
         receiving = Receiving(followed(namespace("team", "1.0", name="team")))
         body = {"docker_url": "quay.io/team/app", "updated_tags": ["1.0", "2.0"]}
         assert receiving.status(url_event(f"/quay/{SECRET}", body)) == 202
@@ -191,46 +193,46 @@ class TestWhatIsFollowed:
         assert (request.repository, request.tags) == ("quay/app", ("1.0",))
         assert (request.rule, request.upstream) == ("team", "quay.io/team/app")
 
-    def test_newest_tags_are_listed_again(self) -> None:
+    def test_rule_for_newest_tags_queues_a_listing(self) -> None:
         newest = TagSelection(patterns=(TagPattern(PatternKind.GLOB, "*"),), newest=3)
         receiving = Receiving(followed(rule(tags=newest)))
         event = generic_event({"repository": "ghcr.io/team/app", "tags": ["1", "2", "3"]}, receiving.clock())
-        assert receiving.receive(event).told == {"checks": 1, "merged": 0}
+        assert receiving.receive(event).body == {"checks": 1, "merged": 0}
         (request,) = receiving.queue.listings
         assert (request.rule, request.upstream) == ("app", None)
         assert receiving.queue.sent == []
 
-    def test_tags_of_one_repository_are_one_message(self) -> None:
+    def test_tags_of_one_repository_share_a_message(self) -> None:
         tags = [str(number) for number in range(100)]
         receiving = Receiving(followed(rule(*tags)))
         event = generic_event({"repository": "ghcr.io/team/app", "tags": tags}, receiving.clock())
-        assert receiving.receive(event).told == {"checks": 100, "merged": 0}
+        assert receiving.receive(event).body == {"checks": 100, "merged": 0}
         assert [request.tags for request in receiving.queue.sent] == [tuple(tags)]
         assert receiving.script.count("send") == 1
 
-    def test_what_is_named_beyond_a_hundred_is_left_to_the_schedule_and_told(self) -> None:
+    def test_tags_beyond_a_hundred_are_left_to_the_schedule(self) -> None:
         tags = [str(number) for number in range(150)]
         receiving = Receiving(followed(rule(*tags), rule(*tags, repository="mirror/second", name="second")))
         event = generic_event({"repository": "ghcr.io/team/app", "tags": tags}, receiving.clock())
-        assert receiving.receive(event).told == {"checks": 100, "merged": 0, "left_to_the_schedule": 150}
+        assert receiving.receive(event).body == {"checks": 100, "merged": 0, "left_to_the_schedule": 150}
         assert receiving.script.count("claim") == 100
 
-    def test_rules_that_changed_are_indexed_anew(self, receiving: Receiving) -> None:
+    def test_changed_rules_are_indexed_again(self, receiving: Receiving) -> None:
         assert receiving.status(hub()) == 202
         receiving.rules = followed(rule("1.0"))
         assert receiving.status(hub()) == 404
 
 
 class TestMerging:
-    def test_second_call_is_looked_at_when_the_window_is_over_and_more_are_nothing(self, receiving: Receiving) -> None:
+    def test_second_request_is_checked_after_the_window_and_others_are_merged(self, receiving: Receiving) -> None:
         answers = [receiving.receive(hub()) for _ in range(4)]
         assert [answer.outcome for answer in answers] == [WebhookOutcome.ACCEPTED, *[WebhookOutcome.MERGED] * 3]
-        assert answers[1].told == {"checks": 0, "merged": 1}
+        assert answers[1].body == {"checks": 0, "merged": 1}
         assert receiving.queue.delays == [0, 60]
         receiving.clock.advance(seconds=60)
         assert receiving.receive(hub()).outcome is WebhookOutcome.ACCEPTED
 
-    def test_merged_call_sends_nothing(self, receiving: Receiving) -> None:
+    def test_merged_request_sends_nothing(self, receiving: Receiving) -> None:
         for _ in range(2):
             receiving.receive(hub())
         receiving.script.calls.clear()
@@ -238,49 +240,45 @@ class TestMerging:
         assert receiving.script.calls == ["claim"]
 
     @pytest.mark.parametrize(("good", "bad"), [(0, 1), (0, 3), (1, 1), (1, 2)])
-    def test_call_does_not_merge_into_checks_that_could_not_be_sent(
-        self, receiving: Receiving, good: int, bad: int
-    ) -> None:
+    def test_retry_of_a_failed_request_is_not_merged(self, receiving: Receiving, good: int, bad: int) -> None:
         receiving.script.fail("send", StorageError("no"), times=bad, passing=good)
         assert [receiving.status(hub()) for _ in range(good + bad)] == [202] * good + [503] * bad
-        assert receiving.receive(hub()).told == {"checks": 1, "merged": 0}
+        assert receiving.receive(hub()).body == {"checks": 1, "merged": 0}
         for _ in range(5):
             receiving.receive(hub())
         assert len(receiving.queue.sent) <= 1 + good + 1
 
-    def test_window_that_cannot_be_claimed_loses_none_that_were(self, receiving: Receiving) -> None:
+    def test_failed_claim_loses_no_claimed_window(self, receiving: Receiving) -> None:
         receiving.rules = followed(rule("1", "2", "3"))
         event = url_event(f"/quay/{SECRET}", {"docker_url": "ghcr.io/team/app", "updated_tags": ["1", "2", "3"]})
         for _ in range(3):
             receiving.script.fail("claim", StorageError("no"), passing=2)
             assert receiving.status(event) == 503
-        assert receiving.receive(event).told == {"checks": 3, "merged": 0}
+        assert receiving.receive(event).body == {"checks": 3, "merged": 0}
         assert [request.tags for request in receiving.queue.sent] == [("1", "2", "3")]
 
 
 class TestReplay:
     @pytest.mark.parametrize("sender", SIGNING)
-    def test_signed_call_that_comes_again_is_refused_and_costs_one_look(
-        self, receiving: Receiving, sender: str
-    ) -> None:
+    def test_replay_is_refused_after_one_read(self, receiving: Receiving, sender: str) -> None:
         receiving.receive(sample(sender))
         receiving.script.calls.clear()
         answer = receiving.receive(sample(sender))
         assert (answer.status, answer.outcome) == (409, WebhookOutcome.REPLAYED)
         assert receiving.asked == ["is_known"]
 
-    def test_delivery_id_that_nobody_signed_makes_no_other_call_of_it(self, receiving: Receiving) -> None:
+    def test_replay_with_another_delivery_id_is_refused(self, receiving: Receiving) -> None:
         receiving.receive(sample("github"))
         again = sample("github")
         again["headers"]["x-github-delivery"] = "72d3162e-cc78-11e3-81ab-4c9367dc0958"
         assert receiving.status(again) == 409
 
-    def test_another_process_knows_it_too(self, receiving: Receiving) -> None:
+    def test_replay_is_refused_by_another_process(self, receiving: Receiving) -> None:
         receiving.receive(sample("github"))
         assert receiving.process()(sample("github")).status == 409
 
     @pytest.mark.parametrize("operation", ["claim", "send", "remember"])
-    def test_call_that_failed_may_come_again(self, receiving: Receiving, operation: str) -> None:
+    def test_failed_request_may_be_retried(self, receiving: Receiving, operation: str) -> None:
         receiving.script.fail(operation, StorageError("no"))
         answer = receiving.receive(sample("github"))
         assert (answer.status, answer.outcome) == (503, WebhookOutcome.FAILED)
@@ -289,40 +287,40 @@ class TestReplay:
         assert receiving.queue.sent
 
     @pytest.mark.parametrize("seconds", [-301, 301, 86_400])
-    def test_generic_call_of_another_time_is_refused(self, receiving: Receiving, seconds: int) -> None:
+    def test_generic_request_with_an_old_timestamp_is_refused(self, receiving: Receiving, seconds: int) -> None:
         receiving.clock.advance(seconds=seconds)
         answer = receiving.receive(sample("generic"))
         assert (answer.status, answer.outcome) == (409, WebhookOutcome.REPLAYED)
         assert receiving.asked == []
 
     @pytest.mark.parametrize("seconds", [-300, 300])
-    def test_clocks_may_differ_by_five_minutes(self, receiving: Receiving, seconds: int) -> None:
+    def test_timestamp_may_differ_by_five_minutes(self, receiving: Receiving, seconds: int) -> None:
         receiving.clock.advance(seconds=seconds)
         assert receiving.status(sample("generic")) == 202
 
     @pytest.mark.parametrize("moment", ["", "now", "1.5", "-1", "9" * 40, "\u0661"])
-    def test_time_that_is_no_number_is_refused_though_it_was_signed(self, receiving: Receiving, moment: str) -> None:
+    def test_signed_timestamp_that_is_not_a_number_is_refused(self, receiving: Receiving, moment: str) -> None:
         body = sample("generic")["body"]
         signature = f"sha256={hmac_of(f'{moment}.{body}')}"
         event = url_event("/generic", body, x_pullahead_timestamp=moment, x_pullahead_signature=signature)
         assert receiving.status(event) == 409
 
-    def test_time_of_another_call_does_not_fit_the_signature(self, receiving: Receiving) -> None:
+    def test_changed_timestamp_is_refused(self, receiving: Receiving) -> None:
         event = sample("generic")
         event["headers"]["x-pullahead-timestamp"] = str(int(event["headers"]["x-pullahead-timestamp"]) + 1)
         assert receiving.status(event) == 401
 
 
 class TestFailures:
-    def test_secret_that_cannot_be_read_asks_for_another_try(self, receiving: Receiving) -> None:
+    def test_unreadable_secret_asks_for_a_retry(self, receiving: Receiving) -> None:
         receiving.script.fail("read_webhook_secrets", ConfigError("the secret has no characters"))
         answer = receiving.receive(hub())
         assert (answer.status, answer.sender) == (503, "dockerhub")
         assert str(answer.error) == "the secret has no characters"
-        assert "characters" not in str(answer.told)
+        assert "characters" not in str(answer.body)
 
-    def test_ping_needs_the_signature_and_nothing_else(self, receiving: Receiving) -> None:
+    def test_ping_needs_only_the_signature(self, receiving: Receiving) -> None:
         answer = receiving.receive(github_event({"zen": "Design for failure."}, "ping"))
-        assert (answer.status, answer.told) == (200, {"ignored": "pong"})
+        assert (answer.status, answer.body) == (200, {"ignored": "pong"})
         assert receiving.asked == []
         assert receiving.status(github_event({"zen": "no"}, "ping", secret="other")) == 401

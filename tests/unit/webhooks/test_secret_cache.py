@@ -1,4 +1,4 @@
-"""The secrets of senders: read seldom, whoever calls, and still known while AWS is not there."""
+"""The cache of webhook secrets: few reads whoever calls, and the last secrets while AWS fails."""
 
 import pytest
 
@@ -34,7 +34,7 @@ def test_secrets_are_read_once_in_five_minutes(known: Known) -> None:
     assert known.reads == 2
 
 
-def test_secret_that_was_replaced_is_read_again_within_a_minute(known: Known) -> None:
+def test_rotated_secret_is_read_after_a_minute(known: Known) -> None:
     known.known.get()
     known.secrets.secrets = ("second", "first")
     assert known.known.get_newer() == (b"first",)
@@ -43,14 +43,14 @@ def test_secret_that_was_replaced_is_read_again_within_a_minute(known: Known) ->
     assert known.known.get_newer() == (b"second", b"first")
 
 
-def test_calls_that_do_not_fit_make_one_read_a_minute(known: Known) -> None:
+def test_wrong_secrets_cause_one_read_a_minute(known: Known) -> None:
     for _ in range(120):
         known.clock.advance(seconds=1)
         known.known.get_newer()
     assert known.reads == 2
 
 
-def test_known_secrets_outlive_a_failure_of_aws(known: Known) -> None:
+def test_known_secrets_are_used_while_aws_fails(known: Known) -> None:
     known.known.get()
     known.secrets.script.fail("read_webhook_secrets", StorageError("no"))
     known.clock.advance(minutes=6)
@@ -60,9 +60,7 @@ def test_known_secrets_outlive_a_failure_of_aws(known: Known) -> None:
 
 
 @pytest.mark.parametrize("error", [StorageError("no"), ConfigError("too short")])
-def test_failure_is_told_and_costs_whoever_calls_no_more_than_a_read_in_ten_seconds(
-    known: Known, error: PullaheadError
-) -> None:
+def test_failure_is_raised_and_causes_one_read_in_ten_seconds(known: Known, error: PullaheadError) -> None:
     known.secrets.script.fail("read_webhook_secrets", error, times=6)
     for _ in range(60 * 10):
         for get in (known.known.get, known.known.get_newer):
@@ -73,7 +71,7 @@ def test_failure_is_told_and_costs_whoever_calls_no_more_than_a_read_in_ten_seco
     assert known.known.get() == (b"first",)
 
 
-def test_secret_that_was_replaced_by_a_wrong_one_is_told_and_mended_soon(known: Known) -> None:
+def test_invalid_secret_is_an_error_until_it_is_corrected(known: Known) -> None:
     known.known.get()
     known.clock.advance(minutes=5)
     known.secrets.script.fail("read_webhook_secrets", ConfigError("too short"))

@@ -1,1 +1,1 @@
-"""What people are told, when, and in which words; the review of all records."""
+"""Alerts: when people are notified, the texts, and the review of all records."""

@@ -1,4 +1,4 @@
-"""The same message for chats: the form that Amazon Q Developer (AWS Chatbot) shows in Slack and Teams. Pure.
+"""Alerts as custom notifications of Amazon Q Developer in chat applications (AWS Chatbot), for Slack and Teams.
 
 Amazon Q Developer in chat applications Administrator Guide, "Custom notifications".
 """
@@ -53,7 +53,7 @@ class _Notification(msgspec.Struct, rename="camel"):
 
 
 def chatbot_json(notice: Notice) -> str:
-    """Write the message as JSON."""
+    """Write a message as JSON."""
     identity = f"{notice.incident} {notice.kind} {notice.at.isoformat()}"
     notification = _Notification(
         "1.0", "custom", hashlib.sha256(identity.encode()).hexdigest()[:32], _content(notice), _metadata(notice)
@@ -62,13 +62,13 @@ def chatbot_json(notice: Notice) -> str:
 
 
 def escaped(text: str) -> str:
-    """Let text from outside mean nothing to a chat: no link, no emphasis, nobody called."""
+    """Escape text from outside: it makes no link, no emphasis and mentions nobody."""
     plain = "".join(_ENTITIES.get(letter, letter) for letter in text)
     return _MARKUP.sub(lambda found: f"\\{found[0]}", plain).replace("@", "@\N{ZERO WIDTH SPACE}")
 
 
 def code(text: str) -> str:
-    """Show text as it is: within backticks, which it cannot leave."""
+    """Write text as code, within backticks that it cannot close."""
     plain = "".join(_ENTITIES.get(letter, letter) for letter in text.replace("`", "'"))
     return f"`{plain}`"
 
@@ -97,11 +97,14 @@ def _metadata(notice: Notice) -> _Metadata:
 
 
 def _description(notice: Notice) -> str:
-    facts = [f"*It was* {what}"] if (what := was_of(notice)) else []
-    facts += [f"*{'It lasted' if notice.is_over else 'Since'}* {when_of(notice)}"]
-    facts += [f"*In all* {others}" for others in [others_of(notice)] if others]
     common, causes = causes_of(notice)
-    facts += [f"*Cause* {escaped(common)}"] if common else []
+    labelled = [
+        ("Was", was_of(notice)),
+        ("Lasted" if notice.is_over else "Since", when_of(notice)),
+        others_of(notice),
+        ("Cause", escaped(common)),
+    ]
+    facts = [f"*{label}* {text}" for label, text in labelled if text]
     lines = [
         f"• {code(str(member.mirror))}" + (f" {escaped(cause)}" if cause else "")
         for member, cause in zip(notice.members, causes, strict=True)

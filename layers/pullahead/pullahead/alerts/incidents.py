@@ -1,11 +1,10 @@
-"""What belongs together in one message, and when people may hear of it again. Pure.
+"""Incidents: which alerts make one message, and when the next message may be sent.
 
-An incident is trouble of one kind, at one upstream registry, for one cause. It is remembered when it was last told and,
-until they are known to be taken out of their records, which alerts were: so a crash repeats none of them.
+An incident is trouble of one kind, at one upstream registry, with one cause. It notes when it was last reported and,
+until they are removed from their records, which alerts were: so a crash repeats none of them.
 
-What is the matter with Pullahead itself, of which no mirror has a record: its rules, and checks that stopped. Pure.
-
-Told once when it begins and once when it is over; the same is not told again within a day.
+Trouble of Pullahead itself is a condition: its rules are broken, or checks have stopped. A condition is reported once
+when it begins and once when it is over; the same condition not again within a day.
 """
 
 import hashlib
@@ -21,17 +20,17 @@ from pullahead.errors import DeferredError, RateLimitedError, RegistryTimeoutErr
 from pullahead.mirrors.alert import Alert, AlertKind
 from pullahead.rules.mirror_key import Subject
 
-AGAIN_AFTER = timedelta(hours=24)
-"""So long nothing is said twice: of one mirror, of one kind."""
-RECOVERED_AFTER = timedelta(hours=1)
-"""So long it is awaited that the others recover, too."""
-REMEMBERED_FOR = timedelta(days=30)
+REPEAT_INTERVAL = timedelta(hours=24)
+"""How long trouble of one kind with one mirror is not reported again."""
+RECOVERY_DELAY = timedelta(hours=1)
+"""How long the report of a recovery waits for the other mirrors of the incident to recover."""
+INCIDENT_LIFETIME = timedelta(days=30)
 MAX_MARKS = 20_000
-"""Of 12 characters each: an item of DynamoDB holds 400 KB at most (DynamoDB quotas)."""
+"""Of 12 characters each: a DynamoDB item holds at most 400 KB (DynamoDB quotas)."""
 
-_MORE_AFTER = timedelta(hours=1)
+_MORE_INTERVAL = timedelta(hours=1)
 _HOST_WIDE = frozenset({AlertKind.UPSTREAM_UNREACHABLE, AlertKind.RATE_LIMITED})
-"""Trouble of an upstream rather than of tags: that it has reached others is hardly news."""
+"""Trouble of an upstream rather than of tags: that it affects more tags is hardly news."""
 
 _ONE_CAUSE = {
     RegistryTimeoutError.__name__: RegistryUnavailableError.__name__,  # the same outage, seen from two requests
@@ -40,32 +39,32 @@ _ONE_CAUSE = {
 
 
 class Incident(msgspec.Struct, frozen=True):
-    """What is remembered of one incident."""
+    """What is stored of one incident."""
 
     key: str
-    told_at: datetime | None = None  # the last message that something began
-    marks: frozenset[str] = frozenset()  # of alerts that were told and may still be in their records
-    since: datetime | None = None  # of what is no mirror's: since when it is the case
-    standing: str = ""  # of what is no mirror's: what was told and stands
-    last: str = ""  # and what was last told, whether it stands or not
+    told_at: datetime | None = None  # when a message last reported that something began
+    marks: frozenset[str] = frozenset()  # of alerts that were sent and may still be in their records
+    since: datetime | None = None  # of a condition: since when it holds
+    standing: str = ""  # of a condition: what was reported and is not over
+    last: str = ""  # of a condition: what was last reported, whether or not it is over
 
-    def may_tell_more(self, kind: AlertKind, now: datetime) -> bool:
-        """Whether the incident may be told, anew or of more mirrors."""
-        rhythm = AGAIN_AFTER if kind in _HOST_WIDE else _MORE_AFTER
-        return self.told_at is None or now - self.told_at >= rhythm
+    def may_report_more(self, kind: AlertKind, now: datetime) -> bool:
+        """Whether the incident may be reported, anew or of more mirrors."""
+        interval = REPEAT_INTERVAL if kind in _HOST_WIDE else _MORE_INTERVAL
+        return self.told_at is None or now - self.told_at >= interval
 
-    def has_told(self, alert: Alert) -> bool:
-        """Whether an alert that is still in its record was told."""
+    def has_sent(self, alert: Alert) -> bool:
+        """Whether an alert that is still in its record was sent."""
         return alert.mark in self.marks
 
-    def after_telling(self, alerts: Iterable[Alert], began_at: datetime | None) -> "Incident":
-        """Remember that alerts were told; `began_at` is given where they said that something began."""
+    def with_sent(self, alerts: Iterable[Alert], began_at: datetime | None) -> "Incident":
+        """Note that alerts were sent; `began_at` is given if they reported that something began."""
         marks = dict.fromkeys([*(alert.mark for alert in alerts), *self.marks])
         kept = frozenset(list(marks)[:MAX_MARKS])
         return msgspec.structs.replace(self, told_at=began_at or self.told_at, marks=kept)
 
     def with_marks(self, marks: Iterable[str]) -> "Incident":
-        """Forget the marks of alerts that are no longer in any record."""
+        """Keep only the marks of alerts that are still in a record."""
         return msgspec.structs.replace(self, marks=frozenset(marks))
 
 
@@ -80,8 +79,8 @@ def service_key(kind: AlertKind) -> str:
     return f"{kind.value}##"
 
 
-_OTHER_AFTER = timedelta(hours=1)
-"""Another mistake in the rules is no repetition; but whoever mends them is not to be told of every try."""
+_CHANGE_INTERVAL = timedelta(hours=1)
+"""Another problem in the rules is news; but whoever fixes them need not hear of every attempt."""
 
 _UNREADABLE = "unreadable"
 
@@ -99,7 +98,7 @@ class ServiceSubject(Subject):
 
 
 class Condition(NamedTuple):
-    """What is the case. `identity` tells one thing from another of the same kind."""
+    """Trouble of Pullahead itself. `identity` distinguishes two of the same kind."""
 
     subject: str
     since: datetime
@@ -108,40 +107,42 @@ class Condition(NamedTuple):
 
 
 def broken_rules(address: str, since: datetime, detail: str, *, unreadable: bool) -> Condition:
-    """Say what is the matter with the rules file that people keep."""
-    # How reading fails may be put in other words each time; a broken version is told by its mistakes.
+    """Describe a rules file that cannot be used."""
+    # The text of a failed read may differ each time; a broken version is identified by its problems.
     identity = _UNREADABLE if unreadable else hashlib.sha256(detail.encode()).hexdigest()[:12]
     return Condition(f"rules {address}", since, detail, identity)
 
 
-def silence(last_checks: datetime | None, watched_since: datetime, limit: timedelta, now: datetime) -> Condition | None:
-    """Say that no checks were sent for too long, or none at all since somebody watches."""
+def missing_checks(
+    last_checks: datetime | None, watched_since: datetime, limit: timedelta, now: datetime
+) -> Condition | None:
+    """Describe that no checks were sent for too long, or never since the reviews began."""
     since = last_checks or watched_since
     if now - since < limit:
         return None
-    what = "the last checks were sent then" if last_checks is not None else "no checks were ever sent"
+    what = "no checks have been sent since then" if last_checks is not None else "no checks were ever sent"
     return Condition("mirrors", since, what, "silence")
 
 
 def empty_rules(mirrors: int, now: datetime) -> Condition:
-    """Say that rules follow nothing of what they followed before."""
-    return Condition("the rules", now, f"none of the {mirrors} mirrors that Pullahead knows is followed", "empty")
+    """Describe rules that match no mirror that has a record."""
+    return Condition("the rules", now, f"{mirrors} mirrors have records; the rules match none of them", "empty")
 
 
 def notify_condition(
     kind: AlertKind, condition: Condition | None, known: Incident | None, now: datetime
 ) -> tuple[Notice, Incident] | None:
-    """Decide whether people are told of what is the case, or no longer is; and what is remembered then."""
+    """Make the message that a condition holds, or is over, and the incident to store then; None: no news."""
     incident = known or Incident(service_key(kind))
     if condition is None:
         return _over(kind, incident, now) if incident.standing else None
     if not _is_news(condition, incident, now):
         return None
     alert = Alert(kind, ServiceSubject(condition.subject), "", condition.since, now, condition.detail)
-    told = structs.replace(
+    reported = structs.replace(
         incident, told_at=now, since=condition.since, standing=condition.identity, last=condition.identity
     )
-    return Notice(kind, kind, incident.key, (alert,), 1, 1, now), told
+    return Notice(kind, kind, incident.key, (alert,), 1, 1, now), reported
 
 
 def _is_news(condition: Condition, incident: Incident, now: datetime) -> bool:
@@ -149,8 +150,8 @@ def _is_news(condition: Condition, incident: Incident, now: datetime) -> bool:
         return True
     ago = now - incident.told_at
     if incident.standing:
-        return condition.identity != incident.standing and ago >= _OTHER_AFTER
-    return condition.identity != incident.last or ago >= AGAIN_AFTER
+        return condition.identity != incident.standing and ago >= _CHANGE_INTERVAL
+    return condition.identity != incident.last or ago >= REPEAT_INTERVAL
 
 
 def _over(kind: AlertKind, incident: Incident, now: datetime) -> tuple[Notice, Incident]:

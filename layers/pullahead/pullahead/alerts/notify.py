@@ -1,7 +1,7 @@
-"""Tell people what records have to tell: one message for an incident, whatever the number of its mirrors.
+"""Send alerts: one message for an incident, however many mirrors it affects.
 
-A message is sent, then its incident is remembered as told, then the alerts are taken out of the records. A crash after
-the first step repeats a message; after the second one nothing is repeated, since the incident says what it has told.
+A message is published, then its incident is stored as reported, then its alerts are removed from their records. A crash
+after the first step repeats the message; a later one repeats nothing, since the incident lists what was sent.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -26,34 +26,30 @@ from pullahead.mirrors.record import Record
 from pullahead.mirrors.store import RecordStore, update_record
 from pullahead.rules.mirror_key import RecordKey
 
-TURN = timedelta(minutes=10)
-"""Longer than a review may run: who was killed in its turn lets the next one tell after that."""
+LOCK_LIFETIME = timedelta(minutes=10)
+"""Longer than a review may run: after one that was killed, the next one sends again then."""
 
-_THREADS = 16  # as many connections as the client of DynamoDB keeps
-_RESERVED_SECONDS = 20.0  # for what is under way when the time runs out, and for the answer
+_THREADS = 16  # as many connections as the DynamoDB client keeps
+_RESERVED_SECONDS = 20.0  # for the writes that are running when the time ends, and for the response
 
 Conditions = Mapping[AlertKind, Condition | None]
-"""What is the matter with Pullahead itself, by kind; None: nothing. What is left out is not known."""
+"""Trouble of Pullahead itself, by kind; None: there is none. Kinds that are left out are not known."""
 
 
 class NotificationSummary(NamedTuple):
-    """What was told, what waits, what was over before it was told, and what went wrong."""
+    """The subjects of the messages sent, how many alerts were held back or dropped, and what failed."""
 
-    told: tuple[str, ...] = ()
+    sent: tuple[str, ...] = ()
     held_back: int = 0
-    idle: int = 0
+    dropped: int = 0
     errors: tuple[PullaheadError, ...] = ()
 
 
 class NotificationSender:
-    """The use case, with the ports that it tells by. `copies` get each message, too; one that fails stops nothing."""
+    """Sends what records have pending. Each message also goes to `copies`; one that fails there stops nothing."""
 
     def __init__(
-        self,
-        records: RecordStore,
-        incidents: IncidentStore,
-        alerts: AlertPublisher,
-        copies: AlertPublisher,
+        self, records: RecordStore, incidents: IncidentStore, alerts: AlertPublisher, copies: AlertPublisher
     ) -> None:
         self._records, self._incidents = records, incidents
         self._alerts, self._copies = alerts, copies
@@ -65,45 +61,45 @@ class NotificationSender:
         now: datetime,
         remaining_seconds: Callable[[], float],
     ) -> NotificationSummary:
-        """Tell what may be told now. Raises StorageError where incidents cannot be read; all else is in the answer."""
+        """Send what may be sent now. Raises StorageError if incidents cannot be read; other errors are returned."""
         keys = incidents_of(records) | {service_key(kind) for kind in conditions}
         incidents = self._incidents.load(keys)
         plan, news = _plan(records, conditions, incidents, now)
         sender = _Sender(self._incidents, self._alerts, self._copies, now)
         if plan.messages or news:
-            if self._incidents.lock_sending(now, now + TURN):
-                incidents = self._incidents.load(keys)  # somebody may have told it before this turn
+            if self._incidents.lock_sending(now, now + LOCK_LIFETIME):
+                incidents = self._incidents.load(keys)  # another process may have sent it before we had the lock
                 plan, news = _plan(records, conditions, incidents, now)
                 sender.send(plan, incidents, news)
                 sender.errors += self._unlock(now)
             else:
                 plan = plan._replace(messages=())
-        sender.errors += self._take_out([*plan.done, *sender.done], remaining_seconds)
-        return NotificationSummary(tuple(sender.told), plan.held_back, plan.idle, tuple(sender.errors))
+        sender.errors += self._remove([*plan.settled, *sender.settled], remaining_seconds)
+        return NotificationSummary(tuple(sender.sent), plan.held_back, plan.dropped, tuple(sender.errors))
 
     def _unlock(self, now: datetime) -> list[PullaheadError]:
-        """End the turn; where that fails it ends by itself, and what was told is taken out all the same."""
+        """Release the lock; if that fails it expires, and what was sent is removed from the records all the same."""
         try:
             self._incidents.unlock_sending(now)
         except PullaheadError as error:
             return [error]
         return []
 
-    def _take_out(self, done: Iterable[Settled], remaining_seconds: Callable[[], float]) -> list[PullaheadError]:
-        """Take out of records what is done with, as long as the time goes; the rest is done by the next review."""
+    def _remove(self, settled: Iterable[Settled], remaining_seconds: Callable[[], float]) -> list[PullaheadError]:
+        """Remove settled alerts from their records while there is time; the next review removes the others."""
         by_record: dict[RecordKey, list[Settled]] = {}
-        for each in done:
+        for each in settled:
             by_record.setdefault(each.record.key, []).append(each)
 
-        def take_out(parts: Sequence[Settled]) -> PullaheadError | None:
+        def remove(parts: Sequence[Settled]) -> PullaheadError | None:
             if remaining_seconds() < _RESERVED_SECONDS:
                 return None
             record = parts[0].record
             alerts = [alert for part in parts for alert in part.alerts]
-            told = [part.told for part in parts if part.told is not None]
+            sent = [part.sent for part in parts if part.sent is not None]
             try:
                 update_record(
-                    self._records, record.key, lambda known: known and without_settled(known, alerts, told), record
+                    self._records, record.key, lambda known: known and without_settled(known, alerts, sent), record
                 )
             except PullaheadError as error:
                 return error
@@ -112,7 +108,7 @@ class NotificationSender:
         if not by_record:
             return []
         with ThreadPoolExecutor(min(_THREADS, len(by_record))) as pool:
-            return [error for error in pool.map(take_out, by_record.values()) if error is not None]
+            return [error for error in pool.map(remove, by_record.values()) if error is not None]
 
 
 def _plan(
@@ -123,12 +119,12 @@ def _plan(
 
 
 class _Sender:
-    """Sends messages, one after the other; one that fails is told by the next review, and stops no other."""
+    """Sends messages one after the other; one that fails stops no other, and the next review sends it."""
 
     def __init__(self, incidents: IncidentStore, alerts: AlertPublisher, copies: AlertPublisher, now: datetime) -> None:
         self._incidents, self._alerts, self._copies, self._now = incidents, alerts, copies, now
-        self.told: list[str] = []
-        self.done: list[Settled] = []
+        self.sent: list[str] = []
+        self.settled: list[Settled] = []
         self.errors: list[PullaheadError] = []
 
     def send(
@@ -143,13 +139,13 @@ class _Sender:
             after = _after(before, message)
             if self._send(message.notice, after):
                 latest[key] = after
-                self.done += message.done
+                self.settled += message.settled
 
     def _send(self, notice: Notice, incident: Incident) -> bool:
-        """Send one message, and remember it; whether it is known to be told, so that it may be forgotten elsewhere."""
+        """Send one message and store its incident; return whether both succeeded, so that its alerts are settled."""
         try:
             self._alerts.publish(notice)
-            self.told.append(subject_of(notice))
+            self.sent.append(subject_of(notice))
             self._incidents.save(incident, self._now)
         except PullaheadError as error:
             self.errors.append(error)
@@ -162,4 +158,4 @@ class _Sender:
 
 
 def _after(incident: Incident, message: Notification) -> Incident:
-    return incident.after_telling(message.alerts, None if message.notice.is_over else message.notice.at)
+    return incident.with_sent(message.alerts, None if message.notice.is_over else message.notice.at)

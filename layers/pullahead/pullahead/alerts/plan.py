@@ -1,7 +1,7 @@
-"""Sort out what records have to tell: what is told now and in which messages, what waits, what has become idle. Pure.
+"""Group pending alerts into notifications: which to send now, which to hold back, which to drop.
 
-An alert that was over before it was told is told to nobody, but for an overwritten tag: that somebody pushes there is
-news even where it was put right.
+An alert that is over before it was sent is dropped, except for an overwritten tag: that somebody pushes there is news
+even if the tag is restored.
 """
 
 from collections import Counter, defaultdict
@@ -9,8 +9,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import NamedTuple
 
-from pullahead.alerts.incidents import AGAIN_AFTER, RECOVERED_AFTER, Incident, incident_key
-from pullahead.alerts.text import SHOWN, Notice
+from pullahead.alerts.incidents import RECOVERY_DELAY, REPEAT_INTERVAL, Incident, incident_key
+from pullahead.alerts.text import MAX_NAMED, Notice
 from pullahead.mirrors.alert import Alert, AlertKind, SentAlert
 from pullahead.mirrors.record import Record
 
@@ -19,60 +19,60 @@ MAX_MESSAGES = 20
 
 
 class Settled(NamedTuple):
-    """What is to be taken out of a record: alerts, and when they were told, if they were."""
+    """Alerts that are to be removed from a record; `sent`: what to note there if they were sent."""
 
     record: Record
     alerts: tuple[Alert, ...]
-    told: SentAlert | None = None
+    sent: SentAlert | None = None
 
 
 class Notification(NamedTuple):
-    """A message, and what is done with once it is sent."""
+    """A message, and what is settled once it is sent."""
 
     notice: Notice
-    done: tuple[Settled, ...]
+    settled: tuple[Settled, ...]
 
     @property
     def alerts(self) -> list[Alert]:
-        """Everything that it tells."""
-        return [alert for done in self.done for alert in done.alerts]
+        """Every alert that it reports."""
+        return [alert for settled in self.settled for alert in settled.alerts]
 
 
 class NotificationPlan(NamedTuple):
-    """What is to be sent; what is done with whether or not anything is; how much waits, and how much was idle."""
+    """The messages to send, and the alerts that are settled even if none is sent."""
 
     messages: tuple[Notification, ...]
-    done: tuple[Settled, ...]
-    marks: Mapping[str, set[str]]  # by incident: of alerts that were told and are still in their records
-    held_back: int  # told within a day, or in an incident that was told too short a time ago
-    idle: int  # over before it was told
+    settled: tuple[Settled, ...]
+    marks: Mapping[str, set[str]]  # by incident: of alerts that were sent but are still in their records
+    held_back: int  # reported within a day, or in an incident that was reported too recently
+    dropped: int  # over before they were sent
 
 
 def incidents_of(records: Iterable[Record]) -> set[str]:
-    """Name the incidents that must be known to sort out what records have to tell."""
+    """Name the incidents that a plan for these records needs to know."""
     keys = set()
     for record in records:
         for alert in record.pending:
             keys.add(incident_key(alert))
-            if (told := record.last_told(alert.about)) is not None:
-                keys.add(told.incident)
+            if (sent := record.last_told(alert.about)) is not None:
+                keys.add(sent.incident)
     return keys
 
 
 def plan_notifications(records: Iterable[Record], incidents: Mapping[str, Incident], now: datetime) -> NotificationPlan:
-    """Decide what is told, from every record: those that have nothing to tell may stand in an incident."""
-    sorting = _Sorting(incidents, now)
+    """Plan the notifications. Needs every record: one without pending alerts may count as open in an incident."""
+    planner = _Planner(incidents, now)
     for record in records:
-        sorting.add(record)
-    messages = sorted(sorting.messages(), key=lambda message: min(done.alerts[0].at for done in message.done))
+        planner.add(record)
+    messages = sorted(planner.messages(), key=lambda message: min(each.alerts[0].at for each in message.settled))
     return NotificationPlan(
-        tuple(messages[:MAX_MESSAGES]), tuple(sorting.done), sorting.marks, sorting.held_back, sorting.idle
+        tuple(messages[:MAX_MESSAGES]), tuple(planner.settled), planner.marks, planner.held_back, planner.dropped
     )
 
 
-def without_settled(record: Record, alerts: Iterable[Alert], told: Iterable[SentAlert]) -> Record:
-    """Take out of a record what is done with, and remember what was told."""
-    gone, news = set(alerts), {each.kind: each for each in told}
+def without_settled(record: Record, alerts: Iterable[Alert], sent: Iterable[SentAlert]) -> Record:
+    """Remove settled alerts from a record, and note what was sent."""
+    gone, news = set(alerts), {each.kind: each for each in sent}
     kept = tuple(each for each in record.told if each.kind not in news)
     return record.with_changes(
         pending=tuple(alert for alert in record.pending if alert not in gone), told=(*kept, *news.values())
@@ -80,79 +80,78 @@ def without_settled(record: Record, alerts: Iterable[Alert], told: Iterable[Sent
 
 
 class _PendingNotification(NamedTuple):
-    """What one record has to tell of one kind of trouble, after what is idle was left out."""
+    """What one record has to report of one kind of trouble."""
 
     record: Record
     alert: Alert
     restored: Alert | None = None  # of DRIFT: it is over as well
 
-    def done(self, incident: str, at: datetime) -> Settled:
-        told = None if self.alert.kind is AlertKind.RECOVERED else SentAlert(self.alert.kind, incident, at)
-        return Settled(self.record, (self.alert, *([self.restored] if self.restored else [])), told)
+    def settled(self, incident: str, at: datetime) -> Settled:
+        sent = None if self.alert.kind is AlertKind.RECOVERED else SentAlert(self.alert.kind, incident, at)
+        return Settled(self.record, (self.alert, *([self.restored] if self.restored else [])), sent)
 
 
-class _Sorting:
-    """What was sorted out so far."""
+class _Planner:
+    """Collects records one by one, then makes the messages."""
 
     def __init__(self, incidents: Mapping[str, Incident], now: datetime) -> None:
         self._incidents, self._now = incidents, now
         self._begins: dict[str, list[_PendingNotification]] = defaultdict(list)
         self._ends: dict[str, list[_PendingNotification]] = defaultdict(list)
-        self._standing: Counter[str] = Counter()  # by incident: mirrors of which people were told, and that stand
-        self.done: list[Settled] = []
+        self._open: Counter[str] = Counter()  # by incident: mirrors that were reported and are not over
+        self.settled: list[Settled] = []
         self.marks: dict[str, set[str]] = defaultdict(set)
-        self.held_back = self.idle = 0
+        self.held_back = self.dropped = 0
 
     def add(self, record: Record) -> None:
-        """Sort out what one record has to tell, or where it stands."""
+        """Add what one record has to report, or count it as open."""
         by_kind: dict[AlertKind, list[Alert]] = {kind: [] for kind in record.open_alerts}
         for alert in record.pending:
             by_kind.setdefault(alert.about, []).append(alert)
         for kind, alerts in by_kind.items():
-            untold, told = self._take_told(record, kind, alerts)
-            left = self._without_idle(record, untold)
+            unsent, sent = self._settle_sent(record, kind, alerts)
+            left = self._without_pairs(record, unsent)
             if left and left[0].kind is not AlertKind.RECOVERED:
-                self._begin(record, left, told)
+                self._begin(record, left, sent)
             elif left:
-                self._ends[told.incident if told is not None else incident_key(left[0])].append(
-                    _PendingNotification(record, left[0])
-                )
-            elif kind in record.open_alerts and told is not None:
-                self._standing[told.incident] += 1
+                key = sent.incident if sent is not None else incident_key(left[0])
+                self._ends[key].append(_PendingNotification(record, left[0]))
+            elif kind in record.open_alerts and sent is not None:
+                self._open[sent.incident] += 1
 
     def messages(self) -> Iterable[Notification]:
         """Make the messages that may be sent now."""
-        for key, owed in self._begins.items():
-            if self._incident(key).may_tell_more(owed[0].alert.kind, self._now):
-                stand = sum(each.alert.kind in each.record.open_alerts for each in owed)
-                yield self._message(key, owed, self._standing[key] + stand)
+        for key, pending in self._begins.items():
+            if self._incident(key).may_report_more(pending[0].alert.kind, self._now):
+                still_open = sum(each.alert.kind in each.record.open_alerts for each in pending)
+                yield self._message(key, pending, self._open[key] + still_open)
             else:
-                self.held_back += len(owed)
-        for key, owed in self._ends.items():
-            first = min(each.alert.at for each in owed)
-            if not self._standing[key] or self._now - first >= RECOVERED_AFTER:
-                yield self._message(key, owed, self._standing[key])
+                self.held_back += len(pending)
+        for key, pending in self._ends.items():
+            first = min(each.alert.at for each in pending)
+            if not self._open[key] or self._now - first >= RECOVERY_DELAY:
+                yield self._message(key, pending, self._open[key])
 
-    def _take_told(
+    def _settle_sent(
         self, record: Record, kind: AlertKind, alerts: Iterable[Alert]
     ) -> tuple[list[Alert], SentAlert | None]:
-        """Note what was told though the record does not say so yet; answer what was not, and when the kind last was."""
-        untold, last = [], record.last_told(kind)
+        """Settle alerts that were sent though their record does not say so. Return the others, and the last sent."""
+        unsent, last = [], record.last_told(kind)
         for alert in alerts:
             is_end = alert.kind is AlertKind.RECOVERED
-            # What is over is told in the incident in which it began.
+            # A recovery is reported in the incident in which the trouble was.
             key = last.incident if is_end and last is not None else incident_key(alert)
-            if not self._incident(key).has_told(alert):
-                untold.append(alert)
+            if not self._incident(key).has_sent(alert):
+                unsent.append(alert)
                 continue
             self.marks[key].add(alert.mark)
             news = None if is_end else SentAlert(kind, key, self._incident(key).told_at or self._now)
             last = news or last
-            self.done.append(Settled(record, (alert,), news))
-        return untold, last
+            self.settled.append(Settled(record, (alert,), news))
+        return unsent, last
 
-    def _without_idle(self, record: Record, alerts: Iterable[Alert]) -> list[Alert]:
-        """Leave out pairs of which one takes the other back."""
+    def _without_pairs(self, record: Record, alerts: Iterable[Alert]) -> list[Alert]:
+        """Drop an alert together with the next one where that one takes it back."""
         left: list[Alert] = []
         for alert in alerts:
             is_pair = bool(left) and (left[-1].kind is AlertKind.RECOVERED) != (alert.kind is AlertKind.RECOVERED)
@@ -162,33 +161,33 @@ class _Sorting:
                 left.append(alert)
         return left
 
-    def _begin(self, record: Record, alerts: Sequence[Alert], told: SentAlert | None) -> None:
-        owed = _PendingNotification(record, alerts[0], alerts[1] if len(alerts) > 1 else None)
-        if told is None or self._now - told.at >= AGAIN_AFTER:
-            self._begins[incident_key(owed.alert)].append(owed)
-        elif owed.restored is not None:
-            self._drop(record, owed.alert, owed.restored)
+    def _begin(self, record: Record, alerts: Sequence[Alert], sent: SentAlert | None) -> None:
+        pending = _PendingNotification(record, alerts[0], alerts[1] if len(alerts) > 1 else None)
+        if sent is None or self._now - sent.at >= REPEAT_INTERVAL:
+            self._begins[incident_key(pending.alert)].append(pending)
+        elif pending.restored is not None:
+            self._drop(record, pending.alert, pending.restored)
         else:
             self.held_back += 1
 
     def _drop(self, record: Record, *alerts: Alert) -> None:
-        self.done.append(Settled(record, alerts))
-        self.idle += 1
+        self.settled.append(Settled(record, alerts))
+        self.dropped += 1
 
-    def _message(self, key: str, owed: Sequence[_PendingNotification], standing: int) -> Notification:
-        first = sorted(owed, key=lambda each: (each.alert.since, str(each.alert.mirror)))
-        alert = first[0].alert
+    def _message(self, key: str, pending: Sequence[_PendingNotification], still_open: int) -> Notification:
+        ordered = sorted(pending, key=lambda each: (each.alert.since, str(each.alert.mirror)))
+        alert = ordered[0].alert
         notice = Notice(
             alert.kind,
             alert.about,
             key,
-            tuple(each.alert for each in first[:SHOWN]),
-            len(owed),
-            standing,
+            tuple(each.alert for each in ordered[:MAX_NAMED]),
+            len(ordered),
+            still_open,
             self._now,
-            restored=all(each.restored for each in owed),
+            restored=all(each.restored for each in ordered),
         )
-        return Notification(notice, tuple(each.done(key, self._now) for each in first))
+        return Notification(notice, tuple(each.settled(key, self._now) for each in ordered))
 
     def _incident(self, key: str) -> Incident:
         return self._incidents.get(key) or Incident(key)

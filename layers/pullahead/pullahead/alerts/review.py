@@ -1,13 +1,10 @@
-"""Look through all records: how late mirrors are, what people are to be told, which records have had their day.
+"""Review all records: measure how late mirrors are, send alerts, and retire records that no rule needs.
 
-One scan for all three: half a read unit for 4 KB, a few thousand mirrors for a cent a day.
+One scan serves all three: half a read unit for 4 KB, a cent a day for some thousand mirrors.
 
-Measure how late mirrors are: how many that are followed are not fresh, and for how long the oldest. Pure.
-
-Retire the records that no rule has a use for. Decides when rules are to be believed in that.
-
-Only rules by which the schedule has sent its last checks are: not a file that is newer or older than theirs, and none
-of which a broken version stands. Where nothing at all would stay, nothing is retired: more likely the rules went amiss.
+Records are retired only by rules that the schedule has used for its last checks: not by a file that is newer or older,
+nor by the last valid version of a broken one. If the rules match no record at all, nothing is retired: more likely the
+rules are wrong.
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -16,7 +13,7 @@ from datetime import datetime, timedelta
 from itertools import islice
 from typing import NamedTuple
 
-from pullahead.alerts.incidents import Condition, Incident, broken_rules, empty_rules, service_key, silence
+from pullahead.alerts.incidents import Condition, Incident, broken_rules, empty_rules, missing_checks, service_key
 from pullahead.alerts.notify import Conditions, NotificationSender, NotificationSummary
 from pullahead.alerts.ports import IncidentStore
 from pullahead.clock import Clock
@@ -35,16 +32,16 @@ from pullahead.rules.sources.state import BrokenRules, RulesState
 
 
 class Lateness(NamedTuple):
-    """How many mirrors are not fresh, and for how many seconds the one that waits longest."""
+    """How many mirrors are not fresh, and for how many seconds the oldest of them."""
 
     mirrors: int
     oldest_seconds: float
 
 
 def measure_lateness(records: Iterable[Record], rules: Rules, now: datetime) -> Lateness:
-    """Look at every record.
+    """Measure the lateness of all records.
 
-    What is gone upstream is not late: nothing could be copied. Nor is what no rule follows any more, or what is paused.
+    A tag that is gone upstream is not late: there is nothing to copy. Nor is a mirror without a rule, or a paused one.
     """
     ages = [_age(record, now) for record in records if _is_late(record, rules)]
     return Lateness(len(ages), max(ages, default=0.0))
@@ -55,7 +52,7 @@ def _is_late(record: Record, rules: Rules) -> bool:
         return False
     if record.state in SETTLED or record.state is State.GONE or record.expires_at is not None:
         return False
-    if record.on_demand and is_absent(record):  # somebody pulled what is nowhere
+    if record.on_demand and is_absent(record):  # somebody pulled a tag that does not exist upstream
         return False
     mirror = rules.find(record.key.repository, record.key.tag)
     return mirror is not None and mirror.rule not in rules.paused
@@ -73,29 +70,29 @@ _RESERVED_SECONDS = 20.0
 
 
 class Retired(NamedTuple):
-    """How many were retired, and what went wrong."""
+    """How many records were retired, and what failed."""
 
     records: int = 0
     errors: tuple[PullaheadError, ...] = ()
 
 
-def rules_allow_retirement(rules: Rules, standing: RulesState | None, heartbeat: Heartbeat | None) -> bool:
-    """Whether rules are those that are in force, and whole."""
+def rules_allow_retirement(rules: Rules, state: RulesState | None, heartbeat: Heartbeat | None) -> bool:
+    """Whether these rules are valid, and those that the schedule used."""
     return (
-        standing is not None
-        and standing.text.broken is None
+        state is not None
+        and state.text.broken is None
         and heartbeat is not None
         and heartbeat.rules_digest == rules.digest
     )
 
 
 def retire(
-    leave: UnfollowedRecords, records: RecordStore, now: datetime, remaining_seconds: Callable[[], float]
+    unfollowed: UnfollowedRecords, records: RecordStore, now: datetime, remaining_seconds: Callable[[], float]
 ) -> Retired:
-    """Let records be forgotten in time; the next check of a mirror that is named again takes it back."""
-    named: list[tuple[Record, bool]] = [(record, True) for record in leave.mirrors]
-    named += [(record, False) for record in leave.others]
-    if not named or not leave.followed:
+    """Let records expire; the next check of a mirror that is added back undoes it."""
+    named: list[tuple[Record, bool]] = [(record, True) for record in unfollowed.mirrors]
+    named += [(record, False) for record in unfollowed.others]
+    if not named or not unfollowed.followed:
         return Retired()
     done = _each(named[:MAX_RETIRED], records, now, remaining_seconds)
     errors = tuple(each for each in done if isinstance(each, PullaheadError))
@@ -103,7 +100,10 @@ def retire(
 
 
 def _each(
-    leave: Sequence[tuple[Record, bool]], records: RecordStore, now: datetime, remaining_seconds: Callable[[], float]
+    unfollowed: Sequence[tuple[Record, bool]],
+    records: RecordStore,
+    now: datetime,
+    remaining_seconds: Callable[[], float],
 ) -> list[bool | PullaheadError]:
     def one(record: Record, told: bool) -> bool | PullaheadError:
         if remaining_seconds() < _RESERVED_SECONDS:
@@ -114,50 +114,49 @@ def _each(
             return error
         return after is not None and after.expires_at is not None
 
-    with ThreadPoolExecutor(min(_THREADS, len(leave))) as pool:
-        return list(pool.map(one, *zip(*leave, strict=True)))
+    with ThreadPoolExecutor(min(_THREADS, len(unfollowed))) as pool:
+        return list(pool.map(one, *zip(*unfollowed, strict=True)))
 
 
 def _retired(record: Record, now: datetime, told: bool) -> Record:
     return record if record.expires_at is not None else retired(record, now, told=told)
 
 
-_FOUND_WITHIN = timedelta(minutes=15)
+_CACHED_FOUND_WITHIN = timedelta(minutes=15)
 MAX_RECORDS = 30_000
-"""Some 350 MB of them, each with its longest past and all with something to tell: what else there is is not reviewed,
-and the log says so."""
-_ANNOUNCED_WITHIN = 60.0
-"""Seconds that the events which others left behind may take, of a function that runs to its end."""
+"""Some 350 MB, if each has the longest history and a pending alert. Others are not reviewed, and the log says so."""
+_OUTBOX_RESERVE_SECONDS = 60.0
+"""How long sending the events that others left in the outbox may take."""
 
 
 class Reviewed(NamedTuple):
-    """What a review came to. `lateness` is None where the rules are not known; `errors` stopped nothing else."""
+    """The result of a review. `lateness` is None if the rules are not known; `errors` stopped nothing else."""
 
     records: int
     lateness: Lateness | None
-    telling: NotificationSummary
+    notifications: NotificationSummary
     retired: Retired
     errors: tuple[PullaheadError, ...]
     complete: bool = True
 
 
 class ReviewRecords:
-    """The use case, with the ports that it looks through and acts on."""
+    """Reviews all records."""
 
     def __init__(
         self,
         rules: ActiveRules,
-        standing: RulesStateStore,
+        state: RulesStateStore,
         records: RecordStore,
         incidents: IncidentStore,
-        tell: NotificationSender,
-        announcer: OutboxSender,
+        notify: NotificationSender,
+        outbox: OutboxSender,
         clock: Clock,
         silence_after: timedelta,
         rules_address: str,
     ) -> None:
-        self._rules, self._standing, self._records = rules, standing, records
-        self._incidents, self._tell, self._announcer = incidents, tell, announcer
+        self._rules, self._state, self._records = rules, state, records
+        self._incidents, self._notify, self._outbox = incidents, notify, outbox
         self._clock, self._silence_after, self._rules_address = clock, silence_after, rules_address
 
     def __call__(self, remaining_seconds: Callable[[], float]) -> Reviewed:
@@ -166,44 +165,45 @@ class ReviewRecords:
         found = list(islice(self._records.scan(), MAX_RECORDS + 1))
         records, complete = found[:MAX_RECORDS], len(found) <= MAX_RECORDS
         heartbeat = self._records.load_heartbeat()
-        rules, standing, errors = self._known_rules()
+        rules, state, errors = self._load_rules()
         lateness = measure_lateness(records, rules, now) if rules is not None else None
-        may = rules is not None and complete and rules_allow_retirement(rules, standing, heartbeat)
-        leave = None
-        if rules is not None and standing is not None and may:
-            leave = find_unfollowed_records(_not_newly_cached(records, rules, standing, now), rules)
-        telling = self._telling(records, self._conditions(heartbeat, standing, leave, now), now, remaining_seconds)
-        retired = retire(leave, self._records, now, remaining_seconds) if leave is not None else Retired()
-        if remaining_seconds() >= _ANNOUNCED_WITHIN:
-            self._announce_leftovers(records)
-        errors = (*errors, *telling.errors, *retired.errors, *self._announcer.take_failures())
-        return Reviewed(len(records), lateness, telling, retired, errors, complete)
+        may = rules is not None and complete and rules_allow_retirement(rules, state, heartbeat)
+        unfollowed = None
+        if rules is not None and state is not None and may:
+            unfollowed = find_unfollowed_records(_not_newly_cached(records, rules, state, now), rules)
+        conditions = self._conditions(heartbeat, state, unfollowed, now)
+        notifications = self._send(records, conditions, now, remaining_seconds)
+        retired = retire(unfollowed, self._records, now, remaining_seconds) if unfollowed is not None else Retired()
+        if remaining_seconds() >= _OUTBOX_RESERVE_SECONDS:
+            self._send_outbox(records)
+        errors = (*errors, *notifications.errors, *retired.errors, *self._outbox.take_failures())
+        return Reviewed(len(records), lateness, notifications, retired, errors, complete)
 
-    def _known_rules(self) -> tuple[Rules | None, RulesState | None, tuple[PullaheadError, ...]]:
-        """The rules in force: what is to be told is told without them, too."""
+    def _load_rules(self) -> tuple[Rules | None, RulesState | None, tuple[PullaheadError, ...]]:
+        """Load the rules in force; without them alerts are sent all the same."""
         try:
-            return self._rules(), self._standing.load(), ()
+            return self._rules(), self._state.load(), ()
         except (ConfigError, StorageError) as error:
             return None, None, (error,)
 
-    def _telling(
+    def _send(
         self, records: list[Record], conditions: Conditions, now: datetime, remaining_seconds: Callable[[], float]
     ) -> NotificationSummary:
         try:
-            return self._tell(records, conditions, now, remaining_seconds)
-        except StorageError as error:  # how late mirrors are is measured all the same
+            return self._notify(records, conditions, now, remaining_seconds)
+        except StorageError as error:  # lateness is measured all the same
             return NotificationSummary(errors=(error,))
 
     def _conditions(
-        self, heartbeat: Heartbeat | None, standing: RulesState | None, leave: UnfollowedRecords | None, now: datetime
+        self, heartbeat: Heartbeat | None, state: RulesState | None, unfollowed: UnfollowedRecords | None, now: datetime
     ) -> Conditions:
         last = heartbeat.at if heartbeat is not None else None
         since = self._watched_since(last, now)
-        conditions = {AlertKind.NOT_CHECKED: silence(last, since, self._silence_after, now)}
-        if standing is not None:
-            conditions[AlertKind.RULES_BROKEN] = self._broken(standing.text.broken)
-        if leave is not None:
-            empty = empty_rules(len(leave.mirrors), now) if leave.is_all else None
+        conditions = {AlertKind.NOT_CHECKED: missing_checks(last, since, self._silence_after, now)}
+        if state is not None:
+            conditions[AlertKind.RULES_BROKEN] = self._broken(state.text.broken)
+        if unfollowed is not None:
+            empty = empty_rules(len(unfollowed.mirrors), now) if unfollowed.is_all else None
             conditions[AlertKind.RULES_EMPTY] = empty
         return conditions
 
@@ -213,7 +213,7 @@ class ReviewRecords:
         return broken_rules(self._rules_address, broken.since, broken.detail, unreadable=broken.unreadable)
 
     def _watched_since(self, last_checks: datetime | None, now: datetime) -> datetime:
-        """Since when it is known that no checks were ever sent."""
+        """Return when the last checks were sent or, if none ever were, when the reviews began."""
         if last_checks is not None:
             return last_checks
         key = service_key(AlertKind.NOT_CHECKED)
@@ -223,23 +223,23 @@ class ReviewRecords:
             return now
         return known.since
 
-    def _announce_leftovers(self, records: list[Record]) -> None:
-        """Send the events that their writers did not live to send."""
+    def _send_outbox(self, records: list[Record]) -> None:
+        """Send the events that the processes which wrote them could not send."""
         for record in records:
             if isinstance(record, MirrorRecord) and record.outbox:
-                self._announcer.note(record, record)
-        self._announcer.flush()
+                self._outbox.note(record, record)
+        self._outbox.flush()
 
 
-def _not_newly_cached(records: list[Record], rules: Rules, standing: RulesState, now: datetime) -> list[Record]:
-    """Leave out what ECR's cache has only just made known to us: the schedule has yet to find it, and to name it."""
+def _not_newly_cached(records: list[Record], rules: Rules, state: RulesState, now: datetime) -> list[Record]:
+    """Leave out what ECR's cache has only just fetched: the schedule has not found it yet, so no rule names it."""
 
     def is_new(record: Record) -> bool:
         known_since, key = record.past[0].since if record.past else record.since, record.key
         return (
             isinstance(key, MirrorKey)
-            and now - known_since < _FOUND_WITHIN
-            and newly_cached(key.repository, key.tag, rules, standing.findings) is not None
+            and now - known_since < _CACHED_FOUND_WITHIN
+            and newly_cached(key.repository, key.tag, rules, state.findings) is not None
         )
 
     return [record for record in records if not is_new(record)]

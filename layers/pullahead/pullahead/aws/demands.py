@@ -1,11 +1,10 @@
-"""What was demanded by pulls, in DynamoDB: an item a mirror, in the line of its rule, and a counter a rule and day."""
+"""Demands in DynamoDB: one item a mirror, in the line of its rule, and a counter for each rule and day."""
 
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping
 from datetime import UTC, date, datetime, timedelta
-from itertools import islice
 from typing import TYPE_CHECKING, Any
 
-from pullahead.aws.dynamodb import refused_item, storage_errors
+from pullahead.aws.dynamodb import Item, Table, epoch, iso_text
 from pullahead.errors import StorageError
 from pullahead.mirrors.demand import Demand
 from pullahead.rules.mirror_key import MirrorKey
@@ -14,144 +13,71 @@ if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
 
 
-_BATCH = 100  # DynamoDB API reference, BatchGetItem: up to 100 items a call
-_MAX_TRIES = 4
-_MAX_PAGES = 200  # of 1 MB each at the most: DynamoDB API reference, Query
-_DEMAND, _COUNTER, _LINE, _INDEX = "demand#", "demanded#", "demand#", "Lines"
-_COUNTER_KEPT_FOR = timedelta(days=3)
+_DEMAND, _COUNTER, _LINE = "demand#", "demanded#", "demand#"
+_COUNTER_LIFETIME = timedelta(days=3)
 
 
 class DynamoDemands:
-    """Satisfies `pullahead.ports.Demands`."""
+    """Implements `pullahead.on_demand.ports.DemandStore`."""
 
     def __init__(self, client: "DynamoDBClient", table: str) -> None:
-        self._client, self._table = client, table
+        self._table = Table(client, table)
 
     def load(self, keys: Collection[MirrorKey]) -> Mapping[MirrorKey, Demand]:
         """Read demands, eventually consistent, at half the price."""
-        found: dict[MirrorKey, Demand] = {}
-        unique = iter(dict.fromkeys(keys))
-        while batch := list(islice(unique, _BATCH)):
-            found |= {demand.key: demand for demand in map(_decode, self._get(batch))}
-        return found
+        items = self._table.get_many((f"{_DEMAND}{key}" for key in keys), f"{len(keys)} demands", consistent=False)
+        return {demand.key: demand for demand in map(_decode, items)}
 
     def save(self, demand: Demand, before: Demand | None, expires_at: datetime) -> bool:
-        """Write a demand under the condition that nobody else has changed it."""
-        item = _encode(demand) | {"expires_at": {"N": str(int(expires_at.timestamp()))}}
-        return _holds(
-            f"the demand of {demand.key}",
-            lambda: self._client.put_item(TableName=self._table, Item=item, **_unchanged(before)),
-        )
+        """Write a demand if nobody has changed it since it was read."""
+        item = {**_encode(demand), "expires_at": epoch(expires_at)}
+        condition, values = _unchanged(before)
+        return self._table.put_if(item, f"the demand of {demand.key}", condition, **values)
 
     def forget(self, demand: Demand) -> bool:
-        """Remove a demand under the same condition."""
-        key: Any = {"pk": {"S": f"{_DEMAND}{demand.key}"}}
-        return _holds(
-            f"the demand of {demand.key}",
-            lambda: self._client.delete_item(TableName=self._table, Key=key, **_unchanged(demand)),
-        )
+        """Delete a demand if nobody has changed it since it was read."""
+        condition, values = _unchanged(demand)
+        return self._table.delete_if(f"{_DEMAND}{demand.key}", f"the demand of {demand.key}", condition, **values)
 
     def of_rule(self, rule: str) -> Iterator[Demand]:
-        """Read the line of a rule, page by page as they are asked for."""
-        position: dict[str, Any] = {}
-        for _ in range(_MAX_PAGES):
-            with storage_errors("read", f"what was demanded of the rule {rule}"):
-                answer = self._client.query(
-                    TableName=self._table,
-                    IndexName=_INDEX,
-                    KeyConditionExpression="line = :line",
-                    ExpressionAttributeValues={":line": {"S": f"{_LINE}{rule}"}},
-                    **position,
-                )
-            yield from map(_decode, answer["Items"])
-            if not answer.get("LastEvaluatedKey"):
-                return
-            position = {"ExclusiveStartKey": answer["LastEvaluatedKey"]}
-        raise StorageError(f"read of what was demanded of the rule {rule} failed: it goes on after {_MAX_PAGES} pages")
+        """Read the demands of a rule, page by page as they are asked for."""
+        return map(_decode, self._table.query(f"{_LINE}{rule}", f"the demands of the rule {rule}"))
 
     def count(self, rule: str, day: date, limit: int) -> bool:
-        """Add one to the day's counter, unless it has reached the limit."""
-        ends = datetime(day.year, day.month, day.day, tzinfo=UTC) + _COUNTER_KEPT_FOR
-        return _holds(
-            f"the count of what was demanded of the rule {rule}",
-            lambda: self._client.update_item(
-                TableName=self._table,
-                Key={"pk": {"S": f"{_COUNTER}{rule}#{day.isoformat()}"}},
-                UpdateExpression="ADD #count :one SET expires_at = :ends",
-                ConditionExpression="attribute_not_exists(#count) OR #count < :limit",
-                ExpressionAttributeNames={"#count": "count"},
-                ExpressionAttributeValues={
-                    ":one": {"N": "1"},
-                    ":limit": {"N": str(limit)},
-                    ":ends": {"N": str(int(ends.timestamp()))},
-                },
-            ),
-        )
-
-    def _get(self, keys: Sequence[MirrorKey]) -> Iterator[dict[str, Any]]:
-        wanted: Any = {self._table: {"Keys": [{"pk": {"S": f"{_DEMAND}{key}"}} for key in keys]}}
-        for _ in range(_MAX_TRIES):
-            with storage_errors("read", f"{len(keys)} demands"):
-                answer = self._client.batch_get_item(RequestItems=wanted)
-            yield from answer["Responses"].get(self._table, [])
-            wanted = answer.get("UnprocessedKeys")
-            if not wanted:
-                return
-        raise StorageError(f"read of {len(keys)} demands failed: DynamoDB left some unprocessed {_MAX_TRIES} times")
+        """Add one to the day's counter unless it has reached the limit."""
+        key = f"{_COUNTER}{rule}#{day.isoformat()}"
+        expires_at = datetime(day.year, day.month, day.day, tzinfo=UTC) + _COUNTER_LIFETIME
+        return self._table.add(key, "count", f"the demand counter of the rule {rule}", expires_at, limit) is not None
 
 
-def _holds(resource: str, write: Callable[[], object]) -> bool:
-    """Write, and tell whether the condition of it held."""
-    try:
-        with storage_errors("write", resource):
-            write()
-    except StorageError as error:
-        if refused_item(error) is None:
-            raise
-        return False
-    return True
-
-
-def _unchanged(before: Demand | None) -> Any:
-    """The condition that an item is still what it was when it was read."""
+def _unchanged(before: Demand | None) -> tuple[str, Mapping[str, Any]]:
+    """Write the condition that an item is still what was read."""
     if before is None:
-        return {"ConditionExpression": "attribute_not_exists(pk)"}
+        return "attribute_not_exists(pk)", {}
+    values = {"since": iso_text(before.since), "asked_at": iso_text(before.asked_at), "kept": before.kept}
+    return "#since = :since AND #asked_at = :asked_at AND #kept = :kept", values
+
+
+def _encode(demand: Demand) -> Item:
     return {
-        "ConditionExpression": "#since = :since AND asked_at = :asked_at AND kept = :kept",
-        "ExpressionAttributeNames": {"#since": "since"},
-        "ExpressionAttributeValues": {
-            ":since": {"S": _text(before.since)},
-            ":asked_at": {"S": _text(before.asked_at)},
-            ":kept": {"BOOL": before.kept},
-        },
+        "pk": f"{_DEMAND}{demand.key}",
+        "line": f"{_LINE}{demand.rule}",
+        "since": iso_text(demand.since),
+        "asked_at": iso_text(demand.asked_at),
+        "tries": demand.tries,
+        "kept": demand.kept,
     }
 
 
-def _encode(demand: Demand) -> dict[str, Any]:
-    return {
-        "pk": {"S": f"{_DEMAND}{demand.key}"},
-        "line": {"S": f"{_LINE}{demand.rule}"},
-        "since": {"S": _text(demand.since)},
-        "asked_at": {"S": _text(demand.asked_at)},
-        "tries": {"N": str(demand.tries)},
-        "kept": {"BOOL": demand.kept},
-    }
-
-
-def _decode(item: Any) -> Demand:
+def _decode(item: Item) -> Demand:
     try:
         return Demand(
-            MirrorKey.parse(item["pk"]["S"].removeprefix(_DEMAND)),
-            item["line"]["S"].removeprefix(_LINE),
-            datetime.fromisoformat(item["since"]["S"]),
-            datetime.fromisoformat(item["asked_at"]["S"]),
-            int(item["tries"]["N"]),
-            item["kept"]["BOOL"],
+            MirrorKey.parse(item["pk"].removeprefix(_DEMAND)),
+            item["line"].removeprefix(_LINE),
+            datetime.fromisoformat(item["since"]),
+            datetime.fromisoformat(item["asked_at"]),
+            int(item["tries"]),
+            item["kept"],
         )
     except (KeyError, ValueError) as error:
-        raise StorageError(f"the demand {item.get('pk')} cannot be read: {error}") from error
-
-
-def _text(moment: datetime) -> str:
-    """Write a moment so that texts compare as moments do."""
-    return moment.astimezone(UTC).isoformat(timespec="microseconds")
+        raise StorageError(f"the item {item.get('pk')} cannot be read: {error}") from error

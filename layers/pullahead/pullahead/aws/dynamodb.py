@@ -1,73 +1,232 @@
-"""Items of the table by their keys. Knows nothing of what they hold.
+"""A DynamoDB table: batch reads, conditional writes and paged queries. Knows nothing of what its items mean.
 
-Turn what boto3 raises about our own table, bucket, queue and topic into one error.
+In expressions, `#name` stands for the attribute `name` and `:value` for the keyword argument `value`. Items hold plain
+Python values; numbers come back as Decimal. Every method raises StorageError where AWS refuses or fails.
 """
 
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from datetime import UTC, datetime
 from itertools import islice
-from typing import TYPE_CHECKING, Any
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
-from botocore.exceptions import BotoCoreError, ClientError
+import msgspec
+from boto3.dynamodb.types import TypeDeserializer, TypeSerializer
 
+from pullahead.aws.errors import error_code, storage_errors
 from pullahead.errors import StorageError
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
 
+Item = Mapping[str, Any]
 
-@contextmanager
-def storage_errors(operation: str, resource: str) -> Iterator[None]:
-    """Raise StorageError in place of any error of AWS's client."""
-    try:
-        yield
-    except (ClientError, BotoCoreError) as error:
-        raise StorageError(f"{operation} of {resource} failed: {error}") from error
-
-
-def code_of(error: ClientError) -> str:
-    """Name the error as AWS does."""
-    return error.response.get("Error", {}).get("Code", "")
+_BATCH: Final = 100  # DynamoDB API reference, BatchGetItem: up to 100 items a call, 16 MB of them
+_MAX_TRIES: Final = 4
+_MAX_QUERY_PAGES: Final = 200  # of at most 1 MB: DynamoDB API reference, Query
+_MAX_SCAN_PAGES: Final = 2000  # of at most 1 MB: DynamoDB API reference, Scan
+_INDEX: Final = "Lines"
+_PLACEHOLDER: Final = re.compile(r"#(\w+)")
+_NO_NAMES: Final[Mapping[str, str]] = MappingProxyType({})
+_T = TypeVar("_T")
 
 
-def refused_item(error: StorageError) -> dict[str, Any] | None:
-    """Give the item that did not meet a write's condition, as far as DynamoDB was asked for it; None: another error."""
-    cause = error.__cause__
-    if not isinstance(cause, ClientError) or code_of(cause) != "ConditionalCheckFailedException":
+class _ConditionFailedError(Exception):
+    """A conditional write changed nothing. `item`: what is stored, as far as DynamoDB was asked to return it."""
+
+    def __init__(self, item: Item) -> None:
+        super().__init__()
+        self.item = item
+
+
+class Table:
+    """A table with the key `pk`, and an index of the items that have a `line` and, to order them, a `since`.
+
+    `what` names the items in errors. For several threads.
+    """
+
+    def __init__(self, client: "DynamoDBClient", name: str) -> None:
+        self._client, self._name = client, name
+
+    def get_many(self, keys: Iterable[str], what: str, *, consistent: bool = True) -> Iterator[Item]:
+        """Read the items that exist, each once, batch by batch; an eventually consistent read costs half."""
+        unique = iter(dict.fromkeys(keys))
+        while batch := list(islice(unique, _BATCH)):
+            wanted: dict[str, Any] = {"Keys": [_key(key) for key in batch]}
+            yield from self._get_batch(wanted | ({"ConsistentRead": True} if consistent else {}), what)
+
+    def get(self, key: str, what: str) -> Item | None:
+        """Read an item, strongly consistent; None if there is none. Also by BatchGetItem, so one permission reads."""
+        return next(self.get_many([key], what), None)
+
+    def put(self, item: Item, what: str) -> None:
+        """Write an item."""
+        self._write("put_item", what, {"Item": _encode(item)})
+
+    def put_if(self, item: Item, what: str, condition: str, **values: object) -> bool:
+        """Write an item if the stored one meets the condition; return whether it did."""
+        return self._write_if("put_item", what, {"Item": _encode(item), "ConditionExpression": condition}, values)
+
+    def delete_if(self, key: str, what: str, condition: str, **values: object) -> bool:
+        """Delete an item if it meets the condition; return whether it did."""
+        return self._write_if("delete_item", what, {"Key": _key(key), "ConditionExpression": condition}, values)
+
+    def update(self, key: str, what: str, expression: str, **values: object) -> None:
+        """Update an item, or create it."""
+        self._write("update_item", what, {"Key": _key(key), "UpdateExpression": expression}, values)
+
+    def update_if(
+        self,
+        key: str,
+        what: str,
+        expression: str,
+        condition: str,
+        names: Mapping[str, str] = _NO_NAMES,
+        **values: object,
+    ) -> Item | None:
+        """Update an item if it meets the condition. Return None, or the item that does not; empty: there is none.
+
+        `names`: attributes whose placeholders are called otherwise.
+        """
+        asked = {"Key": _key(key), "UpdateExpression": expression, "ConditionExpression": condition}
+        asked["ReturnValuesOnConditionCheckFailure"] = "ALL_OLD"
+        try:
+            self._write("update_item", what, asked, values, names)
+        except _ConditionFailedError as refusal:
+            return refusal.item
         return None
-    response: Any = cause.response
-    return dict(response.get("Item") or {})
+
+    def add(self, key: str, attribute: str, what: str, expires_at: datetime, limit: int | None = None) -> int | None:
+        """Add one to a counter and return the sum; None, and no change, if it has reached the limit."""
+        expression = f"ADD #{attribute} :one SET #expires_at = if_not_exists(#expires_at, :expires_at)"
+        asked = {"Key": _key(key), "UpdateExpression": expression, "ReturnValues": "UPDATED_NEW"}
+        values: dict[str, object] = {"one": 1, "expires_at": epoch(expires_at)}
+        if limit is not None:
+            asked["ConditionExpression"] = f"attribute_not_exists(#{attribute}) OR #{attribute} < :limit"
+            values["limit"] = limit
+        try:
+            answer = self._write("update_item", what, asked, values)
+        except _ConditionFailedError:
+            return None
+        return int(answer["Attributes"][attribute]["N"])
+
+    def query(self, line: str, what: str, page_size: int | None = None) -> Iterator[Item]:
+        """Read the items of a line, oldest first, page by page as they are asked for."""
+        for page in self._query(line, what, {} if page_size is None else {"Limit": page_size}):
+            yield from map(_decode, page["Items"])
+
+    def count(self, line: str, what: str) -> int:
+        """Count the items of a line."""
+        return sum(page["Count"] for page in self._query(line, what, {"Select": "COUNT"}))
+
+    def scan(self, prefix: str, attribute: str, what: str) -> Iterator[Item]:
+        """Read `pk` and one attribute of all items whose key begins with a prefix, page by page as they are asked for.
+
+        Eventually consistent, at half the price.
+        """
+        asked = {"FilterExpression": "begins_with(pk, :prefix)", "ProjectionExpression": f"pk, #{attribute}"}
+        for page in self._pages("scan", what, asked, {"prefix": prefix}, _MAX_SCAN_PAGES):
+            yield from map(_decode, page["Items"])
+
+    def _get_batch(self, wanted: Any, what: str) -> Iterator[Item]:
+        unprocessed = {self._name: wanted}
+        for _ in range(_MAX_TRIES):
+            with storage_errors("read", what):
+                answer: Any = self._client.batch_get_item(RequestItems=unprocessed)
+            yield from map(_decode, answer["Responses"].get(self._name, []))
+            unprocessed = answer.get("UnprocessedKeys")
+            if not unprocessed:
+                return
+        raise StorageError(f"read of {what} failed: DynamoDB left keys unprocessed {_MAX_TRIES} times")
+
+    def _write_if(self, operation: str, what: str, asked: Mapping[str, Any], values: Mapping[str, object]) -> bool:
+        try:
+            self._write(operation, what, asked, values)
+        except _ConditionFailedError:
+            return False
+        return True
+
+    def _write(
+        self,
+        operation: str,
+        what: str,
+        asked: Mapping[str, Any],
+        values: Mapping[str, object] = _NO_NAMES,
+        names: Mapping[str, str] = _NO_NAMES,
+    ) -> Any:
+        """Write, and return the answer. Raises _ConditionFailedError besides StorageError."""
+        try:
+            with storage_errors("write", what):
+                return self._call(operation, asked, values, names)
+        except StorageError as error:
+            if error_code(error) != "ConditionalCheckFailedException":
+                raise
+            refusal: Any = error.__cause__
+            raise _ConditionFailedError(_decode(refusal.response.get("Item") or {})) from error
+
+    def _query(self, line: str, what: str, more: Mapping[str, Any]) -> Iterator[Any]:
+        asked = {"IndexName": _INDEX, "KeyConditionExpression": "#line = :line", **more}
+        return self._pages("query", what, asked, {"line": line}, _MAX_QUERY_PAGES)
+
+    def _pages(
+        self, operation: str, what: str, asked: Mapping[str, Any], values: Mapping[str, object], most: int
+    ) -> Iterator[Any]:
+        position: dict[str, Any] = {}
+        for _ in range(most):
+            with storage_errors("read", what):
+                answer = self._call(operation, {**asked, **position}, values)
+            yield answer
+            if not answer.get("LastEvaluatedKey"):
+                return
+            position = {"ExclusiveStartKey": answer["LastEvaluatedKey"]}
+        raise StorageError(f"read of {what} failed: more than {most} pages")
+
+    def _call(
+        self,
+        operation: str,
+        asked: Mapping[str, Any],
+        values: Mapping[str, object],
+        names: Mapping[str, str] = _NO_NAMES,
+    ) -> Any:
+        expressions = " ".join(text for name, text in asked.items() if name.endswith("Expression"))
+        placeholders: dict[str, Any] = {}
+        if used := _PLACEHOLDER.findall(expressions):  # DynamoDB accepts neither of the two empty
+            placeholders["ExpressionAttributeNames"] = {f"#{name}": names.get(name, name) for name in used}
+        if values:
+            placeholders["ExpressionAttributeValues"] = {f":{name}": _serialize(each) for name, each in values.items()}
+        return getattr(self._client, operation)(TableName=self._name, **asked, **placeholders)
 
 
-@contextmanager
-def conditional_write(resource: str) -> Iterator[None]:
-    """As `storage_errors`, for a write that is to change nothing where its condition does not hold."""
+def epoch(moment: datetime) -> int:
+    """Write a time as the table's time to live wants it."""
+    return int(moment.timestamp())
+
+
+def iso_text(moment: datetime) -> str:
+    """Write a time so that texts sort as times do."""
+    return moment.astimezone(UTC).isoformat(timespec="microseconds")
+
+
+def decode_attribute(item: Item, name: str, decode: Callable[[str], _T]) -> _T:
+    """Decode an attribute that holds JSON. Raises StorageError, which names the item."""
     try:
-        with storage_errors("write", resource):
-            yield
-    except StorageError as error:
-        if refused_item(error) is None:
-            raise
+        return decode(item[name])
+    except (KeyError, TypeError, msgspec.DecodeError) as error:
+        raise StorageError(f"the item {item.get('pk')} cannot be read: {error}") from error
 
 
-_BATCH = 100  # DynamoDB API reference, BatchGetItem: up to 100 items a call, 16 MB of them
-_MAX_TRIES = 4
+_serialize: Final = TypeSerializer().serialize
+_deserialize: Final = TypeDeserializer().deserialize
 
 
-def get_items(client: "DynamoDBClient", table: str, keys: Iterable[str], what: str) -> Iterator[dict[str, Any]]:
-    """Read the items that are there, strongly consistent. Raises StorageError, while iterating."""
-    unique = iter(dict.fromkeys(keys))
-    while batch := list(islice(unique, _BATCH)):
-        yield from _get_batch(client, table, batch, what)
+def _key(key: str) -> Any:
+    return {"pk": {"S": key}}
 
 
-def _get_batch(client: "DynamoDBClient", table: str, keys: list[str], what: str) -> Iterator[dict[str, Any]]:
-    wanted: Any = {table: {"Keys": [{"pk": {"S": key}} for key in keys], "ConsistentRead": True}}
-    for _ in range(_MAX_TRIES):
-        with storage_errors("read", f"{len(keys)} {what}"):
-            answer = client.batch_get_item(RequestItems=wanted)
-        yield from answer["Responses"].get(table, [])
-        wanted = answer.get("UnprocessedKeys")
-        if not wanted:
-            return
-    raise StorageError(f"read of {len(keys)} {what} failed: DynamoDB left some unprocessed {_MAX_TRIES} times")
+def _encode(item: Item) -> Any:
+    return {name: _serialize(value) for name, value in item.items()}
+
+
+def _decode(item: Mapping[str, Any]) -> Item:
+    return {name: _deserialize(value) for name, value in item.items()}

@@ -1,14 +1,12 @@
-"""What ECR's pull through cache rules have cached: rules, repositories and tags. Bounded; decides nothing.
+"""Sources of rules in ECR: its pull through cache rules and what they cached, and repositories by resource tag.
 
-ECR repositories by their resource tags: one paged question for each tag instead of one for each repository.
+Every listing is bounded. Resource tags are read by one paged request for each tag key, not for each repository.
 """
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from botocore.exceptions import ClientError
-
-from pullahead.aws.dynamodb import code_of, storage_errors
+from pullahead.aws.errors import error_code, storage_errors
 from pullahead.errors import StorageError
 from pullahead.oci.reference import is_tag
 from pullahead.rules.sources.findings import CacheRule, TaggedRepository
@@ -25,7 +23,7 @@ _MAX_TAG_PAGES = 10
 
 
 class EcrCachedRepositories:
-    """Satisfies `pullahead.ports.FindsCached`."""
+    """Implements `pullahead.rules.ports.CachedRepositories`."""
 
     def __init__(self, client: "ECRClient") -> None:
         self._client = client
@@ -52,7 +50,7 @@ class EcrCachedRepositories:
                 filter={"tagStatus": "TAGGED"},
             )
         except StorageError as error:
-            if isinstance(error.__cause__, ClientError) and code_of(error.__cause__) == "RepositoryNotFoundException":
+            if error_code(error) == "RepositoryNotFoundException":
                 return ()
             raise
         tags = {image["imageTag"] for image in images if "imageTag" in image}
@@ -68,7 +66,7 @@ class EcrCachedRepositories:
                 if not answer.get("nextToken"):
                     return found
                 token = {"nextToken": answer["nextToken"]}
-        raise StorageError(f"{operation} of {asked.get('repositoryName', 'ECR')} goes on after {pages} pages")
+        raise StorageError(f"{operation} of {asked.get('repositoryName', 'ECR')} has more than {pages} pages")
 
 
 def _cache_rule(described: dict[str, Any]) -> CacheRule:
@@ -90,13 +88,13 @@ _MAX_TAGGED_PAGES = 100
 
 
 class EcrTaggedRepositories:
-    """Satisfies `pullahead.ports.FindsTagged`."""
+    """Implements `pullahead.rules.ports.TaggedRepositories`."""
 
     def __init__(self, client: "ResourceGroupsTaggingAPIClient") -> None:
         self._client = client
 
     def repositories_with(self, keys: Sequence[str]) -> tuple[TaggedRepository, ...]:
-        """List the repositories. Tag filters are joined by AND, so each key is a question of its own."""
+        """List the repositories. Tag filters are joined by AND, so each key needs a request of its own."""
         found: dict[str, TaggedRepository] = {}
         for key in keys:
             for repository in self._with(key):
@@ -120,4 +118,4 @@ class EcrTaggedRepositories:
                 token = answer.get("PaginationToken", "")
                 if not token:
                     return found
-        raise StorageError(f"listing of repositories tagged {key} goes on after {_MAX_TAGGED_PAGES} pages")
+        raise StorageError(f"listing of repositories tagged {key} has more than {_MAX_TAGGED_PAGES} pages")

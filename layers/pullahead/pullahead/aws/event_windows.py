@@ -1,17 +1,16 @@
-"""Windows in DynamoDB: one counter for each mirror and minute in which something came, kept for an hour.
+"""Event windows and the replay guard in DynamoDB.
 
-The windows of a mirror follow one another on a grid, so that a claim is one addition and never a question before it;
-each mirror has a grid of its own, so that what waits for the end of a window does not come all at once.
-
-Signed calls in DynamoDB, each for a day; what this process took itself, it knows without asking.
+An event window is one counter for each mirror and minute, kept for an hour. The windows of a mirror follow one another
+on a grid, so that a claim is one addition and never a read before it; each mirror has a grid of its own, so that the
+checks at the ends of windows are spread. The replay guard keeps one item for each signed webhook request, for a day.
 """
 
-import threading
 import zlib
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
-from pullahead.aws.dynamodb import storage_errors
+from pullahead.aws.dynamodb import Table, epoch
+from pullahead.caching import TtlCache
 from pullahead.checks.ports import EVENT_WINDOW, WindowClaim, WindowDecision
 from pullahead.rules.mirror_key import RecordKey
 
@@ -19,101 +18,61 @@ if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
 
 
-_SECONDS = int(EVENT_WINDOW.total_seconds())
-_KEPT_SECONDS = 3600
-_MAX_REMEMBERED = 10_000
+_SECONDS: Final = int(EVENT_WINDOW.total_seconds())
+_COUNTER_LIFETIME: Final = timedelta(hours=1)
+_MAX_CACHED: Final = 10_000
 
 
 class DynamoEventWindows:
-    """Satisfies `pullahead.ports.ClaimsWindows`; from any thread."""
+    """Implements `pullahead.checks.ports.EventWindows`. For several threads."""
 
     def __init__(self, client: "DynamoDBClient", table: str) -> None:
-        self._client, self._table = client, table
-        self._full: dict[RecordKey, int] = {}  # the windows in which nothing but MERGED can be answered any more
-        self._lock = threading.Lock()
+        self._table = Table(client, table)
+        self._full = TtlCache[str, bool, datetime](_MAX_CACHED)  # windows in which every further event is dropped
 
     def claim(self, key: RecordKey, now: datetime) -> WindowClaim:
-        """Count an event of a mirror; where this process knows that there were two, without asking."""
+        """Count an event of a mirror; if this process knows that there were two, without a call."""
         number, elapsed = divmod(int(now.timestamp()) + zlib.crc32(str(key).encode()) % _SECONDS, _SECONDS)
-        with self._lock:
-            if self._full.get(key) == number:
-                return WindowClaim(WindowDecision.DROP)
-        count = self._count(f"window#{number}#{key}", int(now.timestamp()) + _KEPT_SECONDS)
+        window = f"window#{number}#{key}"
+        if self._full.get(window, now):
+            return WindowClaim(WindowDecision.DROP)
+        count = self._table.add(window, "events", "the event window of a mirror", now + _COUNTER_LIFETIME)
         if count == 1:
             return WindowClaim(WindowDecision.RUN_NOW)
-        self._remember(key, number)
-        # The second after the end, since clocks differ a little.
-        return (
-            WindowClaim(WindowDecision.RUN_LATER, _SECONDS - elapsed + 1)
-            if count == 2
-            else WindowClaim(WindowDecision.DROP)
-        )
-
-    def _count(self, name: str, expires_at: int) -> int:
-        with storage_errors("write", "the window of a mirror"):
-            answer = self._client.update_item(
-                TableName=self._table,
-                Key={"pk": {"S": name}},
-                UpdateExpression="ADD #events :one SET expires_at = if_not_exists(expires_at, :later)",
-                ExpressionAttributeNames={"#events": "events"},
-                ExpressionAttributeValues={":one": {"N": "1"}, ":later": {"N": str(expires_at)}},
-                ReturnValues="UPDATED_NEW",
-            )
-        return int(answer["Attributes"]["events"]["N"])
-
-    def _remember(self, key: RecordKey, number: int) -> None:
-        with self._lock:
-            if len(self._full) >= _MAX_REMEMBERED:
-                self._full.clear()
-            self._full[key] = number
+        self._full.put(window, True, now + EVENT_WINDOW)
+        if count != 2:
+            return WindowClaim(WindowDecision.DROP)
+        return WindowClaim(WindowDecision.RUN_LATER, _SECONDS - elapsed + 1)  # a second more, since clocks differ
 
 
-KEPT_FOR = timedelta(days=1)
-_MAX_REMEMBERED_CALLS = 10_000
+REPLAY_GUARD_LIFETIME: Final = timedelta(days=1)
+_WHAT: Final = "the webhook requests of a day"
 
 
 class DynamoReplayGuard:
-    """Satisfies `pullahead.ports.RemembersCalls`; from any thread."""
+    """Implements `pullahead.webhooks.ports.ReplayGuard`. For several threads."""
 
     def __init__(self, client: "DynamoDBClient", table: str) -> None:
-        self._client, self._table = client, table
-        self._known: dict[str, float] = {}  # until when
-        self._lock = threading.Lock()
+        self._table = Table(client, table)
+        self._known = TtlCache[str, bool, float](_MAX_CACHED)
 
     def is_known(self, identity: str, now: datetime) -> bool:
         """Look in memory, then in the table, where an item may outlive its time by days."""
-        with self._lock:
-            if self._known.get(identity, 0.0) > now.timestamp():
-                return True
-        with storage_errors("read", "the calls of a day"):
-            answer = self._client.get_item(
-                TableName=self._table,
-                Key={"pk": {"S": _call_key(identity)}},
-                ConsistentRead=True,
-                ProjectionExpression="expires_at",
-            )
-        expires_at = float(answer.get("Item", {}).get("expires_at", {}).get("N", 0))
+        if self._known.get(identity, now.timestamp()):
+            return True
+        item = self._table.get(_key(identity), _WHAT) or {}
+        expires_at = float(item.get("expires_at", 0))
         if expires_at <= now.timestamp():
             return False
-        self._keep(identity, expires_at)
+        self._known.put(identity, True, expires_at)
         return True
 
     def remember(self, identity: str, now: datetime) -> None:
         """Write an item."""
-        expires_at = int((now + KEPT_FOR).timestamp())
-        with storage_errors("write", "the calls of a day"):
-            self._client.put_item(
-                TableName=self._table,
-                Item={"pk": {"S": _call_key(identity)}, "expires_at": {"N": str(expires_at)}},
-            )
-        self._keep(identity, expires_at)
-
-    def _keep(self, identity: str, expires_at: float) -> None:
-        with self._lock:
-            if len(self._known) >= _MAX_REMEMBERED_CALLS:
-                self._known.clear()
-            self._known[identity] = expires_at
+        expires_at = epoch(now + REPLAY_GUARD_LIFETIME)
+        self._table.put({"pk": _key(identity), "expires_at": expires_at}, _WHAT)
+        self._known.put(identity, True, expires_at)
 
 
-def _call_key(identity: str) -> str:
+def _key(identity: str) -> str:
     return f"seen#{identity}"

@@ -1,7 +1,4 @@
-"""Alerts by SNS: as text for people's mail, and as what their chat shows.
-
-Events about mirrors on EventBridge's default bus.
-"""
+"""Alerts to SNS topics, as text for mail and as JSON for chats; outcome events to EventBridge's default bus."""
 
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
@@ -10,7 +7,7 @@ import msgspec
 
 from pullahead.alerts.chatbot import chatbot_json
 from pullahead.alerts.text import Notice, attributes_of, subject_of, text_of
-from pullahead.aws.dynamodb import storage_errors
+from pullahead.aws.errors import storage_errors
 from pullahead.errors import StorageError
 from pullahead.mirrors.outcome_event import OutcomeEvent
 
@@ -22,24 +19,24 @@ if TYPE_CHECKING:
 
 
 class SnsAlerts:
-    """Satisfies `pullahead.ports.PublishesAlerts`."""
+    """Implements `pullahead.alerts.ports.AlertPublisher`."""
 
     def __init__(self, client: "SNSClient", topic_arn: str) -> None:
         self._client, self._topic_arn = client, topic_arn
 
     def publish(self, notice: Notice) -> None:
-        """Send a text, with attributes for subscription filters."""
+        """Publish the text, with attributes for subscription filters."""
         _publish(self._client, self._topic_arn, notice, text_of(notice))
 
 
 class SnsChatAlerts:
-    """Satisfies `pullahead.ports.PublishesAlerts`."""
+    """Implements `pullahead.alerts.ports.AlertPublisher`."""
 
     def __init__(self, client: "SNSClient", topic_arn: str) -> None:
         self._client, self._topic_arn = client, topic_arn
 
     def publish(self, notice: Notice) -> None:
-        """Send a custom notification of Amazon Q Developer in chat applications, with the same attributes."""
+        """Publish a custom notification of Amazon Q Developer in chat applications, with the same attributes."""
         _publish(self._client, self._topic_arn, notice, chatbot_json(notice))
 
 
@@ -59,13 +56,13 @@ _ENTRY_BYTES = 100  # of an entry besides its detail: time, source, detail type
 
 
 class EventBridgeOutcomes:
-    """Satisfies `pullahead.ports.PublishesOutcomes`."""
+    """Implements `pullahead.mirrors.outbox.OutcomeEventBus`."""
 
     def __init__(self, client: "EventBridgeClient") -> None:
         self._client = client
 
     def publish(self, events: Sequence[OutcomeEvent]) -> None:
-        """Send events, by tens; each bears the time at which it became true, however late it is sent."""
+        """Publish events in batches of ten. Each has the time of what happened, however late it is sent."""
         for entries in _batches([_entry(event) for event in events]):
             with storage_errors("publish", f"{len(entries)} events"):
                 answer = self._client.put_events(Entries=entries)

@@ -1,48 +1,31 @@
-"""The paused rules in DynamoDB: one item with a set of names, beside the records, changed without reading it first."""
+"""Paused rules in DynamoDB: one item with a set of names, changed without reading it first."""
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from pullahead.aws.dynamodb import storage_errors
-from pullahead.errors import StorageError
+from pullahead.aws.dynamodb import Table
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
 
 
-_KEY: Any = {"pk": {"S": "service#pauses"}}
+_KEY, _WHAT = "service#pauses", "the paused rules"
 
 
 class DynamoPauses:
-    """Satisfies `pullahead.ports.ChangesPauses`."""
+    """Implements `pullahead.rules.ports.PauseStore`."""
 
     def __init__(self, client: "DynamoDBClient", table: str) -> None:
-        self._client, self._table = client, table
+        self._table = Table(client, table)
 
     def paused_rules(self) -> frozenset[str]:
-        """Read the names, by the one way of reading that functions may use."""
-        wanted: Any = {self._table: {"Keys": [_KEY], "ConsistentRead": True}}
-        with storage_errors("read", "the paused rules"):
-            answer = self._client.batch_get_item(RequestItems=wanted)
-        if answer.get("UnprocessedKeys"):
-            raise StorageError("read of the paused rules failed: DynamoDB is too busy")
-        for item in answer["Responses"].get(self._table, []):
-            return frozenset(item.get("rules", {}).get("SS", ()))
-        return frozenset()
+        """Read the names."""
+        item = self._table.get(_KEY, _WHAT) or {}
+        return frozenset(item.get("rules", ()))
 
     def pause(self, rule: str) -> None:
-        """Add a name."""
-        self._change("ADD", rule)
+        """Add a name to the set."""
+        self._table.update(_KEY, _WHAT, "ADD #rules :rule", rule={rule})
 
     def resume(self, rule: str) -> None:
-        """Take a name away."""
-        self._change("DELETE", rule)
-
-    def _change(self, verb: str, rule: str) -> None:
-        with storage_errors("write", "the paused rules"):
-            self._client.update_item(
-                TableName=self._table,
-                Key=_KEY,
-                UpdateExpression=f"{verb} #rules :rule",
-                ExpressionAttributeNames={"#rules": "rules"},
-                ExpressionAttributeValues={":rule": {"SS": [rule]}},
-            )
+        """Remove a name from the set."""
+        self._table.update(_KEY, _WHAT, "DELETE #rules :rule", rule={rule})

@@ -1,16 +1,15 @@
-"""The slots of refreshes in DynamoDB: one item with a map of execution names, changed under conditions only.
+"""The refresh queue in DynamoDB: which refreshes hold a slot, and which wait for one.
 
-One item, so that taking a slot is one write and no more than so many can be held, whoever asks at the same moment.
-With 500 slots of 120 bytes it stays below 64 KB; an item may have 400 KB (DynamoDB Developer Guide, quotas).
-
-The line of refreshes that wait for a slot, in DynamoDB: an item a mirror, in the order of the index `Lines`.
+The slots are one item with a map of execution names, so that taking one is one conditional write and no more than the
+limit are ever taken. With 500 slots of 120 bytes it stays below 64 KB; an item may have 400 KB (DynamoDB Developer
+Guide, quotas). Waiting refreshes are one item a mirror, in the order of the index `Lines`.
 """
 
 from collections.abc import Iterator, Mapping
-from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from datetime import datetime
+from typing import TYPE_CHECKING
 
-from pullahead.aws.dynamodb import conditional_write, refused_item, storage_errors
+from pullahead.aws.dynamodb import Item, Table, iso_text
 from pullahead.errors import InvalidEventError, StorageError
 from pullahead.messages import RefreshRequest
 from pullahead.refresh.ports import SlotResult, WaitingRefresh
@@ -20,161 +19,95 @@ if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
 
 
-_KEY: Any = {"pk": {"S": "service#slots"}}
+_SLOTS, _SLOTS_TEXT = "service#slots", "the refresh slots"
 _FREE = "size(#held) < :most AND attribute_not_exists(#held.#name)"
-_RUN_OUT = "#held.#name <= :now"
+_EXPIRED = "#held.#name <= :now"
 
 
 class DynamoRefreshSlots:
-    """Satisfies `pullahead.ports.Slots`."""
+    """Implements `pullahead.refresh.ports.RefreshSlots`."""
 
     def __init__(self, client: "DynamoDBClient", table: str) -> None:
-        self._client, self._table = client, table
+        self._table = Table(client, table)
 
     def holders(self) -> Mapping[str, datetime]:
-        """Read the names, by the one way of reading that functions may use."""
-        wanted: Any = {self._table: {"Keys": [_KEY], "ConsistentRead": True}}
-        with storage_errors("read", "the slots of refreshes"):
-            answer = self._client.batch_get_item(RequestItems=wanted)
-        if answer.get("UnprocessedKeys"):
-            raise StorageError("read of the slots of refreshes failed: DynamoDB is too busy")
-        return next(map(_held, answer["Responses"].get(self._table, [])), {})
+        """Read the names and until when each holds its slot."""
+        item = self._table.get(_SLOTS, _SLOTS_TEXT) or {}
+        return {name: datetime.fromisoformat(until) for name, until in item.get("held", {}).items()}
 
     def take(self, name: str, now: datetime, until: datetime, at_most: int) -> SlotResult:
-        """Take a slot by one conditional write; the first one ever needs the item to be made."""
-        values = {":until": _text(until), ":now": _text(now)}
+        """Take a slot by one conditional write; the first one ever creates the item."""
+        condition = f"attribute_exists(#held) AND (({_FREE}) OR {_EXPIRED})"
         for _ in range(2):
-            refused = self._change(
+            refused = self._table.update_if(
+                _SLOTS,
+                _SLOTS_TEXT,
                 "SET #held.#name = :until",
-                f"attribute_exists(#held) AND (({_FREE}) OR {_RUN_OUT})",
-                name,
-                {**{key: {"S": text} for key, text in values.items()}, ":most": {"N": str(at_most)}},
+                condition,
+                names={"name": name},
+                until=iso_text(until),
+                now=iso_text(now),
+                most=at_most,
             )
             if refused is None:
                 return SlotResult.TAKEN
             if "held" in refused:
-                return SlotResult.ALREADY_TAKEN if name in refused["held"]["M"] else SlotResult.FULL
-            self._make()
-        raise StorageError("write of the slots of refreshes failed: their item is made and gone again")
+                return SlotResult.ALREADY_TAKEN if name in refused["held"] else SlotResult.FULL
+            self._table.put_if({"pk": _SLOTS, "held": {}}, _SLOTS_TEXT, "attribute_not_exists(pk)")
+        raise StorageError(f"write of {_SLOTS_TEXT} failed: their item was deleted while a slot was taken")
 
     def renew(self, name: str, before: datetime, until: datetime) -> None:
-        """Move the moment on."""
-        values = {":before": {"S": _text(before)}, ":until": {"S": _text(until)}}
-        self._change("SET #held.#name = :until", "#held.#name = :before", name, values)
+        """Extend a slot that still ends when it did."""
+        expression, condition = "SET #held.#name = :until", "#held.#name = :before"
+        values = {"before": iso_text(before), "until": iso_text(until)}
+        self._table.update_if(_SLOTS, _SLOTS_TEXT, expression, condition, {"name": name}, **values)
 
     def release(self, name: str, before: datetime | None = None) -> None:
-        """Remove the name; that it is gone already is no failure."""
+        """Remove a name; that it is gone already is no failure."""
+        expression, names = "REMOVE #held.#name", {"name": name}
         if before is None:
-            self._change("REMOVE #held.#name", "attribute_exists(#held.#name)", name, {})
+            self._table.update_if(_SLOTS, _SLOTS_TEXT, expression, "attribute_exists(#held.#name)", names)
         else:
-            self._change("REMOVE #held.#name", "#held.#name = :before", name, {":before": {"S": _text(before)}})
-
-    def _change(self, update: str, condition: str, name: str, values: Any) -> dict[str, Any] | None:
-        """Update under a condition; where that does not hold, answer the item as it is."""
-        more: Any = {"ExpressionAttributeValues": values} if values else {}
-        try:
-            with storage_errors("write", "the slots of refreshes"):
-                self._client.update_item(
-                    TableName=self._table,
-                    Key=_KEY,
-                    UpdateExpression=update,
-                    ConditionExpression=condition,
-                    ExpressionAttributeNames={"#held": "held", "#name": name},
-                    ReturnValuesOnConditionCheckFailure="ALL_OLD",
-                    **more,
-                )
-        except StorageError as error:
-            if (item := refused_item(error)) is None:
-                raise
-            return item
-        return None
-
-    def _make(self) -> None:
-        """Make the item, without a slot held, unless somebody else has."""
-        item: Any = {**_KEY, "held": {"M": {}}}
-        with conditional_write("the slots of refreshes"):
-            self._client.put_item(TableName=self._table, Item=item, ConditionExpression="attribute_not_exists(pk)")
+            condition = "#held.#name = :before"
+            self._table.update_if(_SLOTS, _SLOTS_TEXT, expression, condition, names, before=iso_text(before))
 
 
-def _held(item: Any) -> Mapping[str, datetime]:
-    return {name: datetime.fromisoformat(until["S"]) for name, until in item.get("held", {}).get("M", {}).items()}
-
-
-def _text(moment: datetime) -> str:
-    """Write a moment so that texts compare as moments do."""
-    return moment.astimezone(UTC).isoformat(timespec="microseconds")
-
-
-_WAITING, _LINE, _INDEX = "waiting#", "refreshes", "Lines"
-_MAX_PAGES = 200  # of 1 MB at the most: DynamoDB API reference, Query
+_WAITING, _LINE, _LINE_TEXT = "waiting#", "refreshes", "the waiting refreshes"
 
 
 class DynamoWaitingRefreshes:
-    """Satisfies `pullahead.ports.WaitingLine`."""
+    """Implements `pullahead.refresh.ports.WaitingRefreshes`."""
 
     def __init__(self, client: "DynamoDBClient", table: str) -> None:
-        self._client, self._table = client, table
+        self._table = Table(client, table)
 
     def add(self, request: RefreshRequest) -> None:
-        """Write the mirror's item unless it says the same."""
-        mirror = MirrorKey(request.repository, request.tag)
-        with conditional_write(f"{mirror} in the line of refreshes"):
-            self._client.put_item(
-                TableName=self._table,
-                Item={
-                    "pk": {"S": f"{_WAITING}{mirror}"},
-                    "line": {"S": _LINE},
-                    "since": {"S": request.stale_since.astimezone(UTC).isoformat(timespec="microseconds")},
-                    "name": {"S": request.name},
-                    "request": {"S": request.to_json()},
-                },
-                ConditionExpression="attribute_not_exists(pk) OR #name <> :name",
-                ExpressionAttributeNames={"#name": "name"},
-                ExpressionAttributeValues={":name": {"S": request.name}},
-            )
+        """Write the mirror's item unless it names the same refresh."""
+        item = {
+            "pk": f"{_WAITING}{MirrorKey(request.repository, request.tag)}",
+            "line": _LINE,
+            "since": iso_text(request.stale_since),
+            "name": request.name,
+            "request": request.to_json(),
+        }
+        self._table.put_if(item, _LINE_TEXT, "attribute_not_exists(pk) OR #name <> :name", name=request.name)
 
     def oldest_first(self, page: int) -> Iterator[WaitingRefresh]:
-        """Read the index, page by page as they are asked for."""
-        for answer in self._pages({"Limit": page}):
-            yield from map(_entry, answer["Items"])
+        """Read the waiting refreshes, page by page as they are asked for."""
+        return map(_decode, self._table.query(_LINE, _LINE_TEXT, page))
 
     def remove(self, refresh: WaitingRefresh) -> None:
-        """Delete the mirror's item if it is still this one."""
-        with conditional_write(f"{refresh.mirror} in the line of refreshes"):
-            self._client.delete_item(
-                TableName=self._table,
-                Key={"pk": {"S": f"{_WAITING}{refresh.mirror}"}},
-                ConditionExpression="#name = :name",
-                ExpressionAttributeNames={"#name": "name"},
-                ExpressionAttributeValues={":name": {"S": refresh.name}},
-            )
+        """Delete the mirror's item if it still names this refresh."""
+        self._table.delete_if(f"{_WAITING}{refresh.mirror}", _LINE_TEXT, "#name = :name", name=refresh.name)
 
     def count(self) -> int:
         """Let DynamoDB count."""
-        return sum(answer["Count"] for answer in self._pages({"Select": "COUNT"}))
-
-    def _pages(self, wanted: dict[str, Any]) -> Iterator[Any]:
-        for _ in range(_MAX_PAGES):
-            with storage_errors("read", "the line of refreshes"):
-                answer = self._client.query(
-                    TableName=self._table,
-                    IndexName=_INDEX,
-                    KeyConditionExpression="#line = :line",
-                    ExpressionAttributeNames={"#line": "line"},
-                    ExpressionAttributeValues={":line": {"S": _LINE}},
-                    **wanted,
-                )
-            yield answer
-            if not answer.get("LastEvaluatedKey"):
-                return
-            wanted = {**wanted, "ExclusiveStartKey": answer["LastEvaluatedKey"]}
-        raise StorageError(f"read of the line of refreshes failed: it goes on after {_MAX_PAGES} pages")
+        return self._table.count(_LINE, _LINE_TEXT)
 
 
-def _entry(item: Any) -> WaitingRefresh:
-    mirror, name = MirrorKey.parse(item["pk"]["S"].removeprefix(_WAITING)), item.get("name", {}).get("S", "")
+def _decode(item: Item) -> WaitingRefresh:
     try:
-        request = RefreshRequest.from_json(item["request"]["S"])
+        request = RefreshRequest.from_json(item["request"])
     except (KeyError, InvalidEventError):
-        request = None  # written by another version; whoever goes through the line says so and drops it
-    return WaitingRefresh(mirror, name, request)
+        request = None  # written by another version; whoever reads the queue logs and deletes it
+    return WaitingRefresh(MirrorKey.parse(item["pk"].removeprefix(_WAITING)), item.get("name", ""), request)

@@ -1,13 +1,11 @@
-"""Plans, manifests and unit progress in S3; a lifecycle rule of the bucket takes them away again.
+"""Plans, manifests, unit progress and the state of the rules in the plans bucket.
 
-What functions share about the rules: one object in the plans bucket, outside of what its lifecycle rule forgets.
+Its lifecycle rule expires all but the state of the rules.
 """
 
 from typing import TYPE_CHECKING
 
-from botocore.exceptions import ClientError
-
-from pullahead.aws.dynamodb import code_of, storage_errors
+from pullahead.aws.errors import error_code, storage_errors
 from pullahead.aws.rules_file import is_unmodified
 from pullahead.errors import StorageError
 from pullahead.rules.sources.state import RulesState, decode_rules_state, encode_rules_state
@@ -16,11 +14,11 @@ if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
 
-_MAX_OBJECT_BYTES = 16 * 1024 * 1024  # a plan of the largest graph that is accepted stays well below
+_MAX_OBJECT_BYTES = 16 * 1024 * 1024  # the plan of the largest accepted image is far smaller
 
 
 class S3PlanStore:
-    """Satisfies `pullahead.ports.Plans`."""
+    """Implements `pullahead.refresh.ports.PlanStore`."""
 
     def __init__(self, client: "S3Client", bucket: str) -> None:
         self._client, self._bucket = client, bucket
@@ -31,7 +29,7 @@ class S3PlanStore:
             answer = self._client.get_object(Bucket=self._bucket, Key=key)
             content = answer["Body"].read(_MAX_OBJECT_BYTES + 1)
         if len(content) > _MAX_OBJECT_BYTES:
-            raise StorageError(f"read of {key} failed: it has more than {_MAX_OBJECT_BYTES} bytes")
+            raise StorageError(f"read of {key} failed: it is larger than {_MAX_OBJECT_BYTES} bytes")
         return content
 
     def write(self, key: str, content: bytes) -> None:
@@ -45,15 +43,15 @@ _MAX_STATE_BYTES = 16 * 1024 * 1024
 
 
 class S3RulesState:
-    """Satisfies `pullahead.ports.KeepsStanding`."""
+    """Implements `pullahead.rules.ports.RulesStateStore`."""
 
     def __init__(self, client: "S3Client", bucket: str) -> None:
         self._client, self._bucket = client, bucket
         self._revision: str | None = None
-        self._known: RulesState | None = None
+        self._last: RulesState | None = None
 
     def load(self) -> RulesState | None:
-        """Read it unless it is unchanged since the last time."""
+        """Read the state unless it is unchanged since the last read."""
         condition = {"IfNoneMatch": self._revision} if self._revision else {}
         try:
             with storage_errors("read", RULES_STATE_KEY):
@@ -61,21 +59,21 @@ class S3RulesState:
                 content = answer["Body"].read(_MAX_STATE_BYTES + 1)
         except StorageError as error:
             if is_unmodified(error):
-                return self._known
-            if isinstance(error.__cause__, ClientError) and code_of(error.__cause__) == "NoSuchKey":
+                return self._last
+            if error_code(error) == "NoSuchKey":
                 return None
             raise
         if len(content) > _MAX_STATE_BYTES:
-            raise StorageError(f"read of {RULES_STATE_KEY} failed: it has more than {_MAX_STATE_BYTES} bytes")
-        self._known, self._revision = decode_rules_state(content), answer["ETag"]
-        return self._known
+            raise StorageError(f"read of {RULES_STATE_KEY} failed: it is larger than {_MAX_STATE_BYTES} bytes")
+        self._last, self._revision = decode_rules_state(content), answer["ETag"]
+        return self._last
 
-    def save(self, standing: RulesState) -> None:
-        """Write it."""
+    def save(self, state: RulesState) -> None:
+        """Write the state."""
         with storage_errors("write", RULES_STATE_KEY):
             self._client.put_object(
                 Bucket=self._bucket,
                 Key=RULES_STATE_KEY,
-                Body=encode_rules_state(standing),
+                Body=encode_rules_state(state),
                 ContentType="application/json",
             )

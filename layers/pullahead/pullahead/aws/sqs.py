@@ -1,15 +1,15 @@
-"""The checks queue in SQS.
+"""The checks queue and the dead-letter queues in SQS.
 
-The dead-letter queue in SQS: messages of ours with their reasons, SQS's own without, and EventBridge's with others.
-
-Whatever is taken is hidden for some minutes and then, at the latest, shown again; a crash loses nothing.
+A dead-letter queue has messages that Pullahead sent, with the reason in attributes; messages that SQS moved, without
+one; and events that EventBridge could not deliver, with its own attributes. A received message is invisible for five
+minutes, so a crash loses nothing.
 """
 
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 
-from pullahead.aws.dynamodb import storage_errors
+from pullahead.aws.errors import storage_errors
 from pullahead.dead_letters import DeadLetter, DeadLetterMessage, ReceivedDeadLetters
 from pullahead.errors import StorageError
 from pullahead.messages import Queued
@@ -25,13 +25,13 @@ _MAX_DELAY = 900  # SQS API reference, SendMessageBatchRequestEntry, DelaySecond
 
 
 class SqsCheckQueue:
-    """Satisfies `pullahead.ports.QueuesChecks`."""
+    """Implements `pullahead.checks.ports.CheckQueue`."""
 
     def __init__(self, client: "SQSClient", queue_url: str) -> None:
         self._client, self._queue_url = client, queue_url
 
     def send(self, requests: Sequence[Queued], delay_seconds: int = 0) -> None:
-        """Queue requests, by tens; a longer delay than SQS knows is cut short."""
+        """Send requests in batches of ten. SQS delays by 15 minutes at most; a longer delay is cut."""
         delay = min(delay_seconds, _MAX_DELAY)
         batch: list[str] = []
         for body in (request.to_json() for request in requests):
@@ -57,8 +57,8 @@ class SqsCheckQueue:
 
 
 _RECEIVE_BATCH = 10  # SQS API reference, ReceiveMessage and ChangeMessageVisibilityBatch: up to 10 messages a call
-_WAIT_SECONDS = 1  # more than 0 is long polling: all of SQS's servers are asked, not a sample of them
-_HELD_SECONDS = 300
+_WAIT_SECONDS = 1  # more than 0 is long polling, which asks all of SQS's servers and not a sample
+_INVISIBLE_SECONDS = 300
 _VISIBLE: Final = "ApproximateNumberOfMessages"
 
 # EventBridge user guide, "Using dead-letter queues to process undelivered events": the attributes that it adds.
@@ -68,13 +68,13 @@ _TRIES = ("tries", "RETRY_ATTEMPTS")
 
 
 class SqsDeadLetters:
-    """Satisfies `pullahead.ports.PutsAside` and, told the queue that its messages came from, `DeadLetters`."""
+    """Implements `pullahead.dead_letters.DeadLetterQueue`; without `source_url` it can only be sent to and read."""
 
     def __init__(self, client: "SQSClient", url: str, source_url: str = "") -> None:
         self._client, self._url, self._source_url = client, url, source_url
 
-    def put_aside(self, message: DeadLetterMessage) -> None:
-        """Send a message here, with its reason in attributes."""
+    def send(self, message: DeadLetterMessage) -> None:
+        """Send a message, with its reason in attributes."""
         with storage_errors("send", "a dead letter"):
             self._client.send_message(
                 QueueUrl=self._url,
@@ -88,7 +88,7 @@ class SqsDeadLetters:
             )
 
     def take(self, most: int) -> ReceivedDeadLetters:
-        """Receive until there are no more, or enough."""
+        """Receive until there are enough, or no more."""
         found: dict[str, DeadLetter] = {}
         while len(found) < most:
             messages = self._receive(min(_RECEIVE_BATCH, most - len(found)))
@@ -98,7 +98,7 @@ class SqsDeadLetters:
         return ReceivedDeadLetters(_oldest_first(found), self._count_visible())
 
     def release(self, letters: Sequence[DeadLetter]) -> None:
-        """Make messages visible again, by tens."""
+        """Make messages visible again, in batches of ten."""
         for first in range(0, len(letters), _RECEIVE_BATCH):
             entries: list[ChangeMessageVisibilityBatchRequestEntryTypeDef] = [
                 {"Id": str(number), "ReceiptHandle": letter.receipt, "VisibilityTimeout": 0}
@@ -108,13 +108,13 @@ class SqsDeadLetters:
                 self._client.change_message_visibility_batch(QueueUrl=self._url, Entries=entries)
 
     def put_back(self, letter: DeadLetter) -> None:
-        """Send to the queue that it came from, and then delete."""
+        """Send a message to its source queue, then delete it here."""
         with storage_errors("send", "a dead letter to its queue"):
             self._client.send_message(QueueUrl=self._source_url, MessageBody=letter.body)
         self.drop(letter)
 
     def drop(self, letter: DeadLetter) -> None:
-        """Delete."""
+        """Delete a message."""
         with storage_errors("delete", "a dead letter"):
             self._client.delete_message(QueueUrl=self._url, ReceiptHandle=letter.receipt)
 
@@ -124,7 +124,7 @@ class SqsDeadLetters:
                 QueueUrl=self._url,
                 MaxNumberOfMessages=most,
                 WaitTimeSeconds=_WAIT_SECONDS,
-                VisibilityTimeout=_HELD_SECONDS,
+                VisibilityTimeout=_INVISIBLE_SECONDS,
                 MessageSystemAttributeNames=["SentTimestamp"],
                 MessageAttributeNames=["All"],
             )
@@ -135,7 +135,7 @@ class SqsDeadLetters:
             answer = self._client.get_queue_attributes(QueueUrl=self._url, AttributeNames=[_VISIBLE])
         count = answer["Attributes"].get(_VISIBLE, "")
         if not count.isdecimal():
-            raise StorageError(f"read of dead letters failed: SQS says that there are {count!r} more")
+            raise StorageError(f"read of dead letters failed: SQS counts {count!r} messages")
         return int(count)
 
 
@@ -144,22 +144,22 @@ def _text(value: str) -> Any:
 
 
 def _read(message: Mapping[str, Any]) -> DeadLetter:
-    said = {name: value.get("StringValue", "") for name, value in message.get("MessageAttributes", {}).items()}
+    attributes = {name: value.get("StringValue", "") for name, value in message.get("MessageAttributes", {}).items()}
     sent = datetime.fromtimestamp(int(message["Attributes"]["SentTimestamp"]) / 1000, UTC)
-    tries = _first(said, _TRIES)
+    tries = _first(attributes, _TRIES)
     return DeadLetter(
         id=message["MessageId"],
         receipt=message["ReceiptHandle"],
         body=message["Body"],
-        since=_moment(said.get("failed_at", "")) or sent,
-        reason=_first(said, _REASONS) or None,
-        text=_first(said, _TEXTS),
+        since=_moment(attributes.get("failed_at", "")) or sent,
+        reason=_first(attributes, _REASONS) or None,
+        text=_first(attributes, _TEXTS),
         tries=int(tries) if tries.isdecimal() else None,
     )
 
 
-def _first(said: Mapping[str, str], names: Sequence[str]) -> str:
-    return next((said[name] for name in names if said.get(name)), "")
+def _first(attributes: Mapping[str, str], names: Sequence[str]) -> str:
+    return next((attributes[name] for name in names if attributes.get(name)), "")
 
 
 def _moment(text: str) -> datetime | None:

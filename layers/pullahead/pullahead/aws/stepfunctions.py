@@ -1,10 +1,8 @@
-"""Executions of the refresh state machine in Step Functions."""
+"""Executions of the refresh state machine."""
 
 from typing import TYPE_CHECKING
 
-from botocore.exceptions import ClientError
-
-from pullahead.aws.dynamodb import code_of, storage_errors
+from pullahead.aws.errors import error_code, storage_errors
 from pullahead.errors import StorageError
 from pullahead.messages import RefreshRequest
 from pullahead.refresh.ports import StartResult
@@ -14,34 +12,32 @@ if TYPE_CHECKING:
 
 
 class StepFunctionsRefreshes:
-    """Satisfies `pullahead.ports.StartsRefreshes` and `SeesRefreshes`."""
+    """Implements `pullahead.refresh.ports.RefreshExecutions`."""
 
     def __init__(self, client: "SFNClient", state_machine_arn: str) -> None:
         self._client, self._arn = client, state_machine_arn
 
     def start(self, request: RefreshRequest) -> StartResult:
-        """Start an execution by the request's name.
+        """Start an execution with the request's name.
 
-        The same name and input while it runs is answered as a success, everything else under a name used in the
-        last 90 days by ExecutionAlreadyExists (Step Functions API reference, StartExecution).
+        Starting it again with the same input while it runs succeeds; any other start under a name that was used in
+        the last 90 days is refused: ExecutionAlreadyExists (Step Functions API reference, StartExecution).
         """
         try:
             with storage_errors("start", f"refresh {request.name}"):
                 self._client.start_execution(stateMachineArn=self._arn, name=request.name, input=request.to_json())
         except StorageError as error:
-            cause = error.__cause__
-            if isinstance(cause, ClientError) and code_of(cause) == "ExecutionAlreadyExists":
+            if error_code(error) == "ExecutionAlreadyExists":
                 return self._describe(request.name)
             raise
         return StartResult.STARTED
 
     def is_running(self, name: str) -> bool:
-        """Ask for the execution; one that was never started does not run."""
+        """Whether the execution runs; one that was never started does not."""
         try:
             return self._describe(name) is StartResult.RUNNING
         except StorageError as error:
-            cause = error.__cause__
-            if isinstance(cause, ClientError) and code_of(cause) == "ExecutionDoesNotExist":
+            if error_code(error) == "ExecutionDoesNotExist":
                 return False
             raise
 

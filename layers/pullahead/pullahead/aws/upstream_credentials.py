@@ -1,20 +1,13 @@
-"""Who we are to upstream registries: accounts from Secrets Manager, and ECR's own tokens for other accounts' ECR.
+"""Credentials for upstream registries: from Secrets Manager, or ECR's own tokens for other accounts' registries.
 
-Decides which secret or role a repository's rule means. No value of a secret is ever logged or part of an error.
-
-Credentials kept for a while: how long one is believed, and how often it is looked up again. Knows not where.
-
-Nothing is looked up more than once a minute on the word of a registry: one that refuses everything would otherwise make
-us ask AWS at each request.
-
-The forms in which a secret holds the account for a registry. Pure; never lets a part of a secret through.
-
-Forms: `{"username", "accessToken"}`, which ECR's pull through cache rules want (ECR user guide, "Storing your upstream
+A secret is `{"username", "accessToken"}`, as for ECR's pull through cache rules (ECR user guide, "Storing your upstream
 repository credentials in an AWS Secrets Manager secret"); `{"username", "password"}`; docker's `{"auths": {HOST: …}}`;
-and `NAME:SECRET` as plain text. A token alone is none: which name goes with it differs from registry to registry.
+or `NAME:SECRET` as plain text. A token alone does not do: which name goes with it differs from registry to registry.
+
+Credentials are cached. One that a registry refuses is looked up again at most once a minute, so that a registry which
+refuses everything cannot trigger an AWS call per request. No value of a secret is ever logged or part of an error.
 """
 
-import threading
 from collections.abc import Callable, Hashable
 from fnmatch import fnmatchcase
 from typing import Any, NamedTuple
@@ -23,25 +16,27 @@ import msgspec
 from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError
 
 from pullahead.aws.assumed_roles import Clients
-from pullahead.aws.dynamodb import code_of
+from pullahead.aws.errors import error_code
+from pullahead.caching import Expiring, TtlCache
 from pullahead.errors import AccessDeniedError, RegistryUnavailableError, Side
 from pullahead.oci import Repository
-from pullahead.registry.credentials import Credential, Login, from_basic, of_host
+from pullahead.registry.credentials import Credential, Login, find_login, from_basic
 from pullahead.registry.hosts import ecr_region
 from pullahead.rules.model import CredentialSource, UpstreamSettings
 
 _AGAIN_SECONDS = 60.0
+_MAX_CREDENTIALS = 1_000
 
 
 class CachedCredential(NamedTuple):
-    """A credential, and the moment until which it may be used."""
+    """A credential, and until when it may be used."""
 
     credential: Credential
     use_until: float
 
 
 class LookupFailedError(Exception):
-    """Why there is no credential: which of our errors that is, in words that hold no secret."""
+    """Why there is no credential; `kind`: as which error to raise it. Quotes no secret."""
 
     def __init__(
         self, kind: type[AccessDeniedError] | type[RegistryUnavailableError], cause: str, advice: str = ""
@@ -50,60 +45,47 @@ class LookupFailedError(Exception):
         self.kind, self.cause, self.advice = kind, cause, advice
 
 
-class _Entry:
-    """The lock lets one thread look up while the others wait for what it finds."""
-
-    def __init__(self) -> None:
-        self.found: CachedCredential | None = None
-        self.failure: LookupFailedError | None = None
-        self.looked_at = float("-inf")
-        self.lock = threading.Lock()
+class _LookUp(NamedTuple):
+    result: Credential | LookupFailedError
+    at: float
 
 
 class CredentialCache:
-    """Keeps credentials by key. May be used by several threads."""
+    """Caches credentials by key, and failures to find one. For several threads."""
 
     def __init__(self, clock: Callable[[], float]) -> None:
         self._clock = clock
-        self._entries: dict[Hashable, _Entry] = {}
-        self._lock = threading.Lock()
+        self._cache = TtlCache[Hashable, _LookUp, float](_MAX_CREDENTIALS)
 
     def get(self, key: Hashable, look_up: Callable[[], CachedCredential]) -> Credential:
-        """Return the credential of a key, looked up where none is known. Raises LookupFailedError, kept as well."""
-        entry = self._entry(key)
-        with entry.lock:
-            now = self._clock()
-            if entry.found is not None and now < entry.found.use_until:
-                return entry.found.credential
-            if entry.failure is not None and now - entry.looked_at < _AGAIN_SECONDS:
-                raise LookupFailedError(entry.failure.kind, entry.failure.cause, entry.failure.advice)
-            entry.found = entry.failure = None
-            entry.looked_at = now
-            try:
-                entry.found = look_up()
-            except LookupFailedError as failure:
-                entry.failure = failure
-                raise
-            return entry.found.credential
+        """Return the credential of a key, looked up if none is cached. Raises LookupFailedError."""
+        now = self._clock()
+        result = self._cache.get_or_load(key, now, lambda: self._look_up(look_up, now)).result
+        if isinstance(result, LookupFailedError):
+            raise LookupFailedError(result.kind, result.cause, result.advice)
+        return result
 
     def refuse(self, key: Hashable, credential: Credential) -> None:
-        """Forget a credential that a registry refuses, unless it was looked up only just now, or is another already."""
-        entry = self._entry(key)
-        with entry.lock:
-            is_it = entry.found is not None and entry.found.credential == credential
-            if is_it and self._clock() - entry.looked_at >= _AGAIN_SECONDS:
-                entry.found = None
+        """Drop a credential that a registry refuses, unless it was looked up less than a minute ago."""
+        now = self._clock()
+        cached = self._cache.get(key, now)
+        if cached is not None and cached.result == credential and now - cached.at >= _AGAIN_SECONDS:
+            self._cache.discard(key, cached)
 
-    def _entry(self, key: Hashable) -> _Entry:
-        with self._lock:
-            return self._entries.setdefault(key, _Entry())
+    @staticmethod
+    def _look_up(look_up: Callable[[], CachedCredential], now: float) -> Expiring[_LookUp, float]:
+        try:
+            found = look_up()
+        except LookupFailedError as failure:
+            return Expiring(_LookUp(failure, now), now + _AGAIN_SECONDS)
+        return Expiring(_LookUp(found.credential, now), found.use_until)
 
 
-FORMS = 'Write {"username": NAME, "accessToken": TOKEN} into it, or {"username": NAME, "password": PASSWORD}.'
+FORMATS = 'Write {"username": NAME, "accessToken": TOKEN} into it, or {"username": NAME, "password": PASSWORD}.'
 
 
-class UnknownFormError(ValueError):
-    """The text is no secret of a known form; the message quotes nothing of it."""
+class UnknownFormatError(ValueError):
+    """The secret has an unknown format; the message does not quote it."""
 
 
 class _Account(msgspec.Struct, rename="camel"):
@@ -114,39 +96,39 @@ class _Account(msgspec.Struct, rename="camel"):
 
 
 def read_secret(text: str, host: str) -> Credential:
-    """Read the account for a registry out of a secret's text. Raises UnknownFormError."""
+    """Read the credential for a registry from a secret's text. Raises UnknownFormatError."""
     if text.lstrip().startswith("{"):
         return _from_json(text, host)
     username, colon, secret = text.strip().partition(":")
     if not colon or not username or not secret or len(text.split()) > 1:
-        raise UnknownFormError("it is neither JSON nor NAME:SECRET")
+        raise UnknownFormatError("it is neither JSON nor NAME:SECRET")
     return Credential(username, secret)
 
 
 def _from_json(text: str, host: str) -> Credential:
     try:
         account = msgspec.json.decode(text, type=_Account)
-    except (msgspec.DecodeError, RecursionError):  # whose message may quote it
-        raise UnknownFormError("it is no JSON of a known form") from None
+    except (msgspec.DecodeError, RecursionError):  # their messages may quote the secret
+        raise UnknownFormatError("its JSON has an unknown format") from None
     if account.auths is not None:
         return _from_docker(account.auths, host)
     secret = account.access_token or account.password
     if not account.username or not secret:
         missing = "accessToken" if account.username else "username"
-        raise UnknownFormError(f"its JSON holds no {missing}")
+        raise UnknownFormatError(f"its JSON has no {missing}")
     return Credential(account.username, secret)
 
 
 def _from_docker(auths: dict[str, Login], host: str) -> Credential:
-    login = of_host(auths, host)
+    login = find_login(auths, Repository(host, ""))
     if login is None:
-        raise UnknownFormError(f"its `auths` hold no login to {host}")
+        raise UnknownFormatError(f"its `auths` have no entry for {host}")
     try:
         credential = login.credential()
     except ValueError as error:
-        raise UnknownFormError(f"its login to {host} is of no use: {error}") from None
+        raise UnknownFormatError(f"its entry for {host} is invalid: {error}") from None
     if credential is None or not credential.secret:
-        raise UnknownFormError(f"its login to {host} holds no password")
+        raise UnknownFormatError(f"its entry for {host} has no password")
     return credential
 
 
@@ -154,42 +136,42 @@ _SECRET_SECONDS = 300.0
 _EARLY_SECONDS = 300.0
 
 _MAY_READ = (
-    "Name its ARN in the parameter UpstreamSecrets; where it is of another account, its policy must allow it, too."
+    "Add its ARN to the parameter UpstreamSecrets; if it is in another account, its policy must allow access, too."
 )
 _SECRET_REFUSALS = {
-    "ResourceNotFoundException": ("there is no such secret", "Make it, or mend its name in the rules."),
-    "AccessDeniedException": ("AWS does not let Pullahead read it", _MAY_READ),
-    "DecryptionFailure": ("it cannot be decrypted", "Name its KMS key in the parameter UpstreamSecretsKeyArn."),
-    "InvalidRequestException": ("it has no value now, or is about to be deleted", "Restore it, or name another."),
-    "InvalidParameterException": ("its name is none that Secrets Manager takes", "Mend its name in the rules."),
-    "ValidationException": ("its name is none that Secrets Manager takes", "Mend its name in the rules."),
+    "ResourceNotFoundException": ("the secret does not exist", "Create it, or correct its name in the rules."),
+    "AccessDeniedException": ("Pullahead is not allowed to read it", _MAY_READ),
+    "DecryptionFailure": ("it cannot be decrypted", "Add its KMS key to the parameter UpstreamSecretsKeyArn."),
+    "InvalidRequestException": ("it has no value, or is scheduled for deletion", "Restore it, or use another secret."),
+    "InvalidParameterException": ("its name is invalid", "Correct its name in the rules."),
+    "ValidationException": ("its name is invalid", "Correct its name in the rules."),
 }
 """Secrets Manager API reference, GetSecretValue, "Errors"."""
 
 _MAY_ASSUME = (
-    "Name a role that may pull from there in `credentials` of this host in the rules, and in the parameter "
+    "In the rules, set a role that may pull from this host in its `credentials`, add the role to the parameter "
     "UpstreamRoles, and let it trust Pullahead's roles."
 )
 _TRANSIENT = frozenset({"ThrottlingException", "TooManyRequestsException", "InternalServiceError", "ServerException"})
 
 
 class UpstreamCredentials:
-    """Finds the credential of a repository. Satisfies `registry.credentials.Credentials`; for several threads."""
+    """Finds the credential for a repository. Implements `pullahead.registry.credentials.Credentials`. For threads."""
 
     def __init__(
         self, settings: Callable[[str], UpstreamSettings], clients: Clients, clock: Callable[[], float]
     ) -> None:
         self._settings, self._clients, self._clock = settings, clients, clock
-        self._kept = CredentialCache(clock)
+        self._cache = CredentialCache(clock)
 
     def __call__(self, repository: Repository) -> Credential | None:
-        """Find a credential: of the first entry whose path fits. Raises AccessDeniedError, RegistryUnavailableError."""
+        """Find the credential of the first matching entry. Raises AccessDeniedError, RegistryUnavailableError."""
         source = self._source_of(repository)
         if source is None:
             return None
         host = repository.registry
         try:
-            return self._kept.get((host, source.secret, source.role), lambda: self._look_up(host, source))
+            return self._cache.get((host, source.secret, source.role), lambda: self._look_up(host, source))
         except LookupFailedError as failure:
             raise failure.kind(
                 failure.cause,
@@ -200,17 +182,17 @@ class UpstreamCredentials:
             ) from None
 
     def refused(self, repository: Repository, credential: Credential) -> None:
-        """Forget a credential that the registry refuses, so that it is read again; at most once a minute."""
+        """Drop a credential that the registry refuses, so that it is read again; at most once a minute."""
         source = self._source_of(repository)
         if source is not None:
-            self._kept.refuse((repository.registry, source.secret, source.role), credential)
+            self._cache.refuse((repository.registry, source.secret, source.role), credential)
 
     def _source_of(self, repository: Repository) -> CredentialSource | None:
         named = self._settings(repository.registry).credentials
-        fitting = (source for source in named if fnmatchcase(repository.path, source.path))
-        # Without an entry ECR is asked as Pullahead itself: its registries let nobody in without a name.
+        matching = (source for source in named if fnmatchcase(repository.path, source.path))
+        # Without an entry, Pullahead uses its own identity for ECR, where there is no anonymous access.
         own = CredentialSource("") if ecr_region(repository.registry) is not None else None
-        return next(fitting, own)
+        return next(matching, own)
 
     def _look_up(self, host: str, source: CredentialSource) -> CachedCredential:
         region = ecr_region(host)
@@ -218,22 +200,22 @@ class UpstreamCredentials:
             return self._read_secret(host, source.secret, source.role)
         if region is None:
             raise LookupFailedError(
-                AccessDeniedError, f"the rules name no secret for {host}, and a role alone is of use for ECR only"
+                AccessDeniedError, f"the rules name no secret for {host}; a role alone works for ECR only"
             )
-        return self._ask_ecr(host, region, source.role)
+        return self._request_token(host, region, source.role)
 
     def _read_secret(self, host: str, secret: str, role: str | None) -> CachedCredential:
         now = self._clock()
         try:
             answer = self._clients.of("secretsmanager", _region_of(secret), role).get_secret_value(SecretId=secret)
             credential = read_secret(_text_of(answer), host)
-        except UnknownFormError as error:
-            raise LookupFailedError(AccessDeniedError, f"the secret {secret} for {host}: {error}", FORMS) from None
+        except UnknownFormatError as error:
+            raise LookupFailedError(AccessDeniedError, f"the secret {secret} for {host}: {error}", FORMATS) from None
         except (ClientError, BotoCoreError) as error:
             raise _secret_failure(error, f"the secret {secret} for {host}", role) from None
         return CachedCredential(credential, now + _SECRET_SECONDS)
 
-    def _ask_ecr(self, host: str, region: str, role: str | None) -> CachedCredential:
+    def _request_token(self, host: str, region: str, role: str | None) -> CachedCredential:
         try:
             answer = self._clients.of("ecr", region, role).get_authorization_token()["authorizationData"][0]
         except (ClientError, BotoCoreError) as error:
@@ -244,7 +226,7 @@ class UpstreamCredentials:
 
 
 def _region_of(secret: str) -> str | None:
-    """Read the Region out of an ARN; None where it is a name, which is one of our own Region."""
+    """Read the Region of an ARN; None for a name, which is in the stack's own Region."""
     parts = secret.split(":")
     return parts[3] if len(parts) > 6 and parts[0] == "arn" and parts[3] else None
 
@@ -254,29 +236,29 @@ def _text_of(answer: Any) -> str:
     try:
         return text if text is not None else bytes(answer.get("SecretBinary", b"")).decode()
     except UnicodeDecodeError:
-        raise UnknownFormError("it is no text") from None
+        raise UnknownFormatError("it is not text") from None
 
 
 def _secret_failure(error: ClientError | BotoCoreError, what: str, role: str | None) -> LookupFailedError:
     if common := _common_failure(error, what, role):
         return common
     code = _code_of(error)
-    cause, advice = _SECRET_REFUSALS.get(code, (f"AWS refuses it ({code})", _MAY_READ))
+    cause, advice = _SECRET_REFUSALS.get(code, (f"AWS answers {code}", _MAY_READ))
     return LookupFailedError(AccessDeniedError, f"{what}: {cause}", advice)
 
 
 def _token_failure(error: ClientError | BotoCoreError, host: str, role: str | None) -> LookupFailedError:
     if common := _common_failure(error, f"ECR's token for {host}", role):
         return common
-    cause = f"AWS gives no token for {host} to {role or 'Pullahead itself'} ({_code_of(error)})"
+    cause = f"AWS refuses a token for {host} to {role or 'Pullahead itself'} ({_code_of(error)})"
     return LookupFailedError(AccessDeniedError, cause, _MAY_ASSUME)
 
 
 def _common_failure(error: ClientError | BotoCoreError, what: str, role: str | None) -> LookupFailedError | None:
     if _is_transient(error):
-        return LookupFailedError(RegistryUnavailableError, f"{what} cannot be had for now ({_code_of(error)})")
+        return LookupFailedError(RegistryUnavailableError, f"{what} is unavailable for now ({_code_of(error)})")
     if isinstance(error, ClientError) and error.operation_name == "AssumeRole":
-        cause = f"{what}: AWS does not let Pullahead assume {role} ({_code_of(error)})"
+        cause = f"{what}: Pullahead is not allowed to assume {role} ({_code_of(error)})"
         return LookupFailedError(AccessDeniedError, cause, _MAY_ASSUME)
     return None
 
@@ -284,9 +266,9 @@ def _common_failure(error: ClientError | BotoCoreError, what: str, role: str | N
 def _is_transient(error: ClientError | BotoCoreError) -> bool:
     if isinstance(error, ClientError):
         status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 500)
-        return status >= 500 or code_of(error) in _TRANSIENT
+        return status >= 500 or error_code(error) in _TRANSIENT
     return not isinstance(error, NoCredentialsError)
 
 
 def _code_of(error: ClientError | BotoCoreError) -> str:
-    return code_of(error) if isinstance(error, ClientError) else type(error).__name__
+    return error_code(error) if isinstance(error, ClientError) else type(error).__name__

@@ -20,7 +20,7 @@ from pullahead.cli.options import UsageError, add_output_options, describe
 from pullahead.cli.output import DONE, STALE, write_document
 from pullahead.cli.stack import DeployedStack, add_rules_option, add_stack_options, deployed_stack, now
 from pullahead.dashboard.mirror_rows import Row, row_of, worst_first
-from pullahead.dashboard.states import APPEARANCES
+from pullahead.dashboard.states import STATE_MEANINGS
 from pullahead.mirrors.record import SETTLED, State
 from pullahead.rules.mirror_key import MirrorKey, RuleKey
 from pullahead.rules.model import Rules
@@ -200,7 +200,7 @@ def status_table(mirrors: Sequence[MirrorRow], checked_at: datetime | None, at: 
 
 def summary_text(mirrors: Sequence[MirrorRow], checked_at: datetime | None, at: datetime) -> str:
     """Count mirrors by state, and say when checks were last sent."""
-    counts = [(state, sum(mirror.row.state is state for mirror in mirrors)) for state in APPEARANCES]
+    counts = [(state, sum(mirror.row.state is state for mirror in mirrors)) for state in STATE_MEANINGS]
     shown = ", ".join(f"{count} {state.value}" for state, count in counts if count) or "no mirrors"
     paused = sum(mirror.paused for mirror in mirrors)
     sent = f"checks sent {span_text(at - checked_at)} ago" if checked_at is not None else "no checks sent yet"
@@ -216,7 +216,7 @@ def _why(mirror: MirrorRow) -> str:
     row = mirror.row
     parts = ["paused"] if mirror.paused else []
     if row.state is not State.FRESH:  # also if it was deleted as its rule says
-        parts.append(row.cause.rstrip(".") or APPEARANCES[row.state].means)
+        parts.append(row.cause.rstrip(".") or STATE_MEANINGS[row.state])
     if row.next_try is not None:
         parts.append(f"next retry in {span_text(row.next_try)}")
     return "; ".join(parts)

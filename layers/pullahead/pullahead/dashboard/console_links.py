@@ -1,4 +1,4 @@
-"""Where things are in the AWS console. A partition that is not known gets no links rather than wrong ones."""
+"""Links into the AWS console. An unknown partition gets no links rather than wrong ones."""
 
 import re
 from collections.abc import Mapping
@@ -25,20 +25,20 @@ class Console(NamedTuple):
     account: str
 
     def repository(self, name: str) -> str | None:
-        """Lead to a repository in ECR; None where the name is none."""
+        """Link to a repository in ECR; None if the name is invalid."""
         if not _REPOSITORY.fullmatch(name):
             return None
         return f"https://{self.host}/ecr/repositories/private/{self.account}/{name}?region={self.region}"
 
     def execution(self, arn: str | None) -> str | None:
-        """Lead to an execution in Step Functions; None where the ARN is none."""
+        """Link to an execution in Step Functions; None if the ARN is invalid."""
         if arn is None or not _EXECUTION.fullmatch(arn):
             return None
         return f"https://{self.host}/states/home?region={self.region}#/v2/executions/details/{arn}"
 
 
 def console_of(arn: str) -> Console | None:
-    """Find the console of the account and Region that an ARN names."""
+    """Find the console of the account and Region in an ARN; None if it is unknown."""
     match = _ARN.fullmatch(arn)
     if match is None or match[1] not in _CONSOLES:
         return None

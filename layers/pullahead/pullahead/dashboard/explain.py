@@ -1,13 +1,13 @@
-"""Explain how a mirror stands, step by step: the rule, upstream, ECR, the verdict, and what happens next.
+"""Explain the state of a mirror step by step: the rule, upstream, ECR, the verdict, and what happens next.
 
-By what is remembered, or by what was just seen; nothing is asked and nothing written here.
+The explanation is made from the record, or from what was just observed; nothing is read or written here.
 """
 
 from datetime import datetime, timedelta
 from typing import NamedTuple
 
 from pullahead.checks.schedule import next_moment
-from pullahead.dashboard.states import APPEARANCES
+from pullahead.dashboard.states import STATE_MEANINGS
 from pullahead.mirrors.judge import Observation, judge
 from pullahead.mirrors.record import MirrorRecord, State
 from pullahead.rules.mirror_key import MirrorKey
@@ -16,14 +16,14 @@ from pullahead.text import moment_text, span_text
 
 
 class Step(NamedTuple):
-    """One step of an explanation: what it is about, and what is the case."""
+    """One step of an explanation: what it is about, and the text."""
 
     about: str
     text: str
 
 
 class Known(NamedTuple):
-    """What is known of a mirror: its rule's wish, its record, and what was seen just now, if anybody looked."""
+    """What is known of a mirror: its rule, its record, and what was observed just now, if anything."""
 
     mirror: Mirror | None
     record: MirrorRecord | None
@@ -32,7 +32,7 @@ class Known(NamedTuple):
 
 
 def explain(key: MirrorKey, known: Known, rules: Rules, now: datetime) -> list[Step]:
-    """Explain how a mirror stands."""
+    """Explain the state of a mirror."""
     mirror, record, reason = known.mirror, known.record, ""
     if known.seen is not None and mirror is not None:
         verdict = judge(known.seen, record, mirror, now)
@@ -57,21 +57,21 @@ def _rule_text(key: MirrorKey, known: Known, rules: Rules) -> str:
         return f"no rule follows {key}"
     rule = next((rule for rule in rules.rules if rule.name == mirror.rule), None)
     source = f" (from {rule.source.value})" if rule is not None else ""
-    wishes = [f"every {span_text(mirror.check_every)}", f"alert after {span_text(mirror.alert_after)}"]
-    wishes += [f"only {', '.join(mirror.platforms)}"] if mirror.platforms else []
-    wishes += ["immutable"] if mirror.immutable else []
-    paused = "; it is paused" if known.is_paused else ""
-    return f"{mirror.rule or key}{source} follows {mirror.upstream}: {', '.join(wishes)}{paused}"
+    options = [f"every {span_text(mirror.check_every)}", f"alert after {span_text(mirror.alert_after)}"]
+    options += [f"only {', '.join(mirror.platforms)}"] if mirror.platforms else []
+    options += ["immutable"] if mirror.immutable else []
+    paused = "; paused" if known.is_paused else ""
+    return f"{mirror.rule or key}{source} follows {mirror.upstream}: {', '.join(options)}{paused}"
 
 
 def _upstream_text(record: MirrorRecord) -> str:
-    before = f"; before, it served {record.upstream_digest}" if record.upstream_digest is not None else ""
+    before = f"; it last served {record.upstream_digest}" if record.upstream_digest is not None else ""
     if record.state is State.GONE:
         return f"{record.upstream} no longer has the tag{before}"
     if record.state is State.UNKNOWN:
-        return f"{(record.error or 'it was not asked').rstrip('.')}{before}"
+        return f"{(record.error or 'not checked').rstrip('.')}{before}"
     if record.upstream_digest is None:
-        return f"{record.upstream} has not answered yet"
+        return f"{record.upstream} has not been checked yet"
     return f"{record.upstream} serves {record.upstream_digest}"
 
 
@@ -80,15 +80,15 @@ def _ecr_text(record: MirrorRecord) -> str:
         return "ECR does not have the tag"
     wanted = record.wanted_digest
     if record.platforms and record.published_digest == wanted and wanted != record.upstream_digest:
-        return f"ECR serves {record.published_digest}, made of upstream's for {', '.join(record.platforms)}"
+        return f"ECR serves {record.published_digest}, upstream's index filtered to {', '.join(record.platforms)}"
     is_same = record.published_digest == (wanted or record.upstream_digest)
-    return f"ECR serves {record.published_digest}, which is {'the same' if is_same else 'another one'}"
+    return f"ECR serves {record.published_digest}, which is {'the same digest' if is_same else 'another digest'}"
 
 
 def _verdict_text(record: MirrorRecord, reason: str, now: datetime) -> str:
-    # Why it is UNKNOWN is upstream's own step.
+    # The step about upstream says why it is UNKNOWN.
     cause = "" if record.state is State.UNKNOWN else reason or record.cause
-    why = cause or APPEARANCES[record.state].means
+    why = cause or STATE_MEANINGS[record.state]
     since = f"since {moment_text(record.since)} ({span_text(now - record.since)})"
     unfresh = record.unfresh_since
     late = f"; not fresh for {span_text(now - unfresh)}" if unfresh is not None and unfresh != record.since else ""
@@ -99,9 +99,7 @@ def _refresh_steps(record: MirrorRecord) -> list[Step]:
     steps = []
     if (last := record.last_refresh) is not None:
         took, lag = span_text(timedelta(seconds=last.seconds)), span_text(timedelta(seconds=last.lag_seconds))
-        text = (
-            f"{moment_text(last.ended_at)}, {last.bytes_copied:,} bytes in {took}, {lag} after it was seen to be late"
-        )
+        text = f"{moment_text(last.ended_at)}, {last.bytes_copied:,} bytes in {took}, {lag} after it became stale"
         steps.append(Step("last refresh", f"{text}; {last.execution}"))
     if (failure := record.failure) is not None:
         times = f"{failure.count} in a row" if failure.count > 1 else "once"
@@ -110,19 +108,19 @@ def _refresh_steps(record: MirrorRecord) -> list[Step]:
 
 
 def _told_steps(record: MirrorRecord) -> list[Step]:
-    """Say of what people were told and when, whether or not it is over, and what they are still to be told."""
+    """List the last alerts: when each was sent, whether it is over, and those that are not sent yet."""
     lines = [
         f"{told.kind.value}, {moment_text(told.at)}{'' if told.kind in record.alerted else ' (over)'}"
         for told in record.told
     ]
     known = {told.kind for told in record.told}
-    lines += [f"{kind.value}, not yet" for kind in record.alerted if kind not in known]
+    lines += [f"{kind.value}, not sent yet" for kind in record.alerted if kind not in known]
     return [Step("told", "; ".join(lines))] if lines else []
 
 
 def _first_check_text(known: Known, now: datetime) -> str:
     if known.mirror is None:
-        return "nothing: name the tag in the rules, and deploy them"
+        return "nothing: add the tag to the rules, and deploy them"
     return (
         "nothing until the rule is resumed" if known.is_paused else f"{_check_text(known.mirror, now)}, the first one"
     )
@@ -130,26 +128,26 @@ def _first_check_text(known: Known, now: datetime) -> str:
 
 def _next_text(record: MirrorRecord, known: Known, now: datetime) -> str:
     if known.mirror is None:
-        forgotten = f"; it is forgotten from {moment_text(record.expires_at)} on" if record.expires_at else ""
-        return f"nothing: no rule follows it any more, and its copy stays{forgotten}"
+        forgotten = f"; its record is deleted after {moment_text(record.expires_at)}" if record.expires_at else ""
+        return f"nothing: no rule follows it any more; its copy stays in ECR{forgotten}"
     if known.is_paused:
-        return f"nothing until `pullahead resume {known.mirror.rule}`; ECR goes on serving the last copy"
+        return f"nothing until `pullahead resume {known.mirror.rule}`; ECR keeps serving the last copy"
     check = _check_text(known.mirror, now)
     if record.state in (State.FRESH, State.GONE, State.UNKNOWN, State.DELETED):
         return {
-            State.DELETED: f"{check}; a refresh when upstream moves, or by `pullahead refresh`",
-            State.FRESH: f"{check}; a refresh as soon as upstream moves",
-            State.GONE: f"{check}; the copy in ECR stays, and a refresh follows if the tag comes back",
-            State.UNKNOWN: f"{check}; the copy in ECR stays until upstream answers",
+            State.DELETED: f"{check}; a refresh when upstream moves, or on `pullahead refresh`",
+            State.FRESH: f"{check}; a refresh when upstream moves",
+            State.GONE: f"{check}; the copy in ECR stays; a refresh follows if the tag exists again",
+            State.UNKNOWN: f"{check}; ECR keeps serving the last copy until upstream answers",
         }[record.state]
     failure = record.failure
     if failure is None:
-        return f"a refresh is under way, waits for a slot, or starts with the next check; {check}"
+        return f"a refresh is running, is waiting, or starts with the next check; {check}"
     if failure.retry_at <= now:
-        return f"the next check tries again; {check}"
-    retry = f"tried again from {moment_text(failure.retry_at)} on, or at once when upstream moves"
-    mend = "; mend the cause first" if failure.blocking else ""
-    return f"{retry}{mend}; `pullahead refresh` does not wait"
+        return f"retried at the next check; {check}"
+    retry = f"retried after {moment_text(failure.retry_at)}, or at once when upstream moves"
+    fix = "; fix the cause first" if failure.blocking else ""
+    return f"{retry}{fix}; `pullahead refresh` does not wait"
 
 
 def _check_text(mirror: Mirror, now: datetime) -> str:

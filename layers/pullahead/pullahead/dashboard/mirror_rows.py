@@ -1,13 +1,10 @@
-"""What the table says of each mirror, and which mirror comes first. Pure.
-
-What was read for one page. Pure data.
-"""
+"""The rows of the table of mirrors, their order, and the snapshot they are made from."""
 
 from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
 from typing import Final, NamedTuple
 
-from pullahead.dashboard.states import RANKS
+from pullahead.dashboard.states import STATE_RANKS
 from pullahead.mirrors.record import SETTLED, MirrorRecord, Record, State, Transition
 from pullahead.rules.mirror_key import RecordKey
 from pullahead.text import one_line
@@ -17,7 +14,7 @@ _MAX_UPSTREAM: Final = 160
 
 
 class Row(NamedTuple):
-    """One mirror, or the listing or daily limit of a rule, as a reader sees it."""
+    """One row: a mirror, or the listing or daily limit of a rule, as people see it."""
 
     state: State
     key: RecordKey
@@ -33,7 +30,7 @@ class Row(NamedTuple):
 
 
 def row_of(record: Record, now: datetime) -> Row:
-    """Say how a mirror stands."""
+    """Make the row of a record."""
     since = unfresh_since(record)
     refresh = record.last_refresh if isinstance(record, MirrorRecord) else None
     failure = record.failure if isinstance(record, MirrorRecord) else None
@@ -53,28 +50,28 @@ def row_of(record: Record, now: datetime) -> Row:
 
 
 def unfresh_since(record: Record) -> datetime | None:
-    """Tell since when a mirror is not fresh; None where it is, or is meant to be deleted."""
+    """Return since when a mirror is not fresh; None if it is, or if its rule leaves it deleted."""
     return None if record.state in SETTLED else record.unfresh_since or record.since
 
 
 def worst_first(records: Iterable[Record]) -> list[Record]:
-    """Order by state, then by how long it is not fresh, then by name."""
+    """Sort by state, then by how long a mirror has not been fresh, then by name."""
 
     def order(record: Record) -> tuple[int, float, str]:
         since = unfresh_since(record)
-        return RANKS[record.state], since.timestamp() if since is not None else 0.0, str(record.key)
+        return STATE_RANKS[record.state], since.timestamp() if since is not None else 0.0, str(record.key)
 
     return sorted(records, key=order)
 
 
 def longest_unfresh(records: Sequence[Record]) -> Record | None:
-    """Find the mirror that is not fresh for longest."""
+    """Find the mirror that has not been fresh for longest."""
     waiting = [record for record in records if record.state not in SETTLED]
     return min(waiting, key=lambda record: (unfresh_since(record) or record.since, str(record.key)), default=None)
 
 
 class Snapshot(NamedTuple):
-    """Every record that was read, the last time that checks were sent, and what the records tell of the past."""
+    """Every record, when checks were last sent, and the transitions of the last days."""
 
     records: Sequence[Record]
     last_check: datetime | None

@@ -1,102 +1,131 @@
-"""Put the page together: within CloudWatch, as a file, or as an error that says what to do."""
+"""Draw the page of mirrors: as the CloudWatch widget, as a file, or as an error that says what to do.
 
-from typing import Final
+What the page looks like is in `page.html`, `style.css` and `script.js`; here is what it shows.
+"""
 
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from datetime import datetime, timedelta
+from itertools import groupby
+from typing import Any, Final, NamedTuple
+
+from pullahead.dashboard.assets import environment, script, style_sheet
 from pullahead.dashboard.console_links import console_of
-from pullahead.dashboard.controls import Controls, FileControls, WidgetControls
-from pullahead.dashboard.heat_table import heat_table
-from pullahead.dashboard.html import Html, element, joined
-from pullahead.dashboard.mirror_rows import Snapshot, worst_first
-from pullahead.dashboard.script import SCRIPT
-from pullahead.dashboard.style import style_sheet
-from pullahead.dashboard.table import matching, nothing_here, pager, table
-from pullahead.dashboard.tiles import tiles
-from pullahead.dashboard.widget_request import Theme, View
-from pullahead.text import moment_text, one_line
+from pullahead.dashboard.heat_map import DAYS, heat_map
+from pullahead.dashboard.mirror_rows import Snapshot, longest_unfresh, row_of, unfresh_since, worst_first
+from pullahead.dashboard.states import STATE_MEANINGS
+from pullahead.dashboard.widget_request import MAX_PREFIX_CHARACTERS, Theme, View
+from pullahead.mirrors.record import Record, State
+from pullahead.text import one_line
 
 ROWS_PER_PAGE: Final = 50
 MAX_ROWS_OF_A_FILE: Final = 5000
+QUIET_AFTER: Final = timedelta(minutes=30)
+"""Checks are sent every five minutes as template.yaml has it; none for so long is worth a warning."""
 _MAX_ERROR: Final = 500
+_ALL: Final = View()
 
 
-def widget_page(snapshot: Snapshot, view: View, theme: Theme, endpoint: str) -> Html:
+class StateTile(NamedTuple):
+    """A button with the number of mirrors in a state, which filters by it or, a second time, no longer does."""
+
+    state: State
+    mirrors: int
+    means: str
+    pressed: bool
+    view: View
+
+
+class Longest(NamedTuple):
+    """The mirror that has not been fresh for longest."""
+
+    key: str
+    since: datetime
+
+
+class HeatDay(NamedTuple):
+    """The heading of a day in the heat map."""
+
+    text: str
+    columns: int
+
+
+def widget_page(snapshot: Snapshot, view: View, theme: Theme, endpoint: str) -> str:
     """Draw the page for a custom widget; `endpoint` is the ARN of the function that draws it."""
-    controls, console = WidgetControls(endpoint), console_of(endpoint)
-    found = worst_first(matching(snapshot.records, view))
+    found = worst_first(_matching(snapshot.records, view))
     pages = max(1, -(-len(found) // ROWS_PER_PAGE))
     view = view._replace(page=min(view.page, pages))
     first = (view.page - 1) * ROWS_PER_PAGE
     shown = found[first : first + ROWS_PER_PAGE]
-    listed = table(shown, snapshot.now, console, scripted=False) if shown else nothing_here(snapshot)
-    count = _count(first, len(shown), len(found), len(snapshot.records))
-    body = _body(snapshot, view, controls, count, joined(listed, pager(view, pages, controls)))
-    return _themed(body, theme)
+    count = _count_text(first, len(shown), len(found), len(snapshot.records))
+    return _render(theme, endpoint, **_content(snapshot, view, shown), pages=pages, count=count)
 
 
-def file_page(snapshot: Snapshot, title: str) -> Html:
+def file_page(snapshot: Snapshot, title: str) -> str:
     """Draw the page as a file of its own, all mirrors on it; a few lines of script filter them."""
-    controls, total = FileControls(), len(snapshot.records)
+    total = len(snapshot.records)
     shown = worst_first(snapshot.records)[:MAX_ROWS_OF_A_FILE]
-    listed = nothing_here(snapshot)
-    if shown:
-        no_match = element("div", nothing_here(snapshot), id="none", hidden=True)
-        listed = joined(table(shown, snapshot.now, None, scripted=True), no_match)
-    body = _body(snapshot, View(), controls, _count(0, len(shown), total, total), listed)
-    head = element(
-        "head",
-        element("meta", charset="utf-8"),
-        element("meta", name="viewport", content="width=device-width,initial-scale=1"),
-        element("title", title),
-        element("style", Html("body{margin:0}@media(prefers-color-scheme:dark){body{background:#10171f}}")),
-    )
-    script = element("script", Html(SCRIPT))
-    return joined(
-        Html("<!doctype html>"),
-        element("html", head, element("body", _themed(body, Theme.AUTO), script), lang="en"),
-        "\n",
-    )
+    count = _count_text(0, len(shown), total, total)
+    content = _content(snapshot, _ALL, shown)
+    return _render(Theme.AUTO, "", **content, pages=1, count=count, title=title, script=script()) + "\n"
 
 
-def error_page(error: str, theme: Theme, endpoint: str) -> Html:
+def error_page(error: str, theme: Theme, endpoint: str) -> str:
     """Say that nothing could be read, why, and what to do."""
-    advice = (
-        "Mirrors go on being checked and refreshed: this page only reads.",
-        "If it lasts, look at the log of show_mirrors.",
-        "Its role needs dynamodb:Scan and dynamodb:BatchGetItem on the table of records.",
-    )
-    note = element(
-        "div",
-        element("p", element("b", "The records cannot be read")),
-        element("p", element("code", one_line(error, _MAX_ERROR))),
-        element("ul", *(element("li", step) for step in advice)),
-        class_="note bad",
-        role="alert",
-    )
-    again = WidgetControls(endpoint).button(Html("Try again"), View(), {"class_": "btn"})
-    return _themed(joined(_top(None), note, element("div", again, class_="pager")), theme)
+    return _render(theme, endpoint, error=one_line(error, _MAX_ERROR))
 
 
-def _body(snapshot: Snapshot, view: View, controls: Controls, count: str, listed: Html) -> Html:
-    filled = element("div", controls.form(view), element("span", count, class_="count", id="count"), class_="bar")
-    cut = None
-    if not snapshot.complete:
-        cut = element("p", f"Only the first {len(snapshot.records):,} records were read; there are more.", role="alert")
-    return joined(
-        _top(f"As of {moment_text(snapshot.now)}"),
-        tiles(snapshot, view, controls),
-        cut,
-        filled if snapshot.records else None,
-        listed,
-        heat_table(snapshot),
-    )
+def _render(theme: Theme, endpoint: str, **values: Any) -> str:
+    common = {"all": _ALL, "endpoint": endpoint, "error": "", "style": style_sheet(theme), "title": ""}
+    return environment().get_template("page.html").render({**common, "console": console_of(endpoint), **values})
 
 
-def _top(moment: str | None) -> Html:
-    when = element("span", moment, class_="dim") if moment is not None else None
-    return element("div", element("h2", "Mirrors"), when, class_="top")
+def _content(snapshot: Snapshot, view: View, shown: Sequence[Record]) -> dict[str, Any]:
+    heat = heat_map(snapshot.records, snapshot.transitions, snapshot.now)
+    longest = longest_unfresh(snapshot.records)
+    last_check = snapshot.last_check
+    return {
+        "checks_stopped": last_check is not None and snapshot.now - last_check > QUIET_AFTER,
+        "heat": heat,
+        "heat_days": DAYS,
+        "heat_head": list(_heat_days(heat.starts)),
+        "longest": None if longest is None else Longest(str(longest.key), unfresh_since(longest) or longest.since),
+        "max_prefix": MAX_PREFIX_CHARACTERS,
+        "means": STATE_MEANINGS,
+        "none_left": timedelta(),
+        "rows": [row_of(record, snapshot.now) for record in shown],
+        "snapshot": snapshot,
+        "state_tiles": list(_state_tiles(snapshot, view)),
+        "states": list(STATE_MEANINGS),
+        "view": view,
+    }
 
 
-def _count(first: int, shown: int, found: int, total: int) -> str:
+def _matching(records: Sequence[Record], view: View) -> list[Record]:
+    return [
+        record
+        for record in records
+        if (view.state is None or record.state is view.state) and str(record.key).startswith(view.prefix)
+    ]
+
+
+def _state_tiles(snapshot: Snapshot, view: View) -> Iterator[StateTile]:
+    counts = Counter(record.state for record in snapshot.records)
+    for state, means in STATE_MEANINGS.items():
+        pressed = view.state is state
+        # Few rules mirror deletions: whoever has no such rule need not wonder what the state means.
+        if state is not State.DELETED or counts[state] or pressed:
+            yield StateTile(state, counts[state], means, pressed, View(None if pressed else state, view.prefix))
+
+
+def _heat_days(starts: Sequence[datetime]) -> Iterator[HeatDay]:
+    for day, of_day in groupby(starts, key=lambda start: start.date()):
+        columns = len(list(of_day))
+        # A day that is only half within the map has little room.
+        yield HeatDay(day.strftime("%a %d %b" if columns > 2 else "%d %b" if columns > 1 else "%d"), columns)
+
+
+def _count_text(first: int, shown: int, found: int, total: int) -> str:
     if not shown:
         return f"None of {total:,} mirrors"
     if shown == total:
@@ -105,8 +134,3 @@ def _count(first: int, shown: int, found: int, total: int) -> str:
         return f"{found:,} of {total:,} mirrors"
     of_all = f" (of {total:,})" if found != total else ""
     return f"{first + 1:,} to {first + shown:,} of {found:,}{of_all}"
-
-
-def _themed(body: Html, theme: Theme) -> Html:
-    # The class switches the console's own styles off, so that both look alike.
-    return joined(style_sheet(theme), element("div", body, class_="pa cwdb-no-default-styles"))

@@ -16,7 +16,7 @@ MAX_RECORDS: Final = 20_000
 
 
 class Shown(NamedTuple):
-    """What the widget shows, how many mirrors it is about, and why it shows an error instead."""
+    """What the widget shows, and of how many mirrors; `error`: why it shows an error instead."""
 
     content: str
     mirrors: int = 0
@@ -24,7 +24,7 @@ class Shown(NamedTuple):
 
 
 def show_mirrors(event: object, endpoint: str, records: RecordStore, now: datetime) -> Shown:
-    """Draw what the widget asks for; storage that cannot be read is told on the page, not by an empty one."""
+    """Draw what the widget requests. If the records cannot be read, the page says so instead of being empty."""
     asked = read_request(event)
     if asked.describe:
         return Shown(DOCUMENTATION)
@@ -37,7 +37,7 @@ def show_mirrors(event: object, endpoint: str, records: RecordStore, now: dateti
 
 def take_snapshot(records: RecordStore, now: datetime) -> Snapshot:
     """Read what a page needs. Raises StorageError."""
-    followed = (record for record in records.scan() if record.expires_at is None)  # the others are to be forgotten
+    followed = (record for record in records.scan() if record.expires_at is None)  # the others are about to be deleted
     found = list(islice(followed, MAX_RECORDS + 1))
     since = now - timedelta(days=DAYS)
     heartbeat = records.load_heartbeat()

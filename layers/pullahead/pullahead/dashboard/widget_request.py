@@ -1,9 +1,7 @@
-"""What CloudWatch asks of the widget, read leniently: it is a form in a browser, so anything may stand in it.
+"""Requests of CloudWatch to the widget, read leniently: a form in a browser may hold anything.
 
-Amazon CloudWatch User Guide, "Details about custom widgets": `widgetContext` with theme, params and forms; the JSON of
-a `cwdb-action` comes as the event's own fields.
-
-What the widget says of itself where CloudWatch asks for it: `{"describe": true}`.
+Amazon CloudWatch User Guide, "Details about custom widgets": `widgetContext` has the theme, params and forms; the JSON
+of a `cwdb-action` is merged into the event; `{"describe": true}` asks for the widget's documentation.
 """
 
 from collections.abc import Mapping
@@ -13,22 +11,30 @@ from typing import Any, Final, NamedTuple
 from pullahead.mirrors.record import State
 
 SHOW: Final = "show"
-"""The field under which an action of our own says what to show next."""
+"""The field of an action that holds the view to show."""
 
 MAX_PREFIX_CHARACTERS: Final = 256
 MAX_PAGE: Final = 1000
 
 
 class View(NamedTuple):
-    """Which mirrors to show: of one state (None: of all), whose key begins with something, on which page."""
+    """Which mirrors to show: in one state (None: in all), with a prefix, and which page of them."""
 
     state: State | None = None
     prefix: str = ""
     page: int = 1
 
+    def on_page(self, page: int) -> "View":
+        """Return the same view, on another page."""
+        return self._replace(page=page)
+
+    def to_event(self) -> dict[str, Any]:
+        """Write the event of a click that leads to this view, whatever is in the form."""
+        return {SHOW: {"state": self.state or "", "prefix": self.prefix, "page": self.page}}
+
 
 class Theme(StrEnum):
-    """On what the page is shown. AUTO asks the browser."""
+    """The colours of the page; AUTO follows the browser."""
 
     LIGHT = "light"
     DARK = "dark"
@@ -36,7 +42,7 @@ class Theme(StrEnum):
 
 
 class WidgetRequest(NamedTuple):
-    """What is asked for."""
+    """A request."""
 
     view: View = View()
     theme: Theme = Theme.LIGHT
@@ -44,28 +50,28 @@ class WidgetRequest(NamedTuple):
 
 
 def read_request(event: object) -> WidgetRequest:
-    """Read an event; whatever is missing, unknown or out of bounds becomes its default.
+    """Read an event; what is missing, unknown or out of bounds becomes the default.
 
-    What an action of ours says goes first, then what stands in the form, then the widget's own parameters.
+    An action's view comes first, then the form, then the widget's own parameters.
     """
-    asked = _mapping(event)
-    context = _mapping(asked.get("widgetContext"))
+    fields = _mapping(event)
+    context = _mapping(fields.get("widgetContext"))
     form = _mapping(_mapping(context.get("forms")).get("all"))
-    for said in (asked.get(SHOW), form, asked, context.get("params")):
-        view = _view(_mapping(said))
+    for given in (fields.get(SHOW), form, fields, context.get("params")):
+        view = _view(_mapping(given))
         if view is not None:
             break
     theme = Theme.DARK if context.get("theme") == "dark" else Theme.LIGHT
-    return WidgetRequest(view or View(), theme, asked.get("describe") is True)
+    return WidgetRequest(view or View(), theme, fields.get("describe") is True)
 
 
-def _view(said: Mapping[str, Any]) -> View | None:
-    """Read a view; None where nothing is said about it."""
-    if not {"state", "prefix", "page"} & said.keys():
+def _view(given: Mapping[str, Any]) -> View | None:
+    """Read a view; None if none of its fields is there."""
+    if not {"state", "prefix", "page"} & given.keys():
         return None
-    state, prefix = said.get("state"), said.get("prefix")
+    state, prefix = given.get("state"), given.get("prefix")
     known = State(state) if isinstance(state, str) and state in State.__members__ else None
-    return View(known, _prefix(prefix), _page(said.get("page")))
+    return View(known, _prefix(prefix), _page(given.get("page")))
 
 
 def _prefix(value: object) -> str:
@@ -86,9 +92,9 @@ def _mapping(value: object) -> Mapping[str, Any]:
 DOCUMENTATION: Final = """\
 ## Pullahead: mirrors
 
-How every mirrored tag stands against its upstream: state, since when it is not fresh, age of the copy, the last error,
-and links to the repository and to the refresh that last published it. Worst first, 50 to a page. Below it a heat map
-of the last seven days. It only reads.
+Every mirrored tag compared with its upstream: state, since when it has not been fresh, age of the copy, the last error,
+and links to the repository and to its last refresh. Worst first, 50 on a page. Below it is a heat map of the last seven
+days. The widget only reads.
 
 ### Widget parameters
 Param | Description

@@ -1,8 +1,8 @@
-"""Pulls from ECR, as CloudTrail tells them to EventBridge → what was pulled, or why it does not matter. Total; pure.
+"""Decode CloudTrail's events about pulls from ECR. Any event is decoded, to a pull or to the reason to ignore it.
 
 A pull is a BatchGetImage (AWS CloudTrail User Guide, "CloudTrail record contents"; Amazon ECR User Guide, "Logging
-Amazon ECR actions with AWS CloudTrail"). A repository that is not there shows as an error. A tag that is not there
-does not show at all: it is a failure within a successful answer, and answers of reading calls are not logged.
+Amazon ECR actions with AWS CloudTrail"). A missing repository shows as an error. A missing tag does not show: it is a
+failure within a successful response, and CloudTrail does not log the responses of read calls.
 """
 
 from collections.abc import Collection
@@ -13,7 +13,7 @@ import msgspec
 
 from pullahead.oci.reference import is_tag
 from pullahead.rules.mirror_key import MirrorKey
-from pullahead.rules.values import is_repository_name
+from pullahead.rules.repository_names import is_repository_name
 
 MAX_EVENT_BYTES = 256 * 1024
 """Amazon EventBridge User Guide, "Quotas": no event is larger."""
@@ -24,7 +24,7 @@ _OF_ECR = ("pullthroughcache.", "replication.")
 
 
 class Pull(NamedTuple):
-    """What somebody pulled. `missing`: there is not even a repository; else none knows whether the tags were there."""
+    """A pull. `missing`: the repository does not exist; otherwise it is not known whether the tags do."""
 
     repository: str
     tags: tuple[str, ...]
@@ -34,12 +34,12 @@ class Pull(NamedTuple):
 
     @property
     def keys(self) -> tuple[MirrorKey, ...]:
-        """Identify the mirrors that these tags would be."""
+        """The keys of the mirrors that these tags would be."""
         return tuple(MirrorKey(self.repository, tag) for tag in self.tags)
 
 
 class IgnoredPull(NamedTuple):
-    """An event that is none of our business, and why."""
+    """An event that is ignored, and why."""
 
     reason: str
 
@@ -75,7 +75,7 @@ class _Identity(_Lenient, frozen=True, rename="camel"):
 
     @property
     def role(self) -> str:
-        """The role that was assumed, or whoever else it was."""
+        """The role that was assumed, or else the identity that called."""
         session = self.session_context
         issuer = session.session_issuer if session is not None else None
         return (issuer.arn if issuer is not None else None) or self.arn or self.invoked_by or "somebody"
@@ -99,30 +99,30 @@ _DECODER = msgspec.json.Decoder(_Event)
 
 
 def read_pull(text: str | bytes, own_roles: Collection[str] = ()) -> Pull | IgnoredPull:
-    """Read one event, whatever it is. `own_roles` are the ARNs of roles whose pulls are nobody's wish."""
+    """Decode one event. `own_roles`: ARNs of the roles whose pulls are Pullahead's own."""
     if len(text) > MAX_EVENT_BYTES:
-        return IgnoredPull("it is larger than any event")
+        return IgnoredPull("larger than any event")
     try:
         event = _DECODER.decode(text)
     except (msgspec.MsgspecError, UnicodeError) as error:
-        return IgnoredPull(f"it is no pull: {error}")
+        return IgnoredPull(f"not a pull: {error}")
     return _reason_against(event, own_roles) or _pulled(event.detail)
 
 
 def _reason_against(event: _Event, own_roles: Collection[str]) -> IgnoredPull | None:
     detail, identity = event.detail, event.detail.user_identity
     if (detail.event_source, detail.event_name) != ("ecr.amazonaws.com", "BatchGetImage"):
-        return IgnoredPull("it is another call than BatchGetImage")
+        return IgnoredPull("not BatchGetImage")
     if identity.role in own_roles:
-        return IgnoredPull("it is our own")
+        return IgnoredPull("Pullahead's own pull")
     if _LINKED_ROLE in identity.role or (identity.invoked_by or "").startswith(_OF_ECR):
-        return IgnoredPull("a service of AWS looked at it, as scanners and caches do")
+        return IgnoredPull("a pull by an AWS service, such as a scanner or the pull through cache")
     if detail.error_code not in (None, _NO_REPOSITORY):
-        return IgnoredPull("the pull was refused")  # who may not pull may not let us fetch either
+        return IgnoredPull("the pull was refused")  # a client that may not pull must not cause a copy
     if detail.request_parameters.registry_id not in (None, event.account):
-        return IgnoredPull("it is another account's registry")
+        return IgnoredPull("another account's registry")
     if not is_repository_name(detail.request_parameters.repository_name):
-        return IgnoredPull("ECR allows no such repository")
+        return IgnoredPull("not a valid repository name")
     return None
 
 
@@ -130,8 +130,8 @@ def _pulled(detail: _Detail) -> Pull | IgnoredPull:
     named = (image.tag for image in detail.request_parameters.image_ids)
     tags = tuple(dict.fromkeys(tag for tag in named if isinstance(tag, str) and is_tag(tag)))
     if not tags:
-        # A mirror is a tag. Manifests below an index, too, are pulled by their digests.
-        return IgnoredPull("it names no tag, and what is pulled by digest is not followed")
+        # A mirror is a tag. The manifests of an index are pulled by digest, too.
+        return IgnoredPull("a pull by digest")
     return Pull(
         detail.request_parameters.repository_name,
         tags,

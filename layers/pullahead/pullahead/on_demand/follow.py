@@ -1,6 +1,6 @@
-"""Follow what was demanded of a rule: it is looked up where another rule's tags are listed, and asks no upstream.
+"""Queue checks of the mirrors that were demanded of a rule, and delete demands that have expired.
 
-Forgets what nobody pulls any more, and what upstream never had. What is in ECR stays there.
+A demand expires when nobody pulls the mirror any more, or upstream never had it. Its copy stays in ECR.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -23,7 +23,7 @@ _LOADED_AT_ONCE = 100
 
 
 class FollowDemands:
-    """The use case, with what it looks up and forgets, and the queue for checks."""
+    """Goes through the demands of rules."""
 
     def __init__(
         self, rules: Callable[[], Rules], demands: DemandStore, records: RecordStore, queue: CheckQueue
@@ -31,49 +31,49 @@ class FollowDemands:
         self._rules, self._demands, self._records, self._queue = rules, demands, records, queue
 
     def __call__(self, rule: Rule, bounds: OnDemand, now: datetime) -> DemandsLookup:
-        """Queue a check of all that was demanded and still is wanted. Raises: StorageError, ConflictError."""
-        followed, forgotten = list[Mirror](), 0
+        """Queue checks of all demands of a rule that have not expired. Raises: StorageError, ConflictError."""
+        checked, deleted = list[Mirror](), 0
         demands = self._demands.of_rule(rule.name)
         while some := tuple(islice(demands, _LOADED_AT_ONCE)):
-            records = self._unproven(some)
+            records = self._load_unproven(some)
             for demand in some:
                 mirror, record = self._mirror_of(demand), records.get(demand.key)
-                if _is_idle(demand, record, bounds, now):
-                    forgotten += self._forget(demand, mirror, now)
+                if _is_expired(demand, record, bounds, now):
+                    deleted += self._delete(demand, mirror, now)
                 elif mirror is not None and self._is_wanted(demand, record, bounds):
-                    followed.append(mirror)
-        self._queue.send(list(_checks(followed, now)))
+                    checked.append(mirror)
+        self._queue.send(list(_checks(checked, now)))
         update_record(self._records, rule_key(rule), lambda before: limit_over(before, now))
-        return DemandsLookup(len(followed), forgotten)
+        return DemandsLookup(len(checked), deleted)
 
-    def _unproven(self, demands: Iterable[Demand]) -> Mapping[MirrorKey, MirrorRecord]:
-        """Load the records that tell whether there is such a tag, where that is not known yet."""
+    def _load_unproven(self, demands: Iterable[Demand]) -> Mapping[MirrorKey, MirrorRecord]:
+        """Load the records of demands of which it is not known whether upstream has the tag."""
         keys = [demand.key for demand in demands if not demand.kept]
         return self._records.load(keys) if keys else {}
 
     def _mirror_of(self, demand: Demand) -> Mirror | None:
-        """Find the mirror; None where its rule allows it no more, or another rule names it."""
+        """Find the mirror; None if its rule no longer allows it, or another rule names it."""
         mirror = self._rules().find(demand.key.repository, demand.key.tag)
         return mirror if mirror is not None and mirror.rule == demand.rule else None
 
     def _is_wanted(self, demand: Demand, record: MirrorRecord | None, bounds: OnDemand) -> bool:
-        """Whether to check a mirror by the clock; what upstream does not have, a pull may ask for again."""
+        """Whether to check a mirror regularly; one that upstream does not have is checked on another pull."""
         if not demand.kept and was_published(record):
             self._demands.save(demand._replace(kept=True), demand, demand.expires_at(bounds))
         return demand.kept or not is_absent(record)
 
-    def _forget(self, demand: Demand, mirror: Mirror | None, now: datetime) -> bool:
-        """Forget a demand, and in time the mirror's record, which the next check takes back if it is demanded anew."""
+    def _delete(self, demand: Demand, mirror: Mirror | None, now: datetime) -> bool:
+        """Delete a demand and let the mirror's record expire, which its next check undoes if it is demanded again."""
 
         def retire(record: MirrorRecord | None) -> MirrorRecord | None:
             return retired(record, now, told=False) if record is not None and record.expires_at is None else None
 
-        if mirror is not None:  # else another rule has a use for the record, or nobody, which the review finds
+        if mirror is not None:  # else another rule needs the record or, if none does, the review retires it
             update_record(self._records, demand.key, retire)
         return self._demands.forget(demand)
 
 
-def _is_idle(demand: Demand, record: MirrorRecord | None, bounds: OnDemand, now: datetime) -> bool:
+def _is_expired(demand: Demand, record: MirrorRecord | None, bounds: OnDemand, now: datetime) -> bool:
     is_mistake = not demand.kept and is_absent(record) and demand.is_mistaken(now)
     return is_mistake or demand.is_over(bounds, now)
 

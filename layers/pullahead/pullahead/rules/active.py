@@ -3,11 +3,12 @@
 The rules in force, with those marked that people have paused. Asks for pauses once a minute at most.
 """
 
-import threading
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime, timedelta
+from typing import NamedTuple
 
+from pullahead.caching import Expiring, TtlCache
 from pullahead.clock import Clock
 from pullahead.errors import StorageError
 from pullahead.rules.load import load_rules
@@ -20,47 +21,52 @@ from pullahead.rules.sources.state import RulesState
 RULES_RELOAD_INTERVAL = timedelta(minutes=1)
 
 
+class _Loaded(NamedTuple):
+    rules: Rules
+    state: RulesState | None
+    asked_at: datetime
+
+
 class CurrentRules:
-    """Satisfies `pullahead.ports.LoadsRules`; asks once a minute at most, from any number of threads."""
+    """Implements `pullahead.rules.ports.ActiveRules`; reads the state once a minute at most. For several threads."""
 
     def __init__(self, file: ActiveRules, standing: RulesStateStore, clock: Clock) -> None:
         self._file, self._standing, self._clock = file, standing, clock
-        self._lock = threading.Lock()
-        self._rules: Rules | None = None
-        self._known: RulesState | None = None
-        self._asked_at: datetime | None = None
+        self._cache = TtlCache[None, _Loaded, datetime]()
+        self._last: _Loaded | None = None
 
     def __call__(self) -> Rules:
-        """Return the rules. Raises: ConfigError with every problem; StorageError where they were never read yet."""
-        with self._lock:
-            now = self._clock()
-            if self._rules is None or self._asked_at is None or now - self._asked_at >= RULES_RELOAD_INTERVAL:
-                self._rules, self._asked_at = self._ask(self._rules), now
-            return self._rules
+        """Return the rules. Raises: ConfigError with every problem; StorageError if they were never read yet."""
+        return self._load().rules
 
     def newly_cached(self, repository: str, tag: str) -> Mirror | None:
-        """Make the mirror of a tag that only a pull through cache rule can name, by what was last found of these."""
-        rules = self()
-        findings = self._known.findings if self._known is not None else Findings()
-        return newly_cached(repository, tag, rules, findings)
+        """Make the mirror of a tag that only a pull through cache rule names, by what was last found of these."""
+        rules, state, _ = self._load()
+        return newly_cached(repository, tag, rules, state.findings if state is not None else Findings())
 
     def as_of(self, moment: datetime) -> None:
-        """Ask again at the next call, unless that was done since a moment: something then knew newer rules."""
-        with self._lock:
-            if self._asked_at is not None and self._asked_at < moment:
-                self._asked_at = None
+        """Read again at the next call, unless that was done since a moment: something then used newer rules."""
+        last = self._last
+        if last is not None and last.asked_at < moment:
+            self._cache.discard(None, last)
 
-    def _ask(self, known: Rules | None) -> Rules:
+    def _load(self) -> _Loaded:
+        now = self._clock()
+        return self._cache.get_or_load(None, now, lambda: Expiring(self._read(now), now + RULES_RELOAD_INTERVAL))
+
+    def _read(self, now: datetime) -> _Loaded:
+        last = self._last
         try:
-            standing = self._standing.load()
+            state = self._standing.load()
         except StorageError:
-            if known is None:
+            if last is None:
                 raise
-            return known  # a minute later they are asked for again
-        if known is not None and standing == self._known:
-            return known
-        self._known = standing
-        return _rules(self._file, standing or RulesState())
+            self._last = last._replace(asked_at=now)  # read again in a minute
+        else:
+            is_same = last is not None and state == last.state
+            rules = last.rules if last is not None and is_same else _rules(self._file, state or RulesState())
+            self._last = _Loaded(rules, state, now)
+        return self._last
 
 
 def _rules(file: ActiveRules, standing: RulesState) -> Rules:
@@ -74,21 +80,18 @@ PAUSES_RELOAD_INTERVAL = timedelta(minutes=1)
 
 
 class CachedPauses:
-    """Satisfies `pullahead.ports.ListsPauses` for a minute by what was read before; from any thread."""
+    """Implements `pullahead.rules.ports.PauseStore`; reads once a minute at most. For several threads."""
 
     def __init__(self, pauses: PauseStore, clock: Clock) -> None:
         self._pauses, self._clock = pauses, clock
-        self._lock = threading.Lock()
-        self._asked_at: datetime | None = None
-        self._paused: frozenset[str] = frozenset()
+        self._cache = TtlCache[None, frozenset[str], datetime]()
 
     def paused_rules(self) -> frozenset[str]:
         """Name the paused rules. Raises: StorageError."""
-        with self._lock:
-            now = self._clock()
-            if self._asked_at is None or now - self._asked_at >= PAUSES_RELOAD_INTERVAL:
-                self._paused, self._asked_at = self._pauses.paused_rules(), now
-            return self._paused
+        now = self._clock()
+        return self._cache.get_or_load(
+            None, now, lambda: Expiring(self._pauses.paused_rules(), now + PAUSES_RELOAD_INTERVAL)
+        )
 
 
 class RulesWithPauses:

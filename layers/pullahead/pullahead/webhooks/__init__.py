@@ -1,1 +1,1 @@
-"""Webhooks: who may call, which tags a call names, which checks it queues."""
+"""Webhooks: authenticate a request, read which tags it names, queue checks of the mirrors that follow them."""

@@ -1,7 +1,6 @@
-"""How a call proves that its sender knows the secret. Every comparison takes the same time, whatever is offered.
+"""Authentication of webhooks. Every comparison takes constant time.
 
-What is offered must be exactly what is expected, also in upper and lower case: a call that could be written in two ways
-could be sent twice.
+A secret or signature must match exactly, also in case: a request that could be written in two ways could be replayed.
 """
 
 import hashlib
@@ -12,38 +11,40 @@ from typing import Final
 from pullahead.webhooks.http import WebhookRequest
 
 Proof = Callable[[WebhookRequest, bytes], bool]
-"""Tells whether a call proves that its sender knows a secret."""
+"""Whether a request proves that its sender knows a secret."""
 _BEARER: Final = "Bearer "
 
 
-def path_secret(call: WebhookRequest, secret: bytes) -> bool:
-    """Compare the second part of the path: for senders that can neither sign nor send a header of their own."""
-    return len(call.parts) == 2 and _same(call.parts[1], secret)
+def path_secret(request: WebhookRequest, secret: bytes) -> bool:
+    """Compare the second part of the path, for senders that can neither sign nor set a header."""
+    return len(request.parts) == 2 and _same(request.parts[1], secret)
 
 
 def header_secret(name: str) -> Proof:
-    """Compare a header, with or without `Bearer` before the secret."""
+    """Compare a header, with or without `Bearer` in front."""
 
-    def proves(call: WebhookRequest, secret: bytes) -> bool:
-        return _same(call.header(name).removeprefix(_BEARER), secret)
+    def proves(request: WebhookRequest, secret: bytes) -> bool:
+        return _same(request.header(name).removeprefix(_BEARER), secret)
 
     return proves
 
 
-def signature(name: str, prefix: str = "", signed: Callable[[WebhookRequest], bytes] = lambda call: call.body) -> Proof:
-    """Compare a header with the HMAC-SHA256 of what is signed, in hexadecimal."""
+def signature(
+    name: str, prefix: str = "", signed: Callable[[WebhookRequest], bytes] = lambda request: request.body
+) -> Proof:
+    """Compare a header with the hexadecimal HMAC-SHA256 of what is signed."""
 
-    def proves(call: WebhookRequest, secret: bytes) -> bool:
+    def proves(request: WebhookRequest, secret: bytes) -> bool:
         return _same(
-            call.header(name), f"{prefix}{hmac.new(secret, signed(call), hashlib.sha256).hexdigest()}".encode()
+            request.header(name), f"{prefix}{hmac.new(secret, signed(request), hashlib.sha256).hexdigest()}".encode()
         )
 
     return proves
 
 
-def proves_any(call: WebhookRequest, proofs: Sequence[Proof], secrets: Sequence[bytes]) -> bool:
-    """Tell whether one of the proofs holds for one of the secrets; all are tried."""
-    results = [proof(call, secret) for proof in proofs for secret in secrets]
+def proves_any(request: WebhookRequest, proofs: Sequence[Proof], secrets: Sequence[bytes]) -> bool:
+    """Whether any proof holds for any secret; all are tried, to take constant time."""
+    results = [proof(request, secret) for proof in proofs for secret in secrets]
     return any(results)
 
 

@@ -1,8 +1,6 @@
-"""One HTTP call as Lambda hands it over, bounded before anything reads it. Knows no sender.
+"""HTTP requests to the webhook function URL, bounded before they are read, and the responses to them.
 
 AWS Lambda Developer Guide, "Invoking Lambda function URLs", "Request payload format" (version 2.0).
-
-What a sender of webhooks is answered, and what its call is counted as. Decides no call.
 """
 
 import base64
@@ -22,57 +20,57 @@ _NONE: Final[Mapping[str, str]] = MappingProxyType({})
 
 
 class WebhookOutcome(StrEnum):
-    """What a call is counted as; each is a metric of its own, so there are few."""
+    """What became of a request. Each is a value of a metric's dimension, so there are few."""
 
     ACCEPTED = "accepted"
-    MERGED = "merged"  # all that it names is being looked at already
-    IGNORED = "ignored"  # an event that moves no tag that a rule follows
+    MERGED = "merged"  # checks of everything that it names are already queued
+    IGNORED = "ignored"  # it moves no tag that a rule follows
     UNKNOWN = "unknown"  # no such sender, or no rule follows the repository
     UNAUTHENTICATED = "unauthenticated"
     MALFORMED = "malformed"
     REPLAYED = "replayed"
-    FAILED = "failed"  # AWS, or our rules, did not do as asked: the sender may try again
+    FAILED = "failed"  # AWS failed, or the rules are invalid: the sender may retry
 
 
 class WebhookResponse(NamedTuple):
-    """One answer. `sender`, `mirrors` and `error` are for our log; the sender is told nothing of them."""
+    """A response. `sender`, `mirrors` and `error` are for the log only."""
 
     status: int
     outcome: WebhookOutcome
-    told: Mapping[str, object]
+    body: Mapping[str, object]
     headers: Mapping[str, str] = _NONE
     sender: str = ""
     mirrors: tuple[str, ...] = ()
     error: PullaheadError | None = None
 
     def to_event(self) -> dict[str, Any]:
-        """Write it as a function URL wants it (AWS Lambda Developer Guide, "Response payload format")."""
-        body = msgspec.json.encode(dict(self.told)).decode()
-        return {"statusCode": self.status, "headers": {**_HEADERS, **self.headers}, "body": body}
+        """Write the event of the response (AWS Lambda Developer Guide, "Response payload format")."""
+        text = msgspec.json.encode(dict(self.body)).decode()
+        return {"statusCode": self.status, "headers": {**_HEADERS, **self.headers}, "body": text}
 
 
 class RefusedWebhookError(PullaheadError):
-    """A call that is not acted upon, with the answer to it."""
+    """A request that is refused, with the response to it."""
 
-    def __init__(self, answer: WebhookResponse) -> None:
-        super().__init__(f"HTTP {answer.status}: {answer.told}")
-        self.answer = answer
+    def __init__(self, response: WebhookResponse) -> None:
+        super().__init__(f"HTTP {response.status}: {response.body}")
+        self.response = response
 
 
 def refuse(status: int, outcome: WebhookOutcome, text: str, **headers: str) -> RefusedWebhookError:
-    """Make the refusal of a call."""
+    """Make a refusal."""
     return RefusedWebhookError(WebhookResponse(status, outcome, {"error": text}, headers))
 
 
 def bad_request(text: str) -> RefusedWebhookError:
-    """Refuse a call that cannot be understood."""
+    """Refuse a malformed request."""
     return refuse(400, WebhookOutcome.MALFORMED, text)
 
 
 def unavailable(error: PullaheadError) -> WebhookResponse:
-    """Ask for another try: it was not the sender's fault."""
-    told = {"error": "the call could not be taken for now; send it again later"}
-    return WebhookResponse(503, WebhookOutcome.FAILED, told, {"retry-after": str(RETRY_AFTER_SECONDS)}, error=error)
+    """Ask the sender to retry."""
+    body = {"error": "the request could not be processed; retry later"}
+    return WebhookResponse(503, WebhookOutcome.FAILED, body, {"retry-after": str(RETRY_AFTER_SECONDS)}, error=error)
 
 
 MAX_BODY_BYTES: Final = 256 * 1024
@@ -80,7 +78,7 @@ _MAX_PATH_CHARACTERS: Final = 1024
 
 
 class WebhookRequest(NamedTuple):
-    """A call: the parts of its path, its headers by lower-case name, and its body as it was signed."""
+    """A request: the parts of its path, its headers by lower-case name, and its body as it was signed."""
 
     method: str
     parts: tuple[str, ...]
@@ -88,7 +86,7 @@ class WebhookRequest(NamedTuple):
     body: bytes
 
     def header(self, name: str) -> str:
-        """Give a header's value, "" where there is none."""
+        """Return a header's value, "" if it is not set."""
         return self.headers.get(name, "")
 
 
@@ -111,14 +109,14 @@ class _Event(msgspec.Struct, frozen=True, rename="camel"):
 def read_webhook_request(event: object) -> WebhookRequest:
     """Read the event of a function URL.
 
-    Raises: InvalidEventError where it is none; RefusedCallError for a path or a body that is too long.
+    Raises: InvalidEventError if it is none; RefusedWebhookError if the path or body is too long.
     """
     try:
         read = msgspec.convert(event, type=_Event)
     except msgspec.ValidationError as error:
         raise InvalidEventError(f"the event of a function URL: {error}") from error
     if len(read.raw_path) > _MAX_PATH_CHARACTERS:
-        raise refuse(404, WebhookOutcome.UNKNOWN, "there is nothing here")
+        raise refuse(404, WebhookOutcome.UNKNOWN, "not found")
     parts = tuple(part for part in read.raw_path.split("/") if part)
     headers = {name.lower(): value for name, value in read.headers.items()}
     return WebhookRequest(read.request_context.http.method.upper(), parts, headers, _body(read))
@@ -126,12 +124,12 @@ def read_webhook_request(event: object) -> WebhookRequest:
 
 def _body(event: _Event) -> bytes:
     text = event.body or ""
-    # Base64 has four characters for three bytes; what is longer by that measure is too long before it is decoded.
+    # Base64 takes four characters for three bytes: a longer text is too long without decoding it.
     if len(text) > (MAX_BODY_BYTES * 4 // 3 + 4 if event.is_base64_encoded else MAX_BODY_BYTES):
         raise _too_large()
     try:
         body = base64.b64decode(text, validate=True) if event.is_base64_encoded else text.encode()
-    except (binascii.Error, ValueError):  # no base64, or half of a surrogate pair
+    except (binascii.Error, ValueError):  # not base64, or half of a surrogate pair
         raise bad_request("the body cannot be decoded") from None
     if len(body) > MAX_BODY_BYTES:
         raise _too_large()
@@ -139,4 +137,4 @@ def _body(event: _Event) -> bytes:
 
 
 def _too_large() -> Exception:
-    return refuse(413, WebhookOutcome.MALFORMED, f"the body has more than {MAX_BODY_BYTES} bytes")
+    return refuse(413, WebhookOutcome.MALFORMED, f"the body is larger than {MAX_BODY_BYTES} bytes")

@@ -1,16 +1,14 @@
-"""Take a webhook: who calls, what is named, which rules follow it; then one check, and nothing else.
+"""Receive a webhook: authenticate it, find the mirrors that follow the tags it names, and queue their checks.
 
-In this order, so that a stranger costs nothing: size, sender, secret, payload, rules, replay, and only then the windows
-and the queue. No registry is ever asked here, and of the body only names are taken that a rule follows already.
-
-The secrets of senders of webhooks, asked for seldom: whoever calls must not make us ask AWS each time.
+The order keeps requests of strangers cheap: size, sender, secret, payload, rules, replay, and only then the event
+windows and the queue. No registry is asked, and a payload can only name tags that a rule already follows.
 """
 
-import threading
 from collections.abc import Iterable, Iterator
 from datetime import datetime, timedelta
-from typing import Final
+from typing import Final, NamedTuple
 
+from pullahead.caching import Expiring, TtlCache
 from pullahead.checks.ports import CheckQueue, EventWindows, WindowDecision
 from pullahead.clock import Clock
 from pullahead.errors import ConfigError, StorageError
@@ -33,59 +31,59 @@ from pullahead.webhooks.http import (
 from pullahead.webhooks.ports import ReplayGuard, WebhookSecrets
 from pullahead.webhooks.senders import Sender, sender_of
 
-KEPT_FOR = timedelta(minutes=5)
-AGAIN_AFTER = timedelta(minutes=1)
-"""How soon they may be read again because a call does not fit: a secret may have been replaced just now."""
-FAILED_FOR = timedelta(seconds=10)
-"""How long a failure is the answer: a secret that is wrong must cost no more than one that is right."""
+SECRETS_LIFETIME: Final = timedelta(minutes=5)
+SECRETS_RELOAD_INTERVAL: Final = timedelta(minutes=1)
+"""How soon secrets are read again because a request does not match: they may have been rotated just now."""
+FAILURE_LIFETIME: Final = timedelta(seconds=10)
+"""How long a failure is cached: a request with a wrong secret must cost no more than one with the right one."""
+
+
+class _ReadSecrets(NamedTuple):
+    result: tuple[bytes, ...] | StorageError | ConfigError
+    at: datetime
 
 
 class SecretCache:
-    """Keeps what was read; from any thread."""
+    """Caches the webhook secrets, so that a caller cannot trigger an AWS call per request. For several threads."""
 
     def __init__(self, secrets: WebhookSecrets, clock: Clock) -> None:
         self._secrets, self._clock = secrets, clock
-        self._lock = threading.Lock()
-        self._known: tuple[bytes, ...] = ()
-        self._asked_at: datetime | None = None
-        self._failure: StorageError | ConfigError | None = None
+        self._cache = TtlCache[None, _ReadSecrets, datetime]()
+        self._last_good: tuple[bytes, ...] = ()
 
     def get(self) -> tuple[bytes, ...]:
-        """Give the secrets. Raises: StorageError where none were ever read; ConfigError."""
-        return self._not_older_than(KEPT_FOR)
+        """Return the secrets. Raises: StorageError if none were ever read; ConfigError."""
+        now = self._clock()
+        result = self._cache.get_or_load(None, now, lambda: self._read(now)).result
+        if isinstance(result, Exception):
+            raise result.with_traceback(None)  # else every raise would make it longer
+        return result
 
     def get_newer(self) -> tuple[bytes, ...]:
-        """Give the secrets after a call did not fit those that `get` gave. Raises: as `get`."""
-        return self._not_older_than(AGAIN_AFTER)
+        """Return the secrets after a request did not match those that `get` returned. Raises: as `get`."""
+        now = self._clock()
+        cached = self._cache.get(None, now)
+        if cached is not None and now - cached.at >= SECRETS_RELOAD_INTERVAL:
+            self._cache.discard(None, cached)
+        return self.get()
 
-    def _not_older_than(self, age: timedelta) -> tuple[bytes, ...]:
-        with self._lock:
-            now = self._clock()
-            kept_for = FAILED_FOR if self._failure is not None else age
-            if self._asked_at is None or now - self._asked_at >= kept_for:
-                self._ask(now)
-            if self._failure is not None:
-                raise self._failure.with_traceback(None)  # else every raise would make it longer
-            return self._known
-
-    def _ask(self, now: datetime) -> None:
-        self._asked_at, self._failure = now, None
+    def _read(self, now: datetime) -> Expiring[_ReadSecrets, datetime]:
         try:
-            self._known = self._secrets.read_webhook_secrets()
-        except StorageError as error:
-            self._failure = None if self._known else error  # what is known is good; it is asked for again as if read
-        except ConfigError as error:
-            self._failure = error
+            self._last_good = self._secrets.read_webhook_secrets()
+        except (StorageError, ConfigError) as error:
+            if isinstance(error, ConfigError) or not self._last_good:
+                return Expiring(_ReadSecrets(error, now), now + FAILURE_LIFETIME)
+        return Expiring(_ReadSecrets(self._last_good, now), now + SECRETS_LIFETIME)
 
 
 MAX_REFERENCES: Final = 100
-MAX_FOLLOWS: Final = 100
-"""How many mirrors and listings one call may wake; the schedule finds the others."""
+MAX_FOLLOWED: Final = 100
+"""How many mirrors and listings one request may have checked; the schedule checks the others."""
 _MAX_UNSENT: Final = 10_000
 
 
 class ReceiveWebhook:
-    """The use case, with the ports that it asks and acts by."""
+    """Receives webhooks."""
 
     def __init__(
         self,
@@ -93,74 +91,74 @@ class ReceiveWebhook:
         secrets: SecretCache,
         windows: EventWindows,
         queue: CheckQueue,
-        calls: ReplayGuard,
+        replays: ReplayGuard,
         clock: Clock,
     ) -> None:
         self._rules, self._secrets = rules, secrets
-        self._windows, self._queue, self._calls, self._clock = windows, queue, calls, clock
+        self._windows, self._queue, self._replays, self._clock = windows, queue, replays, clock
         self._indexed: tuple[Rules, UpstreamIndex] | None = None
-        self._unsent: set[RecordKey] = set()  # claimed, and then not queued: nobody else will look
+        self._unsent: set[RecordKey] = set()  # their windows are claimed, but their checks were not queued
 
     def __call__(self, event: object) -> WebhookResponse:
-        """Answer the event of a function URL. Raises InvalidEventError where it is none."""
-        sender = ""
+        """Respond to the event of a function URL. Raises InvalidEventError if it is none."""
+        name = ""
         try:
-            call = read_webhook_request(event)
-            by = sender_of(call)
-            sender = by.name
-            return self._answer(call, by)._replace(sender=sender)
+            request = read_webhook_request(event)
+            sender = sender_of(request)
+            name = sender.name
+            return self._respond(request, sender)._replace(sender=name)
         except RefusedWebhookError as refusal:
-            return refusal.answer._replace(sender=sender)
+            return refusal.response._replace(sender=name)
         except (StorageError, ConfigError) as error:
-            return unavailable(error)._replace(sender=sender)
+            return unavailable(error)._replace(sender=name)
 
-    def _answer(self, call: WebhookRequest, sender: Sender) -> WebhookResponse:
+    def _respond(self, request: WebhookRequest, sender: Sender) -> WebhookResponse:
         now = self._clock()
-        self._authenticate(call, sender, now)
-        named = sender.read(call)
+        self._authenticate(request, sender, now)
+        named = sender.read(request)
         if not named.references:
             return _ignored(named.ignored)
-        followers = self._followers()
+        index = self._index()
         references = named.references[:MAX_REFERENCES]
-        follows = list({follow.key: follow for each in references for follow in followers.of(each)}.values())
-        if not follows:
-            return _not_followed(references, followers, sender)
-        identity = sender.identify(call)
-        if identity is not None and self._calls.is_known(identity, now):
-            raise refuse(409, WebhookOutcome.REPLAYED, "this call was taken already")
-        answer = self._wake(follows[:MAX_FOLLOWS], now)
-        if identity is not None:  # only now, so that a call that failed may be sent again
-            self._calls.remember(identity, now)
-        left_out = len(named.references) - len(references) + len(follows[MAX_FOLLOWS:])
-        return answer._replace(told={**answer.told, "left_to_the_schedule": left_out}) if left_out else answer
+        followed = list({each.key: each for reference in references for each in index.of(reference)}.values())
+        if not followed:
+            return _not_followed(references, index, sender)
+        identity = sender.identify(request)
+        if identity is not None and self._replays.is_known(identity, now):
+            raise refuse(409, WebhookOutcome.REPLAYED, "this request was accepted before")
+        response = self._queue_checks(followed[:MAX_FOLLOWED], now)
+        if identity is not None:  # only now, so that a request that failed may be retried
+            self._replays.remember(identity, now)
+        left_out = len(named.references) - len(references) + len(followed[MAX_FOLLOWED:])
+        return response._replace(body={**response.body, "left_to_the_schedule": left_out}) if left_out else response
 
-    def _authenticate(self, call: WebhookRequest, sender: Sender, now: datetime) -> None:
-        known = self._secrets.get()
-        proven = proves_any(call, sender.proofs, known)
-        if not proven and (newer := self._secrets.get_newer()) != known:
-            proven = proves_any(call, sender.proofs, newer)
-        if not proven:
-            raise refuse(401, WebhookOutcome.UNAUTHENTICATED, "the secret or the signature is not right")
-        if not sender.is_timely(call, now):
-            raise refuse(409, WebhookOutcome.REPLAYED, "the call was not signed within the last five minutes")
+    def _authenticate(self, request: WebhookRequest, sender: Sender, now: datetime) -> None:
+        secrets = self._secrets.get()
+        is_proven = proves_any(request, sender.proofs, secrets)
+        if not is_proven and (newer := self._secrets.get_newer()) != secrets:
+            is_proven = proves_any(request, sender.proofs, newer)
+        if not is_proven:
+            raise refuse(401, WebhookOutcome.UNAUTHENTICATED, "the secret or signature is wrong")
+        if not sender.is_timely(request, now):
+            raise refuse(409, WebhookOutcome.REPLAYED, "the request was not signed within the last five minutes")
 
-    def _followers(self) -> UpstreamIndex:
+    def _index(self) -> UpstreamIndex:
         """Index the rules, once for as long as they are the same."""
         rules = self._rules()
         if self._indexed is None or self._indexed[0] is not rules:
             self._indexed = (rules, UpstreamIndex(rules))
         return self._indexed[1]
 
-    def _wake(self, follows: list[FollowedTag], now: datetime) -> WebhookResponse:
-        """Claim the windows, and queue what is to be looked at now, and once more when the windows are over."""
+    def _queue_checks(self, followed: list[FollowedTag], now: datetime) -> WebhookResponse:
+        """Claim the event windows, and queue checks: some now, some for when their windows end."""
         first, again, delay = list[FollowedTag](), list[FollowedTag](), 0
         try:
-            for follow in follows:
-                claimed = self._windows.claim(follow.key, now)
-                if claimed.when is WindowDecision.RUN_NOW or follow.key in self._unsent:
-                    first.append(follow)
+            for each in followed:
+                claimed = self._windows.claim(each.key, now)
+                if claimed.when is WindowDecision.RUN_NOW or each.key in self._unsent:
+                    first.append(each)
                 elif claimed.when is WindowDecision.RUN_LATER:
-                    again.append(follow)
+                    again.append(each)
                     delay = max(delay, claimed.delay_seconds)
             self._send(first, now)
             self._send(again, now, delay)
@@ -168,42 +166,42 @@ class ReceiveWebhook:
             self._note_unsent([*first, *again])
             raise
         self._unsent.difference_update(_keys(first))
-        merged = len(follows) - len(first)
+        merged = len(followed) - len(first)
         outcome = WebhookOutcome.ACCEPTED if first else WebhookOutcome.MERGED
         return WebhookResponse(
             202, outcome, {"checks": len(first), "merged": merged}, mirrors=tuple(map(str, _keys(first)))
         )
 
-    def _send(self, follows: list[FollowedTag], now: datetime, delay: int = 0) -> None:
-        if follows:
-            self._queue.send(list(_requests(follows, now)), delay)
+    def _send(self, followed: list[FollowedTag], now: datetime, delay: int = 0) -> None:
+        if followed:
+            self._queue.send(list(_messages(followed, now)), delay)
 
-    def _note_unsent(self, follows: list[FollowedTag]) -> None:
-        """Let the sender's next try be followed, though its windows are claimed: it must not merge into nothing."""
+    def _note_unsent(self, followed: list[FollowedTag]) -> None:
+        """Note checks that could not be queued, so that the sender's retry is not merged into them."""
         if len(self._unsent) >= _MAX_UNSENT:
             self._unsent.clear()
-        self._unsent.update(_keys(follows))
+        self._unsent.update(_keys(followed))
 
 
-def _keys(follows: Iterable[FollowedTag]) -> tuple[RecordKey, ...]:
-    return tuple(follow.key for follow in follows)
+def _keys(followed: Iterable[FollowedTag]) -> tuple[RecordKey, ...]:
+    return tuple(each.key for each in followed)
 
 
-def _requests(follows: list[FollowedTag], now: datetime) -> Iterator[Queued]:
-    """Write the messages: of one repository, the tags together."""
+def _messages(followed: list[FollowedTag], now: datetime) -> Iterator[Queued]:
+    """Make the messages; the tags of one repository share one."""
     tags: dict[tuple[str, str | None, str | None], list[str]] = {}
-    for follow in follows:
-        found = str(follow.found) if follow.found is not None else None
-        if follow.by_listing:
-            yield ListRequest(rule=follow.rule, asked_at=now, upstream=found)
+    for each in followed:
+        found = str(each.found) if each.found is not None else None
+        if each.by_listing:
+            yield ListRequest(rule=each.rule, asked_at=now, upstream=found)
         else:
-            place = (follow.repository, follow.rule if found is not None else None, found)
-            tags.setdefault(place, []).append(follow.tag)
+            group = (each.repository, each.rule if found is not None else None, found)
+            tags.setdefault(group, []).append(each.tag)
     for (repository, rule, found), some in tags.items():
         yield CheckRequest(
             reason="webhook",
             repository=repository,
-            tags=tuple(some),  # no more than one call may wake, which is no more than one check may have
+            tags=tuple(some),  # at most MAX_FOLLOWED, which is as many as one check may have
             asked_at=now,
             rule=rule,
             upstream=found,
@@ -211,8 +209,8 @@ def _requests(follows: list[FollowedTag], now: datetime) -> Iterator[Queued]:
         )
 
 
-def _not_followed(references: tuple[Reference, ...], followers: UpstreamIndex, sender: Sender) -> WebhookResponse:
-    if any(followers.knows(reference.repository) for reference in references):
+def _not_followed(references: tuple[Reference, ...], index: UpstreamIndex, sender: Sender) -> WebhookResponse:
+    if any(index.knows(reference.repository) for reference in references):
         return _ignored("no rule follows this tag")
     text = "no rule follows this repository"
     if sender.repeats_refusals:

@@ -1,4 +1,4 @@
-"""Who may call: how each sender proves itself, and how its payload is read. One table; decides no payload."""
+"""The webhook senders: how each authenticates, and how its payload is read."""
 
 import hashlib
 from collections.abc import Callable, Mapping
@@ -12,14 +12,14 @@ from pullahead.webhooks.payload import NamedTags
 from pullahead.webhooks.senders import artifactory, distribution, dockerhub, generic, github, harbor, quay
 
 
-def _always(_call: WebhookRequest, _now: datetime) -> bool:
+def _always(_request: WebhookRequest, _now: datetime) -> bool:
     return True
 
 
 class Sender(NamedTuple):
-    """A kind of sender. `signed_by`: the header that tells one call from any other, where there is one.
+    """A kind of sender. `signed_by`: the header with the signature, if it signs.
 
-    `repeats_refusals`: what is refused comes again for ever and holds up all that follows.
+    `repeats_refusals`: it repeats a refused request for ever, and sends nothing else meanwhile.
     """
 
     name: str
@@ -29,11 +29,11 @@ class Sender(NamedTuple):
     is_timely: Callable[[WebhookRequest, datetime], bool] = _always
     repeats_refusals: bool = False
 
-    def identify(self, call: WebhookRequest) -> str | None:
-        """Identify a call, so that it is known when it comes again; None where nothing signed tells it from others."""
+    def identify(self, request: WebhookRequest) -> str | None:
+        """Identify a request, to recognize its replay; None if it is not signed."""
         if not self.signed_by:
             return None
-        return hashlib.sha256(f"{self.name}\n{call.header(self.signed_by)}".encode()).hexdigest()
+        return hashlib.sha256(f"{self.name}\n{request.header(self.signed_by)}".encode()).hexdigest()
 
 
 _authorization: Final = header_secret("authorization")
@@ -66,13 +66,13 @@ _ALL: Final = (
 SENDERS: Final[Mapping[str, Sender]] = MappingProxyType({sender.name: sender for sender in _ALL})
 
 
-def sender_of(call: WebhookRequest) -> Sender:
-    """Find the sender by method and path. Raises RefusedCallError."""
-    if call.method != "POST":
-        raise refuse(405, WebhookOutcome.MALFORMED, "webhooks are sent by POST", allow="POST")
-    sender = SENDERS.get(call.parts[0]) if 1 <= len(call.parts) <= 2 else None
+def sender_of(request: WebhookRequest) -> Sender:
+    """Find the sender by method and path. Raises RefusedWebhookError."""
+    if request.method != "POST":
+        raise refuse(405, WebhookOutcome.MALFORMED, "use POST", allow="POST")
+    sender = SENDERS.get(request.parts[0]) if 1 <= len(request.parts) <= 2 else None
     if sender is None:
-        raise refuse(404, WebhookOutcome.UNKNOWN, f"there is no such sender; there are {', '.join(SENDERS)}")
-    if call.header("content-type").startswith("application/x-www-form-urlencoded"):
-        raise refuse(415, WebhookOutcome.MALFORMED, "the body is a form; let it be sent as application/json")
+        raise refuse(404, WebhookOutcome.UNKNOWN, f"unknown sender; known are {', '.join(SENDERS)}")
+    if request.header("content-type").startswith("application/x-www-form-urlencoded"):
+        raise refuse(415, WebhookOutcome.MALFORMED, "the body is a form; set the content type application/json")
     return sender

@@ -1,8 +1,8 @@
-"""JFrog Artifactory: tags that were pushed, deleted or promoted, by the repository key of the place where they lie.
+"""JFrog Artifactory: tags that were pushed, deleted or promoted, with the key of the repository that holds them.
 
 JFrog documentation, "Webhooks", domain docker; "Use secret for payload signing" decides whether X-JFrog-Event-Auth
-holds the secret or the HMAC-SHA256 of the body. A payload has neither time nor number, so that a second push of the
-same digest cannot be told from a replay.
+holds the secret or the HMAC-SHA256 of the body. A payload has neither a time nor a number, so a second push of the
+same digest cannot be distinguished from a replay.
 """
 
 from collections.abc import Iterator
@@ -32,16 +32,16 @@ class _Payload(msgspec.Struct, frozen=True):
     jpd_origin: str = ""
 
 
-def read(call: WebhookRequest) -> NamedTags:
-    """Read an event of any domain. Raises RefusedCallError."""
-    payload = decode(call, _Payload)
+def read(request: WebhookRequest) -> NamedTags:
+    """Read an event of any domain. Raises RefusedWebhookError."""
+    payload = decode(request, _Payload)
     if payload.domain != "docker" or payload.event_type not in _MOVES:
-        return NamedTags(ignored="only tags that are pushed, deleted or promoted in the domain docker are of interest")
-    return tags_named(_references(payload), "the event names no tag")
+        return NamedTags(ignored="not a push, deletion or promotion of a Docker tag")
+    return tags_named(_references(payload), "the event has no tag")
 
 
 def _references(payload: _Payload) -> Iterator[Reference]:
-    """Name the tag in the ways in which Docker finds it: by a path, and by a subdomain."""
+    """Make the references by which Docker finds the tag: with the key as a path, and as a subdomain."""
     data, origin = payload.data, host_of(payload.jpd_origin)
     for key in dict.fromkeys((data.repo_key, data.repo_key.removesuffix(_CACHE))):
         for host in hosts(origin):

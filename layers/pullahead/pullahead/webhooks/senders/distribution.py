@@ -1,9 +1,9 @@
-"""CNCF Distribution, and what is made of it: GitLab's registry, and Azure's, which sends its events one by one.
+"""CNCF Distribution and registries based on it: GitLab's, and Azure's, which sends its events one by one.
 
 distribution documentation, "Work with notifications"; GitLab Docs, "GitLab container registry administration",
 "Configure container registry notifications"; Microsoft Learn, "Azure Container Registry webhook reference".
 
-Distribution repeats what is refused for ever and holds up all that follows, so what no rule follows is no error there.
+Distribution repeats a refused request for ever and sends nothing else meanwhile; so a tag without a rule is no error.
 """
 
 from collections.abc import Iterable, Iterator
@@ -16,7 +16,7 @@ from pullahead.webhooks.http import WebhookRequest
 from pullahead.webhooks.payload import NamedTags, decode, host_of, hosts, tags_named, upstream
 
 _MOVES: Final = ("push", "delete")
-_NOTHING: Final = "none of the events moves a tag"
+_NOTHING: Final = "no event moves a tag"
 
 
 class _Target(msgspec.Struct, frozen=True):
@@ -39,19 +39,19 @@ class _Envelope(msgspec.Struct, frozen=True):
     events: list[_Event]
 
 
-def read(call: WebhookRequest) -> NamedTags:
-    """Read an envelope of events. Raises RefusedCallError."""
-    return tags_named(_references(decode(call, _Envelope).events), _NOTHING)
+def read(request: WebhookRequest) -> NamedTags:
+    """Read an envelope of events. Raises RefusedWebhookError."""
+    return tags_named(_references(decode(request, _Envelope).events), _NOTHING)
 
 
-def read_one(call: WebhookRequest) -> NamedTags:
-    """Read one event of Azure's. Raises RefusedCallError."""
-    return tags_named(_references([decode(call, _Event)]), _NOTHING)
+def read_one(request: WebhookRequest) -> NamedTags:
+    """Read one event of Azure. Raises RefusedWebhookError."""
+    return tags_named(_references([decode(request, _Event)]), _NOTHING)
 
 
 def _references(events: Iterable[_Event]) -> Iterator[Reference]:
     for event in events:
         if event.action in _MOVES and event.target.tag:
-            # As the one who pushed knows the registry, and as it knows itself: rules may have either.
+            # The host that the client used, and the one that the registry has configured: rules may name either.
             for host in hosts(event.request.host, host_of(event.target.url)):
                 yield upstream(host, event.target.repository, event.target.tag)

@@ -1,4 +1,4 @@
-"""Docker Hub: one repository and tag for each push. It cannot sign, and sends no header of ours.
+"""Docker Hub: one repository and tag for each push. It can neither sign nor set a header.
 
 Docker documentation, "Webhooks" (docs.docker.com/docker-hub/repos/manage/webhooks), "Example webhook payload".
 """
@@ -23,7 +23,7 @@ class _Payload(msgspec.Struct, frozen=True):
     repository: _Repository
 
 
-def read(call: WebhookRequest) -> NamedTags:
-    """Read a push. Raises RefusedCallError."""
-    payload = decode(call, _Payload)
+def read(request: WebhookRequest) -> NamedTags:
+    """Read a push. Raises RefusedWebhookError."""
+    payload = decode(request, _Payload)
     return NamedTags((upstream(DOCKER_HUB, payload.repository.repo_name, payload.push_data.tag),))

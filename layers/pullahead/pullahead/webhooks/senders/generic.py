@@ -1,9 +1,9 @@
-"""Whoever can sign: a pipeline that has just pushed, or a registry that is not known here.
+"""Any sender that can sign: a pipeline that has just pushed, or a registry without a format of its own here.
 
     {"repository": "ghcr.io/org/app", "tags": ["v1"]}
 
 `X-Pullahead-Signature: sha256=HEX` is the HMAC-SHA256 of the timestamp, a dot and the body; `X-Pullahead-Timestamp` is
-in seconds since 1970, and no more than five minutes off.
+in seconds since 1970, at most five minutes off.
 """
 
 from datetime import datetime, timedelta
@@ -25,20 +25,20 @@ class _Payload(msgspec.Struct, frozen=True):
     tags: list[str]
 
 
-def read(call: WebhookRequest) -> NamedTags:
-    """Read a payload. Raises RefusedCallError."""
-    payload = decode(call, _Payload)
-    return tags_named((upstream_at(payload.repository, tag) for tag in payload.tags), "no tags are named")
+def read(request: WebhookRequest) -> NamedTags:
+    """Read a payload. Raises RefusedWebhookError."""
+    payload = decode(request, _Payload)
+    return tags_named((upstream_at(payload.repository, tag) for tag in payload.tags), "the payload has no tags")
 
 
-def signed(call: WebhookRequest) -> bytes:
-    """Say what the signature is over."""
-    return call.header(TIMESTAMP).encode(errors="surrogatepass") + b"." + call.body
+def signed(request: WebhookRequest) -> bytes:
+    """Return what is signed."""
+    return request.header(TIMESTAMP).encode(errors="surrogatepass") + b"." + request.body
 
 
-def is_timely(call: WebhookRequest, now: datetime) -> bool:
-    """Tell whether a call was signed just now, by our clock."""
-    text = call.header(TIMESTAMP)
+def is_timely(request: WebhookRequest, now: datetime) -> bool:
+    """Whether a request was signed within the tolerance."""
+    text = request.header(TIMESTAMP)
     if not (text.isascii() and text.isdigit() and len(text) <= _MAX_DIGITS):
         return False
     return abs(now.timestamp() - int(text)) <= TOLERANCE.total_seconds()

@@ -1,7 +1,7 @@
 """GitHub: `package` and `registry_package`, for the container registry ghcr.io, or `containers.HOST` of a server.
 
 GitHub Docs, "Webhook events and payloads", package and registry_package; "Validating webhook deliveries" for the
-signature over the raw body. Names of owners may have capitals there; in references they are lower case.
+signature over the raw body. Owners' names may have capitals; in references they are lower case.
 """
 
 from typing import Final
@@ -43,17 +43,17 @@ class _Payload(msgspec.Struct, frozen=True):
     registry_package: _Package | None = None
 
 
-def read(call: WebhookRequest) -> NamedTags:
-    """Read an event of any kind. Raises RefusedCallError."""
-    event = call.header(_EVENT)
+def read(request: WebhookRequest) -> NamedTags:
+    """Read an event of any kind. Raises RefusedWebhookError."""
+    event = request.header(_EVENT)
     if event == "ping":
         return NamedTags(ignored="pong")
     if event not in _EVENTS:
-        return NamedTags(ignored="only the events package and registry_package say that a tag moved")
-    payload = decode(call, _Payload)
+        return NamedTags(ignored="not a package or registry_package event")
+    payload = decode(request, _Payload)
     package = payload.package or payload.registry_package
     if package is None or package.package_type.lower() not in _KINDS:
-        return NamedTags(ignored="the package is no container")
+        return NamedTags(ignored="not a container package")
     version = package.package_version
     tag = version.container_metadata.tag.name if version is not None and version.container_metadata is not None else ""
     if not tag:
@@ -62,7 +62,7 @@ def read(call: WebhookRequest) -> NamedTags:
 
 
 def _host(version: _Version | None) -> str:
-    """Find the registry in the address of a package; a server of one's own has another than ghcr.io."""
+    """Find the registry in the address of a package; a self-hosted server has its own."""
     address = version.package_url if version is not None else None
     host, slash, _ = (address or "").removeprefix("https://").partition("/")
     return host if slash and "." in host else _HOST

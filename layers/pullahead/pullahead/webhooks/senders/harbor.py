@@ -1,6 +1,6 @@
 """Harbor: artifacts that were pushed or deleted, in its own format or as CloudEvents.
 
-Harbor documentation, "Configure Webhook Notifications": what is written into "Auth Header" comes as Authorization.
+Harbor documentation, "Configure Webhook Notifications": "Auth Header" is sent as Authorization.
 """
 
 from typing import Final
@@ -29,11 +29,11 @@ class _Payload(msgspec.Struct, frozen=True):
     data: _Data = _Data()  # of CloudEvents
 
 
-def read(call: WebhookRequest) -> NamedTags:
-    """Read a notification of any kind. Raises RefusedCallError."""
-    payload = decode(call, _Payload)
+def read(request: WebhookRequest) -> NamedTags:
+    """Read a notification of any kind. Raises RefusedWebhookError."""
+    payload = decode(request, _Payload)
     if payload.type not in _EVENTS:
-        return NamedTags(ignored="only artifacts that are pushed or deleted move tags")
+        return NamedTags(ignored="not a push or deletion of an artifact")
     resources = (*payload.event_data.resources, *payload.data.resources)
     tagged = (resource for resource in resources if is_tag(resource.tag))
     references = (upstream_at(_repository(each), each.tag) for each in tagged)

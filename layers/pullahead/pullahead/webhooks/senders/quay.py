@@ -1,4 +1,4 @@
-"""Quay: the tags that a push moved. It cannot sign, and sends no header of ours.
+"""Quay: the tags that a push moved. It can neither sign nor set a header.
 
 Red Hat Quay, "Use Red Hat Quay", "Repository Notifications", "Repository Push". Old versions write `updated_tags` as an
 object of tags and image ids.
@@ -15,8 +15,8 @@ class _Payload(msgspec.Struct, frozen=True):
     updated_tags: list[str] | dict[str, str] = []
 
 
-def read(call: WebhookRequest) -> NamedTags:
-    """Read a notification of any kind. Raises RefusedCallError."""
-    payload = decode(call, _Payload)
+def read(request: WebhookRequest) -> NamedTags:
+    """Read a notification of any kind. Raises RefusedWebhookError."""
+    payload = decode(request, _Payload)
     references = (upstream_at(payload.docker_url, tag) for tag in payload.updated_tags)
-    return tags_named(references, "the notification moves no tag")
+    return tags_named(references, "the notification has no tag")

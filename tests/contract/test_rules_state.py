@@ -1,0 +1,74 @@
+"""The state of the rules: the fake and S3 (moto) behave the same."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from pullahead.aws.s3 import RULES_STATE_KEY, S3RulesState
+from pullahead.errors import StorageError
+from pullahead.rules.ports import RulesStateStore
+from pullahead.rules.sources.findings import CachedRepository, CacheRule, Findings, TaggedRepository
+from pullahead.rules.sources.state import FollowedText, RulesState
+from tests.contract.local_services import client, moto_server, new_bucket
+from tests.fakes.sources import FakeStanding
+
+STANDING = RulesState(
+    text=FollowedText("version: 1\nmirrors: []\n", '"etag"'),
+    findings=Findings(
+        (CacheRule("quay", "quay.io", "team", "secret", "role"),),
+        (CachedRepository("quay/app", ("1", "2")),),
+        (TaggedRepository("mirror/app", {"upstream-image": "nginx"}),),
+    ),
+    notices=("something is odd",),
+)
+
+
+@pytest.fixture(scope="module")
+def s3() -> Iterator[Any]:
+    with moto_server() as url:
+        yield client(url, "s3")
+
+
+@pytest.fixture(params=["fake", "s3"])
+def standing(request: pytest.FixtureRequest) -> RulesStateStore:
+    if request.param == "fake":
+        return FakeStanding()
+    s3 = request.getfixturevalue("s3")
+    return S3RulesState(s3, new_bucket(s3, "standing"))
+
+
+def test_new_bucket_has_no_state(standing: RulesStateStore) -> None:
+    assert standing.load() is None
+
+
+def test_state_is_read_as_it_was_written(standing: RulesStateStore) -> None:
+    standing.save(STANDING)
+    assert standing.load() == STANDING
+    assert standing.load() == STANDING
+    standing.save(RulesState())
+    assert standing.load() == RulesState()
+
+
+class TestS3:
+    def test_unchanged_object_is_not_read_again(self, s3: Any) -> None:
+        standing = S3RulesState(s3, new_bucket(s3, "standing"))
+        standing.save(STANDING)
+        assert standing.load() is standing.load()
+
+    def test_another_process_reads_what_was_written(self, s3: Any) -> None:
+        bucket = new_bucket(s3, "standing")
+        reader = S3RulesState(s3, bucket)
+        assert reader.load() is None
+        S3RulesState(s3, bucket).save(STANDING)
+        assert reader.load() == STANDING
+
+    @pytest.mark.parametrize("content", [b"", b"no JSON", b"\xff", b'{"version": 2}', b'{"version": 1, "told": 7}'])
+    def test_unreadable_state_is_empty(self, s3: Any, content: bytes) -> None:
+        bucket = new_bucket(s3, "standing")
+        s3.put_object(Bucket=bucket, Key=RULES_STATE_KEY, Body=content)
+        assert S3RulesState(s3, bucket).load() is None
+
+    def test_missing_bucket_is_a_storage_error(self, s3: Any) -> None:
+        with pytest.raises(StorageError, match="NoSuchBucket"):
+            S3RulesState(s3, "nowhere").load()

@@ -1,0 +1,77 @@
+"""The formats of secrets; errors quote nothing of them."""
+
+import base64
+import json
+
+import pytest
+
+from pullahead.aws.upstream_credentials import UnknownFormatError, read_secret
+from pullahead.registry.credentials import Credential
+
+SECRET = "s3cr3t-value"
+HOST = "quay.io"
+
+
+def auth(text: str) -> str:
+    return base64.b64encode(text.encode()).decode()
+
+
+def docker(**auths: object) -> str:
+    return json.dumps({"auths": auths})
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        json.dumps({"username": "org+robot", "accessToken": SECRET}),
+        json.dumps({"username": "org+robot", "password": SECRET}),
+        json.dumps({"username": "org+robot", "accessToken": SECRET, "note": 1}),
+        f"\n {json.dumps({'username': 'org+robot', 'accessToken': SECRET})}\n",
+        docker(**{HOST: {"auth": auth(f"org+robot:{SECRET}")}}),
+        docker(**{f"https://{HOST}/v2/": {"auth": auth(f"org+robot:{SECRET}")}, "ghcr.io": {"auth": auth("a:b")}}),
+        docker(**{HOST: {"username": "org+robot", "password": SECRET}}),
+        f"org+robot:{SECRET}",
+        f"org+robot:{SECRET}\n",
+    ],
+)
+def test_known_format_is_read(text: str) -> None:
+    assert read_secret(text, HOST) == Credential("org+robot", SECRET)
+
+
+def test_dollar_sign_in_the_name_and_colon_in_the_secret_are_kept() -> None:
+    assert read_secret("$oauthtoken:a:b", "nvcr.io") == Credential("$oauthtoken", "a:b")
+
+
+def test_login_to_docker_hub_is_found_by_its_url() -> None:
+    text = docker(**{"https://index.docker.io/v1/": {"auth": auth(f"me:{SECRET}")}})
+    assert read_secret(text, "docker.io") == Credential("me", SECRET)
+
+
+@pytest.mark.parametrize(
+    ("text", "cause"),
+    [
+        ("", "neither JSON nor NAME:SECRET"),
+        (SECRET, "neither JSON nor NAME:SECRET"),
+        (f":{SECRET}", "neither"),
+        (f"{SECRET}:", "neither"),
+        (f"name: {SECRET}", "neither"),
+        (f'["{SECRET}"]', "neither"),
+        (f'{{"username": "{SECRET}', "its JSON has an unknown format"),
+        (json.dumps({"username": {"a": SECRET}}), "its JSON has an unknown format"),
+        ('{"auths":' * 5000, "its JSON has an unknown format"),
+        (json.dumps({"token": SECRET}), "has no username"),
+        (json.dumps({"username": "", "accessToken": SECRET}), "has no username"),
+        (json.dumps({"username": SECRET}), "has no accessToken"),
+        (docker(), "no entry for quay.io"),
+        (docker(**{"ghcr.io": {"auth": auth(f"a:{SECRET}")}}), "no entry for quay.io"),
+        (docker(**{HOST: {"auth": SECRET}}), "is invalid"),
+        (docker(**{HOST: {"auth": auth(SECRET)}}), "is invalid"),
+        (docker(**{HOST: {"identitytoken": SECRET}}), "has no password"),
+        (docker(**{HOST: {"username": SECRET}}), "has no password"),
+    ],
+)
+def test_unknown_format_is_refused_and_not_quoted(text: str, cause: str) -> None:
+    with pytest.raises(UnknownFormatError, match=cause) as caught:
+        read_secret(text, HOST)
+    assert SECRET not in str(caught.value)
+    assert caught.value.__suppress_context__ or caught.value.__context__ is None
