@@ -232,6 +232,33 @@ def test_received_bytes_are_asked_for_with_one_byte_that_is_not_stored(ecr: Runn
     assert asked["partFirstByte"] == asked["partLastByte"] > 5
 
 
+@pytest.mark.parametrize("code", ["InvalidParameterException", "ValidationException", "NobodyKnowsException"])
+def test_other_refusal_of_that_byte_means_that_the_upload_is_lost(
+    ecr: RunningEcr, target: EcrTarget, code: str
+) -> None:
+    upload = target.begin_upload(REPOSITORY)
+    ecr.ecr.faults.add("UploadLayerPart", code)
+    with pytest.raises(UploadLostError, match=code):
+        target.received_bytes(REPOSITORY, upload, 5)
+
+
+@pytest.mark.parametrize(
+    ("code", "kind"),
+    [
+        ("AccessDeniedException", AccessDeniedError),
+        ("RepositoryNotFoundException", NotFoundError),
+        ("RequestAbortedException", RegistryUnavailableError),
+    ],
+)
+def test_refusal_that_is_not_about_the_upload_keeps_its_meaning(
+    ecr: RunningEcr, target: EcrTarget, code: str, kind: type[RegistryError]
+) -> None:
+    upload = target.begin_upload(REPOSITORY)
+    ecr.ecr.faults.add("UploadLayerPart", code)
+    with pytest.raises(kind):
+        target.received_bytes(REPOSITORY, upload, 5)
+
+
 def test_byte_taken_beyond_the_end_of_the_blob_is_an_error(target: EcrTarget) -> None:
     upload = target.begin_upload(REPOSITORY)
     target.upload_part(REPOSITORY, upload, 0, b"much longer")

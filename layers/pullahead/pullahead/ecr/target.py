@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from botocore.exceptions import ClientError
 
-from pullahead.ecr.errors import code_of, translated
+from pullahead.ecr.errors import code_of, is_refused_request, translated
 from pullahead.ecr.layer_parts import PartUploads
 from pullahead.ecr.quotas import EcrPace
 from pullahead.ecr.repositories import create_repository
@@ -95,7 +95,10 @@ class EcrTarget:
         return Upload(answer["uploadId"], answer["partSize"])
 
     def received_bytes(self, repository: str, upload: Upload, size: int) -> int:
-        """Offer one byte beyond the end: ECR has no call for this, but its refusal says how far the upload is."""
+        """Offer one byte beyond the end: ECR has no call for this, but its refusal says how far the upload is.
+
+        Any other refusal says nothing of the kind, so the upload counts as lost.
+        """
         try:
             with translated("resume upload", f"{repository} (upload {upload.id})", frozenset({_PART_REFUSED})):
                 self._client.upload_layer_part(
@@ -107,6 +110,13 @@ class EcrTarget:
                 )
         except ClientError as refusal:
             return _received(refusal)
+        except RegistryError as error:
+            if isinstance(error.__cause__, ClientError) and is_refused_request(error.__cause__):
+                cause = f"ECR does not say how far the upload is: {error.__cause__}"
+                raise UploadLostError(
+                    cause, operation="resume upload", side=Side.TARGET, reference=repository
+                ) from error
+            raise
         raise RegistryError(
             "ECR took a byte beyond the end of the blob",
             operation="resume upload",
