@@ -1,6 +1,7 @@
 """How the ECR target calls ECR: how often, and how it translates ECR's errors and missing answers."""
 
 import socket
+from collections.abc import Sequence
 
 import pytest
 from botocore.exceptions import BotoCoreError, ConnectTimeoutError, NoCredentialsError, ReadTimeoutError
@@ -222,6 +223,47 @@ class TestPutManifest:
         with pytest.raises(ManifestRefusedError, match="not UTF-8"):
             target.put_manifest(REPOSITORY, manifest, "1.0")
         assert ecr.ecr.calls.operations() == []
+
+
+class TestPresentManifests:
+    IMAGES = tuple(make_image(seed=seed) for seed in range(2, 22))
+    DIGESTS = tuple(image.digest for image in IMAGES)
+
+    def put(self, target: EcrTarget, images: Sequence[LocalImage]) -> None:
+        for image in images:
+            push(target, image)
+            target.put_manifest(REPOSITORY, image.root, None)
+
+    def calls(self, ecr: RunningEcr) -> int:
+        return ecr.ecr.calls.count("DescribeImages")
+
+    def test_one_call_tells_that_nothing_was_put_yet(self, ecr: RunningEcr, target: EcrTarget) -> None:
+        assert list(target.present_manifests(REPOSITORY, self.DIGESTS)) == []
+        assert self.calls(ecr) == 1
+
+    def test_missing_repository_has_none(self, target: EcrTarget) -> None:
+        assert list(target.present_manifests("mirror/nowhere", self.DIGESTS)) == []
+
+    @pytest.mark.parametrize("count", [1, 2, 7, 19, 20])
+    def test_manifests_of_an_interrupted_publish_are_found_in_few_calls(
+        self, ecr: RunningEcr, target: EcrTarget, count: int
+    ) -> None:
+        self.put(target, self.IMAGES[:count])
+        assert target.present_manifests(REPOSITORY, self.DIGESTS) == self.DIGESTS[:count]
+        assert self.calls(ecr) <= 1 + len(self.DIGESTS).bit_length()
+
+    def test_more_manifests_than_one_call_takes_are_looked_up(self, target: EcrTarget) -> None:
+        self.put(target, self.IMAGES[:1])
+        assert target.present_manifests(REPOSITORY, self.DIGESTS[:1] * 250) == self.DIGESTS[:1] * 250
+
+    def test_manifests_after_a_missing_one_do_not_count(self, target: EcrTarget) -> None:
+        self.put(target, [*self.IMAGES[:3], *self.IMAGES[4:]])
+        assert target.present_manifests(REPOSITORY, self.DIGESTS) == self.DIGESTS[:3]
+
+    def test_error_that_says_nothing_of_images_is_raised(self, ecr: RunningEcr, target: EcrTarget) -> None:
+        ecr.ecr.faults.add("DescribeImages", "AccessDeniedException")
+        with pytest.raises(AccessDeniedError):
+            target.present_manifests(REPOSITORY, self.DIGESTS)
 
 
 def test_received_bytes_are_asked_for_with_one_byte_that_is_not_stored(ecr: RunningEcr, target: EcrTarget) -> None:

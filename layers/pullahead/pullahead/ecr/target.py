@@ -3,7 +3,7 @@
 ECR's API says "layer" where the rest of the package says blob.
 """
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from itertools import islice
 from typing import TYPE_CHECKING, TypeVar
 
@@ -36,7 +36,7 @@ _IMAGE_EXISTS = "ImageAlreadyExistsException"
 
 
 class EcrTarget:
-    """Implements `pullahead.oci.registries.Target` with one boto3 client. Thread-safe."""
+    """Implements `pullahead.refresh.ports.PublishTarget` with one boto3 client. Thread-safe."""
 
     def __init__(self, client: "ECRClient", pace: EcrPace | None = None) -> None:
         self._client, self._pace = client, pace or EcrPace()
@@ -162,6 +162,34 @@ class EcrTarget:
                 )
         except ClientError:
             return  # the manifest has this tag already
+
+    def present_manifests(self, repository: str, digests: Sequence[Digest]) -> Sequence[Digest]:
+        """Call DescribeImages, which fails as a whole where one image is missing: halving finds the first such one.
+
+        Where it is the very first, as for a first publish, one call tells.
+        """
+        if not digests or not self._has_manifests(repository, digests[:1]):
+            return ()
+        present = 1  # and those before `missing` may be there
+        missing = len(digests) + 1
+        while present < missing - 1:
+            middle = min((present + missing) // 2, present + _BATCH)
+            if self._has_manifests(repository, digests[present:middle]):
+                present = middle
+            else:
+                missing = middle
+        return digests[:present]
+
+    def _has_manifests(self, repository: str, digests: Sequence[Digest]) -> bool:
+        """Return whether ECR has all of these."""
+        try:
+            with translated("describe", repository, frozenset({_REPOSITORY_MISSING, _IMAGE_MISSING})):
+                self._client.describe_images(
+                    repositoryName=repository, imageIds=[{"imageDigest": digest} for digest in digests]
+                )
+        except ClientError:
+            return False
+        return True
 
     def _exists(self, repository: str) -> bool:
         try:
