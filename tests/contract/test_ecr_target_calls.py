@@ -1,6 +1,7 @@
 """How the ECR target calls ECR: how often, and how it translates ECR's errors and missing answers."""
 
 import socket
+from collections.abc import Sequence
 
 import pytest
 from botocore.exceptions import BotoCoreError, ConnectTimeoutError, NoCredentialsError, ReadTimeoutError
@@ -224,12 +225,80 @@ class TestPutManifest:
         assert ecr.ecr.calls.operations() == []
 
 
+class TestPresentManifests:
+    IMAGES = tuple(make_image(seed=seed) for seed in range(2, 22))
+    DIGESTS = tuple(image.digest for image in IMAGES)
+
+    def put(self, target: EcrTarget, images: Sequence[LocalImage]) -> None:
+        for image in images:
+            push(target, image)
+            target.put_manifest(REPOSITORY, image.root, None)
+
+    def calls(self, ecr: RunningEcr) -> int:
+        return ecr.ecr.calls.count("DescribeImages")
+
+    def test_one_call_tells_that_nothing_was_put_yet(self, ecr: RunningEcr, target: EcrTarget) -> None:
+        assert list(target.present_manifests(REPOSITORY, self.DIGESTS)) == []
+        assert self.calls(ecr) == 1
+
+    def test_missing_repository_has_none(self, target: EcrTarget) -> None:
+        assert list(target.present_manifests("mirror/nowhere", self.DIGESTS)) == []
+
+    @pytest.mark.parametrize("count", [1, 2, 7, 19, 20])
+    def test_manifests_of_an_interrupted_publish_are_found_in_few_calls(
+        self, ecr: RunningEcr, target: EcrTarget, count: int
+    ) -> None:
+        self.put(target, self.IMAGES[:count])
+        assert target.present_manifests(REPOSITORY, self.DIGESTS) == self.DIGESTS[:count]
+        assert self.calls(ecr) <= 1 + len(self.DIGESTS).bit_length()
+
+    def test_more_manifests_than_one_call_takes_are_looked_up(self, target: EcrTarget) -> None:
+        self.put(target, self.IMAGES[:1])
+        assert target.present_manifests(REPOSITORY, self.DIGESTS[:1] * 250) == self.DIGESTS[:1] * 250
+
+    def test_manifests_after_a_missing_one_do_not_count(self, target: EcrTarget) -> None:
+        self.put(target, [*self.IMAGES[:3], *self.IMAGES[4:]])
+        assert target.present_manifests(REPOSITORY, self.DIGESTS) == self.DIGESTS[:3]
+
+    def test_error_that_says_nothing_of_images_is_raised(self, ecr: RunningEcr, target: EcrTarget) -> None:
+        ecr.ecr.faults.add("DescribeImages", "AccessDeniedException")
+        with pytest.raises(AccessDeniedError):
+            target.present_manifests(REPOSITORY, self.DIGESTS)
+
+
 def test_received_bytes_are_asked_for_with_one_byte_that_is_not_stored(ecr: RunningEcr, target: EcrTarget) -> None:
     upload = target.begin_upload(REPOSITORY)
     target.upload_part(REPOSITORY, upload, 0, b"whole")
     assert target.received_bytes(REPOSITORY, upload, 5) == 5
     asked = [call.parameters for call in ecr.ecr.calls if call.operation == "UploadLayerPart"][-1]
     assert asked["partFirstByte"] == asked["partLastByte"] > 5
+
+
+@pytest.mark.parametrize("code", ["InvalidParameterException", "ValidationException", "NobodyKnowsException"])
+def test_other_refusal_of_that_byte_means_that_the_upload_is_lost(
+    ecr: RunningEcr, target: EcrTarget, code: str
+) -> None:
+    upload = target.begin_upload(REPOSITORY)
+    ecr.ecr.faults.add("UploadLayerPart", code)
+    with pytest.raises(UploadLostError, match=code):
+        target.received_bytes(REPOSITORY, upload, 5)
+
+
+@pytest.mark.parametrize(
+    ("code", "kind"),
+    [
+        ("AccessDeniedException", AccessDeniedError),
+        ("RepositoryNotFoundException", NotFoundError),
+        ("RequestAbortedException", RegistryUnavailableError),
+    ],
+)
+def test_refusal_that_is_not_about_the_upload_keeps_its_meaning(
+    ecr: RunningEcr, target: EcrTarget, code: str, kind: type[RegistryError]
+) -> None:
+    upload = target.begin_upload(REPOSITORY)
+    ecr.ecr.faults.add("UploadLayerPart", code)
+    with pytest.raises(kind):
+        target.received_bytes(REPOSITORY, upload, 5)
 
 
 def test_byte_taken_beyond_the_end_of_the_blob_is_an_error(target: EcrTarget) -> None:

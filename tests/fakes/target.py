@@ -1,8 +1,9 @@
 """A target registry in memory, as strict as ECR but with parts of a few bytes."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
+from itertools import takewhile
 
 from pullahead.errors import (
     DigestMismatchError,
@@ -39,7 +40,7 @@ class _Upload:
 
 
 class FakeTarget:
-    """Implements `pullahead.oci.registries.Target`. Repositories are made by `ensure_repository`."""
+    """Implements `pullahead.refresh.ports.PublishTarget`. Repositories are made by `ensure_repository`."""
 
     def __init__(self, script: Script | None = None, *, part_size: int = 10) -> None:
         self.script = script or Script()
@@ -151,6 +152,11 @@ class FakeTarget:
             if tag is not None:
                 known.tags[tag] = digest
             self.pushes.append((digest, tag))
+
+    def present_manifests(self, repository: str, digests: Sequence[Digest]) -> Sequence[Digest]:
+        with self.script.call("present_manifests"):
+            held = self._repositories.get(repository, _Repository()).manifests
+            return list(takewhile(lambda digest: digest in held, digests))
 
     def _check_content(self, known: _Repository, repository: str, manifest: RawManifest) -> None:
         named = parse_manifest(manifest.content, manifest.descriptor.media_type)

@@ -62,6 +62,24 @@ def test_copy_killed_in_the_middle_of_a_part_sends_one_part_again(scene: Scene) 
     scene.serves(large_image())
 
 
+def test_upload_is_begun_anew_where_ecr_does_not_say_how_far_it_is(scene: Scene) -> None:
+    refused: list[Call] = []
+
+    def refuse_the_offer(call: Call) -> None:
+        if call.parameters["partFirstByte"] > LARGE.size:
+            refused.append(call)
+            raise EcrError("InvalidParameterException", "partFirstByte is out of range")
+
+    scene.serve(large_image())
+    scene.ecr.faults.before("UploadLayerPart", refuse_the_offer)
+    scene.ecr.faults.before("UploadLayerPart", on_part(3, scene.kill_copy))
+    scene.check()
+    assert len(refused) == 1
+    assert resent(scene) > 0
+    assert [execution["status"] for execution in scene.executions()] == ["SUCCEEDED"]
+    scene.serves(large_image())
+
+
 def test_copy_killed_before_ecr_answered_a_part_sends_nothing_again(scene: Scene) -> None:
     scene.serve(large_image())
     scene.ecr.faults.before("UploadLayerPart", on_part(3, scene.kill_copy))

@@ -1,5 +1,7 @@
 """How a copy is published: never in part, never over a newer one, never with other bytes."""
 
+from functools import partial
+
 import msgspec
 import pytest
 
@@ -7,6 +9,7 @@ from local.images import LocalImage, make_image, make_index
 from pullahead.errors import ConflictError, MissingContentError, RateLimitedError, StorageError, TagImmutableError
 from pullahead.messages import PublishResult
 from pullahead.mirrors.record import MirrorRecord, State
+from pullahead.oci import Digest
 from pullahead.refresh.plan import CopyPlan, manifest_key, plan_copy, plan_key
 from pullahead.refresh.publish import publish_image
 from tests.fakes.memory import FakePlans, FakeRecords
@@ -29,6 +32,7 @@ class Publishing:
         self.request = refresh_request(image.root.descriptor, episode=3, platforms=platforms)
         self.target, self.plans = FakeTarget(self.script), FakePlans(self.script)
         self.records = FakeRecords(self.script)
+        self.waits: list[int] = []
         known = MirrorRecord(
             KEY, UPSTREAM, State.STALE, BEGAN, BEGAN, upstream_digest=image.digest, published_digest=None, episode=3
         )
@@ -40,7 +44,10 @@ class Publishing:
         self.script.resume()
 
     def run(self) -> PublishResult:
-        return publish_image(self.request, self.target, self.plans, self.records)
+        return publish_image(self.request, self.target, self.plans, self.records, self.waits.append)
+
+    def show_tag(self, shown: Digest) -> None:
+        self.target.move_tag(REPOSITORY, "1.0", shown)
 
     @property
     def served(self) -> str | None:
@@ -193,6 +200,30 @@ def test_tag_that_is_overwritten_at_once_is_an_error() -> None:
     )
     with pytest.raises(ConflictError, match="Find out who else writes this tag"):
         publishing.run()
+    assert publishing.waits == [1, 2, 3]
+
+
+@pytest.mark.parametrize("stale_looks", [1, 3])
+def test_tag_that_is_seen_late_is_looked_at_again(stale_looks: int) -> None:
+    publishing = Publishing()
+    publishing.target.move_tag(REPOSITORY, "1.0", digest("old"))
+    for _ in range(stale_looks):
+        publishing.script.before("published_digests", partial(publishing.show_tag, digest("old")))
+    publishing.script.before("published_digests", partial(publishing.show_tag, INDEX.digest))
+    assert publishing.run() == PublishResult(INDEX.digest)
+    assert publishing.waits == list(range(1, stale_looks + 1))
+
+
+def test_interrupted_publish_puts_only_what_is_missing() -> None:
+    images = [make_image(seed=seed, platform=f"linux/{seed}") for seed in range(20)]
+    publishing = Publishing(make_index(images))
+    for _ in range(5):
+        publishing.script.fail("put_manifest", failed(RateLimitedError), passing=4)
+        with pytest.raises(RateLimitedError):
+            publishing.run()
+    assert publishing.run() == PublishResult(publishing.image.digest)
+    wanted = [*(each.digest for each in images), publishing.image.digest]
+    assert [pushed for pushed, _ in publishing.target.pushes] == wanted
 
 
 def test_throttled_put_succeeds_when_it_is_retried() -> None:

@@ -28,6 +28,7 @@ from pullahead.refresh.read_blob import BlobSource
 from pullahead.refresh.upload_blob import BlobTarget, BlobUpload, UploadedBlob, _Parts
 from tests.fakes.copies import UnitOfCopy
 from tests.fakes.samples import REPOSITORY, failed
+from tests.fakes.script import Killed
 from tests.polling import until
 
 CONTENT = bytes(range(37))  # three parts of ten bytes and seven more
@@ -253,8 +254,34 @@ class TestPause:
         copying = Copying()
         copying.pauses = [*[False] * (parts - 1), True, True]
         first = copying.run()
-        assert (first.bytes_sent, first.paused) == (10 * parts, copying.saved[0])
+        assert (first.bytes_sent, first.paused) == (10 * parts, copying.saved[-1])
         assert copying.run(first.paused) == UploadedBlob(37 - 10 * parts)
+        assert copying.unit.is_copied()
+        assert copying.target.bytes_received == 37
+        assert copying.script.count("received_bytes") == 0
+
+    def test_upload_killed_after_it_was_resumed_asks_the_target_where_it_is(self) -> None:
+        copying = Copying()
+        copying.pauses = [True, True]
+        copying.run()
+        copying.script.kill_at = copying.script.calls.index("upload_part") + 4  # of the second process
+        with pytest.raises(Killed):
+            copying.run(copying.saved[-1])
+        copying.script.resume()
+        assert copying.saved[-1].offset is None
+        copying.run(copying.saved[-1])
+        assert copying.script.count("received_bytes") == 1
+        assert copying.unit.is_copied()
+
+    def test_pause_while_reading_keeps_what_the_target_has(self) -> None:
+        copying = Copying()
+        copying.upstream.cut(15, 0)
+        copying.pauses = [False, True]
+        paused = copying.run().paused
+        assert paused is not None
+        assert paused.offset == 10
+        assert copying.script.count("received_bytes") == 0
+        copying.run(paused)
         assert copying.unit.is_copied()
         assert copying.target.bytes_received == 37
 
@@ -268,7 +295,7 @@ class TestPause:
         copying = Copying()
         copying.upstream.cut(0, 0, 0)
         copying.pauses = [True]
-        assert copying.run() == UploadedBlob(0, copying.saved[0])
+        assert copying.run() == UploadedBlob(0, copying.saved[-1])
 
     def test_upload_that_has_every_byte_is_completed_without_reading(self) -> None:
         copying = Copying()

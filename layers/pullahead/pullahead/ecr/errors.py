@@ -51,6 +51,14 @@ MEANING: Mapping[str, tuple[type[RegistryError], str]] = {
     "ServerException": (RegistryUnavailableError, ""),
 }
 
+_NOT_ABOUT_THE_REQUEST = (
+    AccessDeniedError,
+    NotFoundError,
+    RateLimitedError,
+    RegistryTimeoutError,
+    RegistryUnavailableError,
+)
+
 
 @contextmanager
 def translated(operation: str, reference: str, passed: frozenset[str] = frozenset()) -> Iterator[None]:
@@ -72,6 +80,13 @@ def translated(operation: str, reference: str, passed: frozenset[str] = frozense
 def code_of(error: ClientError) -> str:
     """Return ECR's code of an error."""
     return error.response.get("Error", {}).get("Code", "")
+
+
+def is_refused_request(error: ClientError) -> bool:
+    """Return whether ECR refused what was asked: a 4xx that is about neither rights, rates, time nor a repository."""
+    status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
+    kind, _ = MEANING.get(code_of(error), (ManifestRefusedError, ""))
+    return 400 <= status < 500 and not issubclass(kind, _NOT_ABOUT_THE_REQUEST)
 
 
 def _translation(error: ClientError, operation: str, reference: str) -> RegistryError:

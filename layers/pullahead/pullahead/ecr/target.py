@@ -3,13 +3,13 @@
 ECR's API says "layer" where the rest of the package says blob.
 """
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from itertools import islice
 from typing import TYPE_CHECKING, TypeVar
 
 from botocore.exceptions import ClientError
 
-from pullahead.ecr.errors import code_of, translated
+from pullahead.ecr.errors import code_of, is_refused_request, translated
 from pullahead.ecr.layer_parts import PartUploads
 from pullahead.ecr.quotas import EcrPace
 from pullahead.ecr.repositories import create_repository
@@ -36,7 +36,7 @@ _IMAGE_EXISTS = "ImageAlreadyExistsException"
 
 
 class EcrTarget:
-    """Implements `pullahead.oci.registries.Target` with one boto3 client. Thread-safe."""
+    """Implements `pullahead.refresh.ports.PublishTarget` with one boto3 client. Thread-safe."""
 
     def __init__(self, client: "ECRClient", pace: EcrPace | None = None) -> None:
         self._client, self._pace = client, pace or EcrPace()
@@ -95,7 +95,10 @@ class EcrTarget:
         return Upload(answer["uploadId"], answer["partSize"])
 
     def received_bytes(self, repository: str, upload: Upload, size: int) -> int:
-        """Offer one byte beyond the end: ECR has no call for this, but its refusal says how far the upload is."""
+        """Offer one byte beyond the end: ECR has no call for this, but its refusal says how far the upload is.
+
+        Any other refusal says nothing of the kind, so the upload counts as lost.
+        """
         try:
             with translated("resume upload", f"{repository} (upload {upload.id})", frozenset({_PART_REFUSED})):
                 self._client.upload_layer_part(
@@ -107,6 +110,13 @@ class EcrTarget:
                 )
         except ClientError as refusal:
             return _received(refusal)
+        except RegistryError as error:
+            if isinstance(error.__cause__, ClientError) and is_refused_request(error.__cause__):
+                cause = f"ECR does not say how far the upload is: {error.__cause__}"
+                raise UploadLostError(
+                    cause, operation="resume upload", side=Side.TARGET, reference=repository
+                ) from error
+            raise
         raise RegistryError(
             "ECR took a byte beyond the end of the blob",
             operation="resume upload",
@@ -152,6 +162,34 @@ class EcrTarget:
                 )
         except ClientError:
             return  # the manifest has this tag already
+
+    def present_manifests(self, repository: str, digests: Sequence[Digest]) -> Sequence[Digest]:
+        """Call DescribeImages, which fails as a whole where one image is missing: halving finds the first such one.
+
+        Where it is the very first, as for a first publish, one call tells.
+        """
+        if not digests or not self._has_manifests(repository, digests[:1]):
+            return ()
+        present = 1  # and those before `missing` may be there
+        missing = len(digests) + 1
+        while present < missing - 1:
+            middle = min((present + missing) // 2, present + _BATCH)
+            if self._has_manifests(repository, digests[present:middle]):
+                present = middle
+            else:
+                missing = middle
+        return digests[:present]
+
+    def _has_manifests(self, repository: str, digests: Sequence[Digest]) -> bool:
+        """Return whether ECR has all of these."""
+        try:
+            with translated("describe", repository, frozenset({_REPOSITORY_MISSING, _IMAGE_MISSING})):
+                self._client.describe_images(
+                    repositoryName=repository, imageIds=[{"imageDigest": digest} for digest in digests]
+                )
+        except ClientError:
+            return False
+        return True
 
     def _exists(self, repository: str) -> bool:
         try:

@@ -6,11 +6,15 @@ from pullahead.oci import Descriptor, Digest
 
 
 class BegunUpload(msgspec.Struct, frozen=True):
-    """An upload that another invocation can resume. How far it came, the target says."""
+    """An upload that another invocation can resume.
+
+    `offset` says how far it came where it was paused as planned; None after a kill: then the target is asked.
+    """
 
     digest: Digest
     id: str
     part_size: int
+    offset: int | None = None
 
 
 class UnitProgress(msgspec.Struct, frozen=True):

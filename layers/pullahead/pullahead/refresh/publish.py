@@ -1,33 +1,46 @@
-"""Publish what was copied: child manifests first, the root last with the tag, each with the exact bytes of the plan."""
+"""Publish what was copied: child manifests first, the root last with the tag, each with the exact bytes of the plan.
+
+A publish that was interrupted puts only what is missing: ECR takes ten manifests a second of the whole account.
+"""
 
 import msgspec
 
+from pullahead.clock import Wait, wait_after_breaks
 from pullahead.errors import ConflictError, StorageError
 from pullahead.messages import PublishResult, RefreshRequest
 from pullahead.mirrors.record import MirrorRecord
 from pullahead.mirrors.store import RecordStore
 from pullahead.oci import Descriptor, Digest, RawManifest, digest_of
 from pullahead.oci.digest import algorithm_of
-from pullahead.oci.registries import Target
 from pullahead.refresh.plan import CopyPlan, manifest_key, plan_key
-from pullahead.refresh.ports import PlanStore
+from pullahead.refresh.ports import PlanStore, PublishTarget
 from pullahead.rules.mirror_key import MirrorKey
 
+_MAX_LOOKS = 4  # at the tag that was just put: the answer may be from before
 
-def publish_image(request: RefreshRequest, target: Target, plans: PlanStore, records: RecordStore) -> PublishResult:
+
+def publish_image(
+    request: RefreshRequest,
+    target: PublishTarget,
+    plans: PlanStore,
+    records: RecordStore,
+    wait: Wait = wait_after_breaks,
+) -> PublishResult:
     """Publish the manifests of a plan and move the tag, unless a newer refresh of the mirror was requested meanwhile.
 
     Raises: what the ports raise, and ConflictError where the target serves another digest afterwards.
     """
     plan = _load_plan(request, plans)
     root = plan.manifests[-1]
-    for child in plan.manifests[:-1]:
+    children = plan.manifests[:-1]
+    present = target.present_manifests(request.repository, [child.digest for child in children]) if children else ()
+    for child in children[len(present) :]:
         target.put_manifest(request.repository, _load_manifest(request.name, child, plans), None)
     key = MirrorKey(request.repository, request.tag)
     if _is_superseded(records.load([key]).get(key), request):
         return PublishResult(digest=root.digest, superseded=True)
     target.put_manifest(request.repository, _load_manifest(request.name, root, plans), request.tag)
-    _verify(request, root.digest, target)
+    _verify(request, root.digest, target, wait)
     return PublishResult(digest=root.digest)
 
 
@@ -39,13 +52,17 @@ def _is_superseded(record: MirrorRecord | None, request: RefreshRequest) -> bool
     return not is_current and record.episode > request.episode
 
 
-def _verify(request: RefreshRequest, digest: Digest, target: Target) -> None:
-    served = target.published_digests(request.repository, [request.tag]).get(request.tag)
-    if served != digest:
-        raise ConflictError(
-            f"publish of {request.repository}:{request.tag} at the target was overwritten: it serves {served} "
-            f"after {digest} was put. Find out who else writes this tag."
-        )
+def _verify(request: RefreshRequest, digest: Digest, target: PublishTarget, wait: Wait) -> None:
+    for look in range(1, _MAX_LOOKS + 1):
+        served = target.published_digests(request.repository, [request.tag]).get(request.tag)
+        if served == digest:
+            return
+        if look < _MAX_LOOKS:
+            wait(look)
+    raise ConflictError(
+        f"publish of {request.repository}:{request.tag} at the target was overwritten: it serves {served} "
+        f"after {digest} was put. Find out who else writes this tag."
+    )
 
 
 def _load_plan(request: RefreshRequest, plans: PlanStore) -> CopyPlan:

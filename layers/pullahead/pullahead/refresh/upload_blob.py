@@ -11,6 +11,8 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing
 from typing import TYPE_CHECKING, NamedTuple
 
+import msgspec
+
 from pullahead.clock import Wait
 from pullahead.errors import RegistryError, Side, TransferStalledError, UploadLostError
 from pullahead.oci import Descriptor, algorithm_of
@@ -43,8 +45,9 @@ class UploadedBlob(NamedTuple):
 class BlobUpload:
     """The upload of one blob.
 
-    `save` is called once for every upload of several parts, before its first part; `must_pause` tells after each part
-    whether the time is up; `wait` is called with the number of breaks in a row before the next try.
+    `save` is called for every upload of several parts: before its first part in this process, and when it is paused.
+    `must_pause` tells after each part whether the time is up; `wait` is called with the number of breaks in a row
+    before the next try.
     """
 
     def __init__(
@@ -61,6 +64,7 @@ class BlobUpload:
         self._save, self._must_pause, self._wait = save, must_pause, wait
         self._hashed: dict[int, _Hash | None] = {}  # the bytes until where the last part begins, and until its end
         self._bytes_sent = 0
+        self._offset = 0  # how many bytes the target has, as far as this process knows
 
     def run(self, begun: BegunUpload | None = None) -> UploadedBlob:
         """Upload the blob, or resume an upload that was begun before.
@@ -85,21 +89,34 @@ class BlobUpload:
                 self._save(begun)
         else:
             upload = Upload(begun.id, begun.part_size)
-            offset = self._received(upload)
-        if self._send(upload, offset) < self._blob.size:
+            offset = self._resumed_from(begun)
+        sent = self._send(upload, offset)
+        if sent < self._blob.size:
+            begun = msgspec.structs.replace(begun, offset=sent)
+            if self._blob.size > upload.part_size:
+                self._save(begun)
             return UploadedBlob(self._bytes_sent, begun)
         target.complete_upload(repository, upload, self._blob)
         return UploadedBlob(self._bytes_sent)
+
+    def _resumed_from(self, begun: BegunUpload) -> int:
+        """Return where to resume: where the upload was paused, or where the target says that it is after a kill."""
+        if begun.offset is None:
+            return self._received(Upload(begun.id, begun.part_size))
+        if self._blob.size > begun.part_size:
+            self._save(msgspec.structs.replace(begun, offset=None))  # it is no longer true after the next part
+        return begun.offset
 
     def _send(self, upload: Upload, offset: int) -> int:
         """Send parts until the blob ends or time runs out; resume where the target breaks off."""
         breaks = 0
         while offset < self._blob.size:
             before, broken = offset, None
+            self._offset = offset
             try:
                 offset = self._send_from(upload, offset)
             except ReadingStoppedError:
-                return self._received(upload)
+                return self._offset
             except RegistryError as error:
                 # read_blob has resumed as often as it may; after a lost upload the blob is sent from its beginning.
                 if error.side is not Side.TARGET or not error.retryable or isinstance(error, UploadLostError):
@@ -125,6 +142,7 @@ class BlobUpload:
                 self._hashed = {offset: self._hashed.get(offset), wanted: part.hashed}
                 offset = self._target.target.upload_part(self._target.repository, upload, offset, part.content)
                 self._bytes_sent += len(part.content)
+                self._offset = offset
                 if offset != wanted or (offset < self._blob.size and self._must_pause()):
                     return offset
         if offset < self._blob.size:
