@@ -7,6 +7,7 @@ import pytest
 from bench import costs
 from pullahead.messages import CheckRequest
 from pullahead.mirrors.record import State
+from pullahead.rules.mirror_key import MirrorKey
 from tests.architecture.sam_template import real_template
 from tests.fakes.checks import FIRST, CheckingService
 from tests.fakes.samples import REPOSITORY, mirror
@@ -18,7 +19,7 @@ def settled(tags: int) -> CheckingService:
     service = CheckingService([mirror(f"{number}") for number in range(tags)])
     for number in range(tags):
         service.publish(tag=f"{number}")
-        key, since = f"{REPOSITORY}:{number}", service.clock() - timedelta(days=1)
+        key, since = MirrorKey(REPOSITORY, f"{number}"), service.clock() - timedelta(days=1)
         known = fresh(key, since, upstream_digest=FIRST.digest, published_digest=FIRST.digest)
         service.records.stored[key] = known.with_changes(upstream=f"ghcr.io/team/app:{number}")
     return service

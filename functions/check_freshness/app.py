@@ -3,6 +3,7 @@
 One that nobody understands, or that has failed for the last time, is put aside with the reason.
 """
 
+from collections.abc import Mapping
 from functools import partial
 from typing import Any
 
@@ -12,9 +13,9 @@ from aws_lambda_powertools.utilities.data_classes.sqs_event import SQSRecord
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from pullahead.app import Application, application
+from pullahead.checks.handle_message import DecodedMessage
 from pullahead.lambdas.metrics import add_checks, add_failed_check, add_unsent, add_upstream_use
 from pullahead.lambdas.sqs_batch import dead_letter_on_failure, failure_of, log_results, without_repeated_events
-from pullahead.messages import read_queued
 
 logger, metrics, tracer = Logger(), Metrics(), Tracer()
 processor = BatchProcessor(EventType.SQS, raise_on_entire_batch_failure=False)
@@ -32,19 +33,19 @@ def handler(event: dict[str, Any], context: LambdaContext) -> Any:
 
 def take(event: dict[str, Any], context: LambdaContext | None, app: Application) -> Any:
     batch = without_repeated_events(event)
-    app.foresee([record["body"] for record in batch["Records"]])
-    each = partial(handle, app=app)
+    messages = app.decode_messages([record["body"] for record in batch["Records"]])
+    each = partial(handle, messages=messages, app=app)
     return process_partial_response(event=batch, record_handler=each, processor=processor, context=context)
 
 
-def handle(record: SQSRecord, app: Application) -> None:
+def handle(record: SQSRecord, messages: Mapping[str, DecodedMessage], app: Application) -> None:
     with dead_letter_on_failure(record, app):
-        check(record, app)
+        check(record, messages[record.body], app)
 
 
-def check(record: SQSRecord, app: Application) -> None:
+def check(record: SQSRecord, message: DecodedMessage, app: Application) -> None:
     try:
-        results = app.check(read_queued(record.body))
+        results = app.handle_message(message)
     except Exception as error:
         logger.exception("check failed", extra={"message_id": record.message_id})
         add_failed_check(error)

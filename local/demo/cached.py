@@ -9,7 +9,7 @@ from local.images import make_image
 from local.registry import FakeRegistry
 from pullahead.mirrors.record import LastRefresh, State
 from pullahead.oci import Digest, short
-from pullahead.rules.model import mirror_key
+from pullahead.rules.mirror_key import MirrorKey
 
 _PREFIX = "quay"  # one of those that AWS proposes, which template.yaml allows by itself
 _PATHS = ("api", "worker")
@@ -61,4 +61,4 @@ def _refreshed(stage: Stage, upstream: FakeRegistry, path: str) -> CachedMirror:
         raise DeviationError(f"{repository} is not FRESH: {record}")
     if wanted is None or published is None or published != wanted.descriptor.digest:
         raise DeviationError(f"{repository} serves {published}")
-    return CachedMirror(mirror_key(repository, stage.tag), published, record.last_refresh)
+    return CachedMirror(str(MirrorKey(repository, stage.tag)), published, record.last_refresh)

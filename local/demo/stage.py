@@ -9,17 +9,16 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import msgspec
-
 from local.aws.pool import Invocation
 from local.aws.server import LocalAws
 from local.demo.client import PlainClient
 from local.deploy import Stack, deploy
 from local.registry import FakeRegistry
 from pullahead.clock import Clock
-from pullahead.mirrors.record import Record
+from pullahead.mirrors.record import MirrorRecord
+from pullahead.mirrors.stored_record import decode_record
 from pullahead.oci import Digest, Reference
-from pullahead.rules.model import mirror_key
+from pullahead.rules.mirror_key import MirrorKey
 
 REPOSITORY = "mirror/demo"
 CHECK_EVERY = timedelta(minutes=5)
@@ -71,15 +70,16 @@ class Stage:
             return None
         return Digest(answer["imageDetails"][0]["imageDigest"])
 
-    def record(self, repository: str = REPOSITORY) -> Record | None:
+    def record(self, repository: str = REPOSITORY) -> MirrorRecord | None:
         """What Pullahead remembers of a mirror."""
         answer = self.aws.client("dynamodb").get_item(
             TableName=self.stack.outputs["RecordsTableName"],
-            Key={"pk": {"S": f"mirror#{mirror_key(repository, self.tag)}"}},
+            Key={"pk": {"S": f"mirror#{MirrorKey(repository, self.tag)}"}},
             ConsistentRead=True,
         )
         item = answer.get("Item")
-        return msgspec.json.decode(item["record"]["S"], type=Record) if item else None
+        record = decode_record(item["record"]["S"]) if item else None
+        return record if isinstance(record, MirrorRecord) else None
 
     def alerts(self) -> list[HeardAlert]:
         """Let all records be reviewed, as every few minutes, and take the alerts that came since the last time."""

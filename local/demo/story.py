@@ -11,7 +11,7 @@ from local.demo.screen import Bar, Screen
 from local.demo.stage import ALERT_AFTER, CHECK_EVERY, REPOSITORY, Stage
 from local.images import LocalImage, SparseBlob, make_image, make_index
 from local.registry import FakeRegistry
-from pullahead.mirrors.record import LastRefresh, Record, State
+from pullahead.mirrors.record import LastRefresh, MirrorRecord, State
 from pullahead.oci import Digest, short
 
 _LARGE_LAYER_BYTES = 96 * 1024 * 1024
@@ -137,7 +137,7 @@ class Story:
 
     # --- looking ------------------------------------------------------------------------------------------------
 
-    def _fresh_record(self) -> Record:
+    def _fresh_record(self) -> MirrorRecord:
         record = self._expect_state(State.FRESH)
         published, wanted = self._published(), self._upstream_digest()
         expect(published == wanted, f"ECR serves {published}, upstream {wanted}")
@@ -148,7 +148,7 @@ class Story:
             self._refreshes.append(refresh)
         return record
 
-    def _expect_state(self, state: State) -> Record:
+    def _expect_state(self, state: State) -> MirrorRecord:
         record = self._stage.record()
         if record is None:
             raise DeviationError(f"{self._name} has no record")

@@ -11,13 +11,14 @@ from pullahead.aws.demands import DynamoDemands
 from pullahead.errors import StorageError
 from pullahead.mirrors.demand import Demand
 from pullahead.on_demand.ports import DemandStore
+from pullahead.rules.mirror_key import MirrorKey
 from tests.contract.local_services import client, moto_server, new_table
 from tests.fakes.demands import FakeDemands
 
 NOW = datetime(2026, 11, 24, 9, 5, 0, 123, tzinfo=UTC)
 LATER = NOW + timedelta(days=30)
 DAY = date(2026, 11, 24)
-DEMAND = Demand("mirror/hub/library/alpine:3.20", "hub", NOW, NOW)
+DEMAND = Demand(MirrorKey("mirror/hub/library/alpine", "3.20"), "hub", NOW, NOW)
 
 
 @pytest.fixture(scope="module")
@@ -34,11 +35,11 @@ def demands(request: pytest.FixtureRequest, dynamodb: Any) -> DemandStore:
 def test_demand_comes_back_as_it_was_saved(demands: DemandStore) -> None:
     full = DEMAND._replace(since=NOW + timedelta(hours=2), tries=7, kept=True)
     assert demands.save(full, None, LATER)
-    assert demands.load([DEMAND.key, "unknown:1", DEMAND.key]) == {DEMAND.key: full}
+    assert demands.load([DEMAND.key, MirrorKey("unknown", "1"), DEMAND.key]) == {DEMAND.key: full}
 
 
 def test_more_keys_than_one_call_takes_are_all_read(demands: DemandStore) -> None:
-    many = [DEMAND._replace(key=f"mirror/hub/a:{number}") for number in range(130)]
+    many = [DEMAND._replace(key=MirrorKey("mirror/hub/a", f"{number}")) for number in range(130)]
     for demand in many:
         demands.save(demand, None, LATER)
     assert demands.load([demand.key for demand in many]) == {demand.key: demand for demand in many}
@@ -67,7 +68,7 @@ def test_what_was_changed_meanwhile_is_neither_changed_nor_forgotten(
 
 
 def test_rule_has_its_own_demands_the_longest_unpulled_first(demands: DemandStore) -> None:
-    line = [DEMAND._replace(key=f"mirror/hub/a:{n}", since=NOW + timedelta(hours=n)) for n in range(5)]
+    line = [DEMAND._replace(key=MirrorKey("mirror/hub/a", f"{n}"), since=NOW + timedelta(hours=n)) for n in range(5)]
     for demand in (line[3], line[0], line[4], line[2], line[1]):
         demands.save(demand, None, LATER)
     demands.save(DEMAND._replace(rule="hub2"), None, LATER)
@@ -122,12 +123,12 @@ class TestDynamo:
             for _ in range(4):
                 stub.add_response("batch_get_item", {"Responses": {}, "UnprocessedKeys": left})
             with pytest.raises(StorageError, match="unprocessed 4 times"):
-                DynamoDemands(dynamodb, "t").load(["a:1"])
+                DynamoDemands(dynamodb, "t").load([MirrorKey("a", "1")])
 
     def test_table_that_is_missing_is_a_storage_error(self, dynamodb: Any) -> None:
         missing = DynamoDemands(dynamodb, "missing")
         for ask in (
-            lambda: missing.load(["a:1"]),
+            lambda: missing.load([MirrorKey("a", "1")]),
             lambda: missing.save(DEMAND, None, LATER),
             lambda: missing.forget(DEMAND),
             lambda: list(missing.of_rule("hub")),
@@ -140,4 +141,4 @@ class TestDynamo:
         table = new_table(dynamodb)
         dynamodb.put_item(TableName=table, Item={"pk": {"S": "demand#odd:1"}})
         with pytest.raises(StorageError, match="demand#odd:1"):
-            DynamoDemands(dynamodb, table).load(["odd:1"])
+            DynamoDemands(dynamodb, table).load([MirrorKey("odd", "1")])

@@ -21,7 +21,7 @@ from tests.fakes.samples import KEY, REPOSITORY, UPSTREAM, digest
 
 def event(number: int = 0, kind: OutcomeKind = OutcomeKind.REFRESHED, rule: str = "app") -> OutcomeEvent:
     detail = OutcomeDetail(
-        "1", f"id-{number:03}", KEY, REPOSITORY, "1.0", UPSTREAM, OutcomeReason.UPSTREAM_MOVED, rule, digest("a")
+        "1", f"id-{number:03}", str(KEY), REPOSITORY, "1.0", UPSTREAM, OutcomeReason.UPSTREAM_MOVED, rule, digest("a")
     )
     return OutcomeEvent(kind, BEGAN + timedelta(seconds=number), detail)
 

@@ -8,6 +8,7 @@ from botocore.stub import Stubber
 from pullahead.aws.records import DynamoRecords
 from pullahead.errors import StorageError
 from pullahead.mirrors.store import Heartbeat
+from pullahead.rules.mirror_key import MirrorKey
 from tests.contract.local_services import new_table
 from tests.contract.test_records import FULL, KEY, NOW, PLAIN, dynamodb, records
 from tests.fakes.memory import FakeRecords
@@ -21,8 +22,8 @@ ITEM["record"]["S"] %= NOW.isoformat()
 def test_every_mirror_is_read_and_nothing_else(records: FakeRecords | DynamoRecords) -> None:
     assert list(records.scan()) == []
     records.save_heartbeat(Heartbeat(NOW, "rules-1"))
-    saved = [records.save(record, 0) for record in (FULL, PLAIN.with_changes(key="mirror/app:2.0"))]
-    assert sorted(records.scan(), key=lambda record: record.key) == saved
+    saved = [records.save(record, 0) for record in (FULL, PLAIN.with_changes(key=MirrorKey("mirror/app", "2.0")))]
+    assert sorted(records.scan(), key=lambda record: str(record.key)) == saved
 
 
 def test_pages_are_asked_for_one_after_the_other_and_only_when_needed(dynamodb: Any) -> None:
@@ -39,7 +40,7 @@ def test_pages_are_asked_for_one_after_the_other_and_only_when_needed(dynamodb: 
         stub.add_response(
             "scan", {"Items": [ITEM], "LastEvaluatedKey": position}, {**asked, "ExclusiveStartKey": position}
         )
-        assert next(DynamoRecords(dynamodb, "t").scan()).key == "a:1"
+        assert next(DynamoRecords(dynamodb, "t").scan()).key == MirrorKey("a", "1")
         stub.assert_no_pending_responses()
 
 

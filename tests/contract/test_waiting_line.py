@@ -12,6 +12,7 @@ from pullahead.aws.refresh_queue import DynamoWaitingRefreshes
 from pullahead.errors import StorageError
 from pullahead.messages import RefreshRequest
 from pullahead.refresh.ports import WaitingRefresh, WaitingRefreshes
+from pullahead.rules.mirror_key import MirrorKey
 from tests.contract.local_services import client, moto_server, new_table
 from tests.fakes.admission import FakeWaitingLine
 from tests.fakes.samples import root
@@ -48,7 +49,7 @@ def request(mirror: str, since: datetime = NOON, episode: int = 1) -> RefreshReq
 
 
 def entry(asked: RefreshRequest) -> WaitingRefresh:
-    return WaitingRefresh(f"{asked.repository}:{asked.tag}", asked.name, asked)
+    return WaitingRefresh(MirrorKey(asked.repository, asked.tag), asked.name, asked)
 
 
 def waiting(line: WaitingRefreshes, page: int = 10) -> list[RefreshRequest | None]:
@@ -145,8 +146,8 @@ class TestDynamo:
         }
         dynamodb.put_item(TableName=table, Item={**item, **({"request": {"S": text}} if text else {})})
         line = DynamoWaitingRefreshes(dynamodb, table)
-        assert list(line.oldest_first(5)) == [WaitingRefresh("mirror/odd:1", "n", None)]
-        line.remove(WaitingRefresh("mirror/odd:1", "n", None))
+        assert list(line.oldest_first(5)) == [WaitingRefresh(MirrorKey("mirror/odd", "1"), "n", None)]
+        line.remove(WaitingRefresh(MirrorKey("mirror/odd", "1"), "n", None))
         assert line.count() == 0
 
     def test_pages_are_asked_for_one_after_the_other_and_only_when_needed(self, dynamodb: Any) -> None:
@@ -165,7 +166,7 @@ class TestDynamo:
             stub.add_response(
                 "query", {"Items": [item], "LastEvaluatedKey": position}, {**asked, "ExclusiveStartKey": position}
             )
-            assert next(DynamoWaitingRefreshes(dynamodb, "t").oldest_first(1)).mirror == "a:1"
+            assert next(DynamoWaitingRefreshes(dynamodb, "t").oldest_first(1)).mirror == MirrorKey("a", "1")
             stub.assert_no_pending_responses()
 
     def test_table_that_is_missing_is_a_storage_error(self, dynamodb: Any) -> None:
@@ -174,7 +175,7 @@ class TestDynamo:
             lambda: list(line.oldest_first(1)),
             line.count,
             lambda: line.add(request("mirror/app:1.0")),
-            lambda: line.remove(WaitingRefresh("mirror/app:1.0", "n", None)),
+            lambda: line.remove(WaitingRefresh(MirrorKey("mirror/app", "1.0"), "n", None)),
         ):
             with pytest.raises(StorageError, match="the line of refreshes failed"):
                 ask()

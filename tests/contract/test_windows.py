@@ -10,11 +10,13 @@ import pytest
 from pullahead.aws.event_windows import DynamoEventWindows
 from pullahead.checks.ports import EVENT_WINDOW, EventWindows, WindowDecision
 from pullahead.errors import StorageError
+from pullahead.rules.mirror_key import MirrorKey
 from tests.contract.local_services import client, moto_server, new_table
 from tests.fakes.windows import FakeWindows
 
 NOW = datetime(2026, 11, 24, 9, 5, 0, tzinfo=UTC)
-KEYS = [f"mirror/app:{number}" for number in range(8)]
+KEY = MirrorKey("a", "1")
+KEYS = [MirrorKey("mirror/app", f"{number}") for number in range(8)]
 
 
 @pytest.fixture(scope="module")
@@ -33,12 +35,12 @@ def windows(request: pytest.FixtureRequest, dynamodb: Any) -> EventWindows:
     return FakeWindows() if request.param == "fake" else DynamoEventWindows(dynamodb, new_table(dynamodb))
 
 
-def kinds(windows: EventWindows, key: str, now: datetime, count: int = 4) -> list[WindowDecision]:
+def kinds(windows: EventWindows, key: MirrorKey, now: datetime, count: int = 4) -> list[WindowDecision]:
     return [windows.claim(key, now).when for _ in range(count)]
 
 
 @pytest.mark.parametrize("key", KEYS)
-def test_first_is_followed_second_waits_and_others_merge(windows: EventWindows, key: str) -> None:
+def test_first_is_followed_second_waits_and_others_merge(windows: EventWindows, key: MirrorKey) -> None:
     assert kinds(windows, key, NOW) == [
         WindowDecision.RUN_NOW,
         WindowDecision.RUN_LATER,
@@ -48,7 +50,7 @@ def test_first_is_followed_second_waits_and_others_merge(windows: EventWindows, 
 
 
 @pytest.mark.parametrize("key", KEYS)
-def test_second_waits_until_a_new_window_begins(windows: EventWindows, key: str) -> None:
+def test_second_waits_until_a_new_window_begins(windows: EventWindows, key: MirrorKey) -> None:
     windows.claim(key, NOW)
     delay = timedelta(seconds=windows.claim(key, NOW).delay_seconds)
     assert timedelta(0) < delay <= EVENT_WINDOW + timedelta(seconds=1)
@@ -76,11 +78,11 @@ def test_processes_share_their_count_and_ask_no_more_when_they_know(dynamodb: An
     table, calls = new_table(dynamodb), list[str]()
     dynamodb.meta.events.register("before-call.dynamodb", lambda model, **_: calls.append(model.name))
     one, other = DynamoEventWindows(dynamodb, table), DynamoEventWindows(client(url, "dynamodb"), table)
-    assert [one.claim("a:1", NOW).when, other.claim("a:1", NOW).when] == [
+    assert [one.claim(KEY, NOW).when, other.claim(KEY, NOW).when] == [
         WindowDecision.RUN_NOW,
         WindowDecision.RUN_LATER,
     ]
-    assert kinds(one, "a:1", NOW, 1000) == [WindowDecision.DROP] * 1000
+    assert kinds(one, KEY, NOW, 1000) == [WindowDecision.DROP] * 1000
     assert calls == ["UpdateItem"] * 2
 
 
@@ -88,13 +90,13 @@ def test_many_at_once_are_one_now_and_one_later(dynamodb: Any, url: str) -> None
     table = new_table(dynamodb)
     several = [DynamoEventWindows(client(url, "dynamodb"), table) for _ in range(8)]
     with ThreadPoolExecutor(8) as pool:
-        answers = sorted(claimed.when for claimed in pool.map(lambda windows: windows.claim("a:1", NOW), several))
+        answers = sorted(claimed.when for claimed in pool.map(lambda windows: windows.claim(KEY, NOW), several))
     assert answers == [*[WindowDecision.DROP] * 6, WindowDecision.RUN_LATER, WindowDecision.RUN_NOW]
 
 
 def test_window_is_forgotten_by_the_table_within_hours(dynamodb: Any) -> None:
     table = new_table(dynamodb)
-    DynamoEventWindows(dynamodb, table).claim("a:1", NOW)
+    DynamoEventWindows(dynamodb, table).claim(KEY, NOW)
     (item,) = dynamodb.scan(TableName=table)["Items"]
     assert item["pk"]["S"].startswith("window#")
     assert 60 < int(item["expires_at"]["N"]) - NOW.timestamp() <= 7200
@@ -102,4 +104,4 @@ def test_window_is_forgotten_by_the_table_within_hours(dynamodb: Any) -> None:
 
 def test_table_that_is_gone_is_an_error_and_no_answer(dynamodb: Any) -> None:
     with pytest.raises(StorageError, match="the window of a mirror"):
-        DynamoEventWindows(dynamodb, "no-such-table").claim("a:1", NOW)
+        DynamoEventWindows(dynamodb, "no-such-table").claim(KEY, NOW)

@@ -5,7 +5,7 @@ from datetime import datetime
 
 from pullahead.messages import RefreshRequest
 from pullahead.refresh.ports import SlotResult, WaitingRefresh
-from pullahead.rules.model import mirror_key
+from pullahead.rules.mirror_key import MirrorKey
 from tests.fakes.script import Script
 
 
@@ -45,21 +45,21 @@ class FakeWaitingLine:
 
     def __init__(self, script: Script | None = None) -> None:
         self.script = script or Script()
-        self.waiting: dict[str, WaitingRefresh] = {}
-        self.unreadable: dict[str, datetime] = {}
+        self.waiting: dict[MirrorKey, WaitingRefresh] = {}
+        self.unreadable: dict[MirrorKey, datetime] = {}
 
     def add(self, request: RefreshRequest) -> None:
         with self.script.call("add"):
-            mirror = mirror_key(request.repository, request.tag)
+            mirror = MirrorKey(request.repository, request.tag)
             self.waiting[mirror] = WaitingRefresh(mirror, request.name, request)
 
-    def spoil(self, mirror: str, since: datetime) -> None:
+    def spoil(self, mirror: MirrorKey, since: datetime) -> None:
         """Make an entry one that cannot be read."""
         self.waiting[mirror] = self.waiting[mirror]._replace(request=None)
         self.unreadable[mirror] = since
 
     def oldest_first(self, page: int) -> Iterator[WaitingRefresh]:
-        after: tuple[datetime, str] | None = None
+        after: tuple[datetime, MirrorKey] | None = None
         while True:
             with self.script.call("oldest_first"):
                 rest = sorted(key for key in map(self._place, self.waiting.values()) if after is None or key > after)
@@ -68,7 +68,7 @@ class FakeWaitingLine:
                 return
             after = rest[page - 1]
 
-    def _place(self, refresh: WaitingRefresh) -> tuple[datetime, str]:
+    def _place(self, refresh: WaitingRefresh) -> tuple[datetime, MirrorKey]:
         since = self.unreadable[refresh.mirror] if refresh.request is None else refresh.request.stale_since
         return since, refresh.mirror
 

@@ -1,7 +1,6 @@
 """The application of `pullahead.app` with every adapter in memory."""
 
 from pullahead.app import Application
-from pullahead.checks.ecr_events import AccountRegion
 from pullahead.dead_letters import DeadLetterPolicy
 from pullahead.refresh.copy_unit import CopyUnit
 from pullahead.rules.active import CurrentRules
@@ -37,8 +36,12 @@ class InMemoryService:
         self.standing, self.dead_letters = FakeStanding(), FakeDeadLetters(self.script)
         self.outcomes, self.demands = FakeOutcomes(self.script), FakeDemands(self.script)
         self.slots, self.line = FakeSlots(self.script), FakeWaitingLine(self.script)
-        told = {"MAX_CONCURRENT_REFRESHES": str(max_refreshes), "SILENCE_SECONDS": "1800"}
-        self.app = Application(Settings(told), self.clock)
+        environment = {
+            "MAX_CONCURRENT_REFRESHES": str(max_refreshes),
+            "SILENCE_SECONDS": "1800",
+            "REFRESH_STATE_MACHINE_ARN": "arn:aws:states:eu-west-1:123456789012:stateMachine:refresh",
+        }
+        self.app = Application(Settings(environment), self.clock)
         # What is a cached property there is an attribute as soon as it is set: nothing of AWS is ever made.
         vars(self.app).update(
             _rules_in_force=CurrentRules(lambda: rules, self.standing, self.clock),
@@ -58,7 +61,6 @@ class InMemoryService:
             _incidents=self.incidents,
             _pauses=self.pauses,
             _windows=FakeWindows(self.script),
-            _home=AccountRegion("123456789012", "eu-west-1"),
             _announcer=announcer(self.records, self.clock, self.outcomes),
             _put_aside=DeadLetterPolicy(self.dead_letters.put_aside, MAX_RECEIVE_COUNT, self.clock),
             _find_mounts=None,

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from local.images import LocalImage, make_image
 from pullahead.checks.check import CheckMirrors, CheckResult
 from pullahead.messages import CheckRequest
-from pullahead.mirrors.record import Record
+from pullahead.mirrors.record import MirrorRecord
 from pullahead.oci import Digest
 from pullahead.rules.model import Mirror
 from tests.fakes.memory import FakeClock, FakeRecords, FakeRefreshes
@@ -68,6 +68,6 @@ class CheckingService:
         (result,) = self.check(pushed=pushed)
         return result
 
-    def record(self, tag: str = "1.0") -> Record:
+    def record(self, tag: str = "1.0") -> MirrorRecord:
         """Show what is remembered."""
         return self.records.stored[mirror(tag).key]

@@ -18,13 +18,14 @@ from pullahead.errors import PullaheadError, Side, TagImmutableError
 from pullahead.messages import CheckRequest, Failure, OutcomeRequest, RefreshRequest
 from pullahead.mirrors.outbox import OutboxSender
 from pullahead.mirrors.outcome_event import OutcomeEvent
-from pullahead.mirrors.record import Record
+from pullahead.mirrors.record import MirrorRecord, Record
 from pullahead.mirrors.store import Heartbeat
 from pullahead.oci import Descriptor, Digest, RawManifest, Reference, digest_of, media_types
 from pullahead.refresh.plan import CopyPlan, manifest_key, plan_key
 from pullahead.refresh.ports import StartResult
 from pullahead.refresh.publish import publish_image
 from pullahead.refresh.record_outcome import record_outcome
+from pullahead.rules.mirror_key import MirrorKey, RecordKey
 from pullahead.rules.model import Rules
 from tests.fakes.memory import FakeClock, FakePlans, FakeRecords
 from tests.fakes.outcomes import FakeOutcomes
@@ -35,6 +36,7 @@ from tests.fakes.telling import FakeAlerts, FakeIncidents
 from tests.fakes.upstream import FakeUpstream
 
 _T = TypeVar("_T")
+_R = TypeVar("_R", bound=Record)
 
 _MUCH_TIME = 300.0
 _NOBODY = FakeAlerts()  # gets copies, and is asked nothing
@@ -74,8 +76,8 @@ class Written(NamedTuple):
     """One write to the record, and what its writer knew."""
 
     actor: str
-    before: Record | None
-    after: Record
+    before: MirrorRecord | None
+    after: MirrorRecord
     expected_version: int
     looked_at: int | None  # how many writes there were when the writer last looked at both sides; None: it never did
     saw_published: Digest | None
@@ -88,8 +90,9 @@ class Ledger(FakeRecords):
         super().__init__()
         self.written: list[Written] = []
 
-    def save_as(self, actor: "Ports", record: Record, expected_version: int) -> Record:
+    def save_as(self, actor: "Ports", record: _R, expected_version: int) -> _R:
         """Write as an actor."""
+        assert isinstance(record, MirrorRecord)
         before = self.stored.get(record.key)
         saved = self.save(record, expected_version)
         self.written.append(Written(actor.name, before, saved, expected_version, actor.looked_at, actor.saw_published))
@@ -125,7 +128,7 @@ class Crowd:
         self.incidents, self.alerts = FakeIncidents(), FakeAlerts()
 
     @property
-    def record(self) -> Record | None:
+    def record(self) -> MirrorRecord | None:
         """What is remembered."""
         return self.ledger.stored.get(KEY)
 
@@ -197,7 +200,7 @@ class Crowd:
         self._reviews += 1
         self._add(f"review {self._reviews}", work, dies_at)
 
-    def _review(self, actor: Actor, records: Sequence[Record], now: datetime) -> None:
+    def _review(self, actor: Actor, records: Sequence[MirrorRecord], now: datetime) -> None:
         ports, voice = self._ports_of(actor, self), Voice(actor, self)
         told = NotificationSender(ports, voice, voice, _NOBODY)(records, {}, now, lambda: _MUCH_TIME)
         if told.errors:
@@ -266,11 +269,15 @@ class Ports:
                 raise TagImmutableError("immutable", operation="put", side=Side.TARGET, reference=repository)
             self._world.published = digest
 
-    def load(self, keys: Sequence[str]) -> Mapping[str, Record]:
+    def load(self, keys: Collection[MirrorKey]) -> Mapping[MirrorKey, MirrorRecord]:
         with self._actor.call():
             return self._crowd.ledger.load(keys)
 
-    def save(self, record: Record, expected_version: int) -> Record:
+    def load_one(self, key: RecordKey) -> Record | None:
+        with self._actor.call():
+            return self._crowd.ledger.load_one(key)
+
+    def save(self, record: _R, expected_version: int) -> _R:
         with self._actor.call():
             return self._crowd.ledger.save_as(self, record, expected_version)
 

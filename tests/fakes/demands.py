@@ -1,10 +1,11 @@
 """What was demanded, without DynamoDB; writes are conditional as DynamoDB's are."""
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping
 from datetime import date, datetime
 
 from pullahead.mirrors.demand import Demand
+from pullahead.rules.mirror_key import MirrorKey
 from tests.fakes.script import Script
 
 
@@ -13,8 +14,8 @@ class FakeDemands:
 
     def __init__(self, script: Script | None = None) -> None:
         self.script = script or Script()
-        self.stored: dict[str, Demand] = {}
-        self.expiries: dict[str, datetime] = {}
+        self.stored: dict[MirrorKey, Demand] = {}
+        self.expiries: dict[MirrorKey, datetime] = {}
         self.counts: Counter[tuple[str, date]] = Counter()
 
     @property
@@ -22,7 +23,7 @@ class FakeDemands:
         """Count the writes, refused ones included."""
         return self.script.count("save_demand", "forget", "count_demand")
 
-    def load(self, keys: Sequence[str]) -> Mapping[str, Demand]:
+    def load(self, keys: Collection[MirrorKey]) -> Mapping[MirrorKey, Demand]:
         with self.script.call("load_demands"):
             return {key: self.stored[key] for key in keys if key in self.stored}
 

@@ -3,7 +3,7 @@
 from datetime import timedelta
 
 from pullahead.messages import RefreshRequest
-from pullahead.mirrors.record import Record, State
+from pullahead.mirrors.record import MirrorRecord, State
 from pullahead.refresh.ports import StartResult
 from pullahead.refresh.queue import RefreshQueue
 from pullahead.refresh.request import refresh_request
@@ -34,7 +34,7 @@ class Door:
     def stale(self, tag: str, hours: float = 1, episode: int = 1) -> RefreshRequest:
         """Remember a mirror as stale for so long, and make the request of its refresh."""
         since = self.clock() - timedelta(hours=hours)
-        record = Record(
+        record = MirrorRecord(
             mirror(tag).key,
             str(mirror(tag).upstream),
             State.STALE,

@@ -1,15 +1,19 @@
 """The service's memory and voice without AWS: records, plans, queue, refreshes, alerts, and a clock that is set."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
+from typing import TypeVar
 
 from pullahead.errors import ConflictError, StorageError
 from pullahead.messages import CheckRequest, ListRequest, Queued, RefreshRequest
 from pullahead.mirrors.alert import Alert
-from pullahead.mirrors.record import Record
+from pullahead.mirrors.record import DailyLimitRecord, MirrorRecord, Record, RuleRecord
 from pullahead.mirrors.store import Heartbeat
 from pullahead.refresh.ports import StartResult
+from pullahead.rules.mirror_key import MirrorKey, RecordKey, RuleKey
 from tests.fakes.script import Script
+
+_R = TypeVar("_R", bound=Record)
 
 
 class FakeClock:
@@ -31,8 +35,9 @@ class FakeRecords:
 
     def __init__(self, script: Script | None = None) -> None:
         self.script = script or Script()
-        self.stored: dict[str, Record] = {}
-        self.decided: list[Alert] = []  # the alerts that were ever given to a record, in order
+        self.stored: dict[MirrorKey, MirrorRecord] = {}
+        self.of_rules: dict[RuleKey, RuleRecord | DailyLimitRecord] = {}
+        self.decided: list[Alert] = []  # the alerts that were ever added to a record, in order
         self.heartbeat: Heartbeat | None = None
 
     @property
@@ -40,23 +45,35 @@ class FakeRecords:
         """Count the writes, refused ones included."""
         return self.script.count("save", "save_heartbeat")
 
-    def load(self, keys: Sequence[str]) -> Mapping[str, Record]:
+    def load(self, keys: Collection[MirrorKey]) -> Mapping[MirrorKey, MirrorRecord]:
         with self.script.call("load"):
             return {key: self.stored[key] for key in keys if key in self.stored}
 
+    def load_one(self, key: RecordKey) -> Record | None:
+        with self.script.call("load"):
+            return self._find(key)
+
     def scan(self) -> Iterator[Record]:
         with self.script.call("scan"):
-            yield from list(self.stored.values())
+            yield from [*self.stored.values(), *self.of_rules.values()]
 
-    def save(self, record: Record, expected_version: int) -> Record:
+    def save(self, record: _R, expected_version: int) -> _R:
         with self.script.call("save"):
-            stored = self.stored.get(record.key)
+            stored = self._find(record.key)
             if (stored.version if stored is not None else 0) != expected_version:
                 raise ConflictError(f"the record of {record.key} was changed since version {expected_version}")
             known = stored.pending if stored is not None else ()
             self.decided += [alert for alert in record.pending if alert not in known]
-            self.stored[record.key] = record.with_changes(version=expected_version + 1)
-            return self.stored[record.key]
+            saved = record.with_changes(version=expected_version + 1)
+            self.put(saved)
+            return saved
+
+    def put(self, record: Record) -> None:
+        """Store a record as it is."""
+        if isinstance(record, MirrorRecord):
+            self.stored[record.key] = record
+        elif isinstance(record, RuleRecord | DailyLimitRecord):
+            self.of_rules[record.key] = record
 
     def load_heartbeat(self) -> Heartbeat | None:
         with self.script.call("load_heartbeat"):
@@ -65,6 +82,11 @@ class FakeRecords:
     def save_heartbeat(self, heartbeat: Heartbeat) -> None:
         with self.script.call("save_heartbeat"):
             self.heartbeat = heartbeat
+
+    def _find(self, key: RecordKey) -> Record | None:
+        if isinstance(key, MirrorKey):
+            return self.stored.get(key)
+        return self.of_rules.get(key) if isinstance(key, RuleKey) else None
 
 
 class FakePauses:

@@ -7,9 +7,10 @@ from typing import Any
 
 from local.ecr.trail import Trail
 from pullahead.mirrors.demand import Demand
-from pullahead.mirrors.record import Record
+from pullahead.mirrors.record import MirrorRecord
 from pullahead.on_demand.notice_pulls import NoticedPulls, NoticePulls
 from pullahead.rules.load import load_rules
+from pullahead.rules.mirror_key import MirrorKey
 from tests.fakes.demands import FakeDemands
 from tests.fakes.memory import FakeClock, FakeQueue, FakeRecords
 from tests.fakes.script import Script
@@ -27,7 +28,7 @@ on_demand:
     daily_limit: 3
 """
 OWN_ROLE = "arn:aws:iam::123456789012:role/ours"
-ALPINE = "mirror/hub/library/alpine:3.20"
+ALPINE = MirrorKey("mirror/hub/library/alpine", "3.20")
 
 
 class Pulls:
@@ -46,9 +47,9 @@ class Pulls:
             lambda: self.rules, self.demands, self.records, self.queue, self.clock, frozenset({OWN_ROLE})
         )
 
-    def pull(self, *names: str, **more: Any) -> NoticedPulls:
+    def pull(self, *names: str | MirrorKey, **more: Any) -> NoticedPulls:
         """Tell of pulls of REPOSITORY:TAG, in one batch."""
-        return self.notice({f"m{n}": self.message(name, **more) for n, name in enumerate(names)})
+        return self.notice({f"m{n}": self.message(str(name), **more) for n, name in enumerate(names)})
 
     def message(self, name: str, *, role: str = "node", at: datetime | None = None, missing: bool = False) -> str:
         events: list[dict[str, Any]] = []
@@ -72,8 +73,8 @@ class Pulls:
         """Name what checks were sent for."""
         return [f"{request.repository}:{tag}" for request in self.queue.sent for tag in request.tags]
 
-    def remember(self, record: Record) -> None:
+    def remember(self, record: MirrorRecord) -> None:
         self.records.stored[record.key] = record.with_changes(version=1)
 
-    def stored(self, key: str = ALPINE) -> Demand:
+    def stored(self, key: MirrorKey = ALPINE) -> Demand:
         return self.demands.stored[key]

@@ -6,6 +6,7 @@ from typing import Any, TypeVar
 
 from pullahead.errors import RegistryError, Side
 from pullahead.oci import Descriptor, Digest, Repository, digest_of, media_types, parse_reference
+from pullahead.rules.mirror_key import MirrorKey
 from pullahead.rules.model import Mirror, Rule, Rules
 from pullahead.rules.tag_patterns import TagSelection
 
@@ -13,7 +14,7 @@ _E = TypeVar("_E", bound=RegistryError)
 
 REPOSITORY = "mirror/app"
 UPSTREAM = "ghcr.io/team/app:1.0"
-KEY = f"{REPOSITORY}:1.0"
+KEY = MirrorKey(REPOSITORY, "1.0")
 
 
 def mirror(

@@ -94,7 +94,8 @@ class ReviewedService:
 
     def keep(self, *records: Record) -> None:
         """Store records as they are."""
-        self.records.stored.update({record.key: record for record in records})
+        for record in records:
+            self.records.put(record)
 
     def review(self, left: float = 300.0, **later: float) -> Reviewed:
         """Let time pass, and review with so many seconds left to the function."""

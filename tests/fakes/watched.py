@@ -6,7 +6,7 @@ from pullahead.alerts.review import Reviewed
 from pullahead.errors import RegistryUnavailableError
 from pullahead.mirrors.alert import Alert
 from pullahead.mirrors.judge import Observation, judge
-from pullahead.mirrors.record import Record
+from pullahead.mirrors.record import MirrorRecord
 from pullahead.mirrors.store import Heartbeat
 from pullahead.oci import parse_reference
 from pullahead.rules.model import Mirror
@@ -53,7 +53,7 @@ class Watched(ReviewedService):
         self.see(STALE, *names)
         self.see(STALE, *names, minutes=61)
 
-    def record(self, name: str = "a") -> Record:
+    def record(self, name: str = "a") -> MirrorRecord:
         return self.records.stored[self.mirrors[name].key]
 
     @property

@@ -3,6 +3,7 @@
 from datetime import datetime
 
 from pullahead.checks.ports import EVENT_WINDOW, WindowClaim, WindowDecision
+from pullahead.rules.mirror_key import RecordKey
 from tests.fakes.script import Script
 
 
@@ -11,9 +12,9 @@ class FakeWindows:
 
     def __init__(self, script: Script | None = None) -> None:
         self.script = script or Script()
-        self._open: dict[str, tuple[datetime, int]] = {}
+        self._open: dict[RecordKey, tuple[datetime, int]] = {}
 
-    def claim(self, key: str, now: datetime) -> WindowClaim:
+    def claim(self, key: RecordKey, now: datetime) -> WindowClaim:
         with self.script.call("claim"):
             begun, count = self._open.get(key, (now, 0))
             if now - begun >= EVENT_WINDOW:

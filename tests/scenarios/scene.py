@@ -9,17 +9,16 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import msgspec
-
 from local.aws.pool import Invocation
 from local.demo.client import PlainClient, Pulled
 from local.ecr import StrictEcr
 from local.images import LocalImage
 from local.registry import FakeRegistry
 from pullahead.messages import CheckRequest
-from pullahead.mirrors.record import Record, State
+from pullahead.mirrors.record import MirrorRecord, State
+from pullahead.mirrors.stored_record import decode_record
 from pullahead.oci import Digest
-from pullahead.rules.model import mirror_key
+from pullahead.rules.mirror_key import MirrorKey
 from tests.scenarios.deployment import CHECK_EVERY, TAG, Alert, Deployment, MirrorRule, rules_text
 
 PART_BYTES = 10 * 1024 * 1024
@@ -45,7 +44,7 @@ class Scene:
         self.deployment, self.mirror, self.upstream = deployment, mirror, upstream
         self.aws = deployment.aws
         self.repository = mirror.repository
-        self.key = mirror_key(mirror.repository, TAG)
+        self.key = str(MirrorKey(mirror.repository, TAG))
         self._runs_before = len(deployment.aws.invocations)
 
     @property
@@ -144,14 +143,16 @@ class Scene:
         """Pull the tag with everything below it, and hash every byte."""
         return self._client().pull(self.repository, TAG)
 
-    def record(self, tag: str = TAG) -> Record:
+    def record(self, tag: str = TAG) -> MirrorRecord:
         """What Pullahead remembers of the mirror, or of another one that the scene's rules name."""
         item = self.aws.client("dynamodb").get_item(
             TableName=self.deployment.stack.outputs["RecordsTableName"],
-            Key={"pk": {"S": f"mirror#{mirror_key(self.repository, tag)}"}},
+            Key={"pk": {"S": f"mirror#{MirrorKey(self.repository, tag)}"}},
             ConsistentRead=True,
         )["Item"]
-        return msgspec.json.decode(item["record"]["S"], type=Record)
+        record = decode_record(item["record"]["S"])
+        assert isinstance(record, MirrorRecord)
+        return record
 
     def alerts(self) -> list[Alert]:
         """Take the alerts about this mirror that came since the last time."""

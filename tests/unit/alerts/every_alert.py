@@ -7,8 +7,10 @@ Whoever changes a text reads the file as a stranger would, before it is approved
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 
+from pullahead.alerts.incidents import ServiceSubject
 from pullahead.alerts.text import Notice, attributes_of, subject_of, text_of
 from pullahead.mirrors.alert import Alert, AlertKind
+from pullahead.rules.mirror_key import MirrorKey, RuleKey, Subject
 
 NOW = datetime(2026, 11, 24, 9, 5, tzinfo=UTC)
 LASTED = timedelta(hours=6, minutes=3)
@@ -36,14 +38,15 @@ CAUSES = {
 
 def alert(kind: AlertKind, number: int = 0, *, over: bool = False, lasted: timedelta = LASTED) -> Alert:
     """Make what is told of one mirror, or that it is over."""
-    mirror, upstream, detail = f"mirror/alpine:3.{number + 20}", f"docker.io/library/alpine:3.{number + 20}", ""
+    mirror: Subject = MirrorKey("mirror/alpine", f"3.{number + 20}")
+    upstream, detail = f"docker.io/library/alpine:3.{number + 20}", ""
     if kind in OF_RULES:
-        mirror, upstream = f"mirror/alpine-{number + 20} (team-a):*", f"docker.io/team-a/alpine-{number + 20}"
+        mirror, upstream = RuleKey(f"mirror/alpine-{number + 20}", "team-a"), f"docker.io/team-a/alpine-{number + 20}"
     if kind in OF_PULLAHEAD:
-        mirror, upstream, detail = OF_PULLAHEAD[kind][0], "", OF_PULLAHEAD[kind][1]
+        mirror, upstream, detail = ServiceSubject(OF_PULLAHEAD[kind][0]), "", OF_PULLAHEAD[kind][1]
     detail = CAUSES.get(kind, detail)
     if over:
-        mirror = "the rules" if kind is AlertKind.RULES_BROKEN else mirror
+        mirror = ServiceSubject("the rules") if kind is AlertKind.RULES_BROKEN else mirror
         return Alert(AlertKind.RECOVERED, mirror, upstream, NOW - lasted, NOW, of=kind)
     return Alert(kind, mirror, upstream, NOW - lasted, NOW, detail.format(upstream))
 

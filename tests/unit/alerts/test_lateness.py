@@ -6,11 +6,11 @@ from datetime import timedelta
 import pytest
 
 from pullahead.alerts.review import Lateness, measure_lateness
-from pullahead.mirrors.record import State
-from pullahead.mirrors.rule_record import listing_key
+from pullahead.mirrors.record import RuleRecord, State
+from pullahead.mirrors.rule_record import rule_key
 from pullahead.rules.tag_patterns import PatternKind, TagPattern, TagSelection
 from tests.fakes.memory import FakeClock, FakeRecords
-from tests.fakes.samples import REPOSITORY, mirror, rule, rules
+from tests.fakes.samples import REPOSITORY, UPSTREAM, mirror, rule, rules
 from tests.fakes.standing import fresh, unfresh
 
 NOW = FakeClock()()
@@ -20,9 +20,8 @@ RULES = rules([mirror(tag) for tag in ("1.0", "2.0", "3.0")])
 def test_count_and_the_oldest() -> None:
     records = FakeRecords()
     for tag, hours in (("1.0", 1), ("2.0", 5)):
-        key = f"{REPOSITORY}:{tag}"
-        records.stored[key] = unfresh(key, State.STALE, NOW - timedelta(hours=hours))
-    records.stored[f"{REPOSITORY}:3.0"] = fresh(f"{REPOSITORY}:3.0", NOW - timedelta(hours=9))
+        records.put(unfresh(f"{REPOSITORY}:{tag}", State.STALE, NOW - timedelta(hours=hours)))
+    records.put(fresh(f"{REPOSITORY}:3.0", NOW - timedelta(hours=9)))
     assert measure_lateness(records.scan(), RULES, NOW) == Lateness(2, 5 * 3600.0)
 
 
@@ -36,13 +35,13 @@ def test_nothing_late_is_zero() -> None:
 )
 def test_what_counts(state: State, late: int) -> None:
     records = FakeRecords()
-    records.stored["a"] = unfresh(f"{REPOSITORY}:1.0", state, NOW - timedelta(hours=1))
+    records.put(unfresh(f"{REPOSITORY}:1.0", state, NOW - timedelta(hours=1)))
     assert measure_lateness(records.scan(), RULES, NOW).mirrors == late
 
 
 def test_mirror_that_no_rule_names_any_more_is_not_late() -> None:
     records = FakeRecords()
-    records.stored["a"] = unfresh(f"{REPOSITORY}:gone", State.STALE, NOW)
+    records.put(unfresh(f"{REPOSITORY}:gone", State.STALE, NOW))
     assert measure_lateness(records.scan(), RULES, NOW).mirrors == 0
 
 
@@ -54,7 +53,7 @@ def test_mirror_that_is_to_be_forgotten_is_not_late() -> None:
 
 def test_mirror_of_a_paused_rule_is_not_late() -> None:
     records = FakeRecords()
-    records.stored["a"] = unfresh(f"{REPOSITORY}:1.0", State.STALE, NOW)
+    records.put(unfresh(f"{REPOSITORY}:1.0", State.STALE, NOW))
     assert measure_lateness(records.scan(), RULES, NOW).mirrors == 1
     assert measure_lateness(records.scan(), replace(RULES, paused=frozenset({"app"})), NOW).mirrors == 0
 
@@ -62,8 +61,7 @@ def test_mirror_of_a_paused_rule_is_not_late() -> None:
 def test_listing_that_fails_is_no_late_mirror() -> None:
     chosen = rule(tags=TagSelection(patterns=(TagPattern(PatternKind.GLOB, "*"),)))
     records = FakeRecords()
-    for key in (listing_key(chosen), f"{REPOSITORY}:*"):  # also where a rule's pattern would fit it
-        records.stored[key] = unfresh(key, State.UNKNOWN, NOW)
+    records.put(RuleRecord(rule_key(chosen), UPSTREAM, State.UNKNOWN, NOW, NOW))
     assert measure_lateness(records.scan(), rules([], "r", chosen), NOW).mirrors == 0
-    records.stored["b"] = unfresh(f"{REPOSITORY}:1.0", State.UNKNOWN, NOW)
+    records.put(unfresh(f"{REPOSITORY}:1.0", State.UNKNOWN, NOW))
     assert measure_lateness(records.scan(), rules([], "r", chosen), NOW).mirrors == 1

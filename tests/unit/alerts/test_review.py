@@ -9,16 +9,17 @@ from pullahead.alerts.review import Lateness
 from pullahead.errors import ConfigError, StorageError
 from pullahead.mirrors.judge import Observation, judge
 from pullahead.mirrors.outbox import with_outcome_events
-from pullahead.mirrors.record import LastRefresh, Record, State
-from pullahead.mirrors.rule_record import listing_key
+from pullahead.mirrors.record import LastRefresh, RuleRecord, State
+from pullahead.mirrors.rule_record import rule_key
 from pullahead.mirrors.store import Heartbeat
+from pullahead.rules.mirror_key import MirrorKey, RuleKey
 from pullahead.rules.model import Rules
 from pullahead.rules.sources.findings import Findings
 from pullahead.rules.sources.state import BrokenRules, FollowedText, RulesState
 from pullahead.rules.tag_patterns import PatternKind, TagPattern, TagSelection
 from tests.fakes.samples import KEY, REPOSITORY, mirror, root, rule, rules
 from tests.fakes.sources import QUAY
-from tests.fakes.standing import fresh, unfresh
+from tests.fakes.standing import fresh, listing_record, unfresh
 from tests.fakes.telling import ADDRESS, ReviewedService
 
 NAMED = rules([mirror("1.0"), mirror("2.0")])
@@ -49,7 +50,7 @@ class Known(ReviewedService):
         self.standing.save(RulesState(text=FollowedText("good", "2", broken)))
 
     def leaving(self) -> list[str]:
-        return sorted(key for key, record in self.records.stored.items() if record.expires_at is not None)
+        return sorted(str(record.key) for record in self.records.scan() if record.expires_at is not None)
 
 
 def test_lateness_is_measured_by_the_same_scan() -> None:
@@ -156,7 +157,7 @@ class TestRetirement:
         known = Known()
         known.follow("1.0")
         assert known.review().retired.records == 1
-        gone = known.records.stored[f"{REPOSITORY}:2.0"]
+        gone = known.records.stored[MirrorKey(REPOSITORY, "2.0")]
         assert gone.expires_at == known.clock() + timedelta(days=7)
         assert known.told() == [f"{REPOSITORY}:2.0 is followed by no rule any more"]
         known.beat(minutes=5)
@@ -184,7 +185,7 @@ class TestRetirement:
         known = Known()
         known.follow("1.0")
         known.review()
-        retired = known.records.stored[f"{REPOSITORY}:2.0"]
+        retired = known.records.stored[MirrorKey(REPOSITORY, "2.0")]
         served = root("new")
         again = judge(Observation(served, served.digest), retired, mirror("2.0"), known.clock()).record
         assert (again.expires_at, again.pending) == (None, ())
@@ -203,7 +204,7 @@ class TestRetirement:
     def test_record_that_was_changed_meanwhile_is_retired_as_it_stands(self) -> None:
         known = Known()
         known.follow("1.0")
-        key = f"{REPOSITORY}:2.0"
+        key = MirrorKey(REPOSITORY, "2.0")
 
         def move() -> None:
             stored = known.records.stored[key]
@@ -217,7 +218,7 @@ class TestRetirement:
 class TestNobodyIsForgottenByMistake:
     def test_rules_that_follow_nothing_are_told_and_forget_nothing(self) -> None:
         known = Known()
-        known.keep(fresh(listing_key(CHOOSING), known.clock()))
+        known.keep(listing_record(rule_key(CHOOSING), known.clock()))
         known.follow(digest="empty")
         assert known.told() == ["the rules follow no mirror that is known"]
         assert "none of the 2 mirrors " in known.alerts.published[0].members[0].detail
@@ -254,13 +255,13 @@ class TestNobodyIsForgottenByMistake:
 
 
 class TestChosenTags:
-    def known(self, listing: Record | None) -> Known:
+    def known(self, listing: RuleRecord | None) -> Known:
         known = Known(rules([mirror("1.0")], "rules-1", CHOOSING))
         known.keep(fresh(f"{REPOSITORY}:3.0", known.clock()), *([listing] if listing is not None else []))
         return known
 
-    def listing(self, state: State = State.FRESH, *followed: str) -> Record:
-        record = fresh(listing_key(CHOOSING), Known().clock(), followed=followed)
+    def listing(self, state: State = State.FRESH, *followed: str) -> RuleRecord:
+        record = listing_record(rule_key(CHOOSING), Known().clock(), followed=followed)
         return record.with_changes(state=state)
 
     def test_tag_that_is_no_longer_chosen_is_forgotten_without_a_word(self) -> None:
@@ -275,8 +276,8 @@ class TestChosenTags:
         known.review()
         assert known.leaving() == []
 
-    @pytest.mark.parametrize("listing", [None, fresh(listing_key(CHOOSING), Known().clock())])
-    def test_listing_of_which_nothing_is_known_forgets_nothing(self, listing: Record | None) -> None:
+    @pytest.mark.parametrize("listing", [None, listing_record(rule_key(CHOOSING), Known().clock())])
+    def test_listing_of_which_nothing_is_known_forgets_nothing(self, listing: RuleRecord | None) -> None:
         known = self.known(listing)
         known.review()
         assert known.leaving() == []
@@ -286,14 +287,14 @@ class TestChosenTags:
         known.rules = rules([mirror("1.0"), mirror("2.0"), mirror("3.0")], "rules-2")
         known.beat()
         known.review()
-        assert known.leaving() == [listing_key(CHOOSING)]
+        assert known.leaving() == [str(rule_key(CHOOSING))]
         assert known.told() == []  # it is no mirror
 
     def test_listings_of_a_namespace_stay_with_their_rule(self) -> None:
         namespace = rule(upstream="quay.io/prom/*", repository="quay/{name}", name="prom", tags=CHOOSING.tags)
         known = Known(rules([mirror("1.0"), mirror("2.0")], "rules-1", namespace))
-        for key in (listing_key(namespace), "quay/node (prom):*", "else/node (prom):*"):
-            known.keep(fresh(key, known.clock()))
+        for key in (rule_key(namespace), RuleKey("quay/node", "prom"), RuleKey("else/node", "prom")):
+            known.keep(listing_record(key, known.clock()))
         known.review()
         assert known.leaving() == ["else/node (prom):*"]
 

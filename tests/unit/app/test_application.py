@@ -76,11 +76,11 @@ class TestRulesFoundJustNow:
     ) -> None:
         service = self.service()
         request = CheckRequest(reason=reason, repository="quay/team/app", tags=("1",), asked_at=service.clock())
-        assert len(service.app.check(request)) == checked
+        assert len(service.app.handle_message(request)) == checked
 
     def test_refresh_of_what_became_stale_later_is_planned_by_them(self) -> None:
         service = self.service()
-        service.app.check(
+        service.app.handle_message(
             CheckRequest(reason="schedule", repository="quay/team/app", tags=("1",), asked_at=service.clock())
         )
         (request,) = service.refreshes.requests.values()

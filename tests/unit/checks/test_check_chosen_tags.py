@@ -6,6 +6,7 @@ from pullahead.checks.check import CheckResult
 from pullahead.messages import CheckRequest
 from pullahead.mirrors.record import State
 from pullahead.refresh.ports import StartResult
+from pullahead.rules.mirror_key import MirrorKey
 from pullahead.rules.model import Rule
 from pullahead.rules.tag_patterns import PatternKind, TagPattern, TagSelection
 from tests.fakes.checks import FIRST, SECOND, CheckingService
@@ -35,7 +36,11 @@ def service() -> Choosing:
 
 def test_chosen_tag_is_mirrored(service: Choosing) -> None:
     (result,) = service.ask("mirror/app")
-    assert (result.mirror, result.state, result.started) == ("mirror/app:1.0", State.MISSING, StartResult.STARTED)
+    assert (result.mirror, result.state, result.started) == (
+        MirrorKey("mirror/app", "1.0"),
+        State.MISSING,
+        StartResult.STARTED,
+    )
     (request,) = service.refreshes.requests.values()
     assert request.upstream == "ghcr.io/team/app:1.0"
 

@@ -13,7 +13,7 @@ from pullahead.mirrors.record import State
 from pullahead.oci import Descriptor, Reference
 from pullahead.refresh.ports import StartResult
 from tests.fakes.checks import FIRST, SECOND, CheckingService
-from tests.fakes.samples import REPOSITORY, failed, mirror
+from tests.fakes.samples import KEY, REPOSITORY, failed, mirror
 from tests.fakes.upstream import FakeUpstream
 
 TAGS = ("1.0", "2.0", "3.0")
@@ -46,7 +46,7 @@ def started(service: CheckingService) -> list[str]:
 
 
 def deferred(results: list[CheckResult]) -> set[str]:
-    return {result.mirror.rpartition(":")[2] for result in results if result.deferred}
+    return {result.mirror.tag for result in results if result.deferred}
 
 
 class TestUpstreamNotAsked:
@@ -127,7 +127,7 @@ class TestRefreshes:
         results = service.check(*TAGS)
         assert started(service) == ["2.0", "3.0"]
         (late,) = [result for result in results if result.deferred]
-        assert (late.mirror, late.state, late.started) == ("mirror/app:1.0", State.STALE, None)
+        assert (late.mirror, late.state, late.started) == (KEY, State.STALE, None)
         assert "of ghcr.io's limit of 100 requests 12 are left, 0 above the reserve" in late.reason
 
     def test_deferral_is_written_again_and_again_or_begins_an_episode(self) -> None:

@@ -9,8 +9,9 @@ from functions.check_freshness import app as check_freshness
 from local.images import make_image
 from pullahead.errors import StorageError
 from pullahead.messages import CheckRequest
-from pullahead.mirrors.record import Record, State
+from pullahead.mirrors.record import MirrorRecord, State
 from pullahead.oci import Digest
+from pullahead.rules.mirror_key import MirrorKey
 from pullahead.rules.model import Rules
 from tests.fakes.application import InMemoryService
 from tests.fakes.samples import REPOSITORY, digest, mirror, rules
@@ -42,7 +43,7 @@ class World:
 
     def check(self, *requests: CheckRequest) -> None:
         for request in requests:
-            self.service.app.check(request)
+            self.service.app.handle_message(request)
 
     def batch(self, *events: dict[str, Any]) -> list[str]:
         """Let the function take a batch, and tell which messages come back."""
@@ -58,8 +59,8 @@ class World:
         answer = check_freshness.take({"Records": records}, None, self.service.app)
         return [failure["itemIdentifier"] for failure in answer["batchItemFailures"]]
 
-    def record(self, tag: str = "0") -> Record:
-        return self.records[f"{REPOSITORY}:{tag}"]
+    def record(self, tag: str = "0") -> MirrorRecord:
+        return self.records[MirrorKey(REPOSITORY, tag)]
 
     def count(self, *operations: str) -> int:
         return self.script.count(*operations)

@@ -160,7 +160,7 @@ class TestImmutable:
         service.check(*tags)
         assert service.upstream.heads == 100
         service.script.resume()
-        assert {result.mirror for result in service.check(*tags)} == {f"mirror/app:{tag}" for tag in tags}
+        assert {str(result.mirror) for result in service.check(*tags)} == {f"mirror/app:{tag}" for tag in tags}
         assert service.upstream.heads == 1
 
     def test_upstream_that_moves_all_the_same_is_not_noticed(self, service: CheckingService) -> None:

@@ -64,7 +64,7 @@ class Flood:
         for request in self._checks():
             self.service.clock.advance(seconds=1)
             for _ in range(self.deliveries):
-                self.service.app.check(request)
+                self.service.app.handle_message(request)
 
     def _checks(self) -> Iterator[CheckRequest]:
         by_repository: dict[str, list[str]] = {}
@@ -89,7 +89,7 @@ class Flood:
         self.service.app.record_outcome(outcome)
         self.refreshes.statuses[request.name] = StartResult.SUCCEEDED
         for _ in range(self.deliveries):
-            self.service.app.check(StartWaitingRequest(request.name))
+            self.service.app.handle_message(StartWaitingRequest(request.name))
 
     def states(self) -> Counter[State]:
         """Count the states of all mirrors."""
@@ -207,7 +207,7 @@ def test_ends_that_are_told_to_nobody_are_made_good_by_the_schedule(lost_every: 
             flood.end(request)
             flood.deliveries = deliveries
         flood.service.clock.advance(seconds=timedelta(minutes=5).total_seconds())
-        flood.service.app.check(StartWaitingRequest())
+        flood.service.app.handle_message(StartWaitingRequest())
     assert flood.states() == {State.FRESH: 200}
     assert flood.refreshes.most <= LIMIT
 
@@ -216,7 +216,7 @@ def test_schedule_that_fills_tells_how_many_run_and_wait() -> None:
     flood = Flood(100)
     flood.serve(FIRST)
     flood.check_all()
-    (filled,) = flood.service.app.check(StartWaitingRequest())
+    (filled,) = flood.service.app.handle_message(StartWaitingRequest())
     assert filled._asdict() == {
         "started": (),
         "dropped": (),

@@ -8,8 +8,9 @@ from local.images import make_image
 from pullahead.checks.listing import ListResult, ListTags
 from pullahead.errors import ConflictError, ListingRefusedError, RateLimitedError, StorageError
 from pullahead.messages import CheckRequest, ListRequest
-from pullahead.mirrors.record import Record, State
+from pullahead.mirrors.record import RuleRecord, State
 from pullahead.oci import Repository
+from pullahead.rules.mirror_key import RuleKey
 from pullahead.rules.model import Rule, Rules
 from pullahead.rules.tag_patterns import PatternKind, TagPattern, TagSelection
 from tests.fakes.memory import FakeClock, FakeQueue, FakeRecords
@@ -20,7 +21,7 @@ from tests.fakes.upstream import FakeUpstream
 IMAGE = make_image(seed=1)
 SEMVER = TagPattern(PatternKind.SEMVER, ">=1")
 NEWEST = TagSelection(patterns=(SEMVER,), newest=2)
-KEY = "mirror/app (app):*"
+KEY = RuleKey("mirror/app", "app")
 
 
 class Listing:
@@ -51,8 +52,10 @@ class Listing:
         return [tag for request in self.queue.sent for tag in request.tags]
 
     @property
-    def record(self) -> Record:
-        return self.records.stored[KEY]
+    def record(self) -> RuleRecord:
+        record = self.records.of_rules[KEY]
+        assert isinstance(record, RuleRecord)
+        return record
 
     @property
     def alerts(self) -> list[str]:
@@ -216,7 +219,7 @@ class TestNamespace:
     def test_each_repository_below_is_a_listing_of_its_own(self) -> None:
         listing = self.listing(self.CHOOSING)
         result = listing.ask("prom")
-        assert (result.listing, result.queued) == ("quay/{name} (prom):*", 2)
+        assert (result.listing, result.queued) == (RuleKey("quay/{name}", "prom"), 2)
         assert [request.upstream for request in listing.queue.listings] == [
             "quay.io/prom/node",
             "quay.io/prom/deep/alert",
@@ -226,7 +229,7 @@ class TestNamespace:
 
     def test_repository_of_it_is_followed_where_its_name_says(self) -> None:
         listing = self.listing(self.CHOOSING)
-        assert listing.ask("prom", "quay.io/prom/node").listing == "quay/node (prom):*"
+        assert listing.ask("prom", "quay.io/prom/node").listing == RuleKey("quay/node", "prom")
         (request,) = listing.queue.sent
         assert (request.repository, request.tags) == ("quay/node", ("3.0", "2.0"))
         assert (request.rule, request.upstream) == ("prom", "quay.io/prom/node")

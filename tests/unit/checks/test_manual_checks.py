@@ -20,7 +20,7 @@ def serving(**of_mirror: bool) -> InMemoryService:
 
 def check(service: InMemoryService, reason: str) -> None:
     event = {"reason": reason, "repository": REPOSITORY, "tags": ["1.0"], "asked_at": service.clock().isoformat()}
-    service.app.check(CheckRequest.from_event(event))
+    service.app.handle_message(CheckRequest.from_event(event))
 
 
 def test_refresh_that_failed_is_tried_now_and_not_hours_later() -> None:

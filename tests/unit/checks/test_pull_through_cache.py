@@ -9,8 +9,9 @@ from pullahead.checks.pull_through_cache import with_cache_result
 from pullahead.errors import StorageError
 from pullahead.messages import CacheFailure, CheckRequest
 from pullahead.mirrors.alert import AlertKind
-from pullahead.mirrors.record import Record, State
+from pullahead.mirrors.record import MirrorRecord, State
 from pullahead.oci import Digest
+from pullahead.rules.mirror_key import MirrorKey
 from pullahead.rules.model import Mirror, Rules, Source
 from pullahead.rules.sources.findings import CachedRepository, Findings, TaggedRepository
 from pullahead.rules.sources.state import RulesState
@@ -20,7 +21,8 @@ from tests.fakes.samples import rules
 from tests.fakes.sources import QUAY
 
 IMAGE, OTHER = make_image(seed=1), make_image(seed=2)
-REPOSITORY, KEY = "quay/team/app", "quay/team/app:1.0"
+REPOSITORY = "quay/team/app"
+KEY = MirrorKey(REPOSITORY, "1.0")
 DENIED = CacheFailure("UpstreamAccessDenied", "the credentials are refused")
 WITHIN = ("mirror/*", "quay/*")
 
@@ -45,10 +47,10 @@ class World:
         served = digest if failure is None else None
         now = self.service.clock()
         request = CheckRequest("cache", REPOSITORY, ("1.0",), now, served, cache_failure=failure)
-        return list(self.service.app.check(request))
+        return list(self.service.app.handle_message(request))
 
     @property
-    def record(self) -> Record:
+    def record(self) -> MirrorRecord:
         return self.service.records.stored[KEY]
 
     @property
@@ -189,5 +191,5 @@ def test_cached_tag_that_was_deleted_is_followed_no_more() -> None:
     world.tell()
     world.service.target.delete_tag(REPOSITORY, "1.0")
     world.script.calls.clear()
-    world.service.app.check(CheckRequest("delete", REPOSITORY, ("1.0",), world.service.clock()))
+    world.service.app.handle_message(CheckRequest("delete", REPOSITORY, ("1.0",), world.service.clock()))
     assert world.count("head_manifest", "start", "save", "claim") == 0

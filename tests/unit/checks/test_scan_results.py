@@ -11,8 +11,9 @@ from pullahead.checks.scan_results import record_scan
 from pullahead.errors import StorageError
 from pullahead.messages import ScanFinished
 from pullahead.mirrors.outcome_event import Scan
-from pullahead.mirrors.record import Record, State
+from pullahead.mirrors.record import MirrorRecord, State
 from pullahead.oci import Digest
+from pullahead.rules.mirror_key import MirrorKey
 from tests.fakes.memory import FakeClock, FakeRecords
 from tests.fakes.outcomes import FakeOutcomes, announcer
 from tests.fakes.refreshes import BEGAN
@@ -30,7 +31,9 @@ class Scanning:
         self.script, self.clock = Script(), FakeClock(BEGAN)
         self.records, self.outcomes = FakeRecords(self.script), FakeOutcomes(self.script)
         self.announcer = announcer(self.records, self.clock, self.outcomes)
-        self.records.stored[KEY] = Record(KEY, UPSTREAM, State.STALE, BEGAN, BEGAN, WANTED, SERVED, version=1)
+        self.records.stored[KEY] = MirrorRecord(
+            KEY, UPSTREAM, State.STALE, BEGAN, BEGAN, upstream_digest=WANTED, published_digest=SERVED, version=1
+        )
 
     def scanned(
         self,
@@ -39,7 +42,7 @@ class Scanning:
         repository: str = REPOSITORY,
         after: timedelta = timedelta(),
         counts: Mapping[str, int] = HIGH,
-    ) -> tuple[str, ...]:
+    ) -> tuple[MirrorKey, ...]:
         finished = ScanFinished(repository, of, tags or ("1.0",), dict(counts), self.clock() + after)
         known = rules([mirror("1.0"), mirror("2.0")])
         return record_scan(finished, known, self.records, self.announcer, self.clock)

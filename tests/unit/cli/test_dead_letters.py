@@ -131,8 +131,8 @@ class TestWhatItAsks:
         assert asked_by(body) is None
 
     def test_pull_is_read_as_notice_pulls_reads_it(self) -> None:
-        pull = Pulls().message(ALPINE)
-        assert asked_by(pull, "pulls") == ALPINE
+        pull = Pulls().message(str(ALPINE))
+        assert asked_by(pull, "pulls") == str(ALPINE)
         assert str(asked_by("{", "pulls")).startswith("nothing (it is no pull")
         assert asked_by(pull) == "nothing (unknown)"  # what check_freshness would do with it
 
@@ -215,7 +215,7 @@ class TestTwoQueues:
     ) -> None:
         vars(stack)["dead_letters"] = both
         place.keep(check(), "StorageError", "no")
-        pulls.keep(Pulls().message(ALPINE), "StorageError", "no")
+        pulls.keep(Pulls().message(str(ALPINE)), "StorageError", "no")
         assert run_dead_letters(LIST, stack.deployed) == 0
         lines = capsys.readouterr().out.splitlines()
         assert [line.split(",")[0] for line in lines[::3]] == [
@@ -229,7 +229,7 @@ class TestTwoQueues:
     def test_redrive_puts_each_back_where_it_came_from(
         self, both: DeadLetterQueues, place: FakeDeadLetters, pulls: FakeDeadLetters
     ) -> None:
-        of_checks, of_pulls = place.keep(check()), pulls.keep(Pulls().message(ALPINE))
+        of_checks, of_pulls = place.keep(check()), pulls.keep(Pulls().message(str(ALPINE)))
         assert act(REDRIVE, both, never) == 0
         assert (place.queued, pulls.queued) == ([of_checks.body], [of_pulls.body])
 

@@ -31,7 +31,7 @@ def ran(capsys: pytest.CaptureFixture[str], *arguments: str) -> Ran:
 def test_rules_are_on_stdout_and_what_is_missing_on_stderr(file: Path, capsys: pytest.CaptureFixture[str]) -> None:
     told = ran(capsys, str(file))
     assert told.code == 0
-    assert [mirror.key for mirror in load_rules(told.out, source="out").mirrors] == ["mirror/b:v1"]
+    assert [str(mirror.key) for mirror in load_rules(told.out, source="out").mirrors] == ["mirror/b:v1"]
     lines = told.err.splitlines()
     assert len(lines) == 3
     assert lines[1] == "pullahead: not carried over: sync[0].backup: it has no counterpart"

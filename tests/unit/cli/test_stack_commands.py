@@ -16,7 +16,6 @@ from pullahead.cli.pausing import run_pause
 from pullahead.cli.refreshing import run_refresh
 from pullahead.cli.stack_arguments import (
     HistoryArguments,
-    MirrorName,
     PauseArguments,
     Place,
     RefreshArguments,
@@ -30,6 +29,7 @@ from pullahead.dashboard.mirror_rows import row_of
 from pullahead.errors import ConfigError
 from pullahead.mirrors.record import Past, RefreshFailure, State, Transition, transitions_of
 from pullahead.mirrors.store import Heartbeat
+from pullahead.rules.mirror_key import MirrorKey
 from tests.fakes.memory import FakeClock
 from tests.fakes.samples import KEY, REPOSITORY, digest, mirror, rule, rules
 from tests.fakes.stack import FakeStack
@@ -37,7 +37,7 @@ from tests.fakes.standing import fresh, unfresh
 
 NOW = FakeClock()()
 PLACE = Place("pullahead", None)
-NAME = MirrorName(REPOSITORY, "1.0")
+NAME = MirrorKey(REPOSITORY, "1.0")
 Outputs = Callable[[], str]
 
 
@@ -47,7 +47,7 @@ def stack() -> FakeStack:
     long_ago = datetime.now(UTC) - timedelta(days=2)
     made.records.stored = {
         KEY: unfresh(KEY, State.STALE, long_ago, upstream_digest=digest("a")),
-        f"{REPOSITORY}:2.0": fresh(f"{REPOSITORY}:2.0", long_ago),
+        MirrorKey(REPOSITORY, "2.0"): fresh(f"{REPOSITORY}:2.0", long_ago),
     }
     return made
 
@@ -78,18 +78,18 @@ class TestStatus:
 
     def test_all_fresh_is_exit_code_zero(self, stack: FakeStack, out: Outputs) -> None:
         assert run_status(status(prefix=f"{REPOSITORY}:2"), stack.deployed) == 0
-        assert KEY not in out()
+        assert str(KEY) not in out()
 
     def test_stale_shows_only_what_is_not_fresh(self, stack: FakeStack, out: Outputs) -> None:
         assert run_status(status(stale=True, json=True), stack.deployed) == NOT_FRESH
-        assert [each["mirror"] for each in json.loads(out())["mirrors"]] == [KEY]
+        assert [each["mirror"] for each in json.loads(out())["mirrors"]] == [str(KEY)]
         del stack.records.stored[KEY]
         assert run_status(status(stale=True), stack.deployed) == 0
 
     def test_mirror_that_is_to_be_forgotten_is_not_shown(self, stack: FakeStack, out: Outputs) -> None:
         stack.records.stored[KEY] = stack.records.stored[KEY].with_changes(expires_at=NOW)
         assert run_status(status(), stack.deployed) == 0
-        assert KEY not in out()
+        assert str(KEY) not in out()
 
     def test_quiet_writes_nothing(self, stack: FakeStack, out: Outputs) -> None:
         assert run_status(status(quiet=True), stack.deployed) == NOT_FRESH
@@ -133,7 +133,7 @@ class TestTable:
         failure = RefreshFailure(digest("a"), "TagImmutableError", "immutable.", True, 1, NOW + timedelta(hours=5))
         record = unfresh(KEY, State.BLOCKED, NOW - timedelta(hours=3), failure=failure)
         _, row, summary = drawn(Standing(row_of(record, NOW)))
-        assert row.split() == ["■", "BLOCKED", KEY, "3", "h", "-", *["immutable;", "next", "try", "in", "5", "h"]]
+        assert row.split() == ["■", "BLOCKED", str(KEY), "3", "h", "-", *["immutable;", "next", "try", "in", "5", "h"]]
         assert summary.rstrip() == "1 BLOCKED; no check was sent yet, 2026-11-24 09:00 UTC"
 
     def test_names_like_markup_are_shown_as_they_are(self) -> None:
@@ -181,18 +181,18 @@ class TestHistory:
         assert line.endswith(" until now")
         assert stack.script.calls == ["load"], "one record is read, not all of them"
         with pytest.raises(ConfigError, match="nothing is known of mirror/app:9"):
-            run_history(HistoryArguments(PLACE, MirrorName(REPOSITORY, "9"), 7, False, False), stack.deployed)
+            run_history(HistoryArguments(PLACE, MirrorKey(REPOSITORY, "9"), 7, False, False), stack.deployed)
 
 
 class TestWhy:
     def test_steps_below_each_other(self, stack: FakeStack, out: Outputs) -> None:
         assert run_why(WhyArguments(PLACE, NAME, False, frozenset(), "r", False, False), stack.deployed) == 0
         lines = out().splitlines()
-        assert lines[0] == KEY
+        assert lines[0] == str(KEY)
         assert [line.split()[0] for line in lines[1:]] == ["rule", "upstream", "ECR", "verdict", "next"]
 
     def test_mirror_that_nobody_knows_is_an_error(self, stack: FakeStack) -> None:
-        unknown = WhyArguments(PLACE, MirrorName(REPOSITORY, "9"), False, frozenset(), "r", False, False)
+        unknown = WhyArguments(PLACE, MirrorKey(REPOSITORY, "9"), False, frozenset(), "r", False, False)
         with pytest.raises(ConfigError, match="no rule follows mirror/app:9"):
             run_why(unknown, stack.deployed)
 
@@ -212,7 +212,7 @@ class TestRefresh:
 
     def test_mirror_that_no_rule_follows_is_refused(self, stack: FakeStack) -> None:
         with pytest.raises(ConfigError, match="no rule follows mirror/app:9"):
-            run_refresh(RefreshArguments(PLACE, MirrorName(REPOSITORY, "9"), "r", False, False), stack.deployed)
+            run_refresh(RefreshArguments(PLACE, MirrorKey(REPOSITORY, "9"), "r", False, False), stack.deployed)
 
 
 class TestPause:
@@ -242,7 +242,7 @@ class TestArguments:
         assert parsed == StatusArguments(
             Place("other", None), True, "a/", False, "layers/rules/rules.yaml", False, False
         )
-        assert parse_arguments(["history", KEY, "--days", "30"]) == HistoryArguments(PLACE, NAME, 30, False, False)
+        assert parse_arguments(["history", str(KEY), "--days", "30"]) == HistoryArguments(PLACE, NAME, 30, False, False)
         assert parse_arguments(["resume", "a", "--rules", "r"]) == PauseArguments(PLACE, "a", False, "r", False, False)
 
     @pytest.mark.parametrize(
@@ -250,7 +250,7 @@ class TestArguments:
         [
             ["history", "mirror/app"],
             ["history", f"{KEY}@sha256:{'0' * 64}"],
-            ["history", KEY, "--days", "31"],
+            ["history", str(KEY), "--days", "31"],
             ["why", "UPPER/app:1.0"],
             ["refresh", "docker.io/library/alpine:3.20:1"],
             ["status", "--stack", "a", "--table", "b"],

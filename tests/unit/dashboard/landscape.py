@@ -5,7 +5,8 @@ from datetime import UTC, datetime, timedelta
 
 from pullahead.dashboard.mirror_rows import Snapshot
 from pullahead.mirrors.alert import AlertKind
-from pullahead.mirrors.record import LastRefresh, Record, RefreshFailure, State, Transition
+from pullahead.mirrors.record import LastRefresh, MirrorRecord, RefreshFailure, State, Transition
+from pullahead.rules.mirror_key import MirrorKey
 from tests.fakes.samples import digest
 
 NOW = datetime(2026, 11, 24, 9, 40, tzinfo=UTC)
@@ -44,16 +45,25 @@ _TROUBLE = {
 }
 
 
-def fresh(key: str, upstream: str = "docker.io/library/app:1.0", age: timedelta = timedelta(days=3)) -> Record:
+def fresh(key: str, upstream: str = "docker.io/library/app:1.0", age: timedelta = timedelta(days=3)) -> MirrorRecord:
     """Make the record of a fresh mirror that was copied some time ago."""
     refresh = LastRefresh(NOW - age, 12.5, 95.0, 52_428_800, EXECUTION)
     wanted = digest(key)
-    return Record(
-        key, upstream, State.FRESH, NOW - age, None, wanted, wanted, last_refresh=refresh, episode=1, version=4
+    return MirrorRecord(
+        MirrorKey.parse(key),
+        upstream,
+        State.FRESH,
+        NOW - age,
+        None,
+        upstream_digest=wanted,
+        published_digest=wanted,
+        last_refresh=refresh,
+        episode=1,
+        version=4,
     )
 
 
-def troubled(record: Record, state: State, lasts: timedelta, cause: str = "") -> Record:
+def troubled(record: MirrorRecord, state: State, lasts: timedelta, cause: str = "") -> MirrorRecord:
     """Make a record of the same mirror in another state."""
     since, blocking = NOW - lasts, state is State.BLOCKED
     failure = RefreshFailure(digest("new"), "E", cause, blocking, 3, NOW + timedelta(minutes=25)) if cause else None
@@ -75,7 +85,7 @@ def landscape() -> Snapshot:
     return Snapshot(records, NOW - timedelta(minutes=2), NOW, tuple(_past(records)))
 
 
-def _records() -> Iterator[Record]:
+def _records() -> Iterator[MirrorRecord]:
     ages = iter(timedelta(hours=5 + 17 * number) for number in range(100))
     for upstream, tags in _REPOSITORIES.items():
         repository = "mirror/" + upstream.partition("/")[2]
@@ -85,7 +95,7 @@ def _records() -> Iterator[Record]:
             yield troubled(record, *_TROUBLE[key]) if key in _TROUBLE else record
 
 
-def _past(records: list[Record]) -> Iterator[Transition]:
+def _past(records: list[MirrorRecord]) -> Iterator[Transition]:
     """Let every mirror have been stale now and then, some for longer."""
     for number, record in enumerate(records):
         yield Transition(NOW - timedelta(days=9), record.key, State.FRESH)

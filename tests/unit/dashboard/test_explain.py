@@ -10,7 +10,7 @@ from pullahead.dashboard.explain import Known, explain
 from pullahead.errors import AccessDeniedError, RegistryUnavailableError, Side
 from pullahead.mirrors.alert import AlertKind, SentAlert
 from pullahead.mirrors.judge import Observation
-from pullahead.mirrors.record import LastRefresh, Published, Record, RefreshFailure, State
+from pullahead.mirrors.record import LastRefresh, MirrorRecord, Published, RefreshFailure, State
 from pullahead.rules.model import Mirror
 from tests.fakes.memory import FakeClock
 from tests.fakes.samples import KEY, UPSTREAM, digest, failed, mirror, root, rule, rules
@@ -22,13 +22,13 @@ A, B = digest("a"), digest("b")
 ARM = ("linux/arm64",)
 
 
-def told(record: Record | None, *, followed: Mirror | None = FOLLOWED, **known: Any) -> dict[str, str]:
+def told(record: MirrorRecord | None, *, followed: Mirror | None = FOLLOWED, **known: Any) -> dict[str, str]:
     steps = explain(KEY, Known(followed, record, **known), rules(None, "r", rule("1.0")), NOW)
     assert len({step.about for step in steps}) == len(steps)
     return {step.about: step.text for step in steps}
 
 
-def stale(state: State = State.STALE, **more: Any) -> Record:
+def stale(state: State = State.STALE, **more: Any) -> MirrorRecord:
     return unfresh(KEY, state, NOW - timedelta(hours=3), **({"upstream_digest": A, "published_digest": B} | more))
 
 

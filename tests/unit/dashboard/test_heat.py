@@ -5,7 +5,8 @@ from datetime import timedelta
 import pytest
 
 from pullahead.dashboard.heat_map import BUCKET, DAYS, MOST_ROWS, HeatMap, heat_map
-from pullahead.mirrors.record import Record, State, Transition
+from pullahead.mirrors.record import MirrorRecord, State, Transition
+from pullahead.rules.mirror_key import MirrorKey
 from tests.unit.dashboard.landscape import NOW, fresh, troubled
 
 LONG_AGO = timedelta(days=30)
@@ -16,7 +17,7 @@ def cells(heat: HeatMap, number: int = 0) -> tuple[float | None, ...]:
     return heat.rows[number].cells
 
 
-def at(record: Record, hours: float, state: State) -> Transition:
+def at(record: MirrorRecord, hours: float, state: State) -> Transition:
     """A transition so many hours before the running bucket began."""
     return Transition(NOW - RUNNING - timedelta(hours=hours), record.key, state)
 
@@ -70,7 +71,9 @@ def test_record_goes_before_history() -> None:
 
 def test_mirrors_of_a_repository_are_summed_and_others_are_not() -> None:
     half = [fresh("a:1", age=LONG_AGO), troubled(fresh("a:2"), State.GONE, RUNNING)]
-    heat = heat_map([*half, fresh("b:1", age=LONG_AGO)], [Transition(NOW, "gone/from/rules:1", State.STALE)], NOW)
+    heat = heat_map(
+        [*half, fresh("b:1", age=LONG_AGO)], [Transition(NOW, MirrorKey("gone/from/rules", "1"), State.STALE)], NOW
+    )
     assert [(row.repository, row.mirrors, row.cells[-1]) for row in heat.rows] == [("a", 2, 0.5), ("b", 1, 0.0)]
 
 

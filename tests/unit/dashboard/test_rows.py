@@ -7,6 +7,7 @@ import pytest
 from pullahead.dashboard.mirror_rows import longest_unfresh, row_of, worst_first
 from pullahead.dashboard.states import APPEARANCES
 from pullahead.mirrors.record import State
+from pullahead.rules.mirror_key import MirrorKey
 from pullahead.text import one_line
 from tests.unit.dashboard.landscape import NOW, fresh, troubled
 
@@ -23,7 +24,7 @@ def test_worst_comes_first_then_the_oldest_then_the_name() -> None:
     records = [fresh("b:1"), fresh("a:2", age=HOUR), fresh("a:1")]
     records += [troubled(fresh(f"x:{state}"), state, HOUR) for state in states[1:]]
     records += [troubled(fresh("x:older"), State.STALE, 5 * HOUR), troubled(fresh("a:same"), State.GONE, HOUR)]
-    assert [record.key for record in worst_first(records)] == [
+    assert [str(record.key) for record in worst_first(records)] == [
         *("x:BLOCKED", "a:same", "x:GONE", "x:older", "x:STALE", "x:MISSING", "x:UNKNOWN"),
         *("a:1", "a:2", "b:1"),
     ]
@@ -40,7 +41,7 @@ def test_lag_counts_from_when_the_mirror_stopped_being_fresh() -> None:
 def test_fresh_mirror_has_no_lag_and_no_cause() -> None:
     failing = troubled(fresh("a/b:1"), State.STALE, HOUR, "why").failure
     row = row_of(fresh("a/b:1").with_changes(failure=failing), NOW)
-    assert (row.repository, row.tag) == ("a/b", "1")
+    assert (row.repository, row.key) == ("a/b", MirrorKey("a/b", "1"))
     assert (row.unfresh_for, row.cause, row.next_try) == (None, "", None)
 
 

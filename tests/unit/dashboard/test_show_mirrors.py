@@ -9,6 +9,7 @@ from pullahead.dashboard.show import MAX_RECORDS, Shown, show_mirrors, take_snap
 from pullahead.errors import StorageError
 from pullahead.mirrors.record import Past, State, Transition
 from pullahead.mirrors.store import Heartbeat
+from pullahead.rules.mirror_key import MirrorKey
 from tests.fakes.memory import FakeRecords
 from tests.fakes.script import Script
 from tests.unit.dashboard.landscape import ENDPOINT, NOW, fresh
@@ -40,7 +41,8 @@ def test_page_costs_one_scan_and_writes_nothing(script: Script, records: FakeRec
 
 
 def test_mirror_that_is_to_be_forgotten_is_not_shown(records: FakeRecords) -> None:
-    records.stored["mirror/b:1"] = records.stored["mirror/b:1"].with_changes(expires_at=NOW)
+    key = MirrorKey("mirror/b", "1")
+    records.stored[key] = records.stored[key].with_changes(expires_at=NOW)
     assert show({}, records).mirrors == 1
 
 
@@ -66,9 +68,9 @@ def test_storage_that_fails_is_told_on_the_page(script: Script, records: FakeRec
 
 
 def test_more_records_than_the_bound_are_cut_and_told(records: FakeRecords) -> None:
-    records.stored = {f"a:{n}": fresh(f"a:{n}") for n in range(MAX_RECORDS)}
+    records.stored = {(record := fresh(f"a:{n}")).key: record for n in range(MAX_RECORDS)}
     assert take_snapshot(records, NOW).complete
-    records.stored["b:1"] = fresh("b:1")
+    records.put(fresh("b:1"))
     snapshot = take_snapshot(records, NOW)
     assert (len(snapshot.records), snapshot.complete) == (MAX_RECORDS, False)
 

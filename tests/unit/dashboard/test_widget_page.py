@@ -9,7 +9,8 @@ import pytest
 from pullahead.dashboard.mirror_rows import Snapshot
 from pullahead.dashboard.page import ROWS_PER_PAGE, error_page, widget_page
 from pullahead.dashboard.widget_request import MAX_PREFIX_CHARACTERS, Theme, View, read_request
-from pullahead.mirrors.record import Record, State, Transition
+from pullahead.mirrors.record import MirrorRecord, State, Transition
+from pullahead.rules.mirror_key import MirrorKey
 from tests.unit.dashboard.documents import Document
 from tests.unit.dashboard.landscape import ENDPOINT, EXECUTION, NOW, fresh, landscape, troubled
 
@@ -18,7 +19,7 @@ MAX_BYTES = 128 * 1024
 EVIL = "\"><script>alert(1)</script><img src=x onerror=alert(1)>'&lt;"
 
 
-def shown(records: list[Record], view: View = ALL, **more: object) -> Document:
+def shown(records: list[MirrorRecord], view: View = ALL, **more: object) -> Document:
     return drawn(Snapshot(records, NOW, NOW)._replace(**more), view)  # type: ignore[arg-type]
 
 
@@ -40,7 +41,7 @@ def calls(document: Document) -> list[View]:
     return [read_request(json.loads(action.text)).view for action in actions]
 
 
-def many(count: int) -> list[Record]:
+def many(count: int) -> list[MirrorRecord]:
     return [fresh(f"mirror/app:{n:05}") for n in range(count)]
 
 
@@ -140,7 +141,7 @@ class TestPages:
         for page in (1, 2, 3):
             document = shown(many(2 * ROWS_PER_PAGE + 1), View(page=page))
             seen += keys(document)
-        assert seen == [record.key for record in many(2 * ROWS_PER_PAGE + 1)]
+        assert seen == [str(record.key) for record in many(2 * ROWS_PER_PAGE + 1)]
         assert "101 to 101 of 101" in document.texts("span", "count")
 
     def test_buttons_lead_on_and_back_under_the_same_filter(self) -> None:
@@ -201,7 +202,7 @@ class TestHeatMap:
     )
     def test_cell_is_coloured_by_its_share(self, minutes: int, level: str) -> None:
         midnight = NOW.replace(hour=0, minute=0)
-        past = [Transition(midnight, "a:1", State.STALE)]
+        past = [Transition(midnight, MirrorKey("a", "1"), State.STALE)]
         record = fresh("a:1", age=NOW - midnight - timedelta(minutes=minutes))
         (cell,) = [
             cell

@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 from aws_lambda_powertools.utilities.data_classes.sqs_event import SQSRecord
@@ -26,7 +27,12 @@ def service() -> InMemoryService:
 
 
 def tell(service: InMemoryService, message: Message) -> None:
-    check_freshness.handle(SQSRecord({"body": message.to_json()}), service.app)
+    handle({"body": message.to_json()}, service)
+
+
+def handle(record: dict[str, Any], service: InMemoryService) -> None:
+    messages = service.app.decode_messages([record["body"]])
+    check_freshness.handle(SQSRecord(record), messages, service.app)
 
 
 def counted() -> dict[str, float]:
@@ -63,5 +69,5 @@ def test_sample_frees_the_slot_of_the_execution_that_it_names(service: InMemoryS
     (record,) = json.loads(SAMPLE.read_text(encoding="utf-8"))["Records"]
     name = json.loads(record["body"])["ended"]
     service.slots.taken[name] = service.clock()
-    check_freshness.handle(SQSRecord(record), service.app)
+    handle(record, service)
     assert service.slots.taken == {}

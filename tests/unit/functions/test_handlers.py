@@ -2,12 +2,10 @@
 
 import json
 from datetime import timedelta
-from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
 import pytest
-from aws_lambda_powertools.utilities.batch import BatchProcessor, EventType, process_partial_response
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from functions.check_freshness import app as check_freshness
@@ -19,8 +17,9 @@ from functions.schedule_checks import app as schedule_checks
 from local.images import make_image, make_index
 from pullahead.errors import InvalidEventError, NotFoundError, RegistryUnavailableError, StorageError
 from pullahead.messages import CheckRequest, ListRequest
-from pullahead.mirrors.record import Record, State
+from pullahead.mirrors.record import MirrorRecord, State
 from pullahead.oci import parse_digest, parse_reference
+from pullahead.rules.mirror_key import MirrorKey
 from pullahead.rules.model import Mirror, Rules
 from pullahead.rules.tag_patterns import PatternKind, TagPattern, TagSelection
 from tests.fakes.application import InMemoryService
@@ -73,9 +72,7 @@ def metrics() -> dict[str, float]:
 
 def check(event: dict[str, Any], service: InMemoryService) -> dict[str, Any]:
     """Run a batch as the handler does."""
-    processor = BatchProcessor(EventType.SQS, raise_on_entire_batch_failure=False)
-    handle = partial(check_freshness.handle, app=service.app)
-    answer: dict[str, Any] = process_partial_response(event=event, record_handler=handle, processor=processor)  # type: ignore[assignment]
+    answer: dict[str, Any] = check_freshness.take(event, None, service.app)
     return answer
 
 
@@ -137,9 +134,9 @@ class TestCheckFreshness:
         service.script.fail("save", StorageError("no"))
         event = sample("check_freshness.schedule")
         assert len(check(event, service)["batchItemFailures"]) == 1
-        assert service.records.stored.keys() == {"mirror/alpine:3.21"}
+        assert service.records.stored.keys() == {MirrorKey("mirror/alpine", "3.21")}
         assert check(event, service) == {"batchItemFailures": []}
-        assert service.records.stored.keys() == {"mirror/alpine:3.20", "mirror/alpine:3.21"}
+        assert service.records.stored.keys() == {MirrorKey("mirror/alpine", tag) for tag in ("3.20", "3.21")}
         assert len(service.refreshes.requests) == 2
 
     def test_message_for_a_mirror_that_no_rule_names_is_done(self, service: InMemoryService) -> None:
@@ -165,7 +162,7 @@ class TestListing:
     def test_one_that_fails_is_remembered_and_does_not_come_back(self, service: InMemoryService) -> None:
         service.script.fail("list_tags", failed(RegistryUnavailableError))
         assert check(sample("check_freshness.list"), service) == {"batchItemFailures": []}
-        assert [record.state for record in service.records.stored.values()] == [State.UNKNOWN]
+        assert [record.state for record in service.records.of_rules.values()] == [State.UNKNOWN]
         assert metrics() == {"Checks": 0}
 
     def test_one_that_cannot_be_remembered_comes_back(self, service: InMemoryService) -> None:
@@ -208,7 +205,15 @@ class TestRecordOutcome:
     def test_sample_is_recorded(self, service: InMemoryService, name: str, state: str, told: list[str]) -> None:
         event, now = sample(name), service.clock()
         wanted = parse_digest(event["request"]["root"]["digest"])
-        stale = Record("mirror/alpine:3.20", f"{UPSTREAM}:3.20", State.STALE, now, now, wanted, version=2)
+        stale = MirrorRecord(
+            MirrorKey("mirror/alpine", "3.20"),
+            f"{UPSTREAM}:3.20",
+            State.STALE,
+            now,
+            now,
+            upstream_digest=wanted,
+            version=2,
+        )
         service.records.stored[stale.key] = stale
         assert record_outcome.handle(event, service.app)["state"] == state
         assert [alert.kind for alert in service.records.decided] == told

@@ -94,7 +94,8 @@ def test_deferred_checks_are_told_once_for_a_batch(caplog: pytest.LogCaptureFixt
     service.script.fail("head_manifest", failed(RateLimitedError), times=2)
     now = service.clock()
     check = CheckRequest(reason="schedule", repository=REPOSITORY, tags=("1.0", "2.0", "3.0"), asked_at=now)
-    check_freshness.handle(SQSRecord({"body": check.to_json()}), service.app)
+    body = check.to_json()
+    check_freshness.handle(SQSRecord({"body": body}), service.app.decode_messages([body]), service.app)
     assert collected() == {"Checks": 3, "Deferred": 2}
     assert caplog.messages.count("deferred to the next check") == 1
 

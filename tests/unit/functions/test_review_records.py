@@ -12,6 +12,7 @@ from pullahead.errors import StorageError
 from pullahead.mirrors.alert import Alert, AlertKind
 from pullahead.mirrors.record import State
 from pullahead.mirrors.store import Heartbeat
+from pullahead.rules.mirror_key import MirrorKey
 from pullahead.rules.sources.state import RulesState
 from tests.fakes.application import InMemoryService
 from tests.fakes.samples import KEY, REPOSITORY, UPSTREAM, mirror, rules
@@ -81,7 +82,7 @@ def test_more_records_than_are_reviewed_is_told_in_the_log_and_retires_none(
     service: InMemoryService, caplog: pytest.LogCaptureFixture
 ) -> None:
     known = fresh(KEY, service.clock())
-    service.records.stored = {f"m:{number}": known for number in range(30_001)}
+    service.records.stored = {MirrorKey("m", f"{number}"): known for number in range(30_001)}
     assert run(service)["records"] == MAX_RECORDS == 30_000
     assert "there are more records than are reviewed" in caplog.text
     assert metrics().get("MirrorsRetired") is None

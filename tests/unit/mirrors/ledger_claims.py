@@ -3,12 +3,12 @@
 from collections.abc import Sequence
 
 from pullahead.mirrors.alert import Alert, AlertKind
-from pullahead.mirrors.record import Record, State
+from pullahead.mirrors.record import MirrorRecord, State
 from tests.fakes.crowd import Crowd, Written
 
 
 def check_ledger(written: Sequence[Written]) -> None:
-    last: Record | None = None
+    last: MirrorRecord | None = None
     by: list[str] = []
     for write in written:
         assert write.before == last, "a write was lost"
@@ -72,7 +72,7 @@ def check_events(crowd: Crowd) -> None:
     assert {event.detail.id for event in kept if not event.held} <= sent
 
 
-def check_told(crowd: Crowd, record: Record, *, once: bool) -> None:
+def check_told(crowd: Crowd, record: MirrorRecord, *, once: bool) -> None:
     """People know of what stands. Where nobody died who was to tell, they know what is over, too, and each once.
 
     Who dies between sending a message and remembering it, of trouble that is over before the next review, leaves it

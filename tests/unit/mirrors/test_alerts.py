@@ -7,7 +7,7 @@ import pytest
 from pullahead.errors import AccessDeniedError, NotFoundError, RateLimitedError, RegistryUnavailableError
 from pullahead.mirrors.alert import Alert, AlertKind
 from pullahead.mirrors.judge import Observation, judge
-from pullahead.mirrors.record import Record, RefreshFailure
+from pullahead.mirrors.record import MirrorRecord, RefreshFailure
 from tests.fakes.memory import FakeClock
 from tests.fakes.samples import failed, mirror, root
 
@@ -24,7 +24,7 @@ class History:
 
     def __init__(self) -> None:
         self.clock = FakeClock()
-        self.record: Record | None = None
+        self.record: MirrorRecord | None = None
         self.told: list[Alert] = []
 
     def see(self, seen: Observation, **later: float) -> list[str]:

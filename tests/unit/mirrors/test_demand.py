@@ -8,7 +8,7 @@ from pullahead.alerts.review import measure_lateness
 from pullahead.errors import AccessDeniedError, NotFoundError, PullaheadError, RegistryUnavailableError
 from pullahead.mirrors.demand import is_absent
 from pullahead.mirrors.judge import Observation, judge
-from pullahead.mirrors.record import Record, State
+from pullahead.mirrors.record import MirrorRecord, State
 from pullahead.oci import Digest
 from pullahead.rules.model import Mirror
 from tests.fakes.memory import FakeClock
@@ -21,7 +21,7 @@ DOWN = failed(RegistryUnavailableError)
 
 def seen(
     upstream: PullaheadError, published: Digest | None = None, followed: Mirror = DEMANDED, **later: float
-) -> Record:
+) -> MirrorRecord:
     """See the same at once and for long."""
     now = FakeClock()()
     first = judge(Observation(upstream, published), None, followed, now).record

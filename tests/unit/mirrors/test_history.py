@@ -2,16 +2,17 @@
 
 from datetime import UTC, datetime, timedelta
 
-from pullahead.mirrors.record import Record, State, transitions_of
+from pullahead.mirrors.record import MirrorRecord, State, transitions_of
+from pullahead.rules.mirror_key import MirrorKey
 
 BEGUN = datetime(2026, 11, 1, tzinfo=UTC)
 STATES = (State.MISSING, State.FRESH, State.STALE, State.FRESH, State.GONE)
 
 
-def record_through(*states: State) -> Record:
+def record_through(*states: State) -> MirrorRecord:
     """Let a mirror go through states, one a day."""
     first, *others = states
-    record = Record("mirror/app:1.0", "ghcr.io/team/app:1.0", first, BEGUN)
+    record = MirrorRecord(MirrorKey("mirror/app", "1.0"), "ghcr.io/team/app:1.0", first, BEGUN)
     for day, state in enumerate(others, 1):
         record = record.with_changes(state=state, since=BEGUN + timedelta(days=day))
     return record

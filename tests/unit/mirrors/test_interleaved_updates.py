@@ -7,7 +7,7 @@ of every write is proved on the ledger of writes; what holds in the end, after t
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from datetime import timedelta
 from random import Random
-from typing import Any
+from typing import Any, TypeVar
 
 import pytest
 from hypothesis import given, settings
@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from pullahead.errors import NotFoundError, PullaheadError, RegistryUnavailableError
 from pullahead.messages import OutcomeRequest, PublishResult
 from pullahead.mirrors.alert import AlertKind
-from pullahead.mirrors.record import Record, State
+from pullahead.mirrors.record import MirrorRecord, Record, State
 from pullahead.oci import Digest
 from pullahead.refresh.record_outcome import record_outcome
 from tests.fakes.crowd import STRANGE, A, B, Crowd, Ledger, Plot, Ports, World
@@ -78,7 +78,7 @@ def chooser(order: Sequence[int]) -> Callable[[int], int]:
 # --- what holds in the end ------------------------------------------------------------------------------------------
 
 
-def come_to_rest(crowd: Crowd) -> Record:
+def come_to_rest(crowd: Crowd) -> MirrorRecord:
     """Let the world stand still, refreshes go as the target lets them, and check a few times more."""
     crowd.world.paused, crowd.plot = False, Plot()
     crowd.stage.choose = in_turn
@@ -94,7 +94,7 @@ def come_to_rest(crowd: Crowd) -> Record:
     return crowd.record
 
 
-def check_end(record: Record, world: World) -> None:
+def check_end(record: MirrorRecord, world: World) -> None:
     assert record.published_digest == world.published
     if isinstance(world.upstream, PullaheadError):
         is_gone = isinstance(world.upstream, NotFoundError)
@@ -196,7 +196,7 @@ def test_duplicates_in_any_order_leave_what_one_of_each_leaves(
     assert len(crowd.requests) == len(once.requests)
 
 
-def essence(record: Record | None) -> Record | None:
+def essence(record: MirrorRecord | None) -> MirrorRecord | None:
     """A record without how often and on what way it came to be what it is."""
     return record and record.with_changes(version=0, past=(), outbox=())
 
@@ -220,12 +220,16 @@ def test_end_that_is_told_again_after_somebody_overwrote_the_tag_says_nothing_ne
 # --- whether all this could fail ------------------------------------------------------------------------------------
 
 
+_R = TypeVar("_R", bound=Record)
+
+
 class Careless(Ledger):
     """Writes whatever stands there."""
 
-    def save(self, record: Record, expected_version: int) -> Record:
-        self.stored[record.key] = record.with_changes(version=expected_version + 1)
-        return self.stored[record.key]
+    def save(self, record: _R, expected_version: int) -> _R:
+        saved = record.with_changes(version=expected_version + 1)
+        self.put(saved)
+        return saved
 
 
 class LooksOnce(Ports):

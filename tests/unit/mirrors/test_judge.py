@@ -13,7 +13,7 @@ from pullahead.errors import (
     RegistryUnavailableError,
 )
 from pullahead.mirrors.judge import Observation, Verdict, judge, needs_no_upstream_check
-from pullahead.mirrors.record import Published, Record, RefreshFailure, State
+from pullahead.mirrors.record import MirrorRecord, Published, RefreshFailure, State
 from pullahead.oci import Descriptor, media_types
 from tests.fakes.samples import KEY, UPSTREAM, failed, mirror, root
 
@@ -29,18 +29,20 @@ GONE = Observation(failed(NotFoundError), OLD.digest)
 UNREACHABLE = Observation(failed(RegistryUnavailableError), OLD.digest)
 
 
-def record(state: State, **more: object) -> Record:
+def record(state: State, **more: object) -> MirrorRecord:
     unfresh = None if state is State.FRESH else T0
-    known = Record(KEY, UPSTREAM, state, T0, unfresh, OLD.digest, OLD.digest, version=3)
+    known = MirrorRecord(
+        KEY, UPSTREAM, state, T0, unfresh, upstream_digest=OLD.digest, published_digest=OLD.digest, version=3
+    )
     return known.with_changes(**more)
 
 
-def blocked(retry_at: datetime = T0 + 6 * HOUR, wanted: Descriptor = NEW) -> Record:
+def blocked(retry_at: datetime = T0 + 6 * HOUR, wanted: Descriptor = NEW) -> MirrorRecord:
     failure = RefreshFailure(wanted.digest, "TagImmutableError", "the tag is immutable", True, 1, retry_at)
     return record(State.BLOCKED, upstream_digest=wanted.digest, failure=failure)
 
 
-def judged(seen: Observation, before: Record | None, after: timedelta = MINUTE) -> Verdict:
+def judged(seen: Observation, before: MirrorRecord | None, after: timedelta = MINUTE) -> Verdict:
     return judge(seen, before, mirror(), T0 + after)
 
 
@@ -67,7 +69,7 @@ CASES = [
 
 @pytest.mark.parametrize("before", [None, *map(record, State)], ids=lambda known: known.state if known else "NEW")
 @pytest.mark.parametrize("case", CASES)
-def test_state_follows_from_what_is_seen_and_not_from_what_was(case: Case, before: Record | None) -> None:
+def test_state_follows_from_what_is_seen_and_not_from_what_was(case: Case, before: MirrorRecord | None) -> None:
     verdict = judged(case.seen, before)
     assert (verdict.record.state, verdict.refresh) == (case.state, case.refresh)
     kept = before is not None and before.state is case.state
@@ -76,14 +78,14 @@ def test_state_follows_from_what_is_seen_and_not_from_what_was(case: Case, befor
 
 @pytest.mark.parametrize("case", CASES)
 @pytest.mark.parametrize("before", [None, *map(record, State)], ids=lambda known: known.state if known else "NEW")
-def test_same_observation_again_says_the_same(case: Case, before: Record | None) -> None:
+def test_same_observation_again_says_the_same(case: Case, before: MirrorRecord | None) -> None:
     once = judged(case.seen, before).record
     assert judged(case.seen, once, 2 * MINUTE).record.says_the_same_as(once)
 
 
 @pytest.mark.parametrize("before", [record(state) for state in State], ids=lambda known: known.state)
 @pytest.mark.parametrize("seen", [UNREACHABLE, GONE])
-def test_silent_upstream_changes_nothing_that_is_known(seen: Observation, before: Record) -> None:
+def test_silent_upstream_changes_nothing_that_is_known(seen: Observation, before: MirrorRecord) -> None:
     after = judged(seen, before).record
     assert (after.upstream_digest, after.published_digest) == (OLD.digest, OLD.digest)
 
@@ -171,11 +173,11 @@ class TestPlatforms:
     INDEX = Descriptor(media_types.OCI_INDEX, NEW.digest, 500)
     MADE = Published(NEW.digest, BOTH, root("smaller").digest)
 
-    def see(self, published: Descriptor | None, before: Record | None, *platforms: str) -> Verdict:
+    def see(self, published: Descriptor | None, before: MirrorRecord | None, *platforms: str) -> Verdict:
         seen = Observation(self.INDEX, published.digest if published else None)
         return judge(seen, before, mirror(platforms=platforms or self.BOTH), T0 + MINUTE)
 
-    def known(self, **changes: object) -> Record:
+    def known(self, **changes: object) -> MirrorRecord:
         digests = {"upstream_digest": NEW.digest, "published_digest": self.MADE.digest}
         return record(State.FRESH, platforms=self.BOTH, filtered=self.MADE, **digests).with_changes(**changes)
 
@@ -195,7 +197,7 @@ class TestPlatforms:
     def test_other_platforms_in_the_rules_make_it_stale_once(self) -> None:
         once = self.see(root("smaller"), self.known(), *self.AMD64)
         assert (once.record.state, once.refresh) == (State.STALE, True)
-        assert once.reason == "the rules want other platforms"
+        assert once.reason == "the rules select other platforms"
         assert once.record.episode == self.known().episode + 1
         again = self.see(root("smaller"), once.record, *self.AMD64)
         assert again.record.says_the_same_as(once.record)
@@ -230,7 +232,7 @@ class TestPlatforms:
 class TestSettled:
     IMMUTABLE = mirror(immutable=True)
 
-    def known(self, **changes: object) -> Record:
+    def known(self, **changes: object) -> MirrorRecord:
         return record(State.FRESH, upstream=str(self.IMMUTABLE.upstream)).with_changes(**changes)
 
     def test_immutable_tag_that_was_fresh_and_is_still_there_is_settled(self) -> None:

@@ -6,7 +6,7 @@ import pytest
 
 from pullahead.errors import AccessDeniedError, RegistryUnavailableError
 from pullahead.mirrors.judge import Observation, Verdict, judge
-from pullahead.mirrors.record import Record, State
+from pullahead.mirrors.record import MirrorRecord, State
 from pullahead.rules.model import Mirror
 from tests.fakes.samples import KEY, UPSTREAM, failed, mirror, root
 
@@ -21,7 +21,9 @@ class Story:
 
     def __init__(self, followed: Mirror = LEAVING) -> None:
         self.followed, self.minutes = followed, 0
-        self.record = Record(KEY, UPSTREAM, State.FRESH, T0, None, OLD.digest, OLD.digest, episode=4)
+        self.record = MirrorRecord(
+            KEY, UPSTREAM, State.FRESH, T0, None, upstream_digest=OLD.digest, published_digest=OLD.digest, episode=4
+        )
 
     def see(self, seen: Observation, followed: Mirror | None = None, hours: int = 1) -> Verdict:
         self.minutes += 60 * hours

@@ -6,38 +6,39 @@ import msgspec
 import pytest
 
 from pullahead.mirrors.alert import AlertKind
-from pullahead.mirrors.outbox import LEFT_AFTER, outcome_events_between, with_outcome_events, without_sent
+from pullahead.mirrors.outbox import UNSENT_AFTER, outcome_events_between, with_outcome_events, without_sent
 from pullahead.mirrors.outcome_event import OutcomeEvent, OutcomeKind, OutcomeReason, Scan
-from pullahead.mirrors.record import LastRefresh, Past, Published, Record, State
+from pullahead.mirrors.record import LastRefresh, MirrorRecord, Past, Published, State
+from pullahead.mirrors.stored_record import decode_record, encode_record
 from tests.fakes.samples import KEY, UPSTREAM, digest
 
 NOW = datetime(2026, 11, 24, 9, tzinfo=UTC)
 A, B, C = digest("a"), digest("b"), digest("c")
 LATER = NOW + timedelta(minutes=10)
-FRESH = Record(KEY, UPSTREAM, State.FRESH, NOW, None, A, A)
+FRESH = MirrorRecord(KEY, UPSTREAM, State.FRESH, NOW, None, upstream_digest=A, published_digest=A)
 STALE = FRESH.with_changes(state=State.STALE, since=NOW, unfresh_since=NOW, upstream_digest=B)
 LEFT_DELETED = FRESH.with_changes(state=State.DELETED, published_digest=None)  # as its rule says
-NEVER_COPIED = Record(KEY, UPSTREAM, State.MISSING, NOW, NOW, A)
+NEVER_COPIED = MirrorRecord(KEY, UPSTREAM, State.MISSING, NOW, NOW, upstream_digest=A)
 
 
 def refreshed_to(made: str, *, execution: str = "arn:1", at: datetime = LATER) -> LastRefresh:
     return LastRefresh(at, 30.5, 600.0, 1000, execution, digest(made))
 
 
-def events(before: Record | None, after: Record) -> list[OutcomeEvent]:
+def events(before: MirrorRecord | None, after: MirrorRecord) -> list[OutcomeEvent]:
     return list(with_outcome_events(before, after, "app", LATER).outbox)
 
 
-def only(before: Record | None, after: Record) -> OutcomeEvent:
+def only(before: MirrorRecord | None, after: MirrorRecord) -> OutcomeEvent:
     (event,) = events(before, after)
     return event
 
 
-def said(before: Record | None, after: Record) -> list[tuple[str, str]]:
+def said(before: MirrorRecord | None, after: MirrorRecord) -> list[tuple[str, str]]:
     return [(event.kind.name, event.detail.reason.name) for event in events(before, after)]
 
 
-def left(record: Record, state: State, **more: object) -> Record:
+def left(record: MirrorRecord, state: State, **more: object) -> MirrorRecord:
     """Let a mirror enter a state."""
     return record.with_changes(state=state, since=LATER, unfresh_since=record.unfresh_since or LATER, **more)
 
@@ -66,7 +67,9 @@ class TestStale:
             ),
         ],
     )
-    def test_it_is_said_when_a_mirror_falls_behind(self, before: Record | None, after: Record, reason: str) -> None:
+    def test_it_is_said_when_a_mirror_falls_behind(
+        self, before: MirrorRecord | None, after: MirrorRecord, reason: str
+    ) -> None:
         assert said(before, after) == [("STALE", reason)]
 
     @pytest.mark.parametrize(
@@ -86,7 +89,9 @@ class TestStale:
             (left(STALE, State.BLOCKED), left(left(STALE, State.BLOCKED), State.STALE, upstream_digest=C)),
         ],
     )
-    def test_it_is_not_said_again_nor_where_nothing_fell_behind(self, before: Record | None, after: Record) -> None:
+    def test_it_is_not_said_again_nor_where_nothing_fell_behind(
+        self, before: MirrorRecord | None, after: MirrorRecord
+    ) -> None:
         assert events(before, after) == []
 
     def test_what_was_deleted_and_then_overwritten_is_said_once(self) -> None:
@@ -97,7 +102,7 @@ class TestStale:
     def test_it_says_what_ecr_still_serves_and_since_when(self) -> None:
         detail = only(FRESH, left(FRESH, State.STALE, upstream_digest=B)).detail
         assert (detail.digest, detail.upstream_digest, detail.since) == (A, B, LATER)
-        assert (detail.mirror, detail.repository, detail.tag) == (KEY, "mirror/app", "1.0")
+        assert (detail.mirror, detail.repository, detail.tag) == (str(KEY), "mirror/app", "1.0")
         assert (detail.upstream, detail.rule, detail.version) == (UPSTREAM, "app", "1")
         assert b"previous-digest" not in msgspec.json.encode(detail)
 
@@ -108,7 +113,7 @@ class TestStale:
 
 class TestGone:
     @pytest.mark.parametrize("before", [None, FRESH, STALE, NEVER_COPIED, left(FRESH, State.UNKNOWN)])
-    def test_it_is_said_once(self, before: Record | None) -> None:
+    def test_it_is_said_once(self, before: MirrorRecord | None) -> None:
         gone = left(before or FRESH, State.GONE)
         assert said(before, gone) == [("GONE", "GONE_UPSTREAM")]
         assert events(gone, gone) == []
@@ -161,7 +166,7 @@ class TestRefreshed:
         ],
     )
     def test_it_is_said_by_every_refresh_that_published(
-        self, before: Record, after: dict[str, str], reason: str
+        self, before: MirrorRecord, after: dict[str, str], reason: str
     ) -> None:
         changed = before.with_changes(**{"published_digest": B, **after, "last_refresh": refreshed_to("x")})
         assert said(before, changed) == [("REFRESHED", reason)]
@@ -175,7 +180,7 @@ class TestRefreshed:
         assert msgspec.json.decode(msgspec.json.encode(event.detail)) == {
             "version": "1",
             "id": event.detail.id,
-            "mirror": KEY,
+            "mirror": str(KEY),
             "repository": "mirror/app",
             "tag": "1.0",
             "upstream": UPSTREAM,
@@ -241,11 +246,11 @@ class TestFoundPublished:
     def test_it_is_sent_when_no_end_is_recorded_for_five_minutes(self) -> None:
         held = with_outcome_events(STALE, self.found, "app", NOW)
         assert outcome_events_between(STALE, held, NOW) == ()
-        assert outcome_events_between(held, held, NOW + LEFT_AFTER - timedelta(seconds=1)) == ()
-        assert outcome_events_between(held, held, NOW + LEFT_AFTER) == held.outbox
+        assert outcome_events_between(held, held, NOW + UNSENT_AFTER - timedelta(seconds=1)) == ()
+        assert outcome_events_between(held, held, NOW + UNSENT_AFTER) == held.outbox
 
     @pytest.mark.parametrize("before", [None, FRESH])
-    def test_what_was_there_already_is_no_news(self, before: Record | None) -> None:
+    def test_what_was_there_already_is_no_news(self, before: MirrorRecord | None) -> None:
         assert events(before, FRESH) == []
 
     def test_ecr_s_own_cache_that_moved_with_upstream_is_said(self) -> None:
@@ -263,8 +268,8 @@ class TestOutbox:
 
     def test_what_its_writer_left_is_due_after_five_minutes(self) -> None:
         record = with_outcome_events(FRESH, left(FRESH, State.GONE), "app", LATER)
-        assert outcome_events_between(record, record, LATER + LEFT_AFTER - timedelta(seconds=1)) == ()
-        assert outcome_events_between(record, record, LATER + LEFT_AFTER) == record.outbox
+        assert outcome_events_between(record, record, LATER + UNSENT_AFTER - timedelta(seconds=1)) == ()
+        assert outcome_events_between(record, record, LATER + UNSENT_AFTER) == record.outbox
 
     def test_what_was_sent_is_taken_out_and_nothing_else(self) -> None:
         first = with_outcome_events(FRESH, left(FRESH, State.GONE), "app", NOW)
@@ -285,13 +290,13 @@ class TestOutbox:
         record = with_outcome_events(FRESH, left(FRESH, State.GONE), "app", LATER).with_changes(
             scan=Scan(A, {"LOW": 3}, NOW)
         )
-        assert msgspec.json.decode(msgspec.json.encode(record), type=Record) == record
+        assert decode_record(encode_record(record)) == record
 
     def test_record_of_before_there_were_events_is_read(self) -> None:
         old = msgspec.to_builtins(FRESH)
         for name in ("outbox", "scan", "previous_digest"):
             del old[name]
-        assert msgspec.convert(old, Record) == FRESH
+        assert msgspec.convert(old, MirrorRecord) == FRESH
 
 
 def test_digest_that_is_no_longer_served_is_remembered() -> None:

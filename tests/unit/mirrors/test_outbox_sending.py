@@ -4,7 +4,8 @@ import pytest
 
 from pullahead.errors import ConflictError, PullaheadError, StorageError
 from pullahead.mirrors.outbox import with_outcome_events
-from pullahead.mirrors.record import Record, State
+from pullahead.mirrors.record import MirrorRecord, State
+from pullahead.rules.mirror_key import MirrorKey
 from tests.fakes.memory import FakeClock, FakeRecords
 from tests.fakes.outcomes import FakeOutcomes, announcer
 from tests.fakes.refreshes import BEGAN
@@ -21,8 +22,18 @@ class Telling:
         self.announcer = announcer(self.records, self.clock, self.outcomes)
         self.pairs = [self._made(f"mirror/app:{number}") for number in range(mirrors)]
 
-    def _made(self, key: str) -> tuple[Record, Record]:
-        before = Record(key, UPSTREAM, State.FRESH, BEGAN, None, digest("a"), digest("a"), version=1)
+    def _made(self, name: str) -> tuple[MirrorRecord, MirrorRecord]:
+        key = MirrorKey.parse(name)
+        before = MirrorRecord(
+            key,
+            UPSTREAM,
+            State.FRESH,
+            BEGAN,
+            None,
+            upstream_digest=digest("a"),
+            published_digest=digest("a"),
+            version=1,
+        )
         gone = before.with_changes(state=State.GONE, version=2)
         self.records.stored[key] = with_outcome_events(before, gone, "app", self.clock())
         return before, self.records.stored[key]
@@ -106,7 +117,7 @@ class TestLeft:
         telling.clock.advance(minutes=5)
         telling.review()
         mirrors = [event.detail.mirror for event in telling.outcomes.published]
-        assert set(mirrors) == {before.key for before, _ in telling.pairs}
+        assert set(mirrors) == {str(before.key) for before, _ in telling.pairs}
         assert len(mirrors) <= len(set(mirrors)) + 10
         assert telling.kept == 0
 

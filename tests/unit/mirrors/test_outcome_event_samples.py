@@ -13,16 +13,19 @@ from local.outcome_schema import schema_text
 from pullahead.mirrors.alert import AlertKind
 from pullahead.mirrors.outbox import with_outcome_events, with_scan
 from pullahead.mirrors.outcome_event import OutcomeEvent, OutcomeKind, Scan
-from pullahead.mirrors.record import LastRefresh, Record, State
+from pullahead.mirrors.record import LastRefresh, MirrorRecord, State
+from pullahead.rules.mirror_key import MirrorKey
 from tests.fakes.samples import digest
 
 ROOT: Final = Path(__file__).parents[3]
 SCHEMA: Final = ROOT / "docs/outcome-event.schema.json"
 BEGAN: Final = datetime(2026, 11, 24, 9, 0, 5, tzinfo=UTC)
-KEY, RULE = "mirror/nginx:1.27", "docker.io/library/nginx"
+KEY, RULE = MirrorKey("mirror/nginx", "1.27"), "docker.io/library/nginx"
 OLD, NEW = digest("nginx-1.27.2"), digest("nginx-1.27.3")
 EXECUTION = "arn:aws:states:eu-west-1:123456789012:execution:pullahead-refresh:mirror-nginx-1-27-2-9f86d081884c7d65"
-FRESH = Record(KEY, f"{RULE}:1.27", State.FRESH, BEGAN - timedelta(days=20), None, OLD, OLD)
+FRESH = MirrorRecord(
+    KEY, f"{RULE}:1.27", State.FRESH, BEGAN - timedelta(days=20), None, upstream_digest=OLD, published_digest=OLD
+)
 
 
 def told() -> dict[str, OutcomeEvent]:
@@ -41,7 +44,7 @@ def told() -> dict[str, OutcomeEvent]:
     return {event.kind.value.removeprefix("Mirror ").lower(): event for event in events}
 
 
-def next_of(record: Record, at: datetime, **changes: Any) -> Record:
+def next_of(record: MirrorRecord, at: datetime, **changes: Any) -> MirrorRecord:
     return with_outcome_events(record, record.with_changes(**changes), RULE, at)
 
 

@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from msgspec import structs
 
-from pullahead.mirrors.record import LastRefresh, Published, Record, RefreshFailure, State
+from pullahead.mirrors.record import LastRefresh, MirrorRecord, Published, RefreshFailure, State
 from pullahead.mirrors.refresh_outcome import BLOCKING_ERRORS, after_failure, after_success
 from tests.fakes.samples import KEY, UPSTREAM, digest
 
@@ -14,8 +14,8 @@ MINUTE, HOUR = timedelta(minutes=1), timedelta(hours=1)
 NEW, OLD, NEWER = digest("new"), digest("old"), digest("newer")
 SUCCESS = Published(NEW, (), NEW)
 REFRESH = LastRefresh(T0 + MINUTE, 50.0, 60.0, 1000, "arn")
-STALE = Record(KEY, UPSTREAM, State.STALE, T0, T0, NEW, OLD, version=4)
-FRESH = Record(KEY, UPSTREAM, State.FRESH, T0, None, NEW, NEW, version=4)
+STALE = MirrorRecord(KEY, UPSTREAM, State.STALE, T0, T0, upstream_digest=NEW, published_digest=OLD, version=4)
+FRESH = MirrorRecord(KEY, UPSTREAM, State.FRESH, T0, None, upstream_digest=NEW, published_digest=NEW, version=4)
 
 
 def failure(wanted: str = NEW, count: int = 1, *, blocking: bool = False) -> RefreshFailure:
@@ -146,5 +146,5 @@ class TestDeferral:
 
 
 @pytest.mark.parametrize("record", [FRESH, STALE.with_changes(upstream_digest=NEWER)], ids=["fresh", "moved on"])
-def test_late_failure_is_no_news(record: Record) -> None:
+def test_late_failure_is_no_news(record: MirrorRecord) -> None:
     assert after_failure(record, NEW, "TagImmutableError", "why", T0 + HOUR) is record

@@ -15,8 +15,9 @@ from pullahead.errors import (
     RegistryUnavailableError,
 )
 from pullahead.mirrors.alert import Alert
-from pullahead.mirrors.record import Record, State
-from pullahead.mirrors.rule_record import ListingOutcome, judge_listing, listing_key, needs_listing
+from pullahead.mirrors.record import RuleRecord, State
+from pullahead.mirrors.rule_record import ListingOutcome, judge_listing, needs_listing, rule_key
+from pullahead.rules.mirror_key import RuleKey
 from pullahead.rules.model import Rule
 from pullahead.rules.tag_patterns import PatternKind, TagPattern, TagSelection
 from tests.fakes.memory import FakeClock
@@ -33,7 +34,7 @@ class History:
     def __init__(self, **changes: Any) -> None:
         self.rule: Rule = rule(tags=ANY, alert_after=timedelta(hours=1), **changes)
         self.clock = FakeClock()
-        self.record: Record | None = None
+        self.record: RuleRecord | None = None
         self.told: list[Alert] = []
 
     def see(self, chosen: tuple[str, ...] | PullaheadError, **later: float) -> list[str]:
@@ -50,7 +51,7 @@ class History:
         return [alert.kind.value for alert in after.pending]
 
     @property
-    def known(self) -> Record:
+    def known(self) -> RuleRecord:
         assert self.record is not None
         return self.record
 
@@ -59,7 +60,7 @@ def test_what_was_chosen_is_followed_and_the_same_again_is_no_news() -> None:
     history = History()
     assert history.see(CHOSEN) == []
     once = history.known
-    assert (once.key, once.state, once.followed) == ("mirror/app (app):*", State.FRESH, CHOSEN)
+    assert (once.key, once.state, once.followed) == (RuleKey("mirror/app", "app"), State.FRESH, CHOSEN)
     history.see(CHOSEN, hours=5)
     assert history.known.says_the_same_as(once)
 
@@ -126,8 +127,8 @@ def test_choice_too_large_for_an_item_is_not_remembered() -> None:
 
 
 def test_key_is_no_mirrors_even_where_two_rules_share_a_repository() -> None:
-    keys = {listing_key(rule(tags=ANY, name=name)) for name in ("a", "quay.io:5000/b")}
-    assert keys == {"mirror/app (a):*", "mirror/app (quay.io:5000/b):*"}
+    keys = {rule_key(rule(tags=ANY, name=name)) for name in ("a", "quay.io:5000/b")}
+    assert set(map(str, keys)) == {"mirror/app (a):*", "mirror/app (quay.io:5000/b):*"}
 
 
 @pytest.mark.parametrize(

@@ -7,13 +7,13 @@ import pytest
 
 from pullahead.mirrors.outbox import with_scan
 from pullahead.mirrors.outcome_event import OutcomeKind, OutcomeReason, Scan
-from pullahead.mirrors.record import Record, State
+from pullahead.mirrors.record import MirrorRecord, State
 from tests.fakes.samples import KEY, UPSTREAM, digest
 
 NOW = datetime(2026, 11, 24, 9, tzinfo=UTC)
 LATER = NOW + timedelta(minutes=10)
 A, B = digest("a"), digest("b")
-FRESH = Record(KEY, UPSTREAM, State.FRESH, NOW, None, A, A)
+FRESH = MirrorRecord(KEY, UPSTREAM, State.FRESH, NOW, None, upstream_digest=A, published_digest=A)
 STALE = FRESH.with_changes(state=State.STALE, unfresh_since=NOW, upstream_digest=B)
 
 

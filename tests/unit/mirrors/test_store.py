@@ -3,7 +3,7 @@
 import pytest
 
 from pullahead.errors import ConflictError
-from pullahead.mirrors.record import Record, State
+from pullahead.mirrors.record import MirrorRecord, State
 from pullahead.mirrors.store import update_record
 from tests.fakes.memory import FakeRecords
 from tests.fakes.refreshes import BEGAN
@@ -17,7 +17,7 @@ class Memory:
     def __init__(self) -> None:
         self.script = Script()
         self.records = FakeRecords(self.script)
-        self.record = Record(KEY, UPSTREAM, State.STALE, BEGAN, version=1)
+        self.record = MirrorRecord(KEY, UPSTREAM, State.STALE, BEGAN, version=1)
         self.records.stored[KEY] = self.record
 
     def somebody_writes(self, **changes: object) -> None:
@@ -25,7 +25,7 @@ class Memory:
         self.records.stored[KEY] = stored.with_changes(version=stored.version + 1, **changes)
 
 
-def ours(known: Record | None) -> Record | None:
+def ours(known: MirrorRecord | None) -> MirrorRecord | None:
     return known and known.with_changes(upstream_digest="ours")
 
 

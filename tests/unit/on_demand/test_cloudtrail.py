@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from pullahead.oci.reference import is_tag
 from pullahead.on_demand.cloudtrail import MAX_EVENT_BYTES, IgnoredPull, Pull, read_pull
+from pullahead.rules.mirror_key import MirrorKey
 from pullahead.rules.values import is_repository_name
 
 EVENTS = Path(__file__).parents[3] / "events"
@@ -51,7 +52,7 @@ def test_pull_of_a_tag() -> None:
     read = pulled(json.dumps(sample()))
     assert (read.repository, read.tags, read.missing) == ("mirror/hub/library/alpine", ("3.20",), False)
     assert (read.at.isoformat(), read.by) == ("2026-11-24T09:06:12+00:00", NODE)
-    assert read.keys == ("mirror/hub/library/alpine:3.20",)
+    assert read.keys == (MirrorKey("mirror/hub/library/alpine", "3.20"),)
 
 
 def test_pull_from_a_repository_that_is_not_there() -> None:

@@ -8,10 +8,11 @@ from pullahead.checks.listing import ListResult, ListTags
 from pullahead.errors import StorageError
 from pullahead.messages import CheckRequest, ListRequest
 from pullahead.mirrors.demand import Demand
-from pullahead.mirrors.record import Record, State
-from pullahead.mirrors.rule_record import limit_key, limit_reached
+from pullahead.mirrors.record import MirrorRecord, State
+from pullahead.mirrors.rule_record import limit_reached, rule_key
 from pullahead.on_demand.follow import FollowDemands
 from pullahead.rules.load import load_rules
+from pullahead.rules.mirror_key import MirrorKey
 from tests.fakes.demands import FakeDemands
 from tests.fakes.memory import FakeClock, FakeQueue, FakeRecords
 from tests.fakes.samples import digest
@@ -25,13 +26,13 @@ mirrors:
 on_demand:
   - {name: hub, upstream: docker.io/*, repository: "mirror/hub/{path}", allow: ["library/*"], expire_after: 30d}
 """
-ALPINE = "mirror/hub/library/alpine:3.20"
+ALPINE, APP = MirrorKey("mirror/hub/library/alpine", "3.20"), MirrorKey("mirror/hub/library/app", "1")
 
 
 class Following:
     """A service in which mirrors were demanded."""
 
-    def __init__(self, *keys: str, kept: bool = True) -> None:
+    def __init__(self, *keys: MirrorKey, kept: bool = True) -> None:
         self.script, self.clock = Script(), FakeClock()
         self.rules = load_rules(RULES, source="rules.yaml")
         self.demands, self.records = FakeDemands(self.script), FakeRecords(self.script)
@@ -41,15 +42,17 @@ class Following:
         follow = FollowDemands(lambda: self.rules, self.demands, self.records, self.queue)
         self.listing = ListTags(lambda: self.rules, self.upstream, self.records, self.queue, self.clock, follow)
 
-    def demand(self, key: str = ALPINE, *, kept: bool = True) -> None:
+    def demand(self, key: MirrorKey = ALPINE, *, kept: bool = True) -> None:
         now = self.clock()
         self.demands.stored[key] = Demand(key, "hub", now, now, kept=kept)
 
     def remember(
-        self, state: State, key: str = ALPINE, *, published: bool = False, error_kind: str | None = None
+        self, state: State, key: MirrorKey = ALPINE, *, published: bool = False, error_kind: str | None = None
     ) -> None:
         found = digest("a") if published else None
-        record = Record(key, "u", state, self.clock(), published_digest=found, error_kind=error_kind, on_demand=True)
+        record = MirrorRecord(
+            key, "u", state, self.clock(), published_digest=found, error_kind=error_kind, on_demand=True
+        )
         self.records.stored[key] = record.with_changes(version=1)
 
     def follow(self, **later: float) -> ListResult:
@@ -67,7 +70,7 @@ class Following:
 
 def test_demanded_mirrors_are_checked_by_repository() -> None:
     keys = [f"mirror/hub/library/{name}:{tag}" for name in ("a", "b") for tag in ("1", "2")]
-    following = Following(*keys)
+    following = Following(*map(MirrorKey.parse, keys))
     result = following.follow(hours=1)
     now = following.clock()
     assert following.queue.sent == [
@@ -78,7 +81,7 @@ def test_demanded_mirrors_are_checked_by_repository() -> None:
 
 
 def test_nothing_is_asked_upstream_and_nothing_written_where_nothing_changed() -> None:
-    following = Following(*(f"mirror/hub/library/app:{n}" for n in range(250)))
+    following = Following(*(MirrorKey("mirror/hub/library/app", f"{n}") for n in range(250)))
     following.follow(hours=1)
     assert sorted(set(following.script.calls)) == ["load", "of_rule", "send"]
     assert following.script.count("of_rule") == 1
@@ -99,7 +102,7 @@ def test_demand_that_was_fulfilled_is_kept_and_its_record_is_not_read_again() ->
     reads = following.script.count("load")
     following.follow(hours=1)
     assert following.script.count("load") == reads - 1
-    assert following.checked == [ALPINE]
+    assert following.checked == [str(ALPINE)]
 
 
 @pytest.mark.parametrize("state", [State.MISSING, State.STALE, State.BLOCKED, State.UNKNOWN])
@@ -107,14 +110,14 @@ def test_copy_that_has_not_ended_yet_is_followed(state: State) -> None:
     following = Following(ALPINE, kept=False)
     following.remember(state)
     following.follow(minutes=15)
-    assert following.checked == [ALPINE]
+    assert following.checked == [str(ALPINE)]
     assert not following.demands.stored[ALPINE].kept
 
 
 def test_demand_of_which_nothing_is_remembered_is_checked() -> None:
     following = Following(ALPINE, kept=False)
     following.follow(minutes=15)
-    assert following.checked == [ALPINE]
+    assert following.checked == [str(ALPINE)]
 
 
 @pytest.mark.parametrize(("state", "error_kind"), [(State.GONE, "NotFoundError"), (State.UNKNOWN, "AccessDeniedError")])
@@ -133,19 +136,19 @@ def test_what_was_published_stays_followed_when_it_is_gone_upstream() -> None:
     following = Following(ALPINE)
     following.remember(State.GONE, published=True)
     following.follow(days=10)
-    assert following.checked == [ALPINE]
+    assert following.checked == [str(ALPINE)]
 
 
 def test_what_nobody_pulls_any_more_is_forgotten_quietly() -> None:
-    following = Following(ALPINE, "mirror/hub/library/app:1")
+    following = Following(ALPINE, APP)
     following.remember(State.FRESH, published=True)
     following.clock.advance(days=20)
-    following.demand("mirror/hub/library/app:1")
+    following.demand(APP)
     assert following.follow(days=9, hours=23).queued == 2
     result = following.follow(hours=1)
     assert (result.queued, result.changed) == (1, True)
-    assert following.checked == ["mirror/hub/library/app:1"]
-    assert following.demands.stored.keys() == {"mirror/hub/library/app:1"}
+    assert following.checked == [str(APP)]
+    assert following.demands.stored.keys() == {APP}
     assert following.records.stored[ALPINE].expires_at is not None
     assert following.records.decided == []
 
@@ -158,7 +161,7 @@ def test_pull_in_the_very_moment_keeps_the_demand() -> None:
 
 
 def test_record_of_another_rule_is_left_alone_when_a_demand_is_over() -> None:
-    own = "mirror/hub/library/own:1.0"
+    own = MirrorKey("mirror/hub/library/own", "1.0")
     following = Following(own)
     following.remember(State.FRESH, own, published=True)
     assert following.follow(days=1).queued == 0
@@ -185,13 +188,13 @@ class TestLimit:
     def test_limit_is_taken_back_on_the_next_day_once(self) -> None:
         following = Following(ALPINE)
         rule = following.rules.rules[-1]
-        reached = limit_reached(None, rule, "mirror/hub/library/x:1", following.clock())
-        following.records.stored[limit_key(rule)] = reached.with_changes(version=1)
+        reached = limit_reached(None, rule, MirrorKey.parse("mirror/hub/library/x:1"), following.clock())
+        following.records.of_rules[rule_key(rule)] = reached.with_changes(version=1)
         following.follow(hours=14)
-        assert following.records.stored[limit_key(rule)].state is State.BLOCKED
+        assert following.records.of_rules[rule_key(rule)].state is State.BLOCKED
         for _ in range(3):
             following.follow(hours=1)
-        record = following.records.stored[limit_key(rule)]
+        record = following.records.of_rules[rule_key(rule)]
         assert (record.state, record.alerted) == (State.FRESH, ())
         assert [(alert.kind, alert.of) for alert in record.pending] == [
             ("DEMAND_LIMIT", None),
@@ -202,9 +205,9 @@ class TestLimit:
     def test_limit_that_is_reached_again_on_another_day_is_decided_again(self) -> None:
         following = Following()
         rule, now = following.rules.rules[-1], following.clock()
-        first = limit_reached(None, rule, "a:1", now)
-        assert limit_reached(first, rule, "a:2", now + timedelta(hours=1)) is first
-        following.records.stored[limit_key(rule)] = first.with_changes(version=1)
+        first = limit_reached(None, rule, MirrorKey.parse("a:1"), now)
+        assert limit_reached(first, rule, MirrorKey.parse("a:2"), now + timedelta(hours=1)) is first
+        following.records.of_rules[rule_key(rule)] = first.with_changes(version=1)
         following.follow(days=1)
-        over = following.records.stored[limit_key(rule)]
-        assert limit_reached(over, rule, "a:3", following.clock()).state is State.BLOCKED
+        over = following.records.of_rules[rule_key(rule)]
+        assert limit_reached(over, rule, MirrorKey.parse("a:3"), following.clock()).state is State.BLOCKED

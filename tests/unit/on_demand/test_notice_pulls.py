@@ -26,7 +26,7 @@ def test_image_that_docker_pulls_by_head_and_get_is_demanded_once() -> None:
     pulls.pull(ALPINE, ALPINE, ALPINE)
     pulls.start()
     pulls.pull(ALPINE)
-    assert pulls.sent == [ALPINE]
+    assert pulls.sent == [str(ALPINE)]
     assert (pulls.script.count("count_demand"), pulls.script.count("save_demand")) == (1, 1)
 
 
@@ -69,7 +69,7 @@ def test_what_no_rule_on_demand_allows_costs_nothing(name: str) -> None:
 
 def test_own_pulls_and_garbage_cost_nothing() -> None:
     pulls = Pulls()
-    noticed = pulls.notice({"a": pulls.message(ALPINE, role="ours"), "b": "{", "c": "null"})
+    noticed = pulls.notice({"a": pulls.message(str(ALPINE), role="ours"), "b": "{", "c": "null"})
     assert (noticed.seen, len(noticed.ignored), noticed.failures) == (0, 3, {})
     assert pulls.script.calls == []
 
@@ -106,7 +106,7 @@ class TestNoting:
             pulls.pull(ALPINE)
         assert pulls.stored().since == first + timedelta(days=2)
         assert pulls.script.count("save_demand") == 3
-        assert pulls.sent == [ALPINE]
+        assert pulls.sent == [str(ALPINE)]
 
     def test_late_message_does_not_set_the_last_pull_back(self) -> None:
         pulls = Pulls()
@@ -130,7 +130,7 @@ class TestNoting:
         pulls.start()
         assert pulls.pull(ALPINE, at=pulls.clock() - timedelta(hours=3)).demanded == ()
         assert (pulls.stored().rule, pulls.stored().since) == ("docker", pulls.clock())
-        assert pulls.sent == [ALPINE]
+        assert pulls.sent == [str(ALPINE)]
 
     def test_somebody_who_noted_it_at_the_same_moment_is_right(self) -> None:
         pulls = Pulls()

@@ -1,12 +1,14 @@
 """Pulls that are too many, of what is nowhere, or that cannot be noticed now: a limit holds, and none is lost."""
 
+from collections.abc import Iterable
 from dataclasses import replace
 from datetime import timedelta
 
 import pytest
 
 from pullahead.errors import StorageError
-from pullahead.mirrors.record import Record, State
+from pullahead.mirrors.record import MirrorRecord, State
+from pullahead.rules.mirror_key import MirrorKey
 from tests.fakes.pulls import ALPINE, Pulls
 from tests.fakes.samples import digest
 
@@ -16,10 +18,10 @@ class TestLimit:
         pulls = Pulls()
         names = [f"mirror/hub/library/app:{number}" for number in range(10)]
         noticed = pulls.pull(*names)
-        assert (pulls.sent, list(noticed.demanded), list(noticed.refused)) == (names[:3], names[:3], names[3:])
-        assert pulls.demands.stored.keys() == set(names[:3])
+        assert (pulls.sent, texts(noticed.demanded), texts(noticed.refused)) == (names[:3], names[:3], names[3:])
+        assert set(texts(pulls.demands.stored)) == set(names[:3])
         pulls.clock.advance(days=1)
-        assert pulls.pull(*names[3:]).demanded == tuple(names[3:6])
+        assert texts(pulls.pull(*names[3:]).demanded) == names[3:6]
 
     def test_limit_is_told_once_a_day_and_asked_for_once_by_a_process(self) -> None:
         pulls = Pulls()
@@ -44,7 +46,7 @@ class TestLimit:
         pulls.script.fail("save", StorageError("no"))
         noticed = pulls.pull(*(f"mirror/hub/library/app:{number}" for number in range(4)))
         assert list(noticed.failures) == ["m3"]
-        assert pulls.pull("mirror/hub/library/app:3").refused == ("mirror/hub/library/app:3",)
+        assert pulls.pull("mirror/hub/library/app:3").refused == (MirrorKey("mirror/hub/library/app", "3"),)
         assert len(pulls.records.decided) == 1
 
     def test_paused_rule_makes_no_new_mirrors_and_counts_nothing(self) -> None:
@@ -61,7 +63,7 @@ class TestAbsent:
         pulls = Pulls()
         pulls.pull(ALPINE)
         pulls.queue.sent.clear()
-        pulls.remember(Record(ALPINE, "docker.io/library/alpine:3.20", State.GONE, pulls.clock(), on_demand=True))
+        pulls.remember(MirrorRecord(ALPINE, "docker.io/library/alpine:3.20", State.GONE, pulls.clock(), on_demand=True))
         return pulls
 
     def test_upstream_is_asked_again_by_pulls_only_and_ever_later(self, pulls: Pulls) -> None:
@@ -83,18 +85,18 @@ class TestAbsent:
 
     @pytest.mark.parametrize("state", [State.MISSING, State.STALE, State.UNKNOWN, State.BLOCKED])
     def test_what_is_there_but_not_copied_yet_is_left_to_the_schedule(self, pulls: Pulls, state: State) -> None:
-        pulls.remember(Record(ALPINE, "u", state, pulls.clock(), error_kind="RegistryUnavailableError"))
+        pulls.remember(MirrorRecord(ALPINE, "u", state, pulls.clock(), error_kind="RegistryUnavailableError"))
         pulls.clock.advance(hours=5)
         assert pulls.pull(ALPINE).demanded == ()
 
     def test_repository_that_upstream_refuses_to_name_is_absent_as_well(self, pulls: Pulls) -> None:
-        pulls.remember(Record(ALPINE, "u", State.UNKNOWN, pulls.clock(), error_kind="AccessDeniedError"))
+        pulls.remember(MirrorRecord(ALPINE, "u", State.UNKNOWN, pulls.clock(), error_kind="AccessDeniedError"))
         pulls.clock.advance(hours=1)
         assert pulls.pull(ALPINE).demanded == (ALPINE,)
         assert pulls.stored().tries == 2
 
     def test_what_was_published_and_is_gone_since_is_not_asked_for_by_pulls(self, pulls: Pulls) -> None:
-        pulls.remember(Record(ALPINE, "u", State.GONE, pulls.clock(), published_digest=digest("a")))
+        pulls.remember(MirrorRecord(ALPINE, "u", State.GONE, pulls.clock(), published_digest=digest("a")))
         pulls.clock.advance(hours=5)
         assert pulls.pull(ALPINE).demanded == ()
 
@@ -108,14 +110,14 @@ class TestMissingRepository:
         pulls.start()
         for _ in range(100):
             pulls.pull(ALPINE, missing=True)
-        assert pulls.sent == [ALPINE]
+        assert pulls.sent == [str(ALPINE)]
 
     def test_first_copy_that_is_under_way_is_not_asked_for_again(self) -> None:
         pulls = Pulls()
         pulls.pull(ALPINE, missing=True)
         pulls.start()
         pulls.pull(ALPINE, missing=True)
-        assert pulls.sent == [ALPINE]
+        assert pulls.sent == [str(ALPINE)]
 
 
 class TestFailures:
@@ -132,8 +134,12 @@ class TestFailures:
         pulls = Pulls()
         pulls.script.fail(operation, error)
         noticed = pulls.pull(ALPINE, "mirror/hub/library/app:1")
-        assert (list(noticed.failures), noticed.demanded) == (["m0"], ("mirror/hub/library/app:1",))
+        assert (list(noticed.failures), noticed.demanded) == (["m0"], (MirrorKey("mirror/hub/library/app", "1"),))
         assert noticed.failed[ALPINE] is noticed.failures["m0"] is error
         pulls.pull(ALPINE)
-        assert ALPINE in pulls.sent
+        assert str(ALPINE) in pulls.sent
         assert ALPINE in pulls.demands.stored
+
+
+def texts(keys: Iterable[MirrorKey]) -> list[str]:
+    return list(map(str, keys))

@@ -6,34 +6,39 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pullahead.refresh.request import execution_name
+from pullahead.rules.mirror_key import MirrorKey
 from tests.fakes.samples import digest
 
 words = st.text("abz09", min_size=1, max_size=12)
-keys = st.builds("{}/{}.{}:{}".format, words, words, words, st.text("aZ0._-", min_size=1, max_size=128))
+keys = st.builds(
+    MirrorKey, st.builds("{}/{}.{}".format, words, words, words), st.text("aZ0._-", min_size=1, max_size=128)
+)
 versions = st.integers(1, 10**9)
 
 
-@given(st.one_of(keys, st.text()), versions)
-def test_name_is_what_step_functions_takes(key: str, version: int) -> None:
+@given(st.one_of(keys, st.builds(MirrorKey, st.text(), st.text())), versions)
+def test_name_is_what_step_functions_takes(key: MirrorKey, version: int) -> None:
     """Step Functions API reference, StartExecution, name: 1 to 80 characters, no spaces, brackets or wildcards."""
     assert re.fullmatch(r"[A-Za-z0-9_-]{1,80}", execution_name(key, digest("a"), version))
 
 
 @given(st.sets(st.tuples(keys, st.sampled_from("abc"), versions), min_size=2, max_size=20))
-def test_other_mirror_digest_or_version_is_another_name(refreshes: set[tuple[str, str, int]]) -> None:
+def test_other_mirror_digest_or_version_is_another_name(refreshes: set[tuple[MirrorKey, str, int]]) -> None:
     names = {execution_name(key, digest(seed), version) for key, seed, version in refreshes}
     assert len(names) == len(refreshes)
 
 
 @given(keys, versions)
-def test_other_platforms_are_another_name(key: str, version: int) -> None:
+def test_other_platforms_are_another_name(key: MirrorKey, version: int) -> None:
     choices = [(), ("linux/amd64",), ("linux/arm64",), ("linux/amd64", "linux/arm64")]
     assert len({execution_name(key, digest("a"), version, platforms) for platforms in choices}) == len(choices)
 
 
 def test_name_can_be_read() -> None:
-    assert execution_name("mirror/alpine:3.20", digest("a"), 7).startswith("mirror-alpine-3-20-7-")
+    assert execution_name(MirrorKey.parse("mirror/alpine:3.20"), digest("a"), 7).startswith("mirror-alpine-3-20-7-")
 
 
 def test_mirrors_that_read_alike_are_told_apart() -> None:
-    assert execution_name("a/b:c", digest("a"), 1) != execution_name("a-b:c", digest("a"), 1)
+    assert execution_name(MirrorKey.parse("a/b:c"), digest("a"), 1) != execution_name(
+        MirrorKey.parse("a-b:c"), digest("a"), 1
+    )

@@ -6,7 +6,7 @@ import pytest
 from local.images import LocalImage, make_image, make_index
 from pullahead.errors import ConflictError, MissingContentError, RateLimitedError, StorageError, TagImmutableError
 from pullahead.messages import PublishResult
-from pullahead.mirrors.record import Record, State
+from pullahead.mirrors.record import MirrorRecord, State
 from pullahead.refresh.plan import CopyPlan, manifest_key, plan_copy, plan_key
 from pullahead.refresh.publish import publish_image
 from tests.fakes.memory import FakePlans, FakeRecords
@@ -29,7 +29,9 @@ class Publishing:
         self.request = refresh_request(image.root.descriptor, episode=3, platforms=platforms)
         self.target, self.plans = FakeTarget(self.script), FakePlans(self.script)
         self.records = FakeRecords(self.script)
-        known = Record(KEY, UPSTREAM, State.STALE, BEGAN, BEGAN, image.digest, None, episode=3)
+        known = MirrorRecord(
+            KEY, UPSTREAM, State.STALE, BEGAN, BEGAN, upstream_digest=image.digest, published_digest=None, episode=3
+        )
         self.records.stored[KEY] = known.with_changes(platforms=platforms)
         upstream = FakeUpstream()
         upstream.serve(image, UPSTREAM)

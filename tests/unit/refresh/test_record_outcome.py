@@ -4,7 +4,7 @@ import pytest
 
 from pullahead.errors import ConflictError, InvalidEventError, StorageError
 from pullahead.messages import Failure, OutcomeRequest, OutcomeResult
-from pullahead.mirrors.record import LastRefresh, Record, State
+from pullahead.mirrors.record import LastRefresh, MirrorRecord, State
 from pullahead.refresh.record_outcome import record_outcome
 from pullahead.rules.model import Rules
 from tests.fakes.memory import FakeClock, FakeRecords
@@ -24,7 +24,16 @@ class Recording:
     def __init__(self, **changes: object) -> None:
         self.script = Script()
         self.records, self.clock = FakeRecords(self.script), FakeClock(BEGAN)
-        stale = Record(KEY, UPSTREAM, State.STALE, BEGAN, BEGAN, NEW.digest, digest("old"), version=1)
+        stale = MirrorRecord(
+            KEY,
+            UPSTREAM,
+            State.STALE,
+            BEGAN,
+            BEGAN,
+            upstream_digest=NEW.digest,
+            published_digest=digest("old"),
+            version=1,
+        )
         self.records.stored[KEY] = stale.with_changes(**changes)
         self.clock.advance(minutes=2)
 
@@ -32,7 +41,7 @@ class Recording:
         return record_outcome(ended, known or rules(), self.records, announcer(self.records, self.clock), self.clock)
 
     @property
-    def record(self) -> Record:
+    def record(self) -> MirrorRecord:
         return self.records.stored[KEY]
 
     @property
@@ -43,7 +52,7 @@ class Recording:
 def test_success_is_remembered_with_what_it_took() -> None:
     recording = Recording()
     result = recording.run(outcome(REQUEST, bytes_copied=1000))
-    assert result == OutcomeResult(KEY, "FRESH", 1000, seconds=110.0, lag_seconds=120.0)
+    assert result == OutcomeResult(str(KEY), "FRESH", 1000, seconds=110.0, lag_seconds=120.0)
     assert (recording.record.state, recording.record.published_digest) == (State.FRESH, NEW.digest)
     assert recording.record.last_refresh == LastRefresh(
         recording.clock(),

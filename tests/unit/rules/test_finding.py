@@ -65,7 +65,7 @@ def test_mirror_of_a_chosen_tag_has_everything_that_its_rule_says() -> None:
 
 
 def test_namespaces_have_no_mirrors_until_they_are_expanded() -> None:
-    assert [mirror.key for mirror in load().mirrors] == ["mirror/a/app:latest", "mirror/a/app:1.5"]
+    assert [str(mirror.key) for mirror in load().mirrors] == ["mirror/a/app:latest", "mirror/a/app:1.5"]
 
 
 def test_rule_for_a_namespace_is_expanded_for_one_repository() -> None:

@@ -3,6 +3,7 @@
 import pytest
 
 from pullahead.oci import Repository, parse_reference
+from pullahead.rules.mirror_key import MirrorKey, RuleKey
 from pullahead.rules.model import Rule
 from pullahead.rules.tag_patterns import PatternKind, TagPattern, TagSelection
 from pullahead.rules.upstream_index import FollowedTag, UpstreamIndex
@@ -20,7 +21,7 @@ def follows(reference: str, *declared: Rule) -> tuple[FollowedTag, ...]:
 def test_named_tag_is_followed_by_its_mirror() -> None:
     (found,) = follows("ghcr.io/team/app:1.0", rule("1.0", "2.0"))
     assert found == FollowedTag("app", REPOSITORY, "1.0")
-    assert found.key == "mirror/app:1.0"
+    assert found.key == MirrorKey("mirror/app", "1.0")
 
 
 def test_tag_that_fits_the_patterns_is_followed_before_it_was_ever_listed() -> None:
@@ -31,7 +32,7 @@ def test_tag_that_fits_the_patterns_is_followed_before_it_was_ever_listed() -> N
 def test_which_tags_are_the_newest_is_left_to_the_listing() -> None:
     (found,) = follows("ghcr.io/team/app:1.7", rule(tags=ANY._replace(newest=3)))
     assert found.by_listing
-    assert found.key == "mirror/app (app):*"
+    assert found.key == RuleKey("mirror/app", "app")
 
 
 def test_tag_that_is_named_beside_the_newest_needs_no_listing() -> None:
@@ -41,7 +42,9 @@ def test_tag_that_is_named_beside_the_newest_needs_no_listing() -> None:
 
 def test_listing_of_the_newest_is_one_thing_to_look_at_whatever_the_tag() -> None:
     declared = rule(tags=ANY._replace(newest=3))
-    assert {follows(f"ghcr.io/team/app:1.{minor}", declared)[0].key for minor in range(5)} == {"mirror/app (app):*"}
+    assert {follows(f"ghcr.io/team/app:1.{minor}", declared)[0].key for minor in range(5)} == {
+        RuleKey("mirror/app", "app")
+    }
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from pullahead.oci import parse_reference
 from pullahead.rules.load import load_rules
+from pullahead.rules.mirror_key import MirrorKey
 from pullahead.rules.model import Mirror, Rules, UpstreamSettings
 from pullahead.rules.values import format_duration, parse_duration
 
@@ -52,7 +53,7 @@ def test_mirror_is_found_by_what_it_publishes() -> None:
     rules = load(FULL)
     assert rules.find("mirror/alpine", "3.20") == rules.mirrors[0]
     assert rules.find("mirror/alpine", "3.21") is None
-    assert rules.mirrors[0].key == "mirror/alpine:3.20"
+    assert rules.mirrors[0].key == MirrorKey("mirror/alpine", "3.20")
 
 
 @pytest.mark.parametrize(
@@ -70,7 +71,12 @@ def test_one_upstream_may_fill_two_repositories() -> None:
           - {upstream: ghcr.io/a/b, tags: &tags [one, two], repository: mirror/b}
           - {upstream: ghcr.io/a/b, tags: *tags, repository: other/b}
     """)
-    assert [mirror.key for mirror in rules.mirrors] == ["mirror/b:one", "mirror/b:two", "other/b:one", "other/b:two"]
+    assert [str(mirror.key) for mirror in rules.mirrors] == [
+        "mirror/b:one",
+        "mirror/b:two",
+        "other/b:one",
+        "other/b:two",
+    ]
 
 
 def test_settings_are_found_by_the_host_that_references_have() -> None:

@@ -49,7 +49,7 @@ class Look:
         return RulesComparison(self.rules, self.upstream, published, now, lambda *told: self.told.append(told))()
 
     def states(self) -> dict[str, State]:
-        return {compared.mirror.key: compared.state for compared in self.run().tags}
+        return {str(compared.mirror.key): compared.state for compared in self.run().tags}
 
     def one(self) -> TagStatus:
         (compared,) = self.run().tags

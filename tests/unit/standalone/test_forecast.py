@@ -32,7 +32,7 @@ class Plans:
         self.upstream.script.calls.clear()
         self.target.script.calls.clear()
         found = forecast(requests, self.upstream, self.target, limit=limit)
-        return {key.removeprefix(f"{REPOSITORY}:"): each for key, each in found.items()}
+        return {key.tag: each for key, each in found.items()}
 
 
 def size_of(image: LocalImage) -> int:

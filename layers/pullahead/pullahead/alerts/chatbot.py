@@ -91,7 +91,7 @@ def _metadata(notice: Notice) -> _Metadata:
         hashlib.sha256(notice.incident.encode()).hexdigest()[:32],
         subject_of(notice),
         notice.about.value,
-        [member.mirror for member in notice.members],
+        [str(member.mirror) for member in notice.members],
         context | ({"upstream": notice.host} if notice.host else {}),
     )
 
@@ -103,7 +103,7 @@ def _description(notice: Notice) -> str:
     common, causes = causes_of(notice)
     facts += [f"*Cause* {escaped(common)}"] if common else []
     lines = [
-        f"• {code(member.mirror)}" + (f" {escaped(cause)}" if cause else "")
+        f"• {code(str(member.mirror))}" + (f" {escaped(cause)}" if cause else "")
         for member, cause in zip(notice.members, causes, strict=True)
     ]
     more = notice.mirrors - len(notice.members)

@@ -19,6 +19,7 @@ from msgspec import structs
 from pullahead.alerts.text import Notice
 from pullahead.errors import DeferredError, RateLimitedError, RegistryTimeoutError, RegistryUnavailableError
 from pullahead.mirrors.alert import Alert, AlertKind
+from pullahead.rules.mirror_key import Subject
 
 AGAIN_AFTER = timedelta(hours=24)
 """So long nothing is said twice: of one mirror, of one kind."""
@@ -85,6 +86,18 @@ _OTHER_AFTER = timedelta(hours=1)
 _UNREADABLE = "unreadable"
 
 
+class ServiceSubject(Subject):
+    """A part of Pullahead itself."""
+
+    __slots__ = ("_text",)
+
+    def __init__(self, text: str) -> None:
+        self._text = text
+
+    def __str__(self) -> str:
+        return self._text
+
+
 class Condition(NamedTuple):
     """What is the case. `identity` tells one thing from another of the same kind."""
 
@@ -124,7 +137,7 @@ def notify_condition(
         return _over(kind, incident, now) if incident.standing else None
     if not _is_news(condition, incident, now):
         return None
-    alert = Alert(kind, condition.subject, "", condition.since, now, condition.detail)
+    alert = Alert(kind, ServiceSubject(condition.subject), "", condition.since, now, condition.detail)
     told = structs.replace(
         incident, told_at=now, since=condition.since, standing=condition.identity, last=condition.identity
     )
@@ -142,5 +155,5 @@ def _is_news(condition: Condition, incident: Incident, now: datetime) -> bool:
 
 def _over(kind: AlertKind, incident: Incident, now: datetime) -> tuple[Notice, Incident]:
     subject = "mirrors" if kind is AlertKind.NOT_CHECKED else "the rules"
-    alert = Alert(AlertKind.RECOVERED, subject, "", incident.since or now, now, of=kind)
+    alert = Alert(AlertKind.RECOVERED, ServiceSubject(subject), "", incident.since or now, now, of=kind)
     return Notice(alert.kind, kind, incident.key, (alert,), 1, 0, now), structs.replace(incident, standing="")

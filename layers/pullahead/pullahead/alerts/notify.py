@@ -24,6 +24,7 @@ from pullahead.errors import PullaheadError
 from pullahead.mirrors.alert import AlertKind
 from pullahead.mirrors.record import Record
 from pullahead.mirrors.store import RecordStore, update_record
+from pullahead.rules.mirror_key import RecordKey
 
 TURN = timedelta(minutes=10)
 """Longer than a review may run: who was killed in its turn lets the next one tell after that."""
@@ -90,7 +91,7 @@ class NotificationSender:
 
     def _take_out(self, done: Iterable[Settled], remaining_seconds: Callable[[], float]) -> list[PullaheadError]:
         """Take out of records what is done with, as long as the time goes; the rest is done by the next review."""
-        by_record: dict[str, list[Settled]] = {}
+        by_record: dict[RecordKey, list[Settled]] = {}
         for each in done:
             by_record.setdefault(each.record.key, []).append(each)
 

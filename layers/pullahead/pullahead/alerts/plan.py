@@ -91,12 +91,6 @@ class _PendingNotification(NamedTuple):
         return Settled(self.record, (self.alert, *([self.restored] if self.restored else [])), told)
 
 
-def _standing(record: Record) -> tuple[AlertKind, ...]:
-    """Name the kinds of trouble that are not over."""
-    cache = (AlertKind.CACHE_FAILED,) if record.cache_failure is not None else ()
-    return (*record.alerted, *cache)
-
-
 class _Sorting:
     """What was sorted out so far."""
 
@@ -111,7 +105,7 @@ class _Sorting:
 
     def add(self, record: Record) -> None:
         """Sort out what one record has to tell, or where it stands."""
-        by_kind: dict[AlertKind, list[Alert]] = {kind: [] for kind in _standing(record)}
+        by_kind: dict[AlertKind, list[Alert]] = {kind: [] for kind in record.open_alerts}
         for alert in record.pending:
             by_kind.setdefault(alert.about, []).append(alert)
         for kind, alerts in by_kind.items():
@@ -123,14 +117,14 @@ class _Sorting:
                 self._ends[told.incident if told is not None else incident_key(left[0])].append(
                     _PendingNotification(record, left[0])
                 )
-            elif kind in _standing(record) and told is not None:
+            elif kind in record.open_alerts and told is not None:
                 self._standing[told.incident] += 1
 
     def messages(self) -> Iterable[Notification]:
         """Make the messages that may be sent now."""
         for key, owed in self._begins.items():
             if self._incident(key).may_tell_more(owed[0].alert.kind, self._now):
-                stand = sum(each.alert.kind in _standing(each.record) for each in owed)
+                stand = sum(each.alert.kind in each.record.open_alerts for each in owed)
                 yield self._message(key, owed, self._standing[key] + stand)
             else:
                 self.held_back += len(owed)
@@ -182,7 +176,7 @@ class _Sorting:
         self.idle += 1
 
     def _message(self, key: str, owed: Sequence[_PendingNotification], standing: int) -> Notification:
-        first = sorted(owed, key=lambda each: (each.alert.since, each.alert.mirror))
+        first = sorted(owed, key=lambda each: (each.alert.since, str(each.alert.mirror)))
         alert = first[0].alert
         notice = Notice(
             alert.kind,

@@ -24,10 +24,10 @@ from pullahead.errors import ConfigError, PullaheadError, StorageError
 from pullahead.mirrors.alert import AlertKind
 from pullahead.mirrors.demand import is_absent
 from pullahead.mirrors.outbox import OutboxSender
-from pullahead.mirrors.record import SETTLED, Record, State
-from pullahead.mirrors.retirement import UnfollowedRecords, find_unfollowed_records, is_listing, retired
-from pullahead.mirrors.rule_record import listing_key
+from pullahead.mirrors.record import SETTLED, MirrorRecord, Record, State
+from pullahead.mirrors.retirement import UnfollowedRecords, find_unfollowed_records, retired
 from pullahead.mirrors.store import Heartbeat, RecordStore, update_record
+from pullahead.rules.mirror_key import MirrorKey
 from pullahead.rules.model import Rules
 from pullahead.rules.ports import ActiveRules, RulesStateStore
 from pullahead.rules.sources.combine import newly_cached
@@ -51,14 +51,13 @@ def measure_lateness(records: Iterable[Record], rules: Rules, now: datetime) -> 
 
 
 def _is_late(record: Record, rules: Rules) -> bool:
+    if not isinstance(record, MirrorRecord):
+        return False
     if record.state in SETTLED or record.state is State.GONE or record.expires_at is not None:
         return False
     if record.on_demand and is_absent(record):  # somebody pulled what is nowhere
         return False
-    repository, _, tag = record.key.rpartition(":")
-    if tag == "*":  # the record of a listing: no tag is called so
-        return False
-    mirror = rules.find(repository, tag)
+    mirror = rules.find(record.key.repository, record.key.tag)
     return mirror is not None and mirror.rule not in rules.paused
 
 
@@ -90,17 +89,12 @@ def rules_allow_retirement(rules: Rules, standing: RulesState | None, heartbeat:
     )
 
 
-def find_unfollowed(found: Iterable[Record], rules: Rules) -> UnfollowedRecords:
-    """Find the records to be retired."""
-    return find_unfollowed_records(found, rules, listing_key)
-
-
 def retire(
     leave: UnfollowedRecords, records: RecordStore, now: datetime, remaining_seconds: Callable[[], float]
 ) -> Retired:
     """Let records be forgotten in time; the next check of a mirror that is named again takes it back."""
-    named = [(record, not is_listing(record)) for record in leave.unnamed]
-    named += [(record, False) for record in leave.unchosen]
+    named: list[tuple[Record, bool]] = [(record, True) for record in leave.mirrors]
+    named += [(record, False) for record in leave.others]
     if not named or not leave.followed:
         return Retired()
     done = _each(named[:MAX_RETIRED], records, now, remaining_seconds)
@@ -177,7 +171,7 @@ class ReviewRecords:
         may = rules is not None and complete and rules_allow_retirement(rules, standing, heartbeat)
         leave = None
         if rules is not None and standing is not None and may:
-            leave = find_unfollowed(_not_newly_cached(records, rules, standing, now), rules)
+            leave = find_unfollowed_records(_not_newly_cached(records, rules, standing, now), rules)
         telling = self._telling(records, self._conditions(heartbeat, standing, leave, now), now, remaining_seconds)
         retired = retire(leave, self._records, now, remaining_seconds) if leave is not None else Retired()
         if remaining_seconds() >= _ANNOUNCED_WITHIN:
@@ -232,7 +226,7 @@ class ReviewRecords:
     def _announce_leftovers(self, records: list[Record]) -> None:
         """Send the events that their writers did not live to send."""
         for record in records:
-            if record.outbox:
+            if isinstance(record, MirrorRecord) and record.outbox:
                 self._announcer.note(record, record)
         self._announcer.flush()
 
@@ -241,8 +235,11 @@ def _not_newly_cached(records: list[Record], rules: Rules, standing: RulesState,
     """Leave out what ECR's cache has only just made known to us: the schedule has yet to find it, and to name it."""
 
     def is_new(record: Record) -> bool:
-        known_since = record.past[0].since if record.past else record.since
-        repository, _, tag = record.key.rpartition(":")
-        return now - known_since < _FOUND_WITHIN and newly_cached(repository, tag, rules, standing.findings) is not None
+        known_since, key = record.past[0].since if record.past else record.since, record.key
+        return (
+            isinstance(key, MirrorKey)
+            and now - known_since < _FOUND_WITHIN
+            and newly_cached(key.repository, key.tag, rules, standing.findings) is not None
+        )
 
     return [record for record in records if not is_new(record)]

@@ -176,7 +176,7 @@ class Notice(NamedTuple):
     @property
     def mirror(self) -> str:
         """The mirror, where it is about one alone."""
-        return self.members[0].mirror if self.mirrors == 1 and self.about not in _OF_ITSELF else ""
+        return str(self.members[0].mirror) if self.mirrors == 1 and self.about not in _OF_ITSELF else ""
 
     @property
     def severity(self) -> Severity:
@@ -319,7 +319,7 @@ def _cause(member: Alert) -> list[str]:
 
 def _who(notice: Notice) -> str:
     if notice.mirrors == 1:
-        return one_line(notice.members[0].mirror, 500)
+        return one_line(str(notice.members[0].mirror), 500)
     return f"{_number(notice, notice.mirrors)} of {notice.host}"
 
 

@@ -2,10 +2,9 @@
 
 import os
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime
-from functools import cached_property, lru_cache, partial
+from functools import cached_property, lru_cache
 from typing import TYPE_CHECKING
 
 import boto3
@@ -14,40 +13,35 @@ from pullahead.alerts.notify import NotificationSender
 from pullahead.alerts.review import Reviewed, ReviewRecords
 from pullahead.app.adapters import CLIENT_CONFIG, Adapters, system_clock
 from pullahead.aws.ecr_sources import EcrCachedRepositories, EcrTaggedRepositories
-from pullahead.checks.check import CheckMirrors, CheckResult
-from pullahead.checks.ecr_events import AccountRegion, IgnoredEvent, Meaning, read_ecr_event
-from pullahead.checks.listing import ListResult, ListTags
-from pullahead.checks.prefetch import PrefetchedRecords, mirror_keys_in
-from pullahead.checks.pull_through_cache import CacheFailed, cache_failures_of, record_cache_result
+from pullahead.checks.check import CheckMirrors
+from pullahead.checks.ecr_events import AccountRegion
+from pullahead.checks.handle_message import DecodedMessage, MessageDecoder, MessageHandler, MessageResult
+from pullahead.checks.listing import ListTags
+from pullahead.checks.prefetch import PrefetchedRecords
 from pullahead.checks.scan_results import record_scan
 from pullahead.checks.schedule import Scheduled, schedule_checks
 from pullahead.checks.select import CheckMerger, MirrorSelector
 from pullahead.clock import Clock, wait_after_breaks
 from pullahead.dead_letters import DeadLetterPolicy, FailedDelivery
 from pullahead.ecr.streams import EcrStreams
-from pullahead.errors import ConfigError, PullaheadError, StorageError
+from pullahead.errors import PullaheadError
 from pullahead.messages import (
-    AwsEvent,
-    CheckRequest,
-    ListRequest,
     OutcomeRequest,
     OutcomeResult,
     PlanResult,
     PublishResult,
-    Received,
     RefreshRequest,
     ScanFinished,
-    StartWaitingRequest,
     UnitRequest,
 )
 from pullahead.mirrors.rate_limit_budget import UpstreamUse
 from pullahead.on_demand.follow import FollowDemands
 from pullahead.refresh.copy_unit import CopyUnit
 from pullahead.refresh.plan import plan_copy
-from pullahead.refresh.ports import StartResult
 from pullahead.refresh.publish import publish_image
-from pullahead.refresh.queue import RefreshQueue, StartedWaiting
+from pullahead.refresh.queue import RefreshQueue
 from pullahead.refresh.record_outcome import record_outcome
+from pullahead.rules.mirror_key import MirrorKey
 from pullahead.rules.model import Rules
 from pullahead.rules.sources.discover import DiscoverSources, GatherRules, WritableRepositories
 from pullahead.settings import Settings
@@ -60,9 +54,6 @@ if TYPE_CHECKING:
 
 
 _COPY_THREADS = 4  # each holds up to five parts of 10 MiB; template.yaml gives copy_blobs 512 MB at least
-
-Checked = CheckResult | ListResult | StartedWaiting | CacheFailed | IgnoredEvent
-"""What came of a message of the checks queue."""
 
 
 class Application(Adapters):
@@ -83,43 +74,13 @@ class Application(Adapters):
         """Tell how often upstreams were asked for what since the last time, and what they leave of their limits."""
         return self._upstream.take_use()
 
-    def foresee(self, bodies: Sequence[str]) -> None:
-        """Read the records that a batch of messages is about; what cannot be read now, each message reads itself."""
-        self._records_ahead.expect(())
-        if len(bodies) > 1:
-            with suppress(ConfigError, StorageError):
-                rules = self._rules_with_pauses()
-                meant = partial(self._select_mirrors.meant, rules=rules)
-                self._records_ahead.expect(mirror_keys_in(bodies, self._home, meant))
+    def decode_messages(self, bodies: Sequence[str]) -> Mapping[str, DecodedMessage]:
+        """Decode a batch of the checks queue, by the bodies of its messages."""
+        return self._decode_messages(bodies)
 
-    def check(self, request: Received) -> Sequence[Checked]:
-        """Check tags of one repository, list what a rule chooses them from, start refreshes that wait, or do what an
-        event of ECR means."""
-        if isinstance(request, AwsEvent):
-            return self._follow(read_ecr_event(request, self._home))
-        if isinstance(request, StartWaitingRequest):
-            return [self._refresh_queue.start_waiting(request.ended, count=not request.ended)]
-        if isinstance(request, ListRequest) or request.reason in ("schedule", "manual"):
-            self._rules_in_force.as_of(request.asked_at)  # who asked may know of a rule that was found just now
-        if isinstance(request, ListRequest):
-            result = self._follow_listing(request)
-            return [] if result is None else [result]
-        return self._checked(request)
-
-    def _follow(self, meaning: Meaning) -> Sequence[Checked]:
-        if isinstance(meaning, IgnoredEvent):
-            return [meaning]
-        if isinstance(meaning, ScanFinished):
-            self.record_scan(meaning)
-            return []
-        return self._checked(meaning)
-
-    def _checked(self, request: CheckRequest) -> Sequence[Checked]:
-        results = self._check_mirrors(request)
-        if request.reason == "cache":
-            record_cache_result(request, [result.mirror for result in results], self._records, self._clock())
-        waits = any(result.started is StartResult.WAITING for result in results)
-        return [*results, *cache_failures_of(request), *([self._refresh_queue.start_waiting()] if waits else [])]
+    def handle_message(self, message: DecodedMessage) -> Sequence[MessageResult]:
+        """Handle one message of the checks queue."""
+        return self._handle_message(message)
 
     def put_aside(self, delivery: FailedDelivery, error: Exception) -> bool:
         """Put a message aside that cannot be worked on; tell whether it was, or is to come back."""
@@ -152,7 +113,7 @@ class Application(Adapters):
         cached = self._rules_in_force.newly_cached
         return record_outcome(request, self._rules, self._records, self._announcer, self._clock, cached)
 
-    def record_scan(self, finished: ScanFinished) -> Sequence[str]:
+    def record_scan(self, finished: ScanFinished) -> Sequence[MirrorKey]:
         """Note what ECR's scan found; tell of which mirrors."""
         return record_scan(finished, self._rules, self._records, self._announcer, self._clock)
 
@@ -176,12 +137,29 @@ class Application(Adapters):
         return GatherRules(self._rules_file, self._rules_text, find, self._standing, self._clock)
 
     @cached_property
+    def _handle_message(self) -> MessageHandler:
+        return MessageHandler(
+            self._rules_in_force.as_of,
+            self._prefetched_records,
+            self._check_mirrors,
+            self._list_tags,
+            self._refresh_queue,
+            self.record_scan,
+            self._clock,
+        )
+
+    @cached_property
+    def _decode_messages(self) -> MessageDecoder:
+        home = AccountRegion(self._settings.account, self._settings.region)
+        return MessageDecoder(self._rules_with_pauses, self._prefetched_records, self._select_mirrors, home)
+
+    @cached_property
     def _check_mirrors(self) -> CheckMirrors:
         return CheckMirrors(
             self._rules_with_pauses,
             self._upstream,
             self._target.published_digests,
-            self._records_ahead,
+            self._prefetched_records,
             self._refresh_queue.start,
             self._announcer,
             self._clock,
@@ -192,15 +170,11 @@ class Application(Adapters):
     @cached_property
     def _select_mirrors(self) -> MirrorSelector:
         merge = CheckMerger(self._windows, self._queue, self._clock)
-        return MirrorSelector(self._records_ahead, merge, self._rules_in_force.newly_cached)
+        return MirrorSelector(self._prefetched_records, merge, self._rules_in_force.newly_cached)
 
     @cached_property
-    def _records_ahead(self) -> PrefetchedRecords:
+    def _prefetched_records(self) -> PrefetchedRecords:
         return PrefetchedRecords(self._records)
-
-    @cached_property
-    def _home(self) -> AccountRegion:
-        return AccountRegion(self._settings.account, self._settings.region)
 
     @cached_property
     def _refresh_queue(self) -> RefreshQueue:
@@ -214,7 +188,7 @@ class Application(Adapters):
         return self._rules_with_pauses()
 
     @cached_property
-    def _follow_listing(self) -> ListTags:
+    def _list_tags(self) -> ListTags:
         rules = self._rules_with_pauses
         demanded = FollowDemands(rules, self._demands, self._records, self._queue)
         return ListTags(rules, self._upstream, self._records, self._queue, self._clock, demanded)

@@ -1,6 +1,6 @@
 """What was demanded by pulls, in DynamoDB: an item a mirror, in the line of its rule, and a counter a rule and day."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from datetime import UTC, date, datetime, timedelta
 from itertools import islice
 from typing import TYPE_CHECKING, Any
@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from pullahead.aws.dynamodb import refused_item, storage_errors
 from pullahead.errors import StorageError
 from pullahead.mirrors.demand import Demand
+from pullahead.rules.mirror_key import MirrorKey
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
@@ -26,9 +27,9 @@ class DynamoDemands:
     def __init__(self, client: "DynamoDBClient", table: str) -> None:
         self._client, self._table = client, table
 
-    def load(self, keys: Sequence[str]) -> Mapping[str, Demand]:
+    def load(self, keys: Collection[MirrorKey]) -> Mapping[MirrorKey, Demand]:
         """Read demands, eventually consistent, at half the price."""
-        found: dict[str, Demand] = {}
+        found: dict[MirrorKey, Demand] = {}
         unique = iter(dict.fromkeys(keys))
         while batch := list(islice(unique, _BATCH)):
             found |= {demand.key: demand for demand in map(_decode, self._get(batch))}
@@ -87,7 +88,7 @@ class DynamoDemands:
             ),
         )
 
-    def _get(self, keys: Sequence[str]) -> Iterator[dict[str, Any]]:
+    def _get(self, keys: Sequence[MirrorKey]) -> Iterator[dict[str, Any]]:
         wanted: Any = {self._table: {"Keys": [{"pk": {"S": f"{_DEMAND}{key}"}} for key in keys]}}
         for _ in range(_MAX_TRIES):
             with storage_errors("read", f"{len(keys)} demands"):
@@ -140,7 +141,7 @@ def _encode(demand: Demand) -> dict[str, Any]:
 def _decode(item: Any) -> Demand:
     try:
         return Demand(
-            item["pk"]["S"].removeprefix(_DEMAND),
+            MirrorKey.parse(item["pk"]["S"].removeprefix(_DEMAND)),
             item["line"]["S"].removeprefix(_LINE),
             datetime.fromisoformat(item["since"]["S"]),
             datetime.fromisoformat(item["asked_at"]["S"]),

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from pullahead.aws.dynamodb import storage_errors
 from pullahead.checks.ports import EVENT_WINDOW, WindowClaim, WindowDecision
+from pullahead.rules.mirror_key import RecordKey
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
@@ -28,12 +29,12 @@ class DynamoEventWindows:
 
     def __init__(self, client: "DynamoDBClient", table: str) -> None:
         self._client, self._table = client, table
-        self._full: dict[str, int] = {}  # the windows in which nothing but MERGED can be answered any more
+        self._full: dict[RecordKey, int] = {}  # the windows in which nothing but MERGED can be answered any more
         self._lock = threading.Lock()
 
-    def claim(self, key: str, now: datetime) -> WindowClaim:
+    def claim(self, key: RecordKey, now: datetime) -> WindowClaim:
         """Count an event of a mirror; where this process knows that there were two, without asking."""
-        number, elapsed = divmod(int(now.timestamp()) + zlib.crc32(key.encode()) % _SECONDS, _SECONDS)
+        number, elapsed = divmod(int(now.timestamp()) + zlib.crc32(str(key).encode()) % _SECONDS, _SECONDS)
         with self._lock:
             if self._full.get(key) == number:
                 return WindowClaim(WindowDecision.DROP)
@@ -60,7 +61,7 @@ class DynamoEventWindows:
             )
         return int(answer["Attributes"]["events"]["N"])
 
-    def _remember(self, key: str, number: int) -> None:
+    def _remember(self, key: RecordKey, number: int) -> None:
         with self._lock:
             if len(self._full) >= _MAX_REMEMBERED:
                 self._full.clear()

@@ -3,16 +3,18 @@
 An item holds what a reader of the table wants to see as attributes of their own, and the whole record as JSON.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping
 from datetime import datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import msgspec
 
 from pullahead.aws.dynamodb import get_items, refused_item, storage_errors
 from pullahead.errors import ConflictError, StorageError
-from pullahead.mirrors.record import Record
+from pullahead.mirrors.record import MirrorRecord, Record
 from pullahead.mirrors.store import Heartbeat
+from pullahead.mirrors.stored_record import decode_record, encode_record
+from pullahead.rules.mirror_key import MirrorKey, RecordKey
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
@@ -21,6 +23,8 @@ if TYPE_CHECKING:
 _MAX_PAGES = 2000  # of 1 MB each at the most: DynamoDB API reference, Scan
 _MIRROR, _HEARTBEAT = "mirror#", "service#heartbeat"
 
+_R = TypeVar("_R", bound=Record)
+
 
 class DynamoRecords:
     """Satisfies `pullahead.ports.Records` and `ScansRecords`."""
@@ -28,10 +32,15 @@ class DynamoRecords:
     def __init__(self, client: "DynamoDBClient", table: str) -> None:
         self._client, self._table = client, table
 
-    def load(self, keys: Sequence[str]) -> Mapping[str, Record]:
-        """Read records, strongly consistent."""
+    def load(self, keys: Collection[MirrorKey]) -> Mapping[MirrorKey, MirrorRecord]:
+        """Read the records of mirrors, strongly consistent."""
         items = get_items(self._client, self._table, (f"{_MIRROR}{key}" for key in keys), "records")
-        return {record.key: record for record in map(_decode, items)}
+        return {record.key: record for record in map(_decode, items) if isinstance(record, MirrorRecord)}
+
+    def load_one(self, key: RecordKey) -> Record | None:
+        """Read a record, strongly consistent."""
+        items = get_items(self._client, self._table, [f"{_MIRROR}{key}"], "records")
+        return next(map(_decode, items), None)
 
     def scan(self) -> Iterator[Record]:
         """Read every record, page by page as they are asked for; eventually consistent, at half the price."""
@@ -52,7 +61,7 @@ class DynamoRecords:
             position = {"ExclusiveStartKey": answer["LastEvaluatedKey"]}
         raise StorageError(f"read of all records failed: the table goes on after {_MAX_PAGES} pages")
 
-    def save(self, record: Record, expected_version: int) -> Record:
+    def save(self, record: _R, expected_version: int) -> _R:
         """Write a record unless somebody else wrote it since."""
         saved = record.with_changes(version=expected_version + 1)
         try:
@@ -102,16 +111,18 @@ def _encode(record: Record) -> dict[str, Any]:
         "since": {"S": record.since.isoformat()},
         "upstream": {"S": record.upstream},
         "version": {"N": str(record.version)},
-        "record": {"S": msgspec.json.encode(record).decode()},
+        "record": {"S": encode_record(record)},
     }
     if record.expires_at is not None:  # the table's attribute for time to live
         item["expires_at"] = {"N": str(int(record.expires_at.timestamp()))}
+    if not isinstance(record, MirrorRecord):
+        return item
     digests = {"upstream_digest": record.upstream_digest, "published_digest": record.published_digest}
     return item | {name: {"S": digest} for name, digest in digests.items() if digest is not None}
 
 
 def _decode(item: dict[str, Any]) -> Record:
     try:
-        return msgspec.json.decode(item["record"]["S"], type=Record)
+        return decode_record(item["record"]["S"])
     except (KeyError, msgspec.DecodeError) as error:
         raise StorageError(f"the record {item.get('pk')} cannot be read: {error}") from error

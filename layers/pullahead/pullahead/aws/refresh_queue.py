@@ -14,7 +14,7 @@ from pullahead.aws.dynamodb import conditional_write, refused_item, storage_erro
 from pullahead.errors import InvalidEventError, StorageError
 from pullahead.messages import RefreshRequest
 from pullahead.refresh.ports import SlotResult, WaitingRefresh
-from pullahead.rules.model import mirror_key
+from pullahead.rules.mirror_key import MirrorKey
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
@@ -117,7 +117,7 @@ class DynamoWaitingRefreshes:
 
     def add(self, request: RefreshRequest) -> None:
         """Write the mirror's item unless it says the same."""
-        mirror = mirror_key(request.repository, request.tag)
+        mirror = MirrorKey(request.repository, request.tag)
         with conditional_write(f"{mirror} in the line of refreshes"):
             self._client.put_item(
                 TableName=self._table,
@@ -172,7 +172,7 @@ class DynamoWaitingRefreshes:
 
 
 def _entry(item: Any) -> WaitingRefresh:
-    mirror, name = item["pk"]["S"].removeprefix(_WAITING), item.get("name", {}).get("S", "")
+    mirror, name = MirrorKey.parse(item["pk"]["S"].removeprefix(_WAITING)), item.get("name", {}).get("S", "")
     try:
         request = RefreshRequest.from_json(item["request"]["S"])
     except (KeyError, InvalidEventError):

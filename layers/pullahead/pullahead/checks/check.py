@@ -22,13 +22,14 @@ from pullahead.mirrors.rate_limit_budget import (
     oldest_first,
     request_order,
 )
-from pullahead.mirrors.record import Record, State
+from pullahead.mirrors.record import MirrorRecord, State
 from pullahead.mirrors.refresh_outcome import after_abort
 from pullahead.mirrors.store import RecordStore
 from pullahead.oci import Descriptor, Digest
 from pullahead.oci.registries import PublishedDigests, Upstream
 from pullahead.refresh.ports import StartResult
 from pullahead.refresh.request import refresh_request
+from pullahead.rules.mirror_key import MirrorKey
 from pullahead.rules.model import Mirror, Rules
 
 StartRefresh = Callable[[RefreshRequest], StartResult]
@@ -45,7 +46,7 @@ class CheckResult(NamedTuple):
     itself failed and the check must be repeated.
     """
 
-    mirror: str
+    mirror: MirrorKey
     state: State | None
     reason: str
     started: StartResult | None = None
@@ -124,7 +125,9 @@ class CheckMirrors:
         except PullaheadError as error:
             return error
 
-    def _conclude(self, mirror: Mirror, seen: Observation, known: Record | None, allowance: Allowance) -> CheckResult:
+    def _conclude(
+        self, mirror: Mirror, seen: Observation, known: MirrorRecord | None, allowance: Allowance
+    ) -> CheckResult:
         try:
             for _ in range(_MAX_TRIES):
                 try:
@@ -136,7 +139,7 @@ class CheckMirrors:
         except PullaheadError as error:
             return CheckResult(mirror.key, None, str(error), error=error)
 
-    def _act(self, mirror: Mirror, seen: Observation, known: Record | None, allowance: Allowance) -> CheckResult:
+    def _act(self, mirror: Mirror, seen: Observation, known: MirrorRecord | None, allowance: Allowance) -> CheckResult:
         if mirror.guessed and known is None and not isinstance(seen.upstream, Descriptor):
             return CheckResult(mirror.key, None, f"not followed: {seen.upstream}")  # nobody's: no record, no alert
         if upstream_not_asked(seen):
@@ -150,7 +153,7 @@ class CheckMirrors:
         reason = _reason(verdict.reason, started, shortage)
         return CheckResult(mirror.key, record.state, reason, started, changed, deferred=shortage is not None)
 
-    def _pass_over(self, mirror: Mirror, cause: str, known: Record | None) -> CheckResult:
+    def _pass_over(self, mirror: Mirror, cause: str, known: MirrorRecord | None) -> CheckResult:
         """Leave a mirror as it stands, since upstream was not asked; an alert may have become due all the same."""
         if known is None:
             return CheckResult(mirror.key, None, deferred_because(cause), deferred=True)
@@ -159,7 +162,7 @@ class CheckMirrors:
             mirror.key, record.state, deferred_because(cause), changed=record.version != known.version, deferred=True
         )
 
-    def _remember(self, mirror: Mirror, record: Record, known: Record | None) -> Record:
+    def _remember(self, mirror: Mirror, record: MirrorRecord, known: MirrorRecord | None) -> MirrorRecord:
         record = with_outcome_events(known, record, mirror.rule, self._clock())
         if not record.says_the_same_as(known):
             record = self._records.save(record, known.version if known is not None else 0)
@@ -167,7 +170,7 @@ class CheckMirrors:
         return record
 
     def _refresh(
-        self, mirror: Mirror, root: Descriptor, record: Record, allowance: Allowance
+        self, mirror: Mirror, root: Descriptor, record: MirrorRecord, allowance: Allowance
     ) -> tuple[StartResult | None, str | None]:
         """Start a refresh, unless it is to wait; why, is the second thing answered."""
         registry, manifests = mirror.upstream.repository.registry, manifests_to_read(root, record.platforms)

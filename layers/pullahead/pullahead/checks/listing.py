@@ -14,11 +14,12 @@ from pullahead.clock import Clock
 from pullahead.errors import ConfigError, PullaheadError, ResponseTooLargeError, Side
 from pullahead.messages import MAX_TAGS_PER_CHECK, CheckRequest, ListRequest, Queued
 from pullahead.mirrors.demand import DemandsLookup
-from pullahead.mirrors.record import Record, State
-from pullahead.mirrors.rule_record import ListingOutcome, judge_listing, listing_key, needs_listing
+from pullahead.mirrors.record import Record, RuleRecord, State
+from pullahead.mirrors.rule_record import ListingOutcome, judge_listing, needs_listing, rule_key
 from pullahead.mirrors.store import RecordStore, update_record
 from pullahead.oci import Repository
 from pullahead.oci.registries import Upstream
+from pullahead.rules.mirror_key import RuleKey
 from pullahead.rules.model import OnDemand, Rule, Rules, expanded_for, rule_named
 from pullahead.rules.tag_patterns import select
 
@@ -32,7 +33,7 @@ class ListResult(NamedTuple):
     There is never an `error`, as a check may have one: a listing that fails is remembered, and not repeated at once.
     """
 
-    listing: str
+    listing: RuleKey
     state: State
     reason: str
     queued: int = 0  # tags, or repositories of a namespace
@@ -73,25 +74,26 @@ class ListTags:
         if rule.on_demand is not None:
             demanded = self._demanded(rule, rule.on_demand, now)
             changed = demanded.forgotten > 0
-            return ListResult(listing_key(rule), State.FRESH, "demanded", demanded.followed, changed)
+            return ListResult(rule_key(rule), State.FRESH, "demanded", demanded.followed, changed)
         if not needs_listing(rule):
             requests = list(_requests(rule, found, (), now))
             self._queue.send(requests)
-            return ListResult(listing_key(rule), State.FRESH, "all is named", len(requests))
+            return ListResult(rule_key(rule), State.FRESH, "all is named", len(requests))
         return self._follow(rule, found, self._look(rule), now)
 
     def _follow(self, rule: Rule, found: str | None, listed: ListingOutcome, now: datetime) -> ListResult:
         before: Record | None = None
+        record = judge_listing(listed, None, rule, now)
 
-        def change(known: Record | None) -> Record:
-            nonlocal before
-            before = known
-            return judge_listing(listed, known, rule, now)
+        def change(known: Record | None) -> RuleRecord:
+            nonlocal before, record
+            before, record = known, judge_listing(listed, known, rule, now)
+            return record
 
-        record = update_record(self._records, listing_key(rule), change) or change(before)
+        stored = update_record(self._records, rule_key(rule), change)
         followed = record.followed if listed.chosen is None else listed.chosen
         self._queue.send(list(_requests(rule, found, followed, now)))
-        changed = before is None or record.version != before.version
+        changed = before is None or stored is None or stored.version != before.version
         return ListResult(record.key, record.state, record.error or "listed", len(followed), changed)
 
     def _rule_of(self, request: ListRequest) -> tuple[Rule | None, str | None]:

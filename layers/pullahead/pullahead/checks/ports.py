@@ -9,6 +9,7 @@ from enum import StrEnum
 from typing import NamedTuple, Protocol
 
 from pullahead.messages import Queued
+from pullahead.rules.mirror_key import RecordKey
 
 EVENT_WINDOW = timedelta(seconds=60)
 """How long the events of one mirror are merged."""
@@ -32,8 +33,8 @@ class WindowClaim(NamedTuple):
 class EventWindows(Protocol):
     """Counts the events of mirrors, window by window."""
 
-    def claim(self, key: str, now: datetime) -> WindowClaim:
-        """Count an event of a mirror; at most one conditional write. Raises: StorageError."""
+    def claim(self, key: RecordKey, now: datetime) -> WindowClaim:
+        """Count an event of a mirror, or of a rule's listing; at most one conditional write. Raises: StorageError."""
         ...
 
 

@@ -6,8 +6,9 @@ from typing import NamedTuple
 
 from pullahead.messages import CacheFailure, CheckRequest
 from pullahead.mirrors.alert import Alert, AlertKind
-from pullahead.mirrors.record import Record
+from pullahead.mirrors.record import MirrorRecord
 from pullahead.mirrors.store import RecordStore, update_record
+from pullahead.rules.mirror_key import MirrorKey
 
 
 class CacheFailed(NamedTuple):
@@ -27,17 +28,17 @@ def cache_failures_of(request: CheckRequest) -> list[CacheFailed]:
     return [CacheFailed(request.repository, tag, failure.code, failure.reason) for tag in request.tags]
 
 
-def record_cache_result(request: CheckRequest, keys: Iterable[str], records: RecordStore, now: datetime) -> None:
+def record_cache_result(request: CheckRequest, keys: Iterable[MirrorKey], records: RecordStore, now: datetime) -> None:
     """Note in mirrors' records whether the cache could fetch them. Raises: StorageError, ConflictError."""
 
-    def change(known: Record | None) -> Record | None:
+    def change(known: MirrorRecord | None) -> MirrorRecord | None:
         return None if known is None else with_cache_result(known, request.cache_failure, now)
 
     for key in keys:
         update_record(records, key, change)
 
 
-def with_cache_result(known: Record, failure: CacheFailure | None, now: datetime) -> Record:
+def with_cache_result(known: MirrorRecord, failure: CacheFailure | None, now: datetime) -> MirrorRecord:
     """Say what an attempt of the cache changes. One more failure with the same code is no news."""
     before = known.cache_failure
     if failure is None:

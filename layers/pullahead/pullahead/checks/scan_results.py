@@ -4,8 +4,9 @@ from pullahead.clock import Clock
 from pullahead.messages import ScanFinished
 from pullahead.mirrors.outbox import OutboxSender, with_scan
 from pullahead.mirrors.outcome_event import Scan
-from pullahead.mirrors.record import Record
+from pullahead.mirrors.record import MirrorRecord
 from pullahead.mirrors.store import RecordStore, update_record
+from pullahead.rules.mirror_key import MirrorKey
 from pullahead.rules.model import Mirror, Rules
 
 _MOST_TAGS = 1000  # of one manifest (Amazon ECR service quotas, "Tags per image")
@@ -15,7 +16,7 @@ _MOST_SEVERITIES = 20
 
 def record_scan(
     finished: ScanFinished, rules: Rules, records: RecordStore, announcer: OutboxSender, clock: Clock
-) -> tuple[str, ...]:
+) -> tuple[MirrorKey, ...]:
     """Remember a scan of what mirrors serve, or are about to serve, and send its event; return these mirrors' keys.
 
     A scan of anything else is no mirror's business. An index is scanned child by child, and no child has a tag.
@@ -35,11 +36,11 @@ def record_scan(
 
 
 def _note(
-    scan: Scan, mirror: Mirror, known: Record, records: RecordStore, announcer: OutboxSender, clock: Clock
+    scan: Scan, mirror: Mirror, known: MirrorRecord, records: RecordStore, announcer: OutboxSender, clock: Clock
 ) -> None:
-    before: Record | None = known
+    before: MirrorRecord | None = known
 
-    def change(record: Record | None) -> Record | None:
+    def change(record: MirrorRecord | None) -> MirrorRecord | None:
         nonlocal before
         before = record
         return with_scan(record, scan, mirror.rule, clock()) if record is not None and _is_of(scan, record) else None
@@ -49,6 +50,6 @@ def _note(
         announcer.note(before, after)
 
 
-def _is_of(scan: Scan, record: Record | None) -> bool:
+def _is_of(scan: Scan, record: MirrorRecord | None) -> bool:
     """Whether a record is of a mirror that serves what was scanned, or will as soon as its refresh is recorded."""
     return record is not None and scan.digest in (record.published_digest, record.upstream_digest)

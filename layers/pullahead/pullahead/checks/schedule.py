@@ -22,13 +22,13 @@ from pullahead.rules.model import Mirror, Rule, Rules
 
 def is_due(mirror: Mirror, last: datetime | None, now: datetime) -> bool:
     """Whether one of the mirror's moments lies after `last` and not after `now`. Without a `last`, it is due."""
-    return _has_moment(mirror.key, mirror.check_every, last, now)
+    return _has_moment(str(mirror.key), mirror.check_every, last, now)
 
 
 def next_moment(mirror: Mirror, now: datetime) -> datetime:
     """Tell the mirror's next moment; the first schedule after it sends the check."""
     every = mirror.check_every.total_seconds()
-    phase = _phase(mirror.key) * every
+    phase = _phase(str(mirror.key)) * every
     seconds = ((now.timestamp() - phase) // every + 1) * every + phase
     return datetime.fromtimestamp(seconds, now.tzinfo)
 

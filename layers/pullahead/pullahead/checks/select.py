@@ -18,8 +18,9 @@ import msgspec
 from pullahead.checks.ports import CheckQueue, EventWindows, WindowDecision
 from pullahead.clock import Clock
 from pullahead.messages import CheckRequest
-from pullahead.mirrors.record import Record, State
+from pullahead.mirrors.record import MirrorRecord, State
 from pullahead.mirrors.store import RecordStore
+from pullahead.rules.mirror_key import MirrorKey
 from pullahead.rules.model import (
     Mirror,
     NewlyCached,
@@ -28,13 +29,12 @@ from pullahead.rules.model import (
     Source,
     expanded_for,
     is_chosen,
-    mirror_key,
     never_cached,
     rule_named,
 )
 
 
-def is_relevant(request: CheckRequest, mirror: Mirror, rules: Rules, known: Record | None) -> bool:
+def is_relevant(request: CheckRequest, mirror: Mirror, rules: Rules, known: MirrorRecord | None) -> bool:
     """Whether a check is to be made. What the schedule or a person asks for always is, and what was decided before."""
     if request.is_settled:
         return True
@@ -47,7 +47,7 @@ def is_relevant(request: CheckRequest, mirror: Mirror, rules: Rules, known: Reco
     return True
 
 
-def _is_news(request: CheckRequest, known: Record) -> bool:
+def _is_news(request: CheckRequest, known: MirrorRecord) -> bool:
     """Whether ECR serves something else now than it is known to serve, or than it is to serve.
 
     What a refresh that is under way was to put is none: how that ended is recorded a moment later.
@@ -59,7 +59,7 @@ def _is_news(request: CheckRequest, known: Record) -> bool:
     return not is_awaited and not (known.state is State.FRESH and known.published_digest == request.digest)
 
 
-def _ends_failure(known: Record) -> bool:
+def _ends_failure(known: MirrorRecord) -> bool:
     return known.cache_failure is not None
 
 
@@ -106,7 +106,7 @@ class SelectedMirrors(NamedTuple):
     """Mirrors to look at, and what is known of them."""
 
     mirrors: list[Mirror]
-    known: Mapping[str, Record]
+    known: Mapping[MirrorKey, MirrorRecord]
 
 
 def unmerged(request: CheckRequest) -> CheckRequest:
@@ -127,7 +127,7 @@ class MirrorSelector:
 
     def __call__(self, request: CheckRequest, rules: Rules) -> SelectedMirrors:
         """Select the mirrors that are to be looked at now. Raises: StorageError; then none of it is done."""
-        mirrors = self.meant(request, rules)
+        mirrors = self.named_by(request, rules)
         if not mirrors:
             return SelectedMirrors([], {})
         known = self._records.load([mirror.key for mirror in mirrors])
@@ -141,7 +141,7 @@ class MirrorSelector:
             known = {key: record.with_changes(failure=None) for key, record in known.items()}  # try now, not later
         return SelectedMirrors(now, known)
 
-    def meant(self, request: CheckRequest, rules: Rules) -> list[Mirror]:
+    def named_by(self, request: CheckRequest, rules: Rules) -> list[Mirror]:
         """Find the mirrors that a check means; of what was only just cached, the one that will be."""
         mirrors = mirrors_named_by(request, rules)
         if mirrors or request.reason != "cache":
@@ -157,7 +157,7 @@ class MirrorSelector:
         return [mirror for mirror in mirrors if chosen is not None and mirror.tag in chosen.tags]
 
 
-def _is_guess(mirror: Mirror, rules: Rules, known: Mapping[str, Record]) -> bool:
+def _is_guess(mirror: Mirror, rules: Rules, known: Mapping[MirrorKey, MirrorRecord]) -> bool:
     """Whether neither a rule nor a record has the tag by its name."""
     return mirror.key not in known and (is_chosen(mirror, rules) or rule_named(mirror.rule, rules) is None)
 
@@ -178,7 +178,7 @@ class CheckMerger:
             return request
         now, later = list[str](), defaultdict[int, list[str]](list)
         for tag in dict.fromkeys(request.tags):
-            claimed = self._windows.claim(mirror_key(request.repository, tag), self._clock())
+            claimed = self._windows.claim(MirrorKey(request.repository, tag), self._clock())
             if claimed.when is WindowDecision.RUN_NOW:
                 now.append(tag)
             elif claimed.when is WindowDecision.RUN_LATER:

@@ -14,13 +14,13 @@ from pullahead.mirrors.record import Transition, transitions_of
 
 def run_history(arguments: HistoryArguments, stack: DeployedStack) -> int:
     """Show the transitions of one mirror, oldest first."""
-    at, key = now(), arguments.mirror.key
+    at, key = now(), arguments.mirror
     record = stack.records.load([key]).get(key)
     if record is None:
         raise ConfigError(f"nothing is known of {key}; `pullahead status` lists what is")
     found = transitions_of(record, at - timedelta(days=arguments.days))
     if arguments.json:
-        write_document({"mirror": key, "transitions": [{"at": each.at, "state": each.state} for each in found]})
+        write_document({"mirror": str(key), "transitions": [{"at": each.at, "state": each.state} for each in found]})
     elif not arguments.quiet:
         write_text("\n".join(history_lines(found, at)))
     return DONE

@@ -10,6 +10,7 @@ from pullahead.cli.looking import Looking, look
 from pullahead.cli.output import write_document, write_text
 from pullahead.cli.rules_texts import Totals, counts_text, looked_document, section_text, sections, totals_of
 from pullahead.cli.texts import count_text, size_text
+from pullahead.rules.mirror_key import MirrorKey
 from pullahead.standalone.compare import TagStatus
 from pullahead.standalone.forecast import CopyForecast, forecast
 
@@ -34,7 +35,7 @@ def run_plan(arguments: RulesArguments) -> int:
     return DONE if requests else NOTHING_TO_DO
 
 
-def _text(looking: Looking, foretold: Mapping[str, CopyForecast], totals: Totals) -> str:
+def _text(looking: Looking, foretold: Mapping[MirrorKey, CopyForecast], totals: Totals) -> str:
     shown = [section_text(section, foretold) for section in sections(looking.looked, looking.rules)]
     return "\n".join((*shown, f"{counts_text(looking.looked.tags)}; {_totals_text(totals, len(foretold))}"))
 
@@ -47,7 +48,7 @@ def _totals_text(totals: Totals, refreshes: int) -> str:
     return f"{refreshes} to refresh, {least}{size} and {requests}"
 
 
-def _document(looking: Looking, foretold: Mapping[str, CopyForecast], totals: Totals) -> dict[str, Any]:
+def _document(looking: Looking, foretold: Mapping[MirrorKey, CopyForecast], totals: Totals) -> dict[str, Any]:
     def of_tag(compared: TagStatus) -> Mapping[str, Any]:
         each = foretold.get(compared.mirror.key)
         return {"refresh": None if each is None else _refresh_document(each)}

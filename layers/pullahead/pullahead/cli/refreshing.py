@@ -13,13 +13,13 @@ def run_refresh(arguments: RefreshArguments, stack: DeployedStack) -> int:
     name = arguments.mirror
     mirror = stack.rules(arguments.rules).find(name.repository, name.tag)
     if mirror is None:
-        raise ConfigError(f"no rule follows {name.key}; `pullahead status` lists what is followed")
+        raise ConfigError(f"no rule follows {name}; `pullahead status` lists what is followed")
     if mirror.rule in stack.pauses.paused_rules():
         raise ConfigError(f"the rule {mirror.rule} is paused; `pullahead resume {mirror.rule}` first")
     request = CheckRequest(reason="manual", repository=name.repository, tags=(name.tag,), asked_at=now())
     stack.queue.send([request])
     if arguments.json:
-        write_document({"mirror": name.key, "upstream": str(mirror.upstream), "asked_at": request.asked_at})
+        write_document({"mirror": str(name), "upstream": str(mirror.upstream), "asked_at": request.asked_at})
     elif not arguments.quiet:
-        write_text(f"{name.key} will be checked now, and refreshed from {mirror.upstream} unless it is fresh")
+        write_text(f"{name} will be checked now, and refreshed from {mirror.upstream} unless it is fresh")
     return DONE

@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 
 from pullahead.cli.texts import count_text, size_text
 from pullahead.mirrors.record import State
+from pullahead.rules.mirror_key import MirrorKey
 from pullahead.rules.model import Rules
 from pullahead.standalone.compare import ComparisonResult, ListingFailure, TagStatus
 from pullahead.standalone.forecast import CopyForecast
@@ -53,7 +54,7 @@ def sections(looked: ComparisonResult, rules: Rules) -> tuple[Section, ...]:
     )
 
 
-def section_text(section: Section, foretold: Mapping[str, CopyForecast]) -> str:
+def section_text(section: Section, foretold: Mapping[MirrorKey, CopyForecast]) -> str:
     """Describe a rule's tags in a line each."""
     name = "" if section.rule == section.upstream else f"{section.rule}: "
     counted = counts_text(section.tags) if section.daily_limit is None else _on_demand_text(section.daily_limit)
@@ -98,7 +99,7 @@ def counts_text(tags: Iterable[TagStatus]) -> str:
     return f"{total}: {shown}" if shown else total
 
 
-def totals_of(looked: ComparisonResult, foretold: Mapping[str, CopyForecast]) -> Totals:
+def totals_of(looked: ComparisonResult, foretold: Mapping[MirrorKey, CopyForecast]) -> Totals:
     """Add up what refreshes would take."""
     known = [(tag.mirror.repository, foretold[tag.mirror.key]) for tag in looked.tags if tag.mirror.key in foretold]
     blobs = {(repository, blob.digest): blob.size for repository, each in known for blob in each.blobs}

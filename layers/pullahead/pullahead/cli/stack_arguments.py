@@ -5,6 +5,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from pullahead.oci.reference import InvalidReferenceError, parse_reference
+from pullahead.rules.mirror_key import MirrorKey
 from pullahead.rules.values import is_repository_name
 
 STACK = "pullahead"
@@ -20,18 +21,6 @@ class Place(NamedTuple):
 
     stack: str
     table: str | None
-
-
-class MirrorName(NamedTuple):
-    """`repository:tag`, as Pullahead publishes it."""
-
-    repository: str
-    tag: str
-
-    @property
-    def key(self) -> str:
-        """Identify the mirror, as its record does."""
-        return f"{self.repository}:{self.tag}"
 
 
 class StatusArguments(NamedTuple):
@@ -50,7 +39,7 @@ class HistoryArguments(NamedTuple):
     """`pullahead history`."""
 
     place: Place
-    mirror: MirrorName
+    mirror: MirrorKey
     days: int
     json: bool
     quiet: bool
@@ -60,7 +49,7 @@ class WhyArguments(NamedTuple):
     """`pullahead why`."""
 
     place: Place
-    mirror: MirrorName
+    mirror: MirrorKey
     ask: bool
     insecure: frozenset[str]
     rules: str
@@ -72,7 +61,7 @@ class RefreshArguments(NamedTuple):
     """`pullahead refresh`."""
 
     place: Place
-    mirror: MirrorName
+    mirror: MirrorKey
     rules: str
     json: bool
     quiet: bool
@@ -197,11 +186,11 @@ def _add_rules(command: argparse.ArgumentParser) -> None:
     )
 
 
-def _parse_mirror(text: str) -> MirrorName:
+def _parse_mirror(text: str) -> MirrorKey:
     repository, _, tag = text.rpartition(":")
     if not is_repository_name(repository) or not _is_tag(tag):
         raise argparse.ArgumentTypeError(f"{text[:80]!r} is no mirror; write it like mirror/python:3.13")
-    return MirrorName(repository, tag)
+    return MirrorKey(repository, tag)
 
 
 def _is_tag(text: str) -> bool:

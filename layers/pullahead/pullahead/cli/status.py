@@ -14,6 +14,7 @@ from pullahead.cli.status_table import Standing, status_table
 from pullahead.dashboard.mirror_rows import Row, row_of, worst_first
 from pullahead.errors import ConfigError
 from pullahead.mirrors.record import SETTLED, State
+from pullahead.rules.mirror_key import MirrorKey, RuleKey
 from pullahead.rules.model import Rules
 
 WATCH_SECONDS = 5.0
@@ -51,7 +52,7 @@ def read_status(arguments: StatusArguments, stack: DeployedStack) -> Status:
     """Read every record, and keep what was asked for."""
     # Those that are to be forgotten are nobody's any more.
     followed = (record for record in stack.records.scan() if record.expires_at is None)
-    records = [record for record in followed if record.key.startswith(arguments.prefix)]
+    records = [record for record in followed if str(record.key).startswith(arguments.prefix)]
     heartbeat, paused, at = stack.records.load_heartbeat(), stack.pauses.paused_rules(), now()
     rules = stack.rules(arguments.rules) if paused else None  # only rules know whose a mirror is
     rows = [row_of(record, at) for record in worst_first(records)]
@@ -88,7 +89,7 @@ def status_document(status: Status) -> dict[str, Any]:
 def _mirror_document(standing: Standing) -> dict[str, Any]:
     row = standing.row
     return {
-        "mirror": row.key,
+        "mirror": str(row.key),
         "state": row.state.value,
         "paused": standing.paused,
         "upstream": row.upstream,
@@ -102,7 +103,11 @@ def _mirror_document(standing: Standing) -> dict[str, Any]:
 
 
 def _is_paused(row: Row, rules: Rules | None, paused: frozenset[str]) -> bool:
-    mirror = rules.find(row.repository, row.tag) if rules is not None else None
+    if isinstance(row.key, RuleKey):
+        return row.key.rule in paused
+    mirror = (
+        rules.find(row.key.repository, row.key.tag) if rules is not None and isinstance(row.key, MirrorKey) else None
+    )
     return mirror is not None and mirror.rule in paused
 
 

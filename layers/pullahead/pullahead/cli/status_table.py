@@ -55,7 +55,7 @@ def status_table(standings: Sequence[Standing], checked_at: datetime | None, at:
         row = standing.row
         table.add_row(
             _state_text(row.state),
-            Text(row.key),
+            Text(str(row.key)),
             Text(_NEVER if row.unfresh_for is None else span_text(row.unfresh_for)),
             Text(_NEVER if row.copy_age is None else f"{span_text(row.copy_age)} ago"),
             Text(_why(standing)),

@@ -14,7 +14,7 @@ from pullahead.cli.rules_texts import counts_text, looked_document
 from pullahead.cli.texts import rate_text, size_text
 from pullahead.clock import wait_after_breaks
 from pullahead.mirrors.record import State
-from pullahead.rules.model import mirror_key
+from pullahead.rules.mirror_key import MirrorKey
 from pullahead.standalone.compare import TagStatus
 from pullahead.standalone.sync import SyncMirrors, SyncResult
 
@@ -39,7 +39,7 @@ def run_sync(arguments: RulesArguments) -> int:
     return DONE if synced else NOTHING_TO_DO
 
 
-def _sync(arguments: RulesArguments, looking: Looking) -> dict[str, SyncResult]:
+def _sync(arguments: RulesArguments, looking: Looking) -> dict[MirrorKey, SyncResult]:
     sync = SyncMirrors(
         looking.rules,
         looking.upstream,
@@ -49,9 +49,9 @@ def _sync(arguments: RulesArguments, looking: Looking) -> dict[str, SyncResult]:
         clock=time.monotonic,
     )
     requests = [compared.refresh for compared in looking.looked.tags if compared.refresh is not None]
-    done: dict[str, SyncResult] = {}
+    done: dict[MirrorKey, SyncResult] = {}
     for each in sync(requests):
-        key = mirror_key(each.request.repository, each.request.tag)
+        key = MirrorKey(each.request.repository, each.request.tag)
         done[key] = each
         if each.error:
             say(f"{key} failed: {each.error}")
@@ -65,7 +65,7 @@ def _is_lost(compared: TagStatus) -> bool:
     return compared.state is State.GONE and compared.published_digest is None
 
 
-def _line(key: str, synced: SyncResult, progress: str) -> str:
+def _line(key: MirrorKey, synced: SyncResult, progress: str) -> str:
     summary = synced.summary
     if summary is None or summary.already_there:
         return f"{key} was there already ({progress})"
@@ -87,7 +87,7 @@ def _bytes_copied(synced: Iterable[SyncResult]) -> int:
     return sum(each.summary.bytes_copied for each in synced if each.summary is not None)
 
 
-def _document(looking: Looking, synced: Mapping[str, SyncResult], seconds: float) -> dict[str, Any]:
+def _document(looking: Looking, synced: Mapping[MirrorKey, SyncResult], seconds: float) -> dict[str, Any]:
     def of_tag(compared: TagStatus) -> Mapping[str, Any]:
         each = synced.get(compared.mirror.key)
         return {"refresh": None if each is None else _refresh_document(each)}

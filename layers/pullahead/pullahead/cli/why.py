@@ -10,6 +10,7 @@ from pullahead.errors import AccessDeniedError, ConfigError, PullaheadError
 from pullahead.mirrors.judge import Observation
 from pullahead.oci import Descriptor, Digest
 from pullahead.oci.registries import Target, Upstream
+from pullahead.rules.mirror_key import MirrorKey
 from pullahead.rules.model import Mirror, Rules
 
 
@@ -18,16 +19,16 @@ def run_why(arguments: WhyArguments, stack: DeployedStack) -> int:
     name = arguments.mirror
     rules = stack.rules(arguments.rules)
     mirror = rules.find(name.repository, name.tag)
-    record = stack.records.load([name.key]).get(name.key)
+    record = stack.records.load([name]).get(name)
     if mirror is None and record is None:
-        raise ConfigError(f"no rule follows {name.key}, and nothing is remembered of it")
+        raise ConfigError(f"no rule follows {name}, and nothing is remembered of it")
     paused = mirror is not None and mirror.rule in stack.pauses.paused_rules()
     seen = _ask(mirror, rules, arguments) if arguments.ask and mirror is not None else None
-    steps = explain(name.key, Known(mirror, record, seen, paused), rules, now())
+    steps = explain(name, Known(mirror, record, seen, paused), rules, now())
     if arguments.json:
-        write_document({"mirror": name.key, "asked": seen is not None, "steps": [step._asdict() for step in steps]})
+        write_document({"mirror": str(name), "asked": seen is not None, "steps": [step._asdict() for step in steps]})
     elif not arguments.quiet:
-        write_text(steps_text(name.key, steps))
+        write_text(steps_text(name, steps))
     return DONE
 
 
@@ -41,10 +42,10 @@ def look(mirror: Mirror, upstream: Upstream, target: Target) -> Observation:
     return Observation(_head(mirror, upstream), published)
 
 
-def steps_text(key: str, steps: list[Step]) -> str:
+def steps_text(key: MirrorKey, steps: list[Step]) -> str:
     """Write the steps below each other."""
     width = max(len(step.about) for step in steps)
-    return "\n".join([key, *(f"  {step.about:<{width}}  {step.text}" for step in steps)])
+    return "\n".join([str(key), *(f"  {step.about:<{width}}  {step.text}" for step in steps)])
 
 
 def _head(mirror: Mirror, upstream: Upstream) -> Descriptor | PullaheadError:

@@ -9,8 +9,9 @@ from typing import NamedTuple
 from pullahead.checks.schedule import next_moment
 from pullahead.dashboard.spans import moment_text, span_text
 from pullahead.dashboard.states import APPEARANCES
-from pullahead.mirrors.judge import Observation, cause_of, judge
-from pullahead.mirrors.record import Record, State
+from pullahead.mirrors.judge import Observation, judge
+from pullahead.mirrors.record import MirrorRecord, State
+from pullahead.rules.mirror_key import MirrorKey
 from pullahead.rules.model import Mirror, Rules
 
 
@@ -25,12 +26,12 @@ class Known(NamedTuple):
     """What is known of a mirror: its rule's wish, its record, and what was seen just now, if anybody looked."""
 
     mirror: Mirror | None
-    record: Record | None
+    record: MirrorRecord | None
     seen: Observation | None = None
     is_paused: bool = False
 
 
-def explain(key: str, known: Known, rules: Rules, now: datetime) -> list[Step]:
+def explain(key: MirrorKey, known: Known, rules: Rules, now: datetime) -> list[Step]:
     """Explain how a mirror stands."""
     mirror, record, reason = known.mirror, known.record, ""
     if known.seen is not None and mirror is not None:
@@ -50,7 +51,7 @@ def explain(key: str, known: Known, rules: Rules, now: datetime) -> list[Step]:
     ]
 
 
-def _rule_text(key: str, known: Known, rules: Rules) -> str:
+def _rule_text(key: MirrorKey, known: Known, rules: Rules) -> str:
     mirror = known.mirror
     if mirror is None:
         return f"no rule follows {key}"
@@ -63,7 +64,7 @@ def _rule_text(key: str, known: Known, rules: Rules) -> str:
     return f"{mirror.rule or key}{source} follows {mirror.upstream}: {', '.join(wishes)}{paused}"
 
 
-def _upstream_text(record: Record) -> str:
+def _upstream_text(record: MirrorRecord) -> str:
     before = f"; before, it served {record.upstream_digest}" if record.upstream_digest is not None else ""
     if record.state is State.GONE:
         return f"{record.upstream} no longer has the tag{before}"
@@ -74,7 +75,7 @@ def _upstream_text(record: Record) -> str:
     return f"{record.upstream} serves {record.upstream_digest}"
 
 
-def _ecr_text(record: Record) -> str:
+def _ecr_text(record: MirrorRecord) -> str:
     if record.published_digest is None:
         return "ECR does not have the tag"
     wanted = record.wanted_digest
@@ -84,9 +85,9 @@ def _ecr_text(record: Record) -> str:
     return f"ECR serves {record.published_digest}, which is {'the same' if is_same else 'another one'}"
 
 
-def _verdict_text(record: Record, reason: str, now: datetime) -> str:
+def _verdict_text(record: MirrorRecord, reason: str, now: datetime) -> str:
     # Why it is UNKNOWN is upstream's own step.
-    cause = "" if record.state is State.UNKNOWN else reason or cause_of(record)
+    cause = "" if record.state is State.UNKNOWN else reason or record.cause
     why = cause or APPEARANCES[record.state].means
     since = f"since {moment_text(record.since)} ({span_text(now - record.since)})"
     unfresh = record.unfresh_since
@@ -94,7 +95,7 @@ def _verdict_text(record: Record, reason: str, now: datetime) -> str:
     return f"{record.state.value} {since}{late}: {why}"
 
 
-def _refresh_steps(record: Record) -> list[Step]:
+def _refresh_steps(record: MirrorRecord) -> list[Step]:
     steps = []
     if (last := record.last_refresh) is not None:
         took, lag = span_text(timedelta(seconds=last.seconds)), span_text(timedelta(seconds=last.lag_seconds))
@@ -108,7 +109,7 @@ def _refresh_steps(record: Record) -> list[Step]:
     return steps
 
 
-def _told_steps(record: Record) -> list[Step]:
+def _told_steps(record: MirrorRecord) -> list[Step]:
     """Say of what people were told and when, whether or not it is over, and what they are still to be told."""
     lines = [
         f"{told.kind.value}, {moment_text(told.at)}{'' if told.kind in record.alerted else ' (over)'}"
@@ -127,7 +128,7 @@ def _first_check_text(known: Known, now: datetime) -> str:
     )
 
 
-def _next_text(record: Record, known: Known, now: datetime) -> str:
+def _next_text(record: MirrorRecord, known: Known, now: datetime) -> str:
     if known.mirror is None:
         forgotten = f"; it is forgotten from {moment_text(record.expires_at)} on" if record.expires_at else ""
         return f"nothing: no rule follows it any more, and its copy stays{forgotten}"

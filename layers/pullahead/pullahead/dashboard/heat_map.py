@@ -6,7 +6,8 @@ from datetime import datetime, timedelta
 from typing import Final, NamedTuple
 
 from pullahead.dashboard.mirror_rows import unfresh_since
-from pullahead.mirrors.record import SETTLED, Record, State, Transition
+from pullahead.mirrors.record import SETTLED, MirrorRecord, Record, State, Transition
+from pullahead.rules.mirror_key import RecordKey
 
 BUCKET: Final = timedelta(hours=6)
 DAYS: Final = 7
@@ -77,7 +78,9 @@ def heat_map(records: Sequence[Record], transitions: Iterable[Transition], now: 
     past = _by_key(transitions)
     sums: dict[str, _Sums] = defaultdict(_Sums)
     for record in records:
-        of_repository = sums[record.key.rpartition(":")[0]]
+        if not isinstance(record, MirrorRecord):
+            continue
+        of_repository = sums[record.key.repository]
         of_repository.mirrors += 1
         for spell in _spells(record, past.get(record.key, []), now.timestamp()):
             of_repository.add(spell, first)
@@ -88,14 +91,14 @@ def heat_map(records: Sequence[Record], transitions: Iterable[Transition], now: 
     return HeatMap(tuple(starts), tuple(rows), max(0, len(worst) - MOST_ROWS))
 
 
-def _by_key(transitions: Iterable[Transition]) -> dict[str, list[Transition]]:
-    found: dict[str, list[Transition]] = defaultdict(list)
-    for transition in sorted(transitions):
+def _by_key(transitions: Iterable[Transition]) -> dict[RecordKey, list[Transition]]:
+    found: dict[RecordKey, list[Transition]] = defaultdict(list)
+    for transition in sorted(transitions, key=lambda transition: transition.at):
         found[transition.key].append(transition)
     return found
 
 
-def _spells(record: Record, past: Sequence[Transition], now: float) -> Iterator[_Spell]:
+def _spells(record: MirrorRecord, past: Sequence[Transition], now: float) -> Iterator[_Spell]:
     """Tell what is known of one mirror: what its record says of the present goes before what history says."""
     present = (unfresh_since(record) or record.since).timestamp()
     yield _Spell(present, now, record.state in SETTLED)

@@ -8,8 +8,8 @@ from datetime import datetime, timedelta
 from typing import Final, NamedTuple
 
 from pullahead.dashboard.states import RANKS
-from pullahead.mirrors.judge import cause_of
-from pullahead.mirrors.record import SETTLED, Record, State, Transition
+from pullahead.mirrors.record import SETTLED, MirrorRecord, Record, State, Transition
+from pullahead.rules.mirror_key import RecordKey
 from pullahead.text import one_line
 
 _MAX_CAUSE: Final = 200
@@ -17,12 +17,11 @@ _MAX_UPSTREAM: Final = 160
 
 
 class Row(NamedTuple):
-    """One mirror as a reader sees it."""
+    """One mirror, or the listing or daily limit of a rule, as a reader sees it."""
 
     state: State
-    key: str
+    key: RecordKey
     repository: str
-    tag: str
     upstream: str
     unfresh_for: timedelta | None  # None: it is fresh
     unfresh_since: datetime | None
@@ -35,19 +34,19 @@ class Row(NamedTuple):
 
 def row_of(record: Record, now: datetime) -> Row:
     """Say how a mirror stands."""
-    repository, _, tag = record.key.rpartition(":")
-    since, refresh, failure = unfresh_since(record), record.last_refresh, record.failure
+    since = unfresh_since(record)
+    refresh = record.last_refresh if isinstance(record, MirrorRecord) else None
+    failure = record.failure if isinstance(record, MirrorRecord) else None
     return Row(
         record.state,
         record.key,
-        repository,
-        tag,
+        record.key.repository,
         one_line(record.upstream, _MAX_UPSTREAM),
         now - since if since is not None else None,
         since,
         now - refresh.ended_at if refresh is not None else None,
         refresh.ended_at if refresh is not None else None,
-        one_line(cause_of(record), _MAX_CAUSE) if record.state not in SETTLED else "",
+        one_line(record.cause, _MAX_CAUSE) if record.state not in SETTLED else "",
         failure.retry_at - now if failure is not None and record.state not in SETTLED else None,
         refresh.execution if refresh is not None else None,
     )
@@ -63,7 +62,7 @@ def worst_first(records: Iterable[Record]) -> list[Record]:
 
     def order(record: Record) -> tuple[int, float, str]:
         since = unfresh_since(record)
-        return RANKS[record.state], since.timestamp() if since is not None else 0.0, record.key
+        return RANKS[record.state], since.timestamp() if since is not None else 0.0, str(record.key)
 
     return sorted(records, key=order)
 
@@ -71,7 +70,7 @@ def worst_first(records: Iterable[Record]) -> list[Record]:
 def longest_unfresh(records: Sequence[Record]) -> Record | None:
     """Find the mirror that is not fresh for longest."""
     waiting = [record for record in records if record.state not in SETTLED]
-    return min(waiting, key=lambda record: (unfresh_since(record) or record.since, record.key), default=None)
+    return min(waiting, key=lambda record: (unfresh_since(record) or record.since, str(record.key)), default=None)
 
 
 class Snapshot(NamedTuple):

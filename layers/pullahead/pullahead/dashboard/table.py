@@ -23,7 +23,7 @@ def matching(records: Sequence[Record], view: View) -> list[Record]:
     return [
         record
         for record in records
-        if (view.state is None or record.state is view.state) and record.key.startswith(view.prefix)
+        if (view.state is None or record.state is view.state) and str(record.key).startswith(view.prefix)
     ]
 
 
@@ -83,13 +83,13 @@ def _row(row: Row, console: Console | None, scripted: bool) -> Html:
     ]
     if console is not None:
         cells.append(_links(row, console))
-    marks = {"data_key": row.key, "data_state": row.state.value} if scripted else {}
+    marks = {"data_key": str(row.key), "data_state": row.state.value} if scripted else {}
     return element("tr", *cells, **marks)
 
 
 def _name(row: Row, console: Console | None) -> Html:
     leads_to = console.repository(row.repository) if console is not None else None
-    name = _breakable(row.key)
+    name = _breakable(str(row.key))
     if leads_to is None:
         return element("span", name, class_="key")
     return element("a", name, class_="key", href=leads_to, target="_blank", rel="noopener", title="Repository in ECR")

@@ -44,7 +44,7 @@ def _longest(snapshot: Snapshot) -> Html:
     if record is None:
         return _fact("Longest not fresh", "—", "every mirror is fresh" if snapshot.records else "no mirrors yet")
     since = unfresh_since(record) or record.since
-    return _fact("Longest not fresh", span_text(snapshot.now - since), record.key, title=moment_text(since))
+    return _fact("Longest not fresh", span_text(snapshot.now - since), str(record.key), title=moment_text(since))
 
 
 def _last_check(snapshot: Snapshot) -> Html:

@@ -12,9 +12,9 @@ from aws_lambda_powertools import Logger, Metrics, single_metric
 from aws_lambda_powertools.metrics import MetricUnit
 
 from pullahead.alerts.review import Reviewed
-from pullahead.app import Checked
 from pullahead.checks.check import CheckResult
 from pullahead.checks.ecr_events import IgnoredEvent
+from pullahead.checks.handle_message import MessageResult
 from pullahead.checks.listing import ListResult
 from pullahead.checks.pull_through_cache import CacheFailed
 from pullahead.errors import PullaheadError
@@ -39,7 +39,7 @@ def add_upstream_use(used: Iterable[UpstreamUse]) -> None:
         _add_metric("RateLimitRemaining", left, host=host)
 
 
-def add_checks(results: Iterable[Checked]) -> None:
+def add_checks(results: Iterable[MessageResult]) -> None:
     """Count checks, those that failed, refreshes that an upstream's limit put off, those that run and wait, and events
     that were ignored or tell of a failing cache."""
     for result in results:

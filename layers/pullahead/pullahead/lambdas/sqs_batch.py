@@ -13,8 +13,9 @@ from aws_lambda_powertools import Logger, Metrics
 from aws_lambda_powertools.metrics import MetricUnit
 from aws_lambda_powertools.utilities.data_classes.sqs_event import SQSRecord
 
-from pullahead.app import Application, Checked
+from pullahead.app import Application
 from pullahead.checks.check import CheckResult
+from pullahead.checks.handle_message import MessageResult
 from pullahead.checks.listing import ListResult
 from pullahead.checks.pull_through_cache import CacheFailed
 from pullahead.dead_letters import FailedDelivery
@@ -82,7 +83,7 @@ def without_repeated_events(event: dict[str, Any]) -> dict[str, Any]:
     return {**event, "Records": records}
 
 
-def log_results(results: Sequence[Checked]) -> None:
+def log_results(results: Sequence[MessageResult]) -> None:
     """Log what failed or changed, and once what a limit of upstream's leaves to the next check."""
     for result in results:
         if isinstance(result, CacheFailed):
@@ -98,7 +99,7 @@ def log_results(results: Sequence[Checked]) -> None:
         logger.info("deferred to the next check", extra={"mirrors": mirrors, "reason": deferred[0].reason})
 
 
-def failure_of(results: Sequence[Checked]) -> PullaheadError | None:
+def failure_of(results: Sequence[MessageResult]) -> PullaheadError | None:
     """Tell why a message is to come back, if it is."""
     errors = (result.error for result in results if isinstance(result, CheckResult | ListResult))
     return next((error for error in errors if error is not None), None)

@@ -6,6 +6,8 @@ from enum import StrEnum
 
 import msgspec
 
+from pullahead.rules.mirror_key import Subject
+
 
 class AlertKind(StrEnum):
     """Why a human is told. Also a message attribute, for subscription filters."""
@@ -30,7 +32,7 @@ class Alert(msgspec.Struct, frozen=True):
     """One thing to tell of one mirror, with what the text needs."""
 
     kind: AlertKind
-    mirror: str
+    mirror: Subject
     upstream: str
     since: datetime
     at: datetime
@@ -51,7 +53,7 @@ class Alert(msgspec.Struct, frozen=True):
     @property
     def mark(self) -> str:
         """Identify the alert in few bytes."""
-        identity = "\n".join((self.mirror, self.kind, self.of or "", self.at.isoformat()))
+        identity = "\n".join((str(self.mirror), self.kind, self.of or "", self.at.isoformat()))
         return hashlib.sha256(identity.encode()).hexdigest()[:12]
 
 

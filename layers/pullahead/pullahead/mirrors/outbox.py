@@ -1,12 +1,8 @@
-"""Send the events that records keep, and take them out again: at least once, and never in the way of anything else.
+"""Outcome events: when one is due, and how it is sent. At least once, and never in the way of anything else.
 
-A bus that fails is left alone for a minute. What was not sent stays in its record, and is sent by a later check of that
-mirror, or by the review of all records.
-
-When which event about a mirror is due: derived from its record before and after a change. Pure.
-
-An event is kept in the record from the write that makes it true until it is known to be sent, so that it cannot be
-lost; it may be sent twice. How it is sent is not known here.
+Which events are due is derived from a record before and after a change. An event is stored in the record by the write
+that makes it true and removed once it is sent, so that it cannot be lost; it may be sent twice. After a failure nothing
+is sent for a minute; what was not sent is sent by a later check of that mirror, or by the review of all records.
 """
 
 import hashlib
@@ -20,57 +16,57 @@ from msgspec import UNSET, structs
 from pullahead.clock import Clock
 from pullahead.errors import PullaheadError
 from pullahead.mirrors.outcome_event import OutcomeDetail, OutcomeEvent, OutcomeKind, OutcomeReason, Scan
-from pullahead.mirrors.record import Record, State
+from pullahead.mirrors.record import MirrorRecord, State
 from pullahead.mirrors.store import RecordStore, update_record
 
-LEFT_AFTER = timedelta(minutes=5)
-"""After which whoever kept an event is taken for dead; no function that writes records runs longer."""
+UNSENT_AFTER = timedelta(minutes=5)
+"""After this time the writer of an event is assumed dead; no function that writes records runs longer."""
 
-_MOST_KEPT = 20
-"""Events of one record, where the bus takes none for long: some 20 KB."""
+_MAX_EVENTS = 20
+"""Events in one record, where the bus accepts none for long: about 20 KB."""
 
-_SAYS_NOTHING_OF_THE_COPY = (State.UNKNOWN, State.BLOCKED)
+_COPY_STATE_UNKNOWN = (State.UNKNOWN, State.BLOCKED)
 
 
-def with_outcome_events(before: Record | None, after: Record, rule: str, now: datetime) -> Record:
-    """Keep the events that a change makes due."""
+def with_outcome_events(before: MirrorRecord | None, after: MirrorRecord, rule: str, now: datetime) -> MirrorRecord:
+    """Add the events that a change makes due."""
     due = [
         *_refreshed(before, after, rule, now),
-        *_left(before, after, rule, now),
+        *_fell_behind(before, after, rule, now),
         *_recovered(before, after, rule, now),
     ]
-    return _keep(after, due) if due else after
+    return _with_events(after, due) if due else after
 
 
-def with_scan(record: Record, scan: Scan, rule: str, now: datetime) -> Record:
-    """Remember what a scan of a digest found; its event is due if that is what ECR serves under the tag."""
+def with_scan(record: MirrorRecord, scan: Scan, rule: str, now: datetime) -> MirrorRecord:
+    """Record what a scan of a digest found; its event is due if ECR serves that digest under the tag."""
     if record.scan is not None and record.scan.digest == scan.digest and record.scan.at >= scan.at:
-        return record  # it came again, or late
+        return record  # delivered again, or late
     after = record.with_changes(scan=scan)
     if scan.digest != record.published_digest:
         return after
-    return _keep(after, [_event(OutcomeKind.SCANNED, OutcomeReason.SCAN_COMPLETE, after, rule, now)])
+    return _with_events(after, [_event(OutcomeKind.SCANNED, OutcomeReason.SCAN_COMPLETE, after, rule, now)])
 
 
-def outcome_events_between(before: Record | None, after: Record, now: datetime) -> tuple[OutcomeEvent, ...]:
-    """List what is to be sent now: what a change added, and what its writer did not live to send."""
+def outcome_events_between(before: MirrorRecord | None, after: MirrorRecord, now: datetime) -> tuple[OutcomeEvent, ...]:
+    """List the events to send now: those that a change added, and those that their writer did not send."""
     known = before.outbox if before is not None else ()
     return tuple(
-        event for event in after.outbox if now - event.at >= LEFT_AFTER or (event not in known and not event.held)
+        event for event in after.outbox if now - event.at >= UNSENT_AFTER or (event not in known and not event.held)
     )
 
 
-def without_sent(record: Record, sent: tuple[OutcomeEvent, ...]) -> Record:
-    """Take out what was sent."""
+def without_sent(record: MirrorRecord, sent: tuple[OutcomeEvent, ...]) -> MirrorRecord:
+    """Remove the events that were sent."""
     return record.with_changes(outbox=tuple(event for event in record.outbox if event not in sent))
 
 
-def _keep(record: Record, due: list[OutcomeEvent]) -> Record:
-    """Add events; one that was held back makes way for what now says more of the same."""
+def _with_events(record: MirrorRecord, due: list[OutcomeEvent]) -> MirrorRecord:
+    """Add events; one that was held back is replaced by one that says more about the same digest."""
     said = {event.detail.digest for event in due if event.kind is OutcomeKind.REFRESHED}
     waiting = [event for event in record.outbox if not (event.held and event.detail.digest in said)]
     kept = [*waiting, *due]
-    given_up, kept = kept[:-_MOST_KEPT], kept[-_MOST_KEPT:]
+    given_up, kept = kept[:-_MAX_EVENTS], kept[-_MAX_EVENTS:]
     if given_up:
         count = len(given_up) + sum(event.detail.events_given_up or 0 for event in given_up)
         kept[0] = _after_lost(kept[0], count)
@@ -82,7 +78,7 @@ def _after_lost(event: OutcomeEvent, count: int) -> OutcomeEvent:
     return structs.replace(event, detail=structs.replace(event.detail, events_given_up=total))
 
 
-def _refreshed(before: Record | None, after: Record, rule: str, now: datetime) -> Iterator[OutcomeEvent]:
+def _refreshed(before: MirrorRecord | None, after: MirrorRecord, rule: str, now: datetime) -> Iterator[OutcomeEvent]:
     last, known = after.last_refresh, before.last_refresh if before is not None else None
     if last is not None and (known is None or known.execution != last.execution):
         yield _event(
@@ -98,12 +94,12 @@ def _refreshed(before: Record | None, after: Record, rule: str, now: datetime) -
             execution=last.execution,
         )
     elif before is not None and after.state is State.FRESH and before.published_digest != after.published_digest:
-        # Mostly a check that came between the end of a refresh and its record, which says more: let that come first.
+        # Mostly a check between the end of a refresh and its record, whose event says more: let that come first.
         event = _event(OutcomeKind.REFRESHED, OutcomeReason.FOUND_PUBLISHED, after, rule, now, **_span(before, now))
         yield structs.replace(event, held=True)
 
 
-def _why_refreshed(before: Record | None, after: Record) -> OutcomeReason:
+def _why_refreshed(before: MirrorRecord | None, after: MirrorRecord) -> OutcomeReason:
     if before is None or (before.last_refresh is None and after.previous_digest is None):
         return OutcomeReason.FIRST_COPY
     last, made = before.last_refresh, before.filtered
@@ -114,9 +110,9 @@ def _why_refreshed(before: Record | None, after: Record) -> OutcomeReason:
     return OutcomeReason.UPSTREAM_MOVED
 
 
-def _left(before: Record | None, after: Record, rule: str, now: datetime) -> Iterator[OutcomeEvent]:
-    """Say that a mirror fell behind, or is gone; once, though it may not be known, or blocked, in between."""
-    was = _last_standing(before)
+def _fell_behind(before: MirrorRecord | None, after: MirrorRecord, rule: str, now: datetime) -> Iterator[OutcomeEvent]:
+    """Report that a mirror fell behind, or is gone: once, though it may be UNKNOWN or BLOCKED in between."""
+    was = _last_copy_state(before)
     if after.state is State.GONE and was is not State.GONE:
         yield _event(OutcomeKind.GONE, OutcomeReason.GONE_UPSTREAM, after, rule, now, since=after.since)
     if _is_behind(after.state, after) and not _is_behind(was, after):
@@ -124,51 +120,50 @@ def _left(before: Record | None, after: Record, rule: str, now: datetime) -> Ite
         yield _event(OutcomeKind.STALE, _why_stale(before, after), after, rule, now, since=since)
 
 
-def _is_behind(state: State | None, record: Record) -> bool:
-    """Whether it is STALE, or MISSING although ECR has served it: what was never copied has nothing to fall behind."""
+def _is_behind(state: State | None, record: MirrorRecord) -> bool:
+    """Whether it is STALE, or MISSING although ECR has served it: what was never copied cannot fall behind."""
     return state is State.STALE or (state is State.MISSING and record.previous_digest is not None)
 
 
-def _last_standing(record: Record | None) -> State | None:
-    """Tell how the copy stood when that was last known."""
+def _last_copy_state(record: MirrorRecord | None) -> State | None:
+    """Return the state of the copy when it was last known."""
     if record is None:
         return None
     states = (record.state, *(past.state for past in reversed(record.past)))
-    return next((state for state in states if state not in _SAYS_NOTHING_OF_THE_COPY), None)
+    return next((state for state in states if state not in _COPY_STATE_UNKNOWN), None)
 
 
-def _why_stale(before: Record | None, after: Record) -> OutcomeReason:
-    if after.published_digest is None and _last_standing(before) is not State.DELETED:
+def _why_stale(before: MirrorRecord | None, after: MirrorRecord) -> OutcomeReason:
+    if after.published_digest is None and _last_copy_state(before) is not State.DELETED:
         return OutcomeReason.DELETED
     if before is None or before.upstream_digest != after.upstream_digest:
         return OutcomeReason.UPSTREAM_MOVED
     if before.platforms != after.platforms:
         return OutcomeReason.PLATFORMS_CHANGED
-    return OutcomeReason.OVERWRITTEN if _last_standing(before) is State.FRESH else OutcomeReason.UPSTREAM_MOVED
+    return OutcomeReason.OVERWRITTEN if _last_copy_state(before) is State.FRESH else OutcomeReason.UPSTREAM_MOVED
 
 
-def _recovered(before: Record | None, after: Record, rule: str, now: datetime) -> Iterator[OutcomeEvent]:
+def _recovered(before: MirrorRecord | None, after: MirrorRecord, rule: str, now: datetime) -> Iterator[OutcomeEvent]:
     if before is not None and before.alerted and before.state is not State.FRESH and after.state is State.FRESH:
         yield _event(OutcomeKind.RECOVERED, OutcomeReason.FRESH_AGAIN, after, rule, now, **_span(before, now))
 
 
-def _span(before: Record, now: datetime) -> dict[str, Any]:
-    """Say how long the mirror was not fresh, if it is known."""
+def _span(before: MirrorRecord, now: datetime) -> dict[str, Any]:
+    """Return for how long the mirror was not fresh, if that is known."""
     since = before.unfresh_since
     return {} if since is None else {"since": since, "lag_seconds": max(0.0, (now - since).total_seconds())}
 
 
 def _event(
-    kind: OutcomeKind, reason: OutcomeReason, record: Record, rule: str, now: datetime, **more: Any
+    kind: OutcomeKind, reason: OutcomeReason, record: MirrorRecord, rule: str, now: datetime, **more: Any
 ) -> OutcomeEvent:
-    repository, _, tag = record.key.rpartition(":")
     digest, scan = record.published_digest, record.scan
     detail = OutcomeDetail(
         version="1",
-        id=_identity(kind, record.key, str(digest), now.isoformat()),
-        mirror=record.key,
-        repository=repository,
-        tag=tag,
+        id=_identity(kind, str(record.key), str(digest), now.isoformat()),
+        mirror=str(record.key),
+        repository=record.key.repository,
+        tag=record.key.tag,
         upstream=record.upstream,
         reason=reason,
         rule=rule or UNSET,
@@ -183,78 +178,78 @@ def _event(
 
 
 def _identity(*parts: str) -> str:
-    """Name an event, so that whoever gets it twice can tell."""
+    """Identify an event, so that a receiver can recognize a duplicate."""
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:32]
 
 
 class OutcomeEventBus(Protocol):
-    """Puts events where others' programs hear them."""
+    """Publishes events for other programs."""
 
     def publish(self, events: Sequence[OutcomeEvent]) -> None:
-        """Send events, all or error; after an error some may have been sent all the same. Raises: StorageError."""
+        """Send all events or raise; after an error some may have been sent all the same. Raises: StorageError."""
         ...
 
 
-_AT_ONCE = 10
-_MOST_NOTED = 1000  # of one run: some seconds' work
-_MOST_FAILURES = 20  # that are told of one run
-_LEFT_ALONE_FOR = timedelta(minutes=1)
+_MAX_BATCH = 10
+_MAX_NOTED = 1000  # in one run: a few seconds of work
+_MAX_FAILURES = 20  # reported of one run
+_PAUSE_AFTER_FAILURE = timedelta(minutes=1)
 
 
 class _Due(NamedTuple):
-    record: Record
+    record: MirrorRecord
     events: tuple[OutcomeEvent, ...]
 
 
 class OutboxSender:
-    """The events of one process. May be used by several threads."""
+    """Sends the events of one process. May be used by several threads."""
 
     def __init__(self, records: RecordStore, outcomes: OutcomeEventBus, clock: Clock) -> None:
         self._records, self._outcomes, self._clock = records, outcomes, clock
         self._noted: list[_Due] = []
         self._failures: list[PullaheadError] = []
-        self._quiet_until = datetime.min.replace(tzinfo=UTC)
+        self._paused_until = datetime.min.replace(tzinfo=UTC)
         self._lock = threading.Lock()
 
-    def note(self, before: Record | None, after: Record) -> None:
-        """Note what is to be sent of a record as it was written: what that added, and what others left behind.
+    def note(self, before: MirrorRecord | None, after: MirrorRecord) -> None:
+        """Note the events to send of a record as it was written: those that the write added, and those left unsent.
 
-        Whoever adds an event sends it, so that two that work on one mirror at once do not both send it.
+        The writer of an event sends it, so that two that work on one mirror at once do not both send it.
         """
         events = outcome_events_between(before, after, self._clock())
         with self._lock:
-            if events and len(self._noted) < _MOST_NOTED:  # what is over stays in its record
+            if events and len(self._noted) < _MAX_NOTED:  # the others stay in their records
                 self._noted.append(_Due(after, events))
 
     def flush(self) -> None:
-        """Send what was noted. What fails is not raised, but told by `take_failures`."""
+        """Send what was noted. Failures are not raised but returned by `take_failures`."""
         with self._lock:
             noted, self._noted = self._noted, []
-        if not noted or self._clock() < self._quiet_until:
+        if not noted or self._clock() < self._paused_until:
             return
-        for some in _by_tens(noted):
+        for some in _batches(noted):
             try:
                 self._outcomes.publish([event for due in some for event in due.events])
             except PullaheadError as error:
-                self._quiet_until = self._clock() + _LEFT_ALONE_FOR
+                self._paused_until = self._clock() + _PAUSE_AFTER_FAILURE
                 self._fail(error)
                 return
             for due in some:
-                self._take_out(due)
+                self._remove_sent(due)
 
-    def announce(self, before: Record | None, after: Record) -> None:
-        """Send what is to be sent of one record."""
+    def announce(self, before: MirrorRecord | None, after: MirrorRecord) -> None:
+        """Send the events of one record."""
         self.note(before, after)
         self.flush()
 
     def take_failures(self) -> list[PullaheadError]:
-        """Tell what has failed since the last time, the first twenty of it."""
+        """Return what has failed since the last call, the first twenty failures."""
         with self._lock:
             taken, self._failures = self._failures, []
         return taken
 
-    def _take_out(self, due: _Due) -> None:
-        """Take out of a record what was sent; where that fails, it is sent again."""
+    def _remove_sent(self, due: _Due) -> None:
+        """Remove from a record what was sent; where that fails, it is sent again."""
         try:
             update_record(
                 self._records, due.record.key, lambda known: known and without_sent(known, due.events), due.record
@@ -264,15 +259,15 @@ class OutboxSender:
 
     def _fail(self, error: PullaheadError) -> None:
         with self._lock:
-            if len(self._failures) < _MOST_FAILURES:
+            if len(self._failures) < _MAX_FAILURES:
                 self._failures.append(error)
 
 
-def _by_tens(noted: list[_Due]) -> Iterator[list[_Due]]:
-    """Split what was noted, but no record's events, so that each call to the bus is a full one."""
+def _batches(noted: list[_Due]) -> Iterator[list[_Due]]:
+    """Split what was noted into batches, keeping the events of a record together."""
     some: list[_Due] = []
     for due in noted:
-        if some and sum(len(each.events) for each in some) + len(due.events) > _AT_ONCE:
+        if some and sum(len(each.events) for each in some) + len(due.events) > _MAX_BATCH:
             yield some
             some = []
         some.append(due)

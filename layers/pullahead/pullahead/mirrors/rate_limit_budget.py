@@ -11,9 +11,10 @@ from datetime import UTC, datetime
 from typing import NamedTuple
 
 from pullahead.errors import RateLimitedError
-from pullahead.mirrors.record import Record
+from pullahead.mirrors.record import MirrorRecord
 from pullahead.oci import Descriptor
 from pullahead.oci.media_types import INDEXES
+from pullahead.rules.mirror_key import MirrorKey
 from pullahead.rules.model import Mirror
 
 
@@ -69,12 +70,14 @@ def deferred_because(cause: str) -> str:
     return f"deferred: {cause}"
 
 
-def oldest_first(mirrors: Sequence[Mirror], known: Mapping[str, Record]) -> list[Mirror]:
+def oldest_first(mirrors: Sequence[Mirror], known: Mapping[MirrorKey, MirrorRecord]) -> list[Mirror]:
     """Order mirrors by since when they are not fresh; those that are, or are not known, come last."""
     return sorted(mirrors, key=lambda mirror: _waits_since(mirror, known))
 
 
-def request_order(mirrors: Sequence[Mirror], known: Mapping[str, Record], asked_at: datetime) -> list[Mirror]:
+def request_order(
+    mirrors: Sequence[Mirror], known: Mapping[MirrorKey, MirrorRecord], asked_at: datetime
+) -> list[Mirror]:
     """Order mirrors as upstream is asked: the oldest stale first, the others in another order at each check.
 
     Where a registry bears fewer questions than there are tags, none of them is passed over for ever.
@@ -87,7 +90,7 @@ def request_order(mirrors: Sequence[Mirror], known: Mapping[str, Record], asked_
     return sorted(mirrors, key=turn)
 
 
-def _waits_since(mirror: Mirror, known: Mapping[str, Record]) -> datetime:
+def _waits_since(mirror: Mirror, known: Mapping[MirrorKey, MirrorRecord]) -> datetime:
     record = known.get(mirror.key)
     return (record.unfresh_since if record is not None else None) or _NOT_WAITING
 

@@ -1,24 +1,25 @@
-"""What is remembered of a mirror between checks. Pure data; written only when it changes.
+"""Records: what is remembered between checks of a mirror, of a rule's listing, and of a rule's daily limit. Pure data.
 
-What a record tells of its mirror's past: when it entered which state. Pure.
+A record is written only when it changes, and keeps the states it was in. How it is stored: `stored_record`.
 """
 
 from datetime import datetime
 from enum import StrEnum
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Self
 
 import msgspec
 
 from pullahead.mirrors.alert import Alert, AlertKind, SentAlert
 from pullahead.mirrors.outcome_event import OutcomeEvent, Scan
 from pullahead.oci import Digest
+from pullahead.rules.mirror_key import MirrorKey, RecordKey, RuleKey
 
-_MOST_PAST = 60
-"""States of a record's past: some 4 KB, and weeks even of a mirror that changes several times a day."""
+_MAX_PAST = 60
+"""States of a record's past: about 4 KB, and weeks even of a mirror that changes several times a day."""
 
 
 class State(StrEnum):
-    """How a mirror stands. See docs/operating.md for what each means to a reader."""
+    """The state of a mirror. docs/operating.md says what each means to an operator."""
 
     FRESH = "FRESH"
     MISSING = "MISSING"
@@ -30,7 +31,7 @@ class State(StrEnum):
 
 
 SETTLED = frozenset({State.FRESH, State.DELETED})
-"""In these, nothing is left to be done: ECR serves what it is to serve, or is to serve nothing."""
+"""States in which nothing is left to do: ECR serves what it should, or should serve nothing."""
 
 
 class LastRefresh(msgspec.Struct, frozen=True):
@@ -38,91 +39,82 @@ class LastRefresh(msgspec.Struct, frozen=True):
 
     ended_at: datetime
     seconds: float
-    lag_seconds: float  # from when the mirror was first seen not to be fresh until it was published
+    lag_seconds: float  # from when the mirror was first found not fresh until it was published
     bytes_copied: int
     execution: str
     digest: Digest | None = None  # what it published
 
 
 class Published(msgspec.Struct, frozen=True):
-    """What a refresh published: an upstream digest, with these platforms alone (none: with all), as which digest."""
+    """A digest that a refresh published, and the upstream digest and platforms (none: all) that it was made from."""
 
     upstream_digest: Digest
     platforms: tuple[str, ...]
     digest: Digest
 
     def made_from(self, upstream_digest: Digest | None, platforms: tuple[str, ...]) -> bool:
-        """Whether it was this upstream digest, with these platforms."""
+        """Whether it was made from this upstream digest and these platforms."""
         return (self.upstream_digest, self.platforms) == (upstream_digest, platforms)
 
 
 class RefreshFailure(msgspec.Struct, frozen=True):
-    """Why refreshes to one upstream digest fail, and when the next one is tried."""
+    """Why refreshes to one upstream digest fail, and when to try again."""
 
     digest: Digest
     kind: str  # the class name of the error
     text: str
-    blocking: bool  # no other try helps until a human acts
+    blocking: bool  # trying again does not help until a human acts
     count: int  # in a row
     retry_at: datetime
 
 
 class Past(msgspec.Struct, frozen=True):
-    """A state that a mirror was in, from this moment until the next one."""
+    """A state that was entered at a time, and left at the time of the next one."""
 
     since: datetime
     state: State
 
 
 class Record(msgspec.Struct, frozen=True):
-    """Everything that is remembered of one mirror."""
+    """What is remembered of one subject, whichever it is: a state, its errors, and the alerts about it."""
 
-    key: str
+    key: RecordKey
     upstream: str
     state: State
     since: datetime  # when this state was entered
-    unfresh_since: datetime | None = None  # when the mirror was last seen to stop being fresh
-    upstream_digest: Digest | None = None
-    published_digest: Digest | None = None
-    error_kind: str | None = None  # why upstream could not be asked: the class name and the message
+    unfresh_since: datetime | None = None  # when it was last found to have stopped being fresh
+    alerted: tuple[AlertKind, ...] = ()  # alerts that are open until the state is fresh again
+    pending: tuple[Alert, ...] = ()  # alerts that are decided but not known to be sent
+    told: tuple[SentAlert, ...] = ()  # when the last alert of each kind was sent
+    error_kind: str | None = None  # why upstream could not be read: the class of the error, and its message
     error: str | None = None
-    failure: RefreshFailure | None = None
-    alerted: tuple[AlertKind, ...] = ()  # alerts that stand until the mirror is fresh again
-    pending: tuple[Alert, ...] = ()  # alerts decided but not yet known to be sent
-    last_refresh: LastRefresh | None = None
-    episode: int = 0  # a refresh runs once in each: raised when upstream moves, the tag is left behind, a refresh fails
-    version: int = 0  # of the item, raised by every write
-    platforms: tuple[str, ...] = ()  # that the rule wants, in order; none: all of them
-    filtered: Published | None = None  # the last refresh that published chosen platforms; its digest is not upstream's
     past: tuple[Past, ...] = ()  # the states before this one, oldest first
-    followed: tuple[str, ...] = ()  # of a listing: what was chosen from the last one that could be relied on
-    previous_digest: Digest | None = None  # what ECR served before it served something else, or nothing
-    outbox: tuple[OutcomeEvent, ...] = ()  # events that became due, but are not known to be sent
-    scan: Scan | None = None  # ECR's last scan of what it serves, or of what it is to serve
-    told: tuple[SentAlert, ...] = ()  # when people were last told of each kind of trouble
-    on_demand: bool = False  # followed only because somebody pulled it
-    expires_at: datetime | None = None  # no rule follows the mirror any more: when it is forgotten
-    left_at: Digest | None = None  # what upstream served when the tag was seen to be deleted from ECR, and left so
-    cache_failure: str | None = None  # why ECR's pull through cache could not fetch the tag, until it could again
+    expires_at: datetime | None = None  # no rule follows it any more: when the record is deleted
+    version: int = 0  # of the stored item, raised by every write
 
     @property
-    def wanted_digest(self) -> Digest | None:
-        """What ECR is to serve, as far as it is known: with chosen platforms, only after they were published once."""
-        if not self.platforms:
-            return self.upstream_digest
-        made = self.filtered
-        return made.digest if made is not None and made.made_from(self.upstream_digest, self.platforms) else None
+    def cause(self) -> str:
+        """Why it is not fresh, in one line, as far as that is known."""
+        return self.error or ""
+
+    @property
+    def cause_kind(self) -> str:
+        """The class of the error that is the cause."""
+        return self.error_kind or ""
+
+    @property
+    def open_alerts(self) -> tuple[AlertKind, ...]:
+        """The kinds of trouble that are not over."""
+        return self.alerted
 
     def last_told(self, kind: AlertKind) -> SentAlert | None:
-        """When people were last told of a kind of trouble; None: never."""
+        """Return when an alert of a kind was last sent; None: never."""
         return next((told for told in self.told if told.kind is kind), None)
 
-    def with_changes(self, **changes: Any) -> "Record":
-        """Make a copy with some fields changed; a state that is left is remembered, and what ECR no longer serves."""
+    def with_changes(self, **changes: Any) -> Self:
+        """Copy the record with some fields changed; a state that changes is added to the past."""
         if changes.get("state", self.state) != self.state:
-            changes["past"] = (*self.past, Past(self.since, self.state))[-_MOST_PAST:]
-        if self.published_digest not in (None, changes.get("published_digest", self.published_digest)):
-            changes["previous_digest"] = self.published_digest
+            changes["past"] = (*self.past, Past(self.since, self.state))[-_MAX_PAST:]
         return msgspec.structs.replace(self, **changes)
 
     def says_the_same_as(self, other: "Record | None") -> bool:
@@ -133,16 +125,77 @@ class Record(msgspec.Struct, frozen=True):
         return other is not None and self.with_changes(error=None) == other.with_changes(error=None)
 
 
+class MirrorRecord(Record, frozen=True):
+    """What is remembered of one mirror."""
+
+    key: MirrorKey
+    upstream_digest: Digest | None = None
+    published_digest: Digest | None = None
+    failure: RefreshFailure | None = None
+    last_refresh: LastRefresh | None = None
+    episode: int = 0  # a refresh runs once in each: raised when upstream moves, the tag is left behind, a refresh fails
+    platforms: tuple[str, ...] = ()  # that the rule selects, sorted; none: all of them
+    filtered: Published | None = None  # the last refresh that published some platforms; its digest is not upstream's
+    previous_digest: Digest | None = None  # what ECR served before it served something else, or nothing
+    outbox: tuple[OutcomeEvent, ...] = ()  # events that are due but not known to be sent
+    scan: Scan | None = None  # ECR's last scan of what it serves, or will serve
+    on_demand: bool = False  # followed only because somebody pulled it
+    left_at: Digest | None = None  # upstream's digest when the tag was found deleted from ECR, and was not restored
+    cache_failure: str | None = None  # why ECR's pull through cache could not fetch the tag, until it could again
+
+    @property
+    def cause(self) -> str:
+        """Why the mirror is not fresh, in one line, as far as that is known."""
+        return self.error or (self.failure.text if self.failure is not None else "")
+
+    @property
+    def cause_kind(self) -> str:
+        """The class of the error that is the cause."""
+        return self.error_kind or (self.failure.kind if self.failure is not None else "")
+
+    @property
+    def open_alerts(self) -> tuple[AlertKind, ...]:
+        """The kinds of trouble that are not over."""
+        return (*self.alerted, AlertKind.CACHE_FAILED) if self.cache_failure is not None else self.alerted
+
+    @property
+    def wanted_digest(self) -> Digest | None:
+        """What ECR should serve, where that is known: with selected platforms, only after they were published once."""
+        if not self.platforms:
+            return self.upstream_digest
+        made = self.filtered
+        return made.digest if made is not None and made.made_from(self.upstream_digest, self.platforms) else None
+
+    def with_changes(self, **changes: Any) -> Self:
+        """Copy the record with some fields changed; what ECR no longer serves becomes the previous digest."""
+        if self.published_digest not in (None, changes.get("published_digest", self.published_digest)):
+            changes["previous_digest"] = self.published_digest
+        return super().with_changes(**changes)
+
+
+class RuleRecord(Record, frozen=True):
+    """What is remembered of the listing of a rule that selects its tags."""
+
+    key: RuleKey
+    followed: tuple[str, ...] = ()  # what the last usable listing selected; empty where that is too much to keep
+
+
+class DailyLimitRecord(Record, frozen=True):
+    """Whether a rule on demand has reached the number of new mirrors that it may make in a day."""
+
+    key: RuleKey
+
+
 class Transition(NamedTuple):
-    """A mirror entered a state."""
+    """A change of state, at a time."""
 
     at: datetime
-    key: str
+    key: RecordKey
     state: State
 
 
 def transitions_of(record: Record, since: datetime) -> list[Transition]:
-    """List those since a moment, and the last one before it, oldest first; the last of all is the present state."""
+    """List the transitions since a time, and the last one before it, oldest first; the last is to the present state."""
     past = [Transition(each.since, record.key, each.state) for each in record.past]
     every = [*past, Transition(record.since, record.key, record.state)]
     before = [transition for transition in every if transition.at < since]

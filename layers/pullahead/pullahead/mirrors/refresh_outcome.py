@@ -14,7 +14,7 @@ from pullahead.errors import (
     UnsupportedMediaTypeError,
 )
 from pullahead.mirrors.rate_limit_budget import seconds_until_again
-from pullahead.mirrors.record import SETTLED, LastRefresh, Published, Record, RefreshFailure, State
+from pullahead.mirrors.record import SETTLED, LastRefresh, MirrorRecord, Published, RefreshFailure, State
 from pullahead.oci import Digest, InvalidManifestError
 
 BLOCKING_ERRORS = frozenset(
@@ -37,7 +37,7 @@ _RETRY_AFTER_ABORT = timedelta(minutes=5)
 _LONGEST_DEFERRAL = timedelta(hours=1)  # a limit may be whole again, or raised, before the registry says so
 
 
-def after_success(record: Record, published: Published, refresh: LastRefresh) -> Record:
+def after_success(record: MirrorRecord, published: Published, refresh: LastRefresh) -> MirrorRecord:
     """Record what was published. The mirror is fresh unless something else was seen to be wanted meanwhile."""
     source = published.upstream_digest
     record = record.with_changes(
@@ -54,7 +54,7 @@ def after_success(record: Record, published: Published, refresh: LastRefresh) ->
     return record.with_changes(state=State.FRESH, since=since, unfresh_since=None, error_kind=None, error=None)
 
 
-def after_failure(record: Record, wanted: Digest, error_kind: str, error: str, now: datetime) -> Record:
+def after_failure(record: MirrorRecord, wanted: Digest, error_kind: str, error: str, now: datetime) -> MirrorRecord:
     """Record that a refresh failed: BLOCKED where a human must act, else to be tried again later and later.
 
     One that was deferred has not failed: it is tried again when its limit may allow it.
@@ -76,7 +76,7 @@ def after_failure(record: Record, wanted: Digest, error_kind: str, error: str, n
     )
 
 
-def after_abort(record: Record, wanted: Digest, now: datetime) -> Record:
+def after_abort(record: MirrorRecord, wanted: Digest, now: datetime) -> MirrorRecord:
     """Record that a refresh ended without a word of its own: it was stopped, or its success did not last."""
     count = failures_in_a_row(record, wanted) + 1
     text = "the refresh ended without a lasting outcome; see the executions of the refresh state machine"
@@ -84,7 +84,7 @@ def after_abort(record: Record, wanted: Digest, now: datetime) -> Record:
     return record.with_changes(failure=failure, episode=record.episode + 1)
 
 
-def _after_deferral(record: Record, wanted: Digest, error: str, now: datetime) -> Record:
+def _after_deferral(record: MirrorRecord, wanted: Digest, error: str, now: datetime) -> MirrorRecord:
     """Put the next try off. What failed before, and how often, stays what it was."""
     wait = timedelta(seconds=seconds_until_again(error) or _FIRST_RETRY.total_seconds())
     retry_at = now + min(wait, _LONGEST_DEFERRAL)
@@ -95,6 +95,6 @@ def _after_deferral(record: Record, wanted: Digest, error: str, now: datetime) -
     return record.with_changes(failure=failure, episode=record.episode + 1)  # its execution's name is used up
 
 
-def failures_in_a_row(record: Record, wanted: Digest) -> int:
+def failures_in_a_row(record: MirrorRecord, wanted: Digest) -> int:
     """Count the refreshes to a digest that have failed since something else was wanted."""
     return record.failure.count if record.failure is not None and record.failure.digest == wanted else 0

@@ -1,45 +1,43 @@
-"""What a listing does to what is remembered of it: a rule that chooses its tags has a record of its own. Pure.
+"""The records of rules: what a listing of tags to select from came to, and whether a daily limit is reached. Pure.
 
-A listing that fails, or brings suspiciously little, changes nothing of what is followed: that is an upstream's fault
-and no wish.
-
-What is told where a rule on demand has made as many new mirrors as it may in a day. Pure.
+A listing that fails, or of which too little is left, does not change what is followed: the fault is upstream's.
 """
 
 from datetime import datetime
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from pullahead.errors import ConfigError, ListingRefusedError, NotFoundError, PullaheadError
 from pullahead.mirrors.alert import AlertKind
 from pullahead.mirrors.judge import with_alert
-from pullahead.mirrors.record import Record, State
+from pullahead.mirrors.record import DailyLimitRecord, Record, RuleRecord, State
 from pullahead.mirrors.retirement import followed_again
-from pullahead.rules.model import Rule, mirror_key
+from pullahead.rules.mirror_key import MirrorKey, RuleKey
+from pullahead.rules.model import Rule
 
-_MAX_REMEMBERED_BYTES = 200_000  # an item of DynamoDB holds 400 KB at most (DynamoDB quotas)
+_MAX_FOLLOWED_BYTES = 200_000  # an item of DynamoDB holds 400 KB at most (DynamoDB quotas)
 
 
 class ListingOutcome(NamedTuple):
-    """What was chosen from a listing, None where nothing could be; and what is wrong with it, or with a part of it."""
+    """What was selected from a listing, None where nothing could be; and the error of it, or of a part of it."""
 
     chosen: tuple[str, ...] | None
     error: PullaheadError | None = None
 
 
 def needs_listing(rule: Rule) -> bool:
-    """Whether a rule chooses, rather than naming all that it follows."""
+    """Whether a rule selects tags or repositories from a listing, rather than naming them all."""
     return bool(rule.tags.patterns) or rule.is_namespace
 
 
-def listing_key(rule: Rule) -> str:
-    """Identify the record of a rule's listing; the `*` keeps it apart from every mirror's, since no tag holds one."""
-    return mirror_key(f"{rule.repository} ({rule.name})", "*")
+def rule_key(rule: Rule) -> RuleKey:
+    """Identify the record of a rule."""
+    return RuleKey(rule.repository, rule.name)
 
 
-def judge_listing(listed: ListingOutcome, before: Record | None, rule: Rule, now: datetime) -> Record:
-    """Conclude from a listing and what is remembered of the last ones."""
+def judge_listing(listed: ListingOutcome, before: Record | None, rule: Rule, now: datetime) -> RuleRecord:
+    """Derive a rule's record from a listing and the record before."""
     state, error = _state_of(listed.error), listed.error
-    known = followed_again(before) if before is not None else Record(listing_key(rule), str(rule.upstream), state, now)
+    known = _listing_before(before, rule, state, now)
     after = known.with_changes(
         upstream=str(rule.upstream),
         state=state,
@@ -47,39 +45,20 @@ def judge_listing(listed: ListingOutcome, before: Record | None, rule: Rule, now
         unfresh_since=None if error is None else known.unfresh_since or now,
         error_kind=type(error).__name__ if error is not None else None,
         error=str(error) if error is not None else None,
-        followed=known.followed if listed.chosen is None else _remembered(listed.chosen),
+        followed=known.followed if listed.chosen is None else _bounded(listed.chosen),
     )
     return with_alert(before, after, _due_alert(after, rule, now), now)
 
 
-def _state_of(error: PullaheadError | None) -> State:
-    if isinstance(error, ListingRefusedError | ConfigError):
-        return State.BLOCKED
-    if isinstance(error, NotFoundError):
-        return State.GONE
-    return State.UNKNOWN if error is not None else State.FRESH
-
-
-def _remembered(chosen: tuple[str, ...]) -> tuple[str, ...]:
-    return chosen if sum(len(name) + 3 for name in chosen) <= _MAX_REMEMBERED_BYTES else ()
-
-
-def _due_alert(record: Record, rule: Rule, now: datetime) -> AlertKind | None:
-    is_late = now - (record.unfresh_since or now) >= rule.alert_after
-    return AlertKind.UNLISTED if is_late or record.state in (State.BLOCKED, State.GONE) else None
-
-
-def limit_key(rule: Rule) -> str:
-    """Identify the record that says so."""
-    return listing_key(rule)
-
-
-def limit_reached(before: Record | None, rule: Rule, refused: str, now: datetime) -> Record:
-    """Block a rule's new mirrors for the rest of the day."""
-    if before is not None and before.state is State.BLOCKED:
+def limit_reached(before: Record | None, rule: Rule, refused: MirrorKey, now: datetime) -> DailyLimitRecord:
+    """Record that a rule makes no new mirrors for the rest of the day."""
+    if isinstance(before, DailyLimitRecord) and before.state is State.BLOCKED:
         return before
     upstream = str(rule.upstream)
-    known = followed_again(before) if before is not None else Record(limit_key(rule), upstream, State.FRESH, now)
+    if before is None:
+        known = DailyLimitRecord(rule_key(rule), upstream, State.FRESH, now)
+    else:
+        known = followed_again(DailyLimitRecord(**_common_fields(before)))
     limit = rule.on_demand.daily_limit if rule.on_demand is not None else 0
     after = known.with_changes(
         upstream=upstream,
@@ -92,9 +71,41 @@ def limit_reached(before: Record | None, rule: Rule, refused: str, now: datetime
     return with_alert(before, after, AlertKind.DEMAND_LIMIT, now)
 
 
-def limit_over(before: Record | None, now: datetime) -> Record | None:
-    """Take it back on another day; None where there is nothing to take back."""
-    if before is None or before.state is not State.BLOCKED or before.since.date() >= now.date():
+def limit_over(before: Record | None, now: datetime) -> DailyLimitRecord | None:
+    """Record on another day that the limit is no longer reached; None where it was not."""
+    if (
+        not isinstance(before, DailyLimitRecord)
+        or before.state is not State.BLOCKED
+        or before.since.date() >= now.date()
+    ):
         return None
     after = before.with_changes(state=State.FRESH, since=now, unfresh_since=None, error_kind=None, error=None)
     return with_alert(before, after, None, now)
+
+
+def _listing_before(before: Record | None, rule: Rule, state: State, now: datetime) -> RuleRecord:
+    if before is None:
+        return RuleRecord(rule_key(rule), str(rule.upstream), state, now)
+    return followed_again(before if isinstance(before, RuleRecord) else RuleRecord(**_common_fields(before)))
+
+
+def _common_fields(record: Record) -> dict[str, Any]:
+    """Carry a record over where a rule begins, or stops, to be one on demand: its version, and its open alerts."""
+    return {name: getattr(record, name) for name in Record.__struct_fields__}
+
+
+def _state_of(error: PullaheadError | None) -> State:
+    if isinstance(error, ListingRefusedError | ConfigError):
+        return State.BLOCKED
+    if isinstance(error, NotFoundError):
+        return State.GONE
+    return State.UNKNOWN if error is not None else State.FRESH
+
+
+def _bounded(chosen: tuple[str, ...]) -> tuple[str, ...]:
+    return chosen if sum(len(name) + 3 for name in chosen) <= _MAX_FOLLOWED_BYTES else ()
+
+
+def _due_alert(record: RuleRecord, rule: Rule, now: datetime) -> AlertKind | None:
+    is_late = now - (record.unfresh_since or now) >= rule.alert_after
+    return AlertKind.UNLISTED if is_late or record.state in (State.BLOCKED, State.GONE) else None

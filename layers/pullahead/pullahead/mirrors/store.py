@@ -1,30 +1,47 @@
-"""Change a record so that nothing is lost: by conditional writes, however many change it at once."""
+"""The store of records, and how to change a record that several processes may change at once: by conditional writes."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping
 from datetime import datetime
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, TypeVar, overload
 
 from pullahead.errors import ConflictError
-from pullahead.mirrors.record import Record
+from pullahead.mirrors.record import MirrorRecord, Record
+from pullahead.rules.mirror_key import MirrorKey, RecordKey
+
+_R = TypeVar("_R", bound=Record)
 
 
 class Heartbeat(NamedTuple):
-    """The last time that due mirrors were sent for checking, and by which rules."""
+    """The last time that checks were queued for what was due, and by which rules."""
 
     at: datetime
     rules_digest: str
 
 
 class RecordStore(Protocol):
-    """Remembers mirrors between checks."""
+    """Stores records between checks.
 
-    def load(self, keys: Sequence[str]) -> Mapping[str, Record]:
+    A method raises the errors that its docstring names and no others; implementations translate.
+    """
+
+    def load(self, keys: Collection[MirrorKey]) -> Mapping[MirrorKey, MirrorRecord]:
         """Read the records of mirrors, strongly consistent; unknown ones are left out. Raises: StorageError."""
         ...
 
-    def save(self, record: Record, expected_version: int) -> Record:
-        """Write a record if its stored version is still `expected_version` (0: not stored yet); returns it with the
+    def load_one(self, key: RecordKey) -> Record | None:
+        """Read the record of a mirror or a rule, strongly consistent; None where there is none. Raises: StorageError.
+
+        A mirror's key gives a MirrorRecord, a rule's key a RuleRecord or a DailyLimitRecord.
+        """
+        ...
+
+    def save(self, record: _R, expected_version: int) -> _R:
+        """Write a record if its stored version is still `expected_version` (0: none is stored); return it with the
         new version. Raises: ConflictError, StorageError."""
+        ...
+
+    def scan(self) -> Iterator[Record]:
+        """Read every record, in no order, perhaps a second old. Raises, while iterating: StorageError."""
         ...
 
     def load_heartbeat(self) -> Heartbeat | None:
@@ -35,29 +52,41 @@ class RecordStore(Protocol):
         """Write a heartbeat. Raises: StorageError."""
         ...
 
-    def scan(self) -> Iterator[Record]:
-        """Read every record, in no order, perhaps a second old. Raises, while iterating: StorageError."""
-        ...
+
+_MAX_ATTEMPTS = 5
 
 
-_MAX_TRIES = 5
+@overload
+def update_record(
+    records: RecordStore,
+    key: MirrorKey,
+    change: Callable[[MirrorRecord | None], MirrorRecord | None],
+    known: MirrorRecord | None = None,
+) -> MirrorRecord | None: ...
+
+
+@overload
+def update_record(
+    records: RecordStore, key: RecordKey, change: Callable[[Record | None], _R | None], known: Record | None = None
+) -> Record | None: ...
 
 
 def update_record(
-    records: RecordStore, key: str, change: Callable[[Record | None], Record | None], known: Record | None = None
+    records: RecordStore, key: RecordKey, change: Callable[[Any], Any], known: Record | None = None
 ) -> Record | None:
-    """Apply a pure change to a record, write it if it says anything new, and return it as it stands then.
+    """Apply a pure change to a record, write it if it says anything new, and return the record as it is then.
 
-    On a conflict it is read and changed again. `known` is a record as it was read before, which saves reading it once.
-    `change` may answer None to leave things as they are. Raises StorageError, and ConflictError after five tries.
+    After a conflict the record is read and changed again. `known` is the record as it was read before, which saves a
+    read. `change` returns None to leave the record as it is. Raises StorageError, and ConflictError after five tries.
     """
-    for attempt in range(_MAX_TRIES):
-        before = known if attempt == 0 and known is not None else records.load([key]).get(key)
+    for attempt in range(_MAX_ATTEMPTS):
+        before = known if attempt == 0 and known is not None else records.load_one(key)
         after = change(before)
         if after is None or after.says_the_same_as(before):
             return before
         try:
-            return records.save(after, before.version if before is not None else 0)
+            saved: Record = records.save(after, before.version if before is not None else 0)
         except ConflictError:
             continue
-    raise ConflictError(f"the record of {key} was changed by others {_MAX_TRIES} times in a row")
+        return saved
+    raise ConflictError(f"the record of {key} was changed by others {_MAX_ATTEMPTS} times in a row")

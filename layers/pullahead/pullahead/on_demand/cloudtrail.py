@@ -12,7 +12,7 @@ from typing import Annotated, Any, NamedTuple
 import msgspec
 
 from pullahead.oci.reference import is_tag
-from pullahead.rules.model import mirror_key
+from pullahead.rules.mirror_key import MirrorKey
 from pullahead.rules.values import is_repository_name
 
 MAX_EVENT_BYTES = 256 * 1024
@@ -33,9 +33,9 @@ class Pull(NamedTuple):
     by: str
 
     @property
-    def keys(self) -> tuple[str, ...]:
+    def keys(self) -> tuple[MirrorKey, ...]:
         """Identify the mirrors that these tags would be."""
-        return tuple(mirror_key(self.repository, tag) for tag in self.tags)
+        return tuple(MirrorKey(self.repository, tag) for tag in self.tags)
 
 
 class IgnoredPull(NamedTuple):

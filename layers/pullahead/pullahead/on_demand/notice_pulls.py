@@ -14,10 +14,11 @@ from pullahead.clock import Clock
 from pullahead.messages import CheckRequest
 from pullahead.mirrors.demand import Demand, is_absent
 from pullahead.mirrors.record import Record
-from pullahead.mirrors.rule_record import limit_key, limit_reached
+from pullahead.mirrors.rule_record import limit_reached, rule_key
 from pullahead.mirrors.store import RecordStore, update_record
 from pullahead.on_demand.cloudtrail import IgnoredPull, Pull, read_pull
 from pullahead.on_demand.ports import DemandStore
+from pullahead.rules.mirror_key import MirrorKey
 from pullahead.rules.model import Mirror, OnDemand, Rule, Rules, rule_named
 
 REMEMBERED_FOR = timedelta(minutes=5)
@@ -39,18 +40,18 @@ class NoticedPulls(NamedTuple):
     """
 
     seen: int
-    outcomes: Mapping[str, PullOutcome]
-    failed: Mapping[str, Exception]
+    outcomes: Mapping[MirrorKey, PullOutcome]
+    failed: Mapping[MirrorKey, Exception]
     failures: Mapping[str, Exception]
     ignored: tuple[str, ...]
 
     @property
-    def demanded(self) -> tuple[str, ...]:
+    def demanded(self) -> tuple[MirrorKey, ...]:
         """The mirrors that are fetched now."""
         return tuple(key for key, outcome in self.outcomes.items() if outcome is PullOutcome.DEMANDED)
 
     @property
-    def refused(self) -> tuple[str, ...]:
+    def refused(self) -> tuple[MirrorKey, ...]:
         """The mirrors that are not fetched today."""
         return tuple(key for key, outcome in self.outcomes.items() if outcome is PullOutcome.REFUSED)
 
@@ -77,7 +78,7 @@ class NoticePulls:
     ) -> None:
         self._rules, self._demands, self._records = rules, demands, records
         self._queue, self._clock, self._own_roles = queue, clock, own_roles
-        self._seen: dict[str, datetime] = {}
+        self._seen: dict[MirrorKey, datetime] = {}
         self._used_up: dict[str, tuple[date, int]] = {}  # by rule: the day, and the limit that was reached
 
     def __call__(self, messages: Mapping[str, str]) -> NoticedPulls:
@@ -92,13 +93,15 @@ class NoticePulls:
         ignored = tuple(each.reason for each in read.values() if isinstance(each, IgnoredPull))
         return NoticedPulls(seen, outcomes, failed, failures, ignored)
 
-    def _notice_all(self, pulls: Iterable[Pull]) -> tuple[int, Mapping[str, PullOutcome], Mapping[str, Exception]]:
+    def _notice_all(
+        self, pulls: Iterable[Pull]
+    ) -> tuple[int, Mapping[MirrorKey, PullOutcome], Mapping[MirrorKey, Exception]]:
         now, rules = self._clock(), self._rules()
         wanted = _wanted(pulls, rules, now)
         unseen = {key: each for key, each in wanted.items() if self._seen.get(key, now) <= now}
         known = self._demands.load(list(unseen)) if unseen else {}
         absent = self._absent(known, now)
-        outcomes, failed = dict[str, PullOutcome](), dict[str, Exception]()
+        outcomes, failed = dict[MirrorKey, PullOutcome](), dict[MirrorKey, Exception]()
         for key, each in unseen.items():
             try:
                 outcomes[key] = self._notice(each, known.get(key), rules, now, may_ask=key in absent)
@@ -108,7 +111,7 @@ class NoticePulls:
                 self._remember(key, now)
         return len(wanted), outcomes, failed
 
-    def _absent(self, known: Mapping[str, Demand], now: datetime) -> frozenset[str]:
+    def _absent(self, known: Mapping[MirrorKey, Demand], now: datetime) -> frozenset[MirrorKey]:
         """Name what upstream may be asked for once more, since it had nothing when it was asked, long enough ago."""
         old = [key for key, demand in known.items() if demand.may_be_asked_again(now)]
         records = self._records.load(old) if old else {}
@@ -162,18 +165,18 @@ class NoticePulls:
         def change(before: Record | None) -> Record:
             return limit_reached(before, wanted.rule, wanted.mirror.key, now)
 
-        update_record(self._records, limit_key(wanted.rule), change)
+        update_record(self._records, rule_key(wanted.rule), change)
         self._used_up[wanted.rule.name] = reached
 
-    def _remember(self, key: str, now: datetime) -> None:
+    def _remember(self, key: MirrorKey, now: datetime) -> None:
         if len(self._seen) >= _MAX_REMEMBERED:
             self._seen.clear()
         self._seen[key] = now + REMEMBERED_FOR
 
 
-def _wanted(pulls: Iterable[Pull], rules: Rules, now: datetime) -> dict[str, _Wanted]:
+def _wanted(pulls: Iterable[Pull], rules: Rules, now: datetime) -> dict[MirrorKey, _Wanted]:
     """Find the mirrors on demand among what was pulled, each once."""
-    wanted: dict[str, _Wanted] = {}
+    wanted: dict[MirrorKey, _Wanted] = {}
     for pull in pulls:
         for tag in pull.tags:
             mirror = rules.find(pull.repository, tag)

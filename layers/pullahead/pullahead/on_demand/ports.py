@@ -3,17 +3,18 @@
 A method raises the errors that its docstring names and no others; implementations translate.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping
 from datetime import date, datetime
 from typing import Protocol
 
 from pullahead.mirrors.demand import Demand
+from pullahead.rules.mirror_key import MirrorKey
 
 
 class DemandStore(Protocol):
     """Stores which mirrors were demanded by a pull, and counts the new ones of each rule."""
 
-    def load(self, keys: Sequence[str]) -> Mapping[str, Demand]:
+    def load(self, keys: Collection[MirrorKey]) -> Mapping[MirrorKey, Demand]:
         """Read the demands of mirrors, perhaps a second old; unknown ones are left out. Raises: StorageError."""
         ...
 

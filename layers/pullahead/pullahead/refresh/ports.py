@@ -9,6 +9,7 @@ from enum import StrEnum
 from typing import NamedTuple, Protocol
 
 from pullahead.messages import RefreshRequest
+from pullahead.rules.mirror_key import MirrorKey
 
 
 class SlotResult(StrEnum):
@@ -45,7 +46,7 @@ class RefreshSlots(Protocol):
 class WaitingRefresh(NamedTuple):
     """A refresh that waits for a slot, at most one of a mirror. `request` is None where this version cannot read it."""
 
-    mirror: str
+    mirror: MirrorKey
     name: str
     request: RefreshRequest | None
 

@@ -4,14 +4,14 @@ import msgspec
 
 from pullahead.errors import ConflictError, StorageError
 from pullahead.messages import PublishResult, RefreshRequest
-from pullahead.mirrors.record import Record
+from pullahead.mirrors.record import MirrorRecord
 from pullahead.mirrors.store import RecordStore
 from pullahead.oci import Descriptor, Digest, RawManifest, digest_of
 from pullahead.oci.digest import algorithm_of
 from pullahead.oci.registries import Target
 from pullahead.refresh.plan import CopyPlan, manifest_key, plan_key
 from pullahead.refresh.ports import PlanStore
-from pullahead.rules.model import mirror_key
+from pullahead.rules.mirror_key import MirrorKey
 
 
 def publish_image(request: RefreshRequest, target: Target, plans: PlanStore, records: RecordStore) -> PublishResult:
@@ -23,7 +23,7 @@ def publish_image(request: RefreshRequest, target: Target, plans: PlanStore, rec
     root = plan.manifests[-1]
     for child in plan.manifests[:-1]:
         target.put_manifest(request.repository, _load_manifest(request.name, child, plans), None)
-    key = mirror_key(request.repository, request.tag)
+    key = MirrorKey(request.repository, request.tag)
     if _is_superseded(records.load([key]).get(key), request):
         return PublishResult(digest=root.digest, superseded=True)
     target.put_manifest(request.repository, _load_manifest(request.name, root, plans), request.tag)
@@ -31,7 +31,7 @@ def publish_image(request: RefreshRequest, target: Target, plans: PlanStore, rec
     return PublishResult(digest=root.digest)
 
 
-def _is_superseded(record: Record | None, request: RefreshRequest) -> bool:
+def _is_superseded(record: MirrorRecord | None, request: RefreshRequest) -> bool:
     """A refresh to a newer digest or to other platforms is on its way, or done: the tag must not be moved back."""
     if record is None or record.upstream_digest is None:
         return False

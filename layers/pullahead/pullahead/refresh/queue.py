@@ -14,7 +14,7 @@ from pullahead.clock import Clock
 from pullahead.errors import ConflictError, StorageError
 from pullahead.messages import RefreshRequest
 from pullahead.mirrors.judge import wants_refresh
-from pullahead.mirrors.record import Record
+from pullahead.mirrors.record import MirrorRecord
 from pullahead.mirrors.refresh_outcome import after_abort
 from pullahead.mirrors.store import RecordStore
 from pullahead.refresh.ports import (
@@ -25,6 +25,7 @@ from pullahead.refresh.ports import (
     WaitingRefresh,
     WaitingRefreshes,
 )
+from pullahead.rules.mirror_key import MirrorKey
 from pullahead.rules.model import Rules
 
 SLOT_FOR: Final = timedelta(minutes=15)
@@ -45,7 +46,7 @@ class StartedWaiting(NamedTuple):
     """What a look at the line came to: which mirrors' refreshes were started, which entries dropped and why, which
     slots had run out, and how many are held now. `waiting`: how many wait, where that was counted."""
 
-    started: tuple[str, ...] = ()
+    started: tuple[MirrorKey, ...] = ()
     dropped: tuple[str, ...] = ()
     freed: tuple[str, ...] = ()
     running: int = 0
@@ -136,9 +137,9 @@ class RefreshQueue:
                 self._slots.release(name, until)
                 yield name
 
-    def _admit(self, free: int) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    def _admit(self, free: int) -> tuple[tuple[MirrorKey, ...], tuple[str, ...]]:
         """Start what waits, the longest stale first, until no slot is free."""
-        started: list[str] = []
+        started: list[MirrorKey] = []
         dropped: list[str] = []
         entries = islice(self._line.oldest_first(min(max(free, 1), _PAGE)), MAX_LOOKS)
         while free > len(started) and (page := list(islice(entries, min(free - len(started), _PAGE)))):
@@ -157,7 +158,7 @@ class RefreshQueue:
                 self._line.remove(entry)
             yield entry, found
 
-    def _admit_one(self, entry: WaitingRefresh, record: Record | None) -> _Found:
+    def _admit_one(self, entry: WaitingRefresh, record: MirrorRecord | None) -> _Found:
         request = entry.request
         if request is None:
             return _Found(dropped="its entry cannot be read by this version")
@@ -172,14 +173,14 @@ class RefreshQueue:
         self._note_abort(request, record)
         return _Found(dropped="it ended without a lasting outcome; tried again later")
 
-    def _note_abort(self, request: RefreshRequest, record: Record) -> None:
+    def _note_abort(self, request: RefreshRequest, record: MirrorRecord) -> None:
         try:
             self._records.save(after_abort(record, request.root.digest, self._clock()), record.version)
         except ConflictError:
             return  # somebody knows better by now, and the next check goes by that
 
 
-def _is_wanted(request: RefreshRequest, record: Record, now: datetime) -> bool:
+def _is_wanted(request: RefreshRequest, record: MirrorRecord, now: datetime) -> bool:
     """Whether a check would ask for the very same refresh now."""
     asked = (request.root.digest, request.episode, request.platforms)
     return wants_refresh(record, now) and (record.upstream_digest, record.episode, record.platforms) == asked

@@ -5,10 +5,11 @@ from pullahead.errors import InvalidEventError
 from pullahead.messages import OutcomeRequest, OutcomeResult
 from pullahead.mirrors.judge import with_alerts
 from pullahead.mirrors.outbox import OutboxSender, with_outcome_events
-from pullahead.mirrors.record import LastRefresh, Published, Record
+from pullahead.mirrors.record import LastRefresh, MirrorRecord, Published
 from pullahead.mirrors.refresh_outcome import after_failure, after_success
 from pullahead.mirrors.store import RecordStore, update_record
-from pullahead.rules.model import NewlyCached, Rules, mirror_key, never_cached
+from pullahead.rules.mirror_key import MirrorKey
+from pullahead.rules.model import NewlyCached, Rules, never_cached
 
 
 def record_outcome(
@@ -24,13 +25,13 @@ def record_outcome(
     A mirror whose record is gone, or that no rule names any more, is left alone.
     Raises: StorageError, ConflictError, InvalidEventError.
     """
-    key = mirror_key(outcome.request.repository, outcome.request.tag)
+    key = MirrorKey(outcome.request.repository, outcome.request.tag)
     copied = sum(unit.bytes_copied for unit in outcome.units)
     repository, tag = outcome.request.repository, outcome.request.tag
     mirror = rules.find(repository, tag) or newly_cached(repository, tag)
-    before: Record | None = None
+    before: MirrorRecord | None = None
 
-    def change(known: Record | None) -> Record | None:
+    def change(known: MirrorRecord | None) -> MirrorRecord | None:
         nonlocal before
         before = known
         if known is None or mirror is None:
@@ -40,12 +41,12 @@ def record_outcome(
 
     record = update_record(records, key, change)
     if record is None:
-        return OutcomeResult(mirror=key, state="UNRECORDED", bytes_copied=copied)
+        return OutcomeResult(mirror=str(key), state="UNRECORDED", bytes_copied=copied)
     announcer.announce(before, record)
     refresh = record.last_refresh
     is_ours = refresh is not None and refresh.execution == outcome.execution
     return OutcomeResult(
-        mirror=key,
+        mirror=str(key),
         state=record.state.value,
         bytes_copied=copied,
         seconds=refresh.seconds if refresh is not None and is_ours else None,
@@ -53,7 +54,7 @@ def record_outcome(
     )
 
 
-def _apply(record: Record, outcome: OutcomeRequest, copied: int, clock: Clock) -> Record:
+def _apply(record: MirrorRecord, outcome: OutcomeRequest, copied: int, clock: Clock) -> MirrorRecord:
     now = clock()
     request, last = outcome.request, record.last_refresh
     if last is not None and last.execution == outcome.execution:

@@ -4,12 +4,13 @@ import hashlib
 import re
 
 from pullahead.messages import RefreshRequest
-from pullahead.mirrors.record import Record
+from pullahead.mirrors.record import MirrorRecord
 from pullahead.oci import Descriptor, Digest
+from pullahead.rules.mirror_key import MirrorKey
 from pullahead.rules.model import Mirror
 
 
-def refresh_request(mirror: Mirror, root: Descriptor, record: Record) -> RefreshRequest:
+def refresh_request(mirror: Mirror, root: Descriptor, record: MirrorRecord) -> RefreshRequest:
     """Make the request whose execution runs once for this mirror, digest, platforms and episode."""
     return RefreshRequest(
         name=execution_name(mirror.key, root.digest, record.episode, record.platforms),
@@ -23,8 +24,8 @@ def refresh_request(mirror: Mirror, root: Descriptor, record: Record) -> Refresh
     )
 
 
-def execution_name(key: str, digest: Digest, episode: int, platforms: tuple[str, ...] = ()) -> str:
+def execution_name(key: MirrorKey, digest: Digest, episode: int, platforms: tuple[str, ...] = ()) -> str:
     """Derive an execution's name, at most 80 characters (Step Functions API reference, StartExecution, name)."""
-    readable = re.sub(r"[^A-Za-z0-9-]+", "-", key).strip("-")[:40]
-    identity = hashlib.sha256("\n".join((key, digest, str(episode), *platforms)).encode()).hexdigest()[:24]
+    readable = re.sub(r"[^A-Za-z0-9-]+", "-", str(key)).strip("-")[:40]
+    identity = hashlib.sha256("\n".join((str(key), digest, str(episode), *platforms)).encode()).hexdigest()[:24]
     return f"{readable}-{episode}-{identity}"[-80:]

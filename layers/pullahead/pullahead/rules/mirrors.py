@@ -15,7 +15,8 @@ from pullahead.rules.fields import (
     read_text,
 )
 from pullahead.rules.keys import MAX_NAME_CHARACTERS, MIRROR
-from pullahead.rules.model import Rule, mirror_key
+from pullahead.rules.mirror_key import MirrorKey
+from pullahead.rules.model import Rule
 from pullahead.rules.options import DEFAULT_ALERT_AFTER, DEFAULT_CHECK_EVERY, Options, read_options
 from pullahead.rules.problems import quoted
 from pullahead.rules.repository_names import NAMESPACE, TELLING_APART, fill, placeholders
@@ -42,7 +43,7 @@ class Claims:
 
     def __init__(self) -> None:
         self.names: dict[str, int] = {}
-        self.tags: dict[str, int] = {}
+        self.tags: dict[MirrorKey, int] = {}
         self.choosing: dict[str, tuple[Repository, int]] = {}
 
 
@@ -190,7 +191,7 @@ def _claim_name(place: Place, name: str, claims: Claims, problems: Problems) -> 
 
 def _claim_tags(chosen: Chosen, target: str, claims: Claims, problems: Problems) -> None:
     for place, tag in zip(chosen.names, chosen.selection.names, strict=True):
-        key = mirror_key(target, tag)
+        key = MirrorKey(target, tag)
         if key in claims.tags:
             problems.add(
                 place, f"{key} is named on line {claims.tags[key]} already", "A tag can follow one upstream only."

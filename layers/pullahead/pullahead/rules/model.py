@@ -17,6 +17,7 @@ from pullahead.errors import ConfigError
 from pullahead.oci import Reference, Repository, parse_reference
 from pullahead.oci.reference import DOCKER_HUB, is_tag
 from pullahead.oci.registries import RepositorySettings
+from pullahead.rules.mirror_key import MirrorKey
 from pullahead.rules.repository_names import Template, fill
 from pullahead.rules.tag_patterns import TagSelection, allows
 from pullahead.rules.values import REPOSITORY_ADVICE, is_repository_name
@@ -72,9 +73,9 @@ class Mirror(NamedTuple):
     guessed: bool = False  # an event named the tag, and no rule does: it counts only if upstream has it
 
     @property
-    def key(self) -> str:
-        """Identify the mirror: what it publishes, `repository:tag`."""
-        return mirror_key(self.repository, self.tag)
+    def key(self) -> MirrorKey:
+        """Identify the mirror by what it publishes."""
+        return MirrorKey(self.repository, self.tag)
 
 
 class Source(StrEnum):
@@ -182,7 +183,7 @@ class Rules:
     def find(self, repository: str, tag: str) -> Mirror | None:
         """Find the mirror that publishes a tag: named exactly, else one that a rule's patterns may choose, else one
         that may be demanded."""
-        mirror = self._by_key.get(mirror_key(repository, tag))
+        mirror = self._by_key.get(MirrorKey(repository, tag))
         if mirror is not None:
             return mirror
         rule = self._choosing_rule(repository, tag)
@@ -190,7 +191,7 @@ class Rules:
 
     def find_rule(self, repository: str, tag: str) -> Rule | None:
         """Find the rule that a tag is published by; of a namespace, the rule for that one repository."""
-        mirror = self._by_key.get(mirror_key(repository, tag))
+        mirror = self._by_key.get(MirrorKey(repository, tag))
         return self._by_name.get(mirror.rule) if mirror is not None else self._choosing_rule(repository, tag)
 
     def creation_of(self, repository: str, tag: str) -> RepositorySettings | None:
@@ -228,7 +229,7 @@ class Rules:
                 yield rule._replace(upstream=Repository(rule.upstream.registry, path), repository=repository)
 
     @cached_property
-    def _by_key(self) -> dict[str, Mirror]:
+    def _by_key(self) -> dict[MirrorKey, Mirror]:
         return {mirror.key: mirror for mirror in self.mirrors}
 
     @cached_property
@@ -263,11 +264,6 @@ def _with_template(rule: Rule) -> tuple[Rule, Template]:
 def _completed(registry: str, path: str | None) -> str | None:
     """Let `alpine` stand for `library/alpine` on Docker Hub, as it does for docker."""
     return f"library/{path}" if path and registry == DOCKER_HUB and "/" not in path else path
-
-
-def mirror_key(repository: str, tag: str) -> str:
-    """Identify the mirror that publishes a repository's tag."""
-    return f"{repository}:{tag}"
 
 
 NewlyCached = Callable[[str, str], Mirror | None]

@@ -8,10 +8,9 @@ from typing import NamedTuple
 
 from pullahead.errors import ConfigError
 from pullahead.oci import Reference, Repository
-from pullahead.rules.model import Mirror, Rule, Rules, mirror_key
+from pullahead.rules.mirror_key import MirrorKey, RecordKey, RuleKey
+from pullahead.rules.model import Mirror, Rule, Rules
 from pullahead.rules.tag_patterns import allows
-
-_EVERY_TAG = "*"  # in no tag: a key with it is no mirror's
 
 
 class FollowedTag(NamedTuple):
@@ -27,11 +26,11 @@ class FollowedTag(NamedTuple):
     by_listing: bool = False
 
     @property
-    def key(self) -> str:
-        """Identify what is to be looked at: the mirror, or the listing."""
+    def key(self) -> RecordKey:
+        """Identify what to check: the mirror, or the listing of the rule."""
         if self.by_listing:
-            return mirror_key(f"{self.repository} ({self.rule})", _EVERY_TAG)
-        return mirror_key(self.repository, self.tag)
+            return RuleKey(self.repository, self.rule)
+        return MirrorKey(self.repository, self.tag)
 
 
 class UpstreamIndex:

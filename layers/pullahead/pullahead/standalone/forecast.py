@@ -13,7 +13,7 @@ from pullahead.messages import RefreshRequest
 from pullahead.oci import Descriptor, Digest, RawManifest, Reference
 from pullahead.oci.registries import ManifestReader, Target
 from pullahead.refresh.plan import read_plan
-from pullahead.rules.model import mirror_key
+from pullahead.rules.mirror_key import MirrorKey
 
 _MAX_FORETOLD = 1000  # copies; to read the manifests of more would itself be a burden to upstream
 _AT_ONCE = 8
@@ -39,7 +39,7 @@ def forecast(
     target: Target,
     *,
     limit: int = _MAX_FORETOLD,
-) -> Mapping[str, CopyForecast]:
+) -> Mapping[MirrorKey, CopyForecast]:
     """Plan refreshes without doing anything of them; the answer is by mirror. Tags of one digest are planned once."""
     copies = {_copy_of(request): request for request in requests}
     with ThreadPoolExecutor(_AT_ONCE) as pool:
@@ -47,7 +47,7 @@ def forecast(
         planned = list(pool.map(lambda request: _forecast(request, upstream, target), first))
     found = dict(zip((_copy_of(request) for request in first), planned, strict=True))
     unread = CopyForecast(error=f"not looked at: there are {len(copies)} copies to make, {limit} of which are")
-    return {mirror_key(request.repository, request.tag): found.get(_copy_of(request), unread) for request in requests}
+    return {MirrorKey(request.repository, request.tag): found.get(_copy_of(request), unread) for request in requests}
 
 
 def _copy_of(request: RefreshRequest) -> tuple[str, Digest, tuple[str, ...]]:

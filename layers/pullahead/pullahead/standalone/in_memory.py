@@ -4,36 +4,44 @@ What they hold is gone with the process: the next run looks at both sides anew, 
 """
 
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from typing import TypeVar
 
 from pullahead.errors import ConflictError, StorageError
 from pullahead.messages import CheckRequest, ListRequest, Queued, RefreshRequest
 from pullahead.mirrors.outcome_event import OutcomeEvent
-from pullahead.mirrors.record import Record
+from pullahead.mirrors.record import MirrorRecord, Record
 from pullahead.mirrors.store import Heartbeat
 from pullahead.refresh.ports import StartResult
-from pullahead.rules.model import mirror_key
+from pullahead.rules.mirror_key import MirrorKey, RecordKey
+
+_R = TypeVar("_R", bound=Record)
 
 
 class InMemoryRecords:
     """Satisfies `pullahead.ports.Records`. May be used by several threads."""
 
     def __init__(self) -> None:
-        self._records: dict[str, Record] = {}
+        self._records: dict[RecordKey, Record] = {}
         self._lock = threading.Lock()
 
-    def load(self, keys: Sequence[str]) -> Mapping[str, Record]:
-        """Read records."""
-        return {key: record for key in keys if (record := self._records.get(key)) is not None}
+    def load(self, keys: Collection[MirrorKey]) -> Mapping[MirrorKey, MirrorRecord]:
+        """Read the records of mirrors."""
+        return {key: record for key in keys if isinstance(record := self._records.get(key), MirrorRecord)}
 
-    def save(self, record: Record, expected_version: int) -> Record:
+    def load_one(self, key: RecordKey) -> Record | None:
+        """Read a record."""
+        return self._records.get(key)
+
+    def save(self, record: _R, expected_version: int) -> _R:
         """Write a record where nobody else has."""
         with self._lock:
             stored = self._records.get(record.key)
             if (stored.version if stored is not None else 0) != expected_version:
                 raise ConflictError(f"the record of {record.key} was changed by another thread")
-            self._records[record.key] = record.with_changes(version=expected_version + 1)
-            return self._records[record.key]
+            saved = record.with_changes(version=expected_version + 1)
+            self._records[record.key] = saved
+            return saved
 
     def scan(self) -> Iterator[Record]:
         """Read every record."""
@@ -89,14 +97,14 @@ class InMemoryRefreshes:
     """Satisfies `pullahead.ports.StartsRefreshes`: notes what is wanted, and starts nothing."""
 
     def __init__(self) -> None:
-        self._requests: dict[str, RefreshRequest] = {}
+        self._requests: dict[MirrorKey, RefreshRequest] = {}
 
     def start(self, request: RefreshRequest) -> StartResult:
         """Note a refresh."""
-        self._requests[mirror_key(request.repository, request.tag)] = request
+        self._requests[MirrorKey(request.repository, request.tag)] = request
         return StartResult.STARTED
 
-    def of(self, key: str) -> RefreshRequest | None:
+    def of(self, key: MirrorKey) -> RefreshRequest | None:
         """Tell which refresh a mirror wants."""
         return self._requests.get(key)
 

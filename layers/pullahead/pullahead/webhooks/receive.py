@@ -16,6 +16,7 @@ from pullahead.clock import Clock
 from pullahead.errors import ConfigError, StorageError
 from pullahead.messages import CheckRequest, ListRequest, Queued
 from pullahead.oci import Reference
+from pullahead.rules.mirror_key import RecordKey
 from pullahead.rules.model import Rules
 from pullahead.rules.ports import ActiveRules
 from pullahead.rules.upstream_index import FollowedTag, UpstreamIndex
@@ -98,7 +99,7 @@ class ReceiveWebhook:
         self._rules, self._secrets = rules, secrets
         self._windows, self._queue, self._calls, self._clock = windows, queue, calls, clock
         self._indexed: tuple[Rules, UpstreamIndex] | None = None
-        self._unsent: set[str] = set()  # claimed, and then not queued: nobody else will look
+        self._unsent: set[RecordKey] = set()  # claimed, and then not queued: nobody else will look
 
     def __call__(self, event: object) -> WebhookResponse:
         """Answer the event of a function URL. Raises InvalidEventError where it is none."""
@@ -169,7 +170,9 @@ class ReceiveWebhook:
         self._unsent.difference_update(_keys(first))
         merged = len(follows) - len(first)
         outcome = WebhookOutcome.ACCEPTED if first else WebhookOutcome.MERGED
-        return WebhookResponse(202, outcome, {"checks": len(first), "merged": merged}, mirrors=_keys(first))
+        return WebhookResponse(
+            202, outcome, {"checks": len(first), "merged": merged}, mirrors=tuple(map(str, _keys(first)))
+        )
 
     def _send(self, follows: list[FollowedTag], now: datetime, delay: int = 0) -> None:
         if follows:
@@ -182,7 +185,7 @@ class ReceiveWebhook:
         self._unsent.update(_keys(follows))
 
 
-def _keys(follows: Iterable[FollowedTag]) -> tuple[str, ...]:
+def _keys(follows: Iterable[FollowedTag]) -> tuple[RecordKey, ...]:
     return tuple(follow.key for follow in follows)
 
 

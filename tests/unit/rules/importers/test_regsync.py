@@ -136,7 +136,7 @@ def test_written_file_passes_the_rules_reader() -> None:
         source="regsync.yml",
     )
     rules = load_rules(write_rules(found, source="regsync.yml"), source="rules.yaml")
-    assert [(mirror.key, str(mirror.upstream)) for mirror in rules.mirrors] == [
+    assert [(str(mirror.key), str(mirror.upstream)) for mirror in rules.mirrors] == [
         ("mirror/alpine:3.20", "docker.io/library/alpine:3.20"),
         ("a/b:v1", "quay.io/a/b:v1"),
         ("a/b:v2", "quay.io/a/b:v2"),

@@ -109,7 +109,10 @@ def test_everything_that_is_carried_over_passes_the_rules_reader() -> None:
 def test_written_file_passes_the_rules_reader() -> None:
     found = import_rules('docker.io: {images: {alpine: ["3.20", latest]}}', source="skopeo.yml")
     rules = load_rules(write_rules(found, source="a\nfile"), source="rules.yaml")
-    assert [mirror.key for mirror in rules.mirrors] == ["mirror/library/alpine:3.20", "mirror/library/alpine:latest"]
+    assert [str(mirror.key) for mirror in rules.mirrors] == [
+        "mirror/library/alpine:3.20",
+        "mirror/library/alpine:latest",
+    ]
 
 
 @pytest.mark.parametrize(

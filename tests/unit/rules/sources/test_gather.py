@@ -31,7 +31,7 @@ def tagged(upstream: str, tags: str, repository: str = REPOSITORY) -> tuple[Tagg
 
 
 def keys(gathered: Gathered) -> list[tuple[str, str]]:
-    return [(mirror.key, str(mirror.upstream)) for mirror in gathered.rules.mirrors]
+    return [(str(mirror.key), str(mirror.upstream)) for mirror in gathered.rules.mirrors]
 
 
 def test_what_was_found_joins_what_was_declared() -> None:
@@ -166,4 +166,4 @@ def test_cached_tag_that_may_be_demanded_as_well_is_followed_without_a_pull() ->
     mirror = gathered.rules.find(REPOSITORY, "1.0")
     assert mirror is not None
     assert not mirror.on_demand
-    assert [each.key for each in gathered.rules.mirrors] == [f"{REPOSITORY}:1.0"]
+    assert [str(each.key) for each in gathered.rules.mirrors] == [f"{REPOSITORY}:1.0"]

@@ -63,7 +63,7 @@ class Gathering:
 
 
 def keys(rules: Rules) -> list[str]:
-    return sorted(mirror.key for mirror in rules.mirrors)
+    return sorted(str(mirror.key) for mirror in rules.mirrors)
 
 
 class TestSharing:

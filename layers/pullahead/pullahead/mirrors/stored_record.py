@@ -1,0 +1,85 @@
+"""Records as text: what the table stores of each record. Pure.
+
+A mirror's record is stored as version 0.1 stored it. 0.1 stored a rule's record in the same form, told apart only by
+its key, `REPOSITORY (RULE):*`. Now `type`, `repository` and `rule` say so beside that key. What 0.1 wrote is still
+read: by its key as a rule's record, or as a daily limit's where it has an alert about one.
+"""
+
+from typing import Any
+
+import msgspec
+
+from pullahead.mirrors.alert import AlertKind
+from pullahead.mirrors.record import DailyLimitRecord, MirrorRecord, Record, RuleRecord
+from pullahead.rules.mirror_key import MirrorKey, RecordKey, RuleKey, Subject
+
+_RULE, _DAILY_LIMIT = "rule", "daily-limit"
+_TYPES: dict[str, type[RuleRecord | DailyLimitRecord]] = {_RULE: RuleRecord, _DAILY_LIMIT: DailyLimitRecord}
+_END_OF_RULE_KEY = "):*"
+
+
+class _Form(msgspec.Struct, frozen=True):
+    key: str
+    type: str = ""
+    repository: str = ""
+    rule: str = ""
+
+
+class _Alert(msgspec.Struct, frozen=True):
+    kind: str = ""
+    of: str | None = None
+
+
+class _Form01(msgspec.Struct, frozen=True):
+    """What tells a daily limit of version 0.1 from a listing. One that is over, and was never told, reads as a listing;
+    that costs nothing, as the next day's limit begins anew."""
+
+    alerted: tuple[str, ...] = ()
+    pending: tuple[_Alert, ...] = ()
+    told: tuple[_Alert, ...] = ()
+
+    @property
+    def is_daily_limit(self) -> bool:
+        return AlertKind.DEMAND_LIMIT in {
+            *self.alerted,
+            *(each.of or each.kind for each in (*self.pending, *self.told)),
+        }
+
+
+def encode_record(record: Record) -> str:
+    """Write a record as JSON."""
+    stored: dict[str, Any] = msgspec.to_builtins(record, enc_hook=_as_text)
+    if isinstance(record, RuleRecord | DailyLimitRecord):
+        kind = _RULE if isinstance(record, RuleRecord) else _DAILY_LIMIT
+        stored |= {"type": kind, "repository": record.key.repository, "rule": record.key.rule}
+    return msgspec.json.encode(stored).decode()
+
+
+def decode_record(text: str) -> Record:
+    """Read a record that this version or 0.1 wrote. Raises msgspec.DecodeError where there is none."""
+    form = msgspec.json.decode(text, type=_Form)
+    if form.type in _TYPES:
+        return _decode(text, _TYPES[form.type], RuleKey(form.repository, form.rule))
+    if not form.key.endswith(_END_OF_RULE_KEY):
+        try:
+            return _decode(text, MirrorRecord, MirrorKey.parse(form.key))
+        except ValueError as error:
+            raise msgspec.ValidationError(str(error)) from error
+    is_daily_limit = msgspec.json.decode(text, type=_Form01).is_daily_limit
+    return _decode(text, DailyLimitRecord if is_daily_limit else RuleRecord, _rule_key_of(form.key))
+
+
+def _decode(text: str, kind: type[Record], key: RecordKey) -> Record:
+    """Read a record of a known type. Its alerts are about itself, so that every key in it is its own."""
+    return msgspec.json.decode(text, type=kind, dec_hook=lambda _type, _text: key)
+
+
+def _rule_key_of(text: str) -> RuleKey:
+    repository, _, rule = text.removesuffix(_END_OF_RULE_KEY).partition(" (")  # no repository's name has a space
+    return RuleKey(repository, rule)
+
+
+def _as_text(value: object) -> str:
+    if isinstance(value, Subject):
+        return str(value)
+    raise NotImplementedError(f"a record holds no {type(value).__name__}")
