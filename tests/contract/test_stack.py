@@ -1,12 +1,11 @@
-"""Finding the deployed stack: its outputs, and one plain line for everything that AWS may answer instead."""
+"""Finding the deployed stack: its outputs, and one line for each error of AWS."""
 
 from collections.abc import Iterator
 
 import pytest
 from botocore.exceptions import ClientError, EndpointConnectionError, NoCredentialsError, NoRegionError
 
-from pullahead.cli.stack import DeployedStack, told_plainly
-from pullahead.cli.stack_arguments import Place
+from pullahead.cli.stack import DeployedStack, StackLocation, plain_aws_errors
 from pullahead.errors import ConfigError, PullaheadError, StorageError
 from tests.contract.local_services import client, moto_server
 
@@ -30,21 +29,21 @@ def _environment(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AWS_REGION", "eu-west-1")
 
 
-def test_stack_that_is_not_there() -> None:
-    with pytest.raises(ConfigError, match="there is no stack pullahead in this account and Region"), told_plainly():
-        DeployedStack(Place("pullahead", None)).records.load_heartbeat()
+def test_missing_stack_is_refused() -> None:
+    with pytest.raises(ConfigError, match="stack pullahead not found in this account and Region"), plain_aws_errors():
+        DeployedStack(StackLocation("pullahead", None)).records.load_heartbeat()
 
 
-def test_stack_that_lacks_an_output() -> None:
-    with pytest.raises(ConfigError, match="the stack older has no output ChecksQueueUrl"), told_plainly():
-        DeployedStack(Place("older", None)).queue.send([])
+def test_stack_without_an_output_is_refused() -> None:
+    with pytest.raises(ConfigError, match="stack older has no output ChecksQueueUrl"), plain_aws_errors():
+        DeployedStack(StackLocation("older", None)).queue.send([])
 
 
-def test_table_alone_needs_no_stack_and_cannot_stand_for_one() -> None:
-    with pytest.raises(ConfigError, match="needs the output ChecksQueueUrl"), told_plainly():
-        DeployedStack(Place("none", "records")).queue.send([])
-    with pytest.raises(ConfigError, match="AWS answers BatchGetItem with ResourceNotFoundException"), told_plainly():
-        DeployedStack(Place("none", "records")).records.load_heartbeat()
+def test_table_alone_needs_no_stack_and_has_no_queue() -> None:
+    with pytest.raises(ConfigError, match="needs the stack's output ChecksQueueUrl"), plain_aws_errors():
+        DeployedStack(StackLocation("none", "records")).queue.send([])
+    with pytest.raises(ConfigError, match="BatchGetItem failed with ResourceNotFoundException"), plain_aws_errors():
+        DeployedStack(StackLocation("none", "records")).records.load_heartbeat()
 
 
 def refusal(operation: str, code: str = "AccessDeniedException") -> ClientError:
@@ -54,26 +53,26 @@ def refusal(operation: str, code: str = "AccessDeniedException") -> ClientError:
 @pytest.mark.parametrize(
     ("error", "text"),
     [
-        (refusal("Scan"), "you need the permission dynamodb:Scan"),
-        (refusal("SendMessageBatch", "AccessDenied"), "you need the permission sqs:SendMessage"),
-        (NoCredentialsError(), "there are no AWS credentials"),
-        (NoRegionError(), "no AWS Region is set"),
-        (EndpointConnectionError(endpoint_url="https://a.example"), "AWS cannot be asked: Could not connect"),
+        (refusal("Scan"), "the permission dynamodb:Scan is missing"),
+        (refusal("SendMessageBatch", "AccessDenied"), "the permission sqs:SendMessage is missing"),
+        (NoCredentialsError(), "no AWS credentials found"),
+        (NoRegionError(), "no AWS Region is configured"),
+        (EndpointConnectionError(endpoint_url="https://a.example"), "the request to AWS failed: Could not connect"),
     ],
 )
 @pytest.mark.parametrize("wrapped", [False, True])
-def test_what_aws_answers_is_one_plain_line(error: Exception, text: str, *, wrapped: bool) -> None:
+def test_error_of_aws_is_one_line_that_names_the_permission(error: Exception, text: str, *, wrapped: bool) -> None:
     def fail() -> None:
         if wrapped:
             raise StorageError("read of all records failed") from error
         raise error
 
-    with pytest.raises(ConfigError, match=text) as raised, told_plainly():
+    with pytest.raises(ConfigError, match=text) as raised, plain_aws_errors():
         fail()
     assert "\n" not in str(raised.value)
 
 
-def test_error_of_our_own_is_left_alone() -> None:
-    with pytest.raises(PullaheadError, match="goes on after") as raised, told_plainly():
+def test_error_of_our_own_is_not_changed() -> None:
+    with pytest.raises(PullaheadError, match="goes on after") as raised, plain_aws_errors():
         raise StorageError("the table goes on after 2000 pages")
     assert isinstance(raised.value, StorageError)

@@ -60,14 +60,14 @@ def reading(source: FakeRegistry, command: Command, home: Home) -> Reading:
     return Reading(source, command, home)
 
 
-def test_short_body_is_read_again_from_its_beginning(reading: Reading) -> None:
+def test_short_body_is_continued_from_the_last_byte(reading: Reading) -> None:
     reading.source.cut(LARGE.digest, BROKEN_AT)
     reading.source.cut(LARGE.digest, 1)
     reading.source.cut(LARGE.digest, 2_000_000)
     reading.goes_on(requests=4)
 
 
-def test_reset_connection_is_read_again_from_its_beginning(reading: Reading) -> None:
+def test_reset_connection_is_continued_from_the_last_byte(reading: Reading) -> None:
     reading.source.before("GET", LARGE.digest, lambda: end_by_reset(reading.source))
     reading.source.cut(LARGE.digest, BROKEN_AT)
     reading.goes_on(requests=2)
@@ -81,14 +81,14 @@ def end_by_reset(server: FakeRegistry) -> None:
 
 
 @pytest.mark.parametrize("status", [429, 503])
-def test_refusal_in_the_middle_begins_anew(reading: Reading, status: int) -> None:
+def test_error_status_in_the_middle_is_continued_from_the_last_byte(reading: Reading, status: int) -> None:
     reading.source.cut(LARGE.digest, BROKEN_AT)
     reading.at_request(reading.source, 2, lambda: reading.source.fail("GET", LARGE.digest, status, times=4))
     reading.goes_on(requests=2)
     assert reading.source.count("GET", LARGE.digest) == 6
 
 
-def test_token_that_expires_in_the_middle_begins_anew(reading: Reading) -> None:
+def test_expired_token_in_the_middle_is_renewed_and_continued(reading: Reading) -> None:
     reading.source.token_auth = True
     reading.source.cut(LARGE.digest, BROKEN_AT)
     reading.at_request(reading.source, 2, reading.source.expire_tokens)
@@ -96,7 +96,7 @@ def test_token_that_expires_in_the_middle_begins_anew(reading: Reading) -> None:
     assert reading.source.count("GET", "/token") == 2
 
 
-def test_address_of_a_cdn_that_expires_in_the_middle_begins_anew(reading: Reading, elsewhere: FakeRegistry) -> None:
+def test_expired_cdn_url_in_the_middle_is_renewed_and_continued(reading: Reading, elsewhere: FakeRegistry) -> None:
     reading.source.redirect_blobs_to = elsewhere
     elsewhere.cut(LARGE.digest, BROKEN_AT)
     reading.at_request(elsewhere, 2, lambda: elsewhere.fail("GET", LARGE.digest, 403))
@@ -106,7 +106,7 @@ def test_address_of_a_cdn_that_expires_in_the_middle_begins_anew(reading: Readin
     assert not any(request.authorized for request in elsewhere.requests)
 
 
-def test_cdn_that_refuses_every_address_is_asked_for_ever_or_quoted(reading: Reading, elsewhere: FakeRegistry) -> None:
+def test_cdn_that_denies_every_url_fails_without_showing_it(reading: Reading, elsewhere: FakeRegistry) -> None:
     reading.source.redirect_blobs_to = elsewhere
     elsewhere.fail("GET", LARGE.digest, 403, times=999)
     source = f"{reading.source.host}/team/app:1.0"
@@ -117,10 +117,10 @@ def test_cdn_that_refuses_every_address_is_asked_for_ever_or_quoted(reading: Rea
     assert elsewhere.count("GET", LARGE.digest) <= 15
 
 
-def test_source_that_breaks_for_ever_is_read_for_ever(reading: Reading) -> None:
+def test_source_that_always_breaks_fails(reading: Reading) -> None:
     reading.source.cut(LARGE.digest, 0, times=999)
     source = f"{reading.source.host}/team/app:1.0"
     said = failure(reading.command.copy(source, reading.home, "--quiet"))
-    assert f"@{LARGE.digest} at the upstream failed: the connection ended in the middle of an answer" in said
+    assert f"@{LARGE.digest} at the source failed: the connection ended in the middle of an answer" in said
     assert reading.home.served() is None
     assert reading.source.count("GET", LARGE.digest) <= 15

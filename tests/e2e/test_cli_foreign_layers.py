@@ -71,7 +71,7 @@ def scene(source: FakeRegistry, elsewhere: FakeRegistry, command: Command, home:
     return Scene(source, elsewhere, command, home)
 
 
-def test_foreign_layer_is_fetched_unasked_or_goes_unmentioned(scene: Scene) -> None:
+def test_foreign_layer_is_left_and_counted(scene: Scene) -> None:
     image = scene.push("one")
     scene.offer("one")
     code, said = scene.copy()
@@ -82,7 +82,7 @@ def test_foreign_layer_is_fetched_unasked_or_goes_unmentioned(scene: Scene) -> N
     assert not served_whole(scene.home, image)
 
 
-def test_layer_that_was_left_is_not_fetched_later(scene: Scene) -> None:
+def test_foreign_layer_that_was_left_is_copied_on_request(scene: Scene) -> None:
     image = scene.push("one")
     scene.offer("one")
     assert json.loads(scene.copy("--json")[1])["blobs_foreign"] == 1
@@ -91,18 +91,18 @@ def test_layer_that_was_left_is_not_fetched_later(scene: Scene) -> None:
     assert (code, document["blobs_copied"], document["blobs_foreign"]) == (0, 1, 0)
     assert document["bytes_copied"] == len(WINDOWS)
     assert served_whole(scene.home, image)
-    assert scene.copy("--foreign-layers")[0] == 3
+    assert scene.copy("--foreign-layers")[0] == 0
     assert scene.asked() == ["/one"]
 
 
-def test_registry_that_has_a_foreign_layer_is_passed_over(scene: Scene) -> None:
+def test_foreign_layer_is_read_from_the_registry_first(scene: Scene) -> None:
     image = scene.push("one")
     scene.source.push(LocalImage(image.root, {}, {digest_of(WINDOWS): WINDOWS}), "team/windows")
     assert scene.copy("--foreign-layers")[0] == 0
     assert (served_whole(scene.home, image), scene.asked()) == (True, [])
 
 
-def test_url_that_does_not_work_is_the_last(scene: Scene) -> None:
+def test_next_url_is_tried_after_one_that_fails(scene: Scene) -> None:
     image = scene.push("gone", "short", "good")
     scene.offer("short", WINDOWS[:-1])
     scene.offer("good")
@@ -110,7 +110,7 @@ def test_url_that_does_not_work_is_the_last(scene: Scene) -> None:
     assert (served_whole(scene.home, image), scene.asked()) == (True, ["/gone", "/short", "/good"])
 
 
-def test_stream_from_a_url_breaks_and_begins_anew(scene: Scene) -> None:
+def test_broken_stream_from_a_url_is_continued(scene: Scene) -> None:
     image = scene.push("gone", "storage/good")
     scene.elsewhere.fail("GET", "/good", 200, times=1, body=WINDOWS)
     scene.elsewhere.fail("GET", "/good", 206, times=1, body=WINDOWS[50_000:], headers=content_range(50_000))
@@ -125,7 +125,7 @@ def content_range(first: int) -> dict[str, str]:
     return {"Content-Range": f"bytes {first}-{len(WINDOWS) - 1}/{len(WINDOWS)}"}
 
 
-def test_lying_url_moves_the_tag(scene: Scene) -> None:
+def test_url_with_wrong_bytes_fails_and_leaves_the_tag(scene: Scene) -> None:
     scene.push("lie")
     scene.offer("lie", WINDOWS[:-1] + b"?")
     code, said = scene.copy("--foreign-layers")
@@ -133,14 +133,14 @@ def test_lying_url_moves_the_tag(scene: Scene) -> None:
     assert "the bytes have the digest" in said
 
 
-def test_urls_without_end_are_all_tried(scene: Scene) -> None:
+def test_at_most_five_urls_are_tried(scene: Scene) -> None:
     scene.push(*(f"gone{number}" for number in range(50)))
     code, said = scene.copy("--foreign-layers")
     assert (code, scene.asked()) == (1, [f"/gone{number}" for number in range(5)])
-    assert f"{digest_of(WINDOWS)} from {scene.elsewhere.host} at the upstream failed: it has no such thing" in said
+    assert f"{digest_of(WINDOWS)} from {scene.elsewhere.host} at the source failed: it has no such thing" in said
 
 
-def test_plain_http_is_spoken_to_a_host_that_nobody_named(scene: Scene) -> None:
+def test_plain_http_url_is_refused_without_insecure(scene: Scene) -> None:
     scene.push("one")
     code, said = scene.copy("--foreign-layers", trusts=False)
     assert (code, scene.asked(), scene.elsewhere.connections) == (1, [], 0)
@@ -148,7 +148,7 @@ def test_plain_http_is_spoken_to_a_host_that_nobody_named(scene: Scene) -> None:
 
 
 @pytest.mark.parametrize("url", ["ftp://files.example/layer", "https://user:s3cr3t@files.example/layer", "//", ""])
-def test_url_of_another_kind_is_followed(scene: Scene, url: str) -> None:
+def test_url_with_another_scheme_is_refused(scene: Scene, url: str) -> None:
     scene.source.push(windows_image(url), "team/windows", "1.0")
     code, said = scene.copy("--foreign-layers")
     assert code == 1

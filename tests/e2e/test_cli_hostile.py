@@ -61,19 +61,19 @@ def attack(source: FakeRegistry, command: Command, home: Home) -> Attack:
 
 
 class TestLies:
-    def test_manifest_has_another_digest_than_its_header(self, attack: Attack) -> None:
+    def test_manifest_with_another_digest_than_its_header_is_refused(self, attack: Attack) -> None:
         attack.source.lie_digest_header = OLD.digest
         assert f"not the promised {OLD.digest}" in attack.fails()
         assert len(attack.source.requests) == 1
 
-    def test_manifest_asked_for_by_digest_is_another(self, attack: Attack) -> None:
+    def test_manifest_with_another_digest_than_requested_is_refused(self, attack: Attack) -> None:
         attack.source.lie_digest_header = ""
         headers = {"Content-Type": media_types.OCI_MANIFEST}
         attack.source.fail("GET", "/manifests/", 200, headers=headers, body=OLD.root.content)
         assert f"not the promised {NEW.digest}" in attack.fails(name=f"team/app@{NEW.digest}")
         assert len(attack.source.requests) == 1
 
-    def test_blob_is_another_of_the_same_size(self, attack: Attack) -> None:
+    def test_blob_of_the_same_size_with_another_digest_is_refused(self, attack: Attack) -> None:
         attack.source.lie_blob(LAYER, CONTENT[:-1] + b"?")
         said = attack.fails()
         assert f"@{LAYER}" in said
@@ -81,50 +81,50 @@ class TestLies:
         assert attack.source.count("GET", LAYER) == 1
 
     @pytest.mark.parametrize("lie", [CONTENT[:-1], CONTENT + b"?", b""])
-    def test_blob_announces_another_size(self, attack: Attack, lie: bytes) -> None:
+    def test_blob_with_another_size_is_refused(self, attack: Attack, lie: bytes) -> None:
         attack.source.lie_blob(LAYER, lie)
-        assert f"@{LAYER} at the upstream failed" in attack.fails()
+        assert f"@{LAYER} at the source failed" in attack.fails()
         assert attack.source.count("GET", LAYER) == 1
 
-    def test_blob_without_a_length_goes_on_after_its_size(self, attack: Attack) -> None:
+    def test_blob_without_a_length_that_is_too_long_is_refused(self, attack: Attack) -> None:
         attack.source.fail("GET", LAYER, 200, times=99, headers=UNTIL_IT_CLOSES, body=CONTENT + b"?")
         assert "it goes on after the promised size" in attack.fails()
         assert attack.source.count("GET", LAYER) == 1
 
-    def test_blob_without_a_length_is_always_too_short(self, attack: Attack) -> None:
+    def test_blob_without_a_length_that_stays_too_short_fails(self, attack: Attack) -> None:
         attack.source.fail("GET", LAYER, 200, times=99, headers=UNTIL_IT_CLOSES, body=CONTENT[:-1])
-        assert f"@{LAYER} at the upstream failed" in attack.fails()
+        assert f"@{LAYER} at the source failed" in attack.fails()
         assert attack.source.count("GET", LAYER) <= 10
         assert attack.bytes_sent(LAYER) <= 10 * len(CONTENT)
 
 
 class TestWithoutEnd:
-    def test_manifest_never_ends(self, attack: Attack) -> None:
+    def test_endless_manifest_is_refused(self, attack: Attack) -> None:
         headers = {"Content-Type": media_types.OCI_MANIFEST, **UNTIL_IT_CLOSES}
         attack.source.fail("GET", "/manifests/", 200, times=99, headers=headers, body=ENDLESS)
         assert "it sends more than 4194304 bytes" in attack.fails()
         assert len(attack.source.requests) == 1
         assert attack.bytes_sent("/manifests/") < 4 * MIB + IN_SOCKETS
 
-    def test_manifest_announces_that_it_is_huge(self, attack: Attack) -> None:
+    def test_manifest_with_a_huge_length_is_refused(self, attack: Attack) -> None:
         headers = {"Content-Type": media_types.OCI_MANIFEST}
         attack.source.fail("GET", "/manifests/", 200, times=99, headers=headers, body=ENDLESS)
         assert "more than any manifest has" in attack.fails()
         assert attack.bytes_sent("/manifests/") < IN_SOCKETS
 
-    def test_blob_never_ends(self, attack: Attack) -> None:
+    def test_endless_blob_is_refused(self, attack: Attack) -> None:
         attack.source.fail("GET", LAYER, 200, times=99, headers=UNTIL_IT_CLOSES, body=ENDLESS)
         assert "it goes on after the promised size" in attack.fails()
         assert attack.source.count("GET", LAYER) == 1
         assert attack.bytes_sent(LAYER) < IN_SOCKETS
 
-    def test_listing_leads_to_itself(self, attack: Attack) -> None:
+    def test_listing_that_links_to_itself_is_refused(self, attack: Attack) -> None:
         link = {"Link": f'</v2/team/app/tags/list?n=1000&{SECRET}>; rel="next"'}
         attack.source.fail("GET", "/tags/list", 200, times=9999, headers=link, body=b'{"tags": ["1.0"]}')
         assert "its listing goes round in a circle" in self._tags(attack)
         assert len(attack.source.requests) <= 3
 
-    def test_listing_has_ever_new_pages(self, attack: Attack) -> None:
+    def test_endless_listing_is_refused(self, attack: Attack) -> None:
         for number in range(99):
             link = {"Link": f'</v2/team/app/tags/list?last={number}>; rel="next"'}
             body = json.dumps({"tags": [f"v{number}.{tag}" for tag in range(20_000)]}).encode()
@@ -132,7 +132,7 @@ class TestWithoutEnd:
         assert "it lists more than 200000 tags" in self._tags(attack)
         assert len(attack.source.requests) <= 11
 
-    def test_listing_has_ever_new_pages_of_nothing(self, attack: Attack) -> None:
+    def test_endless_listing_of_empty_pages_is_refused(self, attack: Attack) -> None:
         for number in range(99):
             link = {"Link": f'</v2/team/app/tags/list?last={number}>; rel="next"'}
             attack.source.fail("GET", "/tags/list", 200, headers=link, body=b'{"tags": []}')
@@ -147,19 +147,21 @@ class TestWithoutEnd:
 
 
 class TestLeadAstray:
-    def test_manifest_is_redirected_for_ever(self, attack: Attack) -> None:
+    def test_redirect_loop_of_a_manifest_is_refused(self, attack: Attack) -> None:
         loop = {"Location": f"/v2/team/app/manifests/1.0?token={SECRET}"}
         attack.source.fail("GET", "/manifests/", 307, times=999, headers=loop)
         assert "it redirects more than 5 times" in attack.fails()
         assert len(attack.source.requests) == 6
 
-    def test_blob_is_redirected_for_ever(self, attack: Attack) -> None:
+    def test_redirect_loop_of_a_blob_is_refused(self, attack: Attack) -> None:
         attack.source.fail("GET", LAYER, 307, times=999, headers={"Location": f"/v2/team/app/blobs/{LAYER}?{SECRET}"})
         assert "it redirects more than 5 times" in attack.fails()
         assert attack.source.count("GET", LAYER) <= 30
 
     @pytest.mark.parametrize("path", ["/manifests/", "/blobs/"])
-    def test_redirect_leaves_tls(self, attack: Attack, elsewhere: FakeRegistry, tmp_path: Path, path: str) -> None:
+    def test_redirect_from_https_to_http_is_refused(
+        self, attack: Attack, elsewhere: FakeRegistry, tmp_path: Path, path: str
+    ) -> None:
         with over_tls(tmp_path) as (source, ca):
             source.push(NEW, "team/app", "1.0")
             away = {"Location": f"{elsewhere.url}/storage/x?sig={SECRET}"}
@@ -172,7 +174,7 @@ class TestLeadAstray:
         assert SECRET not in said
         assert (elsewhere.connections, attack.home.served()) == (0, OLD.digest)
 
-    def test_credential_is_wanted_by_a_stranger(self, attack: Attack, elsewhere: FakeRegistry) -> None:
+    def test_credential_is_not_sent_to_another_host(self, attack: Attack, elsewhere: FakeRegistry) -> None:
         log_in(attack)
         stranger = elsewhere.host.replace("127.0.0.1", "localhost")
         wanted = {"WWW-Authenticate": f'Bearer realm="http://{stranger}/token?{SECRET}",service="x"'}
@@ -214,7 +216,7 @@ class TestChallenges:
             'Bearer error="invalid_token", service=s, realm="{realm}"',
         ],
     )
-    def test_challenge_of_a_legal_form_is_not_met(self, attack: Attack, challenge: str) -> None:
+    def test_every_legal_challenge_is_answered(self, attack: Attack, challenge: str) -> None:
         attack.source.token_auth = True
         header = challenge.replace("{realm}", f"{attack.source.url}/token")
         attack.source.fail("GET", "/manifests/", 401, headers={"WWW-Authenticate": header})
@@ -230,13 +232,13 @@ def in_seconds(seconds: float) -> str:
 class TestStorms:
     @pytest.mark.parametrize("path", ["/manifests/", f"/blobs/{LAYER}"])
     @pytest.mark.parametrize("status", [429, 503])
-    def test_three_refusals_are_the_end(self, attack: Attack, path: str, status: int) -> None:
+    def test_three_temporary_errors_are_retried(self, attack: Attack, path: str, status: int) -> None:
         attack.source.fail("GET", path, status, times=3)
         attack.succeeds()
         assert attack.source.count("GET", path) == 4
 
     @pytest.mark.parametrize("wish", ["4", "date"])
-    def test_wish_to_wait_is_not_heard(self, attack: Attack, wish: str) -> None:
+    def test_retry_after_is_respected(self, attack: Attack, wish: str) -> None:
         wished = in_seconds(8) if wish == "date" else wish
         attack.source.fail("GET", "/manifests/", 429, headers={"Retry-After": wished})
         begun = time.monotonic()
@@ -245,24 +247,24 @@ class TestStorms:
         assert attack.source.count("GET", "/manifests/") == 2
 
     @pytest.mark.parametrize("wish", ["3600", "date"])
-    def test_longer_wish_is_waited_for_or_kept_secret(self, attack: Attack, wish: str) -> None:
+    def test_long_retry_after_fails_and_is_reported(self, attack: Attack, wish: str) -> None:
         wished = in_seconds(3600) if wish == "date" else wish
         attack.source.fail("GET", "/manifests/", 429, times=999, headers={"Retry-After": wished})
         assert "it limits the rate of requests (HTTP 429)" in attack.fails()
         assert len(attack.source.requests) == 1
 
-    def test_storm_over_manifests_never_ends(self, attack: Attack) -> None:
+    def test_manifest_that_stays_unavailable_fails(self, attack: Attack) -> None:
         attack.source.fail("GET", "/manifests/", 503, times=999)
         assert "(HTTP 503)" in attack.fails()
         assert len(attack.source.requests) <= 9
 
     @pytest.mark.parametrize("headers", [{}, {"Retry-After": "0"}])
-    def test_storm_over_blobs_never_ends(self, attack: Attack, headers: dict[str, str]) -> None:
+    def test_blob_that_stays_unavailable_fails(self, attack: Attack, headers: dict[str, str]) -> None:
         attack.source.fail("GET", LAYER, 429, times=999, headers=headers)
-        assert f"@{LAYER} at the upstream failed: it limits the rate of requests (HTTP 429)" in attack.fails()
+        assert f"@{LAYER} at the source failed: it limits the rate of requests (HTTP 429)" in attack.fails()
         assert attack.source.count("GET", LAYER) <= 15
 
-    def test_wish_not_to_be_asked_for_an_hour_is_not_heard(self, attack: Attack) -> None:
+    def test_retry_after_of_an_hour_fails_at_once(self, attack: Attack) -> None:
         attack.source.fail("GET", "/blobs/", 429, times=999, headers={"Retry-After": "3600"})
         assert "HTTP 429" in attack.fails()
         assert attack.source.count("GET", "/blobs/") <= len(NEW.blobs)

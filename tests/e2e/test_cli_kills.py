@@ -60,7 +60,7 @@ def served(url: str, image: LocalImage) -> None:
 
 @pytest.mark.real_registry
 @pytest.mark.timeout(60 + 10 * KILLS)
-def test_kill_leaves_half_of_an_image(tmp_path: Path) -> None:
+def test_killed_copy_leaves_the_old_or_the_new_image(tmp_path: Path) -> None:
     print(f"PULLAHEAD_KILLS={KILLS} PULLAHEAD_SEED={SEED}")
     chance = random.Random(SEED)  # noqa: S311
     kills = wanted_bytes = 0
@@ -83,7 +83,7 @@ def test_kill_leaves_half_of_an_image(tmp_path: Path) -> None:
             found = requests.head(f"{url}/manifests/1.0", headers=ACCEPT, timeout=10).headers["Docker-Content-Digest"]
             assert found in {old.digest, new.digest}
             served(url, new if found == new.digest else old)
-            assert subprocess.run(command, env=environment, timeout=60, check=False).returncode in {0, 3}
+            assert subprocess.run(command, env=environment, timeout=60, check=False).returncode == 0
             served(url, new)
             old = new
         print(f"{kills} kills, {(blob_bytes_read(source) - wanted_bytes) / kills:,.0f} bytes read again for each")

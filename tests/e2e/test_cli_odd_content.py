@@ -157,24 +157,24 @@ def ends(request: pytest.FixtureRequest) -> Ends:
 
 
 @pytest.mark.parametrize("kind", list(ODD))
-def test_odd_content_arrives_as_something_else(ends: Ends, kind: str) -> None:
+def test_odd_content_is_copied_byte_for_byte(ends: Ends, kind: str) -> None:
     home, _ = ends.copy(ODD[kind])
     assert home.lacks(ODD[kind]) == []
 
 
 @pytest.mark.real_registry
 @pytest.mark.parametrize("kind", list(NOT_IN_ECR))
-def test_what_distribution_keeps_is_lost(docker: Ends, kind: str) -> None:
+def test_content_that_only_distribution_accepts_is_copied(docker: Ends, kind: str) -> None:
     home, _ = docker.copy(NOT_IN_ECR[kind])
     assert home.lacks(NOT_IN_ECR[kind]) == []
 
 
-def test_ecr_keeps_no_empty_blob_and_nobody_says_so(ecr: Ends) -> None:
+def test_empty_blob_to_ecr_fails_with_its_reason(ecr: Ends) -> None:
     said = refused(ecr, NOT_IN_ECR["empty blob"])
     assert f"@{digest_of(b'')} at the target failed: it takes no blob without bytes, as ECR does not" in said
 
 
-def test_ecr_proves_no_sha512_and_nobody_says_so(ecr: Ends) -> None:
+def test_sha512_to_ecr_fails_with_its_reason(ecr: Ends) -> None:
     assert "is not a sha256 digest" in refused(ecr, NOT_IN_ECR["sha512"])
 
 
@@ -189,7 +189,7 @@ def refused(ecr: Ends, image: LocalImage) -> str:
 
 
 @pytest.mark.parametrize("content_type", [media_types.DOCKER_SCHEMA1_SIGNED, "application/json; charset=utf-8"])
-def test_schema_1_is_copied_or_refused_without_a_word(ecr: Ends, content_type: str) -> None:
+def test_schema_1_is_refused_with_its_reason(ecr: Ends, content_type: str) -> None:
     assert ecr.fake is not None
     home = ecr.home()
     ecr.fake.fail(

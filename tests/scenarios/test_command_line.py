@@ -47,13 +47,13 @@ def run(
 def test_status_tells_what_is_fresh_and_what_is_not(scene: Scene, run: Run) -> None:
     scene.check()
     only = ("--prefix", scene.repository)
-    gone = run("status", *only)
+    gone = run("status", *only, "--check")
     assert (gone.code, gone.err) == (3, "")
     assert "GONE" in gone.out
     assert scene.key in gone.out
     scene.serve(make_image([1000], seed=1))
     scene.check()
-    ran = run("status", *only, "--json")
+    ran = run("status", *only, "--check", "--json")
     assert ran.code == 0
     (mirror,) = ran.document["mirrors"]
     assert (mirror["mirror"], mirror["state"], mirror["paused"]) == (scene.key, "FRESH", False)

@@ -67,12 +67,12 @@ def test_redriven_check_succeeds_when_the_cause_is_fixed(scene: Scene, run: Run)
     assert letter["asks"] == scene.key
     assert "version" in letter["text"]
     shown = run("list")
-    assert f"asks  {scene.key}" in shown.out
+    assert f"request  {scene.key}" in shown.out
     redriven = run("redrive", letter["id"][:8], "--yes")
-    assert (redriven.code, redriven.out) == (0, "1 message put back\n")
+    assert (redriven.code, redriven.out) == (0, "1 message redriven\n")
     scene.settle()
     scene.serves(IMAGE)
-    assert run("redrive", "--all", "--yes").code == 3
+    assert run("redrive", "--all", "--yes").code == 0
 
 
 def test_redriven_pull_is_fetched_when_the_cause_is_fixed(scene: Scene, run: Run) -> None:
@@ -84,7 +84,7 @@ def test_redriven_pull_is_fetched_when_the_cause_is_fixed(scene: Scene, run: Run
         assert (letter["queue"], letter["reason"], letter["tries"]) == ("pulls", "RulesError", RECEIVED_AT_MOST)
         assert letter["asks"] == f"{puller.repository('library/app')}:{TAG}"
         assert "version" in letter["text"]
-        assert run("redrive", "--all", "--yes").out == "1 message put back\n"
+        assert run("redrive", "--all", "--yes").out == "1 message redriven\n"
         scene.settle()
         puller.has("library/app", IMAGE)
     assert run("list", "--json").document["dead_letters"] == []

@@ -42,9 +42,13 @@ class RegistryError(PullaheadError):
     ) -> None:
         self.cause, self.operation, self.side, self.reference = cause, operation, side, reference
         self.status, self.advice = status, advice
-        answered = f" (HTTP {status})" if status is not None else ""
-        hint = f" {advice}" if advice else ""
-        super().__init__(f"{operation} of {reference} at the {side} failed: {cause}{answered}.{hint}")
+        super().__init__(self.describe(side))
+
+    def describe(self, side: str) -> str:
+        """Write the message with another name for the side, such as "source" in a command that copies."""
+        answered = f" (HTTP {self.status})" if self.status is not None else ""
+        hint = f" {self.advice}" if self.advice else ""
+        return f"{self.operation} of {self.reference} at the {side} failed: {self.cause}{answered}.{hint}"
 
 
 class RateLimitedError(RegistryError):

@@ -8,9 +8,8 @@ import pytest
 from local.images import LocalImage, make_image, make_index
 from local.registry import FakeRegistry
 from local.tests.ecr.harness import RunningEcr
-from pullahead.cli.arguments import RulesArguments, parse_arguments
-from pullahead.cli.looking import Heartbeat
-from pullahead.cli.main import main
+from pullahead.cli.compare import ProgressReport
+from pullahead.cli.main import main, parse_arguments
 from tests.unit.cli.conftest import Ran, Run
 
 AMD64 = make_image([70_000, 1_000], seed=1)
@@ -85,20 +84,20 @@ def mirrors(
     return made
 
 
-def test_sync_makes_the_repository_and_every_tag_then_has_nothing_to_do(mirrors: Mirrors) -> None:
+def test_sync_creates_the_repository_and_every_tag_then_has_nothing_to_do(mirrors: Mirrors) -> None:
     first = mirrors.run("sync")
     assert first.code == 0
-    assert first.out.startswith("2 tags: 2 missing; 2 refreshed, 0 failed; ")
-    assert min(first.err.splitlines()).startswith("pullahead: mirror/app:1.0 is ")
+    assert first.out.startswith("2 tags: 2 missing; 2 copied, 0 failed; ")
+    assert min(first.err.splitlines()).startswith("pullahead: copied ")
     assert mirrors.tags() == {"1.0": AMD64.digest, "latest": INDEX.digest}
     assert mirrors.source.count("GET", "/blobs/") == len(INDEX.blobs)
     again = mirrors.run("sync")
-    assert (again.code, again.out, again.err) == (3, "2 tags: 2 fresh; nothing to refresh\n", "")
+    assert (again.code, again.out, again.err) == (0, "2 tags: 2 fresh; nothing to copy\n", "")
     assert mirrors.source.count("GET", "/manifests/|/blobs/") == 0
     assert mirrors.calls() <= LOOKS
 
 
-def test_sync_makes_a_repository_as_its_rule_says(mirrors: Mirrors) -> None:
+def test_sync_creates_a_repository_with_the_settings_of_its_rule(mirrors: Mirrors) -> None:
     settings = "create: {tags: {team: platform}, scan_on_push: true}"
     mirrors.rules(f"upstream: HOST/team/app, tags: ['1.0'], repository: mirror/app, {settings}")
     assert mirrors.run("sync").code == 0
@@ -108,7 +107,7 @@ def test_sync_makes_a_repository_as_its_rule_says(mirrors: Mirrors) -> None:
     assert tags == [{"Key": "team", "Value": "platform"}]
 
 
-def test_sync_sends_only_what_moved(mirrors: Mirrors) -> None:
+def test_sync_copies_only_tags_that_moved(mirrors: Mirrors) -> None:
     mirrors.run("sync")
     mirrors.push(ARM64, "1.0")
     document = mirrors.document("sync")
@@ -116,7 +115,7 @@ def test_sync_sends_only_what_moved(mirrors: Mirrors) -> None:
     assert mirrors.tags()["1.0"] == ARM64.digest
 
 
-def test_one_mirror_that_fails_is_one_line_and_stops_no_other(mirrors: Mirrors) -> None:
+def test_sync_reports_a_failed_tag_in_one_line_and_copies_the_others(mirrors: Mirrors) -> None:
     mirrors.source.lie_blob(next(iter(ARM64.blobs)), b"false")
     ran = mirrors.run("sync", "--quiet")
     assert (ran.code, ran.out) == (1, "")
@@ -125,18 +124,18 @@ def test_one_mirror_that_fails_is_one_line_and_stops_no_other(mirrors: Mirrors) 
     assert mirrors.tags() == {"1.0": AMD64.digest}
 
 
-def test_a_tag_that_upstream_never_had_fails_and_one_it_took_away_is_kept(mirrors: Mirrors) -> None:
+def test_sync_fails_for_a_tag_upstream_never_had_and_keeps_one_it_deleted(mirrors: Mirrors) -> None:
     mirrors.run("sync")
     mirrors.source.delete_tag("team/app", "1.0")
-    assert mirrors.run("sync").code == 3
+    assert mirrors.run("sync").code == 0
     mirrors.rules("upstream: HOST/team/app, tags: ['1.0', absent], repository: mirror/app")
     ran = mirrors.run("sync")
     assert ran.code == 1
-    assert "mirror/app:absent cannot be made: upstream has no" in ran.err
+    assert "mirror/app:absent failed: upstream has no" in ran.err
     assert mirrors.tags()["1.0"] == AMD64.digest
 
 
-def test_check_tells_what_is_not_fresh_by_lines_and_exit_codes(mirrors: Mirrors) -> None:
+def test_check_reports_stale_tags_by_lines_and_exit_code_three(mirrors: Mirrors) -> None:
     mirrors.run("sync")
     fresh = mirrors.run("check")
     assert (fresh.code, fresh.out, fresh.err) == (0, "2 tags: 2 fresh\n", "")
@@ -151,7 +150,7 @@ def test_check_tells_what_is_not_fresh_by_lines_and_exit_codes(mirrors: Mirrors)
     assert mirrors.source.count("HEAD") == len(mirrors.source.requests)
 
 
-def test_check_fails_where_something_cannot_be_told(mirrors: Mirrors) -> None:
+def test_check_fails_if_tags_cannot_be_listed(mirrors: Mirrors) -> None:
     mirrors.rules(
         "upstream: HOST/team/app, tags: ['1.0', {glob: 'x*'}], min_tags: 1, repository: mirror/app",
         "upstream: HOST/team/none, tags: ['*'], repository: mirror/none, name: none",
@@ -160,27 +159,28 @@ def test_check_fails_where_something_cannot_be_told(mirrors: Mirrors) -> None:
     assert (ran.code, ran.out) == (1, "")
     lines = sorted(ran.err.splitlines())
     assert len(lines) == 2
-    assert lines[0].startswith(f"pullahead: the rule {mirrors.source.host}/team/app cannot choose from ")
-    assert lines[1].startswith(f"pullahead: the rule none cannot choose from {mirrors.source.host}/team/none: ")
+    assert lines[0].startswith(f"pullahead: rule {mirrors.source.host}/team/app: selecting tags of ")
+    assert lines[1].startswith(f"pullahead: rule none: selecting tags of {mirrors.source.host}/team/none failed: ")
 
 
-def test_plan_tells_each_tag_and_what_a_refresh_takes_and_writes_nothing(mirrors: Mirrors) -> None:
+def test_plan_shows_each_tag_and_the_size_of_its_copy_and_writes_nothing(mirrors: Mirrors) -> None:
     mirrors.run("sync", "--quiet")
     mirrors.push(make_image([50_000, 3], seed=9), "1.0")
     ran = mirrors.run("plan")
     assert (ran.code, ran.err) == (0, "")
+    assert mirrors.run("plan", "--detailed-exitcode").code == 3
     head, stale, fresh, total = ran.out.splitlines()
     assert head == f"{mirrors.source.host}/team/app to mirror/app, 2 tags: 1 fresh, 1 stale"
     assert stale.startswith("  stale   1.0  upstream moved; 49.")
     assert stale.endswith(", 4 requests")
     assert fresh == "  fresh   latest"
-    assert total.startswith("2 tags: 1 fresh, 1 stale; 1 to refresh, 49.")
+    assert total.startswith("2 tags: 1 fresh, 1 stale; 1 to copy, 49.")
     assert mirrors.calls() <= LOOKS
     assert mirrors.source.count("GET", "/blobs/") == 0
     assert mirrors.source.count("GET", "/manifests/") == 1
 
 
-def test_plan_counts_a_blob_of_two_tags_once_in_all(mirrors: Mirrors) -> None:
+def test_plan_counts_a_blob_of_two_tags_once_in_its_totals(mirrors: Mirrors) -> None:
     document = mirrors.document("plan")
     (rule,) = document["rules"]
     sizes = {tag["tag"]: tag["refresh"]["bytes_missing"] for tag in rule["tags"]}
@@ -189,14 +189,14 @@ def test_plan_counts_a_blob_of_two_tags_once_in_all(mirrors: Mirrors) -> None:
     assert mirrors.calls() <= LOOKS
 
 
-def test_plan_of_what_is_fresh_has_nothing_to_do(mirrors: Mirrors) -> None:
+def test_plan_of_fresh_tags_has_nothing_to_copy(mirrors: Mirrors) -> None:
     mirrors.run("sync")
     ran = mirrors.run("plan")
-    assert ran.code == 3
-    assert ran.out.splitlines()[-1] == "2 tags: 2 fresh; nothing to refresh"
+    assert ran.code == mirrors.run("plan", "--detailed-exitcode").code == 0
+    assert ran.out.splitlines()[-1] == "2 tags: 2 fresh; nothing to copy"
 
 
-def test_plan_over_ten_thousand_tags_lists_once_and_asks_for_what_is_chosen(mirrors: Mirrors) -> None:
+def test_plan_over_ten_thousand_tags_lists_once_and_queries_the_selected_ones(mirrors: Mirrors) -> None:
     mirrors.push(AMD64, "1.0")
     for number in range(10_000):
         mirrors.source.tag("team/app", f"2.{number}", AMD64.digest)
@@ -210,7 +210,7 @@ def test_plan_over_ten_thousand_tags_lists_once_and_asks_for_what_is_chosen(mirr
     assert mirrors.ecr.ecr.calls.count("DescribeImages") <= 100
 
 
-def test_only_the_rules_that_are_named_are_looked_at(mirrors: Mirrors) -> None:
+def test_only_compares_the_named_rules(mirrors: Mirrors) -> None:
     mirrors.rules(
         "name: one, upstream: HOST/team/app, tags: ['1.0'], repository: mirror/one",
         "name: two, upstream: HOST/team/app, tags: ['1.0'], repository: mirror/two",
@@ -218,10 +218,10 @@ def test_only_the_rules_that_are_named_are_looked_at(mirrors: Mirrors) -> None:
     document = mirrors.document("check", "--only", "two")
     assert [rule["rule"] for rule in document["rules"]] == ["two"]
     assert mirrors.source.count("HEAD") == 1
-    assert "no rule is called 'tow'. Did you mean two?" in mirrors.run("plan", "--only", "tow").failure
+    assert "no rule is named 'tow'. Did you mean two?" in mirrors.run("plan", "--only", "tow").failure
 
 
-def test_each_problem_of_the_rules_is_a_line_and_nothing_is_asked(mirrors: Mirrors) -> None:
+def test_invalid_rules_are_a_line_for_each_problem_and_no_request(mirrors: Mirrors) -> None:
     mirrors.file.write_text("version: 1\nmirrors:\n  - {upstream: alpine, tags: [3.20]}\n  - {upstream: 7}\n")
     ran = mirrors.run("sync")
     assert (ran.code, ran.out) == (1, "")
@@ -231,7 +231,7 @@ def test_each_problem_of_the_rules_is_a_line_and_nothing_is_asked(mirrors: Mirro
     assert mirrors.calls() == set()
 
 
-def test_without_aws_credentials_the_way_out_is_named(
+def test_missing_aws_credentials_name_the_registry_option(
     mirrors: Mirrors, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_PROFILE"):
@@ -242,7 +242,7 @@ def test_without_aws_credentials_the_way_out_is_named(
     assert "--registry" in mirrors.run("check").failure
 
 
-def test_a_secret_that_rules_name_is_read_where_aws_lets_us(mirrors: Mirrors) -> None:
+def test_secret_of_the_rules_is_read(mirrors: Mirrors) -> None:
     mirrors.one_rule("plain_http: true, private_addresses: true, credentials: no-such-secret")
     mirrors.source.token_auth = True
     ran = mirrors.run("check")
@@ -250,14 +250,14 @@ def test_a_secret_that_rules_name_is_read_where_aws_lets_us(mirrors: Mirrors) ->
     assert "the secret no-such-secret" in ran.err
 
 
-def test_a_secret_is_never_required(mirrors: Mirrors, docker_config: Path) -> None:
+def test_docker_login_is_used_if_the_secret_is_denied(mirrors: Mirrors, docker_config: Path) -> None:
     docker_config.write_text(f'{{"auths": {{"{mirrors.source.host}": {{"auth": "bmFtZTpzZWNyZXQ="}}}}}}')
     mirrors.one_rule("plain_http: true, private_addresses: true, credentials: no-such-secret")
     mirrors.source.token_auth = True
     assert mirrors.run("sync").code == 0
 
 
-def test_plain_http_is_not_for_rules_that_do_not_say_so(mirrors: Mirrors) -> None:
+def test_plain_http_is_refused_unless_rules_or_command_line_allow_it(mirrors: Mirrors) -> None:
     mirrors.one_rule("")
     refused = mirrors.run("check")
     assert refused.code == 1
@@ -265,39 +265,38 @@ def test_plain_http_is_not_for_rules_that_do_not_say_so(mirrors: Mirrors) -> Non
     assert mirrors.run("check", "--insecure", mirrors.source.host).code == 3
 
 
-def test_a_private_address_is_not_trusted_because_a_file_names_it(mirrors: Mirrors) -> None:
+def test_private_address_is_refused_unless_the_rules_allow_it(mirrors: Mirrors) -> None:
     mirrors.rules("upstream: '127.0.0.1:1/team/app', tags: ['1.0'], repository: mirror/app")
     assert "`private_addresses: true` for 127.0.0.1:1" in mirrors.run("check").err
 
 
-def test_the_command_line_is_parsed_into_types() -> None:
+def test_arguments_are_parsed() -> None:
     parsed = parse_arguments(["sync", "a.yaml", "--registry", "localhost:5500", "--only", "one", "--only", "two"])
-    assert isinstance(parsed, RulesArguments)
-    assert parsed[:4] == ("sync", "a.yaml", "localhost:5500", frozenset({"one", "two"}))
-    assert parse_arguments(["plan"])[1] == "layers/rules/rules.yaml"
+    assert (parsed.file, parsed.registry, parsed.only) == ("a.yaml", "localhost:5500", ["one", "two"])
+    assert parse_arguments(["plan"]).file == "layers/rules/rules.yaml"
 
 
-def test_a_registry_that_is_no_host_is_wrong_usage(capsys: pytest.CaptureFixture[str]) -> None:
+def test_invalid_registry_is_wrong_usage(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as ended:
         main(["check", "--registry", "not a host"])
     assert ended.value.code == 2
     assert capsys.readouterr().err.startswith("pullahead: ")
 
 
-def test_a_long_comparison_says_every_five_seconds_how_far_it_is() -> None:
+def test_long_comparison_reports_progress_every_five_seconds() -> None:
     said, now = list[str](), [0.0]
-    heartbeat = Heartbeat(said.append, lambda: now[0])
+    report = ProgressReport(said.append, lambda: now[0])
     for now[0] in (1.0, 4.9, 5.0, 6.0, 9.9, 10.0):
-        heartbeat.compared(int(now[0]), 20)
+        report.compared(int(now[0]), 20)
     assert said == ["5 of 20 tags compared", "10 of 20 tags compared"]
 
 
-def test_rule_on_demand_is_shown_and_asks_nobody(mirrors: Mirrors) -> None:
+def test_on_demand_rule_is_shown_without_a_request(mirrors: Mirrors) -> None:
     mirrors.rules()
     rule = f'{{name: hub, upstream: {mirrors.source.host}/*, repository: "mirror/hub/{{path}}", allow: ["*"]}}'
     mirrors.file.write_text(f"{mirrors.file.read_text()}on_demand: [{rule}]\n")
     ran = mirrors.run("plan")
-    assert f"hub: {mirrors.source.host}/* to mirror/hub/{{path}}, what is pulled, up to 50 new tags a day" in ran.out
+    assert f"hub: {mirrors.source.host}/* to mirror/hub/{{path}}, on demand, up to 50 new tags a day" in ran.out
     assert mirrors.source.requests == []
     (section,) = mirrors.document("plan")["rules"]
     assert (section["rule"], section["daily_limit"], section["tags"]) == ("hub", 50, [])

@@ -1,4 +1,4 @@
-"""`pullahead copy` from a fake registry to a local ECR that wants a login: what it does, says and leaves behind."""
+"""`pullahead copy` from a fake registry to a local ECR that requires a login."""
 
 import base64
 import json
@@ -10,7 +10,9 @@ import pytest
 from local.images import make_image, make_index
 from local.registry import FakeRegistry
 from local.tests.ecr.harness import RunningEcr
-from pullahead.oci import digest_of
+from pullahead.cli.copy import summary_document, summary_text
+from pullahead.oci import digest_of, parse_reference
+from pullahead.standalone.copy_image import CopySummary
 from tests.unit.cli.conftest import Ran, Run
 
 AMD64 = make_image([70_000, 1_000], seed=1)
@@ -18,10 +20,13 @@ ARM64 = make_image([80_000], seed=2, platform="linux/arm64/v8")
 INDEX = make_index([AMD64, ARM64])
 BLOBS = len(INDEX.blobs)
 SENT = sum(len(blob) for blob in INDEX.blobs.values())
+SOURCE, TARGET = parse_reference("docker.io/library/python:3.13"), parse_reference("localhost:5000/python:3.13")
+DIGEST = digest_of(b"root")
+COPIED = CopySummary(DIGEST, 2_147_483_648, 5, 2, 1, 3.2, already_there=False)
 
 
 class Copies(NamedTuple):
-    """Where is copied from and to, and how."""
+    """A source, a target, and the command that copies between them."""
 
     source: FakeRegistry
     ecr: RunningEcr
@@ -53,7 +58,7 @@ def copies(_ecr: RunningEcr, registry: FakeRegistry, docker_config: Path, run: R
     return made
 
 
-def test_copy_publishes_something_else(copies: Copies) -> None:
+def test_target_serves_the_digest_of_the_source(copies: Copies) -> None:
     ran = copies.copy()
     assert (ran.code, ran.err) == (0, "")
     assert copies.tags() == {"1.0": INDEX.digest}
@@ -62,55 +67,55 @@ def test_copy_publishes_something_else(copies: Copies) -> None:
     assert f"{SENT:,}" in ran.out
 
 
-def test_document_has_other_figures(copies: Copies) -> None:
+def test_json_document_counts_bytes_and_blobs(copies: Copies) -> None:
     document = copies.copy("--json").document
     assert (document["digest"], document["already_there"]) == (INDEX.digest, False)
     assert (document["bytes_copied"], document["blobs_copied"]) == (SENT, BLOBS)
     assert document["seconds"] > 0
 
 
-def test_nothing_to_do_is_done_again(copies: Copies) -> None:
+def test_tag_that_matches_is_not_copied_again_and_exit_code_is_zero(copies: Copies) -> None:
     copies.copy()
     copies.source.forget_requests()
     ran = copies.copy()
-    assert (ran.code, ran.err) == (3, "")
+    assert (ran.code, ran.err) == (0, "")
     assert ran.out.startswith("nothing to do: ")
     assert copies.source.count("GET", "/blobs/") == 0
     assert copies.copy("--json").document["already_there"] is True
-    assert copies.copy("--quiet") == (3, "", "")
+    assert copies.copy("--quiet") == (0, "", "")
 
 
-def test_quiet_is_not_quiet(copies: Copies) -> None:
+def test_quiet_writes_nothing(copies: Copies) -> None:
     assert copies.copy("--quiet") == (0, "", "")
     assert copies.tags() == {"1.0": INDEX.digest}
 
 
-def test_other_platforms_are_copied(copies: Copies) -> None:
+def test_only_the_chosen_platform_is_copied(copies: Copies) -> None:
     document = copies.copy("--platform", "linux/arm64", "--json").document
     assert document["digest"] == ARM64.digest
     assert copies.tags() == {"1.0": ARM64.digest}
     assert all(copies.source.count("GET", digest) == 0 for digest in AMD64.blobs)
 
 
-def test_missing_source_is_no_failure(copies: Copies) -> None:
+def test_missing_source_fails(copies: Copies) -> None:
     assert "HTTP 404" in copies.copy(source="team/app:2.0").failure
     assert copies.tags() == {}
 
 
-def test_false_bytes_are_published(copies: Copies) -> None:
+def test_blob_with_a_wrong_digest_is_not_published(copies: Copies) -> None:
     digest = list(INDEX.blobs)[1]
     copies.source.lie_blob(digest, b"x" * len(INDEX.blobs[digest]))
     assert "digest" in copies.copy().failure
     assert copies.tags() == {}
 
 
-def test_missing_login_is_no_failure(copies: Copies, docker_config: Path) -> None:
+def test_missing_login_fails(copies: Copies, docker_config: Path) -> None:
     docker_config.write_text("{}")
     assert "refuses" in copies.copy().failure
     assert copies.tags() == {}
 
 
-def test_wrong_login_is_shown(copies: Copies, docker_config: Path) -> None:
+def test_wrong_login_is_not_shown(copies: Copies, docker_config: Path) -> None:
     secret = base64.b64encode(b"AWS:s3cr3t").decode()
     docker_config.write_text(json.dumps({"auths": {copies.host: {"auth": secret}}}))
     failure = copies.copy().failure
@@ -118,17 +123,50 @@ def test_wrong_login_is_shown(copies: Copies, docker_config: Path) -> None:
     assert secret not in failure
 
 
-def test_broken_configuration_is_taken_for_no_login(copies: Copies, docker_config: Path) -> None:
+def test_broken_docker_configuration_fails(copies: Copies, docker_config: Path) -> None:
     docker_config.write_text("{")
     assert "config.json" in copies.copy().failure
 
 
-def test_login_goes_to_the_source(copies: Copies) -> None:
+def test_login_to_the_target_is_not_sent_to_the_source(copies: Copies) -> None:
     copies.copy()
     assert not any(request.authorized for request in copies.source.requests)
 
 
-def test_reference_by_digest_copies_the_tag(copies: Copies) -> None:
+def test_source_by_digest_is_copied(copies: Copies) -> None:
     assert copies.copy(source=f"team/app@{ARM64.digest}").code == 0
     assert copies.tags() == {"1.0": ARM64.digest}
     assert "HTTP 404" in copies.copy(source=f"team/app@{digest_of(b'other')}").failure
+
+
+def test_summary_has_digest_blobs_and_bytes() -> None:
+    assert summary_text(SOURCE, TARGET, COPIED).splitlines() == [
+        "copied docker.io/library/python:3.13 to localhost:5000/python:3.13",
+        f"  digest  {DIGEST}",
+        "  blobs   5 copied, 2 present, 1 mounted",
+        "  bytes   2,147,483,648 (2.0 GiB) in 3.20 s, 671.1 MB/s",
+    ]
+
+
+def test_summary_of_a_match_says_that_there_was_nothing_to_do() -> None:
+    summary = CopySummary(DIGEST, 0, 0, 0, 0, 0.1, already_there=True)
+    assert summary_text(SOURCE, TARGET, summary).startswith(
+        "nothing to do: localhost:5000/python:3.13 already matches "
+    )
+    assert summary_document(SOURCE, TARGET, summary)["already_there"] is True
+
+
+def test_summary_document_has_every_figure() -> None:
+    assert summary_document(SOURCE, TARGET, COPIED) == {
+        "source": str(SOURCE),
+        "target": str(TARGET),
+        "digest": DIGEST,
+        "already_there": False,
+        "bytes_copied": 2_147_483_648,
+        "blobs_copied": 5,
+        "blobs_present": 2,
+        "blobs_mounted": 1,
+        "blobs_foreign": 0,
+        "seconds": 3.2,
+        "megabytes_per_second": 671.1,
+    }

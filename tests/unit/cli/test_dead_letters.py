@@ -1,13 +1,14 @@
 """`pullahead dead-letters`: what is shown, what is put back or deleted, and what is refused."""
 
 import json
+from argparse import Namespace
 from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from pullahead.cli.arguments import parse_arguments
-from pullahead.cli.dead_letters import act, ask_on_terminal, lines_of, run_dead_letters
-from pullahead.cli.stack_arguments import DeadLettersArguments, Place
+from pullahead.cli.dead_letters import ask_on_terminal, lines_of, list_dead_letters, redrive_or_drop
+from pullahead.cli.main import parse_arguments
+from pullahead.cli.options import UsageError
 from pullahead.dead_letters import DeadLetter, DeadLetterQueues, SourceQueue, describe_request
 from pullahead.errors import ConfigError, StorageError
 from pullahead.messages import CheckRequest, ListRequest
@@ -17,8 +18,9 @@ from tests.fakes.samples import REPOSITORY, rules
 from tests.fakes.stack import FakeStack
 
 NOW = datetime(2026, 11, 24, 9, tzinfo=UTC)
-LIST = DeadLettersArguments(Place("pullahead", None), "list", (), False, False, False, False)
-REDRIVE, DROP = LIST._replace(action="redrive", yes=True), LIST._replace(action="drop", yes=True)
+LIST = parse_arguments(["dead-letters", "list"])
+REDRIVE = parse_arguments(["dead-letters", "redrive", "--all", "--yes"])
+DROP = parse_arguments(["dead-letters", "drop", "--all", "--yes"])
 POISON = '{"reason": "hunch"}'
 
 
@@ -40,40 +42,45 @@ def asked_by(body: str, queue: SourceQueue = "checks") -> str | None:
     return describe_request(DeadLetter("1234", "r", body, NOW, None, "", None, queue))
 
 
+def changed(arguments: Namespace, **options: object) -> Namespace:
+    """Copy parsed arguments with other options."""
+    return Namespace(**{**vars(arguments), **options})
+
+
 def never(_question: str) -> bool:
-    raise AssertionError("nobody was to be asked")
+    raise AssertionError("no prompt was expected")
 
 
 class TestList:
-    def test_each_says_what_it_asks_and_why_it_is_there(
+    def test_each_message_shows_its_request_and_reason(
         self, stack: FakeStack, place: FakeDeadLetters, capsys: pytest.CaptureFixture[str]
     ) -> None:
         place.keep(check(), "StorageError", "the table is busy", tries=5)
-        assert run_dead_letters(LIST, stack.deployed) == 0
+        assert list_dead_letters(LIST, stack.deployed.dead_letters) == 0
         first, asks, why, summary = capsys.readouterr().out.splitlines()
         assert first.startswith("00000001  checks, ")
         assert first.endswith(" ago, tries: 5")
-        assert (asks, why) == ("  asks  mirror/app:1.0", "  why   StorageError: the table is busy")
-        assert summary == "1 message put aside"
+        assert (asks, why) == ("  request  mirror/app:1.0", "  reason   StorageError: the table is busy")
+        assert summary == "1 message"
 
-    def test_looking_keeps_nothing_from_others(self, stack: FakeStack, place: FakeDeadLetters) -> None:
+    def test_listed_messages_are_released(self, stack: FakeStack, place: FakeDeadLetters) -> None:
         place.keep(check())
-        run_dead_letters(LIST, stack.deployed)
+        list_dead_letters(LIST, stack.deployed.dead_letters)
         assert (len(place.letters), place.held, place.queued) == (1, set(), [])
 
-    def test_no_more_than_a_hundred_are_shown_and_the_rest_is_counted(
+    def test_a_hundred_are_shown_and_the_rest_is_counted(
         self, stack: FakeStack, place: FakeDeadLetters, capsys: pytest.CaptureFixture[str]
     ) -> None:
         for _ in range(103):
             place.keep(check())
-        run_dead_letters(LIST, stack.deployed)
-        assert capsys.readouterr().out.endswith("\n100 messages put aside, and about 3 more wait\n")
+        list_dead_letters(LIST, stack.deployed.dead_letters)
+        assert capsys.readouterr().out.endswith("\n100 messages, about 3 more in the queues\n")
 
-    def test_json_holds_what_a_script_wants(
+    def test_json_has_every_field(
         self, stack: FakeStack, place: FakeDeadLetters, capsys: pytest.CaptureFixture[str]
     ) -> None:
         place.keep(POISON, "InvalidEventError", "hunch", NOW, 1)
-        assert run_dead_letters(LIST._replace(json=True), stack.deployed) == 0
+        assert list_dead_letters(changed(LIST, json=True), stack.deployed.dead_letters) == 0
         document = json.loads(capsys.readouterr().out)
         (letter,) = document["dead_letters"]
         assert letter.pop("age_seconds") > 0
@@ -89,12 +96,12 @@ class TestList:
         }
         assert document["more"] == 0
 
-    def test_one_that_the_queue_gave_up_and_that_nobody_understands(self) -> None:
+    def test_unreadable_message_without_a_reason_is_cut(self) -> None:
         letter = DeadLetter("1234567890", "r", "{\x1b[31m" + "x" * 100, NOW - timedelta(hours=3), None, "", None)
         assert lines_of(letter, NOW) == [
             "12345678  checks, 3 h ago",
-            f"  asks  what nobody understands: {{ [31m{'x' * 54}...",
-            "  why   not said: the function was ended before it could (timeout or memory); see its log",
+            f"  request  unreadable: {{ [31m{'x' * 53}…",
+            "  reason   unknown: the function ended before it could report one (timeout or out of memory); see its log",
         ]
 
 
@@ -127,7 +134,7 @@ class TestWhatItAsks:
         assert asked_by(json.dumps(event)) == asked
 
     @pytest.mark.parametrize("body", ["", "{", "null", POISON, '{"kind": "list"}'])
-    def test_poison_asks_nothing(self, body: str) -> None:
+    def test_unreadable_message_has_no_request(self, body: str) -> None:
         assert asked_by(body) is None
 
     def test_pull_is_read_as_notice_pulls_reads_it(self) -> None:
@@ -138,47 +145,47 @@ class TestWhatItAsks:
 
 
 class TestRedrive:
-    def test_all_go_back_as_they_came(self, place: FakeDeadLetters, capsys: pytest.CaptureFixture[str]) -> None:
+    def test_all_are_redriven_unchanged(self, place: FakeDeadLetters, capsys: pytest.CaptureFixture[str]) -> None:
         bodies = [place.keep(check(tag)).body for tag in "123"]
-        assert act(REDRIVE, place, never) == 0
+        assert redrive_or_drop(REDRIVE, place, never) == 0
         assert (place.queued, place.letters) == (bodies, {})
-        assert capsys.readouterr().out == "3 messages put back\n"
+        assert capsys.readouterr().out == "3 messages redriven\n"
 
-    def test_only_those_that_are_named(self, place: FakeDeadLetters) -> None:
+    def test_only_named_messages_are_redriven(self, place: FakeDeadLetters) -> None:
         letters = [place.keep(check(tag)) for tag in "123"]
-        assert act(REDRIVE._replace(ids=("00000002", letters[2].id, "00000003")), place, never) == 0
+        assert redrive_or_drop(changed(REDRIVE, ids=("00000002", letters[2].id, "00000003")), place, never) == 0
         assert place.queued == [letters[1].body, letters[2].body]
         assert list(place.letters) == [letters[0].id]
         assert letters[0].id not in place.held
 
     @pytest.mark.parametrize(("name", "told"), [("0000", "2 dead letters begin with 0000"), ("ffff", "no dead letter")])
-    def test_name_that_fits_none_or_several_is_refused_and_nothing_is_done(
+    def test_id_that_fits_none_or_several_is_refused_and_nothing_is_redriven(
         self, place: FakeDeadLetters, name: str, told: str
     ) -> None:
         place.keep(check())
         place.keep(check())
         with pytest.raises(ConfigError, match=told):
-            act(REDRIVE._replace(ids=("00000001", name)), place, never)
+            redrive_or_drop(changed(REDRIVE, ids=("00000001", name)), place, never)
         assert (len(place.letters), place.held, place.queued) == (2, set(), [])
 
-    def test_what_nobody_understands_stays_unless_it_is_forced(
+    def test_unreadable_message_is_redriven_only_by_force(
         self, place: FakeDeadLetters, capsys: pytest.CaptureFixture[str]
     ) -> None:
         place.keep(POISON)
         good = place.keep(check())
-        assert act(REDRIVE, place, never) == 1
+        assert redrive_or_drop(REDRIVE, place, never) == 1
         assert place.queued == [good.body]
-        assert "00000001 is refused" in capsys.readouterr().err
+        assert "00000001 skipped" in capsys.readouterr().err
         assert place.held == {good.id}
-        assert act(REDRIVE, place, never) == 1
-        assert act(REDRIVE._replace(force=True), place, never) == 0
+        assert redrive_or_drop(REDRIVE, place, never) == 1
+        assert redrive_or_drop(changed(REDRIVE, force=True), place, never) == 0
         assert place.queued == [good.body, POISON]
 
-    def test_failure_in_the_middle_leaves_the_rest_to_be_seen(self, place: FakeDeadLetters) -> None:
+    def test_failure_in_the_middle_releases_the_rest(self, place: FakeDeadLetters) -> None:
         letters = [place.keep(check(tag)) for tag in "123"]
         place.script.fail("put_back", StorageError("no"), passing=1)
         with pytest.raises(StorageError):
-            act(REDRIVE, place, never)
+            redrive_or_drop(REDRIVE, place, never)
         assert (place.queued, list(place.letters)) == ([letters[0].body], [letters[1].id, letters[2].id])
         assert place.held.isdisjoint(place.letters)
 
@@ -186,12 +193,12 @@ class TestRedrive:
         letter = place.keep(check())
         place.script.fail("drop", StorageError("no"))
         with pytest.raises(StorageError):
-            act(REDRIVE, place, never)
-        assert act(REDRIVE, place, never) == 0
+            redrive_or_drop(REDRIVE, place, never)
+        assert redrive_or_drop(REDRIVE, place, never) == 0
         assert (place.queued, place.letters) == ([letter.body] * 2, {})
 
-    def test_nothing_there_is_exit_code_three(self, place: FakeDeadLetters, capsys: pytest.CaptureFixture[str]) -> None:
-        assert act(REDRIVE._replace(json=True), place, never) == 3
+    def test_empty_queue_is_exit_code_zero(self, place: FakeDeadLetters, capsys: pytest.CaptureFixture[str]) -> None:
+        assert redrive_or_drop(changed(REDRIVE, json=True), place, never) == 0
         assert json.loads(capsys.readouterr().out) == {"action": "redrive", "ids": [], "more": 0}
 
 
@@ -205,7 +212,7 @@ class TestTwoQueues:
     def both(self, place: FakeDeadLetters, pulls: FakeDeadLetters) -> DeadLetterQueues:
         return DeadLetterQueues({"checks": place, "pulls": pulls})
 
-    def test_each_is_shown_with_its_queue(
+    def test_each_message_is_shown_with_its_queue(
         self,
         stack: FakeStack,
         both: DeadLetterQueues,
@@ -216,32 +223,32 @@ class TestTwoQueues:
         vars(stack)["dead_letters"] = both
         place.keep(check(), "StorageError", "no")
         pulls.keep(Pulls().message(str(ALPINE)), "StorageError", "no")
-        assert run_dead_letters(LIST, stack.deployed) == 0
+        assert list_dead_letters(LIST, stack.deployed.dead_letters) == 0
         lines = capsys.readouterr().out.splitlines()
         assert [line.split(",")[0] for line in lines[::3]] == [
             "00000001  checks",
             "00000100  pulls",
-            "2 messages put aside",
+            "2 messages",
         ]
-        assert lines[4] == f"  asks  {ALPINE}"
+        assert lines[4] == f"  request  {ALPINE}"
         assert (place.held, pulls.held) == (set(), set())
 
-    def test_redrive_puts_each_back_where_it_came_from(
+    def test_each_message_is_redriven_to_its_own_queue(
         self, both: DeadLetterQueues, place: FakeDeadLetters, pulls: FakeDeadLetters
     ) -> None:
         of_checks, of_pulls = place.keep(check()), pulls.keep(Pulls().message(str(ALPINE)))
-        assert act(REDRIVE, both, never) == 0
+        assert redrive_or_drop(REDRIVE, both, never) == 0
         assert (place.queued, pulls.queued) == ([of_checks.body], [of_pulls.body])
 
-    def test_drop_deletes_the_one_that_is_named(
+    def test_drop_deletes_the_named_message_only(
         self, both: DeadLetterQueues, place: FakeDeadLetters, pulls: FakeDeadLetters
     ) -> None:
         kept, _ = place.keep(check()), pulls.keep("{")
-        assert act(DROP._replace(ids=("00000100",)), both, never) == 0
+        assert redrive_or_drop(changed(DROP, ids=("00000100",)), both, never) == 0
         assert (list(place.letters), pulls.letters, place.held) == ([kept.id], {}, set())
         assert place.script.count("release") == 1  # nothing of the one place is released in the other
 
-    def test_flood_of_one_hides_nothing_of_the_other_and_what_is_left_is_summed(
+    def test_full_queue_does_not_hide_the_other_and_the_rest_is_summed(
         self, both: DeadLetterQueues, place: FakeDeadLetters, pulls: FakeDeadLetters
     ) -> None:
         for _ in range(5):
@@ -250,26 +257,26 @@ class TestTwoQueues:
         found = both.take(3)
         assert ([letter.queue for letter in found.letters].count("pulls"), found.more) == (3, 4)
 
-    def test_one_that_cannot_be_read_leaves_the_other_s_to_be_seen(
-        self, both: DeadLetterQueues, place: FakeDeadLetters
-    ) -> None:
+    def test_failure_to_read_one_queue_releases_the_other(self, both: DeadLetterQueues, place: FakeDeadLetters) -> None:
         place.keep(check())
         place.script.fail("take", StorageError("no"), passing=1)
         with pytest.raises(StorageError):
-            act(REDRIVE, both, never)
+            redrive_or_drop(REDRIVE, both, never)
         assert (len(place.letters), place.held) == (1, set())
 
 
 class TestDrop:
-    def test_poison_is_deleted_and_queued_nowhere(self, place: FakeDeadLetters) -> None:
+    def test_unreadable_message_is_deleted(self, place: FakeDeadLetters) -> None:
         place.keep(POISON)
-        assert act(DROP, place, never) == 0
+        assert redrive_or_drop(DROP, place, never) == 0
         assert (place.letters, place.queued) == ({}, [])
 
 
 class TestAsking:
     @pytest.mark.parametrize(("answer", "left"), [(True, 0), (False, 2)])
-    def test_nothing_is_done_before_it_is_confirmed(self, place: FakeDeadLetters, *, answer: bool, left: int) -> None:
+    def test_nothing_is_redriven_before_it_is_confirmed(
+        self, place: FakeDeadLetters, *, answer: bool, left: int
+    ) -> None:
         asked: list[str] = []
 
         def confirm(question: str) -> bool:
@@ -279,25 +286,24 @@ class TestAsking:
 
         place.keep(check())
         place.keep(check())
-        assert act(REDRIVE._replace(yes=False), place, confirm) == (0 if answer else 1)
-        assert asked == ["2 messages will be put back. Go on?"]
+        assert redrive_or_drop(changed(REDRIVE, yes=False), place, confirm) == (0 if answer else 1)
+        assert asked == ["2 messages will be redriven. Continue?"]
         assert len(place.letters) == left
         assert place.held.isdisjoint(place.letters)
 
-    def test_where_nobody_sits_it_is_to_be_said(self) -> None:
-        with pytest.raises(ConfigError, match="--yes"):
+    def test_confirmation_without_a_terminal_is_refused(self) -> None:
+        with pytest.raises(UsageError, match="--yes"):
             ask_on_terminal("Go on?")
 
 
 class TestArguments:
     def test_each_action_is_parsed(self) -> None:
-        other = Place("other", None)
-        assert parse_arguments(["dead-letters", "list", "--stack", "other"]) == LIST._replace(place=other)
-        assert parse_arguments(["dead-letters", "--json", "list"]) == LIST._replace(json=True)
-        assert parse_arguments(["dead-letters", "redrive", "--all", "--yes"]) == REDRIVE
-        assert parse_arguments(["dead-letters", "drop", "--yes", "0a1b", "cdef-"]) == DROP._replace(
-            ids=("0a1b", "cdef-")
-        )
+        assert parse_arguments(["dead-letters", "list", "--stack", "other"]).stack == "other"
+        assert parse_arguments(["dead-letters", "list", "--json"]).json
+        redrive = parse_arguments(["dead-letters", "redrive", "--all"])
+        assert (redrive.stack, redrive.ids, redrive.yes, redrive.force) == ("pullahead", [], False, False)
+        drop = parse_arguments(["dead-letters", "drop", "--yes", "0a1b", "cdef-"])
+        assert (drop.action, drop.ids, drop.yes) == ("drop", ["0a1b", "cdef-"], True)
 
     @pytest.mark.parametrize(
         "arguments",
@@ -312,7 +318,7 @@ class TestArguments:
             ["drop", "--all", "--force"],
         ],
     )
-    def test_nonsense_is_wrong_usage(self, arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    def test_invalid_arguments_are_wrong_usage(self, arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
         with pytest.raises(SystemExit) as ended:
             parse_arguments(["dead-letters", *arguments])
         assert ended.value.code == 2

@@ -59,7 +59,7 @@ def repository(host: str) -> Repository:
         ("docker.io", "docker.io"),
     ],
 )
-def test_login_is_not_found(write: Write, key: str, host: str) -> None:
+def test_login_is_found_under_every_form_of_its_host(write: Write, key: str, host: str) -> None:
     config = write({"auths": {"other.io": auth("other"), key: auth()}})
     assert config.find(repository(host)) == Credential("me", SECRET)
 
@@ -67,62 +67,62 @@ def test_login_is_not_found(write: Write, key: str, host: str) -> None:
 @pytest.mark.parametrize(
     "key", ["ghcr.io.evil.example", "evil.example/ghcr.io", "ghcr.io:8443", "ghcr.io/other/repository"]
 )
-def test_login_to_another_registry_is_used(write: Write, key: str) -> None:
+def test_login_to_another_registry_is_not_used(write: Write, key: str) -> None:
     assert write({"auths": {key: auth()}}).find(repository("ghcr.io")) is None
 
 
-def test_login_to_the_registry_itself_gives_way_to_an_alias(write: Write) -> None:
+def test_login_to_the_registry_itself_takes_precedence_over_an_alias(write: Write) -> None:
     config = write({"auths": {"docker.io": auth("alias"), "https://index.docker.io/v1/": auth("hub")}})
     assert config.find(HUB) == Credential("hub", SECRET)
 
 
-def test_login_in_plain_fields_is_overlooked(write: Write) -> None:
+def test_login_in_plain_fields_is_used(write: Write) -> None:
     config = write({"auths": {"ghcr.io": {"username": "me", "password": SECRET}}})
     assert config.find(repository("ghcr.io")) == Credential("me", SECRET)
 
 
-def test_colon_in_a_password_ends_it(write: Write) -> None:
+def test_password_may_contain_a_colon(write: Write) -> None:
     assert write({"auths": {"ghcr.io": auth("me", "a:b")}}).find(repository("ghcr.io")) == Credential("me", "a:b")
 
 
 @pytest.mark.parametrize("document", [{}, {"auths": None}, {"auths": {"ghcr.io": {}}}, {"psFormat": 3, "auths": {}}])
-def test_no_login_is_an_error(write: Write, document: Any) -> None:
+def test_no_login_is_no_error(write: Write, document: Any) -> None:
     assert write(document).find(repository("ghcr.io")) is None
 
 
-def test_missing_file_is_an_error(tmp_path: Path) -> None:
+def test_missing_file_is_no_login(tmp_path: Path) -> None:
     assert DockerConfig(tmp_path / "nowhere" / "config.json", {}).find(HUB) is None
 
 
 @pytest.mark.parametrize(
     "document", [b"{", b"[]", b"\xff", {"auths": []}, {"auths": {"ghcr.io": {"auth": f"!{SECRET}"}}}, b"[" * 100_000]
 )
-def test_broken_file_is_taken_for_no_login(write: Write, document: Any) -> None:
+def test_broken_file_is_refused_without_its_content(write: Write, document: Any) -> None:
     with pytest.raises(ConfigError) as refused:
         write(document).find(repository("ghcr.io"))
     assert SECRET not in str(refused.value)
 
 
-def test_identity_token_is_sent_as_a_password(write: Write) -> None:
+def test_identity_token_is_refused(write: Write) -> None:
     config = write({"auths": {"ghcr.io": {**auth("me", ""), "identitytoken": SECRET}}})
     with pytest.raises(ConfigError, match="identity token") as refused:
         config.find(repository("ghcr.io"))
     assert SECRET not in str(refused.value)
 
 
-def test_identity_token_of_azure_is_refused(write: Write) -> None:
+def test_identity_token_of_azure_is_used(write: Write) -> None:
     config = write({"auths": {"me.azurecr.io": {**auth(ACR_USER, ""), "identitytoken": SECRET}}})
     assert config.find(repository("me.azurecr.io")) == Credential(ACR_USER, SECRET)
 
 
-def test_helper_is_asked_for_the_wrong_name(write: Write, tmp_path: Path) -> None:
+def test_helper_is_queried_by_the_registry_s_key(write: Write, tmp_path: Path) -> None:
     helper(tmp_path, "echo", 'read -r host; printf \'{"Username": "%s", "Secret": "x", "ServerURL": ""}\' "$host"')
     config = write({"credsStore": "echo"})
     assert config.find(repository("ghcr.io")) == Credential("ghcr.io", "x")
     assert config.find(HUB) == Credential("https://index.docker.io/v1/", "x")
 
 
-def test_helper_of_one_registry_gives_way_to_the_store(write: Write, tmp_path: Path) -> None:
+def test_helper_of_a_registry_takes_precedence_over_the_store(write: Write, tmp_path: Path) -> None:
     helper(tmp_path, "own", """echo '{"Username": "own", "Secret": "x"}'""")
     helper(tmp_path, "store", """echo '{"Username": "store", "Secret": "x"}'""")
     config = write({"credsStore": "store", "credHelpers": {"ghcr.io": "own"}})
@@ -131,7 +131,7 @@ def test_helper_of_one_registry_gives_way_to_the_store(write: Write, tmp_path: P
 
 
 @pytest.mark.parametrize("words", ["echo credentials not found in native keychain", "echo Credentials not found >&2"])
-def test_helper_without_a_login_is_an_error(write: Write, tmp_path: Path, words: str) -> None:
+def test_helper_without_a_login_is_no_error(write: Write, tmp_path: Path, words: str) -> None:
     helper(tmp_path, "empty", f"{words}; exit 1")
     assert write({"credsStore": "empty"}).find(repository("ghcr.io")) is None
     config = write({"credsStore": "empty", "auths": {"ghcr.io": auth()}})
@@ -142,36 +142,36 @@ def test_helper_without_a_login_is_an_error(write: Write, tmp_path: Path, words:
     ("script", "words"),
     [
         (f"echo {SECRET}; exit 3", "exit code 3"),
-        (f"echo {SECRET}", "makes no sense"),
+        (f"echo {SECRET}", "invalid answer"),
         (f"""echo '{{"Username": "<token>", "Secret": "{SECRET}"}}'""", "identity token"),
     ],
 )
-def test_failing_helper_is_taken_for_no_login(write: Write, tmp_path: Path, script: str, words: str) -> None:
+def test_failing_helper_is_an_error(write: Write, tmp_path: Path, script: str, words: str) -> None:
     helper(tmp_path, "bad", script)
     with pytest.raises(ConfigError, match=words) as refused:
         write({"credsStore": "bad"}).find(repository("ghcr.io"))
     assert SECRET not in str(refused.value)
 
 
-def test_hanging_helper_is_waited_for(tmp_path: Path) -> None:
+def test_hanging_helper_is_an_error(tmp_path: Path) -> None:
     helper(tmp_path, "hangs", "exec sleep 60")
     (tmp_path / "config.json").write_text('{"credsStore": "hangs"}')
     config = DockerConfig(tmp_path / "config.json", {"PATH": f"{tmp_path}:{os.environ['PATH']}"}, helper_seconds=0.2)
-    with pytest.raises(ConfigError, match="no answer"):
+    with pytest.raises(ConfigError, match="did not answer"):
         config.find(HUB)
 
 
-def test_missing_helper_is_taken_for_no_login(write: Write) -> None:
+def test_missing_helper_is_an_error(write: Write) -> None:
     with pytest.raises(ConfigError, match="docker-credential-nowhere, which is not on PATH"):
         write({"credsStore": "nowhere"}).find(HUB)
 
 
 @pytest.mark.parametrize("name", ["../evil", "a/b", "-x", "a b"])
-def test_helper_name_leads_elsewhere(write: Write, name: str) -> None:
-    with pytest.raises(ConfigError, match="no name of a program"):
+def test_invalid_helper_name_is_refused(write: Write, name: str) -> None:
+    with pytest.raises(ConfigError, match="invalid credential helper"):
         write({"credsStore": name}).find(HUB)
 
 
-def test_folder_of_the_environment_is_ignored() -> None:
+def test_docker_config_of_the_environment_takes_precedence() -> None:
     assert config_path({"DOCKER_CONFIG": "/x"}, Path("/home/me")) == Path("/x/config.json")
     assert config_path({}, Path("/home/me")) == Path("/home/me/.docker/config.json")

@@ -28,18 +28,18 @@ def ran(capsys: pytest.CaptureFixture[str], *arguments: str) -> Ran:
     return Ran(code, written.out, written.err)
 
 
-def test_rules_are_on_stdout_and_what_is_missing_on_stderr(file: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_rules_go_to_stdout_and_unconverted_settings_to_stderr(file: Path, capsys: pytest.CaptureFixture[str]) -> None:
     told = ran(capsys, str(file))
     assert told.code == 0
     assert [str(mirror.key) for mirror in load_rules(told.out, source="out").mirrors] == ["mirror/b:v1"]
     lines = told.err.splitlines()
     assert len(lines) == 3
-    assert lines[1] == "pullahead: not carried over: sync[0].backup: it has no counterpart"
-    assert lines[2] == "pullahead: 1 mirrors from regsync, 2 things not carried over"
+    assert lines[1] == "pullahead: not converted: sync[0].backup: it has no counterpart"
+    assert lines[2] == "pullahead: converted 1 mirror from regsync; 2 settings not converted"
     assert "hunter2" not in told.out + told.err
 
 
-def test_json_holds_rules_and_what_is_missing(file: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_json_has_rules_and_unconverted_settings(file: Path, capsys: pytest.CaptureFixture[str]) -> None:
     told = ran(capsys, str(file), "--json")
     assert told.err == ""
     assert told.document["mirrors"] == 1
@@ -47,12 +47,12 @@ def test_json_holds_rules_and_what_is_missing(file: Path, capsys: pytest.Capture
     load_rules(told.document["rules"], source="out")
 
 
-def test_output_is_a_new_file(file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_output_is_written_to_a_new_file_only(file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     target = tmp_path / "rules.yaml"
     assert ran(capsys, str(file), "--output", str(target), "--quiet").out == ""
     assert len(load_rules(target.read_text(), source="out").mirrors) == 1
     before = target.read_text()
-    assert "is there already" in ran(capsys, str(file), "--output", str(target)).failure
+    assert "already exists" in ran(capsys, str(file), "--output", str(target)).failure
     assert target.read_text() == before
 
 
@@ -62,13 +62,15 @@ def test_prefix_is_used_where_the_file_names_no_targets(tmp_path: Path, capsys: 
     assert 'repository: "cache/a/b"' in ran(capsys, str(path), "--prefix", "cache").out
 
 
-def test_file_with_nothing_to_carry_over_says_so(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_file_without_mirrors_is_converted_with_exit_code_zero(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     path = tmp_path / "regsync.yml"
     path.write_text("sync: []\n")
-    assert ran(capsys, str(path)).code == 3
+    assert ran(capsys, str(path)).code == 0
 
 
-def test_file_that_is_no_text_fails(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_file_that_is_not_utf8_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = tmp_path / "regsync.yml"
     path.write_bytes(b"\xff\xfe")
     assert "is not UTF-8" in ran(capsys, str(path)).failure

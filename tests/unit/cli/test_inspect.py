@@ -39,7 +39,7 @@ def child(digest: str, **more: object) -> dict[str, object]:
     return {"mediaType": media_types.OCI_INDEX, "digest": digest, "size": 10, **more}
 
 
-def test_tree_leaves_something_out(registry: FakeRegistry, run: Run) -> None:
+def test_tree_shows_every_manifest_and_blob(registry: FakeRegistry, run: Run) -> None:
     ran = run("inspect", reference(registry))
     lines = ran.out.splitlines()
     assert (ran.code, ran.err, lines[0]) == (0, "", reference(registry))
@@ -49,13 +49,13 @@ def test_tree_leaves_something_out(registry: FakeRegistry, run: Run) -> None:
     assert lines[-1] == "3 manifests, 5 blobs, 148.2 KiB"
 
 
-def test_blob_of_two_platforms_counts_twice(registry: FakeRegistry, run: Run) -> None:
+def test_blob_of_two_platforms_is_counted_once(registry: FakeRegistry, run: Run) -> None:
     document = run("inspect", reference(registry), "--json").document
     assert document["blobs"] == len(INDEX.blobs)
     assert document["bytes"] == sum(len(blob) for blob in INDEX.blobs.values())
 
 
-def test_document_leaves_something_out(registry: FakeRegistry, run: Run) -> None:
+def test_json_document_has_every_manifest_and_blob(registry: FakeRegistry, run: Run) -> None:
     document = run("inspect", reference(registry), "--json").document
     assert (document["reference"], document["digest"]) == (reference(registry), INDEX.digest)
     root, amd64, arm64 = document["manifests"]
@@ -65,25 +65,25 @@ def test_document_leaves_something_out(registry: FakeRegistry, run: Run) -> None
     assert [blob["size"] for blob in amd64["blobs"]] == [len(blob) for blob in AMD64.blobs.values()]
 
 
-def test_manifests_are_read_twice(registry: FakeRegistry, run: Run) -> None:
+def test_each_manifest_is_read_once_and_no_blob(registry: FakeRegistry, run: Run) -> None:
     run("inspect", reference(registry))
     assert registry.count("GET", "/manifests/(?!sha256-)") == 3
     assert registry.count("GET", "/referrers/") == 3
     assert registry.count("GET", "/blobs/") == 0
 
 
-def test_other_platforms_are_read(registry: FakeRegistry, run: Run) -> None:
+def test_only_the_chosen_platform_is_read(registry: FakeRegistry, run: Run) -> None:
     document = run("inspect", reference(registry), "--platform", "linux/arm64", "--json").document
     assert document["digest"] == ARM64.digest
     assert registry.count("GET", f"/manifests/{AMD64.digest}") == 0
 
 
-def test_platform_that_is_not_there_is_no_failure(registry: FakeRegistry, run: Run) -> None:
+def test_missing_platform_fails_and_names_those_there_are(registry: FakeRegistry, run: Run) -> None:
     failure = run("inspect", reference(registry), "--platform", "windows/amd64").failure
     assert "linux/amd64, linux/arm64/v8" in failure
 
 
-def test_referrers_are_not_shown(registry: FakeRegistry, run: Run) -> None:
+def test_referrers_are_shown(registry: FakeRegistry, run: Run) -> None:
     entry = child(SIGNATURE, artifactType="application/vnd.example.sig")
     headers = {"Content-Type": media_types.OCI_INDEX}
     body = json.dumps(index_of(entry)).encode()
@@ -93,7 +93,7 @@ def test_referrers_are_not_shown(registry: FakeRegistry, run: Run) -> None:
     assert [found["digest"] for found in arm64["referrers"]] == [SIGNATURE]
 
 
-def test_referrers_without_end_are_shown(registry: FakeRegistry, run: Run) -> None:
+def test_too_many_referrers_are_refused(registry: FakeRegistry, run: Run) -> None:
     headers = {"Content-Type": media_types.OCI_INDEX}
     for node in range(3):
         entries = (child(digest_of(f"{node} {number}".encode())) for number in range(4000))
@@ -102,7 +102,7 @@ def test_referrers_without_end_are_shown(registry: FakeRegistry, run: Run) -> No
     assert "referrers" in run("inspect", reference(registry)).failure
 
 
-def test_refused_referrers_hide_the_rest(registry: FakeRegistry, run: Run) -> None:
+def test_denied_referrers_leave_the_rest_of_the_tree(registry: FakeRegistry, run: Run) -> None:
     registry.fail("GET", "/referrers/", 403, times=3)
     ran = run("inspect", reference(registry))
     assert ran.code == 0
@@ -110,15 +110,15 @@ def test_refused_referrers_hide_the_rest(registry: FakeRegistry, run: Run) -> No
     assert "3 manifests, 5 blobs" in ran.out
 
 
-def test_missing_platform_hides_the_rest(registry: FakeRegistry, run: Run) -> None:
+def test_manifest_that_is_not_found_leaves_the_rest_of_the_tree(registry: FakeRegistry, run: Run) -> None:
     registry.content.delete_manifest("team/app", ARM64.digest)
     ran = run("inspect", reference(registry))
-    assert (ran.code, ran.out.count("(not there)")) == (0, 1)
+    assert (ran.code, ran.out.count("(not found)")) == (0, 1)
     document = run("inspect", reference(registry), "--json").document
     assert [manifest["present"] for manifest in document["manifests"]] == [True, True, False]
 
 
-def test_manifest_that_comes_again_is_drawn_again(registry: FakeRegistry, run: Run) -> None:
+def test_repeated_manifest_is_drawn_once(registry: FakeRegistry, run: Run) -> None:
     inner = of_documents(index_of())
     outer = of_documents(index_of(), index_of(child(inner.digest)), index_of(child(inner.digest)))
     twice = of_documents(index_of(), index_of(child(inner.digest), child(outer.digest)))
@@ -129,7 +129,7 @@ def test_manifest_that_comes_again_is_drawn_again(registry: FakeRegistry, run: R
     assert registry.count("GET", f"/manifests/{inner.digest}") == 1
 
 
-def test_endless_nesting_is_followed(registry: FakeRegistry, run: Run) -> None:
+def test_too_deep_nesting_is_refused(registry: FakeRegistry, run: Run) -> None:
     image = of_documents(index_of())
     documents: list[object] = [index_of()]
     for _ in range(30):
@@ -140,14 +140,14 @@ def test_endless_nesting_is_followed(registry: FakeRegistry, run: Run) -> None:
     assert registry.count("GET", "/manifests/") <= 21
 
 
-def test_endless_index_is_read(registry: FakeRegistry, run: Run) -> None:
+def test_too_large_index_is_refused(registry: FakeRegistry, run: Run) -> None:
     image = of_documents(index_of(*(child(digest_of(str(number).encode())) for number in range(1001))))
     registry.push(image, "team/app", "wide")
     assert "more than 1000" in run("inspect", reference(registry, "wide")).failure
     assert registry.count("GET") == 1
 
 
-def test_manifests_without_end_fill_the_memory(registry: FakeRegistry, run: Run) -> None:
+def test_too_many_bytes_of_manifests_are_refused(registry: FakeRegistry, run: Run) -> None:
     leaves = [of_documents({**index_of(), "annotations": {"x": f"{n}{'y' * 4_000_000}"}}) for n in range(30)]
     image = of_documents(index_of(*(child(leaf.digest) for leaf in leaves)))
     for pushed_one in (*leaves, image):
@@ -159,12 +159,12 @@ def test_manifests_without_end_fill_the_memory(registry: FakeRegistry, run: Run)
 @pytest.mark.parametrize(
     "entry", [child(digest_of(b"x"), platform=3), child("sha256:0"), {"digest": 3}, child(digest_of(b"x"), size=-1)]
 )
-def test_nonsense_is_shown(registry: FakeRegistry, run: Run, entry: object) -> None:
+def test_malformed_index_is_refused(registry: FakeRegistry, run: Run, entry: object) -> None:
     registry.push(of_documents(index_of(entry)), "team/app", "odd")
     assert "inspect of" in run("inspect", reference(registry, "odd")).failure
 
 
-def test_platform_steers_the_terminal(registry: FakeRegistry, run: Run) -> None:
+def test_control_characters_in_a_platform_are_removed(registry: FakeRegistry, run: Run) -> None:
     entry = child(digest_of(b"x"), platform={"os": "\x1b[2J\n", "architecture": "x"})
     registry.push(of_documents(index_of(entry)), "team/app", "odd")
     ran = run("inspect", reference(registry, "odd"))
@@ -173,5 +173,5 @@ def test_platform_steers_the_terminal(registry: FakeRegistry, run: Run) -> None:
     assert "\x1b" not in run("inspect", reference(registry, "odd"), "--platform", "a/b").failure
 
 
-def test_quiet_is_not_quiet(registry: FakeRegistry, run: Run) -> None:
+def test_quiet_writes_nothing(registry: FakeRegistry, run: Run) -> None:
     assert run("inspect", reference(registry), "--quiet") == (0, "", "")

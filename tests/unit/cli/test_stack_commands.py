@@ -1,30 +1,21 @@
-"""`status`, `history`, `why`, `refresh`, `pause`, `resume`: what is shown, what is written, and the exit codes."""
+"""`status`, `history`, `why`, `refresh`, `pause` and `resume`: output, writes and exit codes."""
 
 import io
 import json
+from argparse import Namespace
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
-from typing import Any
 
 import pytest
 from rich.console import Console
 
-from pullahead.cli.arguments import parse_arguments
-from pullahead.cli.exits import NOT_FRESH
-from pullahead.cli.history import history_lines, run_history
-from pullahead.cli.pausing import run_pause
-from pullahead.cli.refreshing import run_refresh
-from pullahead.cli.stack_arguments import (
-    HistoryArguments,
-    PauseArguments,
-    Place,
-    RefreshArguments,
-    StatusArguments,
-    WhyArguments,
-)
-from pullahead.cli.status import read_status, run_status, watch
-from pullahead.cli.status_table import Standing, status_table
-from pullahead.cli.why import run_why
+from pullahead.cli.history import history_lines, show_history
+from pullahead.cli.main import parse_arguments
+from pullahead.cli.options import UsageError
+from pullahead.cli.pause import set_paused
+from pullahead.cli.refresh import request_refresh
+from pullahead.cli.status import MirrorRow, read_status, show_status, status_table, watch
+from pullahead.cli.why import show_why
 from pullahead.dashboard.mirror_rows import row_of
 from pullahead.errors import ConfigError
 from pullahead.mirrors.record import Past, RefreshFailure, State, Transition, transitions_of
@@ -36,8 +27,7 @@ from tests.fakes.stack import FakeStack
 from tests.fakes.standing import fresh, unfresh
 
 NOW = FakeClock()()
-PLACE = Place("pullahead", None)
-NAME = MirrorKey(REPOSITORY, "1.0")
+UNKNOWN = f"{REPOSITORY}:9"
 Outputs = Callable[[], str]
 
 
@@ -57,47 +47,48 @@ def out(capsys: pytest.CaptureFixture[str]) -> Outputs:
     return lambda: capsys.readouterr().out
 
 
-def status(**changes: Any) -> StatusArguments:
-    return StatusArguments(PLACE, False, "", False, "rules.yaml", False, False)._replace(**changes)
+def status(*options: str) -> Namespace:
+    return parse_arguments(["status", "--rules", "rules.yaml", *options])
 
 
-def drawn(*standings: Standing, width: int = 200, checked_at: datetime | None = None) -> list[str]:
+def drawn(*mirrors: MirrorRow, width: int = 200, checked_at: datetime | None = None) -> list[str]:
     console = Console(file=io.StringIO(), width=width, highlight=False)
-    console.print(status_table(standings, checked_at, NOW))
+    console.print(status_table(mirrors, checked_at, NOW))
     text = console.file
     assert isinstance(text, io.StringIO)
     return text.getvalue().splitlines()
 
 
 class TestStatus:
-    def test_something_that_is_not_fresh_is_exit_code_three(self, stack: FakeStack, out: Outputs) -> None:
-        assert run_status(status(), stack.deployed) == NOT_FRESH == 3
+    def test_stale_mirror_is_exit_code_three_with_check_and_zero_without(self, stack: FakeStack, out: Outputs) -> None:
+        assert show_status(status("--check"), stack.deployed) == 3
         shown = out()
         assert shown.index("▲ STALE") < shown.index("● FRESH")
-        assert "1 STALE, 1 FRESH; no check was sent yet" in shown
+        assert "1 STALE, 1 FRESH; no checks sent yet" in shown
+        assert show_status(status(), stack.deployed) == 0
 
-    def test_all_fresh_is_exit_code_zero(self, stack: FakeStack, out: Outputs) -> None:
-        assert run_status(status(prefix=f"{REPOSITORY}:2"), stack.deployed) == 0
+    def test_fresh_mirrors_are_exit_code_zero_with_check(self, stack: FakeStack, out: Outputs) -> None:
+        assert show_status(status("--check", "--prefix", f"{REPOSITORY}:2"), stack.deployed) == 0
         assert str(KEY) not in out()
 
-    def test_stale_shows_only_what_is_not_fresh(self, stack: FakeStack, out: Outputs) -> None:
-        assert run_status(status(stale=True, json=True), stack.deployed) == NOT_FRESH
+    def test_stale_shows_only_mirrors_that_are_not_fresh(self, stack: FakeStack, out: Outputs) -> None:
+        assert show_status(status("--stale", "--check", "--json"), stack.deployed) == 3
         assert [each["mirror"] for each in json.loads(out())["mirrors"]] == [str(KEY)]
         del stack.records.stored[KEY]
-        assert run_status(status(stale=True), stack.deployed) == 0
+        assert show_status(status("--stale", "--check"), stack.deployed) == 0
 
-    def test_mirror_that_is_to_be_forgotten_is_not_shown(self, stack: FakeStack, out: Outputs) -> None:
+    def test_expiring_record_is_not_shown(self, stack: FakeStack, out: Outputs) -> None:
         stack.records.stored[KEY] = stack.records.stored[KEY].with_changes(expires_at=NOW)
-        assert run_status(status(), stack.deployed) == 0
+        assert show_status(status("--check"), stack.deployed) == 0
         assert str(KEY) not in out()
 
     def test_quiet_writes_nothing(self, stack: FakeStack, out: Outputs) -> None:
-        assert run_status(status(quiet=True), stack.deployed) == NOT_FRESH
+        assert show_status(status("--check", "--quiet"), stack.deployed) == 3
         assert out() == ""
 
-    def test_json_has_every_row_with_what_a_script_wants(self, stack: FakeStack, out: Outputs) -> None:
+    def test_json_has_every_mirror_with_figures(self, stack: FakeStack, out: Outputs) -> None:
         stack.records.heartbeat = Heartbeat(NOW, "rules-1")
-        run_status(status(json=True), stack.deployed)
+        show_status(status("--json"), stack.deployed)
         document = json.loads(out())
         assert document["counts"]["STALE"] == document["counts"]["FRESH"] == 1
         assert document["checked_at"] == "2026-11-24T09:00:00Z"
@@ -105,13 +96,13 @@ class TestStatus:
         assert 2 * 86400 <= stale["unfresh_seconds"] < 2 * 86400 + 60
         assert (stale["state"], stale["paused"], stale["cause"]) == ("STALE", False, None)
 
-    def test_paused_mirrors_say_so_and_rules_are_read_only_for_them(self, stack: FakeStack) -> None:
-        assert [each.paused for each in read_status(status(), stack.deployed).standings] == [False, False]
+    def test_paused_mirrors_are_marked_and_rules_are_read_only_for_them(self, stack: FakeStack) -> None:
+        assert [each.paused for each in read_status(status(), stack.deployed).mirrors] == [False, False]
         assert stack.script.count("rules rules.yaml") == 0
         stack.pauses.pause("app")
-        assert [each.paused for each in read_status(status(), stack.deployed).standings] == [True, True]
+        assert [each.paused for each in read_status(status(), stack.deployed).mirrors] == [True, True]
 
-    def test_watch_draws_until_it_is_told_to_stop(self, stack: FakeStack) -> None:
+    def test_watch_redraws_until_it_is_stopped(self, stack: FakeStack) -> None:
         waits = iter([False, False, True])
         asked: list[float] = []
 
@@ -119,40 +110,41 @@ class TestStatus:
             asked.append(seconds)
             return next(waits)
 
-        assert watch(lambda: read_status(status(), stack.deployed), wait) == NOT_FRESH
+        watch(lambda: read_status(status(), stack.deployed), wait)
         assert asked == [5.0] * 3
         assert stack.script.count("scan") == 3
 
-    def test_watch_wants_a_terminal(self, stack: FakeStack) -> None:
-        with pytest.raises(ConfigError, match="--watch draws on a terminal"):
-            run_status(status(watch=True), stack.deployed)
+    def test_watch_without_a_terminal_is_refused(self, stack: FakeStack) -> None:
+        with pytest.raises(UsageError, match="--watch needs a terminal"):
+            show_status(status("--watch"), stack.deployed)
 
 
 class TestTable:
-    def test_blocked_mirror_says_why_and_when_it_is_tried_again(self) -> None:
+    def test_blocked_mirror_shows_its_cause_and_next_retry(self) -> None:
         failure = RefreshFailure(digest("a"), "TagImmutableError", "immutable.", True, 1, NOW + timedelta(hours=5))
         record = unfresh(KEY, State.BLOCKED, NOW - timedelta(hours=3), failure=failure)
-        _, row, summary = drawn(Standing(row_of(record, NOW)))
-        assert row.split() == ["■", "BLOCKED", str(KEY), "3", "h", "-", *["immutable;", "next", "try", "in", "5", "h"]]
-        assert summary.rstrip() == "1 BLOCKED; no check was sent yet, 2026-11-24 09:00 UTC"
+        _, row, summary = drawn(MirrorRow(row_of(record, NOW)))
+        blocked = ["■", "BLOCKED", str(KEY), "3", "h", "-", "immutable;", "next", "retry", "in", "5", "h"]
+        assert row.split() == blocked
+        assert summary.rstrip() == "1 BLOCKED; no checks sent yet, 2026-11-24 09:00 UTC"
 
-    def test_names_like_markup_are_shown_as_they_are(self) -> None:
+    def test_markup_in_names_is_not_interpreted(self) -> None:
         record = unfresh("mirror/[red]x:1", State.UNKNOWN, NOW, error="[link=http://a]b", error_kind="E")
-        shown = "\n".join(drawn(Standing(row_of(record, NOW))))
+        shown = "\n".join(drawn(MirrorRow(row_of(record, NOW))))
         assert "mirror/[red]x:1" in shown
         assert "[link=http://a]b" in shown
 
-    def test_narrow_terminal_loses_nothing(self) -> None:
+    def test_narrow_terminal_shows_the_whole_name(self) -> None:
         key = f"mirror/{'a' * 60}:1"
-        lines = drawn(Standing(row_of(fresh(key, NOW), NOW)), width=60)
+        lines = drawn(MirrorRow(row_of(fresh(key, NOW), NOW)), width=60)
         assert "".join("".join(line.split()) for line in lines).count("a" * 20) >= 1
         assert sum(line.count("a") for line in lines[1:-1]) == 60
 
-    def test_nothing_at_all(self) -> None:
-        assert drawn() == ["no mirrors; no check was sent yet, 2026-11-24 09:00 UTC"]
+    def test_no_mirrors_are_one_line(self) -> None:
+        assert drawn() == ["no mirrors; no checks sent yet, 2026-11-24 09:00 UTC"]
 
-    def test_every_state_has_a_shape_of_its_own(self) -> None:
-        rows = drawn(*(Standing(row_of(unfresh(KEY, state, NOW), NOW)) for state in State))[1:-1]
+    def test_every_state_has_its_own_symbol(self) -> None:
+        rows = drawn(*(MirrorRow(row_of(unfresh(KEY, state, NOW), NOW)) for state in State))[1:-1]
         assert len({row[0] for row in rows}) == len(State)
 
 
@@ -163,75 +155,76 @@ class TestHistory:
         Transition(NOW - timedelta(hours=1), KEY, State.STALE),
     )
 
-    def test_states_are_shown_with_how_long_they_lasted(self) -> None:
+    def test_states_are_shown_with_their_durations(self) -> None:
         assert history_lines(self.STORED, NOW) == [
             "2026-11-23 03:00 UTC  MISSING  1 h",
             "2026-11-23 04:00 UTC  FRESH    1 d 4 h",
-            "2026-11-24 08:00 UTC  STALE    1 h until now",
+            "2026-11-24 08:00 UTC  STALE    1 h so far",
         ]
 
-    def test_only_the_mirror_and_the_time_that_was_asked_for(self) -> None:
+    def test_only_transitions_of_the_requested_days_are_shown(self) -> None:
         past = tuple(Past(each.at, each.state) for each in self.STORED[:-1])
         record = unfresh(KEY, State.STALE, self.STORED[-1].at).with_changes(past=past)
         assert transitions_of(record, NOW - timedelta(hours=2)) == list(self.STORED[1:])
 
-    def test_known_mirror_without_transitions_and_unknown_one(self, stack: FakeStack, out: Outputs) -> None:
-        assert run_history(HistoryArguments(PLACE, NAME, 7, False, False), stack.deployed) == 0
+    def test_mirror_without_transitions_is_shown_and_unknown_mirror_is_refused(
+        self, stack: FakeStack, out: Outputs
+    ) -> None:
+        assert show_history(parse_arguments(["history", str(KEY)]), stack.deployed) == 0
         (line,) = out().splitlines()
-        assert line.endswith(" until now")
+        assert line.endswith(" so far")
         assert stack.script.calls == ["load"], "one record is read, not all of them"
-        with pytest.raises(ConfigError, match="nothing is known of mirror/app:9"):
-            run_history(HistoryArguments(PLACE, MirrorKey(REPOSITORY, "9"), 7, False, False), stack.deployed)
+        with pytest.raises(ConfigError, match="mirror/app:9 has no record"):
+            show_history(parse_arguments(["history", UNKNOWN]), stack.deployed)
 
 
 class TestWhy:
-    def test_steps_below_each_other(self, stack: FakeStack, out: Outputs) -> None:
-        assert run_why(WhyArguments(PLACE, NAME, False, frozenset(), "r", False, False), stack.deployed) == 0
+    def test_steps_are_shown_below_each_other(self, stack: FakeStack, out: Outputs) -> None:
+        assert show_why(parse_arguments(["why", str(KEY)]), stack.deployed) == 0
         lines = out().splitlines()
         assert lines[0] == str(KEY)
         assert [line.split()[0] for line in lines[1:]] == ["rule", "upstream", "ECR", "verdict", "next"]
 
-    def test_mirror_that_nobody_knows_is_an_error(self, stack: FakeStack) -> None:
-        unknown = WhyArguments(PLACE, MirrorKey(REPOSITORY, "9"), False, frozenset(), "r", False, False)
-        with pytest.raises(ConfigError, match="no rule follows mirror/app:9"):
-            run_why(unknown, stack.deployed)
+    def test_unknown_mirror_is_refused(self, stack: FakeStack) -> None:
+        with pytest.raises(ConfigError, match="no rule selects mirror/app:9"):
+            show_why(parse_arguments(["why", UNKNOWN]), stack.deployed)
 
 
 class TestRefresh:
-    def test_check_is_queued_as_a_humans(self, stack: FakeStack, out: Outputs) -> None:
-        assert run_refresh(RefreshArguments(PLACE, NAME, "r", False, False), stack.deployed) == 0
+    def test_manual_check_is_queued(self, stack: FakeStack, out: Outputs) -> None:
+        assert request_refresh(parse_arguments(["refresh", str(KEY)]), stack.deployed) == 0
         (request,) = stack.queue.sent
         assert (request.reason, request.repository, request.tags) == ("manual", REPOSITORY, ("1.0",))
-        assert out() == f"{KEY} will be checked now, and refreshed from ghcr.io/team/app:1.0 unless it is fresh\n"
+        assert out() == f"queued a check of {KEY}; it is refreshed from ghcr.io/team/app:1.0 if stale\n"
 
     def test_mirror_of_a_paused_rule_is_refused(self, stack: FakeStack) -> None:
         stack.pauses.pause("app")
         with pytest.raises(ConfigError, match="pullahead resume app"):
-            run_refresh(RefreshArguments(PLACE, NAME, "r", False, False), stack.deployed)
+            request_refresh(parse_arguments(["refresh", str(KEY)]), stack.deployed)
         assert stack.queue.sent == []
 
-    def test_mirror_that_no_rule_follows_is_refused(self, stack: FakeStack) -> None:
-        with pytest.raises(ConfigError, match="no rule follows mirror/app:9"):
-            run_refresh(RefreshArguments(PLACE, MirrorKey(REPOSITORY, "9"), "r", False, False), stack.deployed)
+    def test_mirror_without_a_rule_is_refused(self, stack: FakeStack) -> None:
+        with pytest.raises(ConfigError, match="no rule selects mirror/app:9"):
+            request_refresh(parse_arguments(["refresh", UNKNOWN]), stack.deployed)
 
 
 class TestPause:
     def pause(self, stack: FakeStack, rule: str = "app", *, paused: bool = True) -> int:
-        return run_pause(PauseArguments(PLACE, rule, paused, "r", True, False), stack.deployed)
+        return set_paused(parse_arguments(["pause" if paused else "resume", rule, "--json"]), stack.deployed)
 
-    def test_pausing_and_resuming_say_whether_anything_changed(self, stack: FakeStack, out: Outputs) -> None:
-        assert [self.pause(stack), self.pause(stack)] == [0, 3]
+    def test_pause_and_resume_report_whether_anything_changed(self, stack: FakeStack, out: Outputs) -> None:
+        assert [self.pause(stack), self.pause(stack)] == [0, 0]
         assert stack.pauses.rules == {"app"}
-        assert [self.pause(stack, paused=False), self.pause(stack, paused=False)] == [0, 3]
+        assert [self.pause(stack, paused=False), self.pause(stack, paused=False)] == [0, 0]
         assert stack.pauses.rules == set()
         assert out().count('"changed": true') == 2
 
-    def test_rule_that_is_not_there_is_refused_with_the_one_that_was_meant(self, stack: FakeStack) -> None:
-        with pytest.raises(ConfigError, match="no rule is called 'ap'"):
+    def test_unknown_rule_is_refused(self, stack: FakeStack) -> None:
+        with pytest.raises(ConfigError, match="no rule is named 'ap'"):
             self.pause(stack, "ap")
         assert stack.pauses.rules == set()
 
-    def test_rule_that_is_gone_can_still_be_resumed(self, stack: FakeStack) -> None:
+    def test_deleted_rule_can_still_be_resumed(self, stack: FakeStack) -> None:
         stack.pauses.pause("gone")
         assert self.pause(stack, "gone", paused=False) == 0
 
@@ -239,11 +232,12 @@ class TestPause:
 class TestArguments:
     def test_each_command_is_parsed(self) -> None:
         parsed = parse_arguments(["status", "--stack", "other", "--stale", "--prefix", "a/"])
-        assert parsed == StatusArguments(
-            Place("other", None), True, "a/", False, "layers/rules/rules.yaml", False, False
-        )
-        assert parse_arguments(["history", str(KEY), "--days", "30"]) == HistoryArguments(PLACE, NAME, 30, False, False)
-        assert parse_arguments(["resume", "a", "--rules", "r"]) == PauseArguments(PLACE, "a", False, "r", False, False)
+        assert (parsed.stack, parsed.table, parsed.stale, parsed.prefix) == ("other", None, True, "a/")
+        assert (parsed.check, parsed.watch, parsed.rules) == (False, False, "layers/rules/rules.yaml")
+        history = parse_arguments(["history", str(KEY), "--days", "30"])
+        assert (history.stack, history.mirror, history.days) == ("pullahead", MirrorKey(REPOSITORY, "1.0"), 30)
+        resume = parse_arguments(["resume", "a", "--rules", "r"])
+        assert (resume.command, resume.rule, resume.rules) == ("resume", "a", "r")
 
     @pytest.mark.parametrize(
         "arguments",
@@ -254,10 +248,11 @@ class TestArguments:
             ["why", "UPPER/app:1.0"],
             ["refresh", "docker.io/library/alpine:3.20:1"],
             ["status", "--stack", "a", "--table", "b"],
+            ["status", "--watch", "--check"],
             ["pause"],
         ],
     )
-    def test_nonsense_is_wrong_usage(self, arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    def test_invalid_arguments_are_wrong_usage(self, arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
         with pytest.raises(SystemExit) as ended:
             parse_arguments(arguments)
         assert ended.value.code == 2

@@ -15,37 +15,37 @@ def pushed(registry: FakeRegistry) -> None:
         registry.push(IMAGE, "team/app", tag)
 
 
-def test_tags_are_not_one_a_line(registry: FakeRegistry, run: Run) -> None:
+def test_tags_are_one_per_line_by_one_request(registry: FakeRegistry, run: Run) -> None:
     assert run("tags", f"{registry.host}/team/app") == (0, "1.0\n2.0\nlatest\n", "")
     assert len(registry.requests) == 1
 
 
-def test_document_has_other_tags(registry: FakeRegistry, run: Run) -> None:
+def test_json_document_has_repository_and_tags(registry: FakeRegistry, run: Run) -> None:
     ran = run("tags", f"{registry.host}/team/app", "--json")
     assert ran.document == {"repository": f"{registry.host}/team/app", "tags": ["1.0", "2.0", "latest"]}
 
 
-def test_quiet_is_not_quiet(registry: FakeRegistry, run: Run) -> None:
+def test_quiet_writes_nothing(registry: FakeRegistry, run: Run) -> None:
     assert run("tags", f"{registry.host}/team/app", "--quiet") == (0, "", "")
 
 
-def test_empty_repository_is_a_blank_line(registry: FakeRegistry, run: Run) -> None:
+def test_empty_repository_writes_nothing(registry: FakeRegistry, run: Run) -> None:
     registry.fail("GET", "/tags/list", 200, body=b'{"tags": []}')
     assert run("tags", f"{registry.host}/team/app") == (0, "", "")
 
 
-def test_missing_repository_is_no_failure(registry: FakeRegistry, run: Run) -> None:
+def test_missing_repository_fails(registry: FakeRegistry, run: Run) -> None:
     assert "HTTP 404" in run("tags", f"{registry.host}/team/other").failure
     assert "HTTP 404" in run("tags", f"{registry.host}/team/other", "--quiet").failure
 
 
-def test_plain_http_is_spoken_unasked(registry: FakeRegistry, run: Run) -> None:
+def test_plain_http_is_refused_without_insecure(registry: FakeRegistry, run: Run) -> None:
     assert "speaks no TLS" in run("tags", f"{registry.host}/team/app", insecure=()).failure
     assert registry.connections == 1
     assert registry.requests == []
 
 
-def test_words_of_the_registry_steer_the_terminal(registry: FakeRegistry, run: Run) -> None:
+def test_control_characters_from_a_registry_are_removed(registry: FakeRegistry, run: Run) -> None:
     words = b'{"errors": [{"code": "DENIED", "message": "\\u001b[2J\\npullahead: all is well"}]}'
     registry.fail("GET", "/tags/list", 403, body=words)
     assert "\x1b" not in run("tags", f"{registry.host}/team/app").failure

@@ -73,22 +73,22 @@ def repository(ca: Path) -> Iterator[str]:
         thread.join()
 
 
-def test_stranger_is_trusted(repository: str, run: Run) -> None:
+def test_untrusted_certificate_is_refused(repository: str, run: Run) -> None:
     assert "certificate" in run("tags", repository, insecure=()).failure
 
 
-def test_named_certificates_are_ignored(repository: str, ca: Path, run: Run) -> None:
+def test_certificate_of_a_named_ca_is_accepted(repository: str, ca: Path, run: Run) -> None:
     assert run("tags", repository, "--ca", str(ca), insecure=()) == (0, "1.0\n", "")
 
 
-def test_certificates_of_the_environment_are_ignored(
+def test_certificate_of_a_ca_in_the_environment_is_accepted(
     repository: str, ca: Path, run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("SSL_CERT_FILE", str(ca))
     assert run("tags", repository, insecure=()) == (0, "1.0\n", "")
 
 
-def test_bundle_of_the_http_library_counts_more_than_the_command_line(
+def test_requests_ca_bundle_does_not_override_the_named_ca(
     repository: str, ca: Path, run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("REQUESTS_CA_BUNDLE", certifi.where())

@@ -2,13 +2,10 @@
 
 from datetime import timedelta
 
-import pytest
-
 from pullahead.dashboard.mirror_rows import longest_unfresh, row_of, worst_first
 from pullahead.dashboard.states import APPEARANCES
 from pullahead.mirrors.record import State
 from pullahead.rules.mirror_key import MirrorKey
-from pullahead.text import one_line
 from tests.unit.dashboard.landscape import NOW, fresh, troubled
 
 HOUR = timedelta(hours=1)
@@ -50,17 +47,3 @@ def test_longest_is_found_among_all_states_but_fresh() -> None:
     records = [fresh("a:1", age=timedelta(days=99)), troubled(fresh("a:3"), State.BLOCKED, HOUR), stale]
     assert longest_unfresh(records) == stale
     assert longest_unfresh(records[:1]) is None
-
-
-@pytest.mark.parametrize(
-    ("text", "line"),
-    [
-        ("a\n b\tc", "a b c"),
-        ("a\u202eb\x00c", "a b c"),
-        ("x" * 20, "x" * 20),
-        ("x" * 21, "x" * 19 + "…"),
-        ("\n" * 1000 + "x", "…"),
-    ],
-)
-def test_cause_stays_one_short_line(text: str, line: str) -> None:
-    assert one_line(text, 20) == line

@@ -2,9 +2,6 @@
 
 import sys
 
-from pullahead.cli.failing import end_at_once_on_signals, report_defects
-from pullahead.cli.main import main
+from pullahead.cli.program import run
 
-end_at_once_on_signals()
-report_defects()
-sys.exit(main(sys.argv[1:]))
+sys.exit(run())

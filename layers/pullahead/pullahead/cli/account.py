@@ -1,6 +1,7 @@
-"""The AWS account of the credential chain: its ECR as the target, and the secrets that rules name. Imports boto3.
+"""The AWS account of the credential chain: its ECR as a target, tokens for ECR, and the secrets that rules name.
 
-Source: AWS SDKs and Tools Reference, "Standardized credential providers".
+Imports boto3. Sources: AWS SDKs and Tools Reference, "Standardized credential providers"; ECR user guide, "Private
+registry authentication"; ECR API reference, GetAuthorizationToken.
 """
 
 import time
@@ -10,7 +11,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 import boto3
 from botocore.config import Config
-from botocore.exceptions import BotoCoreError, NoRegionError
+from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError, NoRegionError
 
 from pullahead.aws.assumed_roles import Clients, RoleKeys
 from pullahead.aws.upstream_credentials import UpstreamCredentials
@@ -19,6 +20,8 @@ from pullahead.ecr.target import EcrTarget
 from pullahead.errors import ConfigError
 from pullahead.oci import Descriptor
 from pullahead.oci.registries import Offered, OpenPieces
+from pullahead.registry.credentials import Credential, from_basic
+from pullahead.registry.hosts import ecr_region
 from pullahead.rules.model import UpstreamSettings
 
 if TYPE_CHECKING:
@@ -28,11 +31,12 @@ _CONFIG = Config(
     retries={"mode": "standard", "total_max_attempts": 5}, connect_timeout=5, read_timeout=60, max_pool_connections=16
 )
 _SIGNED_WITH = ("aws_access_key_id", "aws_secret_access_key", "aws_session_token")
-_ELSEWHERE = "or name another registry with --registry"
+_OR_REGISTRY = "or use another registry with --registry"
+_ATTEMPTS = 5
 
 
 class EcrDestination(EcrTarget):
-    """The account's ECR, which takes whole blobs by its registry's own API."""
+    """The account's ECR, with uploads of whole blobs by its registry API."""
 
     def __init__(self, client: "ECRClient") -> None:
         super().__init__(client)
@@ -43,7 +47,7 @@ class EcrDestination(EcrTarget):
     ) -> Offered:
         """Send a blob in one request, unless the repository has it.
 
-        ECR's API is asked: its registry does not answer the offer to mount a blob from the repository itself.
+        ECR's own API says whether it has: its registry API does not answer an offer to mount from the same repository.
         """
         if blob.digest in self.present_blobs(repository, [blob.digest]):
             return Offered.PRESENT
@@ -51,18 +55,18 @@ class EcrDestination(EcrTarget):
 
 
 def account_target() -> EcrDestination:
-    """Make the account's ECR a target. Raises ConfigError without credentials and a Region."""
+    """Make the account's ECR a target. Raises ConfigError without credentials or a Region."""
     session = boto3.Session()
     if not _has_credentials(session):
-        raise ConfigError(f"there are no AWS credentials; log in (aws sso login, AWS_PROFILE), {_ELSEWHERE}")
+        raise ConfigError(f"no AWS credentials found; run `aws sso login` or set AWS_PROFILE, {_OR_REGISTRY}")
     try:
         return EcrDestination(session.client("ecr", config=_CONFIG))
     except NoRegionError:
-        raise ConfigError(f"no AWS Region is set; set AWS_DEFAULT_REGION, {_ELSEWHERE}") from None
+        raise ConfigError(f"no AWS Region is configured; set AWS_DEFAULT_REGION, {_OR_REGISTRY}") from None
 
 
 def upstream_secrets(settings: Callable[[str], UpstreamSettings]) -> UpstreamCredentials | None:
-    """Make what reads the secrets that rules name; None where there are no AWS credentials."""
+    """Make the reader of the secrets that rules name; None without AWS credentials."""
     session = boto3.Session()
     if not _has_credentials(session):
         return None
@@ -74,6 +78,24 @@ def upstream_secrets(settings: Callable[[str], UpstreamSettings]) -> UpstreamCre
     return UpstreamCredentials(settings, Clients(make, time.time), time.time)
 
 
+def ecr_credential(host: str, *, attempts: int = _ATTEMPTS) -> Credential | None:
+    """Request a token for a private registry of ECR; None without AWS credentials. Raises ConfigError."""
+    region = ecr_region(host)
+    if region is None:
+        raise ValueError(f"{host} is not a private registry of ECR")
+    config = Config(retries={"mode": "standard", "total_max_attempts": attempts}, connect_timeout=5, read_timeout=30)
+    try:
+        # A session of its own: two threads may not create the shared one at once.
+        client = boto3.Session().client("ecr", region_name=region, config=config)
+        answer = client.get_authorization_token()
+    except NoCredentialsError:
+        return None
+    except (BotoCoreError, ClientError) as error:
+        cause = error.response["Error"]["Code"] if isinstance(error, ClientError) else type(error).__name__
+        raise ConfigError(f"GetAuthorizationToken for {host} failed: {cause}; check the AWS credentials") from None
+    return from_basic(answer["authorizationData"][0]["authorizationToken"])
+
+
 def _values_of(keys: RoleKeys) -> tuple[str, str, str]:
     return keys.access_key_id, keys.secret_access_key, keys.session_token
 
@@ -82,4 +104,4 @@ def _has_credentials(session: boto3.Session) -> bool:
     try:
         return session.get_credentials() is not None
     except BotoCoreError as error:
-        raise ConfigError(f"the AWS credentials cannot be used: {error}; mend them, {_ELSEWHERE}") from error
+        raise ConfigError(f"the AWS credentials cannot be used: {error}; correct them, {_OR_REGISTRY}") from error

@@ -1,4 +1,4 @@
-"""Credentials as `docker login` leaves them: config.json and credential helpers. Decides which one fits a registry.
+"""Credentials of `docker login`: config.json and credential helpers, and which of them belongs to a registry.
 
 Source: Docker CLI reference, "docker login", "Credential stores" and "Credential helper protocol".
 """
@@ -22,8 +22,8 @@ _HELPER_SECONDS = 30.0
 _MAX_CONFIG_BYTES = 4 * 1024 * 1024
 _HELPER_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 _NONE_STORED = "credentials not found"
-_TOKEN_USER = "<token>"  # noqa: S105 - what a helper says instead of a name where the secret is an identity token
-_ACR_USER = "00000000-0000-0000-0000-000000000000"  # Azure takes an identity token as this user's password
+_TOKEN_USER = "<token>"  # noqa: S105 - what a helper returns as the name if the secret is an identity token
+_ACR_USER = "00000000-0000-0000-0000-000000000000"  # Azure accepts an identity token as the password of this user
 
 
 class _Config(msgspec.Struct, rename="camel"):
@@ -32,20 +32,20 @@ class _Config(msgspec.Struct, rename="camel"):
     creds_store: str | None = None
 
 
-class _Stored(msgspec.Struct, rename="pascal"):
+class _HelperAnswer(msgspec.Struct, rename="pascal"):
     username: str = ""
     secret: str = ""
 
 
 class DockerConfig:
-    """Finds credentials in one config.json, which is read when first needed."""
+    """Finds credentials in a config.json, which is read when first needed."""
 
     def __init__(self, path: Path, environment: Mapping[str, str], *, helper_seconds: float = _HELPER_SECONDS) -> None:
         self._path, self._environment, self._helper_seconds = path, environment, helper_seconds
         self._config: _Config | None = None
 
     def find(self, repository: Repository) -> Credential | None:
-        """Find the credential for a repository's registry. Raises ConfigError where it cannot be told."""
+        """Find the credential for a repository's registry. Raises ConfigError if file or helper cannot be read."""
         host = repository.registry
         config = self._config = self._config or self._load()
         helper = of_host(config.cred_helpers or {}, host) or config.creds_store
@@ -67,16 +67,16 @@ class DockerConfig:
                 raise ConfigError(f"{self._path} has more than {_MAX_CONFIG_BYTES} bytes")
             return msgspec.json.decode(content, type=_Config)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-            # What it says may quote a secret.
-            raise ConfigError(
-                f"{self._path} is no docker configuration: it is not the JSON that docker writes"
-            ) from None
+            # The error's text may quote a secret.
+            raise ConfigError(f"{self._path} is not a valid docker configuration") from None
 
     def _read(self, host: str, login: Login) -> Credential | None:
         try:
             credential = login.credential()
         except ValueError as error:
-            raise ConfigError(f"{self._path}: the login to {host} is of no use: {error}; log in again") from None
+            raise ConfigError(
+                f"{self._path}: the login to {host} is invalid: {error}; run `docker login {host}` again"
+            ) from None
         if login.identitytoken:
             username = credential.username if credential is not None else ""
             return self._checked(host, username, login.identitytoken, is_identity=True)
@@ -89,11 +89,11 @@ class DockerConfig:
             )
         return Credential(username, secret)
 
-    def _ask_helper(self, name: str, host: str) -> _Stored | None:
-        import subprocess  # noqa: PLC0415 - few have a helper, and nobody else shall wait for this import
+    def _ask_helper(self, name: str, host: str) -> _HelperAnswer | None:
+        import subprocess  # noqa: PLC0415 - only credential helpers need it
 
         if _HELPER_NAME.fullmatch(name) is None:
-            raise ConfigError(f"{self._path} names a credential helper {name[:80]!r}, which is no name of a program")
+            raise ConfigError(f"{self._path} names an invalid credential helper: {name[:80]!r}")
         program = f"docker-credential-{name}"
         asked = HUB_KEY if host == DOCKER_HUB else host
         try:
@@ -106,28 +106,32 @@ class DockerConfig:
                 env=dict(self._environment),
             )
         except FileNotFoundError:
-            raise ConfigError(f"{self._path} names {program}, which is not on PATH") from None
+            raise ConfigError(
+                f"{self._path} names {program}, which is not on PATH; install it, or remove it from the file"
+            ) from None
         except OSError as error:
             raise ConfigError(f"{program} cannot be started: {error.strerror}") from error
         except subprocess.TimeoutExpired:
-            raise ConfigError(f"{program} gave no answer about {host} in {self._helper_seconds:g} seconds") from None
+            raise ConfigError(f"{program} did not answer for {host} within {self._helper_seconds:g} seconds") from None
         return _read_answer(program, host, answer)
 
 
 def config_path(environment: Mapping[str, str], home: Path) -> Path:
-    """Tell where docker keeps its configuration."""
+    """Where docker keeps its configuration."""
     folder = environment.get("DOCKER_CONFIG")
     return (Path(folder) if folder else home / ".docker") / "config.json"
 
 
-def _read_answer(program: str, host: str, answer: "subprocess.CompletedProcess[bytes]") -> _Stored | None:
+def _read_answer(program: str, host: str, answer: "subprocess.CompletedProcess[bytes]") -> _HelperAnswer | None:
     if answer.returncode != 0:
-        # By the protocol a helper says so on stdout; some say it on stderr.
+        # By the protocol this goes to stdout; some helpers write it to stderr.
         if _NONE_STORED in (answer.stdout + answer.stderr).decode(errors="replace").lower():
             return None
-        raise ConfigError(f"{program} failed for {host} with exit code {answer.returncode}; run it by hand to see why")
+        raise ConfigError(
+            f"{program} failed for {host} with exit code {answer.returncode}; run `{program} get` to see why"
+        )
     try:
-        stored = msgspec.json.decode(answer.stdout, type=_Stored)
+        stored = msgspec.json.decode(answer.stdout, type=_HelperAnswer)
     except (msgspec.DecodeError, UnicodeDecodeError):
-        raise ConfigError(f"{program} gave an answer about {host} that makes no sense") from None
+        raise ConfigError(f"{program} gave an invalid answer for {host}") from None
     return stored if stored.username or stored.secret else None

@@ -1,77 +1,103 @@
-"""`pullahead`: which command runs, and how its end becomes an exit code."""
+"""`pullahead`: the table of commands, which of them runs, and the exit code of what it raises."""
 
+import argparse
 import os
 import sys
 from collections.abc import Sequence
+from importlib import import_module
+from typing import Final, NamedTuple
 
-from pullahead.cli.arguments import (
-    Arguments,
-    CopyArguments,
-    ImportArguments,
-    InspectArguments,
-    RulesArguments,
-    TagsArguments,
-    ValidateArguments,
-    parse_arguments,
+import pullahead
+from pullahead.cli.options import Parser, UsageError
+from pullahead.cli.output import FAILED, USAGE, say
+from pullahead.errors import PullaheadError, RegistryError, Side
+
+
+class Command(NamedTuple):
+    """A command, the module of this package that runs it, and its line in `pullahead --help`."""
+
+    name: str
+    module: str
+    summary: str
+
+
+COMMANDS: Final = (
+    Command("copy", "copy", "Copy an image from one registry to another"),
+    Command("tags", "tags", "List the tags of a repository"),
+    Command("inspect", "inspect", "Show the manifests, blobs and referrers of an image"),
+    Command("validate", "validate", "Validate a rules file and report every problem"),
+    Command("plan", "plan", "Show what the rules select and what a sync would copy"),
+    Command("check", "check", "Report tags at the target that are stale or missing"),
+    Command("sync", "sync", "Copy every stale or missing tag to the target"),
+    Command("import", "import_rules", "Convert a regsync or skopeo sync file to rules"),
+    Command("status", "status", "Show the state of every mirror, worst first"),
+    Command("history", "history", "Show which states a mirror was in, and for how long"),
+    Command("why", "why", "Explain the state of a mirror, step by step"),
+    Command("refresh", "refresh", "Check a mirror now and refresh it if stale, ignoring retry back-off"),
+    Command("pause", "pause", "Stop checks and refreshes of a rule's mirrors"),
+    Command("resume", "pause", "Resume checks and refreshes of a paused rule"),
+    Command("dead-letters", "dead_letters", "List, redrive or delete messages in the dead-letter queues"),
+    Command("completion", "completion", "Write a completion script for bash, zsh or fish"),
 )
-from pullahead.cli.exits import FAILED
-from pullahead.cli.failing import say
-from pullahead.errors import PullaheadError
+
+_UPSTREAM_NAMES: Final = {"copy": "source", "tags": "registry", "inspect": "registry"}
+"""What the side that is read is called in commands without rules."""
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Run one command line and return its exit code."""
-    parsed = parse_arguments(arguments)
+    """Run one command line and return its exit code. Exits by itself on --help, --version and wrong usage."""
+    return run_command(parse_arguments(arguments))
+
+
+def run_command(parsed: argparse.Namespace) -> int:
+    """Run a parsed command line, and turn what it raises into a line on stderr and an exit code."""
     try:
-        return _run(parsed)
+        code: int = parsed.run(parsed)
+    except UsageError as error:
+        say(str(error))
+        return USAGE
+    except RegistryError as error:
+        say(
+            error.describe(
+                _UPSTREAM_NAMES.get(parsed.command, error.side) if error.side is Side.UPSTREAM else error.side
+            )
+        )
     except PullaheadError as error:
         say(str(error))
     except BrokenPipeError:
-        # Whoever read our output has seen enough. Python would complain once more when it flushes at its end.
+        # The reader of our output closed it. Python would complain once more when it flushes at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except OSError as error:
         say(f"{type(error).__name__}: {error.strerror or 'an operation failed'}")
+    else:
+        return code
     return FAILED
 
 
-def _run(arguments: Arguments) -> int:
-    # Each command imports what it needs, so that none waits for the libraries of another.
-    if isinstance(arguments, CopyArguments):
-        from pullahead.cli.copying import run_copy  # noqa: PLC0415
-
-        return run_copy(arguments)
-    if isinstance(arguments, TagsArguments):
-        from pullahead.cli.listing import run_tags  # noqa: PLC0415
-
-        return run_tags(arguments)
-    if isinstance(arguments, ImportArguments):
-        from pullahead.cli.importing import run_import  # noqa: PLC0415
-
-        return run_import(arguments)
-    if isinstance(arguments, ValidateArguments):
-        from pullahead.cli.validation import run_validate  # noqa: PLC0415
-
-        return run_validate(arguments)
-    if isinstance(arguments, RulesArguments):
-        return _run_by_rules(arguments)
-    if isinstance(arguments, InspectArguments):
-        from pullahead.cli.inspection import run_inspect  # noqa: PLC0415
-
-        return run_inspect(arguments)
-    from pullahead.cli.stack_commands import run_stack_command  # noqa: PLC0415
-
-    return run_stack_command(arguments)
+def parse_arguments(arguments: Sequence[str]) -> argparse.Namespace:
+    """Parse a command line. `run` of the result runs the command."""
+    if arguments[:1] == ["help"]:
+        arguments = [*arguments[1:], "--help"]
+    name = next((argument for argument in arguments if not argument.startswith("-")), "")
+    return make_parser([command for command in COMMANDS if command.name == name]).parse_args(arguments)
 
 
-def _run_by_rules(arguments: RulesArguments) -> int:
-    if arguments.command == "plan":
-        from pullahead.cli.planning import run_plan  # noqa: PLC0415
-
-        return run_plan(arguments)
-    if arguments.command == "check":
-        from pullahead.cli.checking import run_check  # noqa: PLC0415
-
-        return run_check(arguments)
-    from pullahead.cli.syncing import run_sync  # noqa: PLC0415
-
-    return run_sync(arguments)
+def make_parser(complete: Sequence[Command] = COMMANDS) -> Parser:
+    """Make the parser, with the arguments of the given commands and only the names of the others."""
+    parser = Parser(
+        "pullahead",
+        description="Copy images between registries, keep mirrors fresh by rules, and operate a deployed Pullahead.",
+        epilog="Run `pullahead help COMMAND` for the options, exit codes and examples of a command.",
+    )
+    parser.add_argument("--version", action="version", version=f"pullahead {pullahead.__version__}")
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True, title="commands")
+    for command in COMMANDS:
+        added = commands.add_parser(command.name, help=command.summary, description=f"{command.summary}.")
+        if command in complete:
+            module = import_module(f"pullahead.cli.{command.module}")
+            module.add_arguments(added)
+            added.set_defaults(run=module.run)
+    helper = commands.add_parser("help", help="Show the help of a command", description="Show the help of a command.")
+    names = [command.name for command in COMMANDS]
+    helper.add_argument("topic", metavar="COMMAND", nargs="*", choices=names, help="The command, and its action if any")
+    return parser

@@ -1,17 +1,39 @@
-"""What is written to stdout: the result of a command, and nothing else."""
+"""What commands write: the result to stdout, messages to stderr, and an exit code that means one thing."""
 
+import argparse
 import sys
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 
+from pullahead.text import one_line
+
+DONE: Final = 0  # also when there was nothing to do
+FAILED: Final = 1
+USAGE: Final = 2
+STALE: Final = 3  # only where the command line asks whether anything is stale
+
 
 def write_text(text: str) -> None:
-    """Write lines."""
+    """Write lines to stdout."""
     sys.stdout.write(f"{text}\n")
     sys.stdout.flush()
 
 
 def write_document(document: Any) -> None:
-    """Write one JSON document, readable."""
+    """Write one indented JSON document to stdout."""
     write_text(msgspec.json.format(msgspec.json.encode(document), indent=2).decode())
+
+
+def write_result(arguments: argparse.Namespace, text: str, document: Any) -> None:
+    """Write a result as `--json` and `--quiet` ask for it."""
+    if arguments.json:
+        write_document(document)
+    elif not arguments.quiet:
+        write_text(text)
+
+
+def say(message: str) -> None:
+    """Write one line to stderr."""
+    sys.stderr.write(f"pullahead: {one_line(message)}\n")
+    sys.stderr.flush()

@@ -1,4 +1,4 @@
-"""A rules file as a command line names it: read whole, and cut down to the rules that are asked for by name."""
+"""The rules file of a command line, and the rules of it that --only names."""
 
 import sys
 from collections.abc import Set
@@ -6,7 +6,7 @@ from dataclasses import replace
 from difflib import get_close_matches
 from pathlib import Path
 
-from pullahead.cli.arguments import STDIN
+from pullahead.cli.options import STDIN
 from pullahead.errors import ConfigError
 from pullahead.rules.document import MAX_DOCUMENT_BYTES
 from pullahead.rules.load import load_rules
@@ -21,14 +21,14 @@ def read_rules(file: str) -> Rules:
 
 
 def only_rules(rules: Rules, names: Set[str]) -> Rules:
-    """Keep the rules of these names, all where none is given. Raises ConfigError for a name that no rule has."""
+    """Keep the rules with these names, or all if there are none. Raises ConfigError for an unknown name."""
     if not names:
         return rules
     known = [rule.name for rule in rules.rules]
     for unknown in sorted(names - set(known)):
         close = get_close_matches(unknown, known, n=1)
-        hint = f"Did you mean {close[0]}?" if close else "A rule without `name` is called as its upstream."
-        raise ConfigError(f"no rule is called {unknown!r}. {hint}")
+        hint = f"Did you mean {close[0]}?" if close else "A rule without `name` is named like its upstream."
+        raise ConfigError(f"no rule is named {unknown!r}. {hint}")
     return replace(
         rules,
         rules=tuple(rule for rule in rules.rules if rule.name in names),
@@ -46,9 +46,9 @@ def _read(file: str, source: str) -> str:
     except OSError as error:
         raise ConfigError(f"{source} cannot be read: {error.strerror or type(error).__name__}") from error
     if len(content) > MAX_DOCUMENT_BYTES:
-        raise RulesError(source, [Problem(1, "", f"it has more than {MAX_DOCUMENT_BYTES} bytes")])
+        raise RulesError(source, [Problem(1, "", f"the file has more than {MAX_DOCUMENT_BYTES} bytes")])
     try:
         return content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         line = content.count(b"\n", 0, error.start) + 1
-        raise RulesError(source, [Problem(line, "", "it is no text in UTF-8", "Save it as UTF-8.")]) from error
+        raise RulesError(source, [Problem(line, "", "the file is not UTF-8", "Save it as UTF-8.")]) from error

@@ -1,14 +1,15 @@
-"""The deployed stack as whoever runs a command may see it, by the AWS credential chain. Imports boto3.
+"""The deployed stack that a command works on, reached by the AWS credential chain.
 
-Finds table, queue and bucket among the stack's outputs; makes a client only for what a command needs.
+Table, queues and bucket are found among the stack's outputs; clients are made only for what a command needs.
 """
 
+import argparse
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from functools import cached_property
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
 import boto3
 from botocore.config import Config
@@ -18,16 +19,22 @@ from pullahead.aws.pauses import DynamoPauses
 from pullahead.aws.records import DynamoRecords
 from pullahead.aws.s3 import S3RulesState
 from pullahead.aws.sqs import SqsCheckQueue, SqsDeadLetters
-from pullahead.cli.failing import say
+from pullahead.cli.options import RULES_FILE, UsageError
+from pullahead.cli.output import say
 from pullahead.cli.rules_file import read_rules
-from pullahead.cli.stack_arguments import Place
 from pullahead.dead_letters import DeadLetterQueue, DeadLetterQueues, SourceQueue
 from pullahead.errors import ConfigError, StorageError
+from pullahead.oci.reference import InvalidReferenceError, parse_reference
 from pullahead.rules.active import CurrentRules
+from pullahead.rules.mirror_key import MirrorKey
 from pullahead.rules.model import Rules
+from pullahead.rules.values import is_repository_name
 
 _CONFIG = Config(retries={"mode": "standard", "total_max_attempts": 3}, connect_timeout=5, read_timeout=30)
-_REFUSALS = frozenset({"AccessDenied", "AccessDeniedException", "AuthorizationErrorException", "UnauthorizedOperation"})
+_DEFAULT_STACK = "pullahead"
+_ACCESS_DENIED = frozenset(
+    {"AccessDenied", "AccessDeniedException", "AuthorizationErrorException", "UnauthorizedOperation"}
+)
 _PERMISSIONS = {
     "BatchGetItem": "dynamodb:BatchGetItem",
     "ChangeMessageVisibilityBatch": "sqs:ChangeMessageVisibility",
@@ -49,15 +56,60 @@ def now() -> datetime:
     return datetime.now(UTC)
 
 
-class DeployedStack:
-    """What a command works on. Whatever it raises is a PullaheadError."""
+class StackLocation(NamedTuple):
+    """Where Pullahead is deployed: the name of its stack, or only that of its table of records."""
 
-    def __init__(self, place: Place) -> None:
-        self._place = place
+    stack: str = _DEFAULT_STACK
+    table: str | None = None
+
+
+def add_stack_options(parser: argparse.ArgumentParser) -> None:
+    """Add what selects the stack, or only its table."""
+    location = parser.add_mutually_exclusive_group()
+    add_stack_option(location)
+    location.add_argument(
+        "--table", metavar="NAME", help="Use this table of records, if the stack may not be described"
+    )
+
+
+def add_stack_option(parser: "argparse._ActionsContainer") -> None:
+    """Add what selects the stack."""
+    parser.add_argument(
+        "--stack", metavar="NAME", default=_DEFAULT_STACK, help=f"Use this deployed stack (default: {_DEFAULT_STACK})"
+    )
+
+
+def add_mirror_argument(parser: argparse.ArgumentParser) -> None:
+    """Add the mirror that a command is about."""
+    parser.add_argument("mirror", metavar="MIRROR", type=_parse_mirror, help="REPOSITORY:TAG, as in Amazon ECR")
+
+
+def add_rules_option(parser: argparse.ArgumentParser) -> None:
+    """Add the rules file that was deployed."""
+    parser.add_argument(
+        "--rules",
+        metavar="FILE",
+        default=RULES_FILE,
+        help=f"The deployed rules file, unless the stack has a RulesUri (default: {RULES_FILE})",
+    )
+
+
+@contextmanager
+def deployed_stack(arguments: argparse.Namespace) -> "Iterator[DeployedStack]":
+    """Open the stack that a command line names. Raises ConfigError and StorageError in plain words."""
+    with plain_aws_errors():
+        yield DeployedStack(StackLocation(arguments.stack, getattr(arguments, "table", None)))
+
+
+class DeployedStack:
+    """The stores and queues of a stack. Raises PullaheadError."""
+
+    def __init__(self, location: StackLocation) -> None:
+        self._location = location
 
     @cached_property
     def records(self) -> DynamoRecords:
-        """The records."""
+        """The records of mirrors."""
         return DynamoRecords(self._client("dynamodb"), self._table)
 
     @cached_property
@@ -72,46 +124,48 @@ class DeployedStack:
 
     @cached_property
     def dead_letters(self) -> DeadLetterQueues:
-        """What was put aside of checks, and of pulls where the stack notices these."""
-        places: dict[SourceQueue, DeadLetterQueue] = {"checks": self._dead_letters("Checks")}
+        """The dead-letter queues of checks, and of pulls if the stack has on-demand rules."""
+        queues: dict[SourceQueue, DeadLetterQueue] = {"checks": self._dead_letters("Checks")}
         if "PullsDeadLetterQueueUrl" in self._outputs:
-            places["pulls"] = self._dead_letters("Pulls")
-        return DeadLetterQueues(places)
+            queues["pulls"] = self._dead_letters("Pulls")
+        return DeadLetterQueues(queues)
 
     def rules(self, file: str) -> Rules:
-        """Put the rules in force together: what the schedule wrote down, and the rules file where that has none."""
-        standing = S3RulesState(self._client("s3"), self._output("PlansBucketName"))
-        rules = CurrentRules(lambda: read_rules(file), standing, now)()
+        """Read the active rules: what the schedule stored and, without a RulesUri, the deployed rules file."""
+        state = S3RulesState(self._client("s3"), self._output("PlansBucketName"))
+        rules = CurrentRules(lambda: read_rules(file), state, now)()
         heartbeat = self.records.load_heartbeat()
         if heartbeat is not None and heartbeat.rules_digest != rules.digest:
-            say(f"the rules in force are not those of {file}: it was changed and not deployed, or is another one")
+            say(f"the active rules differ from {file}: deploy it, or name the deployed file with --rules")
         return rules
 
     def _dead_letters(self, name: str) -> SqsDeadLetters:
-        aside, source = self._output(f"{name}DeadLetterQueueUrl"), self._output(f"{name}QueueUrl")
-        return SqsDeadLetters(self._client("sqs"), aside, source)
+        dead_letters, source = self._output(f"{name}DeadLetterQueueUrl"), self._output(f"{name}QueueUrl")
+        return SqsDeadLetters(self._client("sqs"), dead_letters, source)
 
     @property
     def _table(self) -> str:
-        return self._place.table or self._output("RecordsTableName")
+        return self._location.table or self._output("RecordsTableName")
 
     def _output(self, name: str) -> str:
-        if self._place.table is not None:
-            raise ConfigError(f"this needs the output {name} of the stack; name it with --stack, rather than a table")
+        if self._location.table is not None:
+            raise UsageError(f"--table is not enough: the command needs the stack's output {name}; use --stack instead")
         found = self._outputs.get(name)
         if found is None:
-            raise ConfigError(f"the stack {self._place.stack} has no output {name}; is it Pullahead, and up to date?")
+            raise ConfigError(
+                f"stack {self._location.stack} has no output {name}; check --stack, or update the stack to this version"
+            )
         return found
 
     @cached_property
     def _outputs(self) -> dict[str, str]:
-        stack = self._place.stack
+        stack = self._location.stack
         try:
             (found,) = self._client("cloudformation").describe_stacks(StackName=stack)["Stacks"]
         except ClientError as error:
             if error.response.get("Error", {}).get("Code") == "ValidationError":
                 raise ConfigError(
-                    f"there is no stack {stack} in this account and Region; name it with --stack"
+                    f"stack {stack} not found in this account and Region; check --stack, AWS_PROFILE and AWS_REGION"
                 ) from None
             raise
         return {output["OutputKey"]: output["OutputValue"] for output in found.get("Outputs", [])}
@@ -126,8 +180,8 @@ class DeployedStack:
 
 
 @contextmanager
-def told_plainly() -> Iterator[None]:
-    """Say in one line what AWS refuses, and which permission is missing. Raises ConfigError, StorageError."""
+def plain_aws_errors() -> Iterator[None]:
+    """Turn errors of AWS into one line that names what to do. Raises ConfigError and StorageError."""
     try:
         yield
     except StorageError as error:
@@ -141,13 +195,29 @@ def told_plainly() -> Iterator[None]:
 
 def _plain(error: ClientError | BotoCoreError) -> ConfigError:
     if isinstance(error, NoCredentialsError):
-        return ConfigError("there are no AWS credentials; log in (aws sso login, AWS_PROFILE)")
+        return ConfigError("no AWS credentials found; run `aws sso login`, or set AWS_PROFILE")
     if isinstance(error, NoRegionError):
-        return ConfigError("no AWS Region is set; set AWS_REGION")
+        return ConfigError("no AWS Region is configured; set AWS_REGION")
     if not isinstance(error, ClientError):
-        return ConfigError(f"AWS cannot be asked: {error}")
+        return ConfigError(f"the request to AWS failed: {error}")
     code, operation = error.response.get("Error", {}).get("Code", ""), error.operation_name
-    if code in _REFUSALS:
+    if code in _ACCESS_DENIED:
         permission = _PERMISSIONS.get(operation, operation)
-        return ConfigError(f"AWS refuses {operation}: you need the permission {permission} (docs/policies.md)")
-    return ConfigError(f"AWS answers {operation} with {code}: {error.response.get('Error', {}).get('Message', '')}")
+        return ConfigError(f"AWS denied {operation}: the permission {permission} is missing (see docs/cli.md)")
+    return ConfigError(f"{operation} failed with {code}: {error.response.get('Error', {}).get('Message', '')}")
+
+
+def _parse_mirror(text: str) -> MirrorKey:
+    repository, _, tag = text.rpartition(":")
+    if not is_repository_name(repository) or not _is_tag(tag):
+        raise argparse.ArgumentTypeError(
+            f"invalid mirror {text[:80]!r}; use REPOSITORY:TAG, such as mirror/python:3.13"
+        )
+    return MirrorKey(repository, tag)
+
+
+def _is_tag(text: str) -> bool:
+    try:
+        return parse_reference(f"example.com/a:{text}").tag == text
+    except InvalidReferenceError:
+        return False

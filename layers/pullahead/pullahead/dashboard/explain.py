@@ -7,12 +7,12 @@ from datetime import datetime, timedelta
 from typing import NamedTuple
 
 from pullahead.checks.schedule import next_moment
-from pullahead.dashboard.spans import moment_text, span_text
 from pullahead.dashboard.states import APPEARANCES
 from pullahead.mirrors.judge import Observation, judge
 from pullahead.mirrors.record import MirrorRecord, State
 from pullahead.rules.mirror_key import MirrorKey
 from pullahead.rules.model import Mirror, Rules
+from pullahead.text import moment_text, span_text
 
 
 class Step(NamedTuple):

@@ -8,12 +8,11 @@ from pullahead.dashboard.heat_table import heat_table
 from pullahead.dashboard.html import Html, element, joined
 from pullahead.dashboard.mirror_rows import Snapshot, worst_first
 from pullahead.dashboard.script import SCRIPT
-from pullahead.dashboard.spans import moment_text
 from pullahead.dashboard.style import style_sheet
 from pullahead.dashboard.table import matching, nothing_here, pager, table
 from pullahead.dashboard.tiles import tiles
 from pullahead.dashboard.widget_request import Theme, View
-from pullahead.text import one_line
+from pullahead.text import moment_text, one_line
 
 ROWS_PER_PAGE: Final = 50
 MAX_ROWS_OF_A_FILE: Final = 5000

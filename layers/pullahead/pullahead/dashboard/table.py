@@ -9,10 +9,10 @@ from pullahead.dashboard.console_links import Console
 from pullahead.dashboard.controls import Controls
 from pullahead.dashboard.html import Html, element, joined
 from pullahead.dashboard.mirror_rows import Row, Snapshot, row_of
-from pullahead.dashboard.spans import moment_text, span_text
 from pullahead.dashboard.states import APPEARANCES, icon_of
 from pullahead.dashboard.widget_request import View
 from pullahead.mirrors.record import Record
+from pullahead.text import moment_text, span_text
 
 _JOINT: Final = re.compile(r"(?<=[/:])")
 _HEADINGS: Final = (("State", None), ("Mirror", None), ("Not fresh for", "num"), ("Copied", "num"), ("Why", None))

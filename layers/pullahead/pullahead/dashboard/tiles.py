@@ -7,10 +7,10 @@ from typing import Final
 from pullahead.dashboard.controls import Controls
 from pullahead.dashboard.html import Html, element, joined
 from pullahead.dashboard.mirror_rows import Snapshot, longest_unfresh, unfresh_since
-from pullahead.dashboard.spans import moment_text, span_text
 from pullahead.dashboard.states import APPEARANCES, icon_of
 from pullahead.dashboard.widget_request import View
 from pullahead.mirrors.record import State
+from pullahead.text import moment_text, span_text
 
 QUIET_AFTER: Final = timedelta(minutes=30)
 """Checks are sent every five minutes as template.yaml has it; no sign for so long is worth a warning."""

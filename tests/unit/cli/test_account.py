@@ -7,15 +7,14 @@ from pathlib import Path
 import pytest
 
 from local.tests.ecr.harness import RunningEcr, running_ecr
-from pullahead.cli.arguments import Common
-from pullahead.cli.connections import Connections
-from pullahead.cli.ecr_login import ecr_credential, is_ecr
+from pullahead.cli.account import ecr_credential
+from pullahead.cli.options import RegistryOptions
+from pullahead.cli.registries import Registries, is_ecr
 from pullahead.errors import ConfigError
 from pullahead.oci import Repository
 from pullahead.registry.credentials import Credential
 
 HOST = "123456789012.dkr.ecr.eu-west-1.amazonaws.com"
-COMMON = Common(frozenset(), None, json=False, quiet=False)
 
 
 @pytest.fixture(scope="module")
@@ -54,7 +53,7 @@ def no_credentials(ecr: RunningEcr, monkeypatch: pytest.MonkeyPatch, tmp_path: P
         "123456789012.dkr-ecr.eu-west-1.on.aws",
     ],
 )
-def test_ecr_is_not_recognised(host: str) -> None:
+def test_host_of_ecr_is_recognized(host: str) -> None:
     assert is_ecr(host)
 
 
@@ -70,11 +69,11 @@ def test_ecr_is_not_recognised(host: str) -> None:
         "12345.dkr.ecr.eu-west-1.amazonaws.com",
     ],
 )
-def test_another_host_gets_a_login_to_ecr(host: str) -> None:
+def test_other_host_is_not_taken_for_ecr(host: str) -> None:
     assert not is_ecr(host)
 
 
-def test_login_is_not_what_aws_gives(ecr: RunningEcr) -> None:
+def test_credential_is_the_token_of_aws(ecr: RunningEcr) -> None:
     found = ecr_credential(HOST)
     token = ecr.client.get_authorization_token()["authorizationData"][0]["authorizationToken"]
     assert found is not None
@@ -83,27 +82,27 @@ def test_login_is_not_what_aws_gives(ecr: RunningEcr) -> None:
     assert found.secret not in repr(found)
 
 
-def test_refusal_of_aws_is_taken_for_no_login(ecr: RunningEcr, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_failed_request_for_a_token_is_an_error(ecr: RunningEcr, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AWS_ENDPOINT_URL_ECR", "http://127.0.0.1:1")
     with pytest.raises(ConfigError, match="EndpointConnectionError"):
         ecr_credential(HOST, attempts=1)
 
 
 @pytest.mark.usefixtures("no_credentials")
-def test_no_aws_credentials_is_an_error() -> None:
+def test_no_aws_credentials_is_no_credential() -> None:
     assert ecr_credential(HOST) is None
 
 
 @pytest.mark.usefixtures("no_credentials")
-def test_login_of_docker_is_not_used_where_aws_has_none(tmp_path: Path) -> None:
+def test_docker_login_is_used_without_aws_credentials(tmp_path: Path) -> None:
     auth = base64.b64encode(b"AWS:x").decode()
     (tmp_path / "config.json").write_text(f'{{"auths": {{"{HOST}": {{"auth": "{auth}"}}}}}}')
-    assert Connections(COMMON).credential(Repository(HOST, "mirror/app")) == Credential("AWS", "x")
+    assert Registries(RegistryOptions()).credential(Repository(HOST, "mirror/app")) == Credential("AWS", "x")
 
 
-def test_old_login_of_docker_is_used_where_aws_has_one(ecr: RunningEcr, tmp_path: Path) -> None:
+def test_aws_credentials_take_precedence_over_a_docker_login(ecr: RunningEcr, tmp_path: Path) -> None:
     auth = base64.b64encode(b"AWS:old").decode()
     (tmp_path / "config.json").write_text(f'{{"auths": {{"{HOST}": {{"auth": "{auth}"}}}}}}')
-    found = Connections(COMMON).credential(Repository(HOST, "mirror/app"))
+    found = Registries(RegistryOptions()).credential(Repository(HOST, "mirror/app"))
     assert found is not None
     assert found.secret != "old"

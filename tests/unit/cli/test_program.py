@@ -10,11 +10,11 @@ import pytest
 import pullahead
 
 PATHS = {"PYTHONPATH": str(Path(pullahead.__file__).parents[1])}
-DEFECT = "from pullahead.cli.failing import report_defects; report_defects(); raise ValueError('https://x/?sig=s3cr3t')"
+DEFECT = "from pullahead.cli.program import report_defects; report_defects(); raise ValueError('https://x/?sig=s3cr3t')"
 WAITING = """
 import signal, threading
 {before}
-from pullahead.cli.failing import end_at_once_on_signals
+from pullahead.cli.program import end_at_once_on_signals
 end_at_once_on_signals()
 {stuck}
 print("ready", flush=True)
@@ -50,25 +50,32 @@ def interrupted(number: int, before: str = "") -> tuple[int, str]:
             process.kill()
 
 
-def test_defect_shows_a_traceback_or_a_secret() -> None:
+def test_defect_is_one_line_without_its_text() -> None:
     ran = python(DEFECT)
     assert ran.returncode == 1
     assert ran.stderr == (
-        "pullahead: unexpected ValueError at <string>:1; this is a defect, PULLAHEAD_TRACEBACK=1 shows more\n"
+        "pullahead: unexpected ValueError at <string>:1; "
+        "please report this bug with the output of PULLAHEAD_TRACEBACK=1\n"
     )
 
 
-def test_defect_cannot_be_looked_into() -> None:
+def test_traceback_of_a_defect_is_shown_on_request() -> None:
     assert "Traceback" in python(DEFECT, PULLAHEAD_TRACEBACK="1").stderr
 
 
 @pytest.mark.parametrize(
     ("number", "code", "line"), [(signal.SIGINT, 130, "interrupted"), (signal.SIGTERM, 143, "terminated")]
 )
-def test_signal_waits_for_a_thread_that_is_stuck(number: int, code: int, line: str) -> None:
+def test_signal_ends_the_program_at_once(number: int, code: int, line: str) -> None:
     assert interrupted(number) == (code, f"pullahead: {line}\n")
 
 
-def test_signal_that_is_ignored_on_purpose_ends_the_program() -> None:
+def test_ignored_signal_stays_ignored() -> None:
     code, _ = interrupted(signal.SIGINT, before="signal.signal(signal.SIGINT, signal.SIG_IGN); signal.alarm(1)")
     assert code == -signal.SIGALRM
+
+
+def test_character_that_stdout_cannot_encode_is_escaped() -> None:
+    program = "from pullahead.cli.program import accept_any_text; accept_any_text(); print('\\u25a0 STALE')"
+    ran = python(program, PYTHONIOENCODING="ascii")
+    assert (ran.returncode, ran.stdout) == (0, "\\u25a0 STALE\n")

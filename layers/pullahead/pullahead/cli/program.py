@@ -1,34 +1,44 @@
-"""How the program ends when it does not end well: one line on stderr, and an exit code."""
+"""The `pullahead` program: signals, unexpected exceptions and the exit code of its process."""
 
+import io
 import os
 import signal
 import sys
 from types import FrameType, TracebackType
 
-from pullahead.cli.texts import one_line
+from pullahead.cli.main import main
+from pullahead.cli.output import say
 
 _SHOW_CURSOR = b"\x1b[?25h"  # progress bars hide it
 
 
-def say(message: str) -> None:
-    """Write one line to stderr."""
-    sys.stderr.write(f"pullahead: {one_line(message)}\n")
-    sys.stderr.flush()
+def run() -> int:
+    """Run the command line of this process and return its exit code."""
+    end_at_once_on_signals()
+    report_defects()
+    accept_any_text()
+    return main(sys.argv[1:])
 
 
 def end_at_once_on_signals() -> None:
-    """On Ctrl-C or SIGTERM say one line and end, without waiting for connections that may be stuck.
+    """On Ctrl-C or SIGTERM write one line and exit, without waiting for connections that may hang.
 
     That is safe at any moment: a tag is moved by one request, after everything below it is at the target.
     """
     for number in (signal.SIGINT, signal.SIGTERM):
-        if signal.getsignal(number) is not signal.SIG_IGN:  # as a shell wants it of a job in its background
+        if signal.getsignal(number) is not signal.SIG_IGN:  # as a shell sets it for a job in its background
             signal.signal(number, _end_at_once)
 
 
 def report_defects() -> None:
-    """Say one line for an exception that nobody foresaw; its text is left out, since it may hold a URL or worse."""
+    """Write one line for an unexpected exception; its text is left out, since it may hold a URL or a secret."""
     sys.excepthook = _report_defect
+
+
+def accept_any_text() -> None:
+    """Write characters that stdout's encoding lacks as escapes, as stderr does, instead of failing."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")
 
 
 def _end_at_once(number: int, _frame: FrameType | None) -> None:
@@ -46,4 +56,4 @@ def _report_defect(kind: type[BaseException], error: BaseException, at: Tracebac
     while at is not None and at.tb_next is not None:
         at = at.tb_next
     where = f" at {os.path.basename(at.tb_frame.f_code.co_filename)}:{at.tb_lineno}" if at is not None else ""  # noqa: PTH119
-    say(f"unexpected {kind.__name__}{where}; this is a defect, PULLAHEAD_TRACEBACK=1 shows more")
+    say(f"unexpected {kind.__name__}{where}; please report this bug with the output of PULLAHEAD_TRACEBACK=1")

@@ -1,0 +1,72 @@
+"""`pullahead import`: a rules file from another tool's configuration, and a list of what could not be converted."""
+
+import argparse
+from pathlib import Path
+
+from pullahead.cli.options import add_output_options, describe, parse_file, parsed_by
+from pullahead.cli.output import DONE, say, write_document, write_text
+from pullahead.errors import ConfigError
+from pullahead.rules.importers import import_rules
+from pullahead.rules.importers.result import ImportResult, write_rules
+from pullahead.rules.load import load_rules
+from pullahead.text import count_text
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Describe the command."""
+    describe(
+        parser,
+        "Convert the configuration of regsync or skopeo sync to a rules file. A line on stderr names each setting that "
+        "has no equivalent. Credentials are never copied.",
+        "import regsync.yml --output rules.yaml",
+    )
+    parser.add_argument("source", metavar="FILE", type=parsed_by(parse_file), help="File of regsync or skopeo sync")
+    parser.add_argument("--output", metavar="FILE", type=Path, help="Write the rules to this new file, not to stdout")
+    parser.add_argument(
+        "--prefix",
+        metavar="NAME",
+        default="mirror",
+        help="First part of repository names if FILE has no targets, as for skopeo (default: mirror)",
+    )
+    add_output_options(parser)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Read, convert, write, and report what is missing."""
+    source: Path = arguments.source
+    result = import_rules(_read(source), source=source.name, prefix=arguments.prefix)
+    text = write_rules(result, source=source.name)
+    load_rules(text, source="the imported rules")  # so that a defect here is an error, not a wrong file
+    if arguments.output is not None:
+        _write(arguments.output, text)
+    if arguments.json:
+        left_out = [left._asdict() for left in result.left_out]
+        write_document({"rules": text, "mirrors": len(result.mirrors), "left_out": left_out})
+    else:
+        if arguments.output is None:
+            write_text(text.rstrip("\n"))
+        _report(result, quiet=arguments.quiet)
+    return DONE
+
+
+def _report(result: ImportResult, *, quiet: bool) -> None:
+    for left in result.left_out:
+        say(f"not converted: {left.where}: {left.message}")
+    if not quiet:
+        converted = f"converted {count_text(len(result.mirrors), 'mirror')} from {result.tool}"
+        say(f"{converted}; {count_text(len(result.left_out), 'setting')} not converted")
+
+
+def _read(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{path.name} is not UTF-8") from error
+
+
+def _write(path: Path, text: str) -> None:
+    try:
+        with path.open("x", encoding="utf-8") as file:
+            file.write(text)
+    except FileExistsError as error:
+        raise ConfigError(f"{path} already exists; choose another file for --output, or remove it first") from error

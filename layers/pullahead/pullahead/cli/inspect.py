@@ -1,0 +1,289 @@
+"""`pullahead inspect`: a reference's manifests level by level, their blobs, and their referrers. Reads no blob."""
+
+import argparse
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, NamedTuple, Protocol, TypeVar
+
+import msgspec
+
+from pullahead.cli.options import RegistryOptions, add_platform_option, add_registry_options, describe, parsed_by
+from pullahead.cli.output import DONE, write_result
+from pullahead.cli.registries import Registries
+from pullahead.errors import NotFoundError, RegistryError, ResponseTooLargeError, Side, UnsupportedMediaTypeError
+from pullahead.oci import (
+    Descriptor,
+    Digest,
+    InvalidManifestError,
+    Manifest,
+    RawManifest,
+    Reference,
+    media_types,
+    parse_manifest,
+)
+from pullahead.oci.platforms import select_platforms
+from pullahead.oci.reference import parse_reference
+from pullahead.registry.listings import Referrer
+from pullahead.text import count_text, one_line, size_text
+
+_MAX_MANIFESTS = 1000
+_MAX_BYTES = 32 * 1024 * 1024  # of all manifests together
+_MAX_DEPTH = 20  # of indexes within indexes; two is already unusual
+_MAX_REFERRERS = 10_000
+_THREADS = 8
+
+_Argument = TypeVar("_Argument")
+_Result = TypeVar("_Result")
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Describe the command."""
+    describe(
+        parser,
+        "Show everything that a reference names: its manifests with platform and size, their blobs, and the "
+        "signatures, SBOMs and other artifacts that refer to them. No blob is downloaded.",
+        "inspect docker.io/library/python:3.13",
+        "inspect ghcr.io/team/app@sha256:... --platform linux/arm64 --json",
+    )
+    parser.add_argument(
+        "reference", metavar="REFERENCE", type=parsed_by(parse_reference), help="Image or artifact, by tag or by digest"
+    )
+    add_platform_option(parser, "Show only this platform of a multi-platform image")
+    add_registry_options(parser)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Read the tree below a reference, or below the chosen platforms, and show it."""
+    reference: Reference = arguments.reference
+    registry = Registries(RegistryOptions.of(arguments)).upstream()
+    root = select_platforms(registry.get_manifest(reference), tuple(arguments.platform), str(reference))
+    if isinstance(root, Descriptor):
+        root = registry.get_manifest(reference.at(root.digest))
+    tree = read_tree(reference, root, registry)
+    write_result(arguments, tree_text(reference, tree), tree_document(reference, tree))
+    return DONE
+
+
+class ReadsManifests(Protocol):
+    """The registry that a tree is read from."""
+
+    def get_manifest(self, reference: Reference) -> RawManifest:
+        """Read a manifest."""
+        ...
+
+    def list_referrers(self, subject: Reference, digest: Digest) -> tuple[Referrer, ...]:
+        """List the referrers of a manifest."""
+        ...
+
+
+class Referrers(NamedTuple):
+    """The referrers of a manifest, or why they are unknown."""
+
+    listed: tuple[Referrer, ...] = ()
+    error: str = ""
+
+
+class Node(NamedTuple):
+    """One manifest. `manifest` is None if an index names it and the registry does not have it."""
+
+    descriptor: Descriptor
+    manifest: Manifest | None
+    artifact_type: str
+    platforms: dict[Digest, str]
+    referrers: Referrers
+
+
+class Tree(NamedTuple):
+    """A root and every manifest below it, each once."""
+
+    root: Descriptor
+    nodes: dict[Digest, Node]
+
+    @property
+    def blobs(self) -> tuple[Descriptor, ...]:
+        """Every blob once."""
+        manifests = (node.manifest for node in self.nodes.values() if node.manifest is not None)
+        return tuple({blob.digest: blob for manifest in manifests for blob in manifest.blobs}.values())
+
+
+class _Platform(msgspec.Struct):
+    os: str | None = None
+    architecture: str | None = None
+    variant: str | None = None
+
+
+class _Child(msgspec.Struct):
+    digest: str
+    platform: _Platform | None = None
+
+
+class _Document(msgspec.Struct, rename="camel"):
+    artifact_type: str | None = None
+    manifests: list[_Child] = []
+
+
+def read_tree(reference: Reference, root: RawManifest, registry: ReadsManifests) -> Tree:
+    """Read everything below a root. A child that is not found is no error."""
+    with ThreadPoolExecutor(_THREADS) as pool:
+        nodes = _read_nodes(reference, root, registry, pool)
+        present = [node.descriptor.digest for node in nodes.values() if node.manifest is not None]
+        count = 0
+        read = _each(pool, lambda digest: (digest, _referrers(reference, digest, registry)), present)
+        for digest, referrers in read:
+            count += len(referrers.listed)
+            if count > _MAX_REFERRERS:
+                raise _failed(ResponseTooLargeError, f"it has more than {_MAX_REFERRERS} referrers", reference)
+            nodes[digest] = nodes[digest]._replace(referrers=referrers)
+    return Tree(root.descriptor, nodes)
+
+
+def _read_nodes(
+    reference: Reference, root: RawManifest, registry: ReadsManifests, pool: ThreadPoolExecutor
+) -> dict[Digest, Node]:
+    level = [_node(reference, root)]
+    nodes = {root.descriptor.digest: level[0]}
+    for _ in range(_MAX_DEPTH):
+        children = _children(reference, level, nodes)
+        if not children:
+            return nodes
+        level = []
+        for node in _each(pool, lambda child: _read_node(reference, child, registry), children):
+            level.append(node)
+            nodes[node.descriptor.digest] = node
+            _check_size(reference, nodes)
+    raise _failed(ResponseTooLargeError, f"its indexes are nested more than {_MAX_DEPTH} deep", reference)
+
+
+def _each(
+    pool: ThreadPoolExecutor, read: Callable[[_Argument], _Result], arguments: Sequence[_Argument]
+) -> Iterator[_Result]:
+    """Read a few at once, and no more of them before the caller has taken these."""
+    for start in range(0, len(arguments), _THREADS):
+        yield from pool.map(read, arguments[start : start + _THREADS])
+
+
+def _children(reference: Reference, level: Iterable[Node], nodes: dict[Digest, Node]) -> list[Descriptor]:
+    children = (child for node in level if node.manifest is not None for child in node.manifest.children)
+    new = {child.digest: child for child in children if child.digest not in nodes}
+    if len(nodes) + len(new) > _MAX_MANIFESTS:
+        raise _failed(ResponseTooLargeError, f"it names more than {_MAX_MANIFESTS} manifests", reference)
+    return list(new.values())
+
+
+def _check_size(reference: Reference, nodes: dict[Digest, Node]) -> None:
+    if sum(node.descriptor.size for node in nodes.values() if node.manifest is not None) > _MAX_BYTES:
+        raise _failed(ResponseTooLargeError, f"its manifests have more than {_MAX_BYTES} bytes together", reference)
+
+
+def _read_node(reference: Reference, child: Descriptor, registry: ReadsManifests) -> Node:
+    try:
+        return _node(reference, registry.get_manifest(reference.at(child.digest)))
+    except NotFoundError:  # an index may name platforms that were not copied with it
+        return Node(child, None, "", {}, Referrers())
+
+
+def _referrers(reference: Reference, digest: Digest, registry: ReadsManifests) -> Referrers:
+    try:
+        return Referrers(registry.list_referrers(reference, digest))
+    except RegistryError as error:  # the rest of the tree is shown all the same
+        return Referrers(error=str(error))
+
+
+def _node(reference: Reference, raw: RawManifest) -> Node:
+    try:
+        manifest = parse_manifest(raw.content, raw.descriptor.media_type)
+        document = msgspec.json.decode(raw.content, type=_Document)
+    except (InvalidManifestError, msgspec.DecodeError) as error:
+        raise _failed(UnsupportedMediaTypeError, str(error), reference.at(raw.descriptor.digest)) from error
+    platforms = {Digest(child.digest): _platform_text(child.platform) for child in document.manifests}
+    return Node(raw.descriptor, manifest, document.artifact_type or "", platforms, Referrers())
+
+
+def _platform_text(platform: _Platform | None) -> str:
+    parts = (platform.os, platform.architecture, platform.variant) if platform is not None else ()
+    return "/".join(part for part in parts if part)
+
+
+def _failed(kind: type[RegistryError], cause: str, reference: Reference) -> RegistryError:
+    return kind(cause, operation="inspect", side=Side.UPSTREAM, reference=str(reference))
+
+
+def tree_text(reference: Reference, tree: Tree) -> str:
+    """Draw a tree, a line for each manifest, blob and referrer. A repeated manifest is not drawn again."""
+    blobs = tree.blobs
+    total = size_text(sum(blob.size for blob in blobs))
+    lines = [str(reference), *_lines(tree, tree.root.digest, "", "", set())]
+    lines.append(f"{count_text(len(tree.nodes), 'manifest')}, {count_text(len(blobs), 'blob')}, {total}")
+    return "\n".join(map(_safe_line, lines))
+
+
+def tree_document(reference: Reference, tree: Tree) -> dict[str, Any]:
+    """Describe a tree as a JSON document: a list of manifests, which name each other by digest."""
+    blobs = tree.blobs
+    return {
+        "reference": str(reference),
+        "digest": tree.root.digest,
+        "manifests": [_node_document(tree, node) for node in tree.nodes.values()],
+        "blobs": len(blobs),
+        "bytes": sum(blob.size for blob in blobs),
+    }
+
+
+def _lines(tree: Tree, digest: Digest, platform: str, indent: str, drawn: set[Digest]) -> Iterator[str]:
+    node = tree.nodes[digest]
+    yield f"{indent}{_head(node, platform)}{' (see above)' if digest in drawn else ''}"
+    if digest in drawn or node.manifest is None:
+        return
+    drawn.add(digest)
+    below = f"{indent}  "
+    for blob in node.manifest.blobs:
+        yield f"{below}blob {blob.digest} {size_text(blob.size)} {blob.media_type}"
+    for referrer in node.referrers.listed:
+        yield f"{below}referrer {referrer.descriptor.digest} {_kind(referrer)}"
+    if node.referrers.error:
+        yield f"{below}referrers unknown: {node.referrers.error}"
+    for child in node.manifest.children:
+        yield from _lines(tree, child.digest, node.platforms.get(child.digest, ""), below, drawn)
+
+
+def _safe_line(line: str) -> str:
+    """Make a line safe for a terminal and keep its indentation."""
+    depth = len(line) - len(line.lstrip(" "))
+    return " " * depth + one_line(line)
+
+
+def _head(node: Node, platform: str) -> str:
+    descriptor = node.descriptor
+    kind = "index" if descriptor.media_type in media_types.INDEXES else "manifest"
+    words = [kind, descriptor.digest, platform, node.artifact_type, size_text(descriptor.size), descriptor.media_type]
+    if node.manifest is None:
+        words.append("(not found)")
+    return " ".join(word for word in words if word)
+
+
+def _kind(referrer: Referrer) -> str:
+    return referrer.artifact_type or referrer.descriptor.media_type
+
+
+def _node_document(tree: Tree, node: Node) -> dict[str, Any]:
+    manifest = node.manifest
+    document: dict[str, Any] = {**_descriptor(node.descriptor), "present": manifest is not None}
+    platforms = {
+        owner.platforms[node.descriptor.digest]
+        for owner in tree.nodes.values()
+        if node.descriptor.digest in owner.platforms
+    }
+    document["platform"] = next((platform for platform in sorted(platforms) if platform), None)
+    document["artifact_type"] = node.artifact_type or None
+    document["manifests"] = [child.digest for child in manifest.children] if manifest is not None else []
+    document["blobs"] = [_descriptor(blob) for blob in manifest.blobs] if manifest is not None else []
+    document["referrers"] = [
+        {**_descriptor(referrer.descriptor), "artifact_type": referrer.artifact_type or None}
+        for referrer in node.referrers.listed
+    ]
+    document["referrers_error"] = node.referrers.error or None
+    return document
+
+
+def _descriptor(descriptor: Descriptor) -> dict[str, Any]:
+    return {"digest": descriptor.digest, "media_type": descriptor.media_type, "size": descriptor.size}

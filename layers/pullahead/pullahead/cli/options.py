@@ -1,0 +1,144 @@
+"""Arguments that several commands share, and how a command line is refused: in one line, with exit code 2."""
+
+import argparse
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple, NoReturn, TypeVar
+
+from pullahead.cli.output import USAGE, say
+from pullahead.errors import ConfigError
+from pullahead.oci.reference import InvalidReferenceError, parse_host
+from pullahead.rules.values import is_platform
+
+RULES_FILE = "layers/rules/rules.yaml"
+STDIN = "-"
+
+_Parsed = TypeVar("_Parsed")
+
+
+class UsageError(ConfigError):
+    """Options that do not fit together, or do not fit where the program runs."""
+
+
+class Parser(argparse.ArgumentParser):
+    """Writes what is wrong in one line. Options are not abbreviated, so that new ones break no script."""
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **{"allow_abbrev": False, "formatter_class": _HelpFormatter, **options})
+
+    def error(self, message: str) -> NoReturn:
+        """Exit with 2."""
+        say(f"{message} (see {self.prog} --help)")
+        sys.exit(USAGE)
+
+
+class _HelpFormatter(argparse.HelpFormatter):
+    """Wraps paragraphs, but keeps the lines of those that have several."""
+
+    def _fill_text(self, text: str, width: int, indent: str) -> str:
+        fill = super()._fill_text
+        return "\n\n".join(block if "\n" in block else fill(block, width, indent) for block in text.split("\n\n"))
+
+
+class RegistryOptions(NamedTuple):
+    """How registries are reached: hosts without verified HTTPS and public addresses, and a file of certificates."""
+
+    insecure: frozenset[str] = frozenset()
+    ca: Path | None = None
+
+    @classmethod
+    def of(cls, arguments: argparse.Namespace) -> "RegistryOptions":
+        """Read the options of a command line."""
+        return cls(frozenset(arguments.insecure), arguments.ca)
+
+
+def describe(parser: argparse.ArgumentParser, description: str, *examples: str, stale: str = "") -> None:
+    """Set what `--help` says beside the options. `stale` is what exit code 3 means."""
+    codes = {
+        0: "Success, also when there is nothing to do",
+        1: "Failure",
+        2: "Wrong usage",
+        3: stale,
+        130: "Interrupted",
+    }
+    parser.description = description
+    parser.epilog = "\n".join(
+        ("Exit codes:", *(f"  {code:<4} {meaning}" for code, meaning in codes.items() if meaning))
+    )
+    if examples:
+        parser.epilog += "\n".join(("\n\nExamples:", *(f"  pullahead {example}" for example in examples)))
+
+
+def add_output_options(parser: argparse.ArgumentParser) -> None:
+    """Add what every command takes."""
+    parser.add_argument("--json", action="store_true", help="Write the result as one JSON document")
+    parser.add_argument("--quiet", action="store_true", help="Write nothing but errors and the document of --json")
+
+
+def add_registry_options(parser: argparse.ArgumentParser) -> None:
+    """Add what every command takes that connects to registries."""
+    add_output_options(parser)
+    parser.add_argument(
+        "--insecure",
+        metavar="HOST",
+        action="append",
+        default=[],
+        type=parsed_by(parse_host),
+        help="Allow plain HTTP and private addresses for this host (repeatable)",
+    )
+    parser.add_argument(
+        "--ca",
+        metavar="FILE",
+        type=parsed_by(parse_file),
+        help="Trust the CA certificates in this PEM file (default: $SSL_CERT_FILE, else the system's)",
+    )
+
+
+def add_platform_option(parser: argparse.ArgumentParser, summary: str) -> None:
+    """Add --platform."""
+    parser.add_argument(
+        "--platform",
+        metavar="OS/ARCH[/VARIANT]",
+        action="append",
+        default=[],
+        type=parsed_by(_parse_platform),
+        help=f"{summary} (repeatable)",
+    )
+
+
+def add_rules_file(parser: argparse.ArgumentParser) -> None:
+    """Add the rules file as an optional argument."""
+    parser.add_argument(
+        "file",
+        metavar="FILE",
+        nargs="?",
+        default=RULES_FILE,
+        help=f"The rules file, - for stdin (default: {RULES_FILE})",
+    )
+
+
+def parsed_by(parse: Callable[[str], _Parsed]) -> Callable[[str], _Parsed]:
+    """Let argparse show the messages of our own parsers."""
+
+    def parse_argument(text: str) -> _Parsed:
+        try:
+            return parse(text)
+        except (InvalidReferenceError, ValueError) as error:
+            raise argparse.ArgumentTypeError(str(error)) from None
+
+    return parse_argument
+
+
+def parse_file(text: str) -> Path:
+    """Check that a file exists. Raises ValueError."""
+    path = Path(text)
+    if not path.is_file():
+        raise ValueError(f"no such file: {text!r}")
+    return path
+
+
+def _parse_platform(text: str) -> str:
+    if not is_platform(text):
+        raise ValueError(f"invalid platform {text[:80]!r}; use OS/ARCH or OS/ARCH/VARIANT, such as linux/arm/v7")
+    return text
