@@ -15,8 +15,8 @@ def accept(**parameters: str) -> None:
 @pytest.mark.parametrize(
     ("parameters", "complaint"),
     [
-        ({"Webhooks": "on"}, "needs WebhookSecret"),
-        ({"VpcSubnetIds": "subnet-1,subnet-2"}, "need VpcSecurityGroupIds"),
+        ({"Webhooks": "on"}, "WebhookSecret is required"),
+        ({"VpcSubnetIds": "subnet-1,subnet-2"}, "VpcSecurityGroupIds are required"),
     ],
 )
 def test_parameters_that_lack_another_are_refused(parameters: dict[str, str], complaint: str) -> None:
