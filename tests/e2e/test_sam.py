@@ -156,7 +156,7 @@ def test_webhooks_without_a_secret_are_refused_before_anything_changes(site: Sit
     before = site.stack.resources()
     refused = project.deploy("--parameter-overrides", "Webhooks=on", 'WebhookSecret=""')
     assert refused.status != 0
-    assert "Webhooks=on needs WebhookSecret" in refused.text
+    assert "WebhookSecret is required if Webhooks is on" in refused.text
     assert site.stack.resources() == before
 
 
