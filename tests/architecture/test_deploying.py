@@ -60,7 +60,7 @@ def test_parameter_that_is_nowhere_explained_is_found() -> None:
     changed["Parameters"]["Forgotten"] = {"Type": "String"}
     assert len(findings(changed)) == 4
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
-    assert len(findings(readme=readme.replace("| `30` |", "| `31` |"))) == 1
+    assert len(findings(readme=readme.replace("| `14400` |", "| `14401` |"))) == 1
 
 
 def test_samconfig_answers_all_that_sam_would_ask() -> None:

@@ -41,6 +41,51 @@ def documents(ecr: RunningEcr) -> dict[str, Any]:
     return dict(ecr.ecr.registry.get(NAME).documents)
 
 
+def expiry_put(ecr: RunningEcr, settings: RepositorySettings | None, default_days: int) -> int | None:
+    """Create a repository, and return after how many days its untagged images expire."""
+    EcrTarget(ecr.client, expire_untagged_days=default_days).ensure_repository(NAME, settings)
+    text = documents(ecr).get("lifecyclePolicyText")
+    if text is None:
+        return None
+    (rule,) = json.loads(text)["rules"]
+    selection = rule["selection"]
+    assert (selection["tagStatus"], rule["action"]) == ("untagged", {"type": "expire"})
+    days: int = selection["countNumber"]
+    return days
+
+
+class TestUntaggedImages:
+    @pytest.mark.parametrize(
+        ("settings", "days"),
+        [
+            (None, 30),
+            (RepositorySettings(), 30),
+            (RepositorySettings(expire_untagged_days=7), 7),
+            (RepositorySettings(expire_untagged_days=0), None),
+            (RepositorySettings(lifecycle_policy=LIFECYCLE), 14),
+        ],
+    )
+    def test_rule_takes_the_place_of_the_default(
+        self, ecr: RunningEcr, settings: RepositorySettings | None, days: int | None
+    ) -> None:
+        assert expiry_put(ecr, settings, 30) == days
+
+    def test_default_of_0_days_puts_no_policy(self, ecr: RunningEcr) -> None:
+        assert expiry_put(ecr, None, 0) is None
+
+    def test_policy_of_the_creation_template_takes_the_place_of_the_default(self, ecr: RunningEcr) -> None:
+        template(ecr, "mirror", lifecyclePolicy=LIFECYCLE)
+        assert expiry_put(ecr, None, 30) == 14
+
+    def test_creation_template_without_a_policy_leaves_the_default(self, ecr: RunningEcr) -> None:
+        template(ecr, "mirror")
+        assert expiry_put(ecr, None, 30) == 30
+
+    def test_repository_of_somebody_else_gets_no_policy(self, ecr: RunningEcr) -> None:
+        ecr.client.create_repository(repositoryName=NAME)
+        assert expiry_put(ecr, RepositorySettings(expire_untagged_days=7), 30) is None
+
+
 class TestRuleSettings:
     def test_rule_without_settings_creates_a_repository_with_defaults(self, ecr: RunningEcr) -> None:
         assert made(ecr, RepositorySettings()) == PLAIN

@@ -85,6 +85,14 @@ class Settings(NamedTuple):
         return self._require_number("MAX_CONCURRENT_REFRESHES")
 
     @property
+    def expire_untagged_days(self) -> int:
+        """After how many days untagged images of new repositories expire; 0 for never."""
+        text = self._optional("EXPIRE_UNTAGGED_DAYS") or "0"
+        if not text.isdecimal():
+            raise ConfigError(f"the environment variable EXPIRE_UNTAGGED_DAYS is {text!r}; it must be a number")
+        return int(text)
+
+    @property
     def alerts_topic_arn(self) -> str:
         """The SNS topic of alerts."""
         return self._require("ALERTS_TOPIC_ARN")

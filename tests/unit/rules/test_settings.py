@@ -156,6 +156,8 @@ def test_rules_may_share_a_repository_where_they_cannot_collide() -> None:
         ("{kms_key: alias/x}", RepositorySettings(kms_key="alias/x")),
         ("{kms_key: alias/aws/ecr}", RepositorySettings(kms_key="")),
         ("{kms_key: aws/ecr}", RepositorySettings(kms_key="")),
+        ("{expire_untagged_days: 90}", RepositorySettings(expire_untagged_days=90)),
+        ("{expire_untagged_days: 0}", RepositorySettings(expire_untagged_days=0)),
         ("{tag_mutability: MUTABLE}", RepositorySettings()),
         ("{tag_mutability: IMMUTABLE}", RepositorySettings(immutable_tags=True)),
         (

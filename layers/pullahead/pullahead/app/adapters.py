@@ -159,7 +159,7 @@ class Adapters:
 
     @cached_property
     def _target(self) -> EcrTarget:
-        return EcrTarget(self._ecr)
+        return EcrTarget(self._ecr, expire_untagged_days=self._settings.expire_untagged_days)
 
     @cached_property
     def _find_mounts(self) -> FindMounts:

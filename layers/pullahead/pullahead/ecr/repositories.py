@@ -6,6 +6,7 @@ action"). A team that wrote one for a prefix wants it applied whoever creates th
 Templates for replication alone are skipped.
 """
 
+import json
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -34,13 +35,22 @@ class _Creation(NamedTuple):
     repository_policy: str | None = None
 
 
-def create_repository(client: "ECRClient", repository: str, settings: RepositorySettings | None) -> None:
+def create_repository(
+    client: "ECRClient", repository: str, settings: RepositorySettings | None, expire_untagged_days: int = 0
+) -> None:
     """Create a repository. One that was created meanwhile by another process is left as it is.
+
+    Without a lifecycle policy of the rule or the template it gets one that expires untagged images: what a moved tag
+    leaves would be stored forever. `expire_untagged_days` is the default; 0 puts none.
 
     Raises ConfigError where the repository was created without its policies: a retry finds it and leaves it as it is,
     so somebody has to act.
     """
     creation = _by_settings(settings) if settings is not None else _by_template(client, repository)
+    if settings is not None and settings.expire_untagged_days is not None:
+        expire_untagged_days = settings.expire_untagged_days
+    if not creation.lifecycle_policy and expire_untagged_days:
+        creation = creation._replace(lifecycle_policy=_expiring_untagged(expire_untagged_days))
     try:
         with translated("create", repository, frozenset({_REPOSITORY_EXISTS})):
             client.create_repository(repositoryName=repository, **creation.arguments)
@@ -53,6 +63,15 @@ def create_repository(client: "ECRClient", repository: str, settings: Repository
             f"{error} The repository {repository} was created without it: put the policy by hand, or delete the "
             "repository, which is still empty, so that it is created again."
         ) from error
+
+
+def _expiring_untagged(days: int) -> str:
+    # ECR User Guide, "Lifecycle policy properties": sinceImagePulled counts from the push if nobody pulled. What an
+    # index names does not expire before the index does.
+    selection = {"tagStatus": "untagged", "countType": "sinceImagePulled", "countUnit": "days", "countNumber": days}
+    description = f"Untagged images that nobody pulled for {days} days (Pullahead)"
+    rule = {"rulePriority": 1, "description": description, "selection": selection, "action": {"type": "expire"}}
+    return json.dumps({"rules": [rule]})
 
 
 def _put_policies(client: "ECRClient", repository: str, creation: _Creation) -> None:

@@ -38,8 +38,8 @@ _IMAGE_EXISTS = "ImageAlreadyExistsException"
 class EcrTarget:
     """Implements `pullahead.refresh.ports.PublishTarget` with one boto3 client. Thread-safe."""
 
-    def __init__(self, client: "ECRClient", pace: EcrPace | None = None) -> None:
-        self._client, self._pace = client, pace or EcrPace()
+    def __init__(self, client: "ECRClient", pace: EcrPace | None = None, *, expire_untagged_days: int = 0) -> None:
+        self._client, self._pace, self._expire_untagged_days = client, pace or EcrPace(), expire_untagged_days
         self._parts = PartUploads(client)
 
     def published_digests(self, repository: str, tags: Collection[str]) -> Mapping[str, Digest]:
@@ -70,7 +70,7 @@ class EcrTarget:
     def ensure_repository(self, repository: str, settings: RepositorySettings | None = None) -> None:
         """Create the repository unless it exists: with these settings, else by the creation template for its name."""
         if not self._exists(repository):
-            create_repository(self._client, repository, settings)
+            create_repository(self._client, repository, settings, self._expire_untagged_days)
 
     def present_blobs(self, repository: str, digests: Collection[Digest]) -> frozenset[Digest]:
         """Call BatchCheckLayerAvailability; only AVAILABLE counts, an ARCHIVED layer cannot be pulled."""

@@ -21,6 +21,7 @@ class RepositorySettings(NamedTuple):
     mutable_tag_filters: tuple[str, ...] = ()  # wildcards that stay mutable where tags are immutable
     lifecycle_policy: str | None = None
     repository_policy: str | None = None
+    expire_untagged_days: int | None = None  # None: the target's default; 0: never. A lifecycle policy takes its place
 
 
 class Upload(NamedTuple):

@@ -218,6 +218,7 @@ _ExpireAfter = Annotated[str, _duration(timedelta(days=1), timedelta(days=365))]
 _Count = Annotated[int, Meta(ge=0, le=100_000)]
 _AtLeastOne = Annotated[int, Meta(ge=1, le=100_000)]
 _DailyLimit = Annotated[int, Meta(ge=1, le=10_000)]
+_Days = Annotated[int, Meta(ge=0, le=3_650)]
 _Rate = Annotated[float, Meta(gt=0, le=1_000)]
 _Version = Annotated[
     Literal[1], Meta(extra=Wording("is not a supported version", "Write version: 1, without quotes.").extra)
@@ -335,6 +336,10 @@ class Creation(_Section, frozen=True):
         _about("Whether tags may move, in ECR's words; with exclusions: `{IMMUTABLE_WITH_EXCLUSION: [GLOB, …]}`."),
     ] = UNSET
     lifecycle_policy: Annotated[_Policy | UnsetType, _about("ECR lifecycle policy, as YAML or as JSON text.")] = UNSET
+    expire_untagged_days: Annotated[
+        _Days | UnsetType,
+        _about("Days after which ECR expires an untagged image that nobody pulled; 0 for never."),
+    ] = UNSET
     repository_policy: Annotated[
         _Policy | UnsetType, _about("IAM policy of the repository, as YAML or as JSON text.")
     ] = UNSET

@@ -363,6 +363,9 @@ class _Loader:
             immutable, filters = mutability == "IMMUTABLE", ()
         kms_key = _given(written.kms_key, settings.kms_key)
         lifecycle = self._policy(at, "lifecycle_policy", written.lifecycle_policy, "rules", _MAX_LIFECYCLE_POLICY)
+        if not isinstance(written.expire_untagged_days, UnsetType) and lifecycle is not None:
+            message = "it has no effect, since lifecycle_policy decides what expires"
+            self._problems.add(at.below("expire_untagged_days"), message, "Remove one of the two.")
         access = self._policy(at, "repository_policy", written.repository_policy, "Statement", _MAX_REPOSITORY_POLICY)
         return RepositorySettings(
             tuple(_given(written.tags, dict(settings.tags)).items()),
@@ -372,6 +375,7 @@ class _Loader:
             filters,
             lifecycle or settings.lifecycle_policy,
             access or settings.repository_policy,
+            _given(written.expire_untagged_days, settings.expire_untagged_days),
         )
 
     def _policy(
