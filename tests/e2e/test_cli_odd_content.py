@@ -171,7 +171,7 @@ def test_content_that_only_distribution_accepts_is_copied(docker: Ends, kind: st
 
 def test_empty_blob_to_ecr_fails_with_its_reason(ecr: Ends) -> None:
     said = refused(ecr, NOT_IN_ECR["empty blob"])
-    assert f"@{digest_of(b'')} at the target failed: it takes no blob without bytes, as ECR does not" in said
+    assert f"@{digest_of(b'')} at the target failed: an empty blob is refused, as ECR does" in said
 
 
 def test_sha512_to_ecr_fails_with_its_reason(ecr: Ends) -> None:

@@ -264,7 +264,7 @@ class TestNamespace:
         result = listing.ask("prom")
         assert (result.state, result.queued) == (State.BLOCKED, 1)
         assert [request.upstream for request in listing.queue.listings] == ["quay.io/prom/node"]
-        assert "no name that ECR allows" in result.reason
+        assert "not a valid ECR repository name" in result.reason
         assert listing.alerts == ["UNLISTED"]
 
     def test_message_for_a_repository_without_a_valid_name_is_ignored(self) -> None:

@@ -7,7 +7,7 @@ import pytest
 from local.images import SparseBlob, make_image
 from local.registry import FakeRegistry
 from pullahead.errors import DigestMismatchError, RangeIgnoredError, RegistryError, RegistryUnavailableError
-from pullahead.refresh.read_blob import BlobSource, RetryPolicy, Span, read_resuming
+from pullahead.refresh.read_blob import BlobSource, RetryPolicy, read_blob
 from pullahead.registry.client import UpstreamRegistry
 from tests.unit.registry.harness import last_blob
 
@@ -170,10 +170,10 @@ def test_blob_whose_ranges_are_refused_is_read_from_the_beginning_after_a_break(
 ) -> None:
     registry.cut("/blobs/", after_bytes=60_000)
     source = BlobSource(upstream, registry.repository("team/app"))
-    pieces = read_resuming(BLOB, source, Span(0, BLOB.size), RetryPolicy(wait=lambda _: None))
-    first = next(pieces)
-    registry.fail("GET", "/blobs/", 416)
-    assert first + b"".join(pieces) == CONTENT
+    with read_blob(BLOB, source, 0, RetryPolicy(wait=lambda _: None)) as pieces:
+        first = next(pieces)
+        registry.fail("GET", "/blobs/", 416)
+        assert first + b"".join(pieces) == CONTENT
     assert [request.status for request in registry.requests] == [200, 416, 200]
 
 

@@ -1,10 +1,11 @@
 """Wire the application: settings → adapters → use cases. Each is made when first used; nothing is decided here."""
 
 import os
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
-from functools import cached_property, lru_cache
+from functools import cached_property, lru_cache, partial
 from typing import TYPE_CHECKING
 
 import boto3
@@ -37,6 +38,7 @@ from pullahead.messages import (
 from pullahead.mirrors.rate_limit_budget import UpstreamUse
 from pullahead.on_demand.follow import FollowDemands
 from pullahead.refresh.copy_unit import CopyUnit
+from pullahead.refresh.parallel_read import ParallelRead
 from pullahead.refresh.plan import plan_copy
 from pullahead.refresh.publish import publish_image
 from pullahead.refresh.queue import RefreshQueue
@@ -53,7 +55,7 @@ if TYPE_CHECKING:
     from pullahead.webhooks.receive import ReceiveWebhook
 
 
-_COPY_THREADS = 4  # each holds up to five parts of 10 MiB; template.yaml gives copy_blobs 512 MB at least
+_COPY_THREADS = 4  # each holds two parts of 10 MiB; template.yaml gives copy_blobs 512 MB at least
 
 
 class Application(Adapters):
@@ -64,7 +66,7 @@ class Application(Adapters):
         gathered = self._gather_rules()
         rules = replace(gathered.rules, paused=self._cached_pauses.paused_rules())
         scheduled = schedule_checks(rules, self._records, self._queue, self._clock())
-        return scheduled._replace(problems=gathered.told)
+        return scheduled._replace(problems=gathered.notices)
 
     def review_records(self, remaining_seconds: Callable[[], float]) -> Reviewed:
         """Review all records: measure lateness, send alerts, retire records."""
@@ -236,7 +238,13 @@ class Application(Adapters):
     def _copy_unit(self) -> CopyUnit:
         streams = EcrStreams(self._ecr, self._clock)
         return CopyUnit(
-            self._upstream, self._target, self._plans, wait_after_breaks, threads=_COPY_THREADS, streams=streams
+            self._upstream,
+            self._target,
+            self._plans,
+            wait_after_breaks,
+            threads=_COPY_THREADS,
+            streams=streams,
+            parallel_read=partial(ParallelRead.measured_by, time.monotonic, time.process_time),
         )
 
 

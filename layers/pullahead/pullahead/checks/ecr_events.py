@@ -14,10 +14,8 @@ from pullahead.errors import InvalidEventError
 from pullahead.messages import AwsEvent, CacheFailure, CheckRequest, ScanFinished
 from pullahead.oci import Digest, InvalidDigestError, parse_digest
 from pullahead.oci.reference import is_tag
+from pullahead.rules.repository_names import is_repository_name
 
-# ECR API reference, CreateRepository, repositoryName.
-_REPOSITORY: Final = re.compile(r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*(?:/[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*)*")
-_REPOSITORY_CHARACTERS: Final = range(2, 257)
 _MAX_CODE: Final = 80
 _MAX_REASON: Final = 300
 _MAX_TAGS: Final = 100
@@ -121,7 +119,7 @@ def _image_scan(event: AwsEvent) -> EcrMessage:
     if detail.scan_status != "COMPLETE":
         return IgnoredEvent(IgnoredReason.FAILED, event.detail_type)
     digest = _digest(detail.image_digest)
-    if digest is None or not _is_repository(detail.repository_name):
+    if digest is None or not is_repository_name(detail.repository_name):
         return IgnoredEvent(IgnoredReason.MISNAMED, event.detail_type)
     tags = tuple(tag for tag in detail.image_tags if is_tag(tag))[:_MAX_TAGS]
     if not tags:
@@ -142,7 +140,7 @@ def _check(event: AwsEvent, detail: _Detail, tag: str, **more: Any) -> CheckRequ
     if not tag:
         return IgnoredEvent(IgnoredReason.UNTAGGED, event.detail_type)
     digest = _digest(detail.image_digest)
-    if not _is_repository(detail.repository_name) or not is_tag(tag) or (detail.image_digest and digest is None):
+    if not is_repository_name(detail.repository_name) or not is_tag(tag) or (detail.image_digest and digest is None):
         return IgnoredEvent(IgnoredReason.MISNAMED, event.detail_type)
     return CheckRequest(repository=detail.repository_name, tags=(tag,), asked_at=event.time, digest=digest, **more)
 
@@ -159,10 +157,6 @@ def _digest(text: str) -> Digest | None:
         return parse_digest(text)
     except InvalidDigestError:
         return None
-
-
-def _is_repository(text: str) -> bool:
-    return len(text) in _REPOSITORY_CHARACTERS and _REPOSITORY.fullmatch(text) is not None
 
 
 def _plain(text: str, most: int) -> str:

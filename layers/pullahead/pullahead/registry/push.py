@@ -298,7 +298,7 @@ class OciTarget:
         """Ask for the upload's status."""
         return min(self._received(self._inquiry("resuming the upload", repository), repository, upload), size)
 
-    def upload_part(self, repository: str, upload: Upload, first_byte: int, part: bytes) -> int:
+    def upload_part(self, repository: str, upload: Upload, first_byte: int, part: bytes | memoryview) -> int:
         """PATCH one part, and believe that it was appended only if the answer says so."""
         inquiry = self._inquiry("uploading a part", repository)
         end = first_byte + len(part)
@@ -349,7 +349,7 @@ class OciTarget:
         request: Request,
         repository: str,
         statuses: Collection[int],
-        content: bytes | None = None,
+        content: bytes | memoryview | None = None,
         *,
         mount_from: str | None = None,
         tries: int = MAX_TRIES,

@@ -83,7 +83,7 @@ class Session:
         receive: Callable[[Response, float], _Received],
         statuses: Collection[int] = (200,),
         *,
-        content: bytes | None = None,
+        content: bytes | memoryview | None = None,
         tries: int = MAX_TRIES,
         refuse: Refuse = failed_answer,
     ) -> _Received:
@@ -107,7 +107,7 @@ class Session:
         self,
         request: Request,
         statuses: Collection[int],
-        content: bytes | None = None,
+        content: bytes | memoryview | None = None,
         *,
         tries: int = MAX_TRIES,
         refuse: Refuse = failed_answer,
@@ -151,7 +151,12 @@ class Session:
     # --- one try --------------------------------------------------------------------------------------------------
 
     def _answer(
-        self, request: Request, deadline: float, statuses: Collection[int], content: bytes | None, refuse: Refuse
+        self,
+        request: Request,
+        deadline: float,
+        statuses: Collection[int],
+        content: bytes | memoryview | None,
+        refuse: Refuse,
     ) -> Response:
         if self._limits is not None and self._limits.wants_news(request):
             self._drop(self._ask_as_known(request._replace(method="HEAD"), deadline, None), request, deadline)
@@ -176,7 +181,7 @@ class Session:
             )
         raise request.inquiry.error(RegistryUnavailableError, f"redirected more than {MAX_REDIRECTS} times")
 
-    def _ask_as_known(self, request: Request, deadline: float, content: bytes | None) -> Response:
+    def _ask_as_known(self, request: Request, deadline: float, content: bytes | memoryview | None) -> Response:
         """Ask with the credential at hand; again, once, with another one, or with one that was not asked for."""
         try:
             response, authorization = self._ask_with_token(request, deadline, content)
@@ -220,7 +225,9 @@ class Session:
         self._tokens.renew(_about(request), challenge, None, deadline)
         return True
 
-    def _ask_with_token(self, request: Request, deadline: float, content: bytes | None) -> tuple[Response, str | None]:
+    def _ask_with_token(
+        self, request: Request, deadline: float, content: bytes | memoryview | None
+    ) -> tuple[Response, str | None]:
         authorization = self._authorization(request, deadline)
         response = self._send(request, deadline, authorization, content)
         if response.status_code != 401:
@@ -251,7 +258,9 @@ class Session:
     def _may_authorize(self, request: Request) -> bool:
         return self._target is None or origin_of(request.url) == origin_of(self._target())
 
-    def _send(self, request: Request, deadline: float, authorization: str | None, content: bytes | None) -> Response:
+    def _send(
+        self, request: Request, deadline: float, authorization: str | None, content: bytes | memoryview | None
+    ) -> Response:
         body = None if content is None else Body((content,), len(content))
         with self._turn(request, self._remaining(deadline, request.inquiry)) as answered:
             self._sent(request)

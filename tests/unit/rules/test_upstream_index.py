@@ -24,23 +24,23 @@ def test_named_tag_is_followed_by_its_mirror() -> None:
     assert found.key == MirrorKey("mirror/app", "1.0")
 
 
-def test_tag_that_fits_the_patterns_is_followed_before_it_was_ever_listed() -> None:
+def test_matching_tag_is_followed_before_it_is_listed() -> None:
     (found,) = follows("ghcr.io/team/app:1.7", rule(tags=ANY))
     assert (found.tag, found.by_listing, found.found) == ("1.7", False, None)
 
 
-def test_which_tags_are_the_newest_is_left_to_the_listing() -> None:
+def test_tag_of_a_rule_with_newest_needs_the_listing() -> None:
     (found,) = follows("ghcr.io/team/app:1.7", rule(tags=ANY._replace(newest=3)))
     assert found.by_listing
     assert found.key == RuleKey("mirror/app", "app")
 
 
-def test_tag_that_is_named_beside_the_newest_needs_no_listing() -> None:
+def test_named_tag_of_a_rule_with_newest_needs_no_listing() -> None:
     (found,) = follows("ghcr.io/team/app:1.7", rule(tags=ANY._replace(newest=3, names=("1.7",))))
     assert not found.by_listing
 
 
-def test_listing_of_the_newest_is_one_thing_to_look_at_whatever_the_tag() -> None:
+def test_tags_of_a_rule_with_newest_share_one_key() -> None:
     declared = rule(tags=ANY._replace(newest=3))
     assert {follows(f"ghcr.io/team/app:1.{minor}", declared)[0].key for minor in range(5)} == {
         RuleKey("mirror/app", "app")
@@ -50,7 +50,7 @@ def test_listing_of_the_newest_is_one_thing_to_look_at_whatever_the_tag() -> Non
 @pytest.mark.parametrize(
     "reference", ["ghcr.io/team/app:2.0", "ghcr.io/team/app:1.0-rc", "ghcr.io/team/other:1.0", "quay.io/team/app:1.0"]
 )
-def test_what_no_rule_allows_is_not_followed(reference: str) -> None:
+def test_tag_that_no_rule_allows_is_not_followed(reference: str) -> None:
     assert follows(reference, rule(tags=ANY)) == ()
 
 
@@ -62,24 +62,24 @@ def test_every_mirror_of_a_tag_is_found() -> None:
     ]
 
 
-def test_tag_that_is_named_and_fits_is_found_once() -> None:
+def test_named_tag_that_matches_is_found_once() -> None:
     assert len(follows("ghcr.io/team/app:1.0", rule(tags=ANY._replace(names=("1.0",))))) == 1
 
 
 class TestNamespace:
     RULE = namespace("prom", "1.0", name="prom")
 
-    def test_repository_below_is_followed_into_the_name_of_the_template(self) -> None:
+    def test_repository_below_is_named_by_the_template(self) -> None:
         (found,) = follows("quay.io/prom/alert:1.0", self.RULE)
         assert found == FollowedTag("prom", "quay/alert", "1.0", Repository("quay.io", "prom/alert"))
 
     @pytest.mark.parametrize(
         "reference", ["quay.io/prometheus/alert:1.0", "quay.io/prom:1.0", "ghcr.io/prom/alert:1.0"]
     )
-    def test_repository_elsewhere_is_not(self, reference: str) -> None:
+    def test_repository_elsewhere_is_not_followed(self, reference: str) -> None:
         assert follows(reference, self.RULE) == ()
 
-    def test_repository_for_which_ecr_allows_no_name_is_passed_over(self) -> None:
+    def test_repository_without_a_valid_target_name_is_skipped(self) -> None:
         assert follows("quay.io/prom/a:1.0", namespace("prom", "1.0", repository="{name}")) == ()
 
 

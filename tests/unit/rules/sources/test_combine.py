@@ -1,4 +1,4 @@
-"""One set of rules out of all sources: who wins, what is told, and what the digest covers."""
+"""One set of rules from all sources: which source wins, what is reported, and what the digest covers."""
 
 from dataclasses import replace
 from datetime import timedelta
@@ -34,7 +34,7 @@ def keys(gathered: Gathered) -> list[tuple[str, str]]:
     return [(str(mirror.key), str(mirror.upstream)) for mirror in gathered.rules.mirrors]
 
 
-def test_what_was_found_joins_what_was_declared() -> None:
+def test_findings_are_added_to_the_rules_file() -> None:
     findings = Findings((QUAY,), (CachedRepository(REPOSITORY, ("1", "2")),), tagged("ghcr.io/a/b", "3", "mirror/b"))
     gathered = gather_rules(declared("docker.io/x/y", "9", repository="mirror/y"), findings)
     assert keys(gathered) == [
@@ -43,7 +43,7 @@ def test_what_was_found_joins_what_was_declared() -> None:
         (f"{REPOSITORY}:1", "quay.io/team/app:1"),
         (f"{REPOSITORY}:2", "quay.io/team/app:2"),
     ]
-    assert gathered.told == ()
+    assert gathered.notices == ()
     found = [rule.source for rule in gathered.rules.rules if rule.source is not Source.FILE]
     assert found == [Source.RESOURCE_TAGS, Source.PULL_THROUGH_CACHE]
     assert gathered.rules.find(REPOSITORY, "2") is not None
@@ -52,19 +52,19 @@ def test_what_was_found_joins_what_was_declared() -> None:
 def test_mirror_that_two_sources_name_is_one_mirror() -> None:
     gathered = gather_rules(declared("quay.io/team/app", "1"), cached("1", "2"))
     assert [key for key, _ in keys(gathered)] == [f"{REPOSITORY}:1", f"{REPOSITORY}:2"]
-    assert gathered.told == ()
+    assert gathered.notices == ()
 
 
-def test_file_wins_over_the_cache_and_it_is_told_once_for_a_repository() -> None:
+def test_file_wins_over_the_cache_and_the_conflict_is_reported_once_per_repository() -> None:
     gathered = gather_rules(declared("ghcr.io/other/app", "1", "2"), cached("1", "2", "3"))
     assert keys(gathered)[:2] == [
         (f"{REPOSITORY}:1", "ghcr.io/other/app:1"),
         (f"{REPOSITORY}:2", "ghcr.io/other/app:2"),
     ]
-    (told,) = gathered.told
-    assert told == (
-        f"{REPOSITORY} is to follow ghcr.io/other/app by the rules file, and quay.io/team/app by a pull through cache "
-        "rule; the former wins for 1, 2. Name one upstream only."
+    (notices,) = gathered.notices
+    assert notices == (
+        f"{REPOSITORY} has two upstreams: ghcr.io/other/app by the rules file, quay.io/team/app by a pull through "
+        "cache rule; the former wins for 1, 2. Name one upstream only."
     )
 
 
@@ -72,14 +72,14 @@ def test_resource_tags_win_over_the_cache() -> None:
     findings = Findings((QUAY,), (CachedRepository(REPOSITORY, ("1",)),), tagged("ghcr.io/other/app", "1"))
     gathered = gather_rules(declared(), findings)
     assert keys(gathered) == [(f"{REPOSITORY}:1", "ghcr.io/other/app:1")]
-    (told,) = gathered.told
-    assert "ghcr.io/other/app by its resource tags, and quay.io/team/app by a pull through cache rule" in told
+    (notices,) = gathered.notices
+    assert "ghcr.io/other/app by its resource tags, quay.io/team/app by a pull through cache rule" in notices
 
 
-def test_many_tags_in_conflict_are_told_in_one_short_line() -> None:
+def test_conflict_of_many_tags_is_one_short_line() -> None:
     tags = tuple(f"{n}" for n in range(1000))
-    (told,) = gather_rules(declared("ghcr.io/other/app", *tags), cached(*tags)).told
-    assert "0, 1, 2, 3, 4 and 995 more" in told
+    (notices,) = gather_rules(declared("ghcr.io/other/app", *tags), cached(*tags)).notices
+    assert "0, 1, 2, 3, 4 and 995 more" in notices
 
 
 def test_pattern_of_the_file_wins_over_a_cached_tag_that_it_chooses() -> None:
@@ -93,15 +93,15 @@ def test_pattern_of_the_file_wins_over_a_cached_tag_that_it_chooses() -> None:
     )
     gathered = gather_rules(Rules((), (), "d", (chosen,)), cached("1.0", "2.0"))
     assert keys(gathered) == [(f"{REPOSITORY}:2.0", "quay.io/team/app:2.0")]
-    assert "wins for 1.0. Name one upstream only." in gathered.told[0]
+    assert "wins for 1.0. Name one upstream only." in gathered.notices[0]
 
 
-@pytest.mark.parametrize(("upstream", "told"), [("quay.io/team/app", 0), ("ghcr.io/other/app", 1)])
-def test_of_two_sources_with_patterns_for_one_repository_the_first_chooses(upstream: str, told: int) -> None:
+@pytest.mark.parametrize(("upstream", "notices"), [("quay.io/team/app", 0), ("ghcr.io/other/app", 1)])
+def test_of_two_sources_with_patterns_for_one_repository_the_first_chooses(upstream: str, notices: int) -> None:
     file = gather_rules(declared(), Findings(tagged=tagged(upstream, "1.+"))).rules
     gathered = gather_rules(file, Findings(tagged=tagged("quay.io/team/app", "2.+")))
     assert [rule.tags.patterns[0].text for rule in gathered.rules.rules] == ["1.*"]
-    assert len(gathered.told) == told
+    assert len(gathered.notices) == notices
 
 
 @pytest.mark.parametrize("glob", [REPOSITORY, "quay/*", "*"])
@@ -110,10 +110,10 @@ def test_repository_that_the_file_opts_out_is_followed_by_no_other_source(glob: 
     findings = Findings((QUAY,), (CachedRepository(REPOSITORY, ("1", "2")),), tagged("quay.io/team/app", "3"))
     gathered = gather_rules(rules, findings)
     assert [key for key, _ in keys(gathered)] == [f"{REPOSITORY}:1"]
-    assert gathered.told == ()
+    assert gathered.notices == ()
 
 
-def test_patterns_of_tags_are_kept_for_the_listing() -> None:
+def test_patterns_of_resource_tags_are_kept_for_the_listing() -> None:
     gathered = gather_rules(declared(), Findings(tagged=tagged("quay.io/team/app", "1.+")))
     (rule,) = gathered.rules.rules
     assert [pattern.text for pattern in rule.tags.patterns] == ["1.*"]
@@ -134,7 +134,7 @@ def test_settings_of_a_host_that_the_file_does_not_name_are_added() -> None:
 
 
 class TestDigest:
-    def test_without_findings_it_is_that_of_the_file(self) -> None:
+    def test_without_findings_it_is_the_files(self) -> None:
         rules = declared("ghcr.io/a/b", "1")
         assert gather_rules(rules, Findings()).rules.digest == rules.digest
 
@@ -146,7 +146,7 @@ class TestDigest:
         }
         assert len(digests) == 6
 
-    def test_tag_that_was_cached_makes_not_every_mirror_due(self) -> None:
+    def test_newly_cached_tag_does_not_change_it(self) -> None:
         before, after = (gather_rules(declared(), cached(*tags)).rules.digest for tags in (("1",), ("1", "2")))
         assert before == after
 

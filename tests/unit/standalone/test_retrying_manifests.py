@@ -1,4 +1,4 @@
-"""Manifests of a registry in trouble: asked for again, and not for ever."""
+"""Manifests of a registry that fails for a while: read again, within bounds."""
 
 import pytest
 
@@ -12,25 +12,25 @@ from pullahead.errors import (
     Side,
 )
 from pullahead.oci import parse_reference
-from pullahead.standalone.copy_image import PatientManifests
+from pullahead.standalone.copy_image import RetryingManifests
 from tests.fakes.upstream import FakeUpstream
 
 REFERENCE = "ghcr.io/team/app:1.0"
 IMAGE = make_image([10])
 
 
-class Asking:
+class Reading:
     def __init__(self, error: RegistryError, times: int) -> None:
         self.upstream, self.waits = FakeUpstream(), list[int]()
         self.upstream.serve(IMAGE, REFERENCE)
         self.upstream.script.fail("get_manifest", error, times=times)
 
-    def ask(self) -> None:
-        patient = PatientManifests(self.upstream, self.waits.append)
-        assert patient.get_manifest(parse_reference(REFERENCE)) == IMAGE.root
+    def read(self) -> None:
+        manifests = RetryingManifests(self.upstream, self.waits.append)
+        assert manifests.get_manifest(parse_reference(REFERENCE)) == IMAGE.root
 
 
-def trouble(kind: type[RegistryError], status: int | None) -> RegistryError:
+def failing(kind: type[RegistryError], status: int | None) -> RegistryError:
     return kind("it is busy", operation="get", side=Side.UPSTREAM, reference=REFERENCE, status=status)
 
 
@@ -45,30 +45,30 @@ def limited(seconds: float) -> RateLimitedError:
     )
 
 
-def test_trouble_that_passes_is_the_end() -> None:
-    asking = Asking(trouble(RegistryUnavailableError, 503), times=2)
-    asking.ask()
-    assert asking.waits == [1, 2]
+def test_error_that_passes_is_retried() -> None:
+    reading = Reading(failing(RegistryUnavailableError, 503), times=2)
+    reading.read()
+    assert reading.waits == [1, 2]
 
 
-def test_trouble_without_end_is_asked_for_ever() -> None:
-    asking = Asking(limited(1.0), times=99)
+def test_number_of_retries_is_bounded() -> None:
+    reading = Reading(limited(1.0), times=99)
     with pytest.raises(RateLimitedError):
-        asking.ask()
-    assert (asking.upstream.gets, asking.waits) == (3, [1, 2])
+        reading.read()
+    assert (reading.upstream.gets, reading.waits) == (3, [1, 2])
 
 
 @pytest.mark.parametrize(
     "error",
     [
-        trouble(NotFoundError, 404),
-        trouble(DigestMismatchError, 200),
-        trouble(RegistryUnavailableError, None),
+        failing(NotFoundError, 404),
+        failing(DigestMismatchError, 200),
+        failing(RegistryUnavailableError, None),
         limited(3600.0),
     ],
 )
-def test_error_that_does_not_pass_is_waited_for(error: RegistryError) -> None:
-    asking = Asking(error, times=99)
+def test_error_that_does_not_pass_is_not_retried(error: RegistryError) -> None:
+    reading = Reading(error, times=99)
     with pytest.raises(type(error)):
-        asking.ask()
-    assert (asking.upstream.gets, asking.waits) == (1, [])
+        reading.read()
+    assert (reading.upstream.gets, reading.waits) == (1, [])

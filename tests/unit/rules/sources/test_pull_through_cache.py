@@ -48,7 +48,7 @@ def test_prefix_ends_at_a_slash() -> None:
     assert rule_for("quay-mirror/app", [CacheRule("quay", "quay.io")]) is None
 
 
-def test_repository_that_names_nothing_is_told_and_stops_no_other() -> None:
+def test_repository_with_an_invalid_upstream_is_reported_and_stops_no_other() -> None:
     broken = CacheRule("bad", "not a host")
     found = describe_cached(
         [broken, HUB], [CachedRepository("bad/x", ("1",)), CachedRepository("docker-hub/a/b", ("1",))]
@@ -75,7 +75,7 @@ def test_role_of_another_account_needs_no_secret() -> None:
     assert settings.credentials == (CredentialSource("", "*", "arn:aws:iam::111122223333:role/pull"),)
 
 
-def test_two_rules_for_one_place_lend_their_credentials_only_to_what_each_has_cached() -> None:
+def test_credentials_of_two_rules_for_one_upstream_are_for_their_own_repositories() -> None:
     other = CacheRule("second", "registry-1.docker.io", credential="second")
     cached = [CachedRepository("docker-hub/team/app", ("1",)), CachedRepository("second/other/app", ("1",))]
     (settings,) = describe_cached([HUB, other], cached).upstreams
@@ -85,5 +85,5 @@ def test_two_rules_for_one_place_lend_their_credentials_only_to_what_each_has_ca
     }
 
 
-def test_rule_without_credentials_asks_for_none() -> None:
+def test_rule_without_credentials_adds_none() -> None:
     assert described(CacheRule("quay", "quay.io"), "quay/a/b").upstreams == ()
