@@ -9,6 +9,7 @@ lock requirements/sam.in -o requirements/sam.txt
 lock requirements/bench.in -o requirements/bench.txt
 lock requirements/lambda-runtime.in -c requirements/dev.txt -o requirements/lambda-runtime.txt
 # botocore and what only botocore needs come with the Lambda runtime; in the layer they would weigh more than all the rest.
+# urllib3 comes with it, too, in whatever version; but requests is built upon it, so the layer brings the one that is tested.
 lock layers/pullahead/requirements.in -c requirements/dev.txt \
-  --no-emit-package botocore --no-emit-package python-dateutil --no-emit-package six --no-emit-package urllib3 \
+  --no-emit-package botocore --no-emit-package python-dateutil --no-emit-package six \
   -o layers/pullahead/requirements.txt

@@ -1,6 +1,7 @@
-"""Compare mirrors with their upstreams, and list what rules choose from. A message that fails comes back alone.
+"""Check mirrors against their upstreams, and list the tags that rules select from. Reads the checks queue.
 
-One that nobody understands, or that has failed for the last time, is put aside with the reason.
+A message that fails is retried alone. One that cannot be decoded, or has failed for the last time, goes to the
+dead-letter queue with the reason.
 """
 
 from collections.abc import Mapping
@@ -25,13 +26,13 @@ processor = BatchProcessor(EventType.SQS, raise_on_entire_batch_failure=False)
 @tracer.capture_lambda_handler(capture_response=False)
 @metrics.log_metrics
 def handler(event: dict[str, Any], context: LambdaContext) -> Any:
-    answer = take(event, context, application())
+    response = process_batch(event, context, application())
     add_upstream_use(application().take_upstream_use())
     add_unsent(application().take_unsent())
-    return answer
+    return response
 
 
-def take(event: dict[str, Any], context: LambdaContext | None, app: Application) -> Any:
+def process_batch(event: dict[str, Any], context: LambdaContext | None, app: Application) -> Any:
     batch = without_repeated_events(event)
     messages = app.decode_messages([record["body"] for record in batch["Records"]])
     each = partial(handle, messages=messages, app=app)

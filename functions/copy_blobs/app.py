@@ -1,4 +1,4 @@
-"""Copy the blobs of one unit, as far as the time goes. Step Functions calls it for each Map item until it is done."""
+"""Copy the blobs of one unit, as many as there is time for. Step Functions calls it for each unit until it is done."""
 
 from typing import Any
 
@@ -25,7 +25,10 @@ def handle(event: dict[str, Any], context: LambdaContext, app: Application) -> d
     logger.append_keys(refresh=request.refresh, unit=request.unit, round=request.rounds)
     result = app.copy_blobs(request, lambda: context.get_remaining_time_in_millis() / 1000)
     bytes_copied = result.bytes_copied - request.bytes_copied
-    logger.info("copied" if result.done else "out of time; another round", extra={"bytes_copied": bytes_copied})
+    logger.info(
+        "copied" if result.done else "time budget used; continuing in another invocation",
+        extra={"bytes_copied": bytes_copied},
+    )
     metrics.add_metric("BytesCopied", MetricUnit.Bytes, bytes_copied)
     add_upstream_use(app.take_upstream_use())
     return result.to_event()

@@ -1,6 +1,7 @@
-"""Notice what is pulled from ECR and not mirrored yet. A message that fails comes back alone.
+"""Process pulls from ECR that CloudTrail recorded: what rules on demand allow and is not mirrored yet is checked.
 
-One that has failed for the last time is put aside with the reason; what is no pull is passed over.
+A message that fails is retried alone; one that has failed for the last time goes to the dead-letter queue with the
+reason. Messages that are not pulls are skipped.
 """
 
 from collections.abc import Mapping
@@ -27,16 +28,17 @@ def handler(event: dict[str, Any], _context: LambdaContext) -> dict[str, Any]:
 
 def handle(event: dict[str, Any], app: Application) -> dict[str, Any]:
     records = [SQSRecord(record) for record in event["Records"]]
-    again = retry_or_dead_letter(records, notice({record.message_id: record.body for record in records}, app), app)
-    return {"batchItemFailures": [{"itemIdentifier": identifier} for identifier in again]}
+    failures = notice({record.message_id: record.body for record in records}, app)
+    to_retry = retry_or_dead_letter(records, failures, app)
+    return {"batchItemFailures": [{"itemIdentifier": identifier} for identifier in to_retry]}
 
 
 def notice(bodies: Mapping[str, str], app: Application) -> Mapping[str, Exception]:
-    """Notice pulls, and return why messages failed, by their identifiers."""
+    """Process pulls; return the errors of the messages that failed, by their identifiers."""
     try:
         noticed = app.notice_pulls(bodies)
     except Exception as error:
-        logger.exception("no pull of this batch could be noticed")
+        logger.exception("no pull of this batch could be processed")
         add_failure(type(error).__name__)
         return dict.fromkeys(bodies, error)
     add_pulls(noticed)
@@ -45,8 +47,8 @@ def notice(bodies: Mapping[str, str], app: Application) -> Mapping[str, Exceptio
 
 
 def report(noticed: NoticedPulls) -> None:
-    logger.debug("passed over", extra={"reasons": noticed.ignored})
+    logger.debug("messages skipped", extra={"reasons": noticed.ignored})
     if noticed.demanded or noticed.refused:
-        logger.info("demanded", extra={"mirrors": noticed.demanded, "refused": noticed.refused})
+        logger.info("mirrors demanded", extra={"mirrors": noticed.demanded, "refused": noticed.refused})
     for mirror, error in noticed.failed.items():
-        logger.error("pull not noticed", extra={"mirror": mirror}, exc_info=error)
+        logger.error("pull could not be processed", extra={"mirror": mirror}, exc_info=error)

@@ -1,4 +1,4 @@
-"""Plan a refresh: which manifests and blobs ECR lacks, in which units. The first state of the refresh."""
+"""Plan a copy: which manifests and blobs ECR lacks, in which units. The first state of a refresh."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""Publish what was copied: child manifests first, then the root with its tag. The only function that moves a tag."""
+"""Publish a copied image: child manifests first, then the root with its tag. The only function that moves a tag."""
 
 from typing import Any
 
@@ -22,5 +22,5 @@ def handle(event: dict[str, Any], app: Application) -> dict[str, Any]:
     request = RefreshRequest.from_event(event)
     logger.append_keys(refresh=request.name, upstream=request.upstream, digest=request.root.digest)
     result = app.publish_image(request)
-    logger.info("superseded; the tag was left alone" if result.superseded else "published")
+    logger.info("superseded; the tag was not moved" if result.superseded else "published")
     return result.to_event()

@@ -1,4 +1,4 @@
-"""Receive webhooks at the function URL, and queue checks of the tags they name. Logs no path and no request body."""
+"""Receive webhooks at a function URL, and queue checks of the tags that they name. Logs no path and no body."""
 
 from typing import Any
 
@@ -21,14 +21,15 @@ def handler(event: dict[str, Any], _context: LambdaContext) -> dict[str, Any]:
 def handle(event: dict[str, Any], app: Application) -> dict[str, Any]:
     response = app.receive_webhook(event)
     add_webhook(response.outcome)
-    logged = {
+    fields = {
         "sender": response.sender,
         "status": response.status,
         "outcome": response.outcome,
         "mirrors": response.mirrors,
     }
     if response.error is not None:
-        logger.error("webhook failed; the sender may retry it", extra={**logged, "error": str(response.error)})
+        message = "webhook could not be processed; the sender may retry it"
+        logger.error(message, extra={**fields, "error": str(response.error)})
     else:
-        logger.info("webhook", extra={**logged, "body": response.body})
+        logger.info("webhook received", extra={**fields, "body": response.body})
     return response.to_event()

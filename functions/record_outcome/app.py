@@ -1,4 +1,4 @@
-"""Record how a refresh ended, well or badly, and tell whom it concerns. The last state of the refresh."""
+"""Record the outcome of a refresh, and send its outcome event. The last state of a refresh."""
 
 from typing import Any
 
@@ -22,7 +22,7 @@ def handler(event: dict[str, Any], _context: LambdaContext) -> dict[str, Any]:
 
 
 def count(outcome: OutcomeRequest) -> None:
-    """Count how a refresh ended, and say what went wrong, if anything did."""
+    """Count the outcome of a refresh, and log its error."""
     if outcome.error is None:
         metrics.add_metric("Refreshes", MetricUnit.Count, 1)
     elif outcome.error.error == DeferredError.__name__:
@@ -40,7 +40,7 @@ def handle(event: dict[str, Any], app: Application) -> dict[str, Any]:
     result = app.record_outcome(outcome)
     add_unsent(app.take_unsent())
     count(outcome)
-    logger.info("recorded", extra=result.to_event())
+    logger.info("outcome recorded", extra=result.to_event())
     if result.seconds is not None and result.lag_seconds is not None:
         metrics.add_metric("RefreshSeconds", MetricUnit.Seconds, result.seconds)
         metrics.add_metric("RefreshLagSeconds", MetricUnit.Seconds, result.lag_seconds)

@@ -1,4 +1,4 @@
-"""Send the mirrors that are due to the checks queue. Called by the schedule; what the event says does not matter."""
+"""Queue checks of the mirrors that are due. Called by the schedule; the content of the event is not used."""
 
 from typing import Any
 
@@ -21,7 +21,7 @@ def handler(_event: dict[str, Any], _context: LambdaContext) -> dict[str, Any]:
 def handle(app: Application) -> dict[str, Any]:
     scheduled = app.schedule_checks()
     for text in scheduled.told:
-        logger.warning("about the rules", extra={"told": text})
+        logger.warning("problem with the rules", extra={"problem": text})
     counts = {"mirrors": scheduled.mirrors, "due": scheduled.due}
     logger.info("checks queued", extra={**counts, "listings": scheduled.listings})
     metrics.add_metric("Mirrors", MetricUnit.Count, scheduled.mirrors)

@@ -1,4 +1,4 @@
-"""Draw the page of mirrors. Called by the custom widget of the CloudWatch dashboard; it only reads."""
+"""Render the page of mirrors. Called by the custom widget of the CloudWatch dashboard; it only reads."""
 
 from typing import Any
 
@@ -20,6 +20,6 @@ def handler(event: dict[str, Any], context: LambdaContext) -> str:
 def handle(event: dict[str, Any], context: LambdaContext, app: Application) -> str:
     shown = app.show_mirrors(event, context.invoked_function_arn)
     if shown.error is not None:
-        logger.error("the records cannot be read; the widget says so", extra={"error": str(shown.error)})
-    logger.info("shown", extra={"mirrors": shown.mirrors, "characters": len(shown.content)})
+        logger.error("records could not be read; the widget shows the error", extra={"error": str(shown.error)})
+    logger.info("page rendered", extra={"mirrors": shown.mirrors, "characters": len(shown.content)})
     return shown.content

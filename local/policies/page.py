@@ -16,62 +16,61 @@ _HEAD: Final = """\
 
 <!-- Written by `make policies` from template.yaml. Edit that, or local/policies/, and not this file. -->
 
-Every function has a role of its own, with what it calls and nothing else. `make test` proves both: the local AWS
-records what each role calls while everything that Pullahead does is played, and a test fails for a call that is not
-allowed as well as for a permission that no call needs.
+Every function has its own role, which allows the calls that the function makes and no others. `make test` proves
+both: the local AWS records the calls of each role while the tests exercise every feature, and a test fails for a call
+that is not allowed and for a permission that no call uses.
 
-Names in `code` are resources and parameters of [template.yaml](../template.yaml). All of them are in the stack's own
-account and Region. “By” says who uses a permission: the function's code, or a service of AWS in the function's name.
+Names in `code` are resources and parameters of [template.yaml](../template.yaml), all in the stack's own account and
+Region. The column “By” names who uses a permission: the function's code, or an AWS service on its behalf.
 """
 _PLATFORM: Final = """\
-## What AWS does in the name of these roles
+## Permissions that AWS services use on behalf of these roles
 
-No request of Pullahead's code shows these; they follow from what the template asks for.
+Pullahead's code makes none of these calls; features that the template turns on require them.
 
-| Who | Does what | Permissions | Source |
+| Service | What it does | Permissions | Source |
 | --- | --- | --- | --- |
 """
 _USERS: Final = """\
 ## Policies to copy
 
-Write your own account, Region and prefixes in place of `123456789012`, `eu-west-1`, `mirror/`, `docker-hub/` and
-`quay/`.
+Replace `123456789012`, `eu-west-1`, `mirror/`, `docker-hub/` and `quay/` with your account, Region and prefixes.
 
 ### Who may pull mirrors
 
-For people, nodes and build servers that pull what Pullahead published.
+For users, nodes and build servers that pull mirrored images.
 
 {mirrors}
 
 ### Who may pull through a pull through cache rule
 
-`ecr:BatchImportUpstreamImage` is needed for every pull, also of a tag that is cached: without it ECR answers that the
-image is not found, and not that something is denied. `ecr:CreateRepository` is needed for the first pull of a
-repository. Neither is in AWS's managed policy `AmazonEC2ContainerRegistryPowerUser`. Who only pulls what Pullahead
-keeps fresh can be given the first policy with the cache's prefixes instead: then only Pullahead changes what is cached.
+`ecr:BatchImportUpstreamImage` is required for every pull, even of a cached tag: without it, ECR responds that the image
+is not found rather than that access is denied. `ecr:CreateRepository` is required for the first pull of a repository.
+The AWS managed policy `AmazonEC2ContainerRegistryPowerUser` has neither. For principals that pull only what Pullahead
+keeps up to date, use the first policy with the cache's prefixes instead; then only Pullahead changes the cache.
 
 {cache}
 
 ### Who may deploy
 
-With `sam deploy`, CloudFormation acts in the name of whoever calls it; these are the permissions of the resource types
-of the template, for a stack that is named `pullahead`. Whoever has them can make roles that are named `pullahead-…`,
-and give them any permission: treat them as an administrator of this account, or let CloudFormation act by a role of its
-own (`sam deploy --role-arn`) and let people only pass that one.
+CloudFormation deploys with the permissions of the caller of `sam deploy`. These policies cover the template's resource
+types, for a stack named `pullahead`. They allow the caller to create roles named `pullahead-…` with any permissions:
+treat principals that have them as administrators of the account, or let CloudFormation use a service role
+(`sam deploy --role-arn`) and allow callers to pass that role only.
 
-They are two policies, as one would be more than IAM takes. Make a customer managed policy of each, and attach both.
+A single policy would exceed IAM's size limits. Create a customer managed policy from each, and attach both.
 
-The first is for the stack, the functions, their roles and their logs:
+The first covers the stack, the functions, their roles and their logs:
 
 {deploy_first}
 
-The second is for what the functions work with:
+The second covers the resources that the functions use:
 
 {deploy_second}
 
-### How large these policies are
+### Sizes of these policies
 
-IAM counts characters without white space. Your own names may be longer than those above.
+IAM counts characters without white space. Longer names of your own count, too.
 
 {sizes}
 """

@@ -25,7 +25,7 @@ def _needs(who: str, what: str, source: str, *actions: str) -> tuple[PlatformNee
 
 LOGS: Final = _needs(
     "Lambda",
-    "writes what a function logs",
+    "writes the function's logs",
     "AWS Lambda Developer Guide, “Sending Lambda function logs to CloudWatch Logs”",
     *("logs:CreateLogStream", "logs:PutLogEvents"),
 )
@@ -37,26 +37,26 @@ TRACES: Final = _needs(
 )
 QUEUE: Final = _needs(
     "Lambda",
-    "reads the function's queue",
+    "polls the function's queue",
     "AWS Lambda Developer Guide, “Creating and configuring an Amazon SQS event source mapping”",
     *("sqs:DeleteMessage", "sqs:GetQueueAttributes", "sqs:ReceiveMessage"),
 )
 NETWORK: Final = _needs(
     "Lambda",
-    "puts the function into the VPC",
+    "connects the function to the VPC",
     "AWS Lambda Developer Guide, “Giving Lambda functions access to resources in an Amazon VPC”",
     *("ec2:AssignPrivateIpAddresses", "ec2:CreateNetworkInterface", "ec2:DeleteNetworkInterface"),
     *("ec2:DescribeNetworkInterfaces", "ec2:DescribeSubnets", "ec2:UnassignPrivateIpAddresses"),
 )
 SECRETS_KEY: Final = _needs(
     "Secrets Manager",
-    "decrypts the secret that the function reads",
+    "decrypts secrets that the function reads",
     "AWS Secrets Manager User Guide, “Secret encryption and decryption”",
     "kms:Decrypt",
 )
 EXECUTION_LOGS: Final = _needs(
     "Step Functions",
-    "delivers the log of executions",
+    "delivers execution logs",
     "AWS Step Functions Developer Guide, “Using CloudWatch Logs to log execution history”",
     *("logs:CreateLogDelivery", "logs:DeleteLogDelivery", "logs:DescribeLogGroups", "logs:DescribeResourcePolicies"),
     *("logs:GetLogDelivery", "logs:ListLogDeliveries", "logs:PutResourcePolicy", "logs:UpdateLogDelivery"),

@@ -58,7 +58,7 @@ def notes_on_statements(text: str) -> dict[str, str]:
     return dict(reversed(_NOTE.findall(text)))
 
 
-_REFRESH: Final = "Refreshes one tag: runs the functions that plan, copy, publish and record"
+_REFRESH: Final = "Copies one tag by invoking the functions that plan, copy, publish and record"
 
 
 def _platform(made: Mapping[str, Any], properties: Mapping[str, Any]) -> dict[str, str]:

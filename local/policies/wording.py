@@ -43,7 +43,7 @@ class UnknownWordingError(Exception):
 
 
 def why(sid: str, note: str | None) -> str:
-    """Read what a statement is there for out of its name, as SeeHowRefreshesEnded, and a note on it."""
+    """Read what a statement is there for out of its name, as DescribeRefreshes, and a note on it."""
     words = _WORD.findall(sid)
     known = {"ecr": "ECR", "s3": "S3", "ssm": "SSM", "vpc": "VPC"}
     named = " ".join([words[0], *(known.get(word.lower(), word.lower()) for word in words[1:])])

@@ -1,4 +1,4 @@
-"""How a repository that is missing is made in ECR, by the rule, by a creation template, or plainly."""
+"""How a missing repository is created in ECR: by the rule, by a creation template, or with defaults."""
 
 import json
 from typing import Any
@@ -41,12 +41,12 @@ def documents(ecr: RunningEcr) -> dict[str, Any]:
     return dict(ecr.ecr.registry.get(NAME).documents)
 
 
-class TestByRule:
-    def test_rule_that_says_little_makes_a_plain_one(self, ecr: RunningEcr) -> None:
+class TestRuleSettings:
+    def test_rule_without_settings_creates_a_repository_with_defaults(self, ecr: RunningEcr) -> None:
         assert made(ecr, RepositorySettings()) == PLAIN
         assert documents(ecr) == {}
 
-    def test_every_setting_of_the_rule_is_made(self, ecr: RunningEcr) -> None:
+    def test_every_setting_of_the_rule_is_applied(self, ecr: RunningEcr) -> None:
         settings = RepositorySettings(
             tags=(("team", "platform"), ("cost", "4711")),
             kms_key=KEY,
@@ -74,21 +74,23 @@ class TestByRule:
             (RepositorySettings(kms_key=""), {"encryptionConfiguration": {"encryptionType": "KMS"}}),
         ],
     )
-    def test_one_setting_alone(self, ecr: RunningEcr, settings: RepositorySettings, told: dict[str, Any]) -> None:
+    def test_one_setting_is_applied_without_the_others(
+        self, ecr: RunningEcr, settings: RepositorySettings, told: dict[str, Any]
+    ) -> None:
         assert made(ecr, settings) == PLAIN | told
 
-    def test_rule_wins_over_a_template_which_is_not_even_asked_for(self, ecr: RunningEcr) -> None:
+    def test_template_is_not_read_where_the_rule_has_settings(self, ecr: RunningEcr) -> None:
         template(ecr, "mirror")
         ecr.ecr.calls.clear()
         assert made(ecr, RepositorySettings()) == PLAIN
         assert ecr.ecr.calls.operations()[:2] == ["DescribeRepositories", "CreateRepository"]
 
 
-class TestByTemplate:
-    def test_without_one_it_is_plain(self, ecr: RunningEcr) -> None:
+class TestTemplate:
+    def test_repository_without_a_template_has_defaults(self, ecr: RunningEcr) -> None:
         assert made(ecr) == PLAIN
 
-    def test_everything_of_the_template_is_made(self, ecr: RunningEcr) -> None:
+    def test_every_setting_of_the_template_is_applied(self, ecr: RunningEcr) -> None:
         wildcards = [{"filterType": "WILDCARD", "filter": "dev*"}]
         template(
             ecr,
@@ -109,29 +111,29 @@ class TestByTemplate:
         assert ecr.client.list_tags_for_resource(resourceArn=ARN)["tags"] == [{"Key": "team", "Value": "platform"}]
 
     @pytest.mark.parametrize("longest", ["mirror/team", "mirror/team/"])
-    def test_longest_prefix_wins(self, ecr: RunningEcr, longest: str) -> None:
+    def test_template_with_the_longest_prefix_is_applied(self, ecr: RunningEcr, longest: str) -> None:
         for prefix in ("ROOT", "mirror", "mirror/other"):
             template(ecr, prefix)
         template(ecr, longest, imageTagMutability="MUTABLE")
         assert made(ecr) == PLAIN
 
-    def test_root_is_for_what_no_other_is_for(self, ecr: RunningEcr) -> None:
+    def test_root_template_is_applied_where_no_prefix_matches(self, ecr: RunningEcr) -> None:
         """However short the other one is."""
         template(ecr, "ROOT", imageTagMutability="MUTABLE")
         template(ecr, "dev")
         assert made(ecr, name="dev/app")["imageTagMutability"] == "IMMUTABLE"
         assert made(ecr, name="prod/app") == PLAIN
 
-    def test_root_alone_is_for_all(self, ecr: RunningEcr) -> None:
+    def test_root_template_is_applied_where_it_is_the_only_one(self, ecr: RunningEcr) -> None:
         template(ecr, "ROOT")
         assert made(ecr)["imageTagMutability"] == "IMMUTABLE"
 
-    def test_prefix_ends_where_a_part_of_the_name_does(self, ecr: RunningEcr) -> None:
+    def test_prefix_matches_whole_parts_of_the_name(self, ecr: RunningEcr) -> None:
         template(ecr, "mirror/te")
         template(ecr, "mirror/team/app")
         assert made(ecr) == PLAIN
 
-    def test_template_for_replicas_alone_is_not_followed(self, ecr: RunningEcr) -> None:
+    def test_template_for_replication_is_not_applied(self, ecr: RunningEcr) -> None:
         template(ecr, "mirror/team", appliedFor=["REPLICATION"])
         assert made(ecr) == PLAIN
         template(ecr, "other", appliedFor=["REPLICATION", "CREATE_ON_PUSH"])
@@ -144,26 +146,26 @@ class TestByTemplate:
         assert made(ecr)["imageTagMutability"] == "IMMUTABLE"
         assert ecr.ecr.calls.count("DescribeRepositoryCreationTemplates") == 2
 
-    def test_registry_that_does_not_tell_is_an_error_and_nothing_is_made(self, ecr: RunningEcr) -> None:
+    def test_repository_is_not_created_where_templates_cannot_be_read(self, ecr: RunningEcr) -> None:
         ecr.ecr.faults.add("DescribeRepositoryCreationTemplates", "AccessDeniedException")
         with pytest.raises(AccessDeniedError):
             EcrTarget(ecr.client).ensure_repository(NAME)
         assert ecr.ecr.calls.count("CreateRepository") == 0
 
 
-class TestPoliciesThatCannotBePut:
+class TestPoliciesNotPut:
     """The next try finds the repository and leaves it alone: so this must be told, not tried again in silence."""
 
     @pytest.mark.parametrize("operation", ["PutLifecyclePolicy", "SetRepositoryPolicy"])
     @pytest.mark.parametrize("code", ["AccessDeniedException", "InvalidParameterException", "ServerException"])
-    def test_human_is_told_what_to_do(self, ecr: RunningEcr, operation: str, code: str) -> None:
+    def test_error_says_what_to_do(self, ecr: RunningEcr, operation: str, code: str) -> None:
         ecr.ecr.faults.add(operation, code, message="as ECR says it")
         settings = RepositorySettings(lifecycle_policy=LIFECYCLE, repository_policy=POLICY)
-        with pytest.raises(ConfigError, match=f"as ECR says it.*{NAME} was made without it.*delete") as caught:
+        with pytest.raises(ConfigError, match=f"as ECR says it.*{NAME} was created without it.*delete") as caught:
             EcrTarget(ecr.client).ensure_repository(NAME, settings)
         assert not caught.value.retryable
 
-    def test_throttled_making_is_no_such_case(self, ecr: RunningEcr) -> None:
+    def test_throttled_creation_is_a_rate_limit(self, ecr: RunningEcr) -> None:
         ecr.ecr.faults.add("CreateRepository", "ThrottlingException")
         with pytest.raises(RateLimitedError):
             EcrTarget(ecr.client).ensure_repository(NAME, RepositorySettings(lifecycle_policy=LIFECYCLE))

@@ -39,12 +39,12 @@ def push(ecr: RunningEcr, repository: str) -> None:
     target.put_manifest(repository, IMAGE.root, "1.0")
 
 
-def test_blob_that_came_in_a_stream_is_there_by_the_other_road_too(ecr: RunningEcr) -> None:
+def test_blob_that_was_streamed_is_present(ecr: RunningEcr) -> None:
     push(ecr, HOME)
     assert EcrTarget(ecr.client).present_blobs(HOME, DIGESTS) == set(DIGESTS)
 
 
-def test_two_requests_carry_a_blob_and_one_login_carries_many(ecr: RunningEcr) -> None:
+def test_blob_takes_two_requests_and_all_blobs_one_login(ecr: RunningEcr) -> None:
     streams = streams_of(ecr)
     for pieces in BLOBS.values():
         streams.stream_blob(HOME, pieces.blob, pieces.open)
@@ -54,7 +54,7 @@ def test_two_requests_carry_a_blob_and_one_login_carries_many(ecr: RunningEcr) -
     assert count("UploadLayerPart") == 0
 
 
-def test_login_that_grows_old_is_renewed_before_it_expires(ecr: RunningEcr) -> None:
+def test_login_is_renewed_before_it_expires(ecr: RunningEcr) -> None:
     streams = streams_of(ecr)
     first, second, *_ = BLOBS.values()
     streams.stream_blob(HOME, first.blob, first.open)
@@ -68,7 +68,7 @@ def test_login_that_grows_old_is_renewed_before_it_expires(ecr: RunningEcr) -> N
 @pytest.mark.parametrize(
     ("code", "kind"), [("AccessDeniedException", AccessDeniedError), ("ServerException", RegistryUnavailableError)]
 )
-def test_login_that_is_refused_says_so(ecr: RunningEcr, code: str, kind: type[Exception]) -> None:
+def test_refused_login_is_an_error(ecr: RunningEcr, code: str, kind: type[Exception]) -> None:
     ecr.ecr.faults.add("GetAuthorizationToken", code)
     pieces = BLOBS[DIGESTS[0]]
     with pytest.raises(kind, match="log in"):
@@ -83,14 +83,14 @@ def test_repository_that_is_missing_is_not_found(ecr: RunningEcr) -> None:
 
 
 class TestMounts:
-    def test_account_that_does_not_mount_is_asked_once_and_no_repository_is(self, ecr: RunningEcr) -> None:
+    def test_no_repository_is_asked_where_the_account_does_not_mount(self, ecr: RunningEcr) -> None:
         push(ecr, OTHER_HOME)
         mounts = mounts_of(ecr)
         ecr.ecr.calls.clear()
         assert mounts.find_mounts(DIGESTS, [OTHER_HOME]) == mounts.find_mounts(DIGESTS, [OTHER_HOME]) == {}
         assert ecr.ecr.calls.operations() == ["GetAccountSetting"]
 
-    def test_setting_that_is_changed_is_noticed_after_ten_minutes(self, ecr: RunningEcr) -> None:
+    def test_account_setting_is_read_again_after_ten_minutes(self, ecr: RunningEcr) -> None:
         push(ecr, OTHER_HOME)
         mounts = mounts_of(ecr)
         assert mounts.find_mounts(DIGESTS, [OTHER_HOME]) == {}
@@ -100,7 +100,7 @@ class TestMounts:
         ecr.clock.advance(seconds=1)
         assert mounts.find_mounts(DIGESTS, [OTHER_HOME]).keys() == set(DIGESTS)
 
-    def test_blobs_of_another_repository_are_found_and_mounted_without_a_byte(self, ecr: RunningEcr) -> None:
+    def test_blobs_of_another_repository_are_mounted_without_a_byte(self, ecr: RunningEcr) -> None:
         allow_mounts(ecr)
         push(ecr, OTHER_HOME)
         found = mounts_of(ecr).find_mounts(DIGESTS, ["mirror/missing", OTHER_HOME])
@@ -112,7 +112,7 @@ class TestMounts:
             assert pieces.opened == 0
         EcrTarget(ecr.client).put_manifest(HOME, IMAGE.root, "1.0")
 
-    def test_blob_that_belongs_to_no_image_there_is_sent_after_all(self, ecr: RunningEcr) -> None:
+    def test_blob_of_no_image_is_sent_rather_than_mounted(self, ecr: RunningEcr) -> None:
         allow_mounts(ecr)
         pieces = Pieces(b"of no image")
         streams = streams_of(ecr)
@@ -133,11 +133,11 @@ class TestMounts:
         assert ecr.ecr.calls.count("BatchCheckLayerAvailability") == 1
 
     @pytest.mark.parametrize("code", ["InvalidParameterException", "ValidationException"])
-    def test_region_that_does_not_know_the_setting_does_not_mount(self, ecr: RunningEcr, code: str) -> None:
+    def test_region_without_the_setting_does_not_mount(self, ecr: RunningEcr, code: str) -> None:
         ecr.ecr.faults.add("GetAccountSetting", code)
         assert mounts_of(ecr).find_mounts(DIGESTS, [OTHER_HOME]) == {}
 
-    def test_nothing_to_mount_asks_nothing(self, ecr: RunningEcr) -> None:
+    def test_nothing_is_asked_where_no_blob_is_missing(self, ecr: RunningEcr) -> None:
         ecr.ecr.calls.clear()
         assert mounts_of(ecr).find_mounts([], [OTHER_HOME]) == mounts_of(ecr).find_mounts(DIGESTS, []) == {}
         assert ecr.ecr.calls.operations() == []

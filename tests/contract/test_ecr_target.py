@@ -38,28 +38,28 @@ def bench(request: pytest.FixtureRequest) -> Bench:
 
 
 class TestPublishedDigests:
-    def test_repository_that_is_missing_serves_nothing(self, bench: Bench) -> None:
+    def test_missing_repository_serves_nothing(self, bench: Bench) -> None:
         assert bench.target.published_digests("mirror/nowhere", ["1.0", "2.0"]) == {}
 
-    def test_tag_that_is_missing_is_left_out_and_hides_no_other(self, bench: Bench) -> None:
+    def test_missing_tag_is_left_out_and_the_others_are_found(self, bench: Bench) -> None:
         bench.push(IMAGE, "1.0")
         assert bench.served("1.0") == {"1.0": IMAGE.digest}
         assert bench.served("2.0") == {}
         assert bench.served("2.0", "1.0", "3.0") == {"1.0": IMAGE.digest}
 
-    def test_tags_that_were_not_asked_about_are_not_told(self, bench: Bench) -> None:
+    def test_only_the_tags_that_were_asked_for_are_returned(self, bench: Bench) -> None:
         bench.push(IMAGE, "1.0")
         bench.push(IMAGE, "1")
         bench.push(OTHER, "2.0")
         assert bench.served("1", "2.0") == {"1": IMAGE.digest, "2.0": OTHER.digest}
 
-    def test_moved_tag_serves_what_it_was_moved_to(self, bench: Bench) -> None:
+    def test_moved_tag_serves_its_new_digest(self, bench: Bench) -> None:
         bench.push(IMAGE, "1.0")
         bench.push(OTHER, "1.0")
         assert bench.served() == {"1.0": OTHER.digest}
 
     @pytest.mark.parametrize("missing", [True, False])
-    def test_more_tags_than_one_call_takes(self, bench: Bench, missing: bool) -> None:
+    def test_any_number_of_tags_is_found(self, bench: Bench, missing: bool) -> None:
         bench.push(IMAGE)
         tags = [f"t{n}" for n in range(101)]
         for tag in tags:
@@ -69,7 +69,7 @@ class TestPublishedDigests:
 
 
 @pytest.mark.parametrize("settings", [None, RepositorySettings(immutable_tags=True)])
-def test_repository_that_exists_is_no_error_and_left_alone(bench: Bench, settings: RepositorySettings | None) -> None:
+def test_existing_repository_is_not_changed(bench: Bench, settings: RepositorySettings | None) -> None:
     bench.push(IMAGE, "1.0")
     bench.target.ensure_repository(REPOSITORY, settings)
     assert bench.served() == {"1.0": IMAGE.digest}
@@ -77,7 +77,7 @@ def test_repository_that_exists_is_no_error_and_left_alone(bench: Bench, setting
     assert bench.served() == {"1.0": OTHER.digest}
 
 
-def test_repository_is_made_with_the_settings_that_it_is_given(bench: Bench) -> None:
+def test_repository_is_created_with_its_settings(bench: Bench) -> None:
     bench.target.ensure_repository(
         "mirror/strict", RepositorySettings(immutable_tags=True, mutable_tag_filters=("l*",))
     )
@@ -91,13 +91,13 @@ def test_repository_is_made_with_the_settings_that_it_is_given(bench: Bench) -> 
 
 
 class TestPresentBlobs:
-    def test_only_what_this_repository_has_is_present(self, bench: Bench) -> None:
+    def test_only_blobs_of_the_same_repository_are_present(self, bench: Bench) -> None:
         bench.target.ensure_repository("mirror/other")
         here = bench.upload(b"here")
         assert bench.target.present_blobs(REPOSITORY, [here, digest_of(b"nowhere")]) == {here}
         assert bench.target.present_blobs("mirror/other", [here]) == frozenset()
 
-    def test_more_digests_than_one_call_takes(self, bench: Bench) -> None:
+    def test_any_number_of_digests_is_looked_up(self, bench: Bench) -> None:
         here = bench.upload(b"here")
         digests = [digest_of(b"%d" % n) for n in range(150)]
         assert bench.target.present_blobs(REPOSITORY, [*digests, here]) == {here}
@@ -121,23 +121,23 @@ class TestUpload:
         bench.target.upload_part(REPOSITORY, upload, bench.part, b"end")
         assert bench.target.received_bytes(REPOSITORY, upload, size) == size
 
-    def test_asking_changes_nothing(self, bench: Bench) -> None:
+    def test_upload_is_unchanged_after_its_received_bytes_were_asked_for(self, bench: Bench) -> None:
         upload = bench.send(b"only part")
         for _ in range(2):
             bench.target.received_bytes(REPOSITORY, upload, 9)
         bench.target.complete_upload(REPOSITORY, upload, describe_blob(b"only part"))
 
-    def test_part_that_is_not_next_is_not_stored_and_told_where_to_go_on(self, bench: Bench) -> None:
+    def test_part_that_is_not_the_next_one_is_answered_with_the_expected_offset(self, bench: Bench) -> None:
         upload = bench.send(b"a" * bench.part)
         assert bench.target.upload_part(REPOSITORY, upload, bench.part + 7, b"gap") == bench.part
         assert bench.target.upload_part(REPOSITORY, upload, 0, b"again") == bench.part
         assert bench.target.upload_part(REPOSITORY, upload, bench.part, b"next") == bench.part + 4
         bench.target.complete_upload(REPOSITORY, upload, describe_blob(b"a" * bench.part + b"next"))
 
-    def test_first_part_that_does_not_begin_at_zero_is_told_to(self, bench: Bench) -> None:
+    def test_first_part_has_to_begin_at_zero(self, bench: Bench) -> None:
         assert bench.target.upload_part(REPOSITORY, bench.send(), 10, b"x") == 0
 
-    def test_part_whose_answer_was_lost_is_there(self, bench: Bench) -> None:
+    def test_part_whose_answer_was_lost_is_stored(self, bench: Bench) -> None:
         upload = bench.send()
         bench.lose_answer("upload_part")
         with pytest.raises(RegistryUnavailableError):
@@ -146,7 +146,7 @@ class TestUpload:
         assert bench.target.upload_part(REPOSITORY, upload, 0, b"once") == 4
         bench.target.complete_upload(REPOSITORY, upload, describe_blob(b"once"))
 
-    def test_close_whose_answer_was_lost_is_a_success_the_second_time(self, bench: Bench) -> None:
+    def test_completion_whose_answer_was_lost_succeeds_the_second_time(self, bench: Bench) -> None:
         """Else the whole blob would be sent again."""
         upload = bench.send(b"once")
         bench.lose_answer("complete_upload")
@@ -154,10 +154,10 @@ class TestUpload:
             bench.target.complete_upload(REPOSITORY, upload, describe_blob(b"once"))
         bench.target.complete_upload(REPOSITORY, upload, describe_blob(b"once"))
 
-    def test_blob_that_is_there_already_is_a_success(self, bench: Bench) -> None:
+    def test_upload_of_a_present_blob_succeeds(self, bench: Bench) -> None:
         assert bench.upload(b"twice") == bench.upload(b"twice")
 
-    def test_wrong_digest_is_refused_and_neither_blob_is_there(self, bench: Bench) -> None:
+    def test_wrong_digest_is_refused_and_no_blob_is_stored(self, bench: Bench) -> None:
         upload = bench.send(b"truth")
         lie = describe_blob(b"lying")
         with pytest.raises(DigestMismatchError):
@@ -169,7 +169,7 @@ class TestUpload:
         with pytest.raises(UploadLostError):
             bench.target.complete_upload(REPOSITORY, upload, describe_blob(b"smalllast"))
 
-    def test_empty_blob_is_refused_for_good(self, bench: Bench) -> None:
+    def test_empty_blob_is_refused(self, bench: Bench) -> None:
         with pytest.raises(ManifestRefusedError):
             bench.target.complete_upload(REPOSITORY, bench.send(), describe_blob(b""))
 
@@ -189,7 +189,7 @@ def go_on(request: pytest.FixtureRequest) -> Callable[[Target, str, Upload], obj
 GoOn = Callable[[Target, str, Upload], object]
 
 
-def test_upload_that_the_target_forgot_is_lost(bench: Bench, go_on: GoOn) -> None:
+def test_unknown_upload_is_lost(bench: Bench, go_on: GoOn) -> None:
     upload = bench.send(b"part")
     bench.forget_uploads()
     with pytest.raises(UploadLostError):
@@ -202,7 +202,7 @@ def test_upload_of_another_repository_is_lost(bench: Bench, go_on: GoOn) -> None
         go_on(bench.target, "mirror/other", bench.send(b"part"))
 
 
-def test_upload_into_a_repository_that_is_missing_is_not_found(bench: Bench, go_on: GoOn) -> None:
+def test_upload_to_a_missing_repository_is_not_found(bench: Bench, go_on: GoOn) -> None:
     with pytest.raises(NotFoundError):
         go_on(bench.target, "mirror/nowhere", bench.send(b"part"))
     with pytest.raises(NotFoundError):
@@ -210,37 +210,37 @@ def test_upload_into_a_repository_that_is_missing_is_not_found(bench: Bench, go_
 
 
 class TestPutManifest:
-    def test_index_is_put_after_its_children_under_its_tag_alone(self, bench: Bench) -> None:
+    def test_index_is_put_after_its_children_with_its_tag_only(self, bench: Bench) -> None:
         index = make_index([IMAGE, OTHER])
         bench.push(index, "1.0")
         assert bench.served("1.0", "latest") == {"1.0": index.digest}
 
     @pytest.mark.parametrize("media", ["oci", "docker"])
-    def test_exact_bytes_have_the_digest_that_is_served(self, bench: Bench, media: str) -> None:
+    def test_digest_of_the_exact_bytes_is_served(self, bench: Bench, media: str) -> None:
         image = make_image([b"layer"], seed=3, media="docker" if media == "docker" else "oci")
         bench.push(image, "1.0")
         assert bench.served() == {"1.0": digest_of(image.root.content)}
 
-    def test_same_again_is_a_success(self, bench: Bench) -> None:
+    def test_same_manifest_can_be_put_again(self, bench: Bench) -> None:
         for _ in range(2):
             bench.push(IMAGE, "1.0")
             bench.push(IMAGE)
         assert bench.served() == {"1.0": IMAGE.digest}
 
-    def test_put_whose_answer_was_lost_is_a_success_the_second_time(self, bench: Bench) -> None:
+    def test_put_whose_answer_was_lost_succeeds_the_second_time(self, bench: Bench) -> None:
         bench.lose_answer("put_manifest")
         with pytest.raises(RegistryUnavailableError):
             bench.push(IMAGE, "1.0")
         bench.push(IMAGE, "1.0")
         assert bench.served() == {"1.0": IMAGE.digest}
 
-    def test_missing_blob_is_refused_and_the_tag_left_alone(self, bench: Bench) -> None:
+    def test_manifest_with_a_missing_blob_is_refused_and_the_tag_does_not_move(self, bench: Bench) -> None:
         bench.push(IMAGE, "1.0")
         with pytest.raises(MissingContentError):
             bench.target.put_manifest(REPOSITORY, OTHER.root, "1.0")
         assert bench.served() == {"1.0": IMAGE.digest}
 
-    def test_missing_child_is_refused(self, bench: Bench) -> None:
+    def test_index_with_a_missing_child_is_refused(self, bench: Bench) -> None:
         with pytest.raises(MissingContentError):
             bench.target.put_manifest(REPOSITORY, make_index([IMAGE]).root, "1.0")
         assert bench.served() == {}

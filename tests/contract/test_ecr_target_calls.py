@@ -1,4 +1,4 @@
-"""How the ECR target asks ECR: how often, and what it makes of ECR's own errors and of none at all."""
+"""How the ECR target calls ECR: how often, and how it translates ECR's errors and missing answers."""
 
 import socket
 
@@ -87,7 +87,7 @@ def test_every_translation_is_expected_here() -> None:
 
 
 @pytest.mark.parametrize(("code", "kind"), (EXPECTED | UNNAMED).items())
-def test_error_of_ecr_means(ecr: RunningEcr, target: EcrTarget, code: str, kind: type[RegistryError]) -> None:
+def test_error_of_ecr_is_translated(ecr: RunningEcr, target: EcrTarget, code: str, kind: type[RegistryError]) -> None:
     ecr.ecr.faults.add("InitiateLayerUpload", code, message="as ECR says it")
     with pytest.raises(RegistryError) as caught:
         target.begin_upload(REPOSITORY)
@@ -105,20 +105,20 @@ def test_error_of_ecr_means(ecr: RunningEcr, target: EcrTarget, code: str, kind:
         (NoCredentialsError(), RegistryUnavailableError),
     ],
 )
-def test_error_of_the_client_means(error: BotoCoreError, kind: type[RegistryError]) -> None:
+def test_error_of_the_client_is_translated(error: BotoCoreError, kind: type[RegistryError]) -> None:
     with pytest.raises(RegistryError) as caught, translated("describe", REPOSITORY):
         raise error
     assert type(caught.value) is kind
 
 
-def test_ecr_that_does_not_listen_is_unavailable() -> None:
+def test_refused_connection_is_unavailable() -> None:
     with socket.create_server(("127.0.0.1", 0)) as closed:
         port = closed.getsockname()[1]
     with pytest.raises(RegistryUnavailableError):
         EcrTarget(ecr_client(f"http://127.0.0.1:{port}")).begin_upload(REPOSITORY)
 
 
-def test_ecr_that_does_not_answer_is_a_timeout() -> None:
+def test_missing_answer_is_a_timeout() -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
         client = ecr_client(f"http://127.0.0.1:{silent.getsockname()[1]}", read_timeout=0.2)
         with pytest.raises(RegistryTimeoutError):
@@ -167,9 +167,7 @@ class TestPublishedDigests:
         assert target.published_digests("mirror/nowhere", [f"t{n}" for n in range(250)]) == {}
         assert ecr.ecr.calls.operations() == ["DescribeImages"]
 
-    def test_repository_that_vanishes_between_two_calls_serves_nothing(
-        self, ecr: RunningEcr, target: EcrTarget
-    ) -> None:
+    def test_repository_deleted_between_two_calls_serves_nothing(self, ecr: RunningEcr, target: EcrTarget) -> None:
         push(target, IMAGE, "1.0")
 
         def vanish(_call: Call) -> None:
@@ -179,41 +177,37 @@ class TestPublishedDigests:
         assert target.published_digests(REPOSITORY, ["1.0", "missing"]) == {}
 
     @pytest.mark.parametrize("operation", ["DescribeImages", "ListImages"])
-    def test_throttling_is_an_error_and_never_a_missing_tag(
-        self, ecr: RunningEcr, target: EcrTarget, operation: str
-    ) -> None:
+    def test_throttling_is_an_error(self, ecr: RunningEcr, target: EcrTarget, operation: str) -> None:
         ecr.ecr.faults.add(operation, "ThrottlingException")
         with pytest.raises(RateLimitedError):
             target.published_digests(REPOSITORY, ["1.0", "2.0"])
 
 
 class TestEnsureRepository:
-    def test_existing_one_is_one_call(self, ecr: RunningEcr, target: EcrTarget) -> None:
+    def test_existing_repository_takes_one_call(self, ecr: RunningEcr, target: EcrTarget) -> None:
         target.ensure_repository(REPOSITORY)
         assert ecr.ecr.calls.operations() == ["DescribeRepositories"]
 
-    def test_one_that_another_refresh_makes_meanwhile_is_a_success_and_left_alone(
-        self, ecr: RunningEcr, target: EcrTarget
-    ) -> None:
+    def test_repository_created_meanwhile_is_not_changed(self, ecr: RunningEcr, target: EcrTarget) -> None:
         ecr.ecr.faults.add("DescribeRepositories", "RepositoryNotFoundException")
         target.ensure_repository(REPOSITORY, RepositorySettings(lifecycle_policy="{}"))
         assert ecr.ecr.calls.operations() == ["DescribeRepositories", "CreateRepository"]
 
-    def test_one_that_another_refresh_makes_by_the_template_meanwhile_is_left_alone(
+    def test_repository_created_meanwhile_by_the_template_is_not_changed(
         self, ecr: RunningEcr, target: EcrTarget
     ) -> None:
         ecr.ecr.faults.add("DescribeRepositories", "RepositoryNotFoundException")
         target.ensure_repository(REPOSITORY)
         assert ecr.ecr.calls.operations()[-1] == "CreateRepository"
 
-    def test_refusal_is_told(self, ecr: RunningEcr, target: EcrTarget) -> None:
+    def test_refusal_says_what_to_do(self, ecr: RunningEcr, target: EcrTarget) -> None:
         ecr.ecr.faults.add("CreateRepository", "AccessDeniedException")
-        with pytest.raises(AccessDeniedError, match="Let the function's role do this"):
+        with pytest.raises(AccessDeniedError, match="Allow the caller this action"):
             target.ensure_repository("mirror/new")
 
 
 class TestPutManifest:
-    def test_media_type_that_the_manifest_does_not_name_is_told(self, target: EcrTarget) -> None:
+    def test_media_type_is_sent_where_the_manifest_does_not_contain_it(self, target: EcrTarget) -> None:
         """ECR refuses it otherwise: aws/aws-sdk#193."""
         push(target, IMAGE)
         content = IMAGE.root.content.replace(f'"mediaType": "{media_types.OCI_MANIFEST}",'.encode(), b"", 1)
@@ -222,7 +216,7 @@ class TestPutManifest:
         target.put_manifest(REPOSITORY, manifest, "1.0")
         assert target.published_digests(REPOSITORY, ["1.0"]) == {"1.0": manifest.descriptor.digest}
 
-    def test_bytes_that_are_no_text_are_refused_for_good(self, ecr: RunningEcr, target: EcrTarget) -> None:
+    def test_manifest_that_is_not_utf_8_is_refused(self, ecr: RunningEcr, target: EcrTarget) -> None:
         content = b'{"schemaVersion": 2, "note": "\xff"}'
         manifest = RawManifest(describe(content, media_types.OCI_MANIFEST), content)
         with pytest.raises(ManifestRefusedError, match="not UTF-8"):
@@ -230,7 +224,7 @@ class TestPutManifest:
         assert ecr.ecr.calls.operations() == []
 
 
-def test_question_how_far_an_upload_is_sends_one_byte_that_is_never_stored(ecr: RunningEcr, target: EcrTarget) -> None:
+def test_received_bytes_are_asked_for_with_one_byte_that_is_not_stored(ecr: RunningEcr, target: EcrTarget) -> None:
     upload = target.begin_upload(REPOSITORY)
     target.upload_part(REPOSITORY, upload, 0, b"whole")
     assert target.received_bytes(REPOSITORY, upload, 5) == 5
@@ -238,8 +232,8 @@ def test_question_how_far_an_upload_is_sends_one_byte_that_is_never_stored(ecr: 
     assert asked["partFirstByte"] == asked["partLastByte"] > 5
 
 
-def test_upload_that_takes_a_byte_beyond_the_blobs_end_is_an_error(target: EcrTarget) -> None:
+def test_byte_taken_beyond_the_end_of_the_blob_is_an_error(target: EcrTarget) -> None:
     upload = target.begin_upload(REPOSITORY)
     target.upload_part(REPOSITORY, upload, 0, b"much longer")
-    with pytest.raises(RegistryError, match="beyond the blob's end"):
+    with pytest.raises(RegistryError, match="beyond the end of the blob"):
         target.received_bytes(REPOSITORY, upload, len(b"much longer") - 1)

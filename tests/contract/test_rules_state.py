@@ -20,7 +20,7 @@ STANDING = RulesState(
         (CachedRepository("quay/app", ("1", "2")),),
         (TaggedRepository("mirror/app", {"upstream-image": "nginx"}),),
     ),
-    told=("something is odd",),
+    notices=("something is odd",),
 )
 
 

@@ -128,7 +128,7 @@ def test_a_part_of_a_blob_is_read(served: Served, upstream: Upstream, first_byte
         assert b"".join(pieces) == image.read_blob(blob.digest)[first_byte:end]
 
 
-def test_a_large_blob_comes_in_pieces_of_at_most_a_mebibyte(served: Served, upstream: Upstream) -> None:
+def test_a_large_blob_comes_in_pieces_of_at_most_256_kib(served: Served, upstream: Upstream) -> None:
     image = make_image([SparseBlob(20 * MIB + 7, seed=22)])
     served.push(image, "blobs", "large")
     sha256, largest = hashlib.sha256(), 0

@@ -111,7 +111,7 @@ def test_cdn_that_denies_every_url_fails_without_showing_it(reading: Reading, el
     elsewhere.fail("GET", LARGE.digest, 403, times=999)
     source = f"{reading.source.host}/team/app:1.0"
     said = failure(reading.command.copy(source, reading.home, "--quiet", insecure=[elsewhere.host]))
-    assert f"{elsewhere.host}, to which it redirects, refuses access (HTTP 403)" in said
+    assert f"access denied by {elsewhere.host}, to which the registry redirects (HTTP 403)" in said
     assert "Signature" not in said
     assert reading.home.served() is None
     assert elsewhere.count("GET", LARGE.digest) <= 15
@@ -121,6 +121,6 @@ def test_source_that_always_breaks_fails(reading: Reading) -> None:
     reading.source.cut(LARGE.digest, 0, times=999)
     source = f"{reading.source.host}/team/app:1.0"
     said = failure(reading.command.copy(source, reading.home, "--quiet"))
-    assert f"@{LARGE.digest} at the source failed: the connection ended in the middle of an answer" in said
+    assert f"@{LARGE.digest} at the source failed: the connection ended in the middle of a response" in said
     assert reading.home.served() is None
     assert reading.source.count("GET", LARGE.digest) <= 15

@@ -146,7 +146,7 @@ def test_upstream_that_is_down_is_one_line_and_exit_code_one(ends: Ends) -> None
     ends.source.down = True
     ran = ends.copy()
     assert (ran.returncode, ran.stdout) == (1, "")
-    assert ran.stderr.startswith("pullahead: get_manifest of ")
+    assert ran.stderr.startswith("pullahead: reading the manifest of ")
     assert ran.stderr.count("\n") == 1
 
 

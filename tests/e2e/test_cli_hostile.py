@@ -88,7 +88,7 @@ class TestLies:
 
     def test_blob_without_a_length_that_is_too_long_is_refused(self, attack: Attack) -> None:
         attack.source.fail("GET", LAYER, 200, times=99, headers=UNTIL_IT_CLOSES, body=CONTENT + b"?")
-        assert "it goes on after the promised size" in attack.fails()
+        assert "the blob goes on after the promised size" in attack.fails()
         assert attack.source.count("GET", LAYER) == 1
 
     def test_blob_without_a_length_that_stays_too_short_fails(self, attack: Attack) -> None:
@@ -102,26 +102,26 @@ class TestWithoutEnd:
     def test_endless_manifest_is_refused(self, attack: Attack) -> None:
         headers = {"Content-Type": media_types.OCI_MANIFEST, **UNTIL_IT_CLOSES}
         attack.source.fail("GET", "/manifests/", 200, times=99, headers=headers, body=ENDLESS)
-        assert "it sends more than 4194304 bytes" in attack.fails()
+        assert "the response has more than 4194304 bytes" in attack.fails()
         assert len(attack.source.requests) == 1
         assert attack.bytes_sent("/manifests/") < 4 * MIB + IN_SOCKETS
 
     def test_manifest_with_a_huge_length_is_refused(self, attack: Attack) -> None:
         headers = {"Content-Type": media_types.OCI_MANIFEST}
         attack.source.fail("GET", "/manifests/", 200, times=99, headers=headers, body=ENDLESS)
-        assert "more than any manifest has" in attack.fails()
+        assert "more than any manifest" in attack.fails()
         assert attack.bytes_sent("/manifests/") < IN_SOCKETS
 
     def test_endless_blob_is_refused(self, attack: Attack) -> None:
         attack.source.fail("GET", LAYER, 200, times=99, headers=UNTIL_IT_CLOSES, body=ENDLESS)
-        assert "it goes on after the promised size" in attack.fails()
+        assert "the blob goes on after the promised size" in attack.fails()
         assert attack.source.count("GET", LAYER) == 1
         assert attack.bytes_sent(LAYER) < IN_SOCKETS
 
     def test_listing_that_links_to_itself_is_refused(self, attack: Attack) -> None:
         link = {"Link": f'</v2/team/app/tags/list?n=1000&{SECRET}>; rel="next"'}
         attack.source.fail("GET", "/tags/list", 200, times=9999, headers=link, body=b'{"tags": ["1.0"]}')
-        assert "its listing goes round in a circle" in self._tags(attack)
+        assert "the listing goes in a circle" in self._tags(attack)
         assert len(attack.source.requests) <= 3
 
     def test_endless_listing_is_refused(self, attack: Attack) -> None:
@@ -129,14 +129,14 @@ class TestWithoutEnd:
             link = {"Link": f'</v2/team/app/tags/list?last={number}>; rel="next"'}
             body = json.dumps({"tags": [f"v{number}.{tag}" for tag in range(20_000)]}).encode()
             attack.source.fail("GET", "/tags/list", 200, headers=link, body=body)
-        assert "it lists more than 200000 tags" in self._tags(attack)
+        assert "the repository has more than 200000 tags" in self._tags(attack)
         assert len(attack.source.requests) <= 11
 
     def test_endless_listing_of_empty_pages_is_refused(self, attack: Attack) -> None:
         for number in range(99):
             link = {"Link": f'</v2/team/app/tags/list?last={number}>; rel="next"'}
             attack.source.fail("GET", "/tags/list", 200, headers=link, body=b'{"tags": []}')
-        assert "its listing brings nothing new" in self._tags(attack)
+        assert "the listing has nothing new" in self._tags(attack)
         assert len(attack.source.requests) <= 10
 
     def _tags(self, attack: Attack) -> str:
@@ -150,12 +150,12 @@ class TestLeadAstray:
     def test_redirect_loop_of_a_manifest_is_refused(self, attack: Attack) -> None:
         loop = {"Location": f"/v2/team/app/manifests/1.0?token={SECRET}"}
         attack.source.fail("GET", "/manifests/", 307, times=999, headers=loop)
-        assert "it redirects more than 5 times" in attack.fails()
+        assert "redirected more than 5 times" in attack.fails()
         assert len(attack.source.requests) == 6
 
     def test_redirect_loop_of_a_blob_is_refused(self, attack: Attack) -> None:
         attack.source.fail("GET", LAYER, 307, times=999, headers={"Location": f"/v2/team/app/blobs/{LAYER}?{SECRET}"})
-        assert "it redirects more than 5 times" in attack.fails()
+        assert "redirected more than 5 times" in attack.fails()
         assert attack.source.count("GET", LAYER) <= 30
 
     @pytest.mark.parametrize("path", ["/manifests/", "/blobs/"])
@@ -170,7 +170,7 @@ class TestLeadAstray:
             hosts = [attack.home.host, elsewhere.host]  # even to a host to which plain HTTP is allowed
             options = ["--quiet", "--ca", str(ca)]
             said = failure(attack.command.run("copy", f"{source.host}/team/app:1.0", target, *options, insecure=hosts))
-        assert "it redirects from https to http, which is refused" in said
+        assert "a redirect from https to http is refused" in said
         assert SECRET not in said
         assert (elsewhere.connections, attack.home.served()) == (0, OLD.digest)
 
@@ -180,7 +180,7 @@ class TestLeadAstray:
         wanted = {"WWW-Authenticate": f'Bearer realm="http://{stranger}/token?{SECRET}",service="x"'}
         attack.source.fail("GET", "/v2/", 401, times=999, headers=wanted)
         said = attack.fails(stranger)
-        assert f"wants a token from {stranger}, which is not its own, so no credential is sent there" in said
+        assert f"names the token service {stranger}, which is not its own, so no credential is sent there" in said
         assert (elsewhere.connections, len(attack.source.requests)) == (0, 1)
 
 
@@ -250,7 +250,7 @@ class TestStorms:
     def test_long_retry_after_fails_and_is_reported(self, attack: Attack, wish: str) -> None:
         wished = in_seconds(3600) if wish == "date" else wish
         attack.source.fail("GET", "/manifests/", 429, times=999, headers={"Retry-After": wished})
-        assert "it limits the rate of requests (HTTP 429)" in attack.fails()
+        assert "too many requests (HTTP 429)" in attack.fails()
         assert len(attack.source.requests) == 1
 
     def test_manifest_that_stays_unavailable_fails(self, attack: Attack) -> None:
@@ -261,7 +261,7 @@ class TestStorms:
     @pytest.mark.parametrize("headers", [{}, {"Retry-After": "0"}])
     def test_blob_that_stays_unavailable_fails(self, attack: Attack, headers: dict[str, str]) -> None:
         attack.source.fail("GET", LAYER, 429, times=999, headers=headers)
-        assert f"@{LAYER} at the source failed: it limits the rate of requests (HTTP 429)" in attack.fails()
+        assert f"@{LAYER} at the source failed: too many requests (HTTP 429)" in attack.fails()
         assert attack.source.count("GET", LAYER) <= 15
 
     def test_retry_after_of_an_hour_fails_at_once(self, attack: Attack) -> None:

@@ -44,7 +44,7 @@ class InMemoryService:
         self.app = Application(Settings(environment), self.clock)
         # What is a cached property there is an attribute as soon as it is set: nothing of AWS is ever made.
         vars(self.app).update(
-            _rules_in_force=CurrentRules(lambda: rules, self.standing, self.clock),
+            _current_rules=CurrentRules(lambda: rules, self.standing, self.clock),
             _gather_rules=lambda: Gathered(rules),
             _upstream=self.upstream,
             _target=self.target,
@@ -53,15 +53,15 @@ class InMemoryService:
             _queue=self.queue,
             _refreshes=self.refreshes,
             _slots=self.slots,
-            _line=self.line,
-            _standing=self.standing,
+            _waiting_refreshes=self.line,
+            _rules_state=self.standing,
             _demands=self.demands,
             _alerts=self.alerts,
             _chat_alerts=self.chat,
             _incidents=self.incidents,
             _pauses=self.pauses,
-            _windows=FakeWindows(self.script),
-            _announcer=announcer(self.records, self.clock, self.outcomes),
+            _event_windows=FakeWindows(self.script),
+            _outbox_sender=announcer(self.records, self.clock, self.outcomes),
             _dead_letter_policy=DeadLetterPolicy(self.dead_letters.send, MAX_RECEIVE_COUNT, self.clock),
             _find_mounts=None,
             _copy_unit=CopyUnit(self.upstream, self.target, self.plans, lambda _breaks: None),

@@ -54,6 +54,11 @@ class Internet:
         self._port = 0
 
     @property
+    def port(self) -> int:
+        """Where on this machine all of it listens."""
+        return self._port
+
+    @property
     def network(self) -> Network:
         """The way into this internet."""
         return Network(self._resolve, self._connect)

@@ -113,7 +113,7 @@ class FakeTarget:
         with self.script.call("received_bytes"):
             return len(self._find_upload(repository, upload).content)
 
-    def upload_part(self, repository: str, upload: Upload, first_byte: int, part: bytes) -> int:
+    def upload_part(self, repository: str, upload: Upload, first_byte: int, part: bytes | memoryview) -> int:
         with self.script.call("upload_part"):
             self.bytes_received += len(part)
             known = self._find_upload(repository, upload)

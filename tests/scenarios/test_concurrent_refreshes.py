@@ -12,7 +12,7 @@ from local.images import make_image
 from pullahead.aws.refresh_queue import DynamoRefreshSlots, DynamoWaitingRefreshes
 from pullahead.messages import StartWaitingRequest
 from pullahead.mirrors.record import State
-from pullahead.refresh.queue import SLOT_FOR
+from pullahead.refresh.queue import SLOT_DURATION
 from tests.polling import until
 from tests.scenarios.scene import Scene
 
@@ -140,7 +140,7 @@ def test_only_the_slot_of_an_unreported_end_expires(scene: Scene) -> None:
         until(lambda: len(crowd.running()) == LIMIT - 1, "it has stopped")
         fill(crowd)
         assert len(crowd.running()) == LIMIT - 1
-        scene.aws.clock.advance(SLOT_FOR.total_seconds())
+        scene.aws.clock.advance(SLOT_DURATION.total_seconds())
         fill(crowd)
         until(lambda: waiting.name in [each["name"] for each in crowd.running()], "who waited runs")
         assert len(crowd.running()) == len(crowd.slots.holders()) == LIMIT

@@ -111,7 +111,7 @@ def test_ecr_keeps_its_copy_until_a_late_secret_is_replaced(scene: Scene) -> Non
     scene.serve(LAST)
     scene.check(SOON)
     assert scene.record().state is State.UNKNOWN
-    assert "refuses access" in (scene.record().error or "")
+    assert "access denied" in (scene.record().error or "")
     scene.keeps(IMAGE)
     keep(scene.deployment, SECOND)
     scene.check(SOON)

@@ -52,19 +52,19 @@ def named(message: Message) -> str:
 
 
 @pytest.mark.parametrize("message", MESSAGES, ids=named)
-def test_message_comes_back_as_it_was_sent(message: Message) -> None:
+def test_message_is_read_as_it_was_written(message: Message) -> None:
     assert type(message).from_event(message.to_event()) == message
     assert type(message).from_json(message.to_json()) == message
 
 
 @pytest.mark.parametrize("message", MESSAGES, ids=named)
-def test_unknown_field_is_refused_by_its_name(message: Message) -> None:
+def test_unknown_field_is_refused_by_name(message: Message) -> None:
     with pytest.raises(InvalidEventError, match=f"{named(message)}.*surprise"):
         type(message).from_event({**message.to_event(), "surprise": 1})
 
 
 @pytest.mark.parametrize("message", MESSAGES, ids=named)
-def test_missing_field_is_refused_by_its_name(message: Message) -> None:
+def test_missing_field_is_refused_by_name(message: Message) -> None:
     first = next(name for name in message.to_event() if name != "kind")  # without one it would be a check
     event = {name: value for name, value in message.to_event().items() if name != first}
     with pytest.raises(InvalidEventError, match=first):
@@ -72,13 +72,13 @@ def test_missing_field_is_refused_by_its_name(message: Message) -> None:
 
 
 @pytest.mark.parametrize("event", [None, [], "text", 7, {}])
-def test_what_is_no_message_at_all_is_refused(event: object) -> None:
+def test_value_that_is_not_an_object_is_refused(event: object) -> None:
     with pytest.raises(InvalidEventError):
         RefreshRequest.from_event(event)
 
 
 @pytest.mark.parametrize("text", ["", "{", b"\xff\xfe", b'{"reason": "\xff"}', '{"reason": "hunch"}', "null"])
-def test_text_that_is_no_message_is_refused(text: str | bytes) -> None:
+def test_text_that_is_not_json_is_refused(text: str | bytes) -> None:
     with pytest.raises(InvalidEventError, match="CheckRequest"):
         CheckRequest.from_json(text)
 
@@ -96,30 +96,30 @@ def test_text_that_is_no_message_is_refused(text: str | bytes) -> None:
         {"repository": None},
     ],
 )
-def test_check_that_makes_no_sense_is_refused(change: dict[str, Any]) -> None:
+def test_invalid_check_is_refused(change: dict[str, Any]) -> None:
     with pytest.raises(InvalidEventError, match=next(iter(change))):
         CheckRequest.from_event({**MESSAGES[0].to_event(), **change})
 
 
 @pytest.mark.parametrize("name", ["unit", "rounds", "bytes_copied", "stalled_rounds"])
 @pytest.mark.parametrize("value", [-1, "1", 1.5, None])
-def test_count_that_is_none_is_refused(name: str, value: object) -> None:
+def test_negative_count_is_refused(name: str, value: object) -> None:
     with pytest.raises(InvalidEventError, match=name):
         UnitRequest.from_event({**UNIT.to_event(), name: value})
 
 
 @pytest.mark.parametrize("done", [True, False])
-def test_choice_state_always_finds_done(done: bool) -> None:
+def test_unit_request_always_has_done(done: bool) -> None:
     unit = UnitRequest("r", 0, "mirror/app", UPSTREAM, done=done)
     assert unit.to_event()["done"] is done
     assert PlanResult((unit,), 1, 0, 0).to_event()["units"][0]["done"] is done
 
 
-def test_refresh_is_read_from_the_digest_whatever_the_tag_is() -> None:
+def test_refresh_reads_its_source_by_digest() -> None:
     assert str(REFRESH.source) == f"ghcr.io/team/app@{root('new').digest}"
 
 
-def test_refresh_to_something_that_is_no_digest_is_refused() -> None:
+def test_refresh_to_an_invalid_digest_is_refused() -> None:
     event = REFRESH.to_event()
     event["root"]["digest"] = "latest"
     with pytest.raises(InvalidDigestError):
@@ -148,13 +148,13 @@ class TestFailureText:
             ("E", '{"errorMessage": 7}', "7"),
         ],
     )
-    def test_it_is_the_message_of_the_exception_where_there_is_one(self, error: str, cause: str, text: str) -> None:
+    def test_failure_text_is_the_message_of_the_exception(self, error: str, cause: str, text: str) -> None:
         assert Failure(error, cause).text == text
 
     def test_long_cause_is_cut(self) -> None:
         assert len(Failure("RuntimeError", "x" * 32_000).text) == 2_000
 
-    def test_it_is_read_as_step_functions_spells_it_with_whatever_comes_besides(self) -> None:
+    def test_failure_is_read_as_step_functions_writes_it(self) -> None:
         event = outcome(REFRESH).to_event()
         event["error"] = {"Error": "States.Timeout", "StackTrace": []}
         ended = OutcomeRequest.from_event(event)
@@ -168,10 +168,10 @@ class TestQueued:
     """Checks and listings travel in one queue; what was sent before there were listings is read as ever."""
 
     @pytest.mark.parametrize("message", QUEUED, ids=named)
-    def test_message_comes_back_as_what_it_was_sent_as(self, message: Message) -> None:
+    def test_message_is_read_as_the_kind_that_was_written(self, message: Message) -> None:
         assert read_queued(message.to_json()) == message
 
-    def test_check_is_written_as_it_always_was(self) -> None:
+    def test_check_is_written_without_a_kind(self) -> None:
         assert QUEUED[0].to_event() == {
             "reason": "schedule",
             "repository": "mirror/app",
@@ -194,6 +194,6 @@ class TestQueued:
             '{"rule": "r", "asked_at": "2026-11-24T09:05:00Z"}',
         ],
     )
-    def test_anything_else_is_refused(self, text: str | bytes) -> None:
+    def test_message_of_unknown_kind_is_refused(self, text: str | bytes) -> None:
         with pytest.raises(InvalidEventError):
             read_queued(text)

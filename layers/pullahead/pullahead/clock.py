@@ -1,9 +1,4 @@
-"""What the core asks of clocks.
-
-Every method may raise the errors that its docstring names and no others; adapters translate.
-
-How long to wait before a broken transfer goes on. Every engine waits alike.
-"""
+"""Clocks, and the back-off before a broken transfer is resumed, which is the same everywhere."""
 
 import random
 import time
@@ -14,12 +9,12 @@ Clock = Callable[[], datetime]
 """The time now, aware, in UTC."""
 
 Wait = Callable[[int], None]
-"""Waits before a broken transfer goes on; the argument counts the breaks in a row."""
+"""Waits before a broken transfer is resumed; the argument counts the breaks in a row."""
 
 
 _MAX_WAIT_SECONDS = 10.0
 
 
 def wait_after_breaks(breaks: int) -> None:
-    """Wait: longer with every break in a row, with jitter, at most ten seconds."""
+    """Wait longer with every break in a row, with jitter, at most ten seconds."""
     time.sleep(random.uniform(0.1, min(_MAX_WAIT_SECONDS, 0.5 * 2**breaks)))  # noqa: S311 - no secret is made

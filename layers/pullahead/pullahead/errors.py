@@ -1,7 +1,7 @@
-"""What can fail, on which side, and whether another try may help. Knows nothing of HTTP libraries or AWS clients.
+"""The errors that Pullahead raises: what failed, on which side, and whether a retry may help.
 
-The names of the retryable leaves are the vocabulary of the state machine: Step Functions matches `ErrorEquals`
-against the exact class name of an exception and never against its bases, so a leaf is never renamed lightly.
+Step Functions matches `ErrorEquals` against the exact name of an exception's class, never against its bases: the names
+of the retryable errors are part of the state machine.
 """
 
 from enum import StrEnum
@@ -23,11 +23,11 @@ class PullaheadError(Exception):
 
 
 class ConfigError(PullaheadError):
-    """The rules or the settings are wrong; a human must mend them."""
+    """The rules or the settings are wrong; a human must fix them."""
 
 
 class InvalidEventError(PullaheadError):
-    """A function was called with something that it does not understand."""
+    """A function received an event or a message that it does not understand."""
 
 
 class RegistryError(PullaheadError):
@@ -52,7 +52,7 @@ class RegistryError(PullaheadError):
 
 
 class RateLimitedError(RegistryError):
-    """The registry asks us to slow down."""
+    """The registry limits the rate of requests, or Pullahead does for its sake."""
 
     retryable: ClassVar[bool] = True
 
@@ -72,16 +72,16 @@ class RateLimitedError(RegistryError):
 
 
 class DeferredError(RateLimitedError):
-    """A limit that we keep lets a request not go out, for longer than a refresh's own tries last.
+    """A rate limit that Pullahead keeps delays a request for longer than a refresh retries.
 
-    No failure: the refresh ends, and a later check starts another one.
+    This is no failure: the refresh ends, and a later check starts another one.
     """
 
     retryable: ClassVar[bool] = False
 
 
 class RegistryUnavailableError(RegistryError):
-    """The registry, or the way to it, is broken for now."""
+    """The registry, or the network to it, is not available for now."""
 
     retryable: ClassVar[bool] = True
 
@@ -93,25 +93,25 @@ class RegistryTimeoutError(RegistryError):
 
 
 class UploadLostError(RegistryError):
-    """The target no longer knows an upload that was begun; the blob starts anew."""
+    """The target no longer knows an upload that was begun; the blob is uploaded again from its beginning."""
 
     retryable: ClassVar[bool] = True
 
 
 class NotFoundError(RegistryError):
-    """The registry answers that there is no such thing."""
+    """The registry does not have it."""
 
 
 class AccessDeniedError(RegistryError):
-    """The registry refuses us: credentials are missing, wrong or too weak."""
+    """The registry refuses access: credentials are missing, wrong or not sufficient."""
 
 
 class DigestMismatchError(RegistryError):
-    """The bytes are not what their digest or size promised."""
+    """The bytes do not match their digest or size."""
 
 
 class RangeIgnoredError(RegistryError):
-    """A ranged read was answered from the beginning."""
+    """The registry ignored the range of a request."""
 
 
 class TagImmutableError(RegistryError):
@@ -123,37 +123,37 @@ class UnsupportedMediaTypeError(RegistryError):
 
 
 class ManifestRefusedError(RegistryError):
-    """The target refuses a manifest for good."""
+    """The target refuses a manifest; a retry does not help."""
 
 
 class MissingContentError(RegistryError):
-    """The target refuses a manifest because something that it names is not there (any more).
+    """The target refuses a manifest because something that it names is missing, or no longer there.
 
-    Putting it again does not help; the next refresh plans anew and copies what is missing.
+    A retry does not help; the next refresh makes a new plan and copies what is missing.
     """
 
 
 class ListingRefusedError(RegistryError):
-    """The registry does not list what it has; it must be named."""
+    """The registry does not list what it has; rules must name it."""
 
 
 class ResponseTooLargeError(RegistryError):
-    """A registry sent more than any honest answer holds."""
+    """A registry sent more than any valid response holds."""
 
 
 class ListingShrunkError(PullaheadError):
-    """Upstream lists suspiciously few of the tags that a rule chooses from."""
+    """Upstream lists suspiciously few of the tags that a rule selects from."""
 
 
 class TransferStalledError(PullaheadError):
-    """A copy went round again and again without getting any further."""
+    """A copy was continued several times without any progress."""
 
 
 class StorageError(PullaheadError):
-    """Pullahead's own table, bucket, topic or queue did not do as asked."""
+    """A request to Pullahead's own table, bucket, topic, queue or state machine failed."""
 
     retryable: ClassVar[bool] = True
 
 
 class ConflictError(PullaheadError):
-    """Somebody else changed what was just read or written; looking again resolves it."""
+    """Another process changed what was just read; reading it again resolves that."""

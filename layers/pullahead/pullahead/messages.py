@@ -1,6 +1,6 @@
-"""What functions and states say to each other, typed. Everything is JSON on the wire; unknown fields are refused.
+"""The messages of queues and of the state machine, typed. They are sent as JSON; unknown fields are refused.
 
-A payload of Step Functions may not exceed 256 KiB (Step Functions quotas), so what can grow is kept in the plans
+A payload of Step Functions may not exceed 256 KiB (Step Functions quotas), so what can grow is stored in the plans
 bucket and only named here.
 """
 
@@ -22,7 +22,7 @@ _Moment = Annotated[datetime, msgspec.Meta(tz=True)]  # a time without a zone ca
 
 
 class Message(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
-    """A message that refuses what it does not understand."""
+    """A message that refuses unknown fields."""
 
     @classmethod
     def from_event(cls, event: object) -> Self:
@@ -51,18 +51,18 @@ class Message(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defa
 
 
 class CacheFailure(msgspec.Struct, frozen=True):
-    """Why ECR's pull through cache could not fetch a tag, in ECR's words."""
+    """Why ECR's pull through cache could not fetch a tag, as ECR says it."""
 
     code: str
     reason: str = ""
 
 
 class CheckRequest(Message, frozen=True):
-    """Check tags of one repository. A push names the digest that was pushed; a human wants nothing to be put off.
+    """Check tags of one repository. A push names the digest that was pushed; a manual check ignores retry back-off.
 
-    Where a rule for a whole namespace chose the tags, it is named, with the upstream repository that it found.
-    `settled`: it was decided that this event, of the many that may come, is the one to be followed.
-    `cache_failure`: ECR could not fetch the tag for whoever pulled it.
+    Where a rule for a namespace selected the tags, `rule` names it and `upstream` the repository that it found.
+    `settled`: the event behind the check was merged with others before; the check is made.
+    `cache_failure`: why ECR's pull through cache could not fetch the tag.
     """
 
     reason: Literal["schedule", "manual", "push", "delete", "cache", "webhook", "pull"]
@@ -77,12 +77,12 @@ class CheckRequest(Message, frozen=True):
 
     @property
     def is_settled(self) -> bool:
-        """Tell whether the check is to be made whatever else was asked: no event asked, or it is the chosen one."""
+        """Whether the check is made without merging: no event is behind it, or that was merged before."""
         return self.settled or self.reason in ("schedule", "manual")
 
 
 class ListRequest(Message, frozen=True, tag_field="kind", tag="list"):
-    """List what a rule chooses its tags from: its upstream repository, or one that was found below its namespace."""
+    """List the tags that a rule selects from: those of its upstream repository, or of one found in its namespace."""
 
     rule: str
     asked_at: _Moment
@@ -90,7 +90,7 @@ class ListRequest(Message, frozen=True, tag_field="kind", tag="list"):
 
 
 class ScanFinished(Message, frozen=True, tag_field="kind", tag="scan"):
-    """ECR has scanned a manifest: how many findings there are of each severity, and the tags that it has now."""
+    """ECR has scanned a manifest: the number of findings by severity, and the tags that the manifest has now."""
 
     repository: str
     digest: Digest
@@ -100,15 +100,15 @@ class ScanFinished(Message, frozen=True, tag_field="kind", tag="scan"):
 
 
 class StartWaitingRequest(Message, frozen=True, tag_field="kind", tag="fill"):
-    """Start refreshes that wait. Step Functions names an execution that has ended; the schedule names none."""
+    """Start waiting refreshes. `ended` is the execution that has ended, if Step Functions sent the message."""
 
     ended: str = ""
 
 
 class AwsEvent(Message, frozen=True, forbid_unknown_fields=False, rename="kebab"):
-    """An event of an AWS service as EventBridge hands it on (EventBridge user guide, "AWS service event metadata").
+    """An event of an AWS service as EventBridge delivers it (EventBridge user guide, "AWS service event metadata").
 
-    What its detail means is decided in `waking`.
+    `checks.ecr_events` reads its detail.
     """
 
     source: str
@@ -120,10 +120,10 @@ class AwsEvent(Message, frozen=True, forbid_unknown_fields=False, rename="kebab"
 
 
 Queued = CheckRequest | ListRequest | StartWaitingRequest
-"""What Pullahead itself puts into the checks queue."""
+"""What Pullahead sends to the checks queue."""
 
 Received = Queued | AwsEvent
-"""What comes out of it: EventBridge puts events of ECR there, as they are."""
+"""What the checks queue delivers: EventBridge sends ECR's events there, too."""
 
 
 class _Kind(msgspec.Struct):
@@ -132,22 +132,22 @@ class _Kind(msgspec.Struct):
 
 
 def read_queued(text: str | bytes) -> Received:
-    """Read a message of the checks queue; one without a kind is a check. Raises InvalidEventError naming the field."""
+    """Decode a message of the checks queue; without a kind it is a check. Raises InvalidEventError naming the field."""
     try:
-        seen = msgspec.json.decode(text, type=_Kind)
+        form = msgspec.json.decode(text, type=_Kind)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise InvalidEventError(f"a message of the checks queue: {error}") from error
-    if seen.detail_type is not None:
+    if form.detail_type is not None:
         return AwsEvent.from_json(text)
     by_kind: dict[str, type[ListRequest | StartWaitingRequest]] = {"list": ListRequest, "fill": StartWaitingRequest}
-    return by_kind.get(seen.kind, CheckRequest).from_json(text)
+    return by_kind.get(form.kind, CheckRequest).from_json(text)
 
 
 class RefreshRequest(Message, frozen=True):
-    """Make `repository:tag` serve what `upstream` served as `root`. The input of the state machine.
+    """Make `repository:tag` serve the manifest `root` of `upstream`. The input of the state machine.
 
-    With platforms, an index is published without the others. Two requests for the same mirror, digest, platforms and
-    episode are equal in every field, and so in their execution.
+    With platforms, an index is published with these alone. Two requests for the same mirror, digest, platforms and
+    episode are equal in every field, and so start one execution.
     """
 
     name: str
@@ -166,7 +166,7 @@ class RefreshRequest(Message, frozen=True):
 
 
 class UnitRequest(Message, frozen=True):
-    """Copy one unit of a plan, or go on with it. The answer is the next request, until it is `done`."""
+    """Copy one unit of a plan, or continue it. The result is the next request, until it is `done`."""
 
     refresh: str
     unit: _Count
@@ -178,12 +178,12 @@ class UnitRequest(Message, frozen=True):
     done: bool = False
 
     def to_event(self) -> dict[str, Any]:
-        """Make a plain JSON value; `done` is always there for the Choice state to look at."""
+        """Make a plain JSON value; it always has `done`, which the Choice state reads."""
         return {**super().to_event(), "done": self.done}
 
 
 class PlanResult(Message, frozen=True):
-    """What plan_copy answers: the units to copy, and what the plan amounts to."""
+    """The result of plan_copy: the units to copy, and the size of the plan."""
 
     units: tuple[UnitRequest, ...]
     manifests: int
@@ -191,29 +191,29 @@ class PlanResult(Message, frozen=True):
     bytes_present: int
 
     def to_event(self) -> dict[str, Any]:
-        """Make a plain JSON value in which every unit shows whether it is done."""
+        """Make a plain JSON value in which every unit has `done`."""
         return {**super().to_event(), "units": [unit.to_event() for unit in self.units]}
 
 
 class PublishResult(Message, frozen=True):
-    """What publish_image answers: the digest under the tag, which is not upstream's where platforms were chosen."""
+    """The result of publish_image: the digest under the tag, which is not upstream's where platforms were selected."""
 
     digest: Digest
     superseded: bool = False
 
 
-_MAX_FAILURE_CHARACTERS = 2_000  # it is kept in records, of which a review reads many thousand; a cause may have 32 KB
+_MAX_FAILURE_CHARACTERS = 2_000  # it is stored in records, of which a review reads thousands; a cause may have 32 KB
 
 
 class Failure(msgspec.Struct, frozen=True, rename="pascal"):
-    """An error as a Catch of Step Functions hands it on."""
+    """An error as a Catch of Step Functions passes it on."""
 
     error: str
     cause: str = ""
 
     @property
     def text(self) -> str:
-        """The message of the exception that a function raised, or the cause as it stands; its beginning, if long."""
+        """The message of the exception that a function raised, or else the cause; at most its beginning."""
         return self._whole_text[:_MAX_FAILURE_CHARACTERS]
 
     @property
@@ -227,7 +227,7 @@ class Failure(msgspec.Struct, frozen=True, rename="pascal"):
 
 
 class OutcomeRequest(Message, frozen=True):
-    """Record how a refresh ended: with what was published, or with an error."""
+    """Record the outcome of a refresh: what was published, or an error."""
 
     request: RefreshRequest
     execution: str
@@ -238,7 +238,7 @@ class OutcomeRequest(Message, frozen=True):
 
 
 class OutcomeResult(Message, frozen=True):
-    """What record_outcome answers. How long it took, and how late it was, where something was published."""
+    """The result of record_outcome; the duration and the lag where something was published."""
 
     mirror: str
     state: str

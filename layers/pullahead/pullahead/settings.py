@@ -1,4 +1,4 @@
-"""The environment, read once into typed settings. Which names there are is decided by template.yaml."""
+"""The environment as typed settings. template.yaml sets the variables of each function."""
 
 from collections.abc import Mapping
 from datetime import timedelta
@@ -9,7 +9,7 @@ from pullahead.errors import ConfigError
 
 
 class Settings(NamedTuple):
-    """What a process was told by its environment; a function is told only what it needs."""
+    """The settings in an environment. A function has only those that it needs."""
 
     values: Mapping[str, str]
 
@@ -20,7 +20,7 @@ class Settings(NamedTuple):
 
     @property
     def rules_uri(self) -> str:
-        """Where people keep the rules, as s3://BUCKET/KEY or ssm:/NAME; "" for the rules layer."""
+        """The address of an external rules file, s3://BUCKET/KEY or ssm:/NAME; "" to use the rules layer."""
         return self._optional("RULES_URI")
 
     @property
@@ -30,7 +30,7 @@ class Settings(NamedTuple):
 
     @property
     def pull_through_cache_repositories(self) -> tuple[str, ...]:
-        """The patterns of repositories that may be written though ECR made them."""
+        """The patterns of repositories that ECR created and Pullahead may write."""
         listed = self._optional("PULL_THROUGH_CACHE_REPOSITORIES").split(",")
         return tuple(pattern.strip() for pattern in listed if pattern.strip())
 
@@ -51,32 +51,32 @@ class Settings(NamedTuple):
 
     @property
     def dead_letter_queue_url(self) -> str:
-        """Where a function puts messages aside that it cannot work on."""
+        """The dead-letter queue of a function's queue."""
         return self._require("DEAD_LETTER_QUEUE_URL")
 
     @property
     def max_receive_count(self) -> int:
-        """How often a function's queue delivers a message before it gives it up."""
+        """How often a function's queue delivers a message before it moves it to the dead-letter queue."""
         return self._require_number("MAX_RECEIVE_COUNT")
 
     @property
     def webhook_secret(self) -> str:
-        """The name or ARN of the secret by which senders of webhooks prove themselves."""
+        """The name or ARN of the secret that authenticates webhooks."""
         return self._require("WEBHOOK_SECRET")
 
     @property
     def refresh_state_machine_arn(self) -> str:
-        """The state machine that refreshes."""
+        """The state machine of refreshes."""
         return self._require("REFRESH_STATE_MACHINE_ARN")
 
     @property
     def region(self) -> str:
-        """The Region that we live in, by the ARN of what we run there."""
+        """The Region of the stack, by the ARN of its state machine."""
         return self.refresh_state_machine_arn.split(":")[3]
 
     @property
     def account(self) -> str:
-        """The account that we live in."""
+        """The account of the stack."""
         return self.refresh_state_machine_arn.split(":")[4]
 
     @property
@@ -91,22 +91,22 @@ class Settings(NamedTuple):
 
     @property
     def own_roles(self) -> frozenset[str]:
-        """The roles of ours that read manifests from ECR; what they pull, nobody demanded."""
+        """Pullahead's own roles that read manifests from ECR; their pulls are no demands."""
         return frozenset(filter(None, self._optional("OWN_ROLES").split(",")))
 
     @property
     def chat_alerts_topic_arn(self) -> str:
-        """The SNS topic of alerts for chats."""
+        """The SNS topic of alerts in the format of chat applications."""
         return self._require("CHAT_ALERTS_TOPIC_ARN")
 
     @property
     def silence_after(self) -> timedelta:
-        """For how long no checks may be sent before people are told: half an hour at least."""
+        """How long no checks may be queued before an alert is sent: half an hour at least."""
         return max(timedelta(minutes=30), timedelta(seconds=self._require_number("SILENCE_SECONDS")))
 
     @property
     def runtime_api(self) -> str:
-        """The host and port of the Lambda runtime API, which nobody but the runtime may ask; "" outside of Lambda."""
+        """The host and port of the Lambda runtime API, to which no request may be sent; "" outside of Lambda."""
         return self.values.get("AWS_LAMBDA_RUNTIME_API", "")
 
     def _optional(self, name: str) -> str:
@@ -115,7 +115,7 @@ class Settings(NamedTuple):
     def _require_number(self, name: str) -> int:
         text = self._require(name)
         if not text.isdecimal() or int(text) < 1:
-            raise ConfigError(f"the environment variable {name} is {text!r}; it must be a number from 1 on")
+            raise ConfigError(f"the environment variable {name} is {text!r}; it must be a number of 1 or more")
         return int(text)
 
     def _require(self, name: str) -> str:

@@ -37,7 +37,7 @@ class TestParts:
 
     @pytest.mark.real_registry
     @pytest.mark.parametrize("first_byte", [0, 3])
-    def test_part_out_of_order_spoils_the_upload_unseen(self, docker: Registry, unique: bytes, first_byte: int) -> None:
+    def test_part_out_of_order_loses_the_upload(self, docker: Registry, unique: bytes, first_byte: int) -> None:
         """docker-registry appends it all the same and answers 202."""
         target, upload = begun(docker, unique)
         with pytest.raises(UploadLostError):
@@ -58,7 +58,7 @@ class TestParts:
 
     @pytest.mark.real_registry
     @pytest.mark.parametrize("go_on", ["received_bytes", "upload_part", "complete_upload"])
-    def test_upload_whose_address_another_process_moved_hangs(
+    def test_upload_whose_address_another_process_moved_is_lost(
         self, docker: Registry, unique: bytes, go_on: str
     ) -> None:
         _, upload = begun(docker, unique)
@@ -66,7 +66,7 @@ class TestParts:
             continued(docker.target(), upload, unique)[go_on]()
 
     @pytest.mark.parametrize("go_on", ["received_bytes", "upload_part", "complete_upload"])
-    def test_upload_that_was_forgotten_is_another_error(self, ecr: Registry, unique: bytes, go_on: str) -> None:
+    def test_upload_that_was_forgotten_is_lost(self, ecr: Registry, unique: bytes, go_on: str) -> None:
         assert ecr.ecr is not None
         target, upload = begun(ecr, unique)
         ecr.ecr.ecr.forget_uploads()

@@ -13,7 +13,7 @@ ACCOUNT = Credential("me", "my-secret")
 
 
 class TestDockerHub:
-    def test_image_costs_more_requests_than_it_must(self) -> None:
+    def test_image_costs_no_more_requests_than_it_must(self) -> None:
         with following(DockerHub()) as (internet, client):
             assert client.head("docker.io", "library/alpine", "3.20")
             assert client.head("docker.io", "library/alpine", "3.20")
@@ -32,14 +32,14 @@ class TestDockerHub:
         ]
         assert internet.said_who() == {"registry-1.docker.io"}
 
-    def test_account_is_told_to_others_than_the_token_service(self) -> None:
+    def test_account_is_told_to_the_token_service_only(self) -> None:
         with following(DockerHub(known=[ACCOUNT]), ACCOUNT) as (internet, client):
             assert client.head("docker.io", "library/alpine", "3.20")
             assert client.read("docker.io", "library/alpine")
         assert {asked.host for asked in internet.asked if asked.authorization == ACCOUNT.basic} == {"auth.docker.io"}
         assert "production.cloudflare.docker.com" not in internet.said_who()
 
-    def test_pull_limit_is_an_outage(self) -> None:
+    def test_pull_limit_is_a_rate_limit(self) -> None:
         with following(DockerHub(remaining=0)) as (internet, client):
             with pytest.raises(RateLimitedError) as caught:
                 client.get("docker.io", "library/alpine", "3.20")
@@ -49,7 +49,7 @@ class TestDockerHub:
 
 
 class TestGhcr:
-    def test_public_image_needs_an_account(self) -> None:
+    def test_public_image_needs_no_account(self) -> None:
         with following(Ghcr()) as (internet, client):
             assert client.head("ghcr.io", "team/app")
             assert client.read("ghcr.io", "team/app", 4000)
@@ -57,7 +57,7 @@ class TestGhcr:
         assert internet.said_who() == {"ghcr.io"}
         assert internet.asked[-1].headers["range"] == "bytes=4000-"
 
-    def test_signed_address_that_grew_old_is_the_end(self) -> None:
+    def test_signed_address_that_expired_is_replaced(self) -> None:
         style = Ghcr(uses=0)
 
         def wait(_: float) -> None:
@@ -67,29 +67,29 @@ class TestGhcr:
             assert client.read("ghcr.io", "team/app")
         assert [asked.query["sig"] for asked in internet.asked if "sig" in asked.query] == [["s1"], ["s2"]]
 
-    def test_tags_end_with_the_first_page(self) -> None:
+    def test_tags_of_all_pages_are_listed(self) -> None:
         with following(Ghcr(NAMES)) as (internet, client):
             assert client.tags("ghcr.io", "team/app") == tuple(NAMES)
         assert paths(internet, "ghcr.io").count("GET /v2/team/app/tags/list") == 1 + 3  # 401, and pages of a hundred
 
 
 class TestQuay:
-    def test_missing_digest_is_guessed(self) -> None:
+    def test_missing_digest_is_computed(self) -> None:
         with following(Quay()) as (internet, client):
             assert client.head("quay.io", "team/app")
         assert paths(internet, "quay.io") == ["HEAD /v2/team/app/manifests/1.0", "GET /v2/team/app/manifests/1.0"]
 
-    def test_blob_is_decoded_that_only_says_that_it_is_encoded(self) -> None:
+    def test_blob_that_says_that_it_is_encoded_is_not_decoded(self) -> None:
         with following(Quay()) as (internet, client):
             assert client.read("quay.io", "team/app")
         assert [asked.headers["accept-encoding"] for asked in internet.asked] == ["identity"]
 
-    def test_page_is_as_long_as_was_asked_for(self) -> None:
+    def test_smaller_pages_than_requested_are_read(self) -> None:
         with following(Quay(NAMES)) as (internet, client):
             assert client.tags("quay.io", "team/app") == tuple(NAMES)
         assert len(internet.asked) == 5
 
-    def test_limit_in_html_is_not_sat_out(self) -> None:
+    def test_limit_in_html_is_retried(self) -> None:
         style, slept = Quay(), list[float]()
         style.busy = 2
         with following(style, sleep=slept.append) as (internet, client):
@@ -97,7 +97,7 @@ class TestQuay:
         assert len(internet.asked) == 3
         assert len(slept) >= 2
 
-    def test_limit_in_html_is_another_error(self) -> None:
+    def test_limit_in_html_is_a_rate_limit(self) -> None:
         style = Quay()
         style.busy = 99
         with following(style) as (internet, client), pytest.raises(RateLimitedError) as caught:
@@ -107,7 +107,7 @@ class TestQuay:
 
 
 class TestKubernetes:
-    def test_regional_host_cannot_ask_for_a_token(self) -> None:
+    def test_regional_host_may_ask_for_a_token(self) -> None:
         with following(Kubernetes()) as (internet, client):
             assert client.head("registry.k8s.io", "pause", "3.9")
             assert client.head("registry.k8s.io", "pause", "3.9")
@@ -115,19 +115,19 @@ class TestKubernetes:
         assert paths(internet, Kubernetes.region) == [regional, "GET /v2/token", regional, regional]
         assert len(paths(internet, "registry.k8s.io")) == 2
 
-    def test_regional_host_learns_who_we_are(self) -> None:
+    def test_regional_host_gets_no_credential(self) -> None:
         with following(Kubernetes(), ACCOUNT) as (internet, client):
             assert client.get("registry.k8s.io", "pause", "3.9")
             assert client.read("registry.k8s.io", "pause")
         assert ACCOUNT.basic not in {asked.authorization for asked in internet.asked}
         assert internet.said_who() == {Kubernetes.region}
 
-    def test_missing_tag_is_an_outage(self) -> None:
+    def test_missing_tag_is_not_found(self) -> None:
         with following(Kubernetes()) as (_, client), pytest.raises(NotFoundError):
             client.head("registry.k8s.io", "pause", "0.0")
 
 
-def test_microsoft_is_asked_for_a_token() -> None:
+def test_microsoft_needs_no_token() -> None:
     with following(Microsoft()) as (internet, client):
         assert client.head("mcr.microsoft.com", "dotnet/runtime", "8.0")
         assert client.read("mcr.microsoft.com", "dotnet/runtime")
@@ -136,7 +136,7 @@ def test_microsoft_is_asked_for_a_token() -> None:
 
 
 class TestEcrPublic:
-    def test_anonymous_token_is_not_kept(self) -> None:
+    def test_anonymous_token_is_kept(self) -> None:
         with following(EcrPublic()) as (internet, client):
             for _ in range(3):
                 assert client.head("public.ecr.aws", "docker/library/alpine", "3.20")
@@ -144,20 +144,20 @@ class TestEcrPublic:
         assert paths(internet, "public.ecr.aws").count("GET /token/") == 1
         assert internet.said_who() == {"public.ecr.aws"}
 
-    def test_rate_is_not_kept_to_on_request(self) -> None:
+    def test_rate_limit_is_retried(self) -> None:
         style = EcrPublic()
         style.busy = 1
         with following(style) as (_, client):
             assert client.head("public.ecr.aws", "docker/library/alpine", "3.20")
 
-    def test_rate_that_stays_exceeded_is_hidden(self) -> None:
+    def test_rate_that_stays_exceeded_is_an_error(self) -> None:
         style = EcrPublic()
         style.busy = 99
         with following(style) as (_, client), pytest.raises(RateLimitedError, match="Rate exceeded"):
             client.get("public.ecr.aws", "docker/library/alpine", "3.20")
 
 
-def test_chainguard_is_shown_the_token_of_another_repository() -> None:
+def test_chainguard_is_shown_the_token_of_its_repository() -> None:
     with following(Chainguard()) as (internet, client):
         for repository in (*Chainguard.repositories, *Chainguard.repositories):
             assert client.head("cgr.dev", repository, "latest")

@@ -86,7 +86,7 @@ def registry(request: pytest.FixtureRequest) -> Guarded:
     return chosen
 
 
-def test_registry_that_knows_its_readers_cannot_be_read(registry: Guarded) -> None:
+def test_registry_with_a_login_is_read(registry: Guarded) -> None:
     upstream, repository = registry.upstream(KNOWN), Repository(registry.host, "team/app")
     assert upstream.head_manifest(Reference(repository, "1.0")) == IMAGE.root.descriptor
     assert upstream.get_manifest(Reference(repository, "1.0")) == IMAGE.root
@@ -99,20 +99,20 @@ def test_registry_that_knows_its_readers_cannot_be_read(registry: Guarded) -> No
 
 
 @pytest.mark.parametrize("credential", [None, Credential("reader", "wrong-secret")])
-def test_wrong_credential_is_an_outage(registry: Guarded, credential: Credential | None) -> None:
+def test_wrong_credential_is_a_refusal(registry: Guarded, credential: Credential | None) -> None:
     with pytest.raises(AccessDeniedError) as caught:
         registry.head(credential)
     assert "secret" not in str(caught.value)
 
 
 @pytest.mark.parametrize("ca", [None, self_signed().certificate], ids=["the system's", "another"])
-def test_private_ca_is_trusted_unasked(token: Guarded, ca: str | None) -> None:
+def test_private_ca_needs_a_rule(token: Guarded, ca: str | None) -> None:
     settings = {host: each._replace(ca=ca) for host, each in token.settings.items()}
-    with pytest.raises(RegistryUnavailableError, match="not to be trusted"):
+    with pytest.raises(RegistryUnavailableError, match="not trusted"):
         token._replace(settings=settings).head(KNOWN)
 
 
-def test_rule_is_not_needed_for_the_token_service(token: Guarded) -> None:
+def test_token_service_needs_a_rule(token: Guarded) -> None:
     settings = {token.host: token.settings[token.host]}
     with pytest.raises(AccessDeniedError, match="loopback address, which is refused"):
         token._replace(settings=settings).head(KNOWN)

@@ -18,19 +18,19 @@ from tests.fakes.application import InMemoryService
 from tests.fakes.sources import QUAY, FakeStanding
 
 
-def test_function_that_is_told_nothing_fails_only_when_it_needs_something() -> None:
+def test_missing_setting_is_an_error_only_when_it_is_needed() -> None:
     app = Application(Settings({}))
     with pytest.raises(ConfigError, match="TARGET_REPOSITORIES is not set"):
         app.schedule_checks()
 
 
 @pytest.mark.parametrize("content", [None, b"\xff\xfe", b"version: 2", b""])
-def test_rules_that_cannot_be_read_are_a_matter_of_configuration(tmp_path: Path, content: bytes | None) -> None:
+def test_unreadable_rules_file_is_a_config_error(tmp_path: Path, content: bytes | None) -> None:
     path = tmp_path / "rules.yaml"
     if content is not None:
         path.write_bytes(content)
     app = Application(Settings({"RULES_PATH": str(path)}))
-    vars(app).update(_standing=FakeStanding())
+    vars(app).update(_rules_state=FakeStanding())
     with pytest.raises(ConfigError, match=r"rules\.yaml"):
         _ = app._rules
 
@@ -42,7 +42,7 @@ class Allowing(Application):
         return UpstreamSettings(host, plain_http=True, private_addresses=True)
 
 
-def test_rules_lead_to_the_runtime_api() -> None:
+def test_runtime_api_is_refused_whatever_the_rules_allow() -> None:
     with FakeRegistry() as listener:
         app = Allowing(Settings({"AWS_LAMBDA_RUNTIME_API": listener.host}))
         with pytest.raises(AccessDeniedError, match="the Lambda runtime API, which is refused"):
@@ -53,7 +53,7 @@ def test_rules_lead_to_the_runtime_api() -> None:
 @pytest.mark.parametrize(
     ("listed", "patterns"), [("", ()), ("quay/*", ("quay/*",)), ("quay/*, ecr/* ,", ("quay/*", "ecr/*"))]
 )
-def test_list_of_patterns_is_read(listed: str, patterns: tuple[str, ...]) -> None:
+def test_list_of_patterns_is_split_at_commas(listed: str, patterns: tuple[str, ...]) -> None:
     assert Settings({"PULL_THROUGH_CACHE_REPOSITORIES": listed}).pull_through_cache_repositories == patterns
 
 
@@ -71,14 +71,14 @@ class TestRulesFoundJustNow:
         return service
 
     @pytest.mark.parametrize(("reason", "checked"), [("schedule", 1), ("manual", 1), ("push", 0)])
-    def test_check_that_was_asked_for_later_is_made_by_them(
+    def test_later_check_uses_rules_found_just_now(
         self, reason: Literal["schedule", "manual", "push"], checked: int
     ) -> None:
         service = self.service()
         request = CheckRequest(reason=reason, repository="quay/team/app", tags=("1",), asked_at=service.clock())
         assert len(service.app.handle_message(request)) == checked
 
-    def test_refresh_of_what_became_stale_later_is_planned_by_them(self) -> None:
+    def test_later_refresh_uses_rules_found_just_now(self) -> None:
         service = self.service()
         service.app.handle_message(
             CheckRequest(reason="schedule", repository="quay/team/app", tags=("1",), asked_at=service.clock())

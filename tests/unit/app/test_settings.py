@@ -17,17 +17,17 @@ NAMES = {
 
 
 @pytest.mark.parametrize(("attribute", "name"), NAMES.items())
-def test_setting_is_what_the_environment_says(attribute: str, name: str) -> None:
+def test_setting_is_read_from_the_environment(attribute: str, name: str) -> None:
     assert getattr(Settings({name: "value"}), attribute) == "value"
 
 
 @pytest.mark.parametrize(("attribute", "name"), [*NAMES.items(), ("rules_path", "RULES_PATH")])
 @pytest.mark.parametrize("empty", [True, False])
-def test_missing_or_empty_setting_is_named(attribute: str, name: str, empty: bool) -> None:
+def test_missing_or_empty_setting_is_named_in_the_error(attribute: str, name: str, empty: bool) -> None:
     settings = Settings({name: ""} if empty else {"OTHER": "value"})
     with pytest.raises(ConfigError, match=name):
         getattr(settings, attribute)
 
 
-def test_path_of_the_rules_is_a_path() -> None:
+def test_rules_path_is_a_path() -> None:
     assert Settings({"RULES_PATH": "/opt/rules/rules.yaml"}).rules_path == Path("/opt/rules/rules.yaml")

@@ -34,7 +34,7 @@ def service() -> Choosing:
     return made
 
 
-def test_chosen_tag_is_mirrored(service: Choosing) -> None:
+def test_selected_tag_is_mirrored(service: Choosing) -> None:
     (result,) = service.ask("mirror/app")
     assert (result.mirror, result.state, result.started) == (
         MirrorKey("mirror/app", "1.0"),
@@ -46,24 +46,24 @@ def test_chosen_tag_is_mirrored(service: Choosing) -> None:
 
 
 class TestPush:
-    def test_tag_that_a_pattern_fits_but_nobody_chose_is_somebody_elses(self, service: Choosing) -> None:
+    def test_push_of_an_unselected_tag_is_ignored(self, service: Choosing) -> None:
         service.publish(SECOND)
         assert service.check(pushed=SECOND.digest) == []
         assert service.script.calls == ["load"]
 
-    def test_followed_tag_that_was_overwritten_is_made_right(self, service: Choosing) -> None:
+    def test_overwritten_selected_tag_is_refreshed(self, service: Choosing) -> None:
         service.publish()
         service.ask("mirror/app")
         service.publish(SECOND)
         assert service.check_one(pushed=SECOND.digest).started is StartResult.STARTED
 
-    def test_named_tag_of_the_same_rule_is_ours_from_the_start(self) -> None:
+    def test_push_of_a_named_tag_is_checked(self) -> None:
         service = Choosing(rule(tags=ANY._replace(names=("1.0",))))
         service.upstream.serve(FIRST, "ghcr.io/team/app:1.0")
         service.publish(SECOND)
         assert service.check_one(pushed=SECOND.digest).started is StartResult.STARTED
 
-    def test_named_tag_in_a_namespace_is_somebody_elses_until_it_is_followed(self) -> None:
+    def test_push_of_a_named_tag_in_a_namespace_is_ignored_until_it_is_followed(self) -> None:
         """Any repository could lie there."""
         service = Choosing(rule("1.0", upstream="quay.io/prom/*", repository="quay/{name}"))
         service.target.move_tag("quay/own", "1.0", SECOND.digest)
@@ -73,7 +73,7 @@ class TestPush:
 class TestNamespace:
     RULE = rule("1.0", upstream="quay.io/prom/*", repository="quay/{name}", name="prom")
 
-    def test_whoever_listed_it_knows_the_upstream(self) -> None:
+    def test_upstream_is_the_repository_that_the_listing_found(self) -> None:
         """By the name of the target alone it would be quay.io/prom/alert."""
         service = Choosing(self.RULE)
         service.upstream.serve(FIRST, "quay.io/prom/deep/alert:1.0")
@@ -81,11 +81,11 @@ class TestNamespace:
         (request,) = service.refreshes.requests.values()
         assert (request.repository, request.upstream) == ("quay/alert", "quay.io/prom/deep/alert:1.0")
 
-    def test_message_from_before_the_rules_changed_does_not_say_where_a_tag_comes_from(self, service: Choosing) -> None:
+    def test_upstream_of_a_message_is_ignored_where_the_rules_changed(self, service: Choosing) -> None:
         service.ask("mirror/app", "ghcr.io/else/where", "app")
         (request,) = service.refreshes.requests.values()
         assert request.upstream == "ghcr.io/team/app:1.0"
 
-    def test_message_of_a_rule_that_is_gone_is_passed_over(self, service: Choosing) -> None:
+    def test_message_of_a_removed_rule_is_ignored(self, service: Choosing) -> None:
         assert service.ask("quay/alert", "quay.io/prom/alert", "prom") == []
         assert service.script.calls == []

@@ -17,7 +17,7 @@ from tests.fakes.samples import KEY, REPOSITORY, failed, mirror
 from tests.fakes.upstream import FakeUpstream
 
 TAGS = ("1.0", "2.0", "3.0")
-NOT_SENT = failed(DeferredError, "deferred, not sent; in 600 s again")
+NOT_SENT = failed(DeferredError, "deferred, not sent; retry in 600 s")
 
 
 def served(*tags: str) -> CheckingService:
@@ -51,7 +51,7 @@ def deferred(results: list[CheckResult]) -> set[str]:
 
 class TestUpstreamNotAsked:
     @pytest.mark.parametrize("error", [NOT_SENT, failed(RateLimitedError, "deferred, not sent")])
-    def test_tag_flaps(self, error: RateLimitedError) -> None:
+    def test_tag_keeps_its_state(self, error: RateLimitedError) -> None:
         service = served("1.0")
         before = service.record()
         service.script.fail("head_manifest", error, times=3)
@@ -62,25 +62,25 @@ class TestUpstreamNotAsked:
         assert (service.record(), service.records.writes, service.alerts) == (before, 1, [])
         assert service.check_one().deferred is False
 
-    def test_new_tag_is_judged_unseen(self) -> None:
+    def test_new_tag_gets_no_state(self) -> None:
         service = CheckingService()
         service.script.fail("head_manifest", NOT_SENT)
         assert (service.check_one().state, service.records.writes) == (None, 0)
         assert service.check_one().state is State.MISSING
 
-    def test_registry_that_limits_us_itself_is_passed_over(self) -> None:
+    def test_status_429_makes_the_tag_unknown(self) -> None:
         service = served("1.0")
         service.script.fail("head_manifest", failed(RateLimitedError, status=429))
         result = service.check_one()
         assert (result.state, result.deferred) == (State.UNKNOWN, False)
 
-    def test_refusal_of_ecr_is_passed_over(self) -> None:
+    def test_refusal_by_ecr_blocks_the_tag(self) -> None:
         service = served("1.0")
         service.script.fail("head_manifest", NOT_SENT)
         service.script.fail("published_digests", failed(AccessDeniedError, side=Side.TARGET))
         assert service.check_one().state is State.BLOCKED
 
-    def test_tag_that_is_known_to_be_stale_is_never_told(self) -> None:
+    def test_stale_tag_is_alerted_in_time(self) -> None:
         service = served("1.0")
         move(service, "1.0")
         leave(service, 0)
@@ -91,7 +91,7 @@ class TestUpstreamNotAsked:
             assert service.check_one().deferred
             assert service.alerts == told
 
-    def test_same_tags_are_never_asked_for(self) -> None:
+    def test_every_tag_has_its_turn(self) -> None:
         service = CheckingService([mirror(f"{number}.0") for number in range(20)])
         sparing = Sparing(service.upstream, bears=10)
         check = CheckMirrors(
@@ -114,7 +114,7 @@ class TestUpstreamNotAsked:
 
 
 class TestRefreshes:
-    def test_newer_ones_go_first(self) -> None:
+    def test_longest_stale_mirrors_are_refreshed_first(self) -> None:
         service = served(*TAGS)
         leave(service, 0)
         for tag in ("2.0", "3.0", "1.0"):
@@ -128,9 +128,9 @@ class TestRefreshes:
         assert started(service) == ["2.0", "3.0"]
         (late,) = [result for result in results if result.deferred]
         assert (late.mirror, late.state, late.started) == (KEY, State.STALE, None)
-        assert "of ghcr.io's limit of 100 requests 12 are left, 0 above the reserve" in late.reason
+        assert "ghcr.io leaves 12 of its limit of 100 requests, 0 above the reserve" in late.reason
 
-    def test_deferral_is_written_again_and_again_or_begins_an_episode(self) -> None:
+    def test_deferral_is_not_written_and_begins_no_episode(self) -> None:
         service = served(*TAGS)
         move(service, "1.0")
         leave(service, 0)
@@ -143,7 +143,7 @@ class TestRefreshes:
             assert result.changed is False
         assert (service.record(), service.records.writes) == (before, writes)
 
-    def test_deferred_ones_never_come(self) -> None:
+    def test_deferred_refreshes_start_later(self) -> None:
         service = served(*TAGS)
         move(service, *TAGS)
         leave(service, 1)
@@ -152,7 +152,7 @@ class TestRefreshes:
         assert deferred(service.check(*TAGS)) == set()
         assert sorted(started(service)) == list(TAGS)
 
-    def test_index_takes_no_more_than_a_manifest(self) -> None:
+    def test_index_needs_more_of_the_limit_than_a_manifest(self) -> None:
         service = served(*TAGS)
         for tag in TAGS:
             service.upstream.serve(make_index([FIRST, SECOND]), f"ghcr.io/team/app:{tag}")
@@ -161,7 +161,7 @@ class TestRefreshes:
         leave(service, 20)
         assert deferred(service.check(*TAGS)) == {"3.0"}
 
-    def test_refresh_that_runs_already_takes_what_others_could_use(self) -> None:
+    def test_running_refresh_takes_nothing_of_the_limit(self) -> None:
         service = served(*TAGS)
         move(service, "1.0")
         service.check(*TAGS)
@@ -172,7 +172,7 @@ class TestRefreshes:
         assert deferred(service.check(*TAGS)) == set()
         assert started(service) == ["2.0"]
 
-    def test_alert_waits_for_what_is_deferred(self) -> None:
+    def test_alert_does_not_wait_for_a_deferred_refresh(self) -> None:
         service = served("1.0")
         move(service, "1.0")
         leave(service, 0)
@@ -181,7 +181,7 @@ class TestRefreshes:
         assert service.check_one().deferred
         assert service.alerts == ["STALE"]
 
-    def test_conflict_starts_what_is_deferred(self) -> None:
+    def test_conflict_does_not_start_a_deferred_refresh(self) -> None:
         service = served("1.0")
         move(service, "1.0")
         leave(service, 0)

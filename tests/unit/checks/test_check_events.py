@@ -56,7 +56,7 @@ class World:
             }
             for n, event in enumerate(events)
         ]
-        answer = check_freshness.take({"Records": records}, None, self.service.app)
+        answer = check_freshness.process_batch({"Records": records}, None, self.service.app)
         return [failure["itemIdentifier"] for failure in answer["batchItemFailures"]]
 
     def record(self, tag: str = "0") -> MirrorRecord:
@@ -83,13 +83,13 @@ def push(number: int, pushed: str, at: str = "2026-11-24T09:00:00Z") -> dict[str
 
 
 class TestPush:
-    def test_our_own_costs_one_read_of_the_record(self) -> None:
+    def test_own_push_costs_one_read(self) -> None:
         world = World()
         world.check(world.event("push", pushed=FIRST.digest))
         assert world.script.calls == ["paused_rules", "load"]
 
     @pytest.mark.parametrize("state", [State.MISSING, State.STALE])
-    def test_our_own_before_its_refresh_is_recorded_costs_no_more(self, state: State) -> None:
+    def test_own_push_before_its_outcome_is_recorded_costs_one_read(self, state: State) -> None:
         world = World()
         key = world.record().key
         world.records[key] = world.record().with_changes(state=state, published_digest=None)
@@ -97,33 +97,33 @@ class TestPush:
         assert world.script.calls == ["paused_rules", "load"]
 
     @pytest.mark.parametrize("state", [State.BLOCKED, State.UNKNOWN, State.GONE])
-    def test_right_one_by_somebody_who_helped_is_looked_at(self, state: State) -> None:
+    def test_push_of_the_wanted_digest_by_others_is_checked(self, state: State) -> None:
         world = World()
         world.records[world.record().key] = world.record().with_changes(state=state)
         world.check(world.event("push", pushed=FIRST.digest))
         assert world.record().state is State.FRESH
 
-    def test_slow_refresh_that_put_what_upstream_has_left_is_made_right(self) -> None:
+    def test_push_of_an_old_digest_by_a_slow_refresh_is_checked(self) -> None:
         world = World()
         world.records[world.record().key] = world.record().with_changes(upstream_digest=SECOND.digest)
         world.check(world.event("push", pushed=FIRST.digest))
         assert world.count("head_manifest") == 1
 
-    def test_somebody_else_s_is_looked_at_and_made_right(self) -> None:
+    def test_push_by_others_is_checked_and_refreshed(self) -> None:
         world = World()
         world.service.target.move_tag(REPOSITORY, "0", SECOND.digest)
         world.check(world.event("push", pushed=SECOND.digest))
         assert world.record().state is State.STALE
         assert (world.count("head_manifest"), world.count("start"), world.count("claim")) == (1, 1, 1)
 
-    def test_tag_that_is_no_mirror_costs_nothing(self) -> None:
+    def test_push_of_an_unfollowed_tag_costs_nothing(self) -> None:
         world = World()
         world.check(world.event("push", "other", pushed=SECOND.digest))
         assert world.script.calls == ["paused_rules"]
 
 
 class TestRedelivery:
-    def test_everything_we_pushed_twice_asks_no_upstream_and_writes_nothing(self) -> None:
+    def test_redelivered_own_pushes_request_and_write_nothing(self) -> None:
         """2,000 events of our own copies in batches of ten, and all of them again: one question to the table each."""
         world = World(2000)
         events = [push(number, FIRST.digest) for number in range(2000)] * 2
@@ -132,26 +132,26 @@ class TestRedelivery:
         assert world.count(*UPSTREAM_CALLS, *WRITES, "published_digests") == 0
         assert world.count("load") == 400
 
-    def test_event_delivered_twice_into_one_batch_is_looked_at_once(self) -> None:
+    def test_event_delivered_twice_into_one_batch_is_checked_once(self) -> None:
         world = World()
         world.service.target.move_tag(REPOSITORY, "0", SECOND.digest)
         assert world.batch(*[push(0, SECOND.digest)] * 10) == []
         assert (world.count("head_manifest"), world.count("claim"), world.service.queue.sent) == (1, 1, [])
 
-    def test_batch_of_many_mirrors_reads_their_records_once(self) -> None:
+    def test_batch_reads_its_records_with_one_request(self) -> None:
         world = World(10)
         for number in range(10):
             world.service.target.move_tag(REPOSITORY, str(number), SECOND.digest)
         assert world.batch(*(push(number, SECOND.digest) for number in range(10))) == []
         assert (world.count("load"), world.count("head_manifest"), world.count("start")) == (1, 10, 10)
 
-    def test_records_that_cannot_be_read_ahead_are_read_one_by_one(self) -> None:
+    def test_records_that_cannot_be_prefetched_are_read_by_each_message(self) -> None:
         world = World(2)
         world.script.fail("load", StorageError("no"))
         assert world.batch(push(0, FIRST.digest), push(1, FIRST.digest)) == []
         assert world.count("load") == 3
 
-    def test_what_was_read_ahead_is_read_anew_when_somebody_wrote_meanwhile(self) -> None:
+    def test_prefetched_record_is_read_again_after_a_conflict(self) -> None:
         world = World(2)
         world.service.target.move_tag(REPOSITORY, "0", SECOND.digest)
         key = world.record().key
@@ -162,7 +162,7 @@ class TestRedelivery:
 
 
 class TestFlood:
-    def test_war_over_a_tag_is_bounded(self) -> None:
+    def test_alternating_pushes_cause_a_bounded_number_of_checks(self) -> None:
         """Somebody pushes the same tag every second for an hour, and each refresh is made at once."""
         world = World()
         for second in range(3600):
@@ -177,7 +177,7 @@ class TestFlood:
         assert world.count("start") <= 2 * 61
         assert world.count("claim") == 3600
 
-    def test_look_that_was_put_off_sees_what_came_after_the_first(self) -> None:
+    def test_delayed_check_sees_changes_since_the_first(self) -> None:
         world = World()
         world.check(*[world.event("webhook")] * 5)
         world.service.upstream.serve(SECOND, str(mirror("0").upstream))
@@ -193,7 +193,7 @@ class TestFlood:
         world.check(*[world.event("schedule")] * 2)
         assert (world.count("head_manifest"), world.count("claim")) == (3, 5)
 
-    def test_event_of_a_paused_rule_is_neither_counted_nor_looked_at(self) -> None:
+    def test_event_of_a_paused_rule_is_neither_counted_nor_checked(self) -> None:
         world = World()
         world.service.pauses.pause("app")
         world.check(world.event("webhook"), world.event("delete"))
@@ -201,14 +201,14 @@ class TestFlood:
 
 
 class TestDeletion:
-    def test_tag_is_restored(self) -> None:
+    def test_deleted_tag_is_restored(self) -> None:
         world = World()
         world.service.target.delete_tag(REPOSITORY, "0")
         world.check(world.event("delete", pushed=FIRST.digest))
         assert world.record().state is State.MISSING
         assert world.count("start") == 1
 
-    def test_where_the_rule_leaves_it_nothing_is_refreshed_and_more_events_are_no_news(self) -> None:
+    def test_deleted_tag_of_a_rule_that_leaves_it_is_recorded_once(self) -> None:
         world = World(restored=False)
         world.service.target.delete_tag(REPOSITORY, "0")
         world.check(world.event("delete"), world.event("delete"), world.event("schedule"))
@@ -216,7 +216,7 @@ class TestDeletion:
         assert (world.count("start"), world.count("save"), world.count("claim")) == (0, 1, 1)
 
     @pytest.mark.parametrize("reason", ["manual", "pull", "cache"])
-    def test_what_somebody_wants_is_restored_all_the_same(self, reason: str) -> None:
+    def test_deleted_tag_is_restored_on_request(self, reason: str) -> None:
         world = World(restored=False)
         world.service.target.delete_tag(REPOSITORY, "0")
         world.check(world.event("delete"), world.event("schedule"))
@@ -225,13 +225,13 @@ class TestDeletion:
         assert world.record().state is State.MISSING
         assert world.count("start") == 1
 
-    def test_tag_that_nobody_knows_costs_one_read(self) -> None:
+    def test_deletion_of_an_unknown_tag_costs_one_read(self) -> None:
         world = World()
         world.records.clear()
         world.check(world.event("delete"))
         assert world.script.calls == ["paused_rules", "load"]
 
-    def test_event_is_late_and_the_tag_is_back(self) -> None:
+    def test_late_deletion_event_of_a_present_tag_writes_nothing(self) -> None:
         world = World()
         world.check(world.event("delete"))
         assert (world.count("head_manifest"), world.count("save")) == (1, 0)
@@ -245,7 +245,7 @@ def test_events_read_the_rules_no_more_often_than_once_a_minute() -> None:
     assert world.service.standing.script.count("load_standing") <= 1
 
 
-def test_check_of_a_schedule_knows_the_newest_rules() -> None:
+def test_scheduled_check_uses_the_newest_rules() -> None:
     world = World()
     world.check(world.event("push", pushed=FIRST.digest))
     world.clock.advance(seconds=1)

@@ -20,7 +20,7 @@ from tests.fakes.samples import KEY, UPSTREAM, failed, mirror
 from tests.fakes.script import Killed
 
 
-def test_upstream_that_is_down_is_unknown_told_after_its_time_and_taken_back() -> None:
+def test_unreachable_upstream_is_unknown_alerted_and_recovered() -> None:
     service = CheckingService()
     service.publish()
     service.check()
@@ -35,7 +35,7 @@ def test_upstream_that_is_down_is_unknown_told_after_its_time_and_taken_back() -
     assert service.record().pending == tuple(service.records.decided)  # for the review to tell
 
 
-def test_upstream_that_stays_down_is_written_down_once() -> None:
+def test_unreachable_upstream_is_written_once() -> None:
     service = CheckingService()
     for number in range(5):
         service.script.fail("head_manifest", failed(RateLimitedError, f"wait {number} s", status=429))
@@ -43,7 +43,7 @@ def test_upstream_that_stays_down_is_written_down_once() -> None:
     assert service.records.writes == 1
 
 
-def test_tag_that_is_gone_upstream_is_told_once_and_kept() -> None:
+def test_tag_gone_upstream_is_alerted_once_and_kept() -> None:
     service = CheckingService()
     service.publish()
     service.check()
@@ -54,7 +54,7 @@ def test_tag_that_is_gone_upstream_is_told_once_and_kept() -> None:
     assert service.target.published_digests("mirror/app", ["1.0"]) == {"1.0": FIRST.digest}
 
 
-def test_access_denied_at_ecr_blocks_each_mirror_once_and_brings_no_message_back() -> None:
+def test_access_denied_by_ecr_blocks_each_mirror_and_retries_no_message() -> None:
     service = CheckingService([mirror("1.0"), mirror("2.0")])
     service.script.fail("published_digests", failed(AccessDeniedError, side=Side.TARGET), times=2)
     for _ in range(2):
@@ -70,7 +70,7 @@ def test_access_denied_at_ecr_blocks_each_mirror_once_and_brings_no_message_back
 
 
 @pytest.mark.parametrize("operation", ["load", "published_digests"])
-def test_batch_that_cannot_be_asked_about_comes_back_and_nothing_is_done(operation: str) -> None:
+def test_batch_is_retried_where_ecr_fails(operation: str) -> None:
     service = CheckingService()
     service.script.fail(operation, failed(RateLimitedError, side=Side.TARGET))
     with pytest.raises(RateLimitedError):
@@ -88,7 +88,7 @@ def test_failure_of_one_mirror_does_not_stop_the_others() -> None:
 
 
 class TestTwoAtOnce:
-    def test_both_ask_for_the_same_refresh(self) -> None:
+    def test_concurrent_checks_request_the_same_refresh(self) -> None:
         service = CheckingService()
         service.script.before("save", service.check)
         result = service.check_one()
@@ -97,7 +97,7 @@ class TestTwoAtOnce:
         assert (service.record().version, service.records.writes) == (1, 2)
 
     @pytest.mark.parametrize("operation", ["load", "head_manifest", "save", "publish"])
-    def test_alert_is_told_once_wherever_they_meet(self, operation: str) -> None:
+    def test_concurrent_checks_raise_one_alert(self, operation: str) -> None:
         service = CheckingService()
         service.publish()
         service.check()
@@ -107,7 +107,7 @@ class TestTwoAtOnce:
         service.check()
         assert service.alerts == ["GONE"]
 
-    def test_older_look_does_not_undo_what_a_refresh_has_recorded(self) -> None:
+    def test_older_observation_does_not_undo_a_recorded_refresh(self) -> None:
         """The check looked before the tag was published and writes after that was recorded: it looks again."""
         service = CheckingService()
         service.check()
@@ -121,7 +121,7 @@ class TestTwoAtOnce:
         assert service.check_one().state is State.FRESH
         assert service.record().state is State.FRESH
 
-    def test_record_that_changes_without_end_is_an_error_that_brings_the_message_back(self) -> None:
+    def test_endless_conflict_retries_the_message(self) -> None:
         service = CheckingService()
         service.script.fail("save", ConflictError("no"), times=99)
         result = service.check_one()
@@ -131,7 +131,7 @@ class TestTwoAtOnce:
 
 
 class TestRefreshThatIsThereAlready:
-    def test_running_is_left_to_run(self) -> None:
+    def test_running_refresh_is_not_started_again(self) -> None:
         service = CheckingService()
         name = next(iter(_started(service)))
         service.refreshes.statuses[name] = StartResult.RUNNING
@@ -139,7 +139,7 @@ class TestRefreshThatIsThereAlready:
         assert service.check_one().started is StartResult.RUNNING
         assert service.records.writes == 1
 
-    def test_upstream_that_is_away_for_a_while_does_not_start_it_a_second_time(self) -> None:
+    def test_outage_of_upstream_does_not_start_the_refresh_again(self) -> None:
         service = CheckingService()
         name = next(iter(_started(service)))
         service.refreshes.statuses[name] = StartResult.RUNNING
@@ -149,9 +149,7 @@ class TestRefreshThatIsThereAlready:
         assert list(service.refreshes.requests) == [name]
 
     @pytest.mark.parametrize("ended", [StartResult.ENDED, StartResult.SUCCEEDED])
-    def test_one_that_ended_without_a_lasting_outcome_is_remembered_and_another_started_later(
-        self, ended: StartResult
-    ) -> None:
+    def test_refresh_without_an_outcome_is_recorded_and_retried(self, ended: StartResult) -> None:
         service = CheckingService()
         name = next(iter(_started(service)))
         service.refreshes.statuses[name] = ended
@@ -168,7 +166,7 @@ class TestRefreshThatIsThereAlready:
         assert service.check_one().started is StartResult.STARTED
         assert len(service.refreshes.requests) == 2
 
-    def test_one_that_ends_again_and_again_is_told_in_the_end_with_its_cause(self) -> None:
+    def test_refreshes_without_an_outcome_are_alerted_with_their_cause(self) -> None:
         service = CheckingService()
         for _ in range(20):
             service.check()
@@ -178,7 +176,7 @@ class TestRefreshThatIsThereAlready:
         assert "without a lasting outcome" in service.records.decided[0].detail
         assert service.record().failure is not None
 
-    def test_alert_that_is_told_does_not_start_the_refresh_a_second_time(self) -> None:
+    def test_alert_does_not_start_the_refresh_again(self) -> None:
         service = CheckingService()
         service.script.fail("start", StorageError("no"))
         service.check()
@@ -191,7 +189,7 @@ class TestRefreshThatIsThereAlready:
 
 
 class TestBrokenAround:
-    def test_state_machine_does_not_stop_an_alert(self) -> None:
+    def test_failing_state_machine_does_not_stop_an_alert(self) -> None:
         service = CheckingService()
         service.script.fail("start", StorageError("no state machine"), times=99)
         service.check()
@@ -201,7 +199,7 @@ class TestBrokenAround:
 
 
 @pytest.mark.parametrize("call", range(5))
-def test_check_that_is_killed_anywhere_is_made_good_by_its_message(call: int) -> None:
+def test_killed_check_is_completed_by_its_retry(call: int) -> None:
     """SQS brings the message back; what was done is not done twice."""
     service = CheckingService()
     service.script.fail("start", StorageError("no"))

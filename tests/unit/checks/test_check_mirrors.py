@@ -25,7 +25,7 @@ def test_fresh_tag_that_stays_fresh_costs_one_head_and_no_get_and_no_write() -> 
     assert sorted(service.script.calls) == ["head_manifest", "load", "published_digests"]
 
 
-def test_hundred_fresh_tags_cost_one_question_to_ecr_and_one_to_the_records() -> None:
+def test_hundred_fresh_tags_cost_one_request_to_ecr_and_one_to_the_store() -> None:
     tags = [str(n) for n in range(100)]
     service = CheckingService([mirror(tag) for tag in tags])
     for tag in tags:
@@ -37,7 +37,7 @@ def test_hundred_fresh_tags_cost_one_question_to_ecr_and_one_to_the_records() ->
     assert service.upstream.heads == len(service.script.calls) - 2 == 100
 
 
-def test_missing_tag_is_remembered_and_its_refresh_started_from_the_digest() -> None:
+def test_missing_tag_is_recorded_and_refreshed_by_digest() -> None:
     service = CheckingService()
     result = service.check_one()
     assert (result.state, result.started) == (State.MISSING, StartResult.STARTED)
@@ -49,7 +49,7 @@ def test_missing_tag_is_remembered_and_its_refresh_started_from_the_digest() -> 
     assert str(request.source) == f"ghcr.io/team/app@{FIRST.digest}"
 
 
-def test_moved_upstream_starts_another_refresh_that_says_since_when() -> None:
+def test_moved_upstream_starts_a_refresh_with_stale_since() -> None:
     service = CheckingService()
     service.publish()
     service.check()
@@ -71,20 +71,20 @@ def test_same_message_twice_starts_one_refresh_and_writes_once() -> None:
     assert (len(service.refreshes.requests), service.records.writes) == (1, 1)
 
 
-def test_tag_that_no_rule_names_is_passed_over_without_a_question() -> None:
+def test_unfollowed_tag_causes_no_request() -> None:
     service = CheckingService()
     assert service.check("nobody", "knows") == []
     assert service.check(repository="somebody/else") == []
     assert service.script.calls == []
 
 
-def test_tag_that_no_rule_names_does_not_stop_the_others() -> None:
+def test_unfollowed_tag_does_not_stop_the_others() -> None:
     service = CheckingService()
     assert [result.mirror for result in service.check("nobody", "1.0", "knows")] == [KEY]
 
 
 class TestPush:
-    def test_our_own_push_is_not_asked_upstream(self) -> None:
+    def test_own_push_causes_no_request_to_upstream(self) -> None:
         service = CheckingService()
         service.publish()
         service.check()
@@ -92,7 +92,7 @@ class TestPush:
         assert service.check(pushed=FIRST.digest) == []
         assert service.script.calls == ["load"]
 
-    def test_push_of_somebody_else_is_made_right(self) -> None:
+    def test_push_by_others_is_refreshed(self) -> None:
         service = CheckingService()
         service.publish()
         service.check()
@@ -103,7 +103,7 @@ class TestPush:
         (request,) = service.refreshes.requests.values()
         assert request.root.digest == FIRST.digest
 
-    def test_push_of_what_a_refresh_is_to_put_is_left_to_how_that_ends(self) -> None:
+    def test_push_of_a_running_refresh_is_ignored(self) -> None:
         """Where nobody records an end, because somebody else pushed it, the next check finds it."""
         service = CheckingService()
         service.check()
@@ -111,7 +111,7 @@ class TestPush:
         assert service.check(pushed=FIRST.digest) == []
         assert service.check_one().state is State.FRESH
 
-    def test_push_of_what_upstream_has_left_behind_is_looked_at(self) -> None:
+    def test_push_of_an_outdated_digest_is_checked(self) -> None:
         """A slow refresh put it, and recorded that it did."""
         service = CheckingService()
         service.publish()
@@ -121,14 +121,14 @@ class TestPush:
         service.upstream.serve(SECOND, UPSTREAM)
         assert service.check_one(pushed=FIRST.digest).started is StartResult.STARTED
 
-    def test_own_push_into_a_mirror_that_upstream_did_not_answer_for_is_looked_at(self) -> None:
+    def test_own_push_into_an_unknown_mirror_is_checked(self) -> None:
         service = CheckingService()
         service.publish()
         service.check()
         service.records.stored[KEY] = service.record().with_changes(state=State.UNKNOWN, error_kind="RateLimitedError")
         assert service.check_one(pushed=FIRST.digest).state is State.FRESH
 
-    def test_push_into_a_mirror_that_was_never_checked_is_looked_at(self) -> None:
+    def test_push_into_an_unchecked_mirror_is_checked(self) -> None:
         service = CheckingService()
         service.publish()
         assert service.check_one(pushed=FIRST.digest).state is State.FRESH
@@ -145,14 +145,14 @@ class TestImmutable:
         made.script.resume()
         return made
 
-    def test_fresh_one_costs_no_head_and_no_write(self, service: CheckingService) -> None:
+    def test_fresh_immutable_tag_costs_no_head_and_no_write(self, service: CheckingService) -> None:
         for _ in range(10):
             result = service.check_one()
             assert (result.state, result.changed, result.error) == (State.FRESH, False, None)
         assert (service.upstream.heads, service.upstream.gets, service.records.writes) == (0, 0, 0)
         assert service.script.calls == ["load", "published_digests"] * 10
 
-    def test_hundred_of_which_one_may_move_cost_one_head(self) -> None:
+    def test_mutable_tag_among_immutable_ones_costs_one_head(self) -> None:
         tags = [str(n) for n in range(100)]
         service = CheckingService([*(mirror(tag, immutable=True) for tag in tags[1:]), mirror(tags[0])])
         for tag in tags:
@@ -163,21 +163,21 @@ class TestImmutable:
         assert {str(result.mirror) for result in service.check(*tags)} == {f"mirror/app:{tag}" for tag in tags}
         assert service.upstream.heads == 1
 
-    def test_upstream_that_moves_all_the_same_is_not_noticed(self, service: CheckingService) -> None:
+    def test_moved_immutable_tag_is_not_noticed(self, service: CheckingService) -> None:
         service.upstream.serve(SECOND, UPSTREAM)
         assert service.check_one().state is State.FRESH
 
-    def test_deleted_one_comes_back(self, service: CheckingService) -> None:
+    def test_deleted_immutable_tag_is_refreshed(self, service: CheckingService) -> None:
         service.target.delete_tag("mirror/app", "1.0")
         result = service.check_one()
         assert (result.state, result.started, service.upstream.heads) == (State.MISSING, StartResult.STARTED, 1)
 
-    def test_overwritten_one_is_made_right(self, service: CheckingService) -> None:
+    def test_overwritten_immutable_tag_is_refreshed(self, service: CheckingService) -> None:
         service.publish(SECOND)
         result = service.check_one()
         assert (result.state, result.started) == (State.STALE, StartResult.STARTED)
 
-    def test_one_that_was_never_there_is_asked_for_until_it_is(self) -> None:
+    def test_missing_immutable_tag_is_checked_until_it_exists(self) -> None:
         service = CheckingService([mirror(immutable=True)])
         service.check()
         service.check()
@@ -188,14 +188,14 @@ class TestPlatforms:
     INDEX = make_index([FIRST, make_image(seed=2, platform="linux/arm64"), make_image(seed=3, platform="linux/s390x")])
     TWO = ("linux/amd64", "linux/arm64")
 
-    def test_refresh_is_asked_for_with_them_and_runs_once(self) -> None:
+    def test_refresh_has_the_platforms_and_runs_once(self) -> None:
         service = CheckingService([mirror(platforms=self.TWO[::-1])])
         service.upstream.serve(self.INDEX, UPSTREAM)
         assert [service.check_one().started for _ in range(2)] == [StartResult.STARTED, StartResult.STARTED]
         (request,) = service.refreshes.requests.values()
         assert (request.root, request.platforms) == (self.INDEX.root.descriptor, self.TWO)
 
-    def test_other_ones_are_another_refresh_of_the_same_digest(self) -> None:
+    def test_other_platforms_start_another_refresh(self) -> None:
         service = CheckingService([mirror(platforms=self.TWO)])
         service.upstream.serve(self.INDEX, UPSTREAM)
         service.check()
@@ -203,7 +203,7 @@ class TestPlatforms:
         assert service.check_one().started is StartResult.STARTED
         assert len(service.refreshes.requests) == 2
 
-    def test_our_own_push_is_known_by_the_digest_that_was_made(self) -> None:
+    def test_own_push_of_a_filtered_index_is_recognized(self) -> None:
         service = CheckingService([mirror(platforms=self.TWO)])
         service.upstream.serve(self.INDEX, UPSTREAM)
         service.publish(SECOND)
@@ -216,7 +216,7 @@ class TestPlatforms:
         assert service.check_one().state is State.FRESH
 
 
-def test_new_address_of_the_same_upstream_is_remembered() -> None:
+def test_changed_upstream_address_is_recorded() -> None:
     service = CheckingService()
     service.publish()
     service.check()
@@ -227,7 +227,7 @@ def test_new_address_of_the_same_upstream_is_remembered() -> None:
     assert service.record().upstream == "ghcr.io/team/app:stable"
 
 
-def test_digest_of_the_request_is_what_ecr_would_prove() -> None:
+def test_digest_of_the_request_is_valid() -> None:
     service = CheckingService()
     service.check()
     (request,) = service.refreshes.requests.values()

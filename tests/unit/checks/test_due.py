@@ -15,9 +15,7 @@ tags = st.from_regex(r"[a-z0-9]{1,20}", fullmatch=True)
 
 
 @given(tags, moments, intervals, st.integers(1, 40))
-def test_ticks_over_one_interval_find_a_mirror_due_exactly_once(
-    tag: str, start: datetime, every: timedelta, ticks: int
-) -> None:
+def test_mirror_is_due_once_in_its_interval(tag: str, start: datetime, every: timedelta, ticks: int) -> None:
     followed = mirror(tag, check_every=every)
     times = [start + every * n / ticks for n in range(ticks + 1)]
     found = [is_due(followed, last, now) for last, now in pairwise(times)]
@@ -25,22 +23,24 @@ def test_ticks_over_one_interval_find_a_mirror_due_exactly_once(
 
 
 @given(tags, moments, intervals, st.floats(1, 50))
-def test_missed_ticks_make_it_due_at_the_next_one(tag: str, last: datetime, every: timedelta, times: float) -> None:
+def test_missed_schedules_make_a_mirror_due_at_the_next(
+    tag: str, last: datetime, every: timedelta, times: float
+) -> None:
     assert is_due(mirror(tag, check_every=every), last, last + every * times)
 
 
 @given(tags, moments, intervals)
-def test_without_a_heartbeat_it_is_due(tag: str, now: datetime, every: timedelta) -> None:
+def test_mirror_is_due_without_a_heartbeat(tag: str, now: datetime, every: timedelta) -> None:
     assert is_due(mirror(tag, check_every=every), None, now)
 
 
 @given(tags, moments, intervals, st.timedeltas(timedelta(), timedelta(days=400)))
-def test_clock_that_goes_back_makes_nothing_due(tag: str, now: datetime, every: timedelta, back: timedelta) -> None:
+def test_clock_set_back_makes_nothing_due(tag: str, now: datetime, every: timedelta, back: timedelta) -> None:
     assert not is_due(mirror(tag, check_every=every), now + back, now)
 
 
 @given(tags, moments, intervals, st.integers(1, 40))
-def test_rule_is_listed_once_in_its_interval(name: str, start: datetime, every: timedelta, ticks: int) -> None:
+def test_listing_is_due_once_in_its_interval(name: str, start: datetime, every: timedelta, ticks: int) -> None:
     times = [start + every * n / ticks for n in range(ticks + 1)]
     followed = rule(name=name, check_every=every)
     assert sum(is_listing_due(followed, last, now) for last, now in pairwise(times)) == 1

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pullahead.checks.ecr_events import AccountRegion, IgnoredEvent, IgnoredReason, Meaning, read_ecr_event
+from pullahead.checks.ecr_events import AccountRegion, EcrMessage, IgnoredEvent, IgnoredReason, read_ecr_event
 from pullahead.errors import InvalidEventError
 from pullahead.messages import AwsEvent, CacheFailure, CheckRequest, ScanFinished, read_queued
 from pullahead.oci import digest_of
@@ -23,7 +23,7 @@ SAMPLES: dict[str, Any] = {
 DIGEST = SAMPLES["push"]["detail"]["image-digest"]
 
 
-def meaning(event: object) -> Meaning:
+def meaning(event: object) -> EcrMessage:
     """Read an event as it comes out of the queue."""
     received = read_queued(json.dumps(event))
     assert isinstance(received, AwsEvent)
@@ -38,7 +38,7 @@ def changed(name: str, **detail: object) -> dict[str, Any]:
 
 class TestMeaning:
     @pytest.mark.parametrize(("name", "reason"), [("push", "push"), ("delete", "delete")])
-    def test_push_and_deletion_are_checks_of_that_tag(self, name: str, reason: Any) -> None:
+    def test_push_and_deletion_become_checks(self, name: str, reason: Any) -> None:
         assert meaning(SAMPLES[name]) == CheckRequest(reason, "mirror/alpine", ("3.20",), AT, DIGEST)
 
     def test_referrer_with_a_tag_is_a_push(self) -> None:
@@ -46,12 +46,12 @@ class TestMeaning:
         assert isinstance(found, CheckRequest)
         assert (found.reason, found.tags) == ("push", (SAMPLES["referrer"]["detail"]["image-tag"],))
 
-    def test_cached_tag_is_a_check(self) -> None:
+    def test_cached_tag_becomes_a_check(self) -> None:
         assert meaning(SAMPLES["pull_through_cache.success"]) == CheckRequest(
             "cache", "docker-hub/library/alpine", ("3.20",), AT, DIGEST
         )
 
-    def test_failure_of_the_cache_is_a_check_that_knows_why(self) -> None:
+    def test_cache_failure_becomes_a_check_with_its_reason(self) -> None:
         failure = CacheFailure(
             "UpstreamAccessDenied",
             "The upstream registry refused the credentials in the secret of the pull through cache rule",
@@ -60,14 +60,14 @@ class TestMeaning:
             "cache", "docker-hub/library/alpine", ("3.20",), AT, cache_failure=failure
         )
 
-    def test_scan_tells_its_counts(self) -> None:
+    def test_finished_scan_has_its_counts(self) -> None:
         assert meaning(SAMPLES["image_scan"]) == ScanFinished(
             "mirror/alpine", DIGEST, ("3.20",), {"CRITICAL": 1, "MEDIUM": 4}, AT
         )
 
 
 class TestFailureOfTheCache:
-    def test_reason_is_one_short_line_without_what_may_be_a_credential(self) -> None:
+    def test_reason_is_one_short_line_without_credentials(self) -> None:
         reason = "no\nway \x1b[31m https://cdn.example/blob?X-Amz-Signature=secret&b=1 " + "x" * 5000
         found = meaning(changed("pull_through_cache.failure", failure_reason=reason))
         assert isinstance(found, CheckRequest)
@@ -77,7 +77,7 @@ class TestFailureOfTheCache:
         assert len(said) <= 300
 
     @pytest.mark.parametrize(("status", "code"), [("FAILED", "FAILED"), ("", "unknown"), (None, "unknown")])
-    def test_code_that_is_left_out_is_the_status(self, status: str | None, code: str) -> None:
+    def test_missing_code_is_replaced_by_the_status(self, status: str | None, code: str) -> None:
         event = changed("pull_through_cache.failure", sync_status=status, failure_code=None, failure_reason=None)
         found = meaning(event)
         assert isinstance(found, CheckRequest)
@@ -112,16 +112,16 @@ class TestIgnored:
             (changed("image_scan", repository_name="A"), IgnoredReason.MISNAMED),
         ],
     )
-    def test_event_that_means_nothing_says_why(self, event: dict[str, Any], why: IgnoredReason) -> None:
+    def test_ignored_event_has_a_reason(self, event: dict[str, Any], why: IgnoredReason) -> None:
         found = meaning(event)
         assert isinstance(found, IgnoredEvent)
         assert found.why is why
 
     @pytest.mark.parametrize("name", ["a__b/c--d", "a.b_c-d/e", "0a"])
-    def test_name_that_ecr_allows_is_not_ignored(self, name: str) -> None:
+    def test_valid_name_is_not_ignored(self, name: str) -> None:
         assert isinstance(meaning(changed("push", repository_name=name)), CheckRequest)
 
-    def test_digest_that_is_left_out_is_not_wrong(self) -> None:
+    def test_event_without_a_digest_is_not_ignored(self) -> None:
         found = meaning(changed("delete", image_digest=None))
         assert isinstance(found, CheckRequest)
         assert found.digest is None
@@ -141,12 +141,12 @@ class TestShapeThatChanged:
             changed("image_scan", image_tags="3.20"),
         ],
     )
-    def test_it_is_an_error_that_people_see(self, event: dict[str, Any]) -> None:
+    def test_changed_shape_is_an_invalid_event_error(self, event: dict[str, Any]) -> None:
         with pytest.raises(InvalidEventError):
             meaning(event)
 
     @pytest.mark.parametrize("text", ['{"detail-type":' + "[" * 100_000, '{"a":' * 100_000])
-    def test_depth_without_end_is_the_same_error(self, text: str) -> None:
+    def test_deep_nesting_is_an_invalid_event_error(self, text: str) -> None:
         with pytest.raises(InvalidEventError):
             read_queued(text)
 
@@ -187,22 +187,22 @@ def is_typed(text: str | bytes) -> bool:
 class TestFuzz:
     @given(mutated())
     @settings(max_examples=400)
-    def test_mutated_samples(self, event: object) -> None:
+    def test_mutated_sample_is_read_or_refused(self, event: object) -> None:
         assert is_typed(json.dumps(event))
 
     @given(JSON)
     @settings(max_examples=200)
-    def test_any_json(self, event: object) -> None:
+    def test_any_json_is_read_or_refused(self, event: object) -> None:
         assert is_typed(json.dumps(event))
 
     @given(st.binary(max_size=200))
     @settings(max_examples=100)
-    def test_any_bytes(self, body: bytes) -> None:
+    def test_any_bytes_are_read_or_refused(self, body: bytes) -> None:
         assert is_typed(body)
 
     @given(mutated().filter(lambda event: isinstance(event, dict)), st.text(max_size=30))
     @settings(max_examples=100)
-    def test_what_is_said_of_an_ignored_event_fits_a_log_line(self, event: Any, kind: str) -> None:
+    def test_ignored_event_fits_a_log_line(self, event: Any, kind: str) -> None:
         try:
             found = meaning(event | {"detail-type": kind + "\n" + "x" * 500})
         except InvalidEventError:
@@ -212,6 +212,6 @@ class TestFuzz:
         assert found.kind.isprintable()
 
 
-def test_digest_of_another_algorithm_is_one_too() -> None:
+def test_digest_of_another_algorithm_is_read() -> None:
     found = meaning(changed("push", image_digest=digest_of(b"x", "sha512")))
     assert isinstance(found, CheckRequest)

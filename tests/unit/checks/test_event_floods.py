@@ -116,7 +116,7 @@ def deployment() -> Flood:
     return flood
 
 
-def test_first_deployment_of_two_thousand_mirrors_comes_to_its_end_by_age(deployment: Flood) -> None:
+def test_two_thousand_new_mirrors_are_refreshed_by_age(deployment: Flood) -> None:
     started = list(deployment.refreshes.requests.values())
     assert deployment.states() == {State.FRESH: 2000}
     assert len(started) == 2000
@@ -125,7 +125,7 @@ def test_first_deployment_of_two_thousand_mirrors_comes_to_its_end_by_age(deploy
     assert (deployment.service.slots.taken, deployment.service.line.waiting) == ({}, {})
 
 
-def test_calls_of_a_first_deployment_are_few_for_each_mirror(deployment: Flood) -> None:
+def test_two_thousand_new_mirrors_cost_few_calls_each(deployment: Flood) -> None:
     calls = deployment.calls()
     writes = {name: calls[name] for name in ("take", "release", "add", "remove", "renew")}
     assert writes == {"take": 2000 + 1, "release": 2000, "add": 1980, "remove": 1980, "renew": 0}
@@ -136,7 +136,7 @@ def test_calls_of_a_first_deployment_are_few_for_each_mirror(deployment: Flood) 
     assert deployment.service.script.count("load") <= 2 * 2000 + 2 * 20  # one for each outcome, and one for each start
 
 
-def test_upstream_that_moves_five_hundred_tags_at_once() -> None:
+def test_five_hundred_moved_tags_are_all_refreshed() -> None:
     flood = Flood(500)
     flood.serve(FIRST)
     flood.check_all()
@@ -155,7 +155,7 @@ def test_upstream_that_moves_five_hundred_tags_at_once() -> None:
     assert flood.calls()["start"] == 500
 
 
-def test_upstream_that_moves_again_while_everything_waits() -> None:
+def test_tags_that_move_again_while_waiting_are_refreshed_once() -> None:
     flood = Flood(200)
     flood.serve(FIRST)
     flood.check_all()
@@ -171,7 +171,7 @@ def test_upstream_that_moves_again_while_everything_waits() -> None:
     assert len(started) == 200 + LIMIT
 
 
-def test_everything_is_delivered_twice_and_asked_for_again_while_it_waits() -> None:
+def test_duplicate_messages_start_no_other_refreshes() -> None:
     flood = Flood(400, deliveries=2)
     flood.serve(FIRST)
     for _ in range(3):
@@ -184,7 +184,7 @@ def test_everything_is_delivered_twice_and_asked_for_again_while_it_waits() -> N
     assert ages(started) == sorted(ages(started))
 
 
-def test_nothing_that_is_fresh_asks_for_a_slot() -> None:
+def test_fresh_mirrors_take_no_slots() -> None:
     flood = Flood(100)
     flood.serve(FIRST)
     flood.check_all()
@@ -195,7 +195,7 @@ def test_nothing_that_is_fresh_asks_for_a_slot() -> None:
 
 
 @pytest.mark.parametrize("lost_every", [2, 5])
-def test_ends_that_are_told_to_nobody_are_made_good_by_the_schedule(lost_every: int) -> None:
+def test_lost_end_events_are_repaired_by_the_schedule(lost_every: int) -> None:
     flood = Flood(200)
     flood.serve(FIRST)
     flood.check_all()
@@ -212,7 +212,7 @@ def test_ends_that_are_told_to_nobody_are_made_good_by_the_schedule(lost_every: 
     assert flood.refreshes.most <= LIMIT
 
 
-def test_schedule_that_fills_tells_how_many_run_and_wait() -> None:
+def test_schedule_counts_running_and_waiting_refreshes_of_a_flood() -> None:
     flood = Flood(100)
     flood.serve(FIRST)
     flood.check_all()

@@ -31,7 +31,7 @@ def ask(service: CheckingService, *tags: str, reason: Reason = "webhook") -> lis
     return service.use_case(request)
 
 
-def test_a_hundred_made_up_tags_leave_nothing_behind(service: CheckingService) -> None:
+def test_hundred_guessed_tags_leave_no_record(service: CheckingService) -> None:
     results = ask(service, *(f"made-up-{number}" for number in range(100)))
     assert {result.state for result in results} == {None}
     assert all("not followed" in result.reason for result in results)
@@ -40,21 +40,21 @@ def test_a_hundred_made_up_tags_leave_nothing_behind(service: CheckingService) -
     assert (service.records.stored, service.alerts) == ({}, [])
 
 
-def test_one_that_upstream_does_not_answer_for_leaves_nothing_either(service: CheckingService) -> None:
+def test_guessed_tag_of_an_unreachable_upstream_leaves_no_record(service: CheckingService) -> None:
     service.script.fail("head_manifest", failed(RegistryUnavailableError))
     ask(service, "made-up")
     assert service.records.stored == {}
 
 
 @pytest.mark.parametrize("reason", ["webhook", "cache"])
-def test_one_that_upstream_has_is_mirrored(service: CheckingService, reason: Reason) -> None:
+def test_guessed_tag_that_upstream_has_is_mirrored(service: CheckingService, reason: Reason) -> None:
     service.upstream.serve(make_image(seed=5), f"{UPSTREAM}:new")
     (result,) = ask(service, "new", reason=reason)
     assert result.state is State.MISSING
     assert len(service.refreshes.requests) == 1
 
 
-def test_one_that_is_known_and_gone_is_told(service: CheckingService) -> None:
+def test_known_tag_that_is_gone_is_alerted(service: CheckingService) -> None:
     service.upstream.serve(FIRST, f"{UPSTREAM}:1.0")
     service.publish()
     ask(service, "1.0", reason="schedule")
@@ -63,11 +63,11 @@ def test_one_that_is_known_and_gone_is_told(service: CheckingService) -> None:
     assert (result.state, service.alerts) == (State.GONE, ["GONE"])
 
 
-def test_one_that_a_rule_names_is_told_though_it_never_was_there(service: CheckingService) -> None:
+def test_named_tag_that_never_existed_is_alerted(service: CheckingService) -> None:
     (result,) = ask(service, "named")
     assert (result.state, service.alerts) == (State.GONE, ["GONE"])
 
 
-def test_one_that_a_listing_chose_is_told(service: CheckingService) -> None:
+def test_selected_tag_that_is_gone_is_alerted(service: CheckingService) -> None:
     (result,) = ask(service, "listed", reason="schedule")
     assert (result.state, service.alerts) == (State.GONE, ["GONE"])

@@ -62,7 +62,7 @@ class Listing:
         return [alert.kind.value for alert in self.records.decided]
 
 
-def test_chosen_tags_are_checked() -> None:
+def test_selected_tags_are_checked() -> None:
     listing = Listing()
     assert listing.ask() == ListResult(KEY, State.FRESH, "listed", 2, changed=True)
     now = listing.clock()
@@ -70,7 +70,7 @@ def test_chosen_tags_are_checked() -> None:
     assert listing.queue.listings == []
 
 
-def test_same_choice_again_costs_one_listing_and_no_write() -> None:
+def test_unchanged_selection_costs_one_listing_and_no_write() -> None:
     listing = Listing()
     listing.ask()
     listing.script.resume()
@@ -79,7 +79,7 @@ def test_same_choice_again_costs_one_listing_and_no_write() -> None:
     assert (listing.script.count("list_tags"), listing.records.writes) == (1, 0)
 
 
-def test_tag_that_is_no_longer_chosen_is_simply_not_checked() -> None:
+def test_unselected_tag_is_not_checked() -> None:
     listing = Listing()
     listing.ask()
     listing.serve("1.3")
@@ -87,13 +87,13 @@ def test_tag_that_is_no_longer_chosen_is_simply_not_checked() -> None:
     assert listing.tags == ["1.3", "1.2"]
 
 
-def test_names_of_the_rule_are_left_to_the_schedule() -> None:
+def test_named_tags_are_not_checked_by_the_listing() -> None:
     listing = Listing(rule(tags=NEWEST._replace(names=("latest",))))
     listing.ask()
     assert listing.tags == ["1.2", "1.1"]
 
 
-def test_many_tags_are_sent_by_the_hundred_and_each_once() -> None:
+def test_many_tags_are_queued_in_hundreds() -> None:
     listing = Listing(rule(tags=TagSelection(patterns=(SEMVER,))))
     listing.serve(*(f"2.{n}" for n in range(250)))
     assert listing.ask().queued == 253
@@ -119,14 +119,14 @@ def test_other_repositories_are_listed_by_themselves() -> None:
     assert (listing.script.count("list_tags"), listing.tags) == (2, ["7.0"])
 
 
-def test_rule_that_is_gone_is_passed_over_without_a_question() -> None:
+def test_removed_rule_causes_no_request() -> None:
     listing = Listing()
     assert listing.follow(ListRequest(rule="gone", asked_at=listing.clock())) is None
     assert listing.script.calls == []
 
 
 class TestFailing:
-    def test_what_was_chosen_last_is_checked_all_the_same(self) -> None:
+    def test_last_selection_is_checked_where_listing_fails(self) -> None:
         listing = Listing()
         listing.ask()
         listing.script.fail("list_tags", failed(RateLimitedError), times=3)
@@ -139,7 +139,7 @@ class TestFailing:
         assert listing.records.writes == 0
         assert listing.alerts == []
 
-    def test_listing_that_shrinks_is_a_fault_and_no_wish(self) -> None:
+    def test_shrunk_listing_is_an_error(self) -> None:
         listing = Listing(rule(tags=TagSelection(patterns=(SEMVER,), min_tags=3)))
         listing.ask()
         for tag in ("1.0", "1.1"):
@@ -171,22 +171,20 @@ class TestFailing:
     @pytest.mark.parametrize(
         ("operation", "error"), [("load", StorageError), ("save", StorageError), ("send", StorageError)]
     )
-    def test_own_trouble_is_an_error_so_that_the_message_comes_back(
-        self, operation: str, error: type[Exception]
-    ) -> None:
+    def test_storage_error_retries_the_message(self, operation: str, error: type[Exception]) -> None:
         listing = Listing()
         listing.script.fail(operation, error("no"))
         with pytest.raises(error):
             listing.ask()
         assert listing.ask().queued == 2
 
-    def test_two_at_once_agree(self) -> None:
+    def test_concurrent_listings_agree(self) -> None:
         listing = Listing()
         listing.script.fail("save", ConflictError("no"))
         assert listing.ask().queued == 2
         assert listing.record.followed == ("1.2", "1.1")
 
-    def test_kill_between_any_two_calls_loses_neither_checks_nor_the_alert(self) -> None:
+    def test_kill_at_any_call_loses_neither_checks_nor_the_alert(self) -> None:
         def refused() -> Listing:
             listing = Listing()
             listing.script.fail("list_tags", failed(ListingRefusedError), times=9)
@@ -216,7 +214,7 @@ class TestNamespace:
         made.serve("1.0", path="quay.io/other/app")
         return made
 
-    def test_each_repository_below_is_a_listing_of_its_own(self) -> None:
+    def test_each_repository_of_a_namespace_is_listed(self) -> None:
         listing = self.listing(self.CHOOSING)
         result = listing.ask("prom")
         assert (result.listing, result.queued) == (RuleKey("quay/{name}", "prom"), 2)
@@ -227,26 +225,26 @@ class TestNamespace:
         assert {request.rule for request in listing.queue.listings} == {"prom"}
         assert listing.script.count("list_tags") == 0
 
-    def test_repository_of_it_is_followed_where_its_name_says(self) -> None:
+    def test_repository_of_a_namespace_is_published_under_its_name(self) -> None:
         listing = self.listing(self.CHOOSING)
         assert listing.ask("prom", "quay.io/prom/node").listing == RuleKey("quay/node", "prom")
         (request,) = listing.queue.sent
         assert (request.repository, request.tags) == ("quay/node", ("3.0", "2.0"))
         assert (request.rule, request.upstream) == ("prom", "quay.io/prom/node")
 
-    def test_names_are_checked_in_each_without_listing_tags(self) -> None:
+    def test_named_tags_are_checked_in_each_repository(self) -> None:
         listing = self.listing(self.NAMESPACE)
         listing.ask("prom", "quay.io/prom/deep/alert")
         (request,) = listing.queue.sent
         assert (request.repository, request.tags) == ("quay/alert", ("1.0",))
         assert listing.script.calls == ["send"]  # nothing is listed, so nothing is remembered
 
-    def test_names_and_patterns_are_checked_together_and_each_once(self) -> None:
+    def test_named_and_selected_tags_are_checked_once(self) -> None:
         listing = self.listing(self.NAMESPACE._replace(tags=NEWEST._replace(names=("1.0", "3.0"))))
         listing.ask("prom", "quay.io/prom/node")
         assert listing.tags == ["1.0", "3.0", "2.0"]
 
-    def test_registry_that_does_not_list_is_told_once(self) -> None:
+    def test_registry_without_a_catalog_is_alerted_once(self) -> None:
         listing = self.listing(self.CHOOSING)
         listing.script.fail("list_repositories", failed(ListingRefusedError, "name them"), times=9)
         for _ in range(3):
@@ -254,38 +252,38 @@ class TestNamespace:
         assert listing.alerts == ["UNLISTED"]
         assert "name them" in listing.records.decided[0].detail
 
-    def test_known_repositories_are_followed_while_the_registry_does_not_list_them(self) -> None:
+    def test_known_repositories_are_followed_where_the_catalog_fails(self) -> None:
         listing = self.listing(self.CHOOSING)
         listing.ask("prom")
         listing.script.fail("list_repositories", failed(RateLimitedError))
         assert listing.ask("prom", minutes=15).queued == 2
         assert len(listing.queue.listings) == 2
 
-    def test_repository_whose_name_ecr_does_not_allow_is_told_and_the_others_are_followed(self) -> None:
+    def test_repository_with_an_invalid_name_is_alerted_and_the_others_followed(self) -> None:
         listing = self.listing(self.CHOOSING._replace(repository="x" * 241 + "/{path}"))
         result = listing.ask("prom")
         assert (result.state, result.queued) == (State.BLOCKED, 1)
         assert [request.upstream for request in listing.queue.listings] == ["quay.io/prom/node"]
-        assert "no name that ECR allows" in result.reason
+        assert "not a valid ECR repository name" in result.reason
         assert listing.alerts == ["UNLISTED"]
 
-    def test_message_for_a_repository_that_has_no_name_any_more_is_passed_over(self) -> None:
+    def test_message_for_a_repository_without_a_valid_name_is_ignored(self) -> None:
         listing = self.listing(self.CHOOSING._replace(repository="x" * 241 + "/{path}"))
         asked = ListRequest(rule="prom", asked_at=listing.clock(), upstream="quay.io/prom/deep/alert")
         assert listing.follow(asked) is None
         assert listing.script.calls == []
 
-    def test_more_repositories_than_a_rule_may_stand_for_are_refused(self) -> None:
+    def test_too_many_repositories_are_refused(self) -> None:
         listing = self.listing(self.CHOOSING)
         for number in range(1000):
             listing.serve("1.0", path=f"quay.io/prom/app{number}")
         result = listing.ask("prom")
         assert (result.state, result.queued) == (State.UNKNOWN, 0)
         assert "1002 repositories" in result.reason
-        assert "Name them" in result.reason
+        assert "Name the repositories" in result.reason
 
 
-def test_upstream_of_a_message_means_nothing_for_a_rule_of_one_repository() -> None:
+def test_upstream_of_a_message_is_ignored_for_a_rule_of_one_repository() -> None:
     """It was a namespace when the message was sent."""
     listing = Listing()
     listing.ask("app", "ghcr.io/else/where")

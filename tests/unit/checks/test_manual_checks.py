@@ -23,7 +23,7 @@ def check(service: InMemoryService, reason: str) -> None:
     service.app.handle_message(CheckRequest.from_event(event))
 
 
-def test_refresh_that_failed_is_tried_now_and_not_hours_later() -> None:
+def test_manual_check_retries_a_failed_refresh_now() -> None:
     service = serving()
     later = service.clock() + timedelta(hours=6)
     failure = RefreshFailure(IMAGE.digest, "TagImmutableError", "immutable", True, 1, later)
@@ -37,7 +37,7 @@ def test_refresh_that_failed_is_tried_now_and_not_hours_later() -> None:
     assert [alert.kind for alert in service.records.decided] == ["BLOCKED"]
 
 
-def test_immutable_tag_is_asked_for_upstream_all_the_same() -> None:
+def test_manual_check_asks_upstream_for_an_immutable_tag() -> None:
     service = serving(immutable=True)
     service.target.move_tag(REPOSITORY, "1.0", IMAGE.digest)
     service.records.stored[KEY] = fresh(

@@ -26,7 +26,7 @@ class Merging:
         return () if looked_at is None else looked_at.tags
 
 
-def test_storm_of_events_is_two_looks_a_window() -> None:
+def test_storm_of_events_causes_two_checks_a_window() -> None:
     merging = Merging()
     looks = [merging.ask() for _ in range(1000)]
     assert looks == [("1.0",), *[()] * 999]
@@ -34,14 +34,14 @@ def test_storm_of_events_is_two_looks_a_window() -> None:
     assert (later.tags, later.settled, later.reason, merging.queue.delays) == (("1.0",), True, "webhook", [60])
 
 
-def test_what_comes_when_the_window_is_over_is_looked_at_at_once() -> None:
+def test_event_after_the_window_is_checked_at_once() -> None:
     merging = Merging()
     merging.ask()
     merging.clock.advance(seconds=60)
     assert merging.ask() == ("1.0",)
 
 
-def test_look_that_was_put_off_merges_with_nothing() -> None:
+def test_delayed_check_is_not_merged() -> None:
     merging = Merging()
     for _ in range(3):
         merging.ask()
@@ -52,7 +52,7 @@ def test_look_that_was_put_off_merges_with_nothing() -> None:
 
 
 @pytest.mark.parametrize("reason", ["schedule", "manual"])
-def test_schedule_and_people_are_never_merged(reason: Literal["schedule", "manual"]) -> None:
+def test_scheduled_and_manual_checks_are_not_merged(reason: Literal["schedule", "manual"]) -> None:
     merging = Merging()
     assert [merging.ask(reason=reason) for _ in range(5)] == [("1.0",)] * 5
     assert merging.script.calls == []
@@ -67,7 +67,7 @@ def test_tags_of_one_request_are_decided_one_by_one() -> None:
     assert [request.tags for request in merging.queue.sent] == [("b",), ("a",)]
 
 
-def test_settled_request_says_all_that_was_asked() -> None:
+def test_settled_request_keeps_its_fields() -> None:
     merging = Merging()
     request = CheckRequest(
         reason="pull",
@@ -82,7 +82,7 @@ def test_settled_request_says_all_that_was_asked() -> None:
     assert settled.to_event() == {**request.to_event(), "settled": True}
 
 
-def test_queue_that_fails_leaves_the_event_to_come_back() -> None:
+def test_failing_queue_retries_the_event() -> None:
     merging = Merging()
     merging.ask()
     merging.script.fail("send", StorageError("no"))

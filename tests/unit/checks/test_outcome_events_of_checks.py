@@ -41,14 +41,14 @@ def service() -> Refreshing:
     return Refreshing()
 
 
-def test_tag_that_stays_fresh_says_and_writes_nothing(service: Refreshing) -> None:
+def test_fresh_tag_sends_and_writes_nothing(service: Refreshing) -> None:
     service.become_fresh()
     for _ in range(3):
         service.check()
     assert (service.outcomes.kinds, service.script.count("save", "tell")) == ([], 0)
 
 
-def test_move_is_said_when_it_is_seen_and_when_it_is_published(service: Refreshing) -> None:
+def test_moved_tag_is_reported_stale_and_refreshed(service: Refreshing) -> None:
     service.become_fresh()
     service.move()
     service.check()
@@ -67,7 +67,7 @@ def test_move_is_said_when_it_is_seen_and_when_it_is_published(service: Refreshi
     assert moved.execution == f"{EXECUTIONS}:{[*service.refreshes.requests][-1]}"
 
 
-def test_hundred_tags_that_move_at_once_take_ten_calls_to_the_bus() -> None:
+def test_hundred_moved_tags_take_ten_calls_to_the_bus() -> None:
     service = Refreshing([mirror(f"{number}.0") for number in range(100)])
     tags = tuple(each.tag for each in service.rules.mirrors)
     for tag in tags:
@@ -81,7 +81,7 @@ def test_hundred_tags_that_move_at_once_take_ten_calls_to_the_bus() -> None:
     assert (service.script.count("tell"), service.script.count("save")) == (10, 200)
 
 
-def test_check_between_publishing_and_recording_says_nothing_of_its_own(service: Refreshing) -> None:
+def test_check_between_publishing_and_recording_sends_nothing(service: Refreshing) -> None:
     service.become_fresh()
     service.move()
     service.check()
@@ -97,7 +97,7 @@ def test_check_between_publishing_and_recording_says_nothing_of_its_own(service:
     assert (service.outcomes.kinds, service.record().outbox) == (["Stale", "Refreshed"], ())
 
 
-def test_end_that_was_never_recorded_is_said_by_a_later_check(service: Refreshing) -> None:
+def test_unrecorded_outcome_is_reported_by_a_later_check(service: Refreshing) -> None:
     service.become_fresh()
     service.move()
     service.check()
@@ -109,7 +109,7 @@ def test_end_that_was_never_recorded_is_said_by_a_later_check(service: Refreshin
     assert service.outcomes.published[-1].detail.digest == SECOND.digest
 
 
-def test_same_end_recorded_twice_is_said_once(service: Refreshing) -> None:
+def test_outcome_recorded_twice_is_reported_once(service: Refreshing) -> None:
     service.check()
     service.publish()
     service.finish()
@@ -118,13 +118,13 @@ def test_same_end_recorded_twice_is_said_once(service: Refreshing) -> None:
 
 
 @pytest.mark.parametrize("kind", ["StorageError", "TagImmutableError"])
-def test_refresh_that_failed_says_nothing(service: Refreshing, kind: str) -> None:
+def test_failed_refresh_sends_nothing(service: Refreshing, kind: str) -> None:
     service.check()
     service.finish(error=Failure(kind, "no"))
     assert service.outcomes.kinds == []
 
 
-def test_immutable_tag_is_settled_only_when_its_event_is_sent() -> None:
+def test_immutable_tag_is_checked_until_its_event_is_sent() -> None:
     service = Refreshing([mirror(immutable=True)])
     service.check()
     service.publish()
@@ -150,7 +150,7 @@ class TestBusIsAway:
         assert [str(error) for error in service.announcer.take_failures()] == ["no"]  # and then a minute's quiet
         assert len(service.record().outbox) == 2
 
-    def test_all_is_said_by_a_later_check_in_the_order_of_its_truth(self, service: Refreshing) -> None:
+    def test_later_check_sends_all_events_in_order(self, service: Refreshing) -> None:
         service.become_fresh()
         service.move()
         service.script.fail("tell", StorageError("no"))
@@ -198,7 +198,7 @@ def moved() -> Refreshing:
     return service
 
 
-def test_repository_of_the_mirror_is_named_apart_from_its_tag(service: Refreshing) -> None:
+def test_event_names_repository_and_tag(service: Refreshing) -> None:
     service.check()
     service.publish()
     service.finish()

@@ -62,7 +62,7 @@ class World:
 
 
 class TestSuccess:
-    def test_repository_that_nobody_knew_is_followed_at_once(self) -> None:
+    def test_newly_cached_repository_is_followed_at_once(self) -> None:
         world = World()
         world.hold()
         world.tell()
@@ -76,7 +76,7 @@ class TestSuccess:
         world.tell(digest=OTHER.digest)
         assert (world.record.state, world.count("start")) == (State.STALE, 1)
 
-    def test_what_is_known_to_be_so_costs_one_read(self) -> None:
+    def test_known_cached_tag_costs_one_read(self) -> None:
         world = World()
         world.hold()
         world.tell()
@@ -85,7 +85,7 @@ class TestSuccess:
         assert world.count("load") == 1
         assert world.count("head_manifest", "published_digests", "claim", "save") == 0
 
-    def test_refresh_of_it_is_recorded_before_the_next_schedule_names_it(self) -> None:
+    def test_refresh_of_a_newly_cached_tag_is_recorded(self) -> None:
         world = World()
         world.hold(OTHER.digest)
         world.tell(digest=OTHER.digest)
@@ -102,7 +102,7 @@ class TestSuccess:
             {"tagged": (TaggedRepository(REPOSITORY, {"pullahead:ignore": "true"}),)},
         ],
     )
-    def test_what_would_not_be_followed_is_left_alone(self, findings: dict[str, Any]) -> None:
+    def test_unfollowed_cached_tag_is_ignored(self, findings: dict[str, Any]) -> None:
         world = World(**findings)
         world.hold()
         assert world.tell() == []
@@ -116,12 +116,12 @@ class TestSuccess:
             Rules((), (), "r", sources=frozenset({Source.FILE, Source.RESOURCE_TAGS})),
         ],
     )
-    def test_rules_file_that_wants_none_of_it_is_heeded(self, made: Rules) -> None:
+    def test_opted_out_repository_is_ignored(self, made: Rules) -> None:
         world = World(made)
         world.hold()
         assert world.tell() == []
 
-    def test_what_the_rules_file_names_is_its_own_mirror(self) -> None:
+    def test_cached_tag_named_by_the_rules_file_is_its_mirror(self) -> None:
         every, after = rules().mirrors[0].check_every, rules().mirrors[0].alert_after
         upstream = rules().mirrors[0].upstream
         world = World(Rules((Mirror(upstream, REPOSITORY, "1.0", every, after),), (), "r"))
@@ -132,7 +132,7 @@ class TestSuccess:
 
 
 class TestFailure:
-    def test_tag_that_ecr_could_not_fetch_is_fetched_here_and_told_with_the_reason(self) -> None:
+    def test_tag_that_the_cache_could_not_fetch_is_refreshed_and_alerted(self) -> None:
         world = World()
         results = world.tell(DENIED)
         assert (world.record.state, world.count("start")) == (State.MISSING, 1)
@@ -140,7 +140,7 @@ class TestFailure:
         assert world.record.pending[0].detail == "UpstreamAccessDenied: the credentials are refused"
         assert results[1:] == [(REPOSITORY, "1.0", "UpstreamAccessDenied", "the credentials are refused")]
 
-    def test_it_is_told_once_and_taken_back_once(self) -> None:
+    def test_cache_failure_raises_one_alert_and_one_recovery(self) -> None:
         world = World()
         for _ in range(3):
             world.tell(DENIED)
@@ -151,20 +151,20 @@ class TestFailure:
         world.tell(DENIED)
         assert len(world.told) == 3
 
-    def test_another_reason_is_no_other_incident(self) -> None:
+    def test_another_cause_raises_no_other_alert(self) -> None:
         world = World()
         world.tell(DENIED)
         world.tell(CacheFailure("UpstreamTooManyRequests"))
         assert len(world.told) == 1
         assert world.record.cache_failure == "UpstreamTooManyRequests"
 
-    def test_the_same_reason_in_other_words_is_no_write(self) -> None:
+    def test_same_code_with_another_reason_is_not_written(self) -> None:
         world = World()
         world.tell(DENIED)
         before = world.record
         assert with_cache_result(before, CacheFailure(DENIED.code, "request 4711"), world.service.clock()) is before
 
-    def test_refresh_that_then_succeeds_says_nothing_of_the_cache(self) -> None:
+    def test_successful_refresh_does_not_end_a_cache_failure(self) -> None:
         world = World()
         world.tell(DENIED)
         (request,) = world.service.refreshes.requests.values()
@@ -173,19 +173,19 @@ class TestFailure:
         assert world.told == [(AlertKind.CACHE_FAILED, None)]
         assert world.record.cache_failure is not None
 
-    def test_note_that_cannot_be_written_brings_the_message_back(self) -> None:
+    def test_cache_failure_that_cannot_be_recorded_retries_the_message(self) -> None:
         world = World()
         world.script.fail("save", StorageError("no"), passing=1)
         with pytest.raises(StorageError):
             world.tell(DENIED)
 
-    def test_failure_of_what_nobody_follows_is_only_logged(self) -> None:
+    def test_cache_failure_of_an_unfollowed_tag_is_only_logged(self) -> None:
         world = World(within=())
         assert [type(result).__name__ for result in world.tell(DENIED)] == ["CacheFailed"]
         assert world.service.records.stored == {}
 
 
-def test_cached_tag_that_was_deleted_is_followed_no_more() -> None:
+def test_deleted_cached_tag_is_not_restored() -> None:
     world = World(cached=(CachedRepository(REPOSITORY, ("1.0",)),))
     world.hold()
     world.tell()

@@ -52,7 +52,7 @@ class Scanning:
         return self.records.stored[KEY].scan
 
 
-def test_scan_of_what_is_served_is_remembered_and_told() -> None:
+def test_scan_of_the_served_digest_is_recorded_and_sent() -> None:
     scanning = Scanning()
     assert scanning.scanned(SERVED, "1.0", "2.0", "latest") == (KEY,)
     assert scanning.scan == Scan(SERVED, {"HIGH": 3}, BEGAN)
@@ -62,7 +62,7 @@ def test_scan_of_what_is_served_is_remembered_and_told() -> None:
     assert scanning.script.calls == ["load", "save", "tell", "save"]
 
 
-def test_scan_of_what_is_about_to_be_recorded_is_remembered_for_its_event() -> None:
+def test_scan_of_the_next_digest_is_recorded() -> None:
     scanning = Scanning()
     assert scanning.scanned(WANTED) == (KEY,)
     assert scanning.scan == Scan(WANTED, {"HIGH": 3}, BEGAN)
@@ -78,7 +78,7 @@ def test_scan_of_what_is_about_to_be_recorded_is_remembered_for_its_event() -> N
         (SERVED, ("1.0",), "team/own", []),
     ],
 )
-def test_scan_of_anything_else_is_nobody_s_business(
+def test_scan_of_another_digest_is_ignored(
     of: Digest, tags: tuple[str, ...], repository: str, calls: list[str]
 ) -> None:
     scanning = Scanning()
@@ -86,14 +86,14 @@ def test_scan_of_anything_else_is_nobody_s_business(
     assert scanning.script.calls == calls
 
 
-def test_scan_without_a_tag_is_of_a_child() -> None:
+def test_scan_without_tags_is_ignored() -> None:
     scanning = Scanning()
     finished = ScanFinished(REPOSITORY, SERVED, (), {"HIGH": 3}, BEGAN)
     assert record_scan(finished, rules(), scanning.records, scanning.announcer, scanning.clock) == ()
     assert scanning.script.calls == []
 
 
-def test_event_that_comes_twice_is_told_once() -> None:
+def test_scan_delivered_twice_is_sent_once() -> None:
     scanning = Scanning()
     scanning.scanned(SERVED)
     scanning.script.resume()
@@ -104,7 +104,7 @@ def test_event_that_comes_twice_is_told_once() -> None:
     assert [event.detail.scan_findings for event in scanning.outcomes.published] == [{"HIGH": 3}, {}]
 
 
-def test_tag_that_moves_at_the_same_time_is_not_told_of() -> None:
+def test_scan_of_a_tag_that_moves_meanwhile_is_not_sent() -> None:
     scanning = Scanning()
 
     def move() -> None:
@@ -117,14 +117,14 @@ def test_tag_that_moves_at_the_same_time_is_not_told_of() -> None:
     assert (scanning.scan, scanning.outcomes.kinds) == (None, [])
 
 
-def test_more_severities_than_there_are_fill_no_record() -> None:
+def test_number_of_severities_is_bounded() -> None:
     scanning = Scanning()
     scanning.scanned(SERVED, counts={f"S{number:03}": 1 for number in range(500)})
     assert scanning.scan is not None
     assert len(scanning.scan.counts) == 20
 
 
-def test_records_that_cannot_be_read_are_an_error_so_that_the_message_comes_back() -> None:
+def test_storage_error_retries_the_scan() -> None:
     scanning = Scanning()
     scanning.script.fail("load", StorageError("no"))
     with pytest.raises(StorageError):

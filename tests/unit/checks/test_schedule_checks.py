@@ -32,7 +32,7 @@ class Scheduling:
         return [tag for request in self.queue.sent for tag in request.tags]
 
 
-def test_first_tick_queues_every_mirror_in_batches_of_one_repository() -> None:
+def test_first_schedule_queues_every_mirror_by_repository() -> None:
     scheduling = Scheduling()
     assert scheduling.tick() == Scheduled(250, 250)
     assert [len(request.tags) for request in scheduling.queue.sent] == [100, 100, 50]
@@ -42,7 +42,7 @@ def test_first_tick_queues_every_mirror_in_batches_of_one_repository() -> None:
     assert first.asked_at == scheduling.clock()
 
 
-def test_ticks_over_an_interval_queue_every_mirror_once() -> None:
+def test_schedules_over_an_interval_queue_every_mirror_once() -> None:
     scheduling = Scheduling()
     scheduling.tick()
     scheduling.queue.sent.clear()
@@ -51,7 +51,7 @@ def test_ticks_over_an_interval_queue_every_mirror_once() -> None:
     assert sorted(scheduling.tags) == sorted(str(n) for n in range(250))
 
 
-def test_nothing_due_queues_nothing_and_still_beats() -> None:
+def test_schedule_with_nothing_due_writes_a_heartbeat() -> None:
     scheduling = Scheduling()
     scheduling.tick()
     scheduling.queue.sent.clear()
@@ -66,14 +66,14 @@ def test_changed_rules_make_every_mirror_due() -> None:
     assert scheduling.tick(rules([mirror(), mirror("2")], "rules-2")) == Scheduled(2, 2)
 
 
-def test_ticks_that_were_missed_make_every_mirror_due_once() -> None:
+def test_missed_schedules_make_every_mirror_due_once() -> None:
     scheduling = Scheduling()
     scheduling.tick()
     assert scheduling.tick(days=3).due == 250
 
 
 @pytest.mark.parametrize("call", range(3))
-def test_tick_that_is_killed_anywhere_is_made_good_by_the_next(call: int) -> None:
+def test_killed_schedule_is_repeated_by_the_next(call: int) -> None:
     """The heartbeat is written last: sent twice is cheap, never sent is not."""
     scheduling = Scheduling()
     scheduling.tick()
@@ -88,7 +88,7 @@ def test_tick_that_is_killed_anywhere_is_made_good_by_the_next(call: int) -> Non
     assert scheduling.script.calls == ["load_heartbeat", "send", "save_heartbeat"]
 
 
-def test_queue_that_fails_leaves_the_heartbeat_as_it_was() -> None:
+def test_failing_queue_keeps_the_heartbeat() -> None:
     scheduling = Scheduling()
     scheduling.tick()
     before = scheduling.records.heartbeat
@@ -103,14 +103,14 @@ class TestListings:
     NAMESPACE = rule("1.0", upstream="quay.io/team/*", repository="quay/{name}", name="namespace")
     NAMING = rule("named", name="naming")
 
-    def test_rules_that_choose_are_listed_and_those_that_name_never_are(self) -> None:
+    def test_only_rules_that_select_are_listed(self) -> None:
         scheduling = Scheduling()
         scheduled = scheduling.tick(rules([], "r", self.CHOOSING, self.NAMESPACE, self.NAMING))
         assert (scheduled.mirrors, scheduled.due, scheduled.listings) == (0, 0, 2)
         now = scheduling.clock()
         assert scheduling.queue.listings == [ListRequest(rule=name, asked_at=now) for name in ("choosing", "namespace")]
 
-    def test_each_is_listed_once_in_its_interval(self) -> None:
+    def test_each_rule_is_listed_once_in_its_interval(self) -> None:
         scheduling = Scheduling()
         slow = self.NAMESPACE._replace(check_every=timedelta(hours=1))
         known = rules([], "r", self.CHOOSING, slow)
@@ -122,7 +122,7 @@ class TestListings:
         assert (listed.count("choosing"), listed.count("namespace")) == (4, 1)
 
 
-def test_no_mirrors_is_no_error() -> None:
+def test_rules_without_mirrors_queue_nothing() -> None:
     assert Scheduling().tick(rules([])) == Scheduled(0, 0)
 
 

@@ -34,7 +34,7 @@ def test_rules_go_to_stdout_and_unconverted_settings_to_stderr(file: Path, capsy
     assert [str(mirror.key) for mirror in load_rules(told.out, source="out").mirrors] == ["mirror/b:v1"]
     lines = told.err.splitlines()
     assert len(lines) == 3
-    assert lines[1] == "pullahead: not converted: sync[0].backup: it has no counterpart"
+    assert lines[1] == "pullahead: not converted: sync[0].backup: not supported"
     assert lines[2] == "pullahead: converted 1 mirror from regsync; 2 settings not converted"
     assert "hunter2" not in told.out + told.err
 

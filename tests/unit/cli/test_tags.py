@@ -40,7 +40,7 @@ def test_missing_repository_fails(registry: FakeRegistry, run: Run) -> None:
 
 
 def test_plain_http_is_refused_without_insecure(registry: FakeRegistry, run: Run) -> None:
-    assert "speaks no TLS" in run("tags", f"{registry.host}/team/app", insecure=()).failure
+    assert "does not speak TLS" in run("tags", f"{registry.host}/team/app", insecure=()).failure
     assert registry.connections == 1
     assert registry.requests == []
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from pullahead.cli.main import parse_arguments
-from pullahead.rules.schema import schema_text
+from pullahead.rules.file_format import schema_text
 from tests.unit.cli.conftest import Run
 
 WRONG = "version: 1\nmirrors:\n  - {upstream: alpine, tags: [3.20]}\n  - {upstream: 'alpine:1', tags: ['1']}\n"
@@ -31,7 +31,7 @@ def test_every_problem_is_written_with_file_and_line(run: Run, rules: Path) -> N
     code, out, err = validate(run, str(rules))
     assert (code, err) == (1, "")
     assert out.splitlines() == [
-        f"{rules}:3: mirrors[0].tags[0]: YAML reads '3.20' as a number, not as a text. Quote it: \"3.20\".",
+        f"{rules}:3: mirrors[0].tags[0]: YAML reads '3.20' as a number, not as a string. Quote it: \"3.20\".",
         f'{rules}:4: mirrors[1].upstream: the tag does not belong here. Move it to tags: ["1"].',
     ]
 
@@ -49,7 +49,7 @@ def test_json_document_lists_problems(run: Run, rules: Path) -> None:
     assert ran.document["problems"][0] == {
         "line": 3,
         "path": "mirrors[0].tags[0]",
-        "message": "YAML reads '3.20' as a number, not as a text",
+        "message": "YAML reads '3.20' as a number, not as a string",
         "hint": 'Quote it: "3.20".',
     }
     assert len(ran.document["problems"]) == 2

@@ -69,7 +69,7 @@ def test_part_is_sent_as_boto3_itself_would_send_it(wire: Wire, part: bytes) -> 
     assert first == second
 
 
-def test_other_calls_of_the_same_client_are_left_alone(wire: Wire) -> None:
+def test_other_calls_of_the_same_client_are_not_changed(wire: Wire) -> None:
     parts = PartUploads(wire.client)
     parts.send("mirror/app", "upload-1", 0, PART)
     wire.client.upload_layer_part(
@@ -98,7 +98,7 @@ def test_two_threads_do_not_mix_their_parts(wire: Wire) -> None:
 
 
 @pytest.mark.parametrize("separators", [(", ", ": "), (",", ":")])
-def test_botocore_that_writes_json_in_another_way_is_served_too(separators: tuple[str, str]) -> None:
+def test_part_is_sent_whatever_json_botocore_writes(separators: tuple[str, str]) -> None:
     body = json.dumps({"uploadId": "u", "layerPartBlob": "", "partFirstByte": 0}, separators=separators).encode()
     assert json.loads(sent(with_part(body, PART))) == {
         "uploadId": "u",
@@ -107,7 +107,7 @@ def test_botocore_that_writes_json_in_another_way_is_served_too(separators: tupl
     }
 
 
-def test_body_that_is_sent_again_is_the_same_and_as_long_as_it_says() -> None:
+def test_body_that_is_read_again_is_the_same_and_has_its_length() -> None:
     body = PartBody(b'{"layerPartBlob": "', LONG_PART, b'"}')
     first = sent(body)
     assert body.seek(0) == body.tell() == 0
@@ -116,7 +116,7 @@ def test_body_that_is_sent_again_is_the_same_and_as_long_as_it_says() -> None:
     assert base64.b64decode(json.loads(first)["layerPartBlob"]) == LONG_PART
 
 
-def test_body_that_would_be_read_from_its_middle_is_refused() -> None:
+def test_body_is_only_read_from_its_beginning() -> None:
     body = PartBody(b"{", LONG_PART, b"}")
     body.read()
     with pytest.raises(ValueError, match="from its beginning"):
@@ -125,7 +125,7 @@ def test_body_that_would_be_read_from_its_middle_is_refused() -> None:
         body.seek(1)
 
 
-def test_part_whose_connection_breaks_is_sent_again_whole(wire: Wire) -> None:
+def test_part_whose_connection_breaks_is_sent_again(wire: Wire) -> None:
     breaks = iter([ConnectionClosedError(endpoint_url="https://test"), None])
 
     def answer(request: AWSPreparedRequest, **_: object) -> None:

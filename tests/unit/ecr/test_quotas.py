@@ -1,4 +1,4 @@
-"""ECR's small quotas: manifests and layers each at their own pace, and no wait without end."""
+"""ECR's small quotas: a rate for manifests, another for layers, and a bounded wait."""
 
 from collections.abc import Callable
 
@@ -17,7 +17,7 @@ IMAGE = make_image([b"layer"], seed=1)
 
 
 def exhaust(turn: Callable[[str], None]) -> None:
-    """Take turns, without waiting for them, until there are none to be had in time."""
+    """Take turns without waiting until none is left in time."""
 
     def take_all() -> None:
         for _ in range(10_000):
@@ -27,7 +27,7 @@ def exhaust(turn: Callable[[str], None]) -> None:
         take_all()
 
 
-def test_put_image_goes_faster_than_ecr_takes_it() -> None:
+def test_put_image_is_called_eight_times_a_second_after_a_burst() -> None:
     time = FakeTime()
     pace = EcrPace(time, time.sleep)
     for _ in range(90):
@@ -35,7 +35,7 @@ def test_put_image_goes_faster_than_ecr_takes_it() -> None:
     assert time.slept == pytest.approx([1 / 8] * 80)
 
 
-def test_layer_uploads_go_faster_than_ecr_takes_them_or_wait_for_manifests() -> None:
+def test_layer_uploads_have_a_rate_of_their_own() -> None:
     time = FakeTime()
     pace = EcrPace(time, time.sleep)
     for _ in range(10):
@@ -45,19 +45,19 @@ def test_layer_uploads_go_faster_than_ecr_takes_them_or_wait_for_manifests() -> 
     assert sum(time.slept) == pytest.approx(80 / 80)
 
 
-def test_call_waits_without_end() -> None:
-    """Threads that all sleep at once are as many that have booked a turn each."""
+def test_call_that_would_wait_half_a_minute_is_refused() -> None:
+    """Each of the threads that wait at the same time has taken a turn."""
     time = FakeTime()
     pace = EcrPace(time, lambda _: None)
     for _ in range(10 + 8 * 30):
         pace.manifest(REFERENCE)
-    with pytest.raises(RateLimitedError, match="deferred, not sent: ECR is called") as caught:
+    with pytest.raises(RateLimitedError, match="not sent: this process is at ECR's quota") as caught:
         pace.manifest(REFERENCE)
     assert caught.value.side is Side.TARGET
     assert caught.value.retry_after_seconds == pytest.approx(30 + 1 / 8)
 
 
-def test_target_calls_ecr_without_waiting_for_its_turn() -> None:
+def test_target_does_not_call_ecr_beyond_its_quotas() -> None:
     pace = EcrPace(FakeTime(), lambda _: None)
     exhaust(pace.layer)
     target = EcrTarget(ecr_client("http://127.0.0.1:1"), pace)

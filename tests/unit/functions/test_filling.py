@@ -54,18 +54,18 @@ def test_end_of_a_refresh_starts_the_next_one(service: InMemoryService) -> None:
     assert counted() == {}
 
 
-def test_schedule_counts_what_runs_and_what_waits(service: InMemoryService) -> None:
+def test_schedule_counts_running_and_waiting_refreshes(service: InMemoryService) -> None:
     check_all(service)
     tell(service, StartWaitingRequest())
     assert counted() == {"RefreshesRunning": 1, "RefreshesWaiting": 2}
 
 
-def test_schedule_counts_nothing_while_there_is_nothing(service: InMemoryService) -> None:
+def test_schedule_emits_no_metric_without_refreshes(service: InMemoryService) -> None:
     tell(service, StartWaitingRequest())
     assert counted() == {}
 
 
-def test_sample_frees_the_slot_of_the_execution_that_it_names(service: InMemoryService) -> None:
+def test_sample_frees_the_slot_of_its_execution(service: InMemoryService) -> None:
     (record,) = json.loads(SAMPLE.read_text(encoding="utf-8"))["Records"]
     name = json.loads(record["body"])["ended"]
     service.slots.taken[name] = service.clock()

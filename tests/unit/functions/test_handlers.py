@@ -72,7 +72,7 @@ def metrics() -> dict[str, float]:
 
 def check(event: dict[str, Any], service: InMemoryService) -> dict[str, Any]:
     """Run a batch as the handler does."""
-    answer: dict[str, Any] = check_freshness.take(event, None, service.app)
+    answer: dict[str, Any] = check_freshness.process_batch(event, None, service.app)
     return answer
 
 
@@ -81,7 +81,7 @@ def batch(*bodies: str) -> dict[str, Any]:
     return {"Records": [{**record, "messageId": f"m{n}", "body": body} for n, body in enumerate(bodies)]}
 
 
-def test_refresh_goes_from_tick_to_fresh_by_nothing_but_events(service: InMemoryService) -> None:
+def test_handlers_refresh_a_mirror_from_schedule_to_outcome(service: InMemoryService) -> None:
     assert schedule_checks.handle(service.app) == {"mirrors": 2, "due": 2}
     assert check(batch(*(request.to_json() for request in service.queue.sent)), service) == {"batchItemFailures": []}
     requests = [wire(request.to_event()) for request in service.refreshes.requests.values()]
@@ -117,20 +117,20 @@ class TestCheckFreshness:
     @pytest.mark.parametrize(
         "name", ["delete", "referrer", "image_scan", "pull_through_cache.success", "pull_through_cache.failure"]
     )
-    def test_event_of_what_is_not_known_is_done(self, service: InMemoryService, name: str) -> None:
+    def test_event_of_an_unknown_tag_succeeds(self, service: InMemoryService, name: str) -> None:
         assert check(sample(f"check_freshness.{name}"), service) == {"batchItemFailures": []}
         assert service.records.stored == {}
 
-    def test_event_without_a_meaning_is_counted_and_done(self, service: InMemoryService) -> None:
+    def test_ignored_event_is_counted_and_succeeds(self, service: InMemoryService) -> None:
         event = sample("ecr.push") | {"account": "999999999999"}
         assert check(batch(json.dumps(event)), service) == {"batchItemFailures": []}
         assert service.script.calls == []
 
-    def test_failing_cache_is_counted(self, service: InMemoryService) -> None:
+    def test_cache_failure_is_counted(self, service: InMemoryService) -> None:
         check(sample("check_freshness.pull_through_cache.failure"), service)
         assert metrics()["CacheFailures"] == 1
 
-    def test_message_of_which_one_mirror_failed_comes_back(self, service: InMemoryService) -> None:
+    def test_message_with_one_failed_mirror_is_retried(self, service: InMemoryService) -> None:
         service.script.fail("save", StorageError("no"))
         event = sample("check_freshness.schedule")
         assert len(check(event, service)["batchItemFailures"]) == 1
@@ -139,7 +139,7 @@ class TestCheckFreshness:
         assert service.records.stored.keys() == {MirrorKey("mirror/alpine", tag) for tag in ("3.20", "3.21")}
         assert len(service.refreshes.requests) == 2
 
-    def test_message_for_a_mirror_that_no_rule_names_is_done(self, service: InMemoryService) -> None:
+    def test_message_for_an_unfollowed_mirror_succeeds(self, service: InMemoryService) -> None:
         stray = CheckRequest(reason="push", repository="else", tags=("1",), asked_at=service.clock())
         assert check(batch(stray.to_json()), service) == {"batchItemFailures": []}
 
@@ -153,31 +153,31 @@ class TestListing:
             made.upstream.serve(INDEX, f"{UPSTREAM}:{tag}")
         return made
 
-    def test_sample_becomes_checks_of_what_was_chosen(self, service: InMemoryService) -> None:
+    def test_sample_queues_checks_of_the_selected_tags(self, service: InMemoryService) -> None:
         assert check(sample("check_freshness.list"), service) == {"batchItemFailures": []}
         (request,) = service.queue.sent
         assert sorted(request.tags) == ["3.20", "3.21"]
         assert metrics() == {"Checks": 0}
 
-    def test_one_that_fails_is_remembered_and_does_not_come_back(self, service: InMemoryService) -> None:
+    def test_failed_listing_is_recorded_and_not_retried(self, service: InMemoryService) -> None:
         service.script.fail("list_tags", failed(RegistryUnavailableError))
         assert check(sample("check_freshness.list"), service) == {"batchItemFailures": []}
         assert [record.state for record in service.records.of_rules.values()] == [State.UNKNOWN]
         assert metrics() == {"Checks": 0}
 
-    def test_one_that_cannot_be_remembered_comes_back(self, service: InMemoryService) -> None:
+    def test_listing_that_cannot_be_recorded_is_retried(self, service: InMemoryService) -> None:
         service.script.fail("load", StorageError("no"))
         assert len(check(sample("check_freshness.list"), service)["batchItemFailures"]) == 1
         assert metrics() == {"CheckFailures": 1}
 
-    def test_one_of_a_rule_that_is_gone_is_done(self, service: InMemoryService) -> None:
+    def test_listing_of_a_removed_rule_succeeds(self, service: InMemoryService) -> None:
         gone = ListRequest(rule="gone", asked_at=service.clock())
         assert check(batch(gone.to_json()), service) == {"batchItemFailures": []}
         assert metrics() == {}
 
 
 class TestCopyBlobs:
-    def test_time_that_runs_out_is_another_round(self, service: InMemoryService) -> None:
+    def test_unit_out_of_time_is_continued(self, service: InMemoryService) -> None:
         unit = self.first_unit(service)
         again = copy_blobs.handle(unit, context(100_000, 10_000), service.app)
         assert (again["done"], again["rounds"], again["bytes_copied"]) == (False, 1, 10)
@@ -185,7 +185,7 @@ class TestCopyBlobs:
         assert copy_blobs.handle(wire(again), context(), service.app)["done"] is True
 
     @pytest.mark.parametrize("name", ["copy_blobs.first_round", "copy_blobs.next_round"])
-    def test_sample_asks_for_a_plan_that_is_not_there(self, service: InMemoryService, name: str) -> None:
+    def test_sample_without_a_stored_plan_is_a_storage_error(self, service: InMemoryService, name: str) -> None:
         with pytest.raises(StorageError, match=r"units/000\.json"):
             copy_blobs.handle(sample(name), context(), service.app)
 
@@ -222,13 +222,13 @@ class TestRecordOutcome:
 
 @pytest.mark.parametrize("handle", [plan_copy.handle, publish_image.handle, record_outcome.handle])
 @pytest.mark.parametrize("event", [{}, {"surprise": 1}, sample("schedule_checks.tick")])
-def test_event_of_somebody_else_is_refused(service: InMemoryService, handle: Any, event: dict[str, Any]) -> None:
+def test_unknown_event_is_refused(service: InMemoryService, handle: Any, event: dict[str, Any]) -> None:
     with pytest.raises(InvalidEventError):
         handle(event, service.app)
     assert service.script.calls == []
 
 
-def test_samples_of_plan_and_publish_are_understood(service: InMemoryService) -> None:
+def test_samples_of_plan_and_publish_are_decoded(service: InMemoryService) -> None:
     """They name an image that only Docker Hub has: understood is as far as they get."""
     with pytest.raises(NotFoundError, match="1d34ffeaf190"):
         plan_copy.handle(sample("plan_copy.refresh"), service.app)

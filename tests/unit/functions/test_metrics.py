@@ -51,7 +51,7 @@ def collected() -> dict[str, float]:
     return {name: sum(metric["Value"]) for name, metric in schedule_checks.metrics.metric_set.items()}
 
 
-def test_requests_and_what_is_left_are_told_by_host(capsys: pytest.CaptureFixture[str]) -> None:
+def test_requests_and_remaining_limits_are_reported_by_host(capsys: pytest.CaptureFixture[str]) -> None:
     add_upstream_use(
         [
             UpstreamUse("docker.io", "HEAD", 7, 93),
@@ -68,26 +68,26 @@ def test_requests_and_what_is_left_are_told_by_host(capsys: pytest.CaptureFixtur
     ]
 
 
-def test_failure_is_told_by_the_class_of_its_error(capsys: pytest.CaptureFixture[str]) -> None:
+def test_failure_is_counted_by_error_class(capsys: pytest.CaptureFixture[str]) -> None:
     add_failure("StorageError")
     (metric,) = printed(capsys.readouterr().out)
     assert metric == Metric("Failures", 1, {"service": "pullahead", "error": "StorageError"})
 
 
-def test_failed_check_is_told_by_its_error(capsys: pytest.CaptureFixture[str]) -> None:
+def test_failed_check_is_counted_by_error_class(capsys: pytest.CaptureFixture[str]) -> None:
     add_checks([CheckResult(KEY, None, "no", error=StorageError("no"))])
     assert [metric.dimensions["error"] for metric in printed(capsys.readouterr().out)] == ["StorageError"]
     assert collected() == {"CheckFailures": 1}
 
 
-def test_ignored_event_is_told_by_the_reason(capsys: pytest.CaptureFixture[str]) -> None:
+def test_ignored_event_is_counted_by_reason(capsys: pytest.CaptureFixture[str]) -> None:
     add_checks([IgnoredEvent(IgnoredReason.UNTAGGED, "ECR Image Action")])
     (metric,) = printed(capsys.readouterr().out)
     assert metric == Metric("EventsIgnored", 1, {"service": "pullahead", "why": "untagged"})
     assert collected() == {}
 
 
-def test_deferred_checks_are_told_once_for_a_batch(caplog: pytest.LogCaptureFixture) -> None:
+def test_deferred_checks_are_logged_once_for_a_message(caplog: pytest.LogCaptureFixture) -> None:
     service = InMemoryService(rules([mirror("1.0"), mirror("2.0"), mirror("3.0")]))
     for tag in ("1.0", "2.0", "3.0"):
         service.upstream.serve(make_image(seed=1), f"ghcr.io/team/app:{tag}")
@@ -100,11 +100,11 @@ def test_deferred_checks_are_told_once_for_a_batch(caplog: pytest.LogCaptureFixt
     assert caplog.messages.count("deferred to the next check") == 1
 
 
-def test_deferred_refresh_is_counted_as_a_failure(capsys: pytest.CaptureFixture[str]) -> None:
+def test_deferred_refresh_is_not_counted_as_a_failure(capsys: pytest.CaptureFixture[str]) -> None:
     service = InMemoryService(rules())
     stale = unfresh(KEY, State.STALE, service.clock(), upstream_digest=digest("new"))
     service.records.stored[KEY] = stale
-    error = Failure("DeferredError", '{"errorMessage": "deferred; in 600 s again at the latest."}')
+    error = Failure("DeferredError", '{"errorMessage": "deferred; retry in 600 s at the latest."}')
     outcome = OutcomeRequest(refresh_request(mirror(), root("new"), stale), "arn:1", service.clock(), error=error)
     record_outcome.handle(outcome.to_event(), service.app)
     assert collected() == {"Deferred": 1}
@@ -114,14 +114,14 @@ def test_deferred_refresh_is_counted_as_a_failure(capsys: pytest.CaptureFixture[
     assert failure.retry_at == service.clock() + timedelta(minutes=10)
 
 
-def test_tick_tells_that_it_lives() -> None:
+def test_schedule_emits_a_heartbeat() -> None:
     service = InMemoryService(rules([mirror("1.0"), mirror("2.0")]))
     schedule_checks.handle(service.app)
     assert collected() == {"Mirrors": 2, "ChecksQueued": 2, "Heartbeat": 1}
     assert service.script.count("scan") == 0
 
 
-def test_refresh_that_published_tells_duration_and_lag() -> None:
+def test_publishing_refresh_reports_duration_and_lag() -> None:
     service = InMemoryService(rules())
     now = service.clock()
     stale = unfresh(KEY, State.STALE, now - timedelta(minutes=10), upstream_digest=digest("new"))
@@ -132,7 +132,7 @@ def test_refresh_that_published_tells_duration_and_lag() -> None:
     assert collected() == {"Refreshes": 1, "RefreshSeconds": 90.0, "RefreshLagSeconds": 600.0}
 
 
-def test_refresh_that_was_superseded_tells_neither() -> None:
+def test_superseded_refresh_reports_no_duration() -> None:
     service = InMemoryService(rules())
     now = service.clock()
     before = LastRefresh(now, 1.0, 2.0, 3, "arn:0")
@@ -144,7 +144,7 @@ def test_refresh_that_was_superseded_tells_neither() -> None:
     assert collected() == {"Refreshes": 1}
 
 
-def test_bus_that_takes_no_events_is_a_failure_of_its_own_and_of_nothing_else(
+def test_failure_of_the_bus_fails_nothing_else(
     capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
 ) -> None:
     service = InMemoryService(rules())
@@ -157,6 +157,6 @@ def test_bus_that_takes_no_events_is_a_failure_of_its_own_and_of_nothing_else(
     (failure,) = (metric for metric in printed(capsys.readouterr().out) if metric.name == "Failures")
     assert failure.dimensions == {"service": "pullahead", "error": "StorageError"}
     assert collected().keys() == {"Refreshes", "RefreshSeconds", "RefreshLagSeconds"}
-    (told,) = (record for record in caplog.records if record.message.startswith("events are not sent yet"))
+    (told,) = (record for record in caplog.records if record.message.startswith("outcome events could not be sent"))
     assert vars(told)["cause"] == "the bus is away"
     assert service.app.take_unsent() == []

@@ -57,7 +57,7 @@ def test_first_pull_becomes_a_check(service: InMemoryService) -> None:
     assert metrics() == {"PullsNoticed": 1, "MirrorsDemanded": 1, "DemandsRefused": 0}
 
 
-def test_pull_beyond_the_limit_is_counted(service: InMemoryService) -> None:
+def test_pull_beyond_the_daily_limit_is_counted(service: InMemoryService) -> None:
     notice_pulls.handle(sample("first_pull"), service.app)
     notice_pulls.metrics.clear_metrics()
     notice_pulls.handle(sample("pulls"), service.app)
@@ -65,7 +65,7 @@ def test_pull_beyond_the_limit_is_counted(service: InMemoryService) -> None:
     assert metrics() == {"PullsNoticed": 2, "MirrorsDemanded": 1, "DemandsRefused": 1}
 
 
-def test_message_that_fails_comes_back_alone(service: InMemoryService) -> None:
+def test_failed_message_is_retried_alone(service: InMemoryService) -> None:
     service.script.fail("save_demand", StorageError("no"))
     event = sample("pulls")
     answer = notice_pulls.handle(event, service.app)
@@ -73,7 +73,7 @@ def test_message_that_fails_comes_back_alone(service: InMemoryService) -> None:
     assert notice_pulls.handle(event, service.app) == {"batchItemFailures": []}
 
 
-def test_poison_is_passed_over_and_holds_up_nothing(service: InMemoryService) -> None:
+def test_undecodable_pull_is_skipped(service: InMemoryService) -> None:
     event = sample("pulls")
     event["Records"][0]["body"] = "{"
     assert notice_pulls.handle(event, service.app) == {"batchItemFailures": []}
@@ -81,7 +81,7 @@ def test_poison_is_passed_over_and_holds_up_nothing(service: InMemoryService) ->
     assert service.dead_letters.letters == {}
 
 
-def test_what_cannot_be_looked_up_comes_back_as_a_whole(
+def test_batch_that_cannot_be_looked_up_is_retried(
     service: InMemoryService, capsys: pytest.CaptureFixture[str]
 ) -> None:
     service.script.fail("load_demands", StorageError("no"))
@@ -91,7 +91,9 @@ def test_what_cannot_be_looked_up_comes_back_as_a_whole(
 
 
 @pytest.mark.parametrize("error", [StorageError("the table is busy"), ConfigError("no rules"), KeyError("defect")])
-def test_of_a_batch_that_fails_what_had_its_last_try_is_put_aside(service: InMemoryService, error: Exception) -> None:
+def test_failed_batch_goes_to_the_dead_letter_queue_after_its_last_try(
+    service: InMemoryService, error: Exception
+) -> None:
     service.script.fail("load_demands", error)
     event = sample("pulls", MAX_RECEIVE_COUNT, MAX_RECEIVE_COUNT - 1)
     assert again(event, service) == [1]
@@ -102,7 +104,7 @@ def test_of_a_batch_that_fails_what_had_its_last_try_is_put_aside(service: InMem
 
 
 @pytest.mark.parametrize("error", [StorageError("the table is busy"), KeyError("defect")])
-def test_pull_that_failed_at_its_last_try_is_put_aside_and_the_others_are_noticed(
+def test_failed_pull_goes_to_the_dead_letter_queue_after_its_last_try(
     service: InMemoryService, error: Exception
 ) -> None:
     service.script.fail("save_demand", error)
@@ -111,7 +113,7 @@ def test_pull_that_failed_at_its_last_try_is_put_aside_and_the_others_are_notice
     assert "mirror/hub/library/alpine:latest" in sent(service)
 
 
-def test_pull_that_cannot_be_put_aside_comes_back(service: InMemoryService) -> None:
+def test_pull_that_cannot_be_dead_lettered_is_retried(service: InMemoryService) -> None:
     service.script.fail("save_demand", StorageError("no"))
     service.script.fail("send_dead_letter", StorageError("no"))
     assert again(sample("pulls", MAX_RECEIVE_COUNT, MAX_RECEIVE_COUNT), service) == [0]

@@ -33,7 +33,7 @@ def received(service: InMemoryService, *bodies: str, tries: int = 1) -> list[str
         }
         for number, body in enumerate(bodies)
     ]
-    answer: Any = check_freshness.take({"Records": records}, None, service.app)
+    answer: Any = check_freshness.process_batch({"Records": records}, None, service.app)
     return [failure["itemIdentifier"] for failure in answer["batchItemFailures"]]
 
 
@@ -46,7 +46,7 @@ def measured() -> dict[str, float]:
 
 
 @pytest.mark.parametrize("poison", [POISON, "{", "null", '"\\ud800"', '{"kind": "list"}'])
-def test_poison_is_put_aside_at_once_and_holds_up_nothing(service: InMemoryService, poison: str) -> None:
+def test_undecodable_message_goes_to_the_dead_letter_queue_at_once(service: InMemoryService, poison: str) -> None:
     assert received(service, poison, good(service), poison) == []
     assert service.records.stored.keys() == {KEY}
     assert [letter.body for letter in service.dead_letters.letters.values()] == [poison, poison]
@@ -54,7 +54,7 @@ def test_poison_is_put_aside_at_once_and_holds_up_nothing(service: InMemoryServi
     assert measured() == {"CheckFailures": 2, "DeadLetters": 2, "Checks": 1}
 
 
-def test_reason_says_what_is_wrong_with_the_message(service: InMemoryService) -> None:
+def test_dead_letter_names_the_decoding_error(service: InMemoryService) -> None:
     assert received(service, POISON) == []
     (letter,) = service.dead_letters.letters.values()
     assert "$.reason" in letter.text or "hunch" in letter.text
@@ -63,7 +63,7 @@ def test_reason_says_what_is_wrong_with_the_message(service: InMemoryService) ->
 
 @pytest.mark.parametrize("error", [StorageError("the table is busy"), ConfigError("no rules"), KeyError("defect")])
 @pytest.mark.parametrize("operation", ["load", "published_digests"])
-def test_message_that_fails_comes_back_alone_until_its_last_try(
+def test_failed_message_is_retried_alone_until_its_last_try(
     service: InMemoryService, error: Exception, operation: str
 ) -> None:
     for tries in range(1, MAX_RECEIVE_COUNT):
@@ -77,14 +77,16 @@ def test_message_that_fails_comes_back_alone_until_its_last_try(
     assert service.records.stored.keys() == {KEY}  # of the other message of this batch
 
 
-def test_message_of_which_one_mirror_fails_is_put_aside_in_the_end(service: InMemoryService) -> None:
+def test_message_with_one_failing_mirror_is_dead_lettered_after_its_last_try(
+    service: InMemoryService,
+) -> None:
     service.script.fail("save", StorageError("no"))
     assert received(service, good(service), tries=MAX_RECEIVE_COUNT) == []
     assert service.dead_letters.reasons == ["StorageError"]
     assert measured() == {"CheckFailures": 1, "DeadLetters": 1}
 
 
-def test_poison_that_cannot_be_put_aside_comes_back(service: InMemoryService) -> None:
+def test_message_that_cannot_be_dead_lettered_is_retried(service: InMemoryService) -> None:
     service.script.fail("send_dead_letter", StorageError("no"))
     assert received(service, POISON, good(service)) == ["0"]
     assert measured() == {"CheckFailures": 1, "Checks": 1}

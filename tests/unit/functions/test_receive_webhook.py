@@ -48,7 +48,7 @@ def test_sample_is_accepted(receiving: Receiving, path: Any) -> None:
         (url_event(f"/quay/{SECRET}", {}), 200, "ignored"),
     ],
 )
-def test_call_is_counted_by_what_became_of_it(
+def test_webhook_is_counted_by_outcome(
     receiving: Receiving, capsys: pytest.CaptureFixture[str], event: dict[str, Any], status: int, answer: str
 ) -> None:
     assert handled(event, receiving)["statusCode"] == status

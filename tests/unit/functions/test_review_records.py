@@ -51,20 +51,20 @@ def service() -> InMemoryService:
     return made
 
 
-def test_review_measures_tells_and_retires(service: InMemoryService) -> None:
+def test_review_measures_notifies_and_retires(service: InMemoryService) -> None:
     assert run(service) == {"records": 3, "sent": 1, "retired": 1}
     assert metrics() == {"StaleTags": 1, "OldestStaleSeconds": 7200.0, "AlertsTold": 1, "MirrorsRetired": 1}
     assert service.alerts.kinds == service.chat.kinds == ["STALE"]
     assert service.script.count("scan") == 1
 
 
-def test_review_with_nothing_to_say_sends_two_metrics(service: InMemoryService) -> None:
+def test_review_without_news_emits_two_metrics(service: InMemoryService) -> None:
     service.records.stored = {record.key: record for record in [fresh(KEY, service.clock())]}
     assert run(service) == {"records": 1, "sent": 0, "retired": 0}
     assert metrics() == {"StaleTags": 0, "OldestStaleSeconds": 0.0}
 
 
-def test_topic_that_fails_is_an_error_of_the_function_after_everything_else(service: InMemoryService) -> None:
+def test_failed_notification_is_raised_after_the_rest_of_the_review(service: InMemoryService) -> None:
     service.script.fail("publish", StorageError("no topic"))
     with pytest.raises(StorageError, match="no topic"):
         run(service)
@@ -73,12 +73,12 @@ def test_topic_that_fails_is_an_error_of_the_function_after_everything_else(serv
     assert run(service)["sent"] == 2  # it, and the mirror that was retired
 
 
-def test_time_that_runs_out_is_heeded(service: InMemoryService) -> None:
+def test_review_stops_before_the_time_budget_is_used(service: InMemoryService) -> None:
     assert run(service, seconds=10) == {"records": 3, "sent": 1, "retired": 0}
     assert service.records.stored[KEY].pending
 
 
-def test_more_records_than_are_reviewed_is_told_in_the_log_and_retires_none(
+def test_too_many_records_are_logged_and_none_is_retired(
     service: InMemoryService, caplog: pytest.LogCaptureFixture
 ) -> None:
     known = fresh(KEY, service.clock())

@@ -41,7 +41,7 @@ def test_samples_are_shown(service: InMemoryService) -> None:
     assert handled("describe", service).startswith("## Pullahead")
 
 
-def test_storage_that_fails_is_logged_as_well(service: InMemoryService, caplog: pytest.LogCaptureFixture) -> None:
+def test_storage_error_is_logged(service: InMemoryService, caplog: pytest.LogCaptureFixture) -> None:
     service.script.fail("scan", StorageError("throttled"))
     assert "throttled" in handled("first", service)
     assert [record.levelname for record in caplog.records] == ["ERROR", "INFO"]

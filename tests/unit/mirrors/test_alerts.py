@@ -37,7 +37,7 @@ class History:
 
 
 @pytest.mark.parametrize(("seen", "kind"), [(STALE, "STALE"), (UNREACHABLE, "UPSTREAM_UNREACHABLE")])
-def test_it_is_told_exactly_when_alert_after_has_passed_and_once(seen: Observation, kind: str) -> None:
+def test_alert_is_raised_once_exactly_after_alert_after(seen: Observation, kind: str) -> None:
     history = History()
     assert history.see(FRESH) == []
     assert history.see(seen, minutes=5) == []
@@ -47,13 +47,13 @@ def test_it_is_told_exactly_when_alert_after_has_passed_and_once(seen: Observati
 
 
 @pytest.mark.parametrize(("seen", "kind"), [(GONE, "GONE"), (DENIED, "BLOCKED")])
-def test_what_only_a_human_can_mend_is_told_at_once_and_once(seen: Observation, kind: str) -> None:
+def test_blocked_mirror_is_alerted_at_once_and_once(seen: Observation, kind: str) -> None:
     history = History()
     assert history.see(seen) == [kind]
     assert history.see(seen, hours=100) == []
 
 
-def test_recovery_is_told_once_of_each_that_was_told() -> None:
+def test_recovery_is_reported_once_for_each_open_alert() -> None:
     history = History()
     history.see(UNREACHABLE)
     assert history.see(UNREACHABLE, hours=2) == ["UPSTREAM_UNREACHABLE"]
@@ -64,7 +64,7 @@ def test_recovery_is_told_once_of_each_that_was_told() -> None:
     assert history.see(FRESH, minutes=5) == []
 
 
-def test_recovery_says_since_when_the_mirror_was_not_fresh() -> None:
+def test_recovery_names_when_the_mirror_stopped_being_fresh() -> None:
     history = History()
     history.see(STALE)
     began = history.clock()
@@ -74,20 +74,20 @@ def test_recovery_says_since_when_the_mirror_was_not_fresh() -> None:
     assert (recovered.kind, recovered.since, recovered.at) == (AlertKind.RECOVERED, began, history.clock())
 
 
-def test_short_trouble_is_not_told_and_so_not_taken_back() -> None:
+def test_short_trouble_raises_neither_alert_nor_recovery() -> None:
     history = History()
     assert history.see(UNREACHABLE) == []
     assert history.see(FRESH, minutes=30) == []
 
 
-def test_trouble_that_comes_back_after_recovery_is_told_anew() -> None:
+def test_trouble_after_a_recovery_is_alerted_again() -> None:
     history = History()
     assert history.see(GONE) == ["GONE"]
     assert history.see(FRESH, minutes=5) == ["RECOVERED"]
     assert history.see(GONE, minutes=5) == ["GONE"]
 
 
-def test_changing_troubles_do_not_start_the_time_again() -> None:
+def test_changing_states_do_not_restart_alert_after() -> None:
     history = History()
     history.see(STALE)
     for _ in range(5):
@@ -96,14 +96,14 @@ def test_changing_troubles_do_not_start_the_time_again() -> None:
     assert history.see(UNREACHABLE, minutes=10) == ["UPSTREAM_UNREACHABLE"]
 
 
-def test_alternating_troubles_do_not_repeat_an_alert() -> None:
+def test_alternating_states_do_not_repeat_an_alert() -> None:
     history = History()
     history.see(STALE)
     told = [kind for _ in range(5) for kind in history.see(UNREACHABLE, hours=2) + history.see(STALE, hours=2)]
     assert told == ["UPSTREAM_UNREACHABLE"]
 
 
-def test_failed_question_about_a_mirror_that_is_stale_for_long_is_no_news() -> None:
+def test_failed_request_for_a_long_stale_mirror_raises_no_other_alert() -> None:
     history = History()
     history.see(STALE)
     assert history.see(STALE, hours=5) == ["STALE"]
@@ -113,7 +113,7 @@ def test_failed_question_about_a_mirror_that_is_stale_for_long_is_no_news() -> N
     assert history.told[-1].since == began
 
 
-def test_first_refresh_after_a_long_silence_gets_its_chance() -> None:
+def test_first_refresh_after_an_outage_is_awaited_before_an_alert() -> None:
     history = History()
     history.see(UNREACHABLE)
     history.see(UNREACHABLE, hours=5)
@@ -122,7 +122,7 @@ def test_first_refresh_after_a_long_silence_gets_its_chance() -> None:
     assert history.see(STALE, minutes=1) == ["STALE"]
 
 
-def test_refresh_that_was_failing_before_the_silence_is_told_after_it() -> None:
+def test_refresh_that_failed_before_an_outage_is_alerted_after_it() -> None:
     history = History()
     history.see(STALE)
     assert history.record is not None
@@ -133,7 +133,7 @@ def test_refresh_that_was_failing_before_the_silence_is_told_after_it() -> None:
     assert history.told[-1].detail == "no"
 
 
-def test_alert_says_since_when_and_why() -> None:
+def test_alert_names_its_start_and_its_cause() -> None:
     history = History()
     began = history.clock()
     history.see(UNREACHABLE)
@@ -146,7 +146,7 @@ def test_alert_says_since_when_and_why() -> None:
 LIMITED = Observation(failed(RateLimitedError, "too many requests", status=429), OLD.digest)
 
 
-def test_limit_that_lets_upstream_not_be_asked_is_called_so() -> None:
+def test_rate_limit_is_alerted_as_rate_limited() -> None:
     history = History()
     history.see(FRESH)
     assert history.see(LIMITED, minutes=5) == []
@@ -155,7 +155,7 @@ def test_limit_that_lets_upstream_not_be_asked_is_called_so() -> None:
 
 
 @pytest.mark.parametrize("kind", ["DeferredError", "RateLimitedError"])
-def test_refresh_that_a_limit_puts_off_for_long_is_no_stale_tag_without_a_cause(kind: str) -> None:
+def test_long_deferred_refresh_is_alerted_as_rate_limited(kind: str) -> None:
     history = History()
     history.see(STALE)
     assert history.record is not None
@@ -165,7 +165,7 @@ def test_refresh_that_a_limit_puts_off_for_long_is_no_stale_tag_without_a_cause(
     assert history.told[-1].detail == "the limit is reached"
 
 
-def test_tag_that_somebody_overwrites_is_told_at_once_with_both_digests() -> None:
+def test_overwritten_tag_is_alerted_at_once_with_both_digests() -> None:
     history = History()
     history.see(FRESH)
     assert history.see(Observation(OLD, OTHER.digest), minutes=5) == ["DRIFT"]
@@ -173,7 +173,7 @@ def test_tag_that_somebody_overwrites_is_told_at_once_with_both_digests() -> Non
     assert history.see(Observation(OLD, OTHER.digest), minutes=5) == []
 
 
-def test_old_copy_that_a_slow_refresh_of_ours_put_is_nobodys_overwriting() -> None:
+def test_old_digest_published_by_a_slow_refresh_is_no_drift() -> None:
     history = History()
     history.see(FRESH)
     assert history.record is not None
@@ -181,7 +181,7 @@ def test_old_copy_that_a_slow_refresh_of_ours_put_is_nobodys_overwriting() -> No
     assert history.see(Observation(OLD, OTHER.digest), minutes=5) == []
 
 
-def test_rule_that_wants_other_platforms_is_nobodys_overwriting() -> None:
+def test_change_of_platforms_is_no_drift() -> None:
     history = History()
     history.see(FRESH)
     assert history.record is not None

@@ -29,7 +29,7 @@ def seen(
 
 
 @pytest.mark.parametrize("error", [GONE, REFUSED])
-def test_pull_of_what_is_nowhere_is_told_nobody_and_late_nowhere(error: PullaheadError) -> None:
+def test_demanded_tag_that_does_not_exist_raises_no_alert(error: PullaheadError) -> None:
     record = seen(error)
     assert is_absent(record)
     assert record.pending == ()
@@ -38,21 +38,21 @@ def test_pull_of_what_is_nowhere_is_told_nobody_and_late_nowhere(error: Pullahea
 
 
 @pytest.mark.parametrize(("error", "kind"), [(GONE, "GONE"), (REFUSED, "UPSTREAM_UNREACHABLE")])
-def test_mirror_that_rules_name_is_told_of_as_ever(error: PullaheadError, kind: str) -> None:
+def test_missing_tag_that_a_rule_names_is_alerted(error: PullaheadError, kind: str) -> None:
     assert [alert.kind for alert in seen(error, followed=mirror()).pending] == [kind]
 
 
 @pytest.mark.parametrize(("error", "kind"), [(GONE, "GONE"), (REFUSED, "UPSTREAM_UNREACHABLE")])
-def test_copy_that_is_there_is_told_of(error: PullaheadError, kind: str) -> None:
+def test_demanded_tag_that_was_published_is_alerted(error: PullaheadError, kind: str) -> None:
     record = seen(error, digest("a"))
     assert [alert.kind for alert in record.pending] == [kind]
     assert not is_absent(record)
 
 
-def test_upstream_that_is_down_is_told_of() -> None:
+def test_demanded_tag_of_an_unreachable_upstream_is_alerted() -> None:
     assert [alert.kind for alert in seen(DOWN).pending] == ["UPSTREAM_UNREACHABLE"]
 
 
-def test_what_appears_upstream_after_all_is_copied() -> None:
+def test_demanded_tag_that_appears_upstream_is_refreshed() -> None:
     verdict = judge(Observation(root("a"), None), seen(GONE), DEMANDED, FakeClock()())
     assert (verdict.record.state, verdict.refresh) == (State.MISSING, True)

@@ -18,21 +18,21 @@ def record_through(*states: State) -> MirrorRecord:
     return record
 
 
-def test_every_state_is_told_once_and_in_order() -> None:
+def test_every_state_is_listed_once_and_in_order() -> None:
     assert [transition.state for transition in transitions_of(record_through(*STATES), BEGUN)] == list(STATES)
 
 
-def test_last_state_before_the_moment_is_told_and_none_earlier() -> None:
+def test_last_state_before_the_period_is_listed_and_none_earlier() -> None:
     transitions = transitions_of(record_through(*STATES), BEGUN + timedelta(days=2, hours=1))
     assert [(each.at.day, each.state) for each in transitions] == [(3, State.STALE), (4, State.FRESH), (5, State.GONE)]
 
 
-def test_change_that_leaves_the_state_alone_is_no_transition() -> None:
+def test_change_without_a_change_of_state_is_no_transition() -> None:
     record = record_through(State.FRESH).with_changes(state=State.FRESH, episode=7)
     assert record.past == ()
 
 
-def test_past_does_not_grow_without_end() -> None:
+def test_past_is_bounded() -> None:
     record = record_through(*[State.FRESH, State.STALE] * 100)
     assert len(record.past) == 60
     assert record.past[-1].since == BEGUN + timedelta(days=198)

@@ -167,7 +167,7 @@ TROUBLE = ["upstream lost the tag", "upstream serves B", "a day goes by"]
     moves=st.lists(st.sampled_from(TROUBLE), min_size=3, max_size=6),
     reviews=st.lists(st.none() | st.integers(2, 12), min_size=2, max_size=3),
 )
-def test_people_are_told_of_each_trouble_once_however_many_review_at_once(
+def test_each_alert_is_sent_once_however_many_reviews_run_at_once(
     order: list[int], checks_made: int, moves: list[str], reviews: list[int | None]
 ) -> None:
     crowd = Crowd(chooser(order), world_of("upstream lost the tag", None, immutable=False))
@@ -201,7 +201,7 @@ def essence(record: MirrorRecord | None) -> MirrorRecord | None:
     return record and record.with_changes(version=0, past=(), outbox=())
 
 
-def test_end_that_is_told_again_after_somebody_overwrote_the_tag_says_nothing_new() -> None:
+def test_repeated_outcome_after_an_overwritten_tag_changes_nothing() -> None:
     crowd = Crowd(in_turn, plot=Plot(failing=["", "RegistryTimeoutError"]))
     crowd.check()
     crowd.stage.run()
@@ -254,7 +254,7 @@ def findings(ports_of: type[Ports] = Ports, ledger: type[Ledger] = Ledger) -> se
     return found
 
 
-def test_nothing_is_found_where_nothing_is_wrong() -> None:
+def test_claims_find_nothing_in_a_correct_run() -> None:
     assert findings() == set()
 
 
@@ -262,5 +262,5 @@ def test_nothing_is_found_where_nothing_is_wrong() -> None:
     ("mutant", "found"),
     [({"ledger": Careless}, "wrote over news"), ({"ports_of": LooksOnce}, "wrote an older look over news")],
 )
-def test_what_is_wrong_is_found(mutant: dict[str, Any], found: str) -> None:
+def test_claims_find_broken_implementations(mutant: dict[str, Any], found: str) -> None:
     assert any(found in finding for finding in findings(**mutant))

@@ -69,7 +69,7 @@ CASES = [
 
 @pytest.mark.parametrize("before", [None, *map(record, State)], ids=lambda known: known.state if known else "NEW")
 @pytest.mark.parametrize("case", CASES)
-def test_state_follows_from_what_is_seen_and_not_from_what_was(case: Case, before: MirrorRecord | None) -> None:
+def test_state_follows_from_the_observation_alone(case: Case, before: MirrorRecord | None) -> None:
     verdict = judged(case.seen, before)
     assert (verdict.record.state, verdict.refresh) == (case.state, case.refresh)
     kept = before is not None and before.state is case.state
@@ -78,24 +78,24 @@ def test_state_follows_from_what_is_seen_and_not_from_what_was(case: Case, befor
 
 @pytest.mark.parametrize("case", CASES)
 @pytest.mark.parametrize("before", [None, *map(record, State)], ids=lambda known: known.state if known else "NEW")
-def test_same_observation_again_says_the_same(case: Case, before: MirrorRecord | None) -> None:
+def test_same_observation_gives_the_same_verdict(case: Case, before: MirrorRecord | None) -> None:
     once = judged(case.seen, before).record
     assert judged(case.seen, once, 2 * MINUTE).record.says_the_same_as(once)
 
 
 @pytest.mark.parametrize("before", [record(state) for state in State], ids=lambda known: known.state)
 @pytest.mark.parametrize("seen", [UNREACHABLE, GONE])
-def test_silent_upstream_changes_nothing_that_is_known(seen: Observation, before: MirrorRecord) -> None:
+def test_unreachable_upstream_changes_no_known_digest(seen: Observation, before: MirrorRecord) -> None:
     after = judged(seen, before).record
     assert (after.upstream_digest, after.published_digest) == (OLD.digest, OLD.digest)
 
 
-def test_ecr_that_refuses_to_say_leaves_the_published_digest_as_it_was() -> None:
+def test_refusal_by_ecr_keeps_the_published_digest() -> None:
     after = judged(Observation(NEW, DENIED), record(State.FRESH)).record
     assert (after.published_digest, after.error_kind) == (OLD.digest, "AccessDeniedError")
 
 
-def test_not_fresh_since_is_kept_through_every_other_state_and_ends_with_fresh() -> None:
+def test_unfresh_since_is_kept_until_the_mirror_is_fresh() -> None:
     known = None
     for minutes, seen in enumerate([MISSING, UNREACHABLE, STALE, GONE, UNREACHABLE]):
         known = judged(seen, known, minutes * MINUTE).record
@@ -103,19 +103,19 @@ def test_not_fresh_since_is_kept_through_every_other_state_and_ends_with_fresh()
     assert judged(FRESH, known).record.unfresh_since is None
 
 
-def test_changed_text_of_an_error_is_no_transition() -> None:
+def test_changed_error_text_is_no_transition() -> None:
     before = judged(Observation(failed(RateLimitedError, "retry after 1 s"), None), None).record
     after = judged(Observation(failed(RateLimitedError, "retry after 2 s"), None), before, 2 * MINUTE).record
     assert after.error != before.error
     assert after.says_the_same_as(before)
 
 
-def test_another_kind_of_error_is_a_transition() -> None:
+def test_changed_error_class_is_a_transition() -> None:
     before = judged(Observation(failed(RateLimitedError), None), None).record
     assert not judged(UNREACHABLE, before).record.says_the_same_as(before)
 
 
-def test_tag_that_somebody_overwrote_is_told_from_one_that_moved_upstream() -> None:
+def test_reason_tells_an_overwritten_tag_from_a_moved_upstream() -> None:
     fresh = record(State.FRESH, upstream_digest=NEW.digest, published_digest=NEW.digest)
     assert judged(STALE, fresh).reason == "the tag was overwritten in ECR"
     assert judged(STALE, record(State.FRESH)).reason == "upstream moved"
@@ -123,23 +123,23 @@ def test_tag_that_somebody_overwrote_is_told_from_one_that_moved_upstream() -> N
 
 class TestBlocked:
     @pytest.mark.parametrize("seen", [STALE, MISSING])
-    def test_it_stays_so_and_is_not_tried_before_its_time(self, seen: Observation) -> None:
+    def test_blocked_mirror_is_not_retried_early(self, seen: Observation) -> None:
         verdict = judged(seen, blocked(), 6 * HOUR - MINUTE)
         assert (verdict.record.state, verdict.refresh, verdict.reason) == (State.BLOCKED, False, "the tag is immutable")
 
-    def test_it_is_tried_again_at_its_time_and_still_said_to_be_blocked(self) -> None:
+    def test_blocked_mirror_is_retried_in_time_and_stays_blocked(self) -> None:
         verdict = judged(STALE, blocked(), 6 * HOUR)
         assert (verdict.record.state, verdict.refresh) == (State.BLOCKED, True)
 
-    def test_moved_upstream_is_tried_at_once(self) -> None:
+    def test_blocked_mirror_is_refreshed_at_once_when_upstream_moves(self) -> None:
         verdict = judged(STALE, blocked(wanted=OLD))
         assert (verdict.record.state, verdict.refresh) == (State.STALE, True)
 
-    def test_tag_that_became_right_is_fresh_and_its_failure_forgotten(self) -> None:
+    def test_fresh_mirror_forgets_its_failure(self) -> None:
         verdict = judged(FRESH, blocked())
         assert (verdict.record.state, verdict.record.failure) == (State.FRESH, None)
 
-    def test_silent_upstream_does_not_make_us_forget_the_failure(self) -> None:
+    def test_unreachable_upstream_keeps_the_failure(self) -> None:
         silent = judged(UNREACHABLE, blocked()).record
         assert silent.state is State.UNKNOWN
         assert judged(STALE, silent, 2 * MINUTE).record.state is State.BLOCKED
@@ -147,9 +147,7 @@ class TestBlocked:
 
 @pytest.mark.parametrize("seen", [STALE, MISSING])
 @pytest.mark.parametrize(("waited", "refresh"), [(4 * MINUTE, False), (5 * MINUTE, True)])
-def test_failed_refresh_is_tried_again_when_its_time_has_come(
-    seen: Observation, waited: timedelta, refresh: bool
-) -> None:
+def test_failed_refresh_is_retried_in_time(seen: Observation, waited: timedelta, refresh: bool) -> None:
     failure = RefreshFailure(NEW.digest, "StorageError", "no", False, 1, T0 + 5 * MINUTE)
     before = record(State.STALE, upstream_digest=NEW.digest, failure=failure)
     verdict = judged(seen, before, waited)
@@ -181,20 +179,20 @@ class TestPlatforms:
         digests = {"upstream_digest": NEW.digest, "published_digest": self.MADE.digest}
         return record(State.FRESH, platforms=self.BOTH, filtered=self.MADE, **digests).with_changes(**changes)
 
-    def test_what_was_made_of_this_upstream_is_fresh(self) -> None:
+    def test_filtered_index_of_this_upstream_digest_is_fresh(self) -> None:
         verdict = self.see(root("smaller"), self.known())
         assert (verdict.record.state, verdict.refresh) == (State.FRESH, False)
         assert verdict.record == self.known()
 
-    def test_order_of_platforms_means_nothing(self) -> None:
+    def test_order_of_platforms_is_ignored(self) -> None:
         assert self.see(root("smaller"), self.known(), *reversed(self.BOTH)).record == self.known()
 
-    def test_what_was_made_of_an_older_upstream_is_stale(self) -> None:
+    def test_filtered_index_of_an_older_upstream_digest_is_stale(self) -> None:
         older = self.known(upstream_digest=OLD.digest, filtered=Published(OLD.digest, self.BOTH, self.MADE.digest))
         verdict = self.see(root("smaller"), older)
         assert (verdict.record.state, verdict.refresh, verdict.reason) == (State.STALE, True, "upstream moved")
 
-    def test_other_platforms_in_the_rules_make_it_stale_once(self) -> None:
+    def test_change_of_platforms_makes_the_mirror_stale_once(self) -> None:
         once = self.see(root("smaller"), self.known(), *self.AMD64)
         assert (once.record.state, once.refresh) == (State.STALE, True)
         assert once.reason == "the rules select other platforms"
@@ -202,26 +200,26 @@ class TestPlatforms:
         again = self.see(root("smaller"), once.record, *self.AMD64)
         assert again.record.says_the_same_as(once.record)
 
-    def test_platforms_taken_out_of_the_rules_make_it_stale(self) -> None:
+    def test_removed_platforms_make_the_mirror_stale(self) -> None:
         verdict = judge(Observation(self.INDEX, self.MADE.digest), self.known(), mirror(), T0 + MINUTE)
         assert (verdict.record.state, verdict.refresh) == (State.STALE, True)
 
-    def test_upstreams_own_index_is_stale_where_platforms_are_chosen(self) -> None:
+    def test_whole_index_is_stale_where_platforms_are_selected(self) -> None:
         """Whether all of it fits, only reading it can tell: the refresh does, and copies nothing that is there."""
         assert self.see(NEW, None).refresh
         assert self.see(NEW, record(State.FRESH, upstream_digest=NEW.digest, published_digest=NEW.digest)).refresh
 
-    def test_single_manifest_is_fresh_as_it_is(self) -> None:
+    def test_single_manifest_is_fresh_whatever_the_platforms(self) -> None:
         verdict = judge(FRESH, None, mirror(platforms=self.BOTH), T0)
         assert (verdict.record.state, verdict.refresh) == (State.FRESH, False)
 
-    def test_deleted_one_is_missing(self) -> None:
+    def test_deleted_tag_is_missing(self) -> None:
         assert self.see(None, self.known()).record.state is State.MISSING
 
-    def test_overwritten_one_is_told_from_one_that_moved(self) -> None:
+    def test_reason_tells_an_overwritten_tag_from_a_moved_upstream_with_platforms(self) -> None:
         assert self.see(OLD, self.known()).reason == "the tag was overwritten in ECR"
 
-    def test_block_ends_with_the_platforms_that_caused_it(self) -> None:
+    def test_change_of_platforms_unblocks(self) -> None:
         failure = RefreshFailure(NEW.digest, "ConfigError", "no platform", True, 1, T0 + 6 * HOUR)
         stuck = self.known(state=State.BLOCKED, filtered=None, failure=failure)
         assert self.see(OLD, stuck).record.state is State.BLOCKED
@@ -235,17 +233,17 @@ class TestSettled:
     def known(self, **changes: object) -> MirrorRecord:
         return record(State.FRESH, upstream=str(self.IMMUTABLE.upstream)).with_changes(**changes)
 
-    def test_immutable_tag_that_was_fresh_and_is_still_there_is_settled(self) -> None:
+    def test_immutable_fresh_tag_needs_no_upstream_check(self) -> None:
         assert needs_no_upstream_check(self.IMMUTABLE, self.known(), OLD.digest)
 
-    def test_other_tags_are_not(self) -> None:
+    def test_mutable_tag_needs_an_upstream_check(self) -> None:
         assert not needs_no_upstream_check(mirror(), self.known(), OLD.digest)
 
     @pytest.mark.parametrize("published", [None, NEW.digest, DENIED])
-    def test_one_that_is_no_longer_there_is_not(self, published: object) -> None:
+    def test_immutable_tag_that_ecr_lost_needs_an_upstream_check(self, published: object) -> None:
         assert not needs_no_upstream_check(self.IMMUTABLE, self.known(), published)  # type: ignore[arg-type]
 
-    def test_one_that_was_never_seen_is_not(self) -> None:
+    def test_unknown_immutable_tag_needs_an_upstream_check(self) -> None:
         assert not needs_no_upstream_check(self.IMMUTABLE, None, OLD.digest)
 
     @pytest.mark.parametrize(
@@ -254,5 +252,5 @@ class TestSettled:
         + [{"upstream": "docker.io/else/where:1.0"}, {"platforms": ("linux/amd64",)}, {"outbox": ("event",)}]
         + [{"expires_at": T0}],
     )
-    def test_one_that_stands_otherwise_or_is_to_be_written_anew_is_not(self, change: dict[str, object]) -> None:
+    def test_immutable_tag_whose_record_must_change_needs_an_upstream_check(self, change: dict[str, object]) -> None:
         assert not needs_no_upstream_check(self.IMMUTABLE, self.known(**change), OLD.digest)

@@ -32,12 +32,12 @@ class Story:
         return verdict
 
 
-def test_it_is_missing_and_refreshed_by_default() -> None:
+def test_deleted_tag_is_restored_by_default() -> None:
     verdict = Story(mirror()).see(GONE_FROM_ECR)
     assert (verdict.record.state, verdict.refresh) == (State.MISSING, True)
 
 
-def test_it_is_left_and_is_neither_late_nor_told() -> None:
+def test_deleted_tag_that_is_not_restored_is_neither_late_nor_alerted() -> None:
     story = Story()
     for _ in range(100):
         assert not story.see(GONE_FROM_ECR).refresh
@@ -45,13 +45,13 @@ def test_it_is_left_and_is_neither_late_nor_told() -> None:
     assert (story.record.alerted, story.record.pending) == ((), ())
 
 
-def test_looking_again_changes_nothing() -> None:
+def test_repeated_check_of_a_deleted_tag_changes_nothing() -> None:
     story = Story()
     before = story.see(GONE_FROM_ECR).record
     assert story.see(GONE_FROM_ECR).record.says_the_same_as(before)
 
 
-def test_it_comes_back_when_upstream_moves_under_a_name_of_its_own() -> None:
+def test_deleted_tag_is_restored_when_upstream_moves() -> None:
     story = Story()
     story.see(GONE_FROM_ECR)
     verdict = story.see(Observation(NEW, None))
@@ -59,7 +59,7 @@ def test_it_comes_back_when_upstream_moves_under_a_name_of_its_own() -> None:
     assert verdict.record.episode > 5  # one was used up by the deletion
 
 
-def test_deletion_and_move_seen_at_once_is_a_move() -> None:
+def test_deletion_and_move_at_once_restore_the_tag() -> None:
     assert Story().see(Observation(NEW, None)).refresh
 
 
@@ -70,7 +70,7 @@ def test_deletion_and_move_seen_at_once_is_a_move() -> None:
         Observation(OLD, failed(AccessDeniedError)),
     ],
 )
-def test_it_stays_left_after_a_time_in_which_a_side_could_not_be_asked(between: Observation) -> None:
+def test_deleted_tag_stays_deleted_after_an_outage(between: Observation) -> None:
     story = Story()
     story.see(GONE_FROM_ECR)
     assert not story.see(between).refresh
@@ -78,21 +78,21 @@ def test_it_stays_left_after_a_time_in_which_a_side_could_not_be_asked(between: 
     assert story.record.state is State.DELETED
 
 
-def test_it_is_left_though_upstream_was_down_when_it_was_deleted() -> None:
+def test_tag_deleted_during_an_outage_of_upstream_stays_deleted() -> None:
     story = Story()
     assert story.see(Observation(failed(RegistryUnavailableError), None)).record.state is State.UNKNOWN
     assert not story.see(GONE_FROM_ECR).refresh
     assert story.record.state is State.DELETED
 
 
-def test_rule_that_restores_again_gets_it_back() -> None:
+def test_deleted_tag_is_restored_when_its_rule_says_so_again() -> None:
     story = Story()
     story.see(GONE_FROM_ECR)
     verdict = story.see(GONE_FROM_ECR, mirror())
     assert (verdict.record.state, verdict.refresh, verdict.record.left_at) == (State.MISSING, True, None)
 
 
-def test_tag_that_somebody_put_back_is_fresh_and_can_be_deleted_again() -> None:
+def test_restored_tag_is_fresh_and_can_be_deleted_again() -> None:
     story = Story()
     story.see(GONE_FROM_ECR)
     assert story.see(Observation(OLD, OLD.digest)).record.state is State.FRESH
@@ -101,11 +101,11 @@ def test_tag_that_somebody_put_back_is_fresh_and_can_be_deleted_again() -> None:
     assert story.record.state is State.DELETED
 
 
-def test_tag_that_was_never_there_is_fetched() -> None:
+def test_tag_that_never_existed_in_ecr_is_refreshed() -> None:
     assert judge(GONE_FROM_ECR, None, LEAVING, T0).refresh
 
 
-def test_tag_that_was_not_published_yet_is_fetched() -> None:
+def test_tag_that_was_not_published_yet_is_refreshed() -> None:
     story = Story()
     story.record = story.record.with_changes(state=State.MISSING, published_digest=None, unfresh_since=T0)
     assert story.see(GONE_FROM_ECR).refresh

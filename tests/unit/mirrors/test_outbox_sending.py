@@ -56,7 +56,7 @@ class Telling:
         return [type(failure) for failure in self.announcer.take_failures()]
 
 
-def test_nothing_to_tell_costs_nothing() -> None:
+def test_no_events_cause_no_calls() -> None:
     telling = Telling()
     before, after = telling.pairs[0]
     telling.announcer.announce(before, before)
@@ -64,21 +64,21 @@ def test_nothing_to_tell_costs_nothing() -> None:
     assert telling.script.calls == []
 
 
-def test_event_is_sent_and_taken_out() -> None:
+def test_sent_event_is_removed_from_its_record() -> None:
     telling = Telling()
     telling.announce()
     assert (telling.outcomes.kinds, telling.kept) == (["Gone"], 0)
     assert telling.script.calls == ["tell", "save"]
 
 
-def test_twenty_five_mirrors_take_three_calls_to_the_bus() -> None:
+def test_events_of_twenty_five_mirrors_take_three_calls() -> None:
     telling = Telling(25)
     telling.announce()
     assert (len(telling.outcomes.published), telling.kept) == (25, 0)
     assert (telling.script.count("tell"), telling.script.count("save"), telling.script.count("load")) == (3, 25, 0)
 
 
-def test_record_that_another_changed_meanwhile_keeps_the_change() -> None:
+def test_concurrent_change_of_a_record_is_kept() -> None:
     telling = Telling()
     (_, mine) = telling.pairs[0]
     telling.records.stored[mine.key] = mine.with_changes(version=3, error="theirs")
@@ -86,7 +86,7 @@ def test_record_that_another_changed_meanwhile_keeps_the_change() -> None:
     assert (telling.kept, telling.records.stored[mine.key].error) == (0, "theirs")
 
 
-def test_event_that_was_added_meanwhile_stays() -> None:
+def test_concurrently_added_event_is_kept() -> None:
     telling = Telling()
     (_, mine) = telling.pairs[0]
     telling.clock.advance(seconds=1)
@@ -99,7 +99,7 @@ def test_event_that_was_added_meanwhile_stays() -> None:
 
 class TestLeft:
     @pytest.mark.parametrize(("waited", "sent"), [({"minutes": 4, "seconds": 59}, []), ({"minutes": 5}, ["Gone"])])
-    def test_what_its_writer_did_not_send_is_sent_after_five_minutes(
+    def test_unsent_event_of_another_process_is_sent_after_five_minutes(
         self, waited: dict[str, float], sent: list[str]
     ) -> None:
         telling = Telling()
@@ -108,7 +108,7 @@ class TestLeft:
         assert telling.outcomes.kinds == sent
 
     @pytest.mark.parametrize("call", range(4))
-    def test_kill_between_any_two_calls_repeats_rather_than_loses(self, call: int) -> None:
+    def test_kill_at_any_call_loses_no_event(self, call: int) -> None:
         telling = Telling(12)
         telling.script.kill_at = [0, 1, 5, 11][call]  # the first call to the bus, and writes after it
         with pytest.raises(Killed):
@@ -121,7 +121,7 @@ class TestLeft:
         assert len(mirrors) <= len(set(mirrors)) + 10
         assert telling.kept == 0
 
-    def test_repeat_has_the_same_id(self) -> None:
+    def test_repeated_event_has_the_same_id(self) -> None:
         telling = Telling()
         telling.script.fail("save", StorageError("no"))
         telling.announce()
@@ -130,7 +130,7 @@ class TestLeft:
         first, second = telling.outcomes.published
         assert first == second
 
-    def test_review_of_very_many_sends_a_thousand_at_once(self) -> None:
+    def test_review_sends_at_most_a_thousand_events(self) -> None:
         telling = Telling(1005)
         telling.clock.advance(minutes=5)
         telling.review()
@@ -140,7 +140,7 @@ class TestLeft:
 
 
 class TestRefused:
-    def test_bus_that_refuses_is_told_and_raises_nothing(self) -> None:
+    def test_failure_of_the_bus_is_returned_and_not_raised(self) -> None:
         telling = Telling(25)
         telling.script.fail("tell", StorageError("no"), passing=1)
         telling.announce()
@@ -148,7 +148,7 @@ class TestRefused:
         assert telling.failures() == [StorageError]
         assert telling.failures() == []
 
-    def test_bus_that_refused_is_left_alone_for_a_minute(self) -> None:
+    def test_bus_is_not_called_for_a_minute_after_a_failure(self) -> None:
         telling = Telling()
         telling.script.fail("tell", StorageError("no"))
         telling.announce()
@@ -160,14 +160,14 @@ class TestRefused:
         assert (telling.outcomes.kinds, telling.kept) == (["Gone"], 0)
 
     @pytest.mark.parametrize("error", [StorageError("no"), ConflictError("no")])
-    def test_record_that_cannot_be_written_is_told_and_stops_no_other(self, error: PullaheadError) -> None:
+    def test_record_that_cannot_be_written_does_not_stop_others(self, error: PullaheadError) -> None:
         telling = Telling(2)
         telling.script.fail("save", error, times=5 if isinstance(error, ConflictError) else 1)
         telling.announce()
         assert (len(telling.outcomes.published), telling.kept) == (2, 1)
         assert telling.failures() == [type(error)]
 
-    def test_no_more_than_twenty_failures_are_told(self) -> None:
+    def test_at_most_twenty_failures_are_returned(self) -> None:
         telling = Telling(30)
         telling.script.fail("save", StorageError("no"), times=30)
         telling.announce()

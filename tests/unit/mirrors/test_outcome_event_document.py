@@ -32,18 +32,18 @@ def test_example_is_the_sample_with_its_long_values_cut() -> None:
                 assert str(values[name]).startswith(str(value).removesuffix("…")), name
 
 
-def test_every_kind_reason_and_field_is_told() -> None:
+def test_every_kind_reason_and_field_is_documented() -> None:
     fields = OutcomeDetail.__struct_encode_fields__
     words = [*(kind.value for kind in OutcomeKind), *(reason.value for reason in OutcomeReason), *fields]
     assert [word for word in words if f"`{word}`" not in PAGE] == []
 
 
-def test_template_to_copy_is_right() -> None:
+def test_documented_template_is_valid() -> None:
     assert [found for found in lint_all(blocks("yaml")[0]) if found.rule.severity != "informational"] == []
 
 
 @pytest.mark.parametrize("name", sorted(told()))
-def test_rule_to_copy_starts_a_deployment_for_a_new_digest_alone(name: str, tmp_path: Path) -> None:
+def test_documented_rule_matches_new_digests_only(name: str, tmp_path: Path) -> None:
     (tmp_path / "template.yaml").write_text(blocks("yaml")[0])
     template = load_template(tmp_path / "template.yaml")
     pattern = template["Resources"]["NewDigestRule"]["Properties"]["EventPattern"]
@@ -51,7 +51,7 @@ def test_rule_to_copy_starts_a_deployment_for_a_new_digest_alone(name: str, tmp_
     assert not matches(pattern, {**sample(name), "source": "somebody"})
 
 
-def test_name_of_the_image_is_put_together_from_what_is_there() -> None:
+def test_documented_image_name_uses_existing_fields() -> None:
     paths = yaml.safe_load(blocks("yaml")[1])["InputTransformer"]["InputPathsMap"]
     for path in paths.values():
         value: Any = sample("refreshed")
@@ -70,5 +70,5 @@ def test_name_of_the_image_is_put_together_from_what_is_there() -> None:
         ({"previous-digest": [{"exists": True}]}, "refreshed", True),
     ],
 )
-def test_other_patterns_fit_as_the_page_says(pattern: dict[str, Any], name: str, fits: bool) -> None:
+def test_documented_patterns_match_as_documented(pattern: dict[str, Any], name: str, fits: bool) -> None:
     assert matches({"source": ["pullahead"], "detail": pattern}, sample(name)) == fits

@@ -78,7 +78,7 @@ def test_there_is_a_sample_of_every_kind_and_no_other() -> None:
 
 
 @pytest.mark.parametrize("name", sorted(told()))
-def test_sample_is_what_is_sent(name: str, schema: Draft202012Validator) -> None:
+def test_sample_equals_the_event_of_the_code(name: str, schema: Draft202012Validator) -> None:
     event, shown = told()[name], sample(name)
     assert list(schema.iter_errors(shown)) == []
     assert shown["detail"] == detail_of(event)
@@ -97,14 +97,14 @@ def test_sample_is_what_is_sent(name: str, schema: Draft202012Validator) -> None
         {"since": "yesterday"},
     ],
 )
-def test_schema_refuses_what_is_never_sent(change: dict[str, Any], schema: Draft202012Validator) -> None:
+def test_schema_rejects_invalid_events(change: dict[str, Any], schema: Draft202012Validator) -> None:
     shown = sample("refreshed")
     shown["detail"] |= change
     assert len(list(schema.iter_errors(shown))) == 1
 
 
 @pytest.mark.parametrize("field", ["version", "id", "mirror", "repository", "tag", "upstream", "reason"])
-def test_schema_promises_what_is_always_sent(field: str, schema: Draft202012Validator) -> None:
+def test_schema_requires_the_fields_that_are_always_sent(field: str, schema: Draft202012Validator) -> None:
     assert all(field in detail_of(event) for event in told().values())
     shown = sample("gone")
     del shown["detail"][field]

@@ -40,7 +40,7 @@ class TestAllowance:
             (RemainingQuota(1, 2, 1), 9),
         ],
     )
-    def test_refresh_that_the_limit_bears_is_deferred(self, quota: RemainingQuota | None, manifests: int) -> None:
+    def test_refresh_within_the_limit_may_start(self, quota: RemainingQuota | None, manifests: int) -> None:
         assert allowance(quota).shortage(HUB, manifests) is None
 
     @pytest.mark.parametrize(
@@ -52,12 +52,12 @@ class TestAllowance:
             (RemainingQuota(0, 1, 0), 1),
         ],
     )
-    def test_refresh_that_breaks_the_reserve_starts(self, quota: RemainingQuota, manifests: int) -> None:
+    def test_refresh_that_would_break_the_reserve_must_wait(self, quota: RemainingQuota, manifests: int) -> None:
         shortage = allowance(quota).shortage(HUB, manifests)
         assert shortage is not None
-        assert f"of docker.io's limit of {quota.limit} requests {quota.remaining} are left" in shortage
+        assert f"docker.io leaves {quota.remaining} of its limit of {quota.limit} requests" in shortage
 
-    def test_refreshes_together_break_the_reserve(self) -> None:
+    def test_refreshes_keep_the_reserve_together(self) -> None:
         shared = allowance(RemainingQuota(15, 100, 5))
         shared.promise(HUB, 3)
         assert shared.shortage(HUB, 2) is None
@@ -65,7 +65,7 @@ class TestAllowance:
         shared.promise(HUB, 2)
         assert shared.shortage(HUB, 1) is not None
 
-    def test_limit_of_one_registry_defers_refreshes_from_another(self) -> None:
+    def test_limit_of_one_registry_does_not_defer_refreshes_from_another(self) -> None:
         shared = allowance(RemainingQuota(10, 100, 0))
         shared.promise(HUB, 10)
         assert shared.shortage("ghcr.io", 9) is None
@@ -79,7 +79,7 @@ class TestAllowance:
             (media_types.DOCKER_LIST, (), 9),
         ],
     )
-    def test_manifests_of_a_refresh_are_miscounted(
+    def test_manifests_of_a_refresh_are_estimated(
         self, media_type: str, platforms: tuple[str, ...], manifests: int
     ) -> None:
         assert manifests_to_read(Descriptor(media_type, digest("x"), 1), platforms) == manifests
@@ -88,7 +88,7 @@ class TestAllowance:
 class TestOrder:
     MIRRORS = tuple(mirror(f"{number}.0") for number in range(20))
 
-    def test_newest_stale_goes_first(self) -> None:
+    def test_longest_stale_goes_first(self) -> None:
         records = [
             unfresh("mirror/app:7.0", State.STALE, T0 + 2 * MINUTE),
             unfresh("mirror/app:3.0", State.STALE, T0 + MINUTE),
@@ -101,7 +101,7 @@ class TestOrder:
             assert set(order) == set(self.MIRRORS)
         assert oldest_first(self.MIRRORS, {}) == list(self.MIRRORS)
 
-    def test_same_tags_come_last_at_every_check(self) -> None:
+    def test_order_of_fresh_tags_changes_with_every_check(self) -> None:
         firsts = {request_order(self.MIRRORS, {}, T0 + number * MINUTE)[0] for number in range(40)}
         assert len(firsts) > 10
 
@@ -116,7 +116,7 @@ class TestOrder:
         (root("x"), False),
     ],
 )
-def test_answer_of_a_registry_is_taken_for_none(answer: object, not_sent: bool) -> None:
+def test_request_was_not_sent_only_where_there_is_no_status(answer: object, not_sent: bool) -> None:
     assert was_not_sent(answer) is not_sent
 
 
@@ -126,8 +126,8 @@ def test_answer_of_a_registry_is_taken_for_none(answer: object, not_sent: bool) 
         (f"failed: deferred{retry_in_words(59.1)} at the latest. An account allows more.", 60.0),
         (f"failed: deferred{retry_in_words(0)}.", 0.0),
         ("failed: deferred.", None),
-        ("in 20 s again", None),
+        ("retry in 20 s", None),
     ],
 )
-def test_wait_is_not_read_from_what_an_error_says(text: str, seconds: float | None) -> None:
+def test_retry_is_read_from_the_text_of_an_error(text: str, seconds: float | None) -> None:
     assert seconds_until_again(text) == seconds

@@ -28,14 +28,14 @@ def test_success_makes_the_mirror_fresh() -> None:
     assert (after.published_digest, after.last_refresh, after.failure) == (NEW, REFRESH, None)
 
 
-def test_success_does_not_hide_that_upstream_has_moved_on() -> None:
+def test_success_of_an_old_digest_leaves_the_mirror_stale() -> None:
     after = after_success(STALE.with_changes(upstream_digest=NEWER), SUCCESS, REFRESH)
     assert (after.state, after.since, after.unfresh_since) == (State.STALE, T0, T0)
     assert (after.published_digest, after.last_refresh) == (NEW, REFRESH)
 
 
 @pytest.mark.parametrize("state", [State.GONE, State.UNKNOWN])
-def test_success_does_not_hide_that_upstream_cannot_be_seen(state: State) -> None:
+def test_success_leaves_an_unreachable_upstream_unknown(state: State) -> None:
     after = after_success(STALE.with_changes(state=state), SUCCESS, REFRESH)
     assert (after.state, after.unfresh_since, after.published_digest) == (state, T0, NEW)
 
@@ -44,13 +44,13 @@ def test_failure_begins_another_episode() -> None:
     assert after_failure(STALE, NEW, "StorageError", "no", T0).episode == STALE.episode + 1
 
 
-def test_late_success_does_not_forget_why_the_newer_digest_fails() -> None:
+def test_late_success_keeps_the_failure_of_a_newer_digest() -> None:
     blocked = STALE.with_changes(upstream_digest=NEWER, failure=failure(NEWER, blocking=True), state=State.BLOCKED)
     after = after_success(blocked, SUCCESS, REFRESH)
     assert (after.state, after.failure) == (State.BLOCKED, blocked.failure)
 
 
-def test_success_of_a_mirror_that_was_seen_fresh_meanwhile_keeps_since_when() -> None:
+def test_success_of_a_fresh_mirror_keeps_since() -> None:
     assert after_success(FRESH, SUCCESS, REFRESH).since == T0
 
 
@@ -58,7 +58,7 @@ class TestPlatforms:
     AMD64, BOTH = ("linux/amd64",), ("linux/amd64", "linux/arm64")
     SMALLER = digest("smaller")
 
-    def test_what_was_made_of_upstream_is_remembered_and_fresh(self) -> None:
+    def test_filtered_index_is_recorded_and_fresh(self) -> None:
         made = Published(NEW, self.AMD64, self.SMALLER)
         after = after_success(STALE.with_changes(platforms=self.AMD64), made, REFRESH)
         assert (after.state, after.published_digest, after.filtered) == (State.FRESH, self.SMALLER, made)
@@ -73,27 +73,27 @@ class TestPlatforms:
         late = Published(OLD, self.AMD64, self.SMALLER)
         assert after_success(STALE.with_changes(platforms=self.AMD64), late, REFRESH).state is State.STALE
 
-    def test_all_platforms_again_forget_what_was_made(self) -> None:
+    def test_success_with_all_platforms_forgets_the_filtered_index(self) -> None:
         known = STALE.with_changes(filtered=Published(NEW, self.AMD64, self.SMALLER))
         after = after_success(known, SUCCESS, REFRESH)
         assert (after.state, after.filtered, after.wanted_digest) == (State.FRESH, None, NEW)
 
 
 @pytest.mark.parametrize("kind", sorted(BLOCKING_ERRORS))
-def test_error_that_only_a_human_can_mend_blocks(kind: str) -> None:
+def test_error_that_needs_a_human_blocks(kind: str) -> None:
     after = after_failure(STALE, NEW, kind, "why", T0 + MINUTE)
     assert (after.state, after.since) == (State.BLOCKED, T0 + MINUTE)
     assert after.failure == RefreshFailure(NEW, kind, "why", True, 1, T0 + MINUTE + 6 * HOUR)
 
 
 @pytest.mark.parametrize("kind", ["States.Timeout", "StorageError", "TransferStalledError", "MissingContentError"])
-def test_other_errors_leave_the_state_and_are_tried_again(kind: str) -> None:
+def test_other_errors_keep_the_state_and_are_retried(kind: str) -> None:
     after = after_failure(STALE, NEW, kind, "why", T0 + MINUTE)
     assert (after.state, after.since, after.unfresh_since) == (State.STALE, T0, T0)
     assert after.failure == RefreshFailure(NEW, kind, "why", False, 1, T0 + 6 * MINUTE)
 
 
-def test_wait_doubles_up_to_six_hours_and_never_overflows() -> None:
+def test_back_off_doubles_up_to_six_hours() -> None:
     record, waits = STALE, []
     for _ in range(2000):
         record = after_failure(record, NEW, "StorageError", "why", T0)
@@ -105,7 +105,7 @@ def test_wait_doubles_up_to_six_hours_and_never_overflows() -> None:
     assert record.failure.count == 2000
 
 
-def test_another_digest_begins_with_a_short_wait_again() -> None:
+def test_another_digest_restarts_the_back_off() -> None:
     record = STALE.with_changes(upstream_digest=NEWER, failure=failure(NEW, count=9))
     after = after_failure(record, NEWER, "StorageError", "why", T0)
     assert after.failure is not None
@@ -116,35 +116,35 @@ class TestDeferral:
     @pytest.mark.parametrize(
         ("error", "wait"),
         [
-            ("deferred; in 1200 s again at the latest.", 20 * MINUTE),
-            ("deferred; in 21600 s again at the latest.", HOUR),
+            ("deferred; retry in 1200 s at the latest.", 20 * MINUTE),
+            ("deferred; retry in 21600 s at the latest.", HOUR),
             ("deferred", 5 * MINUTE),
         ],
     )
-    def test_deferral_is_taken_for_a_failure(self, error: str, wait: timedelta) -> None:
+    def test_deferral_counts_as_no_failure(self, error: str, wait: timedelta) -> None:
         after = after_failure(STALE, NEW, "DeferredError", error, T0)
         assert after.failure == RefreshFailure(NEW, "DeferredError", error, False, 0, T0 + wait)
         assert (after.state, after.since, after.episode) == (State.STALE, T0, STALE.episode + 1)
 
     @pytest.mark.parametrize("blocking", [False, True])
-    def test_deferral_hides_why_refreshes_fail(self, blocking: bool) -> None:
+    def test_deferral_keeps_the_cause_of_earlier_failures(self, blocking: bool) -> None:
         state = State.BLOCKED if blocking else State.STALE
         known = failure(count=3, blocking=blocking)
         after = after_failure(
-            STALE.with_changes(state=state, failure=known), NEW, "DeferredError", "; in 60 s again", T0
+            STALE.with_changes(state=state, failure=known), NEW, "DeferredError", "; retry in 60 s", T0
         )
         assert (after.state, after.failure) == (state, structs.replace(known, retry_at=T0 + MINUTE))
 
-    def test_failures_after_a_deferral_wait_longer_than_the_first(self) -> None:
+    def test_failure_after_a_deferral_counts_as_the_first(self) -> None:
         deferred = after_failure(STALE, NEW, "DeferredError", "deferred", T0)
         after = after_failure(deferred, NEW, "StorageError", "why", T0)
         assert after.failure == RefreshFailure(NEW, "StorageError", "why", False, 1, T0 + 5 * MINUTE)
 
-    def test_deferral_to_a_digest_that_is_not_wanted_any_more_is_written(self) -> None:
+    def test_deferral_of_an_unwanted_digest_is_not_recorded(self) -> None:
         record = STALE.with_changes(upstream_digest=NEWER)
         assert after_failure(record, NEW, "DeferredError", "deferred", T0) is record
 
 
 @pytest.mark.parametrize("record", [FRESH, STALE.with_changes(upstream_digest=NEWER)], ids=["fresh", "moved on"])
-def test_late_failure_is_no_news(record: MirrorRecord) -> None:
+def test_late_failure_is_not_recorded(record: MirrorRecord) -> None:
     assert after_failure(record, NEW, "TagImmutableError", "why", T0 + HOUR) is record

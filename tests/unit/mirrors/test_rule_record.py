@@ -56,7 +56,7 @@ class History:
         return self.record
 
 
-def test_what_was_chosen_is_followed_and_the_same_again_is_no_news() -> None:
+def test_selected_tags_are_followed_and_written_once() -> None:
     history = History()
     assert history.see(CHOSEN) == []
     once = history.known
@@ -65,7 +65,7 @@ def test_what_was_chosen_is_followed_and_the_same_again_is_no_news() -> None:
     assert history.known.says_the_same_as(once)
 
 
-def test_other_choice_is_news() -> None:
+def test_changed_selection_is_written() -> None:
     history = History()
     history.see(CHOSEN)
     before = history.known
@@ -84,7 +84,7 @@ def test_other_choice_is_news() -> None:
         (failed(ListingRefusedError), State.BLOCKED),
     ],
 )
-def test_failed_listing_loses_nothing_that_is_followed(error: PullaheadError, state: State) -> None:
+def test_failed_listing_keeps_the_followed_tags(error: PullaheadError, state: State) -> None:
     history = History()
     history.see(CHOSEN)
     history.see(error, minutes=5)
@@ -92,7 +92,7 @@ def test_failed_listing_loses_nothing_that_is_followed(error: PullaheadError, st
     assert (history.known.error_kind, history.known.error) == (type(error).__name__, str(error))
 
 
-def test_failing_for_long_is_told_once_and_taken_back_once() -> None:
+def test_long_failing_listing_raises_one_alert_and_one_recovery() -> None:
     history = History()
     assert history.see(CHOSEN) == []
     assert history.see(DOWN, minutes=5) == []
@@ -106,27 +106,27 @@ def test_failing_for_long_is_told_once_and_taken_back_once() -> None:
 
 
 @pytest.mark.parametrize("error", [failed(NotFoundError), failed(ListingRefusedError)])
-def test_what_only_a_human_can_mend_is_told_at_once_and_once(error: PullaheadError) -> None:
+def test_blocked_mirror_is_alerted_at_once_and_once(error: PullaheadError) -> None:
     history = History()
     assert history.see(error) == ["UNLISTED"]
     assert history.see(error, hours=9) == []
     assert history.see(DOWN, hours=9) == []
 
 
-def test_choice_of_which_a_part_cannot_be_followed_is_followed_and_told() -> None:
+def test_partly_usable_listing_is_followed_and_alerted() -> None:
     history = History()
     history.see(("1.0",))
     assert history.find(ListingOutcome(CHOSEN, ConfigError("one has no name")), minutes=5) == ["UNLISTED"]
     assert (history.known.state, history.known.followed) == (State.BLOCKED, CHOSEN)
 
 
-def test_choice_too_large_for_an_item_is_not_remembered() -> None:
+def test_selection_too_large_for_an_item_is_not_stored() -> None:
     history = History()
     history.see(tuple(f"{number:0128}" for number in range(2000)))
     assert history.known.followed == ()
 
 
-def test_key_is_no_mirrors_even_where_two_rules_share_a_repository() -> None:
+def test_rules_of_one_repository_have_records_of_their_own() -> None:
     keys = {rule_key(rule(tags=ANY, name=name)) for name in ("a", "quay.io:5000/b")}
     assert set(map(str, keys)) == {"mirror/app (a):*", "mirror/app (quay.io:5000/b):*"}
 
@@ -140,5 +140,5 @@ def test_key_is_no_mirrors_even_where_two_rules_share_a_repository() -> None:
         (rule("1.0", upstream="quay.io/team/*"), True),
     ],
 )
-def test_only_what_is_chosen_is_listed(made: Rule, needed: bool) -> None:
+def test_only_rules_that_select_need_a_listing(made: Rule, needed: bool) -> None:
     assert needs_listing(made) is needed

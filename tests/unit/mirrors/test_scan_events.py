@@ -20,26 +20,26 @@ STALE = FRESH.with_changes(state=State.STALE, unfresh_since=NOW, upstream_digest
 class TestScanned:
     scan = Scan(A, {"CRITICAL": 1, "LOW": 3}, NOW)
 
-    def test_scan_of_what_is_served_is_remembered_and_said(self) -> None:
+    def test_scan_of_the_served_digest_is_recorded_and_reported(self) -> None:
         record = with_scan(FRESH, self.scan, "app", LATER)
         (event,) = record.outbox
         assert record.scan == self.scan
         assert (event.kind, event.detail.reason) == (OutcomeKind.SCANNED, OutcomeReason.SCAN_COMPLETE)
         assert (event.detail.digest, event.detail.scan_findings) == (A, {"CRITICAL": 1, "LOW": 3})
 
-    def test_scan_without_findings_is_said_to_be_that(self) -> None:
+    def test_scan_without_findings_is_reported(self) -> None:
         (event,) = with_scan(FRESH, Scan(A, {}, NOW), "app", LATER).outbox
         assert msgspec.to_builtins(event.detail)["scan-findings"] == {}
 
-    def test_scan_of_what_is_about_to_be_served_waits_for_the_refresh(self) -> None:
+    def test_scan_of_the_next_digest_is_reported_with_its_refresh(self) -> None:
         record = with_scan(STALE, Scan(B, {"HIGH": 1}, NOW), "app", LATER)
         assert (record.scan is not None, record.outbox) == (True, ())
 
     @pytest.mark.parametrize("late", [timedelta(), timedelta(seconds=-1)])
-    def test_scan_that_comes_again_or_late_changes_nothing(self, late: timedelta) -> None:
+    def test_repeated_or_late_scan_changes_nothing(self, late: timedelta) -> None:
         known = FRESH.with_changes(scan=self.scan)
         assert with_scan(known, Scan(A, {"CRITICAL": 9}, NOW + late), "app", LATER) is known
 
-    def test_next_scan_of_the_same_is_said(self) -> None:
+    def test_next_scan_of_the_same_digest_is_reported(self) -> None:
         known = FRESH.with_changes(scan=self.scan)
         assert len(with_scan(known, Scan(A, {}, NOW + timedelta(days=1)), "app", LATER).outbox) == 1

@@ -29,7 +29,7 @@ def ours(known: MirrorRecord | None) -> MirrorRecord | None:
     return known and known.with_changes(upstream_digest="ours")
 
 
-def test_change_is_applied_to_what_somebody_else_wrote() -> None:
+def test_change_is_applied_to_the_newest_record() -> None:
     memory = Memory()
     memory.script.before("save", lambda: memory.somebody_writes(published_digest="theirs"))
     after = update_record(memory.records, KEY, ours)
@@ -37,7 +37,7 @@ def test_change_is_applied_to_what_somebody_else_wrote() -> None:
     assert (after.published_digest, after.upstream_digest, after.version) == ("theirs", "ours", 3)
 
 
-def test_endless_conflict_is_given_up_after_five_tries() -> None:
+def test_endless_conflict_is_an_error_after_five_attempts() -> None:
     memory = Memory()
     memory.script.fail("save", ConflictError("no"), times=99)
     with pytest.raises(ConflictError, match="5 times in a row"):
@@ -45,14 +45,14 @@ def test_endless_conflict_is_given_up_after_five_tries() -> None:
     assert memory.records.writes == 5
 
 
-def test_change_that_says_nothing_new_is_not_written() -> None:
+def test_change_without_effect_is_not_written() -> None:
     memory = Memory()
     assert update_record(memory.records, KEY, lambda known: known) == memory.record
     assert update_record(memory.records, KEY, lambda _: None) == memory.record
     assert memory.records.writes == 0
 
 
-def test_first_record_is_made() -> None:
+def test_first_record_is_created() -> None:
     memory = Memory()
     memory.records.stored.clear()
     made = update_record(memory.records, KEY, lambda _: memory.record)
@@ -60,13 +60,13 @@ def test_first_record_is_made() -> None:
     assert made.version == 1
 
 
-def test_record_that_was_read_before_is_not_read_again() -> None:
+def test_known_record_is_not_read_again() -> None:
     memory = Memory()
     assert update_record(memory.records, KEY, ours, memory.record) is memory.records.stored[KEY]
     assert memory.script.calls == ["save"]
 
 
-def test_record_that_was_read_too_long_before_is_read_again() -> None:
+def test_outdated_known_record_is_read_again() -> None:
     memory = Memory()
     memory.somebody_writes(published_digest="theirs")
     after = update_record(memory.records, KEY, ours, memory.record)
@@ -75,7 +75,7 @@ def test_record_that_was_read_too_long_before_is_read_again() -> None:
     assert memory.script.calls == ["save", "load", "save"]
 
 
-def test_record_that_is_gone_is_not_made_again() -> None:
+def test_deleted_record_is_not_created_again() -> None:
     memory = Memory()
     memory.records.stored.clear()
     assert update_record(memory.records, KEY, ours, memory.record) is None

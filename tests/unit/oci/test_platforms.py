@@ -17,7 +17,7 @@ def index(content: bytes) -> RawManifest:
     return RawManifest(describe(content, media_types.OCI_INDEX), content)
 
 
-def test_rewritten_index_keeps_all_that_it_does_not_leave_out() -> None:
+def test_rewritten_index_keeps_other_fields_and_the_selected_children() -> None:
     document = json.loads(make_index([AMD64, ARM64, S390X]).root.content)
     document["annotations"] = {"a": "b"}
     content = json.dumps(document, indent=3).encode()
@@ -28,13 +28,13 @@ def test_rewritten_index_keeps_all_that_it_does_not_leave_out() -> None:
     assert smaller.descriptor == describe(smaller.content, media_types.OCI_INDEX)
 
 
-def test_index_of_which_all_is_chosen_keeps_every_byte_and_so_its_digest() -> None:
+def test_index_with_all_children_selected_keeps_its_digest() -> None:
     content = make_index([AMD64, ARM64]).root.content + b"\n"
     whole = index(content)
     assert select_platforms(whole, ["linux/arm64", "linux/amd64"], "app") is whole
 
 
-def test_manifest_without_platforms_is_taken_as_it_is() -> None:
+def test_single_manifest_is_returned_unchanged() -> None:
     assert select_platforms(AMD64.root, ["linux/arm64"], "app") is AMD64.root
 
 
@@ -50,12 +50,12 @@ def test_manifest_without_platforms_is_taken_as_it_is() -> None:
         b"\xff",
     ],
 )
-def test_index_that_cannot_be_understood_is_refused(content: bytes) -> None:
+def test_invalid_index_is_refused(content: bytes) -> None:
     with pytest.raises(InvalidManifestError):
         select_platforms(index(content), ["linux/amd64"], "app")
 
 
-def test_index_without_names_says_so() -> None:
+def test_index_without_named_platforms_is_refused() -> None:
     content = b'{"manifests": []}'
-    with pytest.raises(ConfigError, match="app has no platform linux/amd64; it has none that is named"):
+    with pytest.raises(ConfigError, match="app has no platform linux/amd64; it has no named platforms"):
         select_platforms(index(content), ["linux/amd64"], "app")

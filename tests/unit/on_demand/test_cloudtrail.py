@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from pullahead.oci.reference import is_tag
 from pullahead.on_demand.cloudtrail import MAX_EVENT_BYTES, IgnoredPull, Pull, read_pull
 from pullahead.rules.mirror_key import MirrorKey
-from pullahead.rules.values import is_repository_name
+from pullahead.rules.repository_names import is_repository_name
 
 EVENTS = Path(__file__).parents[3] / "events"
 NODE = "arn:aws:iam::123456789012:role/node"

@@ -1,4 +1,4 @@
-"""The two roads of a unit: whole blobs in one stream where they surely fit, parts for all else and after a kill."""
+"""Streams and parts: a whole blob in one stream where it surely fits, parts for all else and after a kill."""
 
 import msgspec
 import pytest
@@ -42,7 +42,7 @@ class StreamingUnit(UnitOfCopy):
     def progress(self) -> UnitProgress:
         return msgspec.json.decode(self.plans.objects[KEY], type=UnitProgress)
 
-    def keep(self, progress: UnitProgress) -> None:
+    def save(self, progress: UnitProgress) -> None:
         self.plans.objects[KEY] = msgspec.json.encode(progress)
 
 
@@ -50,7 +50,7 @@ def large_unit() -> StreamingUnit:
     return StreamingUnit(LARGE, part_size=10 * 1024 * 1024, piece_bytes=1024 * 1024)
 
 
-def test_blob_that_surely_fits_goes_in_one_stream_and_nothing_is_written() -> None:
+def test_blob_that_surely_fits_goes_in_one_stream_and_nothing_is_saved() -> None:
     unit = StreamingUnit(SMALL)
     done = unit.run()
     assert (done.done, done.bytes_copied) == (True, 25)
@@ -65,7 +65,7 @@ def test_blob_that_may_not_fit_goes_by_parts() -> None:
     assert (unit.script.count("stream_blob"), unit.script.count("upload_part")) == (0, 2)
 
 
-def test_stream_that_was_quick_lets_a_larger_one_follow() -> None:
+def test_fast_stream_allows_a_larger_one() -> None:
     unit = StreamingUnit(bytes(2 * 1024 * 1024), LARGE, part_size=10 * 1024 * 1024, piece_bytes=1024 * 1024)
     now = [12.0]
     unit.script.before("open_blob", lambda: now.__setitem__(0, 11.9))
@@ -85,7 +85,7 @@ class TestKill:
         assert unit.is_copied()
         assert (unit.script.count("stream_blob"), unit.script.count("upload_part")) == (0, 2)
 
-    def test_small_stream_that_was_killed_is_sent_again_and_nothing_is_kept(self) -> None:
+    def test_small_stream_that_was_killed_is_sent_again_and_nothing_is_saved(self) -> None:
         unit = StreamingUnit(SMALL)
         unit.script.fail("open_blob", Killed())
         with pytest.raises(Killed):
@@ -94,7 +94,7 @@ class TestKill:
         assert unit.run().done
         assert unit.script.count("stream_blob") == 2
 
-    def test_note_that_cannot_be_kept_stops_the_stream_before_its_first_byte(self) -> None:
+    def test_stream_is_not_begun_where_it_cannot_be_saved(self) -> None:
         unit = large_unit()
         unit.script.fail("write", Killed())
         with pytest.raises(Killed):
@@ -103,12 +103,12 @@ class TestKill:
 
 
 class TestTime:
-    def test_stream_that_is_slower_than_ever_is_broken_off_and_goes_by_parts_next_round(self) -> None:
+    def test_stream_is_stopped_where_time_is_up_and_goes_by_parts_in_the_next_round(self) -> None:
         unit = StreamingUnit(SMALL)
         first = unit.run(remaining_seconds=Countdown([100.0, 99.0, 99.0, 99.0, 50.0, 1.0]))
         assert not first.done
         assert 0 < first.bytes_copied < 25
-        assert unit.progress.goes_by_parts(unit.blobs[0].digest)
+        assert unit.progress.must_use_parts(unit.blobs[0].digest)
         assert unit.target.blobs(REPOSITORY) == {}
         second = unit.run(UnitRequest.from_event(first.to_event()))
         assert second.done
@@ -117,7 +117,7 @@ class TestTime:
 
 
 @pytest.mark.parametrize("kind", [RegistryUnavailableError, RateLimitedError, UploadLostError])
-def test_stream_that_the_target_breaks_goes_by_parts_at_once(kind: type[RegistryError]) -> None:
+def test_blob_goes_by_parts_where_the_target_breaks_its_stream(kind: type[RegistryError]) -> None:
     unit = StreamingUnit(SMALL)
     unit.script.fail("stream_blob", failed(kind, side=Side.TARGET))
     assert unit.run().done
@@ -133,7 +133,7 @@ def test_stream_that_the_target_breaks_goes_by_parts_at_once(kind: type[Registry
         ("open_blob", failed(DigestMismatchError)),
     ],
 )
-def test_error_that_parts_would_not_mend_is_raised(operation: str, error: RegistryError) -> None:
+def test_error_that_parts_would_meet_too_is_raised(operation: str, error: RegistryError) -> None:
     unit = StreamingUnit(SMALL)
     unit.script.fail(operation, error)
     with pytest.raises(type(error)):
@@ -141,11 +141,11 @@ def test_error_that_parts_would_not_mend_is_raised(operation: str, error: Regist
     assert unit.script.count("upload_part") == 0
 
 
-def test_upload_that_was_begun_by_parts_is_gone_on_with() -> None:
+def test_upload_that_was_begun_in_parts_is_resumed() -> None:
     unit = StreamingUnit(SMALL)
     upload = unit.target.begin_upload(REPOSITORY)
     unit.target.upload_part(REPOSITORY, upload, 0, SMALL[:10])
-    unit.keep(UnitProgress(unit.blobs, (BegunUpload(unit.blobs[0].digest, upload.id, 10),)))
+    unit.save(UnitProgress(unit.blobs, (BegunUpload(unit.blobs[0].digest, upload.id, 10),)))
     unit.script.resume()
     assert unit.run().bytes_copied == 15
     assert unit.script.count("stream_blob") == 0
@@ -153,11 +153,11 @@ def test_upload_that_was_begun_by_parts_is_gone_on_with() -> None:
 
 def mountable(unit: StreamingUnit, repository: str = "mirror/other") -> None:
     unit.streaming.mountable = {(repository, blob.digest): unit.contents[0] for blob in unit.blobs}
-    unit.keep(UnitProgress(unit.blobs, mounts={blob.digest: "mirror/other" for blob in unit.blobs}))
+    unit.save(UnitProgress(unit.blobs, mounts={blob.digest: "mirror/other" for blob in unit.blobs}))
 
 
 @pytest.mark.parametrize("seconds", [900.0, 10.0])
-def test_blob_of_another_repository_is_mounted_and_not_read_whatever_its_size(seconds: float) -> None:
+def test_blob_of_another_repository_is_mounted_and_not_read(seconds: float) -> None:
     unit = large_unit()
     mountable(unit)
     done = unit.run(remaining_seconds=lambda: seconds)
@@ -166,10 +166,10 @@ def test_blob_of_another_repository_is_mounted_and_not_read_whatever_its_size(se
     assert unit.script.count("open_blob") == 0
 
 
-@pytest.mark.parametrize(("seconds", "road"), [(900.0, "streamed"), (10.0, "parts")])
-def test_blob_that_is_not_mounted_after_all_is_sent(seconds: float, road: str) -> None:
+@pytest.mark.parametrize(("seconds", "method"), [(900.0, "streamed"), (10.0, "parts")])
+def test_blob_that_cannot_be_mounted_is_sent(seconds: float, method: str) -> None:
     unit = large_unit()
     mountable(unit, "mirror/gone")
     assert unit.run(remaining_seconds=lambda: seconds).done
     assert unit.is_copied()
-    assert bool(unit.streaming.streamed) is (road == "streamed")
+    assert bool(unit.streaming.streamed) is (method == "streamed")

@@ -32,7 +32,7 @@ def test_unit_is_copied_in_one_round_when_there_is_time() -> None:
     assert unit.upstream.bytes_sent == TOTAL
 
 
-def test_blob_that_is_there_is_not_read_again() -> None:
+def test_blob_that_the_target_has_is_not_read() -> None:
     unit = UnitOfCopy(*BLOBS)
     unit.run()
     unit.script.resume()
@@ -93,7 +93,7 @@ class TestRounds:
         assert unit.is_copied()
         assert unit.target.bytes_received == TOTAL
 
-    def test_upload_that_was_kept_is_gone_on_with_by_its_own_blob_alone(self) -> None:
+    def test_saved_upload_is_resumed_for_its_own_blob_only(self) -> None:
         unit = UnitOfCopy(*BLOBS)
         again = unit.run(remaining_seconds=Countdown([100, 10]))
         unit.script.resume()
@@ -104,7 +104,7 @@ class TestRounds:
         unit = UnitOfCopy(b"small")
         assert unit.run(remaining_seconds=Countdown([100, 0])).done
 
-    def test_rounds_without_a_byte_are_given_up_at_the_third(self) -> None:
+    def test_third_round_without_a_byte_ends_the_unit(self) -> None:
         unit = UnitOfCopy(BLOBS[0])
         request = unit.request
         for stalled in (1, 2):
@@ -115,21 +115,21 @@ class TestRounds:
         with pytest.raises(TransferStalledError, match="sent nothing in 3 rounds"):
             unit.run(request, Countdown([100, 1]))
 
-    def test_round_that_sends_something_starts_the_count_again(self) -> None:
+    def test_round_that_sends_bytes_resets_the_count(self) -> None:
         unit = UnitOfCopy(BLOBS[0])
         unit.upstream.cut(0)
         request = unit.run(remaining_seconds=Countdown([100, 1]))
         assert request.stalled_rounds == 1
         assert unit.run(request, Countdown([100, 1])).stalled_rounds == 0
 
-    def test_rounds_without_end_are_given_up(self) -> None:
+    def test_number_of_rounds_is_bounded(self) -> None:
         unit = UnitOfCopy(BLOBS[0])
         request = UnitRequest.from_event({**unit.request.to_event(), "rounds": MAX_ROUNDS})
         with pytest.raises(TransferStalledError, match=f"after {MAX_ROUNDS} rounds"):
             unit.run(request)
         assert unit.script.calls == []
 
-    def test_failed_round_is_the_same_request_again(self) -> None:
+    def test_failed_round_is_retried_with_the_same_request(self) -> None:
         """Step Functions retries with the same input; the target knows how far it is."""
         unit = UnitOfCopy(*BLOBS)
         unit.script.fail("upload_part", failed(RegistryUnavailableError, side=Side.TARGET), passing=2)
@@ -142,12 +142,12 @@ class TestRounds:
 
 
 class TestSeveralAtOnce:
-    def test_every_upload_is_remembered(self) -> None:
+    def test_every_upload_is_saved(self) -> None:
         unit = UnitOfCopy(*BLOBS, threads=3)
         assert unit.run().done
         assert unit.is_copied()
-        kept = msgspec.json.decode(unit.plans.objects[unit_key("refresh-1", 0)], type=UnitProgress)
-        assert {upload.digest for upload in kept.uploads} == {unit.blobs[0].digest, unit.blobs[2].digest}
+        saved = msgspec.json.decode(unit.plans.objects[unit_key("refresh-1", 0)], type=UnitProgress)
+        assert {upload.digest for upload in saved.uploads} == {unit.blobs[0].digest, unit.blobs[2].digest}
 
     @pytest.mark.parametrize("call", range(calls_of_one_run()))
     def test_kill_anywhere_ends_with_the_right_bytes_and_at_most_one_part_sent_twice_for_each(self, call: int) -> None:
@@ -160,7 +160,7 @@ class TestSeveralAtOnce:
         assert unit.is_copied()
         assert unit.target.bytes_received - TOTAL <= unit.threads * unit.target.part_size
 
-    def test_first_failure_keeps_the_rest_from_beginning(self) -> None:
+    def test_first_failure_stops_the_blobs_that_were_not_begun(self) -> None:
         unit = UnitOfCopy(*[bytes([n]) * 20 for n in range(30)], threads=2)
         unit.script.fail("begin_upload", failed(AccessDeniedError), times=30)
         with pytest.raises(AccessDeniedError):
@@ -172,7 +172,7 @@ class TestSeveralAtOnce:
         assert [budget.is_up(), budget.is_up()] == [False, True]
 
 
-def test_progress_that_cannot_be_read_is_our_own_storage_failing() -> None:
+def test_progress_that_cannot_be_read_is_a_storage_error() -> None:
     unit = UnitOfCopy(b"small")
     unit.plans.objects[unit_key("refresh-1", 0)] = b"{"
     with pytest.raises(StorageError, match=r"units/000\.json"):
@@ -181,7 +181,7 @@ def test_progress_that_cannot_be_read_is_our_own_storage_failing() -> None:
 
 
 class TestTimeBudget:
-    def test_a_share_is_kept_for_saving(self) -> None:
+    def test_time_is_not_up_before_the_reserve(self) -> None:
         budget = TimeBudget(Countdown([100, 99, 98, 20, 19.9]))
         assert [budget.is_up() for _ in range(2)] == [False, False]
 

@@ -1,4 +1,4 @@
-"""The name that makes a refresh run once: what Step Functions takes, and different where the refresh is."""
+"""The name under which a refresh runs once: valid for Step Functions, and different for different refreshes."""
 
 import re
 
@@ -23,22 +23,22 @@ def test_name_is_what_step_functions_takes(key: MirrorKey, version: int) -> None
 
 
 @given(st.sets(st.tuples(keys, st.sampled_from("abc"), versions), min_size=2, max_size=20))
-def test_other_mirror_digest_or_version_is_another_name(refreshes: set[tuple[MirrorKey, str, int]]) -> None:
+def test_mirror_digest_and_episode_make_the_name(refreshes: set[tuple[MirrorKey, str, int]]) -> None:
     names = {execution_name(key, digest(seed), version) for key, seed, version in refreshes}
     assert len(names) == len(refreshes)
 
 
 @given(keys, versions)
-def test_other_platforms_are_another_name(key: MirrorKey, version: int) -> None:
+def test_platforms_make_the_name(key: MirrorKey, version: int) -> None:
     choices = [(), ("linux/amd64",), ("linux/arm64",), ("linux/amd64", "linux/arm64")]
     assert len({execution_name(key, digest("a"), version, platforms) for platforms in choices}) == len(choices)
 
 
-def test_name_can_be_read() -> None:
+def test_name_begins_with_the_mirror() -> None:
     assert execution_name(MirrorKey.parse("mirror/alpine:3.20"), digest("a"), 7).startswith("mirror-alpine-3-20-7-")
 
 
-def test_mirrors_that_read_alike_are_told_apart() -> None:
+def test_similar_mirrors_have_different_names() -> None:
     assert execution_name(MirrorKey.parse("a/b:c"), digest("a"), 1) != execution_name(
         MirrorKey.parse("a-b:c"), digest("a"), 1
     )

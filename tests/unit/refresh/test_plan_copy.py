@@ -47,7 +47,7 @@ def raw(document: object, media_type: str) -> RawManifest:
     return RawManifest(describe(content, media_type), content)
 
 
-def test_everything_of_an_image_is_planned_and_kept_with_its_exact_bytes() -> None:
+def test_manifests_and_blobs_of_an_image_are_planned_and_stored() -> None:
     planning = Planning(make_image([30, 20]))
     result = planning.run()
     total = sum(map(len, (planning.image.read_blob(d) for d in planning.image.blobs)))
@@ -63,7 +63,7 @@ def test_everything_of_an_image_is_planned_and_kept_with_its_exact_bytes() -> No
 class TestMounts:
     """Blobs that another target repository has need not be sent."""
 
-    def test_other_repositories_are_asked_for_what_is_missing_the_likeliest_first(self) -> None:
+    def test_likeliest_repositories_are_searched_first_for_missing_blobs(self) -> None:
         planning = Planning(make_image([30, 20]))
         first, second, third = planning.image.blobs
         planning.target.ensure_repository(REPOSITORY)
@@ -78,7 +78,7 @@ class TestMounts:
         unit = msgspec.json.decode(planning.plans.objects[unit_key(planning.request.name, 0)], type=UnitProgress)
         assert unit.mounts == {second: "mirror/apple"}
 
-    def test_nothing_is_asked_where_nothing_is_missing(self) -> None:
+    def test_no_repository_is_searched_where_no_blob_is_missing(self) -> None:
         planning = Planning(make_image([30]))
         planning.target.ensure_repository(REPOSITORY)
         planning.target.hold(REPOSITORY, {digest: planning.image.read_blob(digest) for digest in planning.image.blobs})
@@ -99,7 +99,7 @@ class FakeMounts:
         return self._found
 
 
-def test_units_read_from_the_digest_since_the_tag_may_move() -> None:
+def test_units_read_by_digest() -> None:
     planning = Planning(make_image())
     planning.upstream.remove(UPSTREAM)
     (unit,) = planning.run().units
@@ -120,7 +120,7 @@ def test_index_of_indexes_is_planned_children_first_with_shared_blobs_once() -> 
     assert result.manifests == 4
 
 
-def test_blob_that_is_there_is_not_planned() -> None:
+def test_present_blob_is_not_planned() -> None:
     planning = Planning(make_image([30, 20]))
     planning.target.ensure_repository(REPOSITORY)
     held = {digest: planning.image.read_blob(digest) for digest in planning.image.blobs}
@@ -130,14 +130,14 @@ def test_blob_that_is_there_is_not_planned() -> None:
     assert result.bytes_present == sum(map(len, held.values()))
 
 
-def test_foreign_layers_are_left_where_they_are() -> None:
+def test_foreign_layers_are_not_planned() -> None:
     foreign = {"mediaType": min(media_types.FOREIGN_LAYERS), "digest": "sha256:" + "a" * 64, "size": 10}
     manifest = raw({"schemaVersion": 2, "layers": [foreign]}, media_types.OCI_MANIFEST)
     planning = Planning(LocalImage(manifest, {manifest.descriptor.digest: manifest}, {}))
     assert planning.run().units == ()
 
 
-def test_repository_is_made_before_it_is_asked() -> None:
+def test_repository_is_created_before_its_blobs_are_looked_up() -> None:
     planning = Planning(make_image())
     planning.run()
     asked = planning.script.calls
@@ -145,7 +145,7 @@ def test_repository_is_made_before_it_is_asked() -> None:
     assert asked.count("present_blobs") == 1
 
 
-def test_plan_is_kept_last_so_that_it_names_nothing_that_is_not_kept() -> None:
+def test_plan_is_stored_after_everything_that_it_names() -> None:
     planning = Planning(make_index([make_image(seed=1), make_image(seed=2)]))
     planning.script.fail("write", StorageError("no"), after=True, passing=1)
     with pytest.raises(StorageError):
@@ -155,7 +155,7 @@ def test_plan_is_kept_last_so_that_it_names_nothing_that_is_not_kept() -> None:
     assert list(planning.plans.objects)[-1] == plan_key(planning.request.name)
 
 
-def test_same_plan_again_is_the_same() -> None:
+def test_plan_is_deterministic() -> None:
     planning = Planning(make_index([make_image(seed=1), make_image(seed=2)]))
     first, kept = planning.run(), dict(planning.plans.objects)
     assert planning.run() == first
@@ -167,7 +167,7 @@ class TestPlatforms:
     S390X = make_image([40], seed=3, platform="linux/s390x")
     INDEX = make_index([AMD, ARM, S390X])
 
-    def test_smaller_index_is_planned_with_its_own_bytes_and_nothing_of_the_others(self) -> None:
+    def test_smaller_index_is_planned_without_the_other_platforms(self) -> None:
         planning = Planning(self.INDEX, "linux/amd64", "linux/arm64")
         assert planning.run().manifests == 3
         *children, root = planning.kept.manifests
@@ -202,7 +202,7 @@ class TestPlatforms:
         planning.run()
         assert planning.kept.manifests == (self.AMD.root.descriptor,)
 
-    def test_platform_that_upstream_does_not_have_is_said_with_those_that_it_has(self) -> None:
+    def test_missing_platform_is_named_with_those_that_exist(self) -> None:
         planning = Planning(self.INDEX, "linux/amd64", "linux/riscv64")
         with pytest.raises(
             ConfigError, match="no platform linux/riscv64; it has linux/amd64, linux/arm64, linux/s390x"
@@ -212,27 +212,27 @@ class TestPlatforms:
 
 
 class TestRepositorySettings:
-    def test_missing_repository_is_made_as_its_rule_says(self) -> None:
+    def test_missing_repository_is_created_with_the_settings_of_its_rule(self) -> None:
         planning = Planning(make_image())
         settings = RepositorySettings(scan_on_push=True)
         planning.rules = rules([mirror()], "rules-1", rule("1.0", settings=settings))
         planning.run()
         assert planning.target.made_with == {REPOSITORY: settings}
 
-    def test_rule_without_settings_leaves_them_to_the_target(self) -> None:
+    def test_target_chooses_the_settings_where_the_rule_has_none(self) -> None:
         planning = Planning(make_image())
         planning.rules = rules([mirror()], "rules-1", rule("1.0"))
         planning.run()
         assert planning.target.made_with == {REPOSITORY: None}
 
-    def test_mirror_that_no_rule_names_any_more_is_still_planned(self) -> None:
+    def test_mirror_without_a_rule_is_still_planned(self) -> None:
         planning = Planning(make_image())
         planning.rules = rules([])
         assert planning.run().manifests == 1
 
 
 class TestRefused:
-    def test_schema_1(self) -> None:
+    def test_schema_1_is_refused(self) -> None:
         manifest = raw({"schemaVersion": 1, "fsLayers": []}, media_types.DOCKER_SCHEMA1_SIGNED)
         planning = Planning(LocalImage(manifest, {manifest.descriptor.digest: manifest}, {}))
         with pytest.raises(UnsupportedMediaTypeError, match="schema 1"):
@@ -247,29 +247,29 @@ class TestRefused:
     @pytest.mark.parametrize(
         "content", [b"{", b"[]", b'{"layers": [{}]}', b'{"layers":[{"mediaType":"x","digest":"md5:1","size":1}]}']
     )
-    def test_what_is_no_manifest(self, content: bytes) -> None:
+    def test_malformed_manifest_is_refused(self, content: bytes) -> None:
         manifest = RawManifest(describe(content, media_types.OCI_MANIFEST), content)
         planning = Planning(LocalImage(manifest, {manifest.descriptor.digest: manifest}, {}))
         with pytest.raises(UnsupportedMediaTypeError):
             planning.run()
         assert planning.plans.objects == {}
 
-    def test_index_of_more_manifests_than_any_honest_one_before_all_are_read(self) -> None:
+    def test_index_of_too_many_manifests_is_refused_before_all_are_read(self) -> None:
         images = [make_image([b"layer %d" % n], seed=n) for n in range(1001)]
         planning = Planning(make_index(images))
         with pytest.raises(UnsupportedMediaTypeError, match="more than 1000 manifests"):
             planning.run()
         assert planning.script.count("get_manifest") == 1
 
-    def test_manifests_of_more_bytes_than_any_honest_ones(self) -> None:
+    def test_manifests_of_too_many_bytes_are_refused(self) -> None:
         children = [make_image(seed=n) for n in range(30)]
         padded = [_padded(child, 3 * 1024 * 1024) for child in children]
         planning = Planning(make_index(padded))
-        with pytest.raises(UnsupportedMediaTypeError, match="bytes together"):
+        with pytest.raises(UnsupportedMediaTypeError, match="bytes in total"):
             planning.run()
         assert planning.script.count("get_manifest") < 30
 
-    def test_index_whose_child_is_missing_upstream(self) -> None:
+    def test_index_whose_child_is_missing_is_not_found(self) -> None:
         child = make_image(seed=1)
         planning = Planning(make_index([child]))
         planning.upstream.remove(f"ghcr.io/team/app@{child.digest}")
@@ -278,7 +278,7 @@ class TestRefused:
         assert planning.plans.objects == {}
 
 
-def test_plans_bucket_that_fails_is_an_error_that_is_tried_again() -> None:
+def test_failure_of_the_plans_bucket_is_retryable() -> None:
     planning = Planning(make_image())
     planning.script.fail("write", StorageError("no"))
     with pytest.raises(StorageError):

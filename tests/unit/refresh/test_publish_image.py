@@ -1,4 +1,4 @@
-"""How a copy becomes visible: never half, never backwards, never other bytes."""
+"""How a copy is published: never in part, never over a newer one, never with other bytes."""
 
 import msgspec
 import pytest
@@ -55,7 +55,7 @@ def test_children_are_put_before_the_root_and_only_the_root_has_the_tag() -> Non
     assert {d: m.content for d, m in stored.items()} == {d: m.content for d, m in INDEX.manifests.items()}
 
 
-def test_kill_before_any_call_leaves_the_tag_alone_or_right_and_another_try_ends_it() -> None:
+def test_kill_before_any_call_never_publishes_a_part_and_is_retried() -> None:
     publishing = Publishing()
     publishing.run()
     for call in range(len(publishing.script.calls)):
@@ -70,13 +70,13 @@ def test_kill_before_any_call_leaves_the_tag_alone_or_right_and_another_try_ends
         assert publishing.served == INDEX.digest
 
 
-def test_published_again_is_a_success() -> None:
+def test_image_can_be_published_again() -> None:
     publishing = Publishing()
     assert publishing.run() == publishing.run()
 
 
 class TestSuperseded:
-    def test_newer_upstream_keeps_the_tag_from_being_moved_back(self) -> None:
+    def test_tag_is_not_moved_back_from_a_newer_digest(self) -> None:
         publishing = Publishing()
         publishing.target.move_tag(REPOSITORY, "1.0", digest("newer"))
         known = publishing.records.stored[KEY]
@@ -84,7 +84,7 @@ class TestSuperseded:
         assert publishing.run() == PublishResult(INDEX.digest, superseded=True)
         assert publishing.served == digest("newer")
 
-    def test_it_is_asked_after_the_children_and_right_before_the_root(self) -> None:
+    def test_record_is_read_between_the_children_and_the_root(self) -> None:
         publishing = Publishing()
         known = publishing.records.stored[KEY]
 
@@ -96,7 +96,7 @@ class TestSuperseded:
         assert publishing.served is None
 
     @pytest.mark.parametrize("change", [{"state": State.UNKNOWN}, {"alerted": ("STALE",)}, {"upstream_digest": None}])
-    def test_other_news_in_the_record_does_not_stop_it(self, change: dict[str, object]) -> None:
+    def test_unrelated_change_of_the_record_does_not_stop_it(self, change: dict[str, object]) -> None:
         publishing = Publishing()
         publishing.records.stored[KEY] = publishing.records.stored[KEY].with_changes(episode=9, **change)
         assert not publishing.run().superseded
@@ -107,7 +107,7 @@ class TestSuperseded:
         publishing.records.stored[KEY] = known.with_changes(upstream_digest=digest("older"))
         assert not publishing.run().superseded
 
-    def test_record_that_is_gone_does_not_stop_it(self) -> None:
+    def test_missing_record_does_not_stop_it(self) -> None:
         publishing = Publishing()
         publishing.records.stored.clear()
         assert not publishing.run().superseded
@@ -117,7 +117,7 @@ class TestPlatforms:
     LARGE = make_index([AMD, ARM, make_image(seed=3, platform="linux/s390x")])
     TWO = ("linux/amd64", "linux/arm64")
 
-    def test_smaller_index_is_published_and_its_digest_told(self) -> None:
+    def test_smaller_index_is_published_and_its_digest_returned(self) -> None:
         publishing = Publishing(self.LARGE, self.TWO)
         result = publishing.run()
         assert result.digest == publishing.served != self.LARGE.digest
@@ -128,7 +128,7 @@ class TestPlatforms:
         assert publishing.run() == PublishResult(ARM.digest)
         assert publishing.target.pushes == [(ARM.digest, "1.0")]
 
-    def test_other_platforms_that_are_wanted_meanwhile_keep_the_tag_from_being_moved(self) -> None:
+    def test_tag_is_not_moved_where_other_platforms_were_requested_meanwhile(self) -> None:
         publishing = Publishing(self.LARGE, self.TWO)
         known = publishing.records.stored[KEY]
         publishing.records.stored[KEY] = known.with_changes(platforms=("linux/amd64",), episode=4)
@@ -137,11 +137,11 @@ class TestPlatforms:
 
 
 class TestTampered:
-    def test_manifest_with_other_bytes_is_refused_and_the_tag_left_alone(self) -> None:
+    def test_manifest_with_other_bytes_is_refused_and_the_tag_does_not_move(self) -> None:
         publishing = Publishing()
         key = manifest_key(publishing.request.name, INDEX.digest)
         publishing.plans.objects[key] = publishing.plans.objects[key].replace(b"linux", b"minix")
-        with pytest.raises(StorageError, match="not what was read from upstream"):
+        with pytest.raises(StorageError, match="does not have its digest"):
             publishing.run()
         assert publishing.served is None
 
@@ -168,7 +168,7 @@ class TestTampered:
             publishing.run()
 
 
-def test_missing_blob_is_refused_by_the_target_and_the_tag_left_alone() -> None:
+def test_missing_blob_is_refused_and_the_tag_does_not_move() -> None:
     publishing = Publishing()
     publishing.target.drop_repository(REPOSITORY)
     publishing.target.ensure_repository(REPOSITORY)
@@ -177,7 +177,7 @@ def test_missing_blob_is_refused_by_the_target_and_the_tag_left_alone() -> None:
     assert publishing.target.pushes == []
 
 
-def test_immutable_tag_is_said_so_and_stays() -> None:
+def test_immutable_tag_is_not_moved() -> None:
     publishing = Publishing()
     publishing.target.move_tag(REPOSITORY, "1.0", digest("old"))
     publishing.target.make_immutable(REPOSITORY)
@@ -186,16 +186,16 @@ def test_immutable_tag_is_said_so_and_stays() -> None:
     assert publishing.served == digest("old")
 
 
-def test_somebody_who_overwrites_the_tag_at_once_is_noticed() -> None:
+def test_tag_that_is_overwritten_at_once_is_an_error() -> None:
     publishing = Publishing()
     publishing.script.before(
         "published_digests", lambda: publishing.target.move_tag(REPOSITORY, "1.0", digest("theirs"))
     )
-    with pytest.raises(ConflictError, match="find out who else writes this tag"):
+    with pytest.raises(ConflictError, match="Find out who else writes this tag"):
         publishing.run()
 
 
-def test_throttled_put_is_tried_again_by_the_state_machine_with_the_same_result() -> None:
+def test_throttled_put_succeeds_when_it_is_retried() -> None:
     publishing = Publishing()
     publishing.script.fail("put_manifest", failed(RateLimitedError), after=True, passing=1)
     with pytest.raises(RateLimitedError):

@@ -41,13 +41,13 @@ def test_children_come_first_each_once_and_the_root_last(children: dict[int, lis
         assert all(place[node(child)] < place[node(parent)] for child in children[parent])
 
 
-def test_ladder_of_diamonds_is_not_walked_along_every_path() -> None:
+def test_shared_children_are_visited_once() -> None:
     """Each of 60 steps is named by both nodes of the step above: 2^60 paths, 121 nodes."""
     children = {0: [1, 2]} | {n: [n + 1 + n % 2, n + 2 + n % 2] if n < 119 else [] for n in range(1, 121)}
     assert len(publishing_order(node(0), graph_of(children))) == 121
 
 
-def test_chain_deeper_than_pythons_stack_is_walked() -> None:
+def test_chain_deeper_than_pythons_stack_is_ordered() -> None:
     children = {n: [n + 1] for n in range(5000)} | {5000: []}
     assert publishing_order(node(0), graph_of(children))[0] == node(5000)
 

@@ -1,4 +1,4 @@
-"""Admission: no more refreshes at once than allowed, the longest stale first, and only what is still wanted."""
+"""The queue of refreshes: no more at once than allowed, the longest stale first, and none that is no longer needed."""
 
 from datetime import timedelta
 
@@ -7,19 +7,19 @@ import pytest
 from pullahead.errors import StorageError
 from pullahead.mirrors.record import State
 from pullahead.refresh.ports import StartResult
-from pullahead.refresh.queue import SLOT_FOR, StartedWaiting
+from pullahead.refresh.queue import SLOT_DURATION, StartedWaiting
 from pullahead.rules.model import Rules
 from tests.fakes.door import Door
 from tests.fakes.samples import digest, mirror, rules
 
 
-class TestCalm:
-    def test_refresh_starts_at_once_by_three_calls(self) -> None:
+class TestFreeSlots:
+    def test_refresh_starts_with_three_calls(self) -> None:
         door = Door(2, "1")
         request = door.stale("1")
         assert door.ask(request) == [StartResult.STARTED]
         assert door.script.calls == ["oldest_first", "take", "start"]
-        assert door.slots.taken == {request.name: door.clock() + SLOT_FOR}
+        assert door.slots.taken == {request.name: door.clock() + SLOT_DURATION}
 
     def test_end_of_the_only_refresh_costs_one_write(self) -> None:
         door = Door(2, "1")
@@ -30,21 +30,21 @@ class TestCalm:
         assert door.script.calls == ["release", "holders", "oldest_first"]
         assert door.slots.taken == {}
 
-    def test_same_refresh_asked_for_again_holds_one_slot(self) -> None:
+    def test_refresh_requested_twice_takes_one_slot(self) -> None:
         door = Door(2, "1")
         request = door.stale("1")
         assert door.ask(request, request) == [StartResult.STARTED, StartResult.STARTED]
         assert len(door.slots.taken) == 1
 
     @pytest.mark.parametrize("status", [StartResult.SUCCEEDED, StartResult.ENDED])
-    def test_refresh_that_has_ended_before_leaves_its_slot_at_once(self, status: StartResult) -> None:
+    def test_refresh_that_has_ended_before_frees_its_slot(self, status: StartResult) -> None:
         door = Door(1, "1")
         request = door.stale("1")
         door.refreshes.statuses[request.name] = status
         assert door.ask(request) == [status]
         assert door.slots.taken == {}
 
-    def test_start_that_fails_takes_no_slot_and_the_next_try_gets_it(self) -> None:
+    def test_failed_start_frees_its_slot_for_the_retry(self) -> None:
         door = Door(1, "1")
         request = door.stale("1")
         door.script.fail("start", StorageError("throttled"))
@@ -53,7 +53,7 @@ class TestCalm:
         assert door.slots.taken == {}
         assert door.ask(request) == [StartResult.STARTED]
 
-    def test_start_whose_answer_is_lost_runs_once_and_holds_its_slot_in_the_end(self) -> None:
+    def test_start_whose_answer_was_lost_runs_once_with_its_slot(self) -> None:
         door = Door(1, "1")
         request = door.stale("1")
         door.script.fail("start", StorageError("lost"), after=True)
@@ -64,7 +64,7 @@ class TestCalm:
 
 
 class TestFull:
-    def test_longest_stale_goes_first_whoever_came_first(self) -> None:
+    def test_longest_stale_starts_first(self) -> None:
         door = Door(1, "1", "2", "3", "4")
         door.ask(*(door.stale(tag, hours) for tag, hours in (("1", 1), ("2", 2), ("3", 4), ("4", 3))))
         for _ in range(3):
@@ -72,15 +72,15 @@ class TestFull:
         assert door.begun == ["1", "3", "4", "2"]
         assert door.line.waiting == {}
 
-    def test_younger_one_does_not_pass_who_waits_though_a_slot_is_free(self) -> None:
+    def test_younger_refresh_waits_behind_older_ones_though_a_slot_is_free(self) -> None:
         door = Door(2, "1", "2", "3")
         door.line.add(door.stale("2", 5))
         door.line.add(door.stale("3", 4))
-        door.slots.taken["somebody"] = door.clock() + SLOT_FOR
+        door.slots.taken["somebody"] = door.clock() + SLOT_DURATION
         assert door.ask(door.stale("1")) == [StartResult.WAITING]
         assert door.begun == ["2"]
 
-    def test_process_that_knows_that_others_wait_asks_nobody_for_a_while(self) -> None:
+    def test_full_queue_is_not_read_again_for_five_seconds(self) -> None:
         tags = [str(number) for number in range(30)]
         door = Door(1, *tags)
         requests = [door.stale(tag) for tag in tags]
@@ -94,7 +94,7 @@ class TestFull:
         door.one.start(requests[1])
         assert door.script.calls == ["oldest_first", "add"]
 
-    def test_full_house_is_seen_by_one_read_and_nothing_is_to_be_told(self) -> None:
+    def test_no_free_slot_costs_one_read_and_changes_nothing(self) -> None:
         door = Door(1, "1", "2")
         door.ask(door.stale("1"), door.stale("2"))
         door.script.calls.clear()
@@ -102,7 +102,7 @@ class TestFull:
         assert door.script.calls == ["holders"]
         assert door.one.start_waiting(door.end("1")).changed
 
-    def test_newer_refresh_of_a_mirror_that_waits_is_the_one_that_starts(self) -> None:
+    def test_newer_refresh_replaces_the_waiting_one_of_its_mirror(self) -> None:
         door = Door(1, "1", "2")
         door.ask(door.stale("1"), door.stale("2"))
         moved = door.stale("2", episode=2)
@@ -111,7 +111,7 @@ class TestFull:
         assert door.refreshes.requests.keys() >= {moved.name}
         assert door.begun == ["1", "2"]
 
-    def test_nothing_starts_above_the_limit_when_it_was_lowered(self) -> None:
+    def test_nothing_starts_above_a_lowered_limit(self) -> None:
         door = Door(3, "1", "2", "3", "4")
         door.ask(*(door.stale(tag) for tag in "1234"))
         door.at_most = 1
@@ -120,7 +120,7 @@ class TestFull:
             assert lowered.start_waiting(door.end(tag)).started == ()
         assert lowered.start_waiting(door.end("3")).started == (mirror("4").key,)
 
-    def test_how_many_run_and_wait_is_counted_where_it_is_asked_for(self) -> None:
+    def test_waiting_refreshes_are_counted_on_request(self) -> None:
         door = Door(2, *"12345")
         door.ask(*(door.stale(tag) for tag in "12345"))
         assert door.one.start_waiting().waiting is None
@@ -128,7 +128,7 @@ class TestFull:
         assert door.one.start_waiting(door.end("1"), count=True)[3:5] == (2, 2)
 
 
-class TestNotWantedAnyMore:
+class TestDropped:
     @pytest.mark.parametrize(
         "changes",
         [
@@ -140,15 +140,13 @@ class TestNotWantedAnyMore:
             {"platforms": ("linux/arm64",)},
         ],
     )
-    def test_mirror_that_stands_otherwise_by_now_is_dropped_and_the_next_one_starts(
-        self, changes: dict[str, object]
-    ) -> None:
+    def test_refresh_no_longer_needed_is_dropped_and_the_next_one_starts(self, changes: dict[str, object]) -> None:
         door = Door(1, "1", "2", "3")
         door.ask(door.stale("1"), door.stale("2", 9), door.stale("3"))
         door.records.stored[mirror("2").key] = door.records.stored[mirror("2").key].with_changes(**changes)
         filled = door.one.start_waiting(door.end("1"))
         assert filled.started == (mirror("3").key,)
-        assert filled.dropped == (f"{mirror('2').key}: this refresh is not wanted any more",)
+        assert filled.dropped == (f"{mirror('2').key}: the refresh is no longer needed",)
         assert door.line.waiting == {}
 
     def test_mirror_without_a_record_is_dropped(self) -> None:
@@ -158,17 +156,17 @@ class TestNotWantedAnyMore:
         assert door.one.start_waiting().started == ()
         assert door.line.waiting == {}
 
-    def test_entry_that_cannot_be_read_blocks_nobody(self) -> None:
+    def test_unreadable_request_is_dropped(self) -> None:
         door = Door(1, "1", "2")
         for request in (door.stale("1", 9), door.stale("2")):
             door.line.add(request)
         door.line.spoil(mirror("1").key, door.clock() - timedelta(hours=9))
         filled = door.one.start_waiting()
         assert filled.started == (mirror("2").key,)
-        assert filled.dropped == (f"{mirror('1').key}: its entry cannot be read by this version",)
+        assert filled.dropped == (f"{mirror('1').key}: this version cannot read the request",)
 
     @pytest.mark.parametrize("paused", [True, False])
-    def test_rule_that_is_paused_or_gone_starts_nothing(self, paused: bool) -> None:
+    def test_refresh_of_a_paused_or_removed_rule_is_dropped(self, paused: bool) -> None:
         door = Door(1, "1")
         door.line.add(door.stale("1"))
         followed = door.rules
@@ -176,10 +174,10 @@ class TestNotWantedAnyMore:
             Rules(followed.mirrors, (), "p", followed.rules, paused=frozenset({"app"})) if paused else rules([])
         )
         filled = door.one.start_waiting()
-        assert filled.dropped == (f"{mirror('1').key}: no rule follows it any more, or the rule is paused",)
+        assert filled.dropped == (f"{mirror('1').key}: no rule names the mirror any more, or the rule is paused",)
         assert (door.begun, door.line.waiting, door.slots.taken) == ([], {}, {})
 
-    def test_thousands_that_are_not_wanted_take_a_bounded_number_of_looks(self) -> None:
+    def test_number_of_examined_refreshes_is_bounded(self) -> None:
         tags = [str(number) for number in range(1500)]
         door = Door(20, *tags)
         for tag in tags:

@@ -1,22 +1,22 @@
-"""Admission when something dies, two come at once, or the stream never ends: nothing is lost, doubled or starved."""
+"""The queue of refreshes under kills, races and steady load: nothing is lost, started twice, or starved."""
 
 import pytest
 
 from pullahead.mirrors.record import State
 from pullahead.refresh.ports import StartResult
-from pullahead.refresh.queue import SLOT_FOR, StartedWaiting
+from pullahead.refresh.queue import SLOT_DURATION, StartedWaiting
 from tests.fakes.door import Door
 from tests.fakes.samples import mirror
 from tests.fakes.script import Killed
 
 
 class TestCrashes:
-    def test_slot_of_a_refresh_whose_end_nobody_was_told_of_is_free_after_its_time(self) -> None:
+    def test_slot_of_an_ended_refresh_is_freed_when_it_expires(self) -> None:
         door = Door(1, "1", "2")
         door.ask(door.stale("1"), door.stale("2"))
         name = door.end("1", StartResult.ENDED)
         assert door.one.start_waiting().started == ()
-        door.clock.advance(seconds=SLOT_FOR.total_seconds())
+        door.clock.advance(seconds=SLOT_DURATION.total_seconds())
         filled = door.one.start_waiting()
         assert (filled.freed, filled.started, filled.running) == ((name,), (mirror("2").key,), 1)
 
@@ -25,12 +25,12 @@ class TestCrashes:
         first = door.stale("1")
         door.ask(first, door.stale("2"))
         for _ in range(8):
-            door.clock.advance(seconds=SLOT_FOR.total_seconds())
+            door.clock.advance(seconds=SLOT_DURATION.total_seconds())
             assert door.one.start_waiting().started == ()
-        assert door.slots.taken == {first.name: door.clock() + SLOT_FOR}
+        assert door.slots.taken == {first.name: door.clock() + SLOT_DURATION}
         assert door.script.count("is_running") == 8
 
-    def test_refresh_that_was_stopped_while_it_waited_again_is_noted_as_failed_and_blocks_nobody(self) -> None:
+    def test_stopped_refresh_that_waits_again_is_recorded_as_failed_and_dropped(self) -> None:
         door = Door(1, "1", "2")
         stopped = door.stale("1", 9)
         door.refreshes.statuses[stopped.name] = StartResult.ENDED
@@ -43,7 +43,7 @@ class TestCrashes:
         assert (failure.kind, failure.count) == ("RefreshAborted", 1)
         assert door.records.stored[mirror("1").key].episode == 2
 
-    def test_record_that_somebody_else_wrote_meanwhile_is_left_to_them(self) -> None:
+    def test_record_written_meanwhile_is_kept(self) -> None:
         door = Door(1, "1")
         stopped = door.stale("1")
         door.refreshes.statuses[stopped.name] = StartResult.ENDED
@@ -54,7 +54,7 @@ class TestCrashes:
         assert (door.records.stored[mirror("1").key].episode, door.line.waiting) == (5, {})
 
     @pytest.mark.parametrize("at", range(40))
-    def test_process_that_dies_anywhere_loses_nothing_and_starts_nothing_twice(self, at: int) -> None:
+    def test_kill_anywhere_loses_nothing_and_starts_nothing_twice(self, at: int) -> None:
         door = Door(2, *"1234")
         requests = [door.stale(tag, int(tag)) for tag in "1234"]
         door.script.kill_at = at
@@ -71,7 +71,7 @@ class TestCrashes:
             for request in list(door.refreshes.requests.values()):
                 if door.refreshes.statuses[request.name] is StartResult.RUNNING:
                     door.end(request.tag)  # and nobody is told
-            door.clock.advance(seconds=SLOT_FOR.total_seconds())
+            door.clock.advance(seconds=SLOT_DURATION.total_seconds())
             door.one.start_waiting()
         assert sorted(door.begun) == list("1234")
         assert (door.slots.taken, door.line.waiting) == ({}, {})
@@ -84,7 +84,7 @@ def is_stale(door: Door, tag: str) -> bool:
 class TestTwoAtOnce:
     @pytest.mark.parametrize("step", ["holders", "oldest_first", "load", "take", "start", "remove"])
     @pytest.mark.parametrize("passing", [0, 1, 2])
-    def test_two_fillers_start_each_refresh_once_and_no_more_than_allowed(self, step: str, passing: int) -> None:
+    def test_two_processes_start_each_refresh_once_and_no_more_than_allowed(self, step: str, passing: int) -> None:
         door = Door(2, *"123456")
         for tag in "123456":
             door.line.add(door.stale(tag, int(tag)))
@@ -94,7 +94,7 @@ class TestTwoAtOnce:
         assert door.begun in (["6", "5"], ["5", "6"])
         assert (door.running, len(door.slots.taken), len(door.line.waiting)) == (2, 2, 4)
 
-    def test_two_checks_that_want_the_last_slot(self) -> None:
+    def test_last_slot_is_taken_by_one_of_two_checks(self) -> None:
         door = Door(1, "1", "2")
         first, second = door.stale("1"), door.stale("2")
         answers: list[StartResult] = []
@@ -103,16 +103,16 @@ class TestTwoAtOnce:
         assert answers == [StartResult.STARTED, StartResult.WAITING]
         assert (door.begun, list(door.line.waiting)) == (["2"], [mirror("1").key])
 
-    def test_slots_that_others_take_meanwhile_end_the_look_at_the_line(self) -> None:
+    def test_nothing_is_started_where_others_took_the_slots_meanwhile(self) -> None:
         door = Door(2, *"123456")
         for tag in "123456":
             door.line.add(door.stale(tag))
-        door.script.before("take", lambda: door.slots.taken.update(dict.fromkeys("xy", door.clock() + SLOT_FOR)))
+        door.script.before("take", lambda: door.slots.taken.update(dict.fromkeys("xy", door.clock() + SLOT_DURATION)))
         assert door.one.start_waiting().started == ()
         assert door.script.count("take") == 1
         assert len(door.line.waiting) == 6
 
-    def test_end_that_is_told_while_another_process_fills(self) -> None:
+    def test_end_of_a_refresh_during_another_process_starts_the_next_one_once(self) -> None:
         door = Door(1, *"123")
         door.ask(*(door.stale(tag) for tag in "123"))
         name = door.end("1")
@@ -120,7 +120,7 @@ class TestTwoAtOnce:
         door.one.start_waiting(name)
         assert (door.begun, door.running, len(door.line.waiting)) == (["1", "2"], 1, 1)
 
-    def test_end_that_is_told_twice_frees_no_slot_of_another(self) -> None:
+    def test_end_reported_twice_frees_one_slot(self) -> None:
         door = Door(1, *"123")
         door.ask(*(door.stale(tag) for tag in "123"))
         name = door.end("1")
@@ -128,8 +128,8 @@ class TestTwoAtOnce:
         assert door.running == 1
 
 
-class TestStarving:
-    def test_oldest_is_next_however_many_younger_ones_arrive(self) -> None:
+class TestOrder:
+    def test_longest_stale_is_next_whatever_arrives(self) -> None:
         younger = [f"y{number}" for number in range(200)]
         door = Door(1, "running", "old", *younger)
         door.ask(door.stale("running"), door.stale("old", 5))
@@ -138,7 +138,7 @@ class TestStarving:
         door.one.start_waiting(door.end("running"))
         assert door.begun == ["running", "old"]
 
-    def test_every_one_of_a_steady_stream_is_served_in_the_order_of_its_age(self) -> None:
+    def test_steady_stream_is_started_in_the_order_of_staleness(self) -> None:
         tags = [f"{number:03}" for number in range(120)]
         door = Door(1, *tags)
         for number, tag in enumerate(tags):
@@ -150,7 +150,7 @@ class TestStarving:
             door.one.start_waiting(door.end(door.begun[-1]))
         assert door.begun == tags
 
-    def test_older_ones_go_first_and_then_it_is_the_younger_ones_turn(self) -> None:
+    def test_younger_ones_start_after_the_older_ones(self) -> None:
         door = Door(1, "running", "young", *"123")
         door.ask(door.stale("running"), door.stale("young"))
         for tag in "123":

@@ -1,4 +1,4 @@
-"""How the end of a refresh is remembered and told."""
+"""How the outcome of a refresh is recorded and published."""
 
 import pytest
 
@@ -49,7 +49,7 @@ class Recording:
         return [alert.kind.value for alert in self.records.decided]
 
 
-def test_success_is_remembered_with_what_it_took() -> None:
+def test_success_is_recorded_with_its_time_and_bytes() -> None:
     recording = Recording()
     result = recording.run(outcome(REQUEST, bytes_copied=1000))
     assert result == OutcomeResult(str(KEY), "FRESH", 1000, seconds=110.0, lag_seconds=120.0)
@@ -65,7 +65,7 @@ def test_success_is_remembered_with_what_it_took() -> None:
     assert recording.records.decided == []
 
 
-def test_success_takes_an_alert_back() -> None:
+def test_success_closes_the_alert() -> None:
     recording = Recording(alerted=("STALE",))
     recording.run(outcome(REQUEST))
     recording.run(outcome(REQUEST))
@@ -73,7 +73,7 @@ def test_success_takes_an_alert_back() -> None:
     assert recording.records.decided[0].since == BEGAN
 
 
-def test_blocking_failure_is_told_once_with_the_message_of_the_error() -> None:
+def test_blocking_failure_opens_one_alert_with_the_error() -> None:
     recording = Recording()
     assert recording.run(outcome(REQUEST, error=IMMUTABLE)).state == "BLOCKED"
     assert recording.run(outcome(REQUEST, error=IMMUTABLE)).state == "BLOCKED"
@@ -82,7 +82,7 @@ def test_blocking_failure_is_told_once_with_the_message_of_the_error() -> None:
     assert recording.record.pending == tuple(recording.records.decided)
 
 
-def test_passing_failure_is_not_told_before_alert_after() -> None:
+def test_temporary_failure_opens_no_alert_before_alert_after() -> None:
     recording = Recording()
     recording.run(outcome(REQUEST, error=Failure("StorageError", "no")))
     assert recording.records.decided == []
@@ -93,7 +93,7 @@ def test_passing_failure_is_not_told_before_alert_after() -> None:
 
 
 @pytest.mark.parametrize("error", [None, IMMUTABLE])
-def test_late_news_of_an_old_digest_leaves_the_state_alone(error: Failure | None) -> None:
+def test_late_outcome_of_an_old_digest_does_not_change_the_state(error: Failure | None) -> None:
     recording = Recording(upstream_digest=digest("newer"))
     recording.run(outcome(REQUEST, error=error))
     assert recording.record.state is State.STALE
@@ -113,21 +113,21 @@ def test_neither_result_nor_error_is_an_invalid_event() -> None:
 
 
 @pytest.mark.parametrize("error", [None, IMMUTABLE])
-def test_mirror_that_no_rule_names_any_more_is_left_alone(error: Failure | None) -> None:
+def test_nothing_is_written_for_a_mirror_without_a_rule(error: Failure | None) -> None:
     recording = Recording()
     recording.run(outcome(REQUEST, error=error), rules([]))
     assert recording.records.writes == 0
     assert recording.records.decided == []
 
 
-def test_mirror_without_a_record_is_left_alone() -> None:
+def test_nothing_is_written_for_a_mirror_without_a_record() -> None:
     recording = Recording()
     recording.records.stored.clear()
     assert recording.run(outcome(REQUEST)).state == "UNRECORDED"
     assert recording.records.stored == {}
 
 
-def test_check_that_writes_at_the_same_time_is_not_lost() -> None:
+def test_concurrent_write_of_a_check_is_kept() -> None:
     recording = Recording()
 
     def somebody_writes() -> None:
@@ -138,7 +138,7 @@ def test_check_that_writes_at_the_same_time_is_not_lost() -> None:
     assert (recording.record.state, recording.alerts) == (State.FRESH, ["RECOVERED"])
 
 
-def test_clocks_that_disagree_make_no_negative_times() -> None:
+def test_durations_are_never_negative() -> None:
     recording = Recording()
     recording.clock.advance(days=-1)
     recording.run(outcome(REQUEST))
@@ -146,7 +146,7 @@ def test_clocks_that_disagree_make_no_negative_times() -> None:
     assert (recording.record.last_refresh.seconds, recording.record.last_refresh.lag_seconds) == (0.0, 0.0)
 
 
-def test_kill_between_any_two_calls_never_loses_the_alert() -> None:
+def test_alert_survives_a_kill_between_any_two_calls() -> None:
     recording = Recording()
     recording.run(outcome(REQUEST, error=IMMUTABLE))
     for call in range(len(recording.script.calls)):
@@ -162,7 +162,7 @@ def test_kill_between_any_two_calls_never_loses_the_alert() -> None:
 
 
 @pytest.mark.parametrize("error", [StorageError("no"), ConflictError("no")])
-def test_records_that_cannot_be_written_are_an_error_and_nothing_is_told(error: Exception) -> None:
+def test_no_event_is_sent_where_the_record_cannot_be_written(error: Exception) -> None:
     recording = Recording()
     recording.script.fail("save", error, times=5)
     with pytest.raises(type(error)):

@@ -29,7 +29,7 @@ def test_every_blob_is_in_one_unit_and_no_unit_is_empty(sizes: list[int], max_un
 
 
 @given(sizes.filter(bool), st.integers(1, 10), st.integers(1, 500))
-def test_no_unit_is_heavier_than_list_scheduling_allows(sizes: list[int], max_units: int, unit_bytes: int) -> None:
+def test_no_unit_is_larger_than_list_scheduling_allows(sizes: list[int], max_units: int, unit_bytes: int) -> None:
     """Graham, 1966: each blob to the lightest of m units gives at most the mean and (1 - 1/m) of the largest blob."""
     units = pack_units([blob(n, size) for n, size in enumerate(sizes)], max_units, unit_bytes)
     heaviest = max(sum(b.size for b in unit) for unit in units)
@@ -37,7 +37,7 @@ def test_no_unit_is_heavier_than_list_scheduling_allows(sizes: list[int], max_un
 
 
 @pytest.mark.parametrize("largest", range(11))
-def test_largest_blob_is_placed_first_wherever_it_was_found(largest: int) -> None:
+def test_largest_blob_is_packed_first(largest: int) -> None:
     blobs = [blob((largest, n), 10 if n == largest else 1) for n in range(11)]
     assert [sum(b.size for b in unit) for unit in pack_units(blobs, 2, 10)] == [10, 10]
 
@@ -51,7 +51,7 @@ def test_units_do_not_depend_on_the_order_in_which_blobs_are_found(order: list[i
 @pytest.mark.parametrize(
     ("mib", "units"), [((), 0), ((1,) * 50, 1), ((256,), 1), ((200, 57), 2), ((2048,), 1), ((256,) * 100, MAX_UNITS)]
 )
-def test_units_are_as_many_as_the_bytes_are_worth(mib: tuple[int, ...], units: int) -> None:
+def test_number_of_units_follows_from_the_bytes(mib: tuple[int, ...], units: int) -> None:
     assert len(pack_units([blob(n, size * MIB) for n, size in enumerate(mib)])) == units
 
 
@@ -72,7 +72,7 @@ def test_layer_that_one_manifest_calls_foreign_is_copied_where_another_does_not(
     assert blobs_of(graph) == (plain,)
 
 
-def test_plan_holds_only_what_is_missing_and_adds_up() -> None:
+def test_plan_has_only_missing_blobs_and_counts_both() -> None:
     top, here, missing = root("top"), blob("here", 7), blob("missing", 5)
     plan = make_plan(top, {top.digest: Manifest((), (here, missing))}, {here.digest})
     assert plan.units == ((missing,),)

@@ -1,7 +1,6 @@
-"""Pieces of a blob: mended where upstream breaks, held back where the bytes are false, read ahead in bounds."""
+"""A blob as a stream: resumed where upstream breaks, and never sent to its end where the bytes are wrong."""
 
-import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
 from hypothesis import given
@@ -9,8 +8,8 @@ from hypothesis import strategies as st
 
 from pullahead.errors import AccessDeniedError, DigestMismatchError, RateLimitedError, RegistryUnavailableError, Side
 from pullahead.oci import Descriptor, Repository
-from pullahead.refresh.read_blob import BlobSource
-from pullahead.refresh.verified_stream import proved_pieces, read_ahead
+from pullahead.refresh.read_blob import BlobSource, _skip
+from pullahead.refresh.verified_stream import verified_stream
 from tests.fakes.copies import describe_blob
 from tests.fakes.samples import failed
 from tests.fakes.upstream import FakeUpstream
@@ -24,10 +23,11 @@ class Reading:
         self.upstream = FakeUpstream()
         self.upstream.serve_blob(BLOB.digest, content)
         self.waits: list[int] = []
+        self.sent: list[int] = []
 
-    def pieces(self, blob: Descriptor = BLOB) -> Iterator[bytes]:
+    def pieces(self, blob: Descriptor = BLOB, check: Callable[[], None] = lambda: None) -> Iterator[bytes]:
         source = BlobSource(self.upstream, Repository("ghcr.io", "team/app"))
-        with proved_pieces(blob, source, self.waits.append) as pieces:
+        with verified_stream(blob, source, self.waits.append, check=check, sent=self.sent.append) as pieces:
             yield from pieces
 
     def read_until_error(self) -> tuple[bytes, Exception]:
@@ -37,38 +37,38 @@ class Reading:
                 read += piece
         except Exception as error:  # noqa: BLE001 - the test looks at it
             return read, error
-        raise AssertionError("it was read to its end")
+        raise AssertionError("the stream was read to its end")
 
 
 @given(st.lists(st.integers(1, 49), max_size=8))
-def test_stream_that_breaks_anywhere_is_read_on_without_a_byte_twice(cuts: list[int]) -> None:
+def test_stream_that_breaks_anywhere_is_resumed_without_a_byte_twice(cuts: list[int]) -> None:
     reading = Reading()
     reading.upstream.cut(*cuts)
     assert b"".join(reading.pieces()) == CONTENT
     assert reading.upstream.bytes_sent == len(CONTENT)
 
 
-def test_range_that_is_ignored_is_skipped_over() -> None:
+def test_stream_is_read_from_its_beginning_where_range_is_ignored() -> None:
     reading = Reading()
     reading.upstream.ignores_range = True
     reading.upstream.cut(21)
     assert b"".join(reading.pieces()) == CONTENT
 
 
-def test_false_bytes_never_come_to_their_end() -> None:
+def test_wrong_bytes_are_refused_before_their_last_piece() -> None:
     read, error = Reading(CONTENT[:-1] + b"!").read_until_error()
     assert isinstance(error, DigestMismatchError)
     assert len(read) < len(CONTENT)
 
 
 @pytest.mark.parametrize("content", [CONTENT + b"more", CONTENT + b"m"])
-def test_longer_content_never_comes_to_its_end(content: bytes) -> None:
+def test_longer_content_is_refused_before_its_last_piece(content: bytes) -> None:
     read, error = Reading(content).read_until_error()
     assert isinstance(error, DigestMismatchError)
     assert len(read) < len(CONTENT)
 
 
-def test_breaks_without_a_byte_in_between_are_given_up_after_five() -> None:
+def test_five_breaks_without_a_byte_in_between_end_the_read() -> None:
     reading = Reading()
     reading.upstream.script.fail("open_blob", failed(RegistryUnavailableError), times=9)
     _, error = reading.read_until_error()
@@ -77,7 +77,7 @@ def test_breaks_without_a_byte_in_between_are_given_up_after_five() -> None:
     assert reading.waits == [1, 2, 3, 4]
 
 
-def test_endless_breaks_with_a_little_progress_are_given_up() -> None:
+def test_hundred_breaks_end_the_read_in_spite_of_progress() -> None:
     reading = Reading()
     reading.upstream.piece_bytes = 1
     long = describe_blob(bytes(300))
@@ -89,7 +89,7 @@ def test_endless_breaks_with_a_little_progress_are_given_up() -> None:
 
 
 @pytest.mark.parametrize(("seconds", "tries"), [(61.0, 1), (60.0, 5), (None, 5)])
-def test_upstream_that_asks_for_an_hour_of_peace_is_left_alone(seconds: float | None, tries: int) -> None:
+def test_read_ends_where_upstream_asks_for_more_than_a_minute(seconds: float | None, tries: int) -> None:
     reading = Reading()
     limited = RateLimitedError(
         "too much", operation="read", side=Side.UPSTREAM, reference="ghcr.io/team/app", retry_after_seconds=seconds
@@ -100,7 +100,7 @@ def test_upstream_that_asks_for_an_hour_of_peace_is_left_alone(seconds: float | 
     assert reading.upstream.script.count("open_blob") == tries
 
 
-def test_permanent_error_is_not_tried_again() -> None:
+def test_permanent_error_is_not_retried() -> None:
     reading = Reading()
     reading.upstream.script.fail("open_blob", failed(AccessDeniedError))
     _, error = reading.read_until_error()
@@ -108,36 +108,33 @@ def test_permanent_error_is_not_tried_again() -> None:
     assert reading.upstream.script.count("open_blob") == 1
 
 
-def test_reading_ahead_stays_in_bounds() -> None:
-    taken = threading.Event()
-    made: list[int] = []
-
-    def pieces() -> Iterator[bytes]:
-        for number in range(100):
-            made.append(number)
-            if number == 6:
-                taken.set()
-            yield bytes([number])
-
-    with read_ahead(pieces(), depth=4) as ahead:
-        assert next(ahead) == b"\x00"
-        assert not taken.wait(0.2), "it read further ahead than four pieces and the one in hand"
-        assert list(ahead) == [bytes([number]) for number in range(1, 100)]
+def test_pieces_are_counted_once_they_were_sent() -> None:
+    reading = Reading()
+    pieces = reading.pieces()
+    next(pieces)
+    assert reading.sent == []
+    next(pieces)
+    assert reading.sent == [4]
+    list(pieces)
+    assert sum(reading.sent) == len(CONTENT)
 
 
-def test_error_while_reading_ahead_comes_after_what_was_read() -> None:
-    def pieces() -> Iterator[bytes]:
-        yield b"a"
-        raise failed(AccessDeniedError)
+def test_stream_ends_where_the_check_raises() -> None:
+    reading = Reading()
+    checks: list[int] = []
 
-    with read_ahead(pieces()) as ahead:
-        assert next(ahead) == b"a"
-        with pytest.raises(AccessDeniedError):
-            next(ahead)
+    def check() -> None:
+        checks.append(1)
+        if len(checks) == 4:
+            raise TimeoutError
+
+    with pytest.raises(TimeoutError):
+        list(reading.pieces(check=check))
+    assert sum(reading.sent) < 4 * 4
 
 
-def test_reader_that_stops_early_leaves_no_thread_behind() -> None:
-    before = threading.active_count()
-    with read_ahead(iter([b"x"] * 1000)) as ahead:
-        next(ahead)
-    assert threading.active_count() == before
+@given(st.lists(st.binary(max_size=20), max_size=20), st.integers(0, 450))
+def test_skipping_leaves_out_exactly_the_first_bytes(pieces: list[bytes], count: int) -> None:
+    rest = list(_skip(iter(pieces), count))
+    assert b"".join(rest) == b"".join(pieces)[count:]
+    assert all(rest)

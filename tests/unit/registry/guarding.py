@@ -12,7 +12,7 @@ from pullahead.errors import AccessDeniedError
 from pullahead.oci import Reference, Repository
 from pullahead.registry.address_guard import SYSTEM_NETWORK, Network
 from pullahead.registry.client import UpstreamRegistry
-from pullahead.registry.transport import Timeouts
+from pullahead.registry.request import Timeouts
 from pullahead.rules.model import UpstreamSettings
 from tests.fakes.internet import Asked, Internet
 from tests.unit.registry.harness import FakeTime

@@ -1,17 +1,19 @@
 """Clocks that do not run, sleeps that do not sleep, and hosts that are not there."""
 
-import http.client
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from urllib.parse import SplitResult
+from typing import Any
+from urllib.parse import urlsplit
+
+import requests
+from requests.adapters import HTTPAdapter
 
 from local.images import LocalImage
 from local.registry import FakeRegistry
 from pullahead.oci import Descriptor
 from pullahead.registry.client import UpstreamRegistry
-from pullahead.registry.connections import Dial
 from pullahead.registry.credentials import Credentials, Refused, anonymous, no_refresh
-from pullahead.registry.transport import Timeouts
+from pullahead.registry.request import Timeouts
 from pullahead.rules.model import RateLimit, UpstreamSettings
 
 SECRET = "s3cr3t"
@@ -33,13 +35,18 @@ class FakeTime:
         self.now += seconds
 
 
-def pretend(hosts: Mapping[str, FakeRegistry]) -> Dial:
-    """Make hosts by scheme and name of fake registries; any other is an error of the test."""
+class Pretended(HTTPAdapter):
+    """Hosts by scheme and name that are fake registries; any other is an error of the test."""
 
-    def dial(url: SplitResult, *_: object) -> http.client.HTTPConnection:
-        return http.client.HTTPConnection(hosts[f"{url.scheme}://{url.netloc}"].host)
+    def __init__(self, hosts: Mapping[str, FakeRegistry]) -> None:
+        super().__init__()
+        self._hosts = hosts
 
-    return dial
+    def send(self, request: requests.PreparedRequest, *arguments: Any, **named: Any) -> requests.Response:
+        url = urlsplit(request.url or "")
+        registry = self._hosts[f"{url.scheme}://{url.netloc}"]
+        request.url = url._replace(scheme="http", netloc=registry.host).geturl()
+        return super().send(request, *arguments, **named)
 
 
 def upstream_of(
@@ -59,7 +66,7 @@ def upstream_of(
     plain = hosts is None if plain_http is None else plain_http
     return UpstreamRegistry(
         lambda host: UpstreamSettings(host, plain_http=plain, private_addresses=hosts is None, rate_limit=rate_limit),
-        dial=None if hosts is None else pretend(hosts),
+        adapter=None if hosts is None else Pretended(hosts),
         timeouts=timeouts or Timeouts(connect=2, read=5),
         clock=time,
         wall_clock=time,

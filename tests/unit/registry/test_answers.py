@@ -20,7 +20,7 @@ from pullahead.errors import (
 )
 from pullahead.oci import Reference, Repository
 from pullahead.registry.client import UpstreamRegistry
-from pullahead.registry.transport import Timeouts
+from pullahead.registry.request import Timeouts
 from tests.unit.registry.harness import SECRET, FakeTime, last_blob, upstream_of
 
 JSON_ERROR = b'{"errors": [{"code": "DENIED", "message": "see https://help.example/?token=s3cr3t now\\nnot later"}]}'
@@ -46,18 +46,20 @@ JSON_ERROR = b'{"errors": [{"code": "DENIED", "message": "see https://help.examp
     ],
 )
 @pytest.mark.parametrize("operation", ["head_manifest", "get_manifest", "open_blob"])
-def test_status_becomes_the_wrong_error(
+def test_status_becomes_its_error(
     registry: FakeRegistry, upstream: UpstreamRegistry, operation: str, status: int, kind: type[RegistryError]
 ) -> None:
     registry.fail(None, "/v2/", status, times=99, body=JSON_ERROR)
     error = error_of(operation, registry, upstream)
     assert type(error) is kind
-    assert (error.operation, error.side, error.status) == (operation, Side.UPSTREAM, status)
+    assert (error.side, error.status) == (Side.UPSTREAM, status)
     assert error.reference.startswith(f"{registry.host}/team/app")
 
 
 @pytest.mark.parametrize("operation", ["get_manifest", "open_blob"])
-def test_registry_explains_itself_in_vain(registry: FakeRegistry, upstream: UpstreamRegistry, operation: str) -> None:
+def test_explanation_of_the_registry_is_in_the_error(
+    registry: FakeRegistry, upstream: UpstreamRegistry, operation: str
+) -> None:
     registry.fail("GET", "/v2/", 403, body=JSON_ERROR)
     assert "(DENIED see https://help.example/?… now not later)" in str(error_of(operation, registry, upstream))
 
@@ -72,7 +74,7 @@ def test_registry_explains_itself_in_vain(registry: FakeRegistry, upstream: Upst
         pytest.param(SparseBlob(1 << 40), id="endless"),
     ],
 )
-def test_error_body_leaks_or_hurts(
+def test_error_body_that_is_not_understood_is_left_out(
     registry: FakeRegistry, upstream: UpstreamRegistry, body: bytes | SparseBlob
 ) -> None:
     registry.fail("GET", "/v2/", 403, body=body)
@@ -82,23 +84,23 @@ def test_error_body_leaks_or_hurts(
     assert registry.requests[-1].bytes_sent < 64 * 1024 * 1024
 
 
-def test_error_body_that_breaks_off_hides_the_status(registry: FakeRegistry, upstream: UpstreamRegistry) -> None:
+def test_error_body_that_breaks_off_keeps_the_status(registry: FakeRegistry, upstream: UpstreamRegistry) -> None:
     registry.fail("GET", "/v2/", 403, body=b"x" * 1000)
     registry.cut("/v2/", after_bytes=10)
     assert error_of("get_manifest", registry, upstream).status == 403
 
 
-def test_long_explanation_floods_the_log(registry: FakeRegistry, upstream: UpstreamRegistry) -> None:
+def test_long_explanation_is_cut(registry: FakeRegistry, upstream: UpstreamRegistry) -> None:
     registry.fail("GET", "/v2/", 403, body=b'{"errors": [{"code": "DENIED", "message": "' + b"x" * 9000 + b'"}]}')
     assert len(str(error_of("get_manifest", registry, upstream))) < 500
 
 
-def test_refusal_gives_no_advice(registry: FakeRegistry, upstream: UpstreamRegistry) -> None:
-    registry.fail("HEAD", "/v2/", 401)
-    assert "without credentials" in str(error_of("head_manifest", registry, upstream))
+def test_refusal_gives_advice(registry: FakeRegistry, upstream: UpstreamRegistry) -> None:
+    registry.fail(None, "/v2/", 401, times=9)
+    assert "may be read anonymously" in str(error_of("head_manifest", registry, upstream))
 
 
-def test_signed_address_is_in_the_error_or_its_traceback(registry: FakeRegistry, upstream: UpstreamRegistry) -> None:
+def test_signed_address_is_not_in_the_traceback(registry: FakeRegistry, upstream: UpstreamRegistry) -> None:
     signed = f"http://127.0.0.1:{unused_port()}/blob?X-Amz-Signature={SECRET}"
     registry.fail("GET", "/blobs/", 307, times=3, headers={"Location": signed})
     error = error_of("open_blob", registry, upstream)
@@ -106,7 +108,7 @@ def test_signed_address_is_in_the_error_or_its_traceback(registry: FakeRegistry,
     assert SECRET not in "".join(traceback.format_exception(error))
 
 
-def test_broken_body_of_a_signed_address_is_in_the_traceback(
+def test_signed_address_of_a_broken_body_is_not_in_the_traceback(
     registry: FakeRegistry, other: FakeRegistry, upstream: UpstreamRegistry
 ) -> None:
     image = make_image([100_000])
@@ -121,23 +123,23 @@ def test_broken_body_of_a_signed_address_is_in_the_traceback(
     assert "Signature" not in "".join(traceback.format_exception(caught.value))
 
 
-def test_dead_port_is_no_unavailable_registry(upstream: UpstreamRegistry) -> None:
+def test_dead_port_is_an_unavailable_registry(upstream: UpstreamRegistry) -> None:
     reference = Reference(Repository(f"127.0.0.1:{unused_port()}", "team/app"), "1.0")
-    with pytest.raises(RegistryUnavailableError, match="takes no connection"):
+    with pytest.raises(RegistryUnavailableError, match="connection refused"):
         upstream.head_manifest(reference)
 
 
-def test_name_that_does_not_resolve_is_not_told(upstream: UpstreamRegistry) -> None:
-    with pytest.raises(RegistryUnavailableError, match=r"name cannot be resolved|takes no connection"):
+def test_name_that_does_not_resolve_is_told(upstream: UpstreamRegistry) -> None:
+    with pytest.raises(RegistryUnavailableError, match=r"name cannot be resolved|connection refused"):
         upstream.head_manifest(Reference(Repository("no-such-host.invalid", "team/app"), "1.0"))
 
 
-def test_impossible_host_name_is_no_registry_error(upstream: UpstreamRegistry) -> None:
+def test_impossible_host_name_is_an_unavailable_registry(upstream: UpstreamRegistry) -> None:
     with pytest.raises(RegistryUnavailableError):
         upstream.head_manifest(Reference(Repository(f"{'x' * 70}.invalid", "team/app"), "1.0"))
 
 
-def test_plain_http_where_tls_was_meant_is_retried_for_ever(registry: FakeRegistry) -> None:
+def test_host_without_tls_is_asked_three_times_at_most(registry: FakeRegistry) -> None:
     time = FakeTime()
     upstream = upstream_of(time=time, plain_http=False)
     with pytest.raises(RegistryUnavailableError):
@@ -145,7 +147,7 @@ def test_plain_http_where_tls_was_meant_is_retried_for_ever(registry: FakeRegist
     assert len(time.slept) <= 2
 
 
-def test_registry_that_sends_nothing_is_waited_for(registry: FakeRegistry, gate: Callable[[], None]) -> None:
+def test_registry_that_sends_nothing_times_out(registry: FakeRegistry, gate: Callable[[], None]) -> None:
     upstream = upstream_of(timeouts=Timeouts(connect=1, read=0.1))
     registry.before("HEAD", "/manifests/", gate)
     with pytest.raises(RegistryTimeoutError):
@@ -153,7 +155,7 @@ def test_registry_that_sends_nothing_is_waited_for(registry: FakeRegistry, gate:
     assert registry.count("HEAD") == 1
 
 
-def test_registry_that_drips_is_waited_for(registry: FakeRegistry) -> None:
+def test_answer_after_the_deadline_times_out(registry: FakeRegistry) -> None:
     registry.push(make_image([1] * 100), "team/app", "1.0")
     time = FakeTime()
     upstream = upstream_of(time=time, timeouts=Timeouts(total=50))
@@ -162,7 +164,7 @@ def test_registry_that_drips_is_waited_for(registry: FakeRegistry) -> None:
         time.now += 60
 
     registry.before("GET", "/manifests/", take_a_minute)
-    with pytest.raises(RegistryTimeoutError, match="more than 50 seconds"):
+    with pytest.raises(RegistryTimeoutError, match="timed out after 50 seconds"):
         upstream.get_manifest(registry.reference("team/app", "1.0"))
 
 

@@ -7,6 +7,7 @@ import pytest
 from local.images import SparseBlob, make_image
 from local.registry import FakeRegistry
 from pullahead.errors import DigestMismatchError, RangeIgnoredError, RegistryError, RegistryUnavailableError
+from pullahead.refresh.read_blob import BlobSource, RetryPolicy, read_blob
 from pullahead.registry.client import UpstreamRegistry
 from tests.unit.registry.harness import last_blob
 
@@ -40,28 +41,26 @@ def _collect(pieces: Iterator[bytes], got: bytearray) -> None:
         got += piece
 
 
-def test_range_is_asked_for_without_need(registry: FakeRegistry, upstream: UpstreamRegistry) -> None:
+def test_whole_blob_is_read_without_a_range(registry: FakeRegistry, upstream: UpstreamRegistry) -> None:
     assert read(registry, upstream) == CONTENT
     assert "range" not in registry.requests[-1].headers
     assert registry.requests[-1].headers["accept-encoding"] == "identity"
 
 
-def test_offset_is_off_by_one(registry: FakeRegistry, upstream: UpstreamRegistry) -> None:
+def test_blob_is_read_from_an_offset(registry: FakeRegistry, upstream: UpstreamRegistry) -> None:
     assert read(registry, upstream, 99_998) == CONTENT[-2:]
     assert registry.requests[-1].headers["range"] == "bytes=99998-"
     assert registry.requests[-1].bytes_sent == 2
 
 
 @pytest.mark.parametrize(("first_byte", "end"), [(0, 1), (0, 99_999), (7, 8), (50_000, 100_000), (99_999, 100_000)])
-def test_part_of_a_blob_is_off_by_one(
-    registry: FakeRegistry, upstream: UpstreamRegistry, first_byte: int, end: int
-) -> None:
+def test_part_of_a_blob_is_read(registry: FakeRegistry, upstream: UpstreamRegistry, first_byte: int, end: int) -> None:
     assert read(registry, upstream, first_byte, end) == CONTENT[first_byte:end]
     assert registry.requests[-1].bytes_sent == end - first_byte
     assert registry.connections == 1
 
 
-def test_part_ends_before_it_should(registry: FakeRegistry, upstream: UpstreamRegistry) -> None:
+def test_part_that_ends_early_is_an_error(registry: FakeRegistry, upstream: UpstreamRegistry) -> None:
     registry.cut("/blobs/", 1000)
     with upstream.open_blob(registry.repository("team/app"), BLOB, 5000, 9000) as pieces:
         got, error = read_until_it_fails(pieces)
@@ -69,20 +68,22 @@ def test_part_ends_before_it_should(registry: FakeRegistry, upstream: UpstreamRe
 
 
 @pytest.mark.parametrize("answered", ["bytes 5000-9000/100000", "bytes 5000-8998/100000", "bytes 4999-8999/100000"])
-def test_part_is_answered_by_another(registry: FakeRegistry, upstream: UpstreamRegistry, answered: str) -> None:
+def test_part_answered_with_another_is_an_error(
+    registry: FakeRegistry, upstream: UpstreamRegistry, answered: str
+) -> None:
     registry.fail("GET", "/blobs/", 206, headers={"Content-Range": answered}, body=bytes(4000))
     with pytest.raises(RangeIgnoredError):
         read(registry, upstream, 5000, 9000)
 
 
-def test_part_from_the_beginning_is_answered_by_the_whole(registry: FakeRegistry, upstream: UpstreamRegistry) -> None:
+def test_part_answered_with_the_whole_blob_is_an_error(registry: FakeRegistry, upstream: UpstreamRegistry) -> None:
     registry.ignore_range = True
     with pytest.raises(RangeIgnoredError):
         read(registry, upstream, 0, 9000)
 
 
 @pytest.mark.parametrize(("first_byte", "end"), [(10, 9), (0, BLOB.size + 1)])
-def test_part_that_no_blob_has_is_asked_for(
+def test_part_beyond_the_blob_is_not_requested(
     registry: FakeRegistry, upstream: UpstreamRegistry, first_byte: int, end: int
 ) -> None:
     with pytest.raises(ValueError, match="has no bytes"):
@@ -90,25 +91,27 @@ def test_part_that_no_blob_has_is_asked_for(
     assert registry.requests == []
 
 
-def test_blob_read_to_its_end_is_asked_for(registry: FakeRegistry, upstream: UpstreamRegistry) -> None:
+def test_no_bytes_need_no_request(registry: FakeRegistry, upstream: UpstreamRegistry) -> None:
     assert read(registry, upstream, BLOB.size) == b""
     assert registry.requests == []
 
 
 @pytest.mark.parametrize("first_byte", [-1, BLOB.size + 1])
-def test_impossible_offset_is_sent(registry: FakeRegistry, upstream: UpstreamRegistry, first_byte: int) -> None:
+def test_impossible_offset_is_not_requested(
+    registry: FakeRegistry, upstream: UpstreamRegistry, first_byte: int
+) -> None:
     with pytest.raises(ValueError, match="no byte"):
         read(registry, upstream, first_byte)
     assert registry.requests == []
 
 
-def test_read_blob_leaves_its_connection_unused(registry: FakeRegistry, upstream: UpstreamRegistry) -> None:
+def test_connection_of_a_read_blob_is_used_again(registry: FakeRegistry, upstream: UpstreamRegistry) -> None:
     for first_byte in (0, 50_000, 99_999):
         read(registry, upstream, first_byte)
     assert registry.connections == 1
 
 
-def test_unread_rest_is_read_by_the_next_request(registry: FakeRegistry, upstream: UpstreamRegistry) -> None:
+def test_unread_rest_is_not_read_by_the_next_request(registry: FakeRegistry, upstream: UpstreamRegistry) -> None:
     registry.push(make_image([SparseBlob(64 * 1024 * 1024, seed=9)]), "team/app", "big")
     big = last_blob(make_image([SparseBlob(64 * 1024 * 1024, seed=9)]))
     with upstream.open_blob(registry.repository("team/app"), big) as pieces:
@@ -117,7 +120,7 @@ def test_unread_rest_is_read_by_the_next_request(registry: FakeRegistry, upstrea
     assert read(registry, upstream) == CONTENT
 
 
-def test_upstream_ignores_range(registry: FakeRegistry, upstream: UpstreamRegistry) -> None:
+def test_ignored_range_is_an_error(registry: FakeRegistry, upstream: UpstreamRegistry) -> None:
     registry.ignore_range = True
     assert read(registry, upstream) == CONTENT
     with pytest.raises(RangeIgnoredError):
@@ -137,7 +140,7 @@ def test_upstream_ignores_range(registry: FakeRegistry, upstream: UpstreamRegist
         ("bytes 10-99999/99999", DigestMismatchError),
     ],
 )
-def test_another_range_than_asked_for_is_taken(
+def test_another_range_than_requested_is_an_error(
     registry: FakeRegistry, upstream: UpstreamRegistry, content_range: str, kind: type[RegistryError]
 ) -> None:
     registry.fail("GET", "/blobs/", 206, headers={"Content-Range": content_range}, body=CONTENT[10:])
@@ -145,12 +148,41 @@ def test_another_range_than_asked_for_is_taken(
         read(registry, upstream, 10)
 
 
-def test_range_of_unknown_total_is_refused(registry: FakeRegistry, upstream: UpstreamRegistry) -> None:
+@pytest.mark.parametrize(
+    ("headers", "kind"),
+    [
+        ({}, RangeIgnoredError),
+        ({"Content-Range": f"bytes */{BLOB.size}"}, RangeIgnoredError),
+        ({"Content-Range": "bytes */?"}, RangeIgnoredError),
+        ({"Content-Range": "bytes */10"}, DigestMismatchError),
+    ],
+)
+def test_refused_range_is_an_error(
+    registry: FakeRegistry, upstream: UpstreamRegistry, headers: dict[str, str], kind: type[RegistryError]
+) -> None:
+    registry.fail("GET", "/blobs/", 416, headers=headers)
+    with pytest.raises(kind):
+        read(registry, upstream, 10)
+
+
+def test_blob_whose_ranges_are_refused_is_read_from_the_beginning_after_a_break(
+    registry: FakeRegistry, upstream: UpstreamRegistry
+) -> None:
+    registry.cut("/blobs/", after_bytes=60_000)
+    source = BlobSource(upstream, registry.repository("team/app"))
+    with read_blob(BLOB, source, 0, RetryPolicy(wait=lambda _: None)) as pieces:
+        first = next(pieces)
+        registry.fail("GET", "/blobs/", 416)
+        assert first + b"".join(pieces) == CONTENT
+    assert [request.status for request in registry.requests] == [200, 416, 200]
+
+
+def test_range_of_unknown_total_is_accepted(registry: FakeRegistry, upstream: UpstreamRegistry) -> None:
     registry.fail("GET", "/blobs/", 206, headers={"Content-Range": "bytes 10-99999/*"}, body=CONTENT[10:])
     assert read(registry, upstream, 10) == CONTENT[10:]
 
 
-def test_part_is_taken_for_the_whole(registry: FakeRegistry, upstream: UpstreamRegistry) -> None:
+def test_part_answered_for_the_whole_blob_is_an_error(registry: FakeRegistry, upstream: UpstreamRegistry) -> None:
     registry.fail("GET", "/blobs/", 206, headers={"Content-Range": "bytes 0-9/100000"}, body=CONTENT[:10])
     with pytest.raises(RegistryUnavailableError):
         read(registry, upstream)
@@ -158,7 +190,7 @@ def test_part_is_taken_for_the_whole(registry: FakeRegistry, upstream: UpstreamR
 
 @pytest.mark.parametrize("after_bytes", [0, 1, 60_000, 99_999])
 @pytest.mark.parametrize("first_byte", [0, 100])
-def test_blob_cut_short_passes_for_whole(
+def test_blob_cut_short_is_an_error(
     registry: FakeRegistry, upstream: UpstreamRegistry, after_bytes: int, first_byte: int
 ) -> None:
     after_bytes = min(after_bytes, BLOB.size - first_byte - 1)
@@ -170,9 +202,7 @@ def test_blob_cut_short_passes_for_whole(
     assert registry.count("GET", "/blobs/") == 1  # whether to go on is the reader's to decide
 
 
-def test_blob_of_unknown_length_that_ends_early_passes_for_whole(
-    registry: FakeRegistry, upstream: UpstreamRegistry
-) -> None:
+def test_blob_of_unknown_length_that_ends_early_is_an_error(registry: FakeRegistry, upstream: UpstreamRegistry) -> None:
     registry.fail("GET", "/blobs/", 200, headers=UNKNOWN_LENGTH, body=CONTENT)
     registry.cut("/blobs/", 70_000)
     with upstream.open_blob(registry.repository("team/app"), BLOB) as pieces:
@@ -180,9 +210,7 @@ def test_blob_of_unknown_length_that_ends_early_passes_for_whole(
     assert (type(error), got) == (RegistryUnavailableError, CONTENT[:70_000])
 
 
-def test_blob_of_unknown_length_that_goes_on_passes_for_whole(
-    registry: FakeRegistry, upstream: UpstreamRegistry
-) -> None:
+def test_blob_of_unknown_length_that_goes_on_is_an_error(registry: FakeRegistry, upstream: UpstreamRegistry) -> None:
     registry.fail("GET", "/blobs/", 200, headers=UNKNOWN_LENGTH, body=SparseBlob(1 << 40, seed=1))
     with upstream.open_blob(registry.repository("team/app"), BLOB) as pieces:
         got, error = read_until_it_fails(pieces)
@@ -191,7 +219,7 @@ def test_blob_of_unknown_length_that_goes_on_passes_for_whole(
 
 
 @pytest.mark.parametrize("content", [CONTENT[:-1], CONTENT + b"x", b""])
-def test_blob_of_another_announced_size_is_begun(
+def test_blob_of_another_announced_size_is_not_read(
     registry: FakeRegistry, upstream: UpstreamRegistry, content: bytes
 ) -> None:
     registry.lie_blob(BLOB.digest, content)
@@ -199,12 +227,12 @@ def test_blob_of_another_announced_size_is_begun(
         read(registry, upstream)
 
 
-def test_encoded_blob_is_decoded(registry: FakeRegistry, upstream: UpstreamRegistry) -> None:
+def test_encoded_blob_is_not_decoded(registry: FakeRegistry, upstream: UpstreamRegistry) -> None:
     registry.fail("GET", "/blobs/", 200, headers={"Content-Encoding": "gzip"}, body=CONTENT)
     assert read(registry, upstream) == CONTENT
 
 
-def test_slow_blob_comes_all_at_once(registry: FakeRegistry, upstream: UpstreamRegistry) -> None:
+def test_slow_blob_comes_in_pieces(registry: FakeRegistry, upstream: UpstreamRegistry) -> None:
     registry.limit_bytes_per_second = 1_000_000
     with upstream.open_blob(registry.repository("team/app"), BLOB) as pieces:
         first = next(pieces)

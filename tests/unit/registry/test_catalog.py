@@ -41,7 +41,7 @@ def test_token_for_the_catalog_is_fetched(registry: FakeRegistry, upstream: Upst
 
 
 @pytest.mark.parametrize("status", [401, 403, 404, 405, 400, 501])
-def test_registry_that_refuses_is_said_not_to_list_and_what_to_do(
+def test_registry_that_refuses_is_said_not_to_list(
     registry: FakeRegistry, upstream: UpstreamRegistry, status: int
 ) -> None:
     answer(registry, status, b'{"errors": [{"code": "UNSUPPORTED", "message": "as it says"}]}')
@@ -52,18 +52,14 @@ def test_registry_that_refuses_is_said_not_to_list_and_what_to_do(
 
 
 @pytest.mark.parametrize("body", [b'{"repositories": null}', b"{}", b'{"repositories": ["teams/app", "other"]}'])
-def test_empty_listing_is_no_wish_to_follow_nothing(
-    registry: FakeRegistry, upstream: UpstreamRegistry, body: bytes
-) -> None:
+def test_empty_listing_is_refused(registry: FakeRegistry, upstream: UpstreamRegistry, body: bytes) -> None:
     answer(registry, 200, body)
     with pytest.raises(ListingRefusedError, match="lists no repository there"):
         upstream.list_repositories(registry.host, "team")
 
 
 @pytest.mark.parametrize("status", [500, 503])
-def test_registry_that_is_down_is_not_taken_for_one_that_refuses(
-    registry: FakeRegistry, upstream: UpstreamRegistry, status: int
-) -> None:
+def test_registry_that_is_down_is_unavailable(registry: FakeRegistry, upstream: UpstreamRegistry, status: int) -> None:
     answer(registry, status)
     with pytest.raises(RegistryUnavailableError):
         upstream.list_repositories(registry.host, "team")
@@ -75,19 +71,38 @@ def test_registry_that_is_down_is_not_taken_for_one_that_refuses(
         b"[]",
         b"\xff",
         b'{"repositories": 3}',
-        b'{"repositories": ["team/\\u001b[2J"]}',
-        b'{"repositories": ["team/A"]}',
-        b'{"repositories": ["team/app:1.0"]}',
-        b'{"repositories": ["team/' + b"a" * 256 + b'"]}',
     ],
 )
-def test_listing_that_makes_no_sense(registry: FakeRegistry, upstream: UpstreamRegistry, body: bytes) -> None:
+def test_listing_that_is_not_understood_is_an_error(
+    registry: FakeRegistry, upstream: UpstreamRegistry, body: bytes
+) -> None:
     answer(registry, 200, body)
     with pytest.raises(RegistryUnavailableError):
         upstream.list_repositories(registry.host, "team")
 
 
-def test_listing_without_end(registry: FakeRegistry, upstream: UpstreamRegistry) -> None:
+@pytest.mark.parametrize("odd", ['"team/\\u001b[2J"', '"team/A"', '"team/app:1.0"', f'"team/{"a" * 256}"', "null", "3"])
+def test_entry_that_is_no_repository_is_left_out_and_logged(
+    registry: FakeRegistry, upstream: UpstreamRegistry, caplog: pytest.LogCaptureFixture, odd: str
+) -> None:
+    answer(registry, 200, f'{{"repositories": ["team/a", {odd}, "team/b"]}}'.encode())
+    assert upstream.list_repositories(registry.host, "team") == ("team/a", "team/b")
+    assert "1 entries left out" in caplog.text
+
+
+@pytest.mark.parametrize("sizes", [["1000"], ["1000", "100"]])
+def test_smaller_pages_are_requested_where_large_ones_are_refused(
+    registry: FakeRegistry, upstream: UpstreamRegistry, sizes: list[str]
+) -> None:
+    registry.push(IMAGE, "team/app")
+    registry.fail(
+        "GET", "/_catalog", 400, times=len(sizes), body=b'{"errors": [{"code": "PAGINATION_NUMBER_INVALID"}]}'
+    )
+    assert upstream.list_repositories(registry.host, "team") == ("team/app",)
+    assert [request.query for request in registry.requests[: len(sizes)]] == [f"n={size}" for size in sizes]
+
+
+def test_listing_without_end_is_an_error(registry: FakeRegistry, upstream: UpstreamRegistry) -> None:
     body = json.dumps({"repositories": [f"team/{number}" for number in range(10_001)]})
     answer(registry, 200, body.encode())
     with pytest.raises(ResponseTooLargeError, match="10000"):

@@ -53,22 +53,22 @@ BEARER = Challenge("bearer", {"realm": "https://auth.example/token", "service": 
         pytest.param('realm="r", Basic', [Challenge("basic", {})], id="parameter without scheme"),
     ],
 )
-def test_challenge_is_misread(header: str, challenges: list[Challenge]) -> None:
+def test_challenges_are_parsed(header: str, challenges: list[Challenge]) -> None:
     assert parse_challenges(header) == challenges
 
 
-def test_bearer_is_overlooked_behind_other_schemes() -> None:
+def test_bearer_is_found_behind_other_schemes() -> None:
     found = find_bearer('Basic realm="x", Bearer service="no realm", Bearer realm="https://auth.example"')
     assert found == Challenge("bearer", {"realm": "https://auth.example"})
 
 
 @pytest.mark.parametrize("header", ["", "Basic realm=x", "Bearer", 'Bearer realm=""', 'Bearer service="x"'])
-def test_bearer_is_seen_where_none_can_be_had(header: str) -> None:
+def test_bearer_without_a_realm_is_not_found(header: str) -> None:
     assert find_bearer(header) is None
 
 
 @given(st.text(alphabet='Bearer realm="\\,= \tx', max_size=200))
-def test_parser_fails_on_odd_text(header: str) -> None:
+def test_odd_text_is_parsed_without_an_error(header: str) -> None:
     for challenge in parse_challenges(header):
         assert challenge.scheme == challenge.scheme.lower() != ""
 
@@ -81,7 +81,7 @@ def test_parser_fails_on_odd_text(header: str) -> None:
     ],
     ids=lambda header: header[:12],
 )
-def test_endless_header_takes_long(header: str) -> None:
+def test_endless_header_is_cut(header: str) -> None:
     started = time.process_time()
     parse_challenges(header)
     assert time.process_time() - started < 1

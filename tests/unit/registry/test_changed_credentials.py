@@ -14,7 +14,7 @@ from pullahead.errors import AccessDeniedError
 from pullahead.oci import Reference, Repository
 from pullahead.registry.client import UpstreamRegistry
 from pullahead.registry.credentials import Credential, from_basic
-from pullahead.registry.failures import Inquiry
+from pullahead.registry.request import Inquiry
 from tests.unit.registry.harness import last_blob, upstream_of
 
 IMAGE = make_image([1000], seed=13)
@@ -83,7 +83,7 @@ def head(private: PrivateRegistry, upstream: UpstreamRegistry) -> None:
 
 
 @pytest.mark.parametrize("refusal", [401, 403])
-def test_new_secret_needs_a_restart(
+def test_new_secret_is_used_without_a_restart(
     private: PrivateRegistry, vault: Vault, upstream: UpstreamRegistry, refusal: int
 ) -> None:
     head(private, upstream)
@@ -97,7 +97,7 @@ def test_new_secret_needs_a_restart(
     assert [request.status for request in private.requests] == [200]
 
 
-def test_blob_is_not_read_on_with_the_new_secret(
+def test_blob_is_read_on_with_the_new_secret(
     private: PrivateRegistry, vault: Vault, upstream: UpstreamRegistry
 ) -> None:
     head(private, upstream)
@@ -107,16 +107,18 @@ def test_blob_is_not_read_on_with_the_new_secret(
         assert len(b"".join(pieces)) == 1000
 
 
-def test_first_secret_is_wrong_already(private: PrivateRegistry, vault: Vault, upstream: UpstreamRegistry) -> None:
+def test_first_secret_that_is_wrong_is_replaced(
+    private: PrivateRegistry, vault: Vault, upstream: UpstreamRegistry
+) -> None:
     private.change(NEW)
     vault.stored = NEW
     head(private, upstream)
     assert vault.told == [(private.repository(PATH), OLD)]
 
 
-def test_wrong_secret_is_tried_for_ever(private: PrivateRegistry, vault: Vault, upstream: UpstreamRegistry) -> None:
+def test_wrong_secret_is_tried_once(private: PrivateRegistry, vault: Vault, upstream: UpstreamRegistry) -> None:
     private.change(NEW)
-    with pytest.raises(AccessDeniedError, match="refuses access") as caught:
+    with pytest.raises(AccessDeniedError, match="access denied") as caught:
         head(private, upstream)
     assert len(vault.told) == 1
     assert len([request for request in private.requests if request.authorized]) == 1
@@ -124,9 +126,7 @@ def test_wrong_secret_is_tried_for_ever(private: PrivateRegistry, vault: Vault, 
         assert secret not in str(caught.value)
 
 
-def test_second_wrong_secret_is_tried_for_ever(
-    private: PrivateRegistry, vault: Vault, upstream: UpstreamRegistry
-) -> None:
+def test_second_wrong_secret_is_tried_once(private: PrivateRegistry, vault: Vault, upstream: UpstreamRegistry) -> None:
     private.change(NEW)
     vault.stored = Credential("robot", "wrong too")
     with pytest.raises(AccessDeniedError):
@@ -134,7 +134,7 @@ def test_second_wrong_secret_is_tried_for_ever(
     assert len([request for request in private.requests if request.authorized]) == 2
 
 
-def test_new_secret_is_taken_for_the_refused_one_by_another_thread(
+def test_new_secret_found_by_another_thread_is_used(
     private: PrivateRegistry, vault: Vault, upstream: UpstreamRegistry
 ) -> None:
     head(private, upstream)
@@ -151,15 +151,15 @@ def test_new_secret_is_taken_for_the_refused_one_by_another_thread(
     assert set(vault.told) == {(private.repository(PATH), OLD)}
 
 
-def test_registry_that_knows_nobody_is_asked_twice(registry: FakeRegistry, vault: Vault) -> None:
+def test_refusal_without_a_challenge_reports_no_credential(registry: FakeRegistry, vault: Vault) -> None:
     """It never asked who we are, so that no credential was refused."""
-    registry.fail("HEAD", "/manifests/", 403, times=9)
+    registry.fail(None, "/manifests/", 403, times=9)
     with pytest.raises(AccessDeniedError):
         upstream_of(credentials=vault.find, refused=vault.refused).head_manifest(registry.reference(PATH, "1.0"))
-    assert (len(registry.requests), vault.told) == (1, [])
+    assert vault.told == []
 
 
-def test_refusal_by_docker_hub_is_told_under_another_name_than_rules_have(registry: FakeRegistry, vault: Vault) -> None:
+def test_refusal_by_docker_hub_is_reported_under_the_name_in_the_rules(registry: FakeRegistry, vault: Vault) -> None:
     alpine = Reference(Repository("docker.io", "library/alpine"), "3.20")
     registry.fail("HEAD", "/manifests/", 401, headers={"WWW-Authenticate": 'Basic realm="r"'}, times=9)
     hosts = {"https://registry-1.docker.io": registry}
@@ -168,7 +168,7 @@ def test_refusal_by_docker_hub_is_told_under_another_name_than_rules_have(regist
     assert vault.told == [(alpine.repository, OLD)]
 
 
-def test_connection_is_lost_with_a_credential_that_cannot_be_looked_up(registry: FakeRegistry) -> None:
+def test_connection_is_kept_if_a_credential_cannot_be_looked_up(registry: FakeRegistry) -> None:
     inquiry = Inquiry("find credential", "app")
 
     def find(_: Repository) -> Credential:
@@ -183,12 +183,12 @@ def test_connection_is_lost_with_a_credential_that_cannot_be_looked_up(registry:
 
 
 @pytest.mark.parametrize("encoded", ["%%%", "AAAA", "c2VjcmV0", "/////w=="])
-def test_what_is_no_basic_credential_is_quoted(encoded: str) -> None:
+def test_malformed_basic_credential_is_not_quoted(encoded: str) -> None:
     with pytest.raises(ValueError, match="it ") as caught:
         from_basic(encoded)
     assert (caught.value.__cause__, caught.value.__suppress_context__) == (None, True) or not caught.value.__context__
     assert "secret" not in str(caught.value).replace("name and secret", "")
 
 
-def test_padding_of_docker_is_part_of_the_secret() -> None:
+def test_padding_of_docker_is_not_part_of_the_secret() -> None:
     assert from_basic("bWU6cGE6c3MAAA==") == Credential("me", "pa:ss")

@@ -7,7 +7,9 @@ import pytest
 
 from local.images import make_image
 from local.registry import FakeRegistry
-from pullahead.errors import AccessDeniedError
+from local.registry.answers import Answer, error_answer
+from local.registry.journal import RecordedRequest
+from pullahead.errors import AccessDeniedError, NotFoundError
 from pullahead.oci import Reference, Repository
 from pullahead.registry.client import UpstreamRegistry
 from pullahead.registry.credentials import Credential, Credentials, may_be_told
@@ -31,7 +33,7 @@ CREDENTIAL = Credential("user", SECRET)
         ("http://localhost:5000", "https://localhost/token"),
     ],
 )
-def test_own_token_service_is_refused(asker: str, realm: str) -> None:
+def test_own_token_service_gets_the_credential(asker: str, realm: str) -> None:
     assert may_be_told(urlsplit(realm), urlsplit(asker))
 
 
@@ -50,7 +52,7 @@ def test_own_token_service_is_refused(asker: str, realm: str) -> None:
         ("https://registry", "https://auth/token"),
     ],
 )
-def test_foreign_token_service_is_told(asker: str, realm: str) -> None:
+def test_foreign_token_service_gets_no_credential(asker: str, realm: str) -> None:
     assert not may_be_told(urlsplit(realm), urlsplit(asker))
 
 
@@ -63,9 +65,7 @@ def upstream_with(credentials: Credentials, *registries: tuple[str, FakeRegistry
     return upstream_of(dict(registries), credentials=credentials)
 
 
-def test_credential_is_asked_for_under_another_name_than_the_reference_has(
-    registry: FakeRegistry, other: FakeRegistry
-) -> None:
+def test_credential_is_looked_up_by_the_name_in_the_reference(registry: FakeRegistry, other: FakeRegistry) -> None:
     header = {"WWW-Authenticate": 'Bearer realm="https://auth.docker.io/token",service="registry.docker.io"'}
     registry.fail("HEAD", "/manifests/", 401, headers=header)
     asked: list[Repository] = []
@@ -80,7 +80,7 @@ def test_credential_is_asked_for_under_another_name_than_the_reference_has(
     assert set(asked) == {HUB.repository}
 
 
-def test_basic_is_not_answered(registry: FakeRegistry) -> None:
+def test_basic_challenge_is_answered(registry: FakeRegistry) -> None:
     registry.fail("HEAD", "/manifests/", 401, headers={"WWW-Authenticate": 'Basic realm="r"'})
     upstream = upstream_with(lambda _: CREDENTIAL, ("https://registry-1.docker.io", registry))
     assert upstream.head_manifest(HUB) == IMAGE.root.descriptor
@@ -88,14 +88,14 @@ def test_basic_is_not_answered(registry: FakeRegistry) -> None:
     assert [each.authorized for each in registry.requests] == [False, True, True]
 
 
-def test_basic_without_a_credential_is_more_than_a_refusal(registry: FakeRegistry) -> None:
+def test_basic_challenge_without_a_credential_is_a_refusal(registry: FakeRegistry) -> None:
     registry.fail("HEAD", "/manifests/", 401, headers={"WWW-Authenticate": 'Basic realm="r"'}, times=9)
     with pytest.raises(AccessDeniedError):
         upstream_with(lambda _: None, ("https://registry-1.docker.io", registry)).head_manifest(HUB)
     assert len(registry.requests) == 1
 
 
-def test_registry_to_which_it_redirects_learns_who_we_are(registry: FakeRegistry, other: FakeRegistry) -> None:
+def test_registry_after_a_redirect_gets_no_credential(registry: FakeRegistry, other: FakeRegistry) -> None:
     """Not even who we are to that one: it was not the one that was asked for."""
     there = {"Location": "https://ghcr.io/v2/library/alpine/manifests/3.20"}
     registry.fail("HEAD", "/manifests/", 307, headers=there, times=9)
@@ -108,7 +108,7 @@ def test_registry_to_which_it_redirects_learns_who_we_are(registry: FakeRegistry
     assert {each.authorized for each in other.requests} == {False}
 
 
-def test_registry_that_knows_us_is_told_by_a_redirect(registry: FakeRegistry, other: FakeRegistry) -> None:
+def test_redirect_from_another_registry_carries_no_credential(registry: FakeRegistry, other: FakeRegistry) -> None:
     """What we may do there is not for another registry's redirect to use."""
     other.push(IMAGE, "library/alpine", "3.20")
     there = {"Location": "https://ghcr.io/v2/library/alpine/manifests/3.20"}
@@ -122,9 +122,7 @@ def test_registry_that_knows_us_is_told_by_a_redirect(registry: FakeRegistry, ot
     assert [each.authorized for each in other.requests] == [False, True, False]
 
 
-def test_token_service_that_redirects_elsewhere_sends_the_credential_on(
-    registry: FakeRegistry, other: FakeRegistry
-) -> None:
+def test_redirect_of_a_token_service_carries_no_credential(registry: FakeRegistry, other: FakeRegistry) -> None:
     header = {"WWW-Authenticate": 'Bearer realm="https://registry-1.docker.io/token"'}
     registry.fail("HEAD", "/manifests/", 401, headers=header)
     registry.fail("GET", "/token", 307, headers={"Location": "https://thief.example/token"})
@@ -135,7 +133,7 @@ def test_token_service_that_redirects_elsewhere_sends_the_credential_on(
     assert [each.authorized for each in other.requests] == [False]
 
 
-def test_storage_is_told_who_we_are(registry: FakeRegistry, other: FakeRegistry) -> None:
+def test_storage_gets_no_credential(registry: FakeRegistry, other: FakeRegistry) -> None:
     blob = last_blob(IMAGE)
     registry.fail("GET", "/blobs/", 401, headers={"WWW-Authenticate": 'Basic realm="r"'})
     registry.fail("GET", "/blobs/", 307, headers={"Location": "https://cdn.example/v2/library/alpine/blobs/x"})
@@ -148,6 +146,46 @@ def test_storage_is_told_who_we_are(registry: FakeRegistry, other: FakeRegistry)
     assert [each.authorized for each in other.requests] == [False]
 
 
-def test_name_and_secret_of_any_letters_are_sent_otherwise_than_in_utf8() -> None:
+def test_credential_is_sent_as_utf8() -> None:
     encoded = Credential("bücher", "pä:ss").basic.removeprefix("Basic ")
     assert base64.b64decode(encoded).decode() == "bücher:pä:ss"
+
+
+class Nexus(FakeRegistry):
+    """Lets anybody in, and shows private repositories to those only who log in; how, only the root of the API says."""
+
+    def __init__(self, hides: int) -> None:
+        super().__init__()
+        self.hides = hides
+        self.push(IMAGE, "team/app", "1.0")
+
+    def answer(self, request: RecordedRequest, authorization: str | None) -> Answer:
+        if authorization == CREDENTIAL.basic:
+            return super().answer(request, authorization)
+        if request.path == "/v2/":
+            return error_answer(401, "UNAUTHORIZED", "who are you", {"WWW-Authenticate": 'Basic realm="r"'})
+        return error_answer(self.hides, "NAME_UNKNOWN", "not here")
+
+
+@pytest.mark.parametrize("hides", [401, 403, 404])
+def test_login_is_sent_to_a_registry_that_challenges_at_its_root_only(hides: int) -> None:
+    with Nexus(hides) as registry:
+        upstream = upstream_of(credentials=lambda _: CREDENTIAL)
+        for _ in range(2):
+            assert upstream.head_manifest(registry.reference("team/app", "1.0")) == IMAGE.root.descriptor
+        assert registry.count("GET", "^/v2/$") == 1
+
+
+def test_root_is_not_asked_without_a_login() -> None:
+    with Nexus(404) as registry:
+        with pytest.raises(NotFoundError):
+            upstream_of().head_manifest(registry.reference("team/app", "1.0"))
+        assert registry.count("GET", "^/v2/$") == 0
+
+
+def test_registry_that_wants_no_login_is_asked_for_a_challenge_once(registry: FakeRegistry) -> None:
+    upstream = upstream_of(credentials=lambda _: CREDENTIAL)
+    for _ in range(3):
+        with pytest.raises(NotFoundError):
+            upstream.head_manifest(registry.reference("team/app", "missing"))
+    assert registry.count("GET", "^/v2/$") == 1

@@ -33,7 +33,7 @@ def read(upstream: UpstreamRegistry, url: str = URL) -> bytes:
         return b"".join(pieces)
 
 
-def test_stranger_is_told_who_we_are_or_not_read(internet: Internet, ca: Path) -> None:
+def test_foreign_url_is_read_without_a_credential(internet: Internet, ca: Path) -> None:
     upstream = UpstreamRegistry(
         UpstreamSettings,
         ca=str(ca),
@@ -49,7 +49,7 @@ def test_stranger_is_told_who_we_are_or_not_read(internet: Internet, ca: Path) -
     assert (internet.said_who(), len(internet.asked)) == (set(), 2)
 
 
-def test_stranger_sends_us_back_and_learns_who_we_are(internet: Internet, ca: Path) -> None:
+def test_foreign_url_that_redirects_back_gets_no_credential(internet: Internet, ca: Path) -> None:
     def send_back(_: Asked) -> Answer:
         return Answer(307, {"Location": f"https://{PUBLIC}/v2/team/app/blobs/{BLOB.digest}"})
 
@@ -59,7 +59,9 @@ def test_stranger_sends_us_back_and_learns_who_we_are(internet: Internet, ca: Pa
 
 
 @pytest.mark.parametrize("names_it", [False, True])
-def test_public_manifest_leads_within(internet: Internet, ca: Path, within: socket.socket, names_it: bool) -> None:
+def test_public_manifest_does_not_lead_within(
+    internet: Internet, ca: Path, within: socket.socket, names_it: bool
+) -> None:
     host = f"127.0.0.1:{port_of(within)}"
     allowed = [UpstreamSettings(host, private_addresses=True)] if names_it else []
     network = internet.network._replace(resolve=lambda name, _: [name])
@@ -70,7 +72,7 @@ def test_public_manifest_leads_within(internet: Internet, ca: Path, within: sock
 
 
 @pytest.mark.parametrize("names_it", [False, True])
-def test_public_manifest_leads_to_plain_http(internet: Internet, ca: Path, names_it: bool) -> None:
+def test_public_manifest_does_not_lead_to_plain_http(internet: Internet, ca: Path, names_it: bool) -> None:
     allowed = [UpstreamSettings(LISTED, plain_http=True)] if names_it else []
     upstream = guarded(*allowed, network=internet.network, ca=ca, trusts_the_first=True)
     with pytest.raises(AccessDeniedError, match="is asked by plain HTTP, which is refused"):
@@ -78,7 +80,7 @@ def test_public_manifest_leads_to_plain_http(internet: Internet, ca: Path, names
     assert internet.connected == []
 
 
-def test_url_leaves_tls_by_a_redirect(internet: Internet, ca: Path) -> None:
+def test_redirect_of_a_url_does_not_leave_tls(internet: Internet, ca: Path) -> None:
     internet.sites[LISTED] = lambda _: Answer(307, {"Location": f"http://{LISTED}/elsewhere"})
     with pytest.raises(AccessDeniedError, match="from https to http"):
         read(guarded(network=internet.network, ca=ca))
@@ -88,15 +90,17 @@ def test_url_leaves_tls_by_a_redirect(internet: Internet, ca: Path) -> None:
 @pytest.mark.parametrize(
     "url", ["", "//", "layer", "ftp://listed.example/x", f"https://alice:{SECRET}@listed.example/x"]
 )
-def test_url_is_none_and_is_followed_or_quoted(internet: Internet, ca: Path, url: str) -> None:
-    with pytest.raises(NotFoundError, match="its manifest names a URL that is no address") as caught:
+def test_invalid_url_is_neither_followed_nor_quoted(internet: Internet, ca: Path, url: str) -> None:
+    with pytest.raises(NotFoundError, match="the manifest names an invalid URL") as caught:
         read(guarded(network=internet.network, ca=ca), url)
     assert SECRET not in str(caught.value)
     assert internet.connected == []
 
 
-def test_error_quotes_a_signature(internet: Internet, ca: Path) -> None:
+def test_signature_is_not_quoted(internet: Internet, ca: Path) -> None:
     internet.sites[LISTED] = lambda _: Answer(404)
-    with pytest.raises(NotFoundError, match=f"open_blob of {BLOB.digest} from {LISTED} at the upstream") as caught:
+    with pytest.raises(
+        NotFoundError, match=f"reading the blob of {BLOB.digest} from {LISTED} at the upstream"
+    ) as caught:
         read(guarded(network=internet.network, ca=ca))
     assert SECRET not in str(caught.value)

@@ -7,7 +7,7 @@ import pytest
 
 from local.registry import FakeRegistry
 from local.registry.answers import Answer
-from pullahead.registry.transport import parse_url
+from pullahead.registry.request import parse_url
 from pullahead.rules.model import UpstreamSettings
 from tests.fakes.internet import Internet
 from tests.unit.registry.guarding import LISTED, PUBLIC, Public, guarded, port_of, refused, resolving_literals
@@ -29,7 +29,7 @@ INWARDS = [
 
 
 @pytest.mark.parametrize("location", INWARDS)
-def test_redirect_leads_inwards(
+def test_redirect_inwards_is_refused(
     within: socket.socket, internet: Internet, ca: Path, public: Public, location: str
 ) -> None:
     public.redirect(location.format(port=port_of(within)))
@@ -38,7 +38,7 @@ def test_redirect_leads_inwards(
 
 
 @pytest.mark.parametrize("realm", [each for each in INWARDS if each.startswith("https:")])
-def test_token_service_is_within(
+def test_token_service_within_is_refused(
     within: socket.socket, internet: Internet, ca: Path, public: Public, realm: str
 ) -> None:
     public.challenge(realm.format(port=port_of(within)))
@@ -47,7 +47,7 @@ def test_token_service_is_within(
     assert {address for address, _ in internet.connected} == {"151.101.0.1"}
 
 
-def test_last_of_many_redirects_leads_inwards(
+def test_last_of_many_redirects_inwards_is_refused(
     within: socket.socket, internet: Internet, ca: Path, public: Public
 ) -> None:
     internet.sites[LISTED] = lambda _: Answer(302, {"Location": f"https://127.0.0.1:{port_of(within)}/"})
@@ -78,11 +78,11 @@ def test_last_of_many_redirects_leads_inwards(
         "",
     ],
 )
-def test_host_that_is_spelled_oddly_is_taken_for_one(host: str) -> None:
+def test_host_that_is_spelled_oddly_is_invalid(host: str) -> None:
     assert parse_url(f"https://{host}/v2/") is None
 
 
-def test_plain_http_is_left_for_a_host_that_no_rule_names(registry: FakeRegistry, within: socket.socket) -> None:
+def test_redirect_to_plain_http_at_another_host_is_refused(registry: FakeRegistry, within: socket.socket) -> None:
     registry.fail(None, "/", 307, headers={"Location": f"http://127.0.0.1:{port_of(within)}/v2/"})
     message = refused(guarded(UpstreamSettings(registry.host, plain_http=True)), registry.host)
     assert "is asked by plain HTTP" in message

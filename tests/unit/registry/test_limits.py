@@ -12,11 +12,10 @@ from pullahead.errors import DeferredError, RateLimitedError, RegistryError
 from pullahead.mirrors.rate_limit_budget import RemainingQuota, seconds_until_again
 from pullahead.oci import Reference, Repository
 from pullahead.registry.client import UpstreamRegistry
-from pullahead.registry.failures import Inquiry
 from pullahead.registry.rate_limits import Limits
-from pullahead.registry.transport import Request
+from pullahead.registry.request import Inquiry, Request
 from pullahead.rules.model import RateLimit, UpstreamSettings
-from tests.unit.registry.harness import FakeTime, last_blob, pretend, upstream_of
+from tests.unit.registry.harness import FakeTime, Pretended, last_blob, upstream_of
 
 IMAGE = make_image([1000], seed=11)
 HUB = Reference(Repository("docker.io", "library/alpine"), "3.20")
@@ -57,7 +56,7 @@ def registries(registry: FakeRegistry, other: FakeRegistry) -> Registries:
 
 
 class TestPace:
-    def test_heads_to_docker_hub_trip_its_abuse_limit(self, registries: Registries) -> None:
+    def test_heads_to_docker_hub_stay_below_its_abuse_limit(self, registries: Registries) -> None:
         """Some 300 within eight minutes did."""
         upstream = registries.client()
         began, within_eight_minutes = registries.time.now, 0
@@ -66,7 +65,7 @@ class TestPace:
             within_eight_minutes += 1
         assert within_eight_minutes < 300
 
-    def test_docker_hub_slows_others_down(self, registries: Registries) -> None:
+    def test_pace_of_docker_hub_does_not_slow_others(self, registries: Registries) -> None:
         upstream = registries.client()
         for _ in range(52):
             upstream.head_manifest(HUB)
@@ -76,29 +75,29 @@ class TestPace:
             upstream.head_manifest(OTHER)
         assert registries.time.slept == slept
 
-    def test_rate_of_the_rules_is_not_kept(self, registries: Registries) -> None:
+    def test_rate_of_the_rules_is_kept(self, registries: Registries) -> None:
         upstream = registries.client(RateLimit(requests_per_second=4.0))
         for _ in range(8):
             upstream.get_manifest(OTHER)
         assert registries.time.slept == [0.25] * 4
 
-    def test_blobs_wait_for_the_pace_of_manifests(self, registries: Registries) -> None:
+    def test_blobs_do_not_wait_for_the_pace_of_manifests(self, registries: Registries) -> None:
         upstream = registries.client(RateLimit(requests_per_second=1.0))
         for _ in range(5):
             with upstream.open_blob(OTHER.repository, last_blob(IMAGE)) as pieces:
                 assert b"".join(pieces)
         assert registries.time.slept == []
 
-    def test_request_that_cannot_go_in_time_is_kept_waiting(self, registries: Registries) -> None:
+    def test_request_that_cannot_go_in_time_is_deferred(self, registries: Registries) -> None:
         upstream = registries.client(RateLimit(requests_per_second=0.01), patience=10)
         upstream.head_manifest(OTHER)
-        with pytest.raises(RateLimitedError, match=r"ghcr\.io is asked as often as it may be") as caught:
+        with pytest.raises(RateLimitedError, match=r"the request rate for ghcr\.io is used up") as caught:
             upstream.head_manifest(OTHER)
         assert caught.value.retry_after_seconds == pytest.approx(100)
         assert (registries.time.slept, registries.other.count("HEAD")) == ([], 1)
 
     @pytest.mark.parametrize(("per_second", "kind"), [(0.02, RateLimitedError), (0.01, DeferredError)])
-    def test_wait_that_a_refresh_outlasts_ends_it(
+    def test_only_a_short_wait_is_retryable(
         self, registries: Registries, per_second: float, kind: type[RateLimitedError]
     ) -> None:
         upstream = registries.client(RateLimit(requests_per_second=per_second), patience=10)
@@ -108,7 +107,7 @@ class TestPace:
         assert type(caught.value) is kind
         assert seconds_until_again(str(caught.value)) == pytest.approx(1 / per_second, abs=1)
 
-    def test_request_waits_beyond_its_deadline(self, registries: Registries) -> None:
+    def test_request_does_not_wait_beyond_its_deadline(self, registries: Registries) -> None:
         upstream = registries.client(RateLimit(requests_per_second=0.001))
         upstream.head_manifest(OTHER)
         with pytest.raises(RateLimitedError):
@@ -117,35 +116,35 @@ class TestPace:
 
 
 class TestReserve:
-    def test_reserve_is_broken_into(self, registries: Registries) -> None:
+    def test_reserve_is_kept(self, registries: Registries) -> None:
         upstream = registries.client()
         registries.say(12)
         upstream.head_manifest(HUB)
         upstream.get_manifest(HUB)
         upstream.get_manifest(HUB)
         with pytest.raises(
-            RateLimitedError, match=r"deferred, not sent: .* 10 are left, and a reserve of 10% "
+            RateLimitedError, match=r"deferred, not sent: 10 of .* are left, and a reserve of 10% "
         ) as caught:
             upstream.get_manifest(HUB)
         assert (type(caught.value), caught.value.retry_after_seconds) == (DeferredError, WINDOW)
         assert seconds_until_again(str(caught.value)) == WINDOW
         assert registries.hub.count("GET") == 2
 
-    def test_docker_hub_is_not_asked_by_head_any_more(self, registries: Registries) -> None:
+    def test_docker_hub_is_still_asked_by_head(self, registries: Registries) -> None:
         """A HEAD costs nothing there."""
         upstream = registries.client()
         registries.say(0, times=3)
         for _ in range(3):
             assert upstream.head_manifest(HUB) == IMAGE.root.descriptor
 
-    def test_blobs_of_what_is_planned_are_deferred(self, registries: Registries) -> None:
+    def test_blobs_are_not_deferred(self, registries: Registries) -> None:
         upstream = registries.client()
         registries.say(0)
         upstream.head_manifest(HUB)
         with upstream.open_blob(HUB.repository, last_blob(IMAGE)) as pieces:
             assert b"".join(pieces)
 
-    def test_reserve_of_the_rules_is_not_kept(self, registries: Registries) -> None:
+    def test_reserve_of_the_rules_is_kept(self, registries: Registries) -> None:
         upstream = registries.client(RateLimit(reserve=0.5))
         registries.say(51)
         upstream.head_manifest(HUB)
@@ -153,7 +152,7 @@ class TestReserve:
         with pytest.raises(RateLimitedError, match="reserve of 50%"):
             upstream.get_manifest(HUB)
 
-    def test_last_request_of_a_limit_without_reserve_is_not_used(self, registries: Registries) -> None:
+    def test_limit_without_a_reserve_is_used_up(self, registries: Registries) -> None:
         upstream = registries.client(RateLimit(reserve=0.0))
         registries.say(1)
         upstream.head_manifest(HUB)
@@ -161,7 +160,7 @@ class TestReserve:
         with pytest.raises(RateLimitedError):
             upstream.get_manifest(HUB)
 
-    def test_recovered_limit_is_not_noticed(self, registries: Registries) -> None:
+    def test_recovered_limit_is_noticed(self, registries: Registries) -> None:
         upstream = registries.client()
         registries.say(5)
         upstream.head_manifest(HUB)
@@ -172,7 +171,7 @@ class TestReserve:
         assert upstream.get_manifest(HUB) == IMAGE.root
         assert [request.method for request in registries.hub.requests] == ["HEAD", "HEAD", "GET"]
 
-    def test_limit_that_has_not_recovered_costs_a_get_to_see(self, registries: Registries) -> None:
+    def test_limit_that_has_not_recovered_is_seen_by_head(self, registries: Registries) -> None:
         upstream = registries.client()
         registries.say(5, times=2)
         upstream.head_manifest(HUB)
@@ -181,7 +180,7 @@ class TestReserve:
             upstream.get_manifest(HUB)
         assert (registries.hub.count("HEAD"), registries.hub.count("GET")) == (2, 0)
 
-    def test_limit_is_believed_after_its_end(self, registries: Registries) -> None:
+    def test_limit_is_forgotten_after_its_end(self, registries: Registries) -> None:
         upstream = registries.client()
         registries.say(5)
         upstream.head_manifest(HUB)
@@ -190,7 +189,7 @@ class TestReserve:
         upstream.get_manifest(HUB)
         assert registries.hub.count("HEAD") == 1
 
-    def test_limit_that_was_run_into_is_run_into_again(self, registries: Registries) -> None:
+    def test_limit_that_was_reached_is_not_reached_again(self, registries: Registries) -> None:
         """Docker Hub says no Retry-After then, but what is left: nothing."""
         headers = {"ratelimit-limit": f"100;w={WINDOW}", "ratelimit-remaining": f"0;w={WINDOW}"}
         registries.hub.fail("GET", "/manifests/", 429, times=9, headers=headers)
@@ -199,11 +198,11 @@ class TestReserve:
         assert registries.hub.count("GET") == 1
         assert caught.value.retry_after_seconds == pytest.approx(WINDOW, abs=2)
 
-    def test_rules_that_change_are_not_obeyed(self, registries: Registries) -> None:
+    def test_changed_rules_are_obeyed(self, registries: Registries) -> None:
         rate_limit = RateLimit(reserve=0.5)
         upstream = UpstreamRegistry(
             lambda host: UpstreamSettings(host, rate_limit=rate_limit),
-            dial=pretend({"https://registry-1.docker.io": registries.hub}),
+            adapter=Pretended({"https://registry-1.docker.io": registries.hub}),
             wall_clock=registries.time,
             sleep=registries.time.sleep,
         )
@@ -216,7 +215,7 @@ class TestReserve:
 
 
 class TestQuota:
-    def test_quota_is_not_what_was_said(self, registries: Registries) -> None:
+    def test_quota_is_what_the_registry_said(self, registries: Registries) -> None:
         upstream = registries.client()
         assert upstream.quota("docker.io") is None
         registries.say(30)
@@ -225,7 +224,7 @@ class TestQuota:
         assert upstream.quota("docker.io") == RemainingQuota(30, 100, 20, resets_at)
         assert upstream.quota("ghcr.io") is None
 
-    def test_request_under_way_is_not_counted(self, registries: Registries) -> None:
+    def test_request_under_way_is_counted(self, registries: Registries) -> None:
         upstream = registries.client()
         registries.say(30)
         upstream.head_manifest(HUB)
@@ -234,7 +233,7 @@ class TestQuota:
         assert quota is not None
         assert quota.remaining == 29
 
-    def test_end_that_nobody_named_is_made_up(self, registries: Registries) -> None:
+    def test_quota_without_an_end_has_none(self, registries: Registries) -> None:
         upstream = registries.client()
         said = {"X-RateLimit-Limit": "60", "X-RateLimit-Remaining": "30"}
         registries.other.fail("HEAD", "/manifests/", 404, headers=said)
@@ -243,10 +242,10 @@ class TestQuota:
 
 
 class TestWindow:
-    REQUEST = Request("HEAD", "https://example.com/v2/app/manifests/3.20", {}, Inquiry("head_manifest", "app"))
+    REQUEST = Request("HEAD", "https://example.com/v2/app/manifests/3.20", {}, Inquiry("HEAD manifest", "app"))
 
     @pytest.mark.parametrize(("status", "at_once"), [(200, 64), (404, 64), (429, 32), (503, 32)])
-    def test_registry_that_complains_is_pressed_on(self, status: int, at_once: int) -> None:
+    def test_complaint_halves_the_window(self, status: int, at_once: int) -> None:
         time = FakeTime()
         limits = Limits(lambda _: USUAL, clock=time, sleep=time.sleep)
         with limits.turn(self.REQUEST, 60) as answered:
@@ -254,7 +253,7 @@ class TestWindow:
         with ExitStack() as under_way:
             for _ in range(at_once):
                 under_way.enter_context(limits.turn(self.REQUEST, 60))
-            with pytest.raises(RateLimitedError, match=r"example\.com answers slower"):
+            with pytest.raises(RateLimitedError, match=r"too many requests to example\.com are waiting"):
                 under_way.enter_context(limits.turn(self.REQUEST, 0.01))
         with limits.turn(self.REQUEST, 0.01):
             pass
@@ -262,7 +261,7 @@ class TestWindow:
 
 class TestPause:
     @pytest.mark.parametrize("status", [429, 503])
-    def test_others_ask_on_while_one_was_told_to_wait(self, registries: Registries, status: int) -> None:
+    def test_pause_holds_for_later_requests(self, registries: Registries, status: int) -> None:
         upstream = registries.client(patience=30)
         registries.other.fail("HEAD", "/manifests/", status, headers={"Retry-After": "20"})
         with pytest.raises(RegistryError, match="HTTP"):
@@ -270,7 +269,7 @@ class TestPause:
         upstream.get_manifest(OTHER)
         assert registries.time.slept == [20.0]
 
-    def test_long_pause_is_sat_out_or_ignored(self, registries: Registries) -> None:
+    def test_long_pause_defers(self, registries: Registries) -> None:
         upstream = registries.client(patience=30)
         registries.other.fail("HEAD", "/manifests/", 429, headers={"Retry-After": "600"})
         for waited, expected in [(0, 600), (100, 500)]:
@@ -283,7 +282,7 @@ class TestPause:
         registries.time.now += 500
         upstream.head_manifest(OTHER)
 
-    def test_date_is_not_heeded(self, registries: Registries) -> None:
+    def test_pause_until_a_date_is_kept(self, registries: Registries) -> None:
         upstream = registries.client(patience=30)
         at = email.utils.format_datetime(datetime.now(UTC) + timedelta(seconds=600), usegmt=True)
         registries.other.fail("HEAD", "/manifests/", 503, headers={"Retry-After": at})
@@ -293,7 +292,7 @@ class TestPause:
             upstream.head_manifest(OTHER)
         assert caught.value.retry_after_seconds == pytest.approx(600, abs=60)
 
-    def test_absurd_wish_silences_for_ever(self, registries: Registries) -> None:
+    def test_absurd_pause_ends_after_an_hour(self, registries: Registries) -> None:
         upstream = registries.client()
         registries.other.fail("HEAD", "/manifests/", 429, headers={"Retry-After": "999999999"})
         with pytest.raises(RateLimitedError):
@@ -301,13 +300,13 @@ class TestPause:
         registries.time.now += 3600
         upstream.head_manifest(OTHER)
 
-    def test_blobs_are_asked_for_in_a_pause(self, registries: Registries) -> None:
+    def test_blobs_are_not_requested_in_a_pause(self, registries: Registries) -> None:
         upstream = registries.client(patience=30)
         registries.other.fail("HEAD", "/manifests/", 429, headers={"Retry-After": "600"})
         with pytest.raises(RateLimitedError):
             upstream.head_manifest(OTHER)
         with (
-            pytest.raises(RateLimitedError, match=r"ghcr\.io asked not to be asked"),
+            pytest.raises(RateLimitedError, match=r"ghcr\.io asked for a pause"),
             upstream.open_blob(OTHER.repository, last_blob(IMAGE)),
         ):
             pass

@@ -5,7 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from pullahead.registry.rate_limits import Place, TokenBucket, Window
+from pullahead.registry.rate_limits import Slot, TokenBucket, Window
 from tests.polling import until
 from tests.unit.registry.harness import FakeTime
 
@@ -16,7 +16,7 @@ def bucket(time: FakeTime, per_second: float = 2.0, burst: int = 3) -> TokenBuck
     return TokenBucket(per_second, burst, time, time.sleep)
 
 
-def entered(window: Window) -> Place:
+def entered(window: Window) -> Slot:
     """Enter where there must be a place."""
     place = window.enter(0)
     assert place is not None
@@ -24,13 +24,13 @@ def entered(window: Window) -> Place:
 
 
 class TestTokenBucket:
-    def test_burst_waits_or_what_follows_does_not(self) -> None:
+    def test_what_follows_a_burst_waits(self) -> None:
         time = FakeTime()
         paced = bucket(time)
         assert [paced.wait(60) for _ in range(6)] == [None] * 6
         assert time.slept == [0.5, 0.5, 0.5]
 
-    def test_burst_is_not_whole_again_after_a_rest(self) -> None:
+    def test_burst_is_whole_again_after_a_rest(self) -> None:
         time = FakeTime()
         paced = bucket(time)
         for _ in range(3):
@@ -42,7 +42,7 @@ class TestTokenBucket:
         paced.wait(60)
         assert time.slept == [0.5]
 
-    def test_who_cannot_wait_is_kept_waiting_or_takes_a_turn(self) -> None:
+    def test_who_cannot_wait_takes_no_turn(self) -> None:
         time = FakeTime()
         paced = bucket(time)
         for _ in range(3):
@@ -51,7 +51,7 @@ class TestTokenBucket:
         assert paced.wait(0.5) is None
         assert time.slept == [0.5]
 
-    def test_clock_that_is_put_back_silences_for_long(self) -> None:
+    def test_clock_that_is_put_back_delays_nothing(self) -> None:
         time = FakeTime()
         paced = bucket(time)
         for _ in range(3):
@@ -60,7 +60,7 @@ class TestTokenBucket:
         paced.wait(60)
         assert time.slept == [0.5]
 
-    def test_turns_are_taken_out_of_order_or_behind_a_lock(self) -> None:
+    def test_turns_are_taken_in_order_without_a_lock(self) -> None:
         """Each waits on its own, for its own turn: none is let go by another's waking up."""
         slept: list[float] = []
         all_asleep = threading.Barrier(4)
@@ -76,13 +76,13 @@ class TestTokenBucket:
         assert sorted(slept) == [1.0, 2.0, 3.0, 4.0]
 
     @pytest.mark.parametrize(("per_second", "burst"), [(0.0, 1), (-1.0, 1), (1.0, 0)])
-    def test_bucket_that_lets_nothing_go_is_made(self, per_second: float, burst: int) -> None:
-        with pytest.raises(ValueError, match="lets nothing go"):
+    def test_bucket_that_lets_nothing_through_is_refused(self, per_second: float, burst: int) -> None:
+        with pytest.raises(ValueError, match="lets nothing through"):
             bucket(FakeTime(), per_second, burst)
 
 
 class TestWindow:
-    def test_more_than_the_window_are_under_way(self) -> None:
+    def test_no_more_than_the_window_are_under_way(self) -> None:
         window = Window(2)
         first = entered(window)
         entered(window)
@@ -90,20 +90,20 @@ class TestWindow:
         window.leave(first, went_well=None)
         entered(window)
 
-    def test_complaint_does_not_halve(self) -> None:
+    def test_complaint_halves_the_window(self) -> None:
         window = Window(MOST)
         for size in (4, 2, 1, 1):
             window.leave(entered(window), went_well=False)
             assert window.size == size
 
-    def test_one_storm_of_complaints_halves_more_than_once(self) -> None:
+    def test_one_storm_of_complaints_halves_once(self) -> None:
         window = Window(MOST)
         places = [entered(window) for _ in range(MOST)]
         for place in places:
             window.leave(place, went_well=False)
         assert window.size == MOST / 2
 
-    def test_window_stays_small_or_springs_back(self) -> None:
+    def test_window_grows_slowly(self) -> None:
         window = Window(MOST)
         window.leave(entered(window), went_well=False)
         answers = 0
@@ -115,14 +115,14 @@ class TestWindow:
             window.leave(entered(window), went_well=True)
         assert window.size == MOST
 
-    def test_broken_connection_counts_as_an_answer(self) -> None:
+    def test_broken_connection_does_not_change_the_window(self) -> None:
         window = Window(MOST)
         window.leave(entered(window), went_well=False)
         for _ in range(50):
             window.leave(entered(window), went_well=None)
         assert window.size == MOST / 2
 
-    def test_who_came_last_goes_first(self) -> None:
+    def test_who_came_first_goes_first(self) -> None:
         window = Window(1)
         held = entered(window)
         order: list[int] = []
@@ -140,7 +140,7 @@ class TestWindow:
             window.leave(held, went_well=True)
         assert order == [0, 1, 2, 3, 4]
 
-    def test_place_is_lost_with_who_gave_up_waiting(self) -> None:
+    def test_slot_of_who_gave_up_is_free_again(self) -> None:
         window = Window(1)
         held = entered(window)
         assert window.enter(0.01) is None

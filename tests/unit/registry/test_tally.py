@@ -6,9 +6,8 @@ from local.images import make_image
 from local.registry import FakeRegistry
 from pullahead.mirrors.rate_limit_budget import UpstreamUse
 from pullahead.oci import parse_reference
-from pullahead.registry.failures import Inquiry
+from pullahead.registry.request import Inquiry, Request
 from pullahead.registry.request_counts import ELSEWHERE, Asked, Kind, RequestCounts
-from pullahead.registry.transport import Request
 from tests.unit.registry.harness import upstream_of
 
 
@@ -16,7 +15,7 @@ def request(url: str, method: str = "GET") -> Request:
     return Request(method, url, {}, Inquiry("test", "test"))
 
 
-def test_kinds_of_requests() -> None:
+def test_requests_are_counted_by_kind() -> None:
     tally, root = RequestCounts(), "https://ghcr.io/v2/team/app"
     for method, url in (
         ("HEAD", f"{root}/manifests/1.0"),
@@ -36,7 +35,7 @@ def test_kinds_of_requests() -> None:
     }
 
 
-def test_docker_hub_is_called_as_references_call_it() -> None:
+def test_docker_hub_is_counted_under_the_name_of_references() -> None:
     tally = RequestCounts()
     tally.count(request("https://registry-1.docker.io/v2/library/alpine/manifests/3", "HEAD"))
     assert list(tally.take()) == [Asked("docker.io", Kind.HEAD)]
@@ -66,7 +65,7 @@ def test_no_request_is_lost_between_threads() -> None:
     assert sum(tally.take().values()) == 2000
 
 
-def test_client_tells_what_it_asked_and_what_is_left() -> None:
+def test_client_reports_requests_and_what_is_left() -> None:
     with FakeRegistry() as registry:
         registry.push(make_image(seed=1), "team/app", "1.0")
         upstream = upstream_of()

@@ -42,14 +42,14 @@ def upstream_of(internet: Internet, *token_hosts: str, credential: Credential | 
     )
 
 
-def test_listed_token_service_gets_no_credential(internet: Internet) -> None:
+def test_listed_token_service_gets_the_credential(internet: Internet) -> None:
     upstream = upstream_of(internet, AUTH, credential=Credential("user", SECRET))
     assert upstream.head_manifest(REFERENCE) == IMAGE.root.descriptor
     assert [each.authorization for each in internet.asked if each.host == AUTH] == [Credential("user", SECRET).basic]
 
 
 @pytest.mark.parametrize("token_hosts", [(), ("elsewhere.example",), (f"{AUTH}:8443",), ("auth.example",)])
-def test_token_service_that_is_not_listed_gets_a_credential(internet: Internet, token_hosts: tuple[str, ...]) -> None:
+def test_unlisted_token_service_gets_no_credential(internet: Internet, token_hosts: tuple[str, ...]) -> None:
     upstream = upstream_of(internet, *token_hosts, credential=Credential("user", SECRET))
     with pytest.raises(AccessDeniedError, match=f"`token_hosts` of {REGISTRY}") as caught:
         upstream.head_manifest(REFERENCE)
@@ -57,6 +57,6 @@ def test_token_service_that_is_not_listed_gets_a_credential(internet: Internet, 
     assert [each.host for each in internet.asked] == [REGISTRY]
 
 
-def test_anonymous_token_needs_a_rule(internet: Internet) -> None:
+def test_anonymous_token_needs_no_rule(internet: Internet) -> None:
     assert upstream_of(internet).head_manifest(REFERENCE) == IMAGE.root.descriptor
     assert internet.said_who() == {REGISTRY}

@@ -11,9 +11,8 @@ from local.registry import FakeRegistry
 from pullahead.errors import AccessDeniedError, RateLimitedError, RegistryError, RegistryUnavailableError
 from pullahead.oci import Reference, Repository
 from pullahead.registry.client import UpstreamRegistry
-from pullahead.registry.failures import Inquiry
-from pullahead.registry.tokens import Challenge, Tokens
-from pullahead.registry.transport import Request
+from pullahead.registry.request import Inquiry, Request
+from pullahead.registry.tokens import Challenge, Identity, Tokens
 from tests.unit.registry.harness import SECRET, FakeTime, last_blob, upstream_of
 
 IMAGE = make_image([1000], seed=5)
@@ -43,7 +42,7 @@ def token_body(registry: FakeRegistry, body: bytes, status: int = 200, times: in
     registry.fail("GET", "/token", status, times=times, body=body)
 
 
-def test_token_is_fetched_for_every_request(registry: FakeRegistry, upstream: UpstreamRegistry) -> None:
+def test_token_is_fetched_once(registry: FakeRegistry, upstream: UpstreamRegistry) -> None:
     for _ in range(3):
         head(registry, upstream)
     upstream.get_manifest(registry.reference("team/app", "1.0"))
@@ -54,21 +53,21 @@ def test_token_is_fetched_for_every_request(registry: FakeRegistry, upstream: Up
     assert registry.connections == 1
 
 
-def test_token_request_is_not_what_was_demanded(registry: FakeRegistry, upstream: UpstreamRegistry) -> None:
+def test_token_request_is_what_was_demanded(registry: FakeRegistry, upstream: UpstreamRegistry) -> None:
     head(registry, upstream)
     asked = next(request for request in registry.requests if request.path == "/token")
     expected = f"service={registry.host.replace(':', '%3A')}&scope=repository%3Ateam%2Fapp%3Apull"
     assert (asked.query, asked.authorized) == (expected, False)
 
 
-def test_token_of_one_repository_is_used_for_another(registry: FakeRegistry, upstream: UpstreamRegistry) -> None:
+def test_token_is_used_for_its_repository_only(registry: FakeRegistry, upstream: UpstreamRegistry) -> None:
     for repository in ("team/app", "team/other", "team/app"):
         head(registry, upstream, repository)
     assert registry.count("GET", "/token") == 2
     assert registry.count("HEAD") == 5
 
 
-def test_expired_token_is_fetched_more_than_once(registry: FakeRegistry, upstream: UpstreamRegistry) -> None:
+def test_expired_token_is_fetched_once(registry: FakeRegistry, upstream: UpstreamRegistry) -> None:
     head(registry, upstream)
     registry.expire_tokens()
     registry.forget_requests()
@@ -81,7 +80,7 @@ def test_expired_token_is_fetched_more_than_once(registry: FakeRegistry, upstrea
 
 
 @pytest.mark.parametrize(("lifetime", "good_for"), [(300, 269), (60, 44), (8, 5)])
-def test_token_is_used_until_it_is_refused(registry: FakeRegistry, lifetime: int, good_for: int) -> None:
+def test_token_is_renewed_before_it_expires(registry: FakeRegistry, lifetime: int, good_for: int) -> None:
     time = FakeTime()
     upstream = upstream_of(time=time)
     registry.token_lifetime_seconds = lifetime
@@ -98,7 +97,7 @@ def test_token_is_used_until_it_is_refused(registry: FakeRegistry, lifetime: int
 @pytest.mark.parametrize(
     ("expires_in", "kept"), [(b"", 44), (b', "expires_in": 1e300', 3569), (b', "expires_in": "60"', 44)]
 )
-def test_odd_lifetime_is_taken_at_its_word(registry: FakeRegistry, expires_in: bytes, kept: int) -> None:
+def test_odd_lifetime_is_bounded(registry: FakeRegistry, expires_in: bytes, kept: int) -> None:
     time = FakeTime()
     upstream = upstream_of(time=time)
     registry.token_auth = False
@@ -114,7 +113,7 @@ def test_odd_lifetime_is_taken_at_its_word(registry: FakeRegistry, expires_in: b
 
 
 @pytest.mark.parametrize("expires_in", [b"0", b"-5"])
-def test_token_that_expires_at_once_is_not_used_once(registry: FakeRegistry, expires_in: bytes) -> None:
+def test_token_that_expires_at_once_is_used_once(registry: FakeRegistry, expires_in: bytes) -> None:
     upstream = upstream_of()
     registry.token_auth = False
     challenge(registry, f'Bearer realm="{registry.url}/token"')
@@ -124,7 +123,7 @@ def test_token_that_expires_at_once_is_not_used_once(registry: FakeRegistry, exp
 
 
 @pytest.mark.parametrize("body", [b'{"token": "a"}', b'{"access_token": "a"}', b'{"token": null, "access_token": "a"}'])
-def test_name_of_the_token_field_matters(registry: FakeRegistry, upstream: UpstreamRegistry, body: bytes) -> None:
+def test_both_token_fields_are_read(registry: FakeRegistry, upstream: UpstreamRegistry, body: bytes) -> None:
     registry.token_auth = False
     challenge(registry, f'Bearer realm="{registry.url}/token"')
     token_body(registry, body)
@@ -135,10 +134,10 @@ def test_name_of_the_token_field_matters(registry: FakeRegistry, upstream: Upstr
 @pytest.mark.parametrize(
     "body", [b"", b"[]", b"<html>", b"{}", b'{"token": ""}', b'{"token": "s3cr3t\\r\\nX: y"}', b"\xff"]
 )
-def test_answer_without_a_token_is_used(registry: FakeRegistry, upstream: UpstreamRegistry, body: bytes) -> None:
+def test_answer_without_a_token_is_an_error(registry: FakeRegistry, upstream: UpstreamRegistry, body: bytes) -> None:
     token_body(registry, body)
     with pytest.raises(
-        RegistryUnavailableError, match=f"token service {registry.host}: its answer holds no token"
+        RegistryUnavailableError, match=f"token service {registry.host}: the response has no token"
     ) as e:
         head(registry, upstream)
     assert SECRET not in str(e.value)
@@ -150,12 +149,12 @@ def test_answer_without_a_token_is_used(registry: FakeRegistry, upstream: Upstre
         (401, AccessDeniedError, 1),
         (403, AccessDeniedError, 1),
         (404, RegistryUnavailableError, 1),  # never NotFoundError: the tag may well be there
-        (500, RegistryUnavailableError, 1),
+        (500, RegistryUnavailableError, 3),
         (503, RegistryUnavailableError, 3),
         (429, RateLimitedError, 3),
     ],
 )
-def test_failing_token_service_is_taken_for_the_registry(
+def test_failing_token_service_is_named(
     registry: FakeRegistry, upstream: UpstreamRegistry, status: int, kind: type[RegistryError], asked: int
 ) -> None:
     token_body(registry, b"", status, times=99)
@@ -165,9 +164,7 @@ def test_failing_token_service_is_taken_for_the_registry(
     assert registry.count("GET", "/token") == asked
 
 
-def test_registry_that_refuses_every_token_is_asked_for_ever(
-    registry: FakeRegistry, upstream: UpstreamRegistry
-) -> None:
+def test_registry_that_refuses_every_token_is_asked_twice(registry: FakeRegistry, upstream: UpstreamRegistry) -> None:
     registry.before("HEAD", "/manifests/", registry.expire_tokens, times=99)
     with pytest.raises(AccessDeniedError):
         head(registry, upstream)
@@ -175,7 +172,7 @@ def test_registry_that_refuses_every_token_is_asked_for_ever(
 
 
 @pytest.mark.parametrize("header", ["", 'Basic realm="x"', "Negotiate", "Bearer", 'Bearer realm=""'])
-def test_challenge_that_nobody_can_meet_is_tried(
+def test_challenge_that_cannot_be_met_is_a_refusal(
     registry: FakeRegistry, upstream: UpstreamRegistry, header: str
 ) -> None:
     challenge(registry, header)
@@ -184,14 +181,14 @@ def test_challenge_that_nobody_can_meet_is_tried(
     assert len(registry.requests) == 1
 
 
-def test_second_challenge_of_a_list_is_overlooked(registry: FakeRegistry, upstream: UpstreamRegistry) -> None:
+def test_second_challenge_of_a_list_is_found(registry: FakeRegistry, upstream: UpstreamRegistry) -> None:
     scope = "repository:team/app:pull"
     challenge(registry, f'Basic realm="a, b", Bearer realm="{registry.url}/token",scope="{scope}"')
     head(registry, upstream)
     assert registry.count("GET", "/token") == 1
 
 
-def test_challenge_without_scope_asks_for_nothing(registry: FakeRegistry, upstream: UpstreamRegistry) -> None:
+def test_challenge_without_scope_asks_for_the_repository(registry: FakeRegistry, upstream: UpstreamRegistry) -> None:
     challenge(registry, f'Bearer realm="{registry.url}/token?tenant=7",service="s"')
     head(registry, upstream)
     asked = next(request for request in registry.requests if request.path == "/token")
@@ -202,16 +199,16 @@ def test_challenge_without_scope_asks_for_nothing(registry: FakeRegistry, upstre
     "realm",
     ["http://auth.example/token", "ftp://auth.example", "/token", "https://u:s3cr3t@auth.example/", "https://[::1"],
 )
-def test_realm_that_is_not_https_is_asked(registry: FakeRegistry, other: FakeRegistry, realm: str) -> None:
+def test_realm_that_is_not_https_is_refused(registry: FakeRegistry, other: FakeRegistry, realm: str) -> None:
     upstream = upstream_of({"https://registry-1.docker.io": registry, "http://auth.example": other})
     challenge(registry, f'Bearer realm="{realm}"')
-    with pytest.raises(AccessDeniedError, match=r"registry-1\.docker\.io wants a token") as caught:
+    with pytest.raises(AccessDeniedError, match=r"registry-1\.docker\.io names a token service") as caught:
         upstream.head_manifest(HUB)
     assert SECRET not in str(caught.value)
     assert other.requests == []
 
 
-def test_realm_redirects_from_https_to_http(registry: FakeRegistry, other: FakeRegistry) -> None:
+def test_redirect_of_a_realm_to_http_is_refused(registry: FakeRegistry, other: FakeRegistry) -> None:
     hosts = {"https://registry-1.docker.io": registry, "https://auth.example": other, "http://auth.example": other}
     challenge(registry, 'Bearer realm="https://auth.example/token"')
     other.fail("GET", "/token", 302, headers={"Location": "http://auth.example/token"})
@@ -220,7 +217,7 @@ def test_realm_redirects_from_https_to_http(registry: FakeRegistry, other: FakeR
     assert len(other.requests) == 1
 
 
-def test_realm_elsewhere_gets_a_credential(registry: FakeRegistry, other: FakeRegistry) -> None:
+def test_anonymous_token_may_come_from_elsewhere(registry: FakeRegistry, other: FakeRegistry) -> None:
     upstream = upstream_of({"https://registry-1.docker.io": registry, "https://auth.docker.io": other})
     registry.token_auth = False
     challenge(registry, 'Bearer realm="https://auth.docker.io/token",service="registry.docker.io"')
@@ -229,7 +226,7 @@ def test_realm_elsewhere_gets_a_credential(registry: FakeRegistry, other: FakeRe
     assert registry.requests[-1].authorized
 
 
-def test_netrc_slips_into_requests(registry: FakeRegistry, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_netrc_is_not_used(registry: FakeRegistry, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     netrc = tmp_path / "netrc"
     netrc.write_text(f"machine 127.0.0.1 login user password {SECRET}\n")
     netrc.chmod(0o600)
@@ -240,14 +237,14 @@ def test_netrc_slips_into_requests(registry: FakeRegistry, tmp_path: Path, monke
     assert not registry.requests[-1].authorized
 
 
-def test_threads_fetch_a_token_each(registry: FakeRegistry, upstream: UpstreamRegistry) -> None:
+def test_threads_share_a_token(registry: FakeRegistry, upstream: UpstreamRegistry) -> None:
     with concurrent.futures.ThreadPoolExecutor(8) as pool:
         list(pool.map(lambda _: head(registry, upstream), range(40)))
     assert registry.count("GET", "/token") == 1
 
 
-def test_tokens_of_ever_more_repositories_fill_the_memory() -> None:
-    tokens = Tokens(lambda *_: b'{"token": "t"}', FakeTime())
+def test_number_of_kept_tokens_is_bounded() -> None:
+    tokens = Tokens(lambda *_: b'{"token": "t"}', FakeTime(), Identity())
     challenge = Challenge("bearer", {"realm": "https://auth.example/token"})
     asked = [
         Request("HEAD", f"https://registry.example/v2/app-{number}/manifests/1", {}, Inquiry("head_manifest", ""))
@@ -258,7 +255,7 @@ def test_tokens_of_ever_more_repositories_fill_the_memory() -> None:
     assert (tokens.current(asked[-1], 0.0), tokens.current(asked[0], 0.0)) == ("Bearer t", None)
 
 
-def test_cookie_is_kept(registry: FakeRegistry, upstream: UpstreamRegistry) -> None:
+def test_cookie_is_not_kept(registry: FakeRegistry, upstream: UpstreamRegistry) -> None:
     registry.fail("HEAD", "/manifests/", 503, headers={"Set-Cookie": "session=7; Path=/"})
     head(registry, upstream)
     assert all("cookie" not in request.headers for request in registry.requests)

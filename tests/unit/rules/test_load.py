@@ -9,10 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pullahead.oci import parse_reference
+from pullahead.rules.file_format import format_duration, parse_duration
 from pullahead.rules.load import load_rules
 from pullahead.rules.mirror_key import MirrorKey
 from pullahead.rules.model import Mirror, Rules, UpstreamSettings
-from pullahead.rules.values import format_duration, parse_duration
 
 SHIPPED = Path(__file__).parents[3] / "layers/rules/rules.yaml"
 
@@ -59,7 +59,7 @@ def test_mirror_is_found_by_what_it_publishes() -> None:
 @pytest.mark.parametrize(
     "text", ["version: 1\nmirrors: []", "version: 1\nmirrors:\n", "version: 1\nupstreams:\nmirrors: []"]
 )
-def test_no_mirrors_is_nothing_to_do(text: str) -> None:
+def test_file_without_mirrors_is_valid(text: str) -> None:
     rules = load(text)
     assert (rules.mirrors, rules.upstreams) == ((), ())
 
@@ -85,11 +85,11 @@ def test_settings_are_found_by_the_host_that_references_have() -> None:
 
 
 @pytest.mark.parametrize("host", ["10.0.0.1:5000", "[::1]:5000", "localhost"])
-def test_settings_take_any_host_that_a_reference_may_have(host: str) -> None:
+def test_settings_accept_every_host_of_a_reference(host: str) -> None:
     assert load(f'version: 1\nmirrors: []\nupstreams: {{"{host}": {{plain_http: true}}}}').upstreams[0].host == host
 
 
-def test_limits_of_times_are_allowed_themselves() -> None:
+def test_shortest_and_longest_durations_are_valid() -> None:
     rules = load("""\
         version: 1
         mirrors:
@@ -100,8 +100,8 @@ def test_limits_of_times_are_allowed_themselves() -> None:
     assert [mirror.alert_after for mirror in rules.mirrors] == [timedelta(minutes=1), timedelta(days=30)]
 
 
-@pytest.mark.parametrize("name", ["ab", "a" * 256, "a.b/c-d/e_f"], ids=len)
-def test_shortest_and_longest_repository_names_are_allowed(name: str) -> None:
+@pytest.mark.parametrize("name", ["ab", "a" * 256, "a.b/c-d/e_f", "a__b/c--d"], ids=len)
+def test_shortest_and_longest_repository_names_are_valid(name: str) -> None:
     rules = load(f"version: 1\nmirrors: [{{upstream: a.io/b, tags: [x], repository: {name}}}]\n")
     assert rules.mirrors[0].repository == name
 
@@ -116,7 +116,7 @@ def test_shortest_and_longest_repository_names_are_allowed(name: str) -> None:
         FULL + "    check_every: 15m\n    alert_after: 6h\n",
     ],
 )
-def test_digest_stays_when_the_rules_mean_the_same(same: str) -> None:
+def test_digest_is_the_same_for_the_same_rules(same: str) -> None:
     assert load(same).digest == load(FULL).digest
 
 
@@ -137,7 +137,7 @@ def test_digest_changes_with_the_rules(other: str) -> None:
     assert load(other).digest.startswith("sha256:")
 
 
-def test_rules_that_are_shipped_are_right_and_need_no_credentials() -> None:
+def test_shipped_rules_load_and_need_no_credentials() -> None:
     rules = load_rules(SHIPPED.read_text(), source=str(SHIPPED))
     hosts = {mirror.upstream.repository.registry for mirror in rules.mirrors}
     assert hosts == {"docker.io", "public.ecr.aws", "quay.io"}
@@ -148,15 +148,15 @@ def test_rules_that_are_shipped_are_right_and_need_no_credentials() -> None:
     ("text", "seconds"),
     [("90s", 90), ("5m", 300), ("1h30m", 5400), ("1d", 86_400), ("1d2h3m4s", 93_784), ("0s", 0)],
 )
-def test_duration_is_read(text: str, seconds: int) -> None:
+def test_duration_is_parsed(text: str, seconds: int) -> None:
     assert parse_duration(text) == timedelta(seconds=seconds)
 
 
 @pytest.mark.parametrize("text", ["", "5", "m", "5M", "-5m", "1.5h", "5m ", "5m5m", "1m1h", "1234567s", "\u0665m"])
-def test_text_that_is_no_duration_is_none(text: str) -> None:
+def test_invalid_duration_gives_none(text: str) -> None:
     assert parse_duration(text) is None
 
 
 @given(st.integers(0, 999_999))
-def test_duration_that_is_written_out_is_read_back(seconds: int) -> None:
+def test_written_duration_is_parsed_back(seconds: int) -> None:
     assert parse_duration(format_duration(timedelta(seconds=seconds))) == timedelta(seconds=seconds)

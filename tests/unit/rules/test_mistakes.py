@@ -6,7 +6,7 @@ import pytest
 
 from pullahead.errors import ConfigError
 from pullahead.rules.load import load_rules
-from pullahead.rules.problems import Problem, RulesError
+from pullahead.rules.yaml_document import Problem, RulesError
 
 TEN_MISTAKES = """\
 version: 2
@@ -118,7 +118,7 @@ def test_message_has_one_line_for_each_problem_and_names_the_file() -> None:
     lines = str(refused.value).splitlines()
     assert len(lines) == 10
     assert lines[0] == (
-        "layers/rules/rules.yaml:1: version: the version '2' is not known. Write version: 1, without quotes."
+        "layers/rules/rules.yaml:1: version: '2' is not a supported version. Write version: 1, without quotes."
     )
     assert all(line.startswith("layers/rules/rules.yaml:") for line in lines)
 
@@ -126,26 +126,32 @@ def test_message_has_one_line_for_each_problem_and_names_the_file() -> None:
 @pytest.mark.parametrize(
     ("text", "line", "path", "message", "hint"),
     [
-        ('version: "1"\nmirrors: []', 1, "version", "'1' is not known", "without quotes"),
-        ("version: 1.0\nmirrors: []", 1, "version", "'1.0' is not known", "version: 1"),
-        ("version: [1]\nmirrors: []", 1, "version", "not known", "version: 1"),
+        ('version: "1"\nmirrors: []', 1, "version", "'1' is not a supported version", "without quotes"),
+        ("version: 1.0\nmirrors: []", 1, "version", "'1.0' is not a supported version", "version: 1"),
+        ("version: [1]\nmirrors: []", 1, "version", "expected a number, found a list", "version: 1"),
         ("mirrors: []", 1, "", "version is missing", ""),
         ("version: 1", 1, "", "mirrors is missing", ""),
-        ("version: 1\nmirrors: []\nmirors: []", 3, "", "'mirors' is not known", "Did you mean mirrors?"),
-        ("version: 1\nmirrors: []\nzzz: 1", 3, "", "'zzz' is not known", "Known here: version, defaults, upstreams"),
-        ("version: 1\nmirrors: []\nversion: 1", 3, "", "'version' is there already on line 1", ""),
-        ("version: 1\nmirrors: {}", 2, "mirrors", "it is a mapping; expected a list", "- A"),
-        ("version: 1\nmirrors: [5]", 2, "mirrors[0]", "it is a number; expected keys", "KEY: VALUE"),
-        ("version: 1\nmirrors: []\n? [a]\n: b", 3, "", "a key is a list; expected a word", ""),
-        ("- a", 1, "", "it is a list; expected keys", ""),
-        ("version: 1\nmirrors: []\nupstreams: [a]", 3, "upstreams", "it is a list", ""),
-        ("version: 1\nmirrors: []\nupstreams:\n  a.io: 5", 4, "upstreams['a.io']", "it is a number", ""),
+        ("version: 1\nmirrors: []\nmirors: []", 3, "", "unknown key 'mirors'", "Did you mean mirrors?"),
+        ("version: 1\nmirrors: []\nzzz: 1", 3, "", "unknown key 'zzz'", "Known keys: version, defaults, upstreams"),
+        ("version: 1\nmirrors: []\nversion: 1", 3, "", "'version' is already on line 1", ""),
+        ("version: 1\nmirrors: {}", 2, "mirrors", "expected a list, found a mapping", "- A"),
+        ("version: 1\nmirrors: [5]", 2, "mirrors[0]", "expected keys with values, found a number", "KEY: VALUE"),
+        ("version: 1\nmirrors: []\n? [a]\n: b", 3, "", "a key must be a word, not a list", ""),
+        ("- a", 1, "", "expected keys with values, found a list", ""),
+        ("version: 1\nmirrors: []\nupstreams: [a]", 3, "upstreams", "expected keys with values, found a list", ""),
+        (
+            "version: 1\nmirrors: []\nupstreams:\n  a.io: 5",
+            4,
+            "upstreams['a.io']",
+            "expected keys with values, found a number",
+            "",
+        ),
         ("version: 1\nmirrors: []\nupstreams:\n  a.io: {tls: no}", 4, "upstreams['a.io']", "'tls'", "plain_http"),
         (
             "version: 1\nmirrors: []\nupstreams:\n  a.io: {plain_http: 'true'}",
             4,
             "upstreams['a.io'].plain_http",
-            "it is a text; expected true or false",
+            "expected true or false, found a string",
             "without quotes",
         ),
         ("version: 1\nmirrors: []\nupstreams:\n  a.io/b: {}", 4, "upstreams['a.io/b']", "host", "localhost"),
@@ -153,53 +159,53 @@ def test_message_has_one_line_for_each_problem_and_names_the_file() -> None:
             "version: 1\nmirrors: []\nupstreams:\n  docker.io: {}\n  index.docker.io: {}",
             5,
             "upstreams['index.docker.io']",
-            "docker.io has settings already",
+            "docker.io already has settings",
             "",
         ),
         (mirror(upstream="-"), 3, "mirrors[0]", "upstream is missing", ""),
         (mirror(tags="-"), 3, "mirrors[0]", "tags is missing", ""),
-        (mirror(tag="x"), 6, "mirrors[0]", "'tag' is not known", "Did you mean tags?"),
+        (mirror(tag="x"), 6, "mirrors[0]", "unknown key 'tag'", "Did you mean tags?"),
         (mirror(upstream="alpine:3.20"), 3, "mirrors[0].upstream", "the tag does not belong here", 'tags: ["3.20"]'),
         (mirror(upstream=f"alpine@sha256:{'a' * 64}"), 3, "mirrors[0].upstream", "a digest never moves", "tags"),
-        (mirror(upstream="https://a.io/b"), 3, "mirrors[0].upstream", "no URL", "Leave out https://"),
+        (mirror(upstream="https://a.io/b"), 3, "mirrors[0].upstream", "not a URL", "Remove https://"),
         (mirror(upstream="a.io/B"), 3, "mirrors[0].upstream", "lower case", "as b."),
-        (mirror(upstream="~"), 3, "mirrors[0].upstream", "it is empty; expected a text", ""),
-        (mirror(upstream="[a]"), 3, "mirrors[0].upstream", "it is a list; expected a text", ""),
+        (mirror(upstream="~"), 3, "mirrors[0].upstream", "expected a string, found nothing", ""),
+        (mirror(upstream="[a]"), 3, "mirrors[0].upstream", "expected a string, found a list", ""),
         (mirror(tags="[3.20]"), 4, "mirrors[0].tags[0]", "reads '3.20' as a number", 'Quote it: "3.20"'),
         (mirror(tags="[3]"), 4, "mirrors[0].tags[0]", "reads '3' as a number", 'Quote it: "3"'),
-        (mirror(tags="[yes]"), 4, "mirrors[0].tags[0]", "reads 'yes' as true or false", 'Quote it: "yes"'),
+        (mirror(tags="[yes]"), 4, "mirrors[0].tags[0]", "reads 'yes' as a boolean", 'Quote it: "yes"'),
         (mirror(tags="[2026-01-01]"), 4, "mirrors[0].tags[0]", "as a date", 'Quote it: "2026-01-01"'),
-        (mirror(tags="['a b']"), 4, "mirrors[0].tags[0]", "'a b' is no tag", "1 to 128"),
-        (mirror(tags="['^3']"), 4, "mirrors[0].tags[0]", "'^3' is no tag", "{regex: …}"),
-        (mirror(tags="[[a]]"), 4, "mirrors[0].tags[0]", "it is a list; expected a text", ""),
-        (mirror(tags="latest"), 4, "mirrors[0].tags", "it is a text; expected a list", "[A, B]"),
-        (mirror(tags="[]"), 4, "mirrors[0].tags", "there is no tag in it", "latest"),
-        (mirror(repository="a"), 5, "mirrors[0].repository", "'a' is no name that ECR allows", "2 to 256"),
-        (mirror(repository="a" * 257), 5, "mirrors[0].repository", "no name that ECR allows", "2 to 256"),
-        (mirror(repository="a/B"), 5, "mirrors[0].repository", "no name that ECR allows", "lower-case"),
-        (mirror(repository="a__b"), 5, "mirrors[0].repository", "no name that ECR allows", "single"),
-        (mirror(repository="a/"), 5, "mirrors[0].repository", "no name that ECR allows", ""),
+        (mirror(tags="['a b']"), 4, "mirrors[0].tags[0]", "'a b' is not a valid tag", "1 to 128"),
+        (mirror(tags="['^3']"), 4, "mirrors[0].tags[0]", "'^3' is not a valid tag", "{regex: …}"),
+        (mirror(tags="[[a]]"), 4, "mirrors[0].tags[0]", "expected a string, found a list", ""),
+        (mirror(tags="latest"), 4, "mirrors[0].tags", "expected a list, found a string", "[A, B]"),
+        (mirror(tags="[]"), 4, "mirrors[0].tags", "it is empty", "latest"),
+        (mirror(repository="a"), 5, "mirrors[0].repository", "'a' is not a valid ECR repository name", "2 to 256"),
+        (mirror(repository="a" * 257), 5, "mirrors[0].repository", "not a valid ECR repository name", "2 to 256"),
+        (mirror(repository="a/B"), 5, "mirrors[0].repository", "not a valid ECR repository name", "lower-case"),
+        (mirror(repository="a___b"), 5, "mirrors[0].repository", "not a valid ECR repository name", "one or two"),
+        (mirror(repository="a/"), 5, "mirrors[0].repository", "not a valid ECR repository name", ""),
         (mirror(repository="123"), 5, "mirrors[0].repository", "as a number", 'Quote it: "123"'),
-        (mirror(check_every="300"), 6, "mirrors[0].check_every", "'300' is no duration", "5m"),
-        (mirror(check_every="5 min"), 6, "mirrors[0].check_every", "'5 min' is no duration", "5m"),
-        (mirror(check_every="30m1h"), 6, "mirrors[0].check_every", "'30m1h' is no duration", "1h30m"),
-        (mirror(check_every="''"), 6, "mirrors[0].check_every", "'' is no duration", "5m"),
-        (mirror(check_every="~"), 6, "mirrors[0].check_every", "it is empty", ""),
-        (mirror(check_every="59s"), 6, "mirrors[0].check_every", "59s is out of range", "From 1m to 1d"),
-        (mirror(check_every="24h1s"), 6, "mirrors[0].check_every", "24h1s is out of range", "From 1m to 1d"),
-        (mirror(alert_after="31d"), 6, "mirrors[0].alert_after", "31d is out of range", "From 1m to 30d"),
+        (mirror(check_every="300"), 6, "mirrors[0].check_every", "'300' is not a duration", "5m"),
+        (mirror(check_every="5 min"), 6, "mirrors[0].check_every", "'5 min' is not a duration", "5m"),
+        (mirror(check_every="30m1h"), 6, "mirrors[0].check_every", "'30m1h' is not a duration", "1h30m"),
+        (mirror(check_every="''"), 6, "mirrors[0].check_every", "'' is not a duration", "5m"),
+        (mirror(check_every="~"), 6, "mirrors[0].check_every", "found nothing", ""),
+        (mirror(check_every="59s"), 6, "mirrors[0].check_every", "59s is out of range", "1m to 1d"),
+        (mirror(check_every="24h1s"), 6, "mirrors[0].check_every", "24h1s is out of range", "1m to 1d"),
+        (mirror(alert_after="31d"), 6, "mirrors[0].alert_after", "31d is out of range", "1m to 30d"),
         (mirror(alert_after="14m"), 6, "mirrors[0].alert_after", "(14m) is shorter than check_every (15m)", "15m"),
         (mirror(check_every="7h"), 6, "mirrors[0].check_every", "(6h) is shorter than check_every (7h)", "7h"),
     ],
 )
-def test_mistake(text: str, line: int, path: str, message: str, hint: str) -> None:
+def test_mistake_is_reported_with_line_path_and_hint(text: str, line: int, path: str, message: str, hint: str) -> None:
     problem = only_problem_of(text)
     assert (problem.line, problem.path) == (line, path)
     assert message in problem.message
     assert hint in problem.hint
 
 
-def test_two_mirrors_that_publish_one_tag_name_both_lines() -> None:
+def test_tag_published_twice_names_both_lines() -> None:
     problem = only_problem_of("""\
         version: 1
         mirrors:
@@ -209,28 +215,28 @@ def test_two_mirrors_that_publish_one_tag_name_both_lines() -> None:
             tags: [three, two]
     """)
     assert (problem.line, problem.path) == (6, "mirrors[1].tags[1]")
-    assert problem.message == "mirror/b:two is named on line 3 already"
+    assert problem.message == "mirror/b:two is already on line 3"
 
 
-def test_a_repeated_mirror_is_found_although_an_anchor_writes_it_once() -> None:
+def test_mirror_repeated_by_an_alias_is_reported() -> None:
     problem = only_problem_of(
         "version: 1\nmirrors: [&m {upstream: ghcr.io/a/b, repository: mirror/b, tags: [one]}, *m]\n"
     )
     assert (problem.line, problem.path) == (2, "mirrors[1].tags[0]")
 
 
-def test_a_wrong_upstream_does_not_hide_a_repeated_target() -> None:
+def test_invalid_upstream_does_not_hide_a_repeated_target() -> None:
     paths = [p.path for p in problems_of(mirror(upstream="A", tags="[x, x]"))]
     assert paths == ["mirrors[0].upstream", "mirrors[0].tags[1]"]
 
 
-def test_credential_in_an_upstream_does_not_reach_the_message() -> None:
+def test_credential_in_an_upstream_is_not_in_the_message() -> None:
     with pytest.raises(RulesError) as refused:
         load_rules(mirror(upstream="https://user:hunter2@ghcr.io/a/b"), source="rules.yaml")
     assert "hunter2" not in str(refused.value)
 
 
-def test_a_thousand_problems_make_a_bounded_message() -> None:
+def test_message_of_a_thousand_problems_is_bounded() -> None:
     text = "version: 1\nmirrors:\n" + "  - 5\n" * 1000
     with pytest.raises(RulesError) as refused:
         load_rules(text, source="rules.yaml")

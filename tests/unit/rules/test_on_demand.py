@@ -7,8 +7,8 @@ import pytest
 from pullahead.oci import Repository, parse_reference
 from pullahead.rules.load import load_rules
 from pullahead.rules.model import OnDemand, Rules
-from pullahead.rules.problems import RulesError
 from pullahead.rules.upstream_index import UpstreamIndex
+from pullahead.rules.yaml_document import RulesError
 
 HUB = """\
     version: 1
@@ -56,11 +56,13 @@ def found(repository: str, tag: str, rules: Rules | None = None) -> tuple[str, s
         ("mirror/hub/library/../x", "1", None),
     ],
 )
-def test_who_answers_a_pull(repository: str, tag: str, expected: tuple[str, str] | None) -> None:
+def test_pull_is_answered_by_the_rule_that_allows_it(
+    repository: str, tag: str, expected: tuple[str, str] | None
+) -> None:
     assert found(repository, tag) == expected
 
 
-def test_mirror_has_what_its_rule_and_the_defaults_say() -> None:
+def test_mirror_has_the_options_of_its_rule_and_the_defaults() -> None:
     rules = load()
     mirror = rules.find("mirror/hub/library/alpine", "3.20")
     assert mirror is not None
@@ -73,7 +75,7 @@ def test_mirror_has_what_its_rule_and_the_defaults_say() -> None:
     assert not named.on_demand
 
 
-def test_tag_is_a_glob_of_its_own_and_a_path_alone_allows_all_tags() -> None:
+def test_pattern_without_a_tag_allows_every_tag() -> None:
     bounds = OnDemand(("team/*:v*", "one"), deny=("team/secret*",))
     assert bounds.allows("team/app/web", "v1")
     assert bounds.allows("one", "anything")
@@ -82,13 +84,13 @@ def test_tag_is_a_glob_of_its_own_and_a_path_alone_allows_all_tags() -> None:
     assert not bounds.allows("one/two", "v1")
 
 
-def test_what_is_left_out_has_a_default() -> None:
+def test_optional_keys_have_defaults() -> None:
     bounds = load().rules[-1].on_demand
     assert bounds is not None
     assert (bounds.deny, bounds.daily_limit, bounds.expire_after.days) == ((), 50, 30)
 
 
-def test_digest_changes_with_the_bounds_and_the_name_that_demands_are_kept_by() -> None:
+def test_digest_changes_with_limits_and_name() -> None:
     digests = {
         load(text).digest
         for text in (
@@ -101,7 +103,7 @@ def test_digest_changes_with_the_bounds_and_the_name_that_demands_are_kept_by() 
     assert len(digests) == 4
 
 
-def test_nothing_may_be_commented_out() -> None:
+def test_section_with_commented_out_content_is_empty() -> None:
     assert load("version: 1\nmirrors: []\non_demand:\n").rules == ()
 
 
@@ -134,28 +136,28 @@ def problem(**changed: str | None) -> str:
         ({"name": None}, "name is missing"),
         ({"upstream": None}, "upstream is missing"),
         ({"allow": None}, "allow is missing"),
-        ({"allow": "[]"}, "nothing is allowed"),
+        ({"allow": "[]"}, "it is empty"),
         ({"allow": "library/*"}, "expected a list"),
-        ({"allow": '["docker.io/Library/*"]'}, "fits no upstream path"),
-        ({"allow": '["library/*:v[1"]'}, "is no glob"),
-        ({"allow": '["library/*:"]'}, "is no glob"),
+        ({"allow": '["docker.io/Library/*"]'}, "matches no upstream path"),
+        ({"allow": '["library/*:v[1"]'}, "invalid glob"),
+        ({"allow": '["library/*:"]'}, "invalid glob"),
         ({"deny": "[3.20]"}, "Quote it"),
         ({"upstream": "docker.io/library/alpine"}, "is one repository"),
         ({"upstream": "'*'"}, "is one repository"),
-        ({"upstream": "docker.io/*/*"}, "no reference"),
-        ({"repository": "mirror/hub"}, "would publish into one"),
-        ({"repository": '"Mirror/{path}"'}, "no name that ECR allows"),
+        ({"upstream": "docker.io/*/*"}, "invalid reference"),
+        ({"repository": "mirror/hub"}, "would be published into one"),
+        ({"repository": '"Mirror/{path}"'}, "not a valid ECR repository name"),
         ({"daily_limit": "0"}, "out of range"),
         ({"daily_limit": "10001"}, "out of range"),
-        ({"daily_limit": "many"}, "no number"),
-        ({"expire_after": "1h"}, "From 1d to 365d"),
-        ({"expire_after": "366d"}, "From 1d to 365d"),
-        ({"tags": "[latest]"}, "'tags' is not known"),
-        ({"min_tags": "3"}, "'min_tags' is not known"),
+        ({"daily_limit": "many"}, "not a number"),
+        ({"expire_after": "1h"}, "1d to 365d"),
+        ({"expire_after": "366d"}, "1d to 365d"),
+        ({"tags": "[latest]"}, "unknown key 'tags'"),
+        ({"min_tags": "3"}, "unknown key 'min_tags'"),
         ({"alert_after": "1m"}, "shorter than check_every"),
     ],
 )
-def test_mistake_is_told_with_its_place(changed: dict[str, str], told: str) -> None:
+def test_mistake_is_reported_with_its_path(changed: dict[str, str], told: str) -> None:
     text = problem(**changed)
     assert told in text
     assert text.startswith("on_demand[0]")
@@ -164,12 +166,15 @@ def test_mistake_is_told_with_its_place(changed: dict[str, str], told: str) -> N
 @pytest.mark.parametrize(
     ("more", "told"),
     [
-        ('{name: hub, upstream: quay.io/*, repository: "q/{path}", allow: ["*"]}', "name of the rule on line"),
+        (
+            '{name: hub, upstream: quay.io/*, repository: "q/{path}", allow: ["*"]}',
+            "already the name of the rule on line",
+        ),
         ('{name: two, upstream: quay.io/*, repository: "mirror/hub/{path}", allow: ["*"]}', "may get the same tag"),
         ('{name: ghcr.io/team/own, upstream: quay.io/*, repository: "q/{path}", allow: ["*"]}', None),
     ],
 )
-def test_rules_that_meet_are_told(more: str, told: str | None) -> None:
+def test_colliding_rules_are_reported(more: str, told: str | None) -> None:
     text = f"{dedent(HUB)}  - {more}\n"
     if told is None:
         assert next(rule.name for rule in load(text).rules) == "ghcr.io/team/own (2)"
@@ -178,13 +183,13 @@ def test_rules_that_meet_are_told(more: str, told: str | None) -> None:
         load(text)
 
 
-def test_patterns_and_pulls_may_not_bring_one_tag_from_two_upstreams() -> None:
+def test_pattern_and_pull_of_one_tag_from_two_upstreams_are_reported() -> None:
     text = HUB.replace("upstream: quay.io/prometheus/*, repository", "upstream: ghcr.io/prometheus/*, repository")
     with pytest.raises(RulesError, match="may get the same tag"):
         load(text)
 
 
-def test_webhook_about_what_may_be_demanded_names_nothing_that_is_followed() -> None:
+def test_rule_on_demand_is_not_in_the_upstream_index() -> None:
     followers = UpstreamIndex(load())
     assert not followers.knows(Repository("docker.io", "library/alpine"))
     assert followers.of(parse_reference("docker.io/library/alpine:3.20")) == ()

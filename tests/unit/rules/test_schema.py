@@ -1,13 +1,14 @@
 """The schema that editors check by is the loader's own, takes what the loader takes, and refuses what it can."""
 
 import json
+from collections.abc import Iterator
 
 import pytest
 import yaml
-from jsonschema import Draft202012Validator  # type: ignore[import-untyped]
+from jsonschema import Draft202012Validator, ValidationError  # type: ignore[import-untyped]
 
-from pullahead.rules.schema import schema_text
-from tests.unit.rules.test_documents import ROOT, shown
+from pullahead.rules.file_format import schema_text
+from tests.unit.rules.test_documentation import ROOT, shown
 from tests.unit.rules.test_mistakes import EIGHTEEN_MISTAKES, TEN_MISTAKES
 
 PUBLISHED = ROOT / "docs/rules.schema.json"
@@ -21,19 +22,19 @@ def schema() -> Draft202012Validator:
     return Draft202012Validator(document)
 
 
-def test_published_schema_is_the_loader_s_own() -> None:
+def test_published_schema_is_current() -> None:
     assert PUBLISHED.read_text() == schema_text(), (
         "write it anew: bin/pullahead validate --schema > docs/rules.schema.json"
     )
 
 
 @pytest.mark.parametrize("document", ["README.md", "docs/rules.md"])
-def test_schema_takes_what_the_documents_show(schema: Draft202012Validator, document: str) -> None:
+def test_schema_accepts_the_rules_in_documents(schema: Draft202012Validator, document: str) -> None:
     for text in shown(ROOT / document):
         assert list(schema.iter_errors(yaml.safe_load(text))) == []
 
 
-def test_schema_takes_the_shipped_rules_and_is_named_by_them(schema: Draft202012Validator) -> None:
+def test_schema_accepts_the_shipped_rules_and_is_named_in_them(schema: Draft202012Validator) -> None:
     text = SHIPPED.read_text()
     assert list(schema.iter_errors(yaml.safe_load(text))) == []
     first = text.splitlines()[0]
@@ -44,13 +45,29 @@ def test_schema_takes_the_shipped_rules_and_is_named_by_them(schema: Draft202012
 @pytest.mark.parametrize(
     "text", ["version: 1\nmirrors:\n", "version: 1\nmirrors: []\nupstreams:\ndefaults:\nsources:\nignore:\n"]
 )
-def test_schema_takes_what_was_commented_out(schema: Draft202012Validator, text: str) -> None:
+def test_schema_accepts_sections_with_commented_out_content(schema: Draft202012Validator, text: str) -> None:
     assert list(schema.iter_errors(yaml.safe_load(text))) == []
 
 
-@pytest.mark.parametrize(("text", "seen"), [(TEN_MISTAKES, 4), (EIGHTEEN_MISTAKES, 7)])
-def test_schema_sees_many_mistakes_as_well(schema: Draft202012Validator, text: str, seen: int) -> None:
-    assert len(list(schema.iter_errors(yaml.safe_load(text)))) == seen
+def mistakes(error: ValidationError) -> Iterator[ValidationError]:
+    """List what an editor shows of an error: of alternatives, what is wrong with the one of the value's own type."""
+    alternatives: dict[object, list[ValidationError]] = {}
+    for each in error.context or ():
+        alternatives.setdefault(each.schema_path[0], []).append(each)
+    of_its_type = [
+        each for each in alternatives.values() if not any(e.validator == "type" and not e.path for e in each)
+    ]
+    if len(of_its_type) == 1:
+        for each in of_its_type[0]:
+            yield from mistakes(each)
+    else:
+        yield error
+
+
+@pytest.mark.parametrize(("text", "seen"), [(TEN_MISTAKES, 4), (EIGHTEEN_MISTAKES, 9)])
+def test_schema_reports_mistakes_in_single_values(schema: Draft202012Validator, text: str, seen: int) -> None:
+    found = [each for error in schema.iter_errors(yaml.safe_load(text)) for each in mistakes(error)]
+    assert len(found) == seen, [each.message for each in found]
 
 
 @pytest.mark.parametrize(
@@ -68,7 +85,7 @@ def test_schema_sees_many_mistakes_as_well(schema: Draft202012Validator, text: s
         {"upstream": "a.io/b", "tags": ["a"], "platforms": ["linux"]},
     ],
 )
-def test_schema_refuses_what_an_editor_can_see(schema: Draft202012Validator, mirror: object) -> None:
+def test_schema_refuses_invalid_rules(schema: Draft202012Validator, mirror: object) -> None:
     assert not schema.is_valid({"version": 1, "mirrors": [mirror]})
 
 

@@ -37,7 +37,7 @@ def host(settings: str) -> UpstreamSettings:
     return upstream
 
 
-def test_rule_that_says_little_has_the_defaults_of_this_format() -> None:
+def test_rule_without_options_has_the_documented_defaults() -> None:
     rule = only_rule("tags: [a]")
     assert rule == Rule(
         "ghcr.io/a/b", rule.upstream, "ghcr.io/a/b", TagSelection(("a",)), timedelta(minutes=15), timedelta(hours=6)
@@ -48,7 +48,7 @@ DEFAULTS = """{repository: "mirror/{path}", check_every: 30m, alert_after: 1d, p
     immutable_tags: ["v*"], prereleases: true, min_tags: 7, create: {scan_on_push: true, kms_key: alias/a}}"""
 
 
-def test_defaults_hold_for_a_rule_that_does_not_say_otherwise() -> None:
+def test_defaults_apply_to_a_rule_without_options() -> None:
     rule = only_rule("tags: [{semver: 1.x}]", DEFAULTS)
     assert (rule.repository, rule.check_every, rule.alert_after) == (
         "mirror/a/b",
@@ -60,7 +60,7 @@ def test_defaults_hold_for_a_rule_that_does_not_say_otherwise() -> None:
     assert rule.settings == RepositorySettings(scan_on_push=True, kms_key="alias/a")
 
 
-def test_rule_wins_over_defaults_also_by_saying_nothing() -> None:
+def test_rule_overrides_defaults_also_with_empty_values() -> None:
     rule = only_rule(
         """tags: [{semver: 1.x}], repository: x/b, check_every: 1m, alert_after: 1m, platforms: [], immutable_tags: [],
         prereleases: false, min_tags: 0, create: {scan_on_push: false, tags: {a: b}}""",
@@ -71,12 +71,12 @@ def test_rule_wins_over_defaults_also_by_saying_nothing() -> None:
     assert rule.settings == RepositorySettings(scan_on_push=False, kms_key="alias/a", tags=(("a", "b"),))
 
 
-def test_min_tags_of_the_defaults_are_not_for_rules_that_name_all_their_tags() -> None:
+def test_default_min_tags_does_not_apply_to_rules_without_patterns() -> None:
     assert only_rule("tags: [a]", DEFAULTS).tags.min_tags == 0
 
 
 @pytest.mark.parametrize("section", ["defaults", "sources", "ignore", "upstreams", "mirrors"])
-def test_section_whose_content_was_commented_out_says_nothing(section: str) -> None:
+def test_section_with_commented_out_content_is_empty(section: str) -> None:
     rest = "" if section == "mirrors" else "mirrors: []\n"
     assert load(f"{section}:\n{rest}") == load("mirrors: []\n")
 
@@ -121,7 +121,7 @@ def test_namespace_keeps_its_star_and_its_template(upstream: str, path: str) -> 
     assert (rule.upstream.path, rule.repository, rule.is_namespace) == (path, "{registry}/{path}", True)
 
 
-def test_rules_without_names_get_different_ones_and_leave_those_that_are_given() -> None:
+def test_rules_without_names_get_unused_ones() -> None:
     rules = load("""
         mirrors:
           - {upstream: a.io/b, tags: [x]}
@@ -133,7 +133,7 @@ def test_rules_without_names_get_different_ones_and_leave_those_that_are_given()
     assert [mirror.rule for mirror in rules.mirrors] == ["a.io/b (2)", "a.io/b", "a.io/b (4)"]
 
 
-def test_rules_may_share_a_repository_where_they_cannot_meet() -> None:
+def test_rules_may_share_a_repository_where_they_cannot_collide() -> None:
     rules = load("""
         mirrors:
           - {upstream: a.io/b, tags: [x], repository: m/b}
@@ -265,7 +265,7 @@ def test_digest_changes_with_every_key(change: str) -> None:
 @pytest.mark.parametrize(
     "more", ["ignore: [a/b]", "sources: {resource_tags: false}", "upstreams: {a.io: {token_hosts: [b.io]}}"]
 )
-def test_digest_changes_with_what_is_no_rule(more: str) -> None:
+def test_digest_changes_with_other_sections(more: str) -> None:
     assert load(f"mirrors: []\n{more}\n").digest != load("mirrors: []\n").digest
 
 

@@ -4,14 +4,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pullahead.rules.regex import InvalidPatternError
-from pullahead.rules.tag_patterns import parse_range, parse_version
+from pullahead.rules.tag_patterns import InvalidPatternError, parse_range, parse_version
 
 
 def holds(text: str, tag: str, *, prereleases: bool = False) -> bool:
     version = parse_version(tag)
     assert version is not None
-    return parse_range(text).has(version, prereleases=prereleases)
+    return parse_range(text).contains(version, prereleases=prereleases)
 
 
 @pytest.mark.parametrize(
@@ -25,7 +24,7 @@ def holds(text: str, tag: str, *, prereleases: bool = False) -> bool:
         ("3.13-slim", "v3.13.0-slim"),
     ],
 )
-def test_short_forms_are_the_whole_version(tag: str, same: str) -> None:
+def test_short_version_is_the_whole_version(tag: str, same: str) -> None:
     assert parse_version(tag) == parse_version(same) is not None
 
 
@@ -33,7 +32,7 @@ def test_short_forms_are_the_whole_version(tag: str, same: str) -> None:
     "tag",
     ["", "latest", "v", "1.2.3.4", "1.2.", ".1", "1.2.3-", "1.2.3-a..b", "1.2_3", "vv1", "1.2.3+b", "1.x", "٣.1"],
 )
-def test_tag_that_is_no_version_is_none(tag: str) -> None:
+def test_tag_that_is_not_a_version_gives_none(tag: str) -> None:
     assert parse_version(tag) is None
 
 
@@ -84,7 +83,7 @@ def test_order_is_that_of_semantic_versioning() -> None:
         ("1.x || >=3.1 <3.3", ["1.5", "3.1", "3.2.9"], ["2", "3.0", "3.3"]),
     ],
 )
-def test_range_holds_what_npm_says(text: str, inside: list[str], outside: list[str]) -> None:
+def test_range_contains_what_npm_says(text: str, inside: list[str], outside: list[str]) -> None:
     assert [tag for tag in inside if not holds(text, tag)] == []
     assert [tag for tag in outside if holds(text, tag)] == []
 
@@ -107,7 +106,7 @@ def test_range_holds_what_npm_says(text: str, inside: list[str], outside: list[s
         ("1.x || 3.1.0-b", "1.5-a", False, True),  # named by the other alternative only
     ],
 )
-def test_prereleases_are_off_unless_asked_for(text: str, tag: str, by_default: bool, on_demand: bool) -> None:
+def test_prereleases_are_excluded_unless_asked_for(text: str, tag: str, by_default: bool, on_demand: bool) -> None:
     assert holds(text, tag) is by_default
     assert holds(text, tag, prereleases=True) is on_demand
 
@@ -115,25 +114,25 @@ def test_prereleases_are_off_unless_asked_for(text: str, tag: str, by_default: b
 @pytest.mark.parametrize(
     ("text", "cause"),
     [
-        ("", "no version in a part"),
-        ("1 ||", "no version in a part"),
-        ("|| 1", "no version in a part"),
-        (">=", "an operator stands without a version"),
-        (">", "an operator stands without a version"),
-        ("1.2 ^ ", "an operator stands without a version"),
-        ("1 - ", "'-' is no version"),
-        ("latest", "'latest' is no version"),
-        ("=>1", "'=>' is no operator"),
-        (",", "an operator stands without a version"),
-        ("1.2.3.4", "'1.2.3.4' is no version"),
-        ("1.x.3", "'1.x.3' is no version"),
-        ("1 - 2 - 3", "is no version"),
-        ("<*", "nothing is < any version"),
-        (">x", "nothing is > any version"),
-        ("1 | 2", "'|' is no version"),
+        ("", "a part of the range is empty"),
+        ("1 ||", "a part of the range is empty"),
+        ("|| 1", "a part of the range is empty"),
+        (">=", "an operator has no version"),
+        (">", "an operator has no version"),
+        ("1.2 ^ ", "an operator has no version"),
+        ("1 - ", "'-' is not a version"),
+        ("latest", "'latest' is not a version"),
+        ("=>1", "'=>' is not an operator"),
+        (",", "an operator has no version"),
+        ("1.2.3.4", "'1.2.3.4' is not a version"),
+        ("1.x.3", "'1.x.3' is not a version"),
+        ("1 - 2 - 3", "is not a version"),
+        ("<*", "no version is < *"),
+        (">x", "no version is > *"),
+        ("1 | 2", "'|' is not a version"),
     ],
 )
-def test_text_that_is_no_range_is_refused(text: str, cause: str) -> None:
+def test_invalid_range_is_refused(text: str, cause: str) -> None:
     with pytest.raises(InvalidPatternError) as refused:
         parse_range(text)
     assert cause in refused.value.cause

@@ -26,11 +26,11 @@ def restored(defaults: str, more: str) -> bool:
         ("{when_deleted: leave}", ", when_deleted: restore", True),
     ],
 )
-def test_rule_wins_over_defaults(defaults: str, more: str, is_restored: bool) -> None:
+def test_rule_overrides_defaults(defaults: str, more: str, is_restored: bool) -> None:
     assert restored(defaults, more) is is_restored
 
 
-def test_rule_on_demand_may_say_so_too() -> None:
+def test_rule_on_demand_may_set_it() -> None:
     text = (
         "version: 1\nmirrors: []\non_demand:\n"
         "  - {name: hub, upstream: docker.io/*, repository: 'hub/{path}', allow: ['*'], when_deleted: leave}\n"
@@ -42,13 +42,13 @@ def test_rule_on_demand_may_say_so_too() -> None:
 @pytest.mark.parametrize(
     ("written", "message", "hint"),
     [
-        ("restor", "'restor' is not known", "Did you mean restore?"),
-        ("zzz", "'zzz' is not known", "Known here: restore, leave."),
-        ("true", "YAML reads 'true'", "Quote it"),
-        ("[leave]", "it is a list", ""),
+        ("restor", "unknown value 'restor'", "Did you mean restore?"),
+        ("zzz", "unknown value 'zzz'", "Known values: restore, leave."),
+        ("true", "unknown value 'true'", "Known values"),
+        ("[leave]", "found a list", ""),
     ],
 )
-def test_mistake_is_told_with_a_way_out(written: str, message: str, hint: str) -> None:
+def test_mistake_is_reported_with_a_hint(written: str, message: str, hint: str) -> None:
     problem = only_problem_of(mirror(when_deleted=written))
     assert (problem.line, problem.path) == (6, "mirrors[0].when_deleted")
     assert message in problem.message

@@ -1,4 +1,4 @@
-"""Rules looked through in one process: how each tag stands, what is asked of both ends, and that nothing is written."""
+"""Rules compared in one process: the state of each tag, the requests to both ends, and that nothing is written."""
 
 import pytest
 
@@ -56,7 +56,7 @@ class Look:
         return compared
 
 
-def test_each_state_is_told_and_nothing_is_written() -> None:
+def test_every_state_is_reported_and_nothing_is_written() -> None:
     look = Look(rule("1.0", "moved", "absent", "gone"))
     look.serve(AMD64, "moved", "absent")
     look.publish(AMD64.digest, "1.0")
@@ -74,7 +74,7 @@ def test_each_state_is_told_and_nothing_is_written() -> None:
     assert look.target.script.calls == ["published_digests"]
 
 
-def test_a_pattern_chooses_from_one_listing_and_only_what_it_chose_is_asked_for() -> None:
+def test_pattern_selects_from_one_listing_and_only_those_tags_are_checked() -> None:
     look = Look(rule(tags=choosing(">=1", kind=PatternKind.SEMVER, newest=2)), rule(name="two", tags=choosing("edge*")))
     look.serve(AMD64, "1.1", "1.2", "1.3", "edge", "latest")
     assert sorted(look.states()) == ["mirror/app:1.2", "mirror/app:1.3", "mirror/app:edge"]
@@ -82,20 +82,20 @@ def test_a_pattern_chooses_from_one_listing_and_only_what_it_chose_is_asked_for(
     assert look.upstream.heads == 3
 
 
-def test_a_tag_that_two_rules_choose_is_asked_for_once() -> None:
+def test_tag_of_two_rules_is_checked_once() -> None:
     look = Look(rule("1.0"), rule(name="two", tags=choosing("1.*")))
     assert look.states() == {"mirror/app:1.0": State.MISSING}
     assert look.upstream.heads == 1
 
 
-def test_a_namespace_is_listed_and_each_of_its_repositories() -> None:
+def test_namespace_and_each_of_its_repositories_are_listed() -> None:
     look = Look(rule(upstream="ghcr.io/team/*", repository="mirror/{path}", tags=choosing("1*")))
     look.serve(AMD64, "1.5", path="ghcr.io/team/lib")
     assert look.states() == {"mirror/team/app:1.0": State.MISSING, "mirror/team/lib:1.5": State.MISSING}
     assert look.upstream.script.count("list_repositories", "list_tags") == 3
 
 
-def test_a_listing_that_fails_is_told_of_its_rule_and_names_are_compared_all_the_same() -> None:
+def test_failed_listing_is_reported_and_named_tags_are_compared() -> None:
     look = Look(rule(tags=TagSelection(("1.0",), (TagPattern(PatternKind.GLOB, "2*"),))))
     look.upstream.script.fail("list_tags", failed(RateLimitedError, "slower"))
     looked = look.run()
@@ -104,14 +104,14 @@ def test_a_listing_that_fails_is_told_of_its_rule_and_names_are_compared_all_the
     assert [compared.state for compared in looked.tags] == [State.MISSING]
 
 
-def test_a_listing_that_shrank_is_not_followed() -> None:
+def test_listing_that_shrank_is_not_used() -> None:
     look = Look(rule(tags=choosing("1*", min_tags=2)))
     looked = look.run()
     assert looked.tags == ()
-    assert "min_tags: 2" in looked.unlisted[0].reason
+    assert "min_tags is 2" in looked.unlisted[0].reason
 
 
-def test_an_upstream_that_is_down_is_unknown_never_missing() -> None:
+def test_unavailable_upstream_is_unknown() -> None:
     look = Look(rule("1.0"))
     look.upstream.script.fail("head_manifest", failed(RegistryUnavailableError, "down"))
     compared = look.one()
@@ -122,7 +122,7 @@ def test_an_upstream_that_is_down_is_unknown_never_missing() -> None:
 @pytest.mark.parametrize(
     ("kind", "state"), [(RegistryUnavailableError, State.UNKNOWN), (AccessDeniedError, State.BLOCKED)]
 )
-def test_a_target_that_does_not_say_is_told_and_other_repositories_are_compared(
+def test_failure_of_the_target_is_reported_and_other_repositories_are_compared(
     kind: type[RegistryUnavailableError | AccessDeniedError], state: State
 ) -> None:
     look = Look(rule("1.0"), rule("1.0", name="two", repository="mirror/two"))
@@ -130,14 +130,14 @@ def test_a_target_that_does_not_say_is_told_and_other_repositories_are_compared(
     assert sorted(look.states().values()) == sorted([state, State.MISSING])
 
 
-def test_an_immutable_tag_that_is_there_is_never_asked_for() -> None:
+def test_upstream_is_not_asked_for_an_immutable_tag_that_exists() -> None:
     look = Look(rule("1.0", immutable_tags=("1.*",)))
     look.publish(OLD.digest)
     assert look.states() == {"mirror/app:1.0": State.FRESH}
     assert look.upstream.script.calls == []
 
 
-def test_an_immutable_tag_that_is_missing_is_fetched() -> None:
+def test_missing_immutable_tag_is_copied() -> None:
     assert Look(rule("1.0", immutable_tags=("1.*",))).one().refresh is not None
 
 
@@ -149,7 +149,7 @@ def chosen_digest(*platforms: str) -> Digest:
 
 
 @pytest.mark.parametrize("platforms", [("linux/amd64", "linux/arm64"), ("linux/arm64", "linux/amd64")])
-def test_chosen_platforms_are_fresh_with_a_digest_of_their_own(platforms: tuple[str, ...]) -> None:
+def test_selected_platforms_are_fresh_with_their_own_digest(platforms: tuple[str, ...]) -> None:
     look = Look(rule("1.0", platforms=platforms))
     look.serve(INDEX, "1.0")
     look.publish(chosen_digest("linux/amd64", "linux/arm64"))
@@ -157,14 +157,14 @@ def test_chosen_platforms_are_fresh_with_a_digest_of_their_own(platforms: tuple[
     assert look.upstream.script.calls == ["head_manifest", "get_manifest"]
 
 
-def test_one_chosen_platform_is_fresh_with_its_manifests_digest() -> None:
+def test_one_selected_platform_is_fresh_with_the_digest_of_its_manifest() -> None:
     look = Look(rule("1.0", platforms=("linux/arm64",)))
     look.serve(INDEX, "1.0")
     look.publish(ARM64.digest)
     assert look.one().state is State.FRESH
 
 
-def test_other_platforms_than_chosen_are_stale() -> None:
+def test_other_platforms_than_selected_are_stale() -> None:
     look = Look(rule("1.0", platforms=("linux/arm64",)))
     look.serve(INDEX, "1.0")
     look.publish(AMD64.digest)
@@ -173,14 +173,14 @@ def test_other_platforms_than_chosen_are_stale() -> None:
     assert compared.refresh is not None
 
 
-def test_the_index_of_a_tag_that_is_missing_is_not_read_to_compare() -> None:
+def test_index_of_a_missing_tag_is_not_read() -> None:
     look = Look(rule("1.0", platforms=("linux/arm64",)))
     look.serve(INDEX, "1.0")
     assert look.one().state is State.MISSING
     assert look.upstream.gets == 0
 
 
-def test_a_platform_that_upstream_lacks_needs_a_human() -> None:
+def test_missing_platform_is_blocked() -> None:
     look = Look(rule("1.0", platforms=("linux/s390x",)))
     look.serve(INDEX, "1.0")
     look.publish(AMD64.digest)
@@ -189,7 +189,7 @@ def test_a_platform_that_upstream_lacks_needs_a_human() -> None:
     assert "linux/s390x" in compared.reason
 
 
-def test_ten_thousand_tags_take_one_listing_and_one_question_to_the_target() -> None:
+def test_ten_thousand_tags_take_one_listing_and_one_request_to_the_target() -> None:
     look = Look(rule(tags=choosing("1.*", newest=300)))
     for number in range(10_000):
         look.serve(AMD64, f"1.{number}")

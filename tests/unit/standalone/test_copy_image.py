@@ -1,4 +1,4 @@
-"""One image copied in one process: what moves, what does not, and that a tag moves last or not at all."""
+"""One image copied in one process: what is sent, what is not, and that the tag moves last or not at all."""
 
 from collections.abc import Sequence
 
@@ -63,6 +63,7 @@ class Copy:
             wait_after_break=self.waits.append,
             progress=self.progress,
             clock=lambda: 0.0,
+            cpu_clock=lambda: 0.0,
             options=CopyOptions(platforms),
         )
 
@@ -82,7 +83,7 @@ def test_everything_is_copied_once_and_the_tag_moves_last() -> None:
     assert (copy.upstream.heads, copy.upstream.script.count("get_manifest")) == (0, 3)
 
 
-def test_the_same_again_costs_one_question_on_each_side() -> None:
+def test_image_that_is_served_costs_one_request_on_each_side() -> None:
     copy = Copy()
     copy.run()
     copy.upstream.script.resume()
@@ -93,7 +94,7 @@ def test_the_same_again_costs_one_question_on_each_side() -> None:
     assert copy.target.script.calls == ["published_digests"]
 
 
-def test_blobs_that_are_there_or_can_be_mounted_are_not_read() -> None:
+def test_blob_that_the_target_has_is_not_read() -> None:
     copy = Copy(AMD64)
     first, second, third = AMD64.blobs
     copy.target.ensure_repository("team/other")
@@ -114,7 +115,7 @@ def test_blob_of_another_repository_of_the_same_registry_is_mounted() -> None:
 
 
 @pytest.mark.parametrize("wrong", list(INDEX.blobs))
-def test_one_false_blob_leaves_the_tag_alone(wrong: str) -> None:
+def test_tag_does_not_move_where_a_blob_is_wrong(wrong: str) -> None:
     copy = Copy()
     digest = next(digest for digest in INDEX.blobs if digest == wrong)
     content = INDEX.read_blob(digest)
@@ -125,7 +126,7 @@ def test_one_false_blob_leaves_the_tag_alone(wrong: str) -> None:
     assert digest not in copy.target.blobs("mirror/app")
 
 
-def test_upstream_that_refuses_a_blob_leaves_the_tag_alone() -> None:
+def test_tag_does_not_move_where_a_blob_is_refused() -> None:
     copy = Copy()
     copy.upstream.script.fail("open_blob", failed(AccessDeniedError), passing=2)
     with pytest.raises(AccessDeniedError):
@@ -133,7 +134,7 @@ def test_upstream_that_refuses_a_blob_leaves_the_tag_alone() -> None:
     assert copy.published() is None
 
 
-def test_upstream_that_breaks_in_the_middle_is_read_on_in_the_same_stream() -> None:
+def test_source_that_breaks_is_resumed_in_the_same_stream() -> None:
     copy = Copy(AMD64)
     copy.upstream.cut(50, 60)
     copy.run()
@@ -142,7 +143,7 @@ def test_upstream_that_breaks_in_the_middle_is_read_on_in_the_same_stream() -> N
 
 
 @pytest.mark.parametrize("kind", [RegistryUnavailableError, UploadLostError])
-def test_target_that_breaks_a_stream_gets_the_blob_again(
+def test_blob_is_sent_again_where_the_target_breaks_its_stream(
     kind: type[RegistryUnavailableError | UploadLostError],
 ) -> None:
     copy = Copy(AMD64)
@@ -151,7 +152,7 @@ def test_target_that_breaks_a_stream_gets_the_blob_again(
     assert copy.published() == AMD64.digest
 
 
-def test_target_that_takes_no_streams_gets_parts() -> None:
+def test_blobs_go_by_parts_where_the_target_takes_no_streams() -> None:
     copy = Copy(AMD64)
     copy.target.script.fail("stream_blob", failed(RegistryUnavailableError, side=Side.TARGET), times=100)
     summary = copy.run()
@@ -167,7 +168,7 @@ class TestPlatforms:
         assert copy.published() == ARM64.digest
         assert set(copy.target.blobs("mirror/app")) == set(ARM64.blobs)
 
-    def test_several_make_the_same_smaller_index_every_time(self) -> None:
+    def test_several_platforms_make_the_same_smaller_index_every_time(self) -> None:
         third = make_image([500], seed=3, platform="linux/s390x")
         digests = {Copy(make_index([AMD64, ARM64, third])).run("linux/amd64", "linux/arm64/v8").digest for _ in "ab"}
         assert len(digests) == 1
@@ -177,7 +178,7 @@ class TestPlatforms:
         children = parse_manifest(manifest.content, manifest.descriptor.media_type).children
         assert [child.digest for child in children] == [AMD64.digest, ARM64.digest]
 
-    def test_platform_that_is_not_there_is_named_with_those_that_are(self) -> None:
+    def test_missing_platform_is_named_with_those_that_exist(self) -> None:
         copy = Copy()
         with pytest.raises(ConfigError, match=r"no platform windows/amd64; it has linux/amd64, linux/arm64/v8"):
             copy.run("windows/amd64")

@@ -1,4 +1,4 @@
-"""What refreshes would take, foretold by their own plan: bytes and requests, and not a single write."""
+"""The forecast of refreshes by their own plan: bytes and requests, and not a single write."""
 
 from local.images import LocalImage, make_image, make_index
 from pullahead.errors import RegistryUnavailableError
@@ -39,7 +39,7 @@ def size_of(image: LocalImage) -> int:
     return sum(len(blob) for blob in image.blobs.values())
 
 
-def test_a_repository_that_is_missing_lacks_everything_and_is_not_made() -> None:
+def test_missing_repository_lacks_every_blob_and_is_not_created() -> None:
     plans = Plans(new=INDEX)
     foretold = plans.forecast()["new"]
     assert (foretold.bytes_missing, foretold.bytes_present) == (size_of(INDEX), 0)
@@ -48,7 +48,7 @@ def test_a_repository_that_is_missing_lacks_everything_and_is_not_made() -> None
     assert plans.upstream.script.calls == ["get_manifest"] * 3
 
 
-def test_blobs_that_the_target_has_are_not_counted() -> None:
+def test_present_blobs_are_not_counted() -> None:
     plans = Plans(new=AMD64)
     plans.target.ensure_repository(REPOSITORY)
     plans.target.hold(REPOSITORY, {digest: AMD64.read_blob(digest) for digest in AMD64.blobs})
@@ -62,7 +62,7 @@ def test_tags_of_one_digest_are_planned_once() -> None:
     assert plans.upstream.script.calls == ["get_manifest"]
 
 
-def test_a_manifest_that_cannot_be_read_is_told_and_the_others_are_foretold() -> None:
+def test_unreadable_manifest_is_reported_and_the_others_are_forecast() -> None:
     plans = Plans(one=AMD64, two=ARM64)
     plans.upstream.script.fail("get_manifest", failed(RegistryUnavailableError, "down"))
     errors = [foretold.error for foretold in plans.forecast().values()]
@@ -70,8 +70,8 @@ def test_a_manifest_that_cannot_be_read_is_told_and_the_others_are_foretold() ->
     assert "down" in "".join(errors)
 
 
-def test_more_copies_than_are_looked_at_are_said_to_be_unknown() -> None:
+def test_copies_beyond_the_limit_are_reported_as_not_planned() -> None:
     plans = Plans(**{f"t{number}": make_image(seed=number) for number in range(5)})
     found = plans.forecast(limit=3)
-    assert sum("not looked at" in foretold.error for foretold in found.values()) == 2
+    assert sum("not planned" in each.error for each in found.values()) == 2
     assert plans.upstream.gets == 3

@@ -1,4 +1,4 @@
-"""Where a foreign layer is read, in which order, and when the next place is tried."""
+"""Where a foreign layer is read, in which order, and when the next location is tried."""
 
 import json
 
@@ -8,7 +8,7 @@ from local.images import make_image
 from pullahead.errors import AccessDeniedError, DigestMismatchError, NotFoundError, RegistryUnavailableError
 from pullahead.oci import RawManifest, describe, media_types, parse_reference
 from pullahead.oci.manifest import MAX_URLS, find_urls
-from pullahead.standalone.copy_image import ForeignLayers
+from pullahead.standalone.foreign_layers import ForeignLayers
 from tests.fakes.copies import describe_blob
 from tests.fakes.samples import failed
 from tests.fakes.upstream import FakeUpstream
@@ -32,7 +32,7 @@ class Layers:
             return b"".join(pieces)
 
 
-def test_place_that_works_is_not_the_first_such_or_is_forgotten() -> None:
+def test_first_location_that_works_is_used_and_used_again() -> None:
     layers = Layers()
     assert layers.read() == CONTENT
     assert layers.upstream.urls_asked == [FIRST, SECOND]
@@ -41,7 +41,7 @@ def test_place_that_works_is_not_the_first_such_or_is_forgotten() -> None:
     assert layers.upstream.script.count("open_blob") == 1
 
 
-def test_place_that_worked_is_gone_and_the_next_is_not_tried() -> None:
+def test_next_location_is_tried_where_the_one_that_worked_is_gone() -> None:
     layers = Layers()
     layers.read()
     del layers.upstream.urls[SECOND]
@@ -50,7 +50,7 @@ def test_place_that_worked_is_gone_and_the_next_is_not_tried() -> None:
 
 
 @pytest.mark.parametrize("kind", [AccessDeniedError, RegistryUnavailableError])
-def test_registry_in_trouble_is_passed_over(kind: type[AccessDeniedError | RegistryUnavailableError]) -> None:
+def test_no_url_is_tried_where_the_registry_fails(kind: type[AccessDeniedError | RegistryUnavailableError]) -> None:
     layers = Layers()
     layers.upstream.script.fail("open_blob", failed(kind))
     with pytest.raises(kind):
@@ -59,7 +59,7 @@ def test_registry_in_trouble_is_passed_over(kind: type[AccessDeniedError | Regis
 
 
 @pytest.mark.parametrize("kind", [AccessDeniedError, RegistryUnavailableError, DigestMismatchError])
-def test_url_in_trouble_is_the_last(
+def test_next_url_is_tried_where_one_fails(
     kind: type[AccessDeniedError | RegistryUnavailableError | DigestMismatchError],
 ) -> None:
     layers = Layers()
@@ -67,14 +67,14 @@ def test_url_in_trouble_is_the_last(
     assert layers.read() == CONTENT
 
 
-def test_error_is_not_that_of_the_last_place() -> None:
+def test_error_is_that_of_the_last_location() -> None:
     layers = Layers()
     layers.upstream.urls = {}
     with pytest.raises(NotFoundError, match="cdn3"):
         layers.read()
 
 
-def test_break_in_the_middle_is_taken_for_a_place_that_does_not_work() -> None:
+def test_stream_that_breaks_does_not_move_to_the_next_location() -> None:
     layers = Layers()
     layers.upstream.cut(30)
     with pytest.raises(RegistryUnavailableError, match="broken off"):
@@ -86,7 +86,7 @@ def manifest(text: str) -> RawManifest:
     return RawManifest(describe(text.encode(), media_types.DOCKER_MANIFEST), text.encode())
 
 
-def test_urls_of_manifests_are_mixed_up_or_without_end() -> None:
+def test_urls_are_found_by_layer_and_their_number_is_bounded() -> None:
     many = json.dumps([f"u{number}" for number in range(99)])
     first = manifest(f'{{"layers": [{{"digest": "a", "urls": {many}}}, {{"digest": "b", "urls": []}}]}}')
     second = manifest('{"layers": [{"digest": "a", "urls": ["no"]}, {"digest": "c", "urls": ["yes"]}]}')
@@ -94,5 +94,5 @@ def test_urls_of_manifests_are_mixed_up_or_without_end() -> None:
 
 
 @pytest.mark.parametrize("text", ['{"layers": [{"digest": "a", "urls": "u"}]}', '{"layers": [{"digest": "a"}]}', "{}"])
-def test_urls_that_make_no_sense_are_an_error(text: str) -> None:
+def test_malformed_urls_are_ignored(text: str) -> None:
     assert find_urls([manifest(text), make_image([10]).root]) == {}

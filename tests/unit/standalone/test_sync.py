@@ -1,4 +1,4 @@
-"""Mirrors refreshed in one process: settings, shared blobs, and failures that stay where they are."""
+"""Mirrors copied in one process: settings, shared blobs, and failures that do not spread."""
 
 import threading
 
@@ -37,7 +37,13 @@ class Sync:
         requests = [compared.refresh for compared in self.look()().tags if compared.refresh is not None]
         self.target.script.calls.clear()
         sync = SyncMirrors(
-            self.rules, self.upstream, self.target, "ecr", wait_after_break=lambda _: None, clock=lambda: 0.0
+            self.rules,
+            self.upstream,
+            self.target,
+            "ecr",
+            wait_after_break=lambda _: None,
+            clock=lambda: 0.0,
+            cpu_clock=lambda: 0.0,
         )
         return {f"{each.request.repository}:{each.request.tag}": each for each in sync(requests)}
 
@@ -45,7 +51,7 @@ class Sync:
         return {compared.state for compared in self.look()().tags}
 
 
-def test_everything_stale_is_fresh_afterwards_and_the_next_run_has_nothing_to_do() -> None:
+def test_stale_mirrors_are_fresh_afterwards_and_the_next_run_copies_nothing() -> None:
     sync = Sync(one=AMD64, two=INDEX)
     assert sorted(sync.run()) == ["mirror/app:one", "mirror/app:two"]
     assert sync.states() == {State.FRESH}
@@ -53,14 +59,14 @@ def test_everything_stale_is_fresh_afterwards_and_the_next_run_has_nothing_to_do
     assert sync.target.script.calls == []
 
 
-def test_a_repository_is_made_once_with_its_rules_settings() -> None:
+def test_repository_is_created_once_with_the_settings_of_its_rule() -> None:
     sync = Sync(rule("one", "two", settings=SETTINGS), one=AMD64, two=ARM64)
     sync.run()
     assert sync.target.made_with == {REPOSITORY: SETTINGS}
     assert sync.target.script.count("ensure_repository") == 1
 
 
-def test_a_blob_of_several_tags_is_sent_once() -> None:
+def test_blob_of_several_tags_is_sent_once() -> None:
     large = bytes(range(250)) * 20  # larger than all others, so that each copy begins with it
     sync = Sync(**{f"t{number}": make_image([large, 10 + number], seed=number) for number in range(8)})
     never = threading.Event()
@@ -70,7 +76,7 @@ def test_a_blob_of_several_tags_is_sent_once() -> None:
     assert sync.states() == {State.FRESH}
 
 
-def test_one_that_fails_stops_no_other_and_its_tag_stays() -> None:
+def test_failed_mirror_does_not_stop_the_others_and_keeps_its_tag() -> None:
     sync = Sync(rule("one"), rule("two", name="two", repository="mirror/two"), one=AMD64, two=ARM64)
     sync.target.script.fail("put_manifest", failed(ManifestRefusedError, "no", Side.TARGET))
     ended = sync.run()
@@ -78,14 +84,14 @@ def test_one_that_fails_stops_no_other_and_its_tag_stays() -> None:
     assert sync.states() == {State.FRESH, State.MISSING}
 
 
-def test_a_repository_that_may_not_be_made_is_told_and_tried_anew_for_the_next_tag() -> None:
+def test_repository_that_cannot_be_created_is_retried_for_the_next_tag() -> None:
     sync = Sync(one=AMD64, two=ARM64)
     sync.target.script.fail("ensure_repository", failed(AccessDeniedError, "no", Side.TARGET))
     assert sorted(bool(each.error) for each in sync.run().values()) == [False, True]
     assert sync.target.script.count("ensure_repository") == 2
 
 
-def test_chosen_platforms_are_copied_alone() -> None:
+def test_only_selected_platforms_are_copied() -> None:
     sync = Sync(rule("one", platforms=("linux/arm64",)), one=INDEX)
     (ended,) = sync.run().values()
     assert ended.summary is not None
@@ -94,7 +100,7 @@ def test_chosen_platforms_are_copied_alone() -> None:
     assert sync.states() == {State.FRESH}
 
 
-def test_what_is_copied_is_what_was_compared_though_the_tag_moves_meanwhile() -> None:
+def test_compared_digest_is_copied_though_the_tag_moves_meanwhile() -> None:
     sync = Sync(one=AMD64)
     sync.upstream.script.before("get_manifest", lambda: sync.upstream.serve(ARM64, "ghcr.io/team/app:one"))
     sync.run()

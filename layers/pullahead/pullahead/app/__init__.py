@@ -1,10 +1,11 @@
-"""Put the application together: settings → adapters → use cases. Nothing is made before it is needed."""
+"""Wire the application: settings → adapters → use cases. Each is made when first used; nothing is decided here."""
 
 import os
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
-from functools import cached_property, lru_cache
+from functools import cached_property, lru_cache, partial
 from typing import TYPE_CHECKING
 
 import boto3
@@ -37,6 +38,7 @@ from pullahead.messages import (
 from pullahead.mirrors.rate_limit_budget import UpstreamUse
 from pullahead.on_demand.follow import FollowDemands
 from pullahead.refresh.copy_unit import CopyUnit
+from pullahead.refresh.parallel_read import ParallelRead
 from pullahead.refresh.plan import plan_copy
 from pullahead.refresh.publish import publish_image
 from pullahead.refresh.queue import RefreshQueue
@@ -53,25 +55,25 @@ if TYPE_CHECKING:
     from pullahead.webhooks.receive import ReceiveWebhook
 
 
-_COPY_THREADS = 4  # each holds up to five parts of 10 MiB; template.yaml gives copy_blobs 512 MB at least
+_COPY_THREADS = 4  # each holds two parts of 10 MiB; template.yaml gives copy_blobs 512 MB at least
 
 
 class Application(Adapters):
-    """One process's use cases, made when first used and then kept."""
+    """The use cases of one process, each made when it is first used."""
 
     def schedule_checks(self) -> Scheduled:
-        """Send the mirrors that are due to the queue."""
+        """Queue checks of the mirrors that are due."""
         gathered = self._gather_rules()
-        rules = replace(gathered.rules, paused=self._known_pauses.paused_rules())
+        rules = replace(gathered.rules, paused=self._cached_pauses.paused_rules())
         scheduled = schedule_checks(rules, self._records, self._queue, self._clock())
-        return scheduled._replace(told=gathered.told)
+        return scheduled._replace(told=gathered.notices)
 
     def review_records(self, remaining_seconds: Callable[[], float]) -> Reviewed:
-        """Look through all records: measure, tell people, retire."""
+        """Review all records: measure lateness, send alerts, retire records."""
         return self._review_records(remaining_seconds)
 
     def take_upstream_use(self) -> Sequence[UpstreamUse]:
-        """Tell how often upstreams were asked for what since the last time, and what they leave of their limits."""
+        """Return the upstream requests since the last call, by kind, and what is left of the upstreams' limits."""
         return self._upstream.take_use()
 
     def decode_messages(self, bodies: Sequence[str]) -> Mapping[str, DecodedMessage]:
@@ -82,48 +84,48 @@ class Application(Adapters):
         """Handle one message of the checks queue."""
         return self._handle_message(message)
 
-    def dead_letter(self, delivery: FailedDelivery, error: Exception) -> bool:
-        """Send a failed message to the dead-letter queue, or return that it is to be retried."""
+    def send_to_dead_letters(self, delivery: FailedDelivery, error: Exception) -> bool:
+        """Send a failed message to the dead-letter queue if it is not to be retried; return whether it was sent."""
         return self._dead_letter_policy(delivery, error)
 
     def receive_webhook(self, event: object) -> "WebhookResponse":
-        """Take a webhook, as the event of a function URL."""
+        """Receive a webhook, as the event of a function URL."""
         return self._receive_webhook(event)
 
     def notice_pulls(self, messages: Mapping[str, str]) -> "NoticedPulls":
-        """Notice what was pulled from ECR, as CloudTrail told it in these messages."""
+        """Process pulls from ECR that CloudTrail has recorded, by the identifiers of their messages."""
         return self._notice_pulls(messages)
 
     def plan_copy(self, request: RefreshRequest) -> PlanResult:
         """Plan a copy."""
-        self._rules_in_force.as_of(request.stale_since)
+        self._current_rules.as_of(request.stale_since)
         return plan_copy(request, self._rules, self._upstream, self._target, self._plans, self._find_mounts)
 
     def copy_blobs(self, request: UnitRequest, remaining_seconds: Callable[[], float]) -> UnitRequest:
-        """Copy one unit of a plan as far as the time goes."""
+        """Copy one unit of a plan, or as much of it as there is time for."""
         return self._copy_unit(request, remaining_seconds)
 
     def publish_image(self, request: RefreshRequest) -> PublishResult:
-        """Publish what was copied."""
+        """Publish the manifests of what was copied."""
         return publish_image(request, self._target, self._plans, self._records)
 
     def record_outcome(self, request: OutcomeRequest) -> OutcomeResult:
-        """Record how a refresh ended."""
-        self._rules_in_force.as_of(request.request.stale_since)
-        cached = self._rules_in_force.newly_cached
-        return record_outcome(request, self._rules, self._records, self._announcer, self._clock, cached)
+        """Record the outcome of a refresh."""
+        self._current_rules.as_of(request.request.stale_since)
+        cached = self._current_rules.newly_cached
+        return record_outcome(request, self._rules, self._records, self._outbox_sender, self._clock, cached)
 
     def record_scan(self, finished: ScanFinished) -> Sequence[MirrorKey]:
-        """Note what ECR's scan found; tell of which mirrors."""
-        return record_scan(finished, self._rules, self._records, self._announcer, self._clock)
+        """Record the findings of a scan; return the mirrors that serve what was scanned."""
+        return record_scan(finished, self._rules, self._records, self._outbox_sender, self._clock)
 
     def take_unsent(self) -> Sequence[PullaheadError]:
-        """Tell what has kept events from being sent since the last time; they are sent later."""
-        return self._announcer.take_failures()
+        """Return the errors that have kept outcome events from being sent since the last call; they are sent later."""
+        return self._outbox_sender.take_failures()
 
     def show_mirrors(self, event: object, endpoint: str) -> "Shown":
-        """Draw the page of all mirrors."""
-        # One function draws; the others are not to read the page's thousand lines at each cold start.
+        """Render the dashboard's page of mirrors."""
+        # Only one function renders pages; the others would load the page's code at each cold start.
         from pullahead.dashboard.show import show_mirrors  # noqa: PLC0415
 
         return show_mirrors(event, endpoint, self._records, self._clock())
@@ -134,12 +136,12 @@ class Application(Adapters):
         tagging = boto3.client("resourcegroupstaggingapi", config=CLIENT_CONFIG)
         cached = EcrCachedRepositories(boto3.client("ecr", config=CLIENT_CONFIG))
         find = DiscoverSources(cached, EcrTaggedRepositories(tagging), reach)
-        return GatherRules(self._rules_file, self._rules_text, find, self._standing, self._clock)
+        return GatherRules(self._rules_file, self._external_rules, find, self._rules_state, self._clock)
 
     @cached_property
     def _handle_message(self) -> MessageHandler:
         return MessageHandler(
-            self._rules_in_force.as_of,
+            self._current_rules.as_of,
             self._prefetched_records,
             self._check_mirrors,
             self._list_tags,
@@ -161,7 +163,7 @@ class Application(Adapters):
             self._target.published_digests,
             self._prefetched_records,
             self._refresh_queue.start,
-            self._announcer,
+            self._outbox_sender,
             self._clock,
             self._upstream.quota,
             self._select_mirrors,
@@ -169,8 +171,8 @@ class Application(Adapters):
 
     @cached_property
     def _select_mirrors(self) -> MirrorSelector:
-        merge = CheckMerger(self._windows, self._queue, self._clock)
-        return MirrorSelector(self._prefetched_records, merge, self._rules_in_force.newly_cached)
+        merge = CheckMerger(self._event_windows, self._queue, self._clock)
+        return MirrorSelector(self._prefetched_records, merge, self._current_rules.newly_cached)
 
     @cached_property
     def _prefetched_records(self) -> PrefetchedRecords:
@@ -178,13 +180,18 @@ class Application(Adapters):
 
     @cached_property
     def _refresh_queue(self) -> RefreshQueue:
-        at_most = self._settings.max_concurrent_refreshes
         return RefreshQueue(
-            self._rules_as_of, self._slots, self._line, self._refreshes, self._records, self._clock, at_most
+            self._rules_as_of,
+            self._slots,
+            self._waiting_refreshes,
+            self._refreshes,
+            self._records,
+            self._clock,
+            self._settings.max_concurrent_refreshes,
         )
 
     def _rules_as_of(self, moment: datetime) -> Rules:
-        self._rules_in_force.as_of(moment)
+        self._current_rules.as_of(moment)
         return self._rules_with_pauses()
 
     @cached_property
@@ -198,11 +205,11 @@ class Application(Adapters):
         tell = NotificationSender(self._records, self._incidents, self._alerts, self._chat_alerts)
         return ReviewRecords(
             self._rules_with_pauses,
-            self._standing,
+            self._rules_state,
             self._records,
             self._incidents,
             tell,
-            self._announcer,
+            self._outbox_sender,
             self._clock,
             self._settings.silence_after,
             self._settings.rules_uri,
@@ -214,11 +221,11 @@ class Application(Adapters):
 
     @cached_property
     def _receive_webhook(self) -> "ReceiveWebhook":
-        # One function is called by webhooks; the others are not to read every sender's form at each cold start.
+        # Only one function receives webhooks; the others would load every sender's format at each cold start.
         from pullahead.webhooks.receive import ReceiveWebhook  # noqa: PLC0415
 
-        rules, secrets = self._rules_in_force, self._webhook_secrets
-        return ReceiveWebhook(rules, secrets, self._windows, self._queue, self._calls, self._clock)
+        rules, secrets = self._current_rules, self._webhook_secrets
+        return ReceiveWebhook(rules, secrets, self._event_windows, self._queue, self._replay_guard, self._clock)
 
     @cached_property
     def _notice_pulls(self) -> "NoticePulls":
@@ -231,7 +238,13 @@ class Application(Adapters):
     def _copy_unit(self) -> CopyUnit:
         streams = EcrStreams(self._ecr, self._clock)
         return CopyUnit(
-            self._upstream, self._target, self._plans, wait_after_breaks, threads=_COPY_THREADS, streams=streams
+            self._upstream,
+            self._target,
+            self._plans,
+            wait_after_breaks,
+            threads=_COPY_THREADS,
+            streams=streams,
+            parallel_read=partial(ParallelRead.measured_by, time.monotonic, time.process_time),
         )
 
 
@@ -239,12 +252,12 @@ _clocks: list[Clock] = [system_clock]
 
 
 def use_clock(clock: Clock) -> None:
-    """Let this process's application tell the time by another clock; before it is first used (local AWS)."""
+    """Replace the clock of this process's application before it is first used (local AWS)."""
     _clocks[:] = [clock]
     application.cache_clear()
 
 
 @lru_cache(maxsize=1)
 def application() -> Application:
-    """The application of this process, as its environment describes it."""
+    """Return the application of this process, configured by its environment."""
     return Application(Settings(os.environ), _clocks[0])

@@ -1,4 +1,4 @@
-"""Make the adapters from the settings, each when it is first needed. Decides no use."""
+"""Make the adapters from the settings, each when it is first needed."""
 
 from datetime import UTC, datetime
 from functools import cached_property, partial
@@ -36,17 +36,21 @@ from pullahead.settings import Settings
 from pullahead.webhooks.receive import SecretCache
 
 if TYPE_CHECKING:
+    from mypy_boto3_dynamodb import DynamoDBClient
     from mypy_boto3_ecr import ECRClient
+    from mypy_boto3_s3 import S3Client
+    from mypy_boto3_sns import SNSClient
+    from mypy_boto3_sqs import SQSClient
 
 
 # AWS SDKs and Tools Reference, retry behavior: "standard" retries throttling and transient errors with jitter.
 CLIENT_CONFIG = Config(
     retries={"mode": "standard", "total_max_attempts": 5}, connect_timeout=5, read_timeout=60, max_pool_connections=16
 )
-_EVENTS_CONFIG = Config(  # an event that is not taken at once is sent later; nothing waits for it
+_EVENTS_CONFIG = Config(  # an event that is not accepted at once is sent later; nothing waits for it
     retries={"mode": "standard", "total_max_attempts": 2}, connect_timeout=2, read_timeout=5
 )
-_PATIENCE_SECONDS = 10.0  # what must wait longer for an upstream's limit is deferred: a waiting function costs, too
+_PATIENCE_SECONDS = 10.0  # a request that must wait longer for an upstream's limit is deferred: waiting costs, too
 
 
 def system_clock() -> datetime:
@@ -55,46 +59,62 @@ def system_clock() -> datetime:
 
 
 class Adapters:
-    """One process's adapters, made when first used and then kept."""
+    """The adapters of one process, each made when it is first used. AWS clients are shared: they are thread-safe."""
 
     def __init__(self, settings: Settings, clock: Clock = system_clock) -> None:
         self._settings, self._clock = settings, clock
 
+    @cached_property
+    def _dynamodb(self) -> "DynamoDBClient":
+        return boto3.client("dynamodb", config=CLIENT_CONFIG)
+
+    @cached_property
+    def _s3(self) -> "S3Client":
+        return boto3.client("s3", config=CLIENT_CONFIG)
+
+    @cached_property
+    def _sqs(self) -> "SQSClient":
+        return boto3.client("sqs", config=CLIENT_CONFIG)
+
+    @cached_property
+    def _sns(self) -> "SNSClient":
+        return boto3.client("sns", config=CLIENT_CONFIG)
+
     @property
     def _rules(self) -> Rules:
-        return self._rules_in_force()
+        return self._current_rules()
 
     @cached_property
-    def _rules_in_force(self) -> CurrentRules:
-        return CurrentRules(self._rules_file, self._standing, self._clock)
+    def _current_rules(self) -> CurrentRules:
+        return CurrentRules(self._rules_file, self._rules_state, self._clock)
 
     @cached_property
-    def _rules_text(self) -> RulesFile | None:
+    def _external_rules(self) -> RulesFile | None:
         uri = self._settings.rules_uri
         return rules_file_at(uri, partial(boto3.client, config=CLIENT_CONFIG)) if uri else None
 
     @cached_property
-    def _standing(self) -> S3RulesState:
-        return S3RulesState(boto3.client("s3", config=CLIENT_CONFIG), self._settings.plans_bucket)
+    def _rules_state(self) -> S3RulesState:
+        return S3RulesState(self._s3, self._settings.plans_bucket)
 
     @cached_property
     def _rules_with_pauses(self) -> ActiveRules:
-        return RulesWithPauses(lambda: self._rules, self._known_pauses.paused_rules)
+        return RulesWithPauses(lambda: self._rules, self._cached_pauses.paused_rules)
 
     @cached_property
-    def _known_pauses(self) -> CachedPauses:
+    def _cached_pauses(self) -> CachedPauses:
         return CachedPauses(self._pauses, self._clock)
 
     @cached_property
     def _pauses(self) -> DynamoPauses:
-        return DynamoPauses(boto3.client("dynamodb", config=CLIENT_CONFIG), self._settings.records_table)
+        return DynamoPauses(self._dynamodb, self._settings.records_table)
 
     def _rules_file(self) -> Rules:
         path = self._settings.rules_path
         try:
             text = path.read_text(encoding="utf-8")
         except (OSError, UnicodeDecodeError) as error:
-            raise ConfigError(f"the rules {path} cannot be read: {error}") from error
+            raise ConfigError(f"rules file {path} cannot be read: {error}") from error
         return load_rules(text, source=path.name)
 
     @cached_property
@@ -115,7 +135,7 @@ class Adapters:
 
     @cached_property
     def _session(self) -> boto3.Session:
-        return boto3.Session()  # of the threads that ask upstreams: the shared one may not be used by two at once
+        return boto3.Session()  # for threads that make clients: two may not use the default session at once
 
     def _client_of(self, service: str, region: str | None, keys: RoleKeys | None) -> Any:
         return self._session.client(
@@ -147,11 +167,11 @@ class Adapters:
 
     @cached_property
     def _records(self) -> DynamoRecords:
-        return DynamoRecords(boto3.client("dynamodb", config=CLIENT_CONFIG), self._settings.records_table)
+        return DynamoRecords(self._dynamodb, self._settings.records_table)
 
     @cached_property
-    def _windows(self) -> DynamoEventWindows:
-        return DynamoEventWindows(boto3.client("dynamodb", config=CLIENT_CONFIG), self._settings.records_table)
+    def _event_windows(self) -> DynamoEventWindows:
+        return DynamoEventWindows(self._dynamodb, self._settings.records_table)
 
     @cached_property
     def _webhook_secrets(self) -> SecretCache:
@@ -159,29 +179,29 @@ class Adapters:
         return SecretCache(SecretsManagerWebhookSecrets(client, self._settings.webhook_secret), self._clock)
 
     @cached_property
-    def _calls(self) -> DynamoReplayGuard:
-        return DynamoReplayGuard(boto3.client("dynamodb", config=CLIENT_CONFIG), self._settings.records_table)
+    def _replay_guard(self) -> DynamoReplayGuard:
+        return DynamoReplayGuard(self._dynamodb, self._settings.records_table)
 
     @cached_property
-    def _announcer(self) -> OutboxSender:
+    def _outbox_sender(self) -> OutboxSender:
         outcomes = EventBridgeOutcomes(boto3.client("events", config=_EVENTS_CONFIG))
         return OutboxSender(self._records, outcomes, self._clock)
 
     @cached_property
     def _demands(self) -> DynamoDemands:
-        return DynamoDemands(boto3.client("dynamodb", config=CLIENT_CONFIG), self._settings.records_table)
+        return DynamoDemands(self._dynamodb, self._settings.records_table)
 
     @cached_property
     def _plans(self) -> S3PlanStore:
-        return S3PlanStore(boto3.client("s3", config=CLIENT_CONFIG), self._settings.plans_bucket)
+        return S3PlanStore(self._s3, self._settings.plans_bucket)
 
     @cached_property
     def _queue(self) -> SqsCheckQueue:
-        return SqsCheckQueue(boto3.client("sqs", config=CLIENT_CONFIG), self._settings.checks_queue_url)
+        return SqsCheckQueue(self._sqs, self._settings.checks_queue_url)
 
     @cached_property
     def _dead_letters(self) -> SqsDeadLetters:
-        return SqsDeadLetters(boto3.client("sqs", config=CLIENT_CONFIG), self._settings.dead_letter_queue_url)
+        return SqsDeadLetters(self._sqs, self._settings.dead_letter_queue_url)
 
     @cached_property
     def _refreshes(self) -> StepFunctionsRefreshes:
@@ -190,20 +210,20 @@ class Adapters:
 
     @cached_property
     def _slots(self) -> DynamoRefreshSlots:
-        return DynamoRefreshSlots(boto3.client("dynamodb", config=CLIENT_CONFIG), self._settings.records_table)
+        return DynamoRefreshSlots(self._dynamodb, self._settings.records_table)
 
     @cached_property
-    def _line(self) -> DynamoWaitingRefreshes:
-        return DynamoWaitingRefreshes(boto3.client("dynamodb", config=CLIENT_CONFIG), self._settings.records_table)
+    def _waiting_refreshes(self) -> DynamoWaitingRefreshes:
+        return DynamoWaitingRefreshes(self._dynamodb, self._settings.records_table)
 
     @cached_property
     def _alerts(self) -> SnsAlerts:
-        return SnsAlerts(boto3.client("sns", config=CLIENT_CONFIG), self._settings.alerts_topic_arn)
+        return SnsAlerts(self._sns, self._settings.alerts_topic_arn)
 
     @cached_property
     def _chat_alerts(self) -> SnsChatAlerts:
-        return SnsChatAlerts(boto3.client("sns", config=CLIENT_CONFIG), self._settings.chat_alerts_topic_arn)
+        return SnsChatAlerts(self._sns, self._settings.chat_alerts_topic_arn)
 
     @cached_property
     def _incidents(self) -> DynamoIncidents:
-        return DynamoIncidents(boto3.client("dynamodb", config=CLIENT_CONFIG), self._settings.records_table)
+        return DynamoIncidents(self._dynamodb, self._settings.records_table)

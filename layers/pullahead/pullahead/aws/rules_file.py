@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 from pullahead.aws.errors import error_code, storage_errors
 from pullahead.errors import ConfigError, StorageError
-from pullahead.rules.document import MAX_DOCUMENT_BYTES
 from pullahead.rules.ports import RulesText
+from pullahead.rules.yaml_document import MAX_DOCUMENT_BYTES
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client

@@ -20,7 +20,7 @@ from pullahead.aws.errors import error_code
 from pullahead.caching import Expiring, TtlCache
 from pullahead.errors import AccessDeniedError, RegistryUnavailableError, Side
 from pullahead.oci import Repository
-from pullahead.registry.credentials import Credential, Login, from_basic, of_host
+from pullahead.registry.credentials import Credential, Login, find_login, from_basic
 from pullahead.registry.hosts import ecr_region
 from pullahead.rules.model import CredentialSource, UpstreamSettings
 
@@ -120,7 +120,7 @@ def _from_json(text: str, host: str) -> Credential:
 
 
 def _from_docker(auths: dict[str, Login], host: str) -> Credential:
-    login = of_host(auths, host)
+    login = find_login(auths, Repository(host, ""))
     if login is None:
         raise UnknownFormatError(f"its `auths` have no entry for {host}")
     try:

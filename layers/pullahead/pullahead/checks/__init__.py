@@ -1,1 +1,1 @@
-"""Work through one message of the checks queue: which mirrors it names, what they serve, what follows."""
+"""Checks: the messages of the checks queue, the mirrors that they name, and what follows from comparing them."""

@@ -1,6 +1,6 @@
-"""Check mirrors: look at both sides, judge, remember transitions, start refreshes. Tells nobody: the review does.
+"""Check mirrors: compare upstream with ECR, judge, record transitions, start refreshes. Alerts are sent by the review.
 
-A tag that was fresh and is fresh costs one HEAD upstream and a share of one question to ECR; nothing is written.
+A fresh tag that stays fresh costs one HEAD upstream and a share of one request to ECR; nothing is written.
 """
 
 from collections.abc import Callable, Iterable
@@ -36,14 +36,14 @@ StartRefresh = Callable[[RefreshRequest], StartResult]
 """Starts a refresh, or queues it. Raises: StorageError."""
 
 _THREADS = 8
-_MAX_TRIES = 5
+_MAX_ATTEMPTS = 5
 
 
 class CheckResult(NamedTuple):
-    """What one check concluded. `changed`: it was a transition, or started a refresh; else there is nothing to tell.
+    """The result of checking one mirror. `changed`: there was a transition, or a refresh was started.
 
-    `deferred`: a limit of upstream's leaves it, or its refresh, to the next check. `error` is set where Pullahead
-    itself failed and the check must be repeated.
+    `deferred`: a rate limit defers the check or its refresh to the next check. `error` is set where Pullahead itself
+    failed and the check must be retried.
     """
 
     mirror: MirrorKey
@@ -55,13 +55,13 @@ class CheckResult(NamedTuple):
     deferred: bool = False
 
 
-def nothing_known(_registry: str) -> RemainingQuota | None:
-    """Say nothing of any registry's limit."""
+def unknown_quota(_registry: str) -> RemainingQuota | None:
+    """Know of no registry's limit."""
     return None
 
 
 class CheckMirrors:
-    """The use case, with the ports that it looks through and acts on."""
+    """Checks the mirrors of requests."""
 
     def __init__(
         self,
@@ -70,49 +70,54 @@ class CheckMirrors:
         published_digests: PublishedDigests,
         records: RecordStore,
         start_refresh: StartRefresh,
-        announcer: OutboxSender,
+        outbox_sender: OutboxSender,
         clock: Clock,
-        quota: QuotaOf = nothing_known,
+        quota: QuotaOf = unknown_quota,
         select: MirrorSelector | None = None,
     ) -> None:
         self._rules, self._upstream, self._published_digests = rules, upstream, published_digests
-        self._records, self._start_refresh, self._announcer, self._clock = records, start_refresh, announcer, clock
+        self._records, self._start_refresh, self._outbox_sender, self._clock = (
+            records,
+            start_refresh,
+            outbox_sender,
+            clock,
+        )
         self._quota = quota
         self._select = select or MirrorSelector(records)
 
     def __call__(self, request: CheckRequest) -> list[CheckResult]:
-        """Check the tags of one request; tags that no rule names are passed over.
+        """Check the tags of one request; tags that no rule follows are skipped.
 
-        Raises what ECR and the records raise when asked for the whole batch: nothing was then done.
+        Raises what ECR and the store raise for the whole batch: then nothing was done.
         """
         rules = self._rules()
         mirrors, known = self._select(request, rules)
         if not mirrors:
             return []
         published = self._published(request.repository, [mirror.tag for mirror in mirrors])
-        may_settle = mirrors if request.reason != "manual" else []
-        settled = [m for m in may_settle if needs_no_upstream_check(m, known.get(m.key), published(m.tag))]
-        asked = [mirror for mirror in mirrors if mirror not in settled]
-        seen = dict(self._look(request_order(asked, known, request.asked_at), published))
+        skippable = mirrors if request.reason != "manual" else []
+        unchanged = [m for m in skippable if needs_no_upstream_check(m, known.get(m.key), published(m.tag))]
+        checked = [mirror for mirror in mirrors if mirror not in unchanged]
+        observations = dict(self._observe(request_order(checked, known, request.asked_at), published))
         allowance = Allowance(self._quota)
         results = [
-            *(CheckResult(mirror.key, State.FRESH, "immutable, and ECR serves it") for mirror in settled),
+            *(CheckResult(mirror.key, State.FRESH, "immutable, and ECR serves it") for mirror in unchanged),
             *(
-                self._conclude(mirror, seen[mirror], known.get(mirror.key), allowance)
-                for mirror in oldest_first(asked, known)
+                self._conclude(mirror, observations[mirror], known.get(mirror.key), allowance)
+                for mirror in oldest_first(checked, known)
             ),
         ]
-        self._announcer.flush()
+        self._outbox_sender.flush()
         return results
 
     def _published(self, repository: str, tags: list[str]) -> Callable[[str], Digest | AccessDeniedError | None]:
         try:
             return self._published_digests(repository, tags).get
         except AccessDeniedError as error:
-            refusal = error  # a human must act: said once for each mirror, rather than by messages that come back
+            refusal = error  # a human must act: recorded once for each mirror, rather than retried
             return lambda _tag: refusal
 
-    def _look(
+    def _observe(
         self, mirrors: list[Mirror], published: Callable[[str], Digest | AccessDeniedError | None]
     ) -> Iterable[tuple[Mirror, Observation]]:
         with ThreadPoolExecutor(min(_THREADS, len(mirrors) or 1)) as pool:
@@ -126,53 +131,55 @@ class CheckMirrors:
             return error
 
     def _conclude(
-        self, mirror: Mirror, seen: Observation, known: MirrorRecord | None, allowance: Allowance
+        self, mirror: Mirror, observed: Observation, known: MirrorRecord | None, allowance: Allowance
     ) -> CheckResult:
         try:
-            for _ in range(_MAX_TRIES):
+            for _ in range(_MAX_ATTEMPTS):
                 try:
-                    return self._act(mirror, seen, known, allowance)
-                except ConflictError:  # what was seen may be older than what is written there now: look again
+                    return self._act(mirror, observed, known, allowance)
+                except ConflictError:  # the observation may be older than what was written there: observe again
                     known = self._records.load([mirror.key]).get(mirror.key)
-                    ((_, seen),) = self._look([mirror], self._published(mirror.repository, [mirror.tag]))
-            raise ConflictError(f"the record of {mirror.key} was changed by others {_MAX_TRIES} times in a row")
+                    ((_, observed),) = self._observe([mirror], self._published(mirror.repository, [mirror.tag]))
+            raise ConflictError(f"the record of {mirror.key} was changed by others {_MAX_ATTEMPTS} times in a row")
         except PullaheadError as error:
             return CheckResult(mirror.key, None, str(error), error=error)
 
-    def _act(self, mirror: Mirror, seen: Observation, known: MirrorRecord | None, allowance: Allowance) -> CheckResult:
-        if mirror.guessed and known is None and not isinstance(seen.upstream, Descriptor):
-            return CheckResult(mirror.key, None, f"not followed: {seen.upstream}")  # nobody's: no record, no alert
-        if upstream_not_asked(seen):
-            return self._pass_over(mirror, str(seen.upstream), known)
-        verdict = judge(seen, known, mirror, self._clock())
-        record = self._remember(mirror, verdict.record, known)
+    def _act(
+        self, mirror: Mirror, observed: Observation, known: MirrorRecord | None, allowance: Allowance
+    ) -> CheckResult:
+        if mirror.guessed and known is None and not isinstance(observed.upstream, Descriptor):
+            return CheckResult(mirror.key, None, f"not followed: {observed.upstream}")  # no record, no alert
+        if upstream_not_asked(observed):
+            return self._defer(mirror, str(observed.upstream), known)
+        verdict = judge(observed, known, mirror, self._clock())
+        record = self._save(mirror, verdict.record, known)
         started, shortage = None, None
-        if verdict.refresh and isinstance(seen.upstream, Descriptor):
-            started, shortage = self._refresh(mirror, seen.upstream, record, allowance)
+        if verdict.refresh and isinstance(observed.upstream, Descriptor):
+            started, shortage = self._refresh(mirror, observed.upstream, record, allowance)
         changed = known is None or record.version != known.version or started is StartResult.STARTED
         reason = _reason(verdict.reason, started, shortage)
         return CheckResult(mirror.key, record.state, reason, started, changed, deferred=shortage is not None)
 
-    def _pass_over(self, mirror: Mirror, cause: str, known: MirrorRecord | None) -> CheckResult:
-        """Leave a mirror as it stands, since upstream was not asked; an alert may have become due all the same."""
+    def _defer(self, mirror: Mirror, cause: str, known: MirrorRecord | None) -> CheckResult:
+        """Leave a mirror as it is, since no request was sent to upstream; an alert may be due all the same."""
         if known is None:
             return CheckResult(mirror.key, None, deferred_because(cause), deferred=True)
-        record = self._remember(mirror, with_alerts(known, known, mirror.alert_after, self._clock()), known)
+        record = self._save(mirror, with_alerts(known, known, mirror.alert_after, self._clock()), known)
         return CheckResult(
             mirror.key, record.state, deferred_because(cause), changed=record.version != known.version, deferred=True
         )
 
-    def _remember(self, mirror: Mirror, record: MirrorRecord, known: MirrorRecord | None) -> MirrorRecord:
+    def _save(self, mirror: Mirror, record: MirrorRecord, known: MirrorRecord | None) -> MirrorRecord:
         record = with_outcome_events(known, record, mirror.rule, self._clock())
         if not record.says_the_same_as(known):
             record = self._records.save(record, known.version if known is not None else 0)
-        self._announcer.note(known, record)
+        self._outbox_sender.note(known, record)
         return record
 
     def _refresh(
         self, mirror: Mirror, root: Descriptor, record: MirrorRecord, allowance: Allowance
     ) -> tuple[StartResult | None, str | None]:
-        """Start a refresh, unless it is to wait; why, is the second thing answered."""
+        """Start a refresh; or return why it must wait, as the second value."""
         registry, manifests = mirror.upstream.repository.registry, manifests_to_read(root, record.platforms)
         if (shortage := allowance.shortage(registry, manifests)) is not None:
             return None, shortage
@@ -180,8 +187,8 @@ class CheckMirrors:
         if started in (StartResult.STARTED, StartResult.WAITING):
             allowance.promise(registry, manifests)
         if started in (StartResult.ENDED, StartResult.SUCCEEDED):
-            # It was stopped before it could record how it ended, or its success did not last. Where it has recorded
-            # something only just now, this write meets a conflict, and the mirror is looked at again.
+            # It was stopped before it recorded its outcome, or its success did not last. If it has recorded its outcome
+            # just now, this write meets a conflict, and the mirror is observed again.
             self._records.save(after_abort(record, root.digest, self._clock()), record.version)
         return started, None
 
@@ -189,4 +196,4 @@ class CheckMirrors:
 def _reason(reason: str, started: StartResult | None, shortage: str | None) -> str:
     if shortage is not None:
         return deferred_because(shortage)
-    return f"{reason}; waits until another refresh has ended" if started is StartResult.WAITING else reason
+    return f"{reason}; the refresh waits for a slot" if started is StartResult.WAITING else reason

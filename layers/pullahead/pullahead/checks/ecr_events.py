@@ -1,7 +1,7 @@
-"""ECR's events → what is to be done about them. Decides what each event means, and which mean nothing. Pure.
+"""Decode ECR's events: the check or the finished scan that each means, or why it is ignored. Pure.
 
-An event is a reason to look and never more: it names a repository and a tag of our own registry, and nothing of it is
-believed. Shapes: Amazon ECR user guide, "Amazon ECR events and EventBridge".
+An event is only a reason to check: it names a repository and a tag, and nothing else of it is trusted. Shapes: Amazon
+ECR user guide, "Amazon ECR events and EventBridge".
 """
 
 import re
@@ -14,10 +14,8 @@ from pullahead.errors import InvalidEventError
 from pullahead.messages import AwsEvent, CacheFailure, CheckRequest, ScanFinished
 from pullahead.oci import Digest, InvalidDigestError, parse_digest
 from pullahead.oci.reference import is_tag
+from pullahead.rules.repository_names import is_repository_name
 
-# ECR API reference, CreateRepository, repositoryName.
-_REPOSITORY: Final = re.compile(r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*(?:/[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*)*")
-_REPOSITORY_CHARACTERS: Final = range(2, 257)
 _MAX_CODE: Final = 80
 _MAX_REASON: Final = 300
 _MAX_TAGS: Final = 100
@@ -32,10 +30,10 @@ class IgnoredReason(StrEnum):
     """Why an event is ignored; also the dimension of a metric, so there are few."""
 
     FOREIGN = "foreign"  # of another account or Region
-    UNKNOWN = "unknown"  # of a kind that means nothing here
-    FAILED = "failed"  # what it tells of did not happen
-    UNTAGGED = "untagged"  # children of an index, signatures and the like: nobody mirrors them by themselves
-    MISNAMED = "misnamed"  # names that are none by ECR's rules
+    UNKNOWN = "unknown"  # of a kind that Pullahead does not use
+    FAILED = "failed"  # what it reports did not happen
+    UNTAGGED = "untagged"  # children of an index, signatures and the like, which are not mirrored by themselves
+    MISNAMED = "misnamed"  # with names that ECR does not allow
 
 
 class IgnoredEvent(NamedTuple):
@@ -46,7 +44,7 @@ class IgnoredEvent(NamedTuple):
 
 
 class AccountRegion(NamedTuple):
-    """The account and the Region that we live in."""
+    """The account and the Region of the stack."""
 
     account: str
     region: str
@@ -76,18 +74,18 @@ class _Scan(_Detail, frozen=True, rename="kebab"):
     finding_severity_counts: dict[_Text, int] = {}
 
 
-Meaning = CheckRequest | ScanFinished | IgnoredEvent
+EcrMessage = CheckRequest | ScanFinished | IgnoredEvent
 
 
-def read_ecr_event(event: AwsEvent, home: AccountRegion) -> Meaning:
-    """Say what an event means. Raises InvalidEventError where ECR's shape has changed."""
+def read_ecr_event(event: AwsEvent, home: AccountRegion) -> EcrMessage:
+    """Decode an event. Raises InvalidEventError where its shape is not as documented."""
     if (event.account, event.region) != home:
         return IgnoredEvent(IgnoredReason.FOREIGN, _shown(event.detail_type))
     read = _READERS.get(event.detail_type) if event.source == "aws.ecr" else None
     return read(event) if read is not None else IgnoredEvent(IgnoredReason.UNKNOWN, _shown(event.detail_type))
 
 
-def _image_action(event: AwsEvent) -> Meaning:
+def _image_action(event: AwsEvent) -> EcrMessage:
     detail = _read(event, _Action)
     if detail.action_type not in ("PUSH", "DELETE"):
         return IgnoredEvent(IgnoredReason.UNKNOWN, _shown(f"{event.detail_type} {detail.action_type}"))
@@ -97,31 +95,31 @@ def _image_action(event: AwsEvent) -> Meaning:
     return _check(event, detail, detail.image_tag, reason=reason)
 
 
-def _referrer_action(event: AwsEvent) -> Meaning:
-    """Take a referrer that has a tag, as cosign's have, for any other push; those without are found by the refresh."""
+def _referrer_action(event: AwsEvent) -> EcrMessage:
+    """Treat a referrer with a tag, such as cosign's, as any push; those without are found by the refresh."""
     detail = _read(event, _Action)
     return (
         _image_action(event) if detail.action_type == "PUSH" else IgnoredEvent(IgnoredReason.UNKNOWN, event.detail_type)
     )
 
 
-def _cache_action(event: AwsEvent) -> Meaning:
+def _cache_action(event: AwsEvent) -> EcrMessage:
     detail = _read(event, _Cached)
     if detail.sync_status == "SUCCESS":
         return _check(event, detail, detail.image_tag, reason="cache")
     failure = CacheFailure(_plain(detail.failure_code or detail.sync_status, _MAX_CODE) or "unknown")
     failure = msgspec.structs.replace(failure, reason=_plain(detail.failure_reason, _MAX_REASON))
-    # There may be a digest: of what ECR asked for, not of what it serves.
-    nothing_served = msgspec.structs.replace(detail, image_digest="")
-    return _check(event, nothing_served, detail.image_tag, reason="cache", cache_failure=failure)
+    # A digest may be there: of what ECR asked for, not of what it serves.
+    without_digest = msgspec.structs.replace(detail, image_digest="")
+    return _check(event, without_digest, detail.image_tag, reason="cache", cache_failure=failure)
 
 
-def _image_scan(event: AwsEvent) -> Meaning:
+def _image_scan(event: AwsEvent) -> EcrMessage:
     detail = _read(event, _Scan)
     if detail.scan_status != "COMPLETE":
         return IgnoredEvent(IgnoredReason.FAILED, event.detail_type)
     digest = _digest(detail.image_digest)
-    if digest is None or not _is_repository(detail.repository_name):
+    if digest is None or not is_repository_name(detail.repository_name):
         return IgnoredEvent(IgnoredReason.MISNAMED, event.detail_type)
     tags = tuple(tag for tag in detail.image_tags if is_tag(tag))[:_MAX_TAGS]
     if not tags:
@@ -142,7 +140,7 @@ def _check(event: AwsEvent, detail: _Detail, tag: str, **more: Any) -> CheckRequ
     if not tag:
         return IgnoredEvent(IgnoredReason.UNTAGGED, event.detail_type)
     digest = _digest(detail.image_digest)
-    if not _is_repository(detail.repository_name) or not is_tag(tag) or (detail.image_digest and digest is None):
+    if not is_repository_name(detail.repository_name) or not is_tag(tag) or (detail.image_digest and digest is None):
         return IgnoredEvent(IgnoredReason.MISNAMED, event.detail_type)
     return CheckRequest(repository=detail.repository_name, tags=(tag,), asked_at=event.time, digest=digest, **more)
 
@@ -161,13 +159,9 @@ def _digest(text: str) -> Digest | None:
         return None
 
 
-def _is_repository(text: str) -> bool:
-    return len(text) in _REPOSITORY_CHARACTERS and _REPOSITORY.fullmatch(text) is not None
-
-
 def _plain(text: str, most: int) -> str:
-    seen = "".join(letter if letter.isprintable() else " " for letter in text[: 4 * most])
-    return _QUERY.sub("?…", " ".join(seen.split()))[:most]
+    plain = "".join(letter if letter.isprintable() else " " for letter in text[: 4 * most])
+    return _QUERY.sub("?…", " ".join(plain.split()))[:most]
 
 
 def _shown(kind: str) -> str:

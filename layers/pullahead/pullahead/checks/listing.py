@@ -1,8 +1,8 @@
-"""List what a rule chooses from, and queue checks of what it chose. Exact names are never listed.
+"""List the tags that a rule selects from, and queue checks of the selected ones. Exact names are never listed.
 
-A rule for a whole namespace is listed in two steps: its repositories, each of which is then a listing of its own.
-Messages so go round the queue twice at most; AWS Lambda takes sixteen rounds for a loop and stops it (AWS Lambda
-Developer Guide, "Recursive loop detection").
+A rule for a namespace is listed in two steps: its repositories, and then the tags of each. So a message leads to
+messages in the same queue twice at most; AWS Lambda stops loops of sixteen (AWS Lambda Developer Guide, "Recursive loop
+detection").
 """
 
 from collections.abc import Callable, Iterator
@@ -28,9 +28,9 @@ _MAX_REPOSITORIES = 1000
 
 
 class ListResult(NamedTuple):
-    """What one listing came to. `changed`: something else is followed now, or it fails, or no longer does.
+    """The result of one listing. `changed`: it selected something else, or it fails, or no longer does.
 
-    There is never an `error`, as a check may have one: a listing that fails is remembered, and not repeated at once.
+    Unlike a check, it never has an `error`: a failed listing is recorded, and not retried at once.
     """
 
     listing: RuleKey
@@ -42,12 +42,12 @@ class ListResult(NamedTuple):
 
 
 def no_demands(_rule: Rule, _bounds: OnDemand, _now: datetime) -> DemandsLookup:
-    """Know of no pulls, as where there is no service that notices them."""
+    """Know of no demands, as where no service processes pulls."""
     return DemandsLookup(0, 0)
 
 
 class ListTags:
-    """The use case, with the ports that it looks through and acts on."""
+    """Lists the tags, or the repositories, of rules."""
 
     def __init__(
         self,
@@ -63,9 +63,9 @@ class ListTags:
         self._listings: dict[Repository, tuple[datetime, tuple[str, ...]]] = {}
 
     def __call__(self, request: ListRequest) -> ListResult | None:
-        """List, remember and queue; None where there is no such rule any more, or it is paused.
+        """List, record and queue checks; None where the rule no longer exists, or is paused.
 
-        Where nothing can be listed, what was chosen last is checked all the same. Raises: StorageError, ConflictError.
+        Where the listing fails, what the last one selected is checked. Raises: StorageError, ConflictError.
         """
         rule, found = self._rule_of(request)
         if rule is None:
@@ -78,8 +78,8 @@ class ListTags:
         if not needs_listing(rule):
             requests = list(_requests(rule, found, (), now))
             self._queue.send(requests)
-            return ListResult(rule_key(rule), State.FRESH, "all is named", len(requests))
-        return self._follow(rule, found, self._look(rule), now)
+            return ListResult(rule_key(rule), State.FRESH, "all tags are named", len(requests))
+        return self._follow(rule, found, self._list(rule), now)
 
     def _follow(self, rule: Rule, found: str | None, listed: ListingOutcome, now: datetime) -> ListResult:
         before: Record | None = None
@@ -97,7 +97,7 @@ class ListTags:
         return ListResult(record.key, record.state, record.error or "listed", len(followed), changed)
 
     def _rule_of(self, request: ListRequest) -> tuple[Rule | None, str | None]:
-        """Find the rule, as it is for one repository of its namespace if one was found, and that repository."""
+        """Find the rule, expanded for the repository of its namespace that the request names, and that repository."""
         rules = self._rules()
         rule = rule_named(request.rule, rules) if request.rule not in rules.paused else None
         if rule is None or request.upstream is None or not rule.is_namespace:
@@ -105,7 +105,7 @@ class ListTags:
         expanded = expanded_for(request.upstream, rule)
         return expanded, request.upstream if expanded is not None else None
 
-    def _look(self, rule: Rule) -> ListingOutcome:
+    def _list(self, rule: Rule) -> ListingOutcome:
         try:
             if rule.is_namespace:
                 return self._list_repositories(rule)
@@ -118,16 +118,16 @@ class ListTags:
         paths = self._upstream.list_repositories(namespace.registry, namespace.path.removesuffix("/*"))
         if len(paths) > _MAX_REPOSITORIES:
             raise ResponseTooLargeError(
-                f"it has {len(paths)} repositories, and a rule may stand for {_MAX_REPOSITORIES} at most",
-                operation="list_repositories",
+                f"the namespace has {len(paths)} repositories, and a rule may follow at most {_MAX_REPOSITORIES}",
+                operation="listing the repositories",
                 side=Side.UPSTREAM,
                 reference=str(namespace),
-                advice="Name them, or a namespace below.",
+                advice="Name the repositories, or a narrower namespace.",
             )
-        return _those_with_a_name(paths, rule)
+        return _with_valid_names(paths, rule)
 
     def _list_tags(self, repository: Repository) -> tuple[str, ...]:
-        """List tags, or take them from a listing of the last minute: rules of one repository come in one run."""
+        """List tags, or reuse a listing of the last minute: rules of one repository come together."""
         now = self._clock()
         self._listings = {key: held for key, held in self._listings.items() if now - held[0] < _SHARED_FOR}
         if repository not in self._listings:
@@ -135,8 +135,8 @@ class ListTags:
         return self._listings[repository][1]
 
 
-def _those_with_a_name(paths: tuple[str, ...], rule: Rule) -> ListingOutcome:
-    """Leave out repositories for which the rule's template gives no name that ECR allows, and say so."""
+def _with_valid_names(paths: tuple[str, ...], rule: Rule) -> ListingOutcome:
+    """Leave out repositories for which the rule's template gives no name that ECR allows; return the error, too."""
     named, error = [], None
     for path in paths:
         try:
@@ -153,7 +153,7 @@ def _requests(rule: Rule, found: str | None, followed: tuple[str, ...], now: dat
             upstream = str(Repository(rule.upstream.registry, path))
             yield ListRequest(rule=rule.name, asked_at=now, upstream=upstream)
         return
-    # The schedule sends what a rule names itself, but for namespaces, whose repositories it does not know.
+    # The schedule queues the tags that a rule names, except in namespaces, whose repositories it does not know.
     tags = tuple(dict.fromkeys((*rule.tags.names, *followed) if found is not None else followed))
     for start in range(0, len(tags), MAX_TAGS_PER_CHECK):
         some = tags[start : start + MAX_TAGS_PER_CHECK]

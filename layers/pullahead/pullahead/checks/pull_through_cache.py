@@ -1,4 +1,4 @@
-"""Note that ECR's pull through cache could not fetch what Pullahead then fetches itself: said once, taken back once."""
+"""Record that ECR's pull through cache could not fetch a tag, which Pullahead then copies: one alert, one recovery."""
 
 from collections.abc import Iterable
 from datetime import datetime
@@ -21,7 +21,7 @@ class CacheFailed(NamedTuple):
 
 
 def cache_failures_of(request: CheckRequest) -> list[CacheFailed]:
-    """Tell what the event behind a check says of a failure of the cache; nothing where it says of none."""
+    """Return the failures of the cache that the event behind a check reports."""
     failure = request.cache_failure
     if failure is None:
         return []
@@ -29,7 +29,7 @@ def cache_failures_of(request: CheckRequest) -> list[CacheFailed]:
 
 
 def record_cache_result(request: CheckRequest, keys: Iterable[MirrorKey], records: RecordStore, now: datetime) -> None:
-    """Note in mirrors' records whether the cache could fetch them. Raises: StorageError, ConflictError."""
+    """Record for mirrors whether the cache could fetch them. Raises: StorageError, ConflictError."""
 
     def change(known: MirrorRecord | None) -> MirrorRecord | None:
         return None if known is None else with_cache_result(known, request.cache_failure, now)
@@ -39,11 +39,11 @@ def record_cache_result(request: CheckRequest, keys: Iterable[MirrorKey], record
 
 
 def with_cache_result(known: MirrorRecord, failure: CacheFailure | None, now: datetime) -> MirrorRecord:
-    """Say what an attempt of the cache changes. One more failure with the same code is no news."""
+    """Record an attempt of the cache. Another failure with the same code changes nothing."""
     before = known.cache_failure
     if failure is None:
-        over = Alert(AlertKind.RECOVERED, known.key, known.upstream, now, now, of=AlertKind.CACHE_FAILED)
-        return known if before is None else known.with_changes(cache_failure=None, pending=(*known.pending, over))
+        recovered = Alert(AlertKind.RECOVERED, known.key, known.upstream, now, now, of=AlertKind.CACHE_FAILED)
+        return known if before is None else known.with_changes(cache_failure=None, pending=(*known.pending, recovered))
     if before is not None and before.partition(":")[0] == failure.code:
         return known
     text = f"{failure.code}: {failure.reason}" if failure.reason else failure.code

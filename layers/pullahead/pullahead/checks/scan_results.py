@@ -1,4 +1,4 @@
-"""Note what ECR's scan found in what mirrors serve, and say so."""
+"""Record the findings of ECR's scans in the records of mirrors, and send their events."""
 
 from pullahead.clock import Clock
 from pullahead.messages import ScanFinished
@@ -9,34 +9,34 @@ from pullahead.mirrors.store import RecordStore, update_record
 from pullahead.rules.mirror_key import MirrorKey
 from pullahead.rules.model import Mirror, Rules
 
-_MOST_TAGS = 1000  # of one manifest (Amazon ECR service quotas, "Tags per image")
-_MOST_SEVERITIES = 20
-"""ECR has seven; what is kept of an event is bounded."""
+_MAX_TAGS = 1000  # of one manifest (Amazon ECR service quotas, "Tags per image")
+_MAX_SEVERITIES = 20
+"""ECR has seven; what is stored of an event is bounded."""
 
 
 def record_scan(
-    finished: ScanFinished, rules: Rules, records: RecordStore, announcer: OutboxSender, clock: Clock
+    finished: ScanFinished, rules: Rules, records: RecordStore, outbox_sender: OutboxSender, clock: Clock
 ) -> tuple[MirrorKey, ...]:
-    """Remember a scan of what mirrors serve, or are about to serve, and send its event; return these mirrors' keys.
+    """Record a scan of what mirrors serve, or will serve next, and send its events; return these mirrors' keys.
 
-    A scan of anything else is no mirror's business. An index is scanned child by child, and no child has a tag.
+    Scans of anything else are ignored. An index is scanned child by child, and no child has a tag.
     Raises: StorageError, ConflictError.
     """
-    found = [rules.find(finished.repository, tag) for tag in dict.fromkeys(finished.tags[:_MOST_TAGS])]
-    mirrors = [mirror for mirror in found if mirror is not None]
+    candidates = [rules.find(finished.repository, tag) for tag in dict.fromkeys(finished.tags[:_MAX_TAGS])]
+    mirrors = [mirror for mirror in candidates if mirror is not None]
     if not mirrors:
         return ()
-    scan = Scan(finished.digest, dict(sorted(finished.counts.items())[:_MOST_SEVERITIES]), finished.at)
+    scan = Scan(finished.digest, dict(sorted(finished.counts.items())[:_MAX_SEVERITIES]), finished.at)
     known = records.load([mirror.key for mirror in mirrors])
-    concerned = [mirror for mirror in mirrors if _is_of(scan, known.get(mirror.key))]
-    for mirror in concerned:
-        _note(scan, mirror, known[mirror.key], records, announcer, clock)
-    announcer.flush()
-    return tuple(mirror.key for mirror in concerned)
+    scanned = [mirror for mirror in mirrors if _is_of(scan, known.get(mirror.key))]
+    for mirror in scanned:
+        _record(scan, mirror, known[mirror.key], records, outbox_sender, clock)
+    outbox_sender.flush()
+    return tuple(mirror.key for mirror in scanned)
 
 
-def _note(
-    scan: Scan, mirror: Mirror, known: MirrorRecord, records: RecordStore, announcer: OutboxSender, clock: Clock
+def _record(
+    scan: Scan, mirror: Mirror, known: MirrorRecord, records: RecordStore, outbox_sender: OutboxSender, clock: Clock
 ) -> None:
     before: MirrorRecord | None = known
 
@@ -47,9 +47,9 @@ def _note(
 
     after = update_record(records, mirror.key, change, known)
     if after is not None:
-        announcer.note(before, after)
+        outbox_sender.note(before, after)
 
 
 def _is_of(scan: Scan, record: MirrorRecord | None) -> bool:
-    """Whether a record is of a mirror that serves what was scanned, or will as soon as its refresh is recorded."""
+    """Whether a mirror serves what was scanned, or will as soon as its refresh is recorded."""
     return record is not None and scan.digest in (record.published_digest, record.upstream_digest)

@@ -1,10 +1,7 @@
-"""Send the mirrors that are due for a check, and the rules that are due for a listing, to the checks queue.
+"""Queue checks of the mirrors that are due, and listings of the rules that are due.
 
-Which mirrors are due for a check, and which rules for a listing.
-
-Pure, and without a memory of its own: a check of a fresh tag writes nothing. Every mirror has its own moments,
-`check_every` apart and spread by its name, so that a thousand mirrors with the same interval are not asked in the same
-minute.
+What is due needs no memory, so that a check of a fresh tag writes nothing: every mirror has times of its own,
+`check_every` apart and shifted by a hash of its name, so that many mirrors with one interval are not checked at once.
 """
 
 import hashlib
@@ -21,12 +18,12 @@ from pullahead.rules.model import Mirror, Rule, Rules
 
 
 def is_due(mirror: Mirror, last: datetime | None, now: datetime) -> bool:
-    """Whether one of the mirror's moments lies after `last` and not after `now`. Without a `last`, it is due."""
-    return _has_moment(str(mirror.key), mirror.check_every, last, now)
+    """Whether one of the mirror's times is after `last` and not after `now`. Without a `last`, the mirror is due."""
+    return _has_time(str(mirror.key), mirror.check_every, last, now)
 
 
 def next_moment(mirror: Mirror, now: datetime) -> datetime:
-    """Tell the mirror's next moment; the first schedule after it sends the check."""
+    """Return the mirror's next time; the first schedule after it queues the check."""
     every = mirror.check_every.total_seconds()
     phase = _phase(str(mirror.key)) * every
     seconds = ((now.timestamp() - phase) // every + 1) * every + phase
@@ -34,8 +31,8 @@ def next_moment(mirror: Mirror, now: datetime) -> datetime:
 
 
 def is_listing_due(rule: Rule, last: datetime | None, now: datetime) -> bool:
-    """Whether one of the rule's own moments lies after `last` and not after `now`; as for a mirror."""
-    return _has_moment(rule.name, rule.check_every, last, now)
+    """Whether one of the rule's times is after `last` and not after `now`."""
+    return _has_time(rule.name, rule.check_every, last, now)
 
 
 def batches(mirrors: Iterable[Mirror], size: int) -> Iterator[tuple[str, tuple[str, ...]]]:
@@ -47,7 +44,7 @@ def batches(mirrors: Iterable[Mirror], size: int) -> Iterator[tuple[str, tuple[s
             yield repository, tuple(tags[start : start + size])
 
 
-def _has_moment(key: str, check_every: timedelta, last: datetime | None, now: datetime) -> bool:
+def _has_time(key: str, check_every: timedelta, last: datetime | None, now: datetime) -> bool:
     if last is None:
         return True
     every = check_every.total_seconds()
@@ -60,8 +57,8 @@ def _phase(key: str) -> float:
 
 
 class Scheduled(NamedTuple):
-    """How many mirrors the rules name, how many were sent for checking, what is told of the rules for the first time,
-    and how many listings were sent."""
+    """How many mirrors the rules name, how many checks and listings were queued, and problems with the rules that were
+    not logged before."""
 
     mirrors: int
     due: int
@@ -70,9 +67,9 @@ class Scheduled(NamedTuple):
 
 
 def schedule_checks(rules: Rules, records: RecordStore, queue: CheckQueue, now: datetime) -> Scheduled:
-    """Queue a check of every mirror, and a listing of every rule that chooses, that is due since the last heartbeat.
+    """Queue a check of every mirror, and a listing of every rule that selects, that is due since the last heartbeat.
 
-    New rules make everything due. The heartbeat is written last: if anything fails, the next run sends the same again.
+    New rules make everything due. The heartbeat is written last: if anything fails, the next run queues the same again.
     """
     heartbeat = records.load_heartbeat()
     last = heartbeat.at if heartbeat is not None and heartbeat.rules_digest == rules.digest else None
@@ -86,6 +83,6 @@ def schedule_checks(rules: Rules, records: RecordStore, queue: CheckQueue, now: 
         for rule in rules.rules
         if rule.name not in rules.paused and needs_listing(rule) and is_listing_due(rule, last, now)
     ]
-    queue.send([*checks, *listings, StartWaitingRequest()])  # in case that the end of a refresh was told to nobody
+    queue.send([*checks, *listings, StartWaitingRequest()])  # in case the event of an ended refresh was lost
     records.save_heartbeat(Heartbeat(now, rules.digest))
     return Scheduled(len(rules.mirrors), len(due), listings=len(listings))

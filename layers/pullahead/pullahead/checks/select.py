@@ -1,12 +1,7 @@
-"""Select what a check is about: the mirrors that it means, without those that the event behind it does not concern.
+"""Select the mirrors that a check is about: those that it names, without those for which its event changes nothing.
 
-For an event that changes nothing (our own push, above all) this is one read of a record, and the end.
-
-Which events concern a mirror, as far as its record tells: the cheap test before anything is asked. Pure.
-
-Merge what events ask for: of one mirror, one look now and one when the window is over. Looks at nothing itself.
-
-Which mirrors a check means. Decides nothing about them.
+For an event that changes nothing, above all Pullahead's own push, this costs one read of a record. Events of one mirror
+are merged: one check now, and one when the window ends.
 """
 
 from collections import defaultdict
@@ -35,7 +30,7 @@ from pullahead.rules.model import (
 
 
 def is_relevant(request: CheckRequest, mirror: Mirror, rules: Rules, known: MirrorRecord | None) -> bool:
-    """Whether a check is to be made. What the schedule or a person asks for always is, and what was decided before."""
+    """Whether a mirror is to be checked, judging by its record. Scheduled, manual and settled checks always are."""
     if request.is_settled:
         return True
     if request.reason == "push":
@@ -48,10 +43,10 @@ def is_relevant(request: CheckRequest, mirror: Mirror, rules: Rules, known: Mirr
 
 
 def _is_news(request: CheckRequest, known: MirrorRecord) -> bool:
-    """Whether ECR serves something else now than it is known to serve, or than it is to serve.
+    """Whether ECR serves something else now than its record says, or than it should serve.
 
-    What a refresh that is under way was to put is none: how that ended is recorded a moment later.
-    A slow refresh may put, and record, what upstream has left behind: that is to be made right at once.
+    The digest of a running refresh is no news: its outcome is recorded a moment later. A slow refresh may publish a
+    digest that upstream no longer serves: that is to be refreshed at once.
     """
     if request.digest is None or request.digest != known.wanted_digest:
         return True
@@ -64,29 +59,29 @@ def _ends_failure(known: MirrorRecord) -> bool:
 
 
 def _is_cached(mirror: Mirror, rules: Rules) -> bool:
-    """Whether only a pull through cache rule names the tag: what is cached no more is followed no more."""
+    """Whether only a pull through cache rule names the tag: then it is followed only while it is cached."""
     rule = rules.find_rule(mirror.repository, mirror.tag)
     return rule is not None and rule.source is Source.PULL_THROUGH_CACHE
 
 
 def mirrors_named_by(request: CheckRequest, rules: Rules) -> list[Mirror]:
-    """Find the mirrors of a check's tags; tags that no rule names or could choose, or a paused one, are passed over."""
-    chooser = _found_by(request, rules)
-    mirrors = (_mirror_of(request.repository, tag, chooser, rules) for tag in request.tags)
+    """Find the mirrors that a CheckRequest names; tags that no rule follows, or only a paused one, are skipped."""
+    listing_rule = _listing_rule(request, rules)
+    mirrors = (_mirror_of(request.repository, tag, listing_rule, rules) for tag in request.tags)
     return [mirror for mirror in mirrors if mirror is not None and mirror.rule not in rules.paused]
 
 
-def _mirror_of(repository: str, tag: str, chooser: Rule | None, rules: Rules) -> Mirror | None:
+def _mirror_of(repository: str, tag: str, listing_rule: Rule | None, rules: Rules) -> Mirror | None:
     mirror = rules.find(repository, tag)
-    if chooser is None or (mirror is not None and mirror.rule != chooser.name):
+    if listing_rule is None or (mirror is not None and mirror.rule != listing_rule.name):
         return mirror
-    return chooser.mirror(tag)
+    return listing_rule.mirror(tag)
 
 
-def _found_by(request: CheckRequest, rules: Rules) -> Rule | None:
-    """Find the rule of a namespace as it is for the repository that a listing found.
+def _listing_rule(request: CheckRequest, rules: Rules) -> Rule | None:
+    """Find the rule of a namespace, expanded for the repository that its listing found.
 
-    The target's name does not always say which upstream repository it follows; whoever listed it knows.
+    The name in ECR does not always tell which upstream repository is followed; the message of the listing does.
     """
     rule = rule_named(request.rule, rules) if request.rule is not None else None
     if rule is None or request.upstream is None or not rule.is_namespace:
@@ -95,27 +90,27 @@ def _found_by(request: CheckRequest, rules: Rules) -> Rule | None:
     return expanded if expanded is not None and expanded.repository == request.repository else None
 
 
-_WISHES = frozenset({"manual", "pull", "cache"})
-"""Somebody wants the tag: also one that was deleted and left so."""
+_ON_REQUEST = frozenset({"manual", "pull", "cache"})
+"""The reasons of checks of tags that somebody wants: they restore a deleted tag, too."""
 
 _GUESSES = frozenset({"webhook", "cache"})
-"""Whoever can send these may think up any name below a pattern or a prefix."""
+"""The reasons of checks whose tags may be made up, below a pattern or a prefix."""
 
 
 class SelectedMirrors(NamedTuple):
-    """Mirrors to look at, and what is known of them."""
+    """Mirrors to check, and their records."""
 
     mirrors: list[Mirror]
     known: Mapping[MirrorKey, MirrorRecord]
 
 
 def unmerged(request: CheckRequest) -> CheckRequest:
-    """Merge nothing."""
+    """Merge nothing: return the request as it is."""
     return request
 
 
 class MirrorSelector:
-    """The use case, with the records that it reads and what merges events."""
+    """Selects the mirrors to check."""
 
     def __init__(
         self,
@@ -126,14 +121,14 @@ class MirrorSelector:
         self._records, self._merge, self._newly_cached = records, merge, newly_cached
 
     def __call__(self, request: CheckRequest, rules: Rules) -> SelectedMirrors:
-        """Select the mirrors that are to be looked at now. Raises: StorageError; then none of it is done."""
+        """Select the mirrors to check now. Raises StorageError; then nothing was done."""
         mirrors = self.named_by(request, rules)
         if not mirrors:
             return SelectedMirrors([], {})
         known = self._records.load([mirror.key for mirror in mirrors])
-        concerned = [mirror for mirror in mirrors if is_relevant(request, mirror, rules, known.get(mirror.key))]
-        now = self._merged(request, concerned)
-        if request.reason in _WISHES:
+        relevant = [mirror for mirror in mirrors if is_relevant(request, mirror, rules, known.get(mirror.key))]
+        now = self._merged(request, relevant)
+        if request.reason in _ON_REQUEST:
             now = [mirror._replace(restored=True) for mirror in now]
         if request.reason in _GUESSES:
             now = [mirror._replace(guessed=_is_guess(mirror, rules, known)) for mirror in now]
@@ -142,7 +137,7 @@ class MirrorSelector:
         return SelectedMirrors(now, known)
 
     def named_by(self, request: CheckRequest, rules: Rules) -> list[Mirror]:
-        """Find the mirrors that a check means; of what was only just cached, the one that will be."""
+        """Find the mirrors that a request names; a newly cached tag has the mirror that it will have."""
         mirrors = mirrors_named_by(request, rules)
         if mirrors or request.reason != "cache":
             return mirrors
@@ -158,21 +153,21 @@ class MirrorSelector:
 
 
 def _is_guess(mirror: Mirror, rules: Rules, known: Mapping[MirrorKey, MirrorRecord]) -> bool:
-    """Whether neither a rule nor a record has the tag by its name."""
+    """Whether neither a rule nor a record names the tag."""
     return mirror.key not in known and (is_chosen(mirror, rules) or rule_named(mirror.rule, rules) is None)
 
 
 class CheckMerger:
-    """The use case, with the windows that it claims and the queue for what is to be looked at later."""
+    """Merges the events of each mirror: one check now, one at the end of its window."""
 
     def __init__(self, windows: EventWindows, queue: CheckQueue, clock: Clock) -> None:
         self._windows, self._queue, self._clock = windows, queue, clock
 
     def __call__(self, request: CheckRequest) -> CheckRequest | None:
-        """Leave of a request what is to be looked at now, settled; None where that is nothing.
+        """Return the part of a request to check now, settled; None where there is none.
 
-        What is to be looked at later is sent again, settled, with the delay. A settled request, or one that no event
-        asked for, is left as it is. Raises StorageError: then none of it is to be taken as done.
+        The part to check later is queued again, settled, with a delay. A settled request, or one without an event, is
+        returned as it is. Raises StorageError: then none of the request counts as done.
         """
         if request.is_settled:
             return request

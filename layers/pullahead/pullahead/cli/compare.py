@@ -17,7 +17,7 @@ from pullahead.oci.reference import parse_host
 from pullahead.oci.registries import StreamingTarget
 from pullahead.registry.client import UpstreamRegistry
 from pullahead.rules.model import Rules
-from pullahead.rules.problems import RulesError, describe
+from pullahead.rules.yaml_document import RulesError, describe
 from pullahead.standalone.compare import ComparisonResult, ListingFailure, RulesComparison, TagStatus
 from pullahead.text import count_text
 

@@ -59,6 +59,7 @@ def run(arguments: argparse.Namespace) -> int:
             progress=counter,
             options=CopyOptions(platforms=tuple(arguments.platform), foreign_layers=arguments.foreign_layers),
             clock=time.monotonic,
+            cpu_clock=time.process_time,
         )
     write_result(arguments, summary_text(source, target, summary), summary_document(source, target, summary))
     return DONE

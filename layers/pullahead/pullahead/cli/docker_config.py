@@ -1,10 +1,13 @@
-"""Credentials of `docker login`: config.json and credential helpers, and which of them belongs to a registry.
+"""Logins of docker, podman and skopeo: their files, DOCKER_AUTH_CONFIG, and credential helpers.
 
-Source: Docker CLI reference, "docker login", "Credential stores" and "Credential helper protocol".
+Decides which login fits a repository.
+
+Sources: Docker CLI reference, "docker login", "Credential stores" and "Credential helper protocol"; GitLab
+documentation, DOCKER_AUTH_CONFIG; containers-auth.json(5).
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,7 +16,7 @@ import msgspec
 from pullahead.errors import ConfigError
 from pullahead.oci import Repository
 from pullahead.oci.reference import DOCKER_HUB
-from pullahead.registry.credentials import HUB_KEY, Credential, Login, of_host
+from pullahead.registry.credentials import HUB_KEY, Credential, Login, find_login
 
 if TYPE_CHECKING:
     import subprocess
@@ -24,44 +27,56 @@ _HELPER_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 _NONE_STORED = "credentials not found"
 _TOKEN_USER = "<token>"  # noqa: S105 - what a helper returns as the name if the secret is an identity token
 _ACR_USER = "00000000-0000-0000-0000-000000000000"  # Azure accepts an identity token as the password of this user
+_TEXT_VARIABLE = "DOCKER_AUTH_CONFIG"
 
 
 class _Config(msgspec.Struct, rename="camel"):
-    auths: dict[str, Login] | None = None
+    auths: dict[str, msgspec.Raw] | None = None  # of which only the entry that fits is read
     cred_helpers: dict[str, str] | None = None
     creds_store: str | None = None
 
 
-class _HelperAnswer(msgspec.Struct, rename="pascal"):
+class _HelperAnswer(msgspec.Struct, rename="lower"):
     username: str = ""
     secret: str = ""
 
 
 class DockerConfig:
-    """Finds credentials in a config.json, which is read when first needed."""
+    """Finds credentials in one configuration, which is read when first needed: a file's, or a text's."""
 
-    def __init__(self, path: Path, environment: Mapping[str, str], *, helper_seconds: float = _HELPER_SECONDS) -> None:
-        self._path, self._environment, self._helper_seconds = path, environment, helper_seconds
+    def __init__(
+        self,
+        path: Path | str,
+        environment: Mapping[str, str],
+        *,
+        text: str | None = None,
+        helper_seconds: float = _HELPER_SECONDS,
+    ) -> None:
+        self._path, self._text = path, text
+        self._environment, self._helper_seconds = environment, helper_seconds
         self._config: _Config | None = None
 
     def find(self, repository: Repository) -> Credential | None:
-        """Find the credential for a repository's registry. Raises ConfigError if file or helper cannot be read."""
+        """Find the credential for a repository. Raises ConfigError if a file or helper cannot be read."""
         host = repository.registry
         config = self._config = self._config or self._load()
-        helper = of_host(config.cred_helpers or {}, host) or config.creds_store
+        helper = find_login(config.cred_helpers or {}, repository) or config.creds_store
         stored = self._ask_helper(helper, host) if helper else None
         if stored is not None:
             return self._checked(host, stored.username, stored.secret, is_identity=stored.username == _TOKEN_USER)
-        login = of_host(config.auths or {}, host)
-        return None if login is None else self._read(host, login)
+        entries = {key: entry for key, entry in (config.auths or {}).items() if bytes(entry) != b"null"}
+        entry = find_login(entries, repository)
+        return None if entry is None else self._read(host, entry)
 
     def _load(self) -> _Config:
         try:
-            content = self._path.read_bytes()
+            content = Path(self._path).read_bytes() if self._text is None else self._text.encode()
         except (FileNotFoundError, NotADirectoryError):
             return _Config()
         except OSError as error:
             raise ConfigError(f"{self._path} cannot be read: {error.strerror}") from error
+        if not content.strip():
+            return _Config()
         try:
             if len(content) > _MAX_CONFIG_BYTES:
                 raise ConfigError(f"{self._path} has more than {_MAX_CONFIG_BYTES} bytes")
@@ -70,12 +85,14 @@ class DockerConfig:
             # The error's text may quote a secret.
             raise ConfigError(f"{self._path} is not a valid docker configuration") from None
 
-    def _read(self, host: str, login: Login) -> Credential | None:
+    def _read(self, host: str, entry: msgspec.Raw) -> Credential | None:
         try:
+            login = msgspec.json.decode(entry, type=Login)
             credential = login.credential()
-        except ValueError as error:
+        except (msgspec.DecodeError, ValueError) as error:
+            cause = "it is not what docker writes" if isinstance(error, msgspec.DecodeError) else str(error)
             raise ConfigError(
-                f"{self._path}: the login to {host} is invalid: {error}; run `docker login {host}` again"
+                f"{self._path}: the login to {host} is invalid: {cause}; run `docker login {host}` again"
             ) from None
         if login.identitytoken:
             username = credential.username if credential is not None else ""
@@ -116,10 +133,43 @@ class DockerConfig:
         return _read_answer(program, host, answer)
 
 
+class DockerLogins:
+    """Finds credentials in several configurations; the first that has one counts."""
+
+    def __init__(self, configurations: Sequence[DockerConfig]) -> None:
+        self._configurations = configurations
+
+    def find(self, repository: Repository) -> Credential | None:
+        """Find the credential for a repository. Raises ConfigError if a file or helper cannot be read."""
+        for configuration in self._configurations:
+            found = configuration.find(repository)
+            if found is not None:
+                return found
+        return None
+
+
+def docker_logins(environment: Mapping[str, str], home: Path) -> DockerLogins:
+    """Take what the environment says first, then docker's file, then those of podman and skopeo."""
+    text = environment.get(_TEXT_VARIABLE)
+    configurations = [] if text is None else [DockerConfig(_TEXT_VARIABLE, environment, text=text)]
+    paths = (config_path(environment, home), *auth_paths(environment, home))
+    return DockerLogins([*configurations, *(DockerConfig(path, environment) for path in paths)])
+
+
 def config_path(environment: Mapping[str, str], home: Path) -> Path:
-    """Where docker keeps its configuration."""
+    """Name the file where docker keeps its configuration."""
     folder = environment.get("DOCKER_CONFIG")
     return (Path(folder) if folder else home / ".docker") / "config.json"
+
+
+def auth_paths(environment: Mapping[str, str], home: Path) -> Sequence[Path]:
+    """Name the files where podman and skopeo keep their logins: the one that is set, else the usual ones."""
+    named = environment.get("REGISTRY_AUTH_FILE")
+    if named:
+        return (Path(named),)
+    runtime, config = environment.get("XDG_RUNTIME_DIR"), environment.get("XDG_CONFIG_HOME")
+    folders = [Path(runtime)] if runtime else []
+    return tuple(folder / "containers" / "auth.json" for folder in (*folders, Path(config or home / ".config")))
 
 
 def _read_answer(program: str, host: str, answer: "subprocess.CompletedProcess[bytes]") -> _HelperAnswer | None:
@@ -131,7 +181,9 @@ def _read_answer(program: str, host: str, answer: "subprocess.CompletedProcess[b
             f"{program} failed for {host} with exit code {answer.returncode}; run `{program} get` to see why"
         )
     try:
-        stored = msgspec.json.decode(answer.stdout, type=_HelperAnswer)
+        # Programs in Go, which read all helpers, ignore the case of names.
+        fields = msgspec.json.decode(answer.stdout, type=dict[str, object])
+        stored = msgspec.convert({name.lower(): value for name, value in fields.items()}, _HelperAnswer)
     except (msgspec.DecodeError, UnicodeDecodeError):
         raise ConfigError(f"{program} gave an invalid answer for {host}") from None
     return stored if stored.username or stored.secret else None

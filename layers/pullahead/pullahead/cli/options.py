@@ -8,8 +8,8 @@ from typing import Any, NamedTuple, NoReturn, TypeVar
 
 from pullahead.cli.output import USAGE, say
 from pullahead.errors import ConfigError
+from pullahead.oci.platforms import is_platform
 from pullahead.oci.reference import InvalidReferenceError, parse_host
-from pullahead.rules.values import is_platform
 
 RULES_FILE = "layers/rules/rules.yaml"
 STDIN = "-"

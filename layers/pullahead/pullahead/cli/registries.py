@@ -1,7 +1,6 @@
 """The registries of a command: schemes, certificates, credentials and settings, by command line and rules."""
 
 import os
-import ssl
 from collections.abc import Collection, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from fnmatch import fnmatchcase
@@ -9,7 +8,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pullahead.cli.docker_config import DockerConfig, config_path
+from pullahead.cli.docker_config import docker_logins
 from pullahead.cli.options import RegistryOptions
 from pullahead.errors import AccessDeniedError, ConfigError
 from pullahead.oci import Digest, Repository
@@ -17,6 +16,7 @@ from pullahead.oci.registries import PublishedDigests, StreamingTarget
 from pullahead.registry.client import UpstreamRegistry
 from pullahead.registry.credentials import Credential
 from pullahead.registry.hosts import ecr_region
+from pullahead.registry.sockets import file_trust
 from pullahead.rules.model import RateLimit, Rules, UpstreamSettings
 
 if TYPE_CHECKING:
@@ -38,12 +38,14 @@ class Registries:
         self._ca = ca_file(options.ca, os.environ)
         if self._ca is not None:
             check_certificates(self._ca)
-        self._docker = DockerConfig(config_path(os.environ, Path.home()), os.environ)
+        self._logins = docker_logins(os.environ, Path.home())
 
     def upstream(self) -> UpstreamRegistry:
         """Make the client for reading."""
         ca = None if self._ca is None else str(self._ca)
-        return UpstreamRegistry(self._settings, ca=ca, credentials=self.credential, trusts_the_first=True)
+        return UpstreamRegistry(
+            self._settings, ca=ca, insecure=self._insecure, credentials=self.credential, trusts_the_first=True
+        )
 
     def target(self, host: str, *, asks_presence: bool = False) -> "OciTarget":
         """Make the client for writing."""
@@ -51,15 +53,16 @@ class Registries:
 
         return OciTarget(
             host,
-            plain_http=host in self._insecure,
+            insecure=self._insecure,
             credentials=self.credential,
+            token_hosts=lambda registry: self._settings(registry).token_hosts,
             ca=None if self._ca is None else str(self._ca),
             asks_presence=asks_presence or is_ecr(host),  # ECR opens an upload for a blob that it has, too
         )
 
     def credential(self, repository: Repository) -> Credential | None:
-        """Find a credential: for ECR that of AWS if there is one, else that of `docker login`."""
-        return _ecr_credential(repository.registry) or self._docker.find(repository)
+        """Find a credential: for ECR that of AWS if there is one, else the first login of docker, podman or skopeo."""
+        return _ecr_credential(repository.registry) or self._logins.find(repository)
 
     def _settings(self, host: str) -> UpstreamSettings:
         is_insecure = host in self._insecure
@@ -81,6 +84,7 @@ class RulesRegistries(Registries):
         return UpstreamRegistry(
             self._settings,
             ca=None if self._ca is None else str(self._ca),
+            insecure=self._insecure,
             credentials=self._upstream_credential,
             refused=self._refused,
             patience=_DEFERRAL_SECONDS,
@@ -153,7 +157,7 @@ def ca_file(option: Path | None, environment: Mapping[str, str]) -> Path | None:
 def check_certificates(path: Path) -> None:
     """Refuse a file without certificates now, not at the first connection. Raises ConfigError."""
     try:
-        ssl.create_default_context(cafile=path)
+        file_trust(str(path))
     except OSError as error:  # which ssl.SSLError is, too
         raise ConfigError(
             f"no certificates can be read from {path}: {error.strerror or error}; check --ca and SSL_CERT_FILE"

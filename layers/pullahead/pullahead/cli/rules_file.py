@@ -8,10 +8,9 @@ from pathlib import Path
 
 from pullahead.cli.options import STDIN
 from pullahead.errors import ConfigError
-from pullahead.rules.document import MAX_DOCUMENT_BYTES
 from pullahead.rules.load import load_rules
 from pullahead.rules.model import Rules
-from pullahead.rules.problems import Problem, RulesError
+from pullahead.rules.yaml_document import MAX_DOCUMENT_BYTES, Problem, RulesError
 
 
 def read_rules(file: str) -> Rules:

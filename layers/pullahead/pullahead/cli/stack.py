@@ -28,7 +28,7 @@ from pullahead.oci.reference import InvalidReferenceError, parse_reference
 from pullahead.rules.active import CurrentRules
 from pullahead.rules.mirror_key import MirrorKey
 from pullahead.rules.model import Rules
-from pullahead.rules.values import is_repository_name
+from pullahead.rules.repository_names import is_repository_name
 
 _CONFIG = Config(retries={"mode": "standard", "total_max_attempts": 3}, connect_timeout=5, read_timeout=30)
 _DEFAULT_STACK = "pullahead"

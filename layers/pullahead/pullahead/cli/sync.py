@@ -54,6 +54,7 @@ def _copy(arguments: argparse.Namespace, comparison: Comparison) -> dict[MirrorK
         arguments.registry or ACCOUNT,
         wait_after_break=wait_after_breaks,
         clock=time.monotonic,
+        cpu_clock=time.process_time,
     )
     requests = [tag.refresh for tag in comparison.result.tags if tag.refresh is not None]
     copied: dict[MirrorKey, SyncResult] = {}

@@ -5,10 +5,10 @@ import argparse
 from pullahead.cli.options import STDIN, add_output_options, add_rules_file, describe
 from pullahead.cli.output import DONE, FAILED, write_document, write_result, write_text
 from pullahead.cli.rules_file import read_rules
+from pullahead.rules.file_format import schema_text
 from pullahead.rules.model import Rules
-from pullahead.rules.problems import RulesError
-from pullahead.rules.problems import describe as describe_problem
-from pullahead.rules.schema import schema_text
+from pullahead.rules.yaml_document import RulesError
+from pullahead.rules.yaml_document import describe as describe_problem
 from pullahead.text import count_text
 
 

@@ -1,4 +1,4 @@
-"""What the errors of the ECR API mean to a copy.
+"""Translate the errors of the ECR API.
 
 Source: ECR API reference, "Errors" of each action, and "Common errors"; names as in the service model.
 """
@@ -24,23 +24,23 @@ from pullahead.errors import (
 )
 
 MEANING: Mapping[str, tuple[type[RegistryError], str]] = {
-    "RepositoryNotFoundException": (NotFoundError, "The next refresh creates it anew."),
+    "RepositoryNotFoundException": (NotFoundError, "The next refresh creates it again."),
     "UploadNotFoundException": (UploadLostError, ""),
-    "InvalidLayerException": (DigestMismatchError, "Upstream's bytes are not what its manifest promises."),
-    "LayersNotFoundException": (MissingContentError, "The next refresh copies them anew."),
-    "ReferencedImagesNotFoundException": (MissingContentError, "The next refresh copies them anew."),
+    "InvalidLayerException": (DigestMismatchError, "The bytes of the source are not those that its manifest names."),
+    "LayersNotFoundException": (MissingContentError, "The next refresh copies them again."),
+    "ReferencedImagesNotFoundException": (MissingContentError, "The next refresh copies them again."),
     "ImageTagAlreadyExistsException": (
         TagImmutableError,
-        "Make the tag mutable in ECR (tag immutability or its exclusion filters), or take it out of the rules.",
+        "Make the tag mutable in ECR (tag immutability or its exclusion filters), or remove it from the rules.",
     ),
     "ImageDigestDoesNotMatchException": (DigestMismatchError, ""),
     "InvalidParameterException": (ManifestRefusedError, ""),
     "ValidationException": (ManifestRefusedError, ""),
-    "EmptyUploadException": (ManifestRefusedError, "ECR keeps no empty layers."),
-    "LayerPartTooSmallException": (UploadLostError, "The layer starts anew."),
-    "LimitExceededException": (RateLimitedError, "Ask for a higher quota if this goes on."),
-    "KmsException": (AccessDeniedError, "Let the function's role use the repository's KMS key."),
-    "AccessDeniedException": (AccessDeniedError, "Let the function's role do this on the repository."),
+    "EmptyUploadException": (ManifestRefusedError, "ECR does not store empty layers."),
+    "LayerPartTooSmallException": (UploadLostError, "The layer is uploaded again."),
+    "LimitExceededException": (RateLimitedError, "Request a higher quota if this persists."),
+    "KmsException": (AccessDeniedError, "Allow the caller to use the repository's KMS key."),
+    "AccessDeniedException": (AccessDeniedError, "Allow the caller this action on the repository."),
     "UnrecognizedClientException": (AccessDeniedError, ""),
     "ExpiredTokenException": (RegistryUnavailableError, ""),
     "ThrottlingException": (RateLimitedError, ""),
@@ -53,14 +53,14 @@ MEANING: Mapping[str, tuple[type[RegistryError], str]] = {
 
 
 @contextmanager
-def translated(operation: str, reference: str, kept: frozenset[str] = frozenset()) -> Iterator[None]:
-    """Turn what boto3 raises into our errors; ECR's error codes in `kept` are let through for the caller."""
+def translated(operation: str, reference: str, passed: frozenset[str] = frozenset()) -> Iterator[None]:
+    """Raise what boto3 raises as errors of this package; ECR's error codes in `passed` are left to the caller."""
     try:
         yield
     except ClientError as error:
-        if code_of(error) in kept:
+        if code_of(error) in passed:
             raise
-        raise _translate(error, operation, reference) from error
+        raise _translation(error, operation, reference) from error
     except (ConnectTimeoutError, ReadTimeoutError) as error:
         raise RegistryTimeoutError(str(error), operation=operation, side=Side.TARGET, reference=reference) from error
     except BotoCoreError as error:
@@ -70,11 +70,11 @@ def translated(operation: str, reference: str, kept: frozenset[str] = frozenset(
 
 
 def code_of(error: ClientError) -> str:
-    """Name the error as ECR does."""
+    """Return ECR's code of an error."""
     return error.response.get("Error", {}).get("Code", "")
 
 
-def _translate(error: ClientError, operation: str, reference: str) -> RegistryError:
+def _translation(error: ClientError, operation: str, reference: str) -> RegistryError:
     code = code_of(error)
     status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode")
     message = error.response.get("Error", {}).get("Message", "")

@@ -1,7 +1,7 @@
-"""UploadLayerPart without boto3's JSON serialiser, which spends most of a part's CPU on looking for escapes in base64.
+"""UploadLayerPart without boto3's JSON serializer, which spends most of a part's CPU on a search for escapes in base64.
 
-The call is boto3's own, with an empty part: same signing, same retries, same errors. Just before it is signed and sent,
-a body takes its place that encodes the real part as it is read. Base64 holds nothing that JSON would escape.
+The call is boto3's own, with an empty part: the same signing, retries and errors. Just before it is signed and sent,
+its body is replaced by one that encodes the real part while it is read. Base64 has nothing that JSON would escape.
 """
 
 import json
@@ -17,11 +17,11 @@ if TYPE_CHECKING:
 _EVENT = "before-call.ecr.UploadLayerPart"
 _EMPTY = b'"layerPartBlob": ""'
 _OPENED = b'"layerPartBlob": "'
-_SLICE_BYTES = 192 * 1024  # a multiple of three, so that the slices' base64 can stand side by side
+_SLICE_BYTES = 192 * 1024  # a multiple of three, so that the slices' base64 can be joined
 
 
 class PartUploads:
-    """Sends parts with one client, from several threads: each call's part is known to its own thread only."""
+    """Sends parts with one client. Thread-safe: the part of a call is known to its own thread only."""
 
     def __init__(self, client: "ECRClient") -> None:
         self._client = client
@@ -45,16 +45,16 @@ class PartUploads:
 
     def _splice(self, params: dict[str, Any], **_: object) -> None:
         part = getattr(self._current, "part", None)
-        if part is None:  # somebody else's call with this client
+        if part is None:  # another call with this client
             return
         params["body"] = with_part(params["body"], part)
 
 
 class PartBody:
-    """A body of a known length, for botocore to read twice: once to sign it, once to send it.
+    """A body of a known length that botocore reads twice: once to sign it, once to send it.
 
-    It is encoded anew each time, a slice at a time: half the CPU of encoding it once into 28 MB of fresh memory for a
-    part of 10 MiB. A read answers with a slice however much was asked for; whoever sends it takes it whole.
+    It is encoded each time, a slice at a time: half the CPU of encoding it once into 28 MB of new memory for a part of
+    10 MiB. A read returns one slice whatever size was asked for.
     """
 
     def __init__(self, head: bytes, part: bytes | memoryview, tail: bytes) -> None:
@@ -78,23 +78,23 @@ class PartBody:
         return self._tail if number == len(self._slices) + 1 else b""
 
     def tell(self) -> int:
-        """Return 0 at the beginning, where alone it is asked."""
+        """Return 0 at the beginning, the only position at which botocore asks."""
         if self._next:
-            raise ValueError("the body of a part is read from its beginning only")
+            raise ValueError("the body of a part can only be read from its beginning")
         return 0
 
     def seek(self, position: int) -> int:
-        """Go back to the beginning."""
+        """Return to the beginning."""
         if position:
-            raise ValueError("the body of a part is read from its beginning only")
+            raise ValueError("the body of a part can only be read from its beginning")
         self._next = 0
         return 0
 
 
 def with_part(body: bytes, part: bytes | memoryview) -> bytes | PartBody:
-    """Put a part into the body of a call that was serialised without one."""
+    """Put a part into the body of a call that was serialized without one."""
     head, found, tail = body.partition(_EMPTY)
     if found:
         return PartBody(head + _OPENED, part, b'"' + tail)
-    # The Lambda runtime brings its own botocore, which may come to write JSON in another way: slower, and as right.
+    # The Lambda runtime brings its own botocore, which may write its JSON differently one day: slower, and still right.
     return json.dumps({**json.loads(body), "layerPartBlob": pybase64.b64encode(part).decode()}).encode()

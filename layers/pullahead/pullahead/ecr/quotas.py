@@ -1,6 +1,7 @@
-"""How fast ECR is called where its quotas are small. Each process keeps to a part; ECR's own throttling does the rest.
+"""Limit the rate of calls whose ECR quotas are small. Each process stays below them; ECR throttles them all together.
 
-Source: ECR user guide, "Amazon ECR service quotas": a second 10 of PutImage, 100 of Initiate- and CompleteLayerUpload.
+Source: ECR user guide, "Amazon ECR service quotas": a second 10 PutImage, 100 InitiateLayerUpload and as many
+CompleteLayerUpload.
 """
 
 import math
@@ -14,7 +15,7 @@ _MAX_WAIT_SECONDS = 30.0
 
 
 class EcrPace:
-    """Gives calls their turns. May be used by several threads."""
+    """Delays calls. Thread-safe."""
 
     def __init__(
         self, clock: Callable[[], float] = time.monotonic, sleep: Callable[[float], None] = time.sleep
@@ -34,7 +35,7 @@ class EcrPace:
 def _wait(bucket: TokenBucket, operation: str, reference: str) -> None:
     too_long = bucket.wait(_MAX_WAIT_SECONDS)
     if too_long is not None:
-        cause = f"deferred, not sent: ECR is called as often as it allows already; in {math.ceil(too_long)} s again"
+        cause = f"not sent: this process is at ECR's quota; retry in {math.ceil(too_long)} s"
         raise RateLimitedError(
             cause, operation=operation, side=Side.TARGET, reference=reference, retry_after_seconds=too_long
         )

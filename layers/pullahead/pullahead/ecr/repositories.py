@@ -1,9 +1,9 @@
-"""How a repository that is missing is made in ECR: as the rule says, else as a creation template says, else plainly.
+"""Create a missing repository in ECR: by the rule's settings, else by a creation template, else with ECR's defaults.
 
-ECR applies its repository creation templates to repositories that it makes itself, never to those made by
-CreateRepository (ECR User Guide, "Templates to control repositories created during a pull through cache, create on
-push, or replication action"). A team that wrote one for a prefix wants it kept whoever makes the repository, so it is
-read here and followed. Templates that are for replication alone are passed over: nothing is replicated here.
+ECR applies repository creation templates to the repositories that it creates itself, not to those of CreateRepository
+(ECR User Guide, "Templates to control repositories created during a pull through cache, create on push, or replication
+action"). A team that wrote one for a prefix wants it applied whoever creates the repository, so it is applied here.
+Templates for replication alone are skipped.
 """
 
 from collections.abc import Iterator
@@ -21,13 +21,13 @@ if TYPE_CHECKING:
 
 
 _REPOSITORY_EXISTS = "RepositoryAlreadyExistsException"
-_ROOT = "ROOT"  # ECR API reference, CreateRepositoryCreationTemplate, prefix: for all that no other template is for
-_WANTED_FOR = frozenset({"PULL_THROUGH_CACHE", "CREATE_ON_PUSH"})
+_ROOT = "ROOT"  # ECR API reference, CreateRepositoryCreationTemplate, prefix: where no other template matches
+_APPLIED_FOR = frozenset({"PULL_THROUGH_CACHE", "CREATE_ON_PUSH"})
 _PAGE, _MAX_PAGES = 100, 10
 
 
-class _Making(NamedTuple):
-    """The arguments of CreateRepository beside the name, and the policies, which it does not take."""
+class _Creation(NamedTuple):
+    """The arguments of CreateRepository besides the name, and the policies, which are separate calls."""
 
     arguments: dict[str, Any]
     lifecycle_policy: str | None = None
@@ -35,36 +35,36 @@ class _Making(NamedTuple):
 
 
 def create_repository(client: "ECRClient", repository: str, settings: RepositorySettings | None) -> None:
-    """Create a repository. One that was made by somebody else meanwhile is left as they made it.
+    """Create a repository. One that was created meanwhile by another process is left as it is.
 
-    Raises ConfigError where the repository was made and its policies could not be put: the next try would find it there
-    and leave it alone, so a human must know.
+    Raises ConfigError where the repository was created without its policies: a retry finds it and leaves it as it is,
+    so somebody has to act.
     """
-    making = _by_settings(settings) if settings is not None else _by_template(client, repository)
+    creation = _by_settings(settings) if settings is not None else _by_template(client, repository)
     try:
         with translated("create", repository, frozenset({_REPOSITORY_EXISTS})):
-            client.create_repository(repositoryName=repository, **making.arguments)
+            client.create_repository(repositoryName=repository, **creation.arguments)
     except ClientError:
-        return  # by another refresh, which gives it its policies too
+        return  # another refresh has created it, and puts its policies
     try:
-        _put_policies(client, repository, making)
+        _put_policies(client, repository, creation)
     except RegistryError as error:
         raise ConfigError(
-            f"{error} The repository {repository} was made without it: put the policy by hand, or delete the "
-            "repository, which is still empty, so that it is made anew."
+            f"{error} The repository {repository} was created without it: put the policy by hand, or delete the "
+            "repository, which is still empty, so that it is created again."
         ) from error
 
 
-def _put_policies(client: "ECRClient", repository: str, making: _Making) -> None:
-    if making.lifecycle_policy:
+def _put_policies(client: "ECRClient", repository: str, creation: _Creation) -> None:
+    if creation.lifecycle_policy:
         with translated("put lifecycle policy", repository):
-            client.put_lifecycle_policy(repositoryName=repository, lifecyclePolicyText=making.lifecycle_policy)
-    if making.repository_policy:
+            client.put_lifecycle_policy(repositoryName=repository, lifecyclePolicyText=creation.lifecycle_policy)
+    if creation.repository_policy:
         with translated("set repository policy", repository):
-            client.set_repository_policy(repositoryName=repository, policyText=making.repository_policy)
+            client.set_repository_policy(repositoryName=repository, policyText=creation.repository_policy)
 
 
-def _by_settings(settings: RepositorySettings) -> _Making:
+def _by_settings(settings: RepositorySettings) -> _Creation:
     filters = [{"filterType": "WILDCARD", "filter": wildcard} for wildcard in settings.mutable_tag_filters]
     mutability = "IMMUTABLE" if settings.immutable_tags else "MUTABLE"
     arguments: dict[str, Any] = {
@@ -74,7 +74,7 @@ def _by_settings(settings: RepositorySettings) -> _Making:
         "imageTagMutability": f"{mutability}_WITH_EXCLUSION" if filters else mutability,
         "imageTagMutabilityExclusionFilters": filters,
     }
-    return _Making(_without_empty(arguments), settings.lifecycle_policy, settings.repository_policy)
+    return _Creation(_without_empty(arguments), settings.lifecycle_policy, settings.repository_policy)
 
 
 def _encryption(kms_key: str | None) -> dict[str, str]:
@@ -83,24 +83,24 @@ def _encryption(kms_key: str | None) -> dict[str, str]:
     return {"encryptionType": "KMS", **({"kmsKey": kms_key} if kms_key else {})}
 
 
-def _by_template(client: "ECRClient", repository: str) -> _Making:
-    fitting = [template for template in _templates(client) if _is_for(template, repository)]
-    if not fitting:
-        return _Making({})
-    template = max(fitting, key=lambda each: (each["prefix"] != _ROOT, len(each["prefix"])))
+def _by_template(client: "ECRClient", repository: str) -> _Creation:
+    matching = [template for template in _templates(client) if _matches(template, repository)]
+    if not matching:
+        return _Creation({})
+    template = max(matching, key=lambda each: (each["prefix"] != _ROOT, len(each["prefix"])))
     arguments: dict[str, Any] = {
         "tags": template.get("resourceTags"),
         "encryptionConfiguration": template.get("encryptionConfiguration"),
         "imageTagMutability": template.get("imageTagMutability"),
         "imageTagMutabilityExclusionFilters": template.get("imageTagMutabilityExclusionFilters"),
     }
-    return _Making(_without_empty(arguments), template.get("lifecyclePolicy"), template.get("repositoryPolicy"))
+    return _Creation(_without_empty(arguments), template.get("lifecyclePolicy"), template.get("repositoryPolicy"))
 
 
-def _is_for(template: "RepositoryCreationTemplateTypeDef", repository: str) -> bool:
+def _matches(template: "RepositoryCreationTemplateTypeDef", repository: str) -> bool:
     prefix = template["prefix"].rstrip("/")
     return (prefix == _ROOT or repository.startswith(f"{prefix}/")) and bool(
-        _WANTED_FOR.intersection(template.get("appliedFor", ()))
+        _APPLIED_FOR.intersection(template.get("appliedFor", ()))
     )
 
 
@@ -108,7 +108,7 @@ def _templates(client: "ECRClient") -> Iterator["RepositoryCreationTemplateTypeD
     pages = client.get_paginator("describe_repository_creation_templates").paginate(
         PaginationConfig={"PageSize": _PAGE, "MaxItems": _PAGE * _MAX_PAGES}
     )
-    with translated("describe repository creation templates", "this registry"):
+    with translated("describe repository creation templates", "the registry"):
         for page in pages:
             yield from page["repositoryCreationTemplates"]
 

@@ -1,12 +1,10 @@
-"""ECR's road for whole blobs: one streamed request to the registry's own API instead of parts in JSON.
+"""Upload whole blobs to ECR in one streamed request, or mount them: OCI's API in place of parts in JSON.
 
-A tenth of the CPU, and not to be resumed. Mounts a blob from another repository where BLOB_MOUNTING allows it.
+A stream takes a tenth of the CPU of parts, and cannot be resumed. A blob that another repository of the account has is
+mounted where the account setting BLOB_MOUNTING allows it.
 
-Source: ECR user guide, "Private registry authentication"; API reference, GetAuthorizationToken.
-
-Which repositories of the account's ECR have blobs that another one lacks, so that they need not be sent.
-
-Source: ECR user guide, "Blob mounting": an account setting, off by default; the layer must belong to an image there.
+Source: ECR user guide, "Private registry authentication" and "Blob mounting" (off by default; the layer must belong to
+an image of the other repository); API reference, GetAuthorizationToken.
 """
 
 import threading
@@ -27,7 +25,7 @@ if TYPE_CHECKING:
     from mypy_boto3_ecr import ECRClient
 
 
-_RENEWED_BEFORE = timedelta(minutes=30)  # a token is good for twelve hours, an invocation for a quarter of one
+_RENEWED_BEFORE = timedelta(minutes=30)  # a token is valid for twelve hours, an invocation lasts a quarter of one
 
 
 class _Login(NamedTuple):
@@ -36,9 +34,9 @@ class _Login(NamedTuple):
 
 
 class EcrStreams:
-    """Satisfies `pullahead.ports.StreamsBlobs` for the account's registry. May be used by several threads.
+    """Implements `pullahead.oci.registries.BlobStreams` for the account's registry. Thread-safe.
 
-    `clock` tells the time of day, which goes on while a function is frozen between two invocations.
+    `clock` returns the time of day, which continues while a function is frozen between two invocations.
     """
 
     def __init__(self, client: "ECRClient", clock: Callable[[], datetime]) -> None:
@@ -49,7 +47,7 @@ class EcrStreams:
     def stream_blob(
         self, repository: str, blob: Descriptor, open_pieces: OpenPieces, mount_from: str | None = None
     ) -> Offered:
-        """Offer a blob to the registry's API."""
+        """Offer a blob."""
         return self._registry().stream_blob(repository, blob, open_pieces, mount_from)
 
     def _registry(self) -> OciTarget:
@@ -68,39 +66,39 @@ class EcrStreams:
 
 
 _SETTING = "BLOB_MOUNTING"
-_ASKED_AGAIN_AFTER = timedelta(minutes=10)
-_MAX_REPOSITORIES_ASKED = 10  # each costs a call; those that are named first are the likeliest
+_SETTING_VALID_FOR = timedelta(minutes=10)
+_MAX_REPOSITORIES = 10  # each costs a call; the likeliest come first
 
 
 class EcrMounts:
-    """Satisfies `pullahead.ports.FindsMounts`."""
+    """Finds blobs in other repositories of the account."""
 
     def __init__(self, client: "ECRClient", blobs: Target, clock: Callable[[], datetime]) -> None:
         self._client, self._blobs, self._clock = client, blobs, clock
         self._is_allowed, self._asked_at = False, datetime.min.replace(tzinfo=UTC)
 
     def find_mounts(self, digests: Collection[Digest], repositories: Sequence[str]) -> Mapping[Digest, str]:
-        """Ask the account from time to time whether it mounts, and repository after repository what it has."""
+        """Implements `pullahead.oci.registries.FindMounts`: one call for each repository, until every blob is found."""
         found: dict[Digest, str] = {}
-        if not digests or not repositories or not self._allowed():
+        if not digests or not repositories or not self._may_mount():
             return found
-        for repository in islice(repositories, _MAX_REPOSITORIES_ASKED):
+        for repository in islice(repositories, _MAX_REPOSITORIES):
             missing = [digest for digest in digests if digest not in found]
             if not missing:
                 break
             try:
                 present = self._blobs.present_blobs(repository, missing)
-            except NotFoundError:  # it was never made, or is gone
+            except NotFoundError:  # it does not exist (any more)
                 continue
             found.update(dict.fromkeys(present, repository))
         return found
 
-    def _allowed(self) -> bool:
-        if self._clock() - self._asked_at >= _ASKED_AGAIN_AFTER:
+    def _may_mount(self) -> bool:
+        if self._clock() - self._asked_at >= _SETTING_VALID_FOR:
             self._asked_at = self._clock()
             try:
-                with translated("ask for the account setting", _SETTING):
+                with translated("get the account setting", _SETTING):
                     self._is_allowed = self._client.get_account_setting(name=_SETTING)["value"] == "ENABLED"
-            except ManifestRefusedError:  # a region or a partition that does not know the setting yet
+            except ManifestRefusedError:  # a region or a partition without the setting
                 self._is_allowed = False
         return self._is_allowed

@@ -1,6 +1,6 @@
-"""Amazon ECR as the target: the layer-part API, PutImage and DescribeImages.
+"""Amazon ECR as the target: DescribeImages, layer uploads in parts, and PutImage, in the client's Region and account.
 
-Says "layer" where the ECR API does; elsewhere the word is blob. Region and account are the client's.
+ECR's API says "layer" where the rest of the package says blob.
 """
 
 from collections.abc import Collection, Iterator, Mapping
@@ -23,10 +23,10 @@ if TYPE_CHECKING:
 
 
 _T = TypeVar("_T")
-_BATCH = 100  # ECR API reference: imageIds and layerDigests hold at most 100 entries
-_MAX_PAGES = 500  # a repository holds at most 100,000 images (ECR quotas), most with one tag; a page holds 1,000
+_BATCH = 100  # ECR API reference: imageIds and layerDigests have at most 100 entries
+_MAX_PAGES = 500  # a repository has at most 100,000 images (ECR quotas), most with one tag; a page has 1,000
 _PAGE = 1000
-_LISTED_FROM = 1000  # tags: one page of a listing tells as much as ten calls of DescribeImages
+_LISTED_FROM = 1000  # tags: one page of a listing has as many as ten calls of DescribeImages
 
 _REPOSITORY_MISSING = "RepositoryNotFoundException"
 _IMAGE_MISSING = "ImageNotFoundException"
@@ -36,17 +36,17 @@ _IMAGE_EXISTS = "ImageAlreadyExistsException"
 
 
 class EcrTarget:
-    """Satisfies `pullahead.ports.Target` with one boto3 client, which may be used by several threads."""
+    """Implements `pullahead.oci.registries.Target` with one boto3 client. Thread-safe."""
 
     def __init__(self, client: "ECRClient", pace: EcrPace | None = None) -> None:
         self._client, self._pace = client, pace or EcrPace()
         self._parts = PartUploads(client)
 
     def published_digests(self, repository: str, tags: Collection[str]) -> Mapping[str, Digest]:
-        """Ask DescribeImages, which neither counts as a pull nor makes a pull through cache look upstream.
+        """Call DescribeImages, which neither counts as a pull nor makes a pull through cache query its upstream.
 
-        One missing tag makes the whole call fail, without naming it in a way that could be relied on: then what is left
-        is looked up in one listing, as very many tags are at once.
+        One missing tag fails the whole call, and the error does not reliably name it: then the tags that are left are
+        looked up in one listing, as very many tags are from the start.
         """
         found: dict[str, Digest] = {}
         left = list(dict.fromkeys(tags))
@@ -68,12 +68,12 @@ class EcrTarget:
         return {**found, **self._list_tags(repository, frozenset(left))} if left else found
 
     def ensure_repository(self, repository: str, settings: RepositorySettings | None = None) -> None:
-        """Create the repository unless it exists: with these settings, else by ECR's creation template for its name."""
+        """Create the repository unless it exists: with these settings, else by the creation template for its name."""
         if not self._exists(repository):
             create_repository(self._client, repository, settings)
 
     def present_blobs(self, repository: str, digests: Collection[Digest]) -> frozenset[Digest]:
-        """Ask BatchCheckLayerAvailability; only AVAILABLE counts, an ARCHIVED layer cannot be pulled."""
+        """Call BatchCheckLayerAvailability; only AVAILABLE counts, an ARCHIVED layer cannot be pulled."""
         present: set[Digest] = set()
         for batch in _batches(digests):
             with translated("check blobs", repository):
@@ -95,7 +95,7 @@ class EcrTarget:
         return Upload(answer["uploadId"], answer["partSize"])
 
     def received_bytes(self, repository: str, upload: Upload, size: int) -> int:
-        """Offer one byte where none can be wanted: ECR has no call that asks, but its refusal says how far it is."""
+        """Offer one byte beyond the end: ECR has no call for this, but its refusal says how far the upload is."""
         try:
             with translated("resume upload", f"{repository} (upload {upload.id})", frozenset({_PART_REFUSED})):
                 self._client.upload_layer_part(
@@ -108,11 +108,14 @@ class EcrTarget:
         except ClientError as refusal:
             return _received(refusal)
         raise RegistryError(
-            "it took a byte beyond the blob's end", operation="resume upload", side=Side.TARGET, reference=repository
+            "ECR took a byte beyond the end of the blob",
+            operation="resume upload",
+            side=Side.TARGET,
+            reference=repository,
         )
 
-    def upload_part(self, repository: str, upload: Upload, first_byte: int, part: bytes) -> int:
-        """Send one part; a part that ECR does not want next is answered by where to go on."""
+    def upload_part(self, repository: str, upload: Upload, first_byte: int, part: bytes | memoryview) -> int:
+        """Send one part; where ECR expects another one, return the offset of that one."""
         try:
             with translated("upload part", f"{repository} (upload {upload.id})", frozenset({_PART_REFUSED})):
                 return self._parts.send(repository, upload.id, first_byte, part) + 1
@@ -120,7 +123,7 @@ class EcrTarget:
             return _received(refusal)
 
     def complete_upload(self, repository: str, upload: Upload, blob: Descriptor) -> None:
-        """Close the upload; ECR computes the digest itself."""
+        """Complete the upload; ECR computes the digest itself."""
         self._pace.layer(repository)
         try:
             with translated("complete upload", f"{repository}@{blob.digest}", frozenset({_LAYER_EXISTS})):
@@ -128,14 +131,14 @@ class EcrTarget:
                     repositoryName=repository, uploadId=upload.id, layerDigests=[blob.digest]
                 )
         except ClientError:
-            return  # the same bytes are there: that is what was wanted
+            return  # the repository has the blob already
         except UploadLostError:
-            # Also what a second try is told after the answer to the first was lost.
+            # Also the answer to a second call after the answer to the first one was lost.
             if blob.digest not in self.present_blobs(repository, [blob.digest]):
                 raise
 
     def put_manifest(self, repository: str, manifest: RawManifest, tag: str | None) -> None:
-        """Put the exact bytes with their media type, which ECR needs where the manifest does not name it itself."""
+        """Put the exact bytes and their media type, which ECR needs where the manifest does not contain it."""
         reference = f"{repository}:{tag}" if tag is not None else f"{repository}@{manifest.descriptor.digest}"
         self._pace.manifest(reference)
         try:
@@ -148,7 +151,7 @@ class EcrTarget:
                     **({"imageTag": tag} if tag is not None else {}),
                 )
         except ClientError:
-            return  # this manifest has this tag already
+            return  # the manifest has this tag already
 
     def _exists(self, repository: str) -> bool:
         try:
@@ -168,7 +171,7 @@ class EcrTarget:
                     if len(found) == len(wanted):
                         break
         except ClientError:
-            return {}  # the repository has vanished meanwhile
+            return {}  # the repository was deleted meanwhile
         return found
 
     def _tagged(self, repository: str) -> Iterator["ImageIdentifierTypeDef"]:
@@ -177,14 +180,14 @@ class EcrTarget:
         )
         for number, page in enumerate(pages):
             if number == _MAX_PAGES:
-                cause = f"it lists more than {_MAX_PAGES} pages of tags"
+                cause = f"more than {_MAX_PAGES} pages of tags"
                 raise ResponseTooLargeError(cause, operation="list", side=Side.TARGET, reference=repository)
             yield from page["imageIds"]
 
 
 def _received(refusal: ClientError) -> int:
-    # ECR API reference, InvalidLayerPartException: lastValidByteReceived. 0 can only mean "nothing yet", since no
-    # part but the last is smaller than 5 MiB.
+    # ECR API reference, InvalidLayerPartException: lastValidByteReceived. 0 can only mean that nothing was received,
+    # since no part but the last is smaller than 5 MiB.
     last = refusal.response.get("lastValidByteReceived")
     return last + 1 if isinstance(last, int) and last > 0 else 0
 
@@ -194,7 +197,7 @@ def _text(manifest: RawManifest, reference: str) -> str:
         return manifest.content.decode()
     except UnicodeDecodeError as error:
         raise ManifestRefusedError(
-            "it is not UTF-8, which ECR's API cannot take",
+            "the manifest is not UTF-8, which ECR's API requires",
             operation="put manifest",
             side=Side.TARGET,
             reference=reference,

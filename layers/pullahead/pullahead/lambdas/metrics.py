@@ -1,7 +1,6 @@
-"""What functions measure together, or with a dimension more than the service's. Decides nothing that is measured.
+"""The metrics that several functions emit, or that have another dimension than the service.
 
-Each value of a dimension is a metric with a price of its own, so there are few: registries, kinds of requests, classes
-of errors.
+CloudWatch bills each value of a dimension as a metric, so there are few: registries, kinds of requests, error classes.
 """
 
 import os
@@ -25,23 +24,23 @@ if TYPE_CHECKING:
     from pullahead.on_demand.notice_pulls import NoticedPulls
 
 
-logger, metrics = Logger(), Metrics()  # the same as the handlers': Powertools keeps one set for a process
+logger, metrics = Logger(), Metrics()  # the handlers' own: Powertools keeps one set for a process
 
 
 def add_upstream_use(used: Iterable[UpstreamUse]) -> None:
-    """Say how often registries were asked for what, and what they leave of their limits."""
-    remaining = {}
+    """Count the requests to registries by kind, and report what is left of their limits."""
+    remaining_by_host = {}
     for use in used:
         _add_metric("UpstreamRequests", use.requests, host=use.host, kind=use.kind)
         if use.remaining is not None:
-            remaining[use.host] = use.remaining
-    for host, left in remaining.items():
-        _add_metric("RateLimitRemaining", left, host=host)
+            remaining_by_host[use.host] = use.remaining
+    for host, remaining in remaining_by_host.items():
+        _add_metric("RateLimitRemaining", remaining, host=host)
 
 
 def add_checks(results: Iterable[MessageResult]) -> None:
-    """Count checks, those that failed, refreshes that an upstream's limit put off, those that run and wait, and events
-    that were ignored or tell of a failing cache."""
+    """Count checks, failed checks, refreshes that a rate limit deferred, that run and that wait, ignored events, and
+    failures of the pull through cache."""
     for result in results:
         if not isinstance(result, CheckResult | ListResult):
             _add_other(result)
@@ -63,11 +62,11 @@ def _add_other(result: StartedWaiting | IgnoredEvent | CacheFailed) -> None:
         metrics.add_metric("CacheFailures", MetricUnit.Count, 1)
 
 
-def _add_refreshes(filled: StartedWaiting) -> None:
-    """Say how many refreshes run and wait, where that was counted and there are some: a metric has a price."""
-    if filled.waiting is not None and (filled.running or filled.waiting):
-        metrics.add_metric("RefreshesRunning", MetricUnit.Count, filled.running)
-        metrics.add_metric("RefreshesWaiting", MetricUnit.Count, filled.waiting)
+def _add_refreshes(result: StartedWaiting) -> None:
+    """Report how many refreshes run and wait, where that was counted and there are some: a metric has a price."""
+    if result.waiting is not None and (result.running or result.waiting):
+        metrics.add_metric("RefreshesRunning", MetricUnit.Count, result.running)
+        metrics.add_metric("RefreshesWaiting", MetricUnit.Count, result.waiting)
 
 
 def add_review(reviewed: Reviewed) -> None:
@@ -84,23 +83,23 @@ def add_review(reviewed: Reviewed) -> None:
 
 
 def add_failed_check(error: Exception) -> None:
-    """Count a check that failed, and say by what."""
+    """Count a failed check, and its error."""
     add_failure(type(error).__name__)
     metrics.add_metric("CheckFailures", MetricUnit.Count, 1)
 
 
 def add_failure(error: str) -> None:
-    """Say that something failed, by the class of its error."""
+    """Count a failure by the class of its error."""
     _add_metric("Failures", 1, error=error)
 
 
 def add_webhook(outcome: str) -> None:
-    """Count a webhook, by what became of it."""
+    """Count a webhook by its outcome."""
     _add_metric("Webhooks", 1, answer=outcome)
 
 
 def add_pulls(noticed: "NoticedPulls") -> None:
-    """Count the mirrors that were pulled and are allowed, those that are fetched, and those that are not."""
+    """Count the pulled mirrors that rules on demand allow, those that are copied now, and those that are refused."""
     metrics.add_metric("PullsNoticed", MetricUnit.Count, noticed.seen)
     metrics.add_metric("MirrorsDemanded", MetricUnit.Count, len(noticed.demanded))
     metrics.add_metric("DemandsRefused", MetricUnit.Count, len(noticed.refused))
@@ -109,10 +108,10 @@ def add_pulls(noticed: "NoticedPulls") -> None:
 
 
 def add_unsent(errors: Iterable[PullaheadError]) -> None:
-    """Count, and log, what has kept events about mirrors from being sent. They are sent later."""
+    """Count and log the errors that have kept outcome events from being sent. They are sent later."""
     for error in errors:
         add_failure(type(error).__name__)
-        logger.error("events are not sent yet; a later check sends them", extra={"cause": str(error)})
+        logger.error("outcome events could not be sent; a later check sends them", extra={"cause": str(error)})
 
 
 def _add_metric(name: str, value: float, **dimensions: str) -> None:

@@ -1,8 +1,7 @@
-"""What a function does around the messages of the checks queue: takes events once, and tells what came of them.
+"""Process batches of SQS messages: which failed message is retried and which goes to the dead-letter queue, and logs.
 
-What every function that reads a queue does with a message that fails: it comes back, or is put aside and said so.
-
-One that is put aside counts as done, so that it neither holds up its batch nor is tried for ever.
+A message that was sent to the dead-letter queue counts as processed, so that it neither blocks its batch nor is
+retried for ever.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -22,10 +21,12 @@ from pullahead.dead_letters import FailedDelivery
 from pullahead.errors import PullaheadError, StorageError
 from pullahead.refresh.queue import StartedWaiting
 
+logger, metrics = Logger(), Metrics()  # the handlers' own: Powertools keeps one set for a process
+
 
 @contextmanager
 def dead_letter_on_failure(record: SQSRecord, app: Application) -> Iterator[None]:
-    """Let what fails inside bring its message back, as the queue wants it, unless the message is put aside."""
+    """Send a message that fails inside to the dead-letter queue if it is not to be retried; else raise its error."""
     try:
         yield
     except Exception as error:
@@ -36,57 +37,25 @@ def dead_letter_on_failure(record: SQSRecord, app: Application) -> Iterator[None
 def retry_or_dead_letter(
     records: Sequence[SQSRecord], failures: Mapping[str, Exception], app: Application
 ) -> list[str]:
-    """Put aside what failed, by the identifiers of messages, where it is time to; name those that come back."""
+    """Send failed messages that are not to be retried to the dead-letter queue; return the ids of the others."""
     failed = [(record, failures[record.message_id]) for record in records if record.message_id in failures]
     return [record.message_id for record, error in failed if not _sent_to_dead_letters(record, error, app)]
 
 
-def _sent_to_dead_letters(record: SQSRecord, error: Exception, app: Application) -> bool:
-    was_sent = _apply_policy(record, error, app)
-    if was_sent:
-        logger.error(
-            "message sent to the dead-letter queue; run `pullahead dead-letters list`", extra=_about(record, error)
-        )
-        metrics.add_metric("DeadLetters", MetricUnit.Count, 1)
-    else:
-        logger.warning("message will be retried", extra=_about(record, error))
-    return was_sent
-
-
-def _apply_policy(record: SQSRecord, error: Exception, app: Application) -> bool:
-    try:
-        return app.dead_letter(_delivery(record), error)
-    except StorageError:
-        logger.exception("sending the message to the dead-letter queue failed", extra=_about(record, error))
-        return False
-
-
-def _delivery(record: SQSRecord) -> FailedDelivery:
-    return FailedDelivery(record.body, int(record.attributes.approximate_receive_count))
-
-
-def _about(record: SQSRecord, error: Exception) -> dict[str, object]:
-    tries = record.attributes.approximate_receive_count
-    return {"message_id": record.message_id, "tries": tries, "reason": type(error).__name__}
-
-
-logger, metrics = Logger(), Metrics()  # the same as the handlers': Powertools keeps one set for a process
-
-
 def without_repeated_events(event: dict[str, Any]) -> dict[str, Any]:
-    """Take an event that EventBridge has delivered twice into one batch once; its deliveries succeed or fail alike."""
-    seen = set[str]()
+    """Drop events that EventBridge has delivered twice into one batch; both deliveries succeed or fail alike."""
+    bodies = set[str]()
     records = []
     for record in event["Records"]:
-        if "detail-type" in record["body"] and record["body"] in seen:
+        if "detail-type" in record["body"] and record["body"] in bodies:
             continue
-        seen.add(record["body"])
+        bodies.add(record["body"])
         records.append(record)
     return {**event, "Records": records}
 
 
 def log_results(results: Sequence[MessageResult]) -> None:
-    """Log what failed or changed, and once what a limit of upstream's leaves to the next check."""
+    """Log what failed or changed, and once for a batch what a rate limit defers."""
     for result in results:
         if isinstance(result, CacheFailed):
             logger.warning("ECR's pull through cache failed", extra=result._asdict())
@@ -94,7 +63,7 @@ def log_results(results: Sequence[MessageResult]) -> None:
             logger.debug("event ignored", extra=result._asdict())
         elif result.error is not None:
             logger.error("check failed", extra=result._asdict())
-        else:  # what is as it was would fill the log
+        else:  # at INFO, unchanged mirrors would fill the log
             (logger.info if result.changed else logger.debug)("checked", extra=result._asdict())
     if deferred := [result for result in results if isinstance(result, CheckResult) and result.deferred]:
         mirrors = [result.mirror for result in deferred]
@@ -102,6 +71,32 @@ def log_results(results: Sequence[MessageResult]) -> None:
 
 
 def failure_of(results: Sequence[MessageResult]) -> PullaheadError | None:
-    """Tell why a message is to come back, if it is."""
+    """Return the error for which a message is to be retried, if there is one."""
     errors = (result.error for result in results if isinstance(result, CheckResult | ListResult))
     return next((error for error in errors if error is not None), None)
+
+
+def _sent_to_dead_letters(record: SQSRecord, error: Exception, app: Application) -> bool:
+    was_sent = _apply_policy(record, error, app)
+    if was_sent:
+        logger.error(
+            "message sent to the dead-letter queue; run `pullahead dead-letters list`", extra=_fields(record, error)
+        )
+        metrics.add_metric("DeadLetters", MetricUnit.Count, 1)
+    else:
+        logger.warning("message will be retried", extra=_fields(record, error))
+    return was_sent
+
+
+def _apply_policy(record: SQSRecord, error: Exception, app: Application) -> bool:
+    delivery = FailedDelivery(record.body, int(record.attributes.approximate_receive_count))
+    try:
+        return app.send_to_dead_letters(delivery, error)
+    except StorageError:
+        logger.exception("message could not be sent to the dead-letter queue", extra=_fields(record, error))
+        return False
+
+
+def _fields(record: SQSRecord, error: Exception) -> dict[str, object]:
+    tries = record.attributes.approximate_receive_count
+    return {"message_id": record.message_id, "tries": tries, "reason": type(error).__name__}

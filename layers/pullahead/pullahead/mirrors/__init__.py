@@ -1,1 +1,1 @@
-"""What is known of one mirror, and what follows from it: record, judge, outcome, outbox. Pure, but for ports."""
+"""Mirrors: their records, how a check judges them, and the alerts and events that follow. Pure, but for ports."""

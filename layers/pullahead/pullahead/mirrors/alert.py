@@ -1,4 +1,4 @@
-"""Why people are told: the kinds of alerts, and what each means to a reader. Pure; decides not when they are told."""
+"""Alerts: the kinds that there are, and what one says of a mirror. Pure data."""
 
 import hashlib
 from datetime import datetime
@@ -10,7 +10,7 @@ from pullahead.rules.mirror_key import Subject
 
 
 class AlertKind(StrEnum):
-    """Why a human is told. Also a message attribute, for subscription filters."""
+    """What an alert reports. Also a message attribute, for subscription filters."""
 
     STALE = "STALE"
     UPSTREAM_UNREACHABLE = "UPSTREAM_UNREACHABLE"
@@ -29,7 +29,7 @@ class AlertKind(StrEnum):
 
 
 class Alert(msgspec.Struct, frozen=True):
-    """One thing to tell of one mirror, with what the text needs."""
+    """One alert about one subject, with what its text needs."""
 
     kind: AlertKind
     mirror: Subject
@@ -38,11 +38,11 @@ class Alert(msgspec.Struct, frozen=True):
     at: datetime
     detail: str = ""
     error_kind: str = ""  # the class of the error that is the cause
-    of: AlertKind | None = None  # of RECOVERED: what is over
+    of: AlertKind | None = None  # of RECOVERED: the kind that is over
 
     @property
     def about(self) -> AlertKind:
-        """The kind of trouble that this is about, whether it begins or ends."""
+        """The kind of trouble that the alert is about, whether it begins or ends."""
         return self.of or self.kind
 
     @property
@@ -52,13 +52,13 @@ class Alert(msgspec.Struct, frozen=True):
 
     @property
     def mark(self) -> str:
-        """Identify the alert in few bytes."""
+        """A short identity of the alert."""
         identity = "\n".join((str(self.mirror), self.kind, self.of or "", self.at.isoformat()))
         return hashlib.sha256(identity.encode()).hexdigest()[:12]
 
 
 class SentAlert(msgspec.Struct, frozen=True):
-    """When people were last told of one kind of trouble with a mirror, and in which incident."""
+    """When the last alert about one kind of trouble was sent, and in which incident."""
 
     kind: AlertKind
     incident: str

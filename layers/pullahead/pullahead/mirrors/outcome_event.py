@@ -1,7 +1,7 @@
-"""What is said of a mirror on EventBridge: the kinds of events, and their detail. Pure data.
+"""Outcome events on EventBridge: their kinds and their detail. Pure data. `outbox` decides when one is due.
 
-When an event is due is decided in `announcements`. The detail is what others build on: a field is added, never changed
-or taken away within a version (docs/outcome-events.md).
+Other programs depend on the detail: within a version fields are added, and never changed or removed
+(docs/outcome-events.md).
 """
 
 from datetime import datetime
@@ -25,13 +25,13 @@ class OutcomeKind(StrEnum):
 
 
 class OutcomeReason(StrEnum):
-    """Why it happened, in words to match on."""
+    """Why it happened, for event patterns to match."""
 
     FIRST_COPY = "first-copy"
     UPSTREAM_MOVED = "upstream-moved"
     PLATFORMS_CHANGED = "platforms-changed"  # the rule chooses others
     RESTORED = "restored"  # the tag had been deleted or overwritten in ECR
-    FOUND_PUBLISHED = "found-published"  # put there by others, or by a refresh that could not say how it ended
+    FOUND_PUBLISHED = "found-published"  # by others, or by a refresh that could not record its outcome
     DELETED = "deleted"  # from ECR
     OVERWRITTEN = "overwritten"  # in ECR
     GONE_UPSTREAM = "gone-upstream"
@@ -47,7 +47,7 @@ Unset = msgspec.UnsetType
 
 
 class OutcomeDetail(msgspec.Struct, frozen=True, rename="kebab", omit_defaults=True):
-    """The `detail` of an event. What is not known, or says nothing for this kind of event, is left out."""
+    """The `detail` of an event. What is unknown, or does not apply to this kind of event, is left out."""
 
     version: Annotated[Literal["1"], _about("Of this form. Fields may be added to it.")]
     id: Annotated[str, _about("The same for the same event, however often it is sent.")]
@@ -77,16 +77,16 @@ class OutcomeDetail(msgspec.Struct, frozen=True, rename="kebab", omit_defaults=T
 
 
 class OutcomeEvent(msgspec.Struct, frozen=True):
-    """An event as it is kept until it is known to be sent."""
+    """An event as it is stored until it is known to be sent."""
 
     kind: OutcomeKind
     at: datetime
     detail: OutcomeDetail
-    held: bool = False  # back, for a while, since a refresh that is just ending has more to say
+    held: bool = False  # back for a while: a refresh that is just ending may have more to say
 
 
 class Scan(msgspec.Struct, frozen=True):
-    """What ECR's scan of a digest found: how many findings of each severity."""
+    """What ECR's scan of a digest found: the number of findings by severity."""
 
     digest: Digest
     counts: dict[str, int]

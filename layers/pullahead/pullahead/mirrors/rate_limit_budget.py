@@ -1,7 +1,4 @@
-"""What is put off for the sake of a registry's limit, and who goes first. Pure: knows no clock and sends nothing.
-
-What a registry leaves us of its own limit on requests that count, as a check may want to know it. Pure data.
-"""
+"""The budget of requests that a registry's rate limit leaves: which mirrors go first, and what is deferred. Pure."""
 
 import hashlib
 import math
@@ -19,10 +16,10 @@ from pullahead.rules.model import Mirror
 
 
 class RemainingQuota(NamedTuple):
-    """What a registry said: how much is left, of how much.
+    """What a registry last reported of its own limit on the requests that it counts.
 
-    `usable` is what is left above the reserve that the rules keep. `resets_at` is when the limit is whole again at the
-    latest; None where the registry does not say.
+    `usable` is what remains above the reserve that the rules keep. `resets_at` is when all of the limit is available
+    again at the latest; None where the registry does not say.
     """
 
     remaining: int
@@ -32,7 +29,7 @@ class RemainingQuota(NamedTuple):
 
 
 class UpstreamUse(NamedTuple):
-    """How often a registry was asked for one kind of thing, and what it leaves of its limit; None where unknown."""
+    """The number of requests of one kind to a registry, and what remains of its limit; None where unknown."""
 
     host: str
     kind: str
@@ -41,46 +38,46 @@ class UpstreamUse(NamedTuple):
 
 
 QuotaOf = Callable[[str], RemainingQuota | None]
-"""Tells what the answers of a registry until now have said; None where they said nothing that still holds."""
+"""Returns what a registry last reported; None where it reported nothing that still holds."""
 
 
-_USUAL_MANIFESTS = 9  # of an index of which all is wanted, itself among them; only reading tells how many there are
+_USUAL_MANIFESTS = 9  # of an index that is copied whole, including itself; only reading it tells how many there are
 _NOT_WAITING = datetime.max.replace(tzinfo=UTC)
-_AGAIN = re.compile(r"; in ([0-9]{1,9}) s again")
+_RETRY = re.compile(r"; retry in ([0-9]{1,9}) s\b")
 
 
 def retry_in_words(seconds: float) -> str:
-    """Say in an error when another try may go well, as `seconds_until_again` reads it."""
-    return f"; in {math.ceil(seconds)} s again"
+    """Write the end of an error's text that `seconds_until_again` reads."""
+    return f"; retry in {math.ceil(seconds)} s"
 
 
 def seconds_until_again(text: str) -> float | None:
-    """Read from an error's text when another try may go well: Step Functions hands on nothing else of an error."""
-    match = _AGAIN.search(text)
+    """Read from an error's text when to retry: Step Functions passes on nothing else of an error."""
+    match = _RETRY.search(text)
     return float(match[1]) if match else None
 
 
 def was_not_sent(answer: object) -> bool:
-    """Whether a limit that we keep ourselves let a request not go out: the registry then has said nothing."""
+    """Whether a request was not sent, for the sake of a limit that Pullahead keeps."""
     return isinstance(answer, RateLimitedError) and answer.status is None
 
 
 def deferred_because(cause: str) -> str:
-    """Say why something is left to the next check."""
+    """Write why something is deferred to the next check."""
     return f"deferred: {cause}"
 
 
 def oldest_first(mirrors: Sequence[Mirror], known: Mapping[MirrorKey, MirrorRecord]) -> list[Mirror]:
-    """Order mirrors by since when they are not fresh; those that are, or are not known, come last."""
+    """Order mirrors by how long they are not fresh; those that are fresh or unknown come last."""
     return sorted(mirrors, key=lambda mirror: _waits_since(mirror, known))
 
 
 def request_order(
     mirrors: Sequence[Mirror], known: Mapping[MirrorKey, MirrorRecord], asked_at: datetime
 ) -> list[Mirror]:
-    """Order mirrors as upstream is asked: the oldest stale first, the others in another order at each check.
+    """Order mirrors for their requests to upstream: the longest stale first, the others in another order at each check.
 
-    Where a registry bears fewer questions than there are tags, none of them is passed over for ever.
+    Where a registry allows fewer requests than there are tags, every tag has its turn in the end.
     """
 
     def turn(mirror: Mirror) -> tuple[datetime, bytes]:
@@ -103,14 +100,14 @@ def manifests_to_read(root: Descriptor, platforms: Sequence[str]) -> int:
 
 
 class Allowance:
-    """What the refreshes of one batch may take of registries' limits, all of them together."""
+    """The requests that the refreshes of one batch may make within registries' limits, all together."""
 
     def __init__(self, quota_of: QuotaOf) -> None:
         self._quota_of = quota_of
         self._promised: dict[str, int] = {}
 
     def shortage(self, registry: str, manifests: int) -> str | None:
-        """Say why a refresh that reads so many manifests is to wait; None where it may start."""
+        """Return why a refresh that reads this many manifests must wait; None where it may start."""
         quota = self._quota_of(registry)
         if quota is None:
             return None
@@ -118,16 +115,16 @@ class Allowance:
         if usable >= _needed(quota, manifests):
             return None
         return (
-            f"of {registry}'s limit of {quota.limit} requests {quota.remaining} are left, {max(0, usable)} above the "
-            f"reserve and what other refreshes take, and this one takes some {manifests}; the oldest go first"
+            f"{registry} leaves {quota.remaining} of its limit of {quota.limit} requests, {max(0, usable)} above the "
+            f"reserve and what other refreshes need; this one needs about {manifests}, and the longest stale go first"
         )
 
     def promise(self, registry: str, manifests: int) -> None:
-        """Set aside what a refresh takes that was started."""
+        """Reserve the requests of a refresh that was started."""
         self._promised[registry] = self._promised.get(registry, 0) + manifests
 
 
 def _needed(quota: RemainingQuota, manifests: int) -> int:
-    """Ask for no more than half of what a limit ever leaves: a refresh that takes more would never start."""
+    """Require at most half of what a limit can ever leave: a refresh that needs more would never start."""
     most = quota.limit - (quota.remaining - quota.usable)
     return max(1, min(manifests, most // 2))

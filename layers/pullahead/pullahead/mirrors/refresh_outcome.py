@@ -1,4 +1,4 @@
-"""What the end of a refresh does to a record. Pure."""
+"""Record the outcome of a refresh. Pure."""
 
 from datetime import datetime, timedelta
 
@@ -29,16 +29,16 @@ BLOCKING_ERRORS = frozenset(
         UnsupportedMediaTypeError,
     )
 )
-"""Errors that another try will not mend until a human acts; the class names, as Step Functions hands them on."""
+"""Errors that a retry does not help until a human acts: the class names, as Step Functions passes them on."""
 
 _FIRST_RETRY = timedelta(minutes=5)
 _LAST_RETRY = timedelta(hours=6)
 _RETRY_AFTER_ABORT = timedelta(minutes=5)
-_LONGEST_DEFERRAL = timedelta(hours=1)  # a limit may be whole again, or raised, before the registry says so
+_LONGEST_DEFERRAL = timedelta(hours=1)  # a limit may reset, or be raised, before the registry says so
 
 
 def after_success(record: MirrorRecord, published: Published, refresh: LastRefresh) -> MirrorRecord:
-    """Record what was published. The mirror is fresh unless something else was seen to be wanted meanwhile."""
+    """Record what was published. The mirror is fresh unless something else is wanted by now."""
     source = published.upstream_digest
     record = record.with_changes(
         published_digest=published.digest,
@@ -49,16 +49,16 @@ def after_success(record: MirrorRecord, published: Published, refresh: LastRefre
     )
     is_wanted = (record.upstream_digest, record.platforms) == (source, published.platforms)
     if not is_wanted or record.state in (State.GONE, State.UNKNOWN):
-        return record  # the next check will tell
+        return record  # the next check decides
     since = record.since if record.state is State.FRESH else refresh.ended_at
     return record.with_changes(state=State.FRESH, since=since, unfresh_since=None, error_kind=None, error=None)
 
 
 def after_failure(record: MirrorRecord, wanted: Digest, error_kind: str, error: str, now: datetime) -> MirrorRecord:
-    """Record that a refresh failed: BLOCKED where a human must act, else to be tried again later and later.
+    """Record that a refresh failed: BLOCKED where a human must act, else with a retry after a back-off.
 
-    One that was deferred has not failed: it is tried again when its limit may allow it.
-    A mirror that has become fresh, or whose upstream has moved on, is not touched by the late news.
+    A deferred refresh has not failed; it is retried when its limit may allow it. A mirror that has become fresh, or
+    whose upstream has moved meanwhile, is left as it is.
     """
     if record.state in SETTLED or record.upstream_digest != wanted:
         return record
@@ -77,7 +77,7 @@ def after_failure(record: MirrorRecord, wanted: Digest, error_kind: str, error: 
 
 
 def after_abort(record: MirrorRecord, wanted: Digest, now: datetime) -> MirrorRecord:
-    """Record that a refresh ended without a word of its own: it was stopped, or its success did not last."""
+    """Record that a refresh ended without recording its outcome, or that its success did not last."""
     count = failures_in_a_row(record, wanted) + 1
     text = "the refresh ended without a lasting outcome; see the executions of the refresh state machine"
     failure = RefreshFailure(wanted, "RefreshAborted", text, False, count, now + _RETRY_AFTER_ABORT)
@@ -85,16 +85,18 @@ def after_abort(record: MirrorRecord, wanted: Digest, now: datetime) -> MirrorRe
 
 
 def _after_deferral(record: MirrorRecord, wanted: Digest, error: str, now: datetime) -> MirrorRecord:
-    """Put the next try off. What failed before, and how often, stays what it was."""
+    """Postpone the retry. Earlier failures, and their number, are kept."""
     wait = timedelta(seconds=seconds_until_again(error) or _FIRST_RETRY.total_seconds())
     retry_at = now + min(wait, _LONGEST_DEFERRAL)
     if record.failure is not None and failures_in_a_row(record, wanted):
         failure = structs.replace(record.failure, retry_at=retry_at)
     else:
         failure = RefreshFailure(wanted, DeferredError.__name__, error, False, 0, retry_at)
-    return record.with_changes(failure=failure, episode=record.episode + 1)  # its execution's name is used up
+    return record.with_changes(
+        failure=failure, episode=record.episode + 1
+    )  # the name of its execution cannot be used again
 
 
 def failures_in_a_row(record: MirrorRecord, wanted: Digest) -> int:
-    """Count the refreshes to a digest that have failed since something else was wanted."""
+    """Count the refreshes to a digest that have failed in a row."""
     return record.failure.count if record.failure is not None and record.failure.digest == wanted else 0

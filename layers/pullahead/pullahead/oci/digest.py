@@ -1,4 +1,4 @@
-"""Digests: what identifies content. Pure.
+"""Digests, which identify content. Pure.
 
 Source: OCI image specification 1.1, descriptor.md, "Digests".
 """
@@ -17,11 +17,11 @@ _DIGEST = re.compile(r"(sha256|sha512):([0-9a-f]+)")
 
 
 class InvalidDigestError(PullaheadError):
-    """A text that is no digest of a registered algorithm."""
+    """A text that is not a digest of a supported algorithm."""
 
 
 def parse_digest(text: str) -> Digest:
-    """Check that `text` is a sha256 or sha512 digest. Raises InvalidDigestError."""
+    """Parse a sha256 or sha512 digest. Raises InvalidDigestError."""
     match = _DIGEST.fullmatch(text)
     if match is None or len(match[2]) != _HEX_LENGTH[match[1]]:
         raise InvalidDigestError(f"{text[:160]!r} is not a digest: expected sha256:<64 hex> or sha512:<128 hex>")
@@ -29,7 +29,7 @@ def parse_digest(text: str) -> Digest:
 
 
 def digest_of(content: bytes, algorithm: str = "sha256") -> Digest:
-    """Compute the digest of some bytes."""
+    """Compute the digest of content."""
     return Digest(f"{algorithm}:{hashlib.new(algorithm, content).hexdigest()}")
 
 

@@ -1,10 +1,7 @@
-"""Manifests and indexes: which children and blobs they name. Pure; the raw bytes are the truth and are never rewritten.
+"""Manifests and indexes: the children, blobs and URLs of foreign layers that they name. Raw bytes are kept. Pure.
 
-Source: OCI image specification 1.1 (manifest.md, image-index.md) and Docker image manifest version 2, schema 2.
-
-Foreign layers: where a manifest says that they may be had. Pure; what is found there is not believed.
-
-Source: OCI image specification 1.1, descriptor.md, "urls"; Docker image manifest version 2, schema 2, "layers".
+Source: OCI image specification 1.1 (manifest.md, image-index.md, descriptor.md) and Docker image manifest version 2,
+schema 2.
 """
 
 from collections.abc import Iterable, Mapping
@@ -13,19 +10,19 @@ from typing import NamedTuple
 import msgspec
 
 from pullahead.errors import PullaheadError
-from pullahead.oci import media_types
 from pullahead.oci.digest import Digest, InvalidDigestError, digest_of, parse_digest
+from pullahead.oci.media_types import DOCKER_SCHEMA1_SIGNED, INDEXES, OCI_INDEX, OCI_MANIFEST, SCHEMA1
 
 MAX_MANIFEST_BYTES = 4 * 1024 * 1024
-"""The most that registries store as one manifest: ECR API reference, PutImage, imageManifest, 1 to 4,194,304."""
+"""Amazon ECR API reference, PutImage, imageManifest: 1 to 4,194,304 characters."""
 
 
 class InvalidManifestError(PullaheadError):
-    """Bytes that are no manifest of a kind that can be copied."""
+    """Bytes that are not a manifest that can be copied."""
 
 
 class Descriptor(msgspec.Struct, frozen=True, rename="camel"):
-    """What names content: media type, digest and size in bytes."""
+    """Media type, digest and size in bytes of content."""
 
     media_type: str
     digest: Digest
@@ -33,14 +30,14 @@ class Descriptor(msgspec.Struct, frozen=True, rename="camel"):
 
 
 class RawManifest(NamedTuple):
-    """A manifest exactly as its registry sent it, with the descriptor that was proved against the bytes."""
+    """A manifest as its registry sent it, and its descriptor, verified against the bytes."""
 
     descriptor: Descriptor
     content: bytes
 
 
 class Manifest(NamedTuple):
-    """What one manifest names: child manifests (of an index) and blobs (of a manifest), in order, each once."""
+    """What a manifest names: the children of an index, or the blobs of a manifest, in order, each once."""
 
     children: tuple[Descriptor, ...]
     blobs: tuple[Descriptor, ...]
@@ -55,54 +52,54 @@ class _Wire(msgspec.Struct, rename="camel"):
 
 
 def parse_manifest(content: bytes, media_type: str) -> Manifest:
-    """Read what a manifest names. Raises InvalidManifestError."""
-    if media_type in media_types.SCHEMA1:
+    """Parse a manifest or an index. Raises InvalidManifestError."""
+    if media_type in SCHEMA1:
         raise InvalidManifestError(
-            "it is a Docker schema 1 manifest, which ECR does not store; rebuild it with a current tool"
+            "ECR does not support Docker schema 1 manifests; rebuild the image with a current tool"
         )
     wire = _decode(content)
     if wire.manifests and (wire.layers or wire.config is not None):
-        # Two clients would read two different things (CVE-2021-41190).
-        raise InvalidManifestError("it claims to be an index and a manifest at once")
-    children = wire.manifests if media_type in media_types.INDEXES else ()
+        # Clients would disagree on what it is (CVE-2021-41190).
+        raise InvalidManifestError("it is both an index and a manifest")
+    children = wire.manifests if media_type in INDEXES else ()
     config = (wire.config,) if wire.config is not None else ()
-    blobs = () if media_type in media_types.INDEXES else (*config, *wire.layers)
+    blobs = () if media_type in INDEXES else (*config, *wire.layers)
     for descriptor in (*children, *blobs):
         _check(descriptor)
     return Manifest(_once(children), _once(blobs))
 
 
 def sniff_media_type(content: bytes) -> str:
-    """Tell the media type of a manifest whose registry sent none (or a generic one). Raises InvalidManifestError."""
+    """Detect the media type of a manifest that came with none, or a generic one. Raises InvalidManifestError."""
     wire = _decode(content)
     if wire.media_type:
         return wire.media_type
     if wire.schema_version == 1:
-        return media_types.DOCKER_SCHEMA1_SIGNED
-    return media_types.OCI_INDEX if wire.manifests and wire.config is None else media_types.OCI_MANIFEST
+        return DOCKER_SCHEMA1_SIGNED
+    return OCI_INDEX if wire.manifests and wire.config is None else OCI_MANIFEST
 
 
 def describe(content: bytes, media_type: str, algorithm: str = "sha256") -> Descriptor:
-    """Make the descriptor of raw manifest bytes."""
+    """Compute the descriptor of a manifest."""
     return Descriptor(media_type, digest_of(content, algorithm), len(content))
 
 
 def _decode(content: bytes) -> _Wire:
     if len(content) > MAX_MANIFEST_BYTES:
-        raise InvalidManifestError(f"it has {len(content)} bytes; {MAX_MANIFEST_BYTES} is the most a registry stores")
+        raise InvalidManifestError(f"it has {len(content)} bytes; the limit is {MAX_MANIFEST_BYTES}")
     try:
         return msgspec.json.decode(content, type=_Wire)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise InvalidManifestError(f"it is no JSON manifest: {error}") from error
+        raise InvalidManifestError(f"invalid JSON: {error}") from error
 
 
 def _check(descriptor: Descriptor) -> None:
     if descriptor.size < 0:
-        raise InvalidManifestError(f"it gives {descriptor.digest} a size of {descriptor.size}")
+        raise InvalidManifestError(f"{descriptor.digest} has the size {descriptor.size}")
     try:
         parse_digest(descriptor.digest)
     except InvalidDigestError as error:
-        raise InvalidManifestError(f"it names content that cannot be proved: {error}") from error
+        raise InvalidManifestError(f"it names content that cannot be verified: {error}") from error
 
 
 def _once(descriptors: tuple[Descriptor, ...]) -> tuple[Descriptor, ...]:
@@ -110,7 +107,7 @@ def _once(descriptors: tuple[Descriptor, ...]) -> tuple[Descriptor, ...]:
 
 
 MAX_URLS = 5
-"""How many of a layer's URLs are kept: the longest honest lists name a mirror or two."""
+"""Of a layer; real lists have one or two."""
 
 
 class _Layer(msgspec.Struct):
@@ -123,10 +120,9 @@ class _ForeignWire(msgspec.Struct):
 
 
 def find_urls(manifests: Iterable[RawManifest]) -> Mapping[Digest, tuple[str, ...]]:
-    """Map digests of layers to the first URLs that manifests name for them; those without any are left out.
+    """Map digests of layers to the URLs that the first manifest with any names for them. Nothing there is trusted.
 
-    Where several manifests name URLs for one layer, those of the first one count. A manifest whose URLs make no sense
-    names none.
+    A manifest with invalid URLs names none.
     """
     found: dict[Digest, tuple[str, ...]] = {}
     for manifest in manifests:

@@ -1,4 +1,4 @@
-"""Media types of manifests: which are indexes, which are manifests, and what a client accepts. Pure."""
+"""Media types of manifests, indexes and foreign layers, and the Accept header. Pure."""
 
 OCI_MANIFEST = "application/vnd.oci.image.manifest.v1+json"
 OCI_INDEX = "application/vnd.oci.image.index.v1+json"
@@ -11,8 +11,7 @@ INDEXES = frozenset({OCI_INDEX, DOCKER_LIST})
 MANIFESTS = frozenset({OCI_MANIFEST, DOCKER_MANIFEST})
 SCHEMA1 = frozenset({DOCKER_SCHEMA1, DOCKER_SCHEMA1_SIGNED})
 
-# One list for HEAD and GET alike: a registry that negotiates (Docker Hub) answers another manifest, with another
-# digest, to another list.
+# The same for HEAD and GET: a registry that negotiates, like Docker Hub, serves another manifest for another list.
 ACCEPT = ", ".join((OCI_INDEX, DOCKER_LIST, OCI_MANIFEST, DOCKER_MANIFEST))
 
 FOREIGN_LAYERS = frozenset(

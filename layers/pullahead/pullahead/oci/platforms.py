@@ -1,8 +1,9 @@
-"""Choose platforms of an index. Pure, and deterministic: the same index and platforms give the same bytes.
+"""Select platforms of an index. Pure; the same index and platforms always give the same bytes.
 
 Source: OCI image specification 1.1, image-index.md, "platform"; platforms are written os/architecture[/variant].
 """
 
+import re
 from collections.abc import Sequence
 
 import msgspec
@@ -10,6 +11,13 @@ import msgspec
 from pullahead.errors import ConfigError
 from pullahead.oci import Descriptor, InvalidManifestError, RawManifest, describe, parse_digest
 from pullahead.oci.media_types import INDEXES
+
+PLATFORM_PATTERN = r"[a-z0-9]{1,32}(?:/[A-Za-z0-9._-]{1,32}){1,2}"
+
+
+def is_platform(text: str) -> bool:
+    """Tell whether a text is a platform, OS/ARCHITECTURE with or without a variant."""
+    return re.fullmatch(PLATFORM_PATTERN, text) is not None
 
 
 class _Platform(msgspec.Struct):
@@ -28,7 +36,7 @@ class _Child(msgspec.Struct, rename="camel"):
     size: int
     platform: _Platform | None = None
 
-    def fits(self, wanted: str) -> bool:
+    def matches(self, wanted: str) -> bool:
         name = self.platform.name if self.platform is not None else ""
         return name == wanted or name.startswith(f"{wanted}/")
 
@@ -38,23 +46,22 @@ class _Index(msgspec.Struct):
 
 
 def select_platforms(root: RawManifest, platforms: Sequence[str], reference: str) -> RawManifest | Descriptor:
-    """Select platforms: the only child that fits (to be read), else a smaller index.
+    """Select platforms: returns a smaller index, or the descriptor of the only matching child.
 
-    The root itself, to the byte, where no platform is named, where all of it fits, and where it is no index: a single
-    manifest has nothing to leave out.
+    The root is returned unchanged where it is no index, no platform is named, or all of its children match.
 
-    Raises: ConfigError for a platform that is not there, naming those that are; InvalidManifestError.
+    Raises: ConfigError for a missing platform, naming those that are there; InvalidManifestError.
     """
     if not platforms or root.descriptor.media_type not in INDEXES:
         return root
     raw, children = _children(root)
-    missing = [platform for platform in platforms if not any(child.fits(platform) for child in children)]
+    missing = [platform for platform in platforms if not any(child.matches(platform) for child in children)]
     if missing:
         there = sorted({child.platform.name for child in children if child.platform is not None})
         raise ConfigError(
-            f"{reference} has no platform {', '.join(missing)}; it has {', '.join(there) or 'none that is named'}"
+            f"{reference} has no platform {', '.join(missing)}; it has {', '.join(there) or 'no named platforms'}"
         )
-    chosen = [number for number, child in enumerate(children) if any(child.fits(wanted) for wanted in platforms)]
+    chosen = [number for number, child in enumerate(children) if any(child.matches(wanted) for wanted in platforms)]
     if len(chosen) == len(children):
         return root
     if len(chosen) == 1:
@@ -68,11 +75,11 @@ def _children(root: RawManifest) -> tuple[list[msgspec.Raw], list[_Child]]:
         raw = msgspec.json.decode(root.content, type=_Index).manifests
         return raw, [msgspec.json.decode(child, type=_Child) for child in raw]
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise InvalidManifestError(f"its index cannot be read: {error}") from error
+        raise InvalidManifestError(f"invalid index: {error}") from error
 
 
 def _rewritten(root: RawManifest, children: list[msgspec.Raw]) -> RawManifest:
-    """Keep every byte of what is not left out: other fields, and the children as upstream wrote them."""
+    """Keep other fields, and the selected children, byte for byte."""
     fields = msgspec.json.decode(root.content, type=dict[str, msgspec.Raw])
     fields["manifests"] = msgspec.Raw(msgspec.json.encode(children))
     content = msgspec.json.encode(fields)

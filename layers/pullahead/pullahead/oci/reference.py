@@ -1,6 +1,4 @@
-"""References as people write them, parsed once into types. Pure.
-
-Decides which host, path, tag and digest a text means. Refuses to know whether anything is there.
+"""References, parsed once into types: which host, path, tag and digest a text names. Pure.
 
 Source: distribution/reference grammar as used by docker, and OCI distribution specification 1.1, "Pulling manifests".
 """
@@ -18,7 +16,9 @@ _DOCKER_HUB_ALIASES = frozenset({"docker.io", "index.docker.io", "registry-1.doc
 _COMPONENT = r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*"
 _PATH = re.compile(rf"{_COMPONENT}(?:/{_COMPONENT})*")
 _TAG = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,127}")
-TAG_ADVICE = "A tag has 1 to 128 letters, digits, dots, dashes and underscores, and begins with none of . and -."
+TAG_ADVICE = (
+    "A tag has 1 to 128 letters, digits, dots, dashes and underscores, and does not begin with a dot or a dash."
+)
 _LABEL = r"(?:[a-z0-9]|[a-z0-9][a-z0-9-]*[a-z0-9])"
 _NAME = rf"{_LABEL}(?:\.{_LABEL})*"
 _HOST = re.compile(rf"(?:(?P<name>{_NAME})|\[(?P<ipv6>[0-9a-f:.]+)\])(?::(?P<port>[1-9][0-9]{{0,4}}))?")
@@ -32,16 +32,16 @@ _MAX_REFERENCE_CHARACTERS = 1024
 
 
 class InvalidReferenceError(PullaheadError):
-    """A text that names nothing in any registry: what is wrong with it, and how to write it."""
+    """A text that is not a valid reference: the cause, and how to write it."""
 
     def __init__(self, shown: str, cause: str, advice: str) -> None:
         self.cause, self.advice = cause, advice
         hint = f" {advice}" if advice else ""
-        super().__init__(f"{shown} is no reference: {cause}.{hint}")
+        super().__init__(f"invalid reference {shown}: {cause}.{hint}")
 
 
 class Repository(NamedTuple):
-    """A registry's host (with its port where one is given) and the path of a repository in it."""
+    """A registry's host, with its port if it has one, and the path of a repository in it."""
 
     registry: str
     path: str
@@ -51,7 +51,7 @@ class Repository(NamedTuple):
 
 
 class Reference(NamedTuple):
-    """A repository and the tag or the digest, or both, of one manifest in it. With both, the digest decides."""
+    """A repository, and the tag or the digest of a manifest in it; the digest takes precedence."""
 
     repository: Repository
     tag: str | None
@@ -64,18 +64,18 @@ class Reference(NamedTuple):
 
     @property
     def locator(self) -> str:
-        """What follows /manifests/ in a registry's URL: the digest where there is one, else the tag."""
+        """What follows /manifests/ in a URL: the digest if there is one, else the tag."""
         return self.digest or self.tag or "latest"
 
     def at(self, digest: Digest) -> "Reference":
-        """Name the same repository's manifest by digest."""
+        """Name a manifest of the same repository by digest."""
         return Reference(self.repository, None, digest)
 
 
 def parse_reference(text: str, *, default_tag: str | None = "latest") -> Reference:
-    """Read a reference as docker does; `default_tag` stands in where neither tag nor digest is given.
+    """Parse a reference as docker does; `default_tag` applies without tag and digest.
 
-    Raises InvalidReferenceError saying what is wrong and how to write it.
+    Raises InvalidReferenceError.
     """
     _check_characters(text)
     named, at, digest_text = text.partition("@")
@@ -87,15 +87,15 @@ def parse_reference(text: str, *, default_tag: str | None = "latest") -> Referen
 
 
 def parse_host(text: str) -> str:
-    """Read a registry's host as it stands in a reference. Raises InvalidReferenceError."""
+    """Parse a registry's host as in a reference. Raises InvalidReferenceError."""
     _check_characters(text)
     if not _is_host(text):
-        _refuse(text, "it is no host", "A host has a dot or a port, or is localhost.")
+        _refuse(text, "it is not a host", "A host has a dot or a port, or is localhost.")
     return _host(text, text)
 
 
 def is_tag(text: str) -> bool:
-    """Tell whether a text may be a tag."""
+    """Tell whether a text is a valid tag."""
     return _TAG.fullmatch(text) is not None
 
 
@@ -103,13 +103,13 @@ def _check_characters(text: str) -> None:
     if not text:
         _refuse(text, "it is empty", "Write it like docker.io/library/alpine:3.20.")
     if len(text) > _MAX_REFERENCE_CHARACTERS:
-        _refuse(text, f"it has {len(text)} characters; {_MAX_REFERENCE_CHARACTERS} is the most")
+        _refuse(text, f"it has {len(text)} characters; the limit is {_MAX_REFERENCE_CHARACTERS}")
     if not _PRINTABLE.fullmatch(text):
-        _refuse(text, "it holds spaces, control characters or letters beyond ASCII", "Remove them.")
+        _refuse(text, "it has spaces, control characters or characters beyond ASCII", "Remove them.")
     if scheme := _SCHEME.match(text):
-        _refuse(text, "a reference is no URL", f"Leave out {scheme[0]}.")
+        _refuse(text, "a reference is not a URL", f"Remove {scheme[0]}.")
     if _BARE_HEX.fullmatch(text):
-        _refuse(text, "a digest alone names no repository", f"Write REPOSITORY@sha256:{text}.")
+        _refuse(text, "the repository is missing", f"Write REPOSITORY@sha256:{text}.")
 
 
 def _digest(text: str, digest: str) -> Digest:
@@ -117,7 +117,9 @@ def _digest(text: str, digest: str) -> Digest:
         return parse_digest(digest)
     except InvalidDigestError:
         _refuse(
-            text, "what follows @ is no digest", "Write sha256:<64 hex digits> or sha512:<128 hex digits>, lower case."
+            text,
+            "the digest after @ is invalid",
+            "Write sha256:<64 hex digits> or sha512:<128 hex digits>, lower case.",
         )
 
 
@@ -125,12 +127,12 @@ def _split_tag(text: str, named: str) -> tuple[str, str | None]:
     # A colon before the last slash belongs to a host's port or to an IPv6 address.
     start = named.rfind("/") + 1
     if start == 0 and named.startswith("["):
-        _refuse(text, "a host alone names no repository", "Write HOST/PATH.")
+        _refuse(text, "the repository is missing", "Write HOST/PATH.")
     last, colon, tag = named[start:].partition(":")
     if not colon:
         return named, None
     if not is_tag(tag):
-        _refuse(text, f"the tag {_shown(tag)} is not allowed", TAG_ADVICE)
+        _refuse(text, f"invalid tag {_shown(tag)}", TAG_ADVICE)
     return named[:start] + last, tag
 
 
@@ -145,7 +147,7 @@ def _repository(text: str, name: str) -> Repository:
         path = f"library/{path}"
     repository = Repository(host, path)
     if len(str(repository)) > _MAX_NAME_CHARACTERS:
-        _refuse(text, f"host and path have {len(str(repository))} characters; {_MAX_NAME_CHARACTERS} is the most")
+        _refuse(text, f"host and path have {len(str(repository))} characters; the limit is {_MAX_NAME_CHARACTERS}")
     return repository
 
 
@@ -160,7 +162,7 @@ def _host(text: str, written: str) -> str:
     if match is None or (match["ipv6"] and not _is_ipv6(match["ipv6"])) or int(match["port"] or 1) > _LAST_PORT:
         _refuse(
             text,
-            f"the host {_shown(written)} is not allowed",
+            f"invalid host {_shown(written)}",
             f"Write it like ghcr.io, localhost:5000 or [::1]:5000; a port is 1 to {_LAST_PORT}.",
         )
     return DOCKER_HUB if host in _DOCKER_HUB_ALIASES else host
@@ -176,26 +178,26 @@ def _is_ipv6(text: str) -> bool:
 
 def _check_path(text: str, path: str) -> None:
     if not path:
-        _refuse(text, "the repository's path is missing", "Write HOST/PATH.")
+        _refuse(text, "the path of the repository is missing", "Write HOST/PATH.")
     if _PATH.fullmatch(path):
         return
     if _PATH.fullmatch(path.lower()):
-        _refuse(text, "a repository's path is lower case", f"Write the path as {path.lower()}.")
+        _refuse(text, "the path must be lower case", f"Write the path as {path.lower()}.")
     _refuse(
         text,
-        f"the path {_shown(path)} is not allowed",
-        "Its components have lower-case letters and digits, joined by one dot, one or two underscores, or dashes.",
+        f"invalid path {_shown(path)}",
+        "Use lower-case letters and digits, joined by a dot, one or two underscores, dashes, or slashes.",
     )
 
 
 def _refuse(text: str, cause: str, advice: str = "") -> NoReturn:
-    # What stands before @ is left out of the message unless a digest follows: it may be somebody's password.
+    # What precedes @ may be a password: it is shown only before a digest.
     before, at, after = text.rpartition("@")
     shown = text if not at or ("@" not in before and after.startswith(("sha256:", "sha512:"))) else f"…@{after}"
     raise InvalidReferenceError(_shown(shown), cause, advice)
 
 
 def _shown(text: str) -> str:
-    # What stands after ? is left out too: a presigned URL's query is a credential.
+    # What follows ? is not shown: the query of a presigned URL is a credential.
     kept, query, _ = text.partition("?")
     return repr(kept + query + ("…" if query else "") if len(kept) <= 160 else f"{kept[:160]}…")

@@ -73,7 +73,7 @@ class Target(Protocol):
         """
         ...
 
-    def upload_part(self, repository: str, upload: Upload, first_byte: int, part: bytes) -> int:
+    def upload_part(self, repository: str, upload: Upload, first_byte: int, part: bytes | memoryview) -> int:
         """Send one part; returns how many consecutive bytes the upload has now.
 
         A part that is not the next one is not stored; the returned count then says where to continue.

@@ -13,7 +13,7 @@ import msgspec
 
 from pullahead.oci.reference import is_tag
 from pullahead.rules.mirror_key import MirrorKey
-from pullahead.rules.values import is_repository_name
+from pullahead.rules.repository_names import is_repository_name
 
 MAX_EVENT_BYTES = 256 * 1024
 """Amazon EventBridge User Guide, "Quotas": no event is larger."""

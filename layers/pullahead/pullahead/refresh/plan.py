@@ -1,6 +1,6 @@
-"""Plan a copy: read what upstream's root names, ask what ECR lacks, and keep all of it in the plans bucket.
+"""Plan a copy: read the manifests below upstream's root, find the blobs that the target lacks, and store the plan.
 
-Decide what to copy and in which order it is published. Pure.
+Decides what is copied, in which units, and in which order it is published.
 """
 
 from collections.abc import Callable, Collection, Mapping, Set
@@ -22,7 +22,7 @@ from pullahead.rules.model import Rules
 
 
 class CopyPlan(msgspec.Struct, frozen=True):
-    """The manifests to publish, children before parents and the root last, and the blobs to copy first, in units."""
+    """The blobs to copy, in units, and then the manifests to publish, children before parents and the root last."""
 
     manifests: tuple[Descriptor, ...]
     units: tuple[tuple[Descriptor, ...], ...]
@@ -34,7 +34,7 @@ def publishing_order(root: Descriptor, graph: Mapping[Digest, Manifest]) -> tupl
     """List every manifest of a graph once, so that none lands before what it references."""
     order: list[Descriptor] = []
     entered: set[Digest] = set()
-    waiting = [(root, False)]  # a stack of its own: a chain of indexes may be deeper than Python's
+    waiting = [(root, False)]  # no recursion: a chain of indexes may be deeper than Python's stack
     while waiting:
         node, children_are_listed = waiting.pop()
         if children_are_listed:
@@ -47,20 +47,20 @@ def publishing_order(root: Descriptor, graph: Mapping[Digest, Manifest]) -> tupl
 
 
 def blobs_of(graph: Mapping[Digest, Manifest]) -> tuple[Descriptor, ...]:
-    """List every blob of a graph once, without foreign layers: registries do not hold those, they name URLs."""
+    """List every blob of a graph once, without foreign layers, which registries name by URL."""
     blobs = (blob for manifest in graph.values() for blob in manifest.blobs)
     return tuple({blob.digest: blob for blob in blobs if blob.media_type not in FOREIGN_LAYERS}.values())
 
 
 def foreign_layers_of(graph: Mapping[Digest, Manifest]) -> tuple[Descriptor, ...]:
     """List every layer once that all manifests of a graph call foreign."""
-    held = {blob.digest for blob in blobs_of(graph)}
+    own = {blob.digest for blob in blobs_of(graph)}
     blobs = (blob for manifest in graph.values() for blob in manifest.blobs)
-    return tuple({blob.digest: blob for blob in blobs if blob.digest not in held}.values())
+    return tuple({blob.digest: blob for blob in blobs if blob.digest not in own}.values())
 
 
 def make_plan(root: Descriptor, graph: Mapping[Digest, Manifest], present: Set[Digest]) -> CopyPlan:
-    """Plan a copy of everything below `root` that the target does not have."""
+    """Plan the copy of everything below `root` that the target does not have."""
     blobs = blobs_of(graph)
     missing = [blob for blob in blobs if blob.digest not in present]
     total = sum(blob.size for blob in blobs)
@@ -70,29 +70,29 @@ def make_plan(root: Descriptor, graph: Mapping[Digest, Manifest], present: Set[D
 
 MAX_UNITS = 40
 """Inline Map of Step Functions runs up to 40 iterations at once (Step Functions Developer Guide, Inline mode)."""
-_UNIT_BYTES = 256 * 1024 * 1024  # below this another Lambda costs more than it saves
+_UNIT_BYTES = 256 * 1024 * 1024  # a smaller unit costs more than it saves
 
 
 def pack_units(
     blobs: list[Descriptor], max_units: int = MAX_UNITS, unit_bytes: int = _UNIT_BYTES
 ) -> tuple[tuple[Descriptor, ...], ...]:
-    """Pack blobs into units that weigh about the same: largest first, each into the lightest unit so far.
+    """Pack blobs into units of about the same size: the largest first, each into the smallest unit so far.
 
-    Never more units than blobs or than `max_units`; no unit is empty.
+    There are never more units than blobs or than `max_units`, and none is empty.
     """
     total = sum(blob.size for blob in blobs)
     count = min(max_units, len(blobs), max(1, -(-total // unit_bytes)))
     units: list[list[Descriptor]] = [[] for _ in range(count)]
-    weights = [0] * count
+    sizes = [0] * count
     for blob in sorted(blobs, key=lambda blob: (-blob.size, blob.digest)):
-        lightest = min(range(count), key=lambda index: (weights[index], len(units[index])))
-        units[lightest].append(blob)
-        weights[lightest] += blob.size
+        smallest = min(range(count), key=lambda index: (sizes[index], len(units[index])))
+        units[smallest].append(blob)
+        sizes[smallest] += blob.size
     return tuple(tuple(unit) for unit in units)
 
 
 _NOTHING: Mapping[Digest, RawManifest] = MappingProxyType({})
-_MAX_MANIFEST_BYTES_IN_ALL = 64 * 1024 * 1024
+_MAX_TOTAL_MANIFEST_BYTES = 64 * 1024 * 1024
 _MAX_MANIFESTS = 1000  # the largest public indexes name some dozens
 
 
@@ -104,16 +104,16 @@ def plan_copy(
     plans: PlanStore,
     find_mounts: FindMounts | None = None,
 ) -> PlanResult:
-    """Plan the copy that a refresh asks for, from its digest. A repository that is missing is made as its rule says.
+    """Plan and store the copy of a refresh. A missing repository is created with the settings of its rule.
 
-    With `find_mounts`, other repositories of the rules are looked through for blobs that need not be sent.
+    With `find_mounts`, blobs that other repositories of the rules have are mounted rather than sent.
 
-    Raises: what the ports raise, UnsupportedMediaTypeError for a graph that cannot be copied, InvalidManifestError and
-    ConfigError where the platforms cannot be chosen.
+    Raises: what the ports raise, UnsupportedMediaTypeError for manifests that cannot be copied, InvalidManifestError
+    and ConfigError where the platforms cannot be selected.
     """
     target.ensure_repository(request.repository, rules.creation_of(request.repository, request.tag))
     plan, raw = read_plan(request, upstream, partial(target.present_blobs, request.repository))
-    _keep(request.name, plan, raw, _found(request, plan, rules, find_mounts), plans)
+    _store(request.name, plan, raw, _find_mounts(request, plan, rules, find_mounts), plans)
     units = tuple(
         UnitRequest(refresh=request.name, unit=unit, repository=request.repository, upstream=str(request.source))
         for unit in range(len(plan.units))
@@ -139,22 +139,22 @@ def read_plan(
 
 
 def plan_key(refresh: str) -> str:
-    """Where the plan of a refresh is kept."""
+    """Return the key of a refresh's plan."""
     return f"plans/{refresh}/plan.json"
 
 
 def unit_key(refresh: str, unit: int) -> str:
-    """Where the progress of a unit is kept."""
+    """Return the key of a unit's progress."""
     return f"plans/{refresh}/units/{unit:03}.json"
 
 
 def manifest_key(refresh: str, digest: Digest) -> str:
-    """Where a manifest's bytes are kept until they are published."""
+    """Return the key of a manifest that is yet to be published."""
     return f"plans/{refresh}/manifests/{digest.replace(':', '-')}"
 
 
 def _choose_root(request: RefreshRequest, upstream: ManifestReader) -> tuple[Descriptor, Mapping[Digest, RawManifest]]:
-    """Find what is to be published, and its bytes where upstream has no such manifest or it was read already."""
+    """Return what is to be published, and its bytes where upstream has no such manifest or it was read already."""
     if not request.platforms:
         return request.root, _NOTHING
     chosen = select_platforms(upstream.get_manifest(request.source), request.platforms, str(request.source))
@@ -163,40 +163,40 @@ def _choose_root(request: RefreshRequest, upstream: ManifestReader) -> tuple[Des
     return chosen.descriptor, {chosen.descriptor.digest: chosen}
 
 
-def _found(
+def _find_mounts(
     request: RefreshRequest, plan: CopyPlan, rules: Rules, find_mounts: FindMounts | None
 ) -> Mapping[Digest, str]:
     missing = [blob.digest for blobs in plan.units for blob in blobs]
     if find_mounts is None or not missing:
         return {}
-    return find_mounts(missing, _likely_holders(request.repository, rules))
+    return find_mounts(missing, _likeliest_first(request.repository, rules))
 
 
-def _likely_holders(repository: str, rules: Rules) -> list[str]:
-    """List the other repositories of the rules, those with the most of the name in common first."""
+def _likeliest_first(repository: str, rules: Rules) -> list[str]:
+    """List the other repositories of the rules, those whose names have the most in common first."""
     others = {mirror.repository for mirror in rules.mirrors} - {repository}
-    return sorted(others, key=lambda other: (-_in_common(other, repository), other))
+    return sorted(others, key=lambda other: (-_common_prefix_length(other, repository), other))
 
 
-def _in_common(first: str, second: str) -> int:
+def _common_prefix_length(first: str, second: str) -> int:
     return sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(first, second, strict=False)))
 
 
-def _keep(
+def _store(
     refresh: str, plan: CopyPlan, raw: Mapping[Digest, RawManifest], mounts: Mapping[Digest, str], plans: PlanStore
 ) -> None:
     for digest, manifest in raw.items():
         plans.write(manifest_key(refresh, digest), manifest.content)
     for number, blobs in enumerate(plan.units):
-        held = {blob.digest: mounts[blob.digest] for blob in blobs if blob.digest in mounts}
-        plans.write(unit_key(refresh, number), msgspec.json.encode(UnitProgress(blobs, mounts=held)))
+        mountable = {blob.digest: mounts[blob.digest] for blob in blobs if blob.digest in mounts}
+        plans.write(unit_key(refresh, number), msgspec.json.encode(UnitProgress(blobs, mounts=mountable)))
     plans.write(plan_key(refresh), msgspec.json.encode(plan))
 
 
 def read_graph(
     source: Reference, root: Descriptor, upstream: ManifestReader, known: Mapping[Digest, RawManifest] = _NOTHING
 ) -> tuple[dict[Digest, RawManifest], dict[Digest, Manifest]]:
-    """Read every manifest below a root, each once and those in `known` not at all: their bytes, and what they name.
+    """Read every manifest below a root once, except those in `known`; return their bytes, and what they name.
 
     Raises: what the port raises, and UnsupportedMediaTypeError.
     """
@@ -210,9 +210,9 @@ def read_graph(
         graph[node.digest] = _parse(reference, raw[node.digest])
         waiting.update((child.digest, child) for child in graph[node.digest].children if child.digest not in graph)
         if len(graph) + len(waiting) > _MAX_MANIFESTS:
-            raise _unsupported(source, f"it has more than {_MAX_MANIFESTS} manifests")
-        if sum(len(manifest.content) for manifest in raw.values()) > _MAX_MANIFEST_BYTES_IN_ALL:
-            raise _unsupported(source, f"its manifests have more than {_MAX_MANIFEST_BYTES_IN_ALL} bytes together")
+            raise _unsupported(source, f"more than {_MAX_MANIFESTS} manifests")
+        if sum(len(manifest.content) for manifest in raw.values()) > _MAX_TOTAL_MANIFEST_BYTES:
+            raise _unsupported(source, f"manifests of more than {_MAX_TOTAL_MANIFEST_BYTES} bytes in total")
     return raw, graph
 
 

@@ -1,4 +1,4 @@
-"""Publish a copied manifest: children first, the root last with the tag, exact planned bytes, proved on both sides."""
+"""Publish what was copied: child manifests first, the root last with the tag, each with the exact bytes of the plan."""
 
 import msgspec
 
@@ -15,9 +15,9 @@ from pullahead.rules.mirror_key import MirrorKey
 
 
 def publish_image(request: RefreshRequest, target: Target, plans: PlanStore, records: RecordStore) -> PublishResult:
-    """Publish what a plan names and move the tag; not, where upstream was seen to move on meanwhile.
+    """Publish the manifests of a plan and move the tag, unless a newer refresh of the mirror was requested meanwhile.
 
-    Raises: what the ports raise, and ConflictError where the target serves something else in the end.
+    Raises: what the ports raise, and ConflictError where the target serves another digest afterwards.
     """
     plan = _load_plan(request, plans)
     root = plan.manifests[-1]
@@ -27,24 +27,24 @@ def publish_image(request: RefreshRequest, target: Target, plans: PlanStore, rec
     if _is_superseded(records.load([key]).get(key), request):
         return PublishResult(digest=root.digest, superseded=True)
     target.put_manifest(request.repository, _load_manifest(request.name, root, plans), request.tag)
-    _prove(request, root.digest, target)
+    _verify(request, root.digest, target)
     return PublishResult(digest=root.digest)
 
 
 def _is_superseded(record: MirrorRecord | None, request: RefreshRequest) -> bool:
-    """A refresh to a newer digest or to other platforms is on its way, or done: the tag must not be moved back."""
+    """Return whether a later refresh copies another digest or platforms: the tag must not be moved back."""
     if record is None or record.upstream_digest is None:
         return False
-    is_wanted = (record.upstream_digest, record.platforms) == (request.root.digest, request.platforms)
-    return not is_wanted and record.episode > request.episode
+    is_current = (record.upstream_digest, record.platforms) == (request.root.digest, request.platforms)
+    return not is_current and record.episode > request.episode
 
 
-def _prove(request: RefreshRequest, digest: Digest, target: Target) -> None:
+def _verify(request: RefreshRequest, digest: Digest, target: Target) -> None:
     served = target.published_digests(request.repository, [request.tag]).get(request.tag)
     if served != digest:
         raise ConflictError(
-            f"publish of {request.repository}:{request.tag} at the target was undone at once: it serves {served} "
-            f"after {digest} was put; find out who else writes this tag"
+            f"publish of {request.repository}:{request.tag} at the target was overwritten: it serves {served} "
+            f"after {digest} was put. Find out who else writes this tag."
         )
 
 
@@ -53,11 +53,11 @@ def _load_plan(request: RefreshRequest, plans: PlanStore) -> CopyPlan:
     try:
         plan = msgspec.json.decode(plans.read(key), type=CopyPlan)
     except msgspec.DecodeError as error:
-        raise StorageError(f"the kept plan {key} cannot be read: {error}") from error
-    # With chosen platforms only reading the index told what the root is; its bytes are proved all the same.
+        raise StorageError(f"the stored plan {key} cannot be read: {error}") from error
+    # With selected platforms the root is known only since the index was read; its bytes are verified all the same.
     is_other = not request.platforms and plan.manifests and plan.manifests[-1].digest != request.root.digest
     if is_other or not plan.manifests:
-        raise StorageError(f"the kept plan {key} does not end in {request.root.digest}")
+        raise StorageError(f"the stored plan {key} does not end in {request.root.digest}")
     return plan
 
 
@@ -65,5 +65,5 @@ def _load_manifest(refresh: str, descriptor: Descriptor, plans: PlanStore) -> Ra
     key = manifest_key(refresh, descriptor.digest)
     content = plans.read(key)
     if digest_of(content, algorithm_of(descriptor.digest)) != descriptor.digest:
-        raise StorageError(f"the kept manifest {key} is not what was read from upstream")
+        raise StorageError(f"the stored manifest {key} does not have its digest")
     return RawManifest(descriptor, content)

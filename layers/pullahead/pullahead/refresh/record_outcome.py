@@ -1,4 +1,4 @@
-"""Record how a refresh ended."""
+"""Record the outcome of a refresh."""
 
 from pullahead.clock import Clock
 from pullahead.errors import InvalidEventError
@@ -20,9 +20,9 @@ def record_outcome(
     clock: Clock,
     newly_cached: NewlyCached = never_cached,
 ) -> OutcomeResult:
-    """Write what a refresh came to, with the alerts and events that follow, into its mirror's record; send the events.
+    """Write the outcome of a refresh into its mirror's record, with the alerts that follow, and send its events.
 
-    A mirror whose record is gone, or that no rule names any more, is left alone.
+    Nothing is written for a mirror that has no record, or that no rule names any more.
     Raises: StorageError, ConflictError, InvalidEventError.
     """
     key = MirrorKey(outcome.request.repository, outcome.request.tag)
@@ -31,13 +31,13 @@ def record_outcome(
     mirror = rules.find(repository, tag) or newly_cached(repository, tag)
     before: MirrorRecord | None = None
 
-    def change(known: MirrorRecord | None) -> MirrorRecord | None:
+    def change(current: MirrorRecord | None) -> MirrorRecord | None:
         nonlocal before
-        before = known
-        if known is None or mirror is None:
+        before = current
+        if current is None or mirror is None:
             return None
-        after = with_alerts(known, _apply(known, outcome, copied, clock), mirror.alert_after, clock())
-        return with_outcome_events(known, after, mirror.rule, clock())
+        after = with_alerts(current, _apply(current, outcome, copied, clock), mirror.alert_after, clock())
+        return with_outcome_events(current, after, mirror.rule, clock())
 
     record = update_record(records, key, change)
     if record is None:
@@ -58,13 +58,13 @@ def _apply(record: MirrorRecord, outcome: OutcomeRequest, copied: int, clock: Cl
     now = clock()
     request, last = outcome.request, record.last_refresh
     if last is not None and last.execution == outcome.execution:
-        return record  # told before; what was seen since is newer
+        return record  # recorded before; what was observed since is newer
     if outcome.error is not None:
         if request.episode < record.episode:
-            return record  # told before, or begun anew since: a failure counts once
+            return record  # recorded before, or requested again since: a failure counts once
         return after_failure(record, request.root.digest, outcome.error.error, outcome.error.text, now)
     if outcome.published is None:
-        raise InvalidEventError("OutcomeRequest: neither `published` nor `error` is there")
+        raise InvalidEventError("OutcomeRequest: neither `published` nor `error` is set")
     if outcome.published.superseded:
         return record
     refresh = LastRefresh(

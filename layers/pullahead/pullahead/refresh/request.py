@@ -1,4 +1,4 @@
-"""TO-EDIT"""
+"""Make the request of a refresh, and the name of its execution: the same refresh, requested twice, runs once."""
 
 import hashlib
 import re
@@ -11,7 +11,7 @@ from pullahead.rules.model import Mirror
 
 
 def refresh_request(mirror: Mirror, root: Descriptor, record: MirrorRecord) -> RefreshRequest:
-    """Make the request whose execution runs once for this mirror, digest, platforms and episode."""
+    """Make the request for a mirror's refresh; its execution runs once for each digest, platforms and episode."""
     return RefreshRequest(
         name=execution_name(mirror.key, root.digest, record.episode, record.platforms),
         repository=mirror.repository,

@@ -1,23 +1,29 @@
-"""Copy one blob from upstream to the target in parts, from wherever the target says that it stands.
+"""Upload one blob in parts, from wherever the target says that its upload is.
 
-The target proves the digest when an upload is closed. Where the whole stream was seen here, it is proved here too.
+The target verifies the digest when the upload is completed. Where this process has read the whole blob, it verifies the
+digest before that. The next part is read while one is sent, so two parts are in memory, whatever the size of the blob.
 """
 
 import hashlib
+import queue
+import threading
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
-from typing import NamedTuple
+from contextlib import ExitStack, closing
+from typing import TYPE_CHECKING, NamedTuple
 
-from pullahead.errors import DigestMismatchError, RegistryError, Side, TransferStalledError, UploadLostError
+from pullahead.clock import Wait
+from pullahead.errors import RegistryError, Side, TransferStalledError, UploadLostError
 from pullahead.oci import Descriptor, algorithm_of
 from pullahead.oci.registries import Target, Upload
-from pullahead.refresh.progress import BegunUpload, parts_of
+from pullahead.refresh.progress import BegunUpload
 from pullahead.refresh.read_blob import BlobSource, ReadingStoppedError, RetryPolicy, read_blob
-from pullahead.refresh.verified_stream import AHEAD_FROM_BYTES, read_ahead
+from pullahead.refresh.verified_stream import mismatch, verify_digest
+
+if TYPE_CHECKING:
+    from hashlib import _Hash
 
 _MAX_BREAKS = 5  # at the target, without a byte of progress in between
 _MAX_LOST_UPLOADS = 3
-_PIECES_AHEAD = 10  # of at most 1 MiB: about a part is read while another is sent
 
 
 class BlobTarget(NamedTuple):
@@ -28,17 +34,17 @@ class BlobTarget(NamedTuple):
 
 
 class UploadedBlob(NamedTuple):
-    """How far a copy came. `paused` is the upload to go on with where time ran out."""
+    """How far an upload came. `paused` is the upload to resume where time ran out."""
 
     bytes_sent: int
     paused: BegunUpload | None = None
 
 
 class BlobUpload:
-    """One blob's way.
+    """The upload of one blob.
 
-    `keep` is called once for every upload of several parts that is begun, before its first part; `must_pause` tells
-    after each part whether the time is up; `wait` is called with the number of breaks in a row before going on.
+    `save` is called once for every upload of several parts, before its first part; `must_pause` tells after each part
+    whether the time is up; `wait` is called with the number of breaks in a row before the next try.
     """
 
     def __init__(
@@ -47,20 +53,20 @@ class BlobUpload:
         source: BlobSource,
         target: BlobTarget,
         *,
-        keep: Callable[[BegunUpload], None],
+        save: Callable[[BegunUpload], None],
         must_pause: Callable[[], bool],
-        wait: Callable[[int], None],
+        wait: Wait,
     ) -> None:
         self._blob, self._source, self._target = blob, source, target
-        self._keep, self._must_pause, self._wait = keep, must_pause, wait
-        self._proof = _Proof(algorithm_of(blob.digest))
+        self._save, self._must_pause, self._wait = save, must_pause, wait
+        self._hashed: dict[int, _Hash | None] = {}  # the bytes until where the last part begins, and until its end
         self._bytes_sent = 0
 
     def run(self, begun: BegunUpload | None = None) -> UploadedBlob:
-        """Copy the blob, or go on with an upload that was begun before.
+        """Upload the blob, or resume an upload that was begun before.
 
-        Raises: what the ports raise, DigestMismatchError for false bytes, TransferStalledError where neither side
-        fails for good but nothing moves.
+        Raises: what the ports raise, DigestMismatchError for wrong bytes, TransferStalledError where neither side
+        fails permanently but nothing moves.
         """
         for _ in range(_MAX_LOST_UPLOADS):
             try:
@@ -75,8 +81,8 @@ class BlobUpload:
             upload = target.begin_upload(repository)
             offset = 0
             begun = BegunUpload(self._blob.digest, upload.id, upload.part_size)
-            if self._blob.size > upload.part_size:  # a blob of one part is sent anew rather than remembered
-                self._keep(begun)
+            if self._blob.size > upload.part_size:  # a blob of one part is sent again rather than resumed
+                self._save(begun)
         else:
             upload = Upload(begun.id, begun.part_size)
             offset = self._received(upload)
@@ -86,6 +92,7 @@ class BlobUpload:
         return UploadedBlob(self._bytes_sent)
 
     def _send(self, upload: Upload, offset: int) -> int:
+        """Send parts until the blob ends or time runs out; resume where the target breaks off."""
         breaks = 0
         while offset < self._blob.size:
             before, broken = offset, None
@@ -94,7 +101,7 @@ class BlobUpload:
             except ReadingStoppedError:
                 return self._received(upload)
             except RegistryError as error:
-                # Upstream's breaks were mended as far as they can be; a lost upload begins anew.
+                # read_blob has resumed as often as it may; after a lost upload the blob is sent from its beginning.
                 if error.side is not Side.TARGET or not error.retryable or isinstance(error, UploadLostError):
                     raise
                 broken = error
@@ -109,62 +116,110 @@ class BlobUpload:
         return offset
 
     def _send_from(self, upload: Upload, offset: int) -> int:
-        """Send parts until the blob ends, time runs out, or the target wants to go on elsewhere."""
-        self._proof.seek(offset)
+        """Send parts until the blob ends, time runs out, or the target wants to continue elsewhere."""
+        if offset == 0:
+            self._hashed[0] = hashlib.new(algorithm_of(self._blob.digest))
         with ExitStack() as stack:
-            for part in parts_of(self._open(stack, offset), upload.part_size):
-                self._proof.update(part)
-                wanted = offset + len(part)
-                offset = self._target.target.upload_part(self._target.repository, upload, offset, part)
-                self._bytes_sent += len(part)
+            for part in self._open_parts(stack, upload, offset):
+                wanted = offset + len(part.content)
+                self._hashed = {offset: self._hashed.get(offset), wanted: part.hashed}
+                offset = self._target.target.upload_part(self._target.repository, upload, offset, part.content)
+                self._bytes_sent += len(part.content)
                 if offset != wanted or (offset < self._blob.size and self._must_pause()):
                     return offset
         if offset < self._blob.size:
-            raise self._mismatch(f"the stream ended after {offset} of {self._blob.size} bytes")
-        if (found := self._proof.digest()) not in (None, self._blob.digest):
-            raise self._mismatch(f"the bytes have the digest {found}")
+            raise mismatch(self._blob, self._source, f"the stream ended after {offset} of {self._blob.size} bytes")
+        if (hashed := self._hashed.get(offset)) is not None:  # else another process has read some of the bytes
+            verify_digest(self._blob, self._source, f"{hashed.name}:{hashed.hexdigest()}")
         return offset
+
+    def _open_parts(self, stack: ExitStack, upload: Upload, offset: int) -> "_Parts":
+        retry_policy = RetryPolicy(self._wait, self._must_pause)
+        pieces = stack.enter_context(read_blob(self._blob, self._source, offset, retry_policy))
+        hashed = self._hashed.get(offset)
+        parts = _Parts(pieces, upload.part_size, self._blob.size - offset, None if hashed is None else hashed.copy())
+        return stack.enter_context(closing(parts))
 
     def _received(self, upload: Upload) -> int:
         return self._target.target.received_bytes(self._target.repository, upload, self._blob.size)
-
-    def _open(self, stack: ExitStack, offset: int) -> Iterator[bytes]:
-        retry_policy = RetryPolicy(self._wait, self._must_pause)
-        pieces = stack.enter_context(read_blob(self._blob, self._source, offset, retry_policy))
-        if self._blob.size - offset < AHEAD_FROM_BYTES:
-            return pieces
-        return stack.enter_context(read_ahead(pieces, _PIECES_AHEAD))
 
     def _stalled(self, cause: str) -> TransferStalledError:
         return TransferStalledError(
             f"copy of {self._blob.digest} to {self._target.repository} stalled: {cause}; the next check tries again"
         )
 
-    def _mismatch(self, cause: str) -> DigestMismatchError:
-        return DigestMismatchError(
-            cause, operation="read", side=Side.UPSTREAM, reference=f"{self._source.repository}@{self._blob.digest}"
-        )
+
+class _Part(NamedTuple):
+    """Bytes to send, valid until the next part is taken; and the hash of the blob until their end, where known."""
+
+    content: memoryview
+    hashed: "_Hash | None"
+    buffer: memoryview
 
 
-class _Proof:
-    """A digest over consecutive parts; it knows nothing as soon as a part was seen by another process."""
+class _Parts:
+    """Joins pieces to parts of exactly `part_size` bytes, of which only the last may be smaller, and hashes them.
 
-    def __init__(self, algorithm: str) -> None:
-        self._algorithm = algorithm
-        self._hash = hashlib.new(algorithm)
-        self._position = 0
-        self._complete = True
+    Where there are several, a thread fills one buffer while the part in the other one is sent.
+    """
 
-    def seek(self, offset: int) -> None:
-        if offset == 0:
-            self._hash, self._position, self._complete = hashlib.new(self._algorithm), 0, True
-        elif offset != self._position:
-            self._complete = False
+    def __init__(self, pieces: Iterator[bytes], part_size: int, size: int, hashed: "_Hash | None") -> None:
+        self._pieces, self._hashed = pieces, hashed
+        self._free: queue.SimpleQueue[memoryview | None] = queue.SimpleQueue()
+        self._ready: queue.SimpleQueue[_Part | BaseException | None] = queue.SimpleQueue()
+        self._thread = threading.Thread(target=self._read_ahead, daemon=True) if size > part_size else None
+        for _ in range(1 if self._thread is None else 2):
+            self._free.put(memoryview(bytearray(min(part_size, size))))
+        self._is_closed = False
 
-    def update(self, part: bytes) -> None:
-        if self._complete:
-            self._hash.update(part)
-            self._position += len(part)
+    def __iter__(self) -> Iterator[_Part]:
+        if self._thread is not None:
+            self._thread.start()
+        for part in self._read() if self._thread is None else self._received():
+            yield part
+            self._free.put(part.buffer)
 
-    def digest(self) -> str | None:
-        return f"{self._algorithm}:{self._hash.hexdigest()}" if self._complete else None
+    def close(self) -> None:
+        """Stop the thread, and wait for it."""
+        self._is_closed = True
+        self._free.put(None)
+        if self._thread is not None and self._thread.ident is not None:
+            self._thread.join()
+
+    def _read(self) -> Iterator[_Part]:
+        buffer, filled = self._free.get(), 0
+        for piece in self._pieces:
+            rest = memoryview(piece)
+            while rest:
+                if buffer is None:
+                    buffer, filled = self._free.get(), 0
+                if buffer is None or self._is_closed:
+                    return
+                taken = rest[: len(buffer) - filled]
+                buffer[filled : filled + len(taken)] = taken
+                if self._hashed is not None:
+                    self._hashed.update(taken)
+                filled, rest = filled + len(taken), rest[len(taken) :]
+                if filled == len(buffer):
+                    yield self._part(buffer, filled)
+                    buffer = None
+        if buffer is not None and filled:
+            yield self._part(buffer, filled)
+
+    def _part(self, buffer: memoryview, filled: int) -> _Part:
+        return _Part(buffer[:filled], None if self._hashed is None else self._hashed.copy(), buffer)
+
+    def _read_ahead(self) -> None:
+        last: BaseException | None = None
+        try:
+            for part in self._read():
+                self._ready.put(part)
+        except BaseException as error:  # noqa: BLE001 - it is raised again in the thread that sends
+            last = error
+        self._ready.put(last)
+
+    def _received(self) -> Iterator[_Part]:
+        while (part := self._ready.get()) is not None:
+            if isinstance(part, BaseException):
+                raise part
+            yield part

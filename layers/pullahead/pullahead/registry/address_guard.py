@@ -20,17 +20,12 @@ Sources: IANA IPv4 and IPv6 Special-Purpose Address Registries; RFC 6761 and RFC
 import socket
 from collections.abc import Callable, Sequence
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple, Protocol
 from urllib.parse import SplitResult, urlsplit
 
 from pullahead.errors import AccessDeniedError
-from pullahead.registry.failures import Inquiry
 from pullahead.registry.hosts import registry_at
-from pullahead.registry.transport import Request
-
-if TYPE_CHECKING:
-    from pullahead.rules.model import UpstreamSettings  # importing the rules at run time would bring all of YAML
-
+from pullahead.registry.request import Inquiry, Request, port_of
 
 _MAX_ADDRESSES = 4  # of one name, that are tried in turn
 _Address = IPv4Address | IPv6Address
@@ -110,10 +105,27 @@ _KINDS: Sequence[tuple[IPv4Network | IPv6Network, _Kind]] = [
 ]
 
 
-class Passage(NamedTuple):
-    """How a request may go out: whether to addresses that are not public, too."""
+class Permission(NamedTuple):
+    """Where a request may go: also to addresses that are not public, or only to those that are."""
 
-    inward: bool
+    private_addresses: bool
+
+
+ANYWHERE = Permission(private_addresses=True)
+
+
+class HostSettings(Protocol):
+    """What the rules, or a person, allow for a host."""
+
+    @property
+    def plain_http(self) -> bool:
+        """Whether it may be asked without TLS; its address may then be private, too."""
+        ...
+
+    @property
+    def private_addresses(self) -> bool:
+        """Whether its address may be private."""
+        ...
 
 
 class Guard:
@@ -125,7 +137,7 @@ class Guard:
 
     def __init__(
         self,
-        settings: "Callable[[str], UpstreamSettings]",
+        settings: Callable[[str], HostSettings],
         *,
         network: Network = SYSTEM_NETWORK,
         runtime_api: str = "",
@@ -135,7 +147,7 @@ class Guard:
         runtime = urlsplit(f"//{runtime_api}")
         self._runtime_api = (literal_address(runtime.hostname or ""), runtime.port or 80)
 
-    def admit(self, request: Request) -> Passage:
+    def admit(self, request: Request) -> Permission:
         """Decide what a request may do. Raises AccessDeniedError for plain HTTP where no rule allows it."""
         url = urlsplit(request.url)
         settings = self._settings(registry_at(url))
@@ -144,47 +156,53 @@ class Guard:
         if url.scheme != "https" and not (settings.plain_http and is_sent_inward):
             raise self._refusal(request.inquiry, url, "is asked by plain HTTP", "plain_http")
         is_first = self._trusts_the_first and not request.sent_by
-        return Passage(is_first or (self._is_inward(url) and is_sent_inward))
+        return Permission(is_first or (self._is_inward(url) and is_sent_inward))
 
     def connect(
-        self, url: SplitResult, passage: Passage, inquiry: Inquiry, timeout: float | None = None
+        self, url: SplitResult, permission: Permission, inquiry: Inquiry, seconds_left: Callable[[], float]
     ) -> socket.socket:
-        """Connect to an address that was judged. Raises AccessDeniedError, OSError and UnicodeError."""
+        """Connect to an address that was judged, each try within the seconds that are left.
+
+        Raises: AccessDeniedError, OSError, UnicodeError.
+        """
         host, port = url.hostname or "", port_of(url)
         addresses = self._network.resolve(host, port)[:_MAX_ADDRESSES]
         for address in addresses:
-            self._check(url, passage, inquiry, address, port)
-        sock = self._connect_first(addresses, port, timeout)
+            self._check(url, permission, inquiry, address, port)
+        sock = self._connect_first(addresses, port, seconds_left)
         try:
             peer = sock.getpeername()
-            self._check(url, passage, inquiry, peer[0], port)
+            self._check(url, permission, inquiry, peer[0], port)
         except BaseException:
             sock.close()
             raise
         return sock
 
-    def check_name(self, url: SplitResult, passage: Passage, inquiry: Inquiry) -> None:
+    def check_name(self, url: SplitResult, permission: Permission, inquiry: Inquiry) -> None:
         """Judge a host that somebody else resolves. Raises AccessDeniedError."""
         host = (url.hostname or "").rstrip(".")
         address = literal_address(host)
         if address is not None:
-            self._check(url, passage, inquiry, str(address), port_of(url))
-        elif any(host == domain or host.endswith(f".{domain}") for domain in _LOCAL_DOMAINS) and not passage.inward:
+            self._check(url, permission, inquiry, str(address), port_of(url))
+        elif (
+            any(host == domain or host.endswith(f".{domain}") for domain in _LOCAL_DOMAINS)
+            and not permission.private_addresses
+        ):
             raise self._refusal(inquiry, url, "is a name of this machine or its network", "private_addresses")
 
-    def _connect_first(self, addresses: Sequence[str], port: int, timeout: float | None) -> socket.socket:
-        error = OSError("its name has no address")
+    def _connect_first(self, addresses: Sequence[str], port: int, seconds_left: Callable[[], float]) -> socket.socket:
+        error = OSError("the host name has no address")
         for address in addresses:
             try:
-                return self._network.connect((address, port), timeout)
+                return self._network.connect((address, port), seconds_left())
             except OSError as failure:
                 error = failure
         raise error
 
-    def _check(self, url: SplitResult, passage: Passage, inquiry: Inquiry, text: str, port: int) -> None:
+    def _check(self, url: SplitResult, permission: Permission, inquiry: Inquiry, text: str, port: int) -> None:
         address = ip_address(text)
         kind = _RUNTIME_API if self._is_runtime_api(address, port) else kind_of(address)
-        if kind is None or (passage.inward and kind.may_be_allowed):
+        if kind is None or (permission.private_addresses and kind.may_be_allowed):
             return
         what = f"leads to {address}, {kind.name}"
         raise self._refusal(inquiry, url, what, "private_addresses" if kind.may_be_allowed else "")
@@ -220,17 +238,17 @@ def kind_of(address: _Address) -> _Kind | None:
     return found
 
 
+def open_anywhere(url: SplitResult, timeout: float) -> socket.socket:
+    """Connect to an address that nobody judges. Raises OSError and UnicodeError."""
+    return SYSTEM_NETWORK.connect((url.hostname or "", port_of(url)), timeout)
+
+
 def literal_address(host: str) -> _Address | None:
     """Read an address as the system's resolver does, which takes 0x7f.1 and 2130706433 too; None for a name."""
     try:
         return ip_address(host)
     except ValueError:
         return _legacy_address(host)
-
-
-def port_of(url: SplitResult) -> int:
-    """Name the port of an address, by its scheme where it names none."""
-    return url.port or (443 if url.scheme == "https" else 80)
 
 
 def _legacy_address(host: str) -> IPv4Address | None:

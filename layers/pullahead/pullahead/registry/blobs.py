@@ -1,11 +1,10 @@
-"""Blobs as streams that begin anywhere. Proves where they begin and how long they are; not what they hold.
+"""Blobs as streams that begin anywhere. Verifies where they begin and how long they are; not what they hold.
+
+Blobs that a manifest names by URL are read where the URL leads, by the rules for what a registry redirects to. Nobody
+there is told who we are, and the guard judges the address as one that the registry has sent us to: so a public
+registry's manifest leads nowhere within, and plain HTTP is spoken only to hosts for which that is allowed.
 
 Source: OCI distribution specification 1.1, "Pulling blobs"; RFC 9110 section 14 (range requests).
-
-Blobs that a manifest names by URL: read where the URL leads, by the rules for what a registry redirects to.
-
-Nobody there is told who we are, and the guard judges the address as one that the registry has sent us to: so a public
-registry's manifest leads nowhere within, and plain HTTP is spoken only to hosts for which that is allowed.
 """
 
 import contextlib
@@ -24,13 +23,13 @@ from pullahead.errors import (
     RegistryUnavailableError,
 )
 from pullahead.oci import Descriptor
-from pullahead.registry.exchange import PullSession
-from pullahead.registry.failures import SOCKET_ERRORS, Inquiry, TransientError, broken_connection
-from pullahead.registry.responses import Response
-from pullahead.registry.transport import Request, origin_of, parse_url
+from pullahead.registry.errors import TransientError
+from pullahead.registry.http import Response
+from pullahead.registry.request import Inquiry, Request, origin_of, parse_url
+from pullahead.registry.session import Session
 
-_PIECE_BYTES = 1024 * 1024
 _CONTENT_RANGE = re.compile(r"bytes ([0-9]{1,18})-([0-9]{1,18})/([0-9]{1,18}|\*)")
+_UNSATISFIED_RANGE = re.compile(r"bytes \*/([0-9]{1,18})")
 _REDIRECT_SECONDS = 60.0
 _MAX_REDIRECTS_KEPT = 100
 
@@ -43,11 +42,11 @@ class Redirects:
 
     def __init__(self, clock: Callable[[], float]) -> None:
         self._clock = clock
-        self._found: OrderedDict[str, _Found] = OrderedDict()
+        self._found: OrderedDict[str, _CachedRedirect] = OrderedDict()
         self._lock = threading.Lock()
 
     def of(self, url: str) -> str | None:
-        """Tell where a blob's address led, if that is known and fresh."""
+        """Find where a blob's address led, if that is known and fresh."""
         with self._lock:
             found = self._found.get(url)
             return found.address if found is not None and self._clock() < found.until else None
@@ -57,24 +56,24 @@ class Redirects:
         if origin_of(url) == origin_of(address):
             return
         with self._lock:
-            self._found[url] = _Found(address, self._clock() + _REDIRECT_SECONDS)
+            self._found[url] = _CachedRedirect(address, self._clock() + _REDIRECT_SECONDS)
             self._found.move_to_end(url)
             while len(self._found) > _MAX_REDIRECTS_KEPT:
                 self._found.popitem(last=False)
 
     def forget(self, url: str) -> None:
-        """Forget one that does not lead there any more."""
+        """Forget an address that does not lead there any more."""
         with self._lock:
             self._found.pop(url, None)
 
 
-class _Found(NamedTuple):
+class _CachedRedirect(NamedTuple):
     address: str
     until: float
 
 
-class Place(NamedTuple):
-    """A blob: its address, how it is called in errors, and who sent us there where that is not its own registry."""
+class BlobLocation(NamedTuple):
+    """A blob's address, its name in errors, and the address that named it if that is not its own registry's."""
 
     url: str
     reference: str
@@ -83,21 +82,24 @@ class Place(NamedTuple):
 
 @contextlib.contextmanager
 def open_blob(
-    exchange: PullSession, redirects: Redirects, place: Place, blob: Descriptor, first_byte: int, end: int | None
+    session: Session, redirects: Redirects, location: BlobLocation, blob: Descriptor, first_byte: int, end: int | None
 ) -> Iterator[Iterator[bytes]]:
-    """Open a blob from an offset to another and close it whatever happens; nothing is asked where nothing is left."""
+    """Open a blob from an offset to another and close it whatever happens; for no bytes nothing is requested.
+
+    The pieces are at most 256 KiB and belong to the reader.
+    """
     span = _Span(first_byte, blob.size if end is None else end, blob.size)
     if not 0 <= span.first <= span.end <= span.size:
         raise ValueError(f"a blob of {blob.size} bytes has no bytes {first_byte} to {end}")
     if span.first == span.end:
         yield iter(())
         return
-    inquiry = Inquiry("open_blob", place.reference)
-    with _answer(exchange, redirects, place, span, inquiry) as response:
+    inquiry = Inquiry("reading the blob", location.reference)
+    with _answer(session, redirects, location, span, inquiry) as response:
         if span.is_part:
             _check_range(inquiry, response, span)
         _check_length(inquiry, response, span.end - span.first)
-        yield _pieces(inquiry, response, span.end - span.first)
+        yield _pieces(inquiry, response, span.end - span.first, session.piece_seconds)
 
 
 class _Span(NamedTuple):
@@ -117,16 +119,16 @@ class _Span(NamedTuple):
         return {"Range": f"bytes={self.first}-{last}"}
 
 
-def _answer(exchange: PullSession, redirects: Redirects, place: Place, span: _Span, inquiry: Inquiry) -> Response:
+def _answer(session: Session, redirects: Redirects, location: BlobLocation, span: _Span, inquiry: Inquiry) -> Response:
     statuses = (200, 206, 416) if span.is_part else (200,)
-    url = place.url
-    request = Request("GET", url, span.header, inquiry, identified=not place.named_by, sent_by=place.named_by)
+    url = location.url
+    request = Request("GET", url, span.header, inquiry, identified=not location.named_by, sent_by=location.named_by)
     if span.is_part and (address := redirects.of(url)) is not None:
         try:
-            return exchange.ask(request._replace(url=address, identified=False, sent_by=url), _unread, statuses)
+            return session.ask(request._replace(url=address, identified=False, sent_by=url), _unread, statuses)
         except RegistryError:
             redirects.forget(url)  # its time has run out, or that server is in trouble: the registry names another
-    response = exchange.ask(request, _unread, statuses)
+    response = session.ask(request, _unread, statuses)
     redirects.keep(url, response.url)
     return response
 
@@ -137,16 +139,20 @@ def _unread(response: Response, _deadline: float) -> Response:
 
 def _check_range(inquiry: Inquiry, response: Response, span: _Span) -> None:
     if response.status_code == 416:
-        cause = f"it has no byte {span.first} where {span.size} were promised"
-        raise inquiry.error(DigestMismatchError, cause, status=416)
+        size = _UNSATISFIED_RANGE.fullmatch(response.headers.get("Content-Range", ""))
+        if size is not None and int(size[1]) != span.size:
+            cause = f"the blob has {size[1]} bytes, but {span.size} were promised"
+            raise inquiry.error(DigestMismatchError, cause, status=416)
+        # It has these bytes, or does not say: some answer so to every Range. Read whole, the size will tell.
+        raise inquiry.error(RangeIgnoredError, "the registry refuses Range", status=416)
     if response.status_code == 200:
-        raise inquiry.error(RangeIgnoredError, "it ignores Range", status=200)
+        raise inquiry.error(RangeIgnoredError, "the registry ignores Range", status=200)
     content_range = _CONTENT_RANGE.fullmatch(response.headers.get("Content-Range", ""))
     if content_range is not None and content_range[3] not in (str(span.size), "*"):
-        cause = f"it has {content_range[3]} bytes where {span.size} were promised"
+        cause = f"the blob has {content_range[3]} bytes, but {span.size} were promised"
         raise inquiry.error(DigestMismatchError, cause, status=206)
     if content_range is None or (int(content_range[1]), int(content_range[2]) + 1) != (span.first, span.end):
-        cause = f"it answers another range than from byte {span.first} to {span.end}"
+        cause = f"the registry answers with another range than bytes {span.first} to {span.end}"
         raise inquiry.error(RangeIgnoredError, cause, status=206)
 
 
@@ -154,36 +160,32 @@ def _check_length(inquiry: Inquiry, response: Response, expected: int) -> None:
     announced = response.length
     if announced is None or announced == expected:
         return
-    # What it says of itself before it sends anything is no accident of the way: asking again would not help.
-    raise inquiry.error(DigestMismatchError, f"it announces {announced} bytes where {expected} were promised")
+    # What is announced before anything is sent is no accident of the connection: asking again would not help.
+    raise inquiry.error(DigestMismatchError, f"the response has {announced} bytes, but {expected} were promised")
 
 
-def _pieces(inquiry: Inquiry, response: Response, expected: int) -> Iterator[bytes]:
-    """Yield what comes as it comes, so that a reader whose time runs out is never held up by a slow registry."""
+def _pieces(inquiry: Inquiry, response: Response, expected: int, seconds: float) -> Iterator[bytes]:
+    """Yield blocks as sent, or what came within a second: a slow registry does not hold up a reader that must end.
+
+    Nothing is decoded, whatever Content-Encoding says: the digest covers the bytes as sent.
+    """
     while True:
-        piece = _read(inquiry, response)
+        try:
+            piece = response.read_piece(seconds)
+        except TransientError as transient:
+            raise transient.error from None
         if len(piece) > expected:
-            raise inquiry.error(DigestMismatchError, "it goes on after the promised size")
+            raise inquiry.error(DigestMismatchError, "the blob goes on after the promised size")
         if not piece:
             break
         expected -= len(piece)
         yield piece
     if expected:
-        raise inquiry.error(RegistryUnavailableError, f"it ends {expected} bytes too early")
-
-
-def _read(inquiry: Inquiry, response: Response) -> bytes:
-    try:
-        # As sent: what a blob's digest covers is never decoded, whatever Content-Encoding says of it.
-        piece: bytes = response.read1(_PIECE_BYTES)
-    except SOCKET_ERRORS as error:
-        failure = broken_connection(inquiry, error)
-        raise (failure.error if isinstance(failure, TransientError) else failure) from None
-    return piece
+        raise inquiry.error(RegistryUnavailableError, f"the blob ends {expected} bytes too early")
 
 
 def open_foreign(
-    exchange: PullSession,
+    session: Session,
     redirects: Redirects,
     named_by: str,
     url: str,
@@ -197,8 +199,8 @@ def open_foreign(
     """
     address = parse_url(url)
     if address is None:
-        cause = "its manifest names a URL that is no address"
-        raise Inquiry("open_url", str(blob.digest)).error(NotFoundError, cause)
+        cause = "the manifest names an invalid URL"
+        raise Inquiry("reading the blob", str(blob.digest)).error(NotFoundError, cause)
     reference = f"{blob.digest} from {address.netloc}"  # a path or a query may hold what is nobody's business
-    place = Place(address._replace(fragment="").geturl(), reference, named_by)
-    return open_blob(exchange, redirects, place, blob, first_byte, end)
+    location = BlobLocation(address._replace(fragment="").geturl(), reference, named_by)
+    return open_blob(session, redirects, location, blob, first_byte, end)

@@ -1,8 +1,6 @@
-"""Who we are to a registry, and to whom that may be told. Knows no source of credentials: they are handed in.
+"""Credentials for registries, and who may be told them; logins as docker and containers write them. Reads no file.
 
-Logins as docker writes them into `auths`: which one is a registry's, and what it says. Reads no file.
-
-Source: Docker CLI reference, "docker login".
+Sources: Docker CLI reference, "docker login"; containers-auth.json(5).
 """
 
 import base64
@@ -33,7 +31,7 @@ class Credential:
 
 
 Credentials = Callable[[Repository], Credential | None]
-"""Finds the credential for a repository; None where there is none. Asked again when a registry refuses one."""
+"""Finds the credential for a repository; None if there is none. Asked again when a registry refuses one."""
 
 Refused = Callable[[Repository, Credential], None]
 """Is told that a registry refuses a credential, before it is asked for again: the next one may be another."""
@@ -69,18 +67,19 @@ def no_refresh(_: Repository, __: Credential) -> None:
 def from_basic(encoded: str) -> Credential:
     """Read a credential as Basic puts it (RFC 7617): the base64 of `name:secret`. Raises ValueError, without it."""
     try:
-        username, colon, secret = base64.b64decode(encoded, validate=True).decode().partition(":")
+        username, colon, secret = base64.b64decode(encoded.strip(), validate=True).decode().partition(":")
     except ValueError:  # binascii.Error and UnicodeDecodeError, which quote what they could not read
         raise ValueError("it is not base64 of text") from None
     if not colon:
         raise ValueError("it has no colon between name and secret")
-    return Credential(username, secret.rstrip("\0"))  # docker pads with zeros
+    # docker pads with zeros; and who encodes with `echo` adds an end of line
+    return Credential(username, secret.rstrip("\0").rstrip("\r\n"))
 
 
 def may_be_told(realm: SplitResult, registry: SplitResult) -> bool:
     """Decide whether a registry's credential may go to a token service: only to its own host or domain, by TLS.
 
-    Without TLS it may go only where the registry itself is spoken to without.
+    Without TLS it may go only if the registry itself is asked without.
     """
     if realm.scheme != "https" and registry.scheme == "https":
         return False
@@ -90,7 +89,7 @@ def may_be_told(realm: SplitResult, registry: SplitResult) -> bool:
 
 
 def _registrable_domain(host: str) -> str | None:
-    """Name the domain that one owner has registered; None where a host shares its domain with nobody, or strangers."""
+    """Name the domain that one owner has registered; None if a host shares its domain with nobody, or strangers."""
     labels = host.rstrip(".").split(".")
     if len(labels) < 2 or _is_address(host):
         return None
@@ -114,11 +113,11 @@ HUB_KEY = "https://index.docker.io/v1/"
 _HUB_HOSTS = frozenset({"index.docker.io", "docker.io", "registry-1.docker.io"})
 _API_PATHS = frozenset({"", "v1", "v2"})
 
-_Entry = TypeVar("_Entry")
+_Login = TypeVar("_Login")
 
 
 class Login(msgspec.Struct):
-    """What is kept for one registry."""
+    """What is stored for one registry."""
 
     auth: str | None = None
     username: str | None = None
@@ -126,7 +125,7 @@ class Login(msgspec.Struct):
     identitytoken: str | None = None
 
     def credential(self) -> Credential | None:
-        """Tell name and password; None where there are none. Raises ValueError, which quotes nothing of them."""
+        """Read name and password; None if there are none. Raises ValueError, which quotes nothing of them."""
         if self.auth:
             return from_basic(self.auth)
         if self.username or self.password:
@@ -134,16 +133,22 @@ class Login(msgspec.Struct):
         return None
 
 
-def of_host(entries: Mapping[str, _Entry], host: str) -> _Entry | None:
-    """Find what is kept for a registry, however its name is spelled there."""
-    return entries.get(HUB_KEY if host == DOCKER_HUB else host) or next(
-        (entry for key, entry in entries.items() if _host_of(key) == host), None
-    )
+def find_login(entries: Mapping[str, _Login], repository: Repository) -> _Login | None:
+    """Find what is stored for a repository: for the longest path that it is below, else for its registry."""
+    found: tuple[int, bool, _Login] | None = None
+    for key, entry in entries.items():
+        host, path = _host_and_path(key)
+        if host != repository.registry or (path and not f"{repository.path}/".startswith(f"{path}/")):
+            continue
+        rank = (len(path), key == (HUB_KEY if host == DOCKER_HUB else host))
+        if found is None or rank > found[:2]:
+            found = (*rank, entry)
+    return None if found is None else found[2]
 
 
-def _host_of(key: str) -> str | None:
-    """Name the registry that a key stands for; None for podman's keys, which are for one repository."""
-    host, _, path = re.sub(r"^https?://", "", key.strip().lower()).partition("/")
-    if path.strip("/") not in _API_PATHS:
-        return None
-    return DOCKER_HUB if host in _HUB_HOSTS else host
+def _host_and_path(key: str) -> tuple[str, str]:
+    """Name the registry that a key is for, however it is spelled, and the path below which it counts ("" for all)."""
+    host, _, path = re.sub(r"^https?://", "", key.strip(), flags=re.IGNORECASE).partition("/")
+    path = path.strip("/")
+    host = host.lower()
+    return DOCKER_HUB if host in _HUB_HOSTS else host, "" if path in _API_PATHS else path

@@ -1,10 +1,12 @@
-"""Where a registry's API is, and whose API a host is. Pure."""
+"""Where a registry's API is, by which scheme, and whose API a host is."""
 
 import re
+from collections.abc import Callable, Collection
 from urllib.parse import SplitResult
 
 from pullahead.oci import Repository
 from pullahead.registry.credentials import Credential, Credentials, Refused
+from pullahead.registry.request import Inquiry, Request
 
 _API_HOSTS = {"docker.io": "registry-1.docker.io"}  # Docker Hub's API is not where its references say
 _REGISTRIES = {api: registry for registry, api in _API_HOSTS.items()}
@@ -21,6 +23,36 @@ def base_url(registry: str, *, plain_http: bool) -> str:
     return f"{'http' if plain_http else 'https'}://{_API_HOSTS.get(registry, registry)}/v2"
 
 
+class Schemes:
+    """Decides by which scheme registries are asked: TLS, unless the rules or the host itself want plain HTTP.
+
+    Only hosts that a person calls insecure are tried: TLS comes first, as with docker, skopeo and crane.
+    """
+
+    def __init__(
+        self,
+        is_plain: Callable[[str], bool],
+        insecure: Collection[str],
+        speaks_tls: Callable[[Request], bool | None],
+    ) -> None:
+        self._is_plain, self._insecure, self._speaks_tls = is_plain, insecure, speaks_tls
+        self._found: dict[str, bool] = {}
+
+    def is_plain(self, registry: str) -> bool:
+        """Tell whether a registry is asked by plain HTTP. Raises AccessDeniedError for an address that is refused."""
+        if registry not in self._insecure:
+            return self._is_plain(registry)
+        if registry not in self._found:
+            url = f"{base_url(registry, plain_http=False)}/"
+            found = self._speaks_tls(Request("GET", url, {}, Inquiry("connecting", registry)))
+            if (
+                found is None
+            ):  # it does not answer there: the request will say why, unless plain HTTP has a port of its own
+                return ":" not in registry
+            self._found[registry] = not found
+        return self._found[registry]
+
+
 def registry_at(url: SplitResult) -> str:
     """Name the registry, as references and rules do, whose API is at an address; with a port only where it has one."""
     host = url.netloc.lower()
@@ -28,13 +60,13 @@ def registry_at(url: SplitResult) -> str:
 
 
 def ecr_region(host: str) -> str | None:
-    """Name the AWS region of a private ECR registry; None where a host is none."""
+    """Name the AWS region of a private ECR registry; None for another host."""
     found = _ECR_HOST.fullmatch(host)
     return None if found is None else found["region"]
 
 
 def by_registry(credentials: Credentials) -> Credentials:
-    """Let credentials that are kept by registry be asked for by the host of its API."""
+    """Let credentials that are known by registry be found by the host of its API."""
 
     def find(repository: Repository) -> Credential | None:
         return credentials(_of_registry(repository))
@@ -43,7 +75,7 @@ def by_registry(credentials: Credentials) -> Credentials:
 
 
 def refused_by_registry(refused: Refused) -> Refused:
-    """Let whoever keeps credentials by registry be told of refusals by the host of its API."""
+    """Let refusals by the host of an API be reported by registry."""
 
     def tell(repository: Repository, credential: Credential) -> None:
         refused(_of_registry(repository), credential)

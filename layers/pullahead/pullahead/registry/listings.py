@@ -1,27 +1,20 @@
-"""Listings that come in pages. Decides where the next page is and when a listing has gone on for too long.
+"""Listings, page by page: tags, repositories, referrers. Decides where the next page is, and when one goes on too long.
 
 A link to the next page is taken for its query alone, which is put to the address that was asked first: so no listing
-leads to another host or from https to http, and Artifactory's links, which lack a virtual repository's prefix, work.
+leads to another host or from https to http, and Artifactory's links, which lack a virtual repository's prefix, work. A
+link that cannot be understood is an error: a listing that ends early would silently lack what follows. An entry that is
+no tag, repository or digest is left out, and logged once.
 
-Source: OCI distribution specification 1.1, "Listing Tags" and "Listing Referrers"; RFC 8288 (Link).
+The great public registries refuse the catalog or answer it empty, so an empty one is not a wish to follow nothing.
 
-The tags of a repository, all of them. Decides nothing about which matter.
-
-Source: OCI distribution specification 1.1, "Listing Tags".
-
-The repositories of a registry below a path. Decides when a registry has to be taken for one that lists nothing.
-
-Source: CNCF distribution, HTTP API V2, "Catalog". The OCI specification has no such listing. The great public
-registries refuse it or answer it empty, so an empty answer is no wish to follow nothing.
-
-Who refers to a manifest: signatures, attestations, SBOMs. Decides where that is to be read; trusts none of it.
-
-Source: OCI distribution specification 1.1, "Listing Referrers" and "Referrers Tag Schema".
+Sources: OCI distribution specification 1.1, "Listing Tags", "Listing Referrers" and "Referrers Tag Schema"; RFC 8288
+(Link); CNCF distribution, HTTP API V2, "Catalog".
 """
 
+import logging
 import re
 from collections.abc import Callable, Collection, Iterator
-from typing import NamedTuple
+from typing import Any, NamedTuple
 from urllib.parse import urljoin, urlsplit
 
 import msgspec
@@ -48,18 +41,23 @@ from pullahead.oci import (
 )
 from pullahead.oci.reference import is_tag
 from pullahead.registry import manifests
-from pullahead.registry.exchange import PullSession
-from pullahead.registry.failures import Inquiry
-from pullahead.registry.responses import Response
-from pullahead.registry.transport import Request, parse_url
+from pullahead.registry.http import Response
+from pullahead.registry.request import Inquiry, Request, parse_url
+from pullahead.registry.session import Session
+
+_LOG = logging.getLogger(__name__)
 
 _MAX_PAGES = 1000
 _MAX_BYTES = 64 * 1024 * 1024  # in all pages; gcr.io puts every manifest of a repository beside its tags
 _MAX_SECONDS = 600.0
 _MAX_HEADER_CHARACTERS = 8 * 1024
 
-_LINK = re.compile(r'<([^<>]*)>((?:[^,"]|"(?:[^"\\]|\\.)*")*)')
-_NEXT = re.compile(r';\s*rel\s*=\s*(?:"(?:[^"]*\s)?next(?:\s[^"]*)?"|next)\s*(?=[;,]|$)', re.IGNORECASE)
+_PAGE_SIZES = (1000, 100, None)
+"""How many entries a page is asked to have: the most that ECR and distribution 3 allow; less where that is refused."""
+
+# A link is taken with or without angle brackets: some registries leave them out.
+_TARGET = re.compile(r"""\s*(?:<([^<>]*)>|([^<>;,\s"]+))\s*""")
+_PARAMETER = re.compile(r""";\s*([^\s=;,"]+)\s*(?:=\s*(?:"((?:[^"\\]|\\.)*)"|([^\s";,]*)))?\s*""")
 
 
 class Page(NamedTuple):
@@ -71,149 +69,195 @@ class Page(NamedTuple):
 
 
 def read_pages(
-    exchange: PullSession, request: Request, now: Callable[[], float], statuses: Collection[int] = (200,)
+    session: Session, request: Request, now: Callable[[], float], statuses: Collection[int] = (200,)
 ) -> Iterator[Page]:
     """Yield the pages of a listing one by one, and follow it only as long as it may still be honest.
 
-    Raises: as `Exchange.ask`, and RegistryUnavailableError, ResponseTooLargeError or RegistryTimeoutError for a listing
-    that goes round in a circle, elsewhere, or on without end.
+    Raises: as `Session.ask`, and RegistryUnavailableError, ResponseTooLargeError or RegistryTimeoutError for a listing
+    that goes in a circle, elsewhere, or on without end.
     """
     until = now() + _MAX_SECONDS
     room, seen = _MAX_BYTES, {request.url}
     for _ in range(_MAX_PAGES):
-        page, link = _read_page(exchange, request, room, statuses)
+        page, link = _read_page(session, request, room, statuses)
         room -= len(page.body)
         yield page
         if link is None:
             return
         request = request._replace(url=_next_url(request, link))
         if request.url in seen:
-            raise request.inquiry.error(RegistryUnavailableError, "its listing goes round in a circle")
+            raise request.inquiry.error(RegistryUnavailableError, "the listing goes in a circle")
         seen.add(request.url)
         if now() >= until:
-            raise request.inquiry.error(RegistryTimeoutError, f"its listing takes more than {_MAX_SECONDS:g} seconds")
-    raise request.inquiry.error(ResponseTooLargeError, f"its listing has more than {_MAX_PAGES} pages")
+            raise request.inquiry.error(RegistryTimeoutError, f"the listing takes more than {_MAX_SECONDS:g} seconds")
+    raise request.inquiry.error(ResponseTooLargeError, f"the listing has more than {_MAX_PAGES} pages")
 
 
 def find_next(header: str) -> str | None:
-    """Find the target of the link whose relation is `next`, in one or several Link headers joined by commas."""
-    links = _LINK.finditer(header[:_MAX_HEADER_CHARACTERS])
-    return next((link[1] for link in links if _NEXT.search(link[2])), None)
+    """Find the target of the link to the next page, in one or several Link headers joined by commas.
+
+    A link without a relation leads to the next page: registries have no use for others. None if there is no link, or
+    none to a next page. Raises ValueError for what is not understood.
+    """
+    if len(header) > _MAX_HEADER_CHARACTERS:
+        raise ValueError("it is too long")
+    found, rest = None, header.strip()
+    while rest:
+        target = _TARGET.match(rest)
+        if target is None:
+            raise ValueError("it has no link where one should be")
+        position, relation = target.end(), "next"
+        while parameter := _PARAMETER.match(rest, position):
+            position = parameter.end()
+            if parameter[1].lower() == "rel":
+                relation = parameter[2] or (parameter[3] or "").strip("'")
+        if not relation or rest[position : position + 1] not in ("", ","):
+            raise ValueError("it has a link whose parameters are malformed")
+        if "next" in relation.lower().split():
+            found = found or target[1] or target[2]
+            if not found:
+                raise ValueError("it has an empty link")
+        rest = rest[position + 1 :].strip()
+    return found
 
 
-def _read_page(
-    exchange: PullSession, request: Request, room: int, statuses: Collection[int]
-) -> tuple[Page, str | None]:
+def _read_page(session: Session, request: Request, room: int, statuses: Collection[int]) -> tuple[Page, str | None]:
     def receive(response: Response, deadline: float) -> tuple[Page, str | None]:
-        body = exchange.receive_body(response, request, room, deadline)
+        body = session.receive_body(response, request, room, deadline)
         page = Page(response.status_code, response.headers.get("Content-Type", ""), body)
-        return page, find_next(response.headers.get("Link", "")) if page.status == 200 else None
+        if page.status != 200:
+            return page, None
+        try:
+            return page, find_next(response.headers.get("Link", ""))
+        except ValueError as error:
+            cause = f"the Link header to the next page cannot be read: {error}"
+            raise request.inquiry.error(RegistryUnavailableError, cause) from None
 
-    return exchange.ask(request, receive, statuses)
+    return session.ask(request, receive, statuses)
+
+
+def _first_page_fits(session: Session, request: Request, now: Callable[[], float]) -> Iterator[Page]:
+    """Yield the pages of a listing; in smaller pages where the registry refuses the size that is asked for."""
+    for size in _PAGE_SIZES:
+        sized = request if size is None else request._replace(url=f"{request.url}?n={size}")
+        pages = read_pages(session, sized, now)
+        try:
+            first = next(pages)
+        except RegistryError as error:
+            if error.status != 400 or size is None:
+                raise
+            continue
+        yield first
+        yield from pages
+        return
 
 
 def _next_url(request: Request, link: str) -> str:
     found = parse_url(link, base=request.url)
     asked = urlsplit(request.url)
     if found is None or not found.query:
-        raise request.inquiry.error(RegistryUnavailableError, "its listing goes on at something that is no address")
+        raise request.inquiry.error(RegistryUnavailableError, "the listing goes on at an invalid address")
     if found.hostname != asked.hostname:
-        raise request.inquiry.error(RegistryUnavailableError, "its listing goes on at another host, which is not asked")
+        raise request.inquiry.error(RegistryUnavailableError, "the listing goes on at another host, which is refused")
     return urljoin(request.url, asked._replace(query=found.query, fragment="").geturl())
 
 
 def page_error(inquiry: Inquiry) -> RegistryUnavailableError:
     """Make the error for a page that cannot be read."""
-    return inquiry.error(RegistryUnavailableError, "its listing makes no sense")
+    return inquiry.error(RegistryUnavailableError, "the listing is not the JSON that is specified")
 
 
-_PAGE_TAGS = 1000  # the most that ECR and distribution 3 allow; registries with smaller pages answer with fewer
+def _log_left_out(inquiry: Inquiry, count: int, what: str) -> None:
+    if count:
+        _LOG.warning(
+            "%s of %s: %d entries left out, which are no %s", inquiry.operation, inquiry.reference, count, what
+        )
+
+
 _MAX_TAGS = 200_000
 _MAX_IDLE_PAGES = 10
 """Pages in a row without a new tag. Some registries filter after paging, so that a page may be empty."""
 
 
 class _TagsPage(msgspec.Struct):
-    tags: list[str] | None = None  # null where there are none: distribution before 2.7
+    tags: list[Any] | None = None  # null if there are none: distribution before 2.7
 
 
-def list_tags(exchange: PullSession, url: str, repository: Repository, now: Callable[[], float]) -> tuple[str, ...]:
+def list_tags(session: Session, url: str, repository: Repository, now: Callable[[], float]) -> tuple[str, ...]:
     """List every tag once, in the registry's order."""
-    inquiry = Inquiry("list_tags", str(repository))
-    request = Request("GET", f"{url}?n={_PAGE_TAGS}", {"Accept": "application/json"}, inquiry)
+    inquiry = Inquiry("listing tags", str(repository))
+    request = Request("GET", url, {"Accept": "application/json"}, inquiry)
     found: dict[str, None] = {}
-    idle = 0
-    for page in read_pages(exchange, request, now):
+    idle = left_out = 0
+    for page in _first_page_fits(session, request, now):
         before = len(found)
-        found.update(dict.fromkeys(_tags_of(inquiry, page.body)))
+        entries = _tags_of(inquiry, page.body)
+        tags = [each for each in entries if isinstance(each, str) and is_tag(each)]
+        left_out += len(entries) - len(tags)
+        found.update(dict.fromkeys(tags))
         idle = idle + 1 if len(found) == before else 0
         if idle >= _MAX_IDLE_PAGES:
-            raise inquiry.error(RegistryUnavailableError, f"its listing brings nothing new in {idle} pages")
+            raise inquiry.error(RegistryUnavailableError, f"the listing has nothing new in {idle} pages")
         if len(found) > _MAX_TAGS:
-            raise inquiry.error(ResponseTooLargeError, f"it lists more than {_MAX_TAGS} tags")
+            raise inquiry.error(ResponseTooLargeError, f"the repository has more than {_MAX_TAGS} tags")
+    _log_left_out(inquiry, left_out, "tags")
     return tuple(found)
 
 
-def _tags_of(inquiry: Inquiry, body: bytes) -> list[str]:
+def _tags_of(inquiry: Inquiry, body: bytes) -> list[Any]:
     try:
-        tags = msgspec.json.decode(body, type=_TagsPage).tags or []
+        return msgspec.json.decode(body, type=_TagsPage).tags or []
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         raise page_error(inquiry) from None
-    if not all(map(is_tag, tags)):
-        # What is shown on a terminal must not be able to steer it.
-        raise inquiry.error(RegistryUnavailableError, "it lists a name that is no tag")
-    return tags
 
 
-_PAGE = 1000
 _MAX_REPOSITORIES = 10_000  # below the path
 _ADVICE = "Name its repositories in the rules instead."
 _REFUSALS = frozenset({400, 401, 403, 404, 405, 406, 501})
-"""What registries answer that know no catalog, or keep it to themselves."""
+"""What registries answer that have no catalog, or do not show it."""
 
 
 class _CatalogPage(msgspec.Struct):
-    repositories: list[str] | None = None
+    repositories: list[Any] | None = None
 
 
 def list_repositories(
-    exchange: PullSession, url: str, registry: str, prefix: str, now: Callable[[], float]
+    session: Session, url: str, registry: str, prefix: str, now: Callable[[], float]
 ) -> tuple[str, ...]:
     """List the paths of repositories below a prefix once, in the registry's order."""
-    inquiry = Inquiry("list_repositories", f"{registry}/{prefix}/*")
-    request = Request("GET", f"{url}?n={_PAGE}", {"Accept": "application/json"}, inquiry)
+    inquiry = Inquiry("listing repositories", f"{registry}/{prefix}/*")
+    request = Request("GET", url, {"Accept": "application/json"}, inquiry)
     found: dict[str, None] = {}
+    left_out = 0
     try:
-        for page in read_pages(exchange, request, now):
-            below = [path for path in _paths_of(inquiry, page.body) if path.startswith(f"{prefix}/")]
-            _check_names(inquiry, registry, below)
-            found.update(dict.fromkeys(below))
+        for page in _first_page_fits(session, request, now):
+            entries = _paths_of(inquiry, page.body)
+            below = [each for each in entries if not isinstance(each, str) or each.startswith(f"{prefix}/")]
+            names = [each for each in below if isinstance(each, str) and _is_name(registry, each)]
+            left_out += len(below) - len(names)
+            found.update(dict.fromkeys(names))
             if len(found) > _MAX_REPOSITORIES:
-                raise inquiry.error(ResponseTooLargeError, f"it lists more than {_MAX_REPOSITORIES} repositories")
+                raise inquiry.error(ResponseTooLargeError, f"there are more than {_MAX_REPOSITORIES} repositories")
     except RegistryError as error:
         if isinstance(error, AccessDeniedError | NotFoundError) or error.status in _REFUSALS:
             cause = f"this registry does not list its repositories ({error.cause})"
             raise inquiry.error(ListingRefusedError, cause, status=error.status, advice=_ADVICE) from None
         raise
+    _log_left_out(inquiry, left_out, "repositories")
     if not found:
         raise inquiry.error(ListingRefusedError, "this registry lists no repository there", advice=_ADVICE)
     return tuple(found)
 
 
-def _check_names(inquiry: Inquiry, registry: str, paths: list[str]) -> None:
-    """Refuse what is no name: it would be put into URLs, logs and messages."""
-    if not all(_is_name(registry, path) for path in paths):
-        raise inquiry.error(RegistryUnavailableError, "it lists a name that is no repository's")
-
-
 def _is_name(registry: str, path: str) -> bool:
+    """Tell whether a path is a repository's: it will be put into URLs, logs and messages."""
     try:
         return parse_reference(f"{registry}/{path}", default_tag=None) == Reference(Repository(registry, path), None)
     except InvalidReferenceError:
         return False
 
 
-def _paths_of(inquiry: Inquiry, body: bytes) -> list[str]:
+def _paths_of(inquiry: Inquiry, body: bytes) -> list[Any]:
     try:
         return msgspec.json.decode(body, type=_CatalogPage).repositories or []
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
@@ -232,35 +276,35 @@ class Referrer(NamedTuple):
     artifact_type: str
 
 
-class _Entry(msgspec.Struct, rename="camel"):
+class _WireReferrer(msgspec.Struct, rename="camel"):
     media_type: str
     digest: str
     size: int
-    artifact_type: str = ""
+    artifact_type: str | None = None
 
 
 class _Index(msgspec.Struct):
-    manifests: list[_Entry] = []
+    manifests: list[msgspec.Raw] | None = None  # Go writes an empty list as null
 
 
 def list_referrers(
-    exchange: PullSession, base_url: str, subject: Reference, digest: Digest, now: Callable[[], float]
+    session: Session, base_url: str, subject: Reference, digest: Digest, now: Callable[[], float]
 ) -> tuple[Referrer, ...]:
-    """List the referrers of a manifest: by the API, or by the fallback tag where the registry has no such API."""
-    inquiry = Inquiry("list_referrers", str(subject.at(digest)))
+    """List the referrers of a manifest: by the API, or by the fallback tag if the registry has no such API."""
+    inquiry = Inquiry("listing referrers", str(subject.at(digest)))
     request = Request("GET", f"{base_url}/referrers/{digest}", {"Accept": media_types.OCI_INDEX}, inquiry)
     found: dict[Digest, Referrer] = {}
-    for page in read_pages(exchange, request, now, (200, *_NOT_OFFERED)):
+    for page in read_pages(session, request, now, (200, *_NOT_OFFERED)):
         if not _is_listing(page):
-            return _by_tag(exchange, base_url, subject, digest)
-        found.update((referrer.descriptor.digest, referrer) for referrer in _entries(inquiry, page.body))
+            return _by_tag(session, base_url, subject, digest)
+        found.update((referrer.descriptor.digest, referrer) for referrer in _referrers_in(inquiry, page.body))
         if len(found) > _MAX_REFERRERS:
-            raise inquiry.error(ResponseTooLargeError, f"it lists more than {_MAX_REFERRERS} referrers")
+            raise inquiry.error(ResponseTooLargeError, f"there are more than {_MAX_REFERRERS} referrers")
     return tuple(found.values())
 
 
 def fallback_tag(digest: Digest) -> str:
-    """Name the tag under which clients keep referrers where the registry has no API for them."""
+    """Name the tag under which clients keep referrers if the registry has no API for them."""
     algorithm, _, encoded = digest.partition(":")
     return f"{algorithm[:32]}-{encoded[:64]}"
 
@@ -269,23 +313,29 @@ def _is_listing(page: Page) -> bool:
     return page.status == 200 and page.content_type.partition(";")[0].strip().lower() == media_types.OCI_INDEX
 
 
-def _by_tag(exchange: PullSession, base_url: str, subject: Reference, digest: Digest) -> tuple[Referrer, ...]:
+def _by_tag(session: Session, base_url: str, subject: Reference, digest: Digest) -> tuple[Referrer, ...]:
     reference = Reference(subject.repository, fallback_tag(digest))
     try:
-        raw = manifests.get_manifest(exchange, f"{base_url}/manifests/{reference.tag}", reference)
+        raw = manifests.get_manifest(session, f"{base_url}/manifests/{reference.tag}", reference)
     except NotFoundError:
         return ()
-    return tuple(_entries(Inquiry("list_referrers", str(reference)), raw.content))
+    return tuple(_referrers_in(Inquiry("listing referrers", str(reference)), raw.content))
 
 
-def _entries(inquiry: Inquiry, content: bytes) -> list[Referrer]:
+def _referrers_in(inquiry: Inquiry, content: bytes) -> list[Referrer]:
     try:
-        entries = msgspec.json.decode(content, type=_Index).manifests
-        return [
-            Referrer(Descriptor(entry.media_type, parse_digest(entry.digest), entry.size), entry.artifact_type)
-            for entry in entries
-        ]
+        entries = msgspec.json.decode(content, type=_Index).manifests or []
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         raise page_error(inquiry) from None
-    except InvalidDigestError:
-        raise inquiry.error(RegistryUnavailableError, "it lists a referrer whose digest is none") from None
+    found = [referrer for entry in entries if (referrer := _referrer(entry)) is not None]
+    _log_left_out(inquiry, len(entries) - len(found), "referrers")
+    return found
+
+
+def _referrer(content: msgspec.Raw) -> Referrer | None:
+    try:
+        entry = msgspec.json.decode(content, type=_WireReferrer)
+        descriptor = Descriptor(entry.media_type, parse_digest(entry.digest), entry.size)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, InvalidDigestError):
+        return None
+    return Referrer(descriptor, entry.artifact_type or "")

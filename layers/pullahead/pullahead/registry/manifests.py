@@ -1,9 +1,11 @@
-"""Manifests: what a tag or digest is, and the bytes, proved. Refuses to guess: what contradicts itself is an error.
+"""Manifests: what a tag or digest is, and the bytes, verified. Never guesses: what contradicts itself is an error.
 
 Source: OCI distribution specification 1.1, "Pulling manifests" and "Checking if content exists in the registry".
 """
 
-import email.message
+import contextlib
+import json
+from collections.abc import Mapping
 from typing import NamedTuple
 
 import msgspec
@@ -23,20 +25,21 @@ from pullahead.oci import (
     parse_digest,
     sniff_media_type,
 )
-from pullahead.registry.exchange import PullSession
-from pullahead.registry.failures import Inquiry
-from pullahead.registry.responses import Response
-from pullahead.registry.transport import Request
+from pullahead.registry.errors import failed_answer
+from pullahead.registry.http import Response
+from pullahead.registry.request import Answer, Inquiry, Request
+from pullahead.registry.session import Session
 
-_HEAD_REFUSED = (404, 405)
-"""What a registry answers to a HEAD that it does not offer. A thing is missing only where a GET says so, too."""
+_HEAD_REFUSED = (400, 404, 405, 501)
+_HEAD_DENIED = (401, 403)
+"""What registries answer to a HEAD that they do not offer. It is believed only if a GET is answered so, too."""
 
 _GENERIC_TYPES = frozenset({"", "application/json", "application/octet-stream", "text/plain"})
 _ACCEPT = {"Accept": media_types.ACCEPT}
 
 
 class _Answered(NamedTuple):
-    """What the headers of an answer say: media type ("" where they don't), digest and size (None where they don't)."""
+    """What the headers of an answer say: media type ("" if they don't), digest and size (None if they don't)."""
 
     media_type: str
     digest: Digest | None
@@ -47,99 +50,141 @@ class _Declared(msgspec.Struct, rename="camel"):
     media_type: str | None = None
 
 
-def head_manifest(exchange: PullSession, url: str, reference: Reference) -> Descriptor:
-    """Resolve by HEAD; by GET where HEAD is refused or its answer leaves digest, size or media type open."""
-    inquiry = Inquiry("head_manifest", str(reference))
+def head_manifest(session: Session, url: str, reference: Reference) -> Descriptor:
+    """Resolve by HEAD; by GET if HEAD is refused or its answer lacks digest, size or media type."""
+    inquiry = Inquiry("HEAD manifest", str(reference))
     request = Request("HEAD", url, _ACCEPT, inquiry)
 
     def receive(response: Response, deadline: float) -> _Answered | None:
-        exchange.receive_body(response, request, 0, deadline)
-        return None if response.status_code in _HEAD_REFUSED else _read_headers(inquiry, response)
+        session.receive_body(response, request, 0, deadline)
+        if response.status_code in _HEAD_DENIED and "WWW-Authenticate" in response.headers:
+            # The registry means us, and not HEAD: a wrong password is not to be tried twice.
+            raise failed_answer(inquiry, Answer(response.status_code, response.headers))
+        return _read_headers(inquiry, response) if response.status_code == 200 else None
 
-    answered = exchange.ask(request, receive, (200, *_HEAD_REFUSED))
+    answered = session.ask(request, receive, (200, *_HEAD_REFUSED, *_HEAD_DENIED))
     described = _describe(inquiry, answered, reference.digest) if answered is not None else None
-    return described or _fetch(exchange, Request("GET", url, _ACCEPT, inquiry), reference).descriptor
+    return described or get_manifest(session, url, reference).descriptor
 
 
-def get_manifest(exchange: PullSession, url: str, reference: Reference) -> RawManifest:
-    """Read a manifest and prove its bytes."""
-    return _fetch(exchange, Request("GET", url, _ACCEPT, Inquiry("get_manifest", str(reference))), reference)
+def get_manifest(session: Session, url: str, reference: Reference) -> RawManifest:
+    """Read a manifest and verify its bytes."""
+    request = Request("GET", url, _ACCEPT, Inquiry("reading the manifest", str(reference)))
 
-
-def _fetch(exchange: PullSession, request: Request, reference: Reference) -> RawManifest:
     def receive(response: Response, deadline: float) -> tuple[_Answered, bytes]:
         with response:
             answered = _read_headers(request.inquiry, response)
-            return answered, exchange.receive_body(response, request, MAX_MANIFEST_BYTES, deadline)
+            return answered, session.receive_body(response, request, MAX_MANIFEST_BYTES, deadline)
 
-    answered, content = exchange.ask(request, receive)
+    answered, content = session.ask(request, receive)
     media_type = _media_type_of(request.inquiry, answered.media_type, content)
-    digest = _proved_digest(request.inquiry, content, asked=reference.digest, answered=answered.digest)
+    digest = _verified_digest(request.inquiry, content, asked=reference.digest, answered=answered.digest)
     return RawManifest(Descriptor(media_type, digest, len(content)), content)
 
 
 def _describe(inquiry: Inquiry, answered: _Answered, asked: Digest | None) -> Descriptor | None:
-    """Make a descriptor of headers alone, or None where they leave something open that only the bytes can tell."""
+    """Make a descriptor of the headers alone; None if only the bytes can tell."""
     digest, size = answered.digest, answered.size
     if digest is None or size is None or not answered.media_type:
         return None
     if asked is not None and algorithm_of(asked) != algorithm_of(digest):
         return None
     if asked is not None and asked != digest:
-        raise inquiry.error(DigestMismatchError, f"it answers {digest} instead")
+        raise inquiry.error(DigestMismatchError, f"the registry answers with {digest}")
     return Descriptor(answered.media_type, digest, size)
 
 
 def _read_headers(inquiry: Inquiry, response: Response) -> _Answered:
     size = response.length
     if size is not None and size > MAX_MANIFEST_BYTES:
-        raise inquiry.error(ResponseTooLargeError, f"it announces {size} bytes, more than any manifest has")
+        raise inquiry.error(ResponseTooLargeError, f"the response has {size} bytes, more than any manifest")
     media_type = _content_type(response.headers.get("Content-Type", ""))
     if media_type and media_type not in media_types.INDEXES | media_types.MANIFESTS:
-        raise inquiry.error(UnsupportedMediaTypeError, f"it is of a kind that cannot be copied: {media_type[:100]!r}")
-    return _Answered(media_type, _header_digest(inquiry, response.headers.get("Docker-Content-Digest")), size)
+        raise inquiry.error(UnsupportedMediaTypeError, f"media type {media_type[:100]!r} cannot be copied")
+    return _Answered(media_type, header_digest(inquiry, response.headers), size)
 
 
 def _content_type(header: str) -> str:
-    message = email.message.Message()
-    message["Content-Type"] = header
-    media_type = message.get_content_type() if header.strip() else ""
-    return "" if media_type in _GENERIC_TYPES else media_type
+    media_type = header.partition(";")[0].strip().lower()
+    return "" if media_type in _GENERIC_TYPES or media_type.count("/") != 1 else media_type
 
 
-def _header_digest(inquiry: Inquiry, header: str | None) -> Digest | None:
-    if header is None:
-        return None
-    try:
-        return parse_digest(header.strip())
-    except InvalidDigestError:
-        raise inquiry.error(DigestMismatchError, "its Docker-Content-Digest is no digest") from None
+def header_digest(inquiry: Inquiry, headers: Mapping[str, str]) -> Digest | None:
+    """Read Docker-Content-Digest. What is no digest is as if absent: the bytes decide. Raises DigestMismatchError."""
+    found: set[Digest] = set()
+    for text in headers.get("Docker-Content-Digest", "").split(","):
+        with contextlib.suppress(InvalidDigestError):
+            found.add(parse_digest(text.strip().strip('"')))
+    if len(found) > 1:
+        raise inquiry.error(DigestMismatchError, "the response has two different digests in Docker-Content-Digest")
+    return found.pop() if found else None
 
 
 def _media_type_of(inquiry: Inquiry, answered: str, content: bytes) -> str:
-    """Tell the media type, from the headers or else the content, and refuse content that says another of itself.
+    """Tell the media type, from the headers or else the content, and refuse content that contradicts it.
 
     Content that one client takes for an index and another for a manifest is an attack (CVE-2021-41190). Both are to be
     equal by OCI distribution specification 1.1, "Pulling manifests", and ECR takes no others (API reference, PutImage).
     """
     try:
+        _check_keys(inquiry, content)
         media_type = answered or sniff_media_type(content)
         declared = msgspec.json.decode(content, type=_Declared).media_type
-    except (InvalidManifestError, msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        raise inquiry.error(UnsupportedMediaTypeError, "it is no JSON manifest") from None
+    except (InvalidManifestError, msgspec.DecodeError, ValueError, RecursionError):
+        raise inquiry.error(UnsupportedMediaTypeError, "the content is not a JSON manifest") from None
     if media_type not in media_types.INDEXES | media_types.MANIFESTS:
-        raise inquiry.error(UnsupportedMediaTypeError, f"it is of a kind that cannot be copied: {media_type[:100]!r}")
+        raise inquiry.error(UnsupportedMediaTypeError, f"media type {media_type[:100]!r} cannot be copied")
     if declared and declared != media_type:
-        cause = f"its content says {declared[:100]!r} where the registry says {media_type!r}"
+        cause = f"the content says media type {declared[:100]!r}, the registry {media_type!r}"
         raise inquiry.error(UnsupportedMediaTypeError, cause)
     return media_type
 
 
-def _proved_digest(inquiry: Inquiry, content: bytes, *, asked: Digest | None, answered: Digest | None) -> Digest:
+def _verified_digest(inquiry: Inquiry, content: bytes, *, asked: Digest | None, answered: Digest | None) -> Digest:
     for promised in filter(None, (asked, answered)):
         computed = digest_of(content, algorithm_of(promised))
         if computed != promised:
             raise inquiry.error(
-                DigestMismatchError, f"its bytes have the digest {computed}, not the promised {promised}"
+                DigestMismatchError, f"the bytes have the digest {computed}, not the promised {promised}"
             )
     return asked or answered or digest_of(content)
+
+
+_FIELDS = {
+    name.casefold(): name
+    for name in (
+        # OCI image specification 1.1: manifest.md, image-index.md, descriptor.md; Docker image manifest version 2
+        *("schemaVersion", "mediaType", "artifactType", "config", "layers", "manifests", "subject", "annotations"),
+        *("digest", "size", "urls", "data", "platform", "architecture", "os", "variant", "blobs"),
+    )
+}
+_OBJECTS = frozenset({"config", "layers", "manifests", "subject", "blobs", "platform"})
+
+
+def _check_keys(inquiry: Inquiry, content: bytes) -> None:
+    """Refuse a manifest that clients read differently: a key that stands twice, or in other letters than specified.
+
+    Of two equal keys parsers keep the first or the last; and Go's takes `Layers` for `layers`.
+    """
+
+    def check(pairs: list[tuple[str, object]]) -> dict[str, object]:
+        document = dict(pairs)
+        if len(document) < len(pairs):
+            raise inquiry.error(UnsupportedMediaTypeError, "the manifest has the same key twice")
+        return document
+
+    _check_spelling(inquiry, json.loads(content.decode(), object_pairs_hook=check))
+
+
+def _check_spelling(inquiry: Inquiry, document: object) -> None:
+    if isinstance(document, list):
+        for each in document:
+            _check_spelling(inquiry, each)
+    if not isinstance(document, dict):
+        return
+    for key, value in document.items():
+        if _FIELDS.get(key.casefold(), key) != key:
+            cause = f"the manifest has the key {key[:50]!r}, which is spelled {_FIELDS[key.casefold()]!r}"
+            raise inquiry.error(UnsupportedMediaTypeError, cause)
+        if key in _OBJECTS:  # in annotations and extensions, keys are anybody's
+            _check_spelling(inquiry, value)

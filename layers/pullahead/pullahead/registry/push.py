@@ -1,25 +1,21 @@
-"""Any OCI registry as the target: blobs in one streamed request or in parts, manifests byte for byte.
+"""Writes to any OCI registry: blobs in one streamed request or in parts, manifests byte for byte.
 
 Whether a blob is there is told by the request that offers it (a mount from the repository itself), so nothing is asked
 before. Repositories come into being with their first upload.
 
-Source: OCI distribution specification 1.1, "Push"; docker-registry 2.8.2 as observed, where named.
-
-Where an upload goes on, and how far it is: Location, Range and OCI-Chunk-Min-Length. Asks nobody anything.
-
-Source: OCI distribution specification 1.1, "Pushing blobs".
+Sources: OCI distribution specification 1.1, "Push"; docker-registry 2.8.2 as observed, where named.
 """
 
 import random
 import re
-import ssl
 import threading
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Collection, Mapping
-from functools import partial
+from functools import cached_property
 from ipaddress import ip_address
-from urllib.parse import urlencode, urlsplit
+from typing import NamedTuple
+from urllib.parse import quote, urlencode, urlsplit
 
 from pullahead.errors import (
     DigestMismatchError,
@@ -30,26 +26,29 @@ from pullahead.errors import (
     TagImmutableError,
     UploadLostError,
 )
-from pullahead.oci import Descriptor, Digest, InvalidDigestError, RawManifest, digest_of, media_types, parse_digest
+from pullahead.oci import Descriptor, Digest, RawManifest, digest_of, media_types
 from pullahead.oci.registries import Offered, OpenPieces, RepositorySettings, Upload
-from pullahead.registry.connections import Answer, Body, Connections
+from pullahead.registry.address_guard import SYSTEM_NETWORK, Guard, Network, kind_of
 from pullahead.registry.credentials import Credentials, anonymous
-from pullahead.registry.failures import Inquiry
-from pullahead.registry.push_errors import refused, refused_tag
-from pullahead.registry.push_session import PushScope, PushSession, RetryBudget
-from pullahead.registry.transport import Request, Timeouts, origin_of, parse_url
+from pullahead.registry.errors import failed_answer, refused_tag
+from pullahead.registry.hosts import Schemes, base_url, by_registry
+from pullahead.registry.http import HttpClient, Trust
+from pullahead.registry.manifests import header_digest
+from pullahead.registry.request import Answer, Body, Inquiry, Request, Timeouts, origin_of, parse_url, port_of
+from pullahead.registry.session import MAX_TRIES, Refuse, Retries, Session
+from pullahead.registry.tokens import PUSH, Identity, TokenHosts, only_its_own
 
 MIB = 1024 * 1024
 PART_BYTES = 10 * MIB
 _MAX_PART_BYTES = 64 * MIB  # parts are held in memory
 
-_MAX_KNOWN = 1000
+_MAX_UPLOADS = 1000
 _RANGE = re.compile(r"(?:bytes=)?0-([0-9]{1,18})")
 _LENGTH = re.compile(r"[0-9]{1,18}")
 
 
 class Locations:
-    """Where each upload that was begun or continued here goes on: registries change the address with each part.
+    """The latest address of each upload that was begun or continued here: registries change it with each part.
 
     The address holds what authorizes the upload, so it is in no error and no log.
     """
@@ -59,7 +58,7 @@ class Locations:
         self._lock = threading.Lock()
 
     def of(self, upload_id: str) -> str:
-        """Tell the last address of an upload; its first one, which is its id, where another process went on with it."""
+        """Find the latest address of an upload: its first one, which is its id, if another process went on with it."""
         with self._lock:
             return self._latest.get(upload_id, upload_id)
 
@@ -68,7 +67,7 @@ class Locations:
         with self._lock:
             self._latest[upload_id] = location
             self._latest.move_to_end(upload_id)
-            while len(self._latest) > _MAX_KNOWN:
+            while len(self._latest) > _MAX_UPLOADS:
                 self._latest.popitem(last=False)
 
     def forget(self, upload_id: str) -> None:
@@ -77,28 +76,30 @@ class Locations:
             self._latest.pop(upload_id, None)
 
 
-def location_of(inquiry: Inquiry, answer: Answer, base: str) -> str:
+def location_of(inquiry: Inquiry, answer: Answer, base: str, insecure: Collection[str] = ()) -> str:
     """Read where an upload goes on: at the registry itself, or anywhere by https. Raises RegistryUnavailableError."""
-    return checked_location(inquiry, answer.headers.get("Location", ""), base)
+    return checked_location(inquiry, answer.headers.get("Location", ""), base, insecure)
 
 
-def checked_location(inquiry: Inquiry, location: str, base: str) -> str:
-    """Prove an address that came from a registry or out of another process. Raises RegistryUnavailableError."""
+def checked_location(inquiry: Inquiry, location: str, base: str, insecure: Collection[str] = ()) -> str:
+    """Check an address that came from a registry or another process. Raises RegistryUnavailableError."""
     url = parse_url(location, base=base) if location else None
     if url is None:
-        raise inquiry.error(RegistryUnavailableError, "it does not say where the upload goes on")
-    if origin_of(url.geturl()) != origin_of(base):
+        raise inquiry.error(RegistryUnavailableError, "the response does not say where the upload goes on")
+    host = url.netloc.lower()
+    if origin_of(url.geturl()) != origin_of(base) and host not in insecure:
+        advice = f"If that is meant, allow it with --insecure {host}."
         if url.scheme != "https":
-            cause = f"it wants the upload at {url.netloc} without TLS, which is refused"
-            raise inquiry.error(RegistryUnavailableError, cause)
+            cause = f"the upload goes on at {host} without TLS, which is refused"
+            raise inquiry.error(RegistryUnavailableError, cause, advice=advice)
         if url.hostname != urlsplit(base).hostname and _is_internal(url.hostname or ""):
-            cause = f"it wants the upload at the internal address {url.netloc}, which is refused"
-            raise inquiry.error(RegistryUnavailableError, cause)
+            cause = f"the upload goes on at the internal address {host}, which is refused"
+            raise inquiry.error(RegistryUnavailableError, cause, advice=advice)
     return url._replace(fragment="").geturl()
 
 
 def _is_internal(host: str) -> bool:
-    """Tell whether a host is an address that only our own network can reach: no registry's storage is there."""
+    """Tell whether a host is written as an address that only our own network can reach."""
     try:
         return not ip_address(host).is_global
     except ValueError:
@@ -112,7 +113,7 @@ def closing(location: str, digest: Digest) -> str:
 
 
 def received(answer: Answer) -> int | None:
-    """Read how many bytes an upload has; None where the answer does not say. `0-0` is nothing yet, as sent for it."""
+    """Read how many bytes an upload has; None if the answer does not say. `0-0` means none, as registries send it."""
     match = _RANGE.fullmatch(answer.headers.get("Range", ""))
     if match is None:
         return None
@@ -121,11 +122,13 @@ def received(answer: Answer) -> int | None:
 
 
 def part_size(inquiry: Inquiry, answer: Answer) -> int:
-    """Choose how large parts are. Raises ManifestRefusedError where the registry wants larger ones than we hold."""
+    """Choose how large parts are. Raises ManifestRefusedError if the registry wants larger ones than fit in memory."""
     text = answer.headers.get("OCI-Chunk-Min-Length", "")
     least = int(text) if _LENGTH.fullmatch(text) else 0
     if least > _MAX_PART_BYTES:
-        raise inquiry.error(ManifestRefusedError, f"it takes no parts of less than {least} bytes, too much to hold")
+        raise inquiry.error(
+            ManifestRefusedError, f"the registry wants parts of at least {least} bytes, too much for memory"
+        )
     return max(PART_BYTES, least)
 
 
@@ -134,15 +137,28 @@ _CONTENT = {"Content-Type": "application/octet-stream"}
 _STORED = (200, 201, 204)  # 201 by the specification; some answer a repetition otherwise
 _TIMEOUTS = Timeouts(read=60.0)
 _JITTER = random.SystemRandom().random
-_DIGEST_HEADER = "Docker-Content-Digest"
+
+
+_MOUNT_REFUSED = frozenset({400, 404, 405})
+_MOUNT_DENIED = frozenset({401, 403})  # the other repository may not be read
+
+
+class _Reach(NamedTuple):
+    """Where a target may lead us, as the guard reads it."""
+
+    plain_http: bool
+    private_addresses: bool
 
 
 class OciTarget:
-    """Satisfies `pullahead.ports.Target` and `StreamsBlobs` for one registry. May be used by several threads.
+    """Implements `pullahead.oci.registries.Target` and `StreamsBlobs` for one registry. May be used by several threads.
 
-    `ca` names a file of certificates to trust instead of the system's.
-    `asks_presence` asks with a HEAD for each blob before it is offered: for registries that do not answer a mount from
-    the repository itself by 201. Without it nothing is asked, because the offer tells.
+    `ca` names a file of certificates to trust instead of the system's. Certificates of `insecure` hosts are not
+    verified, and they are asked by plain HTTP if they do not speak TLS. `token_hosts` lists token services that may
+    have the credential. `asks_presence` asks with a HEAD for each blob before it is offered: for registries that do not
+    answer a mount from the repository itself by 201. Without it nothing is asked, because the offer tells.
+
+    The registry may be at a private address. Its token service and where it wants uploads may be so only if it is.
     """
 
     def __init__(
@@ -150,19 +166,46 @@ class OciTarget:
         registry: str,
         *,
         plain_http: bool = False,
+        insecure: Collection[str] = (),
         credentials: Credentials = anonymous,
+        token_hosts: TokenHosts = only_its_own,
         ca: str | None = None,
         asks_presence: bool = False,
+        network: Network = SYSTEM_NETWORK,
         timeouts: Timeouts = _TIMEOUTS,
         clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], None] = time.sleep,
         jitter: Callable[[], float] = _JITTER,
     ) -> None:
         self._registry, self._asks_presence = registry, asks_presence
-        connections = Connections(timeouts, tls=partial(ssl.create_default_context, cafile=ca), clock=clock)
-        chances = RetryBudget(clock, sleep, jitter)
-        self._exchange = PushSession(registry, connections, credentials, chances, timeouts, plain_http=plain_http)
+        self._plain_http, self._insecure, self._network = plain_http, insecure, network
+        http = HttpClient(
+            timeouts, trust=Trust(ca, insecure=insecure), guard=Guard(self._reach, network=network), clock=clock
+        )
+        identity = Identity(by_registry(credentials), PUSH, token_hosts)
+        self._session = Session(http, timeouts, Retries(clock, sleep, jitter), identity, target=lambda: self._base_url)
+        self._schemes = Schemes(lambda _: plain_http, insecure, http.speaks_tls)
         self._locations = Locations()
+        self._mounts = True  # until the registry refuses a mount as such
+
+    def _reach(self, host: str) -> _Reach:
+        if host == self._registry or host in self._insecure:
+            return _Reach(self._plain_http or host in self._insecure, private_addresses=True)
+        return _Reach(self._plain_http, self._is_private)
+
+    @cached_property
+    def _is_private(self) -> bool:
+        """Whether the registry itself is within our own network."""
+        url = urlsplit(f"https://{self._registry}")
+        try:
+            addresses = self._network.resolve(url.hostname or "", port_of(url))
+        except (OSError, UnicodeError):
+            return False  # it is not reached then
+        return bool(addresses) and all(kind_of(ip_address(address)) is not None for address in addresses)
+
+    @property
+    def _base_url(self) -> str:
+        return base_url(self._registry, plain_http=self._schemes.is_plain(self._registry))
 
     # --- repositories and manifests -----------------------------------------------------------------------------
 
@@ -177,34 +220,32 @@ class OciTarget:
     def put_manifest(self, repository: str, manifest: RawManifest, tag: str | None) -> None:
         """Put the exact bytes with their media type."""
         wanted = manifest.descriptor.digest
-        inquiry = self._inquiry("put manifest", repository, f":{tag}" if tag is not None else f"@{wanted}")
-        url = self._exchange.url(repository, "manifests", tag if tag is not None else wanted)
+        inquiry = self._inquiry("writing the manifest", repository, f":{tag}" if tag is not None else f"@{wanted}")
+        url = self._url(repository, "manifests", tag if tag is not None else wanted)
         request = Request("PUT", url, {"Content-Type": manifest.descriptor.media_type}, inquiry)
-        refuse = refused if tag is None else refused_tag
+        refuse: Refuse = failed_answer if tag is None else refused_tag
         try:
-            answer = self._exchange.ask(request, PushScope(repository), _STORED, manifest.content, refuse=refuse)
+            answer = self._answer(request, repository, _STORED, manifest.content, refuse=refuse)
         except TagImmutableError:
-            # ECR refuses an immutable tag even where it names this manifest already.
+            # ECR refuses an immutable tag even if it names this manifest already.
             if tag is None or self._published_digest(repository, tag) != wanted:
                 raise
             return
-        stored = answer.headers.get(_DIGEST_HEADER, wanted)
+        stored = header_digest(inquiry, answer.headers) or wanted
         if stored != wanted and stored.partition(":")[0] == wanted.partition(":")[0]:
-            raise inquiry.error(DigestMismatchError, "it stored the manifest under another digest")
+            raise inquiry.error(DigestMismatchError, "the registry stored the manifest under another digest")
 
     def _published_digest(self, repository: str, tag: str) -> Digest | None:
-        inquiry = self._inquiry("head manifest", repository, f":{tag}")
-        request = Request("HEAD", self._exchange.url(repository, "manifests", tag), _ACCEPT, inquiry)
-        answer = self._exchange.ask(request, PushScope(repository), (200, 404))
+        inquiry = self._inquiry("HEAD manifest", repository, f":{tag}")
+        request = Request("HEAD", self._url(repository, "manifests", tag), _ACCEPT, inquiry)
+        answer = self._answer(request, repository, (200, 404))
         if answer.status == 404:
             return None
-        if _DIGEST_HEADER not in answer.headers:
-            answer = self._exchange.ask(request._replace(method="GET"), PushScope(repository), (200, 404))
-            return digest_of(answer.body) if answer.status == 200 else None
-        try:
-            return parse_digest(answer.headers[_DIGEST_HEADER])
-        except InvalidDigestError:
-            raise inquiry.error(RegistryUnavailableError, f"its {_DIGEST_HEADER} is no digest") from None
+        digest = header_digest(inquiry, answer.headers)
+        if digest is not None:
+            return digest
+        answer = self._answer(request._replace(method="GET"), repository, (200, 404))
+        return digest_of(answer.body) if answer.status == 200 else None
 
     # --- blobs --------------------------------------------------------------------------------------------------
 
@@ -217,88 +258,144 @@ class OciTarget:
     def stream_blob(
         self, repository: str, blob: Descriptor, open_pieces: OpenPieces, mount_from: str | None = None
     ) -> Offered:
-        """POST, and where the answer is that the blob is not there, one PUT with its bytes."""
+        """POST, and if the answer is that the blob is not there, one PUT with its bytes."""
         if self._asks_presence and self._has_blob(repository, blob.digest):
             return Offered.PRESENT
-        inquiry = self._inquiry("put blob", repository, f"@{blob.digest}")
-        mounted_from = mount_from if mount_from is not None else repository
-        query = urlencode({"mount": blob.digest, "from": mounted_from}, safe=":/")
-        place = PushScope(repository, mount_from)
-        url = self._exchange.url(repository, "blobs", "uploads", "")
-        answer = self._exchange.ask(Request("POST", f"{url}?{query}", {}, inquiry), place, (201, 202))
+        inquiry = self._inquiry("uploading the blob", repository, f"@{blob.digest}")
+        answer = self._offer(inquiry, repository, blob.digest, mount_from)
         if answer.status == 201:
-            return Offered.PRESENT if mounted_from == repository else Offered.MOUNTED
-        put = Request("PUT", closing(location_of(inquiry, answer, url), blob.digest), _CONTENT, inquiry)
+            return Offered.PRESENT if mount_from in (None, repository) else Offered.MOUNTED
+        url = closing(self._location_of(inquiry, answer, self._uploads(repository)), blob.digest)
+        put = self._upload_request("PUT", url, _CONTENT, inquiry, repository, mount_from)
         with open_pieces() as pieces:
-            self._exchange.stream(put, place, Body(pieces, blob.size), _STORED)
+            self._session.stream(put, Body(pieces, blob.size), _STORED)
         return Offered.COPIED
+
+    def _offer(self, inquiry: Inquiry, repository: str, digest: Digest, mount_from: str | None) -> Answer:
+        """Begin an upload, unless the blob is there or can be mounted. A mount saves work; it is not needed."""
+        uploads = self._uploads(repository)
+        post = Request("POST", uploads, {}, inquiry)
+        if self._mounts:
+            query = urlencode({"mount": digest, "from": mount_from or repository}, safe=":/")
+            mount = post._replace(url=f"{uploads}?{query}")
+            refusals = _MOUNT_REFUSED if mount_from in (None, repository) else _MOUNT_REFUSED | _MOUNT_DENIED
+            answer = self._answer(mount, repository, (201, 202, *refusals), mount_from=mount_from)
+            if answer.status in (201, 202):
+                return answer
+            self._mounts = answer.status not in (400, 405)
+        return self._answer(post, repository, (201, 202))
 
     def begin_upload(self, repository: str) -> Upload:
         """Begin an upload; its id is where it goes on."""
-        inquiry = self._inquiry("begin upload", repository)
-        url = self._exchange.url(repository, "blobs", "uploads", "")
-        answer = self._exchange.ask(Request("POST", url, {}, inquiry), PushScope(repository), (202,))
-        location = location_of(inquiry, answer, url)
+        inquiry = self._inquiry("starting an upload", repository)
+        uploads = self._uploads(repository)
+        answer = self._answer(Request("POST", uploads, {}, inquiry), repository, (202,))
+        location = self._location_of(inquiry, answer, uploads)
         self._locations.move(location, location)
         return Upload(location, part_size(inquiry, answer))
 
     def received_bytes(self, repository: str, upload: Upload, size: int) -> int:
         """Ask for the upload's status."""
-        return min(self._received(self._inquiry("resume upload", repository), repository, upload), size)
+        return min(self._received(self._inquiry("resuming the upload", repository), repository, upload), size)
 
-    def upload_part(self, repository: str, upload: Upload, first_byte: int, part: bytes) -> int:
-        """PATCH one part, and believe that it was appended only where the answer says so."""
-        inquiry = self._inquiry("upload part", repository)
+    def upload_part(self, repository: str, upload: Upload, first_byte: int, part: bytes | memoryview) -> int:
+        """PATCH one part, and believe that it was appended only if the answer says so."""
+        inquiry = self._inquiry("uploading a part", repository)
         end = first_byte + len(part)
         headers = {**_CONTENT, "Content-Range": f"{first_byte}-{end - 1}"}
-        request = self._request(inquiry, "PATCH", repository, upload, headers)
+        request = self._continuation("PATCH", headers, inquiry, repository, upload)
         # Once: it may have been appended though the answer was lost. Whoever goes on asks for the status first.
-        answer = self._exchange.ask(request, PushScope(repository), (201, 202, 204, 416), part, tries=1)
-        self._keep(inquiry, request, upload, answer)
+        answer = self._answer(request, repository, (201, 202, 204, 416), part, tries=1)
+        self._keep_location(inquiry, request, upload, answer)
         if answer.status == 416:
             return self._received(inquiry, repository, upload)
         # docker-registry ignores Content-Range and appends whatever comes: then the upload is spoilt. ECR, which
         # answers 201 where the specification says 202, does check it, but its Range stays at the first part's end.
         if answer.status != 201 and received(answer) not in (None, end):
-            raise inquiry.error(UploadLostError, "it appended the part at another place than it was for")
+            raise inquiry.error(UploadLostError, "the registry appended the part at another place")
         return end
 
     def complete_upload(self, repository: str, upload: Upload, blob: Descriptor) -> None:
-        """Close an upload with its digest, which the registry proves."""
-        inquiry = self._inquiry("complete upload", repository, f"@{blob.digest}")
-        request = self._request(inquiry, "PUT", repository, upload, {})
+        """Close an upload with its digest, which the registry verifies."""
+        inquiry = self._inquiry("completing the upload", repository, f"@{blob.digest}")
+        request = self._continuation("PUT", {}, inquiry, repository, upload)
         request = request._replace(url=closing(request.url, blob.digest))
         try:
-            self._exchange.ask(request, PushScope(repository), _STORED)
+            self._answer(request, repository, _STORED)
         except (UploadLostError, NotFoundError):
-            # Also what a second try is told after the answer to the first was lost.
+            # Also the answer to a second try, after the answer to the first was lost.
             if not self._has_blob(repository, blob.digest):
                 raise
         self._locations.forget(upload.id)
 
     def _has_blob(self, repository: str, digest: Digest) -> bool:
-        inquiry = self._inquiry("head blob", repository, f"@{digest}")
-        request = Request("HEAD", self._exchange.url(repository, "blobs", digest), {}, inquiry)
-        return self._exchange.ask(request, PushScope(repository), (200, 404)).status == 200
+        inquiry = self._inquiry("HEAD blob", repository, f"@{digest}")
+        request = Request("HEAD", self._url(repository, "blobs", digest), {}, inquiry)
+        return self._answer(request, repository, (200, 404)).status == 200
 
     def _received(self, inquiry: Inquiry, repository: str, upload: Upload) -> int:
-        request = self._request(inquiry, "GET", repository, upload, {})
-        answer = self._exchange.ask(request, PushScope(repository), (200, 204))
-        self._keep(inquiry, request, upload, answer)
+        request = self._continuation("GET", {}, inquiry, repository, upload)
+        answer = self._answer(request, repository, (200, 204))
+        self._keep_location(inquiry, request, upload, answer)
         count = received(answer)
         if count is None:
-            raise inquiry.error(UploadLostError, "it does not say how far the upload is")
+            raise inquiry.error(UploadLostError, "the registry does not say how many bytes it has")
         return count
 
-    def _request(
-        self, inquiry: Inquiry, method: str, repository: str, upload: Upload, headers: Mapping[str, str]
-    ) -> Request:
-        base = self._exchange.url(repository, "blobs", "uploads", "")
-        return Request(method, checked_location(inquiry, self._locations.of(upload.id), base), headers, inquiry)
+    # --- requests -----------------------------------------------------------------------------------------------
 
-    def _keep(self, inquiry: Inquiry, request: Request, upload: Upload, answer: Answer) -> None:
+    def _answer(
+        self,
+        request: Request,
+        repository: str,
+        statuses: Collection[int],
+        content: bytes | memoryview | None = None,
+        *,
+        mount_from: str | None = None,
+        tries: int = MAX_TRIES,
+        refuse: Refuse = failed_answer,
+    ) -> Answer:
+        request = request._replace(resource=self._resource(repository, mount_from))
+        return self._session.answer(request, statuses, content, tries=tries, refuse=refuse)
+
+    def _continuation(
+        self, method: str, headers: Mapping[str, str], inquiry: Inquiry, repository: str, upload: Upload
+    ) -> Request:
+        base = self._uploads(repository)
+        url = checked_location(inquiry, self._locations.of(upload.id), base, self._insecure)
+        return self._upload_request(method, url, headers, inquiry, repository)
+
+    def _upload_request(
+        self,
+        method: str,
+        url: str,
+        headers: Mapping[str, str],
+        inquiry: Inquiry,
+        repository: str,
+        mount_from: str | None = None,
+    ) -> Request:
+        """Make a request to an address that the registry chose, and that the guard has to judge as such."""
+        base = self._uploads(repository)
+        sent_by = "" if origin_of(url) == origin_of(base) else base
+        return Request(method, url, headers, inquiry, sent_by=sent_by, resource=self._resource(repository, mount_from))
+
+    def _keep_location(self, inquiry: Inquiry, request: Request, upload: Upload, answer: Answer) -> None:
         if "Location" in answer.headers:
-            self._locations.move(upload.id, location_of(inquiry, answer, request.url))
+            self._locations.move(upload.id, self._location_of(inquiry, answer, request.url))
+
+    def _location_of(self, inquiry: Inquiry, answer: Answer, base: str) -> str:
+        return location_of(inquiry, answer, base, self._insecure)
+
+    def _resource(self, repository: str, mount_from: str | None) -> str:
+        """Name what a token is for: a repository, and one to read from if a blob is mounted."""
+        mounted = f"?{urlencode({'from': mount_from})}" if mount_from else ""
+        return f"{self._uploads(repository)}{mounted}"
+
+    def _uploads(self, repository: str) -> str:
+        return self._url(repository, "blobs", "uploads", "")
+
+    def _url(self, repository: str, *path: str) -> str:
+        return f"{self._base_url}/{quote(repository)}/{'/'.join(quote(step, safe=':') for step in path)}"
 
     def _inquiry(self, operation: str, repository: str, rest: str = "") -> Inquiry:
         return Inquiry(operation, f"{self._registry}/{repository}{rest}", side=Side.TARGET)

@@ -1,16 +1,12 @@
-"""How hard a registry is pressed: who waits, who is deferred, and for how long. One state for a host in one process.
+"""How many requests a registry is sent: who waits, who is deferred, and for how long. One state per host and process.
 
-A host's own words come first: Retry-After, and what it says is left of its limit. Before it says anything its requests
-go at a known rate, and no more at once than it bears. Whoever can't go in time is told so by RateLimitedError.
+What a host itself says comes first: Retry-After, and what is left of its limit. Its answers also set how many requests
+are under way at once: the window is halved by 429 and 503, and widened slowly. Only registries that publish a rate are
+kept to one from the beginning; any other host is asked as fast as it answers, within a generous rate, or the one that
+the rules set. A request that cannot go in time fails with RateLimitedError.
 
-The clock is to be one that runs on while the process sleeps, as a Lambda function does between its invocations: limits
-last for minutes and hours.
-
-When a request may go: a steady rate after a burst, and a window of requests under way. Knows no host and no HTTP.
-
-Whoever came first goes first, and no lock is held while somebody waits.
-
-What a registry says of its own limit: how much of it is left, and until when. Sends nothing and decides nothing.
+The clock must go on while the process sleeps, as a Lambda function does between its invocations: limits last for
+hours. Whoever came first goes first, and no lock is held while somebody waits.
 
 Sources: Docker documentation, "Pull usage and limits" (`ratelimit-remaining: 20;w=21600`); IETF draft "RateLimit header
 fields for HTTP", versions 03 to 10; GitLab documentation, "Rate limits" (a moment for RateLimit-Reset); X-RateLimit-*.
@@ -28,9 +24,9 @@ from urllib.parse import urlsplit
 from pullahead.errors import DeferredError, RateLimitedError
 from pullahead.mirrors.rate_limit_budget import RemainingQuota, retry_in_words
 from pullahead.oci.reference import DOCKER_HUB
-from pullahead.registry.failures import retry_after_seconds
+from pullahead.registry.errors import retry_after_seconds
 from pullahead.registry.hosts import registry_at
-from pullahead.registry.transport import Request
+from pullahead.registry.request import Request
 
 if TYPE_CHECKING:
     from pullahead.rules.model import RateLimit
@@ -50,7 +46,7 @@ class TokenBucket:
         self, per_second: float, burst: int, clock: Callable[[], float], sleep: Callable[[float], None]
     ) -> None:
         if per_second <= 0 or burst < 1:
-            raise ValueError(f"a bucket of {burst} at {per_second} a second lets nothing go")
+            raise ValueError(f"a bucket of {burst} at {per_second} a second lets nothing through")
         self._interval = 1.0 / per_second
         self._tolerance = (burst - 1) * self._interval
         self._clock, self._sleep = clock, sleep
@@ -59,7 +55,7 @@ class TokenBucket:
         self._lock = threading.Lock()
 
     def wait(self, within: float) -> float | None:
-        """Wait for a turn; where it would come only after `within` seconds, answer when, and book nothing."""
+        """Wait for a turn; if it would come only after `within` seconds, return when, and book nothing."""
         with self._lock:
             now = self._now()
             seconds = max(0.0, self._full_at - self._tolerance - now)
@@ -78,8 +74,8 @@ class TokenBucket:
         return now
 
 
-class Place:
-    """A place in a window, to be given back."""
+class Slot:
+    """A slot in a window, to be given back."""
 
     def __init__(self, size_age: int) -> None:
         self.size_age = size_age
@@ -97,7 +93,7 @@ class Window:
         self._size = float(most)
         self._halvings = 0
         self._under_way = 0
-        self._waiting: deque[tuple[threading.Event, Place]] = deque()
+        self._waiting: deque[tuple[threading.Event, Slot]] = deque()
         self._lock = threading.Lock()
 
     @property
@@ -105,35 +101,35 @@ class Window:
         """How many may be under way now."""
         return int(self._size)
 
-    def enter(self, within: float) -> Place | None:
-        """Wait for a place; None where there is none within so many seconds."""
-        called, place = threading.Event(), Place(0)
+    def enter(self, within: float) -> Slot | None:
+        """Wait for a slot; None if none becomes free within so many seconds."""
+        called, slot = threading.Event(), Slot(0)
         with self._lock:
-            self._waiting.append((called, place))
+            self._waiting.append((called, slot))
             self._call()
         if called.wait(min(within, _LONGEST_WAIT_SECONDS)):
-            return place
+            return slot
         with self._lock:
             if called.is_set():  # at the last moment
-                return place
-            self._waiting.remove((called, place))
+                return slot
+            self._waiting.remove((called, slot))
             return None
 
-    def leave(self, place: Place, *, went_well: bool | None) -> None:
-        """Give a place back; `went_well` is False where the registry complained, None where neither can be said."""
+    def leave(self, slot: Slot, *, went_well: bool | None) -> None:
+        """Give a slot back; `went_well` is False if the registry complained, None if it did not answer."""
         with self._lock:
             self._under_way -= 1
             if went_well:
                 self._size = min(float(self._most), self._size + 1.0 / self._size)
-            elif went_well is False and place.size_age == self._halvings:
+            elif went_well is False and slot.size_age == self._halvings:
                 self._size = max(1.0, self._size / 2)
                 self._halvings += 1
             self._call()
 
     def _call(self) -> None:
         while self._waiting and self._under_way < int(self._size):
-            called, place = self._waiting.popleft()
-            place.size_age = self._halvings
+            called, slot = self._waiting.popleft()
+            slot.size_age = self._halvings
             self._under_way += 1
             called.set()
 
@@ -145,7 +141,7 @@ _PAIRS = re.compile(r"\b([a-z]+)\s*=\s*([0-9]{1,12})(?![0-9])")
 
 
 class Reported(NamedTuple):
-    """How much a registry would still take, of how much; `seconds` until that is over, None where it is not said."""
+    """How many requests of how many a registry still allows, and for how many seconds; None if it does not say."""
 
     remaining: int
     limit: int
@@ -153,7 +149,7 @@ class Reported(NamedTuple):
 
 
 def read_reported(headers: Mapping[str, str], wall_time: float) -> Reported | None:
-    """Read what an answer says; None where it says nothing, or nothing that makes sense."""
+    """Read what an answer says of the limit; None if it says nothing that can be understood."""
     for prefix in ("RateLimit-", "X-RateLimit-"):
         remaining, limit = _first(headers.get(f"{prefix}Remaining")), _first(headers.get(f"{prefix}Limit"))
         if remaining is not None and limit:
@@ -184,14 +180,14 @@ def _first(header: str | None) -> int | None:
 
 
 def _pairs(header: str | None) -> dict[str, int]:
-    """Read parameters; of one that is there several times the first, which is the limit that bites first."""
+    """Read parameters; of one given several times the first, which is the limit that is reached first."""
     return {name: int(value) for name, value in reversed(_PAIRS.findall((header or "").lower()))}
 
 
 FOREVER = float("inf")
 
 _MAX_HOSTS = 1000
-_MAX_PAUSE_SECONDS = 3600.0  # then a host is asked again, whatever it wished: the wish may be a mistake
+_MAX_PAUSE_SECONDS = 3600.0  # then a host is asked again, whatever it asked for: that may be a mistake
 _AT_ONCE = 64
 _UNKNOWN_WINDOW_SECONDS = 3600.0  # for how long a limit is believed that does not say when it ends
 _OLD_NEWS_SECONDS = 60.0
@@ -208,17 +204,17 @@ class _Rate(NamedTuple):
     burst: int
 
 
-_USUAL = _Rate(50.0, 100)
-_RATES = {
+_GENEROUS = _Rate(1000.0, 1000)  # a registry of one's own bears more than a process of ours ever sends
+_PUBLISHED = {
     # Some 300 HEADs within eight minutes were seen to trip Docker Hub's abuse limit: 50 + 8 * 60 / 2 stay below.
     DOCKER_HUB: _Rate(0.5, 50),
     "public.ecr.aws": _Rate(1.0, 5),  # Amazon ECR Public user guide, "Service quotas": unauthenticated pulls
-    "ghcr.io": _Rate(20.0, 40),
-    "quay.io": _Rate(10.0, 20),
+    "ghcr.io": _Rate(20.0, 40),  # 2,000 a minute for all that one account does
+    "quay.io": _Rate(10.0, 20),  # Quay.io documentation, "Rate limits": some tens a second
 }
 
 
-class _Known(NamedTuple):
+class _ReportedLimit(NamedTuple):
     """What a host said of its limit, and when."""
 
     remaining: int
@@ -234,17 +230,17 @@ class _Time(NamedTuple):
 
 
 class _Host:
-    """What is known of one host. The lock guards `paused_until` and `quota`."""
+    """What is known of one host. The lock guards the pause and what the host reported."""
 
     def __init__(self, name: str, wanted: "RateLimit", time: _Time) -> None:
         self.name, self._time = name, time
         self.window = Window(_AT_ONCE)
-        self.obey(wanted)
+        self.configure(wanted)
         self._paused_until = 0.0
-        self._known: _Known | None = None
+        self._reported: _ReportedLimit | None = None
         self._lock = threading.Lock()
 
-    def obey(self, wanted: "RateLimit") -> None:
+    def configure(self, wanted: "RateLimit") -> None:
         rate = _rate(self.name, wanted)
         self.wanted, self.reserve = wanted, wanted.reserve
         self.bucket = TokenBucket(rate.per_second, rate.burst, self._time.clock, self._time.sleep)
@@ -253,23 +249,23 @@ class _Host:
         with self._lock:
             return max(0.0, min(self._paused_until - self._time.clock(), _MAX_PAUSE_SECONDS))
 
-    def known(self) -> _Known | None:
+    def reported(self) -> _ReportedLimit | None:
         with self._lock:
             return self._current()
 
-    def draw(self) -> _Known | None:
-        """Take one of what is left; where that would break the reserve, answer what is known instead."""
+    def take_one(self) -> _ReportedLimit | None:
+        """Take one of what is left; if that would break the reserve, return what the host reported instead."""
         with self._lock:
-            known = self._current()
-            if known is None:
+            reported = self._current()
+            if reported is None:
                 return None
-            if known.remaining - 1 < self.reserve * known.limit:
-                return known
-            self._known = known._replace(remaining=known.remaining - 1)
+            if reported.remaining - 1 < self.reserve * reported.limit:
+                return reported
+            self._reported = reported._replace(remaining=reported.remaining - 1)
             return None
 
-    def hear(self, status: int, headers: Mapping[str, str]) -> None:
-        """Take in what an answer says of limits."""
+    def observe(self, status: int, headers: Mapping[str, str]) -> None:
+        """Note what an answer says of limits."""
         now = self._time.clock()
         said, wait = read_reported(headers, now), retry_after_seconds(headers)
         with self._lock:
@@ -277,12 +273,16 @@ class _Host:
                 self._paused_until = max(self._paused_until, now + min(wait, _MAX_PAUSE_SECONDS))
             if said is not None:
                 ends_at = now + (_UNKNOWN_WINDOW_SECONDS if said.seconds is None else said.seconds)
-                self._known = _Known(said.remaining, said.limit, ends_at, now, said.seconds is not None)
+                self._reported = _ReportedLimit(said.remaining, said.limit, ends_at, now, said.seconds is not None)
 
-    def _current(self) -> _Known | None:
-        if self._known is not None and self._time.clock() >= self._known.ends_at:
-            self._known = None
-        return self._known
+    def _current(self) -> _ReportedLimit | None:
+        if self._reported is not None and self._time.clock() >= self._reported.ends_at:
+            self._reported = None
+        return self._reported
+
+
+Answered = Callable[[int, Mapping[str, str]], None]
+"""Is told the status and the headers of an answer."""
 
 
 class Limits:
@@ -302,52 +302,52 @@ class Limits:
         self._lock = threading.Lock()
 
     @contextmanager
-    def turn(self, request: Request, within: float) -> Iterator[Callable[[int, Mapping[str, str]], None]]:
-        """Wait until a request may go, at most `within` seconds; what it yields is to be told how it was answered.
+    def turn(self, request: Request, within: float) -> Iterator[Answered]:
+        """Wait until a request may go, at most `within` seconds; call what is yielded with its answer.
 
-        The place in the window is given back with the answer's head: whoever reads one blob may wait for another, and
-        would wait for ever if unread bodies held every place. Raises RateLimitedError.
+        The slot in the window is given back with the answer's head: who reads one blob may wait for another, and would
+        wait for ever if unread bodies held every slot. Raises RateLimitedError.
         """
         host = self._host_of(request)
         ends = self._time.clock() + min(within, self._patience)
-        self._draw(host, request)
+        self._take_one(host, request)
         self._sit_out_pause(host, request, ends)
         if _PACED.fullmatch(urlsplit(request.url).path):
             self._await_bucket(host, request, ends)
-        place = host.window.enter(max(0.0, ends - self._time.clock()))
-        if place is None:
-            raise _too_late(request, f"{host.name} answers slower than it is asked", None)
+        slot = host.window.enter(max(0.0, ends - self._time.clock()))
+        if slot is None:
+            raise _too_late(request, f"too many requests to {host.name} are waiting for their answers", None)
         went_well: bool | None = None
 
         def answered(status: int, headers: Mapping[str, str]) -> None:
             nonlocal went_well
             went_well = status not in _COMPLAINTS
-            host.hear(status, headers)
+            host.observe(status, headers)
 
         try:
             yield answered
         finally:
-            host.window.leave(place, went_well=went_well)
+            host.window.leave(slot, went_well=went_well)
 
     def wants_news(self, request: Request) -> bool:
-        """Tell whether a HEAD, which does not count, may show that a request need not be deferred any more."""
+        """Tell whether a HEAD, which is free, may show that a request need not be deferred any more."""
         host = self._host_of(request)
-        known = host.known()
-        if known is None or host.name not in _HEAD_IS_FREE or not _counts(request):
+        reported = host.reported()
+        if reported is None or host.name not in _HEAD_IS_FREE or not _counts(request):
             return False
-        is_old = self._time.clock() - known.said_at >= _OLD_NEWS_SECONDS
-        return is_old and known.remaining - 1 < host.reserve * known.limit
+        is_old = self._time.clock() - reported.said_at >= _OLD_NEWS_SECONDS
+        return is_old and reported.remaining - 1 < host.reserve * reported.limit
 
     def quota(self, registry: str) -> RemainingQuota | None:
-        """Tell what a registry's own limit leaves; None where it has said nothing that still holds."""
+        """Tell what a registry's own limit leaves; None if it has said nothing that still holds."""
         with self._lock:
             host = self._hosts.get(registry)
-        known = None if host is None else host.known()
-        if host is None or known is None:
+        reported = None if host is None else host.reported()
+        if host is None or reported is None:
             return None
-        usable = max(0, int(known.remaining - host.reserve * known.limit))
-        resets_at = datetime.fromtimestamp(known.ends_at, UTC) if known.end_is_said else None
-        return RemainingQuota(known.remaining, known.limit, usable, resets_at)
+        usable = max(0, int(reported.remaining - host.reserve * reported.limit))
+        resets_at = datetime.fromtimestamp(reported.ends_at, UTC) if reported.end_is_said else None
+        return RemainingQuota(reported.remaining, reported.limit, usable, resets_at)
 
     def _host_of(self, request: Request) -> _Host:
         name = registry_at(urlsplit(request.url))
@@ -357,18 +357,18 @@ class Limits:
             if host is None:
                 host = self._hosts[name] = _Host(name, wanted, self._time)
             elif host.wanted != wanted:  # the rules have changed
-                host.obey(wanted)
+                host.configure(wanted)
             self._hosts.move_to_end(name)
             while len(self._hosts) > _MAX_HOSTS:
                 self._hosts.popitem(last=False)
             return host
 
-    def _draw(self, host: _Host, request: Request) -> None:
-        short = host.draw() if _counts(request) else None
+    def _take_one(self, host: _Host, request: Request) -> None:
+        short = host.take_one() if _counts(request) else None
         if short is None:
             return
         seconds = max(0.0, short.ends_at - self._time.clock())
-        left = f"of {host.name}'s limit of {short.limit} requests {short.remaining} are left"
+        left = f"{short.remaining} of {host.name}'s limit of {short.limit} requests are left"
         kept = f"a reserve of {host.reserve:.0%} is kept{retry_in_words(seconds)} at the latest"
         raise request.inquiry.error(
             _kind(seconds),
@@ -380,14 +380,14 @@ class Limits:
     def _sit_out_pause(self, host: _Host, request: Request, ends: float) -> None:
         pause = host.paused_for()
         if pause > ends - self._time.clock():
-            raise _too_late(request, f"{host.name} asked not to be asked for now", pause)
+            raise _too_late(request, f"{host.name} asked for a pause", pause)
         if pause:
             self._time.sleep(pause)
 
     def _await_bucket(self, host: _Host, request: Request, ends: float) -> None:
         too_long = host.bucket.wait(max(0.0, ends - self._time.clock()))
         if too_long is not None:
-            raise _too_late(request, f"{host.name} is asked as often as it may be already", too_long)
+            raise _too_late(request, f"the request rate for {host.name} is used up", too_long)
 
 
 def _counts(request: Request) -> bool:
@@ -396,7 +396,7 @@ def _counts(request: Request) -> bool:
 
 def _rate(name: str, wanted: "RateLimit") -> _Rate:
     if wanted.requests_per_second is None:
-        return _RATES.get(name, _USUAL)
+        return _PUBLISHED.get(name, _GENEROUS)
     return _Rate(wanted.requests_per_second, max(1, int(wanted.requests_per_second)))
 
 

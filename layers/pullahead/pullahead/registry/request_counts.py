@@ -9,7 +9,7 @@ from typing import NamedTuple
 from urllib.parse import urlsplit
 
 from pullahead.registry.hosts import registry_at
-from pullahead.registry.transport import Request
+from pullahead.registry.request import Request
 
 ELSEWHERE = "elsewhere"
 """Stands for hosts that are no registry's API (tokens, redirects), and for registries beyond the busiest."""

@@ -1,16 +1,14 @@
-"""How to authorize a request: by Basic or by a bearer token; where to get one and how long it is good.
+"""How to authorize a request: by Basic or by a bearer token; where to get one and for how long to use it.
 
 A credential goes to the registry itself, over the scheme that it is spoken to by, and to a token service of its own;
 to nobody else.
 
-Source: distribution project, "Token Authentication Specification"; RFC 7617.
-
-WWW-Authenticate: which challenges a registry makes. Pure.
-
-Source: RFC 9110, sections 5.6 (tokens, quoted strings, lists) and 11.6.1 (WWW-Authenticate: a list of challenges, each
-with a list of parameters, both divided by commas).
+Sources: distribution project, "Token Authentication Specification"; RFC 7617 (Basic); RFC 9110, sections 5.6 (tokens,
+quoted strings, lists) and 11.6.1 (WWW-Authenticate: a list of challenges, each with a list of parameters, both divided
+by commas).
 """
 
+import functools
 import re
 import threading
 from collections import OrderedDict
@@ -25,16 +23,18 @@ from pullahead.errors import AccessDeniedError, RegistryUnavailableError
 from pullahead.oci import Repository
 from pullahead.registry.credentials import Credential, Credentials, Refused, anonymous, may_be_told, no_refresh
 from pullahead.registry.hosts import registry_at
-from pullahead.registry.transport import Request, origin_of, parse_url, sender_of
+from pullahead.registry.request import Request, origin_of, parse_url, sender_of
 
 _MAX_HEADER_CHARACTERS = 8 * 1024
 
+_compiled = functools.cache(re.compile)  # at the first challenge: most programs that import this never meet one
+
 _WORD = r"[!#$%&'*+.^_`|~0-9A-Za-z-]+"
-_PARAMETER = re.compile(rf'({_WORD})[ \t]*=[ \t]*(?:"((?:[^"\\]|\\.)*)"|([^\s,"]+))')
-_SCHEME = re.compile(rf"{_WORD}(?=[\s,]|$)")
-_TOKEN68 = re.compile(r"[ \t]+[A-Za-z0-9._~+/-]+=*[ \t]*(?=,|$)")
-_BETWEEN = re.compile(r"[\s,]*")
-_REST = re.compile(r"[^,]*")
+_PARAMETER = rf'({_WORD})[ \t]*=[ \t]*(?:"((?:[^"\\]|\\.)*)"|([^\s,"]+))'
+_SCHEME = rf"{_WORD}(?=[\s,]|$)"
+_TOKEN68 = r"[ \t]+[A-Za-z0-9._~+/-]+=*[ \t]*(?=,|$)"
+_BETWEEN = r"[\s,]*"
+_REST = r"[^,]*"
 
 
 class Challenge(NamedTuple):
@@ -45,7 +45,7 @@ class Challenge(NamedTuple):
 
 
 def parse_challenges(header: str) -> list[Challenge]:
-    """Read every challenge of a header's value (several headers joined by commas); what makes no sense is left out."""
+    """Read every challenge of a header's value (several headers joined by commas); what is malformed is left out."""
     challenges: list[Challenge] = []
     for scheme, name, value in _items(header[:_MAX_HEADER_CHARACTERS]):
         if scheme:
@@ -71,23 +71,23 @@ def _items(text: str) -> Iterator[tuple[str, str, str]]:
     """Yield a scheme, or a parameter's name and value, in the order of the header."""
     position = 0
     while (position := _end(_BETWEEN, text, position)) < len(text):
-        if parameter := _PARAMETER.match(text, position):
+        if parameter := _compiled(_PARAMETER).match(text, position):
             quoted, plain = parameter[2], parameter[3]
             yield "", parameter[1], plain if quoted is None else re.sub(r"\\(.)", r"\1", quoted)
             position = parameter.end()
-        elif scheme := _SCHEME.match(text, position):
+        elif scheme := _compiled(_SCHEME).match(text, position):
             yield scheme[0], "", ""
             position = _end(_TOKEN68, text, scheme.end())
         else:
             position = max(position + 1, _end(_REST, text, position))
 
 
-def _end(pattern: re.Pattern[str], text: str, position: int) -> int:
-    match = pattern.match(text, position)
+def _end(pattern: str, text: str, position: int) -> int:
+    match = _compiled(pattern).match(text, position)
     return match.end() if match else position
 
 
-_MAX_ENTRIES = 1000
+_MAX_GRANTS = 1000
 _DEFAULT_LIFETIME_SECONDS = 60.0  # the specification's, where expires_in is left out
 _MAX_LIFETIME_SECONDS = 3600.0
 _MAX_EARLY_SECONDS = 30.0
@@ -99,11 +99,10 @@ _PULL_ONLY = re.compile(r"repository:\S+:pull")
 
 PULL = "pull"
 PUSH = "pull,push"
-"""What a token is to allow: the actions of a scope."""
+"""What a token allows: the actions of a scope."""
 
 Fetch = Callable[[Request, float, str | None], bytes]
 """Fetches a token before a deadline, with a value for Authorization or without."""
-
 
 TokenHosts = Callable[[str], Collection[str]]
 """Lists the hosts of token services that a registry's credential may go to, besides those of its own domain."""
@@ -112,6 +111,15 @@ TokenHosts = Callable[[str], Collection[str]]
 def only_its_own(_: str) -> Collection[str]:
     """List no further host."""
     return ()
+
+
+class Identity(NamedTuple):
+    """Which credentials there are, to whom they may be told, and for what."""
+
+    credentials: Credentials = anonymous
+    actions: str = PULL
+    token_hosts: TokenHosts = only_its_own
+    refused: Refused = no_refresh
 
 
 class _Key(NamedTuple):
@@ -127,16 +135,17 @@ class _Token:
 
 
 @dataclass
-class _Entry:
-    """What one origin asks for one scope. The lock lets one thread fetch while the others wait for what it gets."""
+class _Grant:
+    """How one origin is asked for one scope. The lock lets one thread fetch while the others wait for what it gets."""
 
     challenge: Challenge | None = None
     token: _Token | None = None
     credential: Credential | None = None  # by which the token was had, or refused
+    is_challenge_asked_for: bool = False
     lock: threading.Lock = field(default_factory=threading.Lock)
 
 
-class _Answer(msgspec.Struct):
+class _TokenAnswer(msgspec.Struct):
     token: str | None = None
     access_token: str | None = None
     expires_in: float | None = None
@@ -145,29 +154,21 @@ class _Answer(msgspec.Struct):
 class Tokens:
     """Keeps what authorizes requests by origin and scope, fetches it when asked and renews it before it expires."""
 
-    def __init__(
-        self,
-        fetch: Fetch,
-        clock: Callable[[], float],
-        credentials: Credentials = anonymous,
-        actions: str = PULL,
-        token_hosts: TokenHosts = only_its_own,
-        refused: Refused = no_refresh,
-    ) -> None:
-        self._fetch, self._clock, self._credentials, self._actions = fetch, clock, credentials, actions
-        self._token_hosts, self._refused = token_hosts, refused
-        self._entries: OrderedDict[_Key, _Entry] = OrderedDict()
+    def __init__(self, fetch: Fetch, clock: Callable[[], float], identity: Identity) -> None:
+        self._fetch, self._clock = fetch, clock
+        self._credentials, self._actions, self._token_hosts, self._refused = identity
+        self._grants: OrderedDict[_Key, _Grant] = OrderedDict()
         self._lock = threading.Lock()
 
     def current(self, request: Request, deadline: float) -> str | None:
-        """Return a good Authorization for a request, or None where its origin has never asked for one."""
-        entry = self._entry(self._key_of(request))
-        with entry.lock:
-            challenge = entry.challenge
-            return None if challenge is None else self._good_token(entry, challenge, request, deadline)
+        """Return a valid Authorization for a request, or None if its origin has never asked for one."""
+        grant = self._grant(self._key_of(request))
+        with grant.lock:
+            challenge = grant.challenge
+            return None if challenge is None else self._good_token(grant, challenge, request, deadline)
 
     def answerable(self, request: Request, header: str) -> Challenge | None:
-        """Find the challenge in WWW-Authenticate that can be answered: Bearer, or Basic where we have a credential."""
+        """Find the challenge in WWW-Authenticate that can be answered: Bearer, or Basic if we have a credential."""
         bearer = find_bearer(header)
         if bearer is not None:
             return bearer
@@ -176,45 +177,54 @@ class Tokens:
 
     def renew(self, request: Request, challenge: Challenge, refused: str | None, deadline: float) -> str:
         """Return another Authorization than the refused one, as the challenge demands."""
-        entry = self._entry(self._key_of(request))
-        with entry.lock:
-            entry.challenge = challenge
-            if entry.token is not None and entry.token.authorization == refused:
-                entry.token = None
-            return self._good_token(entry, challenge, request, deadline)
+        grant = self._grant(self._key_of(request))
+        with grant.lock:
+            grant.challenge = challenge
+            if grant.token is not None and grant.token.authorization == refused:
+                grant.token = None
+            return self._good_token(grant, challenge, request, deadline)
+
+    def has_unused_credential(self, request: Request) -> bool:
+        """Tell, once, whether there is a credential for a request whose origin has never asked for one."""
+        grant = self._grant(self._key_of(request))
+        with grant.lock:
+            if grant.challenge is not None or grant.is_challenge_asked_for:
+                return False
+            grant.is_challenge_asked_for = True
+            return self._credential_for(request) is not None
 
     def changed(self, request: Request, refused: str | None) -> bool:
-        """Say that a request was refused, with an Authorization or before it had one; tell whether to try again.
+        """Note that a request was refused, with an Authorization or before it had one; tell whether to try again.
 
-        It may where there is another credential by now, whoever found it.
+        That is, whether there is another credential by now, whoever found it.
         """
-        entry, repository = self._entry(self._key_of(request)), self._repository_of(request)
-        with entry.lock:
-            if entry.challenge is None or repository is None:
+        grant, repository = self._grant(self._key_of(request)), self._repository_of(request)
+        with grant.lock:
+            if grant.challenge is None or repository is None:
                 return False
-            if entry.token is not None and entry.token.authorization != refused:
+            if grant.token is not None and grant.token.authorization != refused:
                 return True
-            if entry.credential is not None:
-                self._refused(repository, entry.credential)
+            if grant.credential is not None:
+                self._refused(repository, grant.credential)
             found = self._credentials(repository)
-            if found is None or found == entry.credential:
+            if found is None or found == grant.credential:
                 return False
-            entry.token = entry.credential = None
+            grant.token = grant.credential = None
             return True
 
-    def _entry(self, key: _Key) -> _Entry:
+    def _grant(self, key: _Key) -> _Grant:
         with self._lock:
-            entry = self._entries.setdefault(key, _Entry())
-            self._entries.move_to_end(key)
-            while len(self._entries) > _MAX_ENTRIES:
-                self._entries.popitem(last=False)
-            return entry
+            grant = self._grants.setdefault(key, _Grant())
+            self._grants.move_to_end(key)
+            while len(self._grants) > _MAX_GRANTS:
+                self._grants.popitem(last=False)
+            return grant
 
-    def _good_token(self, entry: _Entry, challenge: Challenge, request: Request, deadline: float) -> str:
-        if entry.token is None or self._clock() >= entry.token.use_until:
-            entry.credential = self._credential_for(request)
-            entry.token = self._new_token(challenge, request, entry.credential, deadline)
-        return entry.token.authorization
+    def _good_token(self, grant: _Grant, challenge: Challenge, request: Request, deadline: float) -> str:
+        if grant.token is None or self._clock() >= grant.token.use_until:
+            grant.credential = self._credential_for(request)
+            grant.token = self._new_token(challenge, request, grant.credential, deadline)
+        return grant.token.authorization
 
     def _new_token(
         self, challenge: Challenge, request: Request, credential: Credential | None, deadline: float
@@ -222,7 +232,9 @@ class Tokens:
         if challenge.scheme != "basic":
             return self._fetch_token(challenge, request, credential, deadline)
         if credential is None:
-            raise request.inquiry.error(AccessDeniedError, "it asks for a credential, and there is none any more")
+            raise request.inquiry.error(
+                AccessDeniedError, "the registry asks for a credential, and there is none any more"
+            )
         return _Token(credential.basic, self._clock() + _BASIC_LIFETIME_SECONDS)
 
     def _fetch_token(
@@ -233,12 +245,12 @@ class Tokens:
         began = self._clock()
         content = self._fetch(asked, deadline, None if credential is None else credential.basic)
         try:
-            answer = msgspec.json.decode(content, type=_Answer, strict=False)
+            answer = msgspec.json.decode(content, type=_TokenAnswer, strict=False)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-            answer = _Answer()
+            answer = _TokenAnswer()
         value = answer.token or answer.access_token or ""
         if _TOKEN.fullmatch(value) is None:
-            raise asked.inquiry.error(RegistryUnavailableError, "its answer holds no token")
+            raise asked.inquiry.error(RegistryUnavailableError, "the response has no token")
         lifetime = _DEFAULT_LIFETIME_SECONDS if answer.expires_in is None else answer.expires_in
         lifetime = min(max(lifetime, 0.0), _MAX_LIFETIME_SECONDS)
         return _Token(f"Bearer {value}", began + lifetime - min(_MAX_EARLY_SECONDS, lifetime / 4))
@@ -255,16 +267,16 @@ class Tokens:
         return Request("GET", url, {"Accept": "application/json"}, inquiry, sent_by=sender_of(url, request))
 
     def _realm_of(self, challenge: Challenge, request: Request, credential: Credential | None) -> SplitResult:
-        """Decide which token service to ask. Raises AccessDeniedError where it is none that may be asked."""
+        """Decide which token service to ask. Raises AccessDeniedError for one that may not be asked."""
         realm, asker = parse_url(challenge.parameters["realm"]), urlsplit(request.url)
         if realm is None or (realm.scheme == "http" and asker.scheme == "https"):
             raise request.inquiry.error(
                 AccessDeniedError,
-                f"{asker.netloc} wants a token from an address that is not used",
+                f"{asker.netloc} names a token service whose address is refused",
                 advice="It must be https.",
             )
         if credential is not None and not self._may_be_told(realm, asker):
-            what = f"{asker.netloc} wants a token from {realm.netloc}, which is not its own"
+            what = f"{asker.netloc} names the token service {realm.netloc}, which is not its own"
             raise request.inquiry.error(
                 AccessDeniedError,
                 f"{what}, so no credential is sent there",
@@ -283,7 +295,7 @@ class Tokens:
         return None if repository is None else self._credentials(repository)
 
     def _repository_of(self, request: Request) -> Repository | None:
-        """Name the repository of the host that was asked for in the first place: none, after a redirect elsewhere."""
+        """Name the repository of the host that was asked in the first place: None after a redirect elsewhere."""
         url = urlsplit(request.url)
         resource = _RESOURCE.fullmatch(url.path)
         if resource is None or not request.identified:

@@ -1,1 +1,1 @@
-"""What to mirror, as people declare it: the model (`model`), and the strict reader of the file (`load`)."""
+"""What to mirror: the model (`model`), and the strict loader of the rules file (`load`)."""

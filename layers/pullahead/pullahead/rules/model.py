@@ -1,9 +1,4 @@
-"""What the rules say, after every default was applied and every reference parsed. Pure data.
-
-What becomes of a tag that somebody deletes from ECR. Pure data.
-
-Which pulls are answered by mirroring what was pulled: patterns of paths and tags, and the bounds of it. Pure.
-"""
+"""Rules and mirrors, with every default applied and every reference parsed, and how to find them. Pure data."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -18,26 +13,27 @@ from pullahead.oci import Reference, Repository, parse_reference
 from pullahead.oci.reference import DOCKER_HUB, is_tag
 from pullahead.oci.registries import RepositorySettings
 from pullahead.rules.mirror_key import MirrorKey
-from pullahead.rules.repository_names import Template, fill
+from pullahead.rules.repository_names import REPOSITORY_ADVICE, Template, fill, is_repository_name
 from pullahead.rules.tag_patterns import TagSelection, allows
-from pullahead.rules.values import REPOSITORY_ADVICE, is_repository_name
 
 
 class WhenDeleted(StrEnum):
-    """Whether it is restored at once, or left deleted until upstream moves."""
+    """What happens when a tag is deleted from ECR: restored, or left deleted until upstream moves."""
 
     RESTORE = "restore"
     LEAVE = "leave"
 
 
+DEFAULT_CHECK_EVERY = timedelta(minutes=15)
+DEFAULT_ALERT_AFTER = timedelta(hours=6)
 DEFAULT_DAILY_LIMIT = 50
 DEFAULT_EXPIRE_AFTER = timedelta(days=30)
 
 
 class OnDemand(NamedTuple):
-    """What may be demanded, how much of it a day, and for how long it is followed when nobody pulls it any more.
+    """What may be pulled on demand, how many new mirrors a day, and how long they are followed after the last pull.
 
-    A pattern is a glob of upstream paths, and where a colon follows, a glob of tags; a star spans slashes.
+    A pattern is a glob of upstream paths, optionally with a colon and a glob of tags; a star spans slashes.
     """
 
     allow: tuple[str, ...]
@@ -46,19 +42,19 @@ class OnDemand(NamedTuple):
     expire_after: timedelta = DEFAULT_EXPIRE_AFTER
 
     def allows(self, path: str, tag: str) -> bool:
-        """Tell whether a tag of a path may be demanded: allowed by some pattern, and denied by none."""
-        return any(_fits(glob, path, tag) for glob in self.allow) and not any(
-            _fits(glob, path, tag) for glob in self.deny
+        """Tell whether a tag of a path may be pulled: allowed by a pattern, and denied by none."""
+        return any(_matches(glob, path, tag) for glob in self.allow) and not any(
+            _matches(glob, path, tag) for glob in self.deny
         )
 
 
-def _fits(pattern: str, path: str, tag: str) -> bool:
+def _matches(pattern: str, path: str, tag: str) -> bool:
     of_path, colon, of_tag = pattern.partition(":")
     return fnmatchcase(path, of_path) and (not colon or fnmatchcase(tag, of_tag))
 
 
 class Mirror(NamedTuple):
-    """One tag that is kept: an upstream tag and the ECR repository and tag that follow it."""
+    """One mirrored tag: an upstream tag, and the ECR repository and tag that follow it."""
 
     upstream: Reference
     repository: str
@@ -66,11 +62,11 @@ class Mirror(NamedTuple):
     check_every: timedelta
     alert_after: timedelta
     platforms: tuple[str, ...] = ()
-    immutable: bool = False  # never asked for again once it is there
-    rule: str = ""  # the name of the rule that it comes from
-    on_demand: bool = False  # followed only where somebody pulled it
-    restored: bool = True  # if it is deleted from ECR; else only when upstream moves
-    guessed: bool = False  # an event named the tag, and no rule does: it counts only if upstream has it
+    immutable: bool = False  # upstream is not checked again once it is in ECR
+    rule: str = ""  # name of its rule
+    on_demand: bool = False  # followed because it was pulled
+    restored: bool = True  # at once if deleted from ECR, else when upstream moves
+    guessed: bool = False  # named by an event and no rule: only valid if upstream has it
 
     @property
     def key(self) -> MirrorKey:
@@ -79,7 +75,7 @@ class Mirror(NamedTuple):
 
 
 class Source(StrEnum):
-    """Where a rule was found."""
+    """Where a rule comes from."""
 
     FILE = "file"
     PULL_THROUGH_CACHE = "pull-through-cache"
@@ -87,10 +83,10 @@ class Source(StrEnum):
 
 
 class Rule(NamedTuple):
-    """Follow tags of one upstream repository in one target repository.
+    """Tags of one upstream repository to follow in one target repository.
 
-    `upstream.path` may end in `/*`: then the rule stands for every repository below, and `repository` is a template.
-    On demand, it may be `*` alone: all of a registry.
+    Where `upstream.path` ends in `/*`, the rule stands for every repository below, and `repository` is a template.
+    On demand, it may be `*`, which is all of a registry.
     """
 
     name: str
@@ -101,18 +97,18 @@ class Rule(NamedTuple):
     alert_after: timedelta
     platforms: tuple[str, ...] = ()
     immutable_tags: tuple[str, ...] = ()  # globs
-    settings: RepositorySettings | None = None  # None: by ECR's repository creation template, or its defaults
+    settings: RepositorySettings | None = None  # None: ECR's repository creation template or defaults decide
     source: Source = Source.FILE
     when_deleted: WhenDeleted = WhenDeleted.RESTORE
-    on_demand: OnDemand | None = None  # then what is pulled is followed, of all that lies below
+    on_demand: OnDemand | None = None  # follow what is pulled from below
 
     @property
     def is_namespace(self) -> bool:
-        """Tell whether the rule stands for every repository below a path."""
+        """Tell whether the rule is for every repository below a path."""
         return self.upstream.path.endswith("*")
 
     def mirror(self, tag: str) -> Mirror:
-        """Make the mirror of one tag, of a rule for one repository."""
+        """Make the mirror of a tag; not for namespaces."""
         return Mirror(
             Reference(self.upstream, tag),
             self.repository,
@@ -127,22 +123,22 @@ class Rule(NamedTuple):
         )
 
     def expand(self, path: str) -> "Rule":
-        """Make of a rule for a namespace the rule for one repository of it; the name stays.
+        """Make the rule for one repository of a namespace, under the same name.
 
-        Raises ConfigError where ECR does not allow the name that the template gives.
+        Raises ConfigError where the template gives no valid name.
         """
         upstream = Repository(self.upstream.registry, path)
         repository = fill(self.repository, upstream)
         if not is_repository_name(repository):
             raise ConfigError(
-                f"the rule {self.name} publishes {upstream} into {repository}, which is no name that ECR allows. "
-                f"{REPOSITORY_ADVICE}"
+                f"the rule {self.name} publishes {upstream} into {repository}, which is not a valid ECR repository "
+                f"name. {REPOSITORY_ADVICE}"
             )
         return self._replace(upstream=upstream, repository=repository)
 
 
 class CredentialSource(NamedTuple):
-    """The secret that holds the account for repositories whose path fits a glob."""
+    """The secret with the credentials for repositories whose path matches a glob."""
 
     secret: str  # name or ARN in Secrets Manager
     path: str = "*"
@@ -150,7 +146,7 @@ class CredentialSource(NamedTuple):
 
 
 class RateLimit(NamedTuple):
-    """How hard a host may be pressed. `reserve` is the share of its own limit that is left to others."""
+    """Limits of the requests to a host. `reserve` is the share of its own limit that is left to others."""
 
     requests_per_second: float | None = None
     reserve: float = 0.1
@@ -160,29 +156,28 @@ class UpstreamSettings(NamedTuple):
     """How to talk to one upstream host."""
 
     host: str
-    plain_http: bool = False  # only ever on purpose: nothing then proves who answers
-    private_addresses: bool = False  # may be reached at addresses that are not public
+    plain_http: bool = False  # nothing then proves which host answers
+    private_addresses: bool = False  # addresses that are not public are allowed
     credentials: tuple[CredentialSource, ...] = ()
-    ca: str | None = None  # PEM certificates to trust for this host, as text
-    token_hosts: tuple[str, ...] = ()  # hosts of token services that its credentials may go to
+    ca: str | None = None  # PEM text
+    token_hosts: tuple[str, ...] = ()  # other hosts that may get its credentials
     rate_limit: RateLimit = RateLimit()
 
 
 @dataclass(frozen=True)
 class Rules:
-    """Every mirror that is named exactly, the rules, what upstreams need, and a digest that changes when they do."""
+    """The rules, every mirror that they name exactly, settings of upstreams, and a digest of all of it."""
 
     mirrors: tuple[Mirror, ...]
     upstreams: tuple[UpstreamSettings, ...]
     digest: str
     rules: tuple[Rule, ...] = ()
-    opted_out: frozenset[str] = frozenset()  # globs of target repositories that only the rules file may name
+    opted_out: frozenset[str] = frozenset()  # globs of repositories that only the rules file may add
     sources: frozenset[Source] = frozenset(Source)
-    paused: frozenset[str] = frozenset()  # names of rules whose mirrors are left alone for now
+    paused: frozenset[str] = frozenset()  # names of paused rules
 
     def find(self, repository: str, tag: str) -> Mirror | None:
-        """Find the mirror that publishes a tag: named exactly, else one that a rule's patterns may choose, else one
-        that may be demanded."""
+        """Find the mirror that publishes a tag: named exactly, else matched by patterns, else allowed on demand."""
         mirror = self._by_key.get(MirrorKey(repository, tag))
         if mirror is not None:
             return mirror
@@ -190,34 +185,34 @@ class Rules:
         return rule.mirror(tag) if rule is not None else None
 
     def find_rule(self, repository: str, tag: str) -> Rule | None:
-        """Find the rule that a tag is published by; of a namespace, the rule for that one repository."""
+        """Find the rule that publishes a tag; of a namespace, the rule for that one repository."""
         mirror = self._by_key.get(MirrorKey(repository, tag))
         return self._by_name.get(mirror.rule) if mirror is not None else self._choosing_rule(repository, tag)
 
     def creation_of(self, repository: str, tag: str) -> RepositorySettings | None:
-        """Tell how a tag's rule wants a missing repository to be made; None where it does not say."""
+        """Find how the rule of a tag creates its repository; None where it does not say."""
         rule = self.find_rule(repository, tag)
         return rule.settings if rule is not None else None
 
     def rules_of(self, repository: str) -> tuple[Rule, ...]:
-        """Find the rules that may publish into a repository; those of a namespace as rules for that one repository."""
+        """Find the rules that may publish into a repository; of a namespace, the rule for that one repository."""
         return (*self._by_repository.get(repository, ()), *self._expanded(repository))
 
     def settings_of(self, host: str) -> UpstreamSettings | None:
-        """Find the settings of an upstream host; None where the rules have none."""
+        """Find the settings of an upstream host."""
         return self._by_host.get(host)
 
     def _choosing_rule(self, repository: str, tag: str) -> Rule | None:
         choosing = (rule for rule in self._by_repository.get(repository, ()) if rule.tags.patterns)
         here = next((rule for rule in choosing if allows(rule.tags, tag)), None)
         chosen = here or next((rule for rule in self._expanded(repository) if allows(rule.tags, tag)), None)
-        return chosen or self._demandable_rule(repository, tag)
+        return chosen or self._on_demand_rule(repository, tag)
 
-    def _demandable_rule(self, repository: str, tag: str) -> Rule | None:
+    def _on_demand_rule(self, repository: str, tag: str) -> Rule | None:
         if not is_tag(tag) or not is_repository_name(repository):
             return None
         for rule, template in self._on_demand:
-            path = _completed(rule.upstream.registry, template.path_of(repository))
+            path = _complete(rule.upstream.registry, template.path_of(repository))
             if path is not None and rule.on_demand is not None and rule.on_demand.allows(path, tag):
                 return rule._replace(upstream=Repository(rule.upstream.registry, path), repository=repository)
         return None
@@ -261,30 +256,30 @@ def _with_template(rule: Rule) -> tuple[Rule, Template]:
     return rule, Template(rule.repository, rule.upstream)
 
 
-def _completed(registry: str, path: str | None) -> str | None:
-    """Let `alpine` stand for `library/alpine` on Docker Hub, as it does for docker."""
+def _complete(registry: str, path: str | None) -> str | None:
+    """Complete `alpine` to `library/alpine` on Docker Hub, as docker does."""
     return f"library/{path}" if path and registry == DOCKER_HUB and "/" not in path else path
 
 
 NewlyCached = Callable[[str, str], Mirror | None]
-"""Makes the mirror of a repository's tag that a pull through cache rule has only just cached; None where none has."""
+"""Makes the mirror of a tag that a pull through cache rule has just cached; None if none has."""
 
 
 def never_cached(_repository: str, _tag: str) -> Mirror | None:
-    """Know of nothing that was only just cached."""
+    """Find no mirror."""
     return None
 
 
 def expanded_for(upstream: str, rule: Rule) -> Rule | None:
-    """Make of a rule for a namespace the one for a repository that was found in it; None where it gives no name."""
+    """Make the rule for a repository found in a namespace; None where the template gives no valid name."""
     try:
         return rule.expand(parse_reference(upstream).repository.path)
     except ConfigError:
-        return None  # the listing of the namespace says so
+        return None  # reported by the listing of the namespace
 
 
 def is_chosen(mirror: Mirror, rules: Rules) -> bool:
-    """Whether a pattern chose the tag, rather than a rule naming it and its repository."""
+    """Tell whether a pattern chose the tag, rather than a rule that names it and its repository."""
     rule = rule_named(mirror.rule, rules)
     return rule is not None and (rule.is_namespace or mirror.tag not in rule.tags.names)
 

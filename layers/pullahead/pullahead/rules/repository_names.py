@@ -1,36 +1,49 @@
-"""Names of target repositories by template, `{registry}/{path}`: what fits in, and what came from where. Pure."""
+"""Names of ECR repositories: which are valid, and how templates such as `{registry}/{path}` make them. Pure."""
 
 import re
 
 from pullahead.oci import Repository
 
+# Amazon ECR API reference, CreateRepository, repositoryName: as in OCI, and 2 to 256 characters.
+_COMPONENT = r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*"
+_REPOSITORY = re.compile(rf"{_COMPONENT}(?:/{_COMPONENT})*")
+_REPOSITORY_CHARACTERS = range(2, 257)
+REPOSITORY_ADVICE = (
+    "Write 2 to 256 lower-case letters and digits, joined by a dot, one or two underscores, dashes, or slashes."
+)
+
 REGISTRY, PATH, NAME = "registry", "path", "name"
 PLACEHOLDERS = (REGISTRY, PATH, NAME)
-TELLING_APART = (PATH, NAME)
-"""One of these a template must hold that stands for more than one repository."""
+DISTINGUISHING = (PATH, NAME)
+"""A template for more than one repository needs one of these."""
 NAMESPACE = "/*"
-"""What the path of a whole namespace ends in."""
+"""Ends an upstream that stands for all repositories below a path."""
 
 _PLACEHOLDER = re.compile(r"\{([^{}]*)\}")
 _NOT_IN_NAMES = re.compile(r"[^a-z0-9.]+")
 
 
+def is_repository_name(text: str) -> bool:
+    """Tell whether a text is a valid name of an ECR repository."""
+    return len(text) in _REPOSITORY_CHARACTERS and _REPOSITORY.fullmatch(text) is not None
+
+
 def placeholders(template: str) -> tuple[str, ...]:
-    """List what stands in braces, known or not."""
+    """List the placeholders of a template, known or not."""
     return tuple(_PLACEHOLDER.findall(template))
 
 
 def fill(template: str, upstream: Repository) -> str:
-    """Write the name of the target repository of an upstream one.
+    """Name the target of an upstream repository.
 
-    For a namespace it is what the names of its repositories have in common, with a star for what differs.
+    Of a namespace, the result is what the names of its targets have in common, with a star for the rest.
     """
     values = {REGISTRY: _registry(upstream), PATH: upstream.path, NAME: upstream.path.rpartition("/")[2]}
     return _PLACEHOLDER.sub(lambda found: values.get(found[1], found[0]), template)
 
 
 class Template:
-    """The template of one namespace, compiled to tell which of its repositories a target stands for."""
+    """The template of one namespace, compiled to find the upstream repository of a target."""
 
     def __init__(self, template: str, namespace: Repository) -> None:
         self._below = namespace.path.removesuffix("*")
@@ -40,9 +53,9 @@ class Template:
         self._pattern = re.compile("".join(part for pair in zip(literals, [*groups, ""], strict=True) for part in pair))
 
     def path_of(self, repository: str) -> str | None:
-        """Tell which upstream path a target stands for; None for a target that is not of this template.
+        """Return the upstream path of a target; None where the template did not name it.
 
-        Where the template keeps only the last segment, the repository right below the namespace is meant.
+        Where the template keeps the last segment only, that is the repository right below the namespace.
         """
         match = self._pattern.fullmatch(repository)
         if match is None:
@@ -60,5 +73,5 @@ class Template:
 
 
 def _registry(upstream: Repository) -> str:
-    # A port's colon and the brackets of an IPv6 address are in no name that ECR allows, nor are two dashes in a row.
+    # ECR allows neither a port's colon nor the brackets of an IPv6 address.
     return _NOT_IN_NAMES.sub("-", upstream.registry).strip("-")

@@ -1,12 +1,8 @@
-"""Which of the tags that upstream lists a rule follows. Pure; what a rule names exactly is never looked up.
-
-Versions as tags write them, and ranges of them as npm writes those. Pure.
+"""Tag selection: names, globs, regular expressions and semver ranges, and which tags of a listing they choose. Pure.
 
 Sources: Semantic Versioning 2.0.0, item 11 (precedence); node-semver, "Ranges". Tags differ from both: they have no
-`+build` (OCI distribution specification 1.1, "Pulling manifests"), a `v` or none, one to three parts, and parts such as
-the 04 of 24.04.
-
-Which tags a rule follows, as data: names, patterns, and what is wrong with a pattern. Knows no listing.
+`+build` (OCI distribution specification 1.1, "Pulling manifests"), may begin with a `v`, have one to three parts, and
+have parts such as the 04 of 24.04.
 """
 
 import operator
@@ -17,12 +13,22 @@ from fnmatch import translate
 from functools import lru_cache
 from typing import NamedTuple, NoReturn
 
-from pullahead.errors import ListingShrunkError
-from pullahead.rules.regex import MAX_PATTERN_CHARACTERS, InvalidPatternError, TagRegex
+from pullahead.errors import ConfigError, ListingShrunkError
+
+MAX_PATTERN_CHARACTERS = 200
+
+
+class InvalidPatternError(ConfigError):
+    """A pattern that is refused: the cause, and how to write it."""
+
+    def __init__(self, text: str, cause: str, advice: str = "") -> None:
+        self.cause, self.advice = cause, advice
+        hint = f" {advice}" if advice else ""
+        super().__init__(f"invalid tag pattern {text[:80]!r}: {cause}.{hint}")
 
 
 class PatternKind(StrEnum):
-    """How a pattern of tags is written."""
+    """The syntax of a pattern."""
 
     GLOB = "glob"
     REGEX = "regex"
@@ -30,7 +36,7 @@ class PatternKind(StrEnum):
 
 
 class TagPattern(NamedTuple):
-    """One pattern that tags are compared with."""
+    """A pattern that tags are matched with."""
 
     kind: PatternKind
     text: str
@@ -44,8 +50,159 @@ class TagSelection(NamedTuple):
     exclude: tuple[TagPattern, ...] = ()
     prereleases: bool = False
     newest: int | None = None
-    min_tags: int = 0  # fewer tags that fit than this are upstream's fault, not a wish
+    min_tags: int = 0  # a listing with fewer matching tags is an upstream fault
 
+
+_Matcher = Callable[[str], bool]
+
+
+def select(selection: TagSelection, listed: Iterable[str]) -> tuple[str, ...]:
+    """Choose tags from a listing by patterns, newest first, without those that the selection names.
+
+    Raises ListingShrunkError where fewer than `min_tags` match, counted before `newest`; InvalidPatternError.
+    """
+    if not selection.patterns:
+        return ()
+    tags = tuple(dict.fromkeys(listed))
+    is_chosen = _chooser(selection.patterns, selection.exclude, selection.prereleases)
+    matching = [tag for tag in tags if is_chosen(tag)]
+    if len(matching) < selection.min_tags:
+        raise ListingShrunkError(
+            f"upstream lists {len(tags)} tags, of which {len(matching)} match the rule; min_tags is "
+            f"{selection.min_tags}. The tags followed so far stay followed."
+        )
+    matching.sort(key=sort_key, reverse=True)
+    named = frozenset(selection.names)
+    return tuple(tag for tag in matching[: selection.newest] if tag not in named)
+
+
+def allows(selection: TagSelection, tag: str) -> bool:
+    """Tell whether a tag is named or matches the patterns. Whether it is among the newest takes a listing."""
+    if tag in selection.names:
+        return True
+    return _chooser(selection.patterns, selection.exclude, selection.prereleases)(tag)
+
+
+def check_pattern(pattern: TagPattern) -> None:
+    """Validate a pattern. Raises InvalidPatternError."""
+    _matcher(pattern, prereleases=False)
+
+
+def matches(pattern: TagPattern, tag: str, *, prereleases: bool = False) -> bool:
+    """Tell whether a tag matches a pattern. Raises InvalidPatternError."""
+    return _matcher(pattern, prereleases)(tag)
+
+
+_NUMBER = re.compile(r"([0-9]+)")
+
+
+def sort_key(tag: str) -> tuple["Version", tuple[int | str, ...], str]:
+    """Order tags from old to new: versions after all others and by precedence, the rest by name, numbers as numbers.
+
+    No two tags are equal, so the order of the listing does not matter.
+    """
+    words = _NUMBER.split(tag)  # words and numbers alternate, so each is compared with its like
+    natural = tuple(int(word) if place % 2 else word for place, word in enumerate(words))
+    return parse_version(tag) or _NO_VERSION, natural, tag
+
+
+@lru_cache(maxsize=1024)
+def _chooser(patterns: tuple[TagPattern, ...], exclude: tuple[TagPattern, ...], prereleases: bool) -> _Matcher:
+    wanted = [_matcher(pattern, prereleases) for pattern in patterns]
+    unwanted = [_matcher(pattern, prereleases=True) for pattern in exclude]
+    return lambda tag: any(match(tag) for match in wanted) and not any(match(tag) for match in unwanted)
+
+
+@lru_cache(maxsize=4096)
+def _matcher(pattern: TagPattern, prereleases: bool) -> _Matcher:
+    text = pattern.text
+    if len(text) > MAX_PATTERN_CHARACTERS:
+        raise InvalidPatternError(text, f"it has more than {MAX_PATTERN_CHARACTERS} characters")
+    match pattern.kind:
+        case PatternKind.GLOB:
+            return glob_matcher(text)
+        case PatternKind.REGEX:
+            return _regex_matcher(text)
+    versions = parse_range(text)
+
+    def is_within(tag: str) -> bool:
+        version = parse_version(tag)
+        return version is not None and versions.contains(version, prereleases=prereleases)
+
+    return is_within
+
+
+# --- Globs ------------------------------------------------------------------------------------------------------------
+
+WILDCARDS = "*?["
+"""Characters that make a text a glob: no tag has them."""
+
+_GLOB = re.compile(r"(?:[A-Za-z0-9_.*?-]|\[!?[A-Za-z0-9_.-]+\])+")
+
+
+def glob_matcher(text: str) -> _Matcher:
+    """Compile a glob of tags: `*`, `?`, `[a-z]` and `[!a-z]`. Raises InvalidPatternError."""
+    if _GLOB.fullmatch(text) is None:
+        raise InvalidPatternError(
+            text,
+            "it has a character that no tag has, or an unclosed [",
+            "Use letters, digits, dots, dashes, underscores, *, ? and [a-z].",
+        )
+    try:
+        compiled = re.compile(translate(text))  # never backtracks past a star: linear in the tag
+    except re.error as error:
+        raise InvalidPatternError(text, error.msg, "Write ranges from low to high, like [a-z].") from error
+    return lambda tag: compiled.match(tag) is not None
+
+
+# --- Regular expressions ----------------------------------------------------------------------------------------------
+
+_MAX_REGEX_BYTES = 1024 * 1024
+"""Of memory for one expression, compiled program and caches together; RE2's default is 8 MiB."""
+_CLASS_OR_GROUP_OPENING = re.compile(r"\[\^?\]?(?:\\.|[^\]\\])*\]|\(\?(?:[A-Za-z-]*:|P<)")
+_NEVER_IN_TAGS = re.compile(r"[^A-Za-z0-9_.()\[\]{}|*+?^$\\,<>=!-]")
+"""Neither in tags nor in the syntax of expressions outside of classes and `(?:`."""
+_LITERAL_BRACE = re.compile(r"\\\{|\{(?![0-9]+(?:,[0-9]*)?\})")
+_REGEX_ADVICE = "Write it with characters, [classes], (groups), |, and * + ? {m,n}; it must match the whole tag."
+
+
+def _regex_matcher(text: str) -> _Matcher:
+    """Compile an expression that must match a whole tag, in time linear in the tag. Raises InvalidPatternError."""
+    _check_regex(text)
+    import re2  # noqa: PLC0415 - takes 10 to 40 ms, and few rules have regular expressions
+
+    options = re2.Options()
+    options.never_capture, options.log_errors, options.max_mem = True, False, _MAX_REGEX_BYTES
+    try:
+        compiled = re2.compile(text, options)
+    except re2.error as error:
+        raise InvalidPatternError(text, _regex_cause(error), _REGEX_ADVICE) from error
+    return lambda tag: compiled.fullmatch(tag) is not None
+
+
+def _check_regex(text: str) -> None:
+    """Refuse what RE2 takes although it matches no tag."""
+    if not text:
+        raise InvalidPatternError(text, "it is empty", _REGEX_ADVICE)
+    rest = _CLASS_OR_GROUP_OPENING.sub("", text)
+    if found := _NEVER_IN_TAGS.search(rest):
+        raise InvalidPatternError(text, f"no tag has the character {found[0]!r}", _REGEX_ADVICE)
+    if _LITERAL_BRACE.search(rest):  # RE2 reads it as a character; Python reads {,n} as {0,n}
+        raise InvalidPatternError(text, "a { must begin {m}, {m,} or {m,n}", _REGEX_ADVICE)
+
+
+def _regex_cause(error: Exception) -> str:
+    detail = error.args[0]
+    cause = detail.decode(errors="replace") if isinstance(detail, bytes) else str(detail)
+    name, _, part = cause.partition(": ")
+    if name == "invalid perl operator":
+        return f"look-around and other groups that begin with {part} are not supported"
+    if name == "invalid escape sequence" and part[1:].isdigit():
+        return f"the back reference {part} is not supported"
+    return cause
+
+
+# --- Versions ---------------------------------------------------------------------------------------------------------
 
 _Identifier = tuple[int, int, str]  # a number comes before any word, and numbers compare as such
 _Parts = tuple[int, ...]
@@ -57,17 +214,20 @@ _SPACE_BEHIND_OPERATOR = re.compile(r"([<>=~^])\s+")
 _SEPARATOR = re.compile(r"[\s,]+")
 _HYPHEN = re.compile(r"\s*(\S+)\s+-\s+(\S+)\s*")
 _LOWEST: tuple[_Identifier, ...] = ((0, 0, ""),)  # `-0`, before every other prerelease
-_ADVICE = 'Write it like ">=3.18 <4", "~1.2", "^1.2", "1.x", "1.2 - 1.4" or "1.x || 3.x".'
+_RANGE_ADVICE = 'Write it like ">=3.18 <4", "~1.2", "^1.2", "1.x", "1.2 - 1.4" or "1.x || 3.x".'
 
 
 class Version(NamedTuple):
-    """A version; compares by precedence. A release comes after its prereleases."""
+    """A version, ordered by precedence: a release comes after its prereleases."""
 
     major: int
     minor: int
     patch: int
     is_release: bool
     prerelease: tuple[_Identifier, ...]
+
+
+_NO_VERSION = Version(-1, 0, 0, False, ())
 
 
 class _Bound(NamedTuple):
@@ -77,26 +237,26 @@ class _Bound(NamedTuple):
 
 class _Alternative(NamedTuple):
     bounds: tuple[_Bound, ...]
-    named_prereleases: frozenset[_Parts]  # whose prereleases the range names itself, and so means
+    named_prereleases: frozenset[_Parts]  # versions of which the range names a prerelease itself
 
-    def has(self, version: Version, prereleases: bool) -> bool:
+    def contains(self, version: Version, prereleases: bool) -> bool:
         if not (version.is_release or prereleases or version[:3] in self.named_prereleases):
             return False
         return all(bound.compare(version, bound.limit) for bound in self.bounds)
 
 
 class VersionRange(NamedTuple):
-    """Alternatives, one of which must hold a version."""
+    """A range of versions: alternatives, one of which must contain a version."""
 
     alternatives: tuple[_Alternative, ...]
 
-    def has(self, version: Version, *, prereleases: bool = False) -> bool:
-        """Tell whether a version lies within; a prerelease only on demand, or where the range names one of its own."""
-        return any(alternative.has(version, prereleases) for alternative in self.alternatives)
+    def contains(self, version: Version, *, prereleases: bool = False) -> bool:
+        """Tell whether a version is in the range; a prerelease only if asked for, or if the range names one like it."""
+        return any(alternative.contains(version, prereleases) for alternative in self.alternatives)
 
 
 def parse_version(tag: str) -> Version | None:
-    """Read a tag as a version: `3.20` is 3.20.0, and `3.13-slim` a prerelease of 3.13.0; None where it is none."""
+    """Parse a tag as a version: `3.20` is 3.20.0, `3.13-slim` a prerelease of 3.13.0; None for any other tag."""
     match = _VERSION.fullmatch(tag)
     if match is None:
         return None
@@ -105,10 +265,10 @@ def parse_version(tag: str) -> Version | None:
 
 
 def parse_range(text: str) -> VersionRange:
-    """Read a range. Raises InvalidPatternError."""
+    """Parse a range. Raises InvalidPatternError."""
     alternatives = text.split("||")
     if not all(map(str.strip, alternatives)):
-        raise InvalidPatternError(text, "there is no version in a part of it", _ADVICE)
+        raise InvalidPatternError(text, "a part of the range is empty", _RANGE_ADVICE)
     return VersionRange(tuple(_alternative(text, alternative) for alternative in alternatives))
 
 
@@ -132,19 +292,19 @@ def _term(text: str, word: str) -> tuple[str, str]:
     version = word.lstrip("<>=~^")
     sign = word[: len(word) - len(version)]
     if sign not in _SIGNS:
-        raise InvalidPatternError(text, f"{sign[:80]!r} is no operator", _ADVICE)
+        raise InvalidPatternError(text, f"{sign[:80]!r} is not an operator", _RANGE_ADVICE)
     if not version:
-        raise InvalidPatternError(text, "an operator stands without a version", _ADVICE)
+        raise InvalidPatternError(text, "an operator has no version", _RANGE_ADVICE)
     return sign, version
 
 
 def _written_version(text: str, word: str) -> tuple[_Parts, tuple[_Identifier, ...]]:
-    """The parts that are named, three of them where a prerelease is named too, and the prerelease."""
+    """Return the parts that are written (three where a prerelease follows), and the prerelease."""
     if _PARTIAL.fullmatch(word):
         return tuple(int(part) for part in re.findall("[0-9]+", word)), ()
     version, match = parse_version(word), _VERSION.fullmatch(word)
     if version is None or match is None:
-        raise InvalidPatternError(text, f"{word[:80]!r} is no version", _ADVICE)
+        raise InvalidPatternError(text, f"{word[:80]!r} is not a version", _RANGE_ADVICE)
     named = 3 if version.prerelease else sum(part is not None for part in match.groups()[:3])
     return (version.major, version.minor, version.patch)[:named], version.prerelease
 
@@ -152,7 +312,7 @@ def _written_version(text: str, word: str) -> tuple[_Parts, tuple[_Identifier, .
 def _bounds(text: str, sign: str, parts: _Parts, prerelease: tuple[_Identifier, ...]) -> Iterator[_Bound]:
     if not parts:  # a star
         if sign in ("<", ">"):
-            _refuse_star(text, sign)
+            _refuse_any(text, sign)
         return
     whole = len(parts) == 3
     low = _version(parts, prerelease if whole else _LOWEST)
@@ -166,7 +326,7 @@ def _bounds(text: str, sign: str, parts: _Parts, prerelease: tuple[_Identifier, 
         case ">=":
             yield _Bound(operator.ge, low)
         case "^":
-            yield from (_Bound(operator.ge, low), _Bound(operator.lt, _after(_up_to_first_counting(parts))))
+            yield from (_Bound(operator.ge, low), _Bound(operator.lt, _after(_fixed_by_caret(parts))))
         case "~" | "~>":
             yield from (_Bound(operator.ge, low), _Bound(operator.lt, _after(parts[:2])))
         case _:
@@ -174,17 +334,17 @@ def _bounds(text: str, sign: str, parts: _Parts, prerelease: tuple[_Identifier, 
             yield _Bound(operator.le, low) if whole else _Bound(operator.lt, _after(parts))
 
 
-def _refuse_star(text: str, sign: str) -> NoReturn:
-    raise InvalidPatternError(text, f"nothing is {sign} any version", _ADVICE)
+def _refuse_any(text: str, sign: str) -> NoReturn:
+    raise InvalidPatternError(text, f"no version is {sign} *", _RANGE_ADVICE)
 
 
 def _after(parts: _Parts) -> Version:
-    """The lowest version above all that begin with these parts."""
+    """Return the lowest version above all that begin with these parts."""
     return _version((*parts[:-1], parts[-1] + 1), _LOWEST)
 
 
-def _up_to_first_counting(parts: _Parts) -> _Parts:
-    """`^` lets everything move behind the first part that is not zero."""
+def _fixed_by_caret(parts: _Parts) -> _Parts:
+    """Keep the parts that `^` fixes: up to the first that is not zero."""
     first = next((place for place, part in enumerate(parts) if part), len(parts) - 1)
     return parts[: first + 1]
 
@@ -196,101 +356,3 @@ def _version(parts: _Parts, prerelease: tuple[_Identifier, ...]) -> Version:
 
 def _identifiers(text: str) -> tuple[_Identifier, ...]:
     return tuple((0, int(part), "") if part.isdigit() else (1, 0, part) for part in text.split("."))
-
-
-WILDCARDS = "*?["
-"""Characters of a glob that no tag has."""
-
-_GLOB = re.compile(r"(?:[A-Za-z0-9_.*?-]|\[!?[A-Za-z0-9_.-]+\])+")
-_NUMBER = re.compile(r"([0-9]+)")
-_NO_VERSION = Version(-1, 0, 0, False, ())
-
-_Matcher = Callable[[str], bool]
-
-
-def select(selection: TagSelection, listed: Iterable[str]) -> tuple[str, ...]:
-    """Choose from a listing by patterns, the newest first; what the selection names exactly is not chosen again.
-
-    Raises ListingShrunkError where suspiciously few tags fit, counted before `newest` takes some away;
-    InvalidPatternError.
-    """
-    if not selection.patterns:
-        return ()
-    tags = tuple(dict.fromkeys(listed))
-    fits = _chooser(selection.patterns, selection.exclude, selection.prereleases)
-    fitting = [tag for tag in tags if fits(tag)]
-    if len(fitting) < selection.min_tags:
-        raise ListingShrunkError(
-            f"upstream lists {len(tags)} tags, {len(fitting)} of which fit the rule; min_tags: {selection.min_tags} "
-            "says that so few are upstream's mistake. What was followed before stays followed."
-        )
-    fitting.sort(key=age, reverse=True)
-    named = frozenset(selection.names)
-    return tuple(tag for tag in fitting[: selection.newest] if tag not in named)
-
-
-def allows(selection: TagSelection, tag: str) -> bool:
-    """Tell whether a tag is named, or fits the patterns; whether it is among the newest, only a listing can tell."""
-    if tag in selection.names:
-        return True
-    return _chooser(selection.patterns, selection.exclude, selection.prereleases)(tag)
-
-
-def check_pattern(pattern: TagPattern) -> None:
-    """Prove that a pattern means something. Raises InvalidPatternError."""
-    _matcher(pattern, prereleases=False)
-
-
-def matches(pattern: TagPattern, tag: str, *, prereleases: bool = False) -> bool:
-    """Tell whether a tag fits one pattern. Raises InvalidPatternError."""
-    return _matcher(pattern, prereleases)(tag)
-
-
-def age(tag: str) -> tuple[Version, tuple[int | str, ...], str]:
-    """Order tags from old to new: versions after all others and by precedence, the rest by name, numbers as such.
-
-    No two tags are equal, so that the order of a listing, which registries are free in, changes nothing.
-    """
-    words = _NUMBER.split(tag)  # words and numbers take turns, so that like is compared with like
-    natural = tuple(int(word) if place % 2 else word for place, word in enumerate(words))
-    return parse_version(tag) or _NO_VERSION, natural, tag
-
-
-@lru_cache(maxsize=1024)
-def _chooser(patterns: tuple[TagPattern, ...], exclude: tuple[TagPattern, ...], prereleases: bool) -> _Matcher:
-    wanted = [_matcher(pattern, prereleases) for pattern in patterns]
-    unwanted = [_matcher(pattern, prereleases=True) for pattern in exclude]
-    return lambda tag: any(fits(tag) for fits in wanted) and not any(fits(tag) for fits in unwanted)
-
-
-@lru_cache(maxsize=4096)
-def _matcher(pattern: TagPattern, prereleases: bool) -> _Matcher:
-    text = pattern.text
-    if len(text) > MAX_PATTERN_CHARACTERS:
-        raise InvalidPatternError(text, f"it has more than {MAX_PATTERN_CHARACTERS} characters")
-    if pattern.kind is PatternKind.GLOB:
-        return glob_matcher(text)
-    if pattern.kind is PatternKind.REGEX:
-        return TagRegex(text).matches
-    versions = parse_range(text)
-
-    def is_within(tag: str) -> bool:
-        version = parse_version(tag)
-        return version is not None and versions.has(version, prereleases=prereleases)
-
-    return is_within
-
-
-def glob_matcher(text: str) -> _Matcher:
-    """Compile a glob of tags: `*`, `?`, `[a-z]` and `[!a-z]`. Raises InvalidPatternError."""
-    if _GLOB.fullmatch(text) is None:
-        raise InvalidPatternError(
-            text,
-            "it holds what no tag has, or a [ that is not closed",
-            "A glob has letters, digits, dots, dashes, underscores, *, ? and [a-z].",
-        )
-    try:
-        compiled = re.compile(translate(text))  # matched without going back before a star that was passed
-    except re.error as error:
-        raise InvalidPatternError(text, f"it is no glob: {error.msg}") from error
-    return lambda tag: compiled.match(tag) is not None

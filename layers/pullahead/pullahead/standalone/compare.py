@@ -1,7 +1,7 @@
-"""Look through all rules in one process: list, compare, and tell of every tag how it stands. Writes nothing anywhere.
+"""Compare every tag that the rules name with what the target serves, in one process. Writes nothing.
 
-The schedule, the listings and the checks are the service's own; only its queue, table and state machine are held in
-memory. What the service remembers and a first look cannot know is found out: the digest of chosen platforms.
+The schedule, the listings and the checks are the service's own; its queue, table and state machine are in memory. What
+the service has in its records, and this cannot, is read from upstream: the digest of selected platforms.
 """
 
 import threading
@@ -36,7 +36,7 @@ _ROUNDS_OF_LISTINGS = 2  # a namespace's repositories, and the tags of each
 
 
 class TagStatus(NamedTuple):
-    """How one tag stands. `refresh` is set where it is to be made fresh."""
+    """The state of one tag. `refresh` is set where it has to be copied."""
 
     mirror: Mirror
     state: State
@@ -47,7 +47,7 @@ class TagStatus(NamedTuple):
 
 
 class ListingFailure(NamedTuple):
-    """What a rule could not choose from, and why."""
+    """A listing from which a rule could not select its tags, and why."""
 
     rule: str
     upstream: str
@@ -55,25 +55,30 @@ class ListingFailure(NamedTuple):
 
 
 class ComparisonResult(NamedTuple):
-    """All that a look through the rules found."""
+    """The states of all tags, and the listings that failed."""
 
     tags: tuple[TagStatus, ...]
     unlisted: tuple[ListingFailure, ...]
 
 
-CountsChecks = Callable[[int, int], None]
-"""Is told, from several threads, how many tags are compared, and of how many."""
+ReportProgress = Callable[[int, int], None]
+"""Called from several threads with the number of tags that were compared, and the number of all tags."""
 
 
 class RulesComparison:
-    """The use case, for one run at one moment."""
+    """Compares all mirrors of the rules, at one moment."""
 
     def __init__(
-        self, rules: Rules, upstream: Upstream, published_digests: PublishedDigests, now: datetime, told: CountsChecks
+        self,
+        rules: Rules,
+        upstream: Upstream,
+        published_digests: PublishedDigests,
+        now: datetime,
+        report: ReportProgress,
     ) -> None:
-        self._rules, self._upstream, self._now, self._told = rules, upstream, now, told
+        self._rules, self._upstream, self._now, self._report = rules, upstream, now, report
         self._records, self._queue, self._refreshes = InMemoryRecords(), InMemoryQueue(), InMemoryRefreshes()
-        self._published = _PublishedAtOnce(published_digests)
+        self._published = _PublishedDigests(published_digests)
         announcer = OutboxSender(self._records, NullEventBus(), lambda: now)
         self._check_mirrors = CheckMirrors(
             lambda: rules,
@@ -84,10 +89,10 @@ class RulesComparison:
             announcer,
             lambda: now,
         )
-        self._followers: dict[str, ListTags] = {}
+        self._listers: dict[str, ListTags] = {}
 
     def __call__(self) -> ComparisonResult:
-        """List and compare. What fails is told of its rule or tag, and stops nothing else."""
+        """List and compare. A failure is part of the result of its rule or tag, and does not stop the others."""
         schedule_checks(self._rules, self._records, self._queue, self._now)
         unlisted = [failed for _ in range(_ROUNDS_OF_LISTINGS) for failed in self._list()]
         checks = _each_tag_once(self._queue.checks)
@@ -100,25 +105,25 @@ class RulesComparison:
         )
 
     def _list(self) -> list[ListingFailure]:
-        """Follow the listings that wait; those of one upstream repository one after another, as they share it."""
+        """List what was requested; the listings of one upstream repository one after another, so that they share it."""
         grouped: dict[str, list[ListRequest]] = {}
         for request in self._queue.take_listings():
             grouped.setdefault(self._listed(request), []).append(request)
-        for upstream in grouped.keys() - self._followers.keys():
-            self._followers[upstream] = self._follower()
+        for upstream in grouped.keys() - self._listers.keys():
+            self._listers[upstream] = self._lister()
         with ThreadPoolExecutor(_LISTINGS_AT_ONCE) as pool:
-            failed = pool.map(lambda item: self._follow(*item), grouped.items())
+            failed = pool.map(lambda item: self._list_for(*item), grouped.items())
             return [each for group in failed for each in group]
 
     def _listed(self, request: ListRequest) -> str:
         rule = rule_named(request.rule, self._rules)
         return request.upstream or (str(rule.upstream) if rule is not None else "")
 
-    def _follower(self) -> ListTags:
+    def _lister(self) -> ListTags:
         return ListTags(lambda: self._rules, self._upstream, self._records, self._queue, lambda: self._now)
 
-    def _follow(self, upstream: str, requests: list[ListRequest]) -> list[ListingFailure]:
-        results = [(request.rule, self._followers[upstream](request)) for request in requests]
+    def _list_for(self, upstream: str, requests: list[ListRequest]) -> list[ListingFailure]:
+        results = [(request.rule, self._listers[upstream](request)) for request in requests]
         return [
             ListingFailure(rule, upstream, result.reason)
             for rule, result in results
@@ -126,11 +131,11 @@ class RulesComparison:
         ]
 
     def _compare(self, checks: list[CheckRequest], count: int) -> Iterable[TagStatus]:
-        counted = _Counted(self._told, count)
+        progress = _Progress(self._report, count)
 
         def check(request: CheckRequest) -> list[TagStatus]:
             compared = self._check(request)
-            counted.add(len(request.tags))
+            progress.add(len(request.tags))
             return compared
 
         with ThreadPoolExecutor(_CHECKS_AT_ONCE) as pool:
@@ -140,18 +145,18 @@ class RulesComparison:
     def _check(self, request: CheckRequest) -> list[TagStatus]:
         mirrors = mirrors_named_by(request, self._rules)
         try:
-            self._settle(mirrors)
+            self._accept_immutable(mirrors)
             results = {result.mirror: result for result in self._check_mirrors(request)}
         except PullaheadError as error:
             return [TagStatus(mirror, State.UNKNOWN, str(error)) for mirror in mirrors]
         return [self._compared(mirror, results[mirror.key]) for mirror in mirrors]
 
-    def _settle(self, mirrors: list[Mirror]) -> None:
-        """Take an immutable tag that the target has for what it should be: it is never asked for upstream again."""
+    def _accept_immutable(self, mirrors: list[Mirror]) -> None:
+        """Take the immutable tags that the target has as fresh: upstream is not asked for them."""
         for mirror in mirrors:
             if mirror.immutable and (digest := self._published.of(mirror)) is not None:
-                seen = Observation(Descriptor(OCI_MANIFEST, digest, 0), digest)
-                self._records.save(judge(seen, None, mirror, self._now).record, 0)
+                observed = Observation(Descriptor(OCI_MANIFEST, digest, 0), digest)
+                self._records.save(judge(observed, None, mirror, self._now).record, 0)
 
     def _compared(self, mirror: Mirror, result: CheckResult) -> TagStatus:
         record = self._records.load([mirror.key]).get(mirror.key)
@@ -165,7 +170,7 @@ class RulesComparison:
         )
 
     def _by_platforms(self, compared: TagStatus) -> TagStatus:
-        """Judge again what is there with chosen platforms: its digest is not upstream's, and only reading tells it."""
+        """Judge a mirror of selected platforms again: its digest is not upstream's, and follows from the index."""
         request, record = compared.refresh, self._records.load([compared.mirror.key]).get(compared.mirror.key)
         if request is None or record is None or not request.platforms or compared.published_digest is None:
             return compared
@@ -173,39 +178,39 @@ class RulesComparison:
             return compared
         try:
             index = self._upstream.get_manifest(request.source)
-            chosen = select_platforms(index, request.platforms, str(request.source))
+            selected = select_platforms(index, request.platforms, str(request.source))
         except PullaheadError as error:
             state = State.BLOCKED if type(error).__name__ in BLOCKING_ERRORS else State.UNKNOWN
             return compared._replace(state=state, reason=str(error), refresh=None)
-        digest = chosen.digest if isinstance(chosen, Descriptor) else chosen.descriptor.digest
-        known = record.with_changes(filtered=Published(request.root.digest, request.platforms, digest))
-        verdict = judge(Observation(request.root, compared.published_digest), known, compared.mirror, self._now)
+        digest = selected.digest if isinstance(selected, Descriptor) else selected.descriptor.digest
+        current = record.with_changes(filtered=Published(request.root.digest, request.platforms, digest))
+        verdict = judge(Observation(request.root, compared.published_digest), current, compared.mirror, self._now)
         refresh = request if verdict.refresh else None
         return compared._replace(state=verdict.record.state, reason=verdict.reason, refresh=refresh)
 
 
-class _PublishedAtOnce:
-    """Asks the target for all tags of a repository together, once: in batches a missing tag costs a listing each."""
+class _PublishedDigests:
+    """Asks the target once for all tags of a repository: in batches, each missing tag would cost a listing."""
 
     def __init__(self, published_digests: PublishedDigests) -> None:
         self._published_digests = published_digests
         self._answers: dict[str, Mapping[str, Digest] | PullaheadError] = {}
 
     def ask(self, wanted: Mapping[str, Collection[str]]) -> None:
-        """Ask for tags by repository."""
+        """Ask the target for tags, by repository."""
         with ThreadPoolExecutor(_REPOSITORIES_AT_ONCE) as pool:
             answers = pool.map(lambda item: self._ask(*item), wanted.items())
             self._answers = dict(zip(wanted, answers, strict=True))
 
     def digests(self, repository: str, tags: Collection[str]) -> Mapping[str, Digest]:
-        """Tell what was answered. Raises what the target raised."""
+        """Return the digests that the target answered. Raises what it raised."""
         answer = self._answers[repository]
         if isinstance(answer, PullaheadError):
             raise answer
         return {tag: answer[tag] for tag in tags if tag in answer}
 
     def of(self, mirror: Mirror) -> Digest | None:
-        """Tell which digest a mirror's tag has."""
+        """Return the digest of a mirror's tag."""
         answer = self._answers[mirror.repository]
         return None if isinstance(answer, PullaheadError) else answer.get(mirror.tag)
 
@@ -218,24 +223,24 @@ class _PublishedAtOnce:
             return error
 
 
-class _Counted:
-    def __init__(self, told: CountsChecks, count: int) -> None:
-        self._told, self._count, self._done = told, count, 0
+class _Progress:
+    def __init__(self, report: ReportProgress, count: int) -> None:
+        self._report, self._count, self._done = report, count, 0
         self._lock = threading.Lock()
 
     def add(self, done: int) -> None:
         with self._lock:
             self._done += done
-            self._told(self._done, self._count)
+            self._report(self._done, self._count)
 
 
 def _each_tag_once(checks: Iterable[CheckRequest]) -> list[CheckRequest]:
-    """Leave out tags that another check has already: two rules may choose one."""
-    seen: set[tuple[str, str]] = set()
-    kept = []
+    """Leave out tags that another check has already: two rules may select one tag."""
+    taken: set[tuple[str, str]] = set()
+    unique = []
     for check in sorted(checks, key=lambda check: check.repository):  # listings end in any order
-        tags = tuple(tag for tag in check.tags if (check.repository, tag) not in seen)
-        seen.update((check.repository, tag) for tag in tags)
+        tags = tuple(tag for tag in check.tags if (check.repository, tag) not in taken)
+        taken.update((check.repository, tag) for tag in tags)
         if tags:
-            kept.append(msgspec.structs.replace(check, tags=tags))
-    return kept
+            unique.append(msgspec.structs.replace(check, tags=tags))
+    return unique

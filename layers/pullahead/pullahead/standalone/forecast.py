@@ -1,6 +1,6 @@
-"""Foretell what refreshes would take, by the plan that a refresh makes: bytes, and upstream requests. Writes nothing.
+"""Forecast the bytes and upstream requests of refreshes, by the plan that a refresh makes. Writes nothing.
 
-Manifests are read, as the plan reads them; no blob is.
+Manifests are read as for the plan; blobs are not.
 """
 
 from collections.abc import Collection, Mapping, Sequence
@@ -15,12 +15,12 @@ from pullahead.oci.registries import ManifestReader, Target
 from pullahead.refresh.plan import read_plan
 from pullahead.rules.mirror_key import MirrorKey
 
-_MAX_FORETOLD = 1000  # copies; to read the manifests of more would itself be a burden to upstream
+_MAX_FORECASTS = 1000  # to read the manifests of more copies would itself be a load on upstream
 _AT_ONCE = 8
 
 
 class CopyForecast(NamedTuple):
-    """What one refresh would take: at least so many requests, as a large blob may be read in several ranges."""
+    """The forecast of one refresh. It may take more requests, as a large blob may be read in several ranges."""
 
     blobs: tuple[Descriptor, ...] = ()
     bytes_present: int = 0
@@ -29,7 +29,7 @@ class CopyForecast(NamedTuple):
 
     @property
     def bytes_missing(self) -> int:
-        """How many bytes the target lacks."""
+        """Return how many bytes the target lacks."""
         return sum(blob.size for blob in self.blobs)
 
 
@@ -38,16 +38,18 @@ def forecast(
     upstream: ManifestReader,
     target: Target,
     *,
-    limit: int = _MAX_FORETOLD,
+    limit: int = _MAX_FORECASTS,
 ) -> Mapping[MirrorKey, CopyForecast]:
-    """Plan refreshes without doing anything of them; the answer is by mirror. Tags of one digest are planned once."""
+    """Forecast refreshes, by mirror. Tags of one digest are planned once."""
     copies = {_copy_of(request): request for request in requests}
     with ThreadPoolExecutor(_AT_ONCE) as pool:
         first = list(copies.values())[:limit]
         planned = list(pool.map(lambda request: _forecast(request, upstream, target), first))
-    found = dict(zip((_copy_of(request) for request in first), planned, strict=True))
-    unread = CopyForecast(error=f"not looked at: there are {len(copies)} copies to make, {limit} of which are")
-    return {MirrorKey(request.repository, request.tag): found.get(_copy_of(request), unread) for request in requests}
+    forecasts = dict(zip((_copy_of(request) for request in first), planned, strict=True))
+    skipped = CopyForecast(error=f"not planned: of {len(copies)} copies only {limit} are")
+    return {
+        MirrorKey(request.repository, request.tag): forecasts.get(_copy_of(request), skipped) for request in requests
+    }
 
 
 def _copy_of(request: RefreshRequest) -> tuple[str, Digest, tuple[str, ...]]:
@@ -65,7 +67,7 @@ def _forecast(request: RefreshRequest, upstream: ManifestReader, target: Target)
 
 
 def _present_blobs(target: Target, repository: str, digests: Collection[Digest]) -> frozenset[Digest]:
-    """Ask which blobs the target has; a repository that is missing has none, and is not created."""
+    """Return the blobs that the target has; a missing repository has none, and is not created."""
     try:
         return target.present_blobs(repository, digests)
     except NotFoundError:

@@ -1,13 +1,13 @@
-"""The service's queue, table, bucket and state machine where all happens in one process: held in memory, sent nowhere.
+"""The service's table, queue and state machine in the memory of one process. Nothing is sent anywhere.
 
-What they hold is gone with the process: the next run looks at both sides anew, as a first check of the service does.
+What they store ends with the process: every run compares both sides as a first check of the service does.
 """
 
 import threading
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import TypeVar
 
-from pullahead.errors import ConflictError, StorageError
+from pullahead.errors import ConflictError
 from pullahead.messages import CheckRequest, ListRequest, Queued, RefreshRequest
 from pullahead.mirrors.outcome_event import OutcomeEvent
 from pullahead.mirrors.record import MirrorRecord, Record
@@ -19,7 +19,7 @@ _R = TypeVar("_R", bound=Record)
 
 
 class InMemoryRecords:
-    """Satisfies `pullahead.ports.Records`. May be used by several threads."""
+    """Implements `pullahead.mirrors.store.RecordStore`. Thread-safe."""
 
     def __init__(self) -> None:
         self._records: dict[RecordKey, Record] = {}
@@ -34,7 +34,7 @@ class InMemoryRecords:
         return self._records.get(key)
 
     def save(self, record: _R, expected_version: int) -> _R:
-        """Write a record where nobody else has."""
+        """Write a record unless it was changed meanwhile."""
         with self._lock:
             stored = self._records.get(record.key)
             if (stored.version if stored is not None else 0) != expected_version:
@@ -48,69 +48,52 @@ class InMemoryRecords:
         return iter(tuple(self._records.values()))
 
     def load_heartbeat(self) -> Heartbeat | None:
-        """Know of no run before this one: everything is due."""
+        """Return None, so that everything is due."""
         return None
 
     def save_heartbeat(self, heartbeat: Heartbeat) -> None:
-        """Keep nothing for a next run."""
+        """Do nothing."""
 
 
 class InMemoryQueue:
-    """Satisfies `pullahead.ports.QueuesChecks`. May be used by several threads."""
+    """Implements `pullahead.checks.ports.CheckQueue`. Thread-safe."""
 
     def __init__(self) -> None:
         self.checks: list[CheckRequest] = []
         self._listings: list[ListRequest] = []
         self._lock = threading.Lock()
 
-    def send(self, requests: Sequence[Queued], delay_seconds: int = 0) -> None:  # noqa: ARG002 - time is not played
-        """Keep requests."""
+    def send(self, requests: Sequence[Queued], delay_seconds: int = 0) -> None:  # noqa: ARG002 - nothing waits here
+        """Add requests."""
         with self._lock:
             self.checks.extend(request for request in requests if isinstance(request, CheckRequest))
             self._listings.extend(request for request in requests if isinstance(request, ListRequest))
 
     def take_listings(self) -> list[ListRequest]:
-        """Take the listings that wait."""
+        """Remove and return the requests for listings."""
         with self._lock:
             taken, self._listings = self._listings, []
         return taken
 
 
-class InMemoryPlans:
-    """Satisfies `pullahead.ports.Plans`, for one refresh."""
-
-    def __init__(self) -> None:
-        self._objects: dict[str, bytes] = {}
-
-    def read(self, key: str) -> bytes:
-        """Read an object."""
-        if key not in self._objects:
-            raise StorageError(f"nothing was kept as {key}")
-        return self._objects[key]
-
-    def write(self, key: str, content: bytes) -> None:
-        """Keep an object."""
-        self._objects[key] = content
-
-
 class InMemoryRefreshes:
-    """Satisfies `pullahead.ports.StartsRefreshes`: notes what is wanted, and starts nothing."""
+    """Collects the refreshes that checks request; starts nothing."""
 
     def __init__(self) -> None:
         self._requests: dict[MirrorKey, RefreshRequest] = {}
 
     def start(self, request: RefreshRequest) -> StartResult:
-        """Note a refresh."""
+        """Add a refresh."""
         self._requests[MirrorKey(request.repository, request.tag)] = request
         return StartResult.STARTED
 
     def of(self, key: MirrorKey) -> RefreshRequest | None:
-        """Tell which refresh a mirror wants."""
+        """Return the refresh of a mirror, if one was requested."""
         return self._requests.get(key)
 
 
 class NullEventBus:
-    """Satisfies `pullahead.ports.PublishesOutcomes`: no other program waits for what a command does."""
+    """Implements `pullahead.mirrors.outbox.OutcomeEventBus`: the outcomes of a command are not published."""
 
     def publish(self, events: Sequence[OutcomeEvent]) -> None:
-        """Send nothing."""
+        """Do nothing."""

@@ -1,4 +1,4 @@
-"""Refresh mirrors in one process, several at once, each as `copy_image` copies. One that fails stops no other."""
+"""Copy stale mirrors in one process, several at once. One that fails does not stop the others."""
 
 import threading
 from collections import defaultdict
@@ -15,11 +15,11 @@ from pullahead.rules.model import Rules
 from pullahead.standalone.copy_image import CopyOptions, CopySummary, copy_image
 
 MIRRORS_AT_ONCE = 4
-_BLOBS_AT_ONCE = 3  # of each
+_BLOBS_AT_ONCE = 3  # of each mirror
 
 
 class SyncResult(NamedTuple):
-    """How a refresh ended: with a summary or an error."""
+    """The outcome of a refresh: a summary or an error."""
 
     request: RefreshRequest
     summary: CopySummary | None
@@ -27,20 +27,20 @@ class SyncResult(NamedTuple):
 
 
 class NoProgress:
-    """Satisfies `copy_image.CopyProgress` for whoever is told of whole copies only."""
+    """Implements `CopyProgress` where only whole copies are reported."""
 
     def planned(self, blobs: Sequence[Descriptor]) -> None:
-        """Take no note."""
+        """Do nothing."""
 
     def offered(self, blob: Descriptor, what: Offered) -> None:
-        """Take no note."""
+        """Do nothing."""
 
     def sent(self, blob: Descriptor, count_bytes: int) -> None:
-        """Take no note."""
+        """Do nothing."""
 
 
 class SyncMirrors:
-    """The use case. `registry` is how the target is called in what is told of it."""
+    """Copies mirrors. `registry` is the name of the target in messages."""
 
     def __init__(
         self,
@@ -51,13 +51,14 @@ class SyncMirrors:
         *,
         wait_after_break: Wait,
         clock: Callable[[], float],
+        cpu_clock: Callable[[], float],
     ) -> None:
         self._rules, self._upstream, self._registry = rules, upstream, registry
         self._target = SharedTarget(target)
-        self._wait, self._clock = wait_after_break, clock
+        self._wait, self._clock, self._cpu_clock = wait_after_break, clock, cpu_clock
 
     def __call__(self, requests: Sequence[RefreshRequest]) -> Iterator[SyncResult]:
-        """Refresh, and tell of each as it ends."""
+        """Copy the mirrors, and yield the outcome of each as it ends."""
         with ThreadPoolExecutor(MIRRORS_AT_ONCE) as pool:
             for future in as_completed([pool.submit(self._sync, request) for request in requests]):
                 yield future.result()
@@ -79,21 +80,22 @@ class SyncMirrors:
             wait_after_break=self._wait,
             progress=NoProgress(),
             clock=self._clock,
+            cpu_clock=self._cpu_clock,
             options=CopyOptions(platforms=request.platforms, threads=_BLOBS_AT_ONCE),
         )
 
 
 class SharedTarget:
-    """A target of several copies at once: what two of them need there is made, or sent, by one of them.
+    """A target of several copies at once: a repository or a blob that two of them need is created or sent by one.
 
-    The second waits, offers the same, and is told that it is there.
+    The other one waits, and then finds it there.
     """
 
     def __init__(self, target: StreamingTarget) -> None:
         self._target = target
         self._lock = threading.Lock()
         self._locks: defaultdict[tuple[str, Digest | None], threading.Lock] = defaultdict(threading.Lock)
-        self._made: set[str] = set()
+        self._created: set[str] = set()
         self.published_digests = target.published_digests
         self.present_blobs = target.present_blobs
         self.begin_upload, self.received_bytes = target.begin_upload, target.received_bytes
@@ -101,16 +103,16 @@ class SharedTarget:
         self.put_manifest = target.put_manifest
 
     def ensure_repository(self, repository: str, settings: RepositorySettings | None = None) -> None:
-        """Make a repository, unless this run has seen to it already."""
+        """Create a repository, unless this run has done so already."""
         with self._lock_of(repository, None):
-            if repository not in self._made:
+            if repository not in self._created:
                 self._target.ensure_repository(repository, settings)
-                self._made.add(repository)
+                self._created.add(repository)
 
     def stream_blob(
         self, repository: str, blob: Descriptor, open_pieces: OpenPieces, mount_from: str | None = None
     ) -> Offered:
-        """Offer a blob, after whoever offers the same."""
+        """Offer a blob, after others that offer the same one."""
         with self._lock_of(repository, blob.digest):
             return self._target.stream_blob(repository, blob, open_pieces, mount_from)
 

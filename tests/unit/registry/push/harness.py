@@ -5,7 +5,7 @@ import http.server
 import re
 import socket
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Any, NamedTuple, Self
@@ -13,7 +13,7 @@ from typing import Any, NamedTuple, Self
 from pullahead.oci import Descriptor, Repository, digest_of
 from pullahead.registry.credentials import Credential
 from pullahead.registry.push import OciTarget
-from pullahead.registry.transport import Timeouts
+from pullahead.registry.request import Timeouts
 from tests.unit.registry.harness import FakeTime
 
 REPOSITORY = "team/app"
@@ -193,6 +193,7 @@ def target_of(
     time: FakeTime | None = None,
     timeouts: Timeouts = TIMEOUTS,
     plain_http: bool = True,
+    insecure: Collection[str] = (),
     ca: str | None = None,
     asked: list[Repository] | None = None,
 ) -> OciTarget:
@@ -207,6 +208,7 @@ def target_of(
     return OciTarget(
         registry if isinstance(registry, str) else registry.host,
         plain_http=plain_http,
+        insecure=insecure,
         credentials=credentials,
         ca=ca,
         timeouts=timeouts,

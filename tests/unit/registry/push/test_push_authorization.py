@@ -9,11 +9,11 @@ import pytest
 from pullahead.errors import AccessDeniedError, RegistryUnavailableError, UploadLostError
 from pullahead.oci import Repository
 from pullahead.oci.registries import Offered, Upload
-from pullahead.registry.connections import Connections
 from pullahead.registry.credentials import Credential
-from pullahead.registry.failures import Inquiry
-from pullahead.registry.push_session import PushScope, PushSession, RetryBudget
-from pullahead.registry.transport import Request, Timeouts
+from pullahead.registry.http import HttpClient
+from pullahead.registry.request import Inquiry, Request, Timeouts
+from pullahead.registry.session import Retries, Session
+from pullahead.registry.tokens import PUSH, Identity
 from tests.unit.registry.harness import FakeTime
 from tests.unit.registry.push.harness import (
     BLOB,
@@ -28,7 +28,6 @@ from tests.unit.registry.push.harness import (
 )
 
 BASIC = f"Basic {base64.b64encode(f'user:{SECRET}'.encode()).decode()}"
-PLACE = PushScope(REPOSITORY)
 WANTED = Reply(202, {"Location": f"{UPLOADS}1"})
 CREATED = Reply(201)
 
@@ -41,7 +40,7 @@ def token(value: str, expires_in: int = 300) -> Reply:
     return Reply(200, {}, json.dumps({"token": value, "expires_in": expires_in}).encode())
 
 
-def test_token_is_fetched_for_every_request_or_for_less_than_push(registry: ScriptedRegistry) -> None:
+def test_token_for_push_is_fetched_once(registry: ScriptedRegistry) -> None:
     registry.on("HEAD", "/manifests/", challenge(f"http://{registry.host}/token", f"repository:{REPOSITORY}:pull"))
     registry.on("HEAD", "/manifests/", Reply(404))
     registry.on("GET", "^/token", token("t1"))
@@ -58,7 +57,7 @@ def test_token_is_fetched_for_every_request_or_for_less_than_push(registry: Scri
     assert set(asked) == {Repository(registry.host, REPOSITORY)}
 
 
-def test_mount_does_not_ask_to_read_the_other_repository(registry: ScriptedRegistry) -> None:
+def test_mount_asks_to_read_the_other_repository(registry: ScriptedRegistry) -> None:
     both = f"repository:{REPOSITORY}:pull,push repository:team/base:pull"
     registry.on("POST", UPLOADS, challenge(f"http://{registry.host}/token", both), WANTED)
     registry.on("GET", "^/token", token("t1"))
@@ -68,7 +67,7 @@ def test_mount_does_not_ask_to_read_the_other_repository(registry: ScriptedRegis
     assert registry.asked[-1].authorization == "Bearer t1"
 
 
-def test_registry_without_scope_is_asked_for_none(registry: ScriptedRegistry) -> None:
+def test_challenge_without_scope_is_answered_by_the_repositories(registry: ScriptedRegistry) -> None:
     header = {"WWW-Authenticate": f'Bearer realm="http://{registry.host}/token"'}
     registry.on("POST", UPLOADS, Reply(401, header), CREATED)
     registry.on("GET", "^/token", token("t1"))
@@ -77,7 +76,7 @@ def test_registry_without_scope_is_asked_for_none(registry: ScriptedRegistry) ->
     assert scopes == [f"repository:{REPOSITORY}:pull,push", "repository:team/base:pull"]
 
 
-def test_anonymous_token_is_asked_for_with_a_credential(registry: ScriptedRegistry) -> None:
+def test_anonymous_token_is_requested_without_a_credential(registry: ScriptedRegistry) -> None:
     with ScriptedRegistry() as elsewhere:
         registry.on("POST", UPLOADS, challenge(f"http://{elsewhere.same_under_another_name}/token"), CREATED)
         elsewhere.on("GET", "^/token", token("t1"))
@@ -85,7 +84,7 @@ def test_anonymous_token_is_asked_for_with_a_credential(registry: ScriptedRegist
         assert [each.authorization for each in elsewhere.asked] == [None]
 
 
-def test_foreign_realm_gets_the_credential(registry: ScriptedRegistry) -> None:
+def test_foreign_realm_gets_no_credential(registry: ScriptedRegistry) -> None:
     with ScriptedRegistry() as thief:
         registry.on("POST", UPLOADS, challenge(f"http://{thief.same_under_another_name}/token"))
         pieces = Pieces()
@@ -95,7 +94,7 @@ def test_foreign_realm_gets_the_credential(registry: ScriptedRegistry) -> None:
     assert SECRET not in str(caught.value)
 
 
-def test_realm_that_redirects_sends_the_credential_on(registry: ScriptedRegistry) -> None:
+def test_realm_that_redirects_is_not_followed(registry: ScriptedRegistry) -> None:
     with ScriptedRegistry() as thief:
         registry.on("POST", UPLOADS, challenge(f"http://{registry.host}/token"))
         registry.on("GET", "^/token", Reply(307, {"Location": f"http://{thief.host}/token"}))
@@ -104,15 +103,15 @@ def test_realm_that_redirects_sends_the_credential_on(registry: ScriptedRegistry
         assert thief.asked == []
 
 
-@pytest.mark.parametrize("status", [400, 404, 500])
-def test_token_service_that_fails_is_taken_for_the_registry(registry: ScriptedRegistry, status: int) -> None:
+@pytest.mark.parametrize("status", [400, 404, 501])
+def test_token_service_that_fails_is_named(registry: ScriptedRegistry, status: int) -> None:
     registry.on("POST", UPLOADS, challenge(f"http://{registry.host}/token"))
     registry.on("GET", "^/token", Reply(status))
     with pytest.raises(RegistryUnavailableError, match="token service"):
         target_of(registry, CREDENTIAL).stream_blob(REPOSITORY, BLOB, Pieces().open)
 
 
-def test_wrong_credential_is_tried_for_ever(registry: ScriptedRegistry) -> None:
+def test_wrong_credential_is_tried_once(registry: ScriptedRegistry) -> None:
     registry.on("POST", UPLOADS, challenge(f"http://{registry.host}/token"))
     registry.on("GET", "^/token", Reply(401))
     with pytest.raises(AccessDeniedError, match="Check the credential"):
@@ -120,7 +119,7 @@ def test_wrong_credential_is_tried_for_ever(registry: ScriptedRegistry) -> None:
     assert len(registry.asked) == 2
 
 
-def test_basic_is_asked_for_every_time(registry: ScriptedRegistry) -> None:
+def test_basic_is_sent_without_being_asked_again(registry: ScriptedRegistry) -> None:
     registry.on("POST", UPLOADS, Reply(401, {"WWW-Authenticate": 'Basic realm="r"'}), WANTED, WANTED)
     registry.on("PUT", UPLOADS, CREATED, CREATED)
     target = target_of(registry, CREDENTIAL)
@@ -129,14 +128,14 @@ def test_basic_is_asked_for_every_time(registry: ScriptedRegistry) -> None:
     assert [each.authorization for each in registry.asked] == [None, *[BASIC] * 4]
 
 
-def test_basic_without_a_credential_is_no_plain_refusal(registry: ScriptedRegistry) -> None:
+def test_basic_without_a_credential_is_a_refusal(registry: ScriptedRegistry) -> None:
     registry.on("POST", UPLOADS, Reply(401, {"WWW-Authenticate": 'Basic realm="r"'}))
     with pytest.raises(AccessDeniedError):
         target_of(registry).stream_blob(REPOSITORY, BLOB, Pieces().open)
     assert len(registry.asked) == 1
 
 
-def test_token_that_expires_on_the_way_loses_the_blob_for_good(registry: ScriptedRegistry) -> None:
+def test_token_that_expires_on_the_way_loses_the_upload(registry: ScriptedRegistry) -> None:
     realm = f"http://{registry.host}/token"
     registry.on("POST", UPLOADS, challenge(realm), WANTED, WANTED)
     registry.on("GET", "^/token", token("t1"), token("t2"))
@@ -148,7 +147,7 @@ def test_token_that_expires_on_the_way_loses_the_blob_for_good(registry: Scripte
     assert registry.asked[-1].authorization == "Bearer t2"
 
 
-def test_token_is_used_after_its_time(registry: ScriptedRegistry) -> None:
+def test_expired_token_is_renewed(registry: ScriptedRegistry) -> None:
     time = FakeTime()
     registry.on("POST", UPLOADS, challenge(f"http://{registry.host}/token"), CREATED, CREATED)
     registry.on("GET", "^/token", token("t1", 60), token("t2", 60))
@@ -159,7 +158,7 @@ def test_token_is_used_after_its_time(registry: ScriptedRegistry) -> None:
     assert registry.asked[-1].authorization == "Bearer t2"
 
 
-def test_part_that_is_the_first_request_is_sent_unauthorized_and_lost(registry: ScriptedRegistry) -> None:
+def test_part_that_is_the_first_request_is_sent_again_with_a_token(registry: ScriptedRegistry) -> None:
     """In a process that goes on with another one's upload."""
     registry.on("PATCH", UPLOADS, challenge(f"http://{registry.host}/token"), Reply(202, {"Range": "0-3"}))
     registry.on("GET", "^/token", token("t1"))
@@ -168,29 +167,29 @@ def test_part_that_is_the_first_request_is_sent_unauthorized_and_lost(registry: 
     assert [each.body for each in registry.asked if each.method == "PATCH"] == [b"part", b"part"]
 
 
-def test_credential_shows_its_secret() -> None:
+def test_credential_does_not_show_its_secret() -> None:
     assert SECRET not in repr(Credential("user", SECRET))
 
 
-def test_storage_elsewhere_learns_the_token(registry: ScriptedRegistry) -> None:
+def test_storage_elsewhere_gets_no_token(registry: ScriptedRegistry) -> None:
     """The address that it is sent to is signed; it must not have our name as well, whatever it asks for."""
     time = FakeTime()
     timeouts = Timeouts(connect=2, read=2)
-    exchange = PushSession(
-        registry.host,
-        Connections(timeouts),
-        lambda _: CREDENTIAL,
-        RetryBudget(time, time.sleep, lambda: 1.0),
+    root = f"http://{registry.host}"
+    session = Session(
+        HttpClient(timeouts),
         timeouts,
-        plain_http=True,
+        Retries(time, time.sleep, lambda: 1.0),
+        Identity(lambda _: CREDENTIAL, PUSH),
+        target=lambda: root,
     )
     inquiry = Inquiry("test", REPOSITORY)
     registry.on("HEAD", UPLOADS, Reply(401, {"WWW-Authenticate": "Basic"}), Reply(200))
-    exchange.ask(Request("HEAD", exchange.url(REPOSITORY, "blobs", "uploads", "1"), {}, inquiry), PLACE, (200,))
+    session.answer(Request("HEAD", f"{root}{UPLOADS}1", {}, inquiry), (200,))
     with ScriptedRegistry() as storage:
         storage.on("PUT", "", Reply(401, {"WWW-Authenticate": "Basic"}))
-        elsewhere = Request("PUT", f"http://{storage.host}{UPLOADS}1", {}, inquiry)
+        elsewhere = Request("PUT", f"http://{storage.host}{UPLOADS}1", {}, inquiry, resource=f"{root}{UPLOADS}")
         with pytest.raises(AccessDeniedError):
-            exchange.ask(elsewhere, PLACE, (200,))
+            session.answer(elsewhere, (200,))
         assert [each.authorization for each in storage.asked] == [None]
     assert registry.asked[-1].authorization == BASIC

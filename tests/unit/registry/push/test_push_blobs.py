@@ -17,7 +17,7 @@ from pullahead.errors import (
 )
 from pullahead.oci import Descriptor, digest_of
 from pullahead.oci.registries import Offered
-from pullahead.registry.transport import Timeouts
+from pullahead.registry.request import Timeouts
 from tests.unit.registry.harness import FakeTime
 from tests.unit.registry.push.harness import (
     BLOB,
@@ -41,7 +41,7 @@ def offer(registry: ScriptedRegistry, pieces: Pieces | None = None, time: FakeTi
     return target_of(registry, time=time).stream_blob(REPOSITORY, BLOB, (pieces or Pieces()).open)
 
 
-def test_blob_is_sent_in_another_way_than_one_post_and_one_put(registry: ScriptedRegistry) -> None:
+def test_blob_is_sent_by_one_post_and_one_put(registry: ScriptedRegistry) -> None:
     registry.on("POST", UPLOADS, WANTED)
     registry.on("PUT", UPLOADS, CREATED)
     assert offer(registry) is Offered.COPIED
@@ -57,7 +57,7 @@ def test_blob_is_sent_in_another_way_than_one_post_and_one_put(registry: Scripte
     "location",
     ["{uploads}1", "1", "//{host}{uploads}1", "http://{host}{uploads}1", "/elsewhere/uploads/1", "?upload=1"],
 )
-def test_location_of_a_legal_form_is_not_understood(registry: ScriptedRegistry, location: str) -> None:
+def test_location_of_any_legal_form_is_followed(registry: ScriptedRegistry, location: str) -> None:
     registry.on("POST", UPLOADS, Reply(202, {"Location": location.format(uploads=UPLOADS, host=registry.host)}))
     registry.on("PUT", "digest=", CREATED)
     assert offer(registry) is Offered.COPIED
@@ -78,7 +78,7 @@ def test_location_of_a_legal_form_is_not_understood(registry: ScriptedRegistry, 
         ("https://user:s3cr3t@elsewhere.example/1", "does not say where"),
     ],
 )
-def test_location_leads_to_where_nothing_may_go(registry: ScriptedRegistry, location: str | None, cause: str) -> None:
+def test_location_where_nothing_may_go_is_refused(registry: ScriptedRegistry, location: str | None, cause: str) -> None:
     registry.on("POST", UPLOADS, Reply(202, {} if location is None else {"Location": location}))
     pieces = Pieces()
     with pytest.raises(RegistryUnavailableError, match=cause) as caught:
@@ -108,9 +108,7 @@ def test_location_leads_to_where_nothing_may_go(registry: ScriptedRegistry, loca
         (HANG_UP, RegistryUnavailableError),
     ],
 )
-def test_refused_stream_is_sent_again_or_means_something_else(
-    registry: ScriptedRegistry, reply: Reply, kind: type[RegistryError]
-) -> None:
+def test_refused_stream_is_not_sent_again(registry: ScriptedRegistry, reply: Reply, kind: type[RegistryError]) -> None:
     registry.on("POST", UPLOADS, WANTED)
     registry.on("PUT", UPLOADS, reply)
     pieces = Pieces()
@@ -121,7 +119,7 @@ def test_refused_stream_is_sent_again_or_means_something_else(
     assert (pieces.opened, registry.count("PUT")) == (1, 1)
 
 
-def test_early_refusal_is_drowned_by_the_connection_that_breaks(registry: ScriptedRegistry) -> None:
+def test_early_refusal_is_read_though_the_connection_breaks(registry: ScriptedRegistry) -> None:
     """A registry that has enough answers and hangs up while the body is still being sent."""
     content = b"x" * (64 * 1024 * 1024)
     pieces = Pieces(content, piece_bytes=1024 * 1024)
@@ -133,7 +131,7 @@ def test_early_refusal_is_drowned_by_the_connection_that_breaks(registry: Script
 
 
 @pytest.mark.parametrize("reply", [Reply(429), Reply(502), Reply(503), Reply(504), HANG_UP])
-def test_offer_that_meets_passing_trouble_is_given_up(registry: ScriptedRegistry, reply: Reply) -> None:
+def test_offer_that_meets_passing_trouble_is_retried(registry: ScriptedRegistry, reply: Reply) -> None:
     time = FakeTime()
     registry.on("POST", UPLOADS, reply, reply, WANTED)
     registry.on("PUT", UPLOADS, CREATED)
@@ -142,7 +140,7 @@ def test_offer_that_meets_passing_trouble_is_given_up(registry: ScriptedRegistry
 
 
 @pytest.mark.parametrize("seconds", ["3600", "11"])
-def test_registry_that_asks_for_a_long_wait_is_waited_for(registry: ScriptedRegistry, seconds: str) -> None:
+def test_long_retry_after_is_an_error(registry: ScriptedRegistry, seconds: str) -> None:
     time = FakeTime()
     registry.on("POST", UPLOADS, Reply(429, {"Retry-After": seconds}))
     with pytest.raises(RateLimitedError) as caught:
@@ -150,7 +148,7 @@ def test_registry_that_asks_for_a_long_wait_is_waited_for(registry: ScriptedRegi
     assert (caught.value.retry_after_seconds, time.slept) == (float(seconds), [])
 
 
-def test_short_wait_that_is_asked_for_is_not_kept(registry: ScriptedRegistry) -> None:
+def test_short_retry_after_is_kept(registry: ScriptedRegistry) -> None:
     time = FakeTime()
     registry.on("POST", UPLOADS, Reply(429, {"Retry-After": "7"}), Reply(201))
     assert offer(registry, time=time) is Offered.PRESENT
@@ -160,7 +158,7 @@ def test_short_wait_that_is_asked_for_is_not_kept(registry: ScriptedRegistry) ->
 @pytest.mark.parametrize(
     ("content", "cause"), [(CONTENT + b"!", "goes on after its end"), (CONTENT[:-1], "ends 1 bytes too early")]
 )
-def test_pieces_of_another_length_than_promised_become_a_whole_request(
+def test_pieces_of_another_length_than_promised_are_an_error(
     registry: ScriptedRegistry, content: bytes, cause: str
 ) -> None:
     registry.on("POST", UPLOADS, WANTED)
@@ -170,7 +168,7 @@ def test_pieces_of_another_length_than_promised_become_a_whole_request(
 
 
 @pytest.mark.parametrize("error", [OSError("disk"), ConnectionResetError("upstream"), TimeoutError("upstream")])
-def test_error_of_the_pieces_is_blamed_on_the_target(registry: ScriptedRegistry, error: OSError) -> None:
+def test_error_of_the_pieces_goes_through(registry: ScriptedRegistry, error: OSError) -> None:
     @contextlib.contextmanager
     def open_pieces() -> Iterator[Iterator[bytes]]:
         yield pieces()
@@ -186,7 +184,7 @@ def test_error_of_the_pieces_is_blamed_on_the_target(registry: ScriptedRegistry,
     assert caught.value is error
 
 
-def test_connection_that_the_registry_has_closed_is_used(registry: ScriptedRegistry) -> None:
+def test_connection_that_the_registry_closed_is_not_used(registry: ScriptedRegistry) -> None:
     registry.on("POST", UPLOADS, *[Reply(201, hangs_up=True)] * 3)
     target = target_of(registry)
     for _ in range(3):
@@ -194,7 +192,7 @@ def test_connection_that_the_registry_has_closed_is_used(registry: ScriptedRegis
     assert len(registry.asked) == 3
 
 
-def test_stream_is_sent_into_a_connection_that_has_ended(registry: ScriptedRegistry) -> None:
+def test_stream_is_not_sent_into_a_connection_that_has_ended(registry: ScriptedRegistry) -> None:
     """A stream is never sent twice, so it must not begin where nobody listens any more."""
 
     @contextlib.contextmanager
@@ -207,14 +205,14 @@ def test_stream_is_sent_into_a_connection_that_has_ended(registry: ScriptedRegis
     assert target_of(registry).stream_blob(REPOSITORY, BLOB, open_pieces) is Offered.COPIED
 
 
-def test_registry_that_proves_a_blob_for_long_is_not_waited_for(registry: ScriptedRegistry) -> None:
+def test_registry_that_verifies_a_blob_for_long_is_waited_for(registry: ScriptedRegistry) -> None:
     registry.on("POST", UPLOADS, WANTED)
     registry.on("PUT", UPLOADS, CREATED._replace(after_seconds=0.5))
     target = target_of(registry, timeouts=Timeouts(connect=2, read=0.2))
     assert target.stream_blob(REPOSITORY, BLOB, Pieces().open) is Offered.COPIED
 
 
-def test_connections_are_opened_for_each_request(registry: ScriptedRegistry) -> None:
+def test_connections_are_used_again(registry: ScriptedRegistry) -> None:
     registry.on("POST", UPLOADS, *[WANTED] * 5)
     registry.on("PUT", UPLOADS, *[CREATED] * 5)
     target = target_of(registry)
@@ -223,19 +221,38 @@ def test_connections_are_opened_for_each_request(registry: ScriptedRegistry) -> 
     assert registry.connections == 1
 
 
-def test_mount_from_another_repository_asks_twice(registry: ScriptedRegistry) -> None:
+def test_mount_from_another_repository_costs_one_request(registry: ScriptedRegistry) -> None:
     registry.on("POST", f"mount={BLOB.digest}&from=team/base$", Reply(201))
     pieces = Pieces()
     offered = target_of(registry).stream_blob(REPOSITORY, BLOB, pieces.open, "team/base")
     assert (offered, pieces.opened, len(registry.asked)) == (Offered.MOUNTED, 0, 1)
 
 
-def test_presence_is_asked_about_where_the_offer_tells(registry: ScriptedRegistry) -> None:
+@pytest.mark.parametrize("status", [400, 401, 403, 404, 405])
+def test_refused_mount_is_replaced_by_an_upload(registry: ScriptedRegistry, status: int) -> None:
+    registry.on("POST", "mount=", Reply(status))
+    registry.on("POST", f"{UPLOADS}$", WANTED)
+    registry.on("PUT", UPLOADS, CREATED)
+    offered = target_of(registry).stream_blob(REPOSITORY, BLOB, Pieces().open, "team/base")
+    assert (offered, len(registry.asked)) == (Offered.COPIED, 3)
+
+
+def test_registry_without_mounts_is_asked_for_one_once(registry: ScriptedRegistry) -> None:
+    registry.on("POST", "mount=", Reply(405))
+    registry.on("POST", f"{UPLOADS}$", WANTED, WANTED)
+    registry.on("PUT", UPLOADS, CREATED, CREATED)
+    target = target_of(registry)
+    for _ in range(2):
+        assert target.stream_blob(REPOSITORY, BLOB, Pieces().open) is Offered.COPIED
+    assert registry.count("POST", "mount=") == 1
+
+
+def test_presence_is_not_asked_for(registry: ScriptedRegistry) -> None:
     assert target_of(registry).present_blobs(REPOSITORY, [BLOB.digest]) == frozenset()
     assert registry.asked == []
 
 
-def test_endless_answer_fills_the_memory(registry: ScriptedRegistry) -> None:
+def test_endless_answer_is_not_read(registry: ScriptedRegistry) -> None:
     registry.on("POST", UPLOADS, Reply(400, body=b"x" * (5 * 1024 * 1024)))
-    with pytest.raises(RegistryError, match="sends more than"):
+    with pytest.raises(RegistryError, match="has more than"):
         offer(registry)

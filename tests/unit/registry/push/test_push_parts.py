@@ -4,8 +4,8 @@ import pytest
 
 from pullahead.errors import ManifestRefusedError, RegistryUnavailableError, UploadLostError
 from pullahead.oci.registries import Upload
-from pullahead.registry.failures import Inquiry
 from pullahead.registry.push import Locations, checked_location
+from pullahead.registry.request import Inquiry
 from tests.unit.registry.harness import FakeTime
 from tests.unit.registry.push.harness import (
     BLOB,
@@ -31,7 +31,7 @@ def upload_of(registry: ScriptedRegistry) -> Upload:
     return Upload(f"http://{registry.host}{UPLOADS}1?_state={SECRET}0", 10 * MIB)
 
 
-def test_address_that_moves_with_each_part_is_not_followed(registry: ScriptedRegistry) -> None:
+def test_address_that_moves_with_each_part_is_followed(registry: ScriptedRegistry) -> None:
     registry.on("POST", f"{UPLOADS}$", Reply(202, at(0)))
     registry.on("PATCH", f"{SECRET}0$", Reply(202, at(1, Range="0-9")))
     registry.on("PATCH", f"{SECRET}1$", Reply(202, at(2, Range="0-19")))
@@ -49,19 +49,19 @@ def test_address_that_moves_with_each_part_is_not_followed(registry: ScriptedReg
 @pytest.mark.parametrize(
     ("least", "size"), [("", 10 * MIB), ("5242880", 10 * MIB), (str(20 * MIB), 20 * MIB), ("many", 10 * MIB)]
 )
-def test_parts_are_smaller_than_the_registry_takes(registry: ScriptedRegistry, least: str, size: int) -> None:
+def test_parts_are_as_large_as_the_registry_wants(registry: ScriptedRegistry, least: str, size: int) -> None:
     registry.on("POST", UPLOADS, Reply(202, at(0, **{"OCI-Chunk-Min-Length": least})))
     assert target_of(registry).begin_upload(REPOSITORY).part_size == size
 
 
-def test_parts_larger_than_memory_are_agreed_to(registry: ScriptedRegistry) -> None:
+def test_parts_larger_than_memory_are_refused(registry: ScriptedRegistry) -> None:
     registry.on("POST", UPLOADS, Reply(202, at(0, **{"OCI-Chunk-Min-Length": str(10**12)})))
-    with pytest.raises(ManifestRefusedError, match="too much to hold"):
+    with pytest.raises(ManifestRefusedError, match="too much for memory"):
         target_of(registry).begin_upload(REPOSITORY)
 
 
 @pytest.mark.parametrize("answered", ["0-14", "0-2", "0-0"])
-def test_part_that_was_appended_elsewhere_counts(registry: ScriptedRegistry, answered: str) -> None:
+def test_part_that_was_appended_elsewhere_loses_the_upload(registry: ScriptedRegistry, answered: str) -> None:
     registry.on("PATCH", UPLOADS, Reply(202, at(1, Range=answered)))
     with pytest.raises(UploadLostError, match="another place") as caught:
         target_of(registry).upload_part(REPOSITORY, upload_of(registry), 0, b"0123456789")
@@ -69,20 +69,20 @@ def test_part_that_was_appended_elsewhere_counts(registry: ScriptedRegistry, ans
 
 
 @pytest.mark.parametrize("reply", [Reply(201, at(1, Range="0-4")), Reply(202, at(1)), Reply(202, {"Range": "0-9"})])
-def test_part_that_was_taken_does_not_count(registry: ScriptedRegistry, reply: Reply) -> None:
+def test_part_that_was_taken_counts(registry: ScriptedRegistry, reply: Reply) -> None:
     """ECR answers 201 and a Range that stays behind; some answer no Range, or no new address."""
     registry.on("PATCH", UPLOADS, reply)
     assert target_of(registry).upload_part(REPOSITORY, upload_of(registry), 5, b"56789") == 10
 
 
-def test_refused_offset_is_not_asked_about(registry: ScriptedRegistry) -> None:
+def test_refused_offset_is_asked_about(registry: ScriptedRegistry) -> None:
     registry.on("PATCH", UPLOADS, Reply(416, at(1, Range="0-4")))
     registry.on("GET", f"{SECRET}1$", Reply(204, at(1, Range="0-4")))
     assert target_of(registry).upload_part(REPOSITORY, upload_of(registry), 7, b"x") == 5
 
 
 @pytest.mark.parametrize("reply", [Reply(503), HANG_UP])
-def test_part_whose_fate_is_unknown_is_sent_twice(registry: ScriptedRegistry, reply: Reply) -> None:
+def test_part_whose_fate_is_unknown_is_not_sent_twice(registry: ScriptedRegistry, reply: Reply) -> None:
     time = FakeTime()
     registry.on("PATCH", UPLOADS, reply)
     with pytest.raises(RegistryUnavailableError):
@@ -93,25 +93,25 @@ def test_part_whose_fate_is_unknown_is_sent_twice(registry: ScriptedRegistry, re
 @pytest.mark.parametrize(
     ("answered", "count"), [("0-0", 0), ("bytes=0-9", 10), ("0-9", 10), ("0-99999", 20), ("0-19", 20)]
 )
-def test_status_is_misread(registry: ScriptedRegistry, answered: str, count: int) -> None:
+def test_status_is_read(registry: ScriptedRegistry, answered: str, count: int) -> None:
     registry.on("GET", UPLOADS, Reply(204, {"Range": answered}))
     assert target_of(registry).received_bytes(REPOSITORY, upload_of(registry), 20) == count
 
 
 @pytest.mark.parametrize("answered", ["", "5-9", "all", "0-" + "9" * 40])
-def test_status_that_says_nothing_is_a_guess(registry: ScriptedRegistry, answered: str) -> None:
+def test_status_that_says_nothing_loses_the_upload(registry: ScriptedRegistry, answered: str) -> None:
     registry.on("GET", UPLOADS, Reply(204, {"Range": answered} if answered else {}))
     with pytest.raises(UploadLostError):
         target_of(registry).received_bytes(REPOSITORY, upload_of(registry), 20)
 
 
-def test_close_whose_answer_was_lost_is_no_success(registry: ScriptedRegistry) -> None:
+def test_close_whose_answer_was_lost_is_a_success(registry: ScriptedRegistry) -> None:
     registry.on("PUT", UPLOADS, HANG_UP, oci_error(404, "BLOB_UPLOAD_UNKNOWN"))
     registry.on("HEAD", f"/blobs/{BLOB.digest}$", Reply(200))
     target_of(registry).complete_upload(REPOSITORY, upload_of(registry), BLOB)
 
 
-def test_upload_that_is_gone_without_its_blob_is_a_success(registry: ScriptedRegistry) -> None:
+def test_upload_that_is_gone_without_its_blob_is_lost(registry: ScriptedRegistry) -> None:
     registry.on("PUT", UPLOADS, oci_error(404, "BLOB_UPLOAD_UNKNOWN"))
     registry.on("HEAD", f"/blobs/{BLOB.digest}$", Reply(404))
     with pytest.raises(UploadLostError):
@@ -119,19 +119,19 @@ def test_upload_that_is_gone_without_its_blob_is_a_success(registry: ScriptedReg
 
 
 @pytest.mark.parametrize("forged", ["http://elsewhere.example/1", "file:///etc/passwd", "", "https://10.0.0.1/1"])
-def test_upload_id_of_another_process_leads_astray(registry: ScriptedRegistry, forged: str) -> None:
+def test_upload_id_of_another_process_is_checked(registry: ScriptedRegistry, forged: str) -> None:
     with pytest.raises(RegistryUnavailableError):
         target_of(registry).upload_part(REPOSITORY, Upload(forged, 10), 0, b"x")
     assert registry.asked == []
 
 
-def test_own_host_is_refused_for_being_internal() -> None:
+def test_own_internal_host_is_allowed() -> None:
     base = "https://10.0.0.5:5000/v2/team/app/blobs/uploads/"
     location = "https://10.0.0.5:5001/1"
     assert checked_location(Inquiry("test", REPOSITORY), location, base) == location
 
 
-def test_uploads_that_are_never_closed_fill_the_memory() -> None:
+def test_number_of_known_uploads_is_bounded() -> None:
     locations = Locations()
     for number in range(1001):
         locations.move(f"upload {number}", "elsewhere")

@@ -36,7 +36,7 @@ def left_out(found: ImportResult) -> str:
     return "\n".join(f"{left.where}: {left.message}" for left in found.left_out)
 
 
-def test_realistic_file() -> None:
+def test_realistic_file_is_imported() -> None:
     assert import_rules(REALISTIC, source="skopeo.yml").mirrors == [
         ImportedMirror("registry.example.com/busybox", "mirror/busybox", (TagEntry("*", PatternKind.GLOB),)),
         ImportedMirror("registry.example.com/redis", "mirror/redis", (TagEntry("1.0"), TagEntry("2.0"))),
@@ -55,11 +55,11 @@ def test_realistic_file() -> None:
     [
         "registry.example.com.images.redis: 'sha256:0000",
         "registry.example.com.credentials: credentials are never copied; put them into Secrets Manager",
-        "registry.example.com.cert-dir: it has no counterpart",
+        "registry.example.com.cert-dir: not supported",
         "quay.io.tls-verify: certificates are always verified",
     ],
 )
-def test_everything_else_is_told(told: str) -> None:
+def test_unsupported_key_is_reported(told: str) -> None:
     assert told in left_out(import_rules(REALISTIC, source="skopeo.yml"))
 
 
@@ -82,7 +82,7 @@ def test_no_credential_is_copied_or_shown() -> None:
         ("^(a+|b)c$", "(a+|b)c"),
     ],
 )
-def test_expression_that_may_fit_anywhere_fits_the_whole_tag(regex: str, whole: str) -> None:
+def test_expression_that_matches_anywhere_becomes_one_of_the_whole_tag(regex: str, whole: str) -> None:
     (mirror,) = import_rules(f"quay.io: {{images-by-tag-regex: {{a/b: '{regex}'}}}}", source="skopeo.yml").mirrors
     assert mirror.tags == (TagEntry(whole, PatternKind.REGEX),)
 
@@ -93,7 +93,7 @@ def test_prefix_names_the_repositories() -> None:
     assert names == ["team/x/a/b", "a/b"]
 
 
-def test_everything_that_is_carried_over_passes_the_rules_reader() -> None:
+def test_imported_rules_load() -> None:
     found = import_rules(REALISTIC, source="skopeo.yml")
     rules = load_rules(write_rules(found, source="skopeo.yml"), source="rules.yaml")
     patterns = {rule.repository: [pattern.text for pattern in rule.tags.patterns] for rule in rules.rules}
@@ -106,7 +106,7 @@ def test_everything_that_is_carried_over_passes_the_rules_reader() -> None:
     }
 
 
-def test_written_file_passes_the_rules_reader() -> None:
+def test_written_file_loads() -> None:
     found = import_rules('docker.io: {images: {alpine: ["3.20", latest]}}', source="skopeo.yml")
     rules = load_rules(write_rules(found, source="a\nfile"), source="rules.yaml")
     assert [str(mirror.key) for mirror in rules.mirrors] == [
@@ -122,18 +122,18 @@ def test_written_file_passes_the_rules_reader() -> None:
         ("- a\n", "neither a file of regsync"),
         ("version: 1\n", "neither a file of regsync"),
         ("sync: {}\nversion: 1\n", "neither a file of regsync"),
-        ("a: [", "is no YAML"),
-        ("a: !!python/object/apply:os.system [ls]", "is no YAML"),
-        ("#" * (1024 * 1024 + 1), "has more than"),
+        ("a: [", "is invalid YAML"),
+        ("a: !!python/object/apply:os.system [ls]", "is invalid YAML"),
+        ("#" * (1024 * 1024 + 1), "is larger than"),
     ],
 )
-def test_file_of_nobody_is_refused(text: str, said: str) -> None:
+def test_file_of_no_supported_tool_is_refused(text: str, said: str) -> None:
     with pytest.raises(ImportFileError, match=said) as refused:
         import_rules(text, source="file.yml")
     assert str(refused.value).startswith("file.yml ")
 
 
-def test_host_that_is_none_is_told() -> None:
+def test_invalid_host_is_reported() -> None:
     found = import_rules("nohost: {images: {a/b: [v1]}}\nquay.io: {images: {a/b: [v1]}}", source="skopeo.yml")
     assert [mirror.upstream for mirror in found.mirrors] == ["quay.io/a/b"]
-    assert "nohost: 'nohost' is no reference: it is no host" in left_out(found)
+    assert "nohost: invalid reference 'nohost': it is not a host" in left_out(found)

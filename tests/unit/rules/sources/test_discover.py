@@ -54,7 +54,7 @@ def test_cached_and_tagged_repositories_are_found_in_a_fixed_order() -> None:
         CachedRepository("quay/team/app", ("1", "2")),
     )
     assert [repository.name for repository in found.findings.tagged] == ["mirror/tagged"]
-    assert found.told == ()
+    assert found.notices == ()
 
 
 def test_tags_of_repositories_that_are_not_cached_are_not_listed() -> None:
@@ -76,18 +76,18 @@ def test_without_cache_rules_no_repository_is_listed() -> None:
     assert sorted(finding.script.calls) == ["cache_rules", "repositories_with"]
 
 
-def test_other_resource_tags_are_not_kept() -> None:
+def test_other_resource_tags_are_dropped() -> None:
     (repository,) = Finding().find().findings.tagged
     assert set(repository.tags) == {"pullahead:upstream", "pullahead:tags"}
 
 
-def test_repository_that_is_tagged_as_ignored_is_left_alone() -> None:
+def test_repository_tagged_as_ignored_is_skipped() -> None:
     finding = Finding()
     finding.tag("quay/team/app", **{"pullahead:ignore": "true"})
     assert names(finding.find()) == ["docker-hub/library/alpine"]
 
 
-def test_cached_repository_without_tags_is_passed_over() -> None:
+def test_cached_repository_without_tags_is_skipped() -> None:
     finding = Finding()
     finding.cached.repositories["quay/team/app"] = ()
     assert names(finding.find()) == ["docker-hub/library/alpine"]
@@ -100,7 +100,7 @@ class TestOptingOut:
         assert names(found) == ["docker-hub/library/alpine"]
         assert finding.script.count("tags_of") == 1
 
-    def test_source_that_the_file_turns_off_is_not_asked(self) -> None:
+    def test_source_that_is_off_is_not_read(self) -> None:
         finding = Finding()
         finding.tag("quay/team/app", **{"pullahead:ignore": "true"})
         found = finding.find(replace(NO_RULES, sources=frozenset({Source.RESOURCE_TAGS})))
@@ -116,31 +116,33 @@ class TestOptingOut:
 
 
 class TestReach:
-    def test_cached_repositories_out_of_reach_are_told_once_for_each_rule(self) -> None:
+    def test_uncovered_cached_repositories_are_reported_once_per_rule(self) -> None:
         finding = Finding()
         finding.cached.repositories["quay/team/b"] = ("1",)
         found = finding.find(reach=WritableRepositories(("mirror/*",), ("docker-hub/*",)))
         assert names(found) == ["docker-hub/library/alpine"]
-        (told,) = found.told
-        assert told.startswith("pull through cache rule quay: quay/team/app and 1 more are not followed")
-        assert told.endswith("Add quay/* to it.")
+        (notices,) = found.notices
+        assert notices.startswith("pull through cache rule quay: quay/team/app and 1 more are not followed")
+        assert notices.endswith("Add quay/* to it.")
 
     def test_rule_for_everything_follows_only_what_the_parameter_names(self) -> None:
         finding = Finding(CacheRule("", "quay.io"))
         found = finding.find(reach=WritableRepositories((), ("quay/*",)))
         assert names(found) == ["quay/team/app"]
-        assert any("pull through cache rule ROOT: app and 2 more are not followed" in told for told in found.told)
+        assert any(
+            "pull through cache rule ROOT: app and 2 more are not followed" in notice for notice in found.notices
+        )
 
-    def test_tagged_repository_out_of_reach_is_told(self) -> None:
+    def test_uncovered_tagged_repository_is_reported(self) -> None:
         finding = Finding()
         finding.tag("elsewhere/app", **{"upstream-image": "nginx", "upstream-tags": "1"})
         found = finding.find()
         assert [repository.name for repository in found.findings.tagged] == ["mirror/tagged"]
-        assert "elsewhere/app" in found.told[0]
-        assert "TargetRepositories" in found.told[0]
+        assert "elsewhere/app" in found.notices[0]
+        assert "TargetRepositories" in found.notices[0]
 
 
-class TestWhatCannotBeAsked:
+class TestFailedCalls:
     @pytest.mark.parametrize("operation", ["cache_rules", "repository_names", "tags_of"])
     def test_cached_repositories_stay_as_they_were(self, operation: str) -> None:
         finding = Finding()
@@ -149,7 +151,9 @@ class TestWhatCannotBeAsked:
         finding.script.fail(operation, StorageError("it is throttled"))
         found = finding.find(before=before)
         assert found.findings == before
-        assert found.told == ("pull through cache rules could not be read, and stay as they were: it is throttled",)
+        assert found.notices == (
+            "pull through cache rules could not be read; the earlier findings stay in use: it is throttled",
+        )
 
     def test_tagged_repositories_stay_as_they_were_ignored_ones_too(self) -> None:
         finding = Finding()
@@ -158,13 +162,13 @@ class TestWhatCannotBeAsked:
         finding.script.fail("repositories_with", StorageError("access denied"))
         found = finding.find(before=before)
         assert found.findings == before
-        assert found.told == ("resource tags could not be read, and stay as they were: access denied",)
+        assert found.notices == ("resource tags could not be read; the earlier findings stay in use: access denied",)
 
 
-def test_so_many_cached_repositories_that_some_are_left_out_are_told() -> None:
+def test_cached_repositories_beyond_the_limit_are_reported() -> None:
     finding = Finding()
     limit = find_sources.MAX_CACHED_REPOSITORIES
     finding.cached.repositories = {f"quay/team/app{n:05}": ("1",) for n in range(limit + 1)}
     found = finding.find()
     assert len(found.findings.cached) == limit
-    assert f"quay/team/app{limit:05}" in found.told[0]
+    assert f"quay/team/app{limit:05}" in found.notices[0]

@@ -1,4 +1,4 @@
-"""The schedule gathers rules: what is written, what is told once, and how a rules file kept elsewhere is followed."""
+"""The schedule combines rules: what it stores and reports, and which version of an external file is in force."""
 
 from datetime import timedelta
 
@@ -80,7 +80,7 @@ class TestSharing:
         gathering.layer = rules_text("1.0")
         assert keys(gathering.reader()) == ["mirror/b:1.0"]
 
-    def test_nothing_new_writes_nothing(self) -> None:
+    def test_unchanged_state_is_not_written(self) -> None:
         gathering = Gathering()
         gathering.gather()
         gathering.gather(minutes=5)
@@ -149,7 +149,7 @@ class TestSharing:
             gathering.reader()
         assert keys(gathering.reader()) == []
 
-    def test_what_another_version_wrote_is_written_anew(self) -> None:
+    def test_state_of_another_version_is_overwritten(self) -> None:
         gathering = Gathering()
         gathering.standing.content = b'{"version": 2, "text": {"good": 7}}'
         assert keys(gathering.reader()) == []
@@ -159,26 +159,26 @@ class TestSharing:
 
 
 class TestTelling:
-    def test_problem_is_told_once_and_again_after_it_was_away(self) -> None:
+    def test_notice_is_reported_once_and_again_after_it_was_gone(self) -> None:
         gathering = Gathering()
         gathering.tagged.repositories["mirror/x"] = {"pullahead:upstream": "A B", "pullahead:tags": "1"}
-        assert len(gathering.gather().told) == 1
-        assert gathering.gather(minutes=5).told == ()
+        assert len(gathering.gather().notices) == 1
+        assert gathering.gather(minutes=5).notices == ()
         gathering.tagged.repositories.clear()
-        assert gathering.gather(minutes=5).told == ()
+        assert gathering.gather(minutes=5).notices == ()
         gathering.tagged.repositories["mirror/x"] = {"pullahead:upstream": "A B", "pullahead:tags": "1"}
-        assert len(gathering.gather(minutes=5).told) == 1
+        assert len(gathering.gather(minutes=5).notices) == 1
 
-    def test_new_process_does_not_tell_it_again(self) -> None:
+    def test_new_process_does_not_report_it_again(self) -> None:
         gathering = Gathering()
         gathering.tagged.repositories["mirror/x"] = {"pullahead:upstream": "A B", "pullahead:tags": "1"}
         gathering.gather()
         gathering.schedule = gathering.new_schedule()
-        assert gathering.gather().told == ()
+        assert gathering.gather().notices == ()
 
 
 class TestRulesElsewhere:
-    def test_file_elsewhere_stands_in_for_the_layer(self) -> None:
+    def test_external_file_replaces_the_layer(self) -> None:
         gathering = Gathering(rules_text("1.0"))
         gathering.layer = rules_text("layer")
         assert "mirror/b:1.0" in keys(gathering.gather().rules)
@@ -192,7 +192,7 @@ class TestRulesElsewhere:
         assert "mirror/b:2.0" in keys(gathering.reader())
         assert gathering.broken is None
 
-    def test_broken_version_is_refused_and_written_down(self) -> None:
+    def test_invalid_version_is_refused_and_recorded(self) -> None:
         gathering = Gathering(rules_text("1.0"))
         gathering.gather()
         gathering.put(BROKEN)
@@ -205,9 +205,9 @@ class TestRulesElsewhere:
         broken = gathering.broken
         assert broken is not None
         assert (broken.since, broken.unreadable) == (broken_at, False)
-        assert "'mirors' is not known. Did you mean mirrors?" in broken.detail
+        assert "unknown key 'mirors'. Did you mean mirrors?" in broken.detail
 
-    def test_mended_file_is_in_force_and_nothing_is_broken_any_more(self) -> None:
+    def test_corrected_file_clears_the_recorded_problem(self) -> None:
         gathering = Gathering(rules_text("1.0"))
         gathering.gather()
         gathering.put(BROKEN)
@@ -217,7 +217,7 @@ class TestRulesElsewhere:
         assert gathering.broken is None
         assert "mirror/b:2.0" in keys(gathering.reader())
 
-    def test_another_broken_version_has_its_own_problems_and_the_same_beginning(self) -> None:
+    def test_next_invalid_version_has_its_own_problems_since_the_first(self) -> None:
         gathering = Gathering(rules_text("1.0"))
         gathering.gather()
         gathering.put(BROKEN)
@@ -225,10 +225,10 @@ class TestRulesElsewhere:
         gathering.put("version: 7\nmirrors: []\n")
         gathering.gather(minutes=5)
         assert gathering.broken is not None
-        assert "'7' is not known" in gathering.broken.detail
+        assert "'7' is not a supported version" in gathering.broken.detail
         assert gathering.broken.since == broken_at
 
-    def test_file_that_cannot_be_read_is_written_down_until_it_can_be(self) -> None:
+    def test_unreadable_file_is_recorded_until_it_is_readable(self) -> None:
         gathering = Gathering(rules_text("1.0"))
         gathering.gather()
         gathering.script.fail("read_text", StorageError("AccessDenied"), times=2)

@@ -59,28 +59,28 @@ def test_tag_that_is_named_twice_is_followed_once() -> None:
 @pytest.mark.parametrize(
     ("tags", "problem"),
     [
-        ({"pullahead_upstream": "https://quay.io/a", "pullahead_tags": "1"}, "a reference is no URL"),
-        ({"pullahead_upstream": "quay.io/team/app:1.0", "pullahead_tags": "1"}, "names a tag or a digest"),
-        ({"pullahead_upstream": "quay.io/team/app"}, "name an upstream and no tag; add pullahead:tags"),
-        ({"pullahead_upstream": "quay.io/team/app", "pullahead_tags": ""}, "no tag; add pullahead:tags"),
-        ({"upstream_image": "quay.io/team/app", "upstream_tags": "a:b"}, "'a:b', which is no tag"),
+        ({"pullahead_upstream": "https://quay.io/a", "pullahead_tags": "1"}, "a reference is not a URL"),
+        ({"pullahead_upstream": "quay.io/team/app:1.0", "pullahead_tags": "1"}, "has a tag or a digest"),
+        ({"pullahead_upstream": "quay.io/team/app"}, "name an upstream and no tags; add pullahead:tags"),
+        ({"pullahead_upstream": "quay.io/team/app", "pullahead_tags": ""}, "no tags; add pullahead:tags"),
+        ({"upstream_image": "quay.io/team/app", "upstream_tags": "a:b"}, "'a:b' is not a valid tag"),
         (
             {"upstream_image": "quay.io/team/app", "upstream_tags": "semver:latest"},
-            "'semver:latest': 'latest' is no version",
+            "'semver:latest': 'latest' is not a version",
         ),
         (
             {"upstream_image": "a/b", "upstream_tags": "1", "ignore_tags": "a:b"},
-            "ignore-tags names 'a:b', which is no tag",
+            "ignore-tags: 'a:b' is not a valid tag",
         ),
         ({"upstream_image": "", "upstream_tags": "1"}, "its resource tag upstream-image"),
     ],
 )
-def test_tags_that_mean_nothing_are_told_and_followed_by_nothing(tags: dict[str, str], problem: str) -> None:
+def test_invalid_resource_tags_are_reported_and_add_no_rule(tags: dict[str, str], problem: str) -> None:
     found = described(**tags)
     assert found.rules == ()
-    (told,) = found.problems
-    assert told.startswith("mirror/app: ")
-    assert problem in told
+    (notices,) = found.problems
+    assert notices.startswith("mirror/app: ")
+    assert problem in notices
 
 
 @pytest.mark.parametrize("value", ["true", "True", " true "])
@@ -88,11 +88,11 @@ def test_ignored_repository_is_not_followed(value: str) -> None:
     assert described(pullahead_upstream="a/b", pullahead_tags="1", pullahead_ignore=value) == DescribedSource()
 
 
-def test_repository_that_is_not_quite_ignored_is_followed() -> None:
+def test_repository_with_another_ignore_value_is_followed() -> None:
     assert len(described(pullahead_upstream="a/b", pullahead_tags="1", pullahead_ignore="false").rules) == 1
 
 
-def test_broken_repository_stops_no_other() -> None:
+def test_invalid_repository_stops_no_other() -> None:
     broken = TaggedRepository("mirror/broken", {"pullahead:upstream": "A B"})
     good = TaggedRepository("mirror/good", {"pullahead:upstream": "quay.io/a/b", "pullahead:tags": "1"})
     found = describe_tagged([broken, good])

@@ -1,15 +1,12 @@
-"""Other tools' files → our rules file, and what could not be carried over. Pure: texts in, texts out.
-
-Tell another tool's file by its keys, and read it. Decides which tools' files are known.
-"""
+"""Other tools' files → our rules file, and what is not supported. Tells the tool by the file's keys. Pure."""
 
 import yaml
 
 from pullahead.errors import ConfigError
-from pullahead.rules.document import MAX_DOCUMENT_BYTES
 from pullahead.rules.importers.regsync import read_regsync
 from pullahead.rules.importers.result import ImportedMirror, ImportResult, NotImported, write_rules
 from pullahead.rules.importers.skopeo import read_skopeo
+from pullahead.rules.yaml_document import MAX_DOCUMENT_BYTES
 
 __all__ = ["ImportFileError", "ImportResult", "ImportedMirror", "NotImported", "import_rules", "write_rules"]
 
@@ -18,7 +15,7 @@ _KEPT = frozenset({"tag:yaml.org,2002:null", "tag:yaml.org,2002:merge"})
 
 
 class _TextLoader(yaml.SafeLoader):
-    """Reads single values as they are written, as Go does into its strings: a tag 3.20 is no number here."""
+    """Reads single values as they are written, as Go reads strings: a tag 3.20 is not a number here."""
 
 
 _TextLoader.yaml_implicit_resolvers = {
@@ -28,17 +25,17 @@ _TextLoader.yaml_implicit_resolvers = {
 
 
 class ImportFileError(ConfigError):
-    """A file that none of the tools known here wrote."""
+    """A file that is not of a supported tool."""
 
 
 def import_rules(text: str, *, source: str, prefix: str = "mirror") -> ImportResult:
-    """Read a file of regsync or of skopeo sync. Raises ImportFileError."""
+    """Convert a file of regsync or of skopeo sync. Raises ImportFileError."""
     if len(text.encode()) > MAX_DOCUMENT_BYTES:
-        raise ImportFileError(f"{source} has more than {MAX_DOCUMENT_BYTES} bytes")
+        raise ImportFileError(f"{source} is larger than {MAX_DOCUMENT_BYTES} bytes")
     try:
         document = yaml.load(text, Loader=_TextLoader)  # noqa: S506 - it is a safe one
     except yaml.YAMLError as error:
-        raise ImportFileError(f"{source} is no YAML: {' '.join(str(error).split())}") from error
+        raise ImportFileError(f"{source} is invalid YAML: {' '.join(str(error).split())}") from error
     if isinstance(document, dict) and isinstance(document.get("sync"), list):
         return read_regsync(document)
     if isinstance(document, dict) and document and all(isinstance(each, dict) for each in document.values()):

@@ -1,9 +1,10 @@
-"""regsync's configuration → our rules (regclient, docs/regsync.md, version 1). Decides what of it has a counterpart."""
+"""regsync's configuration → our rules (regclient, docs/regsync.md, version 1). Decides what of it is supported."""
 
 from collections.abc import Iterator, Mapping
 from typing import Any
 
 from pullahead.oci import InvalidReferenceError, Reference, parse_host
+from pullahead.oci.platforms import is_platform
 from pullahead.rules.importers.go_yaml import (
     items_of,
     mapping_of,
@@ -16,8 +17,8 @@ from pullahead.rules.importers.go_yaml import (
     texts_of,
 )
 from pullahead.rules.importers.result import ALL_TAGS, ImportedMirror, ImportResult, TagEntry
+from pullahead.rules.repository_names import is_repository_name
 from pullahead.rules.tag_patterns import PatternKind
-from pullahead.rules.values import is_platform, is_repository_name
 
 _SECRETS = ("user", "pass", "token", "credHelper", "clientCert", "clientKey")
 _CARRIED = frozenset(
@@ -27,14 +28,14 @@ _SELECTING = frozenset({"allow", "deny", "semverRange"})
 
 
 def read_regsync(document: Mapping[Any, Any]) -> ImportResult:
-    """Read a whole file."""
+    """Convert a file."""
     imported = ImportResult("regsync")
     for index, credentials in enumerate(items_of(document.get("creds"))):
         _host(mapping_of(credentials), f"creds[{index}]", imported)
     defaults = mapping_of(document.get("defaults"))
     for key in defaults:
         if key not in {"interval", "schedule"}:
-            imported.leave_out(f"defaults.{key}", "it has no counterpart")
+            imported.leave_out(f"defaults.{key}", "not supported")
     for index, entry in enumerate(items_of(document.get("sync"))):
         _entry(mapping_of(entry), defaults, f"sync[{index}]", imported)
     return imported
@@ -65,19 +66,19 @@ def _host(credentials: Mapping[Any, Any], where: str, imported: ImportResult) ->
         )
     for key in credentials:
         if key not in {"registry", "tls", "regcert", "reqPerSec", *_SECRETS}:
-            imported.leave_out(f"{where}.{key}", "it has no counterpart")
+            imported.leave_out(f"{where}.{key}", "not supported")
 
 
 def _entry(entry: Mapping[Any, Any], defaults: Mapping[Any, Any], where: str, imported: ImportResult) -> None:
     for key in entry:
         if key not in _CARRIED:
-            imported.leave_out(f"{where}.{key}", "it has no counterpart")
+            imported.leave_out(f"{where}.{key}", "not supported")
     kind = entry.get("type")
     if kind == "registry":
         _registry(entry, defaults, where, imported)
         return
     if kind not in {"image", "repository"}:
-        imported.leave_out(where, f"the type {kind!r} is not known")
+        imported.leave_out(where, f"unknown type {kind!r}")
         return
     source = read_reference(str(entry.get("source", "")), where, imported)
     target = read_reference(str(entry.get("target", "")), where, imported)
@@ -99,7 +100,7 @@ def _add_image(
 ) -> None:
     tag = source.tag or "latest"
     if source.digest is not None:
-        imported.leave_out(where, "a digest never moves, so there is nothing to keep fresh")
+        imported.leave_out(where, "digests never move, so they need no rule")
     elif (target.tag or "latest") != tag:
         imported.leave_out(where, f"tags keep their names: {tag} cannot be published as {target.tag or 'latest'}")
     else:
@@ -125,7 +126,8 @@ def _registry(entry: Mapping[Any, Any], defaults: Mapping[Any, Any], where: str,
     named = list(filter(is_repository_name, repositories))
     if not named or len(named) < len(repositories):
         imported.leave_out(
-            where, "a registry is not followed as a whole, nor by expressions; name its repositories, or HOST/TEAM/*"
+            where,
+            "registries and expressions of repositories are not supported; name repositories, or HOST/TEAM/*",
         )
     for name in named:
         source = read_reference(f"{entry.get('source')}/{name}", where, imported)
@@ -139,7 +141,7 @@ def _selection(
 ) -> tuple[tuple[TagEntry, ...], tuple[TagEntry, ...]]:
     for key in tags:
         if key not in _SELECTING:
-            imported.leave_out(f"{where}.tags.{key}", "it has no counterpart")
+            imported.leave_out(f"{where}.tags.{key}", "not supported")
     chosen = [
         *read_regexes(texts_of(tags.get("allow")), f"{where}.tags.allow", imported),
         *read_ranges(texts_of(tags.get("semverRange")), f"{where}.tags.semverRange", imported),
@@ -163,7 +165,9 @@ def _add(
         return
     times = entry if "interval" in entry or "schedule" in entry else defaults
     if times.get("schedule"):
-        imported.leave_out(where, f"the schedule {times['schedule']!r}: checks are made every 15 minutes instead")
+        imported.leave_out(
+            where, f"the schedule {times['schedule']!r} is not supported; upstream is checked every 15 minutes"
+        )
     every = read_interval(str(times["interval"]), where, imported) if times.get("interval") else None
     platforms = tuple(_platforms(entry, where, imported))
     for tags, exclude in selections:
@@ -175,4 +179,4 @@ def _platforms(entry: Mapping[Any, Any], where: str, imported: ImportResult) -> 
         if is_platform(platform):
             yield platform
         else:
-            imported.leave_out(where, f"the platform {platform!r} is none; write OS/ARCH")
+            imported.leave_out(where, f"{platform!r} is not a platform; write OS/ARCH")

@@ -1,7 +1,4 @@
-"""What an import comes to, before it is written. Knows no other tool's format, and not how ours is written.
-
-An import → the text of a rules file that people go on editing. Decides how it is laid out.
-"""
+"""The result of an import, and the rules file written of it, laid out for people to edit. Knows no tool's format."""
 
 import json
 from collections.abc import Iterable, Iterator
@@ -21,14 +18,14 @@ class TagEntry(NamedTuple):
 
 
 class NotImported(NamedTuple):
-    """Something that could not be carried over: where it stood, and what to do about it."""
+    """Something that was not imported: where it is, and why."""
 
     where: str
     message: str
 
 
 class ImportedMirror(NamedTuple):
-    """One entry of the rules file's mirrors."""
+    """An item of the rules file's mirrors."""
 
     upstream: str
     repository: str
@@ -49,30 +46,30 @@ class ImportResult:
     _upstream_of: dict[tuple[str, TagEntry], str] = field(default_factory=dict)
 
     def leave_out(self, where: str, message: str) -> None:
-        """Record what could not be carried over, once."""
+        """Record what is not imported, once."""
         left = NotImported(where, message)
         if left not in self.left_out:
             self.left_out.append(left)
 
     def set_upstream(self, host: str, **settings: Any) -> None:
-        """Set something of an upstream host."""
+        """Add settings of an upstream host."""
         self.upstreams.setdefault(host, {}).update(settings)
 
     def add(self, where: str, mirror: ImportedMirror) -> None:
-        """Add a mirror, without the tags that another one publishes: a tag can follow one upstream only.
+        """Add a mirror, without tags that another one publishes: a tag can follow one upstream only.
 
-        What is excluded is taken away from the names here, since the rules exclude from what patterns choose only.
+        Names that are excluded are dropped here, since rules exclude only from what patterns choose.
         """
         kept = []
         for tag in dict.fromkeys(mirror.tags):
             if tag.kind is None and any(_excludes(pattern, tag.text) for pattern in mirror.exclude):
                 continue
-            holder = self._upstream_of.get((mirror.repository, tag))
-            if holder is None:
+            other = self._upstream_of.get((mirror.repository, tag))
+            if other is None:
                 self._upstream_of[mirror.repository, tag] = mirror.upstream
                 kept.append(tag)
-            elif holder != mirror.upstream:
-                self.leave_out(where, f"{mirror.repository}:{tag.text} follows {holder} already; choose one of them")
+            elif other != mirror.upstream:
+                self.leave_out(where, f"{mirror.repository}:{tag.text} already follows {other}; choose one of them")
         if kept:
             exclude = mirror.exclude if any(tag.kind is not None for tag in kept) else ()
             self.mirrors.append(mirror._replace(tags=tuple(kept), exclude=exclude))
@@ -83,7 +80,7 @@ def _excludes(entry: TagEntry, tag: str) -> bool:
 
 
 def write_rules(imported: ImportResult, *, source: str) -> str:
-    """Write a rules file. Every value is written as JSON, which YAML reads alike and never takes for a number."""
+    """Write a rules file. Strings are written as in JSON, so that YAML never reads one as a number."""
     lines = [
         f"# Imported from a file of {imported.tool} by `pullahead import {' '.join(source.split())}`.",
         "version: 1",

@@ -1,4 +1,4 @@
-"""The YAML file of `skopeo sync` → our rules (skopeo-sync(1), "YAML file content"). Decides what has a counterpart."""
+"""The YAML file of `skopeo sync` → our rules (skopeo-sync(1), "YAML file content"). Decides what is supported."""
 
 import re
 from collections.abc import Iterable, Mapping
@@ -25,7 +25,7 @@ _CARRIED = frozenset({_IMAGES, _REGEX, _SEMVER, "credentials", "tls-verify"})
 
 
 def read_skopeo(document: Mapping[Any, Any], prefix: str) -> ImportResult:
-    """Read a whole file. It names no targets, so repositories are named by `prefix` and the upstream's path."""
+    """Convert a file. It names no targets, so repositories are named by `prefix` and the upstream path."""
     imported = ImportResult("skopeo sync")
     for written, settings in document.items():
         try:
@@ -52,7 +52,7 @@ def _host(host: str, settings: Mapping[Any, Any], prefix: str, imported: ImportR
         )
     for key in settings:
         if key not in _CARRIED:
-            imported.leave_out(f"{host}.{key}", "it has no counterpart")
+            imported.leave_out(f"{host}.{key}", "not supported")
     for path, tags in mapping_of(settings.get(_IMAGES)).items():
         where = f"{host}.{_IMAGES}.{path}"
         every = (TagEntry(ALL_TAGS, PatternKind.GLOB),)
@@ -75,7 +75,7 @@ def _add(host: str, path: str, tags: Iterable[TagEntry], prefix: str, where: str
 
 
 def _whole(regex: str) -> str:
-    """Let an expression that may fit anywhere in a tag, as skopeo's do, fit the whole tag."""
+    """Make an expression that skopeo finds anywhere in a tag match the whole tag."""
     return "|".join(map(_whole_alternative, _alternatives(regex)))
 
 
@@ -86,7 +86,7 @@ def _whole_alternative(regex: str) -> str:
 
 
 def _alternatives(regex: str) -> list[str]:
-    """Part an expression at the bars that stand outside of groups and classes: an anchor belongs to one part only."""
+    """Split an expression at the bars outside of groups and classes: an anchor belongs to one part only."""
     parts, depth = [""], 0
     for piece in _PIECE.findall(regex):
         depth += (piece == "(") - (piece == ")")

@@ -1,1 +1,1 @@
-"""What AWS itself says should be followed → rules, and one set of rules out of all sources. Pure."""
+"""Rules from sources in AWS and from a file elsewhere, and one set of rules from all sources."""

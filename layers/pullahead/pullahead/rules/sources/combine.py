@@ -1,7 +1,7 @@
-"""Make one set of rules out of all sources. Decides who wins where two name one tag, and says so. Pure.
+"""Combine the rules of all sources into one set. Decides which source wins a tag, and reports conflicts. Pure.
 
-What people wrote into the rules file wins over resource tags, and those over pull through cache rules, which name
-whatever happens to be cached. A mirror that two sources name is one mirror.
+The rules file wins over resource tags, and those over pull through cache rules. A mirror that two sources name is one
+mirror.
 """
 
 import json
@@ -28,39 +28,38 @@ _NAMES = {
 
 
 class Gathered(NamedTuple):
-    """The rules in force, and what people should know of how they came about: descriptions that mean nothing,
-    sources that disagree."""
+    """The rules in force, and notices: invalid findings, and conflicts between sources."""
 
     rules: Rules
-    told: tuple[str, ...] = ()
+    notices: tuple[str, ...] = ()
 
 
 def gather_rules(declared: Rules, findings: Findings) -> Gathered:
-    """Join what was declared with what was found.
+    """Add findings to declared rules.
 
-    The digest covers what somebody decided, and not which tags happen to be cached: rules that changed make every
-    mirror due at once, and a tag that was pulled for the first time is no reason for that.
+    The digest does not cover which tags are cached: a changed digest makes every mirror due, and a tag that was pulled
+    for the first time must not.
     """
-    rules, told = declared, list[str]()
+    rules, notices = declared, list[str]()
     sources = (
         describe_tagged(findings.tagged),
         describe_cached(findings.cache_rules, findings.cached),
     )
     for described in sources:
         rules, conflicts = _join(rules, described)
-        told += [*described.problems, *conflicts]
-    return Gathered(replace(rules, digest=_digest(declared, findings)), tuple(told))
+        notices += [*described.problems, *conflicts]
+    return Gathered(replace(rules, digest=_digest(declared, findings)), tuple(notices))
 
 
 def is_opted_out(repository: str, rules: Rules) -> bool:
-    """Tell whether the rules file says that a repository is not to be followed, whatever else names it."""
+    """Tell whether the rules file ignores a repository for other sources."""
     return any(fnmatchcase(repository, glob) for glob in rules.opted_out)
 
 
 def newly_cached(repository: str, tag: str, rules: Rules, findings: Findings) -> Mirror | None:
-    """Make the mirror of a tag that a pull through cache rule has only just cached: the next findings will name it.
+    """Make the mirror of a tag that a pull through cache rule has just cached, before the next findings name it.
 
-    None where it would not be followed then, either.
+    None if they would not.
     """
     is_ignored_by_tags = any(is_ignored(each) for each in findings.tagged if each.name == repository)
     is_wanted = Source.PULL_THROUGH_CACHE in rules.sources and not is_opted_out(repository, rules)
@@ -74,9 +73,10 @@ def newly_cached(repository: str, tag: str, rules: Rules, findings: Findings) ->
 def _join(rules: Rules, described: DescribedSource) -> tuple[Rules, list[str]]:
     conflicts: list[str] = []
     added = [
-        left
+        remaining
         for rule in described.rules
-        if not is_opted_out(rule.repository, rules) and (left := _what_is_left(rule, rules, conflicts)) is not None
+        if not is_opted_out(rule.repository, rules)
+        and (remaining := _remaining_rule(rule, rules, conflicts)) is not None
     ]
     joined = replace(
         rules,
@@ -87,21 +87,21 @@ def _join(rules: Rules, described: DescribedSource) -> tuple[Rules, list[str]]:
     return joined, conflicts
 
 
-def _what_is_left(rule: Rule, rules: Rules, conflicts: list[str]) -> Rule | None:
-    """Take away from a rule what others before it name; None where nothing is left."""
+def _remaining_rule(rule: Rule, rules: Rules, conflicts: list[str]) -> Rule | None:
+    """Remove what earlier sources name; None if nothing remains."""
     found = {tag: rules.find(rule.repository, tag) for tag in rule.tags.names}
-    held = {tag: mirror for tag, mirror in found.items() if mirror is not None and not mirror.on_demand}
-    differing = [tag for tag, mirror in held.items() if mirror.upstream != Reference(rule.upstream, tag)]
+    claimed = {tag: mirror for tag, mirror in found.items() if mirror is not None and not mirror.on_demand}
+    differing = [tag for tag, mirror in claimed.items() if mirror.upstream != Reference(rule.upstream, tag)]
     if differing:
-        first = held[differing[0]]
+        first = claimed[differing[0]]
         conflicts.append(_conflict(rule, str(first.upstream.repository), _source_of(first.rule, rules), differing))
-    names = tuple(tag for tag in rule.tags.names if tag not in held)
-    selection = rule.tags._replace(names=names, patterns=_patterns_left(rule, rules, conflicts))
+    names = tuple(tag for tag in rule.tags.names if tag not in claimed)
+    selection = rule.tags._replace(names=names, patterns=_remaining_patterns(rule, rules, conflicts))
     return rule._replace(tags=selection) if names or selection.patterns else None
 
 
-def _patterns_left(rule: Rule, rules: Rules, conflicts: list[str]) -> tuple[TagPattern, ...]:
-    """Of two sources whose patterns choose tags for one repository, the first one chooses."""
+def _remaining_patterns(rule: Rule, rules: Rules, conflicts: list[str]) -> tuple[TagPattern, ...]:
+    """Keep patterns only if no earlier source has patterns for the repository."""
     if not rule.tags.patterns:
         return ()
     choosing = next((other for other in rules.rules_of(rule.repository) if other.tags.patterns), None)
@@ -113,11 +113,12 @@ def _patterns_left(rule: Rule, rules: Rules, conflicts: list[str]) -> tuple[TagP
     return ()
 
 
-def _conflict(rule: Rule, holding: str, source: Source, tags: Sequence[str]) -> str:
+def _conflict(rule: Rule, first: str, source: Source, tags: Sequence[str]) -> str:
     more = f" and {len(tags) - _SHOWN_TAGS} more" if len(tags) > _SHOWN_TAGS else ""
+    other = f"{rule.upstream} by {_NAMES[rule.source]}"
     return (
-        f"{rule.repository} is to follow {holding} by {_NAMES[source]}, and {rule.upstream} by {_NAMES[rule.source]}; "
-        f"the former wins for {', '.join(tags[:_SHOWN_TAGS])}{more}. Name one upstream only."
+        f"{rule.repository} has two upstreams: {first} by {_NAMES[source]}, {other}; the former wins for "
+        f"{', '.join(tags[:_SHOWN_TAGS])}{more}. Name one upstream only."
     )
 
 

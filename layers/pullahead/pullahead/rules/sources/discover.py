@@ -1,10 +1,7 @@
-"""Look what AWS itself says should be followed. Decides what is asked, and which repositories are within reach.
+"""Find rules in AWS, combine them with the rules file, and store the state that other functions need.
 
-What cannot be asked now stays as it was found before, so that a throttled or refused call makes no rules vanish.
-
-Gather the rules from everywhere and write down what the other functions need. Only the schedule does this.
-
-AWS is asked every few minutes and by one function, whatever the number of processes that need the rules.
+Only the schedule does this, every few minutes. Where a call fails, earlier findings stay, so that throttling removes
+no rules.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -31,14 +28,14 @@ _T = TypeVar("_T")
 
 
 class WritableRepositories(NamedTuple):
-    """Which repositories the template lets Pullahead write: patterns as at the end of an ARN."""
+    """Which repositories Pullahead may write: patterns as at the end of an ARN."""
 
     targets: tuple[str, ...] = ("*",)
     cached: tuple[str, ...] = ("*",)
 
     @property
     def patterns(self) -> tuple[str, ...]:
-        """All of them."""
+        """All patterns."""
         return (*self.targets, *self.cached)
 
     def covers(self, repository: str) -> bool:
@@ -47,34 +44,34 @@ class WritableRepositories(NamedTuple):
 
 
 class Discovered(NamedTuple):
-    """What was found, and what people should know: what could not be asked, and what is out of reach."""
+    """Findings, and notices: calls that failed, and repositories that the parameters do not cover."""
 
     findings: Findings
-    told: tuple[str, ...] = ()
+    notices: tuple[str, ...] = ()
 
 
 class DiscoverSources:
-    """The use case, with the ports that it looks through."""
+    """Finds what pull through cache rules and resource tags add."""
 
     def __init__(self, cached: CachedRepositories, tagged: TaggedRepositories, reach: WritableRepositories) -> None:
         self._cached, self._tagged, self._reach = cached, tagged, reach
 
     def __call__(self, declared: Rules, before: Findings) -> Discovered:
-        """Look through the sources that the rules file leaves on."""
-        told: list[str] = []
-        marked = _try("resource tags", self._marked, before.tagged, told)
-        tagged = tuple(self._heeded(marked, declared, told))
+        """Read the sources that the rules file leaves on."""
+        notices: list[str] = []
+        marked = _try("resource tags", self._marked, before.tagged, notices)
+        tagged = tuple(self._relevant(marked, declared, notices))
         if Source.PULL_THROUGH_CACHE not in declared.sources:
-            return Discovered(Findings(tagged=tagged), tuple(told))
-        passed_over = frozenset(repository.name for repository in marked if is_ignored(repository))
+            return Discovered(Findings(tagged=tagged), tuple(notices))
+        ignored = frozenset(repository.name for repository in marked if is_ignored(repository))
 
         def is_wanted(name: str) -> bool:
-            return name not in passed_over and not is_opted_out(name, declared)
+            return name not in ignored and not is_opted_out(name, declared)
 
         known = (before.cache_rules, before.cached)
-        rules, cached = _try("pull through cache rules", lambda: self._look(is_wanted, told), known, told)
+        rules, cached = _try("pull through cache rules", lambda: self._look(is_wanted, notices), known, notices)
         within = self._reach.patterns if rules else ()
-        return Discovered(Findings(rules, cached, tagged, within), tuple(told))
+        return Discovered(Findings(rules, cached, tagged, within), tuple(notices))
 
     def _marked(self) -> tuple[TaggedRepository, ...]:
         found = {repository.name: repository for repository in self._tagged.repositories_with(MARKS)}
@@ -83,8 +80,8 @@ class DiscoverSources:
             for name in sorted(found)
         )
 
-    def _heeded(
-        self, marked: Sequence[TaggedRepository], declared: Rules, told: list[str]
+    def _relevant(
+        self, marked: Sequence[TaggedRepository], declared: Rules, notices: list[str]
     ) -> Iterator[TaggedRepository]:
         for repository in marked:
             if is_ignored(repository):
@@ -93,32 +90,32 @@ class DiscoverSources:
                 if self._reach.covers(repository.name):
                     yield repository
                 else:
-                    told.append(
+                    notices.append(
                         f"{repository.name}: its resource tags name an upstream, but the parameter TargetRepositories "
-                        "does not cover it, so it is not followed. Widen the parameter, or take the tags away."
+                        "does not cover it, so it is not followed. Extend the parameter, or remove the tags."
                     )
 
     def _look(
-        self, is_wanted: Callable[[str], bool], told: list[str]
+        self, is_wanted: Callable[[str], bool], notices: list[str]
     ) -> tuple[tuple[CacheRule, ...], tuple[CachedRepository, ...]]:
         rules = tuple(sorted(self._cached.cache_rules(), key=lambda rule: rule.prefix))
         if not rules:
             return (), ()
-        followed: list[str] = []
-        out_of_reach: dict[CacheRule, list[str]] = {}
+        covered: list[str] = []
+        uncovered: dict[CacheRule, list[str]] = {}
         for name in sorted(filter(is_wanted, self._cached.repository_names())):
             rule = rule_for(name, rules)
             if rule is not None and self._reach.covers(name):
-                followed.append(name)
+                covered.append(name)
             elif rule is not None:
-                out_of_reach.setdefault(rule, []).append(name)
-        told += [_out_of_reach(rule, names) for rule, names in out_of_reach.items()]
-        if left_out := followed[MAX_CACHED_REPOSITORIES:]:
-            told.append(
+                uncovered.setdefault(rule, []).append(name)
+        notices += [_uncovered_notice(rule, names) for rule, names in uncovered.items()]
+        if left_out := covered[MAX_CACHED_REPOSITORIES:]:
+            notices.append(
                 f"pull through cache rules: more than {MAX_CACHED_REPOSITORIES} repositories are cached; {left_out[0]} "
-                "and what comes after it is not followed. Name repositories under `ignore` in the rules."
+                "and those after it are not followed. Add repositories to `ignore` in the rules."
             )
-        return rules, tuple(self._with_tags(followed[:MAX_CACHED_REPOSITORIES]))
+        return rules, tuple(self._with_tags(covered[:MAX_CACHED_REPOSITORIES]))
 
     def _with_tags(self, names: Sequence[str]) -> Iterator[CachedRepository]:
         with ThreadPoolExecutor(_THREADS) as pool:
@@ -127,15 +124,15 @@ class DiscoverSources:
                     yield CachedRepository(name, tuple(sorted(tags)))
 
 
-def _try(what: str, look: Callable[[], _T], before: _T, told: list[str]) -> _T:
+def _try(what: str, look: Callable[[], _T], before: _T, notices: list[str]) -> _T:
     try:
         return look()
     except StorageError as error:
-        told.append(f"{what} could not be read, and stay as they were: {error}")
+        notices.append(f"{what} could not be read; the earlier findings stay in use: {error}")
         return before
 
 
-def _out_of_reach(rule: CacheRule, names: Sequence[str]) -> str:
+def _uncovered_notice(rule: CacheRule, names: Sequence[str]) -> str:
     more = f" and {len(names) - 1} more" if len(names) > 1 else ""
     wanted = f"{rule.prefix}/*" if rule.prefix else "them"
     return (
@@ -145,50 +142,50 @@ def _out_of_reach(rule: CacheRule, names: Sequence[str]) -> str:
 
 
 FIND_EVERY = timedelta(minutes=4)
-"""Shorter than five minutes, so that a schedule that fires every five finds each time, also a little early."""
+"""Less than five minutes, so that a schedule of five minutes that fires a little early does not skip."""
 
 Finds = Callable[[Rules, Findings], Discovered]
 
 
 class GatherRules:
-    """The use case, with the ports that it reads and writes."""
+    """Combines all sources and stores the state of the rules."""
 
     def __init__(
         self,
         file: ActiveRules,
         text: RulesFile | None,
         find: Finds,
-        standing: RulesStateStore,
+        stored: RulesStateStore,
         clock: Clock,
     ) -> None:
         self._file, self._text, self._find = file, text, find
-        self._standing, self._clock = standing, clock
-        self._found: Discovered | None = None
+        self._stored, self._clock = stored, clock
+        self._discovered: Discovered | None = None
         self._found_at: datetime | None = None
 
     def __call__(self) -> Gathered:
-        """Return the rules in force, and what was not told yet.
+        """Return the rules in force, and notices that were not reported yet.
 
-        Raises: ConfigError with every problem where no good rules are known; StorageError.
+        Raises: ConfigError with every problem where there are no valid rules yet; StorageError.
         """
         now = self._clock()
-        stored = self._standing.load()
-        before = stored or RulesState()
+        last = self._stored.load()
+        before = last or RulesState()
         followed = self._follow(before.text, now)
-        found = self._find_sometimes(followed.rules, before.findings, now)
+        found = self._discover(followed.rules, before.findings, now)
         gathered = gather_rules(followed.rules, found.findings)
-        told = tuple(dict.fromkeys((*found.told, *gathered.told)))
-        standing = RulesState(text=followed.text, findings=found.findings, told=told)
-        if standing != stored:
-            self._standing.save(standing)
-        return Gathered(gathered.rules, tuple(text for text in told if text not in before.told))
+        notices = tuple(dict.fromkeys((*found.notices, *gathered.notices)))
+        state = RulesState(text=followed.text, findings=found.findings, notices=notices)
+        if state != last:
+            self._stored.save(state)
+        return Gathered(gathered.rules, tuple(text for text in notices if text not in before.notices))
 
     def _follow(self, before: FollowedText, now: datetime) -> ExternalRules:
         if self._text is None:
             return ExternalRules(FollowedText(), self._file())
         return read_external_rules(before, self._text, now)
 
-    def _find_sometimes(self, declared: Rules, before: Findings, now: datetime) -> Discovered:
-        if self._found is None or self._found_at is None or now - self._found_at >= FIND_EVERY:
-            self._found, self._found_at = self._find(declared, before), now
-        return self._found
+    def _discover(self, declared: Rules, before: Findings, now: datetime) -> Discovered:
+        if self._discovered is None or self._found_at is None or now - self._found_at >= FIND_EVERY:
+            self._discovered, self._found_at = self._find(declared, before), now
+        return self._discovered

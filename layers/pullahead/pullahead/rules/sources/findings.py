@@ -1,4 +1,4 @@
-"""What was found in AWS that asks to be followed, as it was found. Pure data, also as it is kept between functions."""
+"""What was found in AWS: pull through cache rules, cached and tagged repositories. Pure data, stored as it is."""
 
 from collections.abc import Mapping
 from typing import NamedTuple
@@ -9,7 +9,7 @@ from pullahead.rules.model import Rule, UpstreamSettings
 
 
 class CacheRule(msgspec.Struct, frozen=True):
-    """A pull through cache rule of ECR. A prefix is empty where ECR says ROOT."""
+    """A pull through cache rule of ECR. The prefix is empty where ECR says ROOT."""
 
     prefix: str
     registry_url: str
@@ -23,26 +23,26 @@ class CacheRule(msgspec.Struct, frozen=True):
         return self.prefix or "ROOT"
 
     def covers(self, repository: str) -> bool:
-        """Tell whether a repository lies under the prefix."""
+        """Tell whether a repository is below the prefix."""
         return not self.prefix or repository.startswith(f"{self.prefix}/")
 
 
 class CachedRepository(msgspec.Struct, frozen=True):
-    """A repository under a pull through cache rule, and the tags that it has."""
+    """A repository below a pull through cache rule, and its tags."""
 
     name: str
     tags: tuple[str, ...]
 
 
 class TaggedRepository(msgspec.Struct, frozen=True):
-    """A repository with resource tags that are meant for Pullahead (or for tools that it follows)."""
+    """A repository with resource tags of Pullahead, or of a tool that it is compatible with."""
 
     name: str
     tags: Mapping[str, str]
 
 
 class Findings(msgspec.Struct, frozen=True):
-    """Everything that was found, in a fixed order."""
+    """All findings, in a fixed order."""
 
     cache_rules: tuple[CacheRule, ...] = ()
     cached: tuple[CachedRepository, ...] = ()
@@ -51,7 +51,7 @@ class Findings(msgspec.Struct, frozen=True):
 
 
 class DescribedSource(NamedTuple):
-    """What findings of one source come to: rules, what upstreams need for them, and what could not be understood."""
+    """What the findings of one source add: rules, settings of upstream hosts, and problems."""
 
     rules: tuple[Rule, ...] = ()
     upstreams: tuple[UpstreamSettings, ...] = ()

@@ -1,6 +1,4 @@
-"""ECR's pull through cache rules → our rules: every tag that is cached follows the upstream that it was cached from.
-
-Decides which upstream repository a cached one stands for, and which credentials it is asked with. Pure.
+"""ECR's pull through cache rules → rules that keep every cached tag fresh. Decides upstreams and credentials. Pure.
 
 Source: Amazon ECR API reference, PullThroughCacheRule; ECR user guide, "Customizing repository prefixes".
 """
@@ -9,8 +7,15 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 
 from pullahead.oci import InvalidReferenceError, Repository, parse_host, parse_reference
-from pullahead.rules.model import CredentialSource, Rule, Source, UpstreamSettings, WhenDeleted
-from pullahead.rules.options import DEFAULT_ALERT_AFTER, DEFAULT_CHECK_EVERY
+from pullahead.rules.model import (
+    DEFAULT_ALERT_AFTER,
+    DEFAULT_CHECK_EVERY,
+    CredentialSource,
+    Rule,
+    Source,
+    UpstreamSettings,
+    WhenDeleted,
+)
 from pullahead.rules.sources.findings import CachedRepository, CacheRule, DescribedSource
 from pullahead.rules.tag_patterns import TagSelection
 
@@ -22,7 +27,7 @@ def rule_for(repository: str, rules: Iterable[CacheRule]) -> CacheRule | None:
 
 
 def describe_cached(rules: Sequence[CacheRule], repositories: Sequence[CachedRepository]) -> DescribedSource:
-    """Make a rule of every cached repository; one that means nothing is told and left out."""
+    """Make a rule of every cached repository; one with an invalid upstream is reported and skipped."""
     made: list[Rule] = []
     problems: list[str] = []
     for repository in repositories:
@@ -52,7 +57,7 @@ def _rule(repository: CachedRepository, upstream: Repository) -> Rule:
         check_every=DEFAULT_CHECK_EVERY,
         alert_after=DEFAULT_ALERT_AFTER,
         source=Source.PULL_THROUGH_CACHE,
-        when_deleted=WhenDeleted.LEAVE,  # what is cached no more is followed no more
+        when_deleted=WhenDeleted.LEAVE,  # the tag is no longer cached, so it is no longer followed
     )
 
 
@@ -64,15 +69,15 @@ def _settings(rules: Sequence[CacheRule], repositories: Sequence[CachedRepositor
             continue
         try:
             host = parse_host(rule.registry_url)
-        except InvalidReferenceError:  # told for each of its repositories
+        except InvalidReferenceError:  # reported for each of its repositories
             continue
-        # Where two rules lead to one place, each one's credentials are for what it has cached itself.
+        # Of two rules for one upstream, each has credentials for what it cached itself.
         alone = shared[rule.registry_url, rule.upstream_prefix] == 1
         paths = [_glob(rule)] if alone else _paths(rule, rules, repositories)
         sources = [CredentialSource(rule.credential or "", path, rule.role) for path in paths]
         credentials.setdefault(host, []).extend(sources)
     for host, found in credentials.items():
-        # The first that fits is taken, so the narrowest comes first.
+        # The first match counts, so the narrowest comes first.
         yield UpstreamSettings(host, credentials=tuple(sorted(found, key=lambda source: -len(source.path))))
 
 
@@ -88,5 +93,5 @@ def _paths(rule: CacheRule, rules: Sequence[CacheRule], repositories: Iterable[C
 def _upstream_or_none(repository: str, rule: CacheRule) -> Repository | None:
     try:
         return _upstream(repository, rule)
-    except InvalidReferenceError:  # told for the repository
+    except InvalidReferenceError:  # reported for the repository
         return None

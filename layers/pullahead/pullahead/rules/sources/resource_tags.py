@@ -1,9 +1,9 @@
-"""Resource tags on ECR repositories → rules. Decides which tags are read, and how their values are written. Pure.
+"""Resource tags of ECR repositories → rules. Decides which tags are read, and the format of their values. Pure.
 
-`pullahead:upstream` names the upstream repository and `pullahead:tags` its tags, parted by spaces, commas or slashes.
+`pullahead:upstream` names the upstream repository, `pullahead:tags` its tags, separated by spaces, commas or slashes.
 AWS allows letters, digits, spaces and `+ - = . _ : / @` in the value of a tag (Resource Groups Tagging API reference,
 Tag), so a plus, which no OCI tag holds, stands for the star of a glob, and `semver:` begins a range of versions.
-`upstream-image`, `upstream-tags` and `ignore-tags`, which ecr-mirror and ecr-mirror-sync have, are read alike.
+`upstream-image`, `upstream-tags` and `ignore-tags`, of ecr-mirror and ecr-mirror-sync, are read in the same way.
 """
 
 import re
@@ -11,38 +11,36 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from pullahead.oci import InvalidReferenceError, Repository, parse_reference
 from pullahead.oci.reference import is_tag
-from pullahead.rules.model import Rule, Source
-from pullahead.rules.options import DEFAULT_ALERT_AFTER, DEFAULT_CHECK_EVERY
-from pullahead.rules.regex import InvalidPatternError
+from pullahead.rules.model import DEFAULT_ALERT_AFTER, DEFAULT_CHECK_EVERY, Rule, Source
 from pullahead.rules.sources.findings import DescribedSource, TaggedRepository
-from pullahead.rules.tag_patterns import PatternKind, TagPattern, TagSelection, check_pattern
+from pullahead.rules.tag_patterns import InvalidPatternError, PatternKind, TagPattern, TagSelection, check_pattern
 
 IGNORE = "pullahead:ignore"
 UPSTREAM = ("pullahead:upstream", "upstream-image")
 TAGS = ("pullahead:tags", "upstream-tags")
 EXCLUDE = ("pullahead:ignore-tags", "ignore-tags")
 MARKS = (*UPSTREAM, IGNORE)
-"""A repository that has one of these is looked at."""
+"""A repository with one of these is relevant."""
 READ = (*MARKS, *TAGS, *EXCLUDE)
-"""Every tag that means anything here."""
+"""Every tag that is read."""
 
-_PARTING = re.compile(r"[\s,/]+")
+_SEPARATOR = re.compile(r"[\s,/]+")
 _SEMVER = "semver:"
 _MAX_WORDS = 100
 
 
 def is_ignored(repository: TaggedRepository) -> bool:
-    """Tell whether a repository is tagged as none of Pullahead's business."""
+    """Tell whether a repository is tagged to be ignored."""
     return repository.tags.get(IGNORE, "").strip().lower() == "true"
 
 
 def names_upstream(repository: TaggedRepository) -> bool:
-    """Tell whether a repository's tags ask for it to be followed."""
+    """Tell whether a repository's tags name an upstream to follow."""
     return not is_ignored(repository) and any(key in repository.tags for key in UPSTREAM)
 
 
 def describe_tagged(repositories: Iterable[TaggedRepository]) -> DescribedSource:
-    """Make a rule of every repository whose tags name an upstream; what means nothing is told and left out."""
+    """Make a rule of every repository whose tags name an upstream; an invalid one is reported and skipped."""
     made: list[Rule] = []
     problems: list[str] = []
     for repository in filter(names_upstream, repositories):
@@ -62,14 +60,14 @@ def _upstream(repository: TaggedRepository, problems: list[str]) -> Repository |
         problems.append(f"{repository.name}: its resource tag {key}: {error}")
         return None
     if reference.tag is not None or reference.digest is not None:
-        problems.append(f"{repository.name}: its resource tag {key} names a tag or a digest; name tags in {TAGS[0]}")
+        problems.append(f"{repository.name}: its resource tag {key} has a tag or a digest; write tags in {TAGS[0]}")
     return reference.repository
 
 
 def _selection(repository: TaggedRepository, problems: list[str]) -> TagSelection:
     key, text = _first(repository.tags, TAGS)
     if not _words(text):
-        problems.append(f"{repository.name}: its resource tags name an upstream and no tag; add {TAGS[0]}")
+        problems.append(f"{repository.name}: its resource tags name an upstream and no tags; add {TAGS[0]}")
     chosen = list(_read(repository.name, key, text, problems))
     excluded = _read(repository.name, *_first(repository.tags, EXCLUDE), problems)
     return TagSelection(
@@ -80,13 +78,13 @@ def _selection(repository: TaggedRepository, problems: list[str]) -> TagSelectio
 
 
 def _read(repository: str, key: str, text: str, problems: list[str]) -> Iterator[str | TagPattern]:
-    """Read the words of a tag's value: names, and patterns."""
+    """Read the names and patterns in the value of a tag."""
     for word in _words(text):
         pattern = _pattern(word)
         if pattern is None and is_tag(word):
             yield word
         elif pattern is None:
-            problems.append(f"{repository}: its resource tag {key} names {word[:80]!r}, which is no tag")
+            problems.append(f"{repository}: its resource tag {key}: {word[:80]!r} is not a valid tag")
         else:
             try:
                 check_pattern(pattern)
@@ -105,7 +103,7 @@ def _pattern(word: str) -> TagPattern | None:
 
 
 def _words(text: str) -> Sequence[str]:
-    return [word for word in _PARTING.split(text)[:_MAX_WORDS] if word]  # a value has 256 characters
+    return [word for word in _SEPARATOR.split(text)[:_MAX_WORDS] if word]  # a value has 256 characters
 
 
 def _first(tags: Mapping[str, str], keys: Iterable[str]) -> tuple[str, str]:

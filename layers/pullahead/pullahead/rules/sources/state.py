@@ -1,7 +1,7 @@
-"""What the functions share about the rules: the schedule writes it, the others read it. Pure data.
+"""The state of the rules that functions share: the schedule stores it, the others read it. Pure data.
 
-Every function puts its rules together from this and from the file in its layer, so that a deployment of edited rules
-is in force at once, and AWS is asked by one function only.
+Every function combines it with the file in its own layer, so that deployed rules are in force at once, and only one
+function calls AWS.
 """
 
 from datetime import datetime
@@ -14,39 +14,39 @@ VERSION = 1
 
 
 class BrokenRules(msgspec.Struct, frozen=True):
-    """Since when, and why, the rules file that people keep elsewhere cannot be used."""
+    """Since when, and why, the external rules file cannot be used."""
 
     since: datetime
     detail: str
-    unreadable: bool = False  # it was not even read: it may be the good one still
+    unreadable: bool = False  # it could not be read, so it may be valid
 
 
 class FollowedText(msgspec.Struct, frozen=True):
-    """The rules file that is kept elsewhere: its last good version, and how the newest one stands."""
+    """The external rules file: its last valid version, and what is wrong with the newest one."""
 
     good: str | None = None
-    seen: str | None = None  # the newest revision that was read, good or not
+    seen: str | None = None  # the newest revision that was read, valid or not
     broken: BrokenRules | None = None
 
 
 class RulesState(msgspec.Struct, frozen=True):
-    """Everything that functions share about the rules. `told` are the problems that were told already."""
+    """What functions share about the rules. `notices` were already reported."""
 
     version: int = VERSION
     text: FollowedText = FollowedText()
     findings: Findings = Findings()
-    told: tuple[str, ...] = ()
+    notices: tuple[str, ...] = msgspec.field(default=(), name="told")
 
 
-def encode_rules_state(standing: RulesState) -> bytes:
-    """Write it as JSON."""
-    return msgspec.json.encode(standing)
+def encode_rules_state(state: RulesState) -> bytes:
+    """Encode as JSON."""
+    return msgspec.json.encode(state)
 
 
 def decode_rules_state(content: bytes) -> RulesState | None:
-    """Read it; None where another version of Pullahead wrote what this one cannot read."""
+    """Decode; None where another version of Pullahead stored what this one cannot read."""
     try:
-        standing = msgspec.json.decode(content, type=RulesState)
+        state = msgspec.json.decode(content, type=RulesState)
     except (msgspec.DecodeError, UnicodeDecodeError):
         return None
-    return standing if standing.version == VERSION else None
+    return state if state.version == VERSION else None

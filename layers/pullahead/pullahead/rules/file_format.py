@@ -1,0 +1,510 @@
+"""The rules file, version 1: keys, types, limits and descriptions of each section, and the JSON Schema made of them.
+
+Decides what one value may be. What several of them mean together (that two rules do not collide, say) is `load`'s.
+"""
+
+import base64
+import binascii
+import json
+import re
+from collections.abc import Callable
+from datetime import timedelta
+from functools import partial
+from typing import Annotated, Any, Literal
+
+import msgspec
+from msgspec import UNSET, Meta, UnsetType, field
+
+from pullahead.oci import InvalidReferenceError, parse_host
+from pullahead.oci.platforms import PLATFORM_PATTERN
+from pullahead.oci.reference import TAG_ADVICE, is_tag
+from pullahead.rules.model import DEFAULT_DAILY_LIMIT, WhenDeleted
+from pullahead.rules.repository_names import (
+    NAMESPACE,
+    PLACEHOLDERS,
+    REPOSITORY_ADVICE,
+    is_repository_name,
+    placeholders,
+)
+from pullahead.rules.struct_reader import InvalidValueError, Wording
+from pullahead.rules.tag_patterns import (
+    MAX_PATTERN_CHARACTERS,
+    WILDCARDS,
+    InvalidPatternError,
+    PatternKind,
+    TagPattern,
+    check_pattern,
+)
+from pullahead.rules.yaml_document import quoted, suggestion
+
+DIALECT = "https://json-schema.org/draft/2020-12/schema"
+_MAX_NAME = 128
+_MAX_RESERVE = 0.9
+_MAX_CA_CHARACTERS = 65_536
+_MAX_TAG_KEY, _MAX_TAG_VALUE = 128, 256  # AWS General Reference, "Tagging AWS resources"
+_RESOURCE_TAG_TEXT = re.compile(r"[\w\s+\-=.:/@]*")
+_CERTIFICATE = re.compile(r"-----BEGIN CERTIFICATE-----([A-Za-z0-9+/=\s]+)-----END CERTIFICATE-----")
+_PATH_GLOB = r"[a-z0-9._/*?\[\]!-]{1,256}"
+_TAG_CHARACTERS = r"^[A-Za-z0-9_.*?\[\]!-]+$"
+# AWS Secrets Manager API reference, CreateSecret, Name; a colon is in ARNs only.
+_SECRET = r"[A-Za-z0-9/_+=.@-]{1,512}|arn:aws[a-z-]*:secretsmanager:[a-z0-9-]+:[0-9]{12}:secret:[!-~]{1,600}"  # noqa: S105
+_ROLE = r"arn:aws[a-z-]*:iam::[0-9]{12}:role/[A-Za-z0-9_+=,.@/-]{1,600}"
+
+# --- Durations --------------------------------------------------------------------------------------------------------
+
+_UNITS = (("d", 86_400), ("h", 3_600), ("m", 60), ("s", 1))
+_DURATION = "".join(f"([0-9]{{1,6}}{unit})?" for unit, _ in _UNITS)
+
+
+def parse_duration(text: str) -> timedelta | None:
+    """Parse a duration such as 90s, 5m or 1h30m, the largest unit first; None for any other text."""
+    match = re.fullmatch(_DURATION, text) if text else None
+    if match is None:
+        return None
+    counts = (int(count[:-1]) if count else 0 for count in match.groups())
+    return timedelta(seconds=sum(count * seconds for count, (_, seconds) in zip(counts, _UNITS, strict=True)))
+
+
+def format_duration(duration: timedelta) -> str:
+    """Write a duration as rules do, in whole seconds."""
+    left = int(duration.total_seconds())
+    parts = []
+    for unit, seconds in _UNITS:
+        count, left = divmod(left, seconds)
+        if count:
+            parts.append(f"{count}{unit}")
+    return "".join(parts) or "0s"
+
+
+def _check_duration(text: str, *, shortest: timedelta, longest: timedelta) -> None:
+    duration = parse_duration(text)
+    if duration is None or not shortest <= duration <= longest:
+        raise InvalidValueError(
+            f"{text} is out of range", f"Write {format_duration(shortest)} to {format_duration(longest)}."
+        )
+
+
+# --- Checks of single values ------------------------------------------------------------------------------------------
+
+
+def _check_pattern(kind: PatternKind, text: str) -> None:
+    try:
+        check_pattern(TagPattern(kind, text))
+    except InvalidPatternError as error:
+        raise InvalidValueError(f"invalid {kind} {quoted(text)}: {error.cause}", error.advice) from error
+
+
+_check_tag_glob = partial(_check_pattern, PatternKind.GLOB)
+_check_regex = partial(_check_pattern, PatternKind.REGEX)
+_check_range = partial(_check_pattern, PatternKind.SEMVER)
+
+
+def _check_tag(text: str) -> None:
+    if is_tag(text):
+        return
+    if not any(wildcard in text for wildcard in WILDCARDS):
+        advice = f"{TAG_ADVICE} Or write a glob, {{regex: …}} or {{semver: …}}."
+        raise InvalidValueError(f"{quoted(text)} is not a valid tag", advice)
+    _check_tag_glob(text)
+
+
+def _check_pull_glob(text: str) -> None:
+    path, colon, tag = text.partition(":")
+    if re.fullmatch(_PATH_GLOB, path) is None:
+        hint = "Write the path as upstream has it, without the host: library/*, or team/app:v* with a glob of tags."
+        raise InvalidValueError(f"{quoted(path)} matches no upstream path", hint)
+    if colon:
+        _check_tag_glob(tag)
+
+
+def _check_template(text: str) -> None:
+    names = placeholders(text)
+    for name in names:
+        if name not in PLACEHOLDERS:
+            hint = suggestion(name, PLACEHOLDERS, of="placeholders")
+            raise InvalidValueError(f"unknown placeholder {quoted('{' + name + '}')}", hint)
+    if not names and not is_repository_name(text):
+        raise InvalidValueError(f"{quoted(text)} is not a valid ECR repository name", REPOSITORY_ADVICE)
+
+
+def _check_namespace(text: str) -> None:
+    if not text.endswith(NAMESPACE):
+        hint = "End it in /*, as in docker.io/*; `allow` then says which repositories."
+        raise InvalidValueError(f"{quoted(text)} is one repository", hint)
+
+
+def _check_name(text: str) -> None:
+    if not text.isprintable() or text.strip() != text or not 0 < len(text) <= _MAX_NAME:
+        raise InvalidValueError(f"{quoted(text)} is not a valid name", _NAME_HINT)
+
+
+def _check_host(text: str) -> None:
+    try:
+        parse_host(text)
+    except InvalidReferenceError as error:
+        raise InvalidValueError(error.cause, error.advice) from error
+
+
+def _check_share(text: str) -> None:
+    if float(text.rstrip("%")) > _MAX_RESERVE * 100:
+        raise InvalidValueError(f"{text} is out of range", _SHARE_HINT)
+
+
+def _check_certificates(text: str) -> None:
+    if "PRIVATE KEY" in text:
+        raise InvalidValueError("it contains a private key", "Remove it, and replace the key: rules are not secret.")
+    if len(text) > _MAX_CA_CHARACTERS:
+        raise InvalidValueError(f"it has more than {_MAX_CA_CHARACTERS} characters")
+    found = _CERTIFICATE.findall(text)
+    if not found or text.count("-----BEGIN CERTIFICATE-----") != len(found) or not all(map(_is_der, found)):
+        raise InvalidValueError(
+            "it is not a PEM certificate",
+            "Write `ca: |` and below it, indented, from -----BEGIN CERTIFICATE----- to -----END CERTIFICATE-----.",
+        )
+
+
+def _is_der(encoded: str) -> bool:
+    try:
+        return base64.b64decode("".join(encoded.split()), validate=True)[:1] == b"\x30"  # a sequence, as X.509 begins
+    except binascii.Error:
+        return False
+
+
+def _check_resource_tag_key(text: str) -> None:
+    if not text or text.lower().startswith("aws:") or not _is_resource_tag_text(text, _MAX_TAG_KEY):
+        raise InvalidValueError(f"{quoted(text)} is not a valid key of a resource tag", _RESOURCE_TAG_HINT)
+
+
+def _check_resource_tag_value(text: str) -> None:
+    if not _is_resource_tag_text(text, _MAX_TAG_VALUE):
+        raise InvalidValueError(f"{quoted(text)} is not a valid value of a resource tag", _RESOURCE_TAG_HINT)
+
+
+def _is_resource_tag_text(text: str, longest: int) -> bool:
+    return len(text) <= longest and _RESOURCE_TAG_TEXT.fullmatch(text) is not None
+
+
+# --- Types of single values -------------------------------------------------------------------------------------------
+
+_NAME_HINT = f"Write 1 to {_MAX_NAME} characters on one line, without spaces at the ends."
+_SHARE_HINT = f"Write a percentage like 10%, up to {_MAX_RESERVE:.0%}."
+_RESOURCE_TAG_HINT = (
+    f"AWS allows keys of up to {_MAX_TAG_KEY} characters and values of up to {_MAX_TAG_VALUE}: letters, digits, spaces "
+    "and + - = . _ : / @; a key does not begin with aws:."
+)
+_SECRET_HINT = "Keep the credentials in AWS Secrets Manager, and write the secret's name here, never its content."  # noqa: S105
+_ROLE_HINT = "Write it like arn:aws:iam::123456789012:role/NAME."
+_PATH_GLOB_HINT = "Write it like team-a/* (a star spans slashes)."
+
+
+def _matching(pattern: str, wrong: str, hint: str, **more: Any) -> Meta:
+    """Describe a string that a pattern matches as a whole; `more` of Wording."""
+    return Meta(pattern=f"^({pattern})$", extra=Wording(wrong, hint, **more).extra)
+
+
+def _checked_by(check: Callable[[str], None], hint: str = "", **schema: Any) -> Meta:
+    """Describe a string that a function checks; editors know of `schema` alone."""
+    return Meta(extra_json_schema=schema, extra=Wording("", hint, check).extra)
+
+
+def _duration(shortest: timedelta, longest: timedelta) -> Meta:
+    check = partial(_check_duration, shortest=shortest, longest=longest)
+    return _matching(f"(?=.){_DURATION}", "is not a duration", "Write it like 90s, 5m, 1h30m or 1d.", check=check)
+
+
+_CheckEvery = Annotated[str, _duration(timedelta(minutes=1), timedelta(hours=24))]
+_AlertAfter = Annotated[str, _duration(timedelta(minutes=1), timedelta(days=30))]
+_ExpireAfter = Annotated[str, _duration(timedelta(days=1), timedelta(days=365))]
+_Count = Annotated[int, Meta(ge=0, le=100_000)]
+_AtLeastOne = Annotated[int, Meta(ge=1, le=100_000)]
+_DailyLimit = Annotated[int, Meta(ge=1, le=10_000)]
+_Rate = Annotated[float, Meta(gt=0, le=1_000)]
+_Version = Annotated[
+    Literal[1], Meta(extra=Wording("is not a supported version", "Write version: 1, without quotes.").extra)
+]
+_Name = Annotated[str, _checked_by(_check_name, minLength=1, maxLength=_MAX_NAME)]
+_Namespace = Annotated[str, _checked_by(_check_namespace, pattern=r"/\*$")]
+_Template = Annotated[str, _checked_by(_check_template, 'Quote it: "{registry}/{path}".', minLength=1)]
+_Platform = Annotated[
+    str, _matching(PLATFORM_PATTERN, "is not a platform", "Write it like linux/amd64 or linux/arm/v7.")
+]
+_Tag = Annotated[str, _checked_by(_check_tag, pattern=_TAG_CHARACTERS, maxLength=MAX_PATTERN_CHARACTERS)]
+_TagGlob = Annotated[str, _checked_by(_check_tag_glob, pattern=_TAG_CHARACTERS, maxLength=MAX_PATTERN_CHARACTERS)]
+_Glob = Annotated[str, _checked_by(_check_tag_glob, minLength=1, maxLength=MAX_PATTERN_CHARACTERS)]
+_Regex = Annotated[str, _checked_by(_check_regex, minLength=1, maxLength=MAX_PATTERN_CHARACTERS)]
+_Range = Annotated[str, _checked_by(_check_range, minLength=1, maxLength=MAX_PATTERN_CHARACTERS)]
+_PullGlob = Annotated[str, _checked_by(_check_pull_glob, minLength=1)]
+_RepositoryGlob = Annotated[str, _matching(_PATH_GLOB, "matches no ECR repository", _PATH_GLOB_HINT)]
+_PathGlob = Annotated[str, _matching(_PATH_GLOB, "matches no repository path", _PATH_GLOB_HINT)]
+_KmsKey = Annotated[
+    str,
+    _matching(r"[A-Za-z0-9:/_-]{1,2048}", "is not a KMS key", "Write its ARN, its ID, alias/NAME, or alias/aws/ecr."),
+]
+_MutabilityFilter = Annotated[
+    str,
+    _matching(r"[0-9a-zA-Z._*-]{1,128}", "is not a valid filter", "ECR allows letters, digits, dots, dashes, _ and *."),
+]
+_ResourceTagKey = Annotated[str, _checked_by(_check_resource_tag_key)]
+_ResourceTagValue = Annotated[str, _checked_by(_check_resource_tag_value)]
+_Policy = str | dict[str, Any]
+_Secret = Annotated[
+    str, _matching(_SECRET, "is neither the name nor the ARN of a secret", _SECRET_HINT, is_secret=True)
+]
+_Role = Annotated[str, _matching(_ROLE, "is not the ARN of an IAM role", _ROLE_HINT, is_secret=True)]
+_Certificates = Annotated[str, _checked_by(_check_certificates, pattern="-----BEGIN CERTIFICATE-----")]
+_Host = Annotated[str, _checked_by(_check_host, minLength=1)]
+_Share = Annotated[str, _matching(r"[0-9]{1,2}(\.[0-9])?%", "is not a percentage", _SHARE_HINT, check=_check_share)]
+_OneOrMorePullGlobs = Annotated[
+    tuple[_PullGlob, ...], Meta(min_length=1, extra=Wording(hint='Write allow: ["library/*"], for example.').extra)
+]
+_OneOrMoreFilters = Annotated[
+    tuple[_MutabilityFilter, ...],
+    Meta(min_length=1, max_length=5, extra=Wording(hint="ECR allows 1 to 5 filters.").extra),
+]
+_ResourceTags = Annotated[
+    dict[_ResourceTagKey, _ResourceTagValue],
+    Meta(max_length=50, extra=Wording(hint="AWS allows 50 tags on a resource.").extra),
+]
+
+# --- Sections ---------------------------------------------------------------------------------------------------------
+# A field that is UNSET was left out, or is invalid and reported. A section is None where its content is commented out.
+
+
+def _about(description: str) -> Meta:
+    return Meta(description=description)
+
+
+class _Section(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Keys that may stand together."""
+
+
+_ONE_KEY = Meta(extra=Wording(one_key=True).extra)
+
+
+class Pattern(_Section, frozen=True):
+    """A pattern of tags."""
+
+    glob: Annotated[_Glob | UnsetType, _about("Tags that match a glob: `*`, `?`, `[a-z]`, `[!a-z]`.")] = UNSET
+    regex: Annotated[
+        _Regex | UnsetType,
+        _about("Tags that a regular expression (RE2: no look-around, no back references) matches as a whole."),
+    ] = UNSET
+    semver: Annotated[
+        _Range | UnsetType,
+        _about('Versions in a range: ">=3.18 <4", "~1.2", "^1.2", "1.x", "1.2 - 1.4", "1.x || 3.x".'),
+    ] = UNSET
+
+
+TagOrPattern = _Tag | Annotated[Pattern, _ONE_KEY]
+_OneOrMoreTags = Annotated[
+    tuple[TagOrPattern, ...], Meta(min_length=1, extra=Wording(hint='Write tags: ["latest"], for example.').extra)
+]
+
+
+class MutabilityExclusions(_Section, frozen=True):
+    """Tag mutability with exclusions, in ECR's words."""
+
+    mutable: Annotated[_OneOrMoreFilters | UnsetType, _about("Globs of tags that may not move.")] = field(
+        default=UNSET, name="MUTABLE_WITH_EXCLUSION"
+    )
+    immutable: Annotated[_OneOrMoreFilters | UnsetType, _about("Globs of tags that may move.")] = field(
+        default=UNSET, name="IMMUTABLE_WITH_EXCLUSION"
+    )
+
+
+_MUTABILITY_WORDING = Wording(
+    "is not a tag mutability", 'Write MUTABLE or IMMUTABLE, or {IMMUTABLE_WITH_EXCLUSION: ["latest*"]}.'
+)
+_Mutability = (
+    Annotated[Literal["MUTABLE", "IMMUTABLE"], Meta(extra=_MUTABILITY_WORDING.extra)]
+    | Annotated[MutabilityExclusions, _ONE_KEY]
+)
+
+
+class Creation(_Section, frozen=True):
+    """How a missing target repository is created."""
+
+    tags: Annotated[_ResourceTags | UnsetType, _about("Resource tags.")] = UNSET
+    kms_key: Annotated[
+        _KmsKey | UnsetType,
+        _about("KMS key: its ARN, ID or alias, or `alias/aws/ecr` for the AWS managed key. AES-256 by default."),
+    ] = UNSET
+    scan_on_push: Annotated[bool | UnsetType, _about("Scan images when they are pushed.")] = UNSET
+    tag_mutability: Annotated[
+        _Mutability | UnsetType,
+        _about("Whether tags may move, in ECR's words; with exclusions: `{IMMUTABLE_WITH_EXCLUSION: [GLOB, …]}`."),
+    ] = UNSET
+    lifecycle_policy: Annotated[_Policy | UnsetType, _about("ECR lifecycle policy, as YAML or as JSON text.")] = UNSET
+    repository_policy: Annotated[
+        _Policy | UnsetType, _about("IAM policy of the repository, as YAML or as JSON text.")
+    ] = UNSET
+
+
+class Options(_Section, frozen=True):
+    """Keys of `defaults` and of every rule."""
+
+    repository: Annotated[
+        _Template | UnsetType,
+        _about(
+            "ECR repository to publish the tags in, under the same names: a name, or a template with `{registry}`, "
+            "`{path}` and `{name}` (the last segment of the path)."
+        ),
+    ] = UNSET
+    check_every: Annotated[_CheckEvery | UnsetType, _about("How often to check upstream: 1m to 24h.")] = UNSET
+    alert_after: Annotated[
+        _AlertAfter | UnsetType, _about("How long a tag may be stale before an alert: check_every to 30d.")
+    ] = UNSET
+    platforms: Annotated[
+        tuple[_Platform, ...] | UnsetType,
+        _about("Platforms to keep of an index, which then has a digest of its own. All platforms if empty."),
+    ] = UNSET
+    immutable_tags: Annotated[
+        tuple[_TagGlob, ...] | UnsetType,
+        _about("Globs of tags that never move upstream: once such a tag is in ECR, upstream is not checked again."),
+    ] = UNSET
+    when_deleted: Annotated[
+        WhenDeleted | UnsetType,
+        _about("What to do when a tag is deleted from ECR: `restore` it, or `leave` it deleted until upstream moves."),
+    ] = UNSET
+    create: Annotated[
+        Creation | UnsetType,
+        _about(
+            "How a missing target repository is created. By default, ECR's repository creation template with the "
+            "longest matching prefix decides."
+        ),
+    ] = UNSET
+
+
+class Defaults(Options, frozen=True):
+    """The section `defaults`."""
+
+    prereleases: Annotated[
+        bool | UnsetType, _about("Whether `semver` matches prereleases, and so every version with a suffix.")
+    ] = UNSET
+    min_tags: Annotated[
+        _Count | UnsetType,
+        _about(
+            "Fewest tags that match the patterns. With fewer, tags followed so far stay followed, and you are told."
+        ),
+    ] = UNSET
+
+
+class MirrorRule(Defaults, frozen=True, kw_only=True):
+    """An item of `mirrors`."""
+
+    name: Annotated[_Name | UnsetType, _about("Name of the rule in messages; its upstream by default.")] = UNSET
+    upstream: Annotated[
+        str | UnsetType,
+        _about("Upstream repository, without a tag; or `quay.io/prometheus/*` for all repositories below a path."),
+    ]
+    tags: Annotated[
+        _OneOrMoreTags | UnsetType,
+        _about("Tags to follow: exact names, globs, and mappings with one of glob, regex, semver."),
+    ]
+    exclude: Annotated[
+        tuple[TagOrPattern, ...] | UnsetType, _about("Tags that patterns must not choose, written like `tags`.")
+    ] = UNSET
+    newest: Annotated[
+        _AtLeastOne | UnsetType,
+        _about("Follow only this many of the tags that patterns choose: the newest by version, else by name."),
+    ] = UNSET
+
+
+class OnDemandRule(Options, frozen=True, kw_only=True):
+    """An item of `on_demand`."""
+
+    name: Annotated[_Name | UnsetType, _about("Name of the rule, in messages and for what was pulled.")]
+    upstream: Annotated[
+        _Namespace | UnsetType,
+        _about("Where pulls are answered from: a registry, like `docker.io/*`, or a namespace of one."),
+    ]
+    allow: Annotated[
+        _OneOrMorePullGlobs | UnsetType,
+        _about("Globs of upstream paths that may be pulled, each with or without `:` and a glob of tags."),
+    ]
+    deny: Annotated[tuple[_PullGlob, ...], _about("Globs of what may not be pulled although `allow` has it.")] = ()
+    daily_limit: Annotated[_DailyLimit, _about("Most mirrors to create a day (UTC).")] = DEFAULT_DAILY_LIMIT
+    expire_after: Annotated[_ExpireAfter, _about("How long a mirror is followed after its last pull: 1d to 365d.")] = (
+        "30d"
+    )
+
+
+class Credential(_Section, frozen=True):
+    """An item of `credentials`."""
+
+    path: Annotated[_PathGlob, _about("Glob of the repository paths that the credentials are for.")] = "*"
+    secret: Annotated[_Secret | UnsetType, _about("Name or ARN of a secret in AWS Secrets Manager.")] = UNSET
+    role: Annotated[
+        _Role | UnsetType, _about("ARN of an IAM role to assume: for ECR in another account, or to read the secret.")
+    ] = UNSET
+
+
+def _check_credential(credential: Credential) -> None:
+    if credential.secret is UNSET and credential.role is UNSET:
+        raise InvalidValueError(
+            "secret and role are missing", "Write secret: NAME, or role: ARN for ECR in another account."
+        )
+
+
+_CheckedCredential = Annotated[Credential, Meta(extra=Wording(check=_check_credential).extra)]
+
+
+class RateLimits(_Section, frozen=True):
+    """The section `rate_limit`."""
+
+    requests_per_second: Annotated[_Rate | UnsetType, _about("Most requests a second.")] = UNSET
+    reserve: Annotated[_Share, _about("Share of the host's own rate limit to leave to others.")] = "10%"
+
+
+class HostSettings(_Section, frozen=True):
+    """Settings of one upstream host."""
+
+    plain_http: Annotated[bool, _about("Use HTTP without TLS: nothing then proves which host answers.")] = False
+    private_addresses: Annotated[bool, _about("Allow addresses that are not public.")] = False
+    credentials: Annotated[
+        _Secret | tuple[_CheckedCredential, ...],
+        _about("Secret in AWS Secrets Manager; or a list of credentials, of which the first matching `path` counts."),
+    ] = ()
+    ca: Annotated[
+        _Certificates | UnsetType, _about("CA certificates (PEM) to trust for this host, instead of the public ones.")
+    ] = UNSET
+    token_hosts: Annotated[
+        tuple[_Host, ...], _about("Other hosts whose token services may get this host's credentials.")
+    ] = ()
+    rate_limit: Annotated[RateLimits, _about("Limits of the requests to this host.")] = RateLimits()
+
+
+class Sources(_Section, frozen=True):
+    """The section `sources`."""
+
+    pull_through_cache: Annotated[bool, _about("Follow what ECR's pull through cache rules have cached.")] = True
+    resource_tags: Annotated[bool, _about("Follow repositories whose resource tags name an upstream.")] = True
+
+
+class RulesDocument(_Section, frozen=True, kw_only=True):
+    """A rules file."""
+
+    version: Annotated[_Version | UnsetType, _about("Version of the file format.")]
+    defaults: Annotated[Defaults | None, _about("Options of every rule that does not set its own.")] = None
+    upstreams: Annotated[dict[_Host, HostSettings] | None, _about("Settings of upstream hosts, by HOST[:PORT].")] = None
+    sources: Annotated[Sources | None, _about("Where else rules come from.")] = None
+    ignore: Annotated[
+        tuple[_RepositoryGlob, ...] | None, _about("Globs of ECR repositories that only this file may add.")
+    ] = None
+    mirrors: Annotated[tuple[MirrorRule, ...] | UnsetType | None, _about("Rules that mirror tags.")]
+    on_demand: Annotated[
+        tuple[OnDemandRule, ...] | None, _about("Rules that mirror what is pulled from ECR and missing there.")
+    ] = None
+
+
+def schema_text() -> str:
+    """Write the JSON Schema for editors. It refuses less than the loader: it sees one value at a time."""
+    schema = msgspec.json.schema(RulesDocument)
+    for section in (Pattern, MutabilityExclusions):  # msgspec leaves out what `Meta` says of a Struct in a union
+        schema["$defs"][section.__name__] |= {"minProperties": 1, "maxProperties": 1}
+    heading = {
+        "$schema": DIALECT,
+        "title": "Pullahead rules",
+        "description": "What is mirrored into ECR. `pullahead validate` reports every mistake.",
+    }
+    return f"{json.dumps(heading | schema, indent=2, ensure_ascii=False)}\n"

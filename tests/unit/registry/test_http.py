@@ -1,0 +1,381 @@
+"""The HTTP client at its lowest level: certificates, deadlines, bodies, and answers that are none."""
+
+import contextlib
+import http.server
+import itertools
+import logging
+import socket
+import ssl
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from local.registry import FakeRegistry
+from pullahead.errors import RegistryTimeoutError, RegistryUnavailableError
+from pullahead.registry.errors import TransientError
+from pullahead.registry.http import BLOCK_BYTES, HttpClient, Response, Trust
+from pullahead.registry.request import Body, Inquiry, Request, Timeouts
+from tests.certificates import self_signed
+from tests.serving import serving
+from tests.unit.registry.harness import SECRET
+
+INQUIRY = Inquiry("test", "registry.example/app")
+SHORT = Timeouts(connect=1, read=0.5, total=2)
+
+
+def request_to(url: str, method: str = "GET") -> Request:
+    return Request(method, f"{url}/v2/", {}, INQUIRY)
+
+
+def get(url: str, client: HttpClient | None = None) -> int:
+    """Ask for /v2/ and return the status."""
+    return (client or HttpClient(SHORT)).send(request_to(url)).status
+
+
+def pieces_of(response: Response) -> Iterator[bytes]:
+    while piece := response.read_piece(5):
+        yield piece
+
+
+@contextlib.contextmanager
+def answering(*answers: bytes | Callable[[socket.socket], None]) -> Iterator[str]:
+    """Answer each connection in its turn, whatever it asks, and end it."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+
+        def serve() -> None:
+            for answer in answers:
+                connection, _ = listener.accept()
+                with connection, contextlib.suppress(OSError):
+                    connection.recv(65536)
+                    if isinstance(answer, bytes):
+                        connection.sendall(answer)
+                    else:
+                        answer(connection)
+
+        thread = threading.Thread(target=serve, daemon=True)
+        thread.start()
+        yield f"http://127.0.0.1:{listener.getsockname()[1]}"
+        listener.shutdown(socket.SHUT_RDWR)
+        thread.join()
+
+
+class TestCertificates:
+    @pytest.fixture
+    def certificate(self, tmp_path: Path) -> Path:
+        return self_signed().write(tmp_path)
+
+    @pytest.fixture
+    def secure(self, certificate: Path) -> Iterator[str]:
+        """The URL of a server whose certificate is its own."""
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(certificate)
+        server = _Server(("127.0.0.1", 0), _Quiet)
+        server.socket = context.wrap_socket(server.socket, server_side=True, do_handshake_on_connect=False)
+        with serving(server):
+            yield f"https://127.0.0.1:{server.server_address[1]}"
+
+    def test_untrusted_certificate_is_refused(self, secure: str) -> None:
+        with pytest.raises(RegistryUnavailableError, match="certificate is not trusted") as caught:
+            get(secure)
+        assert "--ca FILE" in str(caught.value)
+
+    def test_certificate_of_a_given_file_is_trusted(self, secure: str, certificate: Path) -> None:
+        assert get(secure, HttpClient(SHORT, trust=Trust(str(certificate)))) == 200
+
+    def test_certificate_of_an_insecure_host_is_not_verified(self, secure: str) -> None:
+        assert get(secure, HttpClient(SHORT, trust=Trust(insecure={secure.removeprefix("https://")}))) == 200
+
+    def test_insecure_host_does_not_make_another_insecure(self, secure: str) -> None:
+        with pytest.raises(RegistryUnavailableError, match="not trusted"):
+            get(secure, HttpClient(SHORT, trust=Trust(insecure={"127.0.0.1:1"})))
+
+    def test_host_with_certificate_speaks_tls(self, secure: str) -> None:
+        client = HttpClient(SHORT, trust=Trust(insecure={secure.removeprefix("https://")}))
+        assert client.speaks_tls(request_to(secure)) is True
+
+    def test_host_of_plain_http_does_not_speak_tls(self, registry: FakeRegistry) -> None:
+        assert HttpClient(SHORT).speaks_tls(request_to(f"https://{registry.host}")) is False
+
+    def test_of_a_dead_port_it_is_not_known_whether_it_speaks_tls(self) -> None:
+        assert HttpClient(SHORT).speaks_tls(request_to("https://127.0.0.1:1")) is None
+
+    def test_of_a_silent_host_it_is_not_known_whether_it_speaks_tls(self) -> None:
+        with socket.create_server(("127.0.0.1", 0)) as silent:
+            client = HttpClient(Timeouts(connect=0.2))
+            assert client.speaks_tls(request_to(f"https://127.0.0.1:{silent.getsockname()[1]}")) is None
+
+
+class _Quiet(http.server.BaseHTTPRequestHandler):
+    def do_GET(self) -> None:
+        self.send_response(200)
+        self.send_header("Content-Length", "0")
+        self.end_headers()
+
+    def log_message(self, *_: object) -> None:
+        """Print nothing."""
+
+
+class _Server(http.server.ThreadingHTTPServer):
+    def handle_error(self, *_: object) -> None:
+        """Print nothing: that the client goes away is what a test wants."""
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        b"SSH-2.0-OpenSSH\r\n",
+        b"HTTP/1.1 OK\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\n" + b"a: b\r\n" * 200,
+        b"HTTP/1.1 200 OK\r\na: " + b"b" * 70_000 + b"\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nContent-Length: 3, 4\r\n\r\nabcd",
+    ],
+)
+def test_answer_that_is_not_http_is_an_error(answer: bytes) -> None:
+    with answering(answer) as url, pytest.raises(RegistryUnavailableError, match="not valid HTTP"):
+        get(url)
+
+
+def test_connection_that_ends_unanswered_is_transient() -> None:
+    with answering(b"") as url, pytest.raises(TransientError, match="connection broke"):
+        get(url)
+
+
+@pytest.mark.parametrize(
+    ("host", "cause"), [("127.0.0.1:1", "connection refused"), ("nowhere.invalid", "cannot be resolved")]
+)
+def test_registry_that_is_not_there_is_transient(host: str, cause: str) -> None:
+    with pytest.raises(TransientError, match=cause):
+        get(f"http://{host}")
+
+
+class TestDeadlines:
+    def test_silence_times_out(self) -> None:
+        with socket.create_server(("127.0.0.1", 0)) as silent, pytest.raises(RegistryTimeoutError):
+            get(f"http://127.0.0.1:{silent.getsockname()[1]}")
+
+    def test_silence_instead_of_a_tls_handshake_times_out(self) -> None:
+        client = HttpClient(Timeouts(connect=0.2))
+        with socket.create_server(("127.0.0.1", 0)) as silent, pytest.raises(TransientError, match="timed out"):
+            get(f"https://127.0.0.1:{silent.getsockname()[1]}", client)
+
+    def test_time_that_is_left_bounds_the_timeouts(self) -> None:
+        client = HttpClient(Timeouts(connect=30, read=30))
+        with socket.create_server(("127.0.0.1", 0)) as silent, pytest.raises(RegistryTimeoutError):
+            client.open(request_to(f"http://127.0.0.1:{silent.getsockname()[1]}"), within=0.1)
+
+    @pytest.mark.parametrize(
+        ("beginning", "drop"),
+        [
+            pytest.param(b"HTTP/1.1 200 ", b"O", id="status line"),
+            pytest.param(b"HTTP/1.1 200 OK\r\nA: ", b"b", id="header"),
+            pytest.param(b"", b"HTTP/1.1 100 Continue\r\n\r\n", id="1xx responses"),
+            pytest.param(b"HTTP/1.1 200 OK\r\nContent-Length: 100000\r\n\r\n", b"x", id="body"),
+            pytest.param(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n", b"0", id="chunk size"),
+            pytest.param(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n", b"1\r\nx\r\n", id="chunks"),
+            pytest.param(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n", b"a: b\r\n", id="trailers"),
+            pytest.param(b"HTTP/1.1 200 OK\r\n\r\n", b"x", id="body without a length"),
+        ],
+    )
+    def test_answer_that_drips_is_cut_off(self, beginning: bytes, drop: bytes) -> None:
+        """Each drop comes in time; without a deadline the client would read until the server gives up."""
+        client = HttpClient(Timeouts(connect=1, read=1, total=0.5))
+        with answering(dripping(beginning, drop)) as url, pytest.raises(RegistryTimeoutError):
+            get(url, client)
+
+    def test_chunk_size_of_a_blob_that_drips_is_cut_off(self) -> None:
+        beginning = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
+        with answering(dripping(beginning, b"0")) as url, pytest.raises(RegistryTimeoutError):
+            HttpClient(SHORT).open(request_to(url)).read_piece(0.3)
+
+    def test_tunnel_of_a_proxy_that_drips_is_cut_off(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        client = HttpClient(Timeouts(connect=1, read=1, total=0.5))
+        with answering(dripping(b"HTTP/1.1 200 ", b"O")) as url:
+            monkeypatch.setenv("http_proxy", url)
+            with pytest.raises(TransientError, match=r"proxy 127\.0\.0\.1"):
+                get("http://registry.example", client)
+
+    def test_answer_to_a_body_may_take_longer_than_reading(self) -> None:
+        def commit(connection: socket.socket) -> None:
+            threading.Event().wait(0.4)
+            connection.sendall(b"HTTP/1.1 201 Created\r\nContent-Length: 0\r\n\r\n")
+
+        client = HttpClient(Timeouts(connect=1, read=0.2))
+        with answering(commit) as url:
+            assert client.send(request_to(url, "PUT"), Body([b"x"], 1), answer_within=5).status == 201
+
+
+def dripping(beginning: bytes, drop: bytes) -> Callable[[socket.socket], None]:
+    """Send a beginning, and then a drop ever so often, for longer than any client should stay."""
+
+    def drip(connection: socket.socket) -> None:
+        connection.sendall(beginning)
+        for _ in range(1500):
+            connection.sendall(drop)
+            threading.Event().wait(0.02)
+
+    return drip
+
+
+class TestPieces:
+    """Bodies of blobs."""
+
+    def test_body_comes_in_blocks(self) -> None:
+        body = bytes(range(256)) * 4096
+        answer = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(body)
+        with answering(answer + body) as url, HttpClient(SHORT).open(request_to(url)) as response:
+            pieces = list(pieces_of(response))
+        assert b"".join(pieces) == body
+        assert {len(piece) for piece in pieces[1:-1]} == {BLOCK_BYTES}
+
+    @pytest.mark.parametrize("framing", ["Content-Length: 300000", "Transfer-Encoding: chunked", "Connection: close"])
+    def test_what_came_before_a_pause_is_handed_over(self, framing: str) -> None:
+        resumed = threading.Event()
+
+        def send(connection: socket.socket) -> None:
+            chunked = framing.endswith("chunked")
+            connection.sendall(f"HTTP/1.1 200 OK\r\n{framing}\r\n\r\n".encode())
+            connection.sendall(b"3\r\nabc\r\n" if chunked else b"abc")
+            resumed.wait(10)
+            connection.sendall(b"2\r\nde\r\n0\r\n\r\n" if chunked else b"de")
+
+        with answering(send) as url, HttpClient(Timeouts(read=10)).open(request_to(url)) as response:
+            assert response.read_piece(5) == b"abc"
+            resumed.set()
+            assert response.read_piece(5).startswith(b"d")
+
+    @pytest.mark.parametrize("reset", [False, True])
+    def test_what_came_before_a_break_is_handed_over_first(self, reset: bool) -> None:
+        sent = threading.Event()
+
+        def send(connection: socket.socket) -> None:
+            connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 300000\r\n\r\n" + b"x" * 100_000)
+            sent.wait(10)
+            if reset:  # not only that nothing more comes
+                connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
+
+        with answering(send) as url, HttpClient(SHORT).open(request_to(url)) as response:
+            first = response.read_piece(5)
+            while len(first) < 100_000:
+                first += response.read_piece(5)
+            sent.set()
+            assert len(first) == 100_000
+            with pytest.raises(TransientError):
+                response.read_piece(5)
+
+    def test_connection_is_kept_after_the_last_piece(self, registry: FakeRegistry) -> None:
+        client = HttpClient(SHORT)
+        with client.open(request_to(registry.url)) as response:
+            assert list(pieces_of(response))
+            assert get(registry.url, client) == 200  # takes the connection, though the response is still open
+            assert response.read_piece(5) == b""
+        assert get(registry.url, client) == 200
+        assert registry.connections == 1
+
+    def test_pieces_may_be_kept(self) -> None:
+        with answering(b"HTTP/1.1 200 OK\r\nContent-Length: 600000\r\n\r\n" + b"ab" * 300_000) as url:
+            with HttpClient(SHORT).open(request_to(url)) as response:
+                pieces = list(pieces_of(response))
+            assert all(type(piece) is bytes for piece in pieces)
+
+
+class TestUploads:
+    def test_what_is_refused_early_is_answered_though_the_connection_ends(self) -> None:
+        def refuse(connection: socket.socket) -> None:
+            connection.sendall(b"HTTP/1.1 413 No\r\nContent-Length: 0\r\n\r\n")
+            connection.shutdown(socket.SHUT_WR)
+            connection.recv(1024 * 1024)
+
+        with answering(refuse) as url:
+            pieces = itertools.repeat(b"x" * BLOCK_BYTES, 400)
+            assert HttpClient(SHORT).send(request_to(url, "PUT"), Body(pieces, 400 * BLOCK_BYTES)).status == 413
+
+    def test_connection_is_not_used_after_half_a_body(self) -> None:
+        def refuse(connection: socket.socket) -> None:
+            connection.sendall(b"HTTP/1.1 413 No\r\nContent-Length: 0\r\n\r\n")
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
+
+        client = HttpClient(SHORT)
+        with answering(refuse, b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n") as url:
+            with contextlib.suppress(TransientError):
+                client.send(request_to(url, "PUT"), Body(itertools.repeat(b"x" * BLOCK_BYTES, 400), 400 * BLOCK_BYTES))
+            assert get(url, client) == 200
+
+
+class TestPool:
+    def test_answer_that_was_left_unread_ends_its_connection(self, registry: FakeRegistry) -> None:
+        client = HttpClient(SHORT)
+        with client.open(request_to(registry.url)) as response:
+            assert response.status_code == 200
+        assert response.read_piece(5) == b""
+        assert get(f"{registry.url}/nothing", client) == 404
+        assert registry.connections == 2
+
+    def test_answer_without_a_body_keeps_its_connection(self, registry: FakeRegistry) -> None:
+        client = HttpClient(SHORT)
+        for _ in range(3):
+            with client.open(request_to(registry.url, "HEAD")) as response:
+                assert response.status_code == 200
+        assert registry.connections == 1
+
+    def test_threads_get_connections_of_their_own(self, registry: FakeRegistry) -> None:
+        client = HttpClient(SHORT)
+        threads = [threading.Thread(target=get, args=(registry.url, client)) for _ in range(8)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert [request.status for request in registry.requests] == [200] * 8
+
+    def test_closed_client_connects_anew(self, registry: FakeRegistry) -> None:
+        client = HttpClient(SHORT)
+        for expected in (1, 2):
+            assert get(registry.url, client) == 200
+            assert registry.connections == expected
+            client.close()
+
+    def test_connection_is_not_kept_for_longer_than_a_minute(self, registry: FakeRegistry) -> None:
+        now = [0.0]
+        client = HttpClient(SHORT, clock=lambda: now[0])
+        get(registry.url, client)
+        now[0] += 61
+        get(registry.url, client)
+        assert registry.connections == 2
+
+
+class TestEnvironment:
+    def test_netrc_is_not_read(self, registry: FakeRegistry, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        netrc = tmp_path / "netrc"
+        netrc.write_text(f"machine 127.0.0.1 login user password {SECRET}\n")
+        monkeypatch.setenv("NETRC", str(netrc))
+        get(registry.url)
+        assert not registry.requests[-1].authorized
+
+    def test_certificates_of_requests_are_not_read(
+        self, registry: FakeRegistry, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setenv("REQUESTS_CA_BUNDLE", "/nowhere")
+        assert get(registry.url) == 200
+
+    def test_cookies_are_not_kept(self) -> None:
+        received: list[bytes] = []
+
+        def answer(connection: socket.socket) -> None:
+            connection.sendall(b"HTTP/1.1 200 OK\r\nSet-Cookie: a=b\r\nContent-Length: 0\r\n\r\n")
+            received.append(connection.recv(65536))
+
+        with answering(answer) as url:
+            client = HttpClient(SHORT)
+            get(url, client)
+            with contextlib.suppress(TransientError):
+                get(url, client)
+        assert b"cookie" not in received[0].lower()
+        assert b"Accept-Encoding: identity\r\n" in received[0]
+
+    def test_query_of_a_url_is_not_logged(self, caplog: pytest.LogCaptureFixture) -> None:
+        answer = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\nno header\r\n\r\n"
+        with answering(answer) as url, caplog.at_level(logging.DEBUG):
+            HttpClient(SHORT).send(Request("GET", f"{url}/blob?sig={SECRET}", {}, INQUIRY))
+        assert "/blob?…" in caplog.text
+        assert SECRET not in caplog.text

@@ -1,0 +1,202 @@
+"""Proxies of the environment: which one is used for what, and what it is told."""
+
+import base64
+import contextlib
+import socket
+import ssl
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import pytest
+
+from local.registry import FakeRegistry
+from pullahead.errors import ConfigError, RegistryError, RegistryUnavailableError
+from pullahead.registry.errors import TransientError
+from pullahead.registry.request import port_of
+from pullahead.registry.sockets import Proxy, find_proxy
+from tests.certificates import self_signed
+from tests.fakes.internet import Internet
+from tests.unit.registry.guarding import LISTED, guarded, head, reference_at
+from tests.unit.registry.harness import SECRET
+from tests.unit.registry.test_http import answering, get
+
+ENCODED = base64.b64encode(f"user:{SECRET}".encode()).decode()
+
+
+@pytest.fixture(autouse=True)
+def environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "ALL_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+        monkeypatch.delenv(name.lower(), raising=False)
+
+
+def proxied(url: str) -> bool:
+    return proxy_for(url) is not None
+
+
+def proxy_for(url: str) -> Proxy | None:
+    parts = urlsplit(url)
+    return find_proxy(parts.scheme, parts.hostname or "", port_of(parts))
+
+
+def test_without_an_environment_there_is_no_proxy() -> None:
+    assert not proxied("https://registry.example/v2/")
+
+
+def test_proxy_of_the_environment_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HTTPS_PROXY", f"http://user:{SECRET}@proxy.example:3128")
+    proxy = proxy_for("https://registry.example/v2/")
+    assert proxy is not None
+    assert (proxy.host, proxy.port, proxy.by_tls) == ("proxy.example", 3128, False)
+    assert proxy.authorization == f"Basic {ENCODED}"
+    assert ENCODED not in repr(proxy)
+    assert not proxied("http://registry.example")
+
+
+@pytest.mark.parametrize(
+    ("no_proxy", "exempt", "proxied_still"),
+    [
+        ("inside.example", ["inside.example:5000", "a.inside.example"], ["notinside.example"]),
+        (".corp", ["registry.corp"], ["corp.example"]),
+        ("*.corp", ["registry.corp"], ["corp.example"]),
+        ("10.0.0.0/8", ["10.1.2.3", "10.1.2.3:5000"], ["11.0.0.1", "ten.example"]),
+        ("fd00::/8", ["[fd00::1]:5000"], ["[2a04:4e42::81]"]),
+        ("192.168.1.1", ["192.168.1.1"], ["192.168.1.10"]),
+        ("inside.example:5000", ["inside.example:5000"], ["inside.example", "inside.example:5001"]),
+        ("a.example, b.example c.example", ["a.example", "b.example", "c.example"], ["d.example"]),
+        ("*", ["anything.example"], []),
+        ("", ["127.0.0.1:5000", "localhost", "[::1]:5000"], ["registry.example"]),
+    ],
+)
+def test_no_proxy_is_read_as_others_read_it(
+    monkeypatch: pytest.MonkeyPatch, no_proxy: str, exempt: list[str], proxied_still: list[str]
+) -> None:
+    monkeypatch.setenv("HTTPS_PROXY", "http://proxy.example:3128")
+    monkeypatch.setenv("NO_PROXY", no_proxy)
+    assert [host for host in exempt if proxied(f"https://{host}/")] == []
+    assert [host for host in proxied_still if not proxied(f"https://{host}/")] == []
+
+
+@pytest.mark.parametrize(
+    ("address", "cause"),
+    [
+        ("socks5://user:s3cr3t@proxy.example", "HTTPS_PROXY is a socks5:// address"),
+        ("http://user:s3cr3t@proxy.example:abc", "HTTPS_PROXY is not a valid address"),
+        ("http://", "HTTPS_PROXY"),
+    ],
+)
+def test_proxy_that_cannot_be_used_is_an_error(monkeypatch: pytest.MonkeyPatch, address: str, cause: str) -> None:
+    monkeypatch.setenv("HTTPS_PROXY", address)
+    with pytest.raises(ConfigError, match=cause) as caught:
+        proxied("https://registry.example")
+    assert SECRET not in str(caught.value)
+
+
+def test_plain_request_goes_through_a_tunnel(registry: FakeRegistry, monkeypatch: pytest.MonkeyPatch) -> None:
+    with tunnel_to(registry.host) as (proxy, asked):
+        monkeypatch.setenv("http_proxy", f"http://user:{SECRET}@{proxy}")
+        assert get("http://registry.example") == 200
+    assert asked[0].startswith("CONNECT registry.example:80 HTTP/1.")
+    assert f"Proxy-Authorization: Basic {ENCODED}" in asked[0]
+    assert registry.requests[0].headers["host"] == "registry.example"
+    assert "proxy-authorization" not in registry.requests[0].headers
+
+
+@pytest.mark.parametrize("by_tls", [False, True])
+def test_tls_goes_through_a_tunnel(
+    internet: Internet, ca: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, by_tls: bool
+) -> None:
+    """To the registry within TLS to the proxy, if that is what its address says."""
+    certificate = self_signed().write(tmp_path, "proxy")
+    with tunnel_to(f"127.0.0.1:{internet.port}", certificate if by_tls else None) as (proxy, asked):
+        monkeypatch.setenv("https_proxy", f"{'https' if by_tls else 'http'}://user:{SECRET}@{proxy}")
+        both = tmp_path / "both.pem"
+        both.write_text(ca.read_text() + certificate.read_text())
+        head(guarded(ca=both), LISTED)
+    assert asked[0].startswith(f"CONNECT {LISTED}:443 HTTP/1.")
+
+
+def test_password_is_not_sent_to_a_proxy_that_does_not_speak_tls(monkeypatch: pytest.MonkeyPatch) -> None:
+    received: list[bytes] = []
+    with answering(lambda connection: received.append(connection.recv(1))) as url:
+        monkeypatch.setenv("http_proxy", url.replace("http://", f"https://user:{SECRET}@"))
+        with pytest.raises((RegistryError, TransientError), match=r"proxy 127\.0\.0\.1"):
+            get("http://registry.example")
+    assert ENCODED.encode() not in b"".join(received)
+
+
+def test_proxy_whose_certificate_is_not_trusted_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with tunnel_to("127.0.0.1:1", self_signed().write(tmp_path, "proxy")) as (proxy, asked):
+        monkeypatch.setenv("http_proxy", f"https://user:{SECRET}@{proxy}")
+        with pytest.raises(RegistryUnavailableError, match=r"proxy 127\.0\.0\.1.*not trusted"):
+            get("http://registry.example")
+    assert asked == []
+
+
+@pytest.mark.parametrize(("status", "kind"), [(407, RegistryUnavailableError), (403, RegistryUnavailableError)])
+def test_proxy_that_refuses_is_named(
+    monkeypatch: pytest.MonkeyPatch, status: int, kind: type[RegistryUnavailableError]
+) -> None:
+    with answering(f"HTTP/1.1 {status} No\r\n\r\n".encode()) as url:
+        monkeypatch.setenv("http_proxy", url)
+        with pytest.raises(kind, match=f"proxy 127.0.0.1.* does not connect to registry.example .HTTP {status}."):
+            get("http://registry.example")
+
+
+@pytest.mark.parametrize(
+    ("address", "cause"),
+    [("http://127.0.0.1:1", "proxy 127.0.0.1:1: connection refused"), ("http://nowhere.invalid:1", "proxy nowhere")],
+)
+def test_proxy_that_is_not_there_is_named(monkeypatch: pytest.MonkeyPatch, address: str, cause: str) -> None:
+    monkeypatch.setenv("http_proxy", address)
+    with pytest.raises(TransientError, match=cause):
+        get("http://registry.example")
+
+
+def test_registry_behind_a_proxy_is_judged_by_its_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("https_proxy", "http://127.0.0.1:1")
+    with pytest.raises(RegistryError, match="which is refused"):
+        guarded().head_manifest(reference_at("10.0.0.1"))
+
+
+@contextlib.contextmanager
+def tunnel_to(host: str, certificate: Path | None = None) -> Iterator[tuple[str, list[str]]]:
+    """A proxy that makes one tunnel to a host, wherever it was asked to; by TLS if it has a certificate."""
+    asked: list[str] = []
+    opened: list[socket.socket] = []
+    name, _, port = host.partition(":")
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+
+        def serve() -> None:
+            client, _ = listener.accept()
+            with contextlib.suppress(OSError):
+                if certificate is not None:
+                    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+                    context.load_cert_chain(certificate)
+                    client = context.wrap_socket(client, server_side=True)
+                with client, socket.create_connection((name, int(port))) as behind:
+                    opened.extend((client, behind))
+                    asked.append(client.recv(65536).decode())
+                    client.sendall(b"HTTP/1.1 200 Connection established\r\n\r\n")
+                    back = threading.Thread(target=_pump, args=(behind, client), daemon=True)
+                    back.start()
+                    _pump(client, behind)
+                    back.join(5)
+
+        thread = threading.Thread(target=serve, daemon=True)
+        thread.start()
+        yield f"127.0.0.1:{listener.getsockname()[1]}", asked
+        for each in opened:
+            with contextlib.suppress(OSError):
+                each.shutdown(socket.SHUT_RDWR)
+        thread.join(5)
+
+
+def _pump(source: socket.socket, target: socket.socket) -> None:
+    with contextlib.suppress(OSError):
+        while piece := source.recv(65536):
+            target.sendall(piece)
+    with contextlib.suppress(OSError):
+        target.shutdown(socket.SHUT_WR)
