@@ -1,4 +1,4 @@
-"""Look through all records: measure how late mirrors are, tell people, forget what no rule follows. By the schedule."""
+"""Review all records: measure lateness, send alerts, retire what no rule follows. Called by the schedule."""
 
 from typing import Any
 

@@ -20,7 +20,7 @@ def handler(_event: dict[str, Any], _context: LambdaContext) -> dict[str, Any]:
 
 def handle(app: Application) -> dict[str, Any]:
     scheduled = app.schedule_checks()
-    for text in scheduled.told:
+    for text in scheduled.problems:
         logger.warning("problem with the rules", extra={"problem": text})
     counts = {"mirrors": scheduled.mirrors, "due": scheduled.due}
     logger.info("checks queued", extra={**counts, "listings": scheduled.listings})

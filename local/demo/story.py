@@ -95,7 +95,7 @@ class Story:
         )
         self._fresh_record()
         self._screen.proved(f"ECR's push event made it right again: {self._name} → {short(self._published())}")
-        self._show_one_alert("Drift", "was overwritten in ECR, and restored")
+        self._show_one_alert("Drift", "was overwritten in ECR and restored")
 
     def _upstream_breaks(self, upstream: FakeRegistry) -> None:
         self._screen.step(f"Upstream breaks, for longer than alert_after ({_minutes(ALERT_AFTER)})")
@@ -106,7 +106,7 @@ class Story:
         self._screen.say("state UNKNOWN: upstream does not answer. ECR goes on serving what it has; nobody is told yet")
         self._screen.say(f"{_minutes(ALERT_AFTER)} pass; the schedule fires")
         self._stage.tick(ALERT_AFTER)
-        self._show_one_alert("UPSTREAM", "upstream does not answer")
+        self._show_one_alert("UPSTREAM", "requests to upstream fail")
         self._stage.tick(CHECK_EVERY)
         expect(not self._stage.alerts(), "the same alert came twice")
         self._screen.proved("the next check says nothing more: an alert is said once")

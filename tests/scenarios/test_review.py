@@ -62,7 +62,7 @@ def test_overwritten_tag_is_a_drift_alert_and_is_restored(scene: Scene) -> None:
     scene.settle()
     scene.serves(IMAGE)
     (alert,) = scene.alerts()
-    assert (alert.kind, alert.subject) == ("DRIFT", f"Pullahead: {scene.key} was overwritten in ECR, and restored")
+    assert (alert.kind, alert.subject) == ("DRIFT", f"Pullahead: {scene.key} was overwritten in ECR and restored")
     assert OTHER.digest in alert.text
 
 

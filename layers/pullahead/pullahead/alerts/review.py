@@ -119,7 +119,7 @@ def _each(
 
 
 def _retired(record: Record, now: datetime, told: bool) -> Record:
-    return record if record.expires_at is not None else retired(record, now, told=told)
+    return record if record.expires_at is not None else retired(record, now, alerted=told)
 
 
 _CACHED_FOUND_WITHIN = timedelta(minutes=15)

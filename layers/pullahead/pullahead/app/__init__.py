@@ -66,7 +66,7 @@ class Application(Adapters):
         gathered = self._gather_rules()
         rules = replace(gathered.rules, paused=self._cached_pauses.paused_rules())
         scheduled = schedule_checks(rules, self._records, self._queue, self._clock())
-        return scheduled._replace(told=gathered.notices)
+        return scheduled._replace(problems=gathered.notices)
 
     def review_records(self, remaining_seconds: Callable[[], float]) -> Reviewed:
         """Review all records: measure lateness, send alerts, retire records."""
@@ -202,13 +202,13 @@ class Application(Adapters):
 
     @cached_property
     def _review_records(self) -> ReviewRecords:
-        tell = NotificationSender(self._records, self._incidents, self._alerts, self._chat_alerts)
+        notify = NotificationSender(self._records, self._incidents, self._alerts, self._chat_alerts)
         return ReviewRecords(
             self._rules_with_pauses,
             self._rules_state,
             self._records,
             self._incidents,
-            tell,
+            notify,
             self._outbox_sender,
             self._clock,
             self._settings.silence_after,

@@ -32,7 +32,7 @@ from pullahead.rules.mirror_key import MirrorKey
 from pullahead.rules.model import Rules
 
 DecodedMessage = Queued | ScanFinished | IgnoredEvent | InvalidEventError
-"""What a message asks for; an error where nobody can tell."""
+"""What a message asks for, or the error of decoding it."""
 
 MessageResult = CheckResult | ListResult | StartedWaiting | CacheFailed | IgnoredEvent
 """One result of a message, for logs and metrics."""

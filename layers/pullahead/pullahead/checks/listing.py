@@ -129,7 +129,7 @@ class ListTags:
     def _list_tags(self, repository: Repository) -> tuple[str, ...]:
         """List tags, or reuse a listing of the last minute: rules of one repository come together."""
         now = self._clock()
-        self._listings = {key: held for key, held in self._listings.items() if now - held[0] < _SHARED_FOR}
+        self._listings = {key: listing for key, listing in self._listings.items() if now - listing[0] < _SHARED_FOR}
         if repository not in self._listings:
             self._listings[repository] = (now, self._upstream.list_tags(repository))
         return self._listings[repository][1]

@@ -62,7 +62,7 @@ class Scheduled(NamedTuple):
 
     mirrors: int
     due: int
-    told: tuple[str, ...] = ()
+    problems: tuple[str, ...] = ()
     listings: int = 0
 
 

@@ -81,7 +81,7 @@ def _mirror_of(repository: str, tag: str, listing_rule: Rule | None, rules: Rule
 def _listing_rule(request: CheckRequest, rules: Rules) -> Rule | None:
     """Find the rule of a namespace, expanded for the repository that its listing found.
 
-    The name in ECR does not always tell which upstream repository is followed; the message of the listing does.
+    The name in ECR does not always determine the upstream repository; the message of the listing names it.
     """
     rule = rule_named(request.rule, rules) if request.rule is not None else None
     if rule is None or request.upstream is None or not rule.is_namespace:
@@ -91,7 +91,7 @@ def _listing_rule(request: CheckRequest, rules: Rules) -> Rule | None:
 
 
 _ON_REQUEST = frozenset({"manual", "pull", "cache"})
-"""The reasons of checks of tags that somebody wants: they restore a deleted tag, too."""
+"""The reasons of checks on request: they restore a deleted tag, too."""
 
 _GUESSES = frozenset({"webhook", "cache"})
 """The reasons of checks whose tags may be made up, below a pattern or a prefix."""

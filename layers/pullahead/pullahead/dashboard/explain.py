@@ -46,7 +46,7 @@ def explain(key: MirrorKey, known: Known, rules: Rules, now: datetime) -> list[S
         Step("ECR", _ecr_text(record)),
         Step("verdict", _verdict_text(record, reason, now)),
         *_refresh_steps(record),
-        *_told_steps(record),
+        *_alert_steps(record),
         Step("next", _next_text(record, known, now)),
     ]
 
@@ -107,15 +107,15 @@ def _refresh_steps(record: MirrorRecord) -> list[Step]:
     return steps
 
 
-def _told_steps(record: MirrorRecord) -> list[Step]:
+def _alert_steps(record: MirrorRecord) -> list[Step]:
     """List the last alerts: when each was sent, whether it is over, and those that are not sent yet."""
     lines = [
-        f"{told.kind.value}, {moment_text(told.at)}{'' if told.kind in record.alerted else ' (over)'}"
-        for told in record.told
+        f"{sent.kind.value}, {moment_text(sent.at)}{'' if sent.kind in record.alerted else ' (over)'}"
+        for sent in record.told
     ]
-    known = {told.kind for told in record.told}
+    known = {sent.kind for sent in record.told}
     lines += [f"{kind.value}, not sent yet" for kind in record.alerted if kind not in known]
-    return [Step("told", "; ".join(lines))] if lines else []
+    return [Step("alerts", "; ".join(lines))] if lines else []
 
 
 def _first_check_text(known: Known, now: datetime) -> str:

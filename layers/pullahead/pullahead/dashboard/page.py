@@ -113,7 +113,7 @@ def _state_tiles(snapshot: Snapshot, view: View) -> Iterator[StateTile]:
     counts = Counter(record.state for record in snapshot.records)
     for state, means in STATE_MEANINGS.items():
         pressed = view.state is state
-        # Few rules mirror deletions: whoever has no such rule need not wonder what the state means.
+        # Few rules leave tags deleted; without one, the state would only puzzle the reader.
         if state is not State.DELETED or counts[state] or pressed:
             yield StateTile(state, counts[state], means, pressed, View(None if pressed else state, view.prefix))
 

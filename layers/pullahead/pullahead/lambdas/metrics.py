@@ -73,7 +73,7 @@ def _add_refreshes(result: StartedWaiting) -> None:
 
 
 def add_review(reviewed: Reviewed) -> None:
-    """Say how late mirrors are, each time; and what was told, held back or forgotten, where anything was."""
+    """Report how late mirrors are; and sent alerts, held-back alerts and retired records, where there are any."""
     if reviewed.lateness is not None:
         metrics.add_metric("StaleTags", MetricUnit.Count, reviewed.lateness.mirrors)
         metrics.add_metric("OldestStaleSeconds", MetricUnit.Seconds, reviewed.lateness.oldest_seconds)

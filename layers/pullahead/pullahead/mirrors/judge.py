@@ -204,7 +204,7 @@ def wants_refresh(record: MirrorRecord, now: datetime) -> bool:
 
 def _due_alert(record: MirrorRecord, alert_after: timedelta, now: datetime) -> AlertKind | None:
     if record.on_demand and is_absent(record):
-        return None  # ECR has told whoever pulled it that it does not exist
+        return None  # the client that pulled it knows from ECR that it does not exist
     if record.state is State.GONE:
         return AlertKind.GONE
     if record.state is State.BLOCKED:

@@ -63,8 +63,8 @@ def without_sent(record: MirrorRecord, sent: tuple[OutcomeEvent, ...]) -> Mirror
 
 def _with_events(record: MirrorRecord, due: list[OutcomeEvent]) -> MirrorRecord:
     """Add events; one that was held back is replaced by one that says more about the same digest."""
-    said = {event.detail.digest for event in due if event.kind is OutcomeKind.REFRESHED}
-    waiting = [event for event in record.outbox if not (event.held and event.detail.digest in said)]
+    reported = {event.detail.digest for event in due if event.kind is OutcomeKind.REFRESHED}
+    waiting = [event for event in record.outbox if not (event.held and event.detail.digest in reported)]
     kept = [*waiting, *due]
     given_up, kept = kept[:-_MAX_EVENTS], kept[-_MAX_EVENTS:]
     if given_up:

@@ -45,10 +45,10 @@ def find_unfollowed_records(records: Iterable[Record], rules: Rules) -> Unfollow
     return UnfollowedRecords(tuple(mirrors), tuple(others), followed)
 
 
-def retired(record: _R, now: datetime, *, told: bool) -> _R:
-    """Let a record expire. Open alerts are closed silently; `told` adds an alert about the retirement itself."""
+def retired(record: _R, now: datetime, *, alerted: bool) -> _R:
+    """Let a record expire. Open alerts are closed silently; `alerted` adds an alert about the retirement itself."""
     alert = Alert(AlertKind.RETIRED, record.key, record.upstream, now, now)
-    return record.with_changes(expires_at=now + FORGOTTEN_AFTER, alerted=(), pending=(alert,) if told else ())
+    return record.with_changes(expires_at=now + FORGOTTEN_AFTER, alerted=(), pending=(alert,) if alerted else ())
 
 
 def followed_again(record: _R) -> _R:

@@ -31,8 +31,8 @@ class _Alert(msgspec.Struct, frozen=True):
 
 
 class _Form01(msgspec.Struct, frozen=True):
-    """What tells a daily limit of version 0.1 from a listing. One that is over, and was never told, reads as a listing;
-    that costs nothing, as the next day's limit begins anew."""
+    """What distinguishes a daily limit of version 0.1 from a listing: an alert. One that is over and was never alerted
+    reads as a listing, until the limit is reached again."""
 
     alerted: tuple[str, ...] = ()
     pending: tuple[_Alert, ...] = ()

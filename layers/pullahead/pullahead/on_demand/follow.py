@@ -66,7 +66,7 @@ class FollowDemands:
         """Delete a demand and let the mirror's record expire, which its next check undoes if it is demanded again."""
 
         def retire(record: MirrorRecord | None) -> MirrorRecord | None:
-            return retired(record, now, told=False) if record is not None and record.expires_at is None else None
+            return retired(record, now, alerted=False) if record is not None and record.expires_at is None else None
 
         if mirror is not None:  # else another rule needs the record or, if none does, the review retires it
             update_record(self._records, demand.key, retire)
