@@ -14,7 +14,7 @@ from pullahead.aws.notifications import SnsAlerts, SnsChatAlerts
 from pullahead.errors import StorageError
 from pullahead.mirrors.alert import AlertKind
 from tests.contract.local_services import ACCOUNT_ID, REGION, client, moto_server, new_name
-from tests.fakes.telling import FakeAlerts
+from tests.fakes.alerts import FakeAlerts
 from tests.unit.alerts.every_alert import every_notice, notice
 
 

@@ -11,7 +11,7 @@ from pullahead.alerts.incidents import MAX_MARKS, Incident
 from pullahead.aws.incidents import DynamoIncidents
 from pullahead.errors import StorageError
 from tests.contract.local_services import client, moto_server, new_table
-from tests.fakes.telling import FakeIncidents
+from tests.fakes.alerts import FakeIncidents
 
 NOW = datetime(2026, 11, 24, 9, 5, 3, 123456, tzinfo=UTC)
 TURN = timedelta(minutes=10)

@@ -89,7 +89,7 @@ class FakeRecords:
         return self.of_rules.get(key) if isinstance(key, RuleKey) else None
 
 
-class FakePauses:
+class FakePauseStore:
     """Implements `pullahead.rules.ports.PauseStore`."""
 
     def __init__(self, script: Script | None = None) -> None:
@@ -109,7 +109,7 @@ class FakePauses:
             self.rules.discard(rule)
 
 
-class FakePlans:
+class FakePlanStore:
     """Implements `pullahead.refresh.ports.PlanStore`."""
 
     def __init__(self, script: Script | None = None) -> None:
@@ -127,7 +127,7 @@ class FakePlans:
             self.objects[key] = content
 
 
-class FakeRefreshes:
+class FakeRefreshExecutions:
     """Implements `pullahead.refresh.ports.RefreshExecutions`; tests set outcomes in `statuses`."""
 
     def __init__(self, script: Script | None = None) -> None:
@@ -150,7 +150,7 @@ class FakeRefreshes:
             return self.statuses.get(name) is StartResult.RUNNING
 
 
-class FakeQueue:
+class FakeCheckQueue:
     """Implements `pullahead.checks.ports.CheckQueue`."""
 
     def __init__(self, script: Script | None = None) -> None:

@@ -14,7 +14,7 @@ from local.policies.page import page
 from tests.architecture.permission_rules import action_findings
 from tests.architecture.sam_template import Template, real_template
 from tests.architecture.source import ROOT
-from tests.iam.evaluation import Asked, is_allowed, statements_of
+from tests.iam.evaluation import AccessRequest, is_allowed, statements_of
 
 ACCOUNT = "123456789012"
 PERMISSION_ONLY = frozenset(
@@ -43,7 +43,7 @@ def copied() -> list[dict[str, Any]]:
 
 
 def may(policy: dict[str, Any], action: str, resource: str) -> bool:
-    return is_allowed(statements_of("Reader", policy), Asked("Reader", action, resource))
+    return is_allowed(statements_of("Reader", policy), AccessRequest("Reader", action, resource))
 
 
 def test_document_is_what_the_template_says() -> None:

@@ -4,12 +4,12 @@ from typing import Any
 
 import pytest
 
-from tests.iam.evaluation import Asked, UnknownOperatorError, is_allowed, statements_of
+from tests.iam.evaluation import AccessRequest, UnknownOperatorError, is_allowed, statements_of
 
 ARN = "arn:aws:s3:::bucket/plans/one"
 
 
-def allowed(asked: Asked, *statements: dict[str, Any]) -> bool:
+def allowed(asked: AccessRequest, *statements: dict[str, Any]) -> bool:
     return is_allowed(statements_of("Role", {"Statement": list(statements)}), asked)
 
 
@@ -19,8 +19,10 @@ def statement(
     return {"Sid": "A", "Effect": effect, "Action": action, "Resource": resource, "Condition": condition}
 
 
-def ask(action: str = "s3:GetObject", resource: str = ARN, role: str = "Role", **context: str) -> Asked:
-    return Asked(role, action, resource, tuple((key.replace("_", ":"), value) for key, value in context.items()))
+def ask(action: str = "s3:GetObject", resource: str = ARN, role: str = "Role", **context: str) -> AccessRequest:
+    return AccessRequest(
+        role, action, resource, tuple((key.replace("_", ":"), value) for key, value in context.items())
+    )
 
 
 @pytest.mark.parametrize(

@@ -13,8 +13,8 @@ import requests
 
 from local.images import make_image, push_image
 from pullahead.webhooks.http import WebhookOutcome
-from tests.fakes.receiving import Receiving, followed
 from tests.fakes.samples import rule
+from tests.fakes.webhook_receiver import WebhookReceiver, followed
 from tests.fakes.webhooks import SECRET, url_event
 from tests.polling import until
 from tests.real_servers import docker_registry
@@ -153,7 +153,7 @@ def notifying_registry(folder: Path, upstream: Caller) -> Iterator[str]:
 def test_ten_thousand_webhooks_are_two_checks_for_each_mirror_and_window() -> None:
     """One process takes a minute's storm: pushes of every mirror, strangers, and names that no rule follows."""
     names = [str(number) for number in range(MIRRORS)]
-    receiving = Receiving(followed(rule(*names)))
+    receiving = WebhookReceiver(followed(rule(*names)))
     outcomes: Counter[WebhookOutcome] = Counter()
     for number in range(CALLS):
         outcomes[receiving.receive(storm(number)).outcome] += 1

@@ -30,14 +30,14 @@ class TestDockerHub:
             f"GET registry-1.docker.io{blob}",
             f"GET production.cloudflare.docker.com{blob}",
         ]
-        assert internet.said_who() == {"registry-1.docker.io"}
+        assert internet.hosts_sent_credentials() == {"registry-1.docker.io"}
 
     def test_account_is_told_to_the_token_service_only(self) -> None:
         with following(DockerHub(known=[ACCOUNT]), ACCOUNT) as (internet, client):
             assert client.head("docker.io", "library/alpine", "3.20")
             assert client.read("docker.io", "library/alpine")
         assert {asked.host for asked in internet.asked if asked.authorization == ACCOUNT.basic} == {"auth.docker.io"}
-        assert "production.cloudflare.docker.com" not in internet.said_who()
+        assert "production.cloudflare.docker.com" not in internet.hosts_sent_credentials()
 
     def test_pull_limit_is_a_rate_limit(self) -> None:
         with following(DockerHub(remaining=0)) as (internet, client):
@@ -54,7 +54,7 @@ class TestGhcr:
             assert client.head("ghcr.io", "team/app")
             assert client.read("ghcr.io", "team/app", 4000)
         assert paths(internet, "ghcr.io").count("GET /token") == 1
-        assert internet.said_who() == {"ghcr.io"}
+        assert internet.hosts_sent_credentials() == {"ghcr.io"}
         assert internet.asked[-1].headers["range"] == "bytes=4000-"
 
     def test_signed_address_that_expired_is_replaced(self) -> None:
@@ -120,7 +120,7 @@ class TestKubernetes:
             assert client.get("registry.k8s.io", "pause", "3.9")
             assert client.read("registry.k8s.io", "pause")
         assert ACCOUNT.basic not in {asked.authorization for asked in internet.asked}
-        assert internet.said_who() == {Kubernetes.region}
+        assert internet.hosts_sent_credentials() == {Kubernetes.region}
 
     def test_missing_tag_is_not_found(self) -> None:
         with following(Kubernetes()) as (_, client), pytest.raises(NotFoundError):
@@ -132,7 +132,7 @@ def test_microsoft_needs_no_token() -> None:
         assert client.head("mcr.microsoft.com", "dotnet/runtime", "8.0")
         assert client.read("mcr.microsoft.com", "dotnet/runtime")
     assert len(internet.asked) == 3
-    assert internet.said_who() == set()
+    assert internet.hosts_sent_credentials() == set()
 
 
 class TestEcrPublic:
@@ -142,7 +142,7 @@ class TestEcrPublic:
                 assert client.head("public.ecr.aws", "docker/library/alpine", "3.20")
             assert client.read("public.ecr.aws", "docker/library/alpine")
         assert paths(internet, "public.ecr.aws").count("GET /token/") == 1
-        assert internet.said_who() == {"public.ecr.aws"}
+        assert internet.hosts_sent_credentials() == {"public.ecr.aws"}
 
     def test_rate_limit_is_retried(self) -> None:
         style = EcrPublic()

@@ -33,7 +33,7 @@ class World:
     def __init__(self, made: Rules | None = None, **findings: Any) -> None:
         self.service = InMemoryService(made or rules([]))
         self.found = {"cache_rules": (QUAY,), "within": WITHIN, **findings}
-        self.service.standing.save(RulesState(findings=Findings(**self.found)))
+        self.service.rules_state.save(RulesState(findings=Findings(**self.found)))
         self.service.upstream.serve(IMAGE, "quay.io/team/app:1.0")
         self.script = self.service.script
 

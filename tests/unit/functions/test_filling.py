@@ -50,7 +50,7 @@ def test_end_of_a_refresh_starts_the_next_one(service: InMemoryService) -> None:
     service.refreshes.statuses[first] = StartResult.SUCCEEDED
     tell(service, StartWaitingRequest(first))
     assert len(service.refreshes.requests) == 2
-    assert len(service.line.waiting) == 1
+    assert len(service.waiting_refreshes.waiting) == 1
     assert counted() == {}
 
 

@@ -21,8 +21,8 @@ from pullahead.mirrors.rate_limit_budget import UpstreamUse
 from pullahead.mirrors.record import LastRefresh, State
 from pullahead.refresh.request import refresh_request
 from tests.fakes.application import InMemoryService
+from tests.fakes.records import unfresh
 from tests.fakes.samples import KEY, REPOSITORY, digest, failed, mirror, root, rules
-from tests.fakes.standing import unfresh
 
 
 class Metric(NamedTuple):

@@ -13,7 +13,7 @@ from pullahead.oci import Digest, RawManifest, describe, media_types
 from pullahead.oci.registries import RepositorySettings
 from pullahead.refresh.plan import CopyPlan, manifest_key, plan_copy, plan_key, unit_key
 from pullahead.refresh.progress import UnitProgress
-from tests.fakes.memory import FakePlans
+from tests.fakes.memory import FakePlanStore
 from tests.fakes.refreshes import refresh_request
 from tests.fakes.samples import REPOSITORY, UPSTREAM, mirror, rule, rules
 from tests.fakes.script import Script
@@ -29,7 +29,7 @@ class Planning:
         self.image = image
         self.upstream = FakeUpstream(self.script)
         self.target = FakeTarget(self.script)
-        self.plans = FakePlans(self.script)
+        self.plans = FakePlanStore(self.script)
         self.request = refresh_request(image.root.descriptor, platforms=platforms)
         self.rules = rules()
         self.upstream.serve(image, UPSTREAM)

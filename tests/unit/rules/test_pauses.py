@@ -7,7 +7,7 @@ from pullahead.messages import CheckRequest, ListRequest
 from pullahead.rules.active import CachedPauses, RulesWithPauses
 from pullahead.rules.tag_patterns import PatternKind, TagPattern, TagSelection
 from tests.fakes.application import InMemoryService
-from tests.fakes.memory import FakeClock, FakePauses
+from tests.fakes.memory import FakeClock, FakePauseStore
 from tests.fakes.samples import REPOSITORY, mirror, rule, rules
 from tests.fakes.script import Script
 
@@ -60,7 +60,7 @@ def test_resumed_rule_is_checked_within_a_minute(service: InMemoryService) -> No
 
 
 def test_pauses_are_asked_for_once_a_minute_and_rules_keep_their_index() -> None:
-    pauses, clock, known = FakePauses(Script()), FakeClock(), rules()
+    pauses, clock, known = FakePauseStore(Script()), FakeClock(), rules()
     in_force = RulesWithPauses(lambda: known, CachedPauses(pauses, clock).paused_rules)
     first = in_force()
     for _ in range(5):

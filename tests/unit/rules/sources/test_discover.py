@@ -11,7 +11,7 @@ from pullahead.rules.sources import discover as find_sources
 from pullahead.rules.sources.discover import Discovered, DiscoverSources, WritableRepositories
 from pullahead.rules.sources.findings import CachedRepository, CacheRule, Findings
 from tests.fakes.script import Script
-from tests.fakes.sources import HUB, QUAY, FakeCached, FakeTagged
+from tests.fakes.sources import HUB, QUAY, FakeCachedRepositories, FakeTaggedRepositories
 
 NOTHING = Findings()
 NO_RULES = load_rules("version: 1\nmirrors: []\n", source="rules.yaml")
@@ -23,14 +23,14 @@ class Finding:
 
     def __init__(self, *rules: CacheRule) -> None:
         self.script = Script()
-        self.cached = FakeCached(*(rules or (HUB, QUAY)), script=self.script)
+        self.cached = FakeCachedRepositories(*(rules or (HUB, QUAY)), script=self.script)
         self.cached.repositories = {
             "quay/team/app": ("2", "1"),
             "app": ("latest",),
             "docker-hub/library/alpine": ("3.20",),
             "mirror/tagged": ("1",),
         }
-        self.tagged = FakeTagged(self.script)
+        self.tagged = FakeTaggedRepositories(self.script)
         self.tag("mirror/tagged", **{"pullahead:upstream": "ghcr.io/a/b", "pullahead:tags": "1", "team": "blue"})
 
     def tag(self, name: str, **tags: str) -> None:
