@@ -117,15 +117,15 @@ def test_message_of_either_queue_is_redriven_to_its_own_source_queue(sqs: Any, m
     both = DeadLetterQueues({"checks": checks.place, "pulls": pulls.place})
     checks.place.send(aside("check"))
     pulls.place.send(aside("pull", failed_at=NOW.replace(minute=1)))
-    pulls.place.send(aside("poison", failed_at=NOW.replace(minute=2)))
-    (pull, poison, check), more = both.take(10)
-    assert [(letter.body, letter.queue) for letter in (pull, poison, check)] == [
+    pulls.place.send(aside("invalid", failed_at=NOW.replace(minute=2)))
+    (pull, invalid, check), more = both.take(10)
+    assert [(letter.body, letter.queue) for letter in (pull, invalid, check)] == [
         ("pull", "pulls"),
-        ("poison", "pulls"),
+        ("invalid", "pulls"),
         ("check", "checks"),
     ]
     both.put_back(pull)
-    both.drop(poison)
+    both.drop(invalid)
     both.release([check])
     assert (checks.queued(), pulls.queued(), more) == ([], ["pull"], 0)
     assert [letter.body for letter in both.take(10).letters] == ["check"]

@@ -44,7 +44,7 @@ def test_incident_is_read_as_it_was_written(incidents: Incidents, incident: Inci
 
 
 class TestTurn:
-    def test_lock_is_held_by_one_at_a_time(self, incidents: Incidents) -> None:
+    def test_lock_is_taken_by_one_at_a_time(self, incidents: Incidents) -> None:
         assert incidents.lock_sending(NOW, NOW + TURN)
         assert not incidents.lock_sending(NOW + timedelta(minutes=5), NOW + TURN * 2)
         incidents.unlock_sending(NOW)

@@ -20,7 +20,7 @@ STEPS = (
 DIGEST = "sha256:" + "0" * 64
 
 
-def test_demo_tells_every_step_ends_well_and_calls_nothing_that_its_roles_may_not() -> None:
+def test_demo_prints_every_step_succeeds_and_makes_no_call_that_its_roles_deny() -> None:
     done = run_module("tests.e2e.demo_with_calls")
     assert done.returncode == 0, done.stdout + done.stderr
     told = [line.strip(" ─") for line in done.stdout.splitlines()]
@@ -41,7 +41,7 @@ def test_demo_tells_every_step_ends_well_and_calls_nothing_that_its_roles_may_no
     assert re.fullmatch(r"\d+ roles called AWS\n", done.stderr), done.stderr
 
 
-def test_deviation_is_exit_1_with_the_reason() -> None:
+def test_deviation_is_exit_code_one_with_the_reason() -> None:
     done = run_module("local.demo", "--upstream", "127.0.0.1:9/nobody/listens:1.0")
     assert done.returncode == 1, done.stdout + done.stderr
     assert "The demo went wrong:" in done.stdout
@@ -53,7 +53,7 @@ def test_deviation_is_exit_1_with_the_reason() -> None:
     [(f"docker.io/library/alpine@{DIGEST}", "a tag is needed"), ("docker.io/Upper/case:1", "argument --upstream")],
     ids=["no-tag-to-follow", "no-reference"],
 )
-def test_bad_use_is_exit_2_before_anything_starts(upstream: str, reason: str) -> None:
+def test_wrong_usage_is_exit_code_two_before_anything_starts(upstream: str, reason: str) -> None:
     done = run_module("local.demo", "--upstream", upstream)
     assert done.returncode == 2
     assert done.stdout == ""

@@ -78,19 +78,19 @@ def played(folder: Path) -> Iterator[Played]:
                 raise RuntimeError(
                     f"{play.__name__}: checks failed: {aside} {deployment.runs('CheckFreshness')[-1].logs}"
                 )
-        _send_poison(Scene(deployment, deployment.next_mirror(), upstream))
+        _send_invalid_message(Scene(deployment, deployment.next_mirror(), upstream))
         _invoke(deployment.aws, deployment.function("ShowMirrors"))
         other = deploy(deployment.aws, TEMPLATE, "other", {**PARAMETERS, "RulesUri": f"ssm:{RULES_NAME}"})
         _invoke(deployment.aws, other.resources["ScheduleChecksFunction"])
         yield Played(deployment, other)
 
 
-def _send_poison(scene: Scene) -> None:
+def _send_invalid_message(scene: Scene) -> None:
     """Send what nobody understands, which is put aside."""
     scene.send("{")
     scene.settle()
     if scene.deployment.dead_letters() != ["{"]:
-        raise RuntimeError("poison was not put aside")
+        raise RuntimeError("invalid message did not reach the dead-letter queue")
 
 
 def _put_pull_aside(scene: Scene) -> None:

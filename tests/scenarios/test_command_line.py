@@ -44,7 +44,7 @@ def run(
     return run_command
 
 
-def test_status_tells_what_is_fresh_and_what_is_not(scene: Scene, run: Run) -> None:
+def test_status_shows_fresh_and_stale_mirrors(scene: Scene, run: Run) -> None:
     scene.check()
     only = ("--prefix", scene.repository)
     gone = run("status", *only, "--check")
@@ -89,7 +89,7 @@ def test_manual_refresh_ignores_the_back_off(scene: Scene, run: Run) -> None:
     scene.serves(image)
 
 
-def test_why_explains_from_memory_and_asks_only_when_told(scene: Scene, run: Run) -> None:
+def test_why_reads_the_record_and_queries_upstream_on_request_only(scene: Scene, run: Run) -> None:
     image = make_image([1000], seed=1)
     scene.serve(image)
     scene.check()
@@ -107,7 +107,7 @@ def test_why_explains_from_memory_and_asks_only_when_told(scene: Scene, run: Run
 
 
 @pytest.mark.usefixtures("alone")
-def test_functions_measure_what_the_dashboard_draws(scene: Scene) -> None:
+def test_functions_emit_the_metrics_of_the_dashboard(scene: Scene) -> None:
     scene.serve(make_image([1000], seed=1))
     scene.fire_schedule()
     measured = {

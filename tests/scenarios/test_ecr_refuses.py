@@ -140,7 +140,7 @@ def test_denied_access_is_one_blocked_alert_and_no_dead_letter(scene: Scene, ope
     assert scene.alert_kinds() == ["RECOVERED"]
 
 
-def test_repository_deleted_after_the_copy_is_made_and_filled_again(scene: Scene) -> None:
+def test_repository_deleted_after_the_copy_is_created_and_filled_again(scene: Scene) -> None:
     scene.serve(NEW)
     scene.check()
     scene.aws.client("ecr").delete_repository(repositoryName=scene.repository, force=True)

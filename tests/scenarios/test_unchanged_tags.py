@@ -91,7 +91,7 @@ def test_recorder_sees_writes_when_there_are_any(fresh: Scene, tmp_path: Path) -
     assert any(call.service == "other" and "plans/" in call.operation for call in calls)
 
 
-def test_tags_of_one_repository_share_one_question_to_ecr(scene: Scene) -> None:
+def test_tags_of_one_repository_share_one_call_to_ecr(scene: Scene) -> None:
     tags = ("1.0", "1.1", "1.2")
     for number, tag in enumerate(tags):
         scene.upstream.push(make_image(seed=number), scene.mirror.path, tag)

@@ -41,7 +41,7 @@ def followed_up(upstream: Caller, answer: requests.Response) -> dict[str, Any]:
     return told
 
 
-def test_change_upstream_is_published_because_upstream_called(scene: Scene, upstream: Caller) -> None:
+def test_change_upstream_is_published_after_a_webhook(scene: Scene, upstream: Caller) -> None:
     scene.serve(OLD)
     scene.check()
     upstream.settle()
@@ -54,7 +54,7 @@ def test_change_upstream_is_published_because_upstream_called(scene: Scene, upst
     assert SECRET not in run.logs
 
 
-def test_tag_that_upstream_deleted_is_told_at_once(scene: Scene, upstream: Caller) -> None:
+def test_tag_that_upstream_deleted_is_alerted_at_once(scene: Scene, upstream: Caller) -> None:
     scene.serve(OLD)
     scene.check()
     upstream.settle()
@@ -73,7 +73,7 @@ def test_tag_that_upstream_deleted_is_told_at_once(scene: Scene, upstream: Calle
     assert scene.record().state.value == "GONE"
 
 
-def test_unauthenticated_webhook_learns_nothing_and_asks_nobody(scene: Scene, upstream: Caller) -> None:
+def test_unauthenticated_webhook_is_refused_without_a_request(scene: Scene, upstream: Caller) -> None:
     scene.serve(OLD)
     payload = upstream.payload()
     answers = [
@@ -122,7 +122,7 @@ def checked(scene: Scene) -> list[str]:
 
 
 @pytest.mark.real_registry
-def test_docker_registry_tells_of_its_own_pushes(scene: Scene, upstream: Caller, tmp_path: Path) -> None:
+def test_docker_registry_sends_webhooks_of_its_pushes(scene: Scene, upstream: Caller, tmp_path: Path) -> None:
     with notifying_registry(tmp_path, upstream) as host:
         mirror = MirrorRule(host, "library/real", scene.repository)
         with scene.deployment.rules(rules_text(mirror), *MIRRORING):

@@ -33,7 +33,7 @@ def events_of(heard: WholeStack) -> list[dict[str, Any]]:
     )
 
 
-def test_execution_that_succeeds_tells_of_its_beginning_and_its_end(heard: WholeStack) -> None:
+def test_execution_that_succeeds_sends_events_of_its_start_and_its_end(heard: WholeStack) -> None:
     arn = heard.execution([], {"do": "echo"}, "one-that-succeeds")
     began, ended = events_of(heard)
     described = heard.result(arn)
@@ -50,14 +50,14 @@ def test_execution_that_succeeds_tells_of_its_beginning_and_its_end(heard: Whole
     assert began["detail"]["startDate"] == detail["startDate"]
 
 
-def test_execution_that_fails_tells_why(heard: WholeStack) -> None:
+def test_execution_that_fails_sends_an_event_with_its_cause(heard: WholeStack) -> None:
     heard.execution([], {"do": "fail", "how": "down"}, "one-that-fails")
     _, ended = events_of(heard)
     assert (ended["detail"]["status"], ended["detail"]["output"]) == ("FAILED", None)
     assert ended["detail"]["error"] == "UpstreamDownError"
 
 
-def test_execution_that_is_stopped_tells_so_when_it_is_over(heard: WholeStack) -> None:
+def test_execution_that_is_stopped_sends_an_event_at_its_end(heard: WholeStack) -> None:
     states = heard.aws.client("stepfunctions")
     arn = heard.execution([{"wanted": 10_000}], {"do": "echo"}, "one-that-is-stopped")
     until(lambda: len(heard.runs("Worker")) > 0, "the execution works")

@@ -58,7 +58,7 @@ def shape_of(value: Any) -> Any:
     return [shape_of(each) for each in value] if isinstance(value, list) else type(value)
 
 
-def test_events_name_what_is_there(told: RunningEcr) -> None:
+def test_events_name_existing_images(told: RunningEcr) -> None:
     digest = told.client.describe_images(repositoryName=CACHED)["imageDetails"][0]["imageDigest"]
     told.ecr.plays.cached(CACHED, "a")
     told.ecr.plays.scanned(CACHED, "a", {"HIGH": 2, "LOW": 0})
@@ -70,7 +70,7 @@ def test_events_name_what_is_there(told: RunningEcr) -> None:
     assert told.events[0]["resources"] == [f"arn:aws:ecr:eu-west-1:123456789012:repository/{CACHED}"]
 
 
-def test_archive_is_told_as_another_action(told: RunningEcr) -> None:
+def test_archive_event_has_an_action_of_its_own(told: RunningEcr) -> None:
     told.ecr.plays.archived(REPOSITORY, "a")
     (event,) = told.events
     assert (event["detail"]["action-type"], event["detail"]["target-storage-class"]) == (
@@ -79,6 +79,6 @@ def test_archive_is_told_as_another_action(told: RunningEcr) -> None:
     )
 
 
-def test_cache_without_a_rule_has_nothing_to_tell(told: RunningEcr) -> None:
+def test_cache_without_a_rule_is_an_error(told: RunningEcr) -> None:
     with pytest.raises(ValueError, match="no pull through cache rule covers mirror/app"):
         told.ecr.plays.cached(REPOSITORY, "a")

@@ -43,7 +43,7 @@ def paths_of(value: object, path: str = "") -> set[str]:
 
 
 @pytest.mark.parametrize("method", ["GET", "HEAD"])
-def test_pull_by_docker_is_told_with_its_tag(registry: RunningEcr, client: ECRClient, method: str) -> None:
+def test_pull_by_docker_is_recorded_with_its_tag(registry: RunningEcr, client: ECRClient, method: str) -> None:
     push(client, "team/app", "a", "1.0")
     told(registry)
     assert ask(registry, method, "team/app/manifests/1.0") == 200
@@ -53,13 +53,13 @@ def test_pull_by_docker_is_told_with_its_tag(registry: RunningEcr, client: ECRCl
     assert event["detail"]["readOnly"] is True
 
 
-def test_missing_repository_is_told_as_an_error(registry: RunningEcr) -> None:
+def test_missing_repository_is_recorded_as_an_error(registry: RunningEcr) -> None:
     assert ask(registry, "GET", "no/where/manifests/1.0") == 404
     (event,) = told(registry)
     assert (names(read(event)), read(event).missing) == (("no/where:1.0",), True)
 
 
-def test_missing_tag_does_not_show(registry: RunningEcr) -> None:
+def test_missing_tag_is_recorded_without_an_error(registry: RunningEcr) -> None:
     assert ask(registry, "GET", "team/app/manifests/none") == 404
     (event,) = told(registry)
     assert "errorCode" not in event["detail"]
@@ -74,7 +74,7 @@ def test_pull_by_digest_names_the_digest(registry: RunningEcr, client: ECRClient
     assert event["detail"]["requestParameters"]["imageIds"] == [{"imageDigest": digest}]
 
 
-def test_calls_of_the_api_are_told_and_other_calls_are_not(registry: RunningEcr, client: ECRClient) -> None:
+def test_pulls_by_the_api_are_recorded_and_other_calls_are_not(registry: RunningEcr, client: ECRClient) -> None:
     push(client, "team/app", "a", "1.0")
     client.describe_images(repositoryName="team/app")
     assert ask(registry, "GET", "team/app/tags/list?n=5") == 200
@@ -89,7 +89,7 @@ def test_calls_of_the_api_are_told_and_other_calls_are_not(registry: RunningEcr,
     ]
 
 
-def test_role_that_asks_is_told(registry: RunningEcr) -> None:
+def test_calling_role_is_recorded(registry: RunningEcr) -> None:
     app = V2Application(lambda _environ, _start: [], registry.ecr)
     authorization = registry.authorization()["Authorization"]
     asked = {"REQUEST_METHOD": "GET", "PATH_INFO": "/v2/team/app/manifests/1.0", "HTTP_AUTHORIZATION": authorization}

@@ -28,7 +28,7 @@ class TestAzure:
 
 
 class TestGoogle:
-    def test_token_is_shown_for_its_repository_only(self) -> None:
+    def test_token_is_sent_for_its_repository_only(self) -> None:
         with following(Google(), Google.known) as (internet, client):
             for repository in (*Google.repositories, *Google.repositories):
                 assert client.head(Google.host, repository)

@@ -32,7 +32,7 @@ class TestDockerHub:
         ]
         assert internet.hosts_sent_credentials() == {"registry-1.docker.io"}
 
-    def test_account_is_told_to_the_token_service_only(self) -> None:
+    def test_account_is_sent_to_the_token_service_only(self) -> None:
         with following(DockerHub(known=[ACCOUNT]), ACCOUNT) as (internet, client):
             assert client.head("docker.io", "library/alpine", "3.20")
             assert client.read("docker.io", "library/alpine")
@@ -79,7 +79,7 @@ class TestQuay:
             assert client.head("quay.io", "team/app")
         assert paths(internet, "quay.io") == ["HEAD /v2/team/app/manifests/1.0", "GET /v2/team/app/manifests/1.0"]
 
-    def test_blob_that_says_that_it_is_encoded_is_not_decoded(self) -> None:
+    def test_blob_with_a_content_encoding_is_not_decoded(self) -> None:
         with following(Quay()) as (internet, client):
             assert client.read("quay.io", "team/app")
         assert [asked.headers["accept-encoding"] for asked in internet.asked] == ["identity"]
@@ -157,7 +157,7 @@ class TestEcrPublic:
             client.get("public.ecr.aws", "docker/library/alpine", "3.20")
 
 
-def test_chainguard_is_shown_the_token_of_its_repository() -> None:
+def test_chainguard_receives_the_token_of_its_repository() -> None:
     with following(Chainguard()) as (internet, client):
         for repository in (*Chainguard.repositories, *Chainguard.repositories):
             assert client.head("cgr.dev", repository, "latest")
@@ -165,7 +165,7 @@ def test_chainguard_is_shown_the_token_of_its_repository() -> None:
     assert len(internet.asked) == 2 * 3 + 2
 
 
-def test_every_manner_ends_in_the_same_bytes() -> None:
+def test_every_registry_serves_the_same_bytes() -> None:
     for style, host, tag in (
         (DockerHub(), "docker.io", "3.20"),
         (Ghcr(), "ghcr.io", "1.0"),

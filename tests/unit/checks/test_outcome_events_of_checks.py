@@ -139,7 +139,7 @@ def test_immutable_tag_is_checked_until_its_event_is_sent() -> None:
 
 
 class TestBusIsAway:
-    def test_neither_check_nor_refresh_fails(self, service: Refreshing) -> None:
+    def test_failing_bus_fails_neither_check_nor_refresh(self, service: Refreshing) -> None:
         service.become_fresh()
         service.move()
         service.script.fail("tell", StorageError("no"), times=9)
@@ -150,7 +150,7 @@ class TestBusIsAway:
         assert [str(error) for error in service.announcer.take_failures()] == ["no"]  # and then a minute's quiet
         assert len(service.record().outbox) == 2
 
-    def test_later_check_sends_all_events_in_order(self, service: Refreshing) -> None:
+    def test_later_check_sends_all_unsent_events_in_order(self, service: Refreshing) -> None:
         service.become_fresh()
         service.move()
         service.script.fail("tell", StorageError("no"))

@@ -21,7 +21,7 @@ NOW = datetime(2026, 11, 24, 9, tzinfo=UTC)
 LIST = parse_arguments(["dead-letters", "list"])
 REDRIVE = parse_arguments(["dead-letters", "redrive", "--all", "--yes"])
 DROP = parse_arguments(["dead-letters", "drop", "--all", "--yes"])
-POISON = '{"reason": "hunch"}'
+INVALID = '{"reason": "hunch"}'
 
 
 @pytest.fixture
@@ -79,7 +79,7 @@ class TestList:
     def test_json_has_every_field(
         self, stack: FakeStack, place: FakeDeadLetters, capsys: pytest.CaptureFixture[str]
     ) -> None:
-        place.keep(POISON, "InvalidEventError", "hunch", NOW, 1)
+        place.keep(INVALID, "InvalidEventError", "hunch", NOW, 1)
         assert list_dead_letters(changed(LIST, json=True), stack.deployed.dead_letters) == 0
         document = json.loads(capsys.readouterr().out)
         (letter,) = document["dead_letters"]
@@ -92,7 +92,7 @@ class TestList:
             "reason": "InvalidEventError",
             "text": "hunch",
             "asks": None,
-            "body": POISON,
+            "body": INVALID,
         }
         assert document["more"] == 0
 
@@ -133,7 +133,7 @@ class TestWhatItAsks:
         }
         assert asked_by(json.dumps(event)) == asked
 
-    @pytest.mark.parametrize("body", ["", "{", "null", POISON, '{"kind": "list"}'])
+    @pytest.mark.parametrize("body", ["", "{", "null", INVALID, '{"kind": "list"}'])
     def test_unreadable_message_has_no_request(self, body: str) -> None:
         assert asked_by(body) is None
 
@@ -171,7 +171,7 @@ class TestRedrive:
     def test_unreadable_message_is_redriven_only_by_force(
         self, place: FakeDeadLetters, capsys: pytest.CaptureFixture[str]
     ) -> None:
-        place.keep(POISON)
+        place.keep(INVALID)
         good = place.keep(check())
         assert redrive_or_drop(REDRIVE, place, never) == 1
         assert place.queued == [good.body]
@@ -179,7 +179,7 @@ class TestRedrive:
         assert place.held == {good.id}
         assert redrive_or_drop(REDRIVE, place, never) == 1
         assert redrive_or_drop(changed(REDRIVE, force=True), place, never) == 0
-        assert place.queued == [good.body, POISON]
+        assert place.queued == [good.body, INVALID]
 
     def test_failure_in_the_middle_releases_the_rest(self, place: FakeDeadLetters) -> None:
         letters = [place.keep(check(tag)) for tag in "123"]
@@ -267,7 +267,7 @@ class TestTwoQueues:
 
 class TestDrop:
     def test_unreadable_message_is_deleted(self, place: FakeDeadLetters) -> None:
-        place.keep(POISON)
+        place.keep(INVALID)
         assert redrive_or_drop(DROP, place, never) == 0
         assert (place.letters, place.queued) == ({}, [])
 

@@ -156,7 +156,9 @@ def test_failed_refresh_is_retried_in_time(seen: Observation, waited: timedelta,
 
 
 @pytest.mark.parametrize("error", [failed(AccessDeniedError), failed(RateLimitedError), RegistryUnavailableError])
-def test_unknown_is_never_missing(error: PullaheadError | type[RegistryUnavailableError]) -> None:
+def test_failed_upstream_check_never_reports_a_missing_tag(
+    error: PullaheadError | type[RegistryUnavailableError],
+) -> None:
     """Nothing is overwritten on a guess, whatever else is known."""
     seen = Observation(failed(error) if isinstance(error, type) else error, None)
     for before in (None, *map(record, State), blocked()):

@@ -110,6 +110,6 @@ def test_limit_that_was_stored_as_a_listing_begins_anew_with_its_version_and_ale
 
 
 @pytest.mark.parametrize("text", ["", "{}", "[]", '{"key": 1}', stored_by_01(key="nothing"), stored_by_01(state="?")])
-def test_what_is_no_record_is_a_decoding_error(text: str) -> None:
+def test_invalid_record_is_a_decoding_error(text: str) -> None:
     with pytest.raises(msgspec.DecodeError):
         decode_record(text)

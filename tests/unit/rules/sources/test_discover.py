@@ -144,7 +144,7 @@ class TestReach:
 
 class TestFailedCalls:
     @pytest.mark.parametrize("operation", ["cache_rules", "repository_names", "tags_of"])
-    def test_cached_repositories_stay_as_they_were(self, operation: str) -> None:
+    def test_failed_listing_keeps_the_cached_repositories(self, operation: str) -> None:
         finding = Finding()
         before = finding.find().findings
         finding.cached.repositories["quay/new/app"] = ("1",)
@@ -155,7 +155,7 @@ class TestFailedCalls:
             "pull through cache rules could not be read; the earlier findings stay in use: it is throttled",
         )
 
-    def test_tagged_repositories_stay_as_they_were_ignored_ones_too(self) -> None:
+    def test_failed_listing_keeps_the_tagged_and_ignored_repositories(self) -> None:
         finding = Finding()
         finding.tag("quay/team/app", **{"pullahead:ignore": "true"})
         before = finding.find().findings

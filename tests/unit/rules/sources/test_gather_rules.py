@@ -67,7 +67,7 @@ def keys(rules: Rules) -> list[str]:
 
 
 class TestSharing:
-    def test_other_functions_know_what_the_schedule_found(self) -> None:
+    def test_other_functions_use_the_findings_of_the_schedule(self) -> None:
         gathering = Gathering()
         gathering.layer = rules_text("1.0")
         found = gathering.gather().rules
@@ -75,7 +75,7 @@ class TestSharing:
         read = gathering.reader()
         assert (read.mirrors, read.digest) == (found.mirrors, found.digest)
 
-    def test_before_the_schedule_ran_the_file_is_in_force(self) -> None:
+    def test_file_is_used_before_the_first_schedule(self) -> None:
         gathering = Gathering()
         gathering.layer = rules_text("1.0")
         assert keys(gathering.reader()) == ["mirror/b:1.0"]
@@ -86,14 +86,14 @@ class TestSharing:
         gathering.gather(minutes=5)
         assert gathering.script.count("save_rules_state") == 1
 
-    def test_aws_is_asked_once_in_five_minutes_however_often_the_schedule_fires(self) -> None:
+    def test_aws_is_called_once_in_five_minutes_however_often_the_schedule_fires(self) -> None:
         gathering = Gathering()
         for _ in range(10):
             gathering.gather(minutes=1)
         assert gathering.script.count("cache_rules") == 3
         assert timedelta(minutes=5) > FIND_EVERY
 
-    def test_reader_asks_once_a_minute(self) -> None:
+    def test_reader_reads_the_state_once_a_minute(self) -> None:
         gathering = Gathering()
         for _ in range(30):
             gathering.reader()
@@ -108,7 +108,7 @@ class TestSharing:
         gathering.gather(minutes=5)
         assert keys(gathering.reader()) == ["quay/team/app:1", "quay/team/app:2"]
 
-    def test_reader_knows_at_once_what_a_later_run_of_the_schedule_found(self) -> None:
+    def test_reader_uses_later_findings_of_the_schedule_at_once(self) -> None:
         gathering = Gathering()
         gathering.gather()
         gathering.clock.advance(minutes=5)
@@ -119,7 +119,7 @@ class TestSharing:
         gathering.reader.as_of(gathering.clock())
         assert keys(gathering.reader()) == ["quay/team/app:1", "quay/team/app:2"]
 
-    def test_reader_that_asked_since_then_does_not_ask_again(self) -> None:
+    def test_reader_that_is_newer_than_the_schedule_does_not_read_again(self) -> None:
         gathering = Gathering()
         gathering.reader()
         for _ in range(10):
@@ -127,14 +127,14 @@ class TestSharing:
             gathering.reader()
         assert gathering.script.count("load_rules_state") == 1
 
-    def test_deployed_rules_are_in_force_before_the_schedule_runs_again(self) -> None:
+    def test_deployed_rules_are_used_before_the_next_schedule(self) -> None:
         gathering = Gathering()
         gathering.gather()
         gathering.layer = rules_text("2.0")
         fresh = CurrentRules(gathering.file, gathering.rules_state, gathering.clock)
         assert keys(fresh()) == ["mirror/b:2.0", "quay/team/app:1"]
 
-    def test_reader_stays_with_what_it_knows_while_s3_does_not_answer(self) -> None:
+    def test_reader_keeps_its_rules_while_s3_is_unavailable(self) -> None:
         gathering = Gathering()
         gathering.gather()
         known = gathering.reader()
@@ -142,7 +142,7 @@ class TestSharing:
         gathering.clock.advance(minutes=1)
         assert gathering.reader() is known
 
-    def test_reader_that_knows_nothing_fails_when_s3_does_not_answer(self) -> None:
+    def test_reader_without_rules_fails_while_s3_is_unavailable(self) -> None:
         gathering = Gathering()
         gathering.script.fail("load_rules_state", StorageError("503"))
         with pytest.raises(StorageError):
@@ -159,7 +159,7 @@ class TestSharing:
 
 
 class TestTelling:
-    def test_notice_is_reported_once_and_again_after_it_was_gone(self) -> None:
+    def test_notice_is_reported_once_and_again_after_it_disappeared(self) -> None:
         gathering = Gathering()
         gathering.tagged.repositories["mirror/x"] = {"pullahead:upstream": "A B", "pullahead:tags": "1"}
         assert len(gathering.gather().notices) == 1
@@ -169,7 +169,7 @@ class TestTelling:
         gathering.tagged.repositories["mirror/x"] = {"pullahead:upstream": "A B", "pullahead:tags": "1"}
         assert len(gathering.gather(minutes=5).notices) == 1
 
-    def test_new_process_does_not_report_it_again(self) -> None:
+    def test_new_process_does_not_repeat_a_notice(self) -> None:
         gathering = Gathering()
         gathering.tagged.repositories["mirror/x"] = {"pullahead:upstream": "A B", "pullahead:tags": "1"}
         gathering.gather()
@@ -239,7 +239,7 @@ class TestRulesElsewhere:
         gathering.gather(minutes=5)
         assert gathering.broken is None
 
-    def test_without_any_good_version_the_schedule_fails(self) -> None:
+    def test_schedule_fails_without_any_valid_version(self) -> None:
         gathering = Gathering(BROKEN)
         with pytest.raises(ConfigError, match="mirors"):
             gathering.gather()
@@ -247,7 +247,7 @@ class TestRulesElsewhere:
         gathering.put(rules_text("1.0"))
         assert "mirror/b:1.0" in keys(gathering.gather().rules)
 
-    def test_without_the_parameter_the_layer_is_in_force_again(self) -> None:
+    def test_layer_is_used_again_without_the_parameter(self) -> None:
         gathering = Gathering(rules_text("1.0"))
         gathering.gather()
         gathering.layer = rules_text("layer")
