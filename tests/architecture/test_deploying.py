@@ -1,4 +1,4 @@
-"""What whoever deploys sees: explained parameters, a complete samconfig.toml, policies of a size that IAM takes."""
+"""What an operator sees: explained parameters, a complete samconfig.toml, policies within the limits of IAM."""
 
 import re
 import tomllib
@@ -80,7 +80,7 @@ def test_samconfig_names_parameters_that_exist() -> None:
 
 
 def public_findings(source: Template) -> Iterator[str]:
-    """Find functions that everybody may call otherwise than by a URL, and URLs that lack one of both permissions."""
+    """Find functions that are public otherwise than by a URL, and URLs without one of both permissions."""
     narrow = {
         "lambda:InvokeFunctionUrl": ("FunctionUrlAuthType", "NONE"),
         "lambda:InvokeFunction": ("InvokedViaFunctionUrl", True),

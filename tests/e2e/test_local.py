@@ -29,7 +29,7 @@ mirrors:
 
 
 class LocalStack(NamedTuple):
-    """`python -m local`, up and having said so."""
+    """`python -m local`, running, with its output."""
 
     module: RunningModule
     exports: dict[str, str]

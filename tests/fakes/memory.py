@@ -17,7 +17,7 @@ _R = TypeVar("_R", bound=Record)
 
 
 class FakeClock:
-    """Implements `pullahead.clock.Clock`; it stands still until it is advanced."""
+    """Implements `pullahead.clock.Clock`; it is stopped until it is advanced."""
 
     def __init__(self, now: datetime = datetime(2026, 11, 24, 9, tzinfo=UTC)) -> None:
         self.now = now

@@ -108,7 +108,7 @@ def _same_in_any_case(wanted: str, value: str) -> bool:
     return wanted.lower() == value.lower()
 
 
-# How two values are compared, and whether it is meant the other way round.
+# How two values are compared, and whether the result is negated.
 _OPERATORS: Final[Mapping[str, tuple[Callable[[str, str], bool], bool]]] = MappingProxyType(
     {
         "StringEquals": (_same, False),

@@ -27,7 +27,7 @@ def alone(scene: Scene) -> Iterator[str]:
 def run(
     scene: Scene, alone: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> Run:
-    """Run a command as whoever deployed the stack: credentials by the environment, the rules in a file."""
+    """Run a command as the operator of the stack: credentials from the environment, the rules in a file."""
     for name, value in scene.terminal(tmp_path).items():
         monkeypatch.setenv(name, value)
     rules = tmp_path / "rules.yaml"
@@ -94,10 +94,10 @@ def test_why_reads_the_record_and_queries_upstream_on_request_only(scene: Scene,
     scene.serve(image)
     scene.check()
     asked = len(scene.upstream.requests)
-    told = run("why", scene.key)
-    assert (told.code, told.err) == (0, "")
-    assert image.digest in told.out
-    assert "FRESH since" in told.out
+    result = run("why", scene.key)
+    assert (result.code, result.err) == (0, "")
+    assert image.digest in result.out
+    assert "FRESH since" in result.out
     assert len(scene.upstream.requests) == asked
     scene.serve(make_image([1000], seed=2))
     now = run("why", scene.key, "--ask", "--json").document

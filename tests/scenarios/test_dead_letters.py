@@ -1,4 +1,4 @@
-"""Messages that fail lie aside with the reason, invalid at once and others after their last try, and can be put back."""
+"""Failed messages go to the dead-letter queue with their reason, invalid ones at once, and can be redriven."""
 
 from pathlib import Path
 
@@ -18,7 +18,7 @@ RECEIVED_AT_MOST = 5
 
 @pytest.fixture
 def run(scene: Scene, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
-    """Run `pullahead dead-letters` as whoever deployed the stack."""
+    """Run `pullahead dead-letters` as the operator of the stack."""
     for name, value in scene.terminal(tmp_path).items():
         monkeypatch.setenv(name, value)
 

@@ -29,7 +29,7 @@ def plays(scene: Scene) -> Plays:
 
 
 def delete_tag(scene: Scene) -> None:
-    """Delete the tag as somebody in the account would, and wait for all that follows."""
+    """Delete the tag as a user of the account, and wait for all that follows."""
     scene.aws.client("ecr").batch_delete_image(repositoryName=scene.repository, imageIds=[{"imageTag": TAG}])
     scene.settle()
 

@@ -1,4 +1,4 @@
-"""ECR is slow to oblige or refuses: what can be waited for is waited for, the rest is told, and nothing is half."""
+"""ECR throttles or refuses: temporary errors are retried, others alerted, and no partial image is published."""
 
 from datetime import timedelta
 

@@ -1,4 +1,4 @@
-"""What is pulled and not there is fetched: the client's own retry succeeds; what is not meant is never asked for."""
+"""A pulled tag that is missing is copied, and the client's retry succeeds; other pulls cause no request."""
 
 import base64
 import shutil

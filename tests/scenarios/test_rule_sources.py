@@ -1,4 +1,4 @@
-"""Rules come from ECR's pull through cache, from resource tags and from S3, and nobody edits a file for that."""
+"""Rules come from ECR's pull through cache, from resource tags and from S3, without a change of the rules file."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -30,14 +30,14 @@ def cache(scene: Scene, prefix: str = "quay") -> None:
     )
 
 
-def repository(scene: Scene, name: str, path: str, held: LocalImage | None = OLD, **tags: str) -> Scene:
-    """Make a repository as ECR's cache or somebody else did, with an image in it that upstream has replaced since."""
+def repository(scene: Scene, name: str, path: str, image: LocalImage | None = OLD, **tags: str) -> Scene:
+    """Create a repository, as ECR's cache or a user does, with an image that upstream has replaced since."""
     listed = [{"Key": key.replace("_", ":"), "Value": value} for key, value in tags.items()]
     scene.aws.client("ecr").create_repository(repositoryName=name, tags=listed)
     made = Scene(scene.deployment, MirrorRule(scene.mirror.host, path, name), scene.upstream)
     made.serve(NEW)
-    if held is not None:
-        made.push_by_hand(held)
+    if image is not None:
+        made.push_by_hand(image)
     return made
 
 

@@ -1,4 +1,4 @@
-"""The rules are broken: nothing is guessed, and all that is wrong with them is said at once."""
+"""Broken rules: the schedule fails, and every problem is reported at once."""
 
 import json
 

@@ -44,7 +44,7 @@ def in_ecr(scene: Scene) -> dict[str, str]:
     return {tag: image["imageDigest"] for page in pages for image in page["imageDetails"] for tag in image["imageTags"]}
 
 
-def told(scene: Scene) -> set[tuple[str, str]]:
+def alerts_of(scene: Scene) -> set[tuple[str, str]]:
     """Take the alerts: about what, and of which kind."""
     return {(alert.mirror, alert.kind) for alert in scene.deployment.alerts()}
 
@@ -74,15 +74,15 @@ class TestChosenTags:
         chosen.upstream.delete_tag(chosen.mirror.path, "1.1")
         chosen.fire_schedule()
         # What was chosen is checked all the same. The listing itself may be whole again in a moment.
-        assert told(chosen) == {(f"{chosen.repository}:1.1", "GONE")}
+        assert alerts_of(chosen) == {(f"{chosen.repository}:1.1", "GONE")}
         chosen.fire_schedule(ALERT_AFTER + CHECK_EVERY)
-        ((listing, kind),) = told(chosen)
+        ((listing, kind),) = alerts_of(chosen)
         assert kind == "UNLISTED"
         assert listing == f"{chosen.repository} ({chosen.mirror.host}/{chosen.mirror.path}):*"
         assert in_ecr(chosen) == before
         serve(chosen, "1.1", "1.4")
         chosen.fire_schedule()
-        assert told(chosen) == {(listing, "RECOVERED")}
+        assert alerts_of(chosen) == {(listing, "RECOVERED")}
         assert in_ecr(chosen).keys() == {"1.1", "1.2", "1.4"}
 
     def test_push_of_a_matching_tag_that_is_not_selected_is_ignored(self, chosen: Scene) -> None:

@@ -37,8 +37,8 @@ def followed_up(upstream: Caller, answer: requests.Response) -> dict[str, Any]:
     """Wait for all that follows a call, and give its answer."""
     assert answer.status_code == 202, answer.text
     upstream.settle()
-    told: dict[str, Any] = answer.json()
-    return told
+    body: dict[str, Any] = answer.json()
+    return body
 
 
 def test_change_upstream_is_published_after_a_webhook(scene: Scene, upstream: Caller) -> None:

@@ -1,4 +1,4 @@
-"""URLs of functions: HTTP in, an event for the function, HTTP out, and nobody gets in whom AWS would not let in."""
+"""URLs of functions: HTTP in, an event for the function, HTTP out, with the authorization of AWS."""
 
 import threading
 from collections.abc import Iterator

@@ -1,4 +1,4 @@
-"""What roles call is recorded by the permissions that it takes, whoever else calls beside them, and nothing is lost."""
+"""Calls by roles are recorded as the permissions that they require; calls by others are not."""
 
 import base64
 import io

@@ -55,19 +55,19 @@ def test_out_of_order_part_is_refused_with_the_expected_offset(client: ECRClient
     send_part(client, REPOSITORY, upload_id, 0, b"12345")
     with refused("InvalidLayerPartException") as caught:
         send_part(client, REPOSITORY, upload_id, 6, b"7")
-    told: Any = caught.value.response
-    assert told["registryId"] == "123456789012"
-    assert told["repositoryName"] == REPOSITORY
-    assert told["uploadId"] == upload_id
-    assert told["lastValidByteReceived"] == 4
-    assert send_part(client, REPOSITORY, upload_id, told["lastValidByteReceived"] + 1, b"6") == 5
+    error: Any = caught.value.response
+    assert error["registryId"] == "123456789012"
+    assert error["repositoryName"] == REPOSITORY
+    assert error["uploadId"] == upload_id
+    assert error["lastValidByteReceived"] == 4
+    assert send_part(client, REPOSITORY, upload_id, error["lastValidByteReceived"] + 1, b"6") == 5
 
 
 def test_first_part_that_does_not_begin_at_zero_is_refused_with_the_offset(client: ECRClient) -> None:
     with refused("InvalidLayerPartException") as caught:
         send_part(client, REPOSITORY, begin(client, REPOSITORY), 10, b"x")
-    told: Any = caught.value.response
-    assert told["lastValidByteReceived"] + 1 == 0
+    error: Any = caught.value.response
+    assert error["lastValidByteReceived"] + 1 == 0
 
 
 def test_repeated_part_after_a_lost_answer_is_not_appended_twice(registry: RunningEcr) -> None:

@@ -1,4 +1,4 @@
-"""The fake registry itself: that it fails exactly as told, and otherwise answers as a registry does."""
+"""The fake registry fails exactly as scripted, and otherwise answers as a registry does."""
 
 import time
 from collections.abc import Iterator

@@ -36,11 +36,11 @@ def api(content: Content, asked: HttpRequest) -> Answer:
         return routes.blob_answer(blob, match["name"], asked.headers.get("range", ""))
     if match := routes.TAGS.fullmatch(asked.path):
         return routes.tags_answer(content, match["repository"], asked.query)
-    return error_answer(404, "UNSUPPORTED", "no such thing here")
+    return error_answer(404, "UNSUPPORTED", "unsupported")
 
 
 class TokenService:
-    """Gives tokens to anybody, or to whom it knows, each good for the scopes that it was asked for."""
+    """Issues tokens, anonymously or for a login, each valid for the requested scopes."""
 
     def __init__(
         self, realm: str, service: str = "", *, field: str = "token", known: Collection[Credential] | None = None
@@ -76,7 +76,7 @@ def scope_of(asked: HttpRequest) -> str:
 
 
 class Storage:
-    """Signed addresses of blobs, each good for so many requests; whoever says who he is gets refused."""
+    """Signed addresses of blobs, each valid for so many requests; requests with an Authorization are refused."""
 
     def __init__(self, host: str, refusal: str = "<Error><Code>InvalidArgument</Code></Error>", uses: int = 1) -> None:
         self.host, self.uses, self._refusal = host, uses, refusal.encode()

@@ -51,7 +51,7 @@ class Google(Tokened):
 
 
 class Nvidia(Tokened):
-    """nvcr.io: the user's name is `$oauthtoken`, whoever one is."""
+    """nvcr.io: the user's name is always `$oauthtoken`."""
 
     host, repository = "nvcr.io", "nvidia/cuda"
     known = Credential("$oauthtoken", "ngc-secret")
@@ -168,7 +168,7 @@ class Forgejo(Tokened):
 
 
 def sorted_page(content: Content, repository: str, asked: HttpRequest, size: int, address: str) -> Answer:
-    """Answer one page of tags, with a link that begins as it is told to."""
+    """Return one page of tags, with a link that begins with the given address."""
     following = [tag for tag in content.list_tags(repository) or () if tag > asked.query.get("last", [""])[0]]
     page = following[:size]
     link = f'<{address}?last={page[-1]}&n={size}>; rel="next"'

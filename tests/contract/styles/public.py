@@ -29,8 +29,8 @@ class DockerHub(Tokened):
     def answer(self, asked: HttpRequest) -> Answer:
         if asked.method == "GET" and "/manifests/" in asked.path:
             if self.remaining <= 0:
-                told = "You have reached your pull rate limit. You may increase the limit by authenticating"
-                return error_answer(429, "TOOMANYREQUESTS", told, self._limits())
+                message = "You have reached your pull rate limit. You may increase the limit by authenticating"
+                return error_answer(429, "TOOMANYREQUESTS", message, self._limits())
             self.remaining -= 1
         answer = super().answer(asked)
         return dataclasses.replace(answer, headers={**answer.headers, **self._limits()})
@@ -40,7 +40,7 @@ class DockerHub(Tokened):
 
 
 class Ghcr(Tokened):
-    """Everybody needs a token; blobs are at signed addresses that grow old; tags come oldest first, page by page."""
+    """A token is always required; blobs are at signed addresses that expire; tags come in pages, oldest first."""
 
     host, repository = "ghcr.io", "team/app"
 
@@ -129,7 +129,7 @@ class Kubernetes:
 
 
 class Microsoft:
-    """mcr.microsoft.com: nobody is asked who he is, and blobs are at a regional data host."""
+    """mcr.microsoft.com: no token is required, and blobs are at a regional data host."""
 
     host, repository = "mcr.microsoft.com", "dotnet/runtime"
 
@@ -145,7 +145,7 @@ class Microsoft:
 
 
 class EcrPublic(Tokened):
-    """An anonymous token for everything; whoever is too fast is told so without being told how long to wait."""
+    """An anonymous token for everything; the rate limit is answered by 429 without Retry-After."""
 
     host, repository = "public.ecr.aws", "docker/library/alpine"
 

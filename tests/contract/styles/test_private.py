@@ -1,4 +1,4 @@
-"""Registries that know their readers are followed by their own manners, and nobody else learns who reads."""
+"""Private registries are read as each of them requires, and no other host receives the credential."""
 
 import pytest
 

@@ -193,11 +193,13 @@ class TestDrift:
         assert service.sent_alerts() == ["mirror/a:1.0 was overwritten in ECR"]
 
     @pytest.mark.parametrize(
-        "seen", [STALE, Observation(OLD, None), Observation(NEW, OTHER.digest)], ids=["moved", "deleted", "both-moved"]
+        "observed",
+        [STALE, Observation(OLD, None), Observation(NEW, OTHER.digest)],
+        ids=["moved", "deleted", "both-moved"],
     )
-    def test_stale_tag_is_not_reported_as_overwritten(self, seen: Observation) -> None:
+    def test_stale_tag_is_not_reported_as_overwritten(self, observed: Observation) -> None:
         service = ReviewedMirrors()
-        service.check(seen)
+        service.check(observed)
         assert service.sent_alerts() == []
 
 

@@ -103,7 +103,7 @@ class TestCrash:
         assert service.pending == []
 
     def test_alert_raised_while_others_were_sent_is_sent_later(self) -> None:
-        """It was written after the scan, and bears an earlier time than the message."""
+        """It was written after the scan, with an earlier time than the message."""
         service = ReviewedMirrors("a", "b")
         service.check(STALE)
         service.check(STALE, "a", minutes=61)

@@ -86,10 +86,10 @@ class TestUpstreamNotAsked:
         leave(service, 0)
         service.check()
         service.script.fail("head_manifest", NOT_SENT, times=3)
-        for minutes, told in ((59, []), (1, ["STALE"]), (15, ["STALE"])):
+        for minutes, alerts in ((59, []), (1, ["STALE"]), (15, ["STALE"])):
             service.clock.advance(minutes=minutes)
             assert service.check_one().deferred
-            assert service.alerts == told
+            assert service.alerts == alerts
 
     def test_deferred_checks_reach_every_tag(self) -> None:
         service = CheckingService([mirror(f"{number}.0") for number in range(20)])

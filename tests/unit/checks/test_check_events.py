@@ -163,7 +163,7 @@ class TestRedelivery:
 
 class TestFlood:
     def test_alternating_pushes_cause_a_bounded_number_of_checks(self) -> None:
-        """Somebody pushes the same tag every second for an hour, and each refresh is made at once."""
+        """The same tag is pushed every second for an hour, and each refresh runs at once."""
         world = World()
         for second in range(3600):
             world.service.target.move_tag(REPOSITORY, "0", SECOND.digest)

@@ -1,4 +1,4 @@
-"""Floods of refreshes: a first deployment, an upstream that moves everything at once, all of it told twice.
+"""Floods of refreshes: a first deployment, an upstream that moves everything at once, all delivered twice.
 
 Never more than the limit runs, the longest stale goes first, everything is fresh in the end, and calls are counted.
 """

@@ -1,4 +1,4 @@
-"""What check_freshness does with messages that fail: which come back, which are put aside, and what is counted."""
+"""Failed messages of check_freshness: which are retried, which go to the dead-letter queue, what is counted."""
 
 from typing import Any
 

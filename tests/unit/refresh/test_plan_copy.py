@@ -123,11 +123,11 @@ def test_index_of_indexes_is_planned_children_first_with_shared_blobs_once() -> 
 def test_present_blob_is_not_planned() -> None:
     planning = Planning(make_image([30, 20]))
     planning.target.ensure_repository(REPOSITORY)
-    held = {digest: planning.image.read_blob(digest) for digest in planning.image.blobs}
-    planning.target.hold(REPOSITORY, held)
+    blobs = {digest: planning.image.read_blob(digest) for digest in planning.image.blobs}
+    planning.target.hold(REPOSITORY, blobs)
     result = planning.run()
     assert (result.units, result.bytes_missing) == ((), 0)
-    assert result.bytes_present == sum(map(len, held.values()))
+    assert result.bytes_present == sum(map(len, blobs.values()))
 
 
 def test_foreign_layers_are_not_planned() -> None:

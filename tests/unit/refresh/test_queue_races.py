@@ -70,7 +70,7 @@ class TestCrashes:
             queue.ask(*(request for request in requests if is_stale(queue, request.tag)))
             for request in list(queue.refreshes.requests.values()):
                 if queue.refreshes.statuses[request.name] is StartResult.RUNNING:
-                    queue.end(request.tag)  # and nobody is told
+                    queue.end(request.tag)  # and the end is not reported
             queue.clock.advance(seconds=SLOT_DURATION.total_seconds())
             queue.one.start_waiting()
         assert sorted(queue.started_tags) == list("1234")

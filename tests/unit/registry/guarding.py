@@ -65,7 +65,7 @@ def port_of(listener: socket.socket) -> int:
 
 
 class Public:
-    """A public registry that can be told to send its readers elsewhere."""
+    """A public registry that can redirect its readers."""
 
     def __init__(self) -> None:
         self.headers = {"Location": "/v2/team/app/manifests/nothing"}

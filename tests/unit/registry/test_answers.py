@@ -184,7 +184,7 @@ def _do(operation: str, registry: FakeRegistry, upstream: UpstreamRegistry) -> N
 
 
 def unused_port() -> int:
-    """Find a port that nobody listens on."""
+    """Find an unused port."""
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         return int(listener.getsockname()[1])

@@ -1,4 +1,4 @@
-"""URLs that a manifest names: who is told who we are, and where they may lead."""
+"""URLs that a manifest names: which hosts get a credential, and which addresses are allowed."""
 
 import socket
 from pathlib import Path

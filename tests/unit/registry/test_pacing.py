@@ -124,7 +124,7 @@ class TestWindow:
 
     def test_waiting_requests_start_in_order(self) -> None:
         window = Window(1)
-        held = entered(window)
+        slot = entered(window)
         order: list[int] = []
 
         def ask(number: int) -> None:
@@ -137,13 +137,13 @@ class TestWindow:
             for number in range(5):
                 pool.submit(ask, number)
                 until(lambda wanted=number + 1: len(window._waiting) == wanted, "waiting for a place")  # type: ignore[misc]
-            window.leave(held, went_well=True)
+            window.leave(slot, went_well=True)
         assert order == [0, 1, 2, 3, 4]
 
     def test_slot_of_a_cancelled_wait_is_freed(self) -> None:
         window = Window(1)
-        held = entered(window)
+        slot = entered(window)
         assert window.enter(0.01) is None
-        window.leave(held, went_well=True)
+        window.leave(slot, went_well=True)
         window.leave(entered(window), went_well=True)
         entered(window)

@@ -72,7 +72,7 @@ def mutated(payload: Any, data: st.DataObject) -> Any:
 
 
 def check(event: dict[str, Any], receiving: WebhookReceiver) -> int:
-    """Claim that a call is answered as documented, and wakes nothing unless it is told that it did."""
+    """Assert that a call is answered as documented, and queues checks only with an answer that says so."""
     answer = receiving.receive(event)
     assert answer.status in ANSWERS
     written = answer.to_event()

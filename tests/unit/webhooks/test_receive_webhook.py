@@ -16,7 +16,7 @@ from tests.fakes.webhooks import SECRET, generic_event, github_event, hmac_of, u
 
 EVENTS = Path(__file__).parents[3] / "events"
 SIGNING = ("github", "generic")
-"""The senders whose calls are told from each other by what they signed."""
+"""The senders whose calls are identified by their signature."""
 
 
 def sample(sender: str) -> dict[str, Any]:

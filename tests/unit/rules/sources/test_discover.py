@@ -19,7 +19,7 @@ REACH = WritableRepositories(("mirror/*",), ("docker-hub/*", "quay/*"))
 
 
 class Finding:
-    """A registry with two cached repositories, one tagged one, and one that is nobody's business."""
+    """A registry with two cached repositories, one tagged one, and one that no source covers."""
 
     def __init__(self, *rules: CacheRule) -> None:
         self.script = Script()
