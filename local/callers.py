@@ -3,4 +3,4 @@
 from typing import Final
 
 ROLE_IN_ENVIRON: Final = "local.role"
-"""The role's name, in the WSGI environment of a request; absent where somebody else asks."""
+"""The role's name, in the WSGI environment of a request; absent for other callers."""

@@ -22,7 +22,7 @@ class LocalClock:
         """Return how far this clock is ahead of the wall clock."""
         try:
             text = self.path.read_text(encoding="ascii")
-        except FileNotFoundError:  # nobody has advanced it yet
+        except FileNotFoundError:  # not advanced yet
             return timedelta(0)
         return timedelta(seconds=float(text))
 

@@ -17,7 +17,7 @@ Media = Literal["oci", "docker"]
 
 PIECE_BYTES = 1024 * 1024
 SPARSE_FROM_BYTES = 8 * 1024 * 1024
-"""Layers given as a size of more than this are made while they are read and never held in memory."""
+"""Layers given as a size of more than this are generated while they are read, and never stored in memory."""
 
 _CONFIG_TYPE = {
     "oci": "application/vnd.oci.image.config.v1+json",
@@ -228,5 +228,5 @@ def _raw_manifest(document: Mapping[str, object]) -> RawManifest:
 
 
 def _json(document: Mapping[str, object]) -> bytes:
-    # Indented as docker writes it: whoever re-serialises a manifest changes its digest, and is found out.
+    # Indented as docker writes it, so that re-serialising a manifest changes its digest and is found.
     return json.dumps(document, indent=3).encode()

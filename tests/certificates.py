@@ -1,4 +1,4 @@
-"""Certificates for servers of tests: made when asked for, trusted by nobody but whom a test tells to."""
+"""Certificates for servers of tests: made on request, trusted only where a test says so."""
 
 import base64
 import datetime

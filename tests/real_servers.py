@@ -45,7 +45,7 @@ def docker_registry(folder: Path, *, auth: str = "", certified: Path | None = No
 
 
 def free_port() -> int:
-    """Find a port that nobody listens on."""
+    """Find an unused port."""
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         port: int = listener.getsockname()[1]

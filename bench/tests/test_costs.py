@@ -10,8 +10,8 @@ from pullahead.mirrors.record import State
 from pullahead.rules.mirror_key import MirrorKey
 from tests.architecture.sam_template import real_template
 from tests.fakes.checks import FIRST, CheckingService
+from tests.fakes.records import fresh
 from tests.fakes.samples import REPOSITORY, mirror
-from tests.fakes.standing import fresh
 
 
 def settled(tags: int) -> CheckingService:

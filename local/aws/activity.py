@@ -1,4 +1,4 @@
-"""Counts what is under way, so that somebody can wait until nothing is. Knows nothing of what the work is."""
+"""Counts work in progress, so that a caller can wait until there is none."""
 
 import threading
 from collections import Counter
@@ -15,7 +15,7 @@ class Activity:
         self._begun = 0
 
     def begin(self, name: str) -> None:
-        """Note that a piece of work was accepted; call it before the caller is told so."""
+        """Count a piece of accepted work; call it before the caller gets the response."""
         with self._lock:
             self._busy[name] += 1
             self._begun += 1

@@ -13,7 +13,7 @@ from urllib.parse import unquote
 from local.aws import ACCOUNT_ID, REGION
 
 DOCKER: Final = "ecr-v2"
-"""What the Docker endpoint of ECR is called here; its requests are signed by nobody."""
+"""The name of ECR's Docker endpoint here; its requests are not signed."""
 UNKNOWN: Final = "unknown"
 _EVERYTHING: Final = "*"
 
@@ -39,7 +39,7 @@ class Needed(NamedTuple):
 
 
 def actions_of(request: ApiRequest, status: int) -> list[Needed]:
-    """List what whoever made a request had to be allowed, given the status of its answer."""
+    """List the permissions that a request required, given the status of its response."""
     if request.service == "s3":
         return list(_s3(request, status))
     if request.service == "lambda":

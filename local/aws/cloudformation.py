@@ -25,7 +25,7 @@ _KEPT_BY_MOTO: Final = frozenset(
         *("Timeout", "TracingConfig", "VpcConfig"),
     }
 )
-# Lambda API reference, CreateFunction: what a function is where nothing is said.
+# Lambda API reference, CreateFunction: the defaults of a function.
 _FUNCTION_DEFAULTS: Final[Mapping[str, Any]] = {
     "Architectures": ["x86_64"],
     "Description": "",

@@ -24,7 +24,7 @@ class ExecutionEvents:
         self._closed = False
 
     def install(self) -> None:
-        """Be told of every beginning and end; an execution that ends is not over before its event is on its way."""
+        """Register for every start and end; an execution that ends is not over before its event is sent."""
         start = stock(_EXECUTION, "Execution.start")
         reflect = stock(_EXECUTION, "BaseExecutionWorkerCommunication._reflect_execution_status")
 
@@ -41,7 +41,7 @@ class ExecutionEvents:
         replace(_EXECUTION, "BaseExecutionWorkerCommunication._reflect_execution_status", reflect_and_tell)
 
     def close(self) -> None:
-        """Tell nobody any more: executions end late when the local AWS is stopped."""
+        """Send no more events: executions end late when the local AWS is stopped."""
         self._closed = True
 
     def _tell(self, execution: Any, status: str) -> None:

@@ -74,7 +74,7 @@ class QueuePollers:
         def receive_message(
             backend: Any, queue_name: str, count: int, _wait_seconds: int, *others: Any, **named: Any
         ) -> Any:
-            # Whoever waits for a message waits by a clock that may stand still, and here all messages are seen at once.
+            # A long poll would wait by a clock that may be stopped, and here all messages are visible at once.
             return stock_receive(backend, queue_name, count, 0, *others, **named)
 
         replace(_QUEUES, "SQSBackend.receive_message", receive_message)

@@ -82,7 +82,7 @@ class RecordedCalls:
         return recording
 
     def _caller(self, authorization: str) -> _Caller | None:
-        """Tell who asks which service; None for whoever is no role of a stack."""
+        """Return the role and the service of a request; None unless it is made by a role of a stack."""
         signed = _SIGNED.match(authorization)
         if signed is not None and signed[1].startswith(_KEY_PREFIX):
             return _Caller(signed[1].removeprefix(_KEY_PREFIX), signed[2], signed[3])
@@ -97,7 +97,7 @@ class RecordedCalls:
             self._calls.update(dict.fromkeys(found))
 
     def _remember_login(self, role: str, answer: Iterable[bytes]) -> list[bytes]:
-        """Remember to whom ECR gave a password, since that is all that its Docker endpoint is shown."""
+        """Note the role that got a password from ECR, since its Docker endpoint receives nothing else."""
         body = b"".join(answer)
         with self._lock:
             for granted in json.loads(body).get("authorizationData", []):

@@ -27,7 +27,7 @@ class Call(NamedTuple):
 
 
 class Answer(NamedTuple):
-    """What the runtime client, or the watcher of its process, said."""
+    """The response of the runtime client, or of the watcher of its process."""
 
     payload: bytes
     error_type: str | None
@@ -53,7 +53,7 @@ class RuntimeApi:
         self._calls.put(call)
 
     def answer(self, answer: Answer) -> None:
-        """Take an answer, from the sandbox itself or from whoever saw it die."""
+        """Take a response, from the sandbox itself or from the watcher of its process."""
         self._answers.put(answer)
 
     def wait_answer(self, timeout_seconds: float) -> Answer | None:

@@ -1,4 +1,4 @@
-"""Makes the directory that stands for what the Lambda runtime brings of its own: awslambdaric and boto3.
+"""Makes the directory with the packages of the Lambda runtime: awslambdaric and boto3.
 
 It is kept in the repository's build directory, one per Python version, and made again when its requirements change.
 """

@@ -133,7 +133,7 @@ class StateMachines:
         replace(_TASK_SERVICE, "StateTaskService._normalise_response", normalise_response)
 
     def _live_by_the_clock(self) -> None:
-        """Take times from the local clock, and waits from whoever may shorten them."""
+        """Take times from the local clock, and waits from a function that may shorten them."""
         clock = _DatetimeModule(self._now)
         for module in (_PARSER, "moto.stepfunctions.parser.backend.execution", f"{_STATE}.state"):
             replace(module, "datetime", clock)
@@ -175,7 +175,7 @@ class ServiceTime(datetime):
 
 
 class _DatetimeModule:
-    """Stands where the interpreter has imported the module `datetime`."""
+    """Replaces the module `datetime` in the interpreter."""
 
     timezone = timezone
 
@@ -193,7 +193,7 @@ class _DatetimeClass:
 
 
 class _TimeModule:
-    """Stands where the interpreter has imported the module `time` to wait between retries."""
+    """Replaces the module `time` in the interpreter, for waits between retries."""
 
     def __init__(self, wait: Callable[[float], bool]) -> None:
         self._wait = wait

@@ -1,1 +1,1 @@
-"""The whole service on one machine, told as a story: `make demo`. Decides nothing; it drives, watches and compares."""
+"""The whole service on one machine, step by step: `make demo`. It drives the service and compares results."""

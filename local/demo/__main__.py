@@ -1,4 +1,4 @@
-"""`python -m local.demo [--upstream REFERENCE]`: exit 0 if all went as told, 1 with the reason, 2 for bad use."""
+"""`python -m local.demo [--upstream REFERENCE]`: exit 0 if every step succeeded, 1 with the reason, 2 if misused."""
 
 import argparse
 import sys

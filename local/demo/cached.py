@@ -17,7 +17,7 @@ _IGNORED = "legacy"
 
 
 class CachedMirror(NamedTuple):
-    """How a cached tag stands in the end."""
+    """The final state of a cached tag."""
 
     key: str
     digest: Digest

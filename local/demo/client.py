@@ -1,4 +1,4 @@
-"""A plain OCI client, as docker or skopeo would be one: it knows nothing of Pullahead and trusts no digest it is told.
+"""A plain OCI client, like docker or skopeo: independent of Pullahead, and verifies every digest.
 
 Source: OCI distribution specification 1.1, "Pull" and "Push".
 """

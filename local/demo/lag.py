@@ -20,7 +20,7 @@ _WINDOW = timedelta(seconds=60)
 
 
 class _Way(NamedTuple):
-    """A way in: what it is called, what changes, what then wakes Pullahead, and what ECR is to serve in the end."""
+    """A trigger: its name, what changes, what then notifies Pullahead, and what ECR must serve in the end."""
 
     name: str
     change: Callable[[], None]
@@ -46,11 +46,11 @@ def tell_lag(stage: Stage, screen: Screen, upstream: FakeRegistry) -> list[LastR
             called.digest,
         ),
     )
-    told = [(way.name, *_answer(stage, way)) for way in ways]
-    rows = [(name, f"{lag.total_seconds():.1f} s") for name, lag, _ in told]
+    measured = [(way.name, *_answer(stage, way)) for way in ways]
+    rows = [(name, f"{lag.total_seconds():.1f} s") for name, lag, _ in measured]
     screen.table("How long from the change to the copy in ECR", ("woken by", "lag"), list[tuple[str, ...]](rows))
     screen.proved(f"polling waits for the next check, here up to {CHECK_EVERY.total_seconds():.0f} s; events do not")
-    return [refresh for _, _, refresh in told]
+    return [refresh for _, _, refresh in measured]
 
 
 def _answer(stage: Stage, way: _Way) -> tuple[timedelta, LastRefresh]:
@@ -68,7 +68,7 @@ def _answer(stage: Stage, way: _Way) -> tuple[timedelta, LastRefresh]:
 
 
 def _call(stage: Stage, screen: Screen, upstream: FakeRegistry) -> None:
-    """Call the URL as Quay does, after a call that only wakes the function."""
+    """Call the URL as Quay does, after a call that only starts the function."""
     _post(stage, f"{upstream.host}/not/followed", status=404)
     answer = _post(stage, f"{upstream.host}/{_PATH}", status=202)
     screen.say(

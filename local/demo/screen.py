@@ -61,5 +61,5 @@ class Bar:
         self._progress.update(self._task, advance=count)
 
     def rename(self, title: str) -> None:
-        """Change what stands before the bar."""
+        """Change the text before the bar."""
         self._progress.update(self._task, description=title)

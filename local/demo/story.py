@@ -28,7 +28,7 @@ class Story:
         self._cached: list[CachedMirror] = []
 
     def tell(self) -> None:
-        """Tell everything that can be told of this upstream. Raises DeviationError."""
+        """Run every step for this upstream. Raises DeviationError."""
         if self._stage.fake is not None:
             self._stage.fake.push(_first_image(), "shop/web", self._stage.tag)
             self._stage.fake.limit_bytes_per_second = _UPSTREAM_BYTES_PER_SECOND

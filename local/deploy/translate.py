@@ -18,7 +18,7 @@ from samtranslator.translator.translator import Translator
 from local.aws import REGION
 from local.deploy.errors import DeploymentError
 
-# It warns of every translation that nobody collected its statistics.
+# It warns at every translation that its statistics were not collected.
 logging.getLogger("samtranslator.metrics.metrics").setLevel(logging.ERROR)
 
 _TOKEN: Final = re.compile(r"\$\{([^}!][^}]*)\}")

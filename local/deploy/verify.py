@@ -181,7 +181,7 @@ def _nothing_to_ask(_: LocalAws, __: str, ___: Mapping[str, Any]) -> None:
     """Be content with moto's word: there is no operation that shows this."""
 
 
-# What the local AWS makes, and how to see that it did. moto could make more; nobody here has seen whether rightly.
+# What the local AWS makes, and how to verify it. moto could make more, which is not verified here.
 _LOOKS: Final[Mapping[str, Callable[[LocalAws, str, Mapping[str, Any]], None]]] = MappingProxyType(
     {
         "AWS::CloudWatch::Dashboard": _dashboard,

@@ -209,10 +209,10 @@ def _encryption(asked: Mapping[str, str]) -> dict[str, str]:
     return {**asked, "encryptionType": kind}
 
 
-def _with_tags(held: Mapping[str, str], added: list[dict[str, str]]) -> dict[str, str]:
+def _with_tags(existing: Mapping[str, str], added: list[dict[str, str]]) -> dict[str, str]:
     if len({tag["Key"] for tag in added}) < len(added):
         raise EcrError("InvalidTagParameterException", "Tag keys must be unique")
-    tags = dict(held) | {tag["Key"]: tag["Value"] for tag in added}
+    tags = dict(existing) | {tag["Key"]: tag["Value"] for tag in added}
     if len(tags) > MAX_RESOURCE_TAGS:
         raise EcrError("TooManyTagsException", f"A repository may have at most {MAX_RESOURCE_TAGS} tags")
     return tags

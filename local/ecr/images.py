@@ -1,4 +1,4 @@
-"""Change which images and tags a repository has, by ECR's rules. Refuses to know who asked and who is told.
+"""Change which images and tags a repository has, by ECR's rules. Independent of callers and events.
 
 Callers hold `Registry.lock`, so that what is checked here is still so when it is written.
 """
@@ -138,5 +138,5 @@ def _check_references(repository: Repository, manifest: Manifest) -> None:
 
 def _name_layers(repository: Repository, manifest: Manifest) -> None:
     for blob in manifest.blobs:
-        held = repository.layers[blob.digest]
-        repository.layers[blob.digest] = Layer(held.size_bytes, blob.media_type or held.media_type)
+        present = repository.layers[blob.digest]
+        repository.layers[blob.digest] = Layer(present.size_bytes, blob.media_type or present.media_type)

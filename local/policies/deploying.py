@@ -1,4 +1,4 @@
-"""Says what whoever deploys the template must be allowed, resource type by resource type, in policies that IAM takes.
+"""Writes the permissions that deploying the template requires, by resource type, in policies within IAM's limits.
 
 With `sam deploy` CloudFormation acts in the name of its caller, so the caller needs what the resource types need. An
 action is listed once, with the type that needs it first.
@@ -208,7 +208,7 @@ def size(policy: Mapping[str, Any]) -> int:
 
 
 def deploy_policies(types: Iterable[str]) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Write the two policies for whoever deploys resources of these types: for what runs, and for what it works with.
+    """Write the two policies for deploying resources of these types: for what runs, and for what it works with.
 
     Raises KeyError for a type that nobody has said anything about.
     """

@@ -179,7 +179,7 @@ class FakeRegistry:
         if request.path.startswith("/storage/"):
             return self._answer_storage(request)
         if not request.path.startswith("/v2/"):
-            return error_answer(404, "UNSUPPORTED", "no such thing here")
+            return error_answer(404, "UNSUPPORTED", "unsupported")
         if self.token_auth:
             refusal = self._tokens.challenge(authorization, self.url, routes.repository_of(request.path))
             if refusal is not None:
@@ -201,7 +201,7 @@ class FakeRegistry:
             return routes.catalog_answer(self.content, parse_qs(request.query))
         if request.path == "/v2/":
             return json_answer(200, {}, {"Docker-Distribution-Api-Version": "registry/2.0"})
-        return error_answer(404, "UNSUPPORTED", "no such thing here")
+        return error_answer(404, "UNSUPPORTED", "unsupported")
 
     def _answer_manifest(self, request: RecordedRequest, match: re.Match[str]) -> Answer:
         if self.redirect_manifests_to is not None:

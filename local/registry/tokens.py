@@ -20,7 +20,7 @@ class Tokens:
         self._lock = threading.Lock()
 
     def issue(self, query: Mapping[str, Sequence[str]], lifetime_seconds: int) -> Answer:
-        """Answer a request for a token to anybody."""
+        """Answer a request for a token without a login."""
         with self._lock:
             token = f"fake-token-{self._name}-{next(self._numbers)}"
             self._scopes[token] = tuple(query.get("scope", ()))

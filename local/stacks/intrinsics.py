@@ -19,7 +19,7 @@ class Names(Protocol):
     """What the functions of a template refer to."""
 
     def look_up(self, name: str, attribute: str | None) -> Any:
-        """Return what `Ref` or `Fn::GetAtt` stands for; UNKNOWN leaves it as it is."""
+        """Return the value of `Ref` or `Fn::GetAtt`; UNKNOWN keeps the expression."""
 
     def holds(self, condition: str) -> bool:
         """Tell whether a condition is true."""

@@ -71,7 +71,7 @@ def is_replaced(made: Made, properties: Mapping[str, Any]) -> bool:
 
 
 def update(made: Made, properties: dict[str, Any]) -> Any:
-    """Change a resource in place, and return what stands for it now."""
+    """Change a resource in place, and return its new values."""
     return _CHANGES[made.kind].update(made, deepcopy(properties)) or made.thing
 
 

@@ -15,7 +15,7 @@ from local.deploy.errors import DeploymentError
 from local.stacks import answers
 from local.stacks.errors import RefusedError, StackError
 from local.stacks.stack import Stack, Template
-from local.stacks.templates import check_capabilities, meant, parsed, read_object
+from local.stacks.templates import check_capabilities, parsed, read_object, resolved_template
 
 _RESPONSES: Final = "moto.cloudformation.responses"
 _UNCHANGED: Final = (
@@ -244,7 +244,7 @@ class Stacks:
         source = parsed(text)
         parameters = _given(request, stack.template.settled.parameters)
         check_capabilities(source, request._get_param("Capabilities", []))
-        return Template(text, meant(source, parameters, stack.name, stack.id))
+        return Template(text, resolved_template(source, parameters, stack.name, stack.id))
 
 
 def install(base_url: Callable[[], str]) -> None:

@@ -29,7 +29,7 @@ def parsed(text: str) -> dict[str, Any]:
     return dict(template)
 
 
-def meant(source: dict[str, Any], parameters: Mapping[str, str], stack_name: str, stack_id: str) -> Settled:
+def resolved_template(source: dict[str, Any], parameters: Mapping[str, str], stack_name: str, stack_id: str) -> Settled:
     """Translate what is SAM's, and apply the parameters.
 
     Raises:
@@ -73,7 +73,7 @@ def read_object(bucket: str, key: str) -> str:
 
 
 def check_capabilities(source: Mapping[str, Any], given: list[str]) -> None:
-    """Refuse a template with roles where nobody has agreed to them.
+    """Refuse a template with roles without the caller's acknowledgement.
 
     Raises:
         RefusedError: the agreement is missing.

@@ -125,7 +125,7 @@ def _at_once(definition: Definition) -> int:
 
 
 def catch_findings(definition: Definition) -> Iterator[str]:
-    """Find tasks whose failure nobody records."""
+    """Find tasks whose failure is not recorded."""
     for state in states(definition):
         if state.value["Type"] not in {"Task", "Map", "Parallel"} or state.caught_outside or _records(state.value):
             continue

@@ -100,7 +100,7 @@ def _tls_only(template: Template, bucket: str) -> bool:
 
 
 def alarm_findings(template: Template) -> Iterator[str]:
-    """Find failures that nobody is told of."""
+    """Find failures without an alarm."""
     alarms = template.resources("AWS::CloudWatch::Alarm")
     for name, alarm in alarms.items():
         if named(next(iter(alarm.get("AlarmActions", [])), None)) not in template.resources("AWS::SNS::Topic"):

@@ -14,7 +14,7 @@ CHECKS: list[Check] = [code_rules.patch_findings, code_rules.name_findings, code
 
 
 @pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.__name__)
-def test_code_keeps_the_habits(check: Check) -> None:
+def test_code_follows_the_rules(check: Check) -> None:
     assert list(check(sources())) == []
 
 
@@ -22,7 +22,7 @@ def test_no_file_names_a_package_index_or_is_unfinished() -> None:
     assert list(code_rules.text_findings(code_rules.project_texts())) == []
 
 
-def test_texts_of_the_project_are_found() -> None:
+def test_every_text_file_is_checked() -> None:
     paths = {str(path) for path, _ in code_rules.project_texts()}
     assert {"template.yaml", "Makefile", "layers/rules/rules.yaml", "requirements/dev.txt"} <= paths
     assert not any(path.startswith((".venv", ".git/")) for path in paths)
@@ -50,7 +50,7 @@ def test_every_package_and_function_is_found() -> None:
         (code_rules.handler_findings, "functions/a/app.py", "import local"),
     ],
 )
-def test_broken_habit_is_found(check: Check, path: str, text: str) -> None:
+def test_violation_is_found(check: Check, path: str, text: str) -> None:
     assert len(list(check([source(path, text)]))) >= 1
 
 
@@ -63,7 +63,7 @@ def test_broken_habit_is_found(check: Check, path: str, text: str) -> None:
         (code_rules.handler_findings, "local/app.py", "import boto3"),
     ],
 )
-def test_kept_habit_is_left_alone(check: Check, path: str, text: str) -> None:
+def test_compliant_code_is_accepted(check: Check, path: str, text: str) -> None:
     assert list(check([source(path, text)])) == []
 
 
@@ -71,5 +71,5 @@ def test_kept_habit_is_left_alone(check: Check, path: str, text: str) -> None:
     "text",
     ["--index" + "-url https://example.com", "https://py" + "pi.org/simple", "# TO" + "DO: later", "FIX" + "ME"],
 )
-def test_text_that_does_not_belong_is_found(text: str) -> None:
+def test_forbidden_text_is_found(text: str) -> None:
     assert len(list(code_rules.text_findings([(Path("a.md"), f"first\n{text}\n")]))) == 1

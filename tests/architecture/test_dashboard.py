@@ -136,7 +136,7 @@ def test_alarms_watch_metrics_that_are_emitted() -> None:
     assert watched <= emitted()
 
 
-def test_widgets_lie_side_by_side() -> None:
+def test_widgets_do_not_overlap() -> None:
     found = widgets(real_template())
     assert list(place_findings(found)) == []
     assert list(place_findings([found[0], {**found[0], "properties": {"title": "other"}, "x": 20}]))
@@ -152,14 +152,14 @@ def test_every_function_is_watched_for_errors() -> None:
         assert f'["AWS/Lambda", "Errors", "FunctionName", "${{{name}}}"]' in body(real_template())
 
 
-def test_page_of_mirrors_is_drawn_by_its_function() -> None:
+def test_mirrors_widget_calls_its_function() -> None:
     (widget,) = [widget for widget in widgets(real_template()) if widget["type"] == "custom"]
     assert widget["properties"]["endpoint"] == "<ShowMirrorsFunction.Arn>"
     assert widget["properties"]["updateOn"]["refresh"] is True
 
 
 @pytest.mark.parametrize("kind", ["Ref", "GetAtt"])
-def test_body_names_only_what_is_there(kind: str) -> None:
+def test_body_names_existing_resources_only(kind: str) -> None:
     tokens = re.findall(r"\$\{([^}]+)\}", body(real_template()))
     named = {token.partition(".")[0] for token in tokens if ("." in token) is (kind == "GetAtt")}
     assert named - real_template().document["Resources"].keys() <= {"AWS::Region", "AWS::StackName"}

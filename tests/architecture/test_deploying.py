@@ -1,4 +1,4 @@
-"""What whoever deploys sees: explained parameters, a complete samconfig.toml, policies of a size that IAM takes."""
+"""What an operator sees: explained parameters, a complete samconfig.toml, policies within the limits of IAM."""
 
 import re
 import tomllib
@@ -55,7 +55,7 @@ def test_every_parameter_is_explained_and_in_readme_in_the_same_order() -> None:
     assert findings() == []
 
 
-def test_parameter_that_is_nowhere_explained_is_found() -> None:
+def test_undocumented_parameter_is_found() -> None:
     changed = template()
     changed["Parameters"]["Forgotten"] = {"Type": "String"}
     assert len(findings(changed)) == 4
@@ -63,7 +63,7 @@ def test_parameter_that_is_nowhere_explained_is_found() -> None:
     assert len(findings(readme=readme.replace("| `14400` |", "| `14401` |"))) == 1
 
 
-def test_samconfig_answers_all_that_sam_would_ask() -> None:
+def test_samconfig_answers_every_question_of_sam() -> None:
     config = tomllib.loads((ROOT / "samconfig.toml").read_text(encoding="utf-8"))["default"]
     deploy = {**config["global"]["parameters"], **config["deploy"]["parameters"]}
     assert deploy["resolve_s3"] is True
@@ -80,7 +80,7 @@ def test_samconfig_names_parameters_that_exist() -> None:
 
 
 def public_findings(source: Template) -> Iterator[str]:
-    """Find functions that everybody may call otherwise than by a URL, and URLs that lack one of both permissions."""
+    """Find functions that are public otherwise than by a URL, and URLs without one of both permissions."""
     narrow = {
         "lambda:InvokeFunctionUrl": ("FunctionUrlAuthType", "NONE"),
         "lambda:InvokeFunction": ("InvokedViaFunctionUrl", True),
@@ -113,7 +113,7 @@ def test_url_has_both_permissions_and_they_open_nothing_else() -> None:
         ("ReceiveWebhookFunctionUrlPublicPermissions", None),
     ],
 )
-def test_permission_that_is_lost_or_too_wide_is_found(resource: str, lost: str | None) -> None:
+def test_missing_or_too_wide_permission_is_found(resource: str, lost: str | None) -> None:
     broken = real_template()
     if lost is None:
         del broken.document["Resources"][resource]
@@ -136,7 +136,7 @@ class LongestNames:
         raise AssertionError((mapping, first, second))
 
 
-def test_inline_policies_of_every_role_are_within_what_iam_takes() -> None:
+def test_inline_policies_of_every_role_are_within_the_limit_of_iam() -> None:
     """With everything turned on that a parameter can turn on."""
     on = {
         "Webhooks": "on",

@@ -44,7 +44,7 @@ def test_files_that_a_document_names_exist(document: str) -> None:
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
-def test_links_of_a_page_lead_somewhere(page: Path) -> None:
+def test_links_of_a_page_have_a_target(page: Path) -> None:
     assert list(broken_links(page, page.read_text(encoding="utf-8"))) == []
 
 

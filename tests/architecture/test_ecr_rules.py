@@ -50,7 +50,7 @@ def changed(name: str, **detail: object) -> dict[str, Any]:
         ("image_scan", SCAN),
     ],
 )
-def test_every_sample_enters_once(name: str, rule: str) -> None:
+def test_every_sample_matches_one_rule(name: str, rule: str) -> None:
     assert entering(SAMPLES[f"ecr.{name}.json"]) == [rule]
 
 
@@ -77,12 +77,12 @@ def test_every_sample_enters_once(name: str, rule: str) -> None:
         {**SAMPLES["ecr.push.json"], "detail-type": "ECR Replication Action"},
     ],
 )
-def test_what_means_nothing_does_not_enter(event: dict[str, Any]) -> None:
+def test_irrelevant_event_matches_no_rule(event: dict[str, Any]) -> None:
     assert entering(event) == []
 
 
 @pytest.mark.parametrize("name", [IMAGE, CACHE, SCAN])
-def test_event_reaches_the_queue_as_it_is_or_the_dead_letters(name: str) -> None:
+def test_event_reaches_the_queue_unchanged_or_the_dead_letter_queue(name: str) -> None:
     (target,) = ecr_rules()[name]["Targets"]
     assert target.keys() == {"Id", "Arn", "DeadLetterConfig"}
     assert named(target["Arn"]) == "ChecksQueue"
@@ -90,7 +90,7 @@ def test_event_reaches_the_queue_as_it_is_or_the_dead_letters(name: str) -> None
 
 
 @pytest.mark.parametrize("queue", ["ChecksQueue", "ChecksDeadLetterQueue"])
-def test_both_queues_take_what_these_rules_send(queue: str) -> None:
+def test_both_queues_accept_messages_of_these_rules(queue: str) -> None:
     (policy,) = [
         policy["PolicyDocument"]
         for policy in real_template().resources("AWS::SQS::QueuePolicy").values()

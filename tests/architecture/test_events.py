@@ -85,7 +85,7 @@ DECODERS: dict[str, Callable[[Any], object]] = {
 SERVICES = frozenset({"cloudtrail", "ecr", "outcome"})
 """Of these there are samples of what they send, as it is before a queue has it."""
 
-MEANT_TO_FAIL = frozenset({"check_freshness.poison.json"})
+INVALID_SAMPLES = frozenset({"check_freshness.poison.json"})
 
 
 def event_findings(names: Iterator[str], functions: set[str]) -> Iterator[str]:
@@ -111,13 +111,13 @@ def test_missing_or_misnamed_sample_is_found() -> None:
     assert len(found) == 3
 
 
-@pytest.mark.parametrize("path", [p for p in EVENTS if p.name not in MEANT_TO_FAIL], ids=lambda path: path.name)
+@pytest.mark.parametrize("path", [p for p in EVENTS if p.name not in INVALID_SAMPLES], ids=lambda path: path.name)
 def test_sample_event_is_understood(path: Path) -> None:
     DECODERS[path.name.partition(".")[0]](json.loads(path.read_text(encoding="utf-8")))
 
 
-@pytest.mark.parametrize("name", sorted(MEANT_TO_FAIL))
-def test_poison_is_refused(name: str) -> None:
+@pytest.mark.parametrize("name", sorted(INVALID_SAMPLES))
+def test_invalid_event_is_refused(name: str) -> None:
     event = json.loads((ROOT / "events" / name).read_text(encoding="utf-8"))
     with pytest.raises(InvalidEventError):
         DECODERS[name.partition(".")[0]](event)

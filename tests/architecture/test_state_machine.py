@@ -128,7 +128,7 @@ def test_broken_state_machine_is_found(check: Check, damage: Break) -> None:
     assert len(list(check(template, definition))) >= 1
 
 
-def test_substitution_that_nobody_uses_is_found() -> None:
+def test_unused_substitution_is_found() -> None:
     template = real_template()
     definition = read_definition(template)
     (machine,) = template.resources(STATE_MACHINE)
@@ -136,7 +136,7 @@ def test_substitution_that_nobody_uses_is_found() -> None:
     assert list(TOKENS(template, definition)) == [f"{machine}: Extra is given but not used"]
 
 
-def test_definition_that_is_not_there_is_found() -> None:
+def test_missing_definition_is_found() -> None:
     template = real_template()
     definition = read_definition(template)
     (machine,) = template.resources(STATE_MACHINE)

@@ -50,13 +50,13 @@ def test_template_is_right(check: Check) -> None:
     assert list(check(real_template())) == []
 
 
-def test_functions_of_the_design_are_there() -> None:
+def test_every_function_of_the_design_exists() -> None:
     names = {"ScheduleChecks", "CheckFreshness", "PlanCopy", "CopyBlobs", "PublishImage", "RecordOutcome"}
     assert {f"{name}Function" for name in names} <= set(real_template().resources(FUNCTION))
     assert len(known_settings()) >= 5
 
 
-def test_functions_that_ask_upstreams_stand_in_the_vpc() -> None:
+def test_functions_that_call_upstreams_are_in_the_vpc() -> None:
     functions = real_template().resources(FUNCTION)
     within = {name for name, function in functions.items() if "VpcConfig" in function}
     assert within >= {"CheckFreshnessFunction", "PlanCopyFunction", "CopyBlobsFunction"}

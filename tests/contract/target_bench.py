@@ -39,8 +39,8 @@ class Bench(NamedTuple):
         return blob.digest
 
     def push(self, image: LocalImage, tag: str | None = None) -> None:
-        held = self.target.present_blobs(self.repository, list(image.blobs))
-        for digest in image.blobs.keys() - held:
+        present = self.target.present_blobs(self.repository, list(image.blobs))
+        for digest in image.blobs.keys() - present:
             self.upload(image.read_blob(digest))
         for digest, manifest in image.manifests.items():
             self.target.put_manifest(self.repository, manifest, tag if digest == image.digest else None)

@@ -14,7 +14,7 @@ from pullahead.aws.notifications import SnsAlerts, SnsChatAlerts
 from pullahead.errors import StorageError
 from pullahead.mirrors.alert import AlertKind
 from tests.contract.local_services import ACCOUNT_ID, REGION, client, moto_server, new_name
-from tests.fakes.telling import FakeAlerts
+from tests.fakes.alerts import FakeAlerts
 from tests.unit.alerts.every_alert import every_notice, notice
 
 
@@ -67,17 +67,17 @@ def bench(request: pytest.FixtureRequest) -> Bench:
 
 
 def test_message_is_published_with_its_text(bench: Bench) -> None:
-    told = list(every_notice())
-    for one in told:
+    sent = list(every_notice())
+    for one in sent:
         bench.alerts.publish(one)
-    assert sorted(bench.texts()) == sorted(map(text_of, told))
+    assert sorted(bench.texts()) == sorted(map(text_of, sent))
 
 
 def test_text_beyond_ascii_is_published(bench: Bench) -> None:
-    told = notice(AlertKind.STALE)
-    told = told._replace(members=(structs.replace(told.members[0], detail="größer \U0001f512"),))
-    bench.alerts.publish(told)
-    assert bench.texts() == [text_of(told)]
+    sent = notice(AlertKind.STALE)
+    sent = sent._replace(members=(structs.replace(sent.members[0], detail="größer \U0001f512"),))
+    bench.alerts.publish(sent)
+    assert bench.texts() == [text_of(sent)]
 
 
 class TestSns:
@@ -85,11 +85,11 @@ class TestSns:
     def test_attributes_are_set_for_subscription_filters(
         self, topic: Topic, publisher: type[SnsAlerts | SnsChatAlerts]
     ) -> None:
-        told = notice(AlertKind.STALE, over=True)
-        publisher(topic.client, topic.arn).publish(told)
+        sent = notice(AlertKind.STALE, over=True)
+        publisher(topic.client, topic.arn).publish(sent)
         (notification,) = topic.notifications()
         attributes = {name: value["Value"] for name, value in notification["MessageAttributes"].items()}
-        assert attributes == attributes_of(told)
+        assert attributes == attributes_of(sent)
         assert attributes == {
             "kind": "RECOVERED",
             "of": "STALE",
@@ -102,19 +102,19 @@ class TestSns:
     @pytest.mark.parametrize("mirror", ["m:1", "mirror/app:1.0", f"{'a' * 255}:{'b' * 128}"])
     def test_subject_is_published_and_valid_for_mail(self, topic: Topic, mirror: str) -> None:
         """SNS API reference, Publish, Subject: up to 100 characters, ASCII, no line breaks."""
-        told = of_mirror(mirror)
-        SnsAlerts(topic.client, topic.arn).publish(told)
+        sent = of_mirror(mirror)
+        SnsAlerts(topic.client, topic.arn).publish(sent)
         (notification,) = topic.notifications()
-        assert notification["Subject"] == subject_of(told)
+        assert notification["Subject"] == subject_of(sent)
         assert len(notification["Subject"]) <= 100
         assert notification["Subject"].isascii()
         assert notification["Subject"].endswith("cannot be refreshed")
 
     def test_chat_topic_receives_a_custom_notification(self, topic: Topic) -> None:
-        told = notice(AlertKind.STALE, 500)
-        SnsChatAlerts(topic.client, topic.arn).publish(told)
+        sent = notice(AlertKind.STALE, 500)
+        SnsChatAlerts(topic.client, topic.arn).publish(sent)
         (notification,) = topic.notifications()
-        assert notification["Message"] == chatbot_json(told)
+        assert notification["Message"] == chatbot_json(sent)
         assert json.loads(notification["Message"])["source"] == "custom"
 
     def test_missing_topic_is_a_storage_error_that_names_the_mirror(self, moto: str) -> None:
@@ -124,5 +124,5 @@ class TestSns:
 
 
 def of_mirror(name: str) -> Notice:
-    told = notice(AlertKind.BLOCKED)
-    return told._replace(members=(structs.replace(told.members[0], mirror=name),))
+    sent = notice(AlertKind.BLOCKED)
+    return sent._replace(members=(structs.replace(sent.members[0], mirror=name),))

@@ -12,7 +12,7 @@ from pullahead.checks.ports import CheckQueue
 from pullahead.errors import StorageError
 from pullahead.messages import CheckRequest
 from tests.contract.local_services import client, moto_server, new_name
-from tests.fakes.memory import FakeQueue
+from tests.fakes.memory import FakeCheckQueue
 
 NOW = datetime(2026, 11, 24, 9, 5, tzinfo=UTC)
 
@@ -45,7 +45,7 @@ def sqs(moto: str) -> Any:
 @pytest.fixture(params=["fake", "sqs"])
 def bench(request: pytest.FixtureRequest) -> Bench:
     if request.param == "fake":
-        fake = FakeQueue()
+        fake = FakeCheckQueue()
         return Bench(fake, lambda: fake.sent)
     sqs = request.getfixturevalue("sqs")
     url = sqs.create_queue(QueueName=new_name("checks"))["QueueUrl"]

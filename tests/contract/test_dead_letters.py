@@ -62,20 +62,20 @@ def bodies(sqs: Any, url: str) -> list[str]:
     return [message["Body"] for message in messages]
 
 
-def aside(body: str = "{", **changes: Any) -> DeadLetterMessage:
+def dead_letter(body: str = "{", **changes: Any) -> DeadLetterMessage:
     return DeadLetterMessage(body, "InvalidEventError", "größer: no `tags`", NOW, 1)._replace(**changes)
 
 
 def test_message_is_received_as_it_was_sent(bench: Bench) -> None:
-    bench.place.send(aside(tries=5))
+    bench.place.send(dead_letter(tries=5))
     (letter,), more = bench.place.take(10)
-    told = (letter.body, letter.reason, letter.text, letter.since, letter.tries, more)
-    assert told == ("{", "InvalidEventError", "größer: no `tags`", NOW, 5, 0)
+    fields = (letter.body, letter.reason, letter.text, letter.since, letter.tries, more)
+    assert fields == ("{", "InvalidEventError", "größer: no `tags`", NOW, 5, 0)
 
 
 def test_messages_are_received_oldest_first_up_to_the_limit(bench: Bench) -> None:
     for number in range(25):
-        bench.place.send(aside(f"{number}", failed_at=NOW.replace(minute=59 - number)))
+        bench.place.send(dead_letter(f"{number}", failed_at=NOW.replace(minute=59 - number)))
     taken = bench.place.take(23)
     assert [letter.since for letter in taken.letters] == sorted(letter.since for letter in taken.letters)
     assert (len({letter.body for letter in taken.letters}), taken.more) == (23, 2)
@@ -84,7 +84,7 @@ def test_messages_are_received_oldest_first_up_to_the_limit(bench: Bench) -> Non
 
 def test_received_messages_are_invisible_until_they_are_released(bench: Bench) -> None:
     for number in range(12):
-        bench.place.send(aside(f"{number}"))
+        bench.place.send(dead_letter(f"{number}"))
     taken = bench.place.take(100).letters
     assert bench.place.take(100).letters == ()
     bench.place.release(taken)
@@ -93,7 +93,7 @@ def test_received_messages_are_invisible_until_they_are_released(bench: Bench) -
 
 def test_redriven_message_is_in_its_source_queue_only(bench: Bench) -> None:
     for body in ("first", "second"):
-        bench.place.send(aside(body))
+        bench.place.send(dead_letter(body))
     taken = bench.place.take(10).letters
     (first,) = (letter for letter in taken if letter.body == "first")
     bench.place.put_back(first)
@@ -103,7 +103,7 @@ def test_redriven_message_is_in_its_source_queue_only(bench: Bench) -> None:
 
 
 def test_dropped_message_is_deleted(bench: Bench) -> None:
-    bench.place.send(aside())
+    bench.place.send(dead_letter())
     taken = bench.place.take(10).letters
     bench.place.drop(taken[0])
     assert bench.queued() == []
@@ -115,17 +115,17 @@ def test_dropped_message_is_deleted(bench: Bench) -> None:
 def test_message_of_either_queue_is_redriven_to_its_own_source_queue(sqs: Any, make: Callable[[Any], Any]) -> None:
     checks, pulls = Bench(*make(sqs)), Bench(*make(sqs))
     both = DeadLetterQueues({"checks": checks.place, "pulls": pulls.place})
-    checks.place.send(aside("check"))
-    pulls.place.send(aside("pull", failed_at=NOW.replace(minute=1)))
-    pulls.place.send(aside("poison", failed_at=NOW.replace(minute=2)))
-    (pull, poison, check), more = both.take(10)
-    assert [(letter.body, letter.queue) for letter in (pull, poison, check)] == [
+    checks.place.send(dead_letter("check"))
+    pulls.place.send(dead_letter("pull", failed_at=NOW.replace(minute=1)))
+    pulls.place.send(dead_letter("invalid", failed_at=NOW.replace(minute=2)))
+    (pull, invalid, check), more = both.take(10)
+    assert [(letter.body, letter.queue) for letter in (pull, invalid, check)] == [
         ("pull", "pulls"),
-        ("poison", "pulls"),
+        ("invalid", "pulls"),
         ("check", "checks"),
     ]
     both.put_back(pull)
-    both.drop(poison)
+    both.drop(invalid)
     both.release([check])
     assert (checks.queued(), pulls.queued(), more) == ([], ["pull"], 0)
     assert [letter.body for letter in both.take(10).letters] == ["check"]
@@ -174,14 +174,14 @@ class TestSqs:
     def test_body_too_large_for_a_reason_is_a_storage_error(self, sqs: Any) -> None:
         limit = queue(sqs, MaximumMessageSize="1024")
         with pytest.raises(StorageError, match="send of a dead letter failed"):
-            SqsDeadLetters(sqs, limit).send(aside("x" * 1025))
+            SqsDeadLetters(sqs, limit).send(dead_letter("x" * 1025))
 
     def test_missing_queue_is_a_storage_error_of_every_method(self, sqs: Any) -> None:
         missing = SqsDeadLetters(sqs, f"{sqs.meta.endpoint_url}/123456789012/nowhere", queue(sqs))
-        SqsDeadLetters(sqs, place := queue(sqs)).send(aside())
+        SqsDeadLetters(sqs, place := queue(sqs)).send(dead_letter())
         letters = SqsDeadLetters(sqs, place).take(1).letters
         for act in (
-            lambda: missing.send(aside()),
+            lambda: missing.send(dead_letter()),
             lambda: missing.take(1),
             lambda: missing.release(letters),
             lambda: missing.drop(letters[0]),
@@ -191,7 +191,7 @@ class TestSqs:
 
     def test_message_that_cannot_be_redriven_is_kept(self, sqs: Any) -> None:
         place = SqsDeadLetters(sqs, queue(sqs), f"{sqs.meta.endpoint_url}/123456789012/nowhere")
-        place.send(aside())
+        place.send(dead_letter())
         taken = place.take(10).letters
         with pytest.raises(StorageError, match="send of a dead letter to its queue failed"):
             place.put_back(taken[0])

@@ -115,7 +115,7 @@ class TestCounters:
 
 
 class TestPages:
-    def test_line_is_read_in_order_and_counted(self, table: Table) -> None:
+    def test_partition_is_read_in_order_and_counted(self, table: Table) -> None:
         for number in (2, 0, 1):
             table.put({"pk": f"a{number}", "line": "l", "since": f"202{number}"}, "an item")
         table.put({"pk": "b", "line": "another", "since": "2020"}, "an item")

@@ -27,8 +27,8 @@ def made(ecr: RunningEcr, settings: RepositorySettings | None = None, name: str 
     """Make a repository and describe what it differs in."""
     EcrTarget(ecr.client).ensure_repository(name, settings)
     (found,) = ecr.client.describe_repositories(repositoryNames=[name])["repositories"]
-    told: dict[str, Any] = dict(found)
-    return {key: told[key] for key in (*PLAIN, "imageTagMutabilityExclusionFilters") if key in told}
+    expected: dict[str, Any] = dict(found)
+    return {key: expected[key] for key in (*PLAIN, "imageTagMutabilityExclusionFilters") if key in expected}
 
 
 def template(ecr: RunningEcr, prefix: str, **more: Any) -> None:
@@ -113,16 +113,16 @@ class TestRuleSettings:
         assert tags == [{"Key": "team", "Value": "platform"}, {"Key": "cost", "Value": "4711"}]
 
     @pytest.mark.parametrize(
-        ("settings", "told"),
+        ("settings", "expected"),
         [
             (RepositorySettings(immutable_tags=True), {"imageTagMutability": "IMMUTABLE"}),
             (RepositorySettings(kms_key=""), {"encryptionConfiguration": {"encryptionType": "KMS"}}),
         ],
     )
     def test_one_setting_is_applied_without_the_others(
-        self, ecr: RunningEcr, settings: RepositorySettings, told: dict[str, Any]
+        self, ecr: RunningEcr, settings: RepositorySettings, expected: dict[str, Any]
     ) -> None:
-        assert made(ecr, settings) == PLAIN | told
+        assert made(ecr, settings) == PLAIN | expected
 
     def test_template_is_not_read_where_the_rule_has_settings(self, ecr: RunningEcr) -> None:
         template(ecr, "mirror")
@@ -199,7 +199,7 @@ class TestTemplate:
 
 
 class TestPoliciesNotPut:
-    """The next try finds the repository and leaves it alone: so this must be told, not tried again in silence."""
+    """A retry would find the repository and not change it, so this error must be reported, not retried."""
 
     @pytest.mark.parametrize("operation", ["PutLifecyclePolicy", "SetRepositoryPolicy"])
     @pytest.mark.parametrize("code", ["AccessDeniedException", "InvalidParameterException", "ServerException"])

@@ -137,7 +137,7 @@ class TestMounts:
         ecr.ecr.faults.add("GetAccountSetting", code)
         assert mounts_of(ecr).find_mounts(DIGESTS, [OTHER_HOME]) == {}
 
-    def test_nothing_is_asked_where_no_blob_is_missing(self, ecr: RunningEcr) -> None:
+    def test_ecr_is_not_called_where_no_blob_is_missing(self, ecr: RunningEcr) -> None:
         ecr.ecr.calls.clear()
         assert mounts_of(ecr).find_mounts([], [OTHER_HOME]) == mounts_of(ecr).find_mounts(DIGESTS, []) == {}
         assert ecr.ecr.calls.operations() == []

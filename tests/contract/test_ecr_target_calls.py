@@ -145,12 +145,12 @@ class TestPublishedDigests:
         assert ecr.ecr.calls.operations() == ["DescribeImages", "ListImages"]
 
     @pytest.mark.parametrize("missing", [0, 1, 250])
-    @pytest.mark.parametrize(("held", "most"), [(10_000, 11), (1000, 20), (950, 20)])
+    @pytest.mark.parametrize(("existing", "most"), [(10_000, 11), (1000, 20), (950, 20)])
     def test_tags_of_a_whole_repository_cost_few_calls_even_where_some_are_missing(
-        self, ecr: RunningEcr, target: EcrTarget, held: int, most: int, missing: int
+        self, ecr: RunningEcr, target: EcrTarget, existing: int, most: int, missing: int
     ) -> None:
         push(target, IMAGE, "t0")
-        tags = [f"t{n}" for n in range(held)]
+        tags = [f"t{n}" for n in range(existing)]
         ecr.ecr.registry.get(REPOSITORY).tags.update(dict.fromkeys(tags, IMAGE.digest))
         ecr.ecr.calls.clear()
         asked = [*tags[:500], *(f"missing{n}" for n in range(missing)), *tags[500:]]

@@ -13,7 +13,7 @@ from pullahead.checks.ports import EVENT_WINDOW, EventWindows, WindowDecision
 from pullahead.errors import StorageError
 from pullahead.rules.mirror_key import MirrorKey
 from tests.contract.local_services import client, moto_server, new_table
-from tests.fakes.windows import FakeWindows
+from tests.fakes.event_windows import FakeEventWindows
 
 NOW = datetime(2026, 11, 24, 9, 5, 0, tzinfo=UTC)
 KEY = MirrorKey("a", "1")
@@ -33,7 +33,7 @@ def dynamodb(url: str) -> Any:
 
 @pytest.fixture(params=["fake", "dynamodb"])
 def windows(request: pytest.FixtureRequest, dynamodb: Any) -> EventWindows:
-    return FakeWindows() if request.param == "fake" else DynamoEventWindows(dynamodb, new_table(dynamodb))
+    return FakeEventWindows() if request.param == "fake" else DynamoEventWindows(dynamodb, new_table(dynamodb))
 
 
 def kinds(windows: EventWindows, key: MirrorKey, now: datetime, count: int = 4) -> list[WindowDecision]:

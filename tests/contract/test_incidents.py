@@ -11,7 +11,7 @@ from pullahead.alerts.incidents import MAX_MARKS, Incident
 from pullahead.aws.incidents import DynamoIncidents
 from pullahead.errors import StorageError
 from tests.contract.local_services import client, moto_server, new_table
-from tests.fakes.telling import FakeIncidents
+from tests.fakes.alerts import FakeIncidents
 
 NOW = datetime(2026, 11, 24, 9, 5, 3, 123456, tzinfo=UTC)
 TURN = timedelta(minutes=10)
@@ -44,7 +44,7 @@ def test_incident_is_read_as_it_was_written(incidents: Incidents, incident: Inci
 
 
 class TestTurn:
-    def test_lock_is_held_by_one_at_a_time(self, incidents: Incidents) -> None:
+    def test_lock_is_taken_by_one_at_a_time(self, incidents: Incidents) -> None:
         assert incidents.lock_sending(NOW, NOW + TURN)
         assert not incidents.lock_sending(NOW + timedelta(minutes=5), NOW + TURN * 2)
         incidents.unlock_sending(NOW)

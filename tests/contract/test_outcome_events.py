@@ -91,17 +91,17 @@ class TestEventBridge:
 
     @pytest.mark.parametrize(("rule", "calls"), [("app", [10, 10, 5]), ("ö" * 60_000, [2] * 12 + [1])])
     def test_no_call_exceeds_the_limits_of_eventbridge(self, moto: str, rule: str, calls: list[int]) -> None:
-        events, seen = client(moto, "events"), list[tuple[int, int]]()
+        events, request_sizes = client(moto, "events"), list[tuple[int, int]]()
 
         def measure(params: dict[str, Any], **_: object) -> None:
             texts = [entry["Detail"] + entry["DetailType"] + entry["Source"] for entry in params["Entries"]]
             sizes = [len(text.encode()) + 14 for text in texts]  # 14 for the time, says EventBridge's guide
-            seen.append((len(sizes), sum(sizes)))
+            request_sizes.append((len(sizes), sum(sizes)))
 
         events.meta.events.register("provide-client-params.events.PutEvents", measure)
         EventBridgeOutcomes(events).publish([event(number, rule=rule) for number in range(25)])
-        assert [count for count, _ in seen] == calls
-        assert max(size for _, size in seen) <= 256 * 1024
+        assert [count for count, _ in request_sizes] == calls
+        assert max(size for _, size in request_sizes) <= 256 * 1024
 
     def test_refused_entry_is_an_error_with_its_code(self, bus: Bus) -> None:
         entries = [{"EventId": "1"}, {"ErrorCode": "ThrottlingException", "ErrorMessage": "slow down"}]

@@ -8,7 +8,7 @@ from pullahead.aws.pauses import DynamoPauses
 from pullahead.errors import StorageError
 from pullahead.rules.ports import PauseStore
 from tests.contract.local_services import client, moto_server, new_table
-from tests.fakes.memory import FakePauses
+from tests.fakes.memory import FakePauseStore
 
 
 @pytest.fixture(scope="module")
@@ -20,7 +20,7 @@ def url() -> Iterator[str]:
 @pytest.fixture(params=["fake", "dynamodb"])
 def pauses(request: pytest.FixtureRequest, url: str) -> PauseStore:
     if request.param == "fake":
-        return FakePauses()
+        return FakePauseStore()
     return DynamoPauses(client(url, "dynamodb"), new_table(client(url, "dynamodb")))
 
 

@@ -9,7 +9,7 @@ from pullahead.aws.s3 import S3PlanStore
 from pullahead.errors import StorageError
 from pullahead.refresh.ports import PlanStore
 from tests.contract.local_services import REGION, client, moto_server, new_name
-from tests.fakes.memory import FakePlans
+from tests.fakes.memory import FakePlanStore
 
 KEY = "plans/refresh-1/units/000.json"
 
@@ -30,7 +30,7 @@ def bucket(s3: Any) -> str:
 @pytest.fixture(params=["fake", "s3"])
 def plans(request: pytest.FixtureRequest) -> PlanStore:
     if request.param == "fake":
-        return FakePlans()
+        return FakePlanStore()
     return S3PlanStore(request.getfixturevalue("s3"), request.getfixturevalue("bucket"))
 
 

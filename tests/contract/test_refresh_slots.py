@@ -11,7 +11,7 @@ from pullahead.aws.refresh_queue import DynamoRefreshSlots
 from pullahead.errors import StorageError
 from pullahead.refresh.ports import RefreshSlots, SlotResult
 from tests.contract.local_services import client, moto_server, new_table
-from tests.fakes.admission import FakeSlots
+from tests.fakes.refresh_slots import FakeRefreshSlots
 
 NOW = datetime(2026, 11, 24, 9, 5, 3, 123456, tzinfo=UTC)
 UNTIL = NOW + timedelta(minutes=15)
@@ -27,7 +27,7 @@ def dynamodb() -> Iterator[Any]:
 @pytest.fixture(params=["fake", "dynamodb"])
 def slots(request: pytest.FixtureRequest) -> RefreshSlots:
     if request.param == "fake":
-        return FakeSlots()
+        return FakeRefreshSlots()
     dynamodb = request.getfixturevalue("dynamodb")
     return DynamoRefreshSlots(dynamodb, new_table(dynamodb))
 

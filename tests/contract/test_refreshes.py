@@ -13,7 +13,7 @@ from pullahead.errors import StorageError
 from pullahead.messages import RefreshRequest
 from pullahead.refresh.ports import RefreshExecutions, StartResult
 from tests.contract.local_services import ACCOUNT_ID, REGION, new_name
-from tests.fakes.memory import FakeRefreshes
+from tests.fakes.memory import FakeRefreshExecutions
 from tests.fakes.refreshes import refresh_request
 from tests.fakes.samples import root
 from tests.polling import until
@@ -39,7 +39,7 @@ def states(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
 @pytest.fixture(params=["fake", "stepfunctions"])
 def bench(request: pytest.FixtureRequest) -> Bench:
     if request.param == "fake":
-        fake = FakeRefreshes()
+        fake = FakeRefreshExecutions()
         return Bench(
             fake,
             lambda: list(fake.requests.values()),

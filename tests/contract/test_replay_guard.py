@@ -10,7 +10,7 @@ from pullahead.aws.event_windows import DynamoReplayGuard
 from pullahead.errors import StorageError
 from pullahead.webhooks.ports import ReplayGuard
 from tests.contract.local_services import client, moto_server, new_table
-from tests.fakes.webhooks import FakeCalls
+from tests.fakes.webhooks import FakeReplayGuard
 
 NOW = datetime(2026, 11, 24, 9, tzinfo=UTC)
 DAY = timedelta(days=1)
@@ -25,7 +25,7 @@ def url() -> Iterator[str]:
 @pytest.fixture(params=["fake", "dynamodb"])
 def calls(request: pytest.FixtureRequest, url: str) -> ReplayGuard:
     if request.param == "fake":
-        return FakeCalls()
+        return FakeReplayGuard()
     return DynamoReplayGuard(client(url, "dynamodb"), new_table(client(url, "dynamodb")))
 
 

@@ -11,9 +11,9 @@ from pullahead.rules.ports import RulesStateStore
 from pullahead.rules.sources.findings import CachedRepository, CacheRule, Findings, TaggedRepository
 from pullahead.rules.sources.state import FollowedText, RulesState
 from tests.contract.local_services import client, moto_server, new_bucket
-from tests.fakes.sources import FakeStanding
+from tests.fakes.sources import FakeRulesState
 
-STANDING = RulesState(
+STATE = RulesState(
     text=FollowedText("version: 1\nmirrors: []\n", '"etag"'),
     findings=Findings(
         (CacheRule("quay", "quay.io", "team", "secret", "role"),),
@@ -31,41 +31,41 @@ def s3() -> Iterator[Any]:
 
 
 @pytest.fixture(params=["fake", "s3"])
-def standing(request: pytest.FixtureRequest) -> RulesStateStore:
+def store(request: pytest.FixtureRequest) -> RulesStateStore:
     if request.param == "fake":
-        return FakeStanding()
+        return FakeRulesState()
     s3 = request.getfixturevalue("s3")
-    return S3RulesState(s3, new_bucket(s3, "standing"))
+    return S3RulesState(s3, new_bucket(s3, "store"))
 
 
-def test_new_bucket_has_no_state(standing: RulesStateStore) -> None:
-    assert standing.load() is None
+def test_new_bucket_has_no_state(store: RulesStateStore) -> None:
+    assert store.load() is None
 
 
-def test_state_is_read_as_it_was_written(standing: RulesStateStore) -> None:
-    standing.save(STANDING)
-    assert standing.load() == STANDING
-    assert standing.load() == STANDING
-    standing.save(RulesState())
-    assert standing.load() == RulesState()
+def test_state_is_read_as_it_was_written(store: RulesStateStore) -> None:
+    store.save(STATE)
+    assert store.load() == STATE
+    assert store.load() == STATE
+    store.save(RulesState())
+    assert store.load() == RulesState()
 
 
 class TestS3:
     def test_unchanged_object_is_not_read_again(self, s3: Any) -> None:
-        standing = S3RulesState(s3, new_bucket(s3, "standing"))
-        standing.save(STANDING)
-        assert standing.load() is standing.load()
+        store = S3RulesState(s3, new_bucket(s3, "store"))
+        store.save(STATE)
+        assert store.load() is store.load()
 
     def test_another_process_reads_what_was_written(self, s3: Any) -> None:
-        bucket = new_bucket(s3, "standing")
+        bucket = new_bucket(s3, "store")
         reader = S3RulesState(s3, bucket)
         assert reader.load() is None
-        S3RulesState(s3, bucket).save(STANDING)
-        assert reader.load() == STANDING
+        S3RulesState(s3, bucket).save(STATE)
+        assert reader.load() == STATE
 
     @pytest.mark.parametrize("content", [b"", b"no JSON", b"\xff", b'{"version": 2}', b'{"version": 1, "told": 7}'])
     def test_unreadable_state_is_empty(self, s3: Any, content: bytes) -> None:
-        bucket = new_bucket(s3, "standing")
+        bucket = new_bucket(s3, "store")
         s3.put_object(Bucket=bucket, Key=RULES_STATE_KEY, Body=content)
         assert S3RulesState(s3, bucket).load() is None
 

@@ -70,12 +70,12 @@ def blob_of(image: LocalImage, number: int = -1) -> Descriptor:
     return Descriptor("application/octet-stream", digest, len(image.blobs[digest]))
 
 
-def test_head_of_a_tag_tells_what_was_pushed(served: Served, upstream: Upstream, image: LocalImage) -> None:
+def test_head_of_a_tag_returns_the_pushed_descriptor(served: Served, upstream: Upstream, image: LocalImage) -> None:
     served.push(image, "team/app", "1.0")
     assert upstream.head_manifest(served.reference("team/app", "1.0")) == image.root.descriptor
 
 
-def test_head_by_digest_tells_the_same(served: Served, upstream: Upstream, image: LocalImage) -> None:
+def test_head_by_digest_returns_the_same_descriptor(served: Served, upstream: Upstream, image: LocalImage) -> None:
     served.push(image, "team/app", "1.0")
     assert upstream.head_manifest(served.reference("team/app", None, image.digest)) == image.root.descriptor
 

@@ -13,7 +13,7 @@ from pullahead.messages import RefreshRequest
 from pullahead.refresh.ports import WaitingRefresh, WaitingRefreshes
 from pullahead.rules.mirror_key import MirrorKey
 from tests.contract.local_services import client, moto_server, new_table
-from tests.fakes.admission import FakeWaitingLine
+from tests.fakes.refresh_slots import FakeWaitingRefreshes
 from tests.fakes.samples import root
 
 NOON = datetime(2026, 11, 24, 12, tzinfo=UTC)
@@ -28,7 +28,7 @@ def dynamodb() -> Iterator[Any]:
 @pytest.fixture(params=["fake", "dynamodb"])
 def line(request: pytest.FixtureRequest) -> WaitingRefreshes:
     if request.param == "fake":
-        return FakeWaitingLine()
+        return FakeWaitingRefreshes()
     dynamodb = request.getfixturevalue("dynamodb")
     return DynamoWaitingRefreshes(dynamodb, new_table(dynamodb))
 

@@ -28,7 +28,7 @@ class Browser:
         self._folder = folder
 
     def dom(self, page: Path, view: str = "") -> str:
-        """Read the page as it stands after its scripts have run."""
+        """Read the page after its scripts have run."""
         return self._run(f"{page.as_uri()}{view}", "--dump-dom", _LIGHT)
 
     def screenshot(self, page: Path, picture: Path, width: int, height: int, *, dark: bool = False) -> Path:

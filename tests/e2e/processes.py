@@ -24,7 +24,7 @@ def run_module(*arguments: str, timeout_seconds: float = 240) -> subprocess.Comp
 
 
 class RunningModule:
-    """A `python -m …` that goes on until it is told to stop."""
+    """A `python -m …` that runs until it is stopped."""
 
     def __init__(self, process: subprocess.Popen[bytes], output: Path) -> None:
         self._process, self._output = process, output

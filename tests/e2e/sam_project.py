@@ -1,4 +1,4 @@
-"""A clone of this repository from which somebody deploys into the local AWS, by the real `sam`. Asserts nothing."""
+"""A clone of this repository that is deployed into the local AWS by the real `sam`. Asserts nothing."""
 
 import json
 import os
@@ -23,7 +23,7 @@ _ENOUGH_SECONDS = 400
 
 
 class Printed(NamedTuple):
-    """What a command said, and how it ended."""
+    """The output of a command, and its exit code."""
 
     status: int
     text: str
@@ -64,7 +64,7 @@ class SamProject:
         return self.sam("build")
 
     def deploy(self, *arguments: str) -> Printed:
-        """Run `sam deploy` where nobody answers."""
+        """Run `sam deploy` without a terminal."""
         return self.sam("deploy", *arguments)
 
     def sam(self, *arguments: str, typed: str = "") -> Printed:
@@ -110,7 +110,7 @@ class SamProject:
 
 
 class DeployedBySam:
-    """A stack as whoever deployed it sees it."""
+    """A stack as its operator sees it."""
 
     def __init__(self, aws: LocalAws, name: str) -> None:
         self.aws, self.name = aws, name

@@ -179,7 +179,7 @@ def _read_terminal(descriptor: int) -> str:
     while True:
         try:
             piece = os.read(descriptor, 65536)
-        except OSError:  # how Linux says that nobody has the other end open any more
+        except OSError:  # how Linux reports that the other end was closed
             piece = b""
         if not piece:
             os.close(descriptor)

@@ -40,7 +40,7 @@ def served_whole(home: Home, image: LocalImage) -> bool:
 
 
 class Scene:
-    """A source whose image names URLs at another server, and a login for both that nobody else is to see."""
+    """A source whose image names URLs at another server, and a login for both that no other host may receive."""
 
     def __init__(self, source: FakeRegistry, elsewhere: FakeRegistry, command: Command, home: Home) -> None:
         self.source, self.elsewhere, self.command, self.home = source, elsewhere, command, home

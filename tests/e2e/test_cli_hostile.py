@@ -22,7 +22,7 @@ CONTENT = NEW.read_blob(LAYER)
 MIB = 1024 * 1024
 ENDLESS = SparseBlob(1 << 40, seed=9)
 UNTIL_IT_CLOSES = {"Content-Length": "", "Connection": "close"}
-IN_SOCKETS = 16 * MIB  # what the system takes from a server that nobody reads any more
+IN_SOCKETS = 16 * MIB  # what the system buffers of a response that is not read
 SECRET, LOGIN = "s3cr3t", "YWxpY2U6czNjcjN0"
 
 pytestmark = pytest.mark.real_registry

@@ -20,28 +20,28 @@ STEPS = (
 DIGEST = "sha256:" + "0" * 64
 
 
-def test_demo_tells_every_step_ends_well_and_calls_nothing_that_its_roles_may_not() -> None:
+def test_demo_prints_every_step_succeeds_and_makes_no_call_that_its_roles_deny() -> None:
     done = run_module("tests.e2e.demo_with_calls")
     assert done.returncode == 0, done.stdout + done.stderr
-    told = [line.strip(" ─") for line in done.stdout.splitlines()]
-    assert [line for line in told if line in STEPS] == list(STEPS)
+    lines = [line.strip(" ─") for line in done.stdout.splitlines()]
+    assert [line for line in lines if line in STEPS] == list(STEPS)
     assert "out of time, another round follows" in done.stdout  # the large layer goes round
     assert "SNS: Pullahead: mirror/demo:1.0 cannot be checked" in done.stdout
     assert "SNS: Pullahead: mirror/demo:1.0 is fresh again" in done.stdout
     assert "SNS: Pullahead: mirror/demo:1.0 was overwritten in ECR, and restored" in done.stdout
     assert (
-        len([line for line in told if re.fullmatch(r"│ (polling|webhook|push event of ECR) +│ [0-9.]+ s +│", line)])
+        len([line for line in lines if re.fullmatch(r"│ (polling|webhook|push event of ECR) +│ [0-9.]+ s +│", line)])
         == 3
     )
     assert "✓ quay/legacy:1.0 was left alone" in done.stdout
     assert "After 8 refreshes" in done.stdout
     assert "The dashboard's page of mirrors, as a file:" in done.stdout
     assert 'data-key="mirror/demo:1.0" data-state="FRESH"' in PAGE.read_text(encoding="utf-8")
-    assert told[-1].startswith("All as it should be")
+    assert lines[-1].startswith("All as it should be")
     assert re.fullmatch(r"\d+ roles called AWS\n", done.stderr), done.stderr
 
 
-def test_deviation_is_exit_1_with_the_reason() -> None:
+def test_deviation_is_exit_code_one_with_the_reason() -> None:
     done = run_module("local.demo", "--upstream", "127.0.0.1:9/nobody/listens:1.0")
     assert done.returncode == 1, done.stdout + done.stderr
     assert "The demo went wrong:" in done.stdout
@@ -53,7 +53,7 @@ def test_deviation_is_exit_1_with_the_reason() -> None:
     [(f"docker.io/library/alpine@{DIGEST}", "a tag is needed"), ("docker.io/Upper/case:1", "argument --upstream")],
     ids=["no-tag-to-follow", "no-reference"],
 )
-def test_bad_use_is_exit_2_before_anything_starts(upstream: str, reason: str) -> None:
+def test_wrong_usage_is_exit_code_two_before_anything_starts(upstream: str, reason: str) -> None:
     done = run_module("local.demo", "--upstream", upstream)
     assert done.returncode == 2
     assert done.stdout == ""

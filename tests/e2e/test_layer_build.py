@@ -69,7 +69,7 @@ def test_another_pip_is_found_where_python3_has_none(machine: Machine, other: st
     assert " ".join(machine.installed_with()).startswith(f"{command} install")
 
 
-def test_machine_without_pip_is_told_what_to_install(machine: Machine) -> None:
+def test_missing_pip_is_an_error_that_names_what_to_install(machine: Machine) -> None:
     machine.put("python3", WITHOUT_PIP)
     done = machine.build()
     assert done.returncode != 0
@@ -77,7 +77,7 @@ def test_machine_without_pip_is_told_what_to_install(machine: Machine) -> None:
     assert "--use-container" in done.stderr
 
 
-def test_python_that_is_named_is_taken_or_none(machine: Machine) -> None:
+def test_named_python_is_used_or_refused(machine: Machine) -> None:
     machine.put("python3")
     machine.put("mine", WITHOUT_PIP)
     done = machine.build(PYTHON="mine")
@@ -85,7 +85,7 @@ def test_python_that_is_named_is_taken_or_none(machine: Machine) -> None:
     assert "no pip for mine" in done.stderr
 
 
-def test_wheels_of_this_machine_are_taken_where_they_are_asked_for(machine: Machine) -> None:
+def test_local_wheels_are_used_on_request(machine: Machine) -> None:
     machine.put("python3")
     assert machine.build(PULLAHEAD_BUILD_PLATFORM="host").returncode == 0
     assert "--platform" not in machine.installed_with()

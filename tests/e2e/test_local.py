@@ -29,7 +29,7 @@ mirrors:
 
 
 class LocalStack(NamedTuple):
-    """`python -m local`, up and having said so."""
+    """`python -m local`, running, with its output."""
 
     module: RunningModule
     exports: dict[str, str]
@@ -73,7 +73,7 @@ def test_running_schedule_copies_what_the_rules_name(local_stack: LocalStack) ->
     assert "schedule_checks" in local_stack.module.printed or "ScheduleChecks" in local_stack.module.printed
 
 
-def test_outputs_name_what_is_there(local_stack: LocalStack) -> None:
+def test_outputs_name_existing_resources(local_stack: LocalStack) -> None:
     outputs = dict(re.findall(r"^  (\w+) = (\S+)$", local_stack.module.printed, re.MULTILINE))
     local_stack.client("dynamodb").describe_table(TableName=outputs["RecordsTableName"])
     local_stack.client("sqs").get_queue_attributes(QueueUrl=outputs["ChecksQueueUrl"])
@@ -96,7 +96,7 @@ def test_printed_commands_work_with_skopeo(local_stack: LocalStack, tmp_path: Pa
     assert shown.stdout.strip() == INDEX.digest
 
 
-def test_interrupt_ends_it_with_all_that_it_started(local_stack: LocalStack) -> None:
+def test_interrupt_ends_all_started_processes(local_stack: LocalStack) -> None:
     """Last in this module, since nothing runs afterwards."""
     local_stack.module.wait_for(lambda: local_stack.published() == INDEX.digest, "the mirror is published")
     started = local_stack.module.descendants()
@@ -108,7 +108,7 @@ def test_interrupt_ends_it_with_all_that_it_started(local_stack: LocalStack) -> 
     assert "Traceback" not in local_stack.module.printed
 
 
-def test_empty_one_waits_for_a_deployment_of_ones_own(tmp_path: Path) -> None:
+def test_empty_account_waits_for_a_deployment(tmp_path: Path) -> None:
     port = str(free_port())
     with running_module(tmp_path / "printed", "local", "--port", port, "--empty") as module:
         module.wait_for(lambda: "Outputs of the stack" in module.printed, "it is up")
@@ -118,7 +118,7 @@ def test_empty_one_waits_for_a_deployment_of_ones_own(tmp_path: Path) -> None:
             assert command in module.printed
 
 
-def test_port_that_is_taken_is_said(tmp_path: Path) -> None:
+def test_port_in_use_is_reported(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = str(taken.getsockname()[1])
         done = run_module("local", "--port", port)
@@ -127,7 +127,7 @@ def test_port_that_is_taken_is_said(tmp_path: Path) -> None:
     assert "Traceback" not in done.stderr
 
 
-def test_rules_that_are_not_there_are_said(tmp_path: Path) -> None:
+def test_missing_rules_are_reported(tmp_path: Path) -> None:
     done = run_module("local", "--port", str(free_port()), "--rules", str(tmp_path / "none"))
     assert done.returncode == 1
     assert "local AWS: RulesLayer" in done.stderr

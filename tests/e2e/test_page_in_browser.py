@@ -57,7 +57,7 @@ def test_all_mirrors_are_listed_worst_first(browser: Browser, page: Path) -> Non
         ("#prefix=library/alpine", []),
     ],
 )
-def test_filter_leaves_what_fits(browser: Browser, page: Path, view: str, shown: list[str]) -> None:
+def test_filter_shows_matching_mirrors_only(browser: Browser, page: Path, view: str, shown: list[str]) -> None:
     dom = browser.dom(page, view)
     assert visible(dom) == shown
     document = Document(dom)
@@ -97,7 +97,7 @@ def test_widget_has_the_consoles_theme(browser: Browser, tmp_path: Path, theme: 
     assert corner(picture) == (NIGHT if theme is Theme.DARK else WHITE)
 
 
-def test_other_states_are_drawn(browser: Browser, tmp_path: Path) -> None:
+def test_error_and_empty_pages_are_drawn(browser: Browser, tmp_path: Path) -> None:
     pages = {
         "empty": widget_page(Snapshot([], None, NOW), View(), Theme.LIGHT, ENDPOINT),
         "error": error_page("read of all records failed: throttled", Theme.LIGHT, ENDPOINT),

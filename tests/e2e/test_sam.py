@@ -136,7 +136,7 @@ def test_url_of_webhooks_is_kept_while_other_things_change(site: Site, project: 
     succeeded(project.deploy("--parameter-overrides", *on))
     url = site.stack.outputs()["WebhookUrl"]
     assert call_webhook(url, site.upstream.host) == 202
-    succeeded(project.deploy())  # nothing is said of Webhooks, which keeps its value
+    succeeded(project.deploy())  # Webhooks is not given, and keeps its value
     assert site.stack.outputs()["WebhookUrl"] == url
 
     project.set_parameters(Webhooks="on", WebhookSecret=WEBHOOK_SECRET, LogRetentionDays="14", CopyMemorySize="2048")

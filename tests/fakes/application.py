@@ -7,17 +7,24 @@ from pullahead.rules.active import CurrentRules
 from pullahead.rules.model import Rules
 from pullahead.rules.sources.combine import Gathered
 from pullahead.settings import Settings
-from tests.fakes.admission import FakeSlots, FakeWaitingLine
+from tests.fakes.alerts import FakeAlerts, FakeIncidents
 from tests.fakes.dead_letters import FakeDeadLetters
 from tests.fakes.demands import FakeDemands
-from tests.fakes.memory import FakeClock, FakePauses, FakePlans, FakeQueue, FakeRecords, FakeRefreshes
+from tests.fakes.event_windows import FakeEventWindows
+from tests.fakes.memory import (
+    FakeCheckQueue,
+    FakeClock,
+    FakePauseStore,
+    FakePlanStore,
+    FakeRecords,
+    FakeRefreshExecutions,
+)
 from tests.fakes.outcomes import FakeOutcomes, announcer
+from tests.fakes.refresh_slots import FakeRefreshSlots, FakeWaitingRefreshes
 from tests.fakes.script import Script
-from tests.fakes.sources import FakeStanding
+from tests.fakes.sources import FakeRulesState
 from tests.fakes.target import FakeTarget
-from tests.fakes.telling import FakeAlerts, FakeIncidents
 from tests.fakes.upstream import FakeUpstream
-from tests.fakes.windows import FakeWindows
 
 MAX_RECEIVE_COUNT = 5
 
@@ -29,13 +36,13 @@ class InMemoryService:
         self.script = Script()
         self.clock = FakeClock()
         self.upstream, self.target = FakeUpstream(self.script), FakeTarget(self.script, part_size=part_size)
-        self.records, self.plans = FakeRecords(self.script), FakePlans(self.script)
-        self.queue, self.refreshes = FakeQueue(self.script), FakeRefreshes(self.script)
+        self.records, self.plans = FakeRecords(self.script), FakePlanStore(self.script)
+        self.queue, self.refreshes = FakeCheckQueue(self.script), FakeRefreshExecutions(self.script)
         self.alerts, self.chat = FakeAlerts(self.script), FakeAlerts(self.script, "publish_chat")
-        self.pauses, self.incidents = FakePauses(self.script), FakeIncidents(self.script)
-        self.standing, self.dead_letters = FakeStanding(), FakeDeadLetters(self.script)
+        self.pauses, self.incidents = FakePauseStore(self.script), FakeIncidents(self.script)
+        self.rules_state, self.dead_letters = FakeRulesState(), FakeDeadLetters(self.script)
         self.outcomes, self.demands = FakeOutcomes(self.script), FakeDemands(self.script)
-        self.slots, self.line = FakeSlots(self.script), FakeWaitingLine(self.script)
+        self.slots, self.waiting_refreshes = FakeRefreshSlots(self.script), FakeWaitingRefreshes(self.script)
         environment = {
             "MAX_CONCURRENT_REFRESHES": str(max_refreshes),
             "SILENCE_SECONDS": "1800",
@@ -44,7 +51,7 @@ class InMemoryService:
         self.app = Application(Settings(environment), self.clock)
         # What is a cached property there is an attribute as soon as it is set: nothing of AWS is ever made.
         vars(self.app).update(
-            _current_rules=CurrentRules(lambda: rules, self.standing, self.clock),
+            _current_rules=CurrentRules(lambda: rules, self.rules_state, self.clock),
             _gather_rules=lambda: Gathered(rules),
             _upstream=self.upstream,
             _target=self.target,
@@ -53,14 +60,14 @@ class InMemoryService:
             _queue=self.queue,
             _refreshes=self.refreshes,
             _slots=self.slots,
-            _waiting_refreshes=self.line,
-            _rules_state=self.standing,
+            _waiting_refreshes=self.waiting_refreshes,
+            _rules_state=self.rules_state,
             _demands=self.demands,
             _alerts=self.alerts,
             _chat_alerts=self.chat,
             _incidents=self.incidents,
             _pauses=self.pauses,
-            _event_windows=FakeWindows(self.script),
+            _event_windows=FakeEventWindows(self.script),
             _outbox_sender=announcer(self.records, self.clock, self.outcomes),
             _dead_letter_policy=DeadLetterPolicy(self.dead_letters.send, MAX_RECEIVE_COUNT, self.clock),
             _find_mounts=None,

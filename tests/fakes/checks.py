@@ -8,7 +8,7 @@ from pullahead.messages import CheckRequest
 from pullahead.mirrors.record import MirrorRecord
 from pullahead.oci import Digest
 from pullahead.rules.model import Mirror
-from tests.fakes.memory import FakeClock, FakeRecords, FakeRefreshes
+from tests.fakes.memory import FakeClock, FakeRecords, FakeRefreshExecutions
 from tests.fakes.outcomes import FakeOutcomes, announcer
 from tests.fakes.samples import REPOSITORY, mirror, rules
 from tests.fakes.script import Script
@@ -25,7 +25,7 @@ class CheckingService:
         self.script = Script()
         self.rules = rules(mirrors)
         self.upstream, self.target = FakeUpstream(self.script), FakeTarget(self.script)
-        self.records, self.refreshes = FakeRecords(self.script), FakeRefreshes(self.script)
+        self.records, self.refreshes = FakeRecords(self.script), FakeRefreshExecutions(self.script)
         self.clock = FakeClock()
         self.outcomes = FakeOutcomes(self.script)
         self.announcer = announcer(self.records, self.clock, self.outcomes)
@@ -44,7 +44,7 @@ class CheckingService:
 
     @property
     def alerts(self) -> list[str]:
-        """Name the alerts that were decided, in order; whether people were told yet is the review's business."""
+        """List the kinds of the pending alerts, in order."""
         return [alert.kind.value for alert in self.records.decided]
 
     def publish(self, image: LocalImage = FIRST, tag: str = "1.0") -> None:

@@ -1,4 +1,4 @@
-"""One unit of a copy between fakes that share a script: what to copy, and the processes that do it."""
+"""One unit of a copy between fakes that share a script."""
 
 from collections.abc import Callable, Sequence
 
@@ -9,7 +9,7 @@ from pullahead.oci import Descriptor, digest_of
 from pullahead.refresh.copy_unit import CopyUnit
 from pullahead.refresh.plan import unit_key
 from pullahead.refresh.progress import UnitProgress
-from tests.fakes.memory import FakePlans
+from tests.fakes.memory import FakePlanStore
 from tests.fakes.samples import REPOSITORY
 from tests.fakes.script import Script
 from tests.fakes.target import FakeTarget
@@ -33,7 +33,7 @@ class UnitOfCopy:
         self.blobs = tuple(map(describe_blob, contents))
         self.upstream = FakeUpstream(self.script, piece_bytes=piece_bytes)
         self.target = FakeTarget(self.script, part_size=part_size)
-        self.plans = FakePlans(self.script)
+        self.plans = FakePlanStore(self.script)
         self.waits: list[int] = []
         for blob, content in zip(self.blobs, contents, strict=True):
             self.upstream.serve_blob(blob.digest, content)
@@ -43,7 +43,7 @@ class UnitOfCopy:
         self.request = UnitRequest(refresh="refresh-1", unit=0, repository=REPOSITORY, upstream="ghcr.io/team/app:1")
 
     def process(self) -> CopyUnit:
-        """Make the use case as a new process would."""
+        """Start another process."""
         return CopyUnit(self.upstream, self.target, self.plans, self.waits.append, threads=self.threads)
 
     def run(
@@ -60,7 +60,7 @@ class UnitOfCopy:
 
 
 class Countdown:
-    """The time that a function has left, as it is answered call after call; the last answer stays."""
+    """The time that a function has left, one value for each call; the last one repeats."""
 
     def __init__(self, answers: Sequence[float]) -> None:
         self._answers = list(answers)

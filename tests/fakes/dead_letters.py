@@ -12,13 +12,13 @@ _LONG_AGO = datetime(2026, 11, 24, 8, tzinfo=UTC)
 
 
 class FakeDeadLetters:
-    """What was put aside is in `letters`, by id; what was put back in `queued`."""
+    """Dead letters are in `letters`, by id; redriven messages in `queued`."""
 
     def __init__(self, script: Script | None = None, first_number: int = 1) -> None:
         self.script = script or Script()
         self.letters: dict[str, DeadLetter] = {}
         self.queued: list[str] = []
-        self.held: set[str] = set()
+        self.in_flight: set[str] = set()
         self._numbers = itertools.count(first_number)
 
     @property
@@ -45,13 +45,15 @@ class FakeDeadLetters:
 
     def take(self, most: int) -> ReceivedDeadLetters:
         with self.script.call("take"):
-            seen = [letter for name, letter in self.letters.items() if name not in self.held]
-            self.held.update(letter.id for letter in seen[:most])
-            return ReceivedDeadLetters(tuple(sorted(seen[:most], key=lambda letter: letter.since)), len(seen[most:]))
+            visible = [letter for name, letter in self.letters.items() if name not in self.in_flight]
+            self.in_flight.update(letter.id for letter in visible[:most])
+            return ReceivedDeadLetters(
+                tuple(sorted(visible[:most], key=lambda letter: letter.since)), len(visible[most:])
+            )
 
     def release(self, letters: Sequence[DeadLetter]) -> None:
         with self.script.call("release"):
-            self.held.difference_update(letter.id for letter in letters)
+            self.in_flight.difference_update(letter.id for letter in letters)
 
     def put_back(self, letter: DeadLetter) -> None:
         self._taken(letter)
@@ -65,5 +67,5 @@ class FakeDeadLetters:
             self.letters.pop(letter.id, None)
 
     def _taken(self, letter: DeadLetter) -> None:
-        if letter.id in self.letters and letter.id not in self.held:
+        if letter.id in self.letters and letter.id not in self.in_flight:
             raise StorageError(f"{letter.receipt} no longer stands for {letter.id}")

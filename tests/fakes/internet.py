@@ -22,7 +22,7 @@ from tests.certificates import Certified, self_signed
 from tests.serving import serving
 
 
-class Asked(NamedTuple):
+class HttpRequest(NamedTuple):
     """One request, as a site sees it."""
 
     host: str
@@ -36,18 +36,18 @@ class Asked(NamedTuple):
         return f"{self.method} {self.host}{self.path}"
 
 
-Site = Callable[[Asked], Answer]
+Site = Callable[[HttpRequest], Answer]
 
 
 class Internet:
-    """Hosts, what they were asked, and to which addresses connections were made."""
+    """Hosts, the requests that they received, and the addresses that were dialed."""
 
     def __init__(self, sites: Mapping[str, Site]) -> None:
         self.sites = dict(sites)
         self.addresses: dict[str, Sequence[str]] = {
             host: [f"151.101.0.{number}"] for number, host in enumerate(self.sites, 1)
         }
-        self.asked: list[Asked] = []
+        self.asked: list[HttpRequest] = []
         self.connected: list[tuple[str, int]] = []
         self.certified: Certified = self_signed(list(self.sites))
         self.failures: list[BaseException] = []
@@ -55,26 +55,26 @@ class Internet:
 
     @property
     def port(self) -> int:
-        """Where on this machine all of it listens."""
+        """The local port on which all hosts listen."""
         return self._port
 
     @property
     def network(self) -> Network:
-        """The way into this internet."""
+        """Resolve and connect to these hosts only."""
         return Network(self._resolve, self._connect)
 
     @property
     def requests(self) -> list[str]:
-        """What was asked until now, in words: the method, host and path of each."""
+        """The method, host and path of each request so far."""
         return [str(each) for each in self.asked]
 
-    def said_who(self) -> set[str]:
-        """Name the hosts that were shown an Authorization."""
+    def hosts_sent_credentials(self) -> set[str]:
+        """Name the hosts that received an Authorization header."""
         return {each.host for each in self.asked if each.authorization is not None}
 
     @contextlib.contextmanager
     def up(self) -> Iterator[Path]:
-        """Let every host answer, and give the file of the certificate that vouches for them all."""
+        """Start all hosts, and return the file of the certificate that they all use."""
         with tempfile.TemporaryDirectory() as folder:
             path = self.certified.write(Path(folder))
             tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
@@ -86,7 +86,7 @@ class Internet:
         if self.failures:
             raise RuntimeError("a site itself failed") from self.failures[0]
 
-    def answer(self, asked: Asked) -> Answer:
+    def answer(self, asked: HttpRequest) -> Answer:
         """Let a site answer."""
         self.asked.append(asked)
         return self.sites[asked.host](asked)
@@ -151,7 +151,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         url = urlsplit(self.path)
         headers = {name.lower(): ", ".join(self.headers.get_all(name, ())) for name in self.headers}
         who = headers.pop("authorization", None)
-        asked = Asked(headers["host"], self.command, url.path, parse_qs(url.query), headers, who)
+        asked = HttpRequest(headers["host"], self.command, url.path, parse_qs(url.query), headers, who)
         answer = self.server.internet.answer(asked)
         self.send_response(answer.status)
         for name, value in {"Content-Length": str(answer.content_length), **answer.headers}.items():

@@ -17,7 +17,7 @@ _R = TypeVar("_R", bound=Record)
 
 
 class FakeClock:
-    """Implements `pullahead.clock.Clock`; it stands still until it is advanced."""
+    """Implements `pullahead.clock.Clock`; it is stopped until it is advanced."""
 
     def __init__(self, now: datetime = datetime(2026, 11, 24, 9, tzinfo=UTC)) -> None:
         self.now = now
@@ -89,7 +89,7 @@ class FakeRecords:
         return self.of_rules.get(key) if isinstance(key, RuleKey) else None
 
 
-class FakePauses:
+class FakePauseStore:
     """Implements `pullahead.rules.ports.PauseStore`."""
 
     def __init__(self, script: Script | None = None) -> None:
@@ -109,7 +109,7 @@ class FakePauses:
             self.rules.discard(rule)
 
 
-class FakePlans:
+class FakePlanStore:
     """Implements `pullahead.refresh.ports.PlanStore`."""
 
     def __init__(self, script: Script | None = None) -> None:
@@ -127,7 +127,7 @@ class FakePlans:
             self.objects[key] = content
 
 
-class FakeRefreshes:
+class FakeRefreshExecutions:
     """Implements `pullahead.refresh.ports.RefreshExecutions`; tests set outcomes in `statuses`."""
 
     def __init__(self, script: Script | None = None) -> None:
@@ -150,7 +150,7 @@ class FakeRefreshes:
             return self.statuses.get(name) is StartResult.RUNNING
 
 
-class FakeQueue:
+class FakeCheckQueue:
     """Implements `pullahead.checks.ports.CheckQueue`."""
 
     def __init__(self, script: Script | None = None) -> None:

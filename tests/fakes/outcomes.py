@@ -21,7 +21,7 @@ class FakeOutcomes:
         return [event.kind.value.removeprefix("Mirror ") for event in self.published]
 
     def publish(self, events: Sequence[OutcomeEvent]) -> None:
-        with self.script.call("tell"):
+        with self.script.call("publish_events"):
             self.published.extend(events)
 
 

@@ -1,4 +1,4 @@
-"""A service that is told of pulls, all of it in memory; its events are as the local CloudTrail writes them."""
+"""A service that notices pulls, with its ports in memory; its events are those of the local CloudTrail."""
 
 import json
 from dataclasses import replace
@@ -12,7 +12,7 @@ from pullahead.on_demand.notice_pulls import NoticedPulls, NoticePulls
 from pullahead.rules.load import load_rules
 from pullahead.rules.mirror_key import MirrorKey
 from tests.fakes.demands import FakeDemands
-from tests.fakes.memory import FakeClock, FakeQueue, FakeRecords
+from tests.fakes.memory import FakeCheckQueue, FakeClock, FakeRecords
 from tests.fakes.script import Script
 
 RULES = """\
@@ -38,17 +38,17 @@ class Pulls:
         self.script, self.clock = Script(), FakeClock()
         self.rules = load_rules(RULES, source="rules.yaml")
         self.demands, self.records = FakeDemands(self.script), FakeRecords(self.script)
-        self.queue = FakeQueue(self.script)
+        self.queue = FakeCheckQueue(self.script)
         self.start()
 
     def start(self) -> None:
-        """Begin with a process that has seen nothing."""
+        """Start a new process."""
         self.notice = NoticePulls(
             lambda: self.rules, self.demands, self.records, self.queue, self.clock, frozenset({OWN_ROLE})
         )
 
     def pull(self, *names: str | MirrorKey, **more: Any) -> NoticedPulls:
-        """Tell of pulls of REPOSITORY:TAG, in one batch."""
+        """Notice pulls of REPOSITORY:TAG, in one batch."""
         return self.notice({f"m{n}": self.message(str(name), **more) for n, name in enumerate(names)})
 
     def message(self, name: str, *, role: str = "node", at: datetime | None = None, missing: bool = False) -> str:
@@ -62,7 +62,7 @@ class Pulls:
         return json.dumps(events[0])
 
     def raise_limit(self, limit: int) -> None:
-        """Let the rule on demand make more new mirrors a day."""
+        """Raise the daily limit of new mirrors."""
         (rule,) = [rule for rule in self.rules.rules if rule.on_demand is not None]
         assert rule.on_demand is not None
         higher = rule._replace(on_demand=rule.on_demand._replace(daily_limit=limit))
@@ -70,7 +70,7 @@ class Pulls:
 
     @property
     def sent(self) -> list[str]:
-        """Name what checks were sent for."""
+        """List the references of the queued checks."""
         return [f"{request.repository}:{tag}" for request in self.queue.sent for tag in request.tags]
 
     def remember(self, record: MirrorRecord) -> None:

@@ -32,7 +32,7 @@ def mirror(
 
 
 def rule(*names: str, upstream: str = "ghcr.io/team/app", **more: Any) -> Rule:
-    """Make the rule `app`, which names tags of the one repository unless it is told otherwise."""
+    """Make the rule `app`, which by default names tags of one repository."""
     registry, _, path = upstream.partition("/")
     values: dict[str, Any] = {
         "name": "app",

@@ -1,4 +1,4 @@
-"""Where rules come from without AWS: cached repositories, tagged ones, a rules file elsewhere, and what is shared."""
+"""Sources of rules in memory: cached repositories, tagged repositories, an external rules file, the shared state."""
 
 from collections.abc import Mapping, Sequence
 
@@ -11,7 +11,7 @@ HUB = CacheRule("docker-hub", "registry-1.docker.io", credential="arn:aws:secret
 QUAY = CacheRule("quay", "quay.io")
 
 
-class FakeCached:
+class FakeCachedRepositories:
     """Implements `pullahead.rules.ports.CachedRepositories`."""
 
     def __init__(self, *rules: CacheRule, script: Script | None = None) -> None:
@@ -32,7 +32,7 @@ class FakeCached:
             return self.repositories[repository]
 
 
-class FakeTagged:
+class FakeTaggedRepositories:
     """Implements `pullahead.rules.ports.TaggedRepositories`."""
 
     def __init__(self, script: Script | None = None, **repositories: Mapping[str, str]) -> None:
@@ -48,7 +48,7 @@ class FakeTagged:
             ]
 
 
-class FakeText:
+class FakeRulesFile:
     """Implements `pullahead.rules.ports.RulesFile`; every text that is put there is a revision of its own."""
 
     address = "s3://team-rules/rules.yaml"
@@ -67,7 +67,7 @@ class FakeText:
             return None if revision == known_revision else RulesText(self.text, revision)
 
 
-class FakeStanding:
+class FakeRulesState:
     """Implements `pullahead.rules.ports.RulesStateStore`; the state is stored as JSON, as in S3."""
 
     def __init__(self, script: Script | None = None) -> None:
@@ -75,9 +75,9 @@ class FakeStanding:
         self.script = script or Script()
 
     def load(self) -> RulesState | None:
-        with self.script.call("load_standing"):
+        with self.script.call("load_rules_state"):
             return decode_rules_state(self.content) if self.content is not None else None
 
-    def save(self, standing: RulesState) -> None:
-        with self.script.call("save_standing"):
-            self.content = encode_rules_state(standing)
+    def save(self, state: RulesState) -> None:
+        with self.script.call("save_rules_state"):
+            self.content = encode_rules_state(state)

@@ -5,7 +5,7 @@ from typing import cast
 from pullahead.cli.stack import DeployedStack
 from pullahead.rules.model import Rules
 from tests.fakes.dead_letters import FakeDeadLetters
-from tests.fakes.memory import FakePauses, FakeQueue, FakeRecords
+from tests.fakes.memory import FakeCheckQueue, FakePauseStore, FakeRecords
 from tests.fakes.script import Script
 
 
@@ -14,8 +14,8 @@ class FakeStack:
 
     def __init__(self, rules: Rules) -> None:
         self.script = Script()
-        self.records, self.pauses = FakeRecords(self.script), FakePauses(self.script)
-        self.queue, self.dead_letters = FakeQueue(self.script), FakeDeadLetters(self.script)
+        self.records, self.pauses = FakeRecords(self.script), FakePauseStore(self.script)
+        self.queue, self.dead_letters = FakeCheckQueue(self.script), FakeDeadLetters(self.script)
         self._rules = rules
 
     def rules(self, file: str) -> Rules:

@@ -21,16 +21,16 @@ class StreamingFakeTarget(FakeTarget):
         with self.script.call("stream_blob"):
             if repository not in self._repositories:
                 raise NotFoundError("no such repository", operation="stream", side=Side.TARGET, reference=repository)
-            held = self._repositories[repository].blobs
-            if blob.digest in held:
+            blobs = self._repositories[repository].blobs
+            if blob.digest in blobs:
                 return Offered.PRESENT
             if mount_from is not None and (mount_from, blob.digest) in self.mountable:
-                held[blob.digest] = self.mountable[mount_from, blob.digest]
+                blobs[blob.digest] = self.mountable[mount_from, blob.digest]
                 return Offered.MOUNTED
             with open_pieces() as pieces:
                 content = b"".join(pieces)
             if len(content) != blob.size or digest_of(content) != blob.digest:
                 raise DigestMismatchError("false bytes", operation="stream", side=Side.TARGET, reference=repository)
-            held[blob.digest] = content
+            blobs[blob.digest] = content
             self.streamed.append(blob.digest)
             return Offered.COPIED

@@ -69,11 +69,11 @@ class FakeTarget:
         self._repositories[repository].immutable = True
 
     def move_tag(self, repository: str, tag: str, digest: Digest) -> None:
-        """Move a tag as somebody else would."""
+        """Move a tag as another client would."""
         self._repositories.setdefault(repository, _Repository()).tags[tag] = digest
 
     def delete_tag(self, repository: str, tag: str) -> None:
-        """Take a tag away as somebody else would."""
+        """Delete a tag as another client would."""
         del self._repositories[repository].tags[tag]
 
     def forget_uploads(self) -> None:
@@ -86,8 +86,8 @@ class FakeTarget:
 
     def published_digests(self, repository: str, tags: Collection[str]) -> Mapping[str, Digest]:
         with self.script.call("published_digests"):
-            held = self._repositories.get(repository, _Repository()).tags
-            return {tag: held[tag] for tag in tags if tag in held}
+            existing = self._repositories.get(repository, _Repository()).tags
+            return {tag: existing[tag] for tag in tags if tag in existing}
 
     def ensure_repository(self, repository: str, settings: RepositorySettings | None = None) -> None:
         with self.script.call("ensure_repository"):
@@ -125,8 +125,8 @@ class FakeTarget:
 
     def complete_upload(self, repository: str, upload: Upload, blob: Descriptor) -> None:
         with self.script.call("complete_upload"):
-            held = self._find("complete upload", repository).blobs
-            if upload.id not in self._uploads and blob.digest in held:
+            blobs = self._find("complete upload", repository).blobs
+            if upload.id not in self._uploads and blob.digest in blobs:
                 return
             known = self._find_upload(repository, upload)
             if not known.part_bytes:
@@ -136,7 +136,7 @@ class FakeTarget:
             content = bytes(known.content)
             if digest_of(content) != blob.digest:
                 raise _error(DigestMismatchError, "complete upload", repository, f"it is {digest_of(content)}")
-            held[blob.digest] = content
+            blobs[blob.digest] = content
             del self._uploads[upload.id]
 
     def put_manifest(self, repository: str, manifest: RawManifest, tag: str | None) -> None:

@@ -25,7 +25,7 @@ class FakeUpstream:
         self._manifests: dict[tuple[Repository, str], RawManifest] = {}
         self._blobs: dict[Digest, bytes] = {}
         self._cuts: deque[int] = deque()
-        self._heads_told = 0
+        self._heads_taken = 0
 
     def serve(self, image: LocalImage, reference: str) -> None:
         """Hold an image under a tag."""
@@ -60,7 +60,7 @@ class FakeUpstream:
 
     def take_use(self) -> tuple[UpstreamUse, ...]:
         """Tell how often it was asked; it says nothing of limits there."""
-        heads, self._heads_told = self.heads - self._heads_told, self.heads
+        heads, self._heads_taken = self.heads - self._heads_taken, self.heads
         return (UpstreamUse("upstream.example", "HEAD", heads),) if heads else ()
 
     @property
@@ -79,17 +79,17 @@ class FakeUpstream:
 
     def list_tags(self, repository: Repository) -> tuple[str, ...]:
         with self.script.call("list_tags"):
-            tags = tuple(name for held, name in self._manifests if held == repository and ":" not in name)
+            tags = tuple(name for each, name in self._manifests if each == repository and ":" not in name)
             if not tags:
-                raise NotFoundError(
-                    "it has no such thing", operation="list_tags", side=Side.UPSTREAM, reference=str(repository)
-                )
+                raise NotFoundError("not found", operation="list_tags", side=Side.UPSTREAM, reference=str(repository))
             return tags
 
     def list_repositories(self, registry: str, prefix: str) -> tuple[str, ...]:
         with self.script.call("list_repositories"):
-            held = dict.fromkeys(repository for repository, _ in self._manifests)
-            return tuple(each.path for each in held if each.registry == registry and each.path.startswith(f"{prefix}/"))
+            repositories = dict.fromkeys(repository for repository, _ in self._manifests)
+            return tuple(
+                each.path for each in repositories if each.registry == registry and each.path.startswith(f"{prefix}/")
+            )
 
     def get_manifest(self, reference: Reference) -> RawManifest:
         with self.script.call("get_manifest"):
@@ -102,7 +102,7 @@ class FakeUpstream:
         where = f"{repository}@{blob.digest}"
         with self.script.call("open_blob"):
             if blob.digest not in self._blobs:
-                raise NotFoundError("it has no such thing", operation="read", side=Side.UPSTREAM, reference=where)
+                raise NotFoundError("not found", operation="read", side=Side.UPSTREAM, reference=where)
             if (first_byte or end is not None) and self.ignores_range:
                 raise RangeIgnoredError("from the start", operation="read", side=Side.UPSTREAM, reference=where)
         yield self._stream(where, blob, first_byte, blob.size if end is None else end)
@@ -115,7 +115,7 @@ class FakeUpstream:
         with self.script.call("open_url"):
             if url not in self.urls:
                 where = f"{repository} at {url}"
-                raise NotFoundError("it has no such thing", operation="read", side=Side.UPSTREAM, reference=where)
+                raise NotFoundError("not found", operation="read", side=Side.UPSTREAM, reference=where)
         self._blobs[blob.digest] = self.urls[url]
         yield self._stream(url, blob, first_byte, blob.size if end is None else end)
 
@@ -137,6 +137,6 @@ class FakeUpstream:
         found = self._manifests.get((reference.repository, reference.locator))
         if found is None:
             raise NotFoundError(
-                "it has no such thing", operation=operation, side=Side.UPSTREAM, reference=str(reference), status=404
+                "not found", operation=operation, side=Side.UPSTREAM, reference=str(reference), status=404
             )
         return found

@@ -1,4 +1,4 @@
-"""Calls of webhooks, secrets and the memory of calls, without AWS and without HTTP."""
+"""Events of webhooks, and their secrets and replay guard in memory."""
 
 import base64
 import hashlib
@@ -10,10 +10,10 @@ from typing import Any
 from tests.fakes.script import Script
 
 SECRET = "webhook-secret-of-the-samples"
-"""By which the samples in events/ prove themselves."""
+"""Signs the samples in events/."""
 
 
-class FakeCalls:
+class FakeReplayGuard:
     """Implements `pullahead.webhooks.ports.ReplayGuard`."""
 
     def __init__(self, script: Script | None = None) -> None:

@@ -28,7 +28,7 @@ class Statement(NamedTuple):
     conditions: Mapping[str, Mapping[str, Any]]
 
 
-class Asked(NamedTuple):
+class AccessRequest(NamedTuple):
     """What a role asks for, and what IAM knows about it besides (global condition keys, in small letters)."""
 
     role: str
@@ -52,13 +52,13 @@ def statements_of(role: str, document: Mapping[str, Any]) -> list[Statement]:
     ]
 
 
-def is_allowed(statements: Iterable[Statement], asked: Asked) -> bool:
+def is_allowed(statements: Iterable[Statement], asked: AccessRequest) -> bool:
     """Tell whether a call is allowed: by some statement, and denied by none."""
     matching = [each.effect for each in statements if matches(each, asked)]
     return "Allow" in matching and "Deny" not in matching
 
 
-def matches(statement: Statement, asked: Asked) -> bool:
+def matches(statement: Statement, asked: AccessRequest) -> bool:
     """Tell whether a statement speaks of a call."""
     return (
         statement.role == asked.role
@@ -108,7 +108,7 @@ def _same_in_any_case(wanted: str, value: str) -> bool:
     return wanted.lower() == value.lower()
 
 
-# How two values are compared, and whether it is meant the other way round.
+# How two values are compared, and whether the result is negated.
 _OPERATORS: Final[Mapping[str, tuple[Callable[[str, str], bool], bool]]] = MappingProxyType(
     {
         "StringEquals": (_same, False),

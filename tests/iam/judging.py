@@ -14,7 +14,7 @@ from local.aws.server import LocalAws
 from local.deploy import Stack
 from local.policies.platform import FUNCTION, SECRETS_KEY, STATE_MACHINE, PlatformNeed, needs_of
 from tests.architecture.sam_template import Properties, Template, named
-from tests.iam.evaluation import Asked, Statement, is_allowed, matches, statements_of
+from tests.iam.evaluation import AccessRequest, Statement, is_allowed, matches, statements_of
 
 _NONE: Mapping[str, str] = MappingProxyType({})
 _OF_EVERY_CALL = (("aws:securetransport", "true"),)
@@ -25,7 +25,7 @@ class Case(NamedTuple):
     """The roles of one stack, by their names in the template: what they may, and what was asked in their names."""
 
     statements: list[Statement]
-    asked: list[Asked]
+    asked: list[AccessRequest]
 
 
 class Grant(NamedTuple):
@@ -53,7 +53,7 @@ def read_case(aws: LocalAws, stack: Stack, template: Template, parameters: Mappi
             role = logical[call.role]
             by_code = (("lambda:sourcefunctionarn", role),) if role in functions else ()
             context = (*_context(call.resource, call.region), *call.context, *by_code)
-            asked.append(Asked(role, call.action, call.resource, context))
+            asked.append(AccessRequest(role, call.action, call.resource, context))
     key = parameters.get("UpstreamSecretsKeyArn")
     platform = _by_platform(stack, template, in_vpc="VpcSubnetIds" in parameters)
     return Case(statements, [*asked, *platform, *_by_secrets_manager(asked, key)])
@@ -117,7 +117,7 @@ def _context(resource: str, region: str) -> tuple[tuple[str, str], ...]:
     return (*_OF_EVERY_CALL, ("aws:requestedregion", region), ("aws:resourceaccount", account))
 
 
-def _by_platform(stack: Stack, template: Template, *, in_vpc: bool) -> Iterator[Asked]:
+def _by_platform(stack: Stack, template: Template, *, in_vpc: bool) -> Iterator[AccessRequest]:
     for kind in (FUNCTION, STATE_MACHINE):
         for each in template.resources(kind).values():
             if named(each["Role"]) not in stack.resources:
@@ -125,7 +125,7 @@ def _by_platform(stack: Stack, template: Template, *, in_vpc: bool) -> Iterator[
             properties = {name: value for name, value in each.items() if in_vpc or name != "VpcConfig"}
             for need in needs_of(kind, properties):
                 resource = _resource_of(need, properties, stack)
-                yield Asked(named(properties["Role"]) or "", need.action, resource, _context(resource, REGION))
+                yield AccessRequest(named(properties["Role"]) or "", need.action, resource, _context(resource, REGION))
 
 
 def _resource_of(need: PlatformNeed, properties: Properties, stack: Stack) -> str:
@@ -142,7 +142,7 @@ def _resource_of(need: PlatformNeed, properties: Properties, stack: Stack) -> st
     return "*"
 
 
-def _by_secrets_manager(asked: Iterable[Asked], key: str | None) -> Iterator[Asked]:
+def _by_secrets_manager(asked: Iterable[AccessRequest], key: str | None) -> Iterator[AccessRequest]:
     via = (*_OF_EVERY_CALL, ("kms:viaservice", f"secretsmanager.{REGION}.amazonaws.com"))
     reading = {each.role for each in asked if each.action == _READS_SECRETS} if key is not None else set()
-    yield from (Asked(role, need.action, str(key), via) for role in sorted(reading) for need in SECRETS_KEY)
+    yield from (AccessRequest(role, need.action, str(key), via) for role in sorted(reading) for need in SECRETS_KEY)

@@ -1,4 +1,4 @@
-"""Lets the deployed functions do everything that they are there for, so that it is seen what they call. Claims nothing.
+"""Runs every use case of the deployed functions, to record which calls they make. Asserts nothing.
 
 The plays need not go well in every detail; a permission that none of them uses is found by the test that judges them.
 """
@@ -71,34 +71,34 @@ def played(folder: Path) -> Iterator[Played]:
     ):
         _prepare(deployment.aws)
         _invoke(deployment.aws, deployment.function("ReviewRecords"))  # before the schedule has run once
-        _put_pull_aside(Scene(deployment, deployment.next_mirror(), upstream))
+        _send_failing_pull(Scene(deployment, deployment.next_mirror(), upstream))
         for play in (_copy_by_the_layers_rules, _break, _copy_by_rules_in_s3, _fetch_what_is_pulled):
             play(Scene(deployment, deployment.next_mirror(), upstream))
             if aside := deployment.dead_letters():
                 raise RuntimeError(
                     f"{play.__name__}: checks failed: {aside} {deployment.runs('CheckFreshness')[-1].logs}"
                 )
-        _send_poison(Scene(deployment, deployment.next_mirror(), upstream))
+        _send_invalid_message(Scene(deployment, deployment.next_mirror(), upstream))
         _invoke(deployment.aws, deployment.function("ShowMirrors"))
         other = deploy(deployment.aws, TEMPLATE, "other", {**PARAMETERS, "RulesUri": f"ssm:{RULES_NAME}"})
         _invoke(deployment.aws, other.resources["ScheduleChecksFunction"])
         yield Played(deployment, other)
 
 
-def _send_poison(scene: Scene) -> None:
-    """Send what nobody understands, which is put aside."""
+def _send_invalid_message(scene: Scene) -> None:
+    """Send an invalid message, which goes to the dead-letter queue."""
     scene.send("{")
     scene.settle()
     if scene.deployment.dead_letters() != ["{"]:
-        raise RuntimeError("poison was not put aside")
+        raise RuntimeError("invalid message did not reach the dead-letter queue")
 
 
-def _put_pull_aside(scene: Scene) -> None:
-    """Pull what cannot be noticed, since the rules are none, until the pull is put aside."""
+def _send_failing_pull(scene: Scene) -> None:
+    """Pull while there are no valid rules, until the pull is in the dead-letter queue."""
     with scene.deployment.rules("version: 2\n", "NoticePulls"):
         puller_of(scene).fails("library/app")
     if not scene.deployment.dead_letters("Pulls"):
-        raise RuntimeError("the pull was not put aside")
+        raise RuntimeError("the pull did not reach the dead-letter queue")
 
 
 def _prepare(aws: LocalAws) -> None:
@@ -156,7 +156,7 @@ def _copy_by_rules_in_s3(scene: Scene) -> None:
         mirrors = [mirror._replace(host=host.host) for mirror, host in zip(private, (own, others), strict=True)]
         for mirror, host, seed in zip(mirrors, (own, others), (9, 10), strict=True):
             host.token_auth = True
-            host.push(make_image([20_000], seed=seed), mirror.path, TAG)  # whose layers nobody else has
+            host.push(make_image([20_000], seed=seed), mirror.path, TAG)  # with layers of its own
         for tag in (TAG, _OTHER_TAG):
             scene.upstream.push(_SMALL, scene.mirror.path, tag)
         cached = _cache(scene)
@@ -170,7 +170,7 @@ def _copy_by_rules_in_s3(scene: Scene) -> None:
             asked = CheckRequest("schedule", repository, (TAG, _OTHER_TAG), scene.aws.clock.now())
             scene.send(asked.to_json())
             scene.settle()
-    _follow(scene, "version: 1\nmirors: []\n")  # which is told
+    _follow(scene, "version: 1\nmirors: []\n")  # which is alerted
     _follow(scene, "version: 1\nmirrors: []\n")
 
 
@@ -199,12 +199,12 @@ def _cache(scene: Scene) -> str:
     ecr = scene.aws.client("ecr")
     (image,) = ecr.batch_get_image(repositoryName=repository, imageIds=[{"imageTag": TAG}])["images"]
     ecr.put_image(repositoryName=repository, imageManifest=image["imageManifest"], imageTag=_OTHER_TAG)
-    scene.settle()  # so that nobody asks for the rules while they are replaced
+    scene.settle()  # so that no function reads the rules while they are replaced
     return repository
 
 
 def _let_the_cache_fail(scene: Scene) -> None:
-    """Let somebody pull through the cache what ECR cannot fetch; there is not even a repository yet."""
+    """Pull through the cache what ECR cannot fetch, from a missing repository."""
     scene.upstream.push(make_image([20_000], seed=11), "team/refused", TAG)
     scene.ecr.plays.not_cached("quay/team/refused", TAG, "UpstreamAccessDenied", "the credentials are refused")
     scene.settle()
@@ -217,7 +217,7 @@ def _follow(scene: Scene, rules: str) -> None:
 
 
 def _break(scene: Scene) -> None:
-    """Let ECR take no streams, somebody abort a refresh, upstream lose a tag, and ECR refuse another image."""
+    """Make ECR refuse streams, abort a refresh, delete a tag upstream, and make ECR refuse another image."""
 
     def abort(call: Call) -> None:
         for running in scene.executions()[:1] if call.repository == scene.repository else ():

@@ -14,7 +14,7 @@ from local.policies.page import page
 from tests.architecture.permission_rules import action_findings
 from tests.architecture.sam_template import Template, real_template
 from tests.architecture.source import ROOT
-from tests.iam.evaluation import Asked, is_allowed, statements_of
+from tests.iam.evaluation import AccessRequest, is_allowed, statements_of
 
 ACCOUNT = "123456789012"
 PERMISSION_ONLY = frozenset(
@@ -43,10 +43,10 @@ def copied() -> list[dict[str, Any]]:
 
 
 def may(policy: dict[str, Any], action: str, resource: str) -> bool:
-    return is_allowed(statements_of("Reader", policy), Asked("Reader", action, resource))
+    return is_allowed(statements_of("Reader", policy), AccessRequest("Reader", action, resource))
 
 
-def test_document_is_what_the_template_says() -> None:
+def test_document_matches_the_template() -> None:
     assert main(["--check"]) == 0, "run `make policies`"
 
 
@@ -116,7 +116,7 @@ def test_every_resource_type_has_its_actions_in_the_deploy_policies() -> None:
         assert all(either_allows(action, "*") for action in TYPES[kind].everywhere)
 
 
-def test_type_that_nobody_has_said_anything_about_is_an_error() -> None:
+def test_resource_type_without_a_description_is_an_error() -> None:
     with pytest.raises(KeyError):
         deploy_policies(["AWS::EC2::Instance"])
 
@@ -128,7 +128,7 @@ def test_size_is_counted_without_white_space() -> None:
     )
 
 
-def test_policies_to_copy_fit_where_the_document_says_they_do() -> None:
+def test_policies_to_copy_fit_the_size_limits_in_the_document() -> None:
     """With names of 40 characters in place of ours, too."""
     longer = [json.loads(json.dumps(each).replace("pullahead", "a" * 40)) for each in copied()]
     managed, role, _, user = (limit.characters for limit in LIMITS)
@@ -151,11 +151,11 @@ def test_policies_to_copy_fit_where_the_document_says_they_do() -> None:
         ({"Fn::If": ["HasVpc", {"Ref": "A"}, "*"]}, "`A` where `VpcSubnetIds` are given, else `*`"),
     ],
 )
-def test_resources_in_words(resource: Any, words: str) -> None:
+def test_resources_are_described(resource: Any, words: str) -> None:
     assert wording.resources(resource) == words
 
 
-def test_what_has_no_words_yet_is_an_error() -> None:
+def test_resource_without_a_description_is_an_error() -> None:
     with pytest.raises(wording.UnknownWordingError):
         wording.resources({"Fn::ImportValue": "elsewhere"})
     with pytest.raises(wording.UnknownWordingError):

@@ -4,12 +4,12 @@ from typing import Any
 
 import pytest
 
-from tests.iam.evaluation import Asked, UnknownOperatorError, is_allowed, statements_of
+from tests.iam.evaluation import AccessRequest, UnknownOperatorError, is_allowed, statements_of
 
 ARN = "arn:aws:s3:::bucket/plans/one"
 
 
-def allowed(asked: Asked, *statements: dict[str, Any]) -> bool:
+def allowed(asked: AccessRequest, *statements: dict[str, Any]) -> bool:
     return is_allowed(statements_of("Role", {"Statement": list(statements)}), asked)
 
 
@@ -19,8 +19,10 @@ def statement(
     return {"Sid": "A", "Effect": effect, "Action": action, "Resource": resource, "Condition": condition}
 
 
-def ask(action: str = "s3:GetObject", resource: str = ARN, role: str = "Role", **context: str) -> Asked:
-    return Asked(role, action, resource, tuple((key.replace("_", ":"), value) for key, value in context.items()))
+def ask(action: str = "s3:GetObject", resource: str = ARN, role: str = "Role", **context: str) -> AccessRequest:
+    return AccessRequest(
+        role, action, resource, tuple((key.replace("_", ":"), value) for key, value in context.items())
+    )
 
 
 @pytest.mark.parametrize(
@@ -39,16 +41,18 @@ def ask(action: str = "s3:GetObject", resource: str = ARN, role: str = "Role", *
         ("s3:GetObject.", ARN, False),
     ],
 )
-def test_actions_and_resources(action: str | list[str], resource: str | list[str], expected: bool) -> None:
+def test_actions_and_resources_match_with_wildcards(
+    action: str | list[str], resource: str | list[str], expected: bool
+) -> None:
     assert allowed(ask(), statement(action, resource)) is expected
 
 
-def test_nothing_is_allowed_by_itself_and_nobody_else_is() -> None:
+def test_call_is_denied_by_default_and_for_other_roles() -> None:
     assert not allowed(ask())
     assert not allowed(ask(role="Other"), statement())
 
 
-def test_deny_wins_where_it_speaks_of_the_call() -> None:
+def test_matching_deny_overrides_allow() -> None:
     assert not allowed(ask(), statement(), statement(effect="Deny"))
     assert allowed(ask(), statement(), statement("s3:PutObject", effect="Deny"))
 
@@ -83,13 +87,13 @@ def test_deny_wins_where_it_speaks_of_the_call() -> None:
         ({"StringEquals": {"aws:a": "x"}, "Null": {"aws:b": "false"}}, {"aws_a": "x"}, False),
     ],
 )
-def test_conditions(condition: dict[str, Any], context: dict[str, str], expected: bool) -> None:
+def test_condition_operators_are_evaluated(condition: dict[str, Any], context: dict[str, str], expected: bool) -> None:
     assert allowed(ask(**context), statement(**condition)) is expected
 
 
 @pytest.mark.parametrize(
     "unknown", [statement(IpAddress={"aws:SourceIp": "10.0.0.0/8"}), statement(resource="arn:aws:s3:::${aws:username}")]
 )
-def test_what_is_not_judged_here_is_no_guess(unknown: dict[str, Any]) -> None:
+def test_unsupported_condition_or_variable_is_an_error(unknown: dict[str, Any]) -> None:
     with pytest.raises(UnknownOperatorError):
         allowed(ask(), unknown)

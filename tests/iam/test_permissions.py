@@ -21,27 +21,27 @@ def test_no_permission_is_unused(cases: list[Case]) -> None:
     assert unused(cases) == []
 
 
-def test_every_role_was_seen_at_work(cases: list[Case]) -> None:
+def test_every_role_was_recorded(cases: list[Case]) -> None:
     main = cases[0]
     assert {asked.role for asked in main.asked} == {statement.role for statement in main.statements}
     assert len({statement.role for statement in main.statements}) >= ROLES
 
 
-def test_any_permission_that_is_taken_away_is_found(cases: list[Case]) -> None:
+def test_any_missing_permission_is_found(cases: list[Case]) -> None:
     quiet = [grant for grant in all_grants(cases) if not any(refused(without(case, grant)) for case in cases)]
     assert quiet == []
     assert len(all_grants(cases)) > 100
 
 
 @pytest.mark.parametrize("action", ["s3:DeleteObject", "ecr:BatchDeleteImage", "sqs:ReceiveMessage", "sns:Publish"])
-def test_any_permission_that_is_added_is_found(cases: list[Case], action: str) -> None:
+def test_any_unused_permission_is_found(cases: list[Case], action: str) -> None:
     main = cases[0]
     for role in sorted({statement.role for statement in main.statements}):
         added = Statement(role, "Added", "Allow", (action,), ("arn:aws:s3:::elsewhere/*",), {})
         assert unused([main._replace(statements=[*main.statements, added])]) != []
 
 
-def test_action_that_is_added_to_a_statement_in_use_is_found(cases: list[Case]) -> None:
+def test_unused_action_in_a_used_statement_is_found(cases: list[Case]) -> None:
     for number, statement in enumerate(cases[0].statements):
         more = statement._replace(actions=(*statement.actions, "ecr:DeleteRepository"))
         statements = [*cases[0].statements[:number], more, *cases[0].statements[number + 1 :]]

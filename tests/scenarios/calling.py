@@ -1,4 +1,4 @@
-"""Whoever calls the URL of webhooks: upstreams, and strangers. Claims nothing."""
+"""Callers of the webhook URL: upstreams, and unauthenticated clients. Asserts nothing."""
 
 from typing import Any
 

@@ -13,12 +13,12 @@ from tests.scenarios.scene import Scene
 
 Listener = Callable[[Invocation], None]
 RULES_ELSEWHERE = "arn:aws:s3:::team-rules/"
-"""Read where a scenario stands in for a deployment with another RulesUri, whose role would be another too."""
+"""Read where a scenario replaces a deployment with another RulesUri, which would have another role too."""
 
 
 @pytest.fixture(scope="package")
 def listeners() -> list[Listener]:
-    """Give what is called after each run of a function, before anybody learns how it ended."""
+    """Return the hooks that run after each run of a function, before its end is reported."""
     return []
 
 

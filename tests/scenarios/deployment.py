@@ -83,7 +83,7 @@ class Deployment:
         self.aws.wait_idle(_IDLE_SECONDS)
 
     def clear(self) -> None:
-        """Empty ECR and the queues; forget faults and calls, and what other scenarios left to tell of their mirrors."""
+        """Empty ECR and the queues; forget faults and calls, and pending alerts of other scenarios."""
         self.settle()
         self.aws.ecr.reset()
         self._forget("mirror#", "incident#", "service#telling")
@@ -108,18 +108,18 @@ class Deployment:
         return reviewed
 
     def alerts(self) -> list[Alert]:
-        """Let people be told, and take the alerts that came since the last time."""
+        """Run the review, and return the alerts that were published since the last time."""
         self.review()
         return [_alert(json.loads(body)) for body in self._take(self._alerts_queue)]
 
     def dead_letters(self, queue: str = "Checks") -> list[str]:
-        """Take what was put aside of a queue's messages."""
+        """Take the dead letters of a queue."""
         return self._take(self.stack.outputs[f"{queue}DeadLetterQueueUrl"])
 
     def hear_alerts(self) -> str:
         """Subscribe the queue of alerts to the topic, and return its URL."""
         sqs = self.aws.client("sqs")
-        url: str = sqs.create_queue(QueueName="heard-alerts")["QueueUrl"]
+        url: str = sqs.create_queue(QueueName="received-alerts")["QueueUrl"]
         attributes = sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["QueueArn"])["Attributes"]
         topic = self.stack.outputs["AlertsTopicArn"]
         self.aws.client("sns").subscribe(TopicArn=topic, Protocol="sqs", Endpoint=attributes["QueueArn"])

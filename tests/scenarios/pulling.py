@@ -1,4 +1,4 @@
-"""Somebody who pulls from the deployed stack's ECR, and the rule on demand that may answer."""
+"""A client that pulls from the deployed stack's ECR, and the on-demand rule for its pulls."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,7 +16,7 @@ FUNCTIONS = ("ScheduleChecks", "NoticePulls", "CheckFreshness", "PlanCopy", "Cop
 
 
 class Puller(NamedTuple):
-    """Somebody who pulls what a rule on demand of this scene alone may answer."""
+    """A client that pulls what an on-demand rule of this scene allows."""
 
     scene: Scene
     prefix: str

@@ -93,7 +93,7 @@ class Scene:
         self.aws.client("sqs").send_message_batch(QueueUrl=queue, Entries=entries)
 
     def push_by_hand(self, image: LocalImage, repository: str | None = None, tag: str = TAG) -> None:
-        """Push to ECR as somebody with docker would."""
+        """Push to ECR as a user of docker."""
         self._client().push(image, repository or self.repository, tag)
 
     def settle(self) -> None:
@@ -128,7 +128,7 @@ class Scene:
             "DOCKER_CONFIG": str(folder),
         }
 
-    # --- what is seen -------------------------------------------------------------------------------------------
+    # --- observations -------------------------------------------------------------------------------------------
 
     def published(self) -> Digest | None:
         """What ECR serves under the tag."""
@@ -185,7 +185,7 @@ class Scene:
         return [int(wanted.removeprefix("bytes=").partition("-")[0]) for wanted in ranges]
 
     def parts(self, size: int) -> list[SentPart]:
-        """List the parts that were sent of a blob of so many bytes; offers beyond its end only ask where it stands."""
+        """List the parts that were sent of a blob of so many bytes; parts beyond its end only ask for its offset."""
         calls = [call.parameters for call in self.ecr.calls if call.operation == "UploadLayerPart"]
         sent = [SentPart(call["partFirstByte"], call["partLastByte"]) for call in calls]
         return [part for part in sent if part.first_byte < size]

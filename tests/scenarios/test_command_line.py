@@ -27,7 +27,7 @@ def alone(scene: Scene) -> Iterator[str]:
 def run(
     scene: Scene, alone: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> Run:
-    """Run a command as whoever deployed the stack: credentials by the environment, the rules in a file."""
+    """Run a command as the operator of the stack: credentials from the environment, the rules in a file."""
     for name, value in scene.terminal(tmp_path).items():
         monkeypatch.setenv(name, value)
     rules = tmp_path / "rules.yaml"
@@ -44,7 +44,7 @@ def run(
     return run_command
 
 
-def test_status_tells_what_is_fresh_and_what_is_not(scene: Scene, run: Run) -> None:
+def test_status_shows_fresh_and_stale_mirrors(scene: Scene, run: Run) -> None:
     scene.check()
     only = ("--prefix", scene.repository)
     gone = run("status", *only, "--check")
@@ -89,15 +89,15 @@ def test_manual_refresh_ignores_the_back_off(scene: Scene, run: Run) -> None:
     scene.serves(image)
 
 
-def test_why_explains_from_memory_and_asks_only_when_told(scene: Scene, run: Run) -> None:
+def test_why_reads_the_record_and_queries_upstream_on_request_only(scene: Scene, run: Run) -> None:
     image = make_image([1000], seed=1)
     scene.serve(image)
     scene.check()
     asked = len(scene.upstream.requests)
-    told = run("why", scene.key)
-    assert (told.code, told.err) == (0, "")
-    assert image.digest in told.out
-    assert "FRESH since" in told.out
+    result = run("why", scene.key)
+    assert (result.code, result.err) == (0, "")
+    assert image.digest in result.out
+    assert "FRESH since" in result.out
     assert len(scene.upstream.requests) == asked
     scene.serve(make_image([1000], seed=2))
     now = run("why", scene.key, "--ask", "--json").document
@@ -107,7 +107,7 @@ def test_why_explains_from_memory_and_asks_only_when_told(scene: Scene, run: Run
 
 
 @pytest.mark.usefixtures("alone")
-def test_functions_measure_what_the_dashboard_draws(scene: Scene) -> None:
+def test_functions_emit_the_metrics_of_the_dashboard(scene: Scene) -> None:
     scene.serve(make_image([1000], seed=1))
     scene.fire_schedule()
     measured = {

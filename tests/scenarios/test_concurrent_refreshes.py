@@ -158,7 +158,7 @@ def fill(crowd: Crowd) -> None:
 
 @contextmanager
 def copies_held_up(crowd: Crowd) -> Iterator[threading.Event]:
-    """Let upstream send no blob until it is told to go on."""
+    """Block upstream's blobs until the context ends."""
     go_on = threading.Event()
     crowd.scene.upstream.before("GET", "/blobs/", lambda: _wait(go_on), times=100)
     try:

@@ -183,7 +183,7 @@ def test_slow_layer_is_copied_over_several_rounds_without_sending_a_part_twice(s
     scene.serves(image)
 
 
-def test_repository_deleted_during_the_copy_is_made_and_filled_by_the_next_refresh(scene: Scene) -> None:
+def test_repository_deleted_during_the_copy_is_created_and_filled_by_the_next_refresh(scene: Scene) -> None:
     scene.serve(large_image())
 
     def delete() -> None:

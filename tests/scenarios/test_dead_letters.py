@@ -1,4 +1,4 @@
-"""Messages that fail lie aside with the reason, poison at once and others after their last try, and can be put back."""
+"""Failed messages go to the dead-letter queue with their reason, invalid ones at once, and can be redriven."""
 
 from pathlib import Path
 
@@ -18,7 +18,7 @@ RECEIVED_AT_MOST = 5
 
 @pytest.fixture
 def run(scene: Scene, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
-    """Run `pullahead dead-letters` as whoever deployed the stack."""
+    """Run `pullahead dead-letters` as the operator of the stack."""
     for name, value in scene.terminal(tmp_path).items():
         monkeypatch.setenv(name, value)
 
@@ -32,23 +32,23 @@ def run(scene: Scene, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: p
 
 
 @pytest.mark.parametrize(
-    "poison",
+    "invalid",
     ["{", "null", '{"reason": "push"}', '{"reason": "schedule", "repository": "r", "tags": [], "asked_at": "now"}'],
 )
 def test_invalid_message_goes_to_the_dead_letter_queue_and_its_neighbour_is_checked(
-    scene: Scene, run: Run, poison: str
+    scene: Scene, run: Run, invalid: str
 ) -> None:
     scene.serve(IMAGE)
     good = check_of(scene, scene.repository)
     with scene.checks_held_back():
-        scene.send(poison, good, poison)
+        scene.send(invalid, good, invalid)
     scene.settle()
     received = checked(scene)
-    assert (received.count(good), received.count(poison)) == (1, 2)  # none of them came back
+    assert (received.count(good), received.count(invalid)) == (1, 2)  # none of them came back
     scene.serves(IMAGE)
     aside = run("list", "--json").document["dead_letters"]
     assert [(letter["body"], letter["reason"], letter["tries"], letter["asks"]) for letter in aside] == [
-        (poison, "InvalidEventError", 1, None)
+        (invalid, "InvalidEventError", 1, None)
     ] * 2
     assert all(letter["text"] for letter in aside)
     assert run("redrive", "--all", "--yes").code == 1  # it would only come back

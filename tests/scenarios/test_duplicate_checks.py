@@ -87,7 +87,7 @@ def test_push_event_delivered_twice_starts_one_refresh(scene: Scene) -> None:
     scene.serves(image)
 
 
-def test_late_push_event_of_our_own_copy_asks_no_upstream(scene: Scene) -> None:
+def test_late_push_event_of_an_own_copy_causes_no_upstream_request(scene: Scene) -> None:
     image = make_image(seed=1)
     scene.serve(image)
     scene.check()

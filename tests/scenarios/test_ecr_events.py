@@ -29,7 +29,7 @@ def plays(scene: Scene) -> Plays:
 
 
 def delete_tag(scene: Scene) -> None:
-    """Delete the tag as somebody in the account would, and wait for all that follows."""
+    """Delete the tag as a user of the account, and wait for all that follows."""
     scene.aws.client("ecr").batch_delete_image(repositoryName=scene.repository, imageIds=[{"imageTag": TAG}])
     scene.settle()
 
@@ -41,7 +41,7 @@ def test_foreign_push_to_a_mirrored_tag_is_overwritten(copied: Scene) -> None:
     assert copied.tag_moves()[-1] == FIRST.digest
 
 
-def test_our_own_push_asks_no_upstream(scene: Scene) -> None:
+def test_own_push_causes_no_upstream_request(scene: Scene) -> None:
     scene.serve(FIRST)
     scene.check()
     scene.serves(FIRST)
@@ -83,7 +83,7 @@ def test_repository_that_ecr_has_just_cached_is_followed_before_the_next_schedul
         assert cached.record().state is State.FRESH
 
 
-def test_tag_that_ecr_could_not_fetch_is_fetched_here_with_its_repository(scene: Scene) -> None:
+def test_tag_that_ecr_could_not_fetch_is_copied_into_a_new_repository(scene: Scene) -> None:
     cache(scene)
     path, name = "team/refused", "quay/team/refused"
     refused = Scene(scene.deployment, MirrorRule(scene.mirror.host, path, name), scene.upstream)
@@ -98,7 +98,7 @@ def test_tag_that_ecr_could_not_fetch_is_fetched_here_with_its_repository(scene:
         assert "CacheFailures" in run.logs
 
 
-def test_scan_is_remembered_with_the_mirror(copied: Scene) -> None:
+def test_scan_is_recorded_with_the_mirror(copied: Scene) -> None:
     plays(copied).scanned(copied.repository, TAG, {"CRITICAL": 1, "LOW": 3})
     copied.settle()
     scan = copied.record().scan
@@ -113,7 +113,7 @@ def test_signature_with_a_tag_that_a_rule_names_is_a_push(copied: Scene) -> None
     copied.serves(FIRST)
 
 
-def test_events_without_meaning_start_no_function(copied: Scene) -> None:
+def test_irrelevant_events_start_no_function(copied: Scene) -> None:
     before = len(copied.runs("CheckFreshness"))
     plays(copied).archived(copied.repository, TAG)
     copied.push_by_hand(OTHER, tag=OTHER.digest)  # without a tag, as the children of an index come
@@ -121,7 +121,7 @@ def test_events_without_meaning_start_no_function(copied: Scene) -> None:
     assert len(copied.runs("CheckFreshness")) == before
 
 
-def test_event_of_an_unknown_repository_asks_nobody(copied: Scene) -> None:
+def test_event_of_an_unknown_repository_causes_no_request(copied: Scene) -> None:
     heads, calls = copied.upstream.count("HEAD"), len(copied.ecr.calls)
     copied.aws.client("ecr").create_repository(repositoryName="mirror/elsewhere")
     copied.push_by_hand(OTHER, "mirror/elsewhere")

@@ -1,4 +1,4 @@
-"""ECR is slow to oblige or refuses: what can be waited for is waited for, the rest is told, and nothing is half."""
+"""ECR throttles or refuses: temporary errors are retried, others alerted, and no partial image is published."""
 
 from datetime import timedelta
 
@@ -140,7 +140,7 @@ def test_denied_access_is_one_blocked_alert_and_no_dead_letter(scene: Scene, ope
     assert scene.alert_kinds() == ["RECOVERED"]
 
 
-def test_repository_deleted_after_the_copy_is_made_and_filled_again(scene: Scene) -> None:
+def test_repository_deleted_after_the_copy_is_created_and_filled_again(scene: Scene) -> None:
     scene.serve(NEW)
     scene.check()
     scene.aws.client("ecr").delete_repository(repositoryName=scene.repository, force=True)

@@ -29,7 +29,7 @@ def test_children_that_a_refresh_publishes_are_not_checked(scene: Scene) -> None
     scene.serves(INDEX)
 
 
-def test_push_to_a_repository_that_no_rule_names_asks_nobody(scene: Scene) -> None:
+def test_push_to_a_repository_without_a_rule_causes_no_request(scene: Scene) -> None:
     scene.aws.client("ecr").create_repository(repositoryName="team/own")
     scene.push_by_hand(IMAGE, "team/own")
     scene.settle()
@@ -38,7 +38,7 @@ def test_push_to_a_repository_that_no_rule_names_asks_nobody(scene: Scene) -> No
     assert scene.ecr.calls.count("DescribeImages") == 0
 
 
-def test_check_of_a_mirror_that_left_the_rules_asks_nobody(scene: Scene) -> None:
+def test_check_of_a_mirror_without_a_rule_causes_no_request(scene: Scene) -> None:
     scene.send(check_of(scene, "mirror/no-longer"))
     scene.settle()
     assert len(scene.runs("CheckFreshness")) == 1

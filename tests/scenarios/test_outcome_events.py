@@ -19,10 +19,10 @@ SCHEMA = Draft202012Validator(json.loads((TEMPLATE.parent / "docs/outcome-event.
 
 
 class Listener:
-    """A queue of somebody who deploys, fed by a rule that asks for this mirror's events."""
+    """A queue of an operator, fed by a rule for this mirror's events."""
 
     def __init__(self, scene: Scene) -> None:
-        self._scene, self._name = scene, f"heard-{scene.repository.replace('/', '-')}"
+        self._scene, self._name = scene, f"received-{scene.repository.replace('/', '-')}"
         self._sqs, events = scene.aws.client("sqs"), scene.aws.client("events")
         self._url = self._sqs.create_queue(QueueName=self._name)["QueueUrl"]
         arn = self._sqs.get_queue_attributes(QueueUrl=self._url, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
@@ -30,7 +30,7 @@ class Listener:
         events.put_rule(Name=self._name, EventPattern=json.dumps(pattern))
         events.put_targets(Rule=self._name, Targets=[{"Id": "queue", "Arn": arn}])
 
-    def heard(self) -> list[dict[str, Any]]:
+    def received(self) -> list[dict[str, Any]]:
         """Take what came since the last time, in the order in which it became true, all as the schema says."""
         self._scene.settle()
         found: list[dict[str, Any]] = []
@@ -43,7 +43,7 @@ class Listener:
 
     def kinds(self) -> list[str]:
         """Take what came, and say only of which kinds it is."""
-        return sorted(event["detail-type"].removeprefix("Mirror ") for event in self.heard())
+        return sorted(event["detail-type"].removeprefix("Mirror ") for event in self.received())
 
     def close(self) -> None:
         """Listen no longer."""
@@ -76,14 +76,14 @@ def bus_away(scene: Scene) -> Iterator[None]:
 def test_moved_upstream_is_a_stale_and_a_refreshed_event_with_both_digests(scene: Scene, listener: Listener) -> None:
     scene.serve(FIRST)
     scene.check()
-    (first,) = listener.heard()
+    (first,) = listener.received()
     assert (first["detail-type"], first["detail"]["reason"]) == ("Mirror Refreshed", "first-copy")
     assert (first["source"], first["account"], first["region"]) == ("pullahead", "123456789012", "eu-west-1")
     assert "previous-digest" not in first["detail"]
 
     scene.serve(SECOND)
     scene.check(CHECK_EVERY)
-    stale, moved = sorted(listener.heard(), key=lambda event: str(event["detail-type"]), reverse=True)
+    stale, moved = sorted(listener.received(), key=lambda event: str(event["detail-type"]), reverse=True)
     assert (stale["detail-type"], stale["detail"]["digest"]) == ("Mirror Stale", FIRST.digest)
     assert (stale["detail"]["upstream-digest"], stale["detail"]["reason"]) == (SECOND.digest, "upstream-moved")
     detail = moved["detail"]
@@ -127,21 +127,21 @@ def test_event_of_a_killed_writer_is_sent_by_the_next_one(scene: Scene, listener
     def kill() -> None:
         if not killed:
             killed.append(scene.aws.kill_function(scene.deployment.function("RecordOutcome")))
-            raise RuntimeError("nobody waits for the answer")
+            raise RuntimeError("the caller has gone")
 
     scene.aws.bus.before_put = kill
     scene.check()
     assert killed == [1]
     assert [run.outcome for run in scene.runs("RecordOutcome")] == ["Runtime.ExitError", "Succeeded"]
-    assert listener.heard() == []
+    assert listener.received() == []
     scene.check(LEFT_AFTER - timedelta(seconds=10))
-    assert listener.heard() == []
+    assert listener.received() == []
     scene.check(timedelta(seconds=30))
-    (event,) = listener.heard()
+    (event,) = listener.received()
     assert (event["detail-type"], event["detail"]["digest"]) == ("Mirror Refreshed", FIRST.digest)
     assert event["detail"]["execution"] == scene.executions()[0]["executionArn"]
     scene.check(CHECK_EVERY)
-    assert (listener.heard(), scene.record().outbox) == ([], ())
+    assert (listener.received(), scene.record().outbox) == ([], ())
 
 
 def test_events_are_sent_later_when_the_bus_is_unavailable(scene: Scene, listener: Listener) -> None:
@@ -154,7 +154,7 @@ def test_events_are_sent_later_when_the_bus_is_unavailable(scene: Scene, listene
         scene.serves(SECOND)
     assert [run.outcome for run in (*scene.runs("RecordOutcome"), *scene.runs("CheckFreshness"))].count("Succeeded") > 3
     assert scene.deployment.dead_letters() == []
-    assert listener.heard() == []
+    assert listener.received() == []
     scene.check(LEFT_AFTER)
     assert listener.kinds() == ["Refreshed", "Stale"]
 
@@ -170,10 +170,10 @@ def test_event_is_sent_although_the_end_could_not_be_recorded(scene: Scene, list
     scene.check()
     assert [execution["status"] for execution in scene.executions()] == ["FAILED"]
     client.update_function_configuration(FunctionName=name, Environment={"Variables": environment})
-    assert listener.heard() == []
+    assert listener.received() == []
     scene.check(LEFT_AFTER)
     scene.check(LEFT_AFTER)
-    (event,) = listener.heard()
+    (event,) = listener.received()
     assert (event["detail-type"], event["detail"]["reason"]) == ("Mirror Refreshed", "found-published")
     assert event["detail"]["digest"] == FIRST.digest
     assert "execution" not in event["detail"]
@@ -184,9 +184,9 @@ def test_event_whose_writer_died_is_sent_by_the_review(scene: Scene, listener: L
     scene.serve(FIRST)
     with bus_away(scene):
         scene.check()
-    assert listener.heard() == []
+    assert listener.received() == []
     scene.deployment.review()
-    assert listener.heard() == []
+    assert listener.received() == []
     scene.aws.clock.advance(LEFT_AFTER.total_seconds())
     scene.deployment.review()
     assert (listener.kinds(), scene.record().outbox) == (["Refreshed"], ())
@@ -200,7 +200,7 @@ def test_scan_of_the_published_digest_is_one_event(scene: Scene, listener: Liste
         named = {"repository-name": scene.repository, "image-digest": FIRST.digest, "image-tags": tags}
         scene.aws.bus.publish({**sample, "detail": {**sample["detail"], **named}})
         scene.settle()
-    events = listener.heard()
+    events = listener.received()
     assert sorted(event["detail-type"] for event in events) == ["Mirror Refreshed", "Mirror Scanned"]
     (scanned,) = [event for event in events if event["detail-type"] == "Mirror Scanned"]
     assert (scanned["detail"]["digest"], scanned["detail"]["scan-findings"]) == (

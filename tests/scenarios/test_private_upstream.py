@@ -1,4 +1,4 @@
-"""Upstream lets in only who knows a secret: it is found in Secrets Manager, read anew when replaced, and never told."""
+"""A private upstream: its secret is read from Secrets Manager, read again when replaced, and never written."""
 
 import base64
 import json

@@ -1,4 +1,4 @@
-"""What is pulled and not there is fetched: the client's own retry succeeds; what is not meant is never asked for."""
+"""A pulled tag that is missing is copied, and the client's retry succeeds; other pulls cause no request."""
 
 import base64
 import shutil
@@ -39,7 +39,7 @@ def test_tag_that_is_missing_in_a_repository_that_is_there_is_fetched_as_well(sc
         puller.has("library/app", MOVED, "2.0")
 
 
-def test_what_is_denied_or_not_allowed_is_never_asked_for(scene: Scene) -> None:
+def test_pull_that_is_denied_or_not_allowed_causes_no_request(scene: Scene) -> None:
     for path in ("library/secret", "evil/miner", "library/app"):
         scene.upstream.push(IMAGE, path, "1.0-rc1" if path == "library/app" else TAG)
     with pulling(scene) as puller:
@@ -50,7 +50,7 @@ def test_what_is_denied_or_not_allowed_is_never_asked_for(scene: Scene) -> None:
         assert len(scene.runs("NoticePulls")) >= 1
 
 
-def test_pulls_elsewhere_are_not_even_noticed(scene: Scene) -> None:
+def test_pulls_outside_of_the_prefix_start_no_function(scene: Scene) -> None:
     with pulling(scene) as puller, pytest.raises(requests.HTTPError):
         puller.client().pull(scene.repository, TAG)
     assert scene.runs("NoticePulls") == []
@@ -73,7 +73,7 @@ def test_no_more_new_mirrors_than_the_limit_are_made_in_a_day(scene: Scene) -> N
         puller.has("library/app2", IMAGE)
 
 
-def test_tag_that_upstream_does_not_have_is_asked_for_once_and_told_nobody(scene: Scene) -> None:
+def test_missing_upstream_tag_is_requested_once_without_an_alert(scene: Scene) -> None:
     with pulling(scene) as puller:
         puller.fails("library/tpyo")
         asked = [(request.method, request.path) for request in scene.upstream.requests]
@@ -89,7 +89,7 @@ def test_tag_that_upstream_does_not_have_is_asked_for_once_and_told_nobody(scene
     assert scene.deployment.alerts() == []
 
 
-def test_what_was_demanded_is_kept_fresh_until_nobody_pulls_it_any_more(scene: Scene) -> None:
+def test_demanded_mirror_is_kept_fresh_until_it_is_no_longer_pulled(scene: Scene) -> None:
     scene.upstream.push(IMAGE, "library/app", TAG)
     with pulling(scene) as puller:
         puller.fails("library/app")

@@ -108,4 +108,4 @@ def test_refresh_that_meets_the_reserve_is_deferred_and_is_no_failure(scene: Sce
     assert scene.alerts() == []
     scene.check(WINDOW)
     scene.serves(INDEX)
-    assert scene.alerts() == []  # `alert_after` is an hour, but it was over before anybody was told
+    assert scene.alerts() == []  # `alert_after` is an hour, but the mirror recovered before the alert was sent

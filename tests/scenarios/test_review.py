@@ -23,7 +23,7 @@ def following(scene: Scene, *tags: str) -> Iterator[None]:
         yield
 
 
-def test_upstream_that_is_down_is_one_message_for_all_its_mirrors_and_so_is_its_end(scene: Scene) -> None:
+def test_upstream_outage_is_one_alert_and_one_recovery_for_all_its_mirrors(scene: Scene) -> None:
     with following(scene, *TAGS):
         scene.upstream.down = True
         scene.fire_schedule()
@@ -66,7 +66,7 @@ def test_overwritten_tag_is_a_drift_alert_and_is_restored(scene: Scene) -> None:
     assert OTHER.digest in alert.text
 
 
-def test_mirror_that_no_rule_names_is_retired_and_taken_back_when_one_does_again(scene: Scene) -> None:
+def test_mirror_without_a_rule_is_retired_and_restored_with_its_rule(scene: Scene) -> None:
     for tag in TAGS[:2]:
         scene.upstream.push(IMAGE, scene.mirror.path, tag)
     with following(scene, *TAGS[:2]):

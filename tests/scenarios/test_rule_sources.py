@@ -1,4 +1,4 @@
-"""Rules come from ECR's pull through cache, from resource tags and from S3, and nobody edits a file for that."""
+"""Rules come from ECR's pull through cache, from resource tags and from S3, without a change of the rules file."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -30,18 +30,18 @@ def cache(scene: Scene, prefix: str = "quay") -> None:
     )
 
 
-def repository(scene: Scene, name: str, path: str, held: LocalImage | None = OLD, **tags: str) -> Scene:
-    """Make a repository as ECR's cache or somebody else did, with an image in it that upstream has replaced since."""
+def repository(scene: Scene, name: str, path: str, image: LocalImage | None = OLD, **tags: str) -> Scene:
+    """Create a repository, as ECR's cache or a user does, with an image that upstream has replaced since."""
     listed = [{"Key": key.replace("_", ":"), "Value": value} for key, value in tags.items()]
     scene.aws.client("ecr").create_repository(repositoryName=name, tags=listed)
     made = Scene(scene.deployment, MirrorRule(scene.mirror.host, path, name), scene.upstream)
     made.serve(NEW)
-    if held is not None:
-        made.push_by_hand(held)
+    if image is not None:
+        made.push_by_hand(image)
     return made
 
 
-def test_what_ecr_has_cached_is_refreshed_without_any_rule(scene: Scene) -> None:
+def test_cached_tag_is_refreshed_without_any_rule(scene: Scene) -> None:
     cache(scene)
     cached = [repository(scene, f"quay/team/{name}", f"team/{name}") for name in ("one", "two")]
     with no_rules(scene):
@@ -52,7 +52,7 @@ def test_what_ecr_has_cached_is_refreshed_without_any_rule(scene: Scene) -> None
         assert (run.payload["mirrors"], run.payload["due"]) == (2, 2)
 
 
-def test_cached_repository_that_is_tagged_as_ignored_is_left_alone(scene: Scene) -> None:
+def test_cached_repository_that_is_tagged_as_ignored_is_not_mirrored(scene: Scene) -> None:
     cache(scene)
     followed = repository(scene, "quay/team/followed", "team/followed")
     ignored = repository(scene, "quay/team/ignored", "team/ignored", pullahead_ignore="true")
@@ -63,7 +63,7 @@ def test_cached_repository_that_is_tagged_as_ignored_is_left_alone(scene: Scene)
     assert not any("team/ignored" in request.path for request in scene.upstream.requests)
 
 
-def test_cached_repository_out_of_reach_is_told_and_left_alone(scene: Scene) -> None:
+def test_uncovered_cached_repository_is_alerted_and_not_mirrored(scene: Scene) -> None:
     cache(scene, "elsewhere")
     left = repository(scene, "elsewhere/team/app", "team/app")
     with no_rules(scene):

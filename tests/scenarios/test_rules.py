@@ -1,4 +1,4 @@
-"""The rules are broken: nothing is guessed, and all that is wrong with them is said at once."""
+"""Broken rules: the schedule fails, and every problem is reported at once."""
 
 import json
 
@@ -47,7 +47,7 @@ def test_fixed_rules_are_followed_at_once(scene: Scene) -> None:
     scene.serves(image)
 
 
-def test_mirror_taken_out_of_the_rules_during_its_refresh_is_left_alone(scene: Scene) -> None:
+def test_mirror_removed_from_the_rules_during_its_refresh_is_not_recorded(scene: Scene) -> None:
     image = make_image(seed=1)
     scene.serve(image)
     other = scene.deployment.next_mirror()

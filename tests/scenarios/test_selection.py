@@ -44,7 +44,7 @@ def in_ecr(scene: Scene) -> dict[str, str]:
     return {tag: image["imageDigest"] for page in pages for image in page["imageDetails"] for tag in image["imageTags"]}
 
 
-def told(scene: Scene) -> set[tuple[str, str]]:
+def alerts_of(scene: Scene) -> set[tuple[str, str]]:
     """Take the alerts: about what, and of which kind."""
     return {(alert.mirror, alert.kind) for alert in scene.deployment.alerts()}
 
@@ -68,24 +68,24 @@ class TestChosenTags:
         asked = [request.path.rpartition("/")[2] for request in chosen.upstream.requests]
         assert sorted(asked) == ["1.2", "1.3", "list"]
 
-    def test_listing_that_shrinks_takes_nothing_away_and_is_told(self, chosen: Scene) -> None:
+    def test_shrunk_listing_removes_no_mirror_and_is_alerted(self, chosen: Scene) -> None:
         before = in_ecr(chosen)
         chosen.upstream.delete_tag(chosen.mirror.path, "1.0")
         chosen.upstream.delete_tag(chosen.mirror.path, "1.1")
         chosen.fire_schedule()
         # What was chosen is checked all the same. The listing itself may be whole again in a moment.
-        assert told(chosen) == {(f"{chosen.repository}:1.1", "GONE")}
+        assert alerts_of(chosen) == {(f"{chosen.repository}:1.1", "GONE")}
         chosen.fire_schedule(ALERT_AFTER + CHECK_EVERY)
-        ((listing, kind),) = told(chosen)
+        ((listing, kind),) = alerts_of(chosen)
         assert kind == "UNLISTED"
         assert listing == f"{chosen.repository} ({chosen.mirror.host}/{chosen.mirror.path}):*"
         assert in_ecr(chosen) == before
         serve(chosen, "1.1", "1.4")
         chosen.fire_schedule()
-        assert told(chosen) == {(listing, "RECOVERED")}
+        assert alerts_of(chosen) == {(listing, "RECOVERED")}
         assert in_ecr(chosen).keys() == {"1.1", "1.2", "1.4"}
 
-    def test_push_of_a_tag_that_fits_but_was_not_chosen_is_somebody_elses(self, chosen: Scene) -> None:
+    def test_push_of_a_matching_tag_that_is_not_selected_is_ignored(self, chosen: Scene) -> None:
         chosen.upstream.forget_requests()
         chosen.push_by_hand(AMD, tag="0.9")  # which upstream has too
         chosen.settle()
@@ -94,7 +94,7 @@ class TestChosenTags:
 
 
 class TestNamespace:
-    def test_registry_that_does_not_list_its_repositories_is_told_once(self, scene: Scene) -> None:
+    def test_registry_without_a_catalog_is_alerted_once_by_the_stack(self, scene: Scene) -> None:
         scene.upstream.lists_repositories = False
         path = scene.mirror.path
         text = rules_text(scene.mirror._replace(path=f"{path}/*", repository=f"{scene.repository}/{{name}}"))
@@ -149,7 +149,7 @@ class TestPlatforms:
             scene.serves(INDEX)
         assert [execution["status"] for execution in scene.executions()] == ["SUCCEEDED"] * 3
 
-    def test_platform_that_upstream_lacks_blocks_until_the_rules_are_mended(self, scene: Scene) -> None:
+    def test_missing_platform_blocks_the_mirror_until_the_rules_are_corrected(self, scene: Scene) -> None:
         scene.serve(INDEX)
         with ruled(scene, "platforms: [linux/amd64, linux/riscv64]"):
             scene.check()
@@ -163,7 +163,7 @@ class TestPlatforms:
 
 
 class TestImmutable:
-    def test_immutable_tag_is_asked_for_once_and_restored_when_deleted(self, scene: Scene) -> None:
+    def test_immutable_tag_is_requested_once_and_restored_when_deleted(self, scene: Scene) -> None:
         scene.serve(AMD)
         with ruled(scene, 'immutable_tags: ["1.*"]'):
             scene.check()
@@ -189,7 +189,7 @@ def test_repository_is_made_by_the_creation_template_of_its_prefix(scene: Scene)
     assert made["imageTagMutability"] == "IMMUTABLE"
 
 
-def test_listing_of_a_rule_that_is_gone_does_not_come_back(scene: Scene) -> None:
+def test_listing_of_a_removed_rule_is_not_retried(scene: Scene) -> None:
     scene.send(ListRequest(rule="gone", asked_at=scene.aws.clock.now()).to_json())
     scene.settle()
     assert len(scene.runs("CheckFreshness")) == 1

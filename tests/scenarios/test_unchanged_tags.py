@@ -57,7 +57,7 @@ def test_tick_writes_the_heartbeat_and_nothing_else(fresh: Scene, tmp_path: Path
         fresh.fire_schedule()
     # The schedule reads what is paused and its heartbeat, queues, and writes it anew. The check reads what is paused
     # and remembered, and may begin before that is written. The look at what waits reads the slots and, twice, the
-    # line. The review reads all records, what is paused, and what it told.
+    # line. The review reads all records, the pauses, and the open incidents.
     counted = [call for call in without_rules(calls) if call.service != "other"]  # that is the schedule's own call
     assert sorted(counted) == sorted([*[READ] * 8, LOOK, LOOK, QUEUE, WRITE, SCAN, DESCRIBE])
     assert [request.method for request in fresh.upstream.requests] == ["HEAD"]
@@ -91,7 +91,7 @@ def test_recorder_sees_writes_when_there_are_any(fresh: Scene, tmp_path: Path) -
     assert any(call.service == "other" and "plans/" in call.operation for call in calls)
 
 
-def test_tags_of_one_repository_share_one_question_to_ecr(scene: Scene) -> None:
+def test_tags_of_one_repository_share_one_call_to_ecr(scene: Scene) -> None:
     tags = ("1.0", "1.1", "1.2")
     for number, tag in enumerate(tags):
         scene.upstream.push(make_image(seed=number), scene.mirror.path, tag)

@@ -1,4 +1,4 @@
-"""The topic takes no alert for a while: what had to be said is said later, and once."""
+"""The topic is unavailable for a while: alerts are sent later, and once."""
 
 from datetime import timedelta
 

@@ -56,7 +56,7 @@ def test_blob_with_wrong_bytes_is_blocked_and_publishes_nothing(scene: Scene, be
     assert scene.alert_kinds() == ["RECOVERED"]
 
 
-def test_wrong_bytes_are_left_behind_when_upstream_moves_on(scene: Scene) -> None:
+def test_mirror_with_wrong_bytes_recovers_when_upstream_moves(scene: Scene) -> None:
     scene.serve(BAD)
     lie(scene)
     scene.check()

@@ -1,4 +1,4 @@
-"""Upstream does not answer, or refuses: ECR keeps its copy, people are told once, and once more when it is over."""
+"""Upstream does not answer, or refuses: ECR keeps its copy, with one alert and one recovery."""
 
 from collections.abc import Callable
 from datetime import timedelta
@@ -80,7 +80,7 @@ def test_retry_after_of_an_hour_is_obeyed_for_an_hour(scene: Scene) -> None:
     for _ in range(3):
         scene.check(CHECK_EVERY)
         assert scene.record().state is State.UNKNOWN
-    assert scene.upstream.count("HEAD") == 1  # whoever asks to be left alone for an hour is left alone
+    assert scene.upstream.count("HEAD") == 1  # Retry-After of an hour is obeyed
     scene.upstream.clear_faults()
     scene.check(LEFT_ALONE)
     scene.serves(IMAGE)

@@ -13,8 +13,8 @@ import requests
 
 from local.images import make_image, push_image
 from pullahead.webhooks.http import WebhookOutcome
-from tests.fakes.receiving import Receiving, followed
 from tests.fakes.samples import rule
+from tests.fakes.webhook_receiver import WebhookReceiver, followed
 from tests.fakes.webhooks import SECRET, url_event
 from tests.polling import until
 from tests.real_servers import docker_registry
@@ -37,11 +37,11 @@ def followed_up(upstream: Caller, answer: requests.Response) -> dict[str, Any]:
     """Wait for all that follows a call, and give its answer."""
     assert answer.status_code == 202, answer.text
     upstream.settle()
-    told: dict[str, Any] = answer.json()
-    return told
+    body: dict[str, Any] = answer.json()
+    return body
 
 
-def test_change_upstream_is_published_because_upstream_called(scene: Scene, upstream: Caller) -> None:
+def test_change_upstream_is_published_after_a_webhook(scene: Scene, upstream: Caller) -> None:
     scene.serve(OLD)
     scene.check()
     upstream.settle()
@@ -54,7 +54,7 @@ def test_change_upstream_is_published_because_upstream_called(scene: Scene, upst
     assert SECRET not in run.logs
 
 
-def test_tag_that_upstream_deleted_is_told_at_once(scene: Scene, upstream: Caller) -> None:
+def test_tag_that_upstream_deleted_is_alerted_at_once(scene: Scene, upstream: Caller) -> None:
     scene.serve(OLD)
     scene.check()
     upstream.settle()
@@ -73,7 +73,7 @@ def test_tag_that_upstream_deleted_is_told_at_once(scene: Scene, upstream: Calle
     assert scene.record().state.value == "GONE"
 
 
-def test_unauthenticated_webhook_learns_nothing_and_asks_nobody(scene: Scene, upstream: Caller) -> None:
+def test_unauthenticated_webhook_is_refused_without_a_request(scene: Scene, upstream: Caller) -> None:
     scene.serve(OLD)
     payload = upstream.payload()
     answers = [
@@ -122,7 +122,7 @@ def checked(scene: Scene) -> list[str]:
 
 
 @pytest.mark.real_registry
-def test_docker_registry_tells_of_its_own_pushes(scene: Scene, upstream: Caller, tmp_path: Path) -> None:
+def test_docker_registry_sends_webhooks_of_its_pushes(scene: Scene, upstream: Caller, tmp_path: Path) -> None:
     with notifying_registry(tmp_path, upstream) as host:
         mirror = MirrorRule(host, "library/real", scene.repository)
         with scene.deployment.rules(rules_text(mirror), *MIRRORING):
@@ -153,7 +153,7 @@ def notifying_registry(folder: Path, upstream: Caller) -> Iterator[str]:
 def test_ten_thousand_webhooks_are_two_checks_for_each_mirror_and_window() -> None:
     """One process takes a minute's storm: pushes of every mirror, strangers, and names that no rule follows."""
     names = [str(number) for number in range(MIRRORS)]
-    receiving = Receiving(followed(rule(*names)))
+    receiving = WebhookReceiver(followed(rule(*names)))
     outcomes: Counter[WebhookOutcome] = Counter()
     for number in range(CALLS):
         outcomes[receiving.receive(storm(number)).outcome] += 1

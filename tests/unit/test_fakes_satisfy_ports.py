@@ -8,12 +8,12 @@ from pullahead.mirrors.store import RecordStore
 from pullahead.oci.registries import Target, Upstream
 from pullahead.on_demand.ports import DemandStore
 from pullahead.refresh.ports import PlanStore, RefreshExecutions
+from tests.fakes.alerts import FakeAlerts, FakeIncidents
 from tests.fakes.demands import FakeDemands
-from tests.fakes.memory import FakeClock, FakePlans, FakeQueue, FakeRecords, FakeRefreshes
+from tests.fakes.memory import FakeCheckQueue, FakeClock, FakePlanStore, FakeRecords, FakeRefreshExecutions
 from tests.fakes.outcomes import FakeOutcomes
 from tests.fakes.script import Script
 from tests.fakes.target import FakeTarget
-from tests.fakes.telling import FakeAlerts, FakeIncidents
 from tests.fakes.upstream import FakeUpstream
 
 
@@ -22,9 +22,9 @@ def test_fakes_of_one_test_share_one_script() -> None:
     upstream: Upstream = FakeUpstream(script)
     target: Target = FakeTarget(script)
     records: RecordStore = FakeRecords(script)
-    plans: PlanStore = FakePlans(script)
-    refreshes: RefreshExecutions = FakeRefreshes(script)
-    queue: CheckQueue = FakeQueue(script)
+    plans: PlanStore = FakePlanStore(script)
+    refreshes: RefreshExecutions = FakeRefreshExecutions(script)
+    queue: CheckQueue = FakeCheckQueue(script)
     alerts: AlertPublisher = FakeAlerts(script)
     incidents: IncidentStore = FakeIncidents(script)
     outcomes: OutcomeEventBus = FakeOutcomes(script)

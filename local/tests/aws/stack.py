@@ -13,7 +13,7 @@ TEMPLATES = HERE / "templates"
 
 
 class Answer(NamedTuple):
-    """What an invocation by API gave back."""
+    """The result of an invocation by API."""
 
     payload: Any
     error: str | None  # the FunctionError header
@@ -54,7 +54,7 @@ class WholeStack(NamedTuple):
         return bodies
 
     def execution(self, units: list[Any], last: dict[str, Any], name: str | None = None) -> str:
-        """Start the state machine on some units, with what its last task is told; return the execution's ARN."""
+        """Start the state machine on some units, with the input of its last task; return the execution's ARN."""
         named = {} if name is None else {"name": name}
         started = self.aws.client("stepfunctions").start_execution(
             stateMachineArn=self.stack.resources["Machine"],

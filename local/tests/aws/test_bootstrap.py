@@ -55,8 +55,8 @@ def test_function_lives_by_the_local_clock_even_when_it_is_advanced_later(start:
     sandbox = start(app=TELL_TIME, pullahead__app=APP_MODULE)
 
     for _ in range(2):
-        told = datetime.fromisoformat(json.loads(sandbox.invoke(b"{}").payload))
-        assert abs(told - clock.now()) < timedelta(seconds=5)
+        returned = datetime.fromisoformat(json.loads(sandbox.invoke(b"{}").payload))
+        assert abs(returned - clock.now()) < timedelta(seconds=5)
         clock.advance(3600)
 
 

@@ -8,7 +8,7 @@ import pytest
 from local.clock import LocalClock
 
 
-def test_advance_is_seen_by_every_clock_on_the_file(tmp_path: Path) -> None:
+def test_advance_moves_every_clock_of_the_file(tmp_path: Path) -> None:
     one, other = LocalClock(tmp_path / "clock"), LocalClock(tmp_path / "clock")
     assert one.offset == timedelta(0)
 
@@ -25,7 +25,7 @@ def test_clock_does_not_go_back(tmp_path: Path) -> None:
         LocalClock(tmp_path / "clock").advance(-1)
 
 
-def test_nothing_is_left_of_writing(tmp_path: Path) -> None:
+def test_writing_leaves_no_temporary_file(tmp_path: Path) -> None:
     clock = LocalClock(tmp_path / "clock")
     clock.advance(1)
     clock.advance(1)

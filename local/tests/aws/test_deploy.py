@@ -131,7 +131,7 @@ def test_dashboard_may_name_alarms_that_are_not_made(whole: WholeStack, tmp_path
 
 
 @pytest.mark.parametrize("body", ["{", "{}", '{"widgets": [{"properties": {"endpoint": "${Worker.Arn}"}}]}'])
-def test_dashboard_that_would_show_nothing_is_refused(whole: WholeStack, tmp_path: Path, body: str) -> None:
+def test_empty_dashboard_is_refused(whole: WholeStack, tmp_path: Path, body: str) -> None:
     board = {"Type": "AWS::CloudWatch::Dashboard", "Properties": {"DashboardName": "odd", "DashboardBody": body}}
 
     with pytest.raises(DeploymentError, match="Board: AWS::CloudWatch::Dashboard is not as the template says"):

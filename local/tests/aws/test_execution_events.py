@@ -10,7 +10,7 @@ from tests.polling import until
 
 
 @pytest.fixture
-def heard(whole: WholeStack) -> WholeStack:
+def listening(whole: WholeStack) -> WholeStack:
     """Let a queue hear what the state machine's executions do."""
     events, queue = whole.aws.client("events"), whole.stack.resources["Seen"].rsplit("/", 1)[1]
     pattern = {
@@ -25,24 +25,24 @@ def heard(whole: WholeStack) -> WholeStack:
     return whole
 
 
-def events_of(heard: WholeStack) -> list[dict[str, Any]]:
-    heard.aws.wait_idle(20)
-    found = [json.loads(body) for body in heard.taken("Seen")]
+def events_of(listening: WholeStack) -> list[dict[str, Any]]:
+    listening.aws.wait_idle(20)
+    found = [json.loads(body) for body in listening.taken("Seen")]
     return sorted(
         (event for event in found if "detail" in event), key=lambda event: event["detail"]["status"] != "RUNNING"
     )
 
 
-def test_execution_that_succeeds_tells_of_its_beginning_and_its_end(heard: WholeStack) -> None:
-    arn = heard.execution([], {"do": "echo"}, "one-that-succeeds")
-    began, ended = events_of(heard)
-    described = heard.result(arn)
+def test_execution_that_succeeds_sends_events_of_its_start_and_its_end(listening: WholeStack) -> None:
+    arn = listening.execution([], {"do": "echo"}, "one-that-succeeds")
+    began, ended = events_of(listening)
+    described = listening.result(arn)
     assert ended["source"] == "aws.states"
     assert ended["resources"] == [arn]
     assert ended["time"].endswith("Z")
     detail = ended["detail"]
     assert (detail["name"], detail["status"]) == ("one-that-succeeds", "SUCCEEDED")
-    assert (detail["executionArn"], detail["stateMachineArn"]) == (arn, heard.stack.resources["Machine"])
+    assert (detail["executionArn"], detail["stateMachineArn"]) == (arn, listening.stack.resources["Machine"])
     assert json.loads(detail["input"]) == json.loads(described["input"])
     assert json.loads(detail["output"]) == json.loads(described["output"])
     assert detail["stopDate"] == int(described["stopDate"].timestamp() * 1000)
@@ -50,18 +50,18 @@ def test_execution_that_succeeds_tells_of_its_beginning_and_its_end(heard: Whole
     assert began["detail"]["startDate"] == detail["startDate"]
 
 
-def test_execution_that_fails_tells_why(heard: WholeStack) -> None:
-    heard.execution([], {"do": "fail", "how": "down"}, "one-that-fails")
-    _, ended = events_of(heard)
+def test_execution_that_fails_sends_an_event_with_its_cause(listening: WholeStack) -> None:
+    listening.execution([], {"do": "fail", "how": "down"}, "one-that-fails")
+    _, ended = events_of(listening)
     assert (ended["detail"]["status"], ended["detail"]["output"]) == ("FAILED", None)
     assert ended["detail"]["error"] == "UpstreamDownError"
 
 
-def test_execution_that_is_stopped_tells_so_when_it_is_over(heard: WholeStack) -> None:
-    states = heard.aws.client("stepfunctions")
-    arn = heard.execution([{"wanted": 10_000}], {"do": "echo"}, "one-that-is-stopped")
-    until(lambda: len(heard.runs("Worker")) > 0, "the execution works")
+def test_execution_that_is_stopped_sends_an_event_at_its_end(listening: WholeStack) -> None:
+    states = listening.aws.client("stepfunctions")
+    arn = listening.execution([{"wanted": 10_000}], {"do": "echo"}, "one-that-is-stopped")
+    until(lambda: len(listening.runs("Worker")) > 0, "the execution works")
     states.stop_execution(executionArn=arn)
-    _, ended = events_of(heard)
+    _, ended = events_of(listening)
     assert ended["detail"]["status"] == "ABORTED"
-    assert heard.result(arn)["status"] == "ABORTED"
+    assert listening.result(arn)["status"] == "ABORTED"

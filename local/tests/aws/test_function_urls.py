@@ -1,4 +1,4 @@
-"""URLs of functions: HTTP in, an event for the function, HTTP out, and nobody gets in whom AWS would not let in."""
+"""URLs of functions: HTTP in, an event for the function, HTTP out, with the authorization of AWS."""
 
 import threading
 from collections.abc import Iterator
@@ -129,7 +129,7 @@ def test_call_beyond_the_accounts_concurrency_is_refused(served: Served) -> None
 
 
 @pytest.mark.parametrize("missing", ["lambda:InvokeFunctionUrl", "lambda:InvokeFunction"])
-def test_url_without_one_of_both_permissions_lets_nobody_in(served: Served, missing: str) -> None:
+def test_url_without_one_of_both_permissions_refuses_every_call(served: Served, missing: str) -> None:
     client = served.aws.client("lambda")
     role = client.get_function_configuration(FunctionName=served.name)["Role"]
     shy = client.create_function(
@@ -145,7 +145,7 @@ def test_url_without_one_of_both_permissions_lets_nobody_in(served: Served, miss
     assert requests.get(url, timeout=20).status_code == 403
 
 
-def test_nobody_is_at_the_url_of_no_function(served: Served) -> None:
+def test_url_of_no_function_is_not_found(served: Served) -> None:
     assert requests.get(f"{served.aws.url}/_url/nobody/", timeout=20).status_code == 404
 
 

@@ -59,14 +59,14 @@ def test_message_that_always_fails_ends_in_the_dead_letter_queue(whole: WholeSta
 
 def test_batch_whose_function_fails_comes_back_as_a_whole(whole: WholeStack) -> None:
     before = len(whole.runs("Consumer"))
-    whole.send("Jobs", "poison")
+    whole.send("Jobs", "invalid")
     _let_go(whole)
 
-    assert [run.outcome for run in whole.runs("Consumer")[before:]] == ["PoisonError"] * 3
-    assert whole.taken("JobsDead") == ["poison"]
+    assert [run.outcome for run in whole.runs("Consumer")[before:]] == ["InvalidMessageError"] * 3
+    assert whole.taken("JobsDead") == ["invalid"]
 
 
-def test_whoever_waits_for_a_message_is_answered_though_the_clock_stands_still(whole: WholeStack) -> None:
+def test_long_poll_ends_although_the_clock_is_stopped(whole: WholeStack) -> None:
     sqs, queue = whole.aws.client("sqs"), whole.stack.resources["JobsDead"]
     assert "Messages" not in sqs.receive_message(QueueUrl=queue, WaitTimeSeconds=1)
 
@@ -88,11 +88,11 @@ def test_whoever_waits_for_a_message_is_answered_though_the_clock_stands_still(w
         ("text", {"a", "b"}),
     ],
 )
-def test_partial_answers_mean_what_lambda_takes_them_for(answer: object, failed: set[str]) -> None:
+def test_partial_batch_responses_are_read_as_lambda_reads_them(answer: object, failed: set[str]) -> None:
     assert failed_messages(_outcome(json.dumps(answer).encode()), {"a", "b"}, partial=True) == failed
 
 
-def test_answer_is_not_looked_at_unless_the_mapping_asks_for_it() -> None:
+def test_response_is_ignored_unless_the_mapping_requests_it() -> None:
     named = json.dumps({"batchItemFailures": [{"itemIdentifier": "a"}]}).encode()
 
     assert failed_messages(_outcome(named), {"a"}, partial=False) == set()

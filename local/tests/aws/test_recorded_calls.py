@@ -1,4 +1,4 @@
-"""What roles call is recorded by the permissions that it takes, whoever else calls beside them, and nothing is lost."""
+"""Calls by roles are recorded as the permissions that they require; calls by others are not."""
 
 import base64
 import io
@@ -189,7 +189,7 @@ def test_lambda_calls() -> None:
         ("GET", "/v2/a/b/tags/list", ["ListImages"]),
     ],
 )
-def test_docker_endpoint_is_told_apart_by_the_password(method: str, path: str, actions: list[str]) -> None:
+def test_docker_endpoint_is_identified_by_the_password(method: str, path: str, actions: list[str]) -> None:
     recorded = logged_in()
     Server(recorded).ask(method, path, HTTP_AUTHORIZATION=f"Basic {TOKEN}")
     Server(recorded).ask(method, path, HTTP_AUTHORIZATION="Basic c29tZWJvZHk6ZWxzZQ==")
@@ -205,13 +205,13 @@ def test_mounted_layer_is_read_from_where_it_is() -> None:
     ]
 
 
-def test_docker_request_that_is_not_known_is_not_passed_over() -> None:
+def test_unknown_docker_request_is_recorded_by_its_method() -> None:
     recorded = logged_in()
     Server(recorded).ask("DELETE", "/v2/a/manifests/1.0", HTTP_AUTHORIZATION=f"Basic {TOKEN}")
     assert permissions(recorded)[1:] == [("ecr:DELETE", UNKNOWN)]
 
 
-def test_nobody_else_is_recorded() -> None:
+def test_only_calls_of_functions_are_recorded() -> None:
     recorded = RecordedCalls()
     server = Server(recorded)
     for authorization in (signed("s3", "local"), signed("s3", "ASIA1234"), "Bearer x", ""):

@@ -8,13 +8,13 @@ from local.tests.aws.stack import WholeStack
 
 
 def test_function_sees_code_layer_and_runtime_as_in_lambda(whole: WholeStack) -> None:
-    seen = whole.ask(do="environment").payload
+    environment = whole.ask(do="environment").payload
 
-    assert seen["layer"] == "from the layer"
-    assert seen["rules"] == "the rules"  # RULES_FILE=/opt/rules/rules.txt
-    assert seen["function"] == whole.stack.resources["Worker"]
-    assert 0 < seen["remaining"] <= 3000
-    assert seen["endpoint"] == whole.aws.url
+    assert environment["layer"] == "from the layer"
+    assert environment["rules"] == "the rules"  # RULES_FILE=/opt/rules/rules.txt
+    assert environment["function"] == whole.stack.resources["Worker"]
+    assert 0 < environment["remaining"] <= 3000
+    assert environment["endpoint"] == whole.aws.url
 
 
 @pytest.mark.parametrize("name", ["moto", "msgspec", "pytest", "local"])

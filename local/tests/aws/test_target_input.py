@@ -73,7 +73,7 @@ def test_template_that_eventbridge_would_refuse(template: str, complaint: str) -
 
 
 @pytest.mark.parametrize("path", ["detail", "$..layers", "$.detail.layers[*]", "$.detail[?(@.n)]"])
-def test_path_that_is_not_followed_is_refused(path: str) -> None:
+def test_unsupported_path_is_refused(path: str) -> None:
     with pytest.raises(TargetInputError):
         _input(InputPath=path)
 
@@ -87,5 +87,5 @@ def test_path_takes_a_part() -> None:
     assert json.loads(_input(InputPath="$")) == EVENT
 
 
-def test_event_goes_whole_when_nothing_is_said() -> None:
+def test_event_is_complete_without_input_settings() -> None:
     assert json.loads(_input()) == EVENT

@@ -32,7 +32,7 @@ MIB = 1024 * 1024
 
 
 class Clock:
-    """A clock that stands still until it is moved."""
+    """A clock that is stopped until it is advanced."""
 
     def __init__(self) -> None:
         self.time = datetime(2026, 1, 5, 10, tzinfo=UTC)

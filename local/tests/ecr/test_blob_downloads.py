@@ -27,7 +27,7 @@ def get_blob(registry: RunningEcr, digest: str) -> requests.Response:
     return requests.get(url, headers=registry.authorization(), allow_redirects=False, timeout=TIMEOUT)
 
 
-def test_presigned_url_gives_the_bytes_and_knows_no_login(blob_url: str) -> None:
+def test_presigned_url_serves_the_bytes_without_a_login(blob_url: str) -> None:
     response = requests.get(blob_url, timeout=TIMEOUT)
     assert (response.status_code, response.content) == (200, CONTENT)
 
@@ -90,7 +90,7 @@ def test_blob_of_another_repository_is_unknown(registry: RunningEcr) -> None:
     assert oci_error(get_blob(registry, digest_of(b"layer of elsewhere"))) == (404, "BLOB_UNKNOWN")
 
 
-def test_blob_that_no_image_refers_to_can_be_seen_but_not_pulled(registry: RunningEcr) -> None:
+def test_unreferenced_blob_has_a_head_but_cannot_be_pulled(registry: RunningEcr) -> None:
     digest = upload(registry.client, REPOSITORY, b"orphan")
     assert oci_error(get_blob(registry, digest)) == (404, "BLOB_UNKNOWN")
     url = f"{registry.url}/v2/{REPOSITORY}/blobs/{digest}"

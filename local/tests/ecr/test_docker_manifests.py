@@ -56,7 +56,7 @@ def put_manifest(
         basic("AWS", "9999999999.00.guess"),
     ],
 )
-def test_without_a_token_of_ours_the_challenge_is_basic(registry: RunningEcr, headers: dict[str, str]) -> None:
+def test_request_without_a_token_gets_a_basic_challenge(registry: RunningEcr, headers: dict[str, str]) -> None:
     response = requests.get(f"{registry.url}/v2/", headers=headers, timeout=TIMEOUT)
     assert oci_error(response) == (401, "UNAUTHORIZED")
     assert response.headers["WWW-Authenticate"] == f'Basic realm="{registry.url}/",service="ecr.amazonaws.com"'
@@ -234,7 +234,7 @@ def test_tags_of_a_missing_repository_are_unknown(registry: RunningEcr, session:
         ("POST", f"/v2/{REPOSITORY}/manifests/latest"),
     ],
 )
-def test_what_ecr_does_not_do_is_404(registry: RunningEcr, session: requests.Session, method: str, path: str) -> None:
+def test_unsupported_request_is_404(registry: RunningEcr, session: requests.Session, method: str, path: str) -> None:
     push(registry.client, REPOSITORY, "one", "latest")
     response = session.request(method, registry.url + path, timeout=TIMEOUT)
     assert (response.status_code, response.text) == (404, "404 page not found\n")

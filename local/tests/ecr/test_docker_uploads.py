@@ -227,7 +227,7 @@ class TestMountsThatTheAccountAllows:
     def test_missing_repository_opens_an_upload(self, registry: RunningEcr, session: requests.Session) -> None:
         start(registry, session, f"?mount={digest_of(b'mine')}&from=team/missing")
 
-    def test_setting_that_there_is_none_of_is_refused(self, registry: RunningEcr) -> None:
+    def test_unknown_setting_is_refused(self, registry: RunningEcr) -> None:
         with refused("InvalidParameterException", "no account setting"):
             registry.client.get_account_setting(name="NONSENSE")
         with refused("InvalidParameterException", "no value"):

@@ -54,7 +54,7 @@ def test_hook_without_end_runs_each_time_and_may_refuse(registry: RunningEcr) ->
             registry.client.list_images(repositoryName=REPOSITORY)
 
 
-def test_fault_of_the_docker_endpoint_is_said_in_its_words(registry: RunningEcr) -> None:
+def test_fault_of_the_docker_endpoint_has_the_format_of_oci(registry: RunningEcr) -> None:
     registry.ecr.faults.add("v2:StartUpload", "ThrottlingException")
     registry.ecr.faults.add("v2:StartUpload", "ServerException")
     url = f"{registry.url}/v2/{REPOSITORY}/blobs/uploads/"

@@ -149,7 +149,7 @@ def test_nothing_is_archived(client: ECRClient) -> None:
     assert len(client.describe_images(repositoryName=REPOSITORY, filter={"imageStatus": "ANY"})["imageDetails"]) == 1
 
 
-def test_batch_get_tells_each_failure_and_serves_the_rest(client: ECRClient) -> None:
+def test_batch_get_reports_each_failure_and_returns_the_rest(client: ECRClient) -> None:
     one, two = (digest_of(push(client, REPOSITORY, seed, seed).encode()) for seed in ("one", "two"))
     identifiers: list[Any] = [
         {"imageTag": "one"},

@@ -50,24 +50,24 @@ def test_parts_make_a_layer_with_the_digest_of_its_bytes(client: ECRClient) -> N
     assert answer_2["layers"][0]["layerSize"] == len(data)
 
 
-def test_out_of_order_part_says_where_to_go_on(client: ECRClient) -> None:
+def test_out_of_order_part_is_refused_with_the_expected_offset(client: ECRClient) -> None:
     upload_id = begin(client, REPOSITORY)
     send_part(client, REPOSITORY, upload_id, 0, b"12345")
     with refused("InvalidLayerPartException") as caught:
         send_part(client, REPOSITORY, upload_id, 6, b"7")
-    told: Any = caught.value.response
-    assert told["registryId"] == "123456789012"
-    assert told["repositoryName"] == REPOSITORY
-    assert told["uploadId"] == upload_id
-    assert told["lastValidByteReceived"] == 4
-    assert send_part(client, REPOSITORY, upload_id, told["lastValidByteReceived"] + 1, b"6") == 5
+    error: Any = caught.value.response
+    assert error["registryId"] == "123456789012"
+    assert error["repositoryName"] == REPOSITORY
+    assert error["uploadId"] == upload_id
+    assert error["lastValidByteReceived"] == 4
+    assert send_part(client, REPOSITORY, upload_id, error["lastValidByteReceived"] + 1, b"6") == 5
 
 
-def test_first_part_that_does_not_begin_at_zero_is_told_to(client: ECRClient) -> None:
+def test_first_part_that_does_not_begin_at_zero_is_refused_with_the_offset(client: ECRClient) -> None:
     with refused("InvalidLayerPartException") as caught:
         send_part(client, REPOSITORY, begin(client, REPOSITORY), 10, b"x")
-    told: Any = caught.value.response
-    assert told["lastValidByteReceived"] + 1 == 0
+    error: Any = caught.value.response
+    assert error["lastValidByteReceived"] + 1 == 0
 
 
 def test_repeated_part_after_a_lost_answer_is_not_appended_twice(registry: RunningEcr) -> None:
@@ -124,14 +124,14 @@ def test_upload_without_parts_is_empty(client: ECRClient) -> None:
         complete(client, begin(client, REPOSITORY), digest_of(b""))
 
 
-def test_layer_that_is_there_already_is_said_so(client: ECRClient) -> None:
+def test_layer_that_exists_is_an_error(client: ECRClient) -> None:
     upload(client, REPOSITORY, b"twice")
     with refused("LayerAlreadyExistsException"):
         upload(client, REPOSITORY, b"twice")
 
 
 @pytest.mark.parametrize("repository", [REPOSITORY, "team/other"])
-def test_upload_id_of_nobody_or_of_another_repository_is_not_found(client: ECRClient, repository: str) -> None:
+def test_upload_id_that_is_unknown_or_of_another_repository_is_not_found(client: ECRClient, repository: str) -> None:
     client.create_repository(repositoryName="team/other")
     upload_id = UNKNOWN_UPLOAD if repository == REPOSITORY else begin(client, REPOSITORY)
     with refused("UploadNotFoundException", upload_id):

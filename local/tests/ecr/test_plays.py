@@ -32,7 +32,7 @@ PLAYS: dict[str, Callable[[RunningEcr], None]] = {
 
 
 @pytest.fixture
-def told(registry: RunningEcr) -> RunningEcr:
+def registry(registry: RunningEcr) -> RunningEcr:
     """A registry with an image in a repository of its own, and in one that a rule has cached."""
     registry.client.create_pull_through_cache_rule(ecrRepositoryPrefix="quay", upstreamRegistryUrl="quay.io")
     for repository in (REPOSITORY, CACHED):
@@ -43,10 +43,10 @@ def told(registry: RunningEcr) -> RunningEcr:
 
 
 @pytest.mark.parametrize("name", sorted(PLAYS))
-def test_event_has_the_shape_of_its_sample(told: RunningEcr, name: str) -> None:
+def test_event_has_the_shape_of_its_sample(registry: RunningEcr, name: str) -> None:
     sample = json.loads((ROOT / f"events/ecr.{name}.json").read_text(encoding="utf-8"))
-    PLAYS[name](told)
-    (event,) = told.events
+    PLAYS[name](registry)
+    (event,) = registry.events
     assert shape_of(event) == shape_of(sample)
     assert event["detail-type"] == sample["detail-type"]
 
@@ -58,27 +58,27 @@ def shape_of(value: Any) -> Any:
     return [shape_of(each) for each in value] if isinstance(value, list) else type(value)
 
 
-def test_events_name_what_is_there(told: RunningEcr) -> None:
-    digest = told.client.describe_images(repositoryName=CACHED)["imageDetails"][0]["imageDigest"]
-    told.ecr.plays.cached(CACHED, "a")
-    told.ecr.plays.scanned(CACHED, "a", {"HIGH": 2, "LOW": 0})
-    cached, scanned = (event["detail"] for event in told.events)
+def test_events_name_existing_images(registry: RunningEcr) -> None:
+    digest = registry.client.describe_images(repositoryName=CACHED)["imageDetails"][0]["imageDigest"]
+    registry.ecr.plays.cached(CACHED, "a")
+    registry.ecr.plays.scanned(CACHED, "a", {"HIGH": 2, "LOW": 0})
+    cached, scanned = (event["detail"] for event in registry.events)
     assert (cached["image-digest"], cached["ecr-repository-prefix"]) == (digest, "quay")
     assert cached["upstream-registry-url"] == "quay.io"
     assert (scanned["image-digest"], scanned["image-tags"]) == (digest, ["a"])
     assert scanned["finding-severity-counts"] == {"HIGH": 2}
-    assert told.events[0]["resources"] == [f"arn:aws:ecr:eu-west-1:123456789012:repository/{CACHED}"]
+    assert registry.events[0]["resources"] == [f"arn:aws:ecr:eu-west-1:123456789012:repository/{CACHED}"]
 
 
-def test_archive_is_told_as_another_action(told: RunningEcr) -> None:
-    told.ecr.plays.archived(REPOSITORY, "a")
-    (event,) = told.events
+def test_archive_event_has_an_action_of_its_own(registry: RunningEcr) -> None:
+    registry.ecr.plays.archived(REPOSITORY, "a")
+    (event,) = registry.events
     assert (event["detail"]["action-type"], event["detail"]["target-storage-class"]) == (
         "UPDATE_STORAGE_CLASS",
         "ARCHIVE",
     )
 
 
-def test_cache_without_a_rule_has_nothing_to_tell(told: RunningEcr) -> None:
+def test_cache_without_a_rule_is_an_error(registry: RunningEcr) -> None:
     with pytest.raises(ValueError, match="no pull through cache rule covers mirror/app"):
-        told.ecr.plays.cached(REPOSITORY, "a")
+        registry.ecr.plays.cached(REPOSITORY, "a")

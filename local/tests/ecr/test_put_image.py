@@ -158,7 +158,7 @@ def test_exclusion_filters_are_wildcards(client: ECRClient, mode: Any, tag: str,
             push(client, REPOSITORY, "new", tag)
 
 
-def test_manifest_without_media_type_needs_it_said(client: ECRClient) -> None:
+def test_manifest_without_a_media_type_needs_one_in_the_request(client: ECRClient) -> None:
     with_blobs(client)
     manifest = image_manifest(b"config", [b"layer"], mediaType=None)
     with refused("InvalidParameterException", "Invalid JSON syntax"):
@@ -168,7 +168,7 @@ def test_manifest_without_media_type_needs_it_said(client: ECRClient) -> None:
     assert answer["image"]["imageManifestMediaType"] == OCI_MANIFEST
 
 
-def test_media_type_said_must_be_the_one_written(client: ECRClient) -> None:
+def test_media_type_of_the_request_must_match_the_manifest(client: ECRClient) -> None:
     with_blobs(client)
     with refused("InvalidParameterException", OCI_INDEX):
         client.put_image(
@@ -225,7 +225,7 @@ def test_foreign_layer_with_urls_need_not_be_there(client: ECRClient) -> None:
     assert put(client, REPOSITORY, manifest) == digest_of(manifest.encode())
 
 
-def test_foreign_layer_that_nobody_has_is_missing(client: ECRClient) -> None:
+def test_foreign_layer_without_urls_is_missing(client: ECRClient) -> None:
     with_blobs(client)
     with refused("LayersNotFoundException", digest_of(b"windows")):
         put(client, REPOSITORY, image_manifest(b"config", [], layers=[descriptor(b"windows", FOREIGN_LAYER)]))

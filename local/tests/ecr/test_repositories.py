@@ -142,6 +142,6 @@ MISSING: dict[str, Callable[[ECRClient], Any]] = {
 
 
 @pytest.mark.parametrize("operation", MISSING)
-def test_missing_repository_is_said_so_by_every_operation(client: ECRClient, operation: str) -> None:
+def test_missing_repository_is_reported_by_every_operation(client: ECRClient, operation: str) -> None:
     with refused("RepositoryNotFoundException", "does not exist in the registry"):
         MISSING[operation](client)

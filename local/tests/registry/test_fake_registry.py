@@ -1,4 +1,4 @@
-"""The fake registry itself: that it fails exactly as told, and otherwise answers as a registry does."""
+"""The fake registry fails exactly as scripted, and otherwise answers as a registry does."""
 
 import time
 from collections.abc import Iterator
@@ -30,7 +30,7 @@ def get(registry: FakeRegistry, path: str, **headers: str) -> requests.Response:
     return requests.get(f"{registry.url}{path}", headers=headers, timeout=10)
 
 
-def test_head_and_get_differ_by_more_than_the_body(registry: FakeRegistry) -> None:
+def test_head_and_get_differ_only_in_the_body(registry: FakeRegistry) -> None:
     url = f"{registry.url}/v2/team/app/manifests/1.0"
     head = requests.head(url, headers={"Accept": media_types.ACCEPT}, timeout=10)
     whole = get(registry, "/v2/team/app/manifests/1.0")
@@ -44,7 +44,7 @@ def test_head_and_get_differ_by_more_than_the_body(registry: FakeRegistry) -> No
     ]
 
 
-def test_kind_is_served_that_was_not_accepted(registry: FakeRegistry) -> None:
+def test_media_type_that_is_not_accepted_is_not_found(registry: FakeRegistry) -> None:
     assert get(registry, "/v2/team/app/manifests/1.0", Accept=media_types.OCI_MANIFEST).status_code == 404
 
 
@@ -59,21 +59,21 @@ def test_kind_is_served_that_was_not_accepted(registry: FakeRegistry) -> None:
         ("lines=1-2", 200, 0, 3_000_000),
     ],
 )
-def test_range_is_off_by_one(registry: FakeRegistry, asked: str, status: int, first_byte: int, end: int) -> None:
+def test_range_is_served_exactly(registry: FakeRegistry, asked: str, status: int, first_byte: int, end: int) -> None:
     answer = get(registry, f"/v2/team/app/blobs/{LAYER}", Range=asked)
     assert (answer.status_code, answer.content) == (status, CONTENT[first_byte:end])
     if status == 206:
         assert answer.headers["Content-Range"] == f"bytes {first_byte}-{end - 1}/3000000"
 
 
-def test_fault_outlives_its_times(registry: FakeRegistry) -> None:
+def test_fault_occurs_as_often_as_scripted(registry: FakeRegistry) -> None:
     registry.fail("GET", r"/manifests/1\.0$", status=503, times=2, headers={"Retry-After": "1"}, body=b"busy")
     answers = [get(registry, "/v2/team/app/manifests/1.0") for _ in range(3)]
     assert [answer.status_code for answer in answers] == [503, 503, 200]
     assert (answers[0].headers["Retry-After"], answers[0].content) == ("1", b"busy")
 
 
-def test_fault_meets_other_requests(registry: FakeRegistry) -> None:
+def test_fault_affects_matching_requests_only(registry: FakeRegistry) -> None:
     registry.fail("HEAD", "/manifests/")
     registry.fail("GET", "/blobs/other")
     assert get(registry, "/v2/team/app/manifests/1.0").status_code == 200
@@ -81,7 +81,7 @@ def test_fault_meets_other_requests(registry: FakeRegistry) -> None:
 
 
 @pytest.mark.parametrize("after_bytes", [0, 1, 1_500_000])
-def test_cut_comes_too_early_or_too_late(registry: FakeRegistry, after_bytes: int) -> None:
+def test_response_is_cut_after_exactly_the_given_bytes(registry: FakeRegistry, after_bytes: int) -> None:
     registry.cut("/blobs/", after_bytes=after_bytes)
     answer = urllib3.request("GET", f"{registry.url}/v2/team/app/blobs/{LAYER}", preload_content=False, retries=False)
     assert answer.read(after_bytes) == CONTENT[:after_bytes]
@@ -91,7 +91,7 @@ def test_cut_comes_too_early_or_too_late(registry: FakeRegistry, after_bytes: in
     assert get(registry, f"/v2/team/app/blobs/{LAYER}").content == CONTENT
 
 
-def test_registry_that_is_down_answers(registry: FakeRegistry) -> None:
+def test_registry_that_is_down_closes_connections(registry: FakeRegistry) -> None:
     with requests.Session() as session:
         assert session.get(f"{registry.url}/v2/", timeout=10).status_code == 200
         registry.down = True
@@ -101,19 +101,19 @@ def test_registry_that_is_down_answers(registry: FakeRegistry) -> None:
         assert session.get(f"{registry.url}/v2/", timeout=10).status_code == 200
 
 
-def test_hook_comes_after_the_answer(registry: FakeRegistry) -> None:
+def test_hook_runs_before_the_response(registry: FakeRegistry) -> None:
     registry.before("GET", "/manifests/", lambda: registry.delete_tag("team/app", "1.0"))
     assert get(registry, "/v2/team/app/manifests/1.0").status_code == 404
 
 
-def test_lie_is_told_with_the_truth(registry: FakeRegistry) -> None:
+def test_falsified_blob_and_digest_header_are_served(registry: FakeRegistry) -> None:
     registry.lie_blob(LAYER, b"lie")
     registry.lie_digest_header = "sha256:lie"
     assert get(registry, f"/v2/team/app/blobs/{LAYER}").content == b"lie"
     assert get(registry, "/v2/team/app/manifests/1.0").headers["Docker-Content-Digest"] == "sha256:lie"
 
 
-def test_tag_cannot_be_moved_or_taken_away(registry: FakeRegistry) -> None:
+def test_tag_is_moved_and_deleted(registry: FakeRegistry) -> None:
     child = next(iter(IMAGE.manifests))
     registry.tag("team/app", "1.0", child)
     assert get(registry, "/v2/team/app/manifests/1.0").headers["Docker-Content-Digest"] == child
@@ -122,7 +122,7 @@ def test_tag_cannot_be_moved_or_taken_away(registry: FakeRegistry) -> None:
     assert get(registry, f"/v2/team/app/manifests/{IMAGE.digest}").status_code == 200
 
 
-def test_signature_is_good_for_another_method_or_with_a_token(registry: FakeRegistry) -> None:
+def test_signed_url_is_valid_for_its_method_without_a_token_only(registry: FakeRegistry) -> None:
     with FakeRegistry() as storage:
         registry.redirect_blobs_to = storage
         url = f"{registry.url}/v2/team/app/blobs/{LAYER}"
@@ -133,7 +133,7 @@ def test_signature_is_good_for_another_method_or_with_a_token(registry: FakeRegi
         assert requests.get(location.partition("?")[0], timeout=10).status_code == 403
 
 
-def test_token_reaches_further_than_its_scope(registry: FakeRegistry) -> None:
+def test_token_is_valid_for_its_scope_until_it_expires(registry: FakeRegistry) -> None:
     registry.token_auth = True
     refused = get(registry, "/v2/team/app/manifests/1.0")
     assert refused.status_code == 401
@@ -146,14 +146,14 @@ def test_token_reaches_further_than_its_scope(registry: FakeRegistry) -> None:
     assert get(registry, "/v2/team/app/manifests/1.0", **bearer).status_code == 401
 
 
-def test_recorded_request_holds_a_credential(registry: FakeRegistry) -> None:
+def test_recorded_request_has_no_credential(registry: FakeRegistry) -> None:
     get(registry, "/v2/?a=b", Authorization="Bearer s3cr3t")
     (request,) = registry.requests
     assert (request.authorized, request.path, request.query, request.status) == (True, "/v2/", "a=b", 200)
     assert "s3cr3t" not in repr(request)
 
 
-def test_pages_of_tags_lose_one(registry: FakeRegistry) -> None:
+def test_every_tag_is_on_one_page(registry: FakeRegistry) -> None:
     for number in range(4):
         registry.tag("team/app", f"2.{number}", IMAGE.digest)
     tags, path = [], "/v2/team/app/tags/list?n=2"
@@ -166,14 +166,14 @@ def test_pages_of_tags_lose_one(registry: FakeRegistry) -> None:
     assert get(registry, "/v2/none/tags/list").status_code == 404
 
 
-def test_limit_is_not_kept(registry: FakeRegistry) -> None:
+def test_bandwidth_limit_is_kept(registry: FakeRegistry) -> None:
     registry.limit_bytes_per_second = 20_000_000
     started = time.monotonic()
     assert get(registry, f"/v2/team/app/blobs/{LAYER}").content == CONTENT
     assert time.monotonic() - started >= 0.14  # 3,000,000 bytes take 0.15 s
 
 
-def test_stopped_registry_keeps_its_port_or_its_connections(registry: FakeRegistry) -> None:
+def test_stopped_registry_releases_its_port_and_connections(registry: FakeRegistry) -> None:
     with requests.Session() as session:
         session.get(f"{registry.url}/v2/", timeout=10)
         registry.stop()
@@ -183,7 +183,7 @@ def test_stopped_registry_keeps_its_port_or_its_connections(registry: FakeRegist
         assert requests.get(f"{heir.url}/v2/", timeout=10).status_code == 200
 
 
-def test_error_of_the_fake_itself_passes_unseen() -> None:
+def test_error_in_the_fake_itself_is_raised_when_it_stops() -> None:
     registry = FakeRegistry()
     registry.start()
     registry.before("GET", "/v2/", lambda: registry.tag("no such repository", "1.0", IMAGE.digest))

@@ -16,14 +16,14 @@ from local.registry import FakeRegistry
 from pullahead.oci import digest_of, media_types, parse_manifest
 
 
-def test_same_seed_makes_another_image() -> None:
+def test_same_arguments_make_the_same_image() -> None:
     assert make_image([1000], seed=1) == make_image([1000], seed=1)
     assert len({make_image([1000], seed=seed).digest for seed in range(5)}) == 5
     assert make_image([1000], platform="linux/arm64").digest != make_image([1000]).digest
 
 
 @pytest.mark.parametrize("media", ["oci", "docker"])
-def test_manifest_names_what_is_not_there(media: Media) -> None:
+def test_every_named_blob_and_manifest_exists(media: Media) -> None:
     index = make_index([make_image([10, b"given"], media=media), make_image([20], seed=1, media=media)], media=media)
     named = set()
     for digest, manifest in index.manifests.items():
@@ -36,19 +36,19 @@ def test_manifest_names_what_is_not_there(media: Media) -> None:
     assert all(digest_of(index.read_blob(digest)) == digest for digest in named)
 
 
-def test_children_come_after_their_index() -> None:
+def test_children_come_before_their_index() -> None:
     index = make_index([make_index([make_image()]), make_image(seed=2)])
     assert list(index.manifests)[-1] == index.digest
     assert index.root.descriptor.media_type == media_types.OCI_INDEX
 
 
-def test_index_forgets_platforms() -> None:
+def test_index_names_the_platforms_of_its_children() -> None:
     index = make_index([make_image(platform="linux/arm64/v8")])
     platform = json.loads(index.root.content)["manifests"][0]["platform"]
     assert platform == {"os": "linux", "architecture": "arm64", "variant": "v8"}
 
 
-def test_large_layer_is_held_in_memory() -> None:
+def test_large_layer_is_not_held_in_memory() -> None:
     tracemalloc.start()
     image = make_image([SPARSE_FROM_BYTES + 1, SPARSE_FROM_BYTES])
     _, peak = tracemalloc.get_traced_memory()
@@ -62,11 +62,11 @@ WHOLE = b"".join(BLOB.pieces())
 
 
 @given(st.integers(0, len(BLOB)), st.integers(0, len(BLOB)))
-def test_sparse_blob_differs_by_where_it_is_read(first_byte: int, length: int) -> None:
+def test_sparse_blob_is_the_same_at_any_offset(first_byte: int, length: int) -> None:
     assert BLOB.read(first_byte, length) == WHOLE[first_byte : first_byte + length]
 
 
-def test_sparse_blob_repeats_itself() -> None:
+def test_blocks_of_a_sparse_blob_are_unique() -> None:
     assert len(WHOLE) == BLOB.size == len(BLOB)
     blocks = {
         hashlib.sha256(WHOLE[start : start + PIECE_BYTES]).digest() for start in range(0, len(WHOLE), PIECE_BYTES)
@@ -76,7 +76,7 @@ def test_sparse_blob_repeats_itself() -> None:
 
 
 @pytest.mark.skopeo
-def test_skopeo_cannot_pull_what_the_fake_serves(tmp_path: Path) -> None:
+def test_skopeo_pulls_from_the_fake(tmp_path: Path) -> None:
     if shutil.which("skopeo") is None:
         pytest.skip("skopeo is not on PATH")
     image = make_index([make_image([1000]), make_image([2000], seed=1, platform="linux/arm64")])

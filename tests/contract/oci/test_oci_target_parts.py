@@ -43,7 +43,7 @@ class TestParts:
         with pytest.raises(UploadLostError):
             target.upload_part(HOME, upload, first_byte, b"again")
 
-    def test_part_out_of_order_is_told_where_to_go_on(self, ecr: Registry) -> None:
+    def test_part_out_of_order_is_answered_with_the_expected_offset(self, ecr: Registry) -> None:
         target, upload = begun(ecr, PART)
         assert target.upload_part(HOME, upload, len(PART) + 7, b"gap") == len(PART)
         assert target.upload_part(HOME, upload, len(PART), b"next") == len(PART) + 4

@@ -12,7 +12,7 @@ from pullahead.oci import Descriptor, Reference, Repository
 from pullahead.registry.client import UpstreamRegistry
 from pullahead.registry.credentials import Credential
 from pullahead.rules.model import UpstreamSettings
-from tests.fakes.internet import Asked, Internet, Site
+from tests.fakes.internet import HttpRequest, Internet, Site
 
 IMAGE = make_image([5000], seed=40)
 BLOB = Descriptor("application/octet-stream", list(IMAGE.blobs)[-1], len(IMAGE.blobs[list(IMAGE.blobs)[-1]]))
@@ -26,7 +26,7 @@ def content_of(repository: str, *tags: str, image: LocalImage = IMAGE) -> Conten
     return content
 
 
-def api(content: Content, asked: Asked) -> Answer:
+def api(content: Content, asked: HttpRequest) -> Answer:
     """Answer as distribution does, once it is clear who asks."""
     if match := routes.MANIFEST.fullmatch(asked.path):
         manifest = content.find_manifest(match["repository"], match["name"])
@@ -36,11 +36,11 @@ def api(content: Content, asked: Asked) -> Answer:
         return routes.blob_answer(blob, match["name"], asked.headers.get("range", ""))
     if match := routes.TAGS.fullmatch(asked.path):
         return routes.tags_answer(content, match["repository"], asked.query)
-    return error_answer(404, "UNSUPPORTED", "no such thing here")
+    return error_answer(404, "UNSUPPORTED", "unsupported")
 
 
 class TokenService:
-    """Gives tokens to anybody, or to whom it knows, each good for the scopes that it was asked for."""
+    """Issues tokens, anonymously or for a login, each valid for the requested scopes."""
 
     def __init__(
         self, realm: str, service: str = "", *, field: str = "token", known: Collection[Credential] | None = None
@@ -51,7 +51,7 @@ class TokenService:
         self._numbers = itertools.count(1)
         self.granted: dict[str, tuple[str, ...]] = {}
 
-    def issue(self, asked: Asked) -> Answer:
+    def issue(self, asked: HttpRequest) -> Answer:
         """Answer a request for a token."""
         if self._known is not None and asked.authorization not in self._known:
             return error_answer(401, "UNAUTHORIZED", "incorrect username or password")
@@ -59,31 +59,31 @@ class TokenService:
         self.granted[f"Bearer {token}"] = tuple(asked.query.get("scope", ()))
         return json_answer(200, {self.field: token, "expires_in": 300})
 
-    def lets_in(self, asked: Asked) -> bool:
+    def lets_in(self, asked: HttpRequest) -> bool:
         """Tell whether a token is of this service and reaches as far as the repository."""
         return scope_of(asked) in self.granted.get(asked.authorization or "", ())
 
-    def challenge(self, asked: Asked) -> Answer:
+    def challenge(self, asked: HttpRequest) -> Answer:
         """Ask for a token."""
         service = f',service="{self.service}"' if self.service else ""
         header = f'Bearer realm="{self.realm}"{service},scope="{scope_of(asked)}"'
         return error_answer(401, "UNAUTHORIZED", "authentication required", {"WWW-Authenticate": header})
 
 
-def scope_of(asked: Asked) -> str:
+def scope_of(asked: HttpRequest) -> str:
     """Name what is needed to read what is asked for."""
     return f"repository:{routes.repository_of(asked.path)}:pull"
 
 
 class Storage:
-    """Signed addresses of blobs, each good for so many requests; whoever says who he is gets refused."""
+    """Signed addresses of blobs, each valid for so many requests; requests with an Authorization are refused."""
 
     def __init__(self, host: str, refusal: str = "<Error><Code>InvalidArgument</Code></Error>", uses: int = 1) -> None:
         self.host, self.uses, self._refusal = host, uses, refusal.encode()
         self._signed: dict[str, list[str]] = {}
         self._numbers = itertools.count(1)
 
-    def redirect(self, asked: Asked, status: int = 307) -> Answer:
+    def redirect(self, asked: HttpRequest, status: int = 307) -> Answer:
         """Send a reader of a blob to its signed address."""
         signature = f"s{next(self._numbers)}"
         self._signed[signature] = [asked.path] * self.uses
@@ -92,7 +92,7 @@ class Storage:
     def site(self, content: Content) -> Site:
         """Make the site that serves the blobs of a registry."""
 
-        def answer(asked: Asked) -> Answer:
+        def answer(asked: HttpRequest) -> Answer:
             if asked.authorization is not None:
                 return Answer(400, {"Content-Type": "application/xml"}, self._refusal)
             uses = self._signed.get(asked.query.get("sig", [""])[0], [])
@@ -117,17 +117,17 @@ class Tokened:
         stored = {} if self.storage is None else {self.storage.host: self.storage.site(self.content)}
         return {self.tokens.host: self.tokens.issue, **stored, self.host: self.registry}
 
-    def registry(self, asked: Asked) -> Answer:
+    def registry(self, asked: HttpRequest) -> Answer:
         """Answer as the registry."""
         if (asked.host, asked.path) == (self.tokens.host, self.tokens.path):
             return self.tokens.issue(asked)
         return self.answer(asked) if self.tokens.lets_in(asked) else self.challenge(asked)
 
-    def challenge(self, asked: Asked) -> Answer:
+    def challenge(self, asked: HttpRequest) -> Answer:
         """Refuse who has no token."""
         return self.tokens.challenge(asked)
 
-    def answer(self, asked: Asked) -> Answer:
+    def answer(self, asked: HttpRequest) -> Answer:
         """Answer who has one."""
         if self.storage is not None and "/blobs/" in asked.path:
             return self.storage.redirect(asked)

@@ -12,7 +12,7 @@ from local.registry.answers import Answer, error_answer, json_answer
 from local.registry.content import Content
 from pullahead.registry.credentials import Credential
 from tests.contract.styles.parts import IMAGE, Storage, Tokened, TokenService, api, content_of
-from tests.fakes.internet import Asked, Site
+from tests.fakes.internet import HttpRequest, Site
 
 
 class Azure(Tokened):
@@ -43,7 +43,7 @@ class Google(Tokened):
             content.push(IMAGE, repository, "1.0")
         super().__init__(content, TokenService(f"https://{self.host}/v2/token", known=[self.known]))
 
-    def answer(self, asked: Asked) -> Answer:
+    def answer(self, asked: HttpRequest) -> Answer:
         if not asked.path.endswith("/tags/list"):
             return super().answer(asked)
         entry = {"imageSizeBytes": "5000", "tag": ["1.0"], "timeCreatedMs": "0", "timeUploadedMs": "1700000000000"}
@@ -51,7 +51,7 @@ class Google(Tokened):
 
 
 class Nvidia(Tokened):
-    """nvcr.io: the user's name is `$oauthtoken`, whoever one is."""
+    """nvcr.io: the user's name is always `$oauthtoken`."""
 
     host, repository = "nvcr.io", "nvidia/cuda"
     known = Credential("$oauthtoken", "ngc-secret")
@@ -74,7 +74,7 @@ class Ecr:
     def sites(self) -> Mapping[str, Site]:
         return {self.host: self._registry, self._storage.host: self._storage.site(self._content)}
 
-    def _registry(self, asked: Asked) -> Answer:
+    def _registry(self, asked: HttpRequest) -> Answer:
         if asked.authorization != self.known.basic:
             challenge = {"WWW-Authenticate": f'Basic realm="https://{self.host}/",service="ecr.amazonaws.com"'}
             return Answer(401, {**challenge, "Content-Type": "text/plain"}, b"Not Authorized")
@@ -91,7 +91,7 @@ class GitLab(Tokened):
         tokens = TokenService("https://gitlab.com/jwt/auth", "container_registry", known=[self.known])
         super().__init__(content_of(self.repository, *tags), tokens)
 
-    def answer(self, asked: Asked) -> Answer:
+    def answer(self, asked: HttpRequest) -> Answer:
         if not asked.path.endswith("/tags/list"):
             return super().answer(asked)
         return sorted_page(self.content, self.repository, asked, 100, f"https://{self.host}{asked.path}")
@@ -118,13 +118,13 @@ class Artifactory(Tokened):
         tokens = TokenService(f"https://{self.host}/v2/token", self.host, known=[self.known])
         super().__init__(content_of(self.repository, *tags), tokens)
 
-    def challenge(self, asked: Asked) -> Answer:
+    def challenge(self, asked: HttpRequest) -> Answer:
         if asked.method != "HEAD":
             return super().challenge(asked)
         header = f'Bearer realm="{self.tokens.realm}",service="{self.host}"'
         return Answer(401, {"WWW-Authenticate": header})
 
-    def answer(self, asked: Asked) -> Answer:
+    def answer(self, asked: HttpRequest) -> Answer:
         if not asked.path.endswith("/tags/list"):
             return super().answer(asked)
         return sorted_page(self.content, self.repository, asked, 2, "/v2/team/app/tags/list")
@@ -143,7 +143,7 @@ class Nexus:
     def sites(self) -> Mapping[str, Site]:
         return {self.host: self._registry}
 
-    def _registry(self, asked: Asked) -> Answer:
+    def _registry(self, asked: HttpRequest) -> Answer:
         if asked.authorization != self.known.basic:
             return Answer(401, {"WWW-Authenticate": 'BASIC realm="Sonatype Nexus Repository Manager"'})
         if asked.method == "HEAD":
@@ -160,15 +160,15 @@ class Forgejo(Tokened):
         tokens = TokenService(f"https://{self.host}/v2/token", "container_registry")
         super().__init__(content_of(self.repository), tokens)
 
-    def challenge(self, asked: Asked) -> Answer:
+    def challenge(self, asked: HttpRequest) -> Answer:
         if asked.authorization in self.tokens.granted:
             return self.answer(asked)
         wanted = f'realm="{self.tokens.realm}",service="container_registry",scope="*"'
         return error_answer(401, "UNAUTHORIZED", "", {"WWW-Authenticate": f"Bearer {wanted}, Basic {wanted}"})
 
 
-def sorted_page(content: Content, repository: str, asked: Asked, size: int, address: str) -> Answer:
-    """Answer one page of tags, with a link that begins as it is told to."""
+def sorted_page(content: Content, repository: str, asked: HttpRequest, size: int, address: str) -> Answer:
+    """Return one page of tags, with a link that begins with the given address."""
     following = [tag for tag in content.list_tags(repository) or () if tag > asked.query.get("last", [""])[0]]
     page = following[:size]
     link = f'<{address}?last={page[-1]}&n={size}>; rel="next"'

@@ -13,7 +13,7 @@ from local.registry.answers import Answer, error_answer, json_answer
 from local.registry.content import Content
 from pullahead.registry.credentials import Credential
 from tests.contract.styles.parts import IMAGE, Storage, Tokened, TokenService, api, content_of, scope_of
-from tests.fakes.internet import Asked, Site
+from tests.fakes.internet import HttpRequest, Site
 
 
 class DockerHub(Tokened):
@@ -26,11 +26,11 @@ class DockerHub(Tokened):
         super().__init__(content_of(self.repository, "3.20"), tokens, Storage("production.cloudflare.docker.com"))
         self.remaining = remaining
 
-    def answer(self, asked: Asked) -> Answer:
+    def answer(self, asked: HttpRequest) -> Answer:
         if asked.method == "GET" and "/manifests/" in asked.path:
             if self.remaining <= 0:
-                told = "You have reached your pull rate limit. You may increase the limit by authenticating"
-                return error_answer(429, "TOOMANYREQUESTS", told, self._limits())
+                message = "You have reached your pull rate limit. You may increase the limit by authenticating"
+                return error_answer(429, "TOOMANYREQUESTS", message, self._limits())
             self.remaining -= 1
         answer = super().answer(asked)
         return dataclasses.replace(answer, headers={**answer.headers, **self._limits()})
@@ -40,7 +40,7 @@ class DockerHub(Tokened):
 
 
 class Ghcr(Tokened):
-    """Everybody needs a token; blobs are at signed addresses that grow old; tags come oldest first, page by page."""
+    """A token is always required; blobs are at signed addresses that expire; tags come in pages, oldest first."""
 
     host, repository = "ghcr.io", "team/app"
 
@@ -49,10 +49,10 @@ class Ghcr(Tokened):
         super().__init__(content_of(self.repository, *tags), TokenService("https://ghcr.io/token"), self.signed)
         self._listed = list(tags)
 
-    def answer(self, asked: Asked) -> Answer:
+    def answer(self, asked: HttpRequest) -> Answer:
         return self._page(asked) if asked.path.endswith("/tags/list") else super().answer(asked)
 
-    def _page(self, asked: Asked) -> Answer:
+    def _page(self, asked: HttpRequest) -> Answer:
         size = min(int(asked.query.get("n", ["100"])[0]), 100)
         last = asked.query.get("last", [""])[0]
         first = self._listed.index(last) + 1 if last else 0
@@ -75,7 +75,7 @@ class Quay:
     def sites(self) -> Mapping[str, Site]:
         return {self.host: self._registry}
 
-    def _registry(self, asked: Asked) -> Answer:
+    def _registry(self, asked: HttpRequest) -> Answer:
         if self.busy:
             self.busy -= 1
             return Answer(429, {"Content-Type": "text/html"}, b"<html><h1>429 Too Many Requests</h1></html>")
@@ -87,7 +87,7 @@ class Quay:
             headers["Content-Encoding"] = "gzip"
         return dataclasses.replace(answer, headers=headers)
 
-    def _page(self, asked: Asked) -> Answer:
+    def _page(self, asked: HttpRequest) -> Answer:
         first = int(asked.query.get("next_page", ["0"])[0])
         link = f'</v2/{self.repository}/tags/list?n=50&next_page={first + 50}>; rel="next"'
         page = self._listed[first : first + 50]
@@ -114,22 +114,22 @@ class Kubernetes:
             self.bucket: self._without_authorization,
         }
 
-    def _redirect(self, asked: Asked) -> Answer:
+    def _redirect(self, asked: HttpRequest) -> Answer:
         host = self.bucket if "/blobs/" in asked.path else self.region
         path = asked.path.removeprefix("/v2")
         return Answer(307, {"Location": f"https://{host}/v2/k8s-artifacts-prod/images{path}"})
 
-    def _regional(self, asked: Asked) -> Answer:
+    def _regional(self, asked: HttpRequest) -> Answer:
         if asked.path == "/v2/token":
             return self._tokens.issue(asked)
         return api(self._content, asked) if self._tokens.lets_in(asked) else self._tokens.challenge(asked)
 
-    def _without_authorization(self, asked: Asked) -> Answer:
+    def _without_authorization(self, asked: HttpRequest) -> Answer:
         return api(self._content, asked) if asked.authorization is None else Answer(400)
 
 
 class Microsoft:
-    """mcr.microsoft.com: nobody is asked who he is, and blobs are at a regional data host."""
+    """mcr.microsoft.com: no token is required, and blobs are at a regional data host."""
 
     host, repository = "mcr.microsoft.com", "dotnet/runtime"
 
@@ -140,12 +140,12 @@ class Microsoft:
     def sites(self) -> Mapping[str, Site]:
         return {self.host: self._registry, self._storage.host: self._storage.site(self._content)}
 
-    def _registry(self, asked: Asked) -> Answer:
+    def _registry(self, asked: HttpRequest) -> Answer:
         return self._storage.redirect(asked) if "/blobs/" in asked.path else api(self._content, asked)
 
 
 class EcrPublic(Tokened):
-    """An anonymous token for everything; whoever is too fast is told so without being told how long to wait."""
+    """An anonymous token for everything; the rate limit is answered by 429 without Retry-After."""
 
     host, repository = "public.ecr.aws", "docker/library/alpine"
 
@@ -154,13 +154,13 @@ class EcrPublic(Tokened):
         super().__init__(content_of(self.repository, "3.20"), tokens, Storage("d5l0dvt14r5h8.cloudfront.net"))
         self.busy = 0
 
-    def challenge(self, asked: Asked) -> Answer:
+    def challenge(self, asked: HttpRequest) -> Answer:
         if asked.authorization in self.tokens.granted:
             return self._unless_busy(asked)
         challenge = f'Bearer realm="{self.tokens.realm}",service="public.ecr.aws",scope="aws"'
         return error_answer(401, "DENIED", "Not Authorized", {"WWW-Authenticate": challenge})
 
-    def _unless_busy(self, asked: Asked) -> Answer:
+    def _unless_busy(self, asked: HttpRequest) -> Answer:
         if self.busy:
             self.busy -= 1
             return error_answer(429, "TOOMANYREQUESTS", "Rate exceeded")
@@ -178,7 +178,7 @@ class Chainguard(Tokened):
             content.push(IMAGE, repository, "latest")
         super().__init__(content, TokenService("https://cgr.dev/token", "cgr.dev"))
 
-    def challenge(self, asked: Asked) -> Answer:
+    def challenge(self, asked: HttpRequest) -> Answer:
         if asked.authorization is None:
             return super().challenge(asked)
         return error_answer(403, "DENIED", f"no access to {scope_of(asked)}")

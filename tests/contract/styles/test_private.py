@@ -1,4 +1,4 @@
-"""Registries that know their readers are followed by their own manners, and nobody else learns who reads."""
+"""Private registries are read as each of them requires, and no other host receives the credential."""
 
 import pytest
 
@@ -17,7 +17,7 @@ class TestAzure:
             assert client.head(Azure.host, Azure.repository)
             assert client.read(Azure.host, Azure.repository, 17)
         assert paths(internet, Azure.host).count("GET /oauth2/token") == 1
-        assert internet.said_who() == {Azure.host}
+        assert internet.hosts_sent_credentials() == {Azure.host}
 
     def test_wrong_password_is_tried_once(self) -> None:
         known = Credential("pull-token", "wrong")
@@ -28,7 +28,7 @@ class TestAzure:
 
 
 class TestGoogle:
-    def test_token_is_shown_for_its_repository_only(self) -> None:
+    def test_token_is_sent_for_its_repository_only(self) -> None:
         with following(Google(), Google.known) as (internet, client):
             for repository in (*Google.repositories, *Google.repositories):
                 assert client.head(Google.host, repository)
@@ -52,7 +52,7 @@ def test_password_of_ecr_does_not_go_to_the_bucket() -> None:
         assert client.head(Ecr.host, Ecr.repository)
         assert client.read(Ecr.host, Ecr.repository)
     assert len(internet.asked) == 2 + 2  # one refusal, which is remembered
-    assert internet.said_who() == {Ecr.host}
+    assert internet.hosts_sent_credentials() == {Ecr.host}
 
 
 class TestGitLab:
@@ -60,7 +60,7 @@ class TestGitLab:
         with following(GitLab(), GitLab.known) as (internet, client):
             assert client.head(GitLab.host, GitLab.repository)
         assert paths(internet, "gitlab.com") == ["GET /jwt/auth"]
-        assert internet.said_who() == {GitLab.host, "gitlab.com"}
+        assert internet.hosts_sent_credentials() == {GitLab.host, "gitlab.com"}
 
     def test_next_page_is_followed_by_its_query(self) -> None:
         with following(GitLab(NAMES), GitLab.known) as (internet, client):

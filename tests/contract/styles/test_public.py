@@ -30,14 +30,14 @@ class TestDockerHub:
             f"GET registry-1.docker.io{blob}",
             f"GET production.cloudflare.docker.com{blob}",
         ]
-        assert internet.said_who() == {"registry-1.docker.io"}
+        assert internet.hosts_sent_credentials() == {"registry-1.docker.io"}
 
-    def test_account_is_told_to_the_token_service_only(self) -> None:
+    def test_account_is_sent_to_the_token_service_only(self) -> None:
         with following(DockerHub(known=[ACCOUNT]), ACCOUNT) as (internet, client):
             assert client.head("docker.io", "library/alpine", "3.20")
             assert client.read("docker.io", "library/alpine")
         assert {asked.host for asked in internet.asked if asked.authorization == ACCOUNT.basic} == {"auth.docker.io"}
-        assert "production.cloudflare.docker.com" not in internet.said_who()
+        assert "production.cloudflare.docker.com" not in internet.hosts_sent_credentials()
 
     def test_pull_limit_is_a_rate_limit(self) -> None:
         with following(DockerHub(remaining=0)) as (internet, client):
@@ -54,7 +54,7 @@ class TestGhcr:
             assert client.head("ghcr.io", "team/app")
             assert client.read("ghcr.io", "team/app", 4000)
         assert paths(internet, "ghcr.io").count("GET /token") == 1
-        assert internet.said_who() == {"ghcr.io"}
+        assert internet.hosts_sent_credentials() == {"ghcr.io"}
         assert internet.asked[-1].headers["range"] == "bytes=4000-"
 
     def test_signed_address_that_expired_is_replaced(self) -> None:
@@ -79,7 +79,7 @@ class TestQuay:
             assert client.head("quay.io", "team/app")
         assert paths(internet, "quay.io") == ["HEAD /v2/team/app/manifests/1.0", "GET /v2/team/app/manifests/1.0"]
 
-    def test_blob_that_says_that_it_is_encoded_is_not_decoded(self) -> None:
+    def test_blob_with_a_content_encoding_is_not_decoded(self) -> None:
         with following(Quay()) as (internet, client):
             assert client.read("quay.io", "team/app")
         assert [asked.headers["accept-encoding"] for asked in internet.asked] == ["identity"]
@@ -120,7 +120,7 @@ class TestKubernetes:
             assert client.get("registry.k8s.io", "pause", "3.9")
             assert client.read("registry.k8s.io", "pause")
         assert ACCOUNT.basic not in {asked.authorization for asked in internet.asked}
-        assert internet.said_who() == {Kubernetes.region}
+        assert internet.hosts_sent_credentials() == {Kubernetes.region}
 
     def test_missing_tag_is_not_found(self) -> None:
         with following(Kubernetes()) as (_, client), pytest.raises(NotFoundError):
@@ -132,7 +132,7 @@ def test_microsoft_needs_no_token() -> None:
         assert client.head("mcr.microsoft.com", "dotnet/runtime", "8.0")
         assert client.read("mcr.microsoft.com", "dotnet/runtime")
     assert len(internet.asked) == 3
-    assert internet.said_who() == set()
+    assert internet.hosts_sent_credentials() == set()
 
 
 class TestEcrPublic:
@@ -142,7 +142,7 @@ class TestEcrPublic:
                 assert client.head("public.ecr.aws", "docker/library/alpine", "3.20")
             assert client.read("public.ecr.aws", "docker/library/alpine")
         assert paths(internet, "public.ecr.aws").count("GET /token/") == 1
-        assert internet.said_who() == {"public.ecr.aws"}
+        assert internet.hosts_sent_credentials() == {"public.ecr.aws"}
 
     def test_rate_limit_is_retried(self) -> None:
         style = EcrPublic()
@@ -157,7 +157,7 @@ class TestEcrPublic:
             client.get("public.ecr.aws", "docker/library/alpine", "3.20")
 
 
-def test_chainguard_is_shown_the_token_of_its_repository() -> None:
+def test_chainguard_receives_the_token_of_its_repository() -> None:
     with following(Chainguard()) as (internet, client):
         for repository in (*Chainguard.repositories, *Chainguard.repositories):
             assert client.head("cgr.dev", repository, "latest")
@@ -165,7 +165,7 @@ def test_chainguard_is_shown_the_token_of_its_repository() -> None:
     assert len(internet.asked) == 2 * 3 + 2
 
 
-def test_every_manner_ends_in_the_same_bytes() -> None:
+def test_every_registry_serves_the_same_bytes() -> None:
     for style, host, tag in (
         (DockerHub(), "docker.io", "3.20"),
         (Ghcr(), "ghcr.io", "1.0"),

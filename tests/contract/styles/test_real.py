@@ -42,7 +42,7 @@ class Guarded(NamedTuple):
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A registry's folder with content, which anybody was let put there."""
+    """A registry's folder with content, pushed without a login."""
     folder = tmp_path_factory.mktemp("registry")
     with docker_registry(folder) as host:
         push_image(IMAGE, f"http://{host}", "team/app", "1.0")

@@ -10,8 +10,8 @@ from pullahead.mirrors.record import RuleRecord, State
 from pullahead.mirrors.rule_record import rule_key
 from pullahead.rules.tag_patterns import PatternKind, TagPattern, TagSelection
 from tests.fakes.memory import FakeClock, FakeRecords
+from tests.fakes.records import fresh, unfresh
 from tests.fakes.samples import REPOSITORY, UPSTREAM, mirror, rule, rules
-from tests.fakes.standing import fresh, unfresh
 
 NOW = FakeClock()()
 RULES = rules([mirror(tag) for tag in ("1.0", "2.0", "3.0")])

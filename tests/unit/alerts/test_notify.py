@@ -6,50 +6,50 @@ from pullahead.alerts.chatbot import chatbot_json
 from pullahead.alerts.text import text_of
 from pullahead.mirrors.alert import Alert, AlertKind
 from pullahead.mirrors.judge import Observation
-from tests.fakes.watched import DOWN, DRIFTED, FRESH, NEW, OLD, OTHER, STALE, Watched
+from tests.fakes.reviewed_mirrors import DOWN, DRIFTED, FRESH, NEW, OLD, OTHER, STALE, ReviewedMirrors
 
 
 def test_alert_is_sent_once_by_the_next_review() -> None:
-    watched = Watched()
-    watched.stale()
-    assert watched.told() == ["mirror/a:1.0 is stale"]
-    assert watched.pending == []
-    assert [told.kind for told in watched.record().told] == [AlertKind.STALE]
-    assert watched.told(minutes=5) == watched.told(hours=90) == []
+    service = ReviewedMirrors()
+    service.stale()
+    assert service.sent_alerts() == ["mirror/a:1.0 is stale"]
+    assert service.pending == []
+    assert [sent.kind for sent in service.record().told] == [AlertKind.STALE]
+    assert service.sent_alerts(minutes=5) == service.sent_alerts(hours=90) == []
 
 
 def test_review_without_alerts_writes_nothing() -> None:
-    watched = Watched("a", "b")
-    watched.script.resume()
-    assert watched.told(minutes=5) == []
-    assert set(watched.script.calls) == {"scan", "load_heartbeat", "load_standing", "load_incidents"}
-    assert watched.script.calls.count("load_incidents") == 1
+    service = ReviewedMirrors("a", "b")
+    service.script.resume()
+    assert service.sent_alerts(minutes=5) == []
+    assert set(service.script.calls) == {"scan", "load_heartbeat", "load_rules_state", "load_incidents"}
+    assert service.script.calls.count("load_incidents") == 1
 
 
 def test_ten_thousand_alerts_are_one_message_and_their_recovery_another() -> None:
-    watched = Watched(*(f"m{number:05}" for number in range(10_000)))
-    watched.stale()
-    assert watched.told() == ["10,000 mirrors of ghcr.io are stale"]
-    (notice,) = watched.alerts.published
+    service = ReviewedMirrors(*(f"m{number:05}" for number in range(10_000)))
+    service.stale()
+    assert service.sent_alerts() == ["10,000 mirrors of ghcr.io are stale"]
+    (notice,) = service.alerts.published
     assert ([str(member.mirror) for member in notice.members], notice.mirrors) == (
         [f"mirror/m{number:05}:1.0" for number in range(10)],
         10_000,
     )
-    assert watched.pending == []
-    watched.see(FRESH, minutes=5)
-    assert watched.told() == ["10,000 mirrors of ghcr.io are fresh again"]
-    assert watched.told(hours=30) == []
+    assert service.pending == []
+    service.check(FRESH, minutes=5)
+    assert service.sent_alerts() == ["10,000 mirrors of ghcr.io are fresh again"]
+    assert service.sent_alerts(hours=30) == []
 
 
 def test_alerts_are_grouped_by_registry_and_cause() -> None:
-    watched = Watched("a", "b")
-    watched.mirrors["c"] = watched.mirror("c", "quay.io")
-    watched.see(FRESH, "c")
-    watched.see(STALE, "a", "c")
-    watched.see(DOWN, "b")
-    watched.see(STALE, "a", "c", hours=2)
-    watched.see(DOWN, "b")
-    assert sorted(watched.told()) == [
+    service = ReviewedMirrors("a", "b")
+    service.mirrors["c"] = service.mirror("c", "quay.io")
+    service.check(FRESH, "c")
+    service.check(STALE, "a", "c")
+    service.check(DOWN, "b")
+    service.check(STALE, "a", "c", hours=2)
+    service.check(DOWN, "b")
+    assert sorted(service.sent_alerts()) == [
         "mirror/a:1.0 is stale",
         "mirror/b:1.0 cannot be checked",
         "mirror/c:1.0 is stale",
@@ -58,175 +58,177 @@ def test_alerts_are_grouped_by_registry_and_cause() -> None:
 
 class TestIntervals:
     def test_more_stale_tags_are_reported_an_hour_later_with_their_total(self) -> None:
-        watched = Watched("a", "b", "c")
-        watched.see(STALE)
-        watched.see(STALE, "a", minutes=61)
-        assert watched.told() == ["mirror/a:1.0 is stale"]
-        watched.see(STALE, "b", "c", minutes=1)
-        assert watched.told(minutes=58) == []
-        assert watched.told(minutes=1) == ["2 mirrors of ghcr.io are stale"]
-        assert watched.alerts.published[-1].still_open == 3
+        service = ReviewedMirrors("a", "b", "c")
+        service.check(STALE)
+        service.check(STALE, "a", minutes=61)
+        assert service.sent_alerts() == ["mirror/a:1.0 is stale"]
+        service.check(STALE, "b", "c", minutes=1)
+        assert service.sent_alerts(minutes=58) == []
+        assert service.sent_alerts(minutes=1) == ["2 mirrors of ghcr.io are stale"]
+        assert service.alerts.published[-1].still_open == 3
 
     def test_trickle_of_alerts_is_reported_hourly(self) -> None:
         names = [f"m{number:02}" for number in range(24)]
-        watched = Watched(*names)
-        watched.see(STALE)
-        watched.clock.advance(hours=2)
-        told = []
+        service = ReviewedMirrors(*names)
+        service.check(STALE)
+        service.clock.advance(hours=2)
+        sent = []
         for name in names:
-            watched.see(STALE, name, minutes=5)
-            told += watched.told()
-        assert told == [
+            service.check(STALE, name, minutes=5)
+            sent += service.sent_alerts()
+        assert sent == [
             "mirror/m00:1.0 is stale",
             "12 mirrors of ghcr.io are stale",
         ]
-        assert watched.told(minutes=60) == ["11 mirrors of ghcr.io are stale"]
+        assert service.sent_alerts(minutes=60) == ["11 mirrors of ghcr.io are stale"]
 
     def test_more_mirrors_of_a_failing_upstream_are_reported_a_day_later(self) -> None:
-        watched = Watched("a", "b")
-        watched.see(DOWN, "a")
-        watched.see(DOWN, "a", hours=1)
-        assert len(watched.told()) == 1
-        watched.see(DOWN, "b")
-        watched.see(DOWN, "b", hours=2)
-        assert watched.told() == watched.told(hours=20) == []
-        assert watched.told(hours=2) == ["mirror/b:1.0 cannot be checked"]
+        service = ReviewedMirrors("a", "b")
+        service.check(DOWN, "a")
+        service.check(DOWN, "a", hours=1)
+        assert len(service.sent_alerts()) == 1
+        service.check(DOWN, "b")
+        service.check(DOWN, "b", hours=2)
+        assert service.sent_alerts() == service.sent_alerts(hours=20) == []
+        assert service.sent_alerts(hours=2) == ["mirror/b:1.0 cannot be checked"]
 
     def test_flapping_mirror_is_reported_once_a_day(self) -> None:
-        watched = Watched()
-        told = []
+        service = ReviewedMirrors()
+        sent = []
         for _ in range(10):
-            watched.stale()
-            told += watched.told()
-            watched.see(FRESH, minutes=5)
-            told += watched.told()
-        assert told == ["mirror/a:1.0 is stale", "mirror/a:1.0 is fresh again"]
-        assert watched.pending == []
+            service.stale()
+            sent += service.sent_alerts()
+            service.check(FRESH, minutes=5)
+            sent += service.sent_alerts()
+        assert sent == ["mirror/a:1.0 is stale", "mirror/a:1.0 is fresh again"]
+        assert service.pending == []
 
     def test_trouble_that_is_back_is_reported_again_after_a_day(self) -> None:
-        watched = Watched()
-        watched.stale()
-        watched.told()
-        watched.see(FRESH, minutes=5)
-        watched.told()
-        watched.stale()
-        reviewed = watched.review()
+        service = ReviewedMirrors()
+        service.stale()
+        service.sent_alerts()
+        service.check(FRESH, minutes=5)
+        service.sent_alerts()
+        service.stale()
+        reviewed = service.review()
         assert (reviewed.notifications.sent, reviewed.notifications.held_back) == ((), 1)
-        assert watched.told(hours=22) == []
-        assert watched.told(hours=2) == ["mirror/a:1.0 is stale"]
+        assert service.sent_alerts(hours=22) == []
+        assert service.sent_alerts(hours=2) == ["mirror/a:1.0 is stale"]
 
     def test_alert_that_is_over_before_it_is_sent_is_dropped(self) -> None:
-        watched = Watched()
-        watched.stale()
-        watched.see(FRESH, minutes=1)
-        reviewed = watched.review()
+        service = ReviewedMirrors()
+        service.stale()
+        service.check(FRESH, minutes=1)
+        reviewed = service.review()
         assert (reviewed.notifications.sent, reviewed.notifications.dropped) == ((), 1)
-        assert watched.pending == []
+        assert service.pending == []
 
     def test_recovery_of_some_waits_an_hour_and_counts_the_others(self) -> None:
-        watched = Watched("a", "b", "c")
-        watched.stale()
-        assert watched.told() == ["3 mirrors of ghcr.io are stale"]
-        watched.see(FRESH, "a", minutes=5)
-        watched.see(FRESH, "b", minutes=5)
-        assert watched.told() == watched.told(minutes=50) == []
-        assert watched.told(minutes=10) == ["2 mirrors of ghcr.io are fresh again"]
-        assert watched.alerts.published[-1].still_open == 1
-        watched.see(FRESH, "c", minutes=5)
-        assert watched.told() == ["mirror/c:1.0 is fresh again"]
-        assert watched.alerts.published[-1].still_open == 0
+        service = ReviewedMirrors("a", "b", "c")
+        service.stale()
+        assert service.sent_alerts() == ["3 mirrors of ghcr.io are stale"]
+        service.check(FRESH, "a", minutes=5)
+        service.check(FRESH, "b", minutes=5)
+        assert service.sent_alerts() == service.sent_alerts(minutes=50) == []
+        assert service.sent_alerts(minutes=10) == ["2 mirrors of ghcr.io are fresh again"]
+        assert service.alerts.published[-1].still_open == 1
+        service.check(FRESH, "c", minutes=5)
+        assert service.sent_alerts() == ["mirror/c:1.0 is fresh again"]
+        assert service.alerts.published[-1].still_open == 0
 
     def test_recovery_that_does_not_last_is_dropped(self) -> None:
-        watched = Watched("a", "b")
-        watched.stale()
-        watched.told()
-        watched.see(FRESH, "a", minutes=5)
-        assert watched.told() == []
-        watched.see(STALE, "a")
-        watched.see(STALE, "a", minutes=61)
-        assert watched.told() == []
-        assert watched.pending == []
-        watched.see(FRESH, minutes=5)
-        assert watched.told() == ["2 mirrors of ghcr.io are fresh again"]
+        service = ReviewedMirrors("a", "b")
+        service.stale()
+        service.sent_alerts()
+        service.check(FRESH, "a", minutes=5)
+        assert service.sent_alerts() == []
+        service.check(STALE, "a")
+        service.check(STALE, "a", minutes=61)
+        assert service.sent_alerts() == []
+        assert service.pending == []
+        service.check(FRESH, minutes=5)
+        assert service.sent_alerts() == ["2 mirrors of ghcr.io are fresh again"]
 
     def test_incidents_are_reported_by_twenties_oldest_first(self) -> None:
-        watched = Watched()
+        service = ReviewedMirrors()
         for number in range(25):
             name = f"m{number:02}"
-            watched.mirrors[name] = watched.mirror(name, f"r{number:02}.example")
-        del watched.mirrors["a"]
-        watched.see(FRESH)
-        watched.see(STALE)
-        watched.clock.advance(hours=1)
-        for name in reversed(list(watched.mirrors)):
-            watched.see(STALE, name, seconds=1)
-        assert watched.told() == [f"mirror/m{number:02}:1.0 is stale" for number in range(24, 4, -1)]
-        assert watched.told() == [f"mirror/m{number:02}:1.0 is stale" for number in range(4, -1, -1)]
+            service.mirrors[name] = service.mirror(name, f"r{number:02}.example")
+        del service.mirrors["a"]
+        service.check(FRESH)
+        service.check(STALE)
+        service.clock.advance(hours=1)
+        for name in reversed(list(service.mirrors)):
+            service.check(STALE, name, seconds=1)
+        assert service.sent_alerts() == [f"mirror/m{number:02}:1.0 is stale" for number in range(24, 4, -1)]
+        assert service.sent_alerts() == [f"mirror/m{number:02}:1.0 is stale" for number in range(4, -1, -1)]
 
 
 class TestDrift:
     def test_overwritten_tag_is_reported_although_it_is_restored(self) -> None:
-        watched = Watched()
-        watched.see(DRIFTED)
-        watched.see(FRESH, minutes=2)
-        assert watched.told() == ["mirror/a:1.0 was overwritten in ECR and restored"]
-        assert watched.pending == []
-        assert watched.told(hours=2) == []
+        service = ReviewedMirrors()
+        service.check(DRIFTED)
+        service.check(FRESH, minutes=2)
+        assert service.sent_alerts() == ["mirror/a:1.0 was overwritten in ECR and restored"]
+        assert service.pending == []
+        assert service.sent_alerts(hours=2) == []
 
     def test_restored_tag_is_reported_as_recovered(self) -> None:
-        watched = Watched()
-        watched.see(DRIFTED)
-        assert watched.told() == ["mirror/a:1.0 was overwritten in ECR"]
-        assert OTHER.digest in watched.alerts.published[0].members[0].detail
-        watched.see(FRESH, minutes=2)
-        assert watched.told() == ["mirror/a:1.0 was overwritten in ECR and is restored"]
+        service = ReviewedMirrors()
+        service.check(DRIFTED)
+        assert service.sent_alerts() == ["mirror/a:1.0 was overwritten in ECR"]
+        assert OTHER.digest in service.alerts.published[0].members[0].detail
+        service.check(FRESH, minutes=2)
+        assert service.sent_alerts() == ["mirror/a:1.0 was overwritten in ECR and is restored"]
 
     def test_repeatedly_overwritten_tag_is_reported_once_a_day(self) -> None:
-        watched = Watched()
-        told = []
+        service = ReviewedMirrors()
+        sent = []
         for _ in range(10):
-            watched.see(DRIFTED, minutes=5)
-            watched.see(FRESH, minutes=1)
-            told += watched.told()
-        assert told == ["mirror/a:1.0 was overwritten in ECR and restored"]
-        watched.see(DRIFTED, hours=24)
-        assert watched.told() == ["mirror/a:1.0 was overwritten in ECR"]
+            service.check(DRIFTED, minutes=5)
+            service.check(FRESH, minutes=1)
+            sent += service.sent_alerts()
+        assert sent == ["mirror/a:1.0 was overwritten in ECR and restored"]
+        service.check(DRIFTED, hours=24)
+        assert service.sent_alerts() == ["mirror/a:1.0 was overwritten in ECR"]
 
     @pytest.mark.parametrize(
-        "seen", [STALE, Observation(OLD, None), Observation(NEW, OTHER.digest)], ids=["moved", "deleted", "both-moved"]
+        "observed",
+        [STALE, Observation(OLD, None), Observation(NEW, OTHER.digest)],
+        ids=["moved", "deleted", "both-moved"],
     )
-    def test_stale_tag_is_not_reported_as_overwritten(self, seen: Observation) -> None:
-        watched = Watched()
-        watched.see(seen)
-        assert watched.told() == []
+    def test_stale_tag_is_not_reported_as_overwritten(self, observed: Observation) -> None:
+        service = ReviewedMirrors()
+        service.check(observed)
+        assert service.sent_alerts() == []
 
 
 def test_record_notes_when_its_alert_was_sent() -> None:
-    watched = Watched()
-    watched.stale()
-    watched.review()
-    told = watched.record().last_told(AlertKind.STALE)
-    assert told is not None
-    assert told.at == watched.clock()
+    service = ReviewedMirrors()
+    service.stale()
+    service.review()
+    sent = service.record().last_told(AlertKind.STALE)
+    assert sent is not None
+    assert sent.at == service.clock()
 
 
 def test_recovery_of_an_alert_of_an_older_version_is_sent() -> None:
-    watched = Watched()
-    watched.stale()
-    stored = watched.record()
-    watched.keep(stored.with_changes(pending=(), told=()))
-    watched.see(FRESH, minutes=5)
-    assert watched.told() == ["mirror/a:1.0 is fresh again"]
-    assert "Was:           STALE" in text_of(watched.alerts.published[-1])
+    service = ReviewedMirrors()
+    service.stale()
+    stored = service.record()
+    service.keep(stored.with_changes(pending=(), told=()))
+    service.check(FRESH, minutes=5)
+    assert service.sent_alerts() == ["mirror/a:1.0 is fresh again"]
+    assert "Was:           STALE" in text_of(service.alerts.published[-1])
 
 
 def test_recovery_written_by_an_older_version_names_no_kind() -> None:
-    watched = Watched()
-    began = watched.clock()
-    over = Alert(AlertKind.RECOVERED, watched.record().key, "ghcr.io/team/a:1.0", began, began)
-    watched.keep(watched.record().with_changes(pending=(over,)))
-    assert watched.told() == ["mirror/a:1.0 is fresh again"]
-    (notice,) = watched.alerts.published
+    service = ReviewedMirrors()
+    began = service.clock()
+    over = Alert(AlertKind.RECOVERED, service.record().key, "ghcr.io/team/a:1.0", began, began)
+    service.keep(service.record().with_changes(pending=(over,)))
+    assert service.sent_alerts() == ["mirror/a:1.0 is fresh again"]
+    (notice,) = service.alerts.published
     assert "RECOVERED" not in text_of(notice)
     assert "*Was*" not in chatbot_json(notice)
-    assert watched.pending == []
+    assert service.pending == []

@@ -17,10 +17,10 @@ from pullahead.rules.model import Rules
 from pullahead.rules.sources.findings import Findings
 from pullahead.rules.sources.state import BrokenRules, FollowedText, RulesState
 from pullahead.rules.tag_patterns import PatternKind, TagPattern, TagSelection
+from tests.fakes.alerts import ADDRESS, ReviewedService
+from tests.fakes.records import fresh, listing_record, unfresh
 from tests.fakes.samples import KEY, REPOSITORY, mirror, root, rule, rules
 from tests.fakes.sources import QUAY
-from tests.fakes.standing import fresh, listing_record, unfresh
-from tests.fakes.telling import ADDRESS, ReviewedService
 
 NAMED = rules([mirror("1.0"), mirror("2.0")])
 CHOOSING = rule("1.0", tags=TagSelection(names=("1.0",), patterns=(TagPattern(PatternKind.GLOB, "*"),)))
@@ -33,7 +33,7 @@ class Known(ReviewedService):
         super().__init__(lambda: self.rules)
         self.rules = known
         self.keep(*(fresh(f"{REPOSITORY}:{tag}", self.clock()) for tag in ("1.0", "2.0")))
-        self.standing.save(RulesState())
+        self.rules_state.save(RulesState())
         self.beat()
 
     def beat(self, **later: float) -> None:
@@ -47,7 +47,7 @@ class Known(ReviewedService):
         self.beat()
 
     def break_rules(self, broken: BrokenRules | None) -> None:
-        self.standing.save(RulesState(text=FollowedText("good", "2", broken)))
+        self.rules_state.save(RulesState(text=FollowedText("good", "2", broken)))
 
     def leaving(self) -> list[str]:
         return sorted(str(record.key) for record in self.records.scan() if record.expires_at is not None)
@@ -77,51 +77,51 @@ def test_alerts_are_sent_although_rules_are_not_known(error: Exception) -> None:
 class TestNotChecked:
     def test_missing_checks_are_reported_once_and_recover_once(self) -> None:
         known = Known()
-        assert known.told(minutes=29) == []
-        assert known.told(minutes=1) == ["mirrors are not checked"]
-        assert known.told(minutes=5) == known.told(days=3) == []
+        assert known.sent_alerts(minutes=29) == []
+        assert known.sent_alerts(minutes=1) == ["mirrors are not checked"]
+        assert known.sent_alerts(minutes=5) == known.sent_alerts(days=3) == []
         known.beat(minutes=5)
-        assert known.told() == ["mirrors are checked again"]
-        assert known.told(minutes=5) == []
+        assert known.sent_alerts() == ["mirrors are checked again"]
+        assert known.sent_alerts(minutes=5) == []
 
     def test_checks_missing_again_within_a_day_are_not_reported(self) -> None:
         known = Known()
-        told = []
+        sent = []
         for _ in range(10):
-            told += known.told(hours=1)
+            sent += known.sent_alerts(hours=1)
             known.beat()
-            told += known.told()
-        assert len(told) == 2
-        assert known.told(hours=24) == ["mirrors are not checked"]
+            sent += known.sent_alerts()
+        assert len(sent) == 2
+        assert known.sent_alerts(hours=24) == ["mirrors are not checked"]
 
     def test_schedule_that_never_ran_is_reported_half_an_hour_after_the_first_review(self) -> None:
         known = Known()
         known.records.heartbeat = None
-        assert known.told() == known.told(minutes=29) == []
-        assert known.told(minutes=1) == ["mirrors are not checked"]
+        assert known.sent_alerts() == known.sent_alerts(minutes=29) == []
+        assert known.sent_alerts(minutes=1) == ["mirrors are not checked"]
         assert known.alerts.published[0].members[0].detail == "no checks were ever sent"
         known.beat()
-        assert known.told() == ["mirrors are checked again"]
+        assert known.sent_alerts() == ["mirrors are checked again"]
 
     def test_message_whose_incident_was_not_stored_is_repeated(self) -> None:
         known = Known()
         known.script.fail("save_incident", StorageError("no"))
-        assert len(known.told(hours=1)) == 1
-        assert len(known.told(minutes=5)) == 1
-        assert known.told(minutes=5) == []
+        assert len(known.sent_alerts(hours=1)) == 1
+        assert len(known.sent_alerts(minutes=5)) == 1
+        assert known.sent_alerts(minutes=5) == []
 
 
 class TestBrokenRules:
     def test_broken_rules_are_reported_once_and_recover_once(self) -> None:
         known = Known()
         known.break_rules(BrokenRules(known.clock(), "line 3: 'mirors' is not known"))
-        assert known.told(minutes=5) == [f"rules {ADDRESS} cannot be used"]
+        assert known.sent_alerts(minutes=5) == [f"rules {ADDRESS} cannot be used"]
         assert known.alerts.published[0].members[0].detail == "line 3: 'mirors' is not known"
         known.beat(minutes=5)
-        assert known.told() == []
+        assert known.sent_alerts() == []
         known.break_rules(None)
-        assert known.told() == ["the rules can be used again"]
-        assert known.told() == []
+        assert known.sent_alerts() == ["the rules can be used again"]
+        assert known.sent_alerts() == []
 
     def test_another_problem_is_reported_after_an_hour(self) -> None:
         known = Known()
@@ -131,7 +131,7 @@ class TestBrokenRules:
             known.review()
         assert known.alerts.kinds == ["RULES_BROKEN"]
         known.beat(minutes=10)
-        assert len(known.told()) == 1
+        assert len(known.sent_alerts()) == 1
         assert known.alerts.published[-1].members[0].detail == "mistake 5"
 
     def test_flapping_unreadable_file_is_reported_once_a_day(self) -> None:
@@ -148,8 +148,8 @@ class TestBrokenRules:
         known = Known()
         known.break_rules(BrokenRules(known.clock(), "no"))
         known.review()
-        known.standing.content = None
-        assert known.told() == []
+        known.rules_state.content = None
+        assert known.sent_alerts() == []
 
 
 class TestRetirement:
@@ -159,9 +159,9 @@ class TestRetirement:
         assert known.review().retired.records == 1
         gone = known.records.stored[MirrorKey(REPOSITORY, "2.0")]
         assert gone.expires_at == known.clock() + timedelta(days=7)
-        assert known.told() == [f"{REPOSITORY}:2.0 is no longer in the rules"]
+        assert known.sent_alerts() == [f"{REPOSITORY}:2.0 is no longer in the rules"]
         known.beat(minutes=5)
-        assert (known.told(), known.review().retired.records) == ([], 0)
+        assert (known.sent_alerts(), known.review().retired.records) == ([], 0)
         assert known.leaving() == [f"{REPOSITORY}:2.0"]
 
     def test_many_retired_mirrors_are_one_message(self) -> None:
@@ -169,7 +169,7 @@ class TestRetirement:
         known.keep(*(fresh(f"{REPOSITORY}:3.{number}", known.clock()) for number in range(50)))
         known.follow("1.0", "2.0")
         known.review()
-        assert known.told() == ["50 mirrors of ghcr.io are no longer in the rules"]
+        assert known.sent_alerts() == ["50 mirrors of ghcr.io are no longer in the rules"]
 
     def test_open_alerts_of_a_retired_mirror_are_closed_silently(self) -> None:
         known = Known()
@@ -220,12 +220,12 @@ class TestNothingIsRetiredByMistake:
         known = Known()
         known.keep(listing_record(rule_key(CHOOSING), known.clock()))
         known.follow(digest="empty")
-        assert known.told() == ["the rules match none of the known mirrors"]
+        assert known.sent_alerts() == ["the rules match none of the known mirrors"]
         assert "2 mirrors have records" in known.alerts.published[0].members[0].detail
         known.beat(minutes=5)
-        assert (known.told(), known.leaving()) == ([], [])
+        assert (known.sent_alerts(), known.leaving()) == ([], [])
         known.follow("1.0", digest="good")
-        assert known.told() == ["the rules match mirrors again"]
+        assert known.sent_alerts() == ["the rules match mirrors again"]
 
     def test_rules_that_the_schedule_has_not_used_retire_nothing(self) -> None:
         known = Known()
@@ -244,7 +244,7 @@ class TestNothingIsRetiredByMistake:
         """Without it, rules that were found by ECR's pull through cache or by tags are missing."""
         known = Known()
         known.follow("1.0")
-        known.standing.content = None
+        known.rules_state.content = None
         known.review()
         assert known.leaving() == []
 
@@ -268,7 +268,7 @@ class TestChosenTags:
         known = self.known(self.listing(State.FRESH, "3.0"))
         assert known.review().retired.records == 1
         assert known.leaving() == [f"{REPOSITORY}:2.0"]
-        assert known.told(minutes=5) == []
+        assert known.sent_alerts(minutes=5) == []
 
     @pytest.mark.parametrize("state", [State.UNKNOWN, State.BLOCKED, State.GONE])
     def test_failed_listing_retires_nothing(self, state: State) -> None:
@@ -288,7 +288,7 @@ class TestChosenTags:
         known.beat()
         known.review()
         assert known.leaving() == [str(rule_key(CHOOSING))]
-        assert known.told() == []  # it is no mirror
+        assert known.sent_alerts() == []  # it is no mirror
 
     def test_listings_of_a_namespace_are_kept_with_their_rule(self) -> None:
         namespace = rule(upstream="quay.io/prom/*", repository="quay/{name}", name="prom", tags=CHOOSING.tags)
@@ -316,7 +316,7 @@ def test_events_left_in_the_outbox_are_sent() -> None:
 
 def test_newly_cached_mirror_is_not_retired_before_the_schedule_finds_it() -> None:
     known = Known()
-    known.standing.save(RulesState(findings=Findings(cache_rules=(QUAY,), within=("quay/*",))))
+    known.rules_state.save(RulesState(findings=Findings(cache_rules=(QUAY,), within=("quay/*",))))
     known.keep(*(fresh(f"{repository}:1", known.clock()) for repository in ("quay/new", "quayside/new")))
     known.review()
     assert known.leaving() == ["quayside/new:1"]

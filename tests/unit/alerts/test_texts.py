@@ -148,7 +148,7 @@ class TestChat:
     def test_markup_in_text_from_outside_is_escaped(self, text: str, shown: str) -> None:
         assert escaped(text).replace("\\!", "!") == shown
 
-    def test_nobody_is_mentioned(self) -> None:
+    def test_mention_in_text_is_escaped(self) -> None:
         assert "@here" not in escaped("@here")
         assert "@channel" not in json.loads(chatbot_json(about("m:1", "@channel")))["content"]["description"]
 

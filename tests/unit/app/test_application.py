@@ -15,7 +15,7 @@ from pullahead.rules.sources.findings import CachedRepository, Findings
 from pullahead.rules.sources.state import RulesState
 from pullahead.settings import Settings
 from tests.fakes.application import InMemoryService
-from tests.fakes.sources import QUAY, FakeStanding
+from tests.fakes.sources import QUAY, FakeRulesState
 
 
 def test_missing_setting_is_an_error_only_when_it_is_needed() -> None:
@@ -30,7 +30,7 @@ def test_unreadable_rules_file_is_a_config_error(tmp_path: Path, content: bytes 
     if content is not None:
         path.write_bytes(content)
     app = Application(Settings({"RULES_PATH": str(path)}))
-    vars(app).update(_rules_state=FakeStanding())
+    vars(app).update(_rules_state=FakeRulesState())
     with pytest.raises(ConfigError, match=r"rules\.yaml"):
         _ = app._rules
 
@@ -66,7 +66,7 @@ class TestRulesFoundJustNow:
         assert service.app._rules.mirrors == ()
         service.clock.advance(seconds=1)
         cached = (CachedRepository("quay/team/app", ("1",)),)
-        service.standing.save(RulesState(findings=Findings((QUAY,), cached)))
+        service.rules_state.save(RulesState(findings=Findings((QUAY,), cached)))
         service.upstream.serve(make_image(seed=1), "quay.io/team/app:1")
         return service
 

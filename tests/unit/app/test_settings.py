@@ -1,4 +1,4 @@
-"""The environment: a name that is missing is said, and only when it is needed."""
+"""Settings from the environment: a missing one is an error, and only when it is needed."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""Tags that a pattern chose: checked where they are followed, and left alone where they are somebody else's."""
+"""Tags selected by a pattern are checked where they are followed, and ignored elsewhere."""
 
 import pytest
 
@@ -16,7 +16,7 @@ ANY = TagSelection(patterns=(TagPattern(PatternKind.GLOB, "*"),))
 
 
 class Choosing(CheckingService):
-    """A service with one rule, which chooses; whoever listed says what."""
+    """A service with one rule with patterns, and the tags that a listing selected."""
 
     def __init__(self, declared: Rule) -> None:
         super().__init__([])

@@ -51,7 +51,7 @@ def deferred(results: list[CheckResult]) -> set[str]:
 
 class TestUpstreamNotAsked:
     @pytest.mark.parametrize("error", [NOT_SENT, failed(RateLimitedError, "deferred, not sent")])
-    def test_tag_keeps_its_state(self, error: RateLimitedError) -> None:
+    def test_deferred_check_keeps_the_state(self, error: RateLimitedError) -> None:
         service = served("1.0")
         before = service.record()
         service.script.fail("head_manifest", error, times=3)
@@ -62,7 +62,7 @@ class TestUpstreamNotAsked:
         assert (service.record(), service.records.writes, service.alerts) == (before, 1, [])
         assert service.check_one().deferred is False
 
-    def test_new_tag_gets_no_state(self) -> None:
+    def test_deferred_check_of_a_new_tag_writes_no_state(self) -> None:
         service = CheckingService()
         service.script.fail("head_manifest", NOT_SENT)
         assert (service.check_one().state, service.records.writes) == (None, 0)
@@ -86,12 +86,12 @@ class TestUpstreamNotAsked:
         leave(service, 0)
         service.check()
         service.script.fail("head_manifest", NOT_SENT, times=3)
-        for minutes, told in ((59, []), (1, ["STALE"]), (15, ["STALE"])):
+        for minutes, alerts in ((59, []), (1, ["STALE"]), (15, ["STALE"])):
             service.clock.advance(minutes=minutes)
             assert service.check_one().deferred
-            assert service.alerts == told
+            assert service.alerts == alerts
 
-    def test_every_tag_has_its_turn(self) -> None:
+    def test_deferred_checks_reach_every_tag(self) -> None:
         service = CheckingService([mirror(f"{number}.0") for number in range(20)])
         sparing = Sparing(service.upstream, bears=10)
         check = CheckMirrors(

@@ -14,8 +14,8 @@ from pullahead.oci import Digest
 from pullahead.rules.mirror_key import MirrorKey
 from pullahead.rules.model import Rules
 from tests.fakes.application import InMemoryService
+from tests.fakes.records import fresh
 from tests.fakes.samples import REPOSITORY, digest, mirror, rules
-from tests.fakes.standing import fresh
 
 FIRST, SECOND = make_image(seed=1), make_image(seed=2)
 UPSTREAM_CALLS = ("head_manifest", "get_manifest", "list_tags")
@@ -163,7 +163,7 @@ class TestRedelivery:
 
 class TestFlood:
     def test_alternating_pushes_cause_a_bounded_number_of_checks(self) -> None:
-        """Somebody pushes the same tag every second for an hour, and each refresh is made at once."""
+        """The same tag is pushed every second for an hour, and each refresh runs at once."""
         world = World()
         for second in range(3600):
             world.service.target.move_tag(REPOSITORY, "0", SECOND.digest)
@@ -242,7 +242,7 @@ def test_events_read_the_rules_no_more_often_than_once_a_minute() -> None:
     for _ in range(30):
         world.clock.advance(seconds=1)
         world.check(world.event("webhook"), world.event("delete"), world.event("push", pushed=digest("x")))
-    assert world.service.standing.script.count("load_standing") <= 1
+    assert world.service.rules_state.script.count("load_rules_state") <= 1
 
 
 def test_scheduled_check_uses_the_newest_rules() -> None:
@@ -250,4 +250,4 @@ def test_scheduled_check_uses_the_newest_rules() -> None:
     world.check(world.event("push", pushed=FIRST.digest))
     world.clock.advance(seconds=1)
     world.check(world.event("schedule"))
-    assert world.service.standing.script.count("load_standing") == 2
+    assert world.service.rules_state.script.count("load_rules_state") == 2

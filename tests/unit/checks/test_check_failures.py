@@ -25,10 +25,10 @@ def test_unreachable_upstream_is_unknown_alerted_and_recovered() -> None:
     service.publish()
     service.check()
     service.script.fail("head_manifest", failed(RegistryUnavailableError), times=3)
-    for minutes, told in ((15, 0), (59, 0), (1, 1)):
+    for minutes, alerts in ((15, 0), (59, 0), (1, 1)):
         service.clock.advance(minutes=minutes)
         assert service.check_one().state is State.UNKNOWN
-        assert len(service.alerts) == told
+        assert len(service.alerts) == alerts
     assert service.check_one().state is State.FRESH
     assert service.alerts == ["UPSTREAM_UNREACHABLE", "RECOVERED"]
     assert service.refreshes.requests == {}

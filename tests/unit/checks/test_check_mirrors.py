@@ -104,7 +104,7 @@ class TestPush:
         assert request.root.digest == FIRST.digest
 
     def test_push_of_a_running_refresh_is_ignored(self) -> None:
-        """Where nobody records an end, because somebody else pushed it, the next check finds it."""
+        """The next check finds a refresh whose end was not recorded, because its digest was pushed by others."""
         service = CheckingService()
         service.check()
         service.publish()

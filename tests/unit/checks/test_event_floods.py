@@ -1,4 +1,4 @@
-"""Floods of refreshes: a first deployment, an upstream that moves everything at once, all of it told twice.
+"""Floods of refreshes: a first deployment, an upstream that moves everything at once, all delivered twice.
 
 Never more than the limit runs, the longest stale goes first, everything is fresh in the end, and calls are counted.
 """
@@ -16,7 +16,7 @@ from pullahead.mirrors.record import State
 from pullahead.refresh.ports import StartResult
 from pullahead.rules.model import Rules
 from tests.fakes.application import InMemoryService
-from tests.fakes.memory import FakeRefreshes
+from tests.fakes.memory import FakeRefreshExecutions
 from tests.fakes.samples import mirror
 
 LIMIT = 20
@@ -24,7 +24,7 @@ FIRST, SECOND = make_image(seed=1), make_image(seed=2)
 ADMISSION = ("take", "release", "renew", "add", "remove", "holders", "oldest_first", "count", "start", "is_running")
 
 
-class CountedRefreshes(FakeRefreshes):
+class CountedRefreshes(FakeRefreshExecutions):
     """Refreshes of which it is known how many ever ran at once."""
 
     most = 0
@@ -122,7 +122,7 @@ def test_two_thousand_new_mirrors_are_refreshed_by_age(deployment: Flood) -> Non
     assert len(started) == 2000
     assert ages(started) == sorted(ages(started))
     assert deployment.refreshes.most == LIMIT
-    assert (deployment.service.slots.taken, deployment.service.line.waiting) == ({}, {})
+    assert (deployment.service.slots.taken, deployment.service.waiting_refreshes.waiting) == ({}, {})
 
 
 def test_two_thousand_new_mirrors_cost_few_calls_each(deployment: Flood) -> None:
@@ -200,7 +200,7 @@ def test_lost_end_events_are_repaired_by_the_schedule(lost_every: int) -> None:
     flood.serve(FIRST)
     flood.check_all()
     count = 0
-    while flood.service.line.waiting or flood.refreshes.running():
+    while flood.service.waiting_refreshes.waiting or flood.refreshes.running():
         for request in flood.refreshes.running():
             count += 1
             deliveries, flood.deliveries = flood.deliveries, 0 if count % lost_every == 0 else 1

@@ -1,4 +1,4 @@
-"""Tags that an event names and no rule does: they count only if upstream has them, or anybody could think up any."""
+"""Tags that an event names and no rule does are mirrored only if upstream has them, since callers may guess tags."""
 
 from typing import Literal
 

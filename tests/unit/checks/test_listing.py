@@ -13,7 +13,7 @@ from pullahead.oci import Repository
 from pullahead.rules.mirror_key import RuleKey
 from pullahead.rules.model import Rule, Rules
 from pullahead.rules.tag_patterns import PatternKind, TagPattern, TagSelection
-from tests.fakes.memory import FakeClock, FakeQueue, FakeRecords
+from tests.fakes.memory import FakeCheckQueue, FakeClock, FakeRecords
 from tests.fakes.samples import REPOSITORY, failed, rule, rules
 from tests.fakes.script import Killed, Script
 from tests.fakes.upstream import FakeUpstream
@@ -31,7 +31,7 @@ class Listing:
         self.script = Script()
         self.rules: Rules = rules([], "r", *(declared or (rule(tags=NEWEST),)))
         self.upstream, self.records = FakeUpstream(self.script), FakeRecords(self.script)
-        self.queue, self.clock = FakeQueue(self.script), FakeClock()
+        self.queue, self.clock = FakeCheckQueue(self.script), FakeClock()
         self.serve("1.0", "1.1", "1.2", "latest")
         self.follow = ListTags(lambda: self.rules, self.upstream, self.records, self.queue, self.clock)
 

@@ -6,8 +6,8 @@ from local.images import make_image
 from pullahead.messages import CheckRequest
 from pullahead.mirrors.record import RefreshFailure, State
 from tests.fakes.application import InMemoryService
+from tests.fakes.records import fresh, unfresh
 from tests.fakes.samples import KEY, REPOSITORY, UPSTREAM, mirror, rules
-from tests.fakes.standing import fresh, unfresh
 
 IMAGE = make_image([b"x"], seed=1)
 

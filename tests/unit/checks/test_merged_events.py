@@ -7,9 +7,9 @@ import pytest
 from pullahead.checks.select import CheckMerger
 from pullahead.errors import StorageError
 from pullahead.messages import CheckRequest
-from tests.fakes.memory import FakeClock, FakeQueue
+from tests.fakes.event_windows import FakeEventWindows
+from tests.fakes.memory import FakeCheckQueue, FakeClock
 from tests.fakes.script import Script
-from tests.fakes.windows import FakeWindows
 
 
 class Merging:
@@ -17,8 +17,8 @@ class Merging:
 
     def __init__(self) -> None:
         self.script, self.clock = Script(), FakeClock()
-        self.queue = FakeQueue(self.script)
-        self.merge = CheckMerger(FakeWindows(self.script), self.queue, self.clock)
+        self.queue = FakeCheckQueue(self.script)
+        self.merge = CheckMerger(FakeEventWindows(self.script), self.queue, self.clock)
 
     def ask(self, *tags: str, **more: Any) -> tuple[str, ...]:
         values: dict[str, Any] = {"reason": "webhook", "repository": "mirror/app", "asked_at": self.clock()}

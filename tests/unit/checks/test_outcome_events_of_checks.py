@@ -45,7 +45,7 @@ def test_fresh_tag_sends_and_writes_nothing(service: Refreshing) -> None:
     service.become_fresh()
     for _ in range(3):
         service.check()
-    assert (service.outcomes.kinds, service.script.count("save", "tell")) == ([], 0)
+    assert (service.outcomes.kinds, service.script.count("save", "publish_events")) == ([], 0)
 
 
 def test_moved_tag_is_reported_stale_and_refreshed(service: Refreshing) -> None:
@@ -55,12 +55,12 @@ def test_moved_tag_is_reported_stale_and_refreshed(service: Refreshing) -> None:
     assert service.outcomes.kinds == ["Stale"]
     service.check()
     service.check()
-    assert service.script.count("save", "tell") == 3  # the state, the event, and that it was sent
+    assert service.script.count("save", "publish_events") == 3  # the state, the event, and that it was sent
     service.publish(SECOND)
     service.finish()
     service.check()
     assert service.outcomes.kinds == ["Stale", "Refreshed"]
-    assert service.script.count("save", "tell") == 6
+    assert service.script.count("save", "publish_events") == 6
     stale, moved = (event.detail for event in service.outcomes.published)
     assert (stale.digest, stale.upstream_digest) == (FIRST.digest, SECOND.digest)
     assert (moved.digest, moved.previous_digest) == (SECOND.digest, FIRST.digest)
@@ -78,7 +78,7 @@ def test_hundred_moved_tags_take_ten_calls_to_the_bus() -> None:
     service.script.resume()
     service.check(*tags)
     assert service.outcomes.kinds == ["Stale"] * 100
-    assert (service.script.count("tell"), service.script.count("save")) == (10, 200)
+    assert (service.script.count("publish_events"), service.script.count("save")) == (10, 200)
 
 
 def test_check_between_publishing_and_recording_sends_nothing(service: Refreshing) -> None:
@@ -128,21 +128,21 @@ def test_immutable_tag_is_checked_until_its_event_is_sent() -> None:
     service = Refreshing([mirror(immutable=True)])
     service.check()
     service.publish()
-    service.script.fail("tell", StorageError("no"))
+    service.script.fail("publish_events", StorageError("no"))
     service.finish()
     service.clock.advance(minutes=5)
     service.check()
     assert service.outcomes.kinds == ["Refreshed"]
     service.script.resume()
     service.check()
-    assert service.script.count("head_manifest", "tell") == 0
+    assert service.script.count("head_manifest", "publish_events") == 0
 
 
 class TestBusIsAway:
-    def test_neither_check_nor_refresh_fails(self, service: Refreshing) -> None:
+    def test_failing_bus_fails_neither_check_nor_refresh(self, service: Refreshing) -> None:
         service.become_fresh()
         service.move()
-        service.script.fail("tell", StorageError("no"), times=9)
+        service.script.fail("publish_events", StorageError("no"), times=9)
         result = service.check_one()
         assert (result.error, result.started) == (None, "STARTED")
         service.publish(SECOND)
@@ -150,10 +150,10 @@ class TestBusIsAway:
         assert [str(error) for error in service.announcer.take_failures()] == ["no"]  # and then a minute's quiet
         assert len(service.record().outbox) == 2
 
-    def test_later_check_sends_all_events_in_order(self, service: Refreshing) -> None:
+    def test_later_check_sends_all_unsent_events_in_order(self, service: Refreshing) -> None:
         service.become_fresh()
         service.move()
-        service.script.fail("tell", StorageError("no"))
+        service.script.fail("publish_events", StorageError("no"))
         service.check()
         service.publish(SECOND)
         service.clock.advance(seconds=10)

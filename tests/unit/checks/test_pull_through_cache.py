@@ -33,7 +33,7 @@ class World:
     def __init__(self, made: Rules | None = None, **findings: Any) -> None:
         self.service = InMemoryService(made or rules([]))
         self.found = {"cache_rules": (QUAY,), "within": WITHIN, **findings}
-        self.service.standing.save(RulesState(findings=Findings(**self.found)))
+        self.service.rules_state.save(RulesState(findings=Findings(**self.found)))
         self.service.upstream.serve(IMAGE, "quay.io/team/app:1.0")
         self.script = self.service.script
 
@@ -41,7 +41,7 @@ class World:
         """Let ECR have cached the tag."""
         self.service.target.move_tag(REPOSITORY, "1.0", digest)
 
-    def tell(self, failure: CacheFailure | None = None, digest: Digest | None = IMAGE.digest) -> list[Any]:
+    def notify(self, failure: CacheFailure | None = None, digest: Digest | None = IMAGE.digest) -> list[Any]:
         """Let the event of an attempt come, minutes after the last one."""
         self.service.clock.advance(minutes=5)
         served = digest if failure is None else None
@@ -54,7 +54,7 @@ class World:
         return self.service.records.stored[KEY]
 
     @property
-    def told(self) -> list[tuple[AlertKind, AlertKind | None]]:
+    def alerts(self) -> list[tuple[AlertKind, AlertKind | None]]:
         return [(alert.kind, alert.of) for alert in self.record.pending]
 
     def count(self, *operations: str) -> int:
@@ -65,30 +65,30 @@ class TestSuccess:
     def test_newly_cached_repository_is_followed_at_once(self) -> None:
         world = World()
         world.hold()
-        world.tell()
+        world.notify()
         assert (world.record.state, world.record.upstream) == (State.FRESH, "quay.io/team/app:1.0")
-        assert world.told == []
+        assert world.alerts == []
         assert (world.count("head_manifest"), world.count("start")) == (1, 0)
 
     def test_tag_that_upstream_replaced_meanwhile_is_refreshed(self) -> None:
         world = World()
         world.hold(OTHER.digest)
-        world.tell(digest=OTHER.digest)
+        world.notify(digest=OTHER.digest)
         assert (world.record.state, world.count("start")) == (State.STALE, 1)
 
     def test_known_cached_tag_costs_one_read(self) -> None:
         world = World()
         world.hold()
-        world.tell()
+        world.notify()
         world.script.calls.clear()
-        world.tell()
+        world.notify()
         assert world.count("load") == 1
         assert world.count("head_manifest", "published_digests", "claim", "save") == 0
 
     def test_refresh_of_a_newly_cached_tag_is_recorded(self) -> None:
         world = World()
         world.hold(OTHER.digest)
-        world.tell(digest=OTHER.digest)
+        world.notify(digest=OTHER.digest)
         (request,) = world.service.refreshes.requests.values()
         result = world.service.app.record_outcome(outcome(request))
         assert (result.state, world.record.state) == ("FRESH", State.FRESH)
@@ -105,7 +105,7 @@ class TestSuccess:
     def test_unfollowed_cached_tag_is_ignored(self, findings: dict[str, Any]) -> None:
         world = World(**findings)
         world.hold()
-        assert world.tell() == []
+        assert world.notify() == []
         assert world.service.records.stored == {}
         assert world.count("head_manifest", "published_digests") == 0
 
@@ -119,7 +119,7 @@ class TestSuccess:
     def test_opted_out_repository_is_ignored(self, made: Rules) -> None:
         world = World(made)
         world.hold()
-        assert world.tell() == []
+        assert world.notify() == []
 
     def test_cached_tag_named_by_the_rules_file_is_its_mirror(self) -> None:
         every, after = rules().mirrors[0].check_every, rules().mirrors[0].alert_after
@@ -127,68 +127,68 @@ class TestSuccess:
         world = World(Rules((Mirror(upstream, REPOSITORY, "1.0", every, after),), (), "r"))
         world.service.upstream.serve(IMAGE, str(upstream))
         world.hold()
-        world.tell()
+        world.notify()
         assert world.record.upstream == str(upstream)
 
 
 class TestFailure:
     def test_tag_that_the_cache_could_not_fetch_is_refreshed_and_alerted(self) -> None:
         world = World()
-        results = world.tell(DENIED)
+        results = world.notify(DENIED)
         assert (world.record.state, world.count("start")) == (State.MISSING, 1)
-        assert world.told == [(AlertKind.CACHE_FAILED, None)]
+        assert world.alerts == [(AlertKind.CACHE_FAILED, None)]
         assert world.record.pending[0].detail == "UpstreamAccessDenied: the credentials are refused"
         assert results[1:] == [(REPOSITORY, "1.0", "UpstreamAccessDenied", "the credentials are refused")]
 
     def test_cache_failure_raises_one_alert_and_one_recovery(self) -> None:
         world = World()
         for _ in range(3):
-            world.tell(DENIED)
+            world.notify(DENIED)
         world.hold()
         for _ in range(3):
-            world.tell()
-        assert world.told == [(AlertKind.CACHE_FAILED, None), (AlertKind.RECOVERED, AlertKind.CACHE_FAILED)]
-        world.tell(DENIED)
-        assert len(world.told) == 3
+            world.notify()
+        assert world.alerts == [(AlertKind.CACHE_FAILED, None), (AlertKind.RECOVERED, AlertKind.CACHE_FAILED)]
+        world.notify(DENIED)
+        assert len(world.alerts) == 3
 
     def test_another_cause_raises_no_other_alert(self) -> None:
         world = World()
-        world.tell(DENIED)
-        world.tell(CacheFailure("UpstreamTooManyRequests"))
-        assert len(world.told) == 1
+        world.notify(DENIED)
+        world.notify(CacheFailure("UpstreamTooManyRequests"))
+        assert len(world.alerts) == 1
         assert world.record.cache_failure == "UpstreamTooManyRequests"
 
     def test_same_code_with_another_reason_is_not_written(self) -> None:
         world = World()
-        world.tell(DENIED)
+        world.notify(DENIED)
         before = world.record
         assert with_cache_result(before, CacheFailure(DENIED.code, "request 4711"), world.service.clock()) is before
 
     def test_successful_refresh_does_not_end_a_cache_failure(self) -> None:
         world = World()
-        world.tell(DENIED)
+        world.notify(DENIED)
         (request,) = world.service.refreshes.requests.values()
         world.service.app.record_outcome(outcome(request))
         assert world.record.state is State.FRESH
-        assert world.told == [(AlertKind.CACHE_FAILED, None)]
+        assert world.alerts == [(AlertKind.CACHE_FAILED, None)]
         assert world.record.cache_failure is not None
 
     def test_cache_failure_that_cannot_be_recorded_retries_the_message(self) -> None:
         world = World()
         world.script.fail("save", StorageError("no"), passing=1)
         with pytest.raises(StorageError):
-            world.tell(DENIED)
+            world.notify(DENIED)
 
     def test_cache_failure_of_an_unfollowed_tag_is_only_logged(self) -> None:
         world = World(within=())
-        assert [type(result).__name__ for result in world.tell(DENIED)] == ["CacheFailed"]
+        assert [type(result).__name__ for result in world.notify(DENIED)] == ["CacheFailed"]
         assert world.service.records.stored == {}
 
 
 def test_deleted_cached_tag_is_not_restored() -> None:
     world = World(cached=(CachedRepository(REPOSITORY, ("1.0",)),))
     world.hold()
-    world.tell()
+    world.notify()
     world.service.target.delete_tag(REPOSITORY, "1.0")
     world.script.calls.clear()
     world.service.app.handle_message(CheckRequest("delete", REPOSITORY, ("1.0",), world.service.clock()))

@@ -1,4 +1,4 @@
-"""Scans of what mirrors serve are remembered and told; all others cost next to nothing."""
+"""Scans of served digests are recorded and reported; all others cost next to nothing."""
 
 from collections.abc import Mapping
 from datetime import timedelta
@@ -59,7 +59,7 @@ def test_scan_of_the_served_digest_is_recorded_and_sent() -> None:
     assert scanning.outcomes.kinds == ["Scanned"]
     assert scanning.outcomes.published[0].detail.scan_findings == {"HIGH": 3}
     assert scanning.records.stored[KEY].outbox == ()
-    assert scanning.script.calls == ["load", "save", "tell", "save"]
+    assert scanning.script.calls == ["load", "save", "publish_events", "save"]
 
 
 def test_scan_of_the_next_digest_is_recorded() -> None:

@@ -10,7 +10,7 @@ from pullahead.messages import ListRequest
 from pullahead.mirrors.store import Heartbeat
 from pullahead.rules.model import Rules
 from pullahead.rules.tag_patterns import PatternKind, TagPattern, TagSelection
-from tests.fakes.memory import FakeClock, FakeQueue, FakeRecords
+from tests.fakes.memory import FakeCheckQueue, FakeClock, FakeRecords
 from tests.fakes.samples import mirror, rule, rules
 from tests.fakes.script import Killed, Script
 
@@ -20,7 +20,7 @@ class Scheduling:
 
     def __init__(self) -> None:
         self.script = Script()
-        self.records, self.queue, self.clock = FakeRecords(self.script), FakeQueue(self.script), FakeClock()
+        self.records, self.queue, self.clock = FakeRecords(self.script), FakeCheckQueue(self.script), FakeClock()
         self.rules = rules([mirror(f"{n}") for n in range(250)])
 
     def tick(self, known: Rules | None = None, **later: float) -> Scheduled:

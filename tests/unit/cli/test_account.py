@@ -1,4 +1,4 @@
-"""ECR hosts are told from others, and get their login from AWS."""
+"""Hosts of ECR are recognized, and get their login from AWS."""
 
 import base64
 from collections.abc import Iterator

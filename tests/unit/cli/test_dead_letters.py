@@ -21,7 +21,7 @@ NOW = datetime(2026, 11, 24, 9, tzinfo=UTC)
 LIST = parse_arguments(["dead-letters", "list"])
 REDRIVE = parse_arguments(["dead-letters", "redrive", "--all", "--yes"])
 DROP = parse_arguments(["dead-letters", "drop", "--all", "--yes"])
-POISON = '{"reason": "hunch"}'
+INVALID = '{"reason": "hunch"}'
 
 
 @pytest.fixture
@@ -66,7 +66,7 @@ class TestList:
     def test_listed_messages_are_released(self, stack: FakeStack, place: FakeDeadLetters) -> None:
         place.keep(check())
         list_dead_letters(LIST, stack.deployed.dead_letters)
-        assert (len(place.letters), place.held, place.queued) == (1, set(), [])
+        assert (len(place.letters), place.in_flight, place.queued) == (1, set(), [])
 
     def test_a_hundred_are_shown_and_the_rest_is_counted(
         self, stack: FakeStack, place: FakeDeadLetters, capsys: pytest.CaptureFixture[str]
@@ -79,7 +79,7 @@ class TestList:
     def test_json_has_every_field(
         self, stack: FakeStack, place: FakeDeadLetters, capsys: pytest.CaptureFixture[str]
     ) -> None:
-        place.keep(POISON, "InvalidEventError", "hunch", NOW, 1)
+        place.keep(INVALID, "InvalidEventError", "hunch", NOW, 1)
         assert list_dead_letters(changed(LIST, json=True), stack.deployed.dead_letters) == 0
         document = json.loads(capsys.readouterr().out)
         (letter,) = document["dead_letters"]
@@ -92,7 +92,7 @@ class TestList:
             "reason": "InvalidEventError",
             "text": "hunch",
             "asks": None,
-            "body": POISON,
+            "body": INVALID,
         }
         assert document["more"] == 0
 
@@ -133,7 +133,7 @@ class TestWhatItAsks:
         }
         assert asked_by(json.dumps(event)) == asked
 
-    @pytest.mark.parametrize("body", ["", "{", "null", POISON, '{"kind": "list"}'])
+    @pytest.mark.parametrize("body", ["", "{", "null", INVALID, '{"kind": "list"}'])
     def test_unreadable_message_has_no_request(self, body: str) -> None:
         assert asked_by(body) is None
 
@@ -156,30 +156,32 @@ class TestRedrive:
         assert redrive_or_drop(changed(REDRIVE, ids=("00000002", letters[2].id, "00000003")), place, never) == 0
         assert place.queued == [letters[1].body, letters[2].body]
         assert list(place.letters) == [letters[0].id]
-        assert letters[0].id not in place.held
+        assert letters[0].id not in place.in_flight
 
-    @pytest.mark.parametrize(("name", "told"), [("0000", "2 dead letters begin with 0000"), ("ffff", "no dead letter")])
+    @pytest.mark.parametrize(
+        ("name", "expected"), [("0000", "2 dead letters begin with 0000"), ("ffff", "no dead letter")]
+    )
     def test_id_that_fits_none_or_several_is_refused_and_nothing_is_redriven(
-        self, place: FakeDeadLetters, name: str, told: str
+        self, place: FakeDeadLetters, name: str, expected: str
     ) -> None:
         place.keep(check())
         place.keep(check())
-        with pytest.raises(ConfigError, match=told):
+        with pytest.raises(ConfigError, match=expected):
             redrive_or_drop(changed(REDRIVE, ids=("00000001", name)), place, never)
-        assert (len(place.letters), place.held, place.queued) == (2, set(), [])
+        assert (len(place.letters), place.in_flight, place.queued) == (2, set(), [])
 
     def test_unreadable_message_is_redriven_only_by_force(
         self, place: FakeDeadLetters, capsys: pytest.CaptureFixture[str]
     ) -> None:
-        place.keep(POISON)
+        place.keep(INVALID)
         good = place.keep(check())
         assert redrive_or_drop(REDRIVE, place, never) == 1
         assert place.queued == [good.body]
         assert "00000001 skipped" in capsys.readouterr().err
-        assert place.held == {good.id}
+        assert place.in_flight == {good.id}
         assert redrive_or_drop(REDRIVE, place, never) == 1
         assert redrive_or_drop(changed(REDRIVE, force=True), place, never) == 0
-        assert place.queued == [good.body, POISON]
+        assert place.queued == [good.body, INVALID]
 
     def test_failure_in_the_middle_releases_the_rest(self, place: FakeDeadLetters) -> None:
         letters = [place.keep(check(tag)) for tag in "123"]
@@ -187,7 +189,7 @@ class TestRedrive:
         with pytest.raises(StorageError):
             redrive_or_drop(REDRIVE, place, never)
         assert (place.queued, list(place.letters)) == ([letters[0].body], [letters[1].id, letters[2].id])
-        assert place.held.isdisjoint(place.letters)
+        assert place.in_flight.isdisjoint(place.letters)
 
     def test_crash_between_queueing_and_deleting_repeats_and_loses_nothing(self, place: FakeDeadLetters) -> None:
         letter = place.keep(check())
@@ -231,7 +233,7 @@ class TestTwoQueues:
             "2 messages",
         ]
         assert lines[4] == f"  request  {ALPINE}"
-        assert (place.held, pulls.held) == (set(), set())
+        assert (place.in_flight, pulls.in_flight) == (set(), set())
 
     def test_each_message_is_redriven_to_its_own_queue(
         self, both: DeadLetterQueues, place: FakeDeadLetters, pulls: FakeDeadLetters
@@ -245,7 +247,7 @@ class TestTwoQueues:
     ) -> None:
         kept, _ = place.keep(check()), pulls.keep("{")
         assert redrive_or_drop(changed(DROP, ids=("00000100",)), both, never) == 0
-        assert (list(place.letters), pulls.letters, place.held) == ([kept.id], {}, set())
+        assert (list(place.letters), pulls.letters, place.in_flight) == ([kept.id], {}, set())
         assert place.script.count("release") == 1  # nothing of the one place is released in the other
 
     def test_full_queue_does_not_hide_the_other_and_the_rest_is_summed(
@@ -262,12 +264,12 @@ class TestTwoQueues:
         place.script.fail("take", StorageError("no"), passing=1)
         with pytest.raises(StorageError):
             redrive_or_drop(REDRIVE, both, never)
-        assert (len(place.letters), place.held) == (1, set())
+        assert (len(place.letters), place.in_flight) == (1, set())
 
 
 class TestDrop:
     def test_unreadable_message_is_deleted(self, place: FakeDeadLetters) -> None:
-        place.keep(POISON)
+        place.keep(INVALID)
         assert redrive_or_drop(DROP, place, never) == 0
         assert (place.letters, place.queued) == ({}, [])
 
@@ -289,7 +291,7 @@ class TestAsking:
         assert redrive_or_drop(changed(REDRIVE, yes=False), place, confirm) == (0 if answer else 1)
         assert asked == ["2 messages will be redriven. Continue?"]
         assert len(place.letters) == left
-        assert place.held.isdisjoint(place.letters)
+        assert place.in_flight.isdisjoint(place.letters)
 
     def test_confirmation_without_a_terminal_is_refused(self) -> None:
         with pytest.raises(UsageError, match="--yes"):

@@ -29,22 +29,22 @@ def ran(capsys: pytest.CaptureFixture[str], *arguments: str) -> Ran:
 
 
 def test_rules_go_to_stdout_and_unconverted_settings_to_stderr(file: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    told = ran(capsys, str(file))
-    assert told.code == 0
-    assert [str(mirror.key) for mirror in load_rules(told.out, source="out").mirrors] == ["mirror/b:v1"]
-    lines = told.err.splitlines()
+    result = ran(capsys, str(file))
+    assert result.code == 0
+    assert [str(mirror.key) for mirror in load_rules(result.out, source="out").mirrors] == ["mirror/b:v1"]
+    lines = result.err.splitlines()
     assert len(lines) == 3
     assert lines[1] == "pullahead: not converted: sync[0].backup: not supported"
     assert lines[2] == "pullahead: converted 1 mirror from regsync; 2 settings not converted"
-    assert "hunter2" not in told.out + told.err
+    assert "hunter2" not in result.out + result.err
 
 
 def test_json_has_rules_and_unconverted_settings(file: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    told = ran(capsys, str(file), "--json")
-    assert told.err == ""
-    assert told.document["mirrors"] == 1
-    assert [left["where"] for left in told.document["left_out"]] == ["creds[0]", "sync[0].backup"]
-    load_rules(told.document["rules"], source="out")
+    result = ran(capsys, str(file), "--json")
+    assert result.err == ""
+    assert result.document["mirrors"] == 1
+    assert [left["where"] for left in result.document["left_out"]] == ["creds[0]", "sync[0].backup"]
+    load_rules(result.document["rules"], source="out")
 
 
 def test_output_is_written_to_a_new_file_only(file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,4 +1,4 @@
-"""Ends that nobody planned, in a process of their own."""
+"""Defects and signals, each in a process of its own."""
 
 import signal
 import subprocess
@@ -35,7 +35,7 @@ def python(program: str, **environment: str) -> "subprocess.CompletedProcess[str
 
 
 def interrupted(number: int, before: str = "") -> tuple[int, str]:
-    """Send a signal to a program that waits, and tell how it ended and what it said."""
+    """Send a signal to a waiting program, and return its exit code and output."""
     program = WAITING.format(before=before, stuck=STUCK)
     command = [sys.executable, "-c", program]
     pipe = subprocess.PIPE

@@ -22,9 +22,9 @@ from pullahead.mirrors.record import Past, RefreshFailure, State, Transition, tr
 from pullahead.mirrors.store import Heartbeat
 from pullahead.rules.mirror_key import MirrorKey
 from tests.fakes.memory import FakeClock
+from tests.fakes.records import fresh, unfresh
 from tests.fakes.samples import KEY, REPOSITORY, digest, mirror, rule, rules
 from tests.fakes.stack import FakeStack
-from tests.fakes.standing import fresh, unfresh
 
 NOW = FakeClock()()
 UNKNOWN = f"{REPOSITORY}:9"

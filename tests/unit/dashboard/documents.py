@@ -56,5 +56,5 @@ class Document(HTMLParser):
         return [each for each in self.elements if each.tag == tag and (class_ is None or each.has_class(class_))]
 
     def texts(self, tag: str, class_: str | None = None) -> list[str]:
-        """Read what stands in elements."""
+        """Read the text of elements."""
         return [each.text for each in self.all(tag, class_)]

@@ -13,8 +13,8 @@ from pullahead.mirrors.judge import Observation
 from pullahead.mirrors.record import LastRefresh, MirrorRecord, Published, RefreshFailure, State
 from pullahead.rules.model import Mirror
 from tests.fakes.memory import FakeClock
+from tests.fakes.records import fresh, unfresh
 from tests.fakes.samples import KEY, UPSTREAM, digest, failed, mirror, root, rule, rules
-from tests.fakes.standing import fresh, unfresh
 
 NOW = FakeClock()()
 FOLLOWED = mirror()

@@ -146,11 +146,11 @@ class TestFilter:
 
 class TestPages:
     def test_pages_hold_every_mirror_once(self) -> None:
-        seen: list[str] = []
+        shown_keys: list[str] = []
         for page in (1, 2, 3):
             document = shown(many(2 * ROWS_PER_PAGE + 1), View(page=page))
-            seen += keys(document)
-        assert seen == [str(record.key) for record in many(2 * ROWS_PER_PAGE + 1)]
+            shown_keys += keys(document)
+        assert shown_keys == [str(record.key) for record in many(2 * ROWS_PER_PAGE + 1)]
         assert "101 to 101 of 101" in document.texts("span", "count")
 
     def test_pager_keeps_the_filter(self) -> None:

@@ -15,7 +15,7 @@ def place() -> FakeDeadLetters:
     return FakeDeadLetters()
 
 
-def put_aside(place: FakeDeadLetters, error: Exception, tries: int) -> bool:
+def handle_failure(place: FakeDeadLetters, error: Exception, tries: int) -> bool:
     return DeadLetterPolicy(place.send, MOST, FakeClock())(FailedDelivery("body", tries), error)
 
 
@@ -24,30 +24,30 @@ def put_aside(place: FakeDeadLetters, error: Exception, tries: int) -> bool:
 def test_retryable_error_is_a_dead_letter_at_the_last_receive(
     place: FakeDeadLetters, error: Exception, tries: int, *, expected: bool
 ) -> None:
-    assert put_aside(place, error, tries) is expected
+    assert handle_failure(place, error, tries) is expected
     assert place.reasons == [type(error).__name__] * expected
 
 
 def test_invalid_message_is_a_dead_letter_at_once_with_its_reason(place: FakeDeadLetters) -> None:
-    assert put_aside(place, InvalidEventError("no `tags`"), 1)
+    assert handle_failure(place, InvalidEventError("no `tags`"), 1)
     (letter,) = place.letters.values()
-    told = (letter.body, letter.reason, letter.text, letter.tries, letter.since)
-    assert told == ("body", "InvalidEventError", "no `tags`", 1, FakeClock()())
+    fields = (letter.body, letter.reason, letter.text, letter.tries, letter.since)
+    assert fields == ("body", "InvalidEventError", "no `tags`", 1, FakeClock()())
 
 
 def test_error_without_text_is_described_by_its_class(place: FakeDeadLetters) -> None:
-    assert put_aside(place, InvalidEventError("\x00\n"), 1)
+    assert handle_failure(place, InvalidEventError("\x00\n"), 1)
     assert [letter.text for letter in place.letters.values()] == ["InvalidEventError"]
 
 
 def test_failed_send_is_an_error(place: FakeDeadLetters) -> None:
     place.script.fail("send_dead_letter", StorageError("no"))
     with pytest.raises(StorageError):
-        put_aside(place, InvalidEventError("x"), 1)
+        handle_failure(place, InvalidEventError("x"), 1)
 
 
 @pytest.mark.parametrize(
-    ("text", "told"),
+    ("text", "fields"),
     [
         ("one\r\n\ttwo  three ", "one two three"),
         ("a\x1b[31mred\x1b[0m\x07\ud800\ufffe", "a [31mred [0m"),
@@ -57,8 +57,8 @@ def test_failed_send_is_an_error(place: FakeDeadLetters) -> None:
         ("why? because", "why? because"),
     ],
 )
-def test_text_is_one_line_without_secrets(text: str, told: str) -> None:
-    assert reason_text(text) == told
+def test_text_is_one_line_without_secrets(text: str, fields: str) -> None:
+    assert reason_text(text) == fields
 
 
 def test_long_text_is_cut() -> None:

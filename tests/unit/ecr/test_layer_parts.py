@@ -1,4 +1,4 @@
-"""Parts spliced into boto3's own call: the same bytes on the wire as boto3 would send, whoever else uses the client."""
+"""Parts spliced into boto3's own call: the same bytes on the wire as boto3 would send, also for concurrent calls."""
 
 import base64
 import json

@@ -1,4 +1,4 @@
-"""What check_freshness does when it is told that a refresh has ended: the next one starts, and both are counted."""
+"""The end of a refresh makes check_freshness start the next one, and counts both."""
 
 import json
 from pathlib import Path
@@ -26,7 +26,7 @@ def service() -> InMemoryService:
     return made
 
 
-def tell(service: InMemoryService, message: Message) -> None:
+def deliver(service: InMemoryService, message: Message) -> None:
     handle({"body": message.to_json()}, service)
 
 
@@ -40,7 +40,7 @@ def counted() -> dict[str, float]:
 
 
 def check_all(service: InMemoryService) -> None:
-    tell(service, CheckRequest("schedule", REPOSITORY, TAGS, service.clock()))
+    deliver(service, CheckRequest("schedule", REPOSITORY, TAGS, service.clock()))
     check_freshness.metrics.clear_metrics()
 
 
@@ -48,20 +48,20 @@ def test_end_of_a_refresh_starts_the_next_one(service: InMemoryService) -> None:
     check_all(service)
     (first,) = service.refreshes.requests
     service.refreshes.statuses[first] = StartResult.SUCCEEDED
-    tell(service, StartWaitingRequest(first))
+    deliver(service, StartWaitingRequest(first))
     assert len(service.refreshes.requests) == 2
-    assert len(service.line.waiting) == 1
+    assert len(service.waiting_refreshes.waiting) == 1
     assert counted() == {}
 
 
 def test_schedule_counts_running_and_waiting_refreshes(service: InMemoryService) -> None:
     check_all(service)
-    tell(service, StartWaitingRequest())
+    deliver(service, StartWaitingRequest())
     assert counted() == {"RefreshesRunning": 1, "RefreshesWaiting": 2}
 
 
 def test_schedule_emits_no_metric_without_refreshes(service: InMemoryService) -> None:
-    tell(service, StartWaitingRequest())
+    deliver(service, StartWaitingRequest())
     assert counted() == {}
 
 

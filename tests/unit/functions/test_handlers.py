@@ -199,10 +199,10 @@ class TestCopyBlobs:
 
 class TestRecordOutcome:
     @pytest.mark.parametrize(
-        ("name", "state", "told"),
+        ("name", "state", "alerts"),
         [("record_outcome.success", "FRESH", []), ("record_outcome.failure", "BLOCKED", ["BLOCKED"])],
     )
-    def test_sample_is_recorded(self, service: InMemoryService, name: str, state: str, told: list[str]) -> None:
+    def test_sample_is_recorded(self, service: InMemoryService, name: str, state: str, alerts: list[str]) -> None:
         event, now = sample(name), service.clock()
         wanted = parse_digest(event["request"]["root"]["digest"])
         stale = MirrorRecord(
@@ -216,7 +216,7 @@ class TestRecordOutcome:
         )
         service.records.stored[stale.key] = stale
         assert record_outcome.handle(event, service.app)["state"] == state
-        assert [alert.kind for alert in service.records.decided] == told
+        assert [alert.kind for alert in service.records.decided] == alerts
         assert all("Make the tag mutable in ECR" in alert.detail for alert in service.records.decided)
 
 

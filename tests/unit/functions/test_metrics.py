@@ -21,8 +21,8 @@ from pullahead.mirrors.rate_limit_budget import UpstreamUse
 from pullahead.mirrors.record import LastRefresh, State
 from pullahead.refresh.request import refresh_request
 from tests.fakes.application import InMemoryService
+from tests.fakes.records import unfresh
 from tests.fakes.samples import KEY, REPOSITORY, digest, failed, mirror, root, rules
-from tests.fakes.standing import unfresh
 
 
 class Metric(NamedTuple):
@@ -160,13 +160,13 @@ def test_failure_of_the_bus_fails_nothing_else(
     service = InMemoryService(rules())
     stale = unfresh(KEY, State.STALE, service.clock(), upstream_digest=digest("new"))
     service.records.stored[KEY] = stale
-    service.script.fail("tell", StorageError("the bus is away"))
+    service.script.fail("publish_events", StorageError("the bus is away"))
     request = refresh_request(mirror(), root("new"), stale)
     outcome = OutcomeRequest(request, "arn:1", service.clock(), PublishResult(digest("new")))
     assert record_outcome.handle(outcome.to_event(), service.app)["state"] == "FRESH"
     (failure,) = (metric for metric in printed(capsys.readouterr().out) if metric.name == "Failures")
     assert failure.dimensions == {"service": "pullahead", "error": "StorageError"}
     assert collected().keys() == {"Refreshes", "RefreshSeconds", "RefreshLagSeconds"}
-    (told,) = (record for record in caplog.records if record.message.startswith("outcome events could not be sent"))
-    assert vars(told)["cause"] == "the bus is away"
+    (logged,) = (record for record in caplog.records if record.message.startswith("outcome events could not be sent"))
+    assert vars(logged)["cause"] == "the bus is away"
     assert service.app.take_unsent() == []

@@ -98,8 +98,8 @@ def test_failed_batch_goes_to_the_dead_letter_queue_after_its_last_try(
     event = sample("pulls", MAX_RECEIVE_COUNT, MAX_RECEIVE_COUNT - 1)
     assert again(event, service) == [1]
     (letter,) = service.dead_letters.letters.values()
-    told = (letter.body, letter.reason, letter.tries, letter.since)
-    assert told == (event["Records"][0]["body"], type(error).__name__, MAX_RECEIVE_COUNT, service.clock())
+    fields = (letter.body, letter.reason, letter.tries, letter.since)
+    assert fields == (event["Records"][0]["body"], type(error).__name__, MAX_RECEIVE_COUNT, service.clock())
     assert metrics() == {"DeadLetters": 1}
 
 

@@ -15,8 +15,8 @@ from pullahead.mirrors.store import Heartbeat
 from pullahead.rules.mirror_key import MirrorKey
 from pullahead.rules.sources.state import RulesState
 from tests.fakes.application import InMemoryService
+from tests.fakes.records import fresh, unfresh
 from tests.fakes.samples import KEY, REPOSITORY, UPSTREAM, mirror, rules
-from tests.fakes.standing import fresh, unfresh
 
 
 class Context:
@@ -47,7 +47,7 @@ def service() -> InMemoryService:
     others = [fresh(f"{REPOSITORY}:{tag}", began) for tag in ("2.0", "3.0")]
     made.records.stored = {record.key: record for record in (late, *others)}
     made.records.heartbeat = Heartbeat(made.clock(), "rules-1")
-    made.standing.save(RulesState())
+    made.rules_state.save(RulesState())
     return made
 
 

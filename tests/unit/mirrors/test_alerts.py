@@ -1,4 +1,4 @@
-"""When people are told: once, after the time the rule gives, and taken back once."""
+"""Alerts are raised once, after the rule's `alert_after`, and closed once."""
 
 from datetime import timedelta
 
@@ -25,120 +25,120 @@ class History:
     def __init__(self) -> None:
         self.clock = FakeClock()
         self.record: MirrorRecord | None = None
-        self.told: list[Alert] = []
+        self.alerts: list[Alert] = []
 
-    def see(self, seen: Observation, **later: float) -> list[str]:
+    def observe(self, observed: Observation, **later: float) -> list[str]:
         """Check again after some time; name the alerts that this made."""
         self.clock.advance(**later)
-        after = judge(seen, self.record, mirror(alert_after=ALERT_AFTER), self.clock()).record
-        self.told += after.pending
+        after = judge(observed, self.record, mirror(alert_after=ALERT_AFTER), self.clock()).record
+        self.alerts += after.pending
         self.record = after.with_changes(pending=())
         return [alert.kind.value for alert in after.pending]
 
 
-@pytest.mark.parametrize(("seen", "kind"), [(STALE, "STALE"), (UNREACHABLE, "UPSTREAM_UNREACHABLE")])
-def test_alert_is_raised_once_exactly_after_alert_after(seen: Observation, kind: str) -> None:
+@pytest.mark.parametrize(("observed", "kind"), [(STALE, "STALE"), (UNREACHABLE, "UPSTREAM_UNREACHABLE")])
+def test_alert_is_raised_once_exactly_after_alert_after(observed: Observation, kind: str) -> None:
     history = History()
-    assert history.see(FRESH) == []
-    assert history.see(seen, minutes=5) == []
-    assert history.see(seen, minutes=59, seconds=59.999999) == []
-    assert history.see(seen, microseconds=1) == [kind]
-    assert history.see(seen, hours=100) == []
+    assert history.observe(FRESH) == []
+    assert history.observe(observed, minutes=5) == []
+    assert history.observe(observed, minutes=59, seconds=59.999999) == []
+    assert history.observe(observed, microseconds=1) == [kind]
+    assert history.observe(observed, hours=100) == []
 
 
-@pytest.mark.parametrize(("seen", "kind"), [(GONE, "GONE"), (DENIED, "BLOCKED")])
-def test_blocked_mirror_is_alerted_at_once_and_once(seen: Observation, kind: str) -> None:
+@pytest.mark.parametrize(("observed", "kind"), [(GONE, "GONE"), (DENIED, "BLOCKED")])
+def test_blocked_mirror_is_alerted_at_once_and_once(observed: Observation, kind: str) -> None:
     history = History()
-    assert history.see(seen) == [kind]
-    assert history.see(seen, hours=100) == []
+    assert history.observe(observed) == [kind]
+    assert history.observe(observed, hours=100) == []
 
 
 def test_recovery_is_reported_once_for_each_open_alert() -> None:
     history = History()
-    history.see(UNREACHABLE)
-    assert history.see(UNREACHABLE, hours=2) == ["UPSTREAM_UNREACHABLE"]
-    assert history.see(STALE, minutes=5) == []
-    assert history.see(STALE, hours=1) == ["STALE"]
-    assert history.see(FRESH, minutes=5) == ["RECOVERED", "RECOVERED"]
-    assert [alert.of for alert in history.told[-2:]] == [AlertKind.UPSTREAM_UNREACHABLE, AlertKind.STALE]
-    assert history.see(FRESH, minutes=5) == []
+    history.observe(UNREACHABLE)
+    assert history.observe(UNREACHABLE, hours=2) == ["UPSTREAM_UNREACHABLE"]
+    assert history.observe(STALE, minutes=5) == []
+    assert history.observe(STALE, hours=1) == ["STALE"]
+    assert history.observe(FRESH, minutes=5) == ["RECOVERED", "RECOVERED"]
+    assert [alert.of for alert in history.alerts[-2:]] == [AlertKind.UPSTREAM_UNREACHABLE, AlertKind.STALE]
+    assert history.observe(FRESH, minutes=5) == []
 
 
 def test_recovery_names_when_the_mirror_stopped_being_fresh() -> None:
     history = History()
-    history.see(STALE)
+    history.observe(STALE)
     began = history.clock()
-    history.see(STALE, hours=2)
-    history.see(FRESH, hours=1)
-    recovered = history.told[-1]
+    history.observe(STALE, hours=2)
+    history.observe(FRESH, hours=1)
+    recovered = history.alerts[-1]
     assert (recovered.kind, recovered.since, recovered.at) == (AlertKind.RECOVERED, began, history.clock())
 
 
 def test_short_trouble_raises_neither_alert_nor_recovery() -> None:
     history = History()
-    assert history.see(UNREACHABLE) == []
-    assert history.see(FRESH, minutes=30) == []
+    assert history.observe(UNREACHABLE) == []
+    assert history.observe(FRESH, minutes=30) == []
 
 
 def test_trouble_after_a_recovery_is_alerted_again() -> None:
     history = History()
-    assert history.see(GONE) == ["GONE"]
-    assert history.see(FRESH, minutes=5) == ["RECOVERED"]
-    assert history.see(GONE, minutes=5) == ["GONE"]
+    assert history.observe(GONE) == ["GONE"]
+    assert history.observe(FRESH, minutes=5) == ["RECOVERED"]
+    assert history.observe(GONE, minutes=5) == ["GONE"]
 
 
 def test_changing_states_do_not_restart_alert_after() -> None:
     history = History()
-    history.see(STALE)
+    history.observe(STALE)
     for _ in range(5):
-        assert history.see(UNREACHABLE, minutes=5) == []
-        assert history.see(STALE, minutes=5) == []
-    assert history.see(UNREACHABLE, minutes=10) == ["UPSTREAM_UNREACHABLE"]
+        assert history.observe(UNREACHABLE, minutes=5) == []
+        assert history.observe(STALE, minutes=5) == []
+    assert history.observe(UNREACHABLE, minutes=10) == ["UPSTREAM_UNREACHABLE"]
 
 
 def test_alternating_states_do_not_repeat_an_alert() -> None:
     history = History()
-    history.see(STALE)
-    told = [kind for _ in range(5) for kind in history.see(UNREACHABLE, hours=2) + history.see(STALE, hours=2)]
+    history.observe(STALE)
+    told = [kind for _ in range(5) for kind in history.observe(UNREACHABLE, hours=2) + history.observe(STALE, hours=2)]
     assert told == ["UPSTREAM_UNREACHABLE"]
 
 
 def test_failed_request_for_a_long_stale_mirror_raises_no_other_alert() -> None:
     history = History()
-    history.see(STALE)
-    assert history.see(STALE, hours=5) == ["STALE"]
-    assert history.see(UNREACHABLE, minutes=5) == []
+    history.observe(STALE)
+    assert history.observe(STALE, hours=5) == ["STALE"]
+    assert history.observe(UNREACHABLE, minutes=5) == []
     began = history.clock()
-    assert history.see(UNREACHABLE, hours=1) == ["UPSTREAM_UNREACHABLE"]
-    assert history.told[-1].since == began
+    assert history.observe(UNREACHABLE, hours=1) == ["UPSTREAM_UNREACHABLE"]
+    assert history.alerts[-1].since == began
 
 
 def test_first_refresh_after_an_outage_is_awaited_before_an_alert() -> None:
     history = History()
-    history.see(UNREACHABLE)
-    history.see(UNREACHABLE, hours=5)
-    assert history.see(STALE, minutes=5) == []
-    assert history.see(STALE, minutes=59) == []
-    assert history.see(STALE, minutes=1) == ["STALE"]
+    history.observe(UNREACHABLE)
+    history.observe(UNREACHABLE, hours=5)
+    assert history.observe(STALE, minutes=5) == []
+    assert history.observe(STALE, minutes=59) == []
+    assert history.observe(STALE, minutes=1) == ["STALE"]
 
 
 def test_refresh_that_failed_before_an_outage_is_alerted_after_it() -> None:
     history = History()
-    history.see(STALE)
+    history.observe(STALE)
     assert history.record is not None
     failure = RefreshFailure(NEW.digest, "StorageError", "no", False, 1, history.clock())
     history.record = history.record.with_changes(failure=failure)
-    history.see(UNREACHABLE, hours=2)
-    assert history.see(STALE, minutes=5) == ["STALE"]
-    assert history.told[-1].detail == "no"
+    history.observe(UNREACHABLE, hours=2)
+    assert history.observe(STALE, minutes=5) == ["STALE"]
+    assert history.alerts[-1].detail == "no"
 
 
 def test_alert_names_its_start_and_its_cause() -> None:
     history = History()
     began = history.clock()
-    history.see(UNREACHABLE)
-    history.see(UNREACHABLE, hours=3)
-    alert = history.told[0]
+    history.observe(UNREACHABLE)
+    history.observe(UNREACHABLE, hours=3)
+    alert = history.alerts[0]
     assert (alert.since, alert.at) == (began, history.clock())
     assert "it is down" in alert.detail
 
@@ -148,42 +148,42 @@ LIMITED = Observation(failed(RateLimitedError, "too many requests", status=429),
 
 def test_rate_limit_is_alerted_as_rate_limited() -> None:
     history = History()
-    history.see(FRESH)
-    assert history.see(LIMITED, minutes=5) == []
-    assert history.see(LIMITED, hours=1) == ["RATE_LIMITED"]
-    assert (history.told[-1].error_kind, history.see(FRESH, minutes=5)) == ("RateLimitedError", ["RECOVERED"])
+    history.observe(FRESH)
+    assert history.observe(LIMITED, minutes=5) == []
+    assert history.observe(LIMITED, hours=1) == ["RATE_LIMITED"]
+    assert (history.alerts[-1].error_kind, history.observe(FRESH, minutes=5)) == ("RateLimitedError", ["RECOVERED"])
 
 
 @pytest.mark.parametrize("kind", ["DeferredError", "RateLimitedError"])
 def test_long_deferred_refresh_is_alerted_as_rate_limited(kind: str) -> None:
     history = History()
-    history.see(STALE)
+    history.observe(STALE)
     assert history.record is not None
     failure = RefreshFailure(NEW.digest, kind, "the limit is reached", False, 0, history.clock())
     history.record = history.record.with_changes(failure=failure)
-    assert history.see(STALE, hours=2) == ["RATE_LIMITED"]
-    assert history.told[-1].detail == "the limit is reached"
+    assert history.observe(STALE, hours=2) == ["RATE_LIMITED"]
+    assert history.alerts[-1].detail == "the limit is reached"
 
 
 def test_overwritten_tag_is_alerted_at_once_with_both_digests() -> None:
     history = History()
-    history.see(FRESH)
-    assert history.see(Observation(OLD, OTHER.digest), minutes=5) == ["DRIFT"]
-    assert history.told[-1].detail == f"ECR serves {OTHER.digest}, where {OLD.digest} was published"
-    assert history.see(Observation(OLD, OTHER.digest), minutes=5) == []
+    history.observe(FRESH)
+    assert history.observe(Observation(OLD, OTHER.digest), minutes=5) == ["DRIFT"]
+    assert history.alerts[-1].detail == f"ECR serves {OTHER.digest}, where {OLD.digest} was published"
+    assert history.observe(Observation(OLD, OTHER.digest), minutes=5) == []
 
 
 def test_old_digest_published_by_a_slow_refresh_is_no_drift() -> None:
     history = History()
-    history.see(FRESH)
+    history.observe(FRESH)
     assert history.record is not None
     history.record = history.record.with_changes(published_digest=OTHER.digest)  # as the refresh recorded it
-    assert history.see(Observation(OLD, OTHER.digest), minutes=5) == []
+    assert history.observe(Observation(OLD, OTHER.digest), minutes=5) == []
 
 
 def test_change_of_platforms_is_no_drift() -> None:
     history = History()
-    history.see(FRESH)
+    history.observe(FRESH)
     assert history.record is not None
     history.record = history.record.with_changes(platforms=("linux/arm64",))
-    assert history.see(Observation(OLD, OTHER.digest), minutes=5) == []
+    assert history.observe(Observation(OLD, OTHER.digest), minutes=5) == []

@@ -1,4 +1,4 @@
-"""Mirrors on demand: nobody is told that upstream does not have what somebody pulled; of what was copied, as always."""
+"""Mirrors on demand: a missing upstream tag raises no alert before it was copied once."""
 
 from datetime import timedelta
 
@@ -19,7 +19,7 @@ GONE, REFUSED = failed(NotFoundError), failed(AccessDeniedError)
 DOWN = failed(RegistryUnavailableError)
 
 
-def seen(
+def observed(
     upstream: PullaheadError, published: Digest | None = None, followed: Mirror = DEMANDED, **later: float
 ) -> MirrorRecord:
     """See the same at once and for long."""
@@ -30,7 +30,7 @@ def seen(
 
 @pytest.mark.parametrize("error", [GONE, REFUSED])
 def test_demanded_tag_that_does_not_exist_raises_no_alert(error: PullaheadError) -> None:
-    record = seen(error)
+    record = observed(error)
     assert is_absent(record)
     assert record.pending == ()
     known = rules([DEMANDED], "r", rule("1.0"))
@@ -39,20 +39,20 @@ def test_demanded_tag_that_does_not_exist_raises_no_alert(error: PullaheadError)
 
 @pytest.mark.parametrize(("error", "kind"), [(GONE, "GONE"), (REFUSED, "UPSTREAM_UNREACHABLE")])
 def test_missing_tag_that_a_rule_names_is_alerted(error: PullaheadError, kind: str) -> None:
-    assert [alert.kind for alert in seen(error, followed=mirror()).pending] == [kind]
+    assert [alert.kind for alert in observed(error, followed=mirror()).pending] == [kind]
 
 
 @pytest.mark.parametrize(("error", "kind"), [(GONE, "GONE"), (REFUSED, "UPSTREAM_UNREACHABLE")])
 def test_demanded_tag_that_was_published_is_alerted(error: PullaheadError, kind: str) -> None:
-    record = seen(error, digest("a"))
+    record = observed(error, digest("a"))
     assert [alert.kind for alert in record.pending] == [kind]
     assert not is_absent(record)
 
 
 def test_demanded_tag_of_an_unreachable_upstream_is_alerted() -> None:
-    assert [alert.kind for alert in seen(DOWN).pending] == ["UPSTREAM_UNREACHABLE"]
+    assert [alert.kind for alert in observed(DOWN).pending] == ["UPSTREAM_UNREACHABLE"]
 
 
 def test_demanded_tag_that_appears_upstream_is_refreshed() -> None:
-    verdict = judge(Observation(root("a"), None), seen(GONE), DEMANDED, FakeClock()())
+    verdict = judge(Observation(root("a"), None), observed(GONE), DEMANDED, FakeClock()())
     assert (verdict.record.state, verdict.refresh) == (State.MISSING, True)

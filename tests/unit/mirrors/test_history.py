@@ -1,4 +1,4 @@
-"""What records tell of the past: every state once, in order, and no more than asked for."""
+"""The history in a record: every state once, in order, within the requested period."""
 
 from datetime import UTC, datetime, timedelta
 

@@ -1,7 +1,7 @@
-"""In whatever order checks, refreshes and the world go on, step by step, a record ends the same, and loses nothing.
+"""For any interleaving of checks, refreshes and changes at upstream and ECR, the record ends the same, nothing is lost.
 
-The order is hypothesis's choice at each call of a port; so is who dies at which call, and what comes twice. What holds
-of every write is proved on the ledger of writes; what holds in the end, after the world has come to rest.
+At each call of a port Hypothesis chooses which actor continues, which is killed, and which message is delivered twice.
+The invariants of writes are checked on the log of writes; the final state is checked after all changes have stopped.
 """
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
@@ -19,29 +19,38 @@ from pullahead.mirrors.alert import AlertKind
 from pullahead.mirrors.record import MirrorRecord, Record, State
 from pullahead.oci import Digest
 from pullahead.refresh.record_outcome import record_outcome
-from tests.fakes.crowd import STRANGE, A, B, Crowd, Ledger, Plot, Ports, World
+from tests.fakes.concurrent_actors import (
+    FOREIGN,
+    A,
+    ActorPorts,
+    B,
+    ConcurrentActors,
+    Environment,
+    RefreshFaults,
+    WriteLog,
+)
 from tests.fakes.outcomes import announcer
 from tests.fakes.samples import failed
-from tests.unit.mirrors.ledger_claims import check_events, check_ledger, check_told
+from tests.unit.mirrors.write_checks import check_alerts_sent, check_events, check_write_log
 
 _HOURS = timedelta(hours=7)  # longer than a blocked mirror waits
-_DAYS = timedelta(days=2)  # longer than anything that was told waits to be told again
+_DAYS = timedelta(days=2)  # longer than anything that was sent waits to be sent again
 _LAST_REVIEWS = 3
 _REVIEWS = 3  # of each who reviews
 _LAST_CHECKS = 3  # one finds what is left over, and starts a refresh; one finds its end; one finds nothing to do
 
-Move = Callable[[World], object]
+Move = Callable[[Environment], object]
 MOVES: Mapping[str, Move] = {
-    "upstream serves A": lambda world: setattr(world, "upstream", A),
-    "upstream serves B": lambda world: setattr(world, "upstream", B),
-    "upstream lost the tag": lambda world: setattr(world, "upstream", failed(NotFoundError)),
-    "upstream is down": lambda world: setattr(world, "upstream", failed(RegistryUnavailableError)),
-    "somebody overwrites": lambda world: setattr(world, "published", STRANGE.digest),
-    "somebody deletes": lambda world: setattr(world, "published", None),
-    "an hour goes by": lambda world: world.let_pass(hours=1),
-    "a day goes by": lambda world: world.let_pass(days=1),
-    "the rule is paused": lambda world: setattr(world, "paused", True),
-    "the rule goes on": lambda world: setattr(world, "paused", False),
+    "upstream serves A": lambda environment: setattr(environment, "upstream", A),
+    "upstream serves B": lambda environment: setattr(environment, "upstream", B),
+    "upstream lost the tag": lambda environment: setattr(environment, "upstream", failed(NotFoundError)),
+    "upstream is down": lambda environment: setattr(environment, "upstream", failed(RegistryUnavailableError)),
+    "somebody overwrites": lambda environment: setattr(environment, "published", FOREIGN.digest),
+    "somebody deletes": lambda environment: setattr(environment, "published", None),
+    "an hour goes by": lambda environment: environment.let_pass(hours=1),
+    "a day goes by": lambda environment: environment.let_pass(days=1),
+    "the rule is paused": lambda environment: setattr(environment, "paused", True),
+    "the rule goes on": lambda environment: setattr(environment, "paused", False),
 }
 
 choices = st.lists(st.integers(0, 11), min_size=40, max_size=80)
@@ -50,27 +59,27 @@ steps = st.lists(st.sampled_from(sorted(MOVES)), min_size=1, max_size=6)
 deliveries = st.lists(st.integers(1, 2), max_size=4)
 failures = st.lists(st.sampled_from(["", "", "RegistryTimeoutError", "DigestMismatchError"]), max_size=3)
 stops = st.lists(st.none() | st.integers(0, 9), max_size=4)
-worlds: st.SearchStrategy[dict[str, Any]] = st.builds(
+environments: st.SearchStrategy[dict[str, Any]] = st.builds(
     dict,
     upstream=st.sampled_from(["upstream serves A"] * 3 + ["upstream lost the tag", "upstream is down"]),
-    published=st.sampled_from([None, A.digest, B.digest, STRANGE.digest]),
+    published=st.sampled_from([None, A.digest, B.digest, FOREIGN.digest]),
     immutable=st.booleans(),
 )
 
 
-def world_of(upstream: str, published: Digest | None, *, immutable: bool) -> World:
-    made = World(published=published, immutable=immutable)
+def environment_of(upstream: str, published: Digest | None, *, immutable: bool) -> Environment:
+    made = Environment(published=published, immutable=immutable)
     MOVES[upstream](made)
     return made
 
 
 def in_turn(_count: int) -> int:
-    """Let everybody work to their own end, one after the other."""
+    """Run the actors one after the other."""
     return 0
 
 
 def chooser(order: Sequence[int]) -> Callable[[int], int]:
-    """Choose as the example says; after its end, let everybody work to their own end."""
+    """Choose as the example says; after its end, run the actors one after the other."""
     left: Iterator[int] = iter(order)
     return lambda count: next(left, 0) % count
 
@@ -78,55 +87,55 @@ def chooser(order: Sequence[int]) -> Callable[[int], int]:
 # --- what holds in the end ------------------------------------------------------------------------------------------
 
 
-def come_to_rest(crowd: Crowd) -> MirrorRecord:
-    """Let the world stand still, refreshes go as the target lets them, and check a few times more."""
-    crowd.world.paused, crowd.plot = False, Plot()
-    crowd.stage.choose = in_turn
+def settle(actors: ConcurrentActors) -> MirrorRecord:
+    """Stop all changes and faults, and run a few more checks and reviews."""
+    actors.environment.paused, actors.faults = False, RefreshFaults()
+    actors.scheduler.choose = in_turn
     for _ in range(_LAST_CHECKS):
-        crowd.world.clock.now += _HOURS
-        crowd.check()
-        crowd.stage.run()
+        actors.environment.clock.now += _HOURS
+        actors.check()
+        actors.scheduler.run()
     for _ in range(_LAST_REVIEWS):
-        crowd.world.clock.now += _DAYS
-        crowd.tell()
-        crowd.stage.run()
-    assert crowd.record is not None
-    return crowd.record
+        actors.environment.clock.now += _DAYS
+        actors.review()
+        actors.scheduler.run()
+    assert actors.record is not None
+    return actors.record
 
 
-def check_end(record: MirrorRecord, world: World) -> None:
-    assert record.published_digest == world.published
-    if isinstance(world.upstream, PullaheadError):
-        is_gone = isinstance(world.upstream, NotFoundError)
+def check_end(record: MirrorRecord, environment: Environment) -> None:
+    assert record.published_digest == environment.published
+    if isinstance(environment.upstream, PullaheadError):
+        is_gone = isinstance(environment.upstream, NotFoundError)
         assert record.state is (State.GONE if is_gone else State.UNKNOWN)
-        assert record.error_kind == type(world.upstream).__name__
+        assert record.error_kind == type(environment.upstream).__name__
         assert (AlertKind.GONE if is_gone else AlertKind.UPSTREAM_UNREACHABLE) in record.alerted
         return
-    assert (record.upstream_digest, record.error_kind) == (world.upstream.digest, None)
-    if world.published == world.upstream.digest:
+    assert (record.upstream_digest, record.error_kind) == (environment.upstream.digest, None)
+    if environment.published == environment.upstream.digest:
         assert (record.state, record.failure, record.alerted, record.unfresh_since) == (State.FRESH, None, (), None)
         return
-    assert world.immutable
+    assert environment.immutable
     assert record.state is State.BLOCKED
     assert record.failure is not None
-    assert (record.failure.kind, record.failure.digest) == ("TagImmutableError", world.upstream.digest)
+    assert (record.failure.kind, record.failure.digest) == ("TagImmutableError", environment.upstream.digest)
     assert AlertKind.BLOCKED in record.alerted
 
 
-def play(
-    crowd: Crowd,
+def run_actors(
+    actors: ConcurrentActors,
     reasons: Sequence[str],
     moves: Sequence[str],
     deaths: Sequence[int | None] = (),
     reviews: Sequence[int | None] = (),
 ) -> None:
     for dies_at in reviews:
-        crowd.tell(dies_at, _REVIEWS)
+        actors.review(dies_at, _REVIEWS)
     for number, reason in enumerate(reasons):
         pushed = B.digest if reason == "push" else None
-        crowd.check(reason, pushed, deaths[number] if number < len(deaths) else None)
-    crowd.move(*(MOVES[name] for name in moves))
-    crowd.stage.run()
+        actors.check(reason, pushed, deaths[number] if number < len(deaths) else None)
+    actors.move(*(MOVES[name] for name in moves))
+    actors.scheduler.run()
 
 
 @settings(max_examples=100)
@@ -136,25 +145,25 @@ def play(
     moves=steps,
     deaths=stops,
     reviews=st.lists(st.none() | st.integers(0, 9), max_size=3),
-    plot=st.builds(Plot, deliveries=deliveries, failing=failures, stopped_at=stops),
-    world=worlds,
+    faults=st.builds(RefreshFaults, deliveries=deliveries, failing=failures, stopped_at=stops),
+    environment=environments,
 )
-def test_any_interleaving_loses_nothing_and_ends_as_the_world_is(
+def test_any_interleaving_loses_no_write_and_ends_in_the_true_state(
     order: list[int],
     reasons: list[str],
     moves: list[str],
     deaths: list[int | None],
     reviews: list[int | None],
-    plot: Plot,
-    world: dict[str, Any],
+    faults: RefreshFaults,
+    environment: dict[str, Any],
 ) -> None:
-    crowd = Crowd(chooser(order), world_of(**world), plot)
-    play(crowd, reasons, moves, deaths, reviews)
-    record = come_to_rest(crowd)
-    check_told(crowd, record, once=all(dies_at is None for dies_at in reviews))
-    check_ledger(crowd.ledger.written)
-    check_events(crowd)
-    check_end(record, crowd.world)
+    actors = ConcurrentActors(chooser(order), environment_of(**environment), faults)
+    run_actors(actors, reasons, moves, deaths, reviews)
+    record = settle(actors)
+    check_alerts_sent(actors, record, once=all(dies_at is None for dies_at in reviews))
+    check_write_log(actors.write_log.written)
+    check_events(actors)
+    check_end(record, actors.environment)
 
 
 TROUBLE = ["upstream lost the tag", "upstream serves B", "a day goes by"]
@@ -170,61 +179,61 @@ TROUBLE = ["upstream lost the tag", "upstream serves B", "a day goes by"]
 def test_each_alert_is_sent_once_however_many_reviews_run_at_once(
     order: list[int], checks_made: int, moves: list[str], reviews: list[int | None]
 ) -> None:
-    crowd = Crowd(chooser(order), world_of("upstream lost the tag", None, immutable=False))
-    play(crowd, ["schedule"] * checks_made, moves, (), reviews)
-    record = come_to_rest(crowd)
-    check_ledger(crowd.ledger.written)
-    check_told(crowd, record, once=all(dies_at is None for dies_at in reviews))
+    actors = ConcurrentActors(chooser(order), environment_of("upstream lost the tag", None, immutable=False))
+    run_actors(actors, ["schedule"] * checks_made, moves, (), reviews)
+    record = settle(actors)
+    check_write_log(actors.write_log.written)
+    check_alerts_sent(actors, record, once=all(dies_at is None for dies_at in reviews))
 
 
 @settings(max_examples=80)
 @given(
     order=choices,
     reasons=st.lists(st.sampled_from(["schedule", "push"]), min_size=1, max_size=4),
-    plot=st.builds(Plot, deliveries=deliveries, failing=failures, stopped_at=st.just(())),
-    world=worlds,
+    faults=st.builds(RefreshFaults, deliveries=deliveries, failing=failures, stopped_at=st.just(())),
+    environment=environments,
 )
-def test_duplicates_in_any_order_leave_what_one_of_each_leaves(
-    order: list[int], reasons: list[str], plot: Plot, world: dict[str, Any]
+def test_duplicate_messages_end_in_the_same_record(
+    order: list[int], reasons: list[str], faults: RefreshFaults, environment: dict[str, Any]
 ) -> None:
-    once = Crowd(in_turn, world_of(**world), plot._replace(deliveries=()))
-    play(once, ["schedule"], [])
-    crowd = Crowd(chooser(order), world_of(**world), plot)
-    play(crowd, ["schedule", *reasons], [])
-    assert essence(crowd.record) == essence(once.record)
-    assert crowd.world.published == once.world.published
-    assert len(crowd.requests) == len(once.requests)
+    once = ConcurrentActors(in_turn, environment_of(**environment), faults._replace(deliveries=()))
+    run_actors(once, ["schedule"], [])
+    actors = ConcurrentActors(chooser(order), environment_of(**environment), faults)
+    run_actors(actors, ["schedule", *reasons], [])
+    assert without_history(actors.record) == without_history(once.record)
+    assert actors.environment.published == once.environment.published
+    assert len(actors.requests) == len(once.requests)
 
 
-def essence(record: MirrorRecord | None) -> MirrorRecord | None:
-    """A record without how often and on what way it came to be what it is."""
+def without_history(record: MirrorRecord | None) -> MirrorRecord | None:
+    """Return a record without its version, history and outbox."""
     return record and record.with_changes(version=0, past=(), outbox=())
 
 
 def test_repeated_outcome_after_an_overwritten_tag_changes_nothing() -> None:
-    crowd = Crowd(in_turn, plot=Plot(failing=["", "RegistryTimeoutError"]))
-    crowd.check()
-    crowd.stage.run()
-    crowd.world.published = STRANGE.digest
-    crowd.check()
-    crowd.stage.run()
-    first, before = next(iter(crowd.requests.values())), crowd.record
+    actors = ConcurrentActors(in_turn, faults=RefreshFaults(failing=["", "RegistryTimeoutError"]))
+    actors.check()
+    actors.scheduler.run()
+    actors.environment.published = FOREIGN.digest
+    actors.check()
+    actors.scheduler.run()
+    first, before = next(iter(actors.requests.values())), actors.record
     assert before is not None
-    assert (before.state, before.published_digest) == (State.STALE, STRANGE.digest)
-    again = OutcomeRequest(first, f"arn:{first.name}", crowd.world.clock(), PublishResult(A.digest))
-    told_by = announcer(crowd.ledger, crowd.world.clock)
-    record_outcome(again, crowd.rules(), crowd.ledger, told_by, crowd.world.clock)
-    assert crowd.record == before
+    assert (before.state, before.published_digest) == (State.STALE, FOREIGN.digest)
+    again = OutcomeRequest(first, f"arn:{first.name}", actors.environment.clock(), PublishResult(A.digest))
+    outbox_sender = announcer(actors.write_log, actors.environment.clock)
+    record_outcome(again, actors.rules(), actors.write_log, outbox_sender, actors.environment.clock)
+    assert actors.record == before
 
 
-# --- whether all this could fail ------------------------------------------------------------------------------------
+# --- the invariants find broken implementations --------------------------------------------------------------
 
 
 _R = TypeVar("_R", bound=Record)
 
 
-class Careless(Ledger):
-    """Writes whatever stands there."""
+class Unversioned(WriteLog):
+    """Saves without comparing versions."""
 
     def save(self, record: _R, expected_version: int) -> _R:
         saved = record.with_changes(version=expected_version + 1)
@@ -232,35 +241,38 @@ class Careless(Ledger):
         return saved
 
 
-class LooksOnce(Ports):
-    """Answers with what was seen first, as if nobody looked again after a conflict."""
+class ReadsOnce(ActorPorts):
+    """Returns its first observation again after a conflict."""
 
     def published_digests(self, repository: str, tags: Collection[str]) -> Mapping[str, Digest]:
-        if self.looked_at is None:
+        if self.read_at is None:
             self._first = super().published_digests(repository, tags)
         return self._first
 
 
-def findings(ports_of: type[Ports] = Ports, ledger: type[Ledger] = Ledger) -> set[str]:
-    """Play fifty times by chance that is always the same, and collect what is found."""
+def findings(ports_type: type[ActorPorts] = ActorPorts, write_log: type[WriteLog] = WriteLog) -> set[str]:
+    """Run fifty seeded interleavings, and collect the violated invariants."""
     found = set()
     for seed in range(50):
-        crowd = Crowd(Random(seed).randrange, ledger=ledger(), ports_of=ports_of)  # noqa: S311 - a die
-        play(crowd, ["schedule"] * 3, ["upstream serves B", "somebody overwrites"])
+        actors = ConcurrentActors(Random(seed).randrange, write_log=write_log(), ports_type=ports_type)  # noqa: S311
+        run_actors(actors, ["schedule"] * 3, ["upstream serves B", "somebody overwrites"])
         try:
-            check_ledger(crowd.ledger.written)
+            check_write_log(actors.write_log.written)
         except AssertionError as error:
             found.add(str(error).partition("\n")[0].partition(" ")[2])
     return found
 
 
-def test_claims_find_nothing_in_a_correct_run() -> None:
+def test_correct_implementation_violates_no_invariant() -> None:
     assert findings() == set()
 
 
 @pytest.mark.parametrize(
     ("mutant", "found"),
-    [({"ledger": Careless}, "wrote over news"), ({"ports_of": LooksOnce}, "wrote an older look over news")],
+    [
+        ({"write_log": Unversioned}, "replaced an unread version"),
+        ({"ports_type": ReadsOnce}, "replaced a newer observation"),
+    ],
 )
-def test_claims_find_broken_implementations(mutant: dict[str, Any], found: str) -> None:
+def test_broken_implementation_violates_an_invariant(mutant: dict[str, Any], found: str) -> None:
     assert any(found in finding for finding in findings(**mutant))

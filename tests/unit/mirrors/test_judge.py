@@ -42,12 +42,12 @@ def blocked(retry_at: datetime = T0 + 6 * HOUR, wanted: Descriptor = NEW) -> Mir
     return record(State.BLOCKED, upstream_digest=wanted.digest, failure=failure)
 
 
-def judged(seen: Observation, before: MirrorRecord | None, after: timedelta = MINUTE) -> Verdict:
-    return judge(seen, before, mirror(), T0 + after)
+def judged(observed: Observation, before: MirrorRecord | None, after: timedelta = MINUTE) -> Verdict:
+    return judge(observed, before, mirror(), T0 + after)
 
 
 class Case(NamedTuple):
-    seen: Observation
+    observed: Observation
     state: State
     refresh: bool
 
@@ -70,7 +70,7 @@ CASES = [
 @pytest.mark.parametrize("before", [None, *map(record, State)], ids=lambda known: known.state if known else "NEW")
 @pytest.mark.parametrize("case", CASES)
 def test_state_follows_from_the_observation_alone(case: Case, before: MirrorRecord | None) -> None:
-    verdict = judged(case.seen, before)
+    verdict = judged(case.observed, before)
     assert (verdict.record.state, verdict.refresh) == (case.state, case.refresh)
     kept = before is not None and before.state is case.state
     assert verdict.record.since == (T0 if kept else T0 + MINUTE)
@@ -79,14 +79,14 @@ def test_state_follows_from_the_observation_alone(case: Case, before: MirrorReco
 @pytest.mark.parametrize("case", CASES)
 @pytest.mark.parametrize("before", [None, *map(record, State)], ids=lambda known: known.state if known else "NEW")
 def test_same_observation_gives_the_same_verdict(case: Case, before: MirrorRecord | None) -> None:
-    once = judged(case.seen, before).record
-    assert judged(case.seen, once, 2 * MINUTE).record.says_the_same_as(once)
+    once = judged(case.observed, before).record
+    assert judged(case.observed, once, 2 * MINUTE).record.says_the_same_as(once)
 
 
 @pytest.mark.parametrize("before", [record(state) for state in State], ids=lambda known: known.state)
-@pytest.mark.parametrize("seen", [UNREACHABLE, GONE])
-def test_unreachable_upstream_changes_no_known_digest(seen: Observation, before: MirrorRecord) -> None:
-    after = judged(seen, before).record
+@pytest.mark.parametrize("observed", [UNREACHABLE, GONE])
+def test_unreachable_upstream_changes_no_known_digest(observed: Observation, before: MirrorRecord) -> None:
+    after = judged(observed, before).record
     assert (after.upstream_digest, after.published_digest) == (OLD.digest, OLD.digest)
 
 
@@ -97,8 +97,8 @@ def test_refusal_by_ecr_keeps_the_published_digest() -> None:
 
 def test_unfresh_since_is_kept_until_the_mirror_is_fresh() -> None:
     known = None
-    for minutes, seen in enumerate([MISSING, UNREACHABLE, STALE, GONE, UNREACHABLE]):
-        known = judged(seen, known, minutes * MINUTE).record
+    for minutes, observed in enumerate([MISSING, UNREACHABLE, STALE, GONE, UNREACHABLE]):
+        known = judged(observed, known, minutes * MINUTE).record
         assert known.unfresh_since == T0
     assert judged(FRESH, known).record.unfresh_since is None
 
@@ -122,9 +122,9 @@ def test_reason_tells_an_overwritten_tag_from_a_moved_upstream() -> None:
 
 
 class TestBlocked:
-    @pytest.mark.parametrize("seen", [STALE, MISSING])
-    def test_blocked_mirror_is_not_retried_early(self, seen: Observation) -> None:
-        verdict = judged(seen, blocked(), 6 * HOUR - MINUTE)
+    @pytest.mark.parametrize("observed", [STALE, MISSING])
+    def test_blocked_mirror_is_not_retried_early(self, observed: Observation) -> None:
+        verdict = judged(observed, blocked(), 6 * HOUR - MINUTE)
         assert (verdict.record.state, verdict.refresh, verdict.reason) == (State.BLOCKED, False, "the tag is immutable")
 
     def test_blocked_mirror_is_retried_in_time_and_stays_blocked(self) -> None:
@@ -145,22 +145,24 @@ class TestBlocked:
         assert judged(STALE, silent, 2 * MINUTE).record.state is State.BLOCKED
 
 
-@pytest.mark.parametrize("seen", [STALE, MISSING])
+@pytest.mark.parametrize("observed", [STALE, MISSING])
 @pytest.mark.parametrize(("waited", "refresh"), [(4 * MINUTE, False), (5 * MINUTE, True)])
-def test_failed_refresh_is_retried_in_time(seen: Observation, waited: timedelta, refresh: bool) -> None:
+def test_failed_refresh_is_retried_in_time(observed: Observation, waited: timedelta, refresh: bool) -> None:
     failure = RefreshFailure(NEW.digest, "StorageError", "no", False, 1, T0 + 5 * MINUTE)
     before = record(State.STALE, upstream_digest=NEW.digest, failure=failure)
-    verdict = judged(seen, before, waited)
+    verdict = judged(observed, before, waited)
     assert verdict.refresh is refresh
     assert verdict.record.state is not State.BLOCKED
 
 
 @pytest.mark.parametrize("error", [failed(AccessDeniedError), failed(RateLimitedError), RegistryUnavailableError])
-def test_unknown_is_never_missing(error: PullaheadError | type[RegistryUnavailableError]) -> None:
+def test_failed_upstream_check_never_reports_a_missing_tag(
+    error: PullaheadError | type[RegistryUnavailableError],
+) -> None:
     """Nothing is overwritten on a guess, whatever else is known."""
-    seen = Observation(failed(error) if isinstance(error, type) else error, None)
+    observed = Observation(failed(error) if isinstance(error, type) else error, None)
     for before in (None, *map(record, State), blocked()):
-        verdict = judged(seen, before, 48 * HOUR)
+        verdict = judged(observed, before, 48 * HOUR)
         assert (verdict.record.state, verdict.refresh) == (State.UNKNOWN, False)
 
 
@@ -171,33 +173,33 @@ class TestPlatforms:
     INDEX = Descriptor(media_types.OCI_INDEX, NEW.digest, 500)
     MADE = Published(NEW.digest, BOTH, root("smaller").digest)
 
-    def see(self, published: Descriptor | None, before: MirrorRecord | None, *platforms: str) -> Verdict:
-        seen = Observation(self.INDEX, published.digest if published else None)
-        return judge(seen, before, mirror(platforms=platforms or self.BOTH), T0 + MINUTE)
+    def observe(self, published: Descriptor | None, before: MirrorRecord | None, *platforms: str) -> Verdict:
+        observed = Observation(self.INDEX, published.digest if published else None)
+        return judge(observed, before, mirror(platforms=platforms or self.BOTH), T0 + MINUTE)
 
     def known(self, **changes: object) -> MirrorRecord:
         digests = {"upstream_digest": NEW.digest, "published_digest": self.MADE.digest}
         return record(State.FRESH, platforms=self.BOTH, filtered=self.MADE, **digests).with_changes(**changes)
 
     def test_filtered_index_of_this_upstream_digest_is_fresh(self) -> None:
-        verdict = self.see(root("smaller"), self.known())
+        verdict = self.observe(root("smaller"), self.known())
         assert (verdict.record.state, verdict.refresh) == (State.FRESH, False)
         assert verdict.record == self.known()
 
     def test_order_of_platforms_is_ignored(self) -> None:
-        assert self.see(root("smaller"), self.known(), *reversed(self.BOTH)).record == self.known()
+        assert self.observe(root("smaller"), self.known(), *reversed(self.BOTH)).record == self.known()
 
     def test_filtered_index_of_an_older_upstream_digest_is_stale(self) -> None:
         older = self.known(upstream_digest=OLD.digest, filtered=Published(OLD.digest, self.BOTH, self.MADE.digest))
-        verdict = self.see(root("smaller"), older)
+        verdict = self.observe(root("smaller"), older)
         assert (verdict.record.state, verdict.refresh, verdict.reason) == (State.STALE, True, "upstream moved")
 
     def test_change_of_platforms_makes_the_mirror_stale_once(self) -> None:
-        once = self.see(root("smaller"), self.known(), *self.AMD64)
+        once = self.observe(root("smaller"), self.known(), *self.AMD64)
         assert (once.record.state, once.refresh) == (State.STALE, True)
         assert once.reason == "the rules select other platforms"
         assert once.record.episode == self.known().episode + 1
-        again = self.see(root("smaller"), once.record, *self.AMD64)
+        again = self.observe(root("smaller"), once.record, *self.AMD64)
         assert again.record.says_the_same_as(once.record)
 
     def test_removed_platforms_make_the_mirror_stale(self) -> None:
@@ -206,24 +208,24 @@ class TestPlatforms:
 
     def test_whole_index_is_stale_where_platforms_are_selected(self) -> None:
         """Whether all of it fits, only reading it can tell: the refresh does, and copies nothing that is there."""
-        assert self.see(NEW, None).refresh
-        assert self.see(NEW, record(State.FRESH, upstream_digest=NEW.digest, published_digest=NEW.digest)).refresh
+        assert self.observe(NEW, None).refresh
+        assert self.observe(NEW, record(State.FRESH, upstream_digest=NEW.digest, published_digest=NEW.digest)).refresh
 
     def test_single_manifest_is_fresh_whatever_the_platforms(self) -> None:
         verdict = judge(FRESH, None, mirror(platforms=self.BOTH), T0)
         assert (verdict.record.state, verdict.refresh) == (State.FRESH, False)
 
     def test_deleted_tag_is_missing(self) -> None:
-        assert self.see(None, self.known()).record.state is State.MISSING
+        assert self.observe(None, self.known()).record.state is State.MISSING
 
     def test_reason_tells_an_overwritten_tag_from_a_moved_upstream_with_platforms(self) -> None:
-        assert self.see(OLD, self.known()).reason == "the tag was overwritten in ECR"
+        assert self.observe(OLD, self.known()).reason == "the tag was overwritten in ECR"
 
     def test_change_of_platforms_unblocks(self) -> None:
         failure = RefreshFailure(NEW.digest, "ConfigError", "no platform", True, 1, T0 + 6 * HOUR)
         stuck = self.known(state=State.BLOCKED, filtered=None, failure=failure)
-        assert self.see(OLD, stuck).record.state is State.BLOCKED
-        mended = self.see(OLD, stuck, *self.AMD64)
+        assert self.observe(OLD, stuck).record.state is State.BLOCKED
+        mended = self.observe(OLD, stuck, *self.AMD64)
         assert (mended.record.state, mended.refresh, mended.record.failure) == (State.STALE, True, None)
 
 

@@ -1,4 +1,4 @@
-"""What becomes of a tag that somebody deletes from ECR: restored, or left so until upstream moves."""
+"""A tag that is deleted from ECR is restored, or left deleted until upstream moves."""
 
 from datetime import UTC, datetime, timedelta
 
@@ -25,42 +25,42 @@ class Story:
             KEY, UPSTREAM, State.FRESH, T0, None, upstream_digest=OLD.digest, published_digest=OLD.digest, episode=4
         )
 
-    def see(self, seen: Observation, followed: Mirror | None = None, hours: int = 1) -> Verdict:
+    def observe(self, observed: Observation, followed: Mirror | None = None, hours: int = 1) -> Verdict:
         self.minutes += 60 * hours
-        verdict = judge(seen, self.record, followed or self.followed, T0 + timedelta(minutes=self.minutes))
+        verdict = judge(observed, self.record, followed or self.followed, T0 + timedelta(minutes=self.minutes))
         self.record = verdict.record
         return verdict
 
 
 def test_deleted_tag_is_restored_by_default() -> None:
-    verdict = Story(mirror()).see(GONE_FROM_ECR)
+    verdict = Story(mirror()).observe(GONE_FROM_ECR)
     assert (verdict.record.state, verdict.refresh) == (State.MISSING, True)
 
 
 def test_deleted_tag_that_is_not_restored_is_neither_late_nor_alerted() -> None:
     story = Story()
     for _ in range(100):
-        assert not story.see(GONE_FROM_ECR).refresh
+        assert not story.observe(GONE_FROM_ECR).refresh
     assert (story.record.state, story.record.unfresh_since) == (State.DELETED, None)
     assert (story.record.alerted, story.record.pending) == ((), ())
 
 
 def test_repeated_check_of_a_deleted_tag_changes_nothing() -> None:
     story = Story()
-    before = story.see(GONE_FROM_ECR).record
-    assert story.see(GONE_FROM_ECR).record.says_the_same_as(before)
+    before = story.observe(GONE_FROM_ECR).record
+    assert story.observe(GONE_FROM_ECR).record.says_the_same_as(before)
 
 
 def test_deleted_tag_is_restored_when_upstream_moves() -> None:
     story = Story()
-    story.see(GONE_FROM_ECR)
-    verdict = story.see(Observation(NEW, None))
+    story.observe(GONE_FROM_ECR)
+    verdict = story.observe(Observation(NEW, None))
     assert (verdict.record.state, verdict.refresh, verdict.record.left_at) == (State.MISSING, True, None)
     assert verdict.record.episode > 5  # one was used up by the deletion
 
 
 def test_deletion_and_move_at_once_restore_the_tag() -> None:
-    assert Story().see(Observation(NEW, None)).refresh
+    assert Story().observe(Observation(NEW, None)).refresh
 
 
 @pytest.mark.parametrize(
@@ -72,32 +72,32 @@ def test_deletion_and_move_at_once_restore_the_tag() -> None:
 )
 def test_deleted_tag_stays_deleted_after_an_outage(between: Observation) -> None:
     story = Story()
-    story.see(GONE_FROM_ECR)
-    assert not story.see(between).refresh
-    assert not story.see(GONE_FROM_ECR).refresh
+    story.observe(GONE_FROM_ECR)
+    assert not story.observe(between).refresh
+    assert not story.observe(GONE_FROM_ECR).refresh
     assert story.record.state is State.DELETED
 
 
 def test_tag_deleted_during_an_outage_of_upstream_stays_deleted() -> None:
     story = Story()
-    assert story.see(Observation(failed(RegistryUnavailableError), None)).record.state is State.UNKNOWN
-    assert not story.see(GONE_FROM_ECR).refresh
+    assert story.observe(Observation(failed(RegistryUnavailableError), None)).record.state is State.UNKNOWN
+    assert not story.observe(GONE_FROM_ECR).refresh
     assert story.record.state is State.DELETED
 
 
 def test_deleted_tag_is_restored_when_its_rule_says_so_again() -> None:
     story = Story()
-    story.see(GONE_FROM_ECR)
-    verdict = story.see(GONE_FROM_ECR, mirror())
+    story.observe(GONE_FROM_ECR)
+    verdict = story.observe(GONE_FROM_ECR, mirror())
     assert (verdict.record.state, verdict.refresh, verdict.record.left_at) == (State.MISSING, True, None)
 
 
 def test_restored_tag_is_fresh_and_can_be_deleted_again() -> None:
     story = Story()
-    story.see(GONE_FROM_ECR)
-    assert story.see(Observation(OLD, OLD.digest)).record.state is State.FRESH
+    story.observe(GONE_FROM_ECR)
+    assert story.observe(Observation(OLD, OLD.digest)).record.state is State.FRESH
     assert story.record.left_at is None
-    story.see(GONE_FROM_ECR)
+    story.observe(GONE_FROM_ECR)
     assert story.record.state is State.DELETED
 
 
@@ -108,4 +108,4 @@ def test_tag_that_never_existed_in_ecr_is_refreshed() -> None:
 def test_tag_that_was_not_published_yet_is_refreshed() -> None:
     story = Story()
     story.record = story.record.with_changes(state=State.MISSING, published_digest=None, unfresh_since=T0)
-    assert story.see(GONE_FROM_ECR).refresh
+    assert story.observe(GONE_FROM_ECR).refresh

@@ -35,7 +35,7 @@ def only(before: MirrorRecord | None, after: MirrorRecord) -> OutcomeEvent:
     return event
 
 
-def said(before: MirrorRecord | None, after: MirrorRecord) -> list[tuple[str, str]]:
+def new_events(before: MirrorRecord | None, after: MirrorRecord) -> list[tuple[str, str]]:
     return [(event.kind.name, event.detail.reason.name) for event in events(before, after)]
 
 
@@ -71,7 +71,7 @@ class TestStale:
     def test_event_is_due_when_a_mirror_falls_behind(
         self, before: MirrorRecord | None, after: MirrorRecord, reason: str
     ) -> None:
-        assert said(before, after) == [("STALE", reason)]
+        assert new_events(before, after) == [("STALE", reason)]
 
     @pytest.mark.parametrize(
         ("before", "after"),
@@ -95,7 +95,7 @@ class TestStale:
 
     def test_deleted_then_overwritten_tag_is_reported_once(self) -> None:
         deleted = left(FRESH, State.MISSING, published_digest=None)
-        assert said(FRESH, deleted) == [("STALE", "DELETED")]
+        assert new_events(FRESH, deleted) == [("STALE", "DELETED")]
         assert events(deleted, left(deleted, State.STALE, published_digest=C)) == []
 
     def test_event_names_what_ecr_serves_and_since_when(self) -> None:
@@ -114,7 +114,7 @@ class TestGone:
     @pytest.mark.parametrize("before", [None, FRESH, STALE, NEVER_COPIED, left(FRESH, State.UNKNOWN)])
     def test_gone_upstream_is_reported_once(self, before: MirrorRecord | None) -> None:
         gone = left(before or FRESH, State.GONE)
-        assert said(before, gone) == [("GONE", "GONE_UPSTREAM")]
+        assert new_events(before, gone) == [("GONE", "GONE_UPSTREAM")]
         assert events(gone, gone) == []
         unknown = left(gone, State.UNKNOWN)
         assert events(gone, unknown) == []
@@ -122,7 +122,7 @@ class TestGone:
 
     def test_tag_that_came_back_can_be_reported_gone_again(self) -> None:
         back = left(left(FRESH, State.GONE), State.FRESH)
-        assert said(back, left(back, State.GONE)) == [("GONE", "GONE_UPSTREAM")]
+        assert new_events(back, left(back, State.GONE)) == [("GONE", "GONE_UPSTREAM")]
 
     def test_event_names_when_the_tag_was_gone(self) -> None:
         assert only(STALE, left(STALE, State.GONE)).detail.since == LATER
@@ -168,7 +168,7 @@ class TestRefreshed:
         self, before: MirrorRecord, after: dict[str, str], reason: str
     ) -> None:
         changed = before.with_changes(**{"published_digest": B, **after, "last_refresh": refreshed_to("x")})
-        assert said(before, changed) == [("REFRESHED", reason)]
+        assert new_events(before, changed) == [("REFRESHED", reason)]
 
     def test_event_describes_the_refresh(self) -> None:
         scan = Scan(B, {"HIGH": 2}, NOW)
@@ -212,7 +212,7 @@ class TestRefreshed:
         after = alerted.with_changes(
             published_digest=B, state=State.FRESH, unfresh_since=None, last_refresh=refreshed_to("b"), alerted=()
         )
-        assert [kind for kind, _ in said(alerted, after)] == ["REFRESHED", "RECOVERED"]
+        assert [kind for kind, _ in new_events(alerted, after)] == ["REFRESHED", "RECOVERED"]
 
     def test_two_refreshes_are_two_events(self) -> None:
         after = STALE.with_changes(published_digest=B, last_refresh=refreshed_to("b"))
@@ -232,28 +232,30 @@ class TestFoundPublished:
         assert event.held
 
     def test_outcome_of_the_refresh_replaces_the_held_event(self) -> None:
-        held = with_outcome_events(STALE, self.found, "app", NOW)
-        recorded = with_outcome_events(held, held.with_changes(last_refresh=refreshed_to("b")), "app", LATER)
+        with_held_event = with_outcome_events(STALE, self.found, "app", NOW)
+        recorded = with_outcome_events(
+            with_held_event, with_held_event.with_changes(last_refresh=refreshed_to("b")), "app", LATER
+        )
         (event,) = recorded.outbox
         assert (event.detail.execution, event.detail.previous_digest, event.held) == ("arn:1", A, False)
 
     def test_outcome_of_another_refresh_keeps_the_held_event(self) -> None:
-        held = with_outcome_events(STALE, self.found, "app", NOW)
-        changed = held.with_changes(published_digest=C, last_refresh=refreshed_to("c"))
-        assert len(with_outcome_events(held, changed, "app", LATER).outbox) == 2
+        with_held_event = with_outcome_events(STALE, self.found, "app", NOW)
+        changed = with_held_event.with_changes(published_digest=C, last_refresh=refreshed_to("c"))
+        assert len(with_outcome_events(with_held_event, changed, "app", LATER).outbox) == 2
 
     def test_held_event_is_sent_after_five_minutes(self) -> None:
-        held = with_outcome_events(STALE, self.found, "app", NOW)
-        assert outcome_events_between(STALE, held, NOW) == ()
-        assert outcome_events_between(held, held, NOW + UNSENT_AFTER - timedelta(seconds=1)) == ()
-        assert outcome_events_between(held, held, NOW + UNSENT_AFTER) == held.outbox
+        with_held_event = with_outcome_events(STALE, self.found, "app", NOW)
+        assert outcome_events_between(STALE, with_held_event, NOW) == ()
+        assert outcome_events_between(with_held_event, with_held_event, NOW + UNSENT_AFTER - timedelta(seconds=1)) == ()
+        assert outcome_events_between(with_held_event, with_held_event, NOW + UNSENT_AFTER) == with_held_event.outbox
 
     @pytest.mark.parametrize("before", [None, FRESH])
     def test_published_digest_of_a_new_record_is_not_reported(self, before: MirrorRecord | None) -> None:
         assert events(before, FRESH) == []
 
     def test_digest_moved_by_ecr_s_cache_is_reported(self) -> None:
-        assert said(FRESH, FRESH.with_changes(published_digest=B, upstream_digest=B)) == [
+        assert new_events(FRESH, FRESH.with_changes(published_digest=B, upstream_digest=B)) == [
             ("REFRESHED", "FOUND_PUBLISHED")
         ]
 

@@ -12,7 +12,7 @@ from cfnlint.api import lint_all  # type: ignore[import-untyped]
 from local.aws.patterns import matches
 from local.deploy.template import load_template
 from pullahead.mirrors.outcome_event import OutcomeDetail, OutcomeKind, OutcomeReason
-from tests.unit.mirrors.test_outcome_event_samples import ROOT, sample, told
+from tests.unit.mirrors.test_outcome_event_samples import ROOT, sample, sample_events
 
 PAGE: Final = (ROOT / "docs/outcome-events.md").read_text(encoding="utf-8")
 
@@ -42,7 +42,7 @@ def test_documented_template_is_valid() -> None:
     assert [found for found in lint_all(blocks("yaml")[0]) if found.rule.severity != "informational"] == []
 
 
-@pytest.mark.parametrize("name", sorted(told()))
+@pytest.mark.parametrize("name", sorted(sample_events()))
 def test_documented_rule_matches_new_digests_only(name: str, tmp_path: Path) -> None:
     (tmp_path / "template.yaml").write_text(blocks("yaml")[0])
     template = load_template(tmp_path / "template.yaml")

@@ -28,7 +28,7 @@ FRESH = MirrorRecord(
 )
 
 
-def told() -> dict[str, OutcomeEvent]:
+def sample_events() -> dict[str, OutcomeEvent]:
     """Let a mirror fall behind for long, be refreshed and scanned, and go."""
     late, done = BEGAN + timedelta(minutes=95), BEGAN + timedelta(minutes=96, seconds=30)
     last = LastRefresh(done, 41.5, 5790.0, 71_823_104, EXECUTION, NEW)
@@ -74,12 +74,12 @@ def test_published_schema_is_that_of_the_code() -> None:
 
 def test_there_is_a_sample_of_every_kind_and_no_other() -> None:
     names = {path.name.split(".")[1] for path in (ROOT / "events").glob("outcome.*.json")}
-    assert names == {kind.value.removeprefix("Mirror ").lower() for kind in OutcomeKind} == told().keys()
+    assert names == {kind.value.removeprefix("Mirror ").lower() for kind in OutcomeKind} == sample_events().keys()
 
 
-@pytest.mark.parametrize("name", sorted(told()))
+@pytest.mark.parametrize("name", sorted(sample_events()))
 def test_sample_equals_the_event_of_the_code(name: str, schema: Draft202012Validator) -> None:
-    event, shown = told()[name], sample(name)
+    event, shown = sample_events()[name], sample(name)
     assert list(schema.iter_errors(shown)) == []
     assert shown["detail"] == detail_of(event)
     assert (shown["source"], shown["detail-type"]) == ("pullahead", event.kind.value)
@@ -105,7 +105,7 @@ def test_schema_rejects_invalid_events(change: dict[str, Any], schema: Draft2020
 
 @pytest.mark.parametrize("field", ["version", "id", "mirror", "repository", "tag", "upstream", "reason"])
 def test_schema_requires_the_fields_that_are_always_sent(field: str, schema: Draft202012Validator) -> None:
-    assert all(field in detail_of(event) for event in told().values())
+    assert all(field in detail_of(event) for event in sample_events().values())
     shown = sample("gone")
     del shown["detail"][field]
     assert len(list(schema.iter_errors(shown))) == 1

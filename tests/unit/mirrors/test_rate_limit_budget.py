@@ -17,8 +17,8 @@ from pullahead.mirrors.rate_limit_budget import (
 )
 from pullahead.mirrors.record import State
 from pullahead.oci import Descriptor, media_types
+from tests.fakes.records import fresh, unfresh
 from tests.fakes.samples import digest, failed, mirror, root
-from tests.fakes.standing import fresh, unfresh
 
 T0 = datetime(2026, 11, 24, 9, tzinfo=UTC)
 MINUTE = timedelta(minutes=1)

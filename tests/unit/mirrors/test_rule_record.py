@@ -1,4 +1,4 @@
-"""What a listing that fails changes: what is remembered, and who is told; never what is followed."""
+"""A failed listing changes the record and raises an alert; it never changes the followed tags."""
 
 from datetime import timedelta
 from typing import Any
@@ -35,7 +35,7 @@ class History:
         self.rule: Rule = rule(tags=ANY, alert_after=timedelta(hours=1), **changes)
         self.clock = FakeClock()
         self.record: RuleRecord | None = None
-        self.told: list[Alert] = []
+        self.alerts: list[Alert] = []
 
     def see(self, chosen: tuple[str, ...] | PullaheadError, **later: float) -> list[str]:
         """List again after some time, well or not; name the alerts that this made."""
@@ -46,7 +46,7 @@ class History:
     def find(self, listed: ListingOutcome, **later: float) -> list[str]:
         self.clock.advance(**later)
         after = judge_listing(listed, self.record, self.rule, self.clock())
-        self.told += after.pending
+        self.alerts += after.pending
         self.record = after.with_changes(pending=())
         return [alert.kind.value for alert in after.pending]
 
@@ -101,8 +101,8 @@ def test_long_failing_listing_raises_one_alert_and_one_recovery() -> None:
     assert history.see(DOWN, hours=9) == []
     assert history.see(CHOSEN, minutes=5) == ["RECOVERED"]
     assert history.see(CHOSEN, minutes=5) == []
-    assert history.told[0].detail == str(DOWN)
-    assert history.told[0].since == history.told[1].since
+    assert history.alerts[0].detail == str(DOWN)
+    assert history.alerts[0].since == history.alerts[1].since
 
 
 @pytest.mark.parametrize("error", [failed(NotFoundError), failed(ListingRefusedError)])

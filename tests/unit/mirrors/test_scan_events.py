@@ -1,4 +1,4 @@
-"""What ECR's scans do to records: remembered for what is served or about to be, said for what is served."""
+"""ECR's scans are recorded for the served and the next digest, and reported for the served one."""
 
 from datetime import UTC, datetime, timedelta
 

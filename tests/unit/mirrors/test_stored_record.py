@@ -62,7 +62,7 @@ def stored_by_01(**more: Any) -> str:
     return json.dumps(record | more)
 
 
-def told(kind: str) -> dict[str, Any]:
+def sent_alert(kind: str) -> dict[str, Any]:
     return {"kind": kind, "incident": "i", "at": NOW.isoformat()}
 
 
@@ -77,7 +77,7 @@ def pending(kind: str, of: str | None = None) -> dict[str, Any]:
         {},
         {"followed": ["1.0"]},
         {"alerted": ["UNLISTED"]},
-        {"told": [told("UNLISTED")], "pending": [pending("RETIRED")]},
+        {"told": [sent_alert("UNLISTED")], "pending": [pending("RETIRED")]},
     ],
 )
 def test_listing_of_version_01_is_the_record_of_its_rule(more: dict[str, Any]) -> None:
@@ -92,7 +92,7 @@ def test_listing_of_version_01_is_the_record_of_its_rule(more: dict[str, Any]) -
     [
         {"alerted": ["DEMAND_LIMIT"], "state": "BLOCKED"},
         {"pending": [pending("RECOVERED", "DEMAND_LIMIT")]},
-        {"told": [told("DEMAND_LIMIT")]},
+        {"told": [sent_alert("DEMAND_LIMIT")]},
     ],
 )
 def test_daily_limit_of_version_01_is_known_by_its_alert(more: dict[str, Any]) -> None:
@@ -103,13 +103,13 @@ def test_daily_limit_of_version_01_is_known_by_its_alert(more: dict[str, Any]) -
 
 
 def test_limit_that_was_stored_as_a_listing_begins_anew_with_its_version_and_alerts() -> None:
-    before = decode_record(stored_by_01(version=7, told=[told("UNLISTED")]))
+    before = decode_record(stored_by_01(version=7, told=[sent_alert("UNLISTED")]))
     after = limit_reached(before, rule(), KEY, NOW)
     assert (after.state, after.version, after.alerted) == (State.BLOCKED, 7, (AlertKind.DEMAND_LIMIT,))
     assert after.told == (SentAlert(AlertKind.UNLISTED, "i", NOW),)
 
 
 @pytest.mark.parametrize("text", ["", "{}", "[]", '{"key": 1}', stored_by_01(key="nothing"), stored_by_01(state="?")])
-def test_what_is_no_record_is_a_decoding_error(text: str) -> None:
+def test_invalid_record_is_a_decoding_error(text: str) -> None:
     with pytest.raises(msgspec.DecodeError):
         decode_record(text)

@@ -129,7 +129,7 @@ def test_event_in_another_format_is_ignored(field: str, value: Any) -> None:
     assert "not a pull" in ignored(changed(field, value))
 
 
-def test_identity_without_an_arn_is_somebody() -> None:
+def test_pull_by_an_identity_without_an_arn_is_accepted() -> None:
     assert pulled(changed("detail.userIdentity", {"type": "Unknown"})).by == "somebody"
     assert pulled(changed("detail.userIdentity", {"arn": NODE, "sessionContext": {}})).by == NODE
 

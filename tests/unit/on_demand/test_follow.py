@@ -14,7 +14,7 @@ from pullahead.on_demand.follow import FollowDemands
 from pullahead.rules.load import load_rules
 from pullahead.rules.mirror_key import MirrorKey
 from tests.fakes.demands import FakeDemands
-from tests.fakes.memory import FakeClock, FakeQueue, FakeRecords
+from tests.fakes.memory import FakeCheckQueue, FakeClock, FakeRecords
 from tests.fakes.samples import digest
 from tests.fakes.script import Script
 from tests.fakes.upstream import FakeUpstream
@@ -36,7 +36,7 @@ class Following:
         self.script, self.clock = Script(), FakeClock()
         self.rules = load_rules(RULES, source="rules.yaml")
         self.demands, self.records = FakeDemands(self.script), FakeRecords(self.script)
-        self.upstream, self.queue = FakeUpstream(self.script), FakeQueue(self.script)
+        self.upstream, self.queue = FakeUpstream(self.script), FakeCheckQueue(self.script)
         for key in keys:
             self.demand(key, kept=kept)
         follow = FollowDemands(lambda: self.rules, self.demands, self.records, self.queue)

@@ -61,7 +61,7 @@ def test_pull_is_not_read_again_for_five_minutes() -> None:
         "mirror/hub/library/own:1.0",  # named by another rule
     ],
 )
-def test_what_no_rule_on_demand_allows_costs_nothing(name: str) -> None:
+def test_pull_that_no_on_demand_rule_allows_costs_nothing(name: str) -> None:
     pulls = Pulls()
     assert pulls.pull(name).seen == 0
     assert pulls.script.calls == []

@@ -59,7 +59,7 @@ class TestLimit:
 class TestAbsent:
     @pytest.fixture
     def pulls(self) -> Pulls:
-        """A service where somebody pulled what upstream does not have."""
+        """A service with a demand for a tag that upstream does not have."""
         pulls = Pulls()
         pulls.pull(ALPINE)
         pulls.queue.sent.clear()

@@ -43,7 +43,7 @@ def test_blob_that_the_target_has_is_not_read() -> None:
 
 class TestKill:
     @pytest.mark.parametrize("call", range(calls_of_one_run()))
-    def test_before_any_call_ends_with_the_right_bytes_and_at_most_one_part_sent_twice(self, call: int) -> None:
+    def test_kill_before_any_call_ends_with_the_right_bytes_and_at_most_one_part_sent_twice(self, call: int) -> None:
         unit = UnitOfCopy(*BLOBS)
         unit.script.kill_at = call
         with pytest.raises(Killed):
@@ -54,7 +54,7 @@ class TestKill:
         assert unit.target.bytes_received - TOTAL <= unit.target.part_size
 
     @given(st.lists(st.integers(2, 9), max_size=12))
-    def test_again_and_again_ends_with_the_right_bytes_and_one_part_sent_twice_for_each(self, calls: list[int]) -> None:
+    def test_repeated_kills_end_with_the_right_bytes_and_one_part_sent_twice_for_each(self, calls: list[int]) -> None:
         unit = UnitOfCopy(*BLOBS)
         kills = 0
         for call in calls:
@@ -69,7 +69,7 @@ class TestKill:
         assert unit.is_copied()
         assert unit.target.bytes_received - TOTAL <= kills * unit.target.part_size
 
-    def test_inside_a_part_that_was_stored_sends_nothing_twice(self) -> None:
+    def test_kill_after_a_part_was_stored_sends_nothing_twice(self) -> None:
         unit = UnitOfCopy(*BLOBS)
         unit.script.fail("upload_part", Killed(), after=True, passing=1)
         with pytest.raises(Killed):
@@ -197,13 +197,13 @@ class TestTimeBudget:
             ([100, 60], True),  # a part of 40 s: two of them do not fit into 60 s
         ],
     )
-    def test_it_is_up_when_the_reserve_is_reached_or_two_slow_parts_do_not_fit(
+    def test_time_is_up_at_the_reserve_or_where_two_slow_parts_do_not_fit(
         self, remaining: list[float], up: bool
     ) -> None:
         budget = TimeBudget(Countdown(remaining))
         answers = [budget.is_up() for _ in remaining[1:]]
         assert answers[-1] is up
 
-    def test_once_up_it_stays_up(self) -> None:
+    def test_time_that_is_up_stays_up(self) -> None:
         budget = TimeBudget(Countdown([100, 50, 49, 48]))
         assert [budget.is_up() for _ in range(3)] == [True, True, True]

@@ -13,7 +13,7 @@ from pullahead.oci import Digest, RawManifest, describe, media_types
 from pullahead.oci.registries import RepositorySettings
 from pullahead.refresh.plan import CopyPlan, manifest_key, plan_copy, plan_key, unit_key
 from pullahead.refresh.progress import UnitProgress
-from tests.fakes.memory import FakePlans
+from tests.fakes.memory import FakePlanStore
 from tests.fakes.refreshes import refresh_request
 from tests.fakes.samples import REPOSITORY, UPSTREAM, mirror, rule, rules
 from tests.fakes.script import Script
@@ -29,7 +29,7 @@ class Planning:
         self.image = image
         self.upstream = FakeUpstream(self.script)
         self.target = FakeTarget(self.script)
-        self.plans = FakePlans(self.script)
+        self.plans = FakePlanStore(self.script)
         self.request = refresh_request(image.root.descriptor, platforms=platforms)
         self.rules = rules()
         self.upstream.serve(image, UPSTREAM)
@@ -123,11 +123,11 @@ def test_index_of_indexes_is_planned_children_first_with_shared_blobs_once() -> 
 def test_present_blob_is_not_planned() -> None:
     planning = Planning(make_image([30, 20]))
     planning.target.ensure_repository(REPOSITORY)
-    held = {digest: planning.image.read_blob(digest) for digest in planning.image.blobs}
-    planning.target.hold(REPOSITORY, held)
+    blobs = {digest: planning.image.read_blob(digest) for digest in planning.image.blobs}
+    planning.target.hold(REPOSITORY, blobs)
     result = planning.run()
     assert (result.units, result.bytes_missing) == ((), 0)
-    assert result.bytes_present == sum(map(len, held.values()))
+    assert result.bytes_present == sum(map(len, blobs.values()))
 
 
 def test_foreign_layers_are_not_planned() -> None:

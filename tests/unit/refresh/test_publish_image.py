@@ -12,7 +12,7 @@ from pullahead.mirrors.record import MirrorRecord, State
 from pullahead.oci import Digest
 from pullahead.refresh.plan import CopyPlan, manifest_key, plan_copy, plan_key
 from pullahead.refresh.publish import publish_image
-from tests.fakes.memory import FakePlans, FakeRecords
+from tests.fakes.memory import FakePlanStore, FakeRecords
 from tests.fakes.refreshes import BEGAN, refresh_request
 from tests.fakes.samples import KEY, REPOSITORY, UPSTREAM, digest, failed, rules
 from tests.fakes.script import Killed, Script
@@ -30,7 +30,7 @@ class Publishing:
         self.script = Script()
         self.image = image
         self.request = refresh_request(image.root.descriptor, episode=3, platforms=platforms)
-        self.target, self.plans = FakeTarget(self.script), FakePlans(self.script)
+        self.target, self.plans = FakeTarget(self.script), FakePlanStore(self.script)
         self.records = FakeRecords(self.script)
         self.waits: list[int] = []
         known = MirrorRecord(

@@ -200,16 +200,16 @@ class TestLostUpload:
 
 
 class TestWrongBytes:
-    @pytest.mark.parametrize("seen_whole", [True, False])
-    def test_wrong_digest_is_refused_and_no_blob_is_stored(self, seen_whole: bool) -> None:
+    @pytest.mark.parametrize("read_whole", [True, False])
+    def test_wrong_digest_is_refused_and_no_blob_is_stored(self, read_whole: bool) -> None:
         copying = Copying()
         copying.upstream.serve_blob(copying.blob.digest, bytes(37))
-        copying.pauses = [] if seen_whole else [True, True]
+        copying.pauses = [] if read_whole else [True, True]
         with pytest.raises(DigestMismatchError) as caught:
             copying.run(copying.run().paused)
         assert copying.target.blobs(REPOSITORY) == {}
-        assert copying.script.count("complete_upload") == (0 if seen_whole else 1)
-        assert caught.value.side is (Side.UPSTREAM if seen_whole else Side.TARGET)
+        assert copying.script.count("complete_upload") == (0 if read_whole else 1)
+        assert caught.value.side is (Side.UPSTREAM if read_whole else Side.TARGET)
 
     def test_longer_content_is_refused(self) -> None:
         copying = Copying()

@@ -14,7 +14,7 @@ from pullahead.registry.address_guard import SYSTEM_NETWORK, Network
 from pullahead.registry.client import UpstreamRegistry
 from pullahead.registry.request import Timeouts
 from pullahead.rules.model import UpstreamSettings
-from tests.fakes.internet import Asked, Internet
+from tests.fakes.internet import HttpRequest, Internet
 from tests.unit.registry.harness import FakeTime
 
 IMAGE = make_image([1000], seed=5)
@@ -65,7 +65,7 @@ def port_of(listener: socket.socket) -> int:
 
 
 class Public:
-    """A public registry that can be told to send its readers elsewhere."""
+    """A public registry that can redirect its readers."""
 
     def __init__(self) -> None:
         self.headers = {"Location": "/v2/team/app/manifests/nothing"}
@@ -77,7 +77,7 @@ class Public:
     def challenge(self, realm: str) -> None:
         self.status, self.headers = 401, {"WWW-Authenticate": f'Bearer realm="{realm}"'}
 
-    def __call__(self, _: Asked) -> Answer:
+    def __call__(self, _: HttpRequest) -> Answer:
         return Answer(self.status, self.headers)
 
 

@@ -129,7 +129,7 @@ def test_dead_port_is_an_unavailable_registry(upstream: UpstreamRegistry) -> Non
         upstream.head_manifest(reference)
 
 
-def test_name_that_does_not_resolve_is_told(upstream: UpstreamRegistry) -> None:
+def test_unresolvable_host_is_named_in_the_error(upstream: UpstreamRegistry) -> None:
     with pytest.raises(RegistryUnavailableError, match=r"name cannot be resolved|connection refused"):
         upstream.head_manifest(Reference(Repository("no-such-host.invalid", "team/app"), "1.0"))
 
@@ -184,7 +184,7 @@ def _do(operation: str, registry: FakeRegistry, upstream: UpstreamRegistry) -> N
 
 
 def unused_port() -> int:
-    """Find a port that nobody listens on."""
+    """Find an unused port."""
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         return int(listener.getsockname()[1])

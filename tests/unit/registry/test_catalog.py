@@ -41,7 +41,7 @@ def test_token_for_the_catalog_is_fetched(registry: FakeRegistry, upstream: Upst
 
 
 @pytest.mark.parametrize("status", [401, 403, 404, 405, 400, 501])
-def test_registry_that_refuses_is_said_not_to_list(
+def test_refused_catalog_is_reported_as_not_supported(
     registry: FakeRegistry, upstream: UpstreamRegistry, status: int
 ) -> None:
     answer(registry, status, b'{"errors": [{"code": "UNSUPPORTED", "message": "as it says"}]}')

@@ -1,4 +1,4 @@
-"""A credential that is replaced while we run: the old one is refused, the new one is found, and nobody restarts."""
+"""A credential that is replaced in a running process: the old one is refused, and the new one is used."""
 
 import threading
 from collections.abc import Iterator
@@ -48,7 +48,7 @@ class Vault:
 
     def __init__(self) -> None:
         self.stored, self.kept = OLD, OLD
-        self.told: list[tuple[Repository, Credential]] = []
+        self.reported: list[tuple[Repository, Credential]] = []
         self._lock = threading.Lock()
 
     def find(self, _: Repository) -> Credential:
@@ -56,7 +56,7 @@ class Vault:
 
     def refused(self, repository: Repository, credential: Credential) -> None:
         with self._lock:
-            self.told.append((repository, credential))
+            self.reported.append((repository, credential))
             self.kept = self.stored
 
 
@@ -91,7 +91,7 @@ def test_new_secret_is_used_without_a_restart(
     private.change(NEW)
     vault.stored = NEW
     head(private, upstream)
-    assert vault.told == [(private.repository(PATH), OLD)]
+    assert vault.reported == [(private.repository(PATH), OLD)]
     private.forget_requests()
     head(private, upstream)
     assert [request.status for request in private.requests] == [200]
@@ -113,14 +113,14 @@ def test_first_secret_that_is_wrong_is_replaced(
     private.change(NEW)
     vault.stored = NEW
     head(private, upstream)
-    assert vault.told == [(private.repository(PATH), OLD)]
+    assert vault.reported == [(private.repository(PATH), OLD)]
 
 
 def test_wrong_secret_is_tried_once(private: PrivateRegistry, vault: Vault, upstream: UpstreamRegistry) -> None:
     private.change(NEW)
     with pytest.raises(AccessDeniedError, match="access denied") as caught:
         head(private, upstream)
-    assert len(vault.told) == 1
+    assert len(vault.reported) == 1
     assert len([request for request in private.requests if request.authorized]) == 1
     for secret in (OLD.secret, NEW.secret):
         assert secret not in str(caught.value)
@@ -148,7 +148,7 @@ def test_new_secret_found_by_another_thread_is_used(
     private.before("HEAD", "/manifests/", wait_for_all, times=4)
     with ThreadPoolExecutor(4) as pool:
         list(pool.map(lambda _: head(private, upstream), range(4)))
-    assert set(vault.told) == {(private.repository(PATH), OLD)}
+    assert set(vault.reported) == {(private.repository(PATH), OLD)}
 
 
 def test_refusal_without_a_challenge_reports_no_credential(registry: FakeRegistry, vault: Vault) -> None:
@@ -156,7 +156,7 @@ def test_refusal_without_a_challenge_reports_no_credential(registry: FakeRegistr
     registry.fail(None, "/manifests/", 403, times=9)
     with pytest.raises(AccessDeniedError):
         upstream_of(credentials=vault.find, refused=vault.refused).head_manifest(registry.reference(PATH, "1.0"))
-    assert vault.told == []
+    assert vault.reported == []
 
 
 def test_refusal_by_docker_hub_is_reported_under_the_name_in_the_rules(registry: FakeRegistry, vault: Vault) -> None:
@@ -165,7 +165,7 @@ def test_refusal_by_docker_hub_is_reported_under_the_name_in_the_rules(registry:
     hosts = {"https://registry-1.docker.io": registry}
     with pytest.raises(AccessDeniedError):
         upstream_of(hosts, credentials=vault.find, refused=vault.refused).head_manifest(alpine)
-    assert vault.told == [(alpine.repository, OLD)]
+    assert vault.reported == [(alpine.repository, OLD)]
 
 
 def test_connection_is_kept_if_a_credential_cannot_be_looked_up(registry: FakeRegistry) -> None:

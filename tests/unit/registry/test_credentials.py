@@ -1,4 +1,4 @@
-"""Who we are to an upstream registry, and to whom that is told."""
+"""The credential for an upstream registry, and which hosts receive it."""
 
 import base64
 from urllib.parse import urlsplit
@@ -152,7 +152,7 @@ def test_credential_is_sent_as_utf8() -> None:
 
 
 class Nexus(FakeRegistry):
-    """Lets anybody in, and shows private repositories to those only who log in; how, only the root of the API says."""
+    """Serves public repositories anonymously and private ones with a login; only the root of the API challenges."""
 
     def __init__(self, hides: int) -> None:
         super().__init__()

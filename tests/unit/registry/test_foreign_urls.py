@@ -1,4 +1,4 @@
-"""URLs that a manifest names: who is told who we are, and where they may lead."""
+"""URLs that a manifest names: which hosts get a credential, and which addresses are allowed."""
 
 import socket
 from pathlib import Path
@@ -12,7 +12,7 @@ from pullahead.oci import Repository
 from pullahead.registry.client import UpstreamRegistry
 from pullahead.registry.credentials import Credential
 from pullahead.rules.model import UpstreamSettings
-from tests.fakes.internet import Asked, Internet
+from tests.fakes.internet import HttpRequest, Internet
 from tests.unit.registry.guarding import LISTED, PUBLIC, guarded, port_of
 from tests.unit.registry.harness import SECRET, FakeTime, last_blob
 
@@ -46,16 +46,16 @@ def test_foreign_url_is_read_without_a_credential(internet: Internet, ca: Path) 
     internet.sites[LISTED] = lambda _: Answer(401, challenges)
     with pytest.raises(AccessDeniedError):
         read(upstream)
-    assert (internet.said_who(), len(internet.asked)) == (set(), 2)
+    assert (internet.hosts_sent_credentials(), len(internet.asked)) == (set(), 2)
 
 
 def test_foreign_url_that_redirects_back_gets_no_credential(internet: Internet, ca: Path) -> None:
-    def send_back(_: Asked) -> Answer:
+    def send_back(_: HttpRequest) -> Answer:
         return Answer(307, {"Location": f"https://{PUBLIC}/v2/team/app/blobs/{BLOB.digest}"})
 
     internet.sites.update({LISTED: send_back, PUBLIC: lambda _: Answer(200, {}, CONTENT)})
     assert read(guarded(network=internet.network, ca=ca, trusts_the_first=True)) == CONTENT
-    assert internet.said_who() == set()
+    assert internet.hosts_sent_credentials() == set()
 
 
 @pytest.mark.parametrize("names_it", [False, True])

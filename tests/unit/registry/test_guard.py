@@ -127,7 +127,7 @@ def test_connection_to_another_address_than_judged_is_closed(within: socket.sock
     assert opened[0].fileno() == -1
     accepted, _ = within.accept()
     with accepted:
-        assert accepted.recv(10) == b""  # nothing was said
+        assert accepted.recv(10) == b""  # nothing was sent
 
 
 @pytest.mark.parametrize("addresses", [["151.101.0.7"], ["2a04:4e42::81"], ["64:ff9b::9765:7"]])

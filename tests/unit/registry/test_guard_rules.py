@@ -1,4 +1,4 @@
-"""What the rules allow a host, and nobody else by way of it."""
+"""Settings of a host apply to this host only, not to others that it redirects to."""
 
 import socket
 from collections.abc import Iterator

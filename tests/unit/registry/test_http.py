@@ -98,10 +98,10 @@ class TestCertificates:
     def test_host_of_plain_http_does_not_speak_tls(self, registry: FakeRegistry) -> None:
         assert HttpClient(SHORT).speaks_tls(request_to(f"https://{registry.host}")) is False
 
-    def test_of_a_dead_port_it_is_not_known_whether_it_speaks_tls(self) -> None:
+    def test_closed_port_gives_no_answer_about_tls(self) -> None:
         assert HttpClient(SHORT).speaks_tls(request_to("https://127.0.0.1:1")) is None
 
-    def test_of_a_silent_host_it_is_not_known_whether_it_speaks_tls(self) -> None:
+    def test_silent_host_gives_no_answer_about_tls(self) -> None:
         with socket.create_server(("127.0.0.1", 0)) as silent:
             client = HttpClient(Timeouts(connect=0.2))
             assert client.speaks_tls(request_to(f"https://127.0.0.1:{silent.getsockname()[1]}")) is None
@@ -230,7 +230,7 @@ class TestPieces:
         assert {len(piece) for piece in pieces[1:-1]} == {BLOCK_BYTES}
 
     @pytest.mark.parametrize("framing", ["Content-Length: 300000", "Transfer-Encoding: chunked", "Connection: close"])
-    def test_what_came_before_a_pause_is_handed_over(self, framing: str) -> None:
+    def test_bytes_before_a_pause_are_returned(self, framing: str) -> None:
         resumed = threading.Event()
 
         def send(connection: socket.socket) -> None:
@@ -246,7 +246,7 @@ class TestPieces:
             assert response.read_piece(5).startswith(b"d")
 
     @pytest.mark.parametrize("reset", [False, True])
-    def test_what_came_before_a_break_is_handed_over_first(self, reset: bool) -> None:
+    def test_bytes_before_a_break_are_returned_first(self, reset: bool) -> None:
         sent = threading.Event()
 
         def send(connection: socket.socket) -> None:
@@ -281,7 +281,7 @@ class TestPieces:
 
 
 class TestUploads:
-    def test_what_is_refused_early_is_answered_though_the_connection_ends(self) -> None:
+    def test_early_refusal_is_read_although_the_connection_ends(self) -> None:
         def refuse(connection: socket.socket) -> None:
             connection.sendall(b"HTTP/1.1 413 No\r\nContent-Length: 0\r\n\r\n")
             connection.shutdown(socket.SHUT_WR)

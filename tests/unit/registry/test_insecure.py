@@ -1,4 +1,4 @@
-"""Hosts that a person calls insecure: TLS that nobody vouches for, else plain HTTP; nobody else gains by it."""
+"""Hosts that are named insecure: unverified TLS, else plain HTTP; other hosts are not affected."""
 
 from collections.abc import Collection
 

@@ -171,7 +171,7 @@ class TestReserve:
         assert upstream.get_manifest(HUB) == IMAGE.root
         assert [request.method for request in registries.hub.requests] == ["HEAD", "HEAD", "GET"]
 
-    def test_limit_that_has_not_recovered_is_seen_by_head(self, registries: Registries) -> None:
+    def test_limit_that_has_not_recovered_is_read_by_head(self, registries: Registries) -> None:
         upstream = registries.client()
         registries.say(5, times=2)
         upstream.head_manifest(HUB)

@@ -24,13 +24,13 @@ def entered(window: Window) -> Slot:
 
 
 class TestTokenBucket:
-    def test_what_follows_a_burst_waits(self) -> None:
+    def test_request_after_a_burst_waits(self) -> None:
         time = FakeTime()
         paced = bucket(time)
         assert [paced.wait(60) for _ in range(6)] == [None] * 6
         assert time.slept == [0.5, 0.5, 0.5]
 
-    def test_burst_is_whole_again_after_a_rest(self) -> None:
+    def test_burst_is_restored_after_a_pause(self) -> None:
         time = FakeTime()
         paced = bucket(time)
         for _ in range(3):
@@ -42,7 +42,7 @@ class TestTokenBucket:
         paced.wait(60)
         assert time.slept == [0.5]
 
-    def test_who_cannot_wait_takes_no_turn(self) -> None:
+    def test_refused_wait_takes_no_turn(self) -> None:
         time = FakeTime()
         paced = bucket(time)
         for _ in range(3):
@@ -51,7 +51,7 @@ class TestTokenBucket:
         assert paced.wait(0.5) is None
         assert time.slept == [0.5]
 
-    def test_clock_that_is_put_back_delays_nothing(self) -> None:
+    def test_clock_that_is_set_back_delays_nothing(self) -> None:
         time = FakeTime()
         paced = bucket(time)
         for _ in range(3):
@@ -122,9 +122,9 @@ class TestWindow:
             window.leave(entered(window), went_well=None)
         assert window.size == MOST / 2
 
-    def test_who_came_first_goes_first(self) -> None:
+    def test_waiting_requests_start_in_order(self) -> None:
         window = Window(1)
-        held = entered(window)
+        slot = entered(window)
         order: list[int] = []
 
         def ask(number: int) -> None:
@@ -137,13 +137,13 @@ class TestWindow:
             for number in range(5):
                 pool.submit(ask, number)
                 until(lambda wanted=number + 1: len(window._waiting) == wanted, "waiting for a place")  # type: ignore[misc]
-            window.leave(held, went_well=True)
+            window.leave(slot, went_well=True)
         assert order == [0, 1, 2, 3, 4]
 
-    def test_slot_of_who_gave_up_is_free_again(self) -> None:
+    def test_slot_of_a_cancelled_wait_is_freed(self) -> None:
         window = Window(1)
-        held = entered(window)
+        slot = entered(window)
         assert window.enter(0.01) is None
-        window.leave(held, went_well=True)
+        window.leave(slot, went_well=True)
         window.leave(entered(window), went_well=True)
         entered(window)

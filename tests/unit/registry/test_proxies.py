@@ -1,4 +1,4 @@
-"""Proxies of the environment: which one is used for what, and what it is told."""
+"""Proxies of the environment: which one is used for which URL, and which credentials it receives."""
 
 import base64
 import contextlib

@@ -1,4 +1,4 @@
-"""A certificate that nobody vouches for."""
+"""An untrusted certificate."""
 
 import http.server
 import ssl

@@ -10,7 +10,7 @@ from pullahead.oci import Reference, Repository
 from pullahead.registry.client import UpstreamRegistry
 from pullahead.registry.credentials import Credential
 from pullahead.rules.model import UpstreamSettings
-from tests.fakes.internet import Asked, Internet
+from tests.fakes.internet import HttpRequest, Internet
 from tests.unit.registry.guarding import IMAGE
 from tests.unit.registry.harness import SECRET
 
@@ -18,7 +18,7 @@ REGISTRY, AUTH = "registry.example", "auth.elsewhere.example"
 REFERENCE = Reference(Repository(REGISTRY, "team/app"), "1.0")
 
 
-def registry(asked: Asked) -> Answer:
+def registry(asked: HttpRequest) -> Answer:
     """Ask for a token of a service of another domain."""
     if asked.authorization == "Bearer t":
         manifest = IMAGE.root
@@ -59,4 +59,4 @@ def test_unlisted_token_service_gets_no_credential(internet: Internet, token_hos
 
 def test_anonymous_token_needs_no_rule(internet: Internet) -> None:
     assert upstream_of(internet).head_manifest(REFERENCE) == IMAGE.root.descriptor
-    assert internet.said_who() == {REGISTRY}
+    assert internet.hosts_sent_credentials() == {REGISTRY}

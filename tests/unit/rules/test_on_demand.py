@@ -131,7 +131,7 @@ def problem(**changed: str | None) -> str:
 
 
 @pytest.mark.parametrize(
-    ("changed", "told"),
+    ("changed", "expected"),
     [
         ({"name": None}, "name is missing"),
         ({"upstream": None}, "upstream is missing"),
@@ -157,14 +157,14 @@ def problem(**changed: str | None) -> str:
         ({"alert_after": "1m"}, "shorter than check_every"),
     ],
 )
-def test_mistake_is_reported_with_its_path(changed: dict[str, str], told: str) -> None:
+def test_mistake_is_reported_with_its_path(changed: dict[str, str], expected: str) -> None:
     text = problem(**changed)
-    assert told in text
+    assert expected in text
     assert text.startswith("on_demand[0]")
 
 
 @pytest.mark.parametrize(
-    ("more", "told"),
+    ("more", "expected"),
     [
         (
             '{name: hub, upstream: quay.io/*, repository: "q/{path}", allow: ["*"]}',
@@ -174,12 +174,12 @@ def test_mistake_is_reported_with_its_path(changed: dict[str, str], told: str) -
         ('{name: ghcr.io/team/own, upstream: quay.io/*, repository: "q/{path}", allow: ["*"]}', None),
     ],
 )
-def test_colliding_rules_are_reported(more: str, told: str | None) -> None:
+def test_colliding_rules_are_reported(more: str, expected: str | None) -> None:
     text = f"{dedent(HUB)}  - {more}\n"
-    if told is None:
+    if expected is None:
         assert next(rule.name for rule in load(text).rules) == "ghcr.io/team/own (2)"
         return
-    with pytest.raises(RulesError, match=told):
+    with pytest.raises(RulesError, match=expected):
         load(text)
 
 

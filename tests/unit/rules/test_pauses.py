@@ -7,7 +7,7 @@ from pullahead.messages import CheckRequest, ListRequest
 from pullahead.rules.active import CachedPauses, RulesWithPauses
 from pullahead.rules.tag_patterns import PatternKind, TagPattern, TagSelection
 from tests.fakes.application import InMemoryService
-from tests.fakes.memory import FakeClock, FakePauses
+from tests.fakes.memory import FakeClock, FakePauseStore
 from tests.fakes.samples import REPOSITORY, mirror, rule, rules
 from tests.fakes.script import Script
 
@@ -37,17 +37,17 @@ def test_schedule_sends_nothing_of_a_paused_rule_and_all_of_it_when_it_is_resume
 
 
 @pytest.mark.parametrize("reason", ["schedule", "push", "manual"])
-def test_check_that_was_queued_before_asks_nobody(service: InMemoryService, reason: str) -> None:
+def test_queued_check_of_a_paused_rule_sends_no_request(service: InMemoryService, reason: str) -> None:
     assert service.app.handle_message(check_request(service, reason=reason)) == []
     assert service.script.count("head_manifest", "published_digests", "save", "start") == 0
 
 
-def test_listing_that_was_queued_before_asks_nobody(service: InMemoryService) -> None:
+def test_queued_listing_of_a_paused_rule_sends_no_request(service: InMemoryService) -> None:
     assert service.app.handle_message(ListRequest(rule="app", asked_at=service.clock())) == []
     assert service.script.count("list_tags", "send", "save") == 0
 
 
-def test_refresh_under_way_is_still_recorded(service: InMemoryService) -> None:
+def test_running_refresh_of_a_paused_rule_is_recorded(service: InMemoryService) -> None:
     """What is begun ends well: the outcome's rules know no pauses."""
     assert service.app._rules.paused == frozenset()
 
@@ -59,8 +59,8 @@ def test_resumed_rule_is_checked_within_a_minute(service: InMemoryService) -> No
     assert [result.mirror for result in service.app.handle_message(check_request(service))] == [mirror().key]  # type: ignore[union-attr]
 
 
-def test_pauses_are_asked_for_once_a_minute_and_rules_keep_their_index() -> None:
-    pauses, clock, known = FakePauses(Script()), FakeClock(), rules()
+def test_pauses_are_read_once_a_minute_and_rules_keep_their_index() -> None:
+    pauses, clock, known = FakePauseStore(Script()), FakeClock(), rules()
     in_force = RulesWithPauses(lambda: known, CachedPauses(pauses, clock).paused_rules)
     first = in_force()
     for _ in range(5):
@@ -75,7 +75,7 @@ def test_pauses_are_asked_for_once_a_minute_and_rules_keep_their_index() -> None
     assert in_force().paused == {"app"}
 
 
-def test_pauses_that_cannot_be_read_bring_the_check_back(service: InMemoryService) -> None:
+def test_unreadable_pauses_retry_the_check(service: InMemoryService) -> None:
     service.script.fail("paused_rules", StorageError("no"))
     with pytest.raises(StorageError):
         service.app.handle_message(check_request(service))

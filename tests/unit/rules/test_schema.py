@@ -64,10 +64,10 @@ def mistakes(error: ValidationError) -> Iterator[ValidationError]:
         yield error
 
 
-@pytest.mark.parametrize(("text", "seen"), [(TEN_MISTAKES, 4), (EIGHTEEN_MISTAKES, 9)])
-def test_schema_reports_mistakes_in_single_values(schema: Draft202012Validator, text: str, seen: int) -> None:
+@pytest.mark.parametrize(("text", "reported"), [(TEN_MISTAKES, 4), (EIGHTEEN_MISTAKES, 9)])
+def test_schema_reports_mistakes_in_single_values(schema: Draft202012Validator, text: str, reported: int) -> None:
     found = [each for error in schema.iter_errors(yaml.safe_load(text)) for each in mistakes(error)]
-    assert len(found) == seen, [each.message for each in found]
+    assert len(found) == reported, [each.message for each in found]
 
 
 @pytest.mark.parametrize(

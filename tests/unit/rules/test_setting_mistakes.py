@@ -1,4 +1,4 @@
-"""Mistakes in what hosts and new repositories are said to be; what may be a secret is never repeated."""
+"""Mistakes in the settings of hosts and new repositories; possible secrets are not quoted."""
 
 import json
 

@@ -7,8 +7,8 @@ from pullahead.rules.mirror_key import MirrorKey, RuleKey
 from pullahead.rules.model import Rule
 from pullahead.rules.tag_patterns import PatternKind, TagPattern, TagSelection
 from pullahead.rules.upstream_index import FollowedTag, UpstreamIndex
-from tests.fakes.receiving import followed, namespace
 from tests.fakes.samples import REPOSITORY, rule
+from tests.fakes.webhook_receiver import followed, namespace
 
 APP = Repository("ghcr.io", "team/app")
 ANY = TagSelection(patterns=(TagPattern(PatternKind.GLOB, "1.*"),), exclude=(TagPattern(PatternKind.GLOB, "*-rc"),))

@@ -31,7 +31,7 @@ class Look:
     """Upstream serves `ghcr.io/team/app:1.0`, and nothing was mirrored."""
 
     def __init__(self, *declared: Rule) -> None:
-        self.upstream, self.target, self.told = FakeUpstream(), FakeTarget(), list[tuple[int, int]]()
+        self.upstream, self.target, self.progress = FakeUpstream(), FakeTarget(), list[tuple[int, int]]()
         self.rules = rules([each.mirror(tag) for each in declared if not each.is_namespace for tag in each.tags.names])
         self.rules = rules(self.rules.mirrors, "r", *declared)
         self.serve(AMD64, "1.0")
@@ -46,7 +46,9 @@ class Look:
     def run(self) -> ComparisonResult:
         now = FakeClock()()
         published = self.target.published_digests
-        return RulesComparison(self.rules, self.upstream, published, now, lambda *told: self.told.append(told))()
+        return RulesComparison(
+            self.rules, self.upstream, published, now, lambda *progress: self.progress.append(progress)
+        )()
 
     def states(self) -> dict[str, State]:
         return {str(compared.mirror.key): compared.state for compared in self.run().tags}
@@ -197,4 +199,4 @@ def test_ten_thousand_tags_take_one_listing_and_one_request_to_the_target() -> N
     assert look.upstream.script.count("list_tags") == 1
     assert look.upstream.heads == 300
     assert look.target.script.calls == ["published_digests"]
-    assert max(look.told) == (300, 300)
+    assert max(look.progress) == (300, 300)

@@ -20,7 +20,7 @@ FIRST, SECOND, THIRD = (f"https://cdn{number}.example/layer" for number in (1, 2
 
 
 class Layers:
-    """An upstream without the layer, three URLs of which two work, and somebody who reads."""
+    """An upstream without the layer, three URLs of which two work, and a reader."""
 
     def __init__(self) -> None:
         self.upstream = FakeUpstream(piece_bytes=10)

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from pullahead.webhooks.http import WebhookOutcome
 from pullahead.webhooks.senders import SENDERS
-from tests.fakes.receiving import Receiving
+from tests.fakes.webhook_receiver import WebhookReceiver
 from tests.fakes.webhooks import SECRET, hmac_of, url_event
 
 EVENTS = Path(__file__).parents[3] / "events"
@@ -71,8 +71,8 @@ def mutated(payload: Any, data: st.DataObject) -> Any:
     return payload
 
 
-def check(event: dict[str, Any], receiving: Receiving) -> int:
-    """Claim that a call is answered as documented, and wakes nothing unless it is told that it did."""
+def check(event: dict[str, Any], receiving: WebhookReceiver) -> int:
+    """Assert that a call is answered as documented, and queues checks only with an answer that says so."""
     answer = receiving.receive(event)
     assert answer.status in ANSWERS
     written = answer.to_event()
@@ -95,19 +95,19 @@ def test_request_without_the_secret_is_refused(
 ) -> None:
     event = url_event(path, body, method=method)
     event["headers"] = headers
-    assert check(event, Receiving()) in {400, 401, 404, 405, 415}
+    assert check(event, WebhookReceiver()) in {400, 401, 404, 405, 415}
 
 
 @settings(max_examples=300, deadline=None)
 @given(body=st.text(max_size=80), coded=st.booleans(), sender=senders)
 def test_body_in_wrong_base64_is_refused(body: str, coded: bool, sender: str) -> None:
-    check({**url_event(f"/{sender}", body), "isBase64Encoded": coded}, Receiving())
+    check({**url_event(f"/{sender}", body), "isBase64Encoded": coded}, WebhookReceiver())
 
 
 @settings(max_examples=400, deadline=None)
 @given(sender=senders, payload=values)
 def test_any_json_of_a_sender_gets_a_response(sender: str, payload: Any) -> None:
-    receiving = Receiving()
+    receiving = WebhookReceiver()
     moment = str(int(receiving.clock().timestamp()))
     assert check(authentic(sender, json.dumps(payload), moment), receiving) in {200, 400}
 
@@ -115,7 +115,7 @@ def test_any_json_of_a_sender_gets_a_response(sender: str, payload: Any) -> None
 @settings(max_examples=600, deadline=None)
 @given(sender=senders, data=st.data())
 def test_any_change_to_a_sample_gets_a_response(sender: str, data: st.DataObject) -> None:
-    receiving = Receiving()
+    receiving = WebhookReceiver()
     moment = str(int(receiving.clock().timestamp()))
     body = json.dumps(mutated(payload_of(sender), data))
     assert check(authentic(sender, body, moment), receiving) in {200, 202, 400, 404}

@@ -10,13 +10,13 @@ from pullahead.errors import ConfigError, InvalidEventError, StorageError
 from pullahead.messages import CheckRequest
 from pullahead.rules.tag_patterns import PatternKind, TagPattern, TagSelection
 from pullahead.webhooks.http import MAX_BODY_BYTES, WebhookOutcome
-from tests.fakes.receiving import HOSTS, Receiving, followed, namespace, repository_of
 from tests.fakes.samples import rule
+from tests.fakes.webhook_receiver import HOSTS, WebhookReceiver, followed, namespace, repository_of
 from tests.fakes.webhooks import SECRET, generic_event, github_event, hmac_of, url_event
 
 EVENTS = Path(__file__).parents[3] / "events"
 SIGNING = ("github", "generic")
-"""The senders whose calls are told from each other by what they signed."""
+"""The senders whose calls are identified by their signature."""
 
 
 def sample(sender: str) -> dict[str, Any]:
@@ -29,12 +29,12 @@ def hub(path: str = "team/app", tag: str = "1.0", secret: str = SECRET) -> dict[
 
 
 @pytest.fixture
-def receiving() -> Receiving:
-    return Receiving()
+def receiving() -> WebhookReceiver:
+    return WebhookReceiver()
 
 
 @pytest.mark.parametrize("sender", sorted(HOSTS))
-def test_sample_of_every_sender_queues_one_check(receiving: Receiving, sender: str) -> None:
+def test_sample_of_every_sender_queues_one_check(receiving: WebhookReceiver, sender: str) -> None:
     answer = receiving.receive(sample(sender))
     assert (answer.status, answer.outcome, answer.sender) == (202, WebhookOutcome.ACCEPTED, sender)
     assert answer.body == {"checks": 1, "merged": 0}
@@ -49,7 +49,7 @@ def test_sample_of_every_sender_queues_one_check(receiving: Receiving, sender: s
 class TestAuthentication:
     @pytest.mark.parametrize("sender", sorted(HOSTS))
     @pytest.mark.parametrize("secret", ["", "x", SECRET[:-1], SECRET + "x", SECRET.upper(), "\u00e4", "\ud800"])
-    def test_request_without_the_secret_is_refused(self, receiving: Receiving, sender: str, secret: str) -> None:
+    def test_request_without_the_secret_is_refused(self, receiving: WebhookReceiver, sender: str, secret: str) -> None:
         event = sample(sender)
         event["rawPath"] = f"/{sender}/{secret}"
         event["headers"] |= dict.fromkeys(("authorization", "x-gitlab-token", "x-jfrog-event-auth"), secret)
@@ -60,55 +60,55 @@ class TestAuthentication:
         assert receiving.asked == []
 
     @pytest.mark.parametrize("sender", ["github", "generic", "artifactory"])
-    def test_path_secret_of_a_signing_sender_is_refused(self, receiving: Receiving, sender: str) -> None:
+    def test_path_secret_of_a_signing_sender_is_refused(self, receiving: WebhookReceiver, sender: str) -> None:
         event = sample(sender)
         event["rawPath"] = f"/{sender}/{SECRET}"
         event["headers"] = {"content-type": "application/json", "x-github-event": "package"}
         assert receiving.status(event) == 401
 
     @pytest.mark.parametrize("sender", ["harbor", "gitlab", "acr", "distribution", "quay"])
-    def test_path_secret_is_accepted(self, receiving: Receiving, sender: str) -> None:
+    def test_path_secret_is_accepted(self, receiving: WebhookReceiver, sender: str) -> None:
         event = sample(sender)
         event["headers"].pop("authorization", None)
         event["rawPath"] = f"/{sender}/{SECRET}"
         assert receiving.status(event) == 202
 
     @pytest.mark.parametrize("header", ["authorization", "x-gitlab-token"])
-    def test_either_header_of_gitlab_is_accepted(self, receiving: Receiving, header: str) -> None:
+    def test_either_header_of_gitlab_is_accepted(self, receiving: WebhookReceiver, header: str) -> None:
         event = sample("gitlab")
         event["headers"] = {"content-type": "application/json", header: SECRET}
         assert receiving.status(event) == 202
 
-    def test_secret_header_of_artifactory_is_accepted(self, receiving: Receiving) -> None:
+    def test_secret_header_of_artifactory_is_accepted(self, receiving: WebhookReceiver) -> None:
         event = sample("artifactory")
         event["headers"]["x-jfrog-event-auth"] = SECRET
         assert receiving.status(event) == 202
 
-    def test_changed_body_is_refused(self, receiving: Receiving) -> None:
+    def test_changed_body_is_refused(self, receiving: WebhookReceiver) -> None:
         for sender in (*SIGNING, "artifactory"):
             event = sample(sender)
             event["body"] = event["body"].replace("1.0", "2.0")
             assert receiving.status(event) == 401
 
-    def test_signature_in_capitals_is_refused(self, receiving: Receiving) -> None:
+    def test_signature_in_capitals_is_refused(self, receiving: WebhookReceiver) -> None:
         event = sample("github")
         signature = event["headers"]["x-hub-signature-256"]
         event["headers"]["x-hub-signature-256"] = f"sha256={signature.removeprefix('sha256=').upper()}"
         assert receiving.status(event) == 401
 
-    def test_both_secrets_are_accepted_during_a_rotation(self, receiving: Receiving) -> None:
+    def test_both_secrets_are_accepted_during_a_rotation(self, receiving: WebhookReceiver) -> None:
         receiving.secrets.secrets = ("the-new-secret-of-them", SECRET)
         assert receiving.status(hub()) == 202
         assert receiving.status(hub(secret="the-new-secret-of-them")) == 202
 
-    def test_rotated_secret_is_accepted_after_a_minute(self, receiving: Receiving) -> None:
+    def test_rotated_secret_is_accepted_after_a_minute(self, receiving: WebhookReceiver) -> None:
         assert receiving.status(hub()) == 202
         receiving.secrets.secrets = ("the-new-secret-of-them",)
         receiving.clock.advance(seconds=61)
         assert receiving.status(hub(secret="the-new-secret-of-them")) == 202
         assert receiving.status(hub()) == 401
 
-    def test_wrong_secrets_cause_one_read_a_minute(self, receiving: Receiving) -> None:
+    def test_wrong_secrets_cause_one_read_a_minute(self, receiving: WebhookReceiver) -> None:
         for _ in range(600):
             receiving.clock.advance(seconds=0.1)
             assert receiving.status(hub(secret="guess")) == 401
@@ -119,57 +119,57 @@ class TestMalformedRequests:
     @pytest.mark.parametrize(
         "path", ["/", "", "/nobody", "/nobody/secret", f"/dockerhub/{SECRET}/more", "/dockerhub/" + "x" * 2000]
     )
-    def test_unknown_sender_is_not_found(self, receiving: Receiving, path: str) -> None:
+    def test_unknown_sender_is_not_found(self, receiving: WebhookReceiver, path: str) -> None:
         answer = receiving.receive(url_event(path, {}))
         assert (answer.status, answer.outcome) == (404, WebhookOutcome.UNKNOWN)
         assert receiving.script.calls == []
 
     @pytest.mark.parametrize("method", ["GET", "PUT", "DELETE", "HEAD", "OPTIONS"])
-    def test_other_methods_are_refused(self, receiving: Receiving, method: str) -> None:
+    def test_other_methods_are_refused(self, receiving: WebhookReceiver, method: str) -> None:
         answer = receiving.receive(url_event(f"/dockerhub/{SECRET}", "", method=method))
         assert (answer.status, answer.to_event()["headers"]["allow"]) == (405, "POST")
         assert receiving.script.calls == []
 
     @pytest.mark.parametrize("size", [MAX_BODY_BYTES + 1, MAX_BODY_BYTES * 4])
     @pytest.mark.parametrize("kind", [str, bytes])
-    def test_too_large_body_is_refused_unread(self, receiving: Receiving, size: int, kind: type) -> None:
+    def test_too_large_body_is_refused_unread(self, receiving: WebhookReceiver, size: int, kind: type) -> None:
         answer = receiving.receive(url_event("/github", "x" * size if kind is str else b"x" * size))
         assert (answer.status, answer.outcome) == (413, WebhookOutcome.MALFORMED)
         assert receiving.script.calls == []
 
     @pytest.mark.parametrize("kind", [str, bytes])
-    def test_largest_body_is_read(self, receiving: Receiving, kind: type) -> None:
+    def test_largest_body_is_read(self, receiving: WebhookReceiver, kind: type) -> None:
         assert (
             receiving.status(url_event("/github", "x" * MAX_BODY_BYTES if kind is str else b"x" * MAX_BODY_BYTES))
             == 401
         )
 
-    def test_body_with_too_many_bytes_in_few_characters_is_refused(self, receiving: Receiving) -> None:
+    def test_body_with_too_many_bytes_in_few_characters_is_refused(self, receiving: WebhookReceiver) -> None:
         assert receiving.status(url_event("/github", "\u20ac" * (MAX_BODY_BYTES // 2))) == 413
 
     @pytest.mark.parametrize("body", ["=", "a", "!!!!"])
-    def test_invalid_base64_is_refused(self, receiving: Receiving, body: str) -> None:
+    def test_invalid_base64_is_refused(self, receiving: WebhookReceiver, body: str) -> None:
         assert receiving.status({**url_event("/github", body), "isBase64Encoded": True}) == 400
 
-    def test_form_is_refused_with_the_content_type_to_set(self, receiving: Receiving) -> None:
+    def test_form_is_refused_with_the_content_type_to_set(self, receiving: WebhookReceiver) -> None:
         answer = receiving.receive(
             url_event("/github", "payload=%7B%7D", content_type="application/x-www-form-urlencoded")
         )
         assert (answer.status, answer.outcome) == (415, WebhookOutcome.MALFORMED)
         assert "application/json" in str(answer.body)
 
-    def test_event_of_another_source_is_invalid(self, receiving: Receiving) -> None:
+    def test_event_of_another_source_is_invalid(self, receiving: WebhookReceiver) -> None:
         with pytest.raises(InvalidEventError):
             receiving.receive({"Records": []})
 
 
 class TestFollowedTags:
-    def test_repository_without_a_rule_is_not_found(self, receiving: Receiving) -> None:
+    def test_repository_without_a_rule_is_not_found(self, receiving: WebhookReceiver) -> None:
         answer = receiving.receive(hub("team/other"))
         assert (answer.status, answer.outcome) == (404, WebhookOutcome.UNKNOWN)
         assert receiving.asked == []
 
-    def test_tag_without_a_rule_is_ignored(self, receiving: Receiving) -> None:
+    def test_tag_without_a_rule_is_ignored(self, receiving: WebhookReceiver) -> None:
         """Quay disables a notification that was refused a few times."""
         answer = receiving.receive(hub(tag="nightly"))
         assert (answer.status, answer.outcome) == (200, WebhookOutcome.IGNORED)
@@ -177,7 +177,7 @@ class TestFollowedTags:
 
     @pytest.mark.parametrize("sender", ["distribution", "gitlab"])
     def test_repository_without_a_rule_is_ignored_for_senders_that_repeat_refusals(
-        self, receiving: Receiving, sender: str
+        self, receiving: WebhookReceiver, sender: str
     ) -> None:
         event = sample(sender)
         receiving.rules = followed(rule("1.0"))
@@ -186,7 +186,7 @@ class TestFollowedTags:
         assert receiving.asked == []
 
     def test_check_of_a_namespace_has_rule_and_upstream(self) -> None:
-        receiving = Receiving(followed(namespace("team", "1.0", name="team")))
+        receiving = WebhookReceiver(followed(namespace("team", "1.0", name="team")))
         body = {"docker_url": "quay.io/team/app", "updated_tags": ["1.0", "2.0"]}
         assert receiving.status(url_event(f"/quay/{SECRET}", body)) == 202
         (request,) = receiving.queue.sent
@@ -195,7 +195,7 @@ class TestFollowedTags:
 
     def test_rule_for_newest_tags_queues_a_listing(self) -> None:
         newest = TagSelection(patterns=(TagPattern(PatternKind.GLOB, "*"),), newest=3)
-        receiving = Receiving(followed(rule(tags=newest)))
+        receiving = WebhookReceiver(followed(rule(tags=newest)))
         event = generic_event({"repository": "ghcr.io/team/app", "tags": ["1", "2", "3"]}, receiving.clock())
         assert receiving.receive(event).body == {"checks": 1, "merged": 0}
         (request,) = receiving.queue.listings
@@ -204,7 +204,7 @@ class TestFollowedTags:
 
     def test_tags_of_one_repository_share_a_message(self) -> None:
         tags = [str(number) for number in range(100)]
-        receiving = Receiving(followed(rule(*tags)))
+        receiving = WebhookReceiver(followed(rule(*tags)))
         event = generic_event({"repository": "ghcr.io/team/app", "tags": tags}, receiving.clock())
         assert receiving.receive(event).body == {"checks": 100, "merged": 0}
         assert [request.tags for request in receiving.queue.sent] == [tuple(tags)]
@@ -212,19 +212,19 @@ class TestFollowedTags:
 
     def test_tags_beyond_a_hundred_are_left_to_the_schedule(self) -> None:
         tags = [str(number) for number in range(150)]
-        receiving = Receiving(followed(rule(*tags), rule(*tags, repository="mirror/second", name="second")))
+        receiving = WebhookReceiver(followed(rule(*tags), rule(*tags, repository="mirror/second", name="second")))
         event = generic_event({"repository": "ghcr.io/team/app", "tags": tags}, receiving.clock())
         assert receiving.receive(event).body == {"checks": 100, "merged": 0, "left_to_the_schedule": 150}
         assert receiving.script.count("claim") == 100
 
-    def test_changed_rules_are_indexed_again(self, receiving: Receiving) -> None:
+    def test_changed_rules_are_indexed_again(self, receiving: WebhookReceiver) -> None:
         assert receiving.status(hub()) == 202
         receiving.rules = followed(rule("1.0"))
         assert receiving.status(hub()) == 404
 
 
 class TestMerging:
-    def test_second_request_is_checked_after_the_window_and_others_are_merged(self, receiving: Receiving) -> None:
+    def test_second_request_is_checked_after_the_window_and_others_are_merged(self, receiving: WebhookReceiver) -> None:
         answers = [receiving.receive(hub()) for _ in range(4)]
         assert [answer.outcome for answer in answers] == [WebhookOutcome.ACCEPTED, *[WebhookOutcome.MERGED] * 3]
         assert answers[1].body == {"checks": 0, "merged": 1}
@@ -232,7 +232,7 @@ class TestMerging:
         receiving.clock.advance(seconds=60)
         assert receiving.receive(hub()).outcome is WebhookOutcome.ACCEPTED
 
-    def test_merged_request_sends_nothing(self, receiving: Receiving) -> None:
+    def test_merged_request_sends_nothing(self, receiving: WebhookReceiver) -> None:
         for _ in range(2):
             receiving.receive(hub())
         receiving.script.calls.clear()
@@ -240,7 +240,7 @@ class TestMerging:
         assert receiving.script.calls == ["claim"]
 
     @pytest.mark.parametrize(("good", "bad"), [(0, 1), (0, 3), (1, 1), (1, 2)])
-    def test_retry_of_a_failed_request_is_not_merged(self, receiving: Receiving, good: int, bad: int) -> None:
+    def test_retry_of_a_failed_request_is_not_merged(self, receiving: WebhookReceiver, good: int, bad: int) -> None:
         receiving.script.fail("send", StorageError("no"), times=bad, passing=good)
         assert [receiving.status(hub()) for _ in range(good + bad)] == [202] * good + [503] * bad
         assert receiving.receive(hub()).body == {"checks": 1, "merged": 0}
@@ -248,7 +248,7 @@ class TestMerging:
             receiving.receive(hub())
         assert len(receiving.queue.sent) <= 1 + good + 1
 
-    def test_failed_claim_loses_no_claimed_window(self, receiving: Receiving) -> None:
+    def test_failed_claim_loses_no_claimed_window(self, receiving: WebhookReceiver) -> None:
         receiving.rules = followed(rule("1", "2", "3"))
         event = url_event(f"/quay/{SECRET}", {"docker_url": "ghcr.io/team/app", "updated_tags": ["1", "2", "3"]})
         for _ in range(3):
@@ -260,25 +260,25 @@ class TestMerging:
 
 class TestReplay:
     @pytest.mark.parametrize("sender", SIGNING)
-    def test_replay_is_refused_after_one_read(self, receiving: Receiving, sender: str) -> None:
+    def test_replay_is_refused_after_one_read(self, receiving: WebhookReceiver, sender: str) -> None:
         receiving.receive(sample(sender))
         receiving.script.calls.clear()
         answer = receiving.receive(sample(sender))
         assert (answer.status, answer.outcome) == (409, WebhookOutcome.REPLAYED)
         assert receiving.asked == ["is_known"]
 
-    def test_replay_with_another_delivery_id_is_refused(self, receiving: Receiving) -> None:
+    def test_replay_with_another_delivery_id_is_refused(self, receiving: WebhookReceiver) -> None:
         receiving.receive(sample("github"))
         again = sample("github")
         again["headers"]["x-github-delivery"] = "72d3162e-cc78-11e3-81ab-4c9367dc0958"
         assert receiving.status(again) == 409
 
-    def test_replay_is_refused_by_another_process(self, receiving: Receiving) -> None:
+    def test_replay_is_refused_by_another_process(self, receiving: WebhookReceiver) -> None:
         receiving.receive(sample("github"))
         assert receiving.process()(sample("github")).status == 409
 
     @pytest.mark.parametrize("operation", ["claim", "send", "remember"])
-    def test_failed_request_may_be_retried(self, receiving: Receiving, operation: str) -> None:
+    def test_failed_request_may_be_retried(self, receiving: WebhookReceiver, operation: str) -> None:
         receiving.script.fail(operation, StorageError("no"))
         answer = receiving.receive(sample("github"))
         assert (answer.status, answer.outcome) == (503, WebhookOutcome.FAILED)
@@ -287,39 +287,39 @@ class TestReplay:
         assert receiving.queue.sent
 
     @pytest.mark.parametrize("seconds", [-301, 301, 86_400])
-    def test_generic_request_with_an_old_timestamp_is_refused(self, receiving: Receiving, seconds: int) -> None:
+    def test_generic_request_with_an_old_timestamp_is_refused(self, receiving: WebhookReceiver, seconds: int) -> None:
         receiving.clock.advance(seconds=seconds)
         answer = receiving.receive(sample("generic"))
         assert (answer.status, answer.outcome) == (409, WebhookOutcome.REPLAYED)
         assert receiving.asked == []
 
     @pytest.mark.parametrize("seconds", [-300, 300])
-    def test_timestamp_may_differ_by_five_minutes(self, receiving: Receiving, seconds: int) -> None:
+    def test_timestamp_may_differ_by_five_minutes(self, receiving: WebhookReceiver, seconds: int) -> None:
         receiving.clock.advance(seconds=seconds)
         assert receiving.status(sample("generic")) == 202
 
     @pytest.mark.parametrize("moment", ["", "now", "1.5", "-1", "9" * 40, "\u0661"])
-    def test_signed_timestamp_that_is_not_a_number_is_refused(self, receiving: Receiving, moment: str) -> None:
+    def test_signed_timestamp_that_is_not_a_number_is_refused(self, receiving: WebhookReceiver, moment: str) -> None:
         body = sample("generic")["body"]
         signature = f"sha256={hmac_of(f'{moment}.{body}')}"
         event = url_event("/generic", body, x_pullahead_timestamp=moment, x_pullahead_signature=signature)
         assert receiving.status(event) == 409
 
-    def test_changed_timestamp_is_refused(self, receiving: Receiving) -> None:
+    def test_changed_timestamp_is_refused(self, receiving: WebhookReceiver) -> None:
         event = sample("generic")
         event["headers"]["x-pullahead-timestamp"] = str(int(event["headers"]["x-pullahead-timestamp"]) + 1)
         assert receiving.status(event) == 401
 
 
 class TestFailures:
-    def test_unreadable_secret_asks_for_a_retry(self, receiving: Receiving) -> None:
+    def test_unreadable_secret_asks_for_a_retry(self, receiving: WebhookReceiver) -> None:
         receiving.script.fail("read_webhook_secrets", ConfigError("the secret has no characters"))
         answer = receiving.receive(hub())
         assert (answer.status, answer.sender) == (503, "dockerhub")
         assert str(answer.error) == "the secret has no characters"
         assert "characters" not in str(answer.body)
 
-    def test_ping_needs_only_the_signature(self, receiving: Receiving) -> None:
+    def test_ping_needs_only_the_signature(self, receiving: WebhookReceiver) -> None:
         answer = receiving.receive(github_event({"zen": "Design for failure."}, "ping"))
         assert (answer.status, answer.body) == (200, {"ignored": "pong"})
         assert receiving.asked == []

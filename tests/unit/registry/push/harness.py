@@ -44,7 +44,7 @@ HANG_UP = Reply(0, hangs_up=True)
 
 
 @dataclass
-class Asked:
+class ReceivedRequest:
     """A request as it came."""
 
     method: str
@@ -68,7 +68,7 @@ class ScriptedRegistry:
     """Answers by its script; what the script does not know fails the test."""
 
     def __init__(self) -> None:
-        self.asked: list[Asked] = []
+        self.asked: list[ReceivedRequest] = []
         self.connections = 0
         self.hung_up = threading.Event()
         self._script: list[_Line] = []
@@ -105,7 +105,7 @@ class ScriptedRegistry:
     def count(self, method: str, path_regex: str = "") -> int:
         return sum(asked.method == method and re.search(path_regex, asked.path) is not None for asked in self.asked)
 
-    def reply(self, asked: Asked) -> Reply:
+    def reply(self, asked: ReceivedRequest) -> Reply:
         with self._lock:
             self.asked.append(asked)
             for line in self._script:
@@ -145,7 +145,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         """Print nothing."""
 
     def _respond(self) -> None:
-        asked = Asked(self.command, self.path, dict(self.headers))
+        asked = ReceivedRequest(self.command, self.path, dict(self.headers))
         reply = self.server.registry.reply(asked)
         if reply.reads:
             asked.body = self.rfile.read(int(self.headers.get("Content-Length", "0")))

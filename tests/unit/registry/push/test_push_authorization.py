@@ -1,4 +1,4 @@
-"""Who we are: how often it is asked for, what is asked for, and to whom it must not be told."""
+"""Authorization of pushes: how often tokens are requested, for which scopes, and which hosts get no credential."""
 
 import base64
 import json

@@ -193,7 +193,7 @@ def test_connection_that_the_registry_closed_is_not_used(registry: ScriptedRegis
 
 
 def test_stream_is_not_sent_into_a_connection_that_has_ended(registry: ScriptedRegistry) -> None:
-    """A stream is never sent twice, so it must not begin where nobody listens any more."""
+    """A stream is never sent twice, so it must not begin on a closed connection."""
 
     @contextlib.contextmanager
     def open_pieces() -> Iterator[Iterator[bytes]]:

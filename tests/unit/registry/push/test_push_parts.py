@@ -75,14 +75,14 @@ def test_part_that_was_taken_counts(registry: ScriptedRegistry, reply: Reply) ->
     assert target_of(registry).upload_part(REPOSITORY, upload_of(registry), 5, b"56789") == 10
 
 
-def test_refused_offset_is_asked_about(registry: ScriptedRegistry) -> None:
+def test_refused_offset_is_read_from_the_status(registry: ScriptedRegistry) -> None:
     registry.on("PATCH", UPLOADS, Reply(416, at(1, Range="0-4")))
     registry.on("GET", f"{SECRET}1$", Reply(204, at(1, Range="0-4")))
     assert target_of(registry).upload_part(REPOSITORY, upload_of(registry), 7, b"x") == 5
 
 
 @pytest.mark.parametrize("reply", [Reply(503), HANG_UP])
-def test_part_whose_fate_is_unknown_is_not_sent_twice(registry: ScriptedRegistry, reply: Reply) -> None:
+def test_part_without_an_answer_is_not_sent_twice(registry: ScriptedRegistry, reply: Reply) -> None:
     time = FakeTime()
     registry.on("PATCH", UPLOADS, reply)
     with pytest.raises(RegistryUnavailableError):
@@ -99,7 +99,7 @@ def test_status_is_read(registry: ScriptedRegistry, answered: str, count: int) -
 
 
 @pytest.mark.parametrize("answered", ["", "5-9", "all", "0-" + "9" * 40])
-def test_status_that_says_nothing_loses_the_upload(registry: ScriptedRegistry, answered: str) -> None:
+def test_status_without_a_valid_range_loses_the_upload(registry: ScriptedRegistry, answered: str) -> None:
     registry.on("GET", UPLOADS, Reply(204, {"Range": answered} if answered else {}))
     with pytest.raises(UploadLostError):
         target_of(registry).received_bytes(REPOSITORY, upload_of(registry), 20)

@@ -1,4 +1,4 @@
-"""regsync's file → our rules: what is carried over, and that everything else is told with a way out."""
+"""regsync's file → our rules: what is converted, and that everything else is reported with advice."""
 
 import pytest
 
@@ -88,7 +88,7 @@ def test_realistic_file_is_imported() -> None:
 
 
 @pytest.mark.parametrize(
-    "told",
+    "expected",
     [
         "creds[0].scheme: not supported",
         "creds[1]: credentials for docker.io are never copied; put them into Secrets Manager",
@@ -101,8 +101,8 @@ def test_realistic_file_is_imported() -> None:
         "sync[2]: the schedule '15 */6 * * *' is not supported; upstream is checked every 15 minutes",
     ],
 )
-def test_unsupported_key_is_reported(told: str) -> None:
-    assert told in left_out(import_rules(REALISTIC, source="regsync.yml"))
+def test_unsupported_key_is_reported(expected: str) -> None:
+    assert expected in left_out(import_rules(REALISTIC, source="regsync.yml"))
 
 
 def test_no_credential_is_copied_or_shown() -> None:
@@ -160,7 +160,7 @@ def test_tags_of_a_repository(entry: str, tags: tuple[TagEntry, ...]) -> None:
 
 
 @pytest.mark.parametrize(
-    ("entry", "told"),
+    ("entry", "expected"),
     [
         ("source: 'a:1', target: 'x.io/a:2', type: image", "tags keep their names: 1 cannot be published as 2"),
         (f"source: 'a@sha256:{'0' * 64}', target: 'x.io/aa', type: image", "digests never move"),
@@ -188,8 +188,8 @@ def test_tags_of_a_repository(entry: str, tags: tuple[TagEntry, ...]) -> None:
         ("source: aa, target: x.io/aa, type: repository, interval: soon", "is not a duration"),
     ],
 )
-def test_unsupported_entry_is_reported(entry: str, told: str) -> None:
-    assert told in left_out(imported(entry))
+def test_unsupported_entry_is_reported(entry: str, expected: str) -> None:
+    assert expected in left_out(imported(entry))
 
 
 @pytest.mark.parametrize("tag", ["3.20", "1_000", "0x1f", "on", "2024-01-02"])

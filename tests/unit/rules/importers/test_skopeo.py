@@ -1,4 +1,4 @@
-"""The file of `skopeo sync` → our rules, and files of nobody."""
+"""The file of `skopeo sync` → our rules, and files of no supported tool."""
 
 import pytest
 
@@ -51,7 +51,7 @@ def test_realistic_file_is_imported() -> None:
 
 
 @pytest.mark.parametrize(
-    "told",
+    "expected",
     [
         "registry.example.com.images.redis: 'sha256:0000",
         "registry.example.com.credentials: credentials are never copied; put them into Secrets Manager",
@@ -59,8 +59,8 @@ def test_realistic_file_is_imported() -> None:
         "quay.io.tls-verify: certificates are always verified",
     ],
 )
-def test_unsupported_key_is_reported(told: str) -> None:
-    assert told in left_out(import_rules(REALISTIC, source="skopeo.yml"))
+def test_unsupported_key_is_reported(expected: str) -> None:
+    assert expected in left_out(import_rules(REALISTIC, source="skopeo.yml"))
 
 
 def test_no_credential_is_copied_or_shown() -> None:

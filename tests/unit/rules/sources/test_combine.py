@@ -134,11 +134,11 @@ def test_settings_of_a_host_that_the_file_does_not_name_are_added() -> None:
 
 
 class TestDigest:
-    def test_without_findings_it_is_the_files(self) -> None:
+    def test_digest_without_findings_is_that_of_the_file(self) -> None:
         rules = declared("ghcr.io/a/b", "1")
         assert gather_rules(rules, Findings()).rules.digest == rules.digest
 
-    def test_file_cache_rules_and_resource_tags_change_it(self) -> None:
+    def test_digest_changes_with_file_cache_rules_and_resource_tags(self) -> None:
         digests = {
             gather_rules(rules, findings).rules.digest
             for rules in (declared(), declared("ghcr.io/a/b", "1"))
@@ -146,7 +146,7 @@ class TestDigest:
         }
         assert len(digests) == 6
 
-    def test_newly_cached_tag_does_not_change_it(self) -> None:
+    def test_digest_does_not_change_with_a_newly_cached_tag(self) -> None:
         before, after = (gather_rules(declared(), cached(*tags)).rules.digest for tags in (("1",), ("1", "2")))
         assert before == after
 

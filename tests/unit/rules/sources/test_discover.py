@@ -11,7 +11,7 @@ from pullahead.rules.sources import discover as find_sources
 from pullahead.rules.sources.discover import Discovered, DiscoverSources, WritableRepositories
 from pullahead.rules.sources.findings import CachedRepository, CacheRule, Findings
 from tests.fakes.script import Script
-from tests.fakes.sources import HUB, QUAY, FakeCached, FakeTagged
+from tests.fakes.sources import HUB, QUAY, FakeCachedRepositories, FakeTaggedRepositories
 
 NOTHING = Findings()
 NO_RULES = load_rules("version: 1\nmirrors: []\n", source="rules.yaml")
@@ -19,18 +19,18 @@ REACH = WritableRepositories(("mirror/*",), ("docker-hub/*", "quay/*"))
 
 
 class Finding:
-    """A registry with two cached repositories, one tagged one, and one that is nobody's business."""
+    """A registry with two cached repositories, one tagged one, and one that no source covers."""
 
     def __init__(self, *rules: CacheRule) -> None:
         self.script = Script()
-        self.cached = FakeCached(*(rules or (HUB, QUAY)), script=self.script)
+        self.cached = FakeCachedRepositories(*(rules or (HUB, QUAY)), script=self.script)
         self.cached.repositories = {
             "quay/team/app": ("2", "1"),
             "app": ("latest",),
             "docker-hub/library/alpine": ("3.20",),
             "mirror/tagged": ("1",),
         }
-        self.tagged = FakeTagged(self.script)
+        self.tagged = FakeTaggedRepositories(self.script)
         self.tag("mirror/tagged", **{"pullahead:upstream": "ghcr.io/a/b", "pullahead:tags": "1", "team": "blue"})
 
     def tag(self, name: str, **tags: str) -> None:
@@ -144,7 +144,7 @@ class TestReach:
 
 class TestFailedCalls:
     @pytest.mark.parametrize("operation", ["cache_rules", "repository_names", "tags_of"])
-    def test_cached_repositories_stay_as_they_were(self, operation: str) -> None:
+    def test_failed_listing_keeps_the_cached_repositories(self, operation: str) -> None:
         finding = Finding()
         before = finding.find().findings
         finding.cached.repositories["quay/new/app"] = ("1",)
@@ -155,7 +155,7 @@ class TestFailedCalls:
             "pull through cache rules could not be read; the earlier findings stay in use: it is throttled",
         )
 
-    def test_tagged_repositories_stay_as_they_were_ignored_ones_too(self) -> None:
+    def test_failed_listing_keeps_the_tagged_and_ignored_repositories(self) -> None:
         finding = Finding()
         finding.tag("quay/team/app", **{"pullahead:ignore": "true"})
         before = finding.find().findings

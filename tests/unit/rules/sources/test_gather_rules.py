@@ -13,7 +13,7 @@ from pullahead.rules.sources.discover import FIND_EVERY, DiscoverSources, Gather
 from pullahead.rules.sources.state import BrokenRules
 from tests.fakes.memory import FakeClock
 from tests.fakes.script import Script
-from tests.fakes.sources import QUAY, FakeCached, FakeStanding, FakeTagged, FakeText
+from tests.fakes.sources import QUAY, FakeCachedRepositories, FakeRulesFile, FakeRulesState, FakeTaggedRepositories
 
 EMPTY = "version: 1\nmirrors: []\n"
 BROKEN = "version: 1\nmirors: []\n"
@@ -29,13 +29,13 @@ class Gathering:
 
     def __init__(self, text: str | None = None) -> None:
         self.script, self.clock = Script(), FakeClock()
-        self.cached, self.tagged = FakeCached(QUAY, script=self.script), FakeTagged(self.script)
+        self.cached, self.tagged = FakeCachedRepositories(QUAY, script=self.script), FakeTaggedRepositories(self.script)
         self.cached.repositories = {"quay/team/app": ("1",)}
-        self.standing = FakeStanding(self.script)
-        self.text = FakeText(text, self.script) if text is not None else None
+        self.rules_state = FakeRulesState(self.script)
+        self.text = FakeRulesFile(text, self.script) if text is not None else None
         self.layer = EMPTY
         self.schedule = self.new_schedule()
-        self.reader = CurrentRules(self.file, self.standing, self.clock)
+        self.reader = CurrentRules(self.file, self.rules_state, self.clock)
 
     def file(self) -> Rules:
         return load_rules(self.layer, source="rules.yaml")
@@ -43,7 +43,7 @@ class Gathering:
     def new_schedule(self) -> GatherRules:
         """Start the function's process anew."""
         find = DiscoverSources(self.cached, self.tagged, WritableRepositories())
-        return GatherRules(self.file, self.text, find, self.standing, self.clock)
+        return GatherRules(self.file, self.text, find, self.rules_state, self.clock)
 
     def gather(self, **later: float) -> Gathered:
         self.clock.advance(**later)
@@ -52,9 +52,9 @@ class Gathering:
     @property
     def broken(self) -> BrokenRules | None:
         """What the schedule wrote down of the newest version."""
-        standing = self.standing.load()
-        assert standing is not None
-        return standing.text.broken
+        state = self.rules_state.load()
+        assert state is not None
+        return state.text.broken
 
     def put(self, text: str) -> None:
         """Put another file where people keep it."""
@@ -67,7 +67,7 @@ def keys(rules: Rules) -> list[str]:
 
 
 class TestSharing:
-    def test_other_functions_know_what_the_schedule_found(self) -> None:
+    def test_other_functions_use_the_findings_of_the_schedule(self) -> None:
         gathering = Gathering()
         gathering.layer = rules_text("1.0")
         found = gathering.gather().rules
@@ -75,7 +75,7 @@ class TestSharing:
         read = gathering.reader()
         assert (read.mirrors, read.digest) == (found.mirrors, found.digest)
 
-    def test_before_the_schedule_ran_the_file_is_in_force(self) -> None:
+    def test_file_is_used_before_the_first_schedule(self) -> None:
         gathering = Gathering()
         gathering.layer = rules_text("1.0")
         assert keys(gathering.reader()) == ["mirror/b:1.0"]
@@ -84,21 +84,21 @@ class TestSharing:
         gathering = Gathering()
         gathering.gather()
         gathering.gather(minutes=5)
-        assert gathering.script.count("save_standing") == 1
+        assert gathering.script.count("save_rules_state") == 1
 
-    def test_aws_is_asked_once_in_five_minutes_however_often_the_schedule_fires(self) -> None:
+    def test_aws_is_called_once_in_five_minutes_however_often_the_schedule_fires(self) -> None:
         gathering = Gathering()
         for _ in range(10):
             gathering.gather(minutes=1)
         assert gathering.script.count("cache_rules") == 3
         assert timedelta(minutes=5) > FIND_EVERY
 
-    def test_reader_asks_once_a_minute(self) -> None:
+    def test_reader_reads_the_state_once_a_minute(self) -> None:
         gathering = Gathering()
         for _ in range(30):
             gathering.reader()
             gathering.clock.advance(seconds=RULES_RELOAD_INTERVAL.total_seconds() / 10)
-        assert gathering.script.count("load_standing") == 3
+        assert gathering.script.count("load_rules_state") == 3
 
     def test_reader_learns_of_a_new_tag_within_a_minute(self) -> None:
         gathering = Gathering()
@@ -108,7 +108,7 @@ class TestSharing:
         gathering.gather(minutes=5)
         assert keys(gathering.reader()) == ["quay/team/app:1", "quay/team/app:2"]
 
-    def test_reader_knows_at_once_what_a_later_run_of_the_schedule_found(self) -> None:
+    def test_reader_uses_later_findings_of_the_schedule_at_once(self) -> None:
         gathering = Gathering()
         gathering.gather()
         gathering.clock.advance(minutes=5)
@@ -119,39 +119,39 @@ class TestSharing:
         gathering.reader.as_of(gathering.clock())
         assert keys(gathering.reader()) == ["quay/team/app:1", "quay/team/app:2"]
 
-    def test_reader_that_asked_since_then_does_not_ask_again(self) -> None:
+    def test_reader_that_is_newer_than_the_schedule_does_not_read_again(self) -> None:
         gathering = Gathering()
         gathering.reader()
         for _ in range(10):
             gathering.reader.as_of(gathering.clock())
             gathering.reader()
-        assert gathering.script.count("load_standing") == 1
+        assert gathering.script.count("load_rules_state") == 1
 
-    def test_deployed_rules_are_in_force_before_the_schedule_runs_again(self) -> None:
+    def test_deployed_rules_are_used_before_the_next_schedule(self) -> None:
         gathering = Gathering()
         gathering.gather()
         gathering.layer = rules_text("2.0")
-        fresh = CurrentRules(gathering.file, gathering.standing, gathering.clock)
+        fresh = CurrentRules(gathering.file, gathering.rules_state, gathering.clock)
         assert keys(fresh()) == ["mirror/b:2.0", "quay/team/app:1"]
 
-    def test_reader_stays_with_what_it_knows_while_s3_does_not_answer(self) -> None:
+    def test_reader_keeps_its_rules_while_s3_is_unavailable(self) -> None:
         gathering = Gathering()
         gathering.gather()
         known = gathering.reader()
-        gathering.script.fail("load_standing", StorageError("503"))
+        gathering.script.fail("load_rules_state", StorageError("503"))
         gathering.clock.advance(minutes=1)
         assert gathering.reader() is known
 
-    def test_reader_that_knows_nothing_fails_when_s3_does_not_answer(self) -> None:
+    def test_reader_without_rules_fails_while_s3_is_unavailable(self) -> None:
         gathering = Gathering()
-        gathering.script.fail("load_standing", StorageError("503"))
+        gathering.script.fail("load_rules_state", StorageError("503"))
         with pytest.raises(StorageError):
             gathering.reader()
         assert keys(gathering.reader()) == []
 
     def test_state_of_another_version_is_overwritten(self) -> None:
         gathering = Gathering()
-        gathering.standing.content = b'{"version": 2, "text": {"good": 7}}'
+        gathering.rules_state.content = b'{"version": 2, "text": {"good": 7}}'
         assert keys(gathering.reader()) == []
         gathering.gather()
         gathering.clock.advance(minutes=1)
@@ -159,7 +159,7 @@ class TestSharing:
 
 
 class TestTelling:
-    def test_notice_is_reported_once_and_again_after_it_was_gone(self) -> None:
+    def test_notice_is_reported_once_and_again_after_it_disappeared(self) -> None:
         gathering = Gathering()
         gathering.tagged.repositories["mirror/x"] = {"pullahead:upstream": "A B", "pullahead:tags": "1"}
         assert len(gathering.gather().notices) == 1
@@ -169,7 +169,7 @@ class TestTelling:
         gathering.tagged.repositories["mirror/x"] = {"pullahead:upstream": "A B", "pullahead:tags": "1"}
         assert len(gathering.gather(minutes=5).notices) == 1
 
-    def test_new_process_does_not_report_it_again(self) -> None:
+    def test_new_process_does_not_repeat_a_notice(self) -> None:
         gathering = Gathering()
         gathering.tagged.repositories["mirror/x"] = {"pullahead:upstream": "A B", "pullahead:tags": "1"}
         gathering.gather()
@@ -239,15 +239,15 @@ class TestRulesElsewhere:
         gathering.gather(minutes=5)
         assert gathering.broken is None
 
-    def test_without_any_good_version_the_schedule_fails(self) -> None:
+    def test_schedule_fails_without_any_valid_version(self) -> None:
         gathering = Gathering(BROKEN)
         with pytest.raises(ConfigError, match="mirors"):
             gathering.gather()
-        assert gathering.standing.content is None
+        assert gathering.rules_state.content is None
         gathering.put(rules_text("1.0"))
         assert "mirror/b:1.0" in keys(gathering.gather().rules)
 
-    def test_without_the_parameter_the_layer_is_in_force_again(self) -> None:
+    def test_layer_is_used_again_without_the_parameter(self) -> None:
         gathering = Gathering(rules_text("1.0"))
         gathering.gather()
         gathering.layer = rules_text("layer")

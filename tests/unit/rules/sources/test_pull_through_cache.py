@@ -1,4 +1,4 @@
-"""Pull through cache rules → rules: which upstream a cached repository stands for, and with which credentials."""
+"""Pull through cache rules → rules: the upstream of a cached repository, and its credentials."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""Resource tags → rules: both spellings, what stands for a glob, and tags that mean nothing."""
+"""Resource tags → rules: both spellings, the replacement of glob characters, and invalid tags."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""Takes batches: a message whose body begins with `bad` fails, `poison` fails the whole batch."""
+"""Takes batches: a message whose body begins with `bad` fails, `invalid` fails the whole batch."""
 
 import os
 from typing import Any
@@ -6,14 +6,14 @@ from typing import Any
 import boto3
 
 
-class PoisonError(Exception):
+class InvalidMessageError(Exception):
     pass
 
 
 def handler(event: dict[str, Any], context: Any) -> Any:
     records = event["Records"]
-    if any(record["body"].startswith("poison") for record in records):
-        raise PoisonError
+    if any(record["body"].startswith("invalid") for record in records):
+        raise InvalidMessageError
     sqs = boto3.client("sqs")
     for record in records:
         text = f"{record['body']} {record['attributes']['ApproximateReceiveCount']}"

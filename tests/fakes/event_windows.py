@@ -1,4 +1,4 @@
-"""Windows without AWS: one begins with its first event."""
+"""Event windows in memory; a window begins with its first event."""
 
 from datetime import datetime
 
@@ -7,7 +7,7 @@ from pullahead.rules.mirror_key import RecordKey
 from tests.fakes.script import Script
 
 
-class FakeWindows:
+class FakeEventWindows:
     """Implements `pullahead.checks.ports.EventWindows`."""
 
     def __init__(self, script: Script | None = None) -> None:

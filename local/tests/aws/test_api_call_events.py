@@ -38,11 +38,9 @@ def offer(whole: WholeStack, state: str, name: str, kind: str = "AWS API Call vi
         ("DISABLED", "BatchGetImage", 0),
     ],
 )
-def test_call_that_only_reads_comes_to_a_rule_that_wants_all(
-    whole: WholeStack, state: str, name: str, offered: int
-) -> None:
+def test_read_only_call_reaches_a_rule_for_all_calls(whole: WholeStack, state: str, name: str, offered: int) -> None:
     assert offer(whole, state, name) == offered
 
 
-def test_other_events_are_offered_whatever_they_say_of_a_name(whole: WholeStack) -> None:
+def test_other_events_match_without_a_read_only_filter(whole: WholeStack) -> None:
     assert offer(whole, "ENABLED", "DescribeImages", "something else") == 1

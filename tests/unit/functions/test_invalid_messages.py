@@ -1,4 +1,4 @@
-"""What check_freshness does with messages that fail: which come back, which are put aside, and what is counted."""
+"""Failed messages of check_freshness: which are retried, which go to the dead-letter queue, what is counted."""
 
 from typing import Any
 
@@ -12,7 +12,7 @@ from tests.fakes.application import MAX_RECEIVE_COUNT, InMemoryService
 from tests.fakes.checks import FIRST
 from tests.fakes.samples import KEY, REPOSITORY, UPSTREAM, rules
 
-POISON = '{"reason": "hunch"}'
+INVALID = '{"reason": "hunch"}'
 
 
 @pytest.fixture
@@ -45,17 +45,17 @@ def measured() -> dict[str, float]:
     return {name: sum(metric["Value"]) for name, metric in Metrics().metric_set.items()}
 
 
-@pytest.mark.parametrize("poison", [POISON, "{", "null", '"\\ud800"', '{"kind": "list"}'])
-def test_undecodable_message_goes_to_the_dead_letter_queue_at_once(service: InMemoryService, poison: str) -> None:
-    assert received(service, poison, good(service), poison) == []
+@pytest.mark.parametrize("invalid", [INVALID, "{", "null", '"\\ud800"', '{"kind": "list"}'])
+def test_undecodable_message_goes_to_the_dead_letter_queue_at_once(service: InMemoryService, invalid: str) -> None:
+    assert received(service, invalid, good(service), invalid) == []
     assert service.records.stored.keys() == {KEY}
-    assert [letter.body for letter in service.dead_letters.letters.values()] == [poison, poison]
+    assert [letter.body for letter in service.dead_letters.letters.values()] == [invalid, invalid]
     assert service.dead_letters.reasons == ["InvalidEventError"] * 2
     assert measured() == {"CheckFailures": 2, "DeadLetters": 2, "Checks": 1}
 
 
 def test_dead_letter_names_the_decoding_error(service: InMemoryService) -> None:
-    assert received(service, POISON) == []
+    assert received(service, INVALID) == []
     (letter,) = service.dead_letters.letters.values()
     assert "$.reason" in letter.text or "hunch" in letter.text
     assert (letter.tries, letter.since) == (1, service.clock())
@@ -88,7 +88,7 @@ def test_message_with_one_failing_mirror_is_dead_lettered_after_its_last_try(
 
 def test_message_that_cannot_be_dead_lettered_is_retried(service: InMemoryService) -> None:
     service.script.fail("send_dead_letter", StorageError("no"))
-    assert received(service, POISON, good(service)) == ["0"]
+    assert received(service, INVALID, good(service)) == ["0"]
     assert measured() == {"CheckFailures": 1, "Checks": 1}
-    assert received(service, POISON) == []
+    assert received(service, INVALID) == []
     assert service.dead_letters.reasons == ["InvalidEventError"]

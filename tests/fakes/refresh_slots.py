@@ -1,4 +1,4 @@
-"""Slots for refreshes, and the line to wait in, without AWS."""
+"""Refresh slots and waiting refreshes in memory."""
 
 from collections.abc import Iterator, Mapping
 from datetime import datetime
@@ -9,7 +9,7 @@ from pullahead.rules.mirror_key import MirrorKey
 from tests.fakes.script import Script
 
 
-class FakeSlots:
+class FakeRefreshSlots:
     """Implements `pullahead.refresh.ports.RefreshSlots`."""
 
     def __init__(self, script: Script | None = None) -> None:
@@ -40,8 +40,8 @@ class FakeSlots:
                 self.taken.pop(name, None)
 
 
-class FakeWaitingLine:
-    """Implements `pullahead.refresh.ports.WaitingRefreshes`; each page is what waits when it is asked for."""
+class FakeWaitingRefreshes:
+    """Implements `pullahead.refresh.ports.WaitingRefreshes`; each page is read when it is requested."""
 
     def __init__(self, script: Script | None = None) -> None:
         self.script = script or Script()
@@ -54,7 +54,7 @@ class FakeWaitingLine:
             self.waiting[mirror] = WaitingRefresh(mirror, request.name, request)
 
     def spoil(self, mirror: MirrorKey, since: datetime) -> None:
-        """Make an entry one that cannot be read."""
+        """Make an entry unreadable."""
         self.waiting[mirror] = self.waiting[mirror]._replace(request=None)
         self.unreadable[mirror] = since
 
@@ -74,8 +74,8 @@ class FakeWaitingLine:
 
     def remove(self, refresh: WaitingRefresh) -> None:
         with self.script.call("remove"):
-            standing = self.waiting.get(refresh.mirror)
-            if standing is not None and standing.name == refresh.name:
+            waiting = self.waiting.get(refresh.mirror)
+            if waiting is not None and waiting.name == refresh.name:
                 del self.waiting[refresh.mirror]
 
     def count(self) -> int:

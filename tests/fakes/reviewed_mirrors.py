@@ -1,4 +1,4 @@
-"""Mirrors that are checked and reviewed, as far as what they were seen to be like. Decides no expectation."""
+"""Mirrors that are judged by given observations, and reviewed."""
 
 from datetime import timedelta
 
@@ -10,8 +10,8 @@ from pullahead.mirrors.record import MirrorRecord
 from pullahead.mirrors.store import Heartbeat
 from pullahead.oci import parse_reference
 from pullahead.rules.model import Mirror
+from tests.fakes.alerts import ReviewedService
 from tests.fakes.samples import failed, root, rules
-from tests.fakes.telling import ReviewedService
 
 OLD, NEW, OTHER = root("old"), root("new"), root("other")
 FRESH, STALE = Observation(OLD, OLD.digest), Observation(NEW, OLD.digest)
@@ -20,38 +20,38 @@ DOWN = Observation(failed(RegistryUnavailableError, "it is down"), OLD.digest)
 ALERT_AFTER = timedelta(hours=1)
 
 
-class Watched(ReviewedService):
+class ReviewedMirrors(ReviewedService):
     """Mirrors of registries, by default of `ghcr.io`, that are checked and reviewed. All are fresh at first."""
 
     def __init__(self, *names: str, host: str = "ghcr.io") -> None:
         super().__init__(lambda: rules(self.mirrors.values()))
         self.mirrors = {name: self.mirror(name, host) for name in names or ("a",)}
-        self.see(FRESH)
+        self.check(FRESH)
 
     def mirror(self, name: str, host: str) -> Mirror:
         upstream = parse_reference(f"{host}/team/{name}:1.0")
         return Mirror(upstream, f"mirror/{name}", "1.0", timedelta(minutes=5), ALERT_AFTER, rule="app")
 
-    def see(self, seen: Observation, *names: str, **later: float) -> None:
-        """Let time pass, and check mirrors, by default all."""
+    def check(self, observed: Observation, *names: str, **later: float) -> None:
+        """Advance the clock, and judge mirrors, by default all, by an observation."""
         self.clock.advance(**later)
         for name in names or self.mirrors:
             mirror = self.mirrors[name]
             known = self.records.stored.get(mirror.key)
-            after = judge(seen, known, mirror, self.clock()).record
+            after = judge(observed, known, mirror, self.clock()).record
             if not after.says_the_same_as(known):
                 self.records.save(after, known.version if known is not None else 0)
 
     def review(self, left: float = 300.0, **later: float) -> Reviewed:
-        """Let time pass while the schedule goes on, and review."""
+        """Advance the clock with a running schedule, and review."""
         self.clock.advance(**later)
         self.records.heartbeat = Heartbeat(self.clock(), "another")
         return super().review(left)
 
     def stale(self, *names: str) -> None:
-        """Let upstream have moved for so long that it is told."""
-        self.see(STALE, *names)
-        self.see(STALE, *names, minutes=61)
+        """Make mirrors stale for longer than `alert_after`."""
+        self.check(STALE, *names)
+        self.check(STALE, *names, minutes=61)
 
     def record(self, name: str = "a") -> MirrorRecord:
         return self.records.stored[self.mirrors[name].key]

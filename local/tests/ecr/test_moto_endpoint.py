@@ -27,7 +27,7 @@ def post(registry: RunningEcr, target: str, body: bytes, region: str = "eu-west-
     return response.status_code, response.json()["__type"]
 
 
-def test_operation_that_is_not_done_here_is_refused_by_name(client: ECRClient) -> None:
+def test_unsupported_operation_is_refused_by_name(client: ECRClient) -> None:
     with refused("UnknownOperationException", "StartImageScan"):
         client.start_image_scan(repositoryName=REPOSITORY, imageId={"imageTag": "latest"})
 
@@ -65,7 +65,7 @@ def test_part_that_is_not_base64_is_refused(registry: RunningEcr) -> None:
     assert post(registry, TARGET + "UploadLayerPart", body) == (400, "SerializationException")
 
 
-def test_registry_of_another_region_is_not_here(registry: RunningEcr) -> None:
+def test_registry_of_another_region_is_not_found(registry: RunningEcr) -> None:
     """Silently sharing one registry would hide a client that asks the wrong region."""
     assert post(registry, TARGET + "ListImages", b"{}", "us-east-1") == (400, "UnrecognizedClientException")
 

@@ -1,4 +1,4 @@
-"""Who is told, and what is remembered of it, without AWS."""
+"""Published alerts and stored incidents in memory, and a service that reviews records."""
 
 from collections.abc import Callable, Collection, Mapping
 from datetime import datetime, timedelta
@@ -13,7 +13,7 @@ from pullahead.rules.model import Rules
 from tests.fakes.memory import FakeClock, FakeRecords
 from tests.fakes.outcomes import FakeOutcomes, announcer
 from tests.fakes.script import Script
-from tests.fakes.sources import FakeStanding
+from tests.fakes.sources import FakeRulesState
 
 ADDRESS = "s3://team-rules/rules.yaml"
 
@@ -27,12 +27,12 @@ class FakeAlerts:
 
     @property
     def kinds(self) -> list[str]:
-        """Name what was told, in order."""
+        """List the kinds of the published alerts, in order."""
         return [notice.kind.value for notice in self.published]
 
     @property
     def subjects(self) -> list[str]:
-        """Quote what was told, in order: who, and what is the matter, without how it is explained."""
+        """List the subjects of the published alerts, in order, without the details after the second colon."""
         return [subject_of(notice).removeprefix("Pullahead: ").partition(": ")[0] for notice in self.published]
 
     def publish(self, notice: Notice) -> None:
@@ -71,18 +71,18 @@ class FakeIncidents:
 
 
 class ReviewedService:
-    """Records that are reviewed, all in memory."""
+    """The review of records with its ports in memory."""
 
     def __init__(self, rules: Callable[[], Rules]) -> None:
         self.script = Script()
         self.clock, self.records = FakeClock(), FakeRecords(self.script)
-        self.incidents, self.standing = FakeIncidents(self.script), FakeStanding(self.script)
+        self.incidents, self.rules_state = FakeIncidents(self.script), FakeRulesState(self.script)
         self.alerts, self.chat = FakeAlerts(self.script), FakeAlerts(self.script, "publish_chat")
         self.outcomes = FakeOutcomes(self.script)
         tell = NotificationSender(self.records, self.incidents, self.alerts, self.chat)
         self.use_case = ReviewRecords(
             rules,
-            self.standing,
+            self.rules_state,
             self.records,
             self.incidents,
             tell,
@@ -98,12 +98,12 @@ class ReviewedService:
             self.records.put(record)
 
     def review(self, left: float = 300.0, **later: float) -> Reviewed:
-        """Let time pass, and review with so many seconds left to the function."""
+        """Advance the clock, and review with so many seconds left to the function."""
         self.clock.advance(**later)
         return self.use_case(lambda: left)
 
-    def told(self, **later: float) -> list[str]:
-        """Review, and quote what people are told of it."""
+    def sent_alerts(self, **later: float) -> list[str]:
+        """Review, and return the subjects of the alerts that it sent."""
         before = len(self.alerts.published)
         self.review(**later)
         return self.alerts.subjects[before:]

@@ -1,4 +1,4 @@
-"""The door to refreshes, all of it in memory: stale mirrors, slots, the line, and the processes that admit."""
+"""The refresh queue with its ports in memory: stale mirrors, slots, waiting refreshes, and two processes."""
 
 from datetime import timedelta
 
@@ -7,32 +7,38 @@ from pullahead.mirrors.record import MirrorRecord, State
 from pullahead.refresh.ports import StartResult
 from pullahead.refresh.queue import RefreshQueue
 from pullahead.refresh.request import refresh_request
-from tests.fakes.admission import FakeSlots, FakeWaitingLine
-from tests.fakes.memory import FakeClock, FakeRecords, FakeRefreshes
+from tests.fakes.memory import FakeClock, FakeRecords, FakeRefreshExecutions
+from tests.fakes.refresh_slots import FakeRefreshSlots, FakeWaitingRefreshes
 from tests.fakes.samples import mirror, root, rule, rules
 from tests.fakes.script import Script
 
 
-class Door:
-    """Mirrors of one repository that are all stale, and the door to their refreshes."""
+class QueueingService:
+    """Stale mirrors of one repository, and the queue of their refreshes."""
 
     def __init__(self, at_most: int = 1, *tags: str) -> None:
         self.script = Script()
         self.clock = FakeClock()
-        self.slots, self.line = FakeSlots(self.script), FakeWaitingLine(self.script)
-        self.records, self.refreshes = FakeRecords(self.script), FakeRefreshes(self.script)
+        self.slots, self.waiting_refreshes = FakeRefreshSlots(self.script), FakeWaitingRefreshes(self.script)
+        self.records, self.refreshes = FakeRecords(self.script), FakeRefreshExecutions(self.script)
         self.rules = rules([mirror(tag) for tag in tags], "r", rule(*tags))
         self.at_most = at_most
         self.one, self.other = self.process(), self.process()
 
     def process(self) -> RefreshQueue:
-        """Begin a process of its own."""
+        """Start another process."""
         return RefreshQueue(
-            lambda _: self.rules, self.slots, self.line, self.refreshes, self.records, self.clock, self.at_most
+            lambda _: self.rules,
+            self.slots,
+            self.waiting_refreshes,
+            self.refreshes,
+            self.records,
+            self.clock,
+            self.at_most,
         )
 
     def stale(self, tag: str, hours: float = 1, episode: int = 1) -> RefreshRequest:
-        """Remember a mirror as stale for so long, and make the request of its refresh."""
+        """Store a mirror as stale for so many hours, and return the request of its refresh."""
         since = self.clock() - timedelta(hours=hours)
         record = MirrorRecord(
             mirror(tag).key,
@@ -48,14 +54,14 @@ class Door:
         return refresh_request(mirror(tag), root(f"{tag}-{episode}"), record)
 
     def ask(self, *requests: RefreshRequest) -> list[StartResult]:
-        """Ask for refreshes as a check of them all does."""
+        """Request refreshes as one check of all mirrors does."""
         answers = [self.one.start(request) for request in requests]
         if StartResult.WAITING in answers:
             self.one.start_waiting()
         return answers
 
     def end(self, tag: str, status: StartResult = StartResult.SUCCEEDED) -> str:
-        """Let the running refresh of a tag end, and record what came of it; name its execution."""
+        """End the running refresh of a tag, record its outcome, and return the name of its execution."""
         name = next(request.name for request in self.refreshes.requests.values() if request.tag == tag)
         self.refreshes.statuses[name] = status
         record = self.records.stored[mirror(tag).key]
@@ -64,11 +70,11 @@ class Door:
         return name
 
     @property
-    def begun(self) -> list[str]:
+    def started_tags(self) -> list[str]:
         """List the tags whose refreshes were started, in order."""
         return [request.tag for request in self.refreshes.requests.values()]
 
     @property
     def running(self) -> int:
-        """Count what runs."""
+        """Count the running refreshes."""
         return list(self.refreshes.statuses.values()).count(StartResult.RUNNING)

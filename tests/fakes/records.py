@@ -1,4 +1,4 @@
-"""Records as mirrors of the rule `app` have them. Decides no expectation."""
+"""Records of mirrors of the rule `app`."""
 
 from datetime import datetime
 from typing import Any

@@ -1,7 +1,7 @@
-"""Actors that work at once, one step at a time: which of them goes on at each call of a port is chosen by a test.
+"""A deterministic scheduler of threads: at each call of a port, the test chooses which actor continues.
 
-Each actor is a thread that has the floor from one call to the next. Nothing depends on the machine's own scheduling, so
-the same choices give the same play.
+Each actor is a thread that runs alone from one call to the next. Nothing depends on the machine's scheduling, so the
+same choices give the same interleaving.
 """
 
 import threading
@@ -14,22 +14,22 @@ _PATIENCE_SECONDS = 30.0
 
 
 class Actor:
-    """One that works; every call that others could see goes through `call`."""
+    """One thread; each of its operations on shared state goes through `call`."""
 
     def __init__(self, name: str, work: Callable[["Actor"], None]) -> None:
         self.name = name
-        self.dies_at: int | None = None  # the number of the call before which it is gone for good
+        self.dies_at: int | None = None  # the number of the call before which it is killed
         self.calls = 0
         self.error: Exception | None = None
         self.has_ended = False
         self._work = work
         self._go, self._stop = threading.Semaphore(0), threading.Semaphore(0)
         self._thread = threading.Thread(target=self._run, daemon=True, name=name)
-        self._on_stage = False
+        self._is_started = False
 
     @contextmanager
     def call(self) -> Iterator[None]:
-        """Let others go on before something is asked or done; what is inside happens at one moment."""
+        """Yield to other actors, then run the body atomically."""
         self._stop.release()
         _acquire(self._go, self.name)
         self.calls += 1
@@ -38,9 +38,9 @@ class Actor:
         yield
 
     def step(self) -> None:
-        """Go on until the next call, or the end."""
-        if not self._on_stage:
-            self._on_stage = True
+        """Run until the next call, or the end."""
+        if not self._is_started:
+            self._is_started = True
             self._thread.start()
         else:
             self._go.release()
@@ -51,25 +51,25 @@ class Actor:
             self._work(self)
         except Killed:
             self.error = None
-        except Exception as error:  # noqa: BLE001 - raised by whoever runs the play
+        except Exception as error:  # noqa: BLE001 - raised by Scheduler.run
             self.error = error
         self.has_ended = True
         self._stop.release()
 
 
-class Stage:
-    """Runs a play. `choose` is given how many actors could go on, and says which does."""
+class Scheduler:
+    """Runs actors. `choose` is given the number of runnable actors, and returns the index of the next."""
 
     def __init__(self, choose: Callable[[int], int]) -> None:
         self.choose = choose
         self._waiting: list[Actor] = []
 
     def add(self, actor: Actor) -> None:
-        """Let an actor begin; others may add more while the play runs."""
+        """Add an actor; actors may add others while they run."""
         self._waiting.append(actor)
 
     def run(self) -> None:
-        """Play until everybody has ended. Raises what an actor did not expect."""
+        """Run until all actors have ended. Raises an actor's unexpected error."""
         while self._waiting:
             actor = self._waiting[self.choose(len(self._waiting))]
             actor.step()
@@ -81,4 +81,4 @@ class Stage:
 
 def _acquire(semaphore: threading.Semaphore, name: str) -> None:
     if not semaphore.acquire(timeout=_PATIENCE_SECONDS):
-        raise TimeoutError(f"{name} stands still")
+        raise TimeoutError(f"{name} is blocked")

@@ -1,4 +1,4 @@
-"""The use case of webhooks with its ports in memory, and one rule for every sender's sample. Decides no expectation."""
+"""The use case of webhooks with its ports in memory, and one rule for every sender's sample."""
 
 from typing import Any
 
@@ -7,11 +7,11 @@ from pullahead.rules.model import Rule, Rules
 from pullahead.rules.tag_patterns import TagSelection
 from pullahead.webhooks.http import WebhookResponse
 from pullahead.webhooks.receive import ReceiveWebhook, SecretCache
-from tests.fakes.memory import FakeClock, FakeQueue
+from tests.fakes.event_windows import FakeEventWindows
+from tests.fakes.memory import FakeCheckQueue, FakeClock
 from tests.fakes.samples import rule
 from tests.fakes.script import Script
-from tests.fakes.webhooks import FakeCalls, FakeWebhookSecrets
-from tests.fakes.windows import FakeWindows
+from tests.fakes.webhooks import FakeReplayGuard, FakeWebhookSecrets
 
 HOSTS = {
     "dockerhub": "docker.io",
@@ -55,32 +55,32 @@ def namespace(path: str, *names: str, **more: Any) -> Rule:
     return rule(upstream=str(Repository("quay.io", f"{path}/*")), repository=repository, tags=tags, **more)
 
 
-class Receiving:
-    """One process that takes webhooks."""
+class WebhookReceiver:
+    """A process that receives webhooks."""
 
     def __init__(self, rules: Rules | None = None) -> None:
         self.script, self.clock = Script(), FakeClock()
         self.rules = rules if rules is not None else sample_rules()
-        self.queue, self.windows = FakeQueue(self.script), FakeWindows(self.script)
-        self.calls, self.secrets = FakeCalls(self.script), FakeWebhookSecrets(self.script)
+        self.queue, self.windows = FakeCheckQueue(self.script), FakeEventWindows(self.script)
+        self.calls, self.secrets = FakeReplayGuard(self.script), FakeWebhookSecrets(self.script)
         self.use_case = self.process()
 
     def process(self) -> ReceiveWebhook:
-        """Start another process, which remembers nothing itself."""
+        """Start another process, with empty caches."""
         known = SecretCache(self.secrets, self.clock)
         return ReceiveWebhook(self._load, known, self.windows, self.queue, self.calls, self.clock)
 
     def receive(self, event: object) -> WebhookResponse:
-        """Hand a call to the process."""
+        """Receive a webhook."""
         return self.use_case(event)
 
     def status(self, event: object) -> int:
-        """Hand a call to the process, and say only how it was answered."""
+        """Receive a webhook, and return the response's status."""
         return self.receive(event).status
 
     @property
     def asked(self) -> list[str]:
-        """What was asked of AWS, in order, but for the secret."""
+        """The calls of AWS in order, without reads of the secret."""
         return [call for call in self.script.calls if call != "read_webhook_secrets"]
 
     def _load(self) -> Rules:
