@@ -10,7 +10,8 @@ from tests.architecture.source import ROOT
 
 LAYER = ROOT / "layers" / "pullahead"
 WITHOUT_PIP = 'echo "No module named pip" >&2\nexit 1\n'
-LAMBDA = ["--platform", "manylinux2014_aarch64", "--implementation", "cp", "--python-version", "3.13"]
+PLATFORMS = ["--platform", "manylinux2014_aarch64", "--platform", "manylinux_2_28_aarch64"]
+LAMBDA = [*PLATFORMS, "--implementation", "cp", "--python-version", "3.13"]
 
 
 class Machine:

@@ -17,7 +17,7 @@ mirrors:
     repository: Mirror/App
     check_evry: 5m
 """
-PROBLEMS = ("tag does not belong here", "no tag", "no name that ECR allows", "check_evry")
+PROBLEMS = ("the tag does not belong here", "it is empty", "is not a valid ECR repository name", "check_evry")
 
 
 def test_broken_rules_fail_the_schedule_with_every_problem(scene: Scene) -> None:
