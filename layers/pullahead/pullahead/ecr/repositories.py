@@ -69,7 +69,7 @@ def _expiring_untagged(days: int) -> str:
     # ECR User Guide, "Lifecycle policy properties": sinceImagePulled counts from the push if nobody pulled. What an
     # index names does not expire before the index does.
     selection = {"tagStatus": "untagged", "countType": "sinceImagePulled", "countUnit": "days", "countNumber": days}
-    description = f"Untagged images that nobody pulled for {days} days (Pullahead)"
+    description = f"Untagged images not pulled for {days} days (Pullahead)"
     rule = {"rulePriority": 1, "description": description, "selection": selection, "action": {"type": "expire"}}
     return json.dumps({"rules": [rule]})
 

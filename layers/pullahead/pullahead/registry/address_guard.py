@@ -179,7 +179,7 @@ class Guard:
         return sock
 
     def check_name(self, url: SplitResult, permission: Permission, inquiry: Inquiry) -> None:
-        """Judge a host that somebody else resolves. Raises AccessDeniedError."""
+        """Judge a host that a proxy resolves. Raises AccessDeniedError."""
         host = (url.hostname or "").rstrip(".")
         address = literal_address(host)
         if address is not None:
@@ -239,7 +239,7 @@ def kind_of(address: _Address) -> _Kind | None:
 
 
 def open_anywhere(url: SplitResult, timeout: float) -> socket.socket:
-    """Connect to an address that nobody judges. Raises OSError and UnicodeError."""
+    """Connect to an address without judging it. Raises OSError and UnicodeError."""
     return SYSTEM_NETWORK.connect((url.hostname or "", port_of(url)), timeout)
 
 

@@ -1,7 +1,7 @@
 """Blobs as streams that begin anywhere. Verifies where they begin and how long they are; not what they hold.
 
 Blobs that a manifest names by URL are read where the URL leads, by the rules for what a registry redirects to. Nobody
-there is told who we are, and the guard judges the address as one that the registry has sent us to: so a public
+there gets credentials, and the guard judges the address as one that the registry has sent us to: so a public
 registry's manifest leads nowhere within, and plain HTTP is spoken only to hosts for which that is allowed.
 
 Source: OCI distribution specification 1.1, "Pulling blobs"; RFC 9110 section 14 (range requests).
@@ -201,6 +201,6 @@ def open_foreign(
     if address is None:
         cause = "the manifest names an invalid URL"
         raise Inquiry("reading the blob", str(blob.digest)).error(NotFoundError, cause)
-    reference = f"{blob.digest} from {address.netloc}"  # a path or a query may hold what is nobody's business
+    reference = f"{blob.digest} from {address.netloc}"  # a path or a query may hold a secret
     location = BlobLocation(address._replace(fragment="").geturl(), reference, named_by)
     return open_blob(session, redirects, location, blob, first_byte, end)

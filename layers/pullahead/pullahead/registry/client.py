@@ -36,7 +36,7 @@ class UpstreamRegistry:
 
     `ca` names a file of certificates to trust instead of the system's. Certificates of `insecure` hosts are not
     verified, and they are asked by plain HTTP if they do not speak TLS. `runtime_api` and `trusts_the_first` are the
-    guard's. `wall_clock` is what limits are told by, in seconds since 1970: unlike `clock` it goes on while a process
+    guard's. `wall_clock` is the time of rate limits, in seconds since 1970: unlike `clock` it goes on while a process
     sleeps. `patience` is for how many seconds a request waits for its turn rather than be deferred. `adapter` takes the
     place of the network.
     """

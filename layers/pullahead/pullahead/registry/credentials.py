@@ -1,4 +1,4 @@
-"""Credentials for registries, and who may be told them; logins as docker and containers write them. Reads no file.
+"""Credentials for registries, and which hosts get them; logins as docker and containers write them. Reads no file.
 
 Sources: Docker CLI reference, "docker login"; containers-auth.json(5).
 """
@@ -34,7 +34,7 @@ Credentials = Callable[[Repository], Credential | None]
 """Finds the credential for a repository; None if there is none. Asked again when a registry refuses one."""
 
 Refused = Callable[[Repository, Credential], None]
-"""Is told that a registry refuses a credential, before it is asked for again: the next one may be another."""
+"""Called when a registry refuses a credential, before it is looked up again: the next one may be another."""
 
 # Second-level names under which countries let anybody register, as in co.uk or com.au.
 _OPEN_SECOND_LEVELS = frozenset({"ac", "co", "com", "edu", "gob", "gov", "go", "mil", "ne", "net", "or", "org"})
@@ -89,7 +89,7 @@ def may_be_told(realm: SplitResult, registry: SplitResult) -> bool:
 
 
 def _registrable_domain(host: str) -> str | None:
-    """Name the domain that one owner has registered; None if a host shares its domain with nobody, or strangers."""
+    """Name the domain that one owner has registered; None for addresses and for domains that many owners share."""
     labels = host.rstrip(".").split(".")
     if len(labels) < 2 or _is_address(host):
         return None

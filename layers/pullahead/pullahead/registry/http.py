@@ -1,6 +1,6 @@
 """HTTP by requests: to addresses that the guard has judged, by deadlines, bodies as they are sent. Retries nothing.
 
-requests is told everything and asks the environment nothing: no .netrc, no cookies, no redirects, no decoding, no
+requests gets everything from here, nothing from the environment: no .netrc, no cookies, no redirects, no decoding, no
 certificates of its own. Its connections (urllib3's) are opened by the address guard, so that the address that was
 judged is the one connected to, and come from pools of which each belongs to one origin, one permission of the guard,
 one proxy and one set of certificates. Proxies of the environment are used as tunnels.
@@ -87,7 +87,7 @@ for _name in ("urllib3.connection", "urllib3.connectionpool"):
 
 
 class Trust(NamedTuple):
-    """Whose certificates count: those of a file, or the system's; a host's own; nobody's for insecure hosts."""
+    """Whose certificates count: those of a file, or the system's; a host's own; none for insecure hosts."""
 
     ca: str | None = None
     certificates: Certificates = no_certificates
@@ -124,7 +124,7 @@ _NO_DELAY = (socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
 
 class _Route(NamedTuple):
-    """What connections of one pool have in common: nobody gets one that the guard would not have let it make."""
+    """What connections of one pool have in common: a request gets only one that the guard would let it open."""
 
     origin: str
     permission: Permission
@@ -280,7 +280,7 @@ class _Pool(_PoolBase):
         super()._put_conn(conn)
 
     def speaks_tls(self) -> bool | None:
-        """Connect, and tell whether the host speaks TLS; None if that cannot be told. Raises AccessDeniedError."""
+        """Connect, and return whether the host speaks TLS; None if that is not known. Raises AccessDeniedError."""
         connection = self._get_conn()
         try:
             self._validate_conn(connection)
@@ -351,7 +351,7 @@ class _GuardedAdapter(HTTPAdapter):
         """Leave the pool's certificates alone: requests would add its own list to them."""
 
     def close(self) -> None:
-        """Close every connection that nobody uses."""
+        """Close every idle connection."""
         with self._lock:
             pools = list(self._pools.values())
             self._pools.clear()
@@ -422,7 +422,7 @@ class Response:
                 self.limit(seconds)
                 return self._raw.read1(BLOCK_BYTES, decode_content=False) or b""
             timed.begin_piece(has_begun=bool(self._ahead))
-            # Of the first piece some may have come with the head, of which nobody knows how much: it is taken as it is.
+            # An unknown part of the first piece may have come with the head: it is taken as it is.
             read = self._raw.read1 if self._ahead is None else self._raw.read
             piece: bytes = read(BLOCK_BYTES, decode_content=False) or b""
             self._ahead = 0 if self._ahead is None else self._ahead + timed.received - len(piece)
@@ -436,7 +436,7 @@ class Response:
     def close(self) -> None:
         """Give the connection back, or end it if something was left unread."""
         if not self._is_released and self._raw.length_remaining == 0:
-            self.read(1)  # nothing comes; http.client is told so
+            self.read(1)  # reads nothing; lets http.client know that the body is over
         self._response.close()
 
     @property
@@ -552,11 +552,11 @@ class HttpClient:
             return Answer(response.status_code, response.headers, read_all(response, request.inquiry, MAX_ANSWER_BYTES))
 
     def speaks_tls(self, request: Request) -> bool | None:
-        """Tell whether the host of a request speaks TLS; None if that cannot be told. Raises AccessDeniedError."""
+        """Return whether the host of a request speaks TLS; None if that is not known. Raises AccessDeniedError."""
         return self._adapter.pool_for(self._call(request)).speaks_tls()
 
     def close(self) -> None:
-        """Close every connection that nobody uses."""
+        """Close every idle connection."""
         self._adapter.close()
 
     def _call(

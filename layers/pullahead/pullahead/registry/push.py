@@ -1,6 +1,6 @@
 """Writes to any OCI registry: blobs in one streamed request or in parts, manifests byte for byte.
 
-Whether a blob is there is told by the request that offers it (a mount from the repository itself), so nothing is asked
+The request that offers a blob (a mount from the repository itself) shows whether it is there, so nothing is asked
 before. Repositories come into being with their first upload.
 
 Sources: OCI distribution specification 1.1, "Push"; docker-registry 2.8.2 as observed, where named.
@@ -250,7 +250,7 @@ class OciTarget:
     # --- blobs --------------------------------------------------------------------------------------------------
 
     def present_blobs(self, repository: str, digests: Collection[Digest]) -> frozenset[Digest]:
-        """Ask nothing and name none, unless told to ask: the offer of a blob tells."""
+        """Return none without asking, unless `asks_presence`: offering a blob shows whether it is there."""
         if not self._asks_presence:
             return frozenset()
         return frozenset(digest for digest in digests if self._has_blob(repository, digest))

@@ -6,7 +6,7 @@ kept to one from the beginning; any other host is asked as fast as it answers, w
 the rules set. A request that cannot go in time fails with RateLimitedError.
 
 The clock must go on while the process sleeps, as a Lambda function does between its invocations: limits last for
-hours. Whoever came first goes first, and no lock is held while somebody waits.
+hours. Requests go in order of arrival, and no lock is held during a wait.
 
 Sources: Docker documentation, "Pull usage and limits" (`ratelimit-remaining: 20;w=21600`); IETF draft "RateLimit header
 fields for HTTP", versions 03 to 10; GitLab documentation, "Rate limits" (a moment for RateLimit-Reset); X-RateLimit-*.
@@ -282,7 +282,7 @@ class _Host:
 
 
 Answered = Callable[[int, Mapping[str, str]], None]
-"""Is told the status and the headers of an answer."""
+"""Called with the status and the headers of a response."""
 
 
 class Limits:

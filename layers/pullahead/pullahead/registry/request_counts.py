@@ -1,4 +1,4 @@
-"""How often which registry was asked for what. Counts; decides nothing, and knows nobody who wants to know."""
+"""Counts of the requests to each registry, by kind. Decides nothing."""
 
 import re
 import threading

@@ -1,7 +1,7 @@
 """Send requests until they are answered: authorization, redirects, turns and retries put together.
 
 Knows no manifests and no blobs. One session reads from every upstream, and follows redirects; another one writes to one
-target, which redirects nowhere: only that registry is told who we are, and its uploads may lie elsewhere.
+target, which redirects nowhere: only that registry gets credentials, and its uploads may lie elsewhere.
 """
 
 from collections.abc import Callable, Collection, Iterator
@@ -284,7 +284,7 @@ class Session:
             response = ask(request, deadline)
             if response.status_code in REDIRECTS:
                 response.close()
-                # It would have to be proved anew that the credential may be told to whom it points to.
+                # Whether its target may receive the credential would have to be decided again.
                 cause = f"{urlsplit(request.url).netloc} redirects, which is not followed with a credential"
                 raise request.inquiry.error(AccessDeniedError, cause)
         else:

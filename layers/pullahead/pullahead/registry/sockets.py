@@ -3,8 +3,8 @@
 A socket's own timeout bounds one call; whoever sends a byte at a time can then hold a reader for ever. These sockets
 are given a moment by which whatever is read from them must have come: a status line, headers, chunk sizes, trailers.
 
-Certificates are read once in a process: reading the system's takes 27 ms. What a host's own certificates are is told by
-the rules; they then count alone for it, as with `--ca`, so that nobody else can vouch for a host of that name.
+Certificates are read once in a process: reading the system's takes 27 ms. A host's own certificates come from
+the rules; they then count alone for it, as with `--ca`, so that no other CA can vouch for a host of that name.
 """
 
 import base64
@@ -35,7 +35,7 @@ _MAX_PIECE_SECONDS = 1.0  # then a reader gets what has come, however little
 class _Deadline(_Socket):
     """Receives until a deadline; or piecewise, so that what came before an error is never lost.
 
-    While `piecewise`, an error or a wait after the first byte of a piece is told as "nothing more for now", on which
+    While `piecewise`, an error or a wait after the first byte of a piece is taken as "nothing more for now", on which
     io.BufferedReader returns what it has; the error is raised by `raise_failure`.
     """
 

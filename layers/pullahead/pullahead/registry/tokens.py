@@ -1,7 +1,7 @@
 """How to authorize a request: by Basic or by a bearer token; where to get one and for how long to use it.
 
 A credential goes to the registry itself, over the scheme that it is spoken to by, and to a token service of its own;
-to nobody else.
+nowhere else.
 
 Sources: distribution project, "Token Authentication Specification"; RFC 7617 (Basic); RFC 9110, sections 5.6 (tokens,
 quoted strings, lists) and 11.6.1 (WWW-Authenticate: a list of challenges, each with a list of parameters, both divided
@@ -114,7 +114,7 @@ def only_its_own(_: str) -> Collection[str]:
 
 
 class Identity(NamedTuple):
-    """Which credentials there are, to whom they may be told, and for what."""
+    """Which credentials there are, which hosts may receive them, and for what."""
 
     credentials: Credentials = anonymous
     actions: str = PULL

@@ -76,7 +76,7 @@ def _rules(file: ActiveRules, standing: RulesState) -> Rules:
 
 
 PAUSES_RELOAD_INTERVAL = timedelta(minutes=1)
-"""One small read for a minute's checks; whoever pauses a rule is told that it may take so long."""
+"""One small read for a minute's checks; `pullahead pause` says that it may take so long."""
 
 
 class CachedPauses:
@@ -95,7 +95,7 @@ class CachedPauses:
 
 
 class RulesWithPauses:
-    """Satisfies `pullahead.ports.LoadsRules`. The same rules and pauses give the same object, with its index."""
+    """The current rules with paused ones marked. The same rules and pauses give the same object, with its index."""
 
     def __init__(self, rules: ActiveRules, paused_rules: Callable[[], frozenset[str]]) -> None:
         self._rules, self._paused_rules = rules, paused_rules

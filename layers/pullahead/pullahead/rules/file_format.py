@@ -338,7 +338,7 @@ class Creation(_Section, frozen=True):
     lifecycle_policy: Annotated[_Policy | UnsetType, _about("ECR lifecycle policy, as YAML or as JSON text.")] = UNSET
     expire_untagged_days: Annotated[
         _Days | UnsetType,
-        _about("Days after which ECR expires an untagged image that nobody pulled; 0 for never."),
+        _about("Days without a pull after which ECR expires an untagged image; 0 for never."),
     ] = UNSET
     repository_policy: Annotated[
         _Policy | UnsetType, _about("IAM policy of the repository, as YAML or as JSON text.")
@@ -389,7 +389,7 @@ class Defaults(Options, frozen=True):
     min_tags: Annotated[
         _Count | UnsetType,
         _about(
-            "Fewest tags that match the patterns. With fewer, tags followed so far stay followed, and you are told."
+            "Fewest tags that match the patterns. With fewer, tags followed so far stay followed, and an alert is sent."
         ),
     ] = UNSET
 

@@ -282,5 +282,5 @@ class RetryingManifests:
 
 def _is_worth_a_retry(error: RegistryError) -> bool:
     if isinstance(error, RateLimitedError) and (error.retry_after_seconds or 0.0) > _MAX_RETRY_AFTER_SECONDS:
-        return False  # nobody who runs a command waits that long
+        return False  # too long for a command
     return error.retryable and error.status is not None  # without an answer, the client has retried already
