@@ -46,7 +46,7 @@ class FunctionSpec(NamedTuple):
     environment: Mapping[str, str]
 
 
-class Place(NamedTuple):
+class SandboxDirs(NamedTuple):
     """Where a sandbox finds its files and its AWS."""
 
     task: Path
@@ -72,7 +72,7 @@ class Outcome(NamedTuple):
 class Sandbox:
     """A process that answers one invocation at a time."""
 
-    def __init__(self, spec: FunctionSpec, place: Place) -> None:
+    def __init__(self, spec: FunctionSpec, place: SandboxDirs) -> None:
         self._spec = spec
         self._api = RuntimeApi()
         self._cold = True
@@ -166,7 +166,7 @@ class Sandbox:
         return text.replace("\r", "\n")  # awslambdaric joins the lines of a traceback by carriage returns
 
 
-def _environment(spec: FunctionSpec, place: Place, runtime_api: str) -> dict[str, str]:
+def _environment(spec: FunctionSpec, place: SandboxDirs, runtime_api: str) -> dict[str, str]:
     """Developer guide, "Defined runtime environment variables", and where our files are."""
     log_stream = f"local/[$LATEST]{uuid.uuid4().hex}"
     temporary = place.scratch / "tmp"
