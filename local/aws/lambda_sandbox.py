@@ -47,7 +47,7 @@ class FunctionSpec(NamedTuple):
     environment: Mapping[str, str]
 
 
-class Place(NamedTuple):
+class SandboxDirs(NamedTuple):
     """Where a sandbox finds its files and its AWS."""
 
     task: Path
@@ -73,7 +73,7 @@ class Outcome(NamedTuple):
 class Sandbox:
     """A process that answers one invocation at a time."""
 
-    def __init__(self, spec: FunctionSpec, place: Place) -> None:
+    def __init__(self, spec: FunctionSpec, place: SandboxDirs) -> None:
         self._spec = spec
         self._api = RuntimeApi()
         self._cold = True
@@ -168,7 +168,7 @@ class Sandbox:
         return delivered(lines, self._spec.environment)
 
 
-def _environment(spec: FunctionSpec, place: Place, runtime_api: str) -> dict[str, str]:
+def _environment(spec: FunctionSpec, place: SandboxDirs, runtime_api: str) -> dict[str, str]:
     """Developer guide, "Defined runtime environment variables", and where our files are."""
     log_stream = f"local/[$LATEST]{uuid.uuid4().hex}"
     temporary = place.scratch / "tmp"

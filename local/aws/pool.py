@@ -18,7 +18,7 @@ from typing import Any, Final, NamedTuple
 
 from local.aws.activity import Activity
 from local.aws.concurrency import AccountConcurrency
-from local.aws.lambda_sandbox import FunctionSpec, Outcome, Place, Sandbox
+from local.aws.lambda_sandbox import FunctionSpec, Outcome, Sandbox, SandboxDirs
 
 MAX_RUNNING: Final = 48
 MAX_WARM: Final = 16
@@ -68,7 +68,7 @@ class FunctionPool:
     def __init__(
         self,
         directory: Path,
-        make_place: Callable[[Path, Path, Path], Place],
+        make_place: Callable[[Path, Path, Path], SandboxDirs],
         activity: Activity,
         on_invocation: Callable[[Invocation], None],
         concurrency: AccountConcurrency,

@@ -173,7 +173,7 @@ class QueuePollers:
 
 
 def failed_messages(outcome: Outcome, identifiers: set[str], *, partial: bool) -> set[str]:
-    """Tell which messages of a batch must come back: those named, or all when the answer makes no sense."""
+    """Return the messages of a batch to retry: those named, or all if the response is invalid."""
     if outcome.error_type is not None:
         return identifiers
     if not partial:

@@ -23,7 +23,7 @@ from local.aws.concurrency import AccountConcurrency
 from local.aws.events import EventBus
 from local.aws.execution_events import ExecutionEvents
 from local.aws.functions import Functions
-from local.aws.lambda_sandbox import Place
+from local.aws.lambda_sandbox import SandboxDirs
 from local.aws.pool import FunctionPool, Invocation
 from local.aws.queues import QueuePollers
 from local.aws.recorded_calls import RecordedCalls, access_key_of
@@ -187,8 +187,8 @@ class LocalAws:
         self._data_dir.mkdir(parents=True, exist_ok=True)
         self._activity = Activity()
 
-        def make_place(task: Path, opt: Path, scratch: Path) -> Place:
-            return Place(task, opt, runtime, scratch, self.clock.path, self.url)
+        def make_place(task: Path, opt: Path, scratch: Path) -> SandboxDirs:
+            return SandboxDirs(task, opt, runtime, scratch, self.clock.path, self.url)
 
         self._pool = FunctionPool(
             self._data_dir / "functions", make_place, self._activity, self._on_invocation, self.concurrency

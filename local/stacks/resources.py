@@ -19,7 +19,7 @@ _STATES: Final = "moto.stepfunctions.models"
 _PARTITION: Final = "aws"
 
 
-class Made(NamedTuple):
+class CreatedResource(NamedTuple):
     """A resource of a stack: what it was asked to be, and the thing itself."""
 
     kind: str
@@ -43,7 +43,7 @@ def create(kind: str, logical_id: str, properties: dict[str, Any], stack_name: s
     return thing, str(getattr(thing, "physical_resource_id", None) or name)
 
 
-def attribute(made: Made, name: str) -> Any:
+def attribute(made: CreatedResource, name: str) -> Any:
     """Return what `Fn::GetAtt` gives.
 
     Raises:
@@ -55,7 +55,7 @@ def attribute(made: Made, name: str) -> Any:
         raise StackError(f"Template error: {made.kind} has no attribute {name} here") from error
 
 
-def is_replaced(made: Made, properties: Mapping[str, Any]) -> bool:
+def is_replaced(made: CreatedResource, properties: Mapping[str, Any]) -> bool:
     """Tell whether other properties make another resource of it.
 
     Raises:
@@ -70,12 +70,12 @@ def is_replaced(made: Made, properties: Mapping[str, Any]) -> bool:
     return replacing is None or bool(changed & replacing)
 
 
-def update(made: Made, properties: dict[str, Any]) -> Any:
+def update(made: CreatedResource, properties: dict[str, Any]) -> Any:
     """Change a resource in place, and return its new values."""
     return _CHANGES[made.kind].update(made, deepcopy(properties)) or made.thing
 
 
-def delete(made: Made) -> None:
+def delete(made: CreatedResource) -> None:
     """Delete a resource.
 
     Raises:
@@ -107,20 +107,20 @@ def _backend(module: str, name: str, region: str = REGION) -> Any:
     return take(module, name)[ACCOUNT_ID][region]
 
 
-def _function(made: Made, properties: dict[str, Any]) -> None:
+def _function(made: CreatedResource, properties: dict[str, Any]) -> None:
     update_function(made.thing, properties)
 
 
-def _mapping(made: Made, properties: dict[str, Any]) -> None:
+def _mapping(made: CreatedResource, properties: dict[str, Any]) -> None:
     _backend("moto.awslambda.models", "lambda_backends").update_event_source_mapping(made.thing.uuid, properties)
 
 
-def _url(made: Made, properties: dict[str, Any]) -> None:
+def _url(made: CreatedResource, properties: dict[str, Any]) -> None:
     config = {"AuthType": properties["AuthType"]}
     _backend("moto.awslambda.models", "lambda_backends").update_function_url_config(made.physical_id, config)
 
 
-def _rule(made: Made, properties: dict[str, Any]) -> Any:
+def _rule(made: CreatedResource, properties: dict[str, Any]) -> Any:
     backend = _backend("moto.events.models", "events_backends")
     pattern = properties.get("EventPattern")
     bus = properties.get("EventBusName", "default")
@@ -140,20 +140,20 @@ def _rule(made: Made, properties: dict[str, Any]) -> Any:
     return rule
 
 
-def _queue(made: Made, properties: dict[str, Any]) -> None:
+def _queue(made: CreatedResource, properties: dict[str, Any]) -> None:
     attributes = {name: value for name, value in properties.items() if name not in ("QueueName", "Tags")}
     made.thing._set_attributes(attributes)
 
 
-def _topic(made: Made, properties: dict[str, Any]) -> None:
+def _topic(made: CreatedResource, properties: dict[str, Any]) -> None:
     made.thing.display_name = properties.get("DisplayName", "")
 
 
-def _subscription(made: Made, properties: dict[str, Any]) -> None:
+def _subscription(made: CreatedResource, properties: dict[str, Any]) -> None:
     set_subscription(made.physical_id, properties)
 
 
-def _role(made: Made, properties: dict[str, Any]) -> None:
+def _role(made: CreatedResource, properties: dict[str, Any]) -> None:
     role = made.thing
     role.assume_role_policy_document = json.dumps(properties["AssumeRolePolicyDocument"])
     role.description = properties.get("Description", "")
@@ -163,23 +163,23 @@ def _role(made: Made, properties: dict[str, Any]) -> None:
         role.put_policy(policy["PolicyName"], policy["PolicyDocument"])
 
 
-def _log_group(made: Made, properties: dict[str, Any]) -> None:
+def _log_group(made: CreatedResource, properties: dict[str, Any]) -> None:
     made.thing.retention_in_days = properties.get("RetentionInDays")
 
 
-def _dashboard(made: Made, properties: dict[str, Any]) -> Any:
+def _dashboard(made: CreatedResource, properties: dict[str, Any]) -> Any:
     return _backend("moto.cloudwatch.models", "cloudwatch_backends").put_dashboard(
         name=made.thing.name, body=properties["DashboardBody"]
     )
 
 
-def _state_machine(made: Made, properties: dict[str, Any]) -> None:
+def _state_machine(made: CreatedResource, properties: dict[str, Any]) -> None:
     _backend(_STATES, "stepfunctions_backends").update_state_machine(
         made.thing.arn, definition=properties["DefinitionString"], role_arn=properties["RoleArn"]
     )
 
 
-def _as_it_is(_: Made, __: dict[str, Any]) -> None:
+def _as_it_is(_: CreatedResource, __: dict[str, Any]) -> None:
     """Change nothing: the local AWS does nothing by these properties."""
 
 
@@ -187,7 +187,7 @@ class _Change(NamedTuple):
     """How a type is changed: these properties replace it, None: any; the others are changed in place."""
 
     replacing: frozenset[str] | None
-    update: Callable[[Made, dict[str, Any]], Any] = _as_it_is
+    update: Callable[[CreatedResource, dict[str, Any]], Any] = _as_it_is
 
 
 # CloudFormation, resource and property reference, "Update requires", of each type.
@@ -212,23 +212,23 @@ _CHANGES: Final[Mapping[str, _Change]] = {
 }
 
 
-def _delete_bucket(made: Made) -> None:
+def _delete_bucket(made: CreatedResource) -> None:
     if made.thing.keys:
         raise StackError(f"The bucket you tried to delete is not empty (bucket {made.physical_id})")
     _backend("moto.s3.models", "s3_backends", _PARTITION).delete_bucket(made.physical_id)
 
 
-def _delete_layer(made: Made) -> None:
+def _delete_layer(made: CreatedResource) -> None:
     name, version = made.physical_id.rsplit(":", 2)[1:]
     _backend("moto.awslambda.models", "lambda_backends").delete_layer_version(name, version)
 
 
-def _delete_state_machine(made: Made) -> None:
+def _delete_state_machine(made: CreatedResource) -> None:
     _backend(_STATES, "stepfunctions_backends").delete_state_machine(made.physical_id)
 
 
 # Of these types moto deletes nothing, or too much.
-_DELETIONS: Final[Mapping[str, Callable[[Made], None]]] = {
+_DELETIONS: Final[Mapping[str, Callable[[CreatedResource], None]]] = {
     "AWS::Lambda::LayerVersion": _delete_layer,
     "AWS::S3::Bucket": _delete_bucket,
     "AWS::StepFunctions::StateMachine": _delete_state_machine,

@@ -9,7 +9,7 @@ from local.aws import ACCOUNT_ID, REGION
 from local.stacks import resources
 from local.stacks.errors import StackError
 from local.stacks.intrinsics import resolve
-from local.stacks.resources import Made
+from local.stacks.resources import CreatedResource
 from local.stacks.settled import NOTHING, Declared, Settled, in_order
 
 _STACK: Final = "AWS::CloudFormation::Stack"
@@ -52,7 +52,7 @@ class Stack:
         self.tags = dict(tags)
         self.created = datetime.now(UTC)
         self.template = Template("", NOTHING)
-        self.made: dict[str, Made] = {}
+        self.made: dict[str, CreatedResource] = {}
         self.outputs: dict[str, tuple[str, str]] = {}
         self.events: list[Event] = []
         self.status = ""
@@ -143,7 +143,7 @@ class Stack:
         """Refuse: mappings were looked up before, but for keys that a resource gives, which CloudFormation forbids."""
         raise StackError(f"Template error: mapping {mapping} has a key {first}, {second} that is no constant")
 
-    def _put(self, name: str, declared: Declared) -> Made | None:
+    def _put(self, name: str, declared: Declared) -> CreatedResource | None:
         """Make or change one resource, and return an old one that it takes the place of."""
         properties = resolve(declared.properties, self)
         made = self.made.get(name)
@@ -159,7 +159,7 @@ class Stack:
             return None
         with _Doing(self, "CREATE" if made is None else "UPDATE", name, declared.kind, ""):
             thing, physical_id = resources.create(declared.kind, name, properties, self.name, self.id)
-        self.made[name] = Made(declared.kind, properties, thing, physical_id, declared.policy)
+        self.made[name] = CreatedResource(declared.kind, properties, thing, physical_id, declared.policy)
         return made
 
     def _delete_all(self) -> None:
@@ -167,7 +167,7 @@ class Stack:
             self._remove(name, self.made[name])
             del self.made[name]
 
-    def _remove(self, name: str, made: Made) -> None:
+    def _remove(self, name: str, made: CreatedResource) -> None:
         """Delete a resource, unless it is to be retained; what a failed deployment made need not be."""
         if made.policy == "Retain" or (made.policy == "RetainExceptOnCreate" and "ROLLBACK" not in self.status):
             self._tell(name, made.physical_id, made.kind, "DELETE_SKIPPED", "")

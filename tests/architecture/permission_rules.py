@@ -127,7 +127,7 @@ def action_findings(template: Template) -> Iterator[str]:
 
 
 def network_findings(template: Template) -> Iterator[str]:
-    """Find functions that stand in the VPC without the permissions for it, and roles that have them for nothing."""
+    """Find functions in the VPC without the permissions for it, and roles with these permissions and no VPC."""
     within = {named(each.get("Role")) for each in template.resources(FUNCTION).values() if "VpcConfig" in each}
     yield from _only_for(template, within, _NETWORK_INTERFACES, "stand in the VPC")
 

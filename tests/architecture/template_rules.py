@@ -51,7 +51,7 @@ def folder_findings(template: Template) -> Iterator[str]:
 
 
 def queue_findings(template: Template) -> Iterator[str]:
-    """Find queues whose messages come back too early, get lost, or fail as whole batches."""
+    """Find queues whose messages are retried too early, get lost, or fail as whole batches."""
     queues = template.resources(QUEUE)
     for name, function in template.resources(FUNCTION).items():
         for event in function.get("Events", {}).values():

@@ -16,7 +16,7 @@ from tests.fakes.dead_letters import FakeDeadLetters
 NOW = datetime(2026, 11, 24, 9, 5, 0, 500_000, tzinfo=UTC)
 
 
-class Place(DeadLetterQueue, Protocol):
+class SourceDeadLetters(DeadLetterQueue, Protocol):
     """The whole queue, as those who send and those who receive see it."""
 
     def send(self, message: DeadLetterMessage) -> None:
@@ -27,7 +27,7 @@ class Place(DeadLetterQueue, Protocol):
 class Bench(NamedTuple):
     """A place for dead letters, and what a consumer finds in the queue that they came from."""
 
-    place: Place
+    place: SourceDeadLetters
     queued: Callable[[], list[str]]
 
 

@@ -14,7 +14,7 @@ from tests.contract.local_services import client, moto_server, new_bucket, new_n
 TEXT = "version: 1\nmirrors: [] # ü\n"
 
 
-class Place(Protocol):
+class Store(Protocol):
     """A place of rules: where, and how something is put there."""
 
     source: RulesFile
@@ -55,14 +55,14 @@ def place(request: pytest.FixtureRequest, url: str) -> Any:
     return request.param(url)
 
 
-def test_file_is_read_as_it_was_written(place: Place) -> None:
+def test_file_is_read_as_it_was_written(place: Store) -> None:
     place.put(TEXT)
     read = place.source.read(None)
     assert read is not None
     assert read.text == TEXT
 
 
-def test_known_revision_is_read_only_after_a_change(place: Place) -> None:
+def test_known_revision_is_read_only_after_a_change(place: Store) -> None:
     place.put(TEXT)
     first = place.source.read(None)
     assert first is not None
@@ -74,7 +74,7 @@ def test_known_revision_is_read_only_after_a_change(place: Place) -> None:
     assert place.source.read(second.revision) is None
 
 
-def test_missing_file_is_a_storage_error_that_names_the_address(place: Place) -> None:
+def test_missing_file_is_a_storage_error_that_names_the_address(place: Store) -> None:
     with pytest.raises(StorageError, match=place.source.address):
         place.source.read(None)
 

@@ -1,4 +1,4 @@
-"""Mirrors, rules and errors as most tests need them. Decides no expectation."""
+"""Mirrors, rules and errors as most tests need them."""
 
 from collections.abc import Iterable
 from datetime import timedelta

@@ -13,7 +13,7 @@ _T = TypeVar("_T")
 
 
 class Killed(BaseException):
-    """The process is gone. No `except Exception` sees it, as none would."""
+    """The process was killed. No `except Exception` catches it."""
 
 
 class _Fault(NamedTuple):
@@ -49,7 +49,7 @@ class Script:
         return sum(call in operations for call in self.calls)
 
     def resume(self) -> None:
-        """Begin a new process after a kill: what was asked is forgotten, what waits stays."""
+        """Start a new process after a kill: the recorded calls are cleared, scripted faults stay."""
         self.kill_at = None
         self.calls.clear()
 

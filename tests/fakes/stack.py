@@ -25,5 +25,5 @@ class FakeStack:
 
     @property
     def deployed(self) -> DeployedStack:
-        """Itself, for the type checker as what it stands for."""
+        """Itself, typed as the stack that it replaces."""
         return cast("DeployedStack", self)

@@ -77,11 +77,11 @@ class FakeTarget:
         del self._repositories[repository].tags[tag]
 
     def forget_uploads(self) -> None:
-        """Let every open upload vanish."""
+        """Forget every open upload."""
         self._uploads.clear()
 
     def drop_repository(self, repository: str) -> None:
-        """Let a repository vanish."""
+        """Delete a repository."""
         del self._repositories[repository]
 
     def published_digests(self, repository: str, tags: Collection[str]) -> Mapping[str, Digest]:

@@ -46,7 +46,7 @@ class FakeUpstream:
         self._manifests[name.repository, manifest.descriptor.digest] = manifest
 
     def remove(self, reference: str) -> None:
-        """Take a tag or a manifest away."""
+        """Delete a tag or a manifest."""
         name = parse_reference(reference)
         del self._manifests[name.repository, name.locator]
 

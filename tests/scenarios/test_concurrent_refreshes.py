@@ -22,8 +22,8 @@ _LIMIT_SECONDS = 150
 HOLDERS = [f"holder-{number}" for number in range(LIMIT)]
 
 
-class Crowd:
-    """Mirrors of one upstream, their refreshes, and the slots and the line in the table."""
+class ConcurrentRefreshes:
+    """Mirrors of one upstream, their refreshes, and the slots and waiting refreshes in the table."""
 
     def __init__(self, scene: Scene, count: int) -> None:
         self.scene = scene
@@ -90,77 +90,80 @@ def most_at_once(executions: list[dict[str, Any]]) -> int:
 
 @pytest.mark.usefixtures("_three_at_once")
 def test_forty_stale_mirrors_never_run_more_refreshes_than_the_limit(scene: Scene) -> None:
-    crowd = Crowd(scene, MIRRORS)
-    for number, each in enumerate(crowd.scenes):
+    refreshes_scene = ConcurrentRefreshes(scene, MIRRORS)
+    for number, each in enumerate(refreshes_scene.scenes):
         each.serve(make_image([100], seed=number))
-    crowd.take_all_slots()
-    crowd.check()
-    assert crowd.line.count() == MIRRORS
-    assert crowd.executions() == []
-    by_age = [entry.name for entry in crowd.line.oldest_first(MIRRORS)]
+    refreshes_scene.take_all_slots()
+    refreshes_scene.check()
+    assert refreshes_scene.line.count() == MIRRORS
+    assert refreshes_scene.executions() == []
+    by_age = [entry.name for entry in refreshes_scene.line.oldest_first(MIRRORS)]
     scene.send(*(StartWaitingRequest(name).to_json() for name in HOLDERS))
     scene.settle()
-    executions = crowd.executions()
+    executions = refreshes_scene.executions()
     assert {execution["status"] for execution in executions} == {"SUCCEEDED"}
     assert len(executions) == MIRRORS
     assert most_at_once(executions) == LIMIT
     for place, execution in enumerate(executions):  # who fills at the same moment may be quicker by one step
         assert abs(by_age.index(execution["name"]) - place) < LIMIT
-    assert {each.record().state for each in crowd.scenes} == {State.FRESH}
-    assert (crowd.line.count(), crowd.slots.holders()) == (0, {})
+    assert {each.record().state for each in refreshes_scene.scenes} == {State.FRESH}
+    assert (refreshes_scene.line.count(), refreshes_scene.slots.holders()) == (0, {})
 
 
 @pytest.mark.usefixtures("_three_at_once")
 def test_slot_of_a_stopped_refresh_goes_to_a_waiting_one(scene: Scene) -> None:
-    crowd = Crowd(scene, LIMIT + 1)
-    with copies_held_up(crowd) as go_on:
-        crowd_is_full(crowd)
-        stopped, waiting = crowd.running()[0], next(crowd.line.oldest_first(1))
+    refreshes_scene = ConcurrentRefreshes(scene, LIMIT + 1)
+    with copies_held_up(refreshes_scene) as go_on:
+        crowd_is_full(refreshes_scene)
+        stopped, waiting = refreshes_scene.running()[0], next(refreshes_scene.line.oldest_first(1))
         scene.aws.client("stepfunctions").stop_execution(executionArn=stopped["executionArn"])
-        until(lambda: waiting.name in [each["name"] for each in crowd.running()], "who waited runs")
-        assert stopped["name"] not in crowd.slots.holders()
+        until(lambda: waiting.name in [each["name"] for each in refreshes_scene.running()], "who waited runs")
+        assert stopped["name"] not in refreshes_scene.slots.holders()
         go_on.set()
         scene.settle()
-    assert crowd.slots.holders() == {}
+    assert refreshes_scene.slots.holders() == {}
 
 
 @pytest.mark.usefixtures("_three_at_once")
 def test_only_the_slot_of_an_unreported_end_expires(scene: Scene) -> None:
-    crowd = Crowd(scene, LIMIT + 1)
-    with ends_told_to_nobody(scene), copies_held_up(crowd) as go_on:
-        crowd_is_full(crowd)
-        stopped, waiting = crowd.running()[0], next(crowd.line.oldest_first(1))
+    refreshes_scene = ConcurrentRefreshes(scene, LIMIT + 1)
+    with ends_told_to_nobody(scene), copies_held_up(refreshes_scene) as go_on:
+        crowd_is_full(refreshes_scene)
+        stopped, waiting = refreshes_scene.running()[0], next(refreshes_scene.line.oldest_first(1))
         scene.aws.client("stepfunctions").stop_execution(executionArn=stopped["executionArn"])
-        until(lambda: len(crowd.running()) == LIMIT - 1, "it has stopped")
-        fill(crowd)
-        assert len(crowd.running()) == LIMIT - 1
+        until(lambda: len(refreshes_scene.running()) == LIMIT - 1, "it has stopped")
+        fill(refreshes_scene)
+        assert len(refreshes_scene.running()) == LIMIT - 1
         scene.aws.clock.advance(SLOT_DURATION.total_seconds())
-        fill(crowd)
-        until(lambda: waiting.name in [each["name"] for each in crowd.running()], "who waited runs")
-        assert len(crowd.running()) == len(crowd.slots.holders()) == LIMIT
+        fill(refreshes_scene)
+        until(lambda: waiting.name in [each["name"] for each in refreshes_scene.running()], "who waited runs")
+        assert len(refreshes_scene.running()) == len(refreshes_scene.slots.holders()) == LIMIT
         go_on.set()
 
 
-def crowd_is_full(crowd: Crowd) -> None:
+def crowd_is_full(refreshes_scene: ConcurrentRefreshes) -> None:
     """Let as many copies begin as may, and another mirror wait."""
-    for number, each in enumerate(crowd.scenes):
+    for number, each in enumerate(refreshes_scene.scenes):
         each.serve(make_image([100], seed=number))
         each.ask_check()
-    until(lambda: len(crowd.running()) == LIMIT and crowd.line.count() == 1, "three run, and one waits")
+    until(
+        lambda: len(refreshes_scene.running()) == LIMIT and refreshes_scene.line.count() == 1,
+        "three run, and one waits",
+    )
 
 
-def fill(crowd: Crowd) -> None:
+def fill(refreshes_scene: ConcurrentRefreshes) -> None:
     """Ask for a look at the line as the schedule does, and wait until it is over."""
-    runs = len(crowd.scene.runs("CheckFreshness"))
-    crowd.scene.send(StartWaitingRequest().to_json())
-    until(lambda: len(crowd.scene.runs("CheckFreshness")) > runs, "the line is looked at")
+    runs = len(refreshes_scene.scene.runs("CheckFreshness"))
+    refreshes_scene.scene.send(StartWaitingRequest().to_json())
+    until(lambda: len(refreshes_scene.scene.runs("CheckFreshness")) > runs, "the line is looked at")
 
 
 @contextmanager
-def copies_held_up(crowd: Crowd) -> Iterator[threading.Event]:
+def copies_held_up(refreshes_scene: ConcurrentRefreshes) -> Iterator[threading.Event]:
     """Block upstream's blobs until the context ends."""
     go_on = threading.Event()
-    crowd.scene.upstream.before("GET", "/blobs/", lambda: _wait(go_on), times=100)
+    refreshes_scene.scene.upstream.before("GET", "/blobs/", lambda: _wait(go_on), times=100)
     try:
         yield go_on
     finally:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from local.aws import lambda_sandbox
-from local.aws.lambda_sandbox import FunctionSpec, Place, Sandbox
+from local.aws.lambda_sandbox import FunctionSpec, Sandbox, SandboxDirs
 from local.aws.runtime_directory import runtime_directory
 from local.clock import LocalClock
 
@@ -35,7 +35,7 @@ def start(tmp_path: Path) -> Iterator[Start]:
                 path = tmp_path / "task" / f"{name.replace('__', '/')}.py"
                 path.parent.mkdir(parents=True, exist_ok=True)
                 path.write_text(source)
-            place = Place(
+            place = SandboxDirs(
                 task=tmp_path / "task",
                 opt=tmp_path / "opt",
                 runtime=runtime or runtime_directory(),

@@ -1,4 +1,4 @@
-"""A strict local ECR in a real server, and what tests push into it. Decides no expectation."""
+"""A strict local ECR in a real server, and what tests push into it."""
 
 import base64
 import hashlib

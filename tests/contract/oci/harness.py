@@ -1,4 +1,4 @@
-"""Registries that are up, and the bytes of blobs. Decides no expectation."""
+"""Registries that are up, and the bytes of blobs."""
 
 import contextlib
 import dataclasses

@@ -26,7 +26,7 @@ NAMED = rules([mirror("1.0"), mirror("2.0")])
 CHOOSING = rule("1.0", tags=TagSelection(names=("1.0",), patterns=(TagPattern(PatternKind.GLOB, "*"),)))
 
 
-class Known(ReviewedService):
+class KnownRules(ReviewedService):
     """Two mirrors that are fresh, and rules by which checks are sent."""
 
     def __init__(self, known: Rules = NAMED) -> None:
@@ -54,7 +54,7 @@ class Known(ReviewedService):
 
 
 def test_lateness_is_measured_by_the_same_scan() -> None:
-    known = Known()
+    known = KnownRules()
     known.keep(unfresh(KEY, State.STALE, known.clock() - timedelta(hours=2)))
     assert known.review().lateness == Lateness(1, 7200.0)
     assert known.script.count("scan") == 1
@@ -62,7 +62,7 @@ def test_lateness_is_measured_by_the_same_scan() -> None:
 
 @pytest.mark.parametrize("error", [ConfigError("no rules"), StorageError("no bucket")])
 def test_alerts_are_sent_although_rules_are_not_known(error: Exception) -> None:
-    known = Known()
+    known = KnownRules()
     known.rules = NAMED
 
     def no_rules() -> Rules:
@@ -76,7 +76,7 @@ def test_alerts_are_sent_although_rules_are_not_known(error: Exception) -> None:
 
 class TestNotChecked:
     def test_missing_checks_are_reported_once_and_recover_once(self) -> None:
-        known = Known()
+        known = KnownRules()
         assert known.sent_alerts(minutes=29) == []
         assert known.sent_alerts(minutes=1) == ["mirrors are not checked"]
         assert known.sent_alerts(minutes=5) == known.sent_alerts(days=3) == []
@@ -85,7 +85,7 @@ class TestNotChecked:
         assert known.sent_alerts(minutes=5) == []
 
     def test_checks_missing_again_within_a_day_are_not_reported(self) -> None:
-        known = Known()
+        known = KnownRules()
         sent = []
         for _ in range(10):
             sent += known.sent_alerts(hours=1)
@@ -95,7 +95,7 @@ class TestNotChecked:
         assert known.sent_alerts(hours=24) == ["mirrors are not checked"]
 
     def test_schedule_that_never_ran_is_reported_half_an_hour_after_the_first_review(self) -> None:
-        known = Known()
+        known = KnownRules()
         known.records.heartbeat = None
         assert known.sent_alerts() == known.sent_alerts(minutes=29) == []
         assert known.sent_alerts(minutes=1) == ["mirrors are not checked"]
@@ -104,7 +104,7 @@ class TestNotChecked:
         assert known.sent_alerts() == ["mirrors are checked again"]
 
     def test_message_whose_incident_was_not_stored_is_repeated(self) -> None:
-        known = Known()
+        known = KnownRules()
         known.script.fail("save_incident", StorageError("no"))
         assert len(known.sent_alerts(hours=1)) == 1
         assert len(known.sent_alerts(minutes=5)) == 1
@@ -113,7 +113,7 @@ class TestNotChecked:
 
 class TestBrokenRules:
     def test_broken_rules_are_reported_once_and_recover_once(self) -> None:
-        known = Known()
+        known = KnownRules()
         known.break_rules(BrokenRules(known.clock(), "line 3: 'mirors' is not known"))
         assert known.sent_alerts(minutes=5) == [f"rules {ADDRESS} cannot be used"]
         assert known.alerts.published[0].members[0].detail == "line 3: 'mirors' is not known"
@@ -124,7 +124,7 @@ class TestBrokenRules:
         assert known.sent_alerts() == []
 
     def test_another_problem_is_reported_after_an_hour(self) -> None:
-        known = Known()
+        known = KnownRules()
         for number in range(6):
             known.break_rules(BrokenRules(known.clock(), f"mistake {number}"))
             known.beat(minutes=10)
@@ -135,7 +135,7 @@ class TestBrokenRules:
         assert known.alerts.published[-1].members[0].detail == "mistake 5"
 
     def test_flapping_unreadable_file_is_reported_once_a_day(self) -> None:
-        known = Known()
+        known = KnownRules()
         for number in range(10):
             known.break_rules(BrokenRules(known.clock(), f"request {number} failed", unreadable=True))
             known.beat(minutes=5)
@@ -145,7 +145,7 @@ class TestBrokenRules:
         assert known.alerts.kinds == ["RULES_BROKEN", "RECOVERED"]
 
     def test_missing_state_reports_nothing_about_the_rules(self) -> None:
-        known = Known()
+        known = KnownRules()
         known.break_rules(BrokenRules(known.clock(), "no"))
         known.review()
         known.rules_state.content = None
@@ -154,7 +154,7 @@ class TestBrokenRules:
 
 class TestRetirement:
     def test_mirror_without_a_rule_expires_in_a_week_and_is_reported_once(self) -> None:
-        known = Known()
+        known = KnownRules()
         known.follow("1.0")
         assert known.review().retired.records == 1
         gone = known.records.stored[MirrorKey(REPOSITORY, "2.0")]
@@ -165,14 +165,14 @@ class TestRetirement:
         assert known.leaving() == [f"{REPOSITORY}:2.0"]
 
     def test_many_retired_mirrors_are_one_message(self) -> None:
-        known = Known()
+        known = KnownRules()
         known.keep(*(fresh(f"{REPOSITORY}:3.{number}", known.clock()) for number in range(50)))
         known.follow("1.0", "2.0")
         known.review()
         assert known.sent_alerts() == ["50 mirrors of ghcr.io are no longer in the rules"]
 
     def test_open_alerts_of_a_retired_mirror_are_closed_silently(self) -> None:
-        known = Known()
+        known = KnownRules()
         late = unfresh(f"{REPOSITORY}:2.0", State.STALE, known.clock() - timedelta(hours=9))
         known.keep(late.with_changes(alerted=("STALE",)))
         known.follow("1.0")
@@ -182,7 +182,7 @@ class TestRetirement:
         assert known.review().lateness == Lateness(0, 0.0)
 
     def test_mirror_that_is_added_back_is_kept_by_its_next_check(self) -> None:
-        known = Known()
+        known = KnownRules()
         known.follow("1.0")
         known.review()
         retired = known.records.stored[MirrorKey(REPOSITORY, "2.0")]
@@ -191,18 +191,18 @@ class TestRetirement:
         assert (again.expires_at, again.pending) == (None, ())
 
     def test_at_most_a_thousand_records_are_retired_at_once(self) -> None:
-        known = Known()
+        known = KnownRules()
         known.keep(*(fresh(f"{REPOSITORY}:3.{number}", known.clock()) for number in range(1500)))
         assert [known.review().retired.records for _ in range(3)] == [1000, 500, 0]
 
     def test_retirement_is_left_to_the_next_review_when_time_runs_out(self) -> None:
-        known = Known()
+        known = KnownRules()
         known.follow("1.0")
         assert known.review(left=5.0).retired.records == 0
         assert known.review().retired.records == 1
 
     def test_record_changed_meanwhile_is_retired_with_its_change(self) -> None:
-        known = Known()
+        known = KnownRules()
         known.follow("1.0")
         key = MirrorKey(REPOSITORY, "2.0")
 
@@ -217,7 +217,7 @@ class TestRetirement:
 
 class TestNothingIsRetiredByMistake:
     def test_rules_that_match_nothing_are_reported_and_retire_nothing(self) -> None:
-        known = Known()
+        known = KnownRules()
         known.keep(listing_record(rule_key(CHOOSING), known.clock()))
         known.follow(digest="empty")
         assert known.sent_alerts() == ["the rules match none of the known mirrors"]
@@ -228,13 +228,13 @@ class TestNothingIsRetiredByMistake:
         assert known.sent_alerts() == ["the rules match mirrors again"]
 
     def test_rules_that_the_schedule_has_not_used_retire_nothing(self) -> None:
-        known = Known()
+        known = KnownRules()
         known.rules = rules([mirror("1.0")], "newer")
         known.review()
         assert known.leaving() == []
 
     def test_last_valid_version_of_broken_rules_retires_nothing(self) -> None:
-        known = Known()
+        known = KnownRules()
         known.follow("1.0")
         known.break_rules(BrokenRules(known.clock(), "no"))
         known.review()
@@ -242,26 +242,26 @@ class TestNothingIsRetiredByMistake:
 
     def test_unreadable_state_retires_nothing(self) -> None:
         """Without it, rules that were found by ECR's pull through cache or by tags are missing."""
-        known = Known()
+        known = KnownRules()
         known.follow("1.0")
         known.rules_state.content = None
         known.review()
         assert known.leaving() == []
 
     def test_paused_rule_retires_nothing(self) -> None:
-        known = Known(replace(NAMED, paused=frozenset({"app"})))
+        known = KnownRules(replace(NAMED, paused=frozenset({"app"})))
         known.review()
         assert known.leaving() == []
 
 
 class TestChosenTags:
-    def known(self, listing: RuleRecord | None) -> Known:
-        known = Known(rules([mirror("1.0")], "rules-1", CHOOSING))
+    def known(self, listing: RuleRecord | None) -> KnownRules:
+        known = KnownRules(rules([mirror("1.0")], "rules-1", CHOOSING))
         known.keep(fresh(f"{REPOSITORY}:3.0", known.clock()), *([listing] if listing is not None else []))
         return known
 
     def listing(self, state: State = State.FRESH, *followed: str) -> RuleRecord:
-        record = listing_record(rule_key(CHOOSING), Known().clock(), followed=followed)
+        record = listing_record(rule_key(CHOOSING), KnownRules().clock(), followed=followed)
         return record.with_changes(state=state)
 
     def test_tag_that_is_no_longer_selected_is_retired_silently(self) -> None:
@@ -276,7 +276,7 @@ class TestChosenTags:
         known.review()
         assert known.leaving() == []
 
-    @pytest.mark.parametrize("listing", [None, listing_record(rule_key(CHOOSING), Known().clock())])
+    @pytest.mark.parametrize("listing", [None, listing_record(rule_key(CHOOSING), KnownRules().clock())])
     def test_unknown_listing_retires_nothing(self, listing: RuleRecord | None) -> None:
         known = self.known(listing)
         known.review()
@@ -292,7 +292,7 @@ class TestChosenTags:
 
     def test_listings_of_a_namespace_are_kept_with_their_rule(self) -> None:
         namespace = rule(upstream="quay.io/prom/*", repository="quay/{name}", name="prom", tags=CHOOSING.tags)
-        known = Known(rules([mirror("1.0"), mirror("2.0")], "rules-1", namespace))
+        known = KnownRules(rules([mirror("1.0"), mirror("2.0")], "rules-1", namespace))
         for key in (rule_key(namespace), RuleKey("quay/node", "prom"), RuleKey("else/node", "prom")):
             known.keep(listing_record(key, known.clock()))
         known.review()
@@ -300,7 +300,7 @@ class TestChosenTags:
 
 
 def test_events_left_in_the_outbox_are_sent() -> None:
-    known = Known()
+    known = KnownRules()
     before = known.records.stored[KEY]
     refresh = LastRefresh(known.clock(), 1.0, 2.0, 3, "arn:1", root("new").digest)
     known.keep(with_outcome_events(before, before.with_changes(last_refresh=refresh), "app", known.clock()))
@@ -315,7 +315,7 @@ def test_events_left_in_the_outbox_are_sent() -> None:
 
 
 def test_newly_cached_mirror_is_not_retired_before_the_schedule_finds_it() -> None:
-    known = Known()
+    known = KnownRules()
     known.rules_state.save(RulesState(findings=Findings(cache_rules=(QUAY,), within=("quay/*",))))
     known.keep(*(fresh(f"{repository}:1", known.clock()) for repository in ("quay/new", "quayside/new")))
     known.review()

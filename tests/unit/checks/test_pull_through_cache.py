@@ -27,7 +27,7 @@ DENIED = CacheFailure("UpstreamAccessDenied", "the credentials are refused")
 WITHIN = ("mirror/*", "quay/*")
 
 
-class World:
+class CacheService:
     """A service that knows a pull through cache rule, and nothing that it has cached."""
 
     def __init__(self, made: Rules | None = None, **findings: Any) -> None:
@@ -63,7 +63,7 @@ class World:
 
 class TestSuccess:
     def test_newly_cached_repository_is_followed_at_once(self) -> None:
-        world = World()
+        world = CacheService()
         world.hold()
         world.notify()
         assert (world.record.state, world.record.upstream) == (State.FRESH, "quay.io/team/app:1.0")
@@ -71,13 +71,13 @@ class TestSuccess:
         assert (world.count("head_manifest"), world.count("start")) == (1, 0)
 
     def test_tag_that_upstream_replaced_meanwhile_is_refreshed(self) -> None:
-        world = World()
+        world = CacheService()
         world.hold(OTHER.digest)
         world.notify(digest=OTHER.digest)
         assert (world.record.state, world.count("start")) == (State.STALE, 1)
 
     def test_known_cached_tag_costs_one_read(self) -> None:
-        world = World()
+        world = CacheService()
         world.hold()
         world.notify()
         world.script.calls.clear()
@@ -86,7 +86,7 @@ class TestSuccess:
         assert world.count("head_manifest", "published_digests", "claim", "save") == 0
 
     def test_refresh_of_a_newly_cached_tag_is_recorded(self) -> None:
-        world = World()
+        world = CacheService()
         world.hold(OTHER.digest)
         world.notify(digest=OTHER.digest)
         (request,) = world.service.refreshes.requests.values()
@@ -103,7 +103,7 @@ class TestSuccess:
         ],
     )
     def test_unfollowed_cached_tag_is_ignored(self, findings: dict[str, Any]) -> None:
-        world = World(**findings)
+        world = CacheService(**findings)
         world.hold()
         assert world.notify() == []
         assert world.service.records.stored == {}
@@ -117,14 +117,14 @@ class TestSuccess:
         ],
     )
     def test_opted_out_repository_is_ignored(self, made: Rules) -> None:
-        world = World(made)
+        world = CacheService(made)
         world.hold()
         assert world.notify() == []
 
     def test_cached_tag_named_by_the_rules_file_is_its_mirror(self) -> None:
         every, after = rules().mirrors[0].check_every, rules().mirrors[0].alert_after
         upstream = rules().mirrors[0].upstream
-        world = World(Rules((Mirror(upstream, REPOSITORY, "1.0", every, after),), (), "r"))
+        world = CacheService(Rules((Mirror(upstream, REPOSITORY, "1.0", every, after),), (), "r"))
         world.service.upstream.serve(IMAGE, str(upstream))
         world.hold()
         world.notify()
@@ -133,7 +133,7 @@ class TestSuccess:
 
 class TestFailure:
     def test_tag_that_the_cache_could_not_fetch_is_refreshed_and_alerted(self) -> None:
-        world = World()
+        world = CacheService()
         results = world.notify(DENIED)
         assert (world.record.state, world.count("start")) == (State.MISSING, 1)
         assert world.alerts == [(AlertKind.CACHE_FAILED, None)]
@@ -141,7 +141,7 @@ class TestFailure:
         assert results[1:] == [(REPOSITORY, "1.0", "UpstreamAccessDenied", "the credentials are refused")]
 
     def test_cache_failure_raises_one_alert_and_one_recovery(self) -> None:
-        world = World()
+        world = CacheService()
         for _ in range(3):
             world.notify(DENIED)
         world.hold()
@@ -152,20 +152,20 @@ class TestFailure:
         assert len(world.alerts) == 3
 
     def test_another_cause_raises_no_other_alert(self) -> None:
-        world = World()
+        world = CacheService()
         world.notify(DENIED)
         world.notify(CacheFailure("UpstreamTooManyRequests"))
         assert len(world.alerts) == 1
         assert world.record.cache_failure == "UpstreamTooManyRequests"
 
     def test_same_code_with_another_reason_is_not_written(self) -> None:
-        world = World()
+        world = CacheService()
         world.notify(DENIED)
         before = world.record
         assert with_cache_result(before, CacheFailure(DENIED.code, "request 4711"), world.service.clock()) is before
 
     def test_successful_refresh_does_not_end_a_cache_failure(self) -> None:
-        world = World()
+        world = CacheService()
         world.notify(DENIED)
         (request,) = world.service.refreshes.requests.values()
         world.service.app.record_outcome(outcome(request))
@@ -174,19 +174,19 @@ class TestFailure:
         assert world.record.cache_failure is not None
 
     def test_cache_failure_that_cannot_be_recorded_retries_the_message(self) -> None:
-        world = World()
+        world = CacheService()
         world.script.fail("save", StorageError("no"), passing=1)
         with pytest.raises(StorageError):
             world.notify(DENIED)
 
     def test_cache_failure_of_an_unfollowed_tag_is_only_logged(self) -> None:
-        world = World(within=())
+        world = CacheService(within=())
         assert [type(result).__name__ for result in world.notify(DENIED)] == ["CacheFailed"]
         assert world.service.records.stored == {}
 
 
 def test_deleted_cached_tag_is_not_restored() -> None:
-    world = World(cached=(CachedRepository(REPOSITORY, ("1.0",)),))
+    world = CacheService(cached=(CachedRepository(REPOSITORY, ("1.0",)),))
     world.hold()
     world.notify()
     world.service.target.delete_tag(REPOSITORY, "1.0")

@@ -1,4 +1,4 @@
-"""`pullahead dead-letters`: what is shown, what is put back or deleted, and what is refused."""
+"""`pullahead dead-letters`: what is listed, redriven, deleted and refused."""
 
 import json
 from argparse import Namespace

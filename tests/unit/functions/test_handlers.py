@@ -1,4 +1,4 @@
-"""The functions without Lambda: each event in, the next state's event out, and what comes back to the queue."""
+"""The functions without Lambda: each event in, the next state's event out, and which messages are retried."""
 
 import json
 from datetime import timedelta

@@ -23,7 +23,7 @@ def service() -> InMemoryService:
 
 
 def received(service: InMemoryService, *bodies: str, tries: int = 1) -> list[str]:
-    """Give a batch to the function, and name the messages that come back."""
+    """Handle a batch, and return the ids of the messages that are retried."""
     records = [
         {
             "messageId": str(number),

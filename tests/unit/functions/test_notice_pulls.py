@@ -1,4 +1,4 @@
-"""The function that notices pulls: samples in, checks and metrics out, and only what failed comes back."""
+"""The function that notices pulls: samples in, checks and metrics out, and only failed messages are retried."""
 
 import json
 from pathlib import Path
@@ -37,7 +37,7 @@ def sample(case: str, *tries: int) -> dict[str, Any]:
 
 
 def again(event: dict[str, Any], service: InMemoryService) -> list[int]:
-    """Name the messages that come back, by their place in the batch."""
+    """Return the retried messages, by their position in the batch."""
     identifiers = [record["messageId"] for record in event["Records"]]
     failures = notice_pulls.handle(event, service.app)["batchItemFailures"]
     return [identifiers.index(failure["itemIdentifier"]) for failure in failures]

@@ -1,4 +1,4 @@
-"""What is asked again, how often and after how long; and what is not."""
+"""Which requests are retried, how often and after how long, and which are not."""
 
 import pytest
 

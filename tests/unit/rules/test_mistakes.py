@@ -1,4 +1,4 @@
-"""Every mistake in a rules file is reported, with its line, its path and a way out."""
+"""Every mistake in a rules file is reported, with its line, its path and advice."""
 
 from textwrap import dedent
 

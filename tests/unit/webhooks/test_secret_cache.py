@@ -8,7 +8,7 @@ from tests.fakes.memory import FakeClock
 from tests.fakes.webhooks import FakeWebhookSecrets
 
 
-class Known:
+class CachedSecrets:
     def __init__(self) -> None:
         self.clock, self.secrets = FakeClock(), FakeWebhookSecrets(None, "first")
         self.known = SecretCache(self.secrets, self.clock)
@@ -19,11 +19,11 @@ class Known:
 
 
 @pytest.fixture
-def known() -> Known:
-    return Known()
+def known() -> CachedSecrets:
+    return CachedSecrets()
 
 
-def test_secrets_are_read_once_in_five_minutes(known: Known) -> None:
+def test_secrets_are_read_once_in_five_minutes(known: CachedSecrets) -> None:
     for _ in range(3):
         assert known.known.get() == (b"first",)
     known.clock.advance(seconds=299)
@@ -34,7 +34,7 @@ def test_secrets_are_read_once_in_five_minutes(known: Known) -> None:
     assert known.reads == 2
 
 
-def test_rotated_secret_is_read_after_a_minute(known: Known) -> None:
+def test_rotated_secret_is_read_after_a_minute(known: CachedSecrets) -> None:
     known.known.get()
     known.secrets.secrets = ("second", "first")
     assert known.known.get_newer() == (b"first",)
@@ -43,14 +43,14 @@ def test_rotated_secret_is_read_after_a_minute(known: Known) -> None:
     assert known.known.get_newer() == (b"second", b"first")
 
 
-def test_wrong_secrets_cause_one_read_a_minute(known: Known) -> None:
+def test_wrong_secrets_cause_one_read_a_minute(known: CachedSecrets) -> None:
     for _ in range(120):
         known.clock.advance(seconds=1)
         known.known.get_newer()
     assert known.reads == 2
 
 
-def test_known_secrets_are_used_while_aws_fails(known: Known) -> None:
+def test_known_secrets_are_used_while_aws_fails(known: CachedSecrets) -> None:
     known.known.get()
     known.secrets.script.fail("read_webhook_secrets", StorageError("no"))
     known.clock.advance(minutes=6)
@@ -60,7 +60,7 @@ def test_known_secrets_are_used_while_aws_fails(known: Known) -> None:
 
 
 @pytest.mark.parametrize("error", [StorageError("no"), ConfigError("too short")])
-def test_failure_is_raised_and_causes_one_read_in_ten_seconds(known: Known, error: PullaheadError) -> None:
+def test_failure_is_raised_and_causes_one_read_in_ten_seconds(known: CachedSecrets, error: PullaheadError) -> None:
     known.secrets.script.fail("read_webhook_secrets", error, times=6)
     for _ in range(60 * 10):
         for get in (known.known.get, known.known.get_newer):
@@ -71,7 +71,7 @@ def test_failure_is_raised_and_causes_one_read_in_ten_seconds(known: Known, erro
     assert known.known.get() == (b"first",)
 
 
-def test_invalid_secret_is_an_error_until_it_is_corrected(known: Known) -> None:
+def test_invalid_secret_is_an_error_until_it_is_corrected(known: CachedSecrets) -> None:
     known.known.get()
     known.clock.advance(minutes=5)
     known.secrets.script.fail("read_webhook_secrets", ConfigError("too short"))

@@ -160,7 +160,7 @@ def _event(
     digest, scan = record.published_digest, record.scan
     detail = OutcomeDetail(
         version="1",
-        id=_identity(kind, str(record.key), str(digest), now.isoformat()),
+        id=_identity(kind, str(record.key), str(digest), now.isoformat(), str(record.version)),
         mirror=str(record.key),
         repository=record.key.repository,
         tag=record.key.tag,
@@ -178,7 +178,7 @@ def _event(
 
 
 def _identity(*parts: str) -> str:
-    """Identify an event, so that a receiver can recognize a duplicate."""
+    """Identify an event, so that a receiver recognizes a duplicate. The version separates changes of one moment."""
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:32]
 
 

@@ -1,4 +1,4 @@
-"""A registry that says what a test has written down for it, request by request. Decides no expectation."""
+"""A registry with scripted responses, request by request."""
 
 import contextlib
 import http.server
