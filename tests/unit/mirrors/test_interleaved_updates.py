@@ -10,7 +10,7 @@ from random import Random
 from typing import Any, TypeVar
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from pullahead.errors import NotFoundError, PullaheadError, RegistryUnavailableError
@@ -175,6 +175,13 @@ TROUBLE = ["upstream lost the tag", "upstream serves B", "a day goes by"]
     checks_made=st.integers(3, 5),
     moves=st.lists(st.sampled_from(TROUBLE), min_size=3, max_size=6),
     reviews=st.lists(st.none() | st.integers(2, 12), min_size=2, max_size=3),
+)
+# Two changes at one moment, whose events had the same id.
+@example(
+    order=[*[0] * 6, *[1] * 4, *[2] * 5, 3, 4, *[6] * 6, *[7] * 2, *[0] * 9, *[2] * 5, 6],
+    checks_made=5,
+    moves=["upstream serves B", "upstream lost the tag", "upstream lost the tag"],
+    reviews=[None, None],
 )
 def test_each_alert_is_sent_once_however_many_reviews_run_at_once(
     order: list[int], checks_made: int, moves: list[str], reviews: list[int | None]
