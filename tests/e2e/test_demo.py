@@ -28,7 +28,7 @@ def test_demo_prints_every_step_succeeds_and_makes_no_call_that_its_roles_deny()
     assert "out of time, another round follows" in done.stdout  # the large layer goes round
     assert "SNS: Pullahead: mirror/demo:1.0 cannot be checked" in done.stdout
     assert "SNS: Pullahead: mirror/demo:1.0 is fresh again" in done.stdout
-    assert "SNS: Pullahead: mirror/demo:1.0 was overwritten in ECR and is restored" in done.stdout
+    assert "SNS: Pullahead: mirror/demo:1.0 was overwritten in ECR and restored" in done.stdout
     assert (
         len([line for line in lines if re.fullmatch(r"│ (polling|webhook|push event of ECR) +│ [0-9.]+ s +│", line)])
         == 3
