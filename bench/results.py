@@ -113,14 +113,14 @@ class StartResult(msgspec.Struct, frozen=True):
 
 
 class ImportResult(msgspec.Struct, frozen=True):
-    """What importing a handler takes: with the layer as it is built, and where its bytecode lay beside it.
+    """What importing a handler takes: with the layer as it is built, and without the layer's bytecode.
 
     `largest`: the five packages of which the imports take longest by themselves, with milliseconds of wall.
     """
 
     function: str
     cpu_ms: tuple[float, ...] = ()
-    compiled_cpu_ms: tuple[float, ...] = ()
+    uncompiled_cpu_ms: tuple[float, ...] = ()
     largest: tuple[tuple[str, int], ...] = ()
     problem: str | None = None
 

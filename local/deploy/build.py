@@ -55,11 +55,11 @@ def upload_artifacts(
     return definitions
 
 
-def zipped(folder: Path) -> bytes:
-    """Zip a folder, without compiled Python, the same every time."""
+def zipped(folder: Path, *, with_bytecode: bool = False) -> bytes:
+    """Zip a folder, the same every time; without bytecode, unless it was built to be shipped."""
     archive = io.BytesIO()
     with zipfile.ZipFile(archive, "w", zipfile.ZIP_DEFLATED) as target:
-        for file in _files(folder):
+        for file in _files(folder, with_bytecode=with_bytecode):
             entry = zipfile.ZipInfo(file.relative_to(folder).as_posix(), _LONG_AGO)
             entry.external_attr = (0o100755 if os.access(file, os.X_OK) else 0o100644) << 16
             entry.compress_type = zipfile.ZIP_DEFLATED
@@ -67,9 +67,10 @@ def zipped(folder: Path) -> bytes:
     return archive.getvalue()
 
 
-def _files(folder: Path) -> Iterator[Path]:
+def _files(folder: Path, *, with_bytecode: bool = False) -> Iterator[Path]:
     for path in sorted(folder.rglob("*")):
-        if path.is_file() and "__pycache__" not in path.parts and path.suffix != ".pyc":
+        is_bytecode = "__pycache__" in path.parts or path.suffix == ".pyc"
+        if path.is_file() and (with_bytecode or not is_bytecode):
             yield path
 
 
@@ -96,7 +97,7 @@ def _layer(name: str, resource: Mapping[str, Any], base: Path, other: Path | Non
         return zipped(folder)  # content given instead of the template's may be ready as it is
     if method != "makefile":
         raise DeploymentError(f"{name}: a layer is built by its Makefile here, not by {method!r}")
-    return zipped(_built(name, folder.resolve()))
+    return zipped(_built(name, folder.resolve()), with_bytecode=True)
 
 
 def _built(name: str, folder: Path) -> Path:

@@ -1,7 +1,9 @@
-"""The layer's Makefile, as `sam build` runs it: it finds a Python that has pip, or says what to install."""
+"""The layer's Makefile, as `sam build` runs it: it finds a Python that has pip and one that compiles, or says so."""
 
+import os
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -26,8 +28,16 @@ class Machine:
     def put(self, program: str, script: str | None = None) -> None:
         """Put a program on PATH; without a script it is one that works."""
         path = self._bin / program
-        path.write_text("#!/bin/sh\n" + (script or f'echo "{program} $*" >> {self._calls}\n'))
+        path.write_text("#!/bin/sh\n" + (script or f"{self.log(program)}\n"))
         path.chmod(0o755)
+
+    def log(self, program: str) -> str:
+        """Write the shell command that logs how a program was called."""
+        return f'echo "{program} $*" >> {self._calls}'
+
+    def calls(self) -> list[str]:
+        """How programs were called, one line each."""
+        return self._calls.read_text().splitlines()
 
     def build(self, **environment: str) -> subprocess.CompletedProcess[str]:
         """Run the Makefile."""
@@ -42,7 +52,7 @@ class Machine:
 
     def installed_with(self) -> list[str]:
         """What pip was called with to install."""
-        (call,) = (line for line in self._calls.read_text().splitlines() if " install " in line)
+        (call,) = (line for line in self.calls() if " install " in line)
         return call.split()
 
 
@@ -90,6 +100,49 @@ def test_local_wheels_are_used_on_request(machine: Machine) -> None:
     machine.put("python3")
     assert machine.build(PULLAHEAD_BUILD_PLATFORM="host").returncode == 0
     assert "--platform" not in machine.installed_with()
+
+
+def test_layer_is_compiled_by_the_python_of_the_runtime(machine: Machine) -> None:
+    machine.put("python3", f'case "$*" in *version_info*) exit 1;; *) {machine.log("python3")};; esac\n')
+    machine.put("python3.13")
+    assert machine.build().returncode == 0
+    (call,) = (line for line in machine.calls() if "compileall" in line)
+    assert call.startswith("python3.13 ")
+    assert "--invalidation-mode unchecked-hash" in call
+    assert "-p /opt/python" in call
+
+
+def test_layer_without_bytecode_is_built_and_says_what_is_missing(machine: Machine) -> None:
+    machine.put("python3", f'case "$*" in *version_info*) exit 1;; *) {machine.log("python3")};; esac\n')
+    done = machine.build()
+    assert done.returncode == 0
+    assert "no Python 3.13 here" in done.stderr
+    assert not any("compileall" in line for line in machine.calls())
+
+
+def test_two_builds_give_the_same_bytecode_of_every_module(tmp_path: Path) -> None:
+    builds = [tmp_path / "first", tmp_path / "second"]
+    for build in builds:
+        _build_for_this_machine(build)
+    first, second = (
+        {path.relative_to(build): path.read_bytes() for path in build.rglob("*") if path.is_file()} for build in builds
+    )
+    assert first == second
+    sources = {path for path in first if path.suffix == ".py"}
+    cached = {path.parent.parent / f"{path.name.partition('.')[0]}.py" for path in first if path.suffix == ".pyc"}
+    assert cached == sources
+    flags = {int.from_bytes(content[4:8], "little") for path, content in first.items() if path.suffix == ".pyc"}
+    assert flags == {0b01}, "hash-based and unchecked: used whatever times a zip archive gave the files"
+
+
+def _build_for_this_machine(folder: Path) -> None:
+    subprocess.run(
+        [shutil.which("make") or "make", "-C", str(LAYER), "build-PullaheadLayer", f"ARTIFACTS_DIR={folder}"],
+        env={**os.environ, "PULLAHEAD_BUILD_PLATFORM": "host", "PYTHON": sys.executable},
+        capture_output=True,
+        timeout=200,
+        check=True,
+    )
 
 
 def test_no_requirement_depends_on_the_python_that_pip_runs_in() -> None:
