@@ -14,7 +14,8 @@ SIZE ?= full
 SAM_READY := $(SAM_VENV)/.ready
 PIP := -m pip install --quiet --disable-pip-version-check --require-hashes
 SAM := SAM_CLI_TELEMETRY=0 AWS_DEFAULT_REGION=eu-west-1 PATH="$(CURDIR)/$(BIN):$$PATH" $(SAM_VENV)/bin/sam
-PYTEST_WORKERS ?= 2
+# One more than the two cores of a small machine: servers, retries and state machines are waited for.
+PYTEST_WORKERS ?= 3
 
 export PYTHONDONTWRITEBYTECODE := 1
 export PYTHONPATH := $(CURDIR):$(CURDIR)/layers/pullahead

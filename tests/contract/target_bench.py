@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 from local.images import LocalImage
 from local.tests.ecr.harness import MIB, RunningEcr
+from pullahead.ecr.quotas import EcrPace
 from pullahead.ecr.target import EcrTarget
 from pullahead.errors import RegistryUnavailableError, Side
 from pullahead.oci import Digest
@@ -12,6 +13,7 @@ from pullahead.oci.registries import Target, Upload
 from tests.fakes.copies import describe_blob
 from tests.fakes.samples import REPOSITORY, failed
 from tests.fakes.target import FakeTarget
+from tests.unit.registry.harness import FakeTime
 
 _API = {"upload_part": "UploadLayerPart", "complete_upload": "CompleteLayerUpload", "put_manifest": "PutImage"}
 
@@ -49,6 +51,12 @@ class Bench(NamedTuple):
         return dict(self.target.published_digests(self.repository, tags or ("1.0",)))
 
 
+def without_waits() -> EcrPace:
+    """Keep ECR's quotas in a time of its own, which costs none."""
+    time = FakeTime()
+    return EcrPace(time, time.sleep)
+
+
 def fake_bench() -> Bench:
     target = FakeTarget()
     return Bench(
@@ -63,7 +71,7 @@ def fake_bench() -> Bench:
 def ecr_bench(running: RunningEcr) -> Bench:
     running.restart()
     return Bench(
-        EcrTarget(running.client),
+        EcrTarget(running.client, without_waits()),
         5 * MIB,
         running.ecr.forget_uploads,
         lambda: running.client.put_image_tag_mutability(repositoryName=REPOSITORY, imageTagMutability="IMMUTABLE"),

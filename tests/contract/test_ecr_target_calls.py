@@ -27,6 +27,7 @@ from pullahead.errors import (
 )
 from pullahead.oci import RawManifest, describe, media_types
 from pullahead.oci.registries import RepositorySettings
+from tests.contract.target_bench import without_waits
 
 REPOSITORY = "mirror/app"
 IMAGE = make_image([b"layer"], seed=1)
@@ -70,7 +71,7 @@ def repository(ecr: RunningEcr) -> None:
 
 @pytest.fixture
 def target(ecr: RunningEcr) -> EcrTarget:
-    return EcrTarget(ecr.client)
+    return EcrTarget(ecr.client, without_waits())
 
 
 def push(target: EcrTarget, image: LocalImage, *tags: str) -> None:

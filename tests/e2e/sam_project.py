@@ -103,6 +103,7 @@ class SamProject:
             "AWS_SECRET_ACCESS_KEY": SECRET_KEY,
             "AWS_DEFAULT_REGION": REGION,
             "SAM_CLI_TELEMETRY": "0",
+            "SAM_CLI_POLL_DELAY": "0.2",  # seconds; five by default
             "PULLAHEAD_BUILD_PLATFORM": "host",
             "PYTHON": sys.executable,
             "PYTHONDONTWRITEBYTECODE": "1",
