@@ -5,12 +5,14 @@ starts our program or its handlers; this module alone knows its insides.
 """
 
 import contextlib
+import http.client
 import json
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime
 from typing import NamedTuple
+from urllib.parse import urlsplit
 
 from bench.authority import trust_whatever_asks
 
@@ -104,7 +106,34 @@ def streamed(client: ECRClient) -> Send:
     return send
 
 
-ROADS: Mapping[str, Callable[[ECRClient], Send]] = {"streamed": streamed, "parts": by_parts, "boto3": by_boto3}
+def bare(client: ECRClient) -> Send:
+    """Send in one stream by http.client, and prove nothing: the least that TLS takes of this machine."""
+    host = urlsplit(client.meta.endpoint_url).netloc
+    connection = http.client.HTTPSConnection(host, blocksize=_MIB, timeout=60)
+
+    def send(content: Content) -> None:
+        connection.request("POST", f"/v2/{_REPOSITORY}/blobs/uploads/")
+        begun = connection.getresponse()
+        begun.read()
+        upload = urlsplit(begun.headers["Location"])
+        separator = "&" if upload.query else "?"
+        path = f"{upload.path}?{upload.query}".rstrip("?")
+        length = {"Content-Length": str(content.blob.size)}
+        connection.request("PUT", f"{path}{separator}digest={content.blob.digest}", iter(content.pieces), length)
+        put = connection.getresponse()
+        put.read()
+        if put.status != 201:
+            raise RuntimeError(f"the blob was not sent: HTTP {put.status}")
+
+    return send
+
+
+ROADS: Mapping[str, Callable[[ECRClient], Send]] = {
+    "streamed": streamed,
+    "parts": by_parts,
+    "boto3": by_boto3,
+    "bare": bare,
+}
 
 
 def _streaming_target(client: ECRClient) -> BlobStreams:

@@ -10,12 +10,12 @@ from bench.results import RoadResult
 from bench.rounds import Say
 from bench.servers import bench_server, own_environment
 
-_ROADS = ("streamed", "parts", "boto3")
+_ROADS = ("streamed", "parts", "boto3", "bare")
 _LONGEST_SECONDS = 600
 
 
 def measure_roads(rounds: int, stage: Stage) -> tuple[RoadResult, ...]:
-    """Measure our two roads, and boto3's own call beside them."""
+    """Measure our two roads, boto3's own call, and http.client alone beside them."""
     with bench_server("bench.discarding_ecr", stage.authority.shown, stage.folder / "ecr.log") as host:
         return tuple(_measure(road, f"https://{host}", rounds, stage.say) for road in _ROADS)
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from bench.goals import ROADS, Verdict, judge
+from bench.goals import BARE, BARE_CPU_MS, ROADS, Verdict, judge
 from bench.results import (
     CallsResult,
     ImportResult,
@@ -98,14 +98,21 @@ def test_memory_has_a_ceiling_whatever_the_size(name: str, rss: float, holds: bo
     assert verdict_of(f"{name}: RSS", measured).holds is holds
 
 
+@pytest.mark.parametrize("slower", [1.0, 1.5])
 @pytest.mark.parametrize(("road", "bound"), ROADS.items())
-def test_a_road_is_judged_by_its_median(road: str, bound: float) -> None:
-    reached = results(roads=(RoadResult(road, (bound - 1, bound, bound + 50)),))
-    missed = results(roads=(RoadResult(road, (bound - 1, bound + 0.1, bound + 50)),))
+def test_a_road_is_judged_by_its_median_in_proportion_to_the_machine(road: str, bound: float, slower: float) -> None:
+    bare = RoadResult(BARE, (BARE_CPU_MS * slower,))
+    allowed = bound * slower
+    reached = results(roads=(RoadResult(road, (allowed - 1, allowed - 0.01, allowed + 50)), bare))
+    missed = results(roads=(RoadResult(road, (allowed - 1, allowed + 0.1, allowed + 50)), bare))
 
     assert verdict_of(f"ECR, {road}", reached).holds is True
     assert verdict_of(f"ECR, {road}", missed).holds is False
-    assert verdict_of(f"ECR, {road}", missed).factor == pytest.approx((bound + 0.1) / bound)
+    assert verdict_of(f"ECR, {road}", missed).factor == pytest.approx((allowed + 0.1) / allowed)
+
+
+def test_a_road_without_its_floor_is_not_judged() -> None:
+    assert verdict_of("ECR, parts", results(roads=(RoadResult("parts", (1.0,)),))).holds is None
 
 
 @pytest.mark.parametrize(
@@ -137,13 +144,15 @@ def test_the_size_that_the_template_gives_is_judged_by_its_rate(seconds: float, 
     assert verdict_of("Lambda, 1024 MB", measured).holds is holds
 
 
-def test_a_start_is_shown_beside_the_least_that_it_can_be() -> None:
+def test_a_start_is_judged_in_proportion_to_the_least_that_it_can_be() -> None:
     starts = (StartResult("pullahead", (210.0,)), StartResult("a Python that imports requests alone", (120.0,)))
 
     verdict = verdict_of("startup", results(starts=starts))
 
     assert verdict.holds is False
-    assert verdict.measured == "210 ms, a Python that imports requests alone 120 ms"
+    assert verdict.measured == "210.0 ms, a Python that imports requests alone 120.0 ms"
+    slower = (StartResult("pullahead", (299.0,)), StartResult("a Python that imports requests alone", (180.0,)))
+    assert verdict_of("startup", results(starts=slower)).holds is True
 
 
 def test_imports_are_judged_by_the_worst_handler() -> None:

@@ -92,6 +92,7 @@ def test_a_road_does_not_reach_ecr(stage: Stage) -> None:
         ("streamed", None, 1),
         ("parts", None, 1),
         ("boto3", None, 1),
+        ("bare", None, 1),
     ]
 
 
