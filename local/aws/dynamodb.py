@@ -6,7 +6,7 @@ from typing import Any, Final
 from local.aws.moto_guard import replace, stock
 
 _RESPONSES: Final = "moto.dynamodb.responses"
-_WRITES: Final = ("put_item", "update_item", "delete_item")
+_WRITES: Final = ("put_item", "update_item", "delete_item", "transact_write_items")
 
 
 def install() -> None:

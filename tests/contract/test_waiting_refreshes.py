@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta, timezone
 from typing import Any
 
+import msgspec
 import pytest
 
 from pullahead.aws.pauses import DynamoPauses
@@ -47,23 +48,30 @@ def request(mirror: str, since: datetime = NOON, episode: int = 1) -> RefreshReq
     )
 
 
+HOST = "ghcr.io"
+
+
+def shown(each: WaitingRefresh) -> tuple[MirrorKey, str, RefreshRequest | None]:
+    return each.mirror, each.name, each.request
+
+
 def entry(asked: RefreshRequest) -> WaitingRefresh:
-    return WaitingRefresh(MirrorKey(asked.repository, asked.tag), asked.name, asked)
+    return WaitingRefresh(MirrorKey(asked.repository, asked.tag), asked.name, "", asked)
 
 
 def waiting(line: WaitingRefreshes, page: int = 10) -> list[RefreshRequest | None]:
-    return [each.request for each in line.oldest_first(page)]
+    return [each.request for each in line.oldest_first(HOST, page)]
 
 
 def test_new_table_has_no_waiting_refresh(line: WaitingRefreshes) -> None:
-    assert list(line.oldest_first(5)) == []
-    assert line.count() == 0
+    assert list(line.oldest_first(HOST, 5)) == []
+    assert line.count(HOST) == 0
 
 
 def test_refresh_is_read_as_it_was_added(line: WaitingRefreshes) -> None:
     line.add(request("mirror/app:1.0"))
-    assert list(line.oldest_first(5)) == [entry(request("mirror/app:1.0"))]
-    assert line.count() == 1
+    assert list(map(shown, line.oldest_first(HOST, 5))) == [shown(entry(request("mirror/app:1.0")))]
+    assert line.count(HOST) == 1
 
 
 def test_longest_stale_is_first_whatever_the_order_of_adding_and_the_time_zone(line: WaitingRefreshes) -> None:
@@ -78,7 +86,7 @@ def test_longest_stale_is_first_whatever_the_order_of_adding_and_the_time_zone(l
         line.add(request(f"mirror/app:{number}", since))
     found = [each.tag for each in waiting(line, page=2) if each is not None]
     assert found == ["2", "3", "1", "0", "4"]
-    assert line.count() == len(moments)
+    assert line.count(HOST) == len(moments)
 
 
 def test_newer_refresh_of_a_mirror_replaces_the_older_one(line: WaitingRefreshes) -> None:
@@ -90,7 +98,25 @@ def test_newer_refresh_of_a_mirror_replaces_the_older_one(line: WaitingRefreshes
 def test_same_tag_of_two_repositories_waits_twice(line: WaitingRefreshes) -> None:
     line.add(request("mirror/app:1.0"))
     line.add(request("mirror/other:1.0"))
-    assert line.count() == 2
+    assert line.count(HOST) == 2
+
+
+def test_each_upstream_registry_has_a_line_of_its_own(line: WaitingRefreshes) -> None:
+    line.add(request("mirror/app:1.0"))
+    other = msgspec.structs.replace(request("mirror/other:1.0"), upstream="quay.io/team/other:1.0")
+    line.add(other)
+    assert [each.request for each in line.oldest_first("quay.io", 5)] == [other]
+    assert (line.count(HOST), line.count("quay.io"), line.count("docker.io")) == (1, 1, 0)
+
+
+def test_hosts_are_remembered_until_they_are_forgotten(line: WaitingRefreshes) -> None:
+    assert line.hosts() == frozenset()
+    for host in ("ghcr.io", "quay.io", "ghcr.io", ""):
+        line.remember(host)
+    assert line.hosts() == {"ghcr.io", "quay.io", ""}
+    line.forget("ghcr.io")
+    line.forget("never.example")
+    assert line.hosts() == {"quay.io", ""}
 
 
 def test_refresh_can_be_removed_twice(line: WaitingRefreshes) -> None:
@@ -116,7 +142,7 @@ class TestDynamo:
         line = DynamoWaitingRefreshes(dynamodb, table)
         line.add(request("mirror/app:1.0"))
         assert waiting(line) == [request("mirror/app:1.0")]
-        assert line.count() == 1
+        assert line.count(HOST) == 1
 
     def test_adding_the_same_refresh_again_writes_nothing(self, dynamodb: Any) -> None:
         table = new_table(dynamodb)
@@ -139,23 +165,26 @@ class TestDynamo:
         table = new_table(dynamodb)
         item = {
             "pk": {"S": "waiting#mirror/odd:1"},
-            "line": {"S": "refreshes"},
+            "line": {"S": "refreshes"},  # of version 0.1
             "since": {"S": "2025"},
             "name": {"S": "n"},
         }
         dynamodb.put_item(TableName=table, Item={**item, **({"request": {"S": text}} if text else {})})
         line = DynamoWaitingRefreshes(dynamodb, table)
-        assert list(line.oldest_first(5)) == [WaitingRefresh(MirrorKey("mirror/odd", "1"), "n", None)]
-        line.remove(WaitingRefresh(MirrorKey("mirror/odd", "1"), "n", None))
-        assert line.count() == 0
+        assert list(line.oldest_first("", 5)) == [WaitingRefresh(MirrorKey("mirror/odd", "1"), "n", "2025", None)]
+        line.remove(WaitingRefresh(MirrorKey("mirror/odd", "1"), "n", "2025", None))
+        assert line.count("") == 0
 
     def test_missing_table_is_a_storage_error(self, dynamodb: Any) -> None:
         line = DynamoWaitingRefreshes(dynamodb, "nowhere")
         for ask in (
-            lambda: list(line.oldest_first(1)),
-            line.count,
+            lambda: list(line.oldest_first(HOST, 1)),
+            lambda: line.count(HOST),
+            line.hosts,
+            lambda: line.remember(HOST),
+            lambda: line.forget(HOST),
             lambda: line.add(request("mirror/app:1.0")),
-            lambda: line.remove(WaitingRefresh(MirrorKey("mirror/app", "1.0"), "n", None)),
+            lambda: line.remove(WaitingRefresh(MirrorKey("mirror/app", "1.0"), "n", "", None)),
         ):
             with pytest.raises(StorageError, match="the waiting refreshes failed"):
                 ask()

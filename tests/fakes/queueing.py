@@ -1,16 +1,26 @@
 """The refresh queue with its ports in memory: stale mirrors, slots, waiting refreshes, and two processes."""
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from pullahead.messages import RefreshRequest
 from pullahead.mirrors.record import MirrorRecord, State
-from pullahead.refresh.ports import StartResult
-from pullahead.refresh.queue import RefreshQueue
+from pullahead.oci import parse_reference
+from pullahead.refresh.ports import Slot, StartResult
+from pullahead.refresh.queue import SLOT_DURATION, RefreshQueue
 from pullahead.refresh.request import refresh_request
+from pullahead.rules.model import Mirror
 from tests.fakes.memory import FakeClock, FakeRecords, FakeRefreshExecutions
 from tests.fakes.refresh_slots import FakeRefreshSlots, FakeWaitingRefreshes
 from tests.fakes.samples import mirror, root, rule, rules
 from tests.fakes.script import Script
+
+HOST, OTHER_HOST = "ghcr.io", "other.example"
+
+
+def mirror_of(tag: str) -> Mirror:
+    """Make the mirror of a tag; of another upstream registry where its name says so: `other-1`."""
+    usual = mirror(tag)
+    return usual._replace(upstream=parse_reference(f"{OTHER_HOST}/app:{tag}")) if tag.startswith("other") else usual
 
 
 class QueueingService:
@@ -21,7 +31,7 @@ class QueueingService:
         self.clock = FakeClock()
         self.slots, self.waiting_refreshes = FakeRefreshSlots(self.script), FakeWaitingRefreshes(self.script)
         self.records, self.refreshes = FakeRecords(self.script), FakeRefreshExecutions(self.script)
-        self.rules = rules([mirror(tag) for tag in tags], "r", rule(*tags))
+        self.rules = rules([mirror_of(tag) for tag in tags], "r", rule(*tags))
         self.at_most = at_most
         self.one, self.other = self.process(), self.process()
 
@@ -37,12 +47,27 @@ class QueueingService:
             self.at_most,
         )
 
+    @property
+    def held(self) -> dict[str, datetime]:
+        """Which executions hold a slot, and until when."""
+        return {slot.name: slot.until for slot in self.slots.held.values()}
+
+    def hold(self, *names: str, host: str = HOST) -> None:
+        """Let other executions hold a slot each."""
+        for name in names:
+            self.slots.held[name] = Slot(name, host, self.clock() + SLOT_DURATION)
+
+    def wait(self, request: RefreshRequest) -> None:
+        """Let a refresh wait."""
+        self.waiting_refreshes.remember(request.host)
+        self.waiting_refreshes.add(request)
+
     def stale(self, tag: str, hours: float = 1, episode: int = 1) -> RefreshRequest:
         """Store a mirror as stale for so many hours, and return the request of its refresh."""
         since = self.clock() - timedelta(hours=hours)
         record = MirrorRecord(
             mirror(tag).key,
-            str(mirror(tag).upstream),
+            str(mirror_of(tag).upstream),
             State.STALE,
             since,
             unfresh_since=since,
@@ -51,7 +76,7 @@ class QueueingService:
             version=1,
         )
         self.records.stored[record.key] = record
-        return refresh_request(mirror(tag), root(f"{tag}-{episode}"), record)
+        return refresh_request(mirror_of(tag), root(f"{tag}-{episode}"), record)
 
     def ask(self, *requests: RefreshRequest) -> list[StartResult]:
         """Request refreshes as one check of all mirrors does."""

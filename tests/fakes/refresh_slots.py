@@ -1,10 +1,11 @@
 """Refresh slots and waiting refreshes in memory."""
 
-from collections.abc import Iterator, Mapping
-from datetime import datetime
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import UTC, datetime
 
 from pullahead.messages import RefreshRequest
-from pullahead.refresh.ports import SlotResult, WaitingRefresh
+from pullahead.refresh.ports import Slot, SlotLimits, SlotResult, WaitingRefresh
 from pullahead.rules.mirror_key import MirrorKey
 from tests.fakes.script import Script
 
@@ -14,30 +15,41 @@ class FakeRefreshSlots:
 
     def __init__(self, script: Script | None = None) -> None:
         self.script = script or Script()
-        self.taken: dict[str, datetime] = {}
+        self.held: dict[str, Slot] = {}
 
-    def holders(self) -> Mapping[str, datetime]:
-        with self.script.call("holders"):
-            return dict(self.taken)
+    def taken(self) -> Mapping[str, int]:
+        with self.script.call("taken"):
+            return self._counts()
 
-    def take(self, name: str, now: datetime, until: datetime, at_most: int) -> SlotResult:
+    def oldest(self, most: int) -> Sequence[Slot]:
+        with self.script.call("oldest"):
+            return sorted(self.held.values(), key=lambda slot: slot.until)[:most]
+
+    def take(self, slot: Slot, now: datetime, limits: SlotLimits) -> SlotResult:
         with self.script.call("take"):
-            if name in self.taken and self.taken[name] > now:
+            current = self.held.get(slot.name)
+            if current is not None and current.until > now:
                 return SlotResult.ALREADY_TAKEN
-            if name not in self.taken and len(self.taken) >= at_most:
+            if current is None and len(self.held) >= limits.slots:
                 return SlotResult.FULL
-            self.taken[name] = until
+            if current is None and self._counts()[slot.host] >= limits.of_one_host:
+                return SlotResult.HOST_FULL
+            self.held[slot.name] = slot
             return SlotResult.TAKEN
 
-    def renew(self, name: str, before: datetime, until: datetime) -> None:
+    def renew(self, slot: Slot, until: datetime) -> None:
         with self.script.call("renew"):
-            if self.taken.get(name) == before:
-                self.taken[name] = until
+            if self.held.get(slot.name) == slot:
+                self.held[slot.name] = slot._replace(until=until)
 
     def release(self, name: str, before: datetime | None = None) -> None:
         with self.script.call("release"):
-            if before is None or self.taken.get(name) == before:
-                self.taken.pop(name, None)
+            current = self.held.get(name)
+            if current is not None and before in (None, current.until):
+                del self.held[name]
+
+    def _counts(self) -> Counter[str]:
+        return Counter(slot.host for slot in self.held.values())
 
 
 class FakeWaitingRefreshes:
@@ -46,31 +58,42 @@ class FakeWaitingRefreshes:
     def __init__(self, script: Script | None = None) -> None:
         self.script = script or Script()
         self.waiting: dict[MirrorKey, WaitingRefresh] = {}
-        self.unreadable: dict[MirrorKey, datetime] = {}
+        self.lines: dict[MirrorKey, str] = {}
+        self.remembered: set[str] = set()
 
     def add(self, request: RefreshRequest) -> None:
         with self.script.call("add"):
             mirror = MirrorKey(request.repository, request.tag)
-            self.waiting[mirror] = WaitingRefresh(mirror, request.name, request)
+            since = request.stale_since.astimezone(UTC).isoformat(timespec="microseconds")
+            self.waiting[mirror] = WaitingRefresh(mirror, request.name, since, request)
+            self.lines[mirror] = request.host
 
-    def spoil(self, mirror: MirrorKey, since: datetime) -> None:
+    def spoil(self, mirror: MirrorKey) -> None:
         """Make an entry unreadable."""
         self.waiting[mirror] = self.waiting[mirror]._replace(request=None)
-        self.unreadable[mirror] = since
 
-    def oldest_first(self, page: int) -> Iterator[WaitingRefresh]:
-        after: tuple[datetime, MirrorKey] | None = None
+    def hosts(self) -> frozenset[str]:
+        with self.script.call("hosts"):
+            return frozenset(self.remembered)
+
+    def remember(self, host: str) -> None:
+        with self.script.call("remember"):
+            self.remembered.add(host)
+
+    def forget(self, host: str) -> None:
+        with self.script.call("forget"):
+            self.remembered.discard(host)
+
+    def oldest_first(self, host: str, page: int) -> Iterator[WaitingRefresh]:
+        after: tuple[str, MirrorKey] | None = None
         while True:
             with self.script.call("oldest_first"):
-                rest = sorted(key for key in map(self._place, self.waiting.values()) if after is None or key > after)
+                line = [each for each in self.waiting.values() if self.lines[each.mirror] == host]
+                rest = sorted(key for key in map(_place, line) if after is None or key > after)
             yield from (self.waiting[mirror] for _, mirror in rest[:page] if mirror in self.waiting)
             if len(rest) <= page:
                 return
             after = rest[page - 1]
-
-    def _place(self, refresh: WaitingRefresh) -> tuple[datetime, MirrorKey]:
-        since = self.unreadable[refresh.mirror] if refresh.request is None else refresh.request.stale_since
-        return since, refresh.mirror
 
     def remove(self, refresh: WaitingRefresh) -> None:
         with self.script.call("remove"):
@@ -78,6 +101,10 @@ class FakeWaitingRefreshes:
             if waiting is not None and waiting.name == refresh.name:
                 del self.waiting[refresh.mirror]
 
-    def count(self) -> int:
+    def count(self, host: str) -> int:
         with self.script.call("count"):
-            return len(self.waiting)
+            return sum(self.lines[mirror] == host for mirror in self.waiting)
+
+
+def _place(refresh: WaitingRefresh) -> tuple[str, MirrorKey]:
+    return refresh.since, refresh.mirror

@@ -12,6 +12,7 @@ from local.images import make_image
 from pullahead.aws.refresh_queue import DynamoRefreshSlots, DynamoWaitingRefreshes
 from pullahead.messages import StartWaitingRequest
 from pullahead.mirrors.record import State
+from pullahead.refresh.ports import Slot, SlotLimits
 from pullahead.refresh.queue import SLOT_DURATION
 from tests.polling import until
 from tests.scenarios.scene import Scene
@@ -36,7 +37,20 @@ class ConcurrentRefreshes:
         """Let others hold all slots, for a long time."""
         now = self.scene.aws.clock.now()
         for name in HOLDERS:
-            self.slots.take(name, now, now + timedelta(days=1), LIMIT)
+            self.slots.take(Slot(name, "holder.example", now + timedelta(days=1)), now, SlotLimits(LIMIT, LIMIT))
+
+    @property
+    def host(self) -> str:
+        """The upstream registry, whose line is looked at."""
+        return self.scene.upstream.host
+
+    def waiting(self) -> int:
+        """Count the waiting refreshes."""
+        return self.line.count(self.host)
+
+    def holders(self) -> set[str]:
+        """Return the executions that hold a slot."""
+        return {slot.name for slot in self.slots.oldest(100)}
 
     def check(self) -> None:
         """Check every mirror once, and wait for all that follows."""
@@ -95,9 +109,9 @@ def test_forty_stale_mirrors_never_run_more_refreshes_than_the_limit(scene: Scen
         each.serve(make_image([100], seed=number))
     refreshes_scene.take_all_slots()
     refreshes_scene.check()
-    assert refreshes_scene.line.count() == MIRRORS
+    assert refreshes_scene.waiting() == MIRRORS
     assert refreshes_scene.executions() == []
-    by_age = [entry.name for entry in refreshes_scene.line.oldest_first(MIRRORS)]
+    by_age = [entry.name for entry in refreshes_scene.line.oldest_first(refreshes_scene.host, MIRRORS)]
     scene.send(*(StartWaitingRequest(name).to_json() for name in HOLDERS))
     scene.settle()
     executions = refreshes_scene.executions()
@@ -107,7 +121,7 @@ def test_forty_stale_mirrors_never_run_more_refreshes_than_the_limit(scene: Scen
     for place, execution in enumerate(executions):  # who fills at the same moment may be quicker by one step
         assert abs(by_age.index(execution["name"]) - place) < LIMIT
     assert {each.record().state for each in refreshes_scene.scenes} == {State.FRESH}
-    assert (refreshes_scene.line.count(), refreshes_scene.slots.holders()) == (0, {})
+    assert (refreshes_scene.waiting(), refreshes_scene.holders()) == (0, set())
 
 
 @pytest.mark.usefixtures("_three_at_once")
@@ -115,13 +129,16 @@ def test_slot_of_a_stopped_refresh_goes_to_a_waiting_one(scene: Scene) -> None:
     refreshes_scene = ConcurrentRefreshes(scene, LIMIT + 1)
     with copies_held_up(refreshes_scene) as go_on:
         crowd_is_full(refreshes_scene)
-        stopped, waiting = refreshes_scene.running()[0], next(refreshes_scene.line.oldest_first(1))
+        stopped, waiting = (
+            refreshes_scene.running()[0],
+            next(refreshes_scene.line.oldest_first(refreshes_scene.host, 1)),
+        )
         scene.aws.client("stepfunctions").stop_execution(executionArn=stopped["executionArn"])
         until(lambda: waiting.name in [each["name"] for each in refreshes_scene.running()], "who waited runs")
-        assert stopped["name"] not in refreshes_scene.slots.holders()
+        assert stopped["name"] not in refreshes_scene.holders()
         go_on.set()
         scene.settle()
-    assert refreshes_scene.slots.holders() == {}
+    assert refreshes_scene.holders() == set()
 
 
 @pytest.mark.usefixtures("_three_at_once")
@@ -129,7 +146,10 @@ def test_only_the_slot_of_an_unreported_end_expires(scene: Scene) -> None:
     refreshes_scene = ConcurrentRefreshes(scene, LIMIT + 1)
     with ends_told_to_nobody(scene), copies_held_up(refreshes_scene) as go_on:
         crowd_is_full(refreshes_scene)
-        stopped, waiting = refreshes_scene.running()[0], next(refreshes_scene.line.oldest_first(1))
+        stopped, waiting = (
+            refreshes_scene.running()[0],
+            next(refreshes_scene.line.oldest_first(refreshes_scene.host, 1)),
+        )
         scene.aws.client("stepfunctions").stop_execution(executionArn=stopped["executionArn"])
         until(lambda: len(refreshes_scene.running()) == LIMIT - 1, "it has stopped")
         fill(refreshes_scene)
@@ -137,7 +157,7 @@ def test_only_the_slot_of_an_unreported_end_expires(scene: Scene) -> None:
         scene.aws.clock.advance(SLOT_DURATION.total_seconds())
         fill(refreshes_scene)
         until(lambda: waiting.name in [each["name"] for each in refreshes_scene.running()], "who waited runs")
-        assert len(refreshes_scene.running()) == len(refreshes_scene.slots.holders()) == LIMIT
+        assert len(refreshes_scene.running()) == len(refreshes_scene.holders()) == LIMIT
         go_on.set()
 
 
@@ -147,7 +167,7 @@ def crowd_is_full(refreshes_scene: ConcurrentRefreshes) -> None:
         each.serve(make_image([100], seed=number))
         each.ask_check()
     until(
-        lambda: len(refreshes_scene.running()) == LIMIT and refreshes_scene.line.count() == 1,
+        lambda: len(refreshes_scene.running()) == LIMIT and refreshes_scene.waiting() == 1,
         "three run, and one waits",
     )
 

@@ -164,6 +164,11 @@ class RefreshRequest(Message, frozen=True):
         """The manifest to copy, by digest: the tag may move meanwhile."""
         return parse_reference(self.upstream).at(parse_digest(self.root.digest))
 
+    @property
+    def host(self) -> str:
+        """The upstream registry, which has its share of the refreshes that run at once."""
+        return parse_reference(self.upstream).repository.registry
+
 
 class UnitRequest(Message, frozen=True):
     """Copy one unit of a plan, or continue it. The result is the next request, until it is `done`."""

@@ -122,7 +122,7 @@ def test_two_thousand_new_mirrors_are_refreshed_by_age(deployment: Flood) -> Non
     assert len(started) == 2000
     assert ages(started) == sorted(ages(started))
     assert deployment.refreshes.most == LIMIT
-    assert (deployment.service.slots.taken, deployment.service.waiting_refreshes.waiting) == ({}, {})
+    assert (deployment.service.slots.held, deployment.service.waiting_refreshes.waiting) == ({}, {})
 
 
 def test_two_thousand_new_mirrors_cost_few_calls_each(deployment: Flood) -> None:
@@ -131,7 +131,8 @@ def test_two_thousand_new_mirrors_cost_few_calls_each(deployment: Flood) -> None
     assert writes == {"take": 2000 + 1, "release": 2000, "add": 1980, "remove": 1980, "renew": 0}
     assert sum(writes.values()) < 4 * 2000
     assert calls["start"] == 2000
-    assert calls["holders"] + calls["oldest_first"] <= 2 * 2000 + 3 * 20
+    assert calls["oldest"] + calls["taken"] + calls["hosts"] + calls["oldest_first"] <= 4 * 2000 + 5 * 20
+    assert calls["remember"] + calls["forget"] <= 20
     assert calls["count"] == calls["is_running"] == 0
     assert deployment.service.script.count("load") <= 2 * 2000 + 2 * 20  # one for each outcome, and one for each start
 

@@ -9,7 +9,7 @@ from aws_lambda_powertools.utilities.data_classes.sqs_event import SQSRecord
 
 from functions.check_freshness import app as check_freshness
 from pullahead.messages import CheckRequest, Message, StartWaitingRequest
-from pullahead.refresh.ports import StartResult
+from pullahead.refresh.ports import Slot, StartResult
 from tests.fakes.application import InMemoryService
 from tests.fakes.checks import FIRST
 from tests.fakes.samples import REPOSITORY, mirror, rules
@@ -68,6 +68,6 @@ def test_schedule_emits_no_metric_without_refreshes(service: InMemoryService) ->
 def test_sample_frees_the_slot_of_its_execution(service: InMemoryService) -> None:
     (record,) = json.loads(SAMPLE.read_text(encoding="utf-8"))["Records"]
     name = json.loads(record["body"])["ended"]
-    service.slots.taken[name] = service.clock()
+    service.slots.held[name] = Slot(name, "ghcr.io", service.clock())
     handle(record, service)
-    assert service.slots.taken == {}
+    assert service.slots.held == {}

@@ -1,7 +1,5 @@
 """The queue of refreshes: no more at once than allowed, the longest stale first, and none that is no longer needed."""
 
-from datetime import timedelta
-
 import pytest
 
 from pullahead.errors import StorageError
@@ -9,7 +7,7 @@ from pullahead.mirrors.record import State
 from pullahead.refresh.ports import StartResult
 from pullahead.refresh.queue import SLOT_DURATION, StartedWaiting
 from pullahead.rules.model import Rules
-from tests.fakes.queueing import QueueingService
+from tests.fakes.queueing import HOST, OTHER_HOST, QueueingService
 from tests.fakes.samples import digest, mirror, rules
 
 
@@ -18,8 +16,8 @@ class TestFreeSlots:
         queue = QueueingService(2, "1")
         request = queue.stale("1")
         assert queue.ask(request) == [StartResult.STARTED]
-        assert queue.script.calls == ["oldest_first", "take", "start"]
-        assert queue.slots.taken == {request.name: queue.clock() + SLOT_DURATION}
+        assert queue.script.calls == ["hosts", "take", "start"]
+        assert queue.held == {request.name: queue.clock() + SLOT_DURATION}
 
     def test_end_of_the_only_refresh_costs_one_write(self) -> None:
         queue = QueueingService(2, "1")
@@ -27,14 +25,14 @@ class TestFreeSlots:
         name = queue.end("1")
         queue.script.calls.clear()
         assert queue.one.start_waiting(name) == StartedWaiting()
-        assert queue.script.calls == ["release", "holders", "oldest_first"]
-        assert queue.slots.taken == {}
+        assert queue.script.calls == ["release", "oldest", "taken", "hosts"]
+        assert queue.held == {}
 
     def test_refresh_requested_twice_takes_one_slot(self) -> None:
         queue = QueueingService(2, "1")
         request = queue.stale("1")
         assert queue.ask(request, request) == [StartResult.STARTED, StartResult.STARTED]
-        assert len(queue.slots.taken) == 1
+        assert len(queue.held) == 1
 
     @pytest.mark.parametrize("status", [StartResult.SUCCEEDED, StartResult.ENDED])
     def test_refresh_that_has_ended_before_frees_its_slot(self, status: StartResult) -> None:
@@ -42,7 +40,7 @@ class TestFreeSlots:
         request = queue.stale("1")
         queue.refreshes.statuses[request.name] = status
         assert queue.ask(request) == [status]
-        assert queue.slots.taken == {}
+        assert queue.held == {}
 
     def test_failed_start_frees_its_slot_for_the_retry(self) -> None:
         queue = QueueingService(1, "1")
@@ -50,7 +48,7 @@ class TestFreeSlots:
         queue.script.fail("start", StorageError("throttled"))
         with pytest.raises(StorageError, match="throttled"):
             queue.one.start(request)
-        assert queue.slots.taken == {}
+        assert queue.held == {}
         assert queue.ask(request) == [StartResult.STARTED]
 
     def test_start_whose_answer_was_lost_runs_once_with_its_slot(self) -> None:
@@ -60,7 +58,7 @@ class TestFreeSlots:
         with pytest.raises(StorageError, match="lost"):
             queue.one.start(request)
         assert queue.ask(request) == [StartResult.STARTED]
-        assert (queue.started_tags, list(queue.slots.taken)) == (["1"], [request.name])
+        assert (queue.started_tags, list(queue.held)) == (["1"], [request.name])
 
 
 class TestFull:
@@ -74,9 +72,9 @@ class TestFull:
 
     def test_younger_refresh_waits_behind_older_ones_though_a_slot_is_free(self) -> None:
         queue = QueueingService(2, "1", "2", "3")
-        queue.waiting_refreshes.add(queue.stale("2", 5))
-        queue.waiting_refreshes.add(queue.stale("3", 4))
-        queue.slots.taken["somebody"] = queue.clock() + SLOT_DURATION
+        queue.wait(queue.stale("2", 5))
+        queue.wait(queue.stale("3", 4))
+        queue.hold("somebody")
         assert queue.ask(queue.stale("1")) == [StartResult.WAITING]
         assert queue.started_tags == ["2"]
 
@@ -88,18 +86,18 @@ class TestFull:
         queue.script.calls.clear()
         for request in requests[1:]:
             assert queue.one.start(request) is StartResult.WAITING
-        assert queue.script.count("oldest_first", "take") == 2
+        assert queue.script.count("hosts", "take", "oldest_first") == 2
         queue.clock.advance(seconds=6)
         queue.script.calls.clear()
         queue.one.start(requests[1])
-        assert queue.script.calls == ["oldest_first", "add"]
+        assert queue.script.calls == ["hosts", "add"]
 
-    def test_no_free_slot_costs_one_read_and_changes_nothing(self) -> None:
+    def test_no_free_slot_costs_two_reads_and_changes_nothing(self) -> None:
         queue = QueueingService(1, "1", "2")
         queue.ask(queue.stale("1"), queue.stale("2"))
         queue.script.calls.clear()
         assert not queue.one.start_waiting().changed
-        assert queue.script.calls == ["holders"]
+        assert queue.script.calls == ["oldest", "taken"]
         assert queue.one.start_waiting(queue.end("1")).changed
 
     def test_newer_refresh_replaces_the_waiting_one_of_its_mirror(self) -> None:
@@ -128,6 +126,75 @@ class TestFull:
         assert queue.one.start_waiting(queue.end("1"), count=True)[3:5] == (2, 2)
 
 
+class TestShares:
+    def test_registry_that_holds_most_slots_lets_the_others_start(self) -> None:
+        """Twelve refreshes of a registry that trickles are older than all others, and four slots are free for them."""
+        others = [f"other-{number}" for number in range(12)]
+        queue = QueueingService(4, "1", "2", *others)
+        queue.ask(*(queue.stale(tag, 10) for tag in others))
+        assert len(queue.started_tags) == 3
+        assert queue.ask(queue.stale("1"), queue.stale("2")) == [StartResult.WAITING] * 2
+        assert queue.started_tags[3:] == ["1"]
+        queue.one.start_waiting(queue.end("1"))
+        assert queue.started_tags[3:] == ["1", "2"]
+
+    def test_registries_get_equal_shares_and_the_rest_goes_by_age(self) -> None:
+        usual, others = [str(number) for number in range(6)], [f"other-{number}" for number in range(6)]
+        queue = QueueingService(6, *usual, *others)
+        for number in range(6):
+            queue.wait(queue.stale(usual[number], 20 - number))
+            queue.wait(queue.stale(others[number], 9 - number))
+        queue.one.start_waiting()
+        assert sorted(queue.started_tags) == sorted(usual[:3] + others[:3])
+        for tag in ("other-3", "other-4", "other-5"):
+            queue.waiting_refreshes.waiting.pop(mirror(tag).key)
+        queue.one.start_waiting(queue.end("other-0"))
+        assert queue.started_tags[6:] == ["3"]
+
+    def test_only_registry_of_the_rules_takes_all_slots(self) -> None:
+        queue = QueueingService(4, *"12345")
+        queue.ask(*(queue.stale(tag) for tag in "12345"))
+        assert queue.running == 4
+
+    @pytest.mark.parametrize(("slots", "most"), [(1, 1), (2, 1), (3, 2), (4, 3), (20, 15), (500, 375)])
+    def test_most_slots_of_one_registry(self, slots: int, most: int) -> None:
+        others = [f"other-{number}" for number in range(slots + 1)]
+        queue = QueueingService(slots, "1", *others)
+        queue.ask(*(queue.stale(tag) for tag in others))
+        assert queue.running == most
+
+    def test_line_of_a_registry_that_may_take_no_more_is_not_read_through(self) -> None:
+        others = [f"other-{number}" for number in range(400)]
+        queue = QueueingService(4, "1", *others)
+        for tag in others:
+            queue.wait(queue.stale(tag, 10))
+        queue.hold("a", "b", "c", host=OTHER_HOST)
+        queue.wait(queue.stale("1"))
+        queue.script.calls.clear()
+        assert queue.one.start_waiting().started == (mirror("1").key,)
+        assert queue.script.count("oldest_first") == 2
+        assert queue.script.count("take") == 1
+
+    def test_empty_lines_are_forgotten_and_one_that_was_forgotten_too_early_is_found_by_the_schedule(self) -> None:
+        queue = QueueingService(1, "1", "2", "other-1")
+        queue.ask(queue.stale("1"), queue.stale("2"))
+        queue.waiting_refreshes.remember("gone.example")
+        queue.one.start_waiting(queue.end("1"))
+        assert queue.waiting_refreshes.remembered == {HOST}
+        queue.waiting_refreshes.add(queue.stale("other-1"))  # and another process forgets its host just before
+        name = queue.end("2")
+        assert queue.one.start_waiting(name).started == ()
+        assert queue.one.start_waiting(count=True).started == (mirror("other-1").key,)
+
+    def test_line_of_version_0_1_is_started_by_the_schedule_and_what_follows(self) -> None:
+        queue = QueueingService(1, "1", "2")
+        for tag in "12":
+            queue.waiting_refreshes.add(queue.stale(tag))
+            queue.waiting_refreshes.lines[mirror(tag).key] = ""
+        assert queue.one.start_waiting(count=True).started == (mirror("1").key,)
+        assert queue.one.start_waiting(queue.end("1")).started == (mirror("2").key,)
+
+
 class TestDropped:
     @pytest.mark.parametrize(
         "changes",
@@ -151,7 +218,7 @@ class TestDropped:
 
     def test_mirror_without_a_record_is_dropped(self) -> None:
         queue = QueueingService(1, "1")
-        queue.waiting_refreshes.add(queue.stale("1"))
+        queue.wait(queue.stale("1"))
         queue.records.stored.clear()
         assert queue.one.start_waiting().started == ()
         assert queue.waiting_refreshes.waiting == {}
@@ -159,8 +226,8 @@ class TestDropped:
     def test_unreadable_request_is_dropped(self) -> None:
         queue = QueueingService(1, "1", "2")
         for request in (queue.stale("1", 9), queue.stale("2")):
-            queue.waiting_refreshes.add(request)
-        queue.waiting_refreshes.spoil(mirror("1").key, queue.clock() - timedelta(hours=9))
+            queue.wait(request)
+        queue.waiting_refreshes.spoil(mirror("1").key)
         filled = queue.one.start_waiting()
         assert filled.started == (mirror("2").key,)
         assert filled.dropped == (f"{mirror('1').key}: this version cannot read the request",)
@@ -168,20 +235,20 @@ class TestDropped:
     @pytest.mark.parametrize("paused", [True, False])
     def test_refresh_of_a_paused_or_removed_rule_is_dropped(self, paused: bool) -> None:
         queue = QueueingService(1, "1")
-        queue.waiting_refreshes.add(queue.stale("1"))
+        queue.wait(queue.stale("1"))
         followed = queue.rules
         queue.rules = (
             Rules(followed.mirrors, (), "p", followed.rules, paused=frozenset({"app"})) if paused else rules([])
         )
         filled = queue.one.start_waiting()
         assert filled.dropped == (f"{mirror('1').key}: no rule names the mirror any more, or the rule is paused",)
-        assert (queue.started_tags, queue.waiting_refreshes.waiting, queue.slots.taken) == ([], {}, {})
+        assert (queue.started_tags, queue.waiting_refreshes.waiting, queue.held) == ([], {}, {})
 
     def test_number_of_examined_refreshes_is_bounded(self) -> None:
         tags = [str(number) for number in range(1500)]
         queue = QueueingService(20, *tags)
         for tag in tags:
-            queue.waiting_refreshes.add(queue.stale(tag))
+            queue.wait(queue.stale(tag))
         queue.records.stored.clear()
         assert len(queue.one.start_waiting().dropped) == 1000
         assert queue.script.count("load") <= 1000 / 20

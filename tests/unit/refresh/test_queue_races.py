@@ -27,15 +27,15 @@ class TestCrashes:
         for _ in range(8):
             queue.clock.advance(seconds=SLOT_DURATION.total_seconds())
             assert queue.one.start_waiting().started == ()
-        assert queue.slots.taken == {first.name: queue.clock() + SLOT_DURATION}
+        assert queue.held == {first.name: queue.clock() + SLOT_DURATION}
         assert queue.script.count("is_running") == 8
 
     def test_stopped_refresh_that_waits_again_is_recorded_as_failed_and_dropped(self) -> None:
         queue = QueueingService(1, "1", "2")
         stopped = queue.stale("1", 9)
         queue.refreshes.statuses[stopped.name] = StartResult.ENDED
-        queue.waiting_refreshes.add(stopped)
-        queue.waiting_refreshes.add(queue.stale("2"))
+        queue.wait(stopped)
+        queue.wait(queue.stale("2"))
         filled = queue.one.start_waiting()
         assert filled.started == (mirror("2").key,)
         failure = queue.records.stored[mirror("1").key].failure
@@ -47,7 +47,7 @@ class TestCrashes:
         queue = QueueingService(1, "1")
         stopped = queue.stale("1")
         queue.refreshes.statuses[stopped.name] = StartResult.ENDED
-        queue.waiting_refreshes.add(stopped)
+        queue.wait(stopped)
         queue.script.before("save", lambda: queue.stale("1", episode=5))
         queue.records.stored[mirror("1").key] = queue.records.stored[mirror("1").key].with_changes(version=4)
         queue.one.start_waiting()
@@ -74,7 +74,7 @@ class TestCrashes:
             queue.clock.advance(seconds=SLOT_DURATION.total_seconds())
             queue.one.start_waiting()
         assert sorted(queue.started_tags) == list("1234")
-        assert (queue.slots.taken, queue.waiting_refreshes.waiting) == ({}, {})
+        assert (queue.held, queue.waiting_refreshes.waiting) == ({}, {})
 
 
 def is_stale(queue: QueueingService, tag: str) -> bool:
@@ -82,17 +82,17 @@ def is_stale(queue: QueueingService, tag: str) -> bool:
 
 
 class TestTwoAtOnce:
-    @pytest.mark.parametrize("step", ["holders", "oldest_first", "load", "take", "start", "remove"])
+    @pytest.mark.parametrize("step", ["taken", "oldest", "hosts", "oldest_first", "load", "take", "start", "remove"])
     @pytest.mark.parametrize("passing", [0, 1, 2])
     def test_two_processes_start_each_refresh_once_and_no_more_than_allowed(self, step: str, passing: int) -> None:
         queue = QueueingService(2, *"123456")
         for tag in "123456":
-            queue.waiting_refreshes.add(queue.stale(tag, int(tag)))
+            queue.wait(queue.stale(tag, int(tag)))
         found: list[StartedWaiting] = []
         queue.script.before(step, lambda: found.append(queue.other.start_waiting()), passing=passing)
         queue.one.start_waiting()
         assert queue.started_tags in (["6", "5"], ["5", "6"])
-        assert (queue.running, len(queue.slots.taken), len(queue.waiting_refreshes.waiting)) == (2, 2, 4)
+        assert (queue.running, len(queue.held), len(queue.waiting_refreshes.waiting)) == (2, 2, 4)
 
     def test_last_slot_is_taken_by_one_of_two_checks(self) -> None:
         queue = QueueingService(1, "1", "2")
@@ -106,10 +106,8 @@ class TestTwoAtOnce:
     def test_nothing_is_started_where_others_took_the_slots_meanwhile(self) -> None:
         queue = QueueingService(2, *"123456")
         for tag in "123456":
-            queue.waiting_refreshes.add(queue.stale(tag))
-        queue.script.before(
-            "take", lambda: queue.slots.taken.update(dict.fromkeys("xy", queue.clock() + SLOT_DURATION))
-        )
+            queue.wait(queue.stale(tag))
+        queue.script.before("take", lambda: queue.hold("x", "y"))
         assert queue.one.start_waiting().started == ()
         assert queue.script.count("take") == 1
         assert len(queue.waiting_refreshes.waiting) == 6

@@ -5,11 +5,11 @@ Python values; numbers come back as Decimal. Every method raises StorageError wh
 """
 
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from itertools import islice
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple, TypeVar, cast
 
 import msgspec
 from boto3.dynamodb.types import TypeDeserializer, TypeSerializer
@@ -28,8 +28,35 @@ _MAX_QUERY_PAGES: Final = 200  # of at most 1 MB: DynamoDB API reference, Query
 _MAX_SCAN_PAGES: Final = 2000  # of at most 1 MB: DynamoDB API reference, Scan
 _INDEX: Final = "Lines"
 _PLACEHOLDER: Final = re.compile(r"#(\w+)")
+_CONDITION_FAILED: Final = "ConditionalCheckFailed"
+_EXPECTED_REASONS: Final = frozenset({"None", _CONDITION_FAILED, "TransactionConflict"})
 _NO_NAMES: Final[Mapping[str, str]] = MappingProxyType({})
 _T = TypeVar("_T")
+
+
+class Write(NamedTuple):
+    """One of several conditional writes: a transaction's `Put`, `Update` or `Delete`, as the API takes it."""
+
+    operation: Literal["Put", "Update", "Delete"]
+    asked: Mapping[str, Any]
+    values: Mapping[str, object] = MappingProxyType({})
+    names: Mapping[str, str] = MappingProxyType({})
+
+
+def put_write(item: Item, condition: str) -> Write:
+    """Write an item if the stored one meets the condition."""
+    return Write("Put", {"Item": _encode(item), "ConditionExpression": condition})
+
+
+def delete_write(key: str, condition: str, **values: object) -> Write:
+    """Delete an item if it meets the condition."""
+    return Write("Delete", {"Key": _key(key), "ConditionExpression": condition}, values)
+
+
+def update_write(key: str, expression: str, condition: str, names: Mapping[str, str], **values: object) -> Write:
+    """Update an item if it meets the condition; `names` as for `Table.update_if`."""
+    asked = {"Key": _key(key), "UpdateExpression": expression, "ConditionExpression": condition}
+    return Write("Update", asked, values, names)
 
 
 class _ConditionFailedError(Exception):
@@ -95,6 +122,39 @@ class Table:
             self._write("update_item", what, asked, values, names)
         except _ConditionFailedError as refusal:
             return refusal.item
+        return None
+
+    def write_all(self, writes: Sequence[Write], what: str) -> tuple[Item | None, ...] | None:
+        """Make several conditional writes, or none of them. Return None if they were made.
+
+        Else return for each write the stored item that does not meet its condition, empty if there is none, or None
+        where the condition was met. All are None where another write of one of the items was under way: try again.
+        """
+        items = [
+            {
+                write.operation: {
+                    "TableName": self._name,
+                    **write.asked,
+                    **_placeholders(write.asked, write.values, write.names),
+                    "ReturnValuesOnConditionCheckFailure": "ALL_OLD",
+                }
+            }
+            for write in writes
+        ]
+        try:
+            with storage_errors("write", what):
+                self._client.transact_write_items(TransactItems=cast("Any", items))
+        except StorageError as error:
+            if error_code(error) != "TransactionCanceledException":
+                raise
+            canceled: Any = error.__cause__
+            reasons = canceled.response.get("CancellationReasons", [])
+            if {reason.get("Code") for reason in reasons} - _EXPECTED_REASONS:
+                raise
+            return tuple(
+                _decode(reason.get("Item") or {}) if reason.get("Code") == _CONDITION_FAILED else None
+                for reason in reasons
+            )
         return None
 
     def add(self, key: str, attribute: str, what: str, expires_at: datetime, limit: int | None = None) -> int | None:
@@ -189,13 +249,18 @@ class Table:
         values: Mapping[str, object],
         names: Mapping[str, str] = _NO_NAMES,
     ) -> Any:
-        expressions = " ".join(text for name, text in asked.items() if name.endswith("Expression"))
-        placeholders: dict[str, Any] = {}
-        if used := _PLACEHOLDER.findall(expressions):  # DynamoDB accepts neither of the two empty
-            placeholders["ExpressionAttributeNames"] = {f"#{name}": names.get(name, name) for name in used}
-        if values:
-            placeholders["ExpressionAttributeValues"] = {f":{name}": _serialize(each) for name, each in values.items()}
-        return getattr(self._client, operation)(TableName=self._name, **asked, **placeholders)
+        return getattr(self._client, operation)(TableName=self._name, **asked, **_placeholders(asked, values, names))
+
+
+def _placeholders(asked: Mapping[str, Any], values: Mapping[str, object], names: Mapping[str, str]) -> dict[str, Any]:
+    """Say what the placeholders of a request's expressions stand for."""
+    expressions = " ".join(text for name, text in asked.items() if name.endswith("Expression"))
+    placeholders: dict[str, Any] = {}
+    if used := _PLACEHOLDER.findall(expressions):  # DynamoDB accepts neither of the two empty
+        placeholders["ExpressionAttributeNames"] = {f"#{name}": names.get(name, name) for name in used}
+    if values:
+        placeholders["ExpressionAttributeValues"] = {f":{name}": _serialize(each) for name, each in values.items()}
+    return placeholders
 
 
 def epoch(moment: datetime) -> int:

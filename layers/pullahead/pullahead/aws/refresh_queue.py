@@ -1,78 +1,135 @@
 """The refresh queue in DynamoDB: which refreshes hold a slot, and which wait for one.
 
-The slots are one item with a map of execution names, so that taking one is one conditional write and no more than the
-limit are ever taken. With 500 slots of 120 bytes it stays below 64 KB; an item may have 400 KB (DynamoDB Developer
-Guide, quotas). Waiting refreshes are one item a mirror, in the order of the index `Lines`.
+A slot is an item of its own, in the index `Lines` by the time at which it expires, and is counted in one other item:
+in all, and by upstream registry. Both are written by one transaction, which costs the same whatever the number of
+slots, and lets neither limit be passed (DynamoDB Developer Guide, "Amazon DynamoDB Transactions": each item is billed
+twice). The counts hold every registry from which a refresh ever copied: some 30 bytes each.
+
+Waiting refreshes are one item a mirror, in the line of their upstream registry, by age. Version 0.1 had one line for
+all; whatever it left there is read as the line of the host `LINE_OF_0_1`.
 """
 
-from collections.abc import Iterator, Mapping
+import random
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime
-from typing import TYPE_CHECKING
+from itertools import islice
+from typing import TYPE_CHECKING, Final
 
-from pullahead.aws.dynamodb import Item, Table, iso_text
+from pullahead.aws.dynamodb import Item, Table, Write, delete_write, iso_text, put_write, update_write
 from pullahead.errors import InvalidEventError, StorageError
 from pullahead.messages import RefreshRequest
-from pullahead.refresh.ports import SlotResult, WaitingRefresh
+from pullahead.refresh.ports import Slot, SlotLimits, SlotResult, WaitingRefresh
 from pullahead.rules.mirror_key import MirrorKey
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
 
 
-_SLOTS, _SLOTS_TEXT = "service#slots", "the refresh slots"
-_FREE = "size(#held) < :most AND attribute_not_exists(#held.#name)"
-_EXPIRED = "#held.#name <= :now"
+_COUNTS, _SLOT, _SLOTS_LINE, _SLOTS_TEXT = "service#slot-counts", "slot#", "slots", "the refresh slots"
+_MAX_TRIES: Final = 6
+_FREE: Final = (
+    "attribute_exists(pk) AND #held < :slots AND (attribute_not_exists(#hosts.#host) OR #hosts.#host < :most)"
+)
+_COUNT_ON: Final = "SET #held = #held + :one, #hosts.#host = if_not_exists(#hosts.#host, :zero) + :one"
+_COUNT_OFF: Final = "SET #held = #held - :one, #hosts.#host = #hosts.#host - :one"
+
+
+def _wait(tried: int) -> None:
+    """Wait a random part of 50 ms, 100 ms, 200 ms ...: transactions on one item refuse each other."""
+    time.sleep(random.SystemRandom().random() * 0.05 * 2**tried)
 
 
 class DynamoRefreshSlots:
-    """Implements `pullahead.refresh.ports.RefreshSlots`."""
+    """Implements `pullahead.refresh.ports.RefreshSlots`. `wait` is given the number of tries that met another write."""
 
-    def __init__(self, client: "DynamoDBClient", table: str) -> None:
-        self._table = Table(client, table)
+    def __init__(self, client: "DynamoDBClient", table: str, wait: Callable[[int], None] = _wait) -> None:
+        self._table, self._wait = Table(client, table), wait
 
-    def holders(self) -> Mapping[str, datetime]:
-        """Read the names and until when each holds its slot."""
-        item = self._table.get(_SLOTS, _SLOTS_TEXT) or {}
-        return {name: datetime.fromisoformat(until) for name, until in item.get("held", {}).items()}
+    def taken(self) -> Mapping[str, int]:
+        """Read the counts."""
+        item = self._table.get(_COUNTS, _SLOTS_TEXT) or {}
+        return {host: int(count) for host, count in item.get("hosts", {}).items() if count}
 
-    def take(self, name: str, now: datetime, until: datetime, at_most: int) -> SlotResult:
-        """Take a slot by one conditional write; the first one ever creates the item."""
-        condition = f"attribute_exists(#held) AND (({_FREE}) OR {_EXPIRED})"
-        for _ in range(2):
-            refused = self._table.update_if(
-                _SLOTS,
-                _SLOTS_TEXT,
-                "SET #held.#name = :until",
-                condition,
-                names={"name": name},
-                until=iso_text(until),
-                now=iso_text(now),
-                most=at_most,
-            )
+    def oldest(self, most: int) -> Sequence[Slot]:
+        """Query the index."""
+        return [_slot(item) for item in islice(self._table.query(_SLOTS_LINE, _SLOTS_TEXT, most), most)]
+
+    def take(self, slot: Slot, now: datetime, limits: SlotLimits) -> SlotResult:
+        """Write the slot and count it; the first one ever creates the counts."""
+        writes = (
+            put_write(_item(slot), "attribute_not_exists(pk)"),
+            _count(_COUNT_ON, _FREE, slot.host, zero=0, slots=limits.slots, most=limits.of_one_host),
+        )
+        for tried in range(_MAX_TRIES):
+            refused = self._table.write_all(writes, _SLOTS_TEXT)
             if refused is None:
                 return SlotResult.TAKEN
-            if "held" in refused:
-                return SlotResult.ALREADY_TAKEN if name in refused["held"] else SlotResult.FULL
-            self._table.put_if({"pk": _SLOTS, "held": {}}, _SLOTS_TEXT, "attribute_not_exists(pk)")
-        raise StorageError(f"write of {_SLOTS_TEXT} failed: their item was deleted while a slot was taken")
+            taken, counts = refused
+            if taken is not None:
+                return self._take_again(slot, now)
+            if counts:
+                return SlotResult.FULL if counts["held"] >= limits.slots else SlotResult.HOST_FULL
+            if counts is not None:
+                new = {"pk": _COUNTS, "held": 0, "hosts": {}}
+                self._table.put_if(new, _SLOTS_TEXT, "attribute_not_exists(pk)")
+            else:
+                self._wait(tried)
+        raise _disturbed()
 
-    def renew(self, name: str, before: datetime, until: datetime) -> None:
+    def _take_again(self, slot: Slot, now: datetime) -> SlotResult:
+        """Take a slot of the same name, if it has expired."""
+        key, until = f"{_SLOT}{slot.name}", iso_text(slot.until)
+        expression, condition = "SET #since = :until", "#since <= :now"
+        refused = self._table.update_if(key, _SLOTS_TEXT, expression, condition, until=until, now=iso_text(now))
+        return SlotResult.TAKEN if refused is None else SlotResult.ALREADY_TAKEN
+
+    def renew(self, slot: Slot, until: datetime) -> None:
         """Extend a slot that still ends when it did."""
-        expression, condition = "SET #held.#name = :until", "#held.#name = :before"
-        values = {"before": iso_text(before), "until": iso_text(until)}
-        self._table.update_if(_SLOTS, _SLOTS_TEXT, expression, condition, {"name": name}, **values)
+        key, before = f"{_SLOT}{slot.name}", iso_text(slot.until)
+        expression, condition = "SET #since = :until", "#since = :before"
+        self._table.update_if(key, _SLOTS_TEXT, expression, condition, until=iso_text(until), before=before)
 
     def release(self, name: str, before: datetime | None = None) -> None:
-        """Remove a name; that it is gone already is no failure."""
-        expression, names = "REMOVE #held.#name", {"name": name}
-        if before is None:
-            self._table.update_if(_SLOTS, _SLOTS_TEXT, expression, "attribute_exists(#held.#name)", names)
-        else:
-            condition = "#held.#name = :before"
-            self._table.update_if(_SLOTS, _SLOTS_TEXT, expression, condition, names, before=iso_text(before))
+        """Delete the slot and count it off; that it is gone already is no failure."""
+        for tried in range(_MAX_TRIES):
+            item = self._table.get(f"{_SLOT}{name}", _SLOTS_TEXT)
+            if item is None or (before is not None and item["since"] != iso_text(before)):
+                return
+            writes = (
+                delete_write(item["pk"], "#since = :since", since=item["since"]),
+                _count(_COUNT_OFF, "#held > :zero", item["host"], zero=0),
+            )
+            if self._table.write_all(writes, _SLOTS_TEXT) is None:
+                return
+            self._wait(tried)
+        raise _disturbed()
 
 
-_WAITING, _LINE, _LINE_TEXT = "waiting#", "refreshes", "the waiting refreshes"
+def _count(expression: str, condition: str, host: str, **values: object) -> Write:
+    return update_write(_COUNTS, expression, condition, {"host": host}, one=1, **values)
+
+
+def _disturbed() -> StorageError:
+    return StorageError(f"write of {_SLOTS_TEXT} failed: another write was under way {_MAX_TRIES} times")
+
+
+def _item(slot: Slot) -> Item:
+    return {
+        "pk": f"{_SLOT}{slot.name}",
+        "line": _SLOTS_LINE,
+        "since": iso_text(slot.until),
+        "host": slot.host,
+    }
+
+
+def _slot(item: Item) -> Slot:
+    return Slot(item["pk"].removeprefix(_SLOT), item["host"], datetime.fromisoformat(item["since"]))
+
+
+_WAITING, _HOSTS, _LINE_TEXT = "waiting#", "service#waiting-hosts", "the waiting refreshes"
+LINE_OF_0_1: Final = ""
+"""The host that the line of version 0.1 is read by, in which the refreshes of all registries wait."""
 
 
 class DynamoWaitingRefreshes:
@@ -85,24 +142,44 @@ class DynamoWaitingRefreshes:
         """Write the mirror's item unless it names the same refresh."""
         item = {
             "pk": f"{_WAITING}{MirrorKey(request.repository, request.tag)}",
-            "line": _LINE,
+            "line": _line(request.host),
             "since": iso_text(request.stale_since),
             "name": request.name,
             "request": request.to_json(),
         }
         self._table.put_if(item, _LINE_TEXT, "attribute_not_exists(pk) OR #name <> :name", name=request.name)
 
-    def oldest_first(self, page: int) -> Iterator[WaitingRefresh]:
+    def hosts(self) -> frozenset[str]:
+        """Read the set of hosts."""
+        item = self._table.get(_HOSTS, _LINE_TEXT) or {}
+        return frozenset(host.removeprefix(_MARK) for host in item.get("hosts", ()))
+
+    def remember(self, host: str) -> None:
+        """Add to the set."""
+        self._table.update(_HOSTS, _LINE_TEXT, "ADD #hosts :host", host={f"{_MARK}{host}"})
+
+    def forget(self, host: str) -> None:
+        """Remove from the set."""
+        self._table.update(_HOSTS, _LINE_TEXT, "DELETE #hosts :host", host={f"{_MARK}{host}"})
+
+    def oldest_first(self, host: str, page: int) -> Iterator[WaitingRefresh]:
         """Read the waiting refreshes, page by page as they are asked for."""
-        return map(_decode, self._table.query(_LINE, _LINE_TEXT, page))
+        return map(_decode, self._table.query(_line(host), _LINE_TEXT, page))
 
     def remove(self, refresh: WaitingRefresh) -> None:
         """Delete the mirror's item if it still names this refresh."""
         self._table.delete_if(f"{_WAITING}{refresh.mirror}", _LINE_TEXT, "#name = :name", name=refresh.name)
 
-    def count(self) -> int:
+    def count(self, host: str) -> int:
         """Let DynamoDB count."""
-        return self._table.count(_LINE, _LINE_TEXT)
+        return self._table.count(_line(host), _LINE_TEXT)
+
+
+_MARK: Final = "@"  # before each host: a set holds no empty text (DynamoDB API reference, AttributeValue)
+
+
+def _line(host: str) -> str:
+    return f"refreshes#{host}" if host else "refreshes"
 
 
 def _decode(item: Item) -> WaitingRefresh:
@@ -110,4 +187,5 @@ def _decode(item: Item) -> WaitingRefresh:
         request = RefreshRequest.from_json(item["request"])
     except (KeyError, InvalidEventError):
         request = None  # written by another version; whoever reads the queue logs and deletes it
-    return WaitingRefresh(MirrorKey.parse(item["pk"].removeprefix(_WAITING)), item.get("name", ""), request)
+    mirror = MirrorKey.parse(item["pk"].removeprefix(_WAITING))
+    return WaitingRefresh(mirror, item.get("name", ""), item["since"], request)

@@ -20,24 +20,44 @@ class SlotResult(StrEnum):
     TAKEN = "TAKEN"
     ALREADY_TAKEN = "ALREADY_TAKEN"  # by the same refresh, earlier
     FULL = "FULL"  # as many slots are taken as refreshes may run
+    HOST_FULL = "HOST_FULL"  # as many are taken by refreshes from this upstream registry as it may have
+
+
+class SlotLimits(NamedTuple):
+    """How many slots there are, and how many of them refreshes from one upstream registry may take."""
+
+    slots: int
+    of_one_host: int
+
+
+class Slot(NamedTuple):
+    """A slot that is taken: by which execution, from which upstream registry it copies, and until when."""
+
+    name: str
+    host: str
+    until: datetime
 
 
 class RefreshSlots(Protocol):
     """One slot for each refresh that may run at once, taken under its execution's name until a given time."""
 
-    def holders(self) -> Mapping[str, datetime]:
-        """Return the names that hold a slot, and until when; strongly consistent. Raises: StorageError."""
+    def taken(self) -> Mapping[str, int]:
+        """Count the taken slots by upstream registry; strongly consistent. Raises: StorageError."""
         ...
 
-    def take(self, name: str, now: datetime, until: datetime, at_most: int) -> SlotResult:
-        """Take a slot unless `at_most` are taken; one of this name that has expired is taken again.
+    def oldest(self, most: int) -> Sequence[Slot]:
+        """Return the slots that expire first, perhaps as they were a second ago. Raises: StorageError."""
+        ...
+
+    def take(self, slot: Slot, now: datetime, limits: SlotLimits) -> SlotResult:
+        """Take a slot unless the limits are reached; one of this name that has expired is taken again.
 
         Raises: StorageError.
         """
         ...
 
-    def renew(self, name: str, before: datetime, until: datetime) -> None:
-        """Extend a slot that still expires at `before`. Raises: StorageError."""
+    def renew(self, slot: Slot, until: datetime) -> None:
+        """Extend a slot that still expires when it did. Raises: StorageError."""
         ...
 
     def release(self, name: str, before: datetime | None = None) -> None:
@@ -50,18 +70,35 @@ class WaitingRefresh(NamedTuple):
 
     mirror: MirrorKey
     name: str
+    since: str
     request: RefreshRequest | None
 
 
 class WaitingRefreshes(Protocol):
-    """Stores the refreshes that wait for a slot."""
+    """Stores the refreshes that wait for a slot, in a line for each upstream registry.
+
+    The hosts that have a line are remembered beside them: at least those whose lines are not empty, unless a process is
+    killed in between, or one forgets a host while another adds to its line. Whoever knows of a host looks at its line.
+    """
 
     def add(self, request: RefreshRequest) -> None:
         """Add a refresh, replacing another of its mirror; the same again changes nothing. Raises: StorageError."""
         ...
 
-    def oldest_first(self, page: int) -> Iterator[WaitingRefresh]:
-        """Read the refreshes, the longest stale mirror first, `page` of them at a time, perhaps a second old.
+    def hosts(self) -> frozenset[str]:
+        """Return the remembered hosts; strongly consistent. Raises: StorageError."""
+        ...
+
+    def remember(self, host: str) -> None:
+        """Remember that a host has a line. Raises: StorageError."""
+        ...
+
+    def forget(self, host: str) -> None:
+        """Forget a host whose line is empty. Raises: StorageError."""
+        ...
+
+    def oldest_first(self, host: str, page: int) -> Iterator[WaitingRefresh]:
+        """Read a line, the longest stale mirror first, `page` refreshes at a time, perhaps as it was a second ago.
 
         Raises, while iterating: StorageError.
         """
@@ -71,8 +108,8 @@ class WaitingRefreshes(Protocol):
         """Remove a refresh, unless it was replaced by another of its mirror. Raises: StorageError."""
         ...
 
-    def count(self) -> int:
-        """Count the refreshes, perhaps a second old. Raises: StorageError."""
+    def count(self, host: str) -> int:
+        """Count the refreshes of a line, perhaps as it was a second ago. Raises: StorageError."""
         ...
 
 

@@ -1,13 +1,16 @@
 """Limit how many refreshes run at once; the others wait in a queue, the longest stale mirror first.
 
+Each upstream registry that has something to copy may run an equal share of them; what is left over goes by age. Where
+the rules name several, none ever takes all slots, so one that trickles bytes holds up no mirrors but its own.
+
 A process that is killed between two steps loses nothing: a refresh is removed from the queue last, a slot expires by
 itself, and a refresh that is started twice runs once. Reads of the queue may be a moment old; that can cost order, or
 a wait until another refresh ends or the next schedule, but never starts more refreshes than allowed.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime, timedelta
-from itertools import islice
 from typing import Final, NamedTuple
 
 from pullahead.clock import Clock
@@ -20,6 +23,8 @@ from pullahead.mirrors.store import RecordStore
 from pullahead.refresh.ports import (
     RefreshExecutions,
     RefreshSlots,
+    Slot,
+    SlotLimits,
     SlotResult,
     StartResult,
     WaitingRefresh,
@@ -36,6 +41,9 @@ MAX_EXAMINED: Final = 1000
 
 _PAGE: Final = 25
 _ASSUMED_FULL_FOR: Final = timedelta(seconds=5)
+_ASSUMED_REMEMBERED_FOR: Final = timedelta(minutes=1)
+_RESERVED_SHARE: Final = 4  # a quarter of the slots is for other registries than the one that takes the most
+_ALL_HOSTS: Final = ""  # version 0.1 had one line for all
 
 RulesAsOf = Callable[[datetime], Rules]
 """Returns the current rules, at least as recent as the given time."""
@@ -59,11 +67,11 @@ class StartedWaiting(NamedTuple):
 
 
 class _Examined(NamedTuple):
-    """What became of a waiting refresh: it was started, or dropped for a reason, or no slot is free."""
+    """What became of a waiting refresh: it was started, or dropped for a reason, or no slot is free for it."""
 
     started: bool = False
     dropped: str | None = None
-    full: bool = False
+    refused: SlotResult | None = None
 
 
 class RefreshQueue:
@@ -82,38 +90,66 @@ class RefreshQueue:
         self._rules, self._slots, self._waiting, self._refreshes = rules, slots, waiting, refreshes
         self._records, self._clock, self._at_most = records, clock, at_most
         self._full_until: datetime | None = None
+        self._remembered: dict[str, datetime] = {}
 
     def start(self, request: RefreshRequest) -> StartResult:
-        """Start a refresh where none waits and a slot is free; else let it wait. Raises: StorageError."""
-        if self._none_waits() and self._take(request.name) is not SlotResult.FULL:
+        """Start a refresh where none waits and a slot is free; else let it wait. Raises: StorageError, ConfigError."""
+        if self._none_waits() and self._take(request) in (SlotResult.TAKEN, SlotResult.ALREADY_TAKEN):
             return self._start_with_slot(request)
         self._full_until = (
             self._clock() + _ASSUMED_FULL_FOR
         )  # until then new refreshes wait without a read of the queue
+        self._remember(request.host)
         self._waiting.add(request)
         return StartResult.WAITING
 
     def start_waiting(self, ended: str = "", *, count: bool = False) -> StartedWaiting:
         """Free the slot of the execution that has `ended`, if given, and start waiting refreshes while slots are free.
 
-        Raises: StorageError, ConfigError; refreshes that were started before stay started.
+        `count` also looks at lines that nobody remembers, and counts. Raises: StorageError, ConfigError; refreshes that
+        were started before stay started.
         """
         if ended:
             self._slots.release(ended)
-        holders = self._slots.holders()
-        freed = tuple(self._free_expired(holders))
-        started, dropped = self._start_oldest(self._at_most - len(holders) + len(freed))
-        waiting = self._waiting.count() if count else None
-        return StartedWaiting(started, dropped, freed, len(holders) - len(freed) + len(started), waiting)
+        freed = tuple(slot.name for slot in self._free_expired())
+        taken = Counter(self._slots.taken())
+        running = taken.total()
+        lines = self._lines(complete=count) if count or running < self._at_most else frozenset()
+        started, dropped = self._start_oldest(lines, taken) if running < self._at_most else ((), ())
+        waiting = sum(map(self._waiting.count, lines)) if count else None
+        return StartedWaiting(started, dropped, freed, running + len(started), waiting)
 
     def _none_waits(self) -> bool:
         if self._full_until is not None and self._clock() < self._full_until:
             return False
-        return next(self._waiting.oldest_first(1), None) is None
+        return not self._waiting.hosts()
 
-    def _take(self, name: str) -> SlotResult:
+    def _lines(self, *, complete: bool) -> frozenset[str]:
+        """Return the hosts that have lines; where complete, also those that nobody remembers, but the rules name.
+
+        Another process may have forgotten a host just before this one added to its line.
+        """
         now = self._clock()
-        return self._slots.take(name, now, now + SLOT_DURATION, self._at_most)
+        remembered = self._waiting.hosts()
+        known = {host for host, until in self._remembered.items() if until > now}
+        if complete:
+            known |= self._rules(now).hosts | {_ALL_HOSTS}
+        found = {host for host in known - remembered if next(self._waiting.oldest_first(host, 1), None) is not None}
+        for host in found:
+            self._waiting.remember(host)
+        return remembered | found
+
+    def _remember(self, host: str) -> None:
+        now = self._clock()
+        if self._remembered.get(host, now) <= now:
+            self._waiting.remember(host)
+            self._remembered[host] = now + _ASSUMED_REMEMBERED_FOR
+
+    def _take(self, request: RefreshRequest) -> SlotResult:
+        now = self._clock()
+        has_others = len(self._rules(request.stale_since).hosts) > 1
+        limits = SlotLimits(self._at_most, _most_of_one_host(self._at_most) if has_others else self._at_most)
+        return self._slots.take(Slot(request.name, request.host, now + SLOT_DURATION), now, limits)
 
     def _start_with_slot(self, request: RefreshRequest) -> StartResult:
         """Start a refresh that has a slot, and free the slot where it does not run."""
@@ -126,38 +162,49 @@ class RefreshQueue:
             self._slots.release(request.name)
         return started
 
-    def _free_expired(self, holders: Mapping[str, datetime]) -> Iterator[str]:
-        """Free the expired slots whose refresh does not run, and return their names."""
+    def _free_expired(self) -> Iterator[Slot]:
+        """Free the expired slots whose refresh does not run, and return them."""
         now = self._clock()
-        for name, until in sorted(holders.items(), key=lambda slot: slot[1])[:_PAGE]:
-            if until > now:
+        for slot in self._slots.oldest(_PAGE):
+            if slot.until > now:
                 return
-            if self._refreshes.is_running(name):
-                self._slots.renew(name, until, now + SLOT_DURATION)
+            if self._refreshes.is_running(slot.name):
+                self._slots.renew(slot, now + SLOT_DURATION)
             else:
-                self._slots.release(name, until)
-                yield name
+                self._slots.release(slot.name, slot.until)
+                yield slot
 
-    def _start_oldest(self, free: int) -> tuple[tuple[MirrorKey, ...], tuple[str, ...]]:
-        """Start waiting refreshes, the longest stale first, until no slot is free."""
+    def _start_oldest(
+        self, hosts: frozenset[str], taken: Counter[str]
+    ) -> tuple[tuple[MirrorKey, ...], tuple[str, ...]]:
+        """Start waiting refreshes, by the shares of their registries and by age, until no slot is free."""
         started: list[MirrorKey] = []
         dropped: list[str] = []
-        oldest = islice(self._waiting.oldest_first(min(max(free, 1), _PAGE)), MAX_EXAMINED)
-        while free > len(started) and (page := list(islice(oldest, min(free - len(started), _PAGE)))):
-            for refresh, examined in self._examine_page(page):
-                if examined.full:
+        lines = _Lines(hosts, self._waiting, taken, self._at_most)
+        while page := lines.next_ones(min(self._at_most - taken.total(), _PAGE)):
+            for (line, refresh), examined in self._examine_page(page):
+                if examined.refused is SlotResult.FULL:
                     return tuple(started), tuple(dropped)
+                if not examined.started:
+                    taken[_host_of(refresh, line)] -= 1
+                if examined.refused is SlotResult.HOST_FULL:
+                    lines.close(line)
                 started += [refresh.mirror] if examined.started else []
                 dropped += [f"{refresh.mirror}: {examined.dropped}"] if examined.dropped is not None else []
+        for line in lines.found_empty:
+            self._waiting.forget(line)
+            self._remembered.pop(line, None)
         return tuple(started), tuple(dropped)
 
-    def _examine_page(self, page: Iterable[WaitingRefresh]) -> Iterator[tuple[WaitingRefresh, _Examined]]:
-        records = self._records.load([refresh.mirror for refresh in page])
-        for refresh in page:
+    def _examine_page(
+        self, page: "Sequence[tuple[str, WaitingRefresh]]"
+    ) -> "Iterator[tuple[tuple[str, WaitingRefresh], _Examined]]":
+        records = self._records.load([refresh.mirror for _, refresh in page])
+        for line, refresh in page:
             examined = self._examine(refresh.request, records.get(refresh.mirror))
-            if not examined.full:
+            if examined.refused is None:
                 self._waiting.remove(refresh)
-            yield refresh, examined
+            yield (line, refresh), examined
 
     def _examine(self, request: RefreshRequest | None, record: MirrorRecord | None) -> _Examined:
         if request is None:
@@ -166,8 +213,9 @@ class RefreshQueue:
             return _Examined(dropped="the refresh is no longer needed")
         if not _may_start(request, self._rules(request.stale_since)):
             return _Examined(dropped="no rule names the mirror any more, or the rule is paused")
-        if self._take(request.name) is SlotResult.FULL:
-            return _Examined(full=True)
+        result = self._take(request)
+        if result in (SlotResult.FULL, SlotResult.HOST_FULL):
+            return _Examined(refused=result)
         if self._start_with_slot(request) not in (StartResult.SUCCEEDED, StartResult.ENDED):
             return _Examined(started=True)
         self._record_abort(request, record)
@@ -178,6 +226,63 @@ class RefreshQueue:
             self._records.save(after_abort(record, request.root.digest, self._clock()), record.version)
         except ConflictError:
             return  # the record is newer by now, and the next check goes by that
+
+
+class _Lines:
+    """The lines of all registries, read as far as they are needed, and which refresh is next.
+
+    `taken` counts the slots by registry; what is chosen counts as taken.
+    """
+
+    def __init__(self, lines: frozenset[str], waiting: WaitingRefreshes, taken: Counter[str], at_most: int) -> None:
+        self._taken, self._at_most, self._examined = taken, at_most, 0
+        page = min(max(1, at_most - taken.total()), _PAGE)
+        self._rest = {line: waiting.oldest_first(line, page) for line in sorted(lines)}
+        self._heads: dict[str, WaitingRefresh] = {}
+        self.found_empty = tuple(line for line in self._rest if not self._advance(line))
+
+    def next_ones(self, count: int) -> list[tuple[str, WaitingRefresh]]:
+        """Choose up to `count` refreshes; returns them with the lines that they are in."""
+        chosen: list[tuple[str, WaitingRefresh]] = []
+        while len(chosen) < count and self._examined < MAX_EXAMINED and (line := self._next_line()) is not None:
+            refresh = self._heads[line]
+            chosen.append((line, refresh))
+            self._taken[_host_of(refresh, line)] += 1
+            self._examined += 1
+            self._advance(line)
+        return chosen
+
+    def close(self, line: str) -> None:
+        """Choose no more of a line."""
+        self._heads.pop(line, None)
+
+    def _next_line(self) -> str | None:
+        """Choose the line whose first refresh is oldest, of registries below their share if there are any."""
+        heads = {line: _host_of(refresh, line) for line, refresh in self._heads.items()}
+        active = set(heads.values()) | {host for host, count in self._taken.items() if count}
+        share = max(1, self._at_most // max(1, len(active)))
+        for limit in (share, self._at_most):
+            lines = [line for line, host in heads.items() if self._taken[host] < limit]
+            if lines:
+                return min(lines, key=lambda line: self._heads[line].since)
+        return None
+
+    def _advance(self, line: str) -> bool:
+        head = next(self._rest[line], None)
+        if head is None:
+            self.close(line)
+        else:
+            self._heads[line] = head
+        return head is not None
+
+
+def _most_of_one_host(slots: int) -> int:
+    """Return how many slots one registry may have where there are others."""
+    return max(1, slots - max(1, slots // _RESERVED_SHARE))
+
+
+def _host_of(refresh: WaitingRefresh, line: str) -> str:
+    return refresh.request.host if refresh.request is not None else line
 
 
 def _is_wanted(request: RefreshRequest, record: MirrorRecord, now: datetime) -> bool:

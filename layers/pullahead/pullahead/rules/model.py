@@ -198,6 +198,13 @@ class Rules:
         """Find the rules that may publish into a repository; of a namespace, the rule for that one repository."""
         return (*self._by_repository.get(repository, ()), *self._expanded(repository))
 
+    @cached_property
+    def hosts(self) -> frozenset[str]:
+        """The upstream registries that the rules name."""
+        return frozenset({rule.upstream.registry for rule in self.rules}) | frozenset(
+            {mirror.upstream.repository.registry for mirror in self.mirrors}
+        )
+
     def settings_of(self, host: str) -> UpstreamSettings | None:
         """Find the settings of an upstream host."""
         return self._by_host.get(host)
