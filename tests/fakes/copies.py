@@ -27,6 +27,7 @@ class UnitOfCopy:
     """A plan of one unit, an upstream that has its blobs, and a target that lacks them."""
 
     def __init__(self, *contents: bytes, part_size: int = 10, piece_bytes: int = 4, threads: int = 1) -> None:
+        self.min_bytes_per_second = 0.0  # blobs are a few bytes here
         self.threads = threads
         self.script = Script()
         self.contents = contents
@@ -44,7 +45,10 @@ class UnitOfCopy:
 
     def process(self) -> CopyUnit:
         """Start another process."""
-        return CopyUnit(self.upstream, self.target, self.plans, self.waits.append, threads=self.threads)
+        rate = self.min_bytes_per_second
+        return CopyUnit(
+            self.upstream, self.target, self.plans, self.waits.append, threads=self.threads, min_bytes_per_second=rate
+        )
 
     def run(
         self, request: UnitRequest | None = None, remaining_seconds: Callable[[], float] = lambda: 900.0

@@ -36,7 +36,9 @@ class StreamingUnit(UnitOfCopy):
         self.script.resume()
 
     def process(self) -> CopyUnit:
-        return CopyUnit(self.upstream, self.target, self.plans, self.waits.append, streams=self.streaming)
+        return CopyUnit(
+            self.upstream, self.target, self.plans, self.waits.append, streams=self.streaming, min_bytes_per_second=0
+        )
 
     @property
     def progress(self) -> UnitProgress:

@@ -112,7 +112,7 @@ class TestRounds:
             request = unit.run(request, Countdown([100, 1]))
             assert (request.done, request.stalled_rounds) == (False, stalled)
         unit.upstream.cut(0)
-        with pytest.raises(TransferStalledError, match="sent nothing in 3 rounds"):
+        with pytest.raises(TransferStalledError, match=r"sent 0 bytes \(0.0 kB/s\) in its last round"):
             unit.run(request, Countdown([100, 1]))
 
     def test_round_that_sends_bytes_resets_the_count(self) -> None:
@@ -121,6 +121,23 @@ class TestRounds:
         request = unit.run(remaining_seconds=Countdown([100, 1]))
         assert request.stalled_rounds == 1
         assert unit.run(request, Countdown([100, 1])).stalled_rounds == 0
+
+    def test_third_round_in_a_row_that_trickles_ends_the_unit(self) -> None:
+        unit = UnitOfCopy(BLOBS[0])
+        unit.min_bytes_per_second = 50_000
+        request = unit.request
+        for stalled in (1, 2):
+            request = unit.run(request, Countdown([800, 400, 10]))
+            assert (request.done, request.stalled_rounds) == (False, stalled)
+            assert request.bytes_copied > 0
+        with pytest.raises(TransferStalledError, match=r"too slow: at least 50 kB/s are required"):
+            unit.run(request, Countdown([800, 400, 10]))
+
+    def test_round_at_the_required_rate_resets_the_count(self) -> None:
+        unit = UnitOfCopy(BLOBS[0])
+        unit.min_bytes_per_second = unit.target.part_size / 400
+        request = msgspec.structs.replace(unit.request, stalled_rounds=2)
+        assert unit.run(request, Countdown([800, 401, 400, 10])).stalled_rounds == 0
 
     def test_number_of_rounds_is_bounded(self) -> None:
         unit = UnitOfCopy(BLOBS[0])

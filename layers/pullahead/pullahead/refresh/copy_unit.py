@@ -29,6 +29,8 @@ from pullahead.refresh.verified_stream import verified_stream
 
 MAX_ROUNDS = 400
 _MAX_STALLED_ROUNDS = 3
+MIN_BYTES_PER_SECOND = 50_000
+"""What a round has to send on average, or it counts as stalled: slower copies hold a refresh slot for hours."""
 
 
 class CopyUnit:
@@ -47,7 +49,9 @@ class CopyUnit:
         threads: int = 1,
         streams: BlobStreams | None = None,
         parallel_read: Callable[[], ParallelRead] | None = None,
+        min_bytes_per_second: float = MIN_BYTES_PER_SECOND,
     ) -> None:
+        self._min_bytes_per_second = min_bytes_per_second
         self._upstream, self._target, self._plans = upstream, target, plans
         self._wait, self._threads, self._streams, self._parallel_read = wait, threads, streams, parallel_read
 
@@ -67,7 +71,7 @@ class CopyUnit:
             self._plans.write(key, msgspec.json.encode(progress))
 
         copied = CopyRound(self._load(key), self._ends(request), budget, save).run(self._threads)
-        return _next_request(request, copied)
+        return _next_request(request, copied, budget.seconds_spent, self._min_bytes_per_second)
 
     def _ends(self, request: UnitRequest) -> "CopyEndpoints":
         parallel = self._parallel_read() if self._parallel_read is not None else None
@@ -81,12 +85,15 @@ class CopyUnit:
             raise StorageError(f"the stored progress {key} cannot be read: {error}") from error
 
 
-def _next_request(request: UnitRequest, copied: "Copied") -> UnitRequest:
-    stalled = 0 if copied.bytes_sent or copied.done else request.stalled_rounds + 1
+def _next_request(request: UnitRequest, copied: "Copied", seconds: float, min_bytes_per_second: float) -> UnitRequest:
+    is_slow = copied.bytes_sent == 0 or copied.bytes_sent < min_bytes_per_second * seconds
+    stalled = request.stalled_rounds + 1 if is_slow and not copied.done else 0
     if stalled >= _MAX_STALLED_ROUNDS:
+        rate = f"{copied.bytes_sent / max(seconds, 1.0) / 1000:.1f} kB/s"
         raise TransferStalledError(
-            f"unit {request.unit} of {request.refresh} sent nothing in {stalled} rounds; "
-            "upstream or the target is too slow for the function's time"
+            f"unit {request.unit} of {request.refresh} sent {copied.bytes_sent} bytes ({rate}) in its last round, and "
+            f"was as slow in the {stalled - 1} before; upstream or ECR is too slow: at least "
+            f"{min_bytes_per_second / 1000:g} kB/s are required. It is retried later"
         )
     return msgspec.structs.replace(
         request,
@@ -266,7 +273,7 @@ class TimeBudget:
 
     def __init__(self, remaining_seconds: Callable[[], float], threads: int = 1) -> None:
         self._remaining, self._threads = remaining_seconds, threads
-        self._last = remaining_seconds()
+        self._first = self._last = remaining_seconds()
         self._reserve = min(_MAX_RESERVE_SECONDS, self._last * _RESERVE_SHARE)
         self._slowest = 0.0
 
@@ -276,6 +283,11 @@ class TimeBudget:
         self._slowest = max(self._slowest, self._last - now)
         self._last = now
         return now < max(self._reserve, 2 * self._threads * self._slowest)
+
+    @property
+    def seconds_spent(self) -> float:
+        """How long the round has taken, up to the last time that `is_up` was called."""
+        return self._first - self._last
 
     def seconds_left(self) -> float:
         """Return how long something may take that cannot be interrupted."""
