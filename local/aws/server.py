@@ -17,7 +17,16 @@ import boto3
 from botocore.config import Config
 from werkzeug.serving import BaseWSGIServer, make_server
 
-from local.aws import ACCESS_KEY, REGION, SECRET_KEY, cloudformation, dynamodb, function_urls, moto_guard
+from local.aws import (
+    ACCESS_KEY,
+    REGION,
+    SECRET_KEY,
+    cloudformation,
+    dynamodb,
+    function_urls,
+    moto_guard,
+    policy_simulation,
+)
 from local.aws.activity import Activity
 from local.aws.concurrency import AccountConcurrency
 from local.aws.events import EventBus
@@ -213,6 +222,7 @@ class LocalAws:
         cloudformation.install()
         dynamodb.install()
         function_urls.install(lambda: self.url)
+        policy_simulation.install()
         for part in (self._functions, self._bus, self._pollers, self._machines, self._execution_events):
             part.install()
 

@@ -3,18 +3,18 @@
 Knows how to read both out of the local AWS; how IAM decides is `evaluation`'s.
 """
 
-import ast
 from collections.abc import Iterable, Iterator, Mapping
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from local.aws import ACCOUNT_ID, REGION
 from local.aws.api_actions import UNKNOWN
+from local.aws.policy_simulation import document_of
 from local.aws.server import LocalAws
 from local.deploy import Stack
+from local.policies.evaluation import AccessRequest, Statement, is_allowed, matches, statements_of
 from local.policies.platform import FUNCTION, SECRETS_KEY, STATE_MACHINE, PlatformNeed, needs_of
 from tests.architecture.sam_template import Properties, Template, named
-from tests.iam.evaluation import AccessRequest, Statement, is_allowed, matches, statements_of
 
 _NONE: Mapping[str, str] = MappingProxyType({})
 _OF_EVERY_CALL = (("aws:securetransport", "true"),)
@@ -106,9 +106,7 @@ def without(case: Case, grant: Grant) -> Case:
 def _documents(aws: LocalAws, role: str) -> Iterator[Any]:
     iam = aws.client("iam")
     for name in iam.list_role_policies(RoleName=role)["PolicyNames"]:
-        document = iam.get_role_policy(RoleName=role, PolicyName=name)["PolicyDocument"]
-        # moto keeps what CloudFormation gives it as Python writes it.
-        yield ast.literal_eval(document) if isinstance(document, str) else document
+        yield document_of(iam.get_role_policy(RoleName=role, PolicyName=name)["PolicyDocument"])
 
 
 def _context(resource: str, region: str) -> tuple[tuple[str, str], ...]:

@@ -10,11 +10,11 @@ from local.deploy.template import load_template
 from local.policies import wording
 from local.policies.__main__ import PAGE, main
 from local.policies.deploying import LIMITS, TYPES, deploy_policies, size
+from local.policies.evaluation import AccessRequest, is_allowed, statements_of
 from local.policies.page import page
 from tests.architecture.permission_rules import action_findings
 from tests.architecture.sam_template import Template, real_template
 from tests.architecture.source import ROOT
-from tests.iam.evaluation import AccessRequest, is_allowed, statements_of
 
 ACCOUNT = "123456789012"
 PERMISSION_ONLY = frozenset(

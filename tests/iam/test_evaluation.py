@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from tests.iam.evaluation import AccessRequest, UnknownOperatorError, is_allowed, statements_of
+from local.policies.evaluation import AccessRequest, UnknownOperatorError, is_allowed, statements_of
 
 ARN = "arn:aws:s3:::bucket/plans/one"
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.iam.evaluation import Statement
+from local.policies.evaluation import Statement
 from tests.iam.judging import Case, Grant, grants, refused, unused, without
 
 ROLES = 8
