@@ -17,6 +17,7 @@ from local.stacks.errors import StackError
 _PARSING: Final = "moto.cloudformation.parsing"
 _STATES: Final = "moto.stepfunctions.models"
 _PARTITION: Final = "aws"
+_TAGGED: Final = frozenset({"AWS::Logs::LogGroup", "AWS::S3::Bucket"})
 
 
 class CreatedResource(NamedTuple):
@@ -29,16 +30,24 @@ class CreatedResource(NamedTuple):
     policy: str
 
 
-def create(kind: str, logical_id: str, properties: dict[str, Any], stack_name: str, stack_id: str) -> tuple[Any, str]:
+class StackLabel(NamedTuple):
+    """What a resource gets from its stack."""
+
+    name: str
+    id: str
+    tags: Mapping[str, str]
+
+
+def create(kind: str, logical_id: str, properties: dict[str, Any], stack: StackLabel) -> tuple[Any, str]:
     """Make a resource; return it and its physical id.
 
     Raises:
         StackError: nothing here makes resources of this type.
     """
     model = _model(kind)
-    name = _physical_name(kind, logical_id, properties, stack_name)
-    written = {"Type": kind, "Properties": deepcopy(properties)}
-    about = {"LogicalId": logical_id, "StackId": stack_id, "ResourceType": kind}
+    name = _physical_name(kind, logical_id, properties, stack.name)
+    written = {"Type": kind, "Properties": _tagged(kind, deepcopy(properties), stack.tags)}
+    about = {"LogicalId": logical_id, "StackId": stack.id, "ResourceType": kind}
     thing = model.create_from_cloudformation_json(name, written, ACCOUNT_ID, REGION, **about)
     return thing, str(getattr(thing, "physical_resource_id", None) or name)
 
@@ -96,6 +105,13 @@ def _model(kind: str) -> Any:
     if model is None:
         raise StackError(f"the local AWS makes no {kind}")
     return model
+
+
+def _tagged(kind: str, properties: dict[str, Any], tags: Mapping[str, str]) -> dict[str, Any]:
+    """Give the stack's tags to what may outlive it. CloudFormation gives them to every resource that takes tags."""
+    if kind not in _TAGGED or not tags:
+        return properties
+    return {**properties, "Tags": [*properties.get("Tags", []), *({"Key": k, "Value": v} for k, v in tags.items())]}
 
 
 def _physical_name(kind: str, logical_id: str, properties: Mapping[str, Any], stack_name: str) -> str:

@@ -9,7 +9,7 @@ from local.aws import ACCOUNT_ID, REGION
 from local.stacks import resources
 from local.stacks.errors import StackError
 from local.stacks.intrinsics import resolve
-from local.stacks.resources import CreatedResource
+from local.stacks.resources import CreatedResource, StackLabel
 from local.stacks.settled import NOTHING, Declared, Settled, in_order
 
 _STACK: Final = "AWS::CloudFormation::Stack"
@@ -157,8 +157,9 @@ class Stack:
                 thing = resources.update(made, properties)
             self.made[name] = made._replace(properties=properties, thing=thing, policy=declared.policy)
             return None
+        label = StackLabel(self.name, self.id, self.tags)
         with _Doing(self, "CREATE" if made is None else "UPDATE", name, declared.kind, ""):
-            thing, physical_id = resources.create(declared.kind, name, properties, self.name, self.id)
+            thing, physical_id = resources.create(declared.kind, name, properties, label)
         self.made[name] = CreatedResource(declared.kind, properties, thing, physical_id, declared.policy)
         return made
 

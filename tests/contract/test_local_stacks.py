@@ -259,3 +259,45 @@ def test_rule_of_the_template_is_asserted(stack: CloudFormation) -> None:
     with pytest.raises(ClientError, match="Say how long"):
         stack.change_set(text, "CREATE", Wanted="yes")
     assert stack.deploy(text, "CREATE", Wanted="yes", Seconds="31") == "CREATE_COMPLETE"
+
+
+def test_tags_of_the_stack_are_given_to_what_may_outlive_it(stack: CloudFormation) -> None:
+    stack.deploy(template(Bucket=BUCKET, Group={"Type": "AWS::Logs::LogGroup"}), "CREATE")
+    outputs = stack.outputs()
+    tags = stack.aws.client("s3").get_bucket_tagging(Bucket=outputs["Bucket"])["TagSet"]
+    assert tags == [{"Key": "made-by", "Value": "test"}]
+    assert stack.aws.client("logs").list_tags_log_group(logGroupName=outputs["Group"])["tags"] == {"made-by": "test"}
+
+
+def test_policies_of_a_role_can_be_simulated(aws: LocalAws) -> None:
+    iam, allowed = aws.client("iam"), "arn:aws:ecr:eu-west-1:123456789012:repository/mirror/*"
+    condition = {"StringEquals": {"aws:ResourceAccount": "123456789012"}}
+    statement = {"Effect": "Allow", "Action": "ecr:PutImage", "Resource": allowed, "Condition": condition}
+    trust = json.dumps(ROLE["Properties"]["AssumeRolePolicyDocument"])  # type: ignore[index]
+    role = iam.create_role(RoleName=new_name("role"), AssumeRolePolicyDocument=trust)["Role"]
+    iam.put_role_policy(
+        RoleName=role["RoleName"],
+        PolicyName="one",
+        PolicyDocument=json.dumps({"Version": "2012-10-17", "Statement": [statement]}),
+    )
+
+    def decisions(account: str) -> dict[tuple[str, str], str]:
+        context = {"ContextKeyName": "aws:ResourceAccount", "ContextKeyType": "string", "ContextKeyValues": [account]}
+        results = iam.simulate_principal_policy(
+            PolicySourceArn=role["Arn"],
+            ActionNames=["ecr:PutImage", "ecr:DeleteRepository"],
+            ResourceArns=[allowed.replace("*", "app"), allowed.replace("mirror/*", "app")],
+            ContextEntries=[context],
+        )["EvaluationResults"]
+        return {
+            (each["EvalActionName"], each["EvalResourceName"].rpartition("repository/")[2]): each["EvalDecision"]
+            for each in results
+        }
+
+    assert decisions("123456789012") == {
+        ("ecr:PutImage", "mirror/app"): "allowed",
+        ("ecr:PutImage", "app"): "implicitDeny",
+        ("ecr:DeleteRepository", "mirror/app"): "implicitDeny",
+        ("ecr:DeleteRepository", "app"): "implicitDeny",
+    }
+    assert set(decisions("999999999999").values()) == {"implicitDeny"}
