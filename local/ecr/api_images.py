@@ -15,6 +15,8 @@ from local.ecr.repositories import Image, Registry, Repository
 Parameters = Mapping[str, Any]
 Answer = dict[str, Any]
 Emit = Callable[[dict[str, Any]], None]
+FetchMissing = Callable[[str, ImageId], None]
+"""Lets a pull through cache fetch what a pull of a repository names."""
 
 _DEFAULT_REFERRERS_PAGE = 20
 _PULL_TIME_PRECISION = timedelta(hours=24)  # lastRecordedPullTime is refreshed about once a day
@@ -23,10 +25,13 @@ _PULL_TIME_PRECISION = timedelta(hours=24)  # lastRecordedPullTime is refreshed 
 class ImageOperations:
     """What the API does with images. Events go out after the change, outside the lock."""
 
-    def __init__(self, registry: Registry, now: Callable[[], datetime], emit: Emit) -> None:
+    def __init__(
+        self, registry: Registry, now: Callable[[], datetime], emit: Emit, fetch_missing: FetchMissing
+    ) -> None:
         self._registry = registry
         self._now = now
         self._emit = emit
+        self._fetch_missing = fetch_missing
 
     def table(self) -> dict[str, Callable[[Parameters], Answer]]:
         """List the operations by their names in the API."""
@@ -61,22 +66,19 @@ class ImageOperations:
         Raises:
             ImageFailureError: the repository has no such image.
         """
-        with self._registry.lock:
-            repository = self._registry.get(name)
-            image = find_image(repository, wanted)
-            pulled_at = repository.pulled_at.get(image.digest)
-            if pulled_at is None or self._now() - pulled_at >= _PULL_TIME_PRECISION:
-                repository.pulled_at[image.digest] = self._now()
-        return image
+        self._fetch_missing(name, wanted)
+        return self._pulled(name, wanted)
 
     def get(self, p: Parameters) -> Answer:
         """BatchGetImage."""
+        for wanted in map(ImageId.of, p["imageIds"]):
+            self._fetch_missing(p["repositoryName"], wanted)  # it may make the repository
         name, accepted = self._get(p).name, p.get("acceptedMediaTypes")
         images: list[Answer] = []
         failures: list[Answer] = []
         for wanted in map(ImageId.of, p["imageIds"]):
             try:
-                image = self.pull(name, wanted)
+                image = self._pulled(name, wanted)
                 _check_accepted(image.manifest, accepted)
             except ImageFailureError as failure:
                 failures.append(_failed(wanted, failure))
@@ -136,6 +138,15 @@ class ImageOperations:
             images = self._registry.get(name).images.values()
             found = [image for image in images if image.manifest.subject == subject]
         return [image for image in found if types is None or image.manifest.artifact_type in types]
+
+    def _pulled(self, name: str, wanted: ImageId) -> Image:
+        with self._registry.lock:
+            repository = self._registry.get(name)
+            image = find_image(repository, wanted)
+            pulled_at = repository.pulled_at.get(image.digest)
+            if pulled_at is None or self._now() - pulled_at >= _PULL_TIME_PRECISION:
+                repository.pulled_at[image.digest] = self._now()
+        return image
 
     def _get(self, p: Parameters) -> Repository:
         return self._registry.get(p["repositoryName"], p.get("registryId"))

@@ -1,7 +1,7 @@
-"""The operations of the ECR API on pull through cache rules. They are kept and described; nothing is cached by them.
+"""The operations of the ECR API on pull through cache rules. What is fetched by them is `cache_imports`'s.
 
-That ECR caches is played by pushing to a repository under a rule's prefix. Beside the registries that ECR knows, one on
-this machine may be an upstream, since there is no other here.
+Beside the registries that ECR knows, one on this machine may be an upstream, since there is no other here. That ECR
+has cached something of another one is played by pushing to a repository under the rule's prefix.
 """
 
 import re
@@ -56,6 +56,13 @@ class CacheRuleOperations:
         """Forget every rule."""
         with self._lock:
             self._rules.clear()
+
+    def rule_for(self, repository: str) -> Answer | None:
+        """Find the rule that caches a repository: the one with the longest prefix."""
+        with self._lock:
+            rules = {f"{prefix}/": rule for prefix, rule in self._rules.items()}
+        covering = [prefix for prefix in rules if prefix == f"{ROOT}/" or repository.startswith(prefix)]
+        return rules[max(covering, key=len)] if covering else None
 
     def create(self, p: Parameters) -> Answer:
         """CreatePullThroughCacheRule."""
@@ -114,12 +121,17 @@ class CacheRuleOperations:
         }
 
 
+def is_this_machine(url: str) -> bool:
+    """Tell whether an upstream is on this machine."""
+    return _THIS_MACHINE.fullmatch(url) is not None
+
+
 def _kind_of(url: str) -> str:
     if url in _UPSTREAMS:
         return _UPSTREAMS[url]
     if _AZURE.fullmatch(url):
         return "azure-container-registry"
-    if _ECR.fullmatch(url) or _THIS_MACHINE.fullmatch(url):
+    if _ECR.fullmatch(url) or is_this_machine(url):
         return "ecr"
     raise EcrError("UnsupportedUpstreamRegistryException", f"The upstream registry '{url}' is not supported")
 

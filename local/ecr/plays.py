@@ -1,13 +1,14 @@
 """Play what ECR does by itself and tells on EventBridge: its cache, its scans. Nothing but the event happens here.
 
-That ECR has cached something is played by a push to the repository, and then `cached`.
+That ECR has cached something of a registry that is not on this machine is played by a push to the repository, and then
+`cached`.
 """
 
 from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import Any
 
-from local.ecr.api_pull_through import ROOT, CacheRuleOperations
+from local.ecr.api_pull_through import CacheRuleOperations
 from local.ecr.events import cache_event, referrer_event, scan_event, storage_class_event
 from local.ecr.repositories import Registry
 
@@ -52,9 +53,7 @@ class Plays:
         return str(self._registry.get(repository).tags[tag])
 
     def _rule_of(self, repository: str) -> Mapping[str, Any]:
-        rules: list[Mapping[str, Any]] = self._cache_rules.describe({})["pullThroughCacheRules"]
-        prefixes = {f"{rule['ecrRepositoryPrefix']}/": rule for rule in rules}
-        covering = [prefix for prefix in prefixes if prefix == f"{ROOT}/" or repository.startswith(prefix)]
-        if not covering:
+        rule = self._cache_rules.rule_for(repository)
+        if rule is None:
             raise ValueError(f"no pull through cache rule covers {repository}")
-        return prefixes[max(covering, key=len)]
+        return rule

@@ -16,10 +16,13 @@ from local.ecr.api_images import Emit, ImageOperations
 from local.ecr.api_layers import LayerOperations
 from local.ecr.api_pull_through import CacheRuleOperations
 from local.ecr.api_repositories import RepositoryOperations
+from local.ecr.api_scans import ScanOperations
 from local.ecr.api_templates import TemplateOperations
+from local.ecr.cache_imports import CacheImports
 from local.ecr.errors import EcrError
 from local.ecr.faults import Call, CallLog, Faults
 from local.ecr.plays import Plays
+from local.ecr.quotas import Quotas
 from local.ecr.repositories import Registry
 from local.ecr.shapes import checked_parameters
 from local.ecr.store import BlobStore
@@ -32,11 +35,12 @@ _BULKY = frozenset({"layerPartBlob", "imageManifest"})
 
 
 class StrictEcr:
-    """One registry: `faults` scripts it, `calls` remembers what it was asked."""
+    """One registry: `faults` scripts it, `calls` remembers what it was asked, `quotas` may throttle it."""
 
     def __init__(self, data_dir: Path, public_url: Callable[[], str], now: Callable[[], datetime], emit: Emit) -> None:
         self.faults = Faults()
         self.calls = CallLog()
+        self.quotas = Quotas()
         self.store = BlobStore(data_dir)
         self.registry = Registry()
         self.uploads = Uploads(self.store)
@@ -45,8 +49,9 @@ class StrictEcr:
         self.account = AccountSettings()
         self.public_url = public_url
         self.layers = LayerOperations(self.registry, self.uploads, self._blob_url)
-        self.images = ImageOperations(self.registry, now, emit)
         self.cache_rules = CacheRuleOperations(now)
+        imports = CacheImports(self.registry, self.cache_rules, self.layers, self.uploads, now, emit)
+        self.images = ImageOperations(self.registry, now, emit, imports.fetch_missing)
         self.templates = TemplateOperations(now)
         self.plays = Plays(self.registry, self.cache_rules, now, emit)
         self._operations = (
@@ -56,6 +61,7 @@ class StrictEcr:
             | self.cache_rules.table()
             | self.templates.table()
             | self.account.table()
+            | ScanOperations(self.registry, now, emit).table()
         )
 
     def call(self, operation: str, parameters: Any, role: str | None = None) -> dict[str, Any]:
@@ -76,6 +82,7 @@ class StrictEcr:
         """Remember a call and play the scripted faults around it."""
         call = Call(operation, repository, {k: v for k, v in parameters.items() if k not in _BULKY})
         self.calls.record(call)
+        self.quotas.take(operation)
         with self.faults.around(call):
             yield
 
