@@ -1,4 +1,4 @@
-"""A clone of this repository that is deployed into the local AWS by the real `sam`. Asserts nothing."""
+"""A clone of this repository that is deployed by the real `sam`, into the local AWS or elsewhere. Asserts nothing."""
 
 import json
 import os
@@ -35,15 +35,15 @@ class Printed(NamedTuple):
 
 
 class SamProject:
-    """A folder with all that is deployed, and the commands of README."""
+    """A folder with all that is deployed, and the commands of README, in an environment that says where to deploy."""
 
-    def __init__(self, folder: Path, aws: LocalAws) -> None:
-        self.folder, self._aws = folder, aws
-        self._home = folder.parent / f"{folder.name}-home"
-        self._home.mkdir()
+    def __init__(self, folder: Path, environment: Mapping[str, str], limit_seconds: float = _ENOUGH_SECONDS) -> None:
+        self.folder, self._environment, self._limit_seconds = folder, environment, limit_seconds
 
     @classmethod
-    def cloned(cls, folder: Path, aws: LocalAws) -> "SamProject":
+    def cloned(
+        cls, folder: Path, environment: Mapping[str, str], limit_seconds: float = _ENOUGH_SECONDS
+    ) -> "SamProject":
         """Copy what is deployed out of this repository."""
         folder.mkdir()
         for name in _DEPLOYED:
@@ -52,15 +52,15 @@ class SamProject:
                 shutil.copytree(source, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
             else:
                 shutil.copy(source, folder / name)
-        return cls(folder, aws)
+        return cls(folder, environment, limit_seconds)
 
     def copied(self, folder: Path) -> "SamProject":
         """Copy the folder with what was built and set in it."""
         shutil.copytree(self.folder, folder)
-        return SamProject(folder, self._aws)
+        return SamProject(folder, self._environment, self._limit_seconds)
 
     def build(self) -> Printed:
-        """Run `sam build`, for what this machine can run."""
+        """Run `sam build`."""
         return self.sam("build")
 
     def deploy(self, *arguments: str) -> Printed:
@@ -72,12 +72,12 @@ class SamProject:
         done = subprocess.run(
             [str(SAM), *arguments],
             cwd=self.folder,
-            env=self._environment(),
+            env=dict(self._environment),
             input=typed,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
-            timeout=_ENOUGH_SECONDS,
+            timeout=self._limit_seconds,
             check=False,
         )
         return Printed(done.returncode, done.stdout)
@@ -93,21 +93,24 @@ class SamProject:
         lines = "".join(f"  '{name}={_quoted(value)}',\n" for name, value in values.items())
         path.write_text(f"{head}{opening}{lines}]\n", encoding="utf-8")
 
-    def _environment(self) -> dict[str, str]:
-        kept = {name: value for name, value in os.environ.items() if not name.startswith(("AWS_", "SAM_", "PYTHON"))}
-        return {
-            **kept,
-            "HOME": str(self._home),
-            "AWS_ENDPOINT_URL": self._aws.url,
-            "AWS_ACCESS_KEY_ID": ACCESS_KEY,
-            "AWS_SECRET_ACCESS_KEY": SECRET_KEY,
-            "AWS_DEFAULT_REGION": REGION,
-            "SAM_CLI_TELEMETRY": "0",
-            "SAM_CLI_POLL_DELAY": "0.2",  # seconds; five by default
-            "PULLAHEAD_BUILD_PLATFORM": "host",
-            "PYTHON": sys.executable,
-            "PYTHONDONTWRITEBYTECODE": "1",
-        }
+
+def local_environment(aws: LocalAws, home: Path) -> dict[str, str]:
+    """The environment of a terminal that deploys into the local AWS, for what this machine can run."""
+    home.mkdir()
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(("AWS_", "SAM_", "PYTHON"))}
+    return {
+        **kept,
+        "HOME": str(home),
+        "AWS_ENDPOINT_URL": aws.url,
+        "AWS_ACCESS_KEY_ID": ACCESS_KEY,
+        "AWS_SECRET_ACCESS_KEY": SECRET_KEY,
+        "AWS_DEFAULT_REGION": REGION,
+        "SAM_CLI_TELEMETRY": "0",
+        "SAM_CLI_POLL_DELAY": "0.2",  # seconds; five by default
+        "PULLAHEAD_BUILD_PLATFORM": "host",
+        "PYTHON": sys.executable,
+        "PYTHONDONTWRITEBYTECODE": "1",
+    }
 
 
 class DeployedBySam:

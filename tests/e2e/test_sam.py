@@ -13,7 +13,7 @@ from botocore.exceptions import ClientError
 from local.aws.server import LocalAws
 from local.images import make_image
 from local.registry import FakeRegistry
-from tests.e2e.sam_project import ENTER_ALONE, SAM, DeployedBySam, Printed, SamProject
+from tests.e2e.sam_project import ENTER_ALONE, SAM, DeployedBySam, Printed, SamProject, local_environment
 from tests.fakes.webhooks import SECRET
 
 pytestmark = [
@@ -56,7 +56,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
         upstream.push(APP, "team/app", "1.0")
         upstream.push(TOOL, "team/tool", "1.0")
         aws.client("secretsmanager").create_secret(Name=WEBHOOK_SECRET, SecretString=SECRET)
-        project = SamProject.cloned(folder / "clone", aws)
+        project = SamProject.cloned(folder / "clone", local_environment(aws, folder / "home"))
         project.write_rules(rules(upstream, "app"))
         built = project.build()
         assert built.status == 0, built.text
