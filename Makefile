@@ -20,7 +20,7 @@ PYTEST_WORKERS ?= 3
 export PYTHONDONTWRITEBYTECODE := 1
 export PYTHONPATH := $(CURDIR):$(CURDIR)/layers/pullahead
 
-.PHONY: help demo test test-unit check format policies build local bench costs lock setup clean
+.PHONY: help demo test test-unit check format policies facts build local live bench costs lock setup clean
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -51,11 +51,17 @@ format: $(READY) ## Format the code and mend what the linter can
 policies: $(READY) ## Write docs/policies.md anew from template.yaml
 	@$(BIN)/python -m local.policies
 
+facts: $(READY) ## Write docs/facts.md anew from tests/live/
+	@$(BIN)/python -m tests.live.documents
+
 build: $(READY) $(SAM_READY) ## Build for AWS (sam build, without Docker)
 	$(SAM) build
 
 local: $(READY) ## Keep the local AWS up, with the stack deployed (ARGS=--empty: without), and say how to deploy into it
 	@$(BIN)/python -m local $(ARGS)
+
+live: $(READY) $(SAM_READY) ## Check in a sandbox AWS account what the code relies on (ARGS=--clean: remove leftovers; docs/facts.md)
+	@$(BIN)/python -m tests.live $(ARGS)
 
 bench: $(READY) $(BENCH_READY) ## Measure copies over TLS, ours beside other tools' (SIZE=small for a quick look)
 	@$(BIN)/python -m bench --size $(SIZE) --plot-with $(BENCH_VENV)/bin/python $(if $(filter full,$(SIZE)),--write-docs) $(ARGS)
