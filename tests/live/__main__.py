@@ -111,7 +111,9 @@ def _stage(options: argparse.Namespace) -> Iterator[Stage]:
 def local_account(aws: LocalAws, home: Path) -> Account:
     """The account of a local AWS in this process; the functions of its stack run on this machine."""
     session = boto3.Session(ACCESS_KEY, SECRET_KEY, region_name=REGION)
-    return Account(session, aws.url, is_local=True, HOME=str(home), PULLAHEAD_BUILD_PLATFORM="host")
+    return Account(
+        session, aws.url, is_local=True, HOME=str(home), PULLAHEAD_BUILD_PLATFORM="host", SAM_CLI_POLL_DELAY="0.2"
+    )
 
 
 def _run(stage: Stage, facts: Sequence[Fact], options: argparse.Namespace, interrupts: Interrupts) -> int:

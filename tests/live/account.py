@@ -8,7 +8,8 @@ from typing import Any, Final, cast
 import boto3
 from botocore.config import Config
 
-_NOT_FOR_SAM: Final = ("AWS_PROFILE", "AWS_DEFAULT_PROFILE", "AWS_CREDENTIAL_EXPIRATION")
+_NOT_FOR_SAM: Final = frozenset({"AWS_PROFILE", "AWS_DEFAULT_PROFILE", "AWS_CREDENTIAL_EXPIRATION"})
+_NOT_FROM_HERE: Final = ("SAM_", "PYTHON")  # what would change how `sam`, which has a Python of its own, works
 
 
 class NoRegionError(Exception):
@@ -69,7 +70,7 @@ class Account:
         )
 
     def environment(self) -> dict[str, str]:
-        """The environment in which another program acts by the very credentials of this account."""
+        """The environment in which `sam` acts by the very credentials of this account."""
         credentials = self._session.get_credentials()
         if credentials is None:
             raise LookupError("the session has no credentials")
@@ -79,7 +80,11 @@ class Account:
             "AWS_SECRET_ACCESS_KEY": frozen.secret_key,
             "AWS_SESSION_TOKEN": frozen.token,
         }
-        kept = {name: value for name, value in os.environ.items() if name not in (*_NOT_FOR_SAM, *keys)}
+        kept = {
+            name: value
+            for name, value in os.environ.items()
+            if name not in _NOT_FOR_SAM | keys.keys() and not name.startswith(_NOT_FROM_HERE)
+        }
         given = {name: value for name, value in keys.items() if value}
         endpoint = {"AWS_ENDPOINT_URL": self._endpoint_url} if self._endpoint_url else {}
         region = {"AWS_DEFAULT_REGION": self.region, "AWS_REGION": self.region}

@@ -66,11 +66,8 @@ def parameters_of(site: Site) -> dict[str, str]:
 
 
 def environment_of_sam(site: Site) -> Mapping[str, str]:
-    """The environment of `sam`: the account's credentials, and none of this process's Python."""
-    kept = {
-        name: value for name, value in site.account.environment().items() if not name.startswith(("SAM_", "PYTHON"))
-    }
-    return {**kept, "SAM_CLI_TELEMETRY": "0", "PYTHON": sys.executable}
+    """The environment of `sam`; the layer is built by this Python's pip."""
+    return {**site.account.environment(), "SAM_CLI_TELEMETRY": "0", "PYTHON": sys.executable}
 
 
 def read_stack(site: Site) -> DeployedStack:
