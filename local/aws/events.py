@@ -21,6 +21,7 @@ from local.aws.target_input import RuleName, input_for
 from local.service_event import iso, service_event
 
 _MODELS: Final = "moto.events.models"
+_RESPONSES: Final = "moto.events.responses"
 MAX_WORKERS: Final = 8
 _ALL_CALLS: Final = "ENABLED_WITH_ALL_CLOUDTRAIL_MANAGEMENT_EVENTS"
 
@@ -53,6 +54,7 @@ class EventBus:
 
         replace(_MODELS, "EventsBackend.put_events", put_unless_refused)
         replace(_MODELS, "Rule.send_to_targets", send_to_targets)
+        replace(_RESPONSES, "EventsHandler.test_event_pattern", _test_event_pattern)
         replace(_MODELS, "unix_time", lambda moment=None: (moment or self._now()).timestamp())
 
     def rules(self) -> list[Any]:
@@ -132,6 +134,12 @@ class EventBus:
 def scheduled_event(rule_arn: str, at: datetime) -> dict[str, Any]:
     """Make the event of a schedule (user guide, "Scheduled events")."""
     return service_event("aws.events", "Scheduled Event", {}, at, resources=[rule_arn])
+
+
+def _test_event_pattern(request: Any) -> tuple[str, Any]:
+    """Serve TestEventPattern (EventBridge API reference)."""
+    pattern, event = json.loads(request._get_param("EventPattern")), json.loads(request._get_param("Event"))
+    return json.dumps({"Result": matches(pattern, event)}), request.response_headers
 
 
 def _is_open(state: str, event: Mapping[str, Any]) -> bool:

@@ -29,7 +29,7 @@ from tests.live.facts import all_facts
 from tests.live.interrupts import Interrupts
 from tests.live.naming import new_run
 from tests.live.site import Site
-from tests.live.suite import Report, chosen_facts, run_suite
+from tests.live.suite import chosen_facts, run_suite
 from tests.live.upstreams import PUBLIC, Upstream, fill
 from tests.live.waiting import LIVE, LOCAL, Waits, utc_now
 
@@ -58,7 +58,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             facts = chosen_facts(options.fact)
             with _stage(options) as stage:
                 if options.clean:
-                    return _clean(stage)
+                    return 1 if cleaning.clean(stage.account, None, stage.waits, _tell) else 0
                 return _run(stage, facts, options, interrupts)
         except (LookupError, RefusedError, NoRegionError) as error:
             print(f"live: {error}", file=sys.stderr)
@@ -67,7 +67,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             print(f"live: {error}", file=sys.stderr)
             return 1
         except KeyboardInterrupt:
-            _warn("live: interrupted; if there is no list of what is left above, run: make live ARGS=--clean")
+            _warn("live: interrupted")
             return _INTERRUPTED
 
 
@@ -129,17 +129,7 @@ def _run(stage: Stage, facts: Sequence[Fact], options: argparse.Namespace, inter
     if options.write_docs:
         seen = documents.read_seen(documents.PAGE.read_text(encoding="utf-8"))
         documents.write_page(documents.with_results(seen, report.results, account.region, now))
-    return _ended(report)
-
-
-def _ended(report: Report) -> int:
-    for each in report.left:
-        _tell(f"NOT REMOVED: {each}")
     return 0 if report.is_good else 1
-
-
-def _clean(stage: Stage) -> int:
-    return _ended(Report([], cleaning.clean(stage.account, None, stage.waits, _tell)))
 
 
 def _tell(line: str) -> None:

@@ -47,7 +47,14 @@ class Kind(NamedTuple):
 
 
 def clean(account: Account, run: Run | None, waits: Waits, tell: Callable[[str], None]) -> list[str]:
-    """Remove what one run has made, or all runs, and list what is left; return what that is, and why."""
+    """Remove what one run has made, or all runs, and tell what is left; return what that is, and why."""
+    left = _clean(account, run, waits, tell)
+    for each in left:
+        tell(f"NOT REMOVED: {each}")
+    return left
+
+
+def _clean(account: Account, run: Run | None, waits: Waits, tell: Callable[[str], None]) -> list[str]:
     whose = run.name if run is not None else "all runs"
     tell(f"removing what {whose} made")
     failures = _remove(account, run, waits, tell)

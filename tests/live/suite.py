@@ -68,8 +68,12 @@ def run_suite(
         else:
             results += [Result(fact, Verdict.FAILED, "the stack was not deployed") for fact in by_stack]
     finally:
-        with cleaning_up():
-            left += cleaning.clean(site.account, site.run, site.waits, tell)
+        try:
+            with cleaning_up():
+                left += cleaning.clean(site.account, site.run, site.waits, tell)
+        except KeyboardInterrupt:
+            tell("the removal was interrupted; remove the rest by: make live ARGS=--clean")
+            raise
     return Report(results, left)
 
 

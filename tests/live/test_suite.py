@@ -207,17 +207,44 @@ def named_bucket(name: str) -> Any:
     return {"Type": "AWS::S3::Bucket", "Properties": {"BucketName": name}}
 
 
-def test_interrupted_run_leaves_nothing(stage: Stage) -> None:
-    before, lines = everything(stage.aws), list[str]()
+def interrupted(stage: Stage, again_at: str = "nowhere") -> str:
+    """Interrupt a run when it has made a stack, and again where it prints something; return what it printed."""
+    lines: list[str] = []
 
     def deploy(site: Site) -> DeployedStack:
-        make_more = Site(site.account, site.run, site.upstream, LOCAL, may_set_account=False)
-        create_stack(make_more, Plans=RETAINED)
+        create_stack(site, Plans=RETAINED)
         raise KeyboardInterrupt
 
+    def tell(line: str) -> None:
+        lines.append(line)
+        if again_at in line:
+            raise KeyboardInterrupt
+
     with pytest.raises(KeyboardInterrupt):
-        run_suite(stage.site(), chosen_facts(["lifecycle-policy", "scan-event"]), deploy, lines.append)
-    assert lines[-1].startswith("left of pullahead-live-")
+        run_suite(stage.site(), chosen_facts(["lifecycle-policy", "scan-event"]), deploy, tell)
+    return "\n".join(lines)
+
+
+def test_interrupted_run_leaves_nothing(stage: Stage) -> None:
+    before = everything(stage.aws)
+    assert "left of pullahead-live-" in interrupted(stage).splitlines()[-1]
+    assert everything(stage.aws) == before
+
+
+def test_interrupted_run_tells_what_it_could_not_remove(stage: Stage) -> None:
+    before = everything(stage.aws)
+    stage.aws.ecr.faults.add("DeleteRepository", "AccessDeniedException")
+    assert "NOT REMOVED: repositories: pullahead-live-" in interrupted(stage)
+    assert clean(stage.account, None, LOCAL, lambda _: None) == []
+    assert everything(stage.aws) == before
+
+
+def test_interrupted_removal_says_how_to_remove_the_rest(stage: Stage) -> None:
+    before = everything(stage.aws)
+    printed = interrupted(stage, again_at="  repositories: ")
+    assert printed.endswith("remove the rest by: make live ARGS=--clean")
+    assert leftovers(stage.account) != []
+    assert clean(stage.account, None, LOCAL, lambda _: None) == []
     assert everything(stage.aws) == before
 
 

@@ -285,6 +285,20 @@ def list_images(site: Site) -> Finding:
 
 
 @SECTION.fact(
+    "A repository that exists is not created again: `RepositoryAlreadyExistsException`.",
+    source=f"{_REFERENCE}, CreateRepository",
+    relied_on_by=("ecr/repositories.py",),
+    emulated_in=("local/ecr/repositories.py",),
+    errors=["RepositoryAlreadyExistsException"],
+)
+def repository_exists(site: Site) -> Finding:
+    repository = site.repository("images")
+    return refusal(lambda: site.ecr.create_repository(repositoryName=repository)).is_one_of(
+        "RepositoryAlreadyExistsException"
+    )
+
+
+@SECTION.fact(
     "`CreateRepository` and `PutLifecyclePolicy` take what Pullahead makes: a rule that expires untagged images by "
     "`sinceImagePulled`.",
     source="Amazon ECR User Guide, Lifecycle policy properties",
