@@ -48,9 +48,12 @@ def deploy_by_sam(site: Site) -> DeployedStack:
         project.write_rules(rules(site))
         _use_own_bucket(project.folder / "samconfig.toml", site.bucket)
         project.set_parameters(**parameters_of(site))
-        _done("sam build", project.build())
         name = site.run.name
-        _done("sam deploy", project.deploy("--stack-name", name, "--tags", f"{TAG}={name}"))
+        try:
+            _done("sam build", project.build())
+            _done("sam deploy", project.deploy("--stack-name", name, "--tags", f"{TAG}={name}"))
+        except subprocess.TimeoutExpired as error:
+            raise NotDeployedError(f"{' '.join(error.cmd)} is not done after {error.timeout:.0f} s") from error
     return read_stack(site)
 
 

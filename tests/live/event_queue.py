@@ -1,6 +1,7 @@
 """A queue of the run's own that gets ECR's events about its repositories, and CloudTrail's about their pulls."""
 
 import json
+import time
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
@@ -17,6 +18,7 @@ _OF_ECR: Final = [
     "ECR Image Scan",
     "ECR Replication Action",
 ]
+_NEW_SECONDS: Final = 300.0
 _MAX_READS: Final = 50  # of ten messages each, for one look
 
 
@@ -26,6 +28,7 @@ class EventQueue:
     def __init__(self, account: Account, run: Run, waits: Waits) -> None:
         self._account, self._run, self._waits = account, run, waits
         self._heard: list[Event] = []
+        self._created = 0.0
         self._url = ""
 
     def create(self) -> None:
@@ -53,7 +56,15 @@ class EventQueue:
                 Description="Events for `make live` of Pullahead",
                 Tags=[{"Key": TAG, "Value": self._run.name}],
             )
-            events.put_targets(Rule=name, Targets=[{"Id": "events", "Arn": arn}])
+            failed = events.put_targets(Rule=name, Targets=[{"Id": "events", "Arn": arn}])["FailedEntries"]
+            if failed:
+                raise RuntimeError(f"the rule {name} does not take its target: {failed[0]}")
+        self._created = time.monotonic()
+
+    def wait_until_in_effect(self) -> None:
+        """Wait until rules that were just made pass events on."""
+        # EventBridge API reference, PutRule: incoming events might not match at once; no time is said.
+        self._waits.until(lambda: True if time.monotonic() - self._created > self._waits.quiet else None, _NEW_SECONDS)
 
     def wait(self, matches: Callable[[Event], bool], limit: float) -> Waited[Event] | None:
         """Wait for an event, for at most `limit` seconds."""

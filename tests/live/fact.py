@@ -44,13 +44,15 @@ class Fact(NamedTuple):
     only_live: str = ""  # why the local AWS cannot show it
     errors: frozenset[str] = frozenset()  # codes of ECR's errors that it is about
     needs_stack: bool = False
+    hears_events: bool = False
 
 
 class Section:
-    """Facts about one subject, in the order in which they are checked and listed."""
+    """Facts about one subject, in the order in which they are checked and listed. Some are seen by events alone."""
 
-    def __init__(self, title: str) -> None:
+    def __init__(self, title: str, *, hears_events: bool = False) -> None:
         self.title: Final = title
+        self._hears_events: Final = hears_events
         self.facts: Final[list[Fact]] = []
 
     def fact(
@@ -78,6 +80,7 @@ class Section:
                     only_live=only_live,
                     errors=frozenset(errors),
                     needs_stack=needs_stack,
+                    hears_events=self._hears_events,
                 )
             )
             return check

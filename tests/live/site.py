@@ -60,6 +60,7 @@ class Site:
         self.target: Final = EcrTarget(account.client("ecr"))
         self._deployed: DeployedStack | None = None
         self._made: dict[str, Any] = {}
+        self._failed: dict[str, Exception] = {}
 
     @cached_property
     def ecr(self) -> Any:
@@ -118,9 +119,15 @@ class Site:
         self._deployed = stack
 
     def once(self, name: str, make: Callable[[], _T]) -> _T:
-        """Make something that several checks use."""
+        """Make something that several checks use. What cannot be made is not tried again for each of them."""
+        if name in self._failed:
+            raise self._failed[name]
         if name not in self._made:
-            self._made[name] = make()
+            try:
+                self._made[name] = make()
+            except Exception as error:
+                self._failed[name] = error
+                raise
         made: _T = self._made[name]
         return made
 

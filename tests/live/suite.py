@@ -84,6 +84,8 @@ def check(fact: Fact, site: Site) -> Result:
     if fact.only_live and site.account.is_local:
         return Result(fact, Verdict.NOT_CHECKED, f"only in a real account: {fact.only_live}")
     try:
+        if fact.hears_events:
+            site.events.wait_until_in_effect()
         finding = fact.check(site)
     except UnmetError as unmet:
         return Result(fact, Verdict.NOT_CHECKED, str(unmet))

@@ -19,7 +19,7 @@ from tests.live.site import Site, refusal
 from tests.live.upstreams import MIRRORED
 from tests.live.waiting import Waited
 
-SECTION: Final = Section("Events")
+SECTION: Final = Section("Events", hears_events=True)
 
 _GUIDE: Final = "Amazon ECR User Guide, Amazon ECR events and EventBridge"
 _READER: Final = ("checks/ecr_events.py", "template.yaml")
