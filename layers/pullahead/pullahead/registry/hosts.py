@@ -20,7 +20,12 @@ _ECR_HOST = re.compile(
 
 def base_url(registry: str, *, plain_http: bool) -> str:
     """Name the root of a registry's API: what its repositories' paths follow."""
-    return f"{'http' if plain_http else 'https'}://{_API_HOSTS.get(registry, registry)}/v2"
+    return f"{'http' if plain_http else 'https'}://{api_host(registry)}/v2"
+
+
+def api_host(registry: str) -> str:
+    """Name the host of a registry's API."""
+    return _API_HOSTS.get(registry, registry)
 
 
 class Schemes:
