@@ -16,6 +16,7 @@ class FakeStack:
         self.script = Script()
         self.records, self.pauses = FakeRecords(self.script), FakePauseStore(self.script)
         self.queue, self.dead_letters = FakeCheckQueue(self.script), FakeDeadLetters(self.script)
+        self.home = "123456789012 eu-west-1"
         self._rules = rules
 
     def rules(self, file: str) -> Rules:

@@ -20,9 +20,10 @@ from pullahead.dashboard.mirror_rows import row_of
 from pullahead.errors import ConfigError
 from pullahead.mirrors.record import Past, RefreshFailure, State, Transition, transitions_of
 from pullahead.mirrors.store import Heartbeat
-from pullahead.rules.mirror_key import MirrorKey
+from pullahead.rules.mirror_key import MirrorKey, RuleKey
+from pullahead.rules.tag_patterns import PatternKind, TagPattern, TagSelection
 from tests.fakes.memory import FakeClock
-from tests.fakes.records import fresh, unfresh
+from tests.fakes.records import fresh, listing_record, unfresh
 from tests.fakes.samples import KEY, REPOSITORY, digest, mirror, rule, rules
 from tests.fakes.stack import FakeStack
 
@@ -179,15 +180,62 @@ class TestHistory:
 
 
 class TestWhy:
+    SELECTING = rule(tags=TagSelection(patterns=(TagPattern(PatternKind.SEMVER, ">=1"),), newest=2), name="newest")
+    ADDRESS = "123456789012.dkr.ecr.eu-west-1.amazonaws.com"
+
+    def why(self, stack: FakeStack, *arguments: str) -> int:
+        return show_why(parse_arguments(["why", *arguments]), stack.deployed)
+
+    @pytest.fixture
+    def selecting(self) -> FakeStack:
+        made = FakeStack(rules([], "r", self.SELECTING))
+        listing = listing_record(RuleKey(REPOSITORY, "newest"), NOW, followed=("2.0.0", "1.10.1"))
+        made.records.put(listing)
+        return made
+
     def test_steps_are_shown_below_each_other(self, stack: FakeStack, out: Outputs) -> None:
-        assert show_why(parse_arguments(["why", str(KEY)]), stack.deployed) == 0
+        assert self.why(stack, str(KEY)) == 0
         lines = out().splitlines()
         assert lines[0] == str(KEY)
         assert [line.split()[0] for line in lines[1:]] == ["rule", "upstream", "ECR", "verdict", "next"]
 
     def test_unknown_mirror_is_refused(self, stack: FakeStack) -> None:
-        with pytest.raises(ConfigError, match="no rule selects mirror/app:9"):
-            show_why(parse_arguments(["why", UNKNOWN]), stack.deployed)
+        with pytest.raises(ConfigError, match="no rule selects mirror/app:9, .*rule app selects 1.0, 2.0"):
+            self.why(stack, UNKNOWN)
+        with pytest.raises(ConfigError, match="no rule selects quay.io/other/app:1, and it has no record"):
+            self.why(stack, "quay.io/other/app:1")
+
+    def test_tag_that_newest_did_not_choose_is_explained(self, selecting: FakeStack, out: Outputs) -> None:
+        for name in (f"{REPOSITORY}:1.9.0", f"{self.ADDRESS}/{REPOSITORY}:1.9.0", "ghcr.io/team/app:1.9.0"):
+            assert self.why(selecting, name) == 0
+            shown = out()
+            assert "1.9.0 fits, but newest: 2 chose 2.0.0 and 1.10.1" in shown
+            assert "is due" not in shown
+
+    def test_listing_is_explained_by_its_row_in_status(self, selecting: FakeStack, out: Outputs) -> None:
+        show_status(status("--json"), selecting.deployed)
+        (row,) = json.loads(out())["mirrors"]
+        assert self.why(selecting, row["mirror"]) == 0
+        assert "2 selected: 2.0.0 and 1.10.1" in out()
+
+    def test_digest_of_a_pod_is_explained(self, stack: FakeStack, out: Outputs) -> None:
+        stack.records.stored[KEY] = fresh(KEY, NOW, published_digest=digest("a"), previous_digest=digest("b"))
+        assert self.why(stack, f"{self.ADDRESS}/{REPOSITORY}@{digest('b')}") == 0
+        shown = out()
+        assert shown.startswith(f"{KEY}\n")
+        assert "is what ECR served before" in shown
+        with pytest.raises(ConfigError, match="known to have served"):
+            self.why(stack, f"{self.ADDRESS}/{REPOSITORY}@{digest('c')}")
+
+    def test_json_of_several_subjects_has_the_others(self, out: Outputs) -> None:
+        two = [rule("1.0", name=name, repository=f"mirror/{name}") for name in ("a", "b")]
+        stack = FakeStack(rules([each.mirror("1.0") for each in two], "r", *two))
+        assert self.why(stack, "ghcr.io/team/app:1.0", "--json") == 0
+        document = json.loads(out())
+        assert (document["mirror"], [each["mirror"] for each in document["others"]]) == (
+            "mirror/a:1.0",
+            ["mirror/b:1.0"],
+        )
 
 
 class TestRefresh:
@@ -246,6 +294,7 @@ class TestArguments:
             ["history", f"{KEY}@sha256:{'0' * 64}"],
             ["history", str(KEY), "--days", "31"],
             ["why", "UPPER/app:1.0"],
+            ["why", "mirror/app:1.0:2"],
             ["refresh", "docker.io/library/alpine:3.20:1"],
             ["status", "--stack", "a", "--table", "b"],
             ["status", "--watch", "--check"],

@@ -20,7 +20,7 @@ from pullahead.mirrors.demand import is_absent
 from pullahead.mirrors.rate_limit_budget import was_not_sent
 from pullahead.mirrors.record import SETTLED, MirrorRecord, Record, RefreshFailure, State, Trigger
 from pullahead.mirrors.retirement import followed_again
-from pullahead.oci import Descriptor, Digest, Reference, parse_reference
+from pullahead.oci import Descriptor, Digest
 from pullahead.oci.media_types import INDEXES
 from pullahead.rules.model import Mirror
 
@@ -130,7 +130,7 @@ def with_alerts(
     kind = _due_alert(after, alert_after, now)
     detail = None
     if kind is AlertKind.NOT_FOUND:
-        absence = absence_text(parse_reference(after.upstream), was_never_found=True)
+        absence = absence_text(upstream_tag(after), was_never_found=True)
         detail = f"{absence} ({after.cause.rstrip('.')})"
     return with_alert(before, after, kind, now, detail=detail)
 
@@ -211,7 +211,7 @@ def _state_of(
         return State.BLOCKED, str(observed.published)
     if isinstance(observed.upstream, NotFoundError):
         is_news = observed.published is None and (before is None or before.was_never_found)
-        return State.GONE, absence_text(mirror.upstream, was_never_found=is_news and not mirror.listed)
+        return State.GONE, absence_text(mirror.upstream.locator, was_never_found=is_news and not mirror.listed)
     if isinstance(observed.upstream, PullaheadError):
         return State.UNKNOWN, str(observed.upstream)
     if observed.published is not None and observed.published == _expected_digest(observed.upstream, before, platforms):
@@ -225,11 +225,16 @@ def _state_of(
     return State.STALE, _reason_of(observed.upstream.digest, before, platforms)
 
 
-def absence_text(upstream: Reference, *, was_never_found: bool) -> str:
+def absence_text(tag: str, *, was_never_found: bool) -> str:
     """Say that upstream does not have a tag: no longer, or it never had it as far as is known."""
     if not was_never_found:
         return "upstream no longer has the tag"
-    return f"upstream has no tag `{upstream.locator}`; check its spelling"
+    return f"upstream has no tag `{tag}`; check its spelling"
+
+
+def upstream_tag(record: MirrorRecord) -> str:
+    """Name the upstream tag that a mirror follows."""
+    return record.upstream.rpartition(":")[2]
 
 
 def _reason_of(wanted: Digest, before: MirrorRecord | None, platforms: tuple[str, ...]) -> str:

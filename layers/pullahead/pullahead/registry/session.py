@@ -45,6 +45,8 @@ _COMMIT_SECONDS = 300.0  # a registry may read a whole blob again before it answ
 _DRAIN_SECONDS = 5.0
 _MAY_HIDE = frozenset({401, 403, 404})
 """How a registry that lets anybody in answers for what is private, without saying that a login would help."""
+_BY_CREDENTIAL = _MAY_HIDE | {429}
+"""Answers that may depend on the credential."""
 
 _Received = TypeVar("_Received")
 
@@ -315,7 +317,7 @@ class Session:
             return response
         with response:
             body = self._read_error(response, request, deadline)
-        inquiry = self.identified(request) if response.status_code in _MAY_HIDE else request.inquiry
+        inquiry = self.identified(request) if response.status_code in _BY_CREDENTIAL else request.inquiry
         failure = refuse(inquiry, Answer(response.status_code, response.headers, body))
         raise _by_another_host(request, response, failure) from None
 
