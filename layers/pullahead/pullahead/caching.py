@@ -65,6 +65,4 @@ class TtlCache(Generic[Key, Value, Time]):
     def discard_where(self, is_unwanted: Callable[[Key, Value], bool]) -> None:
         """Drop every entry of which that is true."""
         with self._lock:
-            self._entries = {
-                key: entry for key, entry in self._entries.items() if not is_unwanted(key, entry.value)
-            }
+            self._entries = {key: entry for key, entry in self._entries.items() if not is_unwanted(key, entry.value)}

@@ -30,9 +30,9 @@ CAUSES = {
     AlertKind.UPSTREAM_UNREACHABLE: "HEAD manifest of {} failed: service unavailable (HTTP 503).",
     AlertKind.RATE_LIMITED: "HEAD manifest of {} failed: too many requests (HTTP 429); sent without a credential.",
     AlertKind.ACCESS_DENIED: (
-        "HEAD manifest of {} at the upstream failed: token service auth.docker.io: access denied (UNAUTHORIZED incorrect "
-        "username or password) (HTTP 401); sent as user robot of the secret ecr-pullthroughcache/docker-hub. It does not "
-        "accept this user name, password or token: mistyped, expired or revoked?"
+        "HEAD manifest of {} at the upstream failed: token service auth.docker.io: access denied (UNAUTHORIZED "
+        "incorrect username or password) (HTTP 401); sent as user robot of the secret ecr-pullthroughcache/docker-hub. "
+        "It does not accept this user name, password or token: mistyped, expired or revoked?"
     ),
     AlertKind.BLOCKED: "writing the manifest of {} failed: the tag is immutable (HTTP 400). Make it mutable.",
     AlertKind.GONE: "HEAD manifest of {} failed: not found (HTTP 404); sent without a credential.",
@@ -66,10 +66,11 @@ def notice(kind: AlertKind, count: int = 1, *, over: bool = False, still_open: i
     """Make a message about mirrors, or about the end of their trouble."""
     members = tuple(alert(kind, number, over=over) for number in range(min(count, 10)))
     open_count = still_open if still_open is not None else 0 if over else count
-    copied = {} if kind in OF_PULLAHEAD or kind in OF_RULES else {"copied": count}
-    if kind is AlertKind.NOT_FOUND:
-        copied = {"uncopied": count}
-    return Notice(members[0].kind, kind, f"{kind}#docker.io#", members, count, open_count, NOW, **copied)
+    copied = 0 if kind in OF_PULLAHEAD or kind in OF_RULES or kind is AlertKind.NOT_FOUND else count
+    uncopied = count if kind is AlertKind.NOT_FOUND else 0
+    incident = f"{kind}#docker.io#"
+    made = Notice(members[0].kind, kind, incident, members, count, open_count, NOW)
+    return made._replace(copied=copied, uncopied=uncopied)
 
 
 def notice_of_a_rule(kind: AlertKind, *, over: bool = False) -> Notice:

@@ -200,9 +200,9 @@ class TestWhy:
         assert [line.split()[0] for line in lines[1:]] == ["rule", "upstream", "ECR", "verdict", "next"]
 
     def test_unknown_mirror_is_refused(self, stack: FakeStack) -> None:
-        with pytest.raises(ConfigError, match="no rule selects mirror/app:9, .*rule app selects 1.0, 2.0"):
+        with pytest.raises(ConfigError, match=r"no rule selects mirror/app:9, .*rule app selects 1.0, 2.0"):
             self.why(stack, UNKNOWN)
-        with pytest.raises(ConfigError, match="no rule selects quay.io/other/app:1, and it has no record"):
+        with pytest.raises(ConfigError, match=r"no rule selects quay\.io/other/app:1, and it has no record"):
             self.why(stack, "quay.io/other/app:1")
 
     def test_tag_that_newest_did_not_choose_is_explained(self, selecting: FakeStack, out: Outputs) -> None:

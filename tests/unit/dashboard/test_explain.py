@@ -193,7 +193,10 @@ class TestSelection:
         [
             ("1.9.0-slim", 'excluded by "*-slim"'),
             ("1.9.0-rc1", "left out as a prerelease, since the rule has no `prereleases: true`"),
-            ("0.9", 'matched by nothing in the rule, which selects semver: ">=1", "edge*"; without "*-slim"; newest: 2'),
+            (
+                "0.9",
+                'matched by nothing in the rule, which selects semver: ">=1", "edge*"; without "*-slim"; newest: 2',
+            ),
         ],
     )
     def test_tag_that_does_not_fit_names_the_reason(self, tag: str, why: str) -> None:
@@ -239,8 +242,7 @@ class TestListing:
 
     def steps(self, listing: Record | None, declared: Rule = LISTED, *, is_paused: bool = False) -> dict[str, str]:
         return {
-            step.about: step.text
-            for step in explain_listing(ListedRule(declared, listing), NOW, is_paused=is_paused)
+            step.about: step.text for step in explain_listing(ListedRule(declared, listing), NOW, is_paused=is_paused)
         }
 
     def test_listing_shows_what_it_selected(self) -> None:

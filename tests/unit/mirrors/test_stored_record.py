@@ -7,7 +7,16 @@ import msgspec
 import pytest
 
 from pullahead.mirrors.alert import Alert, AlertKind, SentAlert
-from pullahead.mirrors.record import DailyLimitRecord, ManualCheck, MirrorRecord, Past, Record, RuleRecord, State, Trigger
+from pullahead.mirrors.record import (
+    DailyLimitRecord,
+    ManualCheck,
+    MirrorRecord,
+    Past,
+    Record,
+    RuleRecord,
+    State,
+    Trigger,
+)
 from pullahead.mirrors.rule_record import limit_reached
 from pullahead.mirrors.stored_record import decode_record, encode_record
 from pullahead.rules.mirror_key import MirrorKey, RuleKey

@@ -85,7 +85,8 @@ def test_credential_that_the_registry_did_not_ask_for_is_named(registry: FakeReg
 
 def test_not_found_says_whether_a_credential_was_sent(registry: FakeRegistry) -> None:
     registry.token_auth = True
-    anonymous, robot = (error_of(registry, upstream_of(credentials=lambda _: each)) for each in (None, ROBOT))
+    anonymous = error_of(registry, upstream_of())
+    robot = error_of(registry, upstream_of(credentials=lambda _: ROBOT))
     assert type(anonymous) is type(robot) is NotFoundError
     assert f"(HTTP 404); {ANONYMOUSLY}." in str(anonymous)
     assert f"(HTTP 404); {SENT_AS_ROBOT}." in str(robot)

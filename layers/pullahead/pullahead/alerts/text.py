@@ -45,7 +45,7 @@ WORDS = {
         "cannot be checked: requests to upstream fail",
         "cannot be checked: requests to upstream fail",
         "Pullahead retries at every check. {copies}",
-        "If the registry is down, wait. If others reach it, check the network of Pullahead's functions: VPC, proxy, DNS.",
+        "If the registry is down, wait. If others reach it, check the functions' network: VPC, proxy, DNS.",
     ),
     AlertKind.RATE_LIMITED: Words(
         "is delayed: the upstream rate limit is reached",
@@ -57,7 +57,7 @@ WORDS = {
         "cannot be read upstream: access denied",
         "cannot be read upstream: access denied",
         "Pullahead asks again at every check. {copies}",
-        "Correct what the cause above names: the credential, its permissions or the name. Then run `pullahead refresh`.",
+        "Correct what the cause above names: credential, permission or name. Then run `pullahead refresh`.",
     ),
     AlertKind.BLOCKED: Words(
         "cannot be refreshed",

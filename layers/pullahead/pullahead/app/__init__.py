@@ -170,7 +170,7 @@ class Application(Adapters):
             self._clock,
             self._upstream.quota,
             self._select_mirrors,
-            self._forget_access,
+            forget_access=self._forget_access,
         )
 
     def _forget_access(self, repository: Repository) -> None:

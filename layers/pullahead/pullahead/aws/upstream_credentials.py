@@ -241,7 +241,7 @@ class UpstreamCredentials:
             raise _token_failure(error, host, role) from None
         return CachedCredential(
             from_basic(answer["authorizationToken"]).found_in(f"ECR's token for {role or 'Pullahead itself'}"),
-            answer["expiresAt"].timestamp() - _EARLY_SECONDS
+            answer["expiresAt"].timestamp() - _EARLY_SECONDS,
         )
 
 

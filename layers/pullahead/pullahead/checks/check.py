@@ -80,6 +80,7 @@ class CheckMirrors:
         clock: Clock,
         quota: QuotaOf = unknown_quota,
         select: MirrorSelector | None = None,
+        *,
         forget_access: Callable[[Repository], None] = remember_access,
     ) -> None:
         """`forget_access` makes the next request to an upstream repository look up its credential again."""

@@ -63,8 +63,9 @@ class DockerConfig:
         helper = find_login(config.cred_helpers or {}, repository) or config.creds_store
         stored = self._ask_helper(helper, host) if helper else None
         if stored is not None:
-            found = self._checked(host, stored.username, stored.secret, is_identity=stored.username == _TOKEN_USER)
-            return found.found_in(f"docker-credential-{helper}")
+            is_identity = stored.username == _TOKEN_USER
+            checked = self._checked(host, stored.username, stored.secret, is_identity=is_identity)
+            return checked.found_in(f"docker-credential-{helper}")
         entries = {key: entry for key, entry in (config.auths or {}).items() if bytes(entry) != b"null"}
         entry = find_login(entries, repository)
         found = None if entry is None else self._read(host, entry)

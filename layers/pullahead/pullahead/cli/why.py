@@ -88,7 +88,9 @@ def show_why(arguments: argparse.Namespace, stack: DeployedStack) -> int:
     texts = [steps_text(each) for each in explanations]
     first, *others = [_document(each) for each in explanations]
     if subjects.more:
-        texts.append(f"and more than these; name one of them, or see `pullahead status --prefix {named.repository.path}`")
+        texts.append(
+            f"and more than these; name one of them, or see `pullahead status --prefix {named.repository.path}`"
+        )
     write_result(arguments, "\n\n".join(texts), {**first, "others": others} if others else first)
     return DONE
 

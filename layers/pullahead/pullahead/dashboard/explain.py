@@ -1,4 +1,4 @@
-"""Explain the state of a mirror, or of a rule's listing: the verdict of a check, step by step. Pure: reads what is given.
+"""Explain the state of a mirror, or of a rule's listing: the verdict of a check, step by step. Pure.
 
 A tag that a rule could have selected, and did not, is explained, too.
 """

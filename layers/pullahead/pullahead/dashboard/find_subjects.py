@@ -1,4 +1,4 @@
-"""Find the mirrors, or the rules, that a person names: by their names in ECR, or by an image's address in ECR or upstream.
+"""Find the mirrors, or the rules, that a person names: by names in ECR, or by an image's address in ECR or upstream.
 
 A pod names its image by ECR's host, with a tag, a digest or both; people also paste the upstream's name. Pure.
 """

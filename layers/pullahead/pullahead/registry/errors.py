@@ -48,7 +48,7 @@ _ANONYMOUS_ADVICE = {
     Side.TARGET: "Run `docker login {host}`.",
 }
 _DENIED_ADVICE = {
-    Side.UPSTREAM: "Check that its password or token is still valid, that the name exists, and that this user may read it.",
+    Side.UPSTREAM: "Check that its password or token is still valid, and that the name exists for this user.",
     Side.TARGET: "Check that its password or token is still valid, and that this user may write there.",
 }
 _IMMUTABLE_ADVICE = "Make the tag mutable in the registry, or write another tag."
