@@ -2,6 +2,7 @@
 
 import io
 import json
+import re
 from argparse import Namespace
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
@@ -14,11 +15,11 @@ from pullahead.cli.main import parse_arguments
 from pullahead.cli.options import UsageError
 from pullahead.cli.pause import set_paused
 from pullahead.cli.refresh import request_refresh
-from pullahead.cli.status import MirrorRow, read_status, show_status, status_table, watch
+from pullahead.cli.status import MirrorRow, read_status, show_status, status_lines, status_table, watch
 from pullahead.cli.why import show_why
 from pullahead.dashboard.mirror_rows import row_of
 from pullahead.errors import ConfigError
-from pullahead.mirrors.record import Past, RefreshFailure, State, Transition, transitions_of
+from pullahead.mirrors.record import Past, RefreshFailure, State, Transition, Trigger, transitions_of
 from pullahead.mirrors.store import Heartbeat
 from pullahead.rules.mirror_key import MirrorKey, RuleKey
 from pullahead.rules.tag_patterns import PatternKind, TagPattern, TagSelection
@@ -141,6 +142,34 @@ class TestTable:
         assert "".join("".join(line.split()) for line in lines).count("a" * 20) >= 1
         assert sum(line.count("a") for line in lines[1:-1]) == 60
 
+    def test_terminal_of_80_columns_shows_every_value_in_full(self) -> None:
+        error = "HEAD manifest of quay.io/team/app:1 at the upstream failed: connection refused; tried 3 times."
+        down = unfresh("mirror/some/longer/name:1.2.3", State.UNKNOWN, NOW - timedelta(days=2), error=error)
+        lines = drawn(MirrorRow(row_of(down, NOW, None)), MirrorRow(row_of(fresh(KEY, NOW), NOW)), width=80)
+        assert max(map(len, lines)) <= 80
+        assert lines[0].split() == ["State", "Mirror", "Not", "fresh", "for", "Copied"]
+        assert lines[1].split()[:5] == ["□", "UNKNOWN", "mirror/some/longer/name:1.2.3", "2", "d"]
+        assert " ".join(" ".join(lines[2:4]).split()) == error.rstrip(".")
+        assert lines[4].startswith("● FRESH")
+
+    def test_pipe_gets_one_whole_line_for_each_mirror(self) -> None:
+        error = f"line\tone\nwith {'many ' * 100}words"
+        down = unfresh(KEY, State.UNKNOWN, NOW - timedelta(hours=3, minutes=5), error=error)
+        rows = [MirrorRow(row_of(down, NOW, None)), MirrorRow(row_of(fresh(f"{KEY}-{'x' * 100}", NOW), NOW))]
+        head, first, second, summary = status_lines(rows, None, NOW)
+        assert re.split("  +", head) == ["State", "Mirror", "Not fresh for", "Copied", "Why"]
+        assert re.split("  +", first) == [
+            "□ UNKNOWN",
+            str(KEY),
+            "3 h 5 min",
+            "-",
+            f"line one with {'many ' * 100}words".replace("  ", " "),
+        ]
+        assert re.split("  +", second) == ["● FRESH", f"{KEY}-{'x' * 100}", "-", "-"]
+        assert summary.startswith("1 UNKNOWN, 1 FRESH")
+        assert "\t" not in first
+        assert "\x1b" not in first
+
     def test_no_mirrors_are_one_line(self) -> None:
         assert drawn() == ["no mirrors; no checks sent yet, 2026-11-24 09:00 UTC"]
 
@@ -162,6 +191,26 @@ class TestHistory:
             "2026-11-23 04:00 UTC  FRESH    1 d 4 h",
             "2026-11-24 08:00 UTC  STALE    1 h so far",
         ]
+
+    CAUSED = (
+        Transition(NOW - timedelta(hours=3), KEY, State.STALE, Trigger.WEBHOOK, "upstream moved"),
+        Transition(NOW - timedelta(hours=2), KEY, State.FRESH, Trigger.REFRESH, "3.5 MiB copied in 4 s"),
+        Transition(NOW - timedelta(minutes=5), KEY, State.UNKNOWN, Trigger.SCHEDULE, "connection\nrefused"),
+    )
+
+    def test_states_have_their_triggers_and_causes(self) -> None:
+        assert history_lines(self.CAUSED, NOW) == [
+            "2026-11-24 06:00 UTC  STALE    1 h           webhook: upstream moved",
+            "2026-11-24 07:00 UTC  FRESH    1 h 55 min    refresh: 3.5 MiB copied in 4 s",
+            "2026-11-24 08:55 UTC  UNKNOWN  5 min so far  schedule: connection refused",
+        ]
+
+    def test_cause_that_is_too_long_for_the_terminal_has_lines_of_its_own(self) -> None:
+        long = self.CAUSED[0]._replace(cause="it is down " * 20)
+        lines = history_lines([long], NOW, 80)
+        assert max(map(len, lines)) <= 80
+        assert lines[1].startswith("      webhook: it is down")
+        assert " ".join(lines).count("down") == 20
 
     def test_only_transitions_of_the_requested_days_are_shown(self) -> None:
         past = tuple(Past(each.at, each.state) for each in self.STORED[:-1])

@@ -1,6 +1,7 @@
 """What commands write: the result to stdout, messages to stderr, and an exit code that means one thing."""
 
 import argparse
+import shutil
 import sys
 from typing import Any, Final
 
@@ -31,6 +32,11 @@ def write_result(arguments: argparse.Namespace, text: str, document: Any) -> Non
         write_document(document)
     elif not arguments.quiet:
         write_text(text)
+
+
+def terminal_width() -> int | None:
+    """The width of the terminal that stdout is; None if it is none: then nothing is cut or wrapped."""
+    return shutil.get_terminal_size().columns if sys.stdout.isatty() else None
 
 
 def say(message: str) -> None:

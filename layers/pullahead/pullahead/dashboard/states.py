@@ -5,7 +5,7 @@ from types import MappingProxyType
 from typing import Final
 
 from pullahead.mirrors.judge import absence_text, upstream_tag
-from pullahead.mirrors.record import MirrorRecord, Record, RuleRecord, State
+from pullahead.mirrors.record import MirrorRecord, Record, RuleRecord, State, Trigger
 
 # What waits for a person, then what waits for Pullahead, then what is well.
 STATE_MEANINGS: Final[Mapping[State, str]] = MappingProxyType(
@@ -30,6 +30,22 @@ _LISTING_MEANINGS: Final[Mapping[State, str]] = MappingProxyType(
         State.FRESH: "the tags are listed",
     }
 )
+
+
+TRIGGER_TEXTS: Final[Mapping[Trigger, str]] = MappingProxyType(
+    {
+        Trigger.UNKNOWN: "",
+        Trigger.SCHEDULE: "schedule",
+        Trigger.MANUAL: "a person (pullahead refresh)",
+        Trigger.PUSH: "push to ECR",
+        Trigger.DELETE: "deletion in ECR",
+        Trigger.CACHE: "pull through cache",
+        Trigger.WEBHOOK: "webhook",
+        Trigger.PULL: "pull",
+        Trigger.REFRESH: "refresh",
+    }
+)
+"""What made Pullahead find out that a state was entered, in words."""
 
 
 def meaning_of(record: Record) -> str:
