@@ -14,7 +14,6 @@ from pullahead.cli.history import history_lines, show_history
 from pullahead.cli.main import parse_arguments
 from pullahead.cli.options import UsageError
 from pullahead.cli.pause import set_paused
-from pullahead.cli.refresh import request_refresh
 from pullahead.cli.status import MirrorRow, read_status, show_status, status_lines, status_table, watch
 from pullahead.cli.why import show_why
 from pullahead.dashboard.mirror_rows import row_of
@@ -285,24 +284,6 @@ class TestWhy:
             "mirror/a:1.0",
             ["mirror/b:1.0"],
         )
-
-
-class TestRefresh:
-    def test_manual_check_is_queued(self, stack: FakeStack, out: Outputs) -> None:
-        assert request_refresh(parse_arguments(["refresh", str(KEY)]), stack.deployed) == 0
-        (request,) = stack.queue.sent
-        assert (request.reason, request.repository, request.tags) == ("manual", REPOSITORY, ("1.0",))
-        assert out() == f"queued a check of {KEY}; it is refreshed from ghcr.io/team/app:1.0 if stale\n"
-
-    def test_mirror_of_a_paused_rule_is_refused(self, stack: FakeStack) -> None:
-        stack.pauses.pause("app")
-        with pytest.raises(ConfigError, match="pullahead resume app"):
-            request_refresh(parse_arguments(["refresh", str(KEY)]), stack.deployed)
-        assert stack.queue.sent == []
-
-    def test_mirror_without_a_rule_is_refused(self, stack: FakeStack) -> None:
-        with pytest.raises(ConfigError, match="no rule selects mirror/app:9"):
-            request_refresh(parse_arguments(["refresh", UNKNOWN]), stack.deployed)
 
 
 class TestPause:

@@ -17,8 +17,9 @@ from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError, 
 
 from pullahead.aws.pauses import DynamoPauses
 from pullahead.aws.records import DynamoRecords
-from pullahead.aws.s3 import S3RulesState
+from pullahead.aws.s3 import S3PlanStore, S3RulesState
 from pullahead.aws.sqs import SqsCheckQueue, SqsDeadLetters
+from pullahead.aws.stepfunctions import StepFunctionsRefreshes
 from pullahead.cli.options import RULES_FILE, UsageError, parsed_by
 from pullahead.cli.output import say
 from pullahead.cli.rules_file import read_rules
@@ -37,6 +38,7 @@ _PERMISSIONS = {
     "BatchGetItem": "dynamodb:BatchGetItem",
     "ChangeMessageVisibilityBatch": "sqs:ChangeMessageVisibility",
     "DeleteMessage": "sqs:DeleteMessage",
+    "DescribeExecution": "states:DescribeExecution",
     "DescribeStacks": "cloudformation:DescribeStacks",
     "GetObject": "s3:GetObject",
     "GetQueueAttributes": "sqs:GetQueueAttributes",
@@ -124,6 +126,16 @@ class DeployedStack:
     def queue(self) -> SqsCheckQueue:
         """The queue of checks."""
         return SqsCheckQueue(self._client("sqs"), self._output("ChecksQueueUrl"))
+
+    @cached_property
+    def refreshes(self) -> StepFunctionsRefreshes:
+        """The executions of the refresh state machine."""
+        return StepFunctionsRefreshes(self._client("stepfunctions"), self._output("RefreshStateMachineArn"))
+
+    @cached_property
+    def plans(self) -> S3PlanStore:
+        """The plans of refreshes."""
+        return S3PlanStore(self._client("s3"), self._output("PlansBucketName"))
 
     @cached_property
     def dead_letters(self) -> DeadLetterQueues:
