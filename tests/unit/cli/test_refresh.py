@@ -70,7 +70,8 @@ def is_planned(service: Service) -> None:
 
 
 def succeeds(service: Service) -> None:
-    last = LastRefresh(service.clock(), 42.0, 60.0, 3 * 1024 * 1024, f"arn:{NAME}", A)
+    ended_at = service.asked_at - timedelta(minutes=5)  # the clock of this machine is ahead
+    last = LastRefresh(ended_at, 42.0, 60.0, 3 * 1024 * 1024, f"arn:{NAME}", A)
     known = service.stack.records.stored[KEY]
     service.put(known.with_changes(state=State.FRESH, published_digest=A, last_refresh=last))
 
@@ -164,6 +165,19 @@ def test_execution_that_may_not_be_seen_is_followed_by_the_record(capsys: pytest
     assert service.refresh() == 0
     assert service.stack.script.count("state_of") == 1
     assert "waiting for the refresh" in capsys.readouterr().err
+
+
+def test_earlier_refresh_is_not_taken_for_this_one_though_this_machine_is_late(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    service = Service()
+    earlier = LastRefresh(service.asked_at + timedelta(minutes=5), 42.0, 60.0, 1, "arn:earlier", B)
+    at = service.asked_at + timedelta(minutes=6)  # by the clock of the stack
+    note = ManualCheck(service.asked_at, at, "upstream moved", started=True)
+    moved = unfresh(KEY, State.STALE, at, upstream_digest=A, episode=1, manual=note, last_refresh=earlier)
+    service.put(moved)
+    assert service.refresh("--timeout", "5") == 1
+    assert "has not ended after 5 s" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

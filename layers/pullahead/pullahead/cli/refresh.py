@@ -26,7 +26,8 @@ from pullahead.clock import Clock
 from pullahead.dashboard.states import meaning_of
 from pullahead.errors import ConfigError, StorageError
 from pullahead.messages import CheckRequest
-from pullahead.mirrors.record import SETTLED, LastRefresh, MirrorRecord
+from pullahead.mirrors.record import SETTLED, LastRefresh, ManualCheck, MirrorRecord
+from pullahead.oci import Digest
 from pullahead.refresh.plan import CopyPlan, plan_key
 from pullahead.refresh.ports import StartResult
 from pullahead.refresh.request import execution_name
@@ -37,6 +38,7 @@ _CHECKED_WITHIN = timedelta(minutes=10)
 _RECORDED_WITHIN = timedelta(seconds=30)  # after the end of an execution
 _REPORT_EVERY = timedelta(seconds=10)
 _POLL_SECONDS = 1.0
+_NO_DIGEST = Digest("")
 _MAX_TIMEOUT_SECONDS = 12 * 3600  # as long as a refresh may run
 
 
@@ -157,7 +159,7 @@ class RefreshFollower:
         if not self._is_checked:
             self._is_checked = True
             self._report(f"checked: {note.result}")
-        return self._end_of_refresh(record) or self._end_of_execution(record)
+        return self._end_of_refresh(record, note) or self._end_of_execution(record)
 
     def _wait_for_check(self) -> Ended | None:
         if self._clock() - self._asked_at < _CHECKED_WITHIN:
@@ -174,9 +176,10 @@ class RefreshFollower:
             return None
         return Ended(f"{self._name} is {record.state.lower()}: {_serves(record)}", is_done=True, record=record)
 
-    def _end_of_refresh(self, record: MirrorRecord) -> Ended | None:
+    def _end_of_refresh(self, record: MirrorRecord, note: ManualCheck) -> Ended | None:
         last, failure = record.last_refresh, record.failure
-        if last is not None and last.ended_at >= self._asked_at:
+        # Only moments of the stack are compared: the clock of this machine may be another.
+        if last is not None and (last.ended_at >= note.at or last.execution.endswith(f":{_name_of(record)}")):
             took = span_text(timedelta(seconds=last.seconds))
             text = f"refreshed {self._name} from {record.upstream}: {_serves(record)}"
             return Ended(f"{text}; {size_text(last.bytes_copied)} copied in {took}", True, record, last)
@@ -188,9 +191,7 @@ class RefreshFollower:
 
     def _end_of_execution(self, record: MirrorRecord) -> Ended | None:
         """Report how far the execution is; return that it ended without an outcome, once that is certain."""
-        if record.upstream_digest is None:
-            return None
-        name = execution_name(self._name, record.upstream_digest, record.episode, record.platforms)
+        name = _name_of(record)
         state = self._state_of(name)
         if state is StartResult.RUNNING:
             self._report_plan(name)
@@ -232,6 +233,12 @@ class RefreshFollower:
             return
         self._report(f"{what}, {span_text(at - self._asked_at)}")
         self._reported, self._reported_at = what, at
+
+
+def _name_of(record: MirrorRecord) -> str:
+    """Name the execution of the refresh that a record wants."""
+    digest = record.upstream_digest or _NO_DIGEST  # a refresh has one
+    return execution_name(record.key, digest, record.episode, record.platforms)
 
 
 def _serves(record: MirrorRecord) -> str:
