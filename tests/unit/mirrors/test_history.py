@@ -56,7 +56,7 @@ def test_causes_of_the_past_are_bounded() -> None:
             state=State.STALE if day % 2 else State.FRESH, since=BEGUN + timedelta(days=day), reason="x" * 5000
         )
     causes = [len(each.cause) for each in record.past]
-    assert causes == [0] * 18 + [160] * 12
+    assert causes == [0] * 20 + [120] * 10
 
 
 def test_past_is_bounded() -> None:

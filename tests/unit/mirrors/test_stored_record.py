@@ -106,6 +106,11 @@ def test_listing_of_version_01_is_the_record_of_its_rule(more: dict[str, Any]) -
     assert record.followed == tuple(more.get("followed", ()))
 
 
+def test_new_fields_that_say_nothing_are_not_stored() -> None:
+    stored = json.loads(encode_record(RECORDS[0]))
+    assert not {"trigger", "reason", "denied", "manual", "was_listed"} & stored.keys()
+
+
 def test_history_of_version_01_has_neither_triggers_nor_causes() -> None:
     stored = stored_by_01(key="mirror/app:1.0", past=[{"since": NOW.isoformat(), "state": "STALE"}])
     record = decode_record(stored)

@@ -29,7 +29,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     describe(
         parser,
         "Show which states a mirror of the deployed stack was in, when each began, how long it lasted, what made "
-        "Pullahead notice (schedule, webhook, push, ...), and why. The last twelve states keep their causes.",
+        "Pullahead notice (schedule, webhook, push, ...), and why. The last ten states keep their causes.",
         "history mirror/python:3.13 --days 30",
     )
     add_mirror_argument(parser)

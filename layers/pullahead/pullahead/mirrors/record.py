@@ -19,7 +19,7 @@ _MAX_PAST = 60
 """States of a record's past: about 4 KB, and weeks even of a mirror that changes several times a day."""
 
 
-_MAX_PAST_CAUSES, _MAX_CAUSE_CHARACTERS = 12, 160
+_MAX_PAST_CAUSES, _MAX_CAUSE_CHARACTERS = 10, 120
 """Of the past: how many states keep why they were, and how much of it. A review holds every record in memory."""
 
 
