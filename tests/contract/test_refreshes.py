@@ -110,10 +110,13 @@ def test_other_refreshes_run_in_parallel(bench: Bench) -> None:
 
 def test_execution_is_running_from_its_start_to_its_end(bench: Bench) -> None:
     assert not bench.refreshes.is_running(REQUEST.name)
+    assert bench.refreshes.state_of(REQUEST.name) is None
     bench.refreshes.start(REQUEST)
     assert bench.refreshes.is_running(REQUEST.name)
+    assert bench.refreshes.state_of(REQUEST.name) is StartResult.RUNNING
     bench.stop(REQUEST)
     assert not bench.refreshes.is_running(REQUEST.name)
+    assert bench.refreshes.state_of(REQUEST.name) is StartResult.ENDED
 
 
 class TestStepFunctions:

@@ -145,6 +145,10 @@ class FakeRefreshExecutions:
             same = self.requests.get(request.name) == request
             return StartResult.STARTED if same and status is StartResult.RUNNING else status
 
+    def state_of(self, name: str) -> StartResult | None:
+        with self.script.call("state_of"):
+            return self.statuses.get(name)
+
     def is_running(self, name: str) -> bool:
         with self.script.call("is_running"):
             return self.statuses.get(name) is StartResult.RUNNING

@@ -5,7 +5,7 @@ from typing import cast
 from pullahead.cli.stack import DeployedStack
 from pullahead.rules.model import Rules
 from tests.fakes.dead_letters import FakeDeadLetters
-from tests.fakes.memory import FakeCheckQueue, FakePauseStore, FakeRecords
+from tests.fakes.memory import FakeCheckQueue, FakePauseStore, FakePlanStore, FakeRecords, FakeRefreshExecutions
 from tests.fakes.script import Script
 
 
@@ -16,6 +16,8 @@ class FakeStack:
         self.script = Script()
         self.records, self.pauses = FakeRecords(self.script), FakePauseStore(self.script)
         self.queue, self.dead_letters = FakeCheckQueue(self.script), FakeDeadLetters(self.script)
+        self.refreshes, self.plans = FakeRefreshExecutions(self.script), FakePlanStore(self.script)
+        self.home = "123456789012 eu-west-1"
         self._rules = rules
 
     def rules(self, file: str) -> Rules:

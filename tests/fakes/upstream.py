@@ -22,6 +22,7 @@ class FakeUpstream:
         self.urls: dict[str, bytes] = {}  # what can be read by URL
         self.urls_asked: list[str] = []
         self.quotas: dict[str, RemainingQuota] = {}  # what registries say that they leave of their limits
+        self.forgotten: list[Repository] = []  # whose access was forgotten
         self._manifests: dict[tuple[Repository, str], RawManifest] = {}
         self._blobs: dict[Digest, bytes] = {}
         self._cuts: deque[int] = deque()
@@ -53,6 +54,10 @@ class FakeUpstream:
     def cut(self, *after_bytes: int) -> None:
         """Break the next streams, one each, after so many bytes."""
         self._cuts.extend(after_bytes)
+
+    def forget_access(self, repository: Repository) -> None:
+        """Note the repository."""
+        self.forgotten.append(repository)
 
     def quota(self, registry: str) -> RemainingQuota | None:
         """Tell what is left of a registry's limit."""

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from local.aws.pool import Invocation
 from local.demo.client import PlainClient, Pulled
@@ -59,12 +59,15 @@ class Scene:
         """Let upstream's tag name an image."""
         self.upstream.push(image, self.mirror.path, TAG)
 
-    def ask_check(self, times: int = 1) -> None:
+    def ask_check(self, times: int = 1, reason: Literal["schedule", "manual"] = "schedule") -> None:
         """Queue a check as the schedule does, or the same message several times, and do not wait."""
-        request = CheckRequest(
-            reason="schedule", repository=self.repository, tags=(TAG,), asked_at=self.aws.clock.now()
-        )
+        request = CheckRequest(reason=reason, repository=self.repository, tags=(TAG,), asked_at=self.aws.clock.now())
         self.send(*[request.to_json()] * times)
+
+    def check_by_hand(self) -> None:
+        """Queue a check as a person does, and wait for all that follows."""
+        self.ask_check(reason="manual")
+        self.settle()
 
     def check(self, after: timedelta = timedelta(), times: int = 1) -> None:
         """Let time pass, queue a check and wait for all that follows."""

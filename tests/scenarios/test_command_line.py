@@ -81,11 +81,13 @@ def test_paused_rule_is_neither_checked_nor_refreshed_until_it_is_resumed(scene:
     scene.serves(image)
 
 
-def test_manual_refresh_ignores_the_back_off(scene: Scene, run: Run) -> None:
+def test_manual_refresh_is_followed_to_its_end(scene: Scene, run: Run) -> None:
     image = make_image([1000], seed=1)
     scene.serve(image)
-    assert run("refresh", scene.key).code == 0
-    scene.settle()
+    refreshed = run("refresh", scene.key)
+    assert refreshed.code == 0
+    assert f"refreshed {scene.key} from " in refreshed.out
+    assert "to copy in" in refreshed.err
     scene.serves(image)
 
 

@@ -39,7 +39,7 @@ def test_upstream_outage_is_one_alert_and_one_recovery_for_all_its_mirrors(scene
         scene.upstream.push(IMAGE, scene.mirror.path, TAGS[0])
         scene.fire_schedule()
         assert scene.record(TAGS[0]).state is State.FRESH
-        assert [alert.kind for alert in scene.deployment.alerts()] == ["GONE"]  # 15 of them; the others wait an hour
+        assert [alert.kind for alert in scene.deployment.alerts()] == ["NOT_FOUND"]  # the rest is held back
         scene.fire_schedule(timedelta(hours=1))
         assert "RECOVERED" in [alert.kind for alert in scene.deployment.alerts()]
 

@@ -40,7 +40,7 @@ def limit(upstream: FakeRegistry) -> None:
 
 @pytest.mark.parametrize(
     ("trouble", "kind"),
-    [*((each, "UPSTREAM_UNREACHABLE") for each in (go_down, break_down, refuse, forbid)), (limit, "RATE_LIMITED")],
+    [(go_down, "UPSTREAM_UNREACHABLE"), (break_down, "UPSTREAM_UNREACHABLE"), (limit, "RATE_LIMITED")],
 )
 def test_unreachable_upstream_is_one_alert_and_ecr_keeps_its_copy(
     scene: Scene, trouble: Callable[[FakeRegistry], None], kind: str
@@ -63,6 +63,27 @@ def test_unreachable_upstream_is_one_alert_and_ecr_keeps_its_copy(
     scene.serve(NEXT)
     scene.check(LEFT_ALONE)
     scene.serves(NEXT)
+    assert scene.alert_kinds() == ["RECOVERED"]
+
+
+@pytest.mark.parametrize("trouble", [refuse, forbid])
+def test_denied_access_is_one_alert_at_once_and_ecr_keeps_its_copy(
+    scene: Scene, trouble: Callable[[FakeRegistry], None]
+) -> None:
+    scene.serve(IMAGE)
+    scene.check()
+    trouble(scene.upstream)
+    scene.check(CHECK_EVERY)
+    (alert,) = scene.alerts()
+    assert alert.kind == "ACCESS_DENIED"
+    assert "sent without a credential" in alert.text
+    assert "ECR serves the last copy meanwhile" in alert.text
+    scene.check(ALERT_AFTER)
+    assert scene.alerts() == []
+    scene.keeps(IMAGE)
+
+    scene.upstream.clear_faults()
+    scene.check(CHECK_EVERY)
     assert scene.alert_kinds() == ["RECOVERED"]
 
 
@@ -104,9 +125,11 @@ def test_tag_that_upstream_deleted_is_one_alert_and_ecr_keeps_its_copy(scene: Sc
     assert scene.alert_kinds() == ["RECOVERED"]
 
 
-def test_tag_that_upstream_never_had_is_gone_and_starts_no_refresh(scene: Scene) -> None:
+def test_tag_that_upstream_never_had_is_told_as_such_and_starts_no_refresh(scene: Scene) -> None:
     scene.check()
-    assert scene.alert_kinds() == ["GONE"]
+    (alert,) = scene.alerts()
+    assert alert.kind == "NOT_FOUND"
+    assert "upstream has no tag `1.0`; check its spelling" in alert.text
     assert scene.executions() == []
     scene.is_not_published()
 

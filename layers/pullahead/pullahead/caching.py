@@ -61,3 +61,8 @@ class TtlCache(Generic[Key, Value, Time]):
             entry = self._entries.get(key)
             if entry is not None and entry.value is value:
                 del self._entries[key]
+
+    def discard_where(self, is_unwanted: Callable[[Key, Value], bool]) -> None:
+        """Drop every entry of which that is true."""
+        with self._lock:
+            self._entries = {key: entry for key, entry in self._entries.items() if not is_unwanted(key, entry.value)}

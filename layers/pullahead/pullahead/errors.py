@@ -4,8 +4,9 @@ Step Functions matches `ErrorEquals` against the exact name of an exception's cl
 of the retryable errors are part of the state machine.
 """
 
+import re
 from enum import StrEnum
-from typing import ClassVar
+from typing import ClassVar, Final
 
 
 class Side(StrEnum):
@@ -33,22 +34,49 @@ class InvalidEventError(PullaheadError):
 class RegistryError(PullaheadError):
     """An operation against a registry failed.
 
-    The message is one line: operation, side, reference, cause, and where it helps what to do. It never holds a
-    credential or a URL's query.
+    The message is one line: operation, side, reference, cause, as whom it was asked for, how often it was tried, and
+    where it helps what to do. It never holds a secret or a URL's query.
+
+    `sent` says with which credential it was sent: its user and where it was found; "" if that is not known. `tries` is
+    set by whoever repeats an operation.
     """
 
     def __init__(
-        self, cause: str, *, operation: str, side: Side, reference: str, status: int | None = None, advice: str = ""
+        self,
+        cause: str,
+        *,
+        operation: str,
+        side: Side,
+        reference: str,
+        status: int | None = None,
+        advice: str = "",
+        sent: str = "",
     ) -> None:
         self.cause, self.operation, self.side, self.reference = cause, operation, side, reference
-        self.status, self.advice = status, advice
-        super().__init__(self.describe(side))
+        self.status, self.advice, self.sent = status, advice, sent
+        self.tries = 1
+        super().__init__(cause)
+
+    def __str__(self) -> str:
+        return self.describe(self.side)
 
     def describe(self, side: str) -> str:
         """Write the message with another name for the side, such as "source" in a command that copies."""
         answered = f" (HTTP {self.status})" if self.status is not None else ""
+        by = f"; {self.sent}" if self.sent else ""
+        tried = f"; tried {self.tries} times" if self.tries > 1 else ""
         hint = f" {self.advice}" if self.advice else ""
-        return f"{self.operation} of {self.reference} at the {side} failed: {self.cause}{answered}.{hint}"
+        return f"{self.operation} of {self.reference} at the {side} failed: {self.cause}{answered}{by}{tried}.{hint}"
+
+
+_SIDE_OF_MESSAGE: Final = re.compile(r" at the ([a-z]+) failed: ")
+
+
+def side_of_message(message: str) -> str:
+    """Read from the message of a RegistryError at which side it failed: Step Functions passes on nothing else; "" if
+    it is no such message."""
+    found = _SIDE_OF_MESSAGE.search(message)
+    return found[1] if found else ""
 
 
 class RateLimitedError(RegistryError):
@@ -65,9 +93,12 @@ class RateLimitedError(RegistryError):
         reference: str,
         status: int | None = None,
         advice: str = "",
+        sent: str = "",
         retry_after_seconds: float | None = None,
     ) -> None:
-        super().__init__(cause, operation=operation, side=side, reference=reference, status=status, advice=advice)
+        super().__init__(
+            cause, operation=operation, side=side, reference=reference, status=status, advice=advice, sent=sent
+        )
         self.retry_after_seconds = retry_after_seconds
 
 

@@ -7,6 +7,8 @@ Read the file before you commit it, as somebody would who is woken by it at 3 am
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 
+from msgspec import structs
+
 from pullahead.alerts.incidents import ServiceSubject
 from pullahead.alerts.text import Notice, attributes_of, subject_of, text_of
 from pullahead.mirrors.alert import Alert, AlertKind
@@ -26,9 +28,18 @@ OF_RULES = (AlertKind.UNLISTED, AlertKind.DEMAND_LIMIT)
 CAUSES = {
     AlertKind.STALE: "reading a blob of {} failed: the connection broke (HTTP 502).",
     AlertKind.UPSTREAM_UNREACHABLE: "HEAD manifest of {} failed: service unavailable (HTTP 503).",
-    AlertKind.RATE_LIMITED: "HEAD manifest of {} failed: too many requests (HTTP 429).",
+    AlertKind.RATE_LIMITED: "HEAD manifest of {} failed: too many requests (HTTP 429); sent without a credential.",
+    AlertKind.ACCESS_DENIED: (
+        "HEAD manifest of {} at the upstream failed: token service auth.docker.io: access denied (UNAUTHORIZED "
+        "incorrect username or password) (HTTP 401); sent as user robot of the secret ecr-pullthroughcache/docker-hub. "
+        "It does not accept this user name, password or token: mistyped, expired or revoked?"
+    ),
     AlertKind.BLOCKED: "writing the manifest of {} failed: the tag is immutable (HTTP 400). Make it mutable.",
-    AlertKind.GONE: "HEAD manifest of {} failed: not found (HTTP 404).",
+    AlertKind.GONE: "HEAD manifest of {} failed: not found (HTTP 404); sent without a credential.",
+    AlertKind.NOT_FOUND: (
+        "upstream has no tag `{tag}`; check its spelling (reading the manifest of {} at the upstream failed: not found "
+        "(MANIFEST_UNKNOWN manifest unknown) (HTTP 404); sent without a credential)"
+    ),
     AlertKind.UNLISTED: "listing the tags of {} failed: it lists 2 tags, and min_tags is 10.",
     AlertKind.DRIFT: "ECR serves sha256:2222, but sha256:1111 was published",
     AlertKind.CACHE_FAILED: "UpstreamAccessDenied: the credentials were refused",
@@ -48,14 +59,25 @@ def alert(kind: AlertKind, number: int = 0, *, over: bool = False, lasted: timed
     if over:
         mirror = ServiceSubject("the rules") if kind is AlertKind.RULES_BROKEN else mirror
         return Alert(AlertKind.RECOVERED, mirror, upstream, NOW - lasted, NOW, of=kind)
-    return Alert(kind, mirror, upstream, NOW - lasted, NOW, detail.format(upstream))
+    return Alert(kind, mirror, upstream, NOW - lasted, NOW, detail.format(upstream, tag=f"3.{number + 20}"))
 
 
 def notice(kind: AlertKind, count: int = 1, *, over: bool = False, still_open: int | None = None) -> Notice:
     """Make a message about mirrors, or about the end of their trouble."""
     members = tuple(alert(kind, number, over=over) for number in range(min(count, 10)))
     open_count = still_open if still_open is not None else 0 if over else count
-    return Notice(members[0].kind, kind, f"{kind}#docker.io#", members, count, open_count, NOW)
+    copied = 0 if kind in OF_PULLAHEAD or kind in OF_RULES or kind is AlertKind.NOT_FOUND else count
+    uncopied = count if kind is AlertKind.NOT_FOUND else 0
+    incident = f"{kind}#docker.io#"
+    made = Notice(members[0].kind, kind, incident, members, count, open_count, NOW)
+    return made._replace(copied=copied, uncopied=uncopied)
+
+
+def notice_of_a_rule(kind: AlertKind, *, over: bool = False) -> Notice:
+    """Make a message about trouble of the registry that only the listing of a rule has."""
+    made = notice(kind, over=over)
+    member = structs.replace(made.members[0], mirror=RuleKey("mirror/alpine", "team-a"), upstream="docker.io/team/a")
+    return made._replace(members=(member,), rules=1, copied=0)
 
 
 def every_notice() -> Iterator[Notice]:
@@ -71,6 +93,14 @@ def every_notice() -> Iterator[Notice]:
         if kind not in OF_PULLAHEAD and kind is not AlertKind.RETIRED:
             yield notice(kind, 12, over=True, still_open=3)
     yield notice(AlertKind.DRIFT)._replace(restored=True)
+    for kind in (AlertKind.STALE, AlertKind.UPSTREAM_UNREACHABLE, AlertKind.ACCESS_DENIED):
+        yield notice(kind)._replace(copied=0, uncopied=1)
+        yield notice(kind, 500)._replace(copied=0, uncopied=500)
+        yield notice(kind, 500)._replace(copied=497, uncopied=3)
+    for kind in (AlertKind.UPSTREAM_UNREACHABLE, AlertKind.ACCESS_DENIED):
+        yield notice_of_a_rule(kind)
+        yield notice_of_a_rule(kind, over=True)
+        yield notice(kind, 12)._replace(copied=10, rules=2)
 
 
 def every_text() -> str:

@@ -4,9 +4,13 @@ import pytest
 
 from pullahead.alerts.chatbot import chatbot_json
 from pullahead.alerts.text import text_of
+from pullahead.errors import AccessDeniedError, PullaheadError, RegistryTimeoutError, RegistryUnavailableError
 from pullahead.mirrors.alert import Alert, AlertKind
 from pullahead.mirrors.judge import Observation
+from pullahead.mirrors.rule_record import ListingOutcome, judge_listing, rule_key
+from pullahead.rules.tag_patterns import PatternKind, TagPattern, TagSelection
 from tests.fakes.reviewed_mirrors import DOWN, DRIFTED, FRESH, NEW, OLD, OTHER, STALE, ReviewedMirrors
+from tests.fakes.samples import failed, rule
 
 
 def test_alert_is_sent_once_by_the_next_review() -> None:
@@ -54,6 +58,56 @@ def test_alerts_are_grouped_by_registry_and_cause() -> None:
         "mirror/b:1.0 cannot be checked",
         "mirror/c:1.0 is stale",
     ]
+
+
+DENIED = failed(AccessDeniedError, "access denied", status=401)
+DENIED.sent = "sent as user robot of the secret pullahead/ghcr"
+
+
+def list_tags(service: ReviewedMirrors, error: PullaheadError | None, repository: str = "mirror/a") -> None:
+    """Let the listing of a rule end."""
+    declared = rule(tags=TagSelection(patterns=(TagPattern(PatternKind.GLOB, "*"),)), repository=repository)
+    key = rule_key(declared)
+    known = service.records.load_one(key)
+    outcome = ListingOutcome(("1.0",) if error is None else None, error)
+    after = judge_listing(outcome, known, declared, service.clock())
+    service.records.save(after, known.version if known is not None else 0)
+
+
+def test_outage_of_a_registry_is_one_alert_for_its_mirrors_and_listings() -> None:
+    service = ReviewedMirrors("a", "b")
+    down = failed(RegistryUnavailableError, "it is down")
+    for minutes in (0, 61):
+        service.check(DOWN, minutes=minutes)
+        list_tags(service, down)
+        list_tags(service, failed(RegistryTimeoutError), "mirror/other")
+    assert service.sent_alerts() == ["2 mirrors and 2 rules of ghcr.io cannot be checked"]
+    assert text_of(service.alerts.published[0]).count("ECR serves the last copies meanwhile.") == 1
+    service.check(FRESH)
+    list_tags(service, None)
+    list_tags(service, None, "mirror/other")
+    assert service.sent_alerts() == ["2 mirrors and 2 rules of ghcr.io are fresh again"]
+
+
+def test_denied_access_is_sent_at_once_for_mirrors_and_listings() -> None:
+    service = ReviewedMirrors()
+    service.check(Observation(DENIED, OLD.digest))
+    list_tags(service, DENIED)
+    assert service.sent_alerts() == ["1 mirror and 1 rule of ghcr.io cannot be read upstream"]
+    (notice,) = service.alerts.published
+    assert notice.kind == "ACCESS_DENIED"
+    assert "sent as user robot of the secret pullahead/ghcr" in text_of(notice)
+
+
+def test_alert_about_mirrors_that_were_never_copied_says_so() -> None:
+    service = ReviewedMirrors("a", "b")
+    service.mirrors["new"] = service.mirror("new", "ghcr.io")
+    never = Observation(DOWN.upstream, None)
+    for minutes in (0, 61):
+        service.check(DOWN, "a", "b", minutes=minutes)
+        service.check(never, "new")
+    service.sent_alerts()
+    assert "the last copies of 2 of them; of the other 1 it has none yet" in text_of(service.alerts.published[0])
 
 
 class TestIntervals:

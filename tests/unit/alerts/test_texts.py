@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from msgspec import structs
 
 from pullahead.alerts.chatbot import chatbot_json, code, escaped
-from pullahead.alerts.text import WORDS, Notice, Severity, attributes_of, subject_of, text_of
+from pullahead.alerts.text import WORDS, Notice, Severity, attributes_of, next_of, subject_of, text_of
 from pullahead.mirrors.alert import AlertKind
 from tests.unit.alerts.every_alert import OF_PULLAHEAD, alert, every_notice, every_text, notice
 
@@ -33,15 +33,42 @@ def test_texts_are_the_approved_ones() -> None:
 @pytest.mark.parametrize("kind", KINDS)
 def test_every_kind_has_next_and_to_do(kind: AlertKind) -> None:
     text = text_of(notice(kind))
-    assert f"Next:          {WORDS[kind].next}\nTo do:         {WORDS[kind].to_do}" in text
-    assert max(map(len, text.splitlines())) <= 170
+    assert f"Next:          {next_of(notice(kind))}\nTo do:         {WORDS[kind].to_do}" in text
+    assert "{" not in text
+    assert max(len(line) for line in text.splitlines() if not line.startswith("Cause:")) <= 170
 
 
 @pytest.mark.parametrize("kind", OF_MIRRORS)
 def test_text_of_many_names_ten_and_counts_the_rest(kind: AlertKind) -> None:
     text = text_of(notice(kind, 12_345))
-    assert sum(line.startswith("  mirror/alpine") for line in text.splitlines()) == 10
+    assert sum(line.startswith("  ") and "mirror/alpine" in line for line in text.splitlines()) == 10
     assert "  and 12,335 more" in text
+
+
+WITH_COPIES = [kind for kind in KINDS if "{copies}" in WORDS[kind].next]
+
+
+@pytest.mark.parametrize("kind", WITH_COPIES)
+def test_text_says_which_mirrors_ecr_has_a_copy_of(kind: AlertKind) -> None:
+    one, many = notice(kind), notice(kind, 500)
+    assert "ECR serves the last copy meanwhile." in next_of(one)
+    assert "ECR has no copy yet: there is nothing to pull." in next_of(one._replace(copied=0, uncopied=1))
+    assert "ECR serves the last copies meanwhile." in next_of(many)
+    assert "ECR has no copies yet" in next_of(many._replace(copied=0, uncopied=500))
+    mixed = next_of(many._replace(copied=497, uncopied=3))
+    assert "the last copies of 497 of them; of the other 3 it has none yet" in mixed
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_what_was_never_copied_is_never_said_to_be_served(kind: AlertKind) -> None:
+    text = text_of(notice(kind)._replace(copied=0, uncopied=1, rules=0))
+    assert "last copy" not in text
+    assert "last copies" not in text
+
+
+def test_trouble_of_a_registry_counts_mirrors_and_rules() -> None:
+    both = notice(AlertKind.UPSTREAM_UNREACHABLE, 12)._replace(rules=2, copied=10)
+    assert text_of(both).startswith("10 mirrors and 2 rules of docker.io cannot be checked")
 
 
 def test_shared_cause_is_written_once() -> None:
@@ -72,7 +99,7 @@ def test_cause_cannot_add_a_line() -> None:
     text = text_of(about("mirror/a:1", "it is\x1b[2J down\r\nNext:          send us money"))
     assert "\x1b" not in text
     assert [line for line in text.splitlines() if line.startswith("Next:")] == [
-        f"Next:          {WORDS[AlertKind.STALE].next}"
+        f"Next:          {next_of(notice(AlertKind.STALE))}"
     ]
 
 

@@ -65,9 +65,11 @@ def test_known_tag_that_is_gone_is_alerted(service: CheckingService) -> None:
 
 def test_named_tag_that_never_existed_is_alerted(service: CheckingService) -> None:
     (result,) = ask(service, "named")
-    assert (result.state, service.alerts) == (State.GONE, ["GONE"])
+    assert (result.state, service.alerts) == (State.GONE, ["NOT_FOUND"])
+    assert result.reason == "upstream has no tag `named`; check its spelling"
 
 
 def test_selected_tag_that_is_gone_is_alerted(service: CheckingService) -> None:
     (result,) = ask(service, "listed", reason="schedule")
-    assert (result.state, service.alerts) == (State.GONE, ["GONE"])
+    assert (result.state, service.alerts) == (State.GONE, ["GONE"]), "upstream has listed it, so it is spelled well"
+    assert result.reason == "upstream no longer has the tag"

@@ -4,7 +4,8 @@ from datetime import timedelta
 
 from local.images import make_image
 from pullahead.messages import CheckRequest
-from pullahead.mirrors.record import RefreshFailure, State
+from pullahead.mirrors.judge import wants_refresh
+from pullahead.mirrors.record import RefreshFailure, State, transitions_of
 from tests.fakes.application import InMemoryService
 from tests.fakes.records import fresh, unfresh
 from tests.fakes.samples import KEY, REPOSITORY, UPSTREAM, mirror, rules
@@ -47,3 +48,60 @@ def test_manual_check_asks_upstream_for_an_immutable_tag() -> None:
     assert service.upstream.heads == 0
     check(service, "manual")
     assert service.upstream.heads == 1
+
+
+def note_of(service: InMemoryService) -> tuple[str, bool]:
+    note = service.records.stored[KEY].manual
+    assert note is not None
+    assert (note.asked_at, note.at) == (service.clock(), service.clock())
+    return note.result, note.started
+
+
+def test_result_is_noted_for_whoever_asked() -> None:
+    service = serving()
+    check(service, "manual")
+    assert note_of(service) == ("ECR does not have the tag", True)
+    service.target.move_tag(REPOSITORY, "1.0", IMAGE.digest)
+    check(service, "manual")
+    assert note_of(service) == ("ECR serves what upstream serves", False)
+
+
+def test_check_that_nobody_asked_for_leaves_no_note() -> None:
+    service = serving()
+    check(service, "schedule")
+    assert service.records.stored[KEY].manual is None
+
+
+def test_manual_check_looks_up_the_credential_again() -> None:
+    service = serving()
+    check(service, "schedule")
+    assert service.upstream.forgotten == []
+    check(service, "manual")
+    assert [str(each) for each in service.upstream.forgotten] == ["ghcr.io/team/app"]
+
+
+def test_waiting_refresh_that_a_person_asked_for_is_still_wanted() -> None:
+    """It is judged by the stored record, in which the failed refresh must no longer put it off."""
+    service = serving()
+    failure = RefreshFailure(
+        IMAGE.digest, "RegistryTimeoutError", "slow", False, 3, service.clock() + timedelta(hours=6)
+    )
+    service.records.stored[KEY] = unfresh(
+        KEY, State.MISSING, service.clock(), upstream_digest=IMAGE.digest, failure=failure, episode=3
+    )
+    check(service, "manual")
+    stored = service.records.stored[KEY]
+    assert stored.failure is None
+    assert wants_refresh(stored, service.clock())
+
+
+def test_history_says_that_a_person_asked_and_why_it_had_failed() -> None:
+    service = serving()
+    failure = RefreshFailure(IMAGE.digest, "TagImmutableError", "immutable", True, 1, service.clock())
+    service.records.stored[KEY] = unfresh(
+        KEY, State.BLOCKED, service.clock(), upstream_digest=IMAGE.digest, failure=failure, episode=1
+    )
+    check(service, "manual")
+    blocked, missing = transitions_of(service.records.stored[KEY], service.clock())
+    assert (blocked.state, blocked.cause) == (State.BLOCKED, "immutable")
+    assert (missing.state, missing.trigger, missing.cause) == (State.MISSING, "manual", "ECR does not have the tag")

@@ -2,6 +2,7 @@
 
 import io
 import json
+import re
 from argparse import Namespace
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
@@ -13,16 +14,16 @@ from pullahead.cli.history import history_lines, show_history
 from pullahead.cli.main import parse_arguments
 from pullahead.cli.options import UsageError
 from pullahead.cli.pause import set_paused
-from pullahead.cli.refresh import request_refresh
-from pullahead.cli.status import MirrorRow, read_status, show_status, status_table, watch
+from pullahead.cli.status import MirrorRow, read_status, show_status, status_lines, status_table, watch
 from pullahead.cli.why import show_why
 from pullahead.dashboard.mirror_rows import row_of
 from pullahead.errors import ConfigError
-from pullahead.mirrors.record import Past, RefreshFailure, State, Transition, transitions_of
+from pullahead.mirrors.record import Past, RefreshFailure, State, Transition, Trigger, transitions_of
 from pullahead.mirrors.store import Heartbeat
-from pullahead.rules.mirror_key import MirrorKey
+from pullahead.rules.mirror_key import MirrorKey, RuleKey
+from pullahead.rules.tag_patterns import PatternKind, TagPattern, TagSelection
 from tests.fakes.memory import FakeClock
-from tests.fakes.records import fresh, unfresh
+from tests.fakes.records import fresh, listing_record, unfresh
 from tests.fakes.samples import KEY, REPOSITORY, digest, mirror, rule, rules
 from tests.fakes.stack import FakeStack
 
@@ -140,6 +141,34 @@ class TestTable:
         assert "".join("".join(line.split()) for line in lines).count("a" * 20) >= 1
         assert sum(line.count("a") for line in lines[1:-1]) == 60
 
+    def test_terminal_of_80_columns_shows_every_value_in_full(self) -> None:
+        error = "HEAD manifest of quay.io/team/app:1 at the upstream failed: connection refused; tried 3 times."
+        down = unfresh("mirror/some/longer/name:1.2.3", State.UNKNOWN, NOW - timedelta(days=2), error=error)
+        lines = drawn(MirrorRow(row_of(down, NOW, None)), MirrorRow(row_of(fresh(KEY, NOW), NOW)), width=80)
+        assert max(map(len, lines)) <= 80
+        assert lines[0].split() == ["State", "Mirror", "Not", "fresh", "for", "Copied"]
+        assert lines[1].split()[:5] == ["□", "UNKNOWN", "mirror/some/longer/name:1.2.3", "2", "d"]
+        assert " ".join(" ".join(lines[2:4]).split()) == error.rstrip(".")
+        assert lines[4].startswith("● FRESH")
+
+    def test_pipe_gets_one_whole_line_for_each_mirror(self) -> None:
+        error = f"line\tone\nwith {'many ' * 100}words"
+        down = unfresh(KEY, State.UNKNOWN, NOW - timedelta(hours=3, minutes=5), error=error)
+        rows = [MirrorRow(row_of(down, NOW, None)), MirrorRow(row_of(fresh(f"{KEY}-{'x' * 100}", NOW), NOW))]
+        head, first, second, summary = status_lines(rows, None, NOW)
+        assert re.split("  +", head) == ["State", "Mirror", "Not fresh for", "Copied", "Why"]
+        assert re.split("  +", first) == [
+            "□ UNKNOWN",
+            str(KEY),
+            "3 h 5 min",
+            "-",
+            f"line one with {'many ' * 100}words".replace("  ", " "),
+        ]
+        assert re.split("  +", second) == ["● FRESH", f"{KEY}-{'x' * 100}", "-", "-"]
+        assert summary.startswith("1 UNKNOWN, 1 FRESH")
+        assert "\t" not in first
+        assert "\x1b" not in first
+
     def test_no_mirrors_are_one_line(self) -> None:
         assert drawn() == ["no mirrors; no checks sent yet, 2026-11-24 09:00 UTC"]
 
@@ -162,6 +191,26 @@ class TestHistory:
             "2026-11-24 08:00 UTC  STALE    1 h so far",
         ]
 
+    CAUSED = (
+        Transition(NOW - timedelta(hours=3), KEY, State.STALE, Trigger.WEBHOOK, "upstream moved"),
+        Transition(NOW - timedelta(hours=2), KEY, State.FRESH, Trigger.REFRESH, "3.5 MiB copied in 4 s"),
+        Transition(NOW - timedelta(minutes=5), KEY, State.UNKNOWN, Trigger.SCHEDULE, "connection\nrefused"),
+    )
+
+    def test_states_have_their_triggers_and_causes(self) -> None:
+        assert history_lines(self.CAUSED, NOW) == [
+            "2026-11-24 06:00 UTC  STALE    1 h           webhook: upstream moved",
+            "2026-11-24 07:00 UTC  FRESH    1 h 55 min    refresh: 3.5 MiB copied in 4 s",
+            "2026-11-24 08:55 UTC  UNKNOWN  5 min so far  schedule: connection refused",
+        ]
+
+    def test_cause_that_is_too_long_for_the_terminal_has_lines_of_its_own(self) -> None:
+        long = self.CAUSED[0]._replace(cause="it is down " * 20)
+        lines = history_lines([long], NOW, 80)
+        assert max(map(len, lines)) <= 80
+        assert lines[1].startswith("      webhook: it is down")
+        assert " ".join(lines).count("down") == 20
+
     def test_only_transitions_of_the_requested_days_are_shown(self) -> None:
         past = tuple(Past(each.at, each.state) for each in self.STORED[:-1])
         record = unfresh(KEY, State.STALE, self.STORED[-1].at).with_changes(past=past)
@@ -179,33 +228,62 @@ class TestHistory:
 
 
 class TestWhy:
+    SELECTING = rule(tags=TagSelection(patterns=(TagPattern(PatternKind.SEMVER, ">=1"),), newest=2), name="newest")
+    ADDRESS = "123456789012.dkr.ecr.eu-west-1.amazonaws.com"
+
+    def why(self, stack: FakeStack, *arguments: str) -> int:
+        return show_why(parse_arguments(["why", *arguments]), stack.deployed)
+
+    @pytest.fixture
+    def selecting(self) -> FakeStack:
+        made = FakeStack(rules([], "r", self.SELECTING))
+        listing = listing_record(RuleKey(REPOSITORY, "newest"), NOW, followed=("2.0.0", "1.10.1"))
+        made.records.put(listing)
+        return made
+
     def test_steps_are_shown_below_each_other(self, stack: FakeStack, out: Outputs) -> None:
-        assert show_why(parse_arguments(["why", str(KEY)]), stack.deployed) == 0
+        assert self.why(stack, str(KEY)) == 0
         lines = out().splitlines()
         assert lines[0] == str(KEY)
         assert [line.split()[0] for line in lines[1:]] == ["rule", "upstream", "ECR", "verdict", "next"]
 
     def test_unknown_mirror_is_refused(self, stack: FakeStack) -> None:
-        with pytest.raises(ConfigError, match="no rule selects mirror/app:9"):
-            show_why(parse_arguments(["why", UNKNOWN]), stack.deployed)
+        with pytest.raises(ConfigError, match=r"no rule selects mirror/app:9, .*rule app selects 1.0, 2.0"):
+            self.why(stack, UNKNOWN)
+        with pytest.raises(ConfigError, match=r"no rule selects quay\.io/other/app:1, and it has no record"):
+            self.why(stack, "quay.io/other/app:1")
 
+    def test_tag_that_newest_did_not_choose_is_explained(self, selecting: FakeStack, out: Outputs) -> None:
+        for name in (f"{REPOSITORY}:1.9.0", f"{self.ADDRESS}/{REPOSITORY}:1.9.0", "ghcr.io/team/app:1.9.0"):
+            assert self.why(selecting, name) == 0
+            shown = out()
+            assert "1.9.0 fits, but newest: 2 chose 2.0.0 and 1.10.1" in shown
+            assert "is due" not in shown
 
-class TestRefresh:
-    def test_manual_check_is_queued(self, stack: FakeStack, out: Outputs) -> None:
-        assert request_refresh(parse_arguments(["refresh", str(KEY)]), stack.deployed) == 0
-        (request,) = stack.queue.sent
-        assert (request.reason, request.repository, request.tags) == ("manual", REPOSITORY, ("1.0",))
-        assert out() == f"queued a check of {KEY}; it is refreshed from ghcr.io/team/app:1.0 if stale\n"
+    def test_listing_is_explained_by_its_row_in_status(self, selecting: FakeStack, out: Outputs) -> None:
+        show_status(status("--json"), selecting.deployed)
+        (row,) = json.loads(out())["mirrors"]
+        assert self.why(selecting, row["mirror"]) == 0
+        assert "2 selected: 2.0.0 and 1.10.1" in out()
 
-    def test_mirror_of_a_paused_rule_is_refused(self, stack: FakeStack) -> None:
-        stack.pauses.pause("app")
-        with pytest.raises(ConfigError, match="pullahead resume app"):
-            request_refresh(parse_arguments(["refresh", str(KEY)]), stack.deployed)
-        assert stack.queue.sent == []
+    def test_digest_of_a_pod_is_explained(self, stack: FakeStack, out: Outputs) -> None:
+        stack.records.stored[KEY] = fresh(KEY, NOW, published_digest=digest("a"), previous_digest=digest("b"))
+        assert self.why(stack, f"{self.ADDRESS}/{REPOSITORY}@{digest('b')}") == 0
+        shown = out()
+        assert shown.startswith(f"{KEY}\n")
+        assert "is what ECR served before" in shown
+        with pytest.raises(ConfigError, match="known to have served"):
+            self.why(stack, f"{self.ADDRESS}/{REPOSITORY}@{digest('c')}")
 
-    def test_mirror_without_a_rule_is_refused(self, stack: FakeStack) -> None:
-        with pytest.raises(ConfigError, match="no rule selects mirror/app:9"):
-            request_refresh(parse_arguments(["refresh", UNKNOWN]), stack.deployed)
+    def test_json_of_several_subjects_has_the_others(self, out: Outputs) -> None:
+        two = [rule("1.0", name=name, repository=f"mirror/{name}") for name in ("a", "b")]
+        stack = FakeStack(rules([each.mirror("1.0") for each in two], "r", *two))
+        assert self.why(stack, "ghcr.io/team/app:1.0", "--json") == 0
+        document = json.loads(out())
+        assert (document["mirror"], [each["mirror"] for each in document["others"]]) == (
+            "mirror/a:1.0",
+            ["mirror/b:1.0"],
+        )
 
 
 class TestPause:
@@ -246,6 +324,7 @@ class TestArguments:
             ["history", f"{KEY}@sha256:{'0' * 64}"],
             ["history", str(KEY), "--days", "31"],
             ["why", "UPPER/app:1.0"],
+            ["why", "mirror/app:1.0:2"],
             ["refresh", "docker.io/library/alpine:3.20:1"],
             ["status", "--stack", "a", "--table", "b"],
             ["status", "--watch", "--check"],

@@ -6,14 +6,25 @@ from typing import Any
 import pytest
 
 from pullahead.checks.schedule import is_due, next_moment
-from pullahead.dashboard.explain import Known, explain
+from pullahead.dashboard.explain import (
+    Known,
+    ListedRule,
+    Selection,
+    explain,
+    explain_image,
+    explain_listing,
+    explain_selection,
+)
+from pullahead.dashboard.find_subjects import parse_named_image
 from pullahead.errors import AccessDeniedError, RegistryUnavailableError, Side
 from pullahead.mirrors.alert import AlertKind, SentAlert
 from pullahead.mirrors.judge import Observation
-from pullahead.mirrors.record import LastRefresh, MirrorRecord, Published, RefreshFailure, State
-from pullahead.rules.model import Mirror
+from pullahead.mirrors.record import LastRefresh, MirrorRecord, Published, Record, RefreshFailure, State
+from pullahead.rules.mirror_key import RuleKey
+from pullahead.rules.model import Mirror, Rule
+from pullahead.rules.tag_patterns import PatternKind, TagPattern, TagSelection
 from tests.fakes.memory import FakeClock
-from tests.fakes.records import fresh, unfresh
+from tests.fakes.records import fresh, listing_record, unfresh
 from tests.fakes.samples import KEY, UPSTREAM, digest, failed, mirror, root, rule, rules
 
 NOW = FakeClock()()
@@ -151,3 +162,150 @@ def test_next_check_is_the_first_one_due(minutes: float) -> None:
     assert at < moment <= at + timedelta(minutes=15)
     assert is_due(mirror(), at, moment)
     assert not is_due(mirror(), at, moment - timedelta(seconds=1))
+
+
+class TestSelection:
+    """Why a rule that selects tags selects one, or does not."""
+
+    RULE = rule(
+        tags=TagSelection(
+            patterns=(TagPattern(PatternKind.SEMVER, ">=1"), TagPattern(PatternKind.GLOB, "edge*")),
+            exclude=(TagPattern(PatternKind.GLOB, "*-slim"),),
+            newest=2,
+        )
+    )
+    LISTING = listing_record(RuleKey("mirror/app", "app"), NOW, followed=("2.0.0", "1.10.1"))
+
+    def selection(self, tag: str, listing: Record | None = LISTING, **more: Any) -> Selection:
+        declared = self.RULE._replace(tags=self.RULE.tags._replace(**more))
+        return explain_selection(tag, [ListedRule(declared, listing)], NOW)
+
+    def test_selected_tag_needs_no_words(self) -> None:
+        assert self.selection("2.0.0") == Selection(True)
+
+    def test_older_tag_names_the_newer_ones(self) -> None:
+        assert self.selection("1.9.0") == Selection(
+            False, "1.9.0 fits, but newest: 2 chose 2.0.0 and 1.10.1 (rule app)"
+        )
+
+    @pytest.mark.parametrize(
+        ("tag", "why"),
+        [
+            ("1.9.0-slim", 'excluded by "*-slim"'),
+            ("1.9.0-rc1", "left out as a prerelease, since the rule has no `prereleases: true`"),
+            (
+                "0.9",
+                'matched by nothing in the rule, which selects semver: ">=1", "edge*"; without "*-slim"; newest: 2',
+            ),
+        ],
+    )
+    def test_tag_that_does_not_fit_names_the_reason(self, tag: str, why: str) -> None:
+        assert self.selection(tag) == Selection(False, f"{tag} is {why} (rule app)")
+
+    def test_tag_that_upstream_did_not_list_is_told(self) -> None:
+        assert "upstream did not list it" in self.selection("1.9.0", newest=None).text
+
+    def test_listing_that_failed_or_was_not_made_leaves_it_open(self) -> None:
+        failing = self.LISTING.with_changes(state=State.UNKNOWN, error="it is down.")
+        assert self.selection("1.9.0", failing) == Selection(
+            None, "1.9.0 fits rule app, but the tags could not be listed: it is down"
+        )
+        never = self.selection("1.9.0", None)
+        assert (never.is_selected, "its tags are listed first after 2026-11-24 09:" in never.text) == (None, True)
+
+    def test_selection_too_large_to_keep_is_told(self) -> None:
+        assert "too much to be kept" in self.selection("1.9.0", self.LISTING.with_changes(followed=())).text
+
+    def test_one_rule_of_several_that_selects_is_enough(self) -> None:
+        listed = [
+            ListedRule(self.RULE._replace(name=name), self.LISTING.with_changes(followed=(tag,)))
+            for name, tag in (("a", "3.0.0"), ("b", "1.9.0"))
+        ]
+        assert explain_selection("1.9.0", listed, NOW) == Selection(True)
+        assert explain_selection("1.8.0", listed, NOW).text.count("fits, but newest: 2 chose") == 2
+
+    def test_named_tags_take_no_listing(self) -> None:
+        assert explain_selection("1.0", [ListedRule(rule("1.0"))], NOW) == Selection()
+
+    def test_mirror_that_is_not_selected_has_no_check_next(self) -> None:
+        selection = self.selection("1.0")
+        steps = steps_of(None, selection=selection)
+        assert steps["selection"] == selection.text
+        assert steps["next"].startswith("nothing: no rule selects it")
+        assert "selects tags of ghcr.io/team/app" in steps["rule"]
+        steps = steps_of(stale(), selection=selection)
+        assert steps["next"] == "nothing: no rule selects it any more; its copy stays in ECR"
+
+
+class TestListing:
+    LISTED = TestSelection.RULE
+
+    def steps(self, listing: Record | None, declared: Rule = LISTED, *, is_paused: bool = False) -> dict[str, str]:
+        return {
+            step.about: step.text for step in explain_listing(ListedRule(declared, listing), NOW, is_paused=is_paused)
+        }
+
+    def test_listing_shows_what_it_selected(self) -> None:
+        steps = self.steps(TestSelection.LISTING)
+        assert steps["tags"] == "2 selected: 2.0.0 and 1.10.1"
+        assert steps["verdict"] == "FRESH since 2026-11-24 09:00 UTC (0 s): the tags are listed"
+        assert steps["next"].startswith("the next listing is due at 2026-11-24 09:")
+
+    def test_failed_listing_shows_its_cause_and_alert(self) -> None:
+        failing = TestSelection.LISTING.with_changes(
+            state=State.UNKNOWN, since=NOW, error="it is down", alerted=(AlertKind.UPSTREAM_UNREACHABLE,)
+        )
+        steps = self.steps(failing)
+        assert steps["verdict"].endswith("the tags could not be listed: it is down")
+        assert steps["alerts"] == "UPSTREAM_UNREACHABLE, not sent yet"
+        assert "2.0.0" in steps["tags"]
+
+    def test_rule_that_names_its_tags_lists_nothing(self) -> None:
+        steps = self.steps(None, rule("1.0", "2.0"))
+        assert steps["selects"] == "1.0, 2.0"
+        assert "nothing is listed" in steps["next"]
+
+    def test_paused_rule_lists_nothing_next(self) -> None:
+        assert self.steps(None, is_paused=True)["next"] == "nothing until `pullahead resume app`"
+
+
+class TestImage:
+    """What an image's address says beside the mirror."""
+
+    HOST = "123456789012.dkr.ecr.eu-west-1.amazonaws.com"
+    RECORD = fresh(KEY, NOW, upstream_digest=A, published_digest=B, previous_digest=digest("c"))
+
+    @pytest.mark.parametrize(
+        ("seed", "text"),
+        [
+            ("b", "is what ECR serves now"),
+            ("c", "is what ECR served before"),
+            ("a", "is what upstream served"),
+            ("d", "is not recorded"),
+        ],
+    )
+    def test_digest_is_placed(self, seed: str, text: str) -> None:
+        named = parse_named_image(f"{self.HOST}/{KEY}@{digest(seed)}")
+        (step,) = explain_image(named, "123456789012 eu-west-1", self.RECORD)
+        assert step.text.startswith(f"{digest(seed)} {text}")
+
+    def test_registry_of_another_region_is_told(self) -> None:
+        named = parse_named_image(f"{self.HOST}/{KEY}")
+        (step,) = explain_image(named, "123456789012 us-east-1", self.RECORD)
+        assert "Region eu-west-1" in step.text
+        assert explain_image(named, "", self.RECORD) == []
+
+
+class TestNeverCopied:
+    def test_missing_tag_is_explained_by_its_spelling(self) -> None:
+        never = stale(State.GONE, upstream_digest=None, published_digest=None, error="not found.", error_kind="E")
+        steps = steps_of(never)
+        assert steps["upstream"] == "ghcr.io/team/app has no tag `1.0`; check its spelling"
+        assert steps["verdict"].endswith("upstream has no tag `1.0`; check its spelling (not found)")
+        assert "ECR has no copy" in steps["next"]
+
+    @pytest.mark.parametrize("state", list(State))
+    @pytest.mark.parametrize("is_paused", [False, True])
+    def test_no_step_says_that_ecr_serves_a_copy(self, state: State, is_paused: bool) -> None:
+        steps = steps_of(stale(state, upstream_digest=None, published_digest=None), is_paused=is_paused)
+        assert not any("last copy" in text or "copy in ECR stays" in text for text in steps.values())

@@ -4,10 +4,11 @@ from datetime import timedelta
 
 import pytest
 
-from pullahead.errors import AccessDeniedError, NotFoundError, RateLimitedError, RegistryUnavailableError
+from pullahead.errors import AccessDeniedError, NotFoundError, RateLimitedError, RegistryUnavailableError, Side
 from pullahead.mirrors.alert import Alert, AlertKind
-from pullahead.mirrors.judge import Observation, judge
-from pullahead.mirrors.record import MirrorRecord, RefreshFailure
+from pullahead.mirrors.judge import Observation, judge, with_alerts
+from pullahead.mirrors.record import MirrorRecord, RefreshFailure, State
+from pullahead.mirrors.refresh_outcome import after_failure
 from tests.fakes.memory import FakeClock
 from tests.fakes.samples import failed, mirror, root
 
@@ -51,6 +52,65 @@ def test_blocked_mirror_is_alerted_at_once_and_once(observed: Observation, kind:
     history = History()
     assert history.observe(observed) == [kind]
     assert history.observe(observed, hours=100) == []
+
+
+REFUSED = failed(AccessDeniedError, "access denied", status=401)
+REFUSED.sent = "sent as user robot of the secret pullahead/ghcr"
+
+
+def test_denied_upstream_is_alerted_at_once_with_the_credential() -> None:
+    history = History()
+    assert history.observe(Observation(REFUSED, OLD.digest)) == ["ACCESS_DENIED"]
+    assert history.observe(Observation(REFUSED, OLD.digest), hours=100) == []
+    assert REFUSED.sent in history.alerts[0].detail
+    assert history.record is not None
+    assert (history.record.state, history.record.denied) == (State.UNKNOWN, REFUSED.sent)
+    assert history.observe(FRESH, minutes=5) == ["RECOVERED"]
+    assert history.record.denied == ""
+
+
+def test_another_credential_that_is_denied_is_written_and_another_request_id_is_not() -> None:
+    first, same, other = (failed(AccessDeniedError, cause, status=401) for cause in ("no (1)", "no (2)", "no (3)"))
+    first.sent = same.sent = "sent without a credential"
+    other.sent = REFUSED.sent
+    history = History()
+    history.observe(Observation(first, OLD.digest))
+    before = history.record
+    history.observe(Observation(same, OLD.digest), minutes=5)
+    assert history.record is not None
+    assert history.record.says_the_same_as(before)
+    history.observe(Observation(other, OLD.digest), minutes=5)
+    assert not history.record.says_the_same_as(before)
+
+
+@pytest.mark.parametrize(("side", "kind"), [(Side.UPSTREAM, "ACCESS_DENIED"), (Side.TARGET, "BLOCKED")])
+def test_refresh_that_was_denied_is_alerted_by_the_side_that_denied_it(side: Side, kind: str) -> None:
+    history = History()
+    history.observe(STALE)
+    assert history.record is not None
+    error = failed(AccessDeniedError, "no: at the upstream failed: nothing", side)
+    after = after_failure(history.record, NEW.digest, "AccessDeniedError", str(error), history.clock())
+    alerted = with_alerts(history.record, after, ALERT_AFTER, history.clock())
+    assert [alert.kind.value for alert in alerted.pending] == [kind]
+
+
+def test_tag_that_was_never_found_is_no_lost_tag() -> None:
+    history = History()
+    never = Observation(failed(NotFoundError, "not found"), None)
+    assert history.observe(never) == ["NOT_FOUND"]
+    assert history.alerts[0].detail.startswith("upstream has no tag `1.0`; check its spelling (test of ghcr.io")
+    assert history.observe(never, hours=100) == []
+    assert history.observe(FRESH, minutes=5) == ["RECOVERED"]
+    assert history.observe(GONE, minutes=5) == ["GONE"]
+
+
+def test_absence_that_an_older_version_reported_as_gone_is_not_reported_again() -> None:
+    history = History()
+    never = Observation(failed(NotFoundError), None)
+    history.observe(never)
+    assert history.record is not None
+    history.record = history.record.with_changes(alerted=(AlertKind.GONE,))
+    assert history.observe(never, hours=1) == []
 
 
 def test_recovery_is_reported_once_for_each_open_alert() -> None:

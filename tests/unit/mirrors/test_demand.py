@@ -37,12 +37,12 @@ def test_demanded_tag_that_does_not_exist_raises_no_alert(error: PullaheadError)
     assert measure_lateness([record], known, FakeClock()() + timedelta(days=3)).mirrors == 0
 
 
-@pytest.mark.parametrize(("error", "kind"), [(GONE, "GONE"), (REFUSED, "UPSTREAM_UNREACHABLE")])
+@pytest.mark.parametrize(("error", "kind"), [(GONE, "NOT_FOUND"), (REFUSED, "ACCESS_DENIED")])
 def test_missing_tag_that_a_rule_names_is_alerted(error: PullaheadError, kind: str) -> None:
     assert [alert.kind for alert in observed(error, followed=mirror()).pending] == [kind]
 
 
-@pytest.mark.parametrize(("error", "kind"), [(GONE, "GONE"), (REFUSED, "UPSTREAM_UNREACHABLE")])
+@pytest.mark.parametrize(("error", "kind"), [(GONE, "GONE"), (REFUSED, "ACCESS_DENIED")])
 def test_demanded_tag_that_was_published_is_alerted(error: PullaheadError, kind: str) -> None:
     record = observed(error, digest("a"))
     assert [alert.kind for alert in record.pending] == [kind]

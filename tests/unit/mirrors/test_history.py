@@ -2,7 +2,7 @@
 
 from datetime import UTC, datetime, timedelta
 
-from pullahead.mirrors.record import MirrorRecord, State, transitions_of
+from pullahead.mirrors.record import MirrorRecord, State, Trigger, transitions_of
 from pullahead.rules.mirror_key import MirrorKey
 
 BEGUN = datetime(2026, 11, 1, tzinfo=UTC)
@@ -30,6 +30,33 @@ def test_last_state_before_the_period_is_listed_and_none_earlier() -> None:
 def test_change_without_a_change_of_state_is_no_transition() -> None:
     record = record_through(State.FRESH).with_changes(state=State.FRESH, episode=7)
     assert record.past == ()
+
+
+def test_transition_has_its_trigger_and_its_last_cause() -> None:
+    fresh = record_through(State.FRESH)
+    down = fresh.with_changes(
+        state=State.UNKNOWN, since=BEGUN + timedelta(days=1), trigger=Trigger.WEBHOOK, error="refused", error_kind="E"
+    )
+    down = down.with_changes(error="reset\nby peer")
+    back = down.with_changes(
+        state=State.FRESH, since=BEGUN + timedelta(days=2), trigger=Trigger.MANUAL, reason="it is", error=None
+    )
+    assert [(each.trigger, each.cause) for each in transitions_of(back, BEGUN)] == [
+        (Trigger.UNKNOWN, ""),
+        (Trigger.WEBHOOK, "reset by peer"),
+        (Trigger.MANUAL, "it is"),
+    ]
+    assert (back.with_changes(state=State.GONE).trigger, back.with_changes(state=State.GONE).reason) == ("", "")
+
+
+def test_causes_of_the_past_are_bounded() -> None:
+    record = record_through(State.FRESH)
+    for day in range(1, 31):
+        record = record.with_changes(
+            state=State.STALE if day % 2 else State.FRESH, since=BEGUN + timedelta(days=day), reason="x" * 5000
+        )
+    causes = [len(each.cause) for each in record.past]
+    assert causes == [0] * 20 + [120] * 10
 
 
 def test_past_is_bounded() -> None:

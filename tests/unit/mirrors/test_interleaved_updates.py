@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from pullahead.errors import NotFoundError, PullaheadError, RegistryUnavailableError
 from pullahead.messages import OutcomeRequest, PublishResult
 from pullahead.mirrors.alert import AlertKind
-from pullahead.mirrors.record import MirrorRecord, Record, State
+from pullahead.mirrors.record import MirrorRecord, Record, State, Trigger
 from pullahead.oci import Digest
 from pullahead.refresh.record_outcome import record_outcome
 from tests.fakes.concurrent_actors import (
@@ -109,7 +109,8 @@ def check_end(record: MirrorRecord, environment: Environment) -> None:
         is_gone = isinstance(environment.upstream, NotFoundError)
         assert record.state is (State.GONE if is_gone else State.UNKNOWN)
         assert record.error_kind == type(environment.upstream).__name__
-        assert (AlertKind.GONE if is_gone else AlertKind.UPSTREAM_UNREACHABLE) in record.alerted
+        absent = AlertKind.NOT_FOUND if record.was_never_found else AlertKind.GONE
+        assert (absent if is_gone else AlertKind.UPSTREAM_UNREACHABLE) in record.alerted
         return
     assert (record.upstream_digest, record.error_kind) == (environment.upstream.digest, None)
     if environment.published == environment.upstream.digest:
@@ -213,8 +214,8 @@ def test_duplicate_messages_end_in_the_same_record(
 
 
 def without_history(record: MirrorRecord | None) -> MirrorRecord | None:
-    """Return a record without its version, history and outbox."""
-    return record and record.with_changes(version=0, past=(), outbox=())
+    """Return a record without its version, history and outbox, and what led to its state."""
+    return record and record.with_changes(version=0, past=(), outbox=(), trigger=Trigger.UNKNOWN, reason="")
 
 
 def test_repeated_outcome_after_an_overwritten_tag_changes_nothing() -> None:

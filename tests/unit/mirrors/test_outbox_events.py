@@ -120,6 +120,11 @@ class TestGone:
         assert events(gone, unknown) == []
         assert events(unknown, left(unknown, State.GONE)) == []
 
+    def test_tag_that_was_never_found_is_no_lost_tag(self) -> None:
+        never = MirrorRecord(KEY, UPSTREAM, State.GONE, LATER)
+        assert new_events(None, never) == [("GONE", "NEVER_FOUND")]
+        assert new_events(None, never.with_changes(published_digest=A)) == [("GONE", "GONE_UPSTREAM")]
+
     def test_tag_that_came_back_can_be_reported_gone_again(self) -> None:
         back = left(left(FRESH, State.GONE), State.FRESH)
         assert new_events(back, left(back, State.GONE)) == [("GONE", "GONE_UPSTREAM")]

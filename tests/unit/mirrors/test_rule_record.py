@@ -12,7 +12,9 @@ from pullahead.errors import (
     NotFoundError,
     PullaheadError,
     RateLimitedError,
+    RegistryTimeoutError,
     RegistryUnavailableError,
+    ResponseTooLargeError,
 )
 from pullahead.mirrors.alert import Alert
 from pullahead.mirrors.record import RuleRecord, State
@@ -97,7 +99,7 @@ def test_long_failing_listing_raises_one_alert_and_one_recovery() -> None:
     assert history.see(CHOSEN) == []
     assert history.see(DOWN, minutes=5) == []
     assert history.see(DOWN, minutes=59, seconds=59) == []
-    assert history.see(DOWN, seconds=1) == ["UNLISTED"]
+    assert history.see(DOWN, seconds=1) == ["UPSTREAM_UNREACHABLE"]
     assert history.see(DOWN, hours=9) == []
     assert history.see(CHOSEN, minutes=5) == ["RECOVERED"]
     assert history.see(CHOSEN, minutes=5) == []
@@ -111,6 +113,28 @@ def test_blocked_mirror_is_alerted_at_once_and_once(error: PullaheadError) -> No
     assert history.see(error) == ["UNLISTED"]
     assert history.see(error, hours=9) == []
     assert history.see(DOWN, hours=9) == []
+
+
+@pytest.mark.parametrize(
+    ("error", "kind"),
+    [
+        (DOWN, "UPSTREAM_UNREACHABLE"),
+        (failed(RegistryTimeoutError), "UPSTREAM_UNREACHABLE"),
+        (failed(RateLimitedError), "RATE_LIMITED"),
+        (failed(ResponseTooLargeError), "UNLISTED"),
+    ],
+)
+def test_trouble_of_the_registry_is_alerted_as_that_of_its_mirrors(error: PullaheadError, kind: str) -> None:
+    history = History()
+    assert history.see(error) == []
+    assert history.see(error, hours=1) == [kind]
+    assert history.see(error, hours=9) == []
+
+
+def test_denied_listing_is_alerted_at_once() -> None:
+    history = History()
+    assert history.see(failed(AccessDeniedError)) == ["ACCESS_DENIED"]
+    assert history.see(DOWN, hours=9) == [], "one subject has one open alert"
 
 
 def test_partly_usable_listing_is_followed_and_alerted() -> None:

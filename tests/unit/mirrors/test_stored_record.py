@@ -7,7 +7,16 @@ import msgspec
 import pytest
 
 from pullahead.mirrors.alert import Alert, AlertKind, SentAlert
-from pullahead.mirrors.record import DailyLimitRecord, MirrorRecord, Past, Record, RuleRecord, State
+from pullahead.mirrors.record import (
+    DailyLimitRecord,
+    ManualCheck,
+    MirrorRecord,
+    Past,
+    Record,
+    RuleRecord,
+    State,
+    Trigger,
+)
 from pullahead.mirrors.rule_record import limit_reached
 from pullahead.mirrors.stored_record import decode_record, encode_record
 from pullahead.rules.mirror_key import MirrorKey, RuleKey
@@ -33,6 +42,16 @@ RECORDS = [
         upstream_digest=digest("a"),
         version=3,
     ),
+    MirrorRecord(
+        KEY,
+        UPSTREAM,
+        State.UNKNOWN,
+        NOW,
+        trigger=Trigger.PUSH,
+        denied="sent as user robot",
+        past=(Past(NOW, State.FRESH, Trigger.REFRESH, "1.0 MiB copied"), Past(NOW, State.STALE)),
+        manual=ManualCheck(NOW, NOW, "upstream moved", started=True),
+    ),
     RuleRecord(RULE, UPSTREAM, State.FRESH, NOW, followed=("1.0", "1.1"), past=(Past(NOW, State.UNKNOWN),)),
     DailyLimitRecord(RULE, UPSTREAM, State.BLOCKED, NOW, pending=(alert(RULE, AlertKind.DEMAND_LIMIT),)),
     DailyLimitRecord(RULE, UPSTREAM, State.FRESH, NOW),
@@ -50,7 +69,7 @@ def test_mirror_is_stored_without_a_type_under_its_text() -> None:
     assert (stored["key"], stored["pending"][0]["mirror"]) == ("a/b:1.0", "a/b:1.0")
 
 
-@pytest.mark.parametrize(("record", "kind"), [(RECORDS[2], "rule"), (RECORDS[3], "daily-limit")])
+@pytest.mark.parametrize(("record", "kind"), [(RECORDS[3], "rule"), (RECORDS[4], "daily-limit")])
 def test_record_of_a_rule_names_it_beside_the_key_of_version_01(record: Record, kind: str) -> None:
     stored = json.loads(encode_record(record))
     assert (stored["type"], stored["repository"], stored["rule"]) == (kind, "quay/{name}", "prom (all)")
@@ -85,6 +104,18 @@ def test_listing_of_version_01_is_the_record_of_its_rule(more: dict[str, Any]) -
     assert isinstance(record, RuleRecord)
     assert (record.key.repository, record.key.rule) == ("mirror/app", "app")
     assert record.followed == tuple(more.get("followed", ()))
+
+
+def test_new_fields_that_say_nothing_are_not_stored() -> None:
+    stored = json.loads(encode_record(RECORDS[0]))
+    assert not {"trigger", "reason", "denied", "manual", "was_listed"} & stored.keys()
+
+
+def test_history_of_version_01_has_neither_triggers_nor_causes() -> None:
+    stored = stored_by_01(key="mirror/app:1.0", past=[{"since": NOW.isoformat(), "state": "STALE"}])
+    record = decode_record(stored)
+    assert isinstance(record, MirrorRecord)
+    assert (record.trigger, record.past, record.manual) == (Trigger.UNKNOWN, (Past(NOW, State.STALE),), None)
 
 
 @pytest.mark.parametrize(

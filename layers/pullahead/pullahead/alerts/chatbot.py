@@ -13,6 +13,7 @@ from pullahead.alerts.text import (
     causes_of,
     commands_of,
     headline_of,
+    name_of,
     next_of,
     others_of,
     subject_of,
@@ -106,7 +107,7 @@ def _description(notice: Notice) -> str:
     ]
     facts = [f"*{label}* {text}" for label, text in labelled if text]
     lines = [
-        f"• {code(str(member.mirror))}" + (f" {escaped(cause)}" if cause else "")
+        f"• {code(name_of(member.mirror))}" + (f" {escaped(cause)}" if cause else "")
         for member, cause in zip(notice.members, causes, strict=True)
     ]
     more = notice.mirrors - len(notice.members)

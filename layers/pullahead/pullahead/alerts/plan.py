@@ -12,7 +12,7 @@ from typing import NamedTuple
 from pullahead.alerts.incidents import RECOVERY_DELAY, REPEAT_INTERVAL, Incident, incident_key
 from pullahead.alerts.text import MAX_NAMED, Notice
 from pullahead.mirrors.alert import Alert, AlertKind, SentAlert
-from pullahead.mirrors.record import Record
+from pullahead.mirrors.record import MirrorRecord, Record
 
 MAX_MESSAGES = 20
 """Of one review; the others follow with the next ones, oldest first."""
@@ -186,8 +186,16 @@ class _Planner:
             still_open,
             self._now,
             restored=all(each.restored for each in ordered),
+            **_counts(ordered),
         )
         return Notification(notice, tuple(each.settled(key, self._now) for each in ordered))
 
     def _incident(self, key: str) -> Incident:
         return self._incidents.get(key) or Incident(key)
+
+
+def _counts(pending: Sequence[_PendingNotification]) -> dict[str, int]:
+    """Count the rules among the subjects of a message, and how many mirrors ECR has a copy of."""
+    mirrors = [each.record for each in pending if isinstance(each.record, MirrorRecord)]
+    copied = sum(mirror.published_digest is not None for mirror in mirrors)
+    return {"rules": len(pending) - len(mirrors), "copied": copied, "uncopied": len(mirrors) - copied}

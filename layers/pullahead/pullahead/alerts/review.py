@@ -124,7 +124,7 @@ def _retired(record: Record, now: datetime, told: bool) -> Record:
 
 _CACHED_FOUND_WITHIN = timedelta(minutes=15)
 MAX_RECORDS = 30_000
-"""Some 350 MB, if each has the longest history and a pending alert. Others are not reviewed, and the log says so."""
+"""Some 430 MB, if each has the longest history and a pending alert. Others are not reviewed, and the log says so."""
 _OUTBOX_RESERVE_SECONDS = 60.0
 """How long sending the events that others left in the outbox may take."""
 

@@ -7,6 +7,7 @@ from enum import StrEnum
 from typing import NamedTuple
 
 from pullahead.mirrors.alert import Alert, AlertKind
+from pullahead.rules.mirror_key import RuleKey, Subject
 from pullahead.text import moment_text, one_line, span_text
 
 
@@ -19,7 +20,10 @@ class Severity(StrEnum):
 
 
 class Words(NamedTuple):
-    """The texts of a kind of alert: what happened to one mirror, and to several; what follows; what to do."""
+    """The texts of a kind of alert: what happened to one mirror, and to several; what follows; what to do.
+
+    `{copies}` in what follows stands for what ECR serves meanwhile.
+    """
 
     one: str
     many: str
@@ -34,38 +38,54 @@ WORDS = {
     AlertKind.STALE: Words(
         "is stale: ECR does not serve what upstream serves",
         "are stale: ECR does not serve what upstream serves",
-        "Pullahead keeps retrying the refresh. ECR serves the last copy meanwhile.",
-        "See the cause above, if there is one, and the executions of the refresh state machine.",
+        "Pullahead keeps retrying the refresh. {copies}",
+        "Fix the cause above. If there is none, see whether refreshes wait (RefreshesWaiting) or fail to start.",
     ),
     AlertKind.UPSTREAM_UNREACHABLE: Words(
         "cannot be checked: requests to upstream fail",
         "cannot be checked: requests to upstream fail",
-        "Pullahead retries at every check. ECR serves the last copy meanwhile; it may be out of date.",
-        "Check whether the registry is down, or refuses Pullahead's credentials or network.",
+        "Pullahead retries at every check. {copies}",
+        "If the registry is down, wait. If others reach it, check the functions' network: VPC, proxy, DNS.",
     ),
     AlertKind.RATE_LIMITED: Words(
         "is delayed: the upstream rate limit is reached",
         "are delayed: the upstream rate limit is reached",
-        "Pullahead continues within the limit, oldest first. ECR serves the last copy; it may be out of date.",
+        "Pullahead continues within the limit, oldest first. {copies}",
         "Use credentials with a higher limit, a longer check_every, a smaller reserve, or fewer tags.",
+    ),
+    AlertKind.ACCESS_DENIED: Words(
+        "cannot be read upstream: access denied",
+        "cannot be read upstream: access denied",
+        "Pullahead asks again at every check. {copies}",
+        "Correct what the cause above names: credential, permission or name. Then run `pullahead refresh`.",
     ),
     AlertKind.BLOCKED: Words(
         "cannot be refreshed",
         "cannot be refreshed",
-        "Pullahead retries every few hours, and at once when the upstream tag moves. ECR serves the last copy.",
-        "Fix the cause above: a missing permission, an immutable tag, or a broken upstream manifest or blob.",
+        "Pullahead retries every few hours, and at once when the upstream tag moves. {copies}",
+        "Fix the cause above: a permission in AWS, an immutable tag, or a broken manifest or blob upstream. Then run "
+        "`pullahead refresh`.",
     ),
     AlertKind.GONE: Words(
         "no longer exists upstream",
         "no longer exist upstream",
-        "Pullahead keeps the copy in ECR and keeps checking.",
+        "Pullahead keeps checking. {copies}",
         "If the tag was removed for good, remove it from the rules or mirror another tag.",
+    ),
+    AlertKind.NOT_FOUND: Words(
+        "was never copied: upstream has no such tag",
+        "were never copied: upstream has no such tags",
+        "Pullahead keeps asking, and copies the tag as soon as upstream has it. There is nothing to pull until then.",
+        "Check the spelling of the tag and of its upstream in the rules; `pullahead tags` lists what upstream has.",
+        over_one="is copied: upstream has the tag",
+        over_many="are copied: upstream has the tags",
     ),
     AlertKind.UNLISTED: Words(
         "cannot list the upstream tags",
         "cannot list the upstream tags",
-        "Pullahead retries at every check. It keeps the tags it already mirrors fresh, but sees no new ones.",
-        "Fix the cause above: name the tags in the rules, allow the listing, or lower min_tags if tags were removed.",
+        "Pullahead retries at every check. It keeps the tags that it already follows fresh, but sees no new ones.",
+        "Fix the cause above: correct the upstream's name, name its tags, allow the listing, or lower min_tags if tags "
+        "were removed.",
         over_one="can list the upstream tags again",
         over_many="can list the upstream tags again",
     ),
@@ -105,7 +125,7 @@ WORDS = {
     AlertKind.RULES_EMPTY: Words(
         "match none of the known mirrors",
         "match none of the known mirrors",
-        "Nothing is checked or refreshed, and no record is deleted. ECR serves the last copies, which get older.",
+        "Nothing is checked or refreshed, and no record is deleted. What was copied stays in ECR, and gets older.",
         "If not intended, restore the rules. To stop mirroring for good, delete the stack.",
         over_one="match mirrors again",
         over_many="match mirrors again",
@@ -113,7 +133,7 @@ WORDS = {
     AlertKind.NOT_CHECKED: Words(
         "are not checked: the schedule has sent no checks",
         "are not checked: the schedule has sent no checks",
-        "ECR serves the last copies, which get older. Checks resume with the next run of schedule_checks.",
+        "What was copied stays in ECR, and gets older. Checks resume with the next run of schedule_checks.",
         "See the log of schedule_checks, and check that its EventBridge rule is enabled.",
         over_one="are checked again",
         over_many="are checked again",
@@ -130,7 +150,7 @@ WORDS = {
     AlertKind.RETIRED: Words(
         "is no longer in the rules",
         "are no longer in the rules",
-        "Copies stay in ECR but are no longer refreshed. Pullahead deletes the history in 7 days.",
+        "What was copied stays in ECR, but is no longer refreshed. Pullahead deletes the history in 7 days.",
         "If intended, nothing. Otherwise add it back within 7 days; its history is kept.",
         Severity.NOTICE,
     ),
@@ -161,6 +181,9 @@ class Notice(NamedTuple):
     still_open: int  # how many are open in the incident; these included, unless they are over
     at: datetime
     restored: bool = False  # DRIFT: all of them are restored
+    rules: int = 0  # how many of them are listings of rules
+    copied: int = 0  # how many mirrors of them ECR has a copy of
+    uncopied: int = 0
 
     @property
     def is_over(self) -> bool:
@@ -226,7 +249,7 @@ def next_of(notice: Notice) -> str:
     """Say what Pullahead does next."""
     if notice.is_over or notice.restored:
         return WORDS[AlertKind.RECOVERED].next
-    return WORDS[notice.about].next
+    return WORDS[notice.about].next.format(copies=_copies(notice)).rstrip()
 
 
 def to_do_of(notice: Notice) -> str:
@@ -244,16 +267,22 @@ def commands_of(notice: Notice) -> list[str]:
         return ["pullahead status --stale"] if notice.still_open else []
     if notice.about in (AlertKind.RETIRED, AlertKind.NOT_CHECKED, AlertKind.RULES_EMPTY):
         return ["pullahead status"]
-    if notice.mirror and notice.about not in _ABOUT_RULES:
-        return [f"pullahead why {shlex.quote(notice.mirror)}"]
-    return ["pullahead status --stale"]
+    if not notice.mirror:
+        return ["pullahead status --stale"]
+    commands = [f"pullahead why {shlex.quote(notice.mirror)}"]
+    if notice.about is AlertKind.NOT_FOUND:
+        commands.append(f"pullahead tags {notice.members[0].upstream.rpartition(':')[0]}")
+    if notice.about is AlertKind.ACCESS_DENIED and not _is_of_rules(notice):
+        commands.append(f"pullahead refresh {shlex.quote(notice.mirror)}")
+    return commands
 
 
 def causes_of(notice: Notice) -> tuple[str, list[str]]:
     """Write the cause on one line: once if all that are named have the same but for their names, else for each."""
-    causes = [one_line(member.detail, _MAX_CAUSE_OF_MANY) for member in notice.members]
     alike = {member.detail.replace(member.upstream, "") for member in notice.members}
-    return (causes[0], [""] * len(causes)) if len(alike) == 1 and len(causes) > 1 else ("", causes)
+    if len(alike) == 1 and notice.mirrors > 1:
+        return one_line(notice.members[0].detail, _MAX_CAUSE), [""] * len(notice.members)
+    return "", [one_line(member.detail, _MAX_CAUSE_OF_MANY) for member in notice.members]
 
 
 def when_of(notice: Notice) -> str:
@@ -287,7 +316,7 @@ def _facts(notice: Notice) -> list[str]:
     if notice.mirrors == 1:
         (member,) = notice.members
         names = [
-            ("Rule" if notice.about in _ABOUT_RULES else "Mirror", str(member.mirror)),
+            ("Rule" if _is_of_rules(notice) else "Mirror", name_of(member.mirror)),
             ("Upstream", member.upstream),
         ]
         return [*_lines([*names, *facts]), *_cause(member), *_lines(others)]
@@ -306,7 +335,7 @@ def _labelled(label: str, text: str) -> str:
 def _list(notice: Notice) -> list[str]:
     lines = []
     for member, cause in zip(notice.members, causes_of(notice)[1], strict=True):
-        lines += [f"  {member.mirror}", *([f"      {cause}"] if cause else [])]
+        lines += [f"  {name_of(member.mirror)}", *([f"      {cause}"] if cause else [])]
     more = notice.mirrors - len(notice.members)
     return [*lines, *([f"  and {more:,} more"] if more else [])]
 
@@ -316,18 +345,55 @@ def _cause(member: Alert) -> list[str]:
     return [f"{'' if number else 'Cause:':<{_LABEL_WIDTH}}{line}" for number, line in enumerate(lines)]
 
 
+def name_of(subject: Subject) -> str:
+    """Name what an alert is about."""
+    if isinstance(subject, RuleKey):
+        return f"rule {subject.rule} of {subject.repository}"
+    return one_line(str(subject), 500)
+
+
+def _is_of_rules(notice: Notice) -> bool:
+    return notice.about in _ABOUT_RULES or notice.rules == notice.mirrors
+
+
+def _copies(notice: Notice) -> str:
+    """Say what ECR serves while mirrors are not fresh."""
+    copied, uncopied = notice.copied, notice.uncopied
+    if copied and uncopied:
+        return f"ECR serves the last copies of {copied:,} of them; of the other {uncopied:,} it has none yet."
+    if copied:
+        return "ECR serves the last copy meanwhile." if copied == 1 else "ECR serves the last copies meanwhile."
+    if uncopied:
+        return f"ECR has no {'copy' if uncopied == 1 else 'copies'} yet: there is nothing to pull."
+    return ""
+
+
 def _who(notice: Notice) -> str:
     if notice.mirrors == 1:
-        return one_line(str(notice.members[0].mirror), 500)
+        return name_of(notice.members[0].mirror)
     return f"{_number(notice, notice.mirrors)} of {notice.host}"
 
 
 def _what(notice: Notice) -> str:
     words, is_one = WORDS[notice.about], notice.mirrors == 1
+    if notice.is_over and _is_of_rules(notice) and notice.about not in _ABOUT_RULES:
+        words = WORDS[AlertKind.UNLISTED]
     if notice.is_over:
         return words.over_one if is_one else words.over_many
+    if _is_of_rules(notice) and notice.about not in _ABOUT_RULES:
+        return f"{WORDS[AlertKind.UNLISTED].one}: {words.one.partition(': ')[2]}"
+    if notice.about is AlertKind.STALE and notice.uncopied == notice.mirrors:
+        return "is missing in ECR: it is not copied yet" if is_one else "are missing in ECR: they are not copied yet"
     return (words.one if is_one else words.many) + (" and restored" if notice.restored else "")
 
 
 def _number(notice: Notice, count: int) -> str:
-    return f"{count:,} {'rule' if notice.about in _ABOUT_RULES else 'mirror'}" + "s" * (count != 1)
+    if _is_of_rules(notice):
+        return _counted(count, "rule")
+    if notice.rules and count == notice.mirrors:
+        return f"{_counted(count - notice.rules, 'mirror')} and {_counted(notice.rules, 'rule')}"
+    return f"{count:,} mirrors and rules" if notice.rules else _counted(count, "mirror")
+
+
+def _counted(count: int, noun: str) -> str:
+    return f"{count:,} {noun}" + "s" * (count != 1)

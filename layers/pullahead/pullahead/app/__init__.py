@@ -36,6 +36,7 @@ from pullahead.messages import (
     UnitRequest,
 )
 from pullahead.mirrors.rate_limit_budget import UpstreamUse
+from pullahead.oci import Repository
 from pullahead.on_demand.follow import FollowDemands
 from pullahead.refresh.copy_unit import CopyUnit
 from pullahead.refresh.parallel_read import ParallelRead
@@ -99,10 +100,12 @@ class Application(Adapters):
     def plan_copy(self, request: RefreshRequest) -> PlanResult:
         """Plan a copy."""
         self._current_rules.as_of(request.stale_since)
+        self._credentials.forget_failures()
         return plan_copy(request, self._rules, self._upstream, self._target, self._plans, self._find_mounts)
 
     def copy_blobs(self, request: UnitRequest, remaining_seconds: Callable[[], float]) -> UnitRequest:
         """Copy one unit of a plan, or as much of it as there is time for."""
+        self._credentials.forget_failures()
         return self._copy_unit(request, remaining_seconds)
 
     def publish_image(self, request: RefreshRequest) -> PublishResult:
@@ -167,7 +170,12 @@ class Application(Adapters):
             self._clock,
             self._upstream.quota,
             self._select_mirrors,
+            forget_access=self._forget_access,
         )
+
+    def _forget_access(self, repository: Repository) -> None:
+        self._credentials.forget(repository)
+        self._upstream.forget_access(repository)
 
     @cached_property
     def _select_mirrors(self) -> MirrorSelector:

@@ -34,11 +34,15 @@ class StepFunctionsRefreshes:
 
     def is_running(self, name: str) -> bool:
         """Whether the execution runs; one that was never started does not."""
+        return self.state_of(name) is StartResult.RUNNING
+
+    def state_of(self, name: str) -> StartResult | None:
+        """Whether the execution runs, has succeeded or has ended otherwise; None if it was never started."""
         try:
-            return self._describe(name) is StartResult.RUNNING
+            return self._describe(name)
         except StorageError as error:
             if error_code(error) == "ExecutionDoesNotExist":
-                return False
+                return None
             raise
 
     def _describe(self, name: str) -> StartResult:

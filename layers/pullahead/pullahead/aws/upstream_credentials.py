@@ -5,7 +5,8 @@ repository credentials in an AWS Secrets Manager secret"); `{"username", "passwo
 or `NAME:SECRET` as plain text. A token alone does not do: which name goes with it differs from registry to registry.
 
 Credentials are cached. One that a registry refuses is looked up again at most once a minute, so that a registry which
-refuses everything cannot trigger an AWS call per request. No value of a secret is ever logged or part of an error.
+refuses everything cannot trigger an AWS call per request; a check that a person asks for looks it up at once. No value
+of a secret is ever logged or part of an error, except the name of its user.
 """
 
 from collections.abc import Callable, Hashable
@@ -64,6 +65,14 @@ class CredentialCache:
         if isinstance(result, LookupFailedError):
             raise LookupFailedError(result.kind, result.cause, result.advice)
         return result
+
+    def forget(self, key: Hashable) -> None:
+        """Drop what was found for a key, or that nothing was."""
+        self._cache.discard_where(lambda each, _: each == key)
+
+    def forget_failures(self) -> None:
+        """Drop all failures."""
+        self._cache.discard_where(lambda _, found: isinstance(found.result, LookupFailedError))
 
     def refuse(self, key: Hashable, credential: Credential) -> None:
         """Drop a credential that a registry refuses, unless it was looked up less than a minute ago."""
@@ -181,6 +190,16 @@ class UpstreamCredentials:
                 advice=failure.advice,
             ) from None
 
+    def forget(self, repository: Repository) -> None:
+        """Forget the credential of a repository, or that there is none: the next use looks it up again."""
+        source = self._source_of(repository)
+        if source is not None:
+            self._cache.forget((repository.registry, source.secret, source.role))
+
+    def forget_failures(self) -> None:
+        """Forget which credentials could not be found."""
+        self._cache.forget_failures()
+
     def refused(self, repository: Repository, credential: Credential) -> None:
         """Drop a credential that the registry refuses, so that it is read again; at most once a minute."""
         source = self._source_of(repository)
@@ -208,7 +227,7 @@ class UpstreamCredentials:
         now = self._clock()
         try:
             answer = self._clients.of("secretsmanager", _region_of(secret), role).get_secret_value(SecretId=secret)
-            credential = read_secret(_text_of(answer), host)
+            credential = read_secret(_text_of(answer), host).found_in(f"the secret {secret}")
         except UnknownFormatError as error:
             raise LookupFailedError(AccessDeniedError, f"the secret {secret} for {host}: {error}", FORMATS) from None
         except (ClientError, BotoCoreError) as error:
@@ -221,7 +240,8 @@ class UpstreamCredentials:
         except (ClientError, BotoCoreError) as error:
             raise _token_failure(error, host, role) from None
         return CachedCredential(
-            from_basic(answer["authorizationToken"]), answer["expiresAt"].timestamp() - _EARLY_SECONDS
+            from_basic(answer["authorizationToken"]).found_in(f"ECR's token for {role or 'Pullahead itself'}"),
+            answer["expiresAt"].timestamp() - _EARLY_SECONDS,
         )
 
 

@@ -22,20 +22,22 @@ from pullahead.mirrors.rate_limit_budget import (
     oldest_first,
     request_order,
 )
-from pullahead.mirrors.record import MirrorRecord, State
+from pullahead.mirrors.record import ManualCheck, MirrorRecord, State, Trigger
 from pullahead.mirrors.refresh_outcome import after_abort
-from pullahead.mirrors.store import RecordStore
-from pullahead.oci import Descriptor, Digest
+from pullahead.mirrors.store import RecordStore, update_record
+from pullahead.oci import Descriptor, Digest, Repository
 from pullahead.oci.registries import PublishedDigests, Upstream
 from pullahead.refresh.ports import StartResult
 from pullahead.refresh.request import refresh_request
 from pullahead.rules.mirror_key import MirrorKey
 from pullahead.rules.model import Mirror, Rules
+from pullahead.text import one_line
 
 StartRefresh = Callable[[RefreshRequest], StartResult]
 """Starts a refresh, or queues it. Raises: StorageError."""
 
 _THREADS = 8
+_MAX_NOTED_CHARACTERS = 500
 _MAX_ATTEMPTS = 5
 
 
@@ -53,6 +55,10 @@ class CheckResult(NamedTuple):
     changed: bool = False
     error: PullaheadError | None = None
     deferred: bool = False
+
+
+def remember_access(_repository: Repository) -> None:
+    """Keep what is known of a repository's credential."""
 
 
 def unknown_quota(_registry: str) -> RemainingQuota | None:
@@ -74,7 +80,10 @@ class CheckMirrors:
         clock: Clock,
         quota: QuotaOf = unknown_quota,
         select: MirrorSelector | None = None,
+        *,
+        forget_access: Callable[[Repository], None] = remember_access,
     ) -> None:
+        """`forget_access` makes the next request to an upstream repository look up its credential again."""
         self._rules, self._upstream, self._published_digests = rules, upstream, published_digests
         self._records, self._start_refresh, self._outbox_sender, self._clock = (
             records,
@@ -84,6 +93,7 @@ class CheckMirrors:
         )
         self._quota = quota
         self._select = select or MirrorSelector(records)
+        self._forget_access = forget_access
 
     def __call__(self, request: CheckRequest) -> list[CheckResult]:
         """Check the tags of one request; tags that no rule follows are skipped.
@@ -94,6 +104,9 @@ class CheckMirrors:
         mirrors, known = self._select(request, rules)
         if not mirrors:
             return []
+        if request.reason == "manual":
+            for upstream in {mirror.upstream.repository for mirror in mirrors}:
+                self._forget_access(upstream)  # the person may just have corrected it
         published = self._published(request.repository, [mirror.tag for mirror in mirrors])
         skippable = mirrors if request.reason != "manual" else []
         unchanged = [m for m in skippable if needs_no_upstream_check(m, known.get(m.key), published(m.tag))]
@@ -103,7 +116,7 @@ class CheckMirrors:
         results = [
             *(CheckResult(mirror.key, State.FRESH, "immutable, and ECR serves it") for mirror in unchanged),
             *(
-                self._conclude(mirror, observations[mirror], known.get(mirror.key), allowance)
+                self._conclude(request, mirror, observations[mirror], known.get(mirror.key), allowance)
                 for mirror in oldest_first(checked, known)
             ),
         ]
@@ -131,27 +144,47 @@ class CheckMirrors:
             return error
 
     def _conclude(
-        self, mirror: Mirror, observed: Observation, known: MirrorRecord | None, allowance: Allowance
+        self,
+        request: CheckRequest,
+        mirror: Mirror,
+        observed: Observation,
+        known: MirrorRecord | None,
+        allowance: Allowance,
     ) -> CheckResult:
         try:
             for _ in range(_MAX_ATTEMPTS):
                 try:
-                    return self._act(mirror, observed, known, allowance)
+                    result = self._act(mirror, observed, known, allowance, Trigger(request.reason))
                 except ConflictError:  # the observation may be older than what was written there: observe again
                     known = self._records.load([mirror.key]).get(mirror.key)
                     ((_, observed),) = self._observe([mirror], self._published(mirror.repository, [mirror.tag]))
+                    continue
+                if request.reason == "manual":
+                    self._note_manual(request, result)
+                return result
             raise ConflictError(f"the record of {mirror.key} was changed by others {_MAX_ATTEMPTS} times in a row")
         except PullaheadError as error:
             return CheckResult(mirror.key, None, str(error), error=error)
 
+    def _note_manual(self, request: CheckRequest, result: CheckResult) -> None:
+        """Note the result for the person who asked: a check that finds nothing new leaves no other trace."""
+        started = result.started in (StartResult.STARTED, StartResult.RUNNING, StartResult.WAITING)
+        note = ManualCheck(request.asked_at, self._clock(), one_line(result.reason, _MAX_NOTED_CHARACTERS), started)
+        update_record(self._records, result.mirror, lambda known: known and known.with_changes(manual=note))
+
     def _act(
-        self, mirror: Mirror, observed: Observation, known: MirrorRecord | None, allowance: Allowance
+        self,
+        mirror: Mirror,
+        observed: Observation,
+        known: MirrorRecord | None,
+        allowance: Allowance,
+        trigger: Trigger,
     ) -> CheckResult:
         if mirror.guessed and known is None and not isinstance(observed.upstream, Descriptor):
             return CheckResult(mirror.key, None, f"not followed: {observed.upstream}")  # no record, no alert
         if upstream_not_asked(observed):
             return self._defer(mirror, str(observed.upstream), known)
-        verdict = judge(observed, known, mirror, self._clock())
+        verdict = judge(observed, known, mirror, self._clock(), trigger)
         record = self._save(mirror, verdict.record, known)
         started, shortage = None, None
         if verdict.refresh and isinstance(observed.upstream, Descriptor):

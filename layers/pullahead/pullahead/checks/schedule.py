@@ -24,8 +24,17 @@ def is_due(mirror: Mirror, last: datetime | None, now: datetime) -> bool:
 
 def next_moment(mirror: Mirror, now: datetime) -> datetime:
     """Return the mirror's next time; the first schedule after it queues the check."""
-    every = mirror.check_every.total_seconds()
-    phase = _phase(str(mirror.key)) * every
+    return _next_time(str(mirror.key), mirror.check_every, now)
+
+
+def next_listing(rule: Rule, now: datetime) -> datetime:
+    """Return the next time of a rule that selects from a listing."""
+    return _next_time(rule.name, rule.check_every, now)
+
+
+def _next_time(key: str, check_every: timedelta, now: datetime) -> datetime:
+    every = check_every.total_seconds()
+    phase = _phase(key) * every
     seconds = ((now.timestamp() - phase) // every + 1) * every + phase
     return datetime.fromtimestamp(seconds, now.tzinfo)
 

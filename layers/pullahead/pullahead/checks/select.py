@@ -132,8 +132,6 @@ class MirrorSelector:
             now = [mirror._replace(restored=True) for mirror in now]
         if request.reason in _GUESSES:
             now = [mirror._replace(guessed=_is_guess(mirror, rules, known)) for mirror in now]
-        if request.reason == "manual":
-            known = {key: record.with_changes(failure=None) for key, record in known.items()}  # try now, not later
         return SelectedMirrors(now, known)
 
     def named_by(self, request: CheckRequest, rules: Rules) -> list[Mirror]:

@@ -93,7 +93,8 @@ def ecr_credential(host: str, *, attempts: int = _ATTEMPTS) -> Credential | None
     except (BotoCoreError, ClientError) as error:
         cause = error.response["Error"]["Code"] if isinstance(error, ClientError) else type(error).__name__
         raise ConfigError(f"GetAuthorizationToken for {host} failed: {cause}; check the AWS credentials") from None
-    return from_basic(answer["authorizationData"][0]["authorizationToken"])
+    credential = from_basic(answer["authorizationData"][0]["authorizationToken"])
+    return credential.found_in("the AWS credentials of this command")
 
 
 def _values_of(keys: RoleKeys) -> tuple[str, str, str]:

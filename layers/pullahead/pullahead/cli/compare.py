@@ -24,6 +24,9 @@ from pullahead.text import count_text
 UNDETERMINED = frozenset({State.UNKNOWN, State.BLOCKED})
 """States of tags that could not be compared, or that need an operator."""
 
+_EXPLAINED = frozenset({State.STALE, State.GONE})
+"""States whose reason a line of a tag gives; of those that could not be compared stderr says why."""
+
 _STATE_WIDTH = max(len(state) for state in State)
 _PROGRESS_SECONDS = 5.0
 
@@ -145,7 +148,7 @@ def section_text(section: Section, notes: Callable[[TagStatus], list[str]]) -> s
 
 
 def _tag_line(tag: TagStatus, notes: list[str]) -> str:
-    if tag.state is State.STALE:
+    if tag.state in _EXPLAINED:
         notes = [tag.reason, *notes]
     line = f"{tag.state.lower():{_STATE_WIDTH}} {tag.mirror.tag}"
     return f"{line}  {'; '.join(notes)}" if notes else line
@@ -154,7 +157,7 @@ def _tag_line(tag: TagStatus, notes: list[str]) -> str:
 def stale_line(tag: TagStatus) -> str:
     """Describe a tag that is not fresh in one line."""
     line = f"{tag.state.lower():{_STATE_WIDTH}} {tag.mirror.key} ({tag.mirror.upstream})"
-    return f"{line} {tag.reason}" if tag.state is State.STALE else line
+    return f"{line} {tag.reason}" if tag.state in _EXPLAINED else line
 
 
 def unlisted_line(unlisted: ListingFailure) -> str:

@@ -63,10 +63,13 @@ class DockerConfig:
         helper = find_login(config.cred_helpers or {}, repository) or config.creds_store
         stored = self._ask_helper(helper, host) if helper else None
         if stored is not None:
-            return self._checked(host, stored.username, stored.secret, is_identity=stored.username == _TOKEN_USER)
+            is_identity = stored.username == _TOKEN_USER
+            checked = self._checked(host, stored.username, stored.secret, is_identity=is_identity)
+            return checked.found_in(f"docker-credential-{helper}")
         entries = {key: entry for key, entry in (config.auths or {}).items() if bytes(entry) != b"null"}
         entry = find_login(entries, repository)
-        return None if entry is None else self._read(host, entry)
+        found = None if entry is None else self._read(host, entry)
+        return None if found is None else found.found_in(str(self._path))
 
     def _load(self) -> _Config:
         try:

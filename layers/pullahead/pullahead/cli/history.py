@@ -1,11 +1,12 @@
-"""`pullahead history`: which states a mirror was in, and for how long."""
+"""`pullahead history`: which states a mirror was in, for how long, what led to them, and why."""
 
 import argparse
+import textwrap
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 
 from pullahead.cli.options import add_output_options, describe
-from pullahead.cli.output import DONE, write_result
+from pullahead.cli.output import DONE, terminal_width, write_result
 from pullahead.cli.stack import (
     DeployedStack,
     add_mirror_argument,
@@ -13,11 +14,13 @@ from pullahead.cli.stack import (
     deployed_stack,
     now,
 )
+from pullahead.dashboard.states import TRIGGER_TEXTS
 from pullahead.errors import ConfigError
 from pullahead.mirrors.record import Transition, transitions_of
 from pullahead.rules.mirror_key import MirrorKey
-from pullahead.text import moment_text, span_text
+from pullahead.text import moment_text, one_line, span_text
 
+_INDENT = " " * 6
 _MAX_DAYS = 30  # as long as transitions are kept
 
 
@@ -25,7 +28,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Describe the command."""
     describe(
         parser,
-        "Show which states a mirror of the deployed stack was in, when each began, and how long it lasted.",
+        "Show which states a mirror of the deployed stack was in, when each began, how long it lasted, what made "
+        "Pullahead notice (schedule, webhook, push, ...), and why. The last ten states keep their causes.",
         "history mirror/python:3.13 --days 30",
     )
     add_mirror_argument(parser)
@@ -50,20 +54,36 @@ def show_history(arguments: argparse.Namespace, stack: DeployedStack) -> int:
     if record is None:
         raise ConfigError(f"{mirror} has no record; run `pullahead status` to list all mirrors")
     transitions = transitions_of(record, at - timedelta(days=arguments.days))
-    document = [{"at": each.at, "state": each.state} for each in transitions]
-    text = "\n".join(history_lines(transitions, at))
+    document = [
+        {"at": each.at, "state": each.state, "trigger": each.trigger or None, "cause": one_line(each.cause) or None}
+        for each in transitions
+    ]
+    text = "\n".join(history_lines(transitions, at, terminal_width()))
     write_result(arguments, text, {"mirror": str(mirror), "transitions": document})
     return DONE
 
 
-def history_lines(transitions: Sequence[Transition], at: datetime) -> list[str]:
-    """Describe when each state began, and how long it lasted."""
+def history_lines(transitions: Sequence[Transition], at: datetime, width: int | None = None) -> list[str]:
+    """Describe when each state began, how long it lasted, and why; causes are wrapped to `width` characters."""
+    spans = [_span(transitions, number, at) for number in range(len(transitions))]
+    span_width = max(map(len, spans), default=0)
     lines = []
-    for number, each in enumerate(transitions, 1):
-        is_last = number == len(transitions)
-        span = span_text((at if is_last else transitions[number].at) - each.at)
-        lines.append(f"{moment_text(each.at)}  {each.state.value:<8} {span}{' so far' if is_last else ''}")
+    for each, span in zip(transitions, spans, strict=True):
+        head = f"{moment_text(each.at)}  {each.state.value:<8} "
+        why = ": ".join(filter(None, (TRIGGER_TEXTS[each.trigger], one_line(each.cause))))
+        if not why:
+            lines.append(f"{head}{span}")
+        elif width is None or len(head) + span_width + 2 + len(why) <= width:
+            lines.append(f"{head}{span:<{span_width}}  {why}")
+        else:
+            lines += [f"{head}{span}", *textwrap.wrap(why, width, initial_indent=_INDENT, subsequent_indent=_INDENT)]
     return lines
+
+
+def _span(transitions: Sequence[Transition], number: int, at: datetime) -> str:
+    is_last = number == len(transitions) - 1
+    until = at if is_last else transitions[number + 1].at
+    return f"{span_text(until - transitions[number].at)}{' so far' if is_last else ''}"
 
 
 def _parse_days(text: str) -> int:

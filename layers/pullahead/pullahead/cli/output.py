@@ -1,7 +1,10 @@
 """What commands write: the result to stdout, messages to stderr, and an exit code that means one thing."""
 
 import argparse
+import shutil
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any, Final
 
 import msgspec
@@ -31,6 +34,29 @@ def write_result(arguments: argparse.Namespace, text: str, document: Any) -> Non
         write_document(document)
     elif not arguments.quiet:
         write_text(text)
+
+
+_interruption: list[str] = []
+
+
+@contextmanager
+def said_if_interrupted(note: str) -> Iterator[None]:
+    """Say what goes on without the command, should it be interrupted meanwhile."""
+    _interruption[:] = [note]
+    try:
+        yield
+    finally:
+        _interruption.clear()
+
+
+def interruption_note() -> str:
+    """What to say beside that the command was interrupted; "" for nothing."""
+    return f"; {_interruption[0]}" if _interruption else ""
+
+
+def terminal_width() -> int | None:
+    """The width of the terminal that stdout is; None if it is none: then nothing is cut or wrapped."""
+    return shutil.get_terminal_size().columns if sys.stdout.isatty() else None
 
 
 def say(message: str) -> None:

@@ -7,7 +7,7 @@ import sys
 from types import FrameType, TracebackType
 
 from pullahead.cli.main import main
-from pullahead.cli.output import say
+from pullahead.cli.output import interruption_note, say
 
 _SHOW_CURSOR = b"\x1b[?25h"  # progress bars hide it
 
@@ -44,8 +44,8 @@ def accept_any_text() -> None:
 def _end_at_once(number: int, _frame: FrameType | None) -> None:
     # Not through sys.stderr, which the interrupted code may be writing to.
     cursor = _SHOW_CURSOR + b"\r\n" if os.isatty(2) else b""
-    what = b"interrupted" if number == signal.SIGINT else b"terminated"
-    os.write(2, cursor + b"pullahead: " + what + b"\n")
+    what = f"{'interrupted' if number == signal.SIGINT else 'terminated'}{interruption_note()}"
+    os.write(2, cursor + f"pullahead: {what}\n".encode(errors="replace"))
     os._exit(128 + number)
 
 

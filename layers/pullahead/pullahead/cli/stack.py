@@ -17,18 +17,17 @@ from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError, 
 
 from pullahead.aws.pauses import DynamoPauses
 from pullahead.aws.records import DynamoRecords
-from pullahead.aws.s3 import S3RulesState
+from pullahead.aws.s3 import S3PlanStore, S3RulesState
 from pullahead.aws.sqs import SqsCheckQueue, SqsDeadLetters
-from pullahead.cli.options import RULES_FILE, UsageError
+from pullahead.aws.stepfunctions import StepFunctionsRefreshes
+from pullahead.cli.options import RULES_FILE, UsageError, parsed_by
 from pullahead.cli.output import say
 from pullahead.cli.rules_file import read_rules
+from pullahead.dashboard.find_subjects import parse_mirror_name
 from pullahead.dead_letters import DeadLetterQueue, DeadLetterQueues, SourceQueue
 from pullahead.errors import ConfigError, StorageError
-from pullahead.oci.reference import InvalidReferenceError, parse_reference
 from pullahead.rules.active import CurrentRules
-from pullahead.rules.mirror_key import MirrorKey
 from pullahead.rules.model import Rules
-from pullahead.rules.repository_names import is_repository_name
 
 _CONFIG = Config(retries={"mode": "standard", "total_max_attempts": 3}, connect_timeout=5, read_timeout=30)
 _DEFAULT_STACK = "pullahead"
@@ -39,6 +38,7 @@ _PERMISSIONS = {
     "BatchGetItem": "dynamodb:BatchGetItem",
     "ChangeMessageVisibilityBatch": "sqs:ChangeMessageVisibility",
     "DeleteMessage": "sqs:DeleteMessage",
+    "DescribeExecution": "states:DescribeExecution",
     "DescribeStacks": "cloudformation:DescribeStacks",
     "GetObject": "s3:GetObject",
     "GetQueueAttributes": "sqs:GetQueueAttributes",
@@ -81,7 +81,12 @@ def add_stack_option(parser: "argparse._ActionsContainer") -> None:
 
 def add_mirror_argument(parser: argparse.ArgumentParser) -> None:
     """Add the mirror that a command is about."""
-    parser.add_argument("mirror", metavar="MIRROR", type=_parse_mirror, help="REPOSITORY:TAG, as in Amazon ECR")
+    parser.add_argument(
+        "mirror",
+        metavar="MIRROR",
+        type=parsed_by(parse_mirror_name),
+        help="REPOSITORY:TAG as in Amazon ECR, or the image's address there",
+    )
 
 
 def add_rules_option(parser: argparse.ArgumentParser) -> None:
@@ -123,6 +128,16 @@ class DeployedStack:
         return SqsCheckQueue(self._client("sqs"), self._output("ChecksQueueUrl"))
 
     @cached_property
+    def refreshes(self) -> StepFunctionsRefreshes:
+        """The executions of the refresh state machine."""
+        return StepFunctionsRefreshes(self._client("stepfunctions"), self._output("RefreshStateMachineArn"))
+
+    @cached_property
+    def plans(self) -> S3PlanStore:
+        """The plans of refreshes."""
+        return S3PlanStore(self._client("s3"), self._output("PlansBucketName"))
+
+    @cached_property
     def dead_letters(self) -> DeadLetterQueues:
         """The dead-letter queues of checks, and of pulls if the stack has on-demand rules."""
         queues: dict[SourceQueue, DeadLetterQueue] = {"checks": self._dead_letters("Checks")}
@@ -157,8 +172,18 @@ class DeployedStack:
             )
         return found
 
+    @property
+    def home(self) -> str:
+        """The account and the Region of the stack, divided by a space; "" if only its table is known."""
+        parts = [] if self._location.table is not None else self._stack["StackId"].split(":")
+        return f"{parts[4]} {parts[3]}" if len(parts) > 4 else ""
+
     @cached_property
     def _outputs(self) -> dict[str, str]:
+        return {output["OutputKey"]: output["OutputValue"] for output in self._stack.get("Outputs", [])}
+
+    @cached_property
+    def _stack(self) -> dict[str, Any]:
         stack = self._location.stack
         try:
             (found,) = self._client("cloudformation").describe_stacks(StackName=stack)["Stacks"]
@@ -168,7 +193,7 @@ class DeployedStack:
                     f"stack {stack} not found in this account and Region; check --stack, AWS_PROFILE and AWS_REGION"
                 ) from None
             raise
-        return {output["OutputKey"]: output["OutputValue"] for output in found.get("Outputs", [])}
+        return dict(found)
 
     @cached_property
     def _session(self) -> boto3.Session:
@@ -205,19 +230,3 @@ def _plain(error: ClientError | BotoCoreError) -> ConfigError:
         permission = _PERMISSIONS.get(operation, operation)
         return ConfigError(f"AWS denied {operation}: the permission {permission} is missing (see docs/cli.md)")
     return ConfigError(f"{operation} failed with {code}: {error.response.get('Error', {}).get('Message', '')}")
-
-
-def _parse_mirror(text: str) -> MirrorKey:
-    repository, _, tag = text.rpartition(":")
-    if not is_repository_name(repository) or not _is_tag(tag):
-        raise argparse.ArgumentTypeError(
-            f"invalid mirror {text[:80]!r}; use REPOSITORY:TAG, such as mirror/python:3.13"
-        )
-    return MirrorKey(repository, tag)
-
-
-def _is_tag(text: str) -> bool:
-    try:
-        return parse_reference(f"example.com/a:{text}").tag == text
-    except InvalidReferenceError:
-        return False

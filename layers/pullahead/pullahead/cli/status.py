@@ -11,13 +11,15 @@ from threading import Event
 from types import MappingProxyType
 from typing import Any, Final, NamedTuple
 
-from rich.console import Console, Group
+from rich.cells import cell_len
+from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
 from rich.live import Live
+from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
 from pullahead.cli.options import UsageError, add_output_options, describe
-from pullahead.cli.output import DONE, STALE, write_document
+from pullahead.cli.output import DONE, STALE, write_document, write_text
 from pullahead.cli.stack import DeployedStack, add_rules_option, add_stack_options, deployed_stack, now
 from pullahead.dashboard.mirror_rows import Row, row_of, worst_first
 from pullahead.dashboard.states import STATE_MEANINGS
@@ -27,8 +29,11 @@ from pullahead.rules.model import Rules
 from pullahead.text import moment_text, span_text
 
 WATCH_SECONDS = 5.0
-_NOT_A_TERMINAL_WIDTH = 220
+_WIDE = 130  # below, what is wrong has lines of its own
+_MIN_NAME = 12
+_INDENT = 2
 _NEVER: Final = "-"
+_HEADINGS: Final = ("State", "Mirror", "Not fresh for", "Copied", "Why")
 
 
 class MirrorRow(NamedTuple):
@@ -88,8 +93,12 @@ def show_status(arguments: argparse.Namespace, stack: DeployedStack) -> int:
     status = read_status(arguments, stack)
     if arguments.json:
         write_document(status_document(status))
-    elif not arguments.quiet:
+    elif arguments.quiet:
+        pass
+    elif sys.stdout.isatty():
         _console().print(status_table(status.mirrors, status.checked_at, status.at))
+    else:
+        write_text("\n".join(status_lines(status.mirrors, status.checked_at, status.at)))
     return STALE if arguments.check and not status.is_fresh else DONE
 
 
@@ -100,7 +109,7 @@ def read_status(arguments: argparse.Namespace, stack: DeployedStack) -> Status:
     records = [record for record in active if str(record.key).startswith(arguments.prefix)]
     heartbeat, paused, at = stack.records.load_heartbeat(), stack.pauses.paused_rules(), now()
     rules = stack.rules(arguments.rules) if paused else None  # to find out which mirrors are paused
-    rows = [row_of(record, at) for record in worst_first(records)]
+    rows = [row_of(record, at, max_cause=None) for record in worst_first(records)]
     shown = [row for row in rows if not (arguments.stale and row.state in SETTLED)]
     mirrors = [MirrorRow(row, _is_paused(row, rules, paused)) for row in shown]
     return Status(mirrors, heartbeat.at if heartbeat is not None else None, at)
@@ -155,7 +164,7 @@ def _is_paused(row: Row, rules: Rules | None, paused: frozenset[str]) -> bool:
 
 
 def _console() -> Console:
-    return Console(file=sys.stdout, width=None if sys.stdout.isatty() else _NOT_A_TERMINAL_WIDTH, highlight=False)
+    return Console(file=sys.stdout, highlight=False)
 
 
 class _Style(NamedTuple):
@@ -177,25 +186,94 @@ _STYLES: Final[Mapping[State, _Style]] = MappingProxyType(
 )
 
 
-def status_table(mirrors: Sequence[MirrorRow], checked_at: datetime | None, at: datetime) -> Group:
-    """Draw mirrors in the given order, and a summary below."""
+class StatusTable(NamedTuple):
+    """Mirrors in the given order, and a summary below, as wide as what it is drawn on.
+
+    With little room, what is wrong with a mirror has lines of its own below it.
+    """
+
+    mirrors: Sequence[MirrorRow]
+    checked_at: datetime | None
+    at: datetime
+
+    def __rich_console__(self, _console: Console, options: ConsoleOptions) -> RenderResult:
+        """Draw the table."""
+        if self.mirrors:
+            rows = [_cells(mirror) for mirror in self.mirrors]
+            yield _wide(rows) if options.max_width >= _WIDE else _narrow(rows, options.max_width)
+        yield Text(summary_text(self.mirrors, self.checked_at, self.at), style="dim")
+
+
+class _Cells(NamedTuple):
+    state: Text
+    mirror: str
+    unfresh_for: str
+    copied: str
+    why: str
+
+
+def _cells(mirror: MirrorRow) -> _Cells:
+    row = mirror.row
+    unfresh_for = _NEVER if row.unfresh_for is None else span_text(row.unfresh_for)
+    copied = _NEVER if row.copy_age is None else f"{span_text(row.copy_age)} ago"
+    return _Cells(_state_text(row.state), str(row.key), unfresh_for, copied, _why(mirror))
+
+
+def _wide(rows: Sequence[_Cells]) -> Table:
     table = Table(box=None, padding=(0, 2, 0, 0), header_style="bold")
-    table.add_column("State", no_wrap=True)
-    table.add_column("Mirror", overflow="fold")
-    table.add_column("Not fresh for", no_wrap=True, justify="right")
-    table.add_column("Copied", no_wrap=True, justify="right")
-    table.add_column("Why", overflow="fold")
-    for mirror in mirrors:
-        row = mirror.row
-        table.add_row(
-            _state_text(row.state),
-            Text(str(row.key)),
-            Text(_NEVER if row.unfresh_for is None else span_text(row.unfresh_for)),
-            Text(_NEVER if row.copy_age is None else f"{span_text(row.copy_age)} ago"),
-            Text(_why(mirror)),
+    table.add_column(_HEADINGS[0], no_wrap=True)
+    table.add_column(_HEADINGS[1], overflow="fold")
+    table.add_column(_HEADINGS[2], no_wrap=True, justify="right")
+    table.add_column(_HEADINGS[3], no_wrap=True, justify="right")
+    table.add_column(_HEADINGS[4], overflow="fold")
+    for state, *texts in rows:
+        table.add_row(state, *map(Text, texts))
+    return table
+
+
+def _narrow(rows: Sequence[_Cells], width: int) -> Group:
+    heads = _Cells(Text(_HEADINGS[0]), *_HEADINGS[1:4], "")
+    widths = [max(cell_len(str(each[place])) for each in (heads, *rows)) for place in range(4)]
+    widths[1] = min(widths[1], max(_MIN_NAME, width - sum(widths) + widths[1] - 6))  # two spaces between columns
+    lines: list[RenderableType] = [_grid(heads, widths, style="bold")]
+    for row in rows:
+        lines.append(_grid(row, widths))
+        if row.why:
+            lines.append(Padding(Text(row.why, overflow="fold"), (0, 0, 0, _INDENT)))
+    return Group(*lines)
+
+
+def _grid(cells: _Cells, widths: Sequence[int], style: str = "") -> Table:
+    line = Table.grid(padding=(0, 2, 0, 0))
+    for place, width in enumerate(widths):
+        line.add_column(
+            width=width, justify="left" if place < 2 else "right", no_wrap=place != 1, overflow="fold", style=style
         )
-    summary = Text(summary_text(mirrors, checked_at, at), style="dim")
-    return Group(table, summary) if mirrors else Group(summary)
+    line.add_row(cells.state, *map(Text, cells[1:4]))
+    return line
+
+
+def status_table(mirrors: Sequence[MirrorRow], checked_at: datetime | None, at: datetime) -> StatusTable:
+    """Draw mirrors in the given order, and a summary below."""
+    return StatusTable(mirrors, checked_at, at)
+
+
+def status_lines(mirrors: Sequence[MirrorRow], checked_at: datetime | None, at: datetime) -> list[str]:
+    """Write a line for each mirror, and a summary: nothing is cut, wrapped or colored, for pipes and files.
+
+    Columns are divided by two spaces or more, which no value has.
+    """
+    rows = [_cells(mirror) for mirror in mirrors]
+    texts = [[str(cell) for cell in cells] for cells in rows]
+    table = [list(_HEADINGS), *texts] if rows else []
+    widths = [max((cell_len(line[place]) for line in table), default=0) for place in range(4)]
+    lines = [
+        "  ".join(
+            [*(text + " " * (width - cell_len(text)) for text, width in zip(line, widths, strict=False)), line[4]]
+        )
+        for line in table
+    ]
+    return [*(line.rstrip() for line in lines), summary_text(mirrors, checked_at, at)]
 
 
 def summary_text(mirrors: Sequence[MirrorRow], checked_at: datetime | None, at: datetime) -> str:
@@ -216,7 +294,7 @@ def _why(mirror: MirrorRow) -> str:
     row = mirror.row
     parts = ["paused"] if mirror.paused else []
     if row.state is not State.FRESH:  # also if it was deleted as its rule says
-        parts.append(row.cause.rstrip(".") or STATE_MEANINGS[row.state])
+        parts.append(row.cause.rstrip(".") or row.means)
     if row.next_try is not None:
         parts.append(f"next retry in {span_text(row.next_try)}")
     return "; ".join(parts)

@@ -36,7 +36,7 @@ def run(arguments: argparse.Namespace) -> int:
         return FAILED
     not_found = [tag for tag in comparison.result.tags if _is_nowhere(tag)]
     for tag in not_found:
-        say(f"{tag.mirror.key} failed: upstream has no {tag.mirror.upstream}")
+        say(f"{tag.mirror.key} failed: {tag.reason} ({tag.mirror.upstream})")
     begun = time.monotonic()
     copied = _copy(arguments, comparison)
     seconds = time.monotonic() - begun

@@ -1,18 +1,23 @@
-"""Explain the state of a mirror step by step: the rule, upstream, ECR, the verdict, and what happens next.
+"""Explain the state of a mirror, or of a rule's listing: the verdict of a check, step by step. Pure.
 
-The explanation is made from the record, or from what was just observed; nothing is read or written here.
+A tag that a rule could have selected, and did not, is explained, too.
 """
 
 from datetime import datetime, timedelta
 from typing import NamedTuple
 
-from pullahead.checks.schedule import next_moment
-from pullahead.dashboard.states import STATE_MEANINGS
-from pullahead.mirrors.judge import Observation, judge
-from pullahead.mirrors.record import MirrorRecord, State
+from pullahead.checks.schedule import next_listing, next_moment
+from pullahead.dashboard.find_subjects import NamedImage, has_served
+from pullahead.dashboard.states import meaning_of
+from pullahead.mirrors.judge import Observation, judge, upstream_tag
+from pullahead.mirrors.record import MirrorRecord, Record, RuleRecord, State
+from pullahead.oci import Digest
 from pullahead.rules.mirror_key import MirrorKey
-from pullahead.rules.model import Mirror, Rules
+from pullahead.rules.model import Mirror, Rule, Rules, rule_named
+from pullahead.rules.tag_patterns import selection_text, why_unmatched
 from pullahead.text import moment_text, span_text
+
+_MAX_TAGS_SHOWN = 20
 
 
 class Step(NamedTuple):
@@ -22,13 +27,117 @@ class Step(NamedTuple):
     text: str
 
 
+class Selection(NamedTuple):
+    """Whether the rules select a tag; None where that is not known, or does not take a listing. And why."""
+
+    is_selected: bool | None = None
+    text: str = ""
+
+
 class Known(NamedTuple):
-    """What is known of a mirror: its rule, its record, and what was observed just now, if anything."""
+    """What is known of a mirror: its rule, its record, what was observed just now, if anything; whether its rule is
+    paused, and whether the rule's listing selected it."""
 
     mirror: Mirror | None
     record: MirrorRecord | None
     seen: Observation | None = None
     is_paused: bool = False
+    selection: Selection = Selection()
+
+
+class ListedRule(NamedTuple):
+    """A rule that selects tags, and the record of its listing."""
+
+    rule: Rule
+    listing: Record | None = None
+
+
+def explain_selection(tag: str, candidates: list[ListedRule], now: datetime) -> Selection:
+    """Explain whether rules that publish into a tag's repository select it, and if not, why."""
+    selections = [_selection(tag, each, now) for each in candidates if each.rule.tags.patterns]
+    chosen = next((each for each in selections if each.is_selected), None)
+    if chosen is not None or not selections:
+        return chosen or Selection()
+    is_known = all(each.is_selected is False for each in selections)
+    return Selection(False if is_known else None, "; ".join(each.text for each in selections))
+
+
+def _selection(tag: str, listed: ListedRule, now: datetime) -> Selection:
+    rule, listing = listed
+    unmatched = why_unmatched(rule.tags, tag)
+    if unmatched:
+        return Selection(False, f"{tag} is {unmatched} (rule {rule.name})")
+    if not isinstance(listing, RuleRecord):
+        due = f"its tags are listed first after {moment_text(next_listing(rule, now))}"
+        return Selection(None, f"{tag} fits rule {rule.name}, but {due}")
+    if tag in listing.followed or tag in rule.tags.names:
+        return Selection(True)
+    if listing.state is not State.FRESH:
+        return Selection(None, f"{tag} fits rule {rule.name}, but {meaning_of(listing)}: {listing.cause.rstrip('.')}")
+    if not listing.followed:
+        return Selection(None, f"{tag} fits rule {rule.name}; what the rule selects is too much to be kept, or nothing")
+    if rule.tags.newest is not None:
+        others = _joined(listing.followed)
+        return Selection(False, f"{tag} fits, but newest: {rule.tags.newest} chose {others} (rule {rule.name})")
+    return Selection(False, f"{tag} fits rule {rule.name}, but upstream did not list it when it was last asked")
+
+
+def _joined(tags: tuple[str, ...]) -> str:
+    shown = tags[:_MAX_TAGS_SHOWN]
+    if len(tags) > len(shown):
+        return f"{', '.join(shown)} and {len(tags) - len(shown)} more"
+    return " and ".join(filter(None, (", ".join(shown[:-1]), shown[-1])))
+
+
+def explain_image(named: NamedImage, home: str, record: MirrorRecord | None) -> list[Step]:
+    """Explain what an image's address says beside the mirror: its registry, and its digest."""
+    steps = []
+    if named.ecr is not None and home and home != f"{named.ecr.account} {named.ecr.region}":
+        where = f"account {named.ecr.account}, Region {named.ecr.region}"
+        steps.append(Step("registry", f"the address is in {where}, and this stack writes to another registry: {home}"))
+    if named.digest is not None:
+        steps.append(Step("image", _digest_text(named.digest, record)))
+    return steps
+
+
+def _digest_text(digest: Digest, record: MirrorRecord | None) -> str:
+    if record is None or not has_served(record, digest):
+        return f"{digest} is not recorded: it is older, or the manifest of one platform of an index, or of another tag"
+    if digest == record.published_digest:
+        return f"{digest} is what ECR serves now"
+    if digest == record.previous_digest:
+        return f"{digest} is what ECR served before; the tag has moved since: a new pull gets another image"
+    return f"{digest} is what upstream served when it was last checked, and not what ECR serves"
+
+
+def explain_listing(listed: ListedRule, now: datetime, *, is_paused: bool) -> list[Step]:
+    """Explain the listing of a rule, or that it names all its tags."""
+    rule, record = listed
+    follows = f"{rule.name} (from {rule.source.value}) follows {rule.upstream} in {rule.repository}"
+    options = f"every {span_text(rule.check_every)}, alert after {span_text(rule.alert_after)}"
+    steps = [Step("rule", f"{follows}: {options}{'; paused' if is_paused else ''}")]
+    if rule.tags.patterns or rule.tags.names:
+        steps.append(Step("selects", selection_text(rule.tags)))
+    if record is not None:
+        since = f"since {moment_text(record.since)} ({span_text(now - record.since)})"
+        cause = f": {record.cause}" if record.cause and record.state is not State.FRESH else ""
+        steps.append(Step("verdict", f"{record.state.value} {since}: {meaning_of(record)}{cause}"))
+        steps += _alert_steps(record)
+    if isinstance(record, RuleRecord):
+        what = "repositories" if rule.is_namespace else "tags"
+        kept = _joined(record.followed) if record.followed else "nothing, or too much to be kept"
+        steps.append(Step(what, f"{len(record.followed)} selected: {kept}" if record.followed else kept))
+    return [*steps, Step("next", _next_listing_text(rule, now, is_paused=is_paused))]
+
+
+def _next_listing_text(rule: Rule, now: datetime, *, is_paused: bool) -> str:
+    if is_paused:
+        return f"nothing until `pullahead resume {rule.name}`"
+    if rule.on_demand is not None:
+        return "nothing until somebody pulls a tag that it allows"
+    if not rule.tags.patterns and not rule.is_namespace:
+        return "its tags are named, so that nothing is listed; each is checked when it is due"
+    return f"the next listing is due at {moment_text(next_listing(rule, now))}, and checks what it selects"
 
 
 def explain(key: MirrorKey, known: Known, rules: Rules, now: datetime) -> list[Step]:
@@ -38,6 +147,8 @@ def explain(key: MirrorKey, known: Known, rules: Rules, now: datetime) -> list[S
         verdict = judge(known.seen, record, mirror, now)
         record, reason = verdict.record, verdict.reason
     steps = [Step("rule", _rule_text(key, known, rules))]
+    if known.selection.text:
+        steps.append(Step("selection", known.selection.text))
     if record is None:
         return [*steps, Step("next", _first_check_text(known, now))]
     return [
@@ -54,9 +165,11 @@ def explain(key: MirrorKey, known: Known, rules: Rules, now: datetime) -> list[S
 def _rule_text(key: MirrorKey, known: Known, rules: Rules) -> str:
     mirror = known.mirror
     if mirror is None:
-        return f"no rule follows {key}"
-    rule = next((rule for rule in rules.rules if rule.name == mirror.rule), None)
+        return f"no rule selects {key}" if known.selection.text else f"no rule follows {key}"
+    rule = rule_named(mirror.rule, rules)
     source = f" (from {rule.source.value})" if rule is not None else ""
+    if rule is not None and known.selection.text:
+        return f"{mirror.rule}{source} selects tags of {mirror.upstream.repository}: {selection_text(rule.tags)}"
     options = [f"every {span_text(mirror.check_every)}", f"alert after {span_text(mirror.alert_after)}"]
     options += [f"only {', '.join(mirror.platforms)}"] if mirror.platforms else []
     options += ["immutable"] if mirror.immutable else []
@@ -66,6 +179,8 @@ def _rule_text(key: MirrorKey, known: Known, rules: Rules) -> str:
 
 def _upstream_text(record: MirrorRecord) -> str:
     before = f"; it last served {record.upstream_digest}" if record.upstream_digest is not None else ""
+    if record.state is State.GONE and record.was_never_found:
+        return f"{record.upstream.rpartition(':')[0]} has no tag `{upstream_tag(record)}`; check its spelling"
     if record.state is State.GONE:
         return f"{record.upstream} no longer has the tag{before}"
     if record.state is State.UNKNOWN:
@@ -77,10 +192,12 @@ def _upstream_text(record: MirrorRecord) -> str:
 
 def _ecr_text(record: MirrorRecord) -> str:
     if record.published_digest is None:
-        return "ECR does not have the tag"
+        return "ECR does not have the tag" if record.previous_digest is None else "ECR no longer has the tag"
     wanted = record.wanted_digest
     if record.platforms and record.published_digest == wanted and wanted != record.upstream_digest:
         return f"ECR serves {record.published_digest}, upstream's index filtered to {', '.join(record.platforms)}"
+    if record.upstream_digest is None:
+        return f"ECR serves {record.published_digest}"
     is_same = record.published_digest == (wanted or record.upstream_digest)
     return f"ECR serves {record.published_digest}, which is {'the same digest' if is_same else 'another digest'}"
 
@@ -88,7 +205,9 @@ def _ecr_text(record: MirrorRecord) -> str:
 def _verdict_text(record: MirrorRecord, reason: str, now: datetime) -> str:
     # The step about upstream says why it is UNKNOWN.
     cause = "" if record.state is State.UNKNOWN else reason or record.cause
-    why = cause or STATE_MEANINGS[record.state]
+    if record.state is State.GONE:
+        cause = f"{meaning_of(record)} ({record.cause.rstrip('.')})" if record.cause else ""
+    why = cause or meaning_of(record)
     since = f"since {moment_text(record.since)} ({span_text(now - record.since)})"
     unfresh = record.unfresh_since
     late = f"; not fresh for {span_text(now - unfresh)}" if unfresh is not None and unfresh != record.since else ""
@@ -107,7 +226,7 @@ def _refresh_steps(record: MirrorRecord) -> list[Step]:
     return steps
 
 
-def _alert_steps(record: MirrorRecord) -> list[Step]:
+def _alert_steps(record: Record) -> list[Step]:
     """List the last alerts: when each was sent, whether it is over, and those that are not sent yet."""
     lines = [
         f"{sent.kind.value}, {moment_text(sent.at)}{'' if sent.kind in record.alerted else ' (over)'}"
@@ -119,26 +238,34 @@ def _alert_steps(record: MirrorRecord) -> list[Step]:
 
 
 def _first_check_text(known: Known, now: datetime) -> str:
+    if known.selection.is_selected is False:
+        return "nothing: no rule selects it. Name the tag in the rules, or select more tags"
     if known.mirror is None:
         return "nothing: add the tag to the rules, and deploy them"
-    return (
-        "nothing until the rule is resumed" if known.is_paused else f"{_check_text(known.mirror, now)}, the first one"
-    )
+    if known.is_paused:
+        return "nothing until the rule is resumed"
+    if known.mirror.on_demand:
+        return "nothing until somebody pulls it"
+    if known.selection.text:
+        return "it is checked once a listing selects it"
+    return f"{_check_text(known.mirror, now)}, the first one"
 
 
 def _next_text(record: MirrorRecord, known: Known, now: datetime) -> str:
-    if known.mirror is None:
+    if known.mirror is None or known.selection.is_selected is False:
         forgotten = f"; its record is deleted after {moment_text(record.expires_at)}" if record.expires_at else ""
-        return f"nothing: no rule follows it any more; its copy stays in ECR{forgotten}"
+        what = "follows" if known.mirror is None else "selects"
+        copy = "its copy stays in ECR" if record.published_digest is not None else "ECR has no copy"
+        return f"nothing: no rule {what} it any more; {copy}{forgotten}"
     if known.is_paused:
-        return f"nothing until `pullahead resume {known.mirror.rule}`; ECR keeps serving the last copy"
+        return f"nothing until `pullahead resume {known.mirror.rule}`; {_served_text(record)}"
     check = _check_text(known.mirror, now)
     if record.state in (State.FRESH, State.GONE, State.UNKNOWN, State.DELETED):
         return {
             State.DELETED: f"{check}; a refresh when upstream moves, or on `pullahead refresh`",
             State.FRESH: f"{check}; a refresh when upstream moves",
-            State.GONE: f"{check}; the copy in ECR stays; a refresh follows if the tag exists again",
-            State.UNKNOWN: f"{check}; ECR keeps serving the last copy until upstream answers",
+            State.GONE: f"{check}; {_kept_text(record)}; a refresh follows if the tag exists again",
+            State.UNKNOWN: f"{check}; until upstream answers, {_served_text(record)}",
         }[record.state]
     failure = record.failure
     if failure is None:
@@ -148,6 +275,16 @@ def _next_text(record: MirrorRecord, known: Known, now: datetime) -> str:
     retry = f"retried after {moment_text(failure.retry_at)}, or at once when upstream moves"
     fix = "; fix the cause first" if failure.blocking else ""
     return f"{retry}{fix}; `pullahead refresh` does not wait"
+
+
+def _served_text(record: MirrorRecord) -> str:
+    if record.published_digest is None:
+        return "there is nothing to pull: ECR has no copy"
+    return "ECR keeps serving the last copy"
+
+
+def _kept_text(record: MirrorRecord) -> str:
+    return "the copy in ECR stays" if record.published_digest is not None else "ECR has no copy"
 
 
 def _check_text(mirror: Mirror, now: datetime) -> str:

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
 from typing import Final, NamedTuple
 
-from pullahead.dashboard.states import STATE_RANKS
+from pullahead.dashboard.states import STATE_RANKS, meaning_of
 from pullahead.mirrors.record import SETTLED, MirrorRecord, Record, State, Transition
 from pullahead.rules.mirror_key import RecordKey
 from pullahead.text import one_line
@@ -25,12 +25,13 @@ class Row(NamedTuple):
     copy_age: timedelta | None  # None: Pullahead has not published it
     copied_at: datetime | None
     cause: str  # one line; empty where nothing went wrong
+    means: str  # what the state means for it
     next_try: timedelta | None
     execution: str | None  # the refresh that last published it
 
 
-def row_of(record: Record, now: datetime) -> Row:
-    """Make the row of a record."""
+def row_of(record: Record, now: datetime, max_cause: int | None = _MAX_CAUSE) -> Row:
+    """Make the row of a record; a cause longer than `max_cause` characters is cut."""
     since = unfresh_since(record)
     refresh = record.last_refresh if isinstance(record, MirrorRecord) else None
     failure = record.failure if isinstance(record, MirrorRecord) else None
@@ -43,10 +44,19 @@ def row_of(record: Record, now: datetime) -> Row:
         since,
         now - refresh.ended_at if refresh is not None else None,
         refresh.ended_at if refresh is not None else None,
-        one_line(record.cause, _MAX_CAUSE) if record.state not in SETTLED else "",
+        one_line(_cause_of(record), max_cause),
+        meaning_of(record),
         failure.retry_at - now if failure is not None and record.state not in SETTLED else None,
         refresh.execution if refresh is not None else None,
     )
+
+
+def _cause_of(record: Record) -> str:
+    if record.state in SETTLED:
+        return ""
+    if isinstance(record, MirrorRecord) and record.state is State.GONE and record.cause:
+        return f"{meaning_of(record)} ({record.cause.rstrip('.')})"
+    return record.cause
 
 
 def unfresh_since(record: Record) -> datetime | None:

@@ -1,10 +1,11 @@
-"""What each state of a mirror means, worst first."""
+"""What each state of a mirror, or of a rule's listing, means; the states worst first."""
 
 from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Final
 
-from pullahead.mirrors.record import State
+from pullahead.mirrors.judge import absence_text, upstream_tag
+from pullahead.mirrors.record import MirrorRecord, Record, RuleRecord, State, Trigger
 
 # What waits for a person, then what waits for Pullahead, then what is well.
 STATE_MEANINGS: Final[Mapping[State, str]] = MappingProxyType(
@@ -20,3 +21,39 @@ STATE_MEANINGS: Final[Mapping[State, str]] = MappingProxyType(
 )
 
 STATE_RANKS: Final[Mapping[State, int]] = MappingProxyType({state: rank for rank, state in enumerate(STATE_MEANINGS)})
+
+_LISTING_MEANINGS: Final[Mapping[State, str]] = MappingProxyType(
+    {
+        State.BLOCKED: "the tags cannot be listed until somebody acts",
+        State.GONE: "upstream has no such repository",
+        State.UNKNOWN: "the tags could not be listed",
+        State.FRESH: "the tags are listed",
+    }
+)
+
+
+TRIGGER_TEXTS: Final[Mapping[Trigger, str]] = MappingProxyType(
+    {
+        Trigger.UNKNOWN: "",
+        Trigger.SCHEDULE: "schedule",
+        Trigger.MANUAL: "a person (pullahead refresh)",
+        Trigger.PUSH: "push to ECR",
+        Trigger.DELETE: "deletion in ECR",
+        Trigger.CACHE: "pull through cache",
+        Trigger.WEBHOOK: "webhook",
+        Trigger.PULL: "pull",
+        Trigger.REFRESH: "refresh",
+    }
+)
+"""What made Pullahead find out that a state was entered, in words."""
+
+
+def meaning_of(record: Record) -> str:
+    """Say what the state of a record means for it."""
+    if isinstance(record, RuleRecord):
+        return _LISTING_MEANINGS.get(record.state, STATE_MEANINGS[record.state])
+    if isinstance(record, MirrorRecord) and record.state is State.GONE:
+        return absence_text(upstream_tag(record), was_never_found=record.was_never_found)
+    if isinstance(record, MirrorRecord) and record.state is State.MISSING and record.previous_digest is not None:
+        return "ECR no longer has the tag; a refresh is due or running"
+    return STATE_MEANINGS[record.state]

@@ -60,7 +60,7 @@ class EcrStreams:
         with translated("log in", "the registry"):
             (granted,) = self._client.get_authorization_token()["authorizationData"]
         endpoint = urlsplit(granted["proxyEndpoint"])
-        credential = from_basic(granted["authorizationToken"])
+        credential = from_basic(granted["authorizationToken"]).found_in("ECR's token for Pullahead")
         registry = OciTarget(endpoint.netloc, plain_http=endpoint.scheme == "http", credentials=lambda _: credential)
         return _Login(registry, granted["expiresAt"] - _RENEWED_BEFORE)
 

@@ -4,13 +4,21 @@ A refused or failed request to upstream is UNKNOWN, never MISSING: nothing is ov
 """
 
 from datetime import datetime, timedelta
-from typing import NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
-from pullahead.errors import AccessDeniedError, DeferredError, NotFoundError, PullaheadError, RateLimitedError
+from pullahead.errors import (
+    AccessDeniedError,
+    DeferredError,
+    NotFoundError,
+    PullaheadError,
+    RateLimitedError,
+    Side,
+    side_of_message,
+)
 from pullahead.mirrors.alert import Alert, AlertKind
 from pullahead.mirrors.demand import is_absent
 from pullahead.mirrors.rate_limit_budget import was_not_sent
-from pullahead.mirrors.record import SETTLED, MirrorRecord, Record, State
+from pullahead.mirrors.record import SETTLED, MirrorRecord, Record, RefreshFailure, State, Trigger
 from pullahead.mirrors.retirement import followed_again
 from pullahead.oci import Descriptor, Digest
 from pullahead.oci.media_types import INDEXES
@@ -43,13 +51,18 @@ def upstream_not_asked(observed: Observation) -> bool:
     return was_not_sent(observed.upstream) and not isinstance(observed.published, AccessDeniedError)
 
 
-def judge(observed: Observation, before: MirrorRecord | None, mirror: Mirror, now: datetime) -> Verdict:
+def judge(
+    observed: Observation,
+    before: MirrorRecord | None,
+    mirror: Mirror,
+    now: datetime,
+    trigger: Trigger = Trigger.SCHEDULE,
+) -> Verdict:
     """Judge an observation, in the light of the record before."""
     platforms = _platforms_of(mirror)
-    if before is not None and before.platforms != platforms:
-        before = before.with_changes(failure=None)  # the copy that failed is not the one that is wanted now
+    failure = _failure_that_counts(before, platforms, trigger)
     left_at = _left_at(observed, before, mirror)
-    state, reason = _state_of(observed, before, platforms, left_at)
+    state, reason = _state_of(observed, before, platforms, left_at, failure, mirror)
     known = followed_again(before) if before is not None else MirrorRecord(mirror.key, str(mirror.upstream), state, now)
     error = next((side for side in (observed.published, observed.upstream) if isinstance(side, PullaheadError)), None)
     wanted = observed.upstream.digest if isinstance(observed.upstream, Descriptor) else known.upstream_digest
@@ -58,10 +71,13 @@ def judge(observed: Observation, before: MirrorRecord | None, mirror: Mirror, no
         or (wanted, platforms) != (before.upstream_digest, before.platforms)
         or (before.state is State.FRESH and state is not State.FRESH)
     )
+    entered: dict[str, Any] = {}
+    if before is None or known.state is not state:
+        told_elsewhere = error is not None or state is State.BLOCKED
+        entered = {"since": now, "trigger": trigger, "reason": "" if told_elsewhere else reason}
     after = known.with_changes(
         upstream=str(mirror.upstream),
         state=state,
-        since=known.since if known.state == state else now,
         unfresh_since=None if state in SETTLED else known.unfresh_since or now,
         upstream_digest=wanted,
         published_digest=known.published_digest
@@ -69,13 +85,25 @@ def judge(observed: Observation, before: MirrorRecord | None, mirror: Mirror, no
         else observed.published,
         error_kind=type(error).__name__ if error else None,
         error=str(error) if error else None,
-        failure=None if state in SETTLED else known.failure,
+        denied=error.sent if isinstance(error, AccessDeniedError) else "",
+        failure=None if state in SETTLED else failure,
         episode=known.episode + 1 if begins else known.episode,
         platforms=platforms,
         left_at=left_at,
         on_demand=mirror.on_demand,
+        was_listed=mirror.listed and state is State.GONE,
+        **entered,
     )
     return Verdict(with_alerts(before, after, mirror.alert_after, now), wants_refresh(after, now), reason)
+
+
+def _failure_that_counts(
+    before: MirrorRecord | None, platforms: tuple[str, ...], trigger: Trigger
+) -> RefreshFailure | None:
+    """Return the failed refresh, unless it copied other platforms than are wanted now, or a person wants another."""
+    if before is None or before.platforms != platforms or trigger is Trigger.MANUAL:
+        return None
+    return before.failure
 
 
 def needs_no_upstream_check(
@@ -99,7 +127,12 @@ def with_alerts(
     """Add the alerts that a change makes due: each kind once until the mirror is fresh, then its RECOVERED."""
     if before is not None and _is_drift(before, after):
         after = with_alert(before, after, AlertKind.DRIFT, now, detail=_drift_text(before, after))
-    return with_alert(before, after, _due_alert(after, alert_after, now), now)
+    kind = _due_alert(after, alert_after, now)
+    detail = None
+    if kind is AlertKind.NOT_FOUND:
+        absence = absence_text(upstream_tag(after), was_never_found=True)
+        detail = f"{absence} ({after.cause.rstrip('.')})"
+    return with_alert(before, after, kind, now, detail=detail)
 
 
 def with_alert(
@@ -123,6 +156,15 @@ def _with_recovery(before: Record | None, after: _R, now: datetime) -> _R:
     since = (before.unfresh_since if before is not None else None) or after.since
     recovered = [Alert(AlertKind.RECOVERED, after.key, after.upstream, since, now, of=kind) for kind in after.alerted]
     return after.with_changes(alerted=(), pending=(*after.pending, *recovered))
+
+
+def is_denied(record: MirrorRecord) -> bool:
+    """Whether upstream denies access: to a check, or to the refresh."""
+    if record.cause_kind != AccessDeniedError.__name__:
+        return False
+    if record.state is State.BLOCKED:  # ECR may deny access, too: to the check, or to the refresh
+        return record.error_kind is None and side_of_message(record.cause) == Side.UPSTREAM
+    return record.state is State.UNKNOWN
 
 
 def _is_drift(before: MirrorRecord, after: MirrorRecord) -> bool:
@@ -158,24 +200,41 @@ def _left_at(observed: Observation, before: MirrorRecord | None, mirror: Mirror)
 
 
 def _state_of(
-    observed: Observation, before: MirrorRecord | None, platforms: tuple[str, ...], left_at: Digest | None
+    observed: Observation,
+    before: MirrorRecord | None,
+    platforms: tuple[str, ...],
+    left_at: Digest | None,
+    failure: RefreshFailure | None,
+    mirror: Mirror,
 ) -> tuple[State, str]:
     if isinstance(observed.published, AccessDeniedError):
         return State.BLOCKED, str(observed.published)
     if isinstance(observed.upstream, NotFoundError):
-        return State.GONE, "upstream no longer has the tag"
+        is_news = observed.published is None and (before is None or before.was_never_found)
+        return State.GONE, absence_text(mirror.upstream.locator, was_never_found=is_news and not mirror.listed)
     if isinstance(observed.upstream, PullaheadError):
         return State.UNKNOWN, str(observed.upstream)
     if observed.published is not None and observed.published == _expected_digest(observed.upstream, before, platforms):
         return State.FRESH, "ECR serves what upstream serves"
     if left_at is not None:
         return State.DELETED, "the tag was deleted from ECR, and its rule restores it only when upstream moves"
-    failure = before.failure if before is not None else None
     if failure is not None and failure.blocking and failure.digest == observed.upstream.digest:
         return State.BLOCKED, failure.text
     if observed.published is None:
         return State.MISSING, "ECR does not have the tag"
     return State.STALE, _reason_of(observed.upstream.digest, before, platforms)
+
+
+def absence_text(tag: str, *, was_never_found: bool) -> str:
+    """Say that upstream does not have a tag: no longer, or it never had it as far as is known."""
+    if not was_never_found:
+        return "upstream no longer has the tag"
+    return f"upstream has no tag `{tag}`; check its spelling"
+
+
+def upstream_tag(record: MirrorRecord) -> str:
+    """Name the upstream tag that a mirror follows."""
+    return record.upstream.rpartition(":")[2]
 
 
 def _reason_of(wanted: Digest, before: MirrorRecord | None, platforms: tuple[str, ...]) -> str:
@@ -206,7 +265,11 @@ def _due_alert(record: MirrorRecord, alert_after: timedelta, now: datetime) -> A
     if record.on_demand and is_absent(record):
         return None  # the client that pulled it knows from ECR that it does not exist
     if record.state is State.GONE:
-        return AlertKind.GONE
+        # Version 0.1 had one kind for both.
+        is_new_kind = record.was_never_found and AlertKind.GONE not in record.alerted
+        return AlertKind.NOT_FOUND if is_new_kind else AlertKind.GONE
+    if is_denied(record):
+        return AlertKind.ACCESS_DENIED
     if record.state is State.BLOCKED:
         return AlertKind.BLOCKED
     is_late = now - (record.unfresh_since or now) >= alert_after

@@ -114,7 +114,8 @@ def _fell_behind(before: MirrorRecord | None, after: MirrorRecord, rule: str, no
     """Report that a mirror fell behind, or is gone: once, though it may be UNKNOWN or BLOCKED in between."""
     was = _last_copy_state(before)
     if after.state is State.GONE and was is not State.GONE:
-        yield _event(OutcomeKind.GONE, OutcomeReason.GONE_UPSTREAM, after, rule, now, since=after.since)
+        why = OutcomeReason.NEVER_FOUND if after.was_never_found else OutcomeReason.GONE_UPSTREAM
+        yield _event(OutcomeKind.GONE, why, after, rule, now, since=after.since)
     if _is_behind(after.state, after) and not _is_behind(was, after):
         since = after.unfresh_since or after.since
         yield _event(OutcomeKind.STALE, _why_stale(before, after), after, rule, now, since=since)

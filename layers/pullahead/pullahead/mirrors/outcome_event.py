@@ -35,6 +35,7 @@ class OutcomeReason(StrEnum):
     DELETED = "deleted"  # from ECR
     OVERWRITTEN = "overwritten"  # in ECR
     GONE_UPSTREAM = "gone-upstream"
+    NEVER_FOUND = "never-found"  # upstream has no such tag, and ECR has no copy
     FRESH_AGAIN = "fresh-again"
     SCAN_COMPLETE = "scan-complete"
 

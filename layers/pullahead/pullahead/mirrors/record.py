@@ -13,9 +13,28 @@ from pullahead.mirrors.alert import Alert, AlertKind, SentAlert
 from pullahead.mirrors.outcome_event import OutcomeEvent, Scan
 from pullahead.oci import Digest
 from pullahead.rules.mirror_key import MirrorKey, RecordKey, RuleKey
+from pullahead.text import one_line
 
 _MAX_PAST = 60
 """States of a record's past: about 4 KB, and weeks even of a mirror that changes several times a day."""
+
+
+_MAX_PAST_CAUSES, _MAX_CAUSE_CHARACTERS = 10, 120
+"""Of the past: how many states keep why they were, and how much of it. A review holds every record in memory."""
+
+
+class Trigger(StrEnum):
+    """What made Pullahead find out that a state was entered: the reason of a check, or a refresh that ended."""
+
+    UNKNOWN = ""  # it was not recorded
+    SCHEDULE = "schedule"
+    MANUAL = "manual"
+    PUSH = "push"
+    DELETE = "delete"
+    CACHE = "cache"
+    WEBHOOK = "webhook"
+    PULL = "pull"
+    REFRESH = "refresh"
 
 
 class State(StrEnum):
@@ -68,11 +87,25 @@ class RefreshFailure(msgspec.Struct, frozen=True):
     retry_at: datetime
 
 
-class Past(msgspec.Struct, frozen=True):
-    """A state that was entered at a time, and left at the time of the next one."""
+class Past(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A state that was entered at a time, and left at the time of the next one; what led to it, and why it was."""
 
     since: datetime
     state: State
+    trigger: Trigger = Trigger.UNKNOWN
+    cause: str = ""
+
+
+class ManualCheck(msgspec.Struct, frozen=True):
+    """The last check that a person asked for, so that whoever asked can follow it.
+
+    `result`: what it found, in words. `started`: whether a refresh runs or waits.
+    """
+
+    asked_at: datetime
+    at: datetime
+    result: str
+    started: bool = False
 
 
 class Record(msgspec.Struct, frozen=True):
@@ -91,6 +124,9 @@ class Record(msgspec.Struct, frozen=True):
     past: tuple[Past, ...] = ()  # the states before this one, oldest first
     expires_at: datetime | None = None  # no rule follows it any more: when the record is deleted
     version: int = 0  # of the stored item, raised by every write
+    trigger: Trigger = Trigger.UNKNOWN  # what led to this state
+    reason: str = ""  # why this state was entered, where it is no error
+    denied: str = ""  # how a request was sent to which upstream denied access: with which credential, or without one
 
     @property
     def cause(self) -> str:
@@ -114,8 +150,17 @@ class Record(msgspec.Struct, frozen=True):
     def with_changes(self, **changes: Any) -> Self:
         """Copy the record with some fields changed; a state that changes is added to the past."""
         if changes.get("state", self.state) != self.state:
-            changes["past"] = (*self.past, Past(self.since, self.state))[-_MAX_PAST:]
+            changes["past"] = self._past_and_present()
+            changes = {"trigger": Trigger.UNKNOWN, "reason": ""} | changes
         return msgspec.structs.replace(self, **changes)
+
+    def _past_and_present(self) -> tuple[Past, ...]:
+        cause = one_line(self.cause or self.reason, _MAX_CAUSE_CHARACTERS)
+        every = (*self.past, Past(self.since, self.state, self.trigger, cause))[-_MAX_PAST:]
+        kept = len(every) - _MAX_PAST_CAUSES
+        if kept > 0 and every[kept - 1].cause:
+            every = (*every[: kept - 1], msgspec.structs.replace(every[kept - 1], cause=""), *every[kept:])
+        return every
 
     def says_the_same_as(self, other: "Record | None") -> bool:
         """Whether writing this record over `other` would change nothing worth a write.
@@ -142,6 +187,14 @@ class MirrorRecord(Record, frozen=True):
     on_demand: bool = False  # followed only because somebody pulled it
     left_at: Digest | None = None  # upstream's digest when the tag was found deleted from ECR, and was not restored
     cache_failure: str | None = None  # why ECR's pull through cache could not fetch the tag, until it could again
+    manual: ManualCheck | None = None
+    was_listed: bool = False  # where it is GONE: a pattern selected it, so that upstream has listed it
+
+    @property
+    def was_never_found(self) -> bool:
+        """Whether neither upstream nor ECR is known to have had the tag: its name may be wrong."""
+        served = self.published_digest or self.previous_digest or self.last_refresh
+        return not self.was_listed and self.upstream_digest is None and served is None
 
     @property
     def cause(self) -> str:
@@ -187,16 +240,19 @@ class DailyLimitRecord(Record, frozen=True):
 
 
 class Transition(NamedTuple):
-    """A change of state, at a time."""
+    """A change of state, at a time; what led to it, and why."""
 
     at: datetime
     key: RecordKey
     state: State
+    trigger: Trigger = Trigger.UNKNOWN
+    cause: str = ""
 
 
 def transitions_of(record: Record, since: datetime) -> list[Transition]:
     """List the transitions since a time, and the last one before it, oldest first; the last is to the present state."""
-    past = [Transition(each.since, record.key, each.state) for each in record.past]
-    every = [*past, Transition(record.since, record.key, record.state)]
+    past = [Transition(each.since, record.key, each.state, each.trigger, each.cause) for each in record.past]
+    present = Transition(record.since, record.key, record.state, record.trigger, record.cause or record.reason)
+    every = [*past, present]
     before = [transition for transition in every if transition.at < since]
     return [*before[-1:], *every[len(before) :]]

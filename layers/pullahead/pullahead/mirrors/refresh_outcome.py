@@ -1,6 +1,7 @@
 """Record the outcome of a refresh. Pure."""
 
 from datetime import datetime, timedelta
+from typing import Any
 
 from msgspec import structs
 
@@ -14,8 +15,9 @@ from pullahead.errors import (
     UnsupportedMediaTypeError,
 )
 from pullahead.mirrors.rate_limit_budget import seconds_until_again
-from pullahead.mirrors.record import SETTLED, LastRefresh, MirrorRecord, Published, RefreshFailure, State
+from pullahead.mirrors.record import SETTLED, LastRefresh, MirrorRecord, Published, RefreshFailure, State, Trigger
 from pullahead.oci import Digest, InvalidManifestError
+from pullahead.text import size_text, span_text
 
 BLOCKING_ERRORS = frozenset(
     kind.__name__
@@ -40,18 +42,20 @@ _LONGEST_DEFERRAL = timedelta(hours=1)  # a limit may reset, or be raised, befor
 def after_success(record: MirrorRecord, published: Published, refresh: LastRefresh) -> MirrorRecord:
     """Record what was published. The mirror is fresh unless something else is wanted by now."""
     source = published.upstream_digest
-    record = record.with_changes(
-        published_digest=published.digest,
-        left_at=None,
-        filtered=published if published.platforms else None,
-        last_refresh=refresh,
-        failure=record.failure if record.failure is not None and record.failure.digest != source else None,
-    )
     is_wanted = (record.upstream_digest, record.platforms) == (source, published.platforms)
-    if not is_wanted or record.state in (State.GONE, State.UNKNOWN):
-        return record  # the next check decides
-    since = record.since if record.state is State.FRESH else refresh.ended_at
-    return record.with_changes(state=State.FRESH, since=since, unfresh_since=None, error_kind=None, error=None)
+    changes: dict[str, Any] = {
+        "published_digest": published.digest,
+        "left_at": None,
+        "filtered": published if published.platforms else None,
+        "last_refresh": refresh,
+        "failure": record.failure if record.failure is not None and record.failure.digest != source else None,
+    }
+    if is_wanted and record.state not in (State.GONE, State.UNKNOWN):  # else the next check decides
+        changes |= {"state": State.FRESH, "unfresh_since": None, "error_kind": None, "error": None, "denied": ""}
+        if record.state is not State.FRESH:
+            copied = f"{size_text(refresh.bytes_copied)} copied in {span_text(timedelta(seconds=refresh.seconds))}"
+            changes |= {"since": refresh.ended_at, "trigger": Trigger.REFRESH, "reason": copied}
+    return record.with_changes(**changes)
 
 
 def after_failure(record: MirrorRecord, wanted: Digest, error_kind: str, error: str, now: datetime) -> MirrorRecord:
@@ -68,9 +72,10 @@ def after_failure(record: MirrorRecord, wanted: Digest, error_kind: str, error: 
     count = failures_in_a_row(record, wanted) + 1
     wait = _LAST_RETRY if blocking else min(_LAST_RETRY, _FIRST_RETRY * 2 ** min(count - 1, 10))
     state = State.BLOCKED if blocking else record.state
+    entered = {} if state is record.state else {"since": now, "trigger": Trigger.REFRESH}
     return record.with_changes(
         state=state,
-        since=record.since if state is record.state else now,
+        **entered,
         failure=RefreshFailure(wanted, error_kind, error, blocking, count, now + wait),
         episode=record.episode + 1,
     )

@@ -6,7 +6,17 @@ A listing that fails, or of which too little is left, does not change what is fo
 from datetime import datetime
 from typing import Any, NamedTuple
 
-from pullahead.errors import ConfigError, ListingRefusedError, NotFoundError, PullaheadError
+from pullahead.errors import (
+    AccessDeniedError,
+    ConfigError,
+    DeferredError,
+    ListingRefusedError,
+    NotFoundError,
+    PullaheadError,
+    RateLimitedError,
+    RegistryTimeoutError,
+    RegistryUnavailableError,
+)
 from pullahead.mirrors.alert import AlertKind
 from pullahead.mirrors.judge import with_alert
 from pullahead.mirrors.record import DailyLimitRecord, Record, RuleRecord, State
@@ -15,6 +25,16 @@ from pullahead.rules.mirror_key import MirrorKey, RuleKey
 from pullahead.rules.model import Rule
 
 _MAX_FOLLOWED_BYTES = 200_000  # an item of DynamoDB holds 400 KB at most (DynamoDB quotas)
+
+
+_ALERTS_OF_UPSTREAM = {
+    AccessDeniedError.__name__: AlertKind.ACCESS_DENIED,
+    DeferredError.__name__: AlertKind.RATE_LIMITED,
+    RateLimitedError.__name__: AlertKind.RATE_LIMITED,
+    RegistryTimeoutError.__name__: AlertKind.UPSTREAM_UNREACHABLE,
+    RegistryUnavailableError.__name__: AlertKind.UPSTREAM_UNREACHABLE,
+}
+"""Trouble of the registry, which its mirrors have, too: so that it is one incident."""
 
 
 class ListingOutcome(NamedTuple):
@@ -45,6 +65,7 @@ def judge_listing(listed: ListingOutcome, before: Record | None, rule: Rule, now
         unfresh_since=None if error is None else known.unfresh_since or now,
         error_kind=type(error).__name__ if error is not None else None,
         error=str(error) if error is not None else None,
+        denied=error.sent if isinstance(error, AccessDeniedError) else "",
         followed=known.followed if listed.chosen is None else _bounded(listed.chosen),
     )
     return with_alert(before, after, _due_alert(after, rule, now), now)
@@ -107,5 +128,7 @@ def _bounded(chosen: tuple[str, ...]) -> tuple[str, ...]:
 
 
 def _due_alert(record: RuleRecord, rule: Rule, now: datetime) -> AlertKind | None:
+    kind = _ALERTS_OF_UPSTREAM.get(record.cause_kind, AlertKind.UNLISTED)
+    needs_action = kind is AlertKind.ACCESS_DENIED or record.state in (State.BLOCKED, State.GONE)
     is_late = now - (record.unfresh_since or now) >= rule.alert_after
-    return AlertKind.UNLISTED if is_late or record.state in (State.BLOCKED, State.GONE) else None
+    return kind if needs_action or (is_late and not record.alerted) else None

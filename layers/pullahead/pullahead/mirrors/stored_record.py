@@ -16,6 +16,8 @@ from pullahead.rules.mirror_key import MirrorKey, RecordKey, RuleKey, Subject
 _RULE, _DAILY_LIMIT = "rule", "daily-limit"
 _TYPES: dict[str, type[RuleRecord | DailyLimitRecord]] = {_RULE: RuleRecord, _DAILY_LIMIT: DailyLimitRecord}
 _END_OF_RULE_KEY = "):*"
+_RARE = frozenset({"trigger", "reason", "denied", "manual", "was_listed"})
+"""Fields since version 0.1 that are left out where they say nothing: every review reads every record."""
 
 
 class _Form(msgspec.Struct, frozen=True):
@@ -49,6 +51,7 @@ class _Form01(msgspec.Struct, frozen=True):
 def encode_record(record: Record) -> str:
     """Write a record as JSON."""
     stored: dict[str, Any] = msgspec.to_builtins(record, enc_hook=_as_text)
+    stored = {name: value for name, value in stored.items() if value or name not in _RARE}
     if isinstance(record, RuleRecord | DailyLimitRecord):
         kind = _RULE if isinstance(record, RuleRecord) else _DAILY_LIMIT
         stored |= {"type": kind, "repository": record.key.repository, "rule": record.key.rule}

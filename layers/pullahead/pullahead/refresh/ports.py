@@ -153,6 +153,10 @@ class RefreshExecutions(Protocol):
         """Start a refresh under its own name. Raises: StorageError."""
         ...
 
+    def state_of(self, name: str) -> StartResult | None:
+        """Return RUNNING, SUCCEEDED or ENDED; None if no execution of this name was started. Raises: StorageError."""
+        ...
+
     def is_running(self, name: str) -> bool:
         """Return whether an execution of this name is running. Raises: StorageError."""
         ...

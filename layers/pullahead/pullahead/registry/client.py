@@ -119,6 +119,10 @@ class UpstreamRegistry:
         """List the manifests that refer to the one with a digest."""
         return listings.list_referrers(self._session, self._base_url(subject.repository), subject, digest, self._clock)
 
+    def forget_access(self, repository: Repository) -> None:
+        """Forget the tokens for a repository: its credential is looked up again."""
+        self._session.forget_access(repository)
+
     def quota(self, registry: str) -> RemainingQuota | None:
         """Tell what is left of a registry's own limit, as far as its answers have said."""
         return self._limits.quota(registry)

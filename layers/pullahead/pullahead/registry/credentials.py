@@ -6,7 +6,7 @@ Sources: Docker CLI reference, "docker login"; containers-auth.json(5).
 import base64
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from ipaddress import ip_address
 from typing import TypeVar
 from urllib.parse import SplitResult
@@ -15,14 +15,32 @@ import msgspec
 
 from pullahead.oci import Repository
 from pullahead.oci.reference import DOCKER_HUB
+from pullahead.text import one_line
+
+_MAX_NAME_CHARACTERS = 60
+_LIKE_A_TOKEN = re.compile(r"(?:gh[a-z]_|github_pat_|gl[a-z]{1,10}-|dckr_|hf_|eyJ|AKIA|ASIA|AKC)|\S{61}")
+"""What the tokens of registries begin with, or their length: people put them into the wrong field."""
 
 
 @dataclass(frozen=True)
 class Credential:
-    """A user's name and password, or a token in its place."""
+    """A user's name and password, or a token in its place. `source` names where it was found, for people."""
 
     username: str
     secret: str = field(repr=False)
+    source: str = field(default="", compare=False)
+
+    @property
+    def name(self) -> str:
+        """Name the credential in a message, without its secret."""
+        user = f"user {one_line(self.username, _MAX_NAME_CHARACTERS)}" if self.username else "a user without a name"
+        if _LIKE_A_TOKEN.match(self.username):
+            user = "a user whose name looks like a token"
+        return f"{user} of {self.source}" if self.source else user
+
+    def found_in(self, source: str) -> "Credential":
+        """Note where the credential was found."""
+        return replace(self, source=source)
 
     @property
     def basic(self) -> str:

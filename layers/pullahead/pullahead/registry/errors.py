@@ -30,7 +30,7 @@ from pullahead.errors import (
     UnsupportedMediaTypeError,
     UploadLostError,
 )
-from pullahead.registry.request import Answer, Inquiry
+from pullahead.registry.request import Answer, Inquiry, Sent
 
 SOCKET_ERRORS = (OSError, http.client.HTTPException, UnicodeError)
 """What http.client and the sockets below it raise; UnicodeError for a host name that DNS cannot hold."""
@@ -39,9 +39,17 @@ _LASTING = frozenset({501, 505})
 """Server errors that a retry does not fix; all others may pass."""
 
 _MAX_EXPLANATION_CHARACTERS = 200
-_ACCESS_ADVICE = {
-    Side.UPSTREAM: "Check that it exists, and that it may be read anonymously or with the configured credential.",
-    Side.TARGET: "Check the credential for this registry, and that it may write there.",
+_NOT_ACCEPTED = "It does not accept this user name, password or token: mistyped, expired or revoked?"
+_ANONYMOUS_ADVICE = {
+    Side.UPSTREAM: (
+        "Check the name: many registries answer so for what does not exist. If it is private, name a secret in "
+        "`credentials` of {host} in the rules, or for a command run `docker login {host}`."
+    ),
+    Side.TARGET: "Run `docker login {host}`.",
+}
+_DENIED_ADVICE = {
+    Side.UPSTREAM: "Check that its password or token is still valid, and that the name exists for this user.",
+    Side.TARGET: "Check that its password or token is still valid, and that this user may write there.",
 }
 _IMMUTABLE_ADVICE = "Make the tag mutable in the registry, or write another tag."
 _TRUST_ADVICE = (
@@ -126,9 +134,16 @@ def failed_answer(inquiry: Inquiry, answer: Answer) -> RegistryError | Transient
     if kind is RateLimitedError:
         limited = inquiry.error(RateLimitedError, cause, status=answer.status, retry_after_seconds=wait)
         return TransientError(limited, wait)
-    advice = _ACCESS_ADVICE[inquiry.side] if kind is AccessDeniedError else ""
+    advice = _access_advice(inquiry, answer.status) if kind is AccessDeniedError else ""
     error = inquiry.error(kind, cause, status=answer.status, advice=advice)
     return TransientError(error, wait) if answer.status >= 500 and answer.status not in _LASTING else error
+
+
+def _access_advice(inquiry: Inquiry, status: int) -> str:
+    sent = inquiry.sent or Sent()
+    if not sent.credential and not sent.unused:
+        return _ANONYMOUS_ADVICE[inquiry.side].format(host=inquiry.reference.partition("/")[0])
+    return _NOT_ACCEPTED if status == 401 and inquiry.by_way_of else _DENIED_ADVICE[inquiry.side]
 
 
 def refused_tag(inquiry: Inquiry, answer: Answer) -> RegistryError | TransientError:

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Callable, Collection
+from typing import NamedTuple
 from urllib.parse import SplitResult
 
 from pullahead.oci import Repository
@@ -12,7 +13,7 @@ _API_HOSTS = {"docker.io": "registry-1.docker.io"}  # Docker Hub's API is not wh
 _REGISTRIES = {api: registry for registry, api in _API_HOSTS.items()}
 
 _ECR_HOST = re.compile(
-    r"[0-9]{12}\.dkr[.-]ecr(?:-fips)?\.(?P<region>[a-z0-9-]+)\."
+    r"(?P<account>[0-9]{12})\.dkr[.-]ecr(?:-fips)?\.(?P<region>[a-z0-9-]+)\."
     r"(?:amazonaws\.com(?:\.cn)?|on\.(?:aws|amazonwebservices\.com\.cn))"
 )
 """ECR user guide, "Private registries"."""
@@ -20,7 +21,12 @@ _ECR_HOST = re.compile(
 
 def base_url(registry: str, *, plain_http: bool) -> str:
     """Name the root of a registry's API: what its repositories' paths follow."""
-    return f"{'http' if plain_http else 'https'}://{_API_HOSTS.get(registry, registry)}/v2"
+    return f"{'http' if plain_http else 'https'}://{api_host(registry)}/v2"
+
+
+def api_host(registry: str) -> str:
+    """Name the host of a registry's API."""
+    return _API_HOSTS.get(registry, registry)
 
 
 class Schemes:
@@ -59,10 +65,23 @@ def registry_at(url: SplitResult) -> str:
     return _REGISTRIES.get(host, host)
 
 
+class EcrHost(NamedTuple):
+    """The account and the Region of a private ECR registry."""
+
+    account: str
+    region: str
+
+
+def ecr_host(host: str) -> EcrHost | None:
+    """Read account and Region of a private ECR registry; None for another host."""
+    found = _ECR_HOST.fullmatch(host)
+    return None if found is None else EcrHost(found["account"], found["region"])
+
+
 def ecr_region(host: str) -> str | None:
     """Name the AWS region of a private ECR registry; None for another host."""
-    found = _ECR_HOST.fullmatch(host)
-    return None if found is None else found["region"]
+    found = ecr_host(host)
+    return None if found is None else found.region
 
 
 def by_registry(credentials: Credentials) -> Credentials:

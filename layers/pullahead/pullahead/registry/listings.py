@@ -241,7 +241,9 @@ def list_repositories(
     except RegistryError as error:
         if isinstance(error, AccessDeniedError | NotFoundError) or error.status in _REFUSALS:
             cause = f"this registry does not list its repositories ({error.cause})"
-            raise inquiry.error(ListingRefusedError, cause, status=error.status, advice=_ADVICE) from None
+            refused = inquiry.error(ListingRefusedError, cause, status=error.status, advice=_ADVICE)
+            refused.sent = error.sent
+            raise refused from None
         raise
     _log_left_out(inquiry, left_out, "repositories")
     if not found:

@@ -59,7 +59,7 @@ def head_manifest(session: Session, url: str, reference: Reference) -> Descripto
         session.receive_body(response, request, 0, deadline)
         if response.status_code in _HEAD_DENIED and "WWW-Authenticate" in response.headers:
             # The registry means us, and not HEAD: a wrong password is not to be tried twice.
-            raise failed_answer(inquiry, Answer(response.status_code, response.headers))
+            raise failed_answer(session.identified(request), Answer(response.status_code, response.headers))
         return _read_headers(inquiry, response) if response.status_code == 200 else None
 
     answered = session.ask(request, receive, (200, *_HEAD_REFUSED, *_HEAD_DENIED))

@@ -27,13 +27,31 @@ class Timeouts(NamedTuple):
     total: float = 120.0  # for everything but the body of a blob: all tries, waits and redirects together
 
 
+class Sent(NamedTuple):
+    """The credential that a request was sent with, as messages name it; "" for none. `unused`: one that the registry
+    did not ask for."""
+
+    credential: str = ""
+    unused: str = ""
+
+    def __str__(self) -> str:
+        if self.credential:
+            return f"sent as {self.credential}"
+        without = "sent without a credential"
+        return f"{without}, as the registry did not ask for that of {self.unused}" if self.unused else without
+
+
 class Inquiry(NamedTuple):
-    """What a request is for, so that errors can say it: operation, reference, intermediary ("" for none), side."""
+    """What a request is for, so that errors can say it: operation, reference, intermediary ("" for none), side.
+
+    `sent`: with which credential it was sent, where that is known.
+    """
 
     operation: str
     reference: str
     by_way_of: str = ""
     side: Side = Side.UPSTREAM
+    sent: Sent | None = None
 
     def error(
         self, kind: type[_Error], cause: str, *, status: int | None = None, advice: str = "", **details: float | None
@@ -46,6 +64,7 @@ class Inquiry(NamedTuple):
             reference=self.reference,
             status=status,
             advice=advice,
+            sent=str(self.sent or ""),
             **details,
         )
 

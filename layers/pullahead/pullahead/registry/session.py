@@ -17,6 +17,7 @@ from pullahead.errors import (
     ResponseTooLargeError,
     UploadLostError,
 )
+from pullahead.oci import Repository
 from pullahead.registry.errors import TransientError, failed_answer
 from pullahead.registry.http import MAX_ANSWER_BYTES, HttpClient, Response, read_all
 from pullahead.registry.rate_limits import Answered, Limits
@@ -27,6 +28,7 @@ from pullahead.registry.request import (
     Body,
     Inquiry,
     Request,
+    Sent,
     Timeouts,
     origin_of,
     redirected,
@@ -43,6 +45,8 @@ _COMMIT_SECONDS = 300.0  # a registry may read a whole blob again before it answ
 _DRAIN_SECONDS = 5.0
 _MAY_HIDE = frozenset({401, 403, 404})
 """How a registry that lets anybody in answers for what is private, without saying that a login would help."""
+_BY_CREDENTIAL = _MAY_HIDE | {429}
+"""Answers that may depend on the credential."""
 
 _Received = TypeVar("_Received")
 
@@ -100,6 +104,7 @@ class Session:
             except TransientError as transient:
                 wait = self._wait_after(tried, transient) if tried < tries else None
                 if wait is None or self._retries.clock() + wait >= deadline:
+                    transient.error.tries = tried
                     raise transient.error from None
             self._retries.sleep(wait)
 
@@ -142,6 +147,17 @@ class Session:
         with response:
             response.limit(self._remaining(deadline, request.inquiry))
             return read_all(response, request.inquiry, limit)
+
+    def forget_access(self, repository: Repository) -> None:
+        """Forget the tokens for a repository: its credential is looked up again."""
+        self._tokens.forget(repository)
+
+    def identified(self, request: Request) -> Inquiry:
+        """Add to the inquiry of a request that was refused with which credential it was sent."""
+        if request.inquiry.sent is not None:  # to a token service
+            return request.inquiry
+        sent = self._tokens.sent(_about(request)) if self._may_authorize(request) else Sent()
+        return request.inquiry._replace(sent=sent)
 
     @property
     def piece_seconds(self) -> float:
@@ -301,7 +317,8 @@ class Session:
             return response
         with response:
             body = self._read_error(response, request, deadline)
-        failure = refuse(request.inquiry, Answer(response.status_code, response.headers, body))
+        inquiry = self.identified(request) if response.status_code in _BY_CREDENTIAL else request.inquiry
+        failure = refuse(inquiry, Answer(response.status_code, response.headers, body))
         raise _by_another_host(request, response, failure) from None
 
     def _drop(self, response: Response, request: Request, deadline: float) -> None:

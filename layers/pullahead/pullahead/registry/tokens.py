@@ -15,15 +15,15 @@ from collections import OrderedDict
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple
-from urllib.parse import SplitResult, parse_qs, unquote, urlencode, urlsplit
+from urllib.parse import SplitResult, parse_qs, quote, unquote, urlencode, urlsplit
 
 import msgspec
 
-from pullahead.errors import AccessDeniedError, RegistryUnavailableError
+from pullahead.errors import AccessDeniedError, PullaheadError, RegistryUnavailableError
 from pullahead.oci import Repository
 from pullahead.registry.credentials import Credential, Credentials, Refused, anonymous, may_be_told, no_refresh
-from pullahead.registry.hosts import registry_at
-from pullahead.registry.request import Request, origin_of, parse_url, sender_of
+from pullahead.registry.hosts import api_host, registry_at
+from pullahead.registry.request import Request, Sent, origin_of, parse_url, sender_of
 
 _MAX_HEADER_CHARACTERS = 8 * 1024
 
@@ -193,6 +193,24 @@ class Tokens:
             grant.is_challenge_asked_for = True
             return self._credential_for(request) is not None
 
+    def sent(self, request: Request) -> Sent:
+        """Tell with which credential a request was sent."""
+        grant = self._grant(self._key_of(request))
+        with grant.lock:
+            if grant.challenge is not None:
+                return Sent("" if grant.credential is None else grant.credential.name)
+            try:
+                unused = self._credential_for(request)
+            except PullaheadError:  # it is looked up where it is needed, and fails there
+                unused = None
+            return Sent(unused="" if unused is None else unused.name)
+
+    def forget(self, repository: Repository) -> None:
+        """Forget how a repository is asked, so that its credential is looked up again and a new token is fetched."""
+        with self._lock:
+            for key in [key for key in self._grants if _is_about(key, repository)]:
+                del self._grants[key]
+
     def changed(self, request: Request, refused: str | None) -> bool:
         """Note that a request was refused, with an Authorization or before it had one; tell whether to try again.
 
@@ -241,7 +259,7 @@ class Tokens:
         self, challenge: Challenge, request: Request, credential: Credential | None, deadline: float
     ) -> _Token:
         realm = self._realm_of(challenge, request, credential)
-        asked = self._token_request(realm, challenge, request)
+        asked = self._token_request(realm, challenge, request, Sent("" if credential is None else credential.name))
         began = self._clock()
         content = self._fetch(asked, deadline, None if credential is None else credential.basic)
         try:
@@ -255,7 +273,7 @@ class Tokens:
         lifetime = min(max(lifetime, 0.0), _MAX_LIFETIME_SECONDS)
         return _Token(f"Bearer {value}", began + lifetime - min(_MAX_EARLY_SECONDS, lifetime / 4))
 
-    def _token_request(self, realm: SplitResult, challenge: Challenge, request: Request) -> Request:
+    def _token_request(self, realm: SplitResult, challenge: Challenge, request: Request, sent: Sent) -> Request:
         # Artifactory's challenge to a HEAD names no scope; the one of the path is what it means.
         scope = challenge.parameters.get("scope") or self._key_of(request).scope
         if self._actions == PUSH and _PULL_ONLY.fullmatch(scope):
@@ -263,7 +281,7 @@ class Tokens:
         wanted = [("service", challenge.parameters.get("service", "")), *(("scope", each) for each in scope.split())]
         query = urlencode([(name, value) for name, value in wanted if value])
         url = realm._replace(query="&".join(filter(None, (realm.query, query))), fragment="").geturl()
-        inquiry = request.inquiry._replace(by_way_of=f"token service {realm.netloc}")
+        inquiry = request.inquiry._replace(by_way_of=f"token service {realm.netloc}", sent=sent)
         return Request("GET", url, {"Accept": "application/json"}, inquiry, sent_by=sender_of(url, request))
 
     def _realm_of(self, challenge: Challenge, request: Request, credential: Credential | None) -> SplitResult:
@@ -309,3 +327,8 @@ class Tokens:
         for mounted_from in parse_qs(url.query).get("from", ()) if resource else ():
             scope += f" repository:{mounted_from}:{PULL}"
         return _Key(origin_of(request.url), scope, request.identified)
+
+
+def _is_about(key: _Key, repository: Repository) -> bool:
+    is_host = urlsplit(key.origin).netloc in (repository.registry, api_host(repository.registry))
+    return is_host and (not key.scope or f"repository:{quote(repository.path)}:" in key.scope)

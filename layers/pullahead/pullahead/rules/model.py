@@ -67,6 +67,7 @@ class Mirror(NamedTuple):
     on_demand: bool = False  # followed because it was pulled
     restored: bool = True  # at once if deleted from ECR, else when upstream moves
     guessed: bool = False  # named by an event and no rule: only valid if upstream has it
+    listed: bool = False  # selected by a pattern: upstream has listed it
 
     @property
     def key(self) -> MirrorKey:
@@ -120,6 +121,7 @@ class Rule(NamedTuple):
             self.name,
             self.on_demand is not None,
             self.when_deleted is WhenDeleted.RESTORE,
+            listed=self.on_demand is None and tag not in self.tags.names,
         )
 
     def expand(self, path: str) -> "Rule":

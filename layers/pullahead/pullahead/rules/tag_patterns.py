@@ -41,6 +41,9 @@ class TagPattern(NamedTuple):
     kind: PatternKind
     text: str
 
+    def __str__(self) -> str:
+        return f'"{self.text}"' if self.kind is PatternKind.GLOB else f'{self.kind.value}: "{self.text}"'
+
 
 class TagSelection(NamedTuple):
     """Which tags of a repository a rule follows. Names are never listed; patterns choose from upstream's listing."""
@@ -81,6 +84,31 @@ def allows(selection: TagSelection, tag: str) -> bool:
     if tag in selection.names:
         return True
     return _chooser(selection.patterns, selection.exclude, selection.prereleases)(tag)
+
+
+def why_unmatched(selection: TagSelection, tag: str) -> str:
+    """Say why a selection does not allow a tag; "" if it does."""
+    if allows(selection, tag):
+        return ""
+    excluding = next((each for each in selection.exclude if matches(each, tag, prereleases=True)), None)
+    if excluding is not None:
+        return f"excluded by {excluding}"
+    if not selection.prereleases and any(matches(each, tag, prereleases=True) for each in selection.patterns):
+        return "left out as a prerelease, since the rule has no `prereleases: true`"
+    return f"matched by nothing in the rule, which selects {selection_text(selection)}"
+
+
+_MAX_SHOWN = 8
+
+
+def selection_text(selection: TagSelection) -> str:
+    """Write what a selection selects, as in a rules file."""
+    parts = [*selection.names, *map(str, selection.patterns)]
+    more = [f"{len(parts) - _MAX_SHOWN} more"] if len(parts) > _MAX_SHOWN else []
+    shown = ", ".join([*parts[:_MAX_SHOWN], *more])
+    options = [f"without {', '.join(map(str, selection.exclude))}"] if selection.exclude else []
+    options += [f"newest: {selection.newest}"] if selection.newest is not None else []
+    return "; ".join([shown, *options])
 
 
 def check_pattern(pattern: TagPattern) -> None:

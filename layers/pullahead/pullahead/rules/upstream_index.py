@@ -65,6 +65,10 @@ class UpstreamIndex:
         more = {follow.key: follow for follow in chosen if follow is not None and follow.key not in taken}
         return (*named, *more.values())
 
+    def rules_of(self, repository: Repository) -> Iterator[Rule]:
+        """List the rules that select tags of an upstream repository; of a namespace, the rule for that repository."""
+        return (rule for rule, _ in self._rules_of(repository))
+
     def _rules_of(self, repository: Repository) -> Iterator[tuple[Rule, Repository | None]]:
         for rule in self._choosing.get(repository, ()):
             yield rule, None

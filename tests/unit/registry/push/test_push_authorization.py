@@ -114,7 +114,7 @@ def test_token_service_that_fails_is_named(registry: ScriptedRegistry, status: i
 def test_wrong_credential_is_tried_once(registry: ScriptedRegistry) -> None:
     registry.on("POST", UPLOADS, challenge(f"http://{registry.host}/token"))
     registry.on("GET", "^/token", Reply(401))
-    with pytest.raises(AccessDeniedError, match="Check the credential"):
+    with pytest.raises(AccessDeniedError, match="does not accept this user name"):
         target_of(registry, CREDENTIAL).stream_blob(REPOSITORY, BLOB, Pieces().open)
     assert len(registry.asked) == 2
 
