@@ -71,5 +71,5 @@ class InMemoryService:
             _outbox_sender=announcer(self.records, self.clock, self.outcomes),
             _dead_letter_policy=DeadLetterPolicy(self.dead_letters.send, MAX_RECEIVE_COUNT, self.clock),
             _find_mounts=None,
-            _copy_unit=CopyUnit(self.upstream, self.target, self.plans, lambda _breaks: None),
+            _copy_unit=CopyUnit(self.upstream, self.target, self.plans, lambda _breaks: None, min_bytes_per_second=0),
         )
