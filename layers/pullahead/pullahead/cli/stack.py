@@ -19,7 +19,7 @@ from pullahead.aws.pauses import DynamoPauses
 from pullahead.aws.records import DynamoRecords
 from pullahead.aws.s3 import S3RulesState
 from pullahead.aws.sqs import SqsCheckQueue, SqsDeadLetters
-from pullahead.cli.options import RULES_FILE, UsageError
+from pullahead.cli.options import RULES_FILE_HELP, UsageError, default_rules_file
 from pullahead.cli.output import say
 from pullahead.cli.rules_file import read_rules
 from pullahead.dead_letters import DeadLetterQueue, DeadLetterQueues, SourceQueue
@@ -89,8 +89,8 @@ def add_rules_option(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--rules",
         metavar="FILE",
-        default=RULES_FILE,
-        help=f"The deployed rules file, unless the stack has a RulesUri (default: {RULES_FILE})",
+        default=default_rules_file(),
+        help=f"The deployed rules file, unless the stack has a RulesUri (default: {RULES_FILE_HELP})",
     )
 
 
