@@ -54,8 +54,8 @@ policies: $(READY) ## Write docs/policies.md anew from template.yaml
 build: $(READY) $(SAM_READY) ## Build for AWS (sam build, without Docker)
 	$(SAM) build
 
-local: $(READY) ## Keep the local AWS up, with the stack deployed (ARGS=--empty: without), and say how to deploy into it
-	@$(BIN)/python -m local $(ARGS)
+local: $(READY) ## Keep the local AWS up, with the stack deployed (RULES=FILE, PARAMS="Name=value ...", PORT=4566, ARGS="--empty --verbose")
+	@$(BIN)/python -m local $(if $(PORT),--port '$(PORT)') $(if $(RULES),--rules '$(RULES)') $${PARAMS:+--parameters "$$PARAMS"} $(ARGS)
 
 bench: $(READY) $(BENCH_READY) ## Measure copies over TLS, ours beside other tools' (SIZE=small for a quick look)
 	@$(BIN)/python -m bench --size $(SIZE) --plot-with $(BENCH_VENV)/bin/python $(if $(filter full,$(SIZE)),--write-docs) $(ARGS)
