@@ -34,7 +34,7 @@ SETTLED = frozenset({State.FRESH, State.DELETED})
 """States in which nothing is left to do: ECR serves what it should, or should serve nothing."""
 
 
-class LastRefresh(msgspec.Struct, frozen=True):
+class LastRefresh(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The refresh that last published the mirror."""
 
     ended_at: datetime
@@ -45,7 +45,7 @@ class LastRefresh(msgspec.Struct, frozen=True):
     digest: Digest | None = None  # what it published
 
 
-class Published(msgspec.Struct, frozen=True):
+class Published(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A digest that a refresh published, and the upstream digest and platforms (none: all) that it was made from."""
 
     upstream_digest: Digest
@@ -57,7 +57,7 @@ class Published(msgspec.Struct, frozen=True):
         return (self.upstream_digest, self.platforms) == (upstream_digest, platforms)
 
 
-class RefreshFailure(msgspec.Struct, frozen=True):
+class RefreshFailure(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Why refreshes to one upstream digest fail, and when to try again."""
 
     digest: Digest
@@ -68,7 +68,7 @@ class RefreshFailure(msgspec.Struct, frozen=True):
     retry_at: datetime
 
 
-class Past(msgspec.Struct, frozen=True):
+class Past(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A state that was entered at a time, and left at the time of the next one."""
 
     since: datetime
