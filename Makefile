@@ -57,8 +57,8 @@ facts: $(READY) ## Write docs/facts.md anew from tests/live/
 build: $(READY) $(SAM_READY) ## Build for AWS (sam build, without Docker)
 	$(SAM) build
 
-local: $(READY) ## Keep the local AWS up, with the stack deployed (ARGS=--empty: without), and say how to deploy into it
-	@$(BIN)/python -m local $(ARGS)
+local: $(READY) ## Keep the local AWS up, with the stack deployed (RULES=FILE, PARAMS="Name=value ...", PORT=4566, ARGS="--empty --verbose")
+	@$(BIN)/python -m local $(if $(PORT),--port '$(PORT)') $(if $(RULES),--rules '$(RULES)') $${PARAMS:+--parameters "$$PARAMS"} $(ARGS)
 
 live: $(READY) $(SAM_READY) ## Check in a sandbox AWS account what the code relies on (ARGS=--clean: remove leftovers; docs/facts.md)
 	@$(BIN)/python -m tests.live $(ARGS)

@@ -1,104 +1,157 @@
-"""`python -m local`: the local AWS with the stack in it, until Ctrl-C. Prints what to point tools at.
+"""`python -m local`: the local AWS with the stack in it, until Ctrl-C. Prints what to type, and what happens.
 
 With --empty nothing is deployed, so that one's own `sam deploy` is the first.
 """
 
 import argparse
 import logging
+import os
+import shlex
 import signal
 import sys
 import tempfile
 import threading
-from collections.abc import Sequence
+import time
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import FrameType
+from typing import Any, NoReturn
 
-from local.aws import ACCESS_KEY, ACCOUNT_ID, REGION, SECRET_KEY
 from local.aws.pool import Invocation, report_line
 from local.aws.runtime_directory import REPOSITORY
 from local.aws.server import LocalAws
-from local.deploy import DeploymentError, Stack, deploy
+from local.aws.topics import Publication
+from local.deploy import DeploymentError, Stack, deploy, update
+from local.introduction import DeployedRules, introduction
+from local.lines import alert_line, event_line, invocation_lines, rules_line
+from local.live_rules import LAYER, LiveRules
+from pullahead.errors import ConfigError
 
 DEFAULT_PORT = 4566
 TICK_SECONDS = 5.0
-_RULES_LAYER = "RulesLayer"
+_LOOK_SECONDS = 0.5
+_LAYER_OF_RULES = REPOSITORY / "layers/rules"
+
+
+class _StoppedError(BaseException):
+    """The user has stopped the program, at whatever point it is."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run until interrupted; 1 when the stack cannot be deployed."""
     options = _parser().parse_args(arguments)
-    logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(name)s: %(message)s", datefmt="%H:%M:%S")
-    stopping = threading.Event()
-
-    def stop(_: int, __: FrameType | None) -> None:
-        stopping.set()
-
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, stop)
-    with tempfile.TemporaryDirectory(prefix="pullahead-local-") as temporary:
+    logging.basicConfig(level=logging.CRITICAL, format="%(asctime)s %(name)s: %(message)s", datefmt="%H:%M:%S")
+    logging.getLogger("local").setLevel(logging.WARNING)  # others warn of what concerns nobody here
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, _stop)
+    with tempfile.TemporaryDirectory(prefix="pullahead-local-", ignore_cleanup_errors=True) as temporary:
         try:
-            _run(options, Path(temporary), stopping)
-        except (DeploymentError, OSError) as error:
+            _run(options, Path(temporary))
+        except (ConfigError, DeploymentError, OSError) as error:
             print(f"local AWS: {error}", file=sys.stderr)
             return 1
+        except _StoppedError:
+            return 0
     return 0
 
 
-def _run(options: argparse.Namespace, data_directory: Path, stopping: threading.Event) -> None:
-    with LocalAws(data_directory, options.port, on_invocation=_show) as aws:
-        rules = {_RULES_LAYER: options.rules} if options.rules else {}
-        stack = None if options.empty else deploy(aws, options.template, content=rules)
-        print(introduction(aws.url, stack), flush=True)
+def _stop(_number: int, _frame: FrameType | None) -> NoReturn:
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.SIG_IGN)  # what was started is ended once, and as a whole
+    os.write(sys.stdout.fileno(), b"stopping\n")  # not by print, which may just be printing
+    raise _StoppedError
+
+
+def _run(options: argparse.Namespace, folder: Path) -> None:
+    screen = _Screen(verbose=options.verbose)
+    rules = None if options.empty else LiveRules(options.rules, folder / "rules")
+    deployed = None if rules is None else DeployedRules(rules.path, rules.begin())
+    content = {LAYER: folder / "rules"}
+    with LocalAws(folder / "aws", options.port, on_invocation=screen.show_invocation) as aws:
+        stack = None if rules is None else deploy(aws, options.template, parameters=options.parameters, content=content)
+        print(introduction(aws.url, stack, deployed, folder / "logins.json"), flush=True)
+        aws.bus.after_put = screen.show_events
+        aws.topics.after_publish = lambda published: screen.show_alert(published, stack)
         aws.ticker.start(TICK_SECONDS)
-        stopping.wait()
-        print("stopping", flush=True)
+
+        def deploy_rules() -> None:
+            changed = update(aws, options.template, content)
+            aws.client("lambda").invoke(
+                FunctionName=changed.resources["ScheduleChecksFunction"], InvocationType="Event", Payload=b"{}"
+            )
+
+        try:
+            while True:
+                time.sleep(_LOOK_SECONDS)
+                for line in rules.reload(deploy_rules) if rules is not None else ():
+                    screen.say(rules_line(line))
+        finally:
+            screen.close()
+
+
+class _Screen:
+    """Prints lines from any thread, each with the time."""
+
+    def __init__(self, *, verbose: bool) -> None:
+        self._verbose, self._closed = verbose, False
+        self._printing = threading.Lock()
+
+    def say(self, line: str, details: Sequence[str] = ()) -> None:
+        """Print a line, and below it the details if all is to be printed."""
+        shown = [f"{time.strftime('%H:%M:%S')} {line}", *(f"  {detail}" for detail in details if self._verbose)]
+        with self._printing:
+            if not self._closed:
+                print(*shown, sep="\n", flush=True)
+
+    def close(self) -> None:
+        """Print no more: what is still running is cut off."""
+        self._closed = True
+
+    def show_invocation(self, invocation: Invocation) -> None:
+        if self._verbose:
+            self.say(report_line(invocation), invocation.logs.splitlines())
+            return
+        for line in invocation_lines(invocation):
+            self.say(line)
+
+    def show_events(self, entries: Sequence[Mapping[str, Any]]) -> None:
+        for entry in entries:
+            self.say(event_line(entry))
+
+    def show_alert(self, published: Publication, stack: Stack | None) -> None:
+        if stack is not None and published.topic_arn == stack.outputs["ChatAlertsTopicArn"]:
+            return  # the same alert, for a chat
+        self.say(alert_line(published.subject or published.message), published.message.splitlines())
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m local", description="Run the stack on this machine.")
     parser.add_argument("--port", type=int, default=DEFAULT_PORT, help="port on the loopback address (%(default)s)")
-    parser.add_argument("--rules", type=Path, help="folder to use instead of layers/rules")
+    parser.add_argument(
+        "--rules", type=Path, default=_LAYER_OF_RULES, help="rules file, or folder with rules.yaml (layers/rules)"
+    )
+    parser.add_argument(
+        "--parameters",
+        type=_parameters,
+        default={},
+        metavar="NAME=VALUE...",
+        help="parameters of the template in one argument, such as 'LogLevel=DEBUG Webhooks=on'",
+    )
     parser.add_argument("--empty", action="store_true", help="deploy nothing; `sam deploy` into it yourself")
+    parser.add_argument("--verbose", action="store_true", help="print log entries and alerts whole")
     parser.add_argument("--template", type=Path, default=REPOSITORY / "template.yaml", help=argparse.SUPPRESS)
     return parser
 
 
-def introduction(url: str, stack: Stack | None) -> str:
-    """Say what to type to use the local AWS."""
-    registry = url.removeprefix("http://")
-    content = "with the stack in it" if stack else "and empty"
-    outputs = (
-        "\n".join(f"  {name} = {value}" for name, value in sorted(stack.outputs.items())) if stack else "  none yet"
-    )
-    return f"""\
-The local AWS (account {ACCOUNT_ID}) is up, {content}. Ctrl-C stops it and forgets everything.
-
-  export AWS_ENDPOINT_URL={url} AWS_REGION={REGION} AWS_DEFAULT_REGION={REGION}
-  export AWS_ACCESS_KEY_ID={ACCESS_KEY} AWS_SECRET_ACCESS_KEY={SECRET_KEY}
-
-  aws --endpoint-url {url} ecr describe-repositories
-  aws ecr get-login-password | skopeo login --tls-verify=false -u AWS --password-stdin {registry}
-  skopeo list-tags --tls-verify=false docker://{registry}/REPOSITORY
-
-To deploy into it as into AWS, in another terminal after these exports (`make setup` gets the SAM CLI):
-
-  export SAM_CLI_TELEMETRY=0 PATH="{REPOSITORY}/.venv-sam/bin:$PATH"
-  export PULLAHEAD_BUILD_PLATFORM=host PYTHON={sys.executable}   # wheels that this machine can run; not for AWS
-  sam build && sam deploy    # takes layers/rules/rules.yaml; edit it and do it again
-  sam deploy --guided        # asks for each parameter, and writes the answers into samconfig.toml
-  sam deploy --parameter-overrides LogRetentionDays=7
-  sam delete
-
-Outputs of the stack:
-{outputs}
-"""
-
-
-def _show(invocation: Invocation) -> None:
-    for line in invocation.logs.splitlines():
-        print(f"  {line}")
-    print(report_line(invocation), flush=True)
+def _parameters(text: str) -> dict[str, str]:
+    """Read `Name=value` pairs as a shell would: a value with spaces is quoted."""
+    pairs = [part.partition("=") for part in shlex.split(text)]
+    if wrong := [name for name, equals, _ in pairs if not (name and equals)]:
+        raise argparse.ArgumentTypeError(f"{wrong[0]!r} is not Name=value")
+    return {name: value for name, _, value in pairs}
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    status = main()
+    sys.stdout.flush()
+    os._exit(status)  # threads of requests that were cut off would be waited for

@@ -20,6 +20,7 @@ _DIGESTS: Final = frozenset({"digest", "previous-digest", "upstream-digest"})
 def schema_text() -> str:
     """Write the schema of the whole event, as EventBridge hands it on."""
     (reference,), definitions = msgspec.json.schema_components([OutcomeDetail], ref_template="#/$defs/{name}")
+    del definitions["OutcomeDetail"]["additionalProperties"]  # receivers must accept fields that are added
     _say_more(definitions["OutcomeDetail"]["properties"])
     schema = {
         "$schema": _DIALECT,

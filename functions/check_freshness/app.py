@@ -15,7 +15,7 @@ from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from pullahead.app import Application, application
 from pullahead.checks.handle_message import DecodedMessage
-from pullahead.lambdas.metrics import add_checks, add_failed_check, add_unsent, add_upstream_use
+from pullahead.lambdas.metrics import add_checks, add_failed_check, add_left_alone, add_unsent, add_upstream_use
 from pullahead.lambdas.sqs_batch import dead_letter_on_failure, failure_of, log_results, without_repeated_events
 
 logger, metrics, tracer = Logger(), Metrics(), Tracer()
@@ -29,6 +29,7 @@ def handler(event: dict[str, Any], context: LambdaContext) -> Any:
     response = process_batch(event, context, application())
     add_upstream_use(application().take_upstream_use())
     add_unsent(application().take_unsent())
+    add_left_alone(application().take_newer_items())
     return response
 
 

@@ -6,6 +6,7 @@ from aws_lambda_powertools import Logger, Tracer
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from pullahead.app import Application, application
+from pullahead.lambdas.metrics import add_left_alone
 from pullahead.messages import RefreshRequest
 
 logger, tracer = Logger(), Tracer()
@@ -21,5 +22,6 @@ def handle(event: dict[str, Any], app: Application) -> dict[str, Any]:
     request = RefreshRequest.from_event(event)
     logger.append_keys(refresh=request.name, upstream=request.upstream, digest=request.root.digest)
     result = app.publish_image(request)
+    add_left_alone(app.take_newer_items())
     logger.info("superseded; the tag was not moved" if result.superseded else "published")
     return result.to_event()

@@ -8,7 +8,7 @@ dead-letter queue if it has one.
 import json
 import logging
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from typing import Any, Final
@@ -38,6 +38,8 @@ class EventBus:
         self._executor = ThreadPoolExecutor(MAX_WORKERS, thread_name_prefix="events")
         self.before_put: Callable[[], None] = lambda: None
         """Is called before each PutEvents; what it raises is the answer, and no event goes out."""
+        self.after_put: Callable[[Sequence[Mapping[str, Any]]], None] = lambda _: None
+        """Is given the entries of each PutEvents that was answered."""
 
     def install(self) -> None:
         """Take over from moto, which knows few targets, no transformer, and sends every event to scheduled rules."""
@@ -50,7 +52,9 @@ class EventBus:
 
         def put_unless_refused(backend: Any, events: Any) -> Any:
             bus.before_put()
-            return put_events(backend, events)
+            answer = put_events(backend, events)
+            bus.after_put(events)
+            return answer
 
         replace(_MODELS, "EventsBackend.put_events", put_unless_refused)
         replace(_MODELS, "Rule.send_to_targets", send_to_targets)

@@ -8,7 +8,6 @@ import io
 import json
 import shutil
 import threading
-import time
 import zipfile
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
@@ -235,5 +234,4 @@ def report_line(invocation: Invocation) -> str:
     memory = "?" if invocation.max_memory_megabytes is None else str(invocation.max_memory_megabytes)
     start = "cold" if invocation.cold else "warm"
     milliseconds = invocation.duration_seconds * 1000
-    stamp = time.strftime("%H:%M:%S")
-    return f"{stamp} {invocation.function} {invocation.outcome} {milliseconds:.0f} ms, {memory} MB, {start}"
+    return f"{invocation.function} {invocation.outcome} {milliseconds:.0f} ms, {memory} MB, {start}"

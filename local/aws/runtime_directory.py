@@ -32,7 +32,7 @@ def runtime_directory() -> Path:
     """Return the directory, installed if need be.
 
     Raises:
-        subprocess.CalledProcessError: pip could not install it; what it said is on standard error.
+        OSError: pip could not install it, with what it said.
     """
     name = f"lambda-runtime-{sys.version_info.major}.{sys.version_info.minor}"
     directory = BUILD_DIRECTORY / name
@@ -48,6 +48,7 @@ def runtime_directory() -> Path:
 
 def _install(directory: Path) -> None:
     options = ["--quiet", "--require-hashes", "--no-compile", "--target", str(directory)]
-    subprocess.run(
-        [sys.executable, "-m", "pip", "install", *options, "-r", str(REQUIREMENTS)], check=True, stdout=sys.stderr
-    )
+    command = [sys.executable, "-m", "pip", "install", *options, "-r", str(REQUIREMENTS)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode != 0:  # else its warnings are about the machine's pip, and concern nobody
+        raise OSError(f"{' '.join(command)} failed:\n{done.stdout[-2000:]}{done.stderr[-2000:]}")

@@ -39,6 +39,7 @@ from local.aws.recorded_calls import RecordedCalls, access_key_of
 from local.aws.runtime_directory import runtime_directory
 from local.aws.stepfunctions import StateMachines
 from local.aws.ticker import Ticker
+from local.aws.topics import Topics
 from local.clock import LocalClock
 
 HOST: Final = "127.0.0.1"
@@ -115,6 +116,11 @@ class LocalAws:
     def bus(self) -> EventBus:
         """Return the default event bus."""
         return self._bus
+
+    @property
+    def topics(self) -> Topics:
+        """Return the topics of SNS."""
+        return self._topics
 
     def client(self, service: str) -> Any:
         """Return a boto3 client of this AWS, the same one every time."""
@@ -210,6 +216,7 @@ class LocalAws:
         self._machines = StateMachines(self._client_of_role, self.clock.now, self._wait)
         self._execution_events = ExecutionEvents(self._bus.publish, self._activity, self.clock.now)
         self.ticker = Ticker(self._bus, self.clock.now)
+        self._topics = Topics()
         self._install()
         install_stacks(lambda: self.url)
         self.ecr = install_ecr(self._data_dir / "ecr", lambda: self.url, self.clock.now, self._bus.publish)
@@ -223,7 +230,8 @@ class LocalAws:
         dynamodb.install()
         function_urls.install(lambda: self.url)
         policy_simulation.install()
-        for part in (self._functions, self._bus, self._pollers, self._machines, self._execution_events):
+        parts = (self._functions, self._bus, self._topics, self._pollers, self._machines, self._execution_events)
+        for part in parts:
             part.install()
 
     def _wait(self, seconds: float) -> bool:

@@ -5,6 +5,7 @@ is wrong about JSONata, Assign, ItemBatcher, ResultWriter and tolerances.
 """
 
 import functools
+import logging
 import threading
 import uuid
 from collections.abc import Callable
@@ -43,6 +44,8 @@ class StateMachines:
     def install(self) -> None:
         """Take hold of the interpreter."""
         take("moto.core.config", "default_user_config")["stepfunctions"]["execute_state_machine"] = True
+        # It logs each task that fails as an error of its own, in pages; the history of the execution has it, too.
+        logging.getLogger("moto.stepfunctions.parser").setLevel(logging.CRITICAL)
         self._share_one_backend()
         self._start_executions_as_aws()
         self._call_ourselves()

@@ -3,7 +3,7 @@
 import json
 import re
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from datetime import timedelta
 from pathlib import Path
@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 from local.aws.pool import Invocation
 from local.aws.server import LocalAws
 from local.demo.client import PlainClient
-from local.deploy import Stack, deploy
+from local.deploy import Stack, deploy, update
 from local.registry import FakeRegistry
 from pullahead.clock import Clock
 from pullahead.mirrors.record import MirrorRecord
@@ -25,6 +25,7 @@ CHECK_EVERY = timedelta(minutes=5)
 ALERT_AFTER = timedelta(hours=1)
 WEBHOOK_SECRET = "a-secret-of-the-demo-alone"
 _WEBHOOK_SECRET_NAME = "pullahead/webhooks"
+_LAYER = "RulesLayer"
 _TEMPLATE = Path(__file__).parents[2] / "template.yaml"
 _IDLE_SECONDS = 240.0
 _ROUND_SECONDS = 10  # so short that one large layer takes several rounds
@@ -40,8 +41,10 @@ class HeardAlert(NamedTuple):
 class Stage:
     """Everything the story needs in its hands."""
 
-    def __init__(self, aws: LocalAws, stack: Stack, upstream: Reference, fake: FakeRegistry | None) -> None:
-        self.aws, self.stack, self.upstream, self.fake = aws, stack, upstream, fake
+    def __init__(
+        self, aws: LocalAws, stack: Stack, upstream: Reference, fake: FakeRegistry | None, rules: Path
+    ) -> None:
+        self.aws, self.stack, self.upstream, self.fake, self._rules = aws, stack, upstream, fake, rules
         self.tag = upstream.tag or "latest"
         self.on_invocation: Callable[[Invocation], None] = lambda _: None
         self._alerts_queue = self._hear_alerts()
@@ -60,6 +63,12 @@ class Stage:
     def settle(self) -> None:
         """Wait until nothing is under way."""
         self.aws.wait_idle(_IDLE_SECONDS)
+
+    def deploy_rules(self, entries: str, host: str) -> None:
+        """Deploy more rules, of upstreams without TLS, one at a further host."""
+        text = _rules(self.upstream, [self.upstream.repository.registry, host], entries)
+        (self._rules / "rules.yaml").write_text(text)
+        self.stack = update(self.aws, _TEMPLATE, {_LAYER: self._rules})
 
     def published(self, repository: str = REPOSITORY) -> Digest | None:
         """What ECR serves under the tag, by default of the mirror."""
@@ -134,7 +143,7 @@ def set_stage(upstream: Reference | None) -> Iterator[Stage]:
             raise ValueError("neither a fake nor a real upstream")
         rules = folder / "rules"
         rules.mkdir()
-        (rules / "rules.yaml").write_text(_rules(reference, plain_http=fake is not None))
+        (rules / "rules.yaml").write_text(_rules(reference, [reference.repository.registry] if fake else []))
         stages: list[Stage] = []  # functions run only once the stage is set
 
         def tell(invocation: Invocation) -> None:
@@ -149,19 +158,20 @@ def set_stage(upstream: Reference | None) -> Iterator[Stage]:
             "Webhooks": "on",
             "WebhookSecret": _WEBHOOK_SECRET_NAME,
         }
-        deployed = deploy(aws, _TEMPLATE, parameters=parameters, content={"RulesLayer": rules})
+        deployed = deploy(aws, _TEMPLATE, parameters=parameters, content={_LAYER: rules})
         aws.client("secretsmanager").create_secret(Name=_WEBHOOK_SECRET_NAME, SecretString=WEBHOOK_SECRET)
-        stages.append(Stage(aws, deployed, reference, fake))
+        stages.append(Stage(aws, deployed, reference, fake, rules))
         yield stages[0]
 
 
-def _rules(upstream: Reference, *, plain_http: bool) -> str:
-    hosts = f"upstreams:\n  {upstream.repository.registry}: {{plain_http: true}}\n" if plain_http else ""
+def _rules(upstream: Reference, plain_hosts: Sequence[str], more: str = "") -> str:
+    hosts = "".join(f"  {host}: {{plain_http: true}}\n" for host in plain_hosts)
+    upstreams = f"upstreams:\n{hosts}" if hosts else ""
     return (
-        f"version: 1\n{hosts}mirrors:\n"
+        f"version: 1\n{upstreams}mirrors:\n"
         f"  - upstream: {upstream.repository}\n"
         f'    tags: ["{upstream.tag}"]\n'
         f"    repository: {REPOSITORY}\n"
         f"    check_every: {int(CHECK_EVERY.total_seconds())}s\n"
-        f"    alert_after: {int(ALERT_AFTER.total_seconds())}s\n"
+        f"    alert_after: {int(ALERT_AFTER.total_seconds())}s\n{more}"
     )

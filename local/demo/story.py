@@ -9,6 +9,7 @@ from local.demo.lag import tell_lag
 from local.demo.page import write_page
 from local.demo.screen import Bar, Screen
 from local.demo.stage import ALERT_AFTER, CHECK_EVERY, REPOSITORY, Stage
+from local.demo.states import tell_states
 from local.images import LocalImage, SparseBlob, make_image, make_index
 from local.registry import FakeRegistry
 from pullahead.mirrors.record import LastRefresh, MirrorRecord, State
@@ -43,7 +44,10 @@ class Story:
             self._refreshes += tell_lag(self._stage, self._screen, self._stage.fake)
         else:
             self._screen.say("A real upstream can be neither moved nor broken from here; those steps are left out.")
-        self._finish()
+        self._sum_up()
+        if self._stage.fake is not None:
+            tell_states(self._stage, self._screen, self._stage.fake)
+        self._screen.say(f"The dashboard's page of mirrors, as a file: {write_page(self._stage)}")
 
     def _first_copy(self) -> None:
         self._screen.step("The first check: the tag is in the rules and not in ECR")
@@ -117,7 +121,7 @@ class Story:
         self._expect_state(State.FRESH)
         self._show_one_alert("Recovered", "is fresh again")
 
-    def _finish(self) -> None:
+    def _sum_up(self) -> None:
         record = self._fresh_record()
         failed = [execution["name"] for execution in self._stage.executions() if execution["status"] != "SUCCEEDED"]
         expect(not failed, f"executions failed: {failed}")
@@ -133,7 +137,6 @@ class Story:
         count = len(self._refreshes) + len(self._cached)
         rows = [row, *map(_row, self._cached)]
         self._screen.table(f"After {count} refreshes (lag: the longest; bytes: all together)", columns, rows)
-        self._screen.say(f"The dashboard's page of mirrors, as a file: {write_page(self._stage)}")
 
     # --- looking ------------------------------------------------------------------------------------------------
 

@@ -19,9 +19,10 @@ from local.deploy.template import load_template
 from local.deploy.translate import translate
 from local.deploy.verify import PASSED_OVER, check_kinds, verify, without_passed_over
 
-__all__ = ["PASSED_OVER", "DeploymentError", "Stack", "deploy"]
+__all__ = ["PASSED_OVER", "DeploymentError", "Stack", "deploy", "update"]
 
 _NOTHING: Final[Mapping[str, Any]] = MappingProxyType({})
+_CAPABILITIES: Final = ("CAPABILITY_IAM", "CAPABILITY_NAMED_IAM")
 _HASH_CHARACTERS: Final = 10  # what aws-sam-translator appends to a layer's logical id
 
 
@@ -44,13 +45,52 @@ def deploy(
     Raises:
         DeploymentError: something of the template would be missing or different.
     """
+    source, translated = _translated(aws, template, parameters, content)
+    stack = _create(aws, stack_name, without_passed_over(translated), parameters)
+    return _verified(aws, stack, source, translated)
+
+
+def update(aws: LocalAws, template: Path, content: Mapping[str, Path], stack_name: str = "pullahead") -> Stack:
+    """Deploy a template over its stack, with other content; the stack's parameters keep their values.
+
+    Raises:
+        DeploymentError: there is no such stack, or as `deploy`.
+    """
+    deployed = _described(aws, stack_name)
+    parameters = {each["ParameterKey"]: each["ParameterValue"] for each in deployed.get("Parameters", [])}
+    source, translated = _translated(aws, template, parameters, content)
+    try:
+        aws.client("cloudformation").update_stack(
+            StackName=stack_name,
+            TemplateBody=json.dumps(without_passed_over(translated)),
+            Parameters=[{"ParameterKey": name, "UsePreviousValue": True} for name in parameters],
+            Capabilities=_CAPABILITIES,
+        )
+    except ClientError as error:
+        raise DeploymentError(f"the update of the stack was refused: {error}") from error
+    return _verified(aws, _described(aws, stack_name), source, translated)
+
+
+def _translated(
+    aws: LocalAws, template: Path, parameters: Mapping[str, str], content: Mapping[str, Path]
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Upload what a template points at; return the template, and what it is translated to."""
     source = load_template(template)
     _check_parameters(source, parameters)
     definitions = upload_artifacts(aws.client("s3"), source, template.resolve().parent, content)
     translated = translate(source, parameters, definitions)
     check_kinds(translated)
-    stack = _create(aws, stack_name, without_passed_over(translated), parameters)
-    physical = _physical_ids(aws, stack_name)
+    return source, translated
+
+
+def _verified(
+    aws: LocalAws, stack: Mapping[str, Any], source: Mapping[str, Any], translated: Mapping[str, Any]
+) -> Stack:
+    if stack["StackStatus"] not in ("CREATE_COMPLETE", "UPDATE_COMPLETE"):
+        raise DeploymentError(
+            f"the stack is {stack['StackStatus']}: {stack.get('StackStatusReason', 'no reason given')}"
+        )
+    physical = _physical_ids(aws, stack["StackName"])
     verify(aws, translated, physical)
     outputs = {output["OutputKey"]: output["OutputValue"] for output in stack.get("Outputs", [])}
     return Stack(outputs, {**physical, **_layers_by_their_own_name(source, physical)})
@@ -68,21 +108,23 @@ def _check_parameters(source: Mapping[str, Any], parameters: Mapping[str, str]) 
 def _create(
     aws: LocalAws, stack_name: str, translated: Mapping[str, Any], parameters: Mapping[str, str]
 ) -> dict[str, Any]:
-    cloudformation = aws.client("cloudformation")
     try:
-        cloudformation.create_stack(
+        aws.client("cloudformation").create_stack(
             StackName=stack_name,
             TemplateBody=json.dumps(translated),
             Parameters=[{"ParameterKey": name, "ParameterValue": value} for name, value in parameters.items()],
-            Capabilities=["CAPABILITY_IAM", "CAPABILITY_NAMED_IAM"],
+            Capabilities=_CAPABILITIES,
         )
-        stack: dict[str, Any] = cloudformation.describe_stacks(StackName=stack_name)["Stacks"][0]
     except ClientError as error:
         raise DeploymentError(f"the stack was refused: {error}") from error
-    if stack["StackStatus"] != "CREATE_COMPLETE":
-        raise DeploymentError(
-            f"the stack is {stack['StackStatus']}: {stack.get('StackStatusReason', 'no reason given')}"
-        )
+    return _described(aws, stack_name)
+
+
+def _described(aws: LocalAws, stack_name: str) -> dict[str, Any]:
+    try:
+        stack: dict[str, Any] = aws.client("cloudformation").describe_stacks(StackName=stack_name)["Stacks"][0]
+    except ClientError as error:
+        raise DeploymentError(f"there is no stack {stack_name}: {error}") from error
     return stack
 
 

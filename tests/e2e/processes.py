@@ -7,9 +7,10 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from types import MappingProxyType
 
 ROOT = Path(__file__).parents[2]
 _POLL_SECONDS = 0.05
@@ -63,11 +64,14 @@ class RunningModule:
 
 
 @contextmanager
-def running_module(output: Path, *arguments: str) -> Iterator[RunningModule]:
-    """Start `python -m …` with its output in a file."""
+def running_module(
+    output: Path, *arguments: str, environment: Mapping[str, str] = MappingProxyType({})
+) -> Iterator[RunningModule]:
+    """Start `python -m …` with its output in a file; `environment` adds variables."""
     with output.open("wb") as file:
         command = [sys.executable, "-m", *arguments]
-        process = subprocess.Popen(command, cwd=ROOT, env=_environment(), stdout=file, stderr=subprocess.STDOUT)
+        variables = {**_environment(), **environment}
+        process = subprocess.Popen(command, cwd=ROOT, env=variables, stdout=file, stderr=subprocess.STDOUT)
     module = RunningModule(process, output)
     try:
         yield module

@@ -14,10 +14,12 @@ from botocore.exceptions import ClientError
 
 from local.aws import ACCESS_KEY, REGION, SECRET_KEY
 from local.aws.server import LocalAws
+from pullahead.settings import OWN_RULES
 from tests.architecture.source import ROOT
 
 SAM = ROOT / ".venv-sam" / "bin" / "sam"
 ENTER_ALONE = "\n" * 100
+OWN_SAMCONFIG = "my-samconfig.toml"
 _DEPLOYED = ("functions", "layers", "statemachines", "template.yaml", "samconfig.toml")
 _ENOUGH_SECONDS = 400
 
@@ -49,7 +51,7 @@ class SamProject:
         for name in _DEPLOYED:
             source = ROOT / name
             if source.is_dir():
-                shutil.copytree(source, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
+                shutil.copytree(source, folder / name, ignore=shutil.ignore_patterns("__pycache__", OWN_RULES))
             else:
                 shutil.copy(source, folder / name)
         return cls(folder, environment, limit_seconds)
@@ -68,9 +70,10 @@ class SamProject:
         return self.sam("deploy", *arguments)
 
     def sam(self, *arguments: str, typed: str = "") -> Printed:
-        """Run the SAM CLI and wait."""
+        """Run the SAM CLI and wait. A deployment takes the user's own settings if there are any."""
+        has_own = arguments[0] == "deploy" and (self.folder / OWN_SAMCONFIG).exists()
         done = subprocess.run(
-            [str(SAM), *arguments],
+            [str(SAM), *arguments, *(("--config-file", OWN_SAMCONFIG) if has_own else ())],
             cwd=self.folder,
             env=dict(self._environment),
             input=typed,
@@ -83,12 +86,16 @@ class SamProject:
         return Printed(done.returncode, done.stdout)
 
     def write_rules(self, text: str) -> None:
-        """Edit the rules file."""
-        (self.folder / "layers" / "rules" / "rules.yaml").write_text(text, encoding="utf-8")
+        """Write the user's own rules file."""
+        (self.folder / "layers" / "rules" / OWN_RULES).write_text(text, encoding="utf-8")
+
+    def copy_samconfig(self) -> Path:
+        """Make the user's own settings, as samconfig.toml says to."""
+        return Path(shutil.copy(self.folder / "samconfig.toml", self.folder / OWN_SAMCONFIG))
 
     def set_parameters(self, **values: str) -> None:
-        """Write parameters into samconfig.toml where it says to."""
-        path = self.folder / "samconfig.toml"
+        """Write parameters into the user's own settings."""
+        path = self.copy_samconfig()
         head, opening, _ = path.read_text(encoding="utf-8").partition("parameter_overrides = [\n")
         lines = "".join(f"  '{name}={_quoted(value)}',\n" for name, value in values.items())
         path.write_text(f"{head}{opening}{lines}]\n", encoding="utf-8")

@@ -5,6 +5,7 @@ import re
 import pytest
 
 from local.demo.page import PAGE
+from pullahead.mirrors.record import State
 from tests.e2e.processes import run_module
 
 STEPS = (
@@ -16,6 +17,7 @@ STEPS = (
     "6. Upstream recovers",
     "7. A pull through cache rule, and two repositories that it cached",
     "8. How long a change takes, by each way in",
+    "9. One mirror for every state that there is",
 )
 DIGEST = "sha256:" + "0" * 64
 
@@ -36,7 +38,9 @@ def test_demo_prints_every_step_succeeds_and_makes_no_call_that_its_roles_deny()
     assert "✓ quay/legacy:1.0 was left alone" in done.stdout
     assert "After 8 refreshes" in done.stdout
     assert "The dashboard's page of mirrors, as a file:" in done.stdout
-    assert 'data-key="mirror/demo:1.0" data-state="FRESH"' in PAGE.read_text(encoding="utf-8")
+    page = PAGE.read_text(encoding="utf-8")
+    assert 'data-key="mirror/demo:1.0" data-state="FRESH"' in page
+    assert set(re.findall(r'data-key="mirror/[^"]+" data-state="(\w+)"', page)) == set(State)
     assert lines[-1].startswith("All as it should be")
     assert re.fullmatch(r"\d+ roles called AWS\n", done.stderr), done.stderr
 

@@ -1,9 +1,11 @@
 """The page of mirrors in a real browser: rows, filter, escaping, themes. Pictures are kept in `.build/dashboard/`."""
 
+import json
 import struct
 import zlib
 from datetime import timedelta
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 
@@ -21,6 +23,42 @@ pytestmark = [pytest.mark.browser, needs_browser]
 PICTURES = ROOT / ".build/dashboard"
 EVIL = "<script>document.title='taken'</script><img src=x onerror=\"document.title='taken'\">"
 WHITE, NIGHT = (255, 255, 255), (16, 23, 31)
+WIDTHS = (390, 620, 700, 960, 1000, 1400)
+HOURS = (3, 9, 15, 21)  # the first day and today have one column, or two, three, four
+MEASURE = """
+const measured = [...document.querySelectorAll('.box')].map(box => {
+  const headings = [...box.querySelectorAll('.heat thead th')].filter(th => th.offsetWidth > 1);
+  const scroll = box.querySelector('.heat').parentElement;
+  return {
+    name: box.id,
+    hidden: scroll.scrollWidth - scroll.clientWidth,
+    headings: headings.map(th => {
+      const text = document.createRange();
+      text.selectNodeContents(th);
+      const {left, right} = text.getBoundingClientRect();
+      return {text: th.innerText, left, right, end: th.getBoundingClientRect().right};
+    }),
+  };
+});
+document.body.innerText = JSON.stringify(measured);
+"""
+
+
+class Heading(NamedTuple):
+    """A visible heading of the heat map: its text, from where to where that goes, and where its cell ends."""
+
+    text: str
+    left: float
+    right: float
+    end: float
+
+
+class MeasuredMap(NamedTuple):
+    """A heat map as it is laid out in a box; `hidden`: how many pixels one must scroll to."""
+
+    name: str
+    hidden: float
+    headings: list[Heading]
 
 
 @pytest.fixture
@@ -95,6 +133,34 @@ def test_widget_has_the_consoles_theme(browser: Browser, tmp_path: Path, theme: 
     path = _widget(tmp_path, widget_page(landscape(), View(), theme, ENDPOINT))
     picture = browser.screenshot(path, PICTURES / f"widget-{theme}-{width}.png", width, 1700, dark=theme is Theme.LIGHT)
     assert corner(picture) == (NIGHT if theme is Theme.DARK else WHITE)
+
+
+def test_headings_of_the_heat_map_do_not_overlap_at_any_width(browser: Browser, tmp_path: Path) -> None:
+    maps = _measured_maps(browser, tmp_path)
+    assert len(maps) == len(WIDTHS) * len(HOURS)
+    for heat in maps:
+        assert len(heat.headings) >= 7, heat.name  # one for each day
+        assert heat.hidden <= 0, f"{heat.name}: {heat.hidden} pixels of the map are out of sight"
+        for heading, following in zip(heat.headings, heat.headings[1:], strict=False):
+            assert heading.right <= following.left, f"{heat.name}: {heading.text!r} runs into {following.text!r}"
+        cut = [heading.text for heading in heat.headings if heading.right > heading.end]
+        assert not cut, f"{heat.name}: {cut} are cut off"
+
+
+def _measured_maps(browser: Browser, folder: Path) -> list[MeasuredMap]:
+    """Lay the page out at several widths and times of the day, and measure the heat maps."""
+    boxes = [
+        f'<div class="box" id="{width} px at {hour}:40" style="width:{width}px">'
+        f"{widget_page(landscape()._replace(now=NOW.replace(hour=hour)), View(), Theme.LIGHT, ENDPOINT)}</div>"
+        for width in WIDTHS
+        for hour in HOURS
+    ]
+    dom = browser.dom(_widget(folder, f"{''.join(boxes)}<script>{MEASURE}</script>"))
+    (text,) = Document(dom).texts("body")
+    return [
+        MeasuredMap(each["name"], each["hidden"], [Heading(**heading) for heading in each["headings"]])
+        for each in json.loads(text)
+    ]
 
 
 def test_error_and_empty_pages_are_drawn(browser: Browser, tmp_path: Path) -> None:

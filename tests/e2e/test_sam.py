@@ -178,14 +178,15 @@ def test_no_cached_repository_is_touched_where_the_parameter_says_none(site: Sit
 def test_guided_answered_by_enter_alone_deploys_and_delete_leaves_nothing_running(
     site: Site, project: SamProject
 ) -> None:
+    own, tracked = project.copy_samconfig(), (project.folder / "samconfig.toml").read_text(encoding="utf-8")
     guided = succeeded(project.sam("deploy", "--guided", "--stack-name", "first-try", typed=ENTER_ALONE))
     assert "has no authentication" not in guided.text
     stack = DeployedBySam(site.aws, "first-try")
     assert stack.status() == "CREATE_COMPLETE"
     stack.check_all()
     assert stack.digest("mirror/app", "1.0") == APP.digest
-    saved = (project.folder / "samconfig.toml").read_text(encoding="utf-8")
-    assert 'Webhooks=\\"off\\"' in saved
+    assert 'Webhooks=\\"off\\"' in own.read_text(encoding="utf-8")
+    assert (project.folder / "samconfig.toml").read_text(encoding="utf-8") == tracked
     assert "No changes to deploy" in succeeded(project.deploy("--stack-name", "first-try")).text
     again = succeeded(project.sam("deploy", "--guided", "--stack-name", "first-try", typed=ENTER_ALONE))
     assert "No changes to deploy" in again.text

@@ -9,6 +9,7 @@ from pullahead.alerts.review import Reviewed, ReviewRecords
 from pullahead.alerts.text import Notice, subject_of
 from pullahead.errors import PullaheadError
 from pullahead.mirrors.record import Record
+from pullahead.mirrors.stored_form import Loaded
 from pullahead.rules.model import Rules
 from tests.fakes.memory import FakeClock, FakeRecords
 from tests.fakes.outcomes import FakeOutcomes, announcer
@@ -48,10 +49,12 @@ class FakeIncidents:
         self.stored: dict[str, Incident] = {}
         self.saved_at: dict[str, datetime] = {}
         self.turn: tuple[datetime, datetime] | None = None
+        self.newer: set[str] = set()  # the keys of incidents that only a newer version can read
 
     def load(self, keys: Collection[str]) -> Mapping[str, Incident]:
         with self.script.call("load_incidents"):
-            return {key: self.stored[key] for key in keys if key in self.stored}
+            found = ((key, self.stored[key]) for key in keys if key in self.stored and key not in self.newer)
+            return Loaded(found, self.newer & set(keys))
 
     def save(self, incident: Incident, now: datetime) -> None:
         with self.script.call("save_incident"):

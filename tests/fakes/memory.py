@@ -2,13 +2,14 @@
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
-from typing import TypeVar
+from typing import Any, TypeVar
 
-from pullahead.errors import ConflictError, StorageError
+from pullahead.errors import ConflictError, NewerRecordError, StorageError
 from pullahead.messages import CheckRequest, ListRequest, Queued, RefreshRequest
 from pullahead.mirrors.alert import Alert
 from pullahead.mirrors.record import DailyLimitRecord, MirrorRecord, Record, RuleRecord
-from pullahead.mirrors.store import Heartbeat
+from pullahead.mirrors.store import Heartbeat, NewerRecord
+from pullahead.mirrors.stored_form import Loaded
 from pullahead.refresh.ports import StartResult
 from pullahead.rules.mirror_key import MirrorKey, RecordKey, RuleKey
 from tests.fakes.script import Script
@@ -39,6 +40,7 @@ class FakeRecords:
         self.of_rules: dict[RuleKey, RuleRecord | DailyLimitRecord] = {}
         self.decided: list[Alert] = []  # the alerts that were ever added to a record, in order
         self.heartbeat: Heartbeat | None = None
+        self.newer: set[RecordKey] = set()  # the keys of records that only a newer version can read
 
     @property
     def writes(self) -> int:
@@ -47,15 +49,17 @@ class FakeRecords:
 
     def load(self, keys: Collection[MirrorKey]) -> Mapping[MirrorKey, MirrorRecord]:
         with self.script.call("load"):
-            return {key: self.stored[key] for key in keys if key in self.stored}
+            found = ((key, self.stored[key]) for key in keys if key in self.stored and key not in self.newer)
+            return Loaded(found, (key for key in keys if key in self.newer))
 
     def load_one(self, key: RecordKey) -> Record | None:
         with self.script.call("load"):
             return self._find(key)
 
-    def scan(self) -> Iterator[Record]:
+    def scan(self) -> Iterator[Any]:  # records, unless a test lets a newer version have written one
         with self.script.call("scan"):
-            yield from [*self.stored.values(), *self.of_rules.values()]
+            for record in [*self.stored.values(), *self.of_rules.values()]:
+                yield NewerRecord(str(record.key)) if record.key in self.newer else record
 
     def save(self, record: _R, expected_version: int) -> _R:
         with self.script.call("save"):
@@ -84,6 +88,8 @@ class FakeRecords:
             self.heartbeat = heartbeat
 
     def _find(self, key: RecordKey) -> Record | None:
+        if key in self.newer:
+            raise NewerRecordError(f"the record of {key} was stored by a newer version")
         if isinstance(key, MirrorKey):
             return self.stored.get(key)
         return self.of_rules.get(key) if isinstance(key, RuleKey) else None

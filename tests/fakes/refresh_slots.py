@@ -72,6 +72,10 @@ class FakeWaitingRefreshes:
         """Make an entry unreadable."""
         self.waiting[mirror] = self.waiting[mirror]._replace(request=None)
 
+    def take_over(self, mirror: MirrorKey) -> None:
+        """Let a newer version of Pullahead have requested a refresh."""
+        self.waiting[mirror] = self.waiting[mirror]._replace(request=None, newer=True)
+
     def hosts(self) -> frozenset[str]:
         with self.script.call("hosts"):
             return frozenset(self.remembered)

@@ -4,7 +4,6 @@ SQS moves a message to a dead-letter queue after so many receives, but cannot sa
 sends it there itself, with the reason.
 """
 
-import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime
@@ -15,7 +14,7 @@ from pullahead.clock import Clock
 from pullahead.errors import ConfigError, InvalidEventError, StorageError
 from pullahead.messages import AwsEvent, ListRequest, StartWaitingRequest, read_queued
 from pullahead.on_demand.cloudtrail import Pull, read_pull
-from pullahead.text import one_line
+from pullahead.text import one_line, public_text
 
 SourceQueue = Literal["checks", "pulls"]
 """The queues that have a dead-letter queue."""
@@ -78,8 +77,6 @@ class DeadLetterQueue(Protocol):
 
 
 MAX_TEXT_CHARACTERS = 256
-_AFTER_HOST = re.compile(r"(https?://)(?:[^\s/@]*@)?([^\s?#]*)[?#]\S*")
-_LOGIN = re.compile(r"(https?://)[^\s/@]*@")
 
 
 class FailedDelivery(NamedTuple):
@@ -111,8 +108,7 @@ class DeadLetterPolicy:
 
 def reason_text(text: str) -> str:
     """Make one short line of an error's text, without control characters, and without logins and queries of URLs."""
-    public = _LOGIN.sub(r"\1", _AFTER_HOST.sub(r"\1\2", text))
-    return one_line(public, MAX_TEXT_CHARACTERS)
+    return one_line(public_text(text), MAX_TEXT_CHARACTERS)
 
 
 MAX_RECEIVED = 1000

@@ -186,5 +186,11 @@ class StorageError(PullaheadError):
     retryable: ClassVar[bool] = True
 
 
+class NewerRecordError(StorageError):
+    """A newer version of Pullahead stored a record in a form that this one does not know. It is left as it is."""
+
+    retryable: ClassVar[bool] = False
+
+
 class ConflictError(PullaheadError):
     """Another process changed what was just read; reading it again resolves that."""

@@ -7,6 +7,17 @@ from typing import NamedTuple
 
 from pullahead.errors import ConfigError
 
+OWN_RULES = "my-rules.yaml"
+
+
+def own_rules_or(example: Path) -> Path:
+    """Return the user's own rules file if there is one beside the example, else the example.
+
+    Git tracks the example and ignores the user's file, so that an upgrade never conflicts with it.
+    """
+    own = example.with_name(OWN_RULES)
+    return own if own.is_file() else example
+
 
 class Settings(NamedTuple):
     """The settings in an environment. A function has only those that it needs."""
@@ -15,8 +26,8 @@ class Settings(NamedTuple):
 
     @property
     def rules_path(self) -> Path:
-        """Where the rules layer is mounted."""
-        return Path(self._require("RULES_PATH"))
+        """The rules file in the rules layer: the user's own if there is one, else the example."""
+        return own_rules_or(Path(self._require("RULES_PATH")))
 
     @property
     def rules_uri(self) -> str:

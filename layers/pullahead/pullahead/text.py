@@ -1,11 +1,14 @@
 """How texts, sizes, counts, durations and moments are written for people. Pure."""
 
+import re
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 from typing import Final
 
 _SIZE_UNITS: Final = ("B", "KiB", "MiB", "GiB", "TiB", "PiB")
 _TIME_UNITS: Final = ((86400, "d"), (3600, "h"), (60, "min"), (1, "s"))
+_AFTER_HOST: Final = re.compile(r"(https?://)(?:[^\s/@]*@)?([^\s?#]*)[?#]\S*")
+_LOGIN: Final = re.compile(r"(https?://)[^\s/@]*@")
 
 
 def one_line(text: str, max_length: int | None = None) -> str:
@@ -19,6 +22,11 @@ def one_line(text: str, max_length: int | None = None) -> str:
     if max_length is None or (len(line) <= max_length and len(read) == len(text)):
         return line
     return line[: max_length - 1].rstrip() + "…"
+
+
+def public_text(text: str) -> str:
+    """Remove logins and queries from the URLs in a text: a presigned URL's query is a credential."""
+    return _LOGIN.sub(r"\1", _AFTER_HOST.sub(r"\1\2", text))
 
 
 def size_text(size_bytes: int) -> str:

@@ -38,7 +38,7 @@ _ONE_CAUSE = {
 }
 
 
-class Incident(msgspec.Struct, frozen=True):
+class Incident(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What is stored of one incident."""
 
     key: str

@@ -24,6 +24,7 @@ from pullahead.errors import PullaheadError
 from pullahead.mirrors.alert import AlertKind
 from pullahead.mirrors.record import Record
 from pullahead.mirrors.store import RecordStore, update_record
+from pullahead.mirrors.stored_form import newer_of
 from pullahead.rules.mirror_key import RecordKey
 
 LOCK_LIFETIME = timedelta(minutes=10)
@@ -46,7 +47,11 @@ class NotificationSummary(NamedTuple):
 
 
 class NotificationSender:
-    """Sends what records have pending. Each message also goes to `copies`; one that fails there stops nothing."""
+    """Sends what records have pending. Each message also goes to `copies`; one that fails there stops nothing.
+
+    An incident that only a newer version can read is left as it is. Alerts of mirrors are sent all the same, since the
+    records note what was sent; trouble of Pullahead itself is not, since the incident alone says whether it was sent.
+    """
 
     def __init__(
         self, records: RecordStore, incidents: IncidentStore, alerts: AlertPublisher, copies: AlertPublisher
@@ -114,7 +119,12 @@ class NotificationSender:
 def _plan(
     records: Sequence[Record], conditions: Conditions, incidents: Mapping[str, Incident], now: datetime
 ) -> tuple[NotificationPlan, list[tuple[Notice, Incident]]]:
-    news = [notify_condition(kind, each, incidents.get(service_key(kind)), now) for kind, each in conditions.items()]
+    newer = newer_of(incidents)
+    news = [
+        notify_condition(kind, each, incidents.get(service_key(kind)), now)
+        for kind, each in conditions.items()
+        if service_key(kind) not in newer
+    ]
     return plan_notifications(records, incidents, now), [each for each in news if each is not None]
 
 
@@ -123,6 +133,7 @@ class _Sender:
 
     def __init__(self, incidents: IncidentStore, alerts: AlertPublisher, copies: AlertPublisher, now: datetime) -> None:
         self._incidents, self._alerts, self._copies, self._now = incidents, alerts, copies, now
+        self._newer: frozenset[str] = frozenset()
         self.sent: list[str] = []
         self.settled: list[Settled] = []
         self.errors: list[PullaheadError] = []
@@ -130,6 +141,7 @@ class _Sender:
     def send(
         self, plan: NotificationPlan, incidents: Mapping[str, Incident], news: Iterable[tuple[Notice, Incident]]
     ) -> None:
+        self._newer = newer_of(incidents)
         for notice, incident in news:
             self._send(notice, incident)
         latest: dict[str, Incident] = {}
@@ -146,7 +158,8 @@ class _Sender:
         try:
             self._alerts.publish(notice)
             self.sent.append(subject_of(notice))
-            self._incidents.save(incident, self._now)
+            if incident.key not in self._newer:
+                self._incidents.save(incident, self._now)
         except PullaheadError as error:
             self.errors.append(error)
             return False

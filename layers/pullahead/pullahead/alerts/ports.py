@@ -23,7 +23,8 @@ class IncidentStore(Protocol):
     """Stores incidents, and the lock that lets one process at a time send their messages."""
 
     def load(self, keys: Collection[str]) -> Mapping[str, Incident]:
-        """Read incidents, strongly consistent; unknown ones are left out. Raises: StorageError."""
+        """Read incidents, strongly consistent; unknown ones are left out, and those of a newer version, which
+        `stored_form.newer_of` names. Raises: StorageError."""
         ...
 
     def save(self, incident: Incident, now: datetime) -> None:

@@ -24,6 +24,7 @@ from pullahead.mirrors.outbox import OutboxSender
 from pullahead.mirrors.record import SETTLED, MirrorRecord, Record, State
 from pullahead.mirrors.retirement import UnfollowedRecords, find_unfollowed_records, retired
 from pullahead.mirrors.store import Heartbeat, RecordStore, update_record
+from pullahead.mirrors.stored_form import newer_of
 from pullahead.rules.mirror_key import MirrorKey
 from pullahead.rules.model import Rules
 from pullahead.rules.ports import ActiveRules, RulesStateStore
@@ -163,7 +164,9 @@ class ReviewRecords:
         """Review all records. Raises StorageError where they cannot be read."""
         now = self._clock()
         found = list(islice(self._records.scan(), MAX_RECORDS + 1))
-        records, complete = found[:MAX_RECORDS], len(found) <= MAX_RECORDS
+        complete = len(found) <= MAX_RECORDS
+        records = [record for record in found[:MAX_RECORDS] if isinstance(record, Record)]
+        has_newer = len(records) < len(found[:MAX_RECORDS])  # of mirrors that the rules may match
         heartbeat = self._records.load_heartbeat()
         rules, state, errors = self._load_rules()
         lateness = measure_lateness(records, rules, now) if rules is not None else None
@@ -171,7 +174,7 @@ class ReviewRecords:
         unfollowed = None
         if rules is not None and state is not None and may:
             unfollowed = find_unfollowed_records(_not_newly_cached(records, rules, state, now), rules)
-        conditions = self._conditions(heartbeat, state, unfollowed, now)
+        conditions = self._conditions(heartbeat, state, None if has_newer else unfollowed, now)
         notifications = self._send(records, conditions, now, remaining_seconds)
         retired = retire(unfollowed, self._records, now, remaining_seconds) if unfollowed is not None else Retired()
         if remaining_seconds() >= _OUTBOX_RESERVE_SECONDS:
@@ -217,7 +220,10 @@ class ReviewRecords:
         if last_checks is not None:
             return last_checks
         key = service_key(AlertKind.NOT_CHECKED)
-        known = self._incidents.load([key]).get(key)
+        loaded = self._incidents.load([key])
+        known = loaded.get(key)
+        if key in newer_of(loaded):
+            return now
         if known is None or known.since is None:
             self._incidents.save(Incident(key, since=now), now)
             return now

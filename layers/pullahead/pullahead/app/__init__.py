@@ -14,6 +14,7 @@ from pullahead.alerts.notify import NotificationSender
 from pullahead.alerts.review import Reviewed, ReviewRecords
 from pullahead.app.adapters import CLIENT_CONFIG, Adapters, system_clock
 from pullahead.aws.ecr_sources import EcrCachedRepositories, EcrTaggedRepositories
+from pullahead.aws.newer_items import LeftAlone
 from pullahead.checks.check import CheckMirrors
 from pullahead.checks.ecr_events import AccountRegion
 from pullahead.checks.handle_message import DecodedMessage, MessageDecoder, MessageHandler, MessageResult
@@ -125,6 +126,10 @@ class Application(Adapters):
     def take_unsent(self) -> Sequence[PullaheadError]:
         """Return the errors that have kept outcome events from being sent since the last call; they are sent later."""
         return self._outbox_sender.take_failures()
+
+    def take_newer_items(self) -> LeftAlone | None:
+        """Return what was left alone since the last call, because only a newer version can read it."""
+        return self._newer_items.take()
 
     def show_mirrors(self, event: object, endpoint: str) -> "Shown":
         """Render the dashboard's page of mirrors."""

@@ -11,6 +11,7 @@ from pullahead.aws.assumed_roles import Clients, RoleKeys
 from pullahead.aws.demands import DynamoDemands
 from pullahead.aws.event_windows import DynamoEventWindows, DynamoReplayGuard
 from pullahead.aws.incidents import DynamoIncidents
+from pullahead.aws.newer_items import NewerItems
 from pullahead.aws.notifications import EventBridgeOutcomes, SnsAlerts, SnsChatAlerts
 from pullahead.aws.pauses import DynamoPauses
 from pullahead.aws.records import DynamoRecords
@@ -65,6 +66,10 @@ class Adapters:
         self._settings, self._clock = settings, clock
 
     @cached_property
+    def _newer_items(self) -> NewerItems:
+        return NewerItems()
+
+    @cached_property
     def _dynamodb(self) -> "DynamoDBClient":
         return boto3.client("dynamodb", config=CLIENT_CONFIG)
 
@@ -107,7 +112,7 @@ class Adapters:
 
     @cached_property
     def _pauses(self) -> DynamoPauses:
-        return DynamoPauses(self._dynamodb, self._settings.records_table)
+        return DynamoPauses(self._dynamodb, self._settings.records_table, self._newer_items)
 
     def _rules_file(self) -> Rules:
         path = self._settings.rules_path
@@ -167,7 +172,7 @@ class Adapters:
 
     @cached_property
     def _records(self) -> DynamoRecords:
-        return DynamoRecords(self._dynamodb, self._settings.records_table)
+        return DynamoRecords(self._dynamodb, self._settings.records_table, self._newer_items)
 
     @cached_property
     def _event_windows(self) -> DynamoEventWindows:
@@ -189,7 +194,7 @@ class Adapters:
 
     @cached_property
     def _demands(self) -> DynamoDemands:
-        return DynamoDemands(self._dynamodb, self._settings.records_table)
+        return DynamoDemands(self._dynamodb, self._settings.records_table, self._newer_items)
 
     @cached_property
     def _plans(self) -> S3PlanStore:
@@ -210,11 +215,11 @@ class Adapters:
 
     @cached_property
     def _slots(self) -> DynamoRefreshSlots:
-        return DynamoRefreshSlots(self._dynamodb, self._settings.records_table)
+        return DynamoRefreshSlots(self._dynamodb, self._settings.records_table, newer=self._newer_items)
 
     @cached_property
     def _waiting_refreshes(self) -> DynamoWaitingRefreshes:
-        return DynamoWaitingRefreshes(self._dynamodb, self._settings.records_table)
+        return DynamoWaitingRefreshes(self._dynamodb, self._settings.records_table, self._newer_items)
 
     @cached_property
     def _alerts(self) -> SnsAlerts:
@@ -226,4 +231,4 @@ class Adapters:
 
     @cached_property
     def _incidents(self) -> DynamoIncidents:
-        return DynamoIncidents(self._dynamodb, self._settings.records_table)
+        return DynamoIncidents(self._dynamodb, self._settings.records_table, self._newer_items)

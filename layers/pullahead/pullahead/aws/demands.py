@@ -1,12 +1,14 @@
 """Demands in DynamoDB: one item a mirror, in the line of its rule, and a counter for each rule and day."""
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from datetime import UTC, date, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from pullahead.aws.dynamodb import Item, Table, epoch, iso_text
+from pullahead.aws.newer_items import NewerItems
 from pullahead.errors import StorageError
 from pullahead.mirrors.demand import Demand
+from pullahead.mirrors.stored_form import Loaded
 from pullahead.rules.mirror_key import MirrorKey
 
 if TYPE_CHECKING:
@@ -14,19 +16,25 @@ if TYPE_CHECKING:
 
 
 _DEMAND, _COUNTER, _LINE = "demand#", "demanded#", "demand#"
+_ATTRIBUTES = frozenset({"pk", "line", "since", "asked_at", "tries", "kept", "expires_at"})
 _COUNTER_LIFETIME = timedelta(days=3)
 
 
 class DynamoDemands:
     """Implements `pullahead.on_demand.ports.DemandStore`."""
 
-    def __init__(self, client: "DynamoDBClient", table: str) -> None:
-        self._table = Table(client, table)
+    def __init__(self, client: "DynamoDBClient", table: str, newer: NewerItems | None = None) -> None:
+        self._table, self._newer = Table(client, table), newer or NewerItems()
 
-    def load(self, keys: Collection[MirrorKey]) -> Mapping[MirrorKey, Demand]:
+    def load(self, keys: Collection[MirrorKey]) -> Loaded[MirrorKey, Demand]:
         """Read demands, eventually consistent, at half the price."""
-        items = self._table.get_many((f"{_DEMAND}{key}" for key in keys), f"{len(keys)} demands", consistent=False)
-        return {demand.key: demand for demand in map(_decode, items)}
+        items = list(
+            self._table.get_many((f"{_DEMAND}{key}" for key in keys), f"{len(keys)} demands", consistent=False)
+        )
+        return Loaded(
+            ((demand.key, demand) for demand in self._known(items)),
+            (MirrorKey.parse(item["pk"].removeprefix(_DEMAND)) for item in items if item.keys() - _ATTRIBUTES),
+        )
 
     def save(self, demand: Demand, before: Demand | None, expires_at: datetime) -> bool:
         """Write a demand if nobody has changed it since it was read."""
@@ -41,13 +49,21 @@ class DynamoDemands:
 
     def of_rule(self, rule: str) -> Iterator[Demand]:
         """Read the demands of a rule, page by page as they are asked for."""
-        return map(_decode, self._table.query(f"{_LINE}{rule}", f"the demands of the rule {rule}"))
+        return self._known(self._table.query(f"{_LINE}{rule}", f"the demands of the rule {rule}"))
 
     def count(self, rule: str, day: date, limit: int) -> bool:
         """Add one to the day's counter unless it has reached the limit."""
         key = f"{_COUNTER}{rule}#{day.isoformat()}"
         expires_at = datetime(day.year, day.month, day.day, tzinfo=UTC) + _COUNTER_LIFETIME
         return self._table.add(key, "count", f"the demand counter of the rule {rule}", expires_at, limit) is not None
+
+    def _known(self, items: Iterable[Item]) -> Iterator[Demand]:
+        """Decode items, but those that only a newer version knows."""
+        for item in items:
+            if unknown := item.keys() - _ATTRIBUTES:
+                self._newer.note(item["pk"], f"it has the attributes {', '.join(sorted(unknown))}")
+            else:
+                yield _decode(item)
 
 
 def _unchanged(before: Demand | None) -> tuple[str, Mapping[str, Any]]:
@@ -79,5 +95,5 @@ def _decode(item: Item) -> Demand:
             int(item["tries"]),
             item["kept"],
         )
-    except (KeyError, ValueError) as error:
+    except (KeyError, TypeError, ValueError) as error:
         raise StorageError(f"the item {item.get('pk')} cannot be read: {error}") from error

@@ -16,6 +16,7 @@ from boto3.dynamodb.types import TypeDeserializer, TypeSerializer
 
 from pullahead.aws.errors import error_code, storage_errors
 from pullahead.errors import StorageError
+from pullahead.mirrors.stored_form import NewerFormError
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
@@ -90,6 +91,17 @@ class Table:
     def put(self, item: Item, what: str) -> None:
         """Write an item."""
         self._write("put_item", what, {"Item": _encode(item)})
+
+    def put_or_return(self, item: Item, what: str, condition: str, **values: object) -> Item | None:
+        """Write an item if the stored one meets the condition. Return None, or the item that does not; empty: there is
+        none."""
+        asked = {"Item": _encode(item), "ConditionExpression": condition}
+        asked["ReturnValuesOnConditionCheckFailure"] = "ALL_OLD"
+        try:
+            self._write("put_item", what, asked, values)
+        except _ConditionFailedError as refusal:
+            return refusal.item
+        return None
 
     def put_if(self, item: Item, what: str, condition: str, **values: object) -> bool:
         """Write an item if the stored one meets the condition; return whether it did."""
@@ -274,9 +286,11 @@ def iso_text(moment: datetime) -> str:
 
 
 def decode_attribute(item: Item, name: str, decode: Callable[[str], _T]) -> _T:
-    """Decode an attribute that holds JSON. Raises StorageError, which names the item."""
+    """Decode an attribute that holds JSON. Raises NewerFormError, and StorageError, which names the item."""
     try:
         return decode(item[name])
+    except NewerFormError:
+        raise
     except (KeyError, TypeError, msgspec.DecodeError) as error:
         raise StorageError(f"the item {item.get('pk')} cannot be read: {error}") from error
 

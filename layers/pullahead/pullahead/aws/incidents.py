@@ -1,6 +1,6 @@
 """Incidents in DynamoDB: one item each, and one item for the lock of the only sender."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection
 from datetime import datetime
 from typing import TYPE_CHECKING
 
@@ -8,26 +8,34 @@ import msgspec
 
 from pullahead.alerts.incidents import INCIDENT_LIFETIME, Incident
 from pullahead.aws.dynamodb import Table, decode_attribute, epoch, iso_text
+from pullahead.aws.newer_items import NewerItems
+from pullahead.mirrors.stored_form import Loaded, NewerFormError, decode_form
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
 
 
-_DECODER = msgspec.json.Decoder(Incident)
 _INCIDENT, _LOCK = "incident#", "service#telling"
 
 
 class DynamoIncidents:
     """Implements `pullahead.alerts.ports.IncidentStore`."""
 
-    def __init__(self, client: "DynamoDBClient", table: str) -> None:
-        self._table = Table(client, table)
+    def __init__(self, client: "DynamoDBClient", table: str, newer: NewerItems | None = None) -> None:
+        self._table, self._newer = Table(client, table), newer or NewerItems()
 
-    def load(self, keys: Collection[str]) -> Mapping[str, Incident]:
+    def load(self, keys: Collection[str]) -> Loaded[str, Incident]:
         """Read incidents."""
-        items = self._table.get_many((f"{_INCIDENT}{key}" for key in keys), f"{len(keys)} incidents")
-        incidents = (decode_attribute(item, "incident", _DECODER.decode) for item in items)
-        return {incident.key: incident for incident in incidents}
+        found, newer = [], []
+        for item in self._table.get_many((f"{_INCIDENT}{key}" for key in keys), f"{len(keys)} incidents"):
+            try:
+                incident = decode_attribute(item, "incident", _decode)
+            except NewerFormError as error:
+                self._newer.note(item["pk"], error)
+                newer.append(item["pk"].removeprefix(_INCIDENT))
+            else:
+                found.append((incident.key, incident))
+        return Loaded(found, newer)
 
     def save(self, incident: Incident, now: datetime) -> None:
         """Write an incident."""
@@ -49,3 +57,7 @@ class DynamoIncidents:
     def _put_lock(self, taken_at: datetime, ends: datetime, condition: str, now: datetime) -> bool:
         item = {"pk": _LOCK, "taken_at": iso_text(taken_at), "turn_ends": iso_text(ends)}
         return self._table.put_if(item, "the lock of the alert sender", condition, now=iso_text(now))
+
+
+def _decode(text: str) -> Incident:
+    return decode_form(text, Incident, ("key",))

@@ -1,8 +1,10 @@
 """Paused rules in DynamoDB: one item with a set of names, changed without reading it first."""
 
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING
 
 from pullahead.aws.dynamodb import Table
+from pullahead.aws.newer_items import NewerItems
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
@@ -14,13 +16,19 @@ _KEY, _WHAT = "service#pauses", "the paused rules"
 class DynamoPauses:
     """Implements `pullahead.rules.ports.PauseStore`."""
 
-    def __init__(self, client: "DynamoDBClient", table: str) -> None:
-        self._table = Table(client, table)
+    def __init__(self, client: "DynamoDBClient", table: str, newer: NewerItems | None = None) -> None:
+        self._table, self._newer = Table(client, table), newer or NewerItems()
 
     def paused_rules(self) -> frozenset[str]:
-        """Read the names."""
-        item = self._table.get(_KEY, _WHAT) or {}
-        return frozenset(item.get("rules", ()))
+        """Read the names.
+
+        Where a newer version has stored more than names, every text in it counts as one: an older version resumes no
+        rule that somebody has paused, and a name that no rule has pauses nothing.
+        """
+        rules = (self._table.get(_KEY, _WHAT) or {}).get("rules", frozenset())
+        if not isinstance(rules, set | frozenset):
+            self._newer.note(_KEY, "it holds more than names of rules")
+        return frozenset(_texts(rules))
 
     def pause(self, rule: str) -> None:
         """Add a name to the set."""
@@ -29,3 +37,16 @@ class DynamoPauses:
     def resume(self, rule: str) -> None:
         """Remove a name from the set."""
         self._table.update(_KEY, _WHAT, "DELETE #rules :rule", rule={rule})
+
+
+def _texts(value: object) -> Iterator[str]:
+    """Find every text in a value of any depth; DynamoDB nests 32 levels (DynamoDB quotas)."""
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, Mapping):
+        for name, inner in value.items():
+            yield name
+            yield from _texts(inner)
+    elif isinstance(value, list | set | frozenset):
+        for inner in value:
+            yield from _texts(inner)

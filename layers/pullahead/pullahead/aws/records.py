@@ -3,14 +3,16 @@
 An item holds the whole record as JSON and, for people who read the table, its main fields as attributes.
 """
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator
 from datetime import datetime
 from typing import TYPE_CHECKING, TypeVar
 
 from pullahead.aws.dynamodb import Item, Table, decode_attribute, epoch
-from pullahead.errors import ConflictError
+from pullahead.aws.newer_items import NewerItems
+from pullahead.errors import ConflictError, NewerRecordError
 from pullahead.mirrors.record import MirrorRecord, Record
-from pullahead.mirrors.store import Heartbeat
+from pullahead.mirrors.store import Heartbeat, NewerRecord
+from pullahead.mirrors.stored_form import Loaded, NewerFormError
 from pullahead.mirrors.stored_record import decode_record, encode_record
 from pullahead.rules.mirror_key import MirrorKey, RecordKey
 
@@ -19,50 +21,80 @@ if TYPE_CHECKING:
 
 
 _MIRROR, _HEARTBEAT = "mirror#", "service#heartbeat"
+_HEARTBEAT_IS_OURS = "attribute_not_exists(#at) OR attribute_type(#at, :text)"
 _R = TypeVar("_R", bound=Record)
 
 
 class DynamoRecords:
     """Implements `pullahead.mirrors.store.RecordStore`."""
 
-    def __init__(self, client: "DynamoDBClient", table: str) -> None:
-        self._table = Table(client, table)
+    def __init__(self, client: "DynamoDBClient", table: str, newer: NewerItems | None = None) -> None:
+        self._table, self._newer = Table(client, table), newer or NewerItems()
 
-    def load(self, keys: Collection[MirrorKey]) -> Mapping[MirrorKey, MirrorRecord]:
+    def load(self, keys: Collection[MirrorKey]) -> Loaded[MirrorKey, MirrorRecord]:
         """Read the records of mirrors, strongly consistent."""
         items = self._table.get_many((f"{_MIRROR}{key}" for key in keys), f"{len(keys)} records")
-        return {record.key: record for record in map(_decode, items) if isinstance(record, MirrorRecord)}
+        found = [(item["pk"], self._decoded(item)) for item in items]
+        return Loaded(
+            ((record.key, record) for _, record in found if isinstance(record, MirrorRecord)),
+            (MirrorKey.parse(pk.removeprefix(_MIRROR)) for pk, record in found if isinstance(record, NewerRecord)),
+        )
 
     def load_one(self, key: RecordKey) -> Record | None:
-        """Read a record, strongly consistent."""
+        """Read a record, strongly consistent. Raises NewerRecordError."""
         item = self._table.get(f"{_MIRROR}{key}", f"the record of {key}")
-        return _decode(item) if item is not None else None
+        return self._decode(item) if item is not None else None
 
-    def scan(self) -> Iterator[Record]:
+    def scan(self) -> Iterator[Record | NewerRecord]:
         """Read every record, page by page as they are asked for; eventually consistent."""
-        return map(_decode, self._table.scan(_MIRROR, "record", "all records"))
+        return map(self._decoded, self._table.scan(_MIRROR, "record", "all records"))
 
     def save(self, record: _R, expected_version: int) -> _R:
         """Write a record if nobody has written it since that version."""
         saved = record.with_changes(version=expected_version + 1)
         item, what = _encode(saved), f"the record of {record.key}"
-        if expected_version == 0:
-            is_saved = self._table.put_if(item, what, "attribute_not_exists(pk)")
-        else:
-            is_saved = self._table.put_if(item, what, "#version = :expected", expected=expected_version)
-        if not is_saved:
-            raise ConflictError(f"the record of {record.key} was changed since version {expected_version}")
-        return saved
+        condition = "attribute_not_exists(pk)" if expected_version == 0 else "#version = :expected"
+        values = {} if expected_version == 0 else {"expected": expected_version}
+        stored = self._table.put_or_return(item, what, condition, **values)
+        if stored is None:
+            return saved
+        if stored:
+            self._decode(stored)  # nothing that is asked again could be written over what a newer version wrote
+        raise ConflictError(f"the record of {record.key} was changed since version {expected_version}")
 
     def load_heartbeat(self) -> Heartbeat | None:
         """Read the last heartbeat."""
         item = self._table.get(_HEARTBEAT, "the heartbeat")
-        return None if item is None else Heartbeat(datetime.fromisoformat(item["at"]), item["rules_digest"])
+        if item is None:
+            return None
+        try:
+            return Heartbeat(datetime.fromisoformat(item["at"]), item["rules_digest"])
+        except (KeyError, TypeError, ValueError) as error:
+            self._newer.note(_HEARTBEAT, f"{type(error).__name__}: {error}")
+            return None
 
     def save_heartbeat(self, heartbeat: Heartbeat) -> None:
-        """Write a heartbeat."""
-        item = {"pk": _HEARTBEAT, "at": heartbeat.at.isoformat(), "rules_digest": heartbeat.rules_digest}
-        self._table.put(item, "the heartbeat")
+        """Write a heartbeat, beside what a newer version may have written."""
+        at, digest = heartbeat.at.isoformat(), heartbeat.rules_digest
+        expression, condition = "SET #at = :at, #rules_digest = :digest", _HEARTBEAT_IS_OURS
+        refused = self._table.update_if(
+            _HEARTBEAT, "the heartbeat", expression, condition, at=at, digest=digest, text="S"
+        )
+        if refused is not None:
+            self._newer.note(_HEARTBEAT, "its time is no text")
+
+    def _decoded(self, item: Item) -> Record | NewerRecord:
+        try:
+            return self._decode(item)
+        except NewerRecordError:
+            return NewerRecord(item["pk"].removeprefix(_MIRROR))
+
+    def _decode(self, item: Item) -> Record:
+        """Decode an item. Raises NewerRecordError, and StorageError for a damaged one."""
+        try:
+            return decode_attribute(item, "record", decode_record)
+        except NewerFormError as error:
+            raise self._newer.refuse(item["pk"], error) from error
 
 
 def _encode(record: Record) -> Item:
@@ -78,7 +110,3 @@ def _encode(record: Record) -> Item:
         "expires_at": epoch(record.expires_at) if record.expires_at is not None else None,
     }
     return {name: value for name, value in item.items() if value is not None}
-
-
-def _decode(item: Item) -> Record:
-    return decode_attribute(item, "record", decode_record)

@@ -14,11 +14,13 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime
 from itertools import islice
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from pullahead.aws.dynamodb import Item, Table, Write, delete_write, iso_text, put_write, update_write
+from pullahead.aws.newer_items import NewerItems
 from pullahead.errors import InvalidEventError, StorageError
 from pullahead.messages import RefreshRequest
+from pullahead.mirrors.stored_form import names_subject
 from pullahead.refresh.ports import Slot, SlotLimits, SlotResult, WaitingRefresh
 from pullahead.rules.mirror_key import MirrorKey
 
@@ -41,19 +43,29 @@ def _wait(tried: int) -> None:
 
 
 class DynamoRefreshSlots:
-    """Implements `pullahead.refresh.ports.RefreshSlots`. `wait` is given the number of tries that met another write."""
+    """Implements `pullahead.refresh.ports.RefreshSlots`. `wait` is given the number of tries that met another write.
 
-    def __init__(self, client: "DynamoDBClient", table: str, wait: Callable[[int], None] = _wait) -> None:
-        self._table, self._wait = Table(client, table), wait
+    Counts that only a newer version can read count as full. A slot that only it can read is its own to free.
+    """
+
+    def __init__(
+        self,
+        client: "DynamoDBClient",
+        table: str,
+        wait: Callable[[int], None] = _wait,
+        newer: NewerItems | None = None,
+    ) -> None:
+        self._table, self._wait, self._newer = Table(client, table), wait, newer or NewerItems()
 
     def taken(self) -> Mapping[str, int]:
         """Read the counts."""
-        item = self._table.get(_COUNTS, _SLOTS_TEXT) or {}
-        return {host: int(count) for host, count in item.get("hosts", {}).items() if count}
+        counts = self._counts(self._table.get(_COUNTS, _SLOTS_TEXT) or {"hosts": {}, "held": 0})
+        return {} if counts is None else {host: count for host, count in counts.hosts.items() if count}
 
     def oldest(self, most: int) -> Sequence[Slot]:
         """Query the index."""
-        return [_slot(item) for item in islice(self._table.query(_SLOTS_LINE, _SLOTS_TEXT, most), most)]
+        items = islice(self._table.query(_SLOTS_LINE, _SLOTS_TEXT, most), most)
+        return [slot for item in items if (slot := self._slot(item)) is not None]
 
     def take(self, slot: Slot, now: datetime, limits: SlotLimits) -> SlotResult:
         """Write the slot and count it; the first one ever creates the counts."""
@@ -69,7 +81,9 @@ class DynamoRefreshSlots:
             if taken is not None:
                 return self._take_again(slot, now)
             if counts:
-                return SlotResult.FULL if counts["held"] >= limits.slots else SlotResult.HOST_FULL
+                found = self._counts(counts)
+                is_full = found is None or found.held >= limits.slots
+                return SlotResult.FULL if is_full else SlotResult.HOST_FULL
             if counts is not None:
                 new = {"pk": _COUNTS, "held": 0, "hosts": {}}
                 self._table.put_if(new, _SLOTS_TEXT, "attribute_not_exists(pk)")
@@ -94,16 +108,36 @@ class DynamoRefreshSlots:
         """Delete the slot and count it off; that it is gone already is no failure."""
         for tried in range(_MAX_TRIES):
             item = self._table.get(f"{_SLOT}{name}", _SLOTS_TEXT)
-            if item is None or (before is not None and item["since"] != iso_text(before)):
+            slot = self._slot(item) if item is not None else None
+            if item is None or slot is None or (before is not None and item["since"] != iso_text(before)):
                 return
             writes = (
                 delete_write(item["pk"], "#since = :since", since=item["since"]),
-                _count(_COUNT_OFF, "#held > :zero", item["host"], zero=0),
+                _count(_COUNT_OFF, "#held > :zero", slot.host, zero=0),
             )
             if self._table.write_all(writes, _SLOTS_TEXT) is None:
                 return
             self._wait(tried)
         raise _disturbed()
+
+    def _counts(self, item: Item) -> "_Counts | None":
+        try:
+            return _Counts(int(item["held"]), {host: int(count) for host, count in item["hosts"].items()})
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            self._newer.note(_COUNTS, f"{type(error).__name__}: {error}")
+            return None
+
+    def _slot(self, item: Item) -> Slot | None:
+        try:
+            return Slot(item["pk"].removeprefix(_SLOT), str(item["host"]), datetime.fromisoformat(item["since"]))
+        except (KeyError, TypeError, ValueError) as error:
+            self._newer.note(item["pk"], f"{type(error).__name__}: {error}")
+            return None
+
+
+class _Counts(NamedTuple):
+    held: int
+    hosts: Mapping[str, int]
 
 
 def _count(expression: str, condition: str, host: str, **values: object) -> Write:
@@ -123,10 +157,6 @@ def _item(slot: Slot) -> Item:
     }
 
 
-def _slot(item: Item) -> Slot:
-    return Slot(item["pk"].removeprefix(_SLOT), item["host"], datetime.fromisoformat(item["since"]))
-
-
 _WAITING, _HOSTS, _LINE_TEXT = "waiting#", "service#waiting-hosts", "the waiting refreshes"
 LINE_OF_0_1: Final = ""
 """The host that the line of version 0.1 is read by, in which the refreshes of all registries wait."""
@@ -135,8 +165,8 @@ LINE_OF_0_1: Final = ""
 class DynamoWaitingRefreshes:
     """Implements `pullahead.refresh.ports.WaitingRefreshes`."""
 
-    def __init__(self, client: "DynamoDBClient", table: str) -> None:
-        self._table = Table(client, table)
+    def __init__(self, client: "DynamoDBClient", table: str, newer: NewerItems | None = None) -> None:
+        self._table, self._newer = Table(client, table), newer or NewerItems()
 
     def add(self, request: RefreshRequest) -> None:
         """Write the mirror's item unless it names the same refresh."""
@@ -164,7 +194,7 @@ class DynamoWaitingRefreshes:
 
     def oldest_first(self, host: str, page: int) -> Iterator[WaitingRefresh]:
         """Read the waiting refreshes, page by page as they are asked for."""
-        return map(_decode, self._table.query(_line(host), _LINE_TEXT, page))
+        return map(self._decode, self._table.query(_line(host), _LINE_TEXT, page))
 
     def remove(self, refresh: WaitingRefresh) -> None:
         """Delete the mirror's item if it still names this refresh."""
@@ -174,18 +204,21 @@ class DynamoWaitingRefreshes:
         """Let DynamoDB count."""
         return self._table.count(_line(host), _LINE_TEXT)
 
+    def _decode(self, item: Item) -> WaitingRefresh:
+        text, request, newer = item.get("request"), None, False
+        try:
+            request = RefreshRequest.from_json(text if isinstance(text, str) else "")
+        except InvalidEventError as error:  # whoever reads the queue deletes what is damaged, and logs it
+            newer = text is not None and (not isinstance(text, str) or names_subject(text, _SUBJECT))
+            if newer:
+                self._newer.note(item["pk"], error)
+        mirror = MirrorKey.parse(item["pk"].removeprefix(_WAITING))
+        return WaitingRefresh(mirror, item.get("name", ""), item["since"], request, newer)
 
+
+_SUBJECT: Final = ("name", "repository", "tag")
 _MARK: Final = "@"  # before each host: a set holds no empty text (DynamoDB API reference, AttributeValue)
 
 
 def _line(host: str) -> str:
     return f"refreshes#{host}" if host else "refreshes"
-
-
-def _decode(item: Item) -> WaitingRefresh:
-    try:
-        request = RefreshRequest.from_json(item["request"])
-    except (KeyError, InvalidEventError):
-        request = None  # written by another version; whoever reads the queue logs and deletes it
-    mirror = MirrorKey.parse(item["pk"].removeprefix(_WAITING))
-    return WaitingRefresh(mirror, item.get("name", ""), item["since"], request)

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from pullahead.checks.select import MirrorSelector
 from pullahead.clock import Clock
-from pullahead.errors import AccessDeniedError, ConflictError, PullaheadError
+from pullahead.errors import AccessDeniedError, ConflictError, NewerRecordError, PullaheadError
 from pullahead.messages import CheckRequest, RefreshRequest
 from pullahead.mirrors.judge import Observation, judge, needs_no_upstream_check, upstream_not_asked, with_alerts
 from pullahead.mirrors.outbox import OutboxSender, with_outcome_events
@@ -163,6 +163,8 @@ class CheckMirrors:
                     self._note_manual(request, result)
                 return result
             raise ConflictError(f"the record of {mirror.key} was changed by others {_MAX_ATTEMPTS} times in a row")
+        except NewerRecordError as error:
+            return CheckResult(mirror.key, None, str(error))
         except PullaheadError as error:
             return CheckResult(mirror.key, None, str(error), error=error)
 

@@ -5,7 +5,7 @@ from itertools import islice
 from typing import TypeVar
 
 from pullahead.mirrors.record import MirrorRecord, Record
-from pullahead.mirrors.store import Heartbeat, RecordStore
+from pullahead.mirrors.store import Heartbeat, NewerRecord, RecordStore
 from pullahead.rules.mirror_key import MirrorKey, RecordKey
 
 _R = TypeVar("_R", bound=Record)
@@ -50,7 +50,7 @@ class PrefetchedRecords:
             self._prefetched.pop(record.key, None)
         return self._records.save(record, expected_version)
 
-    def scan(self) -> Iterator[Record]:
+    def scan(self) -> Iterator[Record | NewerRecord]:
         """Read every record."""
         return self._records.scan()
 

@@ -10,8 +10,10 @@ from pullahead.cli.output import USAGE, say
 from pullahead.errors import ConfigError
 from pullahead.oci.platforms import is_platform
 from pullahead.oci.reference import InvalidReferenceError, parse_host
+from pullahead.settings import OWN_RULES, own_rules_or
 
-RULES_FILE = "layers/rules/rules.yaml"
+_EXAMPLE_RULES = "layers/rules/rules.yaml"
+RULES_FILE_HELP = f"layers/rules/{OWN_RULES}, or else {_EXAMPLE_RULES}"
 STDIN = "-"
 
 _Parsed = TypeVar("_Parsed")
@@ -113,9 +115,14 @@ def add_rules_file(parser: argparse.ArgumentParser) -> None:
         "file",
         metavar="FILE",
         nargs="?",
-        default=RULES_FILE,
-        help=f"The rules file, - for stdin (default: {RULES_FILE})",
+        default=default_rules_file(),
+        help=f"The rules file, - for stdin (default: {RULES_FILE_HELP})",
     )
+
+
+def default_rules_file() -> str:
+    """Return the rules file that a deployment from the current folder takes."""
+    return str(own_rules_or(Path(_EXAMPLE_RULES)))
 
 
 def parsed_by(parse: Callable[[str], _Parsed]) -> Callable[[str], _Parsed]:

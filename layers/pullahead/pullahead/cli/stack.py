@@ -15,12 +15,13 @@ import boto3
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError, NoRegionError
 
+from pullahead.aws.newer_items import NewerItems
 from pullahead.aws.pauses import DynamoPauses
 from pullahead.aws.records import DynamoRecords
 from pullahead.aws.s3 import S3PlanStore, S3RulesState
 from pullahead.aws.sqs import SqsCheckQueue, SqsDeadLetters
 from pullahead.aws.stepfunctions import StepFunctionsRefreshes
-from pullahead.cli.options import RULES_FILE, UsageError, parsed_by
+from pullahead.cli.options import RULES_FILE_HELP, UsageError, default_rules_file, parsed_by
 from pullahead.cli.output import say
 from pullahead.cli.rules_file import read_rules
 from pullahead.dashboard.find_subjects import parse_mirror_name
@@ -28,6 +29,7 @@ from pullahead.dead_letters import DeadLetterQueue, DeadLetterQueues, SourceQueu
 from pullahead.errors import ConfigError, StorageError
 from pullahead.rules.active import CurrentRules
 from pullahead.rules.model import Rules
+from pullahead.text import count_text
 
 _CONFIG = Config(retries={"mode": "standard", "total_max_attempts": 3}, connect_timeout=5, read_timeout=30)
 _DEFAULT_STACK = "pullahead"
@@ -94,33 +96,45 @@ def add_rules_option(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--rules",
         metavar="FILE",
-        default=RULES_FILE,
-        help=f"The deployed rules file, unless the stack has a RulesUri (default: {RULES_FILE})",
+        default=default_rules_file(),
+        help=f"The deployed rules file, unless the stack has a RulesUri (default: {RULES_FILE_HELP})",
     )
 
 
 @contextmanager
 def deployed_stack(arguments: argparse.Namespace) -> "Iterator[DeployedStack]":
     """Open the stack that a command line names. Raises ConfigError and StorageError in plain words."""
+    stack = DeployedStack(StackLocation(arguments.stack, getattr(arguments, "table", None)))
     with plain_aws_errors():
-        yield DeployedStack(StackLocation(arguments.stack, getattr(arguments, "table", None)))
+        try:
+            yield stack
+        finally:
+            say_what_is_left_out(stack.newer_items)
+
+
+def say_what_is_left_out(newer_items: NewerItems) -> None:
+    """Say that there are records that this version cannot read."""
+    left = newer_items.take()
+    if left is not None:
+        items = count_text(left.items, "item")
+        say(f"{items} of a newer version of Pullahead left out, such as {left.keys[0]}: update this command line")
 
 
 class DeployedStack:
     """The stores and queues of a stack. Raises PullaheadError."""
 
     def __init__(self, location: StackLocation) -> None:
-        self._location = location
+        self._location, self.newer_items = location, NewerItems()
 
     @cached_property
     def records(self) -> DynamoRecords:
         """The records of mirrors."""
-        return DynamoRecords(self._client("dynamodb"), self._table)
+        return DynamoRecords(self._client("dynamodb"), self._table, self.newer_items)
 
     @cached_property
     def pauses(self) -> DynamoPauses:
         """The paused rules."""
-        return DynamoPauses(self._client("dynamodb"), self._table)
+        return DynamoPauses(self._client("dynamodb"), self._table, self.newer_items)
 
     @cached_property
     def queue(self) -> SqsCheckQueue:

@@ -23,7 +23,7 @@ from pullahead.cli.output import DONE, STALE, write_document, write_text
 from pullahead.cli.stack import DeployedStack, add_rules_option, add_stack_options, deployed_stack, now
 from pullahead.dashboard.mirror_rows import Row, row_of, worst_first
 from pullahead.dashboard.states import STATE_MEANINGS
-from pullahead.mirrors.record import SETTLED, State
+from pullahead.mirrors.record import SETTLED, Record, State
 from pullahead.rules.mirror_key import MirrorKey, RuleKey
 from pullahead.rules.model import Rules
 from pullahead.text import moment_text, span_text
@@ -105,7 +105,8 @@ def show_status(arguments: argparse.Namespace, stack: DeployedStack) -> int:
 def read_status(arguments: argparse.Namespace, stack: DeployedStack) -> Status:
     """Read all records, and keep those that the options select."""
     # A record that expires belongs to no rule any more.
-    active = (record for record in stack.records.scan() if record.expires_at is None)
+    found = (record for record in stack.records.scan() if isinstance(record, Record))
+    active = (record for record in found if record.expires_at is None)
     records = [record for record in active if str(record.key).startswith(arguments.prefix)]
     heartbeat, paused, at = stack.records.load_heartbeat(), stack.pauses.paused_rules(), now()
     rules = stack.rules(arguments.rules) if paused else None  # to find out which mirrors are paused

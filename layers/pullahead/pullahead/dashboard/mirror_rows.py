@@ -88,3 +88,4 @@ class Snapshot(NamedTuple):
     now: datetime
     transitions: Sequence[Transition] = ()
     complete: bool = True  # False: there are more records than were read
+    newer: int = 0  # records that only a newer version of Pullahead can read

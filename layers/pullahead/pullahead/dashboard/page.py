@@ -44,9 +44,11 @@ class Longest(NamedTuple):
 
 
 class HeatDay(NamedTuple):
-    """The heading of a day in the heat map."""
+    """The heading of a day in the heat map; weekday and month are empty where it has too few columns for them."""
 
-    text: str
+    weekday: str
+    day: str
+    month: str
     columns: int
 
 
@@ -120,9 +122,9 @@ def _state_tiles(snapshot: Snapshot, view: View) -> Iterator[StateTile]:
 
 def _heat_days(starts: Sequence[datetime]) -> Iterator[HeatDay]:
     for day, of_day in groupby(starts, key=lambda start: start.date()):
-        columns = len(list(of_day))
-        # A day that is only half within the map has little room.
-        yield HeatDay(day.strftime("%a %d %b" if columns > 2 else "%d %b" if columns > 1 else "%d"), columns)
+        columns = len(list(of_day))  # the first and the last day may be only partly within the map
+        weekday, month = day.strftime("%a") if columns > 3 else "", day.strftime("%b") if columns > 1 else ""
+        yield HeatDay(weekday, day.strftime("%d"), month, columns)
 
 
 def _count_text(first: int, shown: int, found: int, total: int) -> str:

@@ -1,5 +1,6 @@
 """Read every record and draw the page of mirrors. Writes nothing."""
 
+from collections.abc import Iterator
 from datetime import datetime, timedelta
 from itertools import islice
 from typing import Final, NamedTuple
@@ -9,8 +10,8 @@ from pullahead.dashboard.mirror_rows import Snapshot
 from pullahead.dashboard.page import error_page, widget_page
 from pullahead.dashboard.widget_request import DOCUMENTATION, read_request
 from pullahead.errors import StorageError
-from pullahead.mirrors.record import transitions_of
-from pullahead.mirrors.store import RecordStore
+from pullahead.mirrors.record import Record, transitions_of
+from pullahead.mirrors.store import NewerRecord, RecordStore
 
 MAX_RECORDS: Final = 20_000
 
@@ -37,8 +38,16 @@ def show_mirrors(event: object, endpoint: str, records: RecordStore, now: dateti
 
 def take_snapshot(records: RecordStore, now: datetime) -> Snapshot:
     """Read what a page needs. Raises StorageError."""
-    followed = (record for record in records.scan() if record.expires_at is None)  # the others are about to be deleted
-    found = list(islice(followed, MAX_RECORDS + 1))
+    newer = list[NewerRecord]()
+
+    def followed() -> Iterator[Record]:
+        for record in records.scan():
+            if isinstance(record, NewerRecord):
+                newer.append(record)
+            elif record.expires_at is None:  # the others are about to be deleted
+                yield record
+
+    found = list(islice(followed(), MAX_RECORDS + 1))
     since = now - timedelta(days=DAYS)
     heartbeat = records.load_heartbeat()
     return Snapshot(
@@ -47,4 +56,5 @@ def take_snapshot(records: RecordStore, now: datetime) -> Snapshot:
         now,
         [transition for record in found[:MAX_RECORDS] for transition in transitions_of(record, since)],
         complete=len(found) <= MAX_RECORDS,
+        newer=len(newer),
     )

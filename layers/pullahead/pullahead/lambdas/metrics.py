@@ -12,6 +12,7 @@ from aws_lambda_powertools import Logger, Metrics, single_metric
 from aws_lambda_powertools.metrics import MetricUnit
 
 from pullahead.alerts.review import Reviewed
+from pullahead.aws.newer_items import LeftAlone
 from pullahead.checks.check import CheckResult
 from pullahead.checks.ecr_events import IgnoredEvent
 from pullahead.checks.handle_message import MessageResult
@@ -115,6 +116,13 @@ def add_unsent(errors: Iterable[PullaheadError]) -> None:
     for error in errors:
         add_failure(type(error).__name__)
         logger.error("outcome events could not be sent; a later check sends them", extra={"cause": str(error)})
+
+
+def add_left_alone(left: LeftAlone | None) -> None:
+    """Count and log the stored items that only a newer version of Pullahead can read."""
+    if left is not None:
+        _add_metric("ItemsLeftAlone", left.items)
+        logger.warning("items of a newer version of Pullahead are left as they are", extra=left._asdict())
 
 
 def _add_metric(name: str, value: float, **dimensions: str) -> None:

@@ -30,7 +30,7 @@ class AlertKind(StrEnum):
     DEMAND_LIMIT = "DEMAND_LIMIT"
 
 
-class Alert(msgspec.Struct, frozen=True):
+class Alert(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """One alert about one subject, with what its text needs."""
 
     kind: AlertKind
@@ -59,7 +59,7 @@ class Alert(msgspec.Struct, frozen=True):
         return hashlib.sha256(identity.encode()).hexdigest()[:12]
 
 
-class SentAlert(msgspec.Struct, frozen=True):
+class SentAlert(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """When the last alert about one kind of trouble was sent, and in which incident."""
 
     kind: AlertKind

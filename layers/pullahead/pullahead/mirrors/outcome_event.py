@@ -47,7 +47,7 @@ def _about(description: str, *, at_least: int | None = None) -> msgspec.Meta:
 Unset = msgspec.UnsetType
 
 
-class OutcomeDetail(msgspec.Struct, frozen=True, rename="kebab", omit_defaults=True):
+class OutcomeDetail(msgspec.Struct, frozen=True, rename="kebab", omit_defaults=True, forbid_unknown_fields=True):
     """The `detail` of an event. What is unknown, or does not apply to this kind of event, is left out."""
 
     version: Annotated[Literal["1"], _about("Of this form. Fields may be added to it.")]
@@ -77,7 +77,7 @@ class OutcomeDetail(msgspec.Struct, frozen=True, rename="kebab", omit_defaults=T
     ) = UNSET
 
 
-class OutcomeEvent(msgspec.Struct, frozen=True):
+class OutcomeEvent(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """An event as it is stored until it is known to be sent."""
 
     kind: OutcomeKind
@@ -86,7 +86,7 @@ class OutcomeEvent(msgspec.Struct, frozen=True):
     held: bool = False  # back for a while: a refresh that is just ending may have more to say
 
 
-class Scan(msgspec.Struct, frozen=True):
+class Scan(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What ECR's scan of a digest found: the number of findings by severity."""
 
     digest: Digest

@@ -53,7 +53,7 @@ SETTLED = frozenset({State.FRESH, State.DELETED})
 """States in which nothing is left to do: ECR serves what it should, or should serve nothing."""
 
 
-class LastRefresh(msgspec.Struct, frozen=True):
+class LastRefresh(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The refresh that last published the mirror."""
 
     ended_at: datetime
@@ -64,7 +64,7 @@ class LastRefresh(msgspec.Struct, frozen=True):
     digest: Digest | None = None  # what it published
 
 
-class Published(msgspec.Struct, frozen=True):
+class Published(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A digest that a refresh published, and the upstream digest and platforms (none: all) that it was made from."""
 
     upstream_digest: Digest
@@ -76,7 +76,7 @@ class Published(msgspec.Struct, frozen=True):
         return (self.upstream_digest, self.platforms) == (upstream_digest, platforms)
 
 
-class RefreshFailure(msgspec.Struct, frozen=True):
+class RefreshFailure(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Why refreshes to one upstream digest fail, and when to try again."""
 
     digest: Digest
@@ -87,7 +87,7 @@ class RefreshFailure(msgspec.Struct, frozen=True):
     retry_at: datetime
 
 
-class Past(msgspec.Struct, frozen=True, omit_defaults=True):
+class Past(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
     """A state that was entered at a time, and left at the time of the next one; what led to it, and why it was."""
 
     since: datetime

@@ -4,7 +4,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping
 from datetime import datetime
 from typing import Any, NamedTuple, Protocol, TypeVar, overload
 
-from pullahead.errors import ConflictError
+from pullahead.errors import ConflictError, NewerRecordError
 from pullahead.mirrors.record import MirrorRecord, Record
 from pullahead.rules.mirror_key import MirrorKey, RecordKey
 
@@ -18,6 +18,12 @@ class Heartbeat(NamedTuple):
     rules_digest: str
 
 
+class NewerRecord(NamedTuple):
+    """A record that only a newer version of Pullahead can read. It is left as it is."""
+
+    key: str  # as it is stored
+
+
 class RecordStore(Protocol):
     """Stores records between checks.
 
@@ -25,27 +31,31 @@ class RecordStore(Protocol):
     """
 
     def load(self, keys: Collection[MirrorKey]) -> Mapping[MirrorKey, MirrorRecord]:
-        """Read the records of mirrors, strongly consistent; unknown ones are left out. Raises: StorageError."""
+        """Read the records of mirrors, strongly consistent; unknown ones are left out, and those of a newer version,
+        which `stored_form.newer_of` names. Raises: StorageError."""
         ...
 
     def load_one(self, key: RecordKey) -> Record | None:
         """Read the record of a mirror or a rule, strongly consistent; None where there is none. Raises: StorageError.
 
-        A mirror's key gives a MirrorRecord, a rule's key a RuleRecord or a DailyLimitRecord.
+        A mirror's key gives a MirrorRecord, a rule's key a RuleRecord or a DailyLimitRecord. Raises: NewerRecordError.
         """
         ...
 
     def save(self, record: _R, expected_version: int) -> _R:
         """Write a record if its stored version is still `expected_version` (0: none is stored); return it with the
-        new version. Raises: ConflictError, StorageError."""
+        new version. Raises: ConflictError, StorageError; NewerRecordError where a newer version has written it."""
         ...
 
-    def scan(self) -> Iterator[Record]:
+    def scan(self) -> Iterator[Record | NewerRecord]:
         """Read every record, in no order, perhaps a second old. Raises, while iterating: StorageError."""
         ...
 
     def load_heartbeat(self) -> Heartbeat | None:
-        """Read the last heartbeat. Raises: StorageError."""
+        """Read the last heartbeat; None where there is none, or only a newer version can read it.
+
+        Raises: StorageError.
+        """
         ...
 
     def save_heartbeat(self, heartbeat: Heartbeat) -> None:
@@ -77,16 +87,19 @@ def update_record(
     """Apply a pure change to a record, write it if it says anything new, and return the record as it is then.
 
     After a conflict the record is read and changed again. `known` is the record as it was read before, which saves a
-    read. `change` returns None to leave the record as it is. Raises StorageError, and ConflictError after five tries.
+    read. `change` returns None to leave the record as it is. A record of a newer version is left as it is: None is
+    returned. Raises StorageError, and ConflictError after five tries.
     """
     for attempt in range(_MAX_ATTEMPTS):
-        before = known if attempt == 0 and known is not None else records.load_one(key)
-        after = change(before)
-        if after is None or after.says_the_same_as(before):
-            return before
         try:
+            before = known if attempt == 0 and known is not None else records.load_one(key)
+            after = change(before)
+            if after is None or after.says_the_same_as(before):
+                return before
             saved: Record = records.save(after, before.version if before is not None else 0)
         except ConflictError:
             continue
+        except NewerRecordError:
+            return None
         return saved
     raise ConflictError(f"the record of {key} was changed by others {_MAX_ATTEMPTS} times in a row")

@@ -17,6 +17,7 @@ from pullahead.mirrors.demand import Demand, is_absent
 from pullahead.mirrors.record import Record
 from pullahead.mirrors.rule_record import limit_reached, rule_key
 from pullahead.mirrors.store import RecordStore, update_record
+from pullahead.mirrors.stored_form import newer_of
 from pullahead.on_demand.cloudtrail import IgnoredPull, Pull, read_pull
 from pullahead.on_demand.ports import DemandStore
 from pullahead.rules.mirror_key import MirrorKey
@@ -101,6 +102,7 @@ class NoticePulls:
         pulled = _pulled_mirrors(pulls, rules, now)
         unknown = {key: each for key, each in pulled.items() if not self._known.get(key, now)}
         known = self._demands.load(list(unknown)) if unknown else {}
+        unknown = {key: each for key, each in unknown.items() if key not in newer_of(known)}
         retriable = self._retriable(known, now)
         outcomes, failed = dict[MirrorKey, PullOutcome](), dict[MirrorKey, Exception]()
         for key, each in unknown.items():

@@ -21,7 +21,7 @@ from pullahead.refresh.progress import UnitProgress
 from pullahead.rules.model import Rules
 
 
-class CopyPlan(msgspec.Struct, frozen=True):
+class CopyPlan(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The blobs to copy, in units, and then the manifests to publish, children before parents and the root last."""
 
     manifests: tuple[Descriptor, ...]

@@ -66,12 +66,16 @@ class RefreshSlots(Protocol):
 
 
 class WaitingRefresh(NamedTuple):
-    """A refresh that waits for a slot, at most one of a mirror. `request` is None where this version cannot read it."""
+    """A refresh that waits for a slot, at most one of a mirror. `request` is None where this version cannot read it.
+
+    `newer`: a newer version of Pullahead requested it, and will start it; this one leaves it where it is.
+    """
 
     mirror: MirrorKey
     name: str
     since: str
     request: RefreshRequest | None
+    newer: bool = False
 
 
 class WaitingRefreshes(Protocol):

@@ -5,7 +5,7 @@ import msgspec
 from pullahead.oci import Descriptor, Digest
 
 
-class BegunUpload(msgspec.Struct, frozen=True):
+class BegunUpload(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """An upload that another invocation can resume.
 
     `offset` says how far it came where it was paused as planned; None after a kill: then the target is asked.
@@ -17,7 +17,7 @@ class BegunUpload(msgspec.Struct, frozen=True):
     offset: int | None = None
 
 
-class UnitProgress(msgspec.Struct, frozen=True):
+class UnitProgress(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The blobs of a unit, and what was begun. Which blobs are done, the target says."""
 
     blobs: tuple[Descriptor, ...]

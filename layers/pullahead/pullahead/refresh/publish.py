@@ -10,6 +10,7 @@ from pullahead.errors import ConflictError, StorageError
 from pullahead.messages import PublishResult, RefreshRequest
 from pullahead.mirrors.record import MirrorRecord
 from pullahead.mirrors.store import RecordStore
+from pullahead.mirrors.stored_form import newer_of
 from pullahead.oci import Descriptor, Digest, RawManifest, digest_of
 from pullahead.oci.digest import algorithm_of
 from pullahead.refresh.plan import CopyPlan, manifest_key, plan_key
@@ -26,7 +27,10 @@ def publish_image(
     records: RecordStore,
     wait: Wait = wait_after_breaks,
 ) -> PublishResult:
-    """Publish the manifests of a plan and move the tag, unless a newer refresh of the mirror was requested meanwhile.
+    """Publish the manifests of a plan and move the tag.
+
+    The tag is not moved if a newer refresh of the mirror was requested meanwhile, or a newer version of Pullahead has
+    written its record.
 
     Raises: what the ports raise, and ConflictError where the target serves another digest afterwards.
     """
@@ -37,7 +41,8 @@ def publish_image(
     for child in children[len(present) :]:
         target.put_manifest(request.repository, _load_manifest(request.name, child, plans), None)
     key = MirrorKey(request.repository, request.tag)
-    if _is_superseded(records.load([key]).get(key), request):
+    known = records.load([key])
+    if key in newer_of(known) or _is_superseded(known.get(key), request):
         return PublishResult(digest=root.digest, superseded=True)
     target.put_manifest(request.repository, _load_manifest(request.name, root, plans), request.tag)
     _verify(request, root.digest, target, wait)

@@ -20,6 +20,7 @@ from pullahead.mirrors.judge import wants_refresh
 from pullahead.mirrors.record import MirrorRecord
 from pullahead.mirrors.refresh_outcome import after_abort
 from pullahead.mirrors.store import RecordStore
+from pullahead.mirrors.stored_form import newer_of
 from pullahead.refresh.ports import (
     RefreshExecutions,
     RefreshSlots,
@@ -67,11 +68,13 @@ class StartedWaiting(NamedTuple):
 
 
 class _Examined(NamedTuple):
-    """What became of a waiting refresh: it was started, or dropped for a reason, or no slot is free for it."""
+    """What became of a waiting refresh: it was started, or dropped for a reason, or no slot is free for it, or it is
+    left to a newer version of Pullahead."""
 
     started: bool = False
     dropped: str | None = None
     refused: SlotResult | None = None
+    left: bool = False
 
 
 class RefreshQueue:
@@ -200,9 +203,12 @@ class RefreshQueue:
         self, page: "Sequence[tuple[str, WaitingRefresh]]"
     ) -> "Iterator[tuple[tuple[str, WaitingRefresh], _Examined]]":
         records = self._records.load([refresh.mirror for _, refresh in page])
+        newer = newer_of(records)
         for line, refresh in page:
-            examined = self._examine(refresh.request, records.get(refresh.mirror))
-            if examined.refused is None:
+            is_left = refresh.newer or refresh.mirror in newer
+            record = records.get(refresh.mirror)
+            examined = _Examined(left=True) if is_left else self._examine(refresh.request, record)
+            if examined.refused is None and not is_left:
                 self._waiting.remove(refresh)
             yield (line, refresh), examined
 
