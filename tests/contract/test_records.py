@@ -115,9 +115,14 @@ class TestConflict:
         assert records.save(PLAIN.with_changes(version=99), 1).version == 2
 
 
+def test_inconsistent_read_finds_the_same_once_it_is_everywhere(records: RecordStore) -> None:
+    saved = records.save(PLAIN, 0)
+    assert records.load([KEY, MirrorKey("mirror/app", "2.0")], consistent=False) == {KEY: saved}
+
+
 def test_heartbeat_is_none_at_first_then_the_last_one(records: RecordStore) -> None:
     assert records.load_heartbeat() is None
-    for beat in (Heartbeat(NOW, "rules-1"), Heartbeat(NOW + timedelta(minutes=5), "rules-2")):
+    for beat in (Heartbeat(NOW, "rules-1"), Heartbeat(NOW + timedelta(minutes=5), "rules-2", "repository")):
         records.save_heartbeat(beat)
         assert records.load_heartbeat() == beat
 
@@ -138,6 +143,28 @@ class TestDynamo:
         ):
             with pytest.raises(StorageError, match="ResourceNotFoundException"):
                 ask()
+
+    def test_heartbeat_of_version_0_1_has_no_scheme(self, dynamodb: Any) -> None:
+        table = new_table(dynamodb)
+        item = {"pk": {"S": "service#heartbeat"}, "at": {"S": NOW.isoformat()}, "rules_digest": {"S": "rules-1"}}
+        dynamodb.put_item(TableName=table, Item=item)
+        assert DynamoRecords(dynamodb, table).load_heartbeat() == Heartbeat(NOW, "rules-1", "")
+
+    @pytest.mark.parametrize(("consistent", "asked"), [(True, True), (False, None)])
+    def test_batch_is_read_by_the_hundred_and_as_consistently_as_asked(
+        self, dynamodb: Any, *, consistent: bool, asked: bool | None
+    ) -> None:
+        table, wanted = new_table(dynamodb), list[Any]()
+        dynamodb.meta.events.register(
+            "provide-client-params.dynamodb.BatchGetItem",
+            lambda params, **_: wanted.append(params["RequestItems"][table]),
+            "counted",
+        )
+        keys = [MirrorKey("mirror/app", f"{n}") for n in range(250)]
+        DynamoRecords(dynamodb, table).load(keys, consistent=consistent)
+        dynamodb.meta.events.unregister("provide-client-params.dynamodb.BatchGetItem", unique_id="counted")
+        assert [len(each["Keys"]) for each in wanted] == [100, 100, 50]
+        assert [each.get("ConsistentRead") for each in wanted] == [asked] * 3
 
     def test_item_shows_the_state_of_the_mirror_as_attributes(self, dynamodb: Any) -> None:
         table = new_table(dynamodb)

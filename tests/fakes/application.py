@@ -1,7 +1,9 @@
 """The application of `pullahead.app` with every adapter in memory."""
 
 from pullahead.app import Application
+from pullahead.checks.handle_message import MessageResult
 from pullahead.dead_letters import DeadLetterPolicy
+from pullahead.messages import Message
 from pullahead.refresh.copy_unit import CopyUnit
 from pullahead.rules.active import CurrentRules
 from pullahead.rules.model import Rules
@@ -73,3 +75,10 @@ class InMemoryService:
             _find_mounts=None,
             _copy_unit=CopyUnit(self.upstream, self.target, self.plans, lambda _breaks: None, min_bytes_per_second=0),
         )
+
+    def handle(self, message: Message) -> list[MessageResult]:
+        """Handle one message that comes alone. Raises the error for which it would be retried."""
+        (outcome,) = self.app.handle_messages([message.to_json()])
+        if outcome.error is not None:
+            raise outcome.error
+        return list(outcome.results)

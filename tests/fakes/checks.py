@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 
 from local.images import LocalImage, make_image
-from pullahead.checks.check import CheckMirrors, CheckResult
+from pullahead.checks.check import CheckMirrors, CheckPorts, CheckResult
 from pullahead.messages import CheckRequest
 from pullahead.mirrors.record import MirrorRecord
 from pullahead.oci import Digest
@@ -31,8 +31,7 @@ class CheckingService:
         self.announcer = announcer(self.records, self.clock, self.outcomes)
         for followed in self.rules.mirrors:
             self.upstream.serve(FIRST, str(followed.upstream))
-        self.use_case = CheckMirrors(
-            lambda: self.rules,
+        self.ports = CheckPorts(
             self.upstream,
             self.target.published_digests,
             self.records,
@@ -41,6 +40,7 @@ class CheckingService:
             self.clock,
             self.upstream.quota,
         )
+        self.use_case = CheckMirrors(lambda: self.rules, self.ports)
 
     @property
     def alerts(self) -> list[str]:

@@ -13,7 +13,7 @@ import msgspec
 from pullahead.alerts.incidents import Incident
 from pullahead.alerts.notify import NotificationSender
 from pullahead.alerts.text import Notice
-from pullahead.checks.check import CheckMirrors
+from pullahead.checks.check import CheckMirrors, CheckPorts
 from pullahead.errors import PullaheadError, Side, TagImmutableError
 from pullahead.messages import CheckRequest, Failure, OutcomeRequest, RefreshRequest
 from pullahead.mirrors.outbox import OutboxSender
@@ -230,9 +230,8 @@ class ActorPorts:
             OutboxSender(self, self, self._environment.clock),
             _Upstream(self._actor, self._environment),
         )
-        return CheckMirrors(
-            self._actors.rules, upstream, self.published_digests, self, self.start, announcer, self._environment.clock
-        )
+        ports = CheckPorts(upstream, self.published_digests, self, self.start, announcer, self._environment.clock)
+        return CheckMirrors(self._actors.rules, ports)
 
     def copy(self, request: RefreshRequest, fails_with: str) -> OutcomeRequest:
         root = MANIFESTS[request.root.digest]
@@ -274,9 +273,9 @@ class ActorPorts:
                 raise TagImmutableError("immutable", operation="put", side=Side.TARGET, reference=repository)
             self._environment.published = digest
 
-    def load(self, keys: Collection[MirrorKey]) -> Mapping[MirrorKey, MirrorRecord]:
+    def load(self, keys: Collection[MirrorKey], *, consistent: bool = True) -> Mapping[MirrorKey, MirrorRecord]:
         with self._actor.call():
-            return self._actors.write_log.load(keys)
+            return self._actors.write_log.load(keys, consistent=consistent)
 
     def load_one(self, key: RecordKey) -> Record | None:
         with self._actor.call():

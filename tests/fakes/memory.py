@@ -41,14 +41,16 @@ class FakeRecords:
         self.decided: list[Alert] = []  # the alerts that were ever added to a record, in order
         self.heartbeat: Heartbeat | None = None
         self.newer: set[RecordKey] = set()  # the keys of records that only a newer version can read
+        self.consistent_reads = 0  # of mirrors
 
     @property
     def writes(self) -> int:
         """Count the writes, refused ones included."""
         return self.script.count("save", "save_heartbeat")
 
-    def load(self, keys: Collection[MirrorKey]) -> Mapping[MirrorKey, MirrorRecord]:
+    def load(self, keys: Collection[MirrorKey], *, consistent: bool = True) -> Mapping[MirrorKey, MirrorRecord]:
         with self.script.call("load"):
+            self.consistent_reads += consistent
             found = ((key, self.stored[key]) for key in keys if key in self.stored and key not in self.newer)
             return Loaded(found, (key for key in keys if key in self.newer))
 

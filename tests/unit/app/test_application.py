@@ -76,11 +76,11 @@ class TestRulesFoundJustNow:
     ) -> None:
         service = self.service()
         request = CheckRequest(reason=reason, repository="quay/team/app", tags=("1",), asked_at=service.clock())
-        assert len(service.app.handle_message(request)) == checked
+        assert len(service.handle(request)) == checked
 
     def test_later_refresh_uses_rules_found_just_now(self) -> None:
         service = self.service()
-        service.app.handle_message(
+        service.handle(
             CheckRequest(reason="schedule", repository="quay/team/app", tags=("1",), asked_at=service.clock())
         )
         (request,) = service.refreshes.requests.values()

@@ -74,11 +74,14 @@ class TestUpstreamNotAsked:
         result = service.check_one()
         assert (result.state, result.deferred) == (State.UNKNOWN, False)
 
-    def test_refusal_by_ecr_blocks_the_tag(self) -> None:
+    def test_deferred_check_asks_ecr_nothing(self) -> None:
+        """It is repeated; a refusal by ECR is found by the check that asks upstream."""
         service = served("1.0")
+        service.script.resume()
         service.script.fail("head_manifest", NOT_SENT)
         service.script.fail("published_digests", failed(AccessDeniedError, side=Side.TARGET))
-        assert service.check_one().state is State.BLOCKED
+        assert (service.check_one().deferred, service.script.count("published_digests")) == (True, 0)
+        assert (service.check_one().state, service.script.count("published_digests")) == (State.BLOCKED, 1)
 
     def test_stale_tag_is_alerted_in_time(self) -> None:
         service = served("1.0")
@@ -94,15 +97,7 @@ class TestUpstreamNotAsked:
     def test_deferred_checks_reach_every_tag(self) -> None:
         service = CheckingService([mirror(f"{number}.0") for number in range(20)])
         sparing = Sparing(service.upstream, bears=10)
-        check = CheckMirrors(
-            lambda: service.rules,
-            sparing,
-            service.target.published_digests,
-            service.records,
-            service.refreshes.start,
-            service.announcer,
-            service.clock,
-        )
+        check = CheckMirrors(lambda: service.rules, service.ports._replace(upstream=sparing))
         tags = tuple(each.tag for each in service.rules.mirrors)
         for _ in range(20):
             service.clock.advance(minutes=5)

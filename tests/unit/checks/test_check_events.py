@@ -43,7 +43,7 @@ class EventService:
 
     def check(self, *requests: CheckRequest) -> None:
         for request in requests:
-            self.service.app.handle_message(request)
+            self.service.handle(request)
 
     def batch(self, *events: dict[str, Any]) -> list[str]:
         """Handle a batch, and return the messages that are retried."""
@@ -56,7 +56,7 @@ class EventService:
             }
             for n, event in enumerate(events)
         ]
-        answer = check_freshness.process_batch({"Records": records}, None, self.service.app)
+        answer = check_freshness.handle({"Records": records}, self.service.app)
         return [failure["itemIdentifier"] for failure in answer["batchItemFailures"]]
 
     def record(self, tag: str = "0") -> MirrorRecord:

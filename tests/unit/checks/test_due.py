@@ -1,4 +1,4 @@
-"""Which mirrors a tick sends for checking."""
+"""When mirrors and listings are due, and which tags share a message."""
 
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
@@ -6,50 +6,81 @@ from itertools import pairwise
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pullahead.checks.schedule import batches, is_due, is_listing_due
+from pullahead.checks.schedule import batches
+from pullahead.checks.timetable import is_due, is_listing_due, next_check, next_listing
 from tests.fakes.samples import mirror, rule
 
 moments = st.datetimes(datetime(2024, 1, 1), datetime(2040, 1, 1), timezones=st.just(UTC))
 intervals = st.integers(60, 24 * 3600).map(lambda seconds: timedelta(seconds=seconds))
-tags = st.from_regex(r"[a-z0-9]{1,20}", fullmatch=True)
+tags = names = st.from_regex(r"[a-z0-9]{1,20}", fullmatch=True)
+START = datetime(2026, 11, 24, 9, tzinfo=UTC)
 
 
-@given(tags, moments, intervals, st.integers(1, 40))
-def test_mirror_is_due_once_in_its_interval(tag: str, start: datetime, every: timedelta, ticks: int) -> None:
-    followed = mirror(tag, check_every=every)
+@given(names, moments, intervals, st.integers(1, 40))
+def test_mirror_is_due_once_in_its_interval(repository: str, start: datetime, every: timedelta, ticks: int) -> None:
+    followed = mirror(repository=repository, check_every=every)
     times = [start + every * n / ticks for n in range(ticks + 1)]
     found = [is_due(followed, last, now) for last, now in pairwise(times)]
     assert sum(found) == 1
 
 
-@given(tags, moments, intervals, st.floats(1, 50))
+@given(names, moments, intervals, st.floats(1, 50))
 def test_missed_schedules_make_a_mirror_due_at_the_next(
-    tag: str, last: datetime, every: timedelta, times: float
+    repository: str, last: datetime, every: timedelta, times: float
 ) -> None:
-    assert is_due(mirror(tag, check_every=every), last, last + every * times)
+    assert is_due(mirror(repository=repository, check_every=every), last, last + every * times)
 
 
-@given(tags, moments, intervals)
-def test_mirror_is_due_without_a_heartbeat(tag: str, now: datetime, every: timedelta) -> None:
-    assert is_due(mirror(tag, check_every=every), None, now)
+@given(names, moments, intervals)
+def test_mirror_is_due_without_a_heartbeat(repository: str, now: datetime, every: timedelta) -> None:
+    assert is_due(mirror(repository=repository, check_every=every), None, now)
 
 
-@given(tags, moments, intervals, st.timedeltas(timedelta(), timedelta(days=400)))
-def test_clock_set_back_makes_nothing_due(tag: str, now: datetime, every: timedelta, back: timedelta) -> None:
-    assert not is_due(mirror(tag, check_every=every), now + back, now)
+@given(names, moments, intervals, st.timedeltas(timedelta(), timedelta(days=400)))
+def test_clock_set_back_makes_nothing_due(repository: str, now: datetime, every: timedelta, back: timedelta) -> None:
+    assert not is_due(mirror(repository=repository, check_every=every), now + back, now)
 
 
-@given(tags, moments, intervals, st.integers(1, 40))
-def test_listing_is_due_once_in_its_interval(name: str, start: datetime, every: timedelta, ticks: int) -> None:
+@given(names, moments, intervals, st.integers(1, 40))
+def test_listing_is_due_once_in_its_interval(path: str, start: datetime, every: timedelta, ticks: int) -> None:
     times = [start + every * n / ticks for n in range(ticks + 1)]
-    followed = rule(name=name, check_every=every)
+    followed = rule(upstream=f"ghcr.io/{path}", check_every=every)
     assert sum(is_listing_due(followed, last, now) for last, now in pairwise(times)) == 1
 
 
-def test_thousand_mirrors_are_spread_over_the_interval() -> None:
-    start = datetime(2026, 11, 24, 9, tzinfo=UTC)
-    mirrors = [mirror(f"t{n}") for n in range(1000)]
-    times = [start + timedelta(minutes=n) for n in range(16)]
+@given(tags, tags, moments, intervals)
+def test_tags_of_one_repository_are_due_together(one: str, other: str, now: datetime, every: timedelta) -> None:
+    assert next_check(mirror(one, check_every=every), now) == next_check(mirror(other, check_every=every), now)
+
+
+@given(names, moments, intervals, st.integers(1, 20))
+def test_times_of_a_multiple_of_an_interval_are_times_of_the_interval(
+    repository: str, now: datetime, every: timedelta, times: int
+) -> None:
+    slow, fast = (mirror(repository=repository, check_every=interval) for interval in (every * times, every))
+    moment = next_check(slow, now)
+    assert is_due(fast, moment - timedelta(milliseconds=1), moment)
+
+
+@given(names, moments, intervals)
+def test_next_moment_is_the_first_at_which_something_is_due(name: str, now: datetime, every: timedelta) -> None:
+    followed, listed = mirror(repository=name, check_every=every), rule(upstream=f"ghcr.io/{name}", check_every=every)
+    before = timedelta(milliseconds=1)
+    check, listing = next_check(followed, now), next_listing(listed, now)
+    assert now < check <= now + every
+    assert now < listing <= now + every
+    assert (is_due(followed, now, check - before), is_due(followed, now, check)) == (False, True)
+    assert (is_listing_due(listed, now, listing - before), is_listing_due(listed, now, listing)) == (False, True)
+
+
+def test_rules_of_one_upstream_are_listed_together() -> None:
+    one, other = rule(name="one"), rule(name="other", repository="mirror/other")
+    assert next_listing(one, START) == next_listing(other, START)
+
+
+def test_thousand_repositories_are_spread_over_the_interval() -> None:
+    mirrors = [mirror(repository=f"mirror/{n}") for n in range(1000)]
+    times = [START + timedelta(minutes=n) for n in range(16)]
     due = [sum(is_due(m, last, now) for m in mirrors) for last, now in pairwise(times)]
     assert sum(due) == 1000
     assert max(due) < 2 * 1000 / 15

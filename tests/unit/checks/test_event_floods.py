@@ -64,7 +64,7 @@ class Flood:
         for request in self._checks():
             self.service.clock.advance(seconds=1)
             for _ in range(self.deliveries):
-                self.service.app.handle_message(request)
+                self.service.handle(request)
 
     def _checks(self) -> Iterator[CheckRequest]:
         by_repository: dict[str, list[str]] = {}
@@ -89,7 +89,7 @@ class Flood:
         self.service.app.record_outcome(outcome)
         self.refreshes.statuses[request.name] = StartResult.SUCCEEDED
         for _ in range(self.deliveries):
-            self.service.app.handle_message(StartWaitingRequest(request.name))
+            self.service.handle(StartWaitingRequest(request.name))
 
     def states(self) -> Counter[State]:
         """Count the states of all mirrors."""
@@ -208,7 +208,7 @@ def test_lost_end_events_are_repaired_by_the_schedule(lost_every: int) -> None:
             flood.end(request)
             flood.deliveries = deliveries
         flood.service.clock.advance(seconds=timedelta(minutes=5).total_seconds())
-        flood.service.app.handle_message(StartWaitingRequest())
+        flood.service.handle(StartWaitingRequest())
     assert flood.states() == {State.FRESH: 200}
     assert flood.refreshes.most <= LIMIT
 
@@ -217,7 +217,7 @@ def test_schedule_counts_running_and_waiting_refreshes_of_a_flood() -> None:
     flood = Flood(100)
     flood.serve(FIRST)
     flood.check_all()
-    (filled,) = flood.service.app.handle_message(StartWaitingRequest())
+    (filled,) = flood.service.handle(StartWaitingRequest())
     assert filled._asdict() == {
         "started": (),
         "dropped": (),

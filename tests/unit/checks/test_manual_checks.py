@@ -21,7 +21,7 @@ def serving(**of_mirror: bool) -> InMemoryService:
 
 def check(service: InMemoryService, reason: str) -> None:
     event = {"reason": reason, "repository": REPOSITORY, "tags": ["1.0"], "asked_at": service.clock().isoformat()}
-    service.app.handle_message(CheckRequest.from_event(event))
+    service.handle(CheckRequest.from_event(event))
 
 
 def test_manual_check_retries_a_failed_refresh_now() -> None:

@@ -47,7 +47,7 @@ class CacheService:
         served = digest if failure is None else None
         now = self.service.clock()
         request = CheckRequest("cache", REPOSITORY, ("1.0",), now, served, cache_failure=failure)
-        return list(self.service.app.handle_message(request))
+        return list(self.service.handle(request))
 
     @property
     def record(self) -> MirrorRecord:
@@ -191,5 +191,5 @@ def test_deleted_cached_tag_is_not_restored() -> None:
     world.notify()
     world.service.target.delete_tag(REPOSITORY, "1.0")
     world.script.calls.clear()
-    world.service.app.handle_message(CheckRequest("delete", REPOSITORY, ("1.0",), world.service.clock()))
+    world.service.handle(CheckRequest("delete", REPOSITORY, ("1.0",), world.service.clock()))
     assert world.count("head_manifest", "start", "save", "claim") == 0

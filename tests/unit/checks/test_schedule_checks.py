@@ -1,10 +1,12 @@
 """Which checks a tick queues, and what a tick that fails leaves for the next."""
 
+import math
 from datetime import timedelta
 
 import pytest
 
 from pullahead.checks.schedule import Scheduled, schedule_checks
+from pullahead.checks.timetable import SCHEME
 from pullahead.errors import StorageError
 from pullahead.messages import ListRequest
 from pullahead.mirrors.store import Heartbeat
@@ -14,14 +16,18 @@ from tests.fakes.memory import FakeCheckQueue, FakeClock, FakeRecords
 from tests.fakes.samples import mirror, rule, rules
 from tests.fakes.script import Killed, Script
 
+REPOSITORIES = tuple(f"mirror/{number:02}" for number in range(50))
+TAGS = ("1", "2", "3", "4", "5")
+ALL = sorted(f"{repository}:{tag}" for repository in REPOSITORIES for tag in TAGS)
+
 
 class Scheduling:
-    """A service with 250 mirrors that are looked at every 15 minutes."""
+    """A service with 250 mirrors in 50 repositories that are checked every 15 minutes."""
 
     def __init__(self) -> None:
         self.script = Script()
         self.records, self.queue, self.clock = FakeRecords(self.script), FakeCheckQueue(self.script), FakeClock()
-        self.rules = rules([mirror(f"{n}") for n in range(250)])
+        self.rules = rules([mirror(tag, repository=repository) for repository in REPOSITORIES for tag in TAGS])
 
     def tick(self, known: Rules | None = None, **later: float) -> Scheduled:
         self.clock.advance(**later)
@@ -29,17 +35,23 @@ class Scheduling:
 
     @property
     def tags(self) -> list[str]:
-        return [tag for request in self.queue.sent for tag in request.tags]
+        return [f"{request.repository}:{tag}" for request in self.queue.sent for tag in request.tags]
 
 
 def test_first_schedule_queues_every_mirror_by_repository() -> None:
     scheduling = Scheduling()
     assert scheduling.tick() == Scheduled(250, 250)
-    assert [len(request.tags) for request in scheduling.queue.sent] == [100, 100, 50]
-    assert sorted(scheduling.tags) == sorted(str(n) for n in range(250))
+    assert [(request.repository, request.tags) for request in scheduling.queue.sent] == [
+        (repository, TAGS) for repository in REPOSITORIES
+    ]
     first = scheduling.queue.sent[0]
-    assert (first.reason, first.repository, first.digest) == ("schedule", "mirror/app", None)
-    assert first.asked_at == scheduling.clock()
+    assert (first.reason, first.digest, first.asked_at) == ("schedule", None, scheduling.clock())
+
+
+def test_message_has_at_most_hundred_tags() -> None:
+    scheduling = Scheduling()
+    scheduling.tick(rules([mirror(f"{n}") for n in range(250)]))
+    assert [len(request.tags) for request in scheduling.queue.sent] == [100, 100, 50]
 
 
 def test_schedules_over_an_interval_queue_every_mirror_once() -> None:
@@ -48,7 +60,28 @@ def test_schedules_over_an_interval_queue_every_mirror_once() -> None:
     scheduling.queue.sent.clear()
     for _ in range(3):
         assert scheduling.tick(minutes=5).due < 250
-    assert sorted(scheduling.tags) == sorted(str(n) for n in range(250))
+    assert sorted(scheduling.tags) == ALL
+
+
+@pytest.mark.parametrize(("tags", "repositories"), [(1000, 100), (1000, 1000), (300, 1)])
+def test_interval_costs_one_message_for_each_repository_and_hundred_tags(tags: int, repositories: int) -> None:
+    scheduling = Scheduling()
+    each = range(tags // repositories)
+    known = rules([mirror(f"{n}", repository=f"mirror/{r:04}") for r in range(repositories) for n in each])
+    scheduling.tick(known)
+    scheduling.queue.sent.clear()
+    for _ in range(15):
+        scheduling.tick(known, minutes=1)
+    assert len(scheduling.tags) == tags
+    assert len(scheduling.queue.sent) == repositories * math.ceil(len(each) / 100)
+
+
+def test_heartbeat_of_a_version_with_other_times_makes_every_mirror_due_once() -> None:
+    """In version 0.1 each mirror had times of its own: some would wait for up to two intervals else."""
+    scheduling = Scheduling()
+    scheduling.records.heartbeat = Heartbeat(scheduling.clock(), "rules-1")
+    assert scheduling.tick(minutes=5).due == 250
+    assert scheduling.tick(seconds=1).due < 250
 
 
 def test_schedule_with_nothing_due_writes_a_heartbeat() -> None:
@@ -57,7 +90,7 @@ def test_schedule_with_nothing_due_writes_a_heartbeat() -> None:
     scheduling.queue.sent.clear()
     assert scheduling.tick().due == 0
     assert scheduling.queue.sent == []
-    assert scheduling.records.heartbeat == Heartbeat(scheduling.clock(), "rules-1")
+    assert scheduling.records.heartbeat == Heartbeat(scheduling.clock(), "rules-1", SCHEME)
 
 
 def test_changed_rules_make_every_mirror_due() -> None:
@@ -84,7 +117,7 @@ def test_killed_schedule_is_repeated_by_the_next(call: int) -> None:
         scheduling.tick(minutes=15)
     scheduling.script.resume()
     assert scheduling.tick(seconds=1).due >= 250
-    assert set(scheduling.tags) == {str(n) for n in range(250)}
+    assert sorted(set(scheduling.tags)) == ALL
     assert scheduling.script.calls == ["load_heartbeat", "send", "save_heartbeat"]
 
 
@@ -128,9 +161,10 @@ def test_rules_without_mirrors_queue_nothing() -> None:
 
 def test_mirrors_keep_their_own_intervals() -> None:
     scheduling = Scheduling()
-    slow = rules([mirror("slow", check_every=timedelta(hours=24)), mirror("fast", check_every=timedelta(minutes=5))])
-    scheduling.tick(slow)
+    slow, fast = mirror("slow", check_every=timedelta(hours=24)), mirror("fast", check_every=timedelta(minutes=5))
+    scheduling.tick(rules([slow, fast]))
     scheduling.queue.sent.clear()
     for _ in range(24 * 12):
-        scheduling.tick(slow, minutes=5)
-    assert (scheduling.tags.count("slow"), scheduling.tags.count("fast")) == (1, 24 * 12)
+        scheduling.tick(rules([slow, fast]), minutes=5)
+    assert (scheduling.tags.count(str(slow.key)), scheduling.tags.count(str(fast.key))) == (1, 24 * 12)
+    assert len(scheduling.queue.sent) == 24 * 12  # when the slow one is due, so is the fast one

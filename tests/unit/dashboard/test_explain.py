@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from pullahead.checks.schedule import is_due, next_moment
+from pullahead.checks.timetable import is_due, next_check
 from pullahead.dashboard.explain import (
     Known,
     ListedRule,
@@ -158,7 +158,7 @@ def test_observation_wins_over_the_record() -> None:
 @pytest.mark.parametrize("minutes", [0, 7, 14.5, 60])
 def test_next_check_is_the_first_one_due(minutes: float) -> None:
     at = NOW + timedelta(minutes=minutes)
-    moment = next_moment(mirror(), at)
+    moment = next_check(mirror(), at)
     assert at < moment <= at + timedelta(minutes=15)
     assert is_due(mirror(), at, moment)
     assert not is_due(mirror(), at, moment - timedelta(seconds=1))

@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from aws_lambda_powertools.utilities.data_classes.sqs_event import SQSRecord
 
 from functions.check_freshness import app as check_freshness
 from pullahead.messages import CheckRequest, Message, StartWaitingRequest
@@ -27,12 +26,11 @@ def service() -> InMemoryService:
 
 
 def deliver(service: InMemoryService, message: Message) -> None:
-    handle({"body": message.to_json()}, service)
+    handle({"messageId": "m", "body": message.to_json()}, service)
 
 
 def handle(record: dict[str, Any], service: InMemoryService) -> None:
-    messages = service.app.decode_messages([record["body"]])
-    check_freshness.handle(SQSRecord(record), messages, service.app)
+    assert check_freshness.handle({"Records": [record]}, service.app) == {"batchItemFailures": []}
 
 
 def counted() -> dict[str, float]:

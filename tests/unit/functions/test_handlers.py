@@ -72,7 +72,7 @@ def metrics() -> dict[str, float]:
 
 def check(event: dict[str, Any], service: InMemoryService) -> dict[str, Any]:
     """Run a batch as the handler does."""
-    answer: dict[str, Any] = check_freshness.process_batch(event, None, service.app)
+    answer: dict[str, Any] = check_freshness.handle(event, service.app)
     return answer
 
 

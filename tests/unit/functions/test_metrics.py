@@ -6,7 +6,6 @@ from datetime import timedelta
 from typing import Any, NamedTuple
 
 import pytest
-from aws_lambda_powertools.utilities.data_classes.sqs_event import SQSRecord
 
 from functions.check_freshness import app as check_freshness
 from functions.record_outcome import app as record_outcome
@@ -104,8 +103,7 @@ def test_deferred_checks_are_logged_once_for_a_message(caplog: pytest.LogCapture
     service.script.fail("head_manifest", failed(RateLimitedError), times=2)
     now = service.clock()
     check = CheckRequest(reason="schedule", repository=REPOSITORY, tags=("1.0", "2.0", "3.0"), asked_at=now)
-    body = check.to_json()
-    check_freshness.handle(SQSRecord({"body": body}), service.app.decode_messages([body]), service.app)
+    check_freshness.handle({"Records": [{"messageId": "m", "body": check.to_json()}]}, service.app)
     assert collected() == {"Checks": 3, "Deferred": 2}
     assert caplog.messages.count("deferred to the next check") == 1
 

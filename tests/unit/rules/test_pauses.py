@@ -38,12 +38,12 @@ def test_schedule_sends_nothing_of_a_paused_rule_and_all_of_it_when_it_is_resume
 
 @pytest.mark.parametrize("reason", ["schedule", "push", "manual"])
 def test_queued_check_of_a_paused_rule_sends_no_request(service: InMemoryService, reason: str) -> None:
-    assert service.app.handle_message(check_request(service, reason=reason)) == []
+    assert service.handle(check_request(service, reason=reason)) == []
     assert service.script.count("head_manifest", "published_digests", "save", "start") == 0
 
 
 def test_queued_listing_of_a_paused_rule_sends_no_request(service: InMemoryService) -> None:
-    assert service.app.handle_message(ListRequest(rule="app", asked_at=service.clock())) == []
+    assert service.handle(ListRequest(rule="app", asked_at=service.clock())) == []
     assert service.script.count("list_tags", "send", "save") == 0
 
 
@@ -53,10 +53,10 @@ def test_running_refresh_of_a_paused_rule_is_recorded(service: InMemoryService) 
 
 
 def test_resumed_rule_is_checked_within_a_minute(service: InMemoryService) -> None:
-    assert service.app.handle_message(check_request(service)) == []
+    assert service.handle(check_request(service)) == []
     service.pauses.resume("app")
     service.clock.advance(minutes=1)
-    assert [result.mirror for result in service.app.handle_message(check_request(service))] == [mirror().key]  # type: ignore[union-attr]
+    assert [result.mirror for result in service.handle(check_request(service))] == [mirror().key]  # type: ignore[union-attr]
 
 
 def test_pauses_are_read_once_a_minute_and_rules_keep_their_index() -> None:
@@ -78,11 +78,11 @@ def test_pauses_are_read_once_a_minute_and_rules_keep_their_index() -> None:
 def test_unreadable_pauses_retry_the_check(service: InMemoryService) -> None:
     service.script.fail("paused_rules", StorageError("no"))
     with pytest.raises(StorageError):
-        service.app.handle_message(check_request(service))
-    assert service.app.handle_message(check_request(service)) == []
+        service.handle(check_request(service))
+    assert service.handle(check_request(service)) == []
 
 
 def test_schedule_and_checks_of_one_process_read_pauses_once(service: InMemoryService) -> None:
     service.app.schedule_checks()
-    service.app.handle_message(check_request(service))
+    service.handle(check_request(service))
     assert service.script.count("paused_rules") == 1

@@ -15,11 +15,10 @@ from pullahead.alerts.review import Reviewed, ReviewRecords
 from pullahead.app.adapters import CLIENT_CONFIG, Adapters, system_clock
 from pullahead.aws.ecr_sources import EcrCachedRepositories, EcrTaggedRepositories
 from pullahead.aws.newer_items import LeftAlone
-from pullahead.checks.check import CheckMirrors
+from pullahead.checks.check import CheckMirrors, CheckPorts
 from pullahead.checks.ecr_events import AccountRegion
-from pullahead.checks.handle_message import DecodedMessage, MessageDecoder, MessageHandler, MessageResult
+from pullahead.checks.handle_message import MessageHandler, MessageOutcome, decode_message
 from pullahead.checks.listing import ListTags
-from pullahead.checks.prefetch import PrefetchedRecords
 from pullahead.checks.scan_results import record_scan
 from pullahead.checks.schedule import Scheduled, schedule_checks
 from pullahead.checks.select import CheckMerger, MirrorSelector
@@ -78,13 +77,10 @@ class Application(Adapters):
         """Return the upstream requests since the last call, by kind, and what is left of the upstreams' limits."""
         return self._upstream.take_use()
 
-    def decode_messages(self, bodies: Sequence[str]) -> Mapping[str, DecodedMessage]:
-        """Decode a batch of the checks queue, by the bodies of its messages."""
-        return self._decode_messages(bodies)
-
-    def handle_message(self, message: DecodedMessage) -> Sequence[MessageResult]:
-        """Handle one message of the checks queue."""
-        return self._handle_message(message)
+    def handle_messages(self, bodies: Sequence[str]) -> Sequence[MessageOutcome]:
+        """Handle a batch of the checks queue; the outcomes are in the order of the messages."""
+        home = AccountRegion(self._settings.account, self._settings.region)
+        return self._handle_messages([decode_message(body, home) for body in bodies])
 
     def send_to_dead_letters(self, delivery: FailedDelivery, error: Exception) -> bool:
         """Send a failed message to the dead-letter queue if it is not to be retried; return whether it was sent."""
@@ -147,10 +143,10 @@ class Application(Adapters):
         return GatherRules(self._rules_file, self._external_rules, find, self._rules_state, self._clock)
 
     @cached_property
-    def _handle_message(self) -> MessageHandler:
+    def _handle_messages(self) -> MessageHandler:
         return MessageHandler(
             self._current_rules.as_of,
-            self._prefetched_records,
+            self._records,
             self._check_mirrors,
             self._list_tags,
             self._refresh_queue,
@@ -159,37 +155,19 @@ class Application(Adapters):
         )
 
     @cached_property
-    def _decode_messages(self) -> MessageDecoder:
-        home = AccountRegion(self._settings.account, self._settings.region)
-        return MessageDecoder(self._rules_with_pauses, self._prefetched_records, self._select_mirrors, home)
-
-    @cached_property
     def _check_mirrors(self) -> CheckMirrors:
-        return CheckMirrors(
-            self._rules_with_pauses,
+        ports = CheckPorts(
             self._upstream,
             self._target.published_digests,
-            self._prefetched_records,
+            self._records,
             self._refresh_queue.start,
             self._outbox_sender,
             self._clock,
             self._upstream.quota,
-            self._select_mirrors,
             forget_access=self._forget_access,
         )
-
-    def _forget_access(self, repository: Repository) -> None:
-        self._credentials.forget(repository)
-        self._upstream.forget_access(repository)
-
-    @cached_property
-    def _select_mirrors(self) -> MirrorSelector:
         merge = CheckMerger(self._event_windows, self._queue, self._clock)
-        return MirrorSelector(self._prefetched_records, merge, self._current_rules.newly_cached)
-
-    @cached_property
-    def _prefetched_records(self) -> PrefetchedRecords:
-        return PrefetchedRecords(self._records)
+        return CheckMirrors(self._rules_with_pauses, ports, MirrorSelector(merge, self._current_rules.newly_cached))
 
     @cached_property
     def _refresh_queue(self) -> RefreshQueue:

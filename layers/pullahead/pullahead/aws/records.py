@@ -31,9 +31,10 @@ class DynamoRecords:
     def __init__(self, client: "DynamoDBClient", table: str, newer: NewerItems | None = None) -> None:
         self._table, self._newer = Table(client, table), newer or NewerItems()
 
-    def load(self, keys: Collection[MirrorKey]) -> Loaded[MirrorKey, MirrorRecord]:
-        """Read the records of mirrors, strongly consistent."""
-        items = self._table.get_many((f"{_MIRROR}{key}" for key in keys), f"{len(keys)} records")
+    def load(self, keys: Collection[MirrorKey], *, consistent: bool = True) -> Loaded[MirrorKey, MirrorRecord]:
+        """Read the records of mirrors, a hundred in a request."""
+        names = (f"{_MIRROR}{key}" for key in keys)
+        items = self._table.get_many(names, f"{len(keys)} records", consistent=consistent)
         found = [(item["pk"], self._decoded(item)) for item in items]
         return Loaded(
             ((record.key, record) for _, record in found if isinstance(record, MirrorRecord)),
@@ -68,17 +69,17 @@ class DynamoRecords:
         if item is None:
             return None
         try:
-            return Heartbeat(datetime.fromisoformat(item["at"]), item["rules_digest"])
+            return Heartbeat(datetime.fromisoformat(item["at"]), item["rules_digest"], item.get("scheme", ""))
         except (KeyError, TypeError, ValueError) as error:
             self._newer.note(_HEARTBEAT, f"{type(error).__name__}: {error}")
             return None
 
     def save_heartbeat(self, heartbeat: Heartbeat) -> None:
         """Write a heartbeat, beside what a newer version may have written."""
-        at, digest = heartbeat.at.isoformat(), heartbeat.rules_digest
-        expression, condition = "SET #at = :at, #rules_digest = :digest", _HEARTBEAT_IS_OURS
+        values = {"at": heartbeat.at.isoformat(), "digest": heartbeat.rules_digest, "scheme": heartbeat.scheme}
+        expression = "SET #at = :at, #rules_digest = :digest, #scheme = :scheme"
         refused = self._table.update_if(
-            _HEARTBEAT, "the heartbeat", expression, condition, at=at, digest=digest, text="S"
+            _HEARTBEAT, "the heartbeat", expression, _HEARTBEAT_IS_OURS, **values, text="S"
         )
         if refused is not None:
             self._newer.note(_HEARTBEAT, "its time is no text")

@@ -3,15 +3,18 @@
 A fresh tag that stays fresh costs one HEAD upstream and a share of one request to ECR; nothing is written.
 """
 
-from collections.abc import Callable, Iterable
-from concurrent.futures import ThreadPoolExecutor
+from collections import Counter, defaultdict
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from functools import partial
 from typing import NamedTuple
 
-from pullahead.checks.select import MirrorSelector
+from pullahead.checks.select import MirrorSelector, SelectedMirrors
+from pullahead.checks.upstream_pool import Question, UpstreamPool
 from pullahead.clock import Clock
-from pullahead.errors import AccessDeniedError, ConflictError, NewerRecordError, PullaheadError
+from pullahead.errors import AccessDeniedError, ConflictError, NewerRecordError, PullaheadError, RegistryError
 from pullahead.messages import CheckRequest, RefreshRequest
-from pullahead.mirrors.judge import Observation, judge, needs_no_upstream_check, upstream_not_asked, with_alerts
+from pullahead.mirrors.judge import Observation, judge, needs_no_upstream_check, with_alerts
 from pullahead.mirrors.outbox import OutboxSender, with_outcome_events
 from pullahead.mirrors.rate_limit_budget import (
     Allowance,
@@ -21,6 +24,7 @@ from pullahead.mirrors.rate_limit_budget import (
     manifests_to_read,
     oldest_first,
     request_order,
+    was_not_sent,
 )
 from pullahead.mirrors.record import ManualCheck, MirrorRecord, State, Trigger
 from pullahead.mirrors.refresh_outcome import after_abort
@@ -36,9 +40,8 @@ from pullahead.text import one_line
 StartRefresh = Callable[[RefreshRequest], StartResult]
 """Starts a refresh, or queues it. Raises: StorageError."""
 
-_THREADS = 8
-_MAX_NOTED_CHARACTERS = 500
 _MAX_ATTEMPTS = 5
+_MAX_NOTED_CHARACTERS = 500
 
 
 class CheckResult(NamedTuple):
@@ -57,6 +60,13 @@ class CheckResult(NamedTuple):
     deferred: bool = False
 
 
+class Checked(NamedTuple):
+    """What became of one request: the results of its mirrors, or an error for which all of it is to be retried."""
+
+    results: tuple[CheckResult, ...] = ()
+    error: Exception | None = None
+
+
 def remember_access(_repository: Repository) -> None:
     """Keep what is known of a repository's credential."""
 
@@ -66,169 +76,329 @@ def unknown_quota(_registry: str) -> RemainingQuota | None:
     return None
 
 
-class CheckMirrors:
-    """Checks the mirrors of requests."""
+class CheckPorts(NamedTuple):
+    """What checks work with.
 
-    def __init__(
-        self,
-        rules: Callable[[], Rules],
-        upstream: Upstream,
-        published_digests: PublishedDigests,
-        records: RecordStore,
-        start_refresh: StartRefresh,
-        outbox_sender: OutboxSender,
-        clock: Clock,
-        quota: QuotaOf = unknown_quota,
-        select: MirrorSelector | None = None,
-        *,
-        forget_access: Callable[[Repository], None] = remember_access,
-    ) -> None:
-        """`forget_access` makes the next request to an upstream repository look up its credential again."""
-        self._rules, self._upstream, self._published_digests = rules, upstream, published_digests
-        self._records, self._start_refresh, self._outbox_sender, self._clock = (
-            records,
-            start_refresh,
-            outbox_sender,
-            clock,
-        )
-        self._quota = quota
-        self._select = select or MirrorSelector(records)
-        self._forget_access = forget_access
+    `forget_access` makes the next request to an upstream repository look up its credential again.
+    """
+
+    upstream: Upstream
+    published_digests: PublishedDigests
+    records: RecordStore
+    start_refresh: StartRefresh
+    outbox_sender: OutboxSender
+    clock: Clock
+    quota: QuotaOf = unknown_quota
+    forget_access: Callable[[Repository], None] = remember_access
+
+
+class CheckMirrors:
+    """Checks the mirrors of a batch of requests. For several threads."""
+
+    def __init__(self, rules: Callable[[], Rules], ports: CheckPorts, select: MirrorSelector | None = None) -> None:
+        self._rules, self._ports, self._select = rules, ports, select or MirrorSelector()
 
     def __call__(self, request: CheckRequest) -> list[CheckResult]:
-        """Check the tags of one request; tags that no rule follows are skipped.
+        """Check the tags of one request; tags that no rule follows are skipped. Raises what fails all of it."""
+        (checked,) = self.check([request], UpstreamPool())
+        if checked.error is not None:
+            raise checked.error
+        return list(checked.results)
 
-        Raises what ECR and the store raise for the whole batch: then nothing was done.
+    def check(self, requests: Sequence[CheckRequest], pool: UpstreamPool) -> list[Checked]:
+        """Check the tags of each request of a batch, and run the pool.
+
+        The requests share reads of records and questions to ECR, and each of them fails alone. Where two name the same
+        mirror, the second is looked at after the first. Raises what reading the rules raises.
         """
         rules = self._rules()
-        mirrors, known = self._select(request, rules)
-        if not mirrors:
-            return []
-        if request.reason == "manual":
-            for upstream in {mirror.upstream.repository for mirror in mirrors}:
-                self._forget_access(upstream)  # the person may just have corrected it
-        published = self._published(request.repository, [mirror.tag for mirror in mirrors])
-        skippable = mirrors if request.reason != "manual" else []
-        unchanged = [m for m in skippable if needs_no_upstream_check(m, known.get(m.key), published(m.tag))]
-        checked = [mirror for mirror in mirrors if mirror not in unchanged]
-        observations = dict(self._observe(request_order(checked, known, request.asked_at), published))
-        allowance = Allowance(self._quota)
-        results = [
-            *(CheckResult(mirror.key, State.FRESH, "immutable, and ECR serves it") for mirror in unchanged),
-            *(
-                self._conclude(request, mirror, observations[mirror], known.get(mirror.key), allowance)
-                for mirror in oldest_first(checked, known)
-            ),
-        ]
-        self._outbox_sender.flush()
-        return results
-
-    def _published(self, repository: str, tags: list[str]) -> Callable[[str], Digest | AccessDeniedError | None]:
-        try:
-            return self._published_digests(repository, tags).get
-        except AccessDeniedError as error:
-            refusal = error  # a human must act: recorded once for each mirror, rather than retried
-            return lambda _tag: refusal
-
-    def _observe(
-        self, mirrors: list[Mirror], published: Callable[[str], Digest | AccessDeniedError | None]
-    ) -> Iterable[tuple[Mirror, Observation]]:
-        with ThreadPoolExecutor(min(_THREADS, len(mirrors) or 1)) as pool:
-            heads = list(pool.map(self._head, mirrors))
-        return [(mirror, Observation(head, published(mirror.tag))) for mirror, head in zip(mirrors, heads, strict=True)]
-
-    def _head(self, mirror: Mirror) -> Descriptor | PullaheadError:
-        try:
-            return self._upstream.head_manifest(mirror.upstream)
-        except PullaheadError as error:
-            return error
-
-    def _conclude(
-        self,
-        request: CheckRequest,
-        mirror: Mirror,
-        observed: Observation,
-        known: MirrorRecord | None,
-        allowance: Allowance,
-    ) -> CheckResult:
-        try:
-            for _ in range(_MAX_ATTEMPTS):
+        known, errors = self._load(requests, rules)
+        checked = {number: Checked(error=error) for number, error in errors.items()}
+        allowance = Allowance(self._ports.quota)
+        left = {number: request for number, request in enumerate(requests) if number not in errors}
+        for some in _rounds(left):
+            checks = _Round(self._ports, known, allowance, pool)
+            for number, request in some.items():
+                checked[number] = Checked()
                 try:
-                    result = self._act(mirror, observed, known, allowance, Trigger(request.reason))
-                except ConflictError:  # the observation may be older than what was written there: observe again
-                    known = self._records.load([mirror.key]).get(mirror.key)
-                    ((_, observed),) = self._observe([mirror], self._published(mirror.repository, [mirror.tag]))
-                    continue
-                if request.reason == "manual":
-                    self._note_manual(request, result)
-                return result
-            raise ConflictError(f"the record of {mirror.key} was changed by others {_MAX_ATTEMPTS} times in a row")
+                    checks.add(number, request, self._select(request, rules, known))
+                except Exception as error:  # noqa: BLE001 - it fails this request alone
+                    checked[number] = Checked(error=error)
+            checked |= checks.run()
+        self._ports.outbox_sender.flush()
+        return [checked[number] for number in range(len(requests))]
+
+    def _load(
+        self, requests: Sequence[CheckRequest], rules: Rules
+    ) -> tuple[dict[MirrorKey, MirrorRecord], Mapping[int, Exception]]:
+        """Read the records of all requests at once; if that fails, of each alone. Return errors by request.
+
+        What a scheduled check reads may be old: whatever it writes is refused then, and looked at again.
+        """
+        keys = [[mirror.key for mirror in self._select.named_by(request, rules)] for request in requests]
+        consistent = any(request.reason != "schedule" for request in requests)
+        try:
+            return self._read([key for some in keys for key in some], consistent=consistent), {}
+        except Exception as error:  # noqa: BLE001 - it fails the requests whose own reads fail, too
+            if len(requests) == 1:
+                return {}, {0: error}
+        known: dict[MirrorKey, MirrorRecord] = {}
+        errors: dict[int, Exception] = {}
+        for number, some in enumerate(keys):
+            try:
+                known |= self._read(some, consistent=consistent)
+            except Exception as error:  # noqa: BLE001 - it fails this request alone
+                errors[number] = error
+        return known, errors
+
+    def _read(self, keys: Collection[MirrorKey], *, consistent: bool) -> dict[MirrorKey, MirrorRecord]:
+        return dict(self._ports.records.load(keys, consistent=consistent)) if keys else {}
+
+
+def _rounds(requests: Mapping[int, CheckRequest]) -> Iterator[Mapping[int, CheckRequest]]:
+    """Split requests so that no mirror is named twice in a round, and the requests of each mirror keep their order."""
+    left = dict(requests)
+    while left:
+        now, taken = {}, set[tuple[str, str]]()
+        for number, request in left.items():
+            keys = {(request.repository, tag) for tag in request.tags}
+            if taken.isdisjoint(keys):
+                now[number] = request
+            taken |= keys
+        yield now
+        left = {number: request for number, request in left.items() if number not in now}
+
+
+class _Check(NamedTuple):
+    """The check of one mirror for one request, the record that is known, and how often it was attempted before."""
+
+    number: int
+    request: CheckRequest
+    key: MirrorKey
+    mirror: Mirror
+    known: MirrorRecord | None
+    attempts: int = 0
+
+    @property
+    def registry(self) -> str:
+        return self.mirror.upstream.repository.registry
+
+
+class _Stale(NamedTuple):
+    """A check that found that its mirror is to be refreshed."""
+
+    check: _Check
+    root: Descriptor
+    record: MirrorRecord
+    reason: str
+
+
+class _Round:
+    """Requests that are checked together. What is found is recorded as it comes.
+
+    Refreshes from one registry are started when all of its mirrors were looked at: the longest stale go first, and no
+    registry waits for another.
+    """
+
+    def __init__(
+        self, ports: CheckPorts, known: dict[MirrorKey, MirrorRecord], allowance: Allowance, pool: UpstreamPool
+    ) -> None:
+        self._ports, self._known, self._allowance, self._pool = ports, known, allowance, pool
+        self._checks: dict[MirrorKey, _Check] = {}
+        self._published = _PublishedTags(ports.published_digests)
+        self._left = Counter[str]()
+        self._stale = defaultdict[str, dict[MirrorKey, _Stale]](dict)
+        self._results: dict[MirrorKey, CheckResult] = {}
+        self._errors: dict[int, Exception] = {}
+
+    def add(self, number: int, request: CheckRequest, selected: SelectedMirrors) -> None:
+        """Add the mirrors of a request."""
+        if request.reason == "manual":
+            for upstream in {mirror.upstream.repository for mirror in selected.mirrors}:
+                self._ports.forget_access(upstream)  # the person may just have corrected it
+        for mirror in selected.mirrors:
+            key = mirror.key
+            self._checks[key] = _Check(number, request, key, mirror, selected.known.get(key))
+            self._published.want(mirror)
+
+    def run(self) -> Mapping[int, Checked]:
+        """Check all mirrors; return what became of the requests that have some."""
+        to_ask = [check.mirror for check in self._checks.values() if not self._is_settled(check)]
+        self._left.update(mirror.upstream.repository.registry for mirror in to_ask)
+        asked_at = max((check.request.asked_at for check in self._checks.values()), default=self._ports.clock())
+        for mirror in request_order(to_ask, self._records_before(), asked_at):
+            self._ask(self._checks[mirror.key])
+        self._pool.run()
+        results = defaultdict[int, list[CheckResult]](list)
+        for key, check in self._checks.items():
+            results[check.number] += [self._results[key]] if key in self._results else []
+        return {number: Checked(tuple(each), self._errors.get(number)) for number, each in results.items()}
+
+    def _records_before(self) -> Mapping[MirrorKey, MirrorRecord]:
+        return {key: check.known for key, check in self._checks.items() if check.known is not None}
+
+    def _is_settled(self, check: _Check) -> bool:
+        """Look at ECR alone where a tag is immutable; tell whether that was enough."""
+        mirror = check.mirror
+        if not mirror.immutable or check.known is None or check.request.reason == "manual":
+            return False
+        is_settled = True  # where ECR fails: the request is retried
+        with self._each_alone(check):
+            is_settled = needs_no_upstream_check(mirror, check.known, self._published.digest_of(mirror))
+            if is_settled:
+                self._results[check.key] = CheckResult(check.key, State.FRESH, "immutable, and ECR serves it")
+        return is_settled
+
+    def _ask(self, check: _Check) -> None:
+        ask = partial(self._ports.upstream.head_manifest, check.mirror.upstream)
+        self._pool.add(Question(check.registry, ask, partial(self._conclude, check)))
+
+    def _conclude(self, check: _Check, answer: Descriptor | Exception) -> None:
+        self._left[check.registry] -= 1
+        with self._each_alone(check):
+            if isinstance(answer, Exception) and not isinstance(answer, PullaheadError):
+                raise answer
+            result = self._act(check, answer)
+            if result is not None:
+                self._finish(check, result)
+        if not self._left[check.registry]:
+            self._start_refreshes(check.registry)
+
+    @contextmanager
+    def _each_alone(self, check: _Check) -> Iterator[None]:
+        """Let an error fail this check, or, if it is not one of this mirror, this request; others go on."""
+        try:
+            yield
+        except ConflictError:  # the observation may be older than what was written there: observe again
+            self._again(check)
         except NewerRecordError as error:
-            return CheckResult(mirror.key, None, str(error))
+            self._results[check.key] = CheckResult(check.key, None, str(error))
+        except RegistryError as error:  # of ECR: what upstream raises is an observation
+            self._errors[check.number] = error
         except PullaheadError as error:
-            return CheckResult(mirror.key, None, str(error), error=error)
+            self._results[check.key] = CheckResult(check.key, None, str(error), error=error)
+        except Exception as error:  # noqa: BLE001 - it fails this request, which is retried
+            self._errors[check.number] = error
 
-    def _note_manual(self, request: CheckRequest, result: CheckResult) -> None:
-        """Note the result for the person who asked: a check that finds nothing new leaves no other trace."""
-        started = result.started in (StartResult.STARTED, StartResult.RUNNING, StartResult.WAITING)
-        note = ManualCheck(request.asked_at, self._clock(), one_line(result.reason, _MAX_NOTED_CHARACTERS), started)
-        update_record(self._records, result.mirror, lambda known: known and known.with_changes(manual=note))
+    def _again(self, check: _Check) -> None:
+        key = check.key
+        if check.attempts + 1 == _MAX_ATTEMPTS:
+            error = ConflictError(f"the record of {key} was changed by others {_MAX_ATTEMPTS} times in a row")
+            self._results[key] = CheckResult(key, None, str(error), error=error)
+            return
+        with self._each_alone(check):
+            known = self._ports.records.load([key]).get(key)
+            self._published.forget(check.mirror)
+            self._left[check.registry] += 1
+            self._ask(check._replace(known=known, attempts=check.attempts + 1))
 
-    def _act(
-        self,
-        mirror: Mirror,
-        observed: Observation,
-        known: MirrorRecord | None,
-        allowance: Allowance,
-        trigger: Trigger,
-    ) -> CheckResult:
-        if mirror.guessed and known is None and not isinstance(observed.upstream, Descriptor):
-            return CheckResult(mirror.key, None, f"not followed: {observed.upstream}")  # no record, no alert
-        if upstream_not_asked(observed):
-            return self._defer(mirror, str(observed.upstream), known)
-        verdict = judge(observed, known, mirror, self._clock(), trigger)
+    def _finish(self, check: _Check, result: CheckResult) -> None:
+        """Keep the result; a person who asked can follow it: a check that finds nothing new leaves no other trace."""
+        self._results[check.key] = result
+        if check.request.reason == "manual":
+            started = result.started in (StartResult.STARTED, StartResult.RUNNING, StartResult.WAITING)
+            text = one_line(result.reason, _MAX_NOTED_CHARACTERS)
+            note = ManualCheck(check.request.asked_at, self._ports.clock(), text, started)
+            noted = update_record(
+                self._ports.records, check.key, lambda known: known and known.with_changes(manual=note)
+            )
+            if isinstance(noted, MirrorRecord):
+                self._known[check.key] = noted
+
+    def _act(self, check: _Check, answer: Descriptor | PullaheadError) -> CheckResult | None:
+        """Judge and record an answer; None if a refresh is to be started."""
+        mirror, known = check.mirror, check.known
+        if was_not_sent(answer):
+            return self._defer(check, str(answer))
+        observed = Observation(answer, self._published.digest_of(mirror))
+        if mirror.guessed and known is None and not isinstance(answer, Descriptor):
+            return CheckResult(check.key, None, f"not followed: {answer}")  # no record, no alert
+        verdict = judge(observed, known, mirror, self._ports.clock(), Trigger(check.request.reason))
         record = self._save(mirror, verdict.record, known)
-        started, shortage = None, None
-        if verdict.refresh and isinstance(observed.upstream, Descriptor):
-            started, shortage = self._refresh(mirror, observed.upstream, record, allowance)
-        changed = known is None or record.version != known.version or started is StartResult.STARTED
-        reason = _reason(verdict.reason, started, shortage)
-        return CheckResult(mirror.key, record.state, reason, started, changed, deferred=shortage is not None)
+        if verdict.refresh and isinstance(answer, Descriptor):
+            self._stale[check.registry][check.key] = _Stale(check, answer, record, verdict.reason)
+            return None
+        changed = known is None or record.version != known.version
+        return CheckResult(check.key, record.state, verdict.reason, None, changed)
 
-    def _defer(self, mirror: Mirror, cause: str, known: MirrorRecord | None) -> CheckResult:
+    def _defer(self, check: _Check, cause: str) -> CheckResult:
         """Leave a mirror as it is, since no request was sent to upstream; an alert may be due all the same."""
+        mirror, known = check.mirror, check.known
         if known is None:
-            return CheckResult(mirror.key, None, deferred_because(cause), deferred=True)
-        record = self._save(mirror, with_alerts(known, known, mirror.alert_after, self._clock()), known)
-        return CheckResult(
-            mirror.key, record.state, deferred_because(cause), changed=record.version != known.version, deferred=True
-        )
+            return CheckResult(check.key, None, deferred_because(cause), deferred=True)
+        record = self._save(mirror, with_alerts(known, known, mirror.alert_after, self._ports.clock()), known)
+        changed = record.version != known.version
+        return CheckResult(check.key, record.state, deferred_because(cause), changed=changed, deferred=True)
 
     def _save(self, mirror: Mirror, record: MirrorRecord, known: MirrorRecord | None) -> MirrorRecord:
-        record = with_outcome_events(known, record, mirror.rule, self._clock())
+        record = with_outcome_events(known, record, mirror.rule, self._ports.clock())
         if not record.says_the_same_as(known):
-            record = self._records.save(record, known.version if known is not None else 0)
-        self._outbox_sender.note(known, record)
+            record = self._ports.records.save(record, known.version if known is not None else 0)
+            self._known[mirror.key] = record
+        self._ports.outbox_sender.note(known, record)
         return record
 
-    def _refresh(
-        self, mirror: Mirror, root: Descriptor, record: MirrorRecord, allowance: Allowance
-    ) -> tuple[StartResult | None, str | None]:
-        """Start a refresh; or return why it must wait, as the second value."""
-        registry, manifests = mirror.upstream.repository.registry, manifests_to_read(root, record.platforms)
-        if (shortage := allowance.shortage(registry, manifests)) is not None:
-            return None, shortage
-        started = self._start_refresh(refresh_request(mirror, root, record))
+    def _start_refreshes(self, registry: str) -> None:
+        stale = self._stale.pop(registry, {})
+        mirrors = [check.mirror for key, check in self._checks.items() if key in stale]
+        for mirror in oldest_first(mirrors, self._records_before()):
+            each = stale[mirror.key]
+            with self._each_alone(each.check):
+                self._finish(each.check, self._refresh(each))
+
+    def _refresh(self, stale: _Stale) -> CheckResult:
+        """Start a refresh, unless a limit of the registry leaves no room for it."""
+        check, root, record, reason = stale
+        manifests = manifests_to_read(root, record.platforms)
+        changed = check.known is None or record.version != check.known.version
+        if (shortage := self._allowance.shortage(check.registry, manifests)) is not None:
+            return CheckResult(check.key, record.state, deferred_because(shortage), None, changed, deferred=True)
+        started = self._ports.start_refresh(refresh_request(check.mirror, root, record))
         if started in (StartResult.STARTED, StartResult.WAITING):
-            allowance.promise(registry, manifests)
+            self._allowance.promise(check.registry, manifests)
         if started in (StartResult.ENDED, StartResult.SUCCEEDED):
             # It was stopped before it recorded its outcome, or its success did not last. If it has recorded its outcome
             # just now, this write meets a conflict, and the mirror is observed again.
-            self._records.save(after_abort(record, root.digest, self._clock()), record.version)
-        return started, None
+            aborted = after_abort(record, root.digest, self._ports.clock())
+            self._known[check.key] = self._ports.records.save(aborted, record.version)
+        reason = f"{reason}; the refresh waits for a slot" if started is StartResult.WAITING else reason
+        return CheckResult(check.key, record.state, reason, started, changed or started is StartResult.STARTED)
 
 
-def _reason(reason: str, started: StartResult | None, shortage: str | None) -> str:
-    if shortage is not None:
-        return deferred_because(shortage)
-    return f"{reason}; the refresh waits for a slot" if started is StartResult.WAITING else reason
+class _PublishedTags:
+    """What ECR serves: asked once for all tags of a repository, when the first of them is needed."""
+
+    def __init__(self, published_digests: PublishedDigests) -> None:
+        self._published_digests = published_digests
+        self._wanted = defaultdict[str, list[str]](list)
+        self._answers: dict[str, Mapping[str, Digest] | PullaheadError] = {}
+        self._outdated: set[tuple[str, str]] = set()
+
+    def want(self, mirror: Mirror) -> None:
+        """Note a tag that will be needed."""
+        self._wanted[mirror.repository].append(mirror.tag)
+
+    def forget(self, mirror: Mirror) -> None:
+        """Ask for this tag anew when it is needed again."""
+        self._outdated.add((mirror.repository, mirror.tag))
+
+    def digest_of(self, mirror: Mirror) -> Digest | AccessDeniedError | None:
+        """Return the digest of a tag, or the refusal of ECR, which a human must end. Raises what else ECR raised."""
+        if (mirror.repository, mirror.tag) in self._outdated:
+            self._outdated.discard((mirror.repository, mirror.tag))
+            answer = self._ask(mirror.repository, [mirror.tag])
+        elif mirror.repository in self._answers:
+            answer = self._answers[mirror.repository]
+        else:
+            answer = self._answers[mirror.repository] = self._ask(mirror.repository, self._wanted[mirror.repository])
+        if isinstance(answer, AccessDeniedError):
+            return answer
+        if isinstance(answer, PullaheadError):
+            raise answer
+        return answer.get(mirror.tag)
+
+    def _ask(self, repository: str, tags: Collection[str]) -> Mapping[str, Digest] | PullaheadError:
+        try:
+            return self._published_digests(repository, tags)
+        except PullaheadError as error:
+            return error

@@ -4,18 +4,18 @@ A message asks for a check of tags, for a listing of a rule's tags or for the st
 event of ECR that means one of these, or a finished scan.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Sequence
 from datetime import datetime
+from functools import partial
+from typing import NamedTuple
 
-from pullahead.checks.check import CheckMirrors, CheckResult
+from pullahead.checks.check import Checked, CheckMirrors, CheckResult
 from pullahead.checks.ecr_events import AccountRegion, IgnoredEvent, read_ecr_event
-from pullahead.checks.listing import ListResult, ListTags
-from pullahead.checks.prefetch import PrefetchedRecords
+from pullahead.checks.listing import Listing, ListResult, ListTags
 from pullahead.checks.pull_through_cache import CacheFailed, cache_failures_of, record_cache_result
-from pullahead.checks.select import MirrorSelector
+from pullahead.checks.upstream_pool import UpstreamPool
 from pullahead.clock import Clock
-from pullahead.errors import ConfigError, InvalidEventError, StorageError
+from pullahead.errors import InvalidEventError
 from pullahead.messages import (
     AwsEvent,
     CheckRequest,
@@ -28,8 +28,6 @@ from pullahead.messages import (
 from pullahead.mirrors.store import RecordStore
 from pullahead.refresh.ports import StartResult
 from pullahead.refresh.queue import RefreshQueue, StartedWaiting
-from pullahead.rules.mirror_key import MirrorKey
-from pullahead.rules.model import Rules
 
 DecodedMessage = Queued | ScanFinished | IgnoredEvent | InvalidEventError
 """What a message asks for, or the error of decoding it."""
@@ -47,32 +45,15 @@ def decode_message(body: str, home: AccountRegion) -> DecodedMessage:
         return error
 
 
-class MessageDecoder:
-    """Decodes the messages of a batch, and prefetches the records that its events will need."""
+class MessageOutcome(NamedTuple):
+    """What became of a message: its results, and the error for which it is to be retried."""
 
-    def __init__(
-        self, rules: Callable[[], Rules], records: PrefetchedRecords, select: MirrorSelector, home: AccountRegion
-    ) -> None:
-        self._rules, self._records, self._select, self._home = rules, records, select, home
-
-    def __call__(self, bodies: Iterable[str]) -> Mapping[str, DecodedMessage]:
-        """Decode messages, by their bodies. Records that cannot be read now are read by each message."""
-        messages = {body: decode_message(body, self._home) for body in dict.fromkeys(bodies)}
-        self._records.expect(())
-        if len(messages) > 1:
-            with suppress(ConfigError, StorageError):
-                self._records.expect(self._mirrors_of_events(messages.values()))
-        return messages
-
-    def _mirrors_of_events(self, messages: Iterable[DecodedMessage]) -> Iterator[MirrorKey]:
-        rules = self._rules()
-        for message in messages:
-            if isinstance(message, CheckRequest) and _is_event(message):
-                yield from (mirror.key for mirror in self._select.named_by(message, rules))
+    results: Sequence[MessageResult] = ()
+    error: Exception | None = None
 
 
 class MessageHandler:
-    """Handles one message at a time.
+    """Handles the messages of a batch together: each fails alone.
 
     `use_rules_of` makes the rules at least as new as a moment. `record_scan` records a finished scan.
     """
@@ -91,35 +72,75 @@ class MessageHandler:
         self._list_tags, self._refresh_queue, self._record_scan = list_tags, refresh_queue, record_scan
         self._clock = clock
 
-    def __call__(self, message: DecodedMessage) -> Sequence[MessageResult]:
-        """Handle one message.
+    def __call__(self, messages: Sequence[DecodedMessage]) -> list[MessageOutcome]:
+        """Handle messages; the outcomes are in their order."""
+        pool = UpstreamPool()
+        outcomes, listings = dict[int, MessageOutcome](), dict[int, Listing]()
+        checks = {number: message for number, message in enumerate(messages) if isinstance(message, CheckRequest)}
+        for number, message in enumerate(messages):
+            if isinstance(message, ListRequest):
+                self._use_rules_of(message.asked_at)  # the sender may know of a rule that was found just now
+                listings[number] = self._list_tags.begin(message, pool)
+            elif number not in checks:
+                outcomes[number] = _outcome(partial(self._handle_alone, message))
+        outcomes |= zip(checks, self._check(list(checks.values()), pool), strict=True)
+        pool.run()
+        for number, listing in listings.items():
+            outcomes[number] = MessageOutcome(() if listing.result is None else (listing.result,), listing.error)
+        return [outcomes[number] for number in range(len(messages))]
 
-        Raises: InvalidEventError for a message that could not be decoded; ConfigError, StorageError, ConflictError and
-        what ECR raises where nothing was done.
-        """
+    def _handle_alone(self, message: DecodedMessage) -> Sequence[MessageResult]:
         if isinstance(message, InvalidEventError):
             raise message
         if isinstance(message, IgnoredEvent):
             return [message]
         if isinstance(message, ScanFinished):
             self._record_scan(message)
-            return []
         if isinstance(message, StartWaitingRequest):
             return [self._refresh_queue.start_waiting(message.ended, count=not message.ended)]
-        if isinstance(message, ListRequest):
-            self._use_rules_of(message.asked_at)  # the sender may know of a rule that was found just now
-            result = self._list_tags(message)
-            return [] if result is None else [result]
-        return self._check(message)
+        return []
 
-    def _check(self, request: CheckRequest) -> Sequence[MessageResult]:
-        if not _is_event(request):
-            self._use_rules_of(request.asked_at)
-        results = self._check_mirrors(request)
-        if request.reason == "cache":
-            record_cache_result(request, [result.mirror for result in results], self._records, self._clock())
-        waits = any(result.started is StartResult.WAITING for result in results)
-        return [*results, *cache_failures_of(request), *([self._refresh_queue.start_waiting()] if waits else [])]
+    def _check(self, requests: Sequence[CheckRequest], pool: UpstreamPool) -> list[MessageOutcome]:
+        if not requests:
+            return []
+        for request in requests:
+            if not _is_event(request):
+                self._use_rules_of(request.asked_at)
+        try:
+            checked = self._check_mirrors.check(requests, pool)
+        except Exception as error:  # noqa: BLE001 - without rules, no check can be made
+            return [MessageOutcome(error=error)] * len(requests)
+        outcomes = [self._after(request, each) for request, each in zip(requests, checked, strict=True)]
+        waiting = [number for number, outcome in enumerate(outcomes) if any(map(_waits, outcome.results))]
+        if waiting:
+            started = _outcome(lambda: [self._refresh_queue.start_waiting()])
+            for number in waiting[:1] if started.error is None else waiting:
+                before = outcomes[number]
+                outcomes[number] = MessageOutcome((*before.results, *started.results), before.error or started.error)
+        return outcomes
+
+    def _after(self, request: CheckRequest, checked: Checked) -> MessageOutcome:
+        if request.reason != "cache" or checked.error is not None:
+            return MessageOutcome(checked.results, checked.error)
+
+        def record() -> Sequence[MessageResult]:
+            keys = [result.mirror for result in checked.results]
+            record_cache_result(request, keys, self._records, self._clock())
+            return cache_failures_of(request)
+
+        recorded = _outcome(record)
+        return MessageOutcome((*checked.results, *recorded.results), recorded.error)
+
+
+def _outcome(handle: Callable[[], Sequence[MessageResult]]) -> MessageOutcome:
+    try:
+        return MessageOutcome(handle())
+    except Exception as error:  # noqa: BLE001 - it fails its message, which is retried
+        return MessageOutcome(error=error)
+
+
+def _waits(result: MessageResult) -> bool:
+    return isinstance(result, CheckResult) and result.started is StartResult.WAITING
 
 
 def _is_event(request: CheckRequest) -> bool:

@@ -6,10 +6,14 @@ detection").
 """
 
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import datetime, timedelta
+from functools import partial
 from typing import NamedTuple
 
+from pullahead.caching import Expiring, TtlCache
 from pullahead.checks.ports import CheckQueue
+from pullahead.checks.upstream_pool import Question, UpstreamPool
 from pullahead.clock import Clock
 from pullahead.errors import ConfigError, PullaheadError, ResponseTooLargeError, Side
 from pullahead.messages import MAX_TAGS_PER_CHECK, CheckRequest, ListRequest, Queued
@@ -24,6 +28,7 @@ from pullahead.rules.model import OnDemand, Rule, Rules, expanded_for, rule_name
 from pullahead.rules.tag_patterns import select
 
 _SHARED_FOR = timedelta(minutes=1)
+_MAX_SHARED = 20  # listings, of which each may have 200,000 tags
 _MAX_REPOSITORIES = 1000
 
 
@@ -60,26 +65,49 @@ class ListTags:
     ) -> None:
         self._rules, self._upstream, self._records = rules, upstream, records
         self._queue, self._clock, self._demanded = queue, clock, demanded
-        self._listings: dict[Repository, tuple[datetime, tuple[str, ...]]] = {}
+        self._listings = TtlCache[Repository, tuple[str, ...], datetime](_MAX_SHARED)
 
     def __call__(self, request: ListRequest) -> ListResult | None:
         """List, record and queue checks; None where the rule no longer exists, or is paused.
 
         Where the listing fails, what the last one selected is checked. Raises: StorageError, ConflictError.
         """
-        rule, found = self._rule_of(request)
-        if rule is None:
-            return None
+        pool = UpstreamPool()
+        listing = self.begin(request, pool)
+        pool.run()
+        if listing.error is not None:
+            raise listing.error
+        return listing.result
+
+    def begin(self, request: ListRequest, pool: UpstreamPool) -> "Listing":
+        """Begin a listing, which is recorded and leads to checks when the pool runs."""
+        listing = Listing()
+        with listing.errors():
+            rule, found = self._rule_of(request)
+            if rule is not None:
+                self._begin(rule, found, listing, pool)
+        return listing
+
+    def _begin(self, rule: Rule, found: str | None, listing: "Listing", pool: UpstreamPool) -> None:
         now = self._clock()
         if rule.on_demand is not None:
             demanded = self._demanded(rule, rule.on_demand, now)
             changed = demanded.forgotten > 0
-            return ListResult(rule_key(rule), State.FRESH, "demanded", demanded.followed, changed)
+            listing.result = ListResult(rule_key(rule), State.FRESH, "demanded", demanded.followed, changed)
+            return
         if not needs_listing(rule):
             requests = list(_requests(rule, found, (), now))
             self._queue.send(requests)
-            return ListResult(rule_key(rule), State.FRESH, "all tags are named", len(requests))
-        return self._follow(rule, found, self._list(rule), now)
+            listing.result = ListResult(rule_key(rule), State.FRESH, "all tags are named", len(requests))
+            return
+
+        def conclude(listed: ListingOutcome | Exception) -> None:
+            with listing.errors():
+                if isinstance(listed, Exception):
+                    raise listed
+                listing.result = self._follow(rule, found, listed, self._clock())
+
+        pool.add(Question(rule.upstream.registry, partial(self._list, rule), conclude))
 
     def _follow(self, rule: Rule, found: str | None, listed: ListingOutcome, now: datetime) -> ListResult:
         before: Record | None = None
@@ -129,10 +157,25 @@ class ListTags:
     def _list_tags(self, repository: Repository) -> tuple[str, ...]:
         """List tags, or reuse a listing of the last minute: rules of one repository come together."""
         now = self._clock()
-        self._listings = {key: listing for key, listing in self._listings.items() if now - listing[0] < _SHARED_FOR}
-        if repository not in self._listings:
-            self._listings[repository] = (now, self._upstream.list_tags(repository))
-        return self._listings[repository][1]
+        return self._listings.get_or_load(
+            repository, now, lambda: Expiring(self._upstream.list_tags(repository), now + _SHARED_FOR)
+        )
+
+
+class Listing:
+    """A listing that was begun: its result when it has ended, or the error for which it is to be retried."""
+
+    def __init__(self) -> None:
+        self.result: ListResult | None = None
+        self.error: Exception | None = None
+
+    @contextmanager
+    def errors(self) -> Iterator[None]:
+        """Note what is raised."""
+        try:
+            yield
+        except Exception as error:  # noqa: BLE001 - its message is retried
+            self.error = error
 
 
 def _with_valid_names(paths: tuple[str, ...], rule: Rule) -> ListingOutcome:

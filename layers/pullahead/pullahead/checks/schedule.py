@@ -1,47 +1,16 @@
-"""Queue checks of the mirrors that are due, and listings of the rules that are due.
+"""Queue checks of the mirrors that are due, and listings of the rules that are due."""
 
-What is due needs no memory, so that a check of a fresh tag writes nothing: every mirror has times of its own,
-`check_every` apart and shifted by a hash of its name, so that many mirrors with one interval are not checked at once.
-"""
-
-import hashlib
 from collections.abc import Iterable, Iterator
-from datetime import datetime, timedelta
+from datetime import datetime
 from itertools import groupby
 from typing import NamedTuple
 
 from pullahead.checks.ports import CheckQueue
+from pullahead.checks.timetable import SCHEME, is_due, is_listing_due
 from pullahead.messages import MAX_TAGS_PER_CHECK, CheckRequest, ListRequest, StartWaitingRequest
 from pullahead.mirrors.rule_record import needs_listing
 from pullahead.mirrors.store import Heartbeat, RecordStore
-from pullahead.rules.model import Mirror, Rule, Rules
-
-
-def is_due(mirror: Mirror, last: datetime | None, now: datetime) -> bool:
-    """Whether one of the mirror's times is after `last` and not after `now`. Without a `last`, the mirror is due."""
-    return _has_time(str(mirror.key), mirror.check_every, last, now)
-
-
-def next_moment(mirror: Mirror, now: datetime) -> datetime:
-    """Return the mirror's next time; the first schedule after it queues the check."""
-    return _next_time(str(mirror.key), mirror.check_every, now)
-
-
-def next_listing(rule: Rule, now: datetime) -> datetime:
-    """Return the next time of a rule that selects from a listing."""
-    return _next_time(rule.name, rule.check_every, now)
-
-
-def _next_time(key: str, check_every: timedelta, now: datetime) -> datetime:
-    every = check_every.total_seconds()
-    phase = _phase(key) * every
-    seconds = ((now.timestamp() - phase) // every + 1) * every + phase
-    return datetime.fromtimestamp(seconds, now.tzinfo)
-
-
-def is_listing_due(rule: Rule, last: datetime | None, now: datetime) -> bool:
-    """Whether one of the rule's times is after `last` and not after `now`."""
-    return _has_time(rule.name, rule.check_every, last, now)
+from pullahead.rules.model import Mirror, Rules
 
 
 def batches(mirrors: Iterable[Mirror], size: int) -> Iterator[tuple[str, tuple[str, ...]]]:
@@ -51,18 +20,6 @@ def batches(mirrors: Iterable[Mirror], size: int) -> Iterator[tuple[str, tuple[s
         tags = [mirror.tag for mirror in group]
         for start in range(0, len(tags), size):
             yield repository, tuple(tags[start : start + size])
-
-
-def _has_time(key: str, check_every: timedelta, last: datetime | None, now: datetime) -> bool:
-    if last is None:
-        return True
-    every = check_every.total_seconds()
-    phase = _phase(key) * every
-    return (now.timestamp() - phase) // every > (last.timestamp() - phase) // every
-
-
-def _phase(key: str) -> float:
-    return int.from_bytes(hashlib.sha256(key.encode()).digest()[:4], "big") / 2**32
 
 
 class Scheduled(NamedTuple):
@@ -81,7 +38,8 @@ def schedule_checks(rules: Rules, records: RecordStore, queue: CheckQueue, now: 
     New rules make everything due. The heartbeat is written last: if anything fails, the next run queues the same again.
     """
     heartbeat = records.load_heartbeat()
-    last = heartbeat.at if heartbeat is not None and heartbeat.rules_digest == rules.digest else None
+    is_same = heartbeat is not None and (heartbeat.rules_digest, heartbeat.scheme) == (rules.digest, SCHEME)
+    last = heartbeat.at if heartbeat is not None and is_same else None
     due = [mirror for mirror in rules.mirrors if mirror.rule not in rules.paused and is_due(mirror, last, now)]
     checks = [
         CheckRequest(reason="schedule", repository=repository, tags=tags, asked_at=now)
@@ -93,5 +51,5 @@ def schedule_checks(rules: Rules, records: RecordStore, queue: CheckQueue, now: 
         if rule.name not in rules.paused and needs_listing(rule) and is_listing_due(rule, last, now)
     ]
     queue.send([*checks, *listings, StartWaitingRequest()])  # in case the event of an ended refresh was lost
-    records.save_heartbeat(Heartbeat(now, rules.digest))
+    records.save_heartbeat(Heartbeat(now, rules.digest, SCHEME))
     return Scheduled(len(rules.mirrors), len(due), listings=len(listings))

@@ -14,7 +14,6 @@ from pullahead.checks.ports import CheckQueue, EventWindows, WindowDecision
 from pullahead.clock import Clock
 from pullahead.messages import CheckRequest
 from pullahead.mirrors.record import MirrorRecord, State
-from pullahead.mirrors.store import RecordStore
 from pullahead.rules.mirror_key import MirrorKey
 from pullahead.rules.model import (
     Mirror,
@@ -114,18 +113,14 @@ class MirrorSelector:
 
     def __init__(
         self,
-        records: RecordStore,
         merge: Callable[[CheckRequest], CheckRequest | None] = unmerged,
         newly_cached: NewlyCached = never_cached,
     ) -> None:
-        self._records, self._merge, self._newly_cached = records, merge, newly_cached
+        self._merge, self._newly_cached = merge, newly_cached
 
-    def __call__(self, request: CheckRequest, rules: Rules) -> SelectedMirrors:
-        """Select the mirrors to check now. Raises StorageError; then nothing was done."""
+    def __call__(self, request: CheckRequest, rules: Rules, known: Mapping[MirrorKey, MirrorRecord]) -> SelectedMirrors:
+        """Select the mirrors to check now, by their records. Raises StorageError; then nothing was done."""
         mirrors = self.named_by(request, rules)
-        if not mirrors:
-            return SelectedMirrors([], {})
-        known = self._records.load([mirror.key for mirror in mirrors])
         relevant = [mirror for mirror in mirrors if is_relevant(request, mirror, rules, known.get(mirror.key))]
         now = self._merged(request, relevant)
         if request.reason in _ON_REQUEST:

@@ -6,7 +6,7 @@ A tag that a rule could have selected, and did not, is explained, too.
 from datetime import datetime, timedelta
 from typing import NamedTuple
 
-from pullahead.checks.schedule import next_listing, next_moment
+from pullahead.checks.timetable import next_check, next_listing
 from pullahead.dashboard.find_subjects import NamedImage, has_served
 from pullahead.dashboard.states import meaning_of
 from pullahead.mirrors.judge import Observation, judge, upstream_tag
@@ -288,4 +288,4 @@ def _kept_text(record: MirrorRecord) -> str:
 
 
 def _check_text(mirror: Mirror, now: datetime) -> str:
-    return f"the next check is due at {moment_text(next_moment(mirror, now))}"
+    return f"the next check is due at {moment_text(next_check(mirror, now))}"

@@ -4,8 +4,7 @@ A message that was sent to the dead-letter queue counts as processed, so that it
 retried for ever.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from aws_lambda_powertools import Logger, Metrics
@@ -22,16 +21,6 @@ from pullahead.errors import PullaheadError, StorageError
 from pullahead.refresh.queue import StartedWaiting
 
 logger, metrics = Logger(), Metrics()  # the handlers' own: Powertools keeps one set for a process
-
-
-@contextmanager
-def dead_letter_on_failure(record: SQSRecord, app: Application) -> Iterator[None]:
-    """Send a message that fails inside to the dead-letter queue if it is not to be retried; else raise its error."""
-    try:
-        yield
-    except Exception as error:
-        if not _sent_to_dead_letters(record, error, app):
-            raise
 
 
 def retry_or_dead_letter(

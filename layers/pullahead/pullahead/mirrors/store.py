@@ -12,10 +12,11 @@ _R = TypeVar("_R", bound=Record)
 
 
 class Heartbeat(NamedTuple):
-    """The last time that checks were queued for what was due, and by which rules."""
+    """The last time that checks were queued for what was due, by which rules, and by which scheme of their times."""
 
     at: datetime
     rules_digest: str
+    scheme: str = ""  # version 0.1 did not write any: each mirror had times of its own
 
 
 class NewerRecord(NamedTuple):
@@ -30,9 +31,13 @@ class RecordStore(Protocol):
     A method raises the errors that its docstring names and no others; implementations translate.
     """
 
-    def load(self, keys: Collection[MirrorKey]) -> Mapping[MirrorKey, MirrorRecord]:
-        """Read the records of mirrors, strongly consistent; unknown ones are left out, and those of a newer version,
-        which `stored_form.newer_of` names. Raises: StorageError."""
+    def load(self, keys: Collection[MirrorKey], *, consistent: bool = True) -> Mapping[MirrorKey, MirrorRecord]:
+        """Read the records of mirrors; unknown ones are left out, and those of a newer version, which
+        `stored_form.newer_of` names. Raises: StorageError.
+
+        Unless `consistent`, what comes back may be a second old, at half the price: for what a conditional write
+        follows.
+        """
         ...
 
     def load_one(self, key: RecordKey) -> Record | None:

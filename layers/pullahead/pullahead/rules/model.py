@@ -196,6 +196,10 @@ class Rules:
         rule = self.find_rule(repository, tag)
         return rule.settings if rule is not None else None
 
+    def named(self, name: str) -> Rule | None:
+        """Find a rule by its name."""
+        return self._by_name.get(name)
+
     def rules_of(self, repository: str) -> tuple[Rule, ...]:
         """Find the rules that may publish into a repository; of a namespace, the rule for that one repository."""
         return (*self._by_repository.get(repository, ()), *self._expanded(repository))
@@ -295,4 +299,4 @@ def is_chosen(mirror: Mirror, rules: Rules) -> bool:
 
 def rule_named(name: str, rules: Rules) -> Rule | None:
     """Find a rule by its name."""
-    return next((rule for rule in rules.rules if rule.name == name), None)
+    return rules.named(name)

@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 import msgspec
 
-from pullahead.checks.check import CheckMirrors, CheckResult
+from pullahead.checks.check import CheckMirrors, CheckPorts, CheckResult
 from pullahead.checks.listing import ListTags
 from pullahead.checks.schedule import schedule_checks
 from pullahead.checks.select import mirrors_named_by
@@ -80,15 +80,10 @@ class RulesComparison:
         self._records, self._queue, self._refreshes = InMemoryRecords(), InMemoryQueue(), InMemoryRefreshes()
         self._published = _PublishedDigests(published_digests)
         announcer = OutboxSender(self._records, NullEventBus(), lambda: now)
-        self._check_mirrors = CheckMirrors(
-            lambda: rules,
-            upstream,
-            self._published.digests,
-            self._records,
-            self._refreshes.start,
-            announcer,
-            lambda: now,
+        ports = CheckPorts(
+            upstream, self._published.digests, self._records, self._refreshes.start, announcer, lambda: now
         )
+        self._check_mirrors = CheckMirrors(lambda: rules, ports)
         self._listers: dict[str, ListTags] = {}
 
     def __call__(self) -> ComparisonResult:

@@ -25,7 +25,12 @@ class InMemoryRecords:
         self._records: dict[RecordKey, Record] = {}
         self._lock = threading.Lock()
 
-    def load(self, keys: Collection[MirrorKey]) -> Mapping[MirrorKey, MirrorRecord]:
+    def load(
+        self,
+        keys: Collection[MirrorKey],
+        *,
+        consistent: bool = True,  # noqa: ARG002 - memory is
+    ) -> Mapping[MirrorKey, MirrorRecord]:
         """Read the records of mirrors."""
         return {key: record for key in keys if isinstance(record := self._records.get(key), MirrorRecord)}
 

@@ -1,0 +1,54 @@
+"""When mirrors are due for a check, and rules for a listing. Pure, and without memory: a fresh tag costs no write.
+
+Every repository has times of its own, shifted by a hash of its name, so that repositories are not all checked at once.
+Tags of one repository that are checked equally often are due together: they share messages, reads of records and
+DescribeImages. Where one interval is a multiple of another, their times meet, too. Rules of one upstream repository are
+listed together, and share a listing.
+"""
+
+import hashlib
+from datetime import datetime, timedelta
+
+from pullahead.rules.model import Mirror, Rule
+
+SCHEME = "repository"
+"""Names how times are shared. A schedule that follows one with another scheme takes everything for due, once."""
+
+
+def is_due(mirror: Mirror, last: datetime | None, now: datetime) -> bool:
+    """Whether one of the mirror's times is after `last` and not after `now`. Without a `last`, the mirror is due."""
+    return _has_time(mirror.repository, mirror.check_every, last, now)
+
+
+def is_listing_due(rule: Rule, last: datetime | None, now: datetime) -> bool:
+    """Whether one of the rule's times is after `last` and not after `now`."""
+    return _has_time(str(rule.upstream), rule.check_every, last, now)
+
+
+def next_check(mirror: Mirror, now: datetime) -> datetime:
+    """Return the mirror's next time; the first schedule after it queues the check."""
+    return _next_time(mirror.repository, mirror.check_every, now)
+
+
+def next_listing(rule: Rule, now: datetime) -> datetime:
+    """Return the next time of a rule's listing."""
+    return _next_time(str(rule.upstream), rule.check_every, now)
+
+
+def _has_time(name: str, check_every: timedelta, last: datetime | None, now: datetime) -> bool:
+    return last is None or _times_until(name, check_every, now) > _times_until(name, check_every, last)
+
+
+def _next_time(name: str, check_every: timedelta, now: datetime) -> datetime:
+    every = check_every.total_seconds()
+    seconds = (_times_until(name, check_every, now) + 1) * every + _shift(name, every)
+    return datetime.fromtimestamp(seconds, now.tzinfo)
+
+
+def _times_until(name: str, check_every: timedelta, moment: datetime) -> float:
+    every = check_every.total_seconds()
+    return (moment.timestamp() - _shift(name, every)) // every
+
+
+def _shift(name: str, every: float) -> float:
+    return int.from_bytes(hashlib.sha256(name.encode()).digest()[:4], "big") % every
