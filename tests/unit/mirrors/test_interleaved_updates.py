@@ -177,6 +177,16 @@ TROUBLE = ["upstream lost the tag", "upstream serves B", "a day goes by"]
     moves=st.lists(st.sampled_from(TROUBLE), min_size=3, max_size=6),
     reviews=st.lists(st.none() | st.integers(2, 12), min_size=2, max_size=3),
 )
+# Two alerts of one kind at one moment, of which the second was taken for the first.
+@example(
+    order=[
+        *(0, 0, 0, 0, 0, 0, 1, 1, 1, 2, 2, 2, 2, 2, 3, 3, 4, 6, 11, 11, 11, 6, 11, 11),
+        *(0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 1, 1, 1, 5, 5, 8, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 1, 1, 1, 1, 1, 1),
+    ],
+    checks_made=4,
+    moves=["upstream serves B", *["upstream lost the tag"] * 3],
+    reviews=[None, None],
+)
 # Two changes at one moment, whose events had the same id.
 @example(
     order=[*[0] * 6, *[1] * 4, *[2] * 5, 3, 4, *[6] * 6, *[7] * 2, *[0] * 9, *[2] * 5, 6],

@@ -87,6 +87,7 @@ class _PendingNotification(NamedTuple):
     restored: Alert | None = None  # of DRIFT: it is over as well
 
     def settled(self, incident: str, at: datetime) -> Settled:
+        at = max(at, self.alert.at)  # clocks differ
         sent = None if self.alert.kind is AlertKind.RECOVERED else SentAlert(self.alert.kind, incident, at)
         return Settled(self.record, (self.alert, *([self.restored] if self.restored else [])), sent)
 

@@ -148,13 +148,24 @@ def with_alert(
         return after
     since = after.since if after.state is State.UNKNOWN else after.unfresh_since or now
     cause, cause_kind = (after.cause, after.cause_kind) if detail is None else (detail, "")
-    alert = Alert(kind, after.key, after.upstream, since, now, cause, cause_kind)
+    alert = Alert(kind, after.key, after.upstream, since, _moment_of(kind, after, now), cause, cause_kind)
     return after.with_changes(alerted=(*after.alerted, kind), pending=(*after.pending, alert))
+
+
+def _moment_of(kind: AlertKind, record: Record, now: datetime) -> datetime:
+    """Return now, or a moment after the last alert of this kind: two of one moment would be taken for one."""
+    earlier = [alert.at for alert in record.pending if alert.about is kind]
+    sent = record.last_told(kind)
+    earlier += [sent.at] if sent is not None else []
+    return max([now, *(moment + timedelta(microseconds=1) for moment in earlier)])
 
 
 def _with_recovery(before: Record | None, after: _R, now: datetime) -> _R:
     since = (before.unfresh_since if before is not None else None) or after.since
-    recovered = [Alert(AlertKind.RECOVERED, after.key, after.upstream, since, now, of=kind) for kind in after.alerted]
+    recovered = [
+        Alert(AlertKind.RECOVERED, after.key, after.upstream, since, _moment_of(kind, after, now), of=kind)
+        for kind in after.alerted
+    ]
     return after.with_changes(alerted=(), pending=(*after.pending, *recovered))
 
 
