@@ -1,13 +1,16 @@
 """`python -m bench.costs`: what checking costs a month, computed and written into docs/operating.md.
 
-From what a check asks for (CALLS, which a test counts), what is assumed of the world (ASSUMED), and list prices.
-What refreshes cost depends on how much upstreams change, and is left out; so are NAT gateways and what ECR stores.
+From what a batch of checks asks for (CALLS, which a test counts), what is assumed of the world (ASSUMED), and list
+prices. What refreshes cost depends on how much upstreams change, and is left out; so are NAT gateways and what ECR
+stores.
 """
 
 import math
 import sys
 from pathlib import Path
 from typing import NamedTuple
+
+from pullahead.messages import MAX_TAGS_PER_CHECK
 
 PAGE = Path(__file__).parents[1] / "docs" / "operating.md"
 BEGIN, END = "<!-- costs: written by `make costs` -->", "<!-- costs: end -->"
@@ -28,6 +31,8 @@ class Prices(NamedTuple):
     metric: float = 0.30
     alarm: float = 0.10
     dashboard: float = 3.00
+    trail_event: float = 0.00002  # of CloudTrail, a management event's second copy; the first trail is free
+    guardduty_event: float = 0.000004  # GuardDuty, of the first 500 million management events
 
 
 class Free(NamedTuple):
@@ -44,11 +49,12 @@ class Free(NamedTuple):
 
 
 class Calls(NamedTuple):
-    """What one message for tags of one repository asks for when nothing has changed."""
+    """What the checks of tags of one repository ask for when nothing has changed."""
 
     heads_per_tag: int = 1
-    records_per_tag: int = 1  # BatchGetItem, consistent: a read unit for each item of up to 4 KB
-    describe_images: int = 1  # up to 100 tags; ECR does not charge for it
+    tokens: int = 1  # of a registry whose tokens are valid for less than an interval, as Docker Hub's for 300 s
+    read_units_per_tag: float = 0.5  # BatchGetItem, eventually consistent, for an item of up to 4 KB
+    describe_images: int = 1  # up to 100 tags; ECR does not charge for it, who records management events does
     writes: int = 0
 
 
@@ -58,9 +64,12 @@ class Assumed(NamedTuple):
     schedule_minutes: int = 5
     tags_per_repository: int = 10
     messages_per_batch: int = 10
-    head_seconds: float = 0.1
-    heads_at_once: int = 8
-    rest_of_message_seconds: float = 0.06
+    registries: int = 2  # that are asked at the same time
+    request_seconds: float = 0.1  # of a HEAD or a token
+    requests_at_once: int = 8  # to each registry
+    message_seconds: float = 0.03  # DescribeImages; and so much for each batch
+    batch_seconds: float = 0.05
+    source_calls: int = 3  # of a schedule: DescribePullThroughCacheRules, DescribeRepositories, GetResources
     schedule_seconds: float = 1.0
     review_seconds: float = 0.5  # and so much more for each thousand records
     review_seconds_per_thousand: float = 0.3
@@ -81,9 +90,11 @@ _KILOBYTES = 1_000_000  # in a gigabyte
 
 
 class Use(NamedTuple):
-    """What is used in a month."""
+    """What is used in a month; the requests to upstreams are HEADs and tokens."""
 
     checks: float
+    upstream_requests: float
+    management_events: float
     lambda_gb_seconds: float
     lambda_requests: float
     sqs_requests: float
@@ -98,23 +109,27 @@ def use_of(tags: int, check_every: int) -> Use:
     """Compute what checking so many tags, so often, uses."""
     runs = _MONTH_MINUTES / ASSUMED.schedule_minutes
     share_due = min(1.0, ASSUMED.schedule_minutes / check_every)
-    repositories = tags / ASSUMED.tags_per_repository
-    messages = repositories * (1 - (1 - share_due) ** ASSUMED.tags_per_repository)
+    repositories = tags / ASSUMED.tags_per_repository * share_due  # the tags of each are due together
+    messages = repositories * math.ceil(ASSUMED.tags_per_repository / MAX_TAGS_PER_CHECK)
     invocations = math.ceil(messages / ASSUMED.messages_per_batch)
-    tags_of_message = tags * share_due / messages
-    waves = math.ceil(tags_of_message / ASSUMED.heads_at_once)
-    seconds = messages * (waves * ASSUMED.head_seconds * CALLS.heads_per_tag + ASSUMED.rest_of_message_seconds)
+    requests = tags * share_due * CALLS.heads_per_tag + repositories * CALLS.tokens
+    waves = math.ceil(requests / invocations / ASSUMED.registries / ASSUMED.requests_at_once)
+    seconds = (
+        invocations * (waves * ASSUMED.request_seconds + ASSUMED.batch_seconds) + messages * ASSUMED.message_seconds
+    )
     scan = tags * ASSUMED.record_kilobytes / 4 / 2  # eventually consistent: half a unit for 4 KB
     reviewing = ASSUMED.review_seconds + ASSUMED.review_seconds_per_thousand * tags / 1000
     sampled: float = min(invocations, math.ceil(seconds / ASSUMED.concurrency))
     sampled += (invocations - sampled) * ASSUMED.sampled_share
     return Use(
         checks=runs * tags * share_due,
+        upstream_requests=runs * requests,
+        management_events=runs * (messages * CALLS.describe_images + ASSUMED.source_calls),
         lambda_gb_seconds=runs
         * ((seconds + ASSUMED.schedule_seconds) * ASSUMED.function_gb + reviewing * ASSUMED.review_gb),
         lambda_requests=runs * (invocations + 2),
         sqs_requests=runs * 3 * invocations + ASSUMED.idle_polls_per_minute * _MONTH_MINUTES,
-        read_units=runs * (tags * share_due * CALLS.records_per_tag + scan + 7),
+        read_units=runs * (tags * share_due * CALLS.read_units_per_tag + scan + 7),
         write_units=runs * (1 + messages * CALLS.writes),
         s3_gets=runs * (2 + min(invocations, ASSUMED.concurrency)),
         log_gb=runs * (invocations + 2) * ASSUMED.log_kilobytes / _KILOBYTES,
@@ -136,6 +151,11 @@ def cost_of(use: Use, free: Free | None = None) -> dict[str, float]:
     }
 
 
+def recording_cost(use: Use) -> tuple[float, float]:
+    """Price what others record of a month's use, if an account has it: a second trail of CloudTrail, and GuardDuty."""
+    return use.management_events * PRICES.trail_event, use.management_events * PRICES.guardduty_event
+
+
 def watching_cost(free: Free | None = None) -> float:
     """Price metrics, alarms and the dashboard, which cost the same for any number of tags."""
     given = free or Free(0, 0, 0, 0, 0, 0, 0, 0)
@@ -149,14 +169,21 @@ def watching_cost(free: Free | None = None) -> float:
 def table() -> str:
     """Write the table as the page has it."""
     names = list(cost_of(use_of(100, 15)))
-    head = ["tags", "`check_every`", "checks a month", *names, "sum", "less what is free"]
+    head = ["tags", "`check_every`", "requests upstream a month", *names, "sum", "less what is free"]
+    head += ["second trail", "GuardDuty"]
     lines = [f"| {' | '.join(head)} |", f"|{' ---: |' * len(head)}"]
     for minutes in MINUTES:
         for tags in TAGS:
             use = use_of(tags, minutes)
             costs, left = cost_of(use), sum(cost_of(use, FREE).values())
-            cells = [f"{tags:,}", f"{minutes}m", f"{use.checks / 1e6:.1f} million", *map(_usd, costs.values())]
-            lines.append(f"| {' | '.join([*cells, f'**{_usd(sum(costs.values()))}**', _usd(left)])} |")
+            cells = [
+                f"{tags:,}",
+                f"{minutes}m",
+                f"{use.upstream_requests / 1e6:.1f} million",
+                *map(_usd, costs.values()),
+            ]
+            cells += [f"**{_usd(sum(costs.values()))}**", _usd(left), *map(_usd, recording_cost(use))]
+            lines.append(f"| {' | '.join(cells)} |")
     watched = f"Metrics, alarms and the dashboard cost {_usd(watching_cost())} more, whatever the number of tags"
     return "\n".join([*lines, "", f"{watched}; {_usd(watching_cost(FREE))} less what is free."])
 

@@ -1,47 +1,65 @@
 """The table of costs: from calls that are counted here, on the page as it is computed, and within the promise."""
 
-from datetime import timedelta
-
 import pytest
 
 from bench import costs
-from pullahead.messages import CheckRequest
-from pullahead.mirrors.record import State
-from pullahead.rules.mirror_key import MirrorKey
+from local.images import make_image
+from local.registry import FakeRegistry
 from tests.architecture.sam_template import real_template
-from tests.fakes.checks import FIRST, CheckingService
+from tests.fakes.application import InMemoryService
 from tests.fakes.records import fresh
-from tests.fakes.samples import REPOSITORY, mirror
+from tests.fakes.samples import mirror, rules
+from tests.unit.registry.harness import FakeTime, upstream_of
+
+FIRST = make_image(seed=1)
+REPOSITORIES, TAGS = 10, 10  # of a batch
 
 
-def settled(tags: int) -> CheckingService:
+def fresh_mirrors() -> InMemoryService:
     """Make mirrors that are fresh and stay so."""
-    service = CheckingService([mirror(f"{number}") for number in range(tags)])
-    for number in range(tags):
-        service.publish(tag=f"{number}")
-        key, since = MirrorKey(REPOSITORY, f"{number}"), service.clock() - timedelta(days=1)
-        known = fresh(key, since, upstream_digest=FIRST.digest, published_digest=FIRST.digest)
-        service.records.stored[key] = known.with_changes(upstream=f"ghcr.io/team/app:{number}")
+    mirrors = [mirror(f"{tag}", repository=f"mirror/{name}") for name in range(REPOSITORIES) for tag in range(TAGS)]
+    service = InMemoryService(rules(mirrors))
+    for each in mirrors:
+        service.upstream.serve(FIRST, str(each.upstream))
+        service.target.move_tag(each.repository, each.tag, FIRST.digest)
+        known = fresh(each.key, service.clock(), upstream_digest=FIRST.digest, published_digest=FIRST.digest)
+        service.records.stored[each.key] = known.with_changes(upstream=str(each.upstream))
     return service
 
 
-def test_calls_of_a_message_are_those_that_are_priced() -> None:
-    tags = 10
-    service = settled(tags)
-    request = CheckRequest(
-        reason="schedule",
-        repository=REPOSITORY,
-        tags=tuple(map(str, range(tags))),
-        asked_at=service.clock(),
-    )
-    assert {result.state for result in service.use_case(request)} == {State.FRESH}
+def test_calls_of_a_batch_are_those_that_are_priced() -> None:
+    service, tags = fresh_mirrors(), REPOSITORIES * TAGS
+    service.app.schedule_checks()
+    service.script.resume()
+    outcomes = service.app.handle_messages([request.to_json() for request in service.queue.sent])
+    assert [len(outcome.results) for outcome in outcomes] == [TAGS] * costs.ASSUMED.messages_per_batch
     counted = service.script.count
-    assert (counted("head_manifest"), counted("published_digests"), counted("load"), service.records.writes) == (
+    assert (counted("head_manifest"), counted("published_digests"), service.records.writes) == (
         tags * costs.CALLS.heads_per_tag,
-        costs.CALLS.describe_images,
-        1,  # BatchGetItem, which is charged by the item
+        REPOSITORIES * costs.CALLS.describe_images,
         costs.CALLS.writes,
     )
+    # One BatchGetItem, which is charged by the item, and half of it for an eventually consistent one.
+    assert (counted("load"), service.records.consistent_reads) == (1, 0)
+    assert costs.CALLS.read_units_per_tag == 0.5
+
+
+def test_check_fetches_one_token_for_a_repository_once_the_last_one_is_no_longer_valid() -> None:
+    time = FakeTime()
+    with FakeRegistry() as registry:
+        registry.token_auth, registry.token_lifetime_seconds = True, 300  # as Docker Hub's
+        references = [registry.reference("team/app", f"{tag}") for tag in range(TAGS)]
+        for tag in range(TAGS):
+            registry.push(FIRST, "team/app", f"{tag}")
+        upstream = upstream_of(time=time)
+        upstream.head_manifest(references[0])  # which learns how to ask for a token
+        for _ in range(3):
+            time.now += 15 * 60
+            registry.forget_requests()
+            for reference in references:
+                upstream.head_manifest(reference)
+            assert registry.count("GET", "/token") == costs.CALLS.tokens
+            assert registry.count("HEAD") == TAGS * costs.CALLS.heads_per_tag
 
 
 def test_page_says_what_is_computed() -> None:
@@ -49,17 +67,23 @@ def test_page_says_what_is_computed() -> None:
     assert costs.with_table(page) == page, "run `make costs`"
 
 
-def test_thousand_tags_every_quarter_of_an_hour_cost_less_than_two_dollars() -> None:
+def test_thousand_tags_every_quarter_of_an_hour_cost_less_than_eight_dollars_with_a_second_trail() -> None:
     use = costs.use_of(1000, 15)
-    assert use.checks == 1000 * 4 * 730
-    assert 1.0 < sum(costs.cost_of(use).values()) < 2.0
-    assert sum(costs.cost_of(use, costs.FREE).values()) < 1.0
+    checks = 1000 * 4 * 730
+    assert use.checks == pytest.approx(checks)
+    assert use.upstream_requests == pytest.approx(checks * 1.1)  # a token for the ten tags of a repository
+    assert use.management_events == pytest.approx(checks / 10 + 3 * 12 * 730)
+    sum_of_all, (trail, guard_duty) = sum(costs.cost_of(use).values()), costs.recording_cost(use)
+    assert 1.0 < sum_of_all < 1.5
+    assert sum(costs.cost_of(use, costs.FREE).values()) < 0.5
+    assert 6.0 < trail < sum_of_all + trail < 8.0
+    assert 1.0 < guard_duty < 1.5
 
 
 def test_more_tags_or_more_checks_cost_more_everywhere() -> None:
     few, many, often = costs.use_of(1000, 15), costs.use_of(10_000, 15), costs.use_of(1000, 5)
     assert all(less <= more for less, more in zip(few, many, strict=True))
-    assert (often.checks, many.checks) == (3 * few.checks, 10 * few.checks)
+    assert (often.checks, many.checks) == pytest.approx((3 * few.checks, 10 * few.checks))
     assert all(
         left <= whole
         for left, whole in zip(costs.cost_of(few, costs.FREE).values(), costs.cost_of(few).values(), strict=True)
@@ -72,6 +96,9 @@ def test_functions_and_alarms_are_those_of_the_template() -> None:
     assert sum(sum("MetricStat" in each for each in alarm.get("Metrics", [])) or 1 for alarm in alarms) == (
         costs.ASSUMED.alarm_metrics
     )
+    (event,) = template.resources("AWS::Serverless::Function")["CheckFreshnessFunction"]["Events"].values()
+    assert event["Properties"]["BatchSize"] == costs.ASSUMED.messages_per_batch
+    assert event["Properties"]["ScalingConfig"]["MaximumConcurrency"] == costs.ASSUMED.concurrency
     assert template.document["Globals"]["Function"]["MemorySize"] == costs.ASSUMED.function_gb * 1024
     assert (
         template.document["Parameters"]["CheckSchedule"]["Default"] == f"rate({costs.ASSUMED.schedule_minutes} minutes)"
