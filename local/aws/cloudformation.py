@@ -161,7 +161,7 @@ class _Permission:
 
 
 def _create_table(name: str, properties: dict[str, Any], account_id: str, region_name: str) -> Any:
-    """Let moto make the table, and set what it leaves out: expiry and point-in-time recovery."""
+    """Let moto make the table, and set what it leaves out: expiry, point-in-time recovery and the key."""
     create = stock(_TABLES, "Table.create_from_cloudformation_json")
     table = create(name, {"Properties": properties}, account_id, region_name)
     update_table(table, properties)
@@ -169,12 +169,17 @@ def _create_table(name: str, properties: dict[str, Any], account_id: str, region
 
 
 def update_table(table: Any, properties: dict[str, Any]) -> None:
-    """Set expiry and point-in-time recovery."""
+    """Set expiry, point-in-time recovery and the key."""
     backend = take("moto.dynamodb.models", "dynamodb_backends")[table.account_id][table.region_name]
     if "TimeToLiveSpecification" in properties:
         backend.update_time_to_live(table.name, properties["TimeToLiveSpecification"])
     if "PointInTimeRecoverySpecification" in properties:
         backend.update_continuous_backups(table.name, properties["PointInTimeRecoverySpecification"])
+    encryption = properties.get("SSESpecification", {})
+    # The API calls it otherwise than CloudFormation, and moto passes it on as it is.
+    table.sse_specification = (
+        {**encryption, "Enabled": True} if encryption.get("SSEEnabled") in (True, "true") else None
+    )
 
 
 class _Subscription:

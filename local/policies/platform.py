@@ -4,6 +4,7 @@ Knows which part of the template asks for it, and the page of AWS that says whic
 """
 
 from collections.abc import Iterator, Mapping
+from types import MappingProxyType
 from typing import Any, Final, NamedTuple
 
 FUNCTION: Final = "AWS::Serverless::Function"
@@ -54,6 +55,15 @@ SECRETS_KEY: Final = _needs(
     "AWS Secrets Manager User Guide, “Secret encryption and decryption”",
     "kms:Decrypt",
 )
+RECORDS_KEY: Final = _needs(
+    "DynamoDB",
+    "decrypts the key of the table that the function reads or writes",
+    "Amazon DynamoDB Developer Guide, “DynamoDB encryption at rest”, “Monitoring DynamoDB interaction with AWS KMS”",
+    "kms:Decrypt",
+)
+KEYS: Final = MappingProxyType({"secretsmanager": SECRETS_KEY, "dynamodb": RECORDS_KEY})
+"""What services use a KMS key for, by the first part of `kms:ViaService`."""
+
 EXECUTION_LOGS: Final = _needs(
     "Step Functions",
     "delivers execution logs",
@@ -67,7 +77,7 @@ EXECUTION_TRACES: Final = _needs(
     "AWS Step Functions Developer Guide, “Trace Step Functions request data in AWS X-Ray”",
     *("xray:GetSamplingRules", "xray:GetSamplingTargets", "xray:PutTelemetryRecords", "xray:PutTraceSegments"),
 )
-ALL: Final = (*LOGS, *TRACES, *QUEUE, *NETWORK, *SECRETS_KEY, *EXECUTION_LOGS, *EXECUTION_TRACES)
+ALL: Final = (*LOGS, *TRACES, *QUEUE, *NETWORK, *SECRETS_KEY, *RECORDS_KEY, *EXECUTION_LOGS, *EXECUTION_TRACES)
 
 
 def needs_of(kind: str, properties: Mapping[str, Any]) -> Iterator[PlatformNeed]:

@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any, Final, NamedTuple
 
-from local.policies.platform import FUNCTION, SECRETS_KEY, STATE_MACHINE, needs_of
+from local.policies.platform import FUNCTION, KEYS, STATE_MACHINE, needs_of
 
 _NOTE: Final = re.compile(r"- Sid: (\w+) +# (.+)")
 
@@ -33,6 +33,8 @@ class Owner(NamedTuple):
 
     def user_of(self, statement: Statement) -> str:
         """Say who uses a statement: the code, or a service of AWS."""
+        if (service := _service_with_key(statement.body)) is not None:
+            return " and ".join(sorted({need.who for need in KEYS[service]}))
         services = {self.platform.get(action, "code") for action in statement.actions}
         return " and ".join(sorted(services))
 
@@ -62,8 +64,16 @@ _REFRESH: Final = "Copies one tag by invoking the functions that plan, copy, pub
 
 
 def _platform(made: Mapping[str, Any], properties: Mapping[str, Any]) -> dict[str, str]:
-    users = {need.action: need.who for need in (*needs_of(made["Type"], properties), *SECRETS_KEY)}
+    users = {need.action: need.who for need in needs_of(made["Type"], properties)}
     return {**users, "lambda:InvokeFunction": "Step Functions"} if made["Type"] == STATE_MACHINE else users
+
+
+def _service_with_key(statement: Mapping[str, Any]) -> str | None:
+    """Name the service through which alone a statement's key may be used; None if it is about no key."""
+    for condition in statement.get("Condition", {}).values():
+        if (via := condition.get("kms:ViaService")) is not None:
+            return str(via["Fn::Sub"] if isinstance(via, Mapping) else via).partition(".")[0]
+    return None
 
 
 def _statements(role: Mapping[str, Any]) -> Iterator[Statement]:

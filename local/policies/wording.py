@@ -21,6 +21,7 @@ _GIVEN: Final[Mapping[str, str]] = MappingProxyType(
         "HasVpc": "`VpcSubnetIds` are given",
         "HasUpstreamSecrets": "`UpstreamSecrets` are given",
         "HasUpstreamSecretsKey": "`UpstreamSecretsKeyArn` is given",
+        "HasRecordsKey": "`RecordsKeyArn` is given",
         "HasUpstreamRoles": "`UpstreamRoles` are given",
     }
 )

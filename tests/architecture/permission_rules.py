@@ -1,7 +1,7 @@
 """What the roles of template.yaml may do: what they call, spelled right, on resources that are named."""
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from fnmatch import fnmatchcase
 from functools import cache
 from typing import NamedTuple
@@ -18,6 +18,9 @@ ASK_UPSTREAMS = ("CheckFreshnessFunction", "PlanCopyFunction", "CopyBlobsFunctio
 
 KNOWS_SENDERS = "ReceiveWebhookFunction"
 """The one function that reads a secret and asks no upstream: senders of webhooks prove themselves by it."""
+
+RECORDS_KEY = "RecordsKeyArn"
+"""The parameter that names the key of the table of records."""
 
 _ACCOUNTS = ("secretsmanager:GetSecretValue", "kms:Decrypt", "sts:AssumeRole")
 
@@ -129,7 +132,7 @@ def action_findings(template: Template) -> Iterator[str]:
 def network_findings(template: Template) -> Iterator[str]:
     """Find functions in the VPC without the permissions for it, and roles with these permissions and no VPC."""
     within = {named(each.get("Role")) for each in template.resources(FUNCTION).values() if "VpcConfig" in each}
-    yield from _only_for(template, within, _NETWORK_INTERFACES, "stand in the VPC")
+    yield from _only_for(grants(template), within, _NETWORK_INTERFACES, "stand in the VPC")
 
 
 def secret_findings(template: Template) -> Iterator[str]:
@@ -137,14 +140,26 @@ def secret_findings(template: Template) -> Iterator[str]:
     functions = template.resources(FUNCTION)
     asking = {named(functions.get(name, {}).get("Role")) for name in ASK_UPSTREAMS}
     other = named(functions.get(KNOWS_SENDERS, {}).get("Role"))
-    yield from _only_for(template, asking, _ACCOUNTS, "ask upstreams", other)
+    of_secrets = [grant for grant in grants(template) if not _is_on_records_key(grant)]
+    yield from _only_for(of_secrets, asking, _ACCOUNTS, "ask upstreams", other)
+
+
+def records_key_findings(template: Template) -> Iterator[str]:
+    """Find roles that use the table of records and not its key, and the other way round."""
+    using = {grant.role for grant in grants(template) if any(each.startswith("dynamodb:") for each in grant.actions)}
+    yield from _only_for(filter(_is_on_records_key, grants(template)), {*using}, ("kms:Decrypt",), "use the table")
+
+
+def _is_on_records_key(grant: Grant) -> bool:
+    return RECORDS_KEY in map(named, grant.resources)
 
 
 def _only_for(
-    template: Template, roles: set[str | None], actions: tuple[str, ...], purpose: str, other: str | None = None
+    granted: Iterable[Grant], roles: set[str | None], actions: tuple[str, ...], purpose: str, other: str | None = None
 ) -> Iterator[str]:
+    granted = list(granted)
     for needed in actions:
-        may = {grant.role for grant in grants(template) if grant.effect == "Allow" and _allows(grant, needed)} - {other}
+        may = {grant.role for grant in granted if grant.effect == "Allow" and _allows(grant, needed)} - {other}
         for role in sorted(map(str, roles - may)):
             yield f"{role}: may not {needed}, which its function needs to {purpose}"
         for role in sorted(may - roles):

@@ -18,6 +18,7 @@ from tests.architecture.source import ROOT
 LONGEST_NAME = 64
 """Of a role or a function, in characters; CloudFormation cuts longer ones."""
 SHORTEST_DESCRIPTION = 20
+KEY = "arn:aws:kms:eu-west-1:123456789012:key/12345678-1234-1234-1234-123456789012"
 
 
 def template() -> dict[str, Any]:
@@ -136,6 +137,18 @@ class LongestNames:
         raise AssertionError((mapping, first, second))
 
 
+@pytest.mark.parametrize(
+    ("key", "encryption"),
+    [("", {"SSEEnabled": False}), (KEY, {"SSEEnabled": True, "SSEType": "KMS", "KMSMasterKeyId": KEY})],
+)
+def test_table_of_records_is_encrypted_with_dynamodbs_own_key_unless_one_is_given(
+    key: str, encryption: dict[str, object]
+) -> None:
+    settled = settle(without_sub(template()), {"RecordsKeyArn": key}, "pullahead", "arn:aws:cloudformation:::stack/a")
+    table = settled.resources["RecordsTable"].properties
+    assert resolve(table["SSESpecification"], LongestNames()) == encryption
+
+
 def test_inline_policies_of_every_role_are_within_the_limit_of_iam() -> None:
     """With everything turned on that a parameter can turn on."""
     on = {
@@ -146,7 +159,8 @@ def test_inline_policies_of_every_role_are_within_the_limit_of_iam() -> None:
         "UpstreamSecrets": ",".join(
             f"arn:aws:secretsmanager:eu-west-1:123456789012:secret:team-{n}-??????" for n in range(10)
         ),
-        "UpstreamSecretsKeyArn": "arn:aws:kms:eu-west-1:123456789012:key/12345678-1234-1234-1234-123456789012",
+        "UpstreamSecretsKeyArn": KEY,
+        "RecordsKeyArn": KEY,
         "UpstreamRoles": ",".join(f"arn:aws:iam::12345678901{n}:role/pullahead-upstream" for n in range(10)),
         "VpcSubnetIds": "subnet-1,subnet-2",
         "VpcSecurityGroupIds": "sg-1",

@@ -42,6 +42,7 @@ CHECKS: list[Check] = [
     permission_rules.log_findings,
     permission_rules.network_findings,
     permission_rules.secret_findings,
+    permission_rules.records_key_findings,
 ]
 
 
@@ -181,6 +182,8 @@ BREAKS: list[tuple[Check, Break]] = [
     (permission_rules.secret_findings, lambda resources: policy(resources, "PlanCopyRole").clear()),
     (permission_rules.secret_findings, allow("PublishImageRole", "secretsmanager:GetSecretValue")),
     (permission_rules.secret_findings, allow("ScheduleChecksRole", "sts:AssumeRole")),
+    (permission_rules.records_key_findings, lambda resources: policy(resources, "ReviewRecordsRole").pop(1)),
+    (permission_rules.records_key_findings, allow("CopyBlobsRole", "kms:Decrypt", resource={"Ref": "RecordsKeyArn"})),
     (
         permission_rules.log_findings,
         set_property("PlanCopyFunction", "LoggingConfig", {"LogGroup": {"Ref": "RefreshLogGroup"}}),

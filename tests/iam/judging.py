@@ -4,6 +4,7 @@ Knows how to read both out of the local AWS; how IAM decides is `evaluation`'s.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
+from fnmatch import fnmatchcase
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
@@ -13,12 +14,16 @@ from local.aws.policy_simulation import document_of
 from local.aws.server import LocalAws
 from local.deploy import Stack
 from local.policies.evaluation import AccessRequest, Statement, is_allowed, matches, statements_of
-from local.policies.platform import FUNCTION, SECRETS_KEY, STATE_MACHINE, PlatformNeed, needs_of
+from local.policies.platform import FUNCTION, KEYS, STATE_MACHINE, PlatformNeed, needs_of
 from tests.architecture.sam_template import Properties, Template, named
 
 _NONE: Mapping[str, str] = MappingProxyType({})
 _OF_EVERY_CALL = (("aws:securetransport", "true"),)
-_READS_SECRETS = "secretsmanager:GetSecretValue"
+_WITH_KEYS = {
+    "secretsmanager": ("UpstreamSecretsKeyArn", "secretsmanager:GetSecretValue"),
+    "dynamodb": ("RecordsKeyArn", "dynamodb:*"),
+}
+"""The parameters with the keys of services, and the calls for which a service uses its key."""
 
 
 class Case(NamedTuple):
@@ -54,9 +59,14 @@ def read_case(aws: LocalAws, stack: Stack, template: Template, parameters: Mappi
             by_code = (("lambda:sourcefunctionarn", role),) if role in functions else ()
             context = (*_context(call.resource, call.region), *call.context, *by_code)
             asked.append(AccessRequest(role, call.action, call.resource, context))
-    key = parameters.get("UpstreamSecretsKeyArn")
     platform = _by_platform(stack, template, in_vpc="VpcSubnetIds" in parameters)
-    return Case(statements, [*asked, *platform, *_by_secrets_manager(asked, key)])
+    by_keys = [
+        decryption
+        for service, (parameter, actions) in _WITH_KEYS.items()
+        if (key := parameters.get(parameter)) is not None
+        for decryption in _with_key(asked, service, key, actions)
+    ]
+    return Case(statements, [*asked, *platform, *by_keys])
 
 
 def refused(case: Case) -> list[str]:
@@ -140,7 +150,8 @@ def _resource_of(need: PlatformNeed, properties: Properties, stack: Stack) -> st
     return "*"
 
 
-def _by_secrets_manager(asked: Iterable[AccessRequest], key: str | None) -> Iterator[AccessRequest]:
-    via = (*_OF_EVERY_CALL, ("kms:viaservice", f"secretsmanager.{REGION}.amazonaws.com"))
-    reading = {each.role for each in asked if each.action == _READS_SECRETS} if key is not None else set()
-    yield from (AccessRequest(role, need.action, str(key), via) for role in sorted(reading) for need in SECRETS_KEY)
+def _with_key(asked: Iterable[AccessRequest], service: str, key: str, actions: str) -> Iterator[AccessRequest]:
+    """List what a service asks of a key in the names of the roles that call it by these actions."""
+    via = (*_OF_EVERY_CALL, ("kms:viaservice", f"{service}.{REGION}.amazonaws.com"))
+    calling = {each.role for each in asked if fnmatchcase(each.action, actions)}
+    yield from (AccessRequest(role, need.action, key, via) for role in sorted(calling) for need in KEYS[service])

@@ -28,10 +28,12 @@ RULES_BUCKET: Final = "team-rules"
 RULES_NAME: Final = "/team/rules"
 UPSTREAM_ROLE: Final = "arn:aws:iam::123456789012:role/upstream"
 SECRETS_KEY: Final = "arn:aws:kms:eu-west-1:123456789012:key/upstream"
+RECORDS_KEY: Final = "arn:aws:kms:eu-west-1:123456789012:key/records"
 PARAMETERS: Final = {
     "RulesUri": f"s3://{RULES_BUCKET}/rules.yaml",
     "UpstreamRoles": UPSTREAM_ROLE,
     "UpstreamSecretsKeyArn": SECRETS_KEY,
+    "RecordsKeyArn": RECORDS_KEY,
     "VpcSubnetIds": "subnet-1,subnet-2",
     "VpcSecurityGroupIds": "sg-1",
     "MaxConcurrentRefreshes": "1",  # so that some wait

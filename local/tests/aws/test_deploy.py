@@ -44,13 +44,15 @@ def test_state_machine_keeps_logging_and_dollars(whole: WholeStack) -> None:
     assert payload["name.$"] == "$$.Execution.Name"  # moto's own Sub makes it $.Execution.Name
 
 
-def test_table_keeps_expiry_and_backups(whole: WholeStack) -> None:
+def test_table_keeps_expiry_backups_and_key(whole: WholeStack) -> None:
     dynamodb, table = whole.aws.client("dynamodb"), whole.stack.resources["Records"]
 
     expiry = dynamodb.describe_time_to_live(TableName=table)["TimeToLiveDescription"]
     backups = dynamodb.describe_continuous_backups(TableName=table)["ContinuousBackupsDescription"]
     assert expiry["AttributeName"] == "expires_at"
     assert backups["PointInTimeRecoveryDescription"]["PointInTimeRecoveryStatus"] == "ENABLED"
+    encryption = dynamodb.describe_table(TableName=table)["Table"]["SSEDescription"]
+    assert encryption["KMSMasterKeyArn"] == "arn:aws:kms:eu-west-1:123456789012:key/1"
 
 
 def test_subscription_is_made_and_a_condition_leaves_one_out(whole: WholeStack) -> None:
