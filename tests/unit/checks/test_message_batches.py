@@ -13,7 +13,7 @@ from pullahead.errors import AccessDeniedError, RateLimitedError, RegistryUnavai
 from pullahead.messages import CheckRequest, ListRequest, Message, StartWaitingRequest
 from pullahead.mirrors.record import MirrorRecord, State
 from pullahead.oci import Descriptor, Reference, parse_reference
-from pullahead.refresh.ports import StartResult
+from pullahead.refresh.ports import Slot, StartResult
 from pullahead.rules.mirror_key import MirrorKey
 from pullahead.rules.model import Mirror, Rule
 from pullahead.rules.tag_patterns import PatternKind, TagPattern, TagSelection
@@ -197,15 +197,15 @@ class TestOneFailureAmongThree:
 
     def test_rules_that_cannot_be_read_fail_the_checks_and_nothing_else(self, batches: Batches) -> None:
         batches.script.fail("paused_rules", StorageError("no"), times=2)
-        batches.service.slots.taken["ended"] = batches.clock()
+        batches.service.slots.held["ended"] = Slot("ended", "ghcr.io", batches.clock())
         outcomes = batches.handle(batches.requests()[0], StartWaitingRequest("ended"), batches.requests()[1])
         assert errors(outcomes) == [StorageError, None, StorageError]
-        assert batches.service.slots.taken == {}
+        assert batches.service.slots.held == {}
 
     def test_start_of_waiting_refreshes_that_fails_fails_the_messages_whose_refreshes_wait(self) -> None:
         batches = Batches(self.ONE, self.TWO, self.THREE, max_refreshes=1)
         batches.move(self.ONE, self.TWO)
-        batches.script.fail("holders", StorageError("no"))
+        batches.script.fail("taken", StorageError("no"))
         outcomes = batches.handle(*batches.requests())
         started = [r.started for outcome in outcomes for r in outcome.results if isinstance(r, CheckResult)]
         assert started == [StartResult.STARTED, StartResult.WAITING, None]
