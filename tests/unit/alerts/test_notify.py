@@ -107,7 +107,7 @@ def test_alert_about_mirrors_that_were_never_copied_says_so() -> None:
         service.check(DOWN, "a", "b", minutes=minutes)
         service.check(never, "new")
     service.sent_alerts()
-    assert "the last copies of 2 of them; of the other 1 it has none yet" in text_of(service.alerts.published[0])
+    assert "the last copy of 2 of them; 1 has no copy yet." in text_of(service.alerts.published[0])
 
 
 class TestIntervals:

@@ -56,7 +56,7 @@ def test_text_says_which_mirrors_ecr_has_a_copy_of(kind: AlertKind) -> None:
     assert "ECR serves the last copies meanwhile." in next_of(many)
     assert "ECR has no copies yet" in next_of(many._replace(copied=0, uncopied=500))
     mixed = next_of(many._replace(copied=497, uncopied=3))
-    assert "the last copies of 497 of them; of the other 3 it has none yet" in mixed
+    assert "the last copy of 497 of them; 3 have no copy yet." in mixed
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -120,14 +120,14 @@ def test_refresh_is_followed_to_its_end(capsys: pytest.CaptureFixture[str]) -> N
 def test_mirror_that_is_fresh_is_a_success(capsys: pytest.CaptureFixture[str]) -> None:
     service = Service(checked(State.FRESH, "ECR serves what upstream serves", published_digest=A))
     assert service.refresh() == 0
-    assert capsys.readouterr().out == f"{KEY} is fresh: ECR serves {A}\n"
+    assert capsys.readouterr().out == f"{KEY} is FRESH: ECR serves {A}\n"
 
 
 @pytest.mark.parametrize(
     ("happens", "said"),
     [
-        ([checked(State.UNKNOWN, "connection refused.")], f"{KEY} is unknown: connection refused"),
-        ([checked(State.STALE, "deferred: the limit is reached")], f"{KEY} is stale: deferred: the limit is reached"),
+        ([checked(State.UNKNOWN, "connection refused.")], f"{KEY} is UNKNOWN: connection refused"),
+        ([checked(State.STALE, "deferred: the limit is reached")], f"{KEY} is STALE: deferred: the limit is reached"),
         ([MISSING, runs, fails], f"the refresh of {KEY} failed: it is immutable; retried in 6 h"),
         ([MISSING, ends], f"the refresh of {KEY} ended without an outcome: never copied yet; see execution {NAME}"),
         ([], f"the check of {KEY} has not run for 10 min"),
@@ -185,7 +185,7 @@ def test_earlier_refresh_is_not_taken_for_this_one_though_this_machine_is_late(
     [
         ([MISSING, succeeds], None, True),
         ([checked(State.FRESH, "it is", published_digest=A)], None, False),
-        ([checked(State.UNKNOWN, "connection refused")], f"{KEY} is unknown: connection refused", False),
+        ([checked(State.UNKNOWN, "connection refused")], f"{KEY} is UNKNOWN: connection refused", False),
     ],
 )
 def test_json_has_the_outcome(

@@ -360,7 +360,8 @@ def _copies(notice: Notice) -> str:
     """Say what ECR serves while mirrors are not fresh."""
     copied, uncopied = notice.copied, notice.uncopied
     if copied and uncopied:
-        return f"ECR serves the last copies of {copied:,} of them; of the other {uncopied:,} it has none yet."
+        rest = f"{uncopied:,} {'has' if uncopied == 1 else 'have'} no copy yet"
+        return f"ECR serves the last copy of {copied:,} of them; {rest}."
     if copied:
         return "ECR serves the last copy meanwhile." if copied == 1 else "ECR serves the last copies meanwhile."
     if uncopied:

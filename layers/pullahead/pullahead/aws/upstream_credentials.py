@@ -184,7 +184,7 @@ class UpstreamCredentials:
         except LookupFailedError as failure:
             raise failure.kind(
                 failure.cause,
-                operation="find credential",
+                operation="looking up the credential",
                 side=Side.UPSTREAM,
                 reference=str(repository),
                 advice=failure.advice,

@@ -154,7 +154,7 @@ class RefreshFollower:
             return self._wait_for_check()
         if not note.started:
             return self._settled(record) or Ended(
-                f"{self._name} is {record.state.lower()}: {note.result.rstrip('.')}", is_done=False, record=record
+                f"{self._name} is {record.state.value}: {note.result.rstrip('.')}", is_done=False, record=record
             )
         if not self._is_checked:
             self._is_checked = True
@@ -174,7 +174,7 @@ class RefreshFollower:
     def _settled(self, record: MirrorRecord) -> Ended | None:
         if record.state not in SETTLED:
             return None
-        return Ended(f"{self._name} is {record.state.lower()}: {_serves(record)}", is_done=True, record=record)
+        return Ended(f"{self._name} is {record.state.value}: {_serves(record)}", is_done=True, record=record)
 
     def _end_of_refresh(self, record: MirrorRecord, note: ManualCheck) -> Ended | None:
         last, failure = record.last_refresh, record.failure

@@ -9,7 +9,7 @@ from typing import NamedTuple
 from pullahead.checks.timetable import next_check, next_listing
 from pullahead.dashboard.find_subjects import NamedImage, has_served
 from pullahead.dashboard.states import meaning_of
-from pullahead.mirrors.judge import Observation, judge, upstream_tag
+from pullahead.mirrors.judge import Observation, is_denied, judge, upstream_tag
 from pullahead.mirrors.record import MirrorRecord, Record, RuleRecord, State
 from pullahead.oci import Digest
 from pullahead.rules.mirror_key import MirrorKey
@@ -72,13 +72,15 @@ def _selection(tag: str, listed: ListedRule, now: datetime) -> Selection:
         return Selection(None, f"{tag} fits rule {rule.name}, but {due}")
     if tag in listing.followed or tag in rule.tags.names:
         return Selection(True)
-    if listing.state is not State.FRESH:
-        return Selection(None, f"{tag} fits rule {rule.name}, but {meaning_of(listing)}: {listing.cause.rstrip('.')}")
+    failing = f"{meaning_of(listing)}: {listing.cause.rstrip('.')}" if listing.state is not State.FRESH else ""
+    if rule.tags.newest is not None and listing.followed:
+        others = _joined(listing.followed)
+        since = f"; since then, {failing}" if failing else ""
+        return Selection(False, f"{tag} fits, but newest: {rule.tags.newest} chose {others} (rule {rule.name}){since}")
+    if failing:
+        return Selection(None, f"{tag} fits rule {rule.name}, but {failing}")
     if not listing.followed:
         return Selection(None, f"{tag} fits rule {rule.name}; what the rule selects is too much to be kept, or nothing")
-    if rule.tags.newest is not None:
-        others = _joined(listing.followed)
-        return Selection(False, f"{tag} fits, but newest: {rule.tags.newest} chose {others} (rule {rule.name})")
     return Selection(False, f"{tag} fits rule {rule.name}, but upstream did not list it when it was last asked")
 
 
@@ -265,7 +267,7 @@ def _next_text(record: MirrorRecord, known: Known, now: datetime) -> str:
             State.DELETED: f"{check}; a refresh when upstream moves, or on `pullahead refresh`",
             State.FRESH: f"{check}; a refresh when upstream moves",
             State.GONE: f"{check}; {_kept_text(record)}; a refresh follows if the tag exists again",
-            State.UNKNOWN: f"{check}; until upstream answers, {_served_text(record)}",
+            State.UNKNOWN: f"{check}; until then, {_served_text(record)}{_corrected_text(record)}",
         }[record.state]
     failure = record.failure
     if failure is None:
@@ -283,7 +285,13 @@ def _served_text(record: MirrorRecord) -> str:
     return "ECR keeps serving the last copy"
 
 
+def _corrected_text(record: MirrorRecord) -> str:
+    return "; `pullahead refresh` uses a corrected credential at once" if is_denied(record) else ""
+
+
 def _kept_text(record: MirrorRecord) -> str:
+    if record.was_never_found:
+        return "there is nothing to pull"
     return "the copy in ECR stays" if record.published_digest is not None else "ECR has no copy"
 
 

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Final
 
-from pullahead.mirrors.judge import absence_text, upstream_tag
+from pullahead.mirrors.judge import absence_text, is_denied, upstream_tag
 from pullahead.mirrors.record import MirrorRecord, Record, RuleRecord, State, Trigger
 
 # What waits for a person, then what waits for Pullahead, then what is well.
@@ -54,6 +54,8 @@ def meaning_of(record: Record) -> str:
         return _LISTING_MEANINGS.get(record.state, STATE_MEANINGS[record.state])
     if isinstance(record, MirrorRecord) and record.state is State.GONE:
         return absence_text(upstream_tag(record), was_never_found=record.was_never_found)
+    if isinstance(record, MirrorRecord) and record.state is State.UNKNOWN and is_denied(record):
+        return "upstream denies access"
     if isinstance(record, MirrorRecord) and record.state is State.MISSING and record.previous_digest is not None:
         return "ECR no longer has the tag; a refresh is due or running"
     return STATE_MEANINGS[record.state]
