@@ -57,7 +57,9 @@ def update(aws: LocalAws, template: Path, content: Mapping[str, Path], stack_nam
         DeploymentError: there is no such stack, or as `deploy`.
     """
     deployed = _described(aws, stack_name)
-    parameters = {each["ParameterKey"]: each["ParameterValue"] for each in deployed.get("Parameters", [])}
+    declared = load_template(template).get("Parameters", {})
+    kept = {each["ParameterKey"]: each["ParameterValue"] for each in deployed.get("Parameters", [])}
+    parameters = {name: value for name, value in kept.items() if name in declared}
     source, translated = _translated(aws, template, parameters, content)
     try:
         aws.client("cloudformation").update_stack(
