@@ -169,6 +169,10 @@ class Application(Adapters):
         merge = CheckMerger(self._event_windows, self._queue, self._clock)
         return CheckMirrors(self._rules_with_pauses, ports, MirrorSelector(merge, self._current_rules.newly_cached))
 
+    def _forget_access(self, repository: Repository) -> None:
+        self._credentials.forget(repository)
+        self._upstream.forget_access(repository)
+
     @cached_property
     def _refresh_queue(self) -> RefreshQueue:
         return RefreshQueue(

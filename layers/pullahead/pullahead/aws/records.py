@@ -76,10 +76,15 @@ class DynamoRecords:
 
     def save_heartbeat(self, heartbeat: Heartbeat) -> None:
         """Write a heartbeat, beside what a newer version may have written."""
-        values = {"at": heartbeat.at.isoformat(), "digest": heartbeat.rules_digest, "scheme": heartbeat.scheme}
-        expression = "SET #at = :at, #rules_digest = :digest, #scheme = :scheme"
         refused = self._table.update_if(
-            _HEARTBEAT, "the heartbeat", expression, _HEARTBEAT_IS_OURS, **values, text="S"
+            _HEARTBEAT,
+            "the heartbeat",
+            "SET #at = :at, #rules_digest = :digest, #scheme = :scheme",
+            _HEARTBEAT_IS_OURS,
+            at=heartbeat.at.isoformat(),
+            digest=heartbeat.rules_digest,
+            scheme=heartbeat.scheme,
+            text="S",
         )
         if refused is not None:
             self._newer.note(_HEARTBEAT, "its time is no text")
