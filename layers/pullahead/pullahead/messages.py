@@ -146,7 +146,8 @@ def read_queued(text: str | bytes) -> Received:
 class RefreshRequest(Message, frozen=True):
     """Make `repository:tag` serve the manifest `root` of `upstream`. The input of the state machine.
 
-    With platforms, an index is published with these alone. Two requests for the same mirror, digest, platforms and
+    With platforms, an index is published with these alone. `late` identifies referrers that came after the image: they
+    alone are copied then, and the tag is left alone. Two requests for the same mirror, digest, platforms and
     episode are equal in every field, and so start one execution.
     """
 
@@ -158,6 +159,7 @@ class RefreshRequest(Message, frozen=True):
     episode: int
     stale_since: _Moment
     platforms: tuple[str, ...] = ()
+    late: str = ""
 
     @property
     def source(self) -> Reference:
@@ -171,7 +173,10 @@ class RefreshRequest(Message, frozen=True):
 
 
 class UnitRequest(Message, frozen=True):
-    """Copy one unit of a plan, or continue it. The result is the next request, until it is `done`."""
+    """Copy one unit of a plan, or continue it. The result is the next request, until it is `done`.
+
+    A blob of an `optional` unit that cannot be copied is noted, and does not fail the unit.
+    """
 
     refresh: str
     unit: _Count
@@ -181,6 +186,7 @@ class UnitRequest(Message, frozen=True):
     bytes_copied: _Count = 0
     stalled_rounds: _Count = 0
     done: bool = False
+    optional: bool = False
 
     def to_event(self) -> dict[str, Any]:
         """Make a plain JSON value; it always has `done`, which the Choice state reads."""
@@ -188,23 +194,53 @@ class UnitRequest(Message, frozen=True):
 
 
 class PlanResult(Message, frozen=True):
-    """The result of plan_copy: the units to copy, and the size of the plan."""
+    """The result of plan_copy: the units to copy, those of the image and then those of its referrers; and the size of
+    the plan."""
 
     units: tuple[UnitRequest, ...]
     manifests: int
     bytes_missing: int
     bytes_present: int
+    referrer_units: tuple[UnitRequest, ...] = ()
+    referrers: int = 0
 
     def to_event(self) -> dict[str, Any]:
-        """Make a plain JSON value in which every unit has `done`."""
-        return {**super().to_event(), "units": [unit.to_event() for unit in self.units]}
+        """Make a plain JSON value, which always has both lists, and in which every unit has `done`."""
+        units = {"units": self.units, "referrer_units": self.referrer_units}
+        return {**super().to_event(), **{name: [unit.to_event() for unit in some] for name, some in units.items()}}
+
+
+class Trouble(msgspec.Struct, frozen=True):
+    """Why a referrer was not copied, or could not be looked for: the class of the error, and its message."""
+
+    kind: str
+    text: str
+
+
+class ReferrersOutcome(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What became of the referrers of an image. `copied` are in the target; `subjects` are the manifests that they were
+    looked for of, where these are few; `troubles` are the first ones of `failed`."""
+
+    fingerprint: str
+    copied: int = 0
+    bytes: int = 0
+    excluded: int = 0
+    not_applicable: int = 0
+    failed: int = 0
+    troubles: tuple[Trouble, ...] = ()
+    limits: tuple[str, ...] = ()
+    subjects: tuple[Digest, ...] = ()
 
 
 class PublishResult(Message, frozen=True):
-    """The result of publish_image: the digest under the tag, which is not upstream's where platforms were selected."""
+    """The result of publish_image: the digest under the tag, which is not upstream's where platforms were selected.
+
+    `referrers` is None where the rule copies none.
+    """
 
     digest: Digest
     superseded: bool = False
+    referrers: ReferrersOutcome | None = None
 
 
 _MAX_FAILURE_CHARACTERS = 2_000  # it is stored in records, of which a review reads thousands; a cause may have 32 KB
@@ -239,6 +275,7 @@ class OutcomeRequest(Message, frozen=True):
     started_at: _Moment
     published: PublishResult | None = None
     units: tuple[UnitRequest, ...] = ()
+    referrer_units: tuple[UnitRequest, ...] = ()
     error: Failure | None = None
 
 

@@ -3,6 +3,8 @@
 import hashlib
 import re
 
+from msgspec import structs
+
 from pullahead.messages import RefreshRequest
 from pullahead.mirrors.record import MirrorRecord
 from pullahead.oci import Descriptor, Digest
@@ -22,6 +24,15 @@ def refresh_request(mirror: Mirror, root: Descriptor, record: MirrorRecord) -> R
         stale_since=record.unfresh_since or record.since,
         platforms=record.platforms,
     )
+
+
+def late_request(mirror: Mirror, root: Descriptor, record: MirrorRecord, fingerprint: str) -> RefreshRequest:
+    """Make the request to copy referrers that came after the image; it runs once for each set of them and each try."""
+    tries = record.referrers.tries if record.referrers is not None else 0
+    late = f"{fingerprint}-{tries}"
+    request = refresh_request(mirror, root, record)
+    name = execution_name(mirror.key, root.digest, record.episode, (*record.platforms, late))
+    return structs.replace(request, name=name, late=late)
 
 
 def execution_name(key: MirrorKey, digest: Digest, episode: int, platforms: tuple[str, ...] = ()) -> str:
