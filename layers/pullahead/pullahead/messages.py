@@ -62,10 +62,11 @@ class CheckRequest(Message, frozen=True):
 
     Where a rule for a namespace selected the tags, `rule` names it and `upstream` the repository that it found.
     `settled`: the event behind the check was merged with others before; the check is made.
-    `cache_failure`: why ECR's pull through cache could not fetch the tag.
+    `cache_failure`: why ECR's pull through cache could not fetch the tag. The reason `referrers` asks for no check, but
+    to look for referrers that came after their images.
     """
 
-    reason: Literal["schedule", "manual", "push", "delete", "cache", "webhook", "pull"]
+    reason: Literal["schedule", "manual", "push", "delete", "cache", "webhook", "pull", "referrers"]
     repository: str
     tags: _Tags
     asked_at: _Moment
@@ -78,7 +79,7 @@ class CheckRequest(Message, frozen=True):
     @property
     def is_settled(self) -> bool:
         """Whether the check is made without merging: no event is behind it, or that was merged before."""
-        return self.settled or self.reason in ("schedule", "manual")
+        return self.settled or self.reason in ("schedule", "manual", "referrers")
 
 
 class ListRequest(Message, frozen=True, tag_field="kind", tag="list"):
@@ -87,6 +88,17 @@ class ListRequest(Message, frozen=True, tag_field="kind", tag="list"):
     rule: str
     asked_at: _Moment
     upstream: str | None = None
+
+
+class ReferrerNamed(Message, frozen=True, tag_field="kind", tag="referrer"):
+    """A webhook has named a tag that keeps referrers: look for those of the mirrors that serve their subject.
+
+    `subject` is how its digest begins: of sha512 a tag has only half.
+    """
+
+    upstream: str
+    subject: Annotated[str, msgspec.Meta(pattern="^sha(256|512):[0-9a-f]{64}$")]
+    asked_at: _Moment
 
 
 class ScanFinished(Message, frozen=True, tag_field="kind", tag="scan"):
@@ -119,7 +131,7 @@ class AwsEvent(Message, frozen=True, forbid_unknown_fields=False, rename="kebab"
     detail: dict[str, Any]
 
 
-Queued = CheckRequest | ListRequest | StartWaitingRequest
+Queued = CheckRequest | ListRequest | ReferrerNamed | StartWaitingRequest
 """What Pullahead sends to the checks queue."""
 
 Received = Queued | AwsEvent
@@ -139,7 +151,11 @@ def read_queued(text: str | bytes) -> Received:
         raise InvalidEventError(f"a message of the checks queue: {error}") from error
     if form.detail_type is not None:
         return AwsEvent.from_json(text)
-    by_kind: dict[str, type[ListRequest | StartWaitingRequest]] = {"list": ListRequest, "fill": StartWaitingRequest}
+    by_kind: dict[str, type[ListRequest | ReferrerNamed | StartWaitingRequest]] = {
+        "list": ListRequest,
+        "referrer": ReferrerNamed,
+        "fill": StartWaitingRequest,
+    }
     return by_kind.get(form.kind, CheckRequest).from_json(text)
 
 

@@ -17,6 +17,7 @@ from pullahead.aws.ecr_sources import EcrCachedRepositories, EcrTaggedRepositori
 from pullahead.checks.check import CheckMirrors
 from pullahead.checks.ecr_events import AccountRegion
 from pullahead.checks.handle_message import DecodedMessage, MessageDecoder, MessageHandler, MessageResult
+from pullahead.checks.late_referrers import LookForReferrers
 from pullahead.checks.listing import ListTags
 from pullahead.checks.prefetch import PrefetchedRecords
 from pullahead.checks.scan_results import record_scan
@@ -145,6 +146,7 @@ class Application(Adapters):
             self._prefetched_records,
             self._check_mirrors,
             self._list_tags,
+            self._look_for_referrers,
             self._refresh_queue,
             self.record_scan,
             self._clock,
@@ -167,6 +169,18 @@ class Application(Adapters):
             self._clock,
             self._upstream.quota,
             self._select_mirrors,
+            queue_looks=self._queue.send,
+        )
+
+    @cached_property
+    def _look_for_referrers(self) -> LookForReferrers:
+        return LookForReferrers(
+            self._rules_with_pauses,
+            self._upstream,
+            self._records,
+            self._refresh_queue.start,
+            self._outbox_sender,
+            self._clock,
         )
 
     @cached_property

@@ -3,10 +3,11 @@
 A fresh tag that stays fresh costs one HEAD upstream and a share of one request to ECR; nothing is written.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple
 
+from pullahead.checks.looks import looks_due
 from pullahead.checks.select import MirrorSelector
 from pullahead.clock import Clock
 from pullahead.errors import AccessDeniedError, ConflictError, PullaheadError
@@ -31,6 +32,9 @@ from pullahead.refresh.ports import StartResult
 from pullahead.refresh.request import refresh_request
 from pullahead.rules.mirror_key import MirrorKey
 from pullahead.rules.model import Mirror, Rules
+
+QueueLooks = Callable[[Sequence[CheckRequest]], None]
+"""Queues looks for late referrers. Raises: StorageError."""
 
 StartRefresh = Callable[[RefreshRequest], StartResult]
 """Starts a refresh, or queues it. Raises: StorageError."""
@@ -60,6 +64,10 @@ def unknown_quota(_registry: str) -> RemainingQuota | None:
     return None
 
 
+def no_looks(_requests: Sequence[CheckRequest]) -> None:
+    """Queue no looks for late referrers."""
+
+
 class CheckMirrors:
     """Checks the mirrors of requests."""
 
@@ -74,6 +82,8 @@ class CheckMirrors:
         clock: Clock,
         quota: QuotaOf = unknown_quota,
         select: MirrorSelector | None = None,
+        *,
+        queue_looks: QueueLooks = no_looks,
     ) -> None:
         self._rules, self._upstream, self._published_digests = rules, upstream, published_digests
         self._records, self._start_refresh, self._outbox_sender, self._clock = (
@@ -82,7 +92,7 @@ class CheckMirrors:
             outbox_sender,
             clock,
         )
-        self._quota = quota
+        self._quota, self._queue_looks = quota, queue_looks
         self._select = select or MirrorSelector(records)
 
     def __call__(self, request: CheckRequest) -> list[CheckResult]:
@@ -108,7 +118,24 @@ class CheckMirrors:
             ),
         ]
         self._outbox_sender.flush()
-        return results
+        return [*results, *self._queue_looks_for(request, mirrors, known, results)]
+
+    def _queue_looks_for(
+        self,
+        request: CheckRequest,
+        mirrors: list[Mirror],
+        known: Mapping[MirrorKey, MirrorRecord],
+        results: list[CheckResult],
+    ) -> list[CheckResult]:
+        """Queue a look for late referrers of the mirrors that are fresh as before, and for which it is time."""
+        fresh = {each.mirror for each in results if each.state is State.FRESH}
+        due = looks_due(request, [m for m in mirrors if m.key in fresh], known, self._clock())
+        try:
+            if due:
+                self._queue_looks(due)
+        except PullaheadError as error:
+            return [CheckResult(mirrors[0].key, None, str(error), error=error)]
+        return []
 
     def _published(self, repository: str, tags: list[str]) -> Callable[[str], Digest | AccessDeniedError | None]:
         try:

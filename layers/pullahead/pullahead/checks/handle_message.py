@@ -10,6 +10,7 @@ from datetime import datetime
 
 from pullahead.checks.check import CheckMirrors, CheckResult
 from pullahead.checks.ecr_events import AccountRegion, IgnoredEvent, read_ecr_event
+from pullahead.checks.late_referrers import LookForReferrers
 from pullahead.checks.listing import ListResult, ListTags
 from pullahead.checks.prefetch import PrefetchedRecords
 from pullahead.checks.pull_through_cache import CacheFailed, cache_failures_of, record_cache_result
@@ -21,6 +22,7 @@ from pullahead.messages import (
     CheckRequest,
     ListRequest,
     Queued,
+    ReferrerNamed,
     ScanFinished,
     StartWaitingRequest,
     read_queued,
@@ -83,11 +85,13 @@ class MessageHandler:
         records: RecordStore,
         check_mirrors: CheckMirrors,
         list_tags: ListTags,
+        look_for_referrers: LookForReferrers,
         refresh_queue: RefreshQueue,
         record_scan: Callable[[ScanFinished], object],
         clock: Clock,
     ) -> None:
         self._use_rules_of, self._records, self._check_mirrors = use_rules_of, records, check_mirrors
+        self._look_for_referrers = look_for_referrers
         self._list_tags, self._refresh_queue, self._record_scan = list_tags, refresh_queue, record_scan
         self._clock = clock
 
@@ -110,16 +114,24 @@ class MessageHandler:
             self._use_rules_of(message.asked_at)  # the sender may know of a rule that was found just now
             result = self._list_tags(message)
             return [] if result is None else [result]
+        if isinstance(message, ReferrerNamed):
+            return self._with_waiting(self._look_for_referrers.named(message))
         return self._check(message)
 
     def _check(self, request: CheckRequest) -> Sequence[MessageResult]:
         if not _is_event(request):
             self._use_rules_of(request.asked_at)
+        if request.reason == "referrers":
+            return self._with_waiting(self._look_for_referrers(request))
         results = self._check_mirrors(request)
         if request.reason == "cache":
             record_cache_result(request, [result.mirror for result in results], self._records, self._clock())
+        return [*self._with_waiting(results), *cache_failures_of(request)]
+
+    def _with_waiting(self, results: Sequence[CheckResult]) -> list[MessageResult]:
+        """Start waiting refreshes where one of the results has to wait."""
         waits = any(result.started is StartResult.WAITING for result in results)
-        return [*results, *cache_failures_of(request), *([self._refresh_queue.start_waiting()] if waits else [])]
+        return [*results, *([self._refresh_queue.start_waiting()] if waits else [])]
 
 
 def _is_event(request: CheckRequest) -> bool:

@@ -30,6 +30,17 @@ def next_moment(mirror: Mirror, now: datetime) -> datetime:
     return datetime.fromtimestamp(seconds, now.tzinfo)
 
 
+def last_moments(mirror: Mirror, now: datetime) -> tuple[datetime, datetime]:
+    """Return the mirror's last time until now, and the one before it."""
+    last = next_moment(mirror, now) - mirror.check_every
+    return last - mirror.check_every, last
+
+
+def phase_of(mirror: Mirror) -> float:
+    """Return a number of 0 to 1 that spreads what is done once in a while over that while."""
+    return _phase(str(mirror.key))
+
+
 def is_listing_due(rule: Rule, last: datetime | None, now: datetime) -> bool:
     """Whether one of the rule's times is after `last` and not after `now`."""
     return _has_time(rule.name, rule.check_every, last, now)

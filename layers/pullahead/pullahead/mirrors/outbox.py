@@ -15,6 +15,7 @@ from msgspec import UNSET, structs
 
 from pullahead.clock import Clock
 from pullahead.errors import PullaheadError
+from pullahead.messages import ReferrersOutcome
 from pullahead.mirrors.outcome_event import OutcomeDetail, OutcomeEvent, OutcomeKind, OutcomeReason, Scan
 from pullahead.mirrors.record import MirrorRecord, State
 from pullahead.mirrors.store import RecordStore, update_record
@@ -158,12 +159,9 @@ def _referrers_copied(
     is_with_image = before is None or before.last_refresh != after.last_refresh
     if known is None or known == earlier or is_with_image:
         return
-    was = earlier.outcome if earlier is not None and earlier.digest == known.digest else None
-    if was is not None and (was.copied, was.failed, was.fingerprint) == (
-        known.outcome.copied,
-        known.outcome.failed,
-        known.outcome.fingerprint,
-    ):
+    was = earlier.outcome if earlier is not None and earlier.digest == known.digest else ReferrersOutcome("")
+    has_more = known.outcome.copied and known.outcome.fingerprint != was.fingerprint
+    if not has_more and (was.copied, was.failed) == (known.outcome.copied, known.outcome.failed):
         return
     reason = OutcomeReason.REFERRERS_FAILED if known.outcome.failed else OutcomeReason.LATE_REFERRERS
     details = {"execution": known.execution or UNSET, **_referrers(after)}

@@ -60,7 +60,7 @@ def after_referrers(
     before: KnownReferrers | None, digest: Digest, outcome: ReferrersOutcome, execution: str, now: datetime
 ) -> KnownReferrers:
     """Remember what became of the referrers of a digest. What failed is retried, after a longer time each time."""
-    if before is not None and before.execution == execution:
+    if before is not None and execution and before.execution == execution:
         return before  # recorded before
     same = before if before is not None and before.digest == digest else None
     tries = (same.tries if same is not None else 0) + 1 if outcome.failed else 0

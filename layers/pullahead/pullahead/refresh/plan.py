@@ -126,7 +126,7 @@ def plan_copy(
     present_blobs = partial(target.present_blobs, request.repository)
     policy = rules.referrers_of(request.repository, request.tag)
     if request.late:
-        plan, raw, subjects = _NO_IMAGE, _NOTHING, read_subjects(request, upstream)
+        plan, raw, subjects = _NO_IMAGE, _NOTHING, read_subjects(request.source, request.platforms, upstream)
     else:
         plan, raw, subjects = _read_image(request, upstream, present_blobs)
     referrers = find_referrers(request.source, subjects, upstream, policy) if policy.copies_any else None
@@ -176,9 +176,13 @@ def _with_units(
     )
 
 
-def read_subjects(request: RefreshRequest, upstream: ManifestReader) -> tuple[Digest, ...]:
-    """Read which manifests a refresh has published, from its indexes alone."""
-    chosen = select_platforms(upstream.get_manifest(request.source), request.platforms, str(request.source))
+def read_subjects(source: Reference, platforms: tuple[str, ...], upstream: ManifestReader) -> tuple[Digest, ...]:
+    """Read which manifests of upstream are published with these platforms, from its indexes alone.
+
+    Raises: what the port raises, UnsupportedMediaTypeError, InvalidManifestError, ConfigError.
+    """
+    whole = upstream.get_manifest(source)
+    chosen = select_platforms(whole, platforms, str(source))
     known = {} if isinstance(chosen, Descriptor) else {chosen.descriptor.digest: chosen}
     root = chosen if isinstance(chosen, Descriptor) else chosen.descriptor
     graph: dict[Digest, Manifest] = {}
@@ -186,10 +190,10 @@ def read_subjects(request: RefreshRequest, upstream: ManifestReader) -> tuple[Di
     while waiting and len(graph) < MAX_SUBJECTS:
         node = waiting.pop(0)
         if node.media_type in INDEXES and node.digest not in graph:
-            reference = request.source.at(node.digest)
+            reference = source.at(node.digest)
             graph[node.digest] = _parse(reference, known.get(node.digest) or upstream.get_manifest(reference))
             waiting += graph[node.digest].children
-    return subjects_of(root, graph, known.keys() - {request.root.digest})
+    return subjects_of(root, graph, known.keys() - {whole.descriptor.digest})
 
 
 def read_plan(

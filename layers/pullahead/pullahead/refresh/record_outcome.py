@@ -2,17 +2,14 @@
 
 from datetime import datetime, timedelta
 
-from msgspec import structs
-
 from pullahead.clock import Clock
 from pullahead.errors import InvalidEventError
 from pullahead.messages import OutcomeRequest, OutcomeResult, Trouble
-from pullahead.mirrors.alert import AlertKind
 from pullahead.mirrors.judge import with_alerts
 from pullahead.mirrors.outbox import OutboxSender, with_outcome_events
 from pullahead.mirrors.record import LastRefresh, MirrorRecord, Published
-from pullahead.mirrors.referrers import KnownReferrers, after_referrers, after_trouble, due_alert
-from pullahead.mirrors.refresh_outcome import after_failure, after_success
+from pullahead.mirrors.referrers import after_referrers, after_trouble
+from pullahead.mirrors.refresh_outcome import after_failure, after_success, with_referrers
 from pullahead.mirrors.store import RecordStore, update_record
 from pullahead.rules.mirror_key import MirrorKey
 from pullahead.rules.model import NewlyCached, Rules, never_cached
@@ -77,15 +74,7 @@ def _apply_late(record: MirrorRecord, outcome: OutcomeRequest, alert_after: time
         return record  # the rule copies none any more
     else:
         known = after_referrers(record.referrers, digest, referrers, outcome.execution, now)
-    return _with_referrers(record, known, alert_after, now)
-
-
-def _with_referrers(record: MirrorRecord, known: KnownReferrers, alert_after: timedelta, now: datetime) -> MirrorRecord:
-    alert = due_alert(known, record.key, record.upstream, alert_after, now)
-    if alert is None:
-        return record.with_changes(referrers=known)
-    known = structs.replace(known, alerted=alert.kind is AlertKind.REFERRERS_FAILED)
-    return record.with_changes(referrers=known, pending=(*record.pending, alert))
+    return with_referrers(record, known, alert_after, now)
 
 
 def _apply(
@@ -116,5 +105,5 @@ def _apply(
         known = after_referrers(
             record.referrers, request.root.digest, outcome.published.referrers, outcome.execution, now
         )
-        record = _with_referrers(record, known, alert_after, now)
+        record = with_referrers(record, known, alert_after, now)
     return after_success(record, published, refresh)

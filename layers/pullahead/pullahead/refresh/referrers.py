@@ -13,7 +13,7 @@ from typing import Final, NamedTuple, TypeVar
 
 import msgspec
 
-from pullahead.errors import PullaheadError
+from pullahead.errors import PullaheadError, RateLimitedError
 from pullahead.messages import Trouble
 from pullahead.oci import Descriptor, Digest, InvalidManifestError, RawManifest, Reference, parse_manifest
 from pullahead.oci.media_types import FOREIGN_LAYERS
@@ -93,6 +93,7 @@ class _Lister:
         self._troubles: list[Trouble] = []
         self._limits: list[str] = []
         self._excluded = 0
+        self._is_down = False  # the registry does not answer for now, and is not asked for every manifest
 
     def walk(self, subjects: Sequence[Digest]) -> Listing:
         if len(subjects) > MAX_SUBJECTS:
@@ -103,7 +104,9 @@ class _Lister:
         seen = set(level)
         with_tags = frozenset(level)  # cosign's tags may be there of the image, and of what stands under such a tag
         for depth in range(MAX_DEPTH + 1):
-            below = [*self._each(self._by_api, level), *self._each(self._by_tags, _tags_of(level, with_tags))]
+            # The first one alone: it shows whether the registry answers at all.
+            below = [*self._each(self._by_api, level[:1]), *self._each(self._by_api, level[1:])]
+            below += [*self._each(self._by_tags, _tags_of(level, with_tags))]
             if depth == MAX_DEPTH:
                 if any(below):
                     self._limits.append(f"referrers of referrers are copied to a depth of {MAX_DEPTH}")
@@ -129,19 +132,27 @@ class _Lister:
                 yield answered
 
     def _by_api(self, subject: Digest) -> list[Listed] | Trouble:
+        if self._is_down:
+            return []
         try:
             referrers = self._upstream.list_referrers(self._source, subject)
         except PullaheadError as error:
-            return trouble_of(error)
+            return self._trouble(error)
         return [Listed(subject, each.descriptor, _kinds(each)) for each in referrers]
 
     def _by_tags(self, asked: tuple[Digest, str]) -> list[Listed] | Trouble:
         subject, tag = asked
+        if self._is_down:
+            return []
         try:
             found = self._upstream.find_manifest(Reference(self._source.repository, tag))
         except PullaheadError as error:
-            return trouble_of(error)
+            return self._trouble(error)
         return [] if found is None else [Listed(subject, found, tag=tag)]
+
+    def _trouble(self, error: PullaheadError) -> Trouble:
+        self._is_down = self._is_down or error.retryable or isinstance(error, RateLimitedError)
+        return trouble_of(error)
 
     def _add(self, listed: Listed) -> bool:
         """Add what was found, unless its kind is known to be left out, it is there already, or it is one too many."""
