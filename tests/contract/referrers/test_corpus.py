@@ -10,7 +10,8 @@ from typing import NamedTuple
 
 import pytest
 
-from local.images import LocalImage, push_image
+from local import artifacts
+from local.images import LocalImage, make_image, push_image
 from local.registry import FakeRegistry
 from local.tests.ecr.harness import RunningEcr, running_ecr
 from pullahead.ecr.quotas import EcrPace
@@ -27,7 +28,7 @@ from pullahead.rules.load import load_rules
 from pullahead.rules.model import ReferrersPolicy, UpstreamSettings
 from pullahead.standalone.copy_image import CopyOptions, copy_image
 from pullahead.standalone.sync import NoProgress
-from tests.contract.referrers.corpus import CorpusImage, make_corpus
+from tests.contract.referrers.corpus import Belonging, CorpusImage, make_corpus
 from tests.contract.referrers.plain_client import PlainReferrersClient, PulledAll
 from tests.fakes.memory import FakePlanStore, FakeRecords
 from tests.fakes.refreshes import BEGAN
@@ -194,3 +195,46 @@ def check_pull(name: str, upstream: Upstream, copy: ServiceCopy | CommandLineCop
     assert outcome is not None
     assert (outcome.copied, outcome.failed, outcome.troubles, outcome.limits) == (len(corpus.belongings), 0, (), ())
     assert copy.pull_back() == PulledAll(corpus.manifests, corpus.tags)
+
+
+class TestRequests:
+    """What upstream is asked for, over HTTP."""
+
+    @pytest.fixture
+    def scripted(self) -> Iterator[FakeRegistry]:
+        with FakeRegistry() as scripted:
+            scripted.referrers_page = 7
+            yield scripted
+
+    def test_new_digest_costs_a_head_and_a_request_for_each_page_of_referrers(
+        self, scripted: FakeRegistry, ecr: RunningEcr
+    ) -> None:
+        corpus = CORPUS["notation-signature"]
+        upstream = Upstream(scripted.host, scripted)
+        copy = ServiceCopy(upstream, ecr, "corpus/counted")
+        upstream.push_image(corpus.image, copy.repository)
+        upstream.push_belongings(corpus, copy.repository)
+        copy.run()
+        tags = scripted.count("HEAD", "/manifests/sha256-")
+        assert scripted.count("HEAD") - tags == 1
+        assert tags == 3  # cosign's tags of the image
+        assert scripted.count("GET", "/referrers/") == 2  # one page of the image, one of its signature
+        assert scripted.count("GET", "/manifests/") == 2  # the image and its signature: what is copied
+        assert scripted.count("GET") == 4 + scripted.count("GET", "/blobs/")
+
+    def test_pages_are_followed_whether_or_not_filters_are_applied(
+        self, scripted: FakeRegistry, ecr: RunningEcr
+    ) -> None:
+        image = make_image([10], seed=77)
+        bills = [artifacts.sbom(image.root.descriptor, content=b"%d" % number) for number in range(20)]
+        for filters in (False, True):
+            scripted.filters_referrers = filters
+            upstream = Upstream(scripted.host, scripted)
+            copy = ServiceCopy(upstream, ecr, f"corpus/paged-{filters}".lower())
+            upstream.push_image(image, copy.repository)
+            upstream.push_belongings(CorpusImage(image, [Belonging(bill) for bill in bills]), copy.repository)
+            scripted.forget_requests()
+            outcome = copy.run()
+            assert outcome is not None
+            assert outcome.copied == 20
+            assert scripted.count("GET", f"/referrers/{image.digest}") == 3

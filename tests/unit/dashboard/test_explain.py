@@ -8,10 +8,13 @@ import pytest
 from pullahead.checks.schedule import is_due, next_moment
 from pullahead.dashboard.explain import Known, explain
 from pullahead.errors import AccessDeniedError, RegistryUnavailableError, Side
+from pullahead.messages import ReferrersOutcome, Trouble
 from pullahead.mirrors.alert import AlertKind, SentAlert
 from pullahead.mirrors.judge import Observation
 from pullahead.mirrors.record import LastRefresh, MirrorRecord, Published, RefreshFailure, State
-from pullahead.rules.model import Mirror
+from pullahead.mirrors.referrers import KnownReferrers
+from pullahead.oci import Digest
+from pullahead.rules.model import NO_REFERRERS, Mirror
 from tests.fakes.memory import FakeClock
 from tests.fakes.records import fresh, unfresh
 from tests.fakes.samples import KEY, UPSTREAM, digest, failed, mirror, root, rule, rules
@@ -151,3 +154,36 @@ def test_next_check_is_the_first_one_due(minutes: float) -> None:
     assert at < moment <= at + timedelta(minutes=15)
     assert is_due(mirror(), at, moment)
     assert not is_due(mirror(), at, moment - timedelta(seconds=1))
+
+
+class TestReferrers:
+    def steps(self, outcome: ReferrersOutcome | None, *, of: Digest = A, **more: Any) -> dict[str, str]:
+        known = None if outcome is None else KnownReferrers(of, NOW, outcome, **more)
+        record = fresh(KEY, NOW, upstream_digest=A, published_digest=A, referrers=known)
+        return steps_of(record, followed=more.pop("followed", FOLLOWED))
+
+    def test_they_are_counted(self) -> None:
+        outcome = ReferrersOutcome("f", 3, 20_480, 1, 2, limits=("it has more than 1000 referrers",))
+        assert self.steps(outcome)["referrers"] == (
+            "3 in ECR (20.0 KiB), 1 left out by type, 2 of upstream's whole index, not applicable to the platforms; "
+            "it has more than 1000 referrers"
+        )
+
+    def test_failures_say_why_and_when_they_are_retried(self) -> None:
+        trouble = Trouble("ManifestRefusedError", "ECR refuses it.")
+        outcome = ReferrersOutcome("f", 1, 500, failed=1, troubles=(trouble,))
+        steps = self.steps(outcome, retry_at=NOW + timedelta(hours=5), alerted=True)
+        assert steps["referrers"] == "1 in ECR (500 B), 1 failed"
+        assert steps["failed referrers"] == ("ManifestRefusedError: ECR refuses it; retried after 2026-11-24 14:00 UTC")
+        assert steps["alerts"] == "REFERRERS_FAILED, not sent yet"
+
+    def test_what_is_not_known_is_said(self) -> None:
+        assert self.steps(None)["referrers"] == "not looked for yet"
+        assert self.steps(ReferrersOutcome("f", 3), of=B)["referrers"] == (
+            "those of upstream's new digest are copied with it"
+        )
+
+    def test_rule_that_copies_none_is_said(self) -> None:
+        record = fresh(KEY, NOW, upstream_digest=A, published_digest=A)
+        steps = steps_of(record, followed=mirror()._replace(referrers=NO_REFERRERS))
+        assert steps["referrers"] == "not copied: the rule says so"

@@ -24,7 +24,7 @@ from pullahead.dashboard.states import STATE_MEANINGS
 from pullahead.mirrors.record import SETTLED, State
 from pullahead.rules.mirror_key import MirrorKey, RuleKey
 from pullahead.rules.model import Rules
-from pullahead.text import moment_text, span_text
+from pullahead.text import count_text, moment_text, span_text
 
 WATCH_SECONDS = 5.0
 _NOT_A_TERMINAL_WIDTH = 220
@@ -101,7 +101,7 @@ def read_status(arguments: argparse.Namespace, stack: DeployedStack) -> Status:
     heartbeat, paused, at = stack.records.load_heartbeat(), stack.pauses.paused_rules(), now()
     rules = stack.rules(arguments.rules) if paused else None  # to find out which mirrors are paused
     rows = [row_of(record, at) for record in worst_first(records)]
-    shown = [row for row in rows if not (arguments.stale and row.state in SETTLED)]
+    shown = [row for row in rows if not (arguments.stale and row.state in SETTLED and not row.referrers_failed)]
     mirrors = [MirrorRow(row, _is_paused(row, rules, paused)) for row in shown]
     return Status(mirrors, heartbeat.at if heartbeat is not None else None, at)
 
@@ -142,6 +142,8 @@ def _mirror_document(mirror: MirrorRow) -> dict[str, Any]:
         "cause": row.cause or None,
         "next_try_seconds": None if row.next_try is None else max(0.0, row.next_try.total_seconds()),
         "execution": row.execution,
+        "referrers": row.referrers,
+        "referrers_failed": row.referrers_failed,
     }
 
 
@@ -184,6 +186,7 @@ def status_table(mirrors: Sequence[MirrorRow], checked_at: datetime | None, at: 
     table.add_column("Mirror", overflow="fold")
     table.add_column("Not fresh for", no_wrap=True, justify="right")
     table.add_column("Copied", no_wrap=True, justify="right")
+    table.add_column("Referrers", no_wrap=True, justify="right")
     table.add_column("Why", overflow="fold")
     for mirror in mirrors:
         row = mirror.row
@@ -192,6 +195,7 @@ def status_table(mirrors: Sequence[MirrorRow], checked_at: datetime | None, at: 
             Text(str(row.key)),
             Text(_NEVER if row.unfresh_for is None else span_text(row.unfresh_for)),
             Text(_NEVER if row.copy_age is None else f"{span_text(row.copy_age)} ago"),
+            Text(_NEVER if row.referrers is None else str(row.referrers)),
             Text(_why(mirror)),
         )
     summary = Text(summary_text(mirrors, checked_at, at), style="dim")
@@ -204,7 +208,14 @@ def summary_text(mirrors: Sequence[MirrorRow], checked_at: datetime | None, at: 
     shown = ", ".join(f"{count} {state.value}" for state, count in counts if count) or "no mirrors"
     paused = sum(mirror.paused for mirror in mirrors)
     sent = f"checks sent {span_text(at - checked_at)} ago" if checked_at is not None else "no checks sent yet"
-    return f"{shown}{f' ({paused} paused)' if paused else ''}; {sent}, {moment_text(at)}"
+    return f"{shown}{f' ({paused} paused)' if paused else ''}; {_referrers_text(mirrors)}{sent}, {moment_text(at)}"
+
+
+def _referrers_text(mirrors: Sequence[MirrorRow]) -> str:
+    """Count the referrers of all mirrors, if any were looked for."""
+    counts = [mirror.row.referrers for mirror in mirrors if mirror.row.referrers is not None]
+    failed = sum(mirror.row.referrers_failed for mirror in mirrors)
+    return f"{count_text(sum(counts), 'referrer')}{f', {failed} failed' if failed else ''}; " if counts else ""
 
 
 def _state_text(state: State) -> Text:
@@ -217,6 +228,8 @@ def _why(mirror: MirrorRow) -> str:
     parts = ["paused"] if mirror.paused else []
     if row.state is not State.FRESH:  # also if it was deleted as its rule says
         parts.append(row.cause.rstrip(".") or STATE_MEANINGS[row.state])
+    if row.referrers_failed:
+        parts.append(f"{count_text(row.referrers_failed, 'referrer')} failed")
     if row.next_try is not None:
         parts.append(f"next retry in {span_text(row.next_try)}")
     return "; ".join(parts)
