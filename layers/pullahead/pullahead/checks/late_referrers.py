@@ -116,7 +116,7 @@ class LookForReferrers:
         self, mirror: Mirror, record: MirrorRecord, digest: Digest, looked: _Looked, now: datetime
     ) -> CheckResult:
         root = self._upstream.head_manifest(mirror.upstream.at(digest))
-        started = self._start_refresh(late_request(mirror, root, record, looked.listing.fingerprint))
+        started = self._start_refresh(late_request(mirror, root, record, looked.listing.fingerprint, now))
         if started is StartResult.SUCCEEDED:  # these were copied before, and others since
             return self._record_fingerprint(mirror, digest, looked, now)
         if started is StartResult.ENDED:

@@ -3,7 +3,7 @@
 A method raises the errors that its docstring names and no others; implementations translate.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from enum import StrEnum
 from typing import NamedTuple, Protocol
