@@ -31,6 +31,7 @@ def handle(event: dict[str, Any], app: Application) -> dict[str, Any]:
             "manifests": plan.manifests,
             "bytes_missing": plan.bytes_missing,
             "bytes_present": plan.bytes_present,
+            "referrers": plan.referrers,
         },
     )
     metrics.add_metric("BytesSkipped", MetricUnit.Bytes, plan.bytes_present)

@@ -7,7 +7,7 @@ from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from pullahead.app import Application, application
 from pullahead.lambdas.metrics import add_left_alone
-from pullahead.messages import RefreshRequest
+from pullahead.messages import ReferrersOutcome, RefreshRequest
 
 logger, tracer = Logger(), Tracer()
 
@@ -18,10 +18,23 @@ def handler(event: dict[str, Any], _context: LambdaContext) -> dict[str, Any]:
     return handle(event, application())
 
 
+def log_referrers(referrers: ReferrersOutcome | None) -> None:
+    """Log what became of the referrers, and why some are not copied."""
+    if referrers is None:
+        return
+    counts = {"copied": referrers.copied, "excluded": referrers.excluded, "not_applicable": referrers.not_applicable}
+    logger.info("referrers", extra={**counts, "failed": referrers.failed})
+    for trouble in referrers.troubles:
+        logger.warning("referrer failed", extra={"error": trouble.kind, "cause": trouble.text})
+    for limit in referrers.limits:
+        logger.warning("referrers left out", extra={"limit": limit})
+
+
 def handle(event: dict[str, Any], app: Application) -> dict[str, Any]:
     request = RefreshRequest.from_event(event)
     logger.append_keys(refresh=request.name, upstream=request.upstream, digest=request.root.digest)
     result = app.publish_image(request)
     add_left_alone(app.take_newer_items())
     logger.info("superseded; the tag was not moved" if result.superseded else "published")
+    log_referrers(result.referrers)
     return result.to_event()

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 
 from local.images import Blob, LocalImage
 from pullahead.oci import Digest, RawManifest
+from pullahead.oci.referrers import read_referrer
 
 
 @dataclass
@@ -58,6 +59,12 @@ class Content:
         with self._lock:
             held = self._repositories.get(repository, _Repository())
             return held.manifests.get(held.tags.get(name, Digest(name)))
+
+    def list_referrers(self, repository: str, digest: str) -> list[RawManifest]:
+        """List the manifests whose subject is a digest, in the order of their coming."""
+        with self._lock:
+            held = self._repositories.get(repository, _Repository())
+            return [manifest for manifest in held.manifests.values() if read_referrer(manifest).subject == digest]
 
     def find_blob(self, repository: str, digest: str) -> Blob | None:
         """Find a blob."""

@@ -3,6 +3,7 @@
 Source: OCI distribution specification 1.1, "Pulling" and "Content Discovery"; manners as of CNCF distribution 2.8.
 """
 
+import json
 import re
 from collections.abc import Mapping, Sequence
 from urllib.parse import quote
@@ -10,10 +11,12 @@ from urllib.parse import quote
 from local.images import Blob
 from local.registry.answers import Answer, error_answer, json_answer
 from local.registry.content import Content
-from pullahead.oci import RawManifest
+from pullahead.oci import RawManifest, media_types
+from pullahead.oci.referrers import listing_entry
 
 MANIFEST = re.compile(r"/v2/(?P<repository>.+)/manifests/(?P<name>[^/]+)")
 BLOB = re.compile(r"/v2/(?P<repository>.+)/blobs/(?P<name>[^/]+)")
+REFERRERS = re.compile(r"/v2/(?P<repository>.+)/referrers/(?P<name>[^/]+)")
 TAGS = re.compile(r"/v2/(?P<repository>.+)/tags/list")
 
 _RANGE = re.compile(r"bytes=(\d+)-(\d*)")
@@ -22,7 +25,7 @@ _MAX_PAGE = 1000
 
 def repository_of(path: str) -> str | None:
     """Name the repository that a path reads from, or None where it reads from none."""
-    match = MANIFEST.fullmatch(path) or BLOB.fullmatch(path) or TAGS.fullmatch(path)
+    match = MANIFEST.fullmatch(path) or BLOB.fullmatch(path) or TAGS.fullmatch(path) or REFERRERS.fullmatch(path)
     return match["repository"] if match else None
 
 
@@ -63,6 +66,25 @@ def tags_answer(content: Content, repository: str, query: Mapping[str, Sequence[
         return error_answer(404, "NAME_UNKNOWN", "repository name not known to registry")
     page, link = _page(tags, f"/v2/{repository}/tags/list", query)
     return json_answer(200, {"name": repository, "tags": page}, link)
+
+
+def referrers_answer(
+    content: Content, repository: str, digest: str, query: Mapping[str, Sequence[str]], page_size: int, *, filters: bool
+) -> Answer:
+    """Answer one page of the referrers of a manifest; `filters` are applied on demand, as the specification allows."""
+    wanted = query.get("artifactType", []) if filters else []
+    found = [
+        each
+        for each in map(listing_entry, content.list_referrers(repository, digest))
+        if not wanted or json.loads(each).get("artifactType") in wanted
+    ]
+    first = int(query.get("from", ["0"])[0])
+    page = b", ".join(found[first : first + page_size])
+    headers = {"Content-Type": media_types.OCI_INDEX} | ({"OCI-Filters-Applied": "artifactType"} if wanted else {})
+    if first + page_size < len(found):
+        headers["Link"] = f'</v2/{repository}/referrers/{digest}?from={first + page_size}>; rel="next"'
+    body = b'{"schemaVersion": 2, "mediaType": "%s", "manifests": [%s]}' % (media_types.OCI_INDEX.encode(), page)
+    return Answer(200, headers, body)
 
 
 def catalog_answer(content: Content, query: Mapping[str, Sequence[str]]) -> Answer:

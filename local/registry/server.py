@@ -32,6 +32,8 @@ class FakeRegistry:
     - `redirect_blobs_to`: blobs are redirected to another fake registry, with a query that stands for a signature.
     - `redirect_manifests_to`: manifests are redirected to another fake registry, which answers what it has itself.
     - `lists_repositories`: there is a catalog, as of CNCF distribution; the great public registries have none.
+    - `referrers_page`: there is an API for referrers, which lists so many on a page; None for none, as in distribution.
+    - `filters_referrers`: that API applies filters by artifact type.
     - `limit_bytes_per_second`: how fast one connection may carry bodies.
     """
 
@@ -44,6 +46,8 @@ class FakeRegistry:
         self.redirect_blobs_to: FakeRegistry | None = None
         self.redirect_manifests_to: FakeRegistry | None = None
         self.lists_repositories = True
+        self.referrers_page: int | None = None
+        self.filters_referrers = False
         self.limit_bytes_per_second: int | None = None
         self.content = Content()
         self._journal, self._faults, self._tokens = Journal(), Faults(), Tokens()
@@ -197,6 +201,8 @@ class FakeRegistry:
             return self._answer_blob(request, match)
         if match := routes.TAGS.fullmatch(request.path):
             return routes.tags_answer(self.content, match["repository"], parse_qs(request.query))
+        if self.referrers_page is not None and (match := routes.REFERRERS.fullmatch(request.path)):
+            return self._answer_referrers(request, match, self.referrers_page)
         if request.path == "/v2/_catalog" and self.lists_repositories:
             return routes.catalog_answer(self.content, parse_qs(request.query))
         if request.path == "/v2/":
@@ -208,6 +214,10 @@ class FakeRegistry:
             return Answer(307, {"Location": f"{self.redirect_manifests_to.url}{request.path}"})
         manifest = self.content.find_manifest(match["repository"], match["name"])
         return routes.manifest_answer(manifest, request.headers.get("accept", ""), self.lie_digest_header)
+
+    def _answer_referrers(self, request: RecordedRequest, match: re.Match[str], page: int) -> Answer:
+        query, filters = parse_qs(request.query), self.filters_referrers
+        return routes.referrers_answer(self.content, match["repository"], match["name"], query, page, filters=filters)
 
     def _answer_blob(self, request: RecordedRequest, match: re.Match[str]) -> Answer:
         digest = match["name"]

@@ -125,12 +125,13 @@ def _at_once(definition: Definition) -> int:
 
 
 def catch_findings(definition: Definition) -> Iterator[str]:
-    """Find tasks whose failure is not recorded."""
+    """Find tasks whose failure is neither recorded nor left to the next state, which is reached then as always."""
     for state in states(definition):
         if state.value["Type"] not in {"Task", "Map", "Parallel"} or state.caught_outside or _records(state.value):
             continue
         ways_out = {catch["Next"] for catch in state.value.get("Catch", []) if catch["ErrorEquals"] == ["States.ALL"]}
-        if not any(_records(state.scope["States"].get(way, {})) for way in ways_out):
+        goes_on = bool(ways_out) and ways_out == {state.value.get("Next")}
+        if not goes_on and not any(_records(state.scope["States"].get(way, {})) for way in ways_out):
             yield f"{state.name}: no Catch of States.ALL that leads to the outcome"
 
 

@@ -53,6 +53,13 @@ def test_refresh_that_is_deferred_ends_as_a_failure() -> None:
     assert states[way["Next"]]["Type"] == "Succeed"
 
 
+def test_failure_to_copy_referrers_leads_to_the_publish_of_the_image() -> None:
+    states = read_definition(real_template())["States"]
+    (caught,) = states["CopyReferrers"]["Catch"]
+    assert (states["CopyUnits"]["Next"], states["CopyReferrers"]["Next"]) == ("CopyReferrers", "PublishImage")
+    assert (caught["ErrorEquals"], caught["Next"]) == (["States.ALL"], "PublishImage")
+
+
 def copying(definition: dict[str, Any]) -> dict[str, Any]:
     found: dict[str, Any] = definition["States"]["CopyUnits"]["ItemProcessor"]["States"]
     return found
@@ -101,6 +108,8 @@ def when_throttled(definition: dict[str, Any]) -> dict[str, Any]:
         (CATCHES, drop("PlanCopy", "Catch")),
         (CATCHES, drop("CopyUnits", "Catch")),
         (CATCHES, drop("PublishImage", "Catch")),
+        (CATCHES, drop("CopyReferrers", "Catch")),
+        (CATCHES, set_state("CopyReferrers", Catch=[{"ErrorEquals": ["States.ALL"], "Next": "Failed"}])),
         (CATCHES, set_state("PlanCopy", Catch=[{"ErrorEquals": ["States.ALL"], "Next": "Failed"}])),
         (CATCHES, set_state("PlanCopy", Catch=[{"ErrorEquals": ["States.Timeout"], "Next": "RecordFailure"}])),
         (TIMEOUTS, drop("PlanCopy", "TimeoutSeconds")),

@@ -9,8 +9,8 @@ from local.images import LocalImage, make_image, make_index, push_image
 from local.registry import FakeRegistry
 from pullahead.errors import NotFoundError
 from pullahead.oci import Reference, Repository
+from pullahead.oci.referrers import fallback_tag
 from pullahead.registry.client import UpstreamRegistry
-from pullahead.registry.listings import fallback_tag
 from pullahead.rules.model import UpstreamSettings
 from tests.real_servers import docker_registry
 

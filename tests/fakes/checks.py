@@ -1,14 +1,17 @@
 """A service that checks mirrors, all of it in memory."""
 
 from collections.abc import Iterable
+from datetime import timedelta
 
 from local.images import LocalImage, make_image
 from pullahead.checks.check import CheckMirrors, CheckPorts, CheckResult
-from pullahead.messages import CheckRequest
+from pullahead.checks.late_referrers import LookForReferrers
+from pullahead.messages import CheckRequest, ReferrersOutcome
 from pullahead.mirrors.record import MirrorRecord
+from pullahead.mirrors.referrers import KnownReferrers
 from pullahead.oci import Digest
 from pullahead.rules.model import Mirror
-from tests.fakes.memory import FakeClock, FakeRecords, FakeRefreshExecutions
+from tests.fakes.memory import FakeCheckQueue, FakeClock, FakeRecords, FakeRefreshExecutions
 from tests.fakes.outcomes import FakeOutcomes, announcer
 from tests.fakes.samples import REPOSITORY, mirror, rules
 from tests.fakes.script import Script
@@ -26,7 +29,7 @@ class CheckingService:
         self.rules = rules(mirrors)
         self.upstream, self.target = FakeUpstream(self.script), FakeTarget(self.script)
         self.records, self.refreshes = FakeRecords(self.script), FakeRefreshExecutions(self.script)
-        self.clock = FakeClock()
+        self.queue, self.clock = FakeCheckQueue(self.script), FakeClock()
         self.outcomes = FakeOutcomes(self.script)
         self.announcer = announcer(self.records, self.clock, self.outcomes)
         for followed in self.rules.mirrors:
@@ -39,6 +42,10 @@ class CheckingService:
             self.announcer,
             self.clock,
             self.upstream.quota,
+            queue_looks=self.queue.send,
+        )
+        self.look = LookForReferrers(
+            lambda: self.rules, self.upstream, self.records, self.refreshes.start, self.announcer, self.clock
         )
         self.use_case = CheckMirrors(lambda: self.rules, self.ports)
 
@@ -62,6 +69,19 @@ class CheckingService:
                 digest=pushed,
             )
         )
+
+    def settle_referrers(self) -> None:
+        """Let the referrers of every mirror have been copied long ago, so that no look is due for half a day."""
+        since = self.clock() - timedelta(days=9, hours=12)
+        for key, record in self.records.stored.items():
+            if isinstance(record, MirrorRecord) and record.upstream_digest is not None:
+                known = KnownReferrers(record.upstream_digest, since, ReferrersOutcome("f"))
+                self.records.stored[key] = record.with_changes(referrers=known)
+
+    def look_as_queued(self) -> list[CheckResult]:
+        """Look for late referrers as often as checks have queued it."""
+        sent, self.queue.sent[:] = list(self.queue.sent), []
+        return [result for request in sent if isinstance(request, CheckRequest) for result in self.look(request)]
 
     def check_one(self, pushed: Digest | None = None) -> CheckResult:
         """Check the one mirror."""

@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, TypeVar
 
 from pullahead.errors import ConflictError, NewerRecordError, StorageError
-from pullahead.messages import CheckRequest, ListRequest, Queued, RefreshRequest
+from pullahead.messages import CheckRequest, ListRequest, Queued, ReferrerNamed, RefreshRequest
 from pullahead.mirrors.alert import Alert
 from pullahead.mirrors.record import DailyLimitRecord, MirrorRecord, Record, RuleRecord
 from pullahead.mirrors.store import Heartbeat, NewerRecord
@@ -169,6 +169,7 @@ class FakeCheckQueue:
         self.script = script or Script()
         self.sent: list[CheckRequest] = []
         self.listings: list[ListRequest] = []
+        self.referrers: list[ReferrerNamed] = []
         self.delays: list[int] = []
 
     def send(self, requests: Sequence[Queued], delay_seconds: int = 0) -> None:
@@ -176,3 +177,4 @@ class FakeCheckQueue:
             self.delays.extend(delay_seconds for _ in requests)
             self.sent.extend(request for request in requests if isinstance(request, CheckRequest))
             self.listings.extend(request for request in requests if isinstance(request, ListRequest))
+            self.referrers.extend(request for request in requests if isinstance(request, ReferrerNamed))

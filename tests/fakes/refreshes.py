@@ -9,10 +9,12 @@ from tests.fakes.samples import REPOSITORY, UPSTREAM
 BEGAN = datetime(2026, 11, 24, 9, tzinfo=UTC)
 
 
-def refresh_request(root: Descriptor, *, episode: int = 1, platforms: tuple[str, ...] = ()) -> RefreshRequest:
-    """Ask for a refresh of the one mirror to a root."""
+def refresh_request(
+    root: Descriptor, *, episode: int = 1, platforms: tuple[str, ...] = (), late: str = ""
+) -> RefreshRequest:
+    """Ask for a refresh of the one mirror to a root, or for the copy of its late referrers."""
     return RefreshRequest(
-        name=f"refresh-{root.digest[7:15]}-{episode}",
+        name=f"refresh-{root.digest[7:15]}-{episode}{late}",
         repository=REPOSITORY,
         tag="1.0",
         upstream=UPSTREAM,
@@ -20,6 +22,7 @@ def refresh_request(root: Descriptor, *, episode: int = 1, platforms: tuple[str,
         episode=episode,
         stale_since=BEGAN,
         platforms=platforms,
+        late=late,
     )
 
 

@@ -6,6 +6,7 @@ from fnmatch import fnmatchcase
 from itertools import takewhile
 
 from pullahead.errors import (
+    ConflictError,
     DigestMismatchError,
     ManifestRefusedError,
     MissingContentError,
@@ -16,7 +17,7 @@ from pullahead.errors import (
     UploadLostError,
 )
 from pullahead.oci import Descriptor, Digest, RawManifest, digest_of, parse_manifest
-from pullahead.oci.registries import RepositorySettings, Upload
+from pullahead.oci.registries import RepositorySettings, TaggedManifest, Upload
 from tests.fakes.script import Script
 
 
@@ -45,6 +46,8 @@ class FakeTarget:
     def __init__(self, script: Script | None = None, *, part_size: int = 10) -> None:
         self.script = script or Script()
         self.part_size = part_size
+        self.has_referrers_api = True
+        self.knows_versions = False
         self.bytes_received = 0  # of parts, also of those that were not stored
         self.pushes: list[tuple[Digest, str | None]] = []
         self.made_with: dict[str, RepositorySettings | None] = {}
@@ -63,6 +66,16 @@ class FakeTarget:
     def hold(self, repository: str, blobs: Mapping[Digest, bytes]) -> None:
         """Let a repository have blobs."""
         self._repositories[repository].blobs.update(blobs)
+
+    def peek(self, repository: str, tag: str) -> RawManifest | None:
+        """Show what a tag names, without a call."""
+        known = self._repositories[repository]
+        return known.manifests[known.tags[tag]] if tag in known.tags else None
+
+    def hold_manifest(self, repository: str, manifest: RawManifest, tag: str) -> None:
+        """Let a tag name a manifest, as another client would, without a call."""
+        self._repositories[repository].manifests[manifest.descriptor.digest] = manifest
+        self._repositories[repository].tags[tag] = manifest.descriptor.digest
 
     def make_immutable(self, repository: str) -> None:
         """Refuse to move tags from now on."""
@@ -139,9 +152,11 @@ class FakeTarget:
             blobs[blob.digest] = content
             del self._uploads[upload.id]
 
-    def put_manifest(self, repository: str, manifest: RawManifest, tag: str | None) -> None:
+    def put_manifest(self, repository: str, manifest: RawManifest, tag: str | None, *, if_version: str = "") -> None:
         with self.script.call("put_manifest"):
             known = self._find("put manifest", repository)
+            if self.knows_versions and if_version and known.tags.get(tag or "") != if_version:
+                raise ConflictError(f"{repository}:{tag} was moved")
             digest = manifest.descriptor.digest
             if digest_of(manifest.content) != digest:
                 raise _error(DigestMismatchError, "put manifest", repository, f"it is not {digest}")
@@ -152,6 +167,16 @@ class FakeTarget:
             if tag is not None:
                 known.tags[tag] = digest
             self.pushes.append((digest, tag))
+
+    def read_manifest(self, repository: str, tag: str) -> TaggedManifest | None:
+        with self.script.call("read_manifest"):
+            known = self._repositories.get(repository, _Repository())
+            digest = known.tags.get(tag)
+            return None if digest is None else TaggedManifest(known.manifests[digest], digest)
+
+    def lists_referrers(self, repository: str, digest: Digest) -> bool:  # noqa: ARG002 - the port has them
+        with self.script.call("lists_referrers"):
+            return self.has_referrers_api
 
     def present_manifests(self, repository: str, digests: Sequence[Digest]) -> Sequence[Digest]:
         with self.script.call("present_manifests"):

@@ -8,11 +8,12 @@ from local.images import LocalImage
 from pullahead.errors import DigestMismatchError, NotFoundError, RangeIgnoredError, RegistryUnavailableError, Side
 from pullahead.mirrors.rate_limit_budget import RemainingQuota, UpstreamUse
 from pullahead.oci import Descriptor, Digest, RawManifest, Reference, Repository, parse_reference
+from pullahead.oci.referrers import Referrer, read_referrer
 from tests.fakes.script import Script
 
 
 class FakeUpstream:
-    """Implements `pullahead.oci.registries.Upstream`. Tests set what it serves by `serve` and the like."""
+    """Implements `pullahead.oci.registries.CopySource`. Tests set what it serves by `serve` and the like."""
 
     def __init__(self, script: Script | None = None, *, piece_bytes: int = 4) -> None:
         self.script = script or Script()
@@ -21,6 +22,8 @@ class FakeUpstream:
         self.bytes_sent = 0
         self.urls: dict[str, bytes] = {}  # what can be read by URL
         self.urls_asked: list[str] = []
+        self.listed_kinds: dict[Digest, frozenset[str]] = {}  # of referrers; of the others a listing says nothing
+        self.false_referrers: dict[Digest, list[Descriptor]] = {}  # listed for a subject that they do not name
         self.quotas: dict[str, RemainingQuota] = {}  # what registries say that they leave of their limits
         self.forgotten: list[Repository] = []  # whose access was forgotten
         self._manifests: dict[tuple[Repository, str], RawManifest] = {}
@@ -39,6 +42,10 @@ class FakeUpstream:
     def serve_blob(self, digest: Digest, content: bytes) -> None:
         """Hold bytes under a digest, true or not."""
         self._blobs[digest] = content
+
+    def forget_blob(self, digest: Digest) -> None:
+        """Lose a blob."""
+        del self._blobs[digest]
 
     def serve_manifest(self, reference: str, manifest: RawManifest) -> None:
         """Hold one manifest, whatever it is."""
@@ -88,6 +95,27 @@ class FakeUpstream:
             if not tags:
                 raise NotFoundError("not found", operation="list_tags", side=Side.UPSTREAM, reference=str(repository))
             return tags
+
+    def list_referrers(self, subject: Reference, digest: Digest) -> tuple[Referrer, ...]:
+        with self.script.call("list_referrers"):
+            here = {
+                manifest.descriptor.digest: manifest
+                for (repository, _), manifest in self._manifests.items()
+                if repository == subject.repository
+            }
+            read = [(manifest, read_referrer(manifest)) for manifest in here.values()]
+            false = self.false_referrers.get(digest, [])
+            # As a registry lists them: what only the bytes of the config or the layers say is not there.
+            return tuple(
+                Referrer(manifest.descriptor, "", self.listed_kinds.get(manifest.descriptor.digest, frozenset()))
+                for manifest, content in read
+                if content.subject == digest
+            ) + tuple(Referrer(each, "") for each in false)
+
+    def find_manifest(self, reference: Reference) -> Descriptor | None:
+        with self.script.call("find_manifest"):
+            found = self._manifests.get((reference.repository, reference.locator))
+            return None if found is None else found.descriptor
 
     def list_repositories(self, registry: str, prefix: str) -> tuple[str, ...]:
         with self.script.call("list_repositories"):

@@ -16,7 +16,10 @@ from pullahead.messages import (
     OutcomeResult,
     PlanResult,
     PublishResult,
+    ReferrerNamed,
+    ReferrersOutcome,
     RefreshRequest,
+    Trouble,
     UnitRequest,
     read_queued,
 )
@@ -27,13 +30,20 @@ from tests.fakes.samples import UPSTREAM, digest, root
 NOW = datetime(2026, 11, 24, 9, 5, 0, 123456, tzinfo=UTC)
 UNIT = UnitRequest(refresh="r", unit=3, repository="mirror/app", upstream=UPSTREAM)
 REFRESH = refresh_request(root("new"))
+REFERRERS = ReferrersOutcome("f", 2, 500, 1, 1, 1, (Trouble("NotFoundError", "gone"),), ("too many",), (digest("new"),))
 MESSAGES: list[Message] = [
     CheckRequest(reason="schedule", repository="mirror/app", tags=("1.0", "2.0"), asked_at=NOW),
     CheckRequest(reason="push", repository="mirror/app", tags=("1.0",), asked_at=NOW, digest=digest("pushed")),
     CheckRequest("schedule", "mirror/app", ("1.0",), NOW, rule="team", upstream="quay.io/team/app"),
     ListRequest(rule="team", asked_at=NOW),
     ListRequest(rule="team", asked_at=NOW, upstream="quay.io/team/app"),
+    ReferrerNamed("quay.io/team/app", digest("image"), NOW),
+    CheckRequest("referrers", "mirror/app", ("1.0",), NOW),
     REFRESH,
+    refresh_request(root("new"), late="0f3a-1"),
+    UnitRequest("r", 4, "mirror/app", UPSTREAM, optional=True),
+    PlanResult((UNIT,), 1, 10, 20, referrer_units=(UNIT,), referrers=2),
+    PublishResult(digest("new"), referrers=REFERRERS),
     refresh_request(root("new"), platforms=("linux/amd64", "linux/arm64/v8")),
     UNIT,
     UnitRequest("r", 0, "mirror/app", UPSTREAM, rounds=2, bytes_copied=5, stalled_rounds=1, done=True),

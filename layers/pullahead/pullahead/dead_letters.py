@@ -12,7 +12,7 @@ from typing import Literal, NamedTuple, Protocol
 from pullahead.checks.ecr_events import AccountRegion, IgnoredEvent, read_ecr_event
 from pullahead.clock import Clock
 from pullahead.errors import ConfigError, InvalidEventError, StorageError
-from pullahead.messages import AwsEvent, ListRequest, StartWaitingRequest, read_queued
+from pullahead.messages import AwsEvent, ListRequest, ReferrerNamed, StartWaitingRequest, read_queued
 from pullahead.on_demand.cloudtrail import Pull, read_pull
 from pullahead.text import one_line, public_text
 
@@ -174,6 +174,8 @@ def _checked(body: str) -> str | None:
         return "start of waiting refreshes"
     if isinstance(request, ListRequest):
         return f"the listing of rule {request.rule}"
+    if isinstance(request, ReferrerNamed):
+        return f"late referrers of {request.upstream}@{request.subject}"
     return _tags(request.repository, request.tags)
 
 

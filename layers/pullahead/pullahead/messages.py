@@ -62,10 +62,11 @@ class CheckRequest(Message, frozen=True):
 
     Where a rule for a namespace selected the tags, `rule` names it and `upstream` the repository that it found.
     `settled`: the event behind the check was merged with others before; the check is made.
-    `cache_failure`: why ECR's pull through cache could not fetch the tag.
+    `cache_failure`: why ECR's pull through cache could not fetch the tag. The reason `referrers` asks for no check, but
+    to look for referrers that came after their images.
     """
 
-    reason: Literal["schedule", "manual", "push", "delete", "cache", "webhook", "pull"]
+    reason: Literal["schedule", "manual", "push", "delete", "cache", "webhook", "pull", "referrers"]
     repository: str
     tags: _Tags
     asked_at: _Moment
@@ -78,7 +79,7 @@ class CheckRequest(Message, frozen=True):
     @property
     def is_settled(self) -> bool:
         """Whether the check is made without merging: no event is behind it, or that was merged before."""
-        return self.settled or self.reason in ("schedule", "manual")
+        return self.settled or self.reason in ("schedule", "manual", "referrers")
 
 
 class ListRequest(Message, frozen=True, tag_field="kind", tag="list"):
@@ -87,6 +88,17 @@ class ListRequest(Message, frozen=True, tag_field="kind", tag="list"):
     rule: str
     asked_at: _Moment
     upstream: str | None = None
+
+
+class ReferrerNamed(Message, frozen=True, tag_field="kind", tag="referrer"):
+    """A webhook has named a tag that keeps referrers: look for those of the mirrors that serve their subject.
+
+    `subject` is how its digest begins: of sha512 a tag has only half.
+    """
+
+    upstream: str
+    subject: Annotated[str, msgspec.Meta(pattern="^sha(256|512):[0-9a-f]{64}$")]
+    asked_at: _Moment
 
 
 class ScanFinished(Message, frozen=True, tag_field="kind", tag="scan"):
@@ -119,7 +131,7 @@ class AwsEvent(Message, frozen=True, forbid_unknown_fields=False, rename="kebab"
     detail: dict[str, Any]
 
 
-Queued = CheckRequest | ListRequest | StartWaitingRequest
+Queued = CheckRequest | ListRequest | ReferrerNamed | StartWaitingRequest
 """What Pullahead sends to the checks queue."""
 
 Received = Queued | AwsEvent
@@ -139,14 +151,19 @@ def read_queued(text: str | bytes) -> Received:
         raise InvalidEventError(f"a message of the checks queue: {error}") from error
     if form.detail_type is not None:
         return AwsEvent.from_json(text)
-    by_kind: dict[str, type[ListRequest | StartWaitingRequest]] = {"list": ListRequest, "fill": StartWaitingRequest}
+    by_kind: dict[str, type[ListRequest | ReferrerNamed | StartWaitingRequest]] = {
+        "list": ListRequest,
+        "referrer": ReferrerNamed,
+        "fill": StartWaitingRequest,
+    }
     return by_kind.get(form.kind, CheckRequest).from_json(text)
 
 
 class RefreshRequest(Message, frozen=True):
     """Make `repository:tag` serve the manifest `root` of `upstream`. The input of the state machine.
 
-    With platforms, an index is published with these alone. Two requests for the same mirror, digest, platforms and
+    With platforms, an index is published with these alone. `late` identifies referrers that came after the image: they
+    alone are copied then, and the tag is left alone. Two requests for the same mirror, digest, platforms and
     episode are equal in every field, and so start one execution.
     """
 
@@ -158,6 +175,7 @@ class RefreshRequest(Message, frozen=True):
     episode: int
     stale_since: _Moment
     platforms: tuple[str, ...] = ()
+    late: str = ""
 
     @property
     def source(self) -> Reference:
@@ -171,7 +189,10 @@ class RefreshRequest(Message, frozen=True):
 
 
 class UnitRequest(Message, frozen=True):
-    """Copy one unit of a plan, or continue it. The result is the next request, until it is `done`."""
+    """Copy one unit of a plan, or continue it. The result is the next request, until it is `done`.
+
+    A blob of an `optional` unit that cannot be copied is noted, and does not fail the unit.
+    """
 
     refresh: str
     unit: _Count
@@ -181,6 +202,7 @@ class UnitRequest(Message, frozen=True):
     bytes_copied: _Count = 0
     stalled_rounds: _Count = 0
     done: bool = False
+    optional: bool = False
 
     def to_event(self) -> dict[str, Any]:
         """Make a plain JSON value; it always has `done`, which the Choice state reads."""
@@ -188,23 +210,53 @@ class UnitRequest(Message, frozen=True):
 
 
 class PlanResult(Message, frozen=True):
-    """The result of plan_copy: the units to copy, and the size of the plan."""
+    """The result of plan_copy: the units to copy, those of the image and then those of its referrers; and the size of
+    the plan."""
 
     units: tuple[UnitRequest, ...]
     manifests: int
     bytes_missing: int
     bytes_present: int
+    referrer_units: tuple[UnitRequest, ...] = ()
+    referrers: int = 0
 
     def to_event(self) -> dict[str, Any]:
-        """Make a plain JSON value in which every unit has `done`."""
-        return {**super().to_event(), "units": [unit.to_event() for unit in self.units]}
+        """Make a plain JSON value, which always has both lists, and in which every unit has `done`."""
+        units = {"units": self.units, "referrer_units": self.referrer_units}
+        return {**super().to_event(), **{name: [unit.to_event() for unit in some] for name, some in units.items()}}
+
+
+class Trouble(msgspec.Struct, frozen=True):
+    """Why a referrer was not copied, or could not be looked for: the class of the error, and its message."""
+
+    kind: str
+    text: str
+
+
+class ReferrersOutcome(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What became of the referrers of an image. `copied` are in the target; `subjects` are the manifests that they were
+    looked for of, where these are few; `troubles` are the first ones of `failed`."""
+
+    fingerprint: str
+    copied: int = 0
+    bytes: int = 0
+    excluded: int = 0
+    not_applicable: int = 0
+    failed: int = 0
+    troubles: tuple[Trouble, ...] = ()
+    limits: tuple[str, ...] = ()
+    subjects: tuple[Digest, ...] = ()
 
 
 class PublishResult(Message, frozen=True):
-    """The result of publish_image: the digest under the tag, which is not upstream's where platforms were selected."""
+    """The result of publish_image: the digest under the tag, which is not upstream's where platforms were selected.
+
+    `referrers` is None where the rule copies none.
+    """
 
     digest: Digest
     superseded: bool = False
+    referrers: ReferrersOutcome | None = None
 
 
 _MAX_FAILURE_CHARACTERS = 2_000  # it is stored in records, of which a review reads thousands; a cause may have 32 KB
@@ -239,6 +291,7 @@ class OutcomeRequest(Message, frozen=True):
     started_at: _Moment
     published: PublishResult | None = None
     units: tuple[UnitRequest, ...] = ()
+    referrer_units: tuple[UnitRequest, ...] = ()
     error: Failure | None = None
 
 

@@ -31,6 +31,7 @@ def test_hundred_fresh_tags_cost_one_request_to_ecr_and_one_to_the_store() -> No
     for tag in tags:
         service.publish(tag=tag)
     service.check(*tags)
+    service.settle_referrers()
     service.script.resume()
     assert [result.state for result in service.check(*tags)] == [State.FRESH] * 100
     assert (service.script.count("published_digests"), service.script.count("load")) == (1, 1)

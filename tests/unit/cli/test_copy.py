@@ -7,12 +7,15 @@ from typing import NamedTuple
 
 import pytest
 
-from local.images import make_image, make_index
+from local.artifacts import cosign2_signature, sbom
+from local.images import LocalImage, make_image, make_index
 from local.registry import FakeRegistry
 from local.tests.ecr.harness import RunningEcr
 from pullahead.cli.copy import summary_document, summary_text
 from pullahead.oci import digest_of, parse_reference
+from pullahead.oci.referrers import fallback_tag
 from pullahead.standalone.copy_image import CopySummary
+from pullahead.text import size_text
 from tests.unit.cli.conftest import Ran, Run
 
 AMD64 = make_image([70_000, 1_000], seed=1)
@@ -167,6 +170,48 @@ def test_summary_document_has_every_figure() -> None:
         "blobs_present": 2,
         "blobs_mounted": 1,
         "blobs_foreign": 0,
+        "referrers": None,
         "seconds": 3.2,
         "megabytes_per_second": 671.1,
     }
+
+
+class TestReferrers:
+    BILL, SIGNATURE = sbom(INDEX.root.descriptor), cosign2_signature(AMD64.root.descriptor)
+    SIG_TAG = f"{fallback_tag(AMD64.digest)}.sig"
+
+    @pytest.fixture(autouse=True)
+    def pushed(self, copies: Copies) -> None:
+        copies.source.referrers_page = 10
+        copies.source.push(self.BILL, "team/app")
+        copies.source.push(self.SIGNATURE, "team/app", self.SIG_TAG)
+
+    def test_they_are_not_looked_for_unless_asked_for(self, copies: Copies) -> None:
+        assert copies.copy("--json").document["referrers"] is None
+        assert copies.source.count("GET", "/referrers/") == copies.source.count("HEAD", "sha256-") == 0
+
+    def test_they_are_copied_and_counted(self, copies: Copies) -> None:
+        ran = copies.copy("--referrers")
+        assert ran.code == 0
+        size = sum(len(each.root.content) + sum(map(len, map(each.read_blob, each.blobs))) for each in self.every)
+        assert ran.out.splitlines()[-1] == f"  referrers  2 at the target ({size_text(size)})"
+        assert copies.tags()[self.SIG_TAG] == self.SIGNATURE.digest
+
+    def test_they_are_copied_of_an_image_that_is_there(self, copies: Copies) -> None:
+        copies.copy()
+        ran = copies.copy("--referrers")
+        assert (ran.code, ran.out.splitlines()[0][:13]) == (0, "nothing to do")
+        assert copies.copy("--referrers", "--json").document["referrers"]["copied"] == 2
+
+    def test_one_that_fails_is_reported_and_the_image_is_copied(self, copies: Copies) -> None:
+        copies.source.content.delete_blob("team/app", list(self.BILL.blobs)[-1])
+        ran = copies.copy("--referrers")
+        assert ran.code == 1
+        assert self.BILL.digest in ran.err
+        assert "1 at the target" in ran.out.splitlines()[-1]
+        assert "1 failed" in ran.out.splitlines()[-1]
+        assert copies.tags()["1.0"] == INDEX.digest
+
+    @property
+    def every(self) -> tuple[LocalImage, LocalImage]:
+        return self.BILL, self.SIGNATURE

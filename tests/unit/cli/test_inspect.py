@@ -4,9 +4,11 @@ import json
 
 import pytest
 
+from local.artifacts import cosign2_signature, notation_signature, sbom
 from local.images import LocalImage, make_image, make_index
 from local.registry import FakeRegistry
 from pullahead.oci import RawManifest, describe, digest_of, media_types
+from pullahead.oci.referrers import fallback_tag
 from tests.unit.cli.conftest import Run
 
 AMD64 = make_image([70_000, 1_000], seed=1)
@@ -175,3 +177,40 @@ def test_control_characters_in_a_platform_are_removed(registry: FakeRegistry, ru
 
 def test_quiet_writes_nothing(registry: FakeRegistry, run: Run) -> None:
     assert run("inspect", reference(registry), "--quiet") == (0, "", "")
+
+
+def test_tags_of_cosign_are_shown(registry: FakeRegistry, run: Run) -> None:
+    signature = cosign2_signature(AMD64.root.descriptor)
+    tag = f"{fallback_tag(AMD64.digest)}.sig"
+    registry.push(signature, "team/app", tag)
+    assert f"    tag {tag} {signature.digest}" in run("inspect", reference(registry)).out.splitlines()
+    _, amd64, _ = run("inspect", reference(registry), "--json").document["manifests"]
+    assert [(each["tag"], each["digest"]) for each in amd64["tagged"]] == [(tag, signature.digest)]
+
+
+def test_both_sides_are_compared(registry: FakeRegistry, run: Run) -> None:
+    registry.referrers_page = 10
+    registry.push(INDEX, "mirror/app", "1.0")
+    shared, missing = sbom(INDEX.root.descriptor), notation_signature(AMD64.root.descriptor)
+    own = cosign2_signature(ARM64.root.descriptor)
+    registry.push(shared, "team/app")
+    registry.push(shared, "mirror/app")
+    registry.push(missing, "team/app")
+    registry.push(own, "mirror/app", f"{fallback_tag(ARM64.digest)}.sig")
+    copy = f"{registry.host}/mirror/app:1.0"
+    lines = run("inspect", reference(registry), copy).out.splitlines()
+    assert f"  {INDEX.digest}: 1 at both sides" in lines
+    assert f"    only at {registry.host}/team/app: {missing.digest}" in lines
+    assert f"    only at {registry.host}/mirror/app: {fallback_tag(ARM64.digest)}.sig@{own.digest}" in lines
+    assert lines[-1] == f"1 at both sides, 1 missing at {copy}"
+    document = run("inspect", reference(registry), copy, "--json").document["copy"]
+    assert document["reference"] == copy
+    by_subject = {each["subject"]: each for each in document["referrers"]}
+    assert by_subject[INDEX.digest]["both"] == [shared.digest]
+    assert by_subject[AMD64.digest]["missing"] == [missing.digest]
+
+
+def test_copy_whose_referrers_may_not_be_listed_is_unknown(registry: FakeRegistry, run: Run) -> None:
+    registry.fail("GET", "/mirror/app/referrers/", 403, times=10)
+    lines = run("inspect", reference(registry), f"{registry.host}/mirror/app:1.0").out.splitlines()
+    assert any(line.startswith(f"  {INDEX.digest}: unknown: listing referrers") for line in lines)

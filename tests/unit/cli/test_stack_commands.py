@@ -18,7 +18,9 @@ from pullahead.cli.status import MirrorRow, read_status, show_status, status_lin
 from pullahead.cli.why import show_why
 from pullahead.dashboard.mirror_rows import row_of
 from pullahead.errors import ConfigError
+from pullahead.messages import ReferrersOutcome
 from pullahead.mirrors.record import Past, RefreshFailure, State, Transition, Trigger, transitions_of
+from pullahead.mirrors.referrers import KnownReferrers
 from pullahead.mirrors.store import Heartbeat
 from pullahead.rules.mirror_key import MirrorKey, RuleKey
 from pullahead.rules.tag_patterns import PatternKind, TagPattern, TagSelection
@@ -60,6 +62,10 @@ def drawn(*mirrors: MirrorRow, width: int = 200, checked_at: datetime | None = N
     return text.getvalue().splitlines()
 
 
+def copied(count: int, failed: int = 0) -> KnownReferrers:
+    return KnownReferrers(digest("a"), NOW, ReferrersOutcome("f", count, 500, failed=failed))
+
+
 class TestStatus:
     def test_stale_mirror_is_exit_code_three_with_check_and_zero_without(self, stack: FakeStack, out: Outputs) -> None:
         assert show_status(status("--check"), stack.deployed) == 3
@@ -77,6 +83,12 @@ class TestStatus:
         assert [each["mirror"] for each in json.loads(out())["mirrors"]] == [str(KEY)]
         del stack.records.stored[KEY]
         assert show_status(status("--stale", "--check"), stack.deployed) == 0
+
+    def test_stale_shows_fresh_mirrors_whose_referrers_failed(self, stack: FakeStack, out: Outputs) -> None:
+        stack.records.stored = {KEY: fresh(KEY, NOW, referrers=copied(1, failed=1))}
+        assert show_status(status("--stale", "--check", "--json"), stack.deployed) == 0
+        (mirror,) = json.loads(out())["mirrors"]
+        assert (mirror["state"], mirror["referrers"], mirror["referrers_failed"]) == ("FRESH", 1, 1)
 
     def test_expiring_record_is_not_shown(self, stack: FakeStack, out: Outputs) -> None:
         stack.records.stored[KEY] = stack.records.stored[KEY].with_changes(expires_at=NOW)
@@ -125,9 +137,19 @@ class TestTable:
         failure = RefreshFailure(digest("a"), "TagImmutableError", "immutable.", True, 1, NOW + timedelta(hours=5))
         record = unfresh(KEY, State.BLOCKED, NOW - timedelta(hours=3), failure=failure)
         _, row, summary = drawn(MirrorRow(row_of(record, NOW)))
-        blocked = ["■", "BLOCKED", str(KEY), "3", "h", "-", "immutable;", "next", "retry", "in", "5", "h"]
+        blocked = ["■", "BLOCKED", str(KEY), "3", "h", "-", "-", "immutable;", "next", "retry", "in", "5", "h"]
         assert row.split() == blocked
         assert summary.rstrip() == "1 BLOCKED; no checks sent yet, 2026-11-24 09:00 UTC"
+
+    def test_referrers_are_counted_and_those_that_failed_are_named(self) -> None:
+        records = (
+            fresh(KEY, NOW, referrers=copied(3)),
+            fresh(f"{REPOSITORY}:2", NOW, referrers=copied(1, failed=2)),
+            fresh(f"{REPOSITORY}:3", NOW),
+        )
+        _, *rows, summary = drawn(*(MirrorRow(row_of(record, NOW)) for record in records))
+        assert [row.split()[5:] for row in rows] == [["3"], ["1", "2", "referrers", "failed"], ["-"]]
+        assert "4 referrers, 2 failed; " in summary
 
     def test_markup_in_names_is_not_interpreted(self) -> None:
         record = unfresh("mirror/[red]x:1", State.UNKNOWN, NOW, error="[link=http://a]b", error_kind="E")

@@ -17,11 +17,14 @@ from pullahead.dashboard.explain import (
 )
 from pullahead.dashboard.find_subjects import parse_named_image
 from pullahead.errors import AccessDeniedError, RegistryUnavailableError, Side
+from pullahead.messages import ReferrersOutcome, Trouble
 from pullahead.mirrors.alert import AlertKind, SentAlert
 from pullahead.mirrors.judge import Observation
 from pullahead.mirrors.record import LastRefresh, MirrorRecord, Published, Record, RefreshFailure, State
+from pullahead.mirrors.referrers import KnownReferrers
+from pullahead.oci import Digest
 from pullahead.rules.mirror_key import RuleKey
-from pullahead.rules.model import Mirror, Rule
+from pullahead.rules.model import NO_REFERRERS, Mirror, Rule
 from pullahead.rules.tag_patterns import PatternKind, TagPattern, TagSelection
 from tests.fakes.memory import FakeClock
 from tests.fakes.records import fresh, listing_record, unfresh
@@ -310,3 +313,36 @@ class TestNeverCopied:
     def test_no_step_says_that_ecr_serves_a_copy(self, state: State, is_paused: bool) -> None:
         steps = steps_of(stale(state, upstream_digest=None, published_digest=None), is_paused=is_paused)
         assert not any("last copy" in text or "copy in ECR stays" in text for text in steps.values())
+
+
+class TestReferrers:
+    def steps(self, outcome: ReferrersOutcome | None, *, of: Digest = A, **more: Any) -> dict[str, str]:
+        known = None if outcome is None else KnownReferrers(of, NOW, outcome, **more)
+        record = fresh(KEY, NOW, upstream_digest=A, published_digest=A, referrers=known)
+        return steps_of(record, followed=more.pop("followed", FOLLOWED))
+
+    def test_they_are_counted(self) -> None:
+        outcome = ReferrersOutcome("f", 3, 20_480, 1, 2, limits=("it has more than 1000 referrers",))
+        assert self.steps(outcome)["referrers"] == (
+            "3 in ECR (20.0 KiB), 1 left out by type, 2 of upstream's whole index, not applicable to the platforms; "
+            "it has more than 1000 referrers"
+        )
+
+    def test_failures_say_why_and_when_they_are_retried(self) -> None:
+        trouble = Trouble("ManifestRefusedError", "ECR refuses it.")
+        outcome = ReferrersOutcome("f", 1, 500, failed=1, troubles=(trouble,))
+        steps = self.steps(outcome, retry_at=NOW + timedelta(hours=5), alerted=True)
+        assert steps["referrers"] == "1 in ECR (500 B), 1 failed"
+        assert steps["failed referrers"] == ("ManifestRefusedError: ECR refuses it; retried after 2026-11-24 14:00 UTC")
+        assert steps["alerts"] == "REFERRERS_FAILED, not sent yet"
+
+    def test_what_is_not_known_is_said(self) -> None:
+        assert self.steps(None)["referrers"] == "not looked for yet"
+        assert self.steps(ReferrersOutcome("f", 3), of=B)["referrers"] == (
+            "those of upstream's new digest are copied with it"
+        )
+
+    def test_rule_that_copies_none_is_said(self) -> None:
+        record = fresh(KEY, NOW, upstream_digest=A, published_digest=A)
+        steps = steps_of(record, followed=mirror()._replace(referrers=NO_REFERRERS))
+        assert steps["referrers"] == "not copied: the rule says so"

@@ -10,10 +10,12 @@ import pytest
 from jsonschema import Draft202012Validator  # type: ignore[import-untyped]
 
 from local.outcome_schema import schema_text
+from pullahead.messages import ReferrersOutcome
 from pullahead.mirrors.alert import AlertKind
 from pullahead.mirrors.outbox import with_outcome_events, with_scan
 from pullahead.mirrors.outcome_event import OutcomeEvent, OutcomeKind, Scan
 from pullahead.mirrors.record import LastRefresh, MirrorRecord, State
+from pullahead.mirrors.referrers import KnownReferrers
 from pullahead.rules.mirror_key import MirrorKey
 from tests.fakes.samples import digest
 
@@ -23,6 +25,7 @@ BEGAN: Final = datetime(2026, 11, 24, 9, 0, 5, tzinfo=UTC)
 KEY, RULE = MirrorKey("mirror/nginx", "1.27"), "docker.io/library/nginx"
 OLD, NEW = digest("nginx-1.27.2"), digest("nginx-1.27.3")
 EXECUTION = "arn:aws:states:eu-west-1:123456789012:execution:pullahead-refresh:mirror-nginx-1-27-2-9f86d081884c7d65"
+LATE_EXECUTION = f"{EXECUTION[:-16]}60303ae22b998861"
 FRESH = MirrorRecord(
     KEY, f"{RULE}:1.27", State.FRESH, BEGAN - timedelta(days=20), None, upstream_digest=OLD, published_digest=OLD
 )
@@ -31,17 +34,27 @@ FRESH = MirrorRecord(
 def sample_events() -> dict[str, OutcomeEvent]:
     """Let a mirror fall behind for long, be refreshed and scanned, and go."""
     late, done = BEGAN + timedelta(minutes=95), BEGAN + timedelta(minutes=96, seconds=30)
+    signed = KnownReferrers(NEW, done, ReferrersOutcome("3fb1", 1, 2204), execution=EXECUTION)
     last = LastRefresh(done, 41.5, 5790.0, 71_823_104, EXECUTION, NEW)
     stale = next_of(FRESH, BEGAN, state=State.STALE, since=BEGAN, unfresh_since=BEGAN, upstream_digest=NEW)
     alerted = stale.with_changes(alerted=(AlertKind.STALE,), outbox=())
-    again = {"state": State.FRESH, "since": done, "unfresh_since": None, "alerted": (), "last_refresh": last}
+    again = {
+        "state": State.FRESH,
+        "since": done,
+        "unfresh_since": None,
+        "alerted": (),
+        "last_refresh": last,
+        "referrers": signed,
+    }
     fresh = next_of(alerted, done, published_digest=NEW, **again)
     counts = {"HIGH": 1, "MEDIUM": 4, "UNTRIAGED": 2}
     scanned = with_scan(fresh, Scan(NEW, counts, late + timedelta(minutes=3)), RULE, late + timedelta(minutes=3))
+    more = KnownReferrers(NEW, done, ReferrersOutcome("9c40", 2, 81_920), execution=LATE_EXECUTION)
+    attested = next_of(scanned.with_changes(outbox=()), late + timedelta(minutes=20), referrers=more)
     gone_at = BEGAN + timedelta(days=9)
     gone = next_of(scanned.with_changes(outbox=()), gone_at, state=State.GONE, since=gone_at, unfresh_since=gone_at)
-    events = [*stale.outbox, *scanned.outbox, *gone.outbox]
-    return {event.kind.value.removeprefix("Mirror ").lower(): event for event in events}
+    events = [*stale.outbox, *scanned.outbox, *attested.outbox, *gone.outbox]
+    return {event.kind.value.removeprefix("Mirror ").lower().replace(" ", "_"): event for event in events}
 
 
 def next_of(record: MirrorRecord, at: datetime, **changes: Any) -> MirrorRecord:
@@ -74,7 +87,8 @@ def test_published_schema_is_that_of_the_code() -> None:
 
 def test_there_is_a_sample_of_every_kind_and_no_other() -> None:
     names = {path.name.split(".")[1] for path in (ROOT / "events").glob("outcome.*.json")}
-    assert names == {kind.value.removeprefix("Mirror ").lower() for kind in OutcomeKind} == sample_events().keys()
+    kinds = {kind.value.removeprefix("Mirror ").lower().replace(" ", "_") for kind in OutcomeKind}
+    assert names == kinds == sample_events().keys()
 
 
 @pytest.mark.parametrize("name", sorted(sample_events()))

@@ -12,9 +12,10 @@ from pullahead.mirrors.record import MirrorRecord, State
 from pullahead.oci import Digest
 from pullahead.refresh.plan import CopyPlan, manifest_key, plan_copy, plan_key
 from pullahead.refresh.publish import publish_image
+from pullahead.rules.model import NO_REFERRERS
 from tests.fakes.memory import FakePlanStore, FakeRecords
 from tests.fakes.refreshes import BEGAN, refresh_request
-from tests.fakes.samples import KEY, REPOSITORY, UPSTREAM, digest, failed, rules
+from tests.fakes.samples import KEY, REPOSITORY, UPSTREAM, digest, failed, mirror, rules
 from tests.fakes.script import Killed, Script
 from tests.fakes.target import FakeTarget
 from tests.fakes.upstream import FakeUpstream
@@ -39,7 +40,7 @@ class Publishing:
         self.records.stored[KEY] = known.with_changes(platforms=platforms)
         upstream = FakeUpstream()
         upstream.serve(image, UPSTREAM)
-        plan_copy(self.request, rules(), upstream, self.target, self.plans)
+        plan_copy(self.request, rules([mirror()._replace(referrers=NO_REFERRERS)]), upstream, self.target, self.plans)
         self.target.hold(REPOSITORY, {digest: image.read_blob(digest) for digest in image.blobs})
         self.script.resume()
 

@@ -3,12 +3,14 @@
 import pytest
 
 from pullahead.errors import StorageError
+from pullahead.messages import RefreshRequest
 from pullahead.mirrors.record import State
 from pullahead.refresh.ports import StartResult
 from pullahead.refresh.queue import SLOT_DURATION, StartedWaiting
+from pullahead.refresh.request import late_request
 from pullahead.rules.model import Rules
 from tests.fakes.queueing import HOST, OTHER_HOST, QueueingService
-from tests.fakes.samples import digest, mirror, rules
+from tests.fakes.samples import digest, mirror, root, rules
 
 
 class TestFreeSlots:
@@ -253,3 +255,40 @@ class TestDropped:
         assert len(queue.one.start_waiting().dropped) == 1000
         assert queue.script.count("load") <= 1000 / 20
         assert len(queue.one.start_waiting().dropped) == 500
+
+
+class TestLateReferrers:
+    """Copies of referrers that came after their image, which is fresh."""
+
+    def late(self, queue: QueueingService, tag: str) -> RefreshRequest:
+        queue.stale(tag)
+        key = mirror(tag).key
+        record = queue.records.stored[key].with_changes(state=State.FRESH, unfresh_since=None)
+        queue.records.stored[key] = record
+        return late_request(mirror(tag), root(f"{tag}-1"), record, "f1", queue.clock())
+
+    def test_they_wait_behind_stale_images(self) -> None:
+        queue = QueueingService(1, "1", "2", "3")
+        queue.ask(queue.stale("1"), self.late(queue, "2"), queue.stale("3", hours=0.1))
+        queue.one.start_waiting(queue.end("1"))
+        queue.one.start_waiting(queue.end("3"))
+        assert queue.started_tags == ["1", "3", "2"]
+
+    def test_they_are_dropped_where_upstream_has_moved(self) -> None:
+        queue = QueueingService(1, "1", "2")
+        request = self.late(queue, "2")
+        queue.ask(queue.stale("1"), request)
+        record = queue.records.stored[mirror("2").key]
+        queue.records.stored[record.key] = record.with_changes(upstream_digest=digest("newer"))
+        queue.one.start_waiting(queue.end("1"))
+        assert queue.started_tags == ["1"]
+        assert queue.waiting_refreshes.waiting == {}
+
+    def test_copy_that_had_ended_is_left_to_the_next_look(self) -> None:
+        queue = QueueingService(1, "1", "2")
+        request = self.late(queue, "2")
+        queue.ask(queue.stale("1"), request)
+        queue.refreshes.statuses[request.name] = StartResult.ENDED
+        before = queue.records.stored[mirror("2").key]
+        queue.one.start_waiting(queue.end("1"))
+        assert queue.records.stored[mirror("2").key] == before

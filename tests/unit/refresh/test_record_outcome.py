@@ -1,14 +1,26 @@
 """How the outcome of a refresh is recorded and published."""
 
 import pytest
+from msgspec import UNSET, structs
 
 from pullahead.errors import ConflictError, InvalidEventError, StorageError
-from pullahead.messages import Failure, OutcomeRequest, OutcomeResult
+from pullahead.messages import (
+    Failure,
+    OutcomeRequest,
+    OutcomeResult,
+    PublishResult,
+    ReferrersOutcome,
+    RefreshRequest,
+    Trouble,
+    UnitRequest,
+)
+from pullahead.mirrors.alert import AlertKind
+from pullahead.mirrors.outcome_event import OutcomeEvent
 from pullahead.mirrors.record import LastRefresh, MirrorRecord, State
 from pullahead.refresh.record_outcome import record_outcome
 from pullahead.rules.model import Rules
 from tests.fakes.memory import FakeClock, FakeRecords
-from tests.fakes.outcomes import announcer
+from tests.fakes.outcomes import FakeOutcomes, announcer
 from tests.fakes.refreshes import BEGAN, outcome, refresh_request
 from tests.fakes.samples import KEY, UPSTREAM, digest, root, rules
 from tests.fakes.script import Killed, Script
@@ -24,6 +36,7 @@ class Recording:
     def __init__(self, **changes: object) -> None:
         self.script = Script()
         self.records, self.clock = FakeRecords(self.script), FakeClock(BEGAN)
+        self.outcomes = FakeOutcomes(Script())
         stale = MirrorRecord(
             KEY,
             UPSTREAM,
@@ -38,7 +51,13 @@ class Recording:
         self.clock.advance(minutes=2)
 
     def run(self, ended: OutcomeRequest, known: Rules | None = None) -> OutcomeResult:
-        return record_outcome(ended, known or rules(), self.records, announcer(self.records, self.clock), self.clock)
+        return record_outcome(
+            ended, known or rules(), self.records, announcer(self.records, self.clock, self.outcomes), self.clock
+        )
+
+    @property
+    def sent(self) -> list[OutcomeEvent]:
+        return self.outcomes.published
 
     @property
     def record(self) -> MirrorRecord:
@@ -168,3 +187,84 @@ def test_no_event_is_sent_where_the_record_cannot_be_written(error: Exception) -
     with pytest.raises(type(error)):
         recording.run(outcome(REQUEST, error=IMMUTABLE))
     assert recording.records.decided == []
+
+
+class TestReferrers:
+    GOOD = ReferrersOutcome("f1", 2, 500, subjects=(NEW.digest,))
+    REFUSED = Trouble("ManifestRefusedError", "ECR refuses it")
+    BROKEN = ReferrersOutcome("f1", 1, 300, failed=1, troubles=(REFUSED,))
+    LATE = refresh_request(NEW, late="f2-0")
+
+    def ended(self, request: RefreshRequest, referrers: ReferrersOutcome | None) -> OutcomeRequest:
+        well = outcome(request)
+        return structs.replace(well, published=PublishResult(NEW.digest, referrers=referrers))
+
+    def test_they_are_recorded_with_their_image(self) -> None:
+        recording = Recording()
+        assert recording.run(self.ended(REQUEST, self.GOOD)).state == "FRESH"
+        known = recording.record.referrers
+        assert known is not None
+        assert (known.digest, known.since, known.outcome) == (NEW.digest, recording.clock(), self.GOOD)
+
+    def test_failure_leaves_the_image_fresh_and_is_alerted_once(self) -> None:
+        recording = Recording()
+        recording.run(self.ended(REQUEST, self.BROKEN))
+        recording.run(self.ended(self.LATE, self.BROKEN))
+        assert recording.record.state is State.FRESH
+        assert recording.alerts == ["REFERRERS_FAILED"]
+        assert recording.record.open_alerts == (AlertKind.REFERRERS_FAILED,)
+
+    def test_late_success_ends_the_alert(self) -> None:
+        recording = Recording()
+        recording.run(self.ended(REQUEST, self.BROKEN))
+        recording.run(self.ended(self.LATE, self.GOOD))
+        assert recording.alerts == ["REFERRERS_FAILED", "RECOVERED"]
+        assert recording.records.decided[1].of is AlertKind.REFERRERS_FAILED
+        assert recording.record.open_alerts == ()
+
+    def test_late_outcome_changes_nothing_else(self) -> None:
+        recording = Recording()
+        recording.run(self.ended(REQUEST, None))
+        before = recording.record
+        recording.clock.advance(hours=1)
+        result = recording.run(self.ended(self.LATE, self.GOOD))
+        assert (result.state, result.seconds) == ("FRESH", None)
+        after = recording.record
+        assert after.with_changes(referrers=None, version=0, outbox=()) == before.with_changes(version=0, outbox=())
+
+    def test_late_outcome_of_a_digest_that_upstream_has_left_is_dropped(self) -> None:
+        recording = Recording(upstream_digest=digest("newer"))
+        recording.run(self.ended(self.LATE, self.GOOD))
+        assert recording.record.referrers is None
+
+    def test_copy_of_late_ones_that_fails_as_a_whole_is_no_failed_refresh(self) -> None:
+        recording = Recording()
+        recording.run(self.ended(REQUEST, self.GOOD))
+        recording.run(outcome(self.LATE, error=Failure("RegistryUnavailableError", "down")))
+        assert (recording.record.state, recording.record.failure) == (State.FRESH, None)
+        known = recording.record.referrers
+        assert known is not None
+        assert (known.outcome.copied, known.outcome.failed, known.tries) == (2, 1, 1)
+        assert known.retry_at is not None
+
+    def test_events_count_them(self) -> None:
+        recording = Recording()
+        recording.run(self.ended(REQUEST, self.BROKEN))
+        recording.run(self.ended(self.LATE, self.GOOD))
+        sent = [(event.kind.value, event.detail.reason.value) for event in recording.sent]
+        assert sent == [("Mirror Refreshed", "upstream-moved"), ("Mirror Referrers Copied", "late-referrers")]
+        assert [(event.detail.referrers, event.detail.referrers_failed) for event in recording.sent] == [
+            (1, 1),
+            (2, UNSET),
+        ]
+
+    def test_same_result_sends_no_event_again(self) -> None:
+        recording = Recording()
+        recording.run(self.ended(REQUEST, self.GOOD))
+        recording.run(self.ended(self.LATE, self.GOOD))
+        assert [event.kind.value for event in recording.sent] == ["Mirror Refreshed"]
+
+    def test_bytes_of_referrers_are_counted(self) -> None:
+        unit = UnitRequest(refresh="r", unit=1, repository="a", upstream=UPSTREAM, bytes_copied=70, done=True)
+        ended = structs.replace(self.ended(REQUEST, self.GOOD), referrer_units=(unit,))
+        assert Recording().run(ended).bytes_copied == 70

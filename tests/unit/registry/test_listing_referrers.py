@@ -8,8 +8,8 @@ from local.images import make_image
 from local.registry import FakeRegistry
 from pullahead.errors import AccessDeniedError, RegistryError, RegistryUnavailableError, ResponseTooLargeError
 from pullahead.oci import Digest, digest_of, media_types
+from pullahead.oci.referrers import Referrer, fallback_tag
 from pullahead.registry.client import UpstreamRegistry
-from pullahead.registry.listings import Referrer, fallback_tag
 
 SUBJECT = make_image(seed=1)
 SIGNATURE = digest_of(b"signature")

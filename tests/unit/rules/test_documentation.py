@@ -15,6 +15,7 @@ from pullahead.rules.file_format import (
     OnDemandRule,
     Pattern,
     RateLimits,
+    ReferrerOptions,
     RulesDocument,
     Sources,
 )
@@ -23,7 +24,10 @@ from pullahead.rules.yaml_document import RulesError
 
 ROOT = Path(__file__).parents[3]
 RULES = ROOT / "docs/rules.md"
-SECTIONS = (RulesDocument, MirrorRule, OnDemandRule, Defaults, Creation, HostSettings, Credential, RateLimits, Sources)
+SECTIONS = (
+    *(RulesDocument, MirrorRule, OnDemandRule, Defaults, Creation, ReferrerOptions),
+    *(HostSettings, Credential, RateLimits, Sources),
+)
 PATTERN_KINDS = set(Pattern.__struct_encode_fields__)
 KEYS = PATTERN_KINDS.union(*(section.__struct_encode_fields__ for section in SECTIONS))
 

@@ -7,10 +7,11 @@ from typing import Any
 import pytest
 
 from pullahead.errors import ConfigError, InvalidEventError, StorageError
-from pullahead.messages import CheckRequest
+from pullahead.messages import CheckRequest, ReferrerNamed
+from pullahead.oci.referrers import fallback_tag
 from pullahead.rules.tag_patterns import PatternKind, TagPattern, TagSelection
 from pullahead.webhooks.http import MAX_BODY_BYTES, WebhookOutcome
-from tests.fakes.samples import rule
+from tests.fakes.samples import digest, rule
 from tests.fakes.webhook_receiver import HOSTS, WebhookReceiver, followed, namespace, repository_of
 from tests.fakes.webhooks import SECRET, generic_event, github_event, hmac_of, url_event
 
@@ -324,3 +325,33 @@ class TestFailures:
         assert (answer.status, answer.body) == (200, {"ignored": "pong"})
         assert receiving.asked == []
         assert receiving.status(github_event({"zen": "no"}, "ping", secret="other")) == 401
+
+
+class TestReferrers:
+    """Tags that keep what belongs to a digest: signatures are pushed after their images."""
+
+    SUBJECT = digest("image")
+    TAG = fallback_tag(SUBJECT)
+
+    @pytest.mark.parametrize("suffix", ["", ".sig", ".att", ".sbom"])
+    def test_their_mirrors_are_looked_at(self, receiving: WebhookReceiver, suffix: str) -> None:
+        answer = receiving.receive(hub(tag=f"{self.TAG}{suffix}"))
+        assert (answer.status, answer.outcome) == (202, WebhookOutcome.ACCEPTED)
+        assert answer.body == {"checks": 0, "merged": 0, "referrers": 1}
+        assert receiving.queue.sent == []
+        assert receiving.queue.referrers == [
+            ReferrerNamed("docker.io/team/app", self.SUBJECT, receiving.clock()),
+        ]
+
+    def test_repository_that_no_rule_follows_is_unknown(self, receiving: WebhookReceiver) -> None:
+        receiving.receive(hub("team/other", f"{self.TAG}.sig"))
+        assert receiving.queue.referrers == []
+
+    def test_other_tags_are_none(self, receiving: WebhookReceiver) -> None:
+        assert receiving.receive(hub(tag=f"{self.TAG}.other")).outcome is WebhookOutcome.IGNORED
+        assert receiving.queue.referrers == []
+
+    def test_sender_whose_request_cannot_be_queued_may_retry(self, receiving: WebhookReceiver) -> None:
+        receiving.queue.script.fail("send", StorageError("no"))
+        assert receiving.status(hub(tag=f"{self.TAG}.sig")) == 503
+        assert receiving.status(hub(tag=f"{self.TAG}.sig")) == 202

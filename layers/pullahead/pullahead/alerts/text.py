@@ -107,6 +107,14 @@ WORDS = {
         over_one="can be pulled through ECR's pull through cache again",
         over_many="can be pulled through ECR's pull through cache again",
     ),
+    AlertKind.REFERRERS_FAILED: Words(
+        "lacks some of its signatures, SBOMs or other referrers",
+        "lack some of their signatures, SBOMs or other referrers",
+        "ECR serves the image; what verifies signatures may refuse it. Pullahead retries the missing ones.",
+        "Fix the cause above, or leave these out by `referrers` in the rules (docs/rules.md).",
+        over_one="has all of its referrers again",
+        over_many="have all of their referrers again",
+    ),
     AlertKind.RECOVERED: Words(
         "is fresh again",
         "are fresh again",

@@ -18,6 +18,7 @@ from pullahead.aws.newer_items import LeftAlone
 from pullahead.checks.check import CheckMirrors, CheckPorts
 from pullahead.checks.ecr_events import AccountRegion
 from pullahead.checks.handle_message import MessageHandler, MessageOutcome, decode_message
+from pullahead.checks.late_referrers import LookForReferrers
 from pullahead.checks.listing import ListTags
 from pullahead.checks.scan_results import record_scan
 from pullahead.checks.schedule import Scheduled, schedule_checks
@@ -149,6 +150,7 @@ class Application(Adapters):
             self._records,
             self._check_mirrors,
             self._list_tags,
+            self._look_for_referrers,
             self._refresh_queue,
             self.record_scan,
             self._clock,
@@ -165,9 +167,21 @@ class Application(Adapters):
             self._clock,
             self._upstream.quota,
             forget_access=self._forget_access,
+            queue_looks=self._queue.send,
         )
         merge = CheckMerger(self._event_windows, self._queue, self._clock)
         return CheckMirrors(self._rules_with_pauses, ports, MirrorSelector(merge, self._current_rules.newly_cached))
+
+    @cached_property
+    def _look_for_referrers(self) -> LookForReferrers:
+        return LookForReferrers(
+            self._rules_with_pauses,
+            self._upstream,
+            self._records,
+            self._refresh_queue.start,
+            self._outbox_sender,
+            self._clock,
+        )
 
     def _forget_access(self, repository: Repository) -> None:
         self._credentials.forget(repository)

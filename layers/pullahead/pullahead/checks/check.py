@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from functools import partial
 from typing import NamedTuple
 
+from pullahead.checks.looks import looks_due
 from pullahead.checks.select import MirrorSelector, SelectedMirrors
 from pullahead.checks.upstream_pool import Question, UpstreamPool
 from pullahead.clock import Clock
@@ -36,6 +37,9 @@ from pullahead.refresh.request import refresh_request
 from pullahead.rules.mirror_key import MirrorKey
 from pullahead.rules.model import Mirror, Rules
 from pullahead.text import one_line
+
+QueueLooks = Callable[[Sequence[CheckRequest]], None]
+"""Queues looks for late referrers. Raises: StorageError."""
 
 StartRefresh = Callable[[RefreshRequest], StartResult]
 """Starts a refresh, or queues it. Raises: StorageError."""
@@ -76,6 +80,10 @@ def unknown_quota(_registry: str) -> RemainingQuota | None:
     return None
 
 
+def no_looks(_requests: Sequence[CheckRequest]) -> None:
+    """Queue no looks for late referrers."""
+
+
 class CheckPorts(NamedTuple):
     """What checks work with.
 
@@ -90,6 +98,7 @@ class CheckPorts(NamedTuple):
     clock: Clock
     quota: QuotaOf = unknown_quota
     forget_access: Callable[[Repository], None] = remember_access
+    queue_looks: QueueLooks = no_looks
 
 
 class CheckMirrors:
@@ -230,9 +239,25 @@ class _Round:
             self._ask(self._checks[mirror.key])
         self._pool.run()
         results = defaultdict[int, list[CheckResult]](list)
+        checks = defaultdict[int, list[_Check]](list)
         for key, check in self._checks.items():
             results[check.number] += [self._results[key]] if key in self._results else []
+            checks[check.number].append(check)
+        for number, some in checks.items():
+            results[number] += self._queue_looks(some)
         return {number: Checked(tuple(each), self._errors.get(number)) for number, each in results.items()}
+
+    def _queue_looks(self, checks: Sequence[_Check]) -> list[CheckResult]:
+        """Queue looks for late referrers of a request's mirrors that are fresh as before, and for which it is time."""
+        fresh = [each for each in checks if each.key in self._results and self._results[each.key].state is State.FRESH]
+        known = {each.key: each.known for each in fresh if each.known is not None}
+        due = looks_due(checks[0].request, [each.mirror for each in fresh], known, self._ports.clock())
+        try:
+            if due:
+                self._ports.queue_looks(due)
+        except PullaheadError as error:
+            return [CheckResult(checks[0].key, None, str(error), error=error)]
+        return []
 
     def _records_before(self) -> Mapping[MirrorKey, MirrorRecord]:
         return {key: check.known for key, check in self._checks.items() if check.known is not None}

@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 from pullahead.checks.check import Checked, CheckMirrors, CheckResult
 from pullahead.checks.ecr_events import AccountRegion, IgnoredEvent, read_ecr_event
+from pullahead.checks.late_referrers import LookForReferrers
 from pullahead.checks.listing import Listing, ListResult, ListTags
 from pullahead.checks.pull_through_cache import CacheFailed, cache_failures_of, record_cache_result
 from pullahead.checks.upstream_pool import UpstreamPool
@@ -21,6 +22,7 @@ from pullahead.messages import (
     CheckRequest,
     ListRequest,
     Queued,
+    ReferrerNamed,
     ScanFinished,
     StartWaitingRequest,
     read_queued,
@@ -64,11 +66,13 @@ class MessageHandler:
         records: RecordStore,
         check_mirrors: CheckMirrors,
         list_tags: ListTags,
+        look_for_referrers: LookForReferrers,
         refresh_queue: RefreshQueue,
         record_scan: Callable[[ScanFinished], object],
         clock: Clock,
     ) -> None:
         self._use_rules_of, self._records, self._check_mirrors = use_rules_of, records, check_mirrors
+        self._look_for_referrers = look_for_referrers
         self._list_tags, self._refresh_queue, self._record_scan = list_tags, refresh_queue, record_scan
         self._clock = clock
 
@@ -76,7 +80,11 @@ class MessageHandler:
         """Handle messages; the outcomes are in their order."""
         pool = UpstreamPool()
         outcomes, listings = dict[int, MessageOutcome](), dict[int, Listing]()
-        checks = {number: message for number, message in enumerate(messages) if isinstance(message, CheckRequest)}
+        checks = {
+            number: message
+            for number, message in enumerate(messages)
+            if isinstance(message, CheckRequest) and message.reason != "referrers"
+        }
         for number, message in enumerate(messages):
             if isinstance(message, ListRequest):
                 self._use_rules_of(message.asked_at)  # the sender may know of a rule that was found just now
@@ -98,7 +106,15 @@ class MessageHandler:
             self._record_scan(message)
         if isinstance(message, StartWaitingRequest):
             return [self._refresh_queue.start_waiting(message.ended, count=not message.ended)]
+        if isinstance(message, ReferrerNamed):
+            return self._with_waiting(self._look_for_referrers.named(message))
+        if isinstance(message, CheckRequest):
+            return self._with_waiting(self._look_for_referrers(message))
         return []
+
+    def _with_waiting(self, results: Sequence[CheckResult]) -> Sequence[MessageResult]:
+        """Start waiting refreshes where one of the results has to wait."""
+        return [*results, *([self._refresh_queue.start_waiting()] if any(map(_waits, results)) else [])]
 
     def _check(self, requests: Sequence[CheckRequest], pool: UpstreamPool) -> list[MessageOutcome]:
         if not requests:

@@ -30,6 +30,17 @@ def next_check(mirror: Mirror, now: datetime) -> datetime:
     return _next_time(mirror.repository, mirror.check_every, now)
 
 
+def last_checks(mirror: Mirror, now: datetime) -> tuple[datetime, datetime]:
+    """Return the mirror's last time until now, and the one before it, which comes first."""
+    last = next_check(mirror, now) - mirror.check_every
+    return last - mirror.check_every, last
+
+
+def spread_of(mirror: Mirror) -> float:
+    """Return a number of 0 to 1 that spreads what is done once in a while over that while, each mirror by itself."""
+    return _shift(str(mirror.key), 1.0 * 2**32) / 2**32
+
+
 def next_listing(rule: Rule, now: datetime) -> datetime:
     """Return the next time of a rule's listing."""
     return _next_time(str(rule.upstream), rule.check_every, now)

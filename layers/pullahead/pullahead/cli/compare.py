@@ -14,7 +14,7 @@ from pullahead.cli.registries import RulesRegistries, several_at_once
 from pullahead.cli.rules_file import only_rules, read_rules
 from pullahead.mirrors.record import State
 from pullahead.oci.reference import parse_host
-from pullahead.oci.registries import StreamingTarget
+from pullahead.oci.registries import CopyTarget
 from pullahead.registry.client import UpstreamRegistry
 from pullahead.rules.model import Rules
 from pullahead.rules.yaml_document import RulesError, describe
@@ -36,7 +36,7 @@ class Comparison(NamedTuple):
 
     rules: Rules
     upstream: UpstreamRegistry
-    target: StreamingTarget
+    target: CopyTarget
     result: ComparisonResult
 
     @property

@@ -7,12 +7,14 @@ from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 from pullahead.cli.options import RegistryOptions, add_platform_option, add_registry_options, describe, parsed_by
-from pullahead.cli.output import DONE, write_result
+from pullahead.cli.output import DONE, FAILED, say, write_result
 from pullahead.cli.progress import CopyCounter, ProgressDisplay, view_for
 from pullahead.cli.registries import Registries
 from pullahead.clock import wait_after_breaks
+from pullahead.messages import ReferrersOutcome
 from pullahead.oci import Reference
 from pullahead.oci.reference import parse_reference
+from pullahead.rules.model import NO_REFERRERS, ReferrersPolicy
 from pullahead.standalone.copy_image import CopyOptions, CopySummary, copy_image
 from pullahead.text import megabytes_per_second, rate_text, size_text
 
@@ -37,6 +39,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="Copy foreign layers too, which the source's manifest names by URL",
     )
+    parser.add_argument(
+        "--referrers",
+        action="store_true",
+        help="Copy what refers to the image too: signatures, SBOMs, attestations",
+    )
     add_registry_options(parser)
 
 
@@ -57,18 +64,27 @@ def run(arguments: argparse.Namespace) -> int:
             destination=registries.target(target.repository.registry),
             wait_after_break=wait_after_breaks,
             progress=counter,
-            options=CopyOptions(platforms=tuple(arguments.platform), foreign_layers=arguments.foreign_layers),
+            options=CopyOptions(
+                platforms=tuple(arguments.platform),
+                foreign_layers=arguments.foreign_layers,
+                referrers=ReferrersPolicy() if arguments.referrers else NO_REFERRERS,
+            ),
             clock=time.monotonic,
             cpu_clock=time.process_time,
         )
     write_result(arguments, summary_text(source, target, summary), summary_document(source, target, summary))
-    return DONE
+    failed = summary.referrers.troubles if summary.referrers is not None else ()
+    for trouble in failed:
+        say(trouble.text)
+    return FAILED if failed else DONE
 
 
 def summary_text(source: Reference, target: Reference, summary: CopySummary) -> str:
     """Describe a copy in a few lines."""
+    referrers = [f"  referrers  {referrers_text(summary.referrers)}"] if summary.referrers is not None else []
     if summary.already_there:
-        return f"nothing to do: {target} already matches {source}\n  digest  {summary.digest}"
+        done = [f"nothing to do: {target} already matches {source}", f"  digest  {summary.digest}"]
+        return "\n".join([*done, *referrers])
     blobs = f"{summary.blobs_copied} copied, {summary.blobs_present} present, {summary.blobs_mounted} mounted"
     if summary.blobs_foreign:
         where = "its URL" if summary.blobs_foreign == 1 else "their URLs"
@@ -76,7 +92,13 @@ def summary_text(source: Reference, target: Reference, summary: CopySummary) -> 
     rate = rate_text(summary.bytes_copied, summary.seconds)
     moved = f"{summary.bytes_copied:,} ({size_text(summary.bytes_copied)}) in {summary.seconds:.2f} s, {rate}"
     return "\n".join(
-        (f"copied {source} to {target}", f"  digest  {summary.digest}", f"  blobs   {blobs}", f"  bytes   {moved}")
+        [
+            f"copied {source} to {target}",
+            f"  digest  {summary.digest}",
+            f"  blobs   {blobs}",
+            f"  bytes   {moved}",
+            *referrers,
+        ]
     )
 
 
@@ -92,8 +114,32 @@ def summary_document(source: Reference, target: Reference, summary: CopySummary)
         "blobs_present": summary.blobs_present,
         "blobs_mounted": summary.blobs_mounted,
         "blobs_foreign": summary.blobs_foreign,
+        "referrers": None if summary.referrers is None else referrers_document(summary.referrers),
         "seconds": round(summary.seconds, 6),
         "megabytes_per_second": megabytes_per_second(summary.bytes_copied, summary.seconds),
+    }
+
+
+def referrers_text(outcome: ReferrersOutcome) -> str:
+    """Count the referrers of an image."""
+    parts = [f"{outcome.copied} at the target ({size_text(outcome.bytes)})"]
+    parts += [f"{outcome.failed} failed"] if outcome.failed else []
+    parts += [f"{outcome.excluded} left out by type"] if outcome.excluded else []
+    if outcome.not_applicable:
+        parts.append(f"{outcome.not_applicable} of the whole index, not applicable to its platforms")
+    return "; ".join([", ".join(parts), *outcome.limits])
+
+
+def referrers_document(outcome: ReferrersOutcome) -> dict[str, Any]:
+    """Describe the referrers of an image as JSON."""
+    return {
+        "copied": outcome.copied,
+        "bytes": outcome.bytes,
+        "failed": outcome.failed,
+        "excluded": outcome.excluded,
+        "not_applicable": outcome.not_applicable,
+        "errors": [trouble.text for trouble in outcome.troubles],
+        "limits": list(outcome.limits),
     }
 
 

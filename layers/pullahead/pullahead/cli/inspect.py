@@ -23,7 +23,7 @@ from pullahead.oci import (
 )
 from pullahead.oci.platforms import select_platforms
 from pullahead.oci.reference import parse_reference
-from pullahead.registry.listings import Referrer
+from pullahead.oci.referrers import Referrer, cosign_tags
 from pullahead.text import count_text, one_line, size_text
 
 _MAX_MANIFESTS = 1000
@@ -44,9 +44,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "signatures, SBOMs and other artifacts that refer to them. No blob is downloaded.",
         "inspect docker.io/library/python:3.13",
         "inspect ghcr.io/team/app@sha256:... --platform linux/arm64 --json",
+        "inspect ghcr.io/team/app:1 123456789012.dkr.ecr.eu-west-1.amazonaws.com/mirror/app:1",
     )
     parser.add_argument(
         "reference", metavar="REFERENCE", type=parsed_by(parse_reference), help="Image or artifact, by tag or by digest"
+    )
+    parser.add_argument(
+        "copy",
+        metavar="COPY",
+        nargs="?",
+        type=parsed_by(parse_reference),
+        help="A copy of it: show which of the referrers are there, too",
     )
     add_platform_option(parser, "Show only this platform of a multi-platform image")
     add_registry_options(parser)
@@ -60,7 +68,12 @@ def run(arguments: argparse.Namespace) -> int:
     if isinstance(root, Descriptor):
         root = registry.get_manifest(reference.at(root.digest))
     tree = read_tree(reference, root, registry)
-    write_result(arguments, tree_text(reference, tree), tree_document(reference, tree))
+    if arguments.copy is None:
+        write_result(arguments, tree_text(reference, tree), tree_document(reference, tree))
+        return DONE
+    sides = compare_referrers(tree, arguments.copy, registry)
+    text = f"{tree_text(reference, tree)}\n{sides_text(reference, arguments.copy, sides)}"
+    write_result(arguments, text, {**tree_document(reference, tree), "copy": sides_document(arguments.copy, sides)})
     return DONE
 
 
@@ -75,12 +88,23 @@ class ReadsManifests(Protocol):
         """List the referrers of a manifest."""
         ...
 
+    def find_manifest(self, reference: Reference) -> Descriptor | None:
+        """Resolve a tag that may not exist."""
+        ...
+
 
 class Referrers(NamedTuple):
-    """The referrers of a manifest, or why they are unknown."""
+    """The referrers of a manifest, or why they are unknown; and what stands under cosign's tags of it."""
 
     listed: tuple[Referrer, ...] = ()
     error: str = ""
+    tagged: tuple[tuple[str, Descriptor], ...] = ()
+
+    @property
+    def names(self) -> frozenset[str]:
+        """Name each by its digest, those of cosign with their tag."""
+        by_tag = (f"{tag}@{descriptor.digest}" for tag, descriptor in self.tagged)
+        return frozenset([*(each.descriptor.digest for each in self.listed), *by_tag])
 
 
 class Node(NamedTuple):
@@ -184,9 +208,61 @@ def _read_node(reference: Reference, child: Descriptor, registry: ReadsManifests
 
 def _referrers(reference: Reference, digest: Digest, registry: ReadsManifests) -> Referrers:
     try:
-        return Referrers(registry.list_referrers(reference, digest))
+        tags = [(tag, registry.find_manifest(Reference(reference.repository, tag))) for tag in cosign_tags(digest)]
+        tagged = tuple((tag, found) for tag, found in tags if found is not None)
+        return Referrers(registry.list_referrers(reference, digest), tagged=tagged)
     except RegistryError as error:  # the rest of the tree is shown all the same
         return Referrers(error=str(error))
+
+
+class Sides(NamedTuple):
+    """What belongs to one manifest at both sides, named as `Referrers.names`; the errors of either, or none."""
+
+    subject: Digest
+    both: tuple[str, ...]
+    missing: tuple[str, ...]
+    more: tuple[str, ...]
+    error: str = ""
+
+
+def compare_referrers(tree: Tree, copy: Reference, registry: ReadsManifests) -> list[Sides]:
+    """Compare what belongs to each manifest of a tree with what a copy has of it."""
+    subjects = [node for node in tree.nodes.values() if node.manifest is not None]
+    with ThreadPoolExecutor(_THREADS) as pool:
+        there = _each(pool, lambda node: _referrers(copy, node.descriptor.digest, registry), subjects)
+        return [_sides(node, other) for node, other in zip(subjects, there, strict=True)]
+
+
+def _sides(node: Node, other: Referrers) -> Sides:
+    own, theirs = node.referrers.names, other.names
+    error = node.referrers.error or other.error
+    return Sides(
+        node.descriptor.digest,
+        tuple(sorted(own & theirs)),
+        tuple(sorted(own - theirs)),
+        tuple(sorted(theirs - own)),
+        error,
+    )
+
+
+def sides_text(reference: Reference, copy: Reference, sides: Sequence[Sides]) -> str:
+    """Draw both sides: the referrers of each manifest that only one of them has, and how many both have."""
+    lines = [f"referrers at {copy}"]
+    for each in sides:
+        if each.error:
+            lines.append(f"  {each.subject}: unknown: {each.error}")
+        elif each.both or each.missing or each.more:
+            lines.append(f"  {each.subject}: {len(each.both)} at both sides")
+            lines += [f"    only at {reference.repository}: {name}" for name in each.missing]
+            lines += [f"    only at {copy.repository}: {name}" for name in each.more]
+    both, missing = sum(len(each.both) for each in sides), sum(len(each.missing) for each in sides)
+    lines.append(f"{both} at both sides, {missing} missing at {copy}")
+    return "\n".join(map(_safe_line, lines))
+
+
+def sides_document(copy: Reference, sides: Sequence[Sides]) -> dict[str, Any]:
+    """Describe both sides as JSON."""
+    return {"reference": str(copy), "referrers": [each._asdict() | {"error": each.error or None} for each in sides]}
 
 
 def _node(reference: Reference, raw: RawManifest) -> Node:
@@ -240,6 +316,8 @@ def _lines(tree: Tree, digest: Digest, platform: str, indent: str, drawn: set[Di
         yield f"{below}blob {blob.digest} {size_text(blob.size)} {blob.media_type}"
     for referrer in node.referrers.listed:
         yield f"{below}referrer {referrer.descriptor.digest} {_kind(referrer)}"
+    for tag, descriptor in node.referrers.tagged:
+        yield f"{below}tag {tag} {descriptor.digest}"
     if node.referrers.error:
         yield f"{below}referrers unknown: {node.referrers.error}"
     for child in node.manifest.children:
@@ -281,6 +359,7 @@ def _node_document(tree: Tree, node: Node) -> dict[str, Any]:
         {**_descriptor(referrer.descriptor), "artifact_type": referrer.artifact_type or None}
         for referrer in node.referrers.listed
     ]
+    document["tagged"] = [{"tag": tag, **_descriptor(descriptor)} for tag, descriptor in node.referrers.tagged]
     document["referrers_error"] = node.referrers.error or None
     return document
 

@@ -12,7 +12,7 @@ from pullahead.cli.docker_config import docker_logins
 from pullahead.cli.options import RegistryOptions
 from pullahead.errors import AccessDeniedError, ConfigError
 from pullahead.oci import Digest, Repository
-from pullahead.oci.registries import PublishedDigests, StreamingTarget
+from pullahead.oci.registries import CopyTarget, PublishedDigests
 from pullahead.registry.client import UpstreamRegistry
 from pullahead.registry.credentials import Credential
 from pullahead.registry.hosts import ecr_region
@@ -90,7 +90,7 @@ class RulesRegistries(Registries):
             patience=_DEFERRAL_SECONDS,
         )
 
-    def destination(self, registry: str | None, *, asks_presence: bool = False) -> StreamingTarget:
+    def destination(self, registry: str | None, *, asks_presence: bool = False) -> CopyTarget:
         """Make the target: a registry by its host, else the account's ECR."""
         if registry is not None:
             return self.target(registry, asks_presence=asks_presence)

@@ -26,14 +26,14 @@ from pullahead.dashboard.states import STATE_MEANINGS
 from pullahead.mirrors.record import SETTLED, Record, State
 from pullahead.rules.mirror_key import MirrorKey, RuleKey
 from pullahead.rules.model import Rules
-from pullahead.text import moment_text, span_text
+from pullahead.text import count_text, moment_text, span_text
 
 WATCH_SECONDS = 5.0
 _WIDE = 130  # below, what is wrong has lines of its own
 _MIN_NAME = 12
 _INDENT = 2
 _NEVER: Final = "-"
-_HEADINGS: Final = ("State", "Mirror", "Not fresh for", "Copied", "Why")
+_HEADINGS: Final = ("State", "Mirror", "Not fresh for", "Copied", "Referrers", "Why")
 
 
 class MirrorRow(NamedTuple):
@@ -111,7 +111,7 @@ def read_status(arguments: argparse.Namespace, stack: DeployedStack) -> Status:
     heartbeat, paused, at = stack.records.load_heartbeat(), stack.pauses.paused_rules(), now()
     rules = stack.rules(arguments.rules) if paused else None  # to find out which mirrors are paused
     rows = [row_of(record, at, max_cause=None) for record in worst_first(records)]
-    shown = [row for row in rows if not (arguments.stale and row.state in SETTLED)]
+    shown = [row for row in rows if not (arguments.stale and row.state in SETTLED and not row.referrers_failed)]
     mirrors = [MirrorRow(row, _is_paused(row, rules, paused)) for row in shown]
     return Status(mirrors, heartbeat.at if heartbeat is not None else None, at)
 
@@ -152,6 +152,8 @@ def _mirror_document(mirror: MirrorRow) -> dict[str, Any]:
         "cause": row.cause or None,
         "next_try_seconds": None if row.next_try is None else max(0.0, row.next_try.total_seconds()),
         "execution": row.execution,
+        "referrers": row.referrers,
+        "referrers_failed": row.referrers_failed,
     }
 
 
@@ -210,6 +212,7 @@ class _Cells(NamedTuple):
     mirror: str
     unfresh_for: str
     copied: str
+    referrers: str
     why: str
 
 
@@ -217,7 +220,8 @@ def _cells(mirror: MirrorRow) -> _Cells:
     row = mirror.row
     unfresh_for = _NEVER if row.unfresh_for is None else span_text(row.unfresh_for)
     copied = _NEVER if row.copy_age is None else f"{span_text(row.copy_age)} ago"
-    return _Cells(_state_text(row.state), str(row.key), unfresh_for, copied, _why(mirror))
+    referrers = _NEVER if row.referrers is None else str(row.referrers)
+    return _Cells(_state_text(row.state), str(row.key), unfresh_for, copied, referrers, _why(mirror))
 
 
 def _wide(rows: Sequence[_Cells]) -> Table:
@@ -226,16 +230,17 @@ def _wide(rows: Sequence[_Cells]) -> Table:
     table.add_column(_HEADINGS[1], overflow="fold")
     table.add_column(_HEADINGS[2], no_wrap=True, justify="right")
     table.add_column(_HEADINGS[3], no_wrap=True, justify="right")
-    table.add_column(_HEADINGS[4], overflow="fold")
+    table.add_column(_HEADINGS[4], no_wrap=True, justify="right")
+    table.add_column(_HEADINGS[5], overflow="fold")
     for state, *texts in rows:
         table.add_row(state, *map(Text, texts))
     return table
 
 
 def _narrow(rows: Sequence[_Cells], width: int) -> Group:
-    heads = _Cells(Text(_HEADINGS[0]), *_HEADINGS[1:4], "")
-    widths = [max(cell_len(str(each[place])) for each in (heads, *rows)) for place in range(4)]
-    widths[1] = min(widths[1], max(_MIN_NAME, width - sum(widths) + widths[1] - 6))  # two spaces between columns
+    heads = _Cells(Text(_HEADINGS[0]), *_HEADINGS[1:5], "")
+    widths = [max(cell_len(str(each[place])) for each in (heads, *rows)) for place in range(5)]
+    widths[1] = min(widths[1], max(_MIN_NAME, width - sum(widths) + widths[1] - 8))  # two spaces between columns
     lines: list[RenderableType] = [_grid(heads, widths, style="bold")]
     for row in rows:
         lines.append(_grid(row, widths))
@@ -250,7 +255,7 @@ def _grid(cells: _Cells, widths: Sequence[int], style: str = "") -> Table:
         line.add_column(
             width=width, justify="left" if place < 2 else "right", no_wrap=place != 1, overflow="fold", style=style
         )
-    line.add_row(cells.state, *map(Text, cells[1:4]))
+    line.add_row(cells.state, *map(Text, cells[1:5]))
     return line
 
 
@@ -267,10 +272,10 @@ def status_lines(mirrors: Sequence[MirrorRow], checked_at: datetime | None, at: 
     rows = [_cells(mirror) for mirror in mirrors]
     texts = [[str(cell) for cell in cells] for cells in rows]
     table = [list(_HEADINGS), *texts] if rows else []
-    widths = [max((cell_len(line[place]) for line in table), default=0) for place in range(4)]
+    widths = [max((cell_len(line[place]) for line in table), default=0) for place in range(5)]
     lines = [
         "  ".join(
-            [*(text + " " * (width - cell_len(text)) for text, width in zip(line, widths, strict=False)), line[4]]
+            [*(text + " " * (width - cell_len(text)) for text, width in zip(line, widths, strict=False)), line[5]]
         )
         for line in table
     ]
@@ -283,7 +288,14 @@ def summary_text(mirrors: Sequence[MirrorRow], checked_at: datetime | None, at: 
     shown = ", ".join(f"{count} {state.value}" for state, count in counts if count) or "no mirrors"
     paused = sum(mirror.paused for mirror in mirrors)
     sent = f"checks sent {span_text(at - checked_at)} ago" if checked_at is not None else "no checks sent yet"
-    return f"{shown}{f' ({paused} paused)' if paused else ''}; {sent}, {moment_text(at)}"
+    return f"{shown}{f' ({paused} paused)' if paused else ''}; {_referrers_text(mirrors)}{sent}, {moment_text(at)}"
+
+
+def _referrers_text(mirrors: Sequence[MirrorRow]) -> str:
+    """Count the referrers of all mirrors, if any were looked for."""
+    counts = [mirror.row.referrers for mirror in mirrors if mirror.row.referrers is not None]
+    failed = sum(mirror.row.referrers_failed for mirror in mirrors)
+    return f"{count_text(sum(counts), 'referrer')}{f', {failed} failed' if failed else ''}; " if counts else ""
 
 
 def _state_text(state: State) -> Text:
@@ -296,6 +308,8 @@ def _why(mirror: MirrorRow) -> str:
     parts = ["paused"] if mirror.paused else []
     if row.state is not State.FRESH:  # also if it was deleted as its rule says
         parts.append(row.cause.rstrip(".") or row.means)
+    if row.referrers_failed:
+        parts.append(f"{count_text(row.referrers_failed, 'referrer')} failed")
     if row.next_try is not None:
         parts.append(f"next retry in {span_text(row.next_try)}")
     return "; ".join(parts)

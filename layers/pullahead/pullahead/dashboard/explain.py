@@ -15,7 +15,7 @@ from pullahead.oci import Digest
 from pullahead.rules.mirror_key import MirrorKey
 from pullahead.rules.model import Mirror, Rule, Rules, rule_named
 from pullahead.rules.tag_patterns import selection_text, why_unmatched
-from pullahead.text import moment_text, span_text
+from pullahead.text import moment_text, size_text, span_text
 
 _MAX_TAGS_SHOWN = 20
 
@@ -159,6 +159,7 @@ def explain(key: MirrorKey, known: Known, rules: Rules, now: datetime) -> list[S
         Step("ECR", _ecr_text(record)),
         Step("verdict", _verdict_text(record, reason, now)),
         *_refresh_steps(record),
+        *_referrers_steps(record, mirror),
         *_alert_steps(record),
         Step("next", _next_text(record, known, now)),
     ]
@@ -228,14 +229,37 @@ def _refresh_steps(record: MirrorRecord) -> list[Step]:
     return steps
 
 
+def _referrers_steps(record: MirrorRecord, mirror: Mirror | None) -> list[Step]:
+    """Count what refers to the image, and say what of it is not copied, and why."""
+    if mirror is not None and not mirror.referrers.copies_any:
+        return [Step("referrers", "not copied: the rule says so")]
+    known = record.referrers
+    if known is None:
+        return [Step("referrers", "not looked for yet")] if record.published_digest is not None else []
+    if known.digest != record.upstream_digest:
+        return [Step("referrers", "those of upstream's new digest are copied with it")]
+    outcome = known.outcome
+    parts = [f"{outcome.copied} in ECR ({size_text(outcome.bytes)})"]
+    parts += [f"{outcome.excluded} left out by type"] if outcome.excluded else []
+    if outcome.not_applicable:
+        parts.append(f"{outcome.not_applicable} of upstream's whole index, not applicable to the platforms")
+    parts += [f"{outcome.failed} failed"] if outcome.failed else []
+    steps = [Step("referrers", "; ".join([", ".join(parts), *outcome.limits]))]
+    if outcome.failed:
+        causes = "; ".join(f"{each.kind}: {each.text.rstrip('.')}" for each in outcome.troubles)
+        retry = f"; retried after {moment_text(known.retry_at)}" if known.retry_at is not None else ""
+        steps.append(Step("failed referrers", f"{causes}{retry}"))
+    return steps
+
+
 def _alert_steps(record: Record) -> list[Step]:
     """List the last alerts: when each was sent, whether it is over, and those that are not sent yet."""
     lines = [
-        f"{sent.kind.value}, {moment_text(sent.at)}{'' if sent.kind in record.alerted else ' (over)'}"
+        f"{sent.kind.value}, {moment_text(sent.at)}{'' if sent.kind in record.open_alerts else ' (over)'}"
         for sent in record.told
     ]
     known = {sent.kind for sent in record.told}
-    lines += [f"{kind.value}, not sent yet" for kind in record.alerted if kind not in known]
+    lines += [f"{kind.value}, not sent yet" for kind in record.open_alerts if kind not in known]
     return [Step("alerts", "; ".join(lines))] if lines else []
 
 

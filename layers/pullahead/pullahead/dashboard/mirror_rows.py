@@ -28,6 +28,8 @@ class Row(NamedTuple):
     means: str  # what the state means for it
     next_try: timedelta | None
     execution: str | None  # the refresh that last published it
+    referrers: int | None = None  # that ECR has; None: they were not looked for
+    referrers_failed: int = 0
 
 
 def row_of(record: Record, now: datetime, max_cause: int | None = _MAX_CAUSE) -> Row:
@@ -35,6 +37,7 @@ def row_of(record: Record, now: datetime, max_cause: int | None = _MAX_CAUSE) ->
     since = unfresh_since(record)
     refresh = record.last_refresh if isinstance(record, MirrorRecord) else None
     failure = record.failure if isinstance(record, MirrorRecord) else None
+    referrers = record.referrers.outcome if isinstance(record, MirrorRecord) and record.referrers is not None else None
     return Row(
         record.state,
         record.key,
@@ -48,6 +51,8 @@ def row_of(record: Record, now: datetime, max_cause: int | None = _MAX_CAUSE) ->
         meaning_of(record),
         failure.retry_at - now if failure is not None and record.state not in SETTLED else None,
         refresh.execution if refresh is not None else None,
+        referrers.copied if referrers is not None else None,
+        referrers.failed if referrers is not None else 0,
     )
 
 

@@ -14,8 +14,8 @@ from pullahead.ecr.layer_parts import PartUploads
 from pullahead.ecr.quotas import EcrPace
 from pullahead.ecr.repositories import create_repository
 from pullahead.errors import ManifestRefusedError, RegistryError, ResponseTooLargeError, Side, UploadLostError
-from pullahead.oci import Descriptor, Digest, RawManifest, parse_digest
-from pullahead.oci.registries import RepositorySettings, Upload
+from pullahead.oci import Descriptor, Digest, RawManifest, describe, media_types, parse_digest, sniff_media_type
+from pullahead.oci.registries import RepositorySettings, TaggedManifest, Upload
 
 if TYPE_CHECKING:
     from mypy_boto3_ecr import ECRClient
@@ -33,6 +33,9 @@ _IMAGE_MISSING = "ImageNotFoundException"
 _PART_REFUSED = "InvalidLayerPartException"
 _LAYER_EXISTS = "LayerAlreadyExistsException"
 _IMAGE_EXISTS = "ImageAlreadyExistsException"
+_UPSTREAM_LISTING = "UnableToListUpstreamImageReferrersException"  # of a pull through cache; ECR itself lists them
+_LISTING_REFUSED = frozenset({_UPSTREAM_LISTING, "UnknownOperationException", "InvalidAction"})
+_MEDIA_TYPES = sorted(media_types.INDEXES | media_types.MANIFESTS)
 
 
 class EcrTarget:
@@ -147,7 +150,14 @@ class EcrTarget:
             if blob.digest not in self.present_blobs(repository, [blob.digest]):
                 raise
 
-    def put_manifest(self, repository: str, manifest: RawManifest, tag: str | None) -> None:
+    def put_manifest(
+        self,
+        repository: str,
+        manifest: RawManifest,
+        tag: str | None,
+        *,
+        if_version: str = "",  # noqa: ARG002 - PutImage has no condition
+    ) -> None:
         """Put the exact bytes and their media type, which ECR needs where the manifest does not contain it."""
         reference = f"{repository}:{tag}" if tag is not None else f"{repository}@{manifest.descriptor.digest}"
         self._pace.manifest(reference)
@@ -179,6 +189,33 @@ class EcrTarget:
             else:
                 missing = middle
         return digests[:present]
+
+    def read_manifest(self, repository: str, tag: str) -> TaggedManifest | None:
+        """Call BatchGetImage, which counts as a pull of what the tag names."""
+        try:
+            with translated("read", f"{repository}:{tag}", frozenset({_REPOSITORY_MISSING})):
+                answer = self._client.batch_get_image(
+                    repositoryName=repository, imageIds=[{"imageTag": tag}], acceptedMediaTypes=_MEDIA_TYPES
+                )
+        except ClientError:
+            return None
+        image = next(iter(answer.get("images", ())), None)
+        if image is None:
+            return None
+        content = image["imageManifest"].encode()
+        media_type = image.get("imageManifestMediaType") or sniff_media_type(content)
+        return TaggedManifest(RawManifest(describe(content, media_type), content))
+
+    def lists_referrers(self, repository: str, digest: Digest) -> bool:
+        """Call ListImageReferrers, as not every partition may have it (ECR has referrers since June 2024)."""
+        try:
+            with translated("list referrers", f"{repository}@{digest}", _LISTING_REFUSED):
+                self._client.list_image_referrers(
+                    repositoryName=repository, subjectId={"imageDigest": digest}, maxResults=1
+                )
+        except ClientError as refusal:
+            return code_of(refusal) == _UPSTREAM_LISTING
+        return True
 
     def _has_manifests(self, repository: str, digests: Sequence[Digest]) -> bool:
         """Return whether ECR has all of these."""

@@ -15,6 +15,7 @@ from msgspec import UNSET, structs
 
 from pullahead.clock import Clock
 from pullahead.errors import PullaheadError
+from pullahead.messages import ReferrersOutcome
 from pullahead.mirrors.outcome_event import OutcomeDetail, OutcomeEvent, OutcomeKind, OutcomeReason, Scan
 from pullahead.mirrors.record import MirrorRecord, State
 from pullahead.mirrors.store import RecordStore, update_record
@@ -34,6 +35,7 @@ def with_outcome_events(before: MirrorRecord | None, after: MirrorRecord, rule: 
         *_refreshed(before, after, rule, now),
         *_fell_behind(before, after, rule, now),
         *_recovered(before, after, rule, now),
+        *_referrers_copied(before, after, rule, now),
     ]
     return _with_events(after, due) if due else after
 
@@ -92,6 +94,7 @@ def _refreshed(before: MirrorRecord | None, after: MirrorRecord, rule: str, now:
             duration_seconds=last.seconds,
             bytes_copied=last.bytes_copied,
             execution=last.execution,
+            **_referrers(after),
         )
     elif before is not None and after.state is State.FRESH and before.published_digest != after.published_digest:
         # Mostly a check between the end of a refresh and its record, whose event says more: let that come first.
@@ -147,6 +150,35 @@ def _why_stale(before: MirrorRecord | None, after: MirrorRecord) -> OutcomeReaso
 def _recovered(before: MirrorRecord | None, after: MirrorRecord, rule: str, now: datetime) -> Iterator[OutcomeEvent]:
     if before is not None and before.alerted and before.state is not State.FRESH and after.state is State.FRESH:
         yield _event(OutcomeKind.RECOVERED, OutcomeReason.FRESH_AGAIN, after, rule, now, **_span(before, now))
+
+
+def _referrers_copied(
+    before: MirrorRecord | None, after: MirrorRecord, rule: str, now: datetime
+) -> Iterator[OutcomeEvent]:
+    """Report referrers that were copied after their image; those that came with it are reported with its refresh."""
+    known, earlier = after.referrers, before.referrers if before is not None else None
+    is_with_image = before is None or before.last_refresh != after.last_refresh
+    if known is None or known == earlier or is_with_image:
+        return
+    was = earlier.outcome if earlier is not None and earlier.digest == known.digest else ReferrersOutcome("")
+    has_more = known.outcome.copied and known.outcome.fingerprint != was.fingerprint
+    if not has_more and (was.copied, was.failed) == (known.outcome.copied, known.outcome.failed):
+        return
+    reason = OutcomeReason.REFERRERS_FAILED if known.outcome.failed else OutcomeReason.LATE_REFERRERS
+    details = {"execution": known.execution or UNSET, **_referrers(after)}
+    yield _event(OutcomeKind.REFERRERS_COPIED, reason, after, rule, now, **details)
+
+
+def _referrers(record: MirrorRecord) -> dict[str, Any]:
+    """Count the referrers, where they were looked for."""
+    if record.referrers is None:
+        return {}
+    outcome = record.referrers.outcome
+    return {
+        "referrers": outcome.copied,
+        "referrers_failed": outcome.failed or UNSET,
+        "referrers_not_applicable": outcome.not_applicable or UNSET,
+    }
 
 
 def _span(before: MirrorRecord, now: datetime) -> dict[str, Any]:

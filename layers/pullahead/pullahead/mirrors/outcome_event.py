@@ -22,6 +22,7 @@ class OutcomeKind(StrEnum):
     RECOVERED = "Mirror Recovered"
     GONE = "Mirror Gone"
     SCANNED = "Mirror Scanned"
+    REFERRERS_COPIED = "Mirror Referrers Copied"
 
 
 class OutcomeReason(StrEnum):
@@ -38,6 +39,8 @@ class OutcomeReason(StrEnum):
     NEVER_FOUND = "never-found"  # upstream has no such tag, and ECR has no copy
     FRESH_AGAIN = "fresh-again"
     SCAN_COMPLETE = "scan-complete"
+    LATE_REFERRERS = "late-referrers"  # they came after the image
+    REFERRERS_FAILED = "referrers-failed"  # some of them could not be copied
 
 
 def _about(description: str, *, at_least: int | None = None) -> msgspec.Meta:
@@ -71,6 +74,23 @@ class OutcomeDetail(msgspec.Struct, frozen=True, rename="kebab", omit_defaults=T
     execution: Annotated[str, _about("The ARN of the refresh's execution.")] | Unset = UNSET
     scan_findings: (
         Annotated[dict[str, int], _about("How many findings ECR's scan of `digest` has, by severity.")] | Unset
+    ) = UNSET
+    referrers: (
+        Annotated[int, _about("How many signatures, SBOMs and other referrers of the image ECR has.", at_least=0)]
+        | Unset
+    ) = UNSET
+    referrers_failed: (
+        Annotated[int, _about("How many referrers could not be copied, or looked for; they are retried.", at_least=0)]
+        | Unset
+    ) = UNSET
+    referrers_not_applicable: (
+        Annotated[
+            int,
+            _about(
+                "How many referrers belong to upstream's index, which ECR does not have for its platforms.", at_least=0
+            ),
+        ]
+        | Unset
     ) = UNSET
     events_given_up: (
         Annotated[int, _about("Earlier events of this mirror that were given up: the bus took none for long.")] | Unset

@@ -11,6 +11,7 @@ import msgspec
 
 from pullahead.mirrors.alert import Alert, AlertKind, SentAlert
 from pullahead.mirrors.outcome_event import OutcomeEvent, Scan
+from pullahead.mirrors.referrers import KnownReferrers
 from pullahead.oci import Digest
 from pullahead.rules.mirror_key import MirrorKey, RecordKey, RuleKey
 from pullahead.text import one_line
@@ -187,6 +188,7 @@ class MirrorRecord(Record, frozen=True):
     on_demand: bool = False  # followed only because somebody pulled it
     left_at: Digest | None = None  # upstream's digest when the tag was found deleted from ECR, and was not restored
     cache_failure: str | None = None  # why ECR's pull through cache could not fetch the tag, until it could again
+    referrers: KnownReferrers | None = None  # None: they were not looked for
     manual: ManualCheck | None = None
     was_listed: bool = False  # where it is GONE: a pattern selected it, so that upstream has listed it
 
@@ -209,7 +211,9 @@ class MirrorRecord(Record, frozen=True):
     @property
     def open_alerts(self) -> tuple[AlertKind, ...]:
         """The kinds of trouble that are not over."""
-        return (*self.alerted, AlertKind.CACHE_FAILED) if self.cache_failure is not None else self.alerted
+        cache = (AlertKind.CACHE_FAILED,) if self.cache_failure is not None else ()
+        is_alerted = self.referrers is not None and self.referrers.alerted
+        return (*self.alerted, *cache, *((AlertKind.REFERRERS_FAILED,) if is_alerted else ()))
 
     @property
     def wanted_digest(self) -> Digest | None:

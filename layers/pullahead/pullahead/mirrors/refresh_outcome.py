@@ -14,8 +14,10 @@ from pullahead.errors import (
     TagImmutableError,
     UnsupportedMediaTypeError,
 )
+from pullahead.mirrors.alert import AlertKind
 from pullahead.mirrors.rate_limit_budget import seconds_until_again
 from pullahead.mirrors.record import SETTLED, LastRefresh, MirrorRecord, Published, RefreshFailure, State, Trigger
+from pullahead.mirrors.referrers import KnownReferrers, due_alert
 from pullahead.oci import Digest, InvalidManifestError
 from pullahead.text import size_text, span_text
 
@@ -100,6 +102,15 @@ def _after_deferral(record: MirrorRecord, wanted: Digest, error: str, now: datet
     return record.with_changes(
         failure=failure, episode=record.episode + 1
     )  # the name of its execution cannot be used again
+
+
+def with_referrers(record: MirrorRecord, known: KnownReferrers, alert_after: timedelta, now: datetime) -> MirrorRecord:
+    """Record what became of the referrers, with the alert that some fail, or no longer do."""
+    alert = due_alert(known, record.key, record.upstream, alert_after, now)
+    if alert is None:
+        return record.with_changes(referrers=known)
+    known = structs.replace(known, alerted=alert.kind is AlertKind.REFERRERS_FAILED)
+    return record.with_changes(referrers=known, pending=(*record.pending, alert))
 
 
 def failures_in_a_row(record: MirrorRecord, wanted: Digest) -> int:

@@ -9,6 +9,7 @@ from enum import StrEnum
 from typing import NamedTuple, Protocol
 
 from pullahead.oci import Descriptor, Digest, RawManifest, Reference, Repository
+from pullahead.oci.referrers import Referrer
 
 
 class RepositorySettings(NamedTuple):
@@ -128,8 +129,52 @@ class BlobStreams(Protocol):
         ...
 
 
+class TaggedManifest(NamedTuple):
+    """What a tag names. `version` is what the target calls this state of the tag; empty where it does not say."""
+
+    manifest: RawManifest
+    version: str = ""
+
+
+class ReferrersTarget(Protocol):
+    """A target that keeps referrers."""
+
+    def published_digests(self, repository: str, tags: Collection[str]) -> Mapping[str, Digest]:
+        """As `Target.published_digests`."""
+        ...
+
+    def put_manifest(self, repository: str, manifest: RawManifest, tag: str | None, *, if_version: str = "") -> None:
+        """As `Target.put_manifest`. With `if_version`, a target that knows versions refuses a tag that has changed.
+
+        Raises: as `Target.put_manifest`, and ConflictError.
+        """
+        ...
+
+    def present_manifests(self, repository: str, digests: Sequence[Digest]) -> Sequence[Digest]:
+        """Return those of `digests` that come before the first one that the target lacks.
+
+        Raises: as `published_digests`.
+        """
+        ...
+
+    def read_manifest(self, repository: str, tag: str) -> TaggedManifest | None:
+        """Read what a tag names; None where the target does not have it. Raises: as `published_digests`."""
+        ...
+
+    def lists_referrers(self, repository: str, digest: Digest) -> bool:
+        """Tell whether the target itself lists the referrers of this manifest, so that no tag has to.
+
+        Raises: as `published_digests`.
+        """
+        ...
+
+
 class StreamingTarget(Target, BlobStreams, Protocol):
     """A target that takes whole blobs in one request, too."""
+
+
+class CopyTarget(ReferrersTarget, StreamingTarget, Protocol):
+    """A target of whole images with all that belongs to them."""
 
 
 class ManifestReader(Protocol):
@@ -140,6 +185,21 @@ class ManifestReader(Protocol):
 
         Raises: as `Upstream.head_manifest`.
         """
+        ...
+
+
+class ReferrersReader(ManifestReader, Protocol):
+    """Finds what belongs to a manifest."""
+
+    def list_referrers(self, subject: Reference, digest: Digest) -> tuple[Referrer, ...]:
+        """List the manifests that refer to the one with a digest in a repository.
+
+        Raises: as `Upstream.head_manifest`.
+        """
+        ...
+
+    def find_manifest(self, reference: Reference) -> Descriptor | None:
+        """Resolve a tag that may well not exist, with one HEAD. Raises: as `Upstream.head_manifest`."""
         ...
 
 
@@ -191,3 +251,7 @@ class Upstream(ManifestReader, BlobReader, Protocol):
         Sends no credential. Raises: as `open_blob`.
         """
         ...
+
+
+class CopySource(Upstream, ReferrersReader, Protocol):
+    """A registry that whole images are copied from, with all that belongs to them."""

@@ -70,7 +70,8 @@ class CopyUnit:
         def save(progress: UnitProgress) -> None:
             self._plans.write(key, msgspec.json.encode(progress))
 
-        copied = CopyRound(self._load(key), self._ends(request), budget, save).run(self._threads)
+        progress, ends = self._load(key), self._ends(request)
+        copied = CopyRound(progress, ends, budget, save, optional=request.optional).run(self._threads)
         return _next_request(request, copied, budget.seconds_spent, self._min_bytes_per_second)
 
     def _ends(self, request: UnitRequest) -> "CopyEndpoints":
@@ -124,13 +125,21 @@ class Copied(NamedTuple):
 class CopyRound:
     """One round of a unit: several blobs at once, until all are copied or the time is up.
 
-    `save` stores what the next round needs, or whoever runs the unit again after a kill.
+    `save` stores what the next round needs, or whoever runs the unit again after a kill. Where the blobs are
+    `optional`, one that cannot be copied is stored as failed, and the others are copied.
     """
 
     def __init__(
-        self, progress: UnitProgress, ends: CopyEndpoints, budget: "TimeBudget", save: Callable[[UnitProgress], None]
+        self,
+        progress: UnitProgress,
+        ends: CopyEndpoints,
+        budget: "TimeBudget",
+        save: Callable[[UnitProgress], None],
+        *,
+        optional: bool = False,
     ) -> None:
         self._progress, self._ends, self._budget, self._save = progress, ends, budget, save
+        self._optional = optional
         self._stream_times = StreamTimes()
         self._lock = threading.Lock()
         self._is_over = False
@@ -139,8 +148,9 @@ class CopyRound:
         """Copy what the target lacks. The first error, in the order of the blobs, ends the round."""
         blobs = self._progress.blobs
         present = self._ends.target.present_blobs(self._ends.repository, [blob.digest for blob in blobs])
+        left = [blob for blob in blobs if blob.digest not in present and blob.digest not in self._progress.failed]
         with ThreadPoolExecutor(threads) as pool:
-            copies = [pool.submit(self._copy, blob) for blob in blobs if blob.digest not in present]
+            copies = [pool.submit(self._copy, blob) for blob in left]
         copied = [copy.result() for copy in copies]
         return Copied(sum(one.bytes_sent for one in copied), all(one.done for one in copied))
 
@@ -149,11 +159,19 @@ class CopyRound:
             return Copied(0, done=False)
         try:
             copied = self._copy_by_stream_or_parts(blob)
-        except BaseException:
+        except BaseException as error:
+            if self._optional and isinstance(error, RegistryError):
+                return self._give_up(blob, error)
             self._is_over = True
             raise
         self._must_pause()
         return copied
+
+    def _give_up(self, blob: Descriptor, error: RegistryError) -> Copied:
+        with self._lock:
+            self._progress = self._progress.with_failed(blob.digest, error)
+            self._save(self._progress)
+        return Copied(0, done=True)
 
     def _copy_by_stream_or_parts(self, blob: Descriptor) -> Copied:
         streams, mount_from = self._ends.streams, self._progress.mounts.get(blob.digest)

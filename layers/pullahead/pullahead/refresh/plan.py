@@ -13,11 +13,20 @@ import msgspec
 from pullahead.errors import Side, UnsupportedMediaTypeError
 from pullahead.messages import PlanResult, RefreshRequest, UnitRequest
 from pullahead.oci import Descriptor, Digest, InvalidManifestError, Manifest, RawManifest, Reference, parse_manifest
-from pullahead.oci.media_types import FOREIGN_LAYERS
+from pullahead.oci.media_types import FOREIGN_LAYERS, INDEXES
 from pullahead.oci.platforms import select_platforms
-from pullahead.oci.registries import FindMounts, ManifestReader, Target
+from pullahead.oci.registries import FindMounts, ManifestReader, ReferrersReader, Target
+from pullahead.refresh.plan_referrers import (
+    MAX_REFERRER_UNITS,
+    PlannedReferrers,
+    find_referrers,
+    missing_blobs,
+    referrers_key,
+    subjects_of,
+)
 from pullahead.refresh.ports import PlanStore
 from pullahead.refresh.progress import UnitProgress
+from pullahead.refresh.referrers import MAX_SUBJECTS
 from pullahead.rules.model import Rules
 
 
@@ -28,6 +37,7 @@ class CopyPlan(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     units: tuple[tuple[Descriptor, ...], ...]
     bytes_missing: int
     bytes_present: int
+    has_referrers: bool = False  # what is planned of them is stored beside
 
 
 def publishing_order(root: Descriptor, graph: Mapping[Digest, Manifest]) -> tuple[Descriptor, ...]:
@@ -99,31 +109,91 @@ _MAX_MANIFESTS = 1000  # the largest public indexes name some dozens
 def plan_copy(
     request: RefreshRequest,
     rules: Rules,
-    upstream: ManifestReader,
+    upstream: ReferrersReader,
     target: Target,
     plans: PlanStore,
     find_mounts: FindMounts | None = None,
 ) -> PlanResult:
     """Plan and store the copy of a refresh. A missing repository is created with the settings of its rule.
 
-    With `find_mounts`, blobs that other repositories of the rules have are mounted rather than sent.
+    With `find_mounts`, blobs that other repositories of the rules have are mounted rather than sent. What belongs to
+    the image is planned with it, in units of its own; what cannot be found of that is reported by the publish.
 
     Raises: what the ports raise, UnsupportedMediaTypeError for manifests that cannot be copied, InvalidManifestError
     and ConfigError where the platforms cannot be selected.
     """
     target.ensure_repository(request.repository, rules.creation_of(request.repository, request.tag))
-    plan, raw = read_plan(request, upstream, partial(target.present_blobs, request.repository))
+    present_blobs = partial(target.present_blobs, request.repository)
+    policy = rules.referrers_of(request.repository, request.tag)
+    if request.late:
+        plan, raw, subjects = _NO_IMAGE, _NOTHING, read_subjects(request.source, request.platforms, upstream)
+    else:
+        plan, raw, subjects = _read_image(request, upstream, present_blobs)
+    referrers = find_referrers(request.source, subjects, upstream, policy) if policy.copies_any else None
+    if referrers is not None:
+        plan, referrers = _with_units(plan, referrers, raw, present_blobs)
+        plans.write(referrers_key(request.name), msgspec.json.encode(referrers))
     _store(request.name, plan, raw, _find_mounts(request, plan, rules, find_mounts), plans)
-    units = tuple(
-        UnitRequest(refresh=request.name, unit=unit, repository=request.repository, upstream=str(request.source))
+    optional = frozenset(referrers.units if referrers is not None else ())
+    units = [
+        UnitRequest(
+            refresh=request.name,
+            unit=unit,
+            repository=request.repository,
+            upstream=str(request.source),
+            optional=unit in optional,
+        )
         for unit in range(len(plan.units))
-    )
+    ]
     return PlanResult(
-        units=units,
+        units=tuple(unit for unit in units if not unit.optional),
         manifests=len(plan.manifests),
         bytes_missing=plan.bytes_missing,
         bytes_present=plan.bytes_present,
+        referrer_units=tuple(unit for unit in units if unit.optional),
+        referrers=len(referrers.referrers) if referrers is not None else 0,
     )
+
+
+_NO_IMAGE = CopyPlan((), (), 0, 0)
+
+
+def _with_units(
+    plan: CopyPlan,
+    referrers: PlannedReferrers,
+    raw: Mapping[Digest, RawManifest],
+    present_blobs: Callable[[Collection[Digest]], Collection[Digest]],
+) -> tuple[CopyPlan, PlannedReferrers]:
+    """Add units for the blobs of referrers that neither the target nor the image has."""
+    parsed = (parse_manifest(manifest.content, manifest.descriptor.media_type) for manifest in raw.values())
+    own = frozenset(blob.digest for manifest in parsed for blob in manifest.blobs)
+    units = pack_units(missing_blobs(referrers, own, present_blobs), MAX_REFERRER_UNITS)
+    first = len(plan.units)
+    numbers = tuple(range(first, first + len(units)))
+    return (
+        msgspec.structs.replace(plan, units=(*plan.units, *units), has_referrers=True),
+        msgspec.structs.replace(referrers, units=numbers),
+    )
+
+
+def read_subjects(source: Reference, platforms: tuple[str, ...], upstream: ManifestReader) -> tuple[Digest, ...]:
+    """Read which manifests of upstream are published with these platforms, from its indexes alone.
+
+    Raises: what the port raises, UnsupportedMediaTypeError, InvalidManifestError, ConfigError.
+    """
+    whole = upstream.get_manifest(source)
+    chosen = select_platforms(whole, platforms, str(source))
+    known = {} if isinstance(chosen, Descriptor) else {chosen.descriptor.digest: chosen}
+    root = chosen if isinstance(chosen, Descriptor) else chosen.descriptor
+    graph: dict[Digest, Manifest] = {}
+    waiting = [root]
+    while waiting and len(graph) < MAX_SUBJECTS:
+        node = waiting.pop(0)
+        if node.media_type in INDEXES and node.digest not in graph:
+            reference = source.at(node.digest)
+            graph[node.digest] = _parse(reference, known.get(node.digest) or upstream.get_manifest(reference))
+            waiting += graph[node.digest].children
+    return subjects_of(root, graph, known.keys() - {whole.descriptor.digest})
 
 
 def read_plan(
@@ -133,9 +203,18 @@ def read_plan(
 
     `present_blobs` returns those blobs that the target has. Raises: as `plan_copy`.
     """
+    plan, raw, _ = _read_image(request, upstream, present_blobs)
+    return plan, raw
+
+
+def _read_image(
+    request: RefreshRequest, upstream: ManifestReader, present_blobs: Callable[[Collection[Digest]], Collection[Digest]]
+) -> tuple[CopyPlan, Mapping[Digest, RawManifest], tuple[Digest, ...]]:
+    """Read the manifests of an image; return its plan, their bytes, and those that may have referrers upstream."""
     root, rewritten = _choose_root(request, upstream)
     raw, graph = read_graph(request.source, root, upstream, rewritten)
-    return make_plan(root, graph, frozenset(present_blobs([blob.digest for blob in blobs_of(graph)]))), raw
+    plan = make_plan(root, graph, frozenset(present_blobs([blob.digest for blob in blobs_of(graph)])))
+    return plan, raw, subjects_of(root, graph, rewritten.keys() - {request.root.digest})
 
 
 def plan_key(refresh: str) -> str:

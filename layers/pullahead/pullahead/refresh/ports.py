@@ -9,8 +9,7 @@ from enum import StrEnum
 from typing import NamedTuple, Protocol
 
 from pullahead.messages import RefreshRequest
-from pullahead.oci import Digest
-from pullahead.oci.registries import Target
+from pullahead.oci.registries import ReferrersTarget, Target
 from pullahead.rules.mirror_key import MirrorKey
 
 
@@ -117,15 +116,8 @@ class WaitingRefreshes(Protocol):
         ...
 
 
-class PublishTarget(Target, Protocol):
-    """A target that also says which manifests it has."""
-
-    def present_manifests(self, repository: str, digests: Sequence[Digest]) -> Sequence[Digest]:
-        """Return those of `digests` that come before the first one that the target lacks.
-
-        Raises: as `Target.published_digests`.
-        """
-        ...
+class PublishTarget(ReferrersTarget, Target, Protocol):
+    """A target that also says which manifests it has, and keeps referrers."""
 
 
 class PlanStore(Protocol):

@@ -2,7 +2,10 @@
 
 import msgspec
 
+from pullahead.errors import PullaheadError
 from pullahead.oci import Descriptor, Digest
+
+_MAX_FAILURE_CHARACTERS = 500
 
 
 class BegunUpload(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -24,6 +27,9 @@ class UnitProgress(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     uploads: tuple[BegunUpload, ...] = ()
     streamed: tuple[Digest, ...] = ()  # a stream of these was begun before
     mounts: dict[Digest, str] = msgspec.field(default_factory=dict)  # a repository of the target that has the blob
+    failed: dict[Digest, str] = msgspec.field(
+        default_factory=dict
+    )  # of an optional unit: class and message of an error
 
     def upload_of(self, digest: Digest) -> BegunUpload | None:
         """Return the upload that was begun for a blob."""
@@ -33,6 +39,11 @@ class UnitProgress(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         """Add an upload, replacing an earlier one of the same blob."""
         others = tuple(upload for upload in self.uploads if upload.digest != begun.digest)
         return msgspec.structs.replace(self, uploads=(*others, begun))
+
+    def with_failed(self, digest: Digest, error: PullaheadError) -> "UnitProgress":
+        """Add a blob that cannot be copied."""
+        text = f"{type(error).__name__}: {error}"[:_MAX_FAILURE_CHARACTERS]
+        return msgspec.structs.replace(self, failed={**self.failed, digest: text})
 
     def with_streamed(self, digest: Digest) -> "UnitProgress":
         """Add a blob whose stream was begun."""

@@ -1,20 +1,27 @@
-"""Publish what was copied: child manifests first, the root last with the tag, each with the exact bytes of the plan.
+"""Publish what was copied: child manifests first, then what refers to the image, and the root with the tag last.
+
+Each has the exact bytes of the plan. A referrer that cannot be put is reported, and does not hold the tag back.
 
 A publish that was interrupted puts only what is missing: ECR takes ten manifests a second of the whole account.
 """
+
+from collections.abc import Iterable
 
 import msgspec
 
 from pullahead.clock import Wait, wait_after_breaks
 from pullahead.errors import ConflictError, StorageError
-from pullahead.messages import PublishResult, RefreshRequest
+from pullahead.messages import PublishResult, ReferrersOutcome, RefreshRequest
 from pullahead.mirrors.record import MirrorRecord
 from pullahead.mirrors.store import RecordStore
 from pullahead.mirrors.stored_form import newer_of
 from pullahead.oci import Descriptor, Digest, RawManifest, digest_of
 from pullahead.oci.digest import algorithm_of
-from pullahead.refresh.plan import CopyPlan, manifest_key, plan_key
+from pullahead.refresh.plan import CopyPlan, manifest_key, plan_key, unit_key
+from pullahead.refresh.plan_referrers import PlannedReferrers, outcome_of, referrers_key
 from pullahead.refresh.ports import PlanStore, PublishTarget
+from pullahead.refresh.progress import UnitProgress
+from pullahead.refresh.publish_referrers import put_referrers
 from pullahead.rules.mirror_key import MirrorKey
 
 _MAX_LOOKS = 4  # at the tag that was just put: the answer may be from before
@@ -35,18 +42,34 @@ def publish_image(
     Raises: what the ports raise, and ConflictError where the target serves another digest afterwards.
     """
     plan = _load_plan(request, plans)
+    planned = _load_referrers(request, plans) if plan.has_referrers else None
+    if request.late:
+        return PublishResult(request.root.digest, referrers=_put_referrers(request, planned, target, plans, wait))
     root = plan.manifests[-1]
     children = plan.manifests[:-1]
     present = target.present_manifests(request.repository, [child.digest for child in children]) if children else ()
     for child in children[len(present) :]:
         target.put_manifest(request.repository, _load_manifest(request.name, child, plans), None)
+    if planned is not None and planned.referrers:  # what refers to the root comes after it, and before its tag
+        target.put_manifest(request.repository, _load_manifest(request.name, root, plans), None)
+    referrers = _put_referrers(request, planned, target, plans, wait)
     key = MirrorKey(request.repository, request.tag)
     known = records.load([key])
     if key in newer_of(known) or _is_superseded(known.get(key), request):
         return PublishResult(digest=root.digest, superseded=True)
     target.put_manifest(request.repository, _load_manifest(request.name, root, plans), request.tag)
     _verify(request, root.digest, target, wait)
-    return PublishResult(digest=root.digest)
+    return PublishResult(digest=root.digest, referrers=referrers)
+
+
+def _put_referrers(
+    request: RefreshRequest, planned: PlannedReferrers | None, target: PublishTarget, plans: PlanStore, wait: Wait
+) -> ReferrersOutcome | None:
+    if planned is None:
+        return None
+    failed = {digest: text for unit in planned.units for digest, text in _load_failed(request.name, unit, plans)}
+    put = put_referrers(request.repository, planned.referrers, target, failed, wait)
+    return outcome_of(planned, put.copied, put.bytes, put.troubles)
 
 
 def _is_superseded(record: MirrorRecord | None, request: RefreshRequest) -> bool:
@@ -78,9 +101,25 @@ def _load_plan(request: RefreshRequest, plans: PlanStore) -> CopyPlan:
         raise StorageError(f"the stored plan {key} cannot be read: {error}") from error
     # With selected platforms the root is known only since the index was read; its bytes are verified all the same.
     is_other = not request.platforms and plan.manifests and plan.manifests[-1].digest != request.root.digest
-    if is_other or not plan.manifests:
+    if not request.late and (is_other or not plan.manifests):
         raise StorageError(f"the stored plan {key} does not end in {request.root.digest}")
     return plan
+
+
+def _load_referrers(request: RefreshRequest, plans: PlanStore) -> PlannedReferrers:
+    key = referrers_key(request.name)
+    try:
+        return msgspec.json.decode(plans.read(key), type=PlannedReferrers)
+    except msgspec.DecodeError as error:
+        raise StorageError(f"the stored referrers {key} cannot be read: {error}") from error
+
+
+def _load_failed(refresh: str, unit: int, plans: PlanStore) -> Iterable[tuple[Digest, str]]:
+    key = unit_key(refresh, unit)
+    try:
+        return msgspec.json.decode(plans.read(key), type=UnitProgress).failed.items()
+    except msgspec.DecodeError as error:
+        raise StorageError(f"the stored progress {key} cannot be read: {error}") from error
 
 
 def _load_manifest(refresh: str, descriptor: Descriptor, plans: PlanStore) -> RawManifest:

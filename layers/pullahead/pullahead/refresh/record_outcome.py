@@ -1,12 +1,15 @@
 """Record the outcome of a refresh."""
 
+from datetime import datetime, timedelta
+
 from pullahead.clock import Clock
 from pullahead.errors import InvalidEventError
-from pullahead.messages import OutcomeRequest, OutcomeResult
+from pullahead.messages import OutcomeRequest, OutcomeResult, Trouble
 from pullahead.mirrors.judge import with_alerts
 from pullahead.mirrors.outbox import OutboxSender, with_outcome_events
 from pullahead.mirrors.record import LastRefresh, MirrorRecord, Published
-from pullahead.mirrors.refresh_outcome import after_failure, after_success
+from pullahead.mirrors.referrers import after_referrers, after_trouble
+from pullahead.mirrors.refresh_outcome import after_failure, after_success, with_referrers
 from pullahead.mirrors.store import RecordStore, update_record
 from pullahead.rules.mirror_key import MirrorKey
 from pullahead.rules.model import NewlyCached, Rules, never_cached
@@ -26,7 +29,7 @@ def record_outcome(
     Raises: StorageError, ConflictError, InvalidEventError.
     """
     key = MirrorKey(outcome.request.repository, outcome.request.tag)
-    copied = sum(unit.bytes_copied for unit in outcome.units)
+    copied = sum(unit.bytes_copied for unit in (*outcome.units, *outcome.referrer_units))
     repository, tag = outcome.request.repository, outcome.request.tag
     mirror = rules.find(repository, tag) or newly_cached(repository, tag)
     before: MirrorRecord | None = None
@@ -36,7 +39,11 @@ def record_outcome(
         before = current
         if current is None or mirror is None:
             return None
-        after = with_alerts(current, _apply(current, outcome, copied, clock), mirror.alert_after, clock())
+        if outcome.request.late:
+            after = _apply_late(current, outcome, mirror.alert_after, clock())
+        else:
+            after = _apply(current, outcome, copied, mirror.alert_after, clock)
+            after = with_alerts(current, after, mirror.alert_after, clock())
         return with_outcome_events(current, after, mirror.rule, clock())
 
     record = update_record(records, key, change)
@@ -54,7 +61,25 @@ def record_outcome(
     )
 
 
-def _apply(record: MirrorRecord, outcome: OutcomeRequest, copied: int, clock: Clock) -> MirrorRecord:
+def _apply_late(record: MirrorRecord, outcome: OutcomeRequest, alert_after: timedelta, now: datetime) -> MirrorRecord:
+    """Apply the outcome of a copy of late referrers, unless the mirror has moved on."""
+    digest = outcome.request.root.digest
+    if record.upstream_digest != digest:
+        return record
+    referrers = outcome.published.referrers if outcome.published is not None else None
+    if outcome.error is not None:
+        trouble = Trouble(outcome.error.error, outcome.error.text)
+        known = after_trouble(record.referrers, digest, trouble, outcome.execution, now)
+    elif referrers is None:
+        return record  # the rule copies none any more
+    else:
+        known = after_referrers(record.referrers, digest, referrers, outcome.execution, now)
+    return with_referrers(record, known, alert_after, now)
+
+
+def _apply(
+    record: MirrorRecord, outcome: OutcomeRequest, copied: int, alert_after: timedelta, clock: Clock
+) -> MirrorRecord:
     now = clock()
     request, last = outcome.request, record.last_refresh
     if last is not None and last.execution == outcome.execution:
@@ -76,4 +101,9 @@ def _apply(record: MirrorRecord, outcome: OutcomeRequest, copied: int, clock: Cl
         digest=outcome.published.digest,
     )
     published = Published(request.root.digest, request.platforms, outcome.published.digest)
+    if outcome.published.referrers is not None:
+        known = after_referrers(
+            record.referrers, request.root.digest, outcome.published.referrers, outcome.execution, now
+        )
+        record = with_referrers(record, known, alert_after, now)
     return after_success(record, published, refresh)

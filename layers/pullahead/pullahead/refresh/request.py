@@ -2,6 +2,9 @@
 
 import hashlib
 import re
+from datetime import datetime
+
+from msgspec import structs
 
 from pullahead.messages import RefreshRequest
 from pullahead.mirrors.record import MirrorRecord
@@ -22,6 +25,20 @@ def refresh_request(mirror: Mirror, root: Descriptor, record: MirrorRecord) -> R
         stale_since=record.unfresh_since or record.since,
         platforms=record.platforms,
     )
+
+
+def late_request(
+    mirror: Mirror, root: Descriptor, record: MirrorRecord, fingerprint: str, now: datetime
+) -> RefreshRequest:
+    """Make the request to copy referrers that came after the image; it runs once for each set of them and each try.
+
+    Where it has to wait for a slot, images that are stale by now go first.
+    """
+    tries = record.referrers.tries if record.referrers is not None else 0
+    late = f"{fingerprint}-{tries}"
+    request = refresh_request(mirror, root, record)
+    name = execution_name(mirror.key, root.digest, record.episode, (*record.platforms, late))
+    return structs.replace(request, name=name, late=late, stale_since=now)
 
 
 def execution_name(key: MirrorKey, digest: Digest, episode: int, platforms: tuple[str, ...] = ()) -> str:

@@ -9,12 +9,12 @@ from urllib.parse import quote
 
 from pullahead.mirrors.rate_limit_budget import RemainingQuota, UpstreamUse
 from pullahead.oci import Descriptor, Digest, RawManifest, Reference, Repository
+from pullahead.oci.referrers import Referrer
 from pullahead.registry import blobs, listings, manifests
 from pullahead.registry.address_guard import SYSTEM_NETWORK, Guard, Network
 from pullahead.registry.credentials import Credentials, Refused, anonymous, no_refresh
 from pullahead.registry.hosts import Schemes, base_url, by_registry, refused_by_registry
 from pullahead.registry.http import HttpClient, Trust
-from pullahead.registry.listings import Referrer
 from pullahead.registry.rate_limits import FOREVER, Limits
 from pullahead.registry.request import Timeouts
 from pullahead.registry.request_counts import RequestCounts
@@ -86,6 +86,10 @@ class UpstreamRegistry:
     def head_manifest(self, reference: Reference) -> Descriptor:
         """Resolve a reference with one HEAD."""
         return manifests.head_manifest(self._session, self._manifest_url(reference), reference)
+
+    def find_manifest(self, reference: Reference) -> Descriptor | None:
+        """Resolve a reference that may well not exist, with one HEAD."""
+        return manifests.find_manifest(self._session, self._manifest_url(reference), reference)
 
     def get_manifest(self, reference: Reference) -> RawManifest:
         """Read a manifest and prove its bytes."""

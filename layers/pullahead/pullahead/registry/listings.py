@@ -40,6 +40,7 @@ from pullahead.oci import (
     parse_reference,
 )
 from pullahead.oci.reference import is_tag
+from pullahead.oci.referrers import Referrer, fallback_tag, kinds_of
 from pullahead.registry import manifests
 from pullahead.registry.http import Response
 from pullahead.registry.request import Inquiry, Request, parse_url
@@ -48,7 +49,8 @@ from pullahead.registry.session import Session
 _LOG = logging.getLogger(__name__)
 
 _MAX_PAGES = 1000
-_MAX_BYTES = 64 * 1024 * 1024  # in all pages; gcr.io puts every manifest of a repository beside its tags
+MAX_LISTING_BYTES = 64 * 1024 * 1024
+"""Of all pages; gcr.io puts every manifest of a repository beside its tags."""
 _MAX_SECONDS = 600.0
 _MAX_HEADER_CHARACTERS = 8 * 1024
 
@@ -77,7 +79,7 @@ def read_pages(
     that goes in a circle, elsewhere, or on without end.
     """
     until = now() + _MAX_SECONDS
-    room, seen = _MAX_BYTES, {request.url}
+    room, seen = MAX_LISTING_BYTES, {request.url}
     for _ in range(_MAX_PAGES):
         page, link = _read_page(session, request, room, statuses)
         room -= len(page.body)
@@ -267,15 +269,9 @@ def _paths_of(inquiry: Inquiry, body: bytes) -> list[Any]:
 
 
 _MAX_REFERRERS = 10_000
-_NOT_OFFERED = frozenset({400, 404, 405, 501})
-"""Of these the specification names 404 only; registries without the API also say that the path is wrong."""
-
-
-class Referrer(NamedTuple):
-    """A manifest that names another one as its subject, and what kind of artifact it says that it is."""
-
-    descriptor: Descriptor
-    artifact_type: str
+NO_REFERRERS_API = frozenset({400, 404, 405, 501})
+"""What registries without the API for referrers answer. The specification names 404 only; some say that the path is
+wrong."""
 
 
 class _WireReferrer(msgspec.Struct, rename="camel"):
@@ -283,6 +279,7 @@ class _WireReferrer(msgspec.Struct, rename="camel"):
     digest: str
     size: int
     artifact_type: str | None = None
+    annotations: dict[str, Any] | None = None
 
 
 class _Index(msgspec.Struct):
@@ -290,14 +287,18 @@ class _Index(msgspec.Struct):
 
 
 def list_referrers(
-    session: Session, base_url: str, subject: Reference, digest: Digest, now: Callable[[], float]
+    session: Session,
+    base_url: str,
+    subject: Reference,
+    digest: Digest,
+    now: Callable[[], float],
 ) -> tuple[Referrer, ...]:
     """List the referrers of a manifest: by the API, or by the fallback tag if the registry has no such API."""
     inquiry = Inquiry("listing referrers", str(subject.at(digest)))
     request = Request("GET", f"{base_url}/referrers/{digest}", {"Accept": media_types.OCI_INDEX}, inquiry)
     found: dict[Digest, Referrer] = {}
-    for page in read_pages(session, request, now, (200, *_NOT_OFFERED)):
-        if not _is_listing(page):
+    for page in read_pages(session, request, now, (200, *NO_REFERRERS_API)):
+        if not is_listing(page):
             return _by_tag(session, base_url, subject, digest)
         found.update((referrer.descriptor.digest, referrer) for referrer in _referrers_in(inquiry, page.body))
         if len(found) > _MAX_REFERRERS:
@@ -305,13 +306,8 @@ def list_referrers(
     return tuple(found.values())
 
 
-def fallback_tag(digest: Digest) -> str:
-    """Name the tag under which clients keep referrers if the registry has no API for them."""
-    algorithm, _, encoded = digest.partition(":")
-    return f"{algorithm[:32]}-{encoded[:64]}"
-
-
-def _is_listing(page: Page) -> bool:
+def is_listing(page: Page) -> bool:
+    """Tell whether an answer is a listing of referrers, and so whether the registry has the API."""
     return page.status == 200 and page.content_type.partition(";")[0].strip().lower() == media_types.OCI_INDEX
 
 
@@ -340,4 +336,5 @@ def _referrer(content: msgspec.Raw) -> Referrer | None:
         descriptor = Descriptor(entry.media_type, parse_digest(entry.digest), entry.size)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, InvalidDigestError):
         return None
-    return Referrer(descriptor, entry.artifact_type or "")
+    artifact_type = entry.artifact_type or ""
+    return Referrer(descriptor, artifact_type, kinds_of((artifact_type,), (entry.annotations,)))

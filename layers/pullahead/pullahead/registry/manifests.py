@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import msgspec
 
-from pullahead.errors import DigestMismatchError, ResponseTooLargeError, UnsupportedMediaTypeError
+from pullahead.errors import DigestMismatchError, NotFoundError, ResponseTooLargeError, UnsupportedMediaTypeError
 from pullahead.oci import (
     MAX_MANIFEST_BYTES,
     Descriptor,
@@ -67,6 +67,28 @@ def head_manifest(session: Session, url: str, reference: Reference) -> Descripto
     return described or get_manifest(session, url, reference).descriptor
 
 
+def find_manifest(session: Session, url: str, reference: Reference) -> Descriptor | None:
+    """Resolve what may well not exist by one HEAD, whose 404 is believed; by GET if HEAD is not offered.
+
+    For the tags of signatures and the like, of which most manifests have none: a GET for each would count as a pull.
+    """
+    inquiry = Inquiry("HEAD manifest", str(reference))
+    request = Request("HEAD", url, _ACCEPT, inquiry)
+
+    def receive(response: Response, deadline: float) -> tuple[int, _Answered | None]:
+        session.receive_body(response, request, 0, deadline)
+        return response.status_code, _read_headers(inquiry, response) if response.status_code == 200 else None
+
+    status, answered = session.ask(request, receive, (200, *_HEAD_REFUSED))
+    if status == 404:
+        return None
+    described = _describe(inquiry, answered, reference.digest) if answered is not None else None
+    try:
+        return described or get_manifest(session, url, reference).descriptor
+    except NotFoundError:
+        return None
+
+
 def get_manifest(session: Session, url: str, reference: Reference) -> RawManifest:
     """Read a manifest and verify its bytes."""
     request = Request("GET", url, _ACCEPT, Inquiry("reading the manifest", str(reference)))
@@ -77,8 +99,19 @@ def get_manifest(session: Session, url: str, reference: Reference) -> RawManifes
             return answered, session.receive_body(response, request, MAX_MANIFEST_BYTES, deadline)
 
     answered, content = session.ask(request, receive)
-    media_type = _media_type_of(request.inquiry, answered.media_type, content)
-    digest = _verified_digest(request.inquiry, content, asked=reference.digest, answered=answered.digest)
+    return _proven(request.inquiry, answered, content, reference.digest)
+
+
+def received_manifest(inquiry: Inquiry, answer: Answer) -> RawManifest:
+    """Make the manifest that was answered for a tag, its bytes verified. Raises: as `get_manifest`."""
+    media_type = _content_type(answer.headers.get("Content-Type", ""))
+    answered = _Answered(media_type, header_digest(inquiry, answer.headers), len(answer.body))
+    return _proven(inquiry, answered, answer.body, None)
+
+
+def _proven(inquiry: Inquiry, answered: _Answered, content: bytes, asked: Digest | None) -> RawManifest:
+    media_type = _media_type_of(inquiry, answered.media_type, content)
+    digest = _verified_digest(inquiry, content, asked=asked, answered=answered.digest)
     return RawManifest(Descriptor(media_type, digest, len(content)), content)
 
 

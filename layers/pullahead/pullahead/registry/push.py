@@ -11,13 +11,15 @@ import re
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import cached_property
 from ipaddress import ip_address
+from itertools import takewhile
 from typing import NamedTuple
 from urllib.parse import quote, urlencode, urlsplit
 
 from pullahead.errors import (
+    ConflictError,
     DigestMismatchError,
     ManifestRefusedError,
     NotFoundError,
@@ -26,14 +28,15 @@ from pullahead.errors import (
     TagImmutableError,
     UploadLostError,
 )
-from pullahead.oci import Descriptor, Digest, RawManifest, digest_of, media_types
-from pullahead.oci.registries import Offered, OpenPieces, RepositorySettings, Upload
+from pullahead.oci import MAX_MANIFEST_BYTES, Descriptor, Digest, RawManifest, digest_of, media_types
+from pullahead.oci.registries import Offered, OpenPieces, RepositorySettings, TaggedManifest, Upload
 from pullahead.registry.address_guard import SYSTEM_NETWORK, Guard, Network, kind_of
 from pullahead.registry.credentials import Credentials, anonymous
 from pullahead.registry.errors import failed_answer, refused_tag
 from pullahead.registry.hosts import Schemes, base_url, by_registry
-from pullahead.registry.http import HttpClient, Trust
-from pullahead.registry.manifests import header_digest
+from pullahead.registry.http import HttpClient, Response, Trust
+from pullahead.registry.listings import MAX_LISTING_BYTES, NO_REFERRERS_API, Page, is_listing
+from pullahead.registry.manifests import header_digest, received_manifest
 from pullahead.registry.request import Answer, Body, Inquiry, Request, Timeouts, origin_of, parse_url, port_of
 from pullahead.registry.session import MAX_TRIES, Refuse, Retries, Session
 from pullahead.registry.tokens import PUSH, Identity, TokenHosts, only_its_own
@@ -217,23 +220,60 @@ class OciTarget:
         found = {tag: self._published_digest(repository, tag) for tag in tags}
         return {tag: digest for tag, digest in found.items() if digest is not None}
 
-    def put_manifest(self, repository: str, manifest: RawManifest, tag: str | None) -> None:
+    def put_manifest(self, repository: str, manifest: RawManifest, tag: str | None, *, if_version: str = "") -> None:
         """Put the exact bytes with their media type."""
         wanted = manifest.descriptor.digest
         inquiry = self._inquiry("writing the manifest", repository, f":{tag}" if tag is not None else f"@{wanted}")
         url = self._url(repository, "manifests", tag if tag is not None else wanted)
-        request = Request("PUT", url, {"Content-Type": manifest.descriptor.media_type}, inquiry)
+        condition = {"If-Match": if_version} if if_version else {}
+        request = Request("PUT", url, {"Content-Type": manifest.descriptor.media_type, **condition}, inquiry)
         refuse: Refuse = failed_answer if tag is None else refused_tag
         try:
-            answer = self._answer(request, repository, _STORED, manifest.content, refuse=refuse)
+            # Without a condition, 412 is how Harbor refuses to move an immutable tag.
+            statuses = (*_STORED, 412) if condition else _STORED
+            answer = self._answer(request, repository, statuses, manifest.content, refuse=refuse)
         except TagImmutableError:
             # ECR refuses an immutable tag even if it names this manifest already.
             if tag is None or self._published_digest(repository, tag) != wanted:
                 raise
             return
+        if answer.status == 412:
+            raise ConflictError(
+                f"writing {self._registry}/{repository}:{tag}: somebody else has moved the tag meanwhile"
+            )
         stored = header_digest(inquiry, answer.headers) or wanted
         if stored != wanted and stored.partition(":")[0] == wanted.partition(":")[0]:
             raise inquiry.error(DigestMismatchError, "the registry stored the manifest under another digest")
+
+    def present_manifests(self, repository: str, digests: Sequence[Digest]) -> Sequence[Digest]:
+        """Ask with one HEAD for each, until one is missing."""
+        return list(takewhile(lambda digest: self._published_digest(repository, digest) is not None, digests))
+
+    def read_manifest(self, repository: str, tag: str) -> TaggedManifest | None:
+        """GET what a tag names, with its entity tag."""
+        inquiry = self._inquiry("reading the manifest", repository, f":{tag}")
+        request = Request("GET", self._url(repository, "manifests", tag), _ACCEPT, inquiry)
+
+        def receive(response: Response, deadline: float) -> Answer:
+            body = self._session.receive_body(response, request, MAX_MANIFEST_BYTES, deadline)
+            return Answer(response.status_code, response.headers, body)
+
+        answer = self._session.ask(request._replace(resource=self._resource(repository, None)), receive, (200, 404))
+        if answer.status == 404:
+            return None
+        return TaggedManifest(received_manifest(inquiry, answer), answer.headers.get("ETag", ""))
+
+    def lists_referrers(self, repository: str, digest: Digest) -> bool:
+        """GET the referrers, whatever they are."""
+        inquiry = self._inquiry("listing referrers", repository, f"@{digest}")
+        request = Request("GET", self._url(repository, "referrers", digest), {"Accept": media_types.OCI_INDEX}, inquiry)
+
+        def receive(response: Response, deadline: float) -> Page:
+            body = self._session.receive_body(response, request, MAX_LISTING_BYTES, deadline)
+            return Page(response.status_code, response.headers.get("Content-Type", ""), body)
+
+        about = request._replace(resource=self._resource(repository, None))
+        return is_listing(self._session.ask(about, receive, (200, *NO_REFERRERS_API)))
 
     def _published_digest(self, repository: str, tag: str) -> Digest | None:
         inquiry = self._inquiry("HEAD manifest", repository, f":{tag}")

@@ -84,6 +84,19 @@ def _check_duration(text: str, *, shortest: timedelta, longest: timedelta) -> No
         )
 
 
+def parse_late(text: str) -> timedelta | None:
+    """Parse how long late referrers are looked for: zero is never, None always."""
+    return None if text == "always" else parse_duration(text) or timedelta()
+
+
+_LATE_WORDS = ("always", "never")
+
+
+def _check_late(text: str) -> None:
+    if text not in _LATE_WORDS:
+        _check_duration(text, shortest=timedelta(minutes=1), longest=timedelta(days=3650))
+
+
 # --- Checks of single values ------------------------------------------------------------------------------------------
 
 
@@ -214,6 +227,15 @@ def _duration(shortest: timedelta, longest: timedelta) -> Meta:
 
 _CheckEvery = Annotated[str, _duration(timedelta(minutes=1), timedelta(hours=24))]
 _AlertAfter = Annotated[str, _duration(timedelta(minutes=1), timedelta(days=30))]
+_Late = Annotated[
+    str,
+    _matching(
+        f"always|never|(?=.){_DURATION}",
+        "is not a duration",
+        "Write always, never, or how long after a new digest, like 1d or 30d.",
+        check=_check_late,
+    ),
+]
 _ExpireAfter = Annotated[str, _duration(timedelta(days=1), timedelta(days=365))]
 _Count = Annotated[int, Meta(ge=0, le=100_000)]
 _AtLeastOne = Annotated[int, Meta(ge=1, le=100_000)]
@@ -247,6 +269,18 @@ _MutabilityFilter = Annotated[
 ]
 _ResourceTagKey = Annotated[str, _checked_by(_check_resource_tag_key)]
 _ResourceTagValue = Annotated[str, _checked_by(_check_resource_tag_value)]
+_ArtifactType = Annotated[
+    str,
+    _matching(
+        r"[!-~]{1,255}",
+        "is not an artifact type",
+        "Write it like application/spdx+json or https://slsa.dev/provenance/*; a star stands for anything.",
+    ),
+]
+_OneOrMoreArtifactTypes = Annotated[
+    tuple[_ArtifactType, ...],
+    Meta(min_length=1, max_length=100, extra=Wording(hint="Write copy: false to copy none.").extra),
+]
 _Policy = str | dict[str, Any]
 _Secret = Annotated[
     str, _matching(_SECRET, "is neither the name nor the ARN of a secret", _SECRET_HINT, is_secret=True)
@@ -345,6 +379,23 @@ class Creation(_Section, frozen=True):
     ] = UNSET
 
 
+class ReferrerOptions(_Section, frozen=True):
+    """Which signatures, SBOMs and other artifacts that refer to an image are copied with it."""
+
+    copy: Annotated[
+        bool | _OneOrMoreArtifactTypes | UnsetType,
+        _about("Whether to copy them; or globs of the artifact types to copy. All by default."),
+    ] = UNSET
+    exclude: Annotated[tuple[_ArtifactType, ...] | UnsetType, _about("Globs of artifact types to leave out.")] = UNSET
+    late: Annotated[
+        _Late | UnsetType,
+        _about(
+            "How long after a new digest to look for late ones: `always`, `never`, or a duration. With each check for "
+            "an hour, then hourly for a day, then daily."
+        ),
+    ] = UNSET
+
+
 class Options(_Section, frozen=True):
     """Keys of `defaults` and of every rule."""
 
@@ -370,6 +421,10 @@ class Options(_Section, frozen=True):
     when_deleted: Annotated[
         WhenDeleted | UnsetType,
         _about("What to do when a tag is deleted from ECR: `restore` it, or `leave` it deleted until upstream moves."),
+    ] = UNSET
+    referrers: Annotated[
+        ReferrerOptions | UnsetType,
+        _about("Signatures, SBOMs and other artifacts that refer to the image, which are copied with it."),
     ] = UNSET
     create: Annotated[
         Creation | UnsetType,

@@ -25,11 +25,13 @@ from pullahead.rules.file_format import (
     OnDemandRule,
     Options,
     Pattern,
+    ReferrerOptions,
     RulesDocument,
     Sources,
     TagOrPattern,
     format_duration,
     parse_duration,
+    parse_late,
 )
 from pullahead.rules.mirror_key import MirrorKey
 from pullahead.rules.model import (
@@ -38,6 +40,7 @@ from pullahead.rules.model import (
     CredentialSource,
     OnDemand,
     RateLimit,
+    ReferrersPolicy,
     Rule,
     Rules,
     Source,
@@ -93,6 +96,7 @@ class _ResolvedOptions(NamedTuple):
     min_tags: int = 0
     creation: RepositorySettings | None = None
     when_deleted: WhenDeleted = WhenDeleted.RESTORE
+    referrers: ReferrersPolicy = ReferrersPolicy()
 
 
 class _Loader:
@@ -292,6 +296,7 @@ class _Loader:
             _given(choosing.min_tags, base.min_tags),
             self._creation(at, written.create, base.creation),
             _given(written.when_deleted, base.when_deleted),
+            self._referrers(at, written.referrers, base.referrers),
         )
         self._compare_times(at, options, before)
         return options
@@ -307,6 +312,20 @@ class _Loader:
                 f"alert_after ({format_duration(options.alert_after)}) is shorter than check_every ({shortest})",
                 f"Write alert_after: {shortest} or longer.",
             )
+
+    def _referrers(
+        self, at: YamlLocation, written: ReferrerOptions | UnsetType, base: ReferrersPolicy
+    ) -> ReferrersPolicy:
+        """Read which referrers to copy; a rule that sets one of the keys keeps the others of the defaults."""
+        if isinstance(written, UnsetType):
+            return base
+        copy = _given(written.copy, base.copy)
+        for key in ("exclude", "late"):
+            if copy is False and getattr(written, key) is not UNSET:
+                message = "it has no effect, since copy is false"
+                self._problems.add(at.below("referrers").below(key), message, "Remove one of the two.")
+        late = base.late if isinstance(written.late, UnsetType) else parse_late(written.late)
+        return ReferrersPolicy(copy, _given(written.exclude, base.exclude), late)
 
     def _is_valid(self, at: YamlLocation, before: int, *keys: str) -> bool:
         """Tell whether no problem was found in the values of some keys."""
@@ -456,6 +475,7 @@ def _rule(name: str, upstream: Repository, repository: str, tags: TagSelection, 
         options.immutable_tags,
         options.creation,
         when_deleted=options.when_deleted,
+        referrers=options.referrers,
     )
 
 

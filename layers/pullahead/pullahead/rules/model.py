@@ -11,6 +11,7 @@ from typing import NamedTuple
 from pullahead.errors import ConfigError
 from pullahead.oci import Reference, Repository, parse_reference
 from pullahead.oci.reference import DOCKER_HUB, is_tag
+from pullahead.oci.referrers import subject_of_tag
 from pullahead.oci.registries import RepositorySettings
 from pullahead.rules.mirror_key import MirrorKey
 from pullahead.rules.repository_names import REPOSITORY_ADVICE, Template, fill, is_repository_name
@@ -53,6 +54,25 @@ def _matches(pattern: str, path: str, tag: str) -> bool:
     return fnmatchcase(path, of_path) and (not colon or fnmatchcase(tag, of_tag))
 
 
+class ReferrersPolicy(NamedTuple):
+    """Which referrers of an image are copied with it, and for how long after a new digest late ones are looked for.
+
+    `copy` is all, none, or those whose kind matches one of these globs; `exclude` are globs of kinds that are left out.
+    """
+
+    copy: bool | tuple[str, ...] = True
+    exclude: tuple[str, ...] = ()
+    late: timedelta | None = None  # None: for as long as the digest is mirrored; zero: never
+
+    @property
+    def copies_any(self) -> bool:
+        """Tell whether any referrer may be copied."""
+        return bool(self.copy)
+
+
+NO_REFERRERS = ReferrersPolicy(copy=False)
+
+
 class Mirror(NamedTuple):
     """One mirrored tag: an upstream tag, and the ECR repository and tag that follow it."""
 
@@ -68,6 +88,7 @@ class Mirror(NamedTuple):
     restored: bool = True  # at once if deleted from ECR, else when upstream moves
     guessed: bool = False  # named by an event and no rule: only valid if upstream has it
     listed: bool = False  # selected by a pattern: upstream has listed it
+    referrers: ReferrersPolicy = ReferrersPolicy()
 
     @property
     def key(self) -> MirrorKey:
@@ -102,6 +123,7 @@ class Rule(NamedTuple):
     source: Source = Source.FILE
     when_deleted: WhenDeleted = WhenDeleted.RESTORE
     on_demand: OnDemand | None = None  # follow what is pulled from below
+    referrers: ReferrersPolicy = ReferrersPolicy()
 
     @property
     def is_namespace(self) -> bool:
@@ -122,6 +144,7 @@ class Rule(NamedTuple):
             self.on_demand is not None,
             self.when_deleted is WhenDeleted.RESTORE,
             listed=self.on_demand is None and tag not in self.tags.names,
+            referrers=self.referrers if subject_of_tag(tag) is None else NO_REFERRERS,
         )
 
     def expand(self, path: str) -> "Rule":
@@ -199,6 +222,11 @@ class Rules:
     def named(self, name: str) -> Rule | None:
         """Find a rule by its name."""
         return self._by_name.get(name)
+
+    def referrers_of(self, repository: str, tag: str) -> ReferrersPolicy:
+        """Find which referrers the rule of a tag copies; none where no rule names the tag."""
+        mirror = self.find(repository, tag)
+        return mirror.referrers if mirror is not None else NO_REFERRERS
 
     def rules_of(self, repository: str) -> tuple[Rule, ...]:
         """Find the rules that may publish into a repository; of a namespace, the rule for that one repository."""

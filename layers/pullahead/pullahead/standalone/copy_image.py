@@ -12,15 +12,19 @@ from typing import NamedTuple, Protocol
 
 from pullahead.clock import Wait
 from pullahead.errors import ManifestRefusedError, NotFoundError, PullaheadError, RateLimitedError, RegistryError, Side
+from pullahead.messages import ReferrersOutcome
 from pullahead.oci import Descriptor, Digest, Manifest, RawManifest, Reference
 from pullahead.oci.manifest import find_urls
 from pullahead.oci.platforms import select_platforms
-from pullahead.oci.registries import ManifestReader, Offered, StreamingTarget, Target, Upstream
+from pullahead.oci.registries import CopySource, CopyTarget, ManifestReader, Offered, Target
 from pullahead.refresh.parallel_read import ParallelRead
 from pullahead.refresh.plan import blobs_of, foreign_layers_of, publishing_order, read_graph
+from pullahead.refresh.plan_referrers import PlannedReferrers, find_referrers, outcome_of, subjects_of
+from pullahead.refresh.publish_referrers import put_referrers
 from pullahead.refresh.read_blob import BlobSource
 from pullahead.refresh.upload_blob import BlobTarget, BlobUpload
 from pullahead.refresh.verified_stream import verified_stream
+from pullahead.rules.model import NO_REFERRERS, ReferrersPolicy
 from pullahead.standalone.foreign_layers import ForeignLayers
 
 _MAX_STREAMS = 3
@@ -49,10 +53,12 @@ class CopyOptions(NamedTuple):
     platforms: tuple[str, ...] = ()
     threads: int = 4
     foreign_layers: bool = False  # whether to copy layers that the source names by URL only
+    referrers: ReferrersPolicy = NO_REFERRERS
 
 
 class CopySummary(NamedTuple):
-    """What was copied. `blobs_foreign` counts the layers that were left at their URLs."""
+    """What was copied. `blobs_foreign` counts the layers that were left at their URLs; `referrers` is None where none
+    were asked for."""
 
     digest: Digest
     bytes_copied: int
@@ -62,6 +68,7 @@ class CopySummary(NamedTuple):
     seconds: float
     already_there: bool
     blobs_foreign: int = 0
+    referrers: ReferrersOutcome | None = None
 
 
 class CopyStoppedError(PullaheadError):
@@ -72,8 +79,8 @@ def copy_image(
     source: Reference,
     target: Reference,
     *,
-    upstream: Upstream,
-    destination: StreamingTarget,
+    upstream: CopySource,
+    destination: CopyTarget,
     wait_after_break: Wait,
     progress: CopyProgress,
     clock: Callable[[], float],
@@ -82,6 +89,7 @@ def copy_image(
 ) -> CopySummary:
     """Make `target` serve what `source` serves; the tag moves last, after every byte was verified.
 
+    Referrers are put before the tag moves; one that fails is reported in the summary and does not stop the copy.
     `clock` is monotonic, `cpu_clock` counts the CPU time of the process, both in seconds.
 
     Raises: what the ports raise, UnsupportedMediaTypeError, DigestMismatchError, ConfigError for unknown platforms.
@@ -89,21 +97,27 @@ def copy_image(
     begun = clock()
     options = options or CopyOptions()
     manifests = RetryingManifests(upstream, wait_after_break)
-    root = _select(source, manifests, options.platforms)
+    whole = manifests.get_manifest(source)
+    root, is_made_here = _select(source, whole, manifests, options.platforms)
     is_served = _serves(destination, target, root.descriptor.digest)
-    if is_served and not options.foreign_layers:
+    if is_served and not options.foreign_layers and not options.referrers.copies_any:
         return CopySummary(root.descriptor.digest, 0, 0, 0, 0, clock() - begun, already_there=True)
-    graph = _Graph(root, *read_graph(source, root.descriptor, manifests, {root.descriptor.digest: root}))
+    graph = _Graph(root, *read_graph(source, root.descriptor, manifests, {root.descriptor.digest: root}), is_made_here)
     foreign = foreign_layers_of(graph.manifests)
     blobs = _blobs_to_offer(graph, foreign if options.foreign_layers else (), is_served=is_served)
+    planned = _find_referrers(source.at(whole.descriptor.digest), graph, upstream, options.referrers)
     destination.ensure_repository(target.repository.path)
     progress.planned(blobs)
     reader = ForeignLayers(upstream, find_urls(graph.raw.values())) if options.foreign_layers else upstream
     blob_source = BlobSource(reader, source.repository, ParallelRead.measured_by(clock, cpu_clock))
     copies = _BlobCopies(blob_source, target, destination, wait_after_break, progress)
     copies.run(blobs, options.threads)
+    is_there = is_served and copies.counts[Offered.PRESENT] == len(blobs)
     if not is_served:
-        _publish(destination, target, graph)
+        _publish(destination, target, graph, untagged=bool(planned is not None and planned.referrers))
+    outcome = None if planned is None else _copy_referrers(planned, target, copies, options.threads)
+    if not is_served:
+        destination.put_manifest(target.repository.path, graph.root, target.tag)
     return CopySummary(
         root.descriptor.digest,
         copies.bytes_sent,
@@ -111,9 +125,32 @@ def copy_image(
         copies.counts[Offered.PRESENT],
         copies.counts[Offered.MOUNTED],
         clock() - begun,
-        already_there=is_served and copies.counts[Offered.PRESENT] == len(blobs),
+        already_there=is_there,
         blobs_foreign=0 if options.foreign_layers else len(foreign),
+        referrers=outcome,
     )
+
+
+def _find_referrers(
+    whole: Reference, graph: "_Graph", upstream: CopySource, policy: ReferrersPolicy
+) -> PlannedReferrers | None:
+    if not policy.copies_any:
+        return None
+    made_here = (graph.root.descriptor.digest,) if graph.is_made_here else ()
+    return find_referrers(whole, subjects_of(graph.root.descriptor, graph.manifests, made_here), upstream, policy)
+
+
+def _copy_referrers(
+    planned: PlannedReferrers, target: Reference, copies: "_BlobCopies", threads: int
+) -> ReferrersOutcome:
+    repository, destination = target.repository.path, copies.destination
+    untagged = [each for each in planned.referrers if each.tag is None]
+    present = destination.present_manifests(repository, [each.root.descriptor.digest for each in untagged])
+    missing = [each for each in planned.referrers if each.root.descriptor.digest not in present]
+    blobs = {blob.digest: blob for each in missing for blob in each.blobs}
+    failed = copies.run_each(list(blobs.values()), threads)
+    put = put_referrers(repository, planned.referrers, destination, failed, copies.wait)
+    return outcome_of(planned, put.copied, put.bytes, put.troubles)
 
 
 class _Graph(NamedTuple):
@@ -122,13 +159,17 @@ class _Graph(NamedTuple):
     root: RawManifest
     raw: Mapping[Digest, RawManifest]
     manifests: Mapping[Digest, Manifest]
+    is_made_here: bool = False  # the root is an index of some platforms, which the source does not have
 
 
-def _select(source: Reference, upstream: ManifestReader, platforms: tuple[str, ...]) -> RawManifest:
-    selected = select_platforms(upstream.get_manifest(source), platforms, str(source))
+def _select(
+    source: Reference, whole: RawManifest, upstream: ManifestReader, platforms: tuple[str, ...]
+) -> tuple[RawManifest, bool]:
+    """Return the root to copy, and whether it was made of the source's."""
+    selected = select_platforms(whole, platforms, str(source))
     if isinstance(selected, Descriptor):
-        return upstream.get_manifest(source.at(selected.digest))
-    return selected
+        return upstream.get_manifest(source.at(selected.digest)), False
+    return selected, selected.descriptor.digest != whole.descriptor.digest
 
 
 def _serves(destination: Target, target: Reference, digest: Digest) -> bool:
@@ -147,10 +188,11 @@ def _blobs_to_offer(graph: _Graph, foreign: Sequence[Descriptor], *, is_served: 
     return sorted((*own, *foreign), key=lambda blob: -blob.size)
 
 
-def _publish(destination: Target, target: Reference, graph: _Graph) -> None:
-    for node in publishing_order(graph.root.descriptor, graph.manifests)[:-1]:
+def _publish(destination: CopyTarget, target: Reference, graph: _Graph, *, untagged: bool) -> None:
+    """Put the children; and the root without its tag, where something refers to it."""
+    order = publishing_order(graph.root.descriptor, graph.manifests)
+    for node in order if untagged else order[:-1]:
         destination.put_manifest(target.repository.path, graph.raw[node.digest], None)
-    destination.put_manifest(target.repository.path, graph.root, target.tag)
 
 
 class _BlobCopies:
@@ -160,15 +202,15 @@ class _BlobCopies:
         self,
         source: BlobSource,
         target: Reference,
-        destination: StreamingTarget,
+        destination: CopyTarget,
         wait_after_break: Wait,
         progress: CopyProgress,
     ) -> None:
-        self._source, self._destination = source, destination
+        self._source, self.destination = source, destination
         self._target, self._repository = target.repository, target.repository.path
         same_registry = source.repository.registry == target.repository.registry
         self._mount_from = source.repository.path if same_registry else None
-        self._wait, self._progress = wait_after_break, progress
+        self.wait, self._progress = wait_after_break, progress
         self._stopped = threading.Event()
         self._lock = threading.Lock()
         self._first_error: BaseException | None = None
@@ -189,6 +231,23 @@ class _BlobCopies:
         if self._first_error is not None:
             raise self._first_error
 
+    def run_each(self, blobs: Sequence[Descriptor], threads: int) -> Mapping[Digest, str]:
+        """Copy blobs of which each may fail; return those that did, each with class and message of the error."""
+        if not blobs:
+            return {}
+        self._stopped.clear()
+        self._progress.planned(blobs)
+        with ThreadPoolExecutor(min(threads, len(blobs))) as pool:
+            errors = list(pool.map(self._try, blobs))
+        return {blob.digest: error for blob, error in zip(blobs, errors, strict=True) if error}
+
+    def _try(self, blob: Descriptor) -> str:
+        try:
+            self._copy(blob)
+        except RegistryError as error:
+            return f"{type(error).__name__}: {error}"
+        return ""
+
     def _copy(self, blob: Descriptor) -> None:
         try:
             what = self._offer(blob)
@@ -203,11 +262,11 @@ class _BlobCopies:
     def _offer(self, blob: Descriptor) -> Offered:
         for _ in range(_MAX_STREAMS):
             try:
-                return self._destination.stream_blob(self._repository, blob, lambda: self._open(blob), self._mount_from)
+                return self.destination.stream_blob(self._repository, blob, lambda: self._open(blob), self._mount_from)
             except RegistryError as error:
                 if error.side is not Side.TARGET or not error.retryable:
                     raise
-                self._wait(1)
+                self.wait(1)
                 if blob.size > _STREAMED_ONCE_FROM_BYTES:
                     break
         if blob.size == 0:
@@ -219,16 +278,16 @@ class _BlobCopies:
             if self._stopped.is_set():
                 raise _stopped(blob)
 
-        return verified_stream(blob, self._source, self._wait, check=check, sent=partial(self._count, blob))
+        return verified_stream(blob, self._source, self.wait, check=check, sent=partial(self._count, blob))
 
     def _copy_by_parts(self, blob: Descriptor) -> Offered:
         upload = BlobUpload(
             blob,
             self._source,
-            BlobTarget(self._destination, self._repository),
+            BlobTarget(self.destination, self._repository),
             save=lambda _: None,
             must_pause=self._stopped.is_set,
-            wait=self._wait,
+            wait=self.wait,
         )
         uploaded = upload.run()
         self._count(blob, uploaded.bytes_sent)

@@ -10,7 +10,7 @@ from pullahead.clock import Wait
 from pullahead.errors import PullaheadError
 from pullahead.messages import RefreshRequest
 from pullahead.oci import Descriptor, Digest, Reference, Repository
-from pullahead.oci.registries import Offered, OpenPieces, RepositorySettings, StreamingTarget, Upstream
+from pullahead.oci.registries import CopySource, CopyTarget, Offered, OpenPieces, RepositorySettings
 from pullahead.rules.model import Rules
 from pullahead.standalone.copy_image import CopyOptions, CopySummary, copy_image
 
@@ -45,8 +45,8 @@ class SyncMirrors:
     def __init__(
         self,
         rules: Rules,
-        upstream: Upstream,
-        target: StreamingTarget,
+        upstream: CopySource,
+        target: CopyTarget,
         registry: str,
         *,
         wait_after_break: Wait,
@@ -81,7 +81,11 @@ class SyncMirrors:
             progress=NoProgress(),
             clock=self._clock,
             cpu_clock=self._cpu_clock,
-            options=CopyOptions(platforms=request.platforms, threads=_BLOBS_AT_ONCE),
+            options=CopyOptions(
+                platforms=request.platforms,
+                threads=_BLOBS_AT_ONCE,
+                referrers=self._rules.referrers_of(request.repository, request.tag),
+            ),
         )
 
 
@@ -91,7 +95,7 @@ class SharedTarget:
     The other one waits, and then finds it there.
     """
 
-    def __init__(self, target: StreamingTarget) -> None:
+    def __init__(self, target: CopyTarget) -> None:
         self._target = target
         self._lock = threading.Lock()
         self._locks: defaultdict[tuple[str, Digest | None], threading.Lock] = defaultdict(threading.Lock)
@@ -100,7 +104,8 @@ class SharedTarget:
         self.present_blobs = target.present_blobs
         self.begin_upload, self.received_bytes = target.begin_upload, target.received_bytes
         self.upload_part, self.complete_upload = target.upload_part, target.complete_upload
-        self.put_manifest = target.put_manifest
+        self.put_manifest, self.present_manifests = target.put_manifest, target.present_manifests
+        self.read_manifest, self.lists_referrers = target.read_manifest, target.lists_referrers
 
     def ensure_repository(self, repository: str, settings: RepositorySettings | None = None) -> None:
         """Create a repository, unless this run has done so already."""

@@ -12,8 +12,9 @@ from pullahead.caching import Expiring, TtlCache
 from pullahead.checks.ports import CheckQueue, EventWindows, WindowDecision
 from pullahead.clock import Clock
 from pullahead.errors import ConfigError, StorageError
-from pullahead.messages import CheckRequest, ListRequest, Queued
+from pullahead.messages import CheckRequest, ListRequest, Queued, ReferrerNamed
 from pullahead.oci import Reference
+from pullahead.oci.referrers import subject_of_tag
 from pullahead.rules.mirror_key import RecordKey
 from pullahead.rules.model import Rules
 from pullahead.rules.ports import ActiveRules
@@ -121,12 +122,16 @@ class ReceiveWebhook:
         index = self._index()
         references = named.references[:MAX_REFERENCES]
         followed = list({each.key: each for reference in references for each in index.of(reference)}.values())
-        if not followed:
+        named_referrers = _referrers_named(references, index, now)
+        if not followed and not named_referrers:
             return _not_followed(references, index, sender)
         identity = sender.identify(request)
         if identity is not None and self._replays.is_known(identity, now):
             raise refuse(409, WebhookOutcome.REPLAYED, "this request was accepted before")
-        response = self._queue_checks(followed[:MAX_FOLLOWED], now)
+        response = self._queue_checks(followed[:MAX_FOLLOWED], now) if followed else _NO_CHECKS
+        if named_referrers:
+            self._queue.send(named_referrers)
+            response = response._replace(body={**response.body, "referrers": len(named_referrers)})
         if identity is not None:  # only now, so that a request that failed may be retried
             self._replays.remember(identity, now)
         left_out = len(named.references) - len(references) + len(followed[MAX_FOLLOWED:])
@@ -181,6 +186,19 @@ class ReceiveWebhook:
         if len(self._unsent) >= _MAX_UNSENT:
             self._unsent.clear()
         self._unsent.update(_keys(followed))
+
+
+_NO_CHECKS = WebhookResponse(202, WebhookOutcome.ACCEPTED, {"checks": 0, "merged": 0})
+
+
+def _referrers_named(references: Iterable[Reference], index: UpstreamIndex, now: datetime) -> list[ReferrerNamed]:
+    """Make the messages for tags that keep what belongs to a digest, of repositories that a rule follows."""
+    named = [
+        ReferrerNamed(upstream=str(reference.repository), subject=subject, asked_at=now)
+        for reference in references
+        if (subject := subject_of_tag(reference.tag or "")) is not None and index.knows(reference.repository)
+    ]
+    return list(dict.fromkeys(named))
 
 
 def _keys(followed: Iterable[FollowedTag]) -> tuple[RecordKey, ...]:

@@ -5,6 +5,7 @@ import pytest
 from local.images import make_image
 from pullahead.errors import (
     AccessDeniedError,
+    ConflictError,
     DigestMismatchError,
     ManifestRefusedError,
     MissingContentError,
@@ -14,6 +15,7 @@ from pullahead.errors import (
     TagImmutableError,
 )
 from pullahead.oci import media_types
+from pullahead.oci.registries import TaggedManifest
 from pullahead.registry.http import MAX_ANSWER_BYTES
 from tests.unit.registry.push.harness import REPOSITORY, Reply, ScriptedRegistry, oci_error, target_of
 
@@ -125,3 +127,48 @@ class TestPublishedDigests:
         registry.on("HEAD", TAG, Reply(status))
         with pytest.raises(AccessDeniedError):
             target_of(registry).published_digests(REPOSITORY, ["1.0"])
+
+
+class TestVersions:
+    """A registry that knows versions of a tag, by entity tags (RFC 9110, section 13.1.1)."""
+
+    def test_version_is_that_of_the_read(self, registry: ScriptedRegistry) -> None:
+        headers = {"Content-Type": IMAGE.root.descriptor.media_type, "ETag": '"v7"'}
+        registry.on("GET", TAG, Reply(200, headers, IMAGE.root.content))
+        assert target_of(registry).read_manifest(REPOSITORY, "1.0") == TaggedManifest(IMAGE.root, '"v7"')
+
+    def test_bytes_that_are_not_what_was_promised_are_refused(self, registry: ScriptedRegistry) -> None:
+        headers = {"Content-Type": IMAGE.root.descriptor.media_type, "Docker-Content-Digest": OTHER.digest}
+        registry.on("GET", TAG, Reply(200, headers, IMAGE.root.content))
+        with pytest.raises(DigestMismatchError):
+            target_of(registry).read_manifest(REPOSITORY, "1.0")
+
+    def test_version_is_a_condition_of_the_write(self, registry: ScriptedRegistry) -> None:
+        registry.on("PUT", TAG, Reply(201), Reply(201))
+        for version in ('"v7"', ""):
+            target_of(registry).put_manifest(REPOSITORY, IMAGE.root, "1.0", if_version=version)
+        assert [asked.headers.get("If-Match") for asked in registry.asked] == ['"v7"', None]
+
+    def test_failed_condition_is_a_conflict(self, registry: ScriptedRegistry) -> None:
+        registry.on("PUT", TAG, Reply(412))
+        with pytest.raises(ConflictError):
+            target_of(registry).put_manifest(REPOSITORY, IMAGE.root, "1.0", if_version='"v7"')
+
+
+@pytest.mark.parametrize(
+    ("reply", "lists"),
+    [
+        (Reply(200, {"Content-Type": media_types.OCI_INDEX}, b'{"manifests": []}'), True),
+        (Reply(200, {"Content-Type": "text/html"}, b"<html>"), False),
+        *((Reply(status), False) for status in (400, 404, 405, 501)),
+    ],
+)
+def test_registry_shows_whether_it_lists_referrers(registry: ScriptedRegistry, reply: Reply, lists: bool) -> None:
+    registry.on("GET", "/referrers/", reply)
+    assert target_of(registry).lists_referrers(REPOSITORY, IMAGE.digest) is lists
+
+
+def test_refused_listing_of_referrers_is_an_error(registry: ScriptedRegistry) -> None:
+    registry.on("GET", "/referrers/", Reply(403))
+    with pytest.raises(AccessDeniedError):
+        target_of(registry).lists_referrers(REPOSITORY, IMAGE.digest)
