@@ -178,15 +178,16 @@ class TestTable:
         down = unfresh(KEY, State.UNKNOWN, NOW - timedelta(hours=3, minutes=5), error=error)
         rows = [MirrorRow(row_of(down, NOW, None)), MirrorRow(row_of(fresh(f"{KEY}-{'x' * 100}", NOW), NOW))]
         head, first, second, summary = status_lines(rows, None, NOW)
-        assert re.split("  +", head) == ["State", "Mirror", "Not fresh for", "Copied", "Why"]
+        assert re.split("  +", head) == ["State", "Mirror", "Not fresh for", "Copied", "Referrers", "Why"]
         assert re.split("  +", first) == [
             "□ UNKNOWN",
             str(KEY),
             "3 h 5 min",
             "-",
+            "-",
             f"line one with {'many ' * 100}words".replace("  ", " "),
         ]
-        assert re.split("  +", second) == ["● FRESH", f"{KEY}-{'x' * 100}", "-", "-"]
+        assert re.split("  +", second) == ["● FRESH", f"{KEY}-{'x' * 100}", "-", "-", "-"]
         assert summary.startswith("1 UNKNOWN, 1 FRESH")
         assert "\t" not in first
         assert "\x1b" not in first

@@ -239,8 +239,8 @@ def _wide(rows: Sequence[_Cells]) -> Table:
 
 def _narrow(rows: Sequence[_Cells], width: int) -> Group:
     heads = _Cells(Text(_HEADINGS[0]), *_HEADINGS[1:5], "")
-    widths = [max(cell_len(str(each[place])) for each in (heads, *rows)) for place in range(5)]
-    widths[1] = min(widths[1], max(_MIN_NAME, width - sum(widths) + widths[1] - 8))  # two spaces between columns
+    widths = [max(cell_len(str(each[place])) for each in (heads, *rows)) for place in range(4)]
+    widths[1] = min(widths[1], max(_MIN_NAME, width - sum(widths) + widths[1] - 6))  # two spaces between columns
     lines: list[RenderableType] = [_grid(heads, widths, style="bold")]
     for row in rows:
         lines.append(_grid(row, widths))
@@ -255,7 +255,7 @@ def _grid(cells: _Cells, widths: Sequence[int], style: str = "") -> Table:
         line.add_column(
             width=width, justify="left" if place < 2 else "right", no_wrap=place != 1, overflow="fold", style=style
         )
-    line.add_row(cells.state, *map(Text, cells[1:5]))
+    line.add_row(cells.state, *map(Text, cells[1:4]))
     return line
 
 
