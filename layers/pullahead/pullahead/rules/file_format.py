@@ -384,7 +384,11 @@ class Defaults(Options, frozen=True):
     """The section `defaults`."""
 
     prereleases: Annotated[
-        bool | UnsetType, _about("Whether `semver` matches prereleases, and so every version with a suffix.")
+        bool | UnsetType,
+        _about(
+            "Whether `semver` matches prereleases, and so every version with a suffix; and whether `newest` counts "
+            "prereleases that globs match."
+        ),
     ] = UNSET
     min_tags: Annotated[
         _Count | UnsetType,

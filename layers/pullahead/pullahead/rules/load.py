@@ -336,8 +336,9 @@ class _Loader:
                 hint = "Add a pattern to `tags`, or leave it out."
                 self._problems.add(at.below(key), "it has no effect, since `tags` has no pattern", hint)
         has_range = any(pattern.kind is PatternKind.SEMVER for pattern in (*patterns, *exclude))
-        if written.prereleases is not UNSET and not has_range:
-            message = "it has no effect, since no pattern is a semver range"
+        chooses_newest = bool(patterns) and written.newest is not UNSET
+        if written.prereleases is not UNSET and not has_range and not chooses_newest:
+            message = "it has no effect, since no pattern is a semver range and there is no `newest`"
             self._problems.add(at.below("prereleases"), message, "Leave it out.")
         for item in at.below("tags").items if exclude else ():
             if not isinstance(item.node, Scalar) or not is_tag(item.node.text):
