@@ -49,6 +49,21 @@ def test_every_option_of_copy_is_parsed() -> None:
     assert (parsed.json, parsed.quiet) == (True, True)
 
 
+@pytest.mark.parametrize(
+    ("written", "platforms"),
+    [
+        (["linux/amd64,linux/arm64"], ["linux/amd64", "linux/arm64"]),
+        (["linux/amd64, linux/arm/v7", "linux/s390x"], ["linux/amd64", "linux/arm/v7", "linux/s390x"]),
+        (["linux/x86_64"], ["linux/amd64"]),
+        (["arm64"], ["linux/arm64"]),
+        (["linux/arm64/v8"], ["linux/arm64/v8"]),
+    ],
+)
+def test_platforms_are_read_as_docker_reads_them(written: list[str], platforms: list[str]) -> None:
+    options = [option for each in written for option in ("--platform", each)]
+    assert parse_arguments(["copy", "a", "b", *options]).platform == platforms
+
+
 def test_options_of_copy_are_off_by_default() -> None:
     parsed = parse_arguments(["copy", "a", "b"])
     assert RegistryOptions.of(parsed) == (frozenset(), None)
@@ -69,6 +84,7 @@ def test_options_of_copy_are_off_by_default() -> None:
         (["copy", "a", f"b@sha256:{'0' * 64}"], "must be a tag"),
         (["copy", "a", "b", "--platform", "linux"], "invalid platform"),
         (["copy", "a", "b", "--platform", "linux/arm/v7/x"], "invalid platform"),
+        (["copy", "a", "b", "--platform", "linux/amd64,"], "invalid platform"),
         (["copy", "a", "b", "--insecure", "http://localhost"], "not a URL"),
         (["copy", "a", "b", "--insecure", "example"], "not a host"),
         (["copy", "a", "b", "--ca", "/nowhere/ca.pem"], "no such file"),

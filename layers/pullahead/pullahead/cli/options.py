@@ -8,7 +8,7 @@ from typing import Any, NamedTuple, NoReturn, TypeVar
 
 from pullahead.cli.output import USAGE, say
 from pullahead.errors import ConfigError
-from pullahead.oci.platforms import is_platform
+from pullahead.oci.platforms import parse_platform
 from pullahead.oci.reference import InvalidReferenceError, parse_host
 from pullahead.settings import OWN_RULES, own_rules_or
 
@@ -102,10 +102,10 @@ def add_platform_option(parser: argparse.ArgumentParser, summary: str) -> None:
     parser.add_argument(
         "--platform",
         metavar="OS/ARCH[/VARIANT]",
-        action="append",
+        action="extend",
         default=[],
-        type=parsed_by(_parse_platform),
-        help=f"{summary} (repeatable)",
+        type=parsed_by(_parse_platforms),
+        help=f"{summary} (repeatable, or separated by commas)",
     )
 
 
@@ -145,7 +145,5 @@ def parse_file(text: str) -> Path:
     return path
 
 
-def _parse_platform(text: str) -> str:
-    if not is_platform(text):
-        raise ValueError(f"invalid platform {text[:80]!r}; use OS/ARCH or OS/ARCH/VARIANT, such as linux/arm/v7")
-    return text
+def _parse_platforms(text: str) -> list[str]:
+    return [str(parse_platform(platform.strip())) for platform in text.split(",")]

@@ -16,7 +16,7 @@ import msgspec
 from msgspec import UNSET, Meta, UnsetType, field
 
 from pullahead.oci import InvalidReferenceError, parse_host
-from pullahead.oci.platforms import PLATFORM_PATTERN
+from pullahead.oci.platforms import PLATFORM_PATTERN, parse_platform
 from pullahead.oci.reference import TAG_ADVICE, is_tag
 from pullahead.rules.model import DEFAULT_DAILY_LIMIT, WhenDeleted
 from pullahead.rules.repository_names import (
@@ -170,6 +170,12 @@ def _is_der(encoded: str) -> bool:
         return False
 
 
+def _check_platform(text: str) -> None:
+    named = str(parse_platform(text))
+    if named != text:
+        raise InvalidValueError(f"no index has the platform {quoted(text)}", f"Write {named}.")
+
+
 def _check_resource_tag_key(text: str) -> None:
     if not text or text.lower().startswith("aws:") or not _is_resource_tag_text(text, _MAX_TAG_KEY):
         raise InvalidValueError(f"{quoted(text)} is not a valid key of a resource tag", _RESOURCE_TAG_HINT)
@@ -194,6 +200,7 @@ _RESOURCE_TAG_HINT = (
 )
 _SECRET_HINT = "Keep the credentials in AWS Secrets Manager, and write the secret's name here, never its content."  # noqa: S105
 _ROLE_HINT = "Write it like arn:aws:iam::123456789012:role/NAME."
+_PLATFORM_HINT = "Write each like linux/amd64 or linux/arm/v7."
 _PATH_GLOB_HINT = "Write it like team-a/* (a star spans slashes)."
 
 
@@ -226,9 +233,7 @@ _Version = Annotated[
 _Name = Annotated[str, _checked_by(_check_name, minLength=1, maxLength=_MAX_NAME)]
 _Namespace = Annotated[str, _checked_by(_check_namespace, pattern=r"/\*$")]
 _Template = Annotated[str, _checked_by(_check_template, 'Quote it: "{registry}/{path}".', minLength=1)]
-_Platform = Annotated[
-    str, _matching(PLATFORM_PATTERN, "is not a platform", "Write it like linux/amd64 or linux/arm/v7.")
-]
+_Platform = Annotated[str, _matching(PLATFORM_PATTERN, "is not a platform", _PLATFORM_HINT, check=_check_platform)]
 _Tag = Annotated[str, _checked_by(_check_tag, pattern=_TAG_CHARACTERS, maxLength=MAX_PATTERN_CHARACTERS)]
 _TagGlob = Annotated[str, _checked_by(_check_tag_glob, pattern=_TAG_CHARACTERS, maxLength=MAX_PATTERN_CHARACTERS)]
 _Glob = Annotated[str, _checked_by(_check_tag_glob, minLength=1, maxLength=MAX_PATTERN_CHARACTERS)]

@@ -176,7 +176,7 @@ def test_tags_of_a_repository(entry: str, tags: tuple[TagEntry, ...]) -> None:
             "invalid regex '(?P<n>'",
         ),
         ("source: aa, target: x.io/aa, type: repository, tags: {allow: ['" + "a|" * 101 + "b']}", "it has more than"),
-        ("source: aa, target: x.io/aa, type: repository, platform: local", "'local' is not a platform"),
+        ("source: aa, target: x.io/aa, type: repository, platform: local", "invalid platform 'local'"),
         (
             "source: aa, target: x.io/aa, type: repository, interval: 10s",
             "10s is out of range and became 1m",

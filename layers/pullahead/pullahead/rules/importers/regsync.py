@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from pullahead.oci import InvalidReferenceError, Reference, parse_host
-from pullahead.oci.platforms import is_platform
+from pullahead.oci.platforms import parse_platform
 from pullahead.rules.importers.go_yaml import (
     items_of,
     mapping_of,
@@ -176,7 +176,7 @@ def _add(
 
 def _platforms(entry: Mapping[Any, Any], where: str, imported: ImportResult) -> Iterator[str]:
     for platform in [*texts_of(entry.get("platform")), *texts_of(entry.get("platforms"))]:
-        if is_platform(platform):
-            yield platform
-        else:
-            imported.leave_out(where, f"{platform!r} is not a platform; write OS/ARCH")
+        try:
+            yield str(parse_platform(platform))
+        except ValueError as error:
+            imported.leave_out(where, str(error))
