@@ -54,13 +54,15 @@ from pullahead.rules.repository_names import (
 )
 from pullahead.rules.struct_reader import Problems, YamlLocation, read_entries, read_items, read_struct
 from pullahead.rules.tag_patterns import PatternKind, TagPattern, TagSelection, matches
-from pullahead.rules.yaml_document import DocumentError, Problem, RulesError, Scalar, compose, quoted
+from pullahead.rules.yaml_document import DocumentError, Mapping, Problem, RulesError, Scalar, compose, quoted
 
 _STAND_IN = "x"
 _SAMPLE = Repository("ghcr.io", "team/app")
 _AWS_MANAGED_KEYS = frozenset({"aws/ecr", "alias/aws/ecr"})
 # Amazon ECR API reference, PutLifecyclePolicy and SetRepositoryPolicy.
 _MAX_LIFECYCLE_POLICY, _MAX_REPOSITORY_POLICY = 30_720, 10_240
+
+_SKOPEO_KEYS = ("images", "images-by-tag-regex", "images-by-semver")  # skopeo-sync(1), below a registry's host
 
 _T = TypeVar("_T")
 
@@ -106,6 +108,10 @@ class _Loader:
         self._choosing: dict[str, tuple[Repository, int]] = {}
 
     def load(self, at: YamlLocation) -> Rules:
+        if other := _other_tool(at):
+            hint = "Convert it: pullahead import FILE > rules.yaml."
+            self._problems.add(at, f"it is a file of {other}, not of rules", hint)
+            return Rules((), (), "")
         document = read_struct(at, RulesDocument, self._problems, skip=("upstreams", "mirrors", "on_demand"))
         if document is None:
             return Rules((), (), "")
@@ -205,10 +211,14 @@ class _Loader:
             return None
         if text.endswith(NAMESPACE):
             return self._namespace(at, text)
+        here = at.below("upstream")
+        if _is_host_alone(text):
+            hint = f"Write {text}/PATH. An official image of Docker Hub is docker.io/library/NAME."
+            self._problems.add(here, f"{quoted(text)} is a registry, without a repository", hint)
+            return None
         reference = self._reference(at, text)
         if reference is None:
             return None
-        here = at.below("upstream")
         if reference.digest is not None:
             self._problems.add(here, "a digest never moves", "Write the repository alone, and its tags under `tags`.")
         elif reference.tag is not None:
@@ -440,6 +450,18 @@ def _upstream_settings(host: str, written: HostSettings) -> UpstreamSettings:
     )
 
 
+def _other_tool(at: YamlLocation) -> str | None:
+    """Name the tool whose file this is, if it is one that can be imported."""
+    if at.find("mirrors") is not None:
+        return None
+    if at.find("sync") is not None:
+        return "regsync"
+    entries = at.node.entries if isinstance(at.node, Mapping) else ()
+    hosts = (YamlLocation(value) for _, value in entries)
+    is_skopeo = any(host.find(key) is not None for host in hosts for key in _SKOPEO_KEYS)
+    return "skopeo sync" if is_skopeo else None
+
+
 def _sources(written: Sources) -> frozenset[Source]:
     is_on = {Source.PULL_THROUGH_CACHE: written.pull_through_cache, Source.RESOURCE_TAGS: written.resource_tags}
     return frozenset(source for source in Source if is_on.get(source, True))
@@ -469,6 +491,18 @@ def _named(rules: Iterable[Rule], taken: set[str]) -> Iterator[Rule]:
             name = f"{rule.upstream} ({count})"
         taken.add(name)
         yield rule._replace(name=name)
+
+
+def _is_host_alone(text: str) -> bool:
+    """Tell a registry's host from a repository of Docker Hub, none of which has a dot in its name."""
+    name = text.partition(":")[0]
+    if "." not in name and name != "localhost":
+        return False
+    try:
+        parse_host(text)
+    except InvalidReferenceError:
+        return False
+    return True
 
 
 def _is_namespace(upstream: Repository) -> bool:
