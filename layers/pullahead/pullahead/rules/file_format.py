@@ -344,7 +344,7 @@ class _Section(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     """For keys that people write in place of these: in lower case, without dashes and underscores."""
 
 
-def _hints(**words: str) -> Mapping[str, str]:
+def _hints(**words: str) -> dict[str, str]:
     """Hint at a key for each of the words, separated by spaces, that mean it elsewhere."""
     return {word: f"Did you mean {key}?" for key, others in words.items() for word in others.split()}
 

@@ -56,7 +56,7 @@ from pullahead.rules.struct_reader import Problems, YamlLocation, read_entries, 
 from pullahead.rules.tag_patterns import PatternKind, TagPattern, TagSelection, matches
 from pullahead.rules.yaml_document import DocumentError, Mapping, Problem, RulesError, Scalar, compose, quoted
 
-_STAND_IN = "x"
+_STAND_IN = "xx"  # ECR's names have two characters or more
 _SAMPLE = Repository("ghcr.io", "team/app")
 _AWS_MANAGED_KEYS = frozenset({"aws/ecr", "alias/aws/ecr"})
 # Amazon ECR API reference, PutLifecyclePolicy and SetRepositoryPolicy.
