@@ -20,6 +20,14 @@ def test_tags_are_one_per_line_by_one_request(registry: FakeRegistry, run: Run) 
     assert len(registry.requests) == 1
 
 
+def test_tags_are_sorted_by_version_the_newest_last(registry: FakeRegistry, run: Run) -> None:
+    registry.fail(
+        "GET", "/tags/list", 200, body=b'{"tags": ["1.10", "v2.0", "latest", "1.9", "2.0-rc1", "main-10", "main-9"]}'
+    )
+    out = run("tags", f"{registry.host}/team/app", "--sort", "version").out
+    assert out.split() == ["latest", "main-9", "main-10", "1.9", "1.10", "2.0-rc1", "v2.0"]
+
+
 def test_json_document_has_repository_and_tags(registry: FakeRegistry, run: Run) -> None:
     ran = run("tags", f"{registry.host}/team/app", "--json")
     assert ran.document == {"repository": f"{registry.host}/team/app", "tags": ["1.0", "2.0", "latest"]}
