@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING
 from pullahead.cli.docker_config import docker_logins
 from pullahead.cli.options import RegistryOptions
 from pullahead.errors import AccessDeniedError, ConfigError
+from pullahead.layouts.names import LayoutRepository
 from pullahead.oci import Digest, Repository
-from pullahead.oci.registries import PublishedDigests, StreamingTarget
+from pullahead.oci.registries import PublishedDigests, StreamingTarget, Upstream
 from pullahead.registry.client import UpstreamRegistry
 from pullahead.registry.credentials import Credential
 from pullahead.registry.hosts import ecr_region
@@ -59,6 +60,22 @@ class Registries:
             ca=None if self._ca is None else str(self._ca),
             asks_presence=asks_presence or is_ecr(host),  # ECR opens an upload for a blob that it has, too
         )
+
+    def reader(self, repository: Repository) -> Upstream:
+        """Make what reads a repository of a registry, or a layout."""
+        if not isinstance(repository, LayoutRepository):
+            return self.upstream()
+        from pullahead.layouts.source import open_layout  # noqa: PLC0415 - few commands need it
+
+        return open_layout(repository)
+
+    def writer(self, repository: Repository) -> StreamingTarget:
+        """Make what writes a repository of a registry, or a layout."""
+        if not isinstance(repository, LayoutRepository):
+            return self.target(repository.registry)
+        from pullahead.layouts.target import OciLayoutTarget  # noqa: PLC0415 - few commands need it
+
+        return OciLayoutTarget()
 
     def credential(self, repository: Repository) -> Credential | None:
         """Find a credential: for ECR that of AWS if there is one, else the first login of docker, podman or skopeo."""

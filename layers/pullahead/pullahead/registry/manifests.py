@@ -77,7 +77,7 @@ def get_manifest(session: Session, url: str, reference: Reference) -> RawManifes
             return answered, session.receive_body(response, request, MAX_MANIFEST_BYTES, deadline)
 
     answered, content = session.ask(request, receive)
-    media_type = _media_type_of(request.inquiry, answered.media_type, content)
+    media_type = media_type_of(request.inquiry, answered.media_type, content)
     digest = _verified_digest(request.inquiry, content, asked=reference.digest, answered=answered.digest)
     return RawManifest(Descriptor(media_type, digest, len(content)), content)
 
@@ -120,7 +120,7 @@ def header_digest(inquiry: Inquiry, headers: Mapping[str, str]) -> Digest | None
     return found.pop() if found else None
 
 
-def _media_type_of(inquiry: Inquiry, answered: str, content: bytes) -> str:
+def media_type_of(inquiry: Inquiry, answered: str, content: bytes) -> str:
     """Tell the media type, from the headers or else the content, and refuse content that contradicts it.
 
     Content that one client takes for an index and another for a manifest is an attack (CVE-2021-41190). Both are to be

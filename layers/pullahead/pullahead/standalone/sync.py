@@ -15,7 +15,7 @@ from pullahead.rules.model import Rules
 from pullahead.standalone.copy_image import CopyOptions, CopySummary, copy_image
 
 MIRRORS_AT_ONCE = 4
-_BLOBS_AT_ONCE = 3  # of each mirror
+BLOBS_AT_ONCE = 3  # of each mirror
 
 
 class SyncResult(NamedTuple):
@@ -81,7 +81,7 @@ class SyncMirrors:
             progress=NoProgress(),
             clock=self._clock,
             cpu_clock=self._cpu_clock,
-            options=CopyOptions(platforms=request.platforms, threads=_BLOBS_AT_ONCE),
+            options=CopyOptions(platforms=request.platforms, threads=BLOBS_AT_ONCE),
         )
 
 
