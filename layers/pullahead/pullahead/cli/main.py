@@ -25,6 +25,7 @@ COMMANDS: Final = (
     Command("copy", "copy", "Copy an image from one registry to another"),
     Command("tags", "tags", "List the tags of a repository"),
     Command("inspect", "inspect", "Show the manifests, blobs and referrers of an image"),
+    Command("login-check", "login_check", "Try the credentials that are configured for a registry"),
     Command("validate", "validate", "Validate a rules file and report every problem"),
     Command("plan", "plan", "Show what the rules select and what a sync would copy"),
     Command("check", "check", "Report tags at the target that are stale or missing"),

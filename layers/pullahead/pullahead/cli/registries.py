@@ -1,10 +1,10 @@
 """The registries of a command: schemes, certificates, credentials and settings, by command line and rules."""
 
 import os
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from fnmatch import fnmatchcase
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,8 +15,9 @@ from pullahead.layouts.names import LayoutRepository
 from pullahead.oci import Digest, Repository
 from pullahead.oci.registries import PublishedDigests, StreamingTarget, Upstream
 from pullahead.registry.client import UpstreamRegistry
-from pullahead.registry.credentials import Credential
+from pullahead.registry.credentials import Credential, Credentials
 from pullahead.registry.hosts import ecr_region
+from pullahead.registry.request import Request
 from pullahead.registry.sockets import file_trust
 from pullahead.rules.model import RateLimit, Rules, UpstreamSettings
 
@@ -46,6 +47,13 @@ class Registries:
         ca = None if self._ca is None else str(self._ca)
         return UpstreamRegistry(
             self._settings, ca=ca, insecure=self._insecure, credentials=self.credential, trusts_the_first=True
+        )
+
+    def connect(self, credentials: Credentials, watch: Callable[[Request], None]) -> UpstreamRegistry:
+        """Make a client for reading with credentials of one's own."""
+        ca = None if self._ca is None else str(self._ca)
+        return UpstreamRegistry(
+            self._settings, ca=ca, insecure=self._insecure, credentials=credentials, trusts_the_first=True, watch=watch
         )
 
     def target(self, host: str, *, asks_presence: bool = False) -> "OciTarget":
@@ -80,6 +88,13 @@ class Registries:
     def credential(self, repository: Repository) -> Credential | None:
         """Find a credential: for ECR that of AWS if there is one, else the first login of docker, podman or skopeo."""
         return _ecr_credential(repository.registry) or self._logins.find(repository)
+
+    def credential_sources(self, repository: Repository) -> Iterator[tuple[str, Callable[[], Credential | None]]]:
+        """Name each place where `credential` looks, in its order, and how it is looked up there."""
+        if is_ecr(repository.registry):
+            yield "AWS credential chain", partial(_ecr_credential, repository.registry)
+        for configuration in self._logins.configurations:
+            yield configuration.name, partial(configuration.find, repository)
 
     def _settings(self, host: str) -> UpstreamSettings:
         is_insecure = host in self._insecure
