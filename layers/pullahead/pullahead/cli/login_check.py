@@ -40,11 +40,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=parsed_by(_parse_place),
         help="For example: quay.io/team/app",
     )
-    source = parser.add_mutually_exclusive_group()
-    source.add_argument(
-        "--rules", metavar="FILE", type=Path, help=f"Rules that name secrets (default: {RULES_FILE}, if there is one)"
+    parser.add_argument(
+        "--rules", metavar="FILE", help=f"Rules that name secrets (default: {RULES_FILE}, if there is one)"
     )
-    source.add_argument("--stack", metavar="NAME", help="Use the active rules of this deployed stack instead")
+    parser.add_argument(
+        "--stack", metavar="NAME", help="Use the active rules of this deployed stack, whose file is that of --rules"
+    )
     add_registry_options(parser)
 
 
@@ -80,10 +81,10 @@ def _rules(arguments: argparse.Namespace) -> Rules | None:
         from pullahead.cli.stack import DeployedStack, StackLocation, plain_aws_errors  # noqa: PLC0415 - imports boto3
 
         with plain_aws_errors():
-            return DeployedStack(StackLocation(arguments.stack)).rules(RULES_FILE)
-    if arguments.rules is not None:
-        return read_rules(str(arguments.rules))
-    return read_rules(RULES_FILE) if Path(RULES_FILE).is_file() else None
+            return DeployedStack(StackLocation(arguments.stack)).rules(arguments.rules or RULES_FILE)
+    if arguments.rules is None and not Path(RULES_FILE).is_file():
+        return None
+    return read_rules(arguments.rules or RULES_FILE)
 
 
 def _is_well(tried: list[tuple[Configured, Access | None]]) -> bool:
