@@ -1,6 +1,7 @@
 """Writing layouts: index.json names complete images only, whatever breaks, and what others wrote stays as it is."""
 
 import json
+import os
 import resource
 import threading
 import tracemalloc
@@ -130,6 +131,19 @@ def test_damaged_blob_is_written_anew(folder: Path, damage: bytes) -> None:
     blob_path(folder, list(AMD64.blobs)[1]).write_bytes(damage)
     copy(folder)
     assert lacks(folder, INDEX, "1.0") == []
+
+
+def test_blob_that_several_images_share_is_read_once(folder: Path) -> None:
+    copy(folder, AMD64, "amd64")
+    target = OciLayoutTarget()
+    digest = list(AMD64.blobs)[1]
+    assert target.present_blobs(str(folder), [digest]) == {digest}
+    before = blob_path(folder, digest).stat().st_atime_ns
+    os.utime(blob_path(folder, digest), ns=(before - 10**12, before))
+    assert target.present_blobs(str(folder), [digest]) == {digest}
+    assert blob_path(folder, digest).stat().st_atime_ns == before - 10**12
+    blob_path(folder, digest).unlink()
+    assert target.present_blobs(str(folder), [digest]) == frozenset()
 
 
 def test_name_whose_manifest_is_damaged_is_not_served(folder: Path) -> None:

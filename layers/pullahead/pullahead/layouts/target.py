@@ -66,13 +66,15 @@ class OciLayoutTarget:
 
     def __init__(self, root: Path = Path()) -> None:
         self._root = root
+        self._proved: set[Path] = set()  # tags share blobs, which are not to be read for each of them
 
     def published_digests(self, repository: str, tags: Collection[str]) -> Mapping[str, Digest]:
         """Map the names that index.json has to digests, if their manifests are there."""
-        inquiry = _inquiry("reading tags", repository)
-        named = {entry.name: entry for entry in _entries(self._root / repository, inquiry)}
+        path, inquiry = self._root / repository, _inquiry("reading tags", repository)
+        with os_errors(inquiry):
+            named = {entry.name: entry for entry in _entries(path, inquiry)}
         found = {tag: named[tag].digest for tag in tags if tag in named}
-        return {tag: digest for tag, digest in found.items() if _is_proved(self._root / repository, digest, inquiry)}
+        return {tag: digest for tag, digest in found.items() if self._is_proved(path, digest, inquiry)}
 
     def ensure_repository(self, repository: str, settings: RepositorySettings | None = None) -> None:  # noqa: ARG002
         """Create a layout unless there is one, and remove what killed processes left. Settings are of registries."""
@@ -83,7 +85,8 @@ class OciLayoutTarget:
                 check_version(inquiry, version.read_bytes()[:_READ_BYTES])
                 _remove_unfinished(path)
                 return
-            if path.is_dir() and any(not each.name.startswith(_UNFINISHED) for each in path.iterdir()):
+            has_others = path.is_dir() and any(not each.name.startswith(_UNFINISHED) for each in path.iterdir())
+            if has_others and not version.is_file():  # which another process may have written by now
                 advice = "Name another folder, or one that does not exist."
                 raise inquiry.error(ManifestRefusedError, "the folder is not empty, and no OCI layout", advice=advice)
             path.mkdir(parents=True, exist_ok=True)
@@ -93,7 +96,7 @@ class OciLayoutTarget:
         """Return the blobs that are there, their bytes proved."""
         inquiry = _inquiry("checking blobs", repository)
         self._check_layout(repository, inquiry)
-        return frozenset(digest for digest in digests if _is_proved(self._root / repository, digest, inquiry))
+        return frozenset(digest for digest in digests if self._is_proved(self._root / repository, digest, inquiry))
 
     def stream_blob(
         self,
@@ -106,7 +109,7 @@ class OciLayoutTarget:
         inquiry = _inquiry("writing the blob", f"{repository}@{blob.digest}")
         self._check_layout(repository, inquiry)
         path = self._root / repository
-        if _is_proved(path, blob.digest, inquiry):
+        if self._is_proved(path, blob.digest, inquiry):
             return Offered.PRESENT
         with _unfinished(path, inquiry) as file:
             computed = hashlib.new(algorithm_of(blob.digest))
@@ -148,7 +151,7 @@ class OciLayoutTarget:
         try:
             path = self._find_upload(repository, upload)
         except UploadLostError:
-            if _is_proved(folder, blob.digest, inquiry):
+            if self._is_proved(folder, blob.digest, inquiry):
                 return
             raise
         with os_errors(inquiry), path.open("rb+") as file:
@@ -165,7 +168,7 @@ class OciLayoutTarget:
         _check_digest(digest, digest_of(manifest.content, algorithm_of(digest)), inquiry)
         self._check_content(path, manifest, inquiry)
         with os_errors(inquiry):
-            if not _is_proved(path, digest, inquiry):
+            if not self._is_proved(path, digest, inquiry):
                 _write_file(path, path / blob_name(inquiry, digest), manifest.content)
             if tag is not None:
                 with _locked(path):
@@ -178,6 +181,22 @@ class OciLayoutTarget:
         missing = [each.digest for each in wanted if not (path / blob_name(inquiry, each.digest)).is_file()]
         if missing:
             raise inquiry.error(MissingContentError, f"the layout lacks {', '.join(missing[:3])}")
+
+    def _is_proved(self, path: Path, digest: Digest, inquiry: Inquiry) -> bool:
+        """Tell whether the blob of a digest is there, by all of its bytes."""
+        name = blob_name(inquiry, digest)
+        if path / name in self._proved and (path / name).is_file():
+            return True
+        with os_errors(inquiry):
+            try:
+                opened = Folder(path).open(name)
+            except (FileNotFoundError, NotADirectoryError):
+                return False
+            with opened.content:
+                is_proved = _digest_of_file(opened.content, algorithm_of(digest)) == digest
+        if is_proved:
+            self._proved.add(path / name)
+        return is_proved
 
     def _check_layout(self, repository: str, inquiry: Inquiry) -> None:
         if not (self._root / repository / VERSION_FILE).is_file():
@@ -222,17 +241,6 @@ def _index_with(path: Path, root: Descriptor, name: str, inquiry: Inquiry) -> by
     entry = {**msgspec.to_builtins(root), "annotations": {REF_NAME: name}}
     document = {"schemaVersion": 2, "mediaType": media_types.OCI_INDEX, **fields, "manifests": [*kept, entry]}
     return msgspec.json.format(msgspec.json.encode(document), indent=2)
-
-
-def _is_proved(path: Path, digest: Digest, inquiry: Inquiry) -> bool:
-    """Tell whether the blob of a digest is there, by all of its bytes."""
-    with os_errors(inquiry):
-        try:
-            opened = Folder(path).open(blob_name(inquiry, digest))
-        except (FileNotFoundError, NotADirectoryError):
-            return False
-        with opened.content:
-            return _digest_of_file(opened.content, algorithm_of(digest)) == digest
 
 
 def _digest_of_file(file: IO[bytes], algorithm: str) -> str:

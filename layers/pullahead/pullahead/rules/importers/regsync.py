@@ -113,8 +113,8 @@ def _is_target(repository: Repository, where: str, imported: ImportResult) -> bo
         return True
     imported.leave_out(
         where,
-        f"the target {repository} is not in {imported.target}: rules publish into one account and Region. "
-        f"For a stack there, import with --target {repository.registry}",
+        f"the target {repository} is not in {imported.target}: rules publish into one account and Region; to convert "
+        f"it instead, import with --target {repository.registry}",
     )
     return False
 
