@@ -147,7 +147,7 @@ def test_login_that_cannot_be_read_is_a_problem(site: Site) -> None:
 def test_name_that_may_be_a_token_is_not_shown(site: Site, name: str) -> None:
     site.config.write_text(logins(**{site.host: f"{name}:x-oauth-basic"}))
     ran = site.check()
-    assert "user not shown, as it may be a token" in ran.out
+    assert f"  {site.config}, a user whose name looks like a token; commands use it" in ran.out
     assert name not in ran.out + ran.err
 
 

@@ -188,6 +188,8 @@ def test_error_of_a_registry_is_a_document_with_json(capsys: pytest.CaptureFixtu
         "reference": "a:1",
         "cause": "gone",
         "status": 404,
+        "sent": None,
+        "tries": 1,
         "advice": "Look.",
         "retryable": False,
     }

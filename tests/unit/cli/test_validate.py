@@ -140,7 +140,7 @@ def test_parameters_that_the_file_needs_are_items_of_samconfig(run: Run, rules: 
     rules.write_text(NEEDING)
     code, out, err = validate(run, str(rules))
     assert (code, err) == (0, "")
-    heading, _, rest = out.partition("samconfig.toml:\n")
+    heading, _, rest = out.partition("my-samconfig.toml:\n")
     assert heading.endswith("parameters that the stack needs for it, as in `parameter_overrides` of ")
     items = rest.partition("note: ")[0]
     assert tomllib.loads(f"items = [\n{items}]")["items"] == [

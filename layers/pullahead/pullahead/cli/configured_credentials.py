@@ -1,6 +1,5 @@
 """Every credential that is configured for a registry, where, and which of them is used. Asks no registry."""
 
-import re
 from collections.abc import Callable, Iterator
 from enum import StrEnum
 from fnmatch import fnmatchcase
@@ -11,9 +10,6 @@ from pullahead.errors import ConfigError, RegistryError
 from pullahead.oci import Repository
 from pullahead.registry.credentials import Credential
 from pullahead.rules.model import CredentialSource, UpstreamSettings
-
-_TOKEN = re.compile(r"(?:gh[a-z]_|github_pat_|gl[a-z]+-|dckr_[a-z]+_|ey[A-Za-z0-9_-]+\.|AKCp).*|.{65,}", re.DOTALL)
-"""Names that may be tokens: some registries take one as the user's name, and any password beside it."""
 
 
 class UsedBy(StrEnum):
@@ -34,9 +30,8 @@ class Configured(NamedTuple):
 
     @property
     def user(self) -> str | None:
-        """The user's name, unless it may be a secret; None where there is none."""
-        name = "" if self.credential is None else self.credential.username
-        return "not shown, as it may be a token" if _TOKEN.fullmatch(name) else name or None
+        """The user's name, or what is said in its place; None where there is no credential."""
+        return None if self.credential is None else self.credential.found_in("").name.removeprefix("user ")
 
 
 def configured_credentials(
@@ -95,5 +90,6 @@ def _logins(registries: Registries, repository: Repository) -> Iterator[Configur
             used_by = None
             continue
         if credential is not None:
-            yield Configured(name, used_by, credential)
+            is_helper = credential.source.startswith("docker-credential-")
+            yield Configured(f"{credential.source} of {name}" if is_helper else name, used_by, credential)
             used_by = None

@@ -41,6 +41,8 @@ def _details(error: Exception, upstream: str) -> dict[str, Any]:
         "reference": error.reference,
         "cause": error.cause,
         "status": error.status,
+        "sent": error.sent or None,
+        "tries": error.tries,
         "advice": error.advice or None,
         "retryable": error.retryable,
     }

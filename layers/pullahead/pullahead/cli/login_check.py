@@ -7,9 +7,10 @@ from typing import Any
 
 from pullahead.cli.configured_credentials import Configured, UsedBy, configured_credentials
 from pullahead.cli.options import (
-    RULES_FILE,
+    RULES_FILE_HELP,
     RegistryOptions,
     add_registry_options,
+    default_rules_file,
     describe,
     parsed_by,
 )
@@ -41,7 +42,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="For example: quay.io/team/app",
     )
     parser.add_argument(
-        "--rules", metavar="FILE", help=f"Rules that name secrets (default: {RULES_FILE}, if there is one)"
+        "--rules", metavar="FILE", help=f"Rules that name secrets (default: {RULES_FILE_HELP}, if there is one)"
     )
     parser.add_argument(
         "--stack", metavar="NAME", help="Use the active rules of this deployed stack, whose file is that of --rules"
@@ -77,14 +78,15 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _rules(arguments: argparse.Namespace) -> Rules | None:
+    file = arguments.rules or default_rules_file()
     if arguments.stack is not None:
         from pullahead.cli.stack import DeployedStack, StackLocation, plain_aws_errors  # noqa: PLC0415 - imports boto3
 
         with plain_aws_errors():
-            return DeployedStack(StackLocation(arguments.stack)).rules(arguments.rules or RULES_FILE)
-    if arguments.rules is None and not Path(RULES_FILE).is_file():
+            return DeployedStack(StackLocation(arguments.stack)).rules(file)
+    if arguments.rules is None and not Path(file).is_file():
         return None
-    return read_rules(arguments.rules or RULES_FILE)
+    return read_rules(file)
 
 
 def _is_well(tried: list[tuple[Configured, Access | None]]) -> bool:
@@ -127,7 +129,7 @@ def _cause(error: RegistryError | None) -> str | None:
 
 
 def _lines(entry: Mapping[str, Any], tag: str | None) -> Iterator[str]:
-    user = f", user {entry['user']}" if entry["user"] else ""
+    user = f", {_as_user(entry['user'])}" if entry["user"] else ""
     used = {UsedBy.RULES: "; the rules use it", UsedBy.COMMANDS: "; commands use it"}.get(entry["used_by"], "")
     yield f"  {entry['source']}{user}{used}"
     if entry["problem"]:
@@ -143,6 +145,10 @@ def _lines(entry: Mapping[str, Any], tag: str | None) -> Iterator[str]:
         limit = entry["rate_limit"]
         until = f", until {limit['resets_at']}" if limit["resets_at"] else ""
         yield f"    limit  {limit['remaining']} of {limit['limit']} requests left{until}"
+
+
+def _as_user(name: str) -> str:
+    return name if name.startswith("a user ") else f"user {name}"
 
 
 def _with_cause(what: str, cause: str | None) -> str:

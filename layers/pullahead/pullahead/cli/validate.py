@@ -53,10 +53,10 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _needs(rules: Rules, parameters: Sequence[Parameter]) -> Iterator[str]:
-    """Write the parameters as lines of `parameter_overrides` in samconfig.toml."""
+    """Write the parameters as lines of `parameter_overrides` in my-samconfig.toml."""
     inward = inward_hosts(rules)
     if parameters or inward:
-        yield "parameters that the stack needs for it, as in `parameter_overrides` of samconfig.toml:"
+        yield "parameters that the stack needs for it, as in `parameter_overrides` of my-samconfig.toml:"
     for parameter in parameters:
         yield f"  {parameter.override},"
     if inward:

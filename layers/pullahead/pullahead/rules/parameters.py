@@ -29,7 +29,7 @@ class Parameter(NamedTuple):
 
     @property
     def override(self) -> str:
-        """Write it as an item of `parameter_overrides` in samconfig.toml.
+        """Write it as an item of `parameter_overrides` in my-samconfig.toml.
 
         SAM splits an item at spaces, unless the value is in quotes.
         """
