@@ -4,6 +4,8 @@ import pytest
 
 from local.stacks.errors import StackError
 from local.stacks.settled import settle
+from pullahead.rules.file_format import format_duration
+from pullahead.rules.parameters import DEFAULT_CHECK_SCHEDULE, DEFAULT_SECRETS, DEFAULT_TARGET_REPOSITORIES
 from tests.architecture.sam_template import real_template
 
 
@@ -35,3 +37,12 @@ def test_parameters_that_lack_another_are_refused(parameters: dict[str, str], co
 )
 def test_parameters_that_are_whole_are_accepted(parameters: dict[str, str]) -> None:
     accept(**parameters)
+
+
+def test_defaults_that_validate_knows_are_those_of_the_template() -> None:
+    document = real_template().document
+    parameters = document["Parameters"]
+    assert parameters["TargetRepositories"]["Default"] == DEFAULT_TARGET_REPOSITORIES
+    assert parameters["CheckSchedule"]["Default"] == f"rate({format_duration(DEFAULT_CHECK_SCHEDULE)[:-1]} minutes)"
+    assert f":secret:{DEFAULT_SECRETS}" in str(document["Resources"]["PlanCopyRole"])
+    assert all(parameters[name]["Default"] == "" for name in ("UpstreamSecrets", "UpstreamRoles", "OnDemandPrefix"))

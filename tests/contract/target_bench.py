@@ -1,6 +1,7 @@
 """A target to be put to the test, the fake one or ECR, with hands on what lies behind it."""
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import NamedTuple
 
 from local.images import LocalImage
@@ -8,6 +9,7 @@ from local.tests.ecr.harness import MIB, RunningEcr
 from pullahead.ecr.quotas import EcrPace
 from pullahead.ecr.target import EcrTarget
 from pullahead.errors import RegistryUnavailableError, Side
+from pullahead.layouts.target import OciLayoutTarget
 from pullahead.oci import Digest
 from pullahead.oci.registries import Target, Upload
 from tests.fakes.copies import describe_blob
@@ -66,6 +68,20 @@ def fake_bench() -> Bench:
         lambda: target.make_immutable(REPOSITORY),
         lambda operation: target.script.fail(operation, failed(RegistryUnavailableError, side=Side.TARGET), after=True),
     )
+
+
+def layout_bench(root: Path) -> Bench:
+    """Make a target of layouts in a folder; what only registries have is not asked of it."""
+
+    def forget_uploads() -> None:
+        for path in root.rglob(".pullahead-*"):
+            path.unlink()
+
+    return Bench(OciLayoutTarget(root), 10, forget_uploads, _is_of_registries, _is_of_registries)
+
+
+def _is_of_registries(*_: object) -> None:
+    raise NotImplementedError
 
 
 def ecr_bench(running: RunningEcr) -> Bench:

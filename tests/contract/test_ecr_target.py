@@ -1,6 +1,7 @@
-"""What every target does, the fake of the unit tests and Amazon ECR (the strict local one) alike."""
+"""What every target does: the fake of the unit tests, Amazon ECR (the strict local one), and OCI layouts."""
 
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 
@@ -17,7 +18,7 @@ from pullahead.errors import (
 )
 from pullahead.oci import digest_of
 from pullahead.oci.registries import RepositorySettings, Target, Upload
-from tests.contract.target_bench import Bench, ecr_bench, fake_bench
+from tests.contract.target_bench import Bench, ecr_bench, fake_bench, layout_bench
 from tests.fakes.copies import describe_blob
 from tests.fakes.samples import REPOSITORY
 
@@ -30,11 +31,18 @@ def ecr(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningEcr]:
         yield running
 
 
-@pytest.fixture(params=["fake", "ecr"])
-def bench(request: pytest.FixtureRequest) -> Bench:
-    made = fake_bench() if request.param == "fake" else ecr_bench(request.getfixturevalue("ecr"))
+@pytest.fixture(params=["fake", "ecr", "layout"])
+def bench(request: pytest.FixtureRequest, tmp_path: Path) -> Bench:
+    if request.param == "ecr":
+        made = ecr_bench(request.getfixturevalue("ecr"))
+    else:
+        made = fake_bench() if request.param == "fake" else layout_bench(tmp_path)
     made.target.ensure_repository(REPOSITORY)
     return made
+
+
+of_registries = pytest.mark.parametrize("bench", ["fake", "ecr"], indirect=True)
+"""Layouts have no settings, no immutable tags, no parts of a least size, and lose no answers."""
 
 
 class TestPublishedDigests:
@@ -77,6 +85,7 @@ def test_existing_repository_is_not_changed(bench: Bench, settings: RepositorySe
     assert bench.served() == {"1.0": OTHER.digest}
 
 
+@of_registries
 def test_repository_is_created_with_its_settings(bench: Bench) -> None:
     bench.target.ensure_repository(
         "mirror/strict", RepositorySettings(immutable_tags=True, mutable_tag_filters=("l*",))
@@ -137,6 +146,7 @@ class TestUpload:
     def test_first_part_has_to_begin_at_zero(self, bench: Bench) -> None:
         assert bench.target.upload_part(REPOSITORY, bench.send(), 10, b"x") == 0
 
+    @of_registries
     def test_part_whose_answer_was_lost_is_stored(self, bench: Bench) -> None:
         upload = bench.send()
         bench.lose_answer("upload_part")
@@ -146,6 +156,7 @@ class TestUpload:
         assert bench.target.upload_part(REPOSITORY, upload, 0, b"once") == 4
         bench.target.complete_upload(REPOSITORY, upload, describe_blob(b"once"))
 
+    @of_registries
     def test_completion_whose_answer_was_lost_succeeds_the_second_time(self, bench: Bench) -> None:
         """Else the whole blob would be sent again."""
         upload = bench.send(b"once")
@@ -164,6 +175,7 @@ class TestUpload:
             bench.target.complete_upload(REPOSITORY, upload, lie)
         assert bench.target.present_blobs(REPOSITORY, [lie.digest, digest_of(b"truth")]) == frozenset()
 
+    @of_registries
     def test_small_part_in_the_middle_loses_the_upload(self, bench: Bench) -> None:
         upload = bench.send(b"small", b"last")
         with pytest.raises(UploadLostError):
@@ -227,6 +239,7 @@ class TestPutManifest:
             bench.push(IMAGE)
         assert bench.served() == {"1.0": IMAGE.digest}
 
+    @of_registries
     def test_put_whose_answer_was_lost_succeeds_the_second_time(self, bench: Bench) -> None:
         bench.lose_answer("put_manifest")
         with pytest.raises(RegistryUnavailableError):
@@ -245,6 +258,7 @@ class TestPutManifest:
             bench.target.put_manifest(REPOSITORY, make_index([IMAGE]).root, "1.0")
         assert bench.served() == {}
 
+    @of_registries
     def test_immutable_tag_is_not_moved(self, bench: Bench) -> None:
         bench.push(IMAGE, "1.0")
         bench.make_immutable()

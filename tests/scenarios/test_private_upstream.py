@@ -5,6 +5,7 @@ import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
+from pathlib import Path
 
 import pytest
 
@@ -12,8 +13,9 @@ from local.images import make_image
 from local.registry import FakeRegistry
 from local.registry.answers import Answer, error_answer
 from local.registry.journal import RecordedRequest
+from pullahead.cli.main import main
 from pullahead.mirrors.record import State
-from tests.scenarios.deployment import Deployment, MirrorRule, rules_text
+from tests.scenarios.deployment import TAG, Deployment, MirrorRule, rules_text
 from tests.scenarios.scene import Scene
 
 IMAGE, NEXT, LAST = make_image(seed=1), make_image(seed=2), make_image(seed=3)
@@ -133,3 +135,20 @@ def test_secret_that_was_missing_is_used_by_a_person_as_soon_as_it_exists(scene:
     keep(scene.deployment, FIRST)
     scene.check_by_hand()
     scene.serves(IMAGE)
+
+
+def test_operator_sees_what_the_secret_of_the_stack_can_do(
+    scene: Scene, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    scene.serve(IMAGE)
+    for name, value in scene.terminal(tmp_path).items():
+        monkeypatch.setenv(name, value)
+    rules = tmp_path / "rules.yaml"
+    rules.write_text(with_account(scene.mirror))
+    place = f"{scene.mirror.host}/{scene.mirror.path}:{TAG}"
+    capsys.readouterr()
+    assert main(["login-check", place, "--stack", "pullahead", "--rules", str(rules), "--json"]) == 0
+    secret, nobody = json.loads(capsys.readouterr().out)["credentials"]
+    assert (secret["source"], secret["user"], secret["used_by"]) == (f"secret {NAME}", "robot", "rules")
+    assert (secret["login"], secret["pull"]) == ("accepted", "allowed")
+    assert (nobody["source"], nobody["pull"]) == ("anonymous", "refused")

@@ -17,6 +17,7 @@ from pullahead.oci.referrers import fallback_tag
 from pullahead.standalone.copy_image import CopySummary
 from pullahead.text import size_text
 from tests.unit.cli.conftest import Ran, Run
+from tests.unit.layouts.layouts import write_layout
 
 AMD64 = make_image([70_000, 1_000], seed=1)
 ARM64 = make_image([80_000], seed=2, platform="linux/arm64/v8")
@@ -140,6 +141,27 @@ def test_source_by_digest_is_copied(copies: Copies) -> None:
     assert copies.copy(source=f"team/app@{ARM64.digest}").code == 0
     assert copies.tags() == {"1.0": ARM64.digest}
     assert "HTTP 404" in copies.copy(source=f"team/app@{digest_of(b'other')}").failure
+
+
+def test_image_of_a_layout_is_served_by_the_target(copies: Copies, tmp_path: Path) -> None:
+    layout = write_layout(tmp_path / "images", {"1.0": INDEX})
+    ran = copies.run("copy", f"oci:{layout}:1.0", f"{copies.host}/mirror/app:3.0", insecure=[copies.host])
+    assert (ran.code, ran.err) == (0, "")
+    assert copies.tags() == {"3.0": INDEX.digest}
+
+
+def test_all_tags_are_served_by_the_target(copies: Copies) -> None:
+    copies.source.push(AMD64, "team/app", "2.0")
+    hosts = (copies.source.host, copies.host)
+    names = (f"{copies.source.host}/team/app", f"{copies.host}/mirror/app")
+    ran = copies.run("copy", "--all-tags", *names, insecure=hosts)
+    assert ran.code == 0
+    assert copies.tags() == {"1.0": INDEX.digest, "2.0": AMD64.digest}
+    assert sorted(line.split(" (")[0] for line in ran.err.splitlines()) == [
+        "pullahead: 1.0 copied",
+        "pullahead: 2.0 copied",
+    ]
+    assert ran.out.startswith(f"2 tags of {names[0]} to {names[1]}: 2 copied, 0 already there, 0 failed; ")
 
 
 def test_summary_has_digest_blobs_and_bytes() -> None:

@@ -11,7 +11,10 @@ from tests.unit.cli.conftest import Ran
 REGSYNC = """\
 creds: [{registry: ghcr.io, user: robot, pass: hunter2}]
 sync:
-  - {source: 'ghcr.io/a/b:v1', target: 'x.io/mirror/b:v1', type: image, backup: old}
+  - source: ghcr.io/a/b:v1
+    target: 123456789012.dkr.ecr.eu-west-1.amazonaws.com/mirror/b:v1
+    type: image
+    backup: old
 """
 
 
@@ -45,6 +48,15 @@ def test_json_has_rules_and_unconverted_settings(file: Path, capsys: pytest.Capt
     assert result.document["mirrors"] == 1
     assert [left["where"] for left in result.document["left_out"]] == ["creds[0]", "sync[0].backup"]
     load_rules(result.document["rules"], source="out")
+
+
+def test_targets_of_one_registry_are_chosen(file: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    other = "210987654321.dkr.ecr.us-east-1.amazonaws.com"
+    file.write_text(f"{REGSYNC}  - {{source: 'ghcr.io/a/c:v1', target: '{other}/mirror/b:v1', type: image}}\n")
+    assert "sync[1]: the target 210987654321" in ran(capsys, str(file)).err
+    chosen = ran(capsys, str(file), "--target", other)
+    assert [str(mirror.upstream) for mirror in load_rules(chosen.out, source="out").mirrors] == ["ghcr.io/a/c:v1"]
+    assert "sync[0]: the target 123456789012" in chosen.err
 
 
 def test_output_is_written_to_a_new_file_only(file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

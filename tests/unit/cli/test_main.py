@@ -1,5 +1,6 @@
 """The command line: which command runs, wrong usage in one line with exit code 2, help, version and exit codes."""
 
+import json
 from argparse import Namespace
 from pathlib import Path
 
@@ -9,7 +10,7 @@ import pullahead
 from pullahead.cli.completion import Node, node_of
 from pullahead.cli.main import COMMANDS, main, make_parser, parse_arguments, run_command
 from pullahead.cli.options import RegistryOptions, UsageError
-from pullahead.errors import AccessDeniedError, ConfigError, Side
+from pullahead.errors import AccessDeniedError, ConfigError, NotFoundError, Side
 from pullahead.oci import Reference, Repository
 
 
@@ -49,6 +50,21 @@ def test_every_option_of_copy_is_parsed() -> None:
     assert (parsed.json, parsed.quiet) == (True, True)
 
 
+@pytest.mark.parametrize(
+    ("written", "platforms"),
+    [
+        (["linux/amd64,linux/arm64"], ["linux/amd64", "linux/arm64"]),
+        (["linux/amd64, linux/arm/v7", "linux/s390x"], ["linux/amd64", "linux/arm/v7", "linux/s390x"]),
+        (["linux/x86_64"], ["linux/amd64"]),
+        (["arm64"], ["linux/arm64"]),
+        (["linux/arm64/v8"], ["linux/arm64/v8"]),
+    ],
+)
+def test_platforms_are_read_as_docker_reads_them(written: list[str], platforms: list[str]) -> None:
+    options = [option for each in written for option in ("--platform", each)]
+    assert parse_arguments(["copy", "a", "b", *options]).platform == platforms
+
+
 def test_options_of_copy_are_off_by_default() -> None:
     parsed = parse_arguments(["copy", "a", "b"])
     assert RegistryOptions.of(parsed) == (frozenset(), None)
@@ -69,6 +85,7 @@ def test_options_of_copy_are_off_by_default() -> None:
         (["copy", "a", f"b@sha256:{'0' * 64}"], "must be a tag"),
         (["copy", "a", "b", "--platform", "linux"], "invalid platform"),
         (["copy", "a", "b", "--platform", "linux/arm/v7/x"], "invalid platform"),
+        (["copy", "a", "b", "--platform", "linux/amd64,"], "invalid platform"),
         (["copy", "a", "b", "--insecure", "http://localhost"], "not a URL"),
         (["copy", "a", "b", "--insecure", "example"], "not a host"),
         (["copy", "a", "b", "--ca", "/nowhere/ca.pem"], "no such file"),
@@ -146,3 +163,65 @@ def test_error_of_a_command_is_one_line_and_an_exit_code(
 
     assert run_command(Namespace(run=fail, command="copy")) == code
     assert capsys.readouterr() == ("", f"pullahead: {line}\n")
+
+
+def document_of(error: Exception, capsys: pytest.CaptureFixture[str], command: str = "copy") -> dict[str, object]:
+    """Run a command with --json that fails, and return the document of its failure."""
+
+    def fail(_: Namespace) -> int:
+        raise error
+
+    run_command(Namespace(run=fail, command=command, json=True))
+    document = json.loads(capsys.readouterr().out)
+    assert list(document) == ["error"]
+    found: dict[str, object] = document["error"]
+    return found
+
+
+def test_error_of_a_registry_is_a_document_with_json(capsys: pytest.CaptureFixture[str]) -> None:
+    error = NotFoundError("gone", operation="HEAD", side=Side.UPSTREAM, reference="a:1", status=404, advice="Look.")
+    assert document_of(error, capsys) == {
+        "kind": "NotFoundError",
+        "message": "HEAD of a:1 at the source failed: gone (HTTP 404). Look.",
+        "operation": "HEAD",
+        "side": "source",
+        "reference": "a:1",
+        "cause": "gone",
+        "status": 404,
+        "sent": None,
+        "tries": 1,
+        "advice": "Look.",
+        "retryable": False,
+    }
+
+
+def test_any_other_error_is_a_document_with_json(capsys: pytest.CaptureFixture[str]) -> None:
+    assert document_of(ConfigError("it is wrong"), capsys) == {"kind": "ConfigError", "message": "it is wrong"}
+    assert document_of(UsageError("use --yes"), capsys) == {"kind": "UsageError", "message": "use --yes"}
+    assert document_of(OSError(5, "Input/output error"), capsys)["message"] == "OSError: Input/output error"
+
+
+def test_problems_of_rules_are_a_line_each_and_a_document_with_json(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "rules.yaml"
+    file.write_text("version: 1\nmirrors:\n  - {upstream: alpine, tags: [3.20]}\n  - 5\n")
+    assert main(["check", str(file), "--json"]) == 1
+    written = capsys.readouterr()
+    lines = written.err.splitlines()
+    assert [line.partition(": mirrors")[0] for line in lines] == [f"pullahead: {file}:3", f"pullahead: {file}:4"]
+    error = json.loads(written.out)["error"]
+    assert (error["kind"], [problem["line"] for problem in error["problems"]]) == ("RulesError", [3, 4])
+    assert error["message"].splitlines() == [line.removeprefix("pullahead: ") for line in lines]
+
+
+@pytest.mark.parametrize(
+    "arguments", [["copy", "a", "--json"], ["--json"], ["dead-letters", "redrive", "--jsom", "--json"]]
+)
+def test_wrong_usage_is_a_document_with_json(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as exited:
+        main(arguments)
+    assert exited.value.code == 2
+    written = capsys.readouterr()
+    error = json.loads(written.out)["error"]
+    assert (error["kind"], f"pullahead: {error['message']}\n") == ("UsageError", written.err)

@@ -1,5 +1,6 @@
 """Defects and signals, each in a process of its own."""
 
+import json
 import signal
 import subprocess
 import sys
@@ -57,6 +58,13 @@ def test_defect_is_one_line_without_its_text() -> None:
         "pullahead: unexpected ValueError at <string>:1; "
         "please report this bug with the output of PULLAHEAD_TRACEBACK=1\n"
     )
+
+
+def test_defect_is_a_document_with_json() -> None:
+    ran = python(f"import sys; sys.argv.append('--json'); {DEFECT}")
+    error = json.loads(ran.stdout)["error"]
+    assert (error["kind"], f"pullahead: {error['message']}\n") == ("ValueError", ran.stderr)
+    assert "s3cr3t" not in ran.stdout
 
 
 def test_traceback_of_a_defect_is_shown_on_request() -> None:

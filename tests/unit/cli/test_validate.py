@@ -2,6 +2,7 @@
 
 import io
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,8 @@ from tests.unit.cli.conftest import Run
 
 WRONG = "version: 1\nmirrors:\n  - {upstream: alpine, tags: [3.20]}\n  - {upstream: 'alpine:1', tags: ['1']}\n"
 RIGHT = (
-    "version: 1\nmirrors: [{upstream: alpine, tags: ['3.20', latest, '3.*']}, {upstream: quay.io/a/*, tags: [v1]}]\n"
+    "version: 1\ndefaults: {repository: 'mirror/{registry}/{path}'}\n"
+    "mirrors: [{upstream: alpine, tags: ['3.20', latest, '3.*']}, {upstream: quay.io/a/*, tags: [v1]}]\n"
 )
 
 
@@ -60,7 +62,8 @@ def test_valid_file_is_one_line_with_counts(run: Run, rules: Path) -> None:
     assert validate(run, str(rules)) == (0, f"{rules}: valid (2 rules, 3 exact tags, 1 pattern)\n", "")
     assert validate(run, str(rules), "--quiet") == (0, "", "")
     ran = run("validate", str(rules), "--json", insecure=())
-    assert ran.document == {"problems": [], "rules": 2, "exact_tags": 3, "patterns": 1}
+    nothing: dict[str, object] = {"parameters": {}, "notes": []}
+    assert ran.document == {"problems": [], "rules": 2, "exact_tags": 3, "patterns": 1, **nothing}
 
 
 def test_quiet_does_not_hide_problems(run: Run, rules: Path) -> None:
@@ -113,8 +116,56 @@ def test_default_is_the_file_of_the_layer() -> None:
 def test_on_demand_rules_are_counted(run: Run, rules: Path) -> None:
     rule = '{name: hub, upstream: docker.io/*, repository: "mirror/hub/{path}", allow: ["*"]}'
     rules.write_text(f"version: 1\nmirrors: []\non_demand: [{rule}]\n")
-    assert validate(run, str(rules)) == (
-        0,
-        f"{rules}: valid (1 rule, 0 exact tags, 0 patterns, 1 on-demand rule)\n",
-        "",
-    )
+    code, out, err = validate(run, str(rules))
+    assert (code, err) == (0, "")
+    assert out.startswith(f"{rules}: valid (1 rule, 0 exact tags, 0 patterns, 1 on-demand rule)\n")
+
+
+NEEDING = """\
+version: 1
+upstreams:
+  quay.io: {credentials: [{path: team/*, secret: robot}]}
+  harbor.corp: {private_addresses: true}
+mirrors:
+  - {upstream: quay.io/other/app, tags: [v1], repository: team/app, check_every: 1m}
+  - {upstream: harbor.corp/app, tags: [v1], repository: team/b}
+  - {upstream: "10.0.0.5:5000/app", tags: [v1], repository: team/c}
+  - {upstream: "registry.local/app", tags: [v1], repository: team/d}
+  - {upstream: "169.254.169.254/app", tags: [v1], repository: team/e}
+"""
+SECRETS = "arn:aws:secretsmanager:*:*:secret:robot-??????,arn:aws:secretsmanager:*:*:secret:ecr-pullthroughcache/*"
+
+
+def test_parameters_that_the_file_needs_are_items_of_samconfig(run: Run, rules: Path) -> None:
+    rules.write_text(NEEDING)
+    code, out, err = validate(run, str(rules))
+    assert (code, err) == (0, "")
+    heading, _, rest = out.partition("my-samconfig.toml:\n")
+    assert heading.endswith("parameters that the stack needs for it, as in `parameter_overrides` of ")
+    items = rest.partition("note: ")[0]
+    assert tomllib.loads(f"items = [\n{items}]")["items"] == [
+        "TargetRepositories=team/*",
+        'CheckSchedule="rate(1 minute)"',
+        f"UpstreamSecrets={SECRETS}",
+    ]
+    assert "# If these are reachable from a VPC only: harbor.corp\n" in items
+
+
+def test_addresses_and_paths_that_will_not_do_are_noted(run: Run, rules: Path) -> None:
+    rules.write_text(NEEDING)
+    notes = [line for line in validate(run, str(rules))[1].splitlines() if line.startswith("note: ")]
+    refused = "note: {} is {}, which is refused; if it is meant, write upstreams: {{{}: {{private_addresses: true}}}}"
+    assert notes == [
+        refused.format("10.0.0.5:5000", "a private address", '"10.0.0.5:5000"'),
+        refused.format("registry.local", "a name of this machine or its network", '"registry.local"'),
+        "note: 169.254.169.254 is a link-local address, to which Pullahead never connects",
+        "note: quay.io/other/app is read anonymously: no `path` in the credentials of quay.io matches it",
+    ]
+
+
+def test_json_document_has_parameters_and_notes(run: Run, rules: Path) -> None:
+    rules.write_text(NEEDING)
+    document = run("validate", str(rules), "--json", insecure=()).document
+    expected = {"TargetRepositories": "team/*", "CheckSchedule": "rate(1 minute)", "UpstreamSecrets": SECRETS}
+    assert document["parameters"] == expected
+    assert len(document["notes"]) == 4

@@ -6,8 +6,8 @@ import pytest
 
 from local.images import make_image, make_index
 from pullahead.errors import ConfigError
-from pullahead.oci import InvalidManifestError, RawManifest, describe, media_types
-from pullahead.oci.platforms import select_platforms
+from pullahead.oci import Descriptor, InvalidManifestError, RawManifest, describe, media_types
+from pullahead.oci.platforms import parse_platform, select_platforms
 
 AMD64, ARM64 = make_image([1], seed=1), make_image([2], seed=2, platform="linux/arm64/v8")
 S390X = make_image([3], seed=3, platform="linux/s390x")
@@ -32,6 +32,68 @@ def test_index_with_all_children_selected_keeps_its_digest() -> None:
     content = make_index([AMD64, ARM64]).root.content + b"\n"
     whole = index(content)
     assert select_platforms(whole, ["linux/arm64", "linux/amd64"], "app") is whole
+
+
+@pytest.mark.parametrize(
+    ("written", "named"),
+    [
+        ("linux/amd64", "linux/amd64"),
+        ("amd64", "linux/amd64"),
+        ("linux/x86_64", "linux/amd64"),
+        ("x86-64", "linux/amd64"),
+        ("linux/aarch64", "linux/arm64"),
+        ("linux/arm64/v8", "linux/arm64/v8"),
+        ("linux/arm64/8", "linux/arm64/v8"),
+        ("linux/armhf", "linux/arm/v7"),
+        ("linux/armel", "linux/arm/v6"),
+        ("linux/arm/7", "linux/arm/v7"),
+        ("linux/i386", "linux/386"),
+        ("Linux/AMD64", "linux/amd64"),
+        ("macos/arm64", "darwin/arm64"),
+        ("windows/amd64", "windows/amd64"),
+        ("unknown/unknown", "unknown/unknown"),
+    ],
+)
+def test_platform_is_named_as_indexes_do(written: str, named: str) -> None:
+    assert str(parse_platform(written)) == named
+
+
+@pytest.mark.parametrize(
+    "text", ["", "linux", "linux/", "/amd64", "linux/arm/v7/x", "linux/amd64,linux/arm64", "a b/c"]
+)
+def test_text_that_is_no_platform_is_refused(text: str) -> None:
+    with pytest.raises(ValueError, match="invalid platform"):
+        parse_platform(text)
+
+
+@pytest.mark.parametrize(
+    ("wanted", "there", "is_selected"),
+    [
+        ("linux/arm64/v8", "linux/arm64", True),
+        ("linux/arm64", "linux/arm64/v8", True),
+        ("linux/arm64/v8", "linux/arm64/v9", False),
+        ("linux/arm64", "linux/arm64/v9", True),
+        ("linux/aarch64", "linux/arm64/v8", True),
+        ("linux/amd64/v1", "linux/amd64", True),
+        ("linux/amd64/v2", "linux/amd64", False),
+        ("linux/arm/v7", "linux/arm", True),
+        ("linux/arm", "linux/arm/v6", True),
+        ("linux/arm/v7", "linux/arm/v6", False),
+        ("linux/arm", "linux/arm64", False),
+        ("linux/amd64", "linux/x86_64", True),
+        ("windows/amd64", "linux/amd64", False),
+    ],
+)
+def test_variant_is_what_the_architecture_implies(wanted: str, there: str, is_selected: bool) -> None:
+    other = make_image([9], seed=9, platform="plan9/mips")
+    found = make_index([make_image([1], seed=1, platform=there), other])
+    if is_selected:
+        selected = select_platforms(found.root, [wanted], "app")
+        assert isinstance(selected, Descriptor)
+        assert selected.digest != other.digest
+    else:
+        with pytest.raises(ConfigError, match=f"app has no platform {wanted}; it has {there}, plan9/mips"):
+            select_platforms(found.root, [wanted], "app")
 
 
 def test_single_manifest_is_returned_unchanged() -> None:

@@ -205,6 +205,17 @@ def test_mistake_is_reported_with_line_path_and_hint(text: str, line: int, path:
     assert hint in problem.hint
 
 
+REGSYNC = "version: 1\ncreds: [{registry: a.io, pass: hunter2}]\nsync: [{source: a, target: b, type: image}]\n"
+SKOPEO = "quay.io:\n  images: {a/b: [v1]}\nharbor.corp: {images-by-semver: {c/d: '>=1'}}\n"
+
+
+@pytest.mark.parametrize(("text", "tool"), [(REGSYNC, "regsync"), (SKOPEO, "skopeo sync")])
+def test_file_of_another_tool_is_one_problem_that_says_how_to_convert_it(text: str, tool: str) -> None:
+    problem = only_problem_of(text)
+    assert (problem.line, problem.message) == (1, f"it is a file of {tool}, not of rules")
+    assert "pullahead import" in problem.hint
+
+
 def test_tag_published_twice_names_both_lines() -> None:
     problem = only_problem_of("""\
         version: 1

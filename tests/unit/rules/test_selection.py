@@ -60,6 +60,52 @@ def test_newest_counts_after_filtering() -> None:
     assert select(globs("3.17", newest=9), ALPINE) == ("3.17",)
 
 
+def test_tag_with_build_metadata_is_chosen_as_a_release() -> None:
+    charts = ("108.0.0_up1.0.0", "109.0.1_up1.0.2", "109.0.1_up1.0.10", "109.0.2-rc.1_up1.0.3", "latest")
+    assert select(semver(">=1", newest=2), charts) == ("109.0.1_up1.0.10", "109.0.1_up1.0.2")
+
+
+PROMETHEUS = ("v2.9.0", "v3.0.0", "v3.1.0-rc.1", "v3.1.0-rc.2", "main", "v3.0.0-distroless", "v3.1-dev")
+
+
+@pytest.mark.parametrize(
+    ("selection", "chosen"),
+    [
+        (globs("v*", newest=3), ("v3.0.0", "v3.0.0-distroless", "v2.9.0")),
+        (globs("*", newest=2), ("v3.0.0", "v3.0.0-distroless")),
+        (globs("v*", newest=2, prereleases=True), ("v3.1.0-rc.2", "v3.1.0-rc.1")),
+        (globs("v*-rc*", newest=1), ("v3.1.0-rc.2",)),
+        (globs("v*", "*-dev", newest=2), ("v3.1-dev", "v3.0.0")),
+        (globs("v3.1*"), ("v3.1.0-rc.2", "v3.1.0-rc.1", "v3.1-dev")),
+        (semver(">=2", newest=2), ("v3.0.0", "v2.9.0")),
+    ],
+)
+def test_newest_leaves_out_prereleases_unless_they_are_asked_for(
+    selection: TagSelection, chosen: tuple[str, ...]
+) -> None:
+    assert select(selection, PROMETHEUS) == chosen
+
+
+@pytest.mark.parametrize(
+    ("regex", "chosen"),
+    [("v.*", "v3.0.0"), ("v[0-9.rc-]+", "v3.0.0"), (r"v\d[\d.]*(-rc\.\d+)?", "v3.1.0-rc.2"), (".*rc.*", "v3.1.0-rc.2")],
+)
+def test_newest_by_regular_expression_leaves_out_prereleases_unless_it_has_a_dash(regex: str, chosen: str) -> None:
+    selection = TagSelection(patterns=patterns(regex, kind=PatternKind.REGEX), newest=1)
+    assert select(selection, PROMETHEUS) == (chosen,)
+
+
+def test_prerelease_that_newest_leaves_out_is_not_allowed() -> None:
+    assert not allows(globs("v*", newest=1), "v3.1.0-rc.1")
+    assert allows(globs("v*"), "v3.1.0-rc.1")
+    assert allows(globs("v*", names=("v3.1.0-rc.1",), newest=1), "v3.1.0-rc.1")
+
+
+def test_min_tags_counts_no_prereleases_that_newest_leaves_out() -> None:
+    with pytest.raises(ListingShrunkError, match="3 match"):
+        select(globs("v*", newest=1, min_tags=4), PROMETHEUS)
+
+
 def test_newest_goes_by_version_then_by_name_with_numbers_as_numbers() -> None:
     tags = ("build-9", "build-10", "1.9", "1.10", "1.10.0-rc1", "jammy-20240102", "jammy-20231231", "build-10a")
     newest_first = ("1.10", "1.10.0-rc1", "1.9", "jammy-20240102", "jammy-20231231", "build-10a", "build-10", "build-9")
@@ -76,7 +122,7 @@ def test_order_of_the_listing_does_not_matter() -> None:
 
 def test_names_are_neither_looked_up_nor_chosen_twice() -> None:
     selection = globs("3.*", names=("3.20", "nowhere"), newest=3)
-    assert select(selection, ALPINE) == ("3.21-rc1", "3.18.1")  # 3.20 is one of the three newest, and followed anyway
+    assert select(selection, ALPINE) == ("3.18.1", "3.18")  # 3.20 is one of the three newest, and followed anyway
     assert select(TagSelection(names=("3.20",), min_tags=5), ALPINE) == ()
 
 

@@ -10,6 +10,9 @@ from pullahead.rules.yaml_document import Problem, RulesError
 KEY = "-----BEGIN PRIVATE KEY-----\nc2VjcmV0\n-----END PRIVATE KEY-----\n"
 BROKEN = "-----BEGIN CERTIFICATE-----\nMIIB\n"
 CUT = f"-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----\n{BROKEN}"
+FOUR_LETTERS = "-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----\n"
+CUT_OFF = "-----BEGIN CERTIFICATE-----\nMIIBezCCASGgAwIBAgIU\n-----END CERTIFICATE-----\n"
+SEQUENCE = "-----BEGIN CERTIFICATE-----\nMAQwADAA\n-----END CERTIFICATE-----\n"
 NO_DER = "-----BEGIN CERTIFICATE-----\naGVsbG8=\n-----END CERTIFICATE-----\n"
 NO_BASE64 = "-----BEGIN CERTIFICATE-----\nMIIBb\n-----END CERTIFICATE-----\n"
 ROLE = "arn:aws:iam::1234:role/pull"
@@ -29,7 +32,10 @@ def problem_of(text: str) -> Problem:
         ("{credentials: 'user:hunter2'}", ".credentials", "neither the name nor the ARN", "Secrets Manager"),
         ("{credentials: 'hunter2!'}", ".credentials", "neither the name nor the ARN", "never its content"),
         ("{credentials: [hunter2]}", ".credentials[0]", "expected keys with values, found a string", "KEY: VALUE"),
-        ("{credentials: [{password: hunter2}]}", ".credentials[0]", "unknown key 'password'", ""),
+        ("{credentials: [{password: hunter2}]}", ".credentials[0]", "unknown key 'password'", "Secrets Manager"),
+        ("{password: hunter2}", "", "unknown key 'password'", "Keep credentials in AWS Secrets Manager"),
+        ("{username: hunter2}", "", "unknown key 'username'", "docs/private-upstreams.md"),
+        ("{insecure: true}", "", "unknown key 'insecure'", "Did you mean plain_http?"),
         ("{credentials: [{path: 'a/*'}]}", ".credentials[0]", "secret and role are missing", "secret: NAME"),
         (
             "{credentials: [{secret: a, path: 'A'}]}",
@@ -47,6 +53,9 @@ def problem_of(text: str) -> Problem:
         (f"{{ca: {json.dumps(BROKEN)}}}", ".ca", "not a PEM certificate", "-----BEGIN CERTIFICATE-----"),
         (f"{{ca: {json.dumps(CUT)}}}", ".ca", "not a PEM certificate", ""),
         (f"{{ca: {json.dumps(NO_DER)}}}", ".ca", "not a PEM certificate", ""),
+        (f"{{ca: {json.dumps(FOUR_LETTERS)}}}", ".ca", "not a PEM certificate", ""),
+        (f"{{ca: {json.dumps(CUT_OFF)}}}", ".ca", "not a PEM certificate", ""),
+        (f"{{ca: {json.dumps(SEQUENCE)}}}", ".ca", "not a PEM certificate", ""),
         (f"{{ca: {json.dumps(NO_BASE64)}}}", ".ca", "not a PEM certificate", ""),
         ("{ca: /etc/ssl/ca.pem}", ".ca", "not a PEM certificate", ""),
         (f"{{ca: {'a' * 65_537}}}", ".ca", "more than 65536 characters", ""),

@@ -12,7 +12,7 @@ from pullahead.rules.load import load_rules
 from pullahead.rules.model import CredentialSource, RateLimit, Rule, Rules, Source, UpstreamSettings
 from pullahead.rules.tag_patterns import PatternKind, TagPattern, TagSelection
 
-PEM = "-----BEGIN CERTIFICATE-----\nMIIBbTCCAROgAwIBAgIU\n-----END CERTIFICATE-----\n"
+PEM = "-----BEGIN CERTIFICATE-----\nMAcwADAAAwEA\n-----END CERTIFICATE-----\n"
 ARN = "arn:aws:secretsmanager:eu-west-1:123456789012:secret:hub-AbCdEf"
 ROLE = "arn:aws:iam::123456789012:role/pull"
 

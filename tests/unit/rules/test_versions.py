@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pullahead.rules.tag_patterns import InvalidPatternError, parse_range, parse_version
+from pullahead.rules.tag_patterns import InvalidPatternError, parse_range, parse_version, release_of
 
 
 def holds(text: str, tag: str, *, prereleases: bool = False) -> bool:
@@ -22,6 +22,10 @@ def holds(text: str, tag: str, *, prereleases: bool = False) -> bool:
         ("V1", "1.0.0"),
         ("24.04", "24.4"),
         ("3.13-slim", "v3.13.0-slim"),
+        ("109.0.1_up1.0.2", "109.0.1"),
+        ("v1.2.3_build.5", "1.2.3"),
+        ("1.2.3-rc.1_up0.1", "1.2.3-rc.1"),
+        ("21.0.5_11-jdk-alpine", "21.0.5-jdk-alpine"),
     ],
 )
 def test_short_version_is_the_whole_version(tag: str, same: str) -> None:
@@ -30,7 +34,10 @@ def test_short_version_is_the_whole_version(tag: str, same: str) -> None:
 
 @pytest.mark.parametrize(
     "tag",
-    ["", "latest", "v", "1.2.3.4", "1.2.", ".1", "1.2.3-", "1.2.3-a..b", "1.2_3", "vv1", "1.2.3+b", "1.x", "٣.1"],
+    [
+        *("", "latest", "v", "1.2.3.4", "1.2.", ".1", "1.2.3-", "1.2.3-a..b", "1.2_3", "vv1", "1.2.3+b", "1.x", "٣.1"),
+        *("1.2.3_", "1.2.3_a..b", "1.2.3_a_b", "_1.2.3", "1.2.3_a-"),
+    ],
 )
 def test_tag_that_is_not_a_version_gives_none(tag: str) -> None:
     assert parse_version(tag) is None
@@ -86,6 +93,32 @@ def test_order_is_that_of_semantic_versioning() -> None:
 def test_range_contains_what_npm_says(text: str, inside: list[str], outside: list[str]) -> None:
     assert [tag for tag in inside if not holds(text, tag)] == []
     assert [tag for tag in outside if holds(text, tag)] == []
+
+
+@pytest.mark.parametrize("text", [">=1", ">=109.0.1", "109.0.1+up9", "^109.0.0_up1", "109.x"])
+def test_build_metadata_makes_no_difference(text: str) -> None:
+    assert holds(text, "109.0.1_up1.0.2")
+
+
+@pytest.mark.parametrize(
+    ("tag", "release"),
+    [
+        ("v3.0.0-rc.1", "v3.0.0"),
+        ("3.14-beta2", "3.14"),
+        ("1.0.0-SNAPSHOT", "1.0.0"),
+        ("1.0.0-0.dev.7", "1.0.0"),
+        ("1.0.0-M2", "1.0.0"),
+        ("1.0.0-rc.1_up2", "1.0.0_up2"),
+        ("3.13-slim", None),
+        ("1.2.3-1", None),
+        ("v1.30.2-k3s1", None),
+        ("1.0.0-betamax", None),
+        ("main-rc1", None),
+        ("v3.0.0", None),
+    ],
+)
+def test_release_of_a_prerelease(tag: str, release: str | None) -> None:
+    assert release_of(tag) == release
 
 
 @pytest.mark.parametrize(

@@ -72,6 +72,25 @@ def test_invalid_document_is_refused_with_its_line(parser: Any, text: str, line:
     assert refused.value.line == line
 
 
+@both_parsers
+@pytest.mark.parametrize(
+    ("text", "hint"),
+    [
+        ("a:\n\tb: 1\n", "Indent with spaces"),
+        ("a:\n  - b: c\n\t  d: e\n", "Indent with spaces"),
+        ('a: {regex: "3\\.2"}\n', r"Use single quotes, where YAML leaves backslashes alone: '3\.2'."),
+        ("a: [*]\n", 'Quote what begins with a star: "*".'),
+        ("a: [*-alpine]\n", 'If a glob is meant, quote it: "*-alpine".'),
+        ("a: @b\n", "Quote what begins with @"),
+        ("a: {b}/{c}\n", "quote what begins with { or ["),
+    ],
+)
+def test_hint_names_the_mistake(parser: Any, text: str, hint: str) -> None:
+    with pytest.raises(DocumentError) as refused:
+        compose(text, parser)
+    assert hint in refused.value.hint
+
+
 def test_default_parser_is_libyaml_where_installed() -> None:
     assert DEFAULT_PARSER is (yaml.CSafeLoader if yaml.__with_libyaml__ else yaml.SafeLoader)
 

@@ -31,8 +31,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Compare, and write a line for each tag that is not fresh."""
     comparison = compare(arguments)
-    if comparison is None:
-        return FAILED
     tags = comparison.result.tags
     stale = [tag for tag in tags if tag.state not in {State.FRESH, *UNDETERMINED}]
     text = "\n".join((*map(stale_line, stale), counts_text(tags)))

@@ -17,7 +17,6 @@ from pullahead.oci.reference import parse_host
 from pullahead.oci.registries import CopyTarget
 from pullahead.registry.client import UpstreamRegistry
 from pullahead.rules.model import Rules
-from pullahead.rules.yaml_document import RulesError, describe
 from pullahead.standalone.compare import ComparisonResult, ListingFailure, RulesComparison, TagStatus
 from pullahead.text import count_text
 
@@ -76,14 +75,9 @@ def add_comparison_arguments(parser: argparse.ArgumentParser) -> None:
     add_registry_options(parser)
 
 
-def compare(arguments: argparse.Namespace, *, asks_presence: bool = False) -> Comparison | None:
-    """Compare all tags and report on stderr what could not be compared; None after reporting an invalid rules file."""
-    try:
-        rules = only_rules(read_rules(arguments.file), frozenset(arguments.only))
-    except RulesError as error:
-        for problem in error.problems:
-            say(describe(error.source, problem))
-        return None
+def compare(arguments: argparse.Namespace, *, asks_presence: bool = False) -> Comparison:
+    """Compare all tags and report on stderr what could not be compared. Raises RulesError for an invalid rules file."""
+    rules = only_rules(read_rules(arguments.file), frozenset(arguments.only))
     registries = RulesRegistries(RegistryOptions.of(arguments), rules)
     upstream = registries.upstream()
     target = registries.destination(arguments.registry, asks_presence=asks_presence)

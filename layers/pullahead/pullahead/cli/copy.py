@@ -1,38 +1,54 @@
-"""`pullahead copy`: one image from any registry to any other."""
+"""`pullahead copy`: an image, or all tags of a repository, between registries and OCI layouts."""
 
 import argparse
 import sys
 import time
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
-from pullahead.cli.options import RegistryOptions, add_platform_option, add_registry_options, describe, parsed_by
+from pullahead.cli.options import (
+    RegistryOptions,
+    UsageError,
+    add_platform_option,
+    add_registry_options,
+    describe,
+    parsed_by,
+)
 from pullahead.cli.output import DONE, FAILED, say, write_result
 from pullahead.cli.progress import CopyCounter, ProgressDisplay, view_for
 from pullahead.cli.registries import Registries
 from pullahead.clock import wait_after_breaks
+from pullahead.errors import PullaheadError, RegistryError, Side
+from pullahead.layouts.names import LayoutRepository, Transport, parse_location
 from pullahead.messages import ReferrersOutcome
-from pullahead.oci import Reference
-from pullahead.oci.reference import parse_reference
+from pullahead.oci import Reference, Repository
 from pullahead.rules.model import NO_REFERRERS, ReferrersPolicy
 from pullahead.standalone.copy_image import CopyOptions, CopySummary, copy_image
-from pullahead.text import megabytes_per_second, rate_text, size_text
+from pullahead.standalone.copy_tags import TagResult, copy_tags
+from pullahead.text import count_text, megabytes_per_second, rate_text, size_text
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Describe the command."""
     describe(
         parser,
-        "Copy an image, byte for byte, from one registry to another. Blobs that the target has are not sent again, "
-        "every digest is verified, and the tag is moved last. Credentials are those of `docker login`, or for Amazon "
-        "ECR those of the AWS credential chain.",
+        "Copy an image, byte for byte, from one registry to another, or all tags of a repository. Blobs that the "
+        "target has are not sent again, every digest is verified, and the tag is moved last. Credentials are those of "
+        "`docker login`, or for Amazon ECR those of the AWS credential chain. Both sides may be OCI layouts: "
+        "oci:DIR[:TAG]; the source also an archive with one: oci-archive:FILE[:TAG], docker-archive:FILE[:TAG].",
         "copy python:3.13 123456789012.dkr.ecr.eu-west-1.amazonaws.com/mirror/python:3.13",
         "copy quay.io/team/app:2 localhost:5500/app:2 --insecure localhost:5500 --platform linux/amd64",
+        "copy --all-tags quay.io/team/app registry.example.com/app",
+        "copy python:3.13 oci:images",
     )
     parser.add_argument(
-        "source", metavar="SOURCE", type=parsed_by(parse_reference), help="Image to copy, by tag or by digest"
+        "source", metavar="SOURCE", type=parsed_by(parse_location), help="Image to copy, by tag or by digest"
     )
     parser.add_argument("target", metavar="TARGET", type=parsed_by(_parse_target), help="Tag to copy it to")
+    parser.add_argument(
+        "--all-tags", action="store_true", help="Copy every tag of the repository SOURCE to the repository TARGET"
+    )
     add_platform_option(parser, "Copy only this platform of a multi-platform image")
     parser.add_argument(
         "--foreign-layers",
@@ -49,9 +65,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Copy, show progress, and sum up."""
-    source: Reference = arguments.source
-    target: Reference = arguments.target
+    if arguments.foreign_layers and isinstance(arguments.source.repository, LayoutRepository):
+        raise UsageError("--foreign-layers needs a registry as SOURCE: nothing is downloaded for a layout")
+    if arguments.referrers and any(
+        isinstance(each.repository, LayoutRepository) for each in (arguments.source, arguments.target)
+    ):
+        raise UsageError("--referrers needs registries as SOURCE and TARGET: layouts have no list of referrers")
     registries = Registries(RegistryOptions.of(arguments))
+    return _copy_all(arguments, registries) if arguments.all_tags else _copy_one(arguments, registries)
+
+
+def _copy_one(arguments: argparse.Namespace, registries: Registries) -> int:
+    source = _complete_source(arguments.source)
+    target = _complete_target(arguments.target, source)
     counter = CopyCounter()
     display: AbstractContextManager[object] = nullcontext()
     if not arguments.quiet:
@@ -60,15 +86,11 @@ def run(arguments: argparse.Namespace) -> int:
         summary = copy_image(
             source,
             target,
-            upstream=registries.upstream(),
-            destination=registries.target(target.repository.registry),
+            upstream=registries.reader(source.repository),
+            destination=registries.writer(target.repository),
             wait_after_break=wait_after_breaks,
             progress=counter,
-            options=CopyOptions(
-                platforms=tuple(arguments.platform),
-                foreign_layers=arguments.foreign_layers,
-                referrers=ReferrersPolicy() if arguments.referrers else NO_REFERRERS,
-            ),
+            options=_options(arguments),
             clock=time.monotonic,
             cpu_clock=time.process_time,
         )
@@ -77,6 +99,74 @@ def run(arguments: argparse.Namespace) -> int:
     for trouble in failed:
         say(trouble.text)
     return FAILED if failed else DONE
+
+
+def _copy_all(arguments: argparse.Namespace, registries: Registries) -> int:
+    source, target = _repository_of(arguments.source, "SOURCE"), _repository_of(arguments.target, "TARGET")
+    upstream, begun = registries.reader(source), time.monotonic()
+    tags = upstream.list_tags(source)
+    copied: dict[str, TagResult] = {}
+    for each in copy_tags(
+        source,
+        target,
+        tags,
+        upstream=upstream,
+        destination=registries.writer(target),
+        wait_after_break=wait_after_breaks,
+        options=_options(arguments),
+        clock=time.monotonic,
+        cpu_clock=time.process_time,
+    ):
+        copied[each.tag] = each
+        if each.error is not None:
+            say(f"{each.tag} failed: {_cause(each.error)}")
+        elif not arguments.quiet:
+            what = "already matches" if each.summary is not None and each.summary.already_there else "copied"
+            say(f"{each.tag} {what} ({len(copied)} of {len(tags)})")
+    results = [copied[tag] for tag in tags]
+    document = tags_document(source, target, results, time.monotonic() - begun)
+    write_result(arguments, tags_text(document), document)
+    return FAILED if any(each.error is not None for each in results) else DONE
+
+
+def _options(arguments: argparse.Namespace) -> CopyOptions:
+    return CopyOptions(
+        platforms=tuple(arguments.platform),
+        foreign_layers=arguments.foreign_layers,
+        referrers=ReferrersPolicy() if arguments.referrers else NO_REFERRERS,
+    )
+
+
+def _is_layout(reference: Reference) -> bool:
+    return isinstance(reference.repository, LayoutRepository)
+
+
+def _complete_source(reference: Reference) -> Reference:
+    """Name the tag `latest` of a registry where nothing is named; of a layout, that is its only image."""
+    is_named = reference.tag is not None or reference.digest is not None
+    return reference if is_named or _is_layout(reference) else reference._replace(tag="latest")
+
+
+def _complete_target(reference: Reference, source: Reference) -> Reference:
+    """Name the tag `latest` of a registry where nothing is named; of a layout, the source's. Raises UsageError."""
+    if reference.tag is not None:
+        return reference
+    tag = source.tag if _is_layout(reference) else "latest"
+    if tag is None:
+        raise UsageError(f"neither SOURCE nor TARGET has a tag; write {reference.repository}:TAG")
+    return reference._replace(tag=tag)
+
+
+def _repository_of(reference: Reference, name: str) -> Repository:
+    if reference.tag is not None or reference.digest is not None:
+        raise UsageError(f"with --all-tags {name} is a repository, without a tag or a digest")
+    return reference.repository
+
+
+def _cause(error: PullaheadError) -> str:
+    if isinstance(error, RegistryError) and error.side is Side.UPSTREAM:
+        return error.describe("source")
+    return str(error)
 
 
 def summary_text(source: Reference, target: Reference, summary: CopySummary) -> str:
@@ -143,8 +233,52 @@ def referrers_document(outcome: ReferrersOutcome) -> dict[str, Any]:
     }
 
 
+def tags_document(
+    source: Repository, target: Repository, results: Sequence[TagResult], seconds: float
+) -> dict[str, Any]:
+    """Describe the copies of all tags as a JSON document."""
+    summaries = [each.summary for each in results if each.summary is not None]
+    present = sum(summary.already_there for summary in summaries)
+    return {
+        "source": str(source),
+        "target": str(target),
+        "tags": [_tag_document(each) for each in results],
+        "totals": {
+            "tags": len(results),
+            "copied": len(summaries) - present,
+            "already_there": present,
+            "failed": len(results) - len(summaries),
+            "bytes_copied": sum(summary.bytes_copied for summary in summaries),
+            "seconds": round(seconds, 6),
+        },
+    }
+
+
+def tags_text(document: Mapping[str, Any]) -> str:
+    """Describe the copies of all tags in a line."""
+    totals = document["totals"]
+    sent, seconds = totals["bytes_copied"], totals["seconds"]
+    counts = f"{totals['copied']} copied, {totals['already_there']} already there, {totals['failed']} failed"
+    moved = f"{size_text(sent)} in {seconds:.2f} s, {rate_text(sent, seconds)}"
+    what = count_text(totals["tags"], "tag")
+    return f"{what} of {document['source']} to {document['target']}: {counts}; {moved}"
+
+
+def _tag_document(result: TagResult) -> dict[str, Any]:
+    summary = result.summary
+    return {
+        "tag": result.tag,
+        "digest": None if summary is None else summary.digest,
+        "already_there": summary is not None and summary.already_there,
+        "bytes_copied": 0 if summary is None else summary.bytes_copied,
+        "error": None if result.error is None else _cause(result.error),
+    }
+
+
 def _parse_target(text: str) -> Reference:
-    reference = parse_reference(text)
+    reference = parse_location(text)
     if reference.digest is not None:
         raise ValueError("TARGET must be a tag, not a digest: the digest is the source's")
+    if isinstance(reference.repository, LayoutRepository) and reference.repository.transport is not Transport.FOLDER:
+        raise ValueError(f"{reference.repository.registry}: can be read only; copy to oci:DIR[:TAG]")
     return reference

@@ -56,6 +56,11 @@ class DockerConfig:
         self._environment, self._helper_seconds = environment, helper_seconds
         self._config: _Config | None = None
 
+    @property
+    def name(self) -> str:
+        """The file, or the variable that has the text."""
+        return str(self._path)
+
     def find(self, repository: Repository) -> Credential | None:
         """Find the credential for a repository. Raises ConfigError if a file or helper cannot be read."""
         host = repository.registry
@@ -140,11 +145,11 @@ class DockerLogins:
     """Finds credentials in several configurations; the first that has one counts."""
 
     def __init__(self, configurations: Sequence[DockerConfig]) -> None:
-        self._configurations = configurations
+        self.configurations = configurations
 
     def find(self, repository: Repository) -> Credential | None:
         """Find the credential for a repository. Raises ConfigError if a file or helper cannot be read."""
-        for configuration in self._configurations:
+        for configuration in self.configurations:
             found = configuration.find(repository)
             if found is not None:
                 return found

@@ -6,9 +6,8 @@ from pathlib import Path
 from pullahead.cli.options import add_output_options, describe, parse_file, parsed_by
 from pullahead.cli.output import DONE, say, write_document, write_text
 from pullahead.errors import ConfigError
-from pullahead.rules.importers import import_rules
-from pullahead.rules.importers.result import ImportResult, write_rules
-from pullahead.rules.load import load_rules
+from pullahead.oci import parse_host
+from pullahead.rules.importers import ImportResult, import_rules, write_valid_rules
 from pullahead.text import count_text
 
 
@@ -28,15 +27,20 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default="mirror",
         help="First part of repository names if FILE has no targets, as for skopeo (default: mirror)",
     )
+    parser.add_argument(
+        "--target",
+        metavar="HOST",
+        type=parsed_by(parse_host),
+        help="Convert the targets in this registry, of several in FILE (default: the first of Amazon ECR)",
+    )
     add_output_options(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Read, convert, write, and report what is missing."""
     source: Path = arguments.source
-    result = import_rules(_read(source), source=source.name, prefix=arguments.prefix)
-    text = write_rules(result, source=source.name)
-    load_rules(text, source="the imported rules")  # so that a defect here is an error, not a wrong file
+    result = import_rules(_read(source), source=source.name, prefix=arguments.prefix, target=arguments.target)
+    text = write_valid_rules(result, source=source.name)
     if arguments.output is not None:
         _write(arguments.output, text)
     if arguments.json:

@@ -9,8 +9,8 @@ from typing import Final, NamedTuple
 
 import pullahead
 from pullahead.cli.options import Parser, UsageError
-from pullahead.cli.output import FAILED, USAGE, say
-from pullahead.errors import PullaheadError, RegistryError, Side
+from pullahead.cli.output import FAILED, USAGE
+from pullahead.errors import PullaheadError, Side
 
 
 class Command(NamedTuple):
@@ -25,6 +25,7 @@ COMMANDS: Final = (
     Command("copy", "copy", "Copy an image from one registry to another"),
     Command("tags", "tags", "List the tags of a repository"),
     Command("inspect", "inspect", "Show the manifests, blobs and referrers of an image"),
+    Command("login-check", "login_check", "Try the credentials that are configured for a registry"),
     Command("validate", "validate", "Validate a rules file and report every problem"),
     Command("plan", "plan", "Show what the rules select and what a sync would copy"),
     Command("check", "check", "Report tags at the target that are stale or missing"),
@@ -50,28 +51,20 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def run_command(parsed: argparse.Namespace) -> int:
-    """Run a parsed command line, and turn what it raises into a line on stderr and an exit code."""
+    """Run a parsed command line, and turn what it raises into a line on stderr, a document and an exit code."""
     try:
         code: int = parsed.run(parsed)
-    except UsageError as error:
-        say(str(error))
-        return USAGE
-    except RegistryError as error:
-        say(
-            error.describe(
-                _UPSTREAM_NAMES.get(parsed.command, error.side) if error.side is Side.UPSTREAM else error.side
-            )
-        )
-    except PullaheadError as error:
-        say(str(error))
     except BrokenPipeError:
         # The reader of our output closed it. Python would complain once more when it flushes at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    except OSError as error:
-        say(f"{type(error).__name__}: {error.strerror or 'an operation failed'}")
-    else:
-        return code
-    return FAILED
+        return FAILED
+    except (PullaheadError, OSError) as error:
+        from pullahead.cli.failures import report_failure  # noqa: PLC0415 - imports YAML
+
+        upstream = _UPSTREAM_NAMES.get(parsed.command, Side.UPSTREAM)
+        report_failure(error, upstream, as_json=getattr(parsed, "json", False))
+        return USAGE if isinstance(error, UsageError) else FAILED
+    return code
 
 
 def parse_arguments(arguments: Sequence[str]) -> argparse.Namespace:
@@ -79,13 +72,15 @@ def parse_arguments(arguments: Sequence[str]) -> argparse.Namespace:
     if arguments[:1] == ["help"]:
         arguments = [*arguments[1:], "--help"]
     name = next((argument for argument in arguments if not argument.startswith("-")), "")
-    return make_parser([command for command in COMMANDS if command.name == name]).parse_args(arguments)
+    complete = [command for command in COMMANDS if command.name == name]
+    return make_parser(complete, as_json="--json" in arguments).parse_args(arguments)
 
 
-def make_parser(complete: Sequence[Command] = COMMANDS) -> Parser:
+def make_parser(complete: Sequence[Command] = COMMANDS, *, as_json: bool = False) -> Parser:
     """Make the parser, with the arguments of the given commands and only the names of the others."""
     parser = Parser(
         "pullahead",
+        as_json=as_json,
         description="Copy images between registries, keep mirrors fresh by rules, and operate a deployed Pullahead.",
         epilog="Run `pullahead help COMMAND` for the options, exit codes and examples of a command.",
     )

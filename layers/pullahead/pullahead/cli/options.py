@@ -3,12 +3,13 @@
 import argparse
 import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple, NoReturn, TypeVar
 
-from pullahead.cli.output import USAGE, say
+from pullahead.cli.output import USAGE, say, write_failure
 from pullahead.errors import ConfigError
-from pullahead.oci.platforms import is_platform
+from pullahead.oci.platforms import parse_platform
 from pullahead.oci.reference import InvalidReferenceError, parse_host
 from pullahead.settings import OWN_RULES, own_rules_or
 
@@ -24,14 +25,25 @@ class UsageError(ConfigError):
 
 
 class Parser(argparse.ArgumentParser):
-    """Writes what is wrong in one line. Options are not abbreviated, so that new ones break no script."""
+    """Writes what is wrong in one line. Options are not abbreviated, so that new ones break no script.
 
-    def __init__(self, *args: Any, **options: Any) -> None:
+    `as_json` writes a document on stdout, too, since wrong usage is found before --json is read.
+    """
+
+    def __init__(self, *args: Any, as_json: bool = False, **options: Any) -> None:
         super().__init__(*args, **{"allow_abbrev": False, "formatter_class": _HelpFormatter, **options})
+        self._as_json = as_json
+
+    def add_subparsers(self, **options: Any) -> Any:
+        """Add commands, whose parsers are like this one."""
+        return super().add_subparsers(**{"parser_class": partial(type(self), as_json=self._as_json), **options})
 
     def error(self, message: str) -> NoReturn:
         """Exit with 2."""
-        say(f"{message} (see {self.prog} --help)")
+        line = f"{message} (see {self.prog} --help)"
+        say(line)
+        if self._as_json:
+            write_failure(UsageError.__name__, line)
         sys.exit(USAGE)
 
 
@@ -102,10 +114,10 @@ def add_platform_option(parser: argparse.ArgumentParser, summary: str) -> None:
     parser.add_argument(
         "--platform",
         metavar="OS/ARCH[/VARIANT]",
-        action="append",
+        action="extend",
         default=[],
-        type=parsed_by(_parse_platform),
-        help=f"{summary} (repeatable)",
+        type=parsed_by(_parse_platforms),
+        help=f"{summary} (repeatable, or separated by commas)",
     )
 
 
@@ -145,7 +157,5 @@ def parse_file(text: str) -> Path:
     return path
 
 
-def _parse_platform(text: str) -> str:
-    if not is_platform(text):
-        raise ValueError(f"invalid platform {text[:80]!r}; use OS/ARCH or OS/ARCH/VARIANT, such as linux/arm/v7")
-    return text
+def _parse_platforms(text: str) -> list[str]:
+    return [str(parse_platform(platform.strip())) for platform in text.split(",")]

@@ -3,7 +3,7 @@
 import argparse
 import shutil
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, Final
 
@@ -57,6 +57,11 @@ def interruption_note() -> str:
 def terminal_width() -> int | None:
     """The width of the terminal that stdout is; None if it is none: then nothing is cut or wrapped."""
     return shutil.get_terminal_size().columns if sys.stdout.isatty() else None
+
+
+def write_failure(kind: str, message: str, details: Mapping[str, Any] | None = None) -> None:
+    """Write the document of a failure: its kind, the message of stderr, and what else is known."""
+    write_document({"error": {"kind": kind, "message": message, **(details or {})}})
 
 
 def say(message: str) -> None:

@@ -48,8 +48,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Compare, and forecast what a sync would copy."""
     comparison = compare(arguments, asks_presence=True)
-    if comparison is None:
-        return FAILED
     requests = [tag.refresh for tag in comparison.result.tags if tag.refresh is not None]
     forecasts = forecast(requests, comparison.upstream, comparison.target)
     for key, each in forecasts.items():

@@ -7,7 +7,7 @@ import sys
 from types import FrameType, TracebackType
 
 from pullahead.cli.main import main
-from pullahead.cli.output import interruption_note, say
+from pullahead.cli.output import interruption_note, say, write_failure
 
 _SHOW_CURSOR = b"\x1b[?25h"  # progress bars hide it
 
@@ -56,4 +56,7 @@ def _report_defect(kind: type[BaseException], error: BaseException, at: Tracebac
     while at is not None and at.tb_next is not None:
         at = at.tb_next
     where = f" at {os.path.basename(at.tb_frame.f_code.co_filename)}:{at.tb_lineno}" if at is not None else ""  # noqa: PTH119
-    say(f"unexpected {kind.__name__}{where}; please report this bug with the output of PULLAHEAD_TRACEBACK=1")
+    line = f"unexpected {kind.__name__}{where}; please report this bug with the output of PULLAHEAD_TRACEBACK=1"
+    say(line)
+    if "--json" in sys.argv:
+        write_failure(kind.__name__, line)

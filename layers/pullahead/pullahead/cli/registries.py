@@ -1,21 +1,23 @@
 """The registries of a command: schemes, certificates, credentials and settings, by command line and rules."""
 
 import os
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from fnmatch import fnmatchcase
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pullahead.cli.docker_config import docker_logins
 from pullahead.cli.options import RegistryOptions
 from pullahead.errors import AccessDeniedError, ConfigError
+from pullahead.layouts.names import LayoutRepository
 from pullahead.oci import Digest, Repository
-from pullahead.oci.registries import CopyTarget, PublishedDigests
+from pullahead.oci.registries import CopySource, CopyTarget, PublishedDigests
 from pullahead.registry.client import UpstreamRegistry
-from pullahead.registry.credentials import Credential
+from pullahead.registry.credentials import Credential, Credentials
 from pullahead.registry.hosts import ecr_region
+from pullahead.registry.request import Request
 from pullahead.registry.sockets import file_trust
 from pullahead.rules.model import RateLimit, Rules, UpstreamSettings
 
@@ -47,6 +49,13 @@ class Registries:
             self._settings, ca=ca, insecure=self._insecure, credentials=self.credential, trusts_the_first=True
         )
 
+    def connect(self, credentials: Credentials, watch: Callable[[Request], None]) -> UpstreamRegistry:
+        """Make a client for reading with credentials of one's own."""
+        ca = None if self._ca is None else str(self._ca)
+        return UpstreamRegistry(
+            self._settings, ca=ca, insecure=self._insecure, credentials=credentials, trusts_the_first=True, watch=watch
+        )
+
     def target(self, host: str, *, asks_presence: bool = False) -> "OciTarget":
         """Make the client for writing."""
         from pullahead.registry.push import OciTarget  # noqa: PLC0415 - only a copy writes
@@ -60,9 +69,32 @@ class Registries:
             asks_presence=asks_presence or is_ecr(host),  # ECR opens an upload for a blob that it has, too
         )
 
+    def reader(self, repository: Repository) -> CopySource:
+        """Make what reads a repository of a registry, or a layout."""
+        if not isinstance(repository, LayoutRepository):
+            return self.upstream()
+        from pullahead.layouts.source import open_layout  # noqa: PLC0415 - few commands need it
+
+        return open_layout(repository)
+
+    def writer(self, repository: Repository) -> CopyTarget:
+        """Make what writes a repository of a registry, or a layout."""
+        if not isinstance(repository, LayoutRepository):
+            return self.target(repository.registry)
+        from pullahead.layouts.target import OciLayoutTarget  # noqa: PLC0415 - few commands need it
+
+        return OciLayoutTarget()
+
     def credential(self, repository: Repository) -> Credential | None:
         """Find a credential: for ECR that of AWS if there is one, else the first login of docker, podman or skopeo."""
         return _ecr_credential(repository.registry) or self._logins.find(repository)
+
+    def credential_sources(self, repository: Repository) -> Iterator[tuple[str, Callable[[], Credential | None]]]:
+        """Name each place where `credential` looks, in its order, and how it is looked up there."""
+        if is_ecr(repository.registry):
+            yield "AWS credential chain", partial(_ecr_credential, repository.registry)
+        for configuration in self._logins.configurations:
+            yield configuration.name, partial(configuration.find, repository)
 
     def _settings(self, host: str) -> UpstreamSettings:
         is_insecure = host in self._insecure

@@ -32,8 +32,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Compare, and copy what is not fresh."""
     comparison = compare(arguments)
-    if comparison is None:
-        return FAILED
     not_found = [tag for tag in comparison.result.tags if _is_nowhere(tag)]
     for tag in not_found:
         say(f"{tag.mirror.key} failed: {tag.reason} ({tag.mirror.upstream})")

@@ -1,10 +1,14 @@
-"""Select platforms of an index. Pure; the same index and platforms always give the same bytes.
+"""Platforms: how people write them, and which children of an index they select. Pure.
 
-Source: OCI image specification 1.1, image-index.md, "platform"; platforms are written os/architecture[/variant].
+The same index and platforms always give the same bytes. Sources: OCI image specification 1.1, image-index.md,
+"platform"; containerd, package platforms, "Normalization": platforms are written os/architecture[/variant], and names
+that other systems use for an architecture mean the one that Go has.
 """
 
 import re
 from collections.abc import Sequence
+from types import MappingProxyType
+from typing import Final, NamedTuple
 
 import msgspec
 
@@ -14,10 +18,52 @@ from pullahead.oci.media_types import INDEXES
 
 PLATFORM_PATTERN = r"[a-z0-9]{1,32}(?:/[A-Za-z0-9._-]{1,32}){1,2}"
 
+_ALIASES: Final = MappingProxyType(
+    {
+        **dict.fromkeys(("x86_64", "x86-64", "x64"), ("amd64", "")),
+        **dict.fromkeys(("i386", "i486", "i586", "i686", "x86"), ("386", "")),
+        **dict.fromkeys(("aarch64", "arm64v8"), ("arm64", "")),
+        **dict.fromkeys(("armhf", "armv7", "armv7l", "arm32v7"), ("arm", "v7")),
+        **dict.fromkeys(("armel", "armv6", "armv6l", "arm32v6"), ("arm", "v6")),
+        **dict.fromkeys(("armv5", "arm32v5"), ("arm", "v5")),
+    }
+)
+"""Other names of architectures, each with the variant that it stands for."""
+_IMPLIED_VARIANTS: Final = MappingProxyType({"amd64": "v1", "arm": "v7", "arm64": "v8"})
+"""What an architecture is without a variant."""
+_ARCHITECTURES: Final = frozenset(
+    {"386", "amd64", "arm", "arm64", "loong64", "mips64le", "ppc64le", "riscv64", "s390x", *_ALIASES}
+)
 
-def is_platform(text: str) -> bool:
-    """Tell whether a text is a platform, OS/ARCHITECTURE with or without a variant."""
-    return re.fullmatch(PLATFORM_PATTERN, text) is not None
+
+class Platform(NamedTuple):
+    """A platform as indexes name it; without a variant, it stands for those of all variants."""
+
+    os: str
+    architecture: str
+    variant: str = ""
+
+    def __str__(self) -> str:
+        return "/".join(filter(None, self))
+
+
+def parse_platform(text: str) -> Platform:
+    """Parse OS/ARCHITECTURE[/VARIANT], or an architecture alone, for Linux, as containerd does. Raises ValueError.
+
+    `linux/x86_64` is linux/amd64, and `linux/arm/7` is linux/arm/v7.
+    """
+    written = f"linux/{text}" if text.lower() in _ARCHITECTURES else text
+    if re.fullmatch(PLATFORM_PATTERN, written.lower()) is None:
+        raise ValueError(f"invalid platform {text[:80]!r}; use OS/ARCH or OS/ARCH/VARIANT, such as linux/arm/v7")
+    return _normalized(*written.split("/"))
+
+
+def _normalized(os: str, architecture: str, variant: str = "") -> Platform:
+    os, architecture, variant = os.lower(), architecture.lower(), variant.lower()
+    architecture, implied = _ALIASES.get(architecture, (architecture, ""))
+    variant = variant or implied
+    is_number = architecture.startswith("arm") and variant.isdigit()
+    return Platform("darwin" if os == "macos" else os, architecture, f"v{variant}" if is_number else variant)
 
 
 class _Platform(msgspec.Struct):
@@ -36,9 +82,14 @@ class _Child(msgspec.Struct, rename="camel"):
     size: int
     platform: _Platform | None = None
 
-    def matches(self, wanted: str) -> bool:
-        name = self.platform.name if self.platform is not None else ""
-        return name == wanted or name.startswith(f"{wanted}/")
+    def matches(self, wanted: Platform) -> bool:
+        if self.platform is None:
+            return False
+        mine = _normalized(self.platform.os, self.platform.architecture, self.platform.variant)
+        if mine[:2] != wanted[:2]:
+            return False
+        implied = _IMPLIED_VARIANTS.get(wanted.architecture, "")
+        return not wanted.variant or (mine.variant or implied) == wanted.variant
 
 
 class _Index(msgspec.Struct):
@@ -55,13 +106,14 @@ def select_platforms(root: RawManifest, platforms: Sequence[str], reference: str
     if not platforms or root.descriptor.media_type not in INDEXES:
         return root
     raw, children = _children(root)
-    missing = [platform for platform in platforms if not any(child.matches(platform) for child in children)]
+    selected = {platform: parse_platform(platform) for platform in platforms}
+    missing = [name for name, platform in selected.items() if not any(child.matches(platform) for child in children)]
     if missing:
         there = sorted({child.platform.name for child in children if child.platform is not None})
         raise ConfigError(
             f"{reference} has no platform {', '.join(missing)}; it has {', '.join(there) or 'no named platforms'}"
         )
-    chosen = [number for number, child in enumerate(children) if any(child.matches(wanted) for wanted in platforms)]
+    chosen = [number for number, child in enumerate(children) if any(map(child.matches, selected.values()))]
     if len(chosen) == len(children):
         return root
     if len(chosen) == 1:

@@ -49,7 +49,7 @@ SYSTEM_NETWORK = Network(resolve_by_system, socket.create_connection)
 
 class _Kind(NamedTuple):
     name: str
-    may_be_allowed: bool = False
+    may_be_allowed: bool = False  # by the rules
 
 
 _PRIVATE = _Kind("a private address", may_be_allowed=True)
@@ -65,6 +65,7 @@ _RESERVED = _Kind("a reserved address")
 _EMBEDDING = _Kind("an IPv6 address that stands for an IPv4 one")
 _AWS_SERVICE = _Kind("an address of AWS's own metadata and credentials")
 _RUNTIME_API = _Kind("the Lambda runtime API")
+_LOCAL_NAME = _Kind("a name of this machine or its network", may_be_allowed=True)
 
 _NAT64 = IPv6Network("64:ff9b::/96")
 _GLOBAL_UNICAST = IPv6Network("2000::/3")
@@ -184,11 +185,8 @@ class Guard:
         address = literal_address(host)
         if address is not None:
             self._check(url, permission, inquiry, str(address), port_of(url))
-        elif (
-            any(host == domain or host.endswith(f".{domain}") for domain in _LOCAL_DOMAINS)
-            and not permission.private_addresses
-        ):
-            raise self._refusal(inquiry, url, "is a name of this machine or its network", "private_addresses")
+        elif _is_local(host) and not permission.private_addresses:
+            raise self._refusal(inquiry, url, f"is {_LOCAL_NAME.name}", "private_addresses")
 
     def _connect_first(self, addresses: Sequence[str], port: int, seconds_left: Callable[[], float]) -> socket.socket:
         error = OSError("the host name has no address")
@@ -225,6 +223,19 @@ class Guard:
                 f"`upstreams` in the rules, or --insecure {place} for a command."
             )
         return inquiry.error(AccessDeniedError, f"{place} {what}, which is refused", advice=advice)
+
+
+def kind_of_host(host: str) -> _Kind | None:
+    """Tell what kind of address a host is known to have by its name alone; None if it may be public."""
+    name = (urlsplit(f"//{host}").hostname or "").rstrip(".")
+    address = literal_address(name)
+    if address is not None:
+        return kind_of(address)
+    return _LOCAL_NAME if _is_local(name) else None
+
+
+def _is_local(name: str) -> bool:
+    return any(name == domain or name.endswith(f".{domain}") for domain in _LOCAL_DOMAINS)
 
 
 def kind_of(address: _Address) -> _Kind | None:

@@ -16,7 +16,7 @@ from pullahead.registry.credentials import Credentials, Refused, anonymous, no_r
 from pullahead.registry.hosts import Schemes, base_url, by_registry, refused_by_registry
 from pullahead.registry.http import HttpClient, Trust
 from pullahead.registry.rate_limits import FOREVER, Limits
-from pullahead.registry.request import Timeouts
+from pullahead.registry.request import Inquiry, Request, Timeouts
 from pullahead.registry.request_counts import RequestCounts
 from pullahead.registry.session import Retries, Session
 from pullahead.registry.tokens import Identity
@@ -31,6 +31,10 @@ _TIMEOUTS = Timeouts()
 _JITTER = random.SystemRandom().random
 
 
+def _nobody_watches(_: Request) -> None:
+    """Look at no request."""
+
+
 class UpstreamRegistry:
     """Reads manifests and blobs. May be used by several threads at once.
 
@@ -38,7 +42,7 @@ class UpstreamRegistry:
     verified, and they are asked by plain HTTP if they do not speak TLS. `runtime_api` and `trusts_the_first` are the
     guard's. `wall_clock` is the time of rate limits, in seconds since 1970: unlike `clock` it goes on while a process
     sleeps. `patience` is for how many seconds a request waits for its turn rather than be deferred. `adapter` takes the
-    place of the network.
+    place of the network. `watch` is told of each request before it is sent.
     """
 
     def __init__(
@@ -59,6 +63,7 @@ class UpstreamRegistry:
         credentials: Credentials = anonymous,
         refused: Refused = no_refresh,
         patience: float = FOREVER,
+        watch: Callable[[Request], None] = _nobody_watches,
     ) -> None:
         self._clock = clock
         self._counts = RequestCounts()
@@ -78,8 +83,9 @@ class UpstreamRegistry:
             refused=refused_by_registry(refused),
         )
         self._session = Session(
-            http, timeouts, Retries(clock, sleep, jitter), identity, limits=self._limits, sent=self._counts.count
+            http, timeouts, Retries(clock, sleep, jitter), identity, limits=self._limits, sent=self._sent
         )
+        self._watch = watch
         self._schemes = Schemes(lambda registry: settings(registry).plain_http, insecure, http.speaks_tls)
         self._redirects = blobs.Redirects(clock)
 
@@ -127,6 +133,11 @@ class UpstreamRegistry:
         """Forget the tokens for a repository: its credential is looked up again."""
         self._session.forget_access(repository)
 
+    def log_in(self, registry: str) -> None:
+        """Ask the root of a registry's API, which asks for a login if the registry does. Raises: as `head_manifest`."""
+        url = f"{base_url(registry, plain_http=self._schemes.is_plain(registry))}/"
+        self._session.answer(Request("GET", url, {}, Inquiry("login", registry)), (200,))
+
     def quota(self, registry: str) -> RemainingQuota | None:
         """Tell what is left of a registry's own limit, as far as its answers have said."""
         return self._limits.quota(registry)
@@ -137,6 +148,10 @@ class UpstreamRegistry:
         quotas = {host: self.quota(host) for host in {asked.host for asked, _ in taken}}
         left = {host: quota.remaining for host, quota in quotas.items() if quota is not None}
         return tuple(UpstreamUse(host, kind.value, count, left.get(host)) for (host, kind), count in taken)
+
+    def _sent(self, request: Request) -> None:
+        self._counts.count(request)
+        self._watch(request)
 
     def _manifest_url(self, reference: Reference) -> str:
         return f"{self._base_url(reference.repository)}/manifests/{quote(reference.locator, safe=':')}"

@@ -1,22 +1,15 @@
 """Where a registry's API is, by which scheme, and whose API a host is."""
 
-import re
 from collections.abc import Callable, Collection
-from typing import NamedTuple
 from urllib.parse import SplitResult
 
 from pullahead.oci import Repository
+from pullahead.oci.ecr_registry import parse_ecr_host
 from pullahead.registry.credentials import Credential, Credentials, Refused
 from pullahead.registry.request import Inquiry, Request
 
 _API_HOSTS = {"docker.io": "registry-1.docker.io"}  # Docker Hub's API is not where its references say
 _REGISTRIES = {api: registry for registry, api in _API_HOSTS.items()}
-
-_ECR_HOST = re.compile(
-    r"(?P<account>[0-9]{12})\.dkr[.-]ecr(?:-fips)?\.(?P<region>[a-z0-9-]+)\."
-    r"(?:amazonaws\.com(?:\.cn)?|on\.(?:aws|amazonwebservices\.com\.cn))"
-)
-"""ECR user guide, "Private registries"."""
 
 
 def base_url(registry: str, *, plain_http: bool) -> str:
@@ -65,22 +58,9 @@ def registry_at(url: SplitResult) -> str:
     return _REGISTRIES.get(host, host)
 
 
-class EcrHost(NamedTuple):
-    """The account and the Region of a private ECR registry."""
-
-    account: str
-    region: str
-
-
-def ecr_host(host: str) -> EcrHost | None:
-    """Read account and Region of a private ECR registry; None for another host."""
-    found = _ECR_HOST.fullmatch(host)
-    return None if found is None else EcrHost(found["account"], found["region"])
-
-
 def ecr_region(host: str) -> str | None:
     """Name the AWS region of a private ECR registry; None for another host."""
-    found = ecr_host(host)
+    found = parse_ecr_host(host)
     return None if found is None else found.region
 
 

@@ -110,7 +110,7 @@ def received_manifest(inquiry: Inquiry, answer: Answer) -> RawManifest:
 
 
 def _proven(inquiry: Inquiry, answered: _Answered, content: bytes, asked: Digest | None) -> RawManifest:
-    media_type = _media_type_of(inquiry, answered.media_type, content)
+    media_type = media_type_of(inquiry, answered.media_type, content)
     digest = _verified_digest(inquiry, content, asked=asked, answered=answered.digest)
     return RawManifest(Descriptor(media_type, digest, len(content)), content)
 
@@ -153,7 +153,7 @@ def header_digest(inquiry: Inquiry, headers: Mapping[str, str]) -> Digest | None
     return found.pop() if found else None
 
 
-def _media_type_of(inquiry: Inquiry, answered: str, content: bytes) -> str:
+def media_type_of(inquiry: Inquiry, answered: str, content: bytes) -> str:
     """Tell the media type, from the headers or else the content, and refuse content that contradicts it.
 
     Content that one client takes for an index and another for a manifest is an attack (CVE-2021-41190). Both are to be

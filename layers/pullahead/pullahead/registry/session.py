@@ -278,10 +278,11 @@ class Session:
         self, request: Request, deadline: float, authorization: str | None, content: bytes | memoryview | None
     ) -> Response:
         body = None if content is None else Body((content,), len(content))
+        authorized = _with(request, authorization)
         with self._turn(request, self._remaining(deadline, request.inquiry)) as answered:
-            self._sent(request)
+            self._sent(authorized)
             response = self._http.open(
-                _with(request, authorization),
+                authorized,
                 body,
                 within=self._remaining(deadline, request.inquiry),
                 answer_within=_COMMIT_SECONDS if request.method == "PUT" else None,

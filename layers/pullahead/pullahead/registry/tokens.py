@@ -95,6 +95,7 @@ _BASIC_LIFETIME_SECONDS = 300.0  # then the credential is looked up anew: ECR's 
 
 _TOKEN = re.compile(r"[\x21-\x7e]+")
 _RESOURCE = re.compile(r"/v2/(.+)/(?:blobs/uploads/[^/]*|(?:manifests|blobs|referrers)/[^/]+|tags/list)")
+_ROOT = "/v2/"
 _PULL_ONLY = re.compile(r"repository:\S+:pull")
 
 PULL = "pull"
@@ -315,6 +316,8 @@ class Tokens:
     def _repository_of(self, request: Request) -> Repository | None:
         """Name the repository of the host that was asked in the first place: None after a redirect elsewhere."""
         url = urlsplit(request.url)
+        if url.path == _ROOT and request.identified:
+            return Repository(url.netloc.lower(), "")
         resource = _RESOURCE.fullmatch(url.path)
         if resource is None or not request.identified:
             return None

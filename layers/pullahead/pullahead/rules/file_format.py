@@ -7,16 +7,17 @@ import base64
 import binascii
 import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import timedelta
 from functools import partial
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 import msgspec
 from msgspec import UNSET, Meta, UnsetType, field
 
 from pullahead.oci import InvalidReferenceError, parse_host
-from pullahead.oci.platforms import PLATFORM_PATTERN
+from pullahead.oci.ecr_registry import parse_ecr_host
+from pullahead.oci.platforms import PLATFORM_PATTERN, parse_platform
 from pullahead.oci.reference import TAG_ADVICE, is_tag
 from pullahead.rules.model import DEFAULT_DAILY_LIMIT, WhenDeleted
 from pullahead.rules.repository_names import (
@@ -43,6 +44,7 @@ _MAX_RESERVE = 0.9
 _MAX_CA_CHARACTERS = 65_536
 _MAX_TAG_KEY, _MAX_TAG_VALUE = 128, 256  # AWS General Reference, "Tagging AWS resources"
 _RESOURCE_TAG_TEXT = re.compile(r"[\w\s+\-=.:/@]*")
+_SEQUENCE, _BIT_STRING = 0x30, 0x03  # ITU-T X.690
 _CERTIFICATE = re.compile(r"-----BEGIN CERTIFICATE-----([A-Za-z0-9+/=\s]+)-----END CERTIFICATE-----")
 _PATH_GLOB = r"[a-z0-9._/*?\[\]!-]{1,256}"
 _TAG_CHARACTERS = r"^[A-Za-z0-9_.*?\[\]!-]+$"
@@ -97,6 +99,10 @@ def _check_late(text: str) -> None:
         _check_duration(text, shortest=timedelta(minutes=1), longest=timedelta(days=3650))
 
 
+_OF_RANGES = "<>=~^ "
+_OF_EXPRESSIONS = "\\()+$^|"
+"""Characters that ranges and expressions have; neither tags nor globs do."""
+
 # --- Checks of single values ------------------------------------------------------------------------------------------
 
 
@@ -115,10 +121,36 @@ _check_range = partial(_check_pattern, PatternKind.SEMVER)
 def _check_tag(text: str) -> None:
     if is_tag(text):
         return
-    if not any(wildcard in text for wildcard in WILDCARDS):
-        advice = f"{TAG_ADVICE} Or write a glob, {{regex: …}} or {{semver: …}}."
-        raise InvalidValueError(f"{quoted(text)} is not a valid tag", advice)
+    is_other = _is_range(text) or any(character in text for character in _OF_EXPRESSIONS)
+    if is_other or not any(wildcard in text for wildcard in WILDCARDS):
+        raise InvalidValueError(f"{quoted(text)} is not a valid tag", _tag_hint(text))
     _check_tag_glob(text)
+
+
+def _tag_hint(text: str) -> str:
+    """Guess what is meant by a text that is no tag."""
+    tag = text.rpartition(":")[2]
+    if len(text) > MAX_PATTERN_CHARACTERS or not text.isprintable():
+        return TAG_ADVICE
+    if _is_range(text):
+        otherwise = " If an expression is meant, write {regex: …}." if text.startswith("^") else ""
+        return f'Write it as a range: {{semver: "{text}"}}.{otherwise}'
+    if any(character in text for character in _OF_EXPRESSIONS):
+        return f"Write it as an expression: {{regex: '{text}'}}."
+    if ":" in text and is_tag(tag):
+        return f'Write the tag alone: "{tag}".'
+    return f"{TAG_ADVICE} Or write a glob, {{regex: …}} or {{semver: …}}."
+
+
+def _is_range(text: str) -> bool:
+    """Tell whether a text is a range of versions, and no glob."""
+    if not any(sign in text for sign in _OF_RANGES):
+        return False
+    try:
+        check_pattern(TagPattern(PatternKind.SEMVER, text))
+    except InvalidPatternError:
+        return False
+    return True
 
 
 def _check_pull_glob(text: str) -> None:
@@ -136,8 +168,13 @@ def _check_template(text: str) -> None:
         if name not in PLACEHOLDERS:
             hint = suggestion(name, PLACEHOLDERS, of="placeholders")
             raise InvalidValueError(f"unknown placeholder {quoted('{' + name + '}')}", hint)
+    host, _, rest = text.partition("/")
+    if rest and parse_ecr_host(host) is not None:
+        hint = f"Write {rest}: tags are published in the ECR of the stack's account and Region."
+        raise InvalidValueError(f"{quoted(host)} is a registry, not part of a repository's name", hint)
     if not names and not is_repository_name(text):
-        raise InvalidValueError(f"{quoted(text)} is not a valid ECR repository name", REPOSITORY_ADVICE)
+        hint = "Write it without a tag and without a registry's host." if ":" in text else REPOSITORY_ADVICE
+        raise InvalidValueError(f"{quoted(text)} is not a valid ECR repository name", hint)
 
 
 def _check_namespace(text: str) -> None:
@@ -177,10 +214,36 @@ def _check_certificates(text: str) -> None:
 
 
 def _is_der(encoded: str) -> bool:
+    """Tell whether a text is a certificate in DER: content, algorithm and signature (RFC 5280, section 4.1)."""
     try:
-        return base64.b64decode("".join(encoded.split()), validate=True)[:1] == b"\x30"  # a sequence, as X.509 begins
-    except binascii.Error:
+        content = base64.b64decode("".join(encoded.split()), validate=True)
+        ((tag, fields),) = _read_der(content)
+        return tag == _SEQUENCE and [tag for tag, _ in _read_der(fields)] == [_SEQUENCE, _SEQUENCE, _BIT_STRING]
+    except (binascii.Error, ValueError):
         return False
+
+
+def _read_der(content: bytes) -> list[tuple[int, bytes]]:
+    """Read the elements (ITU-T X.690, 8.1: tag, length, content) that bytes consist of. Raises ValueError."""
+    elements = []
+    while content:
+        if len(content) < 2:
+            raise ValueError("it ends in the middle of an element")
+        length, start = content[1], 2
+        if length & 0x80:
+            start += length & 0x7F
+            length = int.from_bytes(content[2:start])
+        if start + length > len(content):
+            raise ValueError("it ends in the middle of an element")
+        elements.append((content[0], content[start : start + length]))
+        content = content[start + length :]
+    return elements
+
+
+def _check_platform(text: str) -> None:
+    named = str(parse_platform(text))
+    if named != text:
+        raise InvalidValueError(f"no index has the platform {quoted(text)}", f"Write {named}.")
 
 
 def _check_resource_tag_key(text: str) -> None:
@@ -207,6 +270,7 @@ _RESOURCE_TAG_HINT = (
 )
 _SECRET_HINT = "Keep the credentials in AWS Secrets Manager, and write the secret's name here, never its content."  # noqa: S105
 _ROLE_HINT = "Write it like arn:aws:iam::123456789012:role/NAME."
+_PLATFORM_HINT = "Write each like linux/amd64 or linux/arm/v7."
 _PATH_GLOB_HINT = "Write it like team-a/* (a star spans slashes)."
 
 
@@ -248,9 +312,7 @@ _Version = Annotated[
 _Name = Annotated[str, _checked_by(_check_name, minLength=1, maxLength=_MAX_NAME)]
 _Namespace = Annotated[str, _checked_by(_check_namespace, pattern=r"/\*$")]
 _Template = Annotated[str, _checked_by(_check_template, 'Quote it: "{registry}/{path}".', minLength=1)]
-_Platform = Annotated[
-    str, _matching(PLATFORM_PATTERN, "is not a platform", "Write it like linux/amd64 or linux/arm/v7.")
-]
+_Platform = Annotated[str, _matching(PLATFORM_PATTERN, "is not a platform", _PLATFORM_HINT, check=_check_platform)]
 _Tag = Annotated[str, _checked_by(_check_tag, pattern=_TAG_CHARACTERS, maxLength=MAX_PATTERN_CHARACTERS)]
 _TagGlob = Annotated[str, _checked_by(_check_tag_glob, pattern=_TAG_CHARACTERS, maxLength=MAX_PATTERN_CHARACTERS)]
 _Glob = Annotated[str, _checked_by(_check_tag_glob, minLength=1, maxLength=MAX_PATTERN_CHARACTERS)]
@@ -312,12 +374,36 @@ def _about(description: str) -> Meta:
 class _Section(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Keys that may stand together."""
 
+    hints: ClassVar[Mapping[str, str]] = {}
+    """For keys that people write in place of these: in lower case, without dashes and underscores."""
+
+
+def _hints(**words: str) -> dict[str, str]:
+    """Hint at a key for each of the words, separated by spaces, that mean it elsewhere."""
+    return {word: f"Did you mean {key}?" for key, others in words.items() for word in others.split()}
+
+
+_CREDENTIALS_HINT = (
+    "Keep credentials in AWS Secrets Manager, and write the secret's name: upstreams: {HOST: {credentials: NAME}}; see "
+    "docs/private-upstreams.md."
+)
+_CREDENTIAL_HINTS = dict.fromkeys(
+    ("accesstoken", "auth", "auths", "credentials", "login", "pass", "password", "secret", "token", "user", "username"),
+    _CREDENTIALS_HINT,
+)
+
 
 _ONE_KEY = Meta(extra=Wording(one_key=True).extra)
 
 
 class Pattern(_Section, frozen=True):
     """A pattern of tags."""
+
+    hints = _hints(
+        glob="globs pattern wildcard",
+        regex="expression match re regexes regexp",
+        semver="range semverrange version versions",
+    )
 
     glob: Annotated[_Glob | UnsetType, _about("Tags that match a glob: `*`, `?`, `[a-z]`, `[!a-z]`.")] = UNSET
     regex: Annotated[
@@ -399,6 +485,17 @@ class ReferrerOptions(_Section, frozen=True):
 class Options(_Section, frozen=True):
     """Keys of `defaults` and of every rule."""
 
+    hints = _CREDENTIAL_HINTS | _hints(
+        alert_after="alert alertafter",
+        check_every="check every interval period poll refresh schedule",
+        exclude="deny except ignore",
+        newest="count keep last limit max",
+        platforms="arch architecture architectures os platform",
+        repository="dest destination target to",
+        tags="allow filter include semver semverrange regex glob",
+        upstream="from image registry repo source src",
+    )
+
     repository: Annotated[
         _Template | UnsetType,
         _about(
@@ -439,7 +536,11 @@ class Defaults(Options, frozen=True):
     """The section `defaults`."""
 
     prereleases: Annotated[
-        bool | UnsetType, _about("Whether `semver` matches prereleases, and so every version with a suffix.")
+        bool | UnsetType,
+        _about(
+            "Whether `semver` matches prereleases, and so every version with a suffix; and whether `newest` counts "
+            "prereleases that globs match."
+        ),
     ] = UNSET
     min_tags: Annotated[
         _Count | UnsetType,
@@ -492,6 +593,8 @@ class OnDemandRule(Options, frozen=True, kw_only=True):
 class Credential(_Section, frozen=True):
     """An item of `credentials`."""
 
+    hints = _CREDENTIAL_HINTS
+
     path: Annotated[_PathGlob, _about("Glob of the repository paths that the credentials are for.")] = "*"
     secret: Annotated[_Secret | UnsetType, _about("Name or ARN of a secret in AWS Secrets Manager.")] = UNSET
     role: Annotated[
@@ -519,6 +622,13 @@ class RateLimits(_Section, frozen=True):
 class HostSettings(_Section, frozen=True):
     """Settings of one upstream host."""
 
+    hints = _CREDENTIAL_HINTS | _hints(
+        ca="cacert cacerts cafile certificate certificates regcert",
+        plain_http="http insecure plainhttp",
+        private_addresses="allowprivate private privateaddress",
+        rate_limit="limit ratelimit reqpersec requestspersecond",
+    )
+
     plain_http: Annotated[bool, _about("Use HTTP without TLS: nothing then proves which host answers.")] = False
     private_addresses: Annotated[bool, _about("Allow addresses that are not public.")] = False
     credentials: Annotated[
@@ -543,6 +653,12 @@ class Sources(_Section, frozen=True):
 
 class RulesDocument(_Section, frozen=True, kw_only=True):
     """A rules file."""
+
+    hints = _CREDENTIAL_HINTS | _hints(
+        mirrors="images repositories repos rules",
+        on_demand="ondemand",
+        upstreams="creds hosts registries",
+    )
 
     version: Annotated[_Version | UnsetType, _about("Version of the file format.")]
     defaults: Annotated[Defaults | None, _about("Options of every rule that does not set its own.")] = None

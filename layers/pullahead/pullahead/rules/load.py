@@ -57,13 +57,15 @@ from pullahead.rules.repository_names import (
 )
 from pullahead.rules.struct_reader import Problems, YamlLocation, read_entries, read_items, read_struct
 from pullahead.rules.tag_patterns import PatternKind, TagPattern, TagSelection, matches
-from pullahead.rules.yaml_document import DocumentError, Problem, RulesError, Scalar, compose, quoted
+from pullahead.rules.yaml_document import DocumentError, Mapping, Problem, RulesError, Scalar, compose, quoted
 
-_STAND_IN = "x"
+_STAND_IN = "xx"  # ECR's names have two characters or more
 _SAMPLE = Repository("ghcr.io", "team/app")
 _AWS_MANAGED_KEYS = frozenset({"aws/ecr", "alias/aws/ecr"})
 # Amazon ECR API reference, PutLifecyclePolicy and SetRepositoryPolicy.
 _MAX_LIFECYCLE_POLICY, _MAX_REPOSITORY_POLICY = 30_720, 10_240
+
+_SKOPEO_KEYS = ("images", "images-by-tag-regex", "images-by-semver")  # skopeo-sync(1), below a registry's host
 
 _T = TypeVar("_T")
 
@@ -110,6 +112,10 @@ class _Loader:
         self._choosing: dict[str, tuple[Repository, int]] = {}
 
     def load(self, at: YamlLocation) -> Rules:
+        if other := _other_tool(at):
+            hint = "Convert it: pullahead import FILE > rules.yaml."
+            self._problems.add(at, f"it is a file of {other}, not of rules", hint)
+            return Rules((), (), "")
         document = read_struct(at, RulesDocument, self._problems, skip=("upstreams", "mirrors", "on_demand"))
         if document is None:
             return Rules((), (), "")
@@ -209,10 +215,14 @@ class _Loader:
             return None
         if text.endswith(NAMESPACE):
             return self._namespace(at, text)
+        here = at.below("upstream")
+        if _is_host_alone(text):
+            hint = f"Write {text}/PATH. An official image of Docker Hub is docker.io/library/NAME."
+            self._problems.add(here, f"{quoted(text)} is a registry, without a repository", hint)
+            return None
         reference = self._reference(at, text)
         if reference is None:
             return None
-        here = at.below("upstream")
         if reference.digest is not None:
             self._problems.add(here, "a digest never moves", "Write the repository alone, and its tags under `tags`.")
         elif reference.tag is not None:
@@ -355,8 +365,9 @@ class _Loader:
                 hint = "Add a pattern to `tags`, or leave it out."
                 self._problems.add(at.below(key), "it has no effect, since `tags` has no pattern", hint)
         has_range = any(pattern.kind is PatternKind.SEMVER for pattern in (*patterns, *exclude))
-        if written.prereleases is not UNSET and not has_range:
-            message = "it has no effect, since no pattern is a semver range"
+        chooses_newest = bool(patterns) and written.newest is not UNSET
+        if written.prereleases is not UNSET and not has_range and not chooses_newest:
+            message = "it has no effect, since no pattern is a semver range and there is no `newest`"
             self._problems.add(at.below("prereleases"), message, "Leave it out.")
         for item in at.below("tags").items if exclude else ():
             if not isinstance(item.node, Scalar) or not is_tag(item.node.text):
@@ -458,6 +469,18 @@ def _upstream_settings(host: str, written: HostSettings) -> UpstreamSettings:
     )
 
 
+def _other_tool(at: YamlLocation) -> str | None:
+    """Name the tool whose file this is, if it is one that can be imported."""
+    if at.find("mirrors") is not None:
+        return None
+    if at.find("sync") is not None:
+        return "regsync"
+    entries = at.node.entries if isinstance(at.node, Mapping) else ()
+    hosts = (YamlLocation(value) for _, value in entries)
+    is_skopeo = any(host.find(key) is not None for host in hosts for key in _SKOPEO_KEYS)
+    return "skopeo sync" if is_skopeo else None
+
+
 def _sources(written: Sources) -> frozenset[Source]:
     is_on = {Source.PULL_THROUGH_CACHE: written.pull_through_cache, Source.RESOURCE_TAGS: written.resource_tags}
     return frozenset(source for source in Source if is_on.get(source, True))
@@ -488,6 +511,18 @@ def _named(rules: Iterable[Rule], taken: set[str]) -> Iterator[Rule]:
             name = f"{rule.upstream} ({count})"
         taken.add(name)
         yield rule._replace(name=name)
+
+
+def _is_host_alone(text: str) -> bool:
+    """Tell a registry's host from a repository of Docker Hub, none of which has a dot in its name."""
+    name = text.partition(":")[0]
+    if "." not in name and name != "localhost":
+        return False
+    try:
+        parse_host(text)
+    except InvalidReferenceError:
+        return False
+    return True
 
 
 def _is_namespace(upstream: Repository) -> bool:

@@ -1,7 +1,8 @@
 """YAML nodes → msgspec Structs. Reports every problem with its line and a hint, and reads on. Knows no rules.
 
 `msgspec.convert` stops at the first mistake and knows no lines, so a reader is made of what `msgspec.inspect` tells of
-a Struct, once. What is invalid is reported and left out: such a field keeps its default, or is UNSET if it has none.
+a Struct, once. A Struct may have `hints` for keys that people write in place of its own. What is invalid is reported
+and left out: such a field keeps its default, or is UNSET if it has none.
 """
 
 import re
@@ -172,13 +173,14 @@ def _reader(type_: inspect.Type, wording: Wording) -> _Read:
 def _struct_reader(type_: inspect.StructType, wording: Wording) -> _ReadStruct:
     fields = {field.encode_name: (field.name, _reader(field.type, Wording())) for field in type_.fields}
     required = {field.encode_name: field.name for field in type_.fields if field.required}
+    hints: Mapping[str, str] = getattr(type_.cls, "hints", {})
 
     def read(at: YamlLocation, problems: Problems, skip: Collection[str] = ()) -> Any:
         before = len(problems.found)
         entries = read_entries(at, problems, quote=False)
         if not isinstance(at.node, yaml_document.Mapping):
             return _INVALID
-        _check_keys(at, entries, fields, required, wording, problems)
+        _check_keys(at, entries, fields, required, hints, wording, problems)
         values: dict[str, Any] = dict.fromkeys(required.values(), UNSET)
         for key, entry in entries.items():
             if key in fields and key not in skip:
@@ -196,6 +198,7 @@ def _check_keys(
     entries: Mapping[str, KeyValue],
     known: Collection[str],
     required: Collection[str],
+    hints: Mapping[str, str],
     wording: Wording,
     problems: Problems,
 ) -> None:
@@ -205,7 +208,8 @@ def _check_keys(
     unknown = [key for key in entries if key not in known]
     for key in unknown:
         here = at._replace(node=entries[key].key.node)
-        problems.add(here, f"unknown key {quoted(key)}", suggestion(key, known, of="keys"))
+        hint = hints.get(key.lower().replace("_", "").replace("-", "")) or suggestion(key, known, of="keys")
+        problems.add(here, f"unknown key {quoted(key)}", hint)
     if wording.one_key and not unknown and len(entries) != 1:
         problems.add(at, "expected exactly one key", f"Write one of {', '.join(known)}.")
 

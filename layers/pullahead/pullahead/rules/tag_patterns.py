@@ -1,8 +1,9 @@
 """Tag selection: names, globs, regular expressions and semver ranges, and which tags of a listing they choose. Pure.
 
-Sources: Semantic Versioning 2.0.0, item 11 (precedence); node-semver, "Ranges". Tags differ from both: they have no
-`+build` (OCI distribution specification 1.1, "Pulling manifests"), may begin with a `v`, have one to three parts, and
-have parts such as the 04 of 24.04.
+Sources: Semantic Versioning 2.0.0, items 10 (build metadata) and 11 (precedence); node-semver, "Ranges"; Helm
+documentation, "Use OCI-based registries". Tags differ from both: they have no plus sign (OCI distribution
+specification 1.1, "Pulling manifests"), so that Helm and others write `1.2.3+build` as `1.2.3_build`; they may begin
+with a `v`, have one to three parts, and have parts such as the 04 of 24.04.
 """
 
 import operator
@@ -67,7 +68,7 @@ def select(selection: TagSelection, listed: Iterable[str]) -> tuple[str, ...]:
     if not selection.patterns:
         return ()
     tags = tuple(dict.fromkeys(listed))
-    is_chosen = _chooser(selection.patterns, selection.exclude, selection.prereleases)
+    is_chosen = _chooser_of(selection)
     matching = [tag for tag in tags if is_chosen(tag)]
     if len(matching) < selection.min_tags:
         raise ListingShrunkError(
@@ -83,7 +84,7 @@ def allows(selection: TagSelection, tag: str) -> bool:
     """Tell whether a tag is named or matches the patterns. Whether it is among the newest takes a listing."""
     if tag in selection.names:
         return True
-    return _chooser(selection.patterns, selection.exclude, selection.prereleases)(tag)
+    return _chooser_of(selection)(tag)
 
 
 def why_unmatched(selection: TagSelection, tag: str) -> str:
@@ -134,9 +135,19 @@ def sort_key(tag: str) -> tuple["Version", tuple[int | str, ...], str]:
     return parse_version(tag) or _NO_VERSION, natural, tag
 
 
+def _chooser_of(selection: TagSelection) -> _Matcher:
+    leaves_out = selection.newest is not None and not selection.prereleases
+    return _chooser(selection.patterns, selection.exclude, selection.prereleases, leaves_out)
+
+
 @lru_cache(maxsize=1024)
-def _chooser(patterns: tuple[TagPattern, ...], exclude: tuple[TagPattern, ...], prereleases: bool) -> _Matcher:
+def _chooser(
+    patterns: tuple[TagPattern, ...], exclude: tuple[TagPattern, ...], prereleases: bool, leaves_out: bool
+) -> _Matcher:
+    """Compile a selection. `leaves_out` prereleases also from what globs and regular expressions match."""
     wanted = [_matcher(pattern, prereleases) for pattern in patterns]
+    if leaves_out:
+        wanted = [_released(pattern, match) for pattern, match in zip(patterns, wanted, strict=True)]
     unwanted = [_matcher(pattern, prereleases=True) for pattern in exclude]
     return lambda tag: any(match(tag) for match in wanted) and not any(match(tag) for match in unwanted)
 
@@ -158,6 +169,23 @@ def _matcher(pattern: TagPattern, prereleases: bool) -> _Matcher:
         return version is not None and versions.contains(version, prereleases=prereleases)
 
     return is_within
+
+
+def _released(pattern: TagPattern, match: _Matcher) -> _Matcher:
+    """Leave out the prereleases that a pattern matches, unless it asks for them itself.
+
+    A glob does where it does not match the release, as `v*-rc*` does not match v3.0.0; a regular expression where it
+    has a dash.
+    """
+    is_explicit = pattern.kind is PatternKind.REGEX and "-" in _CLASS.sub("", pattern.text)
+    if pattern.kind is PatternKind.SEMVER or is_explicit:
+        return match
+
+    def is_chosen(tag: str) -> bool:
+        release = release_of(tag)
+        return match(tag) and (release is None or not match(release))
+
+    return is_chosen
 
 
 # --- Globs ------------------------------------------------------------------------------------------------------------
@@ -187,7 +215,8 @@ def glob_matcher(text: str) -> _Matcher:
 
 _MAX_REGEX_BYTES = 1024 * 1024
 """Of memory for one expression, compiled program and caches together; RE2's default is 8 MiB."""
-_CLASS_OR_GROUP_OPENING = re.compile(r"\[\^?\]?(?:\\.|[^\]\\])*\]|\(\?(?:[A-Za-z-]*:|P<)")
+_CLASS = re.compile(r"\[\^?\]?(?:\\.|[^\]\\])*\]")
+_CLASS_OR_GROUP_OPENING = re.compile(rf"{_CLASS.pattern}|\(\?(?:[A-Za-z-]*:|P<)")
 _NEVER_IN_TAGS = re.compile(r"[^A-Za-z0-9_.()\[\]{}|*+?^$\\,<>=!-]")
 """Neither in tags nor in the syntax of expressions outside of classes and `(?:`."""
 _LITERAL_BRACE = re.compile(r"\\\{|\{(?![0-9]+(?:,[0-9]*)?\})")
@@ -235,7 +264,17 @@ def _regex_cause(error: Exception) -> str:
 _Identifier = tuple[int, int, str]  # a number comes before any word, and numbers compare as such
 _Parts = tuple[int, ...]
 
-_VERSION = re.compile(r"[vV]?([0-9]+)(?:\.([0-9]+))?(?:\.([0-9]+))?(?:-([0-9A-Za-z-]+(?:\.[0-9A-Za-z-]+)*))?")
+_SUFFIX = r"-([0-9A-Za-z-]+(?:\.[0-9A-Za-z-]+)*)"
+_BUILD = r"_[0-9A-Za-z]+(?:\.[0-9A-Za-z]+)*"
+_VERSION = re.compile(rf"[vV]?([0-9]+)(?:\.([0-9]+))?(?:\.([0-9]+))?(?:{_SUFFIX})?")
+_BUILT = re.compile(rf"([vV]?[0-9]+\.[0-9]+\.[0-9]+)({_SUFFIX})?{_BUILD}({_SUFFIX})?")
+"""A whole version with build metadata, which do not count in comparisons. A suffix behind them makes a prerelease, too:
+`21.0.5_11-jdk` is a variant like `21.0.5-jdk`, and `1.0.0_up2.0.0-rc1` is no release."""
+_PRERELEASE_WORD = re.compile(
+    r"(?:alpha|beta|canary|cr|dev|ea|edge|experimental|milestone|next|nightly|pr|pre|preview|rc|snapshot|test|unstable)"
+    r"[0-9]*|[abm][0-9]+",
+    re.IGNORECASE,
+)
 _SIGNS = frozenset({"", "=", "==", "<", "<=", ">", ">=", "~", "~>", "^"})
 _PARTIAL = re.compile(r"[vV]?(?:[0-9]+\.){0,2}[xX*](?:\.[xX*]){0,2}")
 _SPACE_BEHIND_OPERATOR = re.compile(r"([<>=~^])\s+")
@@ -284,12 +323,36 @@ class VersionRange(NamedTuple):
 
 
 def parse_version(tag: str) -> Version | None:
-    """Parse a tag as a version: `3.20` is 3.20.0, `3.13-slim` a prerelease of 3.13.0; None for any other tag."""
-    match = _VERSION.fullmatch(tag)
+    """Parse a tag as a version: `3.20` is 3.20.0, `3.13-slim` a prerelease of 3.13.0; None for any other tag.
+
+    `1.2.3_up1.0` is 1.2.3 with build metadata, as Helm writes the chart version 1.2.3+up1.0.
+    """
+    match = _VERSION.fullmatch(_without_build(tag))
     if match is None:
         return None
     parts = tuple(int(part or 0) for part in match.groups()[:3])
     return _version(parts, _identifiers(match[4]) if match[4] else ())
+
+
+def release_of(tag: str) -> str | None:
+    """Name the release that a tag such as `v3.0.0-rc.1` comes before: `v3.0.0`; None for any other tag.
+
+    Only words that mean so make a prerelease here: in tags, a suffix such as `-slim` or `-1` is no less than a release.
+    """
+    version, dash, suffix = tag.partition("-")
+    suffix, underscore, build = suffix.partition("_")
+    if not dash or parse_version(tag) is None:
+        return None
+    is_prerelease = any(_PRERELEASE_WORD.fullmatch(word) for word in re.split("[.-]", suffix))
+    return f"{version}{underscore}{build}" if is_prerelease else None
+
+
+def _without_build(tag: str) -> str:
+    built = _BUILT.fullmatch(tag)
+    if built is None:
+        return tag
+    version, before, _, behind, _ = built.groups()
+    return f"{version}{before or behind or ''}"
 
 
 def parse_range(text: str) -> VersionRange:
@@ -330,6 +393,7 @@ def _written_version(text: str, word: str) -> tuple[_Parts, tuple[_Identifier, .
     """Return the parts that are written (three where a prerelease follows), and the prerelease."""
     if _PARTIAL.fullmatch(word):
         return tuple(int(part) for part in re.findall("[0-9]+", word)), ()
+    word = _without_build(word.replace("+", "_"))
     version, match = parse_version(word), _VERSION.fullmatch(word)
     if version is None or match is None:
         raise InvalidPatternError(text, f"{word[:80]!r} is not a version", _RANGE_ADVICE)

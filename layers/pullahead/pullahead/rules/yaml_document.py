@@ -108,9 +108,25 @@ def compose(text: str, parser: Any = DEFAULT_PARSER) -> Node | None:
         mark = error.problem_mark or error.context_mark
         # The parsers put the end of the text on different lines, libyaml behind the last one.
         line = min(mark.line + 1, max(1, len(text.splitlines()))) if mark else 1
-        raise DocumentError(line, f"invalid YAML: {error.problem}", _QUOTE_HINT) from error
+        raise DocumentError(line, f"invalid YAML: {error.problem}", _hint_for(error, text)) from error
     except yaml.YAMLError as error:
         raise DocumentError(1, "invalid YAML") from error
+
+
+def _hint_for(error: yaml.MarkedYAMLError, text: str) -> str:
+    """Name the mistake that a parser's message does not name."""
+    mark, problem = error.problem_mark, error.problem or ""
+    lines = text.split("\n")
+    character = lines[mark.line][mark.column : mark.column + 1] if mark and mark.line < len(lines) else ""
+    if character == "\t" or "tab character" in problem:
+        return "Indent with spaces; YAML does not allow tabs there."
+    if "unknown escape character" in problem:
+        return r"Use single quotes, where YAML leaves backslashes alone: '3\.2'."
+    if error.context == "while scanning an alias":
+        return 'Quote what begins with a star: "*".'
+    if "cannot start any token" in problem:
+        return "Quote what begins with @, % or a backtick."
+    return _QUOTE_HINT
 
 
 def _check_text(text: str) -> None:
@@ -172,7 +188,8 @@ class _Composer:
     def _alias(self, event: Any) -> Node:
         # A collection is anchored when it is complete, so that one that contains itself is refused here as well.
         if event.anchor not in self._anchored:
-            _refuse(event, f"the alias *{event.anchor} has no anchor before it, or is inside of it")
+            hint = f'If a glob is meant, quote it: "*{event.anchor}".'
+            _refuse(event, f"the alias *{event.anchor} has no anchor before it, or is inside of it", hint)
         node, weight = self._anchored[event.anchor]
         self._count(event, weight)
         return node

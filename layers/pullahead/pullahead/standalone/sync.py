@@ -15,7 +15,7 @@ from pullahead.rules.model import Rules
 from pullahead.standalone.copy_image import CopyOptions, CopySummary, copy_image
 
 MIRRORS_AT_ONCE = 4
-_BLOBS_AT_ONCE = 3  # of each mirror
+BLOBS_AT_ONCE = 3  # of each mirror
 
 
 class SyncResult(NamedTuple):
@@ -83,7 +83,7 @@ class SyncMirrors:
             cpu_clock=self._cpu_clock,
             options=CopyOptions(
                 platforms=request.platforms,
-                threads=_BLOBS_AT_ONCE,
+                threads=BLOBS_AT_ONCE,
                 referrers=self._rules.referrers_of(request.repository, request.tag),
             ),
         )

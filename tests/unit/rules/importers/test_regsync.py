@@ -2,11 +2,13 @@
 
 import pytest
 
-from pullahead.rules.importers import import_rules
+from pullahead.rules.file_format import format_duration
+from pullahead.rules.importers import import_rules, write_valid_rules
 from pullahead.rules.importers.result import ImportedMirror, ImportResult, TagEntry, write_rules
 from pullahead.rules.load import load_rules
 from pullahead.rules.tag_patterns import PatternKind, TagPattern
 
+OURS, THEIRS = "123456789012.dkr.ecr.eu-west-1.amazonaws.com", "210987654321.dkr.ecr.us-east-1.amazonaws.com"
 GLOB, REGEX, SEMVER = PatternKind.GLOB, PatternKind.REGEX, PatternKind.SEMVER
 ALL = TagEntry("*", GLOB)
 
@@ -41,7 +43,7 @@ sync:
     target: 123456789012.dkr.ecr.eu-west-1.amazonaws.com/mirror/busybox:latest
     type: image
   - source: alpine
-    target: localhost:5000/library/alpine
+    target: 123456789012.dkr.ecr.eu-west-1.amazonaws.com/library/alpine
     type: repository
     tags: *stable
     platforms: [linux/amd64, linux/arm64]
@@ -49,7 +51,7 @@ sync:
     backup: "backup-{{.Ref.Tag}}"
     digestTags: true
   - source: quay.io/team/app
-    target: localhost:5000/team/app
+    target: 123456789012.dkr.ecr.eu-west-1.amazonaws.com/team/app
     type: repository
     tagSets:
       - semverRange: [">=1.2, <2"]
@@ -116,8 +118,8 @@ def test_no_credential_is_copied_or_shown() -> None:
 
 def test_imported_rules_load() -> None:
     found = import_rules(REALISTIC, source="regsync.yml")
-    del found.upstreams["registry.example.com"]  # whose certificate is none
-    rules = load_rules(write_rules(found, source="regsync.yml"), source="rules.yaml")
+    rules = load_rules(write_valid_rules(found, source="regsync.yml"), source="rules.yaml")
+    assert "upstreams['registry.example.com'].ca: it is not a PEM certificate" in left_out(found)
     assert [(rule.repository, rule.tags.names, rule.tags.patterns) for rule in rules.rules] == [
         ("mirror/busybox", ("latest",), ()),
         ("library/alpine", ("latest", "3.20"), (TagPattern(REGEX, "3.*"),)),
@@ -176,7 +178,7 @@ def test_tags_of_a_repository(entry: str, tags: tuple[TagEntry, ...]) -> None:
             "invalid regex '(?P<n>'",
         ),
         ("source: aa, target: x.io/aa, type: repository, tags: {allow: ['" + "a|" * 101 + "b']}", "it has more than"),
-        ("source: aa, target: x.io/aa, type: repository, platform: local", "'local' is not a platform"),
+        ("source: aa, target: x.io/aa, type: repository, platform: local", "invalid platform 'local'"),
         (
             "source: aa, target: x.io/aa, type: repository, interval: 10s",
             "10s is out of range and became 1m",
@@ -235,10 +237,83 @@ def test_denied_names_are_dropped(allow: str, tags: tuple[TagEntry, ...], exclud
 
 def test_tag_that_two_entries_publish_follows_the_first() -> None:
     found = import_rules(
-        "sync:\n  - {source: 'quay.io/a/b:1', target: 'x.io/a/b:1', type: image}\n"
-        "  - {source: 'ghcr.io/a/b:1', target: 'y.io/a/b:1', type: image}\n"
-        "  - {source: 'quay.io/a/b:1', target: 'z.io/a/b:1', type: image}\n",
+        f"sync:\n  - {{source: 'quay.io/a/b:1', target: '{OURS}/a/b:1', type: image}}\n"
+        f"  - {{source: 'ghcr.io/a/b:1', target: '{OURS}/a/b:1', type: image}}\n"
+        f"  - {{source: 'quay.io/a/b:1', target: '{OURS}/a/b:1', type: image}}\n",
         source="regsync.yml",
     )
     assert [mirror.upstream for mirror in found.mirrors] == ["quay.io/a/b"]
     assert left_out(found) == "sync[1]: a/b:1 already follows quay.io/a/b; choose one of them"
+
+
+def of_targets(*targets: str) -> str:
+    """Write a file that copies one image to several targets."""
+    entries = (f"  - {{source: 'quay.io/a/b:1', target: '{target}', type: image}}\n" for target in targets)
+    return "".join(("sync:\n", *entries))
+
+
+OTHER_TARGETS = of_targets("harbor.corp/mirror/b:1", f"{OURS}/mirror/b:1", f"{THEIRS}/mirror/b:1", f"{OURS}/mirror/c:1")
+
+
+def test_targets_in_other_registries_are_reported_and_not_merged() -> None:
+    found = import_rules(OTHER_TARGETS, source="regsync.yml")
+    assert (found.target, [mirror.repository for mirror in found.mirrors]) == (OURS, ["mirror/b", "mirror/c"])
+    assert [left.where for left in found.left_out] == ["sync[0]", "sync[2]"]
+    assert f"the target harbor.corp/mirror/b is not in {OURS}" in left_out(found)
+    assert f"the target {THEIRS}/mirror/b is not in {OURS}" in left_out(found)
+    assert f"import with --target {THEIRS}" in left_out(found)
+    assert f"# Its targets are in {OURS}" in write_valid_rules(found, source="regsync.yml")
+
+
+@pytest.mark.parametrize("target", [THEIRS, "harbor.corp"])
+def test_targets_in_the_registry_that_is_named_are_imported(target: str) -> None:
+    found = import_rules(OTHER_TARGETS, source="regsync.yml", target=target)
+    assert [mirror.repository for mirror in found.mirrors] == ["mirror/b"]
+    assert not {"sync[0]", "sync[1]", "sync[2]", "sync[3]"} <= {left.where for left in found.left_out}
+
+
+def test_registry_that_is_not_ecr_is_reported() -> None:
+    found = import_rules(of_targets("harbor.corp/mirror/b:1"), source="regsync.yml")
+    assert [mirror.repository for mirror in found.mirrors] == ["mirror/b"]
+    assert "target: rules publish into Amazon ECR, not into harbor.corp" in left_out(found)
+
+
+def test_target_of_a_whole_registry_counts() -> None:
+    found = imported(f"source: ghcr.io, target: {OURS}, type: registry, repos: {{allow: [a/b]}}")
+    assert (found.target, [mirror.repository for mirror in found.mirrors], found.left_out) == (OURS, ["a/b"], [])
+
+
+@pytest.mark.parametrize(
+    ("interval", "check_every", "alert_after"),
+    [("12h", "12h", "1d"), ("24h", "1d", "2d"), ("6h1m", "6h1m", "12h2m"), ("6h", "6h", "6h"), ("15m", "15m", "6h")],
+)
+def test_alert_comes_after_the_second_check_that_fails(interval: str, check_every: str, alert_after: str) -> None:
+    text = f"defaults: {{interval: {interval}}}\n{of_targets(f'{OURS}/mirror/b:1')}"
+    written = write_valid_rules(import_rules(text, source="regsync.yml"), source="regsync.yml")
+    (rule,) = load_rules(written, source="rules.yaml").rules
+    assert (format_duration(rule.check_every), format_duration(rule.alert_after)) == (check_every, alert_after)
+
+
+@pytest.mark.parametrize(
+    ("rest", "expected"),
+    [
+        ("creds: [{registry: q.io, reqPerSec: 2000}]", "upstreams['q.io'].rate_limit.requests_per_second: 2000"),
+        ("creds: [{registry: q.io, regcert: abcd}]", "upstreams['q.io'].ca: it is not a PEM certificate"),
+    ],
+)
+def test_setting_that_rules_refuse_is_left_out_and_reported(rest: str, expected: str) -> None:
+    found = imported(f"source: aa/b, target: {OURS}/aa, type: repository", rest)
+    rules = load_rules(write_valid_rules(found, source="regsync.yml"), source="rules.yaml")
+    assert (len(rules.rules), rules.upstreams) == (1, ())
+    assert expected in left_out(found)
+
+
+def test_rules_that_may_publish_the_same_tag_are_left_out_and_reported() -> None:
+    found = import_rules(
+        f"sync:\n  - {{source: quay.io/a/b, target: {OURS}/a/b, type: repository, tags: {{allow: ['1.*']}}}}\n"
+        f"  - {{source: ghcr.io/a/b, target: {OURS}/a/b, type: repository, tags: {{allow: ['1[.].*']}}}}\n",
+        source="regsync.yml",
+    )
+    (rule,) = load_rules(write_valid_rules(found, source="regsync.yml"), source="rules.yaml").rules
+    assert str(rule.upstream) == "quay.io/a/b"
+    assert "sync[1]: a/b may get the same tag from quay.io/a/b" in left_out(found)

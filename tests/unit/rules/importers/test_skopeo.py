@@ -137,3 +137,10 @@ def test_invalid_host_is_reported() -> None:
     found = import_rules("nohost: {images: {a/b: [v1]}}\nquay.io: {images: {a/b: [v1]}}", source="skopeo.yml")
     assert [mirror.upstream for mirror in found.mirrors] == ["quay.io/a/b"]
     assert "nohost: invalid reference 'nohost': it is not a host" in left_out(found)
+
+
+def test_repositories_of_two_registries_with_one_name_are_reported_and_not_merged() -> None:
+    found = import_rules("quay.io: {images: {a/b: [v1]}}\nghcr.io: {images: {a/b: [v2]}}\n", source="sync.yml")
+    assert [(mirror.upstream, mirror.repository) for mirror in found.mirrors] == [("quay.io/a/b", "mirror/a/b")]
+    assert [left.where for left in found.left_out] == ["ghcr.io.images.a/b"]
+    assert "mirror/a/b already follows quay.io/a/b" in found.left_out[0].message

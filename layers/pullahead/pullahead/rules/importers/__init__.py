@@ -6,9 +6,18 @@ from pullahead.errors import ConfigError
 from pullahead.rules.importers.regsync import read_regsync
 from pullahead.rules.importers.result import ImportedMirror, ImportResult, NotImported, write_rules
 from pullahead.rules.importers.skopeo import read_skopeo
-from pullahead.rules.yaml_document import MAX_DOCUMENT_BYTES
+from pullahead.rules.load import load_rules
+from pullahead.rules.yaml_document import MAX_DOCUMENT_BYTES, RulesError
 
-__all__ = ["ImportFileError", "ImportResult", "ImportedMirror", "NotImported", "import_rules", "write_rules"]
+__all__ = [
+    "ImportFileError",
+    "ImportResult",
+    "ImportedMirror",
+    "NotImported",
+    "import_rules",
+    "write_rules",
+    "write_valid_rules",
+]
 
 
 _KEPT = frozenset({"tag:yaml.org,2002:null", "tag:yaml.org,2002:merge"})
@@ -28,8 +37,12 @@ class ImportFileError(ConfigError):
     """A file that is not of a supported tool."""
 
 
-def import_rules(text: str, *, source: str, prefix: str = "mirror") -> ImportResult:
-    """Convert a file of regsync or of skopeo sync. Raises ImportFileError."""
+def import_rules(text: str, *, source: str, prefix: str = "mirror", target: str | None = None) -> ImportResult:
+    """Convert a file of regsync or of skopeo sync.
+
+    `target` is the registry whose repositories are imported from a file that names several; by default the first that
+    is of ECR, else the first. Raises ImportFileError.
+    """
     if len(text.encode()) > MAX_DOCUMENT_BYTES:
         raise ImportFileError(f"{source} is larger than {MAX_DOCUMENT_BYTES} bytes")
     try:
@@ -37,7 +50,23 @@ def import_rules(text: str, *, source: str, prefix: str = "mirror") -> ImportRes
     except yaml.YAMLError as error:
         raise ImportFileError(f"{source} is invalid YAML: {' '.join(str(error).split())}") from error
     if isinstance(document, dict) and isinstance(document.get("sync"), list):
-        return read_regsync(document)
+        return read_regsync(document, target)
     if isinstance(document, dict) and document and all(isinstance(each, dict) for each in document.values()):
         return read_skopeo(document, prefix)
     raise ImportFileError(f"{source} is neither a file of regsync (with sync:) nor of skopeo sync (registries as keys)")
+
+
+def write_valid_rules(imported: ImportResult, *, source: str) -> str:
+    """Write a rules file that loads: what it would be refused for is left out, and reported like the rest.
+
+    Raises RulesError for what is in no mirror and no setting, which is a defect.
+    """
+    while True:
+        text = write_rules(imported, source=source)
+        try:
+            load_rules(text, source="the imported rules")
+        except RulesError as error:
+            if not imported.leave_out_invalid(error.problems):
+                raise
+        else:
+            return text

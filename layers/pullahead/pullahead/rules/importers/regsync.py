@@ -3,8 +3,9 @@
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from pullahead.oci import InvalidReferenceError, Reference, parse_host
-from pullahead.oci.platforms import is_platform
+from pullahead.oci import InvalidReferenceError, Reference, Repository, parse_host, parse_reference
+from pullahead.oci.ecr_registry import parse_ecr_host
+from pullahead.oci.platforms import parse_platform
 from pullahead.rules.importers.go_yaml import (
     items_of,
     mapping_of,
@@ -27,9 +28,13 @@ _CARRIED = frozenset(
 _SELECTING = frozenset({"allow", "deny", "semverRange"})
 
 
-def read_regsync(document: Mapping[Any, Any]) -> ImportResult:
-    """Convert a file."""
-    imported = ImportResult("regsync")
+def read_regsync(document: Mapping[Any, Any], target: str | None = None) -> ImportResult:
+    """Convert a file. Rules publish into one registry, `target`: what other targets the file has is left out."""
+    imported = ImportResult("regsync", target or _find_target(document))
+    if imported.target is not None and parse_ecr_host(imported.target) is None:
+        imported.leave_out(
+            "target", f"rules publish into Amazon ECR, not into {imported.target}; its repositories keep their names"
+        )
     for index, credentials in enumerate(items_of(document.get("creds"))):
         _host(mapping_of(credentials), f"creds[{index}]", imported)
     defaults = mapping_of(document.get("defaults"))
@@ -39,6 +44,19 @@ def read_regsync(document: Mapping[Any, Any]) -> ImportResult:
     for index, entry in enumerate(items_of(document.get("sync"))):
         _entry(mapping_of(entry), defaults, f"sync[{index}]", imported)
     return imported
+
+
+def _find_target(document: Mapping[Any, Any]) -> str | None:
+    hosts: list[str] = []
+    for entry in items_of(document.get("sync")):
+        written = str(mapping_of(entry).get("target", ""))
+        try:  # of a whole registry, the target may be a host alone
+            is_registry = mapping_of(entry).get("type") == "registry"
+            reference = parse_reference(f"{written}/x" if is_registry else written)
+        except InvalidReferenceError:
+            continue  # reported where the entry is read
+        hosts.append(reference.repository.registry)
+    return next((host for host in hosts if parse_ecr_host(host) is not None), hosts[0] if hosts else None)
 
 
 def _host(credentials: Mapping[Any, Any], where: str, imported: ImportResult) -> None:
@@ -82,12 +100,23 @@ def _entry(entry: Mapping[Any, Any], defaults: Mapping[Any, Any], where: str, im
         return
     source = read_reference(str(entry.get("source", "")), where, imported)
     target = read_reference(str(entry.get("target", "")), where, imported)
-    if source is None or target is None:
+    if source is None or target is None or not _is_target(target.repository, where, imported):
         return
     if kind == "image":
         _add_image(entry, defaults, source, target, where, imported)
     else:
         _add_repository(entry, defaults, source, target.repository.path, where, imported)
+
+
+def _is_target(repository: Repository, where: str, imported: ImportResult) -> bool:
+    if repository.registry == imported.target:
+        return True
+    imported.leave_out(
+        where,
+        f"the target {repository} is not in {imported.target}: rules publish into one account and Region; to convert "
+        f"it instead, import with --target {repository.registry}",
+    )
+    return False
 
 
 def _add_image(
@@ -132,7 +161,7 @@ def _registry(entry: Mapping[Any, Any], defaults: Mapping[Any, Any], where: str,
     for name in named:
         source = read_reference(f"{entry.get('source')}/{name}", where, imported)
         target = read_reference(f"{entry.get('target')}/{name}", where, imported)
-        if source is not None and target is not None:
+        if source is not None and target is not None and _is_target(target.repository, where, imported):
             _add_repository(entry, defaults, source, target.repository.path, where, imported)
 
 
@@ -176,7 +205,7 @@ def _add(
 
 def _platforms(entry: Mapping[Any, Any], where: str, imported: ImportResult) -> Iterator[str]:
     for platform in [*texts_of(entry.get("platform")), *texts_of(entry.get("platforms"))]:
-        if is_platform(platform):
-            yield platform
-        else:
-            imported.leave_out(where, f"{platform!r} is not a platform; write OS/ARCH")
+        try:
+            yield str(parse_platform(platform))
+        except ValueError as error:
+            imported.leave_out(where, str(error))

@@ -70,8 +70,14 @@ def _add(host: str, path: str, tags: Iterable[TagEntry], prefix: str, where: str
     if reference is None:
         return
     repository = read_repository(f"{prefix}/{reference.repository.path}" if prefix else path, where, imported)
-    if repository is not None:
-        imported.add(where, ImportedMirror(str(reference.repository), repository, tuple(tags)))
+    if repository is None:
+        return
+    upstream = str(reference.repository)
+    other = next((mirror.upstream for mirror in imported.mirrors if mirror.repository == repository), upstream)
+    if other == upstream:
+        imported.add(where, ImportedMirror(upstream, repository, tuple(tags)))
+    else:  # skopeo would have put both into one
+        imported.leave_out(where, f"{repository} already follows {other}; write a rule with another repository for it")
 
 
 def _whole(regex: str) -> str:

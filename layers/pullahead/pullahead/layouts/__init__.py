@@ -1,0 +1,1 @@
+"""Images in files: OCI image layouts and archives of them, read and written like registries."""
