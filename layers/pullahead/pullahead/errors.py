@@ -34,14 +34,24 @@ class RegistryError(PullaheadError):
     """An operation against a registry failed.
 
     The message is one line: operation, side, reference, cause, and where it helps what to do. It never holds a
-    credential or a URL's query.
+    credential or a URL's query. `code` is the registry's own error code, in capital letters; "" if it gave none.
+    `by_way_of` names what failed in place of the registry, such as its token service; "" for the registry.
     """
 
     def __init__(
-        self, cause: str, *, operation: str, side: Side, reference: str, status: int | None = None, advice: str = ""
+        self,
+        cause: str,
+        *,
+        operation: str,
+        side: Side,
+        reference: str,
+        status: int | None = None,
+        advice: str = "",
+        code: str = "",
+        by_way_of: str = "",
     ) -> None:
         self.cause, self.operation, self.side, self.reference = cause, operation, side, reference
-        self.status, self.advice = status, advice
+        self.status, self.advice, self.code, self.by_way_of = status, advice, code, by_way_of
         super().__init__(self.describe(side))
 
     def describe(self, side: str) -> str:
@@ -65,9 +75,20 @@ class RateLimitedError(RegistryError):
         reference: str,
         status: int | None = None,
         advice: str = "",
+        code: str = "",
+        by_way_of: str = "",
         retry_after_seconds: float | None = None,
     ) -> None:
-        super().__init__(cause, operation=operation, side=side, reference=reference, status=status, advice=advice)
+        super().__init__(
+            cause,
+            operation=operation,
+            side=side,
+            reference=reference,
+            status=status,
+            advice=advice,
+            code=code,
+            by_way_of=by_way_of,
+        )
         self.retry_after_seconds = retry_after_seconds
 
 

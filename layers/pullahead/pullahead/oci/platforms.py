@@ -10,7 +10,7 @@ import msgspec
 
 from pullahead.errors import ConfigError
 from pullahead.oci import Descriptor, InvalidManifestError, RawManifest, describe, parse_digest
-from pullahead.oci.media_types import INDEXES
+from pullahead.oci.media_types import INDEXES, is_manifest
 
 PLATFORM_PATTERN = r"[a-z0-9]{1,32}(?:/[A-Za-z0-9._-]{1,32}){1,2}"
 
@@ -21,9 +21,9 @@ def is_platform(text: str) -> bool:
 
 
 class _Platform(msgspec.Struct):
-    os: str = ""
-    architecture: str = ""
-    variant: str = ""
+    os: str | None = None  # Go writes what it does not know as null
+    architecture: str | None = None
+    variant: str | None = None
 
     @property
     def name(self) -> str:
@@ -37,12 +37,12 @@ class _Child(msgspec.Struct, rename="camel"):
     platform: _Platform | None = None
 
     def matches(self, wanted: str) -> bool:
-        name = self.platform.name if self.platform is not None else ""
+        name = self.platform.name if self.platform is not None and is_manifest(self.media_type) else ""
         return name == wanted or name.startswith(f"{wanted}/")
 
 
 class _Index(msgspec.Struct):
-    manifests: list[msgspec.Raw]
+    manifests: list[msgspec.Raw] | None = None
 
 
 def select_platforms(root: RawManifest, platforms: Sequence[str], reference: str) -> RawManifest | Descriptor:
@@ -72,7 +72,7 @@ def select_platforms(root: RawManifest, platforms: Sequence[str], reference: str
 
 def _children(root: RawManifest) -> tuple[list[msgspec.Raw], list[_Child]]:
     try:
-        raw = msgspec.json.decode(root.content, type=_Index).manifests
+        raw = msgspec.json.decode(root.content, type=_Index).manifests or []
         return raw, [msgspec.json.decode(child, type=_Child) for child in raw]
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise InvalidManifestError(f"invalid index: {error}") from error

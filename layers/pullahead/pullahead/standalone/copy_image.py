@@ -11,7 +11,15 @@ from functools import partial
 from typing import NamedTuple, Protocol
 
 from pullahead.clock import Wait
-from pullahead.errors import ManifestRefusedError, NotFoundError, PullaheadError, RateLimitedError, RegistryError, Side
+from pullahead.errors import (
+    AccessDeniedError,
+    ManifestRefusedError,
+    NotFoundError,
+    PullaheadError,
+    RateLimitedError,
+    RegistryError,
+    Side,
+)
 from pullahead.oci import Descriptor, Digest, Manifest, RawManifest, Reference
 from pullahead.oci.manifest import find_urls
 from pullahead.oci.platforms import select_platforms
@@ -19,7 +27,7 @@ from pullahead.oci.registries import ManifestReader, Offered, StreamingTarget, T
 from pullahead.refresh.parallel_read import ParallelRead
 from pullahead.refresh.plan import blobs_of, foreign_layers_of, publishing_order, read_graph
 from pullahead.refresh.read_blob import BlobSource
-from pullahead.refresh.upload_blob import BlobTarget, BlobUpload
+from pullahead.refresh.upload_blob import BlobTarget, BlobUpload, refuses_form
 from pullahead.refresh.verified_stream import verified_stream
 from pullahead.standalone.foreign_layers import ForeignLayers
 
@@ -136,7 +144,7 @@ def _serves(destination: Target, target: Reference, digest: Digest) -> bool:
         return False
     try:
         published = destination.published_digests(target.repository.path, [target.tag])
-    except NotFoundError:
+    except (NotFoundError, AccessDeniedError):  # whoever may not read there may be allowed to write all the same
         return False
     return published.get(target.tag) == digest
 
@@ -172,6 +180,7 @@ class _BlobCopies:
         self._stopped = threading.Event()
         self._lock = threading.Lock()
         self._first_error: BaseException | None = None
+        self._refuses_parts = False
         self.counts = dict.fromkeys(Offered, 0)
         self.bytes_sent = 0
 
@@ -201,15 +210,23 @@ class _BlobCopies:
         self._progress.offered(blob, what)
 
     def _offer(self, blob: Descriptor) -> Offered:
-        for _ in range(_MAX_STREAMS):
+        """Send a blob in one stream; in parts where that breaks or is refused; in streams again where parts are."""
+        for number in range(_MAX_STREAMS):
             try:
                 return self._destination.stream_blob(self._repository, blob, lambda: self._open(blob), self._mount_from)
             except RegistryError as error:
-                if error.side is not Side.TARGET or not error.retryable:
+                if error.side is not Side.TARGET or not (error.retryable or refuses_form(error)):
                     raise
-                self._wait(1)
-                if blob.size > _STREAMED_ONCE_FROM_BYTES:
+                if not error.retryable:
                     break
+                self._wait(1)
+            if blob.size > _STREAMED_ONCE_FROM_BYTES and not self._refuses_parts:
+                try:
+                    return self._copy_by_parts(blob)
+                except RegistryError as error:
+                    if not refuses_form(error) or number + 1 == _MAX_STREAMS:
+                        raise
+                    self._refuses_parts = True
         if blob.size == 0:
             raise self._empty_blob_refused(blob)
         return self._copy_by_parts(blob)

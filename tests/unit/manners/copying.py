@@ -1,0 +1,107 @@
+"""A copy between two imperfect registries: by the engine, whose waits take no time, or by the command line."""
+
+from collections.abc import Callable, Sequence
+
+import pytest
+
+from pullahead.cli.main import main
+from pullahead.oci import Descriptor, Reference, Repository
+from pullahead.oci.registries import Offered
+from pullahead.registry.client import UpstreamRegistry
+from pullahead.registry.credentials import Credentials, anonymous
+from pullahead.registry.push import OciTarget
+from pullahead.registry.request import Timeouts
+from pullahead.rules.model import UpstreamSettings
+from pullahead.standalone.copy_image import CopyOptions, CopySummary, copy_image
+from tests.unit.cli.conftest import Ran
+from tests.unit.manners.registry import ImperfectRegistry
+from tests.unit.registry.harness import FakeTime
+
+TIMEOUTS = Timeouts(connect=2, read=5)
+
+
+class _NoProgress:
+    def planned(self, blobs: Sequence[Descriptor]) -> None:
+        pass
+
+    def offered(self, blob: Descriptor, what: Offered) -> None:
+        pass
+
+    def sent(self, blob: Descriptor, count_bytes: int) -> None:
+        pass
+
+
+def reader(credentials: Credentials = anonymous, time: FakeTime | None = None) -> UpstreamRegistry:
+    """Make a client for reading that may ask any registry of a test."""
+    time = time or FakeTime()
+    return UpstreamRegistry(
+        lambda host: UpstreamSettings(host, plain_http=True, private_addresses=True),
+        timeouts=TIMEOUTS,
+        clock=time,
+        wall_clock=time,
+        sleep=time.sleep,
+        jitter=lambda: 1.0,
+        credentials=credentials,
+        patience=1000.0,
+    )
+
+
+def writer(
+    registry: ImperfectRegistry,
+    credentials: Credentials = anonymous,
+    time: FakeTime | None = None,
+    *,
+    insecure: Sequence[str] = (),
+    asks_presence: bool = False,
+) -> OciTarget:
+    """Make a client for writing."""
+    time = time or FakeTime()
+    return OciTarget(
+        registry.host,
+        plain_http=True,
+        insecure=insecure,
+        credentials=credentials,
+        asks_presence=asks_presence,
+        timeouts=TIMEOUTS,
+        clock=time,
+        sleep=time.sleep,
+        jitter=lambda: 1.0,
+    )
+
+
+def reference(registry: ImperfectRegistry, tag: str = "1.0", repository: str = "team/app") -> Reference:
+    return Reference(Repository(registry.host, repository), tag)
+
+
+def copy(
+    source: ImperfectRegistry,
+    target: ImperfectRegistry,
+    *,
+    options: CopyOptions | None = None,
+    time: FakeTime | None = None,
+) -> CopySummary:
+    """Copy team/app:1.0 to mirror/app:1.0, one blob after the other."""
+    time = time or FakeTime()
+    return copy_image(
+        reference(source),
+        reference(target, repository="mirror/app"),
+        upstream=reader(time=time),
+        destination=writer(target, time=time),
+        wait_after_break=lambda _: None,
+        progress=_NoProgress(),
+        clock=time,
+        cpu_clock=time,
+        options=options or CopyOptions(threads=1),
+    )
+
+
+Command = Callable[..., Ran]
+
+
+def command_line(capsys: pytest.CaptureFixture[str], *arguments: str, insecure: Sequence[str] = ()) -> Ran:
+    """Run a command for which plain HTTP to some hosts is allowed."""
+    capsys.readouterr()
+    hosts = (option for host in insecure for option in ("--insecure", host))
+    code = main([*arguments, *hosts])
+    written = capsys.readouterr()
+    return Ran(code, written.out, written.err)
