@@ -1,10 +1,8 @@
-"""A copy between two imperfect registries: by the engine, whose waits take no time, or by the command line."""
+"""A copy between two imperfect registries by the engine of the command line, whose waits take no time."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
-import pytest
-
-from pullahead.cli.main import main
+from local.images import LocalImage, make_image
 from pullahead.oci import Descriptor, Reference, Repository
 from pullahead.oci.registries import Offered
 from pullahead.registry.client import UpstreamRegistry
@@ -13,10 +11,11 @@ from pullahead.registry.push import OciTarget
 from pullahead.registry.request import Timeouts
 from pullahead.rules.model import UpstreamSettings
 from pullahead.standalone.copy_image import CopyOptions, CopySummary, copy_image
-from tests.unit.cli.conftest import Ran
 from tests.unit.manners.registry import ImperfectRegistry
 from tests.unit.registry.harness import FakeTime
 
+IMAGE = make_image([3000, 500], seed=3)
+SOURCE, TARGET = "team/app", "mirror/app"
 TIMEOUTS = Timeouts(connect=2, read=5)
 
 
@@ -69,7 +68,7 @@ def writer(
     )
 
 
-def reference(registry: ImperfectRegistry, tag: str = "1.0", repository: str = "team/app") -> Reference:
+def reference(registry: ImperfectRegistry, tag: str = "1.0", repository: str = SOURCE) -> Reference:
     return Reference(Repository(registry.host, repository), tag)
 
 
@@ -84,7 +83,7 @@ def copy(
     time = time or FakeTime()
     return copy_image(
         reference(source),
-        reference(target, repository="mirror/app"),
+        reference(target, repository=TARGET),
         upstream=reader(time=time),
         destination=writer(target, time=time),
         wait_after_break=lambda _: None,
@@ -95,13 +94,12 @@ def copy(
     )
 
 
-Command = Callable[..., Ran]
+def assert_copied(target: ImperfectRegistry, image: LocalImage = IMAGE) -> None:
+    """The target serves an image with everything below it."""
+    assert target.manifests[TARGET, "1.0"][1] == image.root.content
+    assert [digest for digest in image.blobs if target.blobs.get(digest) != image.read_blob(digest)] == []
 
 
-def command_line(capsys: pytest.CaptureFixture[str], *arguments: str, insecure: Sequence[str] = ()) -> Ran:
-    """Run a command for which plain HTTP to some hosts is allowed."""
-    capsys.readouterr()
-    hosts = (option for host in insecure for option in ("--insecure", host))
-    code = main([*arguments, *hosts])
-    written = capsys.readouterr()
-    return Ran(code, written.out, written.err)
+def assert_not_published(target: ImperfectRegistry) -> None:
+    """No tag was written."""
+    assert target.manifests == {}

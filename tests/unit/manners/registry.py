@@ -4,6 +4,7 @@ It takes every manifest, also one whose blobs it lacks: so a test sees what was 
 """
 
 import http.server
+import itertools
 import json
 import re
 import socket
@@ -28,6 +29,12 @@ class Reply(NamedTuple):
     headers: Headers = MappingProxyType({})
     body: bytes = b""
     before: bytes = b""
+
+    @property
+    def is_cut(self) -> bool:
+        """Whether more is promised than is sent: then the connection ends with it."""
+        promised = self.headers.get("Content-Length", "")
+        return isinstance(promised, str) and promised.isdecimal() and int(promised) > len(self.body)
 
 
 HANG_UP = Reply(0)
@@ -87,6 +94,7 @@ class ImperfectRegistry:
         self.asked: list[Asked] = []
         self._departures: list[_Departure] = []
         self._uploads: dict[str, bytes] = {}
+        self._upload_names = itertools.count()
         self._lock = threading.Lock()
         self._server = _Server(self)
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.01,), daemon=True)
@@ -193,7 +201,7 @@ class ImperfectRegistry:
         if asked.method == "POST":
             if asked.query.get("mount") in self.blobs:
                 return Reply(201, {"Location": f"/v2/{repository}/blobs/{asked.query['mount']}"})
-            name = f"u{len(self._uploads)}"
+            name = f"u{next(self._upload_names)}"
             self._uploads[name] = b""
         if name not in self._uploads:
             return error_reply(404, "BLOB_UPLOAD_UNKNOWN")
@@ -258,6 +266,8 @@ class _Handler(http.server.BaseHTTPRequestHandler):
             for value in (values,) if isinstance(values, str) else values:
                 self.send_header(name, value)
         self.end_headers()
+        if reply.is_cut:
+            self.close_connection = True
         if self.command != "HEAD" and reply.status not in (204, 304):
             self.wfile.write(reply.body)
 

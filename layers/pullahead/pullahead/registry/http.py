@@ -141,6 +141,7 @@ class _Call:
     url: SplitResult
     route: _Route
     inquiry: Inquiry
+    is_led_here: bool  # by another host than the one that was asked first
     connect_seconds: float
     read_seconds: float
     answer_seconds: float | None
@@ -153,7 +154,7 @@ class _Call:
         """Connect to the address, or to the proxy for it. Raises AccessDeniedError, TransientError, RegistryError."""
         proxy = self.route.proxy
         if proxy is None:
-            return self._connect(self.url, self.guard, self.inquiry)
+            return self._connect(self.url, self.guard, self.inquiry_by_host)
         if self.guard is not None:
             self.guard.check_name(self.url, self.route.permission, self.inquiry)
         inquiry = self.inquiry._replace(by_way_of=self.proxy_name)
@@ -173,7 +174,7 @@ class _Call:
             if guard is None:
                 opened = open_anywhere(url, self.seconds_to_connect())
             else:
-                opened = guard.connect(url, self.route.permission, inquiry, self.seconds_to_connect)
+                opened = guard.connect(url, self.route.permission, self.inquiry, self.seconds_to_connect)
         except SOCKET_ERRORS as error:
             raise broken_connection(inquiry, error, connecting=True) from None
         sock = with_deadline(opened)
@@ -185,6 +186,12 @@ class _Call:
     def seconds_to_connect(self) -> float:
         """Tell how long connecting may go on."""
         return max(0.001, min(self.connect_seconds, self.until - time.monotonic()))
+
+    @property
+    def inquiry_by_host(self) -> Inquiry:
+        """The inquiry, which names the host if that is not the one of the reference."""
+        must_name = self.is_led_here and not self.inquiry.by_way_of
+        return self.inquiry._replace(by_way_of=self.url.netloc) if must_name else self.inquiry
 
     @property
     def proxy_name(self) -> str:
@@ -228,7 +235,9 @@ class _Guarded(_Base):
             super().connect()
         except SOCKET_ERRORS as error:  # of TLS: whatever else can fail has raised an error of ours
             self.tls_failure = error
-            inquiry = call.inquiry if proxy is None else call.inquiry._replace(by_way_of=f"through {call.proxy_name}")
+            inquiry = call.inquiry_by_host
+            if proxy is not None:
+                inquiry = inquiry._replace(by_way_of=f"through {call.proxy_name}")
             raise broken_connection(inquiry, error, connecting=True) from None
         # Of TLS within TLS the outer one is what bytes come from.
         self.timed = cast("DeadlineSocket", getattr(self.sock, "socket", self.sock))
@@ -604,6 +613,7 @@ class HttpClient:
                 origin_of(request.url), permission, self._proxy_for(url.scheme, url.hostname or "", port_of(url)), tls
             ),
             request.inquiry,
+            is_led_here=bool(request.sent_by),
             connect_seconds=min(self._timeouts.connect, seconds),
             read_seconds=min(self._timeouts.read, seconds),
             answer_seconds=answer_within,

@@ -18,6 +18,7 @@ from typing import NamedTuple, cast
 from urllib.parse import quote, urlencode, urlsplit
 
 from pullahead.errors import (
+    AccessDeniedError,
     DigestMismatchError,
     ManifestRefusedError,
     NotFoundError,
@@ -92,16 +93,14 @@ class Locations:
             self._latest.pop(upload_id, None)
 
 
-def location_of(inquiry: Inquiry, answer: Answer, base: str, insecure: Collection[str] = ()) -> str:
-    """Read where an upload goes on: at the registry itself, or anywhere by https. Raises RegistryUnavailableError."""
-    return checked_location(inquiry, single_value(answer.headers, "Location"), base, insecure)
-
-
-def checked_location(inquiry: Inquiry, location: str, base: str, insecure: Collection[str] = ()) -> str:
-    """Check an address that came from a registry or another process. Raises RegistryUnavailableError.
+def checked_location(
+    inquiry: Inquiry, location: str, base: str, insecure: Collection[str], is_plain: Callable[[str], bool]
+) -> str:
+    """Check an address, from a registry or another process, where an upload goes on: there, or anywhere by https.
 
     A registry behind a proxy often does not know whether it is asked by TLS: at its own host and port it is asked as
-    before.
+    before, and an insecure host as it can be asked. Raises RegistryUnavailableError, and AccessDeniedError for an
+    address where nothing may go.
     """
     url = parse_url(location, base=base) if location else None
     if url is None:
@@ -113,14 +112,16 @@ def checked_location(inquiry: Inquiry, location: str, base: str, insecure: Colle
     if url.netloc.lower() == registry.netloc.lower() and (url.port or registry.scheme == "https"):
         url = url._replace(scheme=registry.scheme)
     host = url.netloc.lower()
-    if origin_of(url.geturl()) != origin_of(base) and host not in insecure:
+    if origin_of(url.geturl()) != origin_of(base) and host in insecure:
+        url = url._replace(scheme="http" if is_plain(host) else "https")
+    elif origin_of(url.geturl()) != origin_of(base):
         advice = f"If that is meant, allow it with --insecure {host}."
         if url.scheme != "https":
             cause = f"the upload goes on at {host} without TLS, which is refused"
-            raise inquiry.error(RegistryUnavailableError, cause, advice=advice)
+            raise inquiry.error(AccessDeniedError, cause, advice=advice)
         if url.hostname != registry.hostname and _is_internal(url.hostname or ""):
             cause = f"the upload goes on at the internal address {host}, which is refused"
-            raise inquiry.error(RegistryUnavailableError, cause, advice=advice)
+            raise inquiry.error(AccessDeniedError, cause, advice=advice)
     return url._replace(fragment="").geturl()
 
 
@@ -267,16 +268,16 @@ class OciTarget:
         request = Request("HEAD", self._url(repository, "manifests", tag), _ACCEPT, inquiry)
         tries = MAX_TRIES
         try:
-            answer = self._answer(request, repository, (200, 404))
+            answer = self._answer(request, repository, (200, 404, *_DENIED))
         except RegistryError as error:
             if not may_mean_head(error):
                 raise
             tries = 1 if error.retryable else MAX_TRIES
         else:
-            if answer.status == 404:
-                return None
-            digest = header_digest(inquiry, answer.headers)
-            if digest is not None:
+            if answer.status in _DENIED and answer.headers.get("WWW-Authenticate"):
+                raise cast("RegistryError", failed_answer(inquiry, answer))
+            digest = header_digest(inquiry, answer.headers) if answer.status == 200 else None
+            if answer.status == 404 or digest is not None:
                 return digest
         answer = self._answer(request._replace(method="GET"), repository, (200, 404), tries=tries)
         return digest_of(answer.body) if answer.status == 200 else None
@@ -292,12 +293,16 @@ class OciTarget:
     def stream_blob(
         self, repository: str, blob: Descriptor, open_pieces: OpenPieces, mount_from: str | None = None
     ) -> Offered:
-        """POST, and if the answer is that the blob is not there, one PUT with its bytes."""
+        """POST, and if the answer is not that the blob is there, one PUT with its bytes."""
         if self._asks_presence and self._has_blob(repository, blob.digest):
             return Offered.PRESENT
         inquiry = self._inquiry("uploading the blob", repository, f"@{blob.digest}")
-        answer = self._offer(inquiry, repository, blob.digest, mount_from)
-        if answer.status == 201:
+        answer = self._mount(inquiry, repository, blob.digest, mount_from) if self._mounts else None
+        if answer is None:
+            mount_from = None
+            post = Request("POST", self._uploads(repository), {}, inquiry)
+            answer = self._answer(post, repository, (201, 202))
+        elif answer.status == 201:
             return Offered.PRESENT if mount_from in (None, repository) else Offered.MOUNTED
         url = closing(self._location_of(inquiry, answer, self._uploads(repository)), blob.digest)
         put = self._upload_request("PUT", url, _CONTENT, inquiry, repository, mount_from)
@@ -309,19 +314,11 @@ class OciTarget:
             put = moved(put, answer.headers)
         raise inquiry.error(RegistryUnavailableError, f"redirected more than {MAX_REDIRECTS} times")
 
-    def _offer(self, inquiry: Inquiry, repository: str, digest: Digest, mount_from: str | None) -> Answer:
-        """Begin an upload, unless the blob is there or can be mounted.
+    def _mount(self, inquiry: Inquiry, repository: str, digest: Digest, mount_from: str | None) -> Answer | None:
+        """Ask whether the blob is there or can be mounted, or begin its upload; None if the registry refuses that.
 
         A mount saves work, and is not needed: however it is refused, the same without it decides.
         """
-        answer = self._mount(inquiry, repository, digest, mount_from) if self._mounts else None
-        if answer is None:
-            # 201 would not mean that the blob is there: it was not named.
-            post = Request("POST", self._uploads(repository), {}, inquiry)
-            answer = self._answer(post, repository, (201, 202))._replace(status=202)
-        return answer
-
-    def _mount(self, inquiry: Inquiry, repository: str, digest: Digest, mount_from: str | None) -> Answer | None:
         query = urlencode({"mount": digest, "from": mount_from or repository}, safe=":/")
         request = Request("POST", f"{self._uploads(repository)}?{query}", {}, inquiry)
         is_own = mount_from in (None, repository)
@@ -428,7 +425,7 @@ class OciTarget:
         self, method: str, headers: Mapping[str, str], inquiry: Inquiry, repository: str, upload: Upload
     ) -> Request:
         base = self._uploads(repository)
-        url = checked_location(inquiry, self._locations.of(upload.id), base, self._insecure)
+        url = self._checked(inquiry, self._locations.of(upload.id), base)
         return self._upload_request(method, url, headers, inquiry, repository)
 
     def _upload_request(
@@ -450,7 +447,10 @@ class OciTarget:
             self._locations.move(upload.id, self._location_of(inquiry, answer, request.url))
 
     def _location_of(self, inquiry: Inquiry, answer: Answer, base: str) -> str:
-        return location_of(inquiry, answer, base, self._insecure)
+        return self._checked(inquiry, single_value(answer.headers, "Location"), base)
+
+    def _checked(self, inquiry: Inquiry, location: str, base: str) -> str:
+        return checked_location(inquiry, location, base, self._insecure, self._schemes.is_plain)
 
     def _resource(self, repository: str, mount_from: str | None) -> str:
         """Name what a token is for: a repository, and one to read from if a blob is mounted."""

@@ -142,8 +142,9 @@ def parse_url(text: str, base: str = "") -> SplitResult | None:
     """Parse an http or https URL, relative to `base` if given; None if it is invalid or has a user name.
 
     A host is taken only as DNS and RFC 3986 section 3.2.2 spell it: other spellings (non-ASCII digits, per cent signs,
-    IPv6 zones) are read differently by different clients.
+    IPv6 zones) are read differently by different clients. Spaces are encoded, as browsers and Go do.
     """
+    text = text.strip(" ").replace(" ", "%20")
     if len(text) > _MAX_URL_CHARACTERS or re.search(r"[\x00-\x20\x7f]", text):
         return None
     try:

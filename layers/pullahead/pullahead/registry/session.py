@@ -320,7 +320,8 @@ class Session:
         with response:
             body = self._read_error(response, request, deadline)
         failure = refuse(request.inquiry, Answer(response.status_code, response.headers, body))
-        if isinstance(failure, AccessDeniedError) and not self._may_authorize(request):
+        is_led_elsewhere = request.sent_by != "" and not self._may_authorize(request)
+        if isinstance(failure, AccessDeniedError) and is_led_elsewhere and not request.inquiry.by_way_of:
             cause = f"access denied by {urlsplit(request.url).netloc}, where the registry wants the upload"
             advice = "No credential is sent there: it is another host than the registry."
             raise request.inquiry.error(AccessDeniedError, cause, status=response.status_code, advice=advice) from None

@@ -144,8 +144,12 @@ def _serves(destination: Target, target: Reference, digest: Digest) -> bool:
         return False
     try:
         published = destination.published_digests(target.repository.path, [target.tag])
-    except (NotFoundError, AccessDeniedError):  # whoever may not read there may be allowed to write all the same
+    except NotFoundError:
         return False
+    except AccessDeniedError as error:
+        if error.status != 403 or error.by_way_of:
+            raise
+        return False  # whoever may not read there may be allowed to write all the same
     return published.get(target.tag) == digest
 
 

@@ -65,22 +65,24 @@ def test_location_of_any_legal_form_is_followed(registry: ScriptedRegistry, loca
 
 
 @pytest.mark.parametrize(
-    ("location", "cause"),
+    ("location", "kind", "cause"),
     [
-        ("http://elsewhere.example/1", "without TLS"),
-        ("http://localhost:1/1", "without TLS"),
-        ("https://127.0.0.2:1/1", "internal address"),
-        ("https://169.254.169.254/latest", "internal address"),
-        ("https://[fd00::1]/1", "internal address"),
-        ("https://localhost/1", "internal address"),
-        ("ftp://elsewhere.example/1", "invalid address"),
-        ("https://user:s3cr3t@elsewhere.example/1", "invalid address"),
+        ("http://elsewhere.example/1", AccessDeniedError, "without TLS"),
+        ("http://localhost:1/1", AccessDeniedError, "without TLS"),
+        ("https://127.0.0.2:1/1", AccessDeniedError, "internal address"),
+        ("https://169.254.169.254/latest", AccessDeniedError, "internal address"),
+        ("https://[fd00::1]/1", AccessDeniedError, "internal address"),
+        ("https://localhost/1", AccessDeniedError, "internal address"),
+        ("ftp://elsewhere.example/1", RegistryUnavailableError, "invalid address"),
+        ("https://user:s3cr3t@elsewhere.example/1", RegistryUnavailableError, "invalid address"),
     ],
 )
-def test_location_where_nothing_may_go_is_refused(registry: ScriptedRegistry, location: str, cause: str) -> None:
+def test_location_where_nothing_may_go_is_refused(
+    registry: ScriptedRegistry, location: str, kind: type[RegistryError], cause: str
+) -> None:
     registry.on("POST", UPLOADS, Reply(202, {"Location": location}))
     pieces = Pieces()
-    with pytest.raises(RegistryUnavailableError, match=cause) as caught:
+    with pytest.raises(kind, match=cause) as caught:
         offer(registry, pieces)
     assert SECRET not in str(caught.value)
     assert (pieces.opened, len(registry.asked)) == (0, 1)
