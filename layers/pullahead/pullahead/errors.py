@@ -38,7 +38,8 @@ class RegistryError(PullaheadError):
     where it helps what to do. It never holds a secret or a URL's query.
 
     `sent` says with which credential it was sent: its user and where it was found; "" if that is not known. `tries` is
-    set by whoever repeats an operation.
+    set by whoever repeats an operation. `code` is the registry's own error code, in capital letters; "" if it gave
+    none. `by_way_of` names what failed in place of the registry, such as its token service; "" for the registry.
     """
 
     def __init__(
@@ -51,9 +52,12 @@ class RegistryError(PullaheadError):
         status: int | None = None,
         advice: str = "",
         sent: str = "",
+        code: str = "",
+        by_way_of: str = "",
     ) -> None:
         self.cause, self.operation, self.side, self.reference = cause, operation, side, reference
         self.status, self.advice, self.sent = status, advice, sent
+        self.code, self.by_way_of = code, by_way_of
         self.tries = 1
         super().__init__(cause)
 
@@ -94,10 +98,20 @@ class RateLimitedError(RegistryError):
         status: int | None = None,
         advice: str = "",
         sent: str = "",
+        code: str = "",
+        by_way_of: str = "",
         retry_after_seconds: float | None = None,
     ) -> None:
         super().__init__(
-            cause, operation=operation, side=side, reference=reference, status=status, advice=advice, sent=sent
+            cause,
+            operation=operation,
+            side=side,
+            reference=reference,
+            status=status,
+            advice=advice,
+            sent=sent,
+            code=code,
+            by_way_of=by_way_of,
         )
         self.retry_after_seconds = retry_after_seconds
 

@@ -6,7 +6,7 @@ import json
 import pytest
 
 from pullahead.aws.upstream_credentials import UnknownFormatError, read_secret
-from pullahead.registry.credentials import Credential
+from pullahead.registry.credentials import Credential, SecretKind
 
 SECRET = "s3cr3t-value"
 HOST = "quay.io"
@@ -38,6 +38,11 @@ def test_known_format_is_read(text: str) -> None:
     assert read_secret(text, HOST) == Credential("org+robot", SECRET)
 
 
+def test_identity_token_is_read() -> None:
+    text = docker(**{HOST: {"identitytoken": SECRET}, "other.io": None})
+    assert read_secret(text, HOST) == Credential("", SECRET, SecretKind.IDENTITY_TOKEN)
+
+
 def test_dollar_sign_in_the_name_and_colon_in_the_secret_are_kept() -> None:
     assert read_secret("$oauthtoken:a:b", "nvcr.io") == Credential("$oauthtoken", "a:b")
 
@@ -66,7 +71,6 @@ def test_login_to_docker_hub_is_found_by_its_url() -> None:
         (docker(**{"ghcr.io": {"auth": auth(f"a:{SECRET}")}}), "no entry for quay.io"),
         (docker(**{HOST: {"auth": SECRET}}), "is invalid"),
         (docker(**{HOST: {"auth": auth(SECRET)}}), "is invalid"),
-        (docker(**{HOST: {"identitytoken": SECRET}}), "has no password"),
         (docker(**{HOST: {"username": SECRET}}), "has no password"),
     ],
 )

@@ -12,7 +12,7 @@ import pytest
 from pullahead.cli.docker_config import DockerConfig, config_path
 from pullahead.errors import ConfigError
 from pullahead.oci import Repository
-from pullahead.registry.credentials import Credential
+from pullahead.registry.credentials import Credential, SecretKind
 
 SECRET = "s3cr3t"
 HUB = Repository("docker.io", "library/alpine")
@@ -103,11 +103,19 @@ def test_broken_file_is_refused_without_its_content(write: Write, document: Any)
     assert SECRET not in str(refused.value)
 
 
-def test_identity_token_is_refused(write: Write) -> None:
-    config = write({"auths": {"ghcr.io": {**auth("me", ""), "identitytoken": SECRET}}})
-    with pytest.raises(ConfigError, match="identity token") as refused:
-        config.find(repository("ghcr.io"))
-    assert SECRET not in str(refused.value)
+@pytest.mark.parametrize(
+    ("member", "kind"),
+    [("identitytoken", SecretKind.IDENTITY_TOKEN), ("registrytoken", SecretKind.REGISTRY_TOKEN)],
+)
+def test_token_takes_precedence_over_a_password(write: Write, member: str, kind: SecretKind) -> None:
+    config = write({"auths": {"ghcr.io": {**auth("me"), member: SECRET}}})
+    assert config.find(repository("ghcr.io")) == Credential("me", SECRET, kind)
+
+
+def test_identity_token_of_a_helper_is_known_by_its_name(write: Write, tmp_path: Path) -> None:
+    helper(tmp_path, "token", f"""echo '{{"Username": "<token>", "Secret": "{SECRET}"}}'""")
+    found = write({"credsStore": "token"}).find(repository("ghcr.io"))
+    assert found == Credential("", SECRET, SecretKind.IDENTITY_TOKEN)
 
 
 def test_identity_token_of_azure_is_used(write: Write) -> None:
@@ -143,7 +151,6 @@ def test_helper_without_a_login_is_no_error(write: Write, tmp_path: Path, words:
     [
         (f"echo {SECRET}; exit 3", "exit code 3"),
         (f"echo {SECRET}", "invalid answer"),
-        (f"""echo '{{"Username": "<token>", "Secret": "{SECRET}"}}'""", "identity token"),
     ],
 )
 def test_failing_helper_is_an_error(write: Write, tmp_path: Path, script: str, words: str) -> None:

@@ -41,12 +41,13 @@ def shown(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> str:
 def test_every_option_of_copy_is_parsed() -> None:
     platforms = ["--platform", "linux/amd64", "--platform", "linux/arm/v7"]
     hosts = ["--insecure", "LOCALHOST:5000", "--insecure", "127.0.0.1:1"]
-    rest = ["--ca", __file__, "--json", "--quiet"]
+    rest = ["--ca", __file__, "--token-host", "auth.example", "--json", "--quiet"]
     parsed = parse_arguments(["copy", "alpine:3.20", "localhost:5000/a:1", *platforms, *hosts, *rest])
     assert parsed.source == Reference(Repository("docker.io", "library/alpine"), "3.20")
     assert parsed.target == Reference(Repository("localhost:5000", "a"), "1")
     assert parsed.platform == ["linux/amd64", "linux/arm/v7"]
-    assert RegistryOptions.of(parsed) == (frozenset({"localhost:5000", "127.0.0.1:1"}), Path(__file__))
+    insecure, token_hosts = frozenset({"localhost:5000", "127.0.0.1:1"}), frozenset({"auth.example"})
+    assert RegistryOptions.of(parsed) == (insecure, Path(__file__), token_hosts)
     assert (parsed.json, parsed.quiet) == (True, True)
 
 
@@ -67,7 +68,7 @@ def test_platforms_are_read_as_docker_reads_them(written: list[str], platforms: 
 
 def test_options_of_copy_are_off_by_default() -> None:
     parsed = parse_arguments(["copy", "a", "b"])
-    assert RegistryOptions.of(parsed) == (frozenset(), None)
+    assert RegistryOptions.of(parsed) == (frozenset(), None, frozenset())
     assert (parsed.platform, parsed.foreign_layers, parsed.json, parsed.quiet) == ([], False, False, False)
 
 

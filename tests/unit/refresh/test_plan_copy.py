@@ -130,11 +130,12 @@ def test_present_blob_is_not_planned() -> None:
     assert result.bytes_present == sum(map(len, blobs.values()))
 
 
-def test_foreign_layers_are_not_planned() -> None:
-    foreign = {"mediaType": min(media_types.FOREIGN_LAYERS), "digest": "sha256:" + "a" * 64, "size": 10}
+@pytest.mark.parametrize(("urls", "units"), [(["https://example.com/layer"], 0), ([], 1), (None, 1)])
+def test_foreign_layers_are_not_planned_if_they_have_a_url(urls: list[str] | None, units: int) -> None:
+    foreign = {"mediaType": min(media_types.FOREIGN_LAYERS), "digest": "sha256:" + "a" * 64, "size": 10, "urls": urls}
     manifest = raw({"schemaVersion": 2, "layers": [foreign]}, media_types.OCI_MANIFEST)
     planning = Planning(LocalImage(manifest, {manifest.descriptor.digest: manifest}, {}))
-    assert planning.run().units == ()
+    assert len(planning.run().units) == units
 
 
 def test_repository_is_created_before_its_blobs_are_looked_up() -> None:

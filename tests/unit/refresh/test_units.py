@@ -62,14 +62,14 @@ def test_blob_shared_by_manifests_is_copied_once() -> None:
 
 
 def test_foreign_layer_is_left_out_of_the_plan() -> None:
-    foreign = blob("windows", 10, min(media_types.FOREIGN_LAYERS))
-    assert blobs_of({digest("a"): Manifest((), (foreign, blob("own", 5)))}) == (blob("own", 5),)
+    foreign, own = blob("windows", 10, min(media_types.FOREIGN_LAYERS)), blob("own", 5)
+    assert blobs_of({digest("a"): Manifest((), (foreign, own), frozenset({foreign.digest}))}) == (own,)
 
 
 def test_layer_that_one_manifest_calls_foreign_is_copied_where_another_does_not() -> None:
     foreign, plain = blob("same", 10, min(media_types.FOREIGN_LAYERS)), blob("same", 10)
-    graph = {digest("a"): Manifest((), (plain,)), digest("b"): Manifest((), (foreign,))}
-    assert blobs_of(graph) == (plain,)
+    left = Manifest((), (foreign,), frozenset({foreign.digest}))
+    assert blobs_of({digest("a"): Manifest((), (plain,)), digest("b"): left}) == (plain,)
 
 
 def test_plan_has_only_missing_blobs_and_counts_both() -> None:

@@ -16,7 +16,7 @@ from pullahead.registry.credentials import Credential
 from tests.unit.registry.harness import SECRET, upstream_of
 
 PATH = "team/app"
-ROBOT = Credential("robot", SECRET, "the secret pullahead/ghcr")
+ROBOT = Credential("robot", SECRET, source="the secret pullahead/ghcr")
 SENT_AS_ROBOT = "sent as user robot of the secret pullahead/ghcr"
 ANONYMOUSLY = "sent without a credential"
 
@@ -96,7 +96,7 @@ def test_not_found_says_whether_a_credential_was_sent(registry: FakeRegistry) ->
 def test_user_name_that_looks_like_a_token_is_not_shown(registry: FakeRegistry, name: str) -> None:
     registry.token_auth = True
     registry.fail("GET", "/token", 401, times=9)
-    error = error_of(registry, upstream_of(credentials=lambda _: Credential(name, SECRET, "the secret x")))
+    error = error_of(registry, upstream_of(credentials=lambda _: Credential(name, SECRET, source="the secret x")))
     assert name not in str(error)
     assert "a user whose name looks like a token of the secret x" in str(error)
 

@@ -142,7 +142,7 @@ def test_five_redirects_are_followed(registry: FakeRegistry, upstream: UpstreamR
         "http://[::1/x",
         "http://elsewhere.example:port/x",
         f"http://user:{SECRET}@elsewhere.example/x",
-        "http://elsewhere.example/a b",
+        "http://else where.example/x",
         "http://elsewhere.example/" + "x" * 20_000,
     ],
 )

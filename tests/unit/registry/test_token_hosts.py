@@ -51,8 +51,12 @@ def test_listed_token_service_gets_the_credential(internet: Internet) -> None:
 @pytest.mark.parametrize("token_hosts", [(), ("elsewhere.example",), (f"{AUTH}:8443",), ("auth.example",)])
 def test_unlisted_token_service_gets_no_credential(internet: Internet, token_hosts: tuple[str, ...]) -> None:
     upstream = upstream_of(internet, *token_hosts, credential=Credential("user", SECRET))
-    with pytest.raises(AccessDeniedError, match=f"`token_hosts` of {REGISTRY}") as caught:
+    with pytest.raises(AccessDeniedError) as caught:
         upstream.head_manifest(REFERENCE)
+    assert caught.value.advice == (
+        f"If {AUTH} may have it, allow it: `token_hosts: [{AUTH}]` for {REGISTRY} under `upstreams` in the rules, "
+        f"or --token-host {AUTH} for a command."
+    )
     assert SECRET not in str(caught.value)
     assert [each.host for each in internet.asked] == [REGISTRY]
 

@@ -82,17 +82,19 @@ def test_stream_that_breaks_does_not_move_to_the_next_location() -> None:
     assert layers.upstream.urls_asked == [FIRST, SECOND]
 
 
-def manifest(text: str) -> RawManifest:
-    return RawManifest(describe(text.encode(), media_types.DOCKER_MANIFEST), text.encode())
+def manifest(**urls: object) -> RawManifest:
+    """Make a manifest of layers by their digests."""
+    layers = [{"mediaType": "m", "digest": digest, "size": 1, "urls": of_layer} for digest, of_layer in urls.items()]
+    content = json.dumps({"layers": layers}).encode()
+    return RawManifest(describe(content, media_types.DOCKER_MANIFEST), content)
 
 
 def test_urls_are_found_by_layer_and_their_number_is_bounded() -> None:
-    many = json.dumps([f"u{number}" for number in range(99)])
-    first = manifest(f'{{"layers": [{{"digest": "a", "urls": {many}}}, {{"digest": "b", "urls": []}}]}}')
-    second = manifest('{"layers": [{"digest": "a", "urls": ["no"]}, {"digest": "c", "urls": ["yes"]}]}')
-    assert find_urls([first, second]) == {"a": tuple(f"u{number}" for number in range(MAX_URLS)), "c": ("yes",)}
+    many = [f"https://u{number}" for number in range(99)]
+    first, second = manifest(a=many, b=[]), manifest(a=["https://no"], c=["https://yes"])
+    assert find_urls([first, second]) == {"a": tuple(many[:MAX_URLS]), "c": ("https://yes",)}
 
 
-@pytest.mark.parametrize("text", ['{"layers": [{"digest": "a", "urls": "u"}]}', '{"layers": [{"digest": "a"}]}', "{}"])
-def test_malformed_urls_are_ignored(text: str) -> None:
-    assert find_urls([manifest(text), make_image([10]).root]) == {}
+@pytest.mark.parametrize("urls", ["https://u", ["ftp://u", "", "u", 3, None], None, {}, 3])
+def test_malformed_urls_are_ignored(urls: object) -> None:
+    assert find_urls([manifest(a=urls), make_image([10]).root]) == {}

@@ -21,7 +21,7 @@ from pullahead.aws.errors import error_code
 from pullahead.caching import Expiring, TtlCache
 from pullahead.errors import AccessDeniedError, RegistryUnavailableError, Side
 from pullahead.oci import Repository
-from pullahead.registry.credentials import Credential, Login, find_login, from_basic
+from pullahead.registry.credentials import Credential, from_basic, read_logins
 from pullahead.registry.hosts import ecr_region
 from pullahead.rules.model import CredentialSource, UpstreamSettings
 
@@ -101,7 +101,7 @@ class _Account(msgspec.Struct, rename="camel"):
     username: str | None = None
     access_token: str | None = None
     password: str | None = None
-    auths: dict[str, Login] | None = None
+    auths: msgspec.Raw = msgspec.Raw()
 
 
 def read_secret(text: str, host: str) -> Credential:
@@ -119,7 +119,7 @@ def _from_json(text: str, host: str) -> Credential:
         account = msgspec.json.decode(text, type=_Account)
     except (msgspec.DecodeError, RecursionError):  # their messages may quote the secret
         raise UnknownFormatError("its JSON has an unknown format") from None
-    if account.auths is not None:
+    if bytes(account.auths) not in (b"", b"null"):
         return _from_docker(account.auths, host)
     secret = account.access_token or account.password
     if not account.username or not secret:
@@ -128,15 +128,14 @@ def _from_json(text: str, host: str) -> Credential:
     return Credential(account.username, secret)
 
 
-def _from_docker(auths: dict[str, Login], host: str) -> Credential:
-    login = find_login(auths, Repository(host, ""))
-    if login is None:
-        raise UnknownFormatError(f"its `auths` have no entry for {host}")
+def _from_docker(auths: msgspec.Raw, host: str) -> Credential:
     try:
-        credential = login.credential()
+        credential = read_logins(auths, Repository(host, ""))
     except ValueError as error:
         raise UnknownFormatError(f"its entry for {host} is invalid: {error}") from None
-    if credential is None or not credential.secret:
+    if credential is None:
+        raise UnknownFormatError(f"its `auths` have no entry for {host}")
+    if not credential.secret:
         raise UnknownFormatError(f"its entry for {host} has no password")
     return credential
 

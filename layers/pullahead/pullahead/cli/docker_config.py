@@ -1,22 +1,25 @@
 """Logins of docker, podman and skopeo: their files, DOCKER_AUTH_CONFIG, and credential helpers.
 
-Decides which login fits a repository.
+Decides which login fits a repository: of each file the one that docker or podman would use, and of several files the
+first that has one. What these files hold for other hosts is not looked at, so nothing there can go wrong.
 
 Sources: Docker CLI reference, "docker login", "Credential stores" and "Credential helper protocol"; GitLab
 documentation, DOCKER_AUTH_CONFIG; containers-auth.json(5).
 """
 
+import os
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from pullahead.errors import ConfigError
 from pullahead.oci import Repository
 from pullahead.oci.reference import DOCKER_HUB
-from pullahead.registry.credentials import HUB_KEY, Credential, Login, find_login
+from pullahead.registry import go_json
+from pullahead.registry.credentials import HUB_KEY, Credential, SecretKind, find_logins, read_logins
 
 if TYPE_CHECKING:
     import subprocess
@@ -26,17 +29,16 @@ _MAX_CONFIG_BYTES = 4 * 1024 * 1024
 _HELPER_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 _NONE_STORED = "credentials not found"
 _TOKEN_USER = "<token>"  # noqa: S105 - what a helper returns as the name if the secret is an identity token
-_ACR_USER = "00000000-0000-0000-0000-000000000000"  # Azure accepts an identity token as the password of this user
 _TEXT_VARIABLE = "DOCKER_AUTH_CONFIG"
 
 
-class _Config(msgspec.Struct, rename="camel"):
-    auths: dict[str, msgspec.Raw] | None = None  # of which only the entry that fits is read
-    cred_helpers: dict[str, str] | None = None
-    creds_store: str | None = None
+class _Config(msgspec.Struct):
+    auths: msgspec.Raw = msgspec.Raw(b"{}")  # of which only the entries that fit are read
+    credhelpers: dict[str, Any] = {}
+    credsstore: str = ""
 
 
-class _HelperAnswer(msgspec.Struct, rename="lower"):
+class _HelperAnswer(msgspec.Struct):
     username: str = ""
     secret: str = ""
 
@@ -50,9 +52,11 @@ class DockerConfig:
         environment: Mapping[str, str],
         *,
         text: str | None = None,
+        is_old: bool = False,
         helper_seconds: float = _HELPER_SECONDS,
     ) -> None:
-        self._path, self._text = path, text
+        """Read `text` in place of the file if given; `is_old` for one that holds logins alone, as .dockercfg does."""
+        self._path, self._text, self._is_old = path, text, is_old
         self._environment, self._helper_seconds = environment, helper_seconds
         self._config: _Config | None = None
 
@@ -63,22 +67,19 @@ class DockerConfig:
 
     def find(self, repository: Repository) -> Credential | None:
         """Find the credential for a repository. Raises ConfigError if a file or helper cannot be read."""
-        host = repository.registry
         config = self._config = self._config or self._load()
-        helper = find_login(config.cred_helpers or {}, repository) or config.creds_store
-        stored = self._ask_helper(helper, host) if helper else None
+        # A helper that is named "" keeps the common one away from a host.
+        helper = next((each for each in find_logins(config.credhelpers, repository) if isinstance(each, str)), None)
+        program = config.credsstore if helper is None else helper
+        stored = self._ask_helper(program, repository.registry)
         if stored is not None:
-            is_identity = stored.username == _TOKEN_USER
-            checked = self._checked(host, stored.username, stored.secret, is_identity=is_identity)
-            return checked.found_in(f"docker-credential-{helper}")
-        entries = {key: entry for key, entry in (config.auths or {}).items() if bytes(entry) != b"null"}
-        entry = find_login(entries, repository)
-        found = None if entry is None else self._read(host, entry)
+            return stored.found_in(f"docker-credential-{program}")
+        found = self._read(config.auths, repository)
         return None if found is None else found.found_in(str(self._path))
 
     def _load(self) -> _Config:
         try:
-            content = Path(self._path).read_bytes() if self._text is None else self._text.encode()
+            content = Path(self._path).read_bytes() if self._text is None else os.fsencode(self._text)
         except (FileNotFoundError, NotADirectoryError):
             return _Config()
         except OSError as error:
@@ -88,39 +89,36 @@ class DockerConfig:
         try:
             if len(content) > _MAX_CONFIG_BYTES:
                 raise ConfigError(f"{self._path} has more than {_MAX_CONFIG_BYTES} bytes")
-            return msgspec.json.decode(content, type=_Config)
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+            return _Config(auths=msgspec.Raw(content)) if self._is_old else go_json.decode(content, _Config)
+        except go_json.INVALID:
             # The error's text may quote a secret.
             raise ConfigError(f"{self._path} is not a valid docker configuration") from None
 
-    def _read(self, host: str, entry: msgspec.Raw) -> Credential | None:
+    def _read(self, auths: msgspec.Raw, repository: Repository) -> Credential | None:
         try:
-            login = msgspec.json.decode(entry, type=Login)
-            credential = login.credential()
-        except (msgspec.DecodeError, ValueError) as error:
-            cause = "it is not what docker writes" if isinstance(error, msgspec.DecodeError) else str(error)
+            return read_logins(auths, repository)
+        except ValueError as error:
+            host = repository.registry
             raise ConfigError(
-                f"{self._path}: the login to {host} is invalid: {cause}; run `docker login {host}` again"
+                f"{self._path}: the login to {host} is invalid: {error}; run `docker login {host}` again"
             ) from None
-        if login.identitytoken:
-            username = credential.username if credential is not None else ""
-            return self._checked(host, username, login.identitytoken, is_identity=True)
-        return credential
 
-    def _checked(self, host: str, username: str, secret: str, *, is_identity: bool) -> Credential:
-        if is_identity and username != _ACR_USER:
-            raise ConfigError(
-                f"the login to {host} is an identity token, which is not supported; log in with a name and a password"
-            )
-        return Credential(username, secret)
-
-    def _ask_helper(self, name: str, host: str) -> _HelperAnswer | None:
-        import subprocess  # noqa: PLC0415 - only credential helpers need it
-
+    def _ask_helper(self, name: str, host: str) -> Credential | None:
+        if not name:
+            return None
         if _HELPER_NAME.fullmatch(name) is None:
             raise ConfigError(f"{self._path} names an invalid credential helper: {name[:80]!r}")
         program = f"docker-credential-{name}"
-        asked = HUB_KEY if host == DOCKER_HUB else host
+        # Docker keeps its login to Docker Hub under an address, podman under the name.
+        for asked in (HUB_KEY, host) if host == DOCKER_HUB else (host,):
+            stored = self._ask(program, host, asked)
+            if stored is not None:
+                return stored
+        return None
+
+    def _ask(self, program: str, host: str, asked: str) -> Credential | None:
+        import subprocess  # noqa: PLC0415 - only credential helpers need it
+
         try:
             answer = subprocess.run(
                 [program, "get"],
@@ -157,11 +155,13 @@ class DockerLogins:
 
 
 def docker_logins(environment: Mapping[str, str], home: Path) -> DockerLogins:
-    """Take what the environment says first, then docker's file, then those of podman and skopeo."""
-    text = environment.get(_TEXT_VARIABLE)
+    """Take what the environment names first, then docker's file, then the usual ones of podman and skopeo."""
+    text, named = environment.get(_TEXT_VARIABLE), environment.get("REGISTRY_AUTH_FILE")
     configurations = [] if text is None else [DockerConfig(_TEXT_VARIABLE, environment, text=text)]
-    paths = (config_path(environment, home), *auth_paths(environment, home))
-    return DockerLogins([*configurations, *(DockerConfig(path, environment) for path in paths)])
+    usual = () if named else auth_paths(environment, home)
+    paths = (*([Path(named)] if named else []), config_path(environment, home), *usual)
+    configurations += [DockerConfig(path, environment) for path in paths]
+    return DockerLogins([*configurations, DockerConfig(home / ".dockercfg", environment, is_old=True)])
 
 
 def config_path(environment: Mapping[str, str], home: Path) -> Path:
@@ -171,16 +171,13 @@ def config_path(environment: Mapping[str, str], home: Path) -> Path:
 
 
 def auth_paths(environment: Mapping[str, str], home: Path) -> Sequence[Path]:
-    """Name the files where podman and skopeo keep their logins: the one that is set, else the usual ones."""
-    named = environment.get("REGISTRY_AUTH_FILE")
-    if named:
-        return (Path(named),)
+    """Name the files where podman and skopeo keep their logins unless told otherwise: until logout, and lasting."""
     runtime, config = environment.get("XDG_RUNTIME_DIR"), environment.get("XDG_CONFIG_HOME")
-    folders = [Path(runtime)] if runtime else []
-    return tuple(folder / "containers" / "auth.json" for folder in (*folders, Path(config or home / ".config")))
+    until_logout = Path(runtime) / "containers" if runtime else Path(f"/run/containers/{os.getuid()}")
+    return until_logout / "auth.json", Path(config or home / ".config") / "containers" / "auth.json"
 
 
-def _read_answer(program: str, host: str, answer: "subprocess.CompletedProcess[bytes]") -> _HelperAnswer | None:
+def _read_answer(program: str, host: str, answer: "subprocess.CompletedProcess[bytes]") -> Credential | None:
     if answer.returncode != 0:
         # By the protocol this goes to stdout; some helpers write it to stderr.
         if _NONE_STORED in (answer.stdout + answer.stderr).decode(errors="replace").lower():
@@ -189,9 +186,9 @@ def _read_answer(program: str, host: str, answer: "subprocess.CompletedProcess[b
             f"{program} failed for {host} with exit code {answer.returncode}; run `{program} get` to see why"
         )
     try:
-        # Programs in Go, which read all helpers, ignore the case of names.
-        fields = msgspec.json.decode(answer.stdout, type=dict[str, object])
-        stored = msgspec.convert({name.lower(): value for name, value in fields.items()}, _HelperAnswer)
-    except (msgspec.DecodeError, UnicodeDecodeError):
+        stored = go_json.decode(answer.stdout, _HelperAnswer)
+    except go_json.INVALID:
         raise ConfigError(f"{program} gave an invalid answer for {host}") from None
-    return stored if stored.username or stored.secret else None
+    if stored.username == _TOKEN_USER:
+        return Credential("", stored.secret, SecretKind.IDENTITY_TOKEN)
+    return Credential(stored.username, stored.secret) if stored.username or stored.secret else None

@@ -143,7 +143,7 @@ class _Child(msgspec.Struct):
 
 class _Document(msgspec.Struct, rename="camel"):
     artifact_type: str | None = None
-    manifests: list[_Child] = []
+    manifests: list[_Child] | None = None
 
 
 def read_tree(reference: Reference, root: RawManifest, registry: ReadsManifests) -> Tree:
@@ -271,7 +271,7 @@ def _node(reference: Reference, raw: RawManifest) -> Node:
         document = msgspec.json.decode(raw.content, type=_Document)
     except (InvalidManifestError, msgspec.DecodeError) as error:
         raise _failed(UnsupportedMediaTypeError, str(error), reference.at(raw.descriptor.digest)) from error
-    platforms = {Digest(child.digest): _platform_text(child.platform) for child in document.manifests}
+    platforms = {Digest(child.digest): _platform_text(child.platform) for child in document.manifests or ()}
     return Node(raw.descriptor, manifest, document.artifact_type or "", platforms, Referrers())
 
 

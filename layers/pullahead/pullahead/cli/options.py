@@ -56,15 +56,20 @@ class _HelpFormatter(argparse.HelpFormatter):
 
 
 class RegistryOptions(NamedTuple):
-    """How registries are reached: hosts without verified HTTPS and public addresses, and a file of certificates."""
+    """How registries are reached.
+
+    Hosts without verified HTTPS and public addresses, a file of certificates, and hosts of token services that may get
+    the credentials of registries which name them.
+    """
 
     insecure: frozenset[str] = frozenset()
     ca: Path | None = None
+    token_hosts: frozenset[str] = frozenset()
 
     @classmethod
     def of(cls, arguments: argparse.Namespace) -> "RegistryOptions":
         """Read the options of a command line."""
-        return cls(frozenset(arguments.insecure), arguments.ca)
+        return cls(frozenset(arguments.insecure), arguments.ca, frozenset(arguments.token_host))
 
 
 def describe(parser: argparse.ArgumentParser, description: str, *examples: str, stale: str = "") -> None:
@@ -106,6 +111,15 @@ def add_registry_options(parser: argparse.ArgumentParser) -> None:
         metavar="FILE",
         type=parsed_by(parse_file),
         help="Trust the CA certificates in this PEM file (default: $SSL_CERT_FILE, else the system's)",
+    )
+    parser.add_argument(
+        "--token-host",
+        metavar="HOST",
+        action="append",
+        default=[],
+        type=parsed_by(parse_host),
+        help="Let a registry of another domain have its credentials sent to this host, as its token service "
+        "(repeatable)",
     )
 
 

@@ -36,7 +36,7 @@ class Registries:
     """Makes both sides of a command without rules, which share their credentials."""
 
     def __init__(self, options: RegistryOptions) -> None:
-        self._insecure = options.insecure
+        self._insecure, self._token_hosts = options.insecure, tuple(options.token_hosts)
         self._ca = ca_file(options.ca, os.environ)
         if self._ca is not None:
             check_certificates(self._ca)
@@ -100,7 +100,11 @@ class Registries:
         is_insecure = host in self._insecure
         # No reserve: whoever runs a command wants what is left of a rate limit, rather than leave a part to others.
         return UpstreamSettings(
-            host, plain_http=is_insecure, private_addresses=is_insecure, rate_limit=RateLimit(reserve=0.0)
+            host,
+            plain_http=is_insecure,
+            private_addresses=is_insecure,
+            rate_limit=RateLimit(reserve=0.0),
+            token_hosts=self._token_hosts,
         )
 
 
@@ -132,6 +136,7 @@ class RulesRegistries(Registries):
 
     def _settings(self, host: str) -> UpstreamSettings:
         settings = self._rules.settings_of(host) or UpstreamSettings(host)
+        settings = settings._replace(token_hosts=(*settings.token_hosts, *self._token_hosts))
         if host in self._insecure:
             return settings._replace(plain_http=True, private_addresses=True)
         return settings

@@ -5,13 +5,21 @@ schema 2.
 """
 
 from collections.abc import Iterable, Mapping
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import msgspec
 
 from pullahead.errors import PullaheadError
 from pullahead.oci.digest import Digest, InvalidDigestError, digest_of, parse_digest
-from pullahead.oci.media_types import DOCKER_SCHEMA1_SIGNED, INDEXES, OCI_INDEX, OCI_MANIFEST, SCHEMA1
+from pullahead.oci.media_types import (
+    DOCKER_SCHEMA1_SIGNED,
+    FOREIGN_LAYERS,
+    INDEXES,
+    OCI_INDEX,
+    OCI_MANIFEST,
+    SCHEMA1,
+    is_manifest,
+)
 
 MAX_MANIFEST_BYTES = 4 * 1024 * 1024
 """Amazon ECR API reference, PutImage, imageManifest: 1 to 4,194,304 characters."""
@@ -37,36 +45,67 @@ class RawManifest(NamedTuple):
 
 
 class Manifest(NamedTuple):
-    """What a manifest names: the children of an index, or the blobs of a manifest, in order, each once."""
+    """What a manifest or an index names, in order, each once: other manifests, and blobs.
+
+    `foreign` are those of the blobs that are left where their URLs lead.
+    """
 
     children: tuple[Descriptor, ...]
     blobs: tuple[Descriptor, ...]
+    foreign: frozenset[Digest] = frozenset()
+
+
+class _Layer(Descriptor, frozen=True, rename="camel"):
+    urls: Any = None
+
+    @property
+    def descriptor(self) -> Descriptor:
+        return Descriptor(self.media_type, self.digest, self.size)
+
+    @property
+    def is_foreign(self) -> bool:
+        return self.media_type in FOREIGN_LAYERS and bool(_web_addresses(self.urls))
 
 
 class _Wire(msgspec.Struct, rename="camel"):
-    schema_version: int = 0
+    """What a document has of both kinds. Go writes an empty list, and what it does not know, as null."""
+
+    schema_version: int | None = None
     media_type: str | None = None
     config: Descriptor | None = None
-    layers: tuple[Descriptor, ...] = ()
-    manifests: tuple[Descriptor, ...] = ()
+    layers: tuple[_Layer, ...] | None = None
+    manifests: tuple[Descriptor, ...] | None = None
 
 
 def parse_manifest(content: bytes, media_type: str) -> Manifest:
-    """Parse a manifest or an index. Raises InvalidManifestError."""
+    """Parse a manifest or an index. Raises InvalidManifestError.
+
+    What an index names is a manifest by its media type, or else a blob, as in BuildKit's caches. A layer of a type that
+    may not be distributed is foreign only if it has a URL: else there is no other place where clients could find it.
+    """
     if media_type in SCHEMA1:
         raise InvalidManifestError(
             "ECR does not support Docker schema 1 manifests; rebuild the image with a current tool"
         )
     wire = _decode(content)
-    if wire.manifests and (wire.layers or wire.config is not None):
+    layers, entries = wire.layers or (), wire.manifests or ()
+    if wire.config is not None or layers:
         # Clients would disagree on what it is (CVE-2021-41190).
-        raise InvalidManifestError("it is both an index and a manifest")
-    children = wire.manifests if media_type in INDEXES else ()
+        if entries:
+            raise InvalidManifestError("it is both an index and a manifest")
+        if media_type in INDEXES:
+            raise InvalidManifestError("it is an index by its media type, and a manifest by its content")
+    if entries and media_type not in INDEXES:
+        raise InvalidManifestError("it is a manifest by its media type, and an index by its content")
     config = (wire.config,) if wire.config is not None else ()
-    blobs = () if media_type in INDEXES else (*config, *wire.layers)
-    for descriptor in (*children, *blobs):
+    blobs = (*config, *(layer.descriptor for layer in layers))
+    for descriptor in (*entries, *blobs):
         _check(descriptor)
-    return Manifest(_once(children), _once(blobs))
+    children = tuple(entry for entry in entries if is_manifest(entry.media_type))
+    blobs = (*blobs, *(entry for entry in entries if not is_manifest(entry.media_type)))
+    own = {layer.digest for layer in layers if not layer.is_foreign}
+    foreign = frozenset(layer.digest for layer in layers if layer.is_foreign and layer.digest not in own)
+    return Manifest(_once(children), _once(blobs), foreign)
 
 
 def sniff_media_type(content: bytes) -> str:
@@ -76,7 +115,7 @@ def sniff_media_type(content: bytes) -> str:
         return wire.media_type
     if wire.schema_version == 1:
         return DOCKER_SCHEMA1_SIGNED
-    return OCI_INDEX if wire.manifests and wire.config is None else OCI_MANIFEST
+    return OCI_INDEX if wire.manifests is not None and wire.config is None and not wire.layers else OCI_MANIFEST
 
 
 def describe(content: bytes, media_type: str, algorithm: str = "sha256") -> Descriptor:
@@ -110,30 +149,27 @@ MAX_URLS = 5
 """Of a layer; real lists have one or two."""
 
 
-class _Layer(msgspec.Struct):
-    digest: str
-    urls: list[str] | None = None
-
-
-class _ForeignWire(msgspec.Struct):
-    layers: list[_Layer] = []
-
-
 def find_urls(manifests: Iterable[RawManifest]) -> Mapping[Digest, tuple[str, ...]]:
     """Map digests of layers to the URLs that the first manifest with any names for them. Nothing there is trusted.
 
-    A manifest with invalid URLs names none.
+    What is no http or https URL is left out.
     """
     found: dict[Digest, tuple[str, ...]] = {}
     for manifest in manifests:
         for layer in _layers(manifest.content):
-            if layer.urls:
-                found.setdefault(Digest(layer.digest), tuple(layer.urls[:MAX_URLS]))
+            if urls := _web_addresses(layer.urls):
+                found.setdefault(layer.digest, urls[:MAX_URLS])
     return found
 
 
-def _layers(content: bytes) -> list[_Layer]:
+def _layers(content: bytes) -> tuple[_Layer, ...]:
     try:
-        return msgspec.json.decode(content, type=_ForeignWire).layers
-    except msgspec.DecodeError:
-        return []
+        return _decode(content).layers or ()
+    except InvalidManifestError:
+        return ()
+
+
+def _web_addresses(urls: object) -> tuple[str, ...]:
+    """List the URLs of a layer at which it might be found."""
+    listed = urls if isinstance(urls, list) else ()
+    return tuple(url for url in listed if isinstance(url, str) and url.lower().startswith(("http://", "https://")))

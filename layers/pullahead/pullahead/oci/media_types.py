@@ -16,9 +16,15 @@ ACCEPT = ", ".join((OCI_INDEX, DOCKER_LIST, OCI_MANIFEST, DOCKER_MANIFEST))
 
 FOREIGN_LAYERS = frozenset(
     {
+        "application/vnd.docker.image.rootfs.foreign.diff.tar",
         "application/vnd.docker.image.rootfs.foreign.diff.tar.gzip",
         "application/vnd.oci.image.layer.nondistributable.v1.tar",
         "application/vnd.oci.image.layer.nondistributable.v1.tar+gzip",
         "application/vnd.oci.image.layer.nondistributable.v1.tar+zstd",
     }
 )
+
+
+def is_manifest(media_type: str) -> bool:
+    """Tell whether an index means a manifest by an entry of a media type, perhaps of a kind that cannot be copied."""
+    return "manifest" in media_type or media_type in INDEXES

@@ -14,7 +14,7 @@ import msgspec
 
 from pullahead.errors import ConfigError
 from pullahead.oci import Descriptor, InvalidManifestError, RawManifest, describe, parse_digest
-from pullahead.oci.media_types import INDEXES
+from pullahead.oci.media_types import INDEXES, is_manifest
 
 PLATFORM_PATTERN = r"[a-z0-9]{1,32}(?:/[A-Za-z0-9._-]{1,32}){1,2}"
 
@@ -67,9 +67,9 @@ def _normalized(os: str, architecture: str, variant: str = "") -> Platform:
 
 
 class _Platform(msgspec.Struct):
-    os: str = ""
-    architecture: str = ""
-    variant: str = ""
+    os: str | None = None  # Go writes what it does not know as null
+    architecture: str | None = None
+    variant: str | None = None
 
     @property
     def name(self) -> str:
@@ -83,9 +83,9 @@ class _Child(msgspec.Struct, rename="camel"):
     platform: _Platform | None = None
 
     def matches(self, wanted: Platform) -> bool:
-        if self.platform is None:
+        if self.platform is None or not is_manifest(self.media_type):
             return False
-        mine = _normalized(self.platform.os, self.platform.architecture, self.platform.variant)
+        mine = _normalized(self.platform.os or "", self.platform.architecture or "", self.platform.variant or "")
         if mine[:2] != wanted[:2]:
             return False
         implied = _IMPLIED_VARIANTS.get(wanted.architecture, "")
@@ -93,7 +93,7 @@ class _Child(msgspec.Struct, rename="camel"):
 
 
 class _Index(msgspec.Struct):
-    manifests: list[msgspec.Raw]
+    manifests: list[msgspec.Raw] | None = None
 
 
 def select_platforms(root: RawManifest, platforms: Sequence[str], reference: str) -> RawManifest | Descriptor:
@@ -124,7 +124,7 @@ def select_platforms(root: RawManifest, platforms: Sequence[str], reference: str
 
 def _children(root: RawManifest) -> tuple[list[msgspec.Raw], list[_Child]]:
     try:
-        raw = msgspec.json.decode(root.content, type=_Index).manifests
+        raw = msgspec.json.decode(root.content, type=_Index).manifests or []
         return raw, [msgspec.json.decode(child, type=_Child) for child in raw]
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise InvalidManifestError(f"invalid index: {error}") from error

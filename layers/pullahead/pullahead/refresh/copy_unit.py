@@ -24,7 +24,7 @@ from pullahead.refresh.plan import unit_key
 from pullahead.refresh.ports import PlanStore
 from pullahead.refresh.progress import BegunUpload, UnitProgress
 from pullahead.refresh.read_blob import BlobSource
-from pullahead.refresh.upload_blob import BlobTarget, BlobUpload
+from pullahead.refresh.upload_blob import BlobTarget, BlobUpload, refuses_form
 from pullahead.refresh.verified_stream import verified_stream
 
 MAX_ROUNDS = 400
@@ -247,7 +247,7 @@ class _Stream:
         self.bytes_sent = 0
 
     def offer(self, streams: BlobStreams, mount_from: str | None) -> Offered | None:
-        """Offer the blob; None where it has to go by parts: it was not mounted, time ran out, or the target broke off.
+        """Offer the blob; None where it has to go by parts: not mounted, out of time, or broken off or refused.
 
         Raises: what the target raises permanently, and what upstream raises.
         """
@@ -256,7 +256,7 @@ class _Stream:
         except _StreamStoppedError:
             return None
         except RegistryError as error:
-            if error.side is not Side.TARGET or not error.retryable:
+            if error.side is not Side.TARGET or not (error.retryable or refuses_form(error)):
                 raise
             return None
 

@@ -13,7 +13,7 @@ import msgspec
 from pullahead.errors import Side, UnsupportedMediaTypeError
 from pullahead.messages import PlanResult, RefreshRequest, UnitRequest
 from pullahead.oci import Descriptor, Digest, InvalidManifestError, Manifest, RawManifest, Reference, parse_manifest
-from pullahead.oci.media_types import FOREIGN_LAYERS, INDEXES
+from pullahead.oci.media_types import INDEXES
 from pullahead.oci.platforms import select_platforms
 from pullahead.oci.registries import FindMounts, ManifestReader, ReferrersReader, Target
 from pullahead.refresh.plan_referrers import (
@@ -57,9 +57,9 @@ def publishing_order(root: Descriptor, graph: Mapping[Digest, Manifest]) -> tupl
 
 
 def blobs_of(graph: Mapping[Digest, Manifest]) -> tuple[Descriptor, ...]:
-    """List every blob of a graph once, without foreign layers, which registries name by URL."""
-    blobs = (blob for manifest in graph.values() for blob in manifest.blobs)
-    return tuple({blob.digest: blob for blob in blobs if blob.media_type not in FOREIGN_LAYERS}.values())
+    """List every blob of a graph once, without foreign layers, which manifests name by URL."""
+    blobs = (blob for manifest in graph.values() for blob in manifest.blobs if blob.digest not in manifest.foreign)
+    return tuple({blob.digest: blob for blob in blobs}.values())
 
 
 def foreign_layers_of(graph: Mapping[Digest, Manifest]) -> tuple[Descriptor, ...]:

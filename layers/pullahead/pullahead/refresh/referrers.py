@@ -16,7 +16,6 @@ import msgspec
 from pullahead.errors import PullaheadError, RateLimitedError
 from pullahead.messages import Trouble
 from pullahead.oci import Descriptor, Digest, InvalidManifestError, RawManifest, Reference, parse_manifest
-from pullahead.oci.media_types import FOREIGN_LAYERS
 from pullahead.oci.referrers import Referrer, ReferrerContent, cosign_tags, matches_any, read_referrer
 from pullahead.oci.registries import ManifestReader, ReferrersReader
 from pullahead.rules.model import ReferrersPolicy
@@ -272,7 +271,7 @@ def _with_children(source: Reference, listed: Listed, root: RawManifest, upstrea
     parsed = parse_manifest(root.content, root.descriptor.media_type)
     if len(parsed.children) > _MAX_CHILDREN:
         raise InvalidManifestError(f"it is an index of more than {_MAX_CHILDREN} manifests")
-    manifests, blobs = [(root.descriptor, root.content)], list(parsed.blobs)
+    manifests, blobs, foreign = [(root.descriptor, root.content)], list(parsed.blobs), parsed.foreign
     for child in reversed(parsed.children):
         raw = upstream.get_manifest(source.at(child.digest))
         below = parse_manifest(raw.content, raw.descriptor.media_type)
@@ -280,7 +279,8 @@ def _with_children(source: Reference, listed: Listed, root: RawManifest, upstrea
             raise InvalidManifestError("it is an index of indexes")
         manifests.insert(0, (raw.descriptor, raw.content))
         blobs += below.blobs
-    own = {blob.digest: blob for blob in blobs if blob.media_type not in FOREIGN_LAYERS}
+        foreign |= below.foreign
+    own = {blob.digest: blob for blob in blobs if blob.digest not in foreign}
     return ReadReferrer(listed.subject, tuple(manifests), tuple(own.values()), listed.tag)
 
 

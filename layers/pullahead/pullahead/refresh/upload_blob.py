@@ -28,6 +28,22 @@ _MAX_BREAKS = 5  # at the target, without a byte of progress in between
 _MAX_LOST_UPLOADS = 3
 
 
+_REFUSES_SIZE = frozenset({411, 413})
+_REFUSES_METHOD = frozenset({400, 403, 404, 405, 415, 501})
+_UNSUPPORTED = "UNSUPPORTED"
+
+
+def refuses_form(error: RegistryError) -> bool:
+    """Tell whether a target, or a proxy before it, may refuse the form in which a blob is sent, and not the blob.
+
+    Some accept no request as large as a blob, others no part of one. A registry that refuses the blob, or us, has an
+    error code for that.
+    """
+    is_explained = error.code not in ("", _UNSUPPORTED)
+    is_refusal = error.status in _REFUSES_SIZE or (error.status in _REFUSES_METHOD and not is_explained)
+    return error.side is Side.TARGET and is_refusal
+
+
 class BlobTarget(NamedTuple):
     """Where a blob is written."""
 

@@ -21,15 +21,21 @@ from pullahead.errors import (
     RangeIgnoredError,
     RegistryError,
     RegistryUnavailableError,
+    UnsupportedMediaTypeError,
 )
 from pullahead.oci import Descriptor
+from pullahead.registry.content_coding import CodingError, decoded_pieces
 from pullahead.registry.errors import TransientError
 from pullahead.registry.http import Response
-from pullahead.registry.request import Inquiry, Request, origin_of, parse_url
+from pullahead.registry.request import Inquiry, Request, origin_of, parse_url, single_value
 from pullahead.registry.session import Session
 
 _CONTENT_RANGE = re.compile(r"bytes ([0-9]{1,18})-([0-9]{1,18})/([0-9]{1,18}|\*)")
 _UNSATISFIED_RANGE = re.compile(r"bytes \*/([0-9]{1,18})")
+_RANGE_REFUSALS = frozenset({400, 401, 403, 405, 406, 409, 411, 412, 415, 422, 501})
+"""What may mean Range rather than the blob. Read whole, the blob's own answer counts."""
+
+_RANGE_REFUSED = "the registry refuses Range"
 _REDIRECT_SECONDS = 60.0
 _MAX_REDIRECTS_KEPT = 100
 
@@ -128,7 +134,12 @@ def _answer(session: Session, redirects: Redirects, location: BlobLocation, span
             return session.ask(request._replace(url=address, identified=False, sent_by=url), _unread, statuses)
         except RegistryError:
             redirects.forget(url)  # its time has run out, or that server is in trouble: the registry names another
-    response = session.ask(request, _unread, statuses)
+    try:
+        response = session.ask(request, _unread, statuses)
+    except RegistryError as error:
+        if span.is_part and error.status in _RANGE_REFUSALS:
+            raise inquiry.error(RangeIgnoredError, _RANGE_REFUSED, status=error.status) from None
+        raise
     redirects.keep(url, response.url)
     return response
 
@@ -138,16 +149,19 @@ def _unread(response: Response, _deadline: float) -> Response:
 
 
 def _check_range(inquiry: Inquiry, response: Response, span: _Span) -> None:
+    if response.coding and response.length != span.end - span.first:
+        # A part of what is encoded is no part of the blob.
+        raise inquiry.error(RangeIgnoredError, "the registry encodes the answer to Range", status=response.status_code)
     if response.status_code == 416:
-        size = _UNSATISFIED_RANGE.fullmatch(response.headers.get("Content-Range", ""))
+        size = _UNSATISFIED_RANGE.fullmatch(single_value(response.headers, "Content-Range"))
         if size is not None and int(size[1]) != span.size:
             cause = f"the blob has {size[1]} bytes, but {span.size} were promised"
             raise inquiry.error(DigestMismatchError, cause, status=416)
         # It has these bytes, or does not say: some answer so to every Range. Read whole, the size will tell.
-        raise inquiry.error(RangeIgnoredError, "the registry refuses Range", status=416)
+        raise inquiry.error(RangeIgnoredError, _RANGE_REFUSED, status=416)
     if response.status_code == 200:
         raise inquiry.error(RangeIgnoredError, "the registry ignores Range", status=200)
-    content_range = _CONTENT_RANGE.fullmatch(response.headers.get("Content-Range", ""))
+    content_range = _CONTENT_RANGE.fullmatch(single_value(response.headers, "Content-Range"))
     if content_range is not None and content_range[3] not in (str(span.size), "*"):
         cause = f"the blob has {content_range[3]} bytes, but {span.size} were promised"
         raise inquiry.error(DigestMismatchError, cause, status=206)
@@ -156,32 +170,52 @@ def _check_range(inquiry: Inquiry, response: Response, span: _Span) -> None:
         raise inquiry.error(RangeIgnoredError, cause, status=206)
 
 
+def _is_encoded(response: Response, expected: int) -> bool:
+    """Tell whether a body has to be decoded.
+
+    Not one of the blob's own length: there the header tells what the blob is, as storage services have it.
+    """
+    return response.coding != "" and response.length != expected
+
+
 def _check_length(inquiry: Inquiry, response: Response, expected: int) -> None:
     announced = response.length
-    if announced is None or announced == expected:
+    if announced is None or announced == expected or _is_encoded(response, expected):
         return
     # What is announced before anything is sent is no accident of the connection: asking again would not help.
     raise inquiry.error(DigestMismatchError, f"the response has {announced} bytes, but {expected} were promised")
 
 
 def _pieces(inquiry: Inquiry, response: Response, expected: int, seconds: float) -> Iterator[bytes]:
-    """Yield blocks as sent, or what came within a second: a slow registry does not hold up a reader that must end.
+    """Yield blocks, or what came within a second: a slow registry does not hold up a reader that must end."""
+    pieces = _pieces_as_sent(response, seconds)
+    if _is_encoded(response, expected):
+        pieces = _decoded(inquiry, pieces, response.coding)
+    for piece in pieces:
+        if len(piece) > expected:
+            raise inquiry.error(DigestMismatchError, "the blob goes on after the promised size")
+        expected -= len(piece)
+        yield piece
+    if expected:
+        raise inquiry.error(RegistryUnavailableError, f"the blob ends {expected} bytes too early")
 
-    Nothing is decoded, whatever Content-Encoding says: the digest covers the bytes as sent.
-    """
+
+def _pieces_as_sent(response: Response, seconds: float) -> Iterator[bytes]:
     while True:
         try:
             piece = response.read_piece(seconds)
         except TransientError as transient:
             raise transient.error from None
-        if len(piece) > expected:
-            raise inquiry.error(DigestMismatchError, "the blob goes on after the promised size")
         if not piece:
-            break
-        expected -= len(piece)
+            return
         yield piece
-    if expected:
-        raise inquiry.error(RegistryUnavailableError, f"the blob ends {expected} bytes too early")
+
+
+def _decoded(inquiry: Inquiry, pieces: Iterator[bytes], coding: str) -> Iterator[bytes]:
+    try:
+        yield from filter(None, decoded_pieces(pieces, coding))
+    except CodingError as error:
+        raise inquiry.error(UnsupportedMediaTypeError, str(error)) from None
 
 
 def open_foreign(

@@ -7,6 +7,7 @@ import base64
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
+from enum import StrEnum
 from ipaddress import ip_address
 from typing import TypeVar
 from urllib.parse import SplitResult
@@ -15,11 +16,20 @@ import msgspec
 
 from pullahead.oci import Repository
 from pullahead.oci.reference import DOCKER_HUB
+from pullahead.registry import go_json
 from pullahead.text import one_line
 
 _MAX_NAME_CHARACTERS = 60
 _LIKE_A_TOKEN = re.compile(r"(?:gh[a-z]_|github_pat_|gl[a-z]{1,10}-|dckr_|hf_|eyJ|AKIA|ASIA|AKC)|\S{61}")
 """What the tokens of registries begin with, or their length: people put them into the wrong field."""
+
+
+class SecretKind(StrEnum):
+    """How a secret is used."""
+
+    PASSWORD = "password"  # noqa: S105 - or a token that takes its place, with the user's name
+    IDENTITY_TOKEN = "identity token"  # noqa: S105 - OAuth's refresh token, which buys tokens for repositories
+    REGISTRY_TOKEN = "registry token"  # noqa: S105 - a bearer token, sent as it is
 
 
 @dataclass(frozen=True)
@@ -28,6 +38,7 @@ class Credential:
 
     username: str
     secret: str = field(repr=False)
+    kind: SecretKind = SecretKind.PASSWORD
     source: str = field(default="", compare=False)
 
     @property
@@ -85,7 +96,9 @@ def no_refresh(_: Repository, __: Credential) -> None:
 def from_basic(encoded: str) -> Credential:
     """Read a credential as Basic puts it (RFC 7617): the base64 of `name:secret`. Raises ValueError, without it."""
     try:
-        username, colon, secret = base64.b64decode(encoded.strip(), validate=True).decode().partition(":")
+        # As Go reads it: in lines, and padded or not.
+        text = "".join(encoded.split()).rstrip("=")
+        username, colon, secret = base64.b64decode(text + "=" * (-len(text) % 4), validate=True).decode().partition(":")
     except ValueError:  # binascii.Error and UnicodeDecodeError, which quote what they could not read
         raise ValueError("it is not base64 of text") from None
     if not colon:
@@ -125,6 +138,8 @@ def _is_address(host: str) -> bool:
     return True
 
 
+_ACR_USER = "00000000-0000-0000-0000-000000000000"
+
 HUB_KEY = "https://index.docker.io/v1/"
 """The one name under which docker keeps a login to Docker Hub."""
 
@@ -141,27 +156,45 @@ class Login(msgspec.Struct):
     username: str | None = None
     password: str | None = None
     identitytoken: str | None = None
+    registrytoken: str | None = None
 
     def credential(self) -> Credential | None:
-        """Read name and password; None if there are none. Raises ValueError, which quotes nothing of them."""
-        if self.auth:
-            return from_basic(self.auth)
-        if self.username or self.password:
-            return Credential(self.username or "", self.password or "")
-        return None
+        """Read the credential; None if there is none. Raises ValueError, which quotes nothing of it."""
+        named = from_basic(self.auth) if self.auth else Credential(self.username or "", self.password or "")
+        if self.identitytoken:
+            return identity_credential(named.username, self.identitytoken)
+        if self.registrytoken:
+            return Credential(named.username, self.registrytoken, SecretKind.REGISTRY_TOKEN)
+        return named if named.username or named.secret else None
 
 
-def find_login(entries: Mapping[str, _Login], repository: Repository) -> _Login | None:
-    """Find what is stored for a repository: for the longest path that it is below, else for its registry."""
-    found: tuple[int, bool, _Login] | None = None
+def identity_credential(username: str, token: str) -> Credential:
+    """Make the credential of an identity token, which Azure takes as the password of a certain user, too."""
+    return Credential(username, token, SecretKind.PASSWORD if username == _ACR_USER else SecretKind.IDENTITY_TOKEN)
+
+
+def read_logins(auths: bytes | msgspec.Raw, repository: Repository) -> Credential | None:
+    """Read the login for a repository from docker's `auths`. What is stored for others is not looked at.
+
+    The login for the longest path that the repository is below counts, else that for its registry; one that is null or
+    empty, as it stands where a credential helper has the login, is none. Raises ValueError, which quotes nothing.
+    """
+    try:
+        entries = msgspec.json.decode(auths, type=dict[str, msgspec.Raw])
+        logins = [go_json.decode(entry, Login) for entry in find_logins(entries, repository)]
+    except go_json.INVALID:
+        raise ValueError("it is not what docker writes") from None
+    return next((credential for login in logins if (credential := login.credential()) is not None), None)
+
+
+def find_logins(entries: Mapping[str, _Login], repository: Repository) -> list[_Login]:
+    """Find what is stored for a repository: for the longest path that it is below first, for its registry last."""
+    found: list[tuple[tuple[int, bool], _Login]] = []
     for key, entry in entries.items():
         host, path = _host_and_path(key)
-        if host != repository.registry or (path and not f"{repository.path}/".startswith(f"{path}/")):
-            continue
-        rank = (len(path), key == (HUB_KEY if host == DOCKER_HUB else host))
-        if found is None or rank > found[:2]:
-            found = (*rank, entry)
-    return None if found is None else found[2]
+        if host == repository.registry and (not path or f"{repository.path}/".startswith(f"{path}/")):
+            found.append(((len(path), key == (HUB_KEY if host == DOCKER_HUB else host)), entry))
+    return [entry for _, entry in sorted(found, key=lambda each: each[0], reverse=True)]
 
 
 def _host_and_path(key: str) -> tuple[str, str]:

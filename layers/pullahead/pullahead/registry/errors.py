@@ -30,13 +30,20 @@ from pullahead.errors import (
     UnsupportedMediaTypeError,
     UploadLostError,
 )
-from pullahead.registry.request import Answer, Inquiry, Sent
+from pullahead.registry import go_json
+from pullahead.registry.request import Answer, Inquiry, Sent, single_value
 
 SOCKET_ERRORS = (OSError, http.client.HTTPException, UnicodeError)
 """What http.client and the sockets below it raise; UnicodeError for a host name that DNS cannot hold."""
 
 _LASTING = frozenset({501, 505})
 """Server errors that a retry does not fix; all others may pass."""
+
+GATEWAY_TROUBLE = frozenset({502, 503, 504})
+"""What is said of a server's load or absence, whatever it was asked."""
+
+_PASSING = frozenset({408, 425})
+"""The same request may be sent again: RFC 9110, section 15.5.9 (it did not come in time); RFC 8470 (too early)."""
 
 _MAX_EXPLANATION_CHARACTERS = 200
 _NOT_ACCEPTED = "It does not accept this user name, password or token: mistyped, expired or revoked?"
@@ -129,14 +136,15 @@ def failed_answer(inquiry: Inquiry, answer: Answer) -> RegistryError | Transient
     if inquiry.by_way_of and kind not in (AccessDeniedError, RateLimitedError):
         # What a token service lacks says nothing about the registry.
         kind, cause = RegistryUnavailableError, cause if kind is not RegistryUnavailableError else _UNEXPECTED
-    cause = f"{cause}{explain(answer.body)}"
+    cause, code = f"{cause}{explain(answer.body)}", error_code(answer)
     wait = retry_after_seconds(answer.headers)
     if kind is RateLimitedError:
-        limited = inquiry.error(RateLimitedError, cause, status=answer.status, retry_after_seconds=wait)
+        limited = inquiry.error(RateLimitedError, cause, status=answer.status, code=code, retry_after_seconds=wait)
         return TransientError(limited, wait)
     advice = _access_advice(inquiry, answer.status) if kind is AccessDeniedError else ""
-    error = inquiry.error(kind, cause, status=answer.status, advice=advice)
-    return TransientError(error, wait) if answer.status >= 500 and answer.status not in _LASTING else error
+    error = inquiry.error(kind, cause, status=answer.status, advice=advice, code=code)
+    may_pass = answer.status in _PASSING or (answer.status >= 500 and answer.status not in _LASTING)
+    return TransientError(error, wait) if may_pass else error
 
 
 def _access_advice(inquiry: Inquiry, status: int) -> str:
@@ -184,24 +192,15 @@ def is_without_tls(error: BaseException | None) -> bool:
 
 def retry_after_seconds(headers: Mapping[str, str]) -> float | None:
     """Read Retry-After (RFC 9110 section 10.2.3); a date is compared with the response's own Date."""
-    text = headers.get("Retry-After", "").strip()
+    text = single_value(headers, "Retry-After")
     if re.fullmatch(r"[0-9]{1,9}", text):
         return float(text)
     try:
         until = email.utils.parsedate_to_datetime(text)
-        answered = email.utils.parsedate_to_datetime(headers.get("Date", ""))
+        answered = email.utils.parsedate_to_datetime(single_value(headers, "Date"))
         return max(0.0, (until - answered).total_seconds())
-    except (TypeError, ValueError, OverflowError):  # missing, or not a date: as if absent
+    except (TypeError, ValueError, LookupError, ArithmeticError):  # missing, or not a date: as if absent
         return None
-
-
-class _WireError(msgspec.Struct):
-    code: str = ""
-    message: str = ""
-
-
-class _WireErrors(msgspec.Struct):
-    errors: list[_WireError] = []
 
 
 def explain(body: bytes) -> str:
@@ -209,22 +208,29 @@ def explain(body: bytes) -> str:
 
     A body of any other form is left out: storage services put the signature that they refuse into theirs.
     """
-    words = "; ".join(f"{error.code} {error.message}".strip() for error in _errors_in(body))
+    words = "; ".join(" ".join(filter(None, each)) for each in _errors_in(body))
     safe = re.sub(r"\?\S*", "?…", re.sub(r"[^ -~]+", " ", words)).strip()
     return f" ({safe[:_MAX_EXPLANATION_CHARACTERS]})" if safe else ""
 
 
 def error_code(answer: Answer) -> str:
     """Read the first error code of a response; "" if it has none."""
-    errors = _errors_in(answer.body)
-    return errors[0].code.upper() if errors else ""
+    return next((code.upper() for code, _ in _errors_in(answer.body) if code), "")
 
 
-def _errors_in(body: bytes) -> list[_WireError]:
+def _errors_in(body: bytes) -> list[tuple[str, str]]:
+    """List the code and the message of each error; what is no text is ""."""
     try:
-        return msgspec.json.decode(body, type=_WireErrors).errors
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        entries = msgspec.json.decode(go_json.members(body).get("errors", b"[]"), type=list[msgspec.Raw])
+        errors = [go_json.members(entry) for entry in entries if bytes(entry).startswith(b"{")]
+        return [(_text(error.get("code")), _text(error.get("message"))) for error in errors]
+    except go_json.INVALID:
         return []
+
+
+def _text(member: msgspec.Raw | None) -> str:
+    is_text = member is not None and bytes(member).startswith(b'"')
+    return msgspec.json.decode(member, type=str) if member is not None and is_text else ""
 
 
 def _read_failure(answer: Answer) -> tuple[type[RegistryError], str]:

@@ -10,6 +10,7 @@ Sources: RFC 9112 (HTTP/1.1), sections 6.3 (message body length) and 9.3 (persis
 
 import copy
 import functools
+import http.client
 import logging
 import re
 import socket
@@ -31,9 +32,10 @@ from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 
 from pullahead.errors import ConfigError, RegistryTimeoutError, RegistryUnavailableError, ResponseTooLargeError
 from pullahead.registry.address_guard import ANYWHERE, Guard, Permission, open_anywhere
+from pullahead.registry.content_coding import CodingError, coding_of, decode
 from pullahead.registry.errors import SOCKET_ERRORS, TransientError, broken_connection, is_without_tls
 from pullahead.registry.hosts import registry_at
-from pullahead.registry.request import Answer, Body, Inquiry, Request, Timeouts, origin_of, port_of
+from pullahead.registry.request import Answer, Body, Inquiry, Request, Timeouts, origin_of, port_of, single_value
 from pullahead.registry.sockets import (
     DeadlineSocket,
     DeadlineTlsSocket,
@@ -139,6 +141,7 @@ class _Call:
     url: SplitResult
     route: _Route
     inquiry: Inquiry
+    is_led_here: bool  # by another host than the one that was asked first
     connect_seconds: float
     read_seconds: float
     answer_seconds: float | None
@@ -151,10 +154,10 @@ class _Call:
         """Connect to the address, or to the proxy for it. Raises AccessDeniedError, TransientError, RegistryError."""
         proxy = self.route.proxy
         if proxy is None:
-            return self._connect(self.url, self.guard, self.inquiry)
+            return self._connect(self.url, self.guard, self.inquiry_by_host)
         if self.guard is not None:
             self.guard.check_name(self.url, self.route.permission, self.inquiry)
-        inquiry = self.inquiry._replace(by_way_of=f"proxy {proxy.url.netloc}")
+        inquiry = self.inquiry._replace(by_way_of=self.proxy_name)
         sock = self._connect(proxy.url, None, inquiry)
         if not proxy.by_tls:
             return sock
@@ -171,7 +174,7 @@ class _Call:
             if guard is None:
                 opened = open_anywhere(url, self.seconds_to_connect())
             else:
-                opened = guard.connect(url, self.route.permission, inquiry, self.seconds_to_connect)
+                opened = guard.connect(url, self.route.permission, self.inquiry, self.seconds_to_connect)
         except SOCKET_ERRORS as error:
             raise broken_connection(inquiry, error, connecting=True) from None
         sock = with_deadline(opened)
@@ -184,15 +187,28 @@ class _Call:
         """Tell how long connecting may go on."""
         return max(0.001, min(self.connect_seconds, self.until - time.monotonic()))
 
-    def tunnel_refused(self, error: OSError) -> Exception:
+    @property
+    def inquiry_by_host(self) -> Inquiry:
+        """The inquiry, which names the host if that is not the one of the reference."""
+        must_name = self.is_led_here and not self.inquiry.by_way_of
+        return self.inquiry._replace(by_way_of=self.url.netloc) if must_name else self.inquiry
+
+    @property
+    def proxy_name(self) -> str:
+        """Name the proxy of this call for errors; "" for none."""
+        proxy = self.route.proxy
+        return "" if proxy is None else f"proxy {proxy.url.netloc}"
+
+    def tunnel_refused(self, error: BaseException) -> Exception:
         """Make the error for a proxy that makes no tunnel."""
-        proxy = cast("Proxy", self.route.proxy)
-        inquiry = self.inquiry._replace(by_way_of=f"proxy {proxy.url.netloc}")
+        inquiry = self.inquiry._replace(by_way_of=self.proxy_name)
         status = _TUNNEL_FAILED.match(str(error))
         if status is None:
             return broken_connection(inquiry, error, connecting=True)
-        login = "Its user and password belong into HTTPS_PROXY: http://USER:PASSWORD@HOST:PORT."
-        advice = login if status[1] == "407" else ""
+        variable = f"{self.url.scheme.upper()}_PROXY"
+        login = f"Its user and password belong into {variable}: http://USER:PASSWORD@HOST:PORT."
+        exempt = f"Allow it there, or name it in NO_PROXY to connect without {variable}."
+        advice = login if status[1] == "407" else exempt
         cause = f"the proxy does not connect to {self.url.netloc}"
         failure = inquiry.error(RegistryUnavailableError, cause, status=int(status[1]), advice=advice)
         return TransientError(failure) if status[1] >= "500" else failure
@@ -219,7 +235,10 @@ class _Guarded(_Base):
             super().connect()
         except SOCKET_ERRORS as error:  # of TLS: whatever else can fail has raised an error of ours
             self.tls_failure = error
-            raise broken_connection(call.inquiry, error, connecting=True) from None
+            inquiry = call.inquiry_by_host
+            if proxy is not None:
+                inquiry = inquiry._replace(by_way_of=f"through {call.proxy_name}")
+            raise broken_connection(inquiry, error, connecting=True) from None
         # Of TLS within TLS the outer one is what bytes come from.
         self.timed = cast("DeadlineSocket", getattr(self.sock, "socket", self.sock))
         self.timed.limit(call.until)
@@ -227,7 +246,7 @@ class _Guarded(_Base):
     def _tunnel(self) -> None:
         try:
             super()._tunnel()
-        except OSError as error:
+        except SOCKET_ERRORS as error:
             raise self.call.tunnel_refused(error) from None
 
     def getresponse(self) -> Any:
@@ -241,11 +260,24 @@ class _Guarded(_Base):
         return response
 
 
+class _FinalResponse(http.client.HTTPResponse):
+    """A response, after those that are only informational: http.client takes any but 100 for the answer."""
+
+    def _read_status(self) -> tuple[str, int, str]:
+        while True:  # until the deadline of the socket
+            version, status, reason = super()._read_status()  # type: ignore[misc]
+            if status == http.HTTPStatus.SWITCHING_PROTOCOLS or not 100 <= status < 200:
+                return version, status, reason
+            http.client.parse_headers(self.fp)
+
+
 class _Connection(_Guarded, HTTPConnection):
-    pass
+    response_class = _FinalResponse
 
 
 class _TlsConnection(_Guarded, HTTPSConnection):
+    response_class = _FinalResponse
+
     def _connect_tls_proxy(self, hostname: str, sock: socket.socket) -> ssl.SSLSocket:  # noqa: ARG002
         return cast("ssl.SSLSocket", sock)  # it was done when the socket was opened
 
@@ -391,8 +423,13 @@ class Response:
     @property
     def length(self) -> int | None:
         """How long the body is said to be; None if it is not said, or cannot be true."""
-        text = self.headers.get("Content-Length", "")
+        text = single_value(self.headers, "Content-Length")
         return int(text) if _LENGTH.fullmatch(text) else None
+
+    @property
+    def coding(self) -> str:
+        """How the body is said to be encoded, although identity was asked for; "" if it is not."""
+        return coding_of(self.headers.get("Content-Encoding", ""))
 
     def limit(self, seconds: float) -> None:
         """Let what is read of the body come within so many seconds."""
@@ -576,6 +613,7 @@ class HttpClient:
                 origin_of(request.url), permission, self._proxy_for(url.scheme, url.hostname or "", port_of(url)), tls
             ),
             request.inquiry,
+            is_led_here=bool(request.sent_by),
             connect_seconds=min(self._timeouts.connect, seconds),
             read_seconds=min(self._timeouts.read, seconds),
             answer_seconds=answer_within,
@@ -587,13 +625,19 @@ class HttpClient:
 
 
 def read_all(response: Response, inquiry: Inquiry, limit: int) -> bytes:
-    """Read a body to its end. Raises TransientError, RegistryTimeoutError, ResponseTooLargeError."""
+    """Read a body to its end, decoded if it came encoded. Raises TransientError, RegistryError."""
     body = bytearray()
-    while piece := response.read(_SMALL_BYTES):
+    while len(body) <= limit and (piece := response.read(_SMALL_BYTES)):
         body += piece
-        if len(body) > limit:
-            raise inquiry.error(ResponseTooLargeError, f"the response has more than {limit} bytes")
-    return bytes(body)
+    content = bytes(body)
+    if response.coding and len(body) <= limit:
+        try:
+            content = decode(content, response.coding, limit)
+        except CodingError as error:
+            raise inquiry.error(RegistryUnavailableError, str(error)) from None
+    if len(content) > limit:
+        raise inquiry.error(ResponseTooLargeError, f"the response has more than {limit} bytes")
+    return content
 
 
 def _prepare(request: Request, outgoing: _Outgoing | None, size: int, call: _Call) -> _Prepared:

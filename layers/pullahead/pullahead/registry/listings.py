@@ -14,8 +14,8 @@ Sources: OCI distribution specification 1.1, "Listing Tags", "Listing Referrers"
 import logging
 import re
 from collections.abc import Callable, Collection, Iterator
-from typing import Any, NamedTuple
-from urllib.parse import urljoin, urlsplit
+from typing import Any, NamedTuple, TypeVar
+from urllib.parse import quote, urljoin, urlsplit
 
 import msgspec
 
@@ -23,6 +23,7 @@ from pullahead.errors import (
     AccessDeniedError,
     ListingRefusedError,
     NotFoundError,
+    RateLimitedError,
     RegistryError,
     RegistryTimeoutError,
     RegistryUnavailableError,
@@ -41,9 +42,10 @@ from pullahead.oci import (
 )
 from pullahead.oci.reference import is_tag
 from pullahead.oci.referrers import Referrer, fallback_tag, kinds_of
-from pullahead.registry import manifests
+from pullahead.registry import go_json, manifests
+from pullahead.registry.errors import GATEWAY_TROUBLE, explain
 from pullahead.registry.http import Response
-from pullahead.registry.request import Inquiry, Request, parse_url
+from pullahead.registry.request import Inquiry, Request, parse_url, single_value
 from pullahead.registry.session import Session
 
 _LOG = logging.getLogger(__name__)
@@ -57,8 +59,14 @@ _MAX_HEADER_CHARACTERS = 8 * 1024
 _PAGE_SIZES = (1000, 100, None)
 """How many entries a page is asked to have: the most that ECR and distribution 3 allow; less where that is refused."""
 
+_TOO_LARGE = frozenset({400, 413, 416, 422})
+_NOT_ABOUT_SIZE = frozenset({"DENIED", "NAME_INVALID", "NAME_UNKNOWN", "NOT_FOUND", "UNAUTHORIZED", "UNSUPPORTED"})
+"""Error codes by which a registry says what else than the size of a page it refuses."""
+
 # A link is taken with or without angle brackets: some registries leave them out.
-_TARGET = re.compile(r"""\s*(?:<([^<>]*)>|([^<>;,\s"]+))\s*""")
+_TARGET = re.compile(r"""(?:<([^<>]*)>|([^<>;,\s"']+))\s*""")
+_LAST_SEMICOLON = re.compile(r";\s*")
+_NOTHING = re.compile(r"[\s,]*")  # RFC 9110, section 5.6.1.2: elements of a list may be empty
 _PARAMETER = re.compile(r""";\s*([^\s=;,"]+)\s*(?:=\s*(?:"((?:[^"\\]|\\.)*)"|([^\s";,]*)))?\s*""")
 
 
@@ -103,30 +111,44 @@ def find_next(header: str) -> str | None:
     """
     if len(header) > _MAX_HEADER_CHARACTERS:
         raise ValueError("it is too long")
-    found, rest = None, header.strip()
-    while rest:
-        target = _TARGET.match(rest)
+    found = {target for target, relation in _links(header) if "next" in relation.lower().split()}
+    if "" in found:
+        raise ValueError("it has an empty link")
+    if len(found) > 1:
+        raise ValueError("it has two different links to the next page")
+    return found.pop() if found else None
+
+
+def _links(header: str) -> Iterator[tuple[str, str]]:
+    """Yield the target and the relation of each link. Raises ValueError."""
+    position = _end_of(_NOTHING, header, 0)
+    while position < len(header):
+        target = _TARGET.match(header, position)
         if target is None:
             raise ValueError("it has no link where one should be")
+        if target[2] and header[target.end() : target.end() + 1] == ",":
+            raise ValueError("it has a link without brackets whose end is not clear")
         position, relation = target.end(), "next"
-        while parameter := _PARAMETER.match(rest, position):
+        while parameter := _PARAMETER.match(header, position):
             position = parameter.end()
             if parameter[1].lower() == "rel":
                 relation = parameter[2] or (parameter[3] or "").strip("'")
-        if not relation or rest[position : position + 1] not in ("", ","):
+        position = _end_of(_LAST_SEMICOLON, header, position)
+        if not relation or header[position : position + 1] not in ("", ","):
             raise ValueError("it has a link whose parameters are malformed")
-        if "next" in relation.lower().split():
-            found = found or target[1] or target[2]
-            if not found:
-                raise ValueError("it has an empty link")
-        rest = rest[position + 1 :].strip()
-    return found
+        yield target[1] or target[2] or "", relation
+        position = _end_of(_NOTHING, header, position)
+
+
+def _end_of(pattern: re.Pattern[str], text: str, position: int) -> int:
+    match = pattern.match(text, position)
+    return position if match is None else match.end()
 
 
 def _read_page(session: Session, request: Request, room: int, statuses: Collection[int]) -> tuple[Page, str | None]:
     def receive(response: Response, deadline: float) -> tuple[Page, str | None]:
         body = session.receive_body(response, request, room, deadline)
-        page = Page(response.status_code, response.headers.get("Content-Type", ""), body)
+        page = Page(response.status_code, single_value(response.headers, "Content-Type"), body)
         if page.status != 200:
             return page, None
         try:
@@ -140,18 +162,29 @@ def _read_page(session: Session, request: Request, room: int, statuses: Collecti
 
 def _first_page_fits(session: Session, request: Request, now: Callable[[], float]) -> Iterator[Page]:
     """Yield the pages of a listing; in smaller pages where the registry refuses the size that is asked for."""
-    for size in _PAGE_SIZES:
+    sizes = list(_PAGE_SIZES)
+    while sizes:
+        size = sizes.pop(0)
         sized = request if size is None else request._replace(url=f"{request.url}?n={size}")
         pages = read_pages(session, sized, now)
         try:
             first = next(pages)
         except RegistryError as error:
-            if error.status != 400 or size is None:
+            if size is None or not _may_mean_size(error):
                 raise
+            if error.status not in _TOO_LARGE:
+                sizes = [None]
             continue
         yield first
         yield from pages
         return
+
+
+def _may_mean_size(error: RegistryError) -> bool:
+    """Tell whether a registry may have refused the size of a page, and not what was asked for, or us."""
+    if error.status is None or error.by_way_of or isinstance(error, RateLimitedError) or error.status == 401:
+        return False
+    return error.code not in _NOT_ABOUT_SIZE and error.status not in GATEWAY_TROUBLE
 
 
 def _next_url(request: Request, link: str) -> str:
@@ -169,6 +202,17 @@ def page_error(inquiry: Inquiry) -> RegistryUnavailableError:
     return inquiry.error(RegistryUnavailableError, "the listing is not the JSON that is specified")
 
 
+_Listing = TypeVar("_Listing", "_TagsPage", "_CatalogPage")
+
+
+def _listed(inquiry: Inquiry, body: bytes, page: _Listing) -> _Listing:
+    """Return a page that lists something, or nothing, but no errors: some registries send these with 200."""
+    if page.errors:
+        cause = f"the answer is no listing, but an error{explain(body)}"
+        raise inquiry.error(RegistryUnavailableError, cause, status=200)
+    return page
+
+
 def _log_left_out(inquiry: Inquiry, count: int, what: str) -> None:
     if count:
         _LOG.warning(
@@ -182,7 +226,8 @@ _MAX_IDLE_PAGES = 10
 
 
 class _TagsPage(msgspec.Struct):
-    tags: list[Any] | None = None  # null if there are none: distribution before 2.7
+    tags: list[Any] = []  # null if there are none: distribution before 2.7
+    errors: Any = None
 
 
 def list_tags(session: Session, url: str, repository: Repository, now: Callable[[], float]) -> tuple[str, ...]:
@@ -208,8 +253,8 @@ def list_tags(session: Session, url: str, repository: Repository, now: Callable[
 
 def _tags_of(inquiry: Inquiry, body: bytes) -> list[Any]:
     try:
-        return msgspec.json.decode(body, type=_TagsPage).tags or []
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return _listed(inquiry, body, go_json.decode(body, _TagsPage)).tags
+    except go_json.INVALID:
         raise page_error(inquiry) from None
 
 
@@ -220,7 +265,8 @@ _REFUSALS = frozenset({400, 401, 403, 404, 405, 406, 501})
 
 
 class _CatalogPage(msgspec.Struct):
-    repositories: list[Any] | None = None
+    repositories: list[Any] = []
+    errors: Any = None
 
 
 def list_repositories(
@@ -228,7 +274,8 @@ def list_repositories(
 ) -> tuple[str, ...]:
     """List the paths of repositories below a prefix once, in the registry's order."""
     inquiry = Inquiry("listing repositories", f"{registry}/{prefix}/*")
-    request = Request("GET", url, {"Accept": "application/json"}, inquiry)
+    # The credential is that for what is below the prefix.
+    request = Request("GET", url, {"Accept": "application/json"}, inquiry, resource=f"{url}/{quote(prefix)}/*")
     found: dict[str, None] = {}
     left_out = 0
     try:
@@ -263,27 +310,27 @@ def _is_name(registry: str, path: str) -> bool:
 
 def _paths_of(inquiry: Inquiry, body: bytes) -> list[Any]:
     try:
-        return msgspec.json.decode(body, type=_CatalogPage).repositories or []
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return _listed(inquiry, body, go_json.decode(body, _CatalogPage)).repositories
+    except go_json.INVALID:
         raise page_error(inquiry) from None
 
 
 _MAX_REFERRERS = 10_000
-NO_REFERRERS_API = frozenset({400, 404, 405, 501})
+NO_REFERRERS_API = frozenset({400, 404, 405, 406, 501})
 """What registries without the API for referrers answer. The specification names 404 only; some say that the path is
 wrong."""
 
 
-class _WireReferrer(msgspec.Struct, rename="camel"):
-    media_type: str
+class _WireReferrer(msgspec.Struct, rename="lower"):
+    mediatype: str
     digest: str
     size: int
-    artifact_type: str | None = None
-    annotations: dict[str, Any] | None = None
+    artifacttype: str = ""
+    annotations: dict[str, Any] = {}
 
 
 class _Index(msgspec.Struct):
-    manifests: list[msgspec.Raw] | None = None  # Go writes an empty list as null
+    manifests: list[msgspec.Raw] = []
 
 
 def list_referrers(
@@ -322,8 +369,8 @@ def _by_tag(session: Session, base_url: str, subject: Reference, digest: Digest)
 
 def _referrers_in(inquiry: Inquiry, content: bytes) -> list[Referrer]:
     try:
-        entries = msgspec.json.decode(content, type=_Index).manifests or []
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        entries = go_json.decode(content, _Index).manifests
+    except go_json.INVALID:
         raise page_error(inquiry) from None
     found = [referrer for entry in entries if (referrer := _referrer(entry)) is not None]
     _log_left_out(inquiry, len(entries) - len(found), "referrers")
@@ -332,9 +379,8 @@ def _referrers_in(inquiry: Inquiry, content: bytes) -> list[Referrer]:
 
 def _referrer(content: msgspec.Raw) -> Referrer | None:
     try:
-        entry = msgspec.json.decode(content, type=_WireReferrer)
-        descriptor = Descriptor(entry.media_type, parse_digest(entry.digest), entry.size)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, InvalidDigestError):
+        entry = go_json.decode(content, _WireReferrer)
+        descriptor = Descriptor(entry.mediatype, parse_digest(entry.digest), entry.size)
+    except (*go_json.INVALID, InvalidDigestError):
         return None
-    artifact_type = entry.artifact_type or ""
-    return Referrer(descriptor, artifact_type, kinds_of((artifact_type,), (entry.annotations,)))
+    return Referrer(descriptor, entry.artifacttype, kinds_of((entry.artifacttype,), (entry.annotations,)))

@@ -10,7 +10,15 @@ from typing import NamedTuple
 
 import msgspec
 
-from pullahead.errors import DigestMismatchError, NotFoundError, ResponseTooLargeError, UnsupportedMediaTypeError
+from pullahead.errors import (
+    AccessDeniedError,
+    DigestMismatchError,
+    NotFoundError,
+    RateLimitedError,
+    RegistryError,
+    ResponseTooLargeError,
+    UnsupportedMediaTypeError,
+)
 from pullahead.oci import (
     MAX_MANIFEST_BYTES,
     Descriptor,
@@ -25,15 +33,13 @@ from pullahead.oci import (
     parse_digest,
     sniff_media_type,
 )
-from pullahead.registry.errors import failed_answer
+from pullahead.registry.errors import GATEWAY_TROUBLE, failed_answer
 from pullahead.registry.http import Response
-from pullahead.registry.request import Answer, Inquiry, Request
-from pullahead.registry.session import Session
+from pullahead.registry.request import Answer, Inquiry, Request, single_value
+from pullahead.registry.session import MAX_TRIES, Session
 
-_HEAD_REFUSED = (400, 404, 405, 501)
-_HEAD_DENIED = (401, 403)
-"""What registries answer to a HEAD that they do not offer. It is believed only if a GET is answered so, too."""
-
+_DENIED = (401, 403)
+_HEAD_NOT_OFFERED = (400, 401, 403, 404, 405, 501)
 _GENERIC_TYPES = frozenset({"", "application/json", "application/octet-stream", "text/plain"})
 _ACCEPT = {"Accept": media_types.ACCEPT}
 
@@ -51,18 +57,28 @@ class _Declared(msgspec.Struct, rename="camel"):
 
 
 def head_manifest(session: Session, url: str, reference: Reference) -> Descriptor:
-    """Resolve by HEAD; by GET if HEAD is refused or its answer lacks digest, size or media type."""
+    """Resolve by HEAD; by GET if HEAD is refused or its answer lacks digest, size or media type.
+
+    Registries and proxies refuse a method that they do not know by all kinds of statuses. A refusal is believed only if
+    a GET is answered so, too.
+    """
     inquiry = Inquiry("HEAD manifest", str(reference))
     request = Request("HEAD", url, _ACCEPT, inquiry)
 
     def receive(response: Response, deadline: float) -> _Answered | None:
         session.receive_body(response, request, 0, deadline)
-        if response.status_code in _HEAD_DENIED and "WWW-Authenticate" in response.headers:
+        if response.status_code in _DENIED and "WWW-Authenticate" in response.headers:
             # The registry means us, and not HEAD: a wrong password is not to be tried twice.
             raise failed_answer(session.identified(request), Answer(response.status_code, response.headers))
-        return _read_headers(inquiry, response) if response.status_code == 200 else None
+        is_answered = response.status_code == 200 and not response.coding and not _is_a_page(response)
+        return _read_headers(inquiry, response) if is_answered else None
 
-    answered = session.ask(request, receive, (200, *_HEAD_REFUSED, *_HEAD_DENIED))
+    try:
+        answered = session.ask(request, receive, (200, *_DENIED))
+    except RegistryError as error:
+        if not may_mean_head(error):
+            raise
+        return get_manifest(session, url, reference, tries=1 if error.retryable else MAX_TRIES).descriptor
     described = _describe(inquiry, answered, reference.digest) if answered is not None else None
     return described or get_manifest(session, url, reference).descriptor
 
@@ -77,9 +93,10 @@ def find_manifest(session: Session, url: str, reference: Reference) -> Descripto
 
     def receive(response: Response, deadline: float) -> tuple[int, _Answered | None]:
         session.receive_body(response, request, 0, deadline)
-        return response.status_code, _read_headers(inquiry, response) if response.status_code == 200 else None
+        is_answered = response.status_code == 200 and not response.coding and not _is_a_page(response)
+        return response.status_code, _read_headers(inquiry, response) if is_answered else None
 
-    status, answered = session.ask(request, receive, (200, *_HEAD_REFUSED))
+    status, answered = session.ask(request, receive, (200, *_HEAD_NOT_OFFERED))
     if status == 404:
         return None
     described = _describe(inquiry, answered, reference.digest) if answered is not None else None
@@ -89,7 +106,19 @@ def find_manifest(session: Session, url: str, reference: Reference) -> Descripto
         return None
 
 
-def get_manifest(session: Session, url: str, reference: Reference) -> RawManifest:
+def may_mean_head(error: RegistryError) -> bool:
+    """Tell whether a registry may have refused the method, and not what was asked for, or us."""
+    is_denied = isinstance(error, RateLimitedError | AccessDeniedError)
+    return error.status is not None and not error.by_way_of and not is_denied and error.status not in GATEWAY_TROUBLE
+
+
+def _is_a_page(response: Response) -> bool:
+    """Tell whether an answer is no registry's: a proxy's page, for example."""
+    media_type = _content_type(response.headers)
+    return media_type != "" and not media_type.startswith("application/vnd.")
+
+
+def get_manifest(session: Session, url: str, reference: Reference, *, tries: int = MAX_TRIES) -> RawManifest:
     """Read a manifest and verify its bytes."""
     request = Request("GET", url, _ACCEPT, Inquiry("reading the manifest", str(reference)))
 
@@ -98,14 +127,13 @@ def get_manifest(session: Session, url: str, reference: Reference) -> RawManifes
             answered = _read_headers(request.inquiry, response)
             return answered, session.receive_body(response, request, MAX_MANIFEST_BYTES, deadline)
 
-    answered, content = session.ask(request, receive)
+    answered, content = session.ask(request, receive, tries=tries)
     return _proven(request.inquiry, answered, content, reference.digest)
 
 
 def received_manifest(inquiry: Inquiry, answer: Answer) -> RawManifest:
     """Make the manifest that was answered for a tag, its bytes verified. Raises: as `get_manifest`."""
-    media_type = _content_type(answer.headers.get("Content-Type", ""))
-    answered = _Answered(media_type, header_digest(inquiry, answer.headers), len(answer.body))
+    answered = _Answered(_content_type(answer.headers), header_digest(inquiry, answer.headers), len(answer.body))
     return _proven(inquiry, answered, answer.body, None)
 
 
@@ -118,7 +146,7 @@ def _proven(inquiry: Inquiry, answered: _Answered, content: bytes, asked: Digest
 def _describe(inquiry: Inquiry, answered: _Answered, asked: Digest | None) -> Descriptor | None:
     """Make a descriptor of the headers alone; None if only the bytes can tell."""
     digest, size = answered.digest, answered.size
-    if digest is None or size is None or not answered.media_type:
+    if digest is None or not size or not answered.media_type:
         return None
     if asked is not None and algorithm_of(asked) != algorithm_of(digest):
         return None
@@ -131,26 +159,27 @@ def _read_headers(inquiry: Inquiry, response: Response) -> _Answered:
     size = response.length
     if size is not None and size > MAX_MANIFEST_BYTES:
         raise inquiry.error(ResponseTooLargeError, f"the response has {size} bytes, more than any manifest")
-    media_type = _content_type(response.headers.get("Content-Type", ""))
+    media_type = _content_type(response.headers)
     if media_type and media_type not in media_types.INDEXES | media_types.MANIFESTS:
         raise inquiry.error(UnsupportedMediaTypeError, f"media type {media_type[:100]!r} cannot be copied")
     return _Answered(media_type, header_digest(inquiry, response.headers), size)
 
 
-def _content_type(header: str) -> str:
-    media_type = header.partition(";")[0].strip().lower()
+def _content_type(headers: Mapping[str, str]) -> str:
+    media_type = single_value(headers, "Content-Type").partition(";")[0].strip().lower()
     return "" if media_type in _GENERIC_TYPES or media_type.count("/") != 1 else media_type
 
 
 def header_digest(inquiry: Inquiry, headers: Mapping[str, str]) -> Digest | None:
     """Read Docker-Content-Digest. What is no digest is as if absent: the bytes decide. Raises DigestMismatchError."""
-    found: set[Digest] = set()
+    found: dict[str, Digest] = {}
     for text in headers.get("Docker-Content-Digest", "").split(","):
         with contextlib.suppress(InvalidDigestError):
-            found.add(parse_digest(text.strip().strip('"')))
-    if len(found) > 1:
-        raise inquiry.error(DigestMismatchError, "the response has two different digests in Docker-Content-Digest")
-    return found.pop() if found else None
+            digest = parse_digest(text.strip().strip('"'))
+            if found.setdefault(algorithm_of(digest), digest) != digest:
+                cause = "the response has two different digests in Docker-Content-Digest"
+                raise inquiry.error(DigestMismatchError, cause)
+    return found.get("sha256") or next(iter(found.values()), None)
 
 
 def media_type_of(inquiry: Inquiry, answered: str, content: bytes) -> str:
@@ -188,7 +217,8 @@ _FIELDS = {
     for name in (
         # OCI image specification 1.1: manifest.md, image-index.md, descriptor.md; Docker image manifest version 2
         *("schemaVersion", "mediaType", "artifactType", "config", "layers", "manifests", "subject", "annotations"),
-        *("digest", "size", "urls", "data", "platform", "architecture", "os", "variant", "blobs"),
+        *("digest", "size", "urls", "data", "platform", "architecture", "os", "os.version", "os.features"),
+        *("variant", "features", "blobs"),
     )
 }
 _OBJECTS = frozenset({"config", "layers", "manifests", "subject", "blobs", "platform"})

@@ -15,14 +15,17 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import cached_property
 from ipaddress import ip_address
 from itertools import takewhile
-from typing import NamedTuple
+from typing import NamedTuple, cast
 from urllib.parse import quote, urlencode, urlsplit
 
 from pullahead.errors import (
+    AccessDeniedError,
     ConflictError,
     DigestMismatchError,
     ManifestRefusedError,
     NotFoundError,
+    RateLimitedError,
+    RegistryError,
     RegistryUnavailableError,
     Side,
     TagImmutableError,
@@ -36,8 +39,22 @@ from pullahead.registry.errors import failed_answer, refused_tag
 from pullahead.registry.hosts import Schemes, base_url, by_registry
 from pullahead.registry.http import HttpClient, Response, Trust
 from pullahead.registry.listings import MAX_LISTING_BYTES, NO_REFERRERS_API, Page, is_listing
-from pullahead.registry.manifests import header_digest, received_manifest
-from pullahead.registry.request import Answer, Body, Inquiry, Request, Timeouts, origin_of, parse_url, port_of
+from pullahead.registry.manifests import header_digest, may_mean_head, received_manifest
+from pullahead.registry.request import (
+    MAX_REDIRECTS,
+    REDIRECTS,
+    Answer,
+    Body,
+    Inquiry,
+    Request,
+    Timeouts,
+    may_be_repeated,
+    moved,
+    origin_of,
+    parse_url,
+    port_of,
+    single_value,
+)
 from pullahead.registry.session import MAX_TRIES, Refuse, Retries, Session
 from pullahead.registry.tokens import PUSH, Identity, TokenHosts, only_its_own
 
@@ -79,25 +96,35 @@ class Locations:
             self._latest.pop(upload_id, None)
 
 
-def location_of(inquiry: Inquiry, answer: Answer, base: str, insecure: Collection[str] = ()) -> str:
-    """Read where an upload goes on: at the registry itself, or anywhere by https. Raises RegistryUnavailableError."""
-    return checked_location(inquiry, answer.headers.get("Location", ""), base, insecure)
+def checked_location(
+    inquiry: Inquiry, location: str, base: str, insecure: Collection[str], is_plain: Callable[[str], bool]
+) -> str:
+    """Check an address, from a registry or another process, where an upload goes on: there, or anywhere by https.
 
-
-def checked_location(inquiry: Inquiry, location: str, base: str, insecure: Collection[str] = ()) -> str:
-    """Check an address that came from a registry or another process. Raises RegistryUnavailableError."""
+    A registry behind a proxy often does not know whether it is asked by TLS: at its own host and port it is asked as
+    before, and an insecure host as it can be asked. Raises RegistryUnavailableError, and AccessDeniedError for an
+    address where nothing may go.
+    """
     url = parse_url(location, base=base) if location else None
     if url is None:
-        raise inquiry.error(RegistryUnavailableError, "the response does not say where the upload goes on")
+        cause = "the response does not say where the upload goes on"
+        if location:
+            cause = "the response names an invalid address where the upload would go on"
+        raise inquiry.error(RegistryUnavailableError, cause)
+    registry = urlsplit(base)
+    if url.netloc.lower() == registry.netloc.lower() and (url.port or registry.scheme == "https"):
+        url = url._replace(scheme=registry.scheme)
     host = url.netloc.lower()
-    if origin_of(url.geturl()) != origin_of(base) and host not in insecure:
+    if origin_of(url.geturl()) != origin_of(base) and host in insecure:
+        url = url._replace(scheme="http" if is_plain(host) else "https")
+    elif origin_of(url.geturl()) != origin_of(base):
         advice = f"If that is meant, allow it with --insecure {host}."
         if url.scheme != "https":
             cause = f"the upload goes on at {host} without TLS, which is refused"
-            raise inquiry.error(RegistryUnavailableError, cause, advice=advice)
-        if url.hostname != urlsplit(base).hostname and _is_internal(url.hostname or ""):
+            raise inquiry.error(AccessDeniedError, cause, advice=advice)
+        if url.hostname != registry.hostname and _is_internal(url.hostname or ""):
             cause = f"the upload goes on at the internal address {host}, which is refused"
-            raise inquiry.error(RegistryUnavailableError, cause, advice=advice)
+            raise inquiry.error(AccessDeniedError, cause, advice=advice)
     return url._replace(fragment="").geturl()
 
 
@@ -117,7 +144,7 @@ def closing(location: str, digest: Digest) -> str:
 
 def received(answer: Answer) -> int | None:
     """Read how many bytes an upload has; None if the answer does not say. `0-0` means none, as registries send it."""
-    match = _RANGE.fullmatch(answer.headers.get("Range", ""))
+    match = _RANGE.fullmatch(single_value(answer.headers, "Range"))
     if match is None:
         return None
     last = int(match[1])
@@ -126,7 +153,7 @@ def received(answer: Answer) -> int | None:
 
 def part_size(inquiry: Inquiry, answer: Answer) -> int:
     """Choose how large parts are. Raises ManifestRefusedError if the registry wants larger ones than fit in memory."""
-    text = answer.headers.get("OCI-Chunk-Min-Length", "")
+    text = single_value(answer.headers, "OCI-Chunk-Min-Length")
     least = int(text) if _LENGTH.fullmatch(text) else 0
     if least > _MAX_PART_BYTES:
         raise inquiry.error(
@@ -138,12 +165,13 @@ def part_size(inquiry: Inquiry, answer: Answer) -> int:
 _ACCEPT = {"Accept": media_types.ACCEPT}
 _CONTENT = {"Content-Type": "application/octet-stream"}
 _STORED = (200, 201, 204)  # 201 by the specification; some answer a repetition otherwise
+_MOVED = tuple(status for status in REDIRECTS if may_be_repeated("PUT", status))
 _TIMEOUTS = Timeouts(read=60.0)
 _JITTER = random.SystemRandom().random
 
 
-_MOUNT_REFUSED = frozenset({400, 404, 405})
-_MOUNT_DENIED = frozenset({401, 403})  # the other repository may not be read
+_DENIED = (401, 403)
+_MOUNTS_UNKNOWN = frozenset({400, 405, 501})  # to a registry that mounts nothing, and not only this blob
 
 
 class _Reach(NamedTuple):
@@ -278,13 +306,20 @@ class OciTarget:
     def _published_digest(self, repository: str, tag: str) -> Digest | None:
         inquiry = self._inquiry("HEAD manifest", repository, f":{tag}")
         request = Request("HEAD", self._url(repository, "manifests", tag), _ACCEPT, inquiry)
-        answer = self._answer(request, repository, (200, 404))
-        if answer.status == 404:
-            return None
-        digest = header_digest(inquiry, answer.headers)
-        if digest is not None:
-            return digest
-        answer = self._answer(request._replace(method="GET"), repository, (200, 404))
+        tries = MAX_TRIES
+        try:
+            answer = self._answer(request, repository, (200, 404, *_DENIED))
+        except RegistryError as error:
+            if not may_mean_head(error):
+                raise
+            tries = 1 if error.retryable else MAX_TRIES
+        else:
+            if answer.status in _DENIED and answer.headers.get("WWW-Authenticate"):
+                raise cast("RegistryError", failed_answer(inquiry, answer))
+            digest = header_digest(inquiry, answer.headers) if answer.status == 200 else None
+            if answer.status == 404 or digest is not None:
+                return digest
+        answer = self._answer(request._replace(method="GET"), repository, (200, 404), tries=tries)
         return digest_of(answer.body) if answer.status == 200 else None
 
     # --- blobs --------------------------------------------------------------------------------------------------
@@ -298,32 +333,51 @@ class OciTarget:
     def stream_blob(
         self, repository: str, blob: Descriptor, open_pieces: OpenPieces, mount_from: str | None = None
     ) -> Offered:
-        """POST, and if the answer is that the blob is not there, one PUT with its bytes."""
+        """POST, and if the answer is not that the blob is there, one PUT with its bytes."""
         if self._asks_presence and self._has_blob(repository, blob.digest):
             return Offered.PRESENT
         inquiry = self._inquiry("uploading the blob", repository, f"@{blob.digest}")
-        answer = self._offer(inquiry, repository, blob.digest, mount_from)
-        if answer.status == 201:
+        answer = self._mount(inquiry, repository, blob.digest, mount_from) if self._mounts else None
+        if answer is None:
+            mount_from = None
+            post = Request("POST", self._uploads(repository), {}, inquiry)
+            answer = self._answer(post, repository, (201, 202))
+        elif answer.status == 201:
             return Offered.PRESENT if mount_from in (None, repository) else Offered.MOUNTED
         url = closing(self._location_of(inquiry, answer, self._uploads(repository)), blob.digest)
         put = self._upload_request("PUT", url, _CONTENT, inquiry, repository, mount_from)
-        with open_pieces() as pieces:
-            self._session.stream(put, Body(pieces, blob.size), _STORED)
-        return Offered.COPIED
+        for _ in range(MAX_REDIRECTS + 1):
+            with open_pieces() as pieces:
+                answer = self._session.stream(put, Body(pieces, blob.size), (*_STORED, *_MOVED))
+            if answer.status in _STORED:
+                return Offered.COPIED
+            put = moved(put, answer.headers)
+        raise inquiry.error(RegistryUnavailableError, f"redirected more than {MAX_REDIRECTS} times")
 
-    def _offer(self, inquiry: Inquiry, repository: str, digest: Digest, mount_from: str | None) -> Answer:
-        """Begin an upload, unless the blob is there or can be mounted. A mount saves work; it is not needed."""
-        uploads = self._uploads(repository)
-        post = Request("POST", uploads, {}, inquiry)
-        if self._mounts:
-            query = urlencode({"mount": digest, "from": mount_from or repository}, safe=":/")
-            mount = post._replace(url=f"{uploads}?{query}")
-            refusals = _MOUNT_REFUSED if mount_from in (None, repository) else _MOUNT_REFUSED | _MOUNT_DENIED
-            answer = self._answer(mount, repository, (201, 202, *refusals), mount_from=mount_from)
-            if answer.status in (201, 202):
-                return answer
-            self._mounts = answer.status not in (400, 405)
-        return self._answer(post, repository, (201, 202))
+    def _mount(self, inquiry: Inquiry, repository: str, digest: Digest, mount_from: str | None) -> Answer | None:
+        """Ask whether the blob is there or can be mounted, or begin its upload; None if the registry refuses that.
+
+        A mount saves work, and is not needed: however it is refused, the same without it decides.
+        """
+        query = urlencode({"mount": digest, "from": mount_from or repository}, safe=":/")
+        request = Request("POST", f"{self._uploads(repository)}?{query}", {}, inquiry)
+        is_own = mount_from in (None, repository)
+        try:
+            answer = self._answer(request, repository, (201, 202, *_DENIED), mount_from=mount_from)
+        except RegistryError as error:
+            is_not_about_it = (
+                is_own and error.by_way_of
+            )  # by the token service, which would be asked for the same again
+            if error.status is None or is_not_about_it or isinstance(error, RateLimitedError):
+                raise
+            self._mounts = error.status not in _MOUNTS_UNKNOWN
+            return None
+        if answer.status in _DENIED:
+            if is_own and answer.headers.get("WWW-Authenticate"):
+                # The registry means us, and not the mount: a wrong password is not to be tried twice.
+                raise cast("RegistryError", failed_answer(inquiry, answer))
+            return None
+        return answer if answer.status == 201 or answer.headers.get("Location") else None
 
     def begin_upload(self, repository: str) -> Upload:
         """Begin an upload; its id is where it goes on."""
@@ -369,13 +423,22 @@ class OciTarget:
         self._locations.forget(upload.id)
 
     def _has_blob(self, repository: str, digest: Digest) -> bool:
+        """Ask by HEAD. A registry that refuses that may not have the blob, which is then offered."""
         inquiry = self._inquiry("HEAD blob", repository, f"@{digest}")
         request = Request("HEAD", self._url(repository, "blobs", digest), {}, inquiry)
-        return self._answer(request, repository, (200, 404)).status == 200
+        try:
+            return self._answer(request, repository, (200, 404)).status == 200
+        except RegistryError as error:
+            if error.status is None or isinstance(error, RateLimitedError):
+                raise
+            return False
 
     def _received(self, inquiry: Inquiry, repository: str, upload: Upload) -> int:
         request = self._continuation("GET", {}, inquiry, repository, upload)
-        answer = self._answer(request, repository, (200, 204))
+        try:
+            answer = self._answer(request, repository, (200, 204))
+        except (ManifestRefusedError, NotFoundError) as error:
+            raise inquiry.error(UploadLostError, f"the registry does not say how far it is: {error.cause}") from None
         self._keep_location(inquiry, request, upload, answer)
         count = received(answer)
         if count is None:
@@ -402,7 +465,7 @@ class OciTarget:
         self, method: str, headers: Mapping[str, str], inquiry: Inquiry, repository: str, upload: Upload
     ) -> Request:
         base = self._uploads(repository)
-        url = checked_location(inquiry, self._locations.of(upload.id), base, self._insecure)
+        url = self._checked(inquiry, self._locations.of(upload.id), base)
         return self._upload_request(method, url, headers, inquiry, repository)
 
     def _upload_request(
@@ -424,7 +487,10 @@ class OciTarget:
             self._locations.move(upload.id, self._location_of(inquiry, answer, request.url))
 
     def _location_of(self, inquiry: Inquiry, answer: Answer, base: str) -> str:
-        return location_of(inquiry, answer, base, self._insecure)
+        return self._checked(inquiry, single_value(answer.headers, "Location"), base)
+
+    def _checked(self, inquiry: Inquiry, location: str, base: str) -> str:
+        return checked_location(inquiry, location, base, self._insecure, self._schemes.is_plain)
 
     def _resource(self, repository: str, mount_from: str | None) -> str:
         """Name what a token is for: a repository, and one to read from if a blob is mounted."""

@@ -136,8 +136,8 @@ class Window:
 
 _MAX_SECONDS = 7 * 24 * 3600.0
 _MOMENTS_FROM = 1_000_000_000.0  # a smaller number of seconds is a wait, a larger one a moment since 1970
-_NUMBER = re.compile(r"\s*([0-9]{1,12})(?![0-9])")
-_PAIRS = re.compile(r"\b([a-z]+)\s*=\s*([0-9]{1,12})(?![0-9])")
+_NUMBER = re.compile(r"\s*([0-9]{1,12})\s*(?=[;,]|$)")
+_PAIRS = re.compile(r"\b([a-z]+)\s*=\s*([0-9]{1,12})\s*(?=[;,]|$)")
 
 
 class Reported(NamedTuple):

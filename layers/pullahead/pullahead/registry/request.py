@@ -3,6 +3,7 @@
 Sources: RFC 9110 (HTTP semantics), section 15.4 (redirects); RFC 3986, section 3.2.2 (host).
 """
 
+import itertools
 import re
 from collections.abc import Iterable, Mapping
 from typing import NamedTuple, TypeVar
@@ -15,6 +16,9 @@ REDIRECTS = frozenset({301, 302, 303, 307, 308})
 
 _MAX_URL_CHARACTERS = 16 * 1024
 _HOST_AND_PORT = re.compile(r"(?:[\w-]+(?:\.[\w-]+)*\.?|\[[0-9A-Fa-f:.]+\])(?::[0-9]{0,5})?", re.ASCII)
+
+_MAX_EQUAL_HEADERS = 4
+_USUAL_PORTS = {"http": ":80", "https": ":443"}
 
 _Error = TypeVar("_Error", bound=RegistryError)
 
@@ -54,7 +58,14 @@ class Inquiry(NamedTuple):
     sent: Sent | None = None
 
     def error(
-        self, kind: type[_Error], cause: str, *, status: int | None = None, advice: str = "", **details: float | None
+        self,
+        kind: type[_Error],
+        cause: str,
+        *,
+        status: int | None = None,
+        advice: str = "",
+        code: str = "",
+        **details: float | None,
     ) -> _Error:
         """Make an error about this operation; `details` are the error class's own arguments."""
         return kind(
@@ -65,6 +76,8 @@ class Inquiry(NamedTuple):
             status=status,
             advice=advice,
             sent=str(self.sent or ""),
+            code=code,
+            by_way_of=self.by_way_of,
             **details,
         )
 
@@ -96,6 +109,39 @@ class Answer(NamedTuple):
     body: bytes = b""
 
 
+def single_value(headers: Mapping[str, str], name: str) -> str:
+    """Read a header that may stand once: what several headers say alike is one value, and quotes are no part of it.
+
+    Servers and the proxies before them each add their own. Headers of one name are joined by commas (RFC 9110, section
+    5.3), which a value may hold, too. Returns "" for a header that is missing or empty.
+    """
+    text = _said_once(headers.get(name, "").strip())
+    quoted = re.fullmatch(r'"([^"]*)"', text)
+    return text if quoted is None else quoted[1].strip()
+
+
+def _said_once(text: str) -> str:
+    for separator, count in itertools.product((", ", ","), range(_MAX_EQUAL_HEADERS, 1, -1)):
+        length, rest = divmod(len(text) - (count - 1) * len(separator), count)
+        if length > 0 and not rest and separator.join([text[:length]] * count) == text:
+            return text[:length]
+    return text
+
+
+def may_be_repeated(method: str, status: int) -> bool:
+    """Tell whether a redirect by a status wants the same request again: 303 names what is only to be read."""
+    return status != 303 or method in ("GET", "HEAD")
+
+
+def moved(request: Request, headers: Mapping[str, str]) -> Request:
+    """Make the request that a redirect wants. Raises RegistryUnavailableError, AccessDeniedError."""
+    url = redirected(request, single_value(headers, "Location"))
+    stays = origin_of(url) == origin_of(request.url)
+    resource = request.resource if stays else ""
+    identified = request.identified and stays
+    return request._replace(url=url, resource=resource, identified=identified, sent_by=sender_of(url, request))
+
+
 def redirected(request: Request, location: str) -> str:
     """Decide where a redirect leads. Raises RegistryUnavailableError, AccessDeniedError."""
     url = parse_url(location, base=request.url) if location else None
@@ -115,8 +161,9 @@ def parse_url(text: str, base: str = "") -> SplitResult | None:
     """Parse an http or https URL, relative to `base` if given; None if it is invalid or has a user name.
 
     A host is taken only as DNS and RFC 3986 section 3.2.2 spell it: other spellings (non-ASCII digits, per cent signs,
-    IPv6 zones) are read differently by different clients.
+    IPv6 zones) are read differently by different clients. Spaces are encoded, as browsers and Go do.
     """
+    text = text.strip(" ").replace(" ", "%20")
     if len(text) > _MAX_URL_CHARACTERS or re.search(r"[\x00-\x20\x7f]", text):
         return None
     try:
@@ -131,7 +178,13 @@ def parse_url(text: str, base: str = "") -> SplitResult | None:
 def origin_of(url: str) -> str:
     """Name scheme, host and port: what a token is for."""
     parts = urlsplit(url)
-    return f"{parts.scheme}://{parts.netloc.lower()}"
+    return f"{parts.scheme}://{host_of(parts)}"
+
+
+def host_of(url: SplitResult) -> str:
+    """Name host and port, the port only where it is not that of the scheme."""
+    host = url.netloc.lower().removesuffix(":")
+    return host.removesuffix(_USUAL_PORTS.get(url.scheme, ""))
 
 
 def port_of(url: SplitResult) -> int:

@@ -1,7 +1,9 @@
 """Send requests until they are answered: authorization, redirects, turns and retries put together.
 
-Knows no manifests and no blobs. One session reads from every upstream, and follows redirects; another one writes to one
-target, which redirects nowhere: only that registry gets credentials, and its uploads may lie elsewhere.
+Knows no manifests and no blobs. One session reads from every upstream; another one writes to one target: only that
+registry gets credentials, and its uploads may lie elsewhere. Both follow redirects, by the same method, and the guard
+judges each. Clients differ on what is written to an address that moved; sending the same again to where a registry says
+is the only reading by which it arrives.
 """
 
 from collections.abc import Callable, Collection, Iterator
@@ -30,9 +32,9 @@ from pullahead.registry.request import (
     Request,
     Sent,
     Timeouts,
+    may_be_repeated,
+    moved,
     origin_of,
-    redirected,
-    sender_of,
 )
 from pullahead.registry.tokens import Identity, Tokens
 
@@ -180,21 +182,27 @@ class Session:
         def ask(hop: Request, until: float) -> Response:
             return self._ask_as_known(hop, until, content)
 
-        response = ask(request, deadline) if self._target is not None else self._follow(request, deadline, ask)
+        response = self._follow(request, deadline, ask, statuses)
         return self._checked(request, response, deadline, statuses, refuse)
 
-    def _follow(self, request: Request, deadline: float, ask: Callable[[Request, float], Response]) -> Response:
-        """Ask, and ask again wherever the answer points, by the same method. Raises RegistryUnavailableError."""
+    def _follow(
+        self,
+        request: Request,
+        deadline: float,
+        ask: Callable[[Request, float], Response],
+        statuses: Collection[int] = (),
+    ) -> Response:
+        """Ask, and ask again wherever the answer points, by the same method, unless its status is one of `statuses`.
+
+        Raises RegistryUnavailableError, AccessDeniedError.
+        """
         for _ in range(MAX_REDIRECTS + 1):
             response = ask(request, deadline)
-            if response.status_code not in REDIRECTS:
+            is_done = response.status_code in statuses or response.status_code not in REDIRECTS
+            if is_done or not may_be_repeated(request.method, response.status_code):
                 return response
             self._drop(response, request, deadline)
-            url = redirected(request, response.headers.get("Location", ""))
-            stays = origin_of(url) == origin_of(request.url)
-            request = request._replace(
-                url=url, identified=request.identified and stays, sent_by=sender_of(url, request)
-            )
+            request = moved(request, response.headers)
         raise request.inquiry.error(RegistryUnavailableError, f"redirected more than {MAX_REDIRECTS} times")
 
     def _ask_as_known(self, request: Request, deadline: float, content: bytes | memoryview | None) -> Response:
@@ -228,17 +236,28 @@ class Session:
 
         Nexus and some set-ups of distribution let anybody in, and challenge only there.
         """
-        if "WWW-Authenticate" in response.headers or not self._tokens.has_unused_credential(_about(request)):
+        about = _about(request)
+        if response.headers.get("WWW-Authenticate") or not self._tokens.has_unused_credential(about):
             return False
-        root = request._replace(method="GET", url=f"{origin_of(_about(request).url)}/v2/", resource="", headers={})
-        with self._send(root, deadline, None, None) as challenged:
-            self._read_error(challenged, root, deadline)
-        if challenged.status_code != 401:
-            return False
-        challenge = self._tokens.answerable(_about(request), challenged.headers.get("WWW-Authenticate", ""))
+        root = request._replace(method="GET", url=f"{origin_of(about.url)}/v2/", resource="", headers={})
+
+        def ask(hop: Request, until: float) -> Response:
+            return self._send(hop, until, None, None)
+
+        with self._follow(root, deadline, ask) as challenged:
+            body = self._read_error(challenged, root, deadline)
+        failure = failed_answer(request.inquiry, Answer(challenged.status_code, challenged.headers, body))
+        if isinstance(failure, TransientError) and challenged.status_code != 401:
+            raise failure
+        stays = origin_of(challenged.url) == origin_of(root.url)
+        header = challenged.headers.get("WWW-Authenticate", "") if stays and challenged.status_code == 401 else ""
+        challenge = self._tokens.answerable(about, header)
         if challenge is None:
+            self._tokens.is_never_asked_for(about)
             return False
-        self._tokens.renew(_about(request), challenge, None, deadline)
+        # It is about the root; what the request is about says its own path.
+        parameters = {name: value for name, value in challenge.parameters.items() if name != "scope"}
+        self._tokens.renew(about, challenge._replace(parameters=parameters), None, deadline)
         return True
 
     def _ask_with_token(
@@ -293,19 +312,18 @@ class Session:
     def _turn(self, request: Request, seconds: float) -> AbstractContextManager[Answered]:
         return nullcontext(_ignore) if self._limits is None else self._limits.turn(request, seconds)
 
-    def _fetch_token(self, request: Request, deadline: float, authorization: str | None) -> bytes:
+    def _fetch_token(
+        self, request: Request, deadline: float, authorization: str | None, content: bytes | None
+    ) -> bytes:
         def ask(hop: Request, until: float) -> Response:
-            return self._send(hop, until, authorization if hop.identified else None, None)
-
-        if self._target is not None:
-            response = ask(request, deadline)
-            if response.status_code in REDIRECTS:
-                response.close()
-                # Whether its target may receive the credential would have to be decided again.
-                cause = f"{urlsplit(request.url).netloc} redirects, which is not followed with a credential"
+            if not hop.identified and (content is not None or self._target is not None):
+                # Whether the other host may have the credential would have to be decided again; for a target, and for
+                # a body that holds the credential, nothing would be had without it.
+                cause = f"it redirects to {urlsplit(hop.url).netloc}, which is not followed with a credential"
                 raise request.inquiry.error(AccessDeniedError, cause)
-        else:
-            response = self._follow(request, deadline, ask)
+            return self._send(hop, until, authorization if hop.identified else None, content)
+
+        response = self._follow(request, deadline, ask)
         checked = self._checked(request, response, deadline, (200,), failed_answer)
         return self.receive_body(checked, request, MAX_ERROR_BODY_BYTES, deadline)
 
@@ -320,6 +338,11 @@ class Session:
             body = self._read_error(response, request, deadline)
         inquiry = self.identified(request) if response.status_code in _BY_CREDENTIAL else request.inquiry
         failure = refuse(inquiry, Answer(response.status_code, response.headers, body))
+        is_led_elsewhere = request.sent_by != "" and not self._may_authorize(request)
+        if isinstance(failure, AccessDeniedError) and is_led_elsewhere and not request.inquiry.by_way_of:
+            cause = f"access denied by {urlsplit(request.url).netloc}, where the registry wants the upload"
+            advice = "No credential is sent there: it is another host than the registry."
+            raise request.inquiry.error(AccessDeniedError, cause, status=response.status_code, advice=advice) from None
         raise _by_another_host(request, response, failure) from None
 
     def _drop(self, response: Response, request: Request, deadline: float) -> None:

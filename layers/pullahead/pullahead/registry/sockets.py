@@ -208,8 +208,10 @@ def find_proxy(scheme: str, host: str, port: int) -> Proxy | None:
         its_host, its_port = proxy.hostname, proxy.port
     except ValueError:
         raise ConfigError(f"{name} is not a valid address; write http://HOST:PORT") from None
-    if proxy.scheme not in _PROXY_SCHEMES or not its_host:
+    if proxy.scheme not in _PROXY_SCHEMES:
         raise ConfigError(f"{name} is a {proxy.scheme}:// address; only http:// and https:// proxies are supported")
+    if not its_host:
+        raise ConfigError(f"{name} names no host; write http://HOST:PORT")
     authorization = ""
     if proxy.username is not None:
         user = f"{unquote(proxy.username)}:{unquote(proxy.password or '')}"
@@ -225,7 +227,7 @@ def _is_exempt(host: str, port: int, no_proxy: str) -> bool:
         match = _NO_PROXY_ENTRY.fullmatch(entry)
         if match is None or (match["port"] and int(match["port"]) != port):
             continue
-        name = match["host"].strip("[]")
+        name = match["host"].strip("[]").rstrip(".")
         if name and (host == name or host.endswith(f".{name}") or _is_within(host, name)):
             return True
     return False

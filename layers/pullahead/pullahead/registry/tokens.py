@@ -3,27 +3,37 @@
 A credential goes to the registry itself, over the scheme that it is spoken to by, and to a token service of its own;
 nowhere else.
 
-Sources: distribution project, "Token Authentication Specification"; RFC 7617 (Basic); RFC 9110, sections 5.6 (tokens,
-quoted strings, lists) and 11.6.1 (WWW-Authenticate: a list of challenges, each with a list of parameters, both divided
-by commas).
+Sources: distribution project, "Token Authentication Specification" and "OAuth2 Token Authentication" (identity tokens);
+RFC 7617 (Basic); RFC 9110, sections 5.6 (tokens, quoted strings, lists) and 11.6.1 (WWW-Authenticate: a list of
+challenges, each with a list of parameters, both divided by commas).
 """
 
 import functools
+import math
 import re
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import Any, NamedTuple
 from urllib.parse import SplitResult, parse_qs, quote, unquote, urlencode, urlsplit
 
 import msgspec
 
 from pullahead.errors import AccessDeniedError, PullaheadError, RegistryUnavailableError
 from pullahead.oci import Repository
-from pullahead.registry.credentials import Credential, Credentials, Refused, anonymous, may_be_told, no_refresh
+from pullahead.registry import go_json
+from pullahead.registry.credentials import (
+    Credential,
+    Credentials,
+    Refused,
+    SecretKind,
+    anonymous,
+    may_be_told,
+    no_refresh,
+)
 from pullahead.registry.hosts import api_host, registry_at
-from pullahead.registry.request import Request, Sent, origin_of, parse_url, sender_of
+from pullahead.registry.request import Request, Sent, host_of, origin_of, parse_url, sender_of
 
 _MAX_HEADER_CHARACTERS = 8 * 1024
 
@@ -91,19 +101,23 @@ _MAX_GRANTS = 1000
 _DEFAULT_LIFETIME_SECONDS = 60.0  # the specification's, where expires_in is left out
 _MAX_LIFETIME_SECONDS = 3600.0
 _MAX_EARLY_SECONDS = 30.0
-_BASIC_LIFETIME_SECONDS = 300.0  # then the credential is looked up anew: ECR's change twice a day
+_FIXED_LIFETIME_SECONDS = 300.0  # of a credential that is sent as it is; then it is looked up anew
 
 _TOKEN = re.compile(r"[\x21-\x7e]+")
 _RESOURCE = re.compile(r"/v2/(.+)/(?:blobs/uploads/[^/]*|(?:manifests|blobs|referrers)/[^/]+|tags/list)")
 _ROOT = "/v2/"
+_CATALOG = re.compile(r"/v2/_catalog/(.+)")
 _PULL_ONLY = re.compile(r"repository:\S+:pull")
+
+_ACCEPT = {"Accept": "application/json"}
+_FORM = {**_ACCEPT, "Content-Type": "application/x-www-form-urlencoded"}
 
 PULL = "pull"
 PUSH = "pull,push"
 """What a token allows: the actions of a scope."""
 
-Fetch = Callable[[Request, float, str | None], bytes]
-"""Fetches a token before a deadline, with a value for Authorization or without."""
+Fetch = Callable[[Request, float, str | None, bytes | None], bytes]
+"""Fetches a token before a deadline, with a value for Authorization or without, and with a body or without."""
 
 TokenHosts = Callable[[str], Collection[str]]
 """Lists the hosts of token services that a registry's credential may go to, besides those of its own domain."""
@@ -142,14 +156,29 @@ class _Grant:
     challenge: Challenge | None = None
     token: _Token | None = None
     credential: Credential | None = None  # by which the token was had, or refused
-    is_challenge_asked_for: bool = False
+    is_never_asked_for: bool = False  # the registry's root gives no challenge
     lock: threading.Lock = field(default_factory=threading.Lock)
 
 
 class _TokenAnswer(msgspec.Struct):
-    token: str | None = None
-    access_token: str | None = None
-    expires_in: float | None = None
+    """What a token service answers. A member of another type than specified is as if absent."""
+
+    token: Any = None
+    access_token: Any = None
+    expires_in: Any = None
+
+    @property
+    def value(self) -> str:
+        return next((each for each in (self.token, self.access_token) if each and isinstance(each, str)), "")
+
+    @property
+    def lifetime(self) -> float:
+        """For how many seconds the token may be used."""
+        try:
+            seconds = float(self.expires_in)
+        except (TypeError, ValueError, OverflowError):
+            return _DEFAULT_LIFETIME_SECONDS
+        return _DEFAULT_LIFETIME_SECONDS if math.isnan(seconds) else min(max(seconds, 0.0), _MAX_LIFETIME_SECONDS)
 
 
 class Tokens:
@@ -186,13 +215,17 @@ class Tokens:
             return self._good_token(grant, challenge, request, deadline)
 
     def has_unused_credential(self, request: Request) -> bool:
-        """Tell, once, whether there is a credential for a request whose origin has never asked for one."""
+        """Tell whether there is a credential for a request whose origin has never asked for one, and may yet do so."""
         grant = self._grant(self._key_of(request))
         with grant.lock:
-            if grant.challenge is not None or grant.is_challenge_asked_for:
-                return False
-            grant.is_challenge_asked_for = True
-            return self._credential_for(request) is not None
+            may_ask = grant.challenge is None and not grant.is_never_asked_for
+            return may_ask and self._credential_for(request) is not None
+
+    def is_never_asked_for(self, request: Request) -> None:
+        """Note that the origin of a request asks for no credential."""
+        grant = self._grant(self._key_of(request))
+        with grant.lock:
+            grant.is_never_asked_for = True
 
     def sent(self, request: Request) -> Sent:
         """Tell with which credential a request was sent."""
@@ -249,41 +282,52 @@ class Tokens:
         self, challenge: Challenge, request: Request, credential: Credential | None, deadline: float
     ) -> _Token:
         if challenge.scheme != "basic":
+            if credential is not None and credential.kind is SecretKind.REGISTRY_TOKEN:
+                return _Token(f"Bearer {credential.secret}", self._clock() + _FIXED_LIFETIME_SECONDS)
             return self._fetch_token(challenge, request, credential, deadline)
         if credential is None:
             raise request.inquiry.error(
                 AccessDeniedError, "the registry asks for a credential, and there is none any more"
             )
-        return _Token(credential.basic, self._clock() + _BASIC_LIFETIME_SECONDS)
+        if credential.kind is not SecretKind.PASSWORD:
+            cause = f"the registry asks for a name and a password, and the login that is stored is an {credential.kind}"
+            raise request.inquiry.error(AccessDeniedError, cause, advice="Log in with a name and a password.")
+        return _Token(credential.basic, self._clock() + _FIXED_LIFETIME_SECONDS)
 
     def _fetch_token(
         self, challenge: Challenge, request: Request, credential: Credential | None, deadline: float
     ) -> _Token:
         realm = self._realm_of(challenge, request, credential)
-        asked = self._token_request(realm, challenge, request, Sent("" if credential is None else credential.name))
+        service, scope = challenge.parameters.get("service", ""), self._scope_of(challenge, request)
+        sent = Sent("" if credential is None else credential.name)
+        inquiry = request.inquiry._replace(by_way_of=f"token service {realm.netloc}", sent=sent)
         began = self._clock()
-        content = self._fetch(asked, deadline, None if credential is None else credential.basic)
+        if credential is not None and credential.kind is SecretKind.IDENTITY_TOKEN:
+            form = {"grant_type": "refresh_token", "client_id": "pullahead", "refresh_token": credential.secret}
+            body = urlencode({**form, **({"service": service} if service else {}), "scope": scope}).encode()
+            url = realm._replace(fragment="").geturl()
+            asked = Request("POST", url, _FORM, inquiry, sent_by=sender_of(url, request))
+            content = self._fetch(asked, deadline, None, body)
+        else:
+            wanted = [("service", service), *(("scope", each) for each in scope.split())]
+            query = urlencode([(name, value) for name, value in wanted if value])
+            url = realm._replace(query="&".join(filter(None, (realm.query, query))), fragment="").geturl()
+            asked = Request("GET", url, _ACCEPT, inquiry, sent_by=sender_of(url, request))
+            content = self._fetch(asked, deadline, None if credential is None else credential.basic, None)
         try:
-            answer = msgspec.json.decode(content, type=_TokenAnswer, strict=False)
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+            answer = go_json.decode(content, _TokenAnswer)
+        except go_json.INVALID:
             answer = _TokenAnswer()
-        value = answer.token or answer.access_token or ""
-        if _TOKEN.fullmatch(value) is None:
-            raise asked.inquiry.error(RegistryUnavailableError, "the response has no token")
-        lifetime = _DEFAULT_LIFETIME_SECONDS if answer.expires_in is None else answer.expires_in
-        lifetime = min(max(lifetime, 0.0), _MAX_LIFETIME_SECONDS)
-        return _Token(f"Bearer {value}", began + lifetime - min(_MAX_EARLY_SECONDS, lifetime / 4))
+        if _TOKEN.fullmatch(answer.value) is None:
+            raise inquiry.error(RegistryUnavailableError, "the response has no token")
+        lifetime = answer.lifetime
+        return _Token(f"Bearer {answer.value}", began + lifetime - min(_MAX_EARLY_SECONDS, lifetime / 4))
 
-    def _token_request(self, realm: SplitResult, challenge: Challenge, request: Request, sent: Sent) -> Request:
+    def _scope_of(self, challenge: Challenge, request: Request) -> str:
         # Artifactory's challenge to a HEAD names no scope; the one of the path is what it means.
         scope = challenge.parameters.get("scope") or self._key_of(request).scope
-        if self._actions == PUSH and _PULL_ONLY.fullmatch(scope):
-            scope += ",push"  # asked for after a HEAD, but we are going to write
-        wanted = [("service", challenge.parameters.get("service", "")), *(("scope", each) for each in scope.split())]
-        query = urlencode([(name, value) for name, value in wanted if value])
-        url = realm._replace(query="&".join(filter(None, (realm.query, query))), fragment="").geturl()
-        inquiry = request.inquiry._replace(by_way_of=f"token service {realm.netloc}", sent=sent)
-        return Request("GET", url, {"Accept": "application/json"}, inquiry, sent_by=sender_of(url, request))
+        # It may be the answer to a HEAD, but we are going to write.
+        return f"{scope},push" if self._actions == PUSH and _PULL_ONLY.fullmatch(scope) else scope
 
     def _realm_of(self, challenge: Challenge, request: Request, credential: Credential | None) -> SplitResult:
         """Decide which token service to ask. Raises AccessDeniedError for one that may not be asked."""
@@ -296,17 +340,20 @@ class Tokens:
             )
         if credential is not None and not self._may_be_told(realm, asker):
             what = f"{asker.netloc} names the token service {realm.netloc}, which is not its own"
+            registry, host = registry_at(asker), host_of(realm)
             raise request.inquiry.error(
                 AccessDeniedError,
                 f"{what}, so no credential is sent there",
-                advice=f"If it may have it, name it in `token_hosts` of {registry_at(asker)} in the rules.",
+                advice=f"If {host} may have it, allow it: `token_hosts: [{host}]` for {registry} under `upstreams` in "
+                f"the rules, or --token-host {host} for a command.",
             )
         return realm
 
     def _may_be_told(self, realm: SplitResult, asker: SplitResult) -> bool:
         if may_be_told(realm, asker):
             return True
-        is_listed = realm.netloc.lower() in self._token_hosts(registry_at(asker))
+        listed = {host.removesuffix(":443") for host in self._token_hosts(registry_at(asker))}
+        is_listed = host_of(realm) in listed
         return is_listed and (realm.scheme == "https" or asker.scheme == "http")
 
     def _credential_for(self, request: Request) -> Credential | None:
@@ -318,7 +365,7 @@ class Tokens:
         url = urlsplit(request.url)
         if url.path == _ROOT and request.identified:
             return Repository(url.netloc.lower(), "")
-        resource = _RESOURCE.fullmatch(url.path)
+        resource = _RESOURCE.fullmatch(url.path) or _CATALOG.fullmatch(url.path)
         if resource is None or not request.identified:
             return None
         return Repository(url.netloc.lower(), unquote(resource[1]))
@@ -327,6 +374,8 @@ class Tokens:
         url = urlsplit(request.url)
         resource = _RESOURCE.fullmatch(url.path)
         scope = f"repository:{resource[1]}:{self._actions}" if resource else ""
+        if _CATALOG.fullmatch(url.path):
+            scope = "registry:catalog:*"
         for mounted_from in parse_qs(url.query).get("from", ()) if resource else ():
             scope += f" repository:{mounted_from}:{PULL}"
         return _Key(origin_of(request.url), scope, request.identified)

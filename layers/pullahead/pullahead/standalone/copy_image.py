@@ -11,7 +11,15 @@ from functools import partial
 from typing import NamedTuple, Protocol
 
 from pullahead.clock import Wait
-from pullahead.errors import ManifestRefusedError, NotFoundError, PullaheadError, RateLimitedError, RegistryError, Side
+from pullahead.errors import (
+    AccessDeniedError,
+    ManifestRefusedError,
+    NotFoundError,
+    PullaheadError,
+    RateLimitedError,
+    RegistryError,
+    Side,
+)
 from pullahead.messages import ReferrersOutcome
 from pullahead.oci import Descriptor, Digest, Manifest, RawManifest, Reference
 from pullahead.oci.manifest import find_urls
@@ -22,7 +30,7 @@ from pullahead.refresh.plan import blobs_of, foreign_layers_of, publishing_order
 from pullahead.refresh.plan_referrers import PlannedReferrers, find_referrers, outcome_of, subjects_of
 from pullahead.refresh.publish_referrers import put_referrers
 from pullahead.refresh.read_blob import BlobSource
-from pullahead.refresh.upload_blob import BlobTarget, BlobUpload
+from pullahead.refresh.upload_blob import BlobTarget, BlobUpload, refuses_form
 from pullahead.refresh.verified_stream import verified_stream
 from pullahead.rules.model import NO_REFERRERS, ReferrersPolicy
 from pullahead.standalone.foreign_layers import ForeignLayers
@@ -179,6 +187,10 @@ def _serves(destination: Target, target: Reference, digest: Digest) -> bool:
         published = destination.published_digests(target.repository.path, [target.tag])
     except NotFoundError:
         return False
+    except AccessDeniedError as error:
+        if error.status != 403 or error.by_way_of:
+            raise
+        return False  # whoever may not read there may be allowed to write all the same
     return published.get(target.tag) == digest
 
 
@@ -214,6 +226,7 @@ class _BlobCopies:
         self._stopped = threading.Event()
         self._lock = threading.Lock()
         self._first_error: BaseException | None = None
+        self._refuses_parts = False
         self.counts = dict.fromkeys(Offered, 0)
         self.bytes_sent = 0
 
@@ -260,15 +273,23 @@ class _BlobCopies:
         self._progress.offered(blob, what)
 
     def _offer(self, blob: Descriptor) -> Offered:
-        for _ in range(_MAX_STREAMS):
+        """Send a blob in one stream; in parts where that breaks or is refused; in streams again where parts are."""
+        for number in range(_MAX_STREAMS):
             try:
                 return self.destination.stream_blob(self._repository, blob, lambda: self._open(blob), self._mount_from)
             except RegistryError as error:
-                if error.side is not Side.TARGET or not error.retryable:
+                if error.side is not Side.TARGET or not (error.retryable or refuses_form(error)):
                     raise
-                self.wait(1)
-                if blob.size > _STREAMED_ONCE_FROM_BYTES:
+                if not error.retryable:
                     break
+                self.wait(1)
+            if blob.size > _STREAMED_ONCE_FROM_BYTES and not self._refuses_parts:
+                try:
+                    return self._copy_by_parts(blob)
+                except RegistryError as error:
+                    if not refuses_form(error) or number + 1 == _MAX_STREAMS:
+                        raise
+                    self._refuses_parts = True
         if blob.size == 0:
             raise self._empty_blob_refused(blob)
         return self._copy_by_parts(blob)

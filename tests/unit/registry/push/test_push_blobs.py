@@ -65,23 +65,24 @@ def test_location_of_any_legal_form_is_followed(registry: ScriptedRegistry, loca
 
 
 @pytest.mark.parametrize(
-    ("location", "cause"),
+    ("location", "kind", "cause"),
     [
-        (None, "does not say where"),
-        ("http://elsewhere.example/1", "without TLS"),
-        ("http://localhost:1/1", "without TLS"),
-        ("https://127.0.0.2:1/1", "internal address"),
-        ("https://169.254.169.254/latest", "internal address"),
-        ("https://[fd00::1]/1", "internal address"),
-        ("https://localhost/1", "internal address"),
-        ("ftp://elsewhere.example/1", "does not say where"),
-        ("https://user:s3cr3t@elsewhere.example/1", "does not say where"),
+        ("http://elsewhere.example/1", AccessDeniedError, "without TLS"),
+        ("http://localhost:1/1", AccessDeniedError, "without TLS"),
+        ("https://127.0.0.2:1/1", AccessDeniedError, "internal address"),
+        ("https://169.254.169.254/latest", AccessDeniedError, "internal address"),
+        ("https://[fd00::1]/1", AccessDeniedError, "internal address"),
+        ("https://localhost/1", AccessDeniedError, "internal address"),
+        ("ftp://elsewhere.example/1", RegistryUnavailableError, "invalid address"),
+        ("https://user:s3cr3t@elsewhere.example/1", RegistryUnavailableError, "invalid address"),
     ],
 )
-def test_location_where_nothing_may_go_is_refused(registry: ScriptedRegistry, location: str | None, cause: str) -> None:
-    registry.on("POST", UPLOADS, Reply(202, {} if location is None else {"Location": location}))
+def test_location_where_nothing_may_go_is_refused(
+    registry: ScriptedRegistry, location: str, kind: type[RegistryError], cause: str
+) -> None:
+    registry.on("POST", UPLOADS, Reply(202, {"Location": location}))
     pieces = Pieces()
-    with pytest.raises(RegistryUnavailableError, match=cause) as caught:
+    with pytest.raises(kind, match=cause) as caught:
         offer(registry, pieces)
     assert SECRET not in str(caught.value)
     assert (pieces.opened, len(registry.asked)) == (0, 1)
@@ -103,7 +104,7 @@ def test_location_where_nothing_may_go_is_refused(registry: ScriptedRegistry, lo
         (Reply(500), RegistryUnavailableError),
         (Reply(503, {}, b"<html>"), RegistryUnavailableError),
         (Reply(504), RegistryTimeoutError),
-        (Reply(307, {"Location": "/elsewhere"}), RegistryUnavailableError),
+        (Reply(303, {"Location": "/elsewhere"}), RegistryUnavailableError),
         (Reply(299), RegistryUnavailableError),
         (HANG_UP, RegistryUnavailableError),
     ],
@@ -117,6 +118,13 @@ def test_refused_stream_is_not_sent_again(registry: ScriptedRegistry, reply: Rep
     assert type(caught.value) is kind
     assert SECRET not in f"{caught.value}{caught.value.__cause__}"
     assert (pieces.opened, registry.count("PUT")) == (1, 1)
+
+
+def test_upload_without_an_address_is_an_error(registry: ScriptedRegistry) -> None:
+    registry.on("POST", UPLOADS, Reply(202), Reply(202))
+    with pytest.raises(RegistryUnavailableError, match="does not say where the upload goes on"):
+        offer(registry)
+    assert [asked.path for asked in registry.asked][1:] == [UPLOADS]
 
 
 def test_early_refusal_is_read_though_the_connection_breaks(registry: ScriptedRegistry) -> None:
@@ -253,6 +261,6 @@ def test_presence_is_not_asked_for(registry: ScriptedRegistry) -> None:
 
 
 def test_endless_answer_is_not_read(registry: ScriptedRegistry) -> None:
-    registry.on("POST", UPLOADS, Reply(400, body=b"x" * (5 * 1024 * 1024)))
+    registry.on("POST", UPLOADS, Reply(202, {"Location": UPLOADS}, b"x" * (5 * 1024 * 1024)))
     with pytest.raises(RegistryError, match="has more than"):
         offer(registry)

@@ -123,8 +123,15 @@ class TestPublishedDigests:
         assert target_of(registry).published_digests(REPOSITORY, ["1.0"]) == {"1.0": IMAGE.digest}
 
     @pytest.mark.parametrize("status", [401, 403])
-    def test_refused_head_is_an_error(self, registry: ScriptedRegistry, status: int) -> None:
+    def test_refused_head_and_get_are_an_error(self, registry: ScriptedRegistry, status: int) -> None:
         registry.on("HEAD", TAG, Reply(status))
+        registry.on("GET", TAG, Reply(status))
+        with pytest.raises(AccessDeniedError):
+            target_of(registry).published_digests(REPOSITORY, ["1.0"])
+
+    @pytest.mark.parametrize("status", [401, 403])
+    def test_refusal_with_a_challenge_is_not_followed_by_a_get(self, registry: ScriptedRegistry, status: int) -> None:
+        registry.on("HEAD", TAG, Reply(status, {"WWW-Authenticate": "Basic"}))
         with pytest.raises(AccessDeniedError):
             target_of(registry).published_digests(REPOSITORY, ["1.0"])
 
