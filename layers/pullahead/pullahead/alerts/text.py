@@ -56,15 +56,14 @@ WORDS = {
     AlertKind.ACCESS_DENIED: Words(
         "cannot be read upstream: access denied",
         "cannot be read upstream: access denied",
-        "Pullahead asks again at every check. {copies}",
-        "Correct what the cause above names: credential, permission or name. Then run `pullahead refresh`.",
+        "Pullahead asks again at every check, with the credential as it is then. {copies}",
+        "Correct what the cause above names: the credential, what it may read, or the upstream's name.",
     ),
     AlertKind.BLOCKED: Words(
         "cannot be refreshed",
         "cannot be refreshed",
         "Pullahead retries every few hours, and at once when the upstream tag moves. {copies}",
-        "Fix the cause above: a permission in AWS, an immutable tag, or a broken manifest or blob upstream. Then run "
-        "`pullahead refresh`.",
+        "Fix the cause above: a permission in AWS, an immutable tag, or a broken manifest or blob upstream.",
     ),
     AlertKind.GONE: Words(
         "no longer exists upstream",
@@ -280,7 +279,7 @@ def commands_of(notice: Notice) -> list[str]:
     commands = [f"pullahead why {shlex.quote(notice.mirror)}"]
     if notice.about is AlertKind.NOT_FOUND:
         commands.append(f"pullahead tags {notice.members[0].upstream.rpartition(':')[0]}")
-    if notice.about is AlertKind.ACCESS_DENIED and not _is_of_rules(notice):
+    if notice.about in (AlertKind.ACCESS_DENIED, AlertKind.BLOCKED) and not _is_of_rules(notice):
         commands.append(f"pullahead refresh {shlex.quote(notice.mirror)}")
     return commands
 
