@@ -20,6 +20,8 @@ from tests.real_servers import free_port
 TEMPLATE = Path(__file__).parents[2] / "template.yaml"
 TAG = "1.0"
 CHECK_EVERY = timedelta(minutes=5)
+SETTLED_AFTER = timedelta(hours=36, minutes=30)
+"""After a new digest: then late referrers are looked for once a day, and not for some hours (mirrors/referrers.py)."""
 ALERT_AFTER = timedelta(hours=1)
 FUNCTION_SECONDS = 10
 """How long copy_blobs may take: so short that one that hangs is soon ended."""

@@ -7,7 +7,7 @@ from local.images import make_image
 from pullahead.messages import ReferrerNamed
 from pullahead.mirrors.record import State
 from pullahead.oci.referrers import fallback_tag
-from tests.scenarios.deployment import CHECK_EVERY, TAG
+from tests.scenarios.deployment import CHECK_EVERY, SETTLED_AFTER, TAG
 from tests.scenarios.scene import Scene
 
 IMAGE = make_image([60_000], seed=71)
@@ -73,7 +73,7 @@ def test_late_referrer_is_copied_by_the_next_check_and_settles(scene: Scene) -> 
     assert len(scene.executions()) == 2
     version = scene.record().version
     scene.upstream.forget_requests()
-    scene.check(timedelta(hours=36, minutes=30))  # settled, and no look is due
+    scene.check(SETTLED_AFTER)  # settled, and no look is due
     assert [(request.method, request.path.rpartition("/")[2]) for request in scene.upstream.requests] == [("HEAD", TAG)]
     assert scene.record().version == version
 

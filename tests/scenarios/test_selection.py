@@ -9,7 +9,7 @@ import pytest
 from local.images import LocalImage, make_image, make_index
 from pullahead.messages import ListRequest
 from pullahead.mirrors.record import State
-from tests.scenarios.deployment import ALERT_AFTER, CHECK_EVERY, TAG, rules_text
+from tests.scenarios.deployment import ALERT_AFTER, CHECK_EVERY, SETTLED_AFTER, TAG, rules_text
 from tests.scenarios.scene import Scene
 
 AMD, ARM = make_image([20_000], seed=1), make_image([20_000], seed=2, platform="linux/arm64")
@@ -64,7 +64,7 @@ class TestChosenTags:
         chosen.fire_schedule()
         assert in_ecr(chosen) == before | {"1.3": added["1.3"].digest}  # the copy of 1.1 stays
         chosen.upstream.forget_requests()
-        chosen.fire_schedule()
+        chosen.fire_schedule(SETTLED_AFTER)
         asked = [request.path.rpartition("/")[2] for request in chosen.upstream.requests]
         assert sorted(asked) == ["1.2", "1.3", "list"]
 
@@ -131,7 +131,7 @@ class TestPlatforms:
             assert (record.state, record.upstream_digest) == (State.FRESH, INDEX.digest)
             assert record.published_digest == published.digest
             scene.upstream.forget_requests()
-            scene.check(CHECK_EVERY)
+            scene.check(SETTLED_AFTER)
             assert [request.method for request in scene.upstream.requests] == ["HEAD"]
             assert scene.record() == record
         assert len(scene.executions()) == 1
@@ -167,6 +167,7 @@ class TestImmutable:
         scene.serve(AMD)
         with ruled(scene, 'immutable_tags: ["1.*"]'):
             scene.check()
+            scene.aws.clock.advance(SETTLED_AFTER.total_seconds())
             scene.upstream.forget_requests()
             for _ in range(5):
                 scene.check(timedelta(hours=1))

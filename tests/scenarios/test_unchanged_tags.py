@@ -4,10 +4,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from msgspec import structs
 
 from local.images import make_image, make_index
 from pullahead.messages import CheckRequest
-from tests.scenarios.deployment import CHECK_EVERY, TAG, rules_text
+from tests.scenarios.deployment import CHECK_EVERY, SETTLED_AFTER, TAG, rules_text
 from tests.scenarios.recorded import AwsCall, recorded_calls
 from tests.scenarios.scene import Scene
 
@@ -30,11 +31,16 @@ def without_rules(calls: list[AwsCall]) -> list[AwsCall]:
 
 @pytest.fixture
 def fresh(scene: Scene) -> Iterator[Scene]:
-    """Keep one mirror alone in the schedule's rules, checked once and found fresh, with all counts at zero."""
+    """Keep one mirror alone in the schedule's rules, checked once and found fresh, with all counts at zero.
+
+    So much time has passed that late referrers are looked for once a day only, and not now.
+    """
     with scene.deployment.rules(rules_text(scene.mirror), "ScheduleChecks"):
         scene.serve(INDEX)
         scene.fire_schedule()
         scene.serves(INDEX)
+        scene.fire_schedule(SETTLED_AFTER)
+        scene.fire_schedule()
         scene.upstream.forget_requests()
         scene.ecr.calls.clear()
         yield scene
@@ -100,9 +106,10 @@ def test_tags_of_one_repository_share_one_call_to_ecr(scene: Scene) -> None:
     with scene.deployment.rules(rules, "CheckFreshness", "RecordOutcome"):
         scene.send(check.to_json())
         scene.settle()
+        scene.aws.clock.advance(SETTLED_AFTER.total_seconds())
         scene.upstream.forget_requests()
         scene.ecr.calls.clear()
-        scene.send(check.to_json())
+        scene.send(structs.replace(check, asked_at=scene.aws.clock.now()).to_json())
         scene.settle()
     assert [request.method for request in scene.upstream.requests] == ["HEAD"] * 3
     assert scene.ecr.calls.operations() == ["DescribeImages"]
