@@ -8,6 +8,7 @@ import logging
 import os
 import shlex
 import signal
+import subprocess
 import sys
 import tempfile
 import threading
@@ -44,15 +45,23 @@ def main(arguments: Sequence[str] | None = None) -> int:
     logging.getLogger("local").setLevel(logging.WARNING)  # others warn of what concerns nobody here
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, _stop)
-    with tempfile.TemporaryDirectory(prefix="pullahead-local-", ignore_cleanup_errors=True) as temporary:
-        try:
-            _run(options, Path(temporary))
-        except (ConfigError, DeploymentError, OSError) as error:
-            print(f"local AWS: {error}", file=sys.stderr)
-            return 1
-        except _StoppedError:
-            return 0
-    return 0
+    folder = Path(tempfile.mkdtemp(prefix="pullahead-local-"))
+    try:
+        _run(options, folder)
+    except (ConfigError, DeploymentError, OSError) as error:
+        print(f"local AWS: {error}", file=sys.stderr)
+        return 1
+    except _StoppedError:
+        return 0
+    finally:
+        _remove(folder)
+
+
+def _remove(folder: Path) -> None:
+    """Remove a folder without waiting: it has thousands of files, for which a busy disk takes seconds."""
+    removed = folder.rename(folder.with_name(f"{folder.name}-removed"))
+    silent = subprocess.DEVNULL
+    subprocess.Popen(["rm", "-rf", str(removed)], stdin=silent, stdout=silent, stderr=silent, start_new_session=True)
 
 
 def _stop(_number: int, _frame: FrameType | None) -> NoReturn:
@@ -62,7 +71,7 @@ def _stop(_number: int, _frame: FrameType | None) -> NoReturn:
     raise _StoppedError
 
 
-def _run(options: argparse.Namespace, folder: Path) -> None:
+def _run(options: argparse.Namespace, folder: Path) -> NoReturn:
     screen = _Screen(verbose=options.verbose)
     rules = None if options.empty else LiveRules(options.rules, folder / "rules")
     deployed = None if rules is None else DeployedRules(rules.path, rules.begin())
