@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from local.registry import FakeRegistry
+from pullahead.cli.main import main
 from pullahead.errors import ConfigError, RegistryError, RegistryUnavailableError
 from pullahead.registry.errors import TransientError
 from pullahead.registry.request import port_of
@@ -67,7 +68,14 @@ def test_proxy_of_the_environment_is_found(monkeypatch: pytest.MonkeyPatch) -> N
         ("inside.example:5000", ["inside.example:5000"], ["inside.example", "inside.example:5001"]),
         ("a.example, b.example c.example", ["a.example", "b.example", "c.example"], ["d.example"]),
         ("*", ["anything.example"], []),
-        ("", ["127.0.0.1:5000", "localhost", "[::1]:5000"], ["registry.example"]),
+        ("", ["127.0.0.1:5000", "127.9.9.9", "localhost", "localhost.:5000", "[::1]:5000"], ["registry.example"]),
+        ("127.0.0.0/8", ["127.0.0.1:5000"], ["128.0.0.1"]),
+        ("inside.example.", ["inside.example"], ["example"]),
+        ("INSIDE.example", ["inside.EXAMPLE."], ["outside.example"]),
+        ("10.0.0.0/8:5000, 10.1.2.3:5000", ["10.1.2.3:5000"], ["10.1.2.3"]),
+        ("[fd00::1]:5000", ["[fd00::1]:5000"], ["[fd00::1]"]),
+        ("10.0.0.0/99, x:y, ://, [", [], ["10.1.2.3", "x"]),
+        ("example", ["example", "registry.example"], ["example.com"]),
     ],
 )
 def test_no_proxy_is_read_as_others_read_it(
@@ -84,7 +92,11 @@ def test_no_proxy_is_read_as_others_read_it(
     [
         ("socks5://user:s3cr3t@proxy.example", "HTTPS_PROXY is a socks5:// address"),
         ("http://user:s3cr3t@proxy.example:abc", "HTTPS_PROXY is not a valid address"),
-        ("http://", "HTTPS_PROXY"),
+        ("ftp://user:s3cr3t@proxy.example", "HTTPS_PROXY is a ftp:// address"),
+        ("http://user:s3cr3t@[proxy.example", "HTTPS_PROXY is not a valid address"),
+        ("http://user:s3cr3t@proxy.example:70000", "HTTPS_PROXY is not a valid address"),
+        ("http://", "HTTPS_PROXY names no host"),
+        ("https:///path", "HTTPS_PROXY names no host"),
     ],
 )
 def test_proxy_that_cannot_be_used_is_an_error(monkeypatch: pytest.MonkeyPatch, address: str, cause: str) -> None:
@@ -135,14 +147,67 @@ def test_proxy_whose_certificate_is_not_trusted_is_refused(tmp_path: Path, monke
     assert asked == []
 
 
-@pytest.mark.parametrize(("status", "kind"), [(407, RegistryUnavailableError), (403, RegistryUnavailableError)])
+@pytest.mark.parametrize(
+    ("status", "kind", "advice"),
+    [
+        (407, RegistryUnavailableError, "Its user and password belong into HTTP_PROXY"),
+        (403, RegistryUnavailableError, "name it in NO_PROXY"),
+        (302, RegistryUnavailableError, "name it in NO_PROXY"),
+        (502, TransientError, "name it in NO_PROXY"),
+        (503, TransientError, "name it in NO_PROXY"),
+    ],
+)
 def test_proxy_that_refuses_is_named(
-    monkeypatch: pytest.MonkeyPatch, status: int, kind: type[RegistryUnavailableError]
+    monkeypatch: pytest.MonkeyPatch, status: int, kind: type[Exception], advice: str
 ) -> None:
     with answering(f"HTTP/1.1 {status} No\r\n\r\n".encode()) as url:
         monkeypatch.setenv("http_proxy", url)
-        with pytest.raises(kind, match=f"proxy 127.0.0.1.* does not connect to registry.example .HTTP {status}."):
+        refusal = f"proxy 127.0.0.1.* does not connect to registry.example .HTTP {status}..*{advice}"
+        with pytest.raises(kind, match=refusal):
             get("http://registry.example")
+
+
+@pytest.mark.parametrize("said", [b"", b"no proxy\r\n\r\n", b"SSH-2.0-OpenSSH\r\n", b"HTTP/1.1 abc\r\n\r\n"])
+def test_proxy_that_is_none_is_named(monkeypatch: pytest.MonkeyPatch, said: bytes) -> None:
+    with answering(said) as url:
+        monkeypatch.setenv("http_proxy", url)
+        with pytest.raises((RegistryError, TransientError), match=r"proxy 127\.0\.0\.1"):
+            get("http://registry.example")
+
+
+def test_registry_that_is_not_trusted_behind_a_proxy_is_said_to_be_behind_it(
+    internet: Internet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Perhaps it is the proxy that answers in the registry's place, by a certificate of its own."""
+    with tunnel_to(f"127.0.0.1:{internet.port}") as (proxy, _):
+        monkeypatch.setenv("https_proxy", f"http://{proxy}")
+        with pytest.raises(
+            RegistryUnavailableError, match=f"through proxy {proxy}: the TLS certificate is not trusted"
+        ):
+            head(guarded(ca=self_signed().write(tmp_path)), LISTED)
+
+
+@pytest.mark.parametrize(
+    ("address", "words"),
+    [
+        ("socks5://user:s3cr3t@proxy.example", "only http:// and https:// proxies are supported"),
+        ("http://user:s3cr3t@proxy.example:abc", "HTTPS_PROXY is not a valid address"),
+        ("https://user:s3cr3t@127.0.0.1:1", "proxy 127.0.0.1:1: connection refused"),
+    ],
+)
+def test_command_names_the_proxy_in_one_line(
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
+    address: str,
+    words: str,
+) -> None:
+    monkeypatch.setenv("HTTPS_PROXY", address)
+    monkeypatch.setenv("DOCKER_CONFIG", str(tmp_path))
+    assert main(["tags", "registry.example/app"]) == 1
+    written = capsys.readouterr().err
+    assert words in written
+    assert (written.count("\n"), SECRET in written) == (1, False)
 
 
 @pytest.mark.parametrize(
@@ -179,7 +244,7 @@ def tunnel_to(host: str, certificate: Path | None = None) -> Iterator[tuple[str,
                 with client, socket.create_connection((name, int(port))) as behind:
                     opened.extend((client, behind))
                     asked.append(client.recv(65536).decode())
-                    client.sendall(b"HTTP/1.1 200 Connection established\r\n\r\n")
+                    client.sendall(b"HTTP/1.1 102 Processing\r\n\r\nHTTP/1.1 200 Connection established\r\n\r\n")
                     back = threading.Thread(target=_pump, args=(behind, client), daemon=True)
                     back.start()
                     _pump(client, behind)

@@ -247,6 +247,45 @@ class TestArtifactory:
         assert ignored("artifactory", {**ARTIFACTORY_BODY, "jpd_origin": "nowhere"}) == "the event has no tag"
 
 
+class TestOddItems:
+    """What one item says must not keep the others from being checked."""
+
+    @pytest.mark.parametrize("odd", [None, 3, {}, "x", {"action": "push", "target": None, "request": None}])
+    def test_odd_event_is_left_out(self, odd: object) -> None:
+        body = {"events": [odd, DISTRIBUTION_EVENT]}
+        assert names("distribution", body) == ["registry.corp.com/team/app:1.0"]
+
+    @pytest.mark.parametrize(("key", "value"), [("tag", "-x"), ("repository", "Team/App"), ("tag", 3)])
+    def test_event_of_an_invalid_name_is_left_out(self, key: str, value: object) -> None:
+        odd = {**DISTRIBUTION_EVENT, "target": {**DISTRIBUTION_TARGET, key: value}}
+        assert names("distribution", {"events": [odd, DISTRIBUTION_EVENT]}) == ["registry.corp.com/team/app:1.0"]
+        assert ignored("distribution", {"events": [odd]}) == "no event moves a tag"
+
+    @pytest.mark.parametrize("odd", [None, 3, {}, {"resource_url": None, "tag": None}, {"tag": 3}])
+    def test_odd_resource_is_left_out(self, odd: object) -> None:
+        body = {"type": "PUSH_ARTIFACT", "event_data": {"resources": [odd, HARBOR_RESOURCE]}, "data": None}
+        assert names("harbor", body) == ["harbor.corp.com:8443/team/app:1.0"]
+
+    @pytest.mark.parametrize("odd", [None, 3, "-x", DIGEST])
+    def test_odd_tag_is_left_out(self, odd: object) -> None:
+        assert names("quay", {"docker_url": "quay.io/team/app", "updated_tags": [odd, "1.0"]}) == [
+            "quay.io/team/app:1.0"
+        ]
+
+    @pytest.mark.parametrize(
+        ("sender", "body"),
+        [
+            ("harbor", {"type": "PUSH_ARTIFACT", "event_data": {"resources": None}}),
+            ("harbor", {"type": "PUSH_ARTIFACT", "event_data": None, "data": None}),
+            ("quay", {"docker_url": "quay.io/team/app", "updated_tags": None}),
+            ("artifactory", {**ARTIFACTORY_BODY, "jpd_origin": None}),
+            ("acr", {**DISTRIBUTION_EVENT, "request": None, "target": None}),
+        ],
+    )
+    def test_null_is_as_good_as_absent(self, sender: str, body: object) -> None:
+        assert ignored(sender, body)
+
+
 class TestGeneric:
     def test_tags_are_named_once_and_in_order(self) -> None:
         body = {"repository": "ghcr.io/team/app", "tags": ["2", "1", "2"], "id": "4711"}

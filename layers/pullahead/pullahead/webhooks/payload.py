@@ -1,7 +1,12 @@
-"""Upstream tags that a payload names. Payloads are not trusted: every name is parsed."""
+"""Upstream tags that a payload names. Payloads are not trusted: every name is parsed.
+
+Most senders are written in Go, which writes what it does not know as null: that is as good as absent, as Go reads it.
+Of a list, what is not understood is left out: it must not keep the rest from being checked.
+"""
 
 from collections.abc import Iterable, Iterator
-from typing import NamedTuple, TypeVar
+from contextlib import suppress
+from typing import Any, NamedTuple, TypeVar
 
 import msgspec
 
@@ -22,9 +27,22 @@ class NamedTags(NamedTuple):
 def decode(request: WebhookRequest, kind: type[_T]) -> _T:
     """Decode a body. Raises RefusedWebhookError, which does not quote it."""
     try:
-        return msgspec.json.decode(request.body, type=kind)
+        return msgspec.convert(_without_nulls(msgspec.json.decode(request.body)), kind)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         raise bad_request("the body is not JSON in the format of this sender") from None
+
+
+def decode_each(entries: Iterable[Any], kind: type[_T]) -> Iterator[_T]:
+    """Decode the entries of a list that `decode` left as they were, without those that are of another format."""
+    for entry in entries:
+        with suppress(msgspec.ValidationError):
+            yield msgspec.convert(entry, kind)
+
+
+def _without_nulls(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {name: _without_nulls(each) for name, each in value.items() if each is not None}
+    return [_without_nulls(each) for each in value] if isinstance(value, list) else value
 
 
 def upstream(host: str, path: str, tag: str) -> Reference:

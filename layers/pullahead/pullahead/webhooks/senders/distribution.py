@@ -3,17 +3,19 @@
 distribution documentation, "Work with notifications"; GitLab Docs, "GitLab container registry administration",
 "Configure container registry notifications"; Microsoft Learn, "Azure Container Registry webhook reference".
 
-Distribution repeats a refused request for ever and sends nothing else meanwhile; so a tag without a rule is no error.
+Distribution repeats a refused request for ever and sends nothing else meanwhile; so a tag without a rule is no error,
+nor is an event that is not understood.
 """
 
 from collections.abc import Iterable, Iterator
-from typing import Final
+from contextlib import suppress
+from typing import Any, Final
 
 import msgspec
 
 from pullahead.oci import Reference
-from pullahead.webhooks.http import WebhookRequest
-from pullahead.webhooks.payload import NamedTags, decode, host_of, hosts, tags_named, upstream
+from pullahead.webhooks.http import RefusedWebhookError, WebhookRequest
+from pullahead.webhooks.payload import NamedTags, decode, decode_each, host_of, hosts, tags_named, upstream
 
 _MOVES: Final = ("push", "delete")
 _NOTHING: Final = "no event moves a tag"
@@ -36,12 +38,12 @@ class _Event(msgspec.Struct, frozen=True):
 
 
 class _Envelope(msgspec.Struct, frozen=True):
-    events: list[_Event]
+    events: list[Any]
 
 
 def read(request: WebhookRequest) -> NamedTags:
     """Read an envelope of events. Raises RefusedWebhookError."""
-    return tags_named(_references(decode(request, _Envelope).events), _NOTHING)
+    return tags_named(_references(decode_each(decode(request, _Envelope).events, _Event)), _NOTHING)
 
 
 def read_one(request: WebhookRequest) -> NamedTags:
@@ -54,4 +56,5 @@ def _references(events: Iterable[_Event]) -> Iterator[Reference]:
         if event.action in _MOVES and event.target.tag:
             # The host that the client used, and the one that the registry has configured: rules may name either.
             for host in hosts(event.request.host, host_of(event.target.url)):
-                yield upstream(host, event.target.repository, event.target.tag)
+                with suppress(RefusedWebhookError):
+                    yield upstream(host, event.target.repository, event.target.tag)

@@ -3,13 +3,13 @@
 Harbor documentation, "Configure Webhook Notifications": "Auth Header" is sent as Authorization.
 """
 
-from typing import Final
+from typing import Any, Final
 
 import msgspec
 
 from pullahead.oci.reference import is_tag
 from pullahead.webhooks.http import WebhookRequest
-from pullahead.webhooks.payload import NamedTags, decode, tags_named, upstream_at
+from pullahead.webhooks.payload import NamedTags, decode, decode_each, tags_named, upstream_at
 
 _EVENTS: Final = ("PUSH_ARTIFACT", "DELETE_ARTIFACT", "harbor.artifact.pushed", "harbor.artifact.deleted")
 
@@ -20,7 +20,7 @@ class _Resource(msgspec.Struct, frozen=True):
 
 
 class _Data(msgspec.Struct, frozen=True):
-    resources: list[_Resource] = []
+    resources: list[Any] = []
 
 
 class _Payload(msgspec.Struct, frozen=True):
@@ -34,7 +34,7 @@ def read(request: WebhookRequest) -> NamedTags:
     payload = decode(request, _Payload)
     if payload.type not in _EVENTS:
         return NamedTags(ignored="not a push or deletion of an artifact")
-    resources = (*payload.event_data.resources, *payload.data.resources)
+    resources = decode_each((*payload.event_data.resources, *payload.data.resources), _Resource)
     tagged = (resource for resource in resources if is_tag(resource.tag))
     references = (upstream_at(_repository(each), each.tag) for each in tagged)
     return tags_named(references, "the artifact has no tag")
