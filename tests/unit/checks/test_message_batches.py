@@ -217,7 +217,7 @@ class TestSameMirrorTwice:
         batches = Batches(mirror())
         batches.move(mirror())
         scheduled = batches.request("mirror/app", "1.0")
-        outcomes = batches.handle(scheduled, batches.request("mirror/app", "1.0", reason="manual"), scheduled)
+        outcomes = batches.handle(scheduled, batches.request("mirror/app", "1.0", reason="pull"), scheduled)
         assert [states(outcome) for outcome in outcomes] == [[State.STALE]] * 3
         # What is written is the transition, the answer for the person who asked, and that the transition's event was
         # sent, for which the record is read again, since the answer has changed it.
