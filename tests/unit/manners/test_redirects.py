@@ -1,5 +1,7 @@
 """Every way in which a registry redirects, at the source and at the target: followed by the same method, or refused."""
 
+from collections.abc import Callable
+
 import pytest
 
 from pullahead.errors import AccessDeniedError, RegistryError, RegistryUnavailableError
@@ -157,16 +159,17 @@ def test_login_does_not_follow_to_another_host(
     source: ImperfectRegistry, target: ImperfectRegistry, status: int
 ) -> None:
     """Neither when something is read nor when something is written."""
+
+    def leads_to(other: ImperfectRegistry) -> Callable[[Asked], Reply]:
+        def answer(asked: Asked) -> Reply:
+            if asked.authorization:
+                return Reply(status, {"Location": f"{other.url}/elsewhere"})
+            return Reply(401, {"WWW-Authenticate": 'Basic realm="r"'})
+
+        return answer
+
     for registry, other in ((source, target), (target, source)):
-        registry.on(
-            "",
-            "login",
-            lambda asked, other=other: (
-                Reply(status, {"Location": f"{other.url}/elsewhere"})
-                if asked.authorization
-                else Reply(401, {"WWW-Authenticate": 'Basic realm="r"'})
-            ),
-        )
+        registry.on("", "login", leads_to(other))
         registry.on("", "elsewhere", Reply(401, {"WWW-Authenticate": 'Basic realm="r"'}))
     with pytest.raises(AccessDeniedError):
         reader(lambda _: CREDENTIAL).head_manifest(reference(source, repository="team/login"))
