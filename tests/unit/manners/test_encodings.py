@@ -95,7 +95,7 @@ def test_encoded_content_is_proved_by_what_it_is(
     assert_copied(target, image)
 
 
-COMPRESSED = make_image([gzip.compress(b"a layer " * 1000)], seed=5)
+COMPRESSED = make_image([gzip.compress(b"a layer " * 1000, mtime=0)], seed=5)
 
 
 @pytest.mark.parametrize(("coding", "encode"), [("gzip", gzip.compress), ("deflate", zlib.compress)])
@@ -124,7 +124,7 @@ def test_encoded_listings_tokens_and_errors_are_read(source: ImperfectRegistry, 
 def test_stream_without_a_length_is_decoded(source: ImperfectRegistry, target: ImperfectRegistry, length: bool) -> None:
     def answer(asked: Asked) -> Reply:
         reply = source.answer_well(asked)
-        body = gzip.compress(reply.body)
+        body = gzip.compress(reply.body, mtime=0)
         headers = {
             "Content-Encoding": "gzip",
             "Connection": "close",
@@ -165,9 +165,9 @@ def test_manifest_of_an_unknown_coding_is_named(source: ImperfectRegistry) -> No
 @pytest.mark.parametrize(
     ("encode", "cause"),
     [
-        (lambda content: gzip.compress(content + b"!"), "goes on after the promised size"),
-        (lambda content: gzip.compress(content)[:-9], "in the middle of its gzip"),
-        (lambda content: gzip.compress(content)[:10] + b"\xff" * 20, "is not gzip"),
+        (lambda content: gzip.compress(content + b"!", mtime=0), "goes on after the promised size"),
+        (lambda content: gzip.compress(content, mtime=0)[:-9], "in the middle of its gzip"),
+        (lambda content: gzip.compress(content, mtime=0)[:10] + b"\xff" * 20, "is not gzip"),
         (lambda content: gzip.compress(b"x" * len(content)), "the bytes have the digest"),
         (lambda content: gzip.compress(bytes(len(content) * 1000), 9), "goes on after the promised size"),
     ],
@@ -205,7 +205,9 @@ class TestDecoding:
     def test_bomb_is_decoded_as_far_as_it_may_be(self) -> None:
         assert len(decode(gzip.compress(bytes(5_000_000), 9), "gzip", 1000)) == 1001
 
-    @pytest.mark.parametrize("content", [gzip.compress(b"x")[:-1], gzip.compress(b"x") + b"rest", b"\x1f\x8b"])
+    @pytest.mark.parametrize(
+        "content", [gzip.compress(b"x", mtime=0)[:-1], gzip.compress(b"x", mtime=0) + b"rest", b"\x1f\x8b"]
+    )
     def test_malformed_body_is_an_error(self, content: bytes) -> None:
         with pytest.raises(CodingError):
             decode(content, "gzip", 1000)
