@@ -176,6 +176,7 @@ def test_printed_commands_of_pullahead_work(local_stack: LocalStack) -> None:
 @pytest.mark.skipif(shutil.which("aws") is None, reason="the AWS CLI is not on PATH (apt or pip install awscli)")
 def test_printed_commands_of_aws_work(local_stack: LocalStack) -> None:
     """Also with a version that reads neither AWS_ENDPOINT_URL nor AWS_REGION."""
+    local_stack.module.wait_for(lambda: local_stack.published() == INDEX.digest, "the mirror is published")
     commands = [command for command in local_stack.printed_commands("aws") if "|" not in command]
     assert {command.split()[3] for command in commands} == {"ecr", "lambda", "dynamodb", "sns"}
     assert all("--endpoint-url" in command for command in commands)
