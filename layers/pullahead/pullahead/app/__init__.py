@@ -140,7 +140,8 @@ class Application(Adapters):
         reach = WritableRepositories(self._settings.target_repositories, self._settings.pull_through_cache_repositories)
         tagging = boto3.client("resourcegroupstaggingapi", config=CLIENT_CONFIG)
         cached = EcrCachedRepositories(boto3.client("ecr", config=CLIENT_CONFIG))
-        find = DiscoverSources(cached, EcrTaggedRepositories(tagging), reach)
+        rights = self._settings.pull_rights
+        find = DiscoverSources(cached, EcrTaggedRepositories(tagging), reach, rights)
         return GatherRules(self._rules_file, self._external_rules, find, self._rules_state, self._clock)
 
     @cached_property

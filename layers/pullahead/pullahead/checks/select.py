@@ -64,10 +64,10 @@ def _is_cached(mirror: Mirror, rules: Rules) -> bool:
 
 
 def mirrors_named_by(request: CheckRequest, rules: Rules) -> list[Mirror]:
-    """Find the mirrors that a CheckRequest names; tags that no rule follows, or only a paused one, are skipped."""
+    """Find the mirrors that a CheckRequest names; tags that no active rule follows are skipped."""
     listing_rule = _listing_rule(request, rules)
     mirrors = (_mirror_of(request.repository, tag, listing_rule, rules) for tag in request.tags)
-    return [mirror for mirror in mirrors if mirror is not None and mirror.rule not in rules.paused]
+    return [mirror for mirror in mirrors if mirror is not None and not rules.is_inactive(mirror.rule)]
 
 
 def _mirror_of(repository: str, tag: str, listing_rule: Rule | None, rules: Rules) -> Mirror | None:

@@ -7,6 +7,7 @@ from pullahead.cli.output import DONE, FAILED, write_document, write_result, wri
 from pullahead.cli.rules_file import read_rules
 from pullahead.rules.file_format import schema_text
 from pullahead.rules.model import Rules
+from pullahead.rules.sources.upstream_access import access_notes
 from pullahead.rules.yaml_document import RulesError
 from pullahead.rules.yaml_document import describe as describe_problem
 from pullahead.text import count_text
@@ -39,10 +40,11 @@ def run(arguments: argparse.Namespace) -> int:
         else:
             write_text("\n".join(describe_problem(error.source, problem) for problem in error.problems))
         return FAILED
-    counts = _counts(rules)
+    counts, notes = _counts(rules), access_notes(rules)
     source = "stdin" if arguments.file == STDIN else arguments.file
     shown = ", ".join(count_text(count, _NOUNS[what]) for what, count in counts.items())
-    write_result(arguments, f"{source}: valid ({shown})", {"problems": [], **counts})
+    text = "\n".join([f"{source}: valid ({shown})", *(f"note: {note}" for note in notes)])
+    write_result(arguments, text, {"problems": [], "notes": notes, **counts})
     return DONE
 
 

@@ -10,8 +10,8 @@ from typing import NamedTuple
 from pullahead.mirrors.record import MirrorRecord, Record, RuleRecord
 from pullahead.mirrors.rule_record import rule_key
 from pullahead.oci import Digest, Reference, Repository, parse_reference
+from pullahead.oci.ecr_host import EcrHost, parse_ecr_host
 from pullahead.oci.reference import InvalidReferenceError
-from pullahead.registry.hosts import EcrHost, ecr_host
 from pullahead.rules.mirror_key import MirrorKey, RecordKey
 from pullahead.rules.model import Rule, Rules, rule_named
 from pullahead.rules.repository_names import is_repository_name
@@ -57,7 +57,7 @@ def parse_named_image(text: str) -> NamedImage:
     if listing := _LISTING.fullmatch(plain):
         return NamedImage(text, Repository("", listing["repository"]), rule=listing["rule"])
     repository, tag, digest = parse_reference(plain, default_tag=None)
-    ecr = ecr_host(repository.registry)
+    ecr = parse_ecr_host(repository.registry)
     written = plain.partition("@")[0].removesuffix(f":{tag}")
     name = repository.path if ecr is not None else written if is_repository_name(written) else ""
     return NamedImage(plain, repository, name, tag, digest, ecr)

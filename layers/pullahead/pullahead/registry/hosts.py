@@ -1,8 +1,6 @@
-"""Where a registry's API is, by which scheme, and whose API a host is."""
+"""Where a registry's API is, and by which scheme."""
 
-import re
 from collections.abc import Callable, Collection
-from typing import NamedTuple
 from urllib.parse import SplitResult
 
 from pullahead.oci import Repository
@@ -11,12 +9,6 @@ from pullahead.registry.request import Inquiry, Request
 
 _API_HOSTS = {"docker.io": "registry-1.docker.io"}  # Docker Hub's API is not where its references say
 _REGISTRIES = {api: registry for registry, api in _API_HOSTS.items()}
-
-_ECR_HOST = re.compile(
-    r"(?P<account>[0-9]{12})\.dkr[.-]ecr(?:-fips)?\.(?P<region>[a-z0-9-]+)\."
-    r"(?:amazonaws\.com(?:\.cn)?|on\.(?:aws|amazonwebservices\.com\.cn))"
-)
-"""ECR user guide, "Private registries"."""
 
 
 def base_url(registry: str, *, plain_http: bool) -> str:
@@ -63,25 +55,6 @@ def registry_at(url: SplitResult) -> str:
     """Name the registry, as references and rules do, whose API is at an address; with a port only where it has one."""
     host = url.netloc.lower()
     return _REGISTRIES.get(host, host)
-
-
-class EcrHost(NamedTuple):
-    """The account and the Region of a private ECR registry."""
-
-    account: str
-    region: str
-
-
-def ecr_host(host: str) -> EcrHost | None:
-    """Read account and Region of a private ECR registry; None for another host."""
-    found = _ECR_HOST.fullmatch(host)
-    return None if found is None else EcrHost(found["account"], found["region"])
-
-
-def ecr_region(host: str) -> str | None:
-    """Name the AWS region of a private ECR registry; None for another host."""
-    found = ecr_host(host)
-    return None if found is None else found.region
 
 
 def by_registry(credentials: Credentials) -> Credentials:
