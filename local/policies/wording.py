@@ -23,6 +23,7 @@ _GIVEN: Final[Mapping[str, str]] = MappingProxyType(
         "HasUpstreamSecretsKey": "`UpstreamSecretsKeyArn` is given",
         "HasRecordsKey": "`RecordsKeyArn` is given",
         "HasUpstreamRoles": "`UpstreamRoles` are given",
+        "HasUpstreamRepositories": "`UpstreamRepositories` is not `none`",
     }
 )
 _OPERATORS: Final[Mapping[str, str]] = MappingProxyType(

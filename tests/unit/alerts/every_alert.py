@@ -25,10 +25,11 @@ OF_PULLAHEAD = {
     AlertKind.RULES_SKIPPED: (
         "some rules",
         (
-            "skipped: base images: 210987654321.dkr.ecr.eu-west-1.amazonaws.com is ECR in another account (210987654321), "
-            "and the rules name no role for it.\nCreate a role there that may pull and trusts Pullahead's roles (see "
-            "docs/policies.md).\nSet it as `credentials` of this host in the rules, and add it to the parameter "
-            "UpstreamRoles; or remove the rule."
+            "skipped: base images: 210987654321.dkr.ecr.eu-west-1.amazonaws.com is ECR in another account "
+            "(210987654321), and the rules name no role for it.\n"
+            "Create a role there that may pull and trusts Pullahead's roles (see docs/policies.md).\n"
+            "Set it as `credentials` of this host in the rules, and add it to the parameter UpstreamRoles; or remove "
+            "the rule."
         ),
     ),
     AlertKind.NOT_CHECKED: ("mirrors", "no checks have been sent since then"),

@@ -70,8 +70,8 @@ def test_rule_that_works_in_one_account_only_is_noted(run: Run, rules: Path) -> 
     assert (code, err) == (0, "")
     assert out.splitlines()[1:] == [
         (
-            f"note: {host}/team/app: without a role for {host} in `upstreams`, this works only if Pullahead is deployed in "
-            "the account 210987654321; elsewhere it is skipped."
+            f"note: {host}/team/app: without a role for {host} in `upstreams`, this works only if Pullahead is "
+            "deployed in the account 210987654321; elsewhere it is skipped."
         )
     ]
     assert len(run("validate", str(rules), "--json", insecure=()).document["notes"]) == 1
