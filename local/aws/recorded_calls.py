@@ -61,6 +61,11 @@ class RecordedCalls:
         with self._lock:
             return iter(list(self._calls))
 
+    def add(self, call: RecordedCall) -> None:
+        """Record a permission that a service needs in the name of a role."""
+        with self._lock:
+            self._calls[call] = None
+
     def before(self, app: WsgiApp) -> WsgiApp:
         """Put the record before an application, which answers as if it were alone."""
 

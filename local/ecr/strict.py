@@ -15,8 +15,10 @@ from local.ecr.account import AccountSettings
 from local.ecr.api_images import Emit, ImageOperations
 from local.ecr.api_layers import LayerOperations
 from local.ecr.api_pull_through import CacheRuleOperations
+from local.ecr.api_replication import RegionalRegistry, ReplicationOperations
 from local.ecr.api_repositories import RepositoryOperations
 from local.ecr.api_scans import ScanOperations
+from local.ecr.api_signing import SigningOperations
 from local.ecr.api_templates import TemplateOperations
 from local.ecr.cache_imports import CacheImports
 from local.ecr.errors import EcrError
@@ -49,9 +51,10 @@ class StrictEcr:
         now: Callable[[], datetime],
         emit: Emit,
         region: str = REGION,
+        home: "StrictEcr | None" = None,
     ) -> None:
         self.region = region
-        self._data_dir, self._now = data_dir, now
+        self._data_dir, self._now, self._home = data_dir, now, home or self
         self._elsewhere: dict[str, StrictEcr] = {}
         self.faults = Faults()
         self.calls = CallLog()
@@ -64,9 +67,13 @@ class StrictEcr:
         self.account = AccountSettings()
         self.public_url = public_url
         self.layers = LayerOperations(self.registry, self.uploads, self._blob_url)
+        self.signing = SigningOperations()
+        self.here = RegionalRegistry(region, self.registry, self.store, emit)
+        self.replication = ReplicationOperations(self.here, lambda to: self._home.in_region(to).here, now)
         self.cache_rules = CacheRuleOperations(now)
         imports = CacheImports(self.registry, self.cache_rules, self.layers, self.uploads, now, emit)
-        self.images = ImageOperations(self.registry, now, emit, imports.fetch_missing)
+        replicate, replicate_deletion = self.replication.replicate, self.replication.replicate_deletion
+        self.images = ImageOperations(self.registry, now, emit, imports.fetch_missing, replicate, replicate_deletion)
         self.templates = TemplateOperations(now)
         self.plays = Plays(self.registry, self.cache_rules, now, emit)
         self._operations = (
@@ -77,13 +84,15 @@ class StrictEcr:
             | self.templates.table()
             | self.account.table()
             | ScanOperations(self.registry, now, emit).table()
+            | self.replication.table()
+            | self.signing.table()
         )
 
     def open_region(self, region: str) -> "StrictEcr":
         """Give the account's registry in another Region, until the next reset. Its events stay there: none are sent."""
         if region not in self._elsewhere:
             folder = self._data_dir / "regions" / region
-            self._elsewhere[region] = StrictEcr(folder, self.public_url, self._now, lambda _: None, region)
+            self._elsewhere[region] = StrictEcr(folder, self.public_url, self._now, lambda _: None, region, self)
         return self._elsewhere[region]
 
     def in_region(self, region: str) -> "StrictEcr":
@@ -113,6 +122,8 @@ class StrictEcr:
             raise EcrError("UnknownOperationException", f"The local ECR does not do '{operation}'")
         recorded = self.trail.pull(checked, role, by_docker=False) if operation == "BatchGetImage" else nullcontext()
         with recorded, self.observed(operation, checked.get("repositoryName"), checked):
+            if operation == "PutImage":
+                self.signing.check_push(checked["repositoryName"], role)
             return self._operations[operation](checked)
 
     @contextmanager
@@ -138,6 +149,8 @@ class StrictEcr:
         self.templates.clear()
         self.account.clear()
         self.store.clear()
+        self.replication.clear()
+        self.signing.clear()
         self._elsewhere.clear()
 
     def _blob_url(self, repository: str, digest: str) -> str:

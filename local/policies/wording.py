@@ -22,6 +22,7 @@ _GIVEN: Final[Mapping[str, str]] = MappingProxyType(
         "HasUpstreamSecrets": "`UpstreamSecrets` are given",
         "HasUpstreamSecretsKey": "`UpstreamSecretsKeyArn` is given",
         "HasRecordsKey": "`RecordsKeyArn` is given",
+        "HasSigningProfiles": "`SigningProfiles` are given",
         "HasUpstreamRoles": "`UpstreamRoles` are given",
         "HasUpstreamRepositories": "`UpstreamRepositories` is not `none`",
     }

@@ -28,12 +28,14 @@ from tests.scenarios.scene import PART_BYTES, Scene
 RULES_BUCKET: Final = "team-rules"
 RULES_NAME: Final = "/team/rules"
 UPSTREAM_ROLE: Final = "arn:aws:iam::123456789012:role/upstream"
+SIGNING_PROFILE: Final = "arn:aws:signer:eu-west-1:123456789012:/signing-profiles/images"
 SECRETS_KEY: Final = "arn:aws:kms:eu-west-1:123456789012:key/upstream"
 RECORDS_KEY: Final = "arn:aws:kms:eu-west-1:123456789012:key/records"
 PARAMETERS: Final = {
     "RulesUri": f"s3://{RULES_BUCKET}/rules.yaml",
     "UpstreamRoles": UPSTREAM_ROLE,
     "UpstreamRepositories": "team/*",
+    "SigningProfiles": SIGNING_PROFILE,
     "UpstreamSecretsKeyArn": SECRETS_KEY,
     "RecordsKeyArn": RECORDS_KEY,
     "VpcSubnetIds": "subnet-1,subnet-2",
@@ -120,6 +122,9 @@ def _prepare(aws: LocalAws) -> None:
     for name in _SECRETS:
         account = json.dumps({"username": "robot", "accessToken": "s3cr3t"})
         aws.client("secretsmanager").create_secret(Name=name, SecretString=account)
+    aws.client("ecr").put_signing_configuration(
+        signingConfiguration={"rules": [{"signingProfileArn": SIGNING_PROFILE}]}  # of every repository
+    )
     for prefix in ("mirror", "quay"):
         aws.client("ecr").create_repository_creation_template(
             prefix=prefix,

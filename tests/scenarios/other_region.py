@@ -1,15 +1,16 @@
-"""The account's ECR in another Region, as the upstream of a scene. Asserts nothing.
+"""The account's ECR in another Region, as the upstream of a scene, or as what is replicated into it. Asserts nothing.
 
 Its name leads nowhere on this machine, so the functions reach it by a proxy, as in a network that has one.
 """
 
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from typing import Final
+from typing import Any, Final
 
 import boto3
 
-from local.aws import ACCESS_KEY, SECRET_KEY
+from local.aws import ACCESS_KEY, ACCOUNT_ID, SECRET_KEY
+from local.aws import REGION as HOME
 from local.demo.client import PlainClient
 from local.ecr.identity import registry_host
 from local.images import LocalImage
@@ -38,6 +39,19 @@ class OtherRegion:
         """Push an image to a repository."""
         token = self._client.get_authorization_token()["authorizationData"][0]["authorizationToken"]
         PlainClient(f"http://{HOST}", token, proxy=self._url).push(image, repository, tag)
+
+    def replicate(self, prefix: str) -> None:
+        """Replicate repositories, and deletions in them, into the Region of the stack."""
+        rule: Any = {
+            "destinations": [{"region": HOME, "registryId": ACCOUNT_ID}],
+            "repositoryFilters": [{"filter": prefix, "filterType": "PREFIX_MATCH"}],
+            "deleteReplication": {"enabled": True},
+        }
+        self._client.put_replication_configuration(replicationConfiguration={"rules": [rule]})
+
+    def delete(self, repository: str, tag: str) -> None:
+        """Delete a tag."""
+        self._client.batch_delete_image(repositoryName=repository, imageIds=[{"imageTag": tag}])
 
     @property
     def upstreams(self) -> str:

@@ -169,6 +169,7 @@ class Application(Adapters):
             self._upstream.quota,
             forget_access=self._forget_access,
             queue_looks=self._queue.send,
+            replications=self._replications,
         )
         merge = CheckMerger(self._event_windows, self._queue, self._clock)
         return CheckMirrors(self._rules_with_pauses, ports, MirrorSelector(merge, self._current_rules.newly_cached))

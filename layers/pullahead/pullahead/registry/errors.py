@@ -26,6 +26,7 @@ from pullahead.errors import (
     RegistryTimeoutError,
     RegistryUnavailableError,
     Side,
+    SigningDeniedError,
     TagImmutableError,
     UnsupportedMediaTypeError,
     UploadLostError,
@@ -129,12 +130,14 @@ def failed_answer(inquiry: Inquiry, answer: Answer) -> RegistryError | Transient
     if inquiry.by_way_of and kind not in (AccessDeniedError, RateLimitedError):
         # What a token service lacks says nothing about the registry.
         kind, cause = RegistryUnavailableError, cause if kind is not RegistryUnavailableError else _UNEXPECTED
+    advice = _access_advice(inquiry, answer.status) if kind is AccessDeniedError else ""
+    if any(SigningDeniedError.is_reported_by(each.message) for each in _errors_in(answer.body)):
+        kind, advice = SigningDeniedError, SigningDeniedError.ADVICE
     cause = f"{cause}{explain(answer.body)}"
     wait = retry_after_seconds(answer.headers)
     if kind is RateLimitedError:
         limited = inquiry.error(RateLimitedError, cause, status=answer.status, retry_after_seconds=wait)
         return TransientError(limited, wait)
-    advice = _access_advice(inquiry, answer.status) if kind is AccessDeniedError else ""
     error = inquiry.error(kind, cause, status=answer.status, advice=advice)
     return TransientError(error, wait) if answer.status >= 500 and answer.status not in _LASTING else error
 

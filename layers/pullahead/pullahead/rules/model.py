@@ -89,6 +89,7 @@ class Mirror(NamedTuple):
     guessed: bool = False  # named by an event and no rule: only valid if upstream has it
     listed: bool = False  # selected by a pattern: upstream has listed it
     referrers: ReferrersPolicy = ReferrersPolicy()
+    replicated_from: str = ""  # from where ECR's replication writes it: then a deleted tag is not restored at once
 
     @property
     def key(self) -> MirrorKey:
