@@ -95,7 +95,7 @@ def _ecr(request: ApiRequest) -> Pairs:
         yield "TagResource", _repository(parameters["repositoryName"], request.region)
 
 
-def _repository(name: str, region: str = REGION) -> str:
+def _repository(name: str, region: str) -> str:
     return _arn("ecr", f"repository/{name}", region)
 
 
@@ -223,7 +223,7 @@ def _docker(request: ApiRequest) -> Iterator[Needed]:
         yield Needed(f"ecr:{request.method}", UNKNOWN)
     for found, method, action in matched:
         if found is not None and method == request.method:
-            yield Needed(f"ecr:{action}", _repository(found[1]))
+            yield Needed(f"ecr:{action}", _repository(found[1], request.region))
             if action == "InitiateLayerUpload" and request.query.get("from"):
                 # Amazon ECR User Guide, "Blob mounting".
-                yield Needed("ecr:GetDownloadUrlForLayer", _repository(request.query["from"]))
+                yield Needed("ecr:GetDownloadUrlForLayer", _repository(request.query["from"], request.region))

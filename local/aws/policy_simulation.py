@@ -38,6 +38,11 @@ def _simulate(request: Any) -> Any:
     return take("moto.core.responses", "ActionResult")({"EvaluationResults": results, "IsTruncated": False})
 
 
+def role_may(role: str, action: str, resource: str) -> bool:
+    """Tell whether a role's policies allow it an action."""
+    return is_allowed(_statements(role), AccessRequest(role, action, resource))
+
+
 def _statements(role: str) -> list[Statement]:
     found = take("moto.iam.models", "iam_backends")[ACCOUNT_ID]["aws"].get_role(role)
     if found.managed_policies:

@@ -12,7 +12,6 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any, Final, NamedTuple
 from urllib.parse import parse_qsl
 
-from local.aws import REGION
 from local.aws.api_actions import DOCKER, ApiRequest, actions_of
 from local.callers import ROLE_IN_ENVIRON
 
@@ -55,12 +54,17 @@ class RecordedCalls:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._calls: dict[RecordedCall, None] = {}
-        self._logins: dict[str, str] = {}
+        self._logins: dict[str, _Caller] = {}  # by the Authorization header that was issued
 
     def __iter__(self) -> Iterator[RecordedCall]:
         """List the calls in the order in which they first came."""
         with self._lock:
             return iter(list(self._calls))
+
+    def add(self, call: RecordedCall) -> None:
+        """Record a permission that a service needs in the name of a role."""
+        with self._lock:
+            self._calls[call] = None
 
     def before(self, app: WsgiApp) -> WsgiApp:
         """Put the record before an application, which answers as if it were alone."""
@@ -77,7 +81,7 @@ class RecordedCalls:
                 return start_response(status, headers, *error)
 
             answer = app(environ, start)
-            return self._remember_login(caller.role, answer) if request.operation == _LOGIN else answer
+            return self._remember_login(caller, answer) if request.operation == _LOGIN else answer
 
         return recording
 
@@ -87,8 +91,7 @@ class RecordedCalls:
         if signed is not None and signed[1].startswith(_KEY_PREFIX):
             return _Caller(signed[1].removeprefix(_KEY_PREFIX), signed[2], signed[3])
         with self._lock:
-            role = self._logins.get(authorization)
-        return None if role is None else _Caller(role, REGION, DOCKER)
+            return self._logins.get(authorization)
 
     def _note(self, role: str, request: ApiRequest, status: int) -> None:
         needed = actions_of(request, status)
@@ -96,12 +99,12 @@ class RecordedCalls:
         with self._lock:
             self._calls.update(dict.fromkeys(found))
 
-    def _remember_login(self, role: str, answer: Iterable[bytes]) -> list[bytes]:
-        """Note the role that got a password from ECR, since its Docker endpoint receives nothing else."""
+    def _remember_login(self, caller: _Caller, answer: Iterable[bytes]) -> list[bytes]:
+        """Note who got a password from ECR, and in which Region, since its Docker endpoint receives nothing else."""
         body = b"".join(answer)
         with self._lock:
             for granted in json.loads(body).get("authorizationData", []):
-                self._logins[f"Basic {granted['authorizationToken']}"] = role
+                self._logins[f"Basic {granted['authorizationToken']}"] = caller._replace(service=DOCKER)
         return [body]
 
 

@@ -35,7 +35,7 @@ from local.aws.functions import Functions
 from local.aws.lambda_sandbox import SandboxDirs
 from local.aws.pool import FunctionPool, Invocation
 from local.aws.queues import QueuePollers
-from local.aws.recorded_calls import RecordedCalls, access_key_of
+from local.aws.recorded_calls import RecordedCall, RecordedCalls, access_key_of
 from local.aws.runtime_directory import runtime_directory
 from local.aws.stepfunctions import StateMachines
 from local.aws.ticker import Ticker
@@ -45,6 +45,7 @@ from local.clock import LocalClock
 HOST: Final = "127.0.0.1"
 _IDLE_POLL_SECONDS: Final = 0.02
 _LONGEST_FUNCTION_SECONDS: Final = 900
+_SIGN: Final = "signer:SignPayload"
 
 
 class NotIdleError(TimeoutError):
@@ -220,6 +221,7 @@ class LocalAws:
         self._install()
         install_stacks(lambda: self.url)
         self.ecr = install_ecr(self._data_dir / "ecr", lambda: self.url, self.clock.now, self._bus.publish)
+        self.ecr.signing.may_sign = self._may_sign
         urls = function_urls.FunctionUrls(self._functions.run)
         self._server = _serve(
             self._port, lambda moto: urls.before(self.recorded_calls.before(V2Application(moto, self.ecr)))
@@ -233,6 +235,11 @@ class LocalAws:
         parts = (self._functions, self._bus, self._topics, self._pollers, self._machines, self._execution_events)
         for part in parts:
             part.install()
+
+    def _may_sign(self, role: str, profile: str) -> bool:
+        """Judge what ECR asks for in the name of whoever pushes; all other calls are judged by the tests alone."""
+        self.recorded_calls.add(RecordedCall(role, _SIGN, profile, REGION))
+        return policy_simulation.role_may(role, _SIGN, profile)
 
     def _wait(self, seconds: float) -> bool:
         """Wait as long as a service would, scaled; True when the local AWS is being stopped."""

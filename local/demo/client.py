@@ -31,11 +31,15 @@ class Pulled(NamedTuple):
 
 
 class PlainClient:
-    """Pulls from and pushes to one registry with a Basic token, as GetAuthorizationToken gives it."""
+    """Pulls from and pushes to one registry with a Basic token, as GetAuthorizationToken gives it.
 
-    def __init__(self, url: str, token: str) -> None:
+    `proxy` is the URL of an HTTP proxy for all requests.
+    """
+
+    def __init__(self, url: str, token: str, proxy: str | None = None) -> None:
         self._url = url
         self._session = requests.Session()
+        self._session.proxies = {} if proxy is None else {"http": proxy}
         self._session.headers["Authorization"] = f"Basic {token}"
 
     def pull(self, repository: str, tag: str) -> Pulled:

@@ -15,23 +15,34 @@ from local.ecr.repositories import Image, Registry, Repository
 Parameters = Mapping[str, Any]
 Answer = dict[str, Any]
 Emit = Callable[[dict[str, Any]], None]
-FetchMissing = Callable[[str, ImageId], None]
-"""Lets a pull through cache fetch what a pull of a repository names."""
+OnImage = Callable[[str, ImageId], None]
+"""Called with a repository's name and an image of it."""
 
 _DEFAULT_REFERRERS_PAGE = 20
 _PULL_TIME_PRECISION = timedelta(hours=24)  # lastRecordedPullTime is refreshed about once a day
+
+
+def _nobody_minds(_repository: str, _image: ImageId) -> None:
+    pass
 
 
 class ImageOperations:
     """What the API does with images. Events go out after the change, outside the lock."""
 
     def __init__(
-        self, registry: Registry, now: Callable[[], datetime], emit: Emit, fetch_missing: FetchMissing
+        self,
+        registry: Registry,
+        now: Callable[[], datetime],
+        emit: Emit,
+        fetch_missing: OnImage = _nobody_minds,
+        pushed: OnImage = _nobody_minds,
+        deleted: OnImage = _nobody_minds,
     ) -> None:
         self._registry = registry
         self._now = now
         self._emit = emit
         self._fetch_missing = fetch_missing
+        self._pushed, self._deleted = pushed, deleted
 
     def table(self) -> dict[str, Callable[[Parameters], Answer]]:
         """List the operations by their names in the API."""
@@ -58,6 +69,7 @@ class ImageOperations:
             now = self._now()
             image = put_image(self._registry.get(name), manifest, tag, digest, now)
         self._emit(image_event("PUSH", name, image.digest, tag, now))
+        self._pushed(name, ImageId(image.digest, tag))
         return image
 
     def pull(self, name: str, wanted: ImageId) -> Image:
@@ -123,6 +135,7 @@ class ImageOperations:
                 failures.append(_failed(wanted, failure))
         for gone in deleted:
             self._emit(image_event("DELETE", name, gone.digest or "", gone.tag, self._now()))
+            self._deleted(name, gone)
         return {"imageIds": [gone.to_api() for gone in deleted], "failures": failures}
 
     def list_referrers(self, p: Parameters) -> Answer:

@@ -10,7 +10,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from local.ecr.errors import EcrError, invalid_parameter, repository_not_found
-from local.ecr.identity import ACCOUNT_ID, DEFAULT_PAGE, MAX_RESOURCE_TAGS, repository_arn
+from local.ecr.identity import ACCOUNT_ID, DEFAULT_PAGE, MAX_RESOURCE_TAGS, REGION, repository_arn
 from local.ecr.paging import page_of
 from local.ecr.repositories import Mutability, Registry, Repository
 from local.ecr.tokens import Tokens
@@ -32,12 +32,14 @@ class RepositoryOperations:
         tokens: Tokens,
         public_url: Callable[[], str],
         now: Callable[[], datetime],
+        region: str = REGION,
     ) -> None:
         self._registry = registry
         self._uploads = uploads
         self._tokens = tokens
         self._public_url = public_url
         self._now = now
+        self._region = region
 
     def table(self) -> dict[str, Callable[[Parameters], Answer]]:
         """List the operations by their names in the API."""
@@ -142,13 +144,13 @@ class RepositoryOperations:
 
     def _by_arn(self, arn: str) -> Repository:
         name = arn.partition(":repository/")[2]
-        if not name or arn != repository_arn(name):
+        if not name or arn != repository_arn(name, self._region):
             raise repository_not_found(name or arn)
         return self._registry.get(name)
 
     def _described(self, repository: Repository) -> Answer:
         return {
-            "repositoryArn": repository_arn(repository.name),
+            "repositoryArn": repository_arn(repository.name, self._region),
             **_named(repository),
             "repositoryUri": f"{urlsplit(self._public_url()).netloc}/{repository.name}",
             "createdAt": repository.created_at.timestamp(),

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from local.ecr.identity import repository_arn
+from local.ecr.identity import ACCOUNT_ID, repository_arn
 from local.service_event import service_event
 
 
@@ -44,6 +44,22 @@ def cache_event(
         **outcome,
     }
     return _event("ECR Pull Through Cache Action", detail, at, repository)
+
+
+def replication_event(
+    repository: str, image: Mapping[str, str], source_region: str, at: datetime, *, succeeded: bool
+) -> dict[str, Any]:
+    """Describe that a manifest was replicated into this registry, or could not be."""
+    detail = {
+        "result": "SUCCESS" if succeeded else "FAILED",
+        "repository-name": repository,
+        "image-digest": image["imageDigest"],
+        "source-account": ACCOUNT_ID,
+        "action-type": "REPLICATE",
+        "source-region": source_region,
+        **({"image-tag": image["imageTag"]} if "imageTag" in image else {}),
+    }
+    return _event("ECR Replication Action", detail, at, repository)
 
 
 def scan_event(

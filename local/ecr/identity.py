@@ -18,6 +18,11 @@ DEFAULT_PAGE = 100
 AUTHORIZATION_SECONDS = 12 * 3600
 
 
-def repository_arn(name: str) -> str:
+def repository_arn(name: str, region: str = REGION) -> str:
     """Name a repository as IAM and events do."""
-    return f"arn:aws:ecr:{REGION}:{ACCOUNT_ID}:repository/{name}"
+    return f"arn:aws:ecr:{region}:{ACCOUNT_ID}:repository/{name}"
+
+
+def registry_host(region: str) -> str:
+    """Name the host of the registry in a Region."""
+    return f"{ACCOUNT_ID}.dkr.ecr.{region}.amazonaws.com"

@@ -16,7 +16,6 @@ import moto.ecr.urls
 from local.callers import ROLE_IN_ENVIRON
 from local.ecr.api_images import Emit
 from local.ecr.errors import EcrError
-from local.ecr.identity import REGION
 from local.ecr.strict import StrictEcr
 from local.ecr.tagging import install_tagging
 
@@ -55,8 +54,8 @@ def answer(ecr: StrictEcr, headers: Mapping[str, str], body: bytes, role: str | 
     """Answer one HTTP request of the ECR API, of a role, if it is known."""
     names = {name.lower(): value for name, value in headers.items()}
     try:
-        _check_region(names.get("authorization", ""))
-        result = ecr.call(_operation(names), _parameters(body), role)
+        registry = _registry_of(ecr, names.get("authorization", ""))
+        result = registry.call(_operation(names), _parameters(body), role)
     except EcrError as error:
         return _refusal(error)
     return _reply(200, result)
@@ -74,11 +73,10 @@ def check_moto(version: str, url_paths: Mapping[str, Any]) -> None:
         raise MotoMismatchError(f"moto.ecr.urls.url_paths is not what it was in moto {MOTO_VERSION}")
 
 
-def _check_region(authorization: str) -> None:
-    """Refuse another region's requests: ECR keeps a registry per region, and this is one."""
+def _registry_of(ecr: StrictEcr, authorization: str) -> StrictEcr:
+    """Find the registry of the Region for which a request is signed; ECR has one for each Region."""
     credential = authorization.partition("Credential=")[2].partition(",")[0].split("/")
-    if len(credential) == 5 and credential[2] != REGION:
-        raise EcrError("UnrecognizedClientException", f"The local ECR is in {REGION}, not in {credential[2]}")
+    return ecr.in_region(credential[2]) if len(credential) == 5 else ecr
 
 
 def _operation(headers: Mapping[str, str]) -> str:

@@ -52,7 +52,7 @@ class V2Application:
         """Answer one request (PEP 3333)."""
         path = environ.get("PATH_INFO", "")
         if path.startswith(BLOB_PATH):
-            return self._answer(download, environ, start_response)
+            return self._answer(_download, environ, start_response)
         # Some AWS APIs have paths under /v2 too, and their requests are signed.
         signed = environ.get("HTTP_AUTHORIZATION", "").startswith("AWS4-")
         if (path == "/v2" or path.startswith("/v2/")) and not signed:
@@ -75,7 +75,12 @@ class V2Application:
         return body
 
 
-def _docker_endpoint(ecr: StrictEcr, request: Request) -> Response:
+def _download(ecr: StrictEcr, request: Request) -> Response:
+    return download(ecr.in_region(request.args.get("region", ecr.region)), request)
+
+
+def _docker_endpoint(home: StrictEcr, request: Request) -> Response:
+    ecr = home.at_host(request.host)
     _authorize(ecr, request)
     if request.path in ("/v2", "/v2/"):
         with ecr.observed("v2:Ping", None, {}):

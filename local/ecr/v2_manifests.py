@@ -34,6 +34,7 @@ def get_manifest(ecr: StrictEcr, request: Request, name: str, reference: str) ->
 def put_manifest(ecr: StrictEcr, request: Request, name: str, reference: str) -> Response:
     """PUT …/manifests/REFERENCE: what PutImage does; the same manifest and tag again is no error here."""
     with ecr.observed("v2:PutManifest", name, {"reference": reference}):
+        ecr.signing.check_push(name, request.environ.get(ROLE_IN_ENVIRON))
         ecr.registry.get(name)  # before the body: a missing repository is the first thing ECR says
         raw = small_body(request, MAX_MANIFEST_BYTES)
         media_type = request.headers.get("Content-Type")

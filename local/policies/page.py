@@ -1,4 +1,4 @@
-"""Writes docs/policies.md: what every role of the template may do, and four policies to copy. Reads no file."""
+"""Writes docs/policies.md: what every role of the template may do, and policies to copy. Reads no file."""
 
 import json
 import re
@@ -9,7 +9,7 @@ from local.policies import wording
 from local.policies.deploying import LIMITS, deploy_policies, size
 from local.policies.platform import ALL
 from local.policies.roles import Owner, Statement, notes_on_statements, owners
-from local.policies.users import PULL_MIRRORS, PULL_THROUGH_CACHE
+from local.policies.users import PULL_MIRRORS, PULL_THROUGH_CACHE, PULL_UPSTREAM, TRUST_PULLAHEAD
 
 _HEAD: Final = """\
 # Permissions
@@ -51,6 +51,21 @@ keeps up to date, use the first policy with the cache's prefixes instead; then o
 
 {cache}
 
+### A role in another account, to mirror from its ECR
+
+Create a role with this policy in the account that has the upstream, here `210987654321`:
+
+{upstream}
+
+and with this trust policy. It names the roles of the three functions that connect to upstreams, in the account of
+Pullahead and for a stack named `pullahead`:
+
+{trust}
+
+Then set the role as `credentials` of the registry in the rules ([rules.md](rules.md#hosts-upstreams)), and add its ARN
+to the parameter `UpstreamRoles`. The role of a pull through cache rule cannot take its place: it trusts ECR only. ECR
+in Pullahead's own account needs no role, in any Region (`UpstreamRepositories`).
+
 ### Who may deploy
 
 CloudFormation deploys with the permissions of the caller of `sam deploy`. These policies cover the template's resource
@@ -84,6 +99,7 @@ def page(template: Mapping[str, Any], text: str) -> str:
     policies = {
         "who may pull mirrors": [PULL_MIRRORS],
         "who may pull through a cache rule": [PULL_THROUGH_CACHE],
+        "a role in another account": [PULL_UPSTREAM],
         "who may deploy": [first, second],
     }
     return "\n".join(
@@ -94,6 +110,8 @@ def page(template: Mapping[str, Any], text: str) -> str:
             _USERS.format(
                 mirrors=_json(PULL_MIRRORS),
                 cache=_json(PULL_THROUGH_CACHE),
+                upstream=_json(PULL_UPSTREAM),
+                trust=_json(TRUST_PULLAHEAD),
                 deploy_first=_json(first),
                 deploy_second=_json(second),
                 sizes=_sizes(policies),

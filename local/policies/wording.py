@@ -22,7 +22,9 @@ _GIVEN: Final[Mapping[str, str]] = MappingProxyType(
         "HasUpstreamSecrets": "`UpstreamSecrets` are given",
         "HasUpstreamSecretsKey": "`UpstreamSecretsKeyArn` is given",
         "HasRecordsKey": "`RecordsKeyArn` is given",
+        "HasSigningProfiles": "`SigningProfiles` are given",
         "HasUpstreamRoles": "`UpstreamRoles` are given",
+        "HasUpstreamRepositories": "`UpstreamRepositories` is not `none`",
     }
 )
 _OPERATORS: Final[Mapping[str, str]] = MappingProxyType(

@@ -162,6 +162,10 @@ def test_inline_policies_of_every_role_are_within_the_limit_of_iam() -> None:
         "UpstreamSecretsKeyArn": KEY,
         "RecordsKeyArn": KEY,
         "UpstreamRoles": ",".join(f"arn:aws:iam::12345678901{n}:role/pullahead-upstream" for n in range(10)),
+        "SigningProfiles": ",".join(
+            f"arn:aws:signer:eu-west-1:123456789012:/signing-profiles/pullahead_{n}" for n in range(10)
+        ),
+        "UpstreamRepositories": "an-upstream/repositories/*",
         "VpcSubnetIds": "subnet-1,subnet-2",
         "VpcSecurityGroupIds": "sg-1",
     }

@@ -11,13 +11,14 @@ from tests.architecture.sam_template import listed, named, real_template, statem
 from tests.architecture.source import ROOT
 
 SAMPLES = {path.name: json.loads(path.read_text(encoding="utf-8")) for path in (ROOT / "events").glob("ecr.*.json")}
-IMAGE, CACHE, SCAN = "EcrImageRule", "EcrCacheRule", "EcrScanRule"
+IMAGE, CACHE, REPLICATION, SCAN = "EcrImageRule", "EcrCacheRule", "EcrReplicationRule", "EcrScanRule"
+RULES = (IMAGE, CACHE, REPLICATION, SCAN)
 
 
 def ecr_rules() -> dict[str, Any]:
     """The rules that are about ECR's own events."""
     rules = real_template().resources("AWS::Events::Rule")
-    return {name: rule for name, rule in rules.items() if name in (IMAGE, CACHE, SCAN)}
+    return {name: rule for name, rule in rules.items() if name in RULES}
 
 
 def entering(event: Mapping[str, Any]) -> list[str]:
@@ -47,6 +48,7 @@ def changed(name: str, **detail: object) -> dict[str, Any]:
         ("referrer", IMAGE),
         ("pull_through_cache.success", CACHE),
         ("pull_through_cache.failure", CACHE),
+        ("replication", REPLICATION),
         ("image_scan", SCAN),
     ],
 )
@@ -75,13 +77,16 @@ def test_every_sample_matches_one_rule(name: str, rule: str) -> None:
         {**SAMPLES["ecr.image_scan.json"], "account": "210987654321"},
         {**SAMPLES["ecr.push.json"], "detail-type": "ECR Scan Resource Change"},
         {**SAMPLES["ecr.push.json"], "detail-type": "ECR Replication Action"},
+        changed("replication", result="FAILED"),
+        changed("replication", image_tag=None),
+        {**SAMPLES["ecr.replication.json"], "region": "us-west-2"},
     ],
 )
 def test_irrelevant_event_matches_no_rule(event: dict[str, Any]) -> None:
     assert entering(event) == []
 
 
-@pytest.mark.parametrize("name", [IMAGE, CACHE, SCAN])
+@pytest.mark.parametrize("name", RULES)
 def test_event_reaches_the_queue_unchanged_or_the_dead_letter_queue(name: str) -> None:
     (target,) = ecr_rules()[name]["Targets"]
     assert target.keys() == {"Id", "Arn", "DeadLetterConfig"}
@@ -102,4 +107,4 @@ def test_both_queues_accept_messages_of_these_rules(queue: str) -> None:
         for statement in allowed
         for source in listed(statement["Condition"]["ArnEquals"]["aws:SourceArn"])
     }
-    assert {IMAGE, CACHE, SCAN} <= senders
+    assert set(RULES) <= senders

@@ -22,6 +22,7 @@ from pullahead.errors import (
     RegistryTimeoutError,
     RegistryUnavailableError,
     Side,
+    SigningDeniedError,
     TagImmutableError,
     UploadLostError,
 )
@@ -97,6 +98,22 @@ def test_error_of_ecr_is_translated(ecr: RunningEcr, target: EcrTarget, code: st
     assert (caught.value.side, caught.value.reference) == (Side.TARGET, REPOSITORY)
     assert f"{code}: as ECR says it (HTTP " in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("code", ["AccessDeniedException", "InvalidParameterException", "NobodyKnowsException"])
+def test_missing_permission_to_sign_is_an_error_of_its_own_that_says_what_to_do(
+    ecr: RunningEcr, target: EcrTarget, code: str
+) -> None:
+    words = (
+        "User: arn:aws:sts::123456789012:assumed-role/a/b is not authorized to perform: signer:SignPayload on a profile"
+    )
+    push(target, IMAGE)
+    ecr.ecr.faults.add("PutImage", code, message=words)
+    with pytest.raises(SigningDeniedError) as caught:
+        target.put_manifest(REPOSITORY, IMAGE.root, "1.0")
+    assert f"put manifest of {REPOSITORY}:1.0 at the target failed: {code}: {words}" in str(caught.value)
+    assert "allow signer:SignPayload on the rule's signing profile" in str(caught.value)
+    assert "parameter SigningProfiles" in str(caught.value)
 
 
 @pytest.mark.parametrize(

@@ -70,10 +70,16 @@ class TestTurn:
 class TestDynamo:
     def test_incident_expires_a_month_after_its_last_write(self, dynamodb: Any) -> None:
         table = new_table(dynamodb)
-        DynamoIncidents(dynamodb, table).save(FULL, NOW)
+        DynamoIncidents(dynamodb, table).save(Incident(KEY, NOW, last="b"), NOW)
         (item,) = dynamodb.scan(TableName=table)["Items"]
         assert item["pk"] == {"S": f"incident#{KEY}"}
         assert int(item["expires_at"]["N"]) == int((NOW + timedelta(days=30)).timestamp())
+
+    def test_condition_that_holds_does_not_expire_so_that_it_is_reported_once(self, dynamodb: Any) -> None:
+        table = new_table(dynamodb)
+        DynamoIncidents(dynamodb, table).save(FULL, NOW)
+        (item,) = dynamodb.scan(TableName=table)["Items"]
+        assert "expires_at" not in item
 
     def test_largest_incident_fits_into_an_item(self, dynamodb: Any) -> None:
         """DynamoDB quotas: an item holds 400 KB."""

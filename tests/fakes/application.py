@@ -20,6 +20,7 @@ from tests.fakes.memory import (
     FakePlanStore,
     FakeRecords,
     FakeRefreshExecutions,
+    FakeReplications,
 )
 from tests.fakes.outcomes import FakeOutcomes, announcer
 from tests.fakes.refresh_slots import FakeRefreshSlots, FakeWaitingRefreshes
@@ -44,6 +45,7 @@ class InMemoryService:
         self.pauses, self.incidents = FakePauseStore(self.script), FakeIncidents(self.script)
         self.rules_state, self.dead_letters = FakeRulesState(), FakeDeadLetters(self.script)
         self.outcomes, self.demands = FakeOutcomes(self.script), FakeDemands(self.script)
+        self.replications = FakeReplications(self.script)
         self.slots, self.waiting_refreshes = FakeRefreshSlots(self.script), FakeWaitingRefreshes(self.script)
         environment = {
             "MAX_CONCURRENT_REFRESHES": str(max_refreshes),
@@ -69,6 +71,7 @@ class InMemoryService:
             _chat_alerts=self.chat,
             _incidents=self.incidents,
             _pauses=self.pauses,
+            _replications=self.replications,
             _event_windows=FakeEventWindows(self.script),
             _outbox_sender=announcer(self.records, self.clock, self.outcomes),
             _dead_letter_policy=DeadLetterPolicy(self.dead_letters.send, MAX_RECEIVE_COUNT, self.clock),

@@ -11,7 +11,7 @@ from pullahead.mirrors.record import MirrorRecord
 from pullahead.mirrors.referrers import KnownReferrers
 from pullahead.oci import Digest
 from pullahead.rules.model import Mirror
-from tests.fakes.memory import FakeCheckQueue, FakeClock, FakeRecords, FakeRefreshExecutions
+from tests.fakes.memory import FakeCheckQueue, FakeClock, FakeRecords, FakeRefreshExecutions, FakeReplications
 from tests.fakes.outcomes import FakeOutcomes, announcer
 from tests.fakes.samples import REPOSITORY, mirror, rules
 from tests.fakes.script import Script
@@ -30,6 +30,7 @@ class CheckingService:
         self.upstream, self.target = FakeUpstream(self.script), FakeTarget(self.script)
         self.records, self.refreshes = FakeRecords(self.script), FakeRefreshExecutions(self.script)
         self.queue, self.clock = FakeCheckQueue(self.script), FakeClock()
+        self.replications = FakeReplications(self.script)
         self.outcomes = FakeOutcomes(self.script)
         self.announcer = announcer(self.records, self.clock, self.outcomes)
         for followed in self.rules.mirrors:
@@ -43,6 +44,7 @@ class CheckingService:
             self.clock,
             self.upstream.quota,
             queue_looks=self.queue.send,
+            replications=self.replications,
         )
         self.look = LookForReferrers(
             lambda: self.rules, self.upstream, self.records, self.refreshes.start, self.announcer, self.clock

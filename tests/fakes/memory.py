@@ -4,6 +4,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any, TypeVar
 
+from pullahead.checks.ports import REPLICATION_LIFETIME
 from pullahead.errors import ConflictError, NewerRecordError, StorageError
 from pullahead.messages import CheckRequest, ListRequest, Queued, ReferrerNamed, RefreshRequest
 from pullahead.mirrors.alert import Alert
@@ -115,6 +116,23 @@ class FakePauseStore:
     def resume(self, rule: str) -> None:
         with self.script.call("resume"):
             self.rules.discard(rule)
+
+
+class FakeReplications:
+    """Implements `pullahead.checks.ports.Replications`."""
+
+    def __init__(self, script: Script | None = None) -> None:
+        self.script = script or Script()
+        self.stored: dict[str, tuple[str, datetime]] = {}
+
+    def note(self, repository: str, source: str, at: datetime) -> None:
+        with self.script.call("note_replication"):
+            self.stored[repository] = (source, at + REPLICATION_LIFETIME)
+
+    def source_of(self, repository: str, now: datetime) -> str:
+        with self.script.call("replication_source"):
+            source, until = self.stored.get(repository, ("", now))
+            return source if until > now else ""
 
 
 class FakePlanStore:

@@ -21,17 +21,21 @@ from pullahead.mirrors.outbox import with_outcome_events
 from pullahead.mirrors.record import LastRefresh
 from tests.scenarios.calling import Caller
 from tests.scenarios.deployment import CHECK_EVERY, PULLS, TAG, TEMPLATE, WEBHOOKS, Deployment, MirrorRule, deployed
+from tests.scenarios.other_region import HOST, other_region
 from tests.scenarios.pulling import puller_of
 from tests.scenarios.scene import PART_BYTES, Scene
 
 RULES_BUCKET: Final = "team-rules"
 RULES_NAME: Final = "/team/rules"
 UPSTREAM_ROLE: Final = "arn:aws:iam::123456789012:role/upstream"
+SIGNING_PROFILE: Final = "arn:aws:signer:eu-west-1:123456789012:/signing-profiles/images"
 SECRETS_KEY: Final = "arn:aws:kms:eu-west-1:123456789012:key/upstream"
 RECORDS_KEY: Final = "arn:aws:kms:eu-west-1:123456789012:key/records"
 PARAMETERS: Final = {
     "RulesUri": f"s3://{RULES_BUCKET}/rules.yaml",
     "UpstreamRoles": UPSTREAM_ROLE,
+    "UpstreamRepositories": "team/*",
+    "SigningProfiles": SIGNING_PROFILE,
     "UpstreamSecretsKeyArn": SECRETS_KEY,
     "RecordsKeyArn": RECORDS_KEY,
     "VpcSubnetIds": "subnet-1,subnet-2",
@@ -74,7 +78,14 @@ def played(folder: Path) -> Iterator[Played]:
         _prepare(deployment.aws)
         _invoke(deployment.aws, deployment.function("ReviewRecords"))  # before the schedule has run once
         _send_failing_pull(Scene(deployment, deployment.next_mirror(), upstream))
-        for play in (_copy_by_the_layers_rules, _break, _copy_by_rules_in_s3, _fetch_what_is_pulled):
+        plays = (
+            _copy_by_the_layers_rules,
+            _break,
+            _copy_by_rules_in_s3,
+            _copy_from_other_region,
+            _fetch_what_is_pulled,
+        )
+        for play in plays:
             play(Scene(deployment, deployment.next_mirror(), upstream))
             if aside := deployment.dead_letters():
                 raise RuntimeError(
@@ -111,6 +122,9 @@ def _prepare(aws: LocalAws) -> None:
     for name in _SECRETS:
         account = json.dumps({"username": "robot", "accessToken": "s3cr3t"})
         aws.client("secretsmanager").create_secret(Name=name, SecretString=account)
+    aws.client("ecr").put_signing_configuration(
+        signingConfiguration={"rules": [{"signingProfileArn": SIGNING_PROFILE}]}  # of every repository
+    )
     for prefix in ("mirror", "quay"):
         aws.client("ecr").create_repository_creation_template(
             prefix=prefix,
@@ -185,6 +199,16 @@ def _rules(chosen: MirrorRule, own: MirrorRule, others: MirrorRule) -> str:
     )
     mirrors = chosen.yaml().replace(f'tags: ["{TAG}"]', 'tags: [{semver: ">=1"}]') + own.yaml() + others.yaml()
     return f"version: 1\nupstreams:\n  {chosen.host}: {{plain_http: true}}\n{hosts}mirrors:\n{mirrors}"
+
+
+def _copy_from_other_region(scene: Scene) -> None:
+    """Follow tags that are chosen from a listing of the account's ECR in another Region."""
+    with other_region(scene) as region:
+        region.create("team/elsewhere")
+        region.push(make_image([20_000], seed=13), "team/elsewhere", TAG)
+        mirror = MirrorRule(HOST, "team/elsewhere", scene.repository).yaml()
+        chosen = mirror.replace(f'tags: ["{TAG}"]', 'tags: [{semver: ">=1"}]')
+        _follow(scene, f"version: 1\nupstreams:\n{region.upstreams}mirrors:\n{chosen}")
 
 
 def _cache(scene: Scene) -> str:

@@ -13,7 +13,7 @@ from local.policies.deploying import LIMITS, TYPES, deploy_policies, size
 from local.policies.evaluation import AccessRequest, is_allowed, statements_of
 from local.policies.page import page
 from tests.architecture.permission_rules import action_findings
-from tests.architecture.sam_template import Template, real_template
+from tests.architecture.sam_template import Template, real_template, statements
 from tests.architecture.source import ROOT
 
 ACCOUNT = "123456789012"
@@ -37,9 +37,14 @@ def template() -> dict[str, Any]:
 
 
 def copied() -> list[dict[str, Any]]:
-    """The policies of the document, in order: who pulls mirrors, who pulls through the cache, who deploys, in two."""
-    blocks = re.findall(r"```json\n(.+?)\n```", PAGE.read_text(encoding="utf-8"), re.DOTALL)
-    return [json.loads(block) for block in blocks]
+    """The policies of the document but the trust policy, in order: who pulls mirrors, who pulls through the cache, a
+    role in another account, who deploys, in two."""
+    return [each for each in blocks() if "Principal" not in each["Statement"][0]]
+
+
+def blocks() -> list[dict[str, Any]]:
+    found = re.findall(r"```json\n(.+?)\n```", PAGE.read_text(encoding="utf-8"), re.DOTALL)
+    return [json.loads(block) for block in found]
 
 
 def may(policy: dict[str, Any], action: str, resource: str) -> bool:
@@ -69,7 +74,7 @@ def test_every_role_and_every_statement_is_listed() -> None:
     assert len(rows) == in_roles + 2 * len(roles)  # and two lines at the head of each table
 
 
-@pytest.mark.parametrize("number", range(4))
+@pytest.mark.parametrize("number", range(5))
 def test_policies_to_copy_name_actions_that_exist_on_resources_that_are_named(number: int) -> None:
     policy = copied()[number]
     assert policy["Version"] == "2012-10-17"
@@ -102,8 +107,32 @@ def test_a_pull_through_the_cache_may_import_and_make_the_repository() -> None:
     assert not may(policy, "ecr:PutImage", cached)
 
 
+def test_role_in_another_account_may_be_assumed_by_the_functions_that_pull_and_may_only_pull() -> None:
+    policy = copied()[2]
+    upstream = "arn:aws:ecr:eu-west-1:210987654321:repository/team/app"
+    (trust,) = (each for each in blocks() if each not in copied())
+    (trusted,) = trust["Statement"]
+    roles = [name.rpartition("/pullahead-")[2] for name in trusted["Condition"]["ArnLike"]["aws:PrincipalArn"]]
+    pulling = [
+        name
+        for name, role in real_template().resources("AWS::IAM::Role").items()
+        if "AssumeUpstreamRoles" in json.dumps(role)
+    ]
+    assert sorted(roles) == sorted(f"{name}-*" for name in pulling)
+    granted = {
+        action
+        for name in pulling
+        for each in statements(real_template().resources("AWS::IAM::Role")[name]["Policies"][0]["PolicyDocument"])
+        if each["Sid"] in ("PullFromOwnAccount", "LogInToOwnAccount")
+        for action in each["Action"]
+    }
+    assert all(may(policy, action, "*" if action == "ecr:GetAuthorizationToken" else upstream) for action in granted)
+    assert len(granted) == 4
+    assert not may(policy, "ecr:PutImage", upstream)
+
+
 def test_every_resource_type_has_its_actions_in_the_deploy_policies() -> None:
-    policies, types = copied()[2:], {made["Type"] for made in template()["Resources"].values()}
+    policies, types = copied()[3:], {made["Type"] for made in template()["Resources"].values()}
     assert types - TYPES.keys() == set()
     assert TYPES.keys() - types == set(), "types that the template no longer has"
 
@@ -133,9 +162,9 @@ def test_policies_to_copy_fit_the_size_limits_in_the_document() -> None:
     longer = [json.loads(json.dumps(each).replace("pullahead", "a" * 40)) for each in copied()]
     managed, role, _, user = (limit.characters for limit in LIMITS)
     assert (managed, role, user) == (6_144, 10_240, 2_048)
-    assert all(size(each) <= user for each in longer[:2])
-    assert all(size(each) <= managed for each in longer[2:])
-    assert sum(map(size, longer[2:])) <= role
+    assert all(size(each) <= user for each in longer[:3])
+    assert all(size(each) <= managed for each in longer[3:])
+    assert sum(map(size, longer[3:])) <= role
 
 
 @pytest.mark.parametrize(

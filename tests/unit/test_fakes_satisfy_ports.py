@@ -1,7 +1,7 @@
 """The type checker proves that the fakes are ports; this makes it look."""
 
 from pullahead.alerts.ports import AlertPublisher, IncidentStore
-from pullahead.checks.ports import CheckQueue
+from pullahead.checks.ports import CheckQueue, Replications
 from pullahead.clock import Clock
 from pullahead.mirrors.outbox import OutcomeEventBus
 from pullahead.mirrors.store import RecordStore
@@ -10,7 +10,14 @@ from pullahead.on_demand.ports import DemandStore
 from pullahead.refresh.ports import PlanStore, RefreshExecutions
 from tests.fakes.alerts import FakeAlerts, FakeIncidents
 from tests.fakes.demands import FakeDemands
-from tests.fakes.memory import FakeCheckQueue, FakeClock, FakePlanStore, FakeRecords, FakeRefreshExecutions
+from tests.fakes.memory import (
+    FakeCheckQueue,
+    FakeClock,
+    FakePlanStore,
+    FakeRecords,
+    FakeRefreshExecutions,
+    FakeReplications,
+)
 from tests.fakes.outcomes import FakeOutcomes
 from tests.fakes.script import Script
 from tests.fakes.target import FakeTarget
@@ -29,8 +36,9 @@ def test_fakes_of_one_test_share_one_script() -> None:
     incidents: IncidentStore = FakeIncidents(script)
     outcomes: OutcomeEventBus = FakeOutcomes(script)
     demands: DemandStore = FakeDemands(script)
+    replications: Replications = FakeReplications(script)
     clock: Clock = FakeClock()
-    assert None not in (upstream, refreshes, alerts, incidents, outcomes, demands, clock)
+    assert None not in (upstream, refreshes, alerts, incidents, outcomes, demands, replications, clock)
     target.ensure_repository("mirror/app")
     plans.write("key", b"")
     records.load([])

@@ -151,6 +151,21 @@ class AccessDeniedError(RegistryError):
     """The registry refuses access: credentials are missing, wrong or not sufficient."""
 
 
+class SigningDeniedError(AccessDeniedError):
+    """ECR's managed signing covers the repository, and the caller may not sign with its profile."""
+
+    ADVICE: ClassVar[str] = (
+        "A signing rule of ECR covers the repository, which signs as whoever pushes: allow signer:SignPayload on the "
+        "rule's signing profile (for the stack: add its ARN to the parameter SigningProfiles), or take the repository "
+        "out of the rule."
+    )
+
+    @staticmethod
+    def is_reported_by(text: str) -> bool:
+        """Tell whether AWS's words say that the permission to sign is missing."""
+        return "signer:SignPayload" in text
+
+
 class DigestMismatchError(RegistryError):
     """The bytes do not match their digest or size."""
 

@@ -62,8 +62,9 @@ class CheckRequest(Message, frozen=True):
 
     Where a rule for a namespace selected the tags, `rule` names it and `upstream` the repository that it found.
     `settled`: the event behind the check was merged with others before; the check is made.
-    `cache_failure`: why ECR's pull through cache could not fetch the tag. The reason `referrers` asks for no check, but
-    to look for referrers that came after their images.
+    `cache_failure`: why ECR's pull through cache could not fetch the tag. `replicated_from`: the account and Region
+    from which ECR's replication pushed it. The reason `referrers` asks for no check, but to look for referrers that
+    came after their images.
     """
 
     reason: Literal["schedule", "manual", "push", "delete", "cache", "webhook", "pull", "referrers"]
@@ -75,6 +76,7 @@ class CheckRequest(Message, frozen=True):
     upstream: str | None = None
     settled: bool = False
     cache_failure: CacheFailure | None = None
+    replicated_from: str | None = None
 
     @property
     def is_settled(self) -> bool:

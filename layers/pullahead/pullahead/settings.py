@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from pullahead.errors import ConfigError
+from pullahead.rules.sources.findings import PullRights
 
 OWN_RULES = "my-rules.yaml"
 
@@ -42,8 +43,14 @@ class Settings(NamedTuple):
     @property
     def pull_through_cache_repositories(self) -> tuple[str, ...]:
         """The patterns of repositories that ECR created and Pullahead may write."""
-        listed = self._optional("PULL_THROUGH_CACHE_REPOSITORIES").split(",")
-        return tuple(pattern.strip() for pattern in listed if pattern.strip())
+        return self._listed("PULL_THROUGH_CACHE_REPOSITORIES")
+
+    @property
+    def pull_rights(self) -> PullRights:
+        """What the functions' roles may pull from, besides what needs no permission of AWS."""
+        return PullRights(
+            self._optional("ACCOUNT_ID"), self._listed("UPSTREAM_REPOSITORIES"), self._listed("UPSTREAM_ROLES")
+        )
 
     @property
     def records_table(self) -> str:
@@ -130,6 +137,9 @@ class Settings(NamedTuple):
 
     def _optional(self, name: str) -> str:
         return self.values.get(name, "")
+
+    def _listed(self, name: str) -> tuple[str, ...]:
+        return tuple(each.strip() for each in self._optional(name).split(",") if each.strip())
 
     def _require_number(self, name: str) -> int:
         text = self._require(name)

@@ -22,8 +22,19 @@ OF_PULLAHEAD = {
         "line 7: unknown key mirors. Did you mean mirrors?",
     ),
     AlertKind.RULES_EMPTY: ("the rules", "12 mirrors have records; the rules match none of them"),
+    AlertKind.RULES_SKIPPED: (
+        "some rules",
+        (
+            "skipped: base images: 210987654321.dkr.ecr.eu-west-1.amazonaws.com is ECR in another account "
+            "(210987654321), and the rules name no role for it.\n"
+            "Create a role there that may pull and trusts Pullahead's roles (see docs/policies.md).\n"
+            "Set it as `credentials` of this host in the rules, and add it to the parameter UpstreamRoles; or remove "
+            "the rule."
+        ),
+    ),
     AlertKind.NOT_CHECKED: ("mirrors", "no checks have been sent since then"),
 }
+OVER = {AlertKind.RULES_BROKEN: "the rules", AlertKind.RULES_SKIPPED: "all rules"}
 OF_RULES = (AlertKind.UNLISTED, AlertKind.DEMAND_LIMIT)
 CAUSES = {
     AlertKind.STALE: "reading a blob of {} failed: the connection broke (HTTP 502).",
@@ -58,7 +69,7 @@ def alert(kind: AlertKind, number: int = 0, *, over: bool = False, lasted: timed
         mirror, upstream, detail = ServiceSubject(OF_PULLAHEAD[kind][0]), "", OF_PULLAHEAD[kind][1]
     detail = CAUSES.get(kind, detail)
     if over:
-        mirror = ServiceSubject("the rules") if kind is AlertKind.RULES_BROKEN else mirror
+        mirror = ServiceSubject(OVER[kind]) if kind in OVER else mirror
         return Alert(AlertKind.RECOVERED, mirror, upstream, NOW - lasted, NOW, of=kind)
     return Alert(kind, mirror, upstream, NOW - lasted, NOW, detail.format(upstream, tag=f"3.{number + 20}"))
 

@@ -152,6 +152,33 @@ class TestBrokenRules:
         assert known.sent_alerts() == []
 
 
+class TestSkippedRules:
+    def skip(self, known: KnownRules, reason: str = "no role for it") -> None:
+        known.rules = replace(
+            rules([mirror("1.0"), mirror("2.0")], "rules-1", rule("1.0", "2.0")), skipped={"app": reason}
+        )
+
+    def test_skipped_rules_are_reported_once_and_recover_once(self) -> None:
+        known = KnownRules()
+        self.skip(known)
+        known.beat(minutes=5)
+        assert known.sent_alerts() == ["some rules are skipped"]
+        assert known.alerts.published[0].members[0].detail == "skipped: app: no role for it"
+        known.beat(days=40)
+        assert known.sent_alerts() == []
+        known.rules = NAMED
+        known.beat()
+        assert known.sent_alerts() == ["all rules are followed"]
+
+    def test_mirror_of_a_skipped_rule_is_neither_late_nor_retired(self) -> None:
+        known = KnownRules()
+        known.keep(unfresh(KEY, State.UNKNOWN, known.clock() - timedelta(hours=9)))
+        self.skip(known)
+        known.beat(minutes=5)
+        reviewed = known.review()
+        assert (reviewed.lateness, reviewed.retired.records) == (Lateness(0, 0.0), 0)
+
+
 class TestRetirement:
     def test_mirror_without_a_rule_expires_in_a_week_and_is_reported_once(self) -> None:
         known = KnownRules()

@@ -46,6 +46,12 @@ class TestMeaning:
         assert isinstance(found, CheckRequest)
         assert (found.reason, found.tags) == ("push", (SAMPLES["referrer"]["detail"]["image-tag"],))
 
+    def test_replicated_tag_is_a_push_that_names_its_source(self) -> None:
+        digest = SAMPLES["replication"]["detail"]["image-digest"]
+        assert meaning(SAMPLES["replication"]) == CheckRequest(
+            "push", "mirror/alpine", ("3.20",), AT, digest, replicated_from="111122223333 in us-west-2"
+        )
+
     def test_cached_tag_becomes_a_check(self) -> None:
         assert meaning(SAMPLES["pull_through_cache.success"]) == CheckRequest(
             "cache", "docker-hub/library/alpine", ("3.20",), AT, DIGEST
@@ -101,6 +107,12 @@ class TestIgnored:
             (changed("referrer", image_tag=None), IgnoredReason.UNTAGGED),
             (changed("pull_through_cache.success", image_tag=None), IgnoredReason.UNTAGGED),
             (changed("image_scan", image_tags=[]), IgnoredReason.UNTAGGED),
+            (changed("replication", action_type="DELETE"), IgnoredReason.UNKNOWN),
+            (changed("replication", result="FAILED"), IgnoredReason.FAILED),
+            (changed("replication", image_tag=None), IgnoredReason.UNTAGGED),
+            (changed("replication", source_account="a b"), IgnoredReason.MISNAMED),
+            (changed("replication", source_region="<b>"), IgnoredReason.MISNAMED),
+            (changed("replication", source_account="123456789012", source_region="eu-west-1"), IgnoredReason.FOREIGN),
             (changed("push", repository_name=None), IgnoredReason.MISNAMED),
             (changed("push", repository_name="Mirror/App"), IgnoredReason.MISNAMED),
             (changed("push", repository_name="a/../b"), IgnoredReason.MISNAMED),

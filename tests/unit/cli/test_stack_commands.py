@@ -5,6 +5,7 @@ import json
 import re
 from argparse import Namespace
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -14,6 +15,7 @@ from pullahead.cli.history import history_lines, show_history
 from pullahead.cli.main import parse_arguments
 from pullahead.cli.options import UsageError
 from pullahead.cli.pause import set_paused
+from pullahead.cli.refresh import request_refresh
 from pullahead.cli.status import MirrorRow, read_status, show_status, status_lines, status_table, watch
 from pullahead.cli.why import show_why
 from pullahead.dashboard.mirror_rows import row_of
@@ -282,6 +284,23 @@ class TestWhy:
             shown = out()
             assert "1.9.0 fits, but newest: 2 chose 2.0.0 and 1.10.1" in shown
             assert "is due" not in shown
+
+    def test_skipped_rule_says_why(self, out: Outputs) -> None:
+        skipped = FakeStack(
+            replace(rules([mirror("1.0")], "rules-1", rule("1.0"), self.SELECTING), skipped={"app": "no role for it."})
+        )
+        assert self.why(skipped, str(KEY)) == 0
+        assert "skipped: no role for it." in out()
+        with pytest.raises(ConfigError, match="rule app is skipped: no role for it"):
+            request_refresh(parse_arguments(["refresh", str(KEY)]), skipped.deployed)
+        assert skipped.queue.sent == []
+
+    def test_listing_of_a_skipped_rule_says_why(self, selecting: FakeStack, out: Outputs) -> None:
+        skipped = FakeStack(replace(rules([], "r", self.SELECTING), skipped={"newest": "no role for it."}))
+        skipped.records.stored = selecting.records.stored
+        assert self.why(skipped, str(RuleKey(REPOSITORY, "newest"))) == 0
+        assert "skipped: no role for it." in (shown := out())
+        assert "nothing until its rule can be followed" in shown
 
     def test_listing_is_explained_by_its_row_in_status(self, selecting: FakeStack, out: Outputs) -> None:
         show_status(status("--json"), selecting.deployed)

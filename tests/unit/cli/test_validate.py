@@ -66,6 +66,19 @@ def test_valid_file_is_one_line_with_counts(run: Run, rules: Path) -> None:
     assert ran.document == {"problems": [], "rules": 2, "exact_tags": 3, "patterns": 1, **nothing}
 
 
+def test_rule_that_works_in_one_account_only_is_noted(run: Run, rules: Path) -> None:
+    host = "210987654321.dkr.ecr.eu-west-1.amazonaws.com"
+    rules.write_text(f"version: 1\nmirrors: [{{upstream: {host}/team/app, tags: ['1'], repository: mirror/app}}]\n")
+    code, out, err = validate(run, str(rules))
+    assert (code, err) == (0, "")
+    note = (
+        f"{host}/team/app: without a role for {host} in `upstreams`, this works only if Pullahead is deployed in the "
+        "account 210987654321; elsewhere it is skipped."
+    )
+    assert f"note: {note}" in out.splitlines()
+    assert note in run("validate", str(rules), "--json", insecure=()).document["notes"]
+
+
 def test_quiet_does_not_hide_problems(run: Run, rules: Path) -> None:
     rules.write_text(WRONG)
     code, out, _ = validate(run, str(rules), "--quiet")

@@ -65,6 +65,13 @@ def test_fresh_mirror_is_explained() -> None:
     assert steps["next"].endswith("a refresh when upstream moves")
 
 
+@pytest.mark.parametrize("record", [None, unfresh(KEY, State.UNKNOWN, NOW - timedelta(hours=3))])
+def test_skipped_rule_says_why_and_that_nothing_happens(record: MirrorRecord | None) -> None:
+    steps = steps_of(record, skipped="the rules name no role for it.")
+    assert steps["rule"].endswith("; skipped: the rules name no role for it.")
+    assert steps["next"].startswith("nothing until its rule can be followed")
+
+
 def test_stale_mirror_waits_for_its_refresh() -> None:
     steps = steps_of(stale())
     assert steps["ECR"] == f"ECR serves {B}, which is another digest"

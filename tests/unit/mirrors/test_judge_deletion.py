@@ -5,6 +5,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from pullahead.errors import AccessDeniedError, RegistryUnavailableError
+from pullahead.mirrors.alert import AlertKind
 from pullahead.mirrors.judge import Observation, Verdict, judge
 from pullahead.mirrors.record import MirrorRecord, State
 from pullahead.rules.model import Mirror
@@ -99,6 +100,43 @@ def test_restored_tag_is_fresh_and_can_be_deleted_again() -> None:
     assert story.record.left_at is None
     story.observe(GONE_FROM_ECR)
     assert story.record.state is State.DELETED
+
+
+class TestReplication:
+    """ECR's replication writes the repository, and may have deleted the tag."""
+
+    REPLICATED = mirror()._replace(replicated_from="111122223333 in us-west-2")
+
+    def test_deleted_tag_stays_deleted_and_says_why(self) -> None:
+        story = Story(self.REPLICATED)
+        verdict = story.observe(GONE_FROM_ECR)
+        assert (verdict.record.state, verdict.refresh) == (State.DELETED, False)
+        assert "ECR's replication from 111122223333 in us-west-2 writes and deletes there" in verdict.reason
+        assert verdict.record.cause == verdict.reason
+        assert (verdict.record.alerted, verdict.record.pending) == ((), ())
+
+    def test_tag_is_restored_when_upstream_moves_or_when_it_is_asked_for(self) -> None:
+        for observed, followed in ((Observation(NEW, None), self.REPLICATED), (GONE_FROM_ECR, mirror())):
+            story = Story(self.REPLICATED)
+            story.observe(GONE_FROM_ECR)
+            verdict = story.observe(observed, followed)
+            assert (verdict.record.state, verdict.refresh) == (State.MISSING, True)
+            assert (verdict.record.left_at, verdict.record.replicated_from) == (None, None)
+
+    def test_tag_deleted_during_an_outage_of_upstream_stays_deleted(self) -> None:
+        story = Story(self.REPLICATED)
+        story.observe(Observation(failed(RegistryUnavailableError), None))
+        assert story.record.replicated_from == "111122223333 in us-west-2"
+        assert story.observe(GONE_FROM_ECR).record.state is State.DELETED
+
+    def test_overwritten_tag_is_refreshed_and_the_alert_names_the_replication(self) -> None:
+        story = Story(self.REPLICATED)
+        verdict = story.observe(Observation(OLD, NEW.digest))
+        assert verdict.refresh
+        (alert,) = verdict.record.pending
+        assert alert.kind is AlertKind.DRIFT
+        assert alert.detail.endswith("; ECR's replication from 111122223333 in us-west-2 writes this repository")
+        assert verdict.record.replicated_from is None
 
 
 def test_tag_that_never_existed_in_ecr_is_refreshed() -> None:

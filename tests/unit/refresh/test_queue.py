@@ -243,7 +243,9 @@ class TestDropped:
             Rules(followed.mirrors, (), "p", followed.rules, paused=frozenset({"app"})) if paused else rules([])
         )
         filled = queue.one.start_waiting()
-        assert filled.dropped == (f"{mirror('1').key}: no rule names the mirror any more, or the rule is paused",)
+        assert filled.dropped == (
+            f"{mirror('1').key}: no rule names the mirror any more, or the rule is paused or skipped",
+        )
         assert (queue.started_tags, queue.waiting_refreshes.waiting, queue.held) == ([], {}, {})
 
     def test_number_of_examined_refreshes_is_bounded(self) -> None:

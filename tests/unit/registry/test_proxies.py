@@ -1,11 +1,6 @@
 """Proxies of the environment: which one is used for which URL, and which credentials it receives."""
 
 import base64
-import contextlib
-import socket
-import ssl
-import threading
-from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -19,6 +14,7 @@ from pullahead.registry.request import port_of
 from pullahead.registry.sockets import Proxy, find_proxy
 from tests.certificates import self_signed
 from tests.fakes.internet import Internet
+from tests.fakes.tunnel import tunnel_to
 from tests.unit.registry.guarding import LISTED, guarded, head, reference_at
 from tests.unit.registry.harness import SECRET
 from tests.unit.registry.test_http import answering, get
@@ -224,44 +220,3 @@ def test_registry_behind_a_proxy_is_judged_by_its_name(monkeypatch: pytest.Monke
     monkeypatch.setenv("https_proxy", "http://127.0.0.1:1")
     with pytest.raises(RegistryError, match="which is refused"):
         guarded().head_manifest(reference_at("10.0.0.1"))
-
-
-@contextlib.contextmanager
-def tunnel_to(host: str, certificate: Path | None = None) -> Iterator[tuple[str, list[str]]]:
-    """A proxy that makes one tunnel to a host, wherever it was asked to; by TLS if it has a certificate."""
-    asked: list[str] = []
-    opened: list[socket.socket] = []
-    name, _, port = host.partition(":")
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-
-        def serve() -> None:
-            client, _ = listener.accept()
-            with contextlib.suppress(OSError):
-                if certificate is not None:
-                    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-                    context.load_cert_chain(certificate)
-                    client = context.wrap_socket(client, server_side=True)
-                with client, socket.create_connection((name, int(port))) as behind:
-                    opened.extend((client, behind))
-                    asked.append(client.recv(65536).decode())
-                    client.sendall(b"HTTP/1.1 102 Processing\r\n\r\nHTTP/1.1 200 Connection established\r\n\r\n")
-                    back = threading.Thread(target=_pump, args=(behind, client), daemon=True)
-                    back.start()
-                    _pump(client, behind)
-                    back.join(5)
-
-        thread = threading.Thread(target=serve, daemon=True)
-        thread.start()
-        yield f"127.0.0.1:{listener.getsockname()[1]}", asked
-        for each in opened:
-            with contextlib.suppress(OSError):
-                each.shutdown(socket.SHUT_RDWR)
-        thread.join(5)
-
-
-def _pump(source: socket.socket, target: socket.socket) -> None:
-    with contextlib.suppress(OSError):
-        while piece := source.recv(65536):
-            target.sendall(piece)
-    with contextlib.suppress(OSError):
-        target.shutdown(socket.SHUT_WR)

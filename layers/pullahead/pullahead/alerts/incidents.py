@@ -8,7 +8,7 @@ when it begins and once when it is over; the same condition not again within a d
 """
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
 from typing import NamedTuple
 
@@ -83,6 +83,7 @@ _CHANGE_INTERVAL = timedelta(hours=1)
 """Another problem in the rules is news; but whoever fixes them need not hear of every attempt."""
 
 _UNREADABLE = "unreadable"
+_OVER_SUBJECTS = {AlertKind.NOT_CHECKED: "mirrors", AlertKind.RULES_SKIPPED: "all rules"}
 
 
 class ServiceSubject(Subject):
@@ -109,7 +110,7 @@ class Condition(NamedTuple):
 def broken_rules(address: str, since: datetime, detail: str, *, unreadable: bool) -> Condition:
     """Describe a rules file that cannot be used."""
     # The text of a failed read may differ each time; a broken version is identified by its problems.
-    identity = _UNREADABLE if unreadable else hashlib.sha256(detail.encode()).hexdigest()[:12]
+    identity = _UNREADABLE if unreadable else _identity(detail)
     return Condition(f"rules {address}", since, detail, identity)
 
 
@@ -129,6 +130,12 @@ def empty_rules(mirrors: int, now: datetime) -> Condition:
     return Condition("the rules", now, f"{mirrors} mirrors have records; the rules match none of them", "empty")
 
 
+def skipped_rules(notices: Sequence[str], now: datetime) -> Condition:
+    """Describe rules that are skipped, since Pullahead may not pull from their upstreams."""
+    detail = "\n".join(notice.replace(". ", ".\n") for notice in notices)  # a line for each sentence
+    return Condition("some rules", now, detail, _identity(detail))
+
+
 def notify_condition(
     kind: AlertKind, condition: Condition | None, known: Incident | None, now: datetime
 ) -> tuple[Notice, Incident] | None:
@@ -145,6 +152,10 @@ def notify_condition(
     return Notice(kind, kind, incident.key, (alert,), 1, 1, now), reported
 
 
+def _identity(detail: str) -> str:
+    return hashlib.sha256(detail.encode()).hexdigest()[:12]
+
+
 def _is_news(condition: Condition, incident: Incident, now: datetime) -> bool:
     if incident.told_at is None:
         return True
@@ -155,6 +166,6 @@ def _is_news(condition: Condition, incident: Incident, now: datetime) -> bool:
 
 
 def _over(kind: AlertKind, incident: Incident, now: datetime) -> tuple[Notice, Incident]:
-    subject = "mirrors" if kind is AlertKind.NOT_CHECKED else "the rules"
+    subject = _OVER_SUBJECTS.get(kind, "the rules")
     alert = Alert(AlertKind.RECOVERED, ServiceSubject(subject), "", incident.since or now, now, of=kind)
     return Notice(alert.kind, kind, incident.key, (alert,), 1, 0, now), structs.replace(incident, standing="")

@@ -28,7 +28,10 @@ class IncidentStore(Protocol):
         ...
 
     def save(self, incident: Incident, now: datetime) -> None:
-        """Write an incident, which expires a month after its last write. Raises: StorageError."""
+        """Write an incident. It expires a month later unless it is a condition that holds: that is reported once.
+
+        Raises: StorageError.
+        """
         ...
 
     def lock_sending(self, now: datetime, until: datetime) -> bool:

@@ -13,7 +13,15 @@ from datetime import datetime, timedelta
 from itertools import islice
 from typing import NamedTuple
 
-from pullahead.alerts.incidents import Condition, Incident, broken_rules, empty_rules, missing_checks, service_key
+from pullahead.alerts.incidents import (
+    Condition,
+    Incident,
+    broken_rules,
+    empty_rules,
+    missing_checks,
+    service_key,
+    skipped_rules,
+)
 from pullahead.alerts.notify import Conditions, NotificationSender, NotificationSummary
 from pullahead.alerts.ports import IncidentStore
 from pullahead.clock import Clock
@@ -30,6 +38,7 @@ from pullahead.rules.model import Rules
 from pullahead.rules.ports import ActiveRules, RulesStateStore
 from pullahead.rules.sources.combine import newly_cached
 from pullahead.rules.sources.state import BrokenRules, RulesState
+from pullahead.rules.sources.upstream_access import skip_notices
 
 
 class Lateness(NamedTuple):
@@ -42,7 +51,7 @@ class Lateness(NamedTuple):
 def measure_lateness(records: Iterable[Record], rules: Rules, now: datetime) -> Lateness:
     """Measure the lateness of all records.
 
-    A tag that is gone upstream is not late: there is nothing to copy. Nor is a mirror without a rule, or a paused one.
+    A tag that is gone upstream is not late: there is nothing to copy. Nor is a mirror without an active rule.
     """
     ages = [_age(record, now) for record in records if _is_late(record, rules)]
     return Lateness(len(ages), max(ages, default=0.0))
@@ -56,7 +65,7 @@ def _is_late(record: Record, rules: Rules) -> bool:
     if record.on_demand and is_absent(record):  # somebody pulled a tag that does not exist upstream
         return False
     mirror = rules.find(record.key.repository, record.key.tag)
-    return mirror is not None and mirror.rule not in rules.paused
+    return mirror is not None and not rules.is_inactive(mirror.rule)
 
 
 def _age(record: Record, now: datetime) -> float:
@@ -174,7 +183,7 @@ class ReviewRecords:
         unfollowed = None
         if rules is not None and state is not None and may:
             unfollowed = find_unfollowed_records(_not_newly_cached(records, rules, state, now), rules)
-        conditions = self._conditions(heartbeat, state, None if has_newer else unfollowed, now)
+        conditions = self._conditions(heartbeat, rules, state, None if has_newer else unfollowed, now)
         notifications = self._send(records, conditions, now, remaining_seconds)
         retired = retire(unfollowed, self._records, now, remaining_seconds) if unfollowed is not None else Retired()
         if remaining_seconds() >= _OUTBOX_RESERVE_SECONDS:
@@ -198,11 +207,19 @@ class ReviewRecords:
             return NotificationSummary(errors=(error,))
 
     def _conditions(
-        self, heartbeat: Heartbeat | None, state: RulesState | None, unfollowed: UnfollowedRecords | None, now: datetime
+        self,
+        heartbeat: Heartbeat | None,
+        rules: Rules | None,
+        state: RulesState | None,
+        unfollowed: UnfollowedRecords | None,
+        now: datetime,
     ) -> Conditions:
         last = heartbeat.at if heartbeat is not None else None
         since = self._watched_since(last, now)
         conditions = {AlertKind.NOT_CHECKED: missing_checks(last, since, self._silence_after, now)}
+        if rules is not None:
+            notices = skip_notices(rules)
+            conditions[AlertKind.RULES_SKIPPED] = skipped_rules(notices, now) if notices else None
         if state is not None:
             conditions[AlertKind.RULES_BROKEN] = self._broken(state.text.broken)
         if unfollowed is not None:

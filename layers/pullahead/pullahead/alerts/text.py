@@ -137,6 +137,15 @@ WORDS = {
         over_one="match mirrors again",
         over_many="match mirrors again",
     ),
+    AlertKind.RULES_SKIPPED: Words(
+        "are skipped: Pullahead may not pull from their upstreams",
+        "are skipped: Pullahead may not pull from their upstreams",
+        "All other rules are followed. ECR keeps serving what it has.",
+        "Do what the cause says. `pullahead validate` says what rules need before they are deployed.",
+        Severity.NOTICE,
+        over_one="are followed",
+        over_many="are followed",
+    ),
     AlertKind.NOT_CHECKED: Words(
         "are not checked: the schedule has sent no checks",
         "are not checked: the schedule has sent no checks",
@@ -171,7 +180,9 @@ _MAX_SUBJECT = 100
 """Amazon SNS API reference, Publish, Subject: up to 100 characters, ASCII, no line breaks."""
 _MAX_CAUSE, _MAX_CAUSE_OF_MANY, _MAX_CAUSE_LINES = 600, 240, 20
 _LABEL_WIDTH = 15
-_ABOUT_PULLAHEAD = frozenset({AlertKind.RULES_BROKEN, AlertKind.RULES_EMPTY, AlertKind.NOT_CHECKED})
+_ABOUT_PULLAHEAD = frozenset(
+    {AlertKind.RULES_BROKEN, AlertKind.RULES_EMPTY, AlertKind.RULES_SKIPPED, AlertKind.NOT_CHECKED}
+)
 """Kinds that are about Pullahead itself, not about mirrors."""
 _ABOUT_RULES = frozenset({AlertKind.UNLISTED, AlertKind.DEMAND_LIMIT})
 """Kinds that are about a rule that selects mirrors."""
@@ -268,7 +279,7 @@ def to_do_of(notice: Notice) -> str:
 
 def commands_of(notice: Notice) -> list[str]:
     """Write the commands that show more."""
-    if notice.about is AlertKind.RULES_BROKEN:
+    if notice.about in (AlertKind.RULES_BROKEN, AlertKind.RULES_SKIPPED):
         return [] if notice.is_over else ["pullahead validate FILE"]
     if notice.is_over:
         return ["pullahead status --stale"] if notice.still_open else []

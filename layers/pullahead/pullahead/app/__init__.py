@@ -140,7 +140,8 @@ class Application(Adapters):
         reach = WritableRepositories(self._settings.target_repositories, self._settings.pull_through_cache_repositories)
         tagging = boto3.client("resourcegroupstaggingapi", config=CLIENT_CONFIG)
         cached = EcrCachedRepositories(boto3.client("ecr", config=CLIENT_CONFIG))
-        find = DiscoverSources(cached, EcrTaggedRepositories(tagging), reach)
+        rights = self._settings.pull_rights
+        find = DiscoverSources(cached, EcrTaggedRepositories(tagging), reach, rights)
         return GatherRules(self._rules_file, self._external_rules, find, self._rules_state, self._clock)
 
     @cached_property
@@ -168,6 +169,7 @@ class Application(Adapters):
             self._upstream.quota,
             forget_access=self._forget_access,
             queue_looks=self._queue.send,
+            replications=self._replications,
         )
         merge = CheckMerger(self._event_windows, self._queue, self._clock)
         return CheckMirrors(self._rules_with_pauses, ports, MirrorSelector(merge, self._current_rules.newly_cached))

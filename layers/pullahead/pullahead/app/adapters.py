@@ -16,6 +16,7 @@ from pullahead.aws.notifications import EventBridgeOutcomes, SnsAlerts, SnsChatA
 from pullahead.aws.pauses import DynamoPauses
 from pullahead.aws.records import DynamoRecords
 from pullahead.aws.refresh_queue import DynamoRefreshSlots, DynamoWaitingRefreshes
+from pullahead.aws.replications import DynamoReplications
 from pullahead.aws.rules_file import rules_file_at
 from pullahead.aws.s3 import S3PlanStore, S3RulesState
 from pullahead.aws.sqs import SqsCheckQueue, SqsDeadLetters
@@ -177,6 +178,10 @@ class Adapters:
     @cached_property
     def _event_windows(self) -> DynamoEventWindows:
         return DynamoEventWindows(self._dynamodb, self._settings.records_table)
+
+    @cached_property
+    def _replications(self) -> DynamoReplications:
+        return DynamoReplications(self._dynamodb, self._settings.records_table)
 
     @cached_property
     def _webhook_secrets(self) -> SecretCache:

@@ -39,11 +39,12 @@ class DynamoIncidents:
 
     def save(self, incident: Incident, now: datetime) -> None:
         """Write an incident."""
-        item = {
+        item: dict[str, object] = {
             "pk": f"{_INCIDENT}{incident.key}",
             "incident": msgspec.json.encode(incident).decode(),
-            "expires_at": epoch(now + INCIDENT_LIFETIME),
         }
+        if not incident.standing:
+            item["expires_at"] = epoch(now + INCIDENT_LIFETIME)
         self._table.put(item, f"the incident {incident.key}")
 
     def lock_sending(self, now: datetime, until: datetime) -> bool:

@@ -21,8 +21,8 @@ from pullahead.aws.errors import error_code
 from pullahead.caching import Expiring, TtlCache
 from pullahead.errors import AccessDeniedError, RegistryUnavailableError, Side
 from pullahead.oci import Repository
+from pullahead.oci.ecr_registry import parse_ecr_host
 from pullahead.registry.credentials import Credential, from_basic, read_logins
-from pullahead.registry.hosts import ecr_region
 from pullahead.rules.model import CredentialSource, UpstreamSettings
 
 _AGAIN_SECONDS = 60.0
@@ -209,18 +209,18 @@ class UpstreamCredentials:
         named = self._settings(repository.registry).credentials
         matching = (source for source in named if fnmatchcase(repository.path, source.path))
         # Without an entry, Pullahead uses its own identity for ECR, where there is no anonymous access.
-        own = CredentialSource("") if ecr_region(repository.registry) is not None else None
+        own = CredentialSource("") if parse_ecr_host(repository.registry) is not None else None
         return next(matching, own)
 
     def _look_up(self, host: str, source: CredentialSource) -> CachedCredential:
-        region = ecr_region(host)
+        ecr = parse_ecr_host(host)
         if source.secret:
             return self._read_secret(host, source.secret, source.role)
-        if region is None:
+        if ecr is None:
             raise LookupFailedError(
                 AccessDeniedError, f"the rules name no secret for {host}; a role alone works for ECR only"
             )
-        return self._request_token(host, region, source.role)
+        return self._request_token(host, ecr.region, source.role)
 
     def _read_secret(self, host: str, secret: str, role: str | None) -> CachedCredential:
         now = self._clock()

@@ -6,11 +6,13 @@ A fresh tag that stays fresh costs one HEAD upstream and a share of one request 
 from collections import Counter, defaultdict
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from datetime import datetime
 from functools import partial
 from typing import NamedTuple
 
 from pullahead.checks.looks import looks_due
-from pullahead.checks.select import MirrorSelector, SelectedMirrors
+from pullahead.checks.ports import Replications
+from pullahead.checks.select import ON_REQUEST, MirrorSelector, SelectedMirrors
 from pullahead.checks.upstream_pool import Question, UpstreamPool
 from pullahead.clock import Clock
 from pullahead.errors import AccessDeniedError, ConflictError, NewerRecordError, PullaheadError, RegistryError
@@ -84,6 +86,17 @@ def no_looks(_requests: Sequence[CheckRequest]) -> None:
     """Queue no looks for late referrers."""
 
 
+class NoReplications:
+    """Knows of no repository into which ECR's replication writes."""
+
+    def note(self, repository: str, source: str, at: datetime) -> None:
+        """Remember nothing."""
+
+    def source_of(self, _repository: str, _now: datetime) -> str:
+        """Know of none."""
+        return ""
+
+
 class CheckPorts(NamedTuple):
     """What checks work with.
 
@@ -99,6 +112,7 @@ class CheckPorts(NamedTuple):
     quota: QuotaOf = unknown_quota
     forget_access: Callable[[Repository], None] = remember_access
     queue_looks: QueueLooks = no_looks
+    replications: Replications = NoReplications()
 
 
 class CheckMirrors:
@@ -130,12 +144,18 @@ class CheckMirrors:
             for number, request in some.items():
                 checked[number] = Checked()
                 try:
+                    self._note_replication(request, rules)
                     checks.add(number, request, self._select(request, rules, known))
                 except Exception as error:  # noqa: BLE001 - it fails this request alone
                     checked[number] = Checked(error=error)
             checked |= checks.run()
         self._ports.outbox_sender.flush()
         return [checked[number] for number in range(len(requests))]
+
+    def _note_replication(self, request: CheckRequest, rules: Rules) -> None:
+        """Remember that ECR's replication writes a repository, if a rule names the tag that it has written."""
+        if request.replicated_from is not None and self._select.named_by(request, rules):
+            self._ports.replications.note(request.repository, request.replicated_from, request.asked_at)
 
     def _load(
         self, requests: Sequence[CheckRequest], rules: Rules
@@ -219,6 +239,7 @@ class _Round:
         self._stale = defaultdict[str, dict[MirrorKey, _Stale]](dict)
         self._results: dict[MirrorKey, CheckResult] = {}
         self._errors: dict[int, Exception] = {}
+        self._replicated_from: dict[str, str] = {}  # by repository
 
     def add(self, number: int, request: CheckRequest, selected: SelectedMirrors) -> None:
         """Add the mirrors of a request."""
@@ -332,10 +353,11 @@ class _Round:
 
     def _act(self, check: _Check, answer: Descriptor | PullaheadError) -> CheckResult | None:
         """Judge and record an answer; None if a refresh is to be started."""
-        mirror, known = check.mirror, check.known
+        known = check.known
         if was_not_sent(answer):
             return self._defer(check, str(answer))
-        observed = Observation(answer, self._published.digest_of(mirror))
+        observed = Observation(answer, self._published.digest_of(check.mirror))
+        mirror = self._with_replication(check, observed)
         if mirror.guessed and known is None and not isinstance(answer, Descriptor):
             return CheckResult(check.key, None, f"not followed: {answer}")  # no record, no alert
         verdict = judge(observed, known, mirror, self._ports.clock(), Trigger(check.request.reason))
@@ -345,6 +367,18 @@ class _Round:
             return None
         changed = known is None or record.version != known.version
         return CheckResult(check.key, record.state, verdict.reason, None, changed)
+
+    def _with_replication(self, check: _Check, observed: Observation) -> Mirror:
+        """Say from where ECR's replication writes the tag, if that may be why it was deleted or overwritten."""
+        mirror, known = check.mirror, check.known
+        if check.request.reason in ON_REQUEST or known is None:
+            return mirror
+        if not _was_changed(known, observed):
+            return mirror._replace(replicated_from=known.replicated_from or "")
+        repository = mirror.repository
+        if repository not in self._replicated_from:
+            self._replicated_from[repository] = self._ports.replications.source_of(repository, self._ports.clock())
+        return mirror._replace(replicated_from=self._replicated_from[repository])
 
     def _defer(self, check: _Check, cause: str) -> CheckResult:
         """Leave a mirror as it is, since no request was sent to upstream; an alert may be due all the same."""
@@ -388,6 +422,14 @@ class _Round:
             self._known[check.key] = self._ports.records.save(aborted, record.version)
         reason = f"{reason}; the refresh waits for a slot" if started is StartResult.WAITING else reason
         return CheckResult(check.key, record.state, reason, started, changed or started is StartResult.STARTED)
+
+
+def _was_changed(known: MirrorRecord, observed: Observation) -> bool:
+    """Whether ECR no longer serves what it did at the last check, or serves something else."""
+    published = observed.published
+    if known.published_digest is None or isinstance(published, PullaheadError):
+        return False
+    return published != known.published_digest
 
 
 class _PublishedTags:

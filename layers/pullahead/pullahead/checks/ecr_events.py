@@ -20,6 +20,8 @@ _MAX_CODE: Final = 80
 _MAX_REASON: Final = 300
 _MAX_TAGS: Final = 100
 _SEVERITY: Final = re.compile(r"[A-Z]{1,20}")
+_ACCOUNT: Final = re.compile(r"[0-9]{12}")
+_REGION: Final = re.compile(r"[a-z0-9-]{1,40}")
 _QUERY: Final = re.compile(r"\?\S+")  # of a URL: it may be a credential
 
 _Text = Annotated[str, msgspec.Meta(max_length=10_000)]
@@ -61,6 +63,11 @@ class _Action(_Detail, frozen=True, rename="kebab"):
     image_tag: _Text = ""
 
 
+class _Replicated(_Action, frozen=True, rename="kebab"):
+    source_account: _Text = ""
+    source_region: _Text = ""
+
+
 class _Cached(_Detail, frozen=True, rename="kebab"):
     sync_status: _Text = ""
     image_tag: _Text = ""
@@ -81,6 +88,8 @@ def read_ecr_event(event: AwsEvent, home: AccountRegion) -> EcrMessage:
     """Decode an event. Raises InvalidEventError where its shape is not as documented."""
     if (event.account, event.region) != home:
         return IgnoredEvent(IgnoredReason.FOREIGN, _shown(event.detail_type))
+    if (event.source, event.detail_type) == ("aws.ecr", "ECR Replication Action"):
+        return _replication_action(event, home)
     read = _READERS.get(event.detail_type) if event.source == "aws.ecr" else None
     return read(event) if read is not None else IgnoredEvent(IgnoredReason.UNKNOWN, _shown(event.detail_type))
 
@@ -93,6 +102,23 @@ def _image_action(event: AwsEvent) -> EcrMessage:
         return IgnoredEvent(IgnoredReason.FAILED, event.detail_type)
     reason: Any = detail.action_type.lower()
     return _check(event, detail, detail.image_tag, reason=reason)
+
+
+def _replication_action(event: AwsEvent, home: AccountRegion) -> EcrMessage:
+    """Read a tag that ECR has replicated here, which is a push; its event names the registry of the destination."""
+    detail = _read(event, _Replicated)
+    if detail.action_type != "REPLICATE":
+        return IgnoredEvent(IgnoredReason.UNKNOWN, _shown(f"{event.detail_type} {detail.action_type}"))
+    if detail.result != "SUCCESS":
+        return IgnoredEvent(IgnoredReason.FAILED, event.detail_type)
+    source = AccountRegion(detail.source_account, detail.source_region)
+    if source == home:
+        return IgnoredEvent(IgnoredReason.FOREIGN, event.detail_type)
+    if not _ACCOUNT.fullmatch(source.account) or not _REGION.fullmatch(source.region):
+        return IgnoredEvent(IgnoredReason.MISNAMED, event.detail_type)
+    return _check(
+        event, detail, detail.image_tag, reason="push", replicated_from=f"{source.account} in {source.region}"
+    )
 
 
 def _referrer_action(event: AwsEvent) -> EcrMessage:

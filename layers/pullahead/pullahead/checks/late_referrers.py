@@ -179,7 +179,7 @@ class LookForReferrers:
     def _mirrors_of(self, repository: Repository, rules: Rules) -> Iterator[Mirror]:
         """Find the mirrors that follow an upstream repository: those that rules name, and those that they selected."""
         for mirror in rules.mirrors:
-            if mirror.upstream.repository == repository and mirror.rule not in rules.paused:
+            if mirror.upstream.repository == repository and not rules.is_inactive(mirror.rule):
                 yield mirror
         for rule in _selecting_rules(repository, rules):
             record = self._records.load_one(rule_key(rule))
@@ -238,7 +238,7 @@ def _serves(record: MirrorRecord | None, subject: str) -> bool:
 
 def _selecting_rules(repository: Repository, rules: Rules) -> Iterator[Rule]:
     for rule in rules.rules:
-        if rule.name in rules.paused or rule.on_demand is not None:
+        if rules.is_inactive(rule.name) or rule.on_demand is not None:
             continue
         if rule.is_namespace:
             is_below = repository.path.startswith(rule.upstream.path.removesuffix("*"))

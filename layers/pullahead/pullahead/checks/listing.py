@@ -68,7 +68,7 @@ class ListTags:
         self._listings = TtlCache[Repository, tuple[str, ...], datetime](_MAX_SHARED)
 
     def __call__(self, request: ListRequest) -> ListResult | None:
-        """List, record and queue checks; None where the rule no longer exists, or is paused.
+        """List, record and queue checks; None where the rule no longer exists, or is inactive.
 
         Where the listing fails, what the last one selected is checked. Raises: StorageError, ConflictError.
         """
@@ -127,7 +127,7 @@ class ListTags:
     def _rule_of(self, request: ListRequest) -> tuple[Rule | None, str | None]:
         """Find the rule, expanded for the repository of its namespace that the request names, and that repository."""
         rules = self._rules()
-        rule = rule_named(request.rule, rules) if request.rule not in rules.paused else None
+        rule = rule_named(request.rule, rules) if not rules.is_inactive(request.rule) else None
         if rule is None or request.upstream is None or not rule.is_namespace:
             return rule, None
         expanded = expanded_for(request.upstream, rule)

@@ -1,4 +1,4 @@
-"""What checks use to queue more checks, and to merge the events of one mirror.
+"""What checks use to queue more checks, to merge the events of one mirror, and to know of ECR's replication.
 
 A method raises the errors that its docstring names and no others; implementations translate.
 """
@@ -13,6 +13,10 @@ from pullahead.rules.mirror_key import RecordKey
 
 EVENT_WINDOW = timedelta(seconds=60)
 """How long the events of one mirror are merged."""
+
+
+REPLICATION_LIFETIME = timedelta(days=180)
+"""How long after the last replicated tag replication may still delete: a lifecycle policy of the source acts late."""
 
 
 class WindowDecision(StrEnum):
@@ -35,6 +39,21 @@ class EventWindows(Protocol):
 
     def claim(self, key: RecordKey, now: datetime) -> WindowClaim:
         """Count an event of a mirror, or of a rule's listing; at most one conditional write. Raises: StorageError."""
+        ...
+
+
+class Replications(Protocol):
+    """Remembers into which repositories ECR's replication writes: it may delete tags there, which ECR does not say."""
+
+    def note(self, repository: str, source: str, at: datetime) -> None:
+        """Remember that a tag was replicated from an account and Region; at most one write. Raises: StorageError."""
+        ...
+
+    def source_of(self, repository: str, now: datetime) -> str:
+        """Return the account and Region from which a repository was last replicated into; "" if it was not of late.
+
+        Raises: StorageError.
+        """
         ...
 
 

@@ -40,7 +40,7 @@ def schedule_checks(rules: Rules, records: RecordStore, queue: CheckQueue, now: 
     heartbeat = records.load_heartbeat()
     is_same = heartbeat is not None and (heartbeat.rules_digest, heartbeat.scheme) == (rules.digest, SCHEME)
     last = heartbeat.at if heartbeat is not None and is_same else None
-    due = [mirror for mirror in rules.mirrors if mirror.rule not in rules.paused and is_due(mirror, last, now)]
+    due = [mirror for mirror in rules.mirrors if not rules.is_inactive(mirror.rule) and is_due(mirror, last, now)]
     checks = [
         CheckRequest(reason="schedule", repository=repository, tags=tags, asked_at=now)
         for repository, tags in batches(due, MAX_TAGS_PER_CHECK)
@@ -48,7 +48,7 @@ def schedule_checks(rules: Rules, records: RecordStore, queue: CheckQueue, now: 
     listings = [
         ListRequest(rule=rule.name, asked_at=now)
         for rule in rules.rules
-        if rule.name not in rules.paused and needs_listing(rule) and is_listing_due(rule, last, now)
+        if not rules.is_inactive(rule.name) and needs_listing(rule) and is_listing_due(rule, last, now)
     ]
     queue.send([*checks, *listings, StartWaitingRequest()])  # in case the event of an ended refresh was lost
     records.save_heartbeat(Heartbeat(now, rules.digest, SCHEME))

@@ -64,10 +64,10 @@ def _is_cached(mirror: Mirror, rules: Rules) -> bool:
 
 
 def mirrors_named_by(request: CheckRequest, rules: Rules) -> list[Mirror]:
-    """Find the mirrors that a CheckRequest names; tags that no rule follows, or only a paused one, are skipped."""
+    """Find the mirrors that a CheckRequest names; tags that no active rule follows are skipped."""
     listing_rule = _listing_rule(request, rules)
     mirrors = (_mirror_of(request.repository, tag, listing_rule, rules) for tag in request.tags)
-    return [mirror for mirror in mirrors if mirror is not None and mirror.rule not in rules.paused]
+    return [mirror for mirror in mirrors if mirror is not None and not rules.is_inactive(mirror.rule)]
 
 
 def _mirror_of(repository: str, tag: str, listing_rule: Rule | None, rules: Rules) -> Mirror | None:
@@ -89,7 +89,7 @@ def _listing_rule(request: CheckRequest, rules: Rules) -> Rule | None:
     return expanded if expanded is not None and expanded.repository == request.repository else None
 
 
-_ON_REQUEST = frozenset({"manual", "pull", "cache"})
+ON_REQUEST = frozenset({"manual", "pull", "cache"})
 """The reasons of checks on request: they restore a deleted tag, too."""
 
 _GUESSES = frozenset({"webhook", "cache"})
@@ -123,7 +123,7 @@ class MirrorSelector:
         mirrors = self.named_by(request, rules)
         relevant = [mirror for mirror in mirrors if is_relevant(request, mirror, rules, known.get(mirror.key))]
         now = self._merged(request, relevant)
-        if request.reason in _ON_REQUEST:
+        if request.reason in ON_REQUEST:
             now = [mirror._replace(restored=True) for mirror in now]
         if request.reason in _GUESSES:
             now = [mirror._replace(guessed=_is_guess(mirror, rules, known)) for mirror in now]

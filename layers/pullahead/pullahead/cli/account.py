@@ -19,9 +19,9 @@ from pullahead.ecr.streams import EcrStreams
 from pullahead.ecr.target import EcrTarget
 from pullahead.errors import ConfigError
 from pullahead.oci import Descriptor
+from pullahead.oci.ecr_registry import parse_ecr_host
 from pullahead.oci.registries import Offered, OpenPieces
 from pullahead.registry.credentials import Credential, from_basic
-from pullahead.registry.hosts import ecr_region
 from pullahead.rules.model import UpstreamSettings
 
 if TYPE_CHECKING:
@@ -80,13 +80,13 @@ def upstream_secrets(settings: Callable[[str], UpstreamSettings]) -> UpstreamCre
 
 def ecr_credential(host: str, *, attempts: int = _ATTEMPTS) -> Credential | None:
     """Request a token for a private registry of ECR; None without AWS credentials. Raises ConfigError."""
-    region = ecr_region(host)
-    if region is None:
+    ecr = parse_ecr_host(host)
+    if ecr is None:
         raise ValueError(f"{host} is not a private registry of ECR")
     config = Config(retries={"mode": "standard", "total_max_attempts": attempts}, connect_timeout=5, read_timeout=30)
     try:
         # A session of its own: two threads may not create the shared one at once.
-        client = boto3.Session().client("ecr", region_name=region, config=config)
+        client = boto3.Session().client("ecr", region_name=ecr.region, config=config)
         answer = client.get_authorization_token()
     except NoCredentialsError:
         return None

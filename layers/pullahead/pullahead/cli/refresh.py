@@ -87,13 +87,16 @@ def request_refresh(
     clock: Clock = now,
     sleep: Callable[[float], None] = time.sleep,
 ) -> int:
-    """Queue the check of a mirror that a rule selects and that is not paused, and follow it."""
+    """Queue the check of a mirror that an active rule selects, and follow it."""
     name: MirrorKey = arguments.mirror
-    mirror = stack.rules(arguments.rules).find(name.repository, name.tag)
+    rules = stack.rules(arguments.rules)
+    mirror = rules.find(name.repository, name.tag)
     if mirror is None:
         raise ConfigError(f"no rule selects {name}; run `pullahead why {name}`, or `pullahead status` for all mirrors")
     if mirror.rule in stack.pauses.paused_rules():
         raise ConfigError(f"rule {mirror.rule} is paused; run `pullahead resume {mirror.rule}` first")
+    if mirror.rule in rules.skipped:
+        raise ConfigError(f"rule {mirror.rule} is skipped: {rules.skipped[mirror.rule]}")
     request = CheckRequest(reason="manual", repository=name.repository, tags=(name.tag,), asked_at=clock())
     stack.queue.send([request])
     document = {"mirror": str(name), "upstream": str(mirror.upstream), "asked_at": request.asked_at}

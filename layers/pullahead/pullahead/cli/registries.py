@@ -13,10 +13,10 @@ from pullahead.cli.options import RegistryOptions
 from pullahead.errors import AccessDeniedError, ConfigError
 from pullahead.layouts.names import LayoutRepository
 from pullahead.oci import Digest, Repository
+from pullahead.oci.ecr_registry import parse_ecr_host
 from pullahead.oci.registries import CopySource, CopyTarget, PublishedDigests
 from pullahead.registry.client import UpstreamRegistry
 from pullahead.registry.credentials import Credential, Credentials
-from pullahead.registry.hosts import ecr_region
 from pullahead.registry.request import Request
 from pullahead.registry.sockets import file_trust
 from pullahead.rules.model import RateLimit, Rules, UpstreamSettings
@@ -182,7 +182,7 @@ def several_at_once(published_digests: PublishedDigests) -> PublishedDigests:
 
 def is_ecr(host: str) -> bool:
     """Whether a host is a private registry of ECR."""
-    return ecr_region(host) is not None
+    return parse_ecr_host(host) is not None
 
 
 def ca_file(option: Path | None, environment: Mapping[str, str]) -> Path | None:

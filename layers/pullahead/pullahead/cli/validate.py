@@ -10,6 +10,7 @@ from pullahead.registry.address_guard import kind_of_host
 from pullahead.rules.file_format import schema_text
 from pullahead.rules.model import Rules
 from pullahead.rules.parameters import Parameter, inward_hosts, needed_parameters, rules_without_credentials
+from pullahead.rules.sources.upstream_access import access_notes
 from pullahead.rules.yaml_document import RulesError
 from pullahead.rules.yaml_document import describe as describe_problem
 from pullahead.text import count_text
@@ -45,7 +46,7 @@ def run(arguments: argparse.Namespace) -> int:
     counts = _counts(rules)
     source = "stdin" if arguments.file == STDIN else arguments.file
     shown = ", ".join(count_text(count, _NOUNS[what]) for what, count in counts.items())
-    parameters, notes = needed_parameters(rules), list(_notes(rules))
+    parameters, notes = needed_parameters(rules), [*access_notes(rules), *_notes(rules)]
     text = "\n".join((f"{source}: valid ({shown})", *_needs(rules, parameters), *(f"note: {note}" for note in notes)))
     needs = {"parameters": {each.name: each.value for each in parameters}, "notes": notes}
     write_result(arguments, text, {"problems": [], **counts, **needs})

@@ -126,14 +126,17 @@ class _Explainer:
             )
         is_paused = mirror is not None and mirror.rule in self._paused
         seen = self._ask(mirror) if self._arguments.ask and mirror is not None else None
-        known = Known(mirror, record, seen, is_paused, selection)
+        skipped = self._rules.skipped.get(mirror.rule, "") if mirror is not None else ""
+        known = Known(mirror, record, seen, is_paused, selection, skipped)
         steps = [*explain_image(named, self._stack.home, record), *explain(key, known, self._rules, now())]
         return Explanation(str(key), steps, seen is not None)
 
     def of_listing(self, rule: Rule) -> Explanation:
         """Explain the listing of a rule."""
         (listed,) = self._listed((rule,))
-        steps = explain_listing(listed, now(), is_paused=rule.name in self._paused)
+        steps = explain_listing(
+            listed, now(), is_paused=rule.name in self._paused, skipped=self._rules.skipped.get(rule.name, "")
+        )
         return Explanation(str(rule_key(rule)), steps)
 
     def _listed(self, rules: tuple[Rule, ...]) -> list[ListedRule]:

@@ -18,6 +18,7 @@ from pullahead.rules.tag_patterns import selection_text, why_unmatched
 from pullahead.text import moment_text, size_text, span_text
 
 _MAX_TAGS_SHOWN = 20
+_SKIPPED = "nothing until its rule can be followed"
 
 
 class Step(NamedTuple):
@@ -36,13 +37,14 @@ class Selection(NamedTuple):
 
 class Known(NamedTuple):
     """What is known of a mirror: its rule, its record, what was observed just now, if anything; whether its rule is
-    paused, and whether the rule's listing selected it."""
+    paused, whether the rule's listing selected it, and why the rule cannot be followed."""
 
     mirror: Mirror | None
     record: MirrorRecord | None
     seen: Observation | None = None
     is_paused: bool = False
     selection: Selection = Selection()
+    skipped: str = ""
 
 
 class ListedRule(NamedTuple):
@@ -112,12 +114,12 @@ def _digest_text(digest: Digest, record: MirrorRecord | None) -> str:
     return f"{digest} is what upstream served when it was last checked, and not what ECR serves"
 
 
-def explain_listing(listed: ListedRule, now: datetime, *, is_paused: bool) -> list[Step]:
+def explain_listing(listed: ListedRule, now: datetime, *, is_paused: bool, skipped: str = "") -> list[Step]:
     """Explain the listing of a rule, or that it names all its tags."""
     rule, record = listed
     follows = f"{rule.name} (from {rule.source.value}) follows {rule.upstream} in {rule.repository}"
     options = f"every {span_text(rule.check_every)}, alert after {span_text(rule.alert_after)}"
-    steps = [Step("rule", f"{follows}: {options}{'; paused' if is_paused else ''}")]
+    steps = [Step("rule", f"{follows}: {options}{_inactive_text(skipped, is_paused=is_paused)}")]
     if rule.tags.patterns or rule.tags.names:
         steps.append(Step("selects", selection_text(rule.tags)))
     if record is not None:
@@ -129,7 +131,12 @@ def explain_listing(listed: ListedRule, now: datetime, *, is_paused: bool) -> li
         what = "repositories" if rule.is_namespace else "tags"
         kept = _joined(record.followed) if record.followed else "nothing, or too much to be kept"
         steps.append(Step(what, f"{len(record.followed)} selected: {kept}" if record.followed else kept))
-    return [*steps, Step("next", _next_listing_text(rule, now, is_paused=is_paused))]
+    next_text = _SKIPPED if skipped else _next_listing_text(rule, now, is_paused=is_paused)
+    return [*steps, Step("next", next_text)]
+
+
+def _inactive_text(skipped: str, *, is_paused: bool) -> str:
+    return f"; skipped: {skipped}" if skipped else "; paused" if is_paused else ""
 
 
 def _next_listing_text(rule: Rule, now: datetime, *, is_paused: bool) -> str:
@@ -176,8 +183,8 @@ def _rule_text(key: MirrorKey, known: Known, rules: Rules) -> str:
     options = [f"every {span_text(mirror.check_every)}", f"alert after {span_text(mirror.alert_after)}"]
     options += [f"only {', '.join(mirror.platforms)}"] if mirror.platforms else []
     options += ["immutable"] if mirror.immutable else []
-    paused = "; paused" if known.is_paused else ""
-    return f"{mirror.rule or key}{source} follows {mirror.upstream}: {', '.join(options)}{paused}"
+    inactive = _inactive_text(known.skipped, is_paused=known.is_paused)
+    return f"{mirror.rule or key}{source} follows {mirror.upstream}: {', '.join(options)}{inactive}"
 
 
 def _upstream_text(record: MirrorRecord) -> str:
@@ -268,6 +275,8 @@ def _first_check_text(known: Known, now: datetime) -> str:
         return "nothing: no rule selects it. Name the tag in the rules, or select more tags"
     if known.mirror is None:
         return "nothing: add the tag to the rules, and deploy them"
+    if known.skipped:
+        return _SKIPPED
     if known.is_paused:
         return "nothing until the rule is resumed"
     if known.mirror.on_demand:
@@ -283,6 +292,8 @@ def _next_text(record: MirrorRecord, known: Known, now: datetime) -> str:
         what = "follows" if known.mirror is None else "selects"
         copy = "its copy stays in ECR" if record.published_digest is not None else "ECR has no copy"
         return f"nothing: no rule {what} it any more; {copy}{forgotten}"
+    if known.skipped:
+        return f"{_SKIPPED}; {_served_text(record)}"
     if known.is_paused:
         return f"nothing until `pullahead resume {known.mirror.rule}`; {_served_text(record)}"
     check = _check_text(known.mirror, now)

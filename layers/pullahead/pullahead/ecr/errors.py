@@ -19,6 +19,7 @@ from pullahead.errors import (
     RegistryTimeoutError,
     RegistryUnavailableError,
     Side,
+    SigningDeniedError,
     TagImmutableError,
     UploadLostError,
 )
@@ -94,6 +95,8 @@ def _translation(error: ClientError, operation: str, reference: str) -> Registry
     status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode")
     message = error.response.get("Error", {}).get("Message", "")
     kind, advice = MEANING.get(code, (RegistryUnavailableError if (status or 500) >= 500 else AccessDeniedError, ""))
+    if SigningDeniedError.is_reported_by(message):
+        kind, advice = SigningDeniedError, SigningDeniedError.ADVICE
     return kind(
         f"{code}: {message}", operation=operation, side=Side.TARGET, reference=reference, status=status, advice=advice
     )

@@ -18,7 +18,15 @@ from pullahead.errors import (
 from pullahead.mirrors.alert import Alert, AlertKind
 from pullahead.mirrors.demand import is_absent
 from pullahead.mirrors.rate_limit_budget import was_not_sent
-from pullahead.mirrors.record import SETTLED, MirrorRecord, Record, RefreshFailure, State, Trigger
+from pullahead.mirrors.record import (
+    SETTLED,
+    MirrorRecord,
+    Record,
+    RefreshFailure,
+    State,
+    Trigger,
+    replicated_deletion,
+)
 from pullahead.mirrors.retirement import followed_again
 from pullahead.oci import Descriptor, Digest
 from pullahead.oci.media_types import INDEXES
@@ -62,7 +70,7 @@ def judge(
     platforms = _platforms_of(mirror)
     failure = _failure_that_counts(before, platforms, trigger)
     left_at = _left_at(observed, before, mirror)
-    state, reason = _state_of(observed, before, platforms, left_at, failure, mirror)
+    state, reason = _state_of(observed, before, left_at, failure, mirror)
     known = followed_again(before) if before is not None else MirrorRecord(mirror.key, str(mirror.upstream), state, now)
     error = next((side for side in (observed.published, observed.upstream) if isinstance(side, PullaheadError)), None)
     wanted = observed.upstream.digest if isinstance(observed.upstream, Descriptor) else known.upstream_digest
@@ -90,11 +98,13 @@ def judge(
         episode=known.episode + 1 if begins else known.episode,
         platforms=platforms,
         left_at=left_at,
+        replicated_from=mirror.replicated_from or None if left_at is not None else None,
         on_demand=mirror.on_demand,
         was_listed=mirror.listed and state is State.GONE,
         **entered,
     )
-    return Verdict(with_alerts(before, after, mirror.alert_after, now), wants_refresh(after, now), reason)
+    alerted = with_alerts(before, after, mirror.alert_after, now, mirror.replicated_from)
+    return Verdict(alerted, wants_refresh(after, now), reason)
 
 
 def _failure_that_counts(
@@ -122,11 +132,15 @@ def needs_no_upstream_check(
 
 
 def with_alerts(
-    before: MirrorRecord | None, after: MirrorRecord, alert_after: timedelta, now: datetime
+    before: MirrorRecord | None, after: MirrorRecord, alert_after: timedelta, now: datetime, replicated_from: str = ""
 ) -> MirrorRecord:
-    """Add the alerts that a change makes due: each kind once until the mirror is fresh, then its RECOVERED."""
+    """Add the alerts that a change makes due: each kind once until the mirror is fresh, then its RECOVERED.
+
+    `replicated_from`: from where ECR's replication writes the tag, if it does.
+    """
     if before is not None and _is_drift(before, after):
-        after = with_alert(before, after, AlertKind.DRIFT, now, detail=_drift_text(before, after))
+        drift = _drift_text(before, after, replicated_from)
+        after = with_alert(before, after, AlertKind.DRIFT, now, detail=drift)
     kind = _due_alert(after, alert_after, now)
     detail = None
     if kind is AlertKind.NOT_FOUND:
@@ -188,8 +202,9 @@ def _is_drift(before: MirrorRecord, after: MirrorRecord) -> bool:
     )
 
 
-def _drift_text(before: MirrorRecord, after: MirrorRecord) -> str:
-    return f"ECR serves {after.published_digest}, where {before.published_digest} was published"
+def _drift_text(before: MirrorRecord, after: MirrorRecord, replicated_from: str) -> str:
+    by = f"; ECR's replication from {replicated_from} writes this repository" if replicated_from else ""
+    return f"ECR serves {after.published_digest}, where {before.published_digest} was published{by}"
 
 
 def _platforms_of(mirror: Mirror) -> tuple[str, ...]:
@@ -197,9 +212,9 @@ def _platforms_of(mirror: Mirror) -> tuple[str, ...]:
 
 
 def _left_at(observed: Observation, before: MirrorRecord | None, mirror: Mirror) -> Digest | None:
-    """Return the upstream digest at which the tag was deleted from ECR, where its rule restores it only after upstream
-    moves."""
-    if before is None or mirror.restored:
+    """Return the upstream digest at which the tag was deleted from ECR, where it is restored only after upstream moves:
+    by its rule, or because ECR's replication may have deleted it."""
+    if before is None or (mirror.restored and not mirror.replicated_from):
         return None
     if isinstance(observed.published, PullaheadError):
         return before.left_at
@@ -213,11 +228,11 @@ def _left_at(observed: Observation, before: MirrorRecord | None, mirror: Mirror)
 def _state_of(
     observed: Observation,
     before: MirrorRecord | None,
-    platforms: tuple[str, ...],
     left_at: Digest | None,
     failure: RefreshFailure | None,
     mirror: Mirror,
 ) -> tuple[State, str]:
+    platforms = _platforms_of(mirror)
     if isinstance(observed.published, AccessDeniedError):
         return State.BLOCKED, str(observed.published)
     if isinstance(observed.upstream, NotFoundError):
@@ -228,12 +243,18 @@ def _state_of(
     if observed.published is not None and observed.published == _expected_digest(observed.upstream, before, platforms):
         return State.FRESH, "ECR serves what upstream serves"
     if left_at is not None:
-        return State.DELETED, "the tag was deleted from ECR, and its rule restores it only when upstream moves"
+        return State.DELETED, _left_because(mirror)
     if failure is not None and failure.blocking and failure.digest == observed.upstream.digest:
         return State.BLOCKED, failure.text
     if observed.published is None:
         return State.MISSING, "ECR does not have the tag"
     return State.STALE, _reason_of(observed.upstream.digest, before, platforms)
+
+
+def _left_because(mirror: Mirror) -> str:
+    if mirror.replicated_from:
+        return replicated_deletion(mirror.replicated_from)
+    return "the tag was deleted from ECR, and its rule restores it only when upstream moves"
 
 
 def absence_text(tag: str, *, was_never_found: bool) -> str:

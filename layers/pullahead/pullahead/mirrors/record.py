@@ -187,6 +187,7 @@ class MirrorRecord(Record, frozen=True):
     scan: Scan | None = None  # ECR's last scan of what it serves, or will serve
     on_demand: bool = False  # followed only because somebody pulled it
     left_at: Digest | None = None  # upstream's digest when the tag was found deleted from ECR, and was not restored
+    replicated_from: str | None = None  # why it was not: ECR's replication from there writes the repository
     cache_failure: str | None = None  # why ECR's pull through cache could not fetch the tag, until it could again
     referrers: KnownReferrers | None = None  # None: they were not looked for
     manual: ManualCheck | None = None
@@ -201,7 +202,8 @@ class MirrorRecord(Record, frozen=True):
     @property
     def cause(self) -> str:
         """Why the mirror is not fresh, in one line, as far as that is known."""
-        return self.error or (self.failure.text if self.failure is not None else "")
+        left = replicated_deletion(self.replicated_from) if self.replicated_from is not None else ""
+        return self.error or (self.failure.text if self.failure is not None else "") or left
 
     @property
     def cause_kind(self) -> str:
@@ -228,6 +230,14 @@ class MirrorRecord(Record, frozen=True):
         if self.published_digest not in (None, changes.get("published_digest", self.published_digest)):
             changes["previous_digest"] = self.published_digest
         return super().with_changes(**changes)
+
+
+def replicated_deletion(source: str) -> str:
+    """Say why a tag that was deleted is not restored where ECR's replication writes the repository."""
+    return (
+        f"the tag was deleted from ECR, and ECR's replication from {source} writes and deletes there; it is restored "
+        "when upstream moves, or on `pullahead refresh`"
+    )
 
 
 class RuleRecord(Record, frozen=True):

@@ -11,6 +11,7 @@ from pullahead.errors import (
     DeferredError,
     DigestMismatchError,
     ManifestRefusedError,
+    SigningDeniedError,
     TagImmutableError,
     UnsupportedMediaTypeError,
 )
@@ -29,6 +30,7 @@ BLOCKING_ERRORS = frozenset(
         DigestMismatchError,
         InvalidManifestError,
         ManifestRefusedError,
+        SigningDeniedError,
         TagImmutableError,
         UnsupportedMediaTypeError,
     )
@@ -48,6 +50,7 @@ def after_success(record: MirrorRecord, published: Published, refresh: LastRefre
     changes: dict[str, Any] = {
         "published_digest": published.digest,
         "left_at": None,
+        "replicated_from": None,
         "filtered": published if published.platforms else None,
         "last_refresh": refresh,
         "failure": record.failure if record.failure is not None and record.failure.digest != source else None,

@@ -33,7 +33,7 @@ class PullOutcome(StrEnum):
 
     KNOWN = "known"
     DEMANDED = "demanded"
-    REFUSED = "refused"  # the rule has reached its daily_limit, or is paused
+    REFUSED = "refused"  # the rule has reached its daily_limit, or is inactive
 
 
 class NoticedPulls(NamedTuple):
@@ -135,7 +135,7 @@ class NoticePulls:
 
     def _demand(self, pulled: _PulledMirror, known: Demand | None, rules: Rules, now: datetime) -> PullOutcome:
         rule = pulled.rule
-        if rule.name in rules.paused:
+        if rules.is_inactive(rule.name):
             return PullOutcome.REFUSED
         if not self._is_within_limit(rule, pulled.bounds, now):
             self._alert_limit(pulled, now)

@@ -218,7 +218,7 @@ class RefreshQueue:
         if record is None or not _is_wanted(request, record, self._clock()):
             return _Examined(dropped="the refresh is no longer needed")
         if not _may_start(request, self._rules(request.stale_since)):
-            return _Examined(dropped="no rule names the mirror any more, or the rule is paused")
+            return _Examined(dropped="no rule names the mirror any more, or the rule is paused or skipped")
         result = self._take(request)
         if result in (SlotResult.FULL, SlotResult.HOST_FULL):
             return _Examined(refused=result)
@@ -303,4 +303,4 @@ def _is_wanted(request: RefreshRequest, record: MirrorRecord, now: datetime) -> 
 
 def _may_start(request: RefreshRequest, rules: Rules) -> bool:
     mirror = rules.find(request.repository, request.tag)
-    return mirror is not None and mirror.rule not in rules.paused
+    return mirror is not None and not rules.is_inactive(mirror.rule)

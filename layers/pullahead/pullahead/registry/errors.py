@@ -26,6 +26,7 @@ from pullahead.errors import (
     RegistryTimeoutError,
     RegistryUnavailableError,
     Side,
+    SigningDeniedError,
     TagImmutableError,
     UnsupportedMediaTypeError,
     UploadLostError,
@@ -136,12 +137,14 @@ def failed_answer(inquiry: Inquiry, answer: Answer) -> RegistryError | Transient
     if inquiry.by_way_of and kind not in (AccessDeniedError, RateLimitedError):
         # What a token service lacks says nothing about the registry.
         kind, cause = RegistryUnavailableError, cause if kind is not RegistryUnavailableError else _UNEXPECTED
+    advice = _access_advice(inquiry, answer.status) if kind is AccessDeniedError else ""
+    if any(SigningDeniedError.is_reported_by(message) for _, message in _errors_in(answer.body)):
+        kind, advice = SigningDeniedError, SigningDeniedError.ADVICE
     cause, code = f"{cause}{explain(answer.body)}", error_code(answer)
     wait = retry_after_seconds(answer.headers)
     if kind is RateLimitedError:
         limited = inquiry.error(RateLimitedError, cause, status=answer.status, code=code, retry_after_seconds=wait)
         return TransientError(limited, wait)
-    advice = _access_advice(inquiry, answer.status) if kind is AccessDeniedError else ""
     error = inquiry.error(kind, cause, status=answer.status, advice=advice, code=code)
     may_pass = answer.status in _PASSING or (answer.status >= 500 and answer.status not in _LASTING)
     return TransientError(error, wait) if may_pass else error

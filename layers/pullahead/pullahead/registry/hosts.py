@@ -1,10 +1,9 @@
-"""Where a registry's API is, by which scheme, and whose API a host is."""
+"""Where a registry's API is, and by which scheme."""
 
 from collections.abc import Callable, Collection
 from urllib.parse import SplitResult
 
 from pullahead.oci import Repository
-from pullahead.oci.ecr_registry import parse_ecr_host
 from pullahead.registry.credentials import Credential, Credentials, Refused
 from pullahead.registry.request import Inquiry, Request
 
@@ -56,12 +55,6 @@ def registry_at(url: SplitResult) -> str:
     """Name the registry, as references and rules do, whose API is at an address; with a port only where it has one."""
     host = url.netloc.lower()
     return _REGISTRIES.get(host, host)
-
-
-def ecr_region(host: str) -> str | None:
-    """Name the AWS region of a private ECR registry; None for another host."""
-    found = parse_ecr_host(host)
-    return None if found is None else found.region
 
 
 def by_registry(credentials: Credentials) -> Credentials:

@@ -1,7 +1,7 @@
 """Rules and mirrors, with every default applied and every reference parsed, and how to find them. Pure data."""
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
 from datetime import timedelta
 from enum import StrEnum
 from fnmatch import fnmatchcase
@@ -89,6 +89,7 @@ class Mirror(NamedTuple):
     guessed: bool = False  # named by an event and no rule: only valid if upstream has it
     listed: bool = False  # selected by a pattern: upstream has listed it
     referrers: ReferrersPolicy = ReferrersPolicy()
+    replicated_from: str = ""  # from where ECR's replication writes it: then a deleted tag is not restored at once
 
     @property
     def key(self) -> MirrorKey:
@@ -200,6 +201,11 @@ class Rules:
     opted_out: frozenset[str] = frozenset()  # globs of repositories that only the rules file may add
     sources: frozenset[Source] = frozenset(Source)
     paused: frozenset[str] = frozenset()  # names of paused rules
+    skipped: Mapping[str, str] = field(default_factory=dict)  # why a rule cannot be followed, by its name
+
+    def is_inactive(self, rule: str) -> bool:
+        """Tell whether a rule is paused or skipped: then nothing is checked, refreshed or late because of it."""
+        return rule in self.paused or rule in self.skipped
 
     def find(self, repository: str, tag: str) -> Mirror | None:
         """Find the mirror that publishes a tag: named exactly, else matched by patterns, else allowed on demand."""

@@ -12,6 +12,7 @@ from pullahead.errors import (
     NotFoundError,
     RegistryError,
     RegistryUnavailableError,
+    SigningDeniedError,
     TagImmutableError,
 )
 from pullahead.oci import media_types
@@ -53,6 +54,7 @@ def test_manifest_is_sent_byte_for_byte(registry: ScriptedRegistry) -> None:
         (Reply(404), NotFoundError),
         (oci_error(401, "MANIFEST_INVALID"), AccessDeniedError),
         (oci_error(403, "DENIED", "not yours"), AccessDeniedError),
+        (oci_error(403, "DENIED", f"User: {'r' * 300} may not perform: signer:SignPayload"), SigningDeniedError),
         (oci_error(400, "TAG_INVALID", "The tag cannot be overwritten because it is immutable"), TagImmutableError),
         (oci_error(409, "CONFLICT", "tag 1.0 is immutable"), TagImmutableError),
         (oci_error(412, "PRECONDITION", "configured as immutable"), TagImmutableError),

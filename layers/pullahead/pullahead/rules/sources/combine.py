@@ -5,7 +5,7 @@ mirror.
 """
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from fnmatch import fnmatchcase
 from typing import NamedTuple
@@ -17,6 +17,7 @@ from pullahead.rules.model import Mirror, Rule, Rules, Source, UpstreamSettings
 from pullahead.rules.sources.findings import CachedRepository, DescribedSource, Findings
 from pullahead.rules.sources.pull_through_cache import describe_cached
 from pullahead.rules.sources.resource_tags import describe_tagged, is_ignored
+from pullahead.rules.sources.upstream_access import skip_notices, skipped_rules
 from pullahead.rules.tag_patterns import TagPattern
 
 _SHOWN_TAGS = 5
@@ -43,12 +44,15 @@ def gather_rules(declared: Rules, findings: Findings) -> Gathered:
     rules, notices = declared, list[str]()
     sources = (
         describe_tagged(findings.tagged),
-        describe_cached(findings.cache_rules, findings.cached),
+        describe_cached(findings.cache_rules, findings.cached, findings.rights),
     )
     for described in sources:
         rules, conflicts = _join(rules, described)
         notices += [*described.problems, *conflicts]
-    return Gathered(replace(rules, digest=_digest(declared, findings)), tuple(notices))
+    skipped = skipped_rules(rules, findings.rights)
+    digest = _digest(declared, findings, skipped)
+    rules = replace(rules, skipped=skipped, digest=digest)
+    return Gathered(rules, (*notices, *skip_notices(rules)))
 
 
 def is_opted_out(repository: str, rules: Rules) -> bool:
@@ -66,8 +70,11 @@ def newly_cached(repository: str, tag: str, rules: Rules, findings: Findings) ->
     is_within = any(fnmatchcase(repository, pattern) for pattern in findings.within)
     if not is_wanted or not is_within or is_ignored_by_tags:
         return None
-    described = describe_cached(findings.cache_rules, [CachedRepository(repository, (tag,))])
-    return next((rule.mirror(tag) for rule in described.rules if rule.name not in rules.paused), None)
+    described = describe_cached(findings.cache_rules, [CachedRepository(repository, (tag,))], findings.rights)
+    upstreams = _join_settings(rules.upstreams, described.upstreams)
+    skipped = skipped_rules(replace(rules, rules=described.rules, upstreams=upstreams), findings.rights)
+    followed = replace(rules, skipped=skipped)
+    return next((rule.mirror(tag) for rule in described.rules if not followed.is_inactive(rule.name)), None)
 
 
 def _join(rules: Rules, described: DescribedSource) -> tuple[Rules, list[str]]:
@@ -139,6 +146,7 @@ def _join_settings(
     return (*joined, *found.values())
 
 
-def _digest(declared: Rules, findings: Findings) -> str:
-    decided = [msgspec.json.encode(part).decode() for part in (findings.cache_rules, findings.tagged) if part]
+def _digest(declared: Rules, findings: Findings, skipped: Mapping[str, str]) -> str:
+    parts = (findings.cache_rules, findings.tagged, sorted(skipped))
+    decided = [msgspec.json.encode(part).decode() for part in parts if part]
     return digest_of(json.dumps([declared.digest, *decided]).encode()) if decided else declared.digest

@@ -16,7 +16,14 @@ from pullahead.rules.model import Rules, Source
 from pullahead.rules.ports import ActiveRules, CachedRepositories, RulesFile, RulesStateStore, TaggedRepositories
 from pullahead.rules.sources.combine import Gathered, gather_rules, is_opted_out
 from pullahead.rules.sources.external_file import ExternalRules, read_external_rules
-from pullahead.rules.sources.findings import CachedRepository, CacheRule, Findings, TaggedRepository
+from pullahead.rules.sources.findings import (
+    UNKNOWN_RIGHTS,
+    CachedRepository,
+    CacheRule,
+    Findings,
+    PullRights,
+    TaggedRepository,
+)
 from pullahead.rules.sources.pull_through_cache import rule_for
 from pullahead.rules.sources.resource_tags import MARKS, READ, is_ignored, names_upstream
 from pullahead.rules.sources.state import FollowedText, RulesState
@@ -53,8 +60,14 @@ class Discovered(NamedTuple):
 class DiscoverSources:
     """Finds what pull through cache rules and resource tags add."""
 
-    def __init__(self, cached: CachedRepositories, tagged: TaggedRepositories, reach: WritableRepositories) -> None:
-        self._cached, self._tagged, self._reach = cached, tagged, reach
+    def __init__(
+        self,
+        cached: CachedRepositories,
+        tagged: TaggedRepositories,
+        reach: WritableRepositories,
+        rights: PullRights = UNKNOWN_RIGHTS,
+    ) -> None:
+        self._cached, self._tagged, self._reach, self._rights = cached, tagged, reach, rights
 
     def __call__(self, declared: Rules, before: Findings) -> Discovered:
         """Read the sources that the rules file leaves on."""
@@ -62,7 +75,7 @@ class DiscoverSources:
         marked = _try("resource tags", self._marked, before.tagged, notices)
         tagged = tuple(self._relevant(marked, declared, notices))
         if Source.PULL_THROUGH_CACHE not in declared.sources:
-            return Discovered(Findings(tagged=tagged), tuple(notices))
+            return Discovered(Findings(tagged=tagged, rights=self._rights), tuple(notices))
         ignored = frozenset(repository.name for repository in marked if is_ignored(repository))
 
         def is_wanted(name: str) -> bool:
@@ -71,7 +84,7 @@ class DiscoverSources:
         known = (before.cache_rules, before.cached)
         rules, cached = _try("pull through cache rules", lambda: self._look(is_wanted, notices), known, notices)
         within = self._reach.patterns if rules else ()
-        return Discovered(Findings(rules, cached, tagged, within), tuple(notices))
+        return Discovered(Findings(rules, cached, tagged, within, self._rights), tuple(notices))
 
     def _marked(self) -> tuple[TaggedRepository, ...]:
         found = {repository.name: repository for repository in self._tagged.repositories_with(MARKS)}

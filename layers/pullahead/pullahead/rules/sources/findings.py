@@ -41,6 +41,17 @@ class TaggedRepository(msgspec.Struct, frozen=True):
     tags: Mapping[str, str]
 
 
+class PullRights(msgspec.Struct, frozen=True):
+    """What Pullahead's own roles may pull from; without an account, that is not known."""
+
+    account: str = ""
+    repositories: tuple[str, ...] = ()  # globs of ECR repositories of this account, in every Region
+    roles: tuple[str, ...] = ()  # globs of ARNs of roles that may be assumed
+
+
+UNKNOWN_RIGHTS = PullRights()
+
+
 class Findings(msgspec.Struct, frozen=True):
     """All findings, in a fixed order."""
 
@@ -48,6 +59,7 @@ class Findings(msgspec.Struct, frozen=True):
     cached: tuple[CachedRepository, ...] = ()
     tagged: tuple[TaggedRepository, ...] = ()
     within: tuple[str, ...] = ()  # globs of the repositories that may be written, where there are cache rules
+    rights: PullRights = UNKNOWN_RIGHTS
 
 
 class DescribedSource(NamedTuple):

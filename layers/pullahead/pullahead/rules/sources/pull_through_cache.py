@@ -6,6 +6,8 @@ Source: Amazon ECR API reference, PullThroughCacheRule; ECR user guide, "Customi
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 
+from msgspec.structs import replace
+
 from pullahead.oci import InvalidReferenceError, Repository, parse_host, parse_reference
 from pullahead.rules.model import (
     DEFAULT_ALERT_AFTER,
@@ -16,7 +18,14 @@ from pullahead.rules.model import (
     UpstreamSettings,
     WhenDeleted,
 )
-from pullahead.rules.sources.findings import CachedRepository, CacheRule, DescribedSource
+from pullahead.rules.sources.findings import (
+    UNKNOWN_RIGHTS,
+    CachedRepository,
+    CacheRule,
+    DescribedSource,
+    PullRights,
+)
+from pullahead.rules.sources.upstream_access import may_assume
 from pullahead.rules.tag_patterns import TagSelection
 
 
@@ -26,8 +35,14 @@ def rule_for(repository: str, rules: Iterable[CacheRule]) -> CacheRule | None:
     return max(covering, key=lambda rule: len(rule.prefix), default=None)
 
 
-def describe_cached(rules: Sequence[CacheRule], repositories: Sequence[CachedRepository]) -> DescribedSource:
-    """Make a rule of every cached repository; one with an invalid upstream is reported and skipped."""
+def describe_cached(
+    rules: Sequence[CacheRule], repositories: Sequence[CachedRepository], rights: PullRights = UNKNOWN_RIGHTS
+) -> DescribedSource:
+    """Make a rule of every cached repository; one with an invalid upstream is reported and skipped.
+
+    The role of a cache rule is used only if Pullahead may assume it: by itself it trusts nobody but ECR.
+    """
+    rules = [rule if rule.role is None or may_assume(rule.role, rights) else replace(rule, role=None) for rule in rules]
     made: list[Rule] = []
     problems: list[str] = []
     for repository in repositories:

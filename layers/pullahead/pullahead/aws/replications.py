@@ -1,0 +1,44 @@
+"""Into which repositories ECR's replication writes, in DynamoDB: one item for each, written at most once a day."""
+
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Final
+
+from pullahead.aws.dynamodb import Table, epoch
+from pullahead.caching import TtlCache
+from pullahead.checks.ports import REPLICATION_LIFETIME
+
+if TYPE_CHECKING:
+    from mypy_boto3_dynamodb import DynamoDBClient
+
+
+_NOTED_FOR: Final = timedelta(days=1)
+_MAX_CACHED: Final = 10_000
+
+
+class DynamoReplications:
+    """Implements `pullahead.checks.ports.Replications`. For several threads."""
+
+    def __init__(self, client: "DynamoDBClient", table: str) -> None:
+        self._table = Table(client, table)
+        self._noted = TtlCache[tuple[str, str], bool, datetime](_MAX_CACHED)
+
+    def note(self, repository: str, source: str, at: datetime) -> None:
+        """Write an item, unless this process has done so within a day."""
+        if self._noted.get((repository, source), at):
+            return
+        item = {"pk": _key(repository), "source": source, "expires_at": epoch(at + REPLICATION_LIFETIME)}
+        self._table.put(item, _what(repository))
+        self._noted.put((repository, source), True, at + _NOTED_FOR)
+
+    def source_of(self, repository: str, now: datetime) -> str:
+        """Read the item, which may outlive its time by days."""
+        item = self._table.get(_key(repository), _what(repository)) or {}
+        return str(item["source"]) if int(item.get("expires_at", 0)) > epoch(now) else ""
+
+
+def _key(repository: str) -> str:
+    return f"replication#{repository}"
+
+
+def _what(repository: str) -> str:
+    return f"the replication into {repository}"
