@@ -20,7 +20,7 @@ PYTEST_WORKERS ?= 3
 export PYTHONDONTWRITEBYTECODE := 1
 export PYTHONPATH := $(CURDIR):$(CURDIR)/layers/pullahead
 
-.PHONY: help demo test test-unit check format policies facts build local live bench costs lock setup clean
+.PHONY: help demo test test-unit check format policies facts build package local live bench costs lock setup clean
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -57,6 +57,9 @@ facts: $(READY) ## Write docs/facts.md anew from tests/live/
 build: $(READY) $(SAM_READY) ## Build for AWS (sam build, without Docker)
 	$(SAM) build
 
+package: $(READY) ## Write a CloudFormation template and archives for StackSets, Terraform and Service Catalog (into dist/)
+	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m local.package $(ARGS)
+
 local: $(READY) ## Keep the local AWS up, with the stack deployed (RULES=FILE, PARAMS="Name=value ...", PORT=4566, ARGS="--empty --verbose")
 	@$(BIN)/python -m local $(if $(PORT),--port '$(PORT)') $(if $(RULES),--rules '$(RULES)') $${PARAMS:+--parameters "$$PARAMS"} $(ARGS)
 
@@ -76,7 +79,7 @@ lock: ## Write the pinned requirements anew (needs uv)
 setup: $(READY) $(SAM_READY) ## Only set up
 
 clean: ## Remove everything that was made here
-	rm -rf $(VENV) $(SAM_VENV) $(BENCH_VENV) .build .aws-sam .cache .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf $(VENV) $(SAM_VENV) $(BENCH_VENV) .build .aws-sam dist .cache .mypy_cache .ruff_cache .pytest_cache .hypothesis
 
 $(READY): requirements/dev.txt
 	@echo "Setting up $(VENV) (once, about a minute) ..."

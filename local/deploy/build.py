@@ -12,15 +12,20 @@ import shutil
 import subprocess
 import sys
 import zipfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Final
 
 from local.aws.runtime_directory import BUILD_DIRECTORY, exclusive
 from local.deploy.errors import DeploymentError
 from local.deploy.template import load_yaml
 
+PutArchive = Callable[[str, bytes], Any]
+"""Keeps the archive of a layer or function, by its logical id, and returns what the template names instead."""
+
 BUCKET: Final = "local-artifacts"
+_NO_CONTENT: Final[Mapping[str, Path]] = MappingProxyType({})
 _LONG_AGO: Final = (1980, 1, 1, 0, 0, 0)  # the oldest time that a zip file can hold
 _LAYER: Final = "AWS::Serverless::LayerVersion"
 _FUNCTION: Final = "AWS::Serverless::Function"
@@ -40,15 +45,34 @@ def upload_artifacts(
         raise DeploymentError(f"the template has no {sorted(unknown)} to give other content to")
     if BUCKET not in {bucket["Name"] for bucket in s3.list_buckets()["Buckets"]}:
         s3.create_bucket(Bucket=BUCKET, CreateBucketConfiguration={"LocationConstraint": s3.meta.region_name})
+    return replace_folders(template, base, lambda _name, archive: _upload(s3, archive), content)
+
+
+def replace_folders(
+    template: Mapping[str, Any],
+    base: Path,
+    put: PutArchive,
+    content: Mapping[str, Path] = _NO_CONTENT,
+    *,
+    for_lambda: bool = False,
+) -> dict[str, Mapping[str, Any]]:
+    """Put the location of an archive in place of every folder, and return the state machines' definitions by id.
+
+    `for_lambda` builds layers for Lambda's platform instead of this machine's.
+
+    Raises:
+        DeploymentError: a folder or file is not there, or does not build.
+    """
     default_code = template.get("Globals", {}).get("Function", {}).get("CodeUri")
     definitions: dict[str, Mapping[str, Any]] = {}
     for name, resource in template["Resources"].items():
         properties = resource.get("Properties", {})
         if resource["Type"] == _LAYER:
-            properties["ContentUri"] = _upload(s3, _layer(name, resource, base, content.get(name)))
+            archive = _layer(name, resource, base, content.get(name), for_lambda=for_lambda)
+            properties["ContentUri"] = put(name, archive)
         elif resource["Type"] == _FUNCTION and "InlineCode" not in properties:
             folder = content.get(name) or base / properties.get("CodeUri", default_code or ".")
-            properties["CodeUri"] = _upload(s3, _function(name, folder))
+            properties["CodeUri"] = put(name, _function(name, folder))
         elif resource["Type"] == _STATE_MACHINE and "DefinitionUri" in properties:
             definitions[name] = load_yaml(base / properties["DefinitionUri"])
             properties["DefinitionUri"] = {"Bucket": BUCKET, "Key": "put in line by translate.py"}
@@ -88,7 +112,7 @@ def _function(name: str, folder: Path) -> bytes:
     return zipped(folder)
 
 
-def _layer(name: str, resource: Mapping[str, Any], base: Path, other: Path | None) -> bytes:
+def _layer(name: str, resource: Mapping[str, Any], base: Path, other: Path | None, *, for_lambda: bool) -> bytes:
     folder = other or base / resource["Properties"]["ContentUri"]
     if not folder.is_dir():
         raise DeploymentError(f"{name}: its content is not in {folder}")
@@ -97,12 +121,12 @@ def _layer(name: str, resource: Mapping[str, Any], base: Path, other: Path | Non
         return zipped(folder)  # content given instead of the template's may be ready as it is
     if method != "makefile":
         raise DeploymentError(f"{name}: a layer is built by its Makefile here, not by {method!r}")
-    return zipped(_built(name, folder.resolve()), with_bytecode=True)
+    return zipped(_built(name, folder.resolve(), for_lambda=for_lambda), with_bytecode=True)
 
 
-def _built(name: str, folder: Path) -> Path:
-    """Run the layer's Makefile as `sam build` does, once for each content and Python."""
-    build = f"{name}-{_digest(folder)}"
+def _built(name: str, folder: Path, *, for_lambda: bool) -> Path:
+    """Run the layer's Makefile as `sam build` does, once for each content, platform and Python."""
+    build = f"{name}-{_digest(folder)}{'-lambda' if for_lambda else ''}"
     directory = BUILD_DIRECTORY / "layers" / build
     with exclusive(f"layer-{name}"):
         if directory.is_dir():
@@ -110,15 +134,16 @@ def _built(name: str, folder: Path) -> Path:
         partial = directory.with_suffix(".partial")
         shutil.rmtree(partial, ignore_errors=True)
         partial.mkdir(parents=True)
-        _make(name, folder, partial)
+        _make(name, folder, partial, for_lambda=for_lambda)
         partial.rename(directory)
     return directory
 
 
-def _make(name: str, folder: Path, artifacts: Path) -> None:
+def _make(name: str, folder: Path, artifacts: Path, *, for_lambda: bool) -> None:
     command = ["make", "-C", str(folder), f"build-{name}", f"ARTIFACTS_DIR={artifacts}"]
     # `host` asks the Makefile for wheels of this machine, where `sam build` asks for those of Lambda's.
-    environment = {**os.environ, "PULLAHEAD_BUILD_PLATFORM": "host", "PYTHON": sys.executable}
+    platform = {} if for_lambda else {"PULLAHEAD_BUILD_PLATFORM": "host", "PYTHON": sys.executable}
+    environment = {**os.environ, "PULLAHEAD_BUILD_PLATFORM": "", **platform}
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     if done.returncode != 0:
         raise DeploymentError(f"{name}: {' '.join(command)} failed:\n{done.stdout[-2000:]}{done.stderr[-2000:]}")

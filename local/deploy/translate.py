@@ -23,6 +23,7 @@ logging.getLogger("samtranslator.metrics.metrics").setLevel(logging.ERROR)
 
 _TOKEN: Final = re.compile(r"\$\{([^}!][^}]*)\}")
 _LITERAL: Final = re.compile(r"\$\{!([^}]*)\}")
+_STATE_MACHINE: Final = "AWS::StepFunctions::StateMachine"
 _POLICY_PREFIX: Final = "arn:aws:iam::aws:policy"
 # Names that a template may use for AWS managed policies; sam deploy asks IAM for the whole list.
 _MANAGED_POLICIES: Final = {
@@ -40,7 +41,7 @@ def translate(
     Raises:
         DeploymentError: it is no valid SAM template, or a definition has a token that nothing substitutes.
     """
-    translated = _transform(dict(template), parameters)
+    translated = transformed(dict(template), parameters)
     for name, definition in definitions.items():
         properties = translated["Resources"][name]["Properties"]
         del properties["DefinitionS3Location"]
@@ -55,7 +56,28 @@ def without_sub(template: Mapping[str, Any]) -> dict[str, Any]:
     return plain
 
 
-def _transform(template: dict[str, Any], parameters: Mapping[str, str]) -> dict[str, Any]:
+def with_definitions_in_line(template: dict[str, Any]) -> dict[str, Any]:
+    """Put their substitutions into the definitions of state machines, as CloudFormation does.
+
+    Raises:
+        DeploymentError: a definition has a token that nothing substitutes.
+    """
+    resources = dict(template["Resources"])
+    for name, resource in resources.items():
+        properties = dict(resource.get("Properties", {}))
+        if resource["Type"] == _STATE_MACHINE and "DefinitionSubstitutions" in properties:
+            substitutions, text = properties.pop("DefinitionSubstitutions"), properties["DefinitionString"]
+            properties["DefinitionString"] = _substituted(name, text, substitutions)
+            resources[name] = {**resource, "Properties": properties}
+    return {**template, "Resources": resources}
+
+
+def transformed(template: dict[str, Any], parameters: Mapping[str, str]) -> dict[str, Any]:
+    """Apply the SAM transform, and nothing else.
+
+    Raises:
+        DeploymentError: it is no valid SAM template.
+    """
     translator = Translator(_MANAGED_POLICIES, Parser(), boto_session=boto3.Session(region_name=REGION))
     defaults = {name: slot["Default"] for name, slot in template.get("Parameters", {}).items() if "Default" in slot}
     pseudo = {"AWS::Region": REGION, "AWS::Partition": "aws"}

@@ -107,6 +107,8 @@ def _called(function: str, argument: Any, names: Names) -> Any:
         return names.mapped(*(str(resolve(each, names)) for each in argument))
     if function not in _FUNCTIONS:
         raise StackError(f"Template error: the local AWS knows no {function}")
+    if function in _DELIMITED and not isinstance(argument[0], str):
+        raise StackError(f"Template error: {function} requires a string delimiter, not {argument[0]}")
     given = resolve(argument, names)
     return {function: given} if is_open(given) else _FUNCTIONS[function](given)
 
@@ -137,6 +139,8 @@ def _text(value: Any) -> str:
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 
+_DELIMITED: Final = ("Fn::Join", "Fn::Split")
+"""Their delimiter may be no function."""
 _FUNCTIONS: Final[Mapping[str, Callable[[Any], Any]]] = {
     "Fn::Join": _join,
     "Fn::Split": _split,

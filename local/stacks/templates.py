@@ -6,7 +6,7 @@ from typing import Any, Final
 from local.aws import ACCOUNT_ID
 from local.aws.moto_guard import take
 from local.deploy.template import parse_yaml
-from local.deploy.translate import translate, without_sub
+from local.deploy.translate import translate, with_definitions_in_line, without_sub
 from local.deploy.verify import check_kinds, without_passed_over
 from local.stacks.errors import RefusedError, StackError
 from local.stacks.settled import Settled, settle
@@ -41,6 +41,8 @@ def resolved_template(source: dict[str, Any], parameters: Mapping[str, str], sta
         template = translate(source, parameters, _definitions(source))
     elif "Transform" in source:
         raise StackError(f"the local AWS knows no transform {source['Transform']}")
+    else:
+        template = with_definitions_in_line(source)
     check_kinds(template)
     return settle(without_passed_over(without_sub(template)), parameters, stack_name, stack_id)
 

@@ -12,6 +12,7 @@ from local.deploy.translate import without_sub
 from local.policies.deploying import LIMITS, size
 from local.stacks.intrinsics import resolve
 from local.stacks.settled import settle
+from pullahead import __version__
 from tests.architecture.sam_template import Template, real_template
 from tests.architecture.source import ROOT
 
@@ -19,6 +20,8 @@ LONGEST_NAME = 64
 """Of a role or a function, in characters; CloudFormation cuts longer ones."""
 SHORTEST_DESCRIPTION = 20
 KEY = "arn:aws:kms:eu-west-1:123456789012:key/12345678-1234-1234-1234-123456789012"
+LONGEST_APPLICATION_DESCRIPTION = 256
+MOST_LABELS = 10
 
 
 def template() -> dict[str, Any]:
@@ -78,6 +81,18 @@ def test_samconfig_names_parameters_that_exist() -> None:
     named = set(re.findall(r"[\"'](\w+)=", text))
     assert named
     assert named <= template()["Parameters"].keys()
+
+
+def test_metadata_of_the_application_repository_is_what_sam_publish_takes() -> None:
+    """SAM Developer Guide, "AWS SAM template Metadata section properties"."""
+    application = template()["Metadata"]["AWS::ServerlessRepo::Application"]
+    assert re.fullmatch(r"[a-zA-Z0-9-]{1,140}", application["Name"])
+    assert re.fullmatch(r"[a-z0-9](([a-z0-9]|-(?!-))*[a-z0-9])?", application["Author"])
+    assert len(application["Description"]) <= LONGEST_APPLICATION_DESCRIPTION
+    assert len(application["Labels"]) <= MOST_LABELS
+    assert application["SemanticVersion"] == __version__
+    assert "Apache License" in (ROOT / application["LicenseUrl"]).read_text(encoding="utf-8")
+    assert (ROOT / application["ReadmeUrl"]).is_file()
 
 
 def public_findings(source: Template) -> Iterator[str]:

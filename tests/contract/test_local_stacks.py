@@ -238,6 +238,11 @@ def test_template_comes_out_of_s3_and_is_given_back_as_it_was(stack: CloudFormat
             {},
             "Unresolved resource dependencies",
         ),
+        (
+            {"Topic": {**TOPIC, "Properties": {"TopicName": {"Fn::Join": [{"Ref": "Wanted"}, ["a", "b"]]}}}},
+            {"Wanted": "yes"},
+            "requires a string delimiter",
+        ),
         ({"A": {**BUCKET, "DependsOn": "B"}, "B": {**BUCKET, "DependsOn": "A"}}, {}, "Circular dependency"),
     ],
 )

@@ -20,7 +20,7 @@ from tests.architecture.source import ROOT
 SAM = ROOT / ".venv-sam" / "bin" / "sam"
 ENTER_ALONE = "\n" * 100
 OWN_SAMCONFIG = "my-samconfig.toml"
-_DEPLOYED = ("functions", "layers", "statemachines", "template.yaml", "samconfig.toml")
+_DEPLOYED = ("functions", "layers", "statemachines", "template.yaml", "samconfig.toml", "LICENSE", "README.md")
 _ENOUGH_SECONDS = 400
 
 
@@ -120,7 +120,7 @@ def local_environment(aws: LocalAws, home: Path) -> dict[str, str]:
     }
 
 
-class DeployedBySam:
+class DeployedStack:
     """A stack as its operator sees it."""
 
     def __init__(self, aws: LocalAws, name: str) -> None:

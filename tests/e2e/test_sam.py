@@ -13,7 +13,7 @@ from botocore.exceptions import ClientError
 from local.aws.server import LocalAws
 from local.images import make_image
 from local.registry import FakeRegistry
-from tests.e2e.sam_project import ENTER_ALONE, SAM, DeployedBySam, Printed, SamProject, local_environment
+from tests.e2e.sam_project import ENTER_ALONE, SAM, DeployedStack, Printed, SamProject, local_environment
 from tests.fakes.webhooks import SECRET
 
 pytestmark = [
@@ -37,8 +37,8 @@ class Site(NamedTuple):
     first_deploy: Printed
 
     @property
-    def stack(self) -> DeployedBySam:
-        return DeployedBySam(self.aws, STACK)
+    def stack(self) -> DeployedStack:
+        return DeployedStack(self.aws, STACK)
 
 
 def rules(upstream: FakeRegistry, *repositories: str) -> str:
@@ -181,7 +181,7 @@ def test_guided_answered_by_enter_alone_deploys_and_delete_leaves_nothing_runnin
     own, tracked = project.copy_samconfig(), (project.folder / "samconfig.toml").read_text(encoding="utf-8")
     guided = succeeded(project.sam("deploy", "--guided", "--stack-name", "first-try", typed=ENTER_ALONE))
     assert "has no authentication" not in guided.text
-    stack = DeployedBySam(site.aws, "first-try")
+    stack = DeployedStack(site.aws, "first-try")
     assert stack.status() == "CREATE_COMPLETE"
     stack.check_all()
     assert stack.digest("mirror/app", "1.0") == APP.digest
