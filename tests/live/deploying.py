@@ -62,6 +62,7 @@ def parameters_of(site: Site) -> dict[str, str]:
     return {
         "TargetRepositories": f"{site.run.name}/*",
         "PullThroughCacheRepositories": f"{site.run.cache_prefix}/*",
+        "UpstreamRepositories": f"{site.run.name}/*",
         "CheckSchedule": '"rate(1 day)"',  # the run says when to check
         "MaxConcurrentRefreshes": "1",  # also where the quota of concurrent functions is 10
         "LogRetentionDays": "1",

@@ -282,3 +282,18 @@ SECTION.unchecked(
     relied_on_by=("checks/schedule.py",),
     reason="a loss cannot be provoked",
 )
+SECTION.unchecked(
+    "replication-event",
+    "What replication writes is told in the destination's Region by `ECR Replication Action` with action-type "
+    "REPLICATE, repository, tag, and where it comes from.",
+    source=f"{_GUIDE}; the Region in which it arrives is inferred from its sample",
+    relied_on_by=_READER,
+    reason="replication is a setting of the whole registry, and writes to another Region, where nothing is cleaned",
+)
+SECTION.unchecked(
+    "replicated-deletion",
+    "What replication deletes is told by a DELETE event at most, which does not say that replication did it.",
+    source="ECR API reference, ReplicationRule (deleteReplication); inferred from the fields of the event",
+    relied_on_by=("checks/ecr_events.py", "aws/replications.py"),
+    reason="replication is a setting of the whole registry, and writes to another Region, where nothing is cleaned",
+)

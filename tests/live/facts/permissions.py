@@ -14,6 +14,7 @@ _LOG_SECONDS: Final = 120
 _DENIED: Final = ("AccessDenied", "not authorized to perform")
 _LOCAL: Final = ("local/aws/policy_simulation.py", "local/policies/evaluation.py")
 _OTHER: Final = "somebody-elses/app"
+_OTHER_REGION: Final = "ap-southeast-2"
 
 
 class _Call(NamedTuple):
@@ -62,6 +63,10 @@ def _needed(site: Site) -> Iterator[_Call]:
         yield _Call("CopyBlobsRole", "ecr:UploadLayerPart", target)
         yield _Call("CopyBlobsRole", "ecr:GetDownloadUrlForLayer", target)
         yield _Call("PublishImageRole", "ecr:PutImage", target)
+    elsewhere = _repository(site, site.run.repository("app")).replace(f":{site.account.region}:", f":{_OTHER_REGION}:")
+    yield _Call("CheckFreshnessRole", "ecr:ListImages", elsewhere)
+    yield _Call("PlanCopyRole", "ecr:BatchGetImage", elsewhere)
+    yield _Call("CopyBlobsRole", "ecr:GetDownloadUrlForLayer", elsewhere)
     yield _Call("CopyBlobsRole", "ecr:GetAuthorizationToken", "*")
     yield _Call("PlanCopyRole", "ecr:GetAccountSetting", "*")
     yield _Call("ScheduleChecksRole", "ecr:DescribePullThroughCacheRules", "*")
@@ -76,6 +81,7 @@ def _not_needed(site: Site) -> Iterator[_Call]:
         ("CopyBlobsRole", "ecr:UploadLayerPart"),
         ("PlanCopyRole", "ecr:CreateRepository"),
         ("CheckFreshnessRole", "ecr:DescribeImages"),
+        ("PlanCopyRole", "ecr:BatchGetImage"),
     ):
         yield _Call(role, action, other)
     for role in ("CheckFreshnessRole", "PlanCopyRole", "CopyBlobsRole", "RecordOutcomeRole", "ScheduleChecksRole"):
@@ -96,8 +102,9 @@ def _judged(site: Site, calls: Iterator[_Call], *, allowed: bool) -> Finding:
 
 
 @SECTION.fact(
-    "IAM allows each role what its function does, in target and in cached repositories; the ARNs and conditions that "
-    "CloudFormation made of the parameters mean what they are meant to.",
+    "IAM allows each role what its function does, in target and in cached repositories, and in upstreams of the "
+    "account in other Regions; the ARNs and conditions that CloudFormation made of the parameters mean what they are "
+    "meant to.",
     source="IAM User Guide, Policy evaluation logic",
     relied_on_by=("template.yaml",),
     emulated_in=_LOCAL,

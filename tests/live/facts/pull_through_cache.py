@@ -209,6 +209,14 @@ SECTION.unchecked(
     reason="it needs an account at another registry",
 )
 SECTION.unchecked(
+    "role-of-cache-rule",
+    "A rule whose upstream is ECR in another account has a role that trusts `pullthroughcache.ecr.amazonaws.com`, and "
+    "so nobody else; one for the own account in another Region has none.",
+    source="Amazon ECR User Guide, IAM policies for ECR to ECR cross-account pull through cache",
+    relied_on_by=("rules/sources/pull_through_cache.py", "rules/sources/upstream_access.py"),
+    reason="it needs another account",
+)
+SECTION.unchecked(
     "number-of-cache-rules",
     "A registry has at most 50 rules.",
     source="Amazon ECR User Guide, service quotas",

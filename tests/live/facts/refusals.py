@@ -81,6 +81,14 @@ SECTION.unchecked(
     errors=["AccessDeniedException"],
 )
 SECTION.unchecked(
+    "refused-signature",
+    "A push that a rule of managed signing covers is refused with `AccessDeniedException` that names "
+    "`signer:SignPayload`, unless the caller may sign with the profile.",
+    source="Amazon ECR User Guide, Managed signing; the refusal is inferred from aws/containers-roadmap#2830",
+    relied_on_by=(*_ERRORS, "registry/errors.py", "template.yaml"),
+    reason="signing is a setting of the whole registry, and signing profiles cannot be deleted",
+)
+SECTION.unchecked(
     "errors-of-the-service",
     "`ServerException`, `RequestTimeoutException`, `RequestAbortedException`, `RequestExpired` and "
     "`TooManyRequestsException` pass; the call is repeated.",
