@@ -38,7 +38,8 @@ PULL_THROUGH_CACHE: Final[dict[str, Any]] = {
 
 OTHER_ACCOUNT: Final = "210987654321"
 
-# Amazon ECR User Guide, "IAM permissions for pulling an image"; ListImages for rules that select from all tags.
+# Amazon ECR User Guide, "IAM permissions for pulling an image"; ListImages for rules that select from all tags, and
+# ListImageReferrers for signatures and the like.
 PULL_UPSTREAM: Final[dict[str, Any]] = {
     "Version": "2012-10-17",
     "Statement": [
@@ -46,7 +47,7 @@ PULL_UPSTREAM: Final[dict[str, Any]] = {
         {
             "Sid": "PullUpstream",
             "Effect": "Allow",
-            "Action": ["ecr:BatchGetImage", "ecr:GetDownloadUrlForLayer", "ecr:ListImages"],
+            "Action": ["ecr:BatchGetImage", "ecr:GetDownloadUrlForLayer", "ecr:ListImageReferrers", "ecr:ListImages"],
             "Resource": [f"arn:aws:ecr:{REGION}:{OTHER_ACCOUNT}:repository/team/*"],
         },
     ],

@@ -10,15 +10,17 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Final, NamedTuple
 
+from local import artifacts
 from local.aws.server import LocalAws
 from local.deploy import Stack, deploy
 from local.ecr.faults import Call
-from local.images import SparseBlob, make_image
+from local.images import LocalImage, SparseBlob, make_image
 from local.registry import FakeRegistry
 from pullahead.aws.records import DynamoRecords
 from pullahead.messages import CheckRequest
 from pullahead.mirrors.outbox import with_outcome_events
 from pullahead.mirrors.record import LastRefresh
+from pullahead.oci.referrers import fallback_tag
 from tests.scenarios.calling import Caller
 from tests.scenarios.deployment import CHECK_EVERY, PULLS, TAG, TEMPLATE, WEBHOOKS, Deployment, MirrorRule, deployed
 from tests.scenarios.other_region import HOST, other_region
@@ -175,9 +177,12 @@ def _copy_by_rules_in_s3(scene: Scene) -> None:
             host.push(make_image([20_000], seed=seed), mirror.path, TAG)  # with layers of its own
         for tag in (TAG, _OTHER_TAG):
             scene.upstream.push(_SMALL, scene.mirror.path, tag)
+        _sign(scene, _SMALL, scene.mirror.path, "key-1")
         cached = _cache(scene)
         _follow(scene, _rules(scene.mirror, *mirrors))
         scene.upstream.push(_CACHED, scene.mirror.path, "3.0")
+        _sign(scene, _SMALL, scene.mirror.path, "key-1", "key-2")  # late, under the tags that have been copied
+        _sign(scene, _CACHED, "team/app", "key-1", "key-2")
         scene.fire_schedule()  # it is mounted from the cache
         _let_the_cache_fail(scene)
         _call(scene)
@@ -188,6 +193,14 @@ def _copy_by_rules_in_s3(scene: Scene) -> None:
             scene.settle()
     _follow(scene, "version: 1\nmirors: []\n")  # which is alerted
     _follow(scene, "version: 1\nmirrors: []\n")
+
+
+def _sign(scene: Scene, image: LocalImage, path: str, *keys: str) -> None:
+    """Let upstream keep an SBOM that refers to an image, and signatures by these keys under cosign's tag."""
+    scene.upstream.referrers_page = 100
+    scene.upstream.push(artifacts.sbom(image.root.descriptor), path)
+    signature = artifacts.cosign2_signature(image.root.descriptor, *keys, certificate=False)
+    scene.upstream.push(signature, path, f"{fallback_tag(image.digest)}.sig")
 
 
 def _rules(chosen: MirrorRule, own: MirrorRule, others: MirrorRule) -> str:
@@ -209,6 +222,7 @@ def _copy_from_other_region(scene: Scene) -> None:
         mirror = MirrorRule(HOST, "team/elsewhere", scene.repository).yaml()
         chosen = mirror.replace(f'tags: ["{TAG}"]', 'tags: [{semver: ">=1"}]')
         _follow(scene, f"version: 1\nupstreams:\n{region.upstreams}mirrors:\n{chosen}")
+        scene.fire_schedule()  # late referrers are looked for
 
 
 def _cache(scene: Scene) -> str:
@@ -219,6 +233,7 @@ def _cache(scene: Scene) -> str:
     repository = "quay/team/app"
     scene.upstream.push(_CACHED, "team/app", TAG)
     scene.upstream.push(_CACHED, "team/app", _OTHER_TAG)
+    _sign(scene, _CACHED, "team/app", "key-1")
     scene.aws.client("ecr").create_repository(repositoryName=repository)
     cached = Scene(scene.deployment, scene.mirror._replace(repository=repository), scene.upstream)
     cached.push_by_hand(_OTHER)

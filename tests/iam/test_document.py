@@ -127,7 +127,7 @@ def test_role_in_another_account_may_be_assumed_by_the_functions_that_pull_and_m
         for action in each["Action"]
     }
     assert all(may(policy, action, "*" if action == "ecr:GetAuthorizationToken" else upstream) for action in granted)
-    assert len(granted) == 4
+    assert len(granted) == 5
     assert not may(policy, "ecr:PutImage", upstream)
 
 

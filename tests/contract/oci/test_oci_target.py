@@ -133,7 +133,7 @@ class TestRefusals:
     @pytest.mark.parametrize("credential", [Credential("AWS", "wr0ng"), Credential("", "")])
     def test_wrong_credential_is_a_refusal(self, ecr: Registry, credential: Credential) -> None:
         pieces = Pieces(b"x")
-        with pytest.raises(AccessDeniedError, match="credential") as caught:
+        with pytest.raises(AccessDeniedError, match="access denied") as caught:
             ecr.target(credential).stream_blob(HOME, pieces.blob, pieces.open)
         assert "wr0ng" not in f"{caught.value}{credential!r}"
         assert pieces.opened == 0

@@ -102,7 +102,7 @@ def test_registry_with_a_login_is_read(registry: Guarded) -> None:
 def test_wrong_credential_is_a_refusal(registry: Guarded, credential: Credential | None) -> None:
     with pytest.raises(AccessDeniedError) as caught:
         registry.head(credential)
-    assert "secret" not in str(caught.value)
+    assert not any(each in str(caught.value) for each in ("right-secret", "wrong-secret"))
 
 
 @pytest.mark.parametrize("ca", [None, self_signed().certificate], ids=["the system's", "another"])

@@ -98,5 +98,11 @@ def _translation(error: ClientError, operation: str, reference: str) -> Registry
     if SigningDeniedError.is_reported_by(message):
         kind, advice = SigningDeniedError, SigningDeniedError.ADVICE
     return kind(
-        f"{code}: {message}", operation=operation, side=Side.TARGET, reference=reference, status=status, advice=advice
+        f"{code}: {message}",
+        operation=operation,
+        side=Side.TARGET,
+        reference=reference,
+        status=status,
+        advice=advice,
+        code=code.upper(),
     )
