@@ -69,7 +69,8 @@ def test_template_is_plain_within_the_limit_and_passes_cfn_lint(packaged: Packag
     assert packaged.template_bytes == (packaged.folder / TEMPLATE).stat().st_size <= MAX_BYTES
     assert REGION not in json.dumps(template["Resources"])
     linted = subprocess.run(
-        [Path(sys.executable).with_name("cfn-lint"), packaged.folder / TEMPLATE],
+        # W3037: cfn-lint's list of actions lacks ecr:ListImageReferrers.
+        [Path(sys.executable).with_name("cfn-lint"), "--ignore-checks", "W3037", "--", packaged.folder / TEMPLATE],
         capture_output=True,
         text=True,
         check=False,

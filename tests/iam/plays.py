@@ -181,11 +181,12 @@ def _copy_by_rules_in_s3(scene: Scene) -> None:
         cached = _cache(scene)
         _follow(scene, _rules(scene.mirror, *mirrors))
         scene.upstream.push(_CACHED, scene.mirror.path, "3.0")
-        _sign(scene, _SMALL, scene.mirror.path, "key-1", "key-2")  # late, under the tags that have been copied
-        _sign(scene, _CACHED, "team/app", "key-1", "key-2")
         scene.fire_schedule()  # it is mounted from the cache
         _let_the_cache_fail(scene)
         _call(scene)
+        _sign(scene, _SMALL, scene.mirror.path, "key-1", "key-2")  # late, under the tags that have been copied
+        _sign(scene, _CACHED, "team/app", "key-1", "key-2")
+        scene.fire_schedule()
         for repository in (scene.repository, cached):  # of several tags one is missing: ECR is asked for a listing
             scene.aws.client("ecr").batch_delete_image(repositoryName=repository, imageIds=[{"imageTag": TAG}])
             asked = CheckRequest("schedule", repository, (TAG, _OTHER_TAG), scene.aws.clock.now())
