@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 
+from pullahead.checks.check import CheckResult
 from pullahead.errors import StorageError
 from pullahead.messages import CheckRequest
 from pullahead.mirrors.record import State
@@ -26,9 +27,9 @@ class Destination(CheckingService):
             self.replicate("2.0")
         self.script.calls.clear()
 
-    def ask(self, reason: Any, tag: str = "1.0", **more: Any) -> None:
+    def ask(self, reason: Any, tag: str = "1.0", **more: Any) -> list[CheckResult]:
         """Check a tag for a reason."""
-        self.use_case(CheckRequest(reason, REPOSITORY, (tag,), self.clock(), **more))
+        return self.use_case(CheckRequest(reason, REPOSITORY, (tag,), self.clock(), **more))
 
     def replicate(self, tag: str, repository: str = REPOSITORY, digest: Digest = FIRST.digest) -> None:
         """Let an event say that a tag was replicated."""
@@ -107,8 +108,8 @@ def test_failure_to_read_it_is_an_error_and_nothing_is_refreshed() -> None:
     service = Destination()
     service.delete()
     service.script.fail("replication_source", StorageError("throttled"))
-    with pytest.raises(StorageError):
-        service.ask("schedule")
+    (result,) = service.ask("schedule")
+    assert isinstance(result.error, StorageError)
     assert service.refreshes.requests == {}
     service.ask("schedule")
     assert service.state() is State.DELETED

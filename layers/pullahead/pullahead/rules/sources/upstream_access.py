@@ -37,7 +37,7 @@ def skip_notices(rules: Rules) -> tuple[str, ...]:
 
 
 def access_notes(rules: Rules) -> tuple[str, ...]:
-    """Say what rules that pull from ECR, or by a role, need of the deployment; one line for each need."""
+    """Say which rules can be followed in one account only; one line for each account. Roles are a parameter's."""
     needs = {rule.name: _need_of(rule, _credentials_of(rule, rules)) for rule in rules.rules}
     return tuple(f"{names}: {need}" for names, need in _by_text(needs) if need)
 
@@ -55,9 +55,6 @@ def _skip_reason(rule: Rule, credentials: Sequence[CredentialSource], rights: Pu
 
 
 def _need_of(rule: Rule, credentials: Sequence[CredentialSource]) -> str:
-    chosen = _chosen(rule, credentials)
-    if chosen is not None and chosen.role is not None:
-        return f"the parameter UpstreamRoles must have {chosen.role}."
     ecr = _by_own_identity(rule, credentials)
     if ecr is None:
         return ""
