@@ -67,6 +67,16 @@ def test_pull_that_no_on_demand_rule_allows_costs_nothing(name: str) -> None:
     assert pulls.script.calls == []
 
 
+@pytest.mark.parametrize("suffix", ["", ".sig", ".att", ".sbom"])
+def test_pull_of_a_signature_costs_nothing_since_it_comes_with_its_image(suffix: str) -> None:
+    name = f"mirror/hub/library/alpine:sha256-{'0a' * 32}{suffix}"
+    pulls = Pulls()
+    assert pulls.pull(name).seen == 0
+    assert pulls.script.calls == []
+    pulls.rules = load_rules(f"{RULES}    referrers: {{copy: false}}\n", source="rules.yaml")
+    assert pulls.pull(name).seen == 1
+
+
 def test_own_pulls_and_other_messages_cost_nothing() -> None:
     pulls = Pulls()
     noticed = pulls.notice({"a": pulls.message(str(ALPINE), role="ours"), "b": "{", "c": "null"})

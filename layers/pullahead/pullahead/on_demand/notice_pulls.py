@@ -18,6 +18,7 @@ from pullahead.mirrors.record import Record
 from pullahead.mirrors.rule_record import limit_reached, rule_key
 from pullahead.mirrors.store import RecordStore, update_record
 from pullahead.mirrors.stored_form import newer_of
+from pullahead.oci.referrers import subject_of_tag
 from pullahead.on_demand.cloudtrail import IgnoredPull, Pull, read_pull
 from pullahead.on_demand.ports import DemandStore
 from pullahead.rules.mirror_key import MirrorKey
@@ -172,6 +173,11 @@ class NoticePulls:
         self._limits_reached[pulled.rule.name] = reached
 
 
+def _comes_with_its_image(tag: str, rule: Rule) -> bool:
+    """Whether a tag keeps signatures or the like, which are copied with their image: it is no mirror of its own."""
+    return rule.referrers.copies_any and subject_of_tag(tag) is not None
+
+
 def _pulled_mirrors(pulls: Iterable[Pull], rules: Rules, now: datetime) -> dict[MirrorKey, _PulledMirror]:
     """Find the mirrors on demand among pulls, each once."""
     pulled: dict[MirrorKey, _PulledMirror] = {}
@@ -179,7 +185,7 @@ def _pulled_mirrors(pulls: Iterable[Pull], rules: Rules, now: datetime) -> dict[
         for tag in pull.tags:
             mirror = rules.find(pull.repository, tag)
             rule = rule_named(mirror.rule, rules) if mirror is not None and mirror.on_demand else None
-            if mirror is None or rule is None or rule.on_demand is None:
+            if mirror is None or rule is None or rule.on_demand is None or _comes_with_its_image(tag, rule):
                 continue
             before = pulled.get(mirror.key)
             at = min(pull.at, now)
