@@ -222,7 +222,9 @@ class TestReferrers:
     def test_they_are_copied_of_an_image_that_is_there(self, copies: Copies) -> None:
         copies.copy()
         ran = copies.copy("--referrers")
-        assert (ran.code, ran.out.splitlines()[0][:13]) == (0, "nothing to do")
+        assert ran.code == 0
+        assert "already matches" in ran.out
+        assert "nothing to do" not in ran.out
         assert copies.copy("--referrers", "--json").document["referrers"]["copied"] == 2
 
     def test_one_that_fails_is_reported_and_the_image_is_copied(self, copies: Copies) -> None:

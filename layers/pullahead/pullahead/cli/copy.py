@@ -173,8 +173,8 @@ def summary_text(source: Reference, target: Reference, summary: CopySummary) -> 
     """Describe a copy in a few lines."""
     referrers = [f"  referrers  {referrers_text(summary.referrers)}"] if summary.referrers is not None else []
     if summary.already_there:
-        done = [f"nothing to do: {target} already matches {source}", f"  digest  {summary.digest}"]
-        return "\n".join([*done, *referrers])
+        said = "nothing to do: " if summary.referrers is None else ""  # what refers to it may have been copied
+        return "\n".join([f"{said}{target} already matches {source}", f"  digest  {summary.digest}", *referrers])
     blobs = f"{summary.blobs_copied} copied, {summary.blobs_present} present, {summary.blobs_mounted} mounted"
     if summary.blobs_foreign:
         where = "its URL" if summary.blobs_foreign == 1 else "their URLs"
