@@ -198,6 +198,7 @@ class Table:
         Eventually consistent, at half the price.
         """
         asked = {"FilterExpression": "begins_with(pk, :prefix)", "ProjectionExpression": f"pk, #{attribute}"}
+        asked["Select"] = "SPECIFIC_ATTRIBUTES"  # a policy can require it, so that nothing else can be read
         for page in self._pages("scan", what, asked, {"prefix": prefix}, _MAX_SCAN_PAGES):
             yield from map(_decode, page["Items"])
 

@@ -48,7 +48,8 @@ def record_outcome(
 
     record = update_record(records, key, change)
     if record is None:
-        return OutcomeResult(mirror=str(key), state="UNRECORDED", bytes_copied=copied)
+        unrecorded = "NO_LONGER_WANTED" if mirror is None else "UNRECORDED"
+        return OutcomeResult(mirror=str(key), state=unrecorded, bytes_copied=copied)
     announcer.announce(before, record)
     refresh = record.last_refresh
     is_ours = refresh is not None and refresh.execution == outcome.execution
