@@ -194,7 +194,7 @@ _CREATION = ("ecr:CreateRepository", "ecr:PutLifecyclePolicy", "ecr:SetRepositor
 def creation_findings(template: Template) -> Iterator[str]:
     """Find roles that may create repositories or change their policies beside the one that does so."""
     creator = named(template.resources(FUNCTION).get(CREATES_REPOSITORIES, {}).get("Role"))
-    yield from _only_for(template, {creator}, _CREATION, "create repositories")
+    yield from _only_for(grants(template), {creator}, _CREATION, "create repositories")
 
 
 def network_findings(template: Template) -> Iterator[str]:

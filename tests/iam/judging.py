@@ -97,9 +97,10 @@ def unused(cases: Iterable[Case]) -> list[str]:
             for action in statement.actions:
                 grant = f"{statement.role}, {statement.sid}: {action}"
                 granted.add(grant)
-                used.update({grant} if any(asked.action == action for asked in mine) else ())
-                keys = [each for asked in mine if asked.action == action for each in _leading_keys(asked)]
-                for pattern in _named_keys(statement):
+                calls = [asked for asked in mine if asked.action == action]
+                used.update({grant} if calls else ())
+                keys = [key for asked in calls for key in _leading_keys(asked)]
+                for pattern in _named_keys(statement) if calls else ():
                     granted.add(f"{grant} of {pattern}")
                     used.update({f"{grant} of {pattern}"} if any(is_like(pattern, key) for key in keys) else ())
             used.update(f"{statement.role}, {statement.sid}: {asked.resource}" for asked in mine)
