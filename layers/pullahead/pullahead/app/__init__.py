@@ -249,7 +249,8 @@ class Application(Adapters):
         from pullahead.webhooks.receive import ReceiveWebhook  # noqa: PLC0415
 
         rules, secrets = self._current_rules, self._webhook_secrets
-        return ReceiveWebhook(rules, secrets, self._event_windows, self._queue, self._replay_guard, self._clock)
+        windows, budget = self._event_windows, self._check_budget
+        return ReceiveWebhook(rules, secrets, windows, self._queue, self._replay_guard, budget, self._clock)
 
     @cached_property
     def _notice_pulls(self) -> "NoticePulls":
