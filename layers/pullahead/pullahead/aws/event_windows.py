@@ -46,7 +46,7 @@ class DynamoEventWindows:
 
 
 class DynamoCheckBudget:
-    """Implements `pullahead.webhooks.ports.CheckBudget` by a counter for each sender and minute. For several threads."""
+    """Implements `pullahead.webhooks.ports.CheckBudget` by a counter for each sender and minute. For threads."""
 
     def __init__(self, client: "DynamoDBClient", table: str, limit: int) -> None:
         self._table, self._limit = Table(client, table), limit
