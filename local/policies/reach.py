@@ -59,6 +59,8 @@ _READS: Final[Mapping[str, str]] = MappingProxyType(
         "ecr:DescribeRepositories": "repositories",
         "ecr:BatchCheckLayerAvailability": "which blobs there are",
         "ecr:GetDownloadUrlForLayer": "blobs",
+        "ecr:BatchGetImage": "manifests",
+        "ecr:ListImageReferrers": "referrers",
         "dynamodb:BatchGetItem": "items",
         "dynamodb:Query": "items",
         "dynamodb:Scan": "all items, but only `pk` and `record`",

@@ -43,7 +43,7 @@ MESSAGES: list[Message] = [
     REFRESH,
     refresh_request(root("new"), late="0f3a-1"),
     UnitRequest("r", 4, "mirror/app", UPSTREAM, optional=True),
-    PlanResult((UNIT,), 1, 10, 20, referrer_units=(UNIT,), referrers=2),
+    PlanResult((UNIT,), 1, 10, 20, digest("root"), referrer_units=(UNIT,), referrers=2),
     PublishResult(digest("new"), referrers=REFERRERS),
     refresh_request(root("new"), platforms=("linux/amd64", "linux/arm64/v8")),
     UNIT,
