@@ -33,6 +33,7 @@ class Context:
 def main(refresh: dict[str, Any], seconds_left: float) -> dict[str, Any]:
     """Plan, and copy every unit; return what copying took."""
     context = Context(seconds_left)
+    importlib.import_module("functions.create_repository.app").handler(refresh, context)
     plan = importlib.import_module("functions.plan_copy.app").handler(refresh, context)
     copy_blobs = importlib.import_module("functions.copy_blobs.app").handler
     began, cpu = time.perf_counter(), time.process_time()

@@ -86,12 +86,11 @@ class _Copies:
         self._number = 0
         self.limited_by = ""
         self.size = sum(len(blob) for blob in image.blobs.values())
-        rules = {"version": 1, "upstreams": {upstream: {"private_addresses": True}}, "mirrors": []}
-        (folder / "rules.yaml").write_text(json.dumps(rules))
 
     def copy(self, share: float, road: str) -> Sent:
         """Copy the layer within a share of a CPU. Raises _CopyFailedError."""
         self._number += 1
+        self._write_rules()
         before = self._taken()
         asked = json.dumps({"refresh": self._refresh(), "seconds_left": ROADS[road]})
         with cpu_limit(share) as limit:
@@ -101,6 +100,15 @@ class _Copies:
         if answer.bytes_copied != self.size or took[road] < max(len(blob) for blob in self._image.blobs.values()):
             raise _CopyFailedError(f"{answer.bytes_copied} of {self.size} bytes were copied, and of these {took}")
         return Sent(answer.seconds, answer.cpu_seconds, answer.peak_rss_mib)
+
+    def _write_rules(self) -> None:
+        mirror = {"upstream": f"{self._upstream}/{_REPOSITORY}", "tags": [TAG], "repository": self._repository}
+        rules = {"version": 1, "upstreams": {self._upstream: {"private_addresses": True}}, "mirrors": [mirror]}
+        (self._folder / "rules.yaml").write_text(json.dumps(rules))
+
+    @property
+    def _repository(self) -> str:
+        return f"mirror/{_REPOSITORY}-{self._number}"
 
     def _run(self, command: list[str]) -> _Answer:
         try:
@@ -117,7 +125,7 @@ class _Copies:
         root = self._image.root.descriptor
         return {
             "name": f"bench-{self._number}",
-            "repository": f"mirror/{_REPOSITORY}-{self._number}",
+            "repository": self._repository,
             "tag": TAG,
             "upstream": f"{self._upstream}/{_REPOSITORY}:{TAG}",
             "root": {"mediaType": root.media_type, "digest": root.digest, "size": root.size},

@@ -7,7 +7,7 @@ from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from pullahead.app import Application, application
 from pullahead.lambdas.metrics import add_left_alone
-from pullahead.messages import ReferrersOutcome, RefreshRequest
+from pullahead.messages import PublishRequest, ReferrersOutcome
 
 logger, tracer = Logger(), Tracer()
 
@@ -31,9 +31,10 @@ def log_referrers(referrers: ReferrersOutcome | None) -> None:
 
 
 def handle(event: dict[str, Any], app: Application) -> dict[str, Any]:
-    request = RefreshRequest.from_event(event)
-    logger.append_keys(refresh=request.name, upstream=request.upstream, digest=request.root.digest)
-    result = app.publish_image(request)
+    asked = PublishRequest.from_event(event)
+    request = asked.request
+    logger.append_keys(refresh=request.name, upstream=request.upstream, digest=asked.root)
+    result = app.publish_image(asked)
     add_left_alone(app.take_newer_items())
     logger.info("superseded; the tag was not moved" if result.superseded else "published")
     log_referrers(result.referrers)

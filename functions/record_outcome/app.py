@@ -7,7 +7,7 @@ from aws_lambda_powertools.metrics import MetricUnit
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from pullahead.app import Application, application
-from pullahead.errors import DeferredError
+from pullahead.errors import DeferredError, NoLongerWantedError
 from pullahead.lambdas.metrics import add_failure, add_left_alone, add_unsent
 from pullahead.messages import OutcomeRequest
 
@@ -28,6 +28,8 @@ def count(outcome: OutcomeRequest) -> None:
     elif outcome.error.error == DeferredError.__name__:
         logger.info("refresh deferred", extra={"cause": outcome.error.text})
         metrics.add_metric("Deferred", MetricUnit.Count, 1)
+    elif outcome.error.error == NoLongerWantedError.__name__:
+        logger.info("refresh ended; it is no longer wanted", extra={"cause": outcome.error.text})
     else:
         add_failure(outcome.error.error)
         logger.error("refresh failed", extra={"error": outcome.error.error, "cause": outcome.error.text})

@@ -5,7 +5,7 @@ resource `unknown`, which no policy allows.
 """
 
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from types import MappingProxyType
 from typing import Any, Final, NamedTuple
 from urllib.parse import unquote
@@ -46,6 +46,8 @@ def actions_of(request: ApiRequest, status: int) -> list[Needed]:
         return list(_lambda(request))
     if request.service == "events":
         return list(_events(request))
+    if request.service == "dynamodb":
+        return list(_dynamodb(request))
     if request.service == DOCKER:
         return list(_docker(request))
     if request.operation in _FREE:
@@ -99,18 +101,48 @@ def _repository(name: str, region: str) -> str:
     return _arn("ecr", f"repository/{name}", region)
 
 
-def _dynamodb(request: ApiRequest) -> Pairs:
+def _dynamodb(request: ApiRequest) -> Iterator[Needed]:
+    """Read table, partition keys and attributes (Service Authorization Reference, DynamoDB: condition keys)."""
     parameters, operation = request.parameters, request.operation
     if operation.startswith("TransactWrite"):
         for item in parameters["TransactItems"]:
             for kind, inner in item.items():
-                yield _ITEM_ACTIONS[kind], _table(inner["TableName"])
+                keys = _leading_keys([inner.get("Key") or inner["Item"]])
+                yield Needed(f"dynamodb:{_ITEM_ACTIONS[kind]}", _table(inner["TableName"]), keys)
         return
-    named = [parameters["TableName"]] if "TableName" in parameters else parameters.get("RequestItems", [UNKNOWN])
-    # Service Authorization Reference, DynamoDB: who reads an index needs the action on the index.
-    index = f"/index/{parameters['IndexName']}" if "IndexName" in parameters else ""
-    for name in named:
-        yield operation, f"{_table(name)}{index}"
+    if operation == "BatchGetItem":
+        for name, wanted in parameters["RequestItems"].items():
+            yield Needed("dynamodb:BatchGetItem", _table(name), _leading_keys(wanted["Keys"]))
+        return
+    name = parameters.get("TableName", UNKNOWN)
+    if operation in ("Query", "Scan"):
+        # Who reads an index needs the action on the index. A scan has no leading key.
+        index = f"/index/{parameters['IndexName']}" if "IndexName" in parameters else ""
+        yield Needed(f"dynamodb:{operation}", f"{_table(name)}{index}", _attributes(parameters))
+        return
+    item = parameters.get("Key") or parameters.get("Item")
+    yield Needed(f"dynamodb:{operation}", _table(name), _leading_keys([item]) if item else ())
+
+
+_PARTITION_KEY: Final = "pk"
+_NAME: Final = re.compile(r"(?<![:\w#])#?[A-Za-z_]\w*(?!\w*\s*\()")
+_KEYWORDS: Final = frozenset({"AND", "OR", "NOT", "BETWEEN", "IN"})
+
+
+def _leading_keys(items: Iterable[Mapping[str, Any]]) -> tuple[tuple[str, str], ...]:
+    """List the partition keys of items, each once; every table here has the same one."""
+    return tuple(dict.fromkeys(("dynamodb:leadingkeys", str(item[_PARTITION_KEY]["S"])) for item in items))
+
+
+def _attributes(parameters: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
+    """List the attributes that a read names, and what it selects."""
+    names = parameters.get("ExpressionAttributeNames", {})
+    text = " ".join(str(value) for name, value in parameters.items() if name.endswith("Expression"))
+    words = [word for word in _NAME.findall(text) if word.upper() not in _KEYWORDS]
+    named = tuple(dict.fromkeys(("dynamodb:attributes", names.get(word, word)) for word in words))
+    projects = "ProjectionExpression" in parameters
+    select = parameters.get("Select", "SPECIFIC_ATTRIBUTES" if projects else "ALL_ATTRIBUTES")
+    return (*named, ("dynamodb:select", select))
 
 
 def _table(name: str) -> str:
@@ -160,7 +192,6 @@ def _tagging(request: ApiRequest) -> Pairs:
 
 _RESOURCES: Final[Mapping[str, Callable[[ApiRequest], Pairs]]] = MappingProxyType(
     {
-        "dynamodb": _dynamodb,
         "ecr": _ecr,
         "secretsmanager": _secrets,
         "sns": _sns,

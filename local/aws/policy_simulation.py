@@ -25,7 +25,7 @@ def install() -> None:
 def _simulate(request: Any) -> Any:
     role = request._get_param("PolicySourceArn").rpartition("/")[2]
     statements = _statements(role)
-    context = tuple(_context(entry) for entry in request._get_param("ContextEntries", []))
+    context = tuple(pair for entry in request._get_param("ContextEntries", []) for pair in _context(entry))
     results = [
         {
             "EvalActionName": action,
@@ -62,9 +62,8 @@ def document_of(kept: Any) -> Mapping[str, Any]:
     return parsed
 
 
-def _context(entry: Mapping[str, Any]) -> tuple[str, str]:
-    (value,) = entry["ContextKeyValues"]
-    return entry["ContextKeyName"].lower(), value
+def _context(entry: Mapping[str, Any]) -> list[tuple[str, str]]:
+    return [(entry["ContextKeyName"].lower(), value) for value in entry["ContextKeyValues"]]
 
 
 def _decision(statements: list[Statement], asked: AccessRequest) -> str:

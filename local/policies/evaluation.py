@@ -1,5 +1,8 @@
 """Judges a call by a role's statements as IAM does (IAM User Guide, "Policy evaluation logic").
 
+A condition key may have several values in one request, as `dynamodb:LeadingKeys` has: those need `ForAllValues` or
+`ForAnyValue` (IAM User Guide, "Multivalued context keys").
+
 Knows identity policies of one account; what else could refuse (boundaries, organisations, resource policies) is no part
 of a template. An operator or variable that it does not know is an error, never a guess.
 """
@@ -11,6 +14,7 @@ from types import MappingProxyType
 from typing import Any, Final, NamedTuple
 
 _IF_EXISTS: Final = "IfExists"
+_ALL, _ANY = "ForAllValues", "ForAnyValue"
 
 
 class UnknownOperatorError(Exception):
@@ -29,7 +33,7 @@ class Statement(NamedTuple):
 
 
 class AccessRequest(NamedTuple):
-    """What a role asks for, and what IAM knows about it besides (global condition keys, in small letters)."""
+    """What a role asks for, and what IAM knows about it besides: condition keys, in small letters, one pair a value."""
 
     role: str
     action: str
@@ -62,41 +66,61 @@ def matches(statement: Statement, asked: AccessRequest) -> bool:
     """Tell whether a statement speaks of a call."""
     return (
         statement.role == asked.role
-        and any(_like(pattern.lower(), asked.action.lower()) for pattern in statement.actions)
-        and any(_like(pattern, asked.resource) for pattern in statement.resources)
-        and _holds(statement.conditions, dict(asked.context))
+        and any(is_like(pattern.lower(), asked.action.lower()) for pattern in statement.actions)
+        and any(is_like(pattern, asked.resource) for pattern in statement.resources)
+        and holds(statement.conditions, asked.context)
     )
 
 
-def _holds(conditions: Mapping[str, Mapping[str, Any]], context: Mapping[str, str]) -> bool:
+def holds(conditions: Mapping[str, Mapping[str, Any]], context: Iterable[tuple[str, str]]) -> bool:
+    """Tell whether all conditions of a statement hold for what is known of a request."""
+    values: dict[str, list[str]] = {}
+    for key, value in context:
+        values.setdefault(key, []).append(value)
     return all(
-        _holds_for(operator, context.get(key.lower()), [str(value) for value in _listed(wanted)])
+        _holds_for(operator, key, values.get(key.lower(), []), [str(value) for value in _listed(wanted)])
         for operator, keys in conditions.items()
         for key, wanted in keys.items()
     )
 
 
-def _holds_for(operator: str, value: str | None, wanted: Sequence[str]) -> bool:
+def _holds_for(operator: str, key: str, values: Sequence[str], wanted: Sequence[str]) -> bool:
     """Compare one key (IAM JSON policy elements: Condition operators); a key that is not there meets only negations."""
     if operator == "Null":
-        return (value is None) == (wanted[0].lower() == "true")
-    plain = operator.removesuffix(_IF_EXISTS)
-    if plain not in _OPERATORS:
+        return (not values) == (wanted[0].lower() == "true")
+    quantifier, _, rest = operator.rpartition(":")
+    plain = rest.removesuffix(_IF_EXISTS)
+    if plain not in _OPERATORS or quantifier not in ("", _ALL, _ANY):
         raise UnknownOperatorError(f"the operator {operator} is not judged here")
     equal, negated = _OPERATORS[plain]
-    if value is None:
-        return negated or plain != operator
-    return any(equal(each, value) for each in wanted) != negated
+    met = [any(equal(each, value) for each in wanted) != negated for value in values]
+    if quantifier == _ALL:
+        return all(met)  # also where the request has no value at all
+    if not values:
+        return plain != rest or (negated and not quantifier)
+    if quantifier == _ANY:
+        return any(met)
+    if len(values) > 1:
+        raise UnknownOperatorError(f"{key} has several values; {operator} compares one")
+    return met[0]
+
+
+_SIGNS: Final = re.compile(r"\$\{([*?$])\}|(.)", re.DOTALL)
+"""A sign, or one that is meant as it is (IAM User Guide, "Policy variables and tags": special characters)."""
 
 
 @cache
 def _pattern(text: str) -> re.Pattern[str]:
-    if "${" in text:
+    if "${" in re.sub(r"\$\{[*?$]\}", "", text):
         raise UnknownOperatorError(f"the variable in {text} is not judged here")
-    return re.compile("".join({"*": ".*", "?": "."}.get(sign, re.escape(sign)) for sign in text), re.DOTALL)
+    signs = ((re.escape(meant), sign) for meant, sign in _SIGNS.findall(text))
+    return re.compile(
+        "".join(meant or {"*": ".*", "?": "."}.get(sign, re.escape(sign)) for meant, sign in signs), re.DOTALL
+    )
 
 
-def _like(pattern: str, value: str) -> bool:
+def is_like(pattern: str, value: str) -> bool:
+    """Compare a value with a pattern of `*` and `?`."""
     return _pattern(pattern).fullmatch(value) is not None
 
 
@@ -115,10 +139,10 @@ _OPERATORS: Final[Mapping[str, tuple[Callable[[str, str], bool], bool]]] = Mappi
         "StringNotEquals": (_same, True),
         "StringEqualsIgnoreCase": (_same_in_any_case, False),
         "StringNotEqualsIgnoreCase": (_same_in_any_case, True),
-        "StringLike": (_like, False),
-        "StringNotLike": (_like, True),
-        "ArnEquals": (_like, False),
-        "ArnLike": (_like, False),
+        "StringLike": (is_like, False),
+        "StringNotLike": (is_like, True),
+        "ArnEquals": (is_like, False),
+        "ArnLike": (is_like, False),
         "Bool": (_same_in_any_case, False),
     }
 )

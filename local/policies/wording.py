@@ -34,6 +34,8 @@ _OPERATORS: Final[Mapping[str, str]] = MappingProxyType(
         "StringEqualsIgnoreCase": "is",
         "StringNotEqualsIgnoreCase": "is not",
         "StringLike": "is like",
+        "ForAllValues:StringLike": "is like",
+        "ForAllValues:StringEquals": "is",
         "ArnEquals": "is",
         "ArnLike": "is like",
         "Bool": "is",

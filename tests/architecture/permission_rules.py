@@ -4,6 +4,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from fnmatch import fnmatchcase
 from functools import cache
+from types import MappingProxyType
 from typing import NamedTuple
 
 from botocore.session import get_session
@@ -70,6 +71,7 @@ class Grant(NamedTuple):
     effect: str
     actions: list[str]
     resources: list[object]
+    conditions: Mapping[str, Mapping[str, object]] = MappingProxyType({})
 
 
 def grants(template: Template) -> Iterator[Grant]:
@@ -78,7 +80,8 @@ def grants(template: Template) -> Iterator[Grant]:
         for policy in properties.get("Policies", []):
             for statement in statements(policy["PolicyDocument"]):
                 resources = listed(statement["Resource"])
-                yield Grant(role, statement["Effect"], listed(statement["Action"]), resources)
+                conditions = statement.get("Condition", {})
+                yield Grant(role, statement["Effect"], listed(statement["Action"]), resources, conditions)
 
 
 def role_findings(template: Template) -> Iterator[str]:
@@ -127,6 +130,71 @@ def action_findings(template: Template) -> Iterator[str]:
                 yield f"{grant.role}: {action} is not one action"
             elif action not in _PERMISSION_ONLY and match[2] not in _operations(_SERVICES.get(match[1], match[1])):
                 yield f"{grant.role}: there is no action {action}"
+
+
+_KEYED = frozenset(
+    f"dynamodb:{operation}" for operation in ("BatchGetItem", "GetItem", "PutItem", "UpdateItem", "DeleteItem")
+)
+"""Actions for which DynamoDB knows `dynamodb:LeadingKeys` (Service Authorization Reference)."""
+_KEYS, _ATTRIBUTES, _SELECT = "dynamodb:LeadingKeys", "dynamodb:Attributes", "dynamodb:Select"
+_KINDS_OF_ITEMS = re.compile(r"[a-z]+#([a-z-]+|\*|\* \(\*\):\$\{\*\})")
+
+
+def item_findings(template: Template) -> Iterator[str]:
+    """Find roles that may read or write items of the table without naming which, or all attributes of all items.
+
+    `ForAllValues` also holds for a request without keys: so an action that has none may not be beside one that has.
+    """
+    for grant in grants(template):
+        conditions = {
+            key: (operator, value) for operator, keys in grant.conditions.items() for key, value in keys.items()
+        }
+        for action in grant.actions:
+            where = f"{grant.role}: {action}"
+            if action in _KEYED:
+                operator, keys = conditions.get(_KEYS, ("", []))
+                if operator != "ForAllValues:StringLike" or not keys:
+                    yield f"{where} of any item; name keys by {_KEYS}"
+                for key in listed(keys):
+                    if not _KINDS_OF_ITEMS.fullmatch(str(key)):
+                        yield f"{where}: the key {key} is not of one kind of items"
+            elif _KEYS in conditions:
+                yield f"{where}: {_KEYS} says nothing about it, and would always hold"
+            elif action == "dynamodb:Scan" and (
+                conditions.get(_ATTRIBUTES, ("",))[0] != "ForAllValues:StringEquals"
+                or conditions.get(_SELECT) != ("StringEquals", "SPECIFIC_ATTRIBUTES")
+            ):
+                yield f"{where} reads all attributes; name some by {_ATTRIBUTES} and {_SELECT}"
+
+
+PLAN_WRITERS = {
+    "PlanCopyRole": ("${PlansBucket.Arn}/plans/*",),
+    "CopyBlobsRole": ("${PlansBucket.Arn}/plans/*/units/*",),
+    "ScheduleChecksRole": ("${PlansBucket.Arn}/rules/*",),
+}
+"""Who writes what in the plans bucket: the one that publishes a plan does not get it from those that copy its blobs."""
+
+
+def object_findings(template: Template) -> Iterator[str]:
+    """Find roles that may write other objects than their own."""
+    for grant in grants(template):
+        if "s3:PutObject" in grant.actions:
+            own = PLAN_WRITERS.get(grant.role, ())
+            for resource in grant.resources:
+                text = resource.get("Fn::Sub") if isinstance(resource, Mapping) else resource
+                if text not in own:
+                    yield f"{grant.role}: may write {text}, which is not its own"
+
+
+CREATES_REPOSITORIES = "CreateRepositoryFunction"
+"""The one function that may create repositories and set their policies; it reads nothing from outside."""
+_CREATION = ("ecr:CreateRepository", "ecr:PutLifecyclePolicy", "ecr:SetRepositoryPolicy", "ecr:TagResource")
+
+
+def creation_findings(template: Template) -> Iterator[str]:
+    """Find roles that may create repositories or change their policies beside the one that does so."""
+    creator = named(template.resources(FUNCTION).get(CREATES_REPOSITORIES, {}).get("Role"))
+    yield from _only_for(grants(template), {creator}, _CREATION, "create repositories")
 
 
 def network_findings(template: Template) -> Iterator[str]:

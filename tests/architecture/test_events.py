@@ -11,7 +11,7 @@ import pytest
 from pullahead.checks.ecr_events import AccountRegion, IgnoredEvent, read_ecr_event
 from pullahead.dashboard.widget_request import read_request
 from pullahead.errors import InvalidEventError
-from pullahead.messages import AwsEvent, OutcomeRequest, RefreshRequest, UnitRequest, read_queued
+from pullahead.messages import AwsEvent, OutcomeRequest, PublishRequest, RefreshRequest, UnitRequest, read_queued
 from pullahead.mirrors.outcome_event import OutcomeDetail
 from pullahead.on_demand.cloudtrail import Pull, read_pull
 from pullahead.webhooks.http import read_webhook_request
@@ -74,8 +74,9 @@ DECODERS: dict[str, Callable[[Any], object]] = {
     "cloudtrail": decode_pull,
     "notice_pulls": decode_pulls,
     "plan_copy": decode_refresh,
+    "create_repository": decode_refresh,
     "copy_blobs": UnitRequest.from_event,
-    "publish_image": decode_refresh,
+    "publish_image": PublishRequest.from_event,
     "record_outcome": OutcomeRequest.from_event,
     "show_mirrors": read_request,
     "receive_webhook": read_webhook_request,
@@ -123,7 +124,9 @@ def test_invalid_event_is_refused(name: str) -> None:
         DECODERS[name.partition(".")[0]](event)
 
 
-@pytest.mark.parametrize("function", ["plan_copy", "copy_blobs", "publish_image", "record_outcome"])
+@pytest.mark.parametrize(
+    "function", ["plan_copy", "create_repository", "copy_blobs", "publish_image", "record_outcome"]
+)
 def test_event_with_an_unknown_field_is_refused(function: str) -> None:
     path = next(path for path in EVENTS if path.name.startswith(f"{function}."))
     event = json.loads(path.read_text(encoding="utf-8")) | {"surprise": True}

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from pullahead.errors import DeferredError
+from pullahead.errors import DeferredError, NoLongerWantedError, RepositoryMissingError
 from tests.architecture import state_machine_rules as rules
 from tests.architecture.sam_template import STATE_MACHINE, Template, read_definition, real_template
 
@@ -46,11 +46,25 @@ def test_retryable_errors_are_leaves_of_the_taxonomy() -> None:
     assert not {"PullaheadError", "RegistryError", "NotFoundError", "AccessDeniedError"} & retryable
 
 
-def test_refresh_that_is_deferred_ends_as_a_failure() -> None:
+def test_refresh_that_is_deferred_or_no_longer_wanted_does_not_end_as_a_failure() -> None:
     states = read_definition(real_template())["States"]
-    (way,) = states[states["RecordFailure"]["Next"]]["Choices"]
-    assert (way["Variable"], way["StringEquals"]) == ("$.error.Error", DeferredError.__name__)
-    assert states[way["Next"]]["Type"] == "Succeed"
+    ways = states[states["RecordFailure"]["Next"]]["Choices"]
+    assert [way["StringEquals"] for way in ways] == [DeferredError.__name__, NoLongerWantedError.__name__]
+    for way in ways:
+        assert way["Variable"] == "$.error.Error"
+        assert states[way["Next"]]["Type"] == "Succeed"
+
+
+def test_missing_repository_is_created_once() -> None:
+    states = read_definition(real_template())["States"]
+    missing, _ = states["PlanCopy"]["Catch"]
+    assert missing["ErrorEquals"] == [RepositoryMissingError.__name__]
+    choice = states[missing["Next"]]
+    (again,) = choice["Choices"]
+    created = states[choice["Default"]]
+    assert (again["Variable"], again["IsPresent"], again["Next"]) == (created["ResultPath"], True, "RecordFailure")
+    assert created["Next"] == "PlanCopy"
+    assert states["PlanCopy"]["Parameters"]["Payload.$"] == "$$.Execution.Input"  # without what was caught
 
 
 def test_failure_to_copy_referrers_leads_to_the_publish_of_the_image() -> None:

@@ -43,6 +43,9 @@ CHECKS: list[Check] = [
     permission_rules.network_findings,
     permission_rules.secret_findings,
     permission_rules.records_key_findings,
+    permission_rules.item_findings,
+    permission_rules.object_findings,
+    permission_rules.creation_findings,
 ]
 
 
@@ -107,6 +110,12 @@ def drop_variable(variable: str) -> Break:
 def allow(role: str, *actions: str, resource: Any = "arn:aws:ecr:eu-west-1:123456789012:repository/a") -> Break:
     statement = {"Effect": "Allow", "Action": list(actions), "Resource": resource}
     return lambda resources: policy(resources, role).append(statement)
+
+
+def allow_items(role: str, action: str, key: str, operator: str = "ForAllValues:StringLike") -> Break:
+    statement = {"Effect": "Allow", "Action": [action], "Resource": {"Fn::GetAtt": ["RecordsTable", "Arn"]}}
+    condition = {operator: {"dynamodb:LeadingKeys": [key]}}
+    return lambda resources: policy(resources, role).append({**statement, "Condition": condition})
 
 
 def weaken_tls(key: str, value: Any) -> Break:
@@ -182,8 +191,21 @@ BREAKS: list[tuple[Check, Break]] = [
     (permission_rules.secret_findings, lambda resources: policy(resources, "PlanCopyRole").clear()),
     (permission_rules.secret_findings, allow("PublishImageRole", "secretsmanager:GetSecretValue")),
     (permission_rules.secret_findings, allow("ScheduleChecksRole", "sts:AssumeRole")),
-    (permission_rules.records_key_findings, lambda resources: policy(resources, "ReviewRecordsRole").pop(1)),
+    (permission_rules.records_key_findings, lambda resources: policy(resources, "ReviewRecordsRole").pop(5)),
     (permission_rules.records_key_findings, allow("CopyBlobsRole", "kms:Decrypt", resource={"Ref": "RecordsKeyArn"})),
+    (permission_rules.item_findings, allow("ReceiveWebhookRole", "dynamodb:PutItem")),
+    (permission_rules.item_findings, allow_items("ReceiveWebhookRole", "dynamodb:PutItem", "*")),
+    (permission_rules.item_findings, allow_items("ReceiveWebhookRole", "dynamodb:PutItem", "s*")),
+    (permission_rules.item_findings, allow_items("ReceiveWebhookRole", "dynamodb:Scan", "mirror#*")),
+    (permission_rules.item_findings, allow_items("ReceiveWebhookRole", "dynamodb:PutItem", "mirror#*", "StringLike")),
+    (permission_rules.item_findings, allow("ShowMirrorsRole", "dynamodb:Scan")),
+    (permission_rules.object_findings, allow("CopyBlobsRole", "s3:PutObject", resource="arn:aws:s3:::plans/*")),
+    (
+        permission_rules.object_findings,
+        allow("CopyBlobsRole", "s3:PutObject", resource={"Fn::Sub": "${PlansBucket.Arn}/plans/*"}),
+    ),
+    (permission_rules.creation_findings, allow("PlanCopyRole", "ecr:SetRepositoryPolicy")),
+    (permission_rules.creation_findings, lambda resources: policy(resources, "CreateRepositoryRole").clear()),
     (
         permission_rules.log_findings,
         set_property("PlanCopyFunction", "LoggingConfig", {"LogGroup": {"Ref": "RefreshLogGroup"}}),

@@ -202,6 +202,17 @@ class TestPublishedDigests:
             target.published_digests(REPOSITORY, ["1.0", "2.0"])
 
 
+class TestHasRepository:
+    def test_one_call_tells_whether_it_exists(self, ecr: RunningEcr, target: EcrTarget) -> None:
+        assert (target.has_repository(REPOSITORY), target.has_repository("mirror/nowhere")) == (True, False)
+        assert ecr.ecr.calls.operations() == ["DescribeRepositories", "DescribeRepositories"]
+
+    def test_throttling_is_an_error(self, ecr: RunningEcr, target: EcrTarget) -> None:
+        ecr.ecr.faults.add("DescribeRepositories", "ThrottlingException")
+        with pytest.raises(RateLimitedError):
+            target.has_repository(REPOSITORY)
+
+
 class TestEnsureRepository:
     def test_existing_repository_takes_one_call(self, ecr: RunningEcr, target: EcrTarget) -> None:
         target.ensure_repository(REPOSITORY)

@@ -98,6 +98,16 @@ def made(aws: Aws, time: FakeTime) -> Make:
     return make
 
 
+def test_no_secret_is_read_for_a_repository_that_may_use_none(moto: str) -> None:
+    aws, time = Aws(moto), FakeTime()
+    hosts = {QUAY.registry: CredentialSource("nowhere"), ECR_HOST: CredentialSource("", role=ROLE)}
+    find = UpstreamCredentials(
+        lambda host: UpstreamSettings(host, credentials=(hosts[host],)), Clients(aws.make, time), time, lambda _: False
+    )
+    assert (find(QUAY), find(ECR)) == (None, None)
+    assert aws.made == []
+
+
 def stored(aws: Aws, text: str | bytes) -> str:
     """Keep a secret, and name it."""
     name = new_name("secret")

@@ -15,7 +15,7 @@ from pullahead.alerts.notify import NotificationSender
 from pullahead.alerts.text import Notice
 from pullahead.checks.check import CheckMirrors, CheckPorts
 from pullahead.errors import PullaheadError, Side, TagImmutableError
-from pullahead.messages import CheckRequest, Failure, OutcomeRequest, RefreshRequest
+from pullahead.messages import CheckRequest, Failure, OutcomeRequest, PublishRequest, RefreshRequest
 from pullahead.mirrors.outbox import OutboxSender
 from pullahead.mirrors.outcome_event import OutcomeEvent
 from pullahead.mirrors.record import MirrorRecord, Record
@@ -242,7 +242,8 @@ class ActorPorts:
         published, failure = None, Failure(fails_with) if fails_with else None
         if failure is None:
             try:
-                published = publish_image(request, self, self._actors.plans, self)  # type: ignore[arg-type]
+                asked = PublishRequest(request, request.root.digest)
+                published = publish_image(asked, self._actors.rules(), self, self._actors.plans, self)  # type: ignore[arg-type]
             except PullaheadError as error:
                 failure = Failure(type(error).__name__, str(error))
         return OutcomeRequest(request, f"arn:{request.name}", began, published, error=failure)

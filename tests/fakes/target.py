@@ -63,6 +63,11 @@ class FakeTarget:
         """Show the manifests of a repository."""
         return self._repositories[repository].manifests
 
+    def has_repository(self, repository: str) -> bool:
+        """Look among the repositories."""
+        with self.script.call("has_repository"):
+            return repository in self._repositories
+
     def hold(self, repository: str, blobs: Mapping[Digest, bytes]) -> None:
         """Let a repository have blobs."""
         self._repositories[repository].blobs.update(blobs)

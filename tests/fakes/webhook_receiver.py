@@ -11,7 +11,7 @@ from tests.fakes.event_windows import FakeEventWindows
 from tests.fakes.memory import FakeCheckQueue, FakeClock
 from tests.fakes.samples import rule
 from tests.fakes.script import Script
-from tests.fakes.webhooks import FakeReplayGuard, FakeWebhookSecrets
+from tests.fakes.webhooks import FakeCheckBudget, FakeReplayGuard, FakeWebhookSecrets
 
 HOSTS = {
     "dockerhub": "docker.io",
@@ -63,12 +63,13 @@ class WebhookReceiver:
         self.rules = rules if rules is not None else sample_rules()
         self.queue, self.windows = FakeCheckQueue(self.script), FakeEventWindows(self.script)
         self.calls, self.secrets = FakeReplayGuard(self.script), FakeWebhookSecrets(self.script)
+        self.budget = FakeCheckBudget(self.script)
         self.use_case = self.process()
 
     def process(self) -> ReceiveWebhook:
         """Start another process, with empty caches."""
         known = SecretCache(self.secrets, self.clock)
-        return ReceiveWebhook(self._load, known, self.windows, self.queue, self.calls, self.clock)
+        return ReceiveWebhook(self._load, known, self.windows, self.queue, self.calls, self.budget, self.clock)
 
     def receive(self, event: object) -> WebhookResponse:
         """Receive a webhook."""

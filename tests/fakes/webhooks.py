@@ -7,6 +7,8 @@ import json
 from datetime import datetime, timedelta
 from typing import Any
 
+from pullahead.webhooks.ports import SecretSet
+from pullahead.webhooks.receive import MAX_CHECKS_A_MINUTE
 from tests.fakes.script import Script
 
 SECRET = "webhook-secret-of-the-samples"
@@ -34,11 +36,33 @@ class FakeWebhookSecrets:
 
     def __init__(self, script: Script | None = None, *secrets: str) -> None:
         self.script = script or Script()
-        self.secrets = secrets or (SECRET,)
+        self.secrets: tuple[str, ...] = secrets or (SECRET,)
+        self.by_sender: dict[str, tuple[bytes, ...]] = {}
 
-    def read_webhook_secrets(self) -> tuple[bytes, ...]:
+    def only_by_sender(self, **secrets: str) -> None:
+        """Let senders have secrets of their own, and no others."""
+        self.secrets = ()
+        self.by_sender = {sender: (secret.encode(),) for sender, secret in secrets.items()}
+
+    def read_webhook_secrets(self) -> SecretSet:
         with self.script.call("read_webhook_secrets"):
-            return tuple(secret.encode() for secret in self.secrets)
+            return SecretSet(tuple(secret.encode() for secret in self.secrets), dict(self.by_sender))
+
+
+class FakeCheckBudget:
+    """Implements `pullahead.webhooks.ports.CheckBudget`."""
+
+    def __init__(self, script: Script | None = None, limit: int = MAX_CHECKS_A_MINUTE) -> None:
+        self.script, self.limit = script or Script(), limit
+        self.taken: dict[tuple[str, datetime], int] = {}
+
+    def take(self, sender: str, checks: int, now: datetime) -> bool:
+        with self.script.call("take"):
+            key = sender, now.replace(second=0, microsecond=0)
+            count = self.taken.get(key, 0) + checks
+            if count <= self.limit:
+                self.taken[key] = count
+            return count <= self.limit
 
 
 def url_event(path: str, body: bytes | str | object, *, method: str = "POST", **headers: str) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from local.aws.api_actions import UNKNOWN
 from local.aws.policy_simulation import document_of
 from local.aws.server import LocalAws
 from local.deploy import Stack
-from local.policies.evaluation import AccessRequest, Statement, is_allowed, matches, statements_of
+from local.policies.evaluation import AccessRequest, Statement, is_allowed, is_like, matches, statements_of
 from local.policies.platform import FUNCTION, KEYS, STATE_MACHINE, PlatformNeed, needs_of
 from tests.architecture.sam_template import Properties, Template, named
 
@@ -85,7 +85,10 @@ def grants(case: Case) -> Iterator[Grant]:
 
 
 def unused(cases: Iterable[Case]) -> list[str]:
-    """List what no call of any case needed: actions of statements, and resources that are named in full."""
+    """List what no call of any case needed: actions of statements, resources that are named in full, and keys of items.
+
+    Of the keys that a condition names, each is to be needed by each action of its statement.
+    """
     granted: set[str] = set()
     used: set[str] = set()
     for case in cases:
@@ -94,11 +97,29 @@ def unused(cases: Iterable[Case]) -> list[str]:
             for action in statement.actions:
                 grant = f"{statement.role}, {statement.sid}: {action}"
                 granted.add(grant)
-                used.update({grant} if any(asked.action == action for asked in mine) else ())
+                calls = [asked for asked in mine if asked.action == action]
+                used.update({grant} if calls else ())
+                keys = [key for asked in calls for key in _leading_keys(asked)]
+                for pattern in _named_keys(statement) if calls else ():
+                    granted.add(f"{grant} of {pattern}")
+                    used.update({f"{grant} of {pattern}"} if any(is_like(pattern, key) for key in keys) else ())
             used.update(f"{statement.role}, {statement.sid}: {asked.resource}" for asked in mine)
             exact = [resource for resource in statement.resources if not set("*?").intersection(resource)]
             granted.update(f"{statement.role}, {statement.sid}: {resource}" for resource in exact if mine)
     return sorted(granted - used)
+
+
+LEADING_KEYS = "dynamodb:LeadingKeys"
+
+
+def _named_keys(statement: Statement) -> list[str]:
+    """List the patterns of the items' keys that a statement is about."""
+    named = statement.conditions.get("ForAllValues:StringLike", {}).get(LEADING_KEYS, [])
+    return named if isinstance(named, list) else [named]
+
+
+def _leading_keys(asked: AccessRequest) -> list[str]:
+    return [value for key, value in asked.context if key == LEADING_KEYS.lower()]
 
 
 def without(case: Case, grant: Grant) -> Case:

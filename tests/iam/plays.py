@@ -61,6 +61,7 @@ _LIFECYCLE: Final = {
 _OTHER_TAG: Final = "2.0"
 _SMALL, _OTHER, _CACHED = (make_image([20_000], seed=number) for number in (1, 2, 8))
 _HOURS: Final = timedelta(hours=7)  # longer than a blocked mirror waits
+_MONTHS: Final = timedelta(days=62).total_seconds()
 
 
 class Played(NamedTuple):
@@ -158,6 +159,12 @@ def _fetch_what_is_pulled(scene: Scene) -> None:
     scene.aws.clock.advance(60)  # who has read other rules reads these
     puller.fails("library/app")
     puller.has("library/app", image)
+    _follow(scene, puller.rules(limit=1))
+    scene.aws.clock.advance(60)
+    puller.fails("library/another")  # the limit of the day is reached, which is alerted
+    scene.fire_schedule()
+    scene.aws.clock.advance(_MONTHS)
+    scene.fire_schedule()  # nobody has pulled for so long that it is no longer followed
 
 
 def _call(scene: Scene) -> None:

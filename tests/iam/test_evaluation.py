@@ -25,6 +25,43 @@ def ask(action: str = "s3:GetObject", resource: str = ARN, role: str = "Role", *
     )
 
 
+KEYS = "dynamodb:LeadingKeys"
+
+
+def ask_for(*keys: str) -> AccessRequest:
+    return AccessRequest("Role", "s3:GetObject", ARN, tuple((KEYS.lower(), key) for key in keys))
+
+
+@pytest.mark.parametrize(
+    ("condition", "keys", "expected"),
+    [
+        ({"ForAllValues:StringLike": {KEYS: ["a#*", "b"]}}, ["a#1", "b"], True),
+        ({"ForAllValues:StringLike": {KEYS: ["a#*", "b"]}}, ["a#1", "c"], False),
+        ({"ForAllValues:StringLike": {KEYS: "a#*"}}, [], True),
+        ({"ForAllValues:StringEquals": {KEYS: "a#*"}}, ["a#1"], False),
+        ({"ForAllValues:StringNotEquals": {KEYS: "a"}}, ["b", "a"], False),
+        ({"ForAnyValue:StringLike": {KEYS: "a#*"}}, ["b", "a#1"], True),
+        ({"ForAnyValue:StringLike": {KEYS: "a#*"}}, ["b"], False),
+        ({"ForAnyValue:StringLike": {KEYS: "a#*"}}, [], False),
+        ({"ForAnyValue:StringNotEquals": {KEYS: "a"}}, [], False),
+        ({"StringLike": {KEYS: "a#*"}}, ["a#1"], True),
+        ({"StringLike": {KEYS: "*${*}"}}, ["a*"], True),
+        ({"StringLike": {KEYS: "*${*}"}}, ["a"], False),
+        ({"StringLike": {KEYS: "${?}${$}"}}, ["?$"], True),
+        ({"Null": {KEYS: "false"}}, ["a", "b"], True),
+    ],
+)
+def test_several_values_of_a_key_are_evaluated(condition: dict[str, Any], keys: list[str], expected: bool) -> None:
+    assert allowed(ask_for(*keys), statement(**condition)) is expected
+
+
+def test_several_values_without_a_quantifier_are_an_error() -> None:
+    with pytest.raises(UnknownOperatorError):
+        allowed(ask_for("a", "b"), statement(StringLike={KEYS: "*"}))
+    with pytest.raises(UnknownOperatorError):
+        allowed(ask_for("a"), statement() | {"Condition": {"ForMostValues:StringLike": {KEYS: "*"}}})
+
+
 @pytest.mark.parametrize(
     ("action", "resource", "expected"),
     [

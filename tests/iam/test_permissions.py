@@ -3,9 +3,9 @@
 import pytest
 
 from local.policies.evaluation import Statement
-from tests.iam.judging import Case, Grant, grants, refused, unused, without
+from tests.iam.judging import LEADING_KEYS, Case, Grant, grants, refused, unused, without
 
-ROLES = 8
+ROLES = 9
 """As many functions with a role, and the state machine's."""
 
 
@@ -74,3 +74,21 @@ def test_condition_that_does_not_hold_is_found(cases: list[Case]) -> None:
             for each in cases[0].statements
         ]
         assert any("may not ecr:PutImage" in finding for finding in refused(cases[0]._replace(statements=statements)))
+
+
+def with_keys(statement: Statement, keys: list[str]) -> Statement:
+    return statement._replace(conditions={"ForAllValues:StringLike": {LEADING_KEYS: keys}})
+
+
+def test_item_key_that_is_added_or_taken_away_is_found(cases: list[Case]) -> None:
+    main, found = cases[0], 0
+    for number, statement in enumerate(main.statements):
+        keys = statement.conditions.get("ForAllValues:StringLike", {}).get(LEADING_KEYS, [])
+        for key in keys:
+            fewer = with_keys(statement, [each for each in keys if each != key])
+            assert refused(main._replace(statements=[*main.statements[:number], fewer, *main.statements[number + 1 :]]))
+            found += 1
+    assert found > 20
+    added = [with_keys(each, ["mirror#*", "other#*"]) for each in main.statements if each.sid == "CheckForNewerRefresh"]
+    found_unused = unused([main._replace(statements=added)])
+    assert found_unused == ["PublishImageRole, CheckForNewerRefresh: dynamodb:BatchGetItem of other#*"]

@@ -19,6 +19,7 @@ from tests.real_servers import free_port
 
 TEMPLATE = Path(__file__).parents[2] / "template.yaml"
 TAG = "1.0"
+REFRESHING = ("PlanCopy", "CreateRepository", "PublishImage")
 CHECK_EVERY = timedelta(minutes=5)
 SETTLED_AFTER = timedelta(hours=36, minutes=30)
 """After a new digest: then late referrers are looked for once a day, and not for some hours (mirrors/referrers.py)."""
@@ -142,8 +143,12 @@ class Deployment:
 
     @contextmanager
     def rules(self, text: str, *functions: str) -> Iterator[None]:
-        """Publish another rules layer for some functions, as a deployment of edited rules does; then take it back."""
+        """Publish another rules layer for some functions, as a deployment of edited rules does; then take it back.
+
+        With the function that checks, also for all that refresh: these publish only what their rules name.
+        """
         client = self.aws.client("lambda")
+        functions = tuple(dict.fromkeys((*functions, *(REFRESHING if "CheckFreshness" in functions else ()))))
         before = {name: _layers(client, self.function(name)) for name in functions}
         others, self.replaced = self.replaced, self.replaced.union(functions)
         published = client.publish_layer_version(

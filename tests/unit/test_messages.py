@@ -15,6 +15,7 @@ from pullahead.messages import (
     OutcomeRequest,
     OutcomeResult,
     PlanResult,
+    PublishRequest,
     PublishResult,
     ReferrerNamed,
     ReferrersOutcome,
@@ -42,13 +43,14 @@ MESSAGES: list[Message] = [
     REFRESH,
     refresh_request(root("new"), late="0f3a-1"),
     UnitRequest("r", 4, "mirror/app", UPSTREAM, optional=True),
-    PlanResult((UNIT,), 1, 10, 20, referrer_units=(UNIT,), referrers=2),
+    PlanResult((UNIT,), 1, 10, 20, digest("root"), referrer_units=(UNIT,), referrers=2),
     PublishResult(digest("new"), referrers=REFERRERS),
     refresh_request(root("new"), platforms=("linux/amd64", "linux/arm64/v8")),
     UNIT,
     UnitRequest("r", 0, "mirror/app", UPSTREAM, rounds=2, bytes_copied=5, stalled_rounds=1, done=True),
-    PlanResult(units=(UNIT, UNIT), manifests=2, bytes_missing=10, bytes_present=20),
-    PlanResult(units=(), manifests=1, bytes_missing=0, bytes_present=0),
+    PlanResult(units=(UNIT, UNIT), manifests=2, bytes_missing=10, bytes_present=20, root=digest("root")),
+    PlanResult(units=(), manifests=1, bytes_missing=0, bytes_present=0, root=digest("root")),
+    PublishRequest(REFRESH, digest("new")),
     PublishResult(digest("new")),
     PublishResult(digest("new"), superseded=True),
     outcome(REFRESH, bytes_copied=7),
@@ -122,7 +124,13 @@ def test_negative_count_is_refused(name: str, value: object) -> None:
 def test_unit_request_always_has_done(done: bool) -> None:
     unit = UnitRequest("r", 0, "mirror/app", UPSTREAM, done=done)
     assert unit.to_event()["done"] is done
-    assert PlanResult((unit,), 1, 0, 0).to_event()["units"][0]["done"] is done
+    assert PlanResult((unit,), 1, 0, 0, digest("root")).to_event()["units"][0]["done"] is done
+
+
+def test_publish_request_of_version_0_1_ends_in_upstreams_root() -> None:
+    assert PublishRequest.from_event(REFRESH.to_event()) == PublishRequest(REFRESH, REFRESH.root.digest)
+    with pytest.raises(InvalidEventError, match="no `root`"):
+        PublishRequest.from_event(refresh_request(root("new"), platforms=("linux/amd64",)).to_event())
 
 
 def test_refresh_reads_its_source_by_digest() -> None:
@@ -139,7 +147,7 @@ def test_refresh_to_an_invalid_digest_is_refused() -> None:
 def test_largest_plan_fits_into_a_payload_of_step_functions() -> None:
     """Step Functions quotas: 256 KiB for input or result of a state."""
     unit = UnitRequest("r" * 80, 39, "m" * 256, f"{'h' * 255}/{'p' * 255}@sha256:{'0' * 64}", 400, 10**12, 2)
-    assert len(PlanResult((unit,) * 40, 1000, 10**12, 10**12).to_json()) < 256 * 1024 / 4
+    assert len(PlanResult((unit,) * 40, 1000, 10**12, 10**12, digest("root")).to_json()) < 256 * 1024 / 4
 
 
 class TestFailureText:

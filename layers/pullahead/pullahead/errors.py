@@ -170,6 +170,10 @@ class DigestMismatchError(RegistryError):
     """The bytes do not match their digest or size."""
 
 
+class RepositoryMissingError(RegistryError):
+    """The target has no such repository. The state machine has it created, and plans again."""
+
+
 class RangeIgnoredError(RegistryError):
     """The registry ignored the range of a request."""
 
@@ -199,6 +203,10 @@ class ListingRefusedError(RegistryError):
 
 class ResponseTooLargeError(RegistryError):
     """A registry sent more than any valid response holds."""
+
+
+class NoLongerWantedError(PullaheadError):
+    """No rule names what a refresh copies any more. This is no failure: the refresh ends and publishes nothing."""
 
 
 class ListingShrunkError(PullaheadError):

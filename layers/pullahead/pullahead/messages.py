@@ -212,13 +212,18 @@ class UnitRequest(Message, frozen=True):
 
 
 class PlanResult(Message, frozen=True):
-    """The result of plan_copy: the units to copy, those of the image and then those of its referrers; and the size of
-    the plan."""
+    """The result of plan_copy: the units to copy, those of the image and then those of its referrers; the size of the
+    plan, and the digest that it ends in.
+
+    Where the rule selects platforms, that is not upstream's. The state machine carries it to publish_image, so that
+    nobody who may write to the plans bucket decides what is published.
+    """
 
     units: tuple[UnitRequest, ...]
     manifests: int
     bytes_missing: int
     bytes_present: int
+    root: Digest
     referrer_units: tuple[UnitRequest, ...] = ()
     referrers: int = 0
 
@@ -248,6 +253,25 @@ class ReferrersOutcome(msgspec.Struct, frozen=True, omit_defaults=True):
     troubles: tuple[Trouble, ...] = ()
     limits: tuple[str, ...] = ()
     subjects: tuple[Digest, ...] = ()
+
+
+class PublishRequest(Message, frozen=True):
+    """Publish what a refresh has copied, up to the manifest `root`, which the tag will name."""
+
+    request: RefreshRequest
+    root: Digest
+
+    @classmethod
+    def from_event(cls, event: object) -> Self:
+        """Read the event. Executions that version 0.1 started send the request alone: upstream's root is published."""
+        if not isinstance(event, Mapping) or "name" not in event:
+            return super().from_event(event)
+        request = RefreshRequest.from_event(event)
+        if request.platforms:
+            raise InvalidEventError(
+                "PublishRequest: no `root`; the mirror is checked again, and copied by this version"
+            )
+        return cls(request, request.root.digest)
 
 
 class PublishResult(Message, frozen=True):

@@ -88,13 +88,18 @@ def arn(service: str, resource: str) -> str:
         (
             "dynamodb",
             "DynamoDB_20120810.BatchGetItem",
-            {"RequestItems": {"t": {}}},
+            {"RequestItems": {"t": {"Keys": [{"pk": {"S": "a"}}]}}},
             [("dynamodb:BatchGetItem", arn("dynamodb", "table/t"))],
         ),
         (
             "dynamodb",
             "DynamoDB_20120810.TransactWriteItems",
-            {"TransactItems": [{"Put": {"TableName": "t"}}, {"ConditionCheck": {"TableName": "u"}}]},
+            {
+                "TransactItems": [
+                    {"Put": {"TableName": "t", "Item": {"pk": {"S": "a"}, "b": {"N": "1"}}}},
+                    {"ConditionCheck": {"TableName": "u", "Key": {"pk": {"S": "c"}}}},
+                ]
+            },
             [
                 ("dynamodb:PutItem", arn("dynamodb", "table/t")),
                 ("dynamodb:ConditionCheckItem", arn("dynamodb", "table/u")),
@@ -237,3 +242,49 @@ def logged_in() -> RecordedCalls:
     headers = {"HTTP_AUTHORIZATION": signed("ecr"), "HTTP_X_AMZ_TARGET": f"{ECR}.GetAuthorizationToken"}
     assert Server(recorded, body=body).ask("POST", "/", b"{}", **headers) == body
     return recorded
+
+
+KEYS, ATTRIBUTES, SELECT = "dynamodb:leadingkeys", "dynamodb:attributes", "dynamodb:select"
+
+
+@pytest.mark.parametrize(
+    ("operation", "parameters", "contexts"),
+    [
+        (
+            "BatchGetItem",
+            {"RequestItems": {"t": {"Keys": [{"pk": {"S": "a#1"}}, {"pk": {"S": "b"}}, {"pk": {"S": "b"}}]}}},
+            [((KEYS, "a#1"), (KEYS, "b"))],
+        ),
+        ("PutItem", {"TableName": "t", "Item": {"pk": {"S": "a"}, "line": {"S": "b"}}}, [((KEYS, "a"),)]),
+        ("UpdateItem", {"TableName": "t", "Key": {"pk": {"S": "a"}}}, [((KEYS, "a"),)]),
+        (
+            "TransactWriteItems",
+            {
+                "TransactItems": [
+                    {"Put": {"TableName": "t", "Item": {"pk": {"S": "a"}}}},
+                    {"Delete": {"TableName": "t", "Key": {"pk": {"S": "b"}}}},
+                ]
+            },
+            [((KEYS, "a"),), ((KEYS, "b"),)],
+        ),
+        (
+            "Scan",
+            {
+                "TableName": "t",
+                "FilterExpression": "begins_with(pk, :prefix) AND #a > :more",
+                "ProjectionExpression": "pk, #record",
+                "ExpressionAttributeNames": {"#record": "record", "#a": "age"},
+            },
+            [((ATTRIBUTES, "pk"), (ATTRIBUTES, "age"), (ATTRIBUTES, "record"), (SELECT, "SPECIFIC_ATTRIBUTES"))],
+        ),
+        ("Scan", {"TableName": "t"}, [((SELECT, "ALL_ATTRIBUTES"),)]),
+    ],
+)
+def test_keys_and_attributes_of_items_are_recorded(
+    operation: str, parameters: dict[str, Any], contexts: list[tuple[tuple[str, str], ...]]
+) -> None:
+    recorded = RecordedCalls()
+    target = f"DynamoDB_20120810.{operation}"
+    body = json.dumps(parameters).encode()
+    Server(recorded).ask("POST", "/", body, HTTP_AUTHORIZATION=signed("dynamodb"), HTTP_X_AMZ_TARGET=target)
+    assert [call.context for call in recorded] == contexts

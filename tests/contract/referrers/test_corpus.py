@@ -16,10 +16,11 @@ from local.registry import FakeRegistry
 from local.tests.ecr.harness import RunningEcr, running_ecr
 from pullahead.ecr.quotas import EcrPace
 from pullahead.ecr.target import EcrTarget
-from pullahead.messages import ReferrersOutcome, RefreshRequest
+from pullahead.messages import PublishRequest, ReferrersOutcome, RefreshRequest
 from pullahead.oci import Reference, Repository, parse_reference
 from pullahead.oci.registries import CopyTarget
 from pullahead.refresh.copy_unit import CopyUnit
+from pullahead.refresh.create_repository import create_repository
 from pullahead.refresh.plan import plan_copy
 from pullahead.refresh.publish import publish_image
 from pullahead.registry.client import UpstreamRegistry
@@ -113,11 +114,13 @@ class ServiceCopy:
             late="" if number == 1 else f"late-{number}",
         )
         plans = FakePlanStore()
+        create_repository(request, self._rules, self._target)
         plan = plan_copy(request, self._rules, self._upstream, self._target, plans)
         copy_unit = CopyUnit(self._upstream, self._target, plans, lambda _breaks: None, threads=4)
         for unit in (*plan.units, *plan.referrer_units):
             assert copy_unit(unit, lambda: 900.0).done
-        return publish_image(request, self._target, plans, FakeRecords(), lambda _breaks: None).referrers
+        asked = PublishRequest(request, plan.root)
+        return publish_image(asked, self._rules, self._target, plans, FakeRecords(), lambda _breaks: None).referrers
 
     def pull_back(self) -> PulledAll:
         return PlainReferrersClient(self._ecr.url, self.repository, self._ecr.authorization()).pull_all("1.0")

@@ -1,7 +1,7 @@
 """Facts about the roles of the stack, judged by IAM as they are deployed."""
 
 from collections.abc import Iterator
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from botocore.exceptions import ClientError
 
@@ -21,6 +21,7 @@ class _Call(NamedTuple):
     role: str
     action: str
     resource: str
+    keys: tuple[str, ...] = ()  # of items of the table
 
 
 def _repository(site: Site, name: str) -> str:
@@ -40,10 +41,13 @@ def _simulated(site: Site, call: _Call) -> str:
         "aws:RequestedRegion": account.region,
         "aws:SecureTransport": "true",
     }
-    context = [
+    context: list[Any] = [
         {"ContextKeyName": name, "ContextKeyType": "string", "ContextKeyValues": [value]}
         for name, value in values.items()
     ]
+    if call.keys:
+        keys = {"ContextKeyName": "dynamodb:LeadingKeys", "ContextKeyType": "stringList"}
+        context.append({**keys, "ContextKeyValues": list(call.keys)})
     (result,) = iam.simulate_principal_policy(
         PolicySourceArn=site.stack.role_arn(account, call.role),
         ActionNames=[call.action],
@@ -58,8 +62,8 @@ def _needed(site: Site) -> Iterator[_Call]:
     for name in (site.run.repository("app"), f"{site.run.cache_prefix}/app"):
         target = _repository(site, name)
         yield _Call("CheckFreshnessRole", "ecr:DescribeImages", target)
-        yield _Call("PlanCopyRole", "ecr:CreateRepository", target)
-        yield _Call("PlanCopyRole", "ecr:PutLifecyclePolicy", target)
+        yield _Call("CreateRepositoryRole", "ecr:CreateRepository", target)
+        yield _Call("CreateRepositoryRole", "ecr:PutLifecyclePolicy", target)
         yield _Call("CopyBlobsRole", "ecr:UploadLayerPart", target)
         yield _Call("CopyBlobsRole", "ecr:GetDownloadUrlForLayer", target)
         yield _Call("PublishImageRole", "ecr:PutImage", target)
@@ -71,7 +75,19 @@ def _needed(site: Site) -> Iterator[_Call]:
     yield _Call("PlanCopyRole", "ecr:GetAccountSetting", "*")
     yield _Call("ScheduleChecksRole", "ecr:DescribePullThroughCacheRules", "*")
     yield _Call("ScheduleChecksRole", "s3:PutObject", _object(site, "rules/state.json"))
-    yield _Call("PublishImageRole", "s3:GetObject", _object(site, "plans/one"))
+    yield _Call("PublishImageRole", "s3:GetObject", _object(site, "plans/one/plan.json"))
+    yield _Call("CopyBlobsRole", "s3:PutObject", _object(site, "plans/one/units/000.json"))
+    for role, action, *keys in (
+        ("CheckFreshnessRole", "PutItem", "mirror#mirror/app:1.0"),
+        ("CheckFreshnessRole", "UpdateItem", "service#slot-counts"),
+        ("CheckFreshnessRole", "BatchGetItem", "mirror#mirror/app:1.0", "mirror#mirror/app:2.0"),
+        ("RecordOutcomeRole", "PutItem", "mirror#mirror/app:1.0"),
+    ):
+        yield _Call(role, f"dynamodb:{action}", _table(site), tuple(keys))
+
+
+def _table(site: Site) -> str:
+    return site.account.arn("dynamodb", f"table/{site.stack.outputs['RecordsTableName']}")
 
 
 def _not_needed(site: Site) -> Iterator[_Call]:
@@ -79,7 +95,7 @@ def _not_needed(site: Site) -> Iterator[_Call]:
     for role, action in (
         ("PublishImageRole", "ecr:PutImage"),
         ("CopyBlobsRole", "ecr:UploadLayerPart"),
-        ("PlanCopyRole", "ecr:CreateRepository"),
+        ("CreateRepositoryRole", "ecr:CreateRepository"),
         ("CheckFreshnessRole", "ecr:DescribeImages"),
         ("PlanCopyRole", "ecr:BatchGetImage"),
     ):
@@ -88,7 +104,17 @@ def _not_needed(site: Site) -> Iterator[_Call]:
         yield _Call(role, "ecr:PutImage", own)  # only publish_image moves tags
     for role in ("PublishImageRole", "PlanCopyRole"):
         yield _Call(role, "ecr:BatchDeleteImage", own)
-    yield _Call("PublishImageRole", "s3:PutObject", _object(site, "plans/one"))
+    for action in ("ecr:CreateRepository", "ecr:SetRepositoryPolicy", "ecr:PutLifecyclePolicy"):
+        yield _Call("PlanCopyRole", action, own)  # what reads upstreams' bytes sets no policy
+    yield _Call("PublishImageRole", "s3:PutObject", _object(site, "plans/one/plan.json"))
+    yield _Call("CopyBlobsRole", "s3:PutObject", _object(site, "plans/one/plan.json"))
+    for role, action, *keys in (
+        ("CheckFreshnessRole", "PutItem", "service#pauses"),
+        ("CheckFreshnessRole", "BatchGetItem", "mirror#mirror/app:1.0", "incident#one"),
+        ("RecordOutcomeRole", "PutItem", "slot#one"),
+        ("PublishImageRole", "BatchGetItem", "seen#one"),
+    ):
+        yield _Call(role, f"dynamodb:{action}", _table(site), tuple(keys))
     yield _Call("CopyBlobsRole", "s3:GetObject", _object(site, "plans/one", bucket="somebody-elses"))
 
 
@@ -115,8 +141,8 @@ def roles_allow_their_calls(site: Site) -> Finding:
 
 
 @SECTION.fact(
-    "IAM refuses the roles other repositories, buckets, and calls that are another function's.",
-    source="IAM User Guide, Policy evaluation logic",
+    "IAM refuses the roles other repositories, buckets, objects and items, and calls that are another function's.",
+    source="IAM User Guide, Policy evaluation logic, and Multivalued context keys",
     relied_on_by=("template.yaml",),
     emulated_in=_LOCAL,
     needs_stack=True,

@@ -10,12 +10,19 @@ from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from functions.check_freshness import app as check_freshness
 from functions.copy_blobs import app as copy_blobs
+from functions.create_repository import app as create_repository
 from functions.plan_copy import app as plan_copy
 from functions.publish_image import app as publish_image
 from functions.record_outcome import app as record_outcome
 from functions.schedule_checks import app as schedule_checks
 from local.images import make_image, make_index
-from pullahead.errors import InvalidEventError, NotFoundError, RegistryUnavailableError, StorageError
+from pullahead.errors import (
+    InvalidEventError,
+    NotFoundError,
+    RegistryUnavailableError,
+    RepositoryMissingError,
+    StorageError,
+)
 from pullahead.messages import CheckRequest, ListRequest
 from pullahead.mirrors.record import MirrorRecord, State
 from pullahead.oci import parse_digest, parse_reference
@@ -87,9 +94,9 @@ def test_handlers_refresh_a_mirror_from_schedule_to_outcome(service: InMemorySer
     requests = [wire(request.to_event()) for request in service.refreshes.requests.values()]
     assert [request["tag"] for request in requests] == ["3.20", "3.21"]
     for request in requests:
-        plan = wire(plan_copy.handle(request, service.app))
+        plan = plan_after_creation(request, service)
         units = [copied(unit, service) for unit in plan["units"]]
-        published = wire(publish_image.handle(request, service.app))
+        published = wire(publish_image.handle({"request": request, "root": plan["root"]}, service.app))
         ended = {"request": request, "execution": "arn", "started_at": "2026-11-24T09:00:01.5Z"}
         result = record_outcome.handle({**ended, "published": published, "units": units}, service.app)
         assert result["state"] == "FRESH"
@@ -99,6 +106,15 @@ def test_handlers_refresh_a_mirror_from_schedule_to_outcome(service: InMemorySer
     assert service.target.bytes_received == sum(map(len, service.target.blobs(REPOSITORY).values()))
     assert metrics()["BytesCopied"] == service.target.bytes_received
     assert metrics()["Refreshes"] == 2
+
+
+def plan_after_creation(request: dict[str, Any], service: InMemoryService) -> dict[str, Any]:
+    """Plan as the state machine does: where the repository is missing, it is created first."""
+    try:
+        return wire(plan_copy.handle(request, service.app))
+    except RepositoryMissingError:
+        create_repository.handle(request, service.app)
+    return wire(plan_copy.handle(request, service.app))
 
 
 def copied(unit: dict[str, Any], service: InMemoryService) -> dict[str, Any]:
@@ -192,7 +208,7 @@ class TestCopyBlobs:
     def first_unit(self, service: InMemoryService) -> dict[str, Any]:
         check(sample("check_freshness.schedule"), service)
         request = next(iter(service.refreshes.requests.values()))
-        unit: dict[str, Any] = wire(plan_copy.handle(request.to_event(), service.app))["units"][0]
+        unit: dict[str, Any] = plan_after_creation(request.to_event(), service)["units"][0]
         schedule_checks.metrics.clear_metrics()
         return unit
 
@@ -220,7 +236,9 @@ class TestRecordOutcome:
         assert all("Make the tag mutable in ECR" in alert.detail for alert in service.records.decided)
 
 
-@pytest.mark.parametrize("handle", [plan_copy.handle, publish_image.handle, record_outcome.handle])
+@pytest.mark.parametrize(
+    "handle", [plan_copy.handle, create_repository.handle, publish_image.handle, record_outcome.handle]
+)
 @pytest.mark.parametrize("event", [{}, {"surprise": 1}, sample("schedule_checks.tick")])
 def test_unknown_event_is_refused(service: InMemoryService, handle: Any, event: dict[str, Any]) -> None:
     with pytest.raises(InvalidEventError):
@@ -230,6 +248,9 @@ def test_unknown_event_is_refused(service: InMemoryService, handle: Any, event: 
 
 def test_samples_of_plan_and_publish_are_decoded(service: InMemoryService) -> None:
     """They name an image that only Docker Hub has: understood is as far as they get."""
+    with pytest.raises(RepositoryMissingError, match="plan of mirror/alpine at the target failed"):
+        plan_copy.handle(sample("plan_copy.refresh"), service.app)
+    create_repository.handle(sample("create_repository.refresh"), service.app)
     with pytest.raises(NotFoundError, match="1d34ffeaf190"):
         plan_copy.handle(sample("plan_copy.refresh"), service.app)
     with pytest.raises(StorageError, match=r"plan\.json"):

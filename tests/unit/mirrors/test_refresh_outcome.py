@@ -126,6 +126,11 @@ class TestDeferral:
         assert after.failure == RefreshFailure(NEW, "DeferredError", error, False, 0, T0 + wait)
         assert (after.state, after.since, after.episode) == (State.STALE, T0, STALE.episode + 1)
 
+    def test_refresh_that_is_no_longer_wanted_counts_as_no_failure(self) -> None:
+        after = after_failure(STALE, NEW, "NoLongerWantedError", "why", T0)
+        assert after.failure == RefreshFailure(NEW, "NoLongerWantedError", "why", False, 0, T0 + 5 * MINUTE)
+        assert (after.state, after.episode) == (State.STALE, STALE.episode + 1)
+
     @pytest.mark.parametrize("blocking", [False, True])
     def test_deferral_keeps_the_cause_of_earlier_failures(self, blocking: bool) -> None:
         state = State.BLOCKED if blocking else State.STALE

@@ -7,12 +7,21 @@ import msgspec
 import pytest
 
 from local.images import LocalImage, make_image, make_index
-from pullahead.errors import ConfigError, NotFoundError, StorageError, UnsupportedMediaTypeError
+from pullahead.errors import (
+    ConfigError,
+    NoLongerWantedError,
+    NotFoundError,
+    RepositoryMissingError,
+    StorageError,
+    UnsupportedMediaTypeError,
+)
 from pullahead.messages import PlanResult
 from pullahead.oci import Digest, RawManifest, describe, media_types
 from pullahead.oci.registries import RepositorySettings
+from pullahead.refresh.create_repository import create_repository
 from pullahead.refresh.plan import CopyPlan, manifest_key, plan_copy, plan_key, unit_key
 from pullahead.refresh.progress import UnitProgress
+from pullahead.rules.model import Rules
 from tests.fakes.memory import FakePlanStore
 from tests.fakes.refreshes import refresh_request
 from tests.fakes.samples import REPOSITORY, UPSTREAM, mirror, rule, rules
@@ -31,7 +40,9 @@ class Planning:
         self.target = FakeTarget(self.script)
         self.plans = FakePlanStore(self.script)
         self.request = refresh_request(image.root.descriptor, platforms=platforms)
-        self.rules = rules()
+        self.rules = rules([mirror(platforms=platforms)])
+        self.target.ensure_repository(REPOSITORY)
+        self.script.resume()
         self.upstream.serve(image, UPSTREAM)
 
     def run(self) -> PlanResult:
@@ -66,7 +77,6 @@ class TestMounts:
     def test_likeliest_repositories_are_searched_first_for_missing_blobs(self) -> None:
         planning = Planning(make_image([30, 20]))
         first, second, third = planning.image.blobs
-        planning.target.ensure_repository(REPOSITORY)
         planning.target.hold(REPOSITORY, {first: planning.image.read_blob(first)})
         others = [mirror()._replace(repository=name) for name in ("zoo/x", "mirror/other", "mirror/apple", REPOSITORY)]
         planning.rules = rules(others)
@@ -80,7 +90,6 @@ class TestMounts:
 
     def test_no_repository_is_searched_where_no_blob_is_missing(self) -> None:
         planning = Planning(make_image([30]))
-        planning.target.ensure_repository(REPOSITORY)
         planning.target.hold(REPOSITORY, {digest: planning.image.read_blob(digest) for digest in planning.image.blobs})
         mounts = FakeMounts({})
         plan_copy(
@@ -122,7 +131,6 @@ def test_index_of_indexes_is_planned_children_first_with_shared_blobs_once() -> 
 
 def test_present_blob_is_not_planned() -> None:
     planning = Planning(make_image([30, 20]))
-    planning.target.ensure_repository(REPOSITORY)
     blobs = {digest: planning.image.read_blob(digest) for digest in planning.image.blobs}
     planning.target.hold(REPOSITORY, blobs)
     result = planning.run()
@@ -138,12 +146,32 @@ def test_foreign_layers_are_not_planned_if_they_have_a_url(urls: list[str] | Non
     assert len(planning.run().units) == units
 
 
-def test_repository_is_created_before_its_blobs_are_looked_up() -> None:
+def test_missing_repository_is_reported_before_upstream_is_asked() -> None:
     planning = Planning(make_image())
-    planning.run()
-    asked = planning.script.calls
-    assert asked.index("ensure_repository") < asked.index("present_blobs")
-    assert asked.count("present_blobs") == 1
+    planning.target.drop_repository(REPOSITORY)
+    with pytest.raises(RepositoryMissingError):
+        planning.run()
+    assert planning.script.calls == ["has_repository"]
+    create_repository(planning.request, planning.rules, planning.target)
+    assert planning.run().manifests == 1
+
+
+@pytest.mark.parametrize("known", [rules([]), rules([mirror(repository="mirror/other")])])
+def test_refresh_that_no_rule_names_asks_and_creates_nothing(known: Rules) -> None:
+    planning = Planning(make_image())
+    planning.rules = known
+    with pytest.raises(NoLongerWantedError, match="no rule names it any more"):
+        planning.run()
+    with pytest.raises(NoLongerWantedError):
+        create_repository(planning.request, known, planning.target)
+    assert planning.script.calls == []
+
+
+def test_digest_that_is_to_be_published_is_returned() -> None:
+    image = make_index([make_image(seed=1), make_image(seed=2, platform="linux/arm64")])
+    assert Planning(image).run().root == image.digest
+    planning = Planning(image, "linux/arm64")
+    assert planning.run().root == planning.kept.manifests[-1].digest != image.digest
 
 
 def test_plan_is_stored_after_everything_that_it_names() -> None:
@@ -213,23 +241,14 @@ class TestPlatforms:
 
 
 class TestRepositorySettings:
-    def test_missing_repository_is_created_with_the_settings_of_its_rule(self) -> None:
-        planning = Planning(make_image())
-        settings = RepositorySettings(scan_on_push=True)
-        planning.rules = rules([mirror()], "rules-1", rule("1.0", settings=settings))
-        planning.run()
-        assert planning.target.made_with == {REPOSITORY: settings}
-
-    def test_target_chooses_the_settings_where_the_rule_has_none(self) -> None:
-        planning = Planning(make_image())
-        planning.rules = rules([mirror()], "rules-1", rule("1.0"))
-        planning.run()
-        assert planning.target.made_with == {REPOSITORY: None}
-
-    def test_mirror_without_a_rule_is_still_planned(self) -> None:
-        planning = Planning(make_image())
-        planning.rules = rules([])
-        assert planning.run().manifests == 1
+    @pytest.mark.parametrize("settings", [RepositorySettings(scan_on_push=True), None])
+    def test_missing_repository_is_created_with_the_settings_of_its_rule(
+        self, settings: RepositorySettings | None
+    ) -> None:
+        """Where the rule has none, the target chooses."""
+        request, target = refresh_request(make_image().root.descriptor), FakeTarget()
+        create_repository(request, rules([mirror()], "rules-1", rule("1.0", settings=settings)), target)
+        assert target.made_with == {REPOSITORY: settings}
 
 
 class TestRefused:

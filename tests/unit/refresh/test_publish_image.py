@@ -6,13 +6,20 @@ import msgspec
 import pytest
 
 from local.images import LocalImage, make_image, make_index
-from pullahead.errors import ConflictError, MissingContentError, RateLimitedError, StorageError, TagImmutableError
-from pullahead.messages import PublishResult
+from pullahead.errors import (
+    ConflictError,
+    MissingContentError,
+    NoLongerWantedError,
+    RateLimitedError,
+    StorageError,
+    TagImmutableError,
+)
+from pullahead.messages import PublishRequest, PublishResult
 from pullahead.mirrors.record import MirrorRecord, State
-from pullahead.oci import Digest
+from pullahead.oci import Digest, parse_reference
 from pullahead.refresh.plan import CopyPlan, manifest_key, plan_copy, plan_key
 from pullahead.refresh.publish import publish_image
-from pullahead.rules.model import NO_REFERRERS
+from pullahead.rules.model import NO_REFERRERS, Rules
 from tests.fakes.memory import FakePlanStore, FakeRecords
 from tests.fakes.refreshes import BEGAN, refresh_request
 from tests.fakes.samples import KEY, REPOSITORY, UPSTREAM, digest, failed, mirror, rules
@@ -40,12 +47,15 @@ class Publishing:
         self.records.stored[KEY] = known.with_changes(platforms=platforms)
         upstream = FakeUpstream()
         upstream.serve(image, UPSTREAM)
-        plan_copy(self.request, rules([mirror()._replace(referrers=NO_REFERRERS)]), upstream, self.target, self.plans)
+        self.rules = rules([mirror(platforms=platforms)._replace(referrers=NO_REFERRERS)])
+        self.target.ensure_repository(REPOSITORY)
+        self.planned = plan_copy(self.request, self.rules, upstream, self.target, self.plans)
         self.target.hold(REPOSITORY, {digest: image.read_blob(digest) for digest in image.blobs})
         self.script.resume()
 
     def run(self) -> PublishResult:
-        return publish_image(self.request, self.target, self.plans, self.records, self.waits.append)
+        asked = PublishRequest(self.request, self.planned.root)
+        return publish_image(asked, self.rules, self.target, self.plans, self.records, self.waits.append)
 
     def show_tag(self, shown: Digest) -> None:
         self.target.move_tag(REPOSITORY, "1.0", shown)
@@ -162,6 +172,28 @@ class TestTampered:
             publishing.run()
         assert publishing.target.pushes == []
 
+    def test_plan_of_another_image_for_a_rule_with_platforms_is_refused(self) -> None:
+        """Of what upstream has, only the plan says what is published; so the state machine carries its digest."""
+        platforms = ("linux/amd64",)
+        publishing, theirs = Publishing(INDEX, platforms), Publishing(ARM)
+        plan = theirs.plans.objects[plan_key(theirs.request.name)]
+        publishing.plans.objects[plan_key(publishing.request.name)] = plan
+        stored = theirs.plans.objects[manifest_key(theirs.request.name, ARM.digest)]
+        publishing.plans.objects[manifest_key(publishing.request.name, ARM.digest)] = stored
+        with pytest.raises(StorageError, match=f"does not end in {AMD.digest}"):
+            publishing.run()
+        assert publishing.target.pushes == []
+
+    def test_root_that_is_not_upstreams_is_refused_for_a_rule_without_platforms(self) -> None:
+        publishing = Publishing()
+        key = plan_key(publishing.request.name)
+        plan = msgspec.json.decode(publishing.plans.objects[key], type=CopyPlan)
+        publishing.plans.objects[key] = msgspec.json.encode(msgspec.structs.replace(plan, manifests=plan.manifests[:1]))
+        publishing.planned = msgspec.structs.replace(publishing.planned, root=AMD.digest)
+        with pytest.raises(StorageError, match=f"does not end in {INDEX.digest}"):
+            publishing.run()
+        assert publishing.target.pushes == []
+
     @pytest.mark.parametrize("content", [b"", b"{}", b'{"manifests":[],"units":[],"bytesMissing":0}', b"\xff"])
     def test_plan_that_cannot_be_read_is_refused(self, content: bytes) -> None:
         publishing = Publishing()
@@ -233,3 +265,38 @@ def test_throttled_put_succeeds_when_it_is_retried() -> None:
     with pytest.raises(RateLimitedError):
         publishing.run()
     assert publishing.run() == PublishResult(INDEX.digest)
+
+
+class TestNoLongerWanted:
+    """The rules have changed since the refresh was requested."""
+
+    @pytest.mark.parametrize(
+        "known",
+        [
+            rules([]),
+            rules([mirror("2.0")]),
+            rules([mirror(repository="mirror/other")]),
+            rules([mirror(platforms=("linux/amd64",))]),
+            rules([mirror()._replace(upstream=parse_reference("ghcr.io/other/app:1.0"))]),
+        ],
+    )
+    def test_nothing_is_published(self, known: Rules) -> None:
+        publishing = Publishing()
+        publishing.rules = known
+        with pytest.raises(NoLongerWantedError, match=r"mirror/app:1\.0 is no longer wanted"):
+            publishing.run()
+        assert publishing.script.calls == []
+
+    def test_newly_cached_tag_is_published_before_the_rules_name_it(self) -> None:
+        publishing = Publishing()
+        asked = PublishRequest(publishing.request, publishing.planned.root)
+        result = publish_image(
+            asked,
+            rules([]),
+            publishing.target,
+            publishing.plans,
+            publishing.records,
+            publishing.waits.append,
+            lambda _repository, _tag: mirror(),
+        )
+        assert result == PublishResult(INDEX.digest)

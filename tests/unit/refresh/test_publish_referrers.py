@@ -14,7 +14,7 @@ from pullahead.errors import (
     RegistryUnavailableError,
     Side,
 )
-from pullahead.messages import PublishResult, ReferrersOutcome
+from pullahead.messages import PublishRequest, PublishResult, ReferrersOutcome
 from pullahead.mirrors.record import MirrorRecord, State
 from pullahead.oci import Digest, InvalidManifestError
 from pullahead.oci.referrers import entries_of, fallback_tag, listing_entry, with_entries
@@ -24,7 +24,7 @@ from pullahead.refresh.publish import publish_image
 from pullahead.refresh.publish_referrers import keep_fallback_tag
 from tests.fakes.memory import FakePlanStore, FakeRecords
 from tests.fakes.refreshes import BEGAN, refresh_request
-from tests.fakes.samples import KEY, REPOSITORY, UPSTREAM, digest, failed, rules
+from tests.fakes.samples import KEY, REPOSITORY, UPSTREAM, digest, failed, mirror, rules
 from tests.fakes.script import Killed, Script
 from tests.fakes.target import FakeTarget
 from tests.fakes.upstream import FakeUpstream
@@ -48,19 +48,22 @@ class Refresh:
         for each in referrers:
             self.push(each)
         self.request = refresh_request(image.root.descriptor, platforms=platforms)
+        self.rules = rules([mirror(platforms=platforms)])
         self.waits: list[int] = []
 
     def push(self, artifact: LocalImage, tag: str | None = None) -> None:
         self.upstream.serve(artifact, f"ghcr.io/team/app{f':{tag}' if tag else f'@{artifact.digest}'}")
 
     def copy(self) -> None:
-        planned = plan_copy(self.request, rules(), self.upstream, self.target, self.plans)
+        self.target.ensure_repository(REPOSITORY)
+        self.planned = planned = plan_copy(self.request, self.rules, self.upstream, self.target, self.plans)
         copy_unit = CopyUnit(self.upstream, self.target, self.plans, self.waits.append)
         for unit in (*planned.units, *planned.referrer_units):
             assert copy_unit(unit, lambda: 900.0).done
 
     def publish(self) -> PublishResult:
-        return publish_image(self.request, self.target, self.plans, self.records, self.waits.append)
+        asked = PublishRequest(self.request, self.planned.root)
+        return publish_image(asked, self.rules, self.target, self.plans, self.records, self.waits.append)
 
     def run(self) -> ReferrersOutcome:
         self.copy()

@@ -268,3 +268,21 @@ class TestReferrers:
         unit = UnitRequest(refresh="r", unit=1, repository="a", upstream=UPSTREAM, bytes_copied=70, done=True)
         ended = structs.replace(self.ended(REQUEST, self.GOOD), referrer_units=(unit,))
         assert Recording().run(ended).bytes_copied == 70
+
+    def test_copy_of_late_ones_that_is_no_longer_wanted_changes_nothing(self) -> None:
+        recording = Recording()
+        recording.run(self.ended(REQUEST, self.GOOD))
+        before = recording.record
+        recording.run(outcome(self.LATE, error=Failure("NoLongerWantedError", "no rule names it any more")))
+        assert recording.record.with_changes(version=0) == before.with_changes(version=0)
+
+
+@pytest.mark.parametrize("known", [rules([]), None], ids=["no rule", "another upstream"])
+def test_refresh_that_is_no_longer_wanted_is_no_failure(known: Rules | None) -> None:
+    recording = Recording()
+    before = recording.record
+    error = Failure("NoLongerWantedError", '{"errorMessage": "no rule names it any more"}')
+    result = recording.run(outcome(REQUEST, error=error), known)
+    assert (result.state, recording.alerts) == ("NO_LONGER_WANTED", [])
+    assert recording.record.state is before.state
+    assert recording.record.failure is None or recording.record.failure.count == 0

@@ -44,7 +44,7 @@ def test_sample_of_every_sender_queues_one_check(receiving: WebhookReceiver, sen
     assert receiving.queue.sent == [CheckRequest("webhook", repository, ("1.0",), now, settled=True)]
     replay = ["is_known"] if sender in SIGNING else []
     remember = ["remember"] if sender in SIGNING else []
-    assert receiving.asked == [*replay, "claim", "send", *remember]
+    assert receiving.asked == [*replay, "take", "claim", "send", *remember]
 
 
 class TestAuthentication:
@@ -238,7 +238,7 @@ class TestMerging:
             receiving.receive(hub())
         receiving.script.calls.clear()
         receiving.receive(hub())
-        assert receiving.script.calls == ["claim"]
+        assert receiving.script.calls == ["take", "claim"]
 
     @pytest.mark.parametrize(("good", "bad"), [(0, 1), (0, 3), (1, 1), (1, 2)])
     def test_retry_of_a_failed_request_is_not_merged(self, receiving: WebhookReceiver, good: int, bad: int) -> None:
@@ -355,3 +355,43 @@ class TestReferrers:
         receiving.queue.script.fail("send", StorageError("no"))
         assert receiving.status(hub(tag=f"{self.TAG}.sig")) == 503
         assert receiving.status(hub(tag=f"{self.TAG}.sig")) == 202
+
+
+class TestLimitOfSenders:
+    def test_sender_that_asks_for_too_many_checks_is_told_to_wait(self, receiving: WebhookReceiver) -> None:
+        receiving.budget.limit = 1
+        assert receiving.status(hub()) == 202
+        refused = receiving.receive(hub())
+        assert (refused.status, refused.outcome) == (429, WebhookOutcome.LIMITED)
+        assert refused.headers["retry-after"] == "60"
+        assert receiving.status(sample("quay")) == 202
+        receiving.clock.advance(minutes=1)
+        assert receiving.status(hub()) == 202
+
+    def test_limited_request_queues_nothing_and_may_be_repeated(self, receiving: WebhookReceiver) -> None:
+        receiving.budget.limit = 0
+        assert receiving.status(sample("github")) == 429
+        assert (receiving.queue.sent, receiving.calls.known) == ([], {})
+        assert receiving.asked == ["is_known", "take"]
+        receiving.budget.limit = 1
+        assert receiving.status(sample("github")) == 202
+
+
+class TestSecretsOfSenders:
+    def test_sender_with_a_secret_of_its_own_is_known_by_that_alone(self, receiving: WebhookReceiver) -> None:
+        own = "the-secret-of-docker-hub"
+        receiving.secrets.by_sender = {"dockerhub": (own.encode(),)}
+        assert [receiving.status(hub(secret=secret)) for secret in (SECRET, own)] == [401, 202]
+        assert receiving.status(sample("quay")) == 202
+
+    def test_secret_of_one_sender_is_refused_for_another(self, receiving: WebhookReceiver) -> None:
+        receiving.secrets.by_sender = {"github": (SECRET.encode(),), "dockerhub": (b"the-secret-of-docker-hub",)}
+        assert [receiving.status(event) for event in (sample("github"), hub())] == [202, 401]
+
+    def test_sender_that_has_no_secret_is_refused(self, receiving: WebhookReceiver) -> None:
+        receiving.secrets.only_by_sender(github=SECRET)
+        assert [receiving.status(event) for event in (sample("github"), sample("quay"), hub(secret=""))] == [
+            202,
+            401,
+            401,
+        ]

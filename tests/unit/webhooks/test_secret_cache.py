@@ -3,6 +3,7 @@
 import pytest
 
 from pullahead.errors import ConfigError, PullaheadError, StorageError
+from pullahead.webhooks.ports import SecretSet
 from pullahead.webhooks.receive import SecretCache
 from tests.fakes.memory import FakeClock
 from tests.fakes.webhooks import FakeWebhookSecrets
@@ -25,7 +26,7 @@ def known() -> CachedSecrets:
 
 def test_secrets_are_read_once_in_five_minutes(known: CachedSecrets) -> None:
     for _ in range(3):
-        assert known.known.get() == (b"first",)
+        assert known.known.get() == SecretSet((b"first",))
     known.clock.advance(seconds=299)
     known.known.get()
     assert known.reads == 1
@@ -37,10 +38,10 @@ def test_secrets_are_read_once_in_five_minutes(known: CachedSecrets) -> None:
 def test_rotated_secret_is_read_after_a_minute(known: CachedSecrets) -> None:
     known.known.get()
     known.secrets.secrets = ("second", "first")
-    assert known.known.get_newer() == (b"first",)
+    assert known.known.get_newer() == SecretSet((b"first",))
     known.clock.advance(seconds=60)
-    assert known.known.get() == (b"first",)
-    assert known.known.get_newer() == (b"second", b"first")
+    assert known.known.get() == SecretSet((b"first",))
+    assert known.known.get_newer() == SecretSet((b"second", b"first"))
 
 
 def test_wrong_secrets_cause_one_read_a_minute(known: CachedSecrets) -> None:
@@ -54,8 +55,8 @@ def test_known_secrets_are_used_while_aws_fails(known: CachedSecrets) -> None:
     known.known.get()
     known.secrets.script.fail("read_webhook_secrets", StorageError("no"))
     known.clock.advance(minutes=6)
-    assert known.known.get() == (b"first",)
-    assert known.known.get() == (b"first",)
+    assert known.known.get() == SecretSet((b"first",))
+    assert known.known.get() == SecretSet((b"first",))
     assert known.reads == 2
 
 
@@ -68,7 +69,7 @@ def test_failure_is_raised_and_causes_one_read_in_ten_seconds(known: CachedSecre
                 get()
         known.clock.advance(seconds=0.1)
     assert known.reads == 6
-    assert known.known.get() == (b"first",)
+    assert known.known.get() == SecretSet((b"first",))
 
 
 def test_invalid_secret_is_an_error_until_it_is_corrected(known: CachedSecrets) -> None:
@@ -80,5 +81,5 @@ def test_invalid_secret_is_an_error_until_it_is_corrected(known: CachedSecrets) 
             known.known.get()
     assert known.reads == 2
     known.clock.advance(seconds=10)
-    assert known.known.get() == (b"first",)
+    assert known.known.get() == SecretSet((b"first",))
     assert known.reads == 3

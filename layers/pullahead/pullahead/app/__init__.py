@@ -31,6 +31,7 @@ from pullahead.messages import (
     OutcomeRequest,
     OutcomeResult,
     PlanResult,
+    PublishRequest,
     PublishResult,
     RefreshRequest,
     ScanFinished,
@@ -40,13 +41,14 @@ from pullahead.mirrors.rate_limit_budget import UpstreamUse
 from pullahead.oci import Repository
 from pullahead.on_demand.follow import FollowDemands
 from pullahead.refresh.copy_unit import CopyUnit
+from pullahead.refresh.create_repository import create_repository
 from pullahead.refresh.parallel_read import ParallelRead
 from pullahead.refresh.plan import plan_copy
 from pullahead.refresh.publish import publish_image
 from pullahead.refresh.queue import RefreshQueue
 from pullahead.refresh.record_outcome import record_outcome
 from pullahead.rules.mirror_key import MirrorKey
-from pullahead.rules.model import Rules
+from pullahead.rules.model import NewlyCached, Rules
 from pullahead.rules.sources.discover import DiscoverSources, GatherRules, WritableRepositories
 from pullahead.settings import Settings
 
@@ -97,18 +99,24 @@ class Application(Adapters):
 
     def plan_copy(self, request: RefreshRequest) -> PlanResult:
         """Plan a copy."""
-        self._current_rules.as_of(request.stale_since)
         self._credentials.forget_failures()
-        return plan_copy(request, self._rules, self._upstream, self._target, self._plans, self._find_mounts)
+        rules, cached = self._rules_now()
+        return plan_copy(request, rules, self._upstream, self._target, self._plans, self._find_mounts, cached)
+
+    def create_repository(self, request: RefreshRequest) -> None:
+        """Create the repository of a refresh."""
+        rules, cached = self._rules_now()
+        create_repository(request, rules, self._target, cached)
 
     def copy_blobs(self, request: UnitRequest, remaining_seconds: Callable[[], float]) -> UnitRequest:
         """Copy one unit of a plan, or as much of it as there is time for."""
         self._credentials.forget_failures()
         return self._copy_unit(request, remaining_seconds)
 
-    def publish_image(self, request: RefreshRequest) -> PublishResult:
+    def publish_image(self, asked: PublishRequest) -> PublishResult:
         """Publish the manifests of what was copied."""
-        return publish_image(request, self._target, self._plans, self._records)
+        rules, cached = self._rules_now()
+        return publish_image(asked, rules, self._target, self._plans, self._records, newly_cached=cached)
 
     def record_outcome(self, request: OutcomeRequest) -> OutcomeResult:
         """Record the outcome of a refresh."""
@@ -134,6 +142,11 @@ class Application(Adapters):
         from pullahead.dashboard.show import show_mirrors  # noqa: PLC0415
 
         return show_mirrors(event, endpoint, self._records, self._clock())
+
+    def _rules_now(self) -> tuple[Rules, NewlyCached]:
+        """Read the rules again: a refresh obeys those of the moment at which it runs."""
+        self._current_rules.as_of(self._clock())
+        return self._rules, self._current_rules.newly_cached
 
     @cached_property
     def _gather_rules(self) -> GatherRules:
@@ -236,7 +249,8 @@ class Application(Adapters):
         from pullahead.webhooks.receive import ReceiveWebhook  # noqa: PLC0415
 
         rules, secrets = self._current_rules, self._webhook_secrets
-        return ReceiveWebhook(rules, secrets, self._event_windows, self._queue, self._replay_guard, self._clock)
+        windows, budget = self._event_windows, self._check_budget
+        return ReceiveWebhook(rules, secrets, windows, self._queue, self._replay_guard, budget, self._clock)
 
     @cached_property
     def _notice_pulls(self) -> "NoticePulls":

@@ -9,7 +9,7 @@ from botocore.config import Config
 
 from pullahead.aws.assumed_roles import Clients, RoleKeys
 from pullahead.aws.demands import DynamoDemands
-from pullahead.aws.event_windows import DynamoEventWindows, DynamoReplayGuard
+from pullahead.aws.event_windows import DynamoCheckBudget, DynamoEventWindows, DynamoReplayGuard
 from pullahead.aws.incidents import DynamoIncidents
 from pullahead.aws.newer_items import NewerItems
 from pullahead.aws.notifications import EventBridgeOutcomes, SnsAlerts, SnsChatAlerts
@@ -28,6 +28,7 @@ from pullahead.ecr.streams import EcrMounts
 from pullahead.ecr.target import EcrTarget
 from pullahead.errors import ConfigError
 from pullahead.mirrors.outbox import OutboxSender
+from pullahead.oci import Repository
 from pullahead.oci.registries import FindMounts
 from pullahead.registry.client import UpstreamRegistry
 from pullahead.rules.active import CachedPauses, CurrentRules, RulesWithPauses
@@ -35,7 +36,8 @@ from pullahead.rules.load import load_rules
 from pullahead.rules.model import Rules, UpstreamSettings
 from pullahead.rules.ports import ActiveRules, RulesFile
 from pullahead.settings import Settings
-from pullahead.webhooks.receive import SecretCache
+from pullahead.webhooks.receive import MAX_CHECKS_A_MINUTE, SecretCache
+from pullahead.webhooks.senders import SENDERS
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
@@ -137,7 +139,8 @@ class Adapters:
 
     @cached_property
     def _credentials(self) -> UpstreamCredentials:
-        return UpstreamCredentials(self._upstream_settings, Clients(self._client_of, self._seconds), self._seconds)
+        clients = Clients(self._client_of, self._seconds)
+        return UpstreamCredentials(self._upstream_settings, clients, self._seconds, self._may_use_credentials)
 
     @cached_property
     def _session(self) -> boto3.Session:
@@ -155,6 +158,9 @@ class Adapters:
 
     def _seconds(self) -> float:
         return self._clock().timestamp()
+
+    def _may_use_credentials(self, upstream: Repository) -> bool:
+        return self._rules.may_use_credentials(upstream)
 
     def _upstream_settings(self, host: str) -> UpstreamSettings:
         return self._rules.settings_of(host) or UpstreamSettings(host)
@@ -186,11 +192,16 @@ class Adapters:
     @cached_property
     def _webhook_secrets(self) -> SecretCache:
         client = boto3.client("secretsmanager", config=CLIENT_CONFIG)
-        return SecretCache(SecretsManagerWebhookSecrets(client, self._settings.webhook_secret), self._clock)
+        secrets = SecretsManagerWebhookSecrets(client, self._settings.webhook_secret, SENDERS)
+        return SecretCache(secrets, self._clock)
 
     @cached_property
     def _replay_guard(self) -> DynamoReplayGuard:
         return DynamoReplayGuard(self._dynamodb, self._settings.records_table)
+
+    @cached_property
+    def _check_budget(self) -> DynamoCheckBudget:
+        return DynamoCheckBudget(self._dynamodb, self._settings.records_table, MAX_CHECKS_A_MINUTE)
 
     @cached_property
     def _outbox_sender(self) -> OutboxSender:

@@ -169,14 +169,16 @@ class Table:
             )
         return None
 
-    def add(self, key: str, attribute: str, what: str, expires_at: datetime, limit: int | None = None) -> int | None:
-        """Add one to a counter and return the sum; None, and no change, if it has reached the limit."""
-        expression = f"ADD #{attribute} :one SET #expires_at = if_not_exists(#expires_at, :expires_at)"
+    def add(
+        self, key: str, attribute: str, what: str, expires_at: datetime, limit: int | None = None, count: int = 1
+    ) -> int | None:
+        """Add to a counter and return the sum; None, and no change, if it would exceed the limit."""
+        expression = f"ADD #{attribute} :count SET #expires_at = if_not_exists(#expires_at, :expires_at)"
         asked = {"Key": _key(key), "UpdateExpression": expression, "ReturnValues": "UPDATED_NEW"}
-        values: dict[str, object] = {"one": 1, "expires_at": epoch(expires_at)}
+        values: dict[str, object] = {"count": count, "expires_at": epoch(expires_at)}
         if limit is not None:
-            asked["ConditionExpression"] = f"attribute_not_exists(#{attribute}) OR #{attribute} < :limit"
-            values["limit"] = limit
+            asked["ConditionExpression"] = f"attribute_not_exists(#{attribute}) OR #{attribute} <= :left"
+            values["left"] = limit - count
         try:
             answer = self._write("update_item", what, asked, values)
         except _ConditionFailedError:
@@ -198,6 +200,7 @@ class Table:
         Eventually consistent, at half the price.
         """
         asked = {"FilterExpression": "begins_with(pk, :prefix)", "ProjectionExpression": f"pk, #{attribute}"}
+        asked["Select"] = "SPECIFIC_ATTRIBUTES"  # a policy can require it, so that nothing else can be read
         for page in self._pages("scan", what, asked, {"prefix": prefix}, _MAX_SCAN_PAGES):
             yield from map(_decode, page["Items"])
 

@@ -1,4 +1,4 @@
-"""Event windows and the replay guard in DynamoDB.
+"""Event windows, the replay guard and the senders' limits in DynamoDB.
 
 An event window is one counter for each mirror and minute, kept for an hour. The windows of a mirror follow one another
 on a grid, so that a claim is one addition and never a read before it; each mirror has a grid of its own, so that the
@@ -43,6 +43,25 @@ class DynamoEventWindows:
         if count != 2:
             return WindowClaim(WindowDecision.DROP)
         return WindowClaim(WindowDecision.RUN_LATER, _SECONDS - elapsed + 1)  # a second more, since clocks differ
+
+
+class DynamoCheckBudget:
+    """Implements `pullahead.webhooks.ports.CheckBudget` by a counter for each sender and minute. For threads."""
+
+    def __init__(self, client: "DynamoDBClient", table: str, limit: int) -> None:
+        self._table, self._limit = Table(client, table), limit
+        self._spent = TtlCache[str, bool, datetime](_MAX_CACHED)  # by sender; until then no call is needed
+
+    def take(self, sender: str, checks: int, now: datetime) -> bool:
+        """Add to the counter; where it is spent, this process refuses without a call until the minute ends."""
+        if self._spent.get(sender, now):
+            return False
+        minute = now.replace(second=0, microsecond=0)
+        key, what = f"budget#{sender}#{minute.strftime('%Y-%m-%dT%H:%MZ')}", "the checks that a sender asked for"
+        if self._table.add(key, "checks", what, now + _COUNTER_LIFETIME, self._limit, checks) is not None:
+            return True
+        self._spent.put(sender, True, minute + timedelta(minutes=1))
+        return False
 
 
 REPLAY_GUARD_LIFETIME: Final = timedelta(days=1)

@@ -167,9 +167,13 @@ class UpstreamCredentials:
     """Finds the credential for a repository. Implements `pullahead.registry.credentials.Credentials`. For threads."""
 
     def __init__(
-        self, settings: Callable[[str], UpstreamSettings], clients: Clients, clock: Callable[[], float]
+        self,
+        settings: Callable[[str], UpstreamSettings],
+        clients: Clients,
+        clock: Callable[[], float],
+        may_use: Callable[[Repository], bool] = lambda _repository: True,
     ) -> None:
-        self._settings, self._clients, self._clock = settings, clients, clock
+        self._settings, self._clients, self._clock, self._may_use = settings, clients, clock, may_use
         self._cache = CredentialCache(clock)
 
     def __call__(self, repository: Repository) -> Credential | None:
@@ -206,6 +210,8 @@ class UpstreamCredentials:
             self._cache.refuse((repository.registry, source.secret, source.role), credential)
 
     def _source_of(self, repository: Repository) -> CredentialSource | None:
+        if not self._may_use(repository):
+            return None
         named = self._settings(repository.registry).credentials
         matching = (source for source in named if fnmatchcase(repository.path, source.path))
         # Without an entry, Pullahead uses its own identity for ECR, where there is no anonymous access.

@@ -70,9 +70,18 @@ class EcrTarget:
             left = left[_BATCH:]
         return {**found, **self._list_tags(repository, frozenset(left))} if left else found
 
+    def has_repository(self, repository: str) -> bool:
+        """Call DescribeRepositories."""
+        try:
+            with translated("describe", repository, frozenset({_REPOSITORY_MISSING})):
+                self._client.describe_repositories(repositoryNames=[repository])
+        except ClientError:
+            return False
+        return True
+
     def ensure_repository(self, repository: str, settings: RepositorySettings | None = None) -> None:
         """Create the repository unless it exists: with these settings, else by the creation template for its name."""
-        if not self._exists(repository):
+        if not self.has_repository(repository):
             create_repository(self._client, repository, settings, self._expire_untagged_days)
 
     def present_blobs(self, repository: str, digests: Collection[Digest]) -> frozenset[Digest]:
@@ -224,14 +233,6 @@ class EcrTarget:
                 self._client.describe_images(
                     repositoryName=repository, imageIds=[{"imageDigest": digest} for digest in digests]
                 )
-        except ClientError:
-            return False
-        return True
-
-    def _exists(self, repository: str) -> bool:
-        try:
-            with translated("describe", repository, frozenset({_REPOSITORY_MISSING})):
-                self._client.describe_repositories(repositoryNames=[repository])
         except ClientError:
             return False
         return True

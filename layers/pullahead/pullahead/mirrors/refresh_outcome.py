@@ -11,6 +11,7 @@ from pullahead.errors import (
     DeferredError,
     DigestMismatchError,
     ManifestRefusedError,
+    NoLongerWantedError,
     SigningDeniedError,
     TagImmutableError,
     UnsupportedMediaTypeError,
@@ -66,13 +67,14 @@ def after_success(record: MirrorRecord, published: Published, refresh: LastRefre
 def after_failure(record: MirrorRecord, wanted: Digest, error_kind: str, error: str, now: datetime) -> MirrorRecord:
     """Record that a refresh failed: BLOCKED where a human must act, else with a retry after a back-off.
 
-    A deferred refresh has not failed; it is retried when its limit may allow it. A mirror that has become fresh, or
-    whose upstream has moved meanwhile, is left as it is.
+    A deferred refresh has not failed, nor has one that was no longer wanted: it is retried when its limit may allow it,
+    if a check still asks for it. A mirror that has become fresh, or whose upstream has moved meanwhile, is left as it
+    is.
     """
     if record.state in SETTLED or record.upstream_digest != wanted:
         return record
-    if error_kind == DeferredError.__name__:
-        return _after_deferral(record, wanted, error, now)
+    if error_kind in (DeferredError.__name__, NoLongerWantedError.__name__):
+        return _after_deferral(record, wanted, error_kind, error, now)
     blocking = error_kind in BLOCKING_ERRORS
     count = failures_in_a_row(record, wanted) + 1
     wait = _LAST_RETRY if blocking else min(_LAST_RETRY, _FIRST_RETRY * 2 ** min(count - 1, 10))
@@ -94,14 +96,14 @@ def after_abort(record: MirrorRecord, wanted: Digest, now: datetime) -> MirrorRe
     return record.with_changes(failure=failure, episode=record.episode + 1)
 
 
-def _after_deferral(record: MirrorRecord, wanted: Digest, error: str, now: datetime) -> MirrorRecord:
+def _after_deferral(record: MirrorRecord, wanted: Digest, error_kind: str, error: str, now: datetime) -> MirrorRecord:
     """Postpone the retry. Earlier failures, and their number, are kept."""
     wait = timedelta(seconds=seconds_until_again(error) or _FIRST_RETRY.total_seconds())
     retry_at = now + min(wait, _LONGEST_DEFERRAL)
     if record.failure is not None and failures_in_a_row(record, wanted):
         failure = structs.replace(record.failure, retry_at=retry_at)
     else:
-        failure = RefreshFailure(wanted, DeferredError.__name__, error, False, 0, retry_at)
+        failure = RefreshFailure(wanted, error_kind, error, False, 0, retry_at)
     return record.with_changes(
         failure=failure, episode=record.episode + 1
     )  # the name of its execution cannot be used again

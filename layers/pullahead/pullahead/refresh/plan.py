@@ -10,12 +10,12 @@ from types import MappingProxyType
 
 import msgspec
 
-from pullahead.errors import Side, UnsupportedMediaTypeError
+from pullahead.errors import RepositoryMissingError, Side, UnsupportedMediaTypeError
 from pullahead.messages import PlanResult, RefreshRequest, UnitRequest
 from pullahead.oci import Descriptor, Digest, InvalidManifestError, Manifest, RawManifest, Reference, parse_manifest
 from pullahead.oci.media_types import INDEXES
 from pullahead.oci.platforms import select_platforms
-from pullahead.oci.registries import FindMounts, ManifestReader, ReferrersReader, Target
+from pullahead.oci.registries import FindMounts, ManifestReader, ReferrersReader
 from pullahead.refresh.plan_referrers import (
     MAX_REFERRER_UNITS,
     PlannedReferrers,
@@ -24,10 +24,11 @@ from pullahead.refresh.plan_referrers import (
     referrers_key,
     subjects_of,
 )
-from pullahead.refresh.ports import PlanStore
+from pullahead.refresh.ports import PlanStore, PublishTarget
 from pullahead.refresh.progress import UnitProgress
 from pullahead.refresh.referrers import MAX_SUBJECTS
-from pullahead.rules.model import Rules
+from pullahead.refresh.wanted import require_wanted
+from pullahead.rules.model import NewlyCached, Rules, never_cached
 
 
 class CopyPlan(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -110,19 +111,25 @@ def plan_copy(
     request: RefreshRequest,
     rules: Rules,
     upstream: ReferrersReader,
-    target: Target,
+    target: PublishTarget,
     plans: PlanStore,
     find_mounts: FindMounts | None = None,
+    newly_cached: NewlyCached = never_cached,
 ) -> PlanResult:
-    """Plan and store the copy of a refresh. A missing repository is created with the settings of its rule.
+    """Plan and store the copy of a refresh, if the rules still name it.
 
     With `find_mounts`, blobs that other repositories of the rules have are mounted rather than sent. What belongs to
     the image is planned with it, in units of its own; what cannot be found of that is reported by the publish.
 
-    Raises: what the ports raise, UnsupportedMediaTypeError for manifests that cannot be copied, InvalidManifestError
-    and ConfigError where the platforms cannot be selected.
+    Raises: what the ports raise, NoLongerWantedError, RepositoryMissingError before anything is asked of upstream,
+    UnsupportedMediaTypeError for manifests that cannot be copied, InvalidManifestError and ConfigError where the
+    platforms cannot be selected.
     """
-    target.ensure_repository(request.repository, rules.creation_of(request.repository, request.tag))
+    require_wanted(request, rules, newly_cached)
+    if not target.has_repository(request.repository):
+        raise RepositoryMissingError(
+            "it does not exist yet", operation="plan", side=Side.TARGET, reference=request.repository
+        )
     present_blobs = partial(target.present_blobs, request.repository)
     policy = rules.referrers_of(request.repository, request.tag)
     if request.late:
@@ -150,6 +157,7 @@ def plan_copy(
         manifests=len(plan.manifests),
         bytes_missing=plan.bytes_missing,
         bytes_present=plan.bytes_present,
+        root=plan.manifests[-1].digest if plan.manifests else request.root.digest,
         referrer_units=tuple(unit for unit in units if unit.optional),
         referrers=len(referrers.referrers) if referrers is not None else 0,
     )

@@ -117,7 +117,11 @@ class WaitingRefreshes(Protocol):
 
 
 class PublishTarget(ReferrersTarget, Target, Protocol):
-    """A target that also says which manifests it has, and keeps referrers."""
+    """A target that also says which repositories and manifests it has, and keeps referrers."""
+
+    def has_repository(self, repository: str) -> bool:
+        """Return whether a repository exists. Raises: as `Target.published_digests`."""
+        ...
 
 
 class PlanStore(Protocol):

@@ -11,7 +11,7 @@ import msgspec
 
 from pullahead.clock import Wait, wait_after_breaks
 from pullahead.errors import ConflictError, StorageError
-from pullahead.messages import PublishResult, ReferrersOutcome, RefreshRequest
+from pullahead.messages import PublishRequest, PublishResult, ReferrersOutcome, RefreshRequest
 from pullahead.mirrors.record import MirrorRecord
 from pullahead.mirrors.store import RecordStore
 from pullahead.mirrors.stored_form import newer_of
@@ -22,26 +22,33 @@ from pullahead.refresh.plan_referrers import PlannedReferrers, outcome_of, refer
 from pullahead.refresh.ports import PlanStore, PublishTarget
 from pullahead.refresh.progress import UnitProgress
 from pullahead.refresh.publish_referrers import put_referrers
+from pullahead.refresh.wanted import require_wanted
 from pullahead.rules.mirror_key import MirrorKey
+from pullahead.rules.model import NewlyCached, Rules, never_cached
 
 _MAX_LOOKS = 4  # at the tag that was just put: the answer may be from before
 
 
 def publish_image(
-    request: RefreshRequest,
+    asked: PublishRequest,
+    rules: Rules,
     target: PublishTarget,
     plans: PlanStore,
     records: RecordStore,
     wait: Wait = wait_after_breaks,
+    newly_cached: NewlyCached = never_cached,
 ) -> PublishResult:
     """Publish the manifests of a plan and move the tag.
 
     The tag is not moved if a newer refresh of the mirror was requested meanwhile, or a newer version of Pullahead has
     written its record.
 
-    Raises: what the ports raise, and ConflictError where the target serves another digest afterwards.
+    Raises: what the ports raise, NoLongerWantedError before anything is published, and ConflictError where the target
+    serves another digest afterwards.
     """
-    plan = _load_plan(request, plans)
+    request = asked.request
+    require_wanted(request, rules, newly_cached)
+    plan = _load_plan(asked, plans)
     planned = _load_referrers(request, plans) if plan.has_referrers else None
     if request.late:
         return PublishResult(request.root.digest, referrers=_put_referrers(request, planned, target, plans, wait))
@@ -93,16 +100,19 @@ def _verify(request: RefreshRequest, digest: Digest, target: PublishTarget, wait
     )
 
 
-def _load_plan(request: RefreshRequest, plans: PlanStore) -> CopyPlan:
+def _load_plan(asked: PublishRequest, plans: PlanStore) -> CopyPlan:
+    request = asked.request
     key = plan_key(request.name)
     try:
         plan = msgspec.json.decode(plans.read(key), type=CopyPlan)
     except msgspec.DecodeError as error:
         raise StorageError(f"the stored plan {key} cannot be read: {error}") from error
-    # With selected platforms the root is known only since the index was read; its bytes are verified all the same.
-    is_other = not request.platforms and plan.manifests and plan.manifests[-1].digest != request.root.digest
-    if not request.late and (is_other or not plan.manifests):
-        raise StorageError(f"the stored plan {key} does not end in {request.root.digest}")
+    if request.late:
+        return plan
+    # With selected platforms the root is not upstream's; either comes through the state machine, not from the bucket.
+    expected = asked.root if request.platforms else request.root.digest
+    if not plan.manifests or asked.root != expected or plan.manifests[-1].digest != expected:
+        raise StorageError(f"the stored plan {key} does not end in {expected}")
     return plan
 
 

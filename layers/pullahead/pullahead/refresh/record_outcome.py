@@ -3,7 +3,7 @@
 from datetime import datetime, timedelta
 
 from pullahead.clock import Clock
-from pullahead.errors import InvalidEventError
+from pullahead.errors import InvalidEventError, NoLongerWantedError
 from pullahead.messages import OutcomeRequest, OutcomeResult, Trouble
 from pullahead.mirrors.judge import with_alerts
 from pullahead.mirrors.outbox import OutboxSender, with_outcome_events
@@ -54,17 +54,21 @@ def record_outcome(
     is_ours = refresh is not None and refresh.execution == outcome.execution
     return OutcomeResult(
         mirror=str(key),
-        state=record.state.value,
+        state=record.state.value if _is_wanted(outcome) else "NO_LONGER_WANTED",
         bytes_copied=copied,
         seconds=refresh.seconds if refresh is not None and is_ours else None,
         lag_seconds=refresh.lag_seconds if refresh is not None and is_ours else None,
     )
 
 
+def _is_wanted(outcome: OutcomeRequest) -> bool:
+    return outcome.error is None or outcome.error.error != NoLongerWantedError.__name__
+
+
 def _apply_late(record: MirrorRecord, outcome: OutcomeRequest, alert_after: timedelta, now: datetime) -> MirrorRecord:
     """Apply the outcome of a copy of late referrers, unless the mirror has moved on."""
     digest = outcome.request.root.digest
-    if record.upstream_digest != digest:
+    if record.upstream_digest != digest or not _is_wanted(outcome):
         return record
     referrers = outcome.published.referrers if outcome.published is not None else None
     if outcome.error is not None:

@@ -642,6 +642,9 @@ class HostSettings(_Section, frozen=True):
         tuple[_Host, ...], _about("Other hosts whose token services may get this host's credentials.")
     ] = ()
     rate_limit: Annotated[RateLimits, _about("Limits of the requests to this host.")] = RateLimits()
+    credentials_for_resource_tags: Annotated[
+        bool, _about("Use this host's credentials for mirrors that only the resource tags of a repository name, too.")
+    ] = False
 
 
 class Sources(_Section, frozen=True):

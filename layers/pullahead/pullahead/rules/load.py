@@ -466,6 +466,7 @@ def _upstream_settings(host: str, written: HostSettings) -> UpstreamSettings:
         _given(written.ca, None),
         tuple(map(parse_host, written.token_hosts)),
         RateLimit(_given(limit.requests_per_second, None), float(limit.reserve.rstrip("%")) / 100),
+        written.credentials_for_resource_tags,
     )
 
 

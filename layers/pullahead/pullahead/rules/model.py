@@ -188,6 +188,7 @@ class UpstreamSettings(NamedTuple):
     ca: str | None = None  # PEM text
     token_hosts: tuple[str, ...] = ()  # other hosts that may get its credentials
     rate_limit: RateLimit = RateLimit()
+    for_resource_tags: bool = False  # mirrors that only resource tags name may use its credentials
 
 
 @dataclass(frozen=True)
@@ -248,6 +249,18 @@ class Rules:
     def settings_of(self, host: str) -> UpstreamSettings | None:
         """Find the settings of an upstream host."""
         return self._by_host.get(host)
+
+    def may_use_credentials(self, upstream: Repository) -> bool:
+        """Tell whether credentials may be used for an upstream repository: not if only resource tags name it.
+
+        Whoever may tag repositories does not own the credentials; a host may be opened to them in the rules.
+        """
+        settings = self.settings_of(upstream.registry)
+        return upstream not in self._by_tags or (settings is not None and settings.for_resource_tags)
+
+    @cached_property
+    def _by_tags(self) -> frozenset[Repository]:
+        return frozenset(rule.upstream for rule in self.rules if rule.source is Source.RESOURCE_TAGS)
 
     def _choosing_rule(self, repository: str, tag: str) -> Rule | None:
         choosing = (rule for rule in self._by_repository.get(repository, ()) if rule.tags.patterns)

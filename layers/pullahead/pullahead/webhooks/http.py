@@ -29,6 +29,7 @@ class WebhookOutcome(StrEnum):
     UNAUTHENTICATED = "unauthenticated"
     MALFORMED = "malformed"
     REPLAYED = "replayed"
+    LIMITED = "limited"  # the sender asks for too many checks
     FAILED = "failed"  # AWS failed, or the rules are invalid: the sender may retry
 
 

@@ -1,17 +1,33 @@
-"""What authenticating webhooks needs: the secrets, and which calls were accepted before.
+"""What receiving webhooks needs: the secrets, which calls were accepted before, and how many checks a sender has left.
 
 A method raises the errors that its docstring names and no others; implementations translate.
 """
 
+from collections.abc import Mapping
 from datetime import datetime
-from typing import Protocol
+from types import MappingProxyType
+from typing import NamedTuple, Protocol
+
+
+class SecretSet(NamedTuple):
+    """The valid secrets: current ones, and previous ones while they are being rotated.
+
+    A sender that has secrets of its own is authenticated by these alone, any other one by the shared ones.
+    """
+
+    shared: tuple[bytes, ...]
+    by_sender: Mapping[str, tuple[bytes, ...]] = MappingProxyType({})
+
+    def of(self, sender: str) -> tuple[bytes, ...]:
+        """Return the secrets of a sender; none if it has none, and there are no shared ones."""
+        return self.by_sender.get(sender, self.shared)
 
 
 class WebhookSecrets(Protocol):
     """Reads the secrets that authenticate webhook senders."""
 
-    def read_webhook_secrets(self) -> tuple[bytes, ...]:
-        """Read the valid secrets: the current one, and the previous one while it is being rotated.
+    def read_webhook_secrets(self) -> SecretSet:
+        """Read the valid secrets.
 
         Raises: StorageError, and ConfigError where the stored value is unusable.
         """
@@ -27,4 +43,15 @@ class ReplayGuard(Protocol):
 
     def remember(self, identity: str, now: datetime) -> None:
         """Remember a call; one write. Raises: StorageError."""
+        ...
+
+
+class CheckBudget(Protocol):
+    """Counts the checks that each sender asks for, minute by minute."""
+
+    def take(self, sender: str, checks: int, now: datetime) -> bool:
+        """Count checks, unless they exceed what a sender may ask for in this minute; return whether they were counted.
+
+        Raises: StorageError.
+        """
         ...

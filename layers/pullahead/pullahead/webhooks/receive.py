@@ -1,7 +1,8 @@
 """Receive a webhook: authenticate it, find the mirrors that follow the tags it names, and queue their checks.
 
-The order keeps requests of strangers cheap: size, sender, secret, payload, rules, replay, and only then the event
-windows and the queue. No registry is asked, and a payload can only name tags that a rule already follows.
+The order keeps requests of strangers cheap: size, sender, secret, payload, rules, replay, the limit of the sender, and
+only then the event windows and the queue. No registry is asked, and a payload can only name tags that a rule already
+follows.
 """
 
 from collections.abc import Iterable, Iterator
@@ -21,6 +22,7 @@ from pullahead.rules.ports import ActiveRules
 from pullahead.rules.upstream_index import FollowedTag, UpstreamIndex
 from pullahead.webhooks.authentication import proves_any
 from pullahead.webhooks.http import (
+    RETRY_AFTER_SECONDS,
     RefusedWebhookError,
     WebhookOutcome,
     WebhookRequest,
@@ -29,7 +31,7 @@ from pullahead.webhooks.http import (
     refuse,
     unavailable,
 )
-from pullahead.webhooks.ports import ReplayGuard, WebhookSecrets
+from pullahead.webhooks.ports import CheckBudget, ReplayGuard, SecretSet, WebhookSecrets
 from pullahead.webhooks.senders import Sender, sender_of
 
 SECRETS_LIFETIME: Final = timedelta(minutes=5)
@@ -40,7 +42,7 @@ FAILURE_LIFETIME: Final = timedelta(seconds=10)
 
 
 class _ReadSecrets(NamedTuple):
-    result: tuple[bytes, ...] | StorageError | ConfigError
+    result: SecretSet | StorageError | ConfigError
     at: datetime
 
 
@@ -50,9 +52,9 @@ class SecretCache:
     def __init__(self, secrets: WebhookSecrets, clock: Clock) -> None:
         self._secrets, self._clock = secrets, clock
         self._cache = TtlCache[None, _ReadSecrets, datetime]()
-        self._last_good: tuple[bytes, ...] = ()
+        self._last_good: SecretSet | None = None
 
-    def get(self) -> tuple[bytes, ...]:
+    def get(self) -> SecretSet:
         """Return the secrets. Raises: StorageError if none were ever read; ConfigError."""
         now = self._clock()
         result = self._cache.get_or_load(None, now, lambda: self._read(now)).result
@@ -60,7 +62,7 @@ class SecretCache:
             raise result.with_traceback(None)  # else every raise would make it longer
         return result
 
-    def get_newer(self) -> tuple[bytes, ...]:
+    def get_newer(self) -> SecretSet:
         """Return the secrets after a request did not match those that `get` returned. Raises: as `get`."""
         now = self._clock()
         cached = self._cache.get(None, now)
@@ -72,7 +74,7 @@ class SecretCache:
         try:
             self._last_good = self._secrets.read_webhook_secrets()
         except (StorageError, ConfigError) as error:
-            if isinstance(error, ConfigError) or not self._last_good:
+            if isinstance(error, ConfigError) or self._last_good is None:
                 return Expiring(_ReadSecrets(error, now), now + FAILURE_LIFETIME)
         return Expiring(_ReadSecrets(self._last_good, now), now + SECRETS_LIFETIME)
 
@@ -80,6 +82,8 @@ class SecretCache:
 MAX_REFERENCES: Final = 100
 MAX_FOLLOWED: Final = 100
 """How many mirrors and listings one request may have checked; the schedule checks the others."""
+MAX_CHECKS_A_MINUTE: Final = 600
+"""Of one kind of sender. A check is one request upstream at least; CI that pushes hundreds of tags stays below."""
 _MAX_UNSENT: Final = 10_000
 
 
@@ -93,10 +97,11 @@ class ReceiveWebhook:
         windows: EventWindows,
         queue: CheckQueue,
         replays: ReplayGuard,
+        budget: CheckBudget,
         clock: Clock,
     ) -> None:
         self._rules, self._secrets = rules, secrets
-        self._windows, self._queue, self._replays, self._clock = windows, queue, replays, clock
+        self._windows, self._queue, self._replays, self._budget, self._clock = windows, queue, replays, budget, clock
         self._indexed: tuple[Rules, UpstreamIndex] | None = None
         self._unsent: set[RecordKey] = set()  # their windows are claimed, but their checks were not queued
 
@@ -128,6 +133,9 @@ class ReceiveWebhook:
         identity = sender.identify(request)
         if identity is not None and self._replays.is_known(identity, now):
             raise refuse(409, WebhookOutcome.REPLAYED, "this request was accepted before")
+        if not self._budget.take(sender.name, len(followed[:MAX_FOLLOWED]) + len(named_referrers), now):
+            text = f"{sender.name} asks for more than {MAX_CHECKS_A_MINUTE} checks a minute; retry later"
+            raise refuse(429, WebhookOutcome.LIMITED, text, **{"retry-after": str(RETRY_AFTER_SECONDS)})
         response = self._queue_checks(followed[:MAX_FOLLOWED], now) if followed else _NO_CHECKS
         if named_referrers:
             self._queue.send(named_referrers)
@@ -138,9 +146,9 @@ class ReceiveWebhook:
         return response._replace(body={**response.body, "left_to_the_schedule": left_out}) if left_out else response
 
     def _authenticate(self, request: WebhookRequest, sender: Sender, now: datetime) -> None:
-        secrets = self._secrets.get()
+        secrets = self._secrets.get().of(sender.name)
         is_proven = proves_any(request, sender.proofs, secrets)
-        if not is_proven and (newer := self._secrets.get_newer()) != secrets:
+        if not is_proven and (newer := self._secrets.get_newer().of(sender.name)) != secrets:
             is_proven = proves_any(request, sender.proofs, newer)
         if not is_proven:
             raise refuse(401, WebhookOutcome.UNAUTHENTICATED, "the secret or signature is wrong")

@@ -167,3 +167,53 @@ def test_cached_tag_that_may_be_demanded_as_well_is_followed_without_a_pull() ->
     assert mirror is not None
     assert not mirror.on_demand
     assert [str(each.key) for each in gathered.rules.mirrors] == [f"{REPOSITORY}:1.0"]
+
+
+class TestCredentialsForResourceTags:
+    """Whoever may tag repositories does not own the credentials."""
+
+    SECRET = UpstreamSettings("ghcr.io", credentials=(CredentialSource("secret", "team/*"),))
+    PRIVATE = Repository("ghcr.io", "team/private")
+
+    def gathered(self, upstream: str, settings: UpstreamSettings = SECRET) -> Gathered:
+        tags = tagged(upstream, "1", "mirror/mine")
+        return gather_rules(replace(declared(), upstreams=(settings,)), Findings(tagged=tags))
+
+    def test_repository_that_only_tags_name_is_read_without_credentials(self) -> None:
+        gathered = self.gathered("ghcr.io/team/private")
+        assert keys(gathered) == [("mirror/mine:1", "ghcr.io/team/private:1")]
+        assert not gathered.rules.may_use_credentials(self.PRIVATE)
+        assert gathered.rules.may_use_credentials(Repository("ghcr.io", "team/other"))
+
+    def test_host_that_the_rules_open_lends_its_credentials(self) -> None:
+        gathered = self.gathered("ghcr.io/team/private", self.SECRET._replace(for_resource_tags=True))
+        assert gathered.rules.may_use_credentials(self.PRIVATE)
+
+    @pytest.mark.parametrize("settings", [SECRET, UpstreamSettings("ghcr.io")])
+    @pytest.mark.parametrize("upstream", ["ghcr.io/team/private", "ghcr.io/team/*"])
+    def test_tags_neither_use_nor_take_the_credentials_of_another_rule(
+        self, settings: UpstreamSettings, upstream: str
+    ) -> None:
+        repository = "mirror/{path}" if upstream.endswith("*") else "mirror/private"
+        base = replace(declared(upstream, "9", repository=f"'{repository}'"), upstreams=(settings,))
+        gathered = gather_rules(base, Findings(tagged=tagged("ghcr.io/team/private", "1", "mirror/mine")))
+        needs = bool(settings.credentials)
+        assert ("mirror/mine:1" in [key for key, _ in keys(gathered)]) is not needs
+        assert gathered.rules.may_use_credentials(self.PRIVATE) is needs
+        notices = [notice for notice in gathered.notices if "credentials_for_resource_tags for ghcr.io" in notice]
+        assert len(notices) == needs
+
+    def test_credentials_of_a_cache_rule_are_not_for_tags(self) -> None:
+        tags = tagged("quay.io/team/app", "1", "mirror/mine")
+        findings = Findings((QUAY,), (CachedRepository(REPOSITORY, ("1",)),), tags)
+        gathered = gather_rules(declared(), findings)
+        assert keys(gathered) == [(f"{REPOSITORY}:1", "quay.io/team/app:1")]
+        assert gathered.rules.may_use_credentials(Repository("quay.io", "team/app"))
+
+    def test_own_identity_at_ecr_counts_as_a_credential(self) -> None:
+        host = "210987654321.dkr.ecr.us-east-1.amazonaws.com"
+        base = declared(f"{host}/team/app", "9")
+        gathered = gather_rules(base, Findings(tagged=tagged(f"{host}/team/app", "1", "mirror/mine")))
+        assert keys(gathered) == [(f"{REPOSITORY}:9", f"{host}/team/app:9")]
+        alone = gather_rules(declared(), Findings(tagged=tagged(f"{host}/team/app", "1", "mirror/mine")))
+        assert not alone.rules.may_use_credentials(Repository(host, "team/app"))

@@ -12,7 +12,8 @@ from typing import NamedTuple
 
 import msgspec
 
-from pullahead.oci import Reference, digest_of
+from pullahead.oci import Reference, Repository, digest_of
+from pullahead.oci.ecr_registry import parse_ecr_host
 from pullahead.rules.model import Mirror, Rule, Rules, Source, UpstreamSettings
 from pullahead.rules.sources.findings import CachedRepository, DescribedSource, Findings
 from pullahead.rules.sources.pull_through_cache import describe_cached
@@ -42,17 +43,51 @@ def gather_rules(declared: Rules, findings: Findings) -> Gathered:
     for the first time must not.
     """
     rules, notices = declared, list[str]()
-    sources = (
-        describe_tagged(findings.tagged),
-        describe_cached(findings.cache_rules, findings.cached, findings.rights),
-    )
-    for described in sources:
+    cached = describe_cached(findings.cache_rules, findings.cached, findings.rights)
+    tagged = _without_use_of_credentials(describe_tagged(findings.tagged), declared, cached)
+    for described in (tagged, cached):
         rules, conflicts = _join(rules, described)
         notices += [*described.problems, *conflicts]
     skipped = skipped_rules(rules, findings.rights)
     digest = _digest(declared, findings, skipped)
     rules = replace(rules, skipped=skipped, digest=digest)
     return Gathered(rules, (*notices, *skip_notices(rules)))
+
+
+def _without_use_of_credentials(tagged: DescribedSource, declared: Rules, cached: DescribedSource) -> DescribedSource:
+    """Leave out rules whose upstream other rules name, too, and need credentials for.
+
+    `Rules.may_use_credentials` decides by upstream repository: with both, the tags would either use the credentials of
+    the others, or take them away.
+    """
+    others = (*declared.rules, *cached.rules)
+    named = {rule.upstream for rule in others} | {mirror.upstream.repository for mirror in declared.mirrors}
+    namespaces = [rule.upstream for rule in others if rule.is_namespace]
+    settings = {each.host: each for each in _join_settings(declared.upstreams, cached.upstreams)}
+    kept, problems = list[Rule](), list(tagged.problems)
+    for rule in tagged.rules:
+        upstream = rule.upstream
+        is_named = upstream in named or any(_is_within(upstream, each) for each in namespaces)
+        is_used = is_named and not is_opted_out(rule.repository, declared)
+        if is_used and _needs_credentials(upstream, settings.get(upstream.registry)):
+            problems.append(
+                f"{rule.repository}: its resource tags name {upstream}, for which another rule uses credentials. "
+                f"They are ignored: set credentials_for_resource_tags for {upstream.registry} in the rules to allow it."
+            )
+        else:
+            kept.append(rule)
+    return tagged._replace(rules=tuple(kept), problems=tuple(problems))
+
+
+def _is_within(upstream: Repository, namespace: Repository) -> bool:
+    return upstream.registry == namespace.registry and upstream.path.startswith(namespace.path.removesuffix("*"))
+
+
+def _needs_credentials(upstream: Repository, settings: UpstreamSettings | None) -> bool:
+    if settings is not None and settings.for_resource_tags:
+        return False
+    has_any = settings is not None and any(fnmatchcase(upstream.path, each.path) for each in settings.credentials)
+    return has_any or parse_ecr_host(upstream.registry) is not None  # there, a function's identity is a credential
 
 
 def is_opted_out(repository: str, rules: Rules) -> bool:

@@ -1,0 +1,25 @@
+"""Create the missing repository of a refresh. The only function that creates repositories and sets their policies."""
+
+from typing import Any
+
+from aws_lambda_powertools import Logger, Tracer
+from aws_lambda_powertools.utilities.typing import LambdaContext
+
+from pullahead.app import Application, application
+from pullahead.messages import RefreshRequest
+
+logger, tracer = Logger(), Tracer()
+
+
+@logger.inject_lambda_context(clear_state=True)
+@tracer.capture_lambda_handler(capture_response=False)
+def handler(event: dict[str, Any], _context: LambdaContext) -> dict[str, Any]:
+    return handle(event, application())
+
+
+def handle(event: dict[str, Any], app: Application) -> dict[str, Any]:
+    request = RefreshRequest.from_event(event)
+    logger.append_keys(refresh=request.name, repository=request.repository)
+    app.create_repository(request)
+    logger.info("repository created, or created by another refresh")
+    return {"repository": request.repository}
