@@ -13,6 +13,7 @@ from typing import NamedTuple
 import msgspec
 
 from pullahead.oci import Reference, digest_of
+from pullahead.rules.intervals import within_rates
 from pullahead.rules.model import Mirror, Rule, Rules, Source, UpstreamSettings
 from pullahead.rules.sources.findings import CachedRepository, DescribedSource, Findings
 from pullahead.rules.sources.pull_through_cache import describe_cached
@@ -29,7 +30,7 @@ _NAMES = {
 
 
 class Gathered(NamedTuple):
-    """The rules in force, and notices: invalid findings, and conflicts between sources."""
+    """The rules in force, and notices: invalid findings, conflicts of sources, and registries that limit checks."""
 
     rules: Rules
     notices: tuple[str, ...] = ()
@@ -51,8 +52,8 @@ def gather_rules(declared: Rules, findings: Findings) -> Gathered:
         notices += [*described.problems, *conflicts]
     skipped = skipped_rules(rules, findings.rights)
     digest = _digest(declared, findings, skipped)
-    rules = replace(rules, skipped=skipped, digest=digest)
-    return Gathered(rules, (*notices, *skip_notices(rules)))
+    rules, slowed = within_rates(replace(rules, skipped=skipped, digest=digest))
+    return Gathered(rules, (*notices, *skip_notices(rules), *slowed))
 
 
 def is_opted_out(repository: str, rules: Rules) -> bool:
