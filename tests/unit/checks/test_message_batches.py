@@ -228,7 +228,7 @@ class TestSameMirrorTwice:
         batches = Batches(mirror())
         batches.move(mirror())
         scheduled = batches.request("mirror/app", "1.0")
-        outcomes = batches.handle(scheduled, batches.request("mirror/app", "1.0", reason="manual"), scheduled)
+        outcomes = batches.handle(scheduled, batches.request("mirror/app", "1.0", reason="pull"), scheduled)
         assert [states(outcome) for outcome in outcomes] == [[State.STALE]] * 3
         # What is written is the transition, and that its event was sent.
         assert (batches.count("load"), batches.count("head_manifest"), batches.count("save")) == (1, 3, 2)
