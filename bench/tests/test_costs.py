@@ -31,7 +31,9 @@ def test_calls_of_a_batch_are_those_that_are_priced() -> None:
     service, tags = fresh_mirrors(), REPOSITORIES * TAGS
     service.app.schedule_checks()
     service.script.resume()
-    outcomes = service.app.handle_messages([request.to_json() for request in service.queue.sent])
+    outcomes = service.app.handle_messages(
+        [request.to_json() for request in service.queue.sent], service.remaining_seconds
+    )
     assert [len(outcome.results) for outcome in outcomes] == [TAGS] * costs.ASSUMED.messages_per_batch
     counted = service.script.count
     assert (counted("head_manifest"), counted("published_digests"), service.records.writes) == (

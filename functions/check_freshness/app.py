@@ -1,7 +1,8 @@
 """Check mirrors against their upstreams, and list the tags that rules select from. Reads the checks queue.
 
 The messages of a batch are handled together, and each fails alone: it is retried, or, if it cannot be decoded or has
-failed for the last time, goes to the dead-letter queue with the reason.
+failed for the last time, goes to the dead-letter queue with the reason. What a registry's rate or the function's time
+does not allow is put back into the queue.
 """
 
 from typing import Any
@@ -21,18 +22,19 @@ logger, metrics, tracer = Logger(), Metrics(), Tracer()
 @logger.inject_lambda_context(clear_state=True)
 @tracer.capture_lambda_handler(capture_response=False)
 @metrics.log_metrics
-def handler(event: dict[str, Any], _context: LambdaContext) -> dict[str, Any]:
+def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
     app = application()
-    response = handle(event, app)
+    response = handle(event, context, app)
     add_upstream_use(app.take_upstream_use())
     add_unsent(app.take_unsent())
     add_left_alone(app.take_newer_items())
     return response
 
 
-def handle(event: dict[str, Any], app: Application) -> dict[str, Any]:
+def handle(event: dict[str, Any], context: LambdaContext, app: Application) -> dict[str, Any]:
     records = [SQSRecord(record) for record in without_repeated_events(event)["Records"]]
-    outcomes = app.handle_messages([record.body for record in records])
+    bodies = [record.body for record in records]
+    outcomes = app.handle_messages(bodies, lambda: context.get_remaining_time_in_millis() / 1000)
     failures = {}
     for record, outcome in zip(records, outcomes, strict=True):
         if (failure := report(record, outcome)) is not None:

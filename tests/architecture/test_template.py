@@ -12,7 +12,7 @@ from tests.architecture.source import sources
 
 Check = Callable[[Template], Iterator[str]]
 Break = Callable[[dict[str, Any]], object]
-READING = {"_listed", "_require", "_require_number", "_optional"}
+READING = {"_listed", "_number", "_require", "_require_number", "_optional"}
 """Methods of settings.py that read the environment."""
 
 

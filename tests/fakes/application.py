@@ -38,6 +38,7 @@ class InMemoryService:
     def __init__(self, rules: Rules, *, part_size: int = 10, max_refreshes: int = 20) -> None:
         self.script = Script()
         self.clock = FakeClock()
+        self.seconds_left = 120.0
         self.upstream, self.target = FakeUpstream(self.script), FakeTarget(self.script, part_size=part_size)
         self.records, self.plans = FakeRecords(self.script), FakePlanStore(self.script)
         self.queue, self.refreshes = FakeCheckQueue(self.script), FakeRefreshExecutions(self.script)
@@ -79,9 +80,13 @@ class InMemoryService:
             _copy_unit=CopyUnit(self.upstream, self.target, self.plans, lambda _breaks: None, min_bytes_per_second=0),
         )
 
+    def remaining_seconds(self) -> float:
+        """Tell how much time the function has left: as much as it begins with, unless a test sets less."""
+        return self.seconds_left
+
     def handle(self, message: Message) -> list[MessageResult]:
         """Handle one message that comes alone. Raises the error for which it would be retried."""
-        (outcome,) = self.app.handle_messages([message.to_json()])
+        (outcome,) = self.app.handle_messages([message.to_json()], self.remaining_seconds)
         if outcome.error is not None:
             raise outcome.error
         return list(outcome.results)

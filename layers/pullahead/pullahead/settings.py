@@ -1,5 +1,6 @@
 """The environment as typed settings. template.yaml sets the variables of each function."""
 
+import re
 from collections.abc import Mapping
 from datetime import timedelta
 from pathlib import Path
@@ -131,6 +132,16 @@ class Settings(NamedTuple):
         return max(timedelta(minutes=30), timedelta(seconds=self._require_number("SILENCE_SECONDS")))
 
     @property
+    def upstream_patience_seconds(self) -> float:
+        """How long a request waits for a registry's limit; one that must wait longer is deferred, as waiting costs."""
+        return self._number("UPSTREAM_PATIENCE_SECONDS", 10.0)
+
+    @property
+    def upstream_timeout_seconds(self) -> float:
+        """How long a request to a registry may take, all tries and redirects together, but not the body of a blob."""
+        return self._number("UPSTREAM_TIMEOUT_SECONDS", 120.0)
+
+    @property
     def runtime_api(self) -> str:
         """The host and port of the Lambda runtime API, to which no request may be sent; "" outside of Lambda."""
         return self.values.get("AWS_LAMBDA_RUNTIME_API", "")
@@ -140,6 +151,14 @@ class Settings(NamedTuple):
 
     def _listed(self, name: str) -> tuple[str, ...]:
         return tuple(each.strip() for each in self._optional(name).split(",") if each.strip())
+
+    def _number(self, name: str, default: float) -> float:
+        text = self._optional(name)
+        if not text:
+            return default
+        if re.fullmatch(r"[0-9]{1,4}(\.[0-9]{1,3})?", text) is None:
+            raise ConfigError(f"the environment variable {name} is {text!r}; it must be a number of seconds")
+        return float(text)
 
     def _require_number(self, name: str) -> int:
         text = self._require(name)

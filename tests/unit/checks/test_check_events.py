@@ -14,6 +14,7 @@ from pullahead.oci import Digest
 from pullahead.rules.mirror_key import MirrorKey
 from pullahead.rules.model import Rules
 from tests.fakes.application import InMemoryService
+from tests.fakes.lambda_context import lambda_context
 from tests.fakes.records import fresh
 from tests.fakes.samples import REPOSITORY, digest, mirror, rules
 
@@ -56,7 +57,7 @@ class EventService:
             }
             for n, event in enumerate(events)
         ]
-        answer = check_freshness.handle({"Records": records}, self.service.app)
+        answer = check_freshness.handle({"Records": records}, lambda_context(), self.service.app)
         return [failure["itemIdentifier"] for failure in answer["batchItemFailures"]]
 
     def record(self, tag: str = "0") -> MirrorRecord:

@@ -2,6 +2,7 @@
 
 import threading
 from collections.abc import Collection, Iterator, Mapping
+from datetime import timedelta
 from itertools import islice
 
 import pytest
@@ -9,7 +10,16 @@ import pytest
 from local.images import make_image
 from pullahead.checks.check import CheckResult
 from pullahead.checks.handle_message import MessageOutcome
-from pullahead.errors import AccessDeniedError, RateLimitedError, RegistryUnavailableError, Side, StorageError
+from pullahead.checks.put_back import PutBack
+from pullahead.checks.timetable import next_check, next_listing
+from pullahead.errors import (
+    AccessDeniedError,
+    RateLimitedError,
+    RegistryTimeoutError,
+    RegistryUnavailableError,
+    Side,
+    StorageError,
+)
 from pullahead.messages import CheckRequest, ListRequest, Message, StartWaitingRequest
 from pullahead.mirrors.record import MirrorRecord, State
 from pullahead.oci import Descriptor, Reference, parse_reference
@@ -64,7 +74,8 @@ class Batches:
             self.service.upstream.serve(SECOND, str(each.upstream))
 
     def handle(self, *messages: Message) -> list[MessageOutcome]:
-        return list(self.service.app.handle_messages([message.to_json() for message in messages]))
+        bodies = [message.to_json() for message in messages]
+        return list(self.service.app.handle_messages(bodies, self.service.remaining_seconds))
 
     def count(self, operation: str) -> int:
         return self.script.count(operation)
@@ -303,6 +314,186 @@ class TestSlowRegistry:
         batches.handle(*batches.requests())
         assert len(batches.service.refreshes.requests) == 2
         assert len({request.name for request in batches.service.refreshes.requests.values()}) == 2
+
+
+def not_sent(seconds: float = 40) -> RateLimitedError:
+    return RateLimitedError(
+        "deferred, not sent", operation="HEAD", side=Side.UPSTREAM, reference="r", retry_after_seconds=seconds
+    )
+
+
+def put_back(outcomes: list[MessageOutcome]) -> list[PutBack]:
+    return [each for outcome in outcomes for each in outcome.results if isinstance(each, PutBack)]
+
+
+class TestPutBack:
+    """Mirrors are checked daily here, so that the schedule queues none of them anew."""
+
+    TAGS = tuple(of_host("paced.example", f"{n}")._replace(check_every=timedelta(days=1)) for n in range(5))
+    CHOOSING = rule(
+        tags=TagSelection(patterns=(TagPattern(PatternKind.GLOB, "*"),)), name="listed", check_every=timedelta(days=1)
+    )
+
+    @pytest.fixture
+    def batches(self) -> Batches:
+        made = Batches(*self.TAGS, of_host("other.example"), declared=[self.CHOOSING])
+        made.service.upstream.serve(FIRST, "ghcr.io/team/app:9")
+        made.clock.now = next_check(self.TAGS[0], made.clock())
+        return made
+
+    def requests(self, batches: Batches) -> list[CheckRequest]:
+        return [batches.request("mirror/paced.example", *"01234"), batches.request("mirror/other.example", "1.0")]
+
+    def test_what_a_rate_does_not_allow_comes_again_and_the_rest_is_done(self, batches: Batches) -> None:
+        PacedUpstream(batches.service, "paced.example", allowed=3)
+        outcomes = batches.handle(*self.requests(batches))
+        assert errors(outcomes) == [None, None]
+        assert sorted(map(str, states(outcomes[0]))) == ["FRESH"] * 5  # as they were
+        (later,) = put_back(outcomes)
+        sent = list(zip(batches.service.queue.sent, batches.service.queue.delays, strict=True))
+        ((again, delay),) = [each for each in sent if each[0].reason == "schedule"]  # others look for referrers
+        assert (later.request, later.delay_seconds, later.checks) == (again, delay, 2)
+        assert 40 <= delay <= 60
+        assert again.asked_at == self.requests(batches)[0].asked_at
+        assert batches.count("head_manifest") == 3 + 1
+        assert batches.count("save") == 0
+        batches.clock.advance(seconds=delay)
+        PacedUpstream(batches.service, "paced.example", allowed=3)
+        assert put_back(batches.handle(again)) == []
+        assert batches.count("head_manifest") == 5 + 1
+
+    def test_nothing_is_asked_of_ecr_where_nothing_could_be_asked_upstream(self, batches: Batches) -> None:
+        PacedUpstream(batches.service, "paced.example", allowed=0)
+        batches.handle(self.requests(batches)[0])
+        assert (batches.count("published_digests"), batches.count("load")) == (0, 1)
+
+    def test_what_the_schedule_queues_anew_is_not_put_back(self, batches: Batches) -> None:
+        late = self.requests(batches)[0]
+        batches.clock.advance(hours=23, minutes=59, seconds=30)
+        PacedUpstream(batches.service, "paced.example", allowed=0)
+        (outcome,) = batches.handle(late)
+        assert (put_back([outcome]), batches.service.queue.sent, outcome.error) == ([], [], None)
+        deferred = [each for each in outcome.results if isinstance(each, CheckResult) and each.deferred]
+        assert len(deferred) == 5
+
+    def test_message_that_cannot_be_put_back_is_retried_alone(self, batches: Batches) -> None:
+        PacedUpstream(batches.service, "paced.example", allowed=0)
+        batches.script.fail("send", StorageError("no"))
+        assert errors(batches.handle(*self.requests(batches))) == [StorageError, None]
+
+    def test_message_that_is_retried_is_not_put_back_besides(self, batches: Batches) -> None:
+        batches.move(*self.TAGS)
+        PacedUpstream(batches.service, "paced.example", allowed=1)
+        batches.script.fail("save", StorageError("no"))
+        (outcome,) = batches.handle(self.requests(batches)[0])
+        assert [each.error is not None for each in outcome.results if isinstance(each, CheckResult)].count(True) == 1
+        assert batches.service.queue.sent == []
+
+    def test_listing_that_a_rate_does_not_allow_comes_again(self, batches: Batches) -> None:
+        batches.script.fail("list_tags", not_sent())
+        listing = ListRequest(rule="listed", asked_at=next_listing(self.CHOOSING, batches.clock()))
+        batches.clock.now = listing.asked_at
+        (outcome,) = batches.handle(listing)
+        assert [each.request for each in put_back([outcome])] == batches.service.queue.listings == [listing]
+        assert batches.records.of_rules == {}
+        batches.handle(listing)
+        assert [request.tags for request in batches.service.queue.sent] == [("9",)]
+
+    def test_listing_that_has_come_until_the_next_one_is_recorded_as_failed(self, batches: Batches) -> None:
+        batches.script.fail("list_tags", not_sent())
+        listing = ListRequest(rule="listed", asked_at=next_listing(self.CHOOSING, batches.clock()))
+        batches.clock.now = listing.asked_at + timedelta(days=1)
+        batches.handle(listing)
+        assert [record.state for record in batches.records.of_rules.values()] == [State.UNKNOWN]
+
+
+class TestTimeOfTheFunction:
+    def test_what_there_is_no_time_for_comes_again_at_once(self) -> None:
+        batches = Batches(*(of_host("a.example", f"{n}") for n in range(3)))
+        batches.clock.now = next_check(batches.mirrors[0], batches.clock())
+        batches.service.seconds_left = 30.0
+        (request,) = batches.requests()
+        (outcome,) = batches.handle(request)
+        assert put_back([outcome]) == [PutBack(request, 0)]
+        assert (batches.service.queue.sent, batches.service.queue.delays) == ([request], [0])
+        assert (batches.count("head_manifest"), batches.count("published_digests"), outcome.error) == (0, 0, None)
+        assert batches.records.writes == 0
+
+    def test_what_was_found_before_the_time_ended_is_recorded(self) -> None:
+        tags = [of_host("a.example", f"{n:02}") for n in range(50)]
+        batches = Batches(*tags)
+        batches.clock.now = next_check(batches.mirrors[0], batches.clock())
+        batches.move(*tags)
+        for _ in range(20):
+            batches.script.before("head_manifest", lambda: None)
+        batches.script.before("head_manifest", lambda: setattr(batches.service, "seconds_left", 10.0))
+        (outcome,) = batches.handle(*batches.requests())
+        stale = {each.tag for each in tags if batches.state(each) is State.STALE}
+        again = {tag for request in batches.service.queue.sent for tag in request.tags}
+        assert 10 <= len(stale) <= 29
+        assert stale | again == {each.tag for each in tags}
+        assert stale & again == set()
+        assert outcome.error is None
+        assert {request.tag for request in batches.service.refreshes.requests.values()} == stale
+
+    def test_looks_for_referrers_come_last_and_later_if_there_is_no_time(self) -> None:
+        batches = Batches(of_host("a.example"))
+        look = batches.request("mirror/a.example", "1.0", reason="referrers")
+        batches.service.seconds_left = 50.0
+        first, second = batches.handle(look, *batches.requests())
+        assert (put_back([first]), states(second)) == ([PutBack(look, 30)], [State.FRESH])
+        assert batches.service.queue.sent == [look]
+
+
+class PacedUpstream(FakeUpstream):
+    """An upstream of which one registry allows so many requests for now."""
+
+    def __init__(self, service: InMemoryService, registry: str, allowed: int) -> None:
+        vars(self).update(vars(service.upstream))
+        self.registry, self.allowed, self.lock = registry, allowed, threading.Lock()
+        vars(service.app)["_upstream"] = self
+        vars(service.app).pop("_check_mirrors", None)
+        vars(service.app).pop("_handle_messages", None)
+
+    def head_manifest(self, reference: Reference) -> Descriptor:
+        if reference.repository.registry == self.registry:
+            with self.lock:
+                self.allowed -= 1
+                if self.allowed < 0:
+                    raise not_sent()
+        return super().head_manifest(reference)
+
+
+class TestSilentRegistry:
+    def test_its_mirrors_become_unknown_and_the_others_are_checked(self) -> None:
+        silent = [of_host("silent.example", f"{n}") for n in range(100)]
+        others = [of_host("other.example", f"{n}") for n in range(10)]
+        batches = Batches(*silent, *others)
+        upstream = SilentUpstream(batches.service, "silent.example")
+        outcomes = batches.handle(*batches.requests())
+        assert errors(outcomes) == [None, None]
+        assert {batches.state(each) for each in silent} == {State.UNKNOWN}
+        assert {batches.state(each) for each in others} == {State.FRESH}
+        assert upstream.asked <= 16
+        texts = {batches.records.stored[each.key].error or "" for each in silent}
+        assert len(texts) == 100  # each names its own tag
+        assert any("did not answer another request just now" in text for text in texts)
+        assert batches.service.queue.sent == []
+
+
+class SilentUpstream(FakeUpstream):
+    """An upstream of which one registry times out."""
+
+    def __init__(self, service: InMemoryService, registry: str) -> None:
+        vars(self).update(vars(service.upstream))
+        self.registry, self.asked = registry, 0
+        vars(service.app)["_upstream"] = self
+
+    def head_manifest(self, reference: Reference) -> Descriptor:
+        if reference.repository.registry == self.registry:
+            self.asked += 1
+            raise RegistryTimeoutError("timed out", operation="HEAD", side=Side.UPSTREAM, reference=str(reference))
+        return super().head_manifest(reference)
 
 
 @pytest.fixture(autouse=True)

@@ -11,6 +11,7 @@ from pullahead.messages import CheckRequest, Message, StartWaitingRequest
 from pullahead.refresh.ports import Slot, StartResult
 from tests.fakes.application import InMemoryService
 from tests.fakes.checks import FIRST
+from tests.fakes.lambda_context import lambda_context
 from tests.fakes.samples import REPOSITORY, mirror, rules
 
 SAMPLE = Path(__file__).parents[3] / "events" / "check_freshness.fill.json"
@@ -30,7 +31,7 @@ def deliver(service: InMemoryService, message: Message) -> None:
 
 
 def handle(record: dict[str, Any], service: InMemoryService) -> None:
-    assert check_freshness.handle({"Records": [record]}, service.app) == {"batchItemFailures": []}
+    assert check_freshness.handle({"Records": [record]}, lambda_context(), service.app) == {"batchItemFailures": []}
 
 
 def counted() -> dict[str, float]:

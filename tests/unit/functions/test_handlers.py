@@ -3,10 +3,9 @@
 import json
 from datetime import timedelta
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import pytest
-from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from functions.check_freshness import app as check_freshness
 from functions.copy_blobs import app as copy_blobs
@@ -30,26 +29,13 @@ from pullahead.rules.mirror_key import MirrorKey
 from pullahead.rules.model import Mirror, Rules
 from pullahead.rules.tag_patterns import PatternKind, TagPattern, TagSelection
 from tests.fakes.application import InMemoryService
+from tests.fakes.lambda_context import lambda_context
 from tests.fakes.samples import failed, rule, rules
 
 EVENTS = Path(__file__).parents[3] / "events"
 UPSTREAM = "docker.io/library/alpine"
 REPOSITORY = "mirror/alpine"
 INDEX = make_index([make_image([b"x" * 35, b"small"], seed=1), make_image([b"x" * 35], seed=2, platform="linux/arm64")])
-
-
-class Context:
-    """What Lambda tells a function of its time, in milliseconds."""
-
-    def __init__(self, *milliseconds: int) -> None:
-        self._answers = list(milliseconds)
-
-    def get_remaining_time_in_millis(self) -> int:
-        return self._answers.pop(0) if len(self._answers) > 1 else self._answers[0]
-
-
-def context(*milliseconds: int) -> LambdaContext:
-    return cast("LambdaContext", Context(*milliseconds or (900_000,)))
 
 
 @pytest.fixture
@@ -79,7 +65,7 @@ def metrics() -> dict[str, float]:
 
 def check(event: dict[str, Any], service: InMemoryService) -> dict[str, Any]:
     """Run a batch as the handler does."""
-    answer: dict[str, Any] = check_freshness.handle(event, service.app)
+    answer: dict[str, Any] = check_freshness.handle(event, lambda_context(120_000), service.app)
     return answer
 
 
@@ -120,7 +106,7 @@ def plan_after_creation(request: dict[str, Any], service: InMemoryService) -> di
 def copied(unit: dict[str, Any], service: InMemoryService) -> dict[str, Any]:
     """Send a unit round until it is done, with time for two parts a round."""
     while not unit["done"]:
-        unit = wire(copy_blobs.handle(unit, context(100_000, 90_000, 10_000), service.app))
+        unit = wire(copy_blobs.handle(unit, lambda_context(100_000, 90_000, 10_000), service.app))
     return unit
 
 
@@ -195,15 +181,15 @@ class TestListing:
 class TestCopyBlobs:
     def test_unit_out_of_time_is_continued(self, service: InMemoryService) -> None:
         unit = self.first_unit(service)
-        again = copy_blobs.handle(unit, context(100_000, 10_000), service.app)
+        again = copy_blobs.handle(unit, lambda_context(100_000, 10_000), service.app)
         assert (again["done"], again["rounds"], again["bytes_copied"]) == (False, 1, 10)
         assert metrics()["BytesCopied"] == 10
-        assert copy_blobs.handle(wire(again), context(), service.app)["done"] is True
+        assert copy_blobs.handle(wire(again), lambda_context(), service.app)["done"] is True
 
     @pytest.mark.parametrize("name", ["copy_blobs.first_round", "copy_blobs.next_round"])
     def test_sample_without_a_stored_plan_is_a_storage_error(self, service: InMemoryService, name: str) -> None:
         with pytest.raises(StorageError, match=r"units/000\.json"):
-            copy_blobs.handle(sample(name), context(), service.app)
+            copy_blobs.handle(sample(name), lambda_context(), service.app)
 
     def first_unit(self, service: InMemoryService) -> dict[str, Any]:
         check(sample("check_freshness.schedule"), service)

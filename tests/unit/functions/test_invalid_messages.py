@@ -10,6 +10,7 @@ from pullahead.errors import ConfigError, StorageError
 from pullahead.messages import CheckRequest
 from tests.fakes.application import MAX_RECEIVE_COUNT, InMemoryService
 from tests.fakes.checks import FIRST
+from tests.fakes.lambda_context import lambda_context
 from tests.fakes.samples import KEY, REPOSITORY, UPSTREAM, rules
 
 INVALID = '{"reason": "hunch"}'
@@ -33,7 +34,7 @@ def received(service: InMemoryService, *bodies: str, tries: int = 1) -> list[str
         }
         for number, body in enumerate(bodies)
     ]
-    answer: Any = check_freshness.handle({"Records": records}, service.app)
+    answer: Any = check_freshness.handle({"Records": records}, lambda_context(), service.app)
     return [failure["itemIdentifier"] for failure in answer["batchItemFailures"]]
 
 

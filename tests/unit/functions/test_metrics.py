@@ -20,6 +20,7 @@ from pullahead.mirrors.rate_limit_budget import UpstreamUse
 from pullahead.mirrors.record import LastRefresh, State
 from pullahead.refresh.request import refresh_request
 from tests.fakes.application import InMemoryService
+from tests.fakes.lambda_context import lambda_context
 from tests.fakes.records import unfresh
 from tests.fakes.samples import KEY, REPOSITORY, digest, failed, mirror, root, rules
 
@@ -103,9 +104,9 @@ def test_deferred_checks_are_logged_once_for_a_message(caplog: pytest.LogCapture
     service.script.fail("head_manifest", failed(RateLimitedError), times=2)
     now = service.clock()
     check = CheckRequest(reason="schedule", repository=REPOSITORY, tags=("1.0", "2.0", "3.0"), asked_at=now)
-    check_freshness.handle({"Records": [{"messageId": "m", "body": check.to_json()}]}, service.app)
-    assert collected() == {"Checks": 3, "Deferred": 2}
-    assert caplog.messages.count("deferred to the next check") == 1
+    check_freshness.handle({"Records": [{"messageId": "m", "body": check.to_json()}]}, lambda_context(), service.app)
+    assert collected() == {"Checks": 3, "Deferred": 2, "ChecksPutBack": 2}
+    assert (caplog.messages.count("deferred"), caplog.messages.count("put back into the queue")) == (1, 1)
 
 
 def test_deferred_refresh_is_not_counted_as_a_failure(capsys: pytest.CaptureFixture[str]) -> None:

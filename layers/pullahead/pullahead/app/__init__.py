@@ -59,6 +59,8 @@ if TYPE_CHECKING:
     from pullahead.webhooks.receive import ReceiveWebhook
 
 
+_HEAD_SECONDS = 20.0  # with all of its tries; a registry that takes longer is left alone
+_LISTING_SECONDS = 60.0  # with all of its pages: half of the function's time
 _COPY_THREADS = 4  # each holds two parts of 10 MiB; template.yaml gives copy_blobs 512 MB at least
 
 
@@ -80,10 +82,12 @@ class Application(Adapters):
         """Return the upstream requests since the last call, by kind, and what is left of the upstreams' limits."""
         return self._upstream.take_use()
 
-    def handle_messages(self, bodies: Sequence[str]) -> Sequence[MessageOutcome]:
+    def handle_messages(
+        self, bodies: Sequence[str], remaining_seconds: Callable[[], float]
+    ) -> Sequence[MessageOutcome]:
         """Handle a batch of the checks queue; the outcomes are in the order of the messages."""
         home = AccountRegion(self._settings.account, self._settings.region)
-        return self._handle_messages([decode_message(body, home) for body in bodies])
+        return self._handle_messages([decode_message(body, home) for body in bodies], remaining_seconds)
 
     def send_to_dead_letters(self, delivery: FailedDelivery, error: Exception) -> bool:
         """Send a failed message to the dead-letter queue if it is not to be retried; return whether it was sent."""
@@ -167,6 +171,7 @@ class Application(Adapters):
             self._look_for_referrers,
             self._refresh_queue,
             self.record_scan,
+            self._queue,
             self._clock,
         )
 
@@ -183,6 +188,7 @@ class Application(Adapters):
             forget_access=self._forget_access,
             queue_looks=self._queue.send,
             replications=self._replications,
+            head_seconds=_HEAD_SECONDS,
         )
         merge = CheckMerger(self._event_windows, self._queue, self._clock)
         return CheckMirrors(self._rules_with_pauses, ports, MirrorSelector(merge, self._current_rules.newly_cached))
@@ -222,7 +228,9 @@ class Application(Adapters):
     def _list_tags(self) -> ListTags:
         rules = self._rules_with_pauses
         demanded = FollowDemands(rules, self._demands, self._records, self._queue)
-        return ListTags(rules, self._upstream, self._records, self._queue, self._clock, demanded)
+        return ListTags(
+            rules, self._upstream, self._records, self._queue, self._clock, demanded, list_seconds=_LISTING_SECONDS
+        )
 
     @cached_property
     def _review_records(self) -> ReviewRecords:

@@ -31,6 +31,7 @@ from pullahead.mirrors.outbox import OutboxSender
 from pullahead.oci import Repository
 from pullahead.oci.registries import FindMounts
 from pullahead.registry.client import UpstreamRegistry
+from pullahead.registry.request import Timeouts
 from pullahead.rules.active import CachedPauses, CurrentRules, RulesWithPauses
 from pullahead.rules.load import load_rules
 from pullahead.rules.model import Rules, UpstreamSettings
@@ -54,7 +55,6 @@ CLIENT_CONFIG = Config(
 _EVENTS_CONFIG = Config(  # an event that is not accepted at once is sent later; nothing waits for it
     retries={"mode": "standard", "total_max_attempts": 2}, connect_timeout=2, read_timeout=5
 )
-_PATIENCE_SECONDS = 10.0  # a request that must wait longer for an upstream's limit is deferred: waiting costs, too
 
 
 def system_clock() -> datetime:
@@ -134,7 +134,8 @@ class Adapters:
             wall_clock=self._seconds,
             credentials=credentials,
             refused=credentials.refused,
-            patience=_PATIENCE_SECONDS,
+            timeouts=Timeouts(total=self._settings.upstream_timeout_seconds),
+            patience=self._settings.upstream_patience_seconds,
         )
 
     @cached_property

@@ -12,10 +12,18 @@ from typing import NamedTuple
 
 from pullahead.checks.looks import looks_due
 from pullahead.checks.ports import Replications
+from pullahead.checks.put_back import Postponed, PutBack, put_back_checks
 from pullahead.checks.select import ON_REQUEST, MirrorSelector, SelectedMirrors
-from pullahead.checks.upstream_pool import Question, UpstreamPool
+from pullahead.checks.upstream_pool import Backoffs, NotAsked, Question, UpstreamPool
 from pullahead.clock import Clock
-from pullahead.errors import AccessDeniedError, ConflictError, NewerRecordError, PullaheadError, RegistryError
+from pullahead.errors import (
+    AccessDeniedError,
+    ConflictError,
+    NewerRecordError,
+    PullaheadError,
+    RateLimitedError,
+    RegistryError,
+)
 from pullahead.messages import CheckRequest, RefreshRequest
 from pullahead.mirrors.judge import Observation, judge, needs_no_upstream_check, with_alerts
 from pullahead.mirrors.outbox import OutboxSender, with_outcome_events
@@ -67,10 +75,14 @@ class CheckResult(NamedTuple):
 
 
 class Checked(NamedTuple):
-    """What became of one request: the results of its mirrors, or an error for which all of it is to be retried."""
+    """What became of one request: the results of its mirrors, or an error for which all of it is to be retried.
+
+    `put_back` is what is to be queued again, since upstream could not be asked now.
+    """
 
     results: tuple[CheckResult, ...] = ()
     error: Exception | None = None
+    put_back: tuple[PutBack, ...] = ()
 
 
 def remember_access(_repository: Repository) -> None:
@@ -100,7 +112,8 @@ class NoReplications:
 class CheckPorts(NamedTuple):
     """What checks work with.
 
-    `forget_access` makes the next request to an upstream repository look up its credential again.
+    `forget_access` makes the next request to an upstream repository look up its credential again. `head_seconds` is how
+    long one HEAD may take, with its tries.
     """
 
     upstream: Upstream
@@ -113,6 +126,7 @@ class CheckPorts(NamedTuple):
     forget_access: Callable[[Repository], None] = remember_access
     queue_looks: QueueLooks = no_looks
     replications: Replications = NoReplications()
+    head_seconds: float = float("inf")
 
 
 class CheckMirrors:
@@ -120,10 +134,11 @@ class CheckMirrors:
 
     def __init__(self, rules: Callable[[], Rules], ports: CheckPorts, select: MirrorSelector | None = None) -> None:
         self._rules, self._ports, self._select = rules, ports, select or MirrorSelector()
+        self._backoffs = Backoffs()
 
     def __call__(self, request: CheckRequest) -> list[CheckResult]:
         """Check the tags of one request; tags that no rule follows are skipped. Raises what fails all of it."""
-        (checked,) = self.check([request], UpstreamPool())
+        (checked,) = self.check([request], UpstreamPool(self._ports.clock, self._backoffs))
         if checked.error is not None:
             raise checked.error
         return list(checked.results)
@@ -140,7 +155,7 @@ class CheckMirrors:
         allowance = Allowance(self._ports.quota)
         left = {number: request for number, request in enumerate(requests) if number not in errors}
         for some in _rounds(left):
-            checks = _Round(self._ports, known, allowance, pool)
+            checks = _Round(self._ports, rules, known, allowance, pool)
             for number, request in some.items():
                 checked[number] = Checked()
                 try:
@@ -230,14 +245,20 @@ class _Round:
     """
 
     def __init__(
-        self, ports: CheckPorts, known: dict[MirrorKey, MirrorRecord], allowance: Allowance, pool: UpstreamPool
+        self,
+        ports: CheckPorts,
+        rules: Rules,
+        known: dict[MirrorKey, MirrorRecord],
+        allowance: Allowance,
+        pool: UpstreamPool,
     ) -> None:
-        self._ports, self._known, self._allowance, self._pool = ports, known, allowance, pool
+        self._ports, self._rules, self._known, self._allowance, self._pool = ports, rules, known, allowance, pool
         self._checks: dict[MirrorKey, _Check] = {}
         self._published = _PublishedTags(ports.published_digests)
         self._left = Counter[str]()
         self._stale = defaultdict[str, dict[MirrorKey, _Stale]](dict)
         self._results: dict[MirrorKey, CheckResult] = {}
+        self._postponed: dict[MirrorKey, Postponed] = {}
         self._errors: dict[int, Exception] = {}
         self._replicated_from: dict[str, str] = {}  # by repository
 
@@ -266,11 +287,19 @@ class _Round:
             checks[check.number].append(check)
         for number, some in checks.items():
             results[number] += self._queue_looks(some)
-        return {number: Checked(tuple(each), self._errors.get(number)) for number, each in results.items()}
+        return {
+            number: Checked(tuple(results[number]), self._errors.get(number), self._put_back(some))
+            for number, some in checks.items()
+        }
+
+    def _put_back(self, checks: Sequence[_Check]) -> tuple[PutBack, ...]:
+        postponed = [self._postponed[each.key] for each in checks if each.key in self._postponed]
+        return tuple(put_back_checks(checks[0].request, postponed, self._rules, self._ports.clock()))
 
     def _queue_looks(self, checks: Sequence[_Check]) -> list[CheckResult]:
         """Queue looks for late referrers of a request's mirrors that are fresh as before, and for which it is time."""
-        fresh = [each for each in checks if each.key in self._results and self._results[each.key].state is State.FRESH]
+        results = {key: result for key, result in self._results.items() if not result.deferred}
+        fresh = [each for each in checks if each.key in results and results[each.key].state is State.FRESH]
         known = {each.key: each.known for each in fresh if each.known is not None}
         due = looks_due(checks[0].request, [each.mirror for each in fresh], known, self._ports.clock())
         try:
@@ -296,16 +325,19 @@ class _Round:
         return is_settled
 
     def _ask(self, check: _Check) -> None:
-        ask = partial(self._ports.upstream.head_manifest, check.mirror.upstream)
-        self._pool.add(Question(check.registry, ask, partial(self._conclude, check)))
+        ask, reference = partial(self._ports.upstream.head_manifest, check.mirror.upstream), str(check.mirror.upstream)
+        conclude, seconds = partial(self._conclude, check), self._ports.head_seconds
+        self._pool.add(Question(check.registry, "HEAD manifest", reference, seconds, ask, conclude))
 
-    def _conclude(self, check: _Check, answer: Descriptor | Exception) -> None:
+    def _conclude(self, check: _Check, answer: Descriptor | Exception | NotAsked) -> None:
         self._left[check.registry] -= 1
         with self._each_alone(check):
-            if isinstance(answer, Exception) and not isinstance(answer, PullaheadError):
+            if isinstance(answer, NotAsked):
+                self._postponed[check.key] = Postponed(check.mirror, None)
+                self._results[check.key] = CheckResult(check.key, None, deferred_because(answer.value), deferred=True)
+            elif isinstance(answer, Exception) and not isinstance(answer, PullaheadError):
                 raise answer
-            result = self._act(check, answer)
-            if result is not None:
+            elif (result := self._act(check, answer)) is not None:
                 self._finish(check, result)
         if not self._left[check.registry]:
             self._start_refreshes(check.registry)
@@ -354,7 +386,8 @@ class _Round:
     def _act(self, check: _Check, answer: Descriptor | PullaheadError) -> CheckResult | None:
         """Judge and record an answer; None if a refresh is to be started."""
         known = check.known
-        if was_not_sent(answer):
+        if isinstance(answer, RateLimitedError) and was_not_sent(answer):
+            self._postponed[check.key] = Postponed(check.mirror, answer.retry_after_seconds or 0.0)
             return self._defer(check, str(answer))
         observed = Observation(answer, self._published.digest_of(check.mirror))
         mirror = self._with_replication(check, observed)

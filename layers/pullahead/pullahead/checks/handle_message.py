@@ -7,14 +7,16 @@ event of ECR that means one of these, or a finished scan.
 from collections.abc import Callable, Sequence
 from datetime import datetime
 from functools import partial
-from typing import NamedTuple
+from typing import NamedTuple, TypeGuard
 
 from pullahead.checks.check import Checked, CheckMirrors, CheckResult
 from pullahead.checks.ecr_events import AccountRegion, IgnoredEvent, read_ecr_event
 from pullahead.checks.late_referrers import LookForReferrers
 from pullahead.checks.listing import Listing, ListResult, ListTags
+from pullahead.checks.ports import CheckQueue
 from pullahead.checks.pull_through_cache import CacheFailed, cache_failures_of, record_cache_result
-from pullahead.checks.upstream_pool import UpstreamPool
+from pullahead.checks.put_back import SHORTEST_SECONDS, PutBack
+from pullahead.checks.upstream_pool import RESERVED_SECONDS, Backoffs, RemainingSeconds, UpstreamPool, without_end
 from pullahead.clock import Clock
 from pullahead.errors import InvalidEventError
 from pullahead.messages import (
@@ -34,7 +36,7 @@ from pullahead.refresh.queue import RefreshQueue, StartedWaiting
 DecodedMessage = Queued | ScanFinished | IgnoredEvent | InvalidEventError
 """What a message asks for, or the error of decoding it."""
 
-MessageResult = CheckResult | ListResult | StartedWaiting | CacheFailed | IgnoredEvent
+MessageResult = CheckResult | ListResult | StartedWaiting | CacheFailed | IgnoredEvent | PutBack
 """One result of a message, for logs and metrics."""
 
 
@@ -47,6 +49,10 @@ def decode_message(body: str, home: AccountRegion) -> DecodedMessage:
         return error
 
 
+_SECONDS_OF_LOOK = 45.0
+"""What a look for referrers is given at least: some requests to a registry that is slow."""
+
+
 class MessageOutcome(NamedTuple):
     """What became of a message: its results, and the error for which it is to be retried."""
 
@@ -55,7 +61,7 @@ class MessageOutcome(NamedTuple):
 
 
 class MessageHandler:
-    """Handles the messages of a batch together: each fails alone.
+    """Handles the messages of a batch together: each fails alone, and what there is no time for is put back.
 
     `use_rules_of` makes the rules at least as new as a moment. `record_scan` records a finished scan.
     """
@@ -69,32 +75,38 @@ class MessageHandler:
         look_for_referrers: LookForReferrers,
         refresh_queue: RefreshQueue,
         record_scan: Callable[[ScanFinished], object],
+        queue: CheckQueue,
         clock: Clock,
     ) -> None:
-        self._use_rules_of, self._records, self._check_mirrors = use_rules_of, records, check_mirrors
-        self._look_for_referrers = look_for_referrers
-        self._list_tags, self._refresh_queue, self._record_scan = list_tags, refresh_queue, record_scan
-        self._clock = clock
+        self._use_rules_of, self._records, self._queue = use_rules_of, records, queue
+        self._check_mirrors, self._list_tags, self._look_for_referrers = check_mirrors, list_tags, look_for_referrers
+        self._refresh_queue, self._record_scan, self._clock = refresh_queue, record_scan, clock
+        self._backoffs = Backoffs()
 
-    def __call__(self, messages: Sequence[DecodedMessage]) -> list[MessageOutcome]:
-        """Handle messages; the outcomes are in their order."""
-        pool = UpstreamPool()
+    def __call__(
+        self, messages: Sequence[DecodedMessage], remaining_seconds: RemainingSeconds = without_end
+    ) -> list[MessageOutcome]:
+        """Handle messages; the outcomes are in their order. `remaining_seconds` is the time of the function."""
+        pool = UpstreamPool(self._clock, self._backoffs, remaining_seconds)
         outcomes, listings = dict[int, MessageOutcome](), dict[int, Listing]()
-        checks = {
-            number: message
-            for number, message in enumerate(messages)
-            if isinstance(message, CheckRequest) and message.reason != "referrers"
-        }
+        checks, looks = dict[int, CheckRequest](), dict[int, CheckRequest | ReferrerNamed]()
         for number, message in enumerate(messages):
             if isinstance(message, ListRequest):
                 self._use_rules_of(message.asked_at)  # the sender may know of a rule that was found just now
                 listings[number] = self._list_tags.begin(message, pool)
-            elif number not in checks:
+            elif isinstance(message, ReferrerNamed) or _is_look(message):
+                looks[number] = message
+            elif isinstance(message, CheckRequest):
+                checks[number] = message
+            else:
                 outcomes[number] = _outcome(partial(self._handle_alone, message))
         outcomes |= zip(checks, self._check(list(checks.values()), pool), strict=True)
         pool.run()
         for number, listing in listings.items():
-            outcomes[number] = MessageOutcome(() if listing.result is None else (listing.result,), listing.error)
+            results = [each for each in (listing.result, listing.put_back) if each is not None]
+            outcomes[number] = MessageOutcome(results, listing.error)
+        for number, look in looks.items():  # they take many requests, and nobody waits for them
+            outcomes[number] = _outcome(partial(self._look, look, remaining_seconds))
         return [outcomes[number] for number in range(len(messages))]
 
     def _handle_alone(self, message: DecodedMessage) -> Sequence[MessageResult]:
@@ -106,14 +118,17 @@ class MessageHandler:
             self._record_scan(message)
         if isinstance(message, StartWaitingRequest):
             return [self._refresh_queue.start_waiting(message.ended, count=not message.ended)]
-        if isinstance(message, ReferrerNamed):
-            return self._with_waiting(self._look_for_referrers.named(message))
-        if isinstance(message, CheckRequest):
-            return self._with_waiting(self._look_for_referrers(message))
         return []
 
-    def _with_waiting(self, results: Sequence[CheckResult]) -> Sequence[MessageResult]:
-        """Start waiting refreshes where one of the results has to wait."""
+    def _look(
+        self, request: CheckRequest | ReferrerNamed, remaining_seconds: RemainingSeconds
+    ) -> Sequence[MessageResult]:
+        if remaining_seconds() < _SECONDS_OF_LOOK + RESERVED_SECONDS:
+            return [self._send(PutBack(request, SHORTEST_SECONDS))]
+        if isinstance(request, ReferrerNamed):
+            results = self._look_for_referrers.named(request)
+        else:
+            results = self._look_for_referrers(request)
         return [*results, *([self._refresh_queue.start_waiting()] if any(map(_waits, results)) else [])]
 
     def _check(self, requests: Sequence[CheckRequest], pool: UpstreamPool) -> list[MessageOutcome]:
@@ -136,16 +151,21 @@ class MessageHandler:
         return outcomes
 
     def _after(self, request: CheckRequest, checked: Checked) -> MessageOutcome:
-        if request.reason != "cache" or checked.error is not None:
-            return MessageOutcome(checked.results, checked.error)
+        if checked.error is not None or any(result.error is not None for result in checked.results):
+            return MessageOutcome(checked.results, checked.error)  # all of it is retried
 
-        def record() -> Sequence[MessageResult]:
-            keys = [result.mirror for result in checked.results]
-            record_cache_result(request, keys, self._records, self._clock())
-            return cache_failures_of(request)
+        def finish() -> Sequence[MessageResult]:
+            if request.reason == "cache":
+                keys = [result.mirror for result in checked.results]
+                record_cache_result(request, keys, self._records, self._clock())
+            return [*cache_failures_of(request), *map(self._send, checked.put_back)]
 
-        recorded = _outcome(record)
-        return MessageOutcome((*checked.results, *recorded.results), recorded.error)
+        finished = _outcome(finish)
+        return MessageOutcome((*checked.results, *finished.results), finished.error)
+
+    def _send(self, put_back: PutBack) -> PutBack:
+        self._queue.send([put_back.request], put_back.delay_seconds)
+        return put_back
 
 
 def _outcome(handle: Callable[[], Sequence[MessageResult]]) -> MessageOutcome:
@@ -157,6 +177,10 @@ def _outcome(handle: Callable[[], Sequence[MessageResult]]) -> MessageOutcome:
 
 def _waits(result: MessageResult) -> bool:
     return isinstance(result, CheckResult) and result.started is StartResult.WAITING
+
+
+def _is_look(message: DecodedMessage) -> TypeGuard[CheckRequest]:
+    return isinstance(message, CheckRequest) and message.reason == "referrers"
 
 
 def _is_event(request: CheckRequest) -> bool:

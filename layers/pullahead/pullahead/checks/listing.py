@@ -13,11 +13,13 @@ from typing import NamedTuple
 
 from pullahead.caching import Expiring, TtlCache
 from pullahead.checks.ports import CheckQueue
-from pullahead.checks.upstream_pool import Question, UpstreamPool
+from pullahead.checks.put_back import PutBack, put_back_listing
+from pullahead.checks.upstream_pool import NotAsked, Question, UpstreamPool
 from pullahead.clock import Clock
-from pullahead.errors import ConfigError, PullaheadError, ResponseTooLargeError, Side
+from pullahead.errors import ConfigError, PullaheadError, RateLimitedError, ResponseTooLargeError, Side
 from pullahead.messages import MAX_TAGS_PER_CHECK, CheckRequest, ListRequest, Queued
 from pullahead.mirrors.demand import DemandsLookup
+from pullahead.mirrors.rate_limit_budget import was_not_sent
 from pullahead.mirrors.record import Record, RuleRecord, State
 from pullahead.mirrors.rule_record import ListingOutcome, judge_listing, needs_listing, rule_key
 from pullahead.mirrors.store import RecordStore, update_record
@@ -62,9 +64,13 @@ class ListTags:
         queue: CheckQueue,
         clock: Clock,
         demanded: Callable[[Rule, OnDemand, datetime], DemandsLookup] = no_demands,
+        *,
+        list_seconds: float = float("inf"),
     ) -> None:
+        """`list_seconds` is how long one listing may take, with all its pages."""
         self._rules, self._upstream, self._records = rules, upstream, records
         self._queue, self._clock, self._demanded = queue, clock, demanded
+        self._list_seconds = list_seconds
         self._listings = TtlCache[Repository, tuple[str, ...], datetime](_MAX_SHARED)
 
     def __call__(self, request: ListRequest) -> ListResult | None:
@@ -72,23 +78,26 @@ class ListTags:
 
         Where the listing fails, what the last one selected is checked. Raises: StorageError, ConflictError.
         """
-        pool = UpstreamPool()
-        listing = self.begin(request, pool)
+        pool, listing = UpstreamPool(self._clock), Listing(request, may_be_put_back=False)
+        self._begin(listing, pool)
         pool.run()
         if listing.error is not None:
             raise listing.error
         return listing.result
 
     def begin(self, request: ListRequest, pool: UpstreamPool) -> "Listing":
-        """Begin a listing, which is recorded and leads to checks when the pool runs."""
-        listing = Listing()
-        with listing.errors():
-            rule, found = self._rule_of(request)
-            if rule is not None:
-                self._begin(rule, found, listing, pool)
+        """Begin a listing. When the pool runs, it is recorded and leads to checks; or it is put back into the queue."""
+        listing = Listing(request)
+        self._begin(listing, pool)
         return listing
 
-    def _begin(self, rule: Rule, found: str | None, listing: "Listing", pool: UpstreamPool) -> None:
+    def _begin(self, listing: "Listing", pool: UpstreamPool) -> None:
+        with listing.errors():
+            rule, found = self._rule_of(listing.request)
+            if rule is not None:
+                self._begin_for(rule, found, listing, pool)
+
+    def _begin_for(self, rule: Rule, found: str | None, listing: "Listing", pool: UpstreamPool) -> None:
         now = self._clock()
         if rule.on_demand is not None:
             demanded = self._demanded(rule, rule.on_demand, now)
@@ -101,13 +110,28 @@ class ListTags:
             listing.result = ListResult(rule_key(rule), State.FRESH, "all tags are named", len(requests))
             return
 
-        def conclude(listed: ListingOutcome | Exception) -> None:
+        def conclude(listed: ListingOutcome | Exception | NotAsked) -> None:
             with listing.errors():
-                if isinstance(listed, Exception):
+                if isinstance(listed, Exception) and not isinstance(listed, PullaheadError):
                     raise listed
-                listing.result = self._follow(rule, found, listed, self._clock())
+                listing.put_back = self._put_back(listed, listing)
+                if listing.put_back is None and not isinstance(listed, NotAsked):
+                    outcome = ListingOutcome(None, listed) if isinstance(listed, PullaheadError) else listed
+                    listing.result = self._follow(rule, found, outcome, self._clock())
 
-        pool.add(Question(rule.upstream.registry, partial(self._list, rule), conclude))
+        registry, ask = rule.upstream.registry, partial(self._list, rule)
+        pool.add(Question(registry, "listing", str(rule.upstream), self._list_seconds, ask, conclude))
+
+    def _put_back(self, listed: object, listing: "Listing") -> PutBack | None:
+        """Put a request back for which upstream could not be asked now, unless the schedule queues it anew before."""
+        is_limited = isinstance(listed, RateLimitedError) and was_not_sent(listed)
+        if not listing.may_be_put_back or not (is_limited or isinstance(listed, NotAsked)):
+            return None
+        seconds = (listed.retry_after_seconds or 0.0) if isinstance(listed, RateLimitedError) else None
+        put = put_back_listing(listing.request, seconds, self._rules(), self._clock())
+        if put is not None:
+            self._queue.send([put.request], put.delay_seconds)
+        return put
 
     def _follow(self, rule: Rule, found: str | None, listed: ListingOutcome, now: datetime) -> ListResult:
         before: Record | None = None
@@ -134,12 +158,9 @@ class ListTags:
         return expanded, request.upstream if expanded is not None else None
 
     def _list(self, rule: Rule) -> ListingOutcome:
-        try:
-            if rule.is_namespace:
-                return self._list_repositories(rule)
-            return ListingOutcome(select(rule.tags, self._list_tags(rule.upstream)))
-        except PullaheadError as error:
-            return ListingOutcome(None, error)
+        if rule.is_namespace:
+            return self._list_repositories(rule)
+        return ListingOutcome(select(rule.tags, self._list_tags(rule.upstream)))
 
     def _list_repositories(self, rule: Rule) -> ListingOutcome:
         namespace = rule.upstream
@@ -163,10 +184,13 @@ class ListTags:
 
 
 class Listing:
-    """A listing that was begun: its result when it has ended, or the error for which it is to be retried."""
+    """A listing that was begun: its result when it has ended, the error for which it is to be retried, or how it was
+    put back."""
 
-    def __init__(self) -> None:
+    def __init__(self, request: ListRequest, *, may_be_put_back: bool = True) -> None:
+        self.request, self.may_be_put_back = request, may_be_put_back
         self.result: ListResult | None = None
+        self.put_back: PutBack | None = None
         self.error: Exception | None = None
 
     @contextmanager

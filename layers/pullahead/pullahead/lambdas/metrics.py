@@ -18,6 +18,7 @@ from pullahead.checks.ecr_events import IgnoredEvent
 from pullahead.checks.handle_message import MessageResult
 from pullahead.checks.listing import ListResult
 from pullahead.checks.pull_through_cache import CacheFailed
+from pullahead.checks.put_back import PutBack
 from pullahead.errors import PullaheadError
 from pullahead.mirrors.rate_limit_budget import UpstreamUse
 from pullahead.refresh.queue import StartedWaiting
@@ -43,8 +44,8 @@ def add_upstream_use(used: Iterable[UpstreamUse]) -> None:
 
 
 def add_checks(results: Iterable[MessageResult]) -> None:
-    """Count checks, failed checks, refreshes that a rate limit deferred, that run and that wait, ignored events, and
-    failures of the pull through cache."""
+    """Count checks, failed checks, refreshes that a rate limit deferred, that run and that wait, what was put back into
+    the queue, ignored events, and failures of the pull through cache."""
     for result in results:
         if not isinstance(result, CheckResult | ListResult):
             _add_other(result)
@@ -57,9 +58,11 @@ def add_checks(results: Iterable[MessageResult]) -> None:
             metrics.add_metric("Deferred", MetricUnit.Count, 1)
 
 
-def _add_other(result: StartedWaiting | IgnoredEvent | CacheFailed) -> None:
+def _add_other(result: StartedWaiting | IgnoredEvent | CacheFailed | PutBack) -> None:
     if isinstance(result, StartedWaiting):
         _add_refreshes(result)
+    elif isinstance(result, PutBack):
+        metrics.add_metric("ChecksPutBack", MetricUnit.Count, result.checks)
     elif isinstance(result, IgnoredEvent):
         _add_metric("EventsIgnored", 1, why=result.why.value)
     else:

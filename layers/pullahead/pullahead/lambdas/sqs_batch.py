@@ -16,6 +16,7 @@ from pullahead.checks.check import CheckResult
 from pullahead.checks.handle_message import MessageResult
 from pullahead.checks.listing import ListResult
 from pullahead.checks.pull_through_cache import CacheFailed
+from pullahead.checks.put_back import PutBack
 from pullahead.dead_letters import FailedDelivery
 from pullahead.errors import PullaheadError, StorageError
 from pullahead.refresh.queue import StartedWaiting
@@ -48,6 +49,9 @@ def log_results(results: Sequence[MessageResult]) -> None:
     for result in results:
         if isinstance(result, CacheFailed):
             logger.warning("ECR's pull through cache failed", extra=result._asdict())
+        elif isinstance(result, PutBack):
+            request, delay = result.request.to_event(), result.delay_seconds
+            logger.info("put back into the queue", extra={"request": request, "delay_seconds": delay})
         elif not isinstance(result, CheckResult | ListResult | StartedWaiting):
             logger.debug("event ignored", extra=result._asdict())
         elif result.error is not None:
@@ -56,7 +60,7 @@ def log_results(results: Sequence[MessageResult]) -> None:
             (logger.info if result.changed else logger.debug)("checked", extra=result._asdict())
     if deferred := [result for result in results if isinstance(result, CheckResult) and result.deferred]:
         mirrors = [result.mirror for result in deferred]
-        logger.info("deferred to the next check", extra={"mirrors": mirrors, "reason": deferred[0].reason})
+        logger.info("deferred", extra={"mirrors": mirrors, "reason": deferred[0].reason})
 
 
 def failure_of(results: Sequence[MessageResult]) -> PullaheadError | None:

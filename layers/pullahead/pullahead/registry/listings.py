@@ -94,7 +94,7 @@ def read_pages(
         yield page
         if link is None:
             return
-        request = request._replace(url=_next_url(request, link))
+        request = request._replace(url=_next_url(request, link), continues=True)
         if request.url in seen:
             raise request.inquiry.error(RegistryUnavailableError, "the listing goes in a circle")
         seen.add(request.url)

@@ -27,6 +27,7 @@ from pullahead.oci.reference import DOCKER_HUB
 from pullahead.registry.errors import retry_after_seconds
 from pullahead.registry.hosts import registry_at
 from pullahead.registry.request import Request
+from pullahead.rules.request_rates import Rate, rate_of
 
 if TYPE_CHECKING:
     from pullahead.rules.model import RateLimit
@@ -191,6 +192,7 @@ _MAX_PAUSE_SECONDS = 3600.0  # then a host is asked again, whatever it asked for
 _AT_ONCE = 64
 _UNKNOWN_WINDOW_SECONDS = 3600.0  # for how long a limit is believed that does not say when it ends
 _OLD_NEWS_SECONDS = 60.0
+_PAGE_PATIENCE_SECONDS = 10.0
 _OUTLASTED_SECONDS = 60.0  # by the tries of a refresh: about what refresh.asl.yaml, Retry, waits in all
 
 _COMPLAINTS = frozenset({429, 503})
@@ -199,19 +201,7 @@ _PACED = re.compile(r"/v2/.+/(?:manifests/[^/]+|referrers/[^/]+|tags/list)")
 _HEAD_IS_FREE = frozenset({DOCKER_HUB})  # Docker documentation, "Pull usage and limits": a pull is a GET of a manifest
 
 
-class _Rate(NamedTuple):
-    per_second: float
-    burst: int
-
-
-_GENEROUS = _Rate(1000.0, 1000)  # a registry of one's own bears more than a process of ours ever sends
-_PUBLISHED = {
-    # Some 300 HEADs within eight minutes were seen to trip Docker Hub's abuse limit: 50 + 8 * 60 / 2 stay below.
-    DOCKER_HUB: _Rate(0.5, 50),
-    "public.ecr.aws": _Rate(1.0, 5),  # Amazon ECR Public user guide, "Service quotas": unauthenticated pulls
-    "ghcr.io": _Rate(20.0, 40),  # 2,000 a minute for all that one account does
-    "quay.io": _Rate(10.0, 20),  # Quay.io documentation, "Rate limits": some tens a second
-}
+_GENEROUS = Rate(1000.0, 1000)  # a registry of one's own bears more than a process of ours ever sends
 
 
 class _ReportedLimit(NamedTuple):
@@ -241,7 +231,7 @@ class _Host:
         self._lock = threading.Lock()
 
     def configure(self, wanted: "RateLimit") -> None:
-        rate = _rate(self.name, wanted)
+        rate = rate_of(self.name, wanted.requests_per_second) or _GENEROUS
         self.wanted, self.reserve = wanted, wanted.reserve
         self.bucket = TokenBucket(rate.per_second, rate.burst, self._time.clock, self._time.sleep)
 
@@ -309,7 +299,7 @@ class Limits:
         wait for ever if unread bodies held every slot. Raises RateLimitedError.
         """
         host = self._host_of(request)
-        ends = self._time.clock() + min(within, self._patience)
+        ends = self._time.clock() + min(within, self.patience_for(request))
         self._take_one(host, request)
         self._sit_out_pause(host, request, ends)
         if _PACED.fullmatch(urlsplit(request.url).path):
@@ -328,6 +318,10 @@ class Limits:
             yield answered
         finally:
             host.window.leave(slot, went_well=went_well)
+
+    def patience_for(self, request: Request) -> float:
+        """Tell for how many seconds a request waits for its turn: longer where others were sent for the same thing."""
+        return max(self._patience, _PAGE_PATIENCE_SECONDS) if request.continues else self._patience
 
     def wants_news(self, request: Request) -> bool:
         """Tell whether a HEAD, which is free, may show that a request need not be deferred any more."""
@@ -392,12 +386,6 @@ class Limits:
 
 def _counts(request: Request) -> bool:
     return request.method == "GET" and _MANIFEST.fullmatch(urlsplit(request.url).path) is not None
-
-
-def _rate(name: str, wanted: "RateLimit") -> _Rate:
-    if wanted.requests_per_second is None:
-        return _PUBLISHED.get(name, _GENEROUS)
-    return _Rate(wanted.requests_per_second, max(1, int(wanted.requests_per_second)))
 
 
 def _too_late(request: Request, cause: str, retry_after: float | None) -> RateLimitedError:

@@ -92,6 +92,7 @@ class Request(NamedTuple):
     identified: bool = True  # whether a credential may be used: not after a redirect to another origin
     sent_by: str = ""  # the address at another origin that led here; "" for none
     resource: str = ""  # an address that names the repository, where `url` (of an upload) does not; "" for `url`
+    continues: bool = False  # a further page: whoever does not wait for its turn has read the others in vain
 
 
 class Body(NamedTuple):

@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 
 from pullahead.errors import (
     AccessDeniedError,
+    RateLimitedError,
     RegistryError,
     RegistryTimeoutError,
     RegistryUnavailableError,
@@ -104,7 +105,7 @@ class Session:
             try:
                 return receive(self._answer(request, deadline, statuses, content, refuse), deadline)
             except TransientError as transient:
-                wait = self._wait_after(tried, transient) if tried < tries else None
+                wait = self._wait_after(tried, transient, request) if tried < tries else None
                 if wait is None or self._retries.clock() + wait >= deadline:
                     transient.error.tries = tried
                     raise transient.error from None
@@ -358,10 +359,16 @@ class Session:
         except (TransientError, RegistryTimeoutError, RegistryUnavailableError, ResponseTooLargeError):
             return b""
 
-    def _wait_after(self, tried: int, transient: TransientError) -> float | None:
+    def _wait_after(self, tried: int, transient: TransientError, request: Request) -> float | None:
+        """Tell how long to wait before another try; None if the request would not wait as long for its turn."""
+        patience = MAX_WAIT_SECONDS
+        if self._limits is not None:
+            patience = min(patience, self._limits.patience_for(request))
         asked = transient.retry_after_seconds
         if asked is not None:
-            return asked if asked <= MAX_WAIT_SECONDS else None
+            return asked if asked <= patience else None
+        if isinstance(transient.error, RateLimitedError) and patience < MAX_WAIT_SECONDS:
+            return None
         return self._retries.jitter() * _WAIT_SECONDS * 2.0 ** (tried - 1)
 
     def _remaining(self, deadline: float, inquiry: Inquiry) -> float:

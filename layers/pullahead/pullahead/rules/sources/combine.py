@@ -14,6 +14,7 @@ import msgspec
 
 from pullahead.oci import Reference, Repository, digest_of
 from pullahead.oci.ecr_registry import parse_ecr_host
+from pullahead.rules.intervals import within_rates
 from pullahead.rules.model import Mirror, Rule, Rules, Source, UpstreamSettings
 from pullahead.rules.sources.findings import CachedRepository, DescribedSource, Findings
 from pullahead.rules.sources.pull_through_cache import describe_cached
@@ -30,7 +31,7 @@ _NAMES = {
 
 
 class Gathered(NamedTuple):
-    """The rules in force, and notices: invalid findings, and conflicts between sources."""
+    """The rules in force, and notices: invalid findings, conflicts of sources, and registries that limit checks."""
 
     rules: Rules
     notices: tuple[str, ...] = ()
@@ -50,8 +51,8 @@ def gather_rules(declared: Rules, findings: Findings) -> Gathered:
         notices += [*described.problems, *conflicts]
     skipped = skipped_rules(rules, findings.rights)
     digest = _digest(declared, findings, skipped)
-    rules = replace(rules, skipped=skipped, digest=digest)
-    return Gathered(rules, (*notices, *skip_notices(rules)))
+    rules, slowed = within_rates(replace(rules, skipped=skipped, digest=digest))
+    return Gathered(rules, (*notices, *skip_notices(rules), *slowed))
 
 
 def _without_use_of_credentials(tagged: DescribedSource, declared: Rules, cached: DescribedSource) -> DescribedSource:
