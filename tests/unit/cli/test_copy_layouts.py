@@ -4,11 +4,13 @@ from pathlib import Path
 
 import pytest
 
+from local.artifacts import cosign2_signature, sbom
 from local.images import make_image, make_index
 from local.registry import FakeRegistry
 from pullahead.cli.main import main
+from pullahead.oci.referrers import fallback_tag
 from tests.unit.cli.conftest import Run
-from tests.unit.layouts.layouts import lacks, write_archive, write_layout
+from tests.unit.layouts.layouts import lacks, named, opened, write_archive, write_layout
 
 AMD64, ARM64 = make_image([7000], seed=1), make_image([8000], seed=2, platform="linux/arm64")
 INDEX, OTHER = make_index([AMD64, ARM64]), make_image([500], seed=3)
@@ -90,6 +92,42 @@ def test_all_tags_of_a_layout_are_its_names(run: Run, tmp_path: Path) -> None:
     assert [each["tag"] for each in ran.document["tags"]] == ["1.0", "2.0"]
 
 
+BILL, SIGNATURE = sbom(INDEX.root.descriptor), cosign2_signature(AMD64.root.descriptor)
+
+
+def test_referrers_are_kept_by_their_tags_and_copied_on(
+    run: Run, registry: FakeRegistry, source: str, tmp_path: Path
+) -> None:
+    registry.referrers_page = 10
+    registry.push(BILL, "team/app")
+    registry.push(SIGNATURE, "team/app", f"{fallback_tag(AMD64.digest)}.sig")
+    first, second = f"oci:{tmp_path}/first", f"oci:{tmp_path}/second"
+    assert run("copy", "--referrers", f"{source}:1.0", first, "--json").document["referrers"]["copied"] == 2
+    assert (
+        run("copy", "--referrers", f"{first}:1.0", second, "--json", insecure=()).document["referrers"]["copied"] == 2
+    )
+    for folder in (tmp_path / "first", tmp_path / "second"):
+        assert lacks(folder, INDEX, "1.0") == []
+        assert lacks(folder, SIGNATURE, f"{fallback_tag(AMD64.digest)}.sig") == []
+        listed = opened(folder).list_referrers(named(folder, "1.0"), INDEX.digest)
+        assert [referrer.descriptor for referrer in listed] == [BILL.root.descriptor]
+
+
+def test_referrer_that_fails_is_reported_of_its_tag(
+    run: Run, registry: FakeRegistry, source: str, tmp_path: Path
+) -> None:
+    registry.referrers_page = 10
+    registry.push(BILL, "team/app")
+    registry.content.delete_blob("team/app", list(BILL.blobs)[-1])
+    ran = run("copy", "--all-tags", "--referrers", source, f"oci:{tmp_path}/images", "--json")
+    assert ran.code == 1
+    assert [BILL.digest in line for line in ran.err.splitlines() if line.startswith("pullahead: 1.0: ")] == [True]
+    first, *others = ran.document["tags"]
+    assert (first["tag"], first["error"], first["referrers"]["failed"]) == ("1.0", None, 1)
+    assert [each["referrers"]["failed"] for each in others] == [0, 0]
+    assert lacks(tmp_path / "images", INDEX, "1.0") == []
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
@@ -97,8 +135,6 @@ def test_all_tags_of_a_layout_are_its_names(run: Run, tmp_path: Path) -> None:
         (["--all-tags", "a", "b:1"], "TARGET is a repository, without a tag"),
         (["--all-tags", "a", "oci:b:1"], "TARGET is a repository, without a tag"),
         (["--foreign-layers", "oci:a", "b"], "--foreign-layers needs a registry as SOURCE"),
-        (["--referrers", "oci:a", "b"], "--referrers needs registries as SOURCE and TARGET"),
-        (["--referrers", "a", "oci:b:1"], "--referrers needs registries as SOURCE and TARGET"),
     ],
 )
 def test_options_that_do_not_fit_are_wrong_usage(run: Run, arguments: list[str], words: str) -> None:

@@ -21,6 +21,7 @@ from pullahead.errors import (
 from pullahead.layouts.files import Archive
 from pullahead.layouts.source import REF_NAME
 from pullahead.oci import Descriptor, digest_of
+from pullahead.oci.referrers import fallback_tag
 from tests.unit.layouts.layouts import (
     blob_path,
     entry_of,
@@ -250,9 +251,16 @@ class TestArchive:
             list(pieces)
 
 
-def test_name_that_is_missing_is_found_to_be_none_and_referrers_are_not_listed(layout: Path) -> None:
+def test_name_that_is_missing_is_found_to_be_none(layout: Path) -> None:
     source = opened(layout)
     assert source.find_manifest(named(layout, "1.0")) == INDEX.root.descriptor
     assert source.find_manifest(named(layout, "2.0")) is None
-    with pytest.raises(ListingRefusedError, match="a layout has no list of referrers"):
-        source.list_referrers(named(layout, "1.0"), INDEX.digest)
+
+
+def test_referrers_are_those_under_the_fallback_tag(layout: Path) -> None:
+    assert opened(layout).list_referrers(named(layout, "1.0"), INDEX.digest) == ()
+    listed = make_index([DOCKER])
+    blob_path(layout, listed.digest).write_bytes(listed.root.content)
+    write_index(layout, entry_of(INDEX.root, "1.0"), entry_of(listed.root, fallback_tag(INDEX.digest)))
+    (referrer,) = opened(layout).list_referrers(named(layout, "1.0"), INDEX.digest)
+    assert referrer.descriptor == DOCKER.root.descriptor

@@ -14,6 +14,7 @@ import pytest
 
 from local.images import LocalImage, SparseBlob, make_image, make_index
 from pullahead.errors import (
+    ConflictError,
     DigestMismatchError,
     ManifestRefusedError,
     NotFoundError,
@@ -286,8 +287,27 @@ def test_memory_does_not_grow_with_a_blob(folder: Path) -> None:
 def test_manifest_is_read_as_its_name_says_and_manifests_are_found_up_to_the_first_missing_one(folder: Path) -> None:
     copy(folder)
     target, path = OciLayoutTarget(), str(folder)
-    assert target.read_manifest(path, "1.0") == TaggedManifest(INDEX.root)
+    assert target.read_manifest(path, "1.0") == TaggedManifest(INDEX.root, INDEX.digest)
     assert target.read_manifest(path, "2.0") is None
     there, missing = INDEX.root.descriptor.digest, OTHER.digest
     assert list(target.present_manifests(path, [there, missing, there])) == [there]
     assert not target.lists_referrers(path, there)
+
+
+def test_name_that_another_process_moved_is_not_written(folder: Path) -> None:
+    copy(folder)
+    copy(folder, OTHER, "2.0")
+    target, path = OciLayoutTarget(), str(folder)
+    with pytest.raises(ConflictError, match="another process moved the tag"):
+        target.put_manifest(path, OTHER.root, "1.0", if_version=OTHER.digest)
+    assert lacks(folder, INDEX, "1.0") == []
+    target.put_manifest(path, OTHER.root, "1.0", if_version=INDEX.digest)
+    assert lacks(folder, OTHER, "1.0") == []
+
+
+def test_damage_of_the_target_is_not_blamed_on_the_source(folder: Path) -> None:
+    copy(folder)
+    blob_path(folder, INDEX.digest).write_bytes(b"{}")
+    with pytest.raises(DigestMismatchError) as damaged:
+        OciLayoutTarget().read_manifest(str(folder), "1.0")
+    assert damaged.value.side is Side.TARGET

@@ -67,10 +67,6 @@ def run(arguments: argparse.Namespace) -> int:
     """Copy, show progress, and sum up."""
     if arguments.foreign_layers and isinstance(arguments.source.repository, LayoutRepository):
         raise UsageError("--foreign-layers needs a registry as SOURCE: nothing is downloaded for a layout")
-    if arguments.referrers and any(
-        isinstance(each.repository, LayoutRepository) for each in (arguments.source, arguments.target)
-    ):
-        raise UsageError("--referrers needs registries as SOURCE and TARGET: layouts have no list of referrers")
     registries = Registries(RegistryOptions.of(arguments))
     return _copy_all(arguments, registries) if arguments.all_tags else _copy_one(arguments, registries)
 
@@ -95,9 +91,9 @@ def _copy_one(arguments: argparse.Namespace, registries: Registries) -> int:
             cpu_clock=time.process_time,
         )
     write_result(arguments, summary_text(source, target, summary), summary_document(source, target, summary))
-    failed = summary.referrers.troubles if summary.referrers is not None else ()
-    for trouble in failed:
-        say(trouble.text)
+    failed = _failed_referrers(summary)
+    for text in failed:
+        say(text)
     return FAILED if failed else DONE
 
 
@@ -123,10 +119,18 @@ def _copy_all(arguments: argparse.Namespace, registries: Registries) -> int:
         elif not arguments.quiet:
             what = "already matches" if each.summary is not None and each.summary.already_there else "copied"
             say(f"{each.tag} {what} ({len(copied)} of {len(tags)})")
+        for text in _failed_referrers(each.summary):
+            say(f"{each.tag}: {text}")
     results = [copied[tag] for tag in tags]
     document = tags_document(source, target, results, time.monotonic() - begun)
     write_result(arguments, tags_text(document), document)
-    return FAILED if any(each.error is not None for each in results) else DONE
+    has_failed = any(each.error is not None or _failed_referrers(each.summary) for each in results)
+    return FAILED if has_failed else DONE
+
+
+def _failed_referrers(summary: CopySummary | None) -> tuple[str, ...]:
+    outcome = None if summary is None else summary.referrers
+    return () if outcome is None else tuple(trouble.text for trouble in outcome.troubles)
 
 
 def _options(arguments: argparse.Namespace) -> CopyOptions:
@@ -272,6 +276,7 @@ def _tag_document(result: TagResult) -> dict[str, Any]:
         "already_there": summary is not None and summary.already_there,
         "bytes_copied": 0 if summary is None else summary.bytes_copied,
         "error": None if result.error is None else _cause(result.error),
+        "referrers": None if summary is None or summary.referrers is None else referrers_document(summary.referrers),
     }
 
 

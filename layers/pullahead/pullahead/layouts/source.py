@@ -1,4 +1,4 @@
-"""Read the images of an OCI layout. Implements `pullahead.oci.registries.Upstream`.
+"""Read the images of an OCI layout. Implements `pullahead.oci.registries.CopySource`.
 
 Every byte is proved: manifests here, blobs by whoever reads them, as with registries.
 
@@ -18,6 +18,7 @@ from pullahead.errors import (
     NotFoundError,
     RegistryError,
     ResponseTooLargeError,
+    Side,
     UnsupportedMediaTypeError,
 )
 from pullahead.layouts.files import Archive, Folder, LayoutFiles, OpenFile
@@ -36,7 +37,8 @@ from pullahead.oci import (
     parse_digest,
 )
 from pullahead.oci.reference import is_tag
-from pullahead.oci.referrers import Referrer
+from pullahead.oci.referrers import Referrer, fallback_tag
+from pullahead.registry.listings import referrers_in
 from pullahead.registry.manifests import media_type_of
 from pullahead.registry.request import Inquiry
 
@@ -96,8 +98,8 @@ class _Index(msgspec.Struct):
 class OciLayoutSource:
     """One layout, whose repository all references name. May be used by several threads at once."""
 
-    def __init__(self, files: LayoutFiles, repository: Repository) -> None:
-        self._files, self._repository = files, repository
+    def __init__(self, files: LayoutFiles, repository: Repository, side: Side = Side.UPSTREAM) -> None:
+        self._files, self._repository, self._side = files, repository, side
 
     def head_manifest(self, reference: Reference) -> Descriptor:
         """Resolve a reference."""
@@ -105,7 +107,7 @@ class OciLayoutSource:
 
     def get_manifest(self, reference: Reference) -> RawManifest:
         """Read a manifest, by name, by digest, or without either the only one; and prove its bytes."""
-        inquiry = Inquiry("reading the manifest", str(reference))
+        inquiry = Inquiry("reading the manifest", str(reference), side=self._side)
         entry = self._find(reference, inquiry) if reference.digest is None else None
         digest = entry.digest if entry is not None else Digest(reference.locator)
         content = self._read(blob_name(inquiry, digest), MAX_MANIFEST_BYTES, inquiry)
@@ -128,16 +130,18 @@ class OciLayoutSource:
         return tuple(dict.fromkeys(name for name in names if name is not None and is_tag(name)))
 
     def list_referrers(self, subject: Reference, digest: Digest) -> tuple[Referrer, ...]:
-        """A layout lists no referrers: raises ListingRefusedError."""
-        inquiry = Inquiry("listing referrers", str(subject.at(digest)))
-        raise inquiry.error(ListingRefusedError, "a layout has no list of referrers")
+        """List what refers to a manifest: a layout has no API for that, but may have the fallback tag."""
+        tagged = Reference(subject.repository, fallback_tag(digest))
+        if self.find_manifest(tagged) is None:
+            return ()
+        return tuple(referrers_in(Inquiry("listing referrers", str(tagged)), self.get_manifest(tagged).content))
 
     def find_manifest(self, reference: Reference) -> Descriptor | None:
         """Resolve a name that may well not exist."""
-        inquiry = Inquiry("reading the manifest", str(reference))
-        if not any(entry.name == reference.tag for entry in self.entries(inquiry)):
+        try:
+            return self.head_manifest(reference)
+        except NotFoundError:
             return None
-        return self.get_manifest(reference).descriptor
 
     def list_repositories(self, registry: str, prefix: str) -> tuple[str, ...]:
         """A layout has no repositories: raises ListingRefusedError."""

@@ -1,4 +1,4 @@
-"""Write images into OCI layouts in folders. Implements `pullahead.oci.registries.StreamingTarget`.
+"""Write images into OCI layouts in folders. Implements `pullahead.oci.registries.CopyTarget`.
 
 A repository is the path of a folder, and holds one layout. Whatever happens, index.json names complete images only: a
 file gets its name after its bytes are on disk and proved, and index.json is replaced last.
@@ -23,6 +23,7 @@ from typing import IO
 import msgspec
 
 from pullahead.errors import (
+    ConflictError,
     DigestMismatchError,
     ManifestRefusedError,
     MissingContentError,
@@ -31,22 +32,23 @@ from pullahead.errors import (
     UploadLostError,
 )
 from pullahead.layouts.files import Folder
+from pullahead.layouts.names import LayoutRepository, Transport
 from pullahead.layouts.source import (
     INDEX_FILE,
     MAX_INDEX_BYTES,
     REF_NAME,
     VERSION_FILE,
-    Entry,
+    OciLayoutSource,
     blob_name,
     check_version,
     os_errors,
     parse_index,
 )
 from pullahead.oci import (
-    MAX_MANIFEST_BYTES,
     Descriptor,
     Digest,
     RawManifest,
+    Reference,
     algorithm_of,
     digest_of,
     media_types,
@@ -54,7 +56,6 @@ from pullahead.oci import (
 )
 from pullahead.oci.registries import Offered, OpenPieces, RepositorySettings, TaggedManifest, Upload
 from pullahead.refresh.plan import blobs_of
-from pullahead.registry.manifests import media_type_of
 from pullahead.registry.request import Inquiry
 
 _VERSION = b'{"imageLayoutVersion": "1.0.0"}'
@@ -75,9 +76,28 @@ class OciLayoutTarget:
         """Map the names that index.json has to digests, if their manifests are there."""
         path, inquiry = self._root / repository, _inquiry("reading tags", repository)
         with os_errors(inquiry):
-            named = {entry.name: entry for entry in _entries(path, inquiry)}
-        found = {tag: named[tag].digest for tag in tags if tag in named}
+            named = _named(path, inquiry)
+        found = {tag: named[tag] for tag in tags if tag in named}
         return {tag: digest for tag, digest in found.items() if self._is_proved(path, digest, inquiry)}
+
+    def present_manifests(self, repository: str, digests: Sequence[Digest]) -> Sequence[Digest]:
+        """Return the manifests before the first one that is not there, their bytes proved."""
+        path, inquiry = self._root / repository, _inquiry("checking manifests", repository)
+        return list(takewhile(lambda digest: self._is_proved(path, digest, inquiry), digests))
+
+    def read_manifest(self, repository: str, tag: str) -> TaggedManifest | None:
+        """Read what a name stands for."""
+        named = Reference(LayoutRepository(Transport.FOLDER, str(self._root / repository)), tag)
+        try:
+            source = OciLayoutSource(Folder(self._root / repository), named.repository, Side.TARGET)
+            manifest = source.get_manifest(named)
+        except NotFoundError:
+            return None
+        return TaggedManifest(manifest, manifest.descriptor.digest)
+
+    def lists_referrers(self, repository: str, digest: Digest) -> bool:  # noqa: ARG002 - the port has them
+        """A layout lists none: their fallback tag is kept."""
+        return False
 
     def ensure_repository(self, repository: str, settings: RepositorySettings | None = None) -> None:  # noqa: ARG002
         """Create a layout unless there is one, and remove what killed processes left. Settings are of registries."""
@@ -163,15 +183,11 @@ class OciLayoutTarget:
             _check_digest(blob.digest, _digest_of_file(file, algorithm_of(blob.digest)), inquiry)
             _name(file, folder / blob_name(inquiry, blob.digest), inquiry)
 
-    def put_manifest(
-        self,
-        repository: str,
-        manifest: RawManifest,
-        tag: str | None,
-        *,
-        if_version: str = "",  # noqa: ARG002 - a layout has no versions
-    ) -> None:
-        """Write a manifest's exact bytes, and name it in index.json if it has a tag, in place of what had that name."""
+    def put_manifest(self, repository: str, manifest: RawManifest, tag: str | None, *, if_version: str = "") -> None:
+        """Write a manifest's exact bytes, and name it in index.json if it has a tag, in place of what had that name.
+
+        The version of a name is the digest that it stands for.
+        """
         inquiry = _inquiry("writing the manifest", f"{repository}@{manifest.descriptor.digest}")
         self._check_layout(repository, inquiry)
         path, digest = self._root / repository, manifest.descriptor.digest
@@ -182,28 +198,9 @@ class OciLayoutTarget:
                 _write_file(path, path / blob_name(inquiry, digest), manifest.content)
             if tag is not None:
                 with _locked(path):
+                    if if_version and _named(path, inquiry).get(tag) != if_version:
+                        raise ConflictError(f"{inquiry.reference} was not tagged {tag}: another process moved the tag")
                     _write_file(path, path / INDEX_FILE, _index_with(path, manifest.descriptor, tag, inquiry))
-
-    def present_manifests(self, repository: str, digests: Sequence[Digest]) -> Sequence[Digest]:
-        """Return those of `digests` that come before the first one that is not there, their bytes proved."""
-        inquiry = _inquiry("checking manifests", repository)
-        return list(takewhile(lambda digest: self._is_proved(self._root / repository, digest, inquiry), digests))
-
-    def read_manifest(self, repository: str, tag: str) -> TaggedManifest | None:
-        """Read what a name of index.json names."""
-        path, inquiry = self._root / repository, _inquiry("reading the manifest", f"{repository}:{tag}")
-        digest = self.published_digests(repository, [tag]).get(tag)
-        if digest is None:
-            return None
-        with os_errors(inquiry):
-            content = (path / blob_name(inquiry, digest)).read_bytes()[:MAX_MANIFEST_BYTES]
-        return TaggedManifest(
-            RawManifest(Descriptor(media_type_of(inquiry, "", content), digest, len(content)), content)
-        )
-
-    def lists_referrers(self, repository: str, digest: Digest) -> bool:  # noqa: ARG002 - the port has them
-        """Return False: a layout lists none."""
-        return False
 
     @staticmethod
     def _check_content(path: Path, manifest: RawManifest, inquiry: Inquiry) -> None:
@@ -246,9 +243,11 @@ def _inquiry(operation: str, reference: str) -> Inquiry:
     return Inquiry(operation, f"oci:{reference}", side=Side.TARGET)
 
 
-def _entries(path: Path, inquiry: Inquiry) -> list[Entry]:
+def _named(path: Path, inquiry: Inquiry) -> Mapping[str | None, Digest]:
+    """Map the names in index.json to digests."""
     content = _read_index(path, inquiry)
-    return [] if content is None else parse_index(inquiry, content)
+    entries = [] if content is None else parse_index(inquiry, content)
+    return {entry.name: entry.digest for entry in entries}
 
 
 def _read_index(path: Path, inquiry: Inquiry) -> bytes | None:

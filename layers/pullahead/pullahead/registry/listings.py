@@ -347,7 +347,7 @@ def list_referrers(
     for page in read_pages(session, request, now, (200, *NO_REFERRERS_API)):
         if not is_listing(page):
             return _by_tag(session, base_url, subject, digest)
-        found.update((referrer.descriptor.digest, referrer) for referrer in _referrers_in(inquiry, page.body))
+        found.update((referrer.descriptor.digest, referrer) for referrer in referrers_in(inquiry, page.body))
         if len(found) > _MAX_REFERRERS:
             raise inquiry.error(ResponseTooLargeError, f"there are more than {_MAX_REFERRERS} referrers")
     return tuple(found.values())
@@ -364,10 +364,11 @@ def _by_tag(session: Session, base_url: str, subject: Reference, digest: Digest)
         raw = manifests.get_manifest(session, f"{base_url}/manifests/{reference.tag}", reference)
     except NotFoundError:
         return ()
-    return tuple(_referrers_in(Inquiry("listing referrers", str(reference)), raw.content))
+    return tuple(referrers_in(Inquiry("listing referrers", str(reference)), raw.content))
 
 
-def _referrers_in(inquiry: Inquiry, content: bytes) -> list[Referrer]:
+def referrers_in(inquiry: Inquiry, content: bytes) -> list[Referrer]:
+    """Read the referrers that an index lists; entries that are none are left out. Raises RegistryUnavailableError."""
     try:
         entries = go_json.decode(content, _Index).manifests
     except go_json.INVALID:
