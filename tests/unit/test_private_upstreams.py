@@ -12,6 +12,7 @@ import pytest
 from pullahead.aws import upstream_credentials
 from pullahead.aws.upstream_credentials import UnknownFormatError, read_secret
 from pullahead.cli.main import main
+from pullahead.registry.credentials import Credential, SecretKind
 from pullahead.rules.load import load_rules
 from pullahead.rules.model import Rules
 
@@ -85,13 +86,17 @@ FORMS = re.findall(r"^\| [^|]+ \| `([^`|]*(?:NAME|TOKEN|auth)[^`|]*)` \|$", PAGE
 
 
 def test_every_form_of_a_secret_is_shown() -> None:
-    assert len(FORMS) == 5
+    assert len(FORMS) == 7
 
 
 @pytest.mark.parametrize("text", FORMS)
 def test_form_of_a_secret_is_read(text: str) -> None:
     credential = read_secret(text, "quay.io")
-    assert (credential.username, credential.secret) in {("NAME", "TOKEN"), ("NAME", "PASSWORD")}
+    secret = "TOKEN" if "TOKEN" in text else "PASSWORD"
+    kinds = {"identitytoken": SecretKind.IDENTITY_TOKEN, "registrytoken": SecretKind.REGISTRY_TOKEN}
+    kind = next((kind for key, kind in kinds.items() if key in text), SecretKind.PASSWORD)
+    name = "NAME" if kind is SecretKind.PASSWORD else ""
+    assert credential == Credential(name, secret, kind)
 
 
 def test_messages_are_those_of_the_code() -> None:

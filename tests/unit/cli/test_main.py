@@ -180,7 +180,15 @@ def document_of(error: Exception, capsys: pytest.CaptureFixture[str], command: s
 
 
 def test_error_of_a_registry_is_a_document_with_json(capsys: pytest.CaptureFixture[str]) -> None:
-    error = NotFoundError("gone", operation="HEAD", side=Side.UPSTREAM, reference="a:1", status=404, advice="Look.")
+    error = NotFoundError(
+        "gone",
+        operation="HEAD",
+        side=Side.UPSTREAM,
+        reference="a:1",
+        status=404,
+        advice="Look.",
+        code="MANIFEST_UNKNOWN",
+    )
     assert document_of(error, capsys) == {
         "kind": "NotFoundError",
         "message": "HEAD of a:1 at the source failed: gone (HTTP 404). Look.",
@@ -189,6 +197,7 @@ def test_error_of_a_registry_is_a_document_with_json(capsys: pytest.CaptureFixtu
         "reference": "a:1",
         "cause": "gone",
         "status": 404,
+        "code": "MANIFEST_UNKNOWN",
         "sent": None,
         "tries": 1,
         "advice": "Look.",

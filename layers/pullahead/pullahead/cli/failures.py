@@ -41,6 +41,7 @@ def _details(error: Exception, upstream: str) -> dict[str, Any]:
         "reference": error.reference,
         "cause": error.cause,
         "status": error.status,
+        "code": error.code or None,
         "sent": error.sent or None,
         "tries": error.tries,
         "advice": error.advice or None,

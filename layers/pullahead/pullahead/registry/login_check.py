@@ -61,16 +61,15 @@ class Access(NamedTuple):
 
 
 class _Watched:
-    """Notes whether a request was authorized, which token service was asked, and whether that was the last."""
+    """Notes whether a request was authorized, and which token service was asked."""
 
     def __init__(self) -> None:
-        self.is_authorized = self.is_waiting_for_token = False
+        self.is_authorized = False
         self.token_service: str | None = None
 
     def sent(self, request: Request) -> None:
         self.is_authorized = self.is_authorized or "Authorization" in request.headers
-        self.is_waiting_for_token = bool(request.inquiry.by_way_of)
-        if self.is_waiting_for_token:
+        if request.inquiry.by_way_of:
             self.token_service = request.inquiry.by_way_of.removeprefix("token service ")
 
 
@@ -89,7 +88,7 @@ def _try_pull(registry: UpstreamRegistry, reference: Reference) -> tuple[Pull, R
     try:
         registry.head_manifest(reference)
     except NotFoundError as error:
-        return (Pull.NO_TAG if _MANIFEST_UNKNOWN in error.cause else Pull.NOT_FOUND), error
+        return (Pull.NO_TAG if error.code == _MANIFEST_UNKNOWN else Pull.NOT_FOUND), error
     except AccessDeniedError as error:
         return Pull.REFUSED, error
     except RegistryError as error:
@@ -102,7 +101,7 @@ def _try_login(registry: UpstreamRegistry, host: str, watched: _Watched) -> tupl
         registry.log_in(host)
     except AccessDeniedError as error:
         # A token that the registry itself refuses at its root was obtained all the same.
-        has_token = watched.token_service is not None and not watched.is_waiting_for_token
+        has_token = watched.token_service is not None and not error.by_way_of
         return (Login.TOKEN, None) if has_token else (Login.REFUSED, error)
     except RegistryError as error:
         return Login.UNKNOWN, error
