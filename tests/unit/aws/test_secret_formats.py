@@ -38,6 +38,17 @@ def test_known_format_is_read(text: str) -> None:
     assert read_secret(text, HOST) == Credential("org+robot", SECRET)
 
 
+@pytest.mark.parametrize("odd", [None, 3, {"auth": "!"}, []])
+def test_entries_of_other_hosts_do_not_matter(odd: object) -> None:
+    text = docker(**{"other.io": odd, HOST: {"auth": auth(f"org+robot:{SECRET}")}})
+    assert read_secret(text, HOST) == Credential("org+robot", SECRET)
+
+
+def test_only_entry_for_a_path_is_used() -> None:
+    text = docker(**{f"{HOST}/org": {"auth": auth(f"org+robot:{SECRET}")}, "other.io/team": None})
+    assert read_secret(text, HOST) == Credential("org+robot", SECRET)
+
+
 def test_identity_token_is_read() -> None:
     text = docker(**{HOST: {"identitytoken": SECRET}, "other.io": None})
     assert read_secret(text, HOST) == Credential("", SECRET, SecretKind.IDENTITY_TOKEN)
@@ -70,6 +81,7 @@ def test_login_to_docker_hub_is_found_by_its_url() -> None:
         (docker(), "no entry for quay.io"),
         (docker(**{"ghcr.io": {"auth": auth(f"a:{SECRET}")}}), "no entry for quay.io"),
         (docker(**{HOST: {"auth": SECRET}}), "is invalid"),
+        (docker(**{f"{HOST}/a": {"auth": SECRET}, f"{HOST}/b": {"auth": SECRET}}), "several paths of quay.io"),
         (docker(**{HOST: {"auth": auth(SECRET)}}), "is invalid"),
         (docker(**{HOST: {"username": SECRET}}), "has no password"),
     ],

@@ -28,6 +28,10 @@ class TestHead:
     def test_get_decides_at_the_source(self, source: ImperfectRegistry, status: int) -> None:
         source.on("HEAD", "/manifests/", Reply(status))
         assert reader().head_manifest(reference(source)) == IMAGE.root.descriptor
+        found = reader().find_manifest(reference(source))
+        assert found == (
+            None if status in (404, 410) else IMAGE.root.descriptor
+        )  # what may well not exist costs no GET
 
     @pytest.mark.parametrize("status", REFUSALS)
     def test_get_decides_at_the_target(self, source: ImperfectRegistry, target: ImperfectRegistry, status: int) -> None:

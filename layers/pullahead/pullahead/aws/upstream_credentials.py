@@ -22,7 +22,7 @@ from pullahead.caching import Expiring, TtlCache
 from pullahead.errors import AccessDeniedError, RegistryUnavailableError, Side
 from pullahead.oci import Repository
 from pullahead.oci.ecr_registry import parse_ecr_host
-from pullahead.registry.credentials import Credential, from_basic, read_logins
+from pullahead.registry.credentials import Credential, from_basic, paths_with_logins, read_logins
 from pullahead.rules.model import CredentialSource, UpstreamSettings
 
 _AGAIN_SECONDS = 60.0
@@ -131,8 +131,13 @@ def _from_json(text: str, host: str) -> Credential:
 def _from_docker(auths: msgspec.Raw, host: str) -> Credential:
     try:
         credential = read_logins(auths, Repository(host, ""))
+        paths = paths_with_logins(auths, host) if credential is None else []
+        if len(paths) == 1:  # of a robot account: whoever names the secret in the rules means it
+            credential = read_logins(auths, Repository(host, paths[0]))
     except ValueError as error:
         raise UnknownFormatError(f"its entry for {host} is invalid: {error}") from None
+    if len(paths) > 1:
+        raise UnknownFormatError(f"its `auths` have entries for several paths of {host}, and none for all")
     if credential is None:
         raise UnknownFormatError(f"its `auths` have no entry for {host}")
     if not credential.secret:

@@ -180,11 +180,26 @@ def read_logins(auths: bytes | msgspec.Raw, repository: Repository) -> Credentia
     empty, as it stands where a credential helper has the login, is none. Raises ValueError, which quotes nothing.
     """
     try:
-        entries = msgspec.json.decode(auths, type=dict[str, msgspec.Raw])
-        logins = [go_json.decode(entry, Login) for entry in find_logins(entries, repository)]
+        for entry in find_logins(_entries(auths), repository):
+            credential = go_json.decode(entry, Login).credential()
+            if credential is not None:
+                return credential
     except go_json.INVALID:
         raise ValueError("it is not what docker writes") from None
-    return next((credential for login in logins if (credential := login.credential()) is not None), None)
+    return None
+
+
+def paths_with_logins(auths: bytes | msgspec.Raw, registry: str) -> list[str]:
+    """List the paths of a registry that docker's `auths` have entries for. Raises ValueError, which quotes nothing."""
+    try:
+        keys = map(_host_and_path, _entries(auths))
+    except go_json.INVALID:
+        raise ValueError("it is not what docker writes") from None
+    return sorted({path for host, path in keys if host == registry and path})
+
+
+def _entries(auths: bytes | msgspec.Raw) -> dict[str, msgspec.Raw]:
+    return msgspec.json.decode(auths, type=dict[str, msgspec.Raw])
 
 
 def find_logins(entries: Mapping[str, _Login], repository: Repository) -> list[_Login]:

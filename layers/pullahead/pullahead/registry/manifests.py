@@ -39,7 +39,6 @@ from pullahead.registry.request import Answer, Inquiry, Request, single_value
 from pullahead.registry.session import MAX_TRIES, Session
 
 _DENIED = (401, 403)
-_HEAD_NOT_OFFERED = (400, 401, 403, 404, 405, 501)
 _GENERIC_TYPES = frozenset({"", "application/json", "application/octet-stream", "text/plain"})
 _ACCEPT = {"Accept": media_types.ACCEPT}
 
@@ -62,6 +61,36 @@ def head_manifest(session: Session, url: str, reference: Reference) -> Descripto
     Registries and proxies refuse a method that they do not know by all kinds of statuses. A refusal is believed only if
     a GET is answered so, too.
     """
+    try:
+        described = _head(session, url, reference)
+    except RegistryError as error:
+        if not may_mean_head(error):
+            raise
+        return get_manifest(session, url, reference, tries=1 if error.retryable else MAX_TRIES).descriptor
+    return described or get_manifest(session, url, reference).descriptor
+
+
+def find_manifest(session: Session, url: str, reference: Reference) -> Descriptor | None:
+    """Resolve what may well not exist by one HEAD, whose 404 is believed; by GET if HEAD is refused otherwise.
+
+    For the tags of signatures and the like, of which most manifests have none: a GET for each would count as a pull.
+    """
+    try:
+        described = _head(session, url, reference)
+    except NotFoundError:
+        return None
+    except RegistryError as error:
+        if not may_mean_head(error):
+            raise
+        described = None
+    try:
+        return described or get_manifest(session, url, reference).descriptor
+    except NotFoundError:
+        return None
+
+
+def _head(session: Session, url: str, reference: Reference) -> Descriptor | None:
+    """Resolve by HEAD alone; None where its answer says too little, or denies without saying what it wants."""
     inquiry = Inquiry("HEAD manifest", str(reference))
     request = Request("HEAD", url, _ACCEPT, inquiry)
 
@@ -73,37 +102,8 @@ def head_manifest(session: Session, url: str, reference: Reference) -> Descripto
         is_answered = response.status_code == 200 and not response.coding and not _is_a_page(response)
         return _read_headers(inquiry, response) if is_answered else None
 
-    try:
-        answered = session.ask(request, receive, (200, *_DENIED))
-    except RegistryError as error:
-        if not may_mean_head(error):
-            raise
-        return get_manifest(session, url, reference, tries=1 if error.retryable else MAX_TRIES).descriptor
-    described = _describe(inquiry, answered, reference.digest) if answered is not None else None
-    return described or get_manifest(session, url, reference).descriptor
-
-
-def find_manifest(session: Session, url: str, reference: Reference) -> Descriptor | None:
-    """Resolve what may well not exist by one HEAD, whose 404 is believed; by GET if HEAD is not offered.
-
-    For the tags of signatures and the like, of which most manifests have none: a GET for each would count as a pull.
-    """
-    inquiry = Inquiry("HEAD manifest", str(reference))
-    request = Request("HEAD", url, _ACCEPT, inquiry)
-
-    def receive(response: Response, deadline: float) -> tuple[int, _Answered | None]:
-        session.receive_body(response, request, 0, deadline)
-        is_answered = response.status_code == 200 and not response.coding and not _is_a_page(response)
-        return response.status_code, _read_headers(inquiry, response) if is_answered else None
-
-    status, answered = session.ask(request, receive, (200, *_HEAD_NOT_OFFERED))
-    if status == 404:
-        return None
-    described = _describe(inquiry, answered, reference.digest) if answered is not None else None
-    try:
-        return described or get_manifest(session, url, reference).descriptor
-    except NotFoundError:
-        return None
+    answered = session.ask(request, receive, (200, *_DENIED))
+    return None if answered is None else _describe(inquiry, answered, reference.digest)
 
 
 def may_mean_head(error: RegistryError) -> bool:
