@@ -1,5 +1,6 @@
 """A registry to read from and one to write to, which a test makes depart from the specification."""
 
+import gc
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Protocol
@@ -10,6 +11,13 @@ from pullahead.cli.main import main
 from tests.unit.cli.conftest import Ran
 from tests.unit.manners.copying import IMAGE
 from tests.unit.manners.registry import ImperfectRegistry
+
+
+@pytest.fixture(scope="module", autouse=True)
+def collected() -> Iterator[None]:
+    """Clients that nobody uses any more close their connections: hundreds of tests would run out of descriptors."""
+    yield
+    gc.collect()
 
 
 @pytest.fixture

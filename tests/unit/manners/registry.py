@@ -3,6 +3,7 @@
 It takes every manifest, also one whose blobs it lacks: so a test sees what was published, and what is missing below it.
 """
 
+import contextlib
 import http.server
 import itertools
 import json
@@ -109,6 +110,7 @@ class ImperfectRegistry:
         self._server.shutdown()
         self._thread.join()
         self._server.server_close()
+        self._server.hang_up()
 
     @property
     def host(self) -> str:
@@ -238,7 +240,24 @@ class _Server(http.server.ThreadingHTTPServer):
 
     def __init__(self, registry: ImperfectRegistry) -> None:
         self.registry = registry
+        self._connections: set[socket.socket] = set()
         super().__init__(("127.0.0.1", 0), _Handler)
+
+    def process_request(self, request: Any, client_address: Any) -> None:
+        """Answer in a thread."""
+        self._connections.add(request)
+        super().process_request(request, client_address)
+
+    def shutdown_request(self, request: Any) -> None:
+        """End a connection."""
+        self._connections.discard(request)
+        super().shutdown_request(request)
+
+    def hang_up(self) -> None:
+        """End the connections that clients keep: their threads would wait for ever."""
+        for connection in list(self._connections):
+            with contextlib.suppress(OSError):
+                connection.shutdown(socket.SHUT_RDWR)
 
     def handle_error(self, *_: object) -> None:
         """Print nothing: a client that goes away is its own business."""

@@ -305,6 +305,7 @@ class _Pool(_PoolBase):
     def _put_conn(self, conn: Any) -> None:
         if conn is not None:
             conn.idle_since = self.clock()
+            conn.__dict__.pop("call", None)  # it leads back to this pool, which urllib3 would then never see unused
         self.shared.keep(conn)
 
     def keep(self, conn: Any) -> None:
