@@ -48,6 +48,7 @@ _CHANGES: Final[Mapping[str, str]] = MappingProxyType(
         "sns:Publish": "sends alerts",
         "events:PutEvents": "sends events",
         "states:StartExecution": "starts refreshes",
+        "signer:SignPayload": "has ECR sign what it pushes",
     }
 )
 _READS: Final[Mapping[str, str]] = MappingProxyType(
