@@ -21,7 +21,7 @@ def known_settings() -> frozenset[str]:
     (settings,) = (file for file in sources() if file.module == "pullahead.settings")
     calls = (node for node in ast.walk(settings.tree) if isinstance(node, ast.Call))
     asked = (call for call in calls if isinstance(call.func, ast.Attribute) and call.func.attr in READING)
-    return frozenset(str(arg.value) for call in asked for arg in call.args if isinstance(arg, ast.Constant))
+    return frozenset(str(call.args[0].value) for call in asked if isinstance(call.args[0], ast.Constant))
 
 
 def environment_findings(template: Template) -> Iterator[str]:
