@@ -72,7 +72,7 @@ def read_case(aws: LocalAws, stack: Stack, template: Template, parameters: Mappi
 def refused(case: Case) -> list[str]:
     """List calls that IAM would refuse."""
     return [
-        f"{asked.role} may not {asked.action} on {asked.resource}"
+        f"{asked.role} may not {asked.action} on {asked.resource}{_of_keys(asked)}"
         for asked in case.asked
         if asked.resource == UNKNOWN or not is_allowed(case.statements, asked)
     ]
@@ -110,6 +110,11 @@ def unused(cases: Iterable[Case]) -> list[str]:
 
 
 LEADING_KEYS = "dynamodb:LeadingKeys"
+
+
+def _of_keys(asked: AccessRequest) -> str:
+    keys = _leading_keys(asked)
+    return f" of {', '.join(keys)}" if keys else ""
 
 
 def _named_keys(statement: Statement) -> list[str]:

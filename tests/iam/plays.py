@@ -17,10 +17,13 @@ from local.ecr.faults import Call
 from local.images import LocalImage, SparseBlob, make_image
 from local.registry import FakeRegistry
 from pullahead.aws.records import DynamoRecords
-from pullahead.messages import CheckRequest
+from pullahead.messages import CheckRequest, StartWaitingRequest
 from pullahead.mirrors.outbox import with_outcome_events
 from pullahead.mirrors.record import LastRefresh
 from pullahead.oci.referrers import fallback_tag
+from pullahead.refresh.queue import SLOT_DURATION
+from pullahead.rules.model import DEFAULT_CHECK_EVERY
+from tests.polling import until
 from tests.scenarios.calling import Caller
 from tests.scenarios.deployment import CHECK_EVERY, PULLS, TAG, TEMPLATE, WEBHOOKS, Deployment, MirrorRule, deployed
 from tests.scenarios.other_region import HOST, other_region
@@ -143,12 +146,20 @@ def _copy_by_the_layers_rules(scene: Scene) -> None:
     scene.aws.client("ecr").put_account_setting(name="BLOB_MOUNTING", value="ENABLED")
     layer = SparseBlob(3_000_000, seed=3)
     scene.serve(make_image([layer, 1_000], seed=4))
+    scene.upstream.before("GET", "/blobs/", lambda: _outlive_the_slot(scene), times=1)
     scene.check()
     _call(scene)
     puller_of(scene).fails("library/app")  # no rule answers
     again = Scene(scene.deployment, scene.deployment.next_mirror(), scene.upstream)
     again.serve(make_image([layer, 2_000], seed=5))
     again.check()
+
+
+def _outlive_the_slot(scene: Scene) -> None:
+    """Let the time of a refresh's slot end while it runs: a look at the line renews it."""
+    scene.aws.clock.advance(SLOT_DURATION.total_seconds())
+    scene.send(StartWaitingRequest().to_json())
+    until(lambda: any('"fill' in str(run.event) for run in scene.runs("CheckFreshness")), "the line is looked at")
 
 
 def _fetch_what_is_pulled(scene: Scene) -> None:
@@ -188,12 +199,12 @@ def _copy_by_rules_in_s3(scene: Scene) -> None:
         cached = _cache(scene)
         _follow(scene, _rules(scene.mirror, *mirrors))
         scene.upstream.push(_CACHED, scene.mirror.path, "3.0")
-        scene.fire_schedule()  # it is mounted from the cache
+        scene.fire_schedule(DEFAULT_CHECK_EVERY)  # it is mounted from the cache
         _let_the_cache_fail(scene)
         _call(scene)
         _sign(scene, _SMALL, scene.mirror.path, "key-1", "key-2")  # late, under the tags that have been copied
         _sign(scene, _CACHED, "team/app", "key-1", "key-2")
-        scene.fire_schedule()
+        scene.fire_schedule(DEFAULT_CHECK_EVERY)  # within which what the cache follows is due, too
         for repository in (scene.repository, cached):  # of several tags one is missing: ECR is asked for a listing
             scene.aws.client("ecr").batch_delete_image(repositoryName=repository, imageIds=[{"imageTag": TAG}])
             asked = CheckRequest("schedule", repository, (TAG, _OTHER_TAG), scene.aws.clock.now())
@@ -231,6 +242,10 @@ def _copy_from_other_region(scene: Scene) -> None:
         chosen = mirror.replace(f'tags: ["{TAG}"]', 'tags: [{semver: ">=1"}]')
         _follow(scene, f"version: 1\nupstreams:\n{region.upstreams}mirrors:\n{chosen}")
         scene.fire_schedule()  # late referrers are looked for
+        region.replicate(scene.repository)  # which is remembered, for deletions
+        region.create(scene.repository)
+        region.push(_OTHER, scene.repository, TAG)
+        scene.settle()
 
 
 def _cache(scene: Scene) -> str:

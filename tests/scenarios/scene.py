@@ -170,6 +170,10 @@ class Scene:
         function = self.deployment.function(name)
         return [run for run in self.aws.invocations[self._runs_before :] if run.function == function]
 
+    def plans(self) -> list[Invocation]:
+        """List the runs of plan_copy but those that found that the repository has to be created first."""
+        return [run for run in self.runs("PlanCopy") if run.outcome != "RepositoryMissingError"]
+
     def executions(self) -> list[dict[str, Any]]:
         """List the refreshes of this mirror, newest first."""
         machine = self.deployment.stack.outputs["RefreshStateMachineArn"]

@@ -99,7 +99,7 @@ def test_refresh_that_meets_the_reserve_is_deferred_and_is_no_failure(scene: Sce
     headers = limit_headers(INDEX, remaining=10)
     scene.upstream.fail("GET", "/manifests/", 200, headers=headers, body=INDEX.root.content)
     scene.check()
-    assert (scene.upstream.count("GET", "/manifests/"), len(scene.runs("PlanCopy"))) == (1, 1)
+    assert (scene.upstream.count("GET", "/manifests/"), len(scene.plans())) == (1, 1)
     assert [execution["status"] for execution in scene.executions()] == ["SUCCEEDED"]
     record = scene.record()
     assert record.failure is not None

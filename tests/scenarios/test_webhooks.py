@@ -175,7 +175,7 @@ def test_ten_thousand_webhooks_are_two_checks_for_each_mirror_and_window() -> No
     assert sent == dict.fromkeys(names, 2)
     assert receiving.script.count("send") == 2 * MIRRORS
     assert receiving.script.count("read_webhook_secrets") == 1
-    assert set(receiving.asked) == {"claim", "send"}
+    assert set(receiving.asked) == {"claim", "take", "send"}
 
 
 def storm(number: int) -> dict[str, Any]:

@@ -44,7 +44,7 @@ def test_sample_of_every_sender_queues_one_check(receiving: WebhookReceiver, sen
     assert receiving.queue.sent == [CheckRequest("webhook", repository, ("1.0",), now, settled=True)]
     replay = ["is_known"] if sender in SIGNING else []
     remember = ["remember"] if sender in SIGNING else []
-    assert receiving.asked == [*replay, "take", "claim", "send", *remember]
+    assert receiving.asked == [*replay, "claim", "take", "send", *remember]
 
 
 class TestAuthentication:
@@ -238,7 +238,7 @@ class TestMerging:
             receiving.receive(hub())
         receiving.script.calls.clear()
         receiving.receive(hub())
-        assert receiving.script.calls == ["take", "claim"]
+        assert receiving.script.calls == ["claim"]
 
     @pytest.mark.parametrize(("good", "bad"), [(0, 1), (0, 3), (1, 1), (1, 2)])
     def test_retry_of_a_failed_request_is_not_merged(self, receiving: WebhookReceiver, good: int, bad: int) -> None:
@@ -368,11 +368,16 @@ class TestLimitOfSenders:
         receiving.clock.advance(minutes=1)
         assert receiving.status(hub()) == 202
 
+    def test_merged_requests_do_not_count(self, receiving: WebhookReceiver) -> None:
+        receiving.budget.limit = 2
+        assert [receiving.status(hub()) for _ in range(20)] == [202] * 20
+        assert receiving.asked.count("take") == 2
+
     def test_limited_request_queues_nothing_and_may_be_repeated(self, receiving: WebhookReceiver) -> None:
         receiving.budget.limit = 0
         assert receiving.status(sample("github")) == 429
         assert (receiving.queue.sent, receiving.calls.known) == ([], {})
-        assert receiving.asked == ["is_known", "take"]
+        assert receiving.asked == ["is_known", "claim", "take"]
         receiving.budget.limit = 1
         assert receiving.status(sample("github")) == 202
 

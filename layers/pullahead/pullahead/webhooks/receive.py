@@ -133,10 +133,8 @@ class ReceiveWebhook:
         identity = sender.identify(request)
         if identity is not None and self._replays.is_known(identity, now):
             raise refuse(409, WebhookOutcome.REPLAYED, "this request was accepted before")
-        if not self._budget.take(sender.name, len(followed[:MAX_FOLLOWED]) + len(named_referrers), now):
-            text = f"{sender.name} asks for more than {MAX_CHECKS_A_MINUTE} checks a minute; retry later"
-            raise refuse(429, WebhookOutcome.LIMITED, text, **{"retry-after": str(RETRY_AFTER_SECONDS)})
-        response = self._queue_checks(followed[:MAX_FOLLOWED], now) if followed else _NO_CHECKS
+        self._take_from_budget(sender, len(named_referrers), now)
+        response = self._queue_checks(sender, followed[:MAX_FOLLOWED], now) if followed else _NO_CHECKS
         if named_referrers:
             self._queue.send(named_referrers)
             response = response._replace(body={**response.body, "referrers": len(named_referrers)})
@@ -162,7 +160,13 @@ class ReceiveWebhook:
             self._indexed = (rules, UpstreamIndex(rules))
         return self._indexed[1]
 
-    def _queue_checks(self, followed: list[FollowedTag], now: datetime) -> WebhookResponse:
+    def _take_from_budget(self, sender: Sender, checks: int, now: datetime) -> None:
+        """Count checks that are about to be queued. What is merged is none."""
+        if checks and not self._budget.take(sender.name, checks, now):
+            text = f"{sender.name} asks for more than {MAX_CHECKS_A_MINUTE} checks a minute; retry later"
+            raise refuse(429, WebhookOutcome.LIMITED, text, **{"retry-after": str(RETRY_AFTER_SECONDS)})
+
+    def _queue_checks(self, sender: Sender, followed: list[FollowedTag], now: datetime) -> WebhookResponse:
         """Claim the event windows, and queue checks: some now, some for when their windows end."""
         first, again, delay = list[FollowedTag](), list[FollowedTag](), 0
         try:
@@ -173,9 +177,10 @@ class ReceiveWebhook:
                 elif claimed.when is WindowDecision.RUN_LATER:
                     again.append(each)
                     delay = max(delay, claimed.delay_seconds)
+            self._take_from_budget(sender, len(first) + len(again), now)
             self._send(first, now)
             self._send(again, now, delay)
-        except StorageError:
+        except (StorageError, RefusedWebhookError):
             self._note_unsent([*first, *again])
             raise
         self._unsent.difference_update(_keys(first))

@@ -39,6 +39,15 @@ def test_every_cached_tag_is_followed_by_its_exact_name() -> None:
     assert (made.tags.names, made.tags.patterns) == (tags, ())
 
 
+def test_cached_signatures_are_no_mirrors_for_they_come_with_their_images() -> None:
+    signature = f"sha256-{'a' * 64}.sig"
+    cached = [
+        CachedRepository("docker-hub/a/app", ("1.0", signature)),
+        CachedRepository("docker-hub/x", (signature,)),
+    ]
+    assert [rule.tags.names for rule in describe_cached([HUB], cached).rules] == [("1.0",)]
+
+
 def test_longest_prefix_caches_a_repository_and_root_what_is_left() -> None:
     rules = [CacheRule("", "quay.io"), CacheRule("a", "ghcr.io"), CacheRule("a/b", "cgr.dev")]
     assert [rule_for(name, rules) for name in ("a/b/x", "a/x", "ab/x", "x")] == [rules[2], rules[1], rules[0], rules[0]]

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from msgspec.structs import replace
 
 from pullahead.oci import InvalidReferenceError, Repository, parse_host, parse_reference
+from pullahead.oci.referrers import subject_of_tag
 from pullahead.rules.model import (
     DEFAULT_ALERT_AFTER,
     DEFAULT_CHECK_EVERY,
@@ -47,10 +48,11 @@ def describe_cached(
     problems: list[str] = []
     for repository in repositories:
         rule = rule_for(repository.name, rules)
-        if rule is None or not repository.tags:
+        tags = tuple(tag for tag in repository.tags if subject_of_tag(tag) is None)  # these come with their images
+        if rule is None or not tags:
             continue
         try:
-            made.append(_rule(repository, _upstream(repository.name, rule)))
+            made.append(_rule(replace(repository, tags=tags), _upstream(repository.name, rule)))
         except InvalidReferenceError as error:
             problems.append(f"{repository.name}, cached by the pull through cache rule {rule.name}: {error}")
     return DescribedSource(tuple(made), tuple(_settings(rules, repositories)), tuple(problems))
