@@ -8,9 +8,7 @@ import logging
 import os
 import shlex
 import signal
-import subprocess
 import sys
-import tempfile
 import threading
 import time
 from collections.abc import Mapping, Sequence
@@ -23,6 +21,7 @@ from local.aws.runtime_directory import REPOSITORY
 from local.aws.server import LocalAws
 from local.aws.topics import Publication
 from local.deploy import DeploymentError, Stack, deploy, update
+from local.folders import folder_of_a_run
 from local.introduction import DeployedRules, introduction
 from local.lines import alert_line, event_line, invocation_lines, rules_line
 from local.live_rules import LAYER, LiveRules
@@ -45,23 +44,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     logging.getLogger("local").setLevel(logging.WARNING)  # others warn of what concerns nobody here
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, _stop)
-    folder = Path(tempfile.mkdtemp(prefix="pullahead-local-"))
     try:
-        _run(options, folder)
+        with folder_of_a_run("pullahead-local-") as folder:
+            _run(options, folder)
     except (ConfigError, DeploymentError, OSError) as error:
         print(f"local AWS: {error}", file=sys.stderr)
         return 1
     except _StoppedError:
         return 0
-    finally:
-        _remove(folder)
-
-
-def _remove(folder: Path) -> None:
-    """Remove a folder without waiting: it has thousands of files, for which a busy disk takes seconds."""
-    removed = folder.rename(folder.with_name(f"{folder.name}-removed"))
-    silent = subprocess.DEVNULL
-    subprocess.Popen(["rm", "-rf", str(removed)], stdin=silent, stdout=silent, stderr=silent, start_new_session=True)
 
 
 def _stop(_number: int, _frame: FrameType | None) -> NoReturn:

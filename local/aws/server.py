@@ -167,6 +167,7 @@ class LocalAws:
         self._server = None
         uninstall_stacks()
         moto_guard.restore()
+        _forget_everything()  # moto itself could not deliver to the targets of rules that were made here
         LocalAws._running.release()
 
     def wait_idle(self, timeout_seconds: float = 30.0, *, hidden_ok: bool = False) -> None:
@@ -198,7 +199,7 @@ class LocalAws:
         from local.ecr.v2 import V2Application
         from local.stacks import install as install_stacks
 
-        moto_guard.take("moto.core.base_backend", "BackendDict").reset()
+        _forget_everything()
         runtime = runtime_directory()
         self._data_dir.mkdir(parents=True, exist_ok=True)
         self._activity = Activity()
@@ -258,6 +259,10 @@ class LocalAws:
             s3={"addressing_style": "path"},
         )
         return session.client(cast("Any", service), endpoint_url=self.url, config=config)
+
+
+def _forget_everything() -> None:
+    moto_guard.take("moto.core.base_backend", "BackendDict").reset()
 
 
 def _serve(port: int, wrap: Callable[[Any], Any]) -> BaseWSGIServer:

@@ -2,7 +2,6 @@
 
 import json
 import re
-import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from datetime import timedelta
@@ -13,6 +12,7 @@ from local.aws.pool import Invocation
 from local.aws.server import LocalAws
 from local.demo.client import PlainClient
 from local.deploy import Stack, deploy, update
+from local.folders import folder_of_a_run
 from local.registry import FakeRegistry
 from pullahead.clock import Clock
 from pullahead.mirrors.record import MirrorRecord
@@ -136,7 +136,7 @@ class Stage:
 def set_stage(upstream: Reference | None) -> Iterator[Stage]:
     """Start the local AWS, and a fake upstream unless a real one is given, and deploy the template."""
     with ExitStack() as stack:
-        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="pullahead-demo-")))
+        folder = stack.enter_context(folder_of_a_run("pullahead-demo-"))
         fake = stack.enter_context(FakeRegistry()) if upstream is None else None
         reference = fake.reference("shop/web", "1.0") if fake else upstream
         if reference is None:

@@ -10,6 +10,7 @@ import requests
 from local.aws.server import LocalAws
 from local.deploy import deploy
 from local.tests.aws.stack import TEMPLATES, WholeStack
+from tests.contract.local_services import client, moto_server
 from tests.polling import until
 
 
@@ -33,6 +34,16 @@ def test_new_one_holds_nothing_of_the_last_and_leaves_no_process(tmp_path: Path)
         assert aws.client("sqs").list_queues().get("QueueUrls", []) == []
         assert aws.client("stepfunctions").list_state_machines()["stateMachines"] == []
         assert aws.invocations == []
+
+
+def test_moto_serves_in_the_same_process_afterwards(tmp_path: Path) -> None:
+    """Without the rules that were made here, whose targets it does not know."""
+    with LocalAws(tmp_path / "aws") as aws:
+        deploy(aws, TEMPLATES / "whole.yaml")
+    push = {"Source": "aws.ecr", "DetailType": "ECR Image Action", "Detail": '{"image-tag": "1.0"}'}
+    with moto_server() as url:
+        assert client(url, "events").put_events(Entries=[push])["FailedEntryCount"] == 0
+        assert client(url, "events").list_rules()["Rules"] == []
 
 
 def test_stopping_does_not_wait_for_a_function(tmp_path: Path) -> None:

@@ -194,6 +194,16 @@ TROUBLE = ["upstream lost the tag", "upstream serves B", "a day goes by"]
     moves=["upstream serves B", "upstream lost the tag", "upstream lost the tag"],
     reviews=[None, None],
 )
+# A pair of alerts that one review took for over before it was sent, while another one was sending the first of them.
+@example(
+    order=[
+        *(4, 6, 11, 9, 10, 6, 1, 4, 4, 4, 0, 5, 1, 10, 7, 11, 2, 0, 8, 2, 11, 2, 8, 9, 8, 2, 6, 3, 7, 6, 3, 5),
+        *(10, 11, 3, 6, 9, 6, 8, 5, 6, 4, 4, 5, 5, 4, 1, 7, 5, 6, 1, 1, 7, 8, 8, 4, 8, 9, 1, 9, 3, 1, 3),
+    ],
+    checks_made=3,
+    moves=["a day goes by", *["upstream lost the tag", "upstream serves B"] * 2],
+    reviews=[None, None],
+)
 def test_each_alert_is_sent_once_however_many_reviews_run_at_once(
     order: list[int], checks_made: int, moves: list[str], reviews: list[int | None]
 ) -> None:

@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timedelta
 from typing import NamedTuple
 
-from pullahead.alerts.incidents import Condition, Incident, notify_condition, service_key
+from pullahead.alerts.incidents import Condition, Incident, incident_key, notify_condition, service_key
 from pullahead.alerts.plan import (
     Notification,
     NotificationPlan,
@@ -21,7 +21,7 @@ from pullahead.alerts.plan import (
 from pullahead.alerts.ports import AlertPublisher, IncidentStore
 from pullahead.alerts.text import Notice, subject_of
 from pullahead.errors import PullaheadError
-from pullahead.mirrors.alert import AlertKind
+from pullahead.mirrors.alert import Alert, AlertKind
 from pullahead.mirrors.record import Record
 from pullahead.mirrors.store import RecordStore, update_record
 from pullahead.mirrors.stored_form import newer_of
@@ -71,16 +71,16 @@ class NotificationSender:
         incidents = self._incidents.load(keys)
         plan, news = _plan(records, conditions, incidents, now)
         sender = _Sender(self._incidents, self._alerts, self._copies, now)
-        if plan.messages or news:
+        if plan.messages or plan.dropped or news:
             if self._incidents.lock_sending(now, now + LOCK_LIFETIME):
                 incidents = self._incidents.load(keys)  # another process may have sent it before we had the lock
                 plan, news = _plan(records, conditions, incidents, now)
                 sender.send(plan, incidents, news)
                 sender.errors += self._unlock(now)
             else:
-                plan = plan._replace(messages=())
-        sender.errors += self._remove([*plan.settled, *sender.settled], remaining_seconds)
-        return NotificationSummary(tuple(sender.sent), plan.held_back, plan.dropped, tuple(sender.errors))
+                plan = plan._replace(messages=(), dropped=())
+        sender.errors += self._remove([*plan.settled, *sender.settled], plan.dropped, remaining_seconds)
+        return NotificationSummary(tuple(sender.sent), plan.held_back, len(plan.dropped), tuple(sender.errors))
 
     def _unlock(self, now: datetime) -> list[PullaheadError]:
         """Release the lock; if that fails it expires, and what was sent is removed from the records all the same."""
@@ -90,21 +90,23 @@ class NotificationSender:
             return [error]
         return []
 
-    def _remove(self, settled: Iterable[Settled], remaining_seconds: Callable[[], float]) -> list[PullaheadError]:
-        """Remove settled alerts from their records while there is time; the next review removes the others."""
-        by_record: dict[RecordKey, list[Settled]] = {}
-        for each in settled:
-            by_record.setdefault(each.record.key, []).append(each)
+    def _remove(
+        self, settled: Iterable[Settled], dropped: Iterable[Settled], remaining_seconds: Callable[[], float]
+    ) -> list[PullaheadError]:
+        """Remove alerts from their records while there is time; the next review removes the others."""
+        by_record: dict[RecordKey, tuple[Record, list[Settled], list[Settled]]] = {}
+        for number, parts in enumerate((settled, dropped), 1):
+            for each in parts:
+                of_record = by_record.setdefault(each.record.key, (each.record, [], []))
+                of_record[number].append(each)  # type: ignore[union-attr]
 
-        def remove(parts: Sequence[Settled]) -> PullaheadError | None:
+        def remove(of_record: tuple[Record, Sequence[Settled], Sequence[Settled]]) -> PullaheadError | None:
             if remaining_seconds() < _RESERVED_SECONDS:
                 return None
-            record = parts[0].record
-            alerts = [alert for part in parts for alert in part.alerts]
-            sent = [part.sent for part in parts if part.sent is not None]
+            record, told, pairs = of_record
             try:
                 update_record(
-                    self._records, record.key, lambda known: known and without_settled(known, alerts, sent), record
+                    self._records, record.key, lambda known: known and without_settled(known, told, pairs), record
                 )
             except PullaheadError as error:
                 return error
@@ -152,6 +154,19 @@ class _Sender:
             if self._send(message.notice, after):
                 latest[key] = after
                 self.settled += message.settled
+        self._mark_dropped(plan, {**incidents, **latest})
+
+    def _mark_dropped(self, plan: NotificationPlan, incidents: Mapping[str, Incident]) -> None:
+        """Note what is dropped: a review that began earlier and knows the first alert of a pair only sends it not."""
+        by_key: dict[str, list[Alert]] = {}
+        for alert in (alert for pair in plan.dropped for alert in pair.alerts):
+            by_key.setdefault(incident_key(alert), []).append(alert)
+        for key, alerts in by_key.items():
+            try:
+                if key not in self._newer:
+                    self._incidents.save((incidents.get(key) or Incident(key)).with_sent(alerts, None), self._now)
+            except PullaheadError as error:
+                self.errors.append(error)
 
     def _send(self, notice: Notice, incident: Incident) -> bool:
         """Send one message and store its incident; return whether both succeeded, so that its alerts are settled."""

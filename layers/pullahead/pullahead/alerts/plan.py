@@ -39,13 +39,16 @@ class Notification(NamedTuple):
 
 
 class NotificationPlan(NamedTuple):
-    """The messages to send, and the alerts that are settled even if none is sent."""
+    """The messages to send, the alerts that were sent before, and pairs of alerts that are over before they were sent.
+
+    Only who has the lock may drop a pair: another process may be sending its first alert.
+    """
 
     messages: tuple[Notification, ...]
     settled: tuple[Settled, ...]
+    dropped: tuple[Settled, ...]
     marks: Mapping[str, set[str]]  # by incident: of alerts that were sent but are still in their records
     held_back: int  # reported within a day, or in an incident that was reported too recently
-    dropped: int  # over before they were sent
 
 
 def incidents_of(records: Iterable[Record]) -> set[str]:
@@ -66,13 +69,23 @@ def plan_notifications(records: Iterable[Record], incidents: Mapping[str, Incide
         planner.add(record)
     messages = sorted(planner.messages(), key=lambda message: min(each.alerts[0].at for each in message.settled))
     return NotificationPlan(
-        tuple(messages[:MAX_MESSAGES]), tuple(planner.settled), planner.marks, planner.held_back, planner.dropped
+        tuple(messages[:MAX_MESSAGES]),
+        tuple(planner.settled),
+        tuple(planner.dropped),
+        planner.marks,
+        planner.held_back,
     )
 
 
-def without_settled(record: Record, alerts: Iterable[Alert], sent: Iterable[SentAlert]) -> Record:
-    """Remove settled alerts from a record, and note what was sent."""
-    gone, news = set(alerts), {each.kind: each for each in sent}
+def without_settled(record: Record, settled: Iterable[Settled], dropped: Iterable[Settled]) -> Record:
+    """Remove settled alerts from a record, and note what was sent.
+
+    A pair is dropped only as a whole: if its first alert is gone, somebody has sent it, and the second is news.
+    """
+    told = list(settled)
+    pairs = [pair for pair in dropped if set(pair.alerts) <= set(record.pending)]
+    gone = {alert for each in (*told, *pairs) for alert in each.alerts}
+    news = {each.sent.kind: each.sent for each in told if each.sent is not None}
     kept = tuple(each for each in record.told if each.kind not in news)
     return record.with_changes(
         pending=tuple(alert for alert in record.pending if alert not in gone), told=(*kept, *news.values())
@@ -101,8 +114,9 @@ class _Planner:
         self._ends: dict[str, list[_PendingNotification]] = defaultdict(list)
         self._open: Counter[str] = Counter()  # by incident: mirrors that were reported and are not over
         self.settled: list[Settled] = []
+        self.dropped: list[Settled] = []
         self.marks: dict[str, set[str]] = defaultdict(set)
-        self.held_back = self.dropped = 0
+        self.held_back = 0
 
     def add(self, record: Record) -> None:
         """Add what one record has to report, or count it as open."""
@@ -146,7 +160,8 @@ class _Planner:
                 unsent.append(alert)
                 continue
             self.marks[key].add(alert.mark)
-            news = None if is_end else SentAlert(kind, key, self._incident(key).told_at or self._now)
+            told_at = self._incident(key).told_at  # before the alert, or never, if it was dropped rather than sent
+            news = None if is_end or told_at is None or told_at < alert.at else SentAlert(kind, key, told_at)
             last = news or last
             self.settled.append(Settled(record, (alert,), news))
         return unsent, last
@@ -172,8 +187,7 @@ class _Planner:
             self.held_back += 1
 
     def _drop(self, record: Record, *alerts: Alert) -> None:
-        self.settled.append(Settled(record, alerts))
-        self.dropped += 1
+        self.dropped.append(Settled(record, alerts))
 
     def _message(self, key: str, pending: Sequence[_PendingNotification], still_open: int) -> Notification:
         ordered = sorted(pending, key=lambda each: (each.alert.since, str(each.alert.mirror)))
