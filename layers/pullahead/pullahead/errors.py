@@ -186,6 +186,10 @@ class UnsupportedMediaTypeError(RegistryError):
     """A manifest of a kind that cannot be copied."""
 
 
+class ImageTooLargeError(RegistryError):
+    """An image, or one of its layers, is larger than its rule allows."""
+
+
 class ManifestRefusedError(RegistryError):
     """The target refuses a manifest; a retry does not help."""
 

@@ -156,15 +156,15 @@ class EcrPublic(Tokened):
 
     def challenge(self, asked: HttpRequest) -> Answer:
         if asked.authorization in self.tokens.granted:
-            return self._unless_busy(asked)
+            return self.answer(asked)
         challenge = f'Bearer realm="{self.tokens.realm}",service="public.ecr.aws",scope="aws"'
         return error_answer(401, "DENIED", "Not Authorized", {"WWW-Authenticate": challenge})
 
-    def _unless_busy(self, asked: HttpRequest) -> Answer:
+    def answer(self, asked: HttpRequest) -> Answer:
         if self.busy:
             self.busy -= 1
             return error_answer(429, "TOOMANYREQUESTS", "Rate exceeded")
-        return self.answer(asked)
+        return super().answer(asked)
 
 
 class Chainguard(Tokened):

@@ -119,5 +119,5 @@ def test_second_of_two_challenges_is_found(credential: Credential | None) -> Non
         assert client.head(Forgejo.host, Forgejo.repository)
         assert client.get(Forgejo.host, Forgejo.repository)
     (token,) = [asked for asked in internet.asked if asked.path == "/v2/token"]
-    assert token.query["scope"] == ["*"]
+    assert token.query["scope"] == [f"repository:{Forgejo.repository}:pull"]
     assert len(internet.asked) == 4

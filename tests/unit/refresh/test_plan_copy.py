@@ -9,6 +9,7 @@ import pytest
 from local.images import LocalImage, make_image, make_index
 from pullahead.errors import (
     ConfigError,
+    ImageTooLargeError,
     NoLongerWantedError,
     NotFoundError,
     RepositoryMissingError,
@@ -21,7 +22,7 @@ from pullahead.oci.registries import RepositorySettings
 from pullahead.refresh.create_repository import create_repository
 from pullahead.refresh.plan import CopyPlan, manifest_key, plan_copy, plan_key, unit_key
 from pullahead.refresh.progress import UnitProgress
-from pullahead.rules.model import Rules
+from pullahead.rules.model import Rules, SizeLimits
 from tests.fakes.memory import FakePlanStore
 from tests.fakes.refreshes import refresh_request
 from tests.fakes.samples import REPOSITORY, UPSTREAM, mirror, rule, rules
@@ -310,3 +311,64 @@ def _padded(image: LocalImage, size: int) -> LocalImage:
     content = image.root.content + b" " * size
     root = RawManifest(describe(content, image.root.descriptor.media_type), content)
     return LocalImage(root, {root.descriptor.digest: root}, image.blobs, image.platform)
+
+
+class TestSizes:
+    """What the manifests say decides: no byte of a layer is read, and ECR is not asked for any."""
+
+    @pytest.mark.parametrize(
+        ("sizes", "words"),
+        [
+            (SizeLimits(layer=2999), r"the layer sha256:\w+ has 2\.9 KiB, and `max_layer_size` is 2\.9 KiB"),
+            (SizeLimits(image=3000), r"its layers have .* in all, and `max_image_size` is 2\.9 KiB"),
+        ],
+    )
+    def test_image_that_is_too_large_is_refused_before_anything_is_stored(self, sizes: SizeLimits, words: str) -> None:
+        planning = Planning(make_image([3000, 20]))
+        planning.rules = rules([mirror()._replace(sizes=sizes)])
+        planning.script.calls.clear()
+        with pytest.raises(ImageTooLargeError, match=words) as caught:
+            planning.run()
+        assert str(caught.value).endswith("raise the limit in its rule, and run `pullahead refresh`.")
+        assert not caught.value.retryable
+        assert (planning.plans.objects, "present_blobs" in planning.script.calls) == ({}, False)
+
+    def test_image_of_exactly_the_limit_is_planned(self) -> None:
+        image = make_image([3000, 20])
+        planning = Planning(image)
+        total = sum(map(len, image.blobs.values()))
+        planning.rules = rules([mirror()._replace(sizes=SizeLimits(layer=3000, image=total))])
+        assert planning.run().bytes_missing == total
+
+    @pytest.mark.parametrize("size", [52_000 * 1024**2 + 1, 2**63 - 1])
+    def test_layer_above_ecrs_limit_is_refused_by_default(self, size: int) -> None:
+        with pytest.raises(ImageTooLargeError, match=r"max_layer_size` is 50\.8 GiB"):
+            Planning(with_layers([size])).run()
+
+    def test_many_layers_of_ecrs_limit_are_refused_by_default(self) -> None:
+        with pytest.raises(ImageTooLargeError, match=r"max_image_size` is 500\.0 GiB"):
+            Planning(with_layers([52_000 * 1024**2] * 10)).run()
+
+    def test_platforms_of_an_index_count_together(self) -> None:
+        index = make_index([make_image([3000], seed=seed, platform=f"linux/{seed}") for seed in (1, 2)])
+        planning = Planning(index)
+        planning.rules = rules([mirror()._replace(sizes=SizeLimits(image=6000))])
+        with pytest.raises(ImageTooLargeError, match="its layers have 6"):
+            planning.run()
+
+    def test_platforms_that_are_left_out_do_not_count(self) -> None:
+        images = [make_image([3000], seed=1), make_image([9000], seed=2, platform="linux/arm64")]
+        planning = Planning(make_index(images), "linux/amd64")
+        planning.rules = rules([mirror(platforms=("linux/amd64",))._replace(sizes=SizeLimits(image=6000))])
+        assert planning.run().bytes_missing < 6000
+
+    def test_manifest_of_too_many_layers_is_refused(self) -> None:
+        with pytest.raises(UnsupportedMediaTypeError, match="more than 20000 layers"):
+            Planning(with_layers([1] * 20_001)).run()
+
+
+def with_layers(sizes: Sequence[int]) -> LocalImage:
+    """Make an image that only says that it has layers of these sizes."""
+    layers = [{"mediaType": "l", "digest": f"sha256:{number:064x}", "size": size} for number, size in enumerate(sizes)]
+    root = raw({"schemaVersion": 2, "layers": layers}, media_types.OCI_MANIFEST)
+    return LocalImage(root, {root.descriptor.digest: root}, {})

@@ -188,8 +188,24 @@ def test_second_challenge_of_a_list_is_found(registry: FakeRegistry, upstream: U
     assert registry.count("GET", "/token") == 1
 
 
-def test_challenge_without_scope_asks_for_the_repository(registry: FakeRegistry, upstream: UpstreamRegistry) -> None:
-    challenge(registry, f'Bearer realm="{registry.url}/token?tenant=7",service="s"')
+@pytest.mark.parametrize(
+    "scope",
+    [
+        None,
+        "*",
+        "aws",
+        "registry:catalog:*",
+        "repository:team/app:*",
+        "repository:team/app:pull,push,delete",
+        "repository:team/secret:pull",
+        "repository:team/app:pull repository:team/secret:pull,push",
+    ],
+)
+def test_scope_of_a_challenge_is_not_obeyed(
+    registry: FakeRegistry, upstream: UpstreamRegistry, scope: str | None
+) -> None:
+    wanted = "" if scope is None else f',scope="{scope}"'
+    challenge(registry, f'Bearer realm="{registry.url}/token?tenant=7",service="s"{wanted}')
     head(registry, upstream)
     asked = next(request for request in registry.requests if request.path == "/token")
     assert asked.query == "tenant=7&service=s&scope=repository%3Ateam%2Fapp%3Apull"

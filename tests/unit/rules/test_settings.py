@@ -9,7 +9,7 @@ import pytest
 
 from pullahead.oci.registries import RepositorySettings
 from pullahead.rules.load import load_rules
-from pullahead.rules.model import CredentialSource, RateLimit, Rule, Rules, Source, UpstreamSettings
+from pullahead.rules.model import CredentialSource, RateLimit, Rule, Rules, SizeLimits, Source, UpstreamSettings
 from pullahead.rules.tag_patterns import PatternKind, TagPattern, TagSelection
 
 PEM = "-----BEGIN CERTIFICATE-----\nMAcwADAAAwEA\n-----END CERTIFICATE-----\n"
@@ -24,6 +24,28 @@ def load(text: str) -> Rules:
 def only_rule(mirror: str, defaults: str = "{}") -> Rule:
     (rule,) = load(f"defaults: {defaults}\nmirrors: [{{upstream: ghcr.io/a/b, {mirror}}}]\n").rules
     return rule
+
+
+@pytest.mark.parametrize(
+    ("written", "size"),
+    [
+        ("500MB", 500_000_000),
+        ("20GiB", 20 * 1024**3),
+        ("1TB", 10**12),
+        ("1 MiB", 1024**2),
+        ("52000MiB", 52_000 * 1024**2),
+    ],
+)
+def test_sizes_are_read(written: str, size: int) -> None:
+    key = "layer" if written != "1TB" else "image"
+    assert getattr(only_rule(f"tags: [a], max_{key}_size: {written}").sizes, key) == size
+
+
+def test_sizes_default_to_ecrs_limit_and_are_overridden_one_by_one() -> None:
+    assert only_rule("tags: [a]").sizes == SizeLimits(52_000 * 1024**2, 500 * 1024**3)
+    defaults = "{max_layer_size: 1GiB, max_image_size: 4GiB}"
+    rule = only_rule("tags: [a], max_image_size: 8GiB", defaults)
+    assert rule.sizes == rule.mirror("a").sizes == SizeLimits(1024**3, 8 * 1024**3)
 
 
 def created(create: str, defaults: str = "{}") -> RepositorySettings:

@@ -31,7 +31,7 @@ class Plans:
         requests = [compared.refresh for compared in looked.tags if compared.refresh is not None]
         self.upstream.script.calls.clear()
         self.target.script.calls.clear()
-        found = forecast(requests, self.upstream, self.target, limit=limit)
+        found = forecast(requests, self.upstream, self.target, rules=self.rules, limit=limit)
         return {key.tag: each for key, each in found.items()}
 
 

@@ -49,7 +49,7 @@ def run(arguments: argparse.Namespace) -> int:
     """Compare, and forecast what a sync would copy."""
     comparison = compare(arguments, asks_presence=True)
     requests = [tag.refresh for tag in comparison.result.tags if tag.refresh is not None]
-    forecasts = forecast(requests, comparison.upstream, comparison.target)
+    forecasts = forecast(requests, comparison.upstream, comparison.target, rules=comparison.rules)
     for key, each in forecasts.items():
         if each.error:
             say(f"cannot tell what copying {key} would take: {each.error}")

@@ -9,8 +9,10 @@ from typing import NamedTuple
 from pullahead.checks.timetable import next_check, next_listing
 from pullahead.dashboard.find_subjects import NamedImage, has_served
 from pullahead.dashboard.states import meaning_of
-from pullahead.mirrors.judge import Observation, is_denied, judge, upstream_tag
+from pullahead.mirrors.judge import Observation, is_denied, judge, pace_text, upstream_tag
 from pullahead.mirrors.record import MirrorRecord, Record, RuleRecord, State
+from pullahead.mirrors.refresh_outcome import TRIES_OF_NEW_DIGESTS, is_new_try
+from pullahead.mirrors.refresh_pace import paced_until
 from pullahead.oci import Digest
 from pullahead.rules.mirror_key import MirrorKey
 from pullahead.rules.model import Mirror, Rule, Rules, rule_named
@@ -304,14 +306,25 @@ def _next_text(record: MirrorRecord, known: Known, now: datetime) -> str:
             State.GONE: f"{check}; {_kept_text(record)}; a refresh follows if the tag exists again",
             State.UNKNOWN: f"{check}; until then, {_served_text(record)}{_corrected_text(record)}",
         }[record.state]
-    failure = record.failure
-    if failure is None:
-        return f"a refresh is running, is waiting, or starts with the next check; {check}"
-    if failure.retry_at <= now:
+    return _next_refresh_text(record, check, now)
+
+
+def _next_refresh_text(record: MirrorRecord, check: str, now: datetime) -> str:
+    failure, until = record.failure, paced_until(record.pace, record.upstream_digest, now)
+    if failure is not None and now < failure.retry_at and not is_new_try(failure, record.upstream_digest):
+        retry = f"retried after {moment_text(failure.retry_at)}"
+        if failure.digests < TRIES_OF_NEW_DIGESTS:
+            retry = f"{retry}, or at once when upstream moves"
+        else:
+            failed = f"refreshes to {failure.digests} digests in a row have failed"
+            retry = f"{retry}, even if upstream moves again: {failed}"
+        fix = "; fix the cause first" if failure.blocking else ""
+        return f"{retry}{fix}; `pullahead refresh` does not wait"
+    if until is not None:
+        return f"{pace_text(until)}; `pullahead refresh` does not wait; {check}"
+    if failure is not None and failure.retry_at <= now:
         return f"retried at the next check; {check}"
-    retry = f"retried after {moment_text(failure.retry_at)}, or at once when upstream moves"
-    fix = "; fix the cause first" if failure.blocking else ""
-    return f"{retry}{fix}; `pullahead refresh` does not wait"
+    return f"a refresh is running, is waiting, or starts with the next check; {check}"
 
 
 def _served_text(record: MirrorRecord) -> str:

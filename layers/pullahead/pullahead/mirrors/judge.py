@@ -27,10 +27,13 @@ from pullahead.mirrors.record import (
     Trigger,
     replicated_deletion,
 )
+from pullahead.mirrors.refresh_outcome import is_new_try
+from pullahead.mirrors.refresh_pace import BURST, after_start, paced_until
 from pullahead.mirrors.retirement import followed_again
 from pullahead.oci import Descriptor, Digest
 from pullahead.oci.media_types import INDEXES
 from pullahead.rules.model import Mirror
+from pullahead.text import moment_text
 
 _R = TypeVar("_R", bound=Record)
 _LIMITED = frozenset({RateLimitedError.__name__, DeferredError.__name__})
@@ -103,8 +106,19 @@ def judge(
         was_listed=mirror.listed and state is State.GONE,
         **entered,
     )
+    wants, until = _wants_refresh(after, now), None
+    if wants and trigger is not Trigger.MANUAL:
+        until = paced_until(after.pace, wanted, now)
+    if wants and until is None and wanted is not None:
+        after = after.with_changes(pace=after_start(after.pace, wanted, now))
     alerted = with_alerts(before, after, mirror.alert_after, now, mirror.replicated_from)
-    return Verdict(alerted, wants_refresh(after, now), reason)
+    reason = reason if until is None else f"{reason}; {pace_text(until)}"
+    return Verdict(alerted, wants and until is None, reason)
+
+
+def pace_text(until: datetime) -> str:
+    """Say why a refresh is put off though upstream moved."""
+    return f"upstream moves too often: after {BURST} refreshes one an hour starts, the next after {moment_text(until)}"
 
 
 def _failure_that_counts(
@@ -287,10 +301,14 @@ def _expected_digest(upstream: Descriptor, before: MirrorRecord | None, platform
 
 def wants_refresh(record: MirrorRecord, now: datetime) -> bool:
     """Whether a mirror should be refreshed now, by its record."""
+    return _wants_refresh(record, now) and paced_until(record.pace, record.upstream_digest, now) is None
+
+
+def _wants_refresh(record: MirrorRecord, now: datetime) -> bool:
     if record.error_kind is not None or record.state not in (State.MISSING, State.STALE, State.BLOCKED):
         return False
     failure = record.failure
-    return failure is None or failure.digest != record.upstream_digest or now >= failure.retry_at
+    return failure is None or now >= failure.retry_at or is_new_try(failure, record.upstream_digest)
 
 
 def _due_alert(record: MirrorRecord, alert_after: timedelta, now: datetime) -> AlertKind | None:

@@ -12,6 +12,7 @@ import msgspec
 from pullahead.mirrors.alert import Alert, AlertKind, SentAlert
 from pullahead.mirrors.outcome_event import OutcomeEvent, Scan
 from pullahead.mirrors.referrers import KnownReferrers
+from pullahead.mirrors.refresh_pace import RefreshPace
 from pullahead.oci import Digest
 from pullahead.rules.mirror_key import MirrorKey, RecordKey, RuleKey
 from pullahead.text import one_line
@@ -77,8 +78,9 @@ class Published(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         return (self.upstream_digest, self.platforms) == (upstream_digest, platforms)
 
 
-class RefreshFailure(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Why refreshes to one upstream digest fail, and when to try again."""
+class RefreshFailure(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """Why refreshes to one upstream digest fail, and when to try again. `digests`: to how many they have failed in a
+    row, with no success between."""
 
     digest: Digest
     kind: str  # the class name of the error
@@ -86,6 +88,7 @@ class RefreshFailure(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     blocking: bool  # trying again does not help until a human acts
     count: int  # in a row
     retry_at: datetime
+    digests: int = 1
 
 
 class Past(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
@@ -191,6 +194,7 @@ class MirrorRecord(Record, frozen=True):
     cache_failure: str | None = None  # why ECR's pull through cache could not fetch the tag, until it could again
     referrers: KnownReferrers | None = None  # None: they were not looked for
     manual: ManualCheck | None = None
+    pace: RefreshPace | None = None  # of refreshes to other digests; None: none was started by this version
     was_listed: bool = False  # where it is GONE: a pattern selected it, so that upstream has listed it
 
     @property

@@ -10,6 +10,7 @@ from pullahead.errors import (
     ConfigError,
     DeferredError,
     DigestMismatchError,
+    ImageTooLargeError,
     ManifestRefusedError,
     NoLongerWantedError,
     SigningDeniedError,
@@ -29,6 +30,7 @@ BLOCKING_ERRORS = frozenset(
         AccessDeniedError,
         ConfigError,
         DigestMismatchError,
+        ImageTooLargeError,
         InvalidManifestError,
         ManifestRefusedError,
         SigningDeniedError,
@@ -38,6 +40,8 @@ BLOCKING_ERRORS = frozenset(
 )
 """Errors that a retry does not help until a human acts: the class names, as Step Functions passes them on."""
 
+TRIES_OF_NEW_DIGESTS = 3
+"""Refreshes to so many digests may fail in a row before the next one waits, too."""
 _FIRST_RETRY = timedelta(minutes=5)
 _LAST_RETRY = timedelta(hours=6)
 _RETRY_AFTER_ABORT = timedelta(minutes=5)
@@ -54,7 +58,7 @@ def after_success(record: MirrorRecord, published: Published, refresh: LastRefre
         "replicated_from": None,
         "filtered": published if published.platforms else None,
         "last_refresh": refresh,
-        "failure": record.failure if record.failure is not None and record.failure.digest != source else None,
+        "failure": None if is_wanted or record.failure is None or record.failure.digest == source else record.failure,
     }
     if is_wanted and record.state not in (State.GONE, State.UNKNOWN):  # else the next check decides
         changes |= {"state": State.FRESH, "unfresh_since": None, "error_kind": None, "error": None, "denied": ""}
@@ -76,23 +80,24 @@ def after_failure(record: MirrorRecord, wanted: Digest, error_kind: str, error: 
     if error_kind in (DeferredError.__name__, NoLongerWantedError.__name__):
         return _after_deferral(record, wanted, error_kind, error, now)
     blocking = error_kind in BLOCKING_ERRORS
-    count = failures_in_a_row(record, wanted) + 1
-    wait = _LAST_RETRY if blocking else min(_LAST_RETRY, _FIRST_RETRY * 2 ** min(count - 1, 10))
+    count, digests = failures_in_a_row(record, wanted) + 1, failed_digests(record, wanted)
+    doublings = count - 1 + max(0, digests - TRIES_OF_NEW_DIGESTS + 1)
+    wait = _LAST_RETRY if blocking else min(_LAST_RETRY, _FIRST_RETRY * 2 ** min(doublings, 10))
     state = State.BLOCKED if blocking else record.state
     entered = {} if state is record.state else {"since": now, "trigger": Trigger.REFRESH}
     return record.with_changes(
         state=state,
         **entered,
-        failure=RefreshFailure(wanted, error_kind, error, blocking, count, now + wait),
+        failure=RefreshFailure(wanted, error_kind, error, blocking, count, now + wait, digests),
         episode=record.episode + 1,
     )
 
 
 def after_abort(record: MirrorRecord, wanted: Digest, now: datetime) -> MirrorRecord:
     """Record that a refresh ended without recording its outcome, or that its success did not last."""
-    count = failures_in_a_row(record, wanted) + 1
+    count, digests = failures_in_a_row(record, wanted) + 1, failed_digests(record, wanted)
     text = "the refresh ended without a lasting outcome; see the executions of the refresh state machine"
-    failure = RefreshFailure(wanted, "RefreshAborted", text, False, count, now + _RETRY_AFTER_ABORT)
+    failure = RefreshFailure(wanted, "RefreshAborted", text, False, count, now + _RETRY_AFTER_ABORT, digests)
     return record.with_changes(failure=failure, episode=record.episode + 1)
 
 
@@ -103,7 +108,7 @@ def _after_deferral(record: MirrorRecord, wanted: Digest, error_kind: str, error
     if record.failure is not None and failures_in_a_row(record, wanted):
         failure = structs.replace(record.failure, retry_at=retry_at)
     else:
-        failure = RefreshFailure(wanted, error_kind, error, False, 0, retry_at)
+        failure = RefreshFailure(wanted, error_kind, error, False, 0, retry_at, failed_digests(record, wanted))
     return record.with_changes(
         failure=failure, episode=record.episode + 1
     )  # the name of its execution cannot be used again
@@ -121,3 +126,20 @@ def with_referrers(record: MirrorRecord, known: KnownReferrers, alert_after: tim
 def failures_in_a_row(record: MirrorRecord, wanted: Digest) -> int:
     """Count the refreshes to a digest that have failed in a row."""
     return record.failure.count if record.failure is not None and record.failure.digest == wanted else 0
+
+
+def failed_digests(record: MirrorRecord, failed: Digest) -> int:
+    """Count the digests to which refreshes have failed in a row, with one that fails now: upstream may send another
+    digest each time."""
+    failure = record.failure
+    if failure is None:
+        return 1
+    return failure.digests if failure.digest == failed or not failure.count else failure.digests + 1
+
+
+def is_new_try(failure: RefreshFailure, wanted: Digest | None) -> bool:
+    """Whether upstream has moved since refreshes failed, so that another one need not wait.
+
+    Not after failures to several digests: an upstream could send another one at each check, and never be waited for.
+    """
+    return failure.digest != wanted and failure.digests < TRIES_OF_NEW_DIGESTS

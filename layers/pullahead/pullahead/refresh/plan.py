@@ -10,7 +10,7 @@ from types import MappingProxyType
 
 import msgspec
 
-from pullahead.errors import RepositoryMissingError, Side, UnsupportedMediaTypeError
+from pullahead.errors import ImageTooLargeError, RepositoryMissingError, Side, UnsupportedMediaTypeError
 from pullahead.messages import PlanResult, RefreshRequest, UnitRequest
 from pullahead.oci import Descriptor, Digest, InvalidManifestError, Manifest, RawManifest, Reference, parse_manifest
 from pullahead.oci.media_types import INDEXES
@@ -28,7 +28,8 @@ from pullahead.refresh.ports import PlanStore, PublishTarget
 from pullahead.refresh.progress import UnitProgress
 from pullahead.refresh.referrers import MAX_SUBJECTS
 from pullahead.refresh.wanted import require_wanted
-from pullahead.rules.model import NewlyCached, Rules, never_cached
+from pullahead.rules.model import NewlyCached, Rules, SizeLimits, never_cached
+from pullahead.text import size_text
 
 
 class CopyPlan(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -105,6 +106,7 @@ def pack_units(
 _NOTHING: Mapping[Digest, RawManifest] = MappingProxyType({})
 _MAX_TOTAL_MANIFEST_BYTES = 64 * 1024 * 1024
 _MAX_MANIFESTS = 1000  # the largest public indexes name some dozens
+_MAX_BLOBS = 20_000  # an image has 127 layers at most where docker is to run it
 
 
 def plan_copy(
@@ -122,10 +124,10 @@ def plan_copy(
     the image is planned with it, in units of its own; what cannot be found of that is reported by the publish.
 
     Raises: what the ports raise, NoLongerWantedError, RepositoryMissingError before anything is asked of upstream,
-    UnsupportedMediaTypeError for manifests that cannot be copied, InvalidManifestError and ConfigError where the
-    platforms cannot be selected.
+    UnsupportedMediaTypeError for manifests that cannot be copied, ImageTooLargeError before any blob is looked for,
+    InvalidManifestError and ConfigError where the platforms cannot be selected.
     """
-    require_wanted(request, rules, newly_cached)
+    sizes = require_wanted(request, rules, newly_cached).sizes
     if not target.has_repository(request.repository):
         raise RepositoryMissingError(
             "it does not exist yet", operation="plan", side=Side.TARGET, reference=request.repository
@@ -135,7 +137,7 @@ def plan_copy(
     if request.late:
         plan, raw, subjects = _NO_IMAGE, _NOTHING, read_subjects(request.source, request.platforms, upstream)
     else:
-        plan, raw, subjects = _read_image(request, upstream, present_blobs)
+        plan, raw, subjects = _read_image(request, upstream, present_blobs, sizes)
     referrers = find_referrers(request.source, subjects, upstream, policy) if policy.copies_any else None
     if referrers is not None:
         plan, referrers = _with_units(plan, referrers, raw, present_blobs)
@@ -205,22 +207,29 @@ def read_subjects(source: Reference, platforms: tuple[str, ...], upstream: Manif
 
 
 def read_plan(
-    request: RefreshRequest, upstream: ManifestReader, present_blobs: Callable[[Collection[Digest]], Collection[Digest]]
+    request: RefreshRequest,
+    upstream: ManifestReader,
+    present_blobs: Callable[[Collection[Digest]], Collection[Digest]],
+    sizes: SizeLimits,
 ) -> tuple[CopyPlan, Mapping[Digest, RawManifest]]:
     """Read the manifests that a refresh copies; return the plan of the copy, and the bytes of its manifests.
 
     `present_blobs` returns those blobs that the target has. Raises: as `plan_copy`.
     """
-    plan, raw, _ = _read_image(request, upstream, present_blobs)
+    plan, raw, _ = _read_image(request, upstream, present_blobs, sizes)
     return plan, raw
 
 
 def _read_image(
-    request: RefreshRequest, upstream: ManifestReader, present_blobs: Callable[[Collection[Digest]], Collection[Digest]]
+    request: RefreshRequest,
+    upstream: ManifestReader,
+    present_blobs: Callable[[Collection[Digest]], Collection[Digest]],
+    sizes: SizeLimits,
 ) -> tuple[CopyPlan, Mapping[Digest, RawManifest], tuple[Digest, ...]]:
     """Read the manifests of an image; return its plan, their bytes, and those that may have referrers upstream."""
     root, rewritten = _choose_root(request, upstream)
     raw, graph = read_graph(request.source, root, upstream, rewritten)
+    require_sizes(request.source, graph, sizes)
     plan = make_plan(root, graph, frozenset(present_blobs([blob.digest for blob in blobs_of(graph)])))
     return plan, raw, subjects_of(root, graph, rewritten.keys() - {request.root.digest})
 
@@ -300,7 +309,32 @@ def read_graph(
             raise _unsupported(source, f"more than {_MAX_MANIFESTS} manifests")
         if sum(len(manifest.content) for manifest in raw.values()) > _MAX_TOTAL_MANIFEST_BYTES:
             raise _unsupported(source, f"manifests of more than {_MAX_TOTAL_MANIFEST_BYTES} bytes in total")
+        if sum(len(manifest.blobs) for manifest in graph.values()) > _MAX_BLOBS:
+            raise _unsupported(source, f"more than {_MAX_BLOBS} layers")
     return raw, graph
+
+
+def require_sizes(source: Reference, graph: Mapping[Digest, Manifest], sizes: SizeLimits) -> None:
+    """Compare the sizes that manifests name with the limits, before any blob is read. Raises ImageTooLargeError."""
+    blobs = blobs_of(graph)
+    largest = max(blobs, key=lambda blob: blob.size, default=None)
+    if largest is not None and largest.size > sizes.layer:
+        size, limit = size_text(largest.size), size_text(sizes.layer)
+        raise _too_large(source, f"the layer {largest.digest} has {size}, and `max_layer_size` is {limit}")
+    total = sum(blob.size for blob in blobs)
+    if total > sizes.image:
+        size, limit = size_text(total), size_text(sizes.image)
+        raise _too_large(source, f"its layers have {size} in all, and `max_image_size` is {limit}")
+
+
+def _too_large(source: Reference, cause: str) -> ImageTooLargeError:
+    return ImageTooLargeError(
+        cause,
+        operation="plan",
+        side=Side.UPSTREAM,
+        reference=str(source),
+        advice="If it is meant to be so large, raise the limit in its rule, and run `pullahead refresh`.",
+    )
 
 
 def _parse(reference: Reference, manifest: RawManifest) -> Manifest:

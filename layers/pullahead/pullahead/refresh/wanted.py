@@ -12,13 +12,13 @@ from pullahead.rules.model import Mirror, NewlyCached, Rules, expanded_for, neve
 from pullahead.rules.tag_patterns import allows
 
 
-def require_wanted(request: RefreshRequest, rules: Rules, newly_cached: NewlyCached = never_cached) -> None:
-    """Compare a request with the rules. Raises NoLongerWantedError."""
+def require_wanted(request: RefreshRequest, rules: Rules, newly_cached: NewlyCached = never_cached) -> Mirror:
+    """Compare a request with the rules; return the mirror that wants it. Raises NoLongerWantedError."""
     upstream = parse_reference(request.upstream)
     named = False
     for mirror in _mirrors_of(request, rules, newly_cached):
         if (mirror.upstream, mirror.platforms) == (upstream, request.platforms):
-            return
+            return mirror
         named = True
     platforms = f" for {', '.join(request.platforms)}" if request.platforms else ""
     why = "its upstream or platforms have changed" if named else "no rule names it any more"

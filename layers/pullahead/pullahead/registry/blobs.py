@@ -128,7 +128,10 @@ class _Span(NamedTuple):
 def _answer(session: Session, redirects: Redirects, location: BlobLocation, span: _Span, inquiry: Inquiry) -> Response:
     statuses = (200, 206, 416) if span.is_part else (200,)
     url = location.url
-    request = Request("GET", url, span.header, inquiry, identified=not location.named_by, sent_by=location.named_by)
+    named_by = location.named_by
+    request = Request(
+        "GET", url, span.header, inquiry, identified=not named_by, sent_by=named_by, asked_first=named_by or url
+    )
     if span.is_part and (address := redirects.of(url)) is not None:
         try:
             return session.ask(request._replace(url=address, identified=False, sent_by=url), _unread, statuses)

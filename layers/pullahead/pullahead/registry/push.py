@@ -480,7 +480,8 @@ class OciTarget:
         """Make a request to an address that the registry chose, and that the guard has to judge as such."""
         base = self._uploads(repository)
         sent_by = "" if origin_of(url) == origin_of(base) else base
-        return Request(method, url, headers, inquiry, sent_by=sent_by, resource=self._resource(repository, mount_from))
+        resource = self._resource(repository, mount_from)
+        return Request(method, url, headers, inquiry, sent_by=sent_by, resource=resource, asked_first=base)
 
     def _keep_location(self, inquiry: Inquiry, request: Request, upload: Upload, answer: Answer) -> None:
         if "Location" in answer.headers:

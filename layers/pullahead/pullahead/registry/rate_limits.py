@@ -1,4 +1,9 @@
-"""How many requests a registry is sent: who waits, who is deferred, and for how long. One state per host and process.
+"""How many requests a registry is sent: who waits, who is deferred, and for how long.
+
+One state per registry and process, for the requests that we send there of our own accord. Wherever a registry leads us,
+by a redirect, as its token service or by a manifest's URL, what is said of limits is said to that registry alone: it
+has a state of its own for each such host. Otherwise a registry could lead us to others until these refuse us, and their
+own mirrors would wait. Limits of a host that we also ask ourselves are kept by whoever leads us there, too.
 
 What a host itself says comes first: Retry-After, and what is left of its limit. Its answers also set how many requests
 are under way at once: the window is halved by 429 and 503, and widened slowly. Only registries that publish a rate are
@@ -18,7 +23,7 @@ from collections import OrderedDict, deque
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
 from urllib.parse import urlsplit
 
 from pullahead.errors import DeferredError, RateLimitedError
@@ -26,7 +31,7 @@ from pullahead.mirrors.rate_limit_budget import RemainingQuota, retry_in_words
 from pullahead.oci.reference import DOCKER_HUB
 from pullahead.registry.errors import retry_after_seconds
 from pullahead.registry.hosts import registry_at
-from pullahead.registry.request import Request
+from pullahead.registry.request import Request, first_of
 from pullahead.rules.request_rates import Rate, rate_of
 
 if TYPE_CHECKING:
@@ -187,7 +192,8 @@ def _pairs(header: str | None) -> dict[str, int]:
 
 FOREVER = float("inf")
 
-_MAX_HOSTS = 1000
+_MAX_REGISTRIES = 1000
+_MAX_LED_TO = 20  # hosts to which one registry leads: its token service, storage, mirrors of both
 _MAX_PAUSE_SECONDS = 3600.0  # then a host is asked again, whatever it asked for: that may be a mistake
 _AT_ONCE = 64
 _UNKNOWN_WINDOW_SECONDS = 3600.0  # for how long a limit is believed that does not say when it ends
@@ -243,13 +249,19 @@ class _Host:
         with self._lock:
             return self._current()
 
+    def exhausted(self) -> _ReportedLimit | None:
+        """Return what the host reported, if one more request would break the reserve."""
+        with self._lock:
+            reported = self._current()
+            return reported if reported is not None and self._is_exhausted(reported) else None
+
     def take_one(self) -> _ReportedLimit | None:
         """Take one of what is left; if that would break the reserve, return what the host reported instead."""
         with self._lock:
             reported = self._current()
             if reported is None:
                 return None
-            if reported.remaining - 1 < self.reserve * reported.limit:
+            if self._is_exhausted(reported):
                 return reported
             self._reported = reported._replace(remaining=reported.remaining - 1)
             return None
@@ -265,10 +277,29 @@ class _Host:
                 ends_at = now + (_UNKNOWN_WINDOW_SECONDS if said.seconds is None else said.seconds)
                 self._reported = _ReportedLimit(said.remaining, said.limit, ends_at, now, said.seconds is not None)
 
+    def _is_exhausted(self, reported: _ReportedLimit) -> bool:
+        return reported.remaining - 1 < self.reserve * reported.limit
+
     def _current(self) -> _ReportedLimit | None:
         if self._reported is not None and self._time.clock() >= self._reported.ends_at:
             self._reported = None
         return self._reported
+
+
+class _Registry:
+    """What is known of one registry that we ask ourselves, and of the hosts to which it leads us."""
+
+    def __init__(self, own: _Host) -> None:
+        self.own = own
+        self.led_to: OrderedDict[str, _Host] = OrderedDict()
+
+
+class _Way(NamedTuple):
+    """The state that a request counts in; and, where a registry led us to a host that we also ask ourselves, the state
+    of that host."""
+
+    counted: _Host
+    own: _Host | None = None
 
 
 Answered = Callable[[int, Mapping[str, str]], None]
@@ -288,7 +319,7 @@ class Limits:
     ) -> None:
         self._rate_limit_of, self._patience = rate_limit_of, patience
         self._time = _Time(clock, sleep)
-        self._hosts: OrderedDict[str, _Host] = OrderedDict()
+        self._registries: OrderedDict[str, _Registry] = OrderedDict()
         self._lock = threading.Lock()
 
     @contextmanager
@@ -298,8 +329,10 @@ class Limits:
         The slot in the window is given back with the answer's head: who reads one blob may wait for another, and would
         wait for ever if unread bodies held every slot. Raises RateLimitedError.
         """
-        host = self._host_of(request)
+        host, own = self._way_of(request)
         ends = self._time.clock() + min(within, self.patience_for(request))
+        if own is not None:
+            self._keep_limits_of(own, request, ends)
         self._take_one(host, request)
         self._sit_out_pause(host, request, ends)
         if _PACED.fullmatch(urlsplit(request.url).path):
@@ -325,17 +358,17 @@ class Limits:
 
     def wants_news(self, request: Request) -> bool:
         """Tell whether a HEAD, which is free, may show that a request need not be deferred any more."""
-        host = self._host_of(request)
-        reported = host.reported()
-        if reported is None or host.name not in _HEAD_IS_FREE or not _counts(request):
+        host = self._way_of(request).counted
+        exhausted = host.exhausted()
+        if exhausted is None or host.name not in _HEAD_IS_FREE or not _counts(request):
             return False
-        is_old = self._time.clock() - reported.said_at >= _OLD_NEWS_SECONDS
-        return is_old and reported.remaining - 1 < host.reserve * reported.limit
+        return self._time.clock() - exhausted.said_at >= _OLD_NEWS_SECONDS
 
     def quota(self, registry: str) -> RemainingQuota | None:
         """Tell what a registry's own limit leaves; None if it has said nothing that still holds."""
         with self._lock:
-            host = self._hosts.get(registry)
+            known = self._registries.get(registry)
+        host = None if known is None else known.own
         reported = None if host is None else host.reported()
         if host is None or reported is None:
             return None
@@ -343,28 +376,47 @@ class Limits:
         resets_at = datetime.fromtimestamp(reported.ends_at, UTC) if reported.end_is_said else None
         return RemainingQuota(reported.remaining, reported.limit, usable, resets_at)
 
-    def _host_of(self, request: Request) -> _Host:
-        name = registry_at(urlsplit(request.url))
-        wanted = self._rate_limit_of(name)
+    def _way_of(self, request: Request) -> _Way:
+        asked, name = registry_at(urlsplit(first_of(request))), registry_at(urlsplit(request.url))
         with self._lock:
-            host = self._hosts.get(name)
-            if host is None:
-                host = self._hosts[name] = _Host(name, wanted, self._time)
-            elif host.wanted != wanted:  # the rules have changed
-                host.configure(wanted)
-            self._hosts.move_to_end(name)
-            while len(self._hosts) > _MAX_HOSTS:
-                self._hosts.popitem(last=False)
-            return host
+            registry = self._registries.get(asked)
+            if registry is None:
+                registry = self._registries[asked] = _Registry(self._new_host(asked))
+            _use(self._registries, asked, _MAX_REGISTRIES)
+            if name == asked:
+                return _Way(self._configured(registry.own))
+            if name not in registry.led_to:
+                registry.led_to[name] = self._new_host(name)
+            _use(registry.led_to, name, _MAX_LED_TO)
+            known = self._registries.get(name)
+            return _Way(self._configured(registry.led_to[name]), None if known is None else known.own)
+
+    def _new_host(self, name: str) -> _Host:
+        return _Host(name, self._rate_limit_of(name), self._time)
+
+    def _configured(self, host: _Host) -> _Host:
+        wanted = self._rate_limit_of(host.name)
+        if host.wanted != wanted:  # the rules have changed
+            host.configure(wanted)
+        return host
+
+    def _keep_limits_of(self, own: _Host, request: Request, ends: float) -> None:
+        """Send nothing to a registry that has had enough, because another one leads us there."""
+        exhausted = own.exhausted() if _counts(request) else None
+        if exhausted is not None:
+            raise self._exhausted(own, exhausted, request)
+        self._sit_out_pause(own, request, ends)
 
     def _take_one(self, host: _Host, request: Request) -> None:
-        short = host.take_one() if _counts(request) else None
-        if short is None:
-            return
-        seconds = max(0.0, short.ends_at - self._time.clock())
-        left = f"{short.remaining} of {host.name}'s limit of {short.limit} requests are left"
+        exhausted = host.take_one() if _counts(request) else None
+        if exhausted is not None:
+            raise self._exhausted(host, exhausted, request)
+
+    def _exhausted(self, host: _Host, reported: _ReportedLimit, request: Request) -> RateLimitedError:
+        seconds = max(0.0, reported.ends_at - self._time.clock())
+        left = f"{reported.remaining} of {host.name}'s limit of {reported.limit} requests are left"
         kept = f"a reserve of {host.reserve:.0%} is kept{retry_in_words(seconds)} at the latest"
-        raise request.inquiry.error(
+        return request.inquiry.error(
             _kind(seconds),
             f"deferred, not sent: {left}, and {kept}",
             retry_after_seconds=seconds,
@@ -382,6 +434,16 @@ class Limits:
         too_long = host.bucket.wait(max(0.0, ends - self._time.clock()))
         if too_long is not None:
             raise _too_late(request, f"the request rate for {host.name} is used up", too_long)
+
+
+_Known = TypeVar("_Known")
+
+
+def _use(known: OrderedDict[str, _Known], name: str, most: int) -> None:
+    """Note that a name is used; forget those that were not used for longest."""
+    known.move_to_end(name)
+    while len(known) > most:
+        known.popitem(last=False)
 
 
 def _counts(request: Request) -> bool:

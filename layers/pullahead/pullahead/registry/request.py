@@ -91,6 +91,7 @@ class Request(NamedTuple):
     inquiry: Inquiry
     identified: bool = True  # whether a credential may be used: not after a redirect to another origin
     sent_by: str = ""  # the address at another origin that led here; "" for none
+    asked_first: str = ""  # the address that we asked ourselves, where an answer led here; "" for `url`
     resource: str = ""  # an address that names the repository, where `url` (of an upload) does not; "" for `url`
     continues: bool = False  # a further page: whoever does not wait for its turn has read the others in vain
 
@@ -140,7 +141,17 @@ def moved(request: Request, headers: Mapping[str, str]) -> Request:
     stays = origin_of(url) == origin_of(request.url)
     resource = request.resource if stays else ""
     identified = request.identified and stays
-    return request._replace(url=url, resource=resource, identified=identified, sent_by=sender_of(url, request))
+    return led_to(request, url)._replace(resource=resource, identified=identified)
+
+
+def led_to(request: Request, url: str) -> Request:
+    """Send a request to an address that an answer to it named, and keep who is to blame for that."""
+    return request._replace(url=url, sent_by=sender_of(url, request), asked_first=first_of(request))
+
+
+def first_of(request: Request) -> str:
+    """Name the address that we asked ourselves, of our own accord."""
+    return request.asked_first or request.url
 
 
 def redirected(request: Request, location: str) -> str:

@@ -9,7 +9,7 @@ from typing import NamedTuple
 from urllib.parse import urlsplit
 
 from pullahead.registry.hosts import registry_at
-from pullahead.registry.request import Request
+from pullahead.registry.request import Request, first_of
 
 ELSEWHERE = "elsewhere"
 """Stands for hosts that are no registry's API (tokens, redirects), and for registries beyond the busiest."""
@@ -65,6 +65,8 @@ class RequestCounts:
 
 def _asked(request: Request) -> Asked:
     url = urlsplit(request.url)
+    if registry_at(url) != registry_at(urlsplit(first_of(request))):  # no registry makes metrics of names it chooses
+        return Asked(ELSEWHERE, Kind.OTHER)
     if not url.path.startswith("/v2/"):
         return Asked(ELSEWHERE, Kind.OTHER)
     return Asked(registry_at(url), _kind(request.method, url.path))

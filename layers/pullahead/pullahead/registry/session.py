@@ -256,9 +256,7 @@ class Session:
         if challenge is None:
             self._tokens.is_never_asked_for(about)
             return False
-        # It is about the root; what the request is about says its own path.
-        parameters = {name: value for name, value in challenge.parameters.items() if name != "scope"}
-        self._tokens.renew(about, challenge._replace(parameters=parameters), None, deadline)
+        self._tokens.renew(about, challenge, None, deadline)
         return True
 
     def _ask_with_token(

@@ -1,7 +1,8 @@
 """How to authorize a request: by Basic or by a bearer token; where to get one and for how long to use it.
 
 A credential goes to the registry itself, over the scheme that it is spoken to by, and to a token service of its own;
-nowhere else.
+nowhere else. A token is asked for what the request needs, as its path says: a challenge names a realm and a service,
+but its scope is not obeyed. Otherwise a registry could have us sign for other repositories, or for pushes.
 
 Sources: distribution project, "Token Authentication Specification" and "OAuth2 Token Authentication" (identity tokens);
 RFC 7617 (Basic); RFC 9110, sections 5.6 (tokens, quoted strings, lists) and 11.6.1 (WWW-Authenticate: a list of
@@ -33,7 +34,7 @@ from pullahead.registry.credentials import (
     no_refresh,
 )
 from pullahead.registry.hosts import api_host, registry_at
-from pullahead.registry.request import Request, Sent, host_of, origin_of, parse_url, sender_of
+from pullahead.registry.request import Inquiry, Request, Sent, first_of, host_of, origin_of, parse_url, sender_of
 
 _MAX_HEADER_CHARACTERS = 8 * 1024
 
@@ -107,7 +108,6 @@ _TOKEN = re.compile(r"[\x21-\x7e]+")
 _RESOURCE = re.compile(r"/v2/(.+)/(?:blobs/uploads/[^/]*|(?:manifests|blobs|referrers)/[^/]+|tags/list)")
 _ROOT = "/v2/"
 _CATALOG = re.compile(r"/v2/_catalog/(.+)")
-_PULL_ONLY = re.compile(r"repository:\S+:pull")
 
 _ACCEPT = {"Accept": "application/json"}
 _FORM = {**_ACCEPT, "Content-Type": "application/x-www-form-urlencoded"}
@@ -298,7 +298,7 @@ class Tokens:
         self, challenge: Challenge, request: Request, credential: Credential | None, deadline: float
     ) -> _Token:
         realm = self._realm_of(challenge, request, credential)
-        service, scope = challenge.parameters.get("service", ""), self._scope_of(challenge, request)
+        service, scope = challenge.parameters.get("service", ""), self._key_of(request).scope
         sent = Sent("" if credential is None else credential.name)
         inquiry = request.inquiry._replace(by_way_of=f"token service {realm.netloc}", sent=sent)
         began = self._clock()
@@ -306,13 +306,13 @@ class Tokens:
             form = {"grant_type": "refresh_token", "client_id": "pullahead", "refresh_token": credential.secret}
             body = urlencode({**form, **({"service": service} if service else {}), "scope": scope}).encode()
             url = realm._replace(fragment="").geturl()
-            asked = Request("POST", url, _FORM, inquiry, sent_by=sender_of(url, request))
+            asked = _to_service("POST", url, _FORM, inquiry, request)
             content = self._fetch(asked, deadline, None, body)
         else:
             wanted = [("service", service), *(("scope", each) for each in scope.split())]
             query = urlencode([(name, value) for name, value in wanted if value])
             url = realm._replace(query="&".join(filter(None, (realm.query, query))), fragment="").geturl()
-            asked = Request("GET", url, _ACCEPT, inquiry, sent_by=sender_of(url, request))
+            asked = _to_service("GET", url, _ACCEPT, inquiry, request)
             content = self._fetch(asked, deadline, None if credential is None else credential.basic, None)
         try:
             answer = go_json.decode(content, _TokenAnswer)
@@ -322,12 +322,6 @@ class Tokens:
             raise inquiry.error(RegistryUnavailableError, "the response has no token")
         lifetime = answer.lifetime
         return _Token(f"Bearer {answer.value}", began + lifetime - min(_MAX_EARLY_SECONDS, lifetime / 4))
-
-    def _scope_of(self, challenge: Challenge, request: Request) -> str:
-        # Artifactory's challenge to a HEAD names no scope; the one of the path is what it means.
-        scope = challenge.parameters.get("scope") or self._key_of(request).scope
-        # It may be the answer to a HEAD, but we are going to write.
-        return f"{scope},push" if self._actions == PUSH and _PULL_ONLY.fullmatch(scope) else scope
 
     def _realm_of(self, challenge: Challenge, request: Request, credential: Credential | None) -> SplitResult:
         """Decide which token service to ask. Raises AccessDeniedError for one that may not be asked."""
@@ -379,6 +373,11 @@ class Tokens:
         for mounted_from in parse_qs(url.query).get("from", ()) if resource else ():
             scope += f" repository:{mounted_from}:{PULL}"
         return _Key(origin_of(request.url), scope, request.identified)
+
+
+def _to_service(method: str, url: str, headers: Mapping[str, str], inquiry: Inquiry, request: Request) -> Request:
+    """Make the request to a token service that the answer to another request names."""
+    return Request(method, url, headers, inquiry, sent_by=sender_of(url, request), asked_first=first_of(request))
 
 
 def _is_about(key: _Key, repository: Repository) -> bool:

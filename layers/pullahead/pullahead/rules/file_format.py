@@ -19,7 +19,7 @@ from pullahead.oci import InvalidReferenceError, parse_host
 from pullahead.oci.ecr_registry import parse_ecr_host
 from pullahead.oci.platforms import PLATFORM_PATTERN, parse_platform
 from pullahead.oci.reference import TAG_ADVICE, is_tag
-from pullahead.rules.model import DEFAULT_DAILY_LIMIT, WhenDeleted
+from pullahead.rules.model import DEFAULT_DAILY_LIMIT, DEFAULT_MAX_LAYER_BYTES, WhenDeleted
 from pullahead.rules.repository_names import (
     NAMESPACE,
     PLACEHOLDERS,
@@ -97,6 +97,28 @@ _LATE_WORDS = ("always", "never")
 def _check_late(text: str) -> None:
     if text not in _LATE_WORDS:
         _check_duration(text, shortest=timedelta(minutes=1), longest=timedelta(days=3650))
+
+
+_SIZE_UNITS = {
+    f"{prefix}{unit}": base**power
+    for power, prefix in enumerate("MGT", start=2)
+    for unit, base in (("B", 1000), ("iB", 1024))
+}
+_SIZE = rf"([1-9][0-9]{{0,5}}) ?({'|'.join(_SIZE_UNITS)})"
+_SMALLEST_SIZE, _LARGEST_IMAGE = "1MB", "10TiB"
+_LARGEST_LAYER = f"{DEFAULT_MAX_LAYER_BYTES // 1024**2}MiB"
+
+
+def parse_size(text: str) -> int | None:
+    """Parse a size such as 500MB or 20GiB, in bytes; None for any other text."""
+    match = re.fullmatch(_SIZE, text)
+    return None if match is None else int(match[1]) * _SIZE_UNITS[match[2]]
+
+
+def _check_size(text: str, *, largest: str) -> None:
+    size = parse_size(text)
+    if size is None or size > (parse_size(largest) or 0):
+        raise InvalidValueError(f"{text} is out of range", f"Write {_SMALLEST_SIZE} to {largest}.")
 
 
 _OF_RANGES = "<>=~^ "
@@ -289,6 +311,11 @@ def _duration(shortest: timedelta, longest: timedelta) -> Meta:
     return _matching(f"(?=.){_DURATION}", "is not a duration", "Write it like 90s, 5m, 1h30m or 1d.", check=check)
 
 
+def _size(largest: str) -> Meta:
+    check = partial(_check_size, largest=largest)
+    return _matching(_SIZE, "is not a size", "Write it like 500MB or 20GiB.", check=check)
+
+
 _CheckEvery = Annotated[str, _duration(timedelta(minutes=1), timedelta(hours=24))]
 _AlertAfter = Annotated[str, _duration(timedelta(minutes=1), timedelta(days=30))]
 _Late = Annotated[
@@ -300,6 +327,8 @@ _Late = Annotated[
         check=_check_late,
     ),
 ]
+_LayerSize = Annotated[str, _size(_LARGEST_LAYER)]
+_ImageSize = Annotated[str, _size(_LARGEST_IMAGE)]
 _ExpireAfter = Annotated[str, _duration(timedelta(days=1), timedelta(days=365))]
 _Count = Annotated[int, Meta(ge=0, le=100_000)]
 _AtLeastOne = Annotated[int, Meta(ge=1, le=100_000)]
@@ -522,6 +551,14 @@ class Options(_Section, frozen=True):
     referrers: Annotated[
         ReferrerOptions | UnsetType,
         _about("Signatures, SBOMs and other artifacts that refer to the image, which are copied with it."),
+    ] = UNSET
+    max_layer_size: Annotated[
+        _LayerSize | UnsetType,
+        _about("Largest layer to copy, such as 20GiB: 1MB to ECR's limit, 52000MiB, which is the default."),
+    ] = UNSET
+    max_image_size: Annotated[
+        _ImageSize | UnsetType,
+        _about("Largest image to copy, all layers of all platforms together: 1MB to 10TiB; 500GiB by default."),
     ] = UNSET
     create: Annotated[
         Creation | UnsetType,

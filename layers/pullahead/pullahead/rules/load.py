@@ -32,6 +32,7 @@ from pullahead.rules.file_format import (
     format_duration,
     parse_duration,
     parse_late,
+    parse_size,
 )
 from pullahead.rules.mirror_key import MirrorKey
 from pullahead.rules.model import (
@@ -43,6 +44,7 @@ from pullahead.rules.model import (
     ReferrersPolicy,
     Rule,
     Rules,
+    SizeLimits,
     Source,
     UpstreamSettings,
     WhenDeleted,
@@ -99,6 +101,7 @@ class _ResolvedOptions(NamedTuple):
     creation: RepositorySettings | None = None
     when_deleted: WhenDeleted = WhenDeleted.RESTORE
     referrers: ReferrersPolicy = ReferrersPolicy()
+    sizes: SizeLimits = SizeLimits()
 
 
 class _Loader:
@@ -307,6 +310,9 @@ class _Loader:
             self._creation(at, written.create, base.creation),
             _given(written.when_deleted, base.when_deleted),
             self._referrers(at, written.referrers, base.referrers),
+            SizeLimits(
+                _size(written.max_layer_size, base.sizes.layer), _size(written.max_image_size, base.sizes.image)
+            ),
         )
         self._compare_times(at, options, before)
         return options
@@ -500,6 +506,7 @@ def _rule(name: str, upstream: Repository, repository: str, tags: TagSelection, 
         options.creation,
         when_deleted=options.when_deleted,
         referrers=options.referrers,
+        sizes=options.sizes,
     )
 
 
@@ -543,6 +550,10 @@ def _given(value: _T | UnsetType, default: _T) -> _T:
 
 def _duration(text: str | UnsetType, default: timedelta = timedelta()) -> timedelta:
     return default if isinstance(text, UnsetType) else parse_duration(text) or default
+
+
+def _size(text: str | UnsetType, default: int) -> int:
+    return default if isinstance(text, UnsetType) else parse_size(text) or default
 
 
 def _digest(rules: Rules) -> str:

@@ -29,6 +29,10 @@ DEFAULT_CHECK_EVERY = timedelta(minutes=15)
 DEFAULT_ALERT_AFTER = timedelta(hours=6)
 DEFAULT_DAILY_LIMIT = 50
 DEFAULT_EXPIRE_AFTER = timedelta(days=30)
+DEFAULT_MAX_LAYER_BYTES = 52_000 * 1024**2
+"""Amazon ECR User Guide, "Amazon ECR service quotas", maximum layer size."""
+DEFAULT_MAX_IMAGE_BYTES = 500 * 1024**3
+"""Some ten of ECR's largest layers; ECR itself limits layers only."""
 
 
 class OnDemand(NamedTuple):
@@ -73,6 +77,13 @@ class ReferrersPolicy(NamedTuple):
 NO_REFERRERS = ReferrersPolicy(copy=False)
 
 
+class SizeLimits(NamedTuple):
+    """How many bytes a layer, and all layers of an image with all its platforms, may have."""
+
+    layer: int = DEFAULT_MAX_LAYER_BYTES
+    image: int = DEFAULT_MAX_IMAGE_BYTES
+
+
 class Mirror(NamedTuple):
     """One mirrored tag: an upstream tag, and the ECR repository and tag that follow it."""
 
@@ -90,6 +101,7 @@ class Mirror(NamedTuple):
     listed: bool = False  # selected by a pattern: upstream has listed it
     referrers: ReferrersPolicy = ReferrersPolicy()
     replicated_from: str = ""  # from where ECR's replication writes it: then a deleted tag is not restored at once
+    sizes: SizeLimits = SizeLimits()
 
     @property
     def key(self) -> MirrorKey:
@@ -125,6 +137,7 @@ class Rule(NamedTuple):
     when_deleted: WhenDeleted = WhenDeleted.RESTORE
     on_demand: OnDemand | None = None  # follow what is pulled from below
     referrers: ReferrersPolicy = ReferrersPolicy()
+    sizes: SizeLimits = SizeLimits()
 
     @property
     def is_namespace(self) -> bool:
@@ -146,6 +159,7 @@ class Rule(NamedTuple):
             self.when_deleted is WhenDeleted.RESTORE,
             listed=self.on_demand is None and tag not in self.tags.names,
             referrers=self.referrers if subject_of_tag(tag) is None else NO_REFERRERS,
+            sizes=self.sizes,
         )
 
     def expand(self, path: str) -> "Rule":
@@ -234,6 +248,11 @@ class Rules:
         """Find which referrers the rule of a tag copies; none where no rule names the tag."""
         mirror = self.find(repository, tag)
         return mirror.referrers if mirror is not None else NO_REFERRERS
+
+    def sizes_of(self, repository: str, tag: str) -> SizeLimits:
+        """Find how large a tag's image may be."""
+        mirror = self.find(repository, tag)
+        return mirror.sizes if mirror is not None else SizeLimits()
 
     def rules_of(self, repository: str) -> tuple[Rule, ...]:
         """Find the rules that may publish into a repository; of a namespace, the rule for that one repository."""

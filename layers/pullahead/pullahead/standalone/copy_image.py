@@ -26,13 +26,13 @@ from pullahead.oci.manifest import find_urls
 from pullahead.oci.platforms import select_platforms
 from pullahead.oci.registries import CopySource, CopyTarget, ManifestReader, Offered, Target
 from pullahead.refresh.parallel_read import ParallelRead
-from pullahead.refresh.plan import blobs_of, foreign_layers_of, publishing_order, read_graph
+from pullahead.refresh.plan import blobs_of, foreign_layers_of, publishing_order, read_graph, require_sizes
 from pullahead.refresh.plan_referrers import PlannedReferrers, find_referrers, outcome_of, subjects_of
 from pullahead.refresh.publish_referrers import put_referrers
 from pullahead.refresh.read_blob import BlobSource
 from pullahead.refresh.upload_blob import BlobTarget, BlobUpload, refuses_form
 from pullahead.refresh.verified_stream import verified_stream
-from pullahead.rules.model import NO_REFERRERS, ReferrersPolicy
+from pullahead.rules.model import NO_REFERRERS, ReferrersPolicy, SizeLimits
 from pullahead.standalone.foreign_layers import ForeignLayers
 
 _MAX_STREAMS = 3
@@ -62,6 +62,7 @@ class CopyOptions(NamedTuple):
     threads: int = 4
     foreign_layers: bool = False  # whether to copy layers that the source names by URL only
     referrers: ReferrersPolicy = NO_REFERRERS
+    sizes: SizeLimits | None = None  # None: as large as the target takes it
 
 
 class CopySummary(NamedTuple):
@@ -100,7 +101,8 @@ def copy_image(
     Referrers are put before the tag moves; one that fails is reported in the summary and does not stop the copy.
     `clock` is monotonic, `cpu_clock` counts the CPU time of the process, both in seconds.
 
-    Raises: what the ports raise, UnsupportedMediaTypeError, DigestMismatchError, ConfigError for unknown platforms.
+    Raises: what the ports raise, UnsupportedMediaTypeError, DigestMismatchError, ImageTooLargeError, ConfigError for
+    unknown platforms.
     """
     begun = clock()
     options = options or CopyOptions()
@@ -111,6 +113,8 @@ def copy_image(
     if is_served and not options.foreign_layers and not options.referrers.copies_any:
         return CopySummary(root.descriptor.digest, 0, 0, 0, 0, clock() - begun, already_there=True)
     graph = _Graph(root, *read_graph(source, root.descriptor, manifests, {root.descriptor.digest: root}), is_made_here)
+    if options.sizes is not None:
+        require_sizes(source, graph.manifests, options.sizes)
     foreign = foreign_layers_of(graph.manifests)
     blobs = _blobs_to_offer(graph, foreign if options.foreign_layers else (), is_served=is_served)
     planned = _find_referrers(source.at(whole.descriptor.digest), graph, upstream, options.referrers)

@@ -14,6 +14,7 @@ from pullahead.oci import Descriptor, Digest, RawManifest, Reference
 from pullahead.oci.registries import ManifestReader, Target
 from pullahead.refresh.plan import read_plan
 from pullahead.rules.mirror_key import MirrorKey
+from pullahead.rules.model import Rules
 
 _MAX_FORECASTS = 1000  # to read the manifests of more copies would itself be a load on upstream
 _AT_ONCE = 8
@@ -38,13 +39,14 @@ def forecast(
     upstream: ManifestReader,
     target: Target,
     *,
+    rules: Rules,
     limit: int = _MAX_FORECASTS,
 ) -> Mapping[MirrorKey, CopyForecast]:
     """Forecast refreshes, by mirror. Tags of one digest are planned once."""
     copies = {_copy_of(request): request for request in requests}
     with ThreadPoolExecutor(_AT_ONCE) as pool:
         first = list(copies.values())[:limit]
-        planned = list(pool.map(lambda request: _forecast(request, upstream, target), first))
+        planned = list(pool.map(lambda request: _forecast(request, upstream, target, rules), first))
     forecasts = dict(zip((_copy_of(request) for request in first), planned, strict=True))
     skipped = CopyForecast(error=f"not planned: of {len(copies)} copies only {limit} are")
     return {
@@ -56,10 +58,11 @@ def _copy_of(request: RefreshRequest) -> tuple[str, Digest, tuple[str, ...]]:
     return request.repository, request.root.digest, request.platforms
 
 
-def _forecast(request: RefreshRequest, upstream: ManifestReader, target: Target) -> CopyForecast:
+def _forecast(request: RefreshRequest, upstream: ManifestReader, target: Target, rules: Rules) -> CopyForecast:
     counted = _CountedManifests(upstream)
+    sizes = rules.sizes_of(request.repository, request.tag)
     try:
-        plan, _ = read_plan(request, counted, partial(_present_blobs, target, request.repository))
+        plan, _ = read_plan(request, counted, partial(_present_blobs, target, request.repository), sizes)
     except PullaheadError as error:
         return CopyForecast(error=str(error))
     blobs = tuple(blob for unit in plan.units for blob in unit)

@@ -85,6 +85,7 @@ class SyncMirrors:
                 platforms=request.platforms,
                 threads=BLOBS_AT_ONCE,
                 referrers=self._rules.referrers_of(request.repository, request.tag),
+                sizes=self._rules.sizes_of(request.repository, request.tag),
             ),
         )
 

@@ -67,9 +67,9 @@ def test_mount_asks_to_read_the_other_repository(registry: ScriptedRegistry) -> 
     assert registry.asked[-1].authorization == "Bearer t1"
 
 
-def test_challenge_without_scope_is_answered_by_the_repositories(registry: ScriptedRegistry) -> None:
-    header = {"WWW-Authenticate": f'Bearer realm="http://{registry.host}/token"'}
-    registry.on("POST", UPLOADS, Reply(401, header), CREATED)
+@pytest.mark.parametrize("scope", ["", "*", f"repository:{REPOSITORY}:*", "repository:secret:pull,push,delete"])
+def test_scope_of_a_targets_challenge_is_not_obeyed(registry: ScriptedRegistry, scope: str) -> None:
+    registry.on("POST", UPLOADS, challenge(f"http://{registry.host}/token", scope), CREATED)
     registry.on("GET", "^/token", token("t1"))
     target_of(registry, CREDENTIAL).stream_blob(REPOSITORY, BLOB, Pieces().open, "team/base")
     scopes = parse_qs(urlsplit(registry.asked[1].path).query)["scope"]
