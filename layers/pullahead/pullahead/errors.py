@@ -32,7 +32,7 @@ class InvalidEventError(PullaheadError):
 
 
 class NewerMessageError(InvalidEventError):
-    """A message has a field, a value or a kind that this version does not know; a newer one may have sent it.
+    """A message has a field, a reason or a kind that this version does not know; a newer one may have sent it.
 
     A deployment runs two versions at once, so the message is received again later, by the newer one as a rule.
     """

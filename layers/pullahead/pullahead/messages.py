@@ -1,6 +1,6 @@
 """The messages of queues and of the state machine, typed. They are sent as JSON; unknown fields are refused.
 
-A message that says what it is about, but has a field, a value or a kind that is not known, may be of a newer version of
+A message that says what it is about, but has a field, a reason or a kind that is not known, may be of a newer version of
 Pullahead, which is being deployed: whoever received it tries again later (NewerMessageError).
 
 A payload of Step Functions may not exceed 256 KiB (Step Functions quotas), so what can grow is stored in the plans
@@ -20,6 +20,8 @@ MAX_TAGS_PER_CHECK = 100
 """ECR API reference, DescribeImages: at most 100 image identifiers a call."""
 
 _Tags = Annotated[tuple[str, ...], msgspec.Meta(min_length=1, max_length=MAX_TAGS_PER_CHECK)]
+_NOT_KNOWN = ("Object contains unknown field", "Invalid enum value")
+"""How msgspec begins what it says of these, at any depth."""
 _Count = Annotated[int, msgspec.Meta(ge=0)]
 _Moment = Annotated[datetime, msgspec.Meta(tz=True)]  # a time without a zone cannot be compared with our clock
 
@@ -47,10 +49,14 @@ class Message(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defa
 
     @classmethod
     def _refusal(cls, event: object, error: msgspec.ValidationError) -> InvalidEventError:
-        """Make the error: a message of ours that has every field without which it means nothing may be newer."""
-        is_ours = cls.__struct_config__.forbid_unknown_fields
-        needed = {field.encode_name for field in msgspec.structs.fields(cls) if field.required}
-        may_be_newer = is_ours and isinstance(event, Mapping) and needed <= event.keys()
+        """Make the error. One of our messages may be newer that has every field without which it means nothing, and a
+        field or a name of something that is not known."""
+        fields = msgspec.structs.fields(cls)
+        needed = {field.encode_name for field in fields if field.required}
+        names = event.keys() if isinstance(event, Mapping) else set[str]()
+        unknown = names - {field.encode_name for field in fields} - {cls.__struct_config__.tag_field}
+        is_ours = cls.__struct_config__.forbid_unknown_fields and needed <= names
+        may_be_newer = is_ours and (unknown or str(error).startswith(_NOT_KNOWN))
         return (NewerMessageError if may_be_newer else InvalidEventError)(f"{cls.__name__}: {error}")
 
     def to_event(self) -> dict[str, Any]:

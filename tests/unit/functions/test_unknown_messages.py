@@ -68,7 +68,7 @@ def changed(message: Message, **fields: object) -> str:
 
 
 LATER = [changed(message, gate="age") for message in QUEUED]
-LATER += [changed(CHECK, kind="promotion"), changed(CHECK, reason="approval"), changed(CHECK, tags={"1.0": "held"})]
+LATER += [changed(CHECK, kind="promotion"), changed(CHECK, reason="approval"), changed(CHECK, gate=1, tags=[])]
 
 
 @pytest.mark.parametrize("body", LATER)
@@ -89,8 +89,12 @@ def handled(handle: Callable[..., Any], event: object, app: Application) -> None
 def test_input_of_a_state_that_is_not_known_yet_is_retried(
     service: InMemoryService, handle: Callable[..., Any], message: Message
 ) -> None:
-    with pytest.raises(NewerMessageError, match="gate"):  # which every task of the state machine retries
-        handled(handle, {**message.to_event(), "gate": "age"}, service.app)
+    events = [{**message.to_event(), "gate": "age"}]
+    if "request" in events[0]:
+        events.append({**message.to_event(), "request": {**events[0]["request"], "gate": "age"}})
+    for event in events:
+        with pytest.raises(NewerMessageError, match="gate"):  # which every task of the state machine retries
+            handled(handle, event, service.app)
 
 
 @pytest.mark.parametrize("handle", [handle for handle, _ in HANDLERS])
@@ -101,6 +105,13 @@ def test_input_that_means_nothing_is_not_retried(
     with pytest.raises(InvalidEventError) as caught:
         handled(handle, event, service.app)
     assert not caught.value.retryable
+
+
+@pytest.mark.parametrize("fields", [{"tags": []}, {"tags": {"1.0": 1}}, {"asked_at": "now"}, {"digest": 5}])
+def test_message_with_a_wrong_value_is_put_aside_at_once(service: InMemoryService, fields: dict[str, object]) -> None:
+    assert received(service, changed(CHECK, **fields), good(service)) == []
+    assert service.dead_letters.reasons == ["InvalidEventError"]
+    assert service.records.stored.keys() == {KEY}
 
 
 @pytest.mark.parametrize("end", ["", "}", ', "more": ', f', "more": {"[" * 100_000}'])
