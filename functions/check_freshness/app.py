@@ -1,7 +1,7 @@
 """Check mirrors against their upstreams, and list the tags that rules select from. Reads the checks queue.
 
-The messages of a batch are handled together, and each fails alone: it is retried, or, if it cannot be decoded or has
-failed for the last time, goes to the dead-letter queue with the reason. What a registry's rate or the function's time
+The messages of a batch are handled together, and each fails alone: it is retried, or, if it means nothing or has failed
+for the last time, goes to the dead-letter queue with the reason. What a registry's rate or the function's time
 does not allow is put back into the queue.
 """
 
@@ -37,7 +37,12 @@ def handle(event: dict[str, Any], context: LambdaContext, app: Application) -> d
     outcomes = app.handle_messages(bodies, lambda: context.get_remaining_time_in_millis() / 1000)
     failures = {}
     for record, outcome in zip(records, outcomes, strict=True):
-        if (failure := report(record, outcome)) is not None:
+        try:
+            failure = report(record, outcome)
+        except Exception as error:
+            logger.exception("outcome of a message could not be reported", extra={"message_id": record.message_id})
+            failure = error
+        if failure is not None:
             failures[record.message_id] = failure
     to_retry = retry_or_dead_letter(records, failures, app)
     return {"batchItemFailures": [{"itemIdentifier": identifier} for identifier in to_retry]}

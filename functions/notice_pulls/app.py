@@ -12,6 +12,7 @@ from aws_lambda_powertools.utilities.data_classes.sqs_event import SQSRecord
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from pullahead.app import Application, application
+from pullahead.errors import PullaheadError
 from pullahead.lambdas.metrics import add_failure, add_left_alone, add_pulls
 from pullahead.lambdas.sqs_batch import retry_or_dead_letter
 from pullahead.on_demand.notice_pulls import NoticedPulls
@@ -35,10 +36,15 @@ def handle(event: dict[str, Any], app: Application) -> dict[str, Any]:
 
 
 def notice(bodies: Mapping[str, str], app: Application) -> Mapping[str, Exception]:
-    """Process pulls; return the errors of the messages that failed, by their identifiers."""
+    """Process pulls; return the errors of the messages that failed, by their identifiers.
+
+    If something unforeseen stops the batch, each message is processed alone.
+    """
     try:
         noticed = app.notice_pulls(bodies)
     except Exception as error:
+        if len(bodies) > 1 and not isinstance(error, PullaheadError):
+            return {failed: why for each in bodies.items() for failed, why in notice(dict([each]), app).items()}
         logger.exception("no pull of this batch could be processed")
         add_failure(type(error).__name__)
         return dict.fromkeys(bodies, error)

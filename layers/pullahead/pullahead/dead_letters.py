@@ -95,9 +95,11 @@ class DeadLetterPolicy:
     def __call__(self, delivery: FailedDelivery, error: Exception) -> bool:
         """Send a message to the dead-letter queue if no retry can help, or none is left; return whether it was sent.
 
+        No retry helps a message that means nothing; a newer version of Pullahead may read one that this one cannot.
         Raises StorageError: the message is then to be retried.
         """
-        if delivery.tries < self._max_receives and not isinstance(error, InvalidEventError):
+        is_hopeless = isinstance(error, InvalidEventError) and not error.retryable
+        if delivery.tries < self._max_receives and not is_hopeless:
             return False
         reason = type(error).__name__
         self._send(

@@ -31,6 +31,15 @@ class InvalidEventError(PullaheadError):
     """A function received an event or a message that it does not understand."""
 
 
+class NewerMessageError(InvalidEventError):
+    """A message has a field, a reason or a kind that this version does not know; a newer one may have sent it.
+
+    A deployment runs two versions at once, so the message is received again later, by the newer one as a rule.
+    """
+
+    retryable: ClassVar[bool] = True
+
+
 class RegistryError(PullaheadError):
     """An operation against a registry failed.
 

@@ -1,5 +1,8 @@
 """The messages of queues and of the state machine, typed. They are sent as JSON; unknown fields are refused.
 
+A message that says what it is about, but has a field, a reason or a kind that is not known, may be of a newer version of
+Pullahead, which is being deployed: whoever received it tries again later (NewerMessageError).
+
 A payload of Step Functions may not exceed 256 KiB (Step Functions quotas), so what can grow is stored in the plans
 bucket and only named here.
 """
@@ -10,13 +13,15 @@ from typing import Annotated, Any, Literal, Self
 
 import msgspec
 
-from pullahead.errors import InvalidEventError
+from pullahead.errors import InvalidEventError, NewerMessageError
 from pullahead.oci import Descriptor, Digest, Reference, parse_digest, parse_reference
 
 MAX_TAGS_PER_CHECK = 100
 """ECR API reference, DescribeImages: at most 100 image identifiers a call."""
 
 _Tags = Annotated[tuple[str, ...], msgspec.Meta(min_length=1, max_length=MAX_TAGS_PER_CHECK)]
+_NOT_KNOWN = ("Object contains unknown field", "Invalid enum value")
+"""How msgspec begins what it says of these, at any depth."""
 _Count = Annotated[int, msgspec.Meta(ge=0)]
 _Moment = Annotated[datetime, msgspec.Meta(tz=True)]  # a time without a zone cannot be compared with our clock
 
@@ -26,19 +31,33 @@ class Message(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defa
 
     @classmethod
     def from_event(cls, event: object) -> Self:
-        """Read a decoded JSON value. Raises InvalidEventError naming the field."""
+        """Read a decoded JSON value. Raises InvalidEventError, with the field; NewerMessageError if it may be newer."""
         try:
             return msgspec.convert(event, type=cls)
         except msgspec.ValidationError as error:
-            raise InvalidEventError(f"{cls.__name__}: {error}") from error
+            raise cls._refusal(event, error) from error
 
     @classmethod
     def from_json(cls, text: str | bytes) -> Self:
-        """Read a JSON text. Raises InvalidEventError naming the field."""
+        """Read a JSON text. Raises InvalidEventError, with the field; NewerMessageError if it may be newer."""
         try:
             return msgspec.json.decode(text, type=cls)
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        except msgspec.ValidationError as error:
+            raise cls._refusal(_decoded(text), error) from error
+        except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
             raise InvalidEventError(f"{cls.__name__}: {error}") from error
+
+    @classmethod
+    def _refusal(cls, event: object, error: msgspec.ValidationError) -> InvalidEventError:
+        """Make the error. One of our messages may be newer that has every field without which it means nothing, and a
+        field or a name of something that is not known."""
+        fields = msgspec.structs.fields(cls)
+        needed = {field.encode_name for field in fields if field.required}
+        names = event.keys() if isinstance(event, Mapping) else set[str]()
+        unknown = names - {field.encode_name for field in fields} - {cls.__struct_config__.tag_field}
+        is_ours = cls.__struct_config__.forbid_unknown_fields and needed <= names
+        may_be_newer = is_ours and (unknown or str(error).startswith(_NOT_KNOWN))
+        return (NewerMessageError if may_be_newer else InvalidEventError)(f"{cls.__name__}: {error}")
 
     def to_event(self) -> dict[str, Any]:
         """Make a plain JSON value."""
@@ -48,6 +67,14 @@ class Message(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defa
     def to_json(self) -> str:
         """Make a JSON text."""
         return msgspec.json.encode(self).decode()
+
+
+def _decoded(text: str | bytes) -> object:
+    """Decode JSON of any form; None where it is none: a validation may fail before the text is read to its end."""
+    try:
+        return msgspec.json.decode(text)
+    except (msgspec.DecodeError, UnicodeError, RecursionError):
+        return None
 
 
 class CacheFailure(msgspec.Struct, frozen=True):
@@ -146,10 +173,13 @@ class _Kind(msgspec.Struct):
 
 
 def read_queued(text: str | bytes) -> Received:
-    """Decode a message of the checks queue; without a kind it is a check. Raises InvalidEventError naming the field."""
+    """Decode a message of the checks queue; without a kind it is a check.
+
+    Raises InvalidEventError naming the field, and NewerMessageError for what a newer version may have sent.
+    """
     try:
         form = msgspec.json.decode(text, type=_Kind)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+    except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
         raise InvalidEventError(f"a message of the checks queue: {error}") from error
     if form.detail_type is not None:
         return AwsEvent.from_json(text)
@@ -158,6 +188,8 @@ def read_queued(text: str | bytes) -> Received:
         "referrer": ReferrerNamed,
         "fill": StartWaitingRequest,
     }
+    if form.kind and form.kind not in by_kind:
+        raise NewerMessageError(f"a message of the checks queue: unknown kind {form.kind!r}")
     return by_kind.get(form.kind, CheckRequest).from_json(text)
 
 

@@ -18,7 +18,7 @@ from pullahead.checks.pull_through_cache import CacheFailed, cache_failures_of, 
 from pullahead.checks.put_back import SHORTEST_SECONDS, PutBack
 from pullahead.checks.upstream_pool import RESERVED_SECONDS, Backoffs, RemainingSeconds, UpstreamPool, without_end
 from pullahead.clock import Clock
-from pullahead.errors import InvalidEventError
+from pullahead.errors import PullaheadError
 from pullahead.messages import (
     AwsEvent,
     CheckRequest,
@@ -33,7 +33,7 @@ from pullahead.mirrors.store import RecordStore
 from pullahead.refresh.ports import StartResult
 from pullahead.refresh.queue import RefreshQueue, StartedWaiting
 
-DecodedMessage = Queued | ScanFinished | IgnoredEvent | InvalidEventError
+DecodedMessage = Queued | ScanFinished | IgnoredEvent | Exception
 """What a message asks for, or the error of decoding it."""
 
 MessageResult = CheckResult | ListResult | StartedWaiting | CacheFailed | IgnoredEvent | PutBack
@@ -41,11 +41,11 @@ MessageResult = CheckResult | ListResult | StartedWaiting | CacheFailed | Ignore
 
 
 def decode_message(body: str, home: AccountRegion) -> DecodedMessage:
-    """Decode a message. Whoever handles an InvalidEventError raises it."""
+    """Decode a message. Whoever handles an error raises it."""
     try:
         received = read_queued(body)
         return read_ecr_event(received, home) if isinstance(received, AwsEvent) else received
-    except InvalidEventError as error:
+    except Exception as error:  # noqa: BLE001 - whatever one message does, the others of its batch are handled
         return error
 
 
@@ -86,7 +86,20 @@ class MessageHandler:
     def __call__(
         self, messages: Sequence[DecodedMessage], remaining_seconds: RemainingSeconds = without_end
     ) -> list[MessageOutcome]:
-        """Handle messages; the outcomes are in their order. `remaining_seconds` is the time of the function."""
+        """Handle messages; the outcomes are in their order. `remaining_seconds` is the time of the function.
+
+        If something unforeseen stops the batch, each message is handled alone: what is done twice changes nothing.
+        """
+        try:
+            return self._handle_together(messages, remaining_seconds)
+        except Exception as error:  # noqa: BLE001 - it fails the message that causes it
+            if len(messages) == 1:
+                return [MessageOutcome(error=error)]
+            return [self([message], remaining_seconds)[0] for message in messages]
+
+    def _handle_together(
+        self, messages: Sequence[DecodedMessage], remaining_seconds: RemainingSeconds
+    ) -> list[MessageOutcome]:
         pool = UpstreamPool(self._clock, self._backoffs, remaining_seconds)
         outcomes, listings = dict[int, MessageOutcome](), dict[int, Listing]()
         checks, looks = dict[int, CheckRequest](), dict[int, CheckRequest | ReferrerNamed]()
@@ -110,7 +123,7 @@ class MessageHandler:
         return [outcomes[number] for number in range(len(messages))]
 
     def _handle_alone(self, message: DecodedMessage) -> Sequence[MessageResult]:
-        if isinstance(message, InvalidEventError):
+        if isinstance(message, Exception):
             raise message
         if isinstance(message, IgnoredEvent):
             return [message]
@@ -139,7 +152,7 @@ class MessageHandler:
                 self._use_rules_of(request.asked_at)
         try:
             checked = self._check_mirrors.check(requests, pool)
-        except Exception as error:  # noqa: BLE001 - without rules, no check can be made
+        except PullaheadError as error:  # without rules, no check can be made
             return [MessageOutcome(error=error)] * len(requests)
         outcomes = [self._after(request, each) for request, each in zip(requests, checked, strict=True)]
         waiting = [number for number, outcome in enumerate(outcomes) if any(map(_waits, outcome.results))]

@@ -18,7 +18,7 @@ from pullahead.checks.listing import ListResult
 from pullahead.checks.pull_through_cache import CacheFailed
 from pullahead.checks.put_back import PutBack
 from pullahead.dead_letters import FailedDelivery
-from pullahead.errors import PullaheadError, StorageError
+from pullahead.errors import PullaheadError
 from pullahead.refresh.queue import StartedWaiting
 
 logger, metrics = Logger(), Metrics()  # the handlers' own: Powertools keeps one set for a process
@@ -85,7 +85,7 @@ def _apply_policy(record: SQSRecord, error: Exception, app: Application) -> bool
     delivery = FailedDelivery(record.body, int(record.attributes.approximate_receive_count))
     try:
         return app.send_to_dead_letters(delivery, error)
-    except StorageError:
+    except Exception:
         logger.exception("message could not be sent to the dead-letter queue", extra=_fields(record, error))
         return False
 

@@ -104,7 +104,7 @@ def read_pull(text: str | bytes, own_roles: Collection[str] = ()) -> Pull | Igno
         return IgnoredPull("larger than any event")
     try:
         event = _DECODER.decode(text)
-    except (msgspec.MsgspecError, UnicodeError) as error:
+    except (msgspec.MsgspecError, UnicodeError, RecursionError) as error:
         return IgnoredPull(f"not a pull: {error}")
     return _reason_against(event, own_roles) or _pulled(event.detail)
 
