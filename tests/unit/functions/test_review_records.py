@@ -7,10 +7,11 @@ import pytest
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from functions.review_records import app as review_records
-from pullahead.alerts.review import MAX_SHOWN, Limit
+from pullahead.alerts.review import Limit
 from pullahead.errors import StorageError
 from pullahead.mirrors.alert import Alert, AlertKind
 from pullahead.mirrors.record import State
+from pullahead.mirrors.review_index import MAX_SHOWN
 from pullahead.mirrors.store import Heartbeat
 from pullahead.rules.mirror_key import MirrorKey
 from pullahead.rules.sources.state import RulesState

@@ -37,6 +37,7 @@ from pullahead.mirrors.outbox import OutboxSender
 from pullahead.mirrors.record import SETTLED, MirrorRecord, Record, RuleRecord, State
 from pullahead.mirrors.record_scan import ScanState
 from pullahead.mirrors.retirement import NeedFinder
+from pullahead.mirrors.review_index import MAX_SHOWN
 from pullahead.mirrors.store import Heartbeat, NewerRecord, RecordStore
 from pullahead.mirrors.stored_form import newer_of
 from pullahead.rules.mirror_key import MirrorKey
@@ -91,8 +92,6 @@ def rules_allow_retirement(rules: Rules, state: RulesState | None, heartbeat: He
 _CACHED_FOUND_WITHIN = timedelta(minutes=15)
 MAX_PENDING: Final = 100_000
 """Records with alerts to send that one review takes: some 300 MB. Those that wait for longest come first."""
-MAX_SHOWN: Final = 20_000
-"""Records of the index that the page of mirrors reads: it counts the others."""
 _MAX_OUTBOX: Final = 1000
 _OUTBOX_RESERVE_SECONDS = 60.0
 """How long sending the events that others left in the outbox may take."""

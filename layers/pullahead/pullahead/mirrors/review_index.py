@@ -15,6 +15,9 @@ from pullahead.rules.mirror_key import RecordKey
 SHARDS: Final = tuple(f"review#{number}" for number in range(8))
 """Partition keys of the index: 8,000 write units a second (DynamoDB: 1,000 for a partition key)."""
 
+MAX_SHOWN: Final = 20_000
+"""Records of the index that the page of mirrors reads, those that wait for longest; it counts the others."""
+
 
 class IndexEntry(NamedTuple):
     """Where a record is in the index: its shard, and the time by which the shard is sorted."""
