@@ -26,15 +26,18 @@ def handle(context: LambdaContext, app: Application) -> dict[str, Any]:
     report(reviewed)
     if reviewed.errors:
         raise reviewed.errors[0]
-    return {"records": reviewed.records, "sent": len(reviewed.notifications.sent), "retired": reviewed.retired.records}
+    return {"records": reviewed.records, "sent": len(reviewed.notifications.sent), "retired": reviewed.scan.retired}
 
 
 def report(reviewed: Reviewed) -> None:
     """Log what was sent, and everything that failed: the function raises the first error only."""
-    notifications = reviewed.notifications
+    notifications, scan = reviewed.notifications, reviewed.scan
     counts = {"records": reviewed.records, "held_back": notifications.held_back, "dropped": notifications.dropped}
-    logger.info("reviewed", extra={**counts, "sent": notifications.sent, "retired": reviewed.retired.records})
-    if not reviewed.complete:
-        logger.error("too many records; some were not reviewed", extra=counts)
+    scanned = {"scanned": scan.records, "retired": scan.retired, "repaired": scan.repaired}
+    logger.info("reviewed", extra={**counts, "sent": notifications.sent, **scanned})
+    if scan.repaired:
+        logger.warning("records were not in the index of reviews as they should be; they are now", extra=scanned)
+    for limit in reviewed.limits:
+        logger.error("a limit was reached: %s", limit.value, extra=counts)
     for error in reviewed.errors[:20]:
         logger.error("part of the review failed; the next one retries it", extra={"error": str(error)})

@@ -64,7 +64,7 @@ _READS: Final[Mapping[str, str]] = MappingProxyType(
         "ecr:ListImageReferrers": "referrers",
         "dynamodb:BatchGetItem": "items",
         "dynamodb:Query": "items",
-        "dynamodb:Scan": "all items, but only `pk` and `record`",
+        "dynamodb:Scan": "all items, but only `pk`, `record` and their places in the index",
         "s3:GetObject": "objects",
         "s3:ListBucket": "names of objects",
         "ssm:GetParameter": "parameters",

@@ -191,7 +191,7 @@ BREAKS: list[tuple[Check, Break]] = [
     (permission_rules.secret_findings, lambda resources: policy(resources, "PlanCopyRole").clear()),
     (permission_rules.secret_findings, allow("PublishImageRole", "secretsmanager:GetSecretValue")),
     (permission_rules.secret_findings, allow("ScheduleChecksRole", "sts:AssumeRole")),
-    (permission_rules.records_key_findings, lambda resources: policy(resources, "ReviewRecordsRole").pop(5)),
+    (permission_rules.records_key_findings, lambda resources: policy(resources, "ReviewRecordsRole").pop(7)),
     (permission_rules.records_key_findings, allow("CopyBlobsRole", "kms:Decrypt", resource={"Ref": "RecordsKeyArn"})),
     (permission_rules.item_findings, allow("ReceiveWebhookRole", "dynamodb:PutItem")),
     (permission_rules.item_findings, allow_items("ReceiveWebhookRole", "dynamodb:PutItem", "*")),

@@ -13,6 +13,7 @@ from werkzeug.serving import make_server
 
 ACCOUNT_ID = "123456789012"
 REGION = "eu-west-1"
+_KEYS = ("pk", "line", "since", "review_shard", "review_since")
 _numbers = itertools.count()
 
 
@@ -54,13 +55,21 @@ def new_name(kind: str) -> str:
 
 
 def new_table(dynamodb: Any, kind: str = "records") -> str:
-    """Make an empty table of records, with its index `Lines`, by a name that no other test has."""
+    """Make an empty table of records, with its indexes, by a name that no other test has."""
     name = new_name(kind)
     dynamodb.create_table(
         TableName=name,
         KeySchema=[{"AttributeName": "pk", "KeyType": "HASH"}],
-        AttributeDefinitions=[{"AttributeName": key, "AttributeType": "S"} for key in ("pk", "line", "since")],
+        AttributeDefinitions=[{"AttributeName": key, "AttributeType": "S"} for key in _KEYS],
         GlobalSecondaryIndexes=[
+            {
+                "IndexName": "Reviews",
+                "KeySchema": [
+                    {"AttributeName": "review_shard", "KeyType": "HASH"},
+                    {"AttributeName": "review_since", "KeyType": "RANGE"},
+                ],
+                "Projection": {"ProjectionType": "INCLUDE", "NonKeyAttributes": ["record"]},
+            },
             {
                 "IndexName": "Lines",
                 "KeySchema": [
@@ -68,7 +77,7 @@ def new_table(dynamodb: Any, kind: str = "records") -> str:
                     {"AttributeName": "since", "KeyType": "RANGE"},
                 ],
                 "Projection": {"ProjectionType": "ALL"},
-            }
+            },
         ],
         BillingMode="PAY_PER_REQUEST",
     )

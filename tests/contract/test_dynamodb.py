@@ -127,7 +127,7 @@ class TestPages:
         for key in ("mirror#a", "mirror#b", "other#c"):
             table.put({"pk": key, "record": f"of {key}", "state": "FRESH"}, "an item")
         table.put({"pk": "mirror#odd"}, "an item")
-        assert sorted(table.scan("mirror#", "record", "items"), key=lambda item: str(item["pk"])) == [
+        assert sorted(table.scan("mirror#", ("record",), "items"), key=lambda item: str(item["pk"])) == [
             {"pk": "mirror#a", "record": "of mirror#a"},
             {"pk": "mirror#b", "record": "of mirror#b"},
             {"pk": "mirror#odd"},
@@ -137,7 +137,7 @@ class TestPages:
         ("operation", "read"),
         [
             ("query", lambda table: table.query("l", "items", page_size=1)),
-            ("scan", lambda table: table.scan("mirror#", "record", "items")),
+            ("scan", lambda table: table.scan("mirror#", ("record",), "items")),
         ],
     )
     def test_page_is_requested_only_when_it_is_needed(
@@ -154,7 +154,7 @@ class TestPages:
         [
             (lambda table: table.query("l", "items"), 200),
             (lambda table: [table.count("l", "items")], 200),
-            (lambda table: table.scan("mirror#", "record", "items"), 2000),
+            (lambda table: table.scan("mirror#", ("record",), "items"), 2000),
         ],
         ids=["query", "count", "scan"],
     )
@@ -191,7 +191,7 @@ class EndlessClient:
         lambda table: table.add("a", "count", "an item", NOW, limit=1),
         lambda table: list(table.query("l", "an item")),
         lambda table: table.count("l", "an item"),
-        lambda table: list(table.scan("mirror#", "record", "an item")),
+        lambda table: list(table.scan("mirror#", ("record",), "an item")),
     ],
 )
 def test_table_that_does_not_exist_is_a_storage_error(dynamodb: Any, call: Callable[[Table], object]) -> None:

@@ -19,13 +19,14 @@ from pullahead.messages import CheckRequest, Failure, OutcomeRequest, PublishReq
 from pullahead.mirrors.outbox import OutboxSender
 from pullahead.mirrors.outcome_event import OutcomeEvent
 from pullahead.mirrors.record import MirrorRecord, Record
-from pullahead.mirrors.store import Heartbeat
+from pullahead.mirrors.record_scan import ScanState
+from pullahead.mirrors.store import Heartbeat, ScannedRecord
 from pullahead.oci import Descriptor, Digest, RawManifest, Reference, digest_of, media_types
 from pullahead.refresh.plan import CopyPlan, manifest_key, plan_key
 from pullahead.refresh.ports import StartResult
 from pullahead.refresh.publish import publish_image
 from pullahead.refresh.record_outcome import record_outcome
-from pullahead.rules.mirror_key import MirrorKey, RecordKey
+from pullahead.rules.mirror_key import MirrorKey, RecordKey, RuleKey
 from pullahead.rules.model import Rules
 from tests.fakes.alerts import FakeAlerts, FakeIncidents
 from tests.fakes.memory import FakeClock, FakePlanStore, FakeRecords
@@ -288,6 +289,24 @@ class ActorPorts:
 
     def scan(self) -> Iterator[Record]:
         return self._actors.write_log.scan()
+
+    def scan_after(self, position: str) -> Iterator[ScannedRecord]:
+        return self._actors.write_log.scan_after(position)
+
+    def to_review(self) -> Iterator[Record]:
+        return self._actors.write_log.to_review()
+
+    def count_to_review(self) -> int:
+        return self._actors.write_log.count_to_review()
+
+    def load_listings(self, keys: Collection[RuleKey]) -> Mapping[RuleKey, Record]:
+        return self._actors.write_log.load_listings(keys)
+
+    def load_scan_state(self) -> ScanState:
+        return self._actors.write_log.load_scan_state()
+
+    def save_scan_state(self, state: ScanState) -> None:
+        self._actors.write_log.save_scan_state(state)
 
     def load_heartbeat(self) -> Heartbeat | None:
         return self._actors.write_log.load_heartbeat()

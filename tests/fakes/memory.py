@@ -9,7 +9,9 @@ from pullahead.errors import ConflictError, NewerRecordError, StorageError
 from pullahead.messages import CheckRequest, ListRequest, Queued, ReferrerNamed, RefreshRequest
 from pullahead.mirrors.alert import Alert
 from pullahead.mirrors.record import DailyLimitRecord, MirrorRecord, Record, RuleRecord
-from pullahead.mirrors.store import Heartbeat, NewerRecord
+from pullahead.mirrors.record_scan import ScanState
+from pullahead.mirrors.review_index import entry_time, needs_review
+from pullahead.mirrors.store import Heartbeat, NewerRecord, ScannedRecord
 from pullahead.mirrors.stored_form import Loaded
 from pullahead.refresh.ports import StartResult
 from pullahead.rules.mirror_key import MirrorKey, RecordKey, RuleKey
@@ -42,6 +44,8 @@ class FakeRecords:
         self.decided: list[Alert] = []  # the alerts that were ever added to a record, in order
         self.heartbeat: Heartbeat | None = None
         self.newer: set[RecordKey] = set()  # the keys of records that only a newer version can read
+        self.unindexed: set[RecordKey] = set()  # the keys of records that the index lacks until they are written
+        self.scan_state = ScanState()
         self.consistent_reads = 0  # of mirrors
 
     @property
@@ -61,8 +65,36 @@ class FakeRecords:
 
     def scan(self) -> Iterator[Any]:  # records, unless a test lets a newer version have written one
         with self.script.call("scan"):
-            for record in [*self.stored.values(), *self.of_rules.values()]:
+            for record in self._every():
                 yield NewerRecord(str(record.key)) if record.key in self.newer else record
+
+    def scan_after(self, position: str) -> Iterator[Any]:
+        with self.script.call("scan_after"):
+            for name, record in sorted((str(record.key), record) for record in self._every()):
+                if name > position:
+                    seen = NewerRecord(name) if record.key in self.newer else record
+                    yield ScannedRecord(name, seen, record.key not in self.unindexed or not needs_review(record))
+
+    def to_review(self) -> Iterator[Any]:
+        with self.script.call("to_review"):
+            for record in sorted(self._indexed(), key=lambda record: (entry_time(record), str(record.key))):
+                yield NewerRecord(str(record.key)) if record.key in self.newer else record
+
+    def count_to_review(self) -> int:
+        with self.script.call("count_to_review"):
+            return len(self._indexed())
+
+    def load_listings(self, keys: Collection[RuleKey]) -> Mapping[RuleKey, Record]:
+        with self.script.call("load_listings"):
+            return {key: self.of_rules[key] for key in keys if key in self.of_rules and key not in self.newer}
+
+    def load_scan_state(self) -> ScanState:
+        with self.script.call("load_scan_state"):
+            return self.scan_state
+
+    def save_scan_state(self, state: ScanState) -> None:
+        with self.script.call("save_scan_state"):
+            self.scan_state = state
 
     def save(self, record: _R, expected_version: int) -> _R:
         with self.script.call("save"):
@@ -73,6 +105,7 @@ class FakeRecords:
             self.decided += [alert for alert in record.pending if alert not in known]
             saved = record.with_changes(version=expected_version + 1)
             self.put(saved)
+            self.unindexed.discard(record.key)
             return saved
 
     def put(self, record: Record) -> None:
@@ -89,6 +122,12 @@ class FakeRecords:
     def save_heartbeat(self, heartbeat: Heartbeat) -> None:
         with self.script.call("save_heartbeat"):
             self.heartbeat = heartbeat
+
+    def _every(self) -> list[Record]:
+        return [*self.stored.values(), *self.of_rules.values()]
+
+    def _indexed(self) -> list[Record]:
+        return [record for record in self._every() if needs_review(record) and record.key not in self.unindexed]
 
     def _find(self, key: RecordKey) -> Record | None:
         if key in self.newer:

@@ -1,13 +1,15 @@
 """Lateness counts the mirrors that Pullahead could and should make fresh."""
 
+from collections.abc import Iterable
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 import pytest
 
-from pullahead.alerts.review import Lateness, measure_lateness
-from pullahead.mirrors.record import RuleRecord, State
+from pullahead.alerts.review import Lateness
+from pullahead.mirrors.record import Record, RuleRecord, State
 from pullahead.mirrors.rule_record import rule_key
+from pullahead.rules.model import Rules
 from pullahead.rules.tag_patterns import PatternKind, TagPattern, TagSelection
 from tests.fakes.memory import FakeClock, FakeRecords
 from tests.fakes.records import fresh, unfresh
@@ -15,6 +17,13 @@ from tests.fakes.samples import REPOSITORY, UPSTREAM, mirror, rule, rules
 
 NOW = FakeClock()()
 RULES = rules([mirror(tag) for tag in ("1.0", "2.0", "3.0")])
+
+
+def measure_lateness(records: Iterable[Record], known: Rules, now: datetime) -> Lateness:
+    lateness = Lateness()
+    for record in records:
+        lateness = lateness.including(record, known, now)
+    return lateness
 
 
 def test_lateness_is_the_count_and_the_oldest() -> None:

@@ -24,9 +24,12 @@ def test_alert_is_sent_once_by_the_next_review() -> None:
 
 def test_review_without_alerts_writes_nothing() -> None:
     service = ReviewedMirrors("a", "b")
+    service.review()  # the first one scans all records
     service.script.resume()
     assert service.sent_alerts(minutes=5) == []
-    assert set(service.script.calls) == {"scan", "load_heartbeat", "load_rules_state", "load_incidents"}
+    assert set(service.script.calls) == {
+        *("to_review", "load_scan_state", "load_heartbeat", "load_rules_state", "load_incidents")
+    }
     assert service.script.calls.count("load_incidents") == 1
 
 

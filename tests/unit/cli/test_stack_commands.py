@@ -22,6 +22,7 @@ from pullahead.dashboard.mirror_rows import row_of
 from pullahead.errors import ConfigError
 from pullahead.messages import ReferrersOutcome
 from pullahead.mirrors.record import Past, RefreshFailure, State, Transition, Trigger, transitions_of
+from pullahead.mirrors.record_scan import RecordScan, ScanState
 from pullahead.mirrors.referrers import KnownReferrers
 from pullahead.mirrors.store import Heartbeat
 from pullahead.rules.mirror_key import MirrorKey, RuleKey
@@ -100,6 +101,17 @@ class TestStatus:
     def test_quiet_writes_nothing(self, stack: FakeStack, out: Outputs) -> None:
         assert show_status(status("--check", "--quiet"), stack.deployed) == 3
         assert out() == ""
+
+    @pytest.mark.parametrize("options", [("--stale",), ("--check", "--quiet")])
+    def test_what_is_not_fresh_is_read_by_the_index_once_a_scan_has_ended(
+        self, stack: FakeStack, options: tuple[str, ...]
+    ) -> None:
+        stack.records.unindexed = {*stack.records.stored}  # by an older version
+        before = show_status(status(*options, "--check"), stack.deployed)
+        stack.records.unindexed.clear()
+        stack.records.scan_state = ScanState(last=RecordScan(NOW, ended_at=NOW))
+        assert (before, show_status(status(*options, "--check"), stack.deployed)) == (3, 3)
+        assert (stack.records.script.count("scan"), stack.records.script.count("to_review")) == (1, 1)
 
     def test_json_has_every_mirror_with_figures(self, stack: FakeStack, out: Outputs) -> None:
         stack.records.heartbeat = Heartbeat(NOW, "rules-1")

@@ -7,7 +7,7 @@ from datetime import timedelta
 
 import pytest
 
-from pullahead.dashboard.mirror_rows import Snapshot
+from pullahead.dashboard.mirror_rows import Settled, Snapshot
 from pullahead.dashboard.page import ROWS_PER_PAGE, error_page, widget_page
 from pullahead.dashboard.widget_request import MAX_PREFIX_CHARACTERS, Theme, View, read_request
 from pullahead.mirrors.record import MirrorRecord, State, Transition
@@ -187,11 +187,13 @@ class TestOtherStates:
         assert document.all("script") == document.all("table") == []
         assert calls(document) == [View()]
 
-    def test_incomplete_read_is_shown(self) -> None:
-        (alert,) = [
-            each.text for each in shown(many(3), complete=False).elements if each.attributes.get("role") == "alert"
-        ]
-        assert alert == "Only the first 3 records were read; there are more."
+    def test_mirrors_that_were_not_read_are_counted(self) -> None:
+        document = shown(many(3), unread=1200, settled=Settled(NOW, 7000, 2))
+        (alert,) = [each.text for each in document.elements if each.attributes.get("role") == "alert"]
+        assert alert.startswith(
+            "1,200 more mirrors are not fresh. Shown are the 3 that have not been fresh for longest;"
+        )
+        assert document.texts("span", "count") == ["3 of 8,205 mirrors"]
 
     @pytest.mark.parametrize("theme", [Theme.LIGHT, Theme.DARK])
     def test_theme_of_the_console_is_used(self, theme: Theme) -> None:

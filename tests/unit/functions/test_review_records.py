@@ -7,10 +7,11 @@ import pytest
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from functions.review_records import app as review_records
-from pullahead.alerts.review import MAX_RECORDS
+from pullahead.alerts.review import Limit
 from pullahead.errors import StorageError
 from pullahead.mirrors.alert import Alert, AlertKind
 from pullahead.mirrors.record import State
+from pullahead.mirrors.review_index import MAX_SHOWN
 from pullahead.mirrors.store import Heartbeat
 from pullahead.rules.mirror_key import MirrorKey
 from pullahead.rules.sources.state import RulesState
@@ -52,15 +53,15 @@ def service() -> InMemoryService:
 
 
 def test_review_measures_notifies_and_retires(service: InMemoryService) -> None:
-    assert run(service) == {"records": 3, "sent": 1, "retired": 1}
+    assert run(service) == {"records": 1, "sent": 1, "retired": 1}
     assert metrics() == {"StaleTags": 1, "OldestStaleSeconds": 7200.0, "AlertsTold": 1, "MirrorsRetired": 1}
     assert service.alerts.kinds == service.chat.kinds == ["STALE"]
-    assert service.script.count("scan") == 1
+    assert (service.script.count("to_review"), service.script.count("scan_after")) == (1, 1)
 
 
 def test_review_without_news_emits_two_metrics(service: InMemoryService) -> None:
     service.records.stored = {record.key: record for record in [fresh(KEY, service.clock())]}
-    assert run(service) == {"records": 1, "sent": 0, "retired": 0}
+    assert run(service) == {"records": 0, "sent": 0, "retired": 0}
     assert metrics() == {"StaleTags": 0, "OldestStaleSeconds": 0.0}
 
 
@@ -74,15 +75,27 @@ def test_failed_notification_is_raised_after_the_rest_of_the_review(service: InM
 
 
 def test_review_stops_before_the_time_budget_is_used(service: InMemoryService) -> None:
-    assert run(service, seconds=10) == {"records": 3, "sent": 1, "retired": 0}
+    assert run(service, seconds=10) == {"records": 1, "sent": 1, "retired": 0}
     assert service.records.stored[KEY].pending
 
 
-def test_too_many_records_are_logged_and_none_is_retired(
+def test_records_that_the_index_lacked_are_counted_and_logged(
     service: InMemoryService, caplog: pytest.LogCaptureFixture
 ) -> None:
-    known = fresh(KEY, service.clock())
-    service.records.stored = {MirrorKey("m", f"{number}"): known for number in range(30_001)}
-    assert run(service)["records"] == MAX_RECORDS == 30_000
-    assert "too many records" in caplog.text
-    assert metrics().get("MirrorsRetired") is None
+    service.records.unindexed.add(KEY)
+    assert run(service)["sent"] == 0
+    assert metrics()["IndexRepairs"] == 1
+    assert "not in the index of reviews" in caplog.text
+    assert run(service)["sent"] == 2  # it, and the mirror that was retired
+
+
+def test_limit_that_is_reached_is_counted_and_logged(
+    service: InMemoryService, caplog: pytest.LogCaptureFixture
+) -> None:
+    began = service.clock() - timedelta(hours=2)
+    for number in range(MAX_SHOWN):
+        key = MirrorKey("m", f"{number}")
+        service.records.stored[key] = unfresh(key, State.STALE, began)
+    assert run(service)["records"] == MAX_SHOWN + 1
+    assert metrics()["LimitsReached"] == 1
+    assert Limit.SHOWN.value in caplog.text

@@ -4,7 +4,7 @@ from datetime import timedelta
 
 import pytest
 
-from pullahead.alerts.review import measure_lateness
+from pullahead.alerts.review import Lateness
 from pullahead.errors import AccessDeniedError, NotFoundError, PullaheadError, RegistryUnavailableError
 from pullahead.mirrors.demand import is_absent
 from pullahead.mirrors.judge import Observation, judge
@@ -34,7 +34,7 @@ def test_demanded_tag_that_does_not_exist_raises_no_alert(error: PullaheadError)
     assert is_absent(record)
     assert record.pending == ()
     known = rules([DEMANDED], "r", rule("1.0"))
-    assert measure_lateness([record], known, FakeClock()() + timedelta(days=3)).mirrors == 0
+    assert Lateness().including(record, known, FakeClock()() + timedelta(days=3)).mirrors == 0
 
 
 @pytest.mark.parametrize(("error", "kind"), [(GONE, "NOT_FOUND"), (REFUSED, "ACCESS_DENIED")])

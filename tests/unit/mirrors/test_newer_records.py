@@ -131,9 +131,10 @@ class TestReview:
         known.follow("3.0")
         if newer:
             known.records.newer.add(KEY)
+        known.review()
         reviewed = known.review()
         assert (AlertKind.RULES_EMPTY in known.alerts.kinds) is not newer
-        assert (reviewed.retired.records, reviewed.errors) == (0, ())
+        assert (reviewed.scan.retired, reviewed.errors) == (0, ())
 
     def test_alert_of_a_newer_incident_is_sent_once_and_the_incident_stays(self) -> None:
         service = ReviewedMirrors("a")

@@ -7,6 +7,7 @@ after the first step repeats the message; a later one repeats nothing, since the
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timedelta
+from types import MappingProxyType
 from typing import NamedTuple
 
 from pullahead.alerts.incidents import Condition, Incident, incident_key, notify_condition, service_key
@@ -32,6 +33,8 @@ LOCK_LIFETIME = timedelta(minutes=10)
 
 _THREADS = 16  # as many connections as the DynamoDB client keeps
 _RESERVED_SECONDS = 20.0  # for the writes that are running when the time ends, and for the response
+
+_NONE_OPEN: Mapping[str, int] = MappingProxyType({})
 
 Conditions = Mapping[AlertKind, Condition | None]
 """Trouble of Pullahead itself, by kind; None: there is none. Kinds that are left out are not known."""
@@ -65,16 +68,21 @@ class NotificationSender:
         conditions: Conditions,
         now: datetime,
         remaining_seconds: Callable[[], float],
+        others_open: Mapping[str, int] = _NONE_OPEN,
     ) -> NotificationSummary:
-        """Send what may be sent now. Raises StorageError if incidents cannot be read; other errors are returned."""
+        """Send what may be sent now. Raises StorageError if incidents cannot be read; other errors are returned.
+
+        `records`: those with pending alerts; what else is in them does not matter. `others_open`: how many other
+        records are open in each incident.
+        """
         keys = incidents_of(records) | {service_key(kind) for kind in conditions}
         incidents = self._incidents.load(keys)
-        plan, news = _plan(records, conditions, incidents, now)
+        plan, news = _plan(records, others_open, conditions, incidents, now)
         sender = _Sender(self._incidents, self._alerts, self._copies, now)
         if plan.messages or plan.dropped or news:
             if self._incidents.lock_sending(now, now + LOCK_LIFETIME):
                 incidents = self._incidents.load(keys)  # another process may have sent it before we had the lock
-                plan, news = _plan(records, conditions, incidents, now)
+                plan, news = _plan(records, others_open, conditions, incidents, now)
                 sender.send(plan, incidents, news)
                 sender.errors += self._unlock(now)
             else:
@@ -105,9 +113,7 @@ class NotificationSender:
                 return None
             record, told, pairs = of_record
             try:
-                update_record(
-                    self._records, record.key, lambda known: known and without_settled(known, told, pairs), record
-                )
+                update_record(self._records, record.key, lambda known: known and without_settled(known, told, pairs))
             except PullaheadError as error:
                 return error
             return None
@@ -119,7 +125,11 @@ class NotificationSender:
 
 
 def _plan(
-    records: Sequence[Record], conditions: Conditions, incidents: Mapping[str, Incident], now: datetime
+    records: Sequence[Record],
+    others_open: Mapping[str, int],
+    conditions: Conditions,
+    incidents: Mapping[str, Incident],
+    now: datetime,
 ) -> tuple[NotificationPlan, list[tuple[Notice, Incident]]]:
     newer = newer_of(incidents)
     news = [
@@ -127,7 +137,7 @@ def _plan(
         for kind, each in conditions.items()
         if service_key(kind) not in newer
     ]
-    return plan_notifications(records, incidents, now), [each for each in news if each is not None]
+    return plan_notifications(records, incidents, now, others_open), [each for each in news if each is not None]
 
 
 class _Sender:

@@ -62,9 +62,17 @@ def incidents_of(records: Iterable[Record]) -> set[str]:
     return keys
 
 
-def plan_notifications(records: Iterable[Record], incidents: Mapping[str, Incident], now: datetime) -> NotificationPlan:
-    """Plan the notifications. Needs every record: one without pending alerts may count as open in an incident."""
-    planner = _Planner(incidents, now)
+def open_incidents(record: Record) -> list[str]:
+    """Name the incidents in which a record without pending alerts is open."""
+    sent = (record.last_told(kind) for kind in record.open_alerts)
+    return [each.incident for each in sent if each is not None]
+
+
+def plan_notifications(
+    records: Iterable[Record], incidents: Mapping[str, Incident], now: datetime, others_open: Mapping[str, int]
+) -> NotificationPlan:
+    """Plan the notifications. `others_open`: how many records besides these are open in each incident."""
+    planner = _Planner(incidents, now, others_open)
     for record in records:
         planner.add(record)
     messages = sorted(planner.messages(), key=lambda message: min(each.alerts[0].at for each in message.settled))
@@ -108,11 +116,11 @@ class _PendingNotification(NamedTuple):
 class _Planner:
     """Collects records one by one, then makes the messages."""
 
-    def __init__(self, incidents: Mapping[str, Incident], now: datetime) -> None:
+    def __init__(self, incidents: Mapping[str, Incident], now: datetime, others_open: Mapping[str, int]) -> None:
         self._incidents, self._now = incidents, now
         self._begins: dict[str, list[_PendingNotification]] = defaultdict(list)
         self._ends: dict[str, list[_PendingNotification]] = defaultdict(list)
-        self._open: Counter[str] = Counter()  # by incident: mirrors that were reported and are not over
+        self._open = Counter(others_open)  # by incident: mirrors that were reported and are not over
         self.settled: list[Settled] = []
         self.dropped: list[Settled] = []
         self.marks: dict[str, set[str]] = defaultdict(set)

@@ -1,18 +1,22 @@
-"""Review all records: measure how late mirrors are, send alerts, and retire records that no rule needs.
+"""Review the records: measure how late mirrors are, send alerts, and scan all of them once a day.
 
-One scan serves all three: half a read unit for 4 KB, a cent a day for some thousand mirrors.
+A review reads the index of reviews only: what is not fresh, or has something to tell. It keeps what has an alert to
+send, and counts the rest. A segment of the full scan follows, if one is due: it retires records that no rule needs.
 
 Records are retired only by rules that the schedule has used for its last checks: not by a file that is newer or older,
 nor by the last valid version of a broken one. If the rules match no record at all, nothing is retired: more likely the
 rules are wrong.
 """
 
-from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections import Counter
+from collections.abc import Callable, Iterable
 from datetime import datetime, timedelta
-from itertools import islice
-from typing import NamedTuple
+from enum import StrEnum
+from typing import Final, NamedTuple
 
+from msgspec import structs
+
+from pullahead.alerts.full_scan import Retirement, Segment, scan_segment
 from pullahead.alerts.incidents import (
     Condition,
     Incident,
@@ -23,15 +27,18 @@ from pullahead.alerts.incidents import (
     skipped_rules,
 )
 from pullahead.alerts.notify import Conditions, NotificationSender, NotificationSummary
+from pullahead.alerts.plan import open_incidents
 from pullahead.alerts.ports import IncidentStore
 from pullahead.clock import Clock
 from pullahead.errors import ConfigError, PullaheadError, StorageError
 from pullahead.mirrors.alert import AlertKind
 from pullahead.mirrors.demand import is_absent
 from pullahead.mirrors.outbox import OutboxSender
-from pullahead.mirrors.record import SETTLED, MirrorRecord, Record, State
-from pullahead.mirrors.retirement import UnfollowedRecords, find_unfollowed_records, retired
-from pullahead.mirrors.store import Heartbeat, RecordStore, update_record
+from pullahead.mirrors.record import SETTLED, MirrorRecord, Record, RuleRecord, State
+from pullahead.mirrors.record_scan import ScanState
+from pullahead.mirrors.retirement import NeedFinder
+from pullahead.mirrors.review_index import MAX_SHOWN
+from pullahead.mirrors.store import Heartbeat, NewerRecord, RecordStore
 from pullahead.mirrors.stored_form import newer_of
 from pullahead.rules.mirror_key import MirrorKey
 from pullahead.rules.model import Rules
@@ -42,19 +49,19 @@ from pullahead.rules.sources.upstream_access import skip_notices
 
 
 class Lateness(NamedTuple):
-    """How many mirrors are not fresh, and for how many seconds the oldest of them."""
-
-    mirrors: int
-    oldest_seconds: float
-
-
-def measure_lateness(records: Iterable[Record], rules: Rules, now: datetime) -> Lateness:
-    """Measure the lateness of all records.
+    """How many mirrors are not fresh, and for how many seconds the oldest of them.
 
     A tag that is gone upstream is not late: there is nothing to copy. Nor is a mirror without an active rule.
     """
-    ages = [_age(record, now) for record in records if _is_late(record, rules)]
-    return Lateness(len(ages), max(ages, default=0.0))
+
+    mirrors: int = 0
+    oldest_seconds: float = 0.0
+
+    def including(self, record: Record, rules: Rules, now: datetime) -> "Lateness":
+        """Add a record."""
+        if not _is_late(record, rules):
+            return self
+        return Lateness(self.mirrors + 1, max(self.oldest_seconds, _age(record, now)))
 
 
 def _is_late(record: Record, rules: Rules) -> bool:
@@ -72,20 +79,6 @@ def _age(record: Record, now: datetime) -> float:
     return max(0.0, (now - (record.unfresh_since or record.since)).total_seconds())
 
 
-MAX_RETIRED = 1000
-"""Of one review; the others follow with the next ones."""
-
-_THREADS = 16
-_RESERVED_SECONDS = 20.0
-
-
-class Retired(NamedTuple):
-    """How many records were retired, and what failed."""
-
-    records: int = 0
-    errors: tuple[PullaheadError, ...] = ()
-
-
 def rules_allow_retirement(rules: Rules, state: RulesState | None, heartbeat: Heartbeat | None) -> bool:
     """Whether these rules are valid, and those that the schedule used."""
     return (
@@ -96,58 +89,67 @@ def rules_allow_retirement(rules: Rules, state: RulesState | None, heartbeat: He
     )
 
 
-def retire(
-    unfollowed: UnfollowedRecords, records: RecordStore, now: datetime, remaining_seconds: Callable[[], float]
-) -> Retired:
-    """Let records expire; the next check of a mirror that is added back undoes it."""
-    named: list[tuple[Record, bool]] = [(record, True) for record in unfollowed.mirrors]
-    named += [(record, False) for record in unfollowed.others]
-    if not named or not unfollowed.followed:
-        return Retired()
-    done = _each(named[:MAX_RETIRED], records, now, remaining_seconds)
-    errors = tuple(each for each in done if isinstance(each, PullaheadError))
-    return Retired(sum(each is True for each in done), errors=errors)
-
-
-def _each(
-    unfollowed: Sequence[tuple[Record, bool]],
-    records: RecordStore,
-    now: datetime,
-    remaining_seconds: Callable[[], float],
-) -> list[bool | PullaheadError]:
-    def one(record: Record, told: bool) -> bool | PullaheadError:
-        if remaining_seconds() < _RESERVED_SECONDS:
-            return False
-        try:
-            after = update_record(records, record.key, lambda known: known and _retired(known, now, told), record)
-        except PullaheadError as error:
-            return error
-        return after is not None and after.expires_at is not None
-
-    with ThreadPoolExecutor(min(_THREADS, len(unfollowed))) as pool:
-        return list(pool.map(one, *zip(*unfollowed, strict=True)))
-
-
-def _retired(record: Record, now: datetime, told: bool) -> Record:
-    return record if record.expires_at is not None else retired(record, now, alerted=told)
-
-
 _CACHED_FOUND_WITHIN = timedelta(minutes=15)
-MAX_RECORDS = 30_000
-"""Some 430 MB, if each has the longest history and a pending alert. Others are not reviewed, and the log says so."""
+MAX_PENDING: Final = 100_000
+"""Records with alerts to send that one review takes: some 300 MB. Those that wait for longest come first."""
+_MAX_OUTBOX: Final = 1000
 _OUTBOX_RESERVE_SECONDS = 60.0
 """How long sending the events that others left in the outbox may take."""
 
 
+class Limit(StrEnum):
+    """A limit that was reached, so that something is left out."""
+
+    PENDING = "more records have alerts to send than one review takes; the next ones take them"
+    SHOWN = "more mirrors are not fresh than the page of mirrors shows; it counts the others"
+    SCAN = "the full scan of the records has taken more than a day"
+
+
 class Reviewed(NamedTuple):
-    """The result of a review. `lateness` is None if the rules are not known; `errors` stopped nothing else."""
+    """The result of a review. `lateness` is None if the rules are not known; `errors` stopped nothing else.
+
+    `records`: how many the index has.
+    """
 
     records: int
     lateness: Lateness | None
     notifications: NotificationSummary
-    retired: Retired
+    scan: Segment
     errors: tuple[PullaheadError, ...]
-    complete: bool = True
+    limits: tuple[Limit, ...] = ()
+
+
+class _Found:
+    """What a review needs of the records of the index, taken one by one."""
+
+    def __init__(self, rules: Rules | None, now: datetime) -> None:
+        self._rules, self._now = rules, now
+        self.records, self.lateness = 0, Lateness()
+        self.pending, self.unsent = list[Record](), list[MirrorRecord]()
+        self.others_open: Counter[str] = Counter()
+        self.limits: tuple[Limit, ...] = ()
+
+    def add(self, record: Record | NewerRecord) -> None:
+        """Add one record. Of most, nothing is kept; of those with alerts to send, what the alerts need."""
+        if not isinstance(record, Record):
+            return  # left as it is
+        self.records += 1
+        if self._rules is not None:
+            self.lateness = self.lateness.including(record, self._rules, self._now)
+        if isinstance(record, MirrorRecord) and record.outbox and len(self.unsent) < _MAX_OUTBOX:
+            self.unsent.append(record)
+        if not record.pending:
+            self.others_open.update(open_incidents(record))
+        elif len(self.pending) < MAX_PENDING:
+            self.pending.append(_without_history(record))
+        else:
+            self.limits = (Limit.PENDING,)
+
+
+def _without_history(record: Record) -> Record:
+    if isinstance(record, MirrorRecord):
+        return structs.replace(record, past=(), outbox=(), last_refresh=None, scan=None)
+    return structs.replace(record, past=(), followed=()) if isinstance(record, RuleRecord) else record
 
 
 class ReviewRecords:
@@ -170,26 +172,35 @@ class ReviewRecords:
         self._clock, self._silence_after, self._rules_address = clock, silence_after, rules_address
 
     def __call__(self, remaining_seconds: Callable[[], float]) -> Reviewed:
-        """Review all records. Raises StorageError where they cannot be read."""
+        """Review the records. Raises StorageError where they cannot be read."""
         now = self._clock()
-        found = list(islice(self._records.scan(), MAX_RECORDS + 1))
-        complete = len(found) <= MAX_RECORDS
-        records = [record for record in found[:MAX_RECORDS] if isinstance(record, Record)]
-        has_newer = len(records) < len(found[:MAX_RECORDS])  # of mirrors that the rules may match
-        heartbeat = self._records.load_heartbeat()
+        heartbeat, scan = self._records.load_heartbeat(), self._records.load_scan_state()
         rules, state, errors = self._load_rules()
-        lateness = measure_lateness(records, rules, now) if rules is not None else None
-        may = rules is not None and complete and rules_allow_retirement(rules, state, heartbeat)
-        unfollowed = None
-        if rules is not None and state is not None and may:
-            unfollowed = find_unfollowed_records(_not_newly_cached(records, rules, state, now), rules)
-        conditions = self._conditions(heartbeat, rules, state, None if has_newer else unfollowed, now)
-        notifications = self._send(records, conditions, now, remaining_seconds)
-        retired = retire(unfollowed, self._records, now, remaining_seconds) if unfollowed is not None else Retired()
+        found = self._read_index(rules, now)
+        retirement = None
+        if rules is not None and state is not None and rules_allow_retirement(rules, state, heartbeat):
+            retirement = Retirement(
+                NeedFinder(rules, self._records.load_listings), rules.digest, _newly_cached_by(rules, state, now)
+            )
+        conditions = self._conditions(heartbeat, rules, state, scan if retirement is not None else None, now)
+        notifications = self._send(found, conditions, now, remaining_seconds)
         if remaining_seconds() >= _OUTBOX_RESERVE_SECONDS:
-            self._send_outbox(records)
-        errors = (*errors, *notifications.errors, *retired.errors, *self._outbox.take_failures())
-        return Reviewed(len(records), lateness, notifications, retired, errors, complete)
+            self._send_outbox(found.unsent)
+        segment = scan_segment(self._records, scan, retirement, now, remaining_seconds)
+        errors = (*errors, *notifications.errors, *segment.errors, *self._outbox.take_failures())
+        limits = (
+            *found.limits,
+            *([Limit.SHOWN] if found.records > MAX_SHOWN else []),
+            *([Limit.SCAN] if segment.state.is_overdue(now) else []),
+        )
+        lateness = found.lateness if rules is not None else None
+        return Reviewed(found.records, lateness, notifications, segment, errors, limits)
+
+    def _read_index(self, rules: Rules | None, now: datetime) -> _Found:
+        found = _Found(rules, now)
+        for record in self._records.to_review():
+            found.add(record)
+        return found
 
     def _load_rules(self) -> tuple[Rules | None, RulesState | None, tuple[PullaheadError, ...]]:
         """Load the rules in force; without them alerts are sent all the same."""
@@ -199,10 +210,10 @@ class ReviewRecords:
             return None, None, (error,)
 
     def _send(
-        self, records: list[Record], conditions: Conditions, now: datetime, remaining_seconds: Callable[[], float]
+        self, found: _Found, conditions: Conditions, now: datetime, remaining_seconds: Callable[[], float]
     ) -> NotificationSummary:
         try:
-            return self._notify(records, conditions, now, remaining_seconds)
+            return self._notify(found.pending, conditions, now, remaining_seconds, found.others_open)
         except StorageError as error:  # lateness is measured all the same
             return NotificationSummary(errors=(error,))
 
@@ -211,7 +222,7 @@ class ReviewRecords:
         heartbeat: Heartbeat | None,
         rules: Rules | None,
         state: RulesState | None,
-        unfollowed: UnfollowedRecords | None,
+        scan: ScanState | None,
         now: datetime,
     ) -> Conditions:
         last = heartbeat.at if heartbeat is not None else None
@@ -222,9 +233,11 @@ class ReviewRecords:
             conditions[AlertKind.RULES_SKIPPED] = skipped_rules(notices, now) if notices else None
         if state is not None:
             conditions[AlertKind.RULES_BROKEN] = self._broken(state.text.broken)
-        if unfollowed is not None:
-            empty = empty_rules(len(unfollowed.mirrors), now) if unfollowed.is_all else None
-            conditions[AlertKind.RULES_EMPTY] = empty
+        if rules is not None and scan is not None and scan.last is not None:
+            found = scan.last
+            if found.rules_digest == rules.digest and not found.newer:  # the rules may match what cannot be read
+                empty = empty_rules(found.unfollowed, now) if found.matches_nothing else None
+                conditions[AlertKind.RULES_EMPTY] = empty
         return conditions
 
     def _broken(self, broken: BrokenRules | None) -> Condition | None:
@@ -246,16 +259,15 @@ class ReviewRecords:
             return now
         return known.since
 
-    def _send_outbox(self, records: list[Record]) -> None:
+    def _send_outbox(self, records: Iterable[MirrorRecord]) -> None:
         """Send the events that the processes which wrote them could not send."""
         for record in records:
-            if isinstance(record, MirrorRecord) and record.outbox:
-                self._outbox.note(record, record)
+            self._outbox.note(record, record)
         self._outbox.flush()
 
 
-def _not_newly_cached(records: list[Record], rules: Rules, state: RulesState, now: datetime) -> list[Record]:
-    """Leave out what ECR's cache has only just fetched: the schedule has not found it yet, so no rule names it."""
+def _newly_cached_by(rules: Rules, state: RulesState, now: datetime) -> Callable[[Record], bool]:
+    """Tell what ECR's cache has only just fetched: the schedule has not found it yet, so no rule names it."""
 
     def is_new(record: Record) -> bool:
         known_since, key = record.past[0].since if record.past else record.since, record.key
@@ -265,4 +277,4 @@ def _not_newly_cached(records: list[Record], rules: Rules, state: RulesState, no
             and newly_cached(key.repository, key.tag, rules, state.findings) is not None
         )
 
-    return [record for record in records if not is_new(record)]
+    return is_new

@@ -27,12 +27,22 @@ _BATCH: Final = 100  # DynamoDB API reference, BatchGetItem: up to 100 items a c
 _MAX_TRIES: Final = 4
 _MAX_QUERY_PAGES: Final = 200  # of at most 1 MB: DynamoDB API reference, Query
 _MAX_SCAN_PAGES: Final = 2000  # of at most 1 MB: DynamoDB API reference, Scan
-_INDEX: Final = "Lines"
 _PLACEHOLDER: Final = re.compile(r"#(\w+)")
 _CONDITION_FAILED: Final = "ConditionalCheckFailed"
 _EXPECTED_REASONS: Final = frozenset({"None", _CONDITION_FAILED, "TransactionConflict"})
 _NO_NAMES: Final[Mapping[str, str]] = MappingProxyType({})
 _T = TypeVar("_T")
+
+
+class Index(NamedTuple):
+    """An index of the table, and the attribute that is its partition key. In it are the items that have its keys."""
+
+    name: str
+    key: str
+
+
+LINES: Final = Index("Lines", "line")  # sorted by `since`
+REVIEWS: Final = Index("Reviews", "review_shard")  # sorted by `review_since`; holds `pk` and `record` besides
 
 
 class Write(NamedTuple):
@@ -69,7 +79,7 @@ class _ConditionFailedError(Exception):
 
 
 class Table:
-    """A table with the key `pk`, and an index of the items that have a `line` and, to order them, a `since`.
+    """A table with the key `pk`, and its indexes.
 
     `what` names the items in errors. For several threads.
     """
@@ -185,22 +195,26 @@ class Table:
             return None
         return int(answer["Attributes"][attribute]["N"])
 
-    def query(self, line: str, what: str, page_size: int | None = None) -> Iterator[Item]:
-        """Read the items of a line, oldest first, page by page as they are asked for."""
-        for page in self._query(line, what, {} if page_size is None else {"Limit": page_size}):
+    def query(self, key: str, what: str, page_size: int | None = None, *, index: Index = LINES) -> Iterator[Item]:
+        """Read the items of one partition key of an index, oldest first, page by page as they are asked for."""
+        for page in self._query(index, key, what, {} if page_size is None else {"Limit": page_size}):
             yield from map(_decode, page["Items"])
 
-    def count(self, line: str, what: str) -> int:
-        """Count the items of a line."""
-        return sum(page["Count"] for page in self._query(line, what, {"Select": "COUNT"}))
+    def count(self, key: str, what: str, *, index: Index = LINES) -> int:
+        """Count the items of one partition key of an index."""
+        return sum(page["Count"] for page in self._query(index, key, what, {"Select": "COUNT"}))
 
-    def scan(self, prefix: str, attribute: str, what: str) -> Iterator[Item]:
-        """Read `pk` and one attribute of all items whose key begins with a prefix, page by page as they are asked for.
+    def scan(self, prefix: str, attributes: Sequence[str], what: str, *, after: str = "") -> Iterator[Item]:
+        """Read `pk` and attributes of all items whose key begins with a prefix, page by page as they are asked for.
 
-        Eventually consistent, at half the price.
+        Eventually consistent, at half the price. `after`: the key of the item after which to go on, which need not
+        exist any more.
         """
-        asked = {"FilterExpression": "begins_with(pk, :prefix)", "ProjectionExpression": f"pk, #{attribute}"}
+        selected = ", ".join(("pk", *(f"#{name}" for name in attributes)))
+        asked: dict[str, Any] = {"FilterExpression": "begins_with(pk, :prefix)", "ProjectionExpression": selected}
         asked["Select"] = "SPECIFIC_ATTRIBUTES"  # a policy can require it, so that nothing else can be read
+        if after:
+            asked["ExclusiveStartKey"] = _key(after)
         for page in self._pages("scan", what, asked, {"prefix": prefix}, _MAX_SCAN_PAGES):
             yield from map(_decode, page["Items"])
 
@@ -240,9 +254,9 @@ class Table:
             refusal: Any = error.__cause__
             raise _ConditionFailedError(_decode(refusal.response.get("Item") or {})) from error
 
-    def _query(self, line: str, what: str, more: Mapping[str, Any]) -> Iterator[Any]:
-        asked = {"IndexName": _INDEX, "KeyConditionExpression": "#line = :line", **more}
-        return self._pages("query", what, asked, {"line": line}, _MAX_QUERY_PAGES)
+    def _query(self, index: Index, key: str, what: str, more: Mapping[str, Any]) -> Iterator[Any]:
+        asked = {"IndexName": index.name, "KeyConditionExpression": f"#{index.key} = :key", **more}
+        return self._pages("query", what, asked, {"key": key}, _MAX_QUERY_PAGES)
 
     def _pages(
         self, operation: str, what: str, asked: Mapping[str, Any], values: Mapping[str, object], most: int

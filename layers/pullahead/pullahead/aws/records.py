@@ -1,26 +1,34 @@
 """Records of mirrors in DynamoDB: one item a mirror, written only if its version is the one that was read.
 
-An item holds the whole record as JSON and, for people who read the table, its main fields as attributes.
+An item holds the whole record as JSON and, for people who read the table, its main fields as attributes. Two more
+attributes put it into the index `Reviews`, if a review needs it.
 """
 
-from collections.abc import Collection, Iterator
+import heapq
+from collections.abc import Collection, Iterator, Mapping
 from datetime import datetime
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Final, TypeVar
 
-from pullahead.aws.dynamodb import Item, Table, decode_attribute, epoch
+import msgspec
+
+from pullahead.aws.dynamodb import REVIEWS, Item, Table, decode_attribute, epoch, iso_text
 from pullahead.aws.newer_items import NewerItems
 from pullahead.errors import ConflictError, NewerRecordError
 from pullahead.mirrors.record import MirrorRecord, Record
-from pullahead.mirrors.store import Heartbeat, NewerRecord
+from pullahead.mirrors.record_scan import ScanState
+from pullahead.mirrors.review_index import SHARDS, index_entry
+from pullahead.mirrors.store import Heartbeat, NewerRecord, ScannedRecord
 from pullahead.mirrors.stored_form import Loaded, NewerFormError
 from pullahead.mirrors.stored_record import decode_record, encode_record
-from pullahead.rules.mirror_key import MirrorKey, RecordKey
+from pullahead.rules.mirror_key import MirrorKey, RecordKey, RuleKey
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
 
 
-_MIRROR, _HEARTBEAT = "mirror#", "service#heartbeat"
+_MIRROR, _HEARTBEAT, _SCAN = "mirror#", "service#heartbeat", "service#scan"
+_SHARD, _SINCE = REVIEWS.key, "review_since"
+_INDEXED: Final = (_SHARD, _SINCE)
 _HEARTBEAT_IS_OURS = "attribute_not_exists(#at) OR attribute_type(#at, :text)"
 _R = TypeVar("_R", bound=Record)
 
@@ -48,7 +56,43 @@ class DynamoRecords:
 
     def scan(self) -> Iterator[Record | NewerRecord]:
         """Read every record, page by page as they are asked for; eventually consistent."""
-        return map(self._decoded, self._table.scan(_MIRROR, "record", "all records"))
+        return map(self._decoded, self._table.scan(_MIRROR, ("record",), "all records"))
+
+    def scan_after(self, position: str) -> Iterator[ScannedRecord]:
+        """Read every record, and whether it is in the index as it should be; eventually consistent."""
+        for item in self._table.scan(_MIRROR, ("record", *_INDEXED), "all records", after=position):
+            record = self._decoded(item)
+            stored = {name: item[name] for name in _INDEXED if name in item}
+            is_right = not isinstance(record, Record) or stored == _index_attributes(record)
+            yield ScannedRecord(item["pk"], record, is_right)
+
+    def to_review(self) -> Iterator[Record | NewerRecord]:
+        """Read the index of reviews, all shards together."""
+        shards = (self._table.query(shard, "records to review", index=REVIEWS) for shard in SHARDS)
+        return map(self._decoded, heapq.merge(*shards, key=lambda item: (item[_SINCE], item["pk"])))
+
+    def count_to_review(self) -> int:
+        """Count the records in the index of reviews."""
+        return sum(self._table.count(shard, "records to review", index=REVIEWS) for shard in SHARDS)
+
+    def load_listings(self, keys: Collection[RuleKey]) -> Mapping[RuleKey, Record]:
+        """Read records of rules, a hundred in a request; eventually consistent."""
+        names = {f"{_MIRROR}{key}": key for key in keys}
+        items = self._table.get_many(names, f"{len(keys)} records of rules", consistent=False)
+        found = ((names[item["pk"]], self._decoded(item)) for item in items)
+        return {key: record for key, record in found if isinstance(record, Record)}
+
+    def load_scan_state(self) -> ScanState:
+        """Read how far the full scan is."""
+        item = self._table.get(_SCAN, "the state of the scan")
+        try:
+            return ScanState() if item is None else msgspec.json.decode(item["scan"], type=ScanState)
+        except (KeyError, TypeError, msgspec.DecodeError):
+            return ScanState()  # the scan begins again
+
+    def save_scan_state(self, state: ScanState) -> None:
+        """Write how far the full scan is."""
+        self._table.put({"pk": _SCAN, "scan": msgspec.json.encode(state).decode()}, "the state of the scan")
 
     def save(self, record: _R, expected_version: int) -> _R:
         """Write a record if nobody has written it since that version."""
@@ -114,5 +158,11 @@ def _encode(record: Record) -> Item:
         "version": record.version,
         "record": encode_record(record),
         "expires_at": epoch(record.expires_at) if record.expires_at is not None else None,
+        **_index_attributes(record),
     }
     return {name: value for name, value in item.items() if value is not None}
+
+
+def _index_attributes(record: Record) -> dict[str, str]:
+    entry = index_entry(record)
+    return {} if entry is None else {_SHARD: entry.shard, _SINCE: iso_text(entry.since)}

@@ -5,7 +5,7 @@ Each state has a word and a symbol beside its color.
 
 import argparse
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime
 from threading import Event
 from types import MappingProxyType
@@ -103,9 +103,9 @@ def show_status(arguments: argparse.Namespace, stack: DeployedStack) -> int:
 
 
 def read_status(arguments: argparse.Namespace, stack: DeployedStack) -> Status:
-    """Read all records, and keep those that the options select."""
+    """Read the records, and keep those that the options select."""
+    found = _records(stack, only_unfresh=arguments.stale or (arguments.check and arguments.quiet))
     # A record that expires belongs to no rule any more.
-    found = (record for record in stack.records.scan() if isinstance(record, Record))
     active = (record for record in found if record.expires_at is None)
     records = [record for record in active if str(record.key).startswith(arguments.prefix)]
     heartbeat, paused, at = stack.records.load_heartbeat(), stack.pauses.paused_rules(), now()
@@ -114,6 +114,13 @@ def read_status(arguments: argparse.Namespace, stack: DeployedStack) -> Status:
     shown = [row for row in rows if not (arguments.stale and row.state in SETTLED and not row.referrers_failed)]
     mirrors = [MirrorRow(row, _is_paused(row, rules, paused)) for row in shown]
     return Status(mirrors, heartbeat.at if heartbeat is not None else None, at)
+
+
+def _records(stack: DeployedStack, *, only_unfresh: bool) -> Iterator[Record]:
+    """Read every record, or those that are not fresh by the index of reviews, which is complete after a full scan."""
+    by_index = only_unfresh and stack.records.load_scan_state().last is not None
+    found = stack.records.to_review() if by_index else stack.records.scan()
+    return (record for record in found if isinstance(record, Record))
 
 
 def watch(read: Callable[[], Status], wait: Callable[[float], bool]) -> None:

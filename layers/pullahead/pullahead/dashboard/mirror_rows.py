@@ -1,11 +1,13 @@
 """The rows of the table of mirrors, their order, and the snapshot they are made from."""
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
 from typing import Final, NamedTuple
 
 from pullahead.dashboard.states import STATE_RANKS, meaning_of
 from pullahead.mirrors.record import SETTLED, MirrorRecord, Record, State, Transition
+from pullahead.mirrors.record_scan import RecordScan
 from pullahead.rules.mirror_key import RecordKey
 from pullahead.text import one_line
 
@@ -85,12 +87,42 @@ def longest_unfresh(records: Sequence[Record]) -> Record | None:
     return min(waiting, key=lambda record: (unfresh_since(record) or record.since, str(record.key)), default=None)
 
 
+class Settled(NamedTuple):
+    """How many mirrors are fresh, or left deleted, where they are only counted: when, and by the last full scan."""
+
+    at: datetime | None  # None: no scan has ended yet
+    fresh: int = 0
+    deleted: int = 0
+
+    @classmethod
+    def of(cls, scan: RecordScan | None) -> "Settled":
+        """Take the counts of a scan."""
+        return cls(None) if scan is None else cls(scan.ended_at, scan.fresh, scan.deleted)
+
+
 class Snapshot(NamedTuple):
-    """Every record, when checks were last sent, and the transitions of the last days."""
+    """Every record, when checks were last sent, and the transitions of the last days.
+
+    Where there are too many records, `settled` counts those that are fresh or left deleted, and they are left out.
+    """
 
     records: Sequence[Record]
     last_check: datetime | None
     now: datetime
     transitions: Sequence[Transition] = ()
-    complete: bool = True  # False: there are more records than were read
+    settled: Settled | None = None
+    unread: int = 0  # records that are not fresh, either, and were not read
     newer: int = 0  # records that only a newer version of Pullahead can read
+
+    @property
+    def counts(self) -> Counter[State]:
+        """Count the mirrors by state, as far as they were read or counted."""
+        counts = Counter(record.state for record in self.records)
+        if self.settled is not None:
+            counts.update({State.FRESH: self.settled.fresh, State.DELETED: self.settled.deleted})
+        return counts
+
+    @property
+    def mirrors(self) -> int:
+        """Count the mirrors."""
+        return self.counts.total() + self.unread

@@ -3,7 +3,6 @@
 What the page looks like is in `page.html`, `style.css` and `script.js`; here is what it shows.
 """
 
-from collections import Counter
 from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta
 from itertools import groupby
@@ -15,7 +14,7 @@ from pullahead.dashboard.heat_map import DAYS, heat_map
 from pullahead.dashboard.mirror_rows import Snapshot, longest_unfresh, row_of, unfresh_since, worst_first
 from pullahead.dashboard.states import STATE_MEANINGS
 from pullahead.dashboard.widget_request import MAX_PREFIX_CHARACTERS, Theme, View
-from pullahead.mirrors.record import Record, State
+from pullahead.mirrors.record import SETTLED, Record, State
 from pullahead.text import one_line
 
 ROWS_PER_PAGE: Final = 50
@@ -30,7 +29,7 @@ class StateTile(NamedTuple):
     """A button with the number of mirrors in a state, which filters by it or, a second time, no longer does."""
 
     state: State
-    mirrors: int
+    mirrors: int | None  # None: they are not counted yet
     means: str
     pressed: bool
     view: View
@@ -59,15 +58,14 @@ def widget_page(snapshot: Snapshot, view: View, theme: Theme, endpoint: str) -> 
     view = view._replace(page=min(view.page, pages))
     first = (view.page - 1) * ROWS_PER_PAGE
     shown = found[first : first + ROWS_PER_PAGE]
-    count = _count_text(first, len(shown), len(found), len(snapshot.records))
+    count = _count_text(first, len(shown), len(found), snapshot.mirrors)
     return _render(theme, endpoint, **_content(snapshot, view, shown), pages=pages, count=count)
 
 
 def file_page(snapshot: Snapshot, title: str) -> str:
     """Draw the page as a file of its own, all mirrors on it; a few lines of script filter them."""
-    total = len(snapshot.records)
     shown = worst_first(snapshot.records)[:MAX_ROWS_OF_A_FILE]
-    count = _count_text(0, len(shown), total, total)
+    count = _count_text(0, len(shown), len(snapshot.records), snapshot.mirrors)
     content = _content(snapshot, _ALL, shown)
     return _render(Theme.AUTO, "", **content, pages=1, count=count, title=title, script=script()) + "\n"
 
@@ -112,12 +110,14 @@ def _matching(records: Sequence[Record], view: View) -> list[Record]:
 
 
 def _state_tiles(snapshot: Snapshot, view: View) -> Iterator[StateTile]:
-    counts = Counter(record.state for record in snapshot.records)
+    counts = snapshot.counts
+    uncounted = SETTLED if snapshot.settled is not None and snapshot.settled.at is None else frozenset()
     for state, means in STATE_MEANINGS.items():
         pressed = view.state is state
         # Few rules leave tags deleted; without one, the state would only puzzle the reader.
         if state is not State.DELETED or counts[state] or pressed:
-            yield StateTile(state, counts[state], means, pressed, View(None if pressed else state, view.prefix))
+            mirrors = None if state in uncounted else counts[state]
+            yield StateTile(state, mirrors, means, pressed, View(None if pressed else state, view.prefix))
 
 
 def _heat_days(starts: Sequence[datetime]) -> Iterator[HeatDay]:

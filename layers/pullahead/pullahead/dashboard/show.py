@@ -1,19 +1,26 @@
-"""Read every record and draw the page of mirrors. Writes nothing."""
+"""Read the records and draw the page of mirrors. Writes nothing.
 
-from collections.abc import Iterator
+Up to 5,000 mirrors are all read, whatever their state. Where there are more, only those that are not fresh are: by the
+index of reviews, those that have not been fresh for longest first.
+"""
+
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 from itertools import islice
 from typing import Final, NamedTuple
 
 from pullahead.dashboard.heat_map import DAYS
-from pullahead.dashboard.mirror_rows import Snapshot
+from pullahead.dashboard.mirror_rows import Settled, Snapshot
 from pullahead.dashboard.page import error_page, widget_page
 from pullahead.dashboard.widget_request import DOCUMENTATION, read_request
 from pullahead.errors import StorageError
-from pullahead.mirrors.record import Record, transitions_of
+from pullahead.mirrors.record import SETTLED, Record, transitions_of
+from pullahead.mirrors.review_index import MAX_SHOWN
 from pullahead.mirrors.store import NewerRecord, RecordStore
 
-MAX_RECORDS: Final = 20_000
+MAX_LISTED: Final = 5000
+"""Mirrors up to which all are read."""
+MAX_READ: Final = 2 * MAX_LISTED  # with those that are about to be deleted
 
 
 class Shown(NamedTuple):
@@ -33,28 +40,29 @@ def show_mirrors(event: object, endpoint: str, records: RecordStore, now: dateti
         snapshot = take_snapshot(records, now)
     except StorageError as error:
         return Shown(error_page(str(error), asked.theme, endpoint), error=error)
-    return Shown(widget_page(snapshot, asked.view, asked.theme, endpoint), len(snapshot.records))
+    return Shown(widget_page(snapshot, asked.view, asked.theme, endpoint), snapshot.mirrors)
 
 
 def take_snapshot(records: RecordStore, now: datetime) -> Snapshot:
-    """Read what a page needs. Raises StorageError."""
-    newer = list[NewerRecord]()
+    """Read what a page needs: every record, or what is not fresh where there are too many. Raises StorageError."""
+    scan, heartbeat = records.load_scan_state().last, records.load_heartbeat()
+    last_check = heartbeat.at if heartbeat is not None else None
+    if scan is None or scan.records <= MAX_LISTED:
+        read = list(islice(records.scan(), MAX_READ + 1))
+        shown = [record for record in read if isinstance(record, Record) and record.expires_at is None]
+        if len(read) <= MAX_READ and len(shown) <= MAX_LISTED:
+            return _snapshot(shown, read, last_check, now)
+    read = list(islice(records.to_review(), MAX_SHOWN + 1))
+    unread = records.count_to_review() - MAX_SHOWN if len(read) > MAX_SHOWN else 0
+    del read[MAX_SHOWN:]
+    unfresh = [each for each in read if isinstance(each, Record) and each.expires_at is None]
+    unfresh = [record for record in unfresh if record.state not in SETTLED]
+    return _snapshot(unfresh, read, last_check, now)._replace(settled=Settled.of(scan), unread=max(0, unread))
 
-    def followed() -> Iterator[Record]:
-        for record in records.scan():
-            if isinstance(record, NewerRecord):
-                newer.append(record)
-            elif record.expires_at is None:  # the others are about to be deleted
-                yield record
 
-    found = list(islice(followed(), MAX_RECORDS + 1))
+def _snapshot(
+    shown: Sequence[Record], read: Sequence[Record | NewerRecord], last_check: datetime | None, now: datetime
+) -> Snapshot:
     since = now - timedelta(days=DAYS)
-    heartbeat = records.load_heartbeat()
-    return Snapshot(
-        found[:MAX_RECORDS],
-        heartbeat.at if heartbeat is not None else None,
-        now,
-        [transition for record in found[:MAX_RECORDS] for transition in transitions_of(record, since)],
-        complete=len(found) <= MAX_RECORDS,
-        newer=len(newer),
-    )
+    transitions = [transition for record in shown for transition in transitions_of(record, since)]
+    return Snapshot(shown, last_check, now, transitions, newer=sum(isinstance(each, NewerRecord) for each in read))

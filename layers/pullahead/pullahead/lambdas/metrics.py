@@ -77,7 +77,8 @@ def _add_refreshes(result: StartedWaiting) -> None:
 
 
 def add_review(reviewed: Reviewed) -> None:
-    """Report how late mirrors are; and sent alerts, held-back alerts and retired records, where there are any."""
+    """Report how late mirrors are; and sent alerts, held-back alerts, retired records, repairs of the index and limits
+    that were reached, where there are any."""
     if reviewed.lateness is not None:
         metrics.add_metric("StaleTags", MetricUnit.Count, reviewed.lateness.mirrors)
         metrics.add_metric("OldestStaleSeconds", MetricUnit.Seconds, reviewed.lateness.oldest_seconds)
@@ -85,8 +86,12 @@ def add_review(reviewed: Reviewed) -> None:
         metrics.add_metric("AlertsTold", MetricUnit.Count, len(reviewed.notifications.sent))
     if reviewed.notifications.held_back:
         metrics.add_metric("AlertsHeldBack", MetricUnit.Count, reviewed.notifications.held_back)
-    if reviewed.retired.records:
-        metrics.add_metric("MirrorsRetired", MetricUnit.Count, reviewed.retired.records)
+    if reviewed.scan.retired:
+        metrics.add_metric("MirrorsRetired", MetricUnit.Count, reviewed.scan.retired)
+    if reviewed.scan.repaired:
+        metrics.add_metric("IndexRepairs", MetricUnit.Count, reviewed.scan.repaired)
+    if reviewed.limits:
+        metrics.add_metric("LimitsReached", MetricUnit.Count, len(reviewed.limits))
 
 
 def add_failed_check(error: Exception) -> None:

@@ -1,48 +1,102 @@
 """Retire records that no rule follows any more. They are deleted after a while, and kept if a rule comes back. Pure."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import datetime, timedelta
-from typing import NamedTuple, TypeVar
+from enum import Enum
+from typing import Final, NamedTuple, TypeVar
 
 from pullahead.mirrors.alert import Alert, AlertKind
-from pullahead.mirrors.record import MirrorRecord, Record, RuleRecord, State
-from pullahead.rules.mirror_key import RecordKey, RuleKey
-from pullahead.rules.model import Mirror, Rule, Rules
+from pullahead.mirrors.record import Record, RuleRecord, State
+from pullahead.rules.mirror_key import MirrorKey, RecordKey, RuleKey
+from pullahead.rules.model import Rules
 
 FORGOTTEN_AFTER = timedelta(days=7)
 """A rule that is added back within this time finds its mirrors' records as they were."""
 
+_MAX_REMEMBERED_TAGS: Final = 200_000  # of listings: some 30 MB
 _R = TypeVar("_R", bound=Record)
 
 
-class UnfollowedRecords(NamedTuple):
-    """The records to retire: mirrors that no rule names any more, which is alerted; what else is of no use; and how
-    many records stay."""
+class Need(Enum):
+    """Whether a record is needed: a rule follows it; it is a mirror's that no rule names any more, which is alerted;
+    or it is of no use otherwise, such as that of a rule that is gone, or of a tag that its rule no longer selects."""
 
-    mirrors: tuple[MirrorRecord, ...]
-    others: tuple[Record, ...]  # of rules that are gone, and of tags that their rule no longer selects
-    followed: int
-
-    @property
-    def is_all(self) -> bool:
-        """Whether there are mirrors to retire, and no record would stay."""
-        return bool(self.mirrors) and not self.followed
+    FOLLOWED = "followed"
+    UNNAMED = "unnamed"
+    UNUSED = "unused"
 
 
-def find_unfollowed_records(records: Iterable[Record], rules: Rules) -> UnfollowedRecords:
-    """Find the records that the rules do not need, of those that are not retired yet."""
-    known = {record.key: record for record in records if record.expires_at is None}
-    names = frozenset(rule.name for rule in rules.rules)
-    mirrors, others, followed = list[MirrorRecord](), list[Record](), 0
-    for record in known.values():
-        mirror = rules.find(record.key.repository, record.key.tag) if isinstance(record, MirrorRecord) else None
-        if isinstance(record, MirrorRecord) and mirror is None:
-            mirrors.append(record)
-        elif _is_unselected(mirror, rules, known) if mirror is not None else not _has_rule(record.key, rules, names):
-            others.append(record)
-        else:
-            followed += 1
-    return UnfollowedRecords(tuple(mirrors), tuple(others), followed)
+LoadListings = Callable[[Collection[RuleKey]], Mapping[RuleKey, Record]]
+
+
+class NeedFinder:
+    """Finds out which records the rules need, some hundred records at a time. Each tag is looked up in a set."""
+
+    def __init__(self, rules: Rules, load_listings: LoadListings) -> None:
+        self._rules, self._load_listings = rules, load_listings
+        self._rule_names = frozenset(rule.name for rule in rules.rules)
+        self._rule_keys = frozenset(RuleKey(rule.repository, rule.name) for rule in rules.rules)
+        self._repositories: dict[str, _Repository] = {}
+        self._selected: dict[RuleKey, frozenset[str] | None] = {}
+
+    def __call__(self, records: Sequence[Record]) -> list[Need]:
+        """Judge records that are not retired yet. Raises: StorageError, from `load_listings`."""
+        self._read_listings(records)
+        return list(map(self._need, records))
+
+    def _need(self, record: Record) -> Need:
+        key = record.key
+        if not isinstance(key, MirrorKey):
+            return Need.FOLLOWED if self._has_rule(key) else Need.UNUSED
+        if self._rules.find(key.repository, key.tag) is None:
+            return Need.UNNAMED
+        selected = [self._selected[rule] for rule in self._selecting(key)]
+        is_unselected = bool(selected) and all(tags is not None and key.tag not in tags for tags in selected)
+        return Need.UNUSED if is_unselected else Need.FOLLOWED
+
+    def _has_rule(self, key: RecordKey) -> bool:
+        """Whether a rule publishes into the repository that its record names."""
+        if not isinstance(key, RuleKey) or key.rule not in self._rule_names:
+            return False
+        return key in self._rule_keys or key.rule in self._of(key.repository).rules
+
+    def _selecting(self, key: MirrorKey) -> Sequence[RuleKey]:
+        """Find the rules that may have selected the tag; none where a rule names it exactly."""
+        repository = self._of(key.repository)
+        return () if key.tag in repository.named else repository.selecting
+
+    def _of(self, name: str) -> "_Repository":
+        if name not in self._repositories:
+            rules = self._rules.rules_of(name)
+            self._repositories[name] = _Repository(
+                frozenset(rule.name for rule in rules),
+                frozenset(tag for rule in rules for tag in rule.tags.names),
+                tuple(RuleKey(rule.repository, rule.name) for rule in rules if rule.tags.patterns),
+            )
+        return self._repositories[name]
+
+    def _read_listings(self, records: Sequence[Record]) -> None:
+        """Read the listings that may have selected some records, and forget the others when they become many."""
+        if sum(len(tags or ()) for tags in self._selected.values()) > _MAX_REMEMBERED_TAGS:
+            self._selected.clear()
+        mirrors = (record.key for record in records if isinstance(record.key, MirrorKey))
+        needed = {rule for key in mirrors for rule in self._selecting(key)} - self._selected.keys()
+        listings = self._load_listings(needed) if needed else {}
+        self._selected.update((rule, _usable_selection(listings.get(rule))) for rule in needed)
+
+
+class _Repository(NamedTuple):
+    """What the rules say of one repository."""
+
+    rules: frozenset[str]
+    named: frozenset[str]  # tags that a rule names exactly
+    selecting: tuple[RuleKey, ...]  # rules that select tags
+
+
+def _usable_selection(listing: Record | None) -> frozenset[str] | None:
+    """Return what a listing selected; None where it failed, or selected too many tags to remember."""
+    is_usable = isinstance(listing, RuleRecord) and listing.state is State.FRESH and bool(listing.followed)
+    return frozenset(listing.followed) if is_usable and isinstance(listing, RuleRecord) else None
 
 
 def retired(record: _R, now: datetime, *, alerted: bool) -> _R:
@@ -57,33 +111,3 @@ def followed_again(record: _R) -> _R:
         return record
     pending = tuple(alert for alert in record.pending if alert.kind is not AlertKind.RETIRED)
     return record.with_changes(expires_at=None, pending=pending)
-
-
-def _has_rule(key: RecordKey, rules: Rules, names: frozenset[str]) -> bool:
-    """Whether a rule publishes into the repository that its record names."""
-    if not isinstance(key, RuleKey) or key.rule not in names:
-        return False
-    return any((rule.name, rule.repository) == (key.rule, key.repository) for rule in rules.rules) or any(
-        rule.name == key.rule for rule in rules.rules_of(key.repository)
-    )
-
-
-def _is_unselected(mirror: Mirror, rules: Rules, known: Mapping[RecordKey, Record]) -> bool:
-    """Whether the listings that select this repository's tags were usable and did not select the tag."""
-    selecting = _selecting_rules(mirror, rules)
-    listings = [known.get(RuleKey(rule.repository, rule.name)) for rule in selecting]
-    return bool(listings) and all(
-        isinstance(listing, RuleRecord)
-        and listing.state is State.FRESH
-        and bool(listing.followed)  # empty where there are too many to keep
-        and mirror.tag not in listing.followed
-        for listing in listings
-    )
-
-
-def _selecting_rules(mirror: Mirror, rules: Rules) -> Sequence[Rule]:
-    """Find the rules that may have selected the tag; none where a rule names it exactly."""
-    candidates = rules.rules_of(mirror.repository)
-    if any(mirror.tag in rule.tags.names for rule in candidates):
-        return ()
-    return [rule for rule in candidates if rule.tags.patterns]

@@ -6,7 +6,8 @@ from typing import Any, NamedTuple, Protocol, TypeVar, overload
 
 from pullahead.errors import ConflictError, NewerRecordError
 from pullahead.mirrors.record import MirrorRecord, Record
-from pullahead.rules.mirror_key import MirrorKey, RecordKey
+from pullahead.mirrors.record_scan import ScanState
+from pullahead.rules.mirror_key import MirrorKey, RecordKey, RuleKey
 
 _R = TypeVar("_R", bound=Record)
 
@@ -23,6 +24,14 @@ class NewerRecord(NamedTuple):
     """A record that only a newer version of Pullahead can read. It is left as it is."""
 
     key: str  # as it is stored
+
+
+class ScannedRecord(NamedTuple):
+    """A record as a scan found it."""
+
+    position: str  # where the scan goes on after it
+    record: Record | NewerRecord
+    well_indexed: bool = True  # whether it is in the index of reviews if, and as, it should be
 
 
 class RecordStore(Protocol):
@@ -54,6 +63,36 @@ class RecordStore(Protocol):
 
     def scan(self) -> Iterator[Record | NewerRecord]:
         """Read every record, in no order, perhaps a second old. Raises, while iterating: StorageError."""
+        ...
+
+    def scan_after(self, position: str) -> Iterator[ScannedRecord]:
+        """Read every record as `scan` does, after a position that an earlier scan gave; "" for all of them.
+
+        Raises, while iterating: StorageError.
+        """
+        ...
+
+    def to_review(self) -> Iterator[Record | NewerRecord]:
+        """Read the records in the index of reviews, oldest first, perhaps a second old.
+
+        Pages are read as they are asked for. Raises, while iterating: StorageError.
+        """
+        ...
+
+    def count_to_review(self) -> int:
+        """Count the records in the index of reviews. Raises: StorageError."""
+        ...
+
+    def load_listings(self, keys: Collection[RuleKey]) -> Mapping[RuleKey, Record]:
+        """Read records of rules, perhaps a second old; those that cannot be read are left out. Raises: StorageError."""
+        ...
+
+    def load_scan_state(self) -> ScanState:
+        """Read how far the full scan is; a state that cannot be read is as good as none. Raises: StorageError."""
+        ...
+
+    def save_scan_state(self, state: ScanState) -> None:
+        """Write how far the full scan is. Raises: StorageError."""
         ...
 
     def load_heartbeat(self) -> Heartbeat | None:

@@ -11,9 +11,11 @@ from pullahead.errors import ConflictError
 from pullahead.messages import CheckRequest, ListRequest, Queued, RefreshRequest
 from pullahead.mirrors.outcome_event import OutcomeEvent
 from pullahead.mirrors.record import MirrorRecord, Record
-from pullahead.mirrors.store import Heartbeat
+from pullahead.mirrors.record_scan import ScanState
+from pullahead.mirrors.review_index import entry_time, needs_review
+from pullahead.mirrors.store import Heartbeat, ScannedRecord
 from pullahead.refresh.ports import StartResult
-from pullahead.rules.mirror_key import MirrorKey, RecordKey
+from pullahead.rules.mirror_key import MirrorKey, RecordKey, RuleKey
 
 _R = TypeVar("_R", bound=Record)
 
@@ -51,6 +53,31 @@ class InMemoryRecords:
     def scan(self) -> Iterator[Record]:
         """Read every record."""
         return iter(tuple(self._records.values()))
+
+    def scan_after(self, position: str) -> Iterator[ScannedRecord]:
+        """Read every record after one, by name."""
+        for name, record in sorted((str(key), record) for key, record in tuple(self._records.items())):
+            if name > position:
+                yield ScannedRecord(name, record)
+
+    def to_review(self) -> Iterator[Record]:
+        """Read the records that a review needs."""
+        return iter(sorted(filter(needs_review, tuple(self._records.values())), key=entry_time))
+
+    def count_to_review(self) -> int:
+        """Count the records that a review needs."""
+        return sum(map(needs_review, tuple(self._records.values())))
+
+    def load_listings(self, keys: Collection[RuleKey]) -> Mapping[RuleKey, Record]:
+        """Read records of rules."""
+        return {key: record for key in keys if (record := self._records.get(key)) is not None}
+
+    def load_scan_state(self) -> ScanState:
+        """Return nothing: records end with the process."""
+        return ScanState()
+
+    def save_scan_state(self, state: ScanState) -> None:
+        """Do nothing."""
 
     def load_heartbeat(self) -> Heartbeat | None:
         """Return None, so that everything is due."""
