@@ -1,7 +1,7 @@
 """The messages of queues and of the state machine, typed. They are sent as JSON; unknown fields are refused.
 
-A message that says what it is about, but has a field, a reason or a kind that is not known, may be of a newer version of
-Pullahead, which is being deployed: whoever received it tries again later (NewerMessageError).
+A message that says what it is about, but has a field, a reason or a kind that is not known, may be of a newer version
+of Pullahead, which is being deployed: whoever received it tries again later (NewerMessageError).
 
 A payload of Step Functions may not exceed 256 KiB (Step Functions quotas), so what can grow is stored in the plans
 bucket and only named here.
