@@ -10,7 +10,6 @@ rules are wrong.
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timedelta
-from itertools import islice
 from typing import NamedTuple
 
 from pullahead.alerts.incidents import (
@@ -31,7 +30,7 @@ from pullahead.mirrors.demand import is_absent
 from pullahead.mirrors.outbox import OutboxSender
 from pullahead.mirrors.record import SETTLED, MirrorRecord, Record, State
 from pullahead.mirrors.retirement import UnfollowedRecords, find_unfollowed_records, retired
-from pullahead.mirrors.store import Heartbeat, RecordStore, update_record
+from pullahead.mirrors.store import Heartbeat, NewerRecord, RecordStore, update_record
 from pullahead.mirrors.stored_form import newer_of
 from pullahead.rules.mirror_key import MirrorKey
 from pullahead.rules.model import Rules
@@ -134,7 +133,9 @@ def _retired(record: Record, now: datetime, told: bool) -> Record:
 
 _CACHED_FOUND_WITHIN = timedelta(minutes=15)
 MAX_RECORDS = 30_000
-"""Some 430 MB, if each has the longest history and a pending alert. Others are not reviewed, and the log says so."""
+"""Some 430 MB, if each has the longest history and a pending alert. Of others only alerts and events are sent, and the
+log says so."""
+_MAX_BEYOND = 5_000
 _OUTBOX_RESERVE_SECONDS = 60.0
 """How long sending the events that others left in the outbox may take."""
 
@@ -172,18 +173,17 @@ class ReviewRecords:
     def __call__(self, remaining_seconds: Callable[[], float]) -> Reviewed:
         """Review all records. Raises StorageError where they cannot be read."""
         now = self._clock()
-        found = list(islice(self._records.scan(), MAX_RECORDS + 1))
-        complete = len(found) <= MAX_RECORDS
-        records = [record for record in found[:MAX_RECORDS] if isinstance(record, Record)]
-        has_newer = len(records) < len(found[:MAX_RECORDS])  # of mirrors that the rules may match
+        found, complete = _held(self._records.scan())
+        records = [record for record in found if isinstance(record, Record)]
+        has_newer = len(records) < len(found)  # of mirrors that the rules may match
         heartbeat = self._records.load_heartbeat()
         rules, state, errors = self._load_rules()
         lateness = measure_lateness(records, rules, now) if rules is not None else None
-        may = rules is not None and complete and rules_allow_retirement(rules, state, heartbeat)
+        may = rules is not None and rules_allow_retirement(rules, state, heartbeat)
         unfollowed = None
         if rules is not None and state is not None and may:
             unfollowed = find_unfollowed_records(_not_newly_cached(records, rules, state, now), rules)
-        conditions = self._conditions(heartbeat, rules, state, None if has_newer else unfollowed, now)
+        conditions = self._conditions(heartbeat, rules, state, None if has_newer or not complete else unfollowed, now)
         notifications = self._send(records, conditions, now, remaining_seconds)
         retired = retire(unfollowed, self._records, now, remaining_seconds) if unfollowed is not None else Retired()
         if remaining_seconds() >= _OUTBOX_RESERVE_SECONDS:
@@ -252,6 +252,31 @@ class ReviewRecords:
             if isinstance(record, MirrorRecord) and record.outbox:
                 self._outbox.note(record, record)
         self._outbox.flush()
+
+
+def _held(scanned: Iterable[Record | NewerRecord]) -> tuple[list[Record | NewerRecord], bool]:
+    """Hold what a review is about, of any number of records; tell whether that is all of it.
+
+    Retired records of which nothing is to be told are left out: an upstream can make many. Beyond the limit, those with
+    an alert or an event that waits are held, so that no number of records keeps an alert from being sent.
+    """
+    held, beyond, complete = list[Record | NewerRecord](), list[Record | NewerRecord](), True
+    for record in scanned:
+        waits = isinstance(record, Record) and _waits(record)
+        if isinstance(record, Record) and record.expires_at is not None and not waits:
+            continue
+        if len(held) < MAX_RECORDS:
+            held.append(record)
+        else:
+            complete = False
+            if waits and len(beyond) < _MAX_BEYOND:
+                beyond.append(record)
+    return [*held, *beyond], complete
+
+
+def _waits(record: Record) -> bool:
+    """Whether an alert or an event of a record is to be sent."""
+    return bool(record.pending) or (isinstance(record, MirrorRecord) and bool(record.outbox))
 
 
 def _not_newly_cached(records: list[Record], rules: Rules, state: RulesState, now: datetime) -> list[Record]:

@@ -7,7 +7,7 @@ from typing import NamedTuple, TypeVar
 from pullahead.mirrors.alert import Alert, AlertKind
 from pullahead.mirrors.record import MirrorRecord, Record, RuleRecord, State
 from pullahead.rules.mirror_key import RecordKey, RuleKey
-from pullahead.rules.model import Mirror, Rule, Rules
+from pullahead.rules.model import Mirror, Rule, Rules, rule_named
 
 FORGOTTEN_AFTER = timedelta(days=7)
 """A rule that is added back within this time finds its mirrors' records as they were."""
@@ -20,7 +20,7 @@ class UnfollowedRecords(NamedTuple):
     many records stay."""
 
     mirrors: tuple[MirrorRecord, ...]
-    others: tuple[Record, ...]  # of rules that are gone, and of tags that their rule no longer selects
+    others: tuple[Record, ...]  # of rules that are gone, and of what their rule no longer selects
     followed: int
 
     @property
@@ -38,7 +38,9 @@ def find_unfollowed_records(records: Iterable[Record], rules: Rules) -> Unfollow
         mirror = rules.find(record.key.repository, record.key.tag) if isinstance(record, MirrorRecord) else None
         if isinstance(record, MirrorRecord) and mirror is None:
             mirrors.append(record)
-        elif _is_unselected(mirror, rules, known) if mirror is not None else not _has_rule(record.key, rules, names):
+        elif _is_of_unlisted_repository(record, rules, known) or (
+            _is_unselected(mirror, rules, known) if mirror is not None else not _has_rule(record.key, rules, names)
+        ):
             others.append(record)
         else:
             followed += 1
@@ -68,6 +70,27 @@ def _has_rule(key: RecordKey, rules: Rules, names: frozenset[str]) -> bool:
     )
 
 
+def _is_of_unlisted_repository(record: Record, rules: Rules, known: Mapping[RecordKey, Record]) -> bool:
+    """Whether it is about a repository that the listing of its namespace no longer has."""
+    candidates = [rule_named(rule.name, rules) for rule in rules.rules_of(record.key.repository)]
+    path = record.upstream.partition("/")[2]
+    if isinstance(record, MirrorRecord):
+        path = path.rpartition(":")[0]
+    elif isinstance(record.key, RuleKey):
+        candidates = [rule for rule in candidates if rule is not None and rule.name == record.key.rule]
+    if path.endswith("*"):  # it is about the namespace itself
+        return False
+    return bool(candidates) and all(
+        rule is not None
+        and rule.is_namespace
+        and isinstance(listing := known.get(RuleKey(rule.repository, rule.name)), RuleRecord)
+        and listing.state is State.FRESH
+        and bool(listing.followed)
+        and path not in listing.followed
+        for rule in candidates
+    )
+
+
 def _is_unselected(mirror: Mirror, rules: Rules, known: Mapping[RecordKey, Record]) -> bool:
     """Whether the listings that select this repository's tags were usable and did not select the tag."""
     selecting = _selecting_rules(mirror, rules)
@@ -75,7 +98,7 @@ def _is_unselected(mirror: Mirror, rules: Rules, known: Mapping[RecordKey, Recor
     return bool(listings) and all(
         isinstance(listing, RuleRecord)
         and listing.state is State.FRESH
-        and bool(listing.followed)  # empty where there are too many to keep
+        and bool(listing.followed)  # empty where version 0.1 had too many to keep, or upstream lists none that fit
         and mirror.tag not in listing.followed
         for listing in listings
     )
