@@ -6,9 +6,9 @@ from enum import Enum
 from typing import Final, NamedTuple, TypeVar
 
 from pullahead.mirrors.alert import Alert, AlertKind
-from pullahead.mirrors.record import Record, RuleRecord, State
+from pullahead.mirrors.record import MirrorRecord, Record, RuleRecord, State
 from pullahead.rules.mirror_key import MirrorKey, RecordKey, RuleKey
-from pullahead.rules.model import Rules
+from pullahead.rules.model import Rules, rule_named
 
 FORGOTTEN_AFTER = timedelta(days=7)
 """A rule that is added back within this time finds its mirrors' records as they were."""
@@ -46,13 +46,32 @@ class NeedFinder:
 
     def _need(self, record: Record) -> Need:
         key = record.key
+        if isinstance(key, MirrorKey) and self._rules.find(key.repository, key.tag) is None:
+            return Need.UNNAMED
+        if self._is_of_unlisted_repository(record):
+            return Need.UNUSED
         if not isinstance(key, MirrorKey):
             return Need.FOLLOWED if self._has_rule(key) else Need.UNUSED
-        if self._rules.find(key.repository, key.tag) is None:
-            return Need.UNNAMED
         selected = [self._selected[rule] for rule in self._selecting(key)]
         is_unselected = bool(selected) and all(tags is not None and key.tag not in tags for tags in selected)
         return Need.UNUSED if is_unselected else Need.FOLLOWED
+
+    def _is_of_unlisted_repository(self, record: Record) -> bool:
+        """Whether it is about a repository that the listing of its namespace no longer has."""
+        path = record.upstream.partition("/")[2]
+        if isinstance(record, MirrorRecord):
+            path = path.rpartition(":")[0]
+        if path.endswith("*"):  # it is about the namespace itself
+            return False
+        listed = [self._selected[rule] for rule in self._listing(record.key)]
+        return bool(listed) and all(paths is not None and path not in paths for paths in listed)
+
+    def _listing(self, key: RecordKey) -> Sequence[RuleKey]:
+        """Find the namespaces that may have found the repository; none where another rule follows it, too."""
+        repository = self._of(key.repository)
+        if isinstance(key, RuleKey):
+            return [rule for rule in repository.namespaces if rule.rule == key.rule]
+        return repository.namespaces if len(repository.namespaces) == len(repository.rules) else ()
 
     def _has_rule(self, key: RecordKey) -> bool:
         """Whether a rule publishes into the repository that its record names."""
@@ -72,6 +91,11 @@ class NeedFinder:
                 frozenset(rule.name for rule in rules),
                 frozenset(tag for rule in rules for tag in rule.tags.names),
                 tuple(RuleKey(rule.repository, rule.name) for rule in rules if rule.tags.patterns),
+                tuple(
+                    RuleKey(declared.repository, declared.name)
+                    for rule in rules
+                    if (declared := rule_named(rule.name, self._rules)) is not None and declared.is_namespace
+                ),
             )
         return self._repositories[name]
 
@@ -79,8 +103,9 @@ class NeedFinder:
         """Read the listings that may have selected some records, and forget the others when they become many."""
         if sum(len(tags or ()) for tags in self._selected.values()) > _MAX_REMEMBERED_TAGS:
             self._selected.clear()
-        mirrors = (record.key for record in records if isinstance(record.key, MirrorKey))
-        needed = {rule for key in mirrors for rule in self._selecting(key)} - self._selected.keys()
+        keys = [record.key for record in records]
+        selecting = {rule for key in keys if isinstance(key, MirrorKey) for rule in self._selecting(key)}
+        needed = selecting.union(*map(self._listing, keys)) - self._selected.keys()
         listings = self._load_listings(needed) if needed else {}
         self._selected.update((rule, _usable_selection(listings.get(rule))) for rule in needed)
 
@@ -91,6 +116,7 @@ class _Repository(NamedTuple):
     rules: frozenset[str]
     named: frozenset[str]  # tags that a rule names exactly
     selecting: tuple[RuleKey, ...]  # rules that select tags
+    namespaces: tuple[RuleKey, ...]  # rules that list repositories
 
 
 def _usable_selection(listing: Record | None) -> frozenset[str] | None:
