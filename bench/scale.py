@@ -1,4 +1,4 @@
-"""`python -m bench.scale`: what each function takes in a deployment of 100,000 tags: memory, time and units of DynamoDB.
+"""`python -m bench.scale`: what functions take in a deployment of 100,000 tags: memory, time and units of DynamoDB.
 
 The real handlers run, one in a process, against answers that another process makes up (`scale_aws`). Memory is the
 process's peak, imports included. Time is the handler's CPU, divided by the share of a CPU that the function's memory
@@ -8,6 +8,7 @@ brings: what waiting for AWS adds is not in it. Another processor takes another 
 import argparse
 import contextlib
 import json
+import re
 import subprocess
 import sys
 import tempfile
@@ -19,6 +20,7 @@ from typing import Any, Final, NamedTuple
 import msgspec
 import requests
 
+from bench.costs import between
 from bench.scale_aws import Setup
 from bench.scale_run import cpu_share
 from bench.servers import free_port, own_environment
@@ -27,11 +29,17 @@ from pullahead.errors import ConfigError
 from pullahead.rules.load import load_rules
 
 ROOT: Final = Path(__file__).parents[1]
+PAGE: Final = ROOT / "docs" / "operating.md"
+BEGIN, END = "<!-- scale: written by `make scale` -->", "<!-- scale: end -->"
 MEMORY_GOAL, TIME_GOAL = 0.6, 0.5
 """Shares of a function's memory and timeout."""
 _LONGEST_SECONDS: Final = 280
 _NAME: Final = "pullahead-bench"
 _AS: Final = {"schedule_checks": "ScheduleChecks", "review_records": "ReviewRecords", "show_mirrors": "ShowMirrors"}
+
+
+class _FailedError(Exception):
+    """A case cannot be measured."""
 
 
 class Case(NamedTuple):
@@ -103,7 +111,7 @@ def measure(case: Case, mirrors: int, history: int, folder: Path) -> Taken:
     try:
         found = json.loads(lines[-1])
     except (IndexError, json.JSONDecodeError):
-        raise RuntimeError(f"{case.name} failed: {' '.join(lines)[-600:]}") from None
+        raise _FailedError(f"{case.name} failed: {' '.join(lines)[-600:]}") from None
     calls = sum(count for name, count in counts.items() if name[0].isupper())
     units = counts.get("read half units", 0) / 2, counts.get("write units", 0)
     return Taken(found["cpu_seconds"], found["peak_mib"], *units, calls, found["result"])
@@ -145,7 +153,7 @@ def _wait_for(url: str, process: "subprocess.Popen[bytes]") -> None:
         if process.poll() is not None:
             break
         time.sleep(0.1)
-    raise RuntimeError(f"{url} does not answer")
+    raise _FailedError(f"{url} does not answer")
 
 
 def _digest_of(text: str) -> str:
@@ -201,23 +209,32 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "--history", type=int, default=20, help="states in each record's past (%(default)s, at most 60)"
     )
     parser.add_argument("--only", default="", metavar="TEXT", help="only what has this in its name")
+    parser.add_argument("--write-docs", action="store_true", help="write the table into docs/operating.md, too")
     options = parser.parse_args(arguments)
-    print(f"{options.mirrors:,} mirrors with {options.history} past states each")
-    print("| what | peak MiB | CPU s | seconds at its memory | read units | write units | calls |")
-    print("| --- | ---: | ---: | ---: | ---: | ---: | ---: |", flush=True)
-    is_over = False
+    head = "| what | peak MiB | CPU s | seconds at its memory | read units | write units | calls |"
+    lines = [head, "| --- | ---: | ---: | ---: | ---: | ---: | ---: |"]
+    print("\n".join(lines), flush=True)
     for case in cases(options.mirrors):
         if options.only not in case.name:
             continue
         with tempfile.TemporaryDirectory() as folder:
             try:
                 written = row(case, measure(case, options.mirrors, options.history, Path(folder)))
-            except (RuntimeError, ConfigError, subprocess.TimeoutExpired) as error:
-                written = f"| {case.name} | not measured: {str(error)[-300:]} |"
-                is_over = True
-        is_over = is_over or "**over**" in written
+            except (_FailedError, ConfigError, subprocess.TimeoutExpired) as error:
+                written = f"| {case.name} | **not measured**: {str(error)[-300:]} |  |  |  |  |  |"
         print(written, flush=True)
-    return int(is_over)
+        lines.append(written)
+    measured = f"{options.mirrors:,} mirrors, {options.history} past states each, measured on {_machine()}."
+    print(measured)
+    if options.write_docs:
+        text = "\n".join([*lines, "", measured])
+        PAGE.write_text(between(PAGE.read_text(encoding="utf-8"), BEGIN, END, text), encoding="utf-8")
+    return int(any("**" in line for line in lines))
+
+
+def _machine() -> str:
+    names = re.findall(r"^model name\s*: (.+)$", Path("/proc/cpuinfo").read_text(encoding="utf-8"), re.MULTILINE)
+    return f"{time.strftime('%Y-%m-%d', time.gmtime())}, {len(names)} x {names[0] if names else 'an unknown CPU'}"
 
 
 if __name__ == "__main__":

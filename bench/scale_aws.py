@@ -48,7 +48,7 @@ class Setup(msgspec.Struct, frozen=True):
         return Deployment(self.mirrors, self.unfresh, self.told, self.history)
 
 
-class _Table:
+class Table:
     """The table of records."""
 
     def __init__(self, setup: Setup) -> None:
@@ -75,7 +75,7 @@ class _Table:
         first = self._place_of(start["pk"]["S"]) + 1 if start else 0
         wanted = set(asked["ExpressionAttributeNames"].values()) | {"pk"}
         items = (self._item_at(at) for at in range(first, self._mirrors.mirrors + len(self._listings)))
-        return self._page(items, wanted, first)
+        return self._page(items, wanted)
 
     def _query(self, asked: Mapping[str, Any]) -> Mapping[str, Any]:
         shard = asked["ExpressionAttributeValues"][":key"]["S"]
@@ -83,12 +83,12 @@ class _Table:
         start = asked.get("ExclusiveStartKey")
         first = self._places[self._mirrors.number_of(_mirror(start["pk"]["S"]))] + 1 if start else 0
         items = (self._item_at(number) for number in numbers[first:])
-        page = self._page(items, {"pk", "record", "review_shard", "review_since"}, first)
+        page = self._page(items, {"pk", "record", "review_shard", "review_since"})
         return {"Count": len(page["Items"]), **({} if asked.get("Select") == "COUNT" else page)} | (
             {"LastEvaluatedKey": page["LastEvaluatedKey"]} if "LastEvaluatedKey" in page else {}
         )
 
-    def _page(self, items: Iterator[Mapping[str, Any]], wanted: set[str], first: int) -> dict[str, Any]:
+    def _page(self, items: Iterator[Mapping[str, Any]], wanted: set[str]) -> dict[str, Any]:
         size, chosen, is_last = 0, [], True
         for item in items:
             text = sum(len(name) + len(next(iter(value.values()))) for name, value in item.items())
@@ -187,7 +187,7 @@ def _stored(record: Record) -> Mapping[str, Any]:
 
 class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
-    table: _Table
+    table: Table
     rules_state: bytes
 
     def do_GET(self) -> None:
@@ -237,7 +237,7 @@ class _Handler(BaseHTTPRequestHandler):
 
 def main(port: str, setup: str) -> None:
     """Serve until the process is ended."""
-    _Handler.table = _Table(msgspec.json.decode(setup, type=Setup))
+    _Handler.table = Table(msgspec.json.decode(setup, type=Setup))
     _Handler.rules_state = encode_rules_state(RulesState())
     ThreadingHTTPServer(("127.0.0.1", int(port)), _Handler).serve_forever()
 
