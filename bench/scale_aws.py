@@ -72,9 +72,11 @@ class Table:
 
     def _scan(self, asked: Mapping[str, Any]) -> Mapping[str, Any]:
         start = asked.get("ExclusiveStartKey")
-        first = self._place_of(start["pk"]["S"]) + 1 if start else 0
+        places, segments = self._mirrors.mirrors + len(self._listings), asked.get("TotalSegments", 1)
+        begin, end = (places * (asked.get("Segment", 0) + more) // segments for more in (0, 1))
+        first = self._place_of(start["pk"]["S"]) + 1 if start else begin
         wanted = set(asked["ExpressionAttributeNames"].values()) | {"pk"}
-        items = (self._item_at(at) for at in range(first, self._mirrors.mirrors + len(self._listings)))
+        items = (self._item_at(at) for at in range(first, end))
         return self._page(items, wanted)
 
     def _query(self, asked: Mapping[str, Any]) -> Mapping[str, Any]:
