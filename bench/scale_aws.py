@@ -65,7 +65,7 @@ class Table:
         if operation == "BatchGetItem":
             return self._batch(asked)
         if operation == "PutItem":
-            self.counts["write units"] += math.ceil(len(json.dumps(asked["Item"])) / _WRITE_UNIT_BYTES)
+            self.counts["write units"] += math.ceil(_bytes_of(asked["Item"]) / _WRITE_UNIT_BYTES)
         elif operation == "UpdateItem":
             self.counts["write units"] += 1
         return {}
@@ -93,11 +93,10 @@ class Table:
     def _page(self, items: Iterator[Mapping[str, Any]], wanted: set[str]) -> dict[str, Any]:
         size, chosen, is_last = 0, [], True
         for item in items:
-            text = sum(len(name) + len(next(iter(value.values()))) for name, value in item.items())
-            if size + text > _PAGE_BYTES:
+            if size + _bytes_of(item) > _PAGE_BYTES:
                 is_last = False
                 break
-            size += text
+            size += _bytes_of(item)
             chosen.append({name: value for name, value in item.items() if name in wanted})
         self.counts["read half units"] += max(1, math.ceil(size / _READ_UNIT_BYTES))
         return {"Items": chosen} | ({} if is_last else {"LastEvaluatedKey": {"pk": chosen[-1]["pk"]}})
@@ -106,7 +105,7 @@ class Table:
         ((table, wanted),) = asked["RequestItems"].items()
         found = [item for key in wanted["Keys"] if (item := self._item(key["pk"]["S"])) is not None]
         consistent = 2 if wanted.get("ConsistentRead") else 1
-        sizes = [len(json.dumps(item)) for item in found] + [0] * (len(wanted["Keys"]) - len(found))
+        sizes = [_bytes_of(item) for item in found] + [0] * (len(wanted["Keys"]) - len(found))
         self.counts["read half units"] += sum(max(1, math.ceil(size / _READ_UNIT_BYTES)) for size in sizes) * consistent
         return {"Responses": {table: found}, "UnprocessedKeys": {}}
 
@@ -159,6 +158,11 @@ class Table:
     @cached_property
     def _places(self) -> dict[int, int]:
         return {number: at for numbers in self._shards.values() for at, number in enumerate(numbers)}
+
+
+def _bytes_of(item: Mapping[str, Any]) -> int:
+    """Return the size by which DynamoDB bills an item: of its names and values."""
+    return sum(len(name) + len(next(iter(value.values()))) for name, value in item.items())
 
 
 def _mirror(pk: str) -> MirrorKey:
