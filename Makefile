@@ -20,7 +20,7 @@ PYTEST_WORKERS ?= 3
 export PYTHONDONTWRITEBYTECODE := 1
 export PYTHONPATH := $(CURDIR):$(CURDIR)/layers/pullahead
 
-.PHONY: help demo test test-unit check format policies facts build package local live bench costs lock setup clean
+.PHONY: help demo test test-unit check format policies facts build package local live bench scale costs lock setup clean
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -68,6 +68,9 @@ live: $(READY) $(SAM_READY) ## Check in a sandbox AWS account what the code reli
 
 bench: $(READY) $(BENCH_READY) ## Measure copies over TLS, ours beside other tools' (SIZE=small for a quick look)
 	@$(BIN)/python -m bench --size $(SIZE) --plot-with $(BENCH_VENV)/bin/python $(if $(filter full,$(SIZE)),--write-docs) $(ARGS)
+
+scale: $(READY) ## Measure the functions with 100,000 mirrors: memory, time, DynamoDB units (ARGS="--only page")
+	@$(BIN)/python -m bench.scale $(if $(ARGS),$(ARGS),--write-docs)
 
 costs: $(READY) ## Compute what checking costs, and write it into docs/operating.md
 	@$(BIN)/python -m bench.costs

@@ -14,7 +14,7 @@ from pullahead.messages import MAX_TAGS_PER_CHECK
 
 PAGE = Path(__file__).parents[1] / "docs" / "operating.md"
 BEGIN, END = "<!-- costs: written by `make costs` -->", "<!-- costs: end -->"
-TAGS, MINUTES = (100, 1_000, 10_000), (15, 5)
+TAGS, MINUTES = (100, 1_000, 10_000, 100_000), (15, 5)
 
 
 class Prices(NamedTuple):
@@ -56,6 +56,8 @@ class Calls(NamedTuple):
     read_units_per_tag: float = 0.5  # BatchGetItem, eventually consistent, for an item of up to 4 KB
     describe_images: int = 1  # up to 100 tags; ECR does not charge for it, who records management events does
     writes: int = 0
+    read_units_of_review: float = 11  # while every mirror is fresh: the shards of the index, heartbeat and incidents
+    read_units_of_schedule: float = 2
 
 
 class Assumed(NamedTuple):
@@ -71,9 +73,9 @@ class Assumed(NamedTuple):
     batch_seconds: float = 0.05
     source_calls: int = 3  # of a schedule: DescribePullThroughCacheRules, DescribeRepositories, GetResources
     schedule_seconds: float = 1.0
-    review_seconds: float = 0.5  # and so much more for each thousand records
-    review_seconds_per_thousand: float = 0.3
-    review_gb: float = 0.5
+    review_seconds: float = 0.5
+    scan_seconds_per_thousand: float = 0.5  # of the daily scan, in reviews
+    review_gb: float = 1.0
     record_kilobytes: float = 1.2
     function_gb: float = 0.25
     concurrency: int = 5
@@ -81,7 +83,7 @@ class Assumed(NamedTuple):
     log_kilobytes: float = 2.5  # of an invocation, with its metrics
     sampled_share: float = 0.05  # X-Ray samples one request a second, and this share of the rest
     steady_metrics: int = 10  # see docs/operating.md; two registries, one of which tells its limit
-    alarm_metrics: int = 11
+    alarm_metrics: int = 12
 
 
 PRICES, FREE, CALLS, ASSUMED = Prices(), Free(), Calls(), Assumed()
@@ -117,19 +119,23 @@ def use_of(tags: int, check_every: int) -> Use:
     seconds = (
         invocations * (waves * ASSUMED.request_seconds + ASSUMED.batch_seconds) + messages * ASSUMED.message_seconds
     )
+    days = _MONTH_MINUTES / 60 / 24
     scan = tags * ASSUMED.record_kilobytes / 4 / 2  # eventually consistent: half a unit for 4 KB
-    reviewing = ASSUMED.review_seconds + ASSUMED.review_seconds_per_thousand * tags / 1000
+    scanning = days * ASSUMED.scan_seconds_per_thousand * tags / 1000
+    reviewing = runs * ASSUMED.review_seconds + scanning
     sampled: float = min(invocations, math.ceil(seconds / ASSUMED.concurrency))
     sampled += (invocations - sampled) * ASSUMED.sampled_share
     return Use(
         checks=runs * tags * share_due,
         upstream_requests=runs * requests,
         management_events=runs * (messages * CALLS.describe_images + ASSUMED.source_calls),
-        lambda_gb_seconds=runs
-        * ((seconds + ASSUMED.schedule_seconds) * ASSUMED.function_gb + reviewing * ASSUMED.review_gb),
+        lambda_gb_seconds=runs * (seconds + ASSUMED.schedule_seconds) * ASSUMED.function_gb
+        + reviewing * ASSUMED.review_gb,
         lambda_requests=runs * (invocations + 2),
         sqs_requests=runs * 3 * invocations + ASSUMED.idle_polls_per_minute * _MONTH_MINUTES,
-        read_units=runs * (tags * share_due * CALLS.read_units_per_tag + scan + 7),
+        read_units=runs
+        * (tags * share_due * CALLS.read_units_per_tag + CALLS.read_units_of_review + CALLS.read_units_of_schedule)
+        + days * scan,
         write_units=runs * (1 + messages * CALLS.writes),
         s3_gets=runs * (2 + min(invocations, ASSUMED.concurrency)),
         log_gb=runs * (invocations + 2) * ASSUMED.log_kilobytes / _KILOBYTES,

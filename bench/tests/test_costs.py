@@ -5,6 +5,9 @@ import pytest
 from bench import costs
 from local.images import make_image
 from local.registry import FakeRegistry
+from pullahead.mirrors.alert import AlertKind
+from pullahead.mirrors.review_index import SHARDS
+from pullahead.rules.sources.state import RulesState
 from tests.architecture.sam_template import real_template
 from tests.fakes.application import InMemoryService
 from tests.fakes.records import fresh
@@ -46,6 +49,20 @@ def test_calls_of_a_batch_are_those_that_are_priced() -> None:
     assert costs.CALLS.read_units_per_tag == 0.5
 
 
+def test_review_of_fresh_mirrors_reads_what_is_priced_however_many_there_are() -> None:
+    service = fresh_mirrors()
+    service.app.schedule_checks()
+    service.rules_state.save(RulesState())
+    service.app.review_records(service.remaining_seconds)  # the first one scans all records
+    service.script.resume()
+    reviewed = service.app.review_records(service.remaining_seconds)
+    assert (reviewed.records, reviewed.scan.records, service.script.count("scan_after", "save")) == (0, 0, 0)
+    incidents = [AlertKind.NOT_CHECKED, AlertKind.RULES_SKIPPED, AlertKind.RULES_BROKEN, AlertKind.RULES_EMPTY]
+    consistent = service.script.count("load_heartbeat", "load_scan_state") + len(incidents)
+    consistent += 1  # the paused rules, which are cached here
+    assert len(SHARDS) / 2 + consistent == costs.CALLS.read_units_of_review
+
+
 def test_check_fetches_one_token_for_a_repository_once_the_last_one_is_no_longer_valid() -> None:
     time = FakeTime()
     with FakeRegistry() as registry:
@@ -76,7 +93,7 @@ def test_thousand_tags_every_quarter_of_an_hour_cost_less_than_eight_dollars_wit
     assert use.upstream_requests == pytest.approx(checks * 1.1)  # a token for the ten tags of a repository
     assert use.management_events == pytest.approx(checks / 10 + 3 * 12 * 730)
     sum_of_all, (trail, guard_duty) = sum(costs.cost_of(use).values()), costs.recording_cost(use)
-    assert 1.0 < sum_of_all < 1.5
+    assert 0.5 < sum_of_all < 1.0
     assert sum(costs.cost_of(use, costs.FREE).values()) < 0.5
     assert 6.0 < trail < sum_of_all + trail < 8.0
     assert 1.0 < guard_duty < 1.5
@@ -111,3 +128,7 @@ def test_functions_and_alarms_are_those_of_the_template() -> None:
 def test_page_without_marks_is_not_overwritten(page: str) -> None:
     with pytest.raises(ValueError, match="the page has no"):
         costs.with_table(page)
+
+
+def test_hundred_thousand_tags_cost_less_than_a_dollar_a_thousand() -> None:
+    assert sum(costs.cost_of(costs.use_of(100_000, 15)).values()) < 100

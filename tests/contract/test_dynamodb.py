@@ -133,6 +133,24 @@ class TestPages:
             {"pk": "mirror#odd"},
         ]
 
+    def test_parallel_scan_reads_what_a_scan_reads(self, table: Table) -> None:
+        for number in range(40):
+            table.put({"pk": f"mirror#{number}", "record": f"{number}", "state": "FRESH"}, "an item")
+        table.put({"pk": "other", "record": "no"}, "an item")
+        found = [*table.scan_in_parallel("mirror#", ("record",), "items", 4)]
+        assert sorted(found, key=str) == sorted(table.scan("mirror#", ("record",), "items"), key=str)
+        assert len(found) == 40
+
+    def test_segments_are_read_to_their_last_page(self) -> None:
+        client: Any = SegmentedClient(pages=3)
+        found = [item["pk"] for item in Table(client, "t").scan_in_parallel("", ("record",), "items", 2)]
+        assert sorted(found) == [f"{segment}-{page}" for segment in range(2) for page in range(3)]
+
+    def test_error_of_one_segment_is_raised(self) -> None:
+        endless: Any = EndlessClient()
+        with pytest.raises(StorageError, match="more than 2000 pages"):
+            list(Table(endless, "t").scan_in_parallel("", ("record",), "items", 1))
+
     @pytest.mark.parametrize(
         ("operation", "read"),
         [
@@ -165,6 +183,18 @@ class TestPages:
         assert endless.pages == pages
 
 
+class SegmentedClient:
+    """A client that has so many pages of one item in each segment."""
+
+    def __init__(self, pages: int) -> None:
+        self._pages = pages
+
+    def scan(self, **asked: Any) -> dict[str, Any]:
+        page = int(asked["ExclusiveStartKey"]["pk"]["N"]) + 1 if "ExclusiveStartKey" in asked else 0
+        more = {"LastEvaluatedKey": {"pk": {"N": str(page)}}} if page + 1 < self._pages else {}
+        return {"Items": [{"pk": {"S": f"{asked['Segment']}-{page}"}}], **more}
+
+
 class EndlessClient:
     """A client whose pages never end. Also keeps that each continues after the one before."""
 
@@ -192,6 +222,7 @@ class EndlessClient:
         lambda table: list(table.query("l", "an item")),
         lambda table: table.count("l", "an item"),
         lambda table: list(table.scan("mirror#", ("record",), "an item")),
+        lambda table: list(table.scan_in_parallel("mirror#", ("record",), "an item", 2)),
     ],
 )
 def test_table_that_does_not_exist_is_a_storage_error(dynamodb: Any, call: Callable[[Table], object]) -> None:

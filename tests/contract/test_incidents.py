@@ -1,5 +1,6 @@
 """Incidents and the lock of the alert sender: the fake and DynamoDB (moto) behave the same."""
 
+import json
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
@@ -16,7 +17,7 @@ from tests.fakes.alerts import FakeIncidents
 NOW = datetime(2026, 11, 24, 9, 5, 3, 123456, tzinfo=UTC)
 TURN = timedelta(minutes=10)
 KEY = "STALE#docker.io#RegistryUnavailableError"
-FULL = Incident(KEY, NOW, frozenset({"0123456789ab", "cdef01234567"}), NOW - timedelta(hours=1), "a", "b")
+FULL = Incident(KEY, NOW, frozenset({"0123456789ab", "cdef01234567"}), NOW - timedelta(hours=1), "a", "b", NOW, NOW)
 
 Incidents = FakeIncidents | DynamoIncidents
 
@@ -80,6 +81,14 @@ class TestDynamo:
         DynamoIncidents(dynamodb, table).save(FULL, NOW)
         (item,) = dynamodb.scan(TableName=table)["Items"]
         assert "expires_at" not in item
+
+    def test_field_that_an_older_version_does_not_know_is_written_only_where_it_says_something(
+        self, dynamodb: Any
+    ) -> None:
+        table = new_table(dynamodb)
+        DynamoIncidents(dynamodb, table).save(Incident(KEY, NOW), NOW)
+        (item,) = dynamodb.scan(TableName=table)["Items"]
+        assert set(json.loads(item["incident"]["S"])) <= {"key", "told_at", "marks", "since", "standing", "last"}
 
     def test_largest_incident_fits_into_an_item(self, dynamodb: Any) -> None:
         """DynamoDB quotas: an item holds 400 KB."""

@@ -1,7 +1,7 @@
 """Facts about the deployed stack as a whole: it does with real images what the local AWS shows."""
 
 import contextlib
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from local.images import make_image
 from pullahead.mirrors.record import LastRefresh, State
@@ -135,3 +135,26 @@ def follows_the_cache(site: Site) -> Finding:
     site.push(make_image(seed=71), repository, CACHED.tag)
     restored = _is_fresh(site, repository, CACHED, digest, before)
     return restored._replace(seen=f"found; overwritten, and {restored.seen}")
+
+
+@SECTION.fact(
+    "A scan of the table goes on after a key whose item was deleted meanwhile, and leaves nothing out.",
+    source="Amazon DynamoDB API reference, Scan (ExclusiveStartKey)",
+    relied_on_by=("aws/records.py", "alerts/full_scan.py"),
+    emulated_in=("local/aws/dynamodb.py",),
+    needs_stack=True,
+)
+def scan_goes_on_after_a_deleted_item(site: Site) -> Finding:
+    mirrored(site)
+    dynamodb, table = site.account.client("dynamodb"), site.stack.outputs["RecordsTableName"]
+
+    def keys_after(**start: Any) -> list[str]:
+        return [item["pk"]["S"] for item in dynamodb.scan(TableName=table, **start)["Items"]]
+
+    deleted = {"pk": {"S": f"window#{site.run.name}"}}
+    dynamodb.put_item(TableName=table, Item=deleted)
+    every = keys_after()
+    dynamodb.delete_item(TableName=table, Key=deleted)
+    expected, found = every[every.index(deleted["pk"]["S"]) + 1 :], keys_after(ExclusiveStartKey=deleted)
+    missing = set(expected) - set(found)
+    return Finding(not missing, f"{len(expected)} of {len(every)} items come after it; left out: {len(missing)}")

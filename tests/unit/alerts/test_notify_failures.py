@@ -1,11 +1,20 @@
 """No alert is lost, whatever fails; at worst one is sent twice."""
 
+from datetime import datetime, timedelta
+
+import msgspec
 import pytest
 
+from pullahead.alerts.incidents import MAX_MARKS, Incident
 from pullahead.errors import StorageError
-from pullahead.mirrors.alert import AlertKind
+from pullahead.mirrors.alert import Alert, AlertKind
+from pullahead.rules.mirror_key import MirrorKey
+from tests.fakes.memory import FakeClock
 from tests.fakes.reviewed_mirrors import DOWN, FRESH, STALE, ReviewedMirrors
+from tests.fakes.samples import UPSTREAM
 from tests.fakes.script import Killed
+
+NOW = FakeClock()()
 
 
 class TestCrash:
@@ -198,3 +207,34 @@ class TestBrokenTopic:
         assert reviewed.lateness.mirrors == 1
         assert [str(error) for error in reviewed.errors] == ["no"]
         assert service.sent_alerts(minutes=5) == ["mirror/a:1.0 is stale"]
+
+
+class TestMoreAlertsThanMarks:
+    """Of more alerts of one incident than it has room for, it notes until when all were sent."""
+
+    def test_alerts_that_could_not_be_removed_are_not_sent_again(self) -> None:
+        service = ReviewedMirrors("a", "b")
+        service.stale()
+        assert (service.sent_alerts(left=10.0), len(service.pending)) == (["2 mirrors of ghcr.io are stale"], 2)
+        (incident,) = (each for key, each in service.incidents.stored.items() if key.startswith("STALE"))
+        service.incidents.stored[incident.key] = incident_without_marks(incident, service.clock())
+        assert service.sent_alerts(days=2) == []
+        assert service.pending == []
+        assert service.record("a").last_told(AlertKind.STALE) is not None
+
+    def test_alert_that_begins_later_is_sent(self) -> None:
+        incident = Incident("STALE#ghcr.io#").with_sent([alert(number) for number in range(MAX_MARKS + 1)], NOW)
+        assert incident.marks == frozenset()
+        assert all(incident.has_sent(alert(number)) for number in range(MAX_MARKS + 1))
+        assert not incident.has_sent(alert(MAX_MARKS + 1))
+        assert not incident.has_sent(msgspec.structs.replace(alert(1), kind=AlertKind.RECOVERED, of=AlertKind.STALE))
+
+
+def incident_without_marks(incident: Incident, sent_at: datetime) -> Incident:
+    """As it is stored where there are more alerts than marks."""
+    return msgspec.structs.replace(incident, marks=frozenset(), begun_until=sent_at)
+
+
+def alert(number: int) -> Alert:
+    at = NOW + timedelta(milliseconds=number)
+    return Alert(AlertKind.STALE, MirrorKey("mirror/app", f"{number}"), UPSTREAM, NOW, at)

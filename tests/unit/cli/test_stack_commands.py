@@ -206,6 +206,14 @@ class TestTable:
         assert "\t" not in first
         assert "\x1b" not in first
 
+    def test_terminal_shows_the_worst_thousand_and_counts_all(self) -> None:
+        rows = [MirrorRow(row_of(unfresh(f"{REPOSITORY}:{number}", State.STALE, NOW), NOW)) for number in range(1003)]
+        *_, last, more, summary = drawn(*rows)
+        assert f"{REPOSITORY}:999 " in last
+        assert more == "3 more are not shown; use --stale or --prefix, or write to a file or pipe"
+        assert summary.startswith("1003 STALE;")
+        assert "more are not shown" not in " ".join(drawn(*rows[:1000]))
+
     def test_no_mirrors_are_one_line(self) -> None:
         assert drawn() == ["no mirrors; no checks sent yet, 2026-11-24 09:00 UTC"]
 

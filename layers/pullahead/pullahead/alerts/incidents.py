@@ -26,7 +26,7 @@ RECOVERY_DELAY = timedelta(hours=1)
 """How long the report of a recovery waits for the other mirrors of the incident to recover."""
 INCIDENT_LIFETIME = timedelta(days=30)
 MAX_MARKS = 20_000
-"""Of 12 characters each: a DynamoDB item holds at most 400 KB (DynamoDB quotas)."""
+"""Of 12 characters each: a DynamoDB item holds at most 400 KB (DynamoDB quotas). Of more alerts, a time is noted."""
 
 _MORE_INTERVAL = timedelta(hours=1)
 _HOST_WIDE = frozenset({AlertKind.UPSTREAM_UNREACHABLE, AlertKind.RATE_LIMITED})
@@ -38,7 +38,7 @@ _ONE_CAUSE = {
 }
 
 
-class Incident(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class Incident(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
     """What is stored of one incident."""
 
     key: str
@@ -47,6 +47,8 @@ class Incident(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     since: datetime | None = None  # of a condition: since when it holds
     standing: str = ""  # of a condition: what was reported and is not over
     last: str = ""  # of a condition: what was last reported, whether or not it is over
+    begun_until: datetime | None = None  # where there were too many to mark: all that began until then were sent
+    ended_until: datetime | None = None  # the same of recoveries
 
     def may_report_more(self, kind: AlertKind, now: datetime) -> bool:
         """Whether the incident may be reported, anew or of more mirrors."""
@@ -55,13 +57,23 @@ class Incident(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     def has_sent(self, alert: Alert) -> bool:
         """Whether an alert that is still in its record was sent."""
-        return alert.mark in self.marks
+        until = self.ended_until if alert.kind is AlertKind.RECOVERED else self.begun_until
+        return alert.mark in self.marks or (until is not None and alert.at <= until)
 
     def with_sent(self, alerts: Iterable[Alert], began_at: datetime | None) -> "Incident":
         """Note that alerts were sent; `began_at` is given if they reported that something began."""
-        marks = dict.fromkeys([*(alert.mark for alert in alerts), *self.marks])
-        kept = frozenset(list(marks)[:MAX_MARKS])
-        return msgspec.structs.replace(self, told_at=began_at or self.told_at, marks=kept)
+        told_at, sent = began_at or self.told_at, list(alerts)
+        marks = self.marks.union(alert.mark for alert in sent)
+        if len(marks) <= MAX_MARKS:
+            return msgspec.structs.replace(self, told_at=told_at, marks=marks)
+        begun = [alert.at for alert in sent if alert.kind is not AlertKind.RECOVERED]
+        ended = [alert.at for alert in sent if alert.kind is AlertKind.RECOVERED]
+        return msgspec.structs.replace(
+            self,
+            told_at=told_at,
+            begun_until=max(begun, default=self.begun_until),
+            ended_until=max(ended, default=self.ended_until),
+        )
 
     def with_marks(self, marks: Iterable[str]) -> "Incident":
         """Keep only the marks of alerts that are still in a record."""

@@ -7,6 +7,7 @@ after the first step repeats the message; a later one repeats nothing, since the
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timedelta
+from itertools import islice
 from types import MappingProxyType
 from typing import NamedTuple
 
@@ -26,13 +27,14 @@ from pullahead.mirrors.alert import Alert, AlertKind
 from pullahead.mirrors.record import Record
 from pullahead.mirrors.store import RecordStore, update_record
 from pullahead.mirrors.stored_form import newer_of
-from pullahead.rules.mirror_key import RecordKey
+from pullahead.rules.mirror_key import MirrorKey, RecordKey
 
 LOCK_LIFETIME = timedelta(minutes=10)
 """Longer than a review may run: after one that was killed, the next one sends again then."""
 
 _THREADS = 16  # as many connections as the DynamoDB client keeps
-_RESERVED_SECONDS = 20.0  # for the writes that are running when the time ends, and for the response
+_AT_ONCE = 100  # records that one request reads
+_RESERVED_SECONDS = 150.0  # half of the function's time: the next review removes what is left
 
 _NONE_OPEN: Mapping[str, int] = MappingProxyType({})
 
@@ -108,20 +110,39 @@ class NotificationSender:
                 of_record = by_record.setdefault(each.record.key, (each.record, [], []))
                 of_record[number].append(each)  # type: ignore[union-attr]
 
+        known: Mapping[MirrorKey, Record] = {}
+
         def remove(of_record: tuple[Record, Sequence[Settled], Sequence[Settled]]) -> PullaheadError | None:
             if remaining_seconds() < _RESERVED_SECONDS:
                 return None
             record, told, pairs = of_record
+            before = known.get(record.key) if isinstance(record.key, MirrorKey) else None
             try:
-                update_record(self._records, record.key, lambda known: known and without_settled(known, told, pairs))
+                update_record(
+                    self._records,
+                    record.key,
+                    lambda stored: stored and without_settled(stored, told, pairs),
+                    before,
+                )
             except PullaheadError as error:
                 return error
             return None
 
         if not by_record:
             return []
+        left, errors = iter(by_record.values()), list[PullaheadError]()
         with ThreadPoolExecutor(min(_THREADS, len(by_record))) as pool:
-            return [error for error in pool.map(remove, by_record.values()) if error is not None]
+            while (some := list(islice(left, _AT_ONCE))) and remaining_seconds() >= _RESERVED_SECONDS:
+                known = self._read([record.key for record, _, _ in some])
+                errors += filter(None, pool.map(remove, some))
+        return errors
+
+    def _read(self, keys: Iterable[RecordKey]) -> Mapping[MirrorKey, Record]:
+        """Read the records of mirrors as they are now; where that fails, each is read by itself."""
+        try:
+            return self._records.load([key for key in keys if isinstance(key, MirrorKey)])
+        except PullaheadError:
+            return {}
 
 
 def _plan(

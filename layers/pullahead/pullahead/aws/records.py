@@ -34,9 +34,12 @@ _R = TypeVar("_R", bound=Record)
 
 
 class DynamoRecords:
-    """Implements `pullahead.mirrors.store.RecordStore`."""
+    """Implements `pullahead.mirrors.store.RecordStore`. `scan` reads so many segments of the table at once."""
 
-    def __init__(self, client: "DynamoDBClient", table: str, newer: NewerItems | None = None) -> None:
+    def __init__(
+        self, client: "DynamoDBClient", table: str, newer: NewerItems | None = None, segments: int = 1
+    ) -> None:
+        self._segments = segments
         self._table, self._newer = Table(client, table), newer or NewerItems()
 
     def load(self, keys: Collection[MirrorKey], *, consistent: bool = True) -> Loaded[MirrorKey, MirrorRecord]:
@@ -56,7 +59,10 @@ class DynamoRecords:
 
     def scan(self) -> Iterator[Record | NewerRecord]:
         """Read every record, page by page as they are asked for; eventually consistent."""
-        return map(self._decoded, self._table.scan(_MIRROR, ("record",), "all records"))
+        if self._segments == 1:
+            return map(self._decoded, self._table.scan(_MIRROR, ("record",), "all records"))
+        items = self._table.scan_in_parallel(_MIRROR, ("record",), "all records", self._segments)
+        return map(self._decoded, items)
 
     def scan_after(self, position: str) -> Iterator[ScannedRecord]:
         """Read every record, and whether it is in the index as it should be; eventually consistent."""

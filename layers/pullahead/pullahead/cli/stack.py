@@ -32,6 +32,7 @@ from pullahead.rules.model import Rules
 from pullahead.text import count_text
 
 _CONFIG = Config(retries={"mode": "standard", "total_max_attempts": 3}, connect_timeout=5, read_timeout=30)
+_SCANS_AT_ONCE = 8  # as boto3 keeps ten connections
 _DEFAULT_STACK = "pullahead"
 _ACCESS_DENIED = frozenset(
     {"AccessDenied", "AccessDeniedException", "AuthorizationErrorException", "UnauthorizedOperation"}
@@ -129,7 +130,7 @@ class DeployedStack:
     @cached_property
     def records(self) -> DynamoRecords:
         """The records of mirrors."""
-        return DynamoRecords(self._client("dynamodb"), self._table, self.newer_items)
+        return DynamoRecords(self._client("dynamodb"), self._table, self.newer_items, _SCANS_AT_ONCE)
 
     @cached_property
     def pauses(self) -> DynamoPauses:

@@ -30,6 +30,7 @@ from pullahead.text import count_text, moment_text, span_text
 
 WATCH_SECONDS = 5.0
 _WIDE = 130  # below, what is wrong has lines of its own
+_MAX_DRAWN = 1000  # rows of a terminal; laying out more takes a minute
 _MIN_NAME = 12
 _INDENT = 2
 _NEVER: Final = "-"
@@ -199,7 +200,7 @@ _STYLES: Final[Mapping[State, _Style]] = MappingProxyType(
 class StatusTable(NamedTuple):
     """Mirrors in the given order, and a summary below, as wide as what it is drawn on.
 
-    With little room, what is wrong with a mirror has lines of its own below it.
+    With little room, what is wrong with a mirror has lines of its own below it. Of many mirrors, the first are drawn.
     """
 
     mirrors: Sequence[MirrorRow]
@@ -209,8 +210,10 @@ class StatusTable(NamedTuple):
     def __rich_console__(self, _console: Console, options: ConsoleOptions) -> RenderResult:
         """Draw the table."""
         if self.mirrors:
-            rows = [_cells(mirror) for mirror in self.mirrors]
+            rows = [_cells(mirror) for mirror in self.mirrors[:_MAX_DRAWN]]
             yield _wide(rows) if options.max_width >= _WIDE else _narrow(rows, options.max_width)
+        if (more := len(self.mirrors) - _MAX_DRAWN) > 0:
+            yield Text(f"{more:,} more are not shown; use --stale or --prefix, or write to a file or pipe", style="dim")
         yield Text(summary_text(self.mirrors, self.checked_at, self.at), style="dim")
 
 

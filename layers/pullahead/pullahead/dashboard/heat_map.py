@@ -61,7 +61,10 @@ class _Sums:
             if seconds <= 0:
                 return
             self.known[number] = True
-            self.unfresh[number] += 0.0 if period.fresh else seconds
+            if not period.fresh:
+                self.unfresh[number] += seconds
+            if period.end <= start + _BUCKET_SECONDS:
+                return
 
     def cells(self, current: float) -> tuple[float | None, ...]:
         """Turn the sums into shares; `current`: how many seconds the current bucket has lasted."""
@@ -93,8 +96,10 @@ def heat_map(records: Sequence[Record], transitions: Iterable[Transition], now: 
 
 def _by_key(transitions: Iterable[Transition]) -> dict[RecordKey, list[Transition]]:
     found: dict[RecordKey, list[Transition]] = defaultdict(list)
-    for transition in sorted(transitions, key=lambda transition: transition.at):
+    for transition in transitions:
         found[transition.key].append(transition)
+    for of_one in found.values():
+        of_one.sort(key=lambda transition: transition.at)
     return found
 
 
@@ -102,9 +107,9 @@ def _periods(record: MirrorRecord, past: Sequence[Transition], now: float) -> It
     """List the known periods of one mirror. Where they differ, the record's state wins over its history."""
     present = (unfresh_since(record) or record.since).timestamp()
     yield _Period(present, now, record.state in SETTLED)
-    ends = [*(transition.at.timestamp() for transition in past[1:]), present]
-    for transition, end in zip(past, ends, strict=False):
-        yield _Period(transition.at.timestamp(), min(end, present), transition.state in SETTLED)
+    starts = [transition.at.timestamp() for transition in past]
+    for transition, start, end in zip(past, starts, [*starts[1:], present], strict=False):
+        yield _Period(start, min(end, present), transition.state in SETTLED)
     refresh = record.last_refresh
     is_without_history = all(transition.at >= record.since for transition in past)
     if is_without_history and refresh is not None and record.state is State.FRESH:
