@@ -310,7 +310,7 @@ class TestListing:
         service = self.service(**changes)
         with pytest.raises(ConfigError, match=words):
             self.refresh(service, name=name)
-        assert service.stack.queue.sent == service.stack.queue.listings == []
+        assert (service.stack.queue.sent, service.stack.queue.listings) == ([], [])
 
     def test_rule_that_is_paused_is_refused(self) -> None:
         service = self.service()
