@@ -73,6 +73,25 @@ def test_failed_run_and_plain_output_are_shown() -> None:
     ]
 
 
+def test_stack_of_an_error_is_not_shown() -> None:
+    logs = (
+        "[ERROR] StorageError: read failed",
+        "Traceback (most recent call last):",
+        '  File "/app.py", line 20',
+        "    f()",
+    )
+    assert list(invocation_lines(invocation(*logs, outcome="StorageError"))) == [
+        "schedule_checks  [ERROR] StorageError: read failed",
+        "schedule_checks  FAILED with StorageError after 1.2 s",
+    ]
+
+
+def test_repository_that_is_created_next_is_no_failure() -> None:
+    logs = ("[ERROR] RepositoryMissingError: it does not exist yet", "Traceback (most recent call last):", "  File x")
+    (line,) = invocation_lines(invocation(*logs, outcome="RepositoryMissingError"))
+    assert line == "schedule_checks  the repository does not exist yet; create_repository makes it"
+
+
 def test_outcome_event_says_what_happened_to_which_mirror() -> None:
     detail = {
         "mirror": "mirror/app:1.0",

@@ -90,8 +90,8 @@ class CheckRequest(Message, frozen=True):
     Where a rule for a namespace selected the tags, `rule` names it and `upstream` the repository that it found.
     `settled`: the event behind the check was merged with others before; the check is made.
     `cache_failure`: why ECR's pull through cache could not fetch the tag. `replicated_from`: the account and Region
-    from which ECR's replication pushed it. The reason `referrers` asks for no check, but to look for referrers that
-    came after their images.
+    from which ECR's replication pushed it. `sender`: of the webhook behind it. The reason `referrers` asks for no
+    check, but to look for referrers that came after their images.
     """
 
     reason: Literal["schedule", "manual", "push", "delete", "cache", "webhook", "pull", "referrers"]
@@ -104,6 +104,7 @@ class CheckRequest(Message, frozen=True):
     settled: bool = False
     cache_failure: CacheFailure | None = None
     replicated_from: str | None = None
+    sender: str = ""
 
     @property
     def is_settled(self) -> bool:
@@ -112,11 +113,16 @@ class CheckRequest(Message, frozen=True):
 
 
 class ListRequest(Message, frozen=True, tag_field="kind", tag="list"):
-    """List the tags that a rule selects from: those of its upstream repository, or of one found in its namespace."""
+    """List the tags that a rule selects from: those of its upstream repository, or of one found in its namespace.
+
+    `sender`: of the webhook that asked for it. `manual`: a person did; what is selected is checked as if it had been.
+    """
 
     rule: str
     asked_at: _Moment
     upstream: str | None = None
+    sender: str = ""
+    manual: bool = False
 
 
 class ReferrerNamed(Message, frozen=True, tag_field="kind", tag="referrer"):

@@ -6,7 +6,13 @@ import pytest
 
 from local.images import make_image
 from pullahead.checks.listing import ListResult, ListTags
-from pullahead.errors import ConflictError, ListingRefusedError, RateLimitedError, StorageError
+from pullahead.errors import (
+    ConflictError,
+    ListingRefusedError,
+    RateLimitedError,
+    RegistryUnavailableError,
+    StorageError,
+)
 from pullahead.messages import CheckRequest, ListRequest
 from pullahead.mirrors.record import RuleRecord, State
 from pullahead.oci import Repository
@@ -297,3 +303,54 @@ def test_rule_that_names_only_queues_nothing() -> None:
     listing = Listing(rule("1.0", check_every=timedelta(minutes=5)))
     assert listing.ask().queued == 0
     assert listing.script.count("list_tags") == 0
+
+
+class TestRequests:
+    """Listings that a person or a webhook asks for."""
+
+    def test_person_is_told_of_the_listing_and_of_the_checks(self) -> None:
+        listing = Listing()
+        asked_at = listing.clock()
+        listing.clock.advance(seconds=5)
+        listing.follow(ListRequest(rule="app", asked_at=asked_at, manual=True))
+        note = listing.record.manual
+        assert note is not None
+        assert (note.asked_at, note.at, note.result) == (asked_at, listing.clock(), "listed")
+        (request,) = listing.queue.sent
+        assert (request.reason, request.tags, request.asked_at) == ("manual", ("1.2", "1.1"), asked_at)
+
+    def test_person_is_told_why_it_failed(self) -> None:
+        listing = Listing()
+        listing.script.fail("list_tags", failed(RegistryUnavailableError, "it is down"))
+        listing.follow(ListRequest(rule="app", asked_at=listing.clock(), manual=True))
+        note = listing.record.manual
+        assert note is not None
+        assert "it is down" in note.result
+
+    def test_credential_and_listings_are_forgotten_for_a_person(self) -> None:
+        listing, forgotten = Listing(), list[Repository]()
+        listing.follow = ListTags(
+            lambda: listing.rules,
+            listing.upstream,
+            listing.records,
+            listing.queue,
+            listing.clock,
+            forget_access=forgotten.append,
+        )
+        listing.ask()
+        assert forgotten == []
+        listing.follow(ListRequest(rule="app", asked_at=listing.clock(), manual=True))
+        assert forgotten == [Repository("ghcr.io", "team/app")]
+        assert listing.script.count("list_tags") == 2
+
+    def test_checks_name_the_sender_of_the_webhook(self) -> None:
+        listing = Listing()
+        listing.follow(ListRequest(rule="app", asked_at=listing.clock(), sender="quay"))
+        (request,) = listing.queue.sent
+        assert (request.reason, request.sender) == ("schedule", "quay")
+
+    def test_repositories_of_a_namespace_are_listed_for_the_same_reason(self) -> None:
+        listing = Listing(rule(upstream="ghcr.io/team/*", repository="mirror/{path}", tags=NEWEST))
+        listing.follow(ListRequest(rule="app", asked_at=listing.clock(), sender="quay", manual=True))
+        (request,) = listing.queue.listings
+        assert (request.upstream, request.sender, request.manual) == ("ghcr.io/team/app", "quay", True)

@@ -105,3 +105,12 @@ def test_history_says_that_a_person_asked_and_why_it_had_failed() -> None:
     blocked, missing = transitions_of(service.records.stored[KEY], service.clock())
     assert (blocked.state, blocked.cause) == (State.BLOCKED, "immutable")
     assert (missing.state, missing.trigger, missing.cause) == (State.MISSING, "manual", "ECR does not have the tag")
+
+
+def test_history_names_the_sender_of_a_webhook_whatever_it_led_to() -> None:
+    """A webhook may have asked for a listing, which then asks for a check."""
+    service = serving()
+    asked = {"repository": REPOSITORY, "tags": ["1.0"], "asked_at": service.clock().isoformat(), "sender": "quay"}
+    service.handle(CheckRequest.from_event({"reason": "schedule", **asked}))
+    (missing,) = transitions_of(service.records.stored[KEY], service.clock())
+    assert (missing.trigger, missing.sender, missing.cause) == ("webhook", "quay", "ECR does not have the tag")

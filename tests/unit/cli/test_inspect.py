@@ -1,6 +1,7 @@
 """`pullahead inspect`: the tree of what a reference names, also where parts of it are missing or false."""
 
 import json
+from pathlib import Path
 
 import pytest
 
@@ -10,6 +11,7 @@ from local.registry import FakeRegistry
 from pullahead.oci import RawManifest, describe, digest_of, media_types
 from pullahead.oci.referrers import fallback_tag
 from tests.unit.cli.conftest import Run
+from tests.unit.layouts.layouts import write_archive, write_layout
 
 AMD64 = make_image([70_000, 1_000], seed=1)
 ARM64 = make_image([80_000, AMD64.read_blob(list(AMD64.blobs)[1])], seed=2, platform="linux/arm64/v8")
@@ -214,3 +216,34 @@ def test_copy_whose_referrers_may_not_be_listed_is_unknown(registry: FakeRegistr
     registry.fail("GET", "/mirror/app/referrers/", 403, times=10)
     lines = run("inspect", reference(registry), f"{registry.host}/mirror/app:1.0").out.splitlines()
     assert any(line.startswith(f"  {INDEX.digest}: unknown: listing referrers") for line in lines)
+
+
+@pytest.mark.parametrize(
+    "form", ["oci:{}:1.0", "oci:{}", "oci:{}@{}", "oci-archive:{}.tar:1.0", "docker-archive:{}.tar"]
+)
+def test_layouts_and_archives_are_inspected(run: Run, tmp_path: Path, form: str) -> None:
+    folder = write_layout(tmp_path / "images", {"1.0": INDEX})
+    write_archive(folder, tmp_path / "images.tar")
+    name = form.format(folder, INDEX.digest)
+    document = run("inspect", name, "--json", insecure=()).document
+    assert (document["reference"], document["digest"]) == (name, INDEX.digest)
+    assert [manifest["present"] for manifest in document["manifests"]] == [True] * 3
+    only = run("inspect", name, "--platform", "linux/arm64", "--json", insecure=()).document
+    assert only["digest"] == ARM64.digest
+
+
+def test_layout_without_the_image_is_an_error(run: Run, tmp_path: Path) -> None:
+    folder = write_layout(tmp_path / "images", {"1.0": INDEX})
+    ran = run("inspect", f"oci:{folder}:2.0", insecure=())
+    assert (ran.code, "the layout has no such image; it has 1.0" in ran.err) == (1, True)
+    assert "it is no OCI layout" in run("inspect", f"oci:{tmp_path}/none", insecure=()).err
+
+
+def test_registry_and_layout_are_compared(registry: FakeRegistry, run: Run, tmp_path: Path) -> None:
+    registry.referrers_page = 10
+    registry.push(sbom(INDEX.root.descriptor), "team/app")
+    assert run("copy", reference(registry), f"oci:{tmp_path}/with", "--referrers").code == 0
+    assert run("copy", reference(registry), f"oci:{tmp_path}/without").code == 0
+    both = run("inspect", reference(registry), f"oci:{tmp_path}/with:1.0").out
+    assert f"1 at both sides, 0 missing at oci:{tmp_path}/with:1.0" in both
+    assert "0 at both sides, 1 missing" in run("inspect", reference(registry), f"oci:{tmp_path}/without:1.0").out

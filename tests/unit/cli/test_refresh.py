@@ -12,10 +12,13 @@ from pullahead.cli.main import parse_arguments
 from pullahead.cli.output import interruption_note
 from pullahead.cli.refresh import request_refresh
 from pullahead.errors import ConfigError, StorageError
-from pullahead.mirrors.record import LastRefresh, ManualCheck, MirrorRecord, RefreshFailure, State
+from pullahead.mirrors.record import LastRefresh, ManualCheck, MirrorRecord, RefreshFailure, RuleRecord, State
 from pullahead.refresh.plan import CopyPlan, plan_key
 from pullahead.refresh.ports import StartResult
 from pullahead.refresh.request import execution_name
+from pullahead.rules.mirror_key import MirrorKey, RuleKey
+from pullahead.rules.model import OnDemand
+from pullahead.rules.tag_patterns import PatternKind, TagPattern, TagSelection
 from tests.fakes.memory import FakeClock
 from tests.fakes.records import fresh, unfresh
 from tests.fakes.samples import KEY, REPOSITORY, digest, mirror, root, rule, rules
@@ -225,3 +228,92 @@ def test_invalid_time_limit_is_wrong_usage(seconds: str) -> None:
     with pytest.raises(SystemExit) as ended:
         parse_arguments(["refresh", str(KEY), "--timeout", seconds])
     assert ended.value.code == 2
+
+
+class TestListing:
+    """The listing of a rule, and the checks of what it selects."""
+
+    TAGS = TagSelection(("2.0",), (TagPattern(PatternKind.GLOB, "1.*"),))
+
+    def service(self, *happens: Callable[[Service], None], **changes: Any) -> Service:
+        service = Service(*happens)
+        service.stack = FakeStack(rules([], "r", rule(**({"tags": self.TAGS} | changes))))
+        return service
+
+    def refresh(self, service: Service, *options: str, name: str = REPOSITORY) -> int:
+        arguments = parse_arguments(["refresh", name, *options])
+        return request_refresh(arguments, service.stack.deployed, service.clock, service.sleep)
+
+    @staticmethod
+    def listed(*tags: str, error: str | None = None) -> Callable[[Service], None]:
+        def happen(service: Service) -> None:
+            note = ManualCheck(service.asked_at, service.clock(), error or "listed")
+            state = State.FRESH if error is None else State.UNKNOWN
+            key = RuleKey(REPOSITORY, "app")
+            record = RuleRecord(key, "ghcr.io/team/app", state, service.clock(), followed=tags, manual=note)
+            service.stack.records.put(record.with_changes(error=error))
+            for tag in (*tags, "2.0"):
+                checked = ManualCheck(service.asked_at, service.clock(), "it is fresh")
+                mirror_key = MirrorKey(REPOSITORY, tag)
+                service.put(fresh(mirror_key, service.clock(), published_digest=A, upstream_digest=A, manual=checked))
+
+        return happen
+
+    @pytest.mark.parametrize("name", [REPOSITORY, f"{REPOSITORY} (app):*"])
+    def test_listing_and_what_it_selects_are_followed(self, capsys: pytest.CaptureFixture[str], name: str) -> None:
+        service = self.service(nothing, self.listed("1.0", "1.1"))
+        assert self.refresh(service, name=name) == 0
+        (request,) = service.stack.queue.listings
+        assert (request.rule, request.manual, request.upstream) == ("app", True, None)
+        output = capsys.readouterr()
+        assert output.out.splitlines() == [
+            f"{REPOSITORY}:{tag} is FRESH: ECR serves {A}" for tag in ("2.0", "1.0", "1.1")
+        ]
+        assert "listed: 2 tags selected" in output.err
+
+    def test_listing_is_not_followed_without_waiting(self, capsys: pytest.CaptureFixture[str]) -> None:
+        service = self.service()
+        assert self.refresh(service, "--no-wait") == 0
+        assert capsys.readouterr().out == (
+            "queued a listing of ghcr.io/team/app; what rule app selects is refreshed if stale\n"
+        )
+        assert service.waits == 0
+
+    def test_listing_that_fails_is_a_failure(self, capsys: pytest.CaptureFixture[str]) -> None:
+        service = self.service(self.listed("1.0", error="connection refused."))
+        assert self.refresh(service) == 1
+        assert "the tags could not be listed: connection refused; what was selected" in capsys.readouterr().err
+
+    def test_listing_that_never_runs_is_a_failure(self, capsys: pytest.CaptureFixture[str]) -> None:
+        assert self.refresh(self.service(), "--timeout", "5") == 1
+        assert "has not run in time" in capsys.readouterr().err
+
+    def test_json_has_the_selected_tags_and_their_ends(self, capsys: pytest.CaptureFixture[str]) -> None:
+        assert self.refresh(self.service(self.listed("1.0")), "--json", "--quiet") == 0
+        document = json.loads(capsys.readouterr().out)
+        assert (document["listing"], document["selected"], document["error"]) == (
+            f"{REPOSITORY} (app):*",
+            ["1.0"],
+            None,
+        )
+        assert [each["mirror"] for each in document["mirrors"]] == [f"{REPOSITORY}:2.0", str(KEY)]
+
+    @pytest.mark.parametrize(
+        ("changes", "name", "words"),
+        [
+            ({"tags": TagSelection(("1.0",))}, REPOSITORY, "name their tags: there is nothing to list"),
+            ({}, "mirror/unknown", "no rule publishes into mirror/unknown"),
+            ({"on_demand": OnDemand(("*",))}, REPOSITORY, "follows what is pulled"),
+        ],
+    )
+    def test_what_is_not_listed_is_refused(self, changes: dict[str, Any], name: str, words: str) -> None:
+        service = self.service(**changes)
+        with pytest.raises(ConfigError, match=words):
+            self.refresh(service, name=name)
+        assert (service.stack.queue.sent, service.stack.queue.listings) == ([], [])
+
+    def test_rule_that_is_paused_is_refused(self) -> None:
+        service = self.service()
+        service.stack.pauses.pause("app")
+        with pytest.raises(ConfigError, match="pullahead resume app"):
+            self.refresh(service)

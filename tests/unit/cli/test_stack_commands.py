@@ -237,14 +237,14 @@ class TestHistory:
         ]
 
     CAUSED = (
-        Transition(NOW - timedelta(hours=3), KEY, State.STALE, Trigger.WEBHOOK, "upstream moved"),
+        Transition(NOW - timedelta(hours=3), KEY, State.STALE, Trigger.WEBHOOK, "upstream moved", "quay"),
         Transition(NOW - timedelta(hours=2), KEY, State.FRESH, Trigger.REFRESH, "3.5 MiB copied in 4 s"),
         Transition(NOW - timedelta(minutes=5), KEY, State.UNKNOWN, Trigger.SCHEDULE, "connection\nrefused"),
     )
 
     def test_states_have_their_triggers_and_causes(self) -> None:
         assert history_lines(self.CAUSED, NOW) == [
-            "2026-11-24 06:00 UTC  STALE    1 h           webhook: upstream moved",
+            "2026-11-24 06:00 UTC  STALE    1 h           webhook (quay): upstream moved",
             "2026-11-24 07:00 UTC  FRESH    1 h 55 min    refresh: 3.5 MiB copied in 4 s",
             "2026-11-24 08:55 UTC  UNKNOWN  5 min so far  schedule: connection refused",
         ]
@@ -253,7 +253,7 @@ class TestHistory:
         long = self.CAUSED[0]._replace(cause="it is down " * 20)
         lines = history_lines([long], NOW, 80)
         assert max(map(len, lines)) <= 80
-        assert lines[1].startswith("      webhook: it is down")
+        assert lines[1].startswith("      webhook (quay): it is down")
         assert " ".join(lines).count("down") == 20
 
     def test_only_transitions_of_the_requested_days_are_shown(self) -> None:

@@ -20,7 +20,7 @@ from pullahead.errors import AccessDeniedError, RegistryUnavailableError, Side
 from pullahead.messages import ReferrersOutcome, Trouble
 from pullahead.mirrors.alert import AlertKind, SentAlert
 from pullahead.mirrors.judge import Observation
-from pullahead.mirrors.record import LastRefresh, MirrorRecord, Published, Record, RefreshFailure, State
+from pullahead.mirrors.record import LastRefresh, MirrorRecord, Past, Published, Record, RefreshFailure, State, Trigger
 from pullahead.mirrors.referrers import KnownReferrers
 from pullahead.oci import Digest
 from pullahead.rules.mirror_key import RuleKey
@@ -55,6 +55,15 @@ def test_rule_step_lists_its_options() -> None:
     assert steps_of(stale(), followed=followed)["rule"] == (
         f"app (from file) follows {UPSTREAM}: every 15 min, alert after 1 h, only linux/arm64, immutable"
     )
+
+
+def test_trigger_names_the_sender_of_a_webhook() -> None:
+    moved = stale(trigger=Trigger.WEBHOOK, sender="quay")
+    assert steps_of(moved)["trigger"] == "webhook (quay)"
+    copied = moved.with_changes(state=State.FRESH, published_digest=A, trigger=Trigger.REFRESH)
+    assert steps_of(copied)["trigger"] == "refresh, to which led: webhook (quay)"
+    assert copied.past[-1] == Past(moved.since, State.STALE, Trigger.WEBHOOK, sender="quay")
+    assert "trigger" not in steps_of(stale())
 
 
 def test_fresh_mirror_is_explained() -> None:

@@ -170,6 +170,19 @@ def test_media_type_of_the_index_has_to_be_the_manifests_own(layout: Path) -> No
         opened(layout).get_manifest(named(layout, "1.0"))
 
 
+def test_size_of_the_index_has_to_be_the_manifests_own(layout: Path) -> None:
+    write_index(layout, {**entry_of(INDEX.root, "1.0"), "size": 3})
+    with pytest.raises(DigestMismatchError, match=r"index\.json says 3"):
+        opened(layout).get_manifest(named(layout, "1.0"))
+
+
+@pytest.mark.parametrize("odd", [None, {}, {"x": 3, REF_NAME: None}, {REF_NAME: 3}])
+def test_odd_annotations_of_another_image_do_not_matter(layout: Path, odd: object) -> None:
+    write_index(layout, {**entry_of(DOCKER.root, "x"), "annotations": odd}, entry_of(INDEX.root, "1.0"))
+    assert opened(layout).get_manifest(named(layout, "1.0")) == INDEX.root
+    assert opened(layout).list_tags(repository(layout)) == ("1.0",)
+
+
 def test_digest_that_leads_elsewhere_is_refused(layout: Path) -> None:
     write_index(layout, {**entry_of(INDEX.root, "1.0"), "digest": "sha256:../../oci-layout"})
     with pytest.raises(UnsupportedMediaTypeError, match="cannot be verified"):

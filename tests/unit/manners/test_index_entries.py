@@ -186,3 +186,88 @@ def test_index_of_indexes_is_copied(source: ImperfectRegistry, target: Imperfect
     source.hold(nested)
     copy(source, target)
     assert_copied(target, nested)
+
+
+IMAGE_ENTRY = entry(media_types.OCI_MANIFEST, IMAGE.root.content)
+DOCUMENT: dict[str, Any] = json.loads(IMAGE.root.content)
+
+
+@pytest.mark.parametrize(
+    ("entries", "cause"),
+    [
+        ([{**IMAGE_ENTRY, "size": 5}], f"it has {len(IMAGE.root.content)} bytes, and sha256:.* says 5"),
+        ([{**IMAGE_ENTRY, "size": 5}, IMAGE_ENTRY], "two different sizes"),
+        ([IMAGE_ENTRY, {**IMAGE_ENTRY, "size": 5}], "two different sizes"),
+        ([{**IMAGE_ENTRY, "mediaType": media_types.OCI_INDEX}], "its media type is .*manifest.*, and sha256:.* says"),
+        ([{**IMAGE_ENTRY, "mediaType": media_types.DOCKER_LIST}], "its media type is .*manifest.*, and sha256:.* says"),
+    ],
+)
+def test_entry_that_is_not_what_the_index_calls_it_is_refused(
+    source: ImperfectRegistry, target: ImperfectRegistry, entries: list[dict[str, Any]], cause: str
+) -> None:
+    """Clients compare sizes, and take an index for a manifest or the other way round."""
+    source.hold_manifest(cache(*entries), media_types.OCI_INDEX)
+    with pytest.raises(UnsupportedMediaTypeError, match=cause):
+        copy(source, target)
+    assert_not_published(target)
+
+
+def test_entry_may_be_called_a_manifest_of_the_other_kind(source: ImperfectRegistry, target: ImperfectRegistry) -> None:
+    source.hold_manifest(cache({**IMAGE_ENTRY, "mediaType": media_types.DOCKER_MANIFEST}), media_types.OCI_INDEX)
+    copy(source, target)
+    assert ("mirror/app", IMAGE.digest) in target.manifests
+
+
+@pytest.mark.parametrize("is_first", [True, False])
+def test_layer_that_has_two_sizes_is_refused(
+    source: ImperfectRegistry, target: ImperfectRegistry, is_first: bool
+) -> None:
+    wrong = [{**DOCUMENT["layers"][0], "size": 1}]
+    layers = wrong + DOCUMENT["layers"] if is_first else DOCUMENT["layers"] + wrong
+    source.hold_manifest({**DOCUMENT, "layers": layers}, media_types.OCI_MANIFEST)
+    with pytest.raises(UnsupportedMediaTypeError, match="two different sizes"):
+        copy(source, target)
+    assert_not_published(target)
+
+
+def test_layer_that_two_images_call_by_different_sizes_is_refused(
+    source: ImperfectRegistry, target: ImperfectRegistry
+) -> None:
+    other = json.dumps({**DOCUMENT, "layers": [{**DOCUMENT["layers"][0], "size": 1}]}).encode()
+    source.hold_manifest(other, media_types.OCI_MANIFEST, tag="other")
+    both = cache(IMAGE_ENTRY, entry(media_types.OCI_MANIFEST, other))
+    source.hold_manifest(both, media_types.OCI_INDEX)
+    with pytest.raises(UnsupportedMediaTypeError, match="says another size"):
+        copy(source, target)
+    assert_not_published(target)
+
+
+@pytest.mark.parametrize(
+    "layers",
+    [
+        DOCUMENT["layers"] * 3,
+        [*DOCUMENT["layers"], DOCUMENT["config"]],
+        [*DOCUMENT["layers"], {**DOCUMENT["layers"][0], "mediaType": "application/x"}],
+        [*DOCUMENT["layers"], entry("application/vnd.oci.image.layer.v1.tar", b"")],
+        [{**layer, "mediaType": "application/vnd.oci.image.layer.v1.tar+zstd"} for layer in DOCUMENT["layers"]],
+        [{**layer, "mediaType": ""} for layer in DOCUMENT["layers"]],
+        [{**layer, "data": "e30=", "urls": ["https://x"], "annotations": {"a": "b"}} for layer in DOCUMENT["layers"]],
+    ],
+)
+def test_layers_of_any_kind_are_copied_once(
+    source: ImperfectRegistry, target: ImperfectRegistry, layers: list[dict[str, Any]]
+) -> None:
+    source.hold_blob(b"")
+    digest = source.hold_manifest({**DOCUMENT, "layers": layers}, media_types.OCI_MANIFEST)
+    assert copy(source, target).digest == digest
+    assert {layer["digest"] for layer in layers} | {DOCUMENT["config"]["digest"]} == set(target.blobs)
+    assert target.count("PUT", "/blobs/") == len(target.blobs)
+
+
+def test_indexes_may_be_nested_deeply(source: ImperfectRegistry, target: ImperfectRegistry) -> None:
+    nested = IMAGE
+    for _ in range(20):
+        nested = make_index([nested])
+    source.hold(nested)
+    copy(source, target)
+    assert_copied(target, nested)

@@ -9,6 +9,7 @@ from urllib.parse import parse_qs
 import pytest
 
 from pullahead.cli.docker_config import docker_logins
+from pullahead.errors import ConfigError
 from pullahead.oci import Repository
 from pullahead.registry.credentials import Credential
 from tests.unit.manners.conftest import Command, CopyCommand
@@ -110,6 +111,49 @@ def test_answer_of_a_helper_is_read(tmp_path: Path, member: str, answer: str, se
     write(tmp_path / ".docker" / "config.json", json.dumps({member: named, "auths": {"quay.io": {}}}))
     environment = {"PATH": f"{tmp_path / 'bin'}:/usr/bin:/bin"}
     assert docker_logins(environment, tmp_path).find(QUAY) == Credential("me", secret)
+
+
+@pytest.mark.parametrize(
+    "script",
+    [
+        "echo '{}'",
+        "echo null",
+        """echo '{"Username": "<token>", "Secret": ""}'""",
+        """echo '{"Username": "", "Secret": null}'""",
+        "echo credentials not found in native keychain; exit 1",
+        "printf 'credentials not found in native keychain\\r\\n'; exit 1",
+        "echo error: credentials not found >&2; exit 1",
+    ],
+)
+def test_helper_without_a_login_leaves_that_of_the_file(tmp_path: Path, script: str) -> None:
+    helper(tmp_path / "bin", "own", script)
+    write(tmp_path / ".docker" / "config.json", json.dumps({"credsStore": "own", "auths": {"quay.io": login()}}))
+    environment = {"PATH": f"{tmp_path / 'bin'}:/usr/bin:/bin"}
+    assert docker_logins(environment, tmp_path).find(QUAY) == CREDENTIAL
+
+
+@pytest.mark.parametrize("start", ["", "\\357\\273\\277"])
+def test_answer_of_a_helper_of_windows_is_read(tmp_path: Path, start: str) -> None:
+    helper(tmp_path / "bin", "own", f"""printf '{start}{{"Username":"me","Secret":"{SECRET}"}}\\r\\n'""")
+    write(tmp_path / ".docker" / "config.json", '{"credsStore": "own"}')
+    environment = {"PATH": f"{tmp_path / 'bin'}:/usr/bin:/bin"}
+    assert docker_logins(environment, tmp_path).find(QUAY) == CREDENTIAL
+
+
+@pytest.mark.parametrize("place", ["", ">&2"])
+def test_helper_that_answers_without_end_is_an_error(tmp_path: Path, place: str) -> None:
+    helper(tmp_path / "bin", "own", f"exec yes {place}")
+    write(tmp_path / ".docker" / "config.json", '{"credsStore": "own"}')
+    environment = {"PATH": f"{tmp_path / 'bin'}:/usr/bin:/bin"}
+    with pytest.raises(ConfigError, match="docker-credential-own answered with more than 262144 bytes"):
+        docker_logins(environment, tmp_path).find(QUAY)
+
+
+def test_helper_that_asks_nothing_is_read(tmp_path: Path) -> None:
+    helper(tmp_path / "bin", "own", f"""exec 0<&-; echo '{{"Username": "me", "Secret": "{SECRET}"}}'""")
+    write(tmp_path / ".docker" / "config.json", '{"credsStore": "own"}')
+    environment = {"PATH": f"{tmp_path / 'bin'}:/usr/bin:/bin"}
+    assert docker_logins(environment, tmp_path).find(QUAY) == CREDENTIAL
 
 
 def test_helper_named_by_an_empty_text_keeps_the_common_one_away(tmp_path: Path) -> None:

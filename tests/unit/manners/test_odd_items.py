@@ -3,6 +3,7 @@
 import base64
 import json
 import logging
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,15 @@ def test_odd_tag_is_left_out_and_logged_once(
     assert [record.message for record in caplog.records] == [
         f"listing tags of {source.host}/team/app: 2 entries left out, which are no tags"
     ]
+
+
+@pytest.mark.parametrize("odd", ['"\\ud800"', "9" * 5000, "1e999", '{"a": "\\udfff"}', '"\\u0000"', "-" + "1" * 400])
+def test_tag_that_cannot_even_be_read_is_left_out(source: ImperfectRegistry, odd: str) -> None:
+    """Half a surrogate pair, a number beyond all numbers."""
+    source.on("GET", "tags/list", Reply(200, {}, f'{{"tags": ["1.0", {odd}, "2.0"]}}'.encode()))
+    source.on("GET", "_catalog", Reply(200, {}, f'{{"repositories": [{odd}, "team/app"]}}'.encode()))
+    assert reader().list_tags(reference(source).repository) == ("1.0", "2.0")
+    assert reader().list_repositories(source.host, "team") == ("team/app",)
 
 
 @pytest.mark.parametrize("odd", [None, 3, {}, "team/-bad", "team/Upper", "team/a//b", "team/a:1"])
@@ -131,7 +141,25 @@ def test_login_is_read_in_all_forms(
     assert_copied(target)
 
 
-@pytest.mark.parametrize("text", ["", " \n", "null", "{}", '{"auths": null}', '{"auths": {}}'])
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda text: text.replace("\n", "\r\n"),
+        lambda text: f"\ufeff{text}",
+        lambda text: f"\ufeff\r\n{text}\r\n",
+        lambda text: f"\n\n{text}\n",
+    ],
+)
+def test_file_of_windows_is_read(
+    copy_command: CopyCommand, home: Path, target: ImperfectRegistry, change: Callable[[str], str]
+) -> None:
+    require_login(target)
+    write_config(home, change(json.dumps({"auths": {target.host: {"auth": GOOD}}}, indent=2)))
+    assert copy_command().code == 0
+    assert_copied(target)
+
+
+@pytest.mark.parametrize("text", ["", " \n", "\ufeff", "null", "{}", '{"auths": null}', '{"auths": {}}'])
 def test_configuration_without_logins_is_no_error(
     copy_command: CopyCommand, home: Path, target: ImperfectRegistry, text: str
 ) -> None:

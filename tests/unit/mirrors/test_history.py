@@ -35,16 +35,16 @@ def test_change_without_a_change_of_state_is_no_transition() -> None:
 def test_transition_has_its_trigger_and_its_last_cause() -> None:
     fresh = record_through(State.FRESH)
     down = fresh.with_changes(
-        state=State.UNKNOWN, since=BEGUN + timedelta(days=1), trigger=Trigger.WEBHOOK, error="refused", error_kind="E"
+        state=State.UNKNOWN, since=BEGUN + timedelta(days=1), trigger=Trigger.WEBHOOK, sender="quay", error="refused"
     )
     down = down.with_changes(error="reset\nby peer")
     back = down.with_changes(
         state=State.FRESH, since=BEGUN + timedelta(days=2), trigger=Trigger.MANUAL, reason="it is", error=None
     )
-    assert [(each.trigger, each.cause) for each in transitions_of(back, BEGUN)] == [
-        (Trigger.UNKNOWN, ""),
-        (Trigger.WEBHOOK, "reset by peer"),
-        (Trigger.MANUAL, "it is"),
+    assert [(each.trigger, each.sender, each.cause) for each in transitions_of(back, BEGUN)] == [
+        (Trigger.UNKNOWN, "", ""),
+        (Trigger.WEBHOOK, "quay", "reset by peer"),
+        (Trigger.MANUAL, "", "it is"),
     ]
     assert (back.with_changes(state=State.GONE).trigger, back.with_changes(state=State.GONE).reason) == ("", "")
 

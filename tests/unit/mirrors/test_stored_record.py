@@ -49,12 +49,16 @@ RECORDS = [
         NOW,
         trigger=Trigger.PUSH,
         denied="sent as user robot",
-        past=(Past(NOW, State.FRESH, Trigger.REFRESH, "1.0 MiB copied"), Past(NOW, State.STALE)),
+        past=(
+            Past(NOW, State.FRESH, Trigger.REFRESH, "1.0 MiB copied"),
+            Past(NOW, State.STALE, Trigger.WEBHOOK, sender="quay"),
+        ),
         manual=ManualCheck(NOW, NOW, "upstream moved", started=True),
     ),
     RuleRecord(RULE, UPSTREAM, State.FRESH, NOW, followed=("1.0", "1.1"), past=(Past(NOW, State.UNKNOWN),)),
     DailyLimitRecord(RULE, UPSTREAM, State.BLOCKED, NOW, pending=(alert(RULE, AlertKind.DEMAND_LIMIT),)),
     DailyLimitRecord(RULE, UPSTREAM, State.FRESH, NOW),
+    RuleRecord(RULE, UPSTREAM, State.FRESH, NOW, manual=ManualCheck(NOW, NOW, "listed")),
 ]
 
 
@@ -108,7 +112,7 @@ def test_listing_of_version_01_is_the_record_of_its_rule(more: dict[str, Any]) -
 
 def test_new_fields_that_say_nothing_are_not_stored() -> None:
     stored = json.loads(encode_record(RECORDS[0]))
-    assert not {"trigger", "reason", "denied", "manual", "was_listed"} & stored.keys()
+    assert not {"trigger", "reason", "sender", "denied", "manual", "was_listed"} & stored.keys()
 
 
 def test_history_of_version_01_has_neither_triggers_nor_causes() -> None:

@@ -41,7 +41,7 @@ def test_sample_of_every_sender_queues_one_check(receiving: WebhookReceiver, sen
     assert answer.body == {"checks": 1, "merged": 0}
     now = receiving.clock()
     repository = repository_of(HOSTS[sender])
-    assert receiving.queue.sent == [CheckRequest("webhook", repository, ("1.0",), now, settled=True)]
+    assert receiving.queue.sent == [CheckRequest("webhook", repository, ("1.0",), now, settled=True, sender=sender)]
     replay = ["is_known"] if sender in SIGNING else []
     remember = ["remember"] if sender in SIGNING else []
     assert receiving.asked == [*replay, "claim", "take", "send", *remember]

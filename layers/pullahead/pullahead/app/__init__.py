@@ -229,7 +229,14 @@ class Application(Adapters):
         rules = self._rules_with_pauses
         demanded = FollowDemands(rules, self._demands, self._records, self._queue)
         return ListTags(
-            rules, self._upstream, self._records, self._queue, self._clock, demanded, list_seconds=_LISTING_SECONDS
+            rules,
+            self._upstream,
+            self._records,
+            self._queue,
+            self._clock,
+            demanded,
+            list_seconds=_LISTING_SECONDS,
+            forget_access=self._forget_access,
         )
 
     @cached_property

@@ -9,6 +9,7 @@ refuses everything cannot trigger an AWS call per request; a check that a person
 of a secret is ever logged or part of an error, except the name of its user.
 """
 
+import os
 from collections.abc import Callable, Hashable
 from fnmatch import fnmatchcase
 from typing import Any, NamedTuple
@@ -22,7 +23,8 @@ from pullahead.caching import Expiring, TtlCache
 from pullahead.errors import AccessDeniedError, RegistryUnavailableError, Side
 from pullahead.oci import Repository
 from pullahead.oci.ecr_registry import parse_ecr_host
-from pullahead.registry.credentials import Credential, from_basic, paths_with_logins, read_logins
+from pullahead.registry import go_json
+from pullahead.registry.credentials import BYTE_ORDER_MARK, Credential, from_basic, paths_with_logins, read_logins
 from pullahead.rules.model import CredentialSource, UpstreamSettings
 
 _AGAIN_SECONDS = 60.0
@@ -97,15 +99,31 @@ class UnknownFormatError(ValueError):
     """The secret has an unknown format; the message does not quote it."""
 
 
-class _Account(msgspec.Struct, rename="camel"):
-    username: str | None = None
-    access_token: str | None = None
-    password: str | None = None
+class _Account(msgspec.Struct):
+    """What people write: names in any letters, and other members of any type."""
+
+    username: Any = None
+    accesstoken: Any = None
+    password: Any = None
     auths: msgspec.Raw = msgspec.Raw()
+
+    @property
+    def credential(self) -> Credential:
+        """The credential. Raises UnknownFormatError."""
+        username, secret = _text_in(self.username), _text_in(self.accesstoken) or _text_in(self.password)
+        if not username or not secret:
+            raise UnknownFormatError(f"its JSON has no {'accessToken' if username else 'username'}")
+        return Credential(username, secret)
+
+
+def _text_in(value: object) -> str:
+    """Read a value without the end of line that an editor or `echo` has added."""
+    return value.strip("\r\n") if isinstance(value, str) else ""
 
 
 def read_secret(text: str, host: str) -> Credential:
     """Read the credential for a registry from a secret's text. Raises UnknownFormatError."""
+    text = text.removeprefix(BYTE_ORDER_MARK)
     if text.lstrip().startswith("{"):
         return _from_json(text, host)
     username, colon, secret = text.strip().partition(":")
@@ -116,16 +134,13 @@ def read_secret(text: str, host: str) -> Credential:
 
 def _from_json(text: str, host: str) -> Credential:
     try:
-        account = msgspec.json.decode(text, type=_Account)
-    except (msgspec.DecodeError, RecursionError):  # their messages may quote the secret
+        account = go_json.decode(os.fsencode(text), _Account)
+    except go_json.INVALID:  # their messages may quote the secret
         raise UnknownFormatError("its JSON has an unknown format") from None
-    if bytes(account.auths) not in (b"", b"null"):
-        return _from_docker(account.auths, host)
-    secret = account.access_token or account.password
-    if not account.username or not secret:
-        missing = "accessToken" if account.username else "username"
-        raise UnknownFormatError(f"its JSON has no {missing}")
-    return Credential(account.username, secret)
+    has_no_auths = bytes(account.auths) in (b"", b"null")
+    if has_no_auths or (_text_in(account.username) and b":" not in bytes(account.auths)):
+        return account.credential
+    return _from_docker(account.auths, host)
 
 
 def _from_docker(auths: msgspec.Raw, host: str) -> Credential:

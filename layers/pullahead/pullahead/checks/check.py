@@ -394,7 +394,9 @@ class _Round:
         mirror = self._with_replication(check, observed)
         if known is None and check.request.reason != "manual" and _is_made_up(mirror, answer):
             return CheckResult(check.key, None, f"not followed: {answer}")  # no record, no alert
-        verdict = judge(observed, known, mirror, self._ports.clock(), Trigger(check.request.reason))
+        sender = check.request.sender
+        trigger = Trigger.WEBHOOK if sender else Trigger(check.request.reason)
+        verdict = judge(observed, known, mirror, self._ports.clock(), trigger, sender)
         record = self._save(mirror, verdict.record, known)
         if verdict.refresh and isinstance(answer, Descriptor):
             self._stale[check.registry][check.key] = _Stale(check, answer, record, verdict.reason)

@@ -11,7 +11,10 @@ from datetime import datetime, timedelta
 from functools import partial
 from typing import NamedTuple
 
+from msgspec import structs
+
 from pullahead.caching import Expiring, TtlCache
+from pullahead.checks.check import remember_access
 from pullahead.checks.ports import CheckQueue
 from pullahead.checks.put_back import PutBack, put_back_listing
 from pullahead.checks.upstream_pool import NotAsked, Question, UpstreamPool
@@ -20,7 +23,7 @@ from pullahead.errors import ConfigError, ListingTooLongError, NewerRecordError,
 from pullahead.messages import MAX_TAGS_PER_CHECK, CheckRequest, ListRequest, Queued
 from pullahead.mirrors.demand import DemandsLookup
 from pullahead.mirrors.rate_limit_budget import was_not_sent
-from pullahead.mirrors.record import Record, RuleRecord, State
+from pullahead.mirrors.record import ManualCheck, Record, RuleRecord, State
 from pullahead.mirrors.rule_record import ListingOutcome, judge_listing, needs_listing, rule_key
 from pullahead.mirrors.store import RecordStore, update_record
 from pullahead.oci import Repository
@@ -67,11 +70,13 @@ class ListTags:
         demanded: Callable[[Rule, OnDemand, datetime], DemandsLookup] = no_demands,
         *,
         list_seconds: float = float("inf"),
+        forget_access: Callable[[Repository], None] = remember_access,
     ) -> None:
-        """`list_seconds` is how long one listing may take, with all its pages."""
+        """`list_seconds` is how long one listing may take, with all its pages. `forget_access` makes the next request
+        to an upstream repository look up its credential again."""
         self._rules, self._upstream, self._records = rules, upstream, records
         self._queue, self._clock, self._demanded = queue, clock, demanded
-        self._list_seconds = list_seconds
+        self._list_seconds, self._forget_access = list_seconds, forget_access
         self._listings = TtlCache[Repository, tuple[str, ...], datetime](_MAX_SHARED)
 
     def __call__(self, request: ListRequest) -> ListResult | None:
@@ -106,10 +111,13 @@ class ListTags:
             listing.result = ListResult(rule_key(rule), State.FRESH, "demanded", demanded.followed, changed)
             return
         if not needs_listing(rule):
-            requests = list(_requests(rule, found, (), now))
+            requests = list(_requests(rule, found, (), listing.request, now))
             self._queue.send(requests)
             listing.result = ListResult(rule_key(rule), State.FRESH, "all tags are named", len(requests))
             return
+        if listing.request.manual:  # the person may just have corrected the credential
+            self._forget_access(rule.upstream)
+            self._listings.discard_where(lambda repository, _: repository == rule.upstream)
 
         def conclude(listed: ListingOutcome | Exception | NotAsked) -> None:
             with listing.errors():
@@ -118,7 +126,7 @@ class ListTags:
                 listing.put_back = self._put_back(listed, listing)
                 if listing.put_back is None and not isinstance(listed, NotAsked):
                     outcome = ListingOutcome(None, listed) if isinstance(listed, PullaheadError) else listed
-                    listing.result = self._follow(rule, found, outcome, self._clock())
+                    listing.result = self._follow(rule, found, outcome, listing.request)
 
         registry, ask = rule.upstream.registry, partial(self._list, rule)
         pool.add(Question(registry, "listing", str(rule.upstream), self._list_seconds, ask, conclude))
@@ -134,18 +142,21 @@ class ListTags:
             self._queue.send([put.request], put.delay_seconds)
         return put
 
-    def _follow(self, rule: Rule, found: str | None, listed: ListingOutcome, now: datetime) -> ListResult:
+    def _follow(self, rule: Rule, found: str | None, listed: ListingOutcome, request: ListRequest) -> ListResult:
         before: Record | None = None
+        now = self._clock()
         record = judge_listing(listed, None, rule, now)
 
         def change(known: Record | None) -> RuleRecord:
             nonlocal before, record
             before, record = known, judge_listing(listed, known, rule, now)
+            if request.manual:
+                record = record.with_changes(manual=ManualCheck(request.asked_at, now, record.error or "listed"))
             return record
 
         stored = update_record(self._records, rule_key(rule), change)
         followed = record.followed
-        self._queue.send(list(_requests(rule, found, followed, now)))
+        self._queue.send(list(_requests(rule, found, followed, request, now)))
         changed = before is None or stored is None or stored.version != before.version
         return ListResult(record.key, record.state, record.error or "listed", len(followed), changed)
 
@@ -225,21 +236,25 @@ def _with_valid_names(paths: tuple[str, ...], rule: Rule) -> ListingOutcome:
     return ListingOutcome(tuple(named), error)
 
 
-def _requests(rule: Rule, found: str | None, followed: tuple[str, ...], now: datetime) -> Iterator[Queued]:
+def _requests(
+    rule: Rule, found: str | None, followed: tuple[str, ...], request: ListRequest, now: datetime
+) -> Iterator[Queued]:
+    asked_at = request.asked_at if request.manual else now
     if rule.is_namespace:
         for path in followed:
             upstream = str(Repository(rule.upstream.registry, path))
-            yield ListRequest(rule=rule.name, asked_at=now, upstream=upstream)
+            yield structs.replace(request, rule=rule.name, asked_at=asked_at, upstream=upstream)
         return
     # The schedule queues the tags that a rule names, except in namespaces, whose repositories it does not know.
     tags = tuple(dict.fromkeys((*rule.tags.names, *followed) if found is not None else followed))
     for start in range(0, len(tags), MAX_TAGS_PER_CHECK):
         some = tags[start : start + MAX_TAGS_PER_CHECK]
         yield CheckRequest(
-            reason="schedule",
+            reason="manual" if request.manual else "schedule",
             repository=rule.repository,
             tags=some,
-            asked_at=now,
+            asked_at=asked_at,
             rule=rule.name if found is not None else None,
             upstream=found,
+            sender=request.sender,
         )

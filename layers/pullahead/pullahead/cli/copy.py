@@ -20,7 +20,7 @@ from pullahead.cli.progress import CopyCounter, ProgressDisplay, view_for
 from pullahead.cli.registries import Registries
 from pullahead.clock import wait_after_breaks
 from pullahead.errors import PullaheadError, RegistryError, Side
-from pullahead.layouts.names import LayoutRepository, Transport, parse_location
+from pullahead.layouts.names import LayoutRepository, Transport, complete_source, parse_location
 from pullahead.messages import ReferrersOutcome
 from pullahead.oci import Reference, Repository
 from pullahead.rules.model import NO_REFERRERS, ReferrersPolicy
@@ -72,7 +72,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _copy_one(arguments: argparse.Namespace, registries: Registries) -> int:
-    source = _complete_source(arguments.source)
+    source = complete_source(arguments.source)
     target = _complete_target(arguments.target, source)
     counter = CopyCounter()
     display: AbstractContextManager[object] = nullcontext()
@@ -143,12 +143,6 @@ def _options(arguments: argparse.Namespace) -> CopyOptions:
 
 def _is_layout(reference: Reference) -> bool:
     return isinstance(reference.repository, LayoutRepository)
-
-
-def _complete_source(reference: Reference) -> Reference:
-    """Name the tag `latest` of a registry where nothing is named; of a layout, that is its only image."""
-    is_named = reference.tag is not None or reference.digest is not None
-    return reference if is_named or _is_layout(reference) else reference._replace(tag="latest")
 
 
 def _complete_target(reference: Reference, source: Reference) -> Reference:

@@ -7,11 +7,14 @@ Sources: Docker CLI reference, "docker login", "Credential stores" and "Credenti
 documentation, DOCKER_AUTH_CONFIG; containers-auth.json(5).
 """
 
+import contextlib
 import os
 import re
+import selectors
+import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any, cast
 
 import msgspec
 
@@ -19,13 +22,14 @@ from pullahead.errors import ConfigError
 from pullahead.oci import Repository
 from pullahead.oci.reference import DOCKER_HUB
 from pullahead.registry import go_json
-from pullahead.registry.credentials import HUB_KEY, Credential, SecretKind, find_logins, read_logins
+from pullahead.registry.credentials import BYTE_ORDER_MARK, HUB_KEY, Credential, SecretKind, find_logins, read_logins
 
 if TYPE_CHECKING:
     import subprocess
 
 _HELPER_SECONDS = 30.0
 _MAX_CONFIG_BYTES = 4 * 1024 * 1024
+_MAX_ANSWER_BYTES = 256 * 1024  # of a helper; a token has some thousands
 _HELPER_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 _NONE_STORED = "credentials not found"
 _TOKEN_USER = "<token>"  # noqa: S105 - what a helper returns as the name if the secret is an identity token
@@ -84,6 +88,7 @@ class DockerConfig:
             return _Config()
         except OSError as error:
             raise ConfigError(f"{self._path} cannot be read: {error.strerror}") from error
+        content = content.removeprefix(BYTE_ORDER_MARK.encode())
         if not content.strip():
             return _Config()
         try:
@@ -120,14 +125,7 @@ class DockerConfig:
         import subprocess  # noqa: PLC0415 - only credential helpers need it
 
         try:
-            answer = subprocess.run(
-                [program, "get"],
-                input=asked.encode(),
-                capture_output=True,
-                timeout=self._helper_seconds,
-                check=False,
-                env=dict(self._environment),
-            )
+            answer = _run(program, asked, self._environment, self._helper_seconds)
         except FileNotFoundError:
             raise ConfigError(
                 f"{self._path} names {program}, which is not on PATH; install it, or remove it from the file"
@@ -137,6 +135,48 @@ class DockerConfig:
         except subprocess.TimeoutExpired:
             raise ConfigError(f"{program} did not answer for {host} within {self._helper_seconds:g} seconds") from None
         return _read_answer(program, host, answer)
+
+
+def _run(
+    program: str, asked: str, environment: Mapping[str, str], seconds: float
+) -> "subprocess.CompletedProcess[bytes]":
+    """Run a helper, and read what it writes, up to a limit. Raises OSError, TimeoutExpired, ConfigError."""
+    import subprocess  # noqa: PLC0415 - only credential helpers need it
+
+    pipe, until = subprocess.PIPE, time.monotonic() + seconds
+    with subprocess.Popen([program, "get"], stdin=pipe, stdout=pipe, stderr=pipe, env=dict(environment)) as process:
+        try:
+            with contextlib.suppress(BrokenPipeError), cast("IO[bytes]", process.stdin) as answers_to:
+                answers_to.write(asked.encode())
+            written = _read_both(program, process, until)
+            code = process.wait(max(0.001, until - time.monotonic()))
+        except BaseException:
+            process.kill()
+            raise
+        return subprocess.CompletedProcess(program, code, *written)
+
+
+def _read_both(program: str, process: "subprocess.Popen[bytes]", until: float) -> list[bytes]:
+    """Read what a helper writes to stdout and stderr. Raises TimeoutExpired, ConfigError."""
+    import subprocess  # noqa: PLC0415 - only credential helpers need it
+
+    pipes = [cast("IO[bytes]", each) for each in (process.stdout, process.stderr)]
+    written = {pipe.fileno(): bytearray() for pipe in pipes}
+    with selectors.DefaultSelector() as selector:
+        for number in written:
+            selector.register(number, selectors.EVENT_READ)
+        while selector.get_map():
+            ready = selector.select(max(0.0, until - time.monotonic()))
+            if not ready:
+                raise subprocess.TimeoutExpired(program, 0)
+            for key, _ in ready:
+                piece = os.read(key.fd, _MAX_ANSWER_BYTES)
+                written[key.fd].extend(piece)
+                if len(written[key.fd]) > _MAX_ANSWER_BYTES:
+                    raise ConfigError(f"{program} answered with more than {_MAX_ANSWER_BYTES} bytes")
+                if not piece:
+                    selector.unregister(key.fd)
+    return [bytes(each) for each in written.values()]
 
 
 class DockerLogins:
@@ -186,9 +226,10 @@ def _read_answer(program: str, host: str, answer: "subprocess.CompletedProcess[b
             f"{program} failed for {host} with exit code {answer.returncode}; run `{program} get` to see why"
         )
     try:
-        stored = go_json.decode(answer.stdout, _HelperAnswer)
+        stored = go_json.decode(answer.stdout.removeprefix(BYTE_ORDER_MARK.encode()), _HelperAnswer)
     except go_json.INVALID:
         raise ConfigError(f"{program} gave an invalid answer for {host}") from None
-    if stored.username == _TOKEN_USER:
+    if stored.username == _TOKEN_USER and stored.secret:
         return Credential("", stored.secret, SecretKind.IDENTITY_TOKEN)
-    return Credential(stored.username, stored.secret) if stored.username or stored.secret else None
+    is_stored = stored.secret or stored.username not in ("", _TOKEN_USER)
+    return Credential(stored.username, stored.secret) if is_stored else None

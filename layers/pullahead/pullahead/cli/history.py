@@ -14,7 +14,7 @@ from pullahead.cli.stack import (
     deployed_stack,
     now,
 )
-from pullahead.dashboard.states import TRIGGER_TEXTS
+from pullahead.dashboard.states import trigger_text
 from pullahead.errors import ConfigError
 from pullahead.mirrors.record import Transition, transitions_of
 from pullahead.rules.mirror_key import MirrorKey
@@ -55,7 +55,13 @@ def show_history(arguments: argparse.Namespace, stack: DeployedStack) -> int:
         raise ConfigError(f"{mirror} has no record; run `pullahead status` to list all mirrors")
     transitions = transitions_of(record, at - timedelta(days=arguments.days))
     document = [
-        {"at": each.at, "state": each.state, "trigger": each.trigger or None, "cause": one_line(each.cause) or None}
+        {
+            "at": each.at,
+            "state": each.state,
+            "trigger": each.trigger or None,
+            "sender": each.sender or None,
+            "cause": one_line(each.cause) or None,
+        }
         for each in transitions
     ]
     text = "\n".join(history_lines(transitions, at, terminal_width()))
@@ -70,7 +76,7 @@ def history_lines(transitions: Sequence[Transition], at: datetime, width: int | 
     lines = []
     for each, span in zip(transitions, spans, strict=True):
         head = f"{moment_text(each.at)}  {each.state.value:<8} "
-        why = ": ".join(filter(None, (TRIGGER_TEXTS[each.trigger], one_line(each.cause))))
+        why = ": ".join(filter(None, (trigger_text(each.trigger, each.sender), one_line(each.cause))))
         if not why:
             lines.append(f"{head}{span}")
         elif width is None or len(head) + span_width + 2 + len(why) <= width:

@@ -11,6 +11,7 @@ from pullahead.cli.options import RegistryOptions, add_platform_option, add_regi
 from pullahead.cli.output import DONE, write_result
 from pullahead.cli.registries import Registries
 from pullahead.errors import NotFoundError, RegistryError, ResponseTooLargeError, Side, UnsupportedMediaTypeError
+from pullahead.layouts.names import complete_source, parse_location
 from pullahead.oci import (
     Descriptor,
     Digest,
@@ -22,7 +23,6 @@ from pullahead.oci import (
     parse_manifest,
 )
 from pullahead.oci.platforms import select_platforms
-from pullahead.oci.reference import parse_reference
 from pullahead.oci.referrers import Referrer, cosign_tags
 from pullahead.text import count_text, one_line, size_text
 
@@ -45,15 +45,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "inspect docker.io/library/python:3.13",
         "inspect ghcr.io/team/app@sha256:... --platform linux/arm64 --json",
         "inspect ghcr.io/team/app:1 123456789012.dkr.ecr.eu-west-1.amazonaws.com/mirror/app:1",
+        "inspect oci:images:3.13",
     )
     parser.add_argument(
-        "reference", metavar="REFERENCE", type=parsed_by(parse_reference), help="Image or artifact, by tag or by digest"
+        "reference",
+        metavar="REFERENCE",
+        type=parsed_by(parse_location),
+        help="Image or artifact, by tag or by digest; also of a layout or an archive (oci:DIR, oci-archive:FILE)",
     )
     parser.add_argument(
         "copy",
         metavar="COPY",
         nargs="?",
-        type=parsed_by(parse_reference),
+        type=parsed_by(parse_location),
         help="A copy of it: show which of the referrers are there, too",
     )
     add_platform_option(parser, "Show only this platform of a multi-platform image")
@@ -62,8 +66,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Read the tree below a reference, or below the chosen platforms, and show it."""
-    reference: Reference = arguments.reference
-    registry = Registries(RegistryOptions.of(arguments)).upstream()
+    reference = complete_source(arguments.reference)
+    registries = Registries(RegistryOptions.of(arguments))
+    registry = registries.reader(reference.repository)
     root = select_platforms(registry.get_manifest(reference), tuple(arguments.platform), str(reference))
     if isinstance(root, Descriptor):
         root = registry.get_manifest(reference.at(root.digest))
@@ -71,9 +76,10 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.copy is None:
         write_result(arguments, tree_text(reference, tree), tree_document(reference, tree))
         return DONE
-    sides = compare_referrers(tree, arguments.copy, registry)
-    text = f"{tree_text(reference, tree)}\n{sides_text(reference, arguments.copy, sides)}"
-    write_result(arguments, text, {**tree_document(reference, tree), "copy": sides_document(arguments.copy, sides)})
+    copy = complete_source(arguments.copy)
+    sides = compare_referrers(tree, copy, registries.reader(copy.repository))
+    text = f"{tree_text(reference, tree)}\n{sides_text(reference, copy, sides)}"
+    write_result(arguments, text, {**tree_document(reference, tree), "copy": sides_document(copy, sides)})
     return DONE
 
 

@@ -43,6 +43,7 @@ COMMANDS: Final = (
 
 _UPSTREAM_NAMES: Final = {"copy": "source", "tags": "registry", "inspect": "registry"}
 """What the side that is read is called in commands without rules."""
+_LAYOUTS: Final = ("oci:", "oci-archive:", "docker-archive:")
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -62,6 +63,8 @@ def run_command(parsed: argparse.Namespace) -> int:
         from pullahead.cli.failures import report_failure  # noqa: PLC0415 - imports YAML
 
         upstream = _UPSTREAM_NAMES.get(parsed.command, Side.UPSTREAM)
+        if upstream == "registry" and getattr(error, "reference", "").startswith(_LAYOUTS):
+            upstream = "layout"
         report_failure(error, upstream, as_json=getattr(parsed, "json", False))
         return USAGE if isinstance(error, UsageError) else FAILED
     return code

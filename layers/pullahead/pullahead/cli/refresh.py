@@ -1,4 +1,4 @@
-"""`pullahead refresh`: a check of one mirror, requested by hand, and followed until it has ended.
+"""`pullahead refresh`: a check of a mirror, or a listing of a rule's tags, requested by hand and followed to its end.
 
 The check notes its result in the mirror's record, and so does the refresh that it starts. Nothing depends on the
 command: if it is interrupted, the stack goes on.
@@ -12,26 +12,28 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from pullahead.cli.options import add_output_options, describe
+from pullahead.cli.options import add_output_options, describe, parsed_by
 from pullahead.cli.output import DONE, FAILED, said_if_interrupted, say, write_document, write_result, write_text
 from pullahead.cli.stack import (
     DeployedStack,
-    add_mirror_argument,
     add_rules_option,
     add_stack_options,
     deployed_stack,
     now,
 )
 from pullahead.clock import Clock
+from pullahead.dashboard.find_subjects import NamedImage, SubjectFinder, parse_mirror_name, parse_named_image
 from pullahead.dashboard.states import meaning_of
 from pullahead.errors import ConfigError, StorageError
-from pullahead.messages import CheckRequest
-from pullahead.mirrors.record import SETTLED, LastRefresh, ManualCheck, MirrorRecord
+from pullahead.messages import CheckRequest, ListRequest
+from pullahead.mirrors.record import SETTLED, LastRefresh, ManualCheck, MirrorRecord, RuleRecord
+from pullahead.mirrors.rule_record import needs_listing, rule_key
 from pullahead.oci import Digest
 from pullahead.refresh.plan import CopyPlan, plan_key
 from pullahead.refresh.ports import StartResult
 from pullahead.refresh.request import execution_name
-from pullahead.rules.mirror_key import MirrorKey
+from pullahead.rules.mirror_key import MirrorKey, RuleKey
+from pullahead.rules.model import Rule, Rules
 from pullahead.text import count_text, size_text, span_text
 
 _CHECKED_WITHIN = timedelta(minutes=10)
@@ -57,11 +59,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         parser,
         "Queue a check of a mirror and, if it is stale, a refresh; follow both, and say how they ended. The back-off "
         "after a failed refresh and the immutability of a tag are ignored, and credentials are read again; limits of "
-        "the upstream registry are respected. Interrupted, the command leaves the refresh running.",
+        "the upstream registry are respected. Of a rule that selects tags, list these, and refresh what it selects. "
+        "Interrupted, the command leaves the refresh running.",
         "refresh mirror/python:3.13",
+        "refresh mirror/python",
         "refresh mirror/python:3.13 --no-wait",
     )
-    add_mirror_argument(parser)
+    parser.add_argument(
+        "subject",
+        metavar="NAME",
+        type=parsed_by(_parse_subject),
+        help="REPOSITORY:TAG as in Amazon ECR, or the image's address there; REPOSITORY for the tags that its rule "
+        "selects, or a listing as `status` names it",
+    )
     parser.add_argument("--no-wait", action="store_true", help="Return as soon as the check is queued")
     parser.add_argument(
         "--timeout",
@@ -87,16 +97,16 @@ def request_refresh(
     clock: Clock = now,
     sleep: Callable[[float], None] = time.sleep,
 ) -> int:
-    """Queue the check of a mirror that an active rule selects, and follow it."""
-    name: MirrorKey = arguments.mirror
+    """Queue the check of a mirror, or the listing of a rule's tags, by an active rule, and follow it."""
+    named: NamedImage = arguments.subject
+    if _is_listing(named):
+        return _request_listing(arguments, stack, clock, sleep)
+    name = parse_mirror_name(named.text)
     rules = stack.rules(arguments.rules)
     mirror = rules.find(name.repository, name.tag)
     if mirror is None:
         raise ConfigError(f"no rule selects {name}; run `pullahead why {name}`, or `pullahead status` for all mirrors")
-    if mirror.rule in stack.pauses.paused_rules():
-        raise ConfigError(f"rule {mirror.rule} is paused; run `pullahead resume {mirror.rule}` first")
-    if mirror.rule in rules.skipped:
-        raise ConfigError(f"rule {mirror.rule} is skipped: {rules.skipped[mirror.rule]}")
+    _require_active(mirror.rule, rules, stack)
     request = CheckRequest(reason="manual", repository=name.repository, tags=(name.tag,), asked_at=clock())
     stack.queue.send([request])
     document = {"mirror": str(name), "upstream": str(mirror.upstream), "asked_at": request.asked_at}
@@ -115,6 +125,103 @@ def request_refresh(
     elif not arguments.json and not arguments.quiet:
         write_text(ended.text)
     return DONE if ended.is_done else FAILED
+
+
+def _require_active(rule: str, rules: Rules, stack: DeployedStack) -> None:
+    if rule in stack.pauses.paused_rules():
+        raise ConfigError(f"rule {rule} is paused; run `pullahead resume {rule}` first")
+    if rule in rules.skipped:
+        raise ConfigError(f"rule {rule} is skipped: {rules.skipped[rule]}")
+
+
+def _request_listing(
+    arguments: argparse.Namespace, stack: DeployedStack, clock: Clock, sleep: Callable[[float], None]
+) -> int:
+    """Queue the listing of a rule, and follow it and the checks of the tags that it selects."""
+    rules = stack.rules(arguments.rules)
+    rule = _listing_rule(arguments.subject, rules, stack)
+    _require_active(rule.name, rules, stack)
+    key, asked_at = rule_key(rule), clock()
+    declared = rules.named(rule.name)
+    found = str(rule.upstream) if declared is not None and declared.is_namespace and not rule.is_namespace else None
+    stack.queue.send([ListRequest(rule=rule.name, asked_at=asked_at, upstream=found, manual=True)])
+    document: dict[str, Any] = {"listing": str(key), "upstream": str(rule.upstream), "asked_at": asked_at}
+    queued = f"queued a listing of {rule.upstream}; what rule {rule.name} selects is refreshed if stale"
+    if arguments.no_wait:
+        write_result(arguments, queued, document)
+        return DONE
+    report: Callable[[str], None] = _ignore if arguments.quiet else say
+    report(queued)
+    until = asked_at + timedelta(seconds=arguments.timeout)
+    with said_if_interrupted(f"the listing and what follows from it go on; see `pullahead why '{key}'`"):
+        record = _follow_listing(stack, key, asked_at, min(until, asked_at + _CHECKED_WITHIN), clock, sleep)
+        problem = _problem_of(key, record)
+        tags = () if problem or record is None or rule.is_namespace else (*rule.tags.names, *record.followed)
+        if not problem:
+            what = "repositories" if rule.is_namespace else "tags"
+            report(f"listed: {len(record.followed) if record is not None else 0} {what} selected")
+        ends: dict[str, Ended] = {}
+        for tag in dict.fromkeys(tags):
+            name = MirrorKey(rule.repository, tag)
+            ends[str(name)] = RefreshFollower(stack, name, asked_at, report, clock, sleep).follow(until - asked_at)
+    if arguments.json:
+        selected = list(record.followed) if record is not None else []
+        ended = [{"mirror": name, **_document(end)} for name, end in ends.items()]
+        write_document(document | {"selected": selected, "mirrors": ended, "error": problem or None})
+    for end in ends.values():
+        if not end.is_done:
+            say(end.text)
+        elif not arguments.json and not arguments.quiet:
+            write_text(end.text)
+    if problem:
+        say(problem)
+    elif rule.is_namespace and not arguments.json and not arguments.quiet:
+        write_text(f"{key}: each repository is listed, and what is selected there refreshed if stale")
+    return FAILED if problem or not all(end.is_done for end in ends.values()) else DONE
+
+
+def _listing_rule(named: NamedImage, rules: Rules, stack: DeployedStack) -> Rule:
+    """Find the one rule that is named and whose tags are listed. Raises ConfigError."""
+    found = SubjectFinder(rules, stack.records.load, stack.records.load_one)(named).rules
+    listed = [rule for rule in found if needs_listing(rule) and rule.on_demand is None]
+    if len(listed) == 1:
+        return listed[0]
+    if listed:
+        names = ", ".join(f"'{rule_key(rule)}'" for rule in listed)
+        raise ConfigError(f"several rules publish into {named.text}; name one of {names}")
+    if any(rule.on_demand is not None for rule in found):
+        raise ConfigError(f"{named.text} follows what is pulled: there is nothing to list; name a tag")
+    if found:
+        raise ConfigError(f"the rules for {named.text} name their tags: there is nothing to list; name a tag")
+    raise ConfigError(f"no rule publishes into {named.text}; run `pullahead status` for all mirrors")
+
+
+def _follow_listing(
+    stack: DeployedStack,
+    key: RuleKey,
+    asked_at: datetime,
+    until: datetime,
+    clock: Clock,
+    sleep: Callable[[float], None],
+) -> RuleRecord | None:
+    """Wait until the listing has been made; None if it was not in time. Raises: StorageError."""
+    while clock() < until:
+        record = stack.records.load_one(key)
+        if isinstance(record, RuleRecord) and record.manual is not None and record.manual.asked_at >= asked_at:
+            return record
+        sleep(_POLL_SECONDS)
+    return None
+
+
+def _problem_of(key: RuleKey, record: RuleRecord | None) -> str:
+    if record is None:
+        return (
+            f"the listing for {key} has not run in time: a limit of upstream defers it, or check_freshness fails; see "
+            "its log and `pullahead dead-letters list`"
+        )
+    if not record.error:
+        return ""
+    return f"{meaning_of(record)}: {record.error.rstrip('.')}; what was selected before is checked all the same"
 
 
 class RefreshFollower:
@@ -259,6 +366,17 @@ def _document(ended: Ended) -> dict[str, Any]:
         "execution": last.execution if last is not None else None,
         "error": None if ended.is_done else ended.text,
     }
+
+
+def _parse_subject(text: str) -> NamedImage:
+    named = parse_named_image(text)
+    if not _is_listing(named):
+        parse_mirror_name(text)  # of anything else no mirror is told
+    return named
+
+
+def _is_listing(named: NamedImage) -> bool:
+    return bool(named.rule) or (named.tag is None and named.digest is None)
 
 
 def _parse_timeout(text: str) -> int:

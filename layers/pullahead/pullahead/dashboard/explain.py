@@ -8,9 +8,9 @@ from typing import NamedTuple
 
 from pullahead.checks.timetable import next_check, next_listing
 from pullahead.dashboard.find_subjects import NamedImage, has_served
-from pullahead.dashboard.states import meaning_of
+from pullahead.dashboard.states import meaning_of, trigger_text
 from pullahead.mirrors.judge import Observation, is_denied, judge, pace_text, upstream_tag
-from pullahead.mirrors.record import MirrorRecord, Record, RuleRecord, State
+from pullahead.mirrors.record import MirrorRecord, Record, RuleRecord, State, Trigger
 from pullahead.mirrors.refresh_outcome import TRIES_OF_NEW_DIGESTS, is_new_try
 from pullahead.mirrors.refresh_pace import paced_until
 from pullahead.oci import Digest
@@ -167,6 +167,7 @@ def explain(key: MirrorKey, known: Known, rules: Rules, now: datetime) -> list[S
         Step("upstream", _upstream_text(record)),
         Step("ECR", _ecr_text(record)),
         Step("verdict", _verdict_text(record, reason, now)),
+        *(_trigger_steps(record) if known.seen is None else ()),
         *_refresh_steps(record),
         *_referrers_steps(record, mirror),
         *_alert_steps(record),
@@ -212,6 +213,14 @@ def _ecr_text(record: MirrorRecord) -> str:
         return f"ECR serves {record.published_digest}"
     is_same = record.published_digest == (wanted or record.upstream_digest)
     return f"ECR serves {record.published_digest}, which is {'the same digest' if is_same else 'another digest'}"
+
+
+def _trigger_steps(record: MirrorRecord) -> list[Step]:
+    text = trigger_text(record.trigger, record.sender)
+    if record.trigger is Trigger.REFRESH and record.past:
+        led = trigger_text(record.past[-1].trigger, record.past[-1].sender)
+        text = f"{text}, to which led: {led}" if led else text
+    return [Step("trigger", text)] if text else []
 
 
 def _verdict_text(record: MirrorRecord, reason: str, now: datetime) -> str:

@@ -32,7 +32,7 @@ _LISTING_MEANINGS: Final[Mapping[State, str]] = MappingProxyType(
 )
 
 
-TRIGGER_TEXTS: Final[Mapping[Trigger, str]] = MappingProxyType(
+_TRIGGER_TEXTS: Final[Mapping[Trigger, str]] = MappingProxyType(
     {
         Trigger.UNKNOWN: "",
         Trigger.SCHEDULE: "schedule",
@@ -46,6 +46,12 @@ TRIGGER_TEXTS: Final[Mapping[Trigger, str]] = MappingProxyType(
     }
 )
 """What made Pullahead find out that a state was entered, in words."""
+
+
+def trigger_text(trigger: Trigger, sender: str = "") -> str:
+    """Say what made Pullahead find out that a state was entered; "" if that is not known. `sender`: of a webhook."""
+    text = _TRIGGER_TEXTS[trigger]
+    return f"{text} ({sender})" if sender else text
 
 
 def meaning_of(record: Record) -> str:

@@ -52,6 +52,13 @@ def parse_location(text: str) -> Reference:
         raise
 
 
+def complete_source(reference: Reference) -> Reference:
+    """Name the tag `latest` of a registry where nothing is named; of a layout, that is its only image."""
+    is_named = reference.tag is not None or reference.digest is not None
+    is_layout = isinstance(reference.repository, LayoutRepository)
+    return reference if is_named or is_layout else reference._replace(tag="latest")
+
+
 def _parse_layout(transport: str, rest: str) -> Reference:
     path, at, digest = rest.partition("@")
     name: str | None = None

@@ -8,6 +8,7 @@ Source: OCI image specification 1.1, image-layout.md and image-index.md.
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
@@ -78,12 +79,13 @@ class Entry(msgspec.Struct, frozen=True, rename="camel"):
     media_type: str
     digest: Digest
     size: int
-    annotations: Mapping[str, str] | None = None
+    annotations: Mapping[str, Any] | None = None  # of which only the names are looked at
 
     @property
     def name(self) -> str | None:
         """The name of the image, often a tag alone; None if it has none."""
-        return (self.annotations or {}).get(REF_NAME)
+        name = (self.annotations or {}).get(REF_NAME)
+        return name if isinstance(name, str) else None
 
     def is_named(self, name: str) -> bool:
         """Tell whether the entry has a name, be it a tag or a whole reference."""
@@ -114,6 +116,9 @@ class OciLayoutSource:
         computed = digest_of(content, algorithm_of(digest))
         if computed != digest:
             raise inquiry.error(DigestMismatchError, f"the file of {digest} has the digest {computed}")
+        if entry is not None and entry.size != len(content):
+            cause = f"{digest} has {len(content)} bytes, and {INDEX_FILE} says {entry.size}"
+            raise inquiry.error(DigestMismatchError, cause)
         media_type = media_type_of(inquiry, "" if entry is None else entry.media_type, content)
         return RawManifest(Descriptor(media_type, digest, len(content)), content)
 

@@ -68,8 +68,9 @@ def judge(
     mirror: Mirror,
     now: datetime,
     trigger: Trigger = Trigger.SCHEDULE,
+    sender: str = "",
 ) -> Verdict:
-    """Judge an observation, in the light of the record before."""
+    """Judge an observation, in the light of the record before. `sender`: of the webhook that is the trigger."""
     platforms = _platforms_of(mirror)
     failure = _failure_that_counts(before, platforms, trigger)
     left_at = _left_at(observed, before, mirror)
@@ -85,7 +86,7 @@ def judge(
     entered: dict[str, Any] = {}
     if before is None or known.state is not state:
         told_elsewhere = error is not None or state is State.BLOCKED
-        entered = {"since": now, "trigger": trigger, "reason": "" if told_elsewhere else reason}
+        entered = {"since": now, "trigger": trigger, "reason": "" if told_elsewhere else reason, "sender": sender}
     after = known.with_changes(
         upstream=str(mirror.upstream),
         state=state,

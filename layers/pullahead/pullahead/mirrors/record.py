@@ -8,6 +8,7 @@ from enum import StrEnum
 from typing import Any, NamedTuple, Self
 
 import msgspec
+from msgspec import structs
 
 from pullahead.mirrors.alert import Alert, AlertKind, SentAlert
 from pullahead.mirrors.outcome_event import OutcomeEvent, Scan
@@ -98,6 +99,7 @@ class Past(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_default
     state: State
     trigger: Trigger = Trigger.UNKNOWN
     cause: str = ""
+    sender: str = ""  # of the webhook that led to it
 
 
 class ManualCheck(msgspec.Struct, frozen=True):
@@ -130,6 +132,7 @@ class Record(msgspec.Struct, frozen=True):
     version: int = 0  # of the stored item, raised by every write
     trigger: Trigger = Trigger.UNKNOWN  # what led to this state
     reason: str = ""  # why this state was entered, where it is no error
+    sender: str = ""  # of the webhook that led to this state
     denied: str = ""  # how a request was sent to which upstream denied access: with which credential, or without one
 
     @property
@@ -155,15 +158,15 @@ class Record(msgspec.Struct, frozen=True):
         """Copy the record with some fields changed; a state that changes is added to the past."""
         if changes.get("state", self.state) != self.state:
             changes["past"] = self._past_and_present()
-            changes = {"trigger": Trigger.UNKNOWN, "reason": ""} | changes
-        return msgspec.structs.replace(self, **changes)
+            changes = {"trigger": Trigger.UNKNOWN, "reason": "", "sender": ""} | changes
+        return structs.replace(self, **changes)
 
     def _past_and_present(self) -> tuple[Past, ...]:
         cause = one_line(self.cause or self.reason, _MAX_CAUSE_CHARACTERS)
-        every = (*self.past, Past(self.since, self.state, self.trigger, cause))[-_MAX_PAST:]
+        every = (*self.past, Past(self.since, self.state, self.trigger, cause, self.sender))[-_MAX_PAST:]
         kept = len(every) - _MAX_PAST_CAUSES
         if kept > 0 and every[kept - 1].cause:
-            every = (*every[: kept - 1], msgspec.structs.replace(every[kept - 1], cause=""), *every[kept:])
+            every = (*every[: kept - 1], structs.replace(every[kept - 1], cause=""), *every[kept:])
         return every
 
     def says_the_same_as(self, other: "Record | None") -> bool:
@@ -251,6 +254,7 @@ class RuleRecord(Record, frozen=True):
     followed: tuple[str, ...] = ()  # what the last usable listing selected
     new_since: datetime | None = None  # since when what is new in listings is counted, for a day
     new_count: int = 0
+    manual: ManualCheck | None = None
 
 
 class DailyLimitRecord(Record, frozen=True):
@@ -267,12 +271,14 @@ class Transition(NamedTuple):
     state: State
     trigger: Trigger = Trigger.UNKNOWN
     cause: str = ""
+    sender: str = ""  # of a webhook
 
 
 def transitions_of(record: Record, since: datetime) -> list[Transition]:
     """List the transitions since a time, and the last one before it, oldest first; the last is to the present state."""
-    past = [Transition(each.since, record.key, each.state, each.trigger, each.cause) for each in record.past]
-    present = Transition(record.since, record.key, record.state, record.trigger, record.cause or record.reason)
+    past = [Transition(each.since, record.key, *structs.astuple(each)[1:]) for each in record.past]
+    cause = record.cause or record.reason
+    present = Transition(record.since, record.key, record.state, record.trigger, cause, record.sender)
     every = [*past, present]
     before = [transition for transition in every if transition.at < since]
     return [*before[-1:], *every[len(before) :]]

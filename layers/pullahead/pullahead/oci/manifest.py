@@ -142,6 +142,11 @@ def _check(descriptor: Descriptor) -> None:
 
 
 def _once(descriptors: tuple[Descriptor, ...]) -> tuple[Descriptor, ...]:
+    """Keep each once. Raises InvalidManifestError for one that has two sizes, of which one is wrong."""
+    sizes: dict[Digest, int] = {}
+    for descriptor in descriptors:
+        if sizes.setdefault(descriptor.digest, descriptor.size) != descriptor.size:
+            raise InvalidManifestError(f"it names {descriptor.digest} with two different sizes")
     return tuple({descriptor.digest: descriptor for descriptor in descriptors}.values())
 
 

@@ -311,7 +311,23 @@ def read_graph(
             raise _unsupported(source, f"manifests of more than {_MAX_TOTAL_MANIFEST_BYTES} bytes in total")
         if sum(len(manifest.blobs) for manifest in graph.values()) > _MAX_BLOBS:
             raise _unsupported(source, f"more than {_MAX_BLOBS} layers")
+    _check_descriptors(source, raw, graph)
     return raw, graph
+
+
+def _check_descriptors(source: Reference, raw: Mapping[Digest, RawManifest], graph: Mapping[Digest, Manifest]) -> None:
+    """Check that every manifest is what the indexes call it, and that no blob has two sizes: clients refuse others."""
+    sizes: dict[Digest, int] = {}
+    for digest, manifest in graph.items():
+        for child in manifest.children:
+            found, named = raw[child.digest].descriptor, source.at(child.digest)
+            if child.size != found.size:
+                raise _unsupported(named, f"it has {found.size} bytes, and {digest} says {child.size}")
+            if (child.media_type in INDEXES) != (found.media_type in INDEXES):
+                raise _unsupported(named, f"its media type is {found.media_type}, and {digest} says {child.media_type}")
+        for blob in manifest.blobs:
+            if sizes.setdefault(blob.digest, blob.size) != blob.size:
+                raise _unsupported(source.at(digest), f"it says another size of {blob.digest} than others do")
 
 
 def require_sizes(source: Reference, graph: Mapping[Digest, Manifest], sizes: SizeLimits) -> None:

@@ -146,6 +146,9 @@ HUB_KEY = "https://index.docker.io/v1/"
 _HUB_HOSTS = frozenset({"index.docker.io", "docker.io", "registry-1.docker.io"})
 _API_PATHS = frozenset({"", "v1", "v2"})
 
+BYTE_ORDER_MARK = "\ufeff"
+"""What editors and shells of Windows write before UTF-8."""
+
 _Login = TypeVar("_Login")
 
 

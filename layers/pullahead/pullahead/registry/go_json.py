@@ -6,6 +6,7 @@ signed by its digest must not be read in two ways.
 Source: Go documentation, encoding/json, "Unmarshal".
 """
 
+import re
 from collections.abc import Mapping
 from typing import TypeVar
 
@@ -13,8 +14,18 @@ import msgspec
 
 _Struct = TypeVar("_Struct", bound=msgspec.Struct)
 
+_SURROGATES = re.compile(rb"\\\\|\\u[dD][89abAB]..\\u[dD][c-fC-F]..|\\u[dD][89a-fA-F]..")
+"""Escaped backslashes, pairs of surrogates, and halves of one."""
+
 INVALID = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 """What is raised for bytes that are not the JSON that was expected. The text of such an error may quote them."""
+
+
+def _with_whole_characters(content: bytes) -> bytes:
+    """Write U+FFFD in place of half a surrogate pair, as Go reads it; others take such a text for no JSON."""
+    if b"\\u" not in content:
+        return content
+    return _SURROGATES.sub(lambda found: found[0] if len(found[0]) != len(b"\\ud800") else b"\\ufffd", content)
 
 
 def members(content: bytes | msgspec.Raw) -> Mapping[str, msgspec.Raw]:
@@ -22,7 +33,7 @@ def members(content: bytes | msgspec.Raw) -> Mapping[str, msgspec.Raw]:
 
     A name that is spelled in lower case takes precedence over others. Raises: INVALID.
     """
-    found = msgspec.json.decode(content, type=dict[str, msgspec.Raw] | None) or {}
+    found = msgspec.json.decode(_with_whole_characters(bytes(content)), type=dict[str, msgspec.Raw] | None) or {}
     spelled_otherwise_first = sorted(found.items(), key=lambda member: member[0] == member[0].lower())
     return {name.lower(): value for name, value in spelled_otherwise_first if bytes(value) != b"null"}
 

@@ -261,7 +261,18 @@ class _Guarded(_Base):
 
 
 class _FinalResponse(http.client.HTTPResponse):
-    """A response, after those that are only informational: http.client takes any but 100 for the answer."""
+    """A response, after those that are only informational: http.client takes any but 100 for the answer.
+
+    A length that stands twice in one header, or in quotes, is read all the same (RFC 9110, section 8.6).
+    """
+
+    def begin(self) -> None:
+        super().begin()
+        if self.length is None and not self.chunked:
+            text = single_value(cast("Mapping[str, str]", self.headers), "Content-Length")
+            if _LENGTH.fullmatch(text):
+                self.length = int(text)
+                self.will_close = self._check_close()  # type: ignore[attr-defined]
 
     def _read_status(self) -> tuple[str, int, str]:
         while True:  # until the deadline of the socket

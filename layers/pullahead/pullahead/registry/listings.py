@@ -213,6 +213,14 @@ def _listed(inquiry: Inquiry, body: bytes, page: _Listing) -> _Listing:
     return page
 
 
+def _entry(content: msgspec.Raw) -> Any:
+    """Read one entry; None for one that cannot be read, such as half a surrogate pair or a number without end."""
+    try:
+        return msgspec.json.decode(content)
+    except go_json.INVALID:
+        return None
+
+
 def _log_left_out(inquiry: Inquiry, count: int, what: str) -> None:
     if count:
         _LOG.warning(
@@ -226,7 +234,7 @@ _MAX_IDLE_PAGES = 10
 
 
 class _TagsPage(msgspec.Struct):
-    tags: list[Any] = []  # null if there are none: distribution before 2.7
+    tags: list[msgspec.Raw] = []  # each is read alone; null if there are none: distribution before 2.7
     errors: Any = None
 
 
@@ -253,7 +261,7 @@ def list_tags(session: Session, url: str, repository: Repository, now: Callable[
 
 def _tags_of(inquiry: Inquiry, body: bytes) -> list[Any]:
     try:
-        return _listed(inquiry, body, go_json.decode(body, _TagsPage)).tags
+        return [_entry(each) for each in _listed(inquiry, body, go_json.decode(body, _TagsPage)).tags]
     except go_json.INVALID:
         raise page_error(inquiry) from None
 
@@ -265,7 +273,7 @@ _REFUSALS = frozenset({400, 401, 403, 404, 405, 406, 501})
 
 
 class _CatalogPage(msgspec.Struct):
-    repositories: list[Any] = []
+    repositories: list[msgspec.Raw] = []
     errors: Any = None
 
 
@@ -310,7 +318,7 @@ def _is_name(registry: str, path: str) -> bool:
 
 def _paths_of(inquiry: Inquiry, body: bytes) -> list[Any]:
     try:
-        return _listed(inquiry, body, go_json.decode(body, _CatalogPage)).repositories
+        return [_entry(each) for each in _listed(inquiry, body, go_json.decode(body, _CatalogPage)).repositories]
     except go_json.INVALID:
         raise page_error(inquiry) from None
 

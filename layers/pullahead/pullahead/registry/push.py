@@ -48,11 +48,13 @@ from pullahead.registry.request import (
     Inquiry,
     Request,
     Timeouts,
+    host_of,
     may_be_repeated,
     moved,
     origin_of,
     parse_url,
     port_of,
+    said_once,
     single_value,
 )
 from pullahead.registry.session import MAX_TRIES, Refuse, Retries, Session
@@ -113,7 +115,9 @@ def checked_location(
         raise inquiry.error(RegistryUnavailableError, cause)
     registry = urlsplit(base)
     if url.netloc.lower() == registry.netloc.lower() and (url.port or registry.scheme == "https"):
-        url = url._replace(scheme=registry.scheme)
+        url = url._replace(scheme=registry.scheme, netloc=registry.netloc)
+    elif registry.scheme == "https" and host_of(url) == host_of(registry):  # it names the usual port of its own scheme
+        url = url._replace(scheme="https", netloc=registry.netloc)
     host = url.netloc.lower()
     if origin_of(url.geturl()) != origin_of(base) and host in insecure:
         url = url._replace(scheme="http" if is_plain(host) else "https")
@@ -165,6 +169,7 @@ def part_size(inquiry: Inquiry, answer: Answer) -> int:
 _ACCEPT = {"Accept": media_types.ACCEPT}
 _CONTENT = {"Content-Type": "application/octet-stream"}
 _STORED = (200, 201, 204)  # 201 by the specification; some answer a repetition otherwise
+_CONDITION_REFUSED = (400, 405, 412, 417, 428, 501)
 _MOVED = tuple(status for status in REDIRECTS if may_be_repeated("PUT", status))
 _TIMEOUTS = Timeouts(read=60.0)
 _JITTER = random.SystemRandom().random
@@ -253,22 +258,17 @@ class OciTarget:
         wanted = manifest.descriptor.digest
         inquiry = self._inquiry("writing the manifest", repository, f":{tag}" if tag is not None else f"@{wanted}")
         url = self._url(repository, "manifests", tag if tag is not None else wanted)
-        condition = {"If-Match": if_version} if if_version else {}
-        request = Request("PUT", url, {"Content-Type": manifest.descriptor.media_type, **condition}, inquiry)
-        refuse: Refuse = failed_answer if tag is None else refused_tag
+        request = Request("PUT", url, {"Content-Type": manifest.descriptor.media_type}, inquiry)
         try:
-            # Without a condition, 412 is how Harbor refuses to move an immutable tag.
-            statuses = (*_STORED, 412) if condition else _STORED
-            answer = self._answer(request, repository, statuses, manifest.content, refuse=refuse)
+            if tag is None:
+                answer = self._answer(request, repository, _STORED, manifest.content)
+            else:
+                answer = self._put_tag(request, repository, tag, manifest, if_version)
         except TagImmutableError:
             # ECR refuses an immutable tag even if it names this manifest already.
             if tag is None or self._published_digest(repository, tag) != wanted:
                 raise
             return
-        if answer.status == 412:
-            raise ConflictError(
-                f"writing {self._registry}/{repository}:{tag}: somebody else has moved the tag meanwhile"
-            )
         stored = header_digest(inquiry, answer.headers) or wanted
         if stored != wanted and stored.partition(":")[0] == wanted.partition(":")[0]:
             raise inquiry.error(DigestMismatchError, "the registry stored the manifest under another digest")
@@ -289,7 +289,26 @@ class OciTarget:
         answer = self._session.ask(request._replace(resource=self._resource(repository, None)), receive, (200, 404))
         if answer.status == 404:
             return None
-        return TaggedManifest(received_manifest(inquiry, answer), answer.headers.get("ETag", ""))
+        return TaggedManifest(received_manifest(inquiry, answer), said_once(answer.headers.get("ETag", "").strip()))
+
+    def _put_tag(self, request: Request, repository: str, tag: str, manifest: RawManifest, if_version: str) -> Answer:
+        """Put under a condition, if there is one that can hold; without it where a registry refuses conditions as such.
+
+        A weak entity tag never matches (RFC 9110, section 13.1.1); proxies that compress make such. Raises:
+        ConflictError, and what the registry answers.
+        """
+        if if_version and not if_version.startswith("W/"):
+            conditional = request._replace(headers={**request.headers, "If-Match": if_version})
+            statuses = (*_STORED, *_CONDITION_REFUSED)
+            answer = self._answer(conditional, repository, statuses, manifest.content, refuse=refused_tag)
+            if answer.status in _STORED:
+                return answer
+            held = self.read_manifest(repository, tag)
+            if held is None or held.version != if_version:
+                cause = f"writing {self._registry}/{repository}:{tag}: somebody else has moved the tag meanwhile"
+                raise ConflictError(cause)
+        # Without a condition, 412 is how Harbor refuses to move an immutable tag.
+        return self._answer(request, repository, _STORED, manifest.content, refuse=refused_tag)
 
     def lists_referrers(self, repository: str, digest: Digest) -> bool:
         """GET the referrers, whatever they are."""

@@ -117,12 +117,13 @@ def single_value(headers: Mapping[str, str], name: str) -> str:
     Servers and the proxies before them each add their own. Headers of one name are joined by commas (RFC 9110, section
     5.3), which a value may hold, too. Returns "" for a header that is missing or empty.
     """
-    text = _said_once(headers.get(name, "").strip())
+    text = said_once(headers.get(name, "").strip())
     quoted = re.fullmatch(r'"([^"]*)"', text)
     return text if quoted is None else quoted[1].strip()
 
 
-def _said_once(text: str) -> str:
+def said_once(text: str) -> str:
+    """Take what several headers of one name say alike for one value."""
     for separator, count in itertools.product((", ", ","), range(_MAX_EQUAL_HEADERS, 1, -1)):
         length, rest = divmod(len(text) - (count - 1) * len(separator), count)
         if length > 0 and not rest and separator.join([text[:length]] * count) == text:

@@ -178,8 +178,8 @@ class ReceiveWebhook:
                     again.append(each)
                     delay = max(delay, claimed.delay_seconds)
             self._take_from_budget(sender, len(first) + len(again), now)
-            self._send(first, now)
-            self._send(again, now, delay)
+            self._send(first, sender.name, now)
+            self._send(again, sender.name, now, delay)
         except (StorageError, RefusedWebhookError):
             self._note_unsent([*first, *again])
             raise
@@ -190,9 +190,9 @@ class ReceiveWebhook:
             202, outcome, {"checks": len(first), "merged": merged}, mirrors=tuple(map(str, _keys(first)))
         )
 
-    def _send(self, followed: list[FollowedTag], now: datetime, delay: int = 0) -> None:
+    def _send(self, followed: list[FollowedTag], sender: str, now: datetime, delay: int = 0) -> None:
         if followed:
-            self._queue.send(list(_messages(followed, now)), delay)
+            self._queue.send(list(_messages(followed, sender, now)), delay)
 
     def _note_unsent(self, followed: list[FollowedTag]) -> None:
         """Note checks that could not be queued, so that the sender's retry is not merged into them."""
@@ -218,13 +218,13 @@ def _keys(followed: Iterable[FollowedTag]) -> tuple[RecordKey, ...]:
     return tuple(each.key for each in followed)
 
 
-def _messages(followed: list[FollowedTag], now: datetime) -> Iterator[Queued]:
+def _messages(followed: list[FollowedTag], sender: str, now: datetime) -> Iterator[Queued]:
     """Make the messages; the tags of one repository share one."""
     tags: dict[tuple[str, str | None, str | None], list[str]] = {}
     for each in followed:
         found = str(each.found) if each.found is not None else None
         if each.by_listing:
-            yield ListRequest(rule=each.rule, asked_at=now, upstream=found)
+            yield ListRequest(rule=each.rule, asked_at=now, upstream=found, sender=sender)
         else:
             group = (each.repository, each.rule if found is not None else None, found)
             tags.setdefault(group, []).append(each.tag)
@@ -237,6 +237,7 @@ def _messages(followed: list[FollowedTag], now: datetime) -> Iterator[Queued]:
             rule=rule,
             upstream=found,
             settled=True,
+            sender=sender,
         )
 
 

@@ -158,10 +158,34 @@ class TestVersions:
             target_of(registry).put_manifest(REPOSITORY, IMAGE.root, "1.0", if_version=version)
         assert [asked.headers.get("If-Match") for asked in registry.asked] == ['"v7"', None]
 
-    def test_failed_condition_is_a_conflict(self, registry: ScriptedRegistry) -> None:
+    @pytest.mark.parametrize("meanwhile", [Reply(200, {"ETag": '"v8"'}, IMAGE.root.content), Reply(404)])
+    def test_failed_condition_is_a_conflict(self, registry: ScriptedRegistry, meanwhile: Reply) -> None:
         registry.on("PUT", TAG, Reply(412))
+        registry.on("GET", TAG, meanwhile)
         with pytest.raises(ConflictError):
             target_of(registry).put_manifest(REPOSITORY, IMAGE.root, "1.0", if_version='"v7"')
+
+    @pytest.mark.parametrize("status", [400, 405, 412, 417, 501])
+    def test_condition_that_is_refused_though_it_holds_is_left_out(
+        self, registry: ScriptedRegistry, status: int
+    ) -> None:
+        registry.on("PUT", TAG, Reply(status), Reply(201))
+        registry.on("GET", TAG, Reply(200, {"ETag": '"v7"'}, IMAGE.root.content))
+        target_of(registry).put_manifest(REPOSITORY, IMAGE.root, "1.0", if_version='"v7"')
+        assert [asked.headers.get("If-Match") for asked in registry.asked] == ['"v7"', None, None]
+
+    def test_immutable_tag_is_not_called_a_conflict(self, registry: ScriptedRegistry) -> None:
+        """Harbor answers 412 to any write."""
+        registry.on("PUT", TAG, *[oci_error(412, "PRECONDITION", "configured as immutable")] * 2)
+        registry.on("GET", TAG, Reply(200, {"ETag": '"v7"'}, OTHER.root.content))
+        registry.on("HEAD", TAG, Reply(200, {"Docker-Content-Digest": OTHER.digest}))
+        with pytest.raises(TagImmutableError):
+            target_of(registry).put_manifest(REPOSITORY, IMAGE.root, "1.0", if_version='"v7"')
+
+    def test_weak_entity_tag_is_no_condition(self, registry: ScriptedRegistry) -> None:
+        registry.on("PUT", TAG, Reply(201))
+        target_of(registry).put_manifest(REPOSITORY, IMAGE.root, "1.0", if_version='W/"v7"')
+        assert registry.asked[0].headers.get("If-Match") is None
 
 
 @pytest.mark.parametrize(

@@ -131,6 +131,27 @@ def test_own_internal_host_is_allowed() -> None:
     assert checked_location(Inquiry("test", REPOSITORY), location, base, (), lambda _: False) == location
 
 
+@pytest.mark.parametrize(
+    ("location", "goes_on"),
+    [
+        ("http://registry.example/1?a=b", "https://registry.example/1?a=b"),
+        ("http://registry.example:80/1", "https://registry.example/1"),
+        ("https://registry.example:443/1", "https://registry.example/1"),
+        ("HTTPS://Registry.Example/1", "https://registry.example/1"),
+        ("//registry.example:443/1", "https://registry.example/1"),
+        ("1", f"https://registry.example/v2/{REPOSITORY}/blobs/uploads/1"),
+        ("../1", f"https://registry.example/v2/{REPOSITORY}/blobs/1"),
+        ("?state=1", f"https://registry.example/v2/{REPOSITORY}/blobs/uploads/?state=1"),
+        ("https://registry.example:5000/1", "https://registry.example:5000/1"),
+        ("https://storage.example/1?signature=x", "https://storage.example/1?signature=x"),
+    ],
+)
+def test_registry_that_is_asked_by_tls_is_so_wherever_its_upload_goes_on(location: str, goes_on: str) -> None:
+    base = f"https://registry.example/v2/{REPOSITORY}/blobs/uploads/"
+    found = checked_location(Inquiry("test", REPOSITORY), location, base, (), lambda _: False)
+    assert found == goes_on
+
+
 def test_number_of_known_uploads_is_bounded() -> None:
     locations = Locations()
     for number in range(1001):

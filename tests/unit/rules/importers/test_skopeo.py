@@ -7,6 +7,8 @@ from pullahead.rules.importers.result import ImportedMirror, ImportResult, TagEn
 from pullahead.rules.load import load_rules
 from pullahead.rules.tag_patterns import PatternKind
 
+ECR = "123456789012.dkr.ecr.eu-west-1.amazonaws.com"
+
 # After the example of skopeo-sync(1).
 REALISTIC = """\
 registry.example.com:
@@ -144,3 +146,17 @@ def test_repositories_of_two_registries_with_one_name_are_reported_and_not_merge
     assert [(mirror.upstream, mirror.repository) for mirror in found.mirrors] == [("quay.io/a/b", "mirror/a/b")]
     assert [left.where for left in found.left_out] == ["ghcr.io.images.a/b"]
     assert "mirror/a/b already follows quay.io/a/b" in found.left_out[0].message
+
+
+@pytest.mark.parametrize(
+    ("text", "mirrors"),
+    [
+        ("version: 1\nsync:\ncreds:\ndefaults:", 0),
+        (f"version: 1\nsync: [{{source: a/b, target: {ECR}/app, type: repository, tags: , interval: }}]", 1),
+        ("ghcr.io:\nquay.io: {images: {a/b: [v1]}}", 1),
+        ("quay.io: {images: {a/b:}, images-by-tag-regex:, images-by-semver:, credentials:}", 1),
+    ],
+)
+def test_what_is_null_is_as_good_as_absent(text: str, mirrors: int) -> None:
+    found = import_rules(text, source="file.yml")
+    assert (len(found.mirrors), found.left_out) == (mirrors, [])

@@ -49,9 +49,10 @@ def import_rules(text: str, *, source: str, prefix: str = "mirror", target: str 
         document = yaml.load(text, Loader=_TextLoader)  # noqa: S506 - it is a safe one
     except yaml.YAMLError as error:
         raise ImportFileError(f"{source} is invalid YAML: {' '.join(str(error).split())}") from error
-    if isinstance(document, dict) and isinstance(document.get("sync"), list):
+    if isinstance(document, dict) and isinstance(document.get("sync", ""), list | None):
         return read_regsync(document, target)
-    if isinstance(document, dict) and document and all(isinstance(each, dict) for each in document.values()):
+    of_hosts = list(document.values()) if isinstance(document, dict) else []
+    if any(isinstance(each, dict) for each in of_hosts) and all(isinstance(each, dict | None) for each in of_hosts):
         return read_skopeo(document, prefix)
     raise ImportFileError(f"{source} is neither a file of regsync (with sync:) nor of skopeo sync (registries as keys)")
 
