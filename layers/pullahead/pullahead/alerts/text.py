@@ -7,6 +7,7 @@ from enum import StrEnum
 from typing import NamedTuple
 
 from pullahead.mirrors.alert import Alert, AlertKind
+from pullahead.oci import parse_reference
 from pullahead.rules.mirror_key import RuleKey, Subject
 from pullahead.text import moment_text, one_line, span_text
 
@@ -113,6 +114,15 @@ WORDS = {
         "Fix the cause above, or leave these out by `referrers` in the rules (docs/rules.md).",
         over_one="has all of its referrers again",
         over_many="have all of their referrers again",
+    ),
+    AlertKind.PIN_MOVED: Words(
+        "is pinned, and upstream has moved away from its digest",
+        "are pinned, and upstream has moved away from their digests",
+        "ECR keeps serving the pinned digest. Pullahead does not report where upstream moves next.",
+        "If you want what upstream serves, change the digest in the rules. If not, nothing.",
+        Severity.NOTICE,
+        over_one="is pinned to what upstream serves again, or is no longer pinned",
+        over_many="are pinned to what upstream serves again, or are no longer pinned",
     ),
     AlertKind.RECOVERED: Words(
         "is fresh again",
@@ -289,7 +299,7 @@ def commands_of(notice: Notice) -> list[str]:
         return ["pullahead status --stale"]
     commands = [f"pullahead why {shlex.quote(notice.mirror)}"]
     if notice.about is AlertKind.NOT_FOUND:
-        commands.append(f"pullahead tags {notice.members[0].upstream.rpartition(':')[0]}")
+        commands.append(f"pullahead tags {parse_reference(notice.members[0].upstream).repository}")
     if notice.about in (AlertKind.ACCESS_DENIED, AlertKind.BLOCKED) and not _is_of_rules(notice):
         commands.append(f"pullahead refresh {shlex.quote(notice.mirror)}")
     return commands

@@ -9,13 +9,16 @@ from typing import NamedTuple
 from pullahead.checks.timetable import next_check, next_listing
 from pullahead.dashboard.find_subjects import NamedImage, has_served
 from pullahead.dashboard.states import meaning_of, trigger_text
-from pullahead.mirrors.judge import Observation, is_denied, judge, pace_text, upstream_tag
+from pullahead.mirrors.judge import Observation, absence_text, is_denied, judge, pace_text, upstream_tag
+from pullahead.mirrors.pinned import moved_text
+from pullahead.mirrors.previous import still_kept
 from pullahead.mirrors.record import MirrorRecord, Record, RuleRecord, State, Trigger
 from pullahead.mirrors.refresh_outcome import TRIES_OF_NEW_DIGESTS, is_new_try
 from pullahead.mirrors.refresh_pace import paced_until
-from pullahead.oci import Digest
+from pullahead.oci import Digest, parse_reference
 from pullahead.rules.mirror_key import MirrorKey
 from pullahead.rules.model import Mirror, Rule, Rules, rule_named
+from pullahead.rules.published_tags import published_from
 from pullahead.rules.tag_patterns import selection_text, why_unmatched
 from pullahead.text import moment_text, size_text, span_text
 
@@ -56,9 +59,9 @@ class ListedRule(NamedTuple):
     listing: Record | None = None
 
 
-def explain_selection(tag: str, candidates: list[ListedRule], now: datetime) -> Selection:
-    """Explain whether rules that publish into a tag's repository select it, and if not, why."""
-    selections = [_selection(tag, each, now) for each in candidates if each.rule.tags.patterns]
+def explain_selection(target: str, candidates: list[ListedRule], now: datetime) -> Selection:
+    """Explain whether rules that publish into the repository of a tag in ECR select it, and if not, why."""
+    selections = [_selection(target, each, now) for each in candidates if each.rule.tags.patterns]
     chosen = next((each for each in selections if each.is_selected), None)
     if chosen is not None or not selections:
         return chosen or Selection()
@@ -66,8 +69,11 @@ def explain_selection(tag: str, candidates: list[ListedRule], now: datetime) -> 
     return Selection(False if is_known else None, "; ".join(each.text for each in selections))
 
 
-def _selection(tag: str, listed: ListedRule, now: datetime) -> Selection:
+def _selection(target: str, listed: ListedRule, now: datetime) -> Selection:
     rule, listing = listed
+    tag = published_from(rule.tags.template, target)
+    if tag is None:
+        return Selection(False, f"{target} is no name that rule {rule.name} gives, which has as: {rule.tags.template}")
     unmatched = why_unmatched(rule.tags, tag)
     if unmatched:
         return Selection(False, f"{tag} is {unmatched} (rule {rule.name})")
@@ -111,6 +117,9 @@ def _digest_text(digest: Digest, record: MirrorRecord | None) -> str:
         return f"{digest} is not recorded: it is older, or the manifest of one platform of an index, or of another tag"
     if digest == record.published_digest:
         return f"{digest} is what ECR serves now"
+    kept = next((each for each in record.kept if each.digest == digest), None)
+    if kept is not None:
+        return f"{digest} is what ECR served until {moment_text(kept.at)}; {kept.tag} keeps it"
     if digest == record.previous_digest:
         return f"{digest} is what ECR served before; the tag has moved since: a new pull gets another image"
     return f"{digest} is what upstream served when it was last checked, and not what ECR serves"
@@ -122,7 +131,7 @@ def explain_listing(listed: ListedRule, now: datetime, *, is_paused: bool, skipp
     follows = f"{rule.name} (from {rule.source.value}) follows {rule.upstream} in {rule.repository}"
     options = f"every {span_text(rule.check_every)}, alert after {span_text(rule.alert_after)}"
     steps = [Step("rule", f"{follows}: {options}{_inactive_text(skipped, is_paused=is_paused)}")]
-    if rule.tags.patterns or rule.tags.names:
+    if rule.tags.patterns or rule.tags.named:
         steps.append(Step("selects", selection_text(rule.tags)))
     if record is not None:
         since = f"since {moment_text(record.since)} ({span_text(now - record.since)})"
@@ -170,6 +179,7 @@ def explain(key: MirrorKey, known: Known, rules: Rules, now: datetime) -> list[S
         *(_trigger_steps(record) if known.seen is None else ()),
         *_refresh_steps(record),
         *_referrers_steps(record, mirror),
+        *_kept_steps(record, mirror, now),
         *_alert_steps(record),
         Step("next", _next_text(record, known, now)),
     ]
@@ -193,13 +203,18 @@ def _rule_text(key: MirrorKey, known: Known, rules: Rules) -> str:
 def _upstream_text(record: MirrorRecord) -> str:
     before = f"; it last served {record.upstream_digest}" if record.upstream_digest is not None else ""
     if record.state is State.GONE and record.was_never_found:
-        return f"{record.upstream.rpartition(':')[0]} has no tag `{upstream_tag(record)}`; check its spelling"
+        absence = absence_text(upstream_tag(record), was_never_found=True).removeprefix("upstream ")
+        return f"{parse_reference(record.upstream).repository} {absence}"
     if record.state is State.GONE:
         return f"{record.upstream} no longer has the tag{before}"
     if record.state is State.UNKNOWN:
         return f"{(record.error or 'not checked').rstrip('.')}{before}"
     if record.upstream_digest is None:
         return f"{record.upstream} has not been checked yet"
+    if record.moved_away is not None:
+        return f"{record.upstream}: {moved_text(record.moved_away)}, since {moment_text(record.moved_away.since)}"
+    if parse_reference(record.upstream).digest is not None:
+        return f"{record.upstream} is pinned by the rules"
     return f"{record.upstream} serves {record.upstream_digest}"
 
 
@@ -268,6 +283,16 @@ def _referrers_steps(record: MirrorRecord, mirror: Mirror | None) -> list[Step]:
         retry = f"; retried after {moment_text(known.retry_at)}" if known.retry_at is not None else ""
         steps.append(Step("failed referrers", f"{causes}{retry}"))
     return steps
+
+
+def _kept_steps(record: MirrorRecord, mirror: Mirror | None, now: datetime) -> list[Step]:
+    """List what the tag served before, and which of it the rules still keep."""
+    if not record.kept:
+        return []
+    kept = still_kept(record.kept, mirror.keep_previous if mirror is not None else None, now)
+    shown = [f"{each.tag}, since {moment_text(each.at)}" for each in reversed(kept)]
+    over = len(record.kept) - len(kept)
+    return [Step("previous", "; ".join([*shown, *([f"{over} no longer kept by the rules"] if over else [])]))]
 
 
 def _alert_steps(record: Record) -> list[Step]:

@@ -9,6 +9,7 @@ from pullahead.mirrors.alert import Alert, AlertKind
 from pullahead.mirrors.record import MirrorRecord, Record, RuleRecord, State
 from pullahead.rules.mirror_key import MirrorKey, RecordKey, RuleKey
 from pullahead.rules.model import Rules, rule_named
+from pullahead.rules.published_tags import published_from
 
 FORGOTTEN_AFTER = timedelta(days=7)
 """A rule that is added back within this time finds its mirrors' records as they were."""
@@ -52,15 +53,15 @@ class NeedFinder:
             return Need.UNUSED
         if not isinstance(key, MirrorKey):
             return Need.FOLLOWED if self._has_rule(key) else Need.UNUSED
-        selected = [self._selected[rule] for rule in self._selecting(key)]
-        is_unselected = bool(selected) and all(tags is not None and key.tag not in tags for tags in selected)
+        selected = [(self._selected[rule], tag) for rule, tag in self._selecting(key)]
+        is_unselected = bool(selected) and all(tags is not None and tag not in tags for tags, tag in selected)
         return Need.UNUSED if is_unselected else Need.FOLLOWED
 
     def _is_of_unlisted_repository(self, record: Record) -> bool:
         """Whether it is about a repository that the listing of its namespace no longer has."""
         path = record.upstream.partition("/")[2]
         if isinstance(record, MirrorRecord):
-            path = path.rpartition(":")[0]
+            path = path.partition("@")[0].partition(":")[0]
         if path.endswith("*"):  # it is about the namespace itself
             return False
         listed = [self._selected[rule] for rule in self._listing(record.key)]
@@ -79,18 +80,23 @@ class NeedFinder:
             return False
         return key in self._rule_keys or key.rule in self._of(key.repository).rules
 
-    def _selecting(self, key: MirrorKey) -> Sequence[RuleKey]:
-        """Find the rules that may have selected the tag; none where a rule names it exactly."""
+    def _selecting(self, key: MirrorKey) -> Sequence[tuple[RuleKey, str]]:
+        """Find the rules that may have selected the tag, and its name upstream; none where a rule names it exactly."""
         repository = self._of(key.repository)
-        return () if key.tag in repository.named else repository.selecting
+        if key.tag in repository.named:
+            return ()
+        found = ((rule, published_from(template, key.tag)) for rule, template in repository.selecting)
+        return [(rule, tag) for rule, tag in found if tag is not None]
 
     def _of(self, name: str) -> "_Repository":
         if name not in self._repositories:
             rules = self._rules.rules_of(name)
             self._repositories[name] = _Repository(
                 frozenset(rule.name for rule in rules),
-                frozenset(tag for rule in rules for tag in rule.tags.names),
-                tuple(RuleKey(rule.repository, rule.name) for rule in rules if rule.tags.patterns),
+                frozenset(each.target for rule in rules for each in rule.tags.named),
+                tuple(
+                    (RuleKey(rule.repository, rule.name), rule.tags.template) for rule in rules if rule.tags.patterns
+                ),
                 tuple(
                     RuleKey(declared.repository, declared.name)
                     for rule in rules
@@ -104,7 +110,7 @@ class NeedFinder:
         if sum(len(tags or ()) for tags in self._selected.values()) > _MAX_REMEMBERED_TAGS:
             self._selected.clear()
         keys = [record.key for record in records]
-        selecting = {rule for key in keys if isinstance(key, MirrorKey) for rule in self._selecting(key)}
+        selecting = {rule for key in keys if isinstance(key, MirrorKey) for rule, _ in self._selecting(key)}
         needed = selecting.union(*map(self._listing, keys)) - self._selected.keys()
         listings = self._load_listings(needed) if needed else {}
         self._selected.update((rule, _usable_selection(listings.get(rule))) for rule in needed)
@@ -114,8 +120,8 @@ class _Repository(NamedTuple):
     """What the rules say of one repository."""
 
     rules: frozenset[str]
-    named: frozenset[str]  # tags that a rule names exactly
-    selecting: tuple[RuleKey, ...]  # rules that select tags
+    named: frozenset[str]  # tags in ECR that a rule names exactly
+    selecting: tuple[tuple[RuleKey, str], ...]  # rules that select tags, and the templates of their names in ECR
     namespaces: tuple[RuleKey, ...]  # rules that list repositories
 
 

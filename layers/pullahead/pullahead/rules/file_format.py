@@ -15,11 +15,12 @@ from typing import Annotated, Any, ClassVar, Literal
 import msgspec
 from msgspec import UNSET, Meta, UnsetType, field
 
-from pullahead.oci import InvalidReferenceError, parse_host
+from pullahead.oci import InvalidReferenceError, find_digest, parse_host
 from pullahead.oci.ecr_registry import parse_ecr_host
 from pullahead.oci.platforms import PLATFORM_PATTERN, parse_platform
 from pullahead.oci.reference import TAG_ADVICE, is_tag
 from pullahead.rules.model import DEFAULT_DAILY_LIMIT, DEFAULT_MAX_LAYER_BYTES, WhenDeleted
+from pullahead.rules.published_tags import SAME_NAME, is_template, publish_as, unknown_placeholder
 from pullahead.rules.repository_names import (
     NAMESPACE,
     PLACEHOLDERS,
@@ -115,6 +116,12 @@ def parse_size(text: str) -> int | None:
     return None if match is None else int(match[1]) * _SIZE_UNITS[match[2]]
 
 
+def format_size(size: int) -> str:
+    """Write a size in bytes, of those that rules can say, as rules do."""
+    units = sorted(_SIZE_UNITS.items(), key=lambda unit: -unit[1])
+    return next(f"{size // count}{unit}" for unit, count in units if size % count == 0)
+
+
 def _check_size(text: str, *, largest: str) -> None:
     size = parse_size(text)
     if size is None or size > (parse_size(largest) or 0):
@@ -143,10 +150,21 @@ _check_range = partial(_check_pattern, PatternKind.SEMVER)
 def _check_tag(text: str) -> None:
     if is_tag(text):
         return
+    if "@" in text:
+        tag, _, digest = text.partition("@")
+        is_pinned = is_tag(tag) and find_digest(digest) is not None
+        hint = "Pinning is for `tags`." if is_pinned else _PIN_HINT
+        raise InvalidValueError(f"{quoted(text)} is not a valid tag", hint)
     is_other = _is_range(text) or any(character in text for character in _OF_EXPRESSIONS)
     if is_other or not any(wildcard in text for wildcard in WILDCARDS):
         raise InvalidValueError(f"{quoted(text)} is not a valid tag", _tag_hint(text))
     _check_tag_glob(text)
+
+
+def _check_tag_or_pin(text: str) -> None:
+    tag, at, digest = text.partition("@")
+    if not (at and is_tag(tag) and find_digest(digest) is not None):
+        _check_tag(text)
 
 
 def _tag_hint(text: str) -> str:
@@ -173,6 +191,23 @@ def _is_range(text: str) -> bool:
     except InvalidPatternError:
         return False
     return True
+
+
+def _check_published_name(text: str) -> None:
+    """Check the name in ECR that one tag is given: a tag, or a template of one."""
+    if not is_tag(publish_as(text, "x")) or unknown_placeholder(text) is not None:
+        raise InvalidValueError(f"{quoted(text)} is not a valid tag", TAG_ADVICE)
+
+
+def _check_tag_template(text: str) -> None:
+    unknown = unknown_placeholder(text)
+    if unknown is not None:
+        raise InvalidValueError(f"unknown placeholder {quoted('{' + unknown + '}')}", "A template of tags has {tag}.")
+    if SAME_NAME not in text:
+        hint = 'Write {tag} in it, or give one tag its own name: {name: "1.27", as: "stable"}.'
+        raise InvalidValueError("every tag of the rule would be published as one", hint)
+    if not is_template(text):
+        raise InvalidValueError(f"{quoted(text)} gives no valid tags", f"Write {{tag}} once. {TAG_ADVICE}")
 
 
 def _check_pull_glob(text: str) -> None:
@@ -292,6 +327,7 @@ _RESOURCE_TAG_HINT = (
 )
 _SECRET_HINT = "Keep the credentials in AWS Secrets Manager, and write the secret's name here, never its content."  # noqa: S105
 _ROLE_HINT = "Write it like arn:aws:iam::123456789012:role/NAME."
+_PIN_HINT = "A tag is pinned as TAG@sha256:<64 hex digits>; a digest without a tag belongs into `digests`."
 _PLATFORM_HINT = "Write each like linux/amd64 or linux/arm/v7."
 _PATH_GLOB_HINT = "Write it like team-a/* (a star spans slashes)."
 
@@ -333,6 +369,8 @@ _ExpireAfter = Annotated[str, _duration(timedelta(days=1), timedelta(days=365))]
 _Count = Annotated[int, Meta(ge=0, le=100_000)]
 _AtLeastOne = Annotated[int, Meta(ge=1, le=100_000)]
 _MaxTags = Annotated[int, Meta(ge=1, le=20_000)]
+_KeepFor = Annotated[str, _duration(timedelta(days=1), timedelta(days=3650))]
+_KeptCount = Annotated[int, Meta(ge=0, le=50)]
 _DailyLimit = Annotated[int, Meta(ge=1, le=10_000)]
 _Days = Annotated[int, Meta(ge=0, le=3_650)]
 _Rate = Annotated[float, Meta(gt=0, le=1_000)]
@@ -348,6 +386,22 @@ _TagGlob = Annotated[str, _checked_by(_check_tag_glob, pattern=_TAG_CHARACTERS, 
 _Glob = Annotated[str, _checked_by(_check_tag_glob, minLength=1, maxLength=MAX_PATTERN_CHARACTERS)]
 _Regex = Annotated[str, _checked_by(_check_regex, minLength=1, maxLength=MAX_PATTERN_CHARACTERS)]
 _Range = Annotated[str, _checked_by(_check_range, minLength=1, maxLength=MAX_PATTERN_CHARACTERS)]
+_ExactName = Annotated[str, _matching(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,127}", "is not a valid tag", TAG_ADVICE)]
+_PIN = r"(@(sha256:[0-9a-f]{64}|sha512:[0-9a-f]{128}))?"
+_ExactTag = Annotated[
+    str, _matching(rf"[A-Za-z0-9_][A-Za-z0-9._-]{{0,127}}{_PIN}", "is not a valid tag", f"{TAG_ADVICE} {_PIN_HINT}")
+]
+_TagText = Annotated[str, _checked_by(_check_tag_or_pin, pattern=rf"^[A-Za-z0-9_.*?\[\]!-]+{_PIN}$")]
+_Sha256 = Annotated[
+    str,
+    _matching(r"sha256:[0-9a-f]{64}", "is not a digest", "Write sha256: and 64 lower-case hexadecimal digits."),
+]
+_PublishedName = Annotated[
+    str, _checked_by(_check_published_name, pattern=r"^[A-Za-z0-9_{][A-Za-z0-9._{}-]*$", maxLength=128)
+]
+_TagTemplate = Annotated[
+    str, _checked_by(_check_tag_template, pattern=r"^([A-Za-z0-9_][A-Za-z0-9._-]*)?\{tag\}[A-Za-z0-9._-]*$")
+]
 _PullGlob = Annotated[str, _checked_by(_check_pull_glob, minLength=1)]
 _RepositoryGlob = Annotated[str, _matching(_PATH_GLOB, "matches no ECR repository", _PATH_GLOB_HINT)]
 _PathGlob = Annotated[str, _matching(_PATH_GLOB, "matches no repository path", _PATH_GLOB_HINT)]
@@ -446,9 +500,44 @@ class Pattern(_Section, frozen=True):
     ] = UNSET
 
 
+class TagItem(Pattern, frozen=True):
+    """A pattern of tags; or a tag, and the name that it has in ECR."""
+
+    hints = Pattern.hints | {"tag": "Did you mean name?", "to": "Did you mean as?", "target": "Did you mean as?"}
+
+    name: Annotated[_ExactTag | UnsetType, _about("A tag upstream, or `TAG@DIGEST` to pin it.")] = UNSET
+    published_as: Annotated[
+        _PublishedName | UnsetType,
+        _about("With `name`: the tag in ECR. It may have `{tag}`, upstream's name."),
+    ] = field(default=UNSET, name="as")
+
+
+def _check_tag_item(item: TagItem) -> None:
+    written = [item.glob, item.regex, item.semver, item.name]
+    if sum(each is not UNSET for each in written) != 1:
+        raise InvalidValueError("expected exactly one key", "Write one of glob, regex, semver, or name with as.")
+    if item.name is UNSET and item.published_as is not UNSET:
+        hint = 'Give the whole rule a template, as: "{tag}-mirror", or name the tag: {name: TAG, as: TAG}.'
+        raise InvalidValueError("a pattern cannot have a name in ECR", hint)
+
+
 TagOrPattern = _Tag | Annotated[Pattern, _ONE_KEY]
+TagOrItem = _TagText | Annotated[TagItem, Meta(extra=Wording(check=_check_tag_item).extra)]
 _OneOrMoreTags = Annotated[
-    tuple[TagOrPattern, ...], Meta(min_length=1, extra=Wording(hint='Write tags: ["latest"], for example.').extra)
+    tuple[TagOrItem, ...], Meta(min_length=1, extra=Wording(hint='Write tags: ["latest"], for example.').extra)
+]
+
+
+class DigestItem(_Section, frozen=True):
+    """A digest, and the tag that it has in ECR."""
+
+    digest: Annotated[_Sha256 | UnsetType, _about("The digest of a manifest.")]
+    published_as: Annotated[_ExactName | UnsetType, _about("The tag in ECR.")] = field(default=UNSET, name="as")
+
+
+_OneOrMoreDigests = Annotated[
+    tuple[_Sha256 | DigestItem, ...],
+    Meta(min_length=1, max_length=1000, extra=Wording(hint="Write digests: [sha256:…].").extra),
 ]
 
 
@@ -512,6 +601,15 @@ class ReferrerOptions(_Section, frozen=True):
     ] = UNSET
 
 
+class KeepPreviousOptions(_Section, frozen=True):
+    """What is kept of what a moved tag served, under `TAG--previous-<12 hex digits>`."""
+
+    count: Annotated[_KeptCount, _about("How many digests of each tag to keep, the last ones: 0 keeps none.")] = 3
+    keep_for: Annotated[_KeepFor, _about("For how long after the tag has moved: 1d to 3650d.")] = field(
+        default="90d", name="for"
+    )
+
+
 class Options(_Section, frozen=True):
     """Keys of `defaults` and of every rule."""
 
@@ -561,6 +659,12 @@ class Options(_Section, frozen=True):
         _ImageSize | UnsetType,
         _about("Largest image to copy, all layers of all platforms together: 1MB to 10TiB; 500GiB by default."),
     ] = UNSET
+    keep_previous: Annotated[
+        KeepPreviousOptions | UnsetType,
+        _about(
+            "Keep what a tag served before it moved, for deployments that are pinned by digest. Nothing by default."
+        ),
+    ] = UNSET
     create: Annotated[
         Creation | UnsetType,
         _about(
@@ -605,8 +709,21 @@ class MirrorRule(Defaults, frozen=True, kw_only=True):
     ]
     tags: Annotated[
         _OneOrMoreTags | UnsetType,
-        _about("Tags to follow: exact names, globs, and mappings with one of glob, regex, semver."),
-    ]
+        _about(
+            "Tags to follow: exact names, globs, and mappings with one of glob, regex, semver; or with the name of a "
+            "tag and the name that it has in ECR. `TAG@sha256:…` pins a tag to a digest."
+        ),
+    ] = UNSET
+    digests: Annotated[
+        _OneOrMoreDigests | UnsetType,
+        _about(
+            "Digests to mirror without a tag of upstream; in ECR each has the tag `digest-<64 hex digits>`, or its own."
+        ),
+    ] = UNSET
+    published_as: Annotated[
+        _TagTemplate | UnsetType,
+        _about("Template of the names of the tags in ECR, with `{tag}`. A tag that is given its own name keeps that."),
+    ] = field(default=UNSET, name="as")
     exclude: Annotated[
         tuple[TagOrPattern, ...] | UnsetType, _about("Tags that patterns must not choose, written like `tags`.")
     ] = UNSET
@@ -726,6 +843,12 @@ def schema_text() -> str:
     schema = msgspec.json.schema(RulesDocument)
     for section in (Pattern, MutabilityExclusions):  # msgspec leaves out what `Meta` says of a Struct in a union
         schema["$defs"][section.__name__] |= {"minProperties": 1, "maxProperties": 1}
+    schema["$defs"]["MirrorRule"]["anyOf"] = [{"required": ["tags"]}, {"required": ["digests"]}]
+    kinds = (*Pattern.__struct_encode_fields__, "name")
+    schema["$defs"]["TagItem"] |= {
+        "oneOf": [{"required": [kind]} for kind in kinds],
+        "dependentRequired": {"as": ["name"]},
+    }
     heading = {
         "$schema": DIALECT,
         "title": "Pullahead rules",

@@ -12,14 +12,25 @@ from typing import Any, NamedTuple, TypeVar
 import msgspec
 from msgspec import UNSET, UnsetType
 
-from pullahead.oci import InvalidReferenceError, Reference, Repository, digest_of, parse_host, parse_reference
+from pullahead.oci import (
+    InvalidReferenceError,
+    Reference,
+    Repository,
+    digest_of,
+    find_digest,
+    parse_digest,
+    parse_host,
+    parse_reference,
+)
 from pullahead.oci.reference import is_tag
 from pullahead.oci.registries import RepositorySettings
 from pullahead.rules.file_format import (
     Creation,
     Credential,
     Defaults,
+    DigestItem,
     HostSettings,
+    KeepPreviousOptions,
     MirrorRule,
     MutabilityExclusions,
     OnDemandRule,
@@ -28,6 +39,7 @@ from pullahead.rules.file_format import (
     ReferrerOptions,
     RulesDocument,
     Sources,
+    TagItem,
     TagOrPattern,
     format_duration,
     parse_duration,
@@ -39,6 +51,7 @@ from pullahead.rules.model import (
     DEFAULT_ALERT_AFTER,
     DEFAULT_CHECK_EVERY,
     CredentialSource,
+    KeepPrevious,
     OnDemand,
     RateLimit,
     ReferrersPolicy,
@@ -49,6 +62,14 @@ from pullahead.rules.model import (
     UpstreamSettings,
     WhenDeleted,
 )
+from pullahead.rules.published_tags import (
+    SAME_NAME,
+    NamedTag,
+    digest_tag,
+    may_give_one_name,
+    publish_as,
+    published_from,
+)
 from pullahead.rules.repository_names import (
     DISTINGUISHING,
     NAMESPACE,
@@ -58,7 +79,7 @@ from pullahead.rules.repository_names import (
     placeholders,
 )
 from pullahead.rules.struct_reader import Problems, YamlLocation, read_entries, read_items, read_struct
-from pullahead.rules.tag_patterns import DEFAULT_MAX_TAGS, PatternKind, TagPattern, TagSelection, matches
+from pullahead.rules.tag_patterns import DEFAULT_MAX_TAGS, PatternKind, TagPattern, TagSelection, allows, matches
 from pullahead.rules.yaml_document import DocumentError, Mapping, Problem, RulesError, Scalar, compose, quoted
 
 _STAND_IN = "xx"  # ECR's names have two characters or more
@@ -103,6 +124,24 @@ class _ResolvedOptions(NamedTuple):
     when_deleted: WhenDeleted = WhenDeleted.RESTORE
     referrers: ReferrersPolicy = ReferrersPolicy()
     sizes: SizeLimits = SizeLimits()
+    keep_previous: KeepPrevious | None = None
+
+
+class _NamedItem(NamedTuple):
+    """An item of `tags` that names a tag: where it is, what it follows, and under which name in ECR."""
+
+    at: YamlLocation
+    upstream: Repository | None
+    tag: NamedTag
+
+
+class _ChoosingRule(NamedTuple):
+    """A rule that chooses tags by patterns: where it is, and the repository that it publishes into."""
+
+    at: YamlLocation
+    target: str
+    upstream: Repository
+    tags: TagSelection
 
 
 class _Loader:
@@ -112,7 +151,8 @@ class _Loader:
         self._problems = problems
         self._defaults = _ResolvedOptions()
         self._lines_of_names: dict[str, int] = {}
-        self._lines_of_tags: dict[MirrorKey, int] = {}
+        self._named_items: dict[MirrorKey, _NamedItem] = {}
+        self._choosing_rules: list[_ChoosingRule] = []
         self._choosing: dict[str, tuple[Repository, int]] = {}
 
     def load(self, at: YamlLocation) -> Rules:
@@ -128,9 +168,10 @@ class _Loader:
         upstreams = tuple(self._upstreams(at.find("upstreams")))
         on_demand = [self._on_demand_rule(item) for item in self._items(at.find("on_demand"))]
         mirrors = [self._mirror_rule(item) for item in self._items(at.find("mirrors"))]
+        self._check_published_names()
         rules = (*_named(filter(None, mirrors), set(self._lines_of_names)), *filter(None, on_demand))
         read = Rules(
-            tuple(rule.mirror(tag) for rule in rules if not rule.is_namespace for tag in rule.tags.names),
+            tuple(mirror for rule in rules if not rule.is_namespace for mirror in rule.named_mirrors),
             upstreams,
             "",
             rules,
@@ -156,11 +197,15 @@ class _Loader:
         target = self._target(at, options.repository, upstream)
         if target is None:
             return None
-        self._claim_tags(at.below("tags"), target)
+        for key in ("tags", "digests"):
+            self._claim_tags(at.find(key), target, upstream, tags.template)
         if upstream is None:
             return None
+        if _is_namespace(upstream):
+            self._refuse_digests(at)
         if tags.patterns or _is_namespace(upstream):
             self._claim_target(at, target, upstream)
+            self._choosing_rules.append(_ChoosingRule(at, target, upstream, tags))
         return _rule(name, upstream, options.repository if _is_namespace(upstream) else target, tags, options)
 
     def _on_demand_rule(self, at: YamlLocation) -> Rule | None:
@@ -190,16 +235,57 @@ class _Loader:
         self._lines_of_names.setdefault(name, here.node.line)
         return name
 
-    def _claim_tags(self, at: YamlLocation, target: str) -> None:
-        """Claim every tag that is named, also where other tags of the rule are invalid."""
-        for item in at.items:
-            if not isinstance(item.node, Scalar) or item.node.kind != "str" or not is_tag(item.node.text):
+    def _refuse_digests(self, at: YamlLocation) -> None:
+        """Report digests in a rule of many repositories, of which only one can have the manifest."""
+        for item in (*at.below("tags").items, *at.below("digests").items):
+            named = _named_tag(item, SAME_NAME)
+            if named is not None and named.digest is not None:
+                message = "a digest is of one repository, and the rule is for a whole namespace"
+                self._problems.add(item, message, "Write a rule for that repository.")
+
+    def _claim_tags(self, at: YamlLocation | None, target: str, upstream: Repository | None, template: str) -> None:
+        """Claim every tag that is named, by its name in ECR, also where other tags of the rule are invalid."""
+        for item in at.items if at is not None else ():
+            named = _named_tag(item, template)
+            if named is None:
                 continue
-            key = MirrorKey(target, item.node.text)
-            if key in self._lines_of_tags:
-                message = f"{key} is already on line {self._lines_of_tags[key]}"
+            key = MirrorKey(target, named.target)
+            first = self._named_items.setdefault(key, _NamedItem(item, upstream, named))
+            if first.at is not item:
+                message = f"{key} is already on line {first.at.node.line}"
                 self._problems.add(item, message, "A tag can follow one upstream only.")
-            self._lines_of_tags.setdefault(key, item.node.line)
+
+    def _check_published_names(self) -> None:
+        """Report names in ECR that two upstream tags would have, of which one at least does not keep its own name."""
+        by_target: dict[str, list[_ChoosingRule]] = {}
+        for rule in self._choosing_rules:
+            for other in by_target.setdefault(rule.target, []):
+                if may_give_one_name(rule.tags.template, other.tags.template):
+                    self._problems.add(
+                        rule.at.below("as"),
+                        f"{rule.target} may get one tag from two tags of upstream: by {rule.tags.template}, and by "
+                        f"{other.tags.template} of the rule on line {other.at.below('as').node.line}",
+                        "Give the rules repositories of their own, or templates that begin or end differently.",
+                    )
+                    break
+            by_target[rule.target].append(rule)
+        for key, named in self._named_items.items():
+            for rule in by_target.get(key.repository, ()):
+                self._check_named_and_chosen(key, named, rule)
+
+    def _check_named_and_chosen(self, key: MirrorKey, named: _NamedItem, rule: _ChoosingRule) -> None:
+        chosen = published_from(rule.tags.template, key.tag)
+        keeps_names = rule.tags.template == SAME_NAME and named.tag.name == named.tag.target
+        is_same = (rule.upstream, chosen) == (named.upstream, named.tag.name)
+        if chosen is None or keeps_names or is_same or not allows(rule.tags, chosen):
+            return
+        line = rule.at.below("tags").node.line
+        source = quoted(named.tag.name or str(named.tag.digest))
+        self._problems.add(
+            named.at,
+            f"{key} follows {source} here, and {quoted(chosen)} by the patterns on line {line}",
+            f'Exclude it there, exclude: ["{chosen}"], or publish one of them under another name.',
+        )
 
     def _claim_target(self, at: YamlLocation, target: str, upstream: Repository) -> None:
         """Claim a repository (of a namespace, what its repositories' names have in common) for tags that are chosen."""
@@ -315,6 +401,7 @@ class _Loader:
             SizeLimits(
                 _size(written.max_layer_size, base.sizes.layer), _size(written.max_image_size, base.sizes.image)
             ),
+            _keep_previous(written.keep_previous, base.keep_previous),
         )
         self._compare_times(at, options, before)
         return options
@@ -354,9 +441,14 @@ class _Loader:
     # --- Tags ---
 
     def _selection(self, at: YamlLocation, written: MirrorRule, options: _ResolvedOptions, before: int) -> TagSelection:
+        if at.find("tags") is None and at.find("digests") is None:
+            self._problems.add(at, "tags is missing")
         items = _given(written.tags, ())
+        template = _given(written.published_as, SAME_NAME)
         names = tuple(item for item in items if isinstance(item, str) and is_tag(item))
-        patterns = tuple(_pattern(item) for item in items if item not in names)
+        digests = (_digest_item(item) for item in _given(written.digests, ()))
+        renamed = tuple(filter(None, (*(_renamed(item, template) for item in items), *digests)))
+        patterns = tuple(_pattern(item) for item in items if item not in names and _renamed(item, template) is None)
         exclude = tuple(map(_pattern, _given(written.exclude, ())))
         if items and self._is_valid(at, before, "tags", "exclude", "newest", "min_tags", "max_tags", "prereleases"):
             self._check_effect(at, written, patterns, exclude)
@@ -365,7 +457,9 @@ class _Loader:
         if patterns and newest is not None and newest > options.max_tags and self._is_valid(at, before, "max_tags"):
             hint = f"Write max_tags: {newest}, or a smaller `newest`."
             self._problems.add(at.below("newest"), f"it is more than max_tags, which is {options.max_tags}", hint)
-        return TagSelection(names, patterns, exclude, options.prereleases, newest, min_tags, options.max_tags)
+        return TagSelection(
+            names, patterns, exclude, options.prereleases, newest, min_tags, options.max_tags, template, renamed
+        )
 
     def _check_effect(
         self, at: YamlLocation, written: MirrorRule, patterns: tuple[TagPattern, ...], exclude: tuple[TagPattern, ...]
@@ -513,7 +607,14 @@ def _rule(name: str, upstream: Repository, repository: str, tags: TagSelection, 
         when_deleted=options.when_deleted,
         referrers=options.referrers,
         sizes=options.sizes,
+        keep_previous=options.keep_previous,
     )
+
+
+def _keep_previous(written: KeepPreviousOptions | UnsetType, base: KeepPrevious | None) -> KeepPrevious | None:
+    if isinstance(written, UnsetType):
+        return base
+    return KeepPrevious(written.count, _duration(written.keep_for)) if written.count else None
 
 
 def _named(rules: Iterable[Rule], taken: set[str]) -> Iterator[Rule]:
@@ -541,6 +642,44 @@ def _is_host_alone(text: str) -> bool:
 
 def _is_namespace(upstream: Repository) -> bool:
     return upstream.path.endswith("*")
+
+
+def _renamed(item: str | Pattern, template: str) -> NamedTag | None:
+    """Read a tag that has a name of its own in ECR, or is pinned."""
+    if isinstance(item, str):
+        return _pinned(item, template) if "@" in item else None
+    if not isinstance(item, TagItem) or isinstance(item.name, UnsetType):
+        return None
+    return _pinned(item.name, _given(item.published_as, template))
+
+
+def _digest_item(item: str | DigestItem) -> NamedTag | None:
+    if isinstance(item, str):
+        return digest_tag(parse_digest(item))
+    digest = _given(item.digest, "")
+    return digest_tag(parse_digest(digest), _given(item.published_as, "")) if digest else None
+
+
+def _pinned(text: str, template: str) -> NamedTag:
+    """Read a valid tag, with or without the digest that it is pinned to."""
+    tag, at, digest = text.partition("@")
+    return NamedTag(tag, publish_as(template, tag), parse_digest(digest) if at else None)
+
+
+def _named_tag(item: YamlLocation, template: str) -> NamedTag | None:
+    """Read an item that names a tag, as far as it can be read: other parts of it may be invalid."""
+    name: YamlLocation | None = item
+    published_as: YamlLocation | None = None
+    if not isinstance(item.node, Scalar):
+        name, published_as = item.find("name") or item.find("digest"), item.find("as")
+    if name is None or not isinstance(name.node, Scalar) or name.node.kind != "str":
+        return None
+    written = published_as.node.text if published_as is not None and isinstance(published_as.node, Scalar) else template
+    tag, at, digest = name.node.text.partition("@")
+    pin = find_digest(digest if at else tag)
+    if is_tag(tag):
+        return NamedTag(tag, publish_as(written, tag), pin) if pin is not None or not at else None
+    return digest_tag(pin, "" if published_as is None else written) if pin is not None and not at else None
 
 
 def _pattern(item: TagOrPattern) -> TagPattern:
@@ -576,7 +715,10 @@ def _digest(rules: Rules) -> str:
 def _meaning(rule: Rule) -> str:
     tags = rule.tags
     selection = tags._replace(
-        names=tuple(sorted(tags.names)), patterns=tuple(sorted(tags.patterns)), exclude=tuple(sorted(tags.exclude))
+        names=tuple(sorted(tags.names)),
+        patterns=tuple(sorted(tags.patterns)),
+        exclude=tuple(sorted(tags.exclude)),
+        renamed=tuple(sorted(tags.renamed, key=str)),
     )
     # What was pulled is recorded under the name of its rule.
     return _json_text(rule._replace(name="" if rule.on_demand is None else rule.name, tags=selection))

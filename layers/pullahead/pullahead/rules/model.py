@@ -9,13 +9,14 @@ from functools import cached_property
 from typing import NamedTuple
 
 from pullahead.errors import ConfigError
-from pullahead.oci import Reference, Repository, parse_reference
+from pullahead.oci import Digest, Reference, Repository, parse_reference
 from pullahead.oci.reference import DOCKER_HUB, is_tag
 from pullahead.oci.referrers import subject_of_tag
 from pullahead.oci.registries import RepositorySettings
 from pullahead.rules.mirror_key import MirrorKey
+from pullahead.rules.published_tags import NamedTag, digest_of_tag, digest_tag, is_previous_tag, publish_as
 from pullahead.rules.repository_names import REPOSITORY_ADVICE, Template, fill, is_repository_name
-from pullahead.rules.tag_patterns import TagSelection, allows
+from pullahead.rules.tag_patterns import TagSelection
 
 
 class WhenDeleted(StrEnum):
@@ -38,7 +39,8 @@ DEFAULT_MAX_IMAGE_BYTES = 500 * 1024**3
 class OnDemand(NamedTuple):
     """What may be pulled on demand, how many new mirrors a day, and how long they are followed after the last pull.
 
-    A pattern is a glob of upstream paths, optionally with a colon and a glob of tags; a star spans slashes.
+    A pattern is a glob of upstream paths, optionally with a colon and a glob of tags; a star spans slashes. A digest
+    that is pulled counts as the tag `digest-<64 hex digits>`.
     """
 
     allow: tuple[str, ...]
@@ -74,6 +76,13 @@ class ReferrersPolicy(NamedTuple):
         return bool(self.copy)
 
 
+class KeepPrevious(NamedTuple):
+    """How many of the digests that a tag served are kept after it has moved, and for how long."""
+
+    most: int = 3
+    keep_for: timedelta = timedelta(days=90)
+
+
 NO_REFERRERS = ReferrersPolicy(copy=False)
 
 
@@ -85,7 +94,7 @@ class SizeLimits(NamedTuple):
 
 
 class Mirror(NamedTuple):
-    """One mirrored tag: an upstream tag, and the ECR repository and tag that follow it."""
+    """One mirrored tag: an upstream tag, and the ECR repository and tag that follow it. Their names may differ."""
 
     upstream: Reference
     repository: str
@@ -102,6 +111,12 @@ class Mirror(NamedTuple):
     referrers: ReferrersPolicy = ReferrersPolicy()
     replicated_from: str = ""  # from where ECR's replication writes it: then a deleted tag is not restored at once
     sizes: SizeLimits = SizeLimits()
+    keep_previous: KeepPrevious | None = None
+
+    @property
+    def pin(self) -> Digest | None:
+        """The digest that the rules pin the tag to, whatever upstream serves under it."""
+        return self.upstream.digest
 
     @property
     def key(self) -> MirrorKey:
@@ -138,6 +153,7 @@ class Rule(NamedTuple):
     on_demand: OnDemand | None = None  # follow what is pulled from below
     referrers: ReferrersPolicy = ReferrersPolicy()
     sizes: SizeLimits = SizeLimits()
+    keep_previous: KeepPrevious | None = None  # None: what a moved tag leaves is untagged
 
     @property
     def is_namespace(self) -> bool:
@@ -145,21 +161,39 @@ class Rule(NamedTuple):
         return self.upstream.path.endswith("*")
 
     def mirror(self, tag: str) -> Mirror:
-        """Make the mirror of a tag; not for namespaces."""
+        """Make the mirror of an upstream tag that is published by the template; not for namespaces."""
+        return self._mirror(NamedTag(tag, publish_as(self.tags.template, tag)), is_named=tag in self.tags.names)
+
+    def mirror_of(self, target: str) -> Mirror | None:
+        """Make the mirror of a tag in ECR; None where neither names nor patterns choose it. Not for namespaces."""
+        if self.on_demand is not None:
+            pulled = digest_of_tag(target)
+            return self.mirror(target) if pulled is None else self._mirror(digest_tag(pulled), is_named=False)
+        published = self.tags.published_as(target)
+        return self._mirror(published, is_named=self.tags.is_named(target)) if published is not None else None
+
+    @property
+    def named_mirrors(self) -> tuple[Mirror, ...]:
+        """The mirrors of all tags that are named; not for namespaces."""
+        return tuple(self._mirror(named, is_named=True) for named in self.tags.named)
+
+    def _mirror(self, published: NamedTag, *, is_named: bool) -> Mirror:
+        tag = published.name
         return Mirror(
-            Reference(self.upstream, tag),
+            Reference(self.upstream, tag, published.digest),
             self.repository,
-            tag,
+            published.target,
             self.check_every,
             self.alert_after,
             self.platforms,
-            any(fnmatchcase(tag, glob) for glob in self.immutable_tags),
+            tag is None or any(fnmatchcase(tag, glob) for glob in self.immutable_tags),
             self.name,
             self.on_demand is not None,
             self.when_deleted is WhenDeleted.RESTORE,
-            listed=self.on_demand is None and tag not in self.tags.names,
-            referrers=self.referrers if subject_of_tag(tag) is None else NO_REFERRERS,
+            listed=self.on_demand is None and not is_named,
+            referrers=self.referrers if tag is None or subject_of_tag(tag) is None else NO_REFERRERS,
             sizes=self.sizes,
+            keep_previous=self.keep_previous,
         )
 
     def expand(self, path: str) -> "Rule":
@@ -228,7 +262,7 @@ class Rules:
         if mirror is not None:
             return mirror
         rule = self._choosing_rule(repository, tag)
-        return rule.mirror(tag) if rule is not None else None
+        return rule.mirror_of(tag) if rule is not None else None
 
     def find_rule(self, repository: str, tag: str) -> Rule | None:
         """Find the rule that publishes a tag; of a namespace, the rule for that one repository."""
@@ -253,6 +287,11 @@ class Rules:
         """Find how large a tag's image may be."""
         mirror = self.find(repository, tag)
         return mirror.sizes if mirror is not None else SizeLimits()
+
+    def keeps_previous(self, repository: str, tag: str) -> KeepPrevious | None:
+        """Find what the rule of a tag keeps of what the tag served; None for nothing."""
+        mirror = self.find(repository, tag)
+        return mirror.keep_previous if mirror is not None else None
 
     def rules_of(self, repository: str) -> tuple[Rule, ...]:
         """Find the rules that may publish into a repository; of a namespace, the rule for that one repository."""
@@ -283,12 +322,13 @@ class Rules:
 
     def _choosing_rule(self, repository: str, tag: str) -> Rule | None:
         choosing = (rule for rule in self._by_repository.get(repository, ()) if rule.tags.patterns)
-        here = next((rule for rule in choosing if allows(rule.tags, tag)), None)
-        chosen = here or next((rule for rule in self._expanded(repository) if allows(rule.tags, tag)), None)
+        here = next((rule for rule in choosing if rule.tags.published_as(tag) is not None), None)
+        expanded = (rule for rule in self._expanded(repository) if rule.tags.published_as(tag) is not None)
+        chosen = here or next(expanded, None)
         return chosen or self._on_demand_rule(repository, tag)
 
     def _on_demand_rule(self, repository: str, tag: str) -> Rule | None:
-        if not is_tag(tag) or not is_repository_name(repository):
+        if not is_tag(tag) or is_previous_tag(tag) or not is_repository_name(repository):
             return None
         for rule, template in self._on_demand:
             path = _complete(rule.upstream.registry, template.path_of(repository))
@@ -360,7 +400,7 @@ def expanded_for(upstream: str, rule: Rule) -> Rule | None:
 def is_chosen(mirror: Mirror, rules: Rules) -> bool:
     """Tell whether a pattern chose the tag, rather than a rule that names it and its repository."""
     rule = rule_named(mirror.rule, rules)
-    return rule is not None and (rule.is_namespace or mirror.tag not in rule.tags.names)
+    return rule is not None and (rule.is_namespace or not rule.tags.is_named(mirror.tag))
 
 
 def rule_named(name: str, rules: Rules) -> Rule | None:

@@ -15,6 +15,7 @@ from functools import lru_cache
 from typing import NamedTuple, NoReturn
 
 from pullahead.errors import ConfigError, ListingShrunkError, ListingTooLongError
+from pullahead.rules.published_tags import SAME_NAME, NamedTag, is_previous_tag, publish_as, published_from
 
 MAX_PATTERN_CHARACTERS = 200
 
@@ -50,7 +51,11 @@ DEFAULT_MAX_TAGS = 1000
 
 
 class TagSelection(NamedTuple):
-    """Which tags of a repository a rule follows. Names are never listed; patterns choose from upstream's listing."""
+    """Which tags of a repository a rule follows, and under which names in ECR.
+
+    Names are never listed; patterns choose from upstream's listing. Both are published by `template`; `renamed` are
+    named with a name in ECR of their own, or are pinned to a digest.
+    """
 
     names: tuple[str, ...] = ()
     patterns: tuple[TagPattern, ...] = ()
@@ -59,13 +64,40 @@ class TagSelection(NamedTuple):
     newest: int | None = None
     min_tags: int = 0  # a listing with fewer matching tags is an upstream fault
     max_tags: int = DEFAULT_MAX_TAGS  # that patterns may choose, after `newest`: with more, none is chosen
+    template: str = SAME_NAME
+    renamed: tuple[NamedTag, ...] = ()
+
+    @property
+    def named(self) -> tuple[NamedTag, ...]:
+        """Every tag that is named, with its name in ECR."""
+        return (*(NamedTag(name, publish_as(self.template, name)) for name in self.names), *self.renamed)
+
+    def is_named(self, target: str) -> bool:
+        """Tell whether a tag in ECR is published because it is named, not chosen by a pattern."""
+        by_template = published_from(self.template, target)
+        return by_template in self.names or any(each.target == target for each in self.renamed)
+
+    def published_as(self, target: str) -> NamedTag | None:
+        """Find what is published under a tag in ECR, as far as names and patterns tell; None for nothing."""
+        renamed = next((each for each in self.renamed if each.target == target), None)
+        if renamed is not None:
+            return renamed
+        tag = published_from(self.template, target)
+        return NamedTag(tag, target) if tag is not None and allows(self, tag) else None
+
+    def targets_of(self, tag: str) -> tuple[str, ...]:
+        """List the names in ECR under which an upstream tag is published, as far as names and patterns tell."""
+        renamed = {each.target: each.name for each in self.renamed}
+        by_template = publish_as(self.template, tag)
+        follows = by_template not in renamed and allows(self, tag)
+        return (*([by_template] if follows else []), *(target for target, name in renamed.items() if name == tag))
 
 
 _Matcher = Callable[[str], bool]
 
 
 def select(selection: TagSelection, listed: Iterable[str]) -> tuple[str, ...]:
-    """Choose tags from a listing by patterns, newest first, without those that the selection names.
+    """Choose tags from a listing by patterns, newest first, without those whose name in ECR a named tag has.
 
     Raises ListingShrunkError where fewer than `min_tags` match, counted before `newest`; ListingTooLongError where more
     than `max_tags` are chosen: which of them are wanted is not for us to guess; InvalidPatternError.
@@ -81,8 +113,9 @@ def select(selection: TagSelection, listed: Iterable[str]) -> tuple[str, ...]:
             f"{selection.min_tags}. The tags followed so far stay followed."
         )
     matching.sort(key=sort_key, reverse=True)
-    named = frozenset(selection.names)
-    chosen = tuple(tag for tag in matching[: selection.newest] if tag not in named)
+    named = frozenset(each.target for each in selection.named)
+    newest = matching[: selection.newest]
+    chosen = tuple(tag for tag in newest if publish_as(selection.template, tag) not in named)
     if len(chosen) > selection.max_tags:
         raise ListingTooLongError(
             f"the rule selects {len(chosen)} of {len(tags)} tags, and max_tags is {selection.max_tags}. The tags "
@@ -92,7 +125,10 @@ def select(selection: TagSelection, listed: Iterable[str]) -> tuple[str, ...]:
 
 
 def allows(selection: TagSelection, tag: str) -> bool:
-    """Tell whether a tag is named or matches the patterns. Whether it is among the newest takes a listing."""
+    """Tell whether an upstream tag is named or matches the patterns, to be published by the template.
+
+    Whether it is among the newest takes a listing.
+    """
     if tag in selection.names:
         return True
     return _chooser_of(selection)(tag)
@@ -107,6 +143,8 @@ def why_unmatched(selection: TagSelection, tag: str) -> str:
         return f"excluded by {excluding}"
     if not selection.prereleases and any(matches(each, tag, prereleases=True) for each in selection.patterns):
         return "left out as a prerelease, since the rule has no `prereleases: true`"
+    if is_previous_tag(tag):
+        return "no mirror of its own: it keeps what another tag served before it moved"
     return f"matched by nothing in the rule, which selects {selection_text(selection)}"
 
 
@@ -115,12 +153,20 @@ _MAX_SHOWN = 8
 
 def selection_text(selection: TagSelection) -> str:
     """Write what a selection selects, as in a rules file."""
-    parts = [*selection.names, *map(str, selection.patterns)]
+    parts = [*selection.names, *map(_named_text, selection.renamed), *map(str, selection.patterns)]
     more = [f"{len(parts) - _MAX_SHOWN} more"] if len(parts) > _MAX_SHOWN else []
     shown = ", ".join([*parts[:_MAX_SHOWN], *more])
     options = [f"without {', '.join(map(str, selection.exclude))}"] if selection.exclude else []
     options += [f"newest: {selection.newest}"] if selection.newest is not None else []
+    options += [f"as {selection.template}"] if selection.template != SAME_NAME else []
     return "; ".join([shown, *options])
+
+
+def _named_text(named: NamedTag) -> str:
+    if named.name is None:
+        return str(named.digest)
+    pinned = named.name if named.digest is None else f"{named.name}@{named.digest}"
+    return pinned if named.name == named.target else f"{pinned} as {named.target}"
 
 
 def check_pattern(pattern: TagPattern) -> None:
@@ -160,7 +206,9 @@ def _chooser(
     if leaves_out:
         wanted = [_released(pattern, match) for pattern, match in zip(patterns, wanted, strict=True)]
     unwanted = [_matcher(pattern, prereleases=True) for pattern in exclude]
-    return lambda tag: any(match(tag) for match in wanted) and not any(match(tag) for match in unwanted)
+    return lambda tag: (
+        any(match(tag) for match in wanted) and not any(match(tag) for match in unwanted) and not is_previous_tag(tag)
+    )
 
 
 @lru_cache(maxsize=4096)

@@ -8,6 +8,7 @@ from pullahead.rules.load import load_rules
 from pullahead.rules.tag_patterns import PatternKind
 
 ECR = "123456789012.dkr.ecr.eu-west-1.amazonaws.com"
+DIGEST = "sha256:0000000000000000000000000000000011111111111111111111111111111111"
 
 # After the example of skopeo-sync(1).
 REALISTIC = """\
@@ -41,7 +42,9 @@ def left_out(found: ImportResult) -> str:
 def test_realistic_file_is_imported() -> None:
     assert import_rules(REALISTIC, source="skopeo.yml").mirrors == [
         ImportedMirror("registry.example.com/busybox", "mirror/busybox", (TagEntry("*", PatternKind.GLOB),)),
-        ImportedMirror("registry.example.com/redis", "mirror/redis", (TagEntry("1.0"), TagEntry("2.0"))),
+        ImportedMirror(
+            "registry.example.com/redis", "mirror/redis", (TagEntry("1.0"), TagEntry("2.0"), TagEntry(DIGEST))
+        ),
         ImportedMirror(
             "registry.example.com/nginx",
             "mirror/nginx",
@@ -55,7 +58,6 @@ def test_realistic_file_is_imported() -> None:
 @pytest.mark.parametrize(
     "expected",
     [
-        "registry.example.com.images.redis: 'sha256:0000",
         "registry.example.com.credentials: credentials are never copied; put them into Secrets Manager",
         "registry.example.com.cert-dir: not supported",
         "quay.io.tls-verify: certificates are always verified",
@@ -160,3 +162,10 @@ def test_repositories_of_two_registries_with_one_name_are_reported_and_not_merge
 def test_what_is_null_is_as_good_as_absent(text: str, mirrors: int) -> None:
     found = import_rules(text, source="file.yml")
     assert (len(found.mirrors), found.left_out) == (mirrors, [])
+
+
+def test_digest_is_carried_over_and_what_is_none_is_reported() -> None:
+    found = import_rules(f'quay.io: {{images: {{a/b: ["{DIGEST}", "sha256:12"]}}}}', source="skopeo.yml")
+    assert left_out(found) == "quay.io.images.a/b: 'sha256:12' is neither a tag nor a digest of sha256"
+    rules = load_rules(write_rules(found, source="skopeo.yml"), source="rules.yaml")
+    assert [str(mirror.upstream) for mirror in rules.mirrors] == [f"quay.io/a/b@{DIGEST}"]
