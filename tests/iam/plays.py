@@ -17,9 +17,11 @@ from local.ecr.faults import Call
 from local.images import LocalImage, SparseBlob, make_image
 from local.registry import FakeRegistry
 from pullahead.aws.records import DynamoRecords
+from pullahead.dashboard.show import MAX_LISTED
 from pullahead.messages import CheckRequest, StartWaitingRequest
 from pullahead.mirrors.outbox import with_outcome_events
 from pullahead.mirrors.record import LastRefresh
+from pullahead.mirrors.record_scan import RecordScan, ScanState
 from pullahead.oci.referrers import fallback_tag
 from pullahead.refresh.queue import SLOT_DURATION
 from pullahead.rules.model import DEFAULT_CHECK_EVERY
@@ -98,10 +100,19 @@ def played(folder: Path) -> Iterator[Played]:
                     f"{play.__name__}: checks failed: {aside} {deployment.runs('CheckFreshness')[-1].logs}"
                 )
         _send_invalid_message(Scene(deployment, deployment.next_mirror(), upstream))
-        _invoke(deployment.aws, deployment.function("ShowMirrors"))
+        _show_mirrors(deployment)
         other = deploy(deployment.aws, TEMPLATE, "other", {**PARAMETERS, "RulesUri": f"ssm:{RULES_NAME}"})
         _invoke(deployment.aws, other.resources["ScheduleChecksFunction"])
         yield Played(deployment, other)
+
+
+def _show_mirrors(deployment: Deployment) -> None:
+    """Draw the page of all mirrors, and that of a deployment with too many to read all."""
+    _invoke(deployment.aws, deployment.function("ShowMirrors"))
+    records = DynamoRecords(deployment.aws.client("dynamodb"), deployment.stack.outputs["RecordsTableName"])
+    now = deployment.aws.clock.now()
+    records.save_scan_state(ScanState(last=RecordScan(now, ended_at=now, records=MAX_LISTED + 1)))
+    _invoke(deployment.aws, deployment.function("ShowMirrors"))
 
 
 def _send_invalid_message(scene: Scene) -> None:

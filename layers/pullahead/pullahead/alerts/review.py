@@ -91,7 +91,7 @@ def rules_allow_retirement(rules: Rules, state: RulesState | None, heartbeat: He
 
 _CACHED_FOUND_WITHIN = timedelta(minutes=15)
 MAX_PENDING: Final = 100_000
-"""Records with alerts to send that one review takes: some 300 MB. Those that wait for longest come first."""
+"""Records with alerts to send that one review takes: 350 MB in all. Those that wait for longest come first."""
 _MAX_OUTBOX: Final = 1000
 _OUTBOX_RESERVE_SECONDS = 60.0
 """How long sending the events that others left in the outbox may take."""
