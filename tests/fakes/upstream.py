@@ -58,6 +58,10 @@ class FakeUpstream:
         name = parse_reference(reference)
         del self._manifests[name.repository, name.locator]
 
+    def remove_all(self) -> None:
+        """Delete every tag and every manifest."""
+        self._manifests.clear()
+
     def cut(self, *after_bytes: int) -> None:
         """Break the next streams, one each, after so many bytes."""
         self._cuts.extend(after_bytes)

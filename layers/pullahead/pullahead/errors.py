@@ -226,6 +226,10 @@ class ListingShrunkError(PullaheadError):
     """Upstream lists suspiciously few of the tags that a rule selects from."""
 
 
+class ListingTooLongError(PullaheadError):
+    """More is selected from a listing than a rule may follow, or too much that is new."""
+
+
 class TransferStalledError(PullaheadError):
     """A copy was continued several times without any progress."""
 

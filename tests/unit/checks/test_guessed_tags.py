@@ -70,6 +70,21 @@ def test_named_tag_that_never_existed_is_alerted(service: CheckingService) -> No
 
 
 def test_selected_tag_that_is_gone_is_alerted(service: CheckingService) -> None:
+    service.upstream.serve(FIRST, f"{UPSTREAM}:listed")
+    ask(service, "listed", reason="schedule")
+    service.upstream.remove(f"{UPSTREAM}:listed")
     (result,) = ask(service, "listed", reason="schedule")
     assert (result.state, service.alerts) == (State.GONE, ["GONE"]), "upstream has listed it, so it is spelled well"
     assert result.reason == "upstream no longer has the tag"
+
+
+def test_listed_tag_that_upstream_does_not_have_leaves_no_record(service: CheckingService) -> None:
+    (result,) = ask(service, "listed", reason="schedule")
+    assert (result.state, result.started, service.alerts, service.records.stored) == (None, None, [], {})
+    assert result.reason.startswith("not followed: ")
+
+
+def test_listed_tag_of_an_upstream_that_does_not_answer_is_recorded(service: CheckingService) -> None:
+    service.upstream.script.fail("head_manifest", failed(RegistryUnavailableError))
+    (result,) = ask(service, "listed", reason="schedule")
+    assert result.state is State.UNKNOWN

@@ -278,7 +278,8 @@ class TestNamespace:
         for number in range(1000):
             listing.serve("1.0", path=f"quay.io/prom/app{number}")
         result = listing.ask("prom")
-        assert (result.state, result.queued) == (State.UNKNOWN, 0)
+        assert (result.state, result.queued) == (State.BLOCKED, 0)
+        assert listing.alerts == ["UNLISTED"]
         assert "1002 repositories" in result.reason
         assert "Name the repositories" in result.reason
 

@@ -166,3 +166,32 @@ def test_rules_of_one_repository_have_records_of_their_own() -> None:
 )
 def test_only_rules_that_select_need_a_listing(made: Rule, needed: bool) -> None:
     assert needs_listing(made) is needed
+
+
+class TestTooMuch:
+    def test_names_that_no_record_holds_are_told_at_once_and_nothing_is_cut(self) -> None:
+        history = History()
+        history.see(CHOSEN)
+        assert history.see(tuple(f"{number:0128}" for number in range(1600)), minutes=15) == ["UNLISTED"]
+        assert (history.known.followed, history.known.state) == (CHOSEN, State.BLOCKED)
+        assert "whose names are too long to be kept" in history.alerts[0].detail
+
+    def test_what_is_new_is_counted_for_a_day(self) -> None:
+        history = History()
+        history.see(tuple(map(str, range(1000))))
+        assert history.see(tuple(map(str, range(600, 1600))), hours=1) == []
+        assert history.see(tuple(map(str, range(1100, 2100))), hours=1) == ["UNLISTED"]
+        assert history.known.followed == tuple(map(str, range(600, 1600)))
+        assert history.see(tuple(map(str, range(1100, 2100))), hours=22, minutes=30) == ["RECOVERED"]
+        assert history.known.followed == tuple(map(str, range(1100, 2100)))
+
+    def test_first_listing_is_not_new(self) -> None:
+        history = History()
+        assert history.see(tuple(map(str, range(1000)))) == []
+        assert history.known.new_count == 0
+
+    def test_unchanged_listing_counts_nothing(self) -> None:
+        history = History()
+        for _ in range(100):
+            history.see(CHOSEN, minutes=15)
+        assert history.known.new_count == 0

@@ -83,8 +83,8 @@ WORDS = {
         "cannot list the upstream tags",
         "cannot list the upstream tags",
         "Pullahead retries at every check. It keeps the tags that it already follows fresh, but sees no new ones.",
-        "Fix the cause above: correct the upstream's name, name its tags, allow the listing, or lower min_tags if tags "
-        "were removed.",
+        "Fix the cause above: correct the upstream's name, name its tags, allow the listing, lower min_tags if tags "
+        "were removed, or raise max_tags.",
         over_one="can list the upstream tags again",
         over_many="can list the upstream tags again",
     ),

@@ -20,6 +20,7 @@ from pullahead.errors import (
     AccessDeniedError,
     ConflictError,
     NewerRecordError,
+    NotFoundError,
     PullaheadError,
     RateLimitedError,
     RegistryError,
@@ -391,7 +392,7 @@ class _Round:
             return self._defer(check, str(answer))
         observed = Observation(answer, self._published.digest_of(check.mirror))
         mirror = self._with_replication(check, observed)
-        if mirror.guessed and known is None and not isinstance(answer, Descriptor):
+        if known is None and check.request.reason != "manual" and _is_made_up(mirror, answer):
             return CheckResult(check.key, None, f"not followed: {answer}")  # no record, no alert
         verdict = judge(observed, known, mirror, self._ports.clock(), Trigger(check.request.reason))
         record = self._save(mirror, verdict.record, known)
@@ -455,6 +456,13 @@ class _Round:
             self._known[check.key] = self._ports.records.save(aborted, record.version)
         reason = f"{reason}; the refresh waits for a slot" if started is StartResult.WAITING else reason
         return CheckResult(check.key, record.state, reason, started, changed or started is StartResult.STARTED)
+
+
+def _is_made_up(mirror: Mirror, answer: Descriptor | PullaheadError) -> bool:
+    """Whether a tag that no rule names may not exist: upstream may list any number of tags that it does not have."""
+    if mirror.listed and isinstance(answer, NotFoundError):
+        return True
+    return mirror.guessed and not isinstance(answer, Descriptor)
 
 
 def _was_changed(known: MirrorRecord, observed: Observation) -> bool:

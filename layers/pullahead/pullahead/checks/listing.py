@@ -16,7 +16,7 @@ from pullahead.checks.ports import CheckQueue
 from pullahead.checks.put_back import PutBack, put_back_listing
 from pullahead.checks.upstream_pool import NotAsked, Question, UpstreamPool
 from pullahead.clock import Clock
-from pullahead.errors import ConfigError, PullaheadError, RateLimitedError, ResponseTooLargeError, Side
+from pullahead.errors import ConfigError, ListingTooLongError, NewerRecordError, PullaheadError, RateLimitedError
 from pullahead.messages import MAX_TAGS_PER_CHECK, CheckRequest, ListRequest, Queued
 from pullahead.mirrors.demand import DemandsLookup
 from pullahead.mirrors.rate_limit_budget import was_not_sent
@@ -32,6 +32,7 @@ from pullahead.rules.tag_patterns import select
 _SHARED_FOR = timedelta(minutes=1)
 _MAX_SHARED = 20  # listings, of which each may have 200,000 tags
 _MAX_REPOSITORIES = 1000
+_FEWEST_TAGS = 20  # that every repository of a namespace may have chosen, however many share `max_tags`
 
 
 class ListResult(NamedTuple):
@@ -143,7 +144,7 @@ class ListTags:
             return record
 
         stored = update_record(self._records, rule_key(rule), change)
-        followed = record.followed if listed.chosen is None else listed.chosen
+        followed = record.followed
         self._queue.send(list(_requests(rule, found, followed, now)))
         changed = before is None or stored is None or stored.version != before.version
         return ListResult(record.key, record.state, record.error or "listed", len(followed), changed)
@@ -155,7 +156,20 @@ class ListTags:
         if rule is None or request.upstream is None or not rule.is_namespace:
             return rule, None
         expanded = expanded_for(request.upstream, rule)
-        return expanded, request.upstream if expanded is not None else None
+        if expanded is None:
+            return None, None
+        return self._with_share(expanded, rule) if rule.tags.patterns else expanded, request.upstream
+
+    def _with_share(self, expanded: Rule, namespace: Rule) -> Rule:
+        """Give a repository of a namespace its share of the tags that the rule may choose."""
+        try:
+            record = self._records.load_one(rule_key(namespace))
+        except NewerRecordError:
+            record = None
+        count = max(1, len(record.followed)) if isinstance(record, RuleRecord) else 1
+        most = max(_FEWEST_TAGS, namespace.tags.max_tags // count)
+        tags = expanded.tags._replace(max_tags=min(namespace.tags.max_tags, most))
+        return expanded._replace(tags=tags)
 
     def _list(self, rule: Rule) -> ListingOutcome:
         if rule.is_namespace:
@@ -166,12 +180,9 @@ class ListTags:
         namespace = rule.upstream
         paths = self._upstream.list_repositories(namespace.registry, namespace.path.removesuffix("/*"))
         if len(paths) > _MAX_REPOSITORIES:
-            raise ResponseTooLargeError(
-                f"the namespace has {len(paths)} repositories, and a rule may follow at most {_MAX_REPOSITORIES}",
-                operation="listing the repositories",
-                side=Side.UPSTREAM,
-                reference=str(namespace),
-                advice="Name the repositories, or a narrower namespace.",
+            raise ListingTooLongError(
+                f"{namespace} has {len(paths)} repositories, and a rule may follow at most {_MAX_REPOSITORIES}. Name "
+                "the repositories, or a narrower namespace."
             )
         return _with_valid_names(paths, rule)
 

@@ -248,7 +248,9 @@ class RuleRecord(Record, frozen=True):
     """What is remembered of the listing of a rule that selects its tags."""
 
     key: RuleKey
-    followed: tuple[str, ...] = ()  # what the last usable listing selected; empty where that is too much to keep
+    followed: tuple[str, ...] = ()  # what the last usable listing selected
+    new_since: datetime | None = None  # since when what is new in listings is counted, for a day
+    new_count: int = 0
 
 
 class DailyLimitRecord(Record, frozen=True):

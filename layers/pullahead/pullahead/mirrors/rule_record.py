@@ -3,7 +3,7 @@
 A listing that fails, or of which too little is left, does not change what is followed: the fault is upstream's.
 """
 
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
 from pullahead.errors import (
@@ -11,6 +11,7 @@ from pullahead.errors import (
     ConfigError,
     DeferredError,
     ListingRefusedError,
+    ListingTooLongError,
     NotFoundError,
     PullaheadError,
     RateLimitedError,
@@ -25,6 +26,8 @@ from pullahead.rules.mirror_key import MirrorKey, RuleKey
 from pullahead.rules.model import Rule
 
 _MAX_FOLLOWED_BYTES = 200_000  # an item of DynamoDB holds 400 KB at most (DynamoDB quotas)
+_FEWEST_NEW = 100  # that every rule may take up in a day, however little it follows
+_NEW_WITHIN = timedelta(days=1)
 
 
 _ALERTS_OF_UPSTREAM = {
@@ -56,6 +59,7 @@ def rule_key(rule: Rule) -> RuleKey:
 
 def judge_listing(listed: ListingOutcome, before: Record | None, rule: Rule, now: datetime) -> RuleRecord:
     """Derive a rule's record from a listing and the record before."""
+    listed, counted = _bounded(listed, before, rule, now)
     state, error = _state_of(listed.error), listed.error
     known = _listing_before(before, rule, state, now)
     after = known.with_changes(
@@ -66,7 +70,8 @@ def judge_listing(listed: ListingOutcome, before: Record | None, rule: Rule, now
         error_kind=type(error).__name__ if error is not None else None,
         error=str(error) if error is not None else None,
         denied=error.sent if isinstance(error, AccessDeniedError) else "",
-        followed=known.followed if listed.chosen is None else _bounded(listed.chosen),
+        followed=known.followed if listed.chosen is None else listed.chosen,
+        **counted,
     )
     return with_alert(before, after, _due_alert(after, rule, now), now)
 
@@ -116,15 +121,41 @@ def _common_fields(record: Record) -> dict[str, Any]:
 
 
 def _state_of(error: PullaheadError | None) -> State:
-    if isinstance(error, ListingRefusedError | ConfigError):
+    if isinstance(error, ListingRefusedError | ListingTooLongError | ConfigError):
         return State.BLOCKED
     if isinstance(error, NotFoundError):
         return State.GONE
     return State.UNKNOWN if error is not None else State.FRESH
 
 
-def _bounded(chosen: tuple[str, ...]) -> tuple[str, ...]:
-    return chosen if sum(len(name) + 3 for name in chosen) <= _MAX_FOLLOWED_BYTES else ()
+def _bounded(
+    listed: ListingOutcome, before: Record | None, rule: Rule, now: datetime
+) -> tuple[ListingOutcome, dict[str, Any]]:
+    """Keep what was followed where more is listed than a record can hold, or too much of it is new: nothing is cut.
+
+    Each tag that is new makes a record that lasts for days: an upstream could list others each time. Return how much is
+    new today, too. What the first listing has is not new.
+    """
+    if listed.chosen is None:
+        return listed, {}
+    what = "repositories" if rule.is_namespace else "tags"
+    if sum(len(name) + 3 for name in listed.chosen) > _MAX_FOLLOWED_BYTES:
+        cause = f"the rule selects {len(listed.chosen)} {what}, whose names are too long to be kept"
+        return ListingOutcome(None, ListingTooLongError(f"{cause}. Select fewer.")), {}
+    known = before if isinstance(before, RuleRecord) else None
+    if known is None or (known.new_since is None and not known.followed):
+        return listed, {"new_since": now}
+    new = len(set(listed.chosen).difference(known.followed))
+    if not new:
+        return listed, {}
+    is_same_day = known.new_since is not None and now - known.new_since < _NEW_WITHIN
+    count = new + (known.new_count if is_same_day else 0)
+    most = max(_FEWEST_NEW, len(known.followed) if rule.is_namespace else rule.tags.max_tags)
+    if count > most:
+        cause = f"{count} {what} would be new within a day, and a rule may follow {most} new ones a day"
+        error = ListingTooLongError(f"{cause}. Those followed so far stay followed. Select fewer, or raise `max_tags`.")
+        return ListingOutcome(None, error), {}
+    return listed, {"new_since": known.new_since if is_same_day else now, "new_count": count}
 
 
 def _due_alert(record: RuleRecord, rule: Rule, now: datetime) -> AlertKind | None:

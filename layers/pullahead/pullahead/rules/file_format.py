@@ -332,6 +332,7 @@ _ImageSize = Annotated[str, _size(_LARGEST_IMAGE)]
 _ExpireAfter = Annotated[str, _duration(timedelta(days=1), timedelta(days=365))]
 _Count = Annotated[int, Meta(ge=0, le=100_000)]
 _AtLeastOne = Annotated[int, Meta(ge=1, le=100_000)]
+_MaxTags = Annotated[int, Meta(ge=1, le=20_000)]
 _DailyLimit = Annotated[int, Meta(ge=1, le=10_000)]
 _Days = Annotated[int, Meta(ge=0, le=3_650)]
 _Rate = Annotated[float, Meta(gt=0, le=1_000)]
@@ -577,6 +578,13 @@ class Defaults(Options, frozen=True):
         _about(
             "Whether `semver` matches prereleases, and so every version with a suffix; and whether `newest` counts "
             "prereleases that globs match."
+        ),
+    ] = UNSET
+    max_tags: Annotated[
+        _MaxTags | UnsetType,
+        _about(
+            "Most tags that patterns may choose, 1000 by default. With more, the tags followed so far stay followed, "
+            "and an alert is sent. The repositories of a namespace share it."
         ),
     ] = UNSET
     min_tags: Annotated[

@@ -58,7 +58,7 @@ from pullahead.rules.repository_names import (
     placeholders,
 )
 from pullahead.rules.struct_reader import Problems, YamlLocation, read_entries, read_items, read_struct
-from pullahead.rules.tag_patterns import PatternKind, TagPattern, TagSelection, matches
+from pullahead.rules.tag_patterns import DEFAULT_MAX_TAGS, PatternKind, TagPattern, TagSelection, matches
 from pullahead.rules.yaml_document import DocumentError, Mapping, Problem, RulesError, Scalar, compose, quoted
 
 _STAND_IN = "xx"  # ECR's names have two characters or more
@@ -98,6 +98,7 @@ class _ResolvedOptions(NamedTuple):
     immutable_tags: tuple[str, ...] = ()
     prereleases: bool = False
     min_tags: int = 0
+    max_tags: int = DEFAULT_MAX_TAGS
     creation: RepositorySettings | None = None
     when_deleted: WhenDeleted = WhenDeleted.RESTORE
     referrers: ReferrersPolicy = ReferrersPolicy()
@@ -307,6 +308,7 @@ class _Loader:
             _given(written.immutable_tags, base.immutable_tags),
             _given(choosing.prereleases, base.prereleases),
             _given(choosing.min_tags, base.min_tags),
+            _given(choosing.max_tags, base.max_tags),
             self._creation(at, written.create, base.creation),
             _given(written.when_deleted, base.when_deleted),
             self._referrers(at, written.referrers, base.referrers),
@@ -356,16 +358,20 @@ class _Loader:
         names = tuple(item for item in items if isinstance(item, str) and is_tag(item))
         patterns = tuple(_pattern(item) for item in items if item not in names)
         exclude = tuple(map(_pattern, _given(written.exclude, ())))
-        if items and self._is_valid(at, before, "tags", "exclude", "newest", "min_tags", "prereleases"):
+        if items and self._is_valid(at, before, "tags", "exclude", "newest", "min_tags", "max_tags", "prereleases"):
             self._check_effect(at, written, patterns, exclude)
         newest: int | None = _given(written.newest, None)
         min_tags = options.min_tags if patterns else 0
-        return TagSelection(names, patterns, exclude, options.prereleases, newest, min_tags)
+        if patterns and newest is not None and newest > options.max_tags and self._is_valid(at, before, "max_tags"):
+            hint = f"Write max_tags: {newest}, or a smaller `newest`."
+            self._problems.add(at.below("newest"), f"it is more than max_tags, which is {options.max_tags}", hint)
+        return TagSelection(names, patterns, exclude, options.prereleases, newest, min_tags, options.max_tags)
 
     def _check_effect(
         self, at: YamlLocation, written: MirrorRule, patterns: tuple[TagPattern, ...], exclude: tuple[TagPattern, ...]
     ) -> None:
         choosing = {"exclude": written.exclude, "newest": written.newest, "min_tags": written.min_tags}
+        choosing["max_tags"] = written.max_tags
         for key, value in choosing.items() if not patterns else ():
             if value is not UNSET:
                 hint = "Add a pattern to `tags`, or leave it out."

@@ -14,7 +14,7 @@ from fnmatch import translate
 from functools import lru_cache
 from typing import NamedTuple, NoReturn
 
-from pullahead.errors import ConfigError, ListingShrunkError
+from pullahead.errors import ConfigError, ListingShrunkError, ListingTooLongError
 
 MAX_PATTERN_CHARACTERS = 200
 
@@ -46,6 +46,9 @@ class TagPattern(NamedTuple):
         return f'"{self.text}"' if self.kind is PatternKind.GLOB else f'{self.kind.value}: "{self.text}"'
 
 
+DEFAULT_MAX_TAGS = 1000
+
+
 class TagSelection(NamedTuple):
     """Which tags of a repository a rule follows. Names are never listed; patterns choose from upstream's listing."""
 
@@ -55,6 +58,7 @@ class TagSelection(NamedTuple):
     prereleases: bool = False
     newest: int | None = None
     min_tags: int = 0  # a listing with fewer matching tags is an upstream fault
+    max_tags: int = DEFAULT_MAX_TAGS  # that patterns may choose, after `newest`: with more, none is chosen
 
 
 _Matcher = Callable[[str], bool]
@@ -63,7 +67,8 @@ _Matcher = Callable[[str], bool]
 def select(selection: TagSelection, listed: Iterable[str]) -> tuple[str, ...]:
     """Choose tags from a listing by patterns, newest first, without those that the selection names.
 
-    Raises ListingShrunkError where fewer than `min_tags` match, counted before `newest`; InvalidPatternError.
+    Raises ListingShrunkError where fewer than `min_tags` match, counted before `newest`; ListingTooLongError where more
+    than `max_tags` are chosen: which of them are wanted is not for us to guess; InvalidPatternError.
     """
     if not selection.patterns:
         return ()
@@ -77,7 +82,13 @@ def select(selection: TagSelection, listed: Iterable[str]) -> tuple[str, ...]:
         )
     matching.sort(key=sort_key, reverse=True)
     named = frozenset(selection.names)
-    return tuple(tag for tag in matching[: selection.newest] if tag not in named)
+    chosen = tuple(tag for tag in matching[: selection.newest] if tag not in named)
+    if len(chosen) > selection.max_tags:
+        raise ListingTooLongError(
+            f"the rule selects {len(chosen)} of {len(tags)} tags, and max_tags is {selection.max_tags}. The tags "
+            "followed so far stay followed. Select fewer, set `newest`, or raise `max_tags`."
+        )
+    return chosen
 
 
 def allows(selection: TagSelection, tag: str) -> bool:
