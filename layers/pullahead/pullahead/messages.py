@@ -15,6 +15,7 @@ import msgspec
 
 from pullahead.errors import InvalidEventError, NewerMessageError
 from pullahead.oci import Descriptor, Digest, Reference, parse_digest, parse_reference
+from pullahead.text import one_line
 
 MAX_TAGS_PER_CHECK = 100
 """ECR API reference, DescribeImages: at most 100 image identifiers a call."""
@@ -357,7 +358,7 @@ class Failure(msgspec.Struct, frozen=True, rename="pascal"):
     @property
     def text(self) -> str:
         """The message of the exception that a function raised, or else the cause; at most its beginning."""
-        return self._whole_text[:_MAX_FAILURE_CHARACTERS]
+        return one_line(self._whole_text, _MAX_FAILURE_CHARACTERS)
 
     @property
     def _whole_text(self) -> str:

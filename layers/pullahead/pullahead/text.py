@@ -1,5 +1,6 @@
 """How texts, sizes, counts, durations and moments are written for people. Pure."""
 
+import json
 import re
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
@@ -8,6 +9,7 @@ from typing import Final
 _SIZE_UNITS: Final = ("B", "KiB", "MiB", "GiB", "TiB", "PiB")
 _TIME_UNITS: Final = ((86400, "d"), (3600, "h"), (60, "min"), (1, "s"))
 _AFTER_HOST: Final = re.compile(r"(https?://)(?:[^\s/@]*@)?([^\s?#]*)[?#]\S*")
+_WWW: Final = re.compile(r"\b(www)\.", re.IGNORECASE)
 _LOGIN: Final = re.compile(r"(https?://)[^\s/@]*@")
 
 
@@ -22,6 +24,25 @@ def one_line(text: str, max_length: int | None = None) -> str:
     if max_length is None or (len(line) <= max_length and len(read) == len(text)):
         return line
     return line[: max_length - 1].rstrip() + "…"
+
+
+def printable(text: str) -> str:
+    """Keep the lines of a text, and replace what steers a terminal or reverses the direction of writing by spaces."""
+    return "".join(letter if letter.isprintable() or letter == "\n" else " " for letter in text)
+
+
+def escaped_json(document: str) -> str:
+    """Escape in a JSON document what `printable` replaces: its values stay what they are."""
+    return "".join(letter if letter.isprintable() or letter == "\n" else _json_escape(letter) for letter in document)
+
+
+def _json_escape(letter: str) -> str:
+    return json.dumps(letter)[1:-1] if letter != "\x7f" else "\\u007f"
+
+
+def without_links(text: str) -> str:
+    """Write a text from outside so that no reader of mail makes a link of an address in it."""
+    return _WWW.sub(r"\1[.]", text.replace("://", "[:]//"))
 
 
 def public_text(text: str) -> str:

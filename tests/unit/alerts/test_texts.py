@@ -165,9 +165,9 @@ class TestChat:
     @pytest.mark.parametrize(
         ("text", "shown"),
         [
-            ("<!channel> <https://evil.example|click>", "&lt;!channel&gt; &lt;https://evil.example\\|click&gt;"),
+            ("<!channel> <https://evil.example|click>", "&lt;!channel&gt; &lt;https\\[:\\]//evil.example\\|click&gt;"),
             ("*bold* _it_ ~no~", "\\*bold\\* \\_it\\_ \\~no\\~"),
-            ("[text](https://evil.example)", "\\[text\\]\\(https://evil.example\\)"),
+            ("[text](https://evil.example)", "\\[text\\]\\(https\\[:\\]//evil.example\\)"),
             ("`code`", "\\`code\\`"),
             ("a & b", "a &amp; b"),
         ],

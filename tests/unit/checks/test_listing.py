@@ -243,7 +243,7 @@ class TestNamespace:
         listing.ask("prom", "quay.io/prom/deep/alert")
         (request,) = listing.queue.sent
         assert (request.repository, request.tags) == ("quay/alert", ("1.0",))
-        assert listing.script.calls == ["send"]  # nothing is listed, so nothing is remembered
+        assert listing.script.calls == ["load", "send"]  # nothing is listed, so nothing is remembered
 
     def test_named_and_selected_tags_are_checked_once(self) -> None:
         listing = self.listing(self.NAMESPACE._replace(tags=NEWEST._replace(names=("1.0", "3.0"))))

@@ -1,33 +1,25 @@
 """Upstreams that list other tags each time: what they leave is bounded, and expires."""
 
-from datetime import timedelta
-
 import pytest
 
 from local.images import make_image
-from pullahead.alerts.full_scan import Retirement, scan_segment
 from pullahead.checks.check import CheckMirrors, CheckPorts
 from pullahead.checks.listing import ListTags
 from pullahead.errors import NotFoundError
 from pullahead.messages import CheckRequest, ListRequest
-from pullahead.mirrors.alert import Alert, AlertKind
 from pullahead.mirrors.record import RuleRecord, State
-from pullahead.mirrors.record_scan import ScanState
-from pullahead.mirrors.retirement import NeedFinder
+from pullahead.mirrors.retirement import Need, NeedFinder, retired
 from pullahead.mirrors.rule_record import rule_key
 from pullahead.rules.mirror_key import MirrorKey, RecordKey
 from pullahead.rules.model import Rule, Rules
 from pullahead.rules.tag_patterns import PatternKind, TagPattern, TagSelection
-from tests.fakes.alerts import ReviewedService
 from tests.fakes.memory import FakeCheckQueue, FakeClock, FakeRecords, FakeRefreshExecutions
 from tests.fakes.outcomes import FakeOutcomes, announcer
-from tests.fakes.records import fresh
 from tests.fakes.samples import failed, rule, rules
 from tests.fakes.target import FakeTarget
 from tests.fakes.upstream import FakeUpstream
 
 IMAGE = make_image(seed=1)
-MANY = 1000
 ANY = TagSelection(patterns=(TagPattern(PatternKind.GLOB, "*"),), max_tags=50)
 APP, NAMESPACE = "ghcr.io/team/app", rule(tags=ANY, upstream="quay.io/prom/*", repository="quay/{path}", name="prom")
 
@@ -63,9 +55,11 @@ class Service:
                 self.check(check)
             for listing in listings:
                 self.list_tags(listing)
-        by = Retirement(NeedFinder(self.rules, self.records.load_listings), self.rules.digest, lambda _: False)
-        scan_segment(self.records, ScanState(), by, self.clock(), lambda: 300.0)
         now = self.clock()
+        active = [record for record in self.records.scan() if record.expires_at is None]
+        for record, need in zip(active, NeedFinder(self.rules, self.records.load_listings)(active), strict=True):
+            if need is not Need.FOLLOWED:
+                self.records.save(retired(record, now, alerted=need is Need.UNNAMED), record.version)
         expired = [each.key for each in self.records.scan() if each.expires_at is not None and each.expires_at <= now]
         for key in expired:
             self._delete(key)
@@ -181,25 +175,3 @@ def test_repositories_of_a_namespace_share_the_tags() -> None:
     (alert,) = service.records.decided
     assert "selects 21 of 21 tags, and max_tags is 20" in alert.detail
     assert len(service.records.stored) == 4
-
-
-def test_alert_of_an_honest_mirror_is_sent_whatever_number_of_records_there_is() -> None:
-    reviewed = ReviewedService(rules)
-    now = reviewed.clock()
-    for number in range(MANY):
-        reviewed.keep(fresh(f"mirror/app:{number}", now))
-    honest = fresh("mirror/honest:1.0", now)
-    alert = Alert(AlertKind.GONE, honest.key, honest.upstream, now, now)
-    reviewed.keep(honest.with_changes(alerted=(AlertKind.GONE,), pending=(alert,)))
-    assert reviewed.review().records == 1
-    assert [str(member.mirror) for notice in reviewed.alerts.published for member in notice.members] == [
-        "mirror/honest:1.0"
-    ]
-
-
-def test_retired_records_are_not_reviewed() -> None:
-    reviewed = ReviewedService(rules)
-    now = reviewed.clock()
-    for number in range(MANY):
-        reviewed.keep(fresh(f"mirror/app:{number}", now).with_changes(expires_at=now + timedelta(days=7)))
-    assert reviewed.review().records == 0

@@ -13,6 +13,7 @@ from pullahead.oci import (
     parse_manifest,
     sniff_media_type,
 )
+from pullahead.oci.manifest import AmbiguousManifestError
 
 IMAGE = make_image([10, 20], seed=1)
 DIGEST = digest_of(b"x")
@@ -85,3 +86,43 @@ def test_schema_1_is_refused_with_advice(media_type: str) -> None:
 )
 def test_media_type_is_detected_from_the_content(document: dict[str, object], media_type: str) -> None:
     assert sniff_media_type(json.dumps(document).encode()) == media_type
+
+
+LAYER = json.dumps([{"mediaType": "x", "digest": DIGEST, "size": 1}])
+
+
+@pytest.mark.parametrize(
+    ("content", "media_type"),
+    [
+        (f'{{"manifests": {LAYER}, "layers": []}}', media_types.OCI_INDEX),
+        (f'{{"layers": {LAYER}, "manifests": []}}', media_types.OCI_MANIFEST),
+        ('{"layers": [], "manifests": []}', media_types.OCI_INDEX),
+        ('{"layers": []}', media_types.OCI_INDEX),
+        ('{"manifests": []}', media_types.DOCKER_MANIFEST),
+    ],
+)
+def test_empty_list_of_the_other_kind_is_refused(content: str, media_type: str) -> None:
+    with pytest.raises(InvalidManifestError, match="index"):
+        parse_manifest(content.encode(), media_type)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        f'{{"layers": {LAYER}, "layers": []}}',
+        f'{{"layers": {LAYER}, "\\u006cayers": []}}',
+        f'{{"layers": {LAYER}, "Layers": []}}',
+        f'{{"Layers": {LAYER}}}',
+        f'{{"layers": {LAYER}, "layer\u017f": []}}',
+        '{"layers": [{"mediaType": "x", "digest": "a", "Digest": "b", "size": 1}]}',
+        '{"layers": [], "annotations": {"a": "1", "a": "2"}}',
+    ],
+)
+def test_keys_that_clients_read_differently_are_refused(content: str) -> None:
+    with pytest.raises(AmbiguousManifestError):
+        parse_manifest(content.encode(), media_types.OCI_MANIFEST)
+
+
+def test_invalid_utf_8_is_refused_wherever_it_is() -> None:
+    with pytest.raises(InvalidManifestError, match="invalid JSON"):
+        parse_manifest(b'{"layers": [], "annotations": {"a": "\xff"}}', media_types.OCI_MANIFEST)

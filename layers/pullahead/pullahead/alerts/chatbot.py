@@ -21,6 +21,7 @@ from pullahead.alerts.text import (
     was_of,
     when_of,
 )
+from pullahead.text import without_links
 
 _MAX_DESCRIPTION = 7_500  # the guide allows 8,000 characters
 _MAX_TITLE, _MAX_STEP, _MAX_KEYWORD = 250, 350, 75
@@ -64,7 +65,7 @@ def chatbot_json(notice: Notice) -> str:
 
 def escaped(text: str) -> str:
     """Escape text from outside: it makes no link, no emphasis and mentions nobody."""
-    plain = "".join(_ENTITIES.get(letter, letter) for letter in text)
+    plain = "".join(_ENTITIES.get(letter, letter) for letter in without_links(text))
     return _MARKUP.sub(lambda found: f"\\{found[0]}", plain).replace("@", "@\N{ZERO WIDTH SPACE}")
 
 

@@ -9,7 +9,7 @@ from typing import NamedTuple
 from pullahead.mirrors.alert import Alert, AlertKind
 from pullahead.oci import parse_reference
 from pullahead.rules.mirror_key import RuleKey, Subject
-from pullahead.text import moment_text, one_line, span_text
+from pullahead.text import moment_text, one_line, span_text, without_links
 
 
 class Severity(StrEnum):
@@ -345,11 +345,12 @@ def _facts(notice: Notice) -> list[str]:
         (member,) = notice.members
         names = [
             ("Rule" if _is_of_rules(notice) else "Mirror", name_of(member.mirror)),
-            ("Upstream", member.upstream),
+            ("Upstream", one_line(member.upstream, 500)),
         ]
         return [*_lines([*names, *facts]), *_cause(member), *_lines(others)]
     cause, _ = causes_of(notice)
-    return [*_lines([("Upstream", notice.host), *facts, ("Cause", cause), *others]), "", *_list(notice)]
+    facts = [("Upstream", one_line(notice.host, 300)), *facts, ("Cause", without_links(cause)), *others]
+    return [*_lines(facts), "", *_list(notice)]
 
 
 def _lines(facts: Sequence[tuple[str, str]]) -> list[str]:
@@ -363,20 +364,25 @@ def _labelled(label: str, text: str) -> str:
 def _list(notice: Notice) -> list[str]:
     lines = []
     for member, cause in zip(notice.members, causes_of(notice)[1], strict=True):
-        lines += [f"  {name_of(member.mirror)}", *([f"      {cause}"] if cause else [])]
+        lines += [f"  {name_of(member.mirror)}", *([f"      {without_links(cause)}"] if cause else [])]
     more = notice.mirrors - len(notice.members)
     return [*lines, *([f"  and {more:,} more"] if more else [])]
 
 
 def _cause(member: Alert) -> list[str]:
-    lines = [one_line(line, _MAX_CAUSE) for line in member.detail.splitlines() if line.strip()][:_MAX_CAUSE_LINES]
+    """Write the cause: lines of Pullahead's own where it is about that, else one, without links, for it may quote."""
+    if member.kind in _ABOUT_PULLAHEAD or member.of in _ABOUT_PULLAHEAD:
+        written = [line for line in member.detail.split("\n") if line.strip()][:_MAX_CAUSE_LINES]
+    else:
+        written = [without_links(member.detail)] if member.detail.strip() else []
+    lines = [one_line(line, _MAX_CAUSE) for line in written]
     return [f"{'' if number else 'Cause:':<{_LABEL_WIDTH}}{line}" for number, line in enumerate(lines)]
 
 
 def name_of(subject: Subject) -> str:
     """Name what an alert is about."""
     if isinstance(subject, RuleKey):
-        return f"rule {subject.rule} of {subject.repository}"
+        return one_line(f"rule {subject.rule} of {subject.repository}", 500)
     return one_line(str(subject), 500)
 
 

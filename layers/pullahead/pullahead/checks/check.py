@@ -27,6 +27,7 @@ from pullahead.errors import (
 )
 from pullahead.messages import CheckRequest, RefreshRequest
 from pullahead.mirrors.judge import Observation, judge, needs_no_upstream_check, with_alerts
+from pullahead.mirrors.namespace_owners import owns
 from pullahead.mirrors.outbox import OutboxSender, with_outcome_events
 from pullahead.mirrors.pinned import reference_to_ask
 from pullahead.mirrors.rate_limit_budget import (
@@ -41,8 +42,9 @@ from pullahead.mirrors.rate_limit_budget import (
 )
 from pullahead.mirrors.record import ManualCheck, MirrorRecord, State, Trigger
 from pullahead.mirrors.refresh_outcome import after_abort
+from pullahead.mirrors.rule_record import rule_key
 from pullahead.mirrors.store import RecordStore, update_record
-from pullahead.oci import Descriptor, Digest, Reference, Repository
+from pullahead.oci import Descriptor, Digest, Reference, Repository, parse_reference
 from pullahead.oci.registries import PublishedDigests, Upstream
 from pullahead.refresh.ports import StartResult
 from pullahead.refresh.request import refresh_request
@@ -162,12 +164,21 @@ class CheckMirrors:
                 checked[number] = Checked()
                 try:
                     self._note_replication(request, rules)
-                    checks.add(number, request, self._select(request, rules, known))
+                    if not self._is_of_other_owner(request, rules):
+                        checks.add(number, request, self._select(request, rules, known))
                 except Exception as error:  # noqa: BLE001 - it fails this request alone
                     checked[number] = Checked(error=error)
             checked |= checks.run()
         self._ports.outbox_sender.flush()
         return [checked[number] for number in range(len(requests))]
+
+    def _is_of_other_owner(self, request: CheckRequest, rules: Rules) -> bool:
+        """Whether an event names an upstream repository of a namespace that does not own its target."""
+        rule = rules.named(request.rule) if request.rule is not None else None
+        if request.reason == "schedule" or request.upstream is None or rule is None or not rule.is_namespace:
+            return False
+        path = parse_reference(request.upstream).repository.path
+        return not owns(path, self._ports.records.load_one(rule_key(rule)))
 
     def _note_replication(self, request: CheckRequest, rules: Rules) -> None:
         """Remember that ECR's replication writes a repository, if a rule names the tag that it has written."""

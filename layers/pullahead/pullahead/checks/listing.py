@@ -22,6 +22,7 @@ from pullahead.clock import Clock
 from pullahead.errors import ConfigError, ListingTooLongError, NewerRecordError, PullaheadError, RateLimitedError
 from pullahead.messages import MAX_TAGS_PER_CHECK, CheckRequest, ListRequest, Queued
 from pullahead.mirrors.demand import DemandsLookup
+from pullahead.mirrors.namespace_owners import keep_owners, owns
 from pullahead.mirrors.rate_limit_budget import was_not_sent
 from pullahead.mirrors.record import ManualCheck, Record, RuleRecord, State
 from pullahead.mirrors.rule_record import ListingOutcome, judge_listing, needs_listing, rule_key
@@ -147,11 +148,16 @@ class ListTags:
     def _follow(self, rule: Rule, found: str | None, listed: ListingOutcome, request: ListRequest) -> ListResult:
         before: Record | None = None
         now = self._clock()
-        record = judge_listing(listed, None, rule, now)
+        named = {each.repository: each.upstream for each in self._rules().rules if not each.is_namespace}
+
+        def judged(known: Record | None) -> RuleRecord:
+            return judge_listing(keep_owners(listed, known, rule, named), known, rule, now)
+
+        record = judged(None)
 
         def change(known: Record | None) -> RuleRecord:
             nonlocal before, record
-            before, record = known, judge_listing(listed, known, rule, now)
+            before, record = known, judged(known)
             if request.manual:
                 record = record.with_changes(manual=ManualCheck(request.asked_at, now, record.error or "listed"))
             return record
@@ -171,18 +177,17 @@ class ListTags:
         expanded = expanded_for(request.upstream, rule)
         if expanded is None:
             return None, None
-        return self._with_share(expanded, rule) if rule.tags.patterns else expanded, request.upstream
+        known = self._known(rule)
+        if not owns(expanded.upstream.path, known):
+            return None, None
+        return _with_share(expanded, rule, known), request.upstream
 
-    def _with_share(self, expanded: Rule, namespace: Rule) -> Rule:
-        """Give a repository of a namespace its share of the tags that the rule may choose."""
+    def _known(self, namespace: Rule) -> Record | None:
+        """Load the record of a namespace; None also where only a newer version can read it."""
         try:
-            record = self._records.load_one(rule_key(namespace))
+            return self._records.load_one(rule_key(namespace))
         except NewerRecordError:
-            record = None
-        count = max(1, len(record.followed)) if isinstance(record, RuleRecord) else 1
-        most = max(_FEWEST_TAGS, namespace.tags.max_tags // count)
-        tags = expanded.tags._replace(max_tags=min(namespace.tags.max_tags, most))
-        return expanded._replace(tags=tags)
+            return None
 
     def _list(self, rule: Rule) -> ListingOutcome:
         if rule.is_namespace:
@@ -236,6 +241,14 @@ def _with_valid_names(paths: tuple[str, ...], rule: Rule) -> ListingOutcome:
         except ConfigError as refusal:
             error = error or refusal
     return ListingOutcome(tuple(named), error)
+
+
+def _with_share(expanded: Rule, namespace: Rule, known: Record | None) -> Rule:
+    """Give a repository of a namespace its share of the tags that the rule may choose."""
+    count = max(1, len(known.followed)) if isinstance(known, RuleRecord) else 1
+    most = max(_FEWEST_TAGS, namespace.tags.max_tags // count)
+    tags = expanded.tags._replace(max_tags=min(namespace.tags.max_tags, most))
+    return expanded._replace(tags=tags)
 
 
 def _with_valid_tags(tags: tuple[str, ...], rule: Rule) -> ListingOutcome:

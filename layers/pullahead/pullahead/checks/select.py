@@ -122,7 +122,7 @@ class MirrorSelector:
         """Select the mirrors to check now, by their records. Raises StorageError; then nothing was done."""
         mirrors = self.named_by(request, rules)
         relevant = [mirror for mirror in mirrors if is_relevant(request, mirror, rules, known.get(mirror.key))]
-        now = self._merged(request, relevant)
+        now = [_as_owned(mirror, request, rules, known) for mirror in self._merged(request, relevant)]
         if request.reason in ON_REQUEST:
             now = [mirror._replace(restored=True) for mirror in now]
         if request.reason in _GUESSES:
@@ -143,6 +143,24 @@ class MirrorSelector:
         tags = tuple(mirror.tag for mirror in mirrors)
         chosen = self._merge(msgspec.structs.replace(request, tags=tags))
         return [mirror for mirror in mirrors if chosen is not None and mirror.tag in chosen.tags]
+
+
+def _as_owned(mirror: Mirror, request: CheckRequest, rules: Rules, known: Mapping[MirrorKey, MirrorRecord]) -> Mirror:
+    """Follow the upstream that a mirror of a namespace has, where its name in ECR does not say which that is.
+
+    Only a listing decides on another one.
+    """
+    record, rule = known.get(mirror.key), rule_named(mirror.rule, rules)
+    is_decided = request.upstream is not None and request.reason == "schedule"
+    if record is None or is_decided or rule is None or not rule.is_namespace or rule.on_demand is not None:
+        return mirror
+    registry, path = rule.upstream
+    if not record.upstream.startswith(f"{registry}/{path.removesuffix('*')}"):
+        return mirror  # the rule has changed
+    owner = expanded_for(record.upstream, rule)
+    if owner is None or owner.repository != mirror.repository or owner.upstream == mirror.upstream.repository:
+        return mirror
+    return mirror._replace(upstream=mirror.upstream._replace(repository=owner.upstream))
 
 
 def _is_guess(mirror: Mirror, rules: Rules, known: Mapping[MirrorKey, MirrorRecord]) -> bool:

@@ -9,7 +9,7 @@ from typing import Any, Final
 
 import msgspec
 
-from pullahead.text import one_line
+from pullahead.text import escaped_json, one_line, printable
 
 DONE: Final = 0  # also when there was nothing to do
 FAILED: Final = 1
@@ -18,14 +18,14 @@ STALE: Final = 3  # only where the command line asks whether anything is stale
 
 
 def write_text(text: str) -> None:
-    """Write lines to stdout."""
-    sys.stdout.write(f"{text}\n")
+    """Write lines to stdout, without what steers a terminal: some of it may come from outside."""
+    sys.stdout.write(f"{printable(text)}\n")
     sys.stdout.flush()
 
 
 def write_document(document: Any) -> None:
     """Write one indented JSON document to stdout."""
-    write_text(msgspec.json.format(msgspec.json.encode(document), indent=2).decode())
+    write_text(escaped_json(msgspec.json.format(msgspec.json.encode(document), indent=2).decode()))
 
 
 def write_result(arguments: argparse.Namespace, text: str, document: Any) -> None:

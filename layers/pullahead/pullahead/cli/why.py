@@ -27,6 +27,7 @@ from pullahead.oci.registries import Target, Upstream
 from pullahead.rules.mirror_key import MirrorKey
 from pullahead.rules.model import Mirror, Rule, Rules
 from pullahead.rules.tag_patterns import selection_text
+from pullahead.text import one_line
 
 
 class Explanation(NamedTuple):
@@ -165,11 +166,12 @@ def observe(mirror: Mirror, known: MirrorRecord | None, upstream: Upstream, targ
 def steps_text(explanation: Explanation) -> str:
     """Write the steps below each other."""
     width = max(len(step.about) for step in explanation.steps)
-    return "\n".join([explanation.subject, *(f"  {step.about:<{width}}  {step.text}" for step in explanation.steps)])
+    steps = (f"  {step.about:<{width}}  {one_line(step.text)}" for step in explanation.steps)
+    return "\n".join([explanation.subject, *steps])
 
 
 def _document(explanation: Explanation) -> dict[str, Any]:
-    steps = [step._asdict() for step in explanation.steps]
+    steps = [{"about": step.about, "text": one_line(step.text)} for step in explanation.steps]
     return {"mirror": explanation.subject, "asked": explanation.asked, "steps": steps}
 
 

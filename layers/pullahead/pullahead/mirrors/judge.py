@@ -34,9 +34,10 @@ from pullahead.mirrors.retirement import followed_again
 from pullahead.oci import Descriptor, Digest, parse_reference
 from pullahead.oci.media_types import INDEXES
 from pullahead.rules.model import Mirror
-from pullahead.text import moment_text
+from pullahead.text import moment_text, one_line
 
 _R = TypeVar("_R", bound=Record)
+_MAX_ERROR_CHARACTERS = 2000
 _LIMITED = frozenset({RateLimitedError.__name__, DeferredError.__name__})
 
 
@@ -103,7 +104,7 @@ def judge(
         if isinstance(observed.published, PullaheadError)
         else observed.published,
         error_kind=type(error).__name__ if error else None,
-        error=str(error) if error else None,
+        error=one_line(str(error), _MAX_ERROR_CHARACTERS) if error else None,
         denied=error.sent if isinstance(error, AccessDeniedError) else "",
         failure=None if state in SETTLED else failure,
         episode=known.episode + 1 if begins else known.episode,

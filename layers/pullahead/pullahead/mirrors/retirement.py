@@ -5,10 +5,11 @@ from datetime import datetime, timedelta
 from enum import Enum
 from typing import Final, NamedTuple, TypeVar
 
+from pullahead.errors import ConfigError
 from pullahead.mirrors.alert import Alert, AlertKind
-from pullahead.mirrors.record import MirrorRecord, Record, RuleRecord, State
+from pullahead.mirrors.record import Record, RuleRecord, State
 from pullahead.rules.mirror_key import MirrorKey, RecordKey, RuleKey
-from pullahead.rules.model import Rules, rule_named
+from pullahead.rules.model import Rule, Rules, rule_named
 from pullahead.rules.published_tags import published_from
 
 FORGOTTEN_AFTER = timedelta(days=7)
@@ -47,32 +48,29 @@ class NeedFinder:
 
     def _need(self, record: Record) -> Need:
         key = record.key
-        if isinstance(key, MirrorKey) and self._rules.find(key.repository, key.tag) is None:
-            return Need.UNNAMED
-        if self._is_of_unlisted_repository(record):
+        if self._is_unlisted(record):
             return Need.UNUSED
         if not isinstance(key, MirrorKey):
             return Need.FOLLOWED if self._has_rule(key) else Need.UNUSED
+        if self._rules.find(key.repository, key.tag) is None:
+            return Need.UNNAMED
         selected = [(self._selected[rule], tag) for rule, tag in self._selecting(key)]
         is_unselected = bool(selected) and all(tags is not None and tag not in tags for tags, tag in selected)
         return Need.UNUSED if is_unselected else Need.FOLLOWED
 
-    def _is_of_unlisted_repository(self, record: Record) -> bool:
-        """Whether it is about a repository that the listing of its namespace no longer has."""
+    def _is_unlisted(self, record: Record) -> bool:
+        """Whether it is about an upstream repository that its namespace no longer lists."""
         path = record.upstream.partition("/")[2]
-        if isinstance(record, MirrorRecord):
-            path = path.partition("@")[0].partition(":")[0]
-        if path.endswith("*"):  # it is about the namespace itself
-            return False
-        listed = [self._selected[rule] for rule in self._listing(record.key)]
+        path = path.partition("@")[0].partition(":")[0] if isinstance(record.key, MirrorKey) else path
+        listed = [self._selected[namespace] for namespace in self._namespaces(record.key)]
         return bool(listed) and all(paths is not None and path not in paths for paths in listed)
 
-    def _listing(self, key: RecordKey) -> Sequence[RuleKey]:
-        """Find the namespaces that may have found the repository; none where another rule follows it, too."""
-        repository = self._of(key.repository)
-        if isinstance(key, RuleKey):
-            return [rule for rule in repository.namespaces if rule.rule == key.rule]
-        return repository.namespaces if len(repository.namespaces) == len(repository.rules) else ()
+    def _namespaces(self, key: RecordKey) -> Sequence[RuleKey]:
+        """Find the namespaces of which a repository may be; none where a rule names it."""
+        if key in self._rule_keys:  # it is the listing of a whole rule
+            return ()
+        namespaces = self._of(key.repository).namespaces
+        return [each for each in namespaces if not isinstance(key, RuleKey) or each.rule == key.rule]
 
     def _has_rule(self, key: RecordKey) -> bool:
         """Whether a rule publishes into the repository that its record names."""
@@ -97,21 +95,25 @@ class NeedFinder:
                 tuple(
                     (RuleKey(rule.repository, rule.name), rule.tags.template) for rule in rules if rule.tags.patterns
                 ),
-                tuple(
-                    RuleKey(declared.repository, declared.name)
-                    for rule in rules
-                    if (declared := rule_named(rule.name, self._rules)) is not None and declared.is_namespace
-                ),
+                self._namespaces_among(rules),
             )
         return self._repositories[name]
+
+    def _namespaces_among(self, rules: Sequence[Rule]) -> tuple[RuleKey, ...]:
+        declared = [rule_named(rule.name, self._rules) for rule in rules]
+        namespaces = [rule for rule in declared if rule is not None and rule.is_namespace]
+        if len(namespaces) < len(rules):
+            return ()
+        return tuple(RuleKey(rule.repository, rule.name) for rule in namespaces)
 
     def _read_listings(self, records: Sequence[Record]) -> None:
         """Read the listings that may have selected some records, and forget the others when they become many."""
         if sum(len(tags or ()) for tags in self._selected.values()) > _MAX_REMEMBERED_TAGS:
             self._selected.clear()
-        keys = [record.key for record in records]
-        selecting = {rule for key in keys if isinstance(key, MirrorKey) for rule, _ in self._selecting(key)}
-        needed = selecting.union(*map(self._listing, keys)) - self._selected.keys()
+        mirrors = (record.key for record in records if isinstance(record.key, MirrorKey))
+        needed = {rule for key in mirrors for rule, _ in self._selecting(key)}
+        needed |= {rule for record in records for rule in self._namespaces(record.key)}
+        needed -= self._selected.keys()
         listings = self._load_listings(needed) if needed else {}
         self._selected.update((rule, _usable_selection(listings.get(rule))) for rule in needed)
 
@@ -122,13 +124,15 @@ class _Repository(NamedTuple):
     rules: frozenset[str]
     named: frozenset[str]  # tags in ECR that a rule names exactly
     selecting: tuple[tuple[RuleKey, str], ...]  # rules that select tags, and the templates of their names in ECR
-    namespaces: tuple[RuleKey, ...]  # rules that list repositories
+    namespaces: tuple[RuleKey, ...]  # of which it is, unless a rule names it
 
 
 def _usable_selection(listing: Record | None) -> frozenset[str] | None:
-    """Return what a listing selected; None where it failed, or selected too many tags to remember."""
-    is_usable = isinstance(listing, RuleRecord) and listing.state is State.FRESH and bool(listing.followed)
-    return frozenset(listing.followed) if is_usable and isinstance(listing, RuleRecord) else None
+    """Return what a listing selected; None where it failed, or selected nothing. A part of it may have been refused."""
+    if not isinstance(listing, RuleRecord) or not listing.followed:
+        return None
+    is_usable = listing.state is State.FRESH or listing.error_kind == ConfigError.__name__
+    return frozenset(listing.followed) if is_usable else None
 
 
 def retired(record: _R, now: datetime, *, alerted: bool) -> _R:

@@ -24,8 +24,10 @@ from pullahead.mirrors.record import DailyLimitRecord, Record, RuleRecord, State
 from pullahead.mirrors.retirement import followed_again
 from pullahead.rules.mirror_key import MirrorKey, RuleKey
 from pullahead.rules.model import Rule
+from pullahead.text import one_line
 
 _MAX_FOLLOWED_BYTES = 200_000  # an item of DynamoDB holds 400 KB at most (DynamoDB quotas)
+_MAX_ERROR_CHARACTERS = 2000
 _FEWEST_NEW = 100  # that every rule may take up in a day, however little it follows
 _NEW_WITHIN = timedelta(days=1)
 
@@ -68,7 +70,7 @@ def judge_listing(listed: ListingOutcome, before: Record | None, rule: Rule, now
         since=known.since if known.state is state else now,
         unfresh_since=None if error is None else known.unfresh_since or now,
         error_kind=type(error).__name__ if error is not None else None,
-        error=str(error) if error is not None else None,
+        error=one_line(str(error), _MAX_ERROR_CHARACTERS) if error is not None else None,
         denied=error.sent if isinstance(error, AccessDeniedError) else "",
         followed=known.followed if listed.chosen is None else listed.chosen,
         **counted,

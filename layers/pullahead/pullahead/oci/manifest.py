@@ -4,6 +4,7 @@ Source: OCI image specification 1.1 (manifest.md, image-index.md, descriptor.md)
 schema 2.
 """
 
+import json
 from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
@@ -27,6 +28,10 @@ MAX_MANIFEST_BYTES = 4 * 1024 * 1024
 
 class InvalidManifestError(PullaheadError):
     """Bytes that are not a manifest that can be copied."""
+
+
+class AmbiguousManifestError(InvalidManifestError):
+    """Bytes that clients read differently: what one of them checks may not be what another one runs."""
 
 
 class Descriptor(msgspec.Struct, frozen=True, rename="camel"):
@@ -89,13 +94,13 @@ def parse_manifest(content: bytes, media_type: str) -> Manifest:
         )
     wire = _decode(content)
     layers, entries = wire.layers or (), wire.manifests or ()
-    if wire.config is not None or layers:
-        # Clients would disagree on what it is (CVE-2021-41190).
-        if entries:
-            raise InvalidManifestError("it is both an index and a manifest")
-        if media_type in INDEXES:
-            raise InvalidManifestError("it is an index by its media type, and a manifest by its content")
-    if entries and media_type not in INDEXES:
+    # Clients would disagree on what it is, also where a list is empty (CVE-2021-41190).
+    has_layers, has_entries = wire.config is not None or wire.layers is not None, wire.manifests is not None
+    if has_layers and has_entries:
+        raise InvalidManifestError("it is both an index and a manifest")
+    if has_layers and media_type in INDEXES:
+        raise InvalidManifestError("it is an index by its media type, and a manifest by its content")
+    if has_entries and media_type not in INDEXES:
         raise InvalidManifestError("it is a manifest by its media type, and an index by its content")
     config = (wire.config,) if wire.config is not None else ()
     blobs = (*config, *(layer.descriptor for layer in layers))
@@ -127,9 +132,51 @@ def _decode(content: bytes) -> _Wire:
     if len(content) > MAX_MANIFEST_BYTES:
         raise InvalidManifestError(f"it has {len(content)} bytes; the limit is {MAX_MANIFEST_BYTES}")
     try:
+        check_keys(content)
         return msgspec.json.decode(content, type=_Wire)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+    except (msgspec.DecodeError, ValueError, RecursionError) as error:
         raise InvalidManifestError(f"invalid JSON: {error}") from error
+
+
+_FIELDS = {
+    name.casefold(): name
+    for name in (
+        # OCI image specification 1.1: manifest.md, image-index.md, descriptor.md; Docker image manifest version 2
+        *("schemaVersion", "mediaType", "artifactType", "config", "layers", "manifests", "subject", "annotations"),
+        *("digest", "size", "urls", "data", "platform", "architecture", "os", "os.version", "os.features"),
+        *("variant", "features", "blobs"),
+    )
+}
+_OBJECTS = frozenset({"config", "layers", "manifests", "subject", "blobs", "platform"})
+
+
+def check_keys(content: bytes) -> None:
+    """Refuse a key that stands twice, however it is escaped, or in other letters than specified.
+
+    Of two equal keys parsers keep the first or the last; and Go's takes `Layers` for `layers`. Raises
+    AmbiguousManifestError, ValueError for what is no JSON in UTF-8, RecursionError.
+    """
+
+    def check(pairs: list[tuple[str, object]]) -> dict[str, object]:
+        document = dict(pairs)
+        if len(document) < len(pairs):
+            raise AmbiguousManifestError("the same key twice")
+        return document
+
+    _check_spelling(json.loads(content.decode(), object_pairs_hook=check))
+
+
+def _check_spelling(document: object) -> None:
+    if isinstance(document, list):
+        for each in document:
+            _check_spelling(each)
+    if not isinstance(document, dict):
+        return
+    for key, value in document.items():
+        if _FIELDS.get(key.casefold(), key) != key:
+            raise AmbiguousManifestError(f"the key {key[:50]!r}, which is spelled {_FIELDS[key.casefold()]!r}")
+        if key in _OBJECTS:  # in annotations and extensions, keys are anybody's
+            _check_spelling(value)
 
 
 def _check(descriptor: Descriptor) -> None:

@@ -15,6 +15,7 @@ import msgspec
 from pullahead.errors import ConfigError
 from pullahead.oci import Descriptor, InvalidManifestError, RawManifest, describe, parse_digest
 from pullahead.oci.media_types import INDEXES, is_manifest
+from pullahead.text import one_line
 
 PLATFORM_PATTERN = r"[a-z0-9]{1,32}(?:/[A-Za-z0-9._-]{1,32}){1,2}"
 
@@ -92,6 +93,9 @@ class _Child(msgspec.Struct, rename="camel"):
         return not wanted.variant or (mine.variant or implied) == wanted.variant
 
 
+_MAX_NAMES, _MAX_NAME = 30, 60  # of platforms, in errors
+
+
 class _Index(msgspec.Struct):
     manifests: list[msgspec.Raw] | None = None
 
@@ -109,10 +113,11 @@ def select_platforms(root: RawManifest, platforms: Sequence[str], reference: str
     selected = {platform: parse_platform(platform) for platform in platforms}
     missing = [name for name, platform in selected.items() if not any(child.matches(platform) for child in children)]
     if missing:
-        there = sorted({child.platform.name for child in children if child.platform is not None})
-        raise ConfigError(
-            f"{reference} has no platform {', '.join(missing)}; it has {', '.join(there) or 'no named platforms'}"
-        )
+        names = {child.platform.name for child in children if child.platform is not None}
+        there = sorted(one_line(name, _MAX_NAME) for name in names)
+        more = f" and {len(there) - _MAX_NAMES} more" if len(there) > _MAX_NAMES else ""
+        shown = f"{', '.join(there[:_MAX_NAMES])}{more}" if there else "no named platforms"
+        raise ConfigError(f"{reference} has no platform {', '.join(missing)}; it has {shown}")
     chosen = [number for number, child in enumerate(children) if any(map(child.matches, selected.values()))]
     if len(chosen) == len(children):
         return root

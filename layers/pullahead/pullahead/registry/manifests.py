@@ -4,7 +4,6 @@ Source: OCI distribution specification 1.1, "Pulling manifests" and "Checking if
 """
 
 import contextlib
-import json
 from collections.abc import Mapping
 from typing import NamedTuple
 
@@ -33,6 +32,7 @@ from pullahead.oci import (
     parse_digest,
     sniff_media_type,
 )
+from pullahead.oci.manifest import AmbiguousManifestError, check_keys
 from pullahead.registry.errors import GATEWAY_TROUBLE, failed_answer
 from pullahead.registry.http import Response
 from pullahead.registry.request import Answer, Inquiry, Request, single_value
@@ -189,9 +189,11 @@ def media_type_of(inquiry: Inquiry, answered: str, content: bytes) -> str:
     equal by OCI distribution specification 1.1, "Pulling manifests", and ECR takes no others (API reference, PutImage).
     """
     try:
-        _check_keys(inquiry, content)
+        check_keys(content)
         media_type = answered or sniff_media_type(content)
         declared = msgspec.json.decode(content, type=_Declared).media_type
+    except AmbiguousManifestError as error:
+        raise inquiry.error(UnsupportedMediaTypeError, f"the manifest has {error}") from None
     except (InvalidManifestError, msgspec.DecodeError, ValueError, RecursionError):
         raise inquiry.error(UnsupportedMediaTypeError, "the content is not a JSON manifest") from None
     if media_type not in media_types.INDEXES | media_types.MANIFESTS:
@@ -210,44 +212,3 @@ def _verified_digest(inquiry: Inquiry, content: bytes, *, asked: Digest | None, 
                 DigestMismatchError, f"the bytes have the digest {computed}, not the promised {promised}"
             )
     return asked or answered or digest_of(content)
-
-
-_FIELDS = {
-    name.casefold(): name
-    for name in (
-        # OCI image specification 1.1: manifest.md, image-index.md, descriptor.md; Docker image manifest version 2
-        *("schemaVersion", "mediaType", "artifactType", "config", "layers", "manifests", "subject", "annotations"),
-        *("digest", "size", "urls", "data", "platform", "architecture", "os", "os.version", "os.features"),
-        *("variant", "features", "blobs"),
-    )
-}
-_OBJECTS = frozenset({"config", "layers", "manifests", "subject", "blobs", "platform"})
-
-
-def _check_keys(inquiry: Inquiry, content: bytes) -> None:
-    """Refuse a manifest that clients read differently: a key that stands twice, or in other letters than specified.
-
-    Of two equal keys parsers keep the first or the last; and Go's takes `Layers` for `layers`.
-    """
-
-    def check(pairs: list[tuple[str, object]]) -> dict[str, object]:
-        document = dict(pairs)
-        if len(document) < len(pairs):
-            raise inquiry.error(UnsupportedMediaTypeError, "the manifest has the same key twice")
-        return document
-
-    _check_spelling(inquiry, json.loads(content.decode(), object_pairs_hook=check))
-
-
-def _check_spelling(inquiry: Inquiry, document: object) -> None:
-    if isinstance(document, list):
-        for each in document:
-            _check_spelling(inquiry, each)
-    if not isinstance(document, dict):
-        return
-    for key, value in document.items():
-        if _FIELDS.get(key.casefold(), key) != key:
-            cause = f"the manifest has the key {key[:50]!r}, which is spelled {_FIELDS[key.casefold()]!r}"
-            raise inquiry.error(UnsupportedMediaTypeError, cause)
-        if key in _OBJECTS:  # in annotations and extensions, keys are anybody's
-            _check_spelling(inquiry, value)

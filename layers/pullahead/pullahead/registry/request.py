@@ -10,10 +10,12 @@ from typing import NamedTuple, TypeVar
 from urllib.parse import SplitResult, urljoin, urlsplit
 
 from pullahead.errors import AccessDeniedError, RegistryError, RegistryUnavailableError, Side
+from pullahead.text import one_line
 
 MAX_REDIRECTS = 5
 REDIRECTS = frozenset({301, 302, 303, 307, 308})
 
+_MAX_CAUSE_CHARACTERS = 1000
 _MAX_URL_CHARACTERS = 16 * 1024
 _HOST_AND_PORT = re.compile(r"(?:[\w-]+(?:\.[\w-]+)*\.?|\[[0-9A-Fa-f:.]+\])(?::[0-9]{0,5})?", re.ASCII)
 
@@ -67,7 +69,11 @@ class Inquiry(NamedTuple):
         code: str = "",
         **details: float | None,
     ) -> _Error:
-        """Make an error about this operation; `details` are the error class's own arguments."""
+        """Make an error about this operation; `details` are the error class's own arguments.
+
+        What the cause quotes of a registry is made one safe line of limited length.
+        """
+        cause = one_line(cause, _MAX_CAUSE_CHARACTERS)
         return kind(
             f"{self.by_way_of}: {cause}" if self.by_way_of else cause,
             operation=self.operation,

@@ -73,7 +73,9 @@ from pullahead.rules.published_tags import (
 from pullahead.rules.repository_names import (
     DISTINGUISHING,
     NAMESPACE,
+    PATH,
     REPOSITORY_ADVICE,
+    NameSet,
     fill,
     is_repository_name,
     placeholders,
@@ -144,6 +146,36 @@ class _ChoosingRule(NamedTuple):
     tags: TagSelection
 
 
+class _Claim(NamedTuple):
+    """The repositories that a rule publishes into, from which upstream, and the line that says so."""
+
+    template: str
+    upstream: Repository
+    names: NameSet
+    line: int
+    on_demand: bool
+
+    @property
+    def is_namespace(self) -> bool:
+        return _is_namespace(self.upstream)
+
+    def publishes(self, upstream: Repository, target: str) -> bool:
+        """Whether the namespace has an upstream repository, and publishes it into the target."""
+        is_within = upstream.path.startswith(self.upstream.path.removesuffix("*"))
+        return upstream.registry == self.upstream.registry and is_within and fill(self.template, upstream) == target
+
+
+def _collide(namespace: _Claim, other: _Claim) -> bool:
+    """Whether a namespace and another rule may publish two upstreams into one repository."""
+    if namespace.upstream == other.upstream or not namespace.names.overlaps(other.names):
+        return False
+    if other.is_namespace:
+        # Of one registry, the same template with the whole path gives each repository its own name.
+        is_same_name = namespace.upstream.registry == other.upstream.registry and namespace.template == other.template
+        return not (is_same_name and PATH in placeholders(namespace.template))
+    return not namespace.on_demand and not namespace.publishes(other.upstream, fill(other.template, other.upstream))
+
+
 class _Loader:
     """Reads one file. Remembers which line first claims a name, a tag, or a repository that patterns publish into."""
 
@@ -154,6 +186,8 @@ class _Loader:
         self._named_items: dict[MirrorKey, _NamedItem] = {}
         self._choosing_rules: list[_ChoosingRule] = []
         self._choosing: dict[str, tuple[Repository, int]] = {}
+        self._claims: list[_Claim] = []
+        self._namespaces: list[_Claim] = []
 
     def load(self, at: YamlLocation) -> Rules:
         if other := _other_tool(at):
@@ -206,6 +240,7 @@ class _Loader:
         if tags.patterns or _is_namespace(upstream):
             self._claim_target(at, target, upstream)
             self._choosing_rules.append(_ChoosingRule(at, target, upstream, tags))
+        self._claim_names(at, options.repository, upstream)
         return _rule(name, upstream, options.repository if _is_namespace(upstream) else target, tags, options)
 
     def _on_demand_rule(self, at: YamlLocation) -> Rule | None:
@@ -220,6 +255,7 @@ class _Loader:
         if target is None or upstream is None or not name:
             return None
         self._claim_target(at, target, upstream)
+        self._claim_names(at, options.repository, upstream, on_demand=True)
         limits = (written.daily_limit, _duration(written.expire_after))
         on_demand = OnDemand(_given(written.allow, ()), written.deny, *limits)
         return _rule(name, upstream, options.repository, TagSelection(), options)._replace(on_demand=on_demand)
@@ -297,6 +333,30 @@ class _Loader:
                 f"{target} may get the same tag from {other}, by the rule on line {line}",
                 "Rules with patterns need a repository of their own for each upstream.",
             )
+
+    def _claim_names(self, at: YamlLocation, template: str, upstream: Repository, *, on_demand: bool = False) -> None:
+        """Claim all repositories that a template may name; refuse one that another upstream may be published into.
+
+        What is on demand gives way to repositories that a rule names: nobody but those who pull chooses there.
+        """
+        here = at.below("repository") if at.find("repository") is not None else at.below("upstream")
+        claim = _Claim(template, upstream, NameSet(template, upstream), here.node.line, on_demand)
+        others = self._claims if claim.is_namespace else self._namespaces
+        collides = (each for each in others if _collide(*((claim, each) if claim.is_namespace else (each, claim))))
+        first = next(collides, None)
+        if first is not None and not self._is_reported(here, "may get the same tag"):
+            self._problems.add(
+                here,
+                f"{fill(template, upstream)} may also be published from {first.upstream}, by the rule on line "
+                f"{first.line}",
+                "Write {registry} and {path} in `repository`, or another prefix.",
+            )
+        self._claims.append(claim)
+        if claim.is_namespace:
+            self._namespaces.append(claim)
+
+    def _is_reported(self, at: YamlLocation, words: str) -> bool:
+        return any(problem.path == at.path and words in problem.message for problem in self._problems.found)
 
     # --- Upstream and target ---
 

@@ -1,6 +1,9 @@
 """Names of ECR repositories: which are valid, and how templates such as `{registry}/{path}` make them. Pure."""
 
 import re
+from collections.abc import Iterator
+from itertools import takewhile
+from typing import NamedTuple
 
 from pullahead.oci import Repository
 
@@ -40,6 +43,64 @@ def fill(template: str, upstream: Repository) -> str:
     """
     values = {REGISTRY: _registry(upstream), PATH: upstream.path, NAME: upstream.path.rpartition("/")[2]}
     return _PLACEHOLDER.sub(lambda found: values.get(found[1], found[0]), template)
+
+
+class _Character(NamedTuple):
+    """A character of a name: a literal one, or any; where it is no literal, with a slash or without, once or more."""
+
+    literal: str = ""
+    may_be_slash: bool = False
+    repeats: bool = False
+
+
+class NameSet:
+    """The names that a template gives to the repositories of a namespace, or to one repository."""
+
+    def __init__(self, template: str, upstream: Repository) -> None:
+        self.characters = tuple(_characters(template, upstream))
+        self.prefix = "".join(each.literal for each in takewhile(lambda each: each.literal, self.characters))
+
+    def overlaps(self, other: "NameSet") -> bool:
+        """Tell whether both may have the same name."""
+        if not (self.prefix.startswith(other.prefix) or other.prefix.startswith(self.prefix)):
+            return False
+        first, second = self.characters, other.characters
+        entered, waiting = set[tuple[int, int]](), [(0, 0)]
+        while waiting:  # the product of two automata, of which each set is one
+            at = waiting.pop()
+            if at in entered:
+                continue
+            entered.add(at)
+            i, j = at
+            if i == len(first) and j == len(second):
+                return True
+            if i == len(first) or j == len(second) or not _may_be_equal(first[i], second[j]):
+                continue
+            after_first = (i, i + 1) if first[i].repeats else (i + 1,)
+            after_second = (j, j + 1) if second[j].repeats else (j + 1,)
+            waiting += [(a, b) for a in after_first for b in after_second]
+        return False
+
+
+def _characters(template: str, upstream: Repository) -> Iterator[_Character]:
+    is_namespace = upstream.path.endswith("*")
+    for place, part in enumerate(_PLACEHOLDER.split(template)):
+        if place % 2 == 0:
+            yield from map(_Character, part)
+        elif part == NAME and is_namespace:
+            yield _Character(repeats=True)
+        elif part == PATH and is_namespace:
+            yield from map(_Character, upstream.path.removesuffix("*"))
+            yield _Character(may_be_slash=True, repeats=True)
+        else:
+            yield from map(_Character, fill(f"{{{part}}}", upstream))
+
+
+def _may_be_equal(one: _Character, other: _Character) -> bool:
+    if one.literal and other.literal:
+        return one.literal == other.literal
+    literal = one.literal or other.literal
+    return literal != "/" or (one if other.literal else other).may_be_slash
 
 
 class Template:
