@@ -19,8 +19,6 @@ _NOT_SHOWN: Final = frozenset(
         *("stack_trace", "exception", "exception_name"),
     }
 )
-_EXPECTED: Final = {"RepositoryMissingError": "the repository does not exist yet; create_repository makes it"}
-"""Errors by which the state machine decides what is next (statemachines/refresh.asl.yaml)."""
 _SHOWN_LEVELS: Final = frozenset({"WARNING", "ERROR", "CRITICAL"})
 
 
@@ -33,14 +31,11 @@ def function_name(physical_name: str) -> str:
 def invocation_lines(invocation: Invocation) -> Iterator[str]:
     """Write the log entries of an invocation, and how it ended unless that was well; no metrics, and no stacks."""
     name = function_name(invocation.function)
-    expected = _EXPECTED.get(invocation.outcome)
     for line in invocation.logs.splitlines():
-        is_of_error = line.startswith((" ", "Traceback (")) or (expected is not None and line.startswith("[ERROR]"))
-        if not is_of_error and (text := _entry_text(line)):
+        is_of_a_stack = line.startswith((" ", "Traceback ("))
+        if not is_of_a_stack and (text := _entry_text(line)):
             yield _line(name, text)
-    if expected is not None:
-        yield _line(name, expected)
-    elif invocation.outcome != "Succeeded":
+    if invocation.outcome != "Succeeded":
         yield _line(name, f"FAILED with {invocation.outcome} after {invocation.duration_seconds:.1f} s")
 
 

@@ -86,12 +86,6 @@ def test_stack_of_an_error_is_not_shown() -> None:
     ]
 
 
-def test_repository_that_is_created_next_is_no_failure() -> None:
-    logs = ("[ERROR] RepositoryMissingError: it does not exist yet", "Traceback (most recent call last):", "  File x")
-    (line,) = invocation_lines(invocation(*logs, outcome="RepositoryMissingError"))
-    assert line == "schedule_checks  the repository does not exist yet; create_repository makes it"
-
-
 def test_outcome_event_says_what_happened_to_which_mirror() -> None:
     detail = {
         "mirror": "mirror/app:1.0",

@@ -265,6 +265,9 @@ class TestListing:
         assert self.refresh(service, name=name) == 0
         (request,) = service.stack.queue.listings
         assert (request.rule, request.manual, request.upstream) == ("app", True, None)
+        (names,) = service.stack.queue.sent  # which a listing leaves to the schedule
+        assert (names.reason, names.repository, names.tags) == ("manual", REPOSITORY, ("2.0",))
+        assert names.asked_at == request.asked_at
         output = capsys.readouterr()
         assert output.out.splitlines() == [
             f"{REPOSITORY}:{tag} is FRESH: ECR serves {A}" for tag in ("2.0", "1.0", "1.1")
@@ -317,3 +320,26 @@ class TestListing:
         service.stack.pauses.pause("app")
         with pytest.raises(ConfigError, match="pullahead resume app"):
             self.refresh(service)
+
+    def test_listing_of_a_namespace_is_followed_to_its_repositories(self, capsys: pytest.CaptureFixture[str]) -> None:
+        def listed(service: Service) -> None:
+            note = ManualCheck(service.asked_at, service.clock(), "listed")
+            key = RuleKey("mirror/{path}", "app")
+            paths = ("team/a", "team/b")
+            service.stack.records.put(
+                RuleRecord(key, "ghcr.io/team/*", State.FRESH, service.clock(), followed=paths, manual=note)
+            )
+
+        service = self.service(listed, upstream="ghcr.io/team/*", repository="mirror/{path}")
+        assert self.refresh(service, name="mirror/{path} (app):*") == 0
+        (request,) = service.stack.queue.listings
+        assert (request.rule, request.upstream, service.stack.queue.sent) == ("app", None, [])
+        output = capsys.readouterr()
+        assert "listed: 2 repositories selected" in output.err
+        assert "each repository is listed" in output.out
+
+    def test_listing_of_one_repository_of_a_namespace_names_it(self) -> None:
+        service = self.service(upstream="ghcr.io/team/*", repository="mirror/{path}")
+        assert self.refresh(service, "--no-wait", name="mirror/team/a") == 0
+        (request,) = service.stack.queue.listings
+        assert (request.rule, request.upstream, service.stack.queue.sent) == ("app", "ghcr.io/team/a", [])

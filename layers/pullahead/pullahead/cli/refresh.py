@@ -25,7 +25,7 @@ from pullahead.clock import Clock
 from pullahead.dashboard.find_subjects import NamedImage, SubjectFinder, parse_mirror_name, parse_named_image
 from pullahead.dashboard.states import meaning_of
 from pullahead.errors import ConfigError, StorageError
-from pullahead.messages import CheckRequest, ListRequest
+from pullahead.messages import MAX_TAGS_PER_CHECK, CheckRequest, ListRequest
 from pullahead.mirrors.record import SETTLED, LastRefresh, ManualCheck, MirrorRecord, RuleRecord
 from pullahead.mirrors.rule_record import needs_listing, rule_key
 from pullahead.oci import Digest
@@ -144,7 +144,13 @@ def _request_listing(
     key, asked_at = rule_key(rule), clock()
     declared = rules.named(rule.name)
     found = str(rule.upstream) if declared is not None and declared.is_namespace and not rule.is_namespace else None
-    stack.queue.send([ListRequest(rule=rule.name, asked_at=asked_at, upstream=found, manual=True)])
+    is_alone = found is None and not rule.is_namespace
+    named = rule.tags.names if is_alone else ()  # a listing queues these of a namespace only
+    checks = [
+        CheckRequest("manual", rule.repository, named[start : start + MAX_TAGS_PER_CHECK], asked_at)
+        for start in range(0, len(named), MAX_TAGS_PER_CHECK)
+    ]
+    stack.queue.send([ListRequest(rule=rule.name, asked_at=asked_at, upstream=found, manual=True), *checks])
     document: dict[str, Any] = {"listing": str(key), "upstream": str(rule.upstream), "asked_at": asked_at}
     queued = f"queued a listing of {rule.upstream}; what rule {rule.name} selects is refreshed if stale"
     if arguments.no_wait:
