@@ -17,6 +17,8 @@ from local.policies.evaluation import AccessRequest, Statement
 FOLDER: Final = Path(__file__).parents[2] / ".build" / "iam-judge"
 _PROGRAM: Final = Path(__file__).parent / "second_judge" / "judge.js"
 _SECONDS: Final = 120
+_KNOWN_AS: Final = {"ecr:ListImageReferrers": "ecr:DescribeImageReplicationStatus"}
+"""Actions that its list lacks, and others in their place that no policy here has: only the name differs."""
 _OF_AWS: Final = {"aws:requestedregion": "aws:RequestedRegion", "aws:resourceaccount": "aws:ResourceAccount"}
 
 
@@ -57,7 +59,7 @@ def second_opinion(statements: Iterable[Statement], requests: Sequence[AccessReq
 def _document(statement: Statement) -> dict[str, Any]:
     written = {
         "Effect": statement.effect,
-        "Action": list(statement.actions),
+        "Action": [_KNOWN_AS.get(action, action) for action in statement.actions],
         "Resource": list(statement.resources),
         **({"Condition": statement.conditions} if statement.conditions else {}),
     }
@@ -72,7 +74,7 @@ def _question(asked: AccessRequest) -> dict[str, Any]:
     return {
         "role": asked.role,
         "home": ACCOUNT_ID,
-        "action": asked.action,
+        "action": _KNOWN_AS.get(asked.action, asked.action),
         "resource": asked.resource,
         "account": owner,
         "context": {key: values if len(values) > 1 or _has_many(key) else values[0] for key, values in context.items()},
@@ -81,4 +83,4 @@ def _question(asked: AccessRequest) -> dict[str, Any]:
 
 def _has_many(key: str) -> bool:
     """Whether a key may have several values (Service Authorization Reference: its type is ArrayOf...)."""
-    return key in ("dynamodb:leadingkeys", "dynamodb:attributes", "aws:tagkeys")
+    return key in ("dynamodb:leadingkeys", "dynamodb:attributes", "events:source", "aws:tagkeys")

@@ -84,6 +84,30 @@ def compared(statements: list[Statement], requests: list[AccessRequest]) -> Iter
             yield f"{asked}: {'allowed' if ours else 'refused'} by ours; by the second judge: {words}"
 
 
+def test_judges_agree_about_keys_with_several_values_other_accounts_and_keys_of_kms() -> None:
+    bus = f"arn:aws:events:{REGION}:{ACCOUNT_ID}:event-bus/default"
+    ours = {"ForAllValues:StringEquals": {"events:source": "pullahead"}, "Null": {"events:source": "false"}}
+    key, foreign = f"arn:aws:kms:{REGION}:{ACCOUNT_ID}:key/k", f"arn:aws:ecr:{REGION}:210987654321:repository/team/app"
+    statements = [
+        Statement("Role", "Events", "Allow", ("events:PutEvents",), (bus,), ours),
+        Statement("Role", "Key", "Allow", ("kms:Decrypt",), (key,), {"StringLike": {"kms:ViaService": "dynamodb.*"}}),
+        Statement("Role", "Foreign", "Allow", ("ecr:BatchGetImage",), (foreign,), {}),
+    ]
+    via = (("kms:viaservice", f"dynamodb.{REGION}.amazonaws.com"),)
+    away = (("aws:resourceaccount", "210987654321"),)
+    asked = {
+        AccessRequest("Role", "events:PutEvents", bus, (("events:source", "pullahead"),)): True,
+        AccessRequest("Role", "events:PutEvents", bus, (("events:source", "pullahead"), ("events:source", "x"))): False,
+        AccessRequest("Role", "events:PutEvents", bus): False,
+        AccessRequest("Role", "kms:Decrypt", key, via): True,
+        AccessRequest("Role", "kms:Decrypt", key): False,
+        AccessRequest("Role", "ecr:BatchGetImage", foreign, away): True,
+        AccessRequest("Role", "ecr:GetDownloadUrlForLayer", foreign, away): False,
+    }
+    assert [is_allowed(statements, each) for each in asked] == list(asked.values())
+    assert list(compared(statements, list(asked))) == []
+
+
 def unique(requests: list[AccessRequest]) -> list[AccessRequest]:
     return list(dict.fromkeys(requests))
 

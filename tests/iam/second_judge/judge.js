@@ -2,10 +2,17 @@
 // account, context}]} from stdin; writes a list of {allowed, ignored}, or of {error}, in the order of the requests.
 import { runSimulation } from "@cloud-copilot/iam-simulate";
 
-const everything = {
-  Version: "2012-10-17",
-  Statement: [{ Effect: "Allow", Action: "*", Resource: "*" }],
-};
+// What is asked of another account is allowed there; a key lets its account's own policies decide (AWS KMS Developer
+// Guide, "Default key policy"). Here it is judged what the role's own policies say.
+function resourcePolicyOf(asked) {
+  const isKey = asked.action.startsWith("kms:");
+  if (!isKey && asked.account === asked.home) return undefined;
+  const principal = `arn:aws:iam::${asked.home}:${isKey ? "root" : `role/${asked.role}`}`;
+  return {
+    Version: "2012-10-17",
+    Statement: [{ Effect: "Allow", Principal: { AWS: principal }, Action: asked.action, Resource: "*" }],
+  };
+}
 
 async function judge(policies, asked) {
   const answer = await runSimulation(
@@ -19,6 +26,7 @@ async function judge(policies, asked) {
       identityPolicies: policies[asked.role].map((policy, number) => ({ name: `policy-${number}`, policy })),
       serviceControlPolicies: [],
       resourceControlPolicies: [],
+      resourcePolicy: resourcePolicyOf(asked),
     },
     {},
   );
