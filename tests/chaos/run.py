@@ -16,7 +16,7 @@ from tests.polling import until
 
 MOST_LAG: Final = 2 * INTERVAL
 _KILL_PAUSE_SECONDS: Final = 0.4
-_PEACE_ROUNDS: Final = int(ALERT_AFTER / INTERVAL) + 2
+_PEACE_ROUNDS: Final = int(ALERT_AFTER / INTERVAL) + 1
 _HONEST_IN_THE_END: Final = (*HONEST, "flapping", "dripping")
 
 
@@ -136,7 +136,8 @@ class Lags:
                 lag = refresh.ended_at - moved_at
             self.longest = max(self.longest, lag)
             if lag >= MOST_LAG:
-                self.findings.append(f"{mirror.key} was {lag} behind")
+                why = (record.cause or record.reason) if record is not None else "no record"
+                self.findings.append(f"{mirror.key} was {lag} behind ({why})")
 
 
 def _held(world: World, troubles: Troubles, lags: Lags) -> Iterator[Held]:

@@ -23,8 +23,9 @@ from pullahead.rules.mirror_key import MirrorKey
 from tests.scenarios.deployment import TEMPLATE, Deployment, rules_text
 
 TAG: Final = "1.0"
-INTERVAL: Final = timedelta(minutes=5)
-ALERT_AFTER: Final = 2 * INTERVAL
+INTERVAL: Final = timedelta(minutes=10)
+"""Longer than a refresh that has failed waits: what fails once is copied with the next check."""
+ALERT_AFTER: Final = 3 * INTERVAL
 HONEST: Final = ("steady", "busy")
 SICK: Final = ("flapping", "dripping", "lying", "vanishing")
 """The manners of the six upstreams."""

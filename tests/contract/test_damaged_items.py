@@ -28,6 +28,7 @@ from pullahead.aws.pauses import DynamoPauses
 from pullahead.aws.records import DynamoRecords
 from pullahead.aws.refresh_queue import DynamoRefreshSlots, DynamoWaitingRefreshes
 from pullahead.aws.replications import DynamoReplications
+from pullahead.cli.main import parse_arguments
 from pullahead.cli.stack import DeployedStack
 from pullahead.cli.status import read_status, status_document
 from pullahead.messages import CheckRequest, StartWaitingRequest
@@ -89,6 +90,7 @@ KINDS: Final = (
     Kind("service#heartbeat", "at"),
     Kind("service#pauses", "rules"),
     Kind("service#telling", "turn_ends"),
+    Kind("service#scan", "scan"),
     Kind("service#slot-counts", "held", counts=True),
     Kind("service#slot-counts", "hosts"),
     Kind("service#waiting-hosts", "hosts"),
@@ -237,8 +239,10 @@ class Service:
 
     def _status(self) -> dict[str, Any]:
         stack = Stack(self.records, self.pauses, self.rules, self.newer)
-        arguments = Namespace(prefix="", stale=False, rules="rules.yaml")
-        return status_document(read_status(arguments, cast("DeployedStack", stack)))
+        for options in (["--stale"], []):  # by the index, and by all records
+            arguments = parse_arguments(["status", "--rules", "rules.yaml", *options])
+            status = status_document(read_status(arguments, cast("DeployedStack", stack)))
+        return status
 
     def _take_damaged(self) -> None:
         """Keep the keys that a function would count."""
