@@ -40,11 +40,12 @@ class Troubles:
         """Let AWS's services throttle, fail and lose answers, or work."""
         self._world.aws.service_faults.decide = self._decide if on else lambda _call: None
 
-    def _decide(self, _call: ServiceCall) -> ServiceFault | None:
+    def _decide(self, call: ServiceCall) -> ServiceFault | None:
+        """Choose a fault. No answer of SNS is lost: a message whose answer is lost is published again, by design."""
         with self._lock:
             lot = self._order.random()
             for fault, share in _OF_SERVICES.items():
-                if lot < share:
+                if lot < share and (call.service, fault) != ("sns", ServiceFault.ANSWER_LOST):
                     self.done[f"requests to AWS: {fault.value}"] += 1
                     return fault
                 lot -= share
