@@ -11,6 +11,7 @@ READY := $(VENV)/.ready
 BENCH_VENV := .venv-bench
 BENCH_READY := $(BENCH_VENV)/.ready
 SIZE ?= full
+IAM_JUDGE := .build/iam-judge
 SAM_READY := $(SAM_VENV)/.ready
 PIP := -m pip install --quiet --disable-pip-version-check --require-hashes
 SAM := SAM_CLI_TELEMETRY=0 AWS_DEFAULT_REGION=eu-west-1 PATH="$(CURDIR)/$(BIN):$$PATH" $(SAM_VENV)/bin/sam
@@ -20,7 +21,7 @@ PYTEST_WORKERS ?= 3
 export PYTHONDONTWRITEBYTECODE := 1
 export PYTHONPATH := $(CURDIR):$(CURDIR)/layers/pullahead
 
-.PHONY: help demo test test-unit check format policies facts build package local live bench scale costs lock setup clean
+.PHONY: help demo test test-unit check format policies facts build package local live bench scale costs lock setup clean iam-judge iam-simulate chaos
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -72,6 +73,14 @@ bench: $(READY) $(BENCH_READY) ## Measure copies over TLS, ours beside other too
 scale: $(READY) ## Measure the functions with 100,000 mirrors: memory, time, DynamoDB units (ARGS="--only page")
 	@$(BIN)/python -m bench.scale $(if $(ARGS),$(ARGS),--write-docs)
 
+chaos: $(READY) ## Run 50 mirrors on the local AWS while everything around them goes wrong (ARGS="--seed N --short")
+	@$(BIN)/python -m tests.chaos $(ARGS)
+
+iam-judge: $(IAM_JUDGE)/.ready ## Set up a second judge of IAM, for its tests (needs Node.js and npm)
+
+iam-simulate: $(READY) $(IAM_JUDGE)/.ready ## Have a second judge of IAM judge what the functions' roles may do
+	$(BIN)/python -m pytest -q tests/iam/test_second_judge.py
+
 costs: $(READY) ## Compute what checking costs, and write it into docs/operating.md
 	@$(BIN)/python -m bench.costs
 	@$(BIN)/python -m bench.pull_costs
@@ -96,6 +105,11 @@ $(SAM_READY): requirements/sam.txt
 	@rm -rf $(SAM_VENV)
 	@"$$(requirements/find-python.sh)" -m venv $(SAM_VENV)
 	@$(SAM_VENV)/bin/python $(PIP) -r requirements/sam.txt
+	@touch $@
+
+$(IAM_JUDGE)/.ready: tests/iam/second_judge/package.json tests/iam/second_judge/package-lock.json
+	@mkdir -p $(@D) && cp $^ $(@D)
+	@npm ci --prefix $(@D) --ignore-scripts --no-audit --no-fund --silent
 	@touch $@
 
 $(BENCH_READY): requirements/bench.txt

@@ -13,7 +13,14 @@ from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from pullahead.app import Application, application
 from pullahead.checks.handle_message import MessageOutcome
-from pullahead.lambdas.metrics import add_checks, add_failed_check, add_left_alone, add_unsent, add_upstream_use
+from pullahead.lambdas.metrics import (
+    add_checks,
+    add_damaged,
+    add_failed_check,
+    add_left_alone,
+    add_unsent,
+    add_upstream_use,
+)
 from pullahead.lambdas.sqs_batch import failure_of, log_results, retry_or_dead_letter, without_repeated_events
 
 logger, metrics, tracer = Logger(), Metrics(), Tracer()
@@ -28,6 +35,7 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
     add_upstream_use(app.take_upstream_use())
     add_unsent(app.take_unsent())
     add_left_alone(app.take_newer_items())
+    add_damaged(app.take_damaged_items())
     return response
 
 

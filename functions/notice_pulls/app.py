@@ -13,7 +13,7 @@ from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from pullahead.app import Application, application
 from pullahead.errors import PullaheadError
-from pullahead.lambdas.metrics import add_failure, add_left_alone, add_pulls
+from pullahead.lambdas.metrics import add_damaged, add_failure, add_left_alone, add_pulls
 from pullahead.lambdas.sqs_batch import retry_or_dead_letter
 from pullahead.on_demand.notice_pulls import NoticedPulls
 
@@ -31,6 +31,7 @@ def handle(event: dict[str, Any], app: Application) -> dict[str, Any]:
     records = [SQSRecord(record) for record in event["Records"]]
     failures = notice({record.message_id: record.body for record in records}, app)
     add_left_alone(app.take_newer_items())
+    add_damaged(app.take_damaged_items())
     to_retry = retry_or_dead_letter(records, failures, app)
     return {"batchItemFailures": [{"itemIdentifier": identifier} for identifier in to_retry]}
 

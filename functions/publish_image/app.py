@@ -6,7 +6,7 @@ from aws_lambda_powertools import Logger, Tracer
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from pullahead.app import Application, application
-from pullahead.lambdas.metrics import add_left_alone
+from pullahead.lambdas.metrics import add_damaged, add_left_alone
 from pullahead.messages import PublishRequest, ReferrersOutcome
 
 logger, tracer = Logger(), Tracer()
@@ -36,6 +36,7 @@ def handle(event: dict[str, Any], app: Application) -> dict[str, Any]:
     logger.append_keys(refresh=request.name, upstream=request.upstream, digest=asked.root)
     result = app.publish_image(asked)
     add_left_alone(app.take_newer_items())
+    add_damaged(app.take_damaged_items())
     logger.info("superseded; the tag was not moved" if result.superseded else "published")
     log_referrers(result.referrers)
     return result.to_event()

@@ -6,7 +6,7 @@ from aws_lambda_powertools import Logger, Metrics, Tracer
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from pullahead.app import Application, application
-from pullahead.lambdas.metrics import add_webhook
+from pullahead.lambdas.metrics import add_damaged, add_webhook
 
 logger, metrics, tracer = Logger(), Metrics(), Tracer()
 
@@ -21,6 +21,7 @@ def handler(event: dict[str, Any], _context: LambdaContext) -> dict[str, Any]:
 def handle(event: dict[str, Any], app: Application) -> dict[str, Any]:
     response = app.receive_webhook(event)
     add_webhook(response.outcome)
+    add_damaged(app.take_damaged_items())
     fields = {
         "sender": response.sender,
         "status": response.status,

@@ -8,7 +8,7 @@ from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from pullahead.app import Application, application
 from pullahead.errors import DeferredError, NoLongerWantedError
-from pullahead.lambdas.metrics import add_failure, add_left_alone, add_unsent
+from pullahead.lambdas.metrics import add_damaged, add_failure, add_left_alone, add_unsent
 from pullahead.messages import OutcomeRequest
 
 logger, metrics, tracer = Logger(), Metrics(), Tracer()
@@ -42,6 +42,7 @@ def handle(event: dict[str, Any], app: Application) -> dict[str, Any]:
     result = app.record_outcome(outcome)
     add_unsent(app.take_unsent())
     add_left_alone(app.take_newer_items())
+    add_damaged(app.take_damaged_items())
     count(outcome)
     logger.info("outcome recorded", extra=result.to_event())
     if result.seconds is not None and result.lag_seconds is not None:

@@ -7,7 +7,7 @@ from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from pullahead.alerts.review import Reviewed
 from pullahead.app import Application, application
-from pullahead.lambdas.metrics import add_left_alone, add_review
+from pullahead.lambdas.metrics import add_damaged, add_left_alone, add_review
 
 logger, metrics, tracer = Logger(), Metrics(), Tracer()
 
@@ -23,6 +23,7 @@ def handle(context: LambdaContext, app: Application) -> dict[str, Any]:
     reviewed = app.review_records(lambda: context.get_remaining_time_in_millis() / 1000)
     add_review(reviewed)
     add_left_alone(app.take_newer_items())
+    add_damaged(app.take_damaged_items())
     report(reviewed)
     if reviewed.errors:
         raise reviewed.errors[0]

@@ -7,7 +7,7 @@ from aws_lambda_powertools.metrics import MetricUnit
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from pullahead.app import Application, application
-from pullahead.lambdas.metrics import add_left_alone
+from pullahead.lambdas.metrics import add_damaged, add_left_alone
 
 logger, metrics, tracer = Logger(), Metrics(), Tracer()
 
@@ -22,6 +22,7 @@ def handler(_event: dict[str, Any], _context: LambdaContext) -> dict[str, Any]:
 def handle(app: Application) -> dict[str, Any]:
     scheduled = app.schedule_checks()
     add_left_alone(app.take_newer_items())
+    add_damaged(app.take_damaged_items())
     for text in scheduled.problems:
         logger.warning("problem with the rules", extra={"problem": text})
     counts = {"mirrors": scheduled.mirrors, "due": scheduled.due}

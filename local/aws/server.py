@@ -37,6 +37,7 @@ from local.aws.pool import FunctionPool, Invocation
 from local.aws.queues import QueuePollers
 from local.aws.recorded_calls import RecordedCall, RecordedCalls, access_key_of
 from local.aws.runtime_directory import runtime_directory
+from local.aws.service_faults import ServiceFaults
 from local.aws.stepfunctions import StateMachines
 from local.aws.ticker import Ticker
 from local.aws.topics import Topics
@@ -86,6 +87,7 @@ class LocalAws:
         self.clock = LocalClock(self._data_dir / "clock")
         self.recorded_calls = RecordedCalls()
         self.concurrency = AccountConcurrency(concurrency_limit)
+        self.service_faults = ServiceFaults()
 
     def __enter__(self) -> Self:
         self.start()
@@ -225,7 +227,10 @@ class LocalAws:
         self.ecr.signing.may_sign = self._may_sign
         urls = function_urls.FunctionUrls(self._functions.run)
         self._server = _serve(
-            self._port, lambda moto: urls.before(self.recorded_calls.before(V2Application(moto, self.ecr)))
+            self._port,
+            lambda moto: self.service_faults.before(
+                urls.before(self.recorded_calls.before(V2Application(moto, self.ecr)))
+            ),
         )
 
     def _install(self) -> None:

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from pullahead.aws.demands import DynamoDemands
+from pullahead.aws.newer_items import NewerItems
 from pullahead.errors import StorageError
 from pullahead.mirrors.demand import Demand
 from pullahead.on_demand.ports import DemandStore
@@ -113,8 +114,9 @@ class TestDynamo:
             with pytest.raises(StorageError):
                 ask()
 
-    def test_unreadable_item_is_an_error_that_names_it(self, dynamodb: Any) -> None:
-        table = new_table(dynamodb)
+    def test_unreadable_item_counts_as_none_and_is_noted(self, dynamodb: Any) -> None:
+        table, items = new_table(dynamodb), NewerItems()
         dynamodb.put_item(TableName=table, Item={"pk": {"S": "demand#odd:1"}})
-        with pytest.raises(StorageError, match="demand#odd:1"):
-            DynamoDemands(dynamodb, table).load([MirrorKey("odd", "1")])
+        assert DynamoDemands(dynamodb, table, items).load([MirrorKey("odd", "1")]) == {}
+        assert (damaged := items.take_damaged()) is not None
+        assert damaged.keys == ("demand#odd:1",)

@@ -10,6 +10,7 @@ import pytest
 
 from pullahead.alerts.incidents import MAX_MARKS, Incident
 from pullahead.aws.incidents import DynamoIncidents
+from pullahead.aws.newer_items import NewerItems
 from pullahead.errors import StorageError
 from tests.contract.local_services import client, moto_server, new_table
 from tests.fakes.alerts import FakeIncidents
@@ -99,11 +100,23 @@ class TestDynamo:
         assert len(item["incident"]["S"]) < 390_000
 
     @pytest.mark.parametrize("item", [{}, {"incident": {"S": "{"}}, {"incident": {"S": "{}"}}])
-    def test_unreadable_item_is_an_error_that_names_it(self, dynamodb: Any, item: dict[str, Any]) -> None:
-        table = new_table(dynamodb)
+    def test_unreadable_item_counts_as_none_and_is_noted(self, dynamodb: Any, item: dict[str, Any]) -> None:
+        table, items = new_table(dynamodb), NewerItems()
         dynamodb.put_item(TableName=table, Item={"pk": {"S": f"incident#{KEY}"}, **item})
-        with pytest.raises(StorageError, match="incident#STALE"):
-            DynamoIncidents(dynamodb, table).load([KEY])
+        incidents = DynamoIncidents(dynamodb, table, items)
+        assert incidents.load([KEY]) == {}
+        assert (damaged := items.take_damaged()) is not None
+        assert damaged.keys == (f"incident#{KEY}",)
+        incidents.save(FULL, NOW)
+        assert incidents.load([KEY]) == {KEY: FULL}
+
+    @pytest.mark.parametrize("ends", [{"S": "9999"}, {"S": "x"}, {"N": "9"}, {"NULL": True}])
+    def test_damaged_lock_is_taken(self, dynamodb: Any, ends: dict[str, Any]) -> None:
+        table = new_table(dynamodb)
+        dynamodb.put_item(TableName=table, Item={"pk": {"S": "service#telling"}, "turn_ends": ends})
+        incidents = DynamoIncidents(dynamodb, table)
+        assert incidents.lock_sending(NOW, NOW + TURN)
+        assert not incidents.lock_sending(NOW, NOW + TURN)
 
     def test_missing_table_is_a_storage_error(self, dynamodb: Any) -> None:
         nowhere = DynamoIncidents(dynamodb, "nowhere")

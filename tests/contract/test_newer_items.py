@@ -112,10 +112,10 @@ class TestRecords:
     def test_damaged_record_is_no_newer_one(self, stored: Stored) -> None:
         stored.put(f"mirror#{KEY}", record={"S": "{"})
         records = DynamoRecords(stored.dynamodb, stored.table, stored.newer)
-        with pytest.raises(StorageError, match="cannot be read") as caught:
-            records.load_one(KEY)
-        assert not isinstance(caught.value, NewerRecordError)
+        assert records.load_one(KEY) is None
         assert stored.left_alone() == ()
+        assert (damaged := stored.newer.take_damaged()) is not None
+        assert damaged.keys == (f"mirror#{KEY}",)
 
 
 class TestHeartbeat:

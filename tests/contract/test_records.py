@@ -6,11 +6,12 @@ from typing import Any
 
 import pytest
 
+from pullahead.aws.newer_items import NewerItems
 from pullahead.aws.records import DynamoRecords
 from pullahead.errors import ConflictError, StorageError
 from pullahead.mirrors.alert import Alert, AlertKind, SentAlert
 from pullahead.mirrors.record import LastRefresh, MirrorRecord, RefreshFailure, State
-from pullahead.mirrors.store import Heartbeat, RecordStore
+from pullahead.mirrors.store import DamagedRecord, Heartbeat, RecordStore
 from pullahead.rules.mirror_key import MirrorKey
 from tests.contract.local_services import client, moto_server, new_table
 from tests.fakes.memory import FakeRecords
@@ -204,8 +205,18 @@ class TestDynamo:
         assert list(records.scan()) == [old.with_changes(pending=(), version=5)]
 
     @pytest.mark.parametrize("item", [{}, {"record": {"S": "{"}}, {"record": {"S": "{}"}}])
-    def test_unreadable_item_is_a_storage_error(self, dynamodb: Any, item: dict[str, Any]) -> None:
-        table = new_table(dynamodb)
+    def test_unreadable_item_counts_as_none_and_is_written_anew_with_an_alert(
+        self, dynamodb: Any, item: dict[str, Any]
+    ) -> None:
+        table, items = new_table(dynamodb), NewerItems()
         dynamodb.put_item(TableName=table, Item={"pk": {"S": f"mirror#{KEY}"}, **item})
-        with pytest.raises(StorageError, match="cannot be read"):
-            DynamoRecords(dynamodb, table).load([KEY])
+        records = DynamoRecords(dynamodb, table, items)
+        assert (records.load([KEY]), records.load_one(KEY)) == ({}, None)
+        assert [type(each) for each in records.scan()] == [DamagedRecord]
+        assert (damaged := items.take_damaged()) is not None
+        assert (damaged.items, damaged.keys) == (1, (f"mirror#{KEY}",))
+        with pytest.raises(ConflictError):
+            records.save(PLAIN, 1)
+        saved = records.save(PLAIN, 0)
+        assert [alert.kind for alert in saved.pending] == [AlertKind.RECORD_DAMAGED]
+        assert records.load([KEY]) == {KEY: saved}

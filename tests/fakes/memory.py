@@ -11,7 +11,7 @@ from pullahead.mirrors.alert import Alert
 from pullahead.mirrors.record import DailyLimitRecord, MirrorRecord, Record, RuleRecord
 from pullahead.mirrors.record_scan import ScanState
 from pullahead.mirrors.review_index import entry_time, needs_review
-from pullahead.mirrors.store import Heartbeat, NewerRecord, ScannedRecord
+from pullahead.mirrors.store import DamagedRecord, Heartbeat, NewerRecord, ScannedRecord, after_damage
 from pullahead.mirrors.stored_form import Loaded
 from pullahead.refresh.ports import StartResult
 from pullahead.rules.mirror_key import MirrorKey, RecordKey, RuleKey
@@ -46,6 +46,7 @@ class FakeRecords:
         self.newer: set[RecordKey] = set()  # the keys of records that only a newer version can read
         self.unindexed: set[RecordKey] = set()  # the keys of records that the index lacks until they are written
         self.scan_state = ScanState()
+        self.damaged: set[RecordKey] = set()  # the keys of records that cannot be read
         self.consistent_reads = 0  # of mirrors
 
     @property
@@ -56,7 +57,8 @@ class FakeRecords:
     def load(self, keys: Collection[MirrorKey], *, consistent: bool = True) -> Mapping[MirrorKey, MirrorRecord]:
         with self.script.call("load"):
             self.consistent_reads += consistent
-            found = ((key, self.stored[key]) for key in keys if key in self.stored and key not in self.newer)
+            unread = self.newer | self.damaged
+            found = ((key, self.stored[key]) for key in keys if key in self.stored and key not in unread)
             return Loaded(found, (key for key in keys if key in self.newer))
 
     def load_one(self, key: RecordKey) -> Record | None:
@@ -66,19 +68,20 @@ class FakeRecords:
     def scan(self) -> Iterator[Any]:  # records, unless a test lets a newer version have written one
         with self.script.call("scan"):
             for record in self._every():
-                yield NewerRecord(str(record.key)) if record.key in self.newer else record
+                yield self._as_read(record)
 
     def scan_after(self, position: str) -> Iterator[Any]:
         with self.script.call("scan_after"):
             for name, record in sorted((str(record.key), record) for record in self._every()):
                 if name > position:
-                    seen = NewerRecord(name) if record.key in self.newer else record
-                    yield ScannedRecord(name, seen, record.key not in self.unindexed or not needs_review(record))
+                    yield ScannedRecord(
+                        name, self._as_read(record), record.key not in self.unindexed or not needs_review(record)
+                    )
 
     def to_review(self) -> Iterator[Any]:
         with self.script.call("to_review"):
             for record in sorted(self._indexed(), key=lambda record: (entry_time(record), str(record.key))):
-                yield NewerRecord(str(record.key)) if record.key in self.newer else record
+                yield self._as_read(record)
 
     def count_to_review(self) -> int:
         with self.script.call("count_to_review"):
@@ -86,7 +89,9 @@ class FakeRecords:
 
     def load_listings(self, keys: Collection[RuleKey]) -> Mapping[RuleKey, Record]:
         with self.script.call("load_listings"):
-            return {key: self.of_rules[key] for key in keys if key in self.of_rules and key not in self.newer}
+            return {
+                key: self.of_rules[key] for key in keys if key in self.of_rules and key not in self.newer | self.damaged
+            }
 
     def load_scan_state(self) -> ScanState:
         with self.script.call("load_scan_state"):
@@ -101,6 +106,9 @@ class FakeRecords:
             stored = self._find(record.key)
             if (stored.version if stored is not None else 0) != expected_version:
                 raise ConflictError(f"the record of {record.key} was changed since version {expected_version}")
+            if record.key in self.damaged:
+                record = after_damage(record, "damaged")
+                self.damaged.discard(record.key)
             known = stored.pending if stored is not None else ()
             self.decided += [alert for alert in record.pending if alert not in known]
             saved = record.with_changes(version=expected_version + 1)
@@ -129,9 +137,16 @@ class FakeRecords:
     def _indexed(self) -> list[Record]:
         return [record for record in self._every() if needs_review(record) and record.key not in self.unindexed]
 
+    def _as_read(self, record: Record) -> Record | NewerRecord | DamagedRecord:
+        if record.key in self.damaged:
+            return DamagedRecord(str(record.key), "damaged")
+        return NewerRecord(str(record.key)) if record.key in self.newer else record
+
     def _find(self, key: RecordKey) -> Record | None:
         if key in self.newer:
             raise NewerRecordError(f"the record of {key} was stored by a newer version")
+        if key in self.damaged:
+            return None
         if isinstance(key, MirrorKey):
             return self.stored.get(key)
         return self.of_rules.get(key) if isinstance(key, RuleKey) else None

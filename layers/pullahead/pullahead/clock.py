@@ -4,9 +4,15 @@ import random
 import time
 from collections.abc import Callable
 from datetime import datetime
+from typing import Annotated
+
+import msgspec
 
 Clock = Callable[[], datetime]
 """The time now, aware, in UTC."""
+
+Moment = Annotated[datetime, msgspec.Meta(tz=True)]
+"""A time with a zone, as it is stored or sent: one without cannot be compared with the clock's."""
 
 Wait = Callable[[int], None]
 """Waits before a broken transfer is resumed; the argument counts the breaks in a row."""

@@ -8,11 +8,11 @@ bucket and only named here.
 """
 
 from collections.abc import Mapping
-from datetime import datetime
 from typing import Annotated, Any, Literal, Self
 
 import msgspec
 
+from pullahead.clock import Moment
 from pullahead.errors import InvalidEventError, NewerMessageError
 from pullahead.oci import Descriptor, Digest, Reference, parse_digest, parse_reference
 from pullahead.text import one_line
@@ -24,7 +24,6 @@ _Tags = Annotated[tuple[str, ...], msgspec.Meta(min_length=1, max_length=MAX_TAG
 _NOT_KNOWN = ("Object contains unknown field", "Invalid enum value")
 """How msgspec begins what it says of these, at any depth."""
 _Count = Annotated[int, msgspec.Meta(ge=0)]
-_Moment = Annotated[datetime, msgspec.Meta(tz=True)]  # a time without a zone cannot be compared with our clock
 
 
 class Message(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
@@ -98,7 +97,7 @@ class CheckRequest(Message, frozen=True):
     reason: Literal["schedule", "manual", "push", "delete", "cache", "webhook", "pull", "referrers"]
     repository: str
     tags: _Tags
-    asked_at: _Moment
+    asked_at: Moment
     digest: Digest | None = None
     rule: str | None = None
     upstream: str | None = None
@@ -120,7 +119,7 @@ class ListRequest(Message, frozen=True, tag_field="kind", tag="list"):
     """
 
     rule: str
-    asked_at: _Moment
+    asked_at: Moment
     upstream: str | None = None
     sender: str = ""
     manual: bool = False
@@ -134,7 +133,7 @@ class ReferrerNamed(Message, frozen=True, tag_field="kind", tag="referrer"):
 
     upstream: str
     subject: Annotated[str, msgspec.Meta(pattern="^sha(256|512):[0-9a-f]{64}$")]
-    asked_at: _Moment
+    asked_at: Moment
 
 
 class ScanFinished(Message, frozen=True, tag_field="kind", tag="scan"):
@@ -144,7 +143,7 @@ class ScanFinished(Message, frozen=True, tag_field="kind", tag="scan"):
     digest: Digest
     tags: tuple[str, ...]
     counts: dict[str, int]
-    at: _Moment
+    at: Moment
 
 
 class StartWaitingRequest(Message, frozen=True, tag_field="kind", tag="fill"):
@@ -163,7 +162,7 @@ class AwsEvent(Message, frozen=True, forbid_unknown_fields=False, rename="kebab"
     detail_type: str
     account: str
     region: str
-    time: _Moment
+    time: Moment
     detail: dict[str, Any]
 
 
@@ -214,7 +213,7 @@ class RefreshRequest(Message, frozen=True):
     upstream: str
     root: Descriptor
     episode: int
-    stale_since: _Moment
+    stale_since: Moment
     platforms: tuple[str, ...] = ()
     late: str = ""
 
@@ -375,7 +374,7 @@ class OutcomeRequest(Message, frozen=True):
 
     request: RefreshRequest
     execution: str
-    started_at: _Moment
+    started_at: Moment
     published: PublishResult | None = None
     units: tuple[UnitRequest, ...] = ()
     referrer_units: tuple[UnitRequest, ...] = ()

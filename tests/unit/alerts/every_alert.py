@@ -37,6 +37,7 @@ OF_PULLAHEAD = {
 OVER = {AlertKind.RULES_BROKEN: "the rules", AlertKind.RULES_SKIPPED: "all rules"}
 OF_RULES = (AlertKind.UNLISTED, AlertKind.DEMAND_LIMIT)
 CAUSES = {
+    AlertKind.RECORD_DAMAGED: "DecodeError: Input data was truncated",
     AlertKind.STALE: "reading a blob of {} failed: the connection broke (HTTP 502).",
     AlertKind.UPSTREAM_UNREACHABLE: "HEAD manifest of {} failed: service unavailable (HTTP 503).",
     AlertKind.RATE_LIMITED: "HEAD manifest of {} failed: too many requests (HTTP 429); sent without a credential.",
@@ -58,6 +59,10 @@ CAUSES = {
     AlertKind.PIN_MOVED: "upstream serves sha256:4444; the rules pin sha256:3333",
     AlertKind.DEMAND_LIMIT: "docker-hub/a:1 was pulled, but 100 mirrors were added today (daily_limit)",
 }
+
+
+NEVER_OVER = frozenset({AlertKind.RETIRED, AlertKind.RECORD_DAMAGED})
+"""Kinds that say that something has happened."""
 
 
 def alert(kind: AlertKind, number: int = 0, *, over: bool = False, lasted: timedelta = LASTED) -> Alert:
@@ -99,11 +104,11 @@ def every_notice() -> Iterator[Notice]:
         if kind is AlertKind.RECOVERED:
             continue
         yield notice(kind)
-        if kind is not AlertKind.RETIRED:
+        if kind not in NEVER_OVER:
             yield notice(kind, over=True)
         if kind not in OF_PULLAHEAD:
-            yield notice(kind, 500, still_open=0 if kind is AlertKind.RETIRED else 520)
-        if kind not in OF_PULLAHEAD and kind is not AlertKind.RETIRED:
+            yield notice(kind, 500, still_open=0 if kind in NEVER_OVER else 520)
+        if kind not in OF_PULLAHEAD and kind not in NEVER_OVER:
             yield notice(kind, 12, over=True, still_open=3)
     yield notice(AlertKind.DRIFT)._replace(restored=True)
     for kind in (AlertKind.STALE, AlertKind.UPSTREAM_UNREACHABLE, AlertKind.ACCESS_DENIED):

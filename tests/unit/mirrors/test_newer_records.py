@@ -12,7 +12,7 @@ from pullahead.cli.stack import say_what_is_left_out
 from pullahead.dashboard.page import file_page
 from pullahead.dashboard.show import take_snapshot
 from pullahead.errors import StorageError
-from pullahead.lambdas.metrics import add_left_alone
+from pullahead.lambdas.metrics import add_damaged, add_left_alone
 from pullahead.lambdas.sqs_batch import failure_of
 from pullahead.messages import ScanFinished
 from pullahead.mirrors.alert import AlertKind
@@ -197,4 +197,56 @@ def test_command_line_says_what_it_leaves_out(capsys: pytest.CaptureFixture[str]
     say_what_is_left_out(newer)
     assert capsys.readouterr().err == (
         "pullahead: 1 item of a newer version of Pullahead left out, such as mirror#a:1: update this command line\n"
+    )
+
+
+def test_page_says_how_many_records_are_damaged() -> None:
+    service = CheckingService([mirror("1.0"), mirror("2.0")])
+    service.check("1.0", "2.0")
+    service.records.damaged.add(KEY)
+    snapshot = take_snapshot(service.records, service.clock())
+    assert (snapshot.newer, snapshot.damaged, [record.key for record in snapshot.records]) == (0, 1, [OTHER])
+    assert "1 damaged record cannot be read and is not shown" in file_page(snapshot, "t")
+
+
+def test_check_writes_a_damaged_record_anew_and_says_so_once() -> None:
+    service = CheckingService([mirror("1.0"), mirror("2.0")])
+    service.check("1.0", "2.0")
+    service.records.damaged.add(KEY)
+    for _ in range(2):
+        assert failure_of(service.check("1.0", "2.0")) is None
+    assert [alert.kind for alert in service.record("1.0").pending] == [AlertKind.RECORD_DAMAGED]
+    assert service.record("2.0").pending == ()
+
+
+def test_damaged_items_are_counted_and_logged(
+    capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("POWERTOOLS_SERVICE_NAME", "pullahead")
+    monkeypatch.setenv("POWERTOOLS_METRICS_NAMESPACE", "Pullahead")
+    add_damaged(None)
+    assert (capsys.readouterr().out, caplog.records) == ("", [])
+    items = NewerItems()
+    items.note_damaged("mirror#a:1", "Input data was truncated\x1b[31m")
+    items.note_damaged("mirror#a:1", "again")
+    add_damaged(items.take_damaged())
+    (metric,) = [json.loads(line) for line in capsys.readouterr().out.splitlines() if "_aws" in line]
+    (entry,) = caplog.records
+    assert metric["ItemsDamaged"] == [1.0]
+    assert (entry.levelname, vars(entry)["keys"], items.take(), items.take_damaged()) == (
+        "ERROR",
+        ("mirror#a:1",),
+        None,
+        None,
+    )
+    assert "\x1b" not in vars(entry)["cause"]
+
+
+def test_command_line_says_what_is_damaged(capsys: pytest.CaptureFixture[str]) -> None:
+    items = NewerItems()
+    items.note_damaged("mirror#a:1", "its record is missing")
+    say_what_is_left_out(items)
+    assert capsys.readouterr().err == (
+        "pullahead: 1 item that cannot be read left out, such as mirror#a:1 (its record is missing): "
+        "see docs/operating.md, Records\n"
     )

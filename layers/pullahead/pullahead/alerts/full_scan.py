@@ -17,7 +17,7 @@ from pullahead.errors import ConflictError, PullaheadError
 from pullahead.mirrors.record import Record, State
 from pullahead.mirrors.record_scan import RecordScan, ScanState
 from pullahead.mirrors.retirement import Need, NeedFinder, retired
-from pullahead.mirrors.store import NewerRecord, RecordStore, ScannedRecord, update_record
+from pullahead.mirrors.store import DamagedRecord, NewerRecord, RecordStore, ScannedRecord, update_record
 
 MAX_SEGMENT: Final = 20_000
 """Records of one review: 100,000 are scanned within five."""
@@ -154,7 +154,7 @@ class _Scanning:
         with ThreadPoolExecutor(min(_THREADS, len(places))) as pool:
             return dict(zip(places, pool.map(one, places), strict=True))
 
-    def _retire(self, record: Record | NewerRecord, need: Need | None) -> bool:
+    def _retire(self, record: Record | NewerRecord | DamagedRecord, need: Need | None) -> bool:
         if not isinstance(record, Record):
             return False
 
@@ -166,7 +166,7 @@ class _Scanning:
         after = update_record(self._records, record.key, change, record)
         return after is not None and after.expires_at is not None
 
-    def _repair(self, record: Record | NewerRecord) -> bool:
+    def _repair(self, record: Record | NewerRecord | DamagedRecord) -> bool:
         if not isinstance(record, Record):
             return False
         try:

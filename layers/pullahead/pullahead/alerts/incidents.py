@@ -16,6 +16,7 @@ import msgspec
 from msgspec import structs
 
 from pullahead.alerts.text import Notice
+from pullahead.clock import Moment
 from pullahead.errors import DeferredError, RateLimitedError, RegistryTimeoutError, RegistryUnavailableError
 from pullahead.mirrors.alert import Alert, AlertKind
 from pullahead.rules.mirror_key import Subject
@@ -42,9 +43,9 @@ class Incident(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_def
     """What is stored of one incident."""
 
     key: str
-    told_at: datetime | None = None  # when a message last reported that something began
+    told_at: Moment | None = None  # when a message last reported that something began
     marks: frozenset[str] = frozenset()  # of alerts that were sent and may still be in their records
-    since: datetime | None = None  # of a condition: since when it holds
+    since: Moment | None = None  # of a condition: since when it holds
     standing: str = ""  # of a condition: what was reported and is not over
     last: str = ""  # of a condition: what was last reported, whether or not it is over
     begun_until: datetime | None = None  # where there were too many to mark: all that began until then were sent

@@ -38,7 +38,7 @@ from pullahead.mirrors.record import SETTLED, MirrorRecord, Record, RuleRecord, 
 from pullahead.mirrors.record_scan import ScanState
 from pullahead.mirrors.retirement import NeedFinder
 from pullahead.mirrors.review_index import MAX_SHOWN
-from pullahead.mirrors.store import Heartbeat, NewerRecord, RecordStore
+from pullahead.mirrors.store import DamagedRecord, Heartbeat, NewerRecord, RecordStore
 from pullahead.mirrors.stored_form import newer_of
 from pullahead.rules.mirror_key import MirrorKey
 from pullahead.rules.model import Rules
@@ -129,7 +129,7 @@ class _Found:
         self.others_open: Counter[str] = Counter()
         self.limits: tuple[Limit, ...] = ()
 
-    def add(self, record: Record | NewerRecord) -> None:
+    def add(self, record: Record | NewerRecord | DamagedRecord) -> None:
         """Add one record. Of most, nothing is kept; of those with alerts to send, what the alerts need."""
         if not isinstance(record, Record):
             return  # left as it is

@@ -180,6 +180,13 @@ WORDS = {
         "If intended, nothing. Otherwise add it back within 7 days; its history is kept.",
         Severity.NOTICE,
     ),
+    AlertKind.RECORD_DAMAGED: Words(
+        "had a record that could not be read",
+        "had records that could not be read",
+        "Pullahead has checked again and recorded what it found. The history is lost, and open alerts may be repeated.",
+        "Find out who else writes into the table of records (its PutItem and UpdateItem in CloudTrail's data events).",
+        Severity.NOTICE,
+    ),
 }
 
 
@@ -415,7 +422,7 @@ def _what(notice: Notice) -> str:
         words = WORDS[AlertKind.UNLISTED]
     if notice.is_over:
         return words.over_one if is_one else words.over_many
-    if _is_of_rules(notice) and notice.about not in _ABOUT_RULES:
+    if _is_of_rules(notice) and notice.about not in (*_ABOUT_RULES, AlertKind.RECORD_DAMAGED):
         return f"{WORDS[AlertKind.UNLISTED].one}: {words.one.partition(': ')[2]}"
     if notice.about is AlertKind.STALE and notice.uncopied == notice.mirrors:
         return "is missing in ECR: it is not copied yet" if is_one else "are missing in ECR: they are not copied yet"

@@ -14,7 +14,7 @@ from pullahead.alerts.notify import NotificationSender
 from pullahead.alerts.review import Reviewed, ReviewRecords
 from pullahead.app.adapters import CLIENT_CONFIG, Adapters, system_clock
 from pullahead.aws.ecr_sources import EcrCachedRepositories, EcrTaggedRepositories
-from pullahead.aws.newer_items import LeftAlone
+from pullahead.aws.newer_items import DamagedItems, LeftAlone
 from pullahead.checks.check import CheckMirrors, CheckPorts
 from pullahead.checks.ecr_events import AccountRegion
 from pullahead.checks.handle_message import MessageHandler, MessageOutcome, decode_message
@@ -139,6 +139,10 @@ class Application(Adapters):
     def take_newer_items(self) -> LeftAlone | None:
         """Return what was left alone since the last call, because only a newer version can read it."""
         return self._newer_items.take()
+
+    def take_damaged_items(self) -> DamagedItems | None:
+        """Return what could not be read since the last call, and counted as none."""
+        return self._newer_items.take_damaged()
 
     def show_mirrors(self, event: object, endpoint: str) -> "Shown":
         """Render the dashboard's page of mirrors."""

@@ -184,11 +184,11 @@ class Adapters:
 
     @cached_property
     def _event_windows(self) -> DynamoEventWindows:
-        return DynamoEventWindows(self._dynamodb, self._settings.records_table)
+        return DynamoEventWindows(self._dynamodb, self._settings.records_table, self._newer_items)
 
     @cached_property
     def _replications(self) -> DynamoReplications:
-        return DynamoReplications(self._dynamodb, self._settings.records_table)
+        return DynamoReplications(self._dynamodb, self._settings.records_table, self._newer_items)
 
     @cached_property
     def _webhook_secrets(self) -> SecretCache:
@@ -198,11 +198,11 @@ class Adapters:
 
     @cached_property
     def _replay_guard(self) -> DynamoReplayGuard:
-        return DynamoReplayGuard(self._dynamodb, self._settings.records_table)
+        return DynamoReplayGuard(self._dynamodb, self._settings.records_table, self._newer_items)
 
     @cached_property
     def _check_budget(self) -> DynamoCheckBudget:
-        return DynamoCheckBudget(self._dynamodb, self._settings.records_table, MAX_CHECKS_A_MINUTE)
+        return DynamoCheckBudget(self._dynamodb, self._settings.records_table, MAX_CHECKS_A_MINUTE, self._newer_items)
 
     @cached_property
     def _outbox_sender(self) -> OutboxSender:

@@ -4,9 +4,8 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from datetime import UTC, date, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-from pullahead.aws.dynamodb import Item, Table, epoch, iso_text
+from pullahead.aws.dynamodb import DamagedItemError, Item, Table, epoch, iso_text, moment_of, text_of
 from pullahead.aws.newer_items import NewerItems
-from pullahead.errors import StorageError
 from pullahead.mirrors.demand import Demand
 from pullahead.mirrors.stored_form import Loaded
 from pullahead.rules.mirror_key import MirrorKey
@@ -38,9 +37,12 @@ class DynamoDemands:
 
     def save(self, demand: Demand, before: Demand | None, expires_at: datetime) -> bool:
         """Write a demand if nobody has changed it since it was read."""
-        item = {**_encode(demand), "expires_at": epoch(expires_at)}
+        item, what = {**_encode(demand), "expires_at": epoch(expires_at)}, f"the demand of {demand.key}"
         condition, values = _unchanged(before)
-        return self._table.put_if(item, f"the demand of {demand.key}", condition, **values)
+        stored = self._table.put_or_return(item, what, condition, **values)
+        if not stored or before is not None or stored.keys() - _ATTRIBUTES or self._read(stored) is not None:
+            return stored is None
+        return self._table.replace(item, what, stored)  # a damaged one is written anew
 
     def forget(self, demand: Demand) -> bool:
         """Delete a demand if nobody has changed it since it was read."""
@@ -55,15 +57,23 @@ class DynamoDemands:
         """Add one to the day's counter unless it has reached the limit."""
         key = f"{_COUNTER}{rule}#{day.isoformat()}"
         expires_at = datetime(day.year, day.month, day.day, tzinfo=UTC) + _COUNTER_LIFETIME
-        return self._table.add(key, "count", f"the demand counter of the rule {rule}", expires_at, limit) is not None
+        what, damaged = f"the demand counter of the rule {rule}", self._newer.note_damaged
+        return self._table.add(key, "count", what, expires_at, limit, damaged=damaged) is not None
 
     def _known(self, items: Iterable[Item]) -> Iterator[Demand]:
-        """Decode items, but those that only a newer version knows."""
+        """Decode items, but those that only a newer version knows, and damaged ones."""
         for item in items:
             if unknown := item.keys() - _ATTRIBUTES:
                 self._newer.note(item["pk"], f"it has the attributes {', '.join(sorted(unknown))}")
-            else:
-                yield _decode(item)
+            elif (demand := self._read(item)) is not None:
+                yield demand
+
+    def _read(self, item: Item) -> Demand | None:
+        try:
+            return _decode(item)
+        except DamagedItemError as error:
+            self._newer.note_damaged(item["pk"], error)
+            return None
 
 
 def _unchanged(before: Demand | None) -> tuple[str, Mapping[str, Any]]:
@@ -86,14 +96,13 @@ def _encode(demand: Demand) -> Item:
 
 
 def _decode(item: Item) -> Demand:
+    """Decode an item. Raises DamagedItemError."""
+    kept = item.get("kept")
     try:
-        return Demand(
-            MirrorKey.parse(item["pk"].removeprefix(_DEMAND)),
-            item["line"].removeprefix(_LINE),
-            datetime.fromisoformat(item["since"]),
-            datetime.fromisoformat(item["asked_at"]),
-            int(item["tries"]),
-            item["kept"],
-        )
-    except (KeyError, TypeError, ValueError) as error:
-        raise StorageError(f"the item {item.get('pk')} cannot be read: {error}") from error
+        key, tries = MirrorKey.parse(item["pk"].removeprefix(_DEMAND)), int(item["tries"])
+    except (KeyError, TypeError, ValueError, OverflowError) as error:
+        raise DamagedItemError(f"{type(error).__name__}: {error}") from error
+    if not isinstance(kept, bool) or tries < 0:
+        raise DamagedItemError("its kept or its tries are of another kind")
+    rule = text_of(item, "line").removeprefix(_LINE)
+    return Demand(key, rule, moment_of(item, "since"), moment_of(item, "asked_at"), tries, kept)

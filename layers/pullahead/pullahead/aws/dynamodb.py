@@ -5,14 +5,13 @@ Python values; numbers come back as Decimal. Every method raises StorageError wh
 """
 
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
 from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
 from datetime import UTC, datetime
 from itertools import islice
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple, TypeVar, cast
 
-import msgspec
 from boto3.dynamodb.types import TypeDeserializer, TypeSerializer
 
 from pullahead.aws.errors import error_code, storage_errors
@@ -29,8 +28,10 @@ _MAX_TRIES: Final = 4
 _MAX_QUERY_PAGES: Final = 200  # of at most 1 MB: DynamoDB API reference, Query
 _MAX_SCAN_PAGES: Final = 2000  # of at most 1 MB: DynamoDB API reference, Scan
 _PLACEHOLDER: Final = re.compile(r"#(\w+)")
+_INVALID: Final = "ValidationException"  # also where an attribute is of another type than an expression assumes
 _CONDITION_FAILED: Final = "ConditionalCheckFailed"
 _EXPECTED_REASONS: Final = frozenset({"None", _CONDITION_FAILED, "TransactionConflict"})
+_MAX_TEXT: Final = 390_000  # DynamoDB quotas: 400 KB an item; what is longer could not be written again
 _NO_NAMES: Final[Mapping[str, str]] = MappingProxyType({})
 _T = TypeVar("_T")
 
@@ -180,21 +181,79 @@ class Table:
             )
         return None
 
+    def replace(self, item: Item, what: str, stored: Item) -> bool:
+        """Write an item in place of one that was read, if that is unchanged; return whether it is written."""
+        condition, values = unchanged(stored)
+        return self.put_if(item, what, condition, **values)
+
+    def add_to_set(self, key: str, attribute: str, value: str, what: str) -> None:
+        """Add a text to a set, or begin it anew where the attribute holds none.
+
+        A map or a list is left as it is, since a newer version may have written it: that is a StorageError.
+        """
+        self._change_set(key, attribute, f"ADD #{attribute} :value", f"SET #{attribute} = :value", value, what)
+
+    def remove_from_set(self, key: str, attribute: str, value: str, what: str) -> None:
+        """Remove a text from a set, or the attribute where it holds none; a map or a list as `add_to_set` does."""
+        self._change_set(key, attribute, f"DELETE #{attribute} :value", f"REMOVE #{attribute}", value, what)
+
+    def _change_set(self, key: str, attribute: str, change: str, anew: str, value: str, what: str) -> None:
+        try:
+            self.update(key, what, change, value={value})
+        except StorageError as error:
+            if error_code(error) != _INVALID:
+                raise
+            types = {"texts": "SS", "map": "M", "list": "L"}
+            is_damaged = " AND ".join(f"NOT attribute_type(#{attribute}, :{name})" for name in types)
+            values: dict[str, object] = {**types, **({"value": {value}} if ":value" in anew else {})}
+            if self.update_if(key, what, anew, is_damaged, _NO_NAMES, **values) is not None:
+                raise
+
     def add(
-        self, key: str, attribute: str, what: str, expires_at: datetime, limit: int | None = None, count: int = 1
+        self,
+        key: str,
+        attribute: str,
+        what: str,
+        expires_at: datetime,
+        limit: int | None = None,
+        count: int = 1,
+        damaged: Callable[[str, str], None] | None = None,
     ) -> int | None:
-        """Add to a counter and return the sum; None, and no change, if it would exceed the limit."""
+        """Add to a counter and return the sum; None, and no change, if it would exceed the limit.
+
+        A counter that holds no number begins anew, and `damaged` is called with its key and the reason.
+        """
         expression = f"ADD #{attribute} :count SET #expires_at = if_not_exists(#expires_at, :expires_at)"
         asked = {"Key": _key(key), "UpdateExpression": expression, "ReturnValues": "UPDATED_NEW"}
         values: dict[str, object] = {"count": count, "expires_at": epoch(expires_at)}
         if limit is not None:
-            asked["ConditionExpression"] = f"attribute_not_exists(#{attribute}) OR #{attribute} <= :left"
-            values["left"] = limit - count
+            is_damaged = f"NOT attribute_type(#{attribute}, :number)"  # then DynamoDB cannot add, and says so
+            left = f"attribute_not_exists(#{attribute}) OR {is_damaged} OR #{attribute} <= :left"
+            asked["ConditionExpression"] = left
+            values |= {"left": limit - count, "number": "N"}
         try:
             answer = self._write("update_item", what, asked, values)
         except _ConditionFailedError:
             return None
+        except StorageError as error:
+            if error_code(error) != _INVALID or damaged is None:
+                raise
+            damaged(key, f"its {attribute} is no number")
+            return self._begin_again(key, attribute, what, expires_at, count)
         return int(answer["Attributes"][attribute]["N"])
+
+    def _begin_again(self, key: str, attribute: str, what: str, expires_at: datetime, count: int) -> int:
+        """Let a counter that holds no number begin at `count`; if another process was faster, do not count."""
+        self.update_if(
+            key,
+            what,
+            f"SET #{attribute} = :count, #expires_at = :expires_at",
+            f"NOT attribute_type(#{attribute}, :number)",
+            count=count,
+            expires_at=epoch(expires_at),
+            number="N",
+        )
+        return count
 
     def query(self, key: str, what: str, page_size: int | None = None, *, index: Index = LINES) -> Iterator[Item]:
         """Read the items of one partition key of an index, oldest first, page by page as they are asked for."""
@@ -308,6 +367,13 @@ def _placeholders(asked: Mapping[str, Any], values: Mapping[str, object], names:
     return placeholders
 
 
+def unchanged(item: Item) -> tuple[str, Mapping[str, object]]:
+    """Write the condition that an item that was read is still the same, with its values."""
+    names = [name for name in item if name != "pk"]
+    condition = " AND ".join(["attribute_exists(pk)", *(f"#{name} = :was_{name}" for name in names)])
+    return condition, {f"was_{name}": item[name] for name in names}
+
+
 def epoch(moment: datetime) -> int:
     """Write a time as the table's time to live wants it."""
     return int(moment.timestamp())
@@ -318,14 +384,47 @@ def iso_text(moment: datetime) -> str:
     return moment.astimezone(UTC).isoformat(timespec="microseconds")
 
 
-def decode_attribute(item: Item, name: str, decode: Callable[[str], _T]) -> _T:
-    """Decode an attribute that holds JSON. Raises NewerFormError, and StorageError, which names the item."""
+def decode_attribute(item: Item, name: str, known: Set[str], decode: Callable[[str], _T]) -> _T:
+    """Decode an attribute that holds JSON. Raises NewerFormError, and DamagedItemError for what cannot be read.
+
+    `known`: the attributes that an item may have. One without the text, but with others, is of a newer version.
+    """
+    text = item.get(name)
+    if isinstance(text, Mapping | list) or (text is None and item.keys() - known):
+        raise NewerFormError(f"its {name} is no text")
+    if not isinstance(text, str):
+        raise DamagedItemError(f"its {name} is {'missing' if text is None else 'no text'}")
+    if len(text) > _MAX_TEXT:
+        raise DamagedItemError(f"its {name} has {len(text)} characters, more than {_MAX_TEXT}")
     try:
-        return decode(item[name])
+        return decode(text)
     except NewerFormError:
         raise
-    except (KeyError, TypeError, msgspec.DecodeError) as error:
-        raise StorageError(f"the item {item.get('pk')} cannot be read: {error}") from error
+    except Exception as error:  # whatever is wrong with one item, the others are read
+        raise DamagedItemError(f"{type(error).__name__}: {error}") from error
+
+
+def moment_of(item: Item, name: str) -> datetime:
+    """Read a time. Raises DamagedItemError."""
+    try:
+        moment = datetime.fromisoformat(item[name])
+    except (KeyError, TypeError, ValueError) as error:
+        raise DamagedItemError(f"its {name} is no time") from error
+    if moment.tzinfo is None:
+        raise DamagedItemError(f"its {name} has no time zone")
+    return moment
+
+
+def text_of(item: Item, name: str, default: str | None = None) -> str:
+    """Read a text. Raises DamagedItemError."""
+    text = item.get(name, default)
+    if not isinstance(text, str) or (not text and default is None):
+        raise DamagedItemError(f"its {name} is {'no text' if text else 'missing'}")
+    return text
+
+
+class DamagedItemError(Exception):
+    """An item cannot be read, and no newer version has written it. Adapters let no such error out."""
 
 
 _serialize: Final = TypeSerializer().serialize

@@ -7,9 +7,11 @@ checks at the ends of windows are spread. The replay guard keeps one item for ea
 
 import zlib
 from datetime import datetime, timedelta
+from decimal import Decimal
 from typing import TYPE_CHECKING, Final
 
-from pullahead.aws.dynamodb import Table, epoch
+from pullahead.aws.dynamodb import Item, Table, epoch
+from pullahead.aws.newer_items import NewerItems
 from pullahead.caching import TtlCache
 from pullahead.checks.ports import EVENT_WINDOW, WindowClaim, WindowDecision
 from pullahead.rules.mirror_key import RecordKey
@@ -26,8 +28,8 @@ _MAX_CACHED: Final = 10_000
 class DynamoEventWindows:
     """Implements `pullahead.checks.ports.EventWindows`. For several threads."""
 
-    def __init__(self, client: "DynamoDBClient", table: str) -> None:
-        self._table = Table(client, table)
+    def __init__(self, client: "DynamoDBClient", table: str, newer: NewerItems | None = None) -> None:
+        self._table, self._newer = Table(client, table), newer or NewerItems()
         self._full = TtlCache[str, bool, datetime](_MAX_CACHED)  # windows in which every further event is dropped
 
     def claim(self, key: RecordKey, now: datetime) -> WindowClaim:
@@ -36,7 +38,8 @@ class DynamoEventWindows:
         window = f"window#{number}#{key}"
         if self._full.get(window, now):
             return WindowClaim(WindowDecision.DROP)
-        count = self._table.add(window, "events", "the event window of a mirror", now + _COUNTER_LIFETIME)
+        what, damaged = "the event window of a mirror", self._newer.note_damaged
+        count = self._table.add(window, "events", what, now + _COUNTER_LIFETIME, damaged=damaged)
         if count == 1:
             return WindowClaim(WindowDecision.RUN_NOW)
         self._full.put(window, True, now + EVENT_WINDOW)
@@ -48,8 +51,8 @@ class DynamoEventWindows:
 class DynamoCheckBudget:
     """Implements `pullahead.webhooks.ports.CheckBudget` by a counter for each sender and minute. For threads."""
 
-    def __init__(self, client: "DynamoDBClient", table: str, limit: int) -> None:
-        self._table, self._limit = Table(client, table), limit
+    def __init__(self, client: "DynamoDBClient", table: str, limit: int, newer: NewerItems | None = None) -> None:
+        self._table, self._limit, self._newer = Table(client, table), limit, newer or NewerItems()
         self._spent = TtlCache[str, bool, datetime](_MAX_CACHED)  # by sender; until then no call is needed
 
     def take(self, sender: str, checks: int, now: datetime) -> bool:
@@ -58,7 +61,8 @@ class DynamoCheckBudget:
             return False
         minute = now.replace(second=0, microsecond=0)
         key, what = f"budget#{sender}#{minute.strftime('%Y-%m-%dT%H:%MZ')}", "the checks that a sender asked for"
-        if self._table.add(key, "checks", what, now + _COUNTER_LIFETIME, self._limit, checks) is not None:
+        damaged = self._newer.note_damaged
+        if self._table.add(key, "checks", what, now + _COUNTER_LIFETIME, self._limit, checks, damaged) is not None:
             return True
         self._spent.put(sender, True, minute + timedelta(minutes=1))
         return False
@@ -71,8 +75,8 @@ _WHAT: Final = "the webhook requests of a day"
 class DynamoReplayGuard:
     """Implements `pullahead.webhooks.ports.ReplayGuard`. For several threads."""
 
-    def __init__(self, client: "DynamoDBClient", table: str) -> None:
-        self._table = Table(client, table)
+    def __init__(self, client: "DynamoDBClient", table: str, newer: NewerItems | None = None) -> None:
+        self._table, self._newer = Table(client, table), newer or NewerItems()
         self._known = TtlCache[str, bool, float](_MAX_CACHED)
 
     def is_known(self, identity: str, now: datetime) -> bool:
@@ -80,11 +84,19 @@ class DynamoReplayGuard:
         if self._known.get(identity, now.timestamp()):
             return True
         item = self._table.get(_key(identity), _WHAT) or {}
-        expires_at = float(item.get("expires_at", 0))
+        expires_at = self._number(item)
         if expires_at <= now.timestamp():
             return False
         self._known.put(identity, True, expires_at)
         return True
+
+    def _number(self, item: Item) -> float:
+        """Read when an item expires; what cannot be read is of no request, and is written over by the next one."""
+        expires_at = item.get("expires_at", 0)
+        if isinstance(expires_at, int | Decimal):
+            return float(expires_at)
+        self._newer.note_damaged(item["pk"], "its expires_at is no number")
+        return 0.0
 
     def remember(self, identity: str, now: datetime) -> None:
         """Write an item."""

@@ -26,17 +26,20 @@ class DynamoPauses:
         rule that somebody has paused, and a name that no rule has pauses nothing.
         """
         rules = (self._table.get(_KEY, _WHAT) or {}).get("rules", frozenset())
-        if not isinstance(rules, set | frozenset):
+        names = frozenset(_texts(rules))
+        if isinstance(rules, Mapping | list):
             self._newer.note(_KEY, "it holds more than names of rules")
-        return frozenset(_texts(rules))
+        elif not isinstance(rules, set | frozenset) or len(names) < len(rules):
+            self._newer.note_damaged(_KEY, "it holds no names of rules")
+        return names
 
     def pause(self, rule: str) -> None:
-        """Add a name to the set."""
-        self._table.update(_KEY, _WHAT, "ADD #rules :rule", rule={rule})
+        """Add a name to the set, or begin it anew where the item is damaged."""
+        self._table.add_to_set(_KEY, "rules", rule, _WHAT)
 
     def resume(self, rule: str) -> None:
-        """Remove a name from the set."""
-        self._table.update(_KEY, _WHAT, "DELETE #rules :rule", rule={rule})
+        """Remove a name from the set. A damaged item holds none."""
+        self._table.remove_from_set(_KEY, "rules", rule, _WHAT)
 
 
 def _texts(value: object) -> Iterator[str]:

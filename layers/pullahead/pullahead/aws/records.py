@@ -6,18 +6,27 @@ attributes put it into the index `Reviews`, if a review needs it.
 
 import heapq
 from collections.abc import Collection, Iterator, Mapping
-from datetime import datetime
 from typing import TYPE_CHECKING, Final, TypeVar
 
 import msgspec
 
-from pullahead.aws.dynamodb import REVIEWS, Item, Table, decode_attribute, epoch, iso_text
+from pullahead.aws.dynamodb import (
+    REVIEWS,
+    DamagedItemError,
+    Item,
+    Table,
+    decode_attribute,
+    epoch,
+    iso_text,
+    moment_of,
+    text_of,
+)
 from pullahead.aws.newer_items import NewerItems
 from pullahead.errors import ConflictError, NewerRecordError
 from pullahead.mirrors.record import MirrorRecord, Record
 from pullahead.mirrors.record_scan import ScanState
 from pullahead.mirrors.review_index import SHARDS, index_entry
-from pullahead.mirrors.store import Heartbeat, NewerRecord, ScannedRecord
+from pullahead.mirrors.store import DamagedRecord, Heartbeat, NewerRecord, ScannedRecord, after_damage
 from pullahead.mirrors.stored_form import Loaded, NewerFormError
 from pullahead.mirrors.stored_record import decode_record, encode_record
 from pullahead.rules.mirror_key import MirrorKey, RecordKey, RuleKey
@@ -29,6 +38,10 @@ if TYPE_CHECKING:
 _MIRROR, _HEARTBEAT, _SCAN = "mirror#", "service#heartbeat", "service#scan"
 _SHARD, _SINCE = REVIEWS.key, "review_since"
 _INDEXED: Final = (_SHARD, _SINCE)
+_OF_PEOPLE: Final = ("state", "since", "upstream", "upstream_digest", "published_digest")
+_ATTRIBUTES: Final = frozenset({"pk", *_OF_PEOPLE, "version", "record", "expires_at", *_INDEXED})
+_HEARTBEAT_ATTRIBUTES: Final = frozenset({"pk", "at", "rules_digest", "scheme"})
+_MAX_VERSION: Final = 2**53
 _HEARTBEAT_IS_OURS = "attribute_not_exists(#at) OR attribute_type(#at, :text)"
 _R = TypeVar("_R", bound=Record)
 
@@ -55,9 +68,12 @@ class DynamoRecords:
     def load_one(self, key: RecordKey) -> Record | None:
         """Read a record, strongly consistent. Raises NewerRecordError."""
         item = self._table.get(f"{_MIRROR}{key}", f"the record of {key}")
-        return self._decode(item) if item is not None else None
+        try:
+            return self._decode(item) if item is not None else None
+        except DamagedItemError:
+            return None
 
-    def scan(self) -> Iterator[Record | NewerRecord]:
+    def scan(self) -> Iterator[Record | NewerRecord | DamagedRecord]:
         """Read every record, page by page as they are asked for; eventually consistent."""
         if self._segments == 1:
             return map(self._decoded, self._table.scan(_MIRROR, ("record",), "all records"))
@@ -72,7 +88,7 @@ class DynamoRecords:
             is_right = not isinstance(record, Record) or stored == _index_attributes(record)
             yield ScannedRecord(item["pk"], record, is_right)
 
-    def to_review(self) -> Iterator[Record | NewerRecord]:
+    def to_review(self) -> Iterator[Record | NewerRecord | DamagedRecord]:
         """Read the index of reviews, all shards together."""
         shards = (self._table.query(shard, "records to review", index=REVIEWS) for shard in SHARDS)
         return map(self._decoded, heapq.merge(*shards, key=lambda item: (item[_SINCE], item["pk"])))
@@ -93,8 +109,9 @@ class DynamoRecords:
         item = self._table.get(_SCAN, "the state of the scan")
         try:
             return ScanState() if item is None else msgspec.json.decode(item["scan"], type=ScanState)
-        except (KeyError, TypeError, msgspec.DecodeError):
-            return ScanState()  # the scan begins again
+        except Exception as error:  # noqa: BLE001 - whatever is wrong with it, the scan begins again
+            self._newer.note_damaged(_SCAN, f"{type(error).__name__}: {error}")
+            return ScanState()
 
     def save_scan_state(self, state: ScanState) -> None:
         """Write how far the full scan is."""
@@ -110,8 +127,21 @@ class DynamoRecords:
         if stored is None:
             return saved
         if stored:
-            self._decode(stored)  # nothing that is asked again could be written over what a newer version wrote
+            repaired = self._repaired(saved, expected_version, stored)
+            if repaired is not None and self._table.replace(_encode(repaired), what, stored):
+                return repaired
         raise ConflictError(f"the record of {record.key} was changed since version {expected_version}")
+
+    def _repaired(self, record: _R, expected_version: int, stored: Item) -> _R | None:
+        """Make what replaces a damaged item; None where it is not damaged. Raises NewerRecordError."""
+        try:
+            found = self._decode(stored)  # nothing that is asked again could be written over what a newer one wrote
+        except DamagedItemError as error:
+            return after_damage(record, str(error)) if expected_version == 0 else None
+        if found.version == expected_version and stored.get("version") != found.version:
+            self._newer.note_damaged(stored["pk"], "its version is not that of its record")
+            return record  # it goes on from what could be read
+        return None
 
     def load_heartbeat(self) -> Heartbeat | None:
         """Read the last heartbeat."""
@@ -119,38 +149,53 @@ class DynamoRecords:
         if item is None:
             return None
         try:
-            return Heartbeat(datetime.fromisoformat(item["at"]), item["rules_digest"], item.get("scheme", ""))
-        except (KeyError, TypeError, ValueError) as error:
-            self._newer.note(_HEARTBEAT, f"{type(error).__name__}: {error}")
+            return Heartbeat(moment_of(item, "at"), text_of(item, "rules_digest"), text_of(item, "scheme", ""))
+        except DamagedItemError as error:
+            note = self._newer.note if item.keys() - _HEARTBEAT_ATTRIBUTES else self._newer.note_damaged
+            note(_HEARTBEAT, error)
             return None
 
     def save_heartbeat(self, heartbeat: Heartbeat) -> None:
-        """Write a heartbeat, beside what a newer version may have written."""
-        refused = self._table.update_if(
-            _HEARTBEAT,
-            "the heartbeat",
-            "SET #at = :at, #rules_digest = :digest, #scheme = :scheme",
-            _HEARTBEAT_IS_OURS,
-            at=heartbeat.at.isoformat(),
-            digest=heartbeat.rules_digest,
-            scheme=heartbeat.scheme,
-            text="S",
-        )
-        if refused is not None:
+        """Write a heartbeat, beside what a newer version may have written, or in place of a damaged one."""
+        what = "the heartbeat"
+        written = {"at": heartbeat.at.isoformat(), "rules_digest": heartbeat.rules_digest, "scheme": heartbeat.scheme}
+        expression = f"SET {', '.join(f'#{name} = :{name}' for name in written)}"
+        refused = self._table.update_if(_HEARTBEAT, what, expression, _HEARTBEAT_IS_OURS, {}, **written, text="S")
+        if refused is None:
+            return
+        if refused.keys() - _HEARTBEAT_ATTRIBUTES:
             self._newer.note(_HEARTBEAT, "its time is no text")
+        else:
+            self._table.replace({"pk": _HEARTBEAT, **written}, what, refused)
 
-    def _decoded(self, item: Item) -> Record | NewerRecord:
+    def _decoded(self, item: Item) -> Record | NewerRecord | DamagedRecord:
+        key = item["pk"].removeprefix(_MIRROR)
         try:
             return self._decode(item)
         except NewerRecordError:
-            return NewerRecord(item["pk"].removeprefix(_MIRROR))
+            return NewerRecord(key)
+        except DamagedItemError as error:
+            return DamagedRecord(key, str(error))
 
     def _decode(self, item: Item) -> Record:
-        """Decode an item. Raises NewerRecordError, and StorageError for a damaged one."""
+        """Decode an item. Raises NewerRecordError, and DamagedItemError."""
         try:
-            return decode_attribute(item, "record", decode_record)
+            return _record_of(item)
         except NewerFormError as error:
             raise self._newer.refuse(item["pk"], error) from error
+        except DamagedItemError as error:
+            self._newer.note_damaged(item["pk"], error)
+            raise
+
+
+def _record_of(item: Item) -> Record:
+    """Decode an item. Raises NewerFormError and DamagedItemError."""
+    record = decode_attribute(item, "record", _ATTRIBUTES, decode_record)
+    if item["pk"] != f"{_MIRROR}{record.key}":
+        raise DamagedItemError(f"it is the record of {record.key}")
+    if not 0 <= record.version < _MAX_VERSION:
+        raise DamagedItemError("its version is no count of writes")
+    return record
 
 
 def _encode(record: Record) -> Item:

@@ -11,12 +11,25 @@ all; whatever it left there is read as the line of the host `LINE_OF_0_1`.
 
 import random
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime
 from itertools import islice
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from pullahead.aws.dynamodb import Item, Table, Write, delete_write, iso_text, put_write, update_write
+from pullahead.aws.dynamodb import (
+    DamagedItemError,
+    Item,
+    Table,
+    Write,
+    delete_write,
+    iso_text,
+    moment_of,
+    put_write,
+    text_of,
+    unchanged,
+    update_write,
+)
 from pullahead.aws.newer_items import NewerItems
 from pullahead.errors import InvalidEventError, StorageError
 from pullahead.messages import RefreshRequest
@@ -29,6 +42,8 @@ if TYPE_CHECKING:
 
 
 _COUNTS, _SLOT, _SLOTS_LINE, _SLOTS_TEXT = "service#slot-counts", "slot#", "slots", "the refresh slots"
+_COUNTS_ATTRIBUTES: Final = frozenset({"pk", "held", "hosts"})
+_SLOT_ATTRIBUTES: Final = frozenset({"pk", "line", "since", "host"})
 _MAX_TRIES: Final = 6
 _FREE: Final = (
     "attribute_exists(pk) AND #held < :slots AND (attribute_not_exists(#hosts.#host) OR #hosts.#host < :most)"
@@ -45,7 +60,8 @@ def _wait(tried: int) -> None:
 class DynamoRefreshSlots:
     """Implements `pullahead.refresh.ports.RefreshSlots`. `wait` is given the number of tries that met another write.
 
-    Counts that only a newer version can read count as full. A slot that only it can read is its own to free.
+    Counts that only a newer version can read count as full, and damaged ones are counted anew. A slot that only a newer
+    version can read is its own to free; a damaged one is freed.
     """
 
     def __init__(
@@ -59,7 +75,10 @@ class DynamoRefreshSlots:
 
     def taken(self) -> Mapping[str, int]:
         """Read the counts."""
-        counts = self._counts(self._table.get(_COUNTS, _SLOTS_TEXT) or {"hosts": {}, "held": 0})
+        item = self._table.get(_COUNTS, _SLOTS_TEXT) or {"pk": _COUNTS, "hosts": {}, "held": 0}
+        counts = self._counts(item)
+        if counts is None:
+            counts = self._count_anew(item)
         return {} if counts is None else {host: count for host, count in counts.hosts.items() if count}
 
     def oldest(self, most: int) -> Sequence[Slot]:
@@ -74,7 +93,7 @@ class DynamoRefreshSlots:
             _count(_COUNT_ON, _FREE, slot.host, zero=0, slots=limits.slots, most=limits.of_one_host),
         )
         for tried in range(_MAX_TRIES):
-            refused = self._table.write_all(writes, _SLOTS_TEXT)
+            refused = self._write_all(writes)
             if refused is None:
                 return SlotResult.TAKEN
             taken, counts = refused
@@ -82,6 +101,8 @@ class DynamoRefreshSlots:
                 return self._take_again(slot, now)
             if counts:
                 found = self._counts(counts)
+                if found is None and self._count_anew(counts) is not None:
+                    continue
                 is_full = found is None or found.held >= limits.slots
                 return SlotResult.FULL if is_full else SlotResult.HOST_FULL
             if counts is not None:
@@ -115,24 +136,65 @@ class DynamoRefreshSlots:
                 delete_write(item["pk"], "#since = :since", since=item["since"]),
                 _count(_COUNT_OFF, "#held > :zero", slot.host, zero=0),
             )
-            if self._table.write_all(writes, _SLOTS_TEXT) is None:
+            if self._write_all(writes) is None:
                 return
             self._wait(tried)
         raise _disturbed()
 
+    def _write_all(self, writes: Sequence[Write]) -> tuple[Item | None, ...] | None:
+        """Make the writes of a slot and of its count; where the counts are damaged, count anew and make them then."""
+        try:
+            return self._table.write_all(writes, _SLOTS_TEXT)
+        except StorageError:
+            counts = self._table.get(_COUNTS, _SLOTS_TEXT)
+            if counts is None or self._counts(counts) is not None or self._count_anew(counts) is None:
+                raise
+            return self._table.write_all(writes, _SLOTS_TEXT)
+
     def _counts(self, item: Item) -> "_Counts | None":
         try:
-            return _Counts(int(item["held"]), {host: int(count) for host, count in item["hosts"].items()})
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
-            self._newer.note(_COUNTS, f"{type(error).__name__}: {error}")
+            counts = _Counts(int(item["held"]), {host: int(count) for host, count in item["hosts"].items()})
+        except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
+            note = self._newer.note if item.keys() - _COUNTS_ATTRIBUTES else self._newer.note_damaged
+            note(_COUNTS, f"{type(error).__name__}: {error}")
             return None
+        if counts.held != sum(counts.hosts.values()) or min((0, *counts.hosts.values())) < 0:
+            self._newer.note_damaged(_COUNTS, "the counts by registry do not add up")
+            return None
+        return counts
+
+    def _count_anew(self, item: Item) -> "_Counts | None":
+        """Count the slots, and write the counts in place of damaged ones; None where a newer version wrote them.
+
+        The index may be a second old: a slot that is taken or freed just now makes the counts wrong by one, until they
+        do not add up.
+        """
+        if item.keys() - _COUNTS_ATTRIBUTES:
+            return None
+        slots = self._table.query(_SLOTS_LINE, _SLOTS_TEXT)
+        hosts = Counter(host for slot in slots if isinstance(host := slot.get("host"), str))
+        new = {"pk": _COUNTS, "held": hosts.total(), "hosts": dict(hosts)}
+        if not self._table.replace(new, _SLOTS_TEXT, item):
+            return None
+        return _Counts(hosts.total(), hosts)
 
     def _slot(self, item: Item) -> Slot | None:
         try:
-            return Slot(item["pk"].removeprefix(_SLOT), str(item["host"]), datetime.fromisoformat(item["since"]))
-        except (KeyError, TypeError, ValueError) as error:
-            self._newer.note(item["pk"], f"{type(error).__name__}: {error}")
+            return Slot(item["pk"].removeprefix(_SLOT), text_of(item, "host"), moment_of(item, "since"))
+        except DamagedItemError as error:
+            if item.keys() - _SLOT_ATTRIBUTES:
+                self._newer.note(item["pk"], error)
+            else:
+                self._drop_damaged(item, error)
             return None
+
+    def _drop_damaged(self, item: Item, error: DamagedItemError) -> None:
+        """Free a damaged slot, since nobody else could, and count the others."""
+        self._newer.note_damaged(item["pk"], error)
+        condition, values = unchanged(item)
+        counts = self._table.get(_COUNTS, _SLOTS_TEXT)
+        if self._table.delete_if(item["pk"], _SLOTS_TEXT, condition, **values) and counts is not None:
+            self._count_anew(counts)
 
 
 class _Counts(NamedTuple):
@@ -181,12 +243,15 @@ class DynamoWaitingRefreshes:
 
     def hosts(self) -> frozenset[str]:
         """Read the set of hosts."""
-        item = self._table.get(_HOSTS, _LINE_TEXT) or {}
-        return frozenset(host.removeprefix(_MARK) for host in item.get("hosts", ()))
+        hosts = (self._table.get(_HOSTS, _LINE_TEXT) or {}).get("hosts", frozenset())
+        if not isinstance(hosts, set | frozenset) or not all(isinstance(host, str) for host in hosts):
+            self._newer.note_damaged(_HOSTS, "it holds no names of hosts")
+            return frozenset()
+        return frozenset(host.removeprefix(_MARK) for host in hosts)
 
     def remember(self, host: str) -> None:
-        """Add to the set."""
-        self._table.update(_HOSTS, _LINE_TEXT, "ADD #hosts :host", host={f"{_MARK}{host}"})
+        """Add to the set, or begin it anew where the item is damaged: lines that are forgotten are found again."""
+        self._table.add_to_set(_HOSTS, "hosts", f"{_MARK}{host}", _LINE_TEXT)
 
     def forget(self, host: str) -> None:
         """Remove from the set."""
@@ -194,7 +259,8 @@ class DynamoWaitingRefreshes:
 
     def oldest_first(self, host: str, page: int) -> Iterator[WaitingRefresh]:
         """Read the waiting refreshes, page by page as they are asked for."""
-        return map(self._decode, self._table.query(_line(host), _LINE_TEXT, page))
+        found = map(self._decode, self._table.query(_line(host), _LINE_TEXT, page))
+        return (waiting for waiting in found if waiting is not None)
 
     def remove(self, refresh: WaitingRefresh) -> None:
         """Delete the mirror's item if it still names this refresh."""
@@ -204,16 +270,34 @@ class DynamoWaitingRefreshes:
         """Let DynamoDB count."""
         return self._table.count(_line(host), _LINE_TEXT)
 
-    def _decode(self, item: Item) -> WaitingRefresh:
+    def _decode(self, item: Item) -> WaitingRefresh | None:
+        """Decode an item; one that names no mirror is deleted, since it waits for nothing."""
         text, request, newer = item.get("request"), None, False
         try:
             request = RefreshRequest.from_json(text if isinstance(text, str) else "")
         except InvalidEventError as error:  # whoever reads the queue deletes what is damaged, and logs it
-            newer = text is not None and (not isinstance(text, str) or names_subject(text, _SUBJECT))
-            if newer:
-                self._newer.note(item["pk"], error)
-        mirror = MirrorKey.parse(item["pk"].removeprefix(_WAITING))
+            newer = isinstance(text, Mapping | list) or (isinstance(text, str) and names_subject(text, _SUBJECT))
+            (self._newer.note if newer else self._newer.note_damaged)(item["pk"], error)
+        try:
+            mirror = MirrorKey.parse(item["pk"].removeprefix(_WAITING))
+        except ValueError as error:
+            self._newer.note_damaged(item["pk"], error)
+            self._delete(item)
+            return None
+        if not newer and not _is_of(request, mirror, item):
+            self._newer.note_damaged(item["pk"], "it names another mirror or another refresh than its request")
+            request = None
         return WaitingRefresh(mirror, item.get("name", ""), item["since"], request, newer)
+
+    def _delete(self, item: Item) -> None:
+        condition, values = unchanged(item)
+        self._table.delete_if(item["pk"], _LINE_TEXT, condition, **values)
+
+
+def _is_of(request: RefreshRequest | None, mirror: MirrorKey, item: Item) -> bool:
+    if request is None:
+        return True  # it is known already
+    return MirrorKey(request.repository, request.tag) == mirror and request.name == item.get("name")
 
 
 _SUBJECT: Final = ("name", "repository", "tag")

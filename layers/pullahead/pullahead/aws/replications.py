@@ -1,9 +1,11 @@
 """Into which repositories ECR's replication writes, in DynamoDB: one item for each, written at most once a day."""
 
 from datetime import datetime, timedelta
+from decimal import Decimal
 from typing import TYPE_CHECKING, Final
 
 from pullahead.aws.dynamodb import Table, epoch
+from pullahead.aws.newer_items import NewerItems
 from pullahead.caching import TtlCache
 from pullahead.checks.ports import REPLICATION_LIFETIME
 
@@ -18,8 +20,8 @@ _MAX_CACHED: Final = 10_000
 class DynamoReplications:
     """Implements `pullahead.checks.ports.Replications`. For several threads."""
 
-    def __init__(self, client: "DynamoDBClient", table: str) -> None:
-        self._table = Table(client, table)
+    def __init__(self, client: "DynamoDBClient", table: str, newer: NewerItems | None = None) -> None:
+        self._table, self._newer = Table(client, table), newer or NewerItems()
         self._noted = TtlCache[tuple[str, str], bool, datetime](_MAX_CACHED)
 
     def note(self, repository: str, source: str, at: datetime) -> None:
@@ -33,7 +35,11 @@ class DynamoReplications:
     def source_of(self, repository: str, now: datetime) -> str:
         """Read the item, which may outlive its time by days."""
         item = self._table.get(_key(repository), _what(repository)) or {}
-        return str(item["source"]) if int(item.get("expires_at", 0)) > epoch(now) else ""
+        expires_at, source = item.get("expires_at", 0), item.get("source", "")
+        if not isinstance(expires_at, int | Decimal) or not isinstance(source, str):
+            self._newer.note_damaged(item["pk"], "its source or its expires_at is of another kind")
+            return ""  # the next replicated tag writes it anew
+        return source if expires_at > epoch(now) else ""
 
 
 def _key(repository: str) -> str:

@@ -29,7 +29,7 @@ from pullahead.dead_letters import DeadLetterQueue, DeadLetterQueues, SourceQueu
 from pullahead.errors import ConfigError, StorageError
 from pullahead.rules.active import CurrentRules
 from pullahead.rules.model import Rules
-from pullahead.text import count_text
+from pullahead.text import count_text, one_line
 
 _CONFIG = Config(retries={"mode": "standard", "total_max_attempts": 3}, connect_timeout=5, read_timeout=30)
 _SCANS_AT_ONCE = 8  # as boto3 keeps ten connections
@@ -119,6 +119,10 @@ def say_what_is_left_out(newer_items: NewerItems) -> None:
     if left is not None:
         items = count_text(left.items, "item")
         say(f"{items} of a newer version of Pullahead left out, such as {left.keys[0]}: update this command line")
+    damaged = newer_items.take_damaged()
+    if damaged is not None:
+        items, one = count_text(damaged.items, "item"), one_line(damaged.keys[0])
+        say(f"{items} that cannot be read left out, such as {one} ({damaged.cause}): see docs/operating.md, Records")
 
 
 class DeployedStack:

@@ -113,6 +113,7 @@ class Snapshot(NamedTuple):
     settled: Settled | None = None
     unread: int = 0  # records that are not fresh, either, and were not read
     newer: int = 0  # records that only a newer version of Pullahead can read
+    damaged: int = 0  # records that cannot be read
 
     @property
     def counts(self) -> Counter[State]:

@@ -16,7 +16,7 @@ from pullahead.dashboard.widget_request import DOCUMENTATION, read_request
 from pullahead.errors import StorageError
 from pullahead.mirrors.record import SETTLED, Record, transitions_of
 from pullahead.mirrors.review_index import MAX_SHOWN
-from pullahead.mirrors.store import NewerRecord, RecordStore
+from pullahead.mirrors.store import DamagedRecord, NewerRecord, RecordStore
 
 MAX_LISTED: Final = 5000
 """Mirrors up to which all are read."""
@@ -61,8 +61,12 @@ def take_snapshot(records: RecordStore, now: datetime) -> Snapshot:
 
 
 def _snapshot(
-    shown: Sequence[Record], read: Sequence[Record | NewerRecord], last_check: datetime | None, now: datetime
+    shown: Sequence[Record],
+    read: Sequence[Record | NewerRecord | DamagedRecord],
+    last_check: datetime | None,
+    now: datetime,
 ) -> Snapshot:
     since = now - timedelta(days=DAYS)
     transitions = [transition for record in shown for transition in transitions_of(record, since)]
-    return Snapshot(shown, last_check, now, transitions, newer=sum(isinstance(each, NewerRecord) for each in read))
+    newer, damaged = (sum(isinstance(each, kind) for each in read) for kind in (NewerRecord, DamagedRecord))
+    return Snapshot(shown, last_check, now, transitions, newer=newer, damaged=damaged)

@@ -12,7 +12,7 @@ from aws_lambda_powertools import Logger, Metrics, single_metric
 from aws_lambda_powertools.metrics import MetricUnit
 
 from pullahead.alerts.review import Reviewed
-from pullahead.aws.newer_items import LeftAlone
+from pullahead.aws.newer_items import DamagedItems, LeftAlone
 from pullahead.checks.check import CheckResult
 from pullahead.checks.ecr_events import IgnoredEvent
 from pullahead.checks.handle_message import MessageResult
@@ -131,6 +131,14 @@ def add_left_alone(left: LeftAlone | None) -> None:
     if left is not None:
         _add_metric("ItemsLeftAlone", left.items)
         logger.warning("items of a newer version of Pullahead are left as they are", extra=left._asdict())
+
+
+def add_damaged(damaged: DamagedItems | None) -> None:
+    """Count and log the stored items that cannot be read. They count as none."""
+    if damaged is not None:
+        _add_metric("ItemsDamaged", damaged.items)
+        message = "stored items cannot be read and count as none; they are written anew where that is safe"
+        logger.error(message, extra=damaged._asdict())
 
 
 def _add_metric(name: str, value: float, **dimensions: str) -> None:

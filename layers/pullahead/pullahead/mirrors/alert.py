@@ -1,11 +1,11 @@
 """Alerts: the kinds that there are, and what one says of a mirror. Pure data."""
 
 import hashlib
-from datetime import datetime
 from enum import StrEnum
 
 import msgspec
 
+from pullahead.clock import Moment
 from pullahead.rules.mirror_key import Subject
 
 
@@ -30,6 +30,7 @@ class AlertKind(StrEnum):
     RULES_SKIPPED = "RULES_SKIPPED"
     NOT_CHECKED = "NOT_CHECKED"
     RETIRED = "RETIRED"
+    RECORD_DAMAGED = "RECORD_DAMAGED"
     DEMAND_LIMIT = "DEMAND_LIMIT"
 
 
@@ -39,8 +40,8 @@ class Alert(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     kind: AlertKind
     mirror: Subject
     upstream: str
-    since: datetime
-    at: datetime
+    since: Moment
+    at: Moment
     detail: str = ""
     error_kind: str = ""  # the class of the error that is the cause
     of: AlertKind | None = None  # of RECOVERED: the kind that is over
@@ -67,4 +68,4 @@ class SentAlert(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     kind: AlertKind
     incident: str
-    at: datetime
+    at: Moment

@@ -11,6 +11,7 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import UNSET
 
+from pullahead.clock import Moment
 from pullahead.oci import Digest
 
 
@@ -108,7 +109,7 @@ class OutcomeEvent(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """An event as it is stored until it is known to be sent."""
 
     kind: OutcomeKind
-    at: datetime
+    at: Moment
     detail: OutcomeDetail
     held: bool = False  # back for a while: a refresh that is just ending may have more to say
 
@@ -118,4 +119,4 @@ class Scan(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     digest: Digest
     counts: dict[str, int]
-    at: datetime
+    at: Moment

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple, Self
 import msgspec
 from msgspec import structs
 
+from pullahead.clock import Moment
 from pullahead.mirrors.alert import Alert, AlertKind, SentAlert
 from pullahead.mirrors.outcome_event import OutcomeEvent, Scan
 from pullahead.mirrors.previous import KeptDigest
@@ -60,7 +61,7 @@ SETTLED = frozenset({State.FRESH, State.DELETED})
 class LastRefresh(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The refresh that last published the mirror."""
 
-    ended_at: datetime
+    ended_at: Moment
     seconds: float
     lag_seconds: float  # from when the mirror was first found not fresh until it was published
     bytes_copied: int
@@ -89,14 +90,14 @@ class RefreshFailure(msgspec.Struct, frozen=True, forbid_unknown_fields=True, om
     text: str
     blocking: bool  # trying again does not help until a human acts
     count: int  # in a row
-    retry_at: datetime
+    retry_at: Moment
     digests: int = 1
 
 
 class Past(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
     """A state that was entered at a time, and left at the time of the next one; what led to it, and why it was."""
 
-    since: datetime
+    since: Moment
     state: State
     trigger: Trigger = Trigger.UNKNOWN
     cause: str = ""
@@ -109,8 +110,8 @@ class ManualCheck(msgspec.Struct, frozen=True):
     `result`: what it found, in words. `started`: whether a refresh runs or waits.
     """
 
-    asked_at: datetime
-    at: datetime
+    asked_at: Moment
+    at: Moment
     result: str
     started: bool = False
 
@@ -121,15 +122,15 @@ class Record(msgspec.Struct, frozen=True):
     key: RecordKey
     upstream: str
     state: State
-    since: datetime  # when this state was entered
-    unfresh_since: datetime | None = None  # when it was last found to have stopped being fresh
+    since: Moment  # when this state was entered
+    unfresh_since: Moment | None = None  # when it was last found to have stopped being fresh
     alerted: tuple[AlertKind, ...] = ()  # alerts that are open until the state is fresh again
     pending: tuple[Alert, ...] = ()  # alerts that are decided but not known to be sent
     told: tuple[SentAlert, ...] = ()  # when the last alert of each kind was sent
     error_kind: str | None = None  # why upstream could not be read: the class of the error, and its message
     error: str | None = None
     past: tuple[Past, ...] = ()  # the states before this one, oldest first
-    expires_at: datetime | None = None  # no rule follows it any more: when the record is deleted
+    expires_at: Moment | None = None  # no rule follows it any more: when the record is deleted
     version: int = 0  # of the stored item, raised by every write
     trigger: Trigger = Trigger.UNKNOWN  # what led to this state
     reason: str = ""  # why this state was entered, where it is no error

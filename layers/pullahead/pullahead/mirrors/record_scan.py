@@ -8,6 +8,8 @@ from typing import Final
 
 import msgspec
 
+from pullahead.clock import Moment
+
 SCAN_INTERVAL: Final = timedelta(days=1)
 _AGAIN_AFTER: Final = timedelta(hours=1)
 _LONGEST: Final = timedelta(days=1)
@@ -16,10 +18,10 @@ _LONGEST: Final = timedelta(days=1)
 class RecordScan(msgspec.Struct, frozen=True):
     """One scan of all records, finished or not."""
 
-    began_at: datetime
+    began_at: Moment
     rules_digest: str = ""  # of the rules by which it retires; empty where it retires nothing, or no longer does
     position: str = ""  # the last record that was read
-    ended_at: datetime | None = None
+    ended_at: Moment | None = None
     records: int = 0  # of those that some rule may follow
     fresh: int = 0
     deleted: int = 0

@@ -9,6 +9,7 @@ from typing import Final
 
 import msgspec
 
+from pullahead.clock import Moment
 from pullahead.messages import ReferrersOutcome, Trouble
 from pullahead.mirrors.alert import Alert, AlertKind
 from pullahead.oci import Digest
@@ -37,12 +38,12 @@ class KnownReferrers(msgspec.Struct, frozen=True, omit_defaults=True):
     """The referrers of the digest that a mirror serves, as of the last refresh that copied any."""
 
     digest: Digest  # upstream's, which they belong to
-    since: datetime  # when that was first published
+    since: Moment  # when that was first published
     outcome: ReferrersOutcome
     execution: str = ""
     tries: int = 0  # in a row that ended in trouble
-    failing_since: datetime | None = None
-    retry_at: datetime | None = None
+    failing_since: Moment | None = None
+    retry_at: Moment | None = None
     alerted: bool = False
 
     @property

@@ -5,6 +5,7 @@ from datetime import datetime
 from typing import Any, NamedTuple, Protocol, TypeVar, overload
 
 from pullahead.errors import ConflictError, NewerRecordError
+from pullahead.mirrors.alert import Alert, AlertKind
 from pullahead.mirrors.record import MirrorRecord, Record
 from pullahead.mirrors.record_scan import ScanState
 from pullahead.rules.mirror_key import MirrorKey, RecordKey, RuleKey
@@ -26,16 +27,29 @@ class NewerRecord(NamedTuple):
     key: str  # as it is stored
 
 
+class DamagedRecord(NamedTuple):
+    """A record that cannot be read, though no newer version wrote it. Whoever saves it first writes it anew."""
+
+    key: str  # as it is stored
+    cause: str
+
+
+def after_damage(record: _R, cause: str) -> _R:
+    """Say by an alert that a record replaces one that could not be read, with which its history is lost."""
+    alert = Alert(AlertKind.RECORD_DAMAGED, record.key, record.upstream, record.since, record.since, detail=cause)
+    return record.with_changes(pending=(*record.pending, alert))
+
+
 class ScannedRecord(NamedTuple):
     """A record as a scan found it."""
 
     position: str  # where the scan goes on after it
-    record: Record | NewerRecord
+    record: Record | NewerRecord | DamagedRecord
     well_indexed: bool = True  # whether it is in the index of reviews if, and as, it should be
 
 
 class RecordStore(Protocol):
-    """Stores records between checks.
+    """Stores records between checks. A damaged one counts as none: it costs its own subject alone.
 
     A method raises the errors that its docstring names and no others; implementations translate.
     """
@@ -57,11 +71,14 @@ class RecordStore(Protocol):
         ...
 
     def save(self, record: _R, expected_version: int) -> _R:
-        """Write a record if its stored version is still `expected_version` (0: none is stored); return it with the
-        new version. Raises: ConflictError, StorageError; NewerRecordError where a newer version has written it."""
+        """Write a record if its stored version is still `expected_version` (0: none is stored, or a damaged one);
+        return it with the new version, and with an alert if it replaces a damaged one.
+
+        Raises: ConflictError, StorageError; NewerRecordError where a newer version has written it.
+        """
         ...
 
-    def scan(self) -> Iterator[Record | NewerRecord]:
+    def scan(self) -> Iterator[Record | NewerRecord | DamagedRecord]:
         """Read every record, in no order, perhaps a second old. Raises, while iterating: StorageError."""
         ...
 
@@ -72,7 +89,7 @@ class RecordStore(Protocol):
         """
         ...
 
-    def to_review(self) -> Iterator[Record | NewerRecord]:
+    def to_review(self) -> Iterator[Record | NewerRecord | DamagedRecord]:
         """Read the records in the index of reviews, oldest first, perhaps a second old.
 
         Pages are read as they are asked for. Raises, while iterating: StorageError.

@@ -15,7 +15,7 @@ from msgspec import structs
 
 from pullahead.mirrors.alert import AlertKind
 from pullahead.mirrors.record import DailyLimitRecord, MirrorRecord, Record, RuleRecord
-from pullahead.mirrors.stored_form import NewerFormError
+from pullahead.mirrors.stored_form import NewerFormError, is_damage
 from pullahead.rules.mirror_key import MirrorKey, RecordKey, RuleKey, Subject
 
 _RULE, _DAILY_LIMIT = "rule", "daily-limit"
@@ -88,6 +88,8 @@ def decode_record(text: str) -> Record:
     try:
         return _decode(text, *_kind_of(text, form))
     except msgspec.ValidationError as error:
+        if is_damage(error):
+            raise
         raise NewerFormError(str(error)) from error
 
 
