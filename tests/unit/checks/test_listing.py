@@ -296,3 +296,22 @@ def test_rule_that_names_only_queues_nothing() -> None:
     listing = Listing(rule("1.0", check_every=timedelta(minutes=5)))
     assert listing.ask().queued == 0
     assert listing.script.count("list_tags") == 0
+
+
+def test_checks_name_the_tags_as_they_are_in_ecr_and_the_record_keeps_upstreams_names() -> None:
+    listing = Listing(rule(tags=NEWEST._replace(template="{tag}-mirror")))
+    listing.ask()
+    assert listing.tags == ["1.2-mirror", "1.1-mirror"]
+    assert listing.record.followed == ("1.2", "1.1")
+
+
+def test_tag_that_is_too_long_under_its_name_in_ecr_is_left_out_and_reported() -> None:
+    listing = Listing(
+        rule(tags=NEWEST._replace(template="{tag}-mirror", patterns=(TagPattern(PatternKind.GLOB, "*"),)))
+    )
+    longest = "9" * 125
+    listing.serve(longest)
+    result = listing.ask()
+    assert listing.tags == ["1.2-mirror"]
+    assert result.state is State.BLOCKED
+    assert f"publishes ghcr.io/team/app:{longest} as {longest}-mirror" in result.reason

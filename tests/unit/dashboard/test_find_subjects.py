@@ -9,6 +9,7 @@ from pullahead.mirrors.record import MirrorRecord, Record
 from pullahead.oci.reference import InvalidReferenceError
 from pullahead.rules.mirror_key import MirrorKey, RecordKey, RuleKey
 from pullahead.rules.model import Rules
+from pullahead.rules.published_tags import NamedTag
 from pullahead.rules.tag_patterns import PatternKind, TagPattern, TagSelection
 from tests.fakes.memory import FakeClock
 from tests.fakes.records import fresh, listing_record
@@ -120,3 +121,12 @@ def test_one_mirror_is_named_by_its_name_or_its_address_in_ecr() -> None:
 def test_name_of_no_single_mirror_is_refused(text: str) -> None:
     with pytest.raises(InvalidReferenceError, match="names no mirror"):
         parse_mirror_name(text)
+
+
+def test_tag_with_another_name_is_found_by_its_name_in_ecr_and_upstream() -> None:
+    tags = NEWEST._replace(template="{tag}-mirror", renamed=(NamedTag("1.0", "stable"),))
+    renaming = rule(tags=tags, name="app", upstream="ghcr.io/team/app")
+    known = rules(renaming.named_mirrors, "r", renaming)
+    assert [str(key) for key in find("ghcr.io/team/app:1.0", known).mirrors][:1] == ["mirror/app:stable"]
+    assert [str(key) for key in find("mirror/app:stable", known).mirrors] == ["mirror/app:stable"]
+    assert [str(key) for key in find("ghcr.io/team/app:2.0", known).mirrors] == ["mirror/app:2.0-mirror"]

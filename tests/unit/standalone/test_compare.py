@@ -9,6 +9,7 @@ from pullahead.oci import Descriptor, Digest
 from pullahead.oci.media_types import INDEXES
 from pullahead.oci.platforms import select_platforms
 from pullahead.rules.model import Rule
+from pullahead.rules.published_tags import NamedTag
 from pullahead.rules.tag_patterns import PatternKind, TagPattern, TagSelection
 from pullahead.standalone.compare import ComparisonResult, RulesComparison, TagStatus
 from tests.fakes.memory import FakeClock
@@ -32,7 +33,7 @@ class Look:
 
     def __init__(self, *declared: Rule) -> None:
         self.upstream, self.target, self.progress = FakeUpstream(), FakeTarget(), list[tuple[int, int]]()
-        self.rules = rules([each.mirror(tag) for each in declared if not each.is_namespace for tag in each.tags.names])
+        self.rules = rules([one for each in declared if not each.is_namespace for one in each.named_mirrors])
         self.rules = rules(self.rules.mirrors, "r", *declared)
         self.serve(AMD64, "1.0")
 
@@ -200,3 +201,12 @@ def test_ten_thousand_tags_take_one_listing_and_one_request_to_the_target() -> N
     assert look.upstream.heads == 300
     assert look.target.script.calls == ["published_digests"]
     assert max(look.progress) == (300, 300)
+
+
+def test_tags_with_other_names_are_compared_with_the_upstream_tags_that_they_follow() -> None:
+    tags = choosing("1.1*", template="{tag}-mirror", renamed=(NamedTag("1.0", "stable"),))
+    look = Look(rule(tags=tags))
+    look.serve(OLD, "1.1")
+    look.publish(AMD64.digest, "stable")
+    look.publish(AMD64.digest, "1.1-mirror")
+    assert look.states() == {"mirror/app:1.1-mirror": State.STALE, "mirror/app:stable": State.FRESH}

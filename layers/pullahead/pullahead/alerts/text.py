@@ -7,6 +7,7 @@ from enum import StrEnum
 from typing import NamedTuple
 
 from pullahead.mirrors.alert import Alert, AlertKind
+from pullahead.oci import parse_reference
 from pullahead.rules.mirror_key import RuleKey, Subject
 from pullahead.text import moment_text, one_line, span_text
 
@@ -289,7 +290,7 @@ def commands_of(notice: Notice) -> list[str]:
         return ["pullahead status --stale"]
     commands = [f"pullahead why {shlex.quote(notice.mirror)}"]
     if notice.about is AlertKind.NOT_FOUND:
-        commands.append(f"pullahead tags {notice.members[0].upstream.rpartition(':')[0]}")
+        commands.append(f"pullahead tags {parse_reference(notice.members[0].upstream).repository}")
     if notice.about in (AlertKind.ACCESS_DENIED, AlertKind.BLOCKED) and not _is_of_rules(notice):
         commands.append(f"pullahead refresh {shlex.quote(notice.mirror)}")
     return commands

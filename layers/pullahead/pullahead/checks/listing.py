@@ -24,9 +24,11 @@ from pullahead.mirrors.record import Record, RuleRecord, State
 from pullahead.mirrors.rule_record import ListingOutcome, judge_listing, needs_listing, rule_key
 from pullahead.mirrors.store import RecordStore, update_record
 from pullahead.oci import Repository
+from pullahead.oci.reference import TAG_ADVICE, is_tag
 from pullahead.oci.registries import Upstream
 from pullahead.rules.mirror_key import RuleKey
 from pullahead.rules.model import OnDemand, Rule, Rules, expanded_for, rule_named
+from pullahead.rules.published_tags import publish_as
 from pullahead.rules.tag_patterns import select
 
 _SHARED_FOR = timedelta(minutes=1)
@@ -160,7 +162,7 @@ class ListTags:
     def _list(self, rule: Rule) -> ListingOutcome:
         if rule.is_namespace:
             return self._list_repositories(rule)
-        return ListingOutcome(select(rule.tags, self._list_tags(rule.upstream)))
+        return _with_valid_tags(select(rule.tags, self._list_tags(rule.upstream)), rule)
 
     def _list_repositories(self, rule: Rule) -> ListingOutcome:
         namespace = rule.upstream
@@ -214,6 +216,21 @@ def _with_valid_names(paths: tuple[str, ...], rule: Rule) -> ListingOutcome:
     return ListingOutcome(tuple(named), error)
 
 
+def _with_valid_tags(tags: tuple[str, ...], rule: Rule) -> ListingOutcome:
+    """Leave out tags for which the rule's template gives no name that ECR allows; return the error, too."""
+    named = tuple(tag for tag in tags if is_tag(publish_as(rule.tags.template, tag)))
+    if len(named) == len(tags):
+        return ListingOutcome(tags)
+    longest = max(tags, key=len)
+    return ListingOutcome(
+        named,
+        ConfigError(
+            f"the rule {rule.name} publishes {rule.upstream}:{longest} as {publish_as(rule.tags.template, longest)}, "
+            f"which is not a valid tag. {TAG_ADVICE}"
+        ),
+    )
+
+
 def _requests(rule: Rule, found: str | None, followed: tuple[str, ...], now: datetime) -> Iterator[Queued]:
     if rule.is_namespace:
         for path in followed:
@@ -221,7 +238,9 @@ def _requests(rule: Rule, found: str | None, followed: tuple[str, ...], now: dat
             yield ListRequest(rule=rule.name, asked_at=now, upstream=upstream)
         return
     # The schedule queues the tags that a rule names, except in namespaces, whose repositories it does not know.
-    tags = tuple(dict.fromkeys((*rule.tags.names, *followed) if found is not None else followed))
+    named = tuple(each.target for each in rule.tags.named) if found is not None else ()
+    chosen = (publish_as(rule.tags.template, tag) for tag in followed)
+    tags = tuple(dict.fromkeys((*named, *chosen)))
     for start in range(0, len(tags), MAX_TAGS_PER_CHECK):
         some = tags[start : start + MAX_TAGS_PER_CHECK]
         yield CheckRequest(

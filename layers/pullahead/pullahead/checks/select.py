@@ -74,7 +74,7 @@ def _mirror_of(repository: str, tag: str, listing_rule: Rule | None, rules: Rule
     mirror = rules.find(repository, tag)
     if listing_rule is None or (mirror is not None and mirror.rule != listing_rule.name):
         return mirror
-    return listing_rule.mirror(tag)
+    return listing_rule.mirror_of(tag)
 
 
 def _listing_rule(request: CheckRequest, rules: Rules) -> Rule | None:

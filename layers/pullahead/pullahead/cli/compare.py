@@ -144,7 +144,9 @@ def section_text(section: Section, notes: Callable[[TagStatus], list[str]]) -> s
 def _tag_line(tag: TagStatus, notes: list[str]) -> str:
     if tag.state in _EXPLAINED:
         notes = [tag.reason, *notes]
-    line = f"{tag.state.lower():{_STATE_WIDTH}} {tag.mirror.tag}"
+    mirror = tag.mirror
+    source = "" if mirror.upstream.tag == mirror.tag else f" (from {mirror.upstream.tag})"
+    line = f"{tag.state.lower():{_STATE_WIDTH}} {mirror.tag}{source}"
     return f"{line}  {'; '.join(notes)}" if notes else line
 
 
@@ -193,6 +195,7 @@ def _tag_document(tag: TagStatus) -> dict[str, Any]:
     has_reason = tag.state not in (State.FRESH, State.MISSING)
     return {
         "tag": tag.mirror.tag,
+        "upstream_tag": tag.mirror.upstream.tag,
         "state": tag.state.lower(),
         "reason": tag.reason if has_reason else None,
         "upstream_digest": tag.upstream_digest,

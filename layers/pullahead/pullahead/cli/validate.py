@@ -90,7 +90,7 @@ _NOUNS = {"rules": "rule", "exact_tags": "exact tag", "patterns": "pattern", "on
 def _counts(rules: Rules) -> dict[str, int]:
     counts = {
         "rules": len(rules.rules),
-        "exact_tags": sum(len(rule.tags.names) for rule in rules.rules),
+        "exact_tags": sum(len(rule.tags.named) for rule in rules.rules),
         "patterns": sum(len(rule.tags.patterns) for rule in rules.rules),
     }
     if on_demand := sum(rule.on_demand is not None for rule in rules.rules):

@@ -116,7 +116,7 @@ class _Explainer:
         mirror = self._rules.find(key.repository, key.tag)
         record = self._stack.records.load([key]).get(key)
         candidates = self._rules.rules_of(key.repository)
-        is_named = mirror is not None and any(key.tag in rule.tags.names for rule in candidates)
+        is_named = mirror is not None and any(rule.tags.is_named(key.tag) for rule in candidates)
         selection = Selection() if is_named else explain_selection(key.tag, self._listed(candidates), now())
         if mirror is None and record is None and not selection.text:
             selects = "; ".join(f"rule {rule.name} selects {selection_text(rule.tags)}" for rule in candidates)

@@ -13,9 +13,10 @@ from pullahead.mirrors.judge import Observation, is_denied, judge, pace_text, up
 from pullahead.mirrors.record import MirrorRecord, Record, RuleRecord, State
 from pullahead.mirrors.refresh_outcome import TRIES_OF_NEW_DIGESTS, is_new_try
 from pullahead.mirrors.refresh_pace import paced_until
-from pullahead.oci import Digest
+from pullahead.oci import Digest, parse_reference
 from pullahead.rules.mirror_key import MirrorKey
 from pullahead.rules.model import Mirror, Rule, Rules, rule_named
+from pullahead.rules.published_tags import published_from
 from pullahead.rules.tag_patterns import selection_text, why_unmatched
 from pullahead.text import moment_text, size_text, span_text
 
@@ -56,9 +57,9 @@ class ListedRule(NamedTuple):
     listing: Record | None = None
 
 
-def explain_selection(tag: str, candidates: list[ListedRule], now: datetime) -> Selection:
-    """Explain whether rules that publish into a tag's repository select it, and if not, why."""
-    selections = [_selection(tag, each, now) for each in candidates if each.rule.tags.patterns]
+def explain_selection(target: str, candidates: list[ListedRule], now: datetime) -> Selection:
+    """Explain whether rules that publish into the repository of a tag in ECR select it, and if not, why."""
+    selections = [_selection(target, each, now) for each in candidates if each.rule.tags.patterns]
     chosen = next((each for each in selections if each.is_selected), None)
     if chosen is not None or not selections:
         return chosen or Selection()
@@ -66,8 +67,11 @@ def explain_selection(tag: str, candidates: list[ListedRule], now: datetime) -> 
     return Selection(False if is_known else None, "; ".join(each.text for each in selections))
 
 
-def _selection(tag: str, listed: ListedRule, now: datetime) -> Selection:
+def _selection(target: str, listed: ListedRule, now: datetime) -> Selection:
     rule, listing = listed
+    tag = published_from(rule.tags.template, target)
+    if tag is None:
+        return Selection(False, f"{target} is no name that rule {rule.name} gives, which has as: {rule.tags.template}")
     unmatched = why_unmatched(rule.tags, tag)
     if unmatched:
         return Selection(False, f"{tag} is {unmatched} (rule {rule.name})")
@@ -122,7 +126,7 @@ def explain_listing(listed: ListedRule, now: datetime, *, is_paused: bool, skipp
     follows = f"{rule.name} (from {rule.source.value}) follows {rule.upstream} in {rule.repository}"
     options = f"every {span_text(rule.check_every)}, alert after {span_text(rule.alert_after)}"
     steps = [Step("rule", f"{follows}: {options}{_inactive_text(skipped, is_paused=is_paused)}")]
-    if rule.tags.patterns or rule.tags.names:
+    if rule.tags.patterns or rule.tags.named:
         steps.append(Step("selects", selection_text(rule.tags)))
     if record is not None:
         since = f"since {moment_text(record.since)} ({span_text(now - record.since)})"
@@ -192,7 +196,8 @@ def _rule_text(key: MirrorKey, known: Known, rules: Rules) -> str:
 def _upstream_text(record: MirrorRecord) -> str:
     before = f"; it last served {record.upstream_digest}" if record.upstream_digest is not None else ""
     if record.state is State.GONE and record.was_never_found:
-        return f"{record.upstream.rpartition(':')[0]} has no tag `{upstream_tag(record)}`; check its spelling"
+        upstream = parse_reference(record.upstream).repository
+        return f"{upstream} has no tag `{upstream_tag(record)}`; check its spelling"
     if record.state is State.GONE:
         return f"{record.upstream} no longer has the tag{before}"
     if record.state is State.UNKNOWN:

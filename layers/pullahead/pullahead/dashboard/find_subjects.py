@@ -14,6 +14,7 @@ from pullahead.oci.ecr_registry import EcrRegistry, parse_ecr_host
 from pullahead.oci.reference import InvalidReferenceError
 from pullahead.rules.mirror_key import MirrorKey, RecordKey
 from pullahead.rules.model import Rule, Rules, rule_named
+from pullahead.rules.published_tags import publish_as
 from pullahead.rules.repository_names import is_repository_name
 from pullahead.rules.upstream_index import UpstreamIndex
 
@@ -105,7 +106,8 @@ class SubjectFinder:
         if named.tag is not None:
             followed = index.of(Reference(named.repository, named.tag))
             keys = [MirrorKey(each.repository, each.tag) for each in followed]
-            return _bounded(keys or [MirrorKey(rule.repository, named.tag) for rule in rules], ())
+            others = (MirrorKey(rule.repository, publish_as(rule.tags.template, named.tag)) for rule in rules)
+            return _bounded(keys or list(others), ())
         if named.digest is not None:
             known = self._load(self._keys_of(rules))
             return _bounded([key for key, record in known.items() if has_served(record, named.digest)], ())
@@ -115,10 +117,11 @@ class SubjectFinder:
         """List the mirrors that rules name, or have selected."""
         keys: dict[MirrorKey, None] = {}
         for rule in rules:
-            keys.update((MirrorKey(rule.repository, tag), None) for tag in rule.tags.names)
+            keys.update((MirrorKey(rule.repository, each.target), None) for each in rule.tags.named)
             listing = self._load_one(rule_key(rule)) if rule.tags.patterns else None
             if isinstance(listing, RuleRecord):
-                keys.update((MirrorKey(rule.repository, tag), None) for tag in listing.followed)
+                chosen = (publish_as(rule.tags.template, tag) for tag in listing.followed)
+                keys.update((MirrorKey(rule.repository, tag), None) for tag in chosen)
         return list(keys)
 
 

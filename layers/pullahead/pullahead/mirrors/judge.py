@@ -30,7 +30,7 @@ from pullahead.mirrors.record import (
 from pullahead.mirrors.refresh_outcome import is_new_try
 from pullahead.mirrors.refresh_pace import BURST, after_start, paced_until
 from pullahead.mirrors.retirement import followed_again
-from pullahead.oci import Descriptor, Digest
+from pullahead.oci import Descriptor, Digest, parse_reference
 from pullahead.oci.media_types import INDEXES
 from pullahead.rules.model import Mirror
 from pullahead.text import moment_text
@@ -279,8 +279,9 @@ def absence_text(tag: str, *, was_never_found: bool) -> str:
 
 
 def upstream_tag(record: MirrorRecord) -> str:
-    """Name the upstream tag that a mirror follows."""
-    return record.upstream.rpartition(":")[2]
+    """Name the upstream tag that a mirror follows, or its digest where it follows no tag."""
+    reference = parse_reference(record.upstream)
+    return reference.tag or reference.locator
 
 
 def _reason_of(wanted: Digest, before: MirrorRecord | None, platforms: tuple[str, ...]) -> str:

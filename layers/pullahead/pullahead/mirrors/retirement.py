@@ -9,6 +9,7 @@ from pullahead.mirrors.alert import Alert, AlertKind
 from pullahead.mirrors.record import Record, RuleRecord, State
 from pullahead.rules.mirror_key import MirrorKey, RecordKey, RuleKey
 from pullahead.rules.model import Rules
+from pullahead.rules.published_tags import published_from
 
 FORGOTTEN_AFTER = timedelta(days=7)
 """A rule that is added back within this time finds its mirrors' records as they were."""
@@ -50,8 +51,8 @@ class NeedFinder:
             return Need.FOLLOWED if self._has_rule(key) else Need.UNUSED
         if self._rules.find(key.repository, key.tag) is None:
             return Need.UNNAMED
-        selected = [self._selected[rule] for rule in self._selecting(key)]
-        is_unselected = bool(selected) and all(tags is not None and key.tag not in tags for tags in selected)
+        selected = [(self._selected[rule], tag) for rule, tag in self._selecting(key)]
+        is_unselected = bool(selected) and all(tags is not None and tag not in tags for tags, tag in selected)
         return Need.UNUSED if is_unselected else Need.FOLLOWED
 
     def _has_rule(self, key: RecordKey) -> bool:
@@ -60,18 +61,23 @@ class NeedFinder:
             return False
         return key in self._rule_keys or key.rule in self._of(key.repository).rules
 
-    def _selecting(self, key: MirrorKey) -> Sequence[RuleKey]:
-        """Find the rules that may have selected the tag; none where a rule names it exactly."""
+    def _selecting(self, key: MirrorKey) -> Sequence[tuple[RuleKey, str]]:
+        """Find the rules that may have selected the tag, and its name upstream; none where a rule names it exactly."""
         repository = self._of(key.repository)
-        return () if key.tag in repository.named else repository.selecting
+        if key.tag in repository.named:
+            return ()
+        found = ((rule, published_from(template, key.tag)) for rule, template in repository.selecting)
+        return [(rule, tag) for rule, tag in found if tag is not None]
 
     def _of(self, name: str) -> "_Repository":
         if name not in self._repositories:
             rules = self._rules.rules_of(name)
             self._repositories[name] = _Repository(
                 frozenset(rule.name for rule in rules),
-                frozenset(tag for rule in rules for tag in rule.tags.names),
-                tuple(RuleKey(rule.repository, rule.name) for rule in rules if rule.tags.patterns),
+                frozenset(each.target for rule in rules for each in rule.tags.named),
+                tuple(
+                    (RuleKey(rule.repository, rule.name), rule.tags.template) for rule in rules if rule.tags.patterns
+                ),
             )
         return self._repositories[name]
 
@@ -80,7 +86,7 @@ class NeedFinder:
         if sum(len(tags or ()) for tags in self._selected.values()) > _MAX_REMEMBERED_TAGS:
             self._selected.clear()
         mirrors = (record.key for record in records if isinstance(record.key, MirrorKey))
-        needed = {rule for key in mirrors for rule in self._selecting(key)} - self._selected.keys()
+        needed = {rule for key in mirrors for rule, _ in self._selecting(key)} - self._selected.keys()
         listings = self._load_listings(needed) if needed else {}
         self._selected.update((rule, _usable_selection(listings.get(rule))) for rule in needed)
 
@@ -89,8 +95,8 @@ class _Repository(NamedTuple):
     """What the rules say of one repository."""
 
     rules: frozenset[str]
-    named: frozenset[str]  # tags that a rule names exactly
-    selecting: tuple[RuleKey, ...]  # rules that select tags
+    named: frozenset[str]  # tags in ECR that a rule names exactly
+    selecting: tuple[tuple[RuleKey, str], ...]  # rules that select tags, and the templates of their names in ECR
 
 
 def _usable_selection(listing: Record | None) -> frozenset[str] | None:

@@ -9,7 +9,6 @@ from pullahead.errors import NoLongerWantedError
 from pullahead.messages import RefreshRequest
 from pullahead.oci import parse_reference
 from pullahead.rules.model import Mirror, NewlyCached, Rules, expanded_for, never_cached
-from pullahead.rules.tag_patterns import allows
 
 
 def require_wanted(request: RefreshRequest, rules: Rules, newly_cached: NewlyCached = never_cached) -> Mirror:
@@ -33,13 +32,14 @@ def _mirrors_of(request: RefreshRequest, rules: Rules, newly_cached: NewlyCached
     mirror = rules.find(repository, tag) or newly_cached(repository, tag)
     if mirror is not None:
         yield mirror
-    yield from (rule.mirror(tag) for rule in rules.rules_of(repository) if allows(rule.tags, tag))
+    yield from (mirror for rule in rules.rules_of(repository) if (mirror := rule.mirror_of(tag)) is not None)
     upstream = parse_reference(request.upstream).repository
     for rule in rules.rules:  # the name in ECR does not always determine the repository of a namespace
         is_within = rule.upstream.registry == upstream.registry and upstream.path.startswith(
             rule.upstream.path.removesuffix("*")
         )
-        if rule.is_namespace and rule.on_demand is None and is_within and allows(rule.tags, tag):
+        if rule.is_namespace and rule.on_demand is None and is_within:
             expanded = expanded_for(request.upstream, rule)
-            if expanded is not None and expanded.repository == repository:
-                yield expanded.mirror(tag)
+            mirror = expanded.mirror_of(tag) if expanded is not None and expanded.repository == repository else None
+            if mirror is not None:
+                yield mirror

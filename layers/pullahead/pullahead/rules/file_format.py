@@ -20,6 +20,7 @@ from pullahead.oci.ecr_registry import parse_ecr_host
 from pullahead.oci.platforms import PLATFORM_PATTERN, parse_platform
 from pullahead.oci.reference import TAG_ADVICE, is_tag
 from pullahead.rules.model import DEFAULT_DAILY_LIMIT, DEFAULT_MAX_LAYER_BYTES, WhenDeleted
+from pullahead.rules.published_tags import SAME_NAME, is_template, publish_as, unknown_placeholder
 from pullahead.rules.repository_names import (
     NAMESPACE,
     PLACEHOLDERS,
@@ -173,6 +174,23 @@ def _is_range(text: str) -> bool:
     except InvalidPatternError:
         return False
     return True
+
+
+def _check_published_name(text: str) -> None:
+    """Check the name in ECR that one tag is given: a tag, or a template of one."""
+    if not is_tag(publish_as(text, "x")) or unknown_placeholder(text) is not None:
+        raise InvalidValueError(f"{quoted(text)} is not a valid tag", TAG_ADVICE)
+
+
+def _check_tag_template(text: str) -> None:
+    unknown = unknown_placeholder(text)
+    if unknown is not None:
+        raise InvalidValueError(f"unknown placeholder {quoted('{' + unknown + '}')}", "A template of tags has {tag}.")
+    if SAME_NAME not in text:
+        hint = 'Write {tag} in it, or give one tag its own name: {name: "1.27", as: "stable"}.'
+        raise InvalidValueError("every tag of the rule would be published as one", hint)
+    if not is_template(text):
+        raise InvalidValueError(f"{quoted(text)} gives no valid tags", f"Write {{tag}} once. {TAG_ADVICE}")
 
 
 def _check_pull_glob(text: str) -> None:
@@ -347,6 +365,13 @@ _TagGlob = Annotated[str, _checked_by(_check_tag_glob, pattern=_TAG_CHARACTERS, 
 _Glob = Annotated[str, _checked_by(_check_tag_glob, minLength=1, maxLength=MAX_PATTERN_CHARACTERS)]
 _Regex = Annotated[str, _checked_by(_check_regex, minLength=1, maxLength=MAX_PATTERN_CHARACTERS)]
 _Range = Annotated[str, _checked_by(_check_range, minLength=1, maxLength=MAX_PATTERN_CHARACTERS)]
+_ExactTag = Annotated[str, _matching(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,127}", "is not a valid tag", TAG_ADVICE)]
+_PublishedName = Annotated[
+    str, _checked_by(_check_published_name, pattern=r"^[A-Za-z0-9_{][A-Za-z0-9._{}-]*$", maxLength=128)
+]
+_TagTemplate = Annotated[
+    str, _checked_by(_check_tag_template, pattern=r"^([A-Za-z0-9_][A-Za-z0-9._-]*)?\{tag\}[A-Za-z0-9._-]*$")
+]
 _PullGlob = Annotated[str, _checked_by(_check_pull_glob, minLength=1)]
 _RepositoryGlob = Annotated[str, _matching(_PATH_GLOB, "matches no ECR repository", _PATH_GLOB_HINT)]
 _PathGlob = Annotated[str, _matching(_PATH_GLOB, "matches no repository path", _PATH_GLOB_HINT)]
@@ -445,9 +470,31 @@ class Pattern(_Section, frozen=True):
     ] = UNSET
 
 
+class TagItem(Pattern, frozen=True):
+    """A pattern of tags; or a tag, and the name that it has in ECR."""
+
+    hints = Pattern.hints | {"tag": "Did you mean name?", "to": "Did you mean as?", "target": "Did you mean as?"}
+
+    name: Annotated[_ExactTag | UnsetType, _about("A tag upstream.")] = UNSET
+    published_as: Annotated[
+        _PublishedName | UnsetType,
+        _about("With `name`: the tag in ECR. It may have `{tag}`, upstream's name."),
+    ] = field(default=UNSET, name="as")
+
+
+def _check_tag_item(item: TagItem) -> None:
+    written = [item.glob, item.regex, item.semver, item.name]
+    if sum(each is not UNSET for each in written) != 1:
+        raise InvalidValueError("expected exactly one key", "Write one of glob, regex, semver, or name with as.")
+    if item.name is UNSET and item.published_as is not UNSET:
+        hint = 'Give the whole rule a template, as: "{tag}-mirror", or name the tag: {name: TAG, as: TAG}.'
+        raise InvalidValueError("a pattern cannot have a name in ECR", hint)
+
+
 TagOrPattern = _Tag | Annotated[Pattern, _ONE_KEY]
+TagOrItem = _Tag | Annotated[TagItem, Meta(extra=Wording(check=_check_tag_item).extra)]
 _OneOrMoreTags = Annotated[
-    tuple[TagOrPattern, ...], Meta(min_length=1, extra=Wording(hint='Write tags: ["latest"], for example.').extra)
+    tuple[TagOrItem, ...], Meta(min_length=1, extra=Wording(hint='Write tags: ["latest"], for example.').extra)
 ]
 
 
@@ -597,8 +644,15 @@ class MirrorRule(Defaults, frozen=True, kw_only=True):
     ]
     tags: Annotated[
         _OneOrMoreTags | UnsetType,
-        _about("Tags to follow: exact names, globs, and mappings with one of glob, regex, semver."),
+        _about(
+            "Tags to follow: exact names, globs, and mappings with one of glob, regex, semver; or with the name of a "
+            "tag and the name that it has in ECR."
+        ),
     ]
+    published_as: Annotated[
+        _TagTemplate | UnsetType,
+        _about("Template of the names of the tags in ECR, with `{tag}`. A tag that is given its own name keeps that."),
+    ] = field(default=UNSET, name="as")
     exclude: Annotated[
         tuple[TagOrPattern, ...] | UnsetType, _about("Tags that patterns must not choose, written like `tags`.")
     ] = UNSET
@@ -718,6 +772,11 @@ def schema_text() -> str:
     schema = msgspec.json.schema(RulesDocument)
     for section in (Pattern, MutabilityExclusions):  # msgspec leaves out what `Meta` says of a Struct in a union
         schema["$defs"][section.__name__] |= {"minProperties": 1, "maxProperties": 1}
+    kinds = (*Pattern.__struct_encode_fields__, "name")
+    schema["$defs"]["TagItem"] |= {
+        "oneOf": [{"required": [kind]} for kind in kinds],
+        "dependentRequired": {"as": ["name"]},
+    }
     heading = {
         "$schema": DIALECT,
         "title": "Pullahead rules",

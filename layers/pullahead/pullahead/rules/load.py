@@ -28,6 +28,7 @@ from pullahead.rules.file_format import (
     ReferrerOptions,
     RulesDocument,
     Sources,
+    TagItem,
     TagOrPattern,
     format_duration,
     parse_duration,
@@ -49,6 +50,7 @@ from pullahead.rules.model import (
     UpstreamSettings,
     WhenDeleted,
 )
+from pullahead.rules.published_tags import SAME_NAME, NamedTag, may_give_one_name, publish_as, published_from
 from pullahead.rules.repository_names import (
     DISTINGUISHING,
     NAMESPACE,
@@ -58,7 +60,7 @@ from pullahead.rules.repository_names import (
     placeholders,
 )
 from pullahead.rules.struct_reader import Problems, YamlLocation, read_entries, read_items, read_struct
-from pullahead.rules.tag_patterns import PatternKind, TagPattern, TagSelection, matches
+from pullahead.rules.tag_patterns import PatternKind, TagPattern, TagSelection, allows, matches
 from pullahead.rules.yaml_document import DocumentError, Mapping, Problem, RulesError, Scalar, compose, quoted
 
 _STAND_IN = "xx"  # ECR's names have two characters or more
@@ -104,6 +106,23 @@ class _ResolvedOptions(NamedTuple):
     sizes: SizeLimits = SizeLimits()
 
 
+class _NamedItem(NamedTuple):
+    """An item of `tags` that names a tag: where it is, what it follows, and under which name in ECR."""
+
+    at: YamlLocation
+    upstream: Repository | None
+    tag: NamedTag
+
+
+class _ChoosingRule(NamedTuple):
+    """A rule that chooses tags by patterns: where it is, and the repository that it publishes into."""
+
+    at: YamlLocation
+    target: str
+    upstream: Repository
+    tags: TagSelection
+
+
 class _Loader:
     """Reads one file. Remembers which line first claims a name, a tag, or a repository that patterns publish into."""
 
@@ -111,7 +130,8 @@ class _Loader:
         self._problems = problems
         self._defaults = _ResolvedOptions()
         self._lines_of_names: dict[str, int] = {}
-        self._lines_of_tags: dict[MirrorKey, int] = {}
+        self._named_items: dict[MirrorKey, _NamedItem] = {}
+        self._choosing_rules: list[_ChoosingRule] = []
         self._choosing: dict[str, tuple[Repository, int]] = {}
 
     def load(self, at: YamlLocation) -> Rules:
@@ -127,9 +147,10 @@ class _Loader:
         upstreams = tuple(self._upstreams(at.find("upstreams")))
         on_demand = [self._on_demand_rule(item) for item in self._items(at.find("on_demand"))]
         mirrors = [self._mirror_rule(item) for item in self._items(at.find("mirrors"))]
+        self._check_published_names()
         rules = (*_named(filter(None, mirrors), set(self._lines_of_names)), *filter(None, on_demand))
         read = Rules(
-            tuple(rule.mirror(tag) for rule in rules if not rule.is_namespace for tag in rule.tags.names),
+            tuple(mirror for rule in rules if not rule.is_namespace for mirror in rule.named_mirrors),
             upstreams,
             "",
             rules,
@@ -155,11 +176,12 @@ class _Loader:
         target = self._target(at, options.repository, upstream)
         if target is None:
             return None
-        self._claim_tags(at.below("tags"), target)
+        self._claim_tags(at.below("tags"), target, upstream, tags.template)
         if upstream is None:
             return None
         if tags.patterns or _is_namespace(upstream):
             self._claim_target(at, target, upstream)
+            self._choosing_rules.append(_ChoosingRule(at, target, upstream, tags))
         return _rule(name, upstream, options.repository if _is_namespace(upstream) else target, tags, options)
 
     def _on_demand_rule(self, at: YamlLocation) -> Rule | None:
@@ -189,16 +211,48 @@ class _Loader:
         self._lines_of_names.setdefault(name, here.node.line)
         return name
 
-    def _claim_tags(self, at: YamlLocation, target: str) -> None:
-        """Claim every tag that is named, also where other tags of the rule are invalid."""
+    def _claim_tags(self, at: YamlLocation, target: str, upstream: Repository | None, template: str) -> None:
+        """Claim every tag that is named, by its name in ECR, also where other tags of the rule are invalid."""
         for item in at.items:
-            if not isinstance(item.node, Scalar) or item.node.kind != "str" or not is_tag(item.node.text):
+            named = _named_tag(item, template)
+            if named is None:
                 continue
-            key = MirrorKey(target, item.node.text)
-            if key in self._lines_of_tags:
-                message = f"{key} is already on line {self._lines_of_tags[key]}"
+            key = MirrorKey(target, named.target)
+            first = self._named_items.setdefault(key, _NamedItem(item, upstream, named))
+            if first.at is not item:
+                message = f"{key} is already on line {first.at.node.line}"
                 self._problems.add(item, message, "A tag can follow one upstream only.")
-            self._lines_of_tags.setdefault(key, item.node.line)
+
+    def _check_published_names(self) -> None:
+        """Report names in ECR that two upstream tags would have, of which one at least does not keep its own name."""
+        by_target: dict[str, list[_ChoosingRule]] = {}
+        for rule in self._choosing_rules:
+            for other in by_target.setdefault(rule.target, []):
+                if may_give_one_name(rule.tags.template, other.tags.template):
+                    self._problems.add(
+                        rule.at.below("as"),
+                        f"{rule.target} may get one tag from two tags of upstream: by {rule.tags.template}, and by "
+                        f"{other.tags.template} of the rule on line {other.at.below('as').node.line}",
+                        "Give the rules repositories of their own, or templates that begin or end differently.",
+                    )
+                    break
+            by_target[rule.target].append(rule)
+        for key, named in self._named_items.items():
+            for rule in by_target.get(key.repository, ()):
+                self._check_named_and_chosen(key, named, rule)
+
+    def _check_named_and_chosen(self, key: MirrorKey, named: _NamedItem, rule: _ChoosingRule) -> None:
+        chosen = published_from(rule.tags.template, key.tag)
+        keeps_names = rule.tags.template == SAME_NAME and named.tag.name == named.tag.target
+        is_same = (rule.upstream, chosen) == (named.upstream, named.tag.name)
+        if chosen is None or keeps_names or is_same or not allows(rule.tags, chosen):
+            return
+        line = rule.at.below("tags").node.line
+        self._problems.add(
+            named.at,
+            f"{key} follows {quoted(named.tag.name)} here, and {quoted(chosen)} by the patterns on line {line}",
+            f'Exclude it there, exclude: ["{chosen}"], or publish one of them under another name.',
+        )
 
     def _claim_target(self, at: YamlLocation, target: str, upstream: Repository) -> None:
         """Claim a repository (of a namespace, what its repositories' names have in common) for tags that are chosen."""
@@ -353,14 +407,16 @@ class _Loader:
 
     def _selection(self, at: YamlLocation, written: MirrorRule, options: _ResolvedOptions, before: int) -> TagSelection:
         items = _given(written.tags, ())
+        template = _given(written.published_as, SAME_NAME)
         names = tuple(item for item in items if isinstance(item, str) and is_tag(item))
-        patterns = tuple(_pattern(item) for item in items if item not in names)
+        renamed = tuple(filter(None, (_renamed(item, template) for item in items)))
+        patterns = tuple(_pattern(item) for item in items if item not in names and _renamed(item, template) is None)
         exclude = tuple(map(_pattern, _given(written.exclude, ())))
         if items and self._is_valid(at, before, "tags", "exclude", "newest", "min_tags", "prereleases"):
             self._check_effect(at, written, patterns, exclude)
         newest: int | None = _given(written.newest, None)
         min_tags = options.min_tags if patterns else 0
-        return TagSelection(names, patterns, exclude, options.prereleases, newest, min_tags)
+        return TagSelection(names, patterns, exclude, options.prereleases, newest, min_tags, template, renamed)
 
     def _check_effect(
         self, at: YamlLocation, written: MirrorRule, patterns: tuple[TagPattern, ...], exclude: tuple[TagPattern, ...]
@@ -537,6 +593,25 @@ def _is_namespace(upstream: Repository) -> bool:
     return upstream.path.endswith("*")
 
 
+def _renamed(item: str | Pattern, template: str) -> NamedTag | None:
+    """Read a tag that has a name of its own in ECR."""
+    if not isinstance(item, TagItem) or isinstance(item.name, UnsetType):
+        return None
+    return NamedTag(item.name, publish_as(_given(item.published_as, template), item.name))
+
+
+def _named_tag(item: YamlLocation, template: str) -> NamedTag | None:
+    """Read an item that names a tag, as far as it can be read: other parts of it may be invalid."""
+    if isinstance(item.node, Scalar):
+        is_named = item.node.kind == "str" and is_tag(item.node.text)
+        return NamedTag(item.node.text, publish_as(template, item.node.text)) if is_named else None
+    name, published_as = item.find("name"), item.find("as")
+    if name is None or not isinstance(name.node, Scalar) or not is_tag(name.node.text):
+        return None
+    written = published_as.node.text if published_as is not None and isinstance(published_as.node, Scalar) else template
+    return NamedTag(name.node.text, publish_as(written, name.node.text))
+
+
 def _pattern(item: TagOrPattern) -> TagPattern:
     if isinstance(item, Pattern):
         choices = ((kind, getattr(item, kind.value)) for kind in PatternKind)
@@ -570,7 +645,10 @@ def _digest(rules: Rules) -> str:
 def _meaning(rule: Rule) -> str:
     tags = rule.tags
     selection = tags._replace(
-        names=tuple(sorted(tags.names)), patterns=tuple(sorted(tags.patterns)), exclude=tuple(sorted(tags.exclude))
+        names=tuple(sorted(tags.names)),
+        patterns=tuple(sorted(tags.patterns)),
+        exclude=tuple(sorted(tags.exclude)),
+        renamed=tuple(sorted(tags.renamed, key=str)),
     )
     # What was pulled is recorded under the name of its rule.
     return _json_text(rule._replace(name="" if rule.on_demand is None else rule.name, tags=selection))

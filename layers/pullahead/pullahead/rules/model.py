@@ -14,8 +14,9 @@ from pullahead.oci.reference import DOCKER_HUB, is_tag
 from pullahead.oci.referrers import subject_of_tag
 from pullahead.oci.registries import RepositorySettings
 from pullahead.rules.mirror_key import MirrorKey
+from pullahead.rules.published_tags import NamedTag, publish_as
 from pullahead.rules.repository_names import REPOSITORY_ADVICE, Template, fill, is_repository_name
-from pullahead.rules.tag_patterns import TagSelection, allows
+from pullahead.rules.tag_patterns import TagSelection
 
 
 class WhenDeleted(StrEnum):
@@ -85,7 +86,7 @@ class SizeLimits(NamedTuple):
 
 
 class Mirror(NamedTuple):
-    """One mirrored tag: an upstream tag, and the ECR repository and tag that follow it."""
+    """One mirrored tag: an upstream tag, and the ECR repository and tag that follow it. Their names may differ."""
 
     upstream: Reference
     repository: str
@@ -145,11 +146,27 @@ class Rule(NamedTuple):
         return self.upstream.path.endswith("*")
 
     def mirror(self, tag: str) -> Mirror:
-        """Make the mirror of a tag; not for namespaces."""
+        """Make the mirror of an upstream tag that is published by the template; not for namespaces."""
+        return self._mirror(NamedTag(tag, publish_as(self.tags.template, tag)), is_named=tag in self.tags.names)
+
+    def mirror_of(self, target: str) -> Mirror | None:
+        """Make the mirror of a tag in ECR; None where neither names nor patterns choose it. Not for namespaces."""
+        if self.on_demand is not None:
+            return self.mirror(target)
+        published = self.tags.published_as(target)
+        return self._mirror(published, is_named=self.tags.is_named(target)) if published is not None else None
+
+    @property
+    def named_mirrors(self) -> tuple[Mirror, ...]:
+        """The mirrors of all tags that are named; not for namespaces."""
+        return tuple(self._mirror(named, is_named=True) for named in self.tags.named)
+
+    def _mirror(self, published: NamedTag, *, is_named: bool) -> Mirror:
+        tag = published.name
         return Mirror(
-            Reference(self.upstream, tag),
+            Reference(self.upstream, tag, published.digest),
             self.repository,
-            tag,
+            published.target,
             self.check_every,
             self.alert_after,
             self.platforms,
@@ -157,7 +174,7 @@ class Rule(NamedTuple):
             self.name,
             self.on_demand is not None,
             self.when_deleted is WhenDeleted.RESTORE,
-            listed=self.on_demand is None and tag not in self.tags.names,
+            listed=self.on_demand is None and not is_named,
             referrers=self.referrers if subject_of_tag(tag) is None else NO_REFERRERS,
             sizes=self.sizes,
         )
@@ -228,7 +245,7 @@ class Rules:
         if mirror is not None:
             return mirror
         rule = self._choosing_rule(repository, tag)
-        return rule.mirror(tag) if rule is not None else None
+        return rule.mirror_of(tag) if rule is not None else None
 
     def find_rule(self, repository: str, tag: str) -> Rule | None:
         """Find the rule that publishes a tag; of a namespace, the rule for that one repository."""
@@ -283,8 +300,9 @@ class Rules:
 
     def _choosing_rule(self, repository: str, tag: str) -> Rule | None:
         choosing = (rule for rule in self._by_repository.get(repository, ()) if rule.tags.patterns)
-        here = next((rule for rule in choosing if allows(rule.tags, tag)), None)
-        chosen = here or next((rule for rule in self._expanded(repository) if allows(rule.tags, tag)), None)
+        here = next((rule for rule in choosing if rule.tags.published_as(tag) is not None), None)
+        expanded = (rule for rule in self._expanded(repository) if rule.tags.published_as(tag) is not None)
+        chosen = here or next(expanded, None)
         return chosen or self._on_demand_rule(repository, tag)
 
     def _on_demand_rule(self, repository: str, tag: str) -> Rule | None:
@@ -360,7 +378,7 @@ def expanded_for(upstream: str, rule: Rule) -> Rule | None:
 def is_chosen(mirror: Mirror, rules: Rules) -> bool:
     """Tell whether a pattern chose the tag, rather than a rule that names it and its repository."""
     rule = rule_named(mirror.rule, rules)
-    return rule is not None and (rule.is_namespace or mirror.tag not in rule.tags.names)
+    return rule is not None and (rule.is_namespace or not rule.tags.is_named(mirror.tag))
 
 
 def rule_named(name: str, rules: Rules) -> Rule | None:

@@ -15,6 +15,7 @@ from functools import lru_cache
 from typing import NamedTuple, NoReturn
 
 from pullahead.errors import ConfigError, ListingShrunkError
+from pullahead.rules.published_tags import SAME_NAME, NamedTag, publish_as, published_from
 
 MAX_PATTERN_CHARACTERS = 200
 
@@ -47,7 +48,11 @@ class TagPattern(NamedTuple):
 
 
 class TagSelection(NamedTuple):
-    """Which tags of a repository a rule follows. Names are never listed; patterns choose from upstream's listing."""
+    """Which tags of a repository a rule follows, and under which names in ECR.
+
+    Names are never listed; patterns choose from upstream's listing. Both are published by `template`; `renamed` are
+    named with a name in ECR of their own, or are pinned to a digest.
+    """
 
     names: tuple[str, ...] = ()
     patterns: tuple[TagPattern, ...] = ()
@@ -55,13 +60,40 @@ class TagSelection(NamedTuple):
     prereleases: bool = False
     newest: int | None = None
     min_tags: int = 0  # a listing with fewer matching tags is an upstream fault
+    template: str = SAME_NAME
+    renamed: tuple[NamedTag, ...] = ()
+
+    @property
+    def named(self) -> tuple[NamedTag, ...]:
+        """Every tag that is named, with its name in ECR."""
+        return (*(NamedTag(name, publish_as(self.template, name)) for name in self.names), *self.renamed)
+
+    def is_named(self, target: str) -> bool:
+        """Tell whether a tag in ECR is published because it is named, not chosen by a pattern."""
+        by_template = published_from(self.template, target)
+        return by_template in self.names or any(each.target == target for each in self.renamed)
+
+    def published_as(self, target: str) -> NamedTag | None:
+        """Find what is published under a tag in ECR, as far as names and patterns tell; None for nothing."""
+        renamed = next((each for each in self.renamed if each.target == target), None)
+        if renamed is not None:
+            return renamed
+        tag = published_from(self.template, target)
+        return NamedTag(tag, target) if tag is not None and allows(self, tag) else None
+
+    def targets_of(self, tag: str) -> tuple[str, ...]:
+        """List the names in ECR under which an upstream tag is published, as far as names and patterns tell."""
+        renamed = {each.target: each.name for each in self.renamed}
+        by_template = publish_as(self.template, tag)
+        follows = by_template not in renamed and allows(self, tag)
+        return (*([by_template] if follows else []), *(target for target, name in renamed.items() if name == tag))
 
 
 _Matcher = Callable[[str], bool]
 
 
 def select(selection: TagSelection, listed: Iterable[str]) -> tuple[str, ...]:
-    """Choose tags from a listing by patterns, newest first, without those that the selection names.
+    """Choose tags from a listing by patterns, newest first, without those whose name in ECR a named tag has.
 
     Raises ListingShrunkError where fewer than `min_tags` match, counted before `newest`; InvalidPatternError.
     """
@@ -76,12 +108,16 @@ def select(selection: TagSelection, listed: Iterable[str]) -> tuple[str, ...]:
             f"{selection.min_tags}. The tags followed so far stay followed."
         )
     matching.sort(key=sort_key, reverse=True)
-    named = frozenset(selection.names)
-    return tuple(tag for tag in matching[: selection.newest] if tag not in named)
+    named = frozenset(each.target for each in selection.named)
+    newest = matching[: selection.newest]
+    return tuple(tag for tag in newest if publish_as(selection.template, tag) not in named)
 
 
 def allows(selection: TagSelection, tag: str) -> bool:
-    """Tell whether a tag is named or matches the patterns. Whether it is among the newest takes a listing."""
+    """Tell whether an upstream tag is named or matches the patterns, to be published by the template.
+
+    Whether it is among the newest takes a listing.
+    """
     if tag in selection.names:
         return True
     return _chooser_of(selection)(tag)
@@ -104,12 +140,18 @@ _MAX_SHOWN = 8
 
 def selection_text(selection: TagSelection) -> str:
     """Write what a selection selects, as in a rules file."""
-    parts = [*selection.names, *map(str, selection.patterns)]
+    parts = [*selection.names, *map(_named_text, selection.renamed), *map(str, selection.patterns)]
     more = [f"{len(parts) - _MAX_SHOWN} more"] if len(parts) > _MAX_SHOWN else []
     shown = ", ".join([*parts[:_MAX_SHOWN], *more])
     options = [f"without {', '.join(map(str, selection.exclude))}"] if selection.exclude else []
     options += [f"newest: {selection.newest}"] if selection.newest is not None else []
+    options += [f"as {selection.template}"] if selection.template != SAME_NAME else []
     return "; ".join([shown, *options])
+
+
+def _named_text(named: NamedTag) -> str:
+    pinned = named.name if named.digest is None else f"{named.name}@{named.digest}"
+    return pinned if named.name == named.target else f"{pinned} as {named.target}"
 
 
 def check_pattern(pattern: TagPattern) -> None:

@@ -10,11 +10,13 @@ from pullahead.errors import ConfigError
 from pullahead.oci import Reference, Repository
 from pullahead.rules.mirror_key import MirrorKey, RecordKey, RuleKey
 from pullahead.rules.model import Mirror, Rule, Rules
-from pullahead.rules.tag_patterns import allows
+from pullahead.rules.published_tags import publish_as
 
 
 class FollowedTag(NamedTuple):
-    """A tag that a rule follows. `found` is the upstream repository where the rule stands for a whole namespace.
+    """A tag in ECR that follows an upstream tag by a rule.
+
+    `found` is the upstream repository where the rule stands for a whole namespace.
 
     `by_listing`: the rule chooses the newest tags, so that its listing decides whether this is one of them.
     """
@@ -61,8 +63,8 @@ class UpstreamIndex:
         mirrors = self._named.get(reference.repository, {}).get(tag, ())
         named = [FollowedTag(mirror.rule, mirror.repository, mirror.tag) for mirror in mirrors]
         taken = {follow.key for follow in named}
-        chosen = (_follow(rule, tag, found) for rule, found in self._rules_of(reference.repository))
-        more = {follow.key: follow for follow in chosen if follow is not None and follow.key not in taken}
+        chosen = (each for rule, found in self._rules_of(reference.repository) for each in _follow(rule, tag, found))
+        more = {follow.key: follow for follow in chosen if follow.key not in taken}
         return (*named, *more.values())
 
     def rules_of(self, repository: Repository) -> Iterator[Rule]:
@@ -80,8 +82,8 @@ class UpstreamIndex:
                     continue
 
 
-def _follow(rule: Rule, tag: str, found: Repository | None) -> FollowedTag | None:
-    if not allows(rule.tags, tag):
-        return None
-    by_listing = rule.tags.newest is not None and tag not in rule.tags.names
-    return FollowedTag(rule.name, rule.repository, tag, found, by_listing)
+def _follow(rule: Rule, tag: str, found: Repository | None) -> Iterator[FollowedTag]:
+    chosen = publish_as(rule.tags.template, tag) if rule.tags.newest is not None else None
+    for target in rule.tags.targets_of(tag):
+        by_listing = target == chosen and not rule.tags.is_named(target)
+        yield FollowedTag(rule.name, rule.repository, target, found, by_listing)

@@ -1,0 +1,59 @@
+"""Names of tags in ECR: by a template such as `{tag}-mirror`, or one that a tag is given in the rules. Pure."""
+
+import re
+from typing import NamedTuple
+
+from pullahead.oci import Digest
+from pullahead.oci.reference import is_tag
+
+TAG = "tag"
+SAME_NAME = "{tag}"
+"""The template that publishes a tag under upstream's name."""
+
+_PLACEHOLDER = re.compile(r"\{([^{}]*)\}")
+_CHARACTERS = re.compile(r"(?:[A-Za-z0-9_][A-Za-z0-9._-]*)?\{tag\}[A-Za-z0-9._-]*")
+MAX_TEMPLATE_CHARACTERS = 100
+
+
+class NamedTag(NamedTuple):
+    """A tag that a rule names: its name upstream, its name in ECR, and the digest that it is pinned to, if it is."""
+
+    name: str
+    target: str
+    digest: Digest | None = None
+
+
+def unknown_placeholder(template: str) -> str | None:
+    """Return the first placeholder of a template that is not `{tag}`."""
+    return next((name for name in _PLACEHOLDER.findall(template) if name != TAG), None)
+
+
+def is_template(text: str) -> bool:
+    """Tell whether a text has `{tag}` once, between characters that tags may have there."""
+    return len(text) <= MAX_TEMPLATE_CHARACTERS and _CHARACTERS.fullmatch(text) is not None
+
+
+def publish_as(template: str, tag: str) -> str:
+    """Name an upstream tag in ECR. The result may be too long for a tag."""
+    return template.replace(SAME_NAME, tag)
+
+
+def published_from(template: str, target: str) -> str | None:
+    """Return the upstream tag that a template publishes under a name in ECR; None where it gives no such name."""
+    if template == SAME_NAME:
+        return target
+    before, _, after = template.partition(SAME_NAME)
+    if not target.startswith(before) or not target.endswith(after):
+        return None
+    tag = target[len(before) : len(target) - len(after)]
+    return tag if is_tag(tag) else None
+
+
+def may_give_one_name(first: str, second: str) -> bool:
+    """Tell whether two templates may publish two upstream tags under one name in ECR."""
+    if first == second:
+        return False
+    (before, _, after), (other_before, _, other_after) = (each.partition(SAME_NAME) for each in (first, second))
+    return (before.startswith(other_before) or other_before.startswith(before)) and (
+        after.endswith(other_after) or other_after.endswith(after)
+    )
