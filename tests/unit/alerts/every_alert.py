@@ -55,6 +55,7 @@ CAUSES = {
     AlertKind.DRIFT: "ECR serves sha256:2222, but sha256:1111 was published",
     AlertKind.CACHE_FAILED: "UpstreamAccessDenied: the credentials were refused",
     AlertKind.REFERRERS_FAILED: "put manifest of mirror/alpine@sha256:3333 at the target failed: unsupported (405)",
+    AlertKind.PIN_MOVED: "upstream serves sha256:4444; the rules pin sha256:3333",
     AlertKind.DEMAND_LIMIT: "docker-hub/a:1 was pulled, but 100 mirrors were added today (daily_limit)",
 }
 

@@ -300,3 +300,33 @@ def test_on_demand_rule_is_shown_without_a_request(mirrors: Mirrors) -> None:
     assert mirrors.source.requests == []
     (section,) = mirrors.document("plan")["rules"]
     assert (section["rule"], section["daily_limit"], section["tags"]) == ("hub", 50, [])
+
+
+def test_lock_pins_every_tag_and_is_a_source_of_rules(mirrors: Mirrors) -> None:
+    mirrors.rules("upstream: HOST/team/app, tags: ['1.*'], repository: mirror/app")
+    mirrors.push(AMD64, "1.0", "1.1")
+    lock = mirrors.file.with_name("rules.lock.yaml")
+    ran = mirrors.run("plan", "--lock", str(lock))
+    assert ran.code == 0
+    assert f"wrote {lock}: 2 tags with their digests" in ran.err
+    mirrors.push(ARM64, "1.0")
+    mirrors.file.write_text(lock.read_text())
+    assert mirrors.run("validate").code == 0
+    assert mirrors.run("sync").code == 0
+    assert mirrors.tags() == {"1.0": AMD64.digest, "1.1": AMD64.digest}
+    (rule,) = mirrors.document("plan")["rules"]
+    assert [(tag["tag"], tag["state"], tag["pinned"]) for tag in rule["tags"]] == [
+        ("1.0", "fresh", AMD64.digest),
+        ("1.1", "fresh", AMD64.digest),
+    ]
+
+
+def test_lock_without_a_digest_of_every_tag_is_not_written(mirrors: Mirrors) -> None:
+    mirrors.rules("upstream: HOST/team/app, tags: ['1.0', gone], repository: mirror/app")
+    mirrors.push(AMD64, "1.0")
+    lock = mirrors.file.with_name("rules.lock.yaml")
+    lock.write_text("as it was")
+    ran = mirrors.run("plan", "--lock", str(lock))
+    assert ran.code == 1
+    assert "mirror/app:gone has no digest" in ran.err
+    assert lock.read_text() == "as it was"

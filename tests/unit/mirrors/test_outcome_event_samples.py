@@ -8,13 +8,14 @@ from typing import Any, Final
 import msgspec
 import pytest
 from jsonschema import Draft202012Validator  # type: ignore[import-untyped]
+from msgspec import structs
 
 from local.outcome_schema import schema_text
 from pullahead.messages import ReferrersOutcome
 from pullahead.mirrors.alert import AlertKind
 from pullahead.mirrors.outbox import with_outcome_events, with_scan
 from pullahead.mirrors.outcome_event import OutcomeEvent, OutcomeKind, Scan
-from pullahead.mirrors.record import LastRefresh, MirrorRecord, State
+from pullahead.mirrors.record import LastRefresh, MirrorRecord, MovedAway, State
 from pullahead.mirrors.referrers import KnownReferrers
 from pullahead.rules.mirror_key import MirrorKey
 from tests.fakes.samples import digest
@@ -53,7 +54,9 @@ def sample_events() -> dict[str, OutcomeEvent]:
     attested = next_of(scanned.with_changes(outbox=()), late + timedelta(minutes=20), referrers=more)
     gone_at = BEGAN + timedelta(days=9)
     gone = next_of(scanned.with_changes(outbox=()), gone_at, state=State.GONE, since=gone_at, unfresh_since=gone_at)
-    events = [*stale.outbox, *scanned.outbox, *attested.outbox, *gone.outbox]
+    pinned = structs.replace(FRESH, upstream=f"{RULE}:1.27@{OLD}")
+    moved = next_of(pinned, BEGAN, moved_away=MovedAway(OLD, NEW, BEGAN))
+    events = [*stale.outbox, *scanned.outbox, *attested.outbox, *gone.outbox, *moved.outbox]
     return {event.kind.value.removeprefix("Mirror ").lower().replace(" ", "_"): event for event in events}
 
 

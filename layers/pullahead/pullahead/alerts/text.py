@@ -115,6 +115,15 @@ WORDS = {
         over_one="has all of its referrers again",
         over_many="have all of their referrers again",
     ),
+    AlertKind.PIN_MOVED: Words(
+        "is pinned, and upstream has moved away from its digest",
+        "are pinned, and upstream has moved away from their digests",
+        "ECR keeps serving the pinned digest. Pullahead does not report where upstream moves next.",
+        "If you want what upstream serves, change the digest in the rules. If not, nothing.",
+        Severity.NOTICE,
+        over_one="is pinned to what upstream serves again, or is no longer pinned",
+        over_many="are pinned to what upstream serves again, or are no longer pinned",
+    ),
     AlertKind.RECOVERED: Words(
         "is fresh again",
         "are fresh again",

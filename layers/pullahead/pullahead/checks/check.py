@@ -27,6 +27,7 @@ from pullahead.errors import (
 from pullahead.messages import CheckRequest, RefreshRequest
 from pullahead.mirrors.judge import Observation, judge, needs_no_upstream_check, with_alerts
 from pullahead.mirrors.outbox import OutboxSender, with_outcome_events
+from pullahead.mirrors.pinned import reference_to_ask
 from pullahead.mirrors.rate_limit_budget import (
     Allowance,
     QuotaOf,
@@ -40,7 +41,7 @@ from pullahead.mirrors.rate_limit_budget import (
 from pullahead.mirrors.record import ManualCheck, MirrorRecord, State, Trigger
 from pullahead.mirrors.refresh_outcome import after_abort
 from pullahead.mirrors.store import RecordStore, update_record
-from pullahead.oci import Descriptor, Digest, Repository
+from pullahead.oci import Descriptor, Digest, Reference, Repository
 from pullahead.oci.registries import PublishedDigests, Upstream
 from pullahead.refresh.ports import StartResult
 from pullahead.refresh.request import refresh_request
@@ -278,7 +279,8 @@ class _Round:
         self._left.update(mirror.upstream.repository.registry for mirror in to_ask)
         asked_at = max((check.request.asked_at for check in self._checks.values()), default=self._ports.clock())
         for mirror in request_order(to_ask, self._records_before(), asked_at):
-            self._ask(self._checks[mirror.key])
+            check = self._checks[mirror.key]
+            self._ask(check, self._reference_to_ask(check))
         self._pool.run()
         results = defaultdict[int, list[CheckResult]](list)
         checks = defaultdict[int, list[_Check]](list)
@@ -313,21 +315,29 @@ class _Round:
         return {key: check.known for key, check in self._checks.items() if check.known is not None}
 
     def _is_settled(self, check: _Check) -> bool:
-        """Look at ECR alone where a tag is immutable; tell whether that was enough."""
+        """Look at ECR first where a tag is immutable or pinned; tell whether that was enough."""
         mirror = check.mirror
-        if not mirror.immutable or check.known is None or check.request.reason == "manual":
+        may_be_settled = mirror.immutable and check.known is not None and check.request.reason != "manual"
+        if not may_be_settled and mirror.pin is None:
             return False
         is_settled = True  # where ECR fails: the request is retried
         with self._each_alone(check):
-            is_settled = needs_no_upstream_check(mirror, check.known, self._published.digest_of(mirror))
+            published = self._published.digest_of(mirror)
+            is_settled = may_be_settled and needs_no_upstream_check(mirror, check.known, published)
             if is_settled:
                 self._results[check.key] = CheckResult(check.key, State.FRESH, "immutable, and ECR serves it")
         return is_settled
 
-    def _ask(self, check: _Check) -> None:
-        ask, reference = partial(self._ports.upstream.head_manifest, check.mirror.upstream), str(check.mirror.upstream)
+    def _reference_to_ask(self, check: _Check) -> Reference:
+        """Name what to ask upstream for; of a pinned tag, that depends on what ECR serves. Raises what ECR raises."""
+        if check.mirror.pin is None:
+            return check.mirror.upstream
+        return reference_to_ask(check.mirror, check.known, self._published.digest_of(check.mirror))
+
+    def _ask(self, check: _Check, reference: Reference) -> None:
+        ask = partial(self._ports.upstream.head_manifest, reference)
         conclude, seconds = partial(self._conclude, check), self._ports.head_seconds
-        self._pool.add(Question(check.registry, "HEAD manifest", reference, seconds, ask, conclude))
+        self._pool.add(Question(check.registry, "HEAD manifest", str(reference), seconds, ask, conclude))
 
     def _conclude(self, check: _Check, answer: Descriptor | Exception | NotAsked) -> None:
         self._left[check.registry] -= 1
@@ -367,8 +377,10 @@ class _Round:
         with self._each_alone(check):
             known = self._ports.records.load([key]).get(key)
             self._published.forget(check.mirror)
+            again = check._replace(known=known, attempts=check.attempts + 1)
+            reference = self._reference_to_ask(again)
             self._left[check.registry] += 1
-            self._ask(check._replace(known=known, attempts=check.attempts + 1))
+            self._ask(again, reference)
 
     def _finish(self, check: _Check, result: CheckResult) -> None:
         """Keep the result; a person who asked can follow it: a check that finds nothing new leaves no other trace."""
@@ -395,7 +407,8 @@ class _Round:
             return CheckResult(check.key, None, f"not followed: {answer}")  # no record, no alert
         verdict = judge(observed, known, mirror, self._ports.clock(), Trigger(check.request.reason))
         record = self._save(mirror, verdict.record, known)
-        if verdict.refresh and isinstance(answer, Descriptor):
+        is_wanted = isinstance(answer, Descriptor) and mirror.pin in (None, answer.digest)
+        if verdict.refresh and is_wanted and isinstance(answer, Descriptor):
             self._stale[check.registry][check.key] = _Stale(check, answer, record, verdict.reason)
             return None
         changed = known is None or record.version != known.version

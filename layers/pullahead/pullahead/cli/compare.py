@@ -13,6 +13,7 @@ from pullahead.cli.output import say
 from pullahead.cli.registries import RulesRegistries, several_at_once
 from pullahead.cli.rules_file import only_rules, read_rules
 from pullahead.mirrors.record import State
+from pullahead.oci import short
 from pullahead.oci.reference import parse_host
 from pullahead.oci.registries import CopyTarget
 from pullahead.registry.client import UpstreamRegistry
@@ -75,7 +76,7 @@ def add_comparison_arguments(parser: argparse.ArgumentParser) -> None:
     add_registry_options(parser)
 
 
-def compare(arguments: argparse.Namespace, *, asks_presence: bool = False) -> Comparison:
+def compare(arguments: argparse.Namespace, *, asks_presence: bool = False, asks_immutable: bool = False) -> Comparison:
     """Compare all tags and report on stderr what could not be compared. Raises RulesError for an invalid rules file."""
     rules = only_rules(read_rules(arguments.file), frozenset(arguments.only))
     registries = RulesRegistries(RegistryOptions.of(arguments), rules)
@@ -83,7 +84,8 @@ def compare(arguments: argparse.Namespace, *, asks_presence: bool = False) -> Co
     target = registries.destination(arguments.registry, asks_presence=asks_presence)
     published = target.published_digests if arguments.registry is None else several_at_once(target.published_digests)
     count = _ignore if arguments.quiet else ProgressReport(say).compared
-    result = RulesComparison(rules, upstream, published, datetime.now(UTC), count)()
+    asked = RulesComparison(rules, upstream, published, datetime.now(UTC), count, asks_immutable=asks_immutable)
+    result = asked()
     comparison = Comparison(rules, upstream, target, result)
     for unlisted in result.unlisted:
         say(unlisted_line(unlisted))
@@ -145,7 +147,8 @@ def _tag_line(tag: TagStatus, notes: list[str]) -> str:
     if tag.state in _EXPLAINED:
         notes = [tag.reason, *notes]
     mirror = tag.mirror
-    source = "" if mirror.upstream.tag == mirror.tag else f" (from {mirror.upstream.tag})"
+    source = "" if mirror.upstream.tag in (mirror.tag, None) else f" (from {mirror.upstream.tag})"
+    source += f" (pinned to {short(mirror.pin)})" if mirror.pin is not None else ""
     line = f"{tag.state.lower():{_STATE_WIDTH}} {mirror.tag}{source}"
     return f"{line}  {'; '.join(notes)}" if notes else line
 
@@ -196,6 +199,7 @@ def _tag_document(tag: TagStatus) -> dict[str, Any]:
     return {
         "tag": tag.mirror.tag,
         "upstream_tag": tag.mirror.upstream.tag,
+        "pinned": tag.mirror.pin,
         "state": tag.state.lower(),
         "reason": tag.reason if has_reason else None,
         "upstream_digest": tag.upstream_digest,

@@ -15,6 +15,9 @@ from pullahead.cli.compare import (
 )
 from pullahead.cli.options import describe
 from pullahead.cli.output import DONE, FAILED, STALE, say, write_result
+from pullahead.cli.rules_file import write_whole
+from pullahead.mirrors.record import State
+from pullahead.rules.lock_file import LockedTag, write_lock
 from pullahead.rules.mirror_key import MirrorKey
 from pullahead.standalone.compare import ComparisonResult, TagStatus
 from pullahead.standalone.forecast import CopyForecast, forecast
@@ -42,12 +45,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--detailed-exitcode", action="store_true", help="Exit with 3 if a sync would copy something, not with 0"
     )
+    parser.add_argument(
+        "--lock",
+        metavar="FILE",
+        help="Write a rules file in which every tag is pinned to the digest that upstream serves now",
+    )
     add_comparison_arguments(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Compare, and forecast what a sync would copy."""
-    comparison = compare(arguments, asks_presence=True)
+    comparison = compare(arguments, asks_presence=True, asks_immutable=arguments.lock is not None)
     requests = [tag.refresh for tag in comparison.result.tags if tag.refresh is not None]
     forecasts = forecast(requests, comparison.upstream, comparison.target, rules=comparison.rules)
     for key, each in forecasts.items():
@@ -55,9 +63,27 @@ def run(arguments: argparse.Namespace) -> int:
             say(f"cannot tell what copying {key} would take: {each.error}")
     totals = totals_of(comparison.result, forecasts)
     write_result(arguments, _text(comparison, forecasts, totals), _document(comparison, forecasts, totals))
-    if not comparison.is_complete or totals.unsized:
+    is_locked = arguments.lock is None or _lock(arguments.lock, comparison)
+    if not comparison.is_complete or totals.unsized or not is_locked:
         return FAILED
     return STALE if requests and arguments.detailed_exitcode else DONE
+
+
+def _lock(file: str, comparison: Comparison) -> bool:
+    """Write a lock file; return False, and leave the file as it is, where a digest is not known."""
+    tags = comparison.result.tags
+    gone = [tag for tag in tags if tag.state is State.GONE]
+    for tag in gone:
+        say(f"{tag.mirror.key} has no digest: {tag.reason}")
+    unknown = [tag for tag in tags if tag.upstream_digest is None and tag not in gone]
+    if not comparison.is_complete or gone or unknown:
+        say(f"{file} is not written: a lock has the digest of every tag that the rules select")
+        return False
+    locked = [LockedTag(tag.mirror, tag.upstream_digest) for tag in tags if tag.upstream_digest is not None]
+    text = write_lock(comparison.rules, locked)
+    write_whole(file, text)
+    say(f"wrote {file}: {count_text(len(locked), 'tag')} with their digests")
+    return True
 
 
 def totals_of(result: ComparisonResult, forecasts: Mapping[MirrorKey, CopyForecast]) -> Totals:

@@ -5,6 +5,7 @@ from collections.abc import Set
 from dataclasses import replace
 from difflib import get_close_matches
 from pathlib import Path
+from tempfile import NamedTemporaryFile
 
 from pullahead.cli.options import STDIN
 from pullahead.errors import ConfigError
@@ -33,6 +34,18 @@ def only_rules(rules: Rules, names: Set[str]) -> Rules:
         rules=tuple(rule for rule in rules.rules if rule.name in names),
         mirrors=tuple(mirror for mirror in rules.mirrors if mirror.rule in names),
     )
+
+
+def write_whole(file: str, text: str) -> None:
+    """Write a file, all of it or nothing. Raises ConfigError."""
+    path = Path(file)
+    try:
+        with NamedTemporaryFile("w", encoding="utf-8", dir=path.parent, prefix=f".{path.name}.", delete=False) as new:
+            new.write(text)
+        Path(new.name).chmod(0o644)
+        Path(new.name).replace(path)
+    except OSError as error:
+        raise ConfigError(f"{file} cannot be written: {error.strerror or type(error).__name__}") from error
 
 
 def _read(file: str, source: str) -> str:

@@ -19,8 +19,10 @@ from pullahead.dashboard.explain import (
 from pullahead.dashboard.find_subjects import NamedImage, SubjectFinder, parse_named_image
 from pullahead.errors import AccessDeniedError, ConfigError, PullaheadError
 from pullahead.mirrors.judge import Observation
+from pullahead.mirrors.pinned import reference_to_ask
+from pullahead.mirrors.record import MirrorRecord
 from pullahead.mirrors.rule_record import rule_key
-from pullahead.oci import Descriptor, Digest
+from pullahead.oci import Descriptor, Digest, Reference
 from pullahead.oci.registries import Target, Upstream
 from pullahead.rules.mirror_key import MirrorKey
 from pullahead.rules.model import Mirror, Rule, Rules
@@ -125,7 +127,7 @@ class _Explainer:
                 f"no rule selects {key}, and it has no record{more}; run `pullahead status` to list all mirrors"
             )
         is_paused = mirror is not None and mirror.rule in self._paused
-        seen = self._ask(mirror) if self._arguments.ask and mirror is not None else None
+        seen = self._ask(mirror, record) if self._arguments.ask and mirror is not None else None
         skipped = self._rules.skipped.get(mirror.rule, "") if mirror is not None else ""
         known = Known(mirror, record, seen, is_paused, selection, skipped)
         steps = [*explain_image(named, self._stack.home, record), *explain(key, known, self._rules, now())]
@@ -142,22 +144,22 @@ class _Explainer:
     def _listed(self, rules: tuple[Rule, ...]) -> list[ListedRule]:
         return [ListedRule(rule, self._stack.records.load_one(rule_key(rule))) for rule in rules]
 
-    def _ask(self, mirror: Mirror) -> Observation:
+    def _ask(self, mirror: Mirror, known: MirrorRecord | None) -> Observation:
         from pullahead.cli.account import account_target  # noqa: PLC0415 - neither is needed without --ask
         from pullahead.cli.registries import RulesRegistries  # noqa: PLC0415
 
         options = RegistryOptions(frozenset(self._arguments.insecure))
-        return observe(mirror, RulesRegistries(options, self._rules).upstream(), account_target())
+        return observe(mirror, known, RulesRegistries(options, self._rules).upstream(), account_target())
 
 
-def observe(mirror: Mirror, upstream: Upstream, target: Target) -> Observation:
+def observe(mirror: Mirror, known: MirrorRecord | None, upstream: Upstream, target: Target) -> Observation:
     """Query both sides once. Denied access to ECR, and any error of upstream, are part of the observation."""
     published: Digest | AccessDeniedError | None
     try:
         published = target.published_digests(mirror.repository, [mirror.tag]).get(mirror.tag)
     except AccessDeniedError as error:
         published = error
-    return Observation(_head(mirror, upstream), published)
+    return Observation(_head(reference_to_ask(mirror, known, published), upstream), published)
 
 
 def steps_text(explanation: Explanation) -> str:
@@ -171,8 +173,8 @@ def _document(explanation: Explanation) -> dict[str, Any]:
     return {"mirror": explanation.subject, "asked": explanation.asked, "steps": steps}
 
 
-def _head(mirror: Mirror, upstream: Upstream) -> Descriptor | PullaheadError:
+def _head(reference: Reference, upstream: Upstream) -> Descriptor | PullaheadError:
     try:
-        return upstream.head_manifest(mirror.upstream)
+        return upstream.head_manifest(reference)
     except PullaheadError as error:
         return error

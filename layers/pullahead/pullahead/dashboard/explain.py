@@ -9,7 +9,8 @@ from typing import NamedTuple
 from pullahead.checks.timetable import next_check, next_listing
 from pullahead.dashboard.find_subjects import NamedImage, has_served
 from pullahead.dashboard.states import meaning_of
-from pullahead.mirrors.judge import Observation, is_denied, judge, pace_text, upstream_tag
+from pullahead.mirrors.judge import Observation, absence_text, is_denied, judge, pace_text, upstream_tag
+from pullahead.mirrors.pinned import moved_text
 from pullahead.mirrors.record import MirrorRecord, Record, RuleRecord, State
 from pullahead.mirrors.refresh_outcome import TRIES_OF_NEW_DIGESTS, is_new_try
 from pullahead.mirrors.refresh_pace import paced_until
@@ -196,14 +197,18 @@ def _rule_text(key: MirrorKey, known: Known, rules: Rules) -> str:
 def _upstream_text(record: MirrorRecord) -> str:
     before = f"; it last served {record.upstream_digest}" if record.upstream_digest is not None else ""
     if record.state is State.GONE and record.was_never_found:
-        upstream = parse_reference(record.upstream).repository
-        return f"{upstream} has no tag `{upstream_tag(record)}`; check its spelling"
+        absence = absence_text(upstream_tag(record), was_never_found=True).removeprefix("upstream ")
+        return f"{parse_reference(record.upstream).repository} {absence}"
     if record.state is State.GONE:
         return f"{record.upstream} no longer has the tag{before}"
     if record.state is State.UNKNOWN:
         return f"{(record.error or 'not checked').rstrip('.')}{before}"
     if record.upstream_digest is None:
         return f"{record.upstream} has not been checked yet"
+    if record.moved_away is not None:
+        return f"{record.upstream}: {moved_text(record.moved_away)}, since {moment_text(record.moved_away.since)}"
+    if parse_reference(record.upstream).digest is not None:
+        return f"{record.upstream} is pinned by the rules"
     return f"{record.upstream} serves {record.upstream_digest}"
 
 

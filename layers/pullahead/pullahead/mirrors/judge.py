@@ -17,6 +17,7 @@ from pullahead.errors import (
 )
 from pullahead.mirrors.alert import Alert, AlertKind
 from pullahead.mirrors.demand import is_absent
+from pullahead.mirrors.pinned import moved_away, pinned_descriptor, serves_pin, with_moved_away
 from pullahead.mirrors.rate_limit_budget import was_not_sent
 from pullahead.mirrors.record import (
     SETTLED,
@@ -71,6 +72,12 @@ def judge(
 ) -> Verdict:
     """Judge an observation, in the light of the record before."""
     platforms = _platforms_of(mirror)
+    moved = before.moved_away if before is not None and mirror.pin is not None else None
+    if (pinned := pinned_descriptor(mirror)) is not None and serves_pin(mirror, before, observed.published):
+        moved = moved_away(observed.upstream, before, mirror, now)
+        observed = observed._replace(upstream=pinned)
+    elif moved is not None and moved.pin != mirror.pin:
+        moved = None
     failure = _failure_that_counts(before, platforms, trigger)
     left_at = _left_at(observed, before, mirror)
     state, reason = _state_of(observed, before, left_at, failure, mirror)
@@ -106,6 +113,7 @@ def judge(
         was_listed=mirror.listed and state is State.GONE,
         **entered,
     )
+    after = with_moved_away(before, after, moved, now)
     wants, until = _wants_refresh(after, now), None
     if wants and trigger is not Trigger.MANUAL:
         until = paced_until(after.pace, wanted, now)
@@ -255,14 +263,14 @@ def _state_of(
     if isinstance(observed.upstream, PullaheadError):
         return State.UNKNOWN, str(observed.upstream)
     if observed.published is not None and observed.published == _expected_digest(observed.upstream, before, platforms):
-        return State.FRESH, "ECR serves what upstream serves"
+        return State.FRESH, f"ECR serves what {'upstream serves' if mirror.pin is None else 'the rules pin'}"
     if left_at is not None:
         return State.DELETED, _left_because(mirror)
     if failure is not None and failure.blocking and failure.digest == observed.upstream.digest:
         return State.BLOCKED, failure.text
     if observed.published is None:
         return State.MISSING, "ECR does not have the tag"
-    return State.STALE, _reason_of(observed.upstream.digest, before, platforms)
+    return State.STALE, _reason_of(observed.upstream.digest, before, platforms, is_pinned=mirror.pin is not None)
 
 
 def _left_because(mirror: Mirror) -> str:
@@ -275,18 +283,17 @@ def absence_text(tag: str, *, was_never_found: bool) -> str:
     """Say that upstream does not have a tag: no longer, or it never had it as far as is known."""
     if not was_never_found:
         return "upstream no longer has the tag"
-    return f"upstream has no tag `{tag}`; check its spelling"
+    return f"upstream has no {'digest' if ':' in tag else 'tag'} `{tag}`; check its spelling"
 
 
 def upstream_tag(record: MirrorRecord) -> str:
-    """Name the upstream tag that a mirror follows, or its digest where it follows no tag."""
-    reference = parse_reference(record.upstream)
-    return reference.tag or reference.locator
+    """Name the upstream tag that a mirror follows, or the digest that it is pinned to."""
+    return parse_reference(record.upstream).locator
 
 
-def _reason_of(wanted: Digest, before: MirrorRecord | None, platforms: tuple[str, ...]) -> str:
+def _reason_of(wanted: Digest, before: MirrorRecord | None, platforms: tuple[str, ...], *, is_pinned: bool) -> str:
     if before is None or before.upstream_digest != wanted:
-        return "upstream moved"
+        return "the rules pin another digest" if is_pinned else "upstream moved"
     if before.platforms != platforms:
         return "the rules select other platforms"
     return "the tag was overwritten in ECR" if before.state is State.FRESH else "upstream moved"

@@ -36,6 +36,7 @@ def with_outcome_events(before: MirrorRecord | None, after: MirrorRecord, rule: 
         *_fell_behind(before, after, rule, now),
         *_recovered(before, after, rule, now),
         *_referrers_copied(before, after, rule, now),
+        *_pin_moved(before, after, rule, now),
     ]
     return _with_events(after, due) if due else after
 
@@ -167,6 +168,14 @@ def _referrers_copied(
     reason = OutcomeReason.REFERRERS_FAILED if known.outcome.failed else OutcomeReason.LATE_REFERRERS
     details = {"execution": known.execution or UNSET, **_referrers(after)}
     yield _event(OutcomeKind.REFERRERS_COPIED, reason, after, rule, now, **details)
+
+
+def _pin_moved(before: MirrorRecord | None, after: MirrorRecord, rule: str, now: datetime) -> Iterator[OutcomeEvent]:
+    """Report that upstream moves away from a pinned digest: the first time, as the alert does."""
+    moved = after.moved_away
+    if moved is not None and (before is None or before.moved_away is None):
+        reason = OutcomeReason.UPSTREAM_MOVED if moved.to is not None else OutcomeReason.GONE_UPSTREAM
+        yield _event(OutcomeKind.PIN_MOVED, reason, after, rule, now, since=moved.since, moved_to=moved.to or UNSET)
 
 
 def _referrers(record: MirrorRecord) -> dict[str, Any]:

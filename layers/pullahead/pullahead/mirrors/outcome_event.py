@@ -23,6 +23,7 @@ class OutcomeKind(StrEnum):
     GONE = "Mirror Gone"
     SCANNED = "Mirror Scanned"
     REFERRERS_COPIED = "Mirror Referrers Copied"
+    PIN_MOVED = "Mirror Pin Moved"
 
 
 class OutcomeReason(StrEnum):
@@ -58,12 +59,14 @@ class OutcomeDetail(msgspec.Struct, frozen=True, rename="kebab", omit_defaults=T
     mirror: Annotated[str, _about("REPOSITORY:TAG in this account and Region.")]
     repository: Annotated[str, _about("The ECR repository.")]
     tag: Annotated[str, _about("The tag in ECR.")]
-    upstream: Annotated[str, _about("What is followed, as REGISTRY/REPOSITORY:TAG.")]
+    upstream: Annotated[str, _about("What is followed, as REGISTRY/REPOSITORY:TAG; where it is pinned, with @DIGEST.")]
     reason: Annotated[OutcomeReason, _about("Why it happened.")]
     rule: Annotated[str, _about("The name of the rule that the mirror comes from.")] | Unset = UNSET
     digest: Annotated[Digest, _about("What ECR serves under the tag now.")] | Unset = UNSET
     previous_digest: Annotated[Digest, _about("What ECR served before, if that was something else.")] | Unset = UNSET
-    upstream_digest: Annotated[Digest, _about("What upstream was last seen to serve.")] | Unset = UNSET
+    upstream_digest: (
+        Annotated[Digest, _about("What upstream was last seen to serve; where the rules pin a digest, that.")] | Unset
+    ) = UNSET
     platforms: Annotated[tuple[str, ...], _about("The platforms that the rule chooses.")] | Unset = UNSET
     since: Annotated[datetime, _about("Since when the mirror was, or is, not fresh; or is gone upstream.")] | Unset = (
         UNSET
@@ -90,6 +93,10 @@ class OutcomeDetail(msgspec.Struct, frozen=True, rename="kebab", omit_defaults=T
                 "How many referrers belong to upstream's index, which ECR does not have for its platforms.", at_least=0
             ),
         ]
+        | Unset
+    ) = UNSET
+    moved_to: (
+        Annotated[Digest, _about("What upstream serves in place of the pinned digest, if it still has the tag.")]
         | Unset
     ) = UNSET
     events_given_up: (

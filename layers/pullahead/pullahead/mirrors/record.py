@@ -174,6 +174,14 @@ class Record(msgspec.Struct, frozen=True):
         return other is not None and self.with_changes(error=None) == other.with_changes(error=None)
 
 
+class MovedAway(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What upstream serves under a tag that is pinned to another digest; None: it has no such tag any more."""
+
+    pin: Digest
+    to: Digest | None
+    since: datetime
+
+
 class MirrorRecord(Record, frozen=True):
     """What is remembered of one mirror."""
 
@@ -195,6 +203,7 @@ class MirrorRecord(Record, frozen=True):
     referrers: KnownReferrers | None = None  # None: they were not looked for
     manual: ManualCheck | None = None
     pace: RefreshPace | None = None  # of refreshes to other digests; None: none was started by this version
+    moved_away: MovedAway | None = None  # where the tag is pinned
     was_listed: bool = False  # where it is GONE: a pattern selected it, so that upstream has listed it
 
     @property
@@ -219,7 +228,8 @@ class MirrorRecord(Record, frozen=True):
         """The kinds of trouble that are not over."""
         cache = (AlertKind.CACHE_FAILED,) if self.cache_failure is not None else ()
         is_alerted = self.referrers is not None and self.referrers.alerted
-        return (*self.alerted, *cache, *((AlertKind.REFERRERS_FAILED,) if is_alerted else ()))
+        moved = (AlertKind.PIN_MOVED,) if self.moved_away is not None else ()
+        return (*self.alerted, *cache, *((AlertKind.REFERRERS_FAILED,) if is_alerted else ()), *moved)
 
     @property
     def wanted_digest(self) -> Digest | None:

@@ -16,7 +16,8 @@ def require_wanted(request: RefreshRequest, rules: Rules, newly_cached: NewlyCac
     upstream = parse_reference(request.upstream)
     named = False
     for mirror in _mirrors_of(request, rules, newly_cached):
-        if (mirror.upstream, mirror.platforms) == (upstream, request.platforms):
+        is_pinned_to_it = mirror.pin in (None, request.root.digest)
+        if is_pinned_to_it and (mirror.upstream, mirror.platforms) == (upstream, request.platforms):
             return mirror
         named = True
     platforms = f" for {', '.join(request.platforms)}" if request.platforms else ""

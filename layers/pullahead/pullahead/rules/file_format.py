@@ -15,7 +15,7 @@ from typing import Annotated, Any, ClassVar, Literal
 import msgspec
 from msgspec import UNSET, Meta, UnsetType, field
 
-from pullahead.oci import InvalidReferenceError, parse_host
+from pullahead.oci import InvalidDigestError, InvalidReferenceError, parse_digest, parse_host
 from pullahead.oci.ecr_registry import parse_ecr_host
 from pullahead.oci.platforms import PLATFORM_PATTERN, parse_platform
 from pullahead.oci.reference import TAG_ADVICE, is_tag
@@ -144,10 +144,29 @@ _check_range = partial(_check_pattern, PatternKind.SEMVER)
 def _check_tag(text: str) -> None:
     if is_tag(text):
         return
+    if "@" in text:
+        tag, _, digest = text.partition("@")
+        is_pinned = is_tag(tag) and _is_digest(digest)
+        hint = "Pinning is for `tags`." if is_pinned else _PIN_HINT
+        raise InvalidValueError(f"{quoted(text)} is not a valid tag", hint)
     is_other = _is_range(text) or any(character in text for character in _OF_EXPRESSIONS)
     if is_other or not any(wildcard in text for wildcard in WILDCARDS):
         raise InvalidValueError(f"{quoted(text)} is not a valid tag", _tag_hint(text))
     _check_tag_glob(text)
+
+
+def _check_tag_or_pin(text: str) -> None:
+    tag, at, digest = text.partition("@")
+    if not (at and is_tag(tag) and _is_digest(digest)):
+        _check_tag(text)
+
+
+def _is_digest(text: str) -> bool:
+    try:
+        parse_digest(text)
+    except InvalidDigestError:
+        return False
+    return True
 
 
 def _tag_hint(text: str) -> str:
@@ -310,6 +329,7 @@ _RESOURCE_TAG_HINT = (
 )
 _SECRET_HINT = "Keep the credentials in AWS Secrets Manager, and write the secret's name here, never its content."  # noqa: S105
 _ROLE_HINT = "Write it like arn:aws:iam::123456789012:role/NAME."
+_PIN_HINT = "A tag is pinned as TAG@sha256:<64 hex digits>; a digest without a tag belongs into `digests`."
 _PLATFORM_HINT = "Write each like linux/amd64 or linux/arm/v7."
 _PATH_GLOB_HINT = "Write it like team-a/* (a star spans slashes)."
 
@@ -365,7 +385,15 @@ _TagGlob = Annotated[str, _checked_by(_check_tag_glob, pattern=_TAG_CHARACTERS, 
 _Glob = Annotated[str, _checked_by(_check_tag_glob, minLength=1, maxLength=MAX_PATTERN_CHARACTERS)]
 _Regex = Annotated[str, _checked_by(_check_regex, minLength=1, maxLength=MAX_PATTERN_CHARACTERS)]
 _Range = Annotated[str, _checked_by(_check_range, minLength=1, maxLength=MAX_PATTERN_CHARACTERS)]
-_ExactTag = Annotated[str, _matching(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,127}", "is not a valid tag", TAG_ADVICE)]
+_PIN = r"(@(sha256:[0-9a-f]{64}|sha512:[0-9a-f]{128}))?"
+_ExactTag = Annotated[
+    str, _matching(rf"[A-Za-z0-9_][A-Za-z0-9._-]{{0,127}}{_PIN}", "is not a valid tag", f"{TAG_ADVICE} {_PIN_HINT}")
+]
+_TagText = Annotated[str, _checked_by(_check_tag_or_pin, pattern=rf"^[A-Za-z0-9_.*?\[\]!-]+{_PIN}$")]
+_Sha256 = Annotated[
+    str,
+    _matching(r"sha256:[0-9a-f]{64}", "is not a digest", "Write sha256: and 64 lower-case hexadecimal digits."),
+]
 _PublishedName = Annotated[
     str, _checked_by(_check_published_name, pattern=r"^[A-Za-z0-9_{][A-Za-z0-9._{}-]*$", maxLength=128)
 ]
@@ -475,7 +503,7 @@ class TagItem(Pattern, frozen=True):
 
     hints = Pattern.hints | {"tag": "Did you mean name?", "to": "Did you mean as?", "target": "Did you mean as?"}
 
-    name: Annotated[_ExactTag | UnsetType, _about("A tag upstream.")] = UNSET
+    name: Annotated[_ExactTag | UnsetType, _about("A tag upstream, or `TAG@DIGEST` to pin it.")] = UNSET
     published_as: Annotated[
         _PublishedName | UnsetType,
         _about("With `name`: the tag in ECR. It may have `{tag}`, upstream's name."),
@@ -492,9 +520,15 @@ def _check_tag_item(item: TagItem) -> None:
 
 
 TagOrPattern = _Tag | Annotated[Pattern, _ONE_KEY]
-TagOrItem = _Tag | Annotated[TagItem, Meta(extra=Wording(check=_check_tag_item).extra)]
+TagOrItem = _TagText | Annotated[TagItem, Meta(extra=Wording(check=_check_tag_item).extra)]
 _OneOrMoreTags = Annotated[
     tuple[TagOrItem, ...], Meta(min_length=1, extra=Wording(hint='Write tags: ["latest"], for example.').extra)
+]
+
+
+_OneOrMoreDigests = Annotated[
+    tuple[_Sha256, ...],
+    Meta(min_length=1, max_length=1000, extra=Wording(hint="Write digests: [sha256:…].").extra),
 ]
 
 
@@ -646,9 +680,13 @@ class MirrorRule(Defaults, frozen=True, kw_only=True):
         _OneOrMoreTags | UnsetType,
         _about(
             "Tags to follow: exact names, globs, and mappings with one of glob, regex, semver; or with the name of a "
-            "tag and the name that it has in ECR."
+            "tag and the name that it has in ECR. `TAG@sha256:…` pins a tag to a digest."
         ),
-    ]
+    ] = UNSET
+    digests: Annotated[
+        _OneOrMoreDigests | UnsetType,
+        _about("Digests to mirror without a tag of upstream; in ECR each has the tag `digest-<64 hex digits>`."),
+    ] = UNSET
     published_as: Annotated[
         _TagTemplate | UnsetType,
         _about("Template of the names of the tags in ECR, with `{tag}`. A tag that is given its own name keeps that."),
@@ -772,6 +810,7 @@ def schema_text() -> str:
     schema = msgspec.json.schema(RulesDocument)
     for section in (Pattern, MutabilityExclusions):  # msgspec leaves out what `Meta` says of a Struct in a union
         schema["$defs"][section.__name__] |= {"minProperties": 1, "maxProperties": 1}
+    schema["$defs"]["MirrorRule"]["anyOf"] = [{"required": ["tags"]}, {"required": ["digests"]}]
     kinds = (*Pattern.__struct_encode_fields__, "name")
     schema["$defs"]["TagItem"] |= {
         "oneOf": [{"required": [kind]} for kind in kinds],

@@ -12,7 +12,17 @@ from typing import Any, NamedTuple, TypeVar
 import msgspec
 from msgspec import UNSET, UnsetType
 
-from pullahead.oci import InvalidReferenceError, Reference, Repository, digest_of, parse_host, parse_reference
+from pullahead.oci import (
+    Digest,
+    InvalidDigestError,
+    InvalidReferenceError,
+    Reference,
+    Repository,
+    digest_of,
+    parse_digest,
+    parse_host,
+    parse_reference,
+)
 from pullahead.oci.reference import is_tag
 from pullahead.oci.registries import RepositorySettings
 from pullahead.rules.file_format import (
@@ -50,7 +60,14 @@ from pullahead.rules.model import (
     UpstreamSettings,
     WhenDeleted,
 )
-from pullahead.rules.published_tags import SAME_NAME, NamedTag, may_give_one_name, publish_as, published_from
+from pullahead.rules.published_tags import (
+    SAME_NAME,
+    NamedTag,
+    digest_tag,
+    may_give_one_name,
+    publish_as,
+    published_from,
+)
 from pullahead.rules.repository_names import (
     DISTINGUISHING,
     NAMESPACE,
@@ -176,9 +193,12 @@ class _Loader:
         target = self._target(at, options.repository, upstream)
         if target is None:
             return None
-        self._claim_tags(at.below("tags"), target, upstream, tags.template)
+        for key in ("tags", "digests"):
+            self._claim_tags(at.find(key), target, upstream, tags.template)
         if upstream is None:
             return None
+        if _is_namespace(upstream):
+            self._refuse_digests(at)
         if tags.patterns or _is_namespace(upstream):
             self._claim_target(at, target, upstream)
             self._choosing_rules.append(_ChoosingRule(at, target, upstream, tags))
@@ -211,9 +231,17 @@ class _Loader:
         self._lines_of_names.setdefault(name, here.node.line)
         return name
 
-    def _claim_tags(self, at: YamlLocation, target: str, upstream: Repository | None, template: str) -> None:
+    def _refuse_digests(self, at: YamlLocation) -> None:
+        """Report digests in a rule of many repositories, of which only one can have the manifest."""
+        for item in (*at.below("tags").items, *at.below("digests").items):
+            named = _named_tag(item, SAME_NAME)
+            if named is not None and named.digest is not None:
+                message = "a digest is of one repository, and the rule is for a whole namespace"
+                self._problems.add(item, message, "Write a rule for that repository.")
+
+    def _claim_tags(self, at: YamlLocation | None, target: str, upstream: Repository | None, template: str) -> None:
         """Claim every tag that is named, by its name in ECR, also where other tags of the rule are invalid."""
-        for item in at.items:
+        for item in at.items if at is not None else ():
             named = _named_tag(item, template)
             if named is None:
                 continue
@@ -248,9 +276,10 @@ class _Loader:
         if chosen is None or keeps_names or is_same or not allows(rule.tags, chosen):
             return
         line = rule.at.below("tags").node.line
+        source = quoted(named.tag.name or str(named.tag.digest))
         self._problems.add(
             named.at,
-            f"{key} follows {quoted(named.tag.name)} here, and {quoted(chosen)} by the patterns on line {line}",
+            f"{key} follows {source} here, and {quoted(chosen)} by the patterns on line {line}",
             f'Exclude it there, exclude: ["{chosen}"], or publish one of them under another name.',
         )
 
@@ -406,10 +435,13 @@ class _Loader:
     # --- Tags ---
 
     def _selection(self, at: YamlLocation, written: MirrorRule, options: _ResolvedOptions, before: int) -> TagSelection:
+        if at.find("tags") is None and at.find("digests") is None:
+            self._problems.add(at, "tags is missing")
         items = _given(written.tags, ())
         template = _given(written.published_as, SAME_NAME)
         names = tuple(item for item in items if isinstance(item, str) and is_tag(item))
-        renamed = tuple(filter(None, (_renamed(item, template) for item in items)))
+        digests = map(digest_tag, map(parse_digest, _given(written.digests, ())))
+        renamed = (*filter(None, (_renamed(item, template) for item in items)), *digests)
         patterns = tuple(_pattern(item) for item in items if item not in names and _renamed(item, template) is None)
         exclude = tuple(map(_pattern, _given(written.exclude, ())))
         if items and self._is_valid(at, before, "tags", "exclude", "newest", "min_tags", "prereleases"):
@@ -594,22 +626,38 @@ def _is_namespace(upstream: Repository) -> bool:
 
 
 def _renamed(item: str | Pattern, template: str) -> NamedTag | None:
-    """Read a tag that has a name of its own in ECR."""
+    """Read a tag that has a name of its own in ECR, or is pinned."""
+    if isinstance(item, str):
+        return _pinned(item, template) if "@" in item else None
     if not isinstance(item, TagItem) or isinstance(item.name, UnsetType):
         return None
-    return NamedTag(item.name, publish_as(_given(item.published_as, template), item.name))
+    return _pinned(item.name, _given(item.published_as, template))
+
+
+def _pinned(text: str, template: str) -> NamedTag:
+    """Read a valid tag, with or without the digest that it is pinned to."""
+    tag, at, digest = text.partition("@")
+    return NamedTag(tag, publish_as(template, tag), parse_digest(digest) if at else None)
 
 
 def _named_tag(item: YamlLocation, template: str) -> NamedTag | None:
     """Read an item that names a tag, as far as it can be read: other parts of it may be invalid."""
-    if isinstance(item.node, Scalar):
-        is_named = item.node.kind == "str" and is_tag(item.node.text)
-        return NamedTag(item.node.text, publish_as(template, item.node.text)) if is_named else None
-    name, published_as = item.find("name"), item.find("as")
-    if name is None or not isinstance(name.node, Scalar) or not is_tag(name.node.text):
+    name, published_as = (item, None) if isinstance(item.node, Scalar) else (item.find("name"), item.find("as"))
+    if name is None or not isinstance(name.node, Scalar) or name.node.kind != "str":
         return None
     written = published_as.node.text if published_as is not None and isinstance(published_as.node, Scalar) else template
-    return NamedTag(name.node.text, publish_as(written, name.node.text))
+    tag, at, digest = name.node.text.partition("@")
+    pin = _digest_in(digest if at else tag)
+    if is_tag(tag):
+        return NamedTag(tag, publish_as(written, tag), pin) if pin is not None or not at else None
+    return digest_tag(pin) if pin is not None and not at else None
+
+
+def _digest_in(text: str) -> Digest | None:
+    try:
+        return parse_digest(text)
+    except InvalidDigestError:
+        return None
 
 
 def _pattern(item: TagOrPattern) -> TagPattern:

@@ -9,7 +9,7 @@ from functools import cached_property
 from typing import NamedTuple
 
 from pullahead.errors import ConfigError
-from pullahead.oci import Reference, Repository, parse_reference
+from pullahead.oci import Digest, Reference, Repository, parse_reference
 from pullahead.oci.reference import DOCKER_HUB, is_tag
 from pullahead.oci.referrers import subject_of_tag
 from pullahead.oci.registries import RepositorySettings
@@ -105,6 +105,11 @@ class Mirror(NamedTuple):
     sizes: SizeLimits = SizeLimits()
 
     @property
+    def pin(self) -> Digest | None:
+        """The digest that the rules pin the tag to, whatever upstream serves under it."""
+        return self.upstream.digest
+
+    @property
     def key(self) -> MirrorKey:
         """Identify the mirror by what it publishes."""
         return MirrorKey(self.repository, self.tag)
@@ -170,12 +175,12 @@ class Rule(NamedTuple):
             self.check_every,
             self.alert_after,
             self.platforms,
-            any(fnmatchcase(tag, glob) for glob in self.immutable_tags),
+            tag is None or any(fnmatchcase(tag, glob) for glob in self.immutable_tags),
             self.name,
             self.on_demand is not None,
             self.when_deleted is WhenDeleted.RESTORE,
             listed=self.on_demand is None and not is_named,
-            referrers=self.referrers if subject_of_tag(tag) is None else NO_REFERRERS,
+            referrers=self.referrers if tag is None or subject_of_tag(tag) is None else NO_REFERRERS,
             sizes=self.sizes,
         )
 

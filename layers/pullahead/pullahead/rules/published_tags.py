@@ -15,12 +15,24 @@ _CHARACTERS = re.compile(r"(?:[A-Za-z0-9_][A-Za-z0-9._-]*)?\{tag\}[A-Za-z0-9._-]
 MAX_TEMPLATE_CHARACTERS = 100
 
 
-class NamedTag(NamedTuple):
-    """A tag that a rule names: its name upstream, its name in ECR, and the digest that it is pinned to, if it is."""
+DIGEST_TAG = "digest-"
+"""Begins the name in ECR of a digest that has no tag; the 64 hexadecimal digits follow."""
 
-    name: str
+
+class NamedTag(NamedTuple):
+    """A tag that a rule names: its name upstream, its name in ECR, and the digest that it is pinned to, if it is.
+
+    A digest that is followed without a tag has no name upstream.
+    """
+
+    name: str | None
     target: str
     digest: Digest | None = None
+
+
+def digest_tag(digest: Digest) -> NamedTag:
+    """Name a digest that has no tag: ECR expires what has none, and lifecycle rules cannot tell it from leftovers."""
+    return NamedTag(None, f"{DIGEST_TAG}{digest.partition(':')[2]}", digest)
 
 
 def unknown_placeholder(template: str) -> str | None:

@@ -150,6 +150,8 @@ def selection_text(selection: TagSelection) -> str:
 
 
 def _named_text(named: NamedTag) -> str:
+    if named.name is None:
+        return str(named.digest)
     pinned = named.name if named.digest is None else f"{named.name}@{named.digest}"
     return pinned if named.name == named.target else f"{pinned} as {named.target}"
 

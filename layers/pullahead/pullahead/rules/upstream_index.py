@@ -44,7 +44,8 @@ class UpstreamIndex:
         self._namespaces: dict[str, list[Rule]] = {}
         for mirror in rules.mirrors:
             tags = self._named.setdefault(mirror.upstream.repository, {})
-            tags.setdefault(mirror.upstream.tag or "", []).append(mirror)
+            if mirror.upstream.tag is not None:
+                tags.setdefault(mirror.upstream.tag, []).append(mirror)
         for rule in rules.rules:
             if rule.on_demand is not None:
                 continue  # what was demanded is known by its pulls alone

@@ -75,7 +75,11 @@ class RulesComparison:
         published_digests: PublishedDigests,
         now: datetime,
         report: ReportProgress,
+        *,
+        asks_immutable: bool = False,
     ) -> None:
+        """`asks_immutable`: ask upstream also for immutable tags that the target has."""
+        self._asks_immutable = asks_immutable
         self._rules, self._upstream, self._now, self._report = rules, upstream, now, report
         self._records, self._queue, self._refreshes = InMemoryRecords(), InMemoryQueue(), InMemoryRefreshes()
         self._published = _PublishedDigests(published_digests)
@@ -149,7 +153,8 @@ class RulesComparison:
     def _accept_immutable(self, mirrors: list[Mirror]) -> None:
         """Take the immutable tags that the target has as fresh: upstream is not asked for them."""
         for mirror in mirrors:
-            if mirror.immutable and (digest := self._published.of(mirror)) is not None:
+            digest = self._published.of(mirror) if mirror.immutable and not self._asks_immutable else None
+            if digest is not None and mirror.pin in (None, digest):
                 observed = Observation(Descriptor(OCI_MANIFEST, digest, 0), digest)
                 self._records.save(judge(observed, None, mirror, self._now).record, 0)
 
