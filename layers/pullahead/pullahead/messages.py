@@ -306,15 +306,23 @@ class PublishRequest(Message, frozen=True):
         return cls(request, request.root.digest)
 
 
+class Kept(msgspec.Struct, frozen=True):
+    """What the tag served before it was moved, and the tag that keeps it."""
+
+    digest: Digest
+    tag: str
+
+
 class PublishResult(Message, frozen=True):
     """The result of publish_image: the digest under the tag, which is not upstream's where platforms were selected.
 
-    `referrers` is None where the rule copies none.
+    `referrers` is None where the rule copies none; `kept` where the tag served nothing else, or that is not kept.
     """
 
     digest: Digest
     superseded: bool = False
     referrers: ReferrersOutcome | None = None
+    kept: Kept | None = None
 
 
 _MAX_FAILURE_CHARACTERS = 2_000  # it is stored in records, of which a review reads thousands; a cause may have 32 KB

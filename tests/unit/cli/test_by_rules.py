@@ -1,5 +1,7 @@
 """`pullahead plan`, `check` and `sync` between a fake registry and a local ECR: ends, words, counted requests."""
 
+import json
+from datetime import timedelta
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -10,6 +12,7 @@ from local.registry import FakeRegistry
 from local.tests.ecr.harness import RunningEcr
 from pullahead.cli.compare import ProgressReport
 from pullahead.cli.main import main, parse_arguments
+from pullahead.ecr.target import EcrTarget
 from tests.unit.cli.conftest import Ran, Run
 
 AMD64 = make_image([70_000, 1_000], seed=1)
@@ -330,3 +333,43 @@ def test_lock_without_a_digest_of_every_tag_is_not_written(mirrors: Mirrors) -> 
     assert ran.code == 1
     assert "mirror/app:gone has no digest" in ran.err
     assert lock.read_text() == "as it was"
+
+
+def _expire(mirrors: Mirrors, repository: str = "mirror/app") -> None:
+    """Do what ECR does for the lifecycle policy of new repositories, by the injected clock."""
+    policy = json.loads(mirrors.ecr.client.get_lifecycle_policy(repositoryName=repository)["lifecyclePolicyText"])
+    (selection,) = (rule["selection"] for rule in policy["rules"])
+    assert (selection["tagStatus"], selection["countType"], selection["countUnit"]) == (
+        "untagged",
+        "sinceImagePulled",
+        "days",
+    )
+    before = mirrors.ecr.clock.now() - timedelta(days=selection["countNumber"])
+    for image in mirrors.ecr.client.describe_images(repositoryName=repository)["imageDetails"]:
+        used = image.get("lastRecordedPullTime", image["imagePushedAt"])
+        if not image.get("imageTags") and used <= before:
+            named = [{"imageDigest": image["imageDigest"]}]
+            mirrors.ecr.client.batch_delete_image(repositoryName=repository, imageIds=named)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("keeps", [True, False])
+def test_pinned_digest_is_pullable_after_five_moves_and_ninety_days(mirrors: Mirrors, keeps: bool) -> None:
+    images = [make_image([1_000], seed=seed) for seed in range(20, 26)]
+    pin = f"{{name: '1.0@{images[0].digest}', as: golden}}"
+    kept = "keep_previous: {count: 5, for: 120d}, " if keeps else ""
+    mirrors.rules(f"upstream: HOST/team/app, {kept}tags: ['1.0', {pin}], repository: mirror/app")
+    EcrTarget(mirrors.ecr.client, expire_untagged_days=30).ensure_repository("mirror/app")
+    for image in images:
+        mirrors.push(image, "1.0")
+        assert mirrors.run("sync").code == 0
+        for _ in range(15):
+            mirrors.ecr.clock.advance(days=1)
+            _expire(mirrors)
+    found = mirrors.ecr.client.batch_get_image(
+        repositoryName="mirror/app", imageIds=[{"imageDigest": image.digest} for image in images]
+    )
+    pullable = {image["imageId"]["imageDigest"] for image in found["images"]}
+    assert images[0].digest in pullable  # the rules pin it
+    assert images[5].digest in pullable
+    assert ({image.digest for image in images} <= pullable) is keeps  # a deployment pins the others
+    assert (images[1].digest in pullable) is keeps

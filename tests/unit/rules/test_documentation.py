@@ -11,6 +11,7 @@ from pullahead.rules.file_format import (
     Credential,
     Defaults,
     HostSettings,
+    KeepPreviousOptions,
     MirrorRule,
     OnDemandRule,
     Pattern,
@@ -25,7 +26,7 @@ from pullahead.rules.yaml_document import RulesError
 ROOT = Path(__file__).parents[3]
 RULES = ROOT / "docs/rules.md"
 SECTIONS = (
-    *(RulesDocument, MirrorRule, OnDemandRule, Defaults, Creation, ReferrerOptions),
+    *(RulesDocument, MirrorRule, OnDemandRule, Defaults, Creation, ReferrerOptions, KeepPreviousOptions),
     *(HostSettings, Credential, RateLimits, Sources),
 )
 PATTERN_KINDS = set(Pattern.__struct_encode_fields__)

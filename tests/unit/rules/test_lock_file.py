@@ -28,6 +28,9 @@ RULES = """\
         tags: [latest]
         immutable_tags: ["l*"]
         when_deleted: leave
+        keep_previous: {count: 5, for: 120d}
+        max_layer_size: 1500MB
+        max_image_size: 3TiB
         check_every: 1h30m
         alert_after: 2d
         referrers: {copy: false}
@@ -78,7 +81,7 @@ def test_lock_pins_every_tag_and_keeps_every_option(rules: Rules) -> None:
         assert found is not None
         assert found.pin == each.digest
         assert found.upstream._replace(digest=None) == each.mirror.upstream._replace(digest=None)
-        options = ("check_every", "alert_after", "platforms", "immutable", "restored", "key")
+        options = ("check_every", "alert_after", "platforms", "immutable", "restored", "sizes", "keep_previous", "key")
         assert [getattr(found, name) for name in options] == [getattr(each.mirror, name) for name in options]
         assert found.referrers == each.mirror.referrers or not each.mirror.referrers.copies_any
         creation = [known.creation_of(each.mirror.repository, each.mirror.tag) for known in (read, rules)]
@@ -105,7 +108,7 @@ def test_every_field_of_a_rule_is_written() -> None:
     """A field that is added to one of these belongs into `lock_file`, and then into RULES above."""
     known: dict[Any, str] = {
         Rule: "name upstream repository tags check_every alert_after platforms immutable_tags settings source "
-        "when_deleted on_demand referrers",
+        "when_deleted on_demand referrers sizes keep_previous",
         ReferrersPolicy: "copy exclude late",
         RepositorySettings: "tags kms_key scan_on_push immutable_tags mutable_tag_filters lifecycle_policy "
         "repository_policy expire_untagged_days",

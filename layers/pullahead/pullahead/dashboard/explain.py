@@ -11,6 +11,7 @@ from pullahead.dashboard.find_subjects import NamedImage, has_served
 from pullahead.dashboard.states import meaning_of
 from pullahead.mirrors.judge import Observation, absence_text, is_denied, judge, pace_text, upstream_tag
 from pullahead.mirrors.pinned import moved_text
+from pullahead.mirrors.previous import still_kept
 from pullahead.mirrors.record import MirrorRecord, Record, RuleRecord, State
 from pullahead.mirrors.refresh_outcome import TRIES_OF_NEW_DIGESTS, is_new_try
 from pullahead.mirrors.refresh_pace import paced_until
@@ -116,6 +117,9 @@ def _digest_text(digest: Digest, record: MirrorRecord | None) -> str:
         return f"{digest} is not recorded: it is older, or the manifest of one platform of an index, or of another tag"
     if digest == record.published_digest:
         return f"{digest} is what ECR serves now"
+    kept = next((each for each in record.kept if each.digest == digest), None)
+    if kept is not None:
+        return f"{digest} is what ECR served until {moment_text(kept.at)}; {kept.tag} keeps it"
     if digest == record.previous_digest:
         return f"{digest} is what ECR served before; the tag has moved since: a new pull gets another image"
     return f"{digest} is what upstream served when it was last checked, and not what ECR serves"
@@ -174,6 +178,7 @@ def explain(key: MirrorKey, known: Known, rules: Rules, now: datetime) -> list[S
         Step("verdict", _verdict_text(record, reason, now)),
         *_refresh_steps(record),
         *_referrers_steps(record, mirror),
+        *_kept_steps(record, mirror, now),
         *_alert_steps(record),
         Step("next", _next_text(record, known, now)),
     ]
@@ -269,6 +274,16 @@ def _referrers_steps(record: MirrorRecord, mirror: Mirror | None) -> list[Step]:
         retry = f"; retried after {moment_text(known.retry_at)}" if known.retry_at is not None else ""
         steps.append(Step("failed referrers", f"{causes}{retry}"))
     return steps
+
+
+def _kept_steps(record: MirrorRecord, mirror: Mirror | None, now: datetime) -> list[Step]:
+    """List what the tag served before, and which of it the rules still keep."""
+    if not record.kept:
+        return []
+    kept = still_kept(record.kept, mirror.keep_previous if mirror is not None else None, now)
+    shown = [f"{each.tag}, since {moment_text(each.at)}" for each in reversed(kept)]
+    over = len(record.kept) - len(kept)
+    return [Step("previous", "; ".join([*shown, *([f"{over} no longer kept by the rules"] if over else [])]))]
 
 
 def _alert_steps(record: Record) -> list[Step]:

@@ -128,7 +128,8 @@ class SubjectFinder:
 def has_served(record: MirrorRecord, digest: Digest) -> bool:
     """Whether a digest is one of those that a mirror's record knows."""
     filtered = record.filtered.upstream_digest if record.filtered is not None else None
-    return digest in (record.published_digest, record.previous_digest, record.upstream_digest, filtered)
+    kept = (each.digest for each in record.kept)
+    return digest in (record.published_digest, record.previous_digest, record.upstream_digest, filtered, *kept)
 
 
 def _bounded(mirrors: Collection[MirrorKey], rules: Collection[Rule]) -> Subjects:

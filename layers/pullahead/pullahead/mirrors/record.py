@@ -11,6 +11,7 @@ import msgspec
 
 from pullahead.mirrors.alert import Alert, AlertKind, SentAlert
 from pullahead.mirrors.outcome_event import OutcomeEvent, Scan
+from pullahead.mirrors.previous import KeptDigest
 from pullahead.mirrors.referrers import KnownReferrers
 from pullahead.mirrors.refresh_pace import RefreshPace
 from pullahead.oci import Digest
@@ -204,6 +205,7 @@ class MirrorRecord(Record, frozen=True):
     manual: ManualCheck | None = None
     pace: RefreshPace | None = None  # of refreshes to other digests; None: none was started by this version
     moved_away: MovedAway | None = None  # where the tag is pinned
+    kept: tuple[KeptDigest, ...] = ()  # what the tag served before, and what keeps it in ECR; oldest first
     was_listed: bool = False  # where it is GONE: a pattern selected it, so that upstream has listed it
 
     @property

@@ -17,6 +17,7 @@ from pullahead.mirrors.store import RecordStore
 from pullahead.mirrors.stored_form import newer_of
 from pullahead.oci import Descriptor, Digest, RawManifest, digest_of
 from pullahead.oci.digest import algorithm_of
+from pullahead.refresh.keep_previous import keep_previous
 from pullahead.refresh.plan import CopyPlan, manifest_key, plan_key, unit_key
 from pullahead.refresh.plan_referrers import PlannedReferrers, outcome_of, referrers_key
 from pullahead.refresh.ports import PlanStore, PublishTarget
@@ -64,9 +65,12 @@ def publish_image(
     known = records.load([key])
     if key in newer_of(known) or _is_superseded(known.get(key), request):
         return PublishResult(digest=root.digest, superseded=True)
+    kept = None
+    if rules.keeps_previous(request.repository, request.tag) is not None:
+        kept = keep_previous(key, root.digest, target, known.get(key))
     target.put_manifest(request.repository, _load_manifest(request.name, root, plans), request.tag)
     _verify(request, root.digest, target, wait)
-    return PublishResult(digest=root.digest, referrers=referrers)
+    return PublishResult(digest=root.digest, referrers=referrers, kept=kept)
 
 
 def _put_referrers(

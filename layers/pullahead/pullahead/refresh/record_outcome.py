@@ -7,6 +7,7 @@ from pullahead.errors import InvalidEventError, NoLongerWantedError
 from pullahead.messages import OutcomeRequest, OutcomeResult, Trouble
 from pullahead.mirrors.judge import with_alerts
 from pullahead.mirrors.outbox import OutboxSender, with_outcome_events
+from pullahead.mirrors.previous import KeptDigest, with_kept
 from pullahead.mirrors.record import LastRefresh, MirrorRecord, Published
 from pullahead.mirrors.referrers import after_referrers, after_trouble
 from pullahead.mirrors.refresh_outcome import after_failure, after_success, with_referrers
@@ -110,4 +111,6 @@ def _apply(
             record.referrers, request.root.digest, outcome.published.referrers, outcome.execution, now
         )
         record = with_referrers(record, known, alert_after, now)
+    if (kept := outcome.published.kept) is not None:
+        record = record.with_changes(kept=with_kept(record.kept, KeptDigest(kept.digest, kept.tag, now)))
     return after_success(record, published, refresh)

@@ -116,6 +116,12 @@ def parse_size(text: str) -> int | None:
     return None if match is None else int(match[1]) * _SIZE_UNITS[match[2]]
 
 
+def format_size(size: int) -> str:
+    """Write a size in bytes, of those that rules can say, as rules do."""
+    units = sorted(_SIZE_UNITS.items(), key=lambda unit: -unit[1])
+    return next(f"{size // count}{unit}" for unit, count in units if size % count == 0)
+
+
 def _check_size(text: str, *, largest: str) -> None:
     size = parse_size(text)
     if size is None or size > (parse_size(largest) or 0):
@@ -370,6 +376,8 @@ _ImageSize = Annotated[str, _size(_LARGEST_IMAGE)]
 _ExpireAfter = Annotated[str, _duration(timedelta(days=1), timedelta(days=365))]
 _Count = Annotated[int, Meta(ge=0, le=100_000)]
 _AtLeastOne = Annotated[int, Meta(ge=1, le=100_000)]
+_KeepFor = Annotated[str, _duration(timedelta(days=1), timedelta(days=3650))]
+_KeptCount = Annotated[int, Meta(ge=0, le=50)]
 _DailyLimit = Annotated[int, Meta(ge=1, le=10_000)]
 _Days = Annotated[int, Meta(ge=0, le=3_650)]
 _Rate = Annotated[float, Meta(gt=0, le=1_000)]
@@ -592,6 +600,15 @@ class ReferrerOptions(_Section, frozen=True):
     ] = UNSET
 
 
+class KeepPreviousOptions(_Section, frozen=True):
+    """What is kept of what a moved tag served, under `TAG--previous-<12 hex digits>`."""
+
+    count: Annotated[_KeptCount, _about("How many digests of each tag to keep, the last ones: 0 keeps none.")] = 3
+    keep_for: Annotated[_KeepFor, _about("For how long after the tag has moved: 1d to 3650d.")] = field(
+        default="90d", name="for"
+    )
+
+
 class Options(_Section, frozen=True):
     """Keys of `defaults` and of every rule."""
 
@@ -640,6 +657,12 @@ class Options(_Section, frozen=True):
     max_image_size: Annotated[
         _ImageSize | UnsetType,
         _about("Largest image to copy, all layers of all platforms together: 1MB to 10TiB; 500GiB by default."),
+    ] = UNSET
+    keep_previous: Annotated[
+        KeepPreviousOptions | UnsetType,
+        _about(
+            "Keep what a tag served before it moved, for deployments that are pinned by digest. Nothing by default."
+        ),
     ] = UNSET
     create: Annotated[
         Creation | UnsetType,

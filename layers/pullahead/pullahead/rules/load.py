@@ -30,6 +30,7 @@ from pullahead.rules.file_format import (
     Credential,
     Defaults,
     HostSettings,
+    KeepPreviousOptions,
     MirrorRule,
     MutabilityExclusions,
     OnDemandRule,
@@ -50,6 +51,7 @@ from pullahead.rules.model import (
     DEFAULT_ALERT_AFTER,
     DEFAULT_CHECK_EVERY,
     CredentialSource,
+    KeepPrevious,
     OnDemand,
     RateLimit,
     ReferrersPolicy,
@@ -121,6 +123,7 @@ class _ResolvedOptions(NamedTuple):
     when_deleted: WhenDeleted = WhenDeleted.RESTORE
     referrers: ReferrersPolicy = ReferrersPolicy()
     sizes: SizeLimits = SizeLimits()
+    keep_previous: KeepPrevious | None = None
 
 
 class _NamedItem(NamedTuple):
@@ -396,6 +399,7 @@ class _Loader:
             SizeLimits(
                 _size(written.max_layer_size, base.sizes.layer), _size(written.max_image_size, base.sizes.image)
             ),
+            _keep_previous(written.keep_previous, base.keep_previous),
         )
         self._compare_times(at, options, before)
         return options
@@ -595,7 +599,14 @@ def _rule(name: str, upstream: Repository, repository: str, tags: TagSelection, 
         when_deleted=options.when_deleted,
         referrers=options.referrers,
         sizes=options.sizes,
+        keep_previous=options.keep_previous,
     )
+
+
+def _keep_previous(written: KeepPreviousOptions | UnsetType, base: KeepPrevious | None) -> KeepPrevious | None:
+    if isinstance(written, UnsetType):
+        return base
+    return KeepPrevious(written.count, _duration(written.keep_for)) if written.count else None
 
 
 def _named(rules: Iterable[Rule], taken: set[str]) -> Iterator[Rule]:

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 from pullahead.errors import ConfigError
 from pullahead.oci import Digest
 from pullahead.oci.registries import RepositorySettings
-from pullahead.rules.file_format import format_duration
+from pullahead.rules.file_format import format_duration, format_size
 from pullahead.rules.load import load_rules
 from pullahead.rules.mirror_key import MirrorKey
 from pullahead.rules.model import (
@@ -22,6 +22,7 @@ from pullahead.rules.model import (
     ReferrersPolicy,
     Rule,
     Rules,
+    SizeLimits,
     Source,
     UpstreamSettings,
 )
@@ -131,6 +132,10 @@ def _options(rule: Rule) -> dict[str, Any]:
     }
     options |= {"platforms": list(rule.platforms)} if rule.platforms else {}
     options |= {"immutable_tags": list(rule.immutable_tags)} if rule.immutable_tags else {}
+    if rule.sizes != SizeLimits():
+        options |= {"max_layer_size": format_size(rule.sizes.layer), "max_image_size": format_size(rule.sizes.image)}
+    if (kept := rule.keep_previous) is not None:
+        options["keep_previous"] = {"count": kept.most, "for": format_duration(kept.keep_for)}
     return options | ({"create": _creation(rule.settings)} if rule.settings is not None else {})
 
 

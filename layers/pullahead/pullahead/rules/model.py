@@ -14,7 +14,7 @@ from pullahead.oci.reference import DOCKER_HUB, is_tag
 from pullahead.oci.referrers import subject_of_tag
 from pullahead.oci.registries import RepositorySettings
 from pullahead.rules.mirror_key import MirrorKey
-from pullahead.rules.published_tags import NamedTag, publish_as
+from pullahead.rules.published_tags import NamedTag, is_previous_tag, publish_as
 from pullahead.rules.repository_names import REPOSITORY_ADVICE, Template, fill, is_repository_name
 from pullahead.rules.tag_patterns import TagSelection
 
@@ -75,6 +75,13 @@ class ReferrersPolicy(NamedTuple):
         return bool(self.copy)
 
 
+class KeepPrevious(NamedTuple):
+    """How many of the digests that a tag served are kept after it has moved, and for how long."""
+
+    most: int = 3
+    keep_for: timedelta = timedelta(days=90)
+
+
 NO_REFERRERS = ReferrersPolicy(copy=False)
 
 
@@ -103,6 +110,7 @@ class Mirror(NamedTuple):
     referrers: ReferrersPolicy = ReferrersPolicy()
     replicated_from: str = ""  # from where ECR's replication writes it: then a deleted tag is not restored at once
     sizes: SizeLimits = SizeLimits()
+    keep_previous: KeepPrevious | None = None
 
     @property
     def pin(self) -> Digest | None:
@@ -144,6 +152,7 @@ class Rule(NamedTuple):
     on_demand: OnDemand | None = None  # follow what is pulled from below
     referrers: ReferrersPolicy = ReferrersPolicy()
     sizes: SizeLimits = SizeLimits()
+    keep_previous: KeepPrevious | None = None  # None: what a moved tag leaves is untagged
 
     @property
     def is_namespace(self) -> bool:
@@ -182,6 +191,7 @@ class Rule(NamedTuple):
             listed=self.on_demand is None and not is_named,
             referrers=self.referrers if tag is None or subject_of_tag(tag) is None else NO_REFERRERS,
             sizes=self.sizes,
+            keep_previous=self.keep_previous,
         )
 
     def expand(self, path: str) -> "Rule":
@@ -276,6 +286,11 @@ class Rules:
         mirror = self.find(repository, tag)
         return mirror.sizes if mirror is not None else SizeLimits()
 
+    def keeps_previous(self, repository: str, tag: str) -> KeepPrevious | None:
+        """Find what the rule of a tag keeps of what the tag served; None for nothing."""
+        mirror = self.find(repository, tag)
+        return mirror.keep_previous if mirror is not None else None
+
     def rules_of(self, repository: str) -> tuple[Rule, ...]:
         """Find the rules that may publish into a repository; of a namespace, the rule for that one repository."""
         return (*self._by_repository.get(repository, ()), *self._expanded(repository))
@@ -311,7 +326,7 @@ class Rules:
         return chosen or self._on_demand_rule(repository, tag)
 
     def _on_demand_rule(self, repository: str, tag: str) -> Rule | None:
-        if not is_tag(tag) or not is_repository_name(repository):
+        if not is_tag(tag) or is_previous_tag(tag) or not is_repository_name(repository):
             return None
         for rule, template in self._on_demand:
             path = _complete(rule.upstream.registry, template.path_of(repository))

@@ -35,6 +35,20 @@ def digest_tag(digest: Digest) -> NamedTag:
     return NamedTag(None, f"{DIGEST_TAG}{digest.partition(':')[2]}", digest)
 
 
+_PREVIOUS = "--previous-"
+_PREVIOUS_TAG = re.compile(rf".+{_PREVIOUS}[0-9a-f]{{12}}")
+
+
+def previous_tag(tag: str, digest: Digest) -> str:
+    """Name the tag that keeps what a tag in ECR served before it moved. It may be too long for a tag."""
+    return f"{tag}{_PREVIOUS}{digest.partition(':')[2][:12]}"
+
+
+def is_previous_tag(tag: str) -> bool:
+    """Tell whether a tag keeps what another one served: it is no mirror of its own."""
+    return _PREVIOUS_TAG.fullmatch(tag) is not None
+
+
 def unknown_placeholder(template: str) -> str | None:
     """Return the first placeholder of a template that is not `{tag}`."""
     return next((name for name in _PLACEHOLDER.findall(template) if name != TAG), None)

@@ -15,7 +15,7 @@ from functools import lru_cache
 from typing import NamedTuple, NoReturn
 
 from pullahead.errors import ConfigError, ListingShrunkError
-from pullahead.rules.published_tags import SAME_NAME, NamedTag, publish_as, published_from
+from pullahead.rules.published_tags import SAME_NAME, NamedTag, is_previous_tag, publish_as, published_from
 
 MAX_PATTERN_CHARACTERS = 200
 
@@ -132,6 +132,8 @@ def why_unmatched(selection: TagSelection, tag: str) -> str:
         return f"excluded by {excluding}"
     if not selection.prereleases and any(matches(each, tag, prereleases=True) for each in selection.patterns):
         return "left out as a prerelease, since the rule has no `prereleases: true`"
+    if is_previous_tag(tag):
+        return "no mirror of its own: it keeps what another tag served before it moved"
     return f"matched by nothing in the rule, which selects {selection_text(selection)}"
 
 
@@ -193,7 +195,9 @@ def _chooser(
     if leaves_out:
         wanted = [_released(pattern, match) for pattern, match in zip(patterns, wanted, strict=True)]
     unwanted = [_matcher(pattern, prereleases=True) for pattern in exclude]
-    return lambda tag: any(match(tag) for match in wanted) and not any(match(tag) for match in unwanted)
+    return lambda tag: (
+        any(match(tag) for match in wanted) and not any(match(tag) for match in unwanted) and not is_previous_tag(tag)
+    )
 
 
 @lru_cache(maxsize=4096)

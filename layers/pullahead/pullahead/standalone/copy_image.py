@@ -25,6 +25,7 @@ from pullahead.oci import Descriptor, Digest, Manifest, RawManifest, Reference
 from pullahead.oci.manifest import find_urls
 from pullahead.oci.platforms import select_platforms
 from pullahead.oci.registries import CopySource, CopyTarget, ManifestReader, Offered, Target
+from pullahead.refresh.keep_previous import keep_previous
 from pullahead.refresh.parallel_read import ParallelRead
 from pullahead.refresh.plan import blobs_of, foreign_layers_of, publishing_order, read_graph, require_sizes
 from pullahead.refresh.plan_referrers import PlannedReferrers, find_referrers, outcome_of, subjects_of
@@ -32,6 +33,7 @@ from pullahead.refresh.publish_referrers import put_referrers
 from pullahead.refresh.read_blob import BlobSource
 from pullahead.refresh.upload_blob import BlobTarget, BlobUpload, refuses_form
 from pullahead.refresh.verified_stream import verified_stream
+from pullahead.rules.mirror_key import MirrorKey
 from pullahead.rules.model import NO_REFERRERS, ReferrersPolicy, SizeLimits
 from pullahead.standalone.foreign_layers import ForeignLayers
 
@@ -63,6 +65,7 @@ class CopyOptions(NamedTuple):
     foreign_layers: bool = False  # whether to copy layers that the source names by URL only
     referrers: ReferrersPolicy = NO_REFERRERS
     sizes: SizeLimits | None = None  # None: as large as the target takes it
+    keeps_previous: bool = False  # whether what the target's tag serves gets a tag of its own before the tag moves
 
 
 class CopySummary(NamedTuple):
@@ -129,6 +132,8 @@ def copy_image(
         _publish(destination, target, graph, untagged=bool(planned is not None and planned.referrers))
     outcome = None if planned is None else _copy_referrers(planned, target, copies, options.threads)
     if not is_served:
+        if options.keeps_previous and target.tag is not None:
+            keep_previous(MirrorKey(target.repository.path, target.tag), root.descriptor.digest, destination)
         destination.put_manifest(target.repository.path, graph.root, target.tag)
     return CopySummary(
         root.descriptor.digest,

@@ -86,6 +86,7 @@ class SyncMirrors:
                 threads=BLOBS_AT_ONCE,
                 referrers=self._rules.referrers_of(request.repository, request.tag),
                 sizes=self._rules.sizes_of(request.repository, request.tag),
+                keeps_previous=self._rules.keeps_previous(request.repository, request.tag) is not None,
             ),
         )
 
