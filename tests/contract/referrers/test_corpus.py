@@ -9,15 +9,19 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 import pytest
+from msgspec import structs
 
 from local import artifacts
 from local.images import LocalImage, make_image, push_image
 from local.registry import FakeRegistry
 from local.tests.ecr.harness import RunningEcr, running_ecr
+from pullahead.checks.check import CheckMirrors
 from pullahead.ecr.quotas import EcrPace
 from pullahead.ecr.target import EcrTarget
-from pullahead.messages import PublishRequest, ReferrersOutcome, RefreshRequest
+from pullahead.messages import CheckRequest, PublishRequest, ReferrersOutcome, RefreshRequest
+from pullahead.mirrors.record import State
 from pullahead.oci import Reference, Repository, parse_reference
+from pullahead.oci.referrers import COSIGN_SUFFIXES
 from pullahead.oci.registries import CopyTarget
 from pullahead.refresh.copy_unit import CopyUnit
 from pullahead.refresh.create_repository import create_repository
@@ -31,6 +35,7 @@ from pullahead.standalone.copy_image import CopyOptions, copy_image
 from pullahead.standalone.sync import NoProgress
 from tests.contract.referrers.corpus import Belonging, CorpusImage, make_corpus
 from tests.contract.referrers.plain_client import PlainReferrersClient, PulledAll
+from tests.fakes.checks import CheckingService
 from tests.fakes.memory import FakePlanStore, FakeRecords
 from tests.fakes.refreshes import BEGAN
 from tests.real_servers import docker_registry
@@ -99,7 +104,7 @@ class ServiceCopy:
         self._target = EcrTarget(ecr.client, EcrPace(sleep=lambda _seconds: None, clock=itertools.count().__next__))
         self._runs = itertools.count(1)
         rule = f'{{upstream: {upstream.host}/{repository}, tags: ["1.0"], repository: {repository}}}'
-        self._rules = load_rules(f"version: 1\nmirrors: [{rule}]", source="rules.yaml")
+        self.rules = load_rules(f"version: 1\nmirrors: [{rule}]", source="rules.yaml")
 
     def run(self) -> ReferrersOutcome | None:
         number = next(self._runs)
@@ -114,13 +119,13 @@ class ServiceCopy:
             late="" if number == 1 else f"late-{number}",
         )
         plans = FakePlanStore()
-        create_repository(request, self._rules, self._target)
-        plan = plan_copy(request, self._rules, self._upstream, self._target, plans)
+        create_repository(request, self.rules, self._target)
+        plan = plan_copy(request, self.rules, self._upstream, self._target, plans)
         copy_unit = CopyUnit(self._upstream, self._target, plans, lambda _breaks: None, threads=4)
         for unit in (*plan.units, *plan.referrer_units):
             assert copy_unit(unit, lambda: 900.0).done
         asked = PublishRequest(request, plan.root)
-        return publish_image(asked, self._rules, self._target, plans, FakeRecords(), lambda _breaks: None).referrers
+        return publish_image(asked, self.rules, self._target, plans, FakeRecords(), lambda _breaks: None).referrers
 
     def pull_back(self) -> PulledAll:
         return PlainReferrersClient(self._ecr.url, self.repository, self._ecr.authorization()).pull_all("1.0")
@@ -224,6 +229,62 @@ class TestRequests:
         assert scripted.count("GET", "/referrers/") == 2  # one page of the image, one of its signature
         assert scripted.count("GET", "/manifests/") == 2  # the image and its signature: what is copied
         assert scripted.count("GET") == 4 + scripted.count("GET", "/blobs/")
+
+    @pytest.mark.parametrize("name", SMALL)
+    def test_new_digest_of_every_image_costs_a_head_its_pages_and_what_is_copied(
+        self, name: str, scripted: FakeRegistry, ecr: RunningEcr
+    ) -> None:
+        corpus = CORPUS[name]
+        upstream = Upstream(scripted.host, scripted)
+        copy = ServiceCopy(upstream, ecr, f"corpus/counted-{name}")
+        upstream.push_image(corpus.image, copy.repository)
+        upstream.push_belongings(corpus, copy.repository)
+        scripted.forget_requests()
+        copy.run()
+        asked = len(corpus.manifests)  # none has more referrers than one page
+        belonging = scripted.count("HEAD", "/manifests/sha256-")
+        assert scripted.count("HEAD") - belonging == 1
+        assert belonging % len(COSIGN_SUFFIXES) == 0
+        assert belonging <= asked * len(COSIGN_SUFFIXES)
+        assert scripted.count("GET", "/referrers/") == asked
+        assert scripted.count("GET", "/manifests/") == asked
+        blobs = [each.path for each in scripted.requests if each.method == "GET" and "/blobs/" in each.path]
+        assert len(blobs) == len(set(blobs))
+        assert len(scripted.requests) == 1 + belonging + 2 * asked + len(blobs)
+
+    @pytest.mark.parametrize("name", CORPUS)
+    def test_settled_tag_that_is_unchanged_costs_one_head_and_nothing_else(
+        self, name: str, scripted: FakeRegistry, ecr: RunningEcr
+    ) -> None:
+        corpus = CORPUS[name]
+        upstream = Upstream(scripted.host, scripted)
+        copy = ServiceCopy(upstream, ecr, f"corpus/settled-{name}")
+        upstream.push_image(corpus.image, copy.repository)
+        if name not in SMALL:  # to copy 300 referrers is another test's
+            copy.run()
+        upstream.push_belongings(corpus, copy.repository)
+        if name in SMALL:
+            copy.run()
+        service = CheckingService([])
+        service.rules = copy.rules
+        service.ports = service.ports._replace(
+            upstream=upstream.client(), published_digests=EcrTarget(ecr.client).published_digests
+        )
+        check = CheckMirrors(lambda: service.rules, service.ports)
+        request = CheckRequest(reason="schedule", repository=copy.repository, tags=("1.0",), asked_at=service.clock())
+        (first,) = check(request)
+        assert first.state is State.FRESH
+        service.settle_referrers()
+        service.clock.advance(minutes=15)
+        scripted.forget_requests()
+        service.script.resume()
+        writes = service.records.writes
+        (result,) = check(structs.replace(request, asked_at=service.clock()))
+        assert (result.state, result.started) == (State.FRESH, None)
+        assert [(each.method, each.path) for each in scripted.requests] == [
+            ("HEAD", f"/v2/{copy.repository}/manifests/1.0")
+        ]
+        assert (service.records.writes - writes, service.queue.sent) == (0, [])
 
     def test_pages_are_followed_whether_or_not_filters_are_applied(
         self, scripted: FakeRegistry, ecr: RunningEcr

@@ -43,7 +43,7 @@ RULES = """\
           repository_policy: '{"Statement": []}'
       - {name: team, upstream: quay.io/team/*, tags: ["v*"], referrers: {copy: [a/b], late: always}}
       - {name: none, upstream: ghcr.io/a/none, tags: ["x*"], create: {expire_untagged_days: 0}}
-      - {name: bare, upstream: ghcr.io/a/bare, digests: ["DIGEST"]}
+      - {name: bare, upstream: ghcr.io/a/bare, digests: ["DIGEST", {digest: "OTHER", as: golden}]}
     on_demand:
       - name: hub
         upstream: docker.io/*
@@ -51,7 +51,7 @@ RULES = """\
         allow: ["library/*"]
         deny: ["a/b:c*"]
         daily_limit: 7
-""".replace("DIGEST", digest("bare"))
+""".replace("DIGEST", digest("bare")).replace("OTHER", digest("golden"))
 SELECTED = {
     "mirror/a/app": ("1.0-m", "stable"),
     "mirror/a/other": ("latest",),
@@ -68,14 +68,14 @@ def rules() -> Rules:
 def locked(rules: Rules) -> list[LockedTag]:
     mirrors = [rules.find(repository, tag) for repository, tags in SELECTED.items() for tag in tags]
     found = [LockedTag(each, digest(str(each.upstream))) for each in mirrors if each is not None]
-    bare = next(each for each in rules.mirrors if each.upstream.tag is None)
-    return [*found, LockedTag(bare, digest("bare"))]
+    bare = [each for each in rules.mirrors if each.upstream.tag is None]
+    return [*found, *(LockedTag(each, each.pin) for each in bare if each.pin is not None)]
 
 
 def test_lock_pins_every_tag_and_keeps_every_option(rules: Rules) -> None:
     tags = locked(rules)
     read = load_rules(write_lock(rules, tags), source="lock")
-    assert len(read.mirrors) == len(tags) == 7
+    assert len(read.mirrors) == len(tags) == 8
     for each in tags:
         found = read.find(each.mirror.repository, each.mirror.tag)
         assert found is not None

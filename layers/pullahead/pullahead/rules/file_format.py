@@ -393,6 +393,7 @@ _TagGlob = Annotated[str, _checked_by(_check_tag_glob, pattern=_TAG_CHARACTERS, 
 _Glob = Annotated[str, _checked_by(_check_tag_glob, minLength=1, maxLength=MAX_PATTERN_CHARACTERS)]
 _Regex = Annotated[str, _checked_by(_check_regex, minLength=1, maxLength=MAX_PATTERN_CHARACTERS)]
 _Range = Annotated[str, _checked_by(_check_range, minLength=1, maxLength=MAX_PATTERN_CHARACTERS)]
+_ExactName = Annotated[str, _matching(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,127}", "is not a valid tag", TAG_ADVICE)]
 _PIN = r"(@(sha256:[0-9a-f]{64}|sha512:[0-9a-f]{128}))?"
 _ExactTag = Annotated[
     str, _matching(rf"[A-Za-z0-9_][A-Za-z0-9._-]{{0,127}}{_PIN}", "is not a valid tag", f"{TAG_ADVICE} {_PIN_HINT}")
@@ -534,8 +535,15 @@ _OneOrMoreTags = Annotated[
 ]
 
 
+class DigestItem(_Section, frozen=True):
+    """A digest, and the tag that it has in ECR."""
+
+    digest: Annotated[_Sha256 | UnsetType, _about("The digest of a manifest.")]
+    published_as: Annotated[_ExactName | UnsetType, _about("The tag in ECR.")] = field(default=UNSET, name="as")
+
+
 _OneOrMoreDigests = Annotated[
-    tuple[_Sha256, ...],
+    tuple[_Sha256 | DigestItem, ...],
     Meta(min_length=1, max_length=1000, extra=Wording(hint="Write digests: [sha256:…].").extra),
 ]
 
@@ -708,7 +716,9 @@ class MirrorRule(Defaults, frozen=True, kw_only=True):
     ] = UNSET
     digests: Annotated[
         _OneOrMoreDigests | UnsetType,
-        _about("Digests to mirror without a tag of upstream; in ECR each has the tag `digest-<64 hex digits>`."),
+        _about(
+            "Digests to mirror without a tag of upstream; in ECR each has the tag `digest-<64 hex digits>`, or its own."
+        ),
     ] = UNSET
     published_as: Annotated[
         _TagTemplate | UnsetType,

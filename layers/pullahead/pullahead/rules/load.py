@@ -29,6 +29,7 @@ from pullahead.rules.file_format import (
     Creation,
     Credential,
     Defaults,
+    DigestItem,
     HostSettings,
     KeepPreviousOptions,
     MirrorRule,
@@ -444,8 +445,8 @@ class _Loader:
         items = _given(written.tags, ())
         template = _given(written.published_as, SAME_NAME)
         names = tuple(item for item in items if isinstance(item, str) and is_tag(item))
-        digests = map(digest_tag, map(parse_digest, _given(written.digests, ())))
-        renamed = (*filter(None, (_renamed(item, template) for item in items)), *digests)
+        digests = (_digest_item(item) for item in _given(written.digests, ()))
+        renamed = tuple(filter(None, (*(_renamed(item, template) for item in items), *digests)))
         patterns = tuple(_pattern(item) for item in items if item not in names and _renamed(item, template) is None)
         exclude = tuple(map(_pattern, _given(written.exclude, ())))
         if items and self._is_valid(at, before, "tags", "exclude", "newest", "min_tags", "prereleases"):
@@ -645,6 +646,13 @@ def _renamed(item: str | Pattern, template: str) -> NamedTag | None:
     return _pinned(item.name, _given(item.published_as, template))
 
 
+def _digest_item(item: str | DigestItem) -> NamedTag | None:
+    if isinstance(item, str):
+        return digest_tag(parse_digest(item))
+    digest = _given(item.digest, "")
+    return digest_tag(parse_digest(digest), _given(item.published_as, "")) if digest else None
+
+
 def _pinned(text: str, template: str) -> NamedTag:
     """Read a valid tag, with or without the digest that it is pinned to."""
     tag, at, digest = text.partition("@")
@@ -653,7 +661,10 @@ def _pinned(text: str, template: str) -> NamedTag:
 
 def _named_tag(item: YamlLocation, template: str) -> NamedTag | None:
     """Read an item that names a tag, as far as it can be read: other parts of it may be invalid."""
-    name, published_as = (item, None) if isinstance(item.node, Scalar) else (item.find("name"), item.find("as"))
+    name: YamlLocation | None = item
+    published_as: YamlLocation | None = None
+    if not isinstance(item.node, Scalar):
+        name, published_as = item.find("name") or item.find("digest"), item.find("as")
     if name is None or not isinstance(name.node, Scalar) or name.node.kind != "str":
         return None
     written = published_as.node.text if published_as is not None and isinstance(published_as.node, Scalar) else template
@@ -661,7 +672,7 @@ def _named_tag(item: YamlLocation, template: str) -> NamedTag | None:
     pin = _digest_in(digest if at else tag)
     if is_tag(tag):
         return NamedTag(tag, publish_as(written, tag), pin) if pin is not None or not at else None
-    return digest_tag(pin) if pin is not None and not at else None
+    return digest_tag(pin, "" if published_as is None else written) if pin is not None and not at else None
 
 
 def _digest_in(text: str) -> Digest | None:

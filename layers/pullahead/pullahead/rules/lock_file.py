@@ -26,6 +26,7 @@ from pullahead.rules.model import (
     Source,
     UpstreamSettings,
 )
+from pullahead.rules.published_tags import digest_tag
 from pullahead.rules.yaml_document import MAX_DOCUMENT_BYTES, RulesError
 
 _HEADING = """\
@@ -113,7 +114,7 @@ def _mirror(rule: Rule, place: tuple[str, str], tags: list[LockedTag]) -> dict[s
     name = f"{rule.name} ({repository})" if rule.is_namespace else rule.name
     item: dict[str, Any] = {"name": name, "upstream": upstream, "repository": repository, **_options(rule)}
     named = [_tag(each) for each in tags if each.mirror.upstream.tag is not None]
-    digests = [each.digest for each in tags if each.mirror.upstream.tag is None]
+    digests = [_digest(each) for each in tags if each.mirror.upstream.tag is None]
     return item | ({"tags": named} if named else {}) | ({"digests": digests} if digests else {})
 
 
@@ -121,6 +122,11 @@ def _tag(locked: LockedTag) -> str | dict[str, str]:
     mirror = locked.mirror
     pinned = f"{mirror.upstream.tag}@{locked.digest}"
     return pinned if mirror.upstream.tag == mirror.tag else {"name": pinned, "as": mirror.tag}
+
+
+def _digest(locked: LockedTag) -> str | dict[str, str]:
+    tag = locked.mirror.tag
+    return locked.digest if tag == digest_tag(locked.digest).target else {"digest": locked.digest, "as": tag}
 
 
 def _options(rule: Rule) -> dict[str, Any]:

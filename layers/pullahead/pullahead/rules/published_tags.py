@@ -30,9 +30,9 @@ class NamedTag(NamedTuple):
     digest: Digest | None = None
 
 
-def digest_tag(digest: Digest) -> NamedTag:
+def digest_tag(digest: Digest, target: str = "") -> NamedTag:
     """Name a digest that has no tag: ECR expires what has none, and lifecycle rules cannot tell it from leftovers."""
-    return NamedTag(None, f"{DIGEST_TAG}{digest.partition(':')[2]}", digest)
+    return NamedTag(None, target or f"{DIGEST_TAG}{digest.partition(':')[2]}", digest)
 
 
 _PREVIOUS = "--previous-"

@@ -80,6 +80,8 @@ def test_realistic_file_is_imported() -> None:
             (TagEntry(".*-rc", REGEX),),
             ("linux/amd64", "linux/arm64"),
             "30m",
+            referrers=True,
+            keep_previous=True,
         ),
         ImportedMirror("quay.io/team/app", "team/app", (TagEntry(">=1.2 <2", SEMVER),)),
         ImportedMirror("quay.io/team/app", "team/app", (TagEntry("edge"),)),
@@ -98,8 +100,7 @@ def test_realistic_file_is_imported() -> None:
         "creds[2]: certificates of registry.example.com are always verified",
         "defaults.ratelimit: not supported",
         "defaults.parallel: not supported",
-        "sync[1].backup: not supported",
-        "sync[1].digestTags: not supported",
+        "sync[1].backup: the name 'backup-{{.Ref.Tag}}': it is kept as TAG--previous-",
         "sync[2]: the schedule '15 */6 * * *' is not supported; upstream is checked every 15 minutes",
     ],
 )
@@ -164,8 +165,12 @@ def test_tags_of_a_repository(entry: str, tags: tuple[TagEntry, ...]) -> None:
 @pytest.mark.parametrize(
     ("entry", "expected"),
     [
-        ("source: 'a:1', target: 'x.io/a:2', type: image", "tags keep their names: 1 cannot be published as 2"),
-        (f"source: 'a@sha256:{'0' * 64}', target: 'x.io/aa', type: image", "digests never move"),
+        (f"source: 'aa:1', target: 'x.io/aa@sha256:{'0' * 64}', type: image", "this one is a digest"),
+        (f"source: 'aa@sha512:{'0' * 128}', target: 'x.io/aa', type: image", "digests of sha256 only"),
+        (
+            "source: aa, target: x.io/aa, type: repository, referrers: true, referrerFilters: [{annotations: {a: b}}]",
+            "referrerFilters[0].annotations: not supported",
+        ),
         ("source: 'https://a/b', target: 'x.io/aa', type: image", "a reference is not a URL"),
         ("source: a, target: 'x.io/a', type: repository", "'a' is not a valid ECR repository name"),
         ("source: a, target: 'x.io/aa', type: mystery", "unknown type 'mystery'"),
@@ -317,3 +322,63 @@ def test_rules_that_may_publish_the_same_tag_are_left_out_and_reported() -> None
     (rule,) = load_rules(write_valid_rules(found, source="regsync.yml"), source="rules.yaml").rules
     assert str(rule.upstream) == "quay.io/a/b"
     assert "sync[1]: a/b may get the same tag from quay.io/a/b" in left_out(found)
+
+
+D = f"sha256:{'0' * 64}"
+
+
+@pytest.mark.parametrize(
+    ("entry", "keys"),
+    [
+        ("source: 'aa:1', target: 'OURS/aa:2', type: image", {"aa:2": "docker.io/library/aa:1"}),
+        ("source: aa, target: 'OURS/aa:stable', type: image", {"aa:stable": "docker.io/library/aa:latest"}),
+        (f"source: 'aa:1@{D}', target: 'OURS/aa:1', type: image", {"aa:1": f"docker.io/library/aa:1@{D}"}),
+        (f"source: 'aa:1@{D}', target: 'OURS/aa:2', type: image", {"aa:2": f"docker.io/library/aa:1@{D}"}),
+        (f"source: 'aa@{D}', target: 'OURS/aa:2', type: image", {"aa:2": f"docker.io/library/aa@{D}"}),
+        (
+            f"source: 'aa@{D}', target: 'OURS/aa', type: image",
+            {f"aa:digest-{'0' * 64}": f"docker.io/library/aa@{D}"},
+        ),
+    ],
+)
+def test_renamed_tag_and_digest_are_carried_over(entry: str, keys: dict[str, str]) -> None:
+    found = imported(entry.replace("OURS", OURS))
+    assert left_out(found) == ""
+    rules = load_rules(write_valid_rules(found, source="regsync.yml"), source="rules.yaml")
+    assert {str(mirror.key): str(mirror.upstream) for mirror in rules.mirrors} == keys
+
+
+def test_two_sources_of_one_renamed_tag_are_reported_and_not_merged() -> None:
+    entries = [f"{{source: 'aa:{tag}', target: '{OURS}/aa:stable', type: image}}" for tag in ("1", "2", "1")]
+    found = import_rules(f"version: 1\nsync: [{', '.join(entries)}]", source="regsync.yml")
+    assert [mirror.tags for mirror in found.mirrors] == [(TagEntry("1", published_as="stable"),)]
+    assert left_out(found) == ("sync[1]: aa:stable already follows docker.io/library/aa:1; choose one of them")
+
+
+@pytest.mark.parametrize(
+    ("settings", "defaults", "copied"),
+    [
+        ("", "", True),  # as the rules' own default
+        ("referrers: true", "", True),
+        ("referrers: false", "", False),
+        ("digestTags: true", "", True),
+        ("referrers: false, digestTags: true", "", True),
+        ("", "referrers: false", False),
+        ("referrers: true", "referrers: false", True),
+        ("referrers: true, referrerFilters: [{artifactType: a/b}, {artifactType: c/d}]", "", ("a/b", "c/d")),
+        ("referrers: true, referrerFilters: [{artifactType: a/b}, {annotations: {a: b}}]", "", True),
+    ],
+)
+def test_referrers_are_carried_over(settings: str, defaults: str, copied: object) -> None:
+    rest = f"defaults: {{{defaults}}}" if defaults else ""
+    entry = f"source: aa, target: {OURS}/aa, type: repository, {settings}".rstrip(", ")
+    rules = load_rules(write_valid_rules(imported(entry, rest), source="regsync.yml"), source="rules.yaml")
+    assert rules.rules[0].referrers.copy == copied
+
+
+def test_backup_keeps_what_a_moved_tag_served() -> None:
+    entry = f"source: aa, target: {OURS}/aa, type: repository, backup: old"
+    rules = load_rules(write_valid_rules(imported(entry), source="regsync.yml"), source="rules.yaml")
+    kept = rules.rules[0].keep_previous
+    assert kept is not None
+    assert (kept.most, kept.keep_for.days) == (1, 3650)

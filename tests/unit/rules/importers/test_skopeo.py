@@ -7,6 +7,8 @@ from pullahead.rules.importers.result import ImportedMirror, ImportResult, TagEn
 from pullahead.rules.load import load_rules
 from pullahead.rules.tag_patterns import PatternKind
 
+DIGEST = "sha256:0000000000000000000000000000000011111111111111111111111111111111"
+
 # After the example of skopeo-sync(1).
 REALISTIC = """\
 registry.example.com:
@@ -39,7 +41,9 @@ def left_out(found: ImportResult) -> str:
 def test_realistic_file_is_imported() -> None:
     assert import_rules(REALISTIC, source="skopeo.yml").mirrors == [
         ImportedMirror("registry.example.com/busybox", "mirror/busybox", (TagEntry("*", PatternKind.GLOB),)),
-        ImportedMirror("registry.example.com/redis", "mirror/redis", (TagEntry("1.0"), TagEntry("2.0"))),
+        ImportedMirror(
+            "registry.example.com/redis", "mirror/redis", (TagEntry("1.0"), TagEntry("2.0"), TagEntry(DIGEST))
+        ),
         ImportedMirror(
             "registry.example.com/nginx",
             "mirror/nginx",
@@ -53,7 +57,6 @@ def test_realistic_file_is_imported() -> None:
 @pytest.mark.parametrize(
     "expected",
     [
-        "registry.example.com.images.redis: 'sha256:0000",
         "registry.example.com.credentials: credentials are never copied; put them into Secrets Manager",
         "registry.example.com.cert-dir: not supported",
         "quay.io.tls-verify: certificates are always verified",
@@ -144,3 +147,10 @@ def test_repositories_of_two_registries_with_one_name_are_reported_and_not_merge
     assert [(mirror.upstream, mirror.repository) for mirror in found.mirrors] == [("quay.io/a/b", "mirror/a/b")]
     assert [left.where for left in found.left_out] == ["ghcr.io.images.a/b"]
     assert "mirror/a/b already follows quay.io/a/b" in found.left_out[0].message
+
+
+def test_digest_is_carried_over_and_what_is_none_is_reported() -> None:
+    found = import_rules(f'quay.io: {{images: {{a/b: ["{DIGEST}", "sha256:12"]}}}}', source="skopeo.yml")
+    assert left_out(found) == "quay.io.images.a/b: 'sha256:12' is neither a tag nor a digest of sha256"
+    rules = load_rules(write_rules(found, source="skopeo.yml"), source="rules.yaml")
+    assert [str(mirror.upstream) for mirror in rules.mirrors] == [f"quay.io/a/b@{DIGEST}"]

@@ -12,6 +12,7 @@ from pullahead.rules.importers.result import ALL_TAGS, ImportResult, TagEntry
 from pullahead.rules.repository_names import is_repository_name
 from pullahead.rules.tag_patterns import InvalidPatternError, PatternKind, TagPattern, check_pattern
 
+_SHA256 = re.compile(r"sha256:[0-9a-f]{64}")
 _GO_DURATION = re.compile(r"(?:(\d+(?:\.\d+)?)h)?(?:(\d+(?:\.\d+)?)m)?(?:(\d+(?:\.\d+)?)s)?")
 _CHECK_EVERY = (timedelta(minutes=1), timedelta(hours=24))
 _EVERYTHING = frozenset({".*", "^.*$", ".+", "^.+$"})
@@ -52,12 +53,17 @@ def read_repository(path: str, where: str, imported: ImportResult) -> str | None
 
 
 def read_names(texts: Iterable[str], where: str, imported: ImportResult) -> Iterator[TagEntry]:
-    """Read tags that are named."""
+    """Read tags that are named, and digests."""
     for text in texts:
-        if is_tag(text):
+        if is_tag(text) or is_sha256(text):
             yield TagEntry(text)
         else:
-            imported.leave_out(where, f"{text!r} is not a tag; digests never move, so they need no rule")
+            imported.leave_out(where, f"{text!r} is neither a tag nor a digest of sha256")
+
+
+def is_sha256(text: str) -> bool:
+    """Tell whether a text is a digest that rules can name without a tag."""
+    return _SHA256.fullmatch(text) is not None
 
 
 def read_regexes(texts: Iterable[str], where: str, imported: ImportResult) -> Iterator[TagEntry]:

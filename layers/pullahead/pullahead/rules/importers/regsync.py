@@ -7,6 +7,7 @@ from pullahead.oci import InvalidReferenceError, Reference, Repository, parse_ho
 from pullahead.oci.ecr_registry import parse_ecr_host
 from pullahead.oci.platforms import parse_platform
 from pullahead.rules.importers.go_yaml import (
+    is_sha256,
     items_of,
     mapping_of,
     read_interval,
@@ -22,9 +23,9 @@ from pullahead.rules.repository_names import is_repository_name
 from pullahead.rules.tag_patterns import PatternKind
 
 _SECRETS = ("user", "pass", "token", "credHelper", "clientCert", "clientKey")
-_CARRIED = frozenset(
-    {"source", "target", "type", "tags", "tagSets", "platform", "platforms", "interval", "schedule", "repos"}
-)
+_BY_DEFAULT = frozenset({"interval", "schedule", "referrers", "referrerFilters", "digestTags", "backup"})
+_CARRIED = _BY_DEFAULT | {"source", "target", "type", "tags", "tagSets", "platform", "platforms", "repos"}
+_YES = frozenset({"true", "True", "TRUE"})
 _SELECTING = frozenset({"allow", "deny", "semverRange"})
 
 
@@ -39,7 +40,7 @@ def read_regsync(document: Mapping[Any, Any], target: str | None = None) -> Impo
         _host(mapping_of(credentials), f"creds[{index}]", imported)
     defaults = mapping_of(document.get("defaults"))
     for key in defaults:
-        if key not in {"interval", "schedule"}:
+        if key not in _BY_DEFAULT:
             imported.leave_out(f"defaults.{key}", "not supported")
     for index, entry in enumerate(items_of(document.get("sync"))):
         _entry(mapping_of(entry), defaults, f"sync[{index}]", imported)
@@ -127,13 +128,19 @@ def _add_image(
     where: str,
     imported: ImportResult,
 ) -> None:
-    tag = source.tag or "latest"
-    if source.digest is not None:
-        imported.leave_out(where, "digests never move, so they need no rule")
-    elif (target.tag or "latest") != tag:
-        imported.leave_out(where, f"tags keep their names: {tag} cannot be published as {target.tag or 'latest'}")
+    if target.digest is not None:
+        imported.leave_out(where, "a target is a tag, and this one is a digest")
+        return
+    if source.digest is not None and source.tag is None:
+        if not is_sha256(source.digest):
+            imported.leave_out(where, f"{source.digest}: rules name digests of sha256 only")
+            return
+        tag = TagEntry(source.digest, published_as=target.tag or "")
     else:
-        _add(entry, defaults, source, target.repository.path, [((TagEntry(tag),), ())], where, imported)
+        name, published_as = source.tag or "latest", target.tag or "latest"
+        pin = f"@{source.digest}" if source.digest is not None else ""
+        tag = TagEntry(f"{name}{pin}", published_as="" if published_as == name else published_as)
+    _add(entry, defaults, source, target.repository.path, [((tag,), ())], where, imported)
 
 
 def _add_repository(
@@ -199,8 +206,28 @@ def _add(
         )
     every = read_interval(str(times["interval"]), where, imported) if times.get("interval") else None
     platforms = tuple(_platforms(entry, where, imported))
+    referrers, backup = _referrers({**defaults, **entry}, where, imported), {**defaults, **entry}.get("backup")
+    if backup:
+        imported.leave_out(
+            f"{where}.backup",
+            f"the name {str(backup)!r}: it is kept as TAG--previous-<12 hex digits> (keep_previous)",
+        )
     for tags, exclude in selections:
-        imported.add(where, ImportedMirror(str(source.repository), repository, tags, exclude, platforms, every))
+        mirror = ImportedMirror(str(source.repository), repository, tags, exclude, platforms, every)
+        imported.add(where, mirror._replace(referrers=referrers, keep_previous=bool(backup)))
+
+
+def _referrers(settings: Mapping[Any, Any], where: str, imported: ImportResult) -> bool | tuple[str, ...] | None:
+    """Read whether to copy what refers to images: regsync's referrers, and cosign's tags, its digestTags."""
+    written = [str(settings[key]) in _YES for key in ("referrers", "digestTags") if key in settings]
+    filters = [mapping_of(each) for each in items_of(settings.get("referrerFilters"))]
+    kinds = tuple(each["artifactType"] for each in filters if isinstance(each.get("artifactType"), str))
+    for number, each in enumerate(filters):
+        for key in each.keys() - {"artifactType"}:
+            imported.leave_out(f"{where}.referrerFilters[{number}].{key}", "not supported; filter by artifactType")
+    if not any(written):
+        return False if written else None
+    return kinds if kinds and len(kinds) == len(filters) else True
 
 
 def _platforms(entry: Mapping[Any, Any], where: str, imported: ImportResult) -> Iterator[str]:

@@ -19,10 +19,24 @@ _SETTING_PATH = re.compile(r"upstreams\['([^']+)'\](?:\.([a-z_]+))?")
 
 
 class TagEntry(NamedTuple):
-    """A tag's name, or a pattern of tags."""
+    """A tag's name, with or without the digest that it is pinned to; a digest; or a pattern of tags.
+
+    `published_as` is the tag in ECR where that is another one.
+    """
 
     text: str
     kind: PatternKind | None = None
+    published_as: str = ""
+
+    @property
+    def is_digest(self) -> bool:
+        """Tell whether it is a digest without a tag."""
+        return self.kind is None and ":" in self.text.partition("@")[0]
+
+    @property
+    def target(self) -> "TagEntry":
+        """What it is in ECR."""
+        return TagEntry(self.published_as or self.text.partition("@")[0], self.kind)
 
 
 class NotImported(NamedTuple):
@@ -41,6 +55,8 @@ class ImportedMirror(NamedTuple):
     exclude: tuple[TagEntry, ...] = ()
     platforms: tuple[str, ...] = ()
     check_every: str | None = None
+    referrers: bool | tuple[str, ...] | None = None  # whether to copy them, or their types; None: as the defaults
+    keep_previous: bool = False
 
 
 @dataclass
@@ -53,7 +69,7 @@ class ImportResult:
     upstreams: dict[str, dict[str, Any]] = field(default_factory=dict)
     left_out: list[NotImported] = field(default_factory=list)
     _places: list[str] = field(default_factory=list)  # of the mirrors in the file
-    _upstream_of: dict[tuple[str, TagEntry], str] = field(default_factory=dict)
+    _source_of: dict[tuple[str, TagEntry], str] = field(default_factory=dict)
 
     def leave_out(self, where: str, message: str) -> None:
         """Record what is not imported, once."""
@@ -74,12 +90,14 @@ class ImportResult:
         for tag in dict.fromkeys(mirror.tags):
             if tag.kind is None and any(_excludes(pattern, tag.text) for pattern in mirror.exclude):
                 continue
-            other = self._upstream_of.get((mirror.repository, tag))
+            here, source = (mirror.repository, tag.target), _source_of(mirror.upstream, tag)
+            other = self._source_of.get(here)
             if other is None:
-                self._upstream_of[mirror.repository, tag] = mirror.upstream
+                self._source_of[here] = source
                 kept.append(tag)
-            elif other != mirror.upstream:
-                self.leave_out(where, f"{mirror.repository}:{tag.text} already follows {other}; choose one of them")
+            elif other != source:
+                name = f"{mirror.repository}:{tag.target.text}"
+                self.leave_out(where, f"{name} already follows {other}; choose one of them")
         if kept:
             exclude = mirror.exclude if any(tag.kind is not None for tag in kept) else ()
             self.mirrors.append(mirror._replace(tags=tuple(kept), exclude=exclude))
@@ -106,6 +124,13 @@ class ImportResult:
         return bool(invalid or settings)
 
 
+def _source_of(upstream: str, tag: TagEntry) -> str:
+    """Name what a tag in ECR follows."""
+    if tag.is_digest or "@" in tag.text:
+        return f"{upstream}{'@' if tag.is_digest else ':'}{tag.text}"
+    return f"{upstream}:{tag.text}" if tag.published_as else upstream
+
+
 def _excludes(entry: TagEntry, tag: str) -> bool:
     return matches(TagPattern(entry.kind or PatternKind.GLOB, entry.text), tag, prereleases=True)
 
@@ -128,12 +153,22 @@ def write_rules(imported: ImportResult, *, source: str) -> str:
 
 def _mirror(mirror: ImportedMirror) -> Iterator[str]:
     yield f"  - upstream: {mirror.upstream}"
-    yield f"    tags: {_tags(mirror.tags)}"
+    tags = [tag for tag in mirror.tags if not tag.is_digest]
+    digests = [tag for tag in mirror.tags if tag.is_digest]
+    if tags:
+        yield f"    tags: {_tags(tags)}"
+    if digests:
+        yield f"    digests: {_value([_digest(each) for each in digests])}"
     if mirror.exclude:
         yield f"    exclude: {_tags(mirror.exclude)}"
     yield f"    repository: {_value(mirror.repository)}"
     if mirror.platforms:
         yield f"    platforms: {_value(list(mirror.platforms))}"
+    if mirror.referrers is not None:
+        copied = mirror.referrers if isinstance(mirror.referrers, bool) else list(mirror.referrers)
+        yield f"    referrers: {_value({'copy': copied})}"
+    if mirror.keep_previous:
+        yield f"    keep_previous: {_value({'count': 1, 'for': '3650d'})}"
     if mirror.check_every is not None:
         yield f"    check_every: {mirror.check_every}"
         interval = parse_duration(mirror.check_every) or timedelta()
@@ -141,11 +176,17 @@ def _mirror(mirror: ImportedMirror) -> Iterator[str]:
             yield f"    alert_after: {format_duration(2 * interval)}"  # when a second check in a row has failed
 
 
+def _digest(entry: TagEntry) -> str | dict[str, str]:
+    return {"digest": entry.text, "as": entry.published_as} if entry.published_as else entry.text
+
+
 def _tags(tags: Iterable[TagEntry]) -> str:
     return _value([_tag(tag) for tag in tags])
 
 
 def _tag(tag: TagEntry) -> str | dict[str, str]:
+    if tag.published_as:
+        return {"name": tag.text, "as": tag.published_as}
     return tag.text if tag.kind in {None, PatternKind.GLOB} else {str(tag.kind): tag.text}
 
 
