@@ -8,6 +8,7 @@ from typing import Any
 from local.ecr.trail import Trail
 from pullahead.mirrors.demand import Demand
 from pullahead.mirrors.record import MirrorRecord
+from pullahead.oci import Digest
 from pullahead.on_demand.notice_pulls import NoticedPulls, NoticePulls
 from pullahead.rules.load import load_rules
 from pullahead.rules.mirror_key import MirrorKey
@@ -39,13 +40,24 @@ class Pulls:
         self.rules = load_rules(RULES, source="rules.yaml")
         self.demands, self.records = FakeDemands(self.script), FakeRecords(self.script)
         self.queue = FakeCheckQueue(self.script)
+        self.held: set[tuple[str, str]] = set()  # what ECR has
         self.start()
 
     def start(self) -> None:
         """Start a new process."""
         self.notice = NoticePulls(
-            lambda: self.rules, self.demands, self.records, self.queue, self.clock, frozenset({OWN_ROLE})
+            lambda: self.rules,
+            self.demands,
+            self.records,
+            self.queue,
+            self.clock,
+            frozenset({OWN_ROLE}),
+            self.holds_manifest,
         )
+
+    def holds_manifest(self, repository: str, digest: Digest) -> bool:
+        with self.script.call("holds_manifest"):
+            return (repository, digest) in self.held
 
     def pull(self, *names: str | MirrorKey, **more: Any) -> NoticedPulls:
         """Notice pulls of REPOSITORY:TAG, in one batch."""
@@ -53,8 +65,12 @@ class Pulls:
 
     def message(self, name: str, *, role: str = "node", at: datetime | None = None, missing: bool = False) -> str:
         events: list[dict[str, Any]] = []
-        repository, _, tag = name.rpartition(":")
-        asked = {"repositoryName": repository, "imageIds": [{"imageTag": tag}]}
+        repository, _, digest = name.partition("@")
+        image = {"imageDigest": digest}
+        if not digest:
+            repository, _, tag = name.rpartition(":")
+            image = {"imageTag": tag}
+        asked = {"repositoryName": repository, "imageIds": [image]}
         with Trail(lambda: at or self.clock(), events.append).pull(asked, role, by_docker=True):
             pass
         if missing:

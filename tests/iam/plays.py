@@ -170,6 +170,9 @@ def _fetch_what_is_pulled(scene: Scene) -> None:
     scene.aws.clock.advance(60)  # who has read other rules reads these
     puller.fails("library/app")
     puller.has("library/app", image)
+    by_digest = make_image([10_000], seed=13)
+    scene.upstream.push(by_digest, "library/app", f"{TAG}-other")
+    puller.fails("library/app", by_digest.digest)
     _follow(scene, puller.rules(limit=1))
     scene.aws.clock.advance(60)
     puller.fails("library/another")  # the limit of the day is reached, which is alerted

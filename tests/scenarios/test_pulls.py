@@ -10,6 +10,7 @@ import pytest
 import requests
 
 from local.images import make_image, make_index
+from pullahead.rules.published_tags import digest_tag
 from tests.scenarios.deployment import CHECK_EVERY, TAG
 from tests.scenarios.pulling import pulling
 from tests.scenarios.scene import Scene
@@ -37,6 +38,16 @@ def test_tag_that_is_missing_in_a_repository_that_is_there_is_fetched_as_well(sc
         puller.fails("library/app", "2.0")
         puller.has("library/app", IMAGE, "1.0")
         puller.has("library/app", MOVED, "2.0")
+
+
+def test_pull_by_digest_is_answered_and_what_an_index_names_is_not_mirrored_by_itself(scene: Scene) -> None:
+    index = make_index([make_image([3_000], seed=31), make_image([3_000], seed=32, platform="linux/arm64")])
+    scene.upstream.push(index, "library/app", TAG)
+    with pulling(scene) as puller:
+        puller.fails("library/app", index.digest)
+        puller.has("library/app", index, index.digest)
+        tags = scene.aws.client("ecr").list_images(repositoryName=puller.repository("library/app"))["imageIds"]
+        assert [image["imageTag"] for image in tags if "imageTag" in image] == [digest_tag(index.digest).target]
 
 
 def test_pull_that_is_denied_or_not_allowed_causes_no_request(scene: Scene) -> None:

@@ -59,13 +59,17 @@ def test_pull_from_a_missing_repository_is_marked_missing() -> None:
     assert pulled(json.dumps(sample("batch_get_image.missing_repository"))).missing
 
 
-def test_tags_are_listed_once_and_digests_left_out() -> None:
+def test_tags_and_digests_are_listed_once() -> None:
     ids = [{"imageTag": "b"}, {"imageDigest": DIGEST}, {"imageTag": "a", "imageDigest": DIGEST}, {"imageTag": "b"}]
-    assert pulled(changed("detail.requestParameters.imageIds", ids)).tags == ("b", "a")
+    read = pulled(changed("detail.requestParameters.imageIds", [*ids, {"imageDigest": DIGEST}]))
+    assert (read.tags, read.digests) == (("b", "a"), (DIGEST,))
+    assert [key.tag for key in read.keys] == ["b", "a", f"digest-{DIGEST.removeprefix('sha256:')}"]
 
 
-@pytest.mark.parametrize("ids", [[], [{"imageDigest": DIGEST}], [{"imageTag": "no tag"}], [{"imageTag": 3}], [{}]])
-def test_pull_without_a_tag_is_ignored(ids: Any) -> None:
+@pytest.mark.parametrize(
+    "ids", [[], [{"imageDigest": "sha256:12"}], [{"imageDigest": 3}], [{"imageTag": "no tag"}], [{"imageTag": 3}], [{}]]
+)
+def test_pull_without_a_tag_or_a_digest_is_ignored(ids: Any) -> None:
     assert "digest" in ignored(changed("detail.requestParameters.imageIds", ids))
 
 

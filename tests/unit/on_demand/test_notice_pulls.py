@@ -4,11 +4,15 @@ from datetime import timedelta
 
 import pytest
 
+from pullahead.errors import RateLimitedError
 from pullahead.messages import CheckRequest
 from pullahead.mirrors.demand import Demand
 from pullahead.on_demand.notice_pulls import KNOWN_FOR
 from pullahead.rules.load import load_rules
+from pullahead.rules.mirror_key import MirrorKey
+from pullahead.rules.published_tags import digest_tag
 from tests.fakes.pulls import ALPINE, RULES, Pulls
+from tests.fakes.samples import digest, failed
 
 
 def test_first_pull_is_stored_and_checked_at_once() -> None:
@@ -161,3 +165,60 @@ def test_pull_of_a_kept_mirror_reads_no_record() -> None:
     pulls.script.calls.clear()
     pulls.pull(ALPINE)
     assert pulls.script.calls == ["load_demands"]
+
+
+class TestDigests:
+    """Pulls by digest: what ECR does not have is demanded; what it has is below some tag, and costs no more."""
+
+    REPOSITORY = "mirror/hub/library/alpine"
+    DIGEST = digest("pulled")
+    KEY = MirrorKey(REPOSITORY, digest_tag(DIGEST).target)
+
+    def test_digest_that_ecr_does_not_have_is_demanded_and_checked(self) -> None:
+        pulls = Pulls()
+        noticed = pulls.pull(f"{self.REPOSITORY}@{self.DIGEST}")
+        assert noticed.demanded == (self.KEY,)
+        assert pulls.sent == [str(self.KEY)]
+        mirror = pulls.rules.find(self.REPOSITORY, self.KEY.tag)
+        assert mirror is not None
+        assert (str(mirror.upstream), mirror.pin) == (f"docker.io/library/alpine@{self.DIGEST}", self.DIGEST)
+        assert (mirror.immutable, mirror.on_demand) == (True, True)
+
+    def test_manifest_below_an_index_is_asked_for_once_an_hour_and_never_demanded(self) -> None:
+        pulls = Pulls()
+        pulls.held.add((self.REPOSITORY, self.DIGEST))
+        for _ in range(12):
+            noticed = pulls.pull(*[f"{self.REPOSITORY}@{self.DIGEST}"] * 3)
+            assert (noticed.seen, noticed.demanded) == (1, ())
+            pulls.clock.advance(minutes=5)
+        assert (pulls.script.count("holds_manifest"), pulls.script.count("save_demand")) == (1, 0)
+        pulls.pull(f"{self.REPOSITORY}@{self.DIGEST}")
+        assert pulls.script.count("holds_manifest") == 2
+        assert pulls.script.count("count_demand") == 0
+
+    def test_known_digest_is_noted_daily_without_asking_ecr(self) -> None:
+        pulls = Pulls()
+        pulls.pull(f"{self.REPOSITORY}@{self.DIGEST}")
+        pulls.held.add((self.REPOSITORY, self.DIGEST))
+        pulls.clock.advance(days=1)
+        pulls.pull(f"{self.REPOSITORY}@{self.DIGEST}")
+        assert pulls.stored(self.KEY).since == pulls.clock()
+        assert pulls.script.count("holds_manifest") == 1
+
+    def test_digest_in_a_missing_repository_is_demanded_without_asking(self) -> None:
+        pulls = Pulls()
+        assert pulls.pull(f"{self.REPOSITORY}@{self.DIGEST}", missing=True).demanded == (self.KEY,)
+        assert pulls.script.count("holds_manifest") == 0
+
+    @pytest.mark.parametrize("path", ["grafana/grafana", "evil/miner", "library/docker"])
+    def test_digest_that_no_rule_allows_costs_nothing(self, path: str) -> None:
+        pulls = Pulls()
+        assert pulls.pull(f"mirror/hub/{path}@{self.DIGEST}").seen == 0
+        assert pulls.script.calls == []
+
+    def test_pull_is_retried_if_ecr_fails(self) -> None:
+        pulls = Pulls()
+        pulls.script.fail("holds_manifest", failed(RateLimitedError))
+        assert set(pulls.pull(f"{self.REPOSITORY}@{self.DIGEST}").failures) == {"m0"}
+        assert pulls.sent == []
+        assert pulls.pull(f"{self.REPOSITORY}@{self.DIGEST}").demanded == (self.KEY,)

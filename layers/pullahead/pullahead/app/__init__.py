@@ -265,7 +265,8 @@ class Application(Adapters):
         from pullahead.on_demand.notice_pulls import NoticePulls  # noqa: PLC0415
 
         rules, own_roles = self._rules_with_pauses, self._settings.own_roles
-        return NoticePulls(rules, self._demands, self._records, self._queue, self._clock, own_roles)
+        holds = self._target.holds_manifest
+        return NoticePulls(rules, self._demands, self._records, self._queue, self._clock, own_roles, holds)
 
     @cached_property
     def _copy_unit(self) -> CopyUnit:

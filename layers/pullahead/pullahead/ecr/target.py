@@ -199,6 +199,10 @@ class EcrTarget:
                 missing = middle
         return digests[:present]
 
+    def holds_manifest(self, repository: str, digest: Digest) -> bool:
+        """Call DescribeImages for one manifest. Raises: as `published_digests`."""
+        return self._has_manifests(repository, [digest])
+
     def read_manifest(self, repository: str, tag: str) -> TaggedManifest | None:
         """Call BatchGetImage, which counts as a pull of what the tag names."""
         try:

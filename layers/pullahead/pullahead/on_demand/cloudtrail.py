@@ -5,37 +5,48 @@ Amazon ECR actions with AWS CloudTrail"). A missing repository shows as an error
 failure within a successful response, and CloudTrail does not log the responses of read calls.
 """
 
-from collections.abc import Collection
+import re
+from collections.abc import Collection, Mapping
 from datetime import datetime
 from typing import Annotated, Any, NamedTuple
 
 import msgspec
 
+from pullahead.oci import Digest, parse_digest
 from pullahead.oci.reference import is_tag
 from pullahead.rules.mirror_key import MirrorKey
+from pullahead.rules.published_tags import digest_tag
 from pullahead.rules.repository_names import is_repository_name
 
 MAX_EVENT_BYTES = 256 * 1024
 """Amazon EventBridge User Guide, "Quotas": no event is larger."""
 
+_SHA256 = re.compile(r"sha256:[0-9a-f]{64}")
 _NO_REPOSITORY = "RepositoryNotFoundException"
 _LINKED_ROLE = "AWSServiceRoleFor"  # IAM User Guide, "Using service-linked roles": what AWS's own services act as
 _OF_ECR = ("pullthroughcache.", "replication.")
 
 
 class Pull(NamedTuple):
-    """A pull. `missing`: the repository does not exist; otherwise it is not known whether the tags do."""
+    """A pull. `missing`: the repository does not exist; otherwise it is not known whether tags and digests do."""
 
     repository: str
     tags: tuple[str, ...]
     missing: bool
     at: datetime
     by: str
+    digests: tuple[Digest, ...] = ()
+
+    @property
+    def targets(self) -> Mapping[str, Digest | None]:
+        """The tags of the mirrors that these would be; with the digest where that was pulled."""
+        tags: dict[str, Digest | None] = dict.fromkeys(self.tags)
+        return tags | {digest_tag(digest).target: digest for digest in self.digests}
 
     @property
     def keys(self) -> tuple[MirrorKey, ...]:
-        """The keys of the mirrors that these tags would be."""
-        return tuple(MirrorKey(self.repository, tag) for tag in self.tags)
+        """The keys of the mirrors that these would be."""
+        return tuple(MirrorKey(self.repository, tag) for tag in self.targets)
 
 
 class IgnoredPull(NamedTuple):
@@ -127,15 +138,17 @@ def _reason_against(event: _Event, own_roles: Collection[str]) -> IgnoredPull | 
 
 
 def _pulled(detail: _Detail) -> Pull | IgnoredPull:
-    named = (image.tag for image in detail.request_parameters.image_ids)
-    tags = tuple(dict.fromkeys(tag for tag in named if isinstance(tag, str) and is_tag(tag)))
-    if not tags:
-        # A mirror is a tag. The manifests of an index are pulled by digest, too.
-        return IgnoredPull("a pull by digest")
+    images = detail.request_parameters.image_ids
+    tags = tuple(dict.fromkeys(each.tag for each in images if isinstance(each.tag, str) and is_tag(each.tag)))
+    alone = (each.digest for each in images if each.tag is None and isinstance(each.digest, str))
+    digests = tuple(dict.fromkeys(parse_digest(each) for each in alone if _SHA256.fullmatch(each)))
+    if not tags and not digests:
+        return IgnoredPull("it names no tag and no digest")
     return Pull(
         detail.request_parameters.repository_name,
         tags,
         detail.error_code == _NO_REPOSITORY,
         detail.event_time,
         detail.user_identity.role,
+        digests,
     )

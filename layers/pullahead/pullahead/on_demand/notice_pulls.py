@@ -1,7 +1,10 @@
-"""Notice pulls from ECR: check, and so copy, a tag that a rule with `on_demand` allows and nobody demanded yet.
+"""Notice pulls from ECR: check, and so copy, what a rule with `on_demand` allows and nobody demanded yet.
 
 A pull of a known mirror costs a share of one batch read, and once a day a write; within five minutes of the last one,
 nothing. A pull that no rule allows costs only the event. No upstream is asked here.
+
+The manifests below an index are pulled by digest, too. So ECR is asked for a digest before it is demanded, once an hour
+at most in a process: what ECR has needs no mirror of its own.
 """
 
 from collections.abc import Callable, Collection, Iterable, Mapping
@@ -18,6 +21,7 @@ from pullahead.mirrors.record import Record
 from pullahead.mirrors.rule_record import limit_reached, rule_key
 from pullahead.mirrors.store import RecordStore, update_record
 from pullahead.mirrors.stored_form import newer_of
+from pullahead.oci import Digest
 from pullahead.oci.referrers import subject_of_tag
 from pullahead.on_demand.cloudtrail import IgnoredPull, Pull, read_pull
 from pullahead.on_demand.ports import DemandStore
@@ -26,13 +30,24 @@ from pullahead.rules.model import Mirror, OnDemand, Rule, Rules, rule_named
 
 KNOWN_FOR = timedelta(minutes=5)
 """How long a process does not read a demand again."""
+_HELD_FOR = timedelta(hours=1)
+"""How long a process does not ask ECR again for a digest that it has."""
 _MAX_KNOWN = 20_000
+
+HoldsManifest = Callable[[str, Digest], bool]
+"""Tells whether a repository of ECR has a manifest; not where there is no such repository. Raises: RegistryError."""
+
+
+def holds_nothing(_repository: str, _digest: Digest) -> bool:
+    """Hold no manifest."""
+    return False
 
 
 class PullOutcome(StrEnum):
     """What became of a pull."""
 
     KNOWN = "known"
+    HELD = "held"  # a digest that ECR has, below some tag
     DEMANDED = "demanded"
     REFUSED = "refused"  # the rule has reached its daily_limit, or is inactive
 
@@ -65,6 +80,7 @@ class _PulledMirror(NamedTuple):
     bounds: OnDemand
     at: datetime
     missing: bool
+    digest: Digest | None = None  # that was pulled, rather than a tag
 
 
 class NoticePulls:
@@ -78,7 +94,9 @@ class NoticePulls:
         queue: CheckQueue,
         clock: Clock,
         own_roles: Collection[str] = (),
+        holds_manifest: HoldsManifest = holds_nothing,
     ) -> None:
+        self._holds_manifest = holds_manifest
         self._rules, self._demands, self._records = rules, demands, records
         self._queue, self._clock, self._own_roles = queue, clock, own_roles
         self._known = TtlCache[MirrorKey, bool, datetime](_MAX_KNOWN)
@@ -112,7 +130,8 @@ class NoticePulls:
             except Exception as error:  # noqa: BLE001 - it is returned: not even a defect stops the others
                 failed[key] = error
             else:
-                self._known.put(key, True, now + KNOWN_FOR)
+                is_held = outcomes[key] is PullOutcome.HELD
+                self._known.put(key, True, now + (_HELD_FOR if is_held else KNOWN_FOR))
         return len(pulled), outcomes, failed
 
     def _retriable(self, known: Mapping[MirrorKey, Demand], now: datetime) -> frozenset[MirrorKey]:
@@ -124,6 +143,8 @@ class NoticePulls:
     def _notice(
         self, pulled: _PulledMirror, known: Demand | None, rules: Rules, now: datetime, *, may_retry: bool
     ) -> PullOutcome:
+        if known is None and self._is_held(pulled):
+            return PullOutcome.HELD
         if known is None or may_retry:
             return self._demand(pulled, known, rules, now)
         if pulled.missing and known.kept:
@@ -133,6 +154,11 @@ class NoticePulls:
             # If it was changed meanwhile, another process has noted the pull.
             self._demands.save(noted, known, noted.expires_at(pulled.bounds))
         return PullOutcome.KNOWN
+
+    def _is_held(self, pulled: _PulledMirror) -> bool:
+        if pulled.digest is None or pulled.missing:
+            return False
+        return self._holds_manifest(pulled.mirror.repository, pulled.digest)
 
     def _demand(self, pulled: _PulledMirror, known: Demand | None, rules: Rules, now: datetime) -> PullOutcome:
         rule = pulled.rule
@@ -182,7 +208,7 @@ def _pulled_mirrors(pulls: Iterable[Pull], rules: Rules, now: datetime) -> dict[
     """Find the mirrors on demand among pulls, each once."""
     pulled: dict[MirrorKey, _PulledMirror] = {}
     for pull in pulls:
-        for tag in pull.tags:
+        for tag, digest in pull.targets.items():
             mirror = rules.find(pull.repository, tag)
             rule = rule_named(mirror.rule, rules) if mirror is not None and mirror.on_demand else None
             if mirror is None or rule is None or rule.on_demand is None or _comes_with_its_image(tag, rule):
@@ -195,5 +221,6 @@ def _pulled_mirrors(pulls: Iterable[Pull], rules: Rules, now: datetime) -> dict[
                 rule.on_demand,
                 max(at, before.at) if before is not None else at,
                 pull.missing or (before is not None and before.missing),
+                digest,
             )
     return pulled

@@ -14,7 +14,7 @@ from pullahead.oci.reference import DOCKER_HUB, is_tag
 from pullahead.oci.referrers import subject_of_tag
 from pullahead.oci.registries import RepositorySettings
 from pullahead.rules.mirror_key import MirrorKey
-from pullahead.rules.published_tags import NamedTag, is_previous_tag, publish_as
+from pullahead.rules.published_tags import NamedTag, digest_of_tag, digest_tag, is_previous_tag, publish_as
 from pullahead.rules.repository_names import REPOSITORY_ADVICE, Template, fill, is_repository_name
 from pullahead.rules.tag_patterns import TagSelection
 
@@ -39,7 +39,8 @@ DEFAULT_MAX_IMAGE_BYTES = 500 * 1024**3
 class OnDemand(NamedTuple):
     """What may be pulled on demand, how many new mirrors a day, and how long they are followed after the last pull.
 
-    A pattern is a glob of upstream paths, optionally with a colon and a glob of tags; a star spans slashes.
+    A pattern is a glob of upstream paths, optionally with a colon and a glob of tags; a star spans slashes. A digest
+    that is pulled counts as the tag `digest-<64 hex digits>`.
     """
 
     allow: tuple[str, ...]
@@ -166,7 +167,8 @@ class Rule(NamedTuple):
     def mirror_of(self, target: str) -> Mirror | None:
         """Make the mirror of a tag in ECR; None where neither names nor patterns choose it. Not for namespaces."""
         if self.on_demand is not None:
-            return self.mirror(target)
+            pulled = digest_of_tag(target)
+            return self.mirror(target) if pulled is None else self._mirror(digest_tag(pulled), is_named=False)
         published = self.tags.published_as(target)
         return self._mirror(published, is_named=self.tags.is_named(target)) if published is not None else None
 

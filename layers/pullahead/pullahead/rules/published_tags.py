@@ -3,7 +3,7 @@
 import re
 from typing import NamedTuple
 
-from pullahead.oci import Digest
+from pullahead.oci import Digest, parse_digest
 from pullahead.oci.reference import is_tag
 
 TAG = "tag"
@@ -33,6 +33,15 @@ class NamedTag(NamedTuple):
 def digest_tag(digest: Digest, target: str = "") -> NamedTag:
     """Name a digest that has no tag: ECR expires what has none, and lifecycle rules cannot tell it from leftovers."""
     return NamedTag(None, target or f"{DIGEST_TAG}{digest.partition(':')[2]}", digest)
+
+
+_DIGEST_TAG = re.compile(rf"{DIGEST_TAG}([0-9a-f]{{64}})")
+
+
+def digest_of_tag(target: str) -> Digest | None:
+    """Return the digest that a name in ECR stands for, as `digest_tag` makes it; None for any other name."""
+    match = _DIGEST_TAG.fullmatch(target)
+    return parse_digest(f"sha256:{match[1]}") if match is not None else None
 
 
 _PREVIOUS = "--previous-"
