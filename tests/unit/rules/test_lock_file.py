@@ -10,6 +10,7 @@ from pullahead.oci.registries import RepositorySettings
 from pullahead.rules.load import load_rules
 from pullahead.rules.lock_file import LockedTag, write_lock
 from pullahead.rules.model import Mirror, ReferrersPolicy, Rule, Rules
+from pullahead.rules.yaml_document import MAX_DOCUMENT_BYTES
 from tests.fakes.samples import digest
 
 RULES = """\
@@ -131,7 +132,7 @@ def test_lock_that_is_larger_than_rules_may_be_is_refused(rules: Rules) -> None:
     assert one is not None
     many = [
         LockedTag(one._replace(upstream=one.upstream._replace(tag=f"1.{n}"), tag=f"1.{n}-m"), digest(str(n)))
-        for n in range(10_000)
+        for n in range(MAX_DOCUMENT_BYTES // 80)
     ]
     with pytest.raises(ConfigError, match="--only"):
         write_lock(rules, many)
