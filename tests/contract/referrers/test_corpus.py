@@ -214,6 +214,15 @@ class TestRequests:
             scripted.referrers_page = 7
             yield scripted
 
+    def pushed(
+        self, name: str, what: str, scripted: FakeRegistry, ecr: RunningEcr
+    ) -> tuple[CorpusImage, Upstream, ServiceCopy]:
+        """Let upstream have an image of the corpus, without what belongs to it."""
+        upstream = Upstream(scripted.host, scripted)
+        copy = ServiceCopy(upstream, ecr, f"corpus/{what}-{name}")
+        upstream.push_image(CORPUS[name].image, copy.repository)
+        return CORPUS[name], upstream, copy
+
     def test_new_digest_costs_a_head_and_a_request_for_each_page_of_referrers(
         self, scripted: FakeRegistry, ecr: RunningEcr
     ) -> None:
@@ -234,10 +243,7 @@ class TestRequests:
     def test_new_digest_of_every_image_costs_a_head_its_pages_and_what_is_copied(
         self, name: str, scripted: FakeRegistry, ecr: RunningEcr
     ) -> None:
-        corpus = CORPUS[name]
-        upstream = Upstream(scripted.host, scripted)
-        copy = ServiceCopy(upstream, ecr, f"corpus/counted-{name}")
-        upstream.push_image(corpus.image, copy.repository)
+        corpus, upstream, copy = self.pushed(name, "counted", scripted, ecr)
         upstream.push_belongings(corpus, copy.repository)
         scripted.forget_requests()
         copy.run()
@@ -256,10 +262,7 @@ class TestRequests:
     def test_settled_tag_that_is_unchanged_costs_one_head_and_nothing_else(
         self, name: str, scripted: FakeRegistry, ecr: RunningEcr
     ) -> None:
-        corpus = CORPUS[name]
-        upstream = Upstream(scripted.host, scripted)
-        copy = ServiceCopy(upstream, ecr, f"corpus/settled-{name}")
-        upstream.push_image(corpus.image, copy.repository)
+        corpus, upstream, copy = self.pushed(name, "settled", scripted, ecr)
         if name not in SMALL:  # to copy 300 referrers is another test's
             copy.run()
         upstream.push_belongings(corpus, copy.repository)

@@ -241,3 +241,13 @@ def test_pattern_leaves_a_pinned_tag_alone() -> None:
     found = rules.find("mirror/b", "1.0")
     assert found is not None
     assert found.pin == FIRST.digest
+
+
+def test_digest_without_a_tag_that_upstream_lost_stays_fresh_in_silence() -> None:
+    bare = digest_tag(FIRST.digest)
+    one = mirror(bare.target)._replace(upstream=parse_reference(f"ghcr.io/team/app@{FIRST.digest}"))
+    made = CheckingService([one])
+    made.publish(FIRST, tag=one.tag)
+    made.upstream.remove(f"ghcr.io/team/app@{FIRST.digest}")
+    (result,) = made.check(one.tag)
+    assert (result.state, made.alerts) == (State.FRESH, [])

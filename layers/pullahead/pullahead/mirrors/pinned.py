@@ -44,8 +44,11 @@ def pinned_descriptor(mirror: Mirror) -> Descriptor | None:
 def moved_away(
     upstream: Descriptor | PullaheadError, before: MirrorRecord | None, mirror: Mirror, now: datetime
 ) -> MovedAway | None:
-    """Derive from upstream's answer about the tag whether it has moved away from the pin; unknown is as before."""
-    if mirror.pin is None:
+    """Derive from upstream's answer about the tag whether it has moved away from the pin; unknown is as before.
+
+    A digest without a tag cannot be moved away from: ECR's copy is as good as upstream's.
+    """
+    if mirror.pin is None or mirror.upstream.tag is None:
         return None
     known = before.moved_away if before is not None else None
     known = known if known is not None and known.pin == mirror.pin else None

@@ -1,6 +1,6 @@
 """The vocabulary of OCI registries: digests, references, descriptors, manifests. Pure."""
 
-from pullahead.oci.digest import Digest, InvalidDigestError, algorithm_of, digest_of, parse_digest, short
+from pullahead.oci.digest import Digest, InvalidDigestError, algorithm_of, digest_of, find_digest, parse_digest, short
 from pullahead.oci.manifest import (
     MAX_MANIFEST_BYTES,
     Descriptor,
@@ -27,6 +27,7 @@ __all__ = [
     "algorithm_of",
     "describe",
     "digest_of",
+    "find_digest",
     "parse_digest",
     "parse_host",
     "parse_manifest",

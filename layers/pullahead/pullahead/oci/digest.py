@@ -33,6 +33,14 @@ def digest_of(content: bytes, algorithm: str = "sha256") -> Digest:
     return Digest(f"{algorithm}:{hashlib.new(algorithm, content).hexdigest()}")
 
 
+def find_digest(text: str) -> Digest | None:
+    """Parse a digest; None for any other text."""
+    try:
+        return parse_digest(text)
+    except InvalidDigestError:
+        return None
+
+
 def algorithm_of(digest: Digest) -> str:
     """Name the hash algorithm of a digest, as `hashlib.new` takes it."""
     return digest.partition(":")[0]

@@ -15,7 +15,7 @@ from typing import Annotated, Any, ClassVar, Literal
 import msgspec
 from msgspec import UNSET, Meta, UnsetType, field
 
-from pullahead.oci import InvalidDigestError, InvalidReferenceError, parse_digest, parse_host
+from pullahead.oci import InvalidReferenceError, find_digest, parse_host
 from pullahead.oci.ecr_registry import parse_ecr_host
 from pullahead.oci.platforms import PLATFORM_PATTERN, parse_platform
 from pullahead.oci.reference import TAG_ADVICE, is_tag
@@ -152,7 +152,7 @@ def _check_tag(text: str) -> None:
         return
     if "@" in text:
         tag, _, digest = text.partition("@")
-        is_pinned = is_tag(tag) and _is_digest(digest)
+        is_pinned = is_tag(tag) and find_digest(digest) is not None
         hint = "Pinning is for `tags`." if is_pinned else _PIN_HINT
         raise InvalidValueError(f"{quoted(text)} is not a valid tag", hint)
     is_other = _is_range(text) or any(character in text for character in _OF_EXPRESSIONS)
@@ -163,16 +163,8 @@ def _check_tag(text: str) -> None:
 
 def _check_tag_or_pin(text: str) -> None:
     tag, at, digest = text.partition("@")
-    if not (at and is_tag(tag) and _is_digest(digest)):
+    if not (at and is_tag(tag) and find_digest(digest) is not None):
         _check_tag(text)
-
-
-def _is_digest(text: str) -> bool:
-    try:
-        parse_digest(text)
-    except InvalidDigestError:
-        return False
-    return True
 
 
 def _tag_hint(text: str) -> str:

@@ -14,12 +14,11 @@ import msgspec
 from msgspec import UNSET, UnsetType
 
 from pullahead.oci import (
-    Digest,
-    InvalidDigestError,
     InvalidReferenceError,
     Reference,
     Repository,
     digest_of,
+    find_digest,
     parse_digest,
     parse_host,
     parse_reference,
@@ -790,17 +789,10 @@ def _named_tag(item: YamlLocation, template: str) -> NamedTag | None:
         return None
     written = published_as.node.text if published_as is not None and isinstance(published_as.node, Scalar) else template
     tag, at, digest = name.node.text.partition("@")
-    pin = _digest_in(digest if at else tag)
+    pin = find_digest(digest if at else tag)
     if is_tag(tag):
         return NamedTag(tag, publish_as(written, tag), pin) if pin is not None or not at else None
     return digest_tag(pin, "" if published_as is None else written) if pin is not None and not at else None
-
-
-def _digest_in(text: str) -> Digest | None:
-    try:
-        return parse_digest(text)
-    except InvalidDigestError:
-        return None
 
 
 def _is_name(item: TagOrPattern) -> TypeGuard[str]:
