@@ -335,3 +335,13 @@ def test_byte_taken_beyond_the_end_of_the_blob_is_an_error(target: EcrTarget) ->
     target.upload_part(REPOSITORY, upload, 0, b"much longer")
     with pytest.raises(RegistryError, match="beyond the end of the blob"):
         target.received_bytes(REPOSITORY, upload, len(b"much longer") - 1)
+
+
+def test_question_for_one_manifest_is_one_call_and_no_pull(ecr: RunningEcr, target: EcrTarget) -> None:
+    assert not target.holds_manifest(REPOSITORY, IMAGE.digest)
+    assert not target.holds_manifest("mirror/missing", IMAGE.digest)
+    assert ecr.ecr.calls.operations() == ["DescribeImages"] * 2
+    push(target, IMAGE, "1.0")
+    ecr.ecr.calls.clear()
+    assert target.holds_manifest(REPOSITORY, IMAGE.digest)
+    assert ecr.ecr.calls.operations() == ["DescribeImages"]

@@ -188,6 +188,10 @@ class FakeTarget:
             held = self._repositories.get(repository, _Repository()).manifests
             return list(takewhile(lambda digest: digest in held, digests))
 
+    def holds_manifest(self, repository: str, digest: Digest) -> bool:
+        with self.script.call("holds_manifest"):
+            return digest in self._repositories.get(repository, _Repository()).manifests
+
     def _check_content(self, known: _Repository, repository: str, manifest: RawManifest) -> None:
         named = parse_manifest(manifest.content, manifest.descriptor.media_type)
         missing = [blob.digest for blob in named.blobs if blob.digest not in known.blobs]

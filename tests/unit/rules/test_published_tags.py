@@ -3,6 +3,8 @@
 from textwrap import dedent
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from pullahead.messages import RefreshRequest
 from pullahead.mirrors.record import RuleRecord, State
@@ -12,12 +14,13 @@ from pullahead.refresh.wanted import require_wanted
 from pullahead.rules.load import load_rules
 from pullahead.rules.mirror_key import MirrorKey, RuleKey
 from pullahead.rules.model import Rules
-from pullahead.rules.published_tags import may_give_one_name, publish_as, published_from
-from pullahead.rules.tag_patterns import select, selection_text
+from pullahead.rules.published_tags import NamedTag, may_give_one_name, publish_as, published_from
+from pullahead.rules.tag_patterns import PatternKind, TagPattern, TagSelection, select, selection_text
 from pullahead.rules.upstream_index import UpstreamIndex
 from tests.fakes.memory import FakeClock
 from tests.fakes.records import fresh
-from tests.fakes.samples import digest, root
+from tests.fakes.samples import digest, root, rule
+from tests.fakes.samples import rules as rules_of
 from tests.unit.rules.test_mistakes import mirror, only_problem_of, problems_of
 
 RULES = """\
@@ -217,3 +220,37 @@ def test_mistake_in_a_name_is_told_at_its_line(text: str, path: str, message: st
     assert problem.path == path
     assert message in problem.message
     assert hint in problem.hint
+
+
+_NAMES = st.sampled_from(["1", "1-a", "a-1", "a-1-a", "b", "stable"])
+_TEMPLATES = st.sampled_from(["{tag}", "{tag}-a", "a-{tag}", "a-{tag}-a"])
+
+
+@given(
+    st.lists(_NAMES, unique=True), st.lists(st.tuples(_NAMES, _NAMES), max_size=4), _TEMPLATES, st.lists(_NAMES), _NAMES
+)
+def test_every_tag_in_ecr_has_one_source_and_every_source_leads_to_it(
+    names: list[str], renamed: list[tuple[str, str]], template: str, listed: list[str], asked: str
+) -> None:
+    by_target = {target: NamedTag(name, target) for name, target in renamed}
+    plain = TagSelection(tuple(names), (TagPattern(PatternKind.GLOB, "*1*"),), template=template)
+    # What else would be a second source of a name is refused where rules are read.
+    others = tuple(each for each in by_target.values() if plain.published_as(each.target) is None)
+    selection = plain._replace(renamed=others)
+    declared = rule(tags=selection)
+    known = rules_of(declared.named_mirrors, "r", declared)
+    chosen = [publish_as(template, tag) for tag in select(selection, listed)]
+    targets = [*{each.target for each in selection.named}, *chosen]
+    assert len(targets) == len(set(targets))
+    for target in (*targets, asked):
+        found = known.find(declared.repository, target)
+        if found is None:
+            assert target == asked
+            continue
+        assert found.tag == target
+        followed = [each.tag for each in UpstreamIndex(known).of(found.upstream)]
+        assert followed.count(target) == 1
+        assert all(
+            (each := known.find(declared.repository, tag)) is not None and each.upstream == found.upstream
+            for tag in followed
+        )

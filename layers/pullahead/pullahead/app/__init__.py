@@ -38,7 +38,7 @@ from pullahead.messages import (
     UnitRequest,
 )
 from pullahead.mirrors.rate_limit_budget import UpstreamUse
-from pullahead.oci import Repository
+from pullahead.oci import Digest, Repository
 from pullahead.on_demand.follow import FollowDemands
 from pullahead.refresh.copy_unit import CopyUnit
 from pullahead.refresh.create_repository import create_repository
@@ -271,8 +271,12 @@ class Application(Adapters):
         from pullahead.on_demand.notice_pulls import NoticePulls  # noqa: PLC0415
 
         rules, own_roles = self._rules_with_pauses, self._settings.own_roles
-        holds = self._target.holds_manifest
+        holds = self._holds_manifest
         return NoticePulls(rules, self._demands, self._records, self._queue, self._clock, own_roles, holds)
+
+    def _holds_manifest(self, repository: str, digest: Digest) -> bool:
+        """Ask ECR, for which a client is made only when a digest is pulled."""
+        return self._target.holds_manifest(repository, digest)
 
     @cached_property
     def _copy_unit(self) -> CopyUnit:
