@@ -6,7 +6,7 @@ from aws_lambda_powertools import Logger, Tracer
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from pullahead.app import Application, application
-from pullahead.messages import RefreshRequest
+from pullahead.messages import PlanRequest, RefreshRequest
 
 logger, tracer = Logger(), Tracer()
 
@@ -22,4 +22,4 @@ def handle(event: dict[str, Any], app: Application) -> dict[str, Any]:
     logger.append_keys(refresh=request.name, repository=request.repository)
     app.create_repository(request)
     logger.info("repository created, or created by another refresh")
-    return {"repository": request.repository}
+    return PlanRequest(request, repository_created=True).to_event()

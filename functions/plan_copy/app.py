@@ -7,8 +7,9 @@ from aws_lambda_powertools.metrics import MetricUnit
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from pullahead.app import Application, application
+from pullahead.errors import RepositoryMissingError
 from pullahead.lambdas.metrics import add_upstream_use
-from pullahead.messages import RefreshRequest
+from pullahead.messages import PlanRequest
 
 logger, metrics, tracer = Logger(), Metrics(), Tracer()
 
@@ -21,9 +22,16 @@ def handler(event: dict[str, Any], _context: LambdaContext) -> dict[str, Any]:
 
 
 def handle(event: dict[str, Any], app: Application) -> dict[str, Any]:
-    request = RefreshRequest.from_event(event)
+    planned = PlanRequest.from_event(event)
+    request = planned.request
     logger.append_keys(refresh=request.name, upstream=request.upstream, digest=request.root.digest)
-    plan = app.plan_copy(request)
+    try:
+        plan = app.plan_copy(request)
+    except RepositoryMissingError:
+        if planned.repository_created:  # and deleted since
+            raise
+        logger.info("the repository does not exist yet: it is created before this is planned")
+        return {"repository_missing": True}
     logger.info(
         "planned",
         extra={

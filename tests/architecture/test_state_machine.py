@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from pullahead.errors import DeferredError, NoLongerWantedError, RepositoryMissingError
+from pullahead.errors import DeferredError, NoLongerWantedError
 from tests.architecture import state_machine_rules as rules
 from tests.architecture.sam_template import STATE_MACHINE, Template, read_definition, real_template
 
@@ -55,16 +55,15 @@ def test_refresh_that_is_deferred_or_no_longer_wanted_does_not_end_as_a_failure(
         assert states[way["Next"]]["Type"] == "Succeed"
 
 
-def test_missing_repository_is_created_once() -> None:
+def test_missing_repository_is_created_before_the_copy_is_planned_again() -> None:
     states = read_definition(real_template())["States"]
-    missing, _ = states["PlanCopy"]["Catch"]
-    assert missing["ErrorEquals"] == [RepositoryMissingError.__name__]
-    choice = states[missing["Next"]]
-    (again,) = choice["Choices"]
-    created = states[choice["Default"]]
-    assert (again["Variable"], again["IsPresent"], again["Next"]) == (created["ResultPath"], True, "RecordFailure")
-    assert created["Next"] == "PlanCopy"
-    assert states["PlanCopy"]["Parameters"]["Payload.$"] == "$$.Execution.Input"  # without what was caught
+    choice = states[states["PlanCopy"]["Next"]]
+    (missing,) = choice["Choices"]
+    created = states[missing["Next"]]
+    assert (missing["Variable"], missing["IsPresent"], choice["Default"]) == ("$.repository_missing", True, "CopyUnits")
+    assert created["Parameters"]["Payload.$"] == "$$.Execution.Input"
+    assert (created["OutputPath"], created["Next"]) == ("$.Payload", "PlanCopy")
+    assert states["PlanCopy"]["Parameters"]["Payload.$"] == "$"
 
 
 def test_failure_to_copy_referrers_leads_to_the_publish_of_the_image() -> None:

@@ -172,7 +172,7 @@ class Scene:
 
     def plans(self) -> list[Invocation]:
         """List the runs of plan_copy but those that found that the repository has to be created first."""
-        return [run for run in self.runs("PlanCopy") if run.outcome != "RepositoryMissingError"]
+        return [run for run in self.runs("PlanCopy") if run.payload != {"repository_missing": True}]
 
     def executions(self) -> list[dict[str, Any]]:
         """List the refreshes of this mirror, newest first."""

@@ -222,6 +222,20 @@ class RefreshRequest(Message, frozen=True):
         return parse_reference(self.upstream).repository.registry
 
 
+class PlanRequest(Message, frozen=True):
+    """Plan a refresh: the input of the state machine, and again after its repository has been created."""
+
+    request: RefreshRequest
+    repository_created: bool = False
+
+    @classmethod
+    def from_event(cls, event: object) -> Self:
+        """Read the event: the state machine's input as it is, or what create_repository returned."""
+        if isinstance(event, Mapping) and "request" in event:
+            return super().from_event(event)
+        return cls(RefreshRequest.from_event(event))
+
+
 class UnitRequest(Message, frozen=True):
     """Copy one unit of a plan, or continue it. The result is the next request, until it is `done`.
 

@@ -96,11 +96,10 @@ def test_handlers_refresh_a_mirror_from_schedule_to_outcome(service: InMemorySer
 
 def plan_after_creation(request: dict[str, Any], service: InMemoryService) -> dict[str, Any]:
     """Plan as the state machine does: where the repository is missing, it is created first."""
-    try:
-        return wire(plan_copy.handle(request, service.app))
-    except RepositoryMissingError:
-        create_repository.handle(request, service.app)
-    return wire(plan_copy.handle(request, service.app))
+    plan = wire(plan_copy.handle(request, service.app))
+    if "repository_missing" not in plan:
+        return plan
+    return wire(plan_copy.handle(wire(create_repository.handle(request, service.app)), service.app))
 
 
 def copied(unit: dict[str, Any], service: InMemoryService) -> dict[str, Any]:
@@ -232,12 +231,18 @@ def test_unknown_event_is_refused(service: InMemoryService, handle: Any, event: 
     assert service.script.calls == []
 
 
+def test_repository_that_is_missing_again_fails_the_plan(service: InMemoryService) -> None:
+    request = sample("plan_copy.refresh")
+    assert plan_copy.handle(request, service.app) == {"repository_missing": True}
+    with pytest.raises(RepositoryMissingError, match="plan of mirror/alpine at the target failed"):
+        plan_copy.handle({"request": request, "repository_created": True}, service.app)
+
+
 def test_samples_of_plan_and_publish_are_decoded(service: InMemoryService) -> None:
     """They name an image that only Docker Hub has: understood is as far as they get."""
-    with pytest.raises(RepositoryMissingError, match="plan of mirror/alpine at the target failed"):
-        plan_copy.handle(sample("plan_copy.refresh"), service.app)
-    create_repository.handle(sample("create_repository.refresh"), service.app)
-    with pytest.raises(NotFoundError, match="1d34ffeaf190"):
-        plan_copy.handle(sample("plan_copy.refresh"), service.app)
+    again = create_repository.handle(sample("create_repository.refresh"), service.app)
+    for event in (sample("plan_copy.refresh"), wire(again)):
+        with pytest.raises(NotFoundError, match="1d34ffeaf190"):
+            plan_copy.handle(event, service.app)
     with pytest.raises(StorageError, match=r"plan\.json"):
         publish_image.handle(sample("publish_image.refresh"), service.app)
