@@ -1,13 +1,14 @@
-"""The rules file → rules. Decides what a file may say, and which rules may not meet; does not know where it came from.
+"""Rules files → rules. Decides what a file may say, and which rules may not meet; does not know where it came from.
 
 Strict: what is not understood is a problem, never ignored, and all problems are reported at once, each with its line.
 """
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from datetime import timedelta
-from typing import Any, NamedTuple, TypeVar
+from itertools import chain
+from typing import Any, NamedTuple, TypeGuard, TypeVar
 
 import msgspec
 from msgspec import UNSET, UnsetType
@@ -62,6 +63,7 @@ from pullahead.rules.model import (
     UpstreamSettings,
     WhenDeleted,
 )
+from pullahead.rules.named_mirrors import NamedMirrors
 from pullahead.rules.published_tags import (
     SAME_NAME,
     NamedTag,
@@ -82,7 +84,19 @@ from pullahead.rules.repository_names import (
 )
 from pullahead.rules.struct_reader import Problems, YamlLocation, read_entries, read_items, read_struct
 from pullahead.rules.tag_patterns import DEFAULT_MAX_TAGS, PatternKind, TagPattern, TagSelection, allows, matches
-from pullahead.rules.yaml_document import DocumentError, Mapping, Problem, RulesError, Scalar, compose, quoted
+from pullahead.rules.text import RulesText, folder_of
+from pullahead.rules.yaml_document import (
+    DocumentError,
+    Mapping,
+    NodeCount,
+    Problem,
+    RulesError,
+    Scalar,
+    compose,
+    quoted,
+)
+
+MAX_NAMED_TAGS = 200_000
 
 _STAND_IN = "xx"  # ECR's names have two characters or more
 _SAMPLE = Repository("ghcr.io", "team/app")
@@ -97,18 +111,45 @@ _T = TypeVar("_T")
 
 def load_rules(text: str, *, source: str) -> Rules:
     """Read a rules file; `source` names it in messages. Raises RulesError with every problem."""
-    try:
-        document = compose(text)
-    except DocumentError as error:
-        raise RulesError(source, [Problem(error.line, "", error.message, error.hint)]) from error
-    if document is None:
-        hint = "Write version: 1 and mirrors: [] for no rules."
-        raise RulesError(source, [Problem(1, "", "the file is empty", hint)])
+    return load_rules_files([RulesText(source, text)])
+
+
+def load_rules_files(files: Sequence[RulesText]) -> Rules:
+    """Read files, one or more, as if they were one.
+
+    What is a section of its own (`defaults`, `sources`) may be in one of them, and is for all; lists are joined, and so
+    are `upstreams`. Raises RulesError with every problem, each with its file and line.
+    """
     problems = Problems()
-    rules = _Loader(problems).load(YamlLocation(document))
-    if problems.found:
-        raise RulesError(source, problems.found)
+    documents = _compose_all(files, problems)
+    rules = _Loader(problems).load(documents) if not problems.found else None
+    if rules is None or problems.found:
+        raise RulesError(folder_of(files), problems.found)
     return rules
+
+
+class _Document(NamedTuple):
+    """One file. `name` is empty where it is the only one."""
+
+    name: str
+    top: YamlLocation
+
+
+def _compose_all(files: Sequence[RulesText], problems: Problems) -> list[_Document]:
+    documents, count, are_several = [], NodeCount(), len(files) > 1
+    for file in files:
+        name = file.name if are_several else ""
+        try:
+            document = compose(file.text, count=count)
+        except DocumentError as error:
+            problems.found.append(Problem(error.line, "", error.message, error.hint, name))
+            continue
+        if document is None:
+            hint = "Write version: 1 and mirrors: [] for no rules."
+            problems.found.append(Problem(1, "", "the file is empty", hint, name))
+        else:
+            documents.append(_Document(name, YamlLocation(document)))
+    return documents
 
 
 class _ResolvedOptions(NamedTuple):
@@ -129,30 +170,43 @@ class _ResolvedOptions(NamedTuple):
     keep_previous: KeepPrevious | None = None
 
 
-class _NamedItem(NamedTuple):
-    """An item of `tags` that names a tag: where it is, what it follows, and under which name in ECR."""
+class _NamingRule(NamedTuple):
+    """The tags that a rule names: where they are, and how they are published."""
 
+    file: str
     at: YamlLocation
+    target: str
     upstream: Repository | None
-    tag: NamedTag
+    template: str
 
 
 class _ChoosingRule(NamedTuple):
     """A rule that chooses tags by patterns: where it is, and the repository that it publishes into."""
 
+    file: str
     at: YamlLocation
     target: str
     upstream: Repository
     tags: TagSelection
 
 
+class _Place(NamedTuple):
+    """Where something is written."""
+
+    file: str
+    line: int
+
+    def seen_from(self, file: str) -> str:
+        return f"line {self.line}" if file == self.file else f"line {self.line} of {self.file}"
+
+
 class _Claim(NamedTuple):
-    """The repositories that a rule publishes into, from which upstream, and the line that says so."""
+    """The repositories that a rule publishes into, from which upstream, and the place that says so."""
 
     template: str
     upstream: Repository
     names: NameSet
-    line: int
+    place: _Place
     on_demand: bool
 
     @property
@@ -177,47 +231,91 @@ def _collide(namespace: _Claim, other: _Claim) -> bool:
 
 
 class _Loader:
-    """Reads one file. Remembers which line first claims a name, a tag, or a repository that patterns publish into."""
+    """Reads files. Remembers what first claims a name, a tag, or a repository that patterns publish into."""
 
     def __init__(self, problems: Problems) -> None:
         self._problems = problems
         self._defaults = _ResolvedOptions()
-        self._lines_of_names: dict[str, int] = {}
-        self._named_items: dict[MirrorKey, _NamedItem] = {}
+        self._sections: dict[str, _Place] = {}
+        self._hosts: dict[str, _Place] = {}
+        self._names: dict[str, _Place] = {}
+        self._tags: dict[MirrorKey, _Place] = {}
+        self._choosing: dict[str, tuple[Repository, _Place]] = {}
+        self._naming_rules: list[_NamingRule] = []
         self._choosing_rules: list[_ChoosingRule] = []
-        self._choosing: dict[str, tuple[Repository, int]] = {}
         self._claims: list[_Claim] = []
         self._namespaces: list[_Claim] = []
 
-    def load(self, at: YamlLocation) -> Rules:
-        if other := _other_tool(at):
+    def load(self, documents: Sequence[_Document]) -> Rules:
+        read = [(name, top, document) for name, top in documents if (document := self._document(name, top)) is not None]
+        for name, top, document in read:
+            self._problems.file = name
+            if document.defaults is not None and self._is_only_section(top, "defaults"):
+                self._defaults = self._read_defaults(top.below("defaults"), document.defaults)
+            if document.sources is not None:
+                self._is_only_section(top, "sources")
+        upstreams = tuple(chain(*(self._each(name, top, "upstreams", self._upstreams) for name, top, _ in read)))
+        on_demand = tuple(chain(*(self._each(name, top, "on_demand", self._on_demand_rules) for name, top, _ in read)))
+        mirrors = tuple(chain(*(self._each(name, top, "mirrors", self._mirror_rules) for name, top, _ in read)))
+        sources = next((document.sources for _, _, document in read if document.sources is not None), None)
+        ignored = chain(*(document.ignore or () for _, _, document in read))
+        return self._joined(upstreams, mirrors, on_demand, frozenset(ignored), sources or Sources())
+
+    def _document(self, name: str, top: YamlLocation) -> RulesDocument | None:
+        self._problems.file = name
+        if other := _other_tool(top):
             hint = "Convert it: pullahead import FILE > rules.yaml."
-            self._problems.add(at, f"it is a file of {other}, not of rules", hint)
-            return Rules((), (), "")
-        document = read_struct(at, RulesDocument, self._problems, skip=("upstreams", "mirrors", "on_demand"))
-        if document is None:
-            return Rules((), (), "")
-        if document.defaults is not None:
-            self._defaults = self._read_defaults(at.below("defaults"), document.defaults)
-        upstreams = tuple(self._upstreams(at.find("upstreams")))
-        on_demand = [self._on_demand_rule(item) for item in self._items(at.find("on_demand"))]
-        mirrors = [self._mirror_rule(item) for item in self._items(at.find("mirrors"))]
+            self._problems.add(top, f"it is a file of {other}, not of rules", hint)
+            return None
+        return read_struct(top, RulesDocument, self._problems, skip=("upstreams", "mirrors", "on_demand"))
+
+    def _each(
+        self, name: str, top: YamlLocation, key: str, read: Callable[[YamlLocation | None], Iterable[_T]]
+    ) -> tuple[_T, ...]:
+        """Read a section of one file."""
+        self._problems.file = name
+        return tuple(read(top.find(key)))
+
+    def _is_only_section(self, top: YamlLocation, key: str) -> bool:
+        """Claim a section that only one of several files may have, and that is for all of them."""
+        entries = top.node.entries if isinstance(top.node, Mapping) else ()
+        line = next((name.line for name, _ in entries if isinstance(name, Scalar) and name.text == key), top.node.line)
+        place = self._sections.setdefault(key, _Place(self._problems.file, line))
+        if place.file == self._problems.file:
+            return True
+        message = f"{key} are already on {place.seen_from(self._problems.file)}, for the rules of all files"
+        at = top.below(key)
+        self._problems.add(at._replace(node=at.node._replace(line=line)), message, f"Keep `{key}` in one file.")
+        return False
+
+    def _joined(
+        self,
+        upstreams: tuple[UpstreamSettings, ...],
+        mirrors: tuple[Rule, ...],
+        on_demand: tuple[Rule, ...],
+        ignored: frozenset[str],
+        sources: Sources,
+    ) -> Rules:
         self._check_published_names()
-        rules = (*_named(filter(None, mirrors), set(self._lines_of_names)), *filter(None, on_demand))
-        read = Rules(
-            tuple(mirror for rule in rules if not rule.is_namespace for mirror in rule.named_mirrors),
-            upstreams,
-            "",
-            rules,
-            frozenset(document.ignore or ()),
-            _sources(document.sources or Sources()),
-        )
+        rules = (*_named(mirrors, set(self._names)), *on_demand)
+        named = NamedMirrors(rules)
+        if len(named) > MAX_NAMED_TAGS:
+            message = f"{len(named):,} tags are named, and one stack mirrors at most {MAX_NAMED_TAGS:,} that are"
+            self._problems.file = ""
+            self._problems.found.append(Problem(1, "mirrors", message, "Split the rules between two stacks."))
+        read = Rules(named, upstreams, "", rules, ignored, _sources(sources))
         return replace(read, digest=_digest(read))
 
     def _items(self, at: YamlLocation | None) -> tuple[YamlLocation, ...]:
         return () if at is None or at.is_empty else read_items(at, self._problems)
 
     # --- Rules ---
+
+    def _mirror_rules(self, at: YamlLocation | None) -> Iterator[Rule]:
+        return filter(None, map(self._mirror_rule, self._items(at)))
+
+    def _on_demand_rules(self, at: YamlLocation | None) -> Iterator[Rule]:
+        return filter(None, map(self._on_demand_rule, self._items(at)))
 
     def _mirror_rule(self, at: YamlLocation) -> Rule | None:
         before = len(self._problems.found)
@@ -239,7 +337,7 @@ class _Loader:
             self._refuse_digests(at)
         if tags.patterns or _is_namespace(upstream):
             self._claim_target(at, target, upstream)
-            self._choosing_rules.append(_ChoosingRule(at, target, upstream, tags))
+            self._choosing_rules.append(_ChoosingRule(self._problems.file, at, target, upstream, tags))
         self._claim_names(at, options.repository, upstream)
         return _rule(name, upstream, options.repository if _is_namespace(upstream) else target, tags, options)
 
@@ -265,11 +363,18 @@ class _Loader:
         if isinstance(name, UnsetType):
             return ""
         here = at.below("name")
-        if name in self._lines_of_names:
-            line = self._lines_of_names[name]
-            self._problems.add(here, f"{quoted(name)} is already the name of the rule on line {line}")
-        self._lines_of_names.setdefault(name, here.node.line)
+        if name in self._names:
+            self._problems.add(
+                here, f"{quoted(name)} is already the name of the rule on {self._shown(self._names[name])}"
+            )
+        self._names.setdefault(name, self._place(here))
         return name
+
+    def _place(self, at: YamlLocation) -> _Place:
+        return _Place(self._problems.file, at.node.line)
+
+    def _shown(self, place: _Place) -> str:
+        return place.seen_from(self._problems.file)
 
     def _refuse_digests(self, at: YamlLocation) -> None:
         """Report digests in a rule of many repositories, of which only one can have the manifest."""
@@ -281,56 +386,70 @@ class _Loader:
 
     def _claim_tags(self, at: YamlLocation | None, target: str, upstream: Repository | None, template: str) -> None:
         """Claim every tag that is named, by its name in ECR, also where other tags of the rule are invalid."""
-        for item in at.items if at is not None else ():
+        if at is None:
+            return
+        self._naming_rules.append(_NamingRule(self._problems.file, at, target, upstream, template))
+        for item in at.items:
             named = _named_tag(item, template)
             if named is None:
                 continue
             key = MirrorKey(target, named.target)
-            first = self._named_items.setdefault(key, _NamedItem(item, upstream, named))
-            if first.at is not item:
-                message = f"{key} is already on line {first.at.node.line}"
+            if key in self._tags:
+                message = f"{key} is already on {self._shown(self._tags[key])}"
                 self._problems.add(item, message, "A tag can follow one upstream only.")
+            self._tags.setdefault(key, self._place(item))
 
     def _check_published_names(self) -> None:
         """Report names in ECR that two upstream tags would have, of which one at least does not keep its own name."""
         by_target: dict[str, list[_ChoosingRule]] = {}
         for rule in self._choosing_rules:
-            for other in by_target.setdefault(rule.target, []):
-                if may_give_one_name(rule.tags.template, other.tags.template):
-                    self._problems.add(
-                        rule.at.below("as"),
-                        f"{rule.target} may get one tag from two tags of upstream: by {rule.tags.template}, and by "
-                        f"{other.tags.template} of the rule on line {other.at.below('as').node.line}",
-                        "Give the rules repositories of their own, or templates that begin or end differently.",
-                    )
-                    break
-            by_target[rule.target].append(rule)
-        for key, named in self._named_items.items():
-            for rule in by_target.get(key.repository, ()):
-                self._check_named_and_chosen(key, named, rule)
+            others = by_target.setdefault(rule.target, [])
+            meets = (each for each in others if may_give_one_name(rule.tags.template, each.tags.template))
+            if (other := next(meets, None)) is not None:
+                self._report_templates(rule, other)
+            others.append(rule)
+        for naming in self._naming_rules:
+            for rule in by_target.get(naming.target, ()):
+                self._check_named_and_chosen(naming, rule)
 
-    def _check_named_and_chosen(self, key: MirrorKey, named: _NamedItem, rule: _ChoosingRule) -> None:
-        chosen = published_from(rule.tags.template, key.tag)
-        keeps_names = rule.tags.template == SAME_NAME and named.tag.name == named.tag.target
-        is_same = (rule.upstream, chosen) == (named.upstream, named.tag.name)
-        if chosen is None or keeps_names or is_same or not allows(rule.tags, chosen):
-            return
-        line = rule.at.below("tags").node.line
-        source = quoted(named.tag.name or str(named.tag.digest))
+    def _report_templates(self, rule: _ChoosingRule, other: _ChoosingRule) -> None:
+        self._problems.file = rule.file
+        place = _Place(other.file, other.at.below("as").node.line).seen_from(rule.file)
         self._problems.add(
-            named.at,
-            f"{key} follows {source} here, and {quoted(chosen)} by the patterns on line {line}",
-            f'Exclude it there, exclude: ["{chosen}"], or publish one of them under another name.',
+            rule.at.below("as"),
+            f"{rule.target} may get one tag from two tags of upstream: by {rule.tags.template}, and by "
+            f"{other.tags.template} of the rule on {place}",
+            "Give the rules repositories of their own, or templates that begin or end differently.",
         )
+
+    def _check_named_and_chosen(self, naming: _NamingRule, rule: _ChoosingRule) -> None:
+        self._problems.file = naming.file
+        place = _Place(rule.file, rule.at.below("tags").node.line).seen_from(naming.file)
+        for item in naming.at.items:
+            named = _named_tag(item, naming.template)
+            chosen = published_from(rule.tags.template, named.target) if named is not None else None
+            if named is None or chosen is None:
+                continue
+            keeps_names = rule.tags.template == SAME_NAME and named.name == named.target
+            is_same = (rule.upstream, chosen) == (naming.upstream, named.name)
+            if keeps_names or is_same or not allows(rule.tags, chosen):
+                continue
+            source = quoted(named.name or str(named.digest))
+            key = MirrorKey(naming.target, named.target)
+            self._problems.add(
+                item,
+                f"{key} follows {source} here, and {quoted(chosen)} by the patterns on {place}",
+                f'Exclude it there, exclude: ["{chosen}"], or publish one of them under another name.',
+            )
 
     def _claim_target(self, at: YamlLocation, target: str, upstream: Repository) -> None:
         """Claim a repository (of a namespace, what its repositories' names have in common) for tags that are chosen."""
         here = at.below("repository")
-        other, line = self._choosing.setdefault(target, (upstream, here.node.line))
+        other, place = self._choosing.setdefault(target, (upstream, self._place(here)))
         if other != upstream:
             self._problems.add(
                 here,
-                f"{target} may get the same tag from {other}, by the rule on line {line}",
+                f"{target} may get the same tag from {other}, by the rule on {self._shown(place)}",
                 "Rules with patterns need a repository of their own for each upstream.",
             )
 
@@ -340,15 +459,15 @@ class _Loader:
         What is on demand gives way to repositories that a rule names: nobody but those who pull chooses there.
         """
         here = at.below("repository") if at.find("repository") is not None else at.below("upstream")
-        claim = _Claim(template, upstream, NameSet(template, upstream), here.node.line, on_demand)
+        claim = _Claim(template, upstream, NameSet(template, upstream), self._place(here), on_demand)
         others = self._claims if claim.is_namespace else self._namespaces
         collides = (each for each in others if _collide(*((claim, each) if claim.is_namespace else (each, claim))))
         first = next(collides, None)
         if first is not None and not self._is_reported(here, "may get the same tag"):
             self._problems.add(
                 here,
-                f"{fill(template, upstream)} may also be published from {first.upstream}, by the rule on line "
-                f"{first.line}",
+                f"{fill(template, upstream)} may also be published from {first.upstream}, by the rule on "
+                f"{self._shown(first.place)}",
                 "Write {registry} and {path} in `repository`, or another prefix.",
             )
         self._claims.append(claim)
@@ -505,10 +624,10 @@ class _Loader:
             self._problems.add(at, "tags is missing")
         items = _given(written.tags, ())
         template = _given(written.published_as, SAME_NAME)
-        names = tuple(item for item in items if isinstance(item, str) and is_tag(item))
+        names = tuple(item for item in items if _is_name(item))
         digests = (_digest_item(item) for item in _given(written.digests, ()))
         renamed = tuple(filter(None, (*(_renamed(item, template) for item in items), *digests)))
-        patterns = tuple(_pattern(item) for item in items if item not in names and _renamed(item, template) is None)
+        patterns = tuple(_pattern(item) for item in items if not _is_name(item) and _renamed(item, template) is None)
         exclude = tuple(map(_pattern, _given(written.exclude, ())))
         if items and self._is_valid(at, before, "tags", "exclude", "newest", "min_tags", "max_tags", "prereleases"):
             self._check_effect(at, written, patterns, exclude)
@@ -605,7 +724,6 @@ class _Loader:
     # --- Upstream hosts ---
 
     def _upstreams(self, at: YamlLocation | None) -> Iterator[UpstreamSettings]:
-        hosts: set[str] = set()
         entries = {} if at is None or at.is_empty else read_entries(at, self._problems)
         for written, entry in entries.items():
             settings = read_struct(entry.value, HostSettings, self._problems)
@@ -614,9 +732,12 @@ class _Loader:
             except InvalidReferenceError as error:
                 self._problems.add(entry.key, error.cause, error.advice)
                 continue
-            if host in hosts:
+            before = self._hosts.setdefault(host, self._place(entry.key))
+            if before.file != self._problems.file:
+                message = f"{host} already has settings on {self._shown(before)}"
+                self._problems.add(entry.key, message, "Keep all settings of a host in one file.")
+            elif before != self._place(entry.key):
                 self._problems.add(entry.key, f"{host} already has settings, under another of its names")
-            hosts.add(host)
             if settings is not None:
                 yield _upstream_settings(host, settings)
 
@@ -740,6 +861,10 @@ def _named_tag(item: YamlLocation, template: str) -> NamedTag | None:
     if is_tag(tag):
         return NamedTag(tag, publish_as(written, tag), pin) if pin is not None or not at else None
     return digest_tag(pin, "" if published_as is None else written) if pin is not None and not at else None
+
+
+def _is_name(item: TagOrPattern) -> TypeGuard[str]:
+    return isinstance(item, str) and is_tag(item)
 
 
 def _pattern(item: TagOrPattern) -> TagPattern:

@@ -6,6 +6,9 @@ from pullahead.rules.importers import ImportFileError, import_rules
 from pullahead.rules.importers.result import ImportedMirror, ImportResult, TagEntry, write_rules
 from pullahead.rules.load import load_rules
 from pullahead.rules.tag_patterns import PatternKind
+from pullahead.rules.yaml_document import MAX_DOCUMENT_BYTES
+
+DIGEST = "sha256:0000000000000000000000000000000011111111111111111111111111111111"
 
 ECR = "123456789012.dkr.ecr.eu-west-1.amazonaws.com"
 DIGEST = "sha256:0000000000000000000000000000000011111111111111111111111111111111"
@@ -128,7 +131,7 @@ def test_written_file_loads() -> None:
         ("sync: {}\nversion: 1\n", "neither a file of regsync"),
         ("a: [", "is invalid YAML"),
         ("a: !!python/object/apply:os.system [ls]", "is invalid YAML"),
-        ("#" * (1024 * 1024 + 1), "is larger than"),
+        ("#" * (MAX_DOCUMENT_BYTES + 1), "is larger than"),
     ],
 )
 def test_file_of_no_supported_tool_is_refused(text: str, said: str) -> None:
