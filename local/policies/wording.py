@@ -16,6 +16,7 @@ _WORD: Final = re.compile(r"[A-Z][a-z0-9]*")
 _GIVEN: Final[Mapping[str, str]] = MappingProxyType(
     {
         "RulesAreInS3": "`RulesUri` is `s3://…`",
+        "RulesAreAFolder": "`RulesUri` is `s3://…/`",
         "RulesAreInSsm": "`RulesUri` is `ssm:/…`",
         "CachedRepositoriesAreKept": "`PullThroughCacheRepositories` is not `none`",
         "HasVpc": "`VpcSubnetIds` are given",

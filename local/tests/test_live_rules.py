@@ -92,7 +92,9 @@ def test_file_that_is_as_before_is_not_deployed_again(playground: Playground) ->
 
 def test_file_that_goes_and_comes_back_is_said(playground: Playground) -> None:
     playground.file.unlink()
-    assert playground.look_twice() == ["rules.yaml cannot be read. The old rules stay in use"]
+    assert playground.look_twice() == [
+        "rules.yaml cannot be read: No such file or directory. The old rules stay in use"
+    ]
     assert playground.look_twice() == []
     assert len(playground.write(TWO)) == 1
 

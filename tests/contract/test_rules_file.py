@@ -1,13 +1,16 @@
 """The rules file in S3 and in SSM (moto): read when it changed, refused when it is not text."""
 
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Protocol
 
 import pytest
 
 from pullahead.aws.rules_file import S3RulesFile, SsmRulesFile, rules_file_at
 from pullahead.errors import ConfigError, StorageError
+from pullahead.rules.on_disk import MAX_FILES
 from pullahead.rules.ports import RulesFile
+from pullahead.rules.text import RulesText
 from pullahead.rules.yaml_document import MAX_DOCUMENT_BYTES
 from tests.contract.local_services import client, moto_server, new_bucket, new_name
 
@@ -59,7 +62,7 @@ def test_file_is_read_as_it_was_written(place: Store) -> None:
     place.put(TEXT)
     read = place.source.read(None)
     assert read is not None
-    assert read.text == TEXT
+    assert [file.text for file in read.files] == [TEXT]
 
 
 def test_known_revision_is_read_only_after_a_change(place: Store) -> None:
@@ -70,7 +73,7 @@ def test_known_revision_is_read_only_after_a_change(place: Store) -> None:
     place.put(TEXT + "# more\n")
     second = place.source.read(first.revision)
     assert second is not None
-    assert second.text.endswith("# more\n")
+    assert second.files[0].text.endswith("# more\n")
     assert place.source.read(second.revision) is None
 
 
@@ -91,7 +94,7 @@ def test_object_is_read_up_to_the_size_limit(url: str) -> None:
     place.put("#" * (MAX_DOCUMENT_BYTES + 1000))
     read = place.source.read(None)
     assert read is not None
-    assert len(read.text) == MAX_DOCUMENT_BYTES + 1  # one more than the rules' own reader takes
+    assert len(read.files[0].text) == MAX_DOCUMENT_BYTES + 1  # one more than the rules' own reader takes
 
 
 def test_secure_string_is_refused(url: str) -> None:
@@ -99,6 +102,73 @@ def test_secure_string_is_refused(url: str) -> None:
     place.put(TEXT, "SecureString")
     with pytest.raises(ConfigError, match="SecureString"):
         place.source.read(None)
+
+
+class Folder:
+    """A folder in S3."""
+
+    def __init__(self, url: str) -> None:
+        self.s3 = client(url, "s3")
+        self.bucket = new_bucket(self.s3, "rules")
+        self.source = rules_file_at(f"s3://{self.bucket}/team a/", lambda _service: self.s3)
+
+    def put(self, name: str, text: str = TEXT) -> None:
+        self.s3.put_object(Bucket=self.bucket, Key=name, Body=text.encode())
+
+
+@pytest.fixture
+def folder(url: str) -> Folder:
+    return Folder(url)
+
+
+class TestFolder:
+    def test_rules_files_are_read_in_the_order_of_their_names(self, folder: Folder) -> None:
+        for name in ("b.yaml", "a/c.yml", "README.md", ".hidden.yaml"):
+            folder.put(f"team a/{name}", name)
+        folder.put("team b/d.yaml")
+        read = folder.source.read(None)
+        assert read is not None
+        address = folder.source.address
+        assert read.files == (RulesText(f"{address}a/c.yml", "a/c.yml"), RulesText(f"{address}b.yaml", "b.yaml"))
+
+    def test_known_revision_is_read_only_after_a_change(self, folder: Folder) -> None:
+        folder.put("team a/a.yaml")
+        first = folder.source.read(None)
+        assert first is not None
+        folder.put("team a/README.md")
+        assert folder.source.read(first.revision) is None
+        folder.put("team a/a.yaml", "# more\n")
+        second = folder.source.read(first.revision)
+        assert second is not None
+        folder.s3.delete_object(Bucket=folder.bucket, Key="team a/a.yaml")
+        folder.put("team a/b.yaml", "# more\n")  # the same text under another name
+        third = folder.source.read(second.revision)
+        assert third is not None
+        assert len({first.revision, second.revision, third.revision}) == 3
+
+    def test_folder_without_rules_is_refused(self, folder: Folder) -> None:
+        folder.put("team a/README.md")
+        with pytest.raises(ConfigError, match=r"team a/ has no rules file. Name the files of a folder \*\.yaml"):
+            folder.source.read(None)
+
+    def test_too_many_files_are_refused(self, folder: Folder) -> None:
+        with ThreadPoolExecutor(8) as pool:
+            list(pool.map(lambda number: folder.put(f"team a/{number}.yaml", ""), range(MAX_FILES + 1)))
+        with pytest.raises(ConfigError, match="more than 1,000 rules files"):
+            folder.source.read(None)
+
+    def test_files_that_are_too_large_together_are_refused(self, folder: Folder) -> None:
+        for name in ("a", "b"):
+            folder.put(f"team a/{name}.yaml", "#" * (MAX_DOCUMENT_BYTES * 2 // 3))
+        with pytest.raises(
+            ConfigError, match=r"b\.yaml:1: the file and those before it .* larger than 33,554,432 bytes"
+        ):
+            folder.source.read(None)
+
+    def test_missing_bucket_is_a_storage_error_that_names_the_address(self, url: str) -> None:
+        source = rules_file_at("s3://nowhere/rules/", lambda _service: client(url, "s3"))
+        with pytest.raises(StorageError, match="s3://nowhere/rules/"):
+            source.read(None)
 
 
 @pytest.mark.parametrize("address", ["https://a/b", "s3://bucket", "s3:///key", "ssm:name", "ssm:", "S3://b/k"])

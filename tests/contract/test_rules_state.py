@@ -5,13 +5,15 @@ from typing import Any
 
 import pytest
 
-from pullahead.aws.s3 import RULES_STATE_KEY, S3RulesState
+from pullahead.aws.s3 import COMPILED_RULES_KEY, RULES_STATE_KEY, S3CompiledRules, S3RulesState
 from pullahead.errors import StorageError
-from pullahead.rules.ports import RulesStateStore
+from pullahead.rules.compiled import CompiledRules
+from pullahead.rules.load import load_rules
+from pullahead.rules.ports import CompiledRulesStore, RulesStateStore
 from pullahead.rules.sources.findings import CachedRepository, CacheRule, Findings, TaggedRepository
 from pullahead.rules.sources.state import FollowedText, RulesState
 from tests.contract.local_services import client, moto_server, new_bucket
-from tests.fakes.sources import FakeRulesState
+from tests.fakes.sources import FakeCompiledRules, FakeRulesState
 
 STATE = RulesState(
     text=FollowedText("version: 1\nmirrors: []\n", '"etag"'),
@@ -72,3 +74,48 @@ class TestS3:
     def test_missing_bucket_is_a_storage_error(self, s3: Any) -> None:
         with pytest.raises(StorageError, match="NoSuchBucket"):
             S3RulesState(s3, "nowhere").load()
+
+
+TEXT = 'version: 1\nmirrors:\n  - {upstream: ghcr.io/a/b, tags: ["1"], repository: mirror/b}\n'
+COMPILED = CompiledRules("source", True, load_rules(TEXT, source="rules.yaml"), STATE.findings, ("a notice",))
+
+
+@pytest.fixture(params=["fake", "s3"])
+def compiled_store(request: pytest.FixtureRequest) -> CompiledRulesStore:
+    if request.param == "fake":
+        return FakeCompiledRules()
+    s3 = request.getfixturevalue("s3")
+    return S3CompiledRules(s3, new_bucket(s3, "store"))
+
+
+def test_new_bucket_has_no_compiled_rules(compiled_store: CompiledRulesStore) -> None:
+    assert compiled_store.load() is None
+
+
+def test_compiled_rules_are_read_as_they_were_written(compiled_store: CompiledRulesStore) -> None:
+    compiled_store.save(COMPILED)
+    assert compiled_store.load() == COMPILED
+    assert compiled_store.load() is compiled_store.load()
+    other = COMPILED._replace(source="another")
+    compiled_store.save(other)
+    assert compiled_store.load() == other
+
+
+class TestCompiledInS3:
+    def test_another_process_reads_what_was_written(self, s3: Any) -> None:
+        bucket = new_bucket(s3, "store")
+        reader, writer = S3CompiledRules(s3, bucket), S3CompiledRules(s3, bucket)
+        assert reader.load() is None
+        writer.save(COMPILED)
+        assert reader.load() == COMPILED
+        reader.save(COMPILED._replace(source="another"))
+        read = writer.load()
+        assert read is not None
+        assert read.source == "another"
+
+    def test_damaged_object_is_no_form(self, s3: Any) -> None:
+        bucket = new_bucket(s3, "store")
+        S3CompiledRules(s3, bucket).save(COMPILED)
+        content = s3.get_object(Bucket=bucket, Key=COMPILED_RULES_KEY)["Body"].read()
+        s3.put_object(Bucket=bucket, Key=COMPILED_RULES_KEY, Body=content[:-1])
+        assert S3CompiledRules(s3, bucket).load() is None

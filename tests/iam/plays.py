@@ -37,7 +37,7 @@ SIGNING_PROFILE: Final = "arn:aws:signer:eu-west-1:123456789012:/signing-profile
 SECRETS_KEY: Final = "arn:aws:kms:eu-west-1:123456789012:key/upstream"
 RECORDS_KEY: Final = "arn:aws:kms:eu-west-1:123456789012:key/records"
 PARAMETERS: Final = {
-    "RulesUri": f"s3://{RULES_BUCKET}/rules.yaml",
+    "RulesUri": f"s3://{RULES_BUCKET}/rules/",
     "UpstreamRoles": UPSTREAM_ROLE,
     "UpstreamRepositories": "team/*",
     "SigningProfiles": SIGNING_PROFILE,
@@ -276,7 +276,7 @@ def _let_the_cache_fail(scene: Scene) -> None:
 
 def _follow(scene: Scene, rules: str) -> None:
     """Put rules where people keep them, and let the schedule fire."""
-    scene.aws.client("s3").put_object(Bucket=RULES_BUCKET, Key="rules.yaml", Body=rules)
+    scene.aws.client("s3").put_object(Bucket=RULES_BUCKET, Key="rules/rules.yaml", Body=rules)
     scene.fire_schedule()
 
 

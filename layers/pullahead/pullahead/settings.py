@@ -9,15 +9,20 @@ from typing import NamedTuple
 from pullahead.errors import ConfigError
 from pullahead.rules.sources.findings import PullRights
 
-OWN_RULES = "my-rules.yaml"
+OWN_RULES, OWN_RULES_FOLDER = "my-rules.yaml", "my-rules"
 
 
 def own_rules_or(example: Path) -> Path:
-    """Return the user's own rules file if there is one beside the example, else the example.
+    """Return the user's own rules file if there is one beside the example, or the folder of them, else the example.
 
-    Git tracks the example and ignores the user's file, so that an upgrade never conflicts with it.
+    Git tracks the example and ignores the user's files, so that an upgrade never conflicts with them. Raises
+    ConfigError for a file and a folder.
     """
-    own = example.with_name(OWN_RULES)
+    own, folder = example.with_name(OWN_RULES), example.with_name(OWN_RULES_FOLDER)
+    if own.is_file() and folder.is_dir():
+        raise ConfigError(f"there are both {own} and {folder}/. Move the file into the folder, or remove one of them.")
+    if folder.is_dir():
+        return folder
     return own if own.is_file() else example
 
 

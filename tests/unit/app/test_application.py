@@ -15,7 +15,7 @@ from pullahead.rules.sources.findings import CachedRepository, Findings
 from pullahead.rules.sources.state import RulesState
 from pullahead.settings import Settings
 from tests.fakes.application import InMemoryService
-from tests.fakes.sources import QUAY, FakeRulesState
+from tests.fakes.sources import QUAY, FakeCompiledRules, FakeRulesState
 
 
 def test_missing_setting_is_an_error_only_when_it_is_needed() -> None:
@@ -30,7 +30,7 @@ def test_unreadable_rules_file_is_a_config_error(tmp_path: Path, content: bytes 
     if content is not None:
         path.write_bytes(content)
     app = Application(Settings({"RULES_PATH": str(path)}))
-    vars(app).update(_rules_state=FakeRulesState())
+    vars(app).update(_rules_state=FakeRulesState(), _compiled_rules=FakeCompiledRules())
     with pytest.raises(ConfigError, match=r"rules\.yaml"):
         _ = app._rules
 

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from pullahead.checks.schedule import batches
 from pullahead.checks.timetable import is_due, is_listing_due, next_check, next_listing
+from pullahead.rules.named_mirrors import NamedMirrors
 from tests.fakes.samples import mirror, rule
 
 moments = st.datetimes(datetime(2024, 1, 1), datetime(2040, 1, 1), timezones=st.just(UTC))
@@ -88,7 +89,7 @@ def test_thousand_repositories_are_spread_over_the_interval() -> None:
 
 def test_batches_hold_one_repository_and_at_most_so_many_tags() -> None:
     mirrors = [mirror(f"{n:03}", repository=name) for n in range(250) for name in ("b/x", "a/x")]
-    made = list(batches(mirrors, 100))
+    made = list(batches(NamedMirrors((), mirrors).groups, 100))
     assert [(repository, len(tags)) for repository, tags in made] == [
         ("a/x", 100), ("a/x", 100), ("a/x", 50), ("b/x", 100), ("b/x", 100), ("b/x", 50),
     ]  # fmt: skip

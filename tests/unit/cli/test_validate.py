@@ -9,6 +9,7 @@ import pytest
 
 from pullahead.cli.main import parse_arguments
 from pullahead.rules.file_format import schema_text
+from pullahead.rules.yaml_document import MAX_DOCUMENT_BYTES, too_large
 from tests.unit.cli.conftest import Run
 
 WRONG = "version: 1\nmirrors:\n  - {upstream: alpine, tags: [3.20]}\n  - {upstream: 'alpine:1', tags: ['1']}\n"
@@ -101,7 +102,11 @@ def test_missing_file_is_one_line(run: Run, rules: Path) -> None:
     ("content", "line", "message"),
     [
         (b"version: 1\nmirrors: [\xff]\n", 2, "the file is not UTF-8. Save it as UTF-8."),
-        (b"#" * (1024 * 1024 + 1), 1, "the file has more than 1048576 bytes."),
+        (
+            b"#" * (MAX_DOCUMENT_BYTES + 1),
+            1,
+            ". ".join(too_large()),
+        ),
     ],
 )
 def test_content_that_cannot_be_read_is_a_problem(

@@ -9,7 +9,16 @@ from hypothesis import strategies as st
 
 from pullahead.rules.load import load_rules
 from pullahead.rules.model import Rules
-from pullahead.rules.yaml_document import DEFAULT_PARSER, DocumentError, Mapping, RulesError, Scalar, Sequence, compose
+from pullahead.rules.yaml_document import (
+    DEFAULT_PARSER,
+    MAX_DOCUMENT_BYTES,
+    DocumentError,
+    Mapping,
+    RulesError,
+    Scalar,
+    Sequence,
+    compose,
+)
 
 PARSERS = [yaml.SafeLoader, yaml.CSafeLoader]
 both_parsers = pytest.mark.parametrize("parser", PARSERS, ids=["python", "libyaml"])
@@ -59,9 +68,9 @@ def test_text_without_a_document_gives_none(parser: Any) -> None:
         ("a: 1\nb: \ud800\n", 2, "does not allow the character"),
         ("a: 1\nb: " + "[" * 40 + "]" * 40, 2, "nested deeper than 32 levels"),
         ("a: 1\nb: " + "[" * 100_000, 2, "nested deeper than 32 levels"),
-        (BOMB, 5, "more than 100000 values"),
-        ("x: " + "a" * 1024 * 1024, 1, "larger than 1048576 bytes"),
-        ("x: " + "é" * 600 * 1024, 1, "larger than 1048576 bytes"),
+        (BOMB, 7, "more than 4,000,000 values"),
+        ("x: " + "a" * MAX_DOCUMENT_BYTES, 1, "larger than 33,554,432 bytes"),
+        ("x: " + "é" * (MAX_DOCUMENT_BYTES // 2), 1, "larger than 33,554,432 bytes"),
     ],
 )
 def test_invalid_document_is_refused_with_its_line(parser: Any, text: str, line: int, message: str) -> None:

@@ -50,6 +50,7 @@ from pullahead.refresh.record_outcome import record_outcome
 from pullahead.rules.mirror_key import MirrorKey
 from pullahead.rules.model import NewlyCached, Rules
 from pullahead.rules.sources.discover import DiscoverSources, GatherRules, WritableRepositories
+from pullahead.rules.text import RulesText
 from pullahead.settings import Settings
 
 if TYPE_CHECKING:
@@ -159,7 +160,12 @@ class Application(Adapters):
         cached = EcrCachedRepositories(boto3.client("ecr", config=CLIENT_CONFIG))
         rights = self._settings.pull_rights
         find = DiscoverSources(cached, EcrTaggedRepositories(tagging), reach, rights)
-        return GatherRules(self._rules_file, self._external_rules, find, self._rules_state, self._clock)
+
+        def deployed() -> Sequence[RulesText]:
+            return self._deployed_rules.files
+
+        stores = self._compiled_stores
+        return GatherRules(deployed, self._external_rules, find, self._rules_state, stores, self._clock)
 
     @cached_property
     def _handle_messages(self) -> MessageHandler:

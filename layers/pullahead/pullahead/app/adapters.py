@@ -18,7 +18,7 @@ from pullahead.aws.records import DynamoRecords
 from pullahead.aws.refresh_queue import DynamoRefreshSlots, DynamoWaitingRefreshes
 from pullahead.aws.replications import DynamoReplications
 from pullahead.aws.rules_file import rules_file_at
-from pullahead.aws.s3 import S3PlanStore, S3RulesState
+from pullahead.aws.s3 import DECLARED_RULES_KEY, S3CompiledRules, S3PlanStore, S3RulesState
 from pullahead.aws.sqs import SqsCheckQueue, SqsDeadLetters
 from pullahead.aws.stepfunctions import StepFunctionsRefreshes
 from pullahead.aws.upstream_credentials import UpstreamCredentials
@@ -26,16 +26,17 @@ from pullahead.aws.webhook_secret import SecretsManagerWebhookSecrets
 from pullahead.clock import Clock
 from pullahead.ecr.streams import EcrMounts
 from pullahead.ecr.target import EcrTarget
-from pullahead.errors import ConfigError
 from pullahead.mirrors.outbox import OutboxSender
 from pullahead.oci import Repository
 from pullahead.oci.registries import FindMounts
 from pullahead.registry.client import UpstreamRegistry
 from pullahead.registry.request import Timeouts
-from pullahead.rules.active import CachedPauses, CurrentRules, RulesWithPauses
-from pullahead.rules.load import load_rules
+from pullahead.rules.active import CachedPauses, CompiledForDeployment, CurrentRules, DeployedRules, RulesWithPauses
 from pullahead.rules.model import Rules, UpstreamSettings
+from pullahead.rules.on_disk import read_rules_files
 from pullahead.rules.ports import ActiveRules, RulesFile
+from pullahead.rules.sources.discover import CompiledStores
+from pullahead.rules.text import RulesText
 from pullahead.settings import Settings
 from pullahead.webhooks.receive import MAX_CHECKS_A_MINUTE, SecretCache
 from pullahead.webhooks.senders import SENDERS
@@ -94,7 +95,9 @@ class Adapters:
 
     @cached_property
     def _current_rules(self) -> CurrentRules:
-        return CurrentRules(self._rules_file, self._rules_state, self._clock)
+        deployed = self._deployed_rules
+        compiled = CompiledForDeployment(self._compiled_rules, deployed)
+        return CurrentRules(deployed, self._rules_state, self._clock, compiled)
 
     @cached_property
     def _external_rules(self) -> RulesFile | None:
@@ -104,6 +107,15 @@ class Adapters:
     @cached_property
     def _rules_state(self) -> S3RulesState:
         return S3RulesState(self._s3, self._settings.plans_bucket)
+
+    @cached_property
+    def _compiled_rules(self) -> S3CompiledRules:
+        return S3CompiledRules(self._s3, self._settings.plans_bucket)
+
+    @cached_property
+    def _compiled_stores(self) -> CompiledStores:
+        declared = S3CompiledRules(self._s3, self._settings.plans_bucket, DECLARED_RULES_KEY)
+        return CompiledStores(declared, self._compiled_rules)
 
     @cached_property
     def _rules_with_pauses(self) -> ActiveRules:
@@ -117,13 +129,13 @@ class Adapters:
     def _pauses(self) -> DynamoPauses:
         return DynamoPauses(self._dynamodb, self._settings.records_table, self._newer_items)
 
-    def _rules_file(self) -> Rules:
+    @cached_property
+    def _deployed_rules(self) -> DeployedRules:
+        return DeployedRules(self._read_rules_files)
+
+    def _read_rules_files(self) -> tuple[RulesText, ...]:
         path = self._settings.rules_path
-        try:
-            text = path.read_text(encoding="utf-8")
-        except (OSError, UnicodeDecodeError) as error:
-            raise ConfigError(f"rules file {path} cannot be read: {error}") from error
-        return load_rules(text, source=path.name)
+        return read_rules_files(path, name=path.name)
 
     @cached_property
     def _upstream(self) -> UpstreamRegistry:

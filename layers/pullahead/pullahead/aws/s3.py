@@ -1,14 +1,17 @@
-"""Plans, manifests, unit progress and the state of the rules in the plans bucket.
+"""Plans, manifests, unit progress, compiled rules and the state of the rules in the plans bucket.
 
-Its lifecycle rule expires all but the state of the rules.
+Its lifecycle rule expires all but the rules and their state.
 """
 
+from enum import Enum
 from typing import TYPE_CHECKING
 
 from pullahead.aws.errors import error_code, storage_errors
 from pullahead.aws.rules_file import is_unmodified
 from pullahead.errors import StorageError
+from pullahead.rules.compiled import CompiledRules, decode_compiled, encode_compiled
 from pullahead.rules.sources.state import RulesState, decode_rules_state, encode_rules_state
+from pullahead.rules.yaml_document import MAX_DOCUMENT_BYTES
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -39,41 +42,88 @@ class S3PlanStore:
 
 
 RULES_STATE_KEY = "rules/current.json"
-_MAX_STATE_BYTES = 16 * 1024 * 1024
+DECLARED_RULES_KEY, COMPILED_RULES_KEY = "rules/declared.msgpack", "rules/compiled.msgpack"
+_MAX_STATE_BYTES = 2 * MAX_DOCUMENT_BYTES  # the text of an external file, as JSON, and what was found
+_MAX_COMPILED_BYTES = 2 * MAX_DOCUMENT_BYTES
+
+
+class Unchanged(Enum):
+    """What is read of an object that has not changed."""
+
+    UNCHANGED = "unchanged"
+
+
+UNCHANGED = Unchanged.UNCHANGED
+
+
+class _ChangingObject:
+    """An object that is read only where it has changed."""
+
+    def __init__(self, client: "S3Client", bucket: str, key: str, most_bytes: int) -> None:
+        self._client, self._bucket, self._key, self._most_bytes = client, bucket, key, most_bytes
+        self._revision: str | None = None
+
+    def read(self) -> bytes | Unchanged | None:
+        """Read the object; None where there is none."""
+        condition = {"IfNoneMatch": self._revision} if self._revision else {}
+        try:
+            with storage_errors("read", self._key):
+                answer = self._client.get_object(Bucket=self._bucket, Key=self._key, **condition)  # type: ignore[arg-type]
+                content = answer["Body"].read(self._most_bytes + 1)
+        except StorageError as error:
+            if is_unmodified(error):
+                return UNCHANGED
+            if error_code(error) == "NoSuchKey":
+                self._revision = None
+                return None
+            raise
+        if len(content) > self._most_bytes:
+            raise StorageError(f"read of {self._key} failed: it is larger than {self._most_bytes:,} bytes")
+        self._revision = answer["ETag"]
+        return content
+
+    def write(self, content: bytes, content_type: str) -> None:
+        """Write the object; it counts as read."""
+        with storage_errors("write", self._key):
+            answer = self._client.put_object(Bucket=self._bucket, Key=self._key, Body=content, ContentType=content_type)
+        self._revision = answer["ETag"]
+
+
+class S3CompiledRules:
+    """Implements `pullahead.rules.ports.CompiledRulesStore`."""
+
+    def __init__(self, client: "S3Client", bucket: str, key: str = COMPILED_RULES_KEY) -> None:
+        self._object = _ChangingObject(client, bucket, key, _MAX_COMPILED_BYTES)
+        self._last: CompiledRules | None = None
+
+    def load(self) -> CompiledRules | None:
+        """Read the rules unless they are unchanged since they were last read or written."""
+        content = self._object.read()
+        if not isinstance(content, Unchanged):
+            self._last = decode_compiled(content) if content is not None else None
+        return self._last
+
+    def save(self, compiled: CompiledRules) -> None:
+        """Write the rules."""
+        self._object.write(encode_compiled(compiled), "application/vnd.msgpack")
+        self._last = compiled
 
 
 class S3RulesState:
     """Implements `pullahead.rules.ports.RulesStateStore`."""
 
     def __init__(self, client: "S3Client", bucket: str) -> None:
-        self._client, self._bucket = client, bucket
-        self._revision: str | None = None
+        self._object = _ChangingObject(client, bucket, RULES_STATE_KEY, _MAX_STATE_BYTES)
         self._last: RulesState | None = None
 
     def load(self) -> RulesState | None:
-        """Read the state unless it is unchanged since the last read."""
-        condition = {"IfNoneMatch": self._revision} if self._revision else {}
-        try:
-            with storage_errors("read", RULES_STATE_KEY):
-                answer = self._client.get_object(Bucket=self._bucket, Key=RULES_STATE_KEY, **condition)  # type: ignore[arg-type]
-                content = answer["Body"].read(_MAX_STATE_BYTES + 1)
-        except StorageError as error:
-            if is_unmodified(error):
-                return self._last
-            if error_code(error) == "NoSuchKey":
-                return None
-            raise
-        if len(content) > _MAX_STATE_BYTES:
-            raise StorageError(f"read of {RULES_STATE_KEY} failed: it is larger than {_MAX_STATE_BYTES} bytes")
-        self._last, self._revision = decode_rules_state(content), answer["ETag"]
+        """Read the state unless it is unchanged since it was last read or written."""
+        content = self._object.read()
+        if not isinstance(content, Unchanged):
+            self._last = decode_rules_state(content) if content is not None else None
         return self._last
 
     def save(self, state: RulesState) -> None:
         """Write the state."""
-        with storage_errors("write", RULES_STATE_KEY):
-            self._client.put_object(
-                Bucket=self._bucket,
-                Key=RULES_STATE_KEY,
-                Body=encode_rules_state(state),
-                ContentType="application/json",
-            )
+        self._object.write(encode_rules_state(state), "application/json")
+        self._last = state

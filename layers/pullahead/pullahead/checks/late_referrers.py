@@ -178,9 +178,8 @@ class LookForReferrers:
 
     def _mirrors_of(self, repository: Repository, rules: Rules) -> Iterator[Mirror]:
         """Find the mirrors that follow an upstream repository: those that rules name, and those that they selected."""
-        for mirror in rules.mirrors:
-            if mirror.upstream.repository == repository and not rules.is_inactive(mirror.rule):
-                yield mirror
+        named = rules.named_mirrors.of_upstream(repository)
+        yield from (mirror for mirror in named if not rules.is_inactive(mirror.rule))
         for rule in _selecting_rules(repository, rules):
             record = self._records.load_one(rule_key(rule))
             if isinstance(record, RuleRecord):

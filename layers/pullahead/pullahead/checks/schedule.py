@@ -1,8 +1,8 @@
 """Queue checks of the mirrors that are due, and listings of the rules that are due."""
 
+from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from datetime import datetime
-from itertools import groupby
 from typing import NamedTuple
 
 from pullahead.checks.ports import CheckQueue
@@ -10,14 +10,17 @@ from pullahead.checks.timetable import SCHEME, is_due, is_listing_due
 from pullahead.messages import MAX_TAGS_PER_CHECK, CheckRequest, ListRequest, StartWaitingRequest
 from pullahead.mirrors.rule_record import needs_listing
 from pullahead.mirrors.store import Heartbeat, RecordStore
-from pullahead.rules.model import Mirror, Rules
+from pullahead.rules.model import Rules
+from pullahead.rules.named_mirrors import NamedTags
 
 
-def batches(mirrors: Iterable[Mirror], size: int) -> Iterator[tuple[str, tuple[str, ...]]]:
-    """Group mirrors by repository into batches of tags of at most `size`."""
-    ordered = sorted(mirrors, key=lambda mirror: (mirror.repository, mirror.tag))
-    for repository, group in groupby(ordered, key=lambda mirror: mirror.repository):
-        tags = [mirror.tag for mirror in group]
+def batches(groups: Iterable[NamedTags], size: int) -> Iterator[tuple[str, tuple[str, ...]]]:
+    """Group tags by repository into batches of at most `size`."""
+    tags_of = defaultdict[str, list[str]](list)
+    for group in groups:
+        tags_of[group.repository] += group.tags
+    for repository in sorted(tags_of):
+        tags = sorted(tags_of[repository])
         for start in range(0, len(tags), size):
             yield repository, tuple(tags[start : start + size])
 
@@ -40,7 +43,8 @@ def schedule_checks(rules: Rules, records: RecordStore, queue: CheckQueue, now: 
     heartbeat = records.load_heartbeat()
     is_same = heartbeat is not None and (heartbeat.rules_digest, heartbeat.scheme) == (rules.digest, SCHEME)
     last = heartbeat.at if heartbeat is not None and is_same else None
-    due = [mirror for mirror in rules.mirrors if not rules.is_inactive(mirror.rule) and is_due(mirror, last, now)]
+    named = rules.named_mirrors.groups
+    due = [group for group in named if not rules.is_inactive(group.rule) and is_due(group, last, now)]
     checks = [
         CheckRequest(reason="schedule", repository=repository, tags=tags, asked_at=now)
         for repository, tags in batches(due, MAX_TAGS_PER_CHECK)
@@ -52,4 +56,8 @@ def schedule_checks(rules: Rules, records: RecordStore, queue: CheckQueue, now: 
     ]
     queue.send([*checks, *listings, StartWaitingRequest()])  # in case the event of an ended refresh was lost
     records.save_heartbeat(Heartbeat(now, rules.digest, SCHEME))
-    return Scheduled(len(rules.mirrors), len(due), listings=len(listings))
+    return Scheduled(_count(named), _count(due), listings=len(listings))
+
+
+def _count(groups: Iterable[NamedTags]) -> int:
+    return sum(len(group.tags) for group in groups)

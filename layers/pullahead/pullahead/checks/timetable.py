@@ -10,13 +10,14 @@ import hashlib
 from datetime import datetime, timedelta
 
 from pullahead.rules.model import Mirror, Rule
+from pullahead.rules.named_mirrors import NamedTags
 
 SCHEME = "repository"
 """Names how times are shared. A schedule that follows one with another scheme takes everything for due, once."""
 
 
-def is_due(mirror: Mirror, last: datetime | None, now: datetime) -> bool:
-    """Whether one of the mirror's times is after `last` and not after `now`. Without a `last`, the mirror is due."""
+def is_due(mirror: Mirror | NamedTags, last: datetime | None, now: datetime) -> bool:
+    """Whether a time of a mirror, or of tags, is after `last` and not after `now`. Without a `last`, they are due."""
     return _has_time(mirror.repository, mirror.check_every, last, now)
 
 

@@ -8,15 +8,16 @@ from pathlib import Path
 
 from pullahead.cli.options import STDIN
 from pullahead.errors import ConfigError
-from pullahead.rules.load import load_rules
+from pullahead.rules.load import load_rules_files
 from pullahead.rules.model import Rules
-from pullahead.rules.yaml_document import MAX_DOCUMENT_BYTES, Problem, RulesError
+from pullahead.rules.on_disk import decode_rules, read_rules_files
+from pullahead.rules.text import RulesText
+from pullahead.rules.yaml_document import MAX_DOCUMENT_BYTES, Problem, RulesError, too_large
 
 
 def read_rules(file: str) -> Rules:
-    """Read the rules in a file, or on stdin for `-`. Raises ConfigError; RulesError with every problem."""
-    source = "stdin" if file == STDIN else file
-    return load_rules(_read(file, source), source=source)
+    """Read the rules in a file or a folder, or on stdin for `-`. Raises ConfigError; RulesError with every problem."""
+    return load_rules_files(read_files(file))
 
 
 def only_rules(rules: Rules, names: Set[str]) -> Rules:
@@ -31,23 +32,15 @@ def only_rules(rules: Rules, names: Set[str]) -> Rules:
     return replace(
         rules,
         rules=tuple(rule for rule in rules.rules if rule.name in names),
-        mirrors=tuple(mirror for mirror in rules.mirrors if mirror.rule in names),
+        mirrors=rules.named_mirrors.of_rules(frozenset(names)),
     )
 
 
-def _read(file: str, source: str) -> str:
-    try:
-        if file == STDIN:
-            content = sys.stdin.buffer.read(MAX_DOCUMENT_BYTES + 1)
-        else:
-            with Path(file).open("rb") as opened:
-                content = opened.read(MAX_DOCUMENT_BYTES + 1)
-    except OSError as error:
-        raise ConfigError(f"{source} cannot be read: {error.strerror or type(error).__name__}") from error
+def read_files(file: str) -> tuple[RulesText, ...]:
+    """Read the texts of a file, of the files of a folder, or of stdin for `-`. Raises ConfigError, RulesError."""
+    if file != STDIN:
+        return read_rules_files(Path(file), name=file)
+    content = sys.stdin.buffer.read(MAX_DOCUMENT_BYTES + 1)
     if len(content) > MAX_DOCUMENT_BYTES:
-        raise RulesError(source, [Problem(1, "", f"the file has more than {MAX_DOCUMENT_BYTES} bytes")])
-    try:
-        return content.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        line = content.count(b"\n", 0, error.start) + 1
-        raise RulesError(source, [Problem(line, "", "the file is not UTF-8", "Save it as UTF-8.")]) from error
+        raise RulesError("stdin", [Problem(1, "", *too_large())])
+    return (RulesText("stdin", decode_rules(content, "stdin")),)

@@ -18,16 +18,17 @@ from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError, 
 from pullahead.aws.newer_items import NewerItems
 from pullahead.aws.pauses import DynamoPauses
 from pullahead.aws.records import DynamoRecords
-from pullahead.aws.s3 import S3PlanStore, S3RulesState
+from pullahead.aws.s3 import S3CompiledRules, S3PlanStore, S3RulesState
 from pullahead.aws.sqs import SqsCheckQueue, SqsDeadLetters
 from pullahead.aws.stepfunctions import StepFunctionsRefreshes
 from pullahead.cli.options import RULES_FILE_HELP, UsageError, default_rules_file, parsed_by
 from pullahead.cli.output import say
-from pullahead.cli.rules_file import read_rules
+from pullahead.cli.rules_file import read_files
 from pullahead.dashboard.find_subjects import parse_mirror_name
 from pullahead.dead_letters import DeadLetterQueue, DeadLetterQueues, SourceQueue
 from pullahead.errors import ConfigError, StorageError
-from pullahead.rules.active import CurrentRules
+from pullahead.rules.active import CompiledForDeployment, CurrentRules, DeployedRules
+from pullahead.rules.load import load_rules_files
 from pullahead.rules.model import Rules
 from pullahead.text import count_text
 
@@ -162,7 +163,10 @@ class DeployedStack:
     def rules(self, file: str) -> Rules:
         """Read the active rules: what the schedule stored and, without a RulesUri, the deployed rules file."""
         state = S3RulesState(self._client("s3"), self._output("PlansBucketName"))
-        rules = CurrentRules(lambda: read_rules(file), state, now)()
+        deployed = DeployedRules(lambda: read_files(file))
+        store = S3CompiledRules(self._client("s3"), self._output("PlansBucketName"))
+        compiled = CompiledForDeployment(store, deployed)
+        rules = CurrentRules(lambda: load_rules_files(deployed.files), state, now, compiled)()
         heartbeat = self.records.load_heartbeat()
         if heartbeat is not None and heartbeat.rules_digest != rules.digest:
             say(f"the active rules differ from {file}: deploy it, or name the deployed file with --rules")

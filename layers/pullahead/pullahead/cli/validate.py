@@ -11,7 +11,7 @@ from pullahead.rules.file_format import schema_text
 from pullahead.rules.model import Rules
 from pullahead.rules.parameters import Parameter, inward_hosts, needed_parameters, rules_without_credentials
 from pullahead.rules.sources.upstream_access import access_notes
-from pullahead.rules.yaml_document import RulesError
+from pullahead.rules.yaml_document import Problem, RulesError
 from pullahead.rules.yaml_document import describe as describe_problem
 from pullahead.text import count_text
 
@@ -39,7 +39,7 @@ def run(arguments: argparse.Namespace) -> int:
         rules = read_rules(arguments.file)
     except RulesError as error:
         if arguments.json:
-            write_document({"problems": [problem._asdict() for problem in error.problems]})
+            write_document({"problems": [_document(problem) for problem in error.problems]})
         else:
             write_text("\n".join(describe_problem(error.source, problem) for problem in error.problems))
         return FAILED
@@ -51,6 +51,11 @@ def run(arguments: argparse.Namespace) -> int:
     needs = {"parameters": {each.name: each.value for each in parameters}, "notes": notes}
     write_result(arguments, text, {"problems": [], **counts, **needs})
     return DONE
+
+
+def _document(problem: Problem) -> dict[str, object]:
+    """Write a problem with its file, where there are several."""
+    return {key: value for key, value in problem._asdict().items() if value or key != "file"}
 
 
 def _needs(rules: Rules, parameters: Sequence[Parameter]) -> Iterator[str]:

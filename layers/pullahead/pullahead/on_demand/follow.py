@@ -18,6 +18,7 @@ from pullahead.mirrors.store import RecordStore, update_record
 from pullahead.on_demand.ports import DemandStore
 from pullahead.rules.mirror_key import MirrorKey
 from pullahead.rules.model import Mirror, OnDemand, Rule, Rules
+from pullahead.rules.named_mirrors import NamedMirrors
 
 _LOADED_AT_ONCE = 100
 
@@ -79,5 +80,5 @@ def _is_expired(demand: Demand, record: MirrorRecord | None, bounds: OnDemand, n
 
 
 def _checks(mirrors: Iterable[Mirror], now: datetime) -> Iterator[CheckRequest]:
-    for repository, tags in batches(mirrors, MAX_TAGS_PER_CHECK):
+    for repository, tags in batches(NamedMirrors((), tuple(mirrors)).groups, MAX_TAGS_PER_CHECK):
         yield CheckRequest(reason="schedule", repository=repository, tags=tags, asked_at=now)

@@ -270,7 +270,7 @@ def _find_mounts(
 
 def _likeliest_first(repository: str, rules: Rules) -> list[str]:
     """List the other repositories of the rules, those whose names have the most in common first."""
-    others = {mirror.repository for mirror in rules.mirrors} - {repository}
+    others = rules.repositories - {repository}
     return sorted(others, key=lambda other: (-_common_prefix_length(other, repository), other))
 
 

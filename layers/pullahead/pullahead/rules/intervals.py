@@ -36,19 +36,23 @@ def within_rates(rules: Rules) -> WithinRates:
     factors = _factors(rules)
     if not factors:
         return WithinRates(rules)
-    slowed = replace(
-        rules,
-        mirrors=tuple(_slowed(mirror, factors.get(mirror.upstream.repository.registry)) for mirror in rules.mirrors),
-        rules=tuple(_slowed(rule, factors.get(rule.upstream.registry)) for rule in rules.rules),
-    )
+
+    def slow_rule(rule: Rule) -> Rule:
+        return _slowed(rule, factors.get(rule.upstream.registry))
+
+    def slow_mirror(mirror: Mirror) -> Mirror:
+        return _slowed(mirror, factors.get(mirror.upstream.repository.registry))
+
+    mirrors = rules.named_mirrors.with_changes(slow_rule, slow_mirror)
+    slowed = replace(rules, mirrors=mirrors, rules=tuple(map(slow_rule, rules.rules)))
     return WithinRates(slowed, tuple(_notice(host, factor) for host, factor in sorted(factors.items())))
 
 
 def _factors(rules: Rules) -> dict[str, float]:
     """Return by how much intervals are to be longer, for the hosts where they are."""
     wanted = defaultdict[str, float](float)
-    for mirror in rules.mirrors:
-        wanted[mirror.upstream.repository.registry] += 1 / mirror.check_every.total_seconds()
+    for named in rules.named_mirrors.groups:
+        wanted[named.upstream.registry] += len(named.tags) / named.check_every.total_seconds()
     for rule in rules.rules:
         if rule.tags.patterns:
             wanted[rule.upstream.registry] += (1 + (rule.tags.newest or 0)) / rule.check_every.total_seconds()

@@ -1,13 +1,14 @@
-"""The rules file → rules. Decides what a file may say, and which rules may not meet; does not know where it came from.
+"""Rules files → rules. Decides what a file may say, and which rules may not meet; does not know where it came from.
 
 Strict: what is not understood is a problem, never ignored, and all problems are reported at once, each with its line.
 """
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from datetime import timedelta
-from typing import Any, NamedTuple, TypeVar
+from itertools import chain
+from typing import Any, NamedTuple, TypeGuard, TypeVar
 
 import msgspec
 from msgspec import UNSET, UnsetType
@@ -49,6 +50,7 @@ from pullahead.rules.model import (
     UpstreamSettings,
     WhenDeleted,
 )
+from pullahead.rules.named_mirrors import NamedMirrors
 from pullahead.rules.repository_names import (
     DISTINGUISHING,
     NAMESPACE,
@@ -59,7 +61,19 @@ from pullahead.rules.repository_names import (
 )
 from pullahead.rules.struct_reader import Problems, YamlLocation, read_entries, read_items, read_struct
 from pullahead.rules.tag_patterns import PatternKind, TagPattern, TagSelection, matches
-from pullahead.rules.yaml_document import DocumentError, Mapping, Problem, RulesError, Scalar, compose, quoted
+from pullahead.rules.text import RulesText, folder_of
+from pullahead.rules.yaml_document import (
+    DocumentError,
+    Mapping,
+    NodeCount,
+    Problem,
+    RulesError,
+    Scalar,
+    compose,
+    quoted,
+)
+
+MAX_NAMED_TAGS = 200_000
 
 _STAND_IN = "xx"  # ECR's names have two characters or more
 _SAMPLE = Repository("ghcr.io", "team/app")
@@ -74,18 +88,45 @@ _T = TypeVar("_T")
 
 def load_rules(text: str, *, source: str) -> Rules:
     """Read a rules file; `source` names it in messages. Raises RulesError with every problem."""
-    try:
-        document = compose(text)
-    except DocumentError as error:
-        raise RulesError(source, [Problem(error.line, "", error.message, error.hint)]) from error
-    if document is None:
-        hint = "Write version: 1 and mirrors: [] for no rules."
-        raise RulesError(source, [Problem(1, "", "the file is empty", hint)])
+    return load_rules_files([RulesText(source, text)])
+
+
+def load_rules_files(files: Sequence[RulesText]) -> Rules:
+    """Read files, one or more, as if they were one.
+
+    What is a section of its own (`defaults`, `sources`) may be in one of them, and is for all; lists are joined, and so
+    are `upstreams`. Raises RulesError with every problem, each with its file and line.
+    """
     problems = Problems()
-    rules = _Loader(problems).load(YamlLocation(document))
-    if problems.found:
-        raise RulesError(source, problems.found)
+    documents = _compose_all(files, problems)
+    rules = _Loader(problems).load(documents) if not problems.found else None
+    if rules is None or problems.found:
+        raise RulesError(folder_of(files), problems.found)
     return rules
+
+
+class _Document(NamedTuple):
+    """One file. `name` is empty where it is the only one."""
+
+    name: str
+    top: YamlLocation
+
+
+def _compose_all(files: Sequence[RulesText], problems: Problems) -> list[_Document]:
+    documents, count, are_several = [], NodeCount(), len(files) > 1
+    for file in files:
+        name = file.name if are_several else ""
+        try:
+            document = compose(file.text, count=count)
+        except DocumentError as error:
+            problems.found.append(Problem(error.line, "", error.message, error.hint, name))
+            continue
+        if document is None:
+            hint = "Write version: 1 and mirrors: [] for no rules."
+            problems.found.append(Problem(1, "", "the file is empty", hint, name))
+        else:
+            documents.append(_Document(name, YamlLocation(document)))
+    return documents
 
 
 class _ResolvedOptions(NamedTuple):
@@ -104,44 +145,97 @@ class _ResolvedOptions(NamedTuple):
     sizes: SizeLimits = SizeLimits()
 
 
+class _Place(NamedTuple):
+    """Where something is written."""
+
+    file: str
+    line: int
+
+    def seen_from(self, file: str) -> str:
+        return f"line {self.line}" if file == self.file else f"line {self.line} of {self.file}"
+
+
 class _Loader:
-    """Reads one file. Remembers which line first claims a name, a tag, or a repository that patterns publish into."""
+    """Reads files. Remembers what first claims a name, a tag, or a repository that patterns publish into."""
 
     def __init__(self, problems: Problems) -> None:
         self._problems = problems
         self._defaults = _ResolvedOptions()
-        self._lines_of_names: dict[str, int] = {}
-        self._lines_of_tags: dict[MirrorKey, int] = {}
-        self._choosing: dict[str, tuple[Repository, int]] = {}
+        self._sections: dict[str, _Place] = {}
+        self._hosts: dict[str, _Place] = {}
+        self._names: dict[str, _Place] = {}
+        self._tags: dict[MirrorKey, _Place] = {}
+        self._choosing: dict[str, tuple[Repository, _Place]] = {}
 
-    def load(self, at: YamlLocation) -> Rules:
-        if other := _other_tool(at):
+    def load(self, documents: Sequence[_Document]) -> Rules:
+        read = [(name, top, document) for name, top in documents if (document := self._document(name, top)) is not None]
+        for name, top, document in read:
+            self._problems.file = name
+            if document.defaults is not None and self._is_only_section(top, "defaults"):
+                self._defaults = self._read_defaults(top.below("defaults"), document.defaults)
+            if document.sources is not None:
+                self._is_only_section(top, "sources")
+        upstreams = tuple(chain(*(self._each(name, top, "upstreams", self._upstreams) for name, top, _ in read)))
+        on_demand = tuple(chain(*(self._each(name, top, "on_demand", self._on_demand_rules) for name, top, _ in read)))
+        mirrors = tuple(chain(*(self._each(name, top, "mirrors", self._mirror_rules) for name, top, _ in read)))
+        sources = next((document.sources for _, _, document in read if document.sources is not None), None)
+        ignored = chain(*(document.ignore or () for _, _, document in read))
+        return self._joined(upstreams, mirrors, on_demand, frozenset(ignored), sources or Sources())
+
+    def _document(self, name: str, top: YamlLocation) -> RulesDocument | None:
+        self._problems.file = name
+        if other := _other_tool(top):
             hint = "Convert it: pullahead import FILE > rules.yaml."
-            self._problems.add(at, f"it is a file of {other}, not of rules", hint)
-            return Rules((), (), "")
-        document = read_struct(at, RulesDocument, self._problems, skip=("upstreams", "mirrors", "on_demand"))
-        if document is None:
-            return Rules((), (), "")
-        if document.defaults is not None:
-            self._defaults = self._read_defaults(at.below("defaults"), document.defaults)
-        upstreams = tuple(self._upstreams(at.find("upstreams")))
-        on_demand = [self._on_demand_rule(item) for item in self._items(at.find("on_demand"))]
-        mirrors = [self._mirror_rule(item) for item in self._items(at.find("mirrors"))]
-        rules = (*_named(filter(None, mirrors), set(self._lines_of_names)), *filter(None, on_demand))
-        read = Rules(
-            tuple(rule.mirror(tag) for rule in rules if not rule.is_namespace for tag in rule.tags.names),
-            upstreams,
-            "",
-            rules,
-            frozenset(document.ignore or ()),
-            _sources(document.sources or Sources()),
-        )
+            self._problems.add(top, f"it is a file of {other}, not of rules", hint)
+            return None
+        return read_struct(top, RulesDocument, self._problems, skip=("upstreams", "mirrors", "on_demand"))
+
+    def _each(
+        self, name: str, top: YamlLocation, key: str, read: Callable[[YamlLocation | None], Iterable[_T]]
+    ) -> tuple[_T, ...]:
+        """Read a section of one file."""
+        self._problems.file = name
+        return tuple(read(top.find(key)))
+
+    def _is_only_section(self, top: YamlLocation, key: str) -> bool:
+        """Claim a section that only one of several files may have, and that is for all of them."""
+        entries = top.node.entries if isinstance(top.node, Mapping) else ()
+        line = next((name.line for name, _ in entries if isinstance(name, Scalar) and name.text == key), top.node.line)
+        place = self._sections.setdefault(key, _Place(self._problems.file, line))
+        if place.file == self._problems.file:
+            return True
+        message = f"{key} are already on {place.seen_from(self._problems.file)}, for the rules of all files"
+        at = top.below(key)
+        self._problems.add(at._replace(node=at.node._replace(line=line)), message, f"Keep `{key}` in one file.")
+        return False
+
+    def _joined(
+        self,
+        upstreams: tuple[UpstreamSettings, ...],
+        mirrors: tuple[Rule, ...],
+        on_demand: tuple[Rule, ...],
+        ignored: frozenset[str],
+        sources: Sources,
+    ) -> Rules:
+        rules = (*_named(mirrors, set(self._names)), *on_demand)
+        named = NamedMirrors(rules)
+        if len(named) > MAX_NAMED_TAGS:
+            message = f"{len(named):,} tags are named, and one stack mirrors at most {MAX_NAMED_TAGS:,} that are"
+            self._problems.file = ""
+            self._problems.found.append(Problem(1, "mirrors", message, "Split the rules between two stacks."))
+        read = Rules(named, upstreams, "", rules, ignored, _sources(sources))
         return replace(read, digest=_digest(read))
 
     def _items(self, at: YamlLocation | None) -> tuple[YamlLocation, ...]:
         return () if at is None or at.is_empty else read_items(at, self._problems)
 
     # --- Rules ---
+
+    def _mirror_rules(self, at: YamlLocation | None) -> Iterator[Rule]:
+        return filter(None, map(self._mirror_rule, self._items(at)))
+
+    def _on_demand_rules(self, at: YamlLocation | None) -> Iterator[Rule]:
+        return filter(None, map(self._on_demand_rule, self._items(at)))
 
     def _mirror_rule(self, at: YamlLocation) -> Rule | None:
         before = len(self._problems.found)
@@ -183,11 +277,18 @@ class _Loader:
         if isinstance(name, UnsetType):
             return ""
         here = at.below("name")
-        if name in self._lines_of_names:
-            line = self._lines_of_names[name]
-            self._problems.add(here, f"{quoted(name)} is already the name of the rule on line {line}")
-        self._lines_of_names.setdefault(name, here.node.line)
+        if name in self._names:
+            self._problems.add(
+                here, f"{quoted(name)} is already the name of the rule on {self._shown(self._names[name])}"
+            )
+        self._names.setdefault(name, self._place(here))
         return name
+
+    def _place(self, at: YamlLocation) -> _Place:
+        return _Place(self._problems.file, at.node.line)
+
+    def _shown(self, place: _Place) -> str:
+        return place.seen_from(self._problems.file)
 
     def _claim_tags(self, at: YamlLocation, target: str) -> None:
         """Claim every tag that is named, also where other tags of the rule are invalid."""
@@ -195,19 +296,19 @@ class _Loader:
             if not isinstance(item.node, Scalar) or item.node.kind != "str" or not is_tag(item.node.text):
                 continue
             key = MirrorKey(target, item.node.text)
-            if key in self._lines_of_tags:
-                message = f"{key} is already on line {self._lines_of_tags[key]}"
+            if key in self._tags:
+                message = f"{key} is already on {self._shown(self._tags[key])}"
                 self._problems.add(item, message, "A tag can follow one upstream only.")
-            self._lines_of_tags.setdefault(key, item.node.line)
+            self._tags.setdefault(key, self._place(item))
 
     def _claim_target(self, at: YamlLocation, target: str, upstream: Repository) -> None:
         """Claim a repository (of a namespace, what its repositories' names have in common) for tags that are chosen."""
         here = at.below("repository")
-        other, line = self._choosing.setdefault(target, (upstream, here.node.line))
+        other, place = self._choosing.setdefault(target, (upstream, self._place(here)))
         if other != upstream:
             self._problems.add(
                 here,
-                f"{target} may get the same tag from {other}, by the rule on line {line}",
+                f"{target} may get the same tag from {other}, by the rule on {self._shown(place)}",
                 "Rules with patterns need a repository of their own for each upstream.",
             )
 
@@ -353,8 +454,8 @@ class _Loader:
 
     def _selection(self, at: YamlLocation, written: MirrorRule, options: _ResolvedOptions, before: int) -> TagSelection:
         items = _given(written.tags, ())
-        names = tuple(item for item in items if isinstance(item, str) and is_tag(item))
-        patterns = tuple(_pattern(item) for item in items if item not in names)
+        names = tuple(item for item in items if _is_name(item))
+        patterns = tuple(_pattern(item) for item in items if not _is_name(item))
         exclude = tuple(map(_pattern, _given(written.exclude, ())))
         if items and self._is_valid(at, before, "tags", "exclude", "newest", "min_tags", "prereleases"):
             self._check_effect(at, written, patterns, exclude)
@@ -445,7 +546,6 @@ class _Loader:
     # --- Upstream hosts ---
 
     def _upstreams(self, at: YamlLocation | None) -> Iterator[UpstreamSettings]:
-        hosts: set[str] = set()
         entries = {} if at is None or at.is_empty else read_entries(at, self._problems)
         for written, entry in entries.items():
             settings = read_struct(entry.value, HostSettings, self._problems)
@@ -454,9 +554,12 @@ class _Loader:
             except InvalidReferenceError as error:
                 self._problems.add(entry.key, error.cause, error.advice)
                 continue
-            if host in hosts:
+            before = self._hosts.setdefault(host, self._place(entry.key))
+            if before.file != self._problems.file:
+                message = f"{host} already has settings on {self._shown(before)}"
+                self._problems.add(entry.key, message, "Keep all settings of a host in one file.")
+            elif before != self._place(entry.key):
                 self._problems.add(entry.key, f"{host} already has settings, under another of its names")
-            hosts.add(host)
             if settings is not None:
                 yield _upstream_settings(host, settings)
 
@@ -535,6 +638,10 @@ def _is_host_alone(text: str) -> bool:
 
 def _is_namespace(upstream: Repository) -> bool:
     return upstream.path.endswith("*")
+
+
+def _is_name(item: TagOrPattern) -> TypeGuard[str]:
+    return isinstance(item, str) and is_tag(item)
 
 
 def _pattern(item: TagOrPattern) -> TagPattern:

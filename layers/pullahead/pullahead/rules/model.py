@@ -1,6 +1,6 @@
 """Rules and mirrors, with every default applied and every reference parsed, and how to find them. Pure data."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 from enum import StrEnum
@@ -14,6 +14,7 @@ from pullahead.oci.reference import DOCKER_HUB, is_tag
 from pullahead.oci.referrers import subject_of_tag
 from pullahead.oci.registries import RepositorySettings
 from pullahead.rules.mirror_key import MirrorKey
+from pullahead.rules.named_mirrors import NamedMirrors
 from pullahead.rules.repository_names import REPOSITORY_ADVICE, Template, fill, is_repository_name
 from pullahead.rules.tag_patterns import TagSelection, allows
 
@@ -144,8 +145,8 @@ class Rule(NamedTuple):
         """Tell whether the rule is for every repository below a path."""
         return self.upstream.path.endswith("*")
 
-    def mirror(self, tag: str) -> Mirror:
-        """Make the mirror of a tag; not for namespaces."""
+    def mirror(self, tag: str, *, is_named: bool | None = None) -> Mirror:
+        """Make the mirror of a tag; not for namespaces. `is_named`: whether the rule names it, where that is known."""
         return Mirror(
             Reference(self.upstream, tag),
             self.repository,
@@ -157,7 +158,7 @@ class Rule(NamedTuple):
             self.name,
             self.on_demand is not None,
             self.when_deleted is WhenDeleted.RESTORE,
-            listed=self.on_demand is None and tag not in self.tags.names,
+            listed=self.on_demand is None and not (tag in self.tags.names if is_named is None else is_named),
             referrers=self.referrers if subject_of_tag(tag) is None else NO_REFERRERS,
             sizes=self.sizes,
         )
@@ -209,7 +210,7 @@ class UpstreamSettings(NamedTuple):
 class Rules:
     """The rules, every mirror that they name exactly, settings of upstreams, and a digest of all of it."""
 
-    mirrors: tuple[Mirror, ...]
+    mirrors: Sequence[Mirror]
     upstreams: tuple[UpstreamSettings, ...]
     digest: str
     rules: tuple[Rule, ...] = ()
@@ -218,13 +219,18 @@ class Rules:
     paused: frozenset[str] = frozenset()  # names of paused rules
     skipped: Mapping[str, str] = field(default_factory=dict)  # why a rule cannot be followed, by its name
 
+    @cached_property
+    def named_mirrors(self) -> NamedMirrors:
+        """The mirrors, each made when it is asked for."""
+        return NamedMirrors.of(self.mirrors)
+
     def is_inactive(self, rule: str) -> bool:
         """Tell whether a rule is paused or skipped: then nothing is checked, refreshed or late because of it."""
         return rule in self.paused or rule in self.skipped
 
     def find(self, repository: str, tag: str) -> Mirror | None:
         """Find the mirror that publishes a tag: named exactly, else matched by patterns, else allowed on demand."""
-        mirror = self._by_key.get(MirrorKey(repository, tag))
+        mirror = self.named_mirrors.find(MirrorKey(repository, tag))
         if mirror is not None:
             return mirror
         rule = self._choosing_rule(repository, tag)
@@ -232,7 +238,7 @@ class Rules:
 
     def find_rule(self, repository: str, tag: str) -> Rule | None:
         """Find the rule that publishes a tag; of a namespace, the rule for that one repository."""
-        mirror = self._by_key.get(MirrorKey(repository, tag))
+        mirror = self.named_mirrors.find(MirrorKey(repository, tag))
         return self._by_name.get(mirror.rule) if mirror is not None else self._choosing_rule(repository, tag)
 
     def creation_of(self, repository: str, tag: str) -> RepositorySettings | None:
@@ -262,8 +268,13 @@ class Rules:
     def hosts(self) -> frozenset[str]:
         """The upstream registries that the rules name."""
         return frozenset({rule.upstream.registry for rule in self.rules}) | frozenset(
-            {mirror.upstream.repository.registry for mirror in self.mirrors}
+            {group.upstream.registry for group in self.named_mirrors.groups}
         )
+
+    @cached_property
+    def repositories(self) -> frozenset[str]:
+        """The ECR repositories of the tags that are named exactly."""
+        return frozenset({group.repository for group in self.named_mirrors.groups})
 
     def settings_of(self, host: str) -> UpstreamSettings | None:
         """Find the settings of an upstream host."""
@@ -301,10 +312,6 @@ class Rules:
             path = template.path_of(repository)
             if path is not None:
                 yield rule._replace(upstream=Repository(rule.upstream.registry, path), repository=repository)
-
-    @cached_property
-    def _by_key(self) -> dict[MirrorKey, Mirror]:
-        return {mirror.key: mirror for mirror in self.mirrors}
 
     @cached_property
     def _by_host(self) -> dict[str, UpstreamSettings]:

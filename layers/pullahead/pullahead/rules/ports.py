@@ -6,9 +6,11 @@ A method raises the errors that its docstring names and no others; implementatio
 from collections.abc import Callable, Sequence
 from typing import NamedTuple, Protocol
 
+from pullahead.rules.compiled import CompiledRules
 from pullahead.rules.model import Rules
 from pullahead.rules.sources.findings import CacheRule, TaggedRepository
 from pullahead.rules.sources.state import RulesState
+from pullahead.rules.text import RulesText
 
 
 class CachedRepositories(Protocol):
@@ -35,23 +37,38 @@ class TaggedRepositories(Protocol):
         ...
 
 
-class RulesText(NamedTuple):
-    """The text of a rules file, and the revision that identifies this version of it."""
+class RulesRevision(NamedTuple):
+    """The text of a rules file, or of the files of a folder, and what identifies this version of it."""
 
-    text: str
+    files: tuple[RulesText, ...]
     revision: str
 
 
 class RulesFile(Protocol):
-    """Reads a rules file that is kept outside of the deployment."""
+    """Reads a rules file, or a folder of them, that is kept outside of the deployment."""
 
     @property
     def address(self) -> str:
         """Where the file is, for messages."""
         ...
 
-    def read(self, known_revision: str | None) -> RulesText | None:
+    def read(self, known_revision: str | None) -> RulesRevision | None:
         """Read the file, or return None where it is still the known revision. Raises: StorageError, ConfigError."""
+        ...
+
+
+class CompiledRulesStore(Protocol):
+    """Stores compiled rules, as the schedule last wrote them."""
+
+    def load(self) -> CompiledRules | None:
+        """Read them, or None where there are none yet, or none that this version of Pullahead can use.
+
+        As long as they are unchanged, the same object is returned. Raises: StorageError.
+        """
+        ...
+
+    def save(self, compiled: CompiledRules) -> None:
+        """Write them. Raises: StorageError."""
         ...
 
 

@@ -87,14 +87,15 @@ class YamlLocation(NamedTuple):
 
 
 class Problems:
-    """Collects problems."""
+    """Collects problems. `file` is the file that is being read, where there are several."""
 
     def __init__(self) -> None:
         self.found: list[Problem] = []
+        self.file = ""
 
     def add(self, at: YamlLocation, message: str, hint: str = "") -> None:
         """Record one problem."""
-        self.found.append(Problem(at.node.line, at.path, message, hint))
+        self.found.append(Problem(at.node.line, at.path, message, hint, self.file))
 
 
 class KeyValue(NamedTuple):

@@ -9,7 +9,8 @@ from typing import NamedTuple
 from pullahead.errors import ConfigError
 from pullahead.oci import Reference, Repository
 from pullahead.rules.mirror_key import MirrorKey, RecordKey, RuleKey
-from pullahead.rules.model import Mirror, Rule, Rules
+from pullahead.rules.model import Rule, Rules
+from pullahead.rules.named_mirrors import NamedTags
 from pullahead.rules.tag_patterns import allows
 
 
@@ -37,12 +38,11 @@ class UpstreamIndex:
     """The rules, indexed by what they follow."""
 
     def __init__(self, rules: Rules) -> None:
-        self._named: dict[Repository, dict[str, list[Mirror]]] = {}
+        self._named: dict[Repository, list[NamedTags]] = {}
         self._choosing: dict[Repository, list[Rule]] = {}
         self._namespaces: dict[str, list[Rule]] = {}
-        for mirror in rules.mirrors:
-            tags = self._named.setdefault(mirror.upstream.repository, {})
-            tags.setdefault(mirror.upstream.tag or "", []).append(mirror)
+        for group in rules.named_mirrors.groups:
+            self._named.setdefault(group.upstream, []).append(group)
         for rule in rules.rules:
             if rule.on_demand is not None:
                 continue  # what was demanded is known by its pulls alone
@@ -58,8 +58,8 @@ class UpstreamIndex:
     def of(self, reference: Reference) -> tuple[FollowedTag, ...]:
         """List what follows an upstream tag, each once."""
         tag = reference.tag or ""
-        mirrors = self._named.get(reference.repository, {}).get(tag, ())
-        named = [FollowedTag(mirror.rule, mirror.repository, mirror.tag) for mirror in mirrors]
+        groups = self._named.get(reference.repository, ())
+        named = [FollowedTag(group.rule, group.repository, tag) for group in groups if tag in group.tags]
         taken = {follow.key for follow in named}
         chosen = (_follow(rule, tag, found) for rule, found in self._rules_of(reference.repository))
         more = {follow.key: follow for follow in chosen if follow is not None and follow.key not in taken}

@@ -12,13 +12,17 @@ import yaml
 
 from pullahead.errors import ConfigError
 
-MAX_DOCUMENT_BYTES = 1024 * 1024
-_MAX_NODES = 100_000
-"""Each use of an alias counts in full, so that a few lines cannot expand to millions."""
+MAX_DOCUMENT_BYTES = 32 * 1024 * 1024
+"""Of one file, and of all files of a folder: room for 200,000 rules of one tag each."""
+MAX_NODES = 4_000_000
+"""Each use of an alias counts in full, so that a few lines cannot expand to more."""
+_TOO_LARGE_HINT = "Name several tags in one rule, move options to `defaults`, or split the rules between two stacks."
 _MAX_DEPTH = 32
 _MAX_SHOWN_PROBLEMS = 100
 _MAX_SHOWN_CHARACTERS = 80
 _STANDARD_TAGS = "tag:yaml.org,2002:"
+_KINDS: dict[str, str] = {}  # of some ten tags
+_MAX_KEPT = 10_000
 
 _QUOTE_HINT = "Look for a missing quote, and quote what begins with { or [ or has a colon."
 
@@ -60,12 +64,16 @@ class DocumentError(ConfigError):
 
 
 class Problem(NamedTuple):
-    """One mistake. `path` is like `mirrors[2].tags[0]`, counted from zero, empty for the whole file."""
+    """One mistake. `path` is like `mirrors[2].tags[0]`, counted from zero, empty for the whole file.
+
+    `file` is set where there are several files.
+    """
 
     line: int
     path: str
     message: str
     hint: str = ""
+    file: str = ""
 
 
 class RulesError(ConfigError):
@@ -73,7 +81,7 @@ class RulesError(ConfigError):
 
     def __init__(self, source: str, problems: Iterable[Problem]) -> None:
         self.source = source
-        self.problems = tuple(sorted(problems, key=lambda problem: problem.line))
+        self.problems = tuple(sorted(problems, key=lambda problem: (problem.file, problem.line)))
         lines = [describe(source, problem) for problem in self.problems[:_MAX_SHOWN_PROBLEMS]]
         if left_out := len(self.problems) - len(lines):
             lines.append(f"{source}: and {left_out} more.")
@@ -93,17 +101,24 @@ def suggestion(word: str, known: Iterable[str], *, of: str) -> str:
 
 
 def describe(source: str, problem: Problem) -> str:
-    """Write a problem as one line, `FILE:LINE: path: message. hint`."""
+    """Write a problem as one line, `FILE:LINE: path: message. hint`; `source` is the file where there is only one."""
     path = f"{problem.path}: " if problem.path else ""
     hint = f" {problem.hint}" if problem.hint else ""
-    return f"{source}:{problem.line}: {path}{problem.message}.{hint}"
+    return f"{problem.file or source}:{problem.line}: {path}{problem.message}.{hint}"
 
 
-def compose(text: str, parser: Any = DEFAULT_PARSER) -> Node | None:
+class NodeCount:
+    """Counts the values of documents that are bounded together."""
+
+    def __init__(self) -> None:
+        self.nodes = 0
+
+
+def compose(text: str, parser: Any = DEFAULT_PARSER, count: NodeCount | None = None) -> Node | None:
     """Parse the only document of a text; None where there is none. Raises DocumentError."""
     _check_text(text)
     try:
-        return _Composer(yaml.parse(text, Loader=parser)).document()
+        return _Composer(yaml.parse(text, Loader=parser), count or NodeCount()).document()
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         # The parsers put the end of the text on different lines, libyaml behind the last one.
@@ -134,15 +149,20 @@ def _check_text(text: str) -> None:
         line = text.count("\n", 0, unprintable.start()) + 1
         raise DocumentError(line, f"YAML does not allow the character {unprintable[0]!r}", "Remove it.")
     if len(text.encode()) > MAX_DOCUMENT_BYTES:
-        raise DocumentError(1, f"the file is larger than {MAX_DOCUMENT_BYTES} bytes")
+        raise DocumentError(1, *too_large())
+
+
+def too_large(what: str = "the file is") -> tuple[str, str]:
+    """Say that rules are too large, and what to do."""
+    return f"{what} larger than {MAX_DOCUMENT_BYTES:,} bytes", _TOO_LARGE_HINT
 
 
 class _Composer:
-    def __init__(self, events: Iterator[Any]) -> None:
-        self._events = events
+    def __init__(self, events: Iterator[Any], count: NodeCount) -> None:
+        self._events, self._count_of_all = events, count
         self._resolver: Any = yaml.resolver.Resolver()
         self._anchored: dict[str, tuple[Node, int]] = {}
-        self._nodes = 0
+        self._kinds: dict[tuple[str, tuple[bool, bool]], tuple[str, str]] = {}
 
     def document(self) -> Node | None:
         node = None
@@ -162,11 +182,11 @@ class _Composer:
             _refuse(event, f"the file is nested deeper than {_MAX_DEPTH} levels")
         if event.tag is not None:
             _refuse(event, "YAML tags are not supported", "Leave out what begins with an exclamation mark.")
-        before = self._nodes
+        before = self._count_of_all.nodes
         self._count(event, 1)
         node = self._content(event, depth)
         if event.anchor is not None:
-            self._anchored[event.anchor] = (node, self._nodes - before)
+            self._anchored[event.anchor] = (node, self._count_of_all.nodes - before)
         return node
 
     def _content(self, event: Any, depth: int) -> Node:
@@ -176,8 +196,17 @@ class _Composer:
         if isinstance(event, yaml.MappingStartEvent):
             nodes = self._until(yaml.MappingEndEvent, depth)
             return Mapping(line, tuple(zip(nodes, nodes, strict=True)))
-        kind = self._resolver.resolve(yaml.ScalarNode, event.value, event.implicit)
-        return Scalar(line, event.value, kind.removeprefix(_STANDARD_TAGS))
+        return Scalar(line, *self._text_and_kind(event.value, event.implicit))
+
+    def _text_and_kind(self, text: str, implicit: tuple[bool, bool]) -> tuple[str, str]:
+        """Resolve a scalar's type; keys and short values come again and again, and are then kept once."""
+        known = self._kinds.get((text, implicit))
+        if known is None:
+            resolved = self._resolver.resolve(yaml.ScalarNode, text, implicit)
+            known = text, _KINDS.setdefault(resolved, resolved.removeprefix(_STANDARD_TAGS))
+            if len(self._kinds) < _MAX_KEPT:
+                self._kinds[text, implicit] = known
+        return known
 
     def _until(self, end: type[Any], depth: int) -> Iterator[Node]:
         for event in self._events:
@@ -195,9 +224,10 @@ class _Composer:
         return node
 
     def _count(self, event: Any, nodes: int) -> None:
-        self._nodes += nodes
-        if self._nodes > _MAX_NODES:
-            _refuse(event, f"the file has more than {_MAX_NODES} values, each use of an alias counted in full")
+        self._count_of_all.nodes += nodes
+        if self._count_of_all.nodes > MAX_NODES:
+            message = f"the rules have more than {MAX_NODES:,} values, each use of an alias counted in full"
+            _refuse(event, message, _TOO_LARGE_HINT)
 
 
 def _refuse(event: Any, message: str, hint: str = "") -> NoReturn:

@@ -6,6 +6,7 @@ from pullahead.rules.importers import ImportFileError, import_rules
 from pullahead.rules.importers.result import ImportedMirror, ImportResult, TagEntry, write_rules
 from pullahead.rules.load import load_rules
 from pullahead.rules.tag_patterns import PatternKind
+from pullahead.rules.yaml_document import MAX_DOCUMENT_BYTES
 
 # After the example of skopeo-sync(1).
 REALISTIC = """\
@@ -124,7 +125,7 @@ def test_written_file_loads() -> None:
         ("sync: {}\nversion: 1\n", "neither a file of regsync"),
         ("a: [", "is invalid YAML"),
         ("a: !!python/object/apply:os.system [ls]", "is invalid YAML"),
-        ("#" * (1024 * 1024 + 1), "is larger than"),
+        ("#" * (MAX_DOCUMENT_BYTES + 1), "is larger than"),
     ],
 )
 def test_file_of_no_supported_tool_is_refused(text: str, said: str) -> None:

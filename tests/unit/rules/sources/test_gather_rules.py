@@ -5,15 +5,30 @@ from datetime import timedelta
 import pytest
 
 from pullahead.errors import ConfigError, StorageError
-from pullahead.rules.active import RULES_RELOAD_INTERVAL, CurrentRules
-from pullahead.rules.load import load_rules
+from pullahead.rules.active import RULES_RELOAD_INTERVAL, CompiledForDeployment, CurrentRules, DeployedRules
+from pullahead.rules.compiled import compiled_version
 from pullahead.rules.model import Rules
 from pullahead.rules.sources.combine import Gathered
-from pullahead.rules.sources.discover import FIND_EVERY, DiscoverSources, GatherRules, WritableRepositories
+from pullahead.rules.sources.discover import (
+    FIND_EVERY,
+    CompiledStores,
+    DiscoverSources,
+    GatherRules,
+    WritableRepositories,
+)
 from pullahead.rules.sources.state import BrokenRules
+from pullahead.rules.text import RulesText
 from tests.fakes.memory import FakeClock
 from tests.fakes.script import Script
-from tests.fakes.sources import QUAY, FakeCachedRepositories, FakeRulesFile, FakeRulesState, FakeTaggedRepositories
+from tests.fakes.sources import (
+    QUAY,
+    FakeCachedRepositories,
+    FakeCompiledRules,
+    FakeRulesFile,
+    FakeRulesFolder,
+    FakeRulesState,
+    FakeTaggedRepositories,
+)
 
 EMPTY = "version: 1\nmirrors: []\n"
 BROKEN = "version: 1\nmirors: []\n"
@@ -34,16 +49,23 @@ class Gathering:
         self.rules_state = FakeRulesState(self.script)
         self.text = FakeRulesFile(text, self.script) if text is not None else None
         self.layer = EMPTY
+        self.compiled = CompiledStores(FakeCompiledRules(), FakeCompiledRules(self.script))
         self.schedule = self.new_schedule()
-        self.reader = CurrentRules(self.file, self.rules_state, self.clock)
+        self.reader = self.new_reader()
 
-    def file(self) -> Rules:
-        return load_rules(self.layer, source="rules.yaml")
+    def files(self) -> tuple[RulesText, ...]:
+        return (RulesText("rules.yaml", self.layer),)
+
+    def new_reader(self) -> CurrentRules:
+        """Start another function's process."""
+        deployed = DeployedRules(self.files)
+        compiled = CompiledForDeployment(self.compiled.combined, deployed)
+        return CurrentRules(deployed, self.rules_state, self.clock, compiled)
 
     def new_schedule(self) -> GatherRules:
         """Start the function's process anew."""
         find = DiscoverSources(self.cached, self.tagged, WritableRepositories())
-        return GatherRules(self.file, self.text, find, self.rules_state, self.clock)
+        return GatherRules(self.files, self.text, find, self.rules_state, self.compiled, self.clock)
 
     def gather(self, **later: float) -> Gathered:
         self.clock.advance(**later)
@@ -131,14 +153,13 @@ class TestSharing:
         gathering = Gathering()
         gathering.gather()
         gathering.layer = rules_text("2.0")
-        fresh = CurrentRules(gathering.file, gathering.rules_state, gathering.clock)
-        assert keys(fresh()) == ["mirror/b:2.0", "quay/team/app:1"]
+        assert keys(gathering.new_reader()()) == ["mirror/b:2.0", "quay/team/app:1"]
 
     def test_reader_keeps_its_rules_while_s3_is_unavailable(self) -> None:
         gathering = Gathering()
         gathering.gather()
         known = gathering.reader()
-        gathering.script.fail("load_rules_state", StorageError("503"))
+        gathering.script.fail("load_compiled_rules", StorageError("503"))
         gathering.clock.advance(minutes=1)
         assert gathering.reader() is known
 
@@ -156,6 +177,128 @@ class TestSharing:
         gathering.gather()
         gathering.clock.advance(minutes=1)
         assert keys(gathering.reader()) == ["quay/team/app:1"]
+
+
+class TestCompiling:
+    """Files and findings are compiled once, whoever reads them and however often a process begins anew."""
+
+    def test_unchanged_files_are_not_compiled_again(self) -> None:
+        gathering = Gathering()
+        gathering.layer = rules_text("1.0")
+        gathering.gather()
+        before = [store.load() for store in gathering.compiled]
+        for _ in range(3):
+            gathering.schedule = gathering.new_schedule()
+            assert keys(gathering.gather(minutes=5).rules) == ["mirror/b:1.0", "quay/team/app:1"]
+        assert all(store.load() is known for store, known in zip(gathering.compiled, before, strict=True))
+
+    def test_new_findings_do_not_compile_the_files_again(self) -> None:
+        gathering = Gathering()
+        gathering.layer = rules_text("1.0")
+        gathering.gather()
+        before = gathering.compiled.declared.load()
+        gathering.cached.repositories["quay/team/app"] = ("1", "2")
+        assert "quay/team/app:2" in keys(gathering.gather(minutes=5).rules)
+        assert gathering.compiled.declared.load() is before
+
+    def test_reader_compiles_nothing_where_the_schedule_has(self) -> None:
+        gathering = Gathering()
+        gathering.layer = rules_text("1.0")
+        gathering.gather()
+        compiled = gathering.compiled.combined.load()
+        assert compiled is not None
+        assert gathering.reader() is compiled.rules
+        assert gathering.script.count("load_rules_state") == 1  # the schedule's
+
+    @pytest.mark.parametrize("external", [False, True])
+    @pytest.mark.parametrize("is_of_another_version", [False, True])
+    def test_form_that_cannot_be_believed_is_compiled_again(self, external: bool, is_of_another_version: bool) -> None:
+        gathering = Gathering(rules_text("1.0") if external else None)
+        gathering.layer = rules_text("1.0")
+        gathering.gather()
+        for store in gathering.compiled:
+            assert isinstance(store, FakeCompiledRules)
+            assert store.content is not None
+            version = compiled_version().encode()
+            store.content = store.content.replace(version, b"9" * len(version)) if is_of_another_version else b"damaged"
+        assert keys(gathering.new_reader()()) == ["mirror/b:1.0", "quay/team/app:1"]
+        gathering.schedule = gathering.new_schedule()
+        assert keys(gathering.gather(minutes=5).rules) == ["mirror/b:1.0", "quay/team/app:1"]
+        assert all(store.load() is not None for store in gathering.compiled)
+
+    def test_last_valid_version_outlasts_a_form_that_cannot_be_believed(self) -> None:
+        gathering = Gathering(rules_text("1.0"))
+        gathering.gather()
+        gathering.put(BROKEN)
+        gathering.gather(minutes=5)
+        for store in gathering.compiled:
+            assert isinstance(store, FakeCompiledRules)
+            store.content = b"damaged"
+        gathering.schedule = gathering.new_schedule()
+        assert "mirror/b:1.0" in keys(gathering.gather(minutes=5).rules)
+
+    def test_large_deployed_files_are_left_to_the_schedule(self) -> None:
+        gathering = Gathering()
+        gathering.layer = rules_text("1.0")
+        gathering.gather()
+        gathering.layer = rules_text("2.0") + "#" * 1024 * 1024
+        assert "mirror/b:1.0" in keys(gathering.new_reader()())
+        gathering.schedule = gathering.new_schedule()
+        gathering.gather(minutes=5)
+        assert "mirror/b:2.0" in keys(gathering.new_reader()())
+
+    def test_very_large_files_that_nobody_compiled_are_an_error_that_is_retried(self) -> None:
+        gathering = Gathering()
+        gathering.layer = rules_text("1.0") + "#" * 4 * 1024 * 1024
+        with pytest.raises(StorageError, match=r"not compiled yet.*the next run of schedule_checks does"):
+            gathering.reader()
+        gathering.gather()
+        assert "mirror/b:1.0" in keys(gathering.new_reader()())
+
+    def test_what_another_process_of_the_schedule_compiled_is_replaced(self) -> None:
+        gathering = Gathering()
+        gathering.layer = first = rules_text("1.0")
+        gathering.gather()
+        process = gathering.schedule
+        gathering.layer, gathering.schedule = rules_text("2.0"), gathering.new_schedule()
+        gathering.gather(minutes=5)
+        gathering.layer, gathering.schedule = first, process
+        gathering.gather(minutes=5)
+        compiled = gathering.compiled.combined.load()
+        assert compiled is not None
+        assert "mirror/b:1.0" in keys(compiled.rules)
+
+
+class TestFolder:
+    def gathering(self) -> tuple[Gathering, FakeRulesFolder]:
+        """Follow a folder of two files."""
+        gathering = Gathering()
+        folder = FakeRulesFolder({"a.yaml": rules_text("1.0"), "b.yaml": rules_text("2.0")}, gathering.script)
+        gathering.text = folder
+        gathering.schedule = gathering.new_schedule()
+        return gathering, folder
+
+    def test_files_of_a_folder_are_followed_together(self) -> None:
+        gathering, folder = self.gathering()
+        assert keys(gathering.gather().rules) == ["mirror/b:1.0", "mirror/b:2.0", "quay/team/app:1"]
+        folder.put_file("c.yaml", rules_text("3.0"))
+        gathering.gather(minutes=5)
+        assert "mirror/b:3.0" in keys(gathering.reader())
+
+    def test_one_invalid_file_leaves_the_last_valid_version_of_all(self) -> None:
+        gathering, folder = self.gathering()
+        gathering.gather()
+        folder.put_file("a.yaml", rules_text("3.0"))
+        folder.put_file("b.yaml", BROKEN)
+        for _ in range(2):
+            gathering.schedule = gathering.new_schedule()
+            assert keys(gathering.gather(minutes=5).rules) == ["mirror/b:1.0", "mirror/b:2.0", "quay/team/app:1"]
+        assert gathering.broken is not None
+        assert "s3://team-rules/rules/b.yaml:2: unknown key 'mirors'" in gathering.broken.detail
+        for store in gathering.compiled:
+            assert isinstance(store, FakeCompiledRules)
+            store.content = None
+        assert keys(gathering.new_reader()()) == ["mirror/b:1.0", "mirror/b:2.0", "quay/team/app:1"]
 
 
 class TestTelling:

@@ -62,7 +62,7 @@ def _without_use_of_credentials(tagged: DescribedSource, declared: Rules, cached
     the others, or take them away.
     """
     others = (*declared.rules, *cached.rules)
-    named = {rule.upstream for rule in others} | {mirror.upstream.repository for mirror in declared.mirrors}
+    named = {rule.upstream for rule in others} | {each.upstream for each in declared.named_mirrors.groups}
     namespaces = [rule.upstream for rule in others if rule.is_namespace]
     settings = {each.host: each for each in _join_settings(declared.upstreams, cached.upstreams)}
     kept, problems = list[Rule](), list(tagged.problems)
@@ -123,7 +123,7 @@ def _join(rules: Rules, described: DescribedSource) -> tuple[Rules, list[str]]:
     ]
     joined = replace(
         rules,
-        mirrors=(*rules.mirrors, *(rule.mirror(tag) for rule in added for tag in rule.tags.names)),
+        mirrors=rules.named_mirrors.followed_by(added),
         rules=(*rules.rules, *added),
         upstreams=_join_settings(rules.upstreams, described.upstreams),
     )

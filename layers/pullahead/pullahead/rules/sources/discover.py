@@ -12,8 +12,16 @@ from typing import NamedTuple, TypeVar
 
 from pullahead.clock import Clock
 from pullahead.errors import StorageError
+from pullahead.rules.compiled import CompiledRules
+from pullahead.rules.load import load_rules_files
 from pullahead.rules.model import Rules, Source
-from pullahead.rules.ports import ActiveRules, CachedRepositories, RulesFile, RulesStateStore, TaggedRepositories
+from pullahead.rules.ports import (
+    CachedRepositories,
+    CompiledRulesStore,
+    RulesFile,
+    RulesStateStore,
+    TaggedRepositories,
+)
 from pullahead.rules.sources.combine import Gathered, gather_rules, is_opted_out
 from pullahead.rules.sources.external_file import ExternalRules, read_external_rules
 from pullahead.rules.sources.findings import (
@@ -27,6 +35,7 @@ from pullahead.rules.sources.findings import (
 from pullahead.rules.sources.pull_through_cache import rule_for
 from pullahead.rules.sources.resource_tags import MARKS, READ, is_ignored, names_upstream
 from pullahead.rules.sources.state import FollowedText, RulesState
+from pullahead.rules.text import RulesText, fingerprint_of
 
 MAX_CACHED_REPOSITORIES = 5_000
 _THREADS = 8
@@ -160,19 +169,31 @@ FIND_EVERY = timedelta(minutes=4)
 Finds = Callable[[Rules, Findings], Discovered]
 
 
+class CompiledStores(NamedTuple):
+    """Where compiled rules are stored: those that the files declare, and those of all sources together."""
+
+    declared: CompiledRulesStore
+    combined: CompiledRulesStore
+
+
 class GatherRules:
-    """Combines all sources and stores the state of the rules."""
+    """Combines all sources and stores the state of the rules. Files and findings that did not change are not read anew.
+
+    `files` returns the files of the deployment; `text` is an external file, which takes their place.
+    """
 
     def __init__(
         self,
-        file: ActiveRules,
+        files: Callable[[], Sequence[RulesText]],
         text: RulesFile | None,
         find: Finds,
         stored: RulesStateStore,
+        compiled: CompiledStores,
         clock: Clock,
     ) -> None:
-        self._file, self._text, self._find = file, text, find
-        self._stored, self._clock = stored, clock
+        self._files, self._text, self._find = files, text, find
+        self._stored, self._compiled, self._clock = stored, compiled, clock
+        self._declared: CompiledRules | None = None
         self._discovered: Discovered | None = None
         self._found_at: datetime | None = None
 
@@ -186,7 +207,7 @@ class GatherRules:
         before = last or RulesState()
         followed = self._follow(before.text, now)
         found = self._discover(followed.rules, before.findings, now)
-        gathered = gather_rules(followed.rules, found.findings)
+        gathered = self._combine(followed.rules, found.findings)
         notices = tuple(dict.fromkeys((*found.notices, *gathered.notices)))
         state = RulesState(text=followed.text, findings=found.findings, notices=notices)
         if state != last:
@@ -195,8 +216,34 @@ class GatherRules:
 
     def _follow(self, before: FollowedText, now: datetime) -> ExternalRules:
         if self._text is None:
-            return ExternalRules(FollowedText(), self._file())
-        return read_external_rules(before, self._text, now)
+            return ExternalRules(FollowedText(), self._compile(self._files()))
+        return read_external_rules(before, self._text, now, self._compile)
+
+    def _compile(self, files: Sequence[RulesText]) -> Rules:
+        """Compile files, unless that was done before."""
+        source, is_external = fingerprint_of(files), self._text is not None
+
+        def is_of(compiled: CompiledRules | None) -> bool:
+            return compiled is not None and (compiled.source, compiled.external) == (source, is_external)
+
+        if not is_of(self._declared):
+            self._declared = self._compiled.declared.load()
+        if self._declared is None or not is_of(self._declared):
+            declared = CompiledRules(source, is_external, load_rules_files(files))
+            self._compiled.declared.save(declared)
+            self._declared = declared
+        return self._declared.rules
+
+    def _combine(self, declared: Rules, findings: Findings) -> Gathered:
+        """Combine all sources, unless that was done before with the same."""
+        assert self._declared is not None  # noqa: S101 - it was compiled just before
+        made_of = (self._declared.source, self._declared.external, findings)
+        known = self._compiled.combined.load()  # another process may have written it
+        if known is None or (known.source, known.external, known.findings) != made_of:
+            gathered = gather_rules(declared, findings)
+            known = CompiledRules(*made_of[:2], gathered.rules, findings, gathered.notices)
+            self._compiled.combined.save(known)
+        return Gathered(known.rules, known.notices)
 
     def _discover(self, declared: Rules, before: Findings, now: datetime) -> Discovered:
         if self._discovered is None or self._found_at is None or now - self._found_at >= FIND_EVERY:

@@ -9,6 +9,7 @@ from datetime import datetime
 import msgspec
 
 from pullahead.rules.sources.findings import Findings
+from pullahead.rules.text import RulesText
 
 VERSION = 1
 
@@ -22,11 +23,26 @@ class BrokenRules(msgspec.Struct, frozen=True):
 
 
 class FollowedText(msgspec.Struct, frozen=True):
-    """The external rules file: its last valid version, and what is wrong with the newest one."""
+    """The external rules file: its last valid version, and what is wrong with the newest one.
+
+    `files` is the last valid version of a folder of several files; then there is no `good`.
+    """
 
     good: str | None = None
     seen: str | None = None  # the newest revision that was read, valid or not
     broken: BrokenRules | None = None
+    files: tuple[RulesText, ...] = ()
+
+    def valid_files(self, name: str) -> tuple[RulesText, ...]:
+        """Return the files of the last valid version, of which a single one gets a name; none if there is none yet."""
+        return self.files or (() if self.good is None else (RulesText(name, self.good),))
+
+
+def followed_text(files: tuple[RulesText, ...], seen: str | None, broken: BrokenRules | None = None) -> FollowedText:
+    """Remember files as the last valid version."""
+    if len(files) == 1:
+        return FollowedText(files[0].text, seen, broken)
+    return FollowedText(None, seen, broken, files)
 
 
 class RulesState(msgspec.Struct, frozen=True):

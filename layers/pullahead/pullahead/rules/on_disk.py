@@ -1,0 +1,73 @@
+"""Rules files on a disk: one file, or a folder of them with its subfolders. Bounded in number and size."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+
+from pullahead.errors import ConfigError
+from pullahead.rules.text import NO_FILE_HINT, RulesText, is_rules_file
+from pullahead.rules.yaml_document import MAX_DOCUMENT_BYTES, Problem, RulesError, too_large
+
+MAX_FILES: Final = 1000
+TOGETHER: Final = "the file and those before it in the folder are together"
+_MAX_SEEN: Final = 20_000  # of all files below a folder
+
+
+def read_rules_files(path: Path, *, name: str | None = None) -> tuple[RulesText, ...]:
+    """Read a file, or those of a folder in the order of their names; `name` is what to call the path in messages.
+
+    Raises ConfigError; RulesError for what is too large or no UTF-8.
+    """
+    shown = str(path) if name is None else name
+    if not path.is_dir():
+        return (RulesText(shown, decode_rules(_read(path, shown), shown)),)
+    names = sorted(_names_below(path, shown))
+    if not names:
+        raise ConfigError(f"{shown} has no rules file. {NO_FILE_HINT}")
+    if len(names) > MAX_FILES:
+        raise ConfigError(f"{shown} has {len(names):,} rules files, and at most {MAX_FILES:,} are read. Join some.")
+    above, files, left = shown.rstrip("/"), [], MAX_DOCUMENT_BYTES
+    for each in names:
+        content = _read(path / each, f"{above}/{each}", most=left)
+        left -= len(content)
+        files.append(RulesText(f"{above}/{each}", decode_rules(content, f"{above}/{each}")))
+    return tuple(files)
+
+
+def decode_rules(content: bytes, source: str) -> str:
+    """Decode a file. Raises RulesError."""
+    try:
+        return content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = content.count(b"\n", 0, error.start) + 1
+        raise RulesError(source, [Problem(line, "", "the file is not UTF-8", "Save it as UTF-8.")]) from error
+
+
+def _names_below(folder: Path, shown: str) -> Iterator[str]:
+    try:
+        for number, path in enumerate(folder.rglob("*")):
+            if number == _MAX_SEEN:
+                raise ConfigError(
+                    f"{shown} has more than {_MAX_SEEN:,} files and folders. Keep rules in one of their own."
+                )
+            name = path.relative_to(folder).as_posix()
+            if is_rules_file(name) and path.is_file():
+                yield name
+    except OSError as error:
+        raise _unreadable(shown, error) from error
+
+
+def _read(path: Path, shown: str, *, most: int = MAX_DOCUMENT_BYTES) -> bytes:
+    try:
+        with path.open("rb") as opened:
+            content = opened.read(most + 1)
+    except OSError as error:
+        raise _unreadable(shown, error) from error
+    if len(content) > most:
+        message, hint = too_large(TOGETHER if most < MAX_DOCUMENT_BYTES else "the file is")
+        raise RulesError(shown, [Problem(1, "", message, hint)])
+    return content
+
+
+def _unreadable(shown: str, error: OSError) -> ConfigError:
+    return ConfigError(f"{shown} cannot be read: {error.strerror or type(error).__name__}")
