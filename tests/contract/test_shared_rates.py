@@ -10,7 +10,7 @@ from pullahead.errors import StorageError
 from pullahead.registry.shared_rates import Window
 from tests.contract.local_services import client, moto_server, new_table
 
-WINDOW = Window(number=7, seconds=5.0, requests=12)
+WINDOW = Window(number=7, seconds=5.0, requests=60)
 
 
 @pytest.fixture(scope="module")
@@ -22,18 +22,18 @@ def dynamodb() -> Iterator[Any]:
 def test_processes_together_take_what_a_window_has_and_no_more(dynamodb: Any) -> None:
     table = new_table(dynamodb)
     processes = [DynamoSharedRates(dynamodb, table) for _ in range(2)]
-    taken = [processes[number % 2]("quay.io", WINDOW) for number in range(6)]
-    assert taken == [3, 3, 3, 3, 0, 0]
+    taken = [processes[number % 2]("quay.io", WINDOW) for number in range(22)]
+    assert taken == [3] * 20 + [0, 0]
 
 
 def test_last_part_is_what_is_left(dynamodb: Any) -> None:
-    take, window = DynamoSharedRates(dynamodb, new_table(dynamodb)), WINDOW._replace(requests=11)
-    assert [take("quay.io", window) for _ in range(5)] == [3, 3, 3, 2, 0]
+    take, window = DynamoSharedRates(dynamodb, new_table(dynamodb)), WINDOW._replace(requests=50)
+    assert [take("quay.io", window) for _ in range(18)] == [3] * 16 + [2, 0]
 
 
 def test_windows_and_hosts_are_apart(dynamodb: Any) -> None:
     take = DynamoSharedRates(dynamodb, new_table(dynamodb))
-    for _ in range(4):
+    for _ in range(20):
         take("quay.io", WINDOW)
     others = [("ghcr.io", WINDOW), ("quay.io", WINDOW._replace(number=8)), ("quay.io", WINDOW._replace(seconds=10.0))]
     assert [take(*other) for other in others] == [3, 3, 3]

@@ -67,7 +67,7 @@ def test_write_is_for_many_requests_and_none_is_made_while_the_rate_is_used_up()
     both = Processes(Rate(20.0, 40))
     both.send_until(both.time() + 100, step=0.01)
     windows = len(both.table.taken)
-    assert both.table.writes <= windows * 10  # five parts, and one refusal for each process
+    assert both.table.writes <= windows * 25  # twenty parts, and one refusal for each process
 
 
 def test_refusal_says_when_the_next_window_begins() -> None:
@@ -100,7 +100,7 @@ def test_without_the_table_each_process_has_its_part() -> None:
     assert both.table.writes <= 5 * 21
 
 
-def test_parts_are_as_many_as_the_template_has_processes_that_check() -> None:
+def test_shares_are_as_many_as_the_template_has_processes_that_check() -> None:
     (event,) = real_template().resources("AWS::Serverless::Function")["CheckFreshnessFunction"]["Events"].values()
     window = window_of(Rate(20.0, 40), 0)
-    assert window.part * event["Properties"]["ScalingConfig"]["MaximumConcurrency"] == window.requests
+    assert window.share * event["Properties"]["ScalingConfig"]["MaximumConcurrency"] == window.requests

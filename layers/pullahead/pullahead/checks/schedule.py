@@ -1,11 +1,12 @@
 """Queue checks of the mirrors that are due, and listings of the rules that are due.
 
-Where a registry has a rate, its checks are queued with delays, so that they come as its rate allows: as the same tags
-are due together, each comes at the same moment of its interval. Without that they would all come at once, and most of
-them would be put back again and again.
+Many checks are queued with delays: those of a registry with a rate come as its rate allows, and all together as the
+functions can handle them. As the same tags are due together, each still comes at the same moment of its interval.
+Without that all would come at once: most of a paced registry's would be put back again and again, and checks that
+events ask for would wait behind those of the schedule.
 """
 
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime
 from types import MappingProxyType
@@ -22,6 +23,7 @@ from pullahead.rules.named_mirrors import NamedTags
 from pullahead.rules.request_rates import Rate, rate_of
 
 _SHARE_OF_RATE: Final = 0.9  # so that what was put back, and what events ask for, has room
+_MESSAGES_A_SECOND: Final = 15  # 100,000 tags, ten of a repository, in less than the five minutes until the next run
 _STEP_SECONDS: Final = 5  # of delays: each is a request to SQS for up to ten messages
 
 
@@ -84,11 +86,16 @@ def _by_delay(
     checks: Iterable[CheckRequest], hosts: Mapping[str, str], rates: Mapping[str, Rate]
 ) -> dict[int, list[CheckRequest]]:
     """Group checks by the delay that the rates of their registries ask for."""
-    before, by_delay = Counter[str](), defaultdict[int, list[CheckRequest]](list)
+    seconds_of, others, by_delay = defaultdict[str, float](float), 0, defaultdict[int, list[CheckRequest]](list)
     for check in checks:
         host = hosts[check.repository]
-        by_delay[_delay_after(before[host], rates.get(host))].append(check)
-        before[host] += len(check.tags)
+        rate = rates.get(host)
+        if rate is None:
+            seconds, others = others / _MESSAGES_A_SECOND, others + 1
+        else:
+            seconds = seconds_of[host]
+            seconds_of[host] += len(check.tags) / (rate.per_second * _SHARE_OF_RATE)
+        by_delay[min(LONGEST_SECONDS, int(seconds // _STEP_SECONDS) * _STEP_SECONDS)].append(check)
     return by_delay
 
 
@@ -100,14 +107,6 @@ def _rate_of(host: str, rules: Rules) -> Rate | None:
 def _at_once(rate: Rate) -> int:
     """Return for how many tags there is a message, so that its rate allows all of them at once."""
     return max(rate.burst, int(rate.per_second * _STEP_SECONDS))
-
-
-def _delay_after(tags: int, rate: Rate | None) -> int:
-    """Return when a check may go that so many tags of its registry go before, in steps."""
-    if rate is None:
-        return 0
-    seconds = tags / (rate.per_second * _SHARE_OF_RATE)
-    return min(LONGEST_SECONDS, int(seconds // _STEP_SECONDS) * _STEP_SECONDS)
 
 
 def _count(groups: Iterable[NamedTags]) -> int:

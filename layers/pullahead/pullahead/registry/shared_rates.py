@@ -14,8 +14,8 @@ from pullahead.rules.request_rates import Rate
 
 _SHORTEST_WINDOW_SECONDS: Final = 5.0
 _FEWEST_REQUESTS: Final = 10  # of a window: the tags of a usual message
-_LONGEST_PART_SECONDS: Final = 5.0
-_PARTS: Final = 5  # of a window: as many as check_freshness has processes, see MaximumConcurrency in template.yaml
+_PROCESSES: Final = 5  # that check: MaximumConcurrency in template.yaml
+_PARTS: Final = 20  # of a window: what a process takes and does not send is lost to others, and each costs a write
 
 
 class Window(NamedTuple):
@@ -32,9 +32,13 @@ class Window(NamedTuple):
 
     @property
     def part(self) -> int:
-        """How many of its requests a process takes at a time: what is not sent until the window ends is lost."""
-        few_seconds = self.requests / self.seconds * _LONGEST_PART_SECONDS
-        return max(1, math.ceil(min(self.requests / _PARTS, few_seconds)))
+        """How many of its requests a process takes at a time."""
+        return max(1, math.ceil(self.requests / _PARTS))
+
+    @property
+    def share(self) -> int:
+        """How many of its requests each of the processes may send without asking others."""
+        return max(1, self.requests // _PROCESSES)
 
 
 def window_of(rate: Rate, now: float) -> Window:
@@ -90,5 +94,5 @@ class SharedRate:
         try:
             self._left = self._take(self._host, window)
             self._is_used_up = not self._left
-        except StorageError:  # every process takes a part for itself
-            self._left, self._is_used_up = window.part, True
+        except StorageError:
+            self._left, self._is_used_up = window.share, True
