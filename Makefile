@@ -20,7 +20,7 @@ PYTEST_WORKERS ?= 3
 export PYTHONDONTWRITEBYTECODE := 1
 export PYTHONPATH := $(CURDIR):$(CURDIR)/layers/pullahead
 
-.PHONY: help demo test test-unit check format policies facts build package local live bench costs lock setup clean
+.PHONY: help demo test test-unit check format policies facts build package local live bench costs simulate lock setup clean
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -72,6 +72,9 @@ bench: $(READY) $(BENCH_READY) ## Measure copies over TLS, ours beside other too
 costs: $(READY) ## Compute what checking costs, and write it into docs/operating.md
 	@$(BIN)/python -m bench.costs
 	@$(BIN)/python -m bench.pull_costs
+
+simulate: $(READY) ## Simulate hours of checks of up to 100,000 tags in minutes, and write it into docs/operating.md
+	@$(BIN)/python -m bench.simulate --write-docs $(ARGS)
 
 lock: ## Write the pinned requirements anew (needs uv)
 	requirements/lock.sh

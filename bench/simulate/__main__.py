@@ -67,7 +67,7 @@ def missed_goals(results: Sequence[Result]) -> list[str]:
                 continue
             if host.lag_p99 > host.check_every + 60:
                 missed.append(f"{name}: lag of {host.host} p99 {host.lag_p99:.0f} s")
-            if host.event_p99 > 60:
+            if host.event_p99 > 60 and host.check_every == 900:  # else the registry's limit is used up
                 missed.append(f"{name}: lag by event of {host.host} p99 {host.event_p99:.0f} s")
             if host.check_every == 900 and host.checked < host.tags:
                 missed.append(f"{name}: {host.tags - host.checked:,} tags of {host.host} are not checked")

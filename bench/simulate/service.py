@@ -4,7 +4,7 @@ import bisect
 import heapq
 from collections import Counter, deque
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Any, NamedTuple, cast
 
 from bench.costs import ASSUMED
@@ -409,8 +409,3 @@ class SimulatedService:
             depths[int(0.99 * (len(depths) - 1))],
             depths[-1],
         )
-
-
-def later(moment: datetime, seconds: float) -> datetime:
-    """Return a later moment."""
-    return moment + timedelta(seconds=seconds)

@@ -10,7 +10,7 @@ from pullahead.errors import StorageError
 from pullahead.registry.shared_rates import Window
 from tests.contract.local_services import client, moto_server, new_table
 
-WINDOW = Window(number=7, seconds=5.0, requests=60)
+WINDOW = Window(number=7, seconds=5.0, requests=100)
 
 
 @pytest.fixture(scope="module")
@@ -23,12 +23,12 @@ def test_processes_together_take_what_a_window_has_and_no_more(dynamodb: Any) ->
     table = new_table(dynamodb)
     processes = [DynamoSharedRates(dynamodb, table) for _ in range(2)]
     taken = [processes[number % 2]("quay.io", WINDOW) for number in range(22)]
-    assert taken == [3] * 20 + [0, 0]
+    assert taken == [5] * 20 + [0, 0]
 
 
 def test_last_part_is_what_is_left(dynamodb: Any) -> None:
-    take, window = DynamoSharedRates(dynamodb, new_table(dynamodb)), WINDOW._replace(requests=50)
-    assert [take("quay.io", window) for _ in range(18)] == [3] * 16 + [2, 0]
+    take, window = DynamoSharedRates(dynamodb, new_table(dynamodb)), WINDOW._replace(requests=97)
+    assert [take("quay.io", window) for _ in range(21)] == [5] * 19 + [2, 0]
 
 
 def test_windows_and_hosts_are_apart(dynamodb: Any) -> None:
@@ -36,7 +36,7 @@ def test_windows_and_hosts_are_apart(dynamodb: Any) -> None:
     for _ in range(20):
         take("quay.io", WINDOW)
     others = [("ghcr.io", WINDOW), ("quay.io", WINDOW._replace(number=8)), ("quay.io", WINDOW._replace(seconds=10.0))]
-    assert [take(*other) for other in others] == [3, 3, 3]
+    assert [take(*other) for other in others] == [5, 5, 5]
 
 
 def test_counters_expire(dynamodb: Any) -> None:

@@ -1,6 +1,7 @@
 """Which checks a tick queues, and what a tick that fails leaves for the next."""
 
 import math
+from collections import Counter
 from datetime import timedelta
 
 import pytest
@@ -187,8 +188,14 @@ class TestRates:
         scheduling.queue.delays.remove(0)  # of what starts waiting refreshes
         return list(zip(scheduling.queue.delays, sizes, strict=True))
 
-    def test_registry_without_a_rate_is_not_waited_for(self) -> None:
-        assert {delay for delay, _ in self.sent("registry.example.com", 5000)} == {0}
+    def test_registry_without_a_rate_is_asked_as_fast_as_functions_handle_messages(self) -> None:
+        sent = self.sent("registry.example.com", 5000)
+        assert max(Counter(delay for delay, _ in sent).values()) == 75  # in five seconds
+        assert max(delay for delay, _ in sent) == 30
+
+    @pytest.mark.parametrize(("host", "tags"), [("docker.io", 50), ("public.ecr.aws", 5), ("registry.example", 700)])
+    def test_few_checks_are_not_delayed(self, host: str, tags: int) -> None:
+        assert {delay for delay, _ in self.sent(host, tags)} == {0}
 
     @pytest.mark.parametrize(("host", "per_second"), [("docker.io", 0.5), ("public.ecr.aws", 1.0), ("quay.io", 30.0)])
     def test_delays_are_those_of_the_rate(self, host: str, per_second: float) -> None:

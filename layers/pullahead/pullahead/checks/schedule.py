@@ -6,8 +6,8 @@ Without that all would come at once: most of a paced registry's would be put bac
 events ask for would wait behind those of the schedule.
 """
 
-from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from types import MappingProxyType
 from typing import Final, NamedTuple
@@ -83,14 +83,19 @@ def schedule_checks(rules: Rules, records: RecordStore, queue: CheckQueue, now: 
 
 
 def _by_delay(
-    checks: Iterable[CheckRequest], hosts: Mapping[str, str], rates: Mapping[str, Rate]
+    checks: Sequence[CheckRequest], hosts: Mapping[str, str], rates: Mapping[str, Rate]
 ) -> dict[int, list[CheckRequest]]:
     """Group checks by the delay that the rates of their registries ask for."""
+    due = Counter[str]()
+    for check in checks:
+        due[hosts[check.repository]] += len(check.tags)
     seconds_of, others, by_delay = defaultdict[str, float](float), 0, defaultdict[int, list[CheckRequest]](list)
     for check in checks:
         host = hosts[check.repository]
         rate = rates.get(host)
-        if rate is None:
+        if rate is not None and due[host] <= rate.burst:  # all may go at once
+            seconds = 0.0
+        elif rate is None:
             seconds, others = others / _MESSAGES_A_SECOND, others + 1
         else:
             seconds = seconds_of[host]

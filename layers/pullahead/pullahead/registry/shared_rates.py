@@ -15,6 +15,7 @@ from pullahead.rules.request_rates import Rate
 _SHORTEST_WINDOW_SECONDS: Final = 5.0
 _FEWEST_REQUESTS: Final = 10  # of a window: the tags of a usual message
 _PROCESSES: Final = 5  # that check: MaximumConcurrency in template.yaml
+_LARGEST_SHARE: Final = 5
 _PARTS: Final = 20  # of a window: what a process takes and does not send is lost to others, and each costs a write
 
 
@@ -33,7 +34,7 @@ class Window(NamedTuple):
     @property
     def part(self) -> int:
         """How many of its requests a process takes at a time."""
-        return max(1, math.ceil(self.requests / _PARTS))
+        return max(math.ceil(self.requests / _PARTS), min(_LARGEST_SHARE, math.ceil(self.requests / _PROCESSES)))
 
     @property
     def share(self) -> int:
