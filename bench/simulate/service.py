@@ -23,7 +23,7 @@ from pullahead.messages import CheckRequest, OutcomeRequest, PublishResult, Queu
 from pullahead.mirrors.outbox import OutboxSender
 from pullahead.mirrors.outcome_event import OutcomeEvent
 from pullahead.mirrors.record import MirrorRecord, Record, State
-from pullahead.mirrors.store import Heartbeat
+from pullahead.mirrors.store import Heartbeat, RecordStore
 from pullahead.oci import Digest
 from pullahead.oci.registries import CopySource, Upstream
 from pullahead.refresh.ports import Slot, SlotLimits, SlotResult, StartResult, WaitingRefresh
@@ -241,7 +241,8 @@ class SimulatedService:
         self._events: list[tuple[float, int, str, Any]] = []
         self._number = 0
         self._visible: deque[Queued] = deque()
-        self._sender = OutboxSender(self.records, _Bus(), self.clock)
+        self._store = cast("RecordStore", self.records)  # as far as checks and refreshes need it: nothing is reviewed
+        self._sender = OutboxSender(self._store, _Bus(), self.clock)
         self._windows = _Windows()
         self._workers = [_Worker(self._handler()) for _ in range(settings.concurrency)]
         self._depths: list[int] = []
@@ -281,7 +282,7 @@ class SimulatedService:
     # --- events -----------------------------------------------------------------------------------------------------
 
     def _on_schedule(self, _about: None) -> None:
-        schedule_checks(self.rules, self.records, self, self.clock())
+        schedule_checks(self.rules, self._store, self, self.clock())
 
     def _on_visible(self, message: Queued) -> None:
         self._visible.append(message)
@@ -315,7 +316,7 @@ class SimulatedService:
         if moved_at is not None and self.clock.seconds >= self.world.measured_from:
             self.world.seen[request.host].refresh_lags.append(self.clock.seconds - moved_at)
         outcome = OutcomeRequest(request, request.name, self.clock(), PublishResult(request.root.digest))
-        record_outcome(outcome, self.rules, self.records, self._sender, self.clock, never_cached)
+        record_outcome(outcome, self.rules, self._store, self._sender, self.clock, never_cached)
         self.at(self.clock.seconds + 0.5, "visible", StartWaitingRequest(ended=request.name))
 
     # --- functions --------------------------------------------------------------------------------------------------
@@ -347,21 +348,21 @@ class SimulatedService:
     def _handler(self) -> MessageHandler:
         upstream = SimulatedUpstream(self.world, self.clock, self.rules.settings_of)
         queue = RefreshQueue(
-            lambda _moment: self.rules, self.slots, self.waiting, self, self.records, self.clock,
+            lambda _moment: self.rules, self.slots, self.waiting, self, self._store, self.clock,
             self.settings.max_refreshes,
         )  # fmt: skip
         asked = cast("Upstream", upstream)
         ports = CheckPorts(
-            asked, self._published_digests, self.records, queue.start, self._sender, self.clock, upstream.quota,
+            asked, self._published_digests, self._store, queue.start, self._sender, self.clock, upstream.quota,
             queue_looks=self.send, replications=_NoReplications(), head_seconds=20.0,
         )  # fmt: skip
         select = MirrorSelector(CheckMerger(self._windows, self, self.clock))
         check = CheckMirrors(lambda: self.rules, ports, select)
-        listing = ListTags(lambda: self.rules, asked, self.records, self, self.clock)
+        listing = ListTags(lambda: self.rules, asked, self._store, self, self.clock)
         source = cast("CopySource", upstream)
-        looks = LookForReferrers(lambda: self.rules, source, self.records, queue.start, self._sender, self.clock)
+        looks = LookForReferrers(lambda: self.rules, source, self._store, queue.start, self._sender, self.clock)
         return _Handler(
-            lambda _moment: None, self.records, check, listing, looks, queue, lambda _scan: None, self, self.clock
+            lambda _moment: None, self._store, check, listing, looks, queue, lambda _scan: None, self, self.clock
         )
 
     def send(self, requests: Sequence[Queued], delay_seconds: int = 0) -> None:
