@@ -21,7 +21,7 @@ PYTEST_WORKERS ?= 3
 export PYTHONDONTWRITEBYTECODE := 1
 export PYTHONPATH := $(CURDIR):$(CURDIR)/layers/pullahead
 
-.PHONY: help demo test test-unit check format policies facts build package local live bench scale costs lock setup clean iam-judge iam-simulate chaos
+.PHONY: help demo test test-unit check format policies facts build package local live bench scale costs simulate lock setup clean iam-judge iam-simulate chaos
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -84,6 +84,9 @@ iam-simulate: $(READY) $(IAM_JUDGE)/.ready ## Have a second judge of IAM judge w
 costs: $(READY) ## Compute what checking costs, and write it into docs/operating.md
 	@$(BIN)/python -m bench.costs
 	@$(BIN)/python -m bench.pull_costs
+
+simulate: $(READY) ## Simulate hours of checks of up to 100,000 tags in minutes, and write it into docs/operating.md
+	@$(BIN)/python -m bench.simulate --write-docs $(ARGS)
 
 lock: ## Write the pinned requirements anew (needs uv)
 	requirements/lock.sh

@@ -244,7 +244,8 @@ def _rules(chosen: MirrorRule, own: MirrorRule, others: MirrorRule) -> str:
         for mirror, account in zip((own, others), accounts, strict=True)
     )
     mirrors = chosen.yaml().replace(f'tags: ["{TAG}"]', 'tags: [{semver: ">=1"}]') + own.yaml() + others.yaml()
-    return f"version: 1\nupstreams:\n  {chosen.host}: {{plain_http: true}}\n{hosts}mirrors:\n{mirrors}"
+    paced = f"  {chosen.host}: {{plain_http: true, rate_limit: {{requests_per_second: 500}}}}\n"
+    return f"version: 1\nupstreams:\n{paced}{hosts}mirrors:\n{mirrors}"
 
 
 def _copy_from_other_region(scene: Scene) -> None:

@@ -147,6 +147,11 @@ class Settings(NamedTuple):
         return self._number("UPSTREAM_TIMEOUT_SECONDS", 120.0)
 
     @property
+    def shares_rates(self) -> bool:
+        """Whether the rates of registries are shared with other processes, by the table of records."""
+        return self._optional("SHARE_RATES") == "on"
+
+    @property
     def runtime_api(self) -> str:
         """The host and port of the Lambda runtime API, to which no request may be sent; "" outside of Lambda."""
         return self.values.get("AWS_LAMBDA_RUNTIME_API", "")

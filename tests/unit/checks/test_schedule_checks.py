@@ -1,6 +1,7 @@
 """Which checks a tick queues, and what a tick that fails leaves for the next."""
 
 import math
+from collections import Counter
 from datetime import timedelta
 
 import pytest
@@ -10,6 +11,7 @@ from pullahead.checks.timetable import SCHEME
 from pullahead.errors import StorageError
 from pullahead.messages import ListRequest
 from pullahead.mirrors.store import Heartbeat
+from pullahead.oci import parse_reference
 from pullahead.rules.model import Rules
 from pullahead.rules.tag_patterns import PatternKind, TagPattern, TagSelection
 from tests.fakes.memory import FakeCheckQueue, FakeClock, FakeRecords
@@ -105,7 +107,7 @@ def test_missed_schedules_make_every_mirror_due_once() -> None:
     assert scheduling.tick(days=3).due == 250
 
 
-@pytest.mark.parametrize("call", range(3))
+@pytest.mark.parametrize("call", range(5))
 def test_killed_schedule_is_repeated_by_the_next(call: int) -> None:
     """The heartbeat is written last: sent twice is cheap, never sent is not."""
     scheduling = Scheduling()
@@ -118,7 +120,7 @@ def test_killed_schedule_is_repeated_by_the_next(call: int) -> None:
     scheduling.script.resume()
     assert scheduling.tick(seconds=1).due >= 250
     assert sorted(set(scheduling.tags)) == ALL
-    assert scheduling.script.calls == ["load_heartbeat", "send", "save_heartbeat"]
+    assert scheduling.script.calls == ["load_heartbeat", "send", "send", "send", "save_heartbeat"]  # two are delayed
 
 
 def test_failing_queue_keeps_the_heartbeat() -> None:
@@ -168,3 +170,45 @@ def test_mirrors_keep_their_own_intervals() -> None:
         scheduling.tick(rules([slow, fast]), minutes=5)
     assert (scheduling.tags.count(str(slow.key)), scheduling.tags.count(str(fast.key))) == (1, 24 * 12)
     assert len(scheduling.queue.sent) == 24 * 12  # when the slow one is due, so is the fast one
+
+
+class TestRates:
+    """Checks of a registry with a rate come as it allows them, and always at the same moment of their interval."""
+
+    def sent(self, host: str, tags: int, *, of_each: int = 10) -> list[tuple[int, int]]:
+        """Schedule new tags of a host; return the delays of the messages, and how many tags each has."""
+        upstreams = [parse_reference(f"{host}/team/app:{number}") for number in range(tags)]
+        made = [
+            mirror(str(number), repository=f"mirror/{number // of_each:04}")._replace(upstream=upstream)
+            for number, upstream in enumerate(upstreams)
+        ]
+        scheduling = Scheduling()
+        scheduling.tick(rules(made))
+        sizes = [len(each.tags) for each in scheduling.queue.sent]
+        scheduling.queue.delays.remove(0)  # of what starts waiting refreshes
+        return list(zip(scheduling.queue.delays, sizes, strict=True))
+
+    def test_registry_without_a_rate_is_asked_as_fast_as_functions_handle_messages(self) -> None:
+        sent = self.sent("registry.example.com", 5000)
+        assert max(Counter(delay for delay, _ in sent).values()) == 75  # in five seconds
+        assert max(delay for delay, _ in sent) == 30
+
+    @pytest.mark.parametrize(("host", "tags"), [("docker.io", 50), ("public.ecr.aws", 5), ("registry.example", 700)])
+    def test_few_checks_are_not_delayed(self, host: str, tags: int) -> None:
+        assert {delay for delay, _ in self.sent(host, tags)} == {0}
+
+    @pytest.mark.parametrize(("host", "per_second"), [("docker.io", 0.5), ("public.ecr.aws", 1.0), ("quay.io", 30.0)])
+    def test_delays_are_those_of_the_rate(self, host: str, per_second: float) -> None:
+        sent = self.sent(host, 400)
+        for after in (100, 300, 600):
+            due = sum(tags for delay, tags in sent if delay < after)
+            assert due <= per_second * after + 10 or due == 400
+
+    def test_message_has_no_more_tags_than_the_rate_allows_at_once(self) -> None:
+        assert {tags for _, tags in self.sent("public.ecr.aws", 400, of_each=100)} == {5}
+        assert {tags for _, tags in self.sent("quay.io", 400, of_each=100)} == {100}
+
+    def test_what_has_no_place_before_the_longest_delay_comes_then(self) -> None:
+        sent = self.sent("docker.io", 1000)
+        assert max(delay for delay, _ in sent) == 900
+        assert sum(tags for _, tags in sent) == 1000

@@ -19,6 +19,7 @@ from pullahead.aws.refresh_queue import DynamoRefreshSlots, DynamoWaitingRefresh
 from pullahead.aws.replications import DynamoReplications
 from pullahead.aws.rules_file import rules_file_at
 from pullahead.aws.s3 import DECLARED_RULES_KEY, S3CompiledRules, S3PlanStore, S3RulesState
+from pullahead.aws.shared_rates import DynamoSharedRates
 from pullahead.aws.sqs import SqsCheckQueue, SqsDeadLetters
 from pullahead.aws.stepfunctions import StepFunctionsRefreshes
 from pullahead.aws.upstream_credentials import UpstreamCredentials
@@ -148,7 +149,12 @@ class Adapters:
             refused=credentials.refused,
             timeouts=Timeouts(total=self._settings.upstream_timeout_seconds),
             patience=self._settings.upstream_patience_seconds,
+            take=self._shared_rates if self._settings.shares_rates else None,
         )
+
+    @cached_property
+    def _shared_rates(self) -> DynamoSharedRates:
+        return DynamoSharedRates(self._dynamodb, self._settings.records_table)
 
     @cached_property
     def _credentials(self) -> UpstreamCredentials:

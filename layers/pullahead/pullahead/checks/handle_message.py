@@ -100,7 +100,7 @@ class MessageHandler:
     def _handle_together(
         self, messages: Sequence[DecodedMessage], remaining_seconds: RemainingSeconds
     ) -> list[MessageOutcome]:
-        pool = UpstreamPool(self._clock, self._backoffs, remaining_seconds)
+        pool = self.make_pool(self._backoffs, remaining_seconds)
         outcomes, listings = dict[int, MessageOutcome](), dict[int, Listing]()
         checks, looks = dict[int, CheckRequest](), dict[int, CheckRequest | ReferrerNamed]()
         for number, message in enumerate(messages):
@@ -121,6 +121,10 @@ class MessageHandler:
         for number, look in looks.items():  # they take many requests, and nobody waits for them
             outcomes[number] = _outcome(partial(self._look, look, remaining_seconds))
         return [outcomes[number] for number in range(len(messages))]
+
+    def make_pool(self, backoffs: Backoffs, remaining_seconds: RemainingSeconds) -> UpstreamPool:
+        """Make what asks registries for one batch."""
+        return UpstreamPool(self._clock, backoffs, remaining_seconds)
 
     def _handle_alone(self, message: DecodedMessage) -> Sequence[MessageResult]:
         if isinstance(message, Exception):

@@ -15,7 +15,7 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timedelta
 from enum import Enum
 from queue import Empty, SimpleQueue
-from typing import Any, Final, Generic, NamedTuple, TypeVar
+from typing import Any, Final, Generic, NamedTuple, Protocol, TypeVar
 
 from pullahead.caching import TtlCache
 from pullahead.clock import Clock
@@ -120,6 +120,56 @@ class Backoffs:
             self._silent.pop(registry, None)
 
 
+class Asking(Protocol):
+    """Asks several registries at once."""
+
+    def ask(self, number: int, ask: Callable[[], Any]) -> None:
+        """Begin to ask; `number` tells the answer from others."""
+        ...
+
+    def answer(self, seconds: float) -> tuple[int, Any] | None:
+        """Wait for the next answer, or what was raised in its place; None if none comes in so many seconds."""
+        ...
+
+    def close(self) -> None:
+        """Begin nothing more of what was asked."""
+        ...
+
+
+class Threads:
+    """Implements `Asking` by threads."""
+
+    def __init__(self) -> None:
+        self._threads: ThreadPoolExecutor | None = None
+        self._answers: SimpleQueue[tuple[int, Any]] = SimpleQueue()
+
+    def ask(self, number: int, ask: Callable[[], Any]) -> None:
+        """Ask in a thread."""
+        if self._threads is None:
+            self._threads = ThreadPoolExecutor(_THREADS)
+        self._threads.submit(self._ask, number, ask)
+
+    def answer(self, seconds: float) -> tuple[int, Any] | None:
+        """Take an answer."""
+        try:
+            return self._answers.get(timeout=seconds)
+        except Empty:
+            return None
+
+    def close(self) -> None:
+        """Let threads end by themselves; what is asked later has others."""
+        if self._threads is not None:
+            self._threads.shutdown(wait=False, cancel_futures=True)
+            self._threads = None
+
+    def _ask(self, number: int, ask: Callable[[], Any]) -> None:
+        try:
+            value = ask()
+        except BaseException as error:  # noqa: BLE001 - it is raised where the answer is taken
+            value = error
+        self._answers.put((number, value))
+
+
 class _Line:
     """The questions to one registry, and what this batch has learned of it."""
 
@@ -157,15 +207,16 @@ class UpstreamPool:
         backoffs: Backoffs | None = None,
         remaining_seconds: RemainingSeconds = without_end,
         wait: Callable[[float], object] | None = None,
+        asking: Asking | None = None,
     ) -> None:
         self._clock, self._backoffs, self._remaining_seconds = clock, backoffs or Backoffs(), remaining_seconds
         self._wait = wait or threading.Event().wait
         self._patience = _PATIENCE_SECONDS
         self._lines: dict[str, _Line] = {}
         self._running: dict[int, _Running] = {}
-        self._threads_in_use = 0  # also by questions that were given up
+        self._asked_of: dict[int, _Line] = {}  # also questions that were given up: they have threads until they end
         self._asked = 0
-        self._answers: SimpleQueue[tuple[int, _Line, Any]] = SimpleQueue()
+        self._asking = asking or Threads()
 
     def add(self, question: Question[Any]) -> None:
         """Add a question; also while another one is concluded."""
@@ -173,44 +224,36 @@ class UpstreamPool:
 
     def run(self) -> None:
         """Conclude every question. What `conclude` raises is raised at once."""
-        threads = ThreadPoolExecutor(_THREADS)
         try:
             while self._remaining_seconds() >= RESERVED_SECONDS:
-                self._ask_all(threads)
+                self._ask_all()
                 if self._running:
                     self._take_answer()
                 elif not self._wait_for_a_turn():
                     break
         finally:
-            threads.shutdown(wait=False, cancel_futures=True)
+            self._asking.close()
         self._conclude_the_rest()
 
     # --- questions ------------------------------------------------------------------------------------------------
 
-    def _ask_all(self, threads: ThreadPoolExecutor) -> None:
+    def _ask_all(self) -> None:
         """Give free threads to the registries that have the fewest; the others' share is left to them."""
         now, seconds = self._clock(), self._remaining_seconds() - RESERVED_SECONDS
         most = min(_THREADS_PER_REGISTRY, max(1, _THREADS // max(1, len(self._lines))))
         for registry, line in sorted(self._lines.items(), key=lambda item: item[1].threads_in_use):
             self._leave_alone(registry, line, now)
-            while line.may_go(now) and line.threads_in_use < most and self._threads_in_use < _THREADS:
+            while line.may_go(now) and line.threads_in_use < most and len(self._asked_of) < _THREADS:
                 if line.questions[0].seconds > seconds:
                     break
                 question = line.questions.popleft()
                 self._asked += 1
-                self._threads_in_use += 1
+                self._asked_of[self._asked] = line
                 line.threads_in_use += 1
                 self._running[self._asked] = _Running(
                     line, question, now + timedelta(seconds=min(question.seconds, _DAY))
                 )
-                threads.submit(self._ask, self._asked, line, question.ask)
-
-    def _ask(self, number: int, line: _Line, ask: Callable[[], Any]) -> None:
-        try:
-            value = ask()
-        except BaseException as error:  # noqa: BLE001 - it is raised where the answer is taken
-            value = error
-        self._answers.put((number, line, value))
+                self._asking.ask(self._asked, question.ask)
 
     def _leave_alone(self, registry: str, line: _Line, now: datetime) -> None:
         """Conclude the questions to a registry that is not to be asked now."""
@@ -255,14 +298,13 @@ class UpstreamPool:
         now = self._clock()
         until = [*(running.until for running in self._running.values()), *self._turns(now)]
         seconds = min((min(until) - now).total_seconds(), self._remaining_seconds() - RESERVED_SECONDS)
-        try:
-            number, line, value = self._answers.get(timeout=max(_SHORTEST_WAIT_SECONDS, seconds))
-        except Empty:
+        answer = self._asking.answer(max(_SHORTEST_WAIT_SECONDS, seconds))
+        if answer is None:
             for number in [each for each, running in self._running.items() if running.until <= self._clock()]:
                 self._give_up(number)
             return
-        self._threads_in_use -= 1
-        line.threads_in_use -= 1
+        number, value = answer
+        self._asked_of.pop(number).threads_in_use -= 1
         if isinstance(value, BaseException) and not isinstance(value, Exception):
             raise value
         if number in self._running:

@@ -24,6 +24,7 @@ from pullahead.registry.tokens import Identity
 if TYPE_CHECKING:
     from requests.adapters import BaseAdapter
 
+    from pullahead.registry.shared_rates import TakeRequests
     from pullahead.rules.model import UpstreamSettings  # importing the rules at run time would bring all of YAML
 
 
@@ -41,8 +42,9 @@ class UpstreamRegistry:
     `ca` names a file of certificates to trust instead of the system's. Certificates of `insecure` hosts are not
     verified, and they are asked by plain HTTP if they do not speak TLS. `runtime_api` and `trusts_the_first` are the
     guard's. `wall_clock` is the time of rate limits, in seconds since 1970: unlike `clock` it goes on while a process
-    sleeps. `patience` is for how many seconds a request waits for its turn rather than be deferred. `adapter` takes the
-    place of the network. `watch` is told of each request before it is sent.
+    sleeps. `patience` is for how many seconds a request waits for its turn rather than be deferred. `take` shares
+    registries' rates with other processes. `adapter` takes the place of the network. `watch` is told of each request
+    before it is sent.
     """
 
     def __init__(
@@ -63,12 +65,17 @@ class UpstreamRegistry:
         credentials: Credentials = anonymous,
         refused: Refused = no_refresh,
         patience: float = FOREVER,
+        take: "TakeRequests | None" = None,
         watch: Callable[[Request], None] = _nobody_watches,
     ) -> None:
         self._clock = clock
         self._counts = RequestCounts()
         self._limits = Limits(
-            lambda registry: settings(registry).rate_limit, clock=wall_clock, sleep=sleep, patience=patience
+            lambda registry: settings(registry).rate_limit,
+            clock=wall_clock,
+            sleep=sleep,
+            patience=patience,
+            take=take,
         )
         http = HttpClient(
             timeouts,

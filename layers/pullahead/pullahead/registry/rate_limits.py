@@ -32,6 +32,7 @@ from pullahead.oci.reference import DOCKER_HUB
 from pullahead.registry.errors import retry_after_seconds
 from pullahead.registry.hosts import registry_at
 from pullahead.registry.request import Request, first_of
+from pullahead.registry.shared_rates import SharedRate, TakeRequests
 from pullahead.rules.request_rates import Rate, rate_of
 
 if TYPE_CHECKING:
@@ -228,8 +229,9 @@ class _Time(NamedTuple):
 class _Host:
     """What is known of one host. The lock guards the pause and what the host reported."""
 
-    def __init__(self, name: str, wanted: "RateLimit", time: _Time) -> None:
-        self.name, self._time = name, time
+    def __init__(self, name: str, wanted: "RateLimit", time: _Time, take: TakeRequests | None) -> None:
+        self.name, self._time, self._take = name, time, take
+        self.shared: SharedRate | None = None
         self.window = Window(_AT_ONCE)
         self.configure(wanted)
         self._paused_until = 0.0
@@ -237,7 +239,12 @@ class _Host:
         self._lock = threading.Lock()
 
     def configure(self, wanted: "RateLimit") -> None:
-        rate = rate_of(self.name, wanted.requests_per_second) or _GENEROUS
+        known = rate_of(self.name, wanted.requests_per_second)
+        if known is not None and self._take is not None:
+            self.shared = SharedRate(self.name, known, self._take, self._time.clock, self._time.sleep)
+        else:
+            self.shared = None
+        rate = known or _GENEROUS
         self.wanted, self.reserve = wanted, wanted.reserve
         self.bucket = TokenBucket(rate.per_second, rate.burst, self._time.clock, self._time.sleep)
 
@@ -316,8 +323,10 @@ class Limits:
         clock: Callable[[], float],
         sleep: Callable[[float], None],
         patience: float = FOREVER,
+        take: TakeRequests | None = None,
     ) -> None:
-        self._rate_limit_of, self._patience = rate_limit_of, patience
+        """`take` is how processes share the rates of registries; without it each has them for itself."""
+        self._rate_limit_of, self._patience, self._take = rate_limit_of, patience, take
         self._time = _Time(clock, sleep)
         self._registries: OrderedDict[str, _Registry] = OrderedDict()
         self._lock = threading.Lock()
@@ -392,7 +401,7 @@ class Limits:
             return _Way(self._configured(registry.led_to[name]), None if known is None else known.own)
 
     def _new_host(self, name: str) -> _Host:
-        return _Host(name, self._rate_limit_of(name), self._time)
+        return _Host(name, self._rate_limit_of(name), self._time, self._take)
 
     def _configured(self, host: _Host) -> _Host:
         wanted = self._rate_limit_of(host.name)
@@ -431,7 +440,7 @@ class Limits:
             self._time.sleep(pause)
 
     def _await_bucket(self, host: _Host, request: Request, ends: float) -> None:
-        too_long = host.bucket.wait(max(0.0, ends - self._time.clock()))
+        too_long = (host.shared or host.bucket).wait(max(0.0, ends - self._time.clock()))
         if too_long is not None:
             raise _too_late(request, f"the request rate for {host.name} is used up", too_long)
 

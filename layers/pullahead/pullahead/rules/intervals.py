@@ -14,10 +14,9 @@ from pullahead.rules.request_rates import rate_of
 
 _T = TypeVar("_T", Mirror, Rule)
 
-CHECKING_PROCESSES = 5
-"""How many functions check at once, each at a registry's rate: `MaximumConcurrency` of template.yaml."""
 
 _SHARE = 0.8  # of a rate is for checks; the rest for listings, tokens, and checks that events ask for
+_ROUNDING = 1e-9
 _STEPS = 4  # of a factor: the same for a few tags more or less, so that times of checks do not move
 
 
@@ -61,9 +60,9 @@ def _factors(rules: Rules) -> dict[str, float]:
         settings = rules.settings_of(host)
         limit = settings.rate_limit if settings is not None else RateLimit()
         rate = rate_of(host, limit.requests_per_second)
-        if rate is not None and per_second > rate.per_second * CHECKING_PROCESSES * _SHARE:
-            factor = per_second / (rate.per_second * CHECKING_PROCESSES * _SHARE)
-            factors[host] = math.ceil(factor * _STEPS) / _STEPS
+        factor = per_second / (rate.per_second * _SHARE) if rate is not None else 0.0
+        if factor > 1 + _ROUNDING:
+            factors[host] = math.ceil((factor - _ROUNDING) * _STEPS) / _STEPS
     return factors
 
 

@@ -6,7 +6,7 @@ from pullahead.oci.reference import DOCKER_HUB
 
 
 class Rate(NamedTuple):
-    """How many requests a second one process sends to a registry, after a burst."""
+    """How many requests a second all functions together send to a registry, after a burst; a command by itself."""
 
     per_second: float
     burst: int
@@ -17,7 +17,7 @@ PUBLISHED_RATES = {
     DOCKER_HUB: Rate(0.5, 50),
     "public.ecr.aws": Rate(1.0, 5),  # Amazon ECR Public user guide, "Service quotas": unauthenticated pulls
     "ghcr.io": Rate(20.0, 40),  # 2,000 a minute for all that one account does
-    "quay.io": Rate(10.0, 20),  # Quay.io documentation, "Rate limits": some tens a second
+    "quay.io": Rate(30.0, 30),  # Quay.io documentation, "Rate limits": some tens a second
 }
 
 

@@ -1,0 +1,91 @@
+"""`python -m bench.simulate`: simulate hours of checks in minutes, and print what came of it."""
+
+import argparse
+import sys
+import time
+from collections.abc import Sequence
+from concurrent.futures import ProcessPoolExecutor
+from pathlib import Path
+
+from bench.costs import between
+from bench.simulate.page import plot, table, totals
+from bench.simulate.scenarios import OTHER, PRIVATE, QUAY, Result, Scenario, simulate, six_hosts
+from bench.simulate.world import Fault
+
+DOCS = Path(__file__).parents[2] / "docs"
+PAGE, PLOT = DOCS / "operating.md", DOCS / "simulation.svg"
+BEGIN, END = "<!-- simulation: written by `make simulate` -->", "<!-- simulation: end -->"
+_HOUR = 3600.0
+_FAULTY, _FLOODED = 10_000, 20_000
+
+STEADY = tuple(Scenario("steady", tags, six_hosts()) for tags in (1_000, 10_000, 100_000))
+COMPARED = STEADY[1]
+FAULTS = (
+    Scenario("one dead for 6 hours", _FAULTY, six_hosts(other=(Fault("dead", _HOUR, 7 * _HOUR),)), 7 * _HOUR, _HOUR),
+    Scenario("one trickles", _FAULTY, six_hosts(other=(Fault("trickles", _HOUR, 3 * _HOUR),)), 3 * _HOUR, _HOUR),
+    Scenario("one answers 429", _FAULTY, six_hosts(quay=(Fault("refuses", _HOUR, 2 * _HOUR),)), 3 * _HOUR, _HOUR),
+)
+BURSTS = (
+    Scenario("first deployment", 5_000, six_hosts(), 3 * _HOUR, 0.0, begins_fresh=False, moves_a_day=0.0),
+    Scenario("5,000 move at once", _FLOODED, six_hosts(), 3.5 * _HOUR, _HOUR, flood=(PRIVATE, 5_000, _HOUR)),
+)
+_FAULTY_HOSTS = {scenario.name: host for scenario, host in zip(FAULTS, (OTHER, OTHER, QUAY), strict=True)}
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Simulate; 1 if a goal is not reached."""
+    parser = argparse.ArgumentParser(prog="python -m bench.simulate", description=__doc__)
+    parser.add_argument("--write-docs", action="store_true", help="Write docs/operating.md and its plot anew")
+    parser.add_argument("--small", action="store_true", help="Leave out what takes more than a minute")
+    options = parser.parse_args(arguments)
+    scenarios = (*STEADY[:2],) if options.small else (*STEADY, *FAULTS, *BURSTS)
+    with ProcessPoolExecutor(2) as processes:
+        results = list(processes.map(_simulated, scenarios))
+    text = f"{totals(results)}\n\n{table(results)}"
+    print(text)
+    missed = missed_goals(results)
+    print("\n".join(missed) or "every goal is reached")
+    if options.write_docs:
+        shown = [result for result in results if result.scenario.tags == _FAULTY and result.finished is None]
+        PLOT.write_text(plot(shown), encoding="utf-8")
+        page = PAGE.read_text(encoding="utf-8")
+        PAGE.write_text(
+            between(page, BEGIN, END, f"{text}\n\n![Time between checks](simulation.svg)"), encoding="utf-8"
+        )
+    return 1 if missed else 0
+
+
+def missed_goals(results: Sequence[Result]) -> list[str]:
+    """Say which goals are not reached."""
+    missed = []
+    compared = {host.host: host for result in results if result.scenario == COMPARED for host in result.hosts}
+    for result in results:
+        name = f"{result.scenario.name}, {result.scenario.tags:,} tags"
+        faulty = _FAULTY_HOSTS.get(result.scenario.name)
+        if result.left:
+            missed.append(f"{name}: {result.left:,} mirrors are not copied")
+        for host in result.hosts if result.scenario.begins_fresh else ():
+            if host.host == faulty:
+                continue
+            if host.lag_p99 > host.check_every + 60:
+                missed.append(f"{name}: lag of {host.host} p99 {host.lag_p99:.0f} s")
+            if host.event_p99 > 60 and host.check_every == 900:  # else the registry's limit is used up
+                missed.append(f"{name}: lag by event of {host.host} p99 {host.event_p99:.0f} s")
+            if host.check_every == 900 and host.checked < host.tags:
+                missed.append(f"{name}: {host.tags - host.checked:,} tags of {host.host} are not checked")
+            if faulty is not None and host.age_p99 > 1.1 * compared[host.host].age_p99:
+                missed.append(
+                    f"{name}: {host.host} p99 {host.age_p99:.0f} s, {compared[host.host].age_p99:.0f} without"
+                )
+    return missed
+
+
+def _simulated(scenario: Scenario) -> Result:
+    begun = time.process_time()
+    result = simulate(scenario)
+    print(f"{scenario.name}, {scenario.tags:,} tags: {time.process_time() - begun:.0f} s", file=sys.stderr, flush=True)
+    return result
+
+
+if __name__ == "__main__":
+    sys.exit(main())

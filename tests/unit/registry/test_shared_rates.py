@@ -1,0 +1,106 @@
+"""Rates that processes share: all together keep to them, with few writes; without the table each has a part."""
+
+from collections import Counter
+
+import pytest
+
+from pullahead.errors import StorageError
+from pullahead.registry.shared_rates import SharedRate, Window, window_of
+from pullahead.rules.request_rates import PUBLISHED_RATES, Rate
+from tests.architecture.sam_template import real_template
+from tests.unit.registry.harness import FakeTime
+
+HOST = "registry.example"
+
+
+class Table:
+    """Counts what was taken of each window, and the writes."""
+
+    def __init__(self) -> None:
+        self.taken = Counter[tuple[str, Window]]()
+        self.writes = 0
+        self.is_down = False
+
+    def take(self, host: str, window: Window) -> int:
+        self.writes += 1
+        if self.is_down:
+            raise StorageError("503")
+        left = window.requests - self.taken[host, window]
+        self.taken[host, window] += window.part
+        return max(0, min(window.part, left))
+
+
+class Processes:
+    """Five processes that send as many requests as they may."""
+
+    def __init__(self, rate: Rate) -> None:
+        self.time, self.table = FakeTime(), Table()
+        self.rates = [SharedRate(HOST, rate, self.table.take, self.time, self.time.sleep) for _ in range(5)]
+        self.sent: list[float] = []
+
+    def send_until(self, seconds: float, *, processes: int = 5, step: float = 0.5) -> None:
+        while self.time() < seconds:
+            for rate in self.rates[:processes]:
+                while rate.wait(0.0) is None:
+                    self.sent.append(self.time())
+            self.time.now += step
+
+
+@pytest.mark.parametrize("rate", [*PUBLISHED_RATES.values(), Rate(0.1, 1), Rate(100.0, 100)])
+def test_all_processes_together_keep_to_the_rate_and_use_it(rate: Rate) -> None:
+    both = Processes(rate)
+    begun, seconds = both.time(), 20 * window_of(rate, 0).seconds
+    both.send_until(begun + seconds)
+    allowed = rate.per_second * seconds
+    assert 0.9 * allowed <= len(both.sent) <= allowed + window_of(rate, 0).requests
+
+
+@pytest.mark.parametrize("processes", [1, 5])
+def test_however_many_processes_ask_all_of_the_rate_is_used(processes: int) -> None:
+    both = Processes(Rate(20.0, 40))
+    begun = both.time()
+    both.send_until(begun + 100, processes=processes)
+    assert 1900 <= len(both.sent) <= 2100
+
+
+def test_write_is_for_many_requests_and_none_is_made_while_the_rate_is_used_up() -> None:
+    both = Processes(Rate(20.0, 40))
+    both.send_until(both.time() + 100, step=0.01)
+    windows = len(both.table.taken)
+    assert both.table.writes <= windows * 25  # twenty parts, and one refusal for each process
+
+
+def test_refusal_says_when_the_next_window_begins() -> None:
+    both = Processes(Rate(1.0, 5))
+    both.time.now = 1000.0
+    (one, *_) = both.rates
+    assert [one.wait(0.0) for _ in range(10)] == [None] * 10
+    assert one.wait(0.0) == 10.0
+    both.time.now += 2
+    assert one.wait(7.9) == 8.0
+    assert one.wait(8.0) is None
+    assert both.time() == 1010.0
+
+
+def test_what_a_process_took_and_did_not_send_is_gone_with_the_window() -> None:
+    both = Processes(Rate(1.0, 10))
+    both.time.now = 1000.0
+    assert both.rates[0].wait(0.0) is None
+    both.time.now += 10
+    assert both.rates[0].wait(0.0) is None
+    assert both.table.writes == 2
+
+
+def test_without_the_table_each_process_has_its_part() -> None:
+    both = Processes(Rate(20.0, 40))
+    both.table.is_down = True
+    begun = both.time()
+    both.send_until(begun + 100)
+    assert 1900 <= len(both.sent) <= 2100
+    assert both.table.writes <= 5 * 21
+
+
+def test_shares_are_as_many_as_the_template_has_processes_that_check() -> None:
+    (event,) = real_template().resources("AWS::Serverless::Function")["CheckFreshnessFunction"]["Events"].values()
+    window = window_of(Rate(20.0, 40), 0)
+    assert window.share * event["Properties"]["ScalingConfig"]["MaximumConcurrency"] == window.requests
