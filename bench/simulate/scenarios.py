@@ -176,7 +176,9 @@ def _use(scenario: Scenario, used: Used) -> Use:
         lambda_requests=months * used.invocations + runs * 2,
         sqs_requests=months * (used.messages / 10 + 2 * used.invocations)
         + ASSUMED.idle_polls_per_minute * _MONTH_SECONDS / 60,
-        read_units=months * used.read_units + scans * scan + runs * (CALLS.read_units_of_review + CALLS.read_units_of_schedule),
+        read_units=months * used.read_units
+        + scans * scan
+        + runs * (CALLS.read_units_of_review + CALLS.read_units_of_schedule),
         write_units=months * used.write_units,
         management_events=months * used.describe_images + runs * ASSUMED.source_calls,
     )
