@@ -66,13 +66,14 @@ def test_repository_is_created_once_with_the_settings_of_its_rule() -> None:
     assert sync.target.script.count("ensure_repository") == 1
 
 
-def test_blob_of_several_tags_is_sent_once() -> None:
+def test_blob_of_several_tags_is_offered_and_sent_once() -> None:
     large = bytes(range(250)) * 20  # larger than all others, so that each copy begins with it
     sync = Sync(**{f"t{number}": make_image([large, 10 + number], seed=number) for number in range(8)})
     never = threading.Event()
     sync.upstream.script.before("open_blob", lambda: never.wait(0.2))  # meanwhile the others come to the same blob
     sync.run()
     assert len(sync.target.streamed) == len(set(sync.target.streamed))
+    assert sync.target.script.count("stream_blob") == len(sync.target.streamed)
     assert sync.states() == {State.FRESH}
 
 

@@ -94,7 +94,8 @@ class SyncMirrors:
 class SharedTarget:
     """A target of several copies at once: a repository or a blob that two of them need is created or sent by one.
 
-    The other one waits, and then finds it there.
+    The other one waits, and does not ask again: some registries write a blob's link anew when it is offered, and refuse
+    a manifest that names the blob meanwhile.
     """
 
     def __init__(self, target: CopyTarget) -> None:
@@ -102,6 +103,7 @@ class SharedTarget:
         self._lock = threading.Lock()
         self._locks: defaultdict[tuple[str, Digest | None], threading.Lock] = defaultdict(threading.Lock)
         self._created: set[str] = set()
+        self._there: set[tuple[str, Digest]] = set()
         self.published_digests = target.published_digests
         self.present_blobs = target.present_blobs
         self.begin_upload, self.received_bytes = target.begin_upload, target.received_bytes
@@ -119,9 +121,13 @@ class SharedTarget:
     def stream_blob(
         self, repository: str, blob: Descriptor, open_pieces: OpenPieces, mount_from: str | None = None
     ) -> Offered:
-        """Offer a blob, after others that offer the same one."""
+        """Offer a blob, unless this run has done so already."""
         with self._lock_of(repository, blob.digest):
-            return self._target.stream_blob(repository, blob, open_pieces, mount_from)
+            if (repository, blob.digest) in self._there:
+                return Offered.PRESENT
+            offered = self._target.stream_blob(repository, blob, open_pieces, mount_from)
+            self._there.add((repository, blob.digest))
+            return offered
 
     def _lock_of(self, repository: str, digest: Digest | None) -> threading.Lock:
         with self._lock:
