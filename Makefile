@@ -18,7 +18,8 @@ SAM := SAM_CLI_TELEMETRY=0 AWS_DEFAULT_REGION=eu-west-1 PATH="$(CURDIR)/$(BIN):$
 # One more than the two cores of a small machine: servers, retries and state machines are waited for.
 PYTEST_WORKERS ?= 3
 
-export PYTHONDONTWRITEBYTECODE := 1
+# Bytecode outside the folders that are packaged; without any, each process of a test compiles some 200 modules.
+export PYTHONPYCACHEPREFIX := $(CURDIR)/.build/pycache
 export PYTHONPATH := $(CURDIR):$(CURDIR)/layers/pullahead
 
 .PHONY: help demo test test-unit check format policies facts build package local live bench scale costs simulate lock setup clean iam-judge iam-simulate chaos

@@ -114,5 +114,6 @@ def _build_layer(folder: Path) -> Path:
 
 def _compiled_runtime(folder: Path) -> Path:
     shutil.copytree(runtime_directory(), folder, ignore=shutil.ignore_patterns("__pycache__"))
+    sys.pycache_prefix = None  # beside the code, as Lambda's runtime has it
     compileall.compile_dir(folder, quiet=1)
     return folder

@@ -106,4 +106,5 @@ def _listed() -> list[str]:
 
 def _environment() -> dict[str, str]:
     paths = os.pathsep.join([str(ROOT), str(ROOT / "layers" / "pullahead")])
-    return {**os.environ, "PYTHONPATH": paths, "PYTHONDONTWRITEBYTECODE": "1", "COLUMNS": "120"}
+    bytecode = str(ROOT / ".build" / "pycache")
+    return {**os.environ, "PYTHONPATH": paths, "PYTHONPYCACHEPREFIX": bytecode, "COLUMNS": "120"}
