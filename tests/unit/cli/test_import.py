@@ -37,7 +37,8 @@ def test_rules_go_to_stdout_and_unconverted_settings_to_stderr(file: Path, capsy
     assert [str(mirror.key) for mirror in load_rules(result.out, source="out").mirrors] == ["mirror/b:v1"]
     lines = result.err.splitlines()
     assert len(lines) == 3
-    assert lines[1] == "pullahead: not converted: sync[0].backup: not supported"
+    kept = "the name 'old': it is kept as TAG--previous-<12 hex digits> (keep_previous)"
+    assert lines[1] == f"pullahead: not converted: sync[0].backup: {kept}"
     assert lines[2] == "pullahead: converted 1 mirror from regsync; 2 settings not converted"
     assert "hunter2" not in result.out + result.err
 
