@@ -73,7 +73,7 @@ def everything_written(deployment: Deployment) -> str:
     """Read all that functions have logged, answered and kept."""
     s3, bucket = deployment.aws.client("s3"), deployment.stack.resources["PlansBucket"]
     kept = [each["Key"] for each in s3.list_objects_v2(Bucket=bucket).get("Contents", [])]
-    objects = [s3.get_object(Bucket=bucket, Key=key)["Body"].read().decode() for key in kept]
+    objects = [s3.get_object(Bucket=bucket, Key=key)["Body"].read().decode(errors="replace") for key in kept]
     items = deployment.aws.client("dynamodb").scan(TableName=deployment.stack.outputs["RecordsTableName"])["Items"]
     runs = [f"{run.logs}{run.payload}{run.event}" for run in deployment.aws.invocations]
     return "".join([*objects, *map(str, items), *runs])

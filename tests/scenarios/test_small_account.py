@@ -10,7 +10,7 @@ from pullahead.mirrors.record import State
 from tests.scenarios.deployment import CHECK_EVERY, MirrorRule, rules_text
 from tests.scenarios.scene import Scene
 
-MIRRORS = 60
+MIRRORS = 32
 """Two hundred pass as well, in four and a half minutes of a busy machine with two cores."""
 LIMIT = 10
 _IDLE_SECONDS = 900.0

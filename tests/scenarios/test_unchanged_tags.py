@@ -7,7 +7,9 @@ import pytest
 from msgspec import structs
 
 from local.images import make_image, make_index
+from pullahead.aws.s3 import COMPILED_RULES_KEY, DECLARED_RULES_KEY, RULES_STATE_KEY
 from pullahead.messages import CheckRequest
+from pullahead.mirrors.review_index import SHARDS
 from tests.scenarios.deployment import CHECK_EVERY, SETTLED_AFTER, TAG, rules_text
 from tests.scenarios.recorded import AwsCall, recorded_calls
 from tests.scenarios.scene import Scene
@@ -15,17 +17,18 @@ from tests.scenarios.scene import Scene
 INDEX = make_index([make_image(seed=1), make_image(seed=2, platform="linux/arm64")])
 READ, WRITE = AwsCall("DynamoDB", "BatchGetItem"), AwsCall("DynamoDB", "PutItem")
 HEARTBEAT = AwsCall("DynamoDB", "UpdateItem")
-SCAN, LOOK = AwsCall("DynamoDB", "Scan"), AwsCall("DynamoDB", "Query")
+LOOK = AwsCall("DynamoDB", "Query")
 DESCRIBE = AwsCall("AmazonEC2ContainerRegistry", "DescribeImages")
 QUEUE = AwsCall("AmazonSQS", "SendMessageBatch")
 START = AwsCall("AWSStepFunctions", "StartExecution")
+RULES = tuple(f"/{key}" for key in (RULES_STATE_KEY, DECLARED_RULES_KEY, COMPILED_RULES_KEY))
 SOURCES = {"DescribePullThroughCacheRules", "DescribeRepositories", "GetResources"}
 """How the schedule looks for rules elsewhere than in the file, every few minutes."""
 
 
 def without_rules(calls: list[AwsCall]) -> list[AwsCall]:
     """Leave out the reads of the rules in force: one a minute at most in each process, and no writes."""
-    rules = [call for call in calls if call.operation.endswith("/rules/current.json")]
+    rules = [call for call in calls if call.operation.endswith(RULES)]
     assert {call.operation.partition(" ")[0] for call in rules} <= {"GET"}
     return [call for call in calls if call not in rules and call.operation not in SOURCES]
 
@@ -65,10 +68,13 @@ def test_tick_writes_the_heartbeat_and_nothing_else(fresh: Scene, tmp_path: Path
     # The schedule reads what is paused and its heartbeat, queues, and writes it anew. The check reads what is paused
     # and remembered, and may begin before that is written. The look at what waits reads the counts of the slots and
     # the registries with lines, and queries the slots and the lines of the one registry of the rules and of version
-    # 0.1. The review reads all records, the pauses, and the open incidents.
+    # 0.1. The review queries the shards of its index, and reads the pauses, the open incidents and how far the daily
+    # scan is.
     counted = [call for call in without_rules(calls) if call.service != "other"]  # that is the schedule's own call
-    assert sorted(call for call in counted if call != READ) == sorted([*[LOOK] * 3, QUEUE, HEARTBEAT, SCAN, DESCRIBE])
-    assert counted.count(READ) in (9, 10)  # what is paused is read again where the check begins a minute later
+    assert sorted(call for call in counted if call != READ) == sorted(
+        [*[LOOK] * (3 + len(SHARDS)), QUEUE, HEARTBEAT, DESCRIBE]
+    )
+    assert counted.count(READ) in (10, 11)  # what is paused is read again where the check begins a minute later
     assert [request.method for request in fresh.upstream.requests] == ["HEAD"]
     assert fresh.record() == before
 
