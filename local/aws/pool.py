@@ -208,13 +208,32 @@ class FunctionPool:
         directory = self._directory / kind / digest[:24]
         with self._unpacking:
             if not directory.exists():
-                partial = directory.with_suffix(".partial")
-                shutil.rmtree(partial, ignore_errors=True)
-                partial.mkdir(parents=True)
+                partial = _new_directory(directory.with_suffix(".partial"))
                 for archive in archives:
-                    zipfile.ZipFile(io.BytesIO(archive.content)).extractall(partial)
+                    shutil.copytree(self._extracted(archive), partial, copy_function=_link, dirs_exist_ok=True)
                 partial.rename(directory)
         return directory
+
+    def _extracted(self, archive: Archive) -> Path:
+        """Return the directory with one archive's files: the large layer is extracted once, whatever the rules are."""
+        directory = self._directory / "archives" / hashlib.sha256(archive.digest.encode()).hexdigest()[:24]
+        if not directory.exists():
+            partial = _new_directory(directory.with_suffix(".partial"))
+            zipfile.ZipFile(io.BytesIO(archive.content)).extractall(partial)
+            partial.rename(directory)
+        return directory
+
+
+def _new_directory(path: Path) -> Path:
+    shutil.rmtree(path, ignore_errors=True)
+    path.mkdir(parents=True)
+    return path
+
+
+def _link(source: str, target: str) -> None:
+    """Let a file be in another directory, too, in place of one of an earlier layer. Nobody writes to either."""
+    Path(target).unlink(missing_ok=True)
+    Path(target).hardlink_to(source)
 
 
 def _key(package: Package) -> str:
