@@ -18,7 +18,7 @@ from tests.polling import until
 from tests.scenarios.deployment import CHECK_EVERY
 from tests.scenarios.scene import PART_BYTES, Scene
 
-KILLS = int(os.environ.get("PULLAHEAD_KILLS", "10"))
+KILLS = int(os.environ.get("PULLAHEAD_KILLS", "6"))
 SEED = int(os.environ.get("PULLAHEAD_SEED", time.time_ns() % 1_000_000))
 SIZE = 4 * PART_BYTES + 5_000_000
 LATEST_SECONDS = 1.5
