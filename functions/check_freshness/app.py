@@ -7,12 +7,13 @@ does not allow is put back into the queue.
 
 from typing import Any
 
-from aws_lambda_powertools import Logger, Metrics, Tracer
+from aws_lambda_powertools import Metrics, Tracer
 from aws_lambda_powertools.utilities.data_classes.sqs_event import SQSRecord
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from pullahead.app import Application, application
 from pullahead.checks.handle_message import MessageOutcome
+from pullahead.lambdas.log_lines import new_logger
 from pullahead.lambdas.metrics import (
     add_checks,
     add_damaged,
@@ -23,7 +24,7 @@ from pullahead.lambdas.metrics import (
 )
 from pullahead.lambdas.sqs_batch import failure_of, log_results, retry_or_dead_letter, without_repeated_events
 
-logger, metrics, tracer = Logger(), Metrics(), Tracer()
+logger, metrics, tracer = new_logger(), Metrics(), Tracer()
 
 
 @logger.inject_lambda_context(clear_state=True)

@@ -2,13 +2,14 @@
 
 from typing import Any
 
-from aws_lambda_powertools import Logger, Tracer
+from aws_lambda_powertools import Tracer
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from pullahead.app import Application, application
+from pullahead.lambdas.log_lines import new_logger
 from pullahead.messages import PlanRequest, RefreshRequest
 
-logger, tracer = Logger(), Tracer()
+logger, tracer = new_logger(), Tracer()
 
 
 @logger.inject_lambda_context(clear_state=True)

@@ -7,17 +7,18 @@ reason. Messages that are not pulls are skipped.
 from collections.abc import Mapping
 from typing import Any
 
-from aws_lambda_powertools import Logger, Metrics, Tracer
+from aws_lambda_powertools import Metrics, Tracer
 from aws_lambda_powertools.utilities.data_classes.sqs_event import SQSRecord
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from pullahead.app import Application, application
 from pullahead.errors import PullaheadError
+from pullahead.lambdas.log_lines import new_logger
 from pullahead.lambdas.metrics import add_damaged, add_failure, add_left_alone, add_pulls
 from pullahead.lambdas.sqs_batch import retry_or_dead_letter
 from pullahead.on_demand.notice_pulls import NoticedPulls
 
-logger, metrics, tracer = Logger(), Metrics(), Tracer()
+logger, metrics, tracer = new_logger(), Metrics(), Tracer()
 
 
 @logger.inject_lambda_context(clear_state=True)

@@ -2,14 +2,15 @@
 
 from typing import Any
 
-from aws_lambda_powertools import Logger, Tracer
+from aws_lambda_powertools import Tracer
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from pullahead.app import Application, application
+from pullahead.lambdas.log_lines import new_logger
 from pullahead.lambdas.metrics import add_damaged, add_left_alone
 from pullahead.messages import PublishRequest, ReferrersOutcome
 
-logger, tracer = Logger(), Tracer()
+logger, tracer = new_logger(), Tracer()
 
 
 @logger.inject_lambda_context(clear_state=True)

@@ -2,14 +2,15 @@
 
 from typing import Any
 
-from aws_lambda_powertools import Logger, Metrics, Tracer
+from aws_lambda_powertools import Metrics, Tracer
 from aws_lambda_powertools.metrics import MetricUnit
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from pullahead.app import Application, application
+from pullahead.lambdas.log_lines import new_logger
 from pullahead.lambdas.metrics import add_damaged, add_left_alone
 
-logger, metrics, tracer = Logger(), Metrics(), Tracer()
+logger, metrics, tracer = new_logger(), Metrics(), Tracer()
 
 
 @logger.inject_lambda_context(clear_state=True)

@@ -2,12 +2,13 @@
 
 from typing import Any
 
-from aws_lambda_powertools import Logger, Tracer
+from aws_lambda_powertools import Tracer
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from pullahead.app import Application, application
+from pullahead.lambdas.log_lines import new_logger
 
-logger, tracer = Logger(), Tracer()
+logger, tracer = new_logger(), Tracer()
 
 
 @logger.inject_lambda_context(clear_state=True)

@@ -1,6 +1,7 @@
 """Text from outside, at its source and at every output: it forges no line, steers no terminal, and makes no link."""
 
 import argparse
+import io
 import json
 from datetime import UTC, datetime
 
@@ -12,7 +13,9 @@ from pullahead.alerts.text import Notice, subject_of, text_of
 from pullahead.cli.output import write_result
 from pullahead.cli.why import Explanation, _document, steps_text
 from pullahead.dashboard.explain import Known, Step, explain
+from pullahead.dashboard.mirror_rows import row_of
 from pullahead.errors import ConfigError, RegistryUnavailableError
+from pullahead.lambdas.log_lines import new_logger
 from pullahead.messages import Failure
 from pullahead.mirrors.alert import Alert, AlertKind
 from pullahead.mirrors.judge import Observation, judge
@@ -179,3 +182,20 @@ class TestAlerts:
     def test_steers_no_chat(self, attack: str) -> None:
         content = json.loads(chatbot_json(notice_of(attack)))["content"]
         assert is_clean(content["description"].replace("\n", "").replace("\N{ZERO WIDTH SPACE}", ""))
+
+
+class TestOtherOutputs:
+    @attacks
+    def test_forges_no_log_line(self, attack: str) -> None:
+        stream = io.StringIO()
+        new_logger(service=attack, stream=stream).info(attack, extra={"error": attack})
+        written = stream.getvalue()
+        assert is_clean(written.removesuffix("\n"))
+        assert json.loads(written)["error"] == attack
+
+    @attacks
+    def test_forges_no_row_of_the_table_of_mirrors(self, attack: str) -> None:
+        record = judge(Observation(failed(RegistryUnavailableError, "down"), None), None, mirror(), NOW).record
+        row = row_of(record.with_changes(error=attack, upstream=f"evil.example/{attack}"), NOW)
+        assert is_clean(row.cause)
+        assert is_clean(row.upstream)

@@ -8,7 +8,7 @@ import warnings
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
-from aws_lambda_powertools import Logger, Metrics, single_metric
+from aws_lambda_powertools import Metrics, single_metric
 from aws_lambda_powertools.metrics import MetricUnit
 
 from pullahead.alerts.review import Reviewed
@@ -20,6 +20,7 @@ from pullahead.checks.listing import ListResult
 from pullahead.checks.pull_through_cache import CacheFailed
 from pullahead.checks.put_back import PutBack
 from pullahead.errors import PullaheadError
+from pullahead.lambdas.log_lines import new_logger
 from pullahead.mirrors.rate_limit_budget import UpstreamUse
 from pullahead.refresh.queue import StartedWaiting
 
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
     from pullahead.on_demand.notice_pulls import NoticedPulls
 
 
-logger, metrics = Logger(), Metrics()  # the handlers' own: Powertools keeps one set for a process
+logger, metrics = new_logger(), Metrics()  # the handlers' own: Powertools keeps one set for a process
 # Powertools writes this line of plain text where a run has nothing to count, which is nothing unusual.
 warnings.filterwarnings("ignore", message="No application metrics to publish")
 

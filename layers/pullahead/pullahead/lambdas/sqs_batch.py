@@ -7,7 +7,7 @@ retried for ever.
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from aws_lambda_powertools import Logger, Metrics
+from aws_lambda_powertools import Metrics
 from aws_lambda_powertools.metrics import MetricUnit
 from aws_lambda_powertools.utilities.data_classes.sqs_event import SQSRecord
 
@@ -19,9 +19,10 @@ from pullahead.checks.pull_through_cache import CacheFailed
 from pullahead.checks.put_back import PutBack
 from pullahead.dead_letters import FailedDelivery
 from pullahead.errors import PullaheadError
+from pullahead.lambdas.log_lines import new_logger
 from pullahead.refresh.queue import StartedWaiting
 
-logger, metrics = Logger(), Metrics()  # the handlers' own: Powertools keeps one set for a process
+logger, metrics = new_logger(), Metrics()  # the handlers' own: Powertools keeps one set for a process
 
 
 def retry_or_dead_letter(
