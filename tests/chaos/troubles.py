@@ -3,11 +3,12 @@
 import random
 import threading
 from collections import Counter
+from datetime import datetime
 from typing import Any, Final
 
 from local.aws.service_faults import ServiceCall, ServiceFault
 from pullahead.messages import CheckRequest
-from pullahead.mirrors.record import State
+from pullahead.mirrors.record import MirrorRecord, State
 from tests.chaos.world import TAG, ChaosMirror, World
 
 _FUNCTIONS: Final = ("CheckFreshness", "PlanCopy", "CopyBlobs", "PublishImage", "RecordOutcome", "ReviewRecords")
@@ -33,7 +34,7 @@ class Troubles:
         self._world, self._chance = world, chance
         self._lock = threading.Lock()  # requests come on many threads
         self.done: Counter[str] = Counter()
-        self.poisoned: Counter[ChaosMirror] = Counter()
+        self.poisoned: dict[ChaosMirror, datetime] = {}  # and since when its record had been kept
         self._order = random.Random(chance.random())  # noqa: S311
 
     def services(self, *, on: bool) -> None:
@@ -104,7 +105,7 @@ class Troubles:
             return
         item = client.get_item(TableName=table, Key=key, ConsistentRead=True)["Item"]
         client.put_item(TableName=table, Item=self._damaged(item))
-        self.poisoned[mirror] += 1
+        self.poisoned[mirror] = kept_since(record)
         self.done["records poisoned"] += 1
 
     def _damaged(self, item: dict[str, Any]) -> dict[str, Any]:
@@ -116,3 +117,8 @@ class Troubles:
             {"record": {"S": text + " " * (390_001 - len(text))}},
         )
         return {**item, **self._chance.choice(damages)}
+
+
+def kept_since(record: MirrorRecord) -> datetime:
+    """Return when a record was begun."""
+    return record.past[0].since if record.past else record.since
