@@ -35,7 +35,7 @@ class _CopyFailedError(Exception):
     """A layer was not copied, or not by the road that was meant."""
 
 
-class _Answer(Sent, frozen=True):
+class _CopyResult(Sent, frozen=True):
     bytes_copied: int = 0
 
 
@@ -110,7 +110,7 @@ class _Copies:
     def _repository(self) -> str:
         return f"mirror/{_REPOSITORY}-{self._number}"
 
-    def _run(self, command: list[str]) -> _Answer:
+    def _run(self, command: list[str]) -> _CopyResult:
         try:
             done = subprocess.run(
                 command, capture_output=True, text=True, timeout=_LONGEST_SECONDS, check=True, env=self._environment()
@@ -119,7 +119,7 @@ class _Copies:
             raise _CopyFailedError(f"it did not end within {_LONGEST_SECONDS} s") from error
         except subprocess.CalledProcessError as error:
             raise _CopyFailedError((error.stderr.strip().splitlines() or ["no reason given"])[-1][-300:]) from error
-        return msgspec.json.decode(done.stdout.splitlines()[-1], type=_Answer)  # before it are logs and metrics
+        return msgspec.json.decode(done.stdout.splitlines()[-1], type=_CopyResult)  # before it are logs and metrics
 
     def _refresh(self) -> Mapping[str, object]:
         root = self._image.root.descriptor

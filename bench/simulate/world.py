@@ -73,7 +73,7 @@ class Tag:
 
 
 @dataclass
-class Seen:
+class HostMeasurements:
     """What is measured of one host."""
 
     heads: int = 0
@@ -90,7 +90,7 @@ class SimulatedWorld:
     def __init__(self, hosts: Iterable[Host], seed: int = 1) -> None:
         self.hosts = {host.name: host for host in hosts}
         self.tags: dict[str, Tag] = {}
-        self.seen = defaultdict[str, Seen](Seen)
+        self.seen = defaultdict[str, HostMeasurements](HostMeasurements)
         self.measured_from = START
         self.random = Random(seed)  # noqa: S311 - it is to be the same in every run
         self.rate_counts = defaultdict[tuple[str, Window], int](int)

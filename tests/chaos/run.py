@@ -36,7 +36,7 @@ SHORT: Final = Size(7, 1, 2, 2, 1)
 LONG: Final = Size(50, 8, 6, 10, 2)
 
 
-class Held(NamedTuple):
+class Expectation(NamedTuple):
     """One thing that must hold: in words, and where it did not."""
 
     what: str
@@ -49,7 +49,7 @@ class Report(NamedTuple):
     seed: int
     seconds: float
     done: Counter[str]
-    held: tuple[Held, ...]
+    held: tuple[Expectation, ...]
     longest_lag: timedelta
 
     @property
@@ -142,15 +142,15 @@ class Lags:
                 self.findings.append(f"{mirror.key} was {lag} behind ({why})")
 
 
-def _held(world: World, troubles: Troubles, lags: Lags) -> Iterator[Held]:
+def _held(world: World, troubles: Troubles, lags: Lags) -> Iterator[Expectation]:
     mirrors = world.mirrors
-    yield Held("every honest mirror is FRESH", tuple(_not_fresh(world)))
-    yield Held("every honest mirror serves the right bytes", tuple(_wrong_bytes(world)))
-    yield Held("nothing is published half, or was never served", tuple(_half(world, mirrors)))
-    yield Held(f"honest mirrors lagged less than {MOST_LAG}", tuple(lags.findings))
-    yield Held("every trouble was told once", tuple(_told_wrongly(world, troubles)))
-    yield Held("only what means nothing is in the dead-letter queue", tuple(_dead_letters(world)))
-    yield Held("every damaged record was written anew", tuple(_unread(world)))
+    yield Expectation("every honest mirror is FRESH", tuple(_not_fresh(world)))
+    yield Expectation("every honest mirror serves the right bytes", tuple(_wrong_bytes(world)))
+    yield Expectation("nothing is published half, or was never served", tuple(_half(world, mirrors)))
+    yield Expectation(f"honest mirrors lagged less than {MOST_LAG}", tuple(lags.findings))
+    yield Expectation("every trouble was told once", tuple(_told_wrongly(world, troubles)))
+    yield Expectation("only what means nothing is in the dead-letter queue", tuple(_dead_letters(world)))
+    yield Expectation("every damaged record was written anew", tuple(_unread(world)))
 
 
 def _not_fresh(world: World) -> Iterator[str]:

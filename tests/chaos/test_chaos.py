@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.chaos.__main__ import text_of
-from tests.chaos.run import SHORT, Held, Report, run_chaos
+from tests.chaos.run import SHORT, Expectation, Report, run_chaos
 
 
 @pytest.mark.timeout(240)
@@ -19,7 +19,10 @@ def test_everything_is_held_while_everything_around_goes_wrong(tmp_path: Path) -
 
 
 def test_report_names_what_was_not_held() -> None:
-    held = (Held("all is well", ()), Held("every mirror is FRESH", tuple(f"mirror {number}" for number in range(12))))
+    held = (
+        Expectation("all is well", ()),
+        Expectation("every mirror is FRESH", tuple(f"mirror {number}" for number in range(12))),
+    )
     report = Report(7, 61.0, Counter({"functions killed": 3}), held, timedelta(seconds=330))
     assert not report.is_good
     assert report._replace(held=held[:1]).is_good

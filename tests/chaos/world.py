@@ -57,7 +57,7 @@ class ChaosMirror(NamedTuple):
         )
 
 
-class Told(NamedTuple):
+class ReceivedAlert(NamedTuple):
     """An alert as a subscriber received it."""
 
     kind: str
@@ -74,7 +74,7 @@ class World:
         self.aws, self.deployment, self.upstreams, self.mirrors = aws, deployment, upstreams, mirrors
         self.served: dict[MirrorKey, list[LocalImage]] = defaultdict(list)
         self.moved_at: dict[MirrorKey, datetime] = {}
-        self.told: list[Told] = []
+        self.told: list[ReceivedAlert] = []
         self._images = 0
         self._heard = deployment.hear_alerts()
 
@@ -158,10 +158,10 @@ class World:
         return self.deployment.dead_letters()
 
 
-def _told(envelope: dict[str, Any]) -> Told:
+def _told(envelope: dict[str, Any]) -> ReceivedAlert:
     attributes = envelope["MessageAttributes"]
     about = attributes.get("of", attributes["kind"])["Value"]
-    return Told(attributes["kind"]["Value"], about, f"{envelope['Subject']}\n{envelope['Message']}")
+    return ReceivedAlert(attributes["kind"]["Value"], about, f"{envelope['Subject']}\n{envelope['Message']}")
 
 
 @contextmanager

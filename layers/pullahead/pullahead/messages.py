@@ -326,7 +326,7 @@ class PublishRequest(Message, frozen=True):
         return cls(request, request.root.digest)
 
 
-class Kept(msgspec.Struct, frozen=True):
+class KeptPrevious(msgspec.Struct, frozen=True):
     """What the tag served before it was moved, and the tag that keeps it."""
 
     digest: Digest
@@ -342,7 +342,7 @@ class PublishResult(Message, frozen=True):
     digest: Digest
     superseded: bool = False
     referrers: ReferrersOutcome | None = None
-    kept: Kept | None = None
+    kept: KeptPrevious | None = None
 
 
 _MAX_FAILURE_CHARACTERS = 2_000  # it is stored in records, of which a review reads thousands; a cause may have 32 KB

@@ -8,7 +8,7 @@ from local.images import LocalImage, make_image
 from pullahead.dashboard.explain import Known, explain, explain_image
 from pullahead.dashboard.find_subjects import has_served, parse_named_image
 from pullahead.errors import RateLimitedError, TagImmutableError
-from pullahead.messages import Kept, OutcomeRequest, PublishRequest, PublishResult
+from pullahead.messages import KeptPrevious, OutcomeRequest, PublishRequest, PublishResult
 from pullahead.mirrors.previous import MAX_KEPT, KeptDigest, still_kept, tag_to_keep, with_kept
 from pullahead.mirrors.record import MirrorRecord, State
 from pullahead.refresh.plan import plan_copy
@@ -86,7 +86,7 @@ def test_what_a_moved_tag_served_is_kept_before_it_moves() -> None:
     assert moves.move(IMAGES[0]).kept is None
     moves.target.pushes.clear()
     moves.clock.advance(hours=1)
-    assert moves.move(IMAGES[1]).kept == Kept(IMAGES[0].digest, kept_tag(IMAGES[0]))
+    assert moves.move(IMAGES[1]).kept == KeptPrevious(IMAGES[0].digest, kept_tag(IMAGES[0]))
     assert moves.target.pushes == [(IMAGES[0].digest, kept_tag(IMAGES[0])), (IMAGES[1].digest, "1.0")]
     assert moves.record.kept == (KeptDigest(IMAGES[0].digest, kept_tag(IMAGES[0]), moves.clock()),)
     assert kept_tag(IMAGES[0]) == f"1.0--previous-{IMAGES[0].digest.removeprefix('sha256:')[:12]}"
@@ -123,7 +123,7 @@ def test_publish_that_was_killed_behind_the_move_records_what_it_has_kept() -> N
     moves.move(IMAGES[0])
     moves.move(IMAGES[1], record=False)  # killed: its result is lost
     assert not moves.record.kept
-    assert moves.publish(IMAGES[1]).kept == Kept(IMAGES[0].digest, kept_tag(IMAGES[0]))
+    assert moves.publish(IMAGES[1]).kept == KeptPrevious(IMAGES[0].digest, kept_tag(IMAGES[0]))
     assert [each.digest for each in moves.record.kept] == [IMAGES[0].digest]
 
 

@@ -119,7 +119,7 @@ class Reviewed(NamedTuple):
     limits: tuple[Limit, ...] = ()
 
 
-class _Found:
+class _ReviewedRecords:
     """What a review needs of the records of the index, taken one by one."""
 
     def __init__(self, rules: Rules | None, now: datetime) -> None:
@@ -196,8 +196,8 @@ class ReviewRecords:
         lateness = found.lateness if rules is not None else None
         return Reviewed(found.records, lateness, notifications, segment, errors, limits)
 
-    def _read_index(self, rules: Rules | None, now: datetime) -> _Found:
-        found = _Found(rules, now)
+    def _read_index(self, rules: Rules | None, now: datetime) -> _ReviewedRecords:
+        found = _ReviewedRecords(rules, now)
         for record in self._records.to_review():
             found.add(record)
         return found
@@ -210,7 +210,7 @@ class ReviewRecords:
             return None, None, (error,)
 
     def _send(
-        self, found: _Found, conditions: Conditions, now: datetime, remaining_seconds: Callable[[], float]
+        self, found: _ReviewedRecords, conditions: Conditions, now: datetime, remaining_seconds: Callable[[], float]
     ) -> NotificationSummary:
         try:
             return self._notify(found.pending, conditions, now, remaining_seconds, found.others_open)

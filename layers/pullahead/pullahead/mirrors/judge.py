@@ -18,7 +18,6 @@ from pullahead.errors import (
 from pullahead.mirrors.alert import Alert, AlertKind
 from pullahead.mirrors.demand import is_absent
 from pullahead.mirrors.pinned import moved_away, pinned_descriptor, serves_pin, with_moved_away
-from pullahead.mirrors.rate_limit_budget import was_not_sent
 from pullahead.mirrors.record import (
     SETTLED,
     MirrorRecord,
@@ -57,11 +56,6 @@ class Verdict(NamedTuple):
     record: MirrorRecord
     refresh: bool
     reason: str
-
-
-def upstream_not_asked(observed: Observation) -> bool:
-    """Whether no request was sent to upstream, for the sake of its limit: there is nothing to judge then."""
-    return was_not_sent(observed.upstream) and not isinstance(observed.published, AccessDeniedError)
 
 
 def judge(

@@ -3,7 +3,7 @@
 What others have put under the tag is not kept, as far as a record tells.
 """
 
-from pullahead.messages import Kept
+from pullahead.messages import KeptPrevious
 from pullahead.mirrors.previous import tag_to_keep
 from pullahead.mirrors.record import MirrorRecord
 from pullahead.oci import Digest
@@ -13,7 +13,7 @@ from pullahead.rules.mirror_key import MirrorKey
 
 def keep_previous(
     key: MirrorKey, wanted: Digest, target: ReferrersTarget, known: MirrorRecord | None = None
-) -> Kept | None:
+) -> KeptPrevious | None:
     """Keep what a tag serves, if that is not what is wanted. Raises: what the port raises; then the tag must not move.
 
     A publish that was interrupted behind the move of the tag finds what it has kept.
@@ -31,12 +31,14 @@ def keep_previous(
     if name is None:
         return None
     target.put_manifest(key.repository, served.manifest, name)
-    return Kept(digest, name)
+    return KeptPrevious(digest, name)
 
 
-def _kept_before(key: MirrorKey, wanted: Digest, target: ReferrersTarget, known: MirrorRecord | None) -> Kept | None:
+def _kept_before(
+    key: MirrorKey, wanted: Digest, target: ReferrersTarget, known: MirrorRecord | None
+) -> KeptPrevious | None:
     before = known.published_digest if known is not None else None
     name = tag_to_keep(key.tag, before) if before not in (None, wanted) and before is not None else None
     if before is None or name is None:
         return None
-    return Kept(before, name) if target.published_digests(key.repository, [name]).get(name) == before else None
+    return KeptPrevious(before, name) if target.published_digests(key.repository, [name]).get(name) == before else None
