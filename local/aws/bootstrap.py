@@ -2,16 +2,40 @@
 
 Decides what is importable: the function, its layers, the Lambda runtime, and nothing else. It may import nothing of
 this repository but what the layers bring.
+
+With arguments, which are folders of packages, it imports what every function imports and then forks a sandbox for each
+line that it reads (`sandbox_processes.py` has the other end): half a second of imports is done once only.
 """
 
+import importlib
 import importlib.util
+import json
 import os
 import resource
 import runpy
+import select
+import signal
+import socket
 import sys
+import time
 import traceback
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
+
+# What functions import and what reads no environment when it is imported (X-Ray's SDK and the runtime client do).
+PRELOADED = (
+    "asyncio",
+    "boto3",
+    "simplejson",
+    "wrapt",
+    "aws_lambda_powertools",
+    "aws_lambda_powertools.utilities.data_classes",
+    "pullahead.app",
+    "pullahead.lambdas.log_lines",
+    "pullahead.lambdas.metrics",
+)
 
 
 def main() -> None:
@@ -70,5 +94,76 @@ def _stand_in_for_native_client() -> None:
     spec.loader.exec_module(module)
 
 
+def serve(folders: list[str]) -> None:
+    """Fork for each request that is read, and report each process that ends. Returns in the forked processes only."""
+    path = list(sys.path)
+    sys.path[:0] = folders
+    for name in PRELOADED:
+        with suppress(Exception):  # this layer has no such thing, or it is broken: the function's own import says so
+            importlib.import_module(name)
+    with socket.socket(fileno=os.dup(0)) as requests:
+        _fork_for_each(requests)
+    sys.path[:] = path
+
+
+def _fork_for_each(requests: socket.socket) -> None:
+    woken, wake = os.pipe()
+    os.set_blocking(wake, False)
+    signal.set_wakeup_fd(wake)
+    signal.signal(signal.SIGCHLD, lambda *_: None)
+    lines = requests.makefile("r", encoding="utf-8")
+    while True:
+        readable, _, _ = select.select([requests.fileno(), woken], [], [])
+        if woken in readable:
+            os.read(woken, 4096)
+            for process_id, status in _ended():
+                _write(requests, {"ended": process_id, "status": os.waitstatus_to_exitcode(status)})
+        if requests.fileno() in readable:
+            line = lines.readline()
+            if not line:
+                sys.exit()  # whom we fork for is gone
+            request = json.loads(line)
+            process_id = os.fork()
+            if process_id == 0:
+                signal.set_wakeup_fd(-1)
+                signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+                os.close(woken)
+                os.close(wake)
+                lines.close()
+                _become(request)
+                return
+            _write(requests, {"started": process_id})
+
+
+def _ended() -> list[tuple[int, int]]:
+    """Return the processes that ended, with their wait status."""
+    ended = []
+    with suppress(ChildProcessError):  # there are none
+        while (found := os.waitpid(-1, os.WNOHANG))[0] != 0:
+            ended.append(found)
+    return ended
+
+
+def _write(requests: socket.socket, message: dict[str, Any]) -> None:
+    requests.sendall(json.dumps(message).encode() + b"\n")
+
+
+def _become(request: dict[str, Any]) -> None:
+    """Do what a new process would begin with: its own session, folder, environment, and where it writes to."""
+    os.setsid()
+    os.chdir(request["directory"])
+    nothing = os.open(os.devnull, os.O_RDONLY)
+    log = os.open(request["log"], os.O_WRONLY | os.O_APPEND)
+    for opened, standard in ((nothing, 0), (log, 1), (log, 2)):
+        os.dup2(opened, standard)
+    os.close(nothing)
+    os.close(log)
+    os.environ.clear()
+    os.environ.update(request["environment"])
+    time.tzset()
+
+
 if __name__ == "__main__":
+    if len(sys.argv) > 1:
+        serve(sys.argv[1:])
     main()

@@ -11,12 +11,10 @@ import contextlib
 import os
 import re
 import signal
-import subprocess
-import sys
 import threading
 import time
 import uuid
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Final, NamedTuple
 
@@ -24,13 +22,13 @@ from local.aws import REGION, SECRET_KEY
 from local.aws.log_format import delivered
 from local.aws.recorded_calls import access_key_of
 from local.aws.runtime_api import Answer, Call, RuntimeApi, error_answer
+from local.aws.sandbox_processes import FIXED_ENVIRONMENT, Process, Start
 
 HEADROOM_BYTES: Final = 1024 * 1024 * 1024
 # Lambda gives the initialisation 10 s (developer guide, "Lambda execution environment lifecycle"); a busy laptop more.
 INIT_TIMEOUT_SECONDS: Final = 30.0
 MAX_LOG_BYTES: Final = 1024 * 1024
 _MEBIBYTE: Final = 1024 * 1024
-_BOOTSTRAP: Final = Path(__file__).with_name("bootstrap.py")
 
 
 class FunctionSpec(NamedTuple):
@@ -73,24 +71,14 @@ class Outcome(NamedTuple):
 class Sandbox:
     """A process that answers one invocation at a time."""
 
-    def __init__(self, spec: FunctionSpec, place: SandboxDirs) -> None:
+    def __init__(self, spec: FunctionSpec, place: SandboxDirs, start: Callable[[Start], Process]) -> None:
         self._spec = spec
         self._api = RuntimeApi()
         self._cold = True
         place.scratch.mkdir(parents=True, exist_ok=True)
         self._log_path = place.scratch / f"{uuid.uuid4().hex}.log"
-        # Opened for appending by the child, so that it can be emptied between invocations.
-        with self._log_path.open("ab") as log:
-            self._process = subprocess.Popen(
-                # -I and -S: no PYTHON* variable, no working directory, no site-packages of the developer's environment.
-                [sys.executable, "-I", "-S", "-u", str(_BOOTSTRAP)],
-                cwd=place.task,
-                env=_environment(spec, place, self._api.address),
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=subprocess.STDOUT,
-                start_new_session=True,
-            )
+        environment = _environment(spec, place, self._api.address)
+        self._process = start(Start(environment, place.task, self._log_path))
         threading.Thread(target=self._watch, daemon=True, name=f"watch-{spec.name}").start()
 
     @property
@@ -198,9 +186,7 @@ def _environment(spec: FunctionSpec, place: SandboxDirs, runtime_api: str) -> di
         "AWS_XRAY_CONTEXT_MISSING": "LOG_ERROR",
         "LAMBDA_TASK_ROOT": str(place.task),
         "LAMBDA_RUNTIME_DIR": str(place.runtime),
-        "LANG": "en_US.UTF-8",
-        "TZ": ":UTC",
-        "PATH": os.environ.get("PATH", os.defpath),
+        **FIXED_ENVIRONMENT,
     }
     # There is no change of root, so a path into a layer is rewritten to where this sandbox has its layers.
     functions_own = {

@@ -7,6 +7,7 @@ import hashlib
 import io
 import json
 import shutil
+import sys
 import threading
 import zipfile
 from collections import deque
@@ -18,6 +19,7 @@ from typing import Any, Final, NamedTuple
 from local.aws.activity import Activity
 from local.aws.concurrency import AccountConcurrency
 from local.aws.lambda_sandbox import FunctionSpec, Outcome, Sandbox, SandboxDirs
+from local.aws.sandbox_processes import ForkServer, Process, Start, start_alone
 
 MAX_RUNNING: Final = 48
 MAX_WARM: Final = 16
@@ -81,6 +83,7 @@ class FunctionPool:
         self._ended = threading.Condition(self._lock)
         self._invoking = 0
         self._unpacking = threading.Lock()
+        self._fork_servers: dict[tuple[Path, ...], ForkServer] = {}
         self._running = threading.BoundedSemaphore(MAX_RUNNING)
         self._warm: deque[tuple[str, Sandbox]] = deque()
         self._busy: dict[Sandbox, str] = {}
@@ -133,6 +136,9 @@ class FunctionPool:
             sandbox.kill()
         with self._ended:
             self._ended.wait_for(lambda: not self._invoking, timeout=CLOSE_SECONDS)
+        with self._unpacking:
+            for server in self._fork_servers.values():
+                server.close()
 
     @contextmanager
     def _counted(self) -> Iterator[None]:
@@ -167,13 +173,25 @@ class FunctionPool:
         task = self._unpacked("code", [package.code])
         opt = self._unpacked("layers", package.layers)
         scratch = self._directory / "scratch" / package.spec.name
-        sandbox = Sandbox(package.spec, self._make_place(task, opt, scratch))
+        place = self._make_place(task, opt, scratch)
+        sandbox = Sandbox(package.spec, place, self._starter(package.layers, place.runtime))
         with self._lock:
             if not self._closed:
                 self._busy[sandbox] = package.spec.name
                 return sandbox
         sandbox.kill()
         raise StoppingError("the local AWS is being stopped")
+
+    def _starter(self, layers: Sequence[Archive], runtime: Path) -> Callable[[Start], Process]:
+        """Return what starts processes of functions with these layers; a layer of rules needs no server of its own."""
+        if sys.platform != "linux":
+            return start_alone
+        with self._unpacking:
+            packages = [folder for layer in layers if (folder := self._extracted(layer) / "python").is_dir()]
+            folders = (*packages, runtime)
+            if folders not in self._fork_servers:
+                self._fork_servers[folders] = ForkServer(folders)
+            return self._fork_servers[folders].start
 
     def _give_back(self, key: str, sandbox: Sandbox, outcome: Outcome) -> None:
         dropped: Sandbox | None = sandbox

@@ -1,6 +1,9 @@
 """How a sandbox begins: what it can import, what time it has, and what becomes of a function that cannot start."""
 
 import json
+import os
+import signal
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from datetime import datetime, timedelta
@@ -11,6 +14,8 @@ import pytest
 from local.aws import lambda_sandbox
 from local.aws.lambda_sandbox import FunctionSpec, Sandbox, SandboxDirs
 from local.aws.runtime_directory import runtime_directory
+from local.aws.sandbox_processes import ForkServer, Process, start_alone
+from local.aws.sandbox_processes import Start as ProcessStart
 from local.clock import LocalClock
 
 SPEC = FunctionSpec("f", "arn:f", "arn:r", "app.handler", "python3.13", 256, 5, "/aws/lambda/f", {})
@@ -23,12 +28,33 @@ def use_clock(other):
 """
 TELL_TIME = "from pullahead import app\ndef handler(event, context):\n    return app.clock().isoformat()\n"
 Start = Callable[..., Sandbox]
+FORKED = pytest.param("forked", marks=pytest.mark.skipif(sys.platform != "linux", reason="forks on Linux only"))
 
 
-@pytest.fixture
-def start(tmp_path: Path) -> Iterator[Start]:
-    """Start a sandbox on some source files."""
+@pytest.fixture(scope="module")
+def fork_servers() -> Iterator[Callable[[Path], ForkServer]]:
+    """Make one server for each folder of packages."""
+    servers: dict[Path, ForkServer] = {}
+
+    def server(runtime: Path) -> ForkServer:
+        if runtime not in servers:
+            servers[runtime] = ForkServer([runtime])
+        return servers[runtime]
+
+    yield server
+    for made in servers.values():
+        made.close()
+
+
+@pytest.fixture(params=["alone", FORKED])
+def start(
+    request: pytest.FixtureRequest, tmp_path: Path, fork_servers: Callable[[Path], ForkServer]
+) -> Iterator[Start]:
+    """Start a sandbox on some source files, in each way."""
     with ExitStack() as stack:
+
+        def start_process(runtime: Path) -> Callable[[ProcessStart], Process]:
+            return start_alone if request.param == "alone" else fork_servers(runtime).start
 
         def make(runtime: Path | None = None, **files: str) -> Sandbox:
             for name, source in files.items():
@@ -43,7 +69,7 @@ def start(tmp_path: Path) -> Iterator[Start]:
                 clock=tmp_path / "clock",
                 endpoint="http://127.0.0.1:1",
             )
-            sandbox = Sandbox(SPEC, place)
+            sandbox = Sandbox(SPEC, place, start_process(place.runtime))
             stack.callback(sandbox.kill)
             return sandbox
 
@@ -64,6 +90,49 @@ def test_package_without_app_is_no_hindrance(start: Start) -> None:
     sandbox = start(app="import pullahead.other\ndef handler(event, context):\n    return 1\n", pullahead__other="")
 
     assert sandbox.invoke(b"{}").payload == b"1"
+
+
+def test_sandbox_is_a_process_of_its_own_with_its_own_environment_and_log(start: Start) -> None:
+    source = "import os\ndef handler(event, context):\n    print('said')\n    os.environ['LEFT'] = '1'\n"
+    source += "    return [os.getpid(), os.getsid(0), os.getcwd(), dict(os.environ)]\n"
+    outcomes = [start(app=source).invoke(b"{}") for _ in range(2)]
+
+    seen = [json.loads(outcome.payload) for outcome in outcomes]
+    assert all(process == session for process, session, _, _ in seen)
+    assert seen[0][0] != seen[1][0]
+    assert all(Path(folder).name == "task" for _, _, folder, _ in seen)
+    own = {"LEFT", "AWS_LAMBDA_RUNTIME_API", "AWS_LAMBDA_LOG_STREAM_NAME", "_X_AMZN_TRACE_ID"}
+    first, second = ({name: value for name, value in each[3].items() if name not in own} for each in seen)
+    assert first == second
+    assert set(first) & {"HOME", "PYTHONPATH", "VIRTUAL_ENV"} == set()
+    assert [outcome.logs.count("said") for outcome in outcomes] == [1, 1]
+
+
+def test_modules_of_one_function_are_not_those_of_the_next(start: Start) -> None:
+    first = start(app="def handler(event, context):\n    return 'first'\n").invoke(b"{}")
+    second = start(app="def handler(event, context):\n    return 'second'\n").invoke(b"{}")
+
+    assert [json.loads(outcome.payload) for outcome in (first, second)] == ["first", "second"]
+
+
+def test_signal_that_ends_the_process_is_named(start: Start) -> None:
+    sandbox = start(app="import os, signal\ndef handler(event, context):\n    os.kill(os.getpid(), signal.SIGTERM)\n")
+
+    assert "SIGTERM" in json.loads(sandbox.invoke(b"{}").payload)["errorMessage"]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="forks on Linux only")
+def test_processes_end_as_killed_where_the_fork_server_is_killed(tmp_path: Path) -> None:
+    server = ForkServer([runtime_directory()])
+    environment = {"LOCAL_ADDRESS_SPACE_BYTES": str(2**31), "LOCAL_OPT_DIRECTORY": "", "LOCAL_CLOCK_FILE": ""}
+    start = ProcessStart(environment, tmp_path, tmp_path / "log")
+    process = server.start(start)
+    os.killpg(os.getpgid(server.pid), signal.SIGKILL)
+
+    assert process.wait() != 0
+    with pytest.raises(OSError, match="does not answer"):
+        server.start(start)
+    server.close()
 
 
 def test_import_that_fails_is_the_answer_to_the_first_event(start: Start) -> None:
