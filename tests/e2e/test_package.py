@@ -78,6 +78,11 @@ def test_template_is_plain_within_the_limit_and_passes_cfn_lint(packaged: Packag
     assert (linted.returncode, linted.stdout) == (0, "")
 
 
+def test_deploying_says_how_large_the_template_is(packaged: Package) -> None:
+    (written,) = re.findall(r"The template has about (\d+) KB", (ROOT / "docs" / "deploying.md").read_text("utf-8"))
+    assert packaged.template_bytes / 1000 == pytest.approx(int(written), rel=0.1)
+
+
 def test_every_archive_is_named_by_the_template_and_has_code(packaged: Package) -> None:
     keys = [place["S3Key"]["Fn::Join"][1][1] for place in places(read(packaged))]
     assert sorted(keys) == list(packaged.archives)
