@@ -1,0 +1,169 @@
+"""Which tags are to be removed from ECR: those that upstream removed, or that their rule no longer chooses. Pure.
+
+Everything here errs towards keeping. A tag is due only if all of this holds:
+
+- Its rule prunes, chooses tags by patterns, follows now, and is of the rules file.
+- Pullahead published what ECR serves under it, as far as the record tells; whoever deletes asks ECR again.
+- No rule names it, and no rule pins its digest; nothing keeps its digest as a previous one.
+- It was found missing on enough different days, by listings that are sound: neither failed, nor empty, nor without most
+  of what the rule published. A day without such a listing does not count, and a clock that jumps adds one day at most.
+- No more than a share of the rule's tags goes in a day.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime, timedelta
+from enum import StrEnum
+from typing import NamedTuple
+
+import msgspec
+
+from pullahead.mirrors.previous import still_kept
+from pullahead.mirrors.record import MirrorRecord, Record, RuleRecord, State
+from pullahead.oci import Digest
+from pullahead.rules.mirror_key import MirrorKey
+from pullahead.rules.model import Rule, Rules, Source
+from pullahead.rules.published_tags import published_from
+
+_COUNTED_EVERY = timedelta(hours=20)  # of a function that runs once a day
+_SUSPICIOUS_SHARE = 0.5
+_SOUND_FOR = timedelta(days=1)  # a listing that has only just recovered may be short
+_DAY = timedelta(days=1)
+
+
+class Prune(NamedTuple):
+    """After what time tags that upstream removed, or that the rule no longer chooses, are removed; None: never.
+
+    `deletes`: else they are reported only. `at_most`: which share of the rule's tags may go in a day.
+    """
+
+    gone: timedelta | None = timedelta(days=30)
+    unchosen: timedelta | None = timedelta(days=30)
+    deletes: bool = False
+    at_most: float = 0.1
+
+
+class PruneReason(StrEnum):
+    """Why a tag is missing from what its rule chooses."""
+
+    GONE = "gone"  # upstream has no such tag
+    UNCHOSEN = "unchosen"
+
+
+class Missing(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Since when a tag is missing, and on how many days a sound listing has said so, at last when."""
+
+    reason: PruneReason
+    since: datetime
+    days: int
+    last: datetime
+
+
+class Published(NamedTuple):
+    """A tag that a rule has published: its record, and since when it is missing, if it is."""
+
+    record: MirrorRecord
+    missing: Missing | None = None
+
+
+class PrunePlan(NamedTuple):
+    """What to remove now, why the others that are due stay, and what is to be remembered of each tag."""
+
+    due: tuple[MirrorKey, ...]
+    held: Mapping[MirrorKey, str]
+    missing: Mapping[MirrorKey, Missing | None]
+
+
+def plan_pruning(
+    rule: Rule,
+    policy: Prune,
+    listing: Record | None,
+    tags: Sequence[Published],
+    rules: Rules,
+    now: datetime,
+    pruned_today: int = 0,
+) -> PrunePlan:
+    """Plan what goes of the tags that one rule has published into one repository.
+
+    `tags` are all of them, those that are not missing included; `pruned_today` went already.
+    """
+    known = {each.record.key: each.missing for each in tags}
+    if (doubt := _doubt(rule, listing, tags, rules, now)) is not None:
+        due = {key: doubt for key, missing in known.items() if _is_due(missing, policy, now)}
+        return PrunePlan((), due, known)
+    found = {each.record.key: _next(each, rule, listing, now) for each in tags}
+    due_now = [each for each in tags if _is_due(found[each.record.key], policy, now)]
+    held = {each.record.key: why for each in due_now if (why := _named_by(each.record, tags, rules, now)) is not None}
+    ready = sorted(
+        (each.record.key for each in due_now if each.record.key not in held), key=lambda key: (_since(found[key]), key)
+    )
+    room = max(0, int(len(tags) * policy.at_most) - pruned_today)
+    limit = f"at_most: no more than {policy.at_most:.0%} of {len(tags)} tags go in a day"
+    return PrunePlan(tuple(ready[:room]), held | dict.fromkeys(ready[room:], limit), found)
+
+
+def _since(missing: Missing | None) -> datetime:
+    assert missing is not None  # noqa: S101 - it is due
+    return missing.since
+
+
+def _doubt(rule: Rule, listing: Record | None, tags: Sequence[Published], rules: Rules, now: datetime) -> str | None:
+    """Return why the listing of a rule proves nothing about what is missing."""
+    if rule.source is not Source.FILE or rule.on_demand is not None or not rule.tags.patterns or rule.is_namespace:
+        return "the rule does not choose tags of one repository by patterns"
+    if rules.is_inactive(rule.name):
+        return "the rule is paused, or cannot be followed"
+    if not isinstance(listing, RuleRecord) or listing.state is not State.FRESH:
+        return "the last listing failed, or there is none"
+    if not listing.followed:
+        return "the last listing chose nothing, or too much to be kept"
+    if not timedelta() <= _SOUND_FOR <= now - listing.since:
+        return "the listing has not been sound for a day"
+    gone = sum(not _is_followed(each.record, rule, listing) for each in tags)
+    if gone > len(tags) * _SUSPICIOUS_SHARE:
+        return f"{gone} of {len(tags)} tags are missing, which is suspicious"
+    return None
+
+
+def _is_followed(record: MirrorRecord, rule: Rule, listing: RuleRecord) -> bool:
+    tag = published_from(rule.tags.template, record.key.tag)
+    return rule.tags.is_named(record.key.tag) or tag in listing.followed
+
+
+def _next(each: Published, rule: Rule, listing: Record | None, now: datetime) -> Missing | None:
+    """Count another day on which a tag is missing; one on which it is not begins anew."""
+    if not isinstance(listing, RuleRecord) or _is_followed(each.record, rule, listing):
+        return None
+    reason = PruneReason.GONE if each.record.state is State.GONE else PruneReason.UNCHOSEN
+    before = each.missing
+    if before is None or before.reason is not reason or now < before.last:
+        return Missing(reason, now, 1, now)
+    if now - before.last < _COUNTED_EVERY:
+        return before
+    return Missing(reason, before.since, before.days + 1, now)
+
+
+def _is_due(missing: Missing | None, policy: Prune, now: datetime) -> bool:
+    if missing is None:
+        return False
+    after = policy.gone if missing.reason is PruneReason.GONE else policy.unchosen
+    return after is not None and now - missing.since >= after and missing.days >= after / _DAY
+
+
+def _named_by(record: MirrorRecord, tags: Iterable[Published], rules: Rules, now: datetime) -> str | None:
+    """Return what still names a tag, or what it serves; or why it is not Pullahead's own."""
+    key, served = record.key, record.published_digest
+    last = record.last_refresh.digest if record.last_refresh is not None else None
+    if served is None or last != served:
+        return "Pullahead has not published what ECR serves"
+    candidates = rules.rules_of(key.repository)
+    if any(rule.tags.is_named(key.tag) for rule in candidates):
+        return "a rule names it"
+    wanted: set[Digest | None] = {served, record.upstream_digest}
+    if any(named.digest in wanted for rule in candidates for named in rule.tags.renamed if named.digest is not None):
+        return "a rule pins its digest"
+    for each in tags:
+        mirror = rules.find(each.record.key.repository, each.record.key.tag)
+        policy = mirror.keep_previous if mirror is not None else None
+        if any(kept.digest in wanted for kept in still_kept(each.record.kept, policy, now)):
+            return "keep_previous names its digest"
+    return None
