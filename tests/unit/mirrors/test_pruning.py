@@ -21,11 +21,11 @@ from pullahead.errors import (
 )
 from pullahead.messages import ListRequest
 from pullahead.mirrors.previous import KeptDigest
-from pullahead.mirrors.pruning import Missing, Prune, PrunePlan, PruneReason, Published, plan_pruning
+from pullahead.mirrors.pruning import Missing, PrunePlan, PruneReason, Published, plan_pruning
 from pullahead.mirrors.record import LastRefresh, MirrorRecord, Record, RuleRecord, State
 from pullahead.oci import Digest, parse_digest
 from pullahead.rules.mirror_key import MirrorKey, RuleKey
-from pullahead.rules.model import KeepPrevious, Rule, Rules
+from pullahead.rules.model import KeepPrevious, Prune, Rule, Rules
 from pullahead.rules.published_tags import NamedTag, previous_tag
 from pullahead.rules.tag_patterns import PatternKind, TagPattern, TagSelection
 from tests.fakes.memory import FakeCheckQueue, FakeClock, FakeRecords

@@ -21,25 +21,13 @@ from pullahead.mirrors.previous import still_kept
 from pullahead.mirrors.record import MirrorRecord, Record, RuleRecord, State
 from pullahead.oci import Digest
 from pullahead.rules.mirror_key import MirrorKey
-from pullahead.rules.model import Rule, Rules, Source
+from pullahead.rules.model import Prune, Rule, Rules, Source
 from pullahead.rules.published_tags import published_from
 
 _COUNTED_EVERY = timedelta(hours=20)  # of a function that runs once a day
 _SUSPICIOUS_SHARE = 0.5
 _SOUND_FOR = timedelta(days=1)  # a listing that has only just recovered may be short
 _DAY = timedelta(days=1)
-
-
-class Prune(NamedTuple):
-    """After what time tags that upstream removed, or that the rule no longer chooses, are removed; None: never.
-
-    `deletes`: else they are reported only. `at_most`: which share of the rule's tags may go in a day.
-    """
-
-    gone: timedelta | None = timedelta(days=30)
-    unchosen: timedelta | None = timedelta(days=30)
-    deletes: bool = False
-    at_most: float = 0.1
 
 
 class PruneReason(StrEnum):

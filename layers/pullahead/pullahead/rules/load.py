@@ -37,6 +37,7 @@ from pullahead.rules.file_format import (
     OnDemandRule,
     Options,
     Pattern,
+    PruneOptions,
     ReferrerOptions,
     RulesDocument,
     Sources,
@@ -54,6 +55,7 @@ from pullahead.rules.model import (
     CredentialSource,
     KeepPrevious,
     OnDemand,
+    Prune,
     RateLimit,
     ReferrersPolicy,
     Rule,
@@ -168,6 +170,7 @@ class _ResolvedOptions(NamedTuple):
     referrers: ReferrersPolicy = ReferrersPolicy()
     sizes: SizeLimits = SizeLimits()
     keep_previous: KeepPrevious | None = None
+    prune: Prune | None = None
 
 
 class _NamingRule(NamedTuple):
@@ -581,6 +584,7 @@ class _Loader:
                 _size(written.max_layer_size, base.sizes.layer), _size(written.max_image_size, base.sizes.image)
             ),
             _keep_previous(written.keep_previous, base.keep_previous),
+            _prune(written.prune, base.prune),
         )
         self._compare_times(at, options, before)
         return options
@@ -789,6 +793,15 @@ def _rule(name: str, upstream: Repository, repository: str, tags: TagSelection, 
         referrers=options.referrers,
         sizes=options.sizes,
         keep_previous=options.keep_previous,
+        prune=options.prune,
+    )
+
+
+def _prune(written: PruneOptions | UnsetType, base: Prune | None) -> Prune | None:
+    if isinstance(written, UnsetType):
+        return base
+    return Prune(
+        parse_duration(written.gone), parse_duration(written.unchosen), False, float(written.at_most.rstrip("%")) / 100
     )
 
 
