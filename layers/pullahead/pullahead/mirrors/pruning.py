@@ -3,8 +3,8 @@
 Everything here errs towards keeping. A tag is due only if all of this holds:
 
 - Its rule prunes, chooses tags by patterns, follows now, and is of the rules file.
-- Pullahead published what ECR serves under it, as far as the record tells; whoever deletes asks ECR again.
-- No rule names it, and no rule pins its digest; nothing keeps its digest as a previous one.
+- Pullahead published what ECR serves under it.
+- No rule names it, no other rule may choose it, and none pins its digest; nothing keeps its digest as a previous one.
 - It was found missing on enough different days, by listings that are sound: neither failed, nor empty, nor without most
   of what the rule published. A day without such a listing does not count, and a clock that jumps adds one day at most.
 - No more than a share of the rule's tags goes in a day.
@@ -12,16 +12,16 @@ Everything here errs towards keeping. A tag is due only if all of this holds:
 
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
-from enum import StrEnum
 from typing import NamedTuple
 
-import msgspec
+from msgspec import structs
 
-from pullahead.mirrors.previous import still_kept
+from pullahead.mirrors.missing import Missing, PruneReason
+from pullahead.mirrors.previous import KeptDigest, still_kept
 from pullahead.mirrors.record import MirrorRecord, Record, RuleRecord, State
 from pullahead.oci import Digest
 from pullahead.rules.mirror_key import MirrorKey
-from pullahead.rules.model import Prune, Rule, Rules, Source
+from pullahead.rules.model import KeepPrevious, Prune, Rule, Rules, Source
 from pullahead.rules.published_tags import published_from
 
 _COUNTED_EVERY = timedelta(hours=20)  # of a function that runs once a day
@@ -30,27 +30,16 @@ _SOUND_FOR = timedelta(days=1)  # a listing that has only just recovered may be 
 _DAY = timedelta(days=1)
 
 
-class PruneReason(StrEnum):
-    """Why a tag is missing from what its rule chooses."""
-
-    GONE = "gone"  # upstream has no such tag
-    UNCHOSEN = "unchosen"
-
-
-class Missing(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Since when a tag is missing, and on how many days a sound listing has said so, at last when."""
-
-    reason: PruneReason
-    since: datetime
-    days: int
-    last: datetime
-
-
 class Published(NamedTuple):
-    """A tag that a rule has published: its record, and since when it is missing, if it is."""
+    """A tag in ECR that a rule has published: its record, and what ECR serves under it now."""
 
     record: MirrorRecord
-    missing: Missing | None = None
+    served: Digest | None
+
+    @property
+    def missing(self) -> Missing | None:
+        """Since when it is missing from what the rule chooses, as far as earlier days tell."""
+        return self.record.missing
 
 
 class PrunePlan(NamedTuple):
@@ -69,10 +58,12 @@ def plan_pruning(
     rules: Rules,
     now: datetime,
     pruned_today: int = 0,
+    others: Sequence[MirrorRecord] = (),
 ) -> PrunePlan:
     """Plan what goes of the tags that one rule has published into one repository.
 
-    `tags` are all of them, those that are not missing included; `pruned_today` went already.
+    `tags` are all of them, those that are not missing included; `pruned_today` went already. `others` are records of
+    the repository besides: they may keep previous digests, too.
     """
     known = {each.record.key: each.missing for each in tags}
     if (doubt := _doubt(rule, listing, tags, rules, now)) is not None:
@@ -80,13 +71,40 @@ def plan_pruning(
         return PrunePlan((), due, known)
     found = {each.record.key: _next(each, rule, listing, now) for each in tags}
     due_now = [each for each in tags if _is_due(found[each.record.key], policy, now)]
-    held = {each.record.key: why for each in due_now if (why := _named_by(each.record, tags, rules, now)) is not None}
+    keeping = _keeping([*(each.record for each in tags), *others], rule, rules, now)
+    named = ((each.record.key, _named_by(each, rule, keeping, rules)) for each in due_now)
+    held = {key: why for key, why in named if why is not None}
     ready = sorted(
         (each.record.key for each in due_now if each.record.key not in held), key=lambda key: (_since(found[key]), key)
     )
-    room = max(0, int(len(tags) * policy.at_most) - pruned_today)
+    room = room_of(policy, len(tags), pruned_today) if policy.deletes else len(ready)
     limit = f"at_most: no more than {policy.at_most:.0%} of {len(tags)} tags go in a day"
     return PrunePlan(tuple(ready[:room]), held | dict.fromkeys(ready[room:], limit), found)
+
+
+def room_of(policy: Prune, tags: int, pruned_today: int) -> int:
+    """Return how many of a rule's tags may still go today."""
+    return max(0, int(tags * policy.at_most) - pruned_today)
+
+
+def expired_previous(record: MirrorRecord, rule: Rule, rules: Rules, now: datetime) -> tuple[KeptDigest, ...]:
+    """List what `keep_previous` kept of a tag, and keeps no longer; nothing where the rules do not say for how long."""
+    policy = _keeps(record.key, rule, rules)
+    if policy is None or rules.is_inactive(rule.name):
+        return ()
+    kept = still_kept(record.kept, policy, now)
+    pinned = _pinned(rules.rules_of(record.key.repository))
+    return tuple(each for each in record.kept if each not in kept and each.digest not in pinned)
+
+
+def _keeps(key: MirrorKey, rule: Rule, rules: Rules) -> KeepPrevious | None:
+    """Find what is kept of a tag: what its rule says or, where no rule chooses it, the one that published it."""
+    mirror = rules.find(key.repository, key.tag)
+    return mirror.keep_previous if mirror is not None else rule.keep_previous
+
+
+def _pinned(rules: Iterable[Rule]) -> frozenset[Digest]:
+    return frozenset(named.digest for rule in rules for named in rule.tags.renamed if named.digest is not None)
 
 
 def _since(missing: Missing | None) -> datetime:
@@ -127,7 +145,7 @@ def _next(each: Published, rule: Rule, listing: Record | None, now: datetime) ->
         return Missing(reason, now, 1, now)
     if now - before.last < _COUNTED_EVERY:
         return before
-    return Missing(reason, before.since, before.days + 1, now)
+    return structs.replace(before, days=before.days + 1, last=now)
 
 
 def _is_due(missing: Missing | None, policy: Prune, now: datetime) -> bool:
@@ -137,21 +155,26 @@ def _is_due(missing: Missing | None, policy: Prune, now: datetime) -> bool:
     return after is not None and now - missing.since >= after and missing.days >= after / _DAY
 
 
-def _named_by(record: MirrorRecord, tags: Iterable[Published], rules: Rules, now: datetime) -> str | None:
+def _keeping(records: Iterable[MirrorRecord], rule: Rule, rules: Rules, now: datetime) -> frozenset[Digest]:
+    """Collect the digests that tags have served and `keep_previous` still keeps."""
+    with_kept = (record for record in records if record.kept)
+    kept = (still_kept(record.kept, _keeps(record.key, rule, rules), now) for record in with_kept)
+    return frozenset(each.digest for some in kept for each in some)
+
+
+def _named_by(each: Published, rule: Rule, keeping: frozenset[Digest], rules: Rules) -> str | None:
     """Return what still names a tag, or what it serves; or why it is not Pullahead's own."""
-    key, served = record.key, record.published_digest
-    last = record.last_refresh.digest if record.last_refresh is not None else None
-    if served is None or last != served:
+    record, served = each.record, each.served
+    key, last = record.key, record.last_refresh.digest if record.last_refresh is not None else None
+    if served is None or served != record.published_digest or last != served:
         return "Pullahead has not published what ECR serves"
     candidates = rules.rules_of(key.repository)
-    if any(rule.tags.is_named(key.tag) for rule in candidates):
+    if rules.named_mirrors.find(key) is not None or any(one.tags.is_named(key.tag) for one in candidates):
         return "a rule names it"
-    wanted: set[Digest | None] = {served, record.upstream_digest}
-    if any(named.digest in wanted for rule in candidates for named in rule.tags.renamed if named.digest is not None):
+    chooses = rules.find_rule(key.repository, key.tag)
+    if chooses is not None and chooses.name != rule.name:
+        return f"the rule {chooses.name} may choose it"
+    wanted = {served, record.upstream_digest}
+    if wanted & _pinned(candidates):
         return "a rule pins its digest"
-    for each in tags:
-        mirror = rules.find(each.record.key.repository, each.record.key.tag)
-        policy = mirror.keep_previous if mirror is not None else None
-        if any(kept.digest in wanted for kept in still_kept(each.record.kept, policy, now)):
-            return "keep_previous names its digest"
-    return None
+    return "keep_previous names its digest" if wanted & keeping else None

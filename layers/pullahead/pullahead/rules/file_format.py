@@ -631,7 +631,9 @@ class PruneOptions(_Section, frozen=True):
     unchosen: Annotated[
         _PruneAfter, _about("How long the rule must not have chosen a tag: `never`, or 7d to 3650d.")
     ] = "30d"
-    mode: Annotated[Literal["report"], _about("`report` says what would be removed.")] = "report"
+    mode: Annotated[
+        Literal["report", "delete"], _about("`report` says what would be removed; `delete` removes it.")
+    ] = "report"
     at_most: Annotated[_PruneShare, _about("The largest share of the rule's tags to remove in a day: 1% to 50%.")] = (
         "10%"
     )
@@ -694,7 +696,10 @@ class Options(_Section, frozen=True):
     ] = UNSET
     prune: Annotated[
         PruneOptions | UnsetType,
-        _about("Report tags that upstream removed or that the rule no longer chooses. Nothing by default."),
+        _about(
+            "Report, or remove from ECR, tags that upstream removed or that the rule no longer chooses. Nothing by "
+            "default."
+        ),
     ] = UNSET
     create: Annotated[
         Creation | UnsetType,

@@ -800,9 +800,8 @@ def _rule(name: str, upstream: Repository, repository: str, tags: TagSelection, 
 def _prune(written: PruneOptions | UnsetType, base: Prune | None) -> Prune | None:
     if isinstance(written, UnsetType):
         return base
-    return Prune(
-        parse_duration(written.gone), parse_duration(written.unchosen), False, float(written.at_most.rstrip("%")) / 100
-    )
+    gone, unchosen = (None if text == "never" else parse_duration(text) for text in (written.gone, written.unchosen))
+    return Prune(gone, unchosen, written.mode == "delete", int(written.at_most.rstrip("%")) / 100)
 
 
 def _keep_previous(written: KeepPreviousOptions | UnsetType, base: KeepPrevious | None) -> KeepPrevious | None:

@@ -145,7 +145,8 @@ def _options(rule: Rule) -> dict[str, Any]:
     if (prune := rule.prune) is not None:
         after = {"gone": prune.gone, "unchosen": prune.unchosen}
         written = {key: format_duration(each) if each is not None else "never" for key, each in after.items()}
-        options["prune"] = {**written, "at_most": f"{prune.at_most:.0%}"}
+        mode = {"mode": "delete"} if prune.deletes else {}
+        options["prune"] = {**written, **mode, "at_most": f"{prune.at_most:.0%}"}
     return options | ({"create": _creation(rule.settings)} if rule.settings is not None else {})
 
 

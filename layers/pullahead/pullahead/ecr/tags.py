@@ -1,0 +1,99 @@
+"""List and remove the tags of an ECR repository. Implements the ports of `pullahead.retention`."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Final
+
+from botocore.exceptions import ClientError
+
+from pullahead.ecr.errors import translated
+from pullahead.errors import RegistryError, ResponseTooLargeError, Side
+from pullahead.oci import Digest, parse_digest
+from pullahead.retention.ports import Removal
+
+if TYPE_CHECKING:
+    from mypy_boto3_ecr import ECRClient
+    from mypy_boto3_ecr.type_defs import ImageIdentifierTypeDef
+
+_PAGE: Final = 1000
+_MAX_PAGES: Final = 500  # a repository has at most 100,000 images (ECR quotas), most with one tag
+_BATCH: Final = 100  # ECR API reference, BatchDeleteImage: at most 100 imageIds
+_MAX_REFERRERS: Final = 1000  # of one manifest
+_REPOSITORY_MISSING: Final = "RepositoryNotFoundException"
+_IMAGE_MISSING: Final = "ImageNotFoundException"
+_NO_LISTING: Final = frozenset({"UnknownOperationException", "InvalidAction", _REPOSITORY_MISSING})
+_GONE: Final = "ImageNotFound"  # a failure code: somebody else has removed it
+
+
+class EcrTags:
+    """Implements `pullahead.retention.ports.TagLister` and `TagRemover` with one boto3 client. Thread-safe."""
+
+    def __init__(self, client: "ECRClient") -> None:
+        self._client = client
+
+    def list_tags(self, repository: str) -> Mapping[str, Digest]:
+        """Call ListImages, page by page."""
+        found: dict[str, Digest] = {}
+        pages = self._client.get_paginator("list_images").paginate(
+            repositoryName=repository, filter={"tagStatus": "TAGGED"}, PaginationConfig={"PageSize": _PAGE}
+        )
+        try:
+            with translated("list", repository, frozenset({_REPOSITORY_MISSING})):
+                for number, page in enumerate(pages):
+                    if number == _MAX_PAGES:
+                        cause = f"more than {_MAX_PAGES} pages of tags"
+                        raise ResponseTooLargeError(cause, operation="list", side=Side.TARGET, reference=repository)
+                    found.update((each["imageTag"], parse_digest(each["imageDigest"])) for each in page["imageIds"])
+        except ClientError:
+            return {}
+        return found
+
+    def remove(self, repository: str, removal: Removal) -> Sequence[str]:
+        """Call DescribeImages, for the tag may have moved, and BatchDeleteImage by tags.
+
+        Not by tag and digest together: that would delete the manifest with all of its tags.
+        """
+        if self._served(repository, removal.tag) != removal.digest:
+            return ()
+        referrers = list(self._referrers(repository, removal.digest)) if removal.with_referrers else []
+        ids: list[ImageIdentifierTypeDef] = [{"imageTag": tag} for tag in (removal.tag, *removal.referring_tags)]
+        ids += [{"imageDigest": digest} for digest in referrers]
+        for at in range(0, len(ids), _BATCH):
+            self._delete(repository, ids[at : at + _BATCH])
+        return (removal.tag, *removal.referring_tags, *referrers)
+
+    def _served(self, repository: str, tag: str) -> Digest | None:
+        try:
+            with translated("describe", repository, frozenset({_REPOSITORY_MISSING, _IMAGE_MISSING})):
+                answer = self._client.describe_images(repositoryName=repository, imageIds=[{"imageTag": tag}])
+        except ClientError:
+            return None
+        return next((parse_digest(image["imageDigest"]) for image in answer["imageDetails"]), None)
+
+    def _referrers(self, repository: str, digest: Digest) -> Iterator[Digest]:
+        """Call ListImageReferrers; what has tags of its own, too, is deleted with them."""
+        more: str | None = ""
+        found = 0
+        while more is not None and found < _MAX_REFERRERS:
+            try:
+                with translated("list referrers", f"{repository}@{digest}", _NO_LISTING):
+                    answer = self._client.list_image_referrers(
+                        repositoryName=repository,
+                        subjectId={"imageDigest": digest},
+                        **({"nextToken": more} if more else {}),
+                    )
+            except ClientError:
+                return
+            for each in answer["referrers"]:
+                found += 1
+                yield parse_digest(each["digest"])
+            more = answer.get("nextToken")
+
+    def _delete(self, repository: str, ids: "Sequence[ImageIdentifierTypeDef]") -> None:
+        with translated("delete", repository):
+            answer = self._client.batch_delete_image(repositoryName=repository, imageIds=ids)
+        failed = [each for each in answer.get("failures", ()) if each.get("failureCode") != _GONE]
+        if failed:
+            first = failed[0]
+            name = first.get("imageId", {}).get("imageTag") or first.get("imageId", {}).get("imageDigest", "")
+            cause = f"{first.get('failureCode')}: {first.get('failureReason')} ({len(failed)} of {len(ids)} failed)"
+            raise RegistryError(cause, operation="delete", side=Side.TARGET, reference=f"{repository}:{name}")
