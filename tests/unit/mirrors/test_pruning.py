@@ -20,8 +20,8 @@ from pullahead.errors import (
     ResponseTooLargeError,
 )
 from pullahead.messages import ListRequest
-from pullahead.mirrors.previous import KeptDigest
 from pullahead.mirrors.missing import Missing, PruneReason
+from pullahead.mirrors.previous import KeptDigest
 from pullahead.mirrors.pruning import PrunePlan, Published, plan_pruning
 from pullahead.mirrors.record import LastRefresh, MirrorRecord, Record, RuleRecord, State
 from pullahead.oci import Digest, parse_digest
@@ -73,9 +73,9 @@ class Days:
         for tag in tags:
             self.upstream.remove(f"ghcr.io/team/app:{tag}")
 
-    def day(self, fault: Exception | None = None, **later: float) -> PrunePlan:
+    def day(self, fault: Exception | None = None, *, days: float = 1) -> PrunePlan:
         """List, or fail to, and prune."""
-        self.clock.advance(**(later or {"days": 1}))
+        self.clock.advance(days=days)
         if fault is not None:
             self.upstream.script.fail("list_tags", fault)
         self.list(ListRequest(rule=self.rule.name, asked_at=self.clock()))
@@ -142,8 +142,8 @@ def test_share_that_is_less_than_a_tag_removes_none_and_says_so() -> None:
 
 @pytest.mark.parametrize(("gone", "unchosen", "due"), [(None, 1, False), (1, None, True), (None, None, False)])
 def test_each_reason_has_its_time(gone: int | None, unchosen: int | None, due: bool) -> None:
-    spans = [timedelta(days=each) if each is not None else None for each in (gone, unchosen)]
-    days = Days(policy=Prune(*spans, deletes=True, at_most=0.2))
+    after_gone, after_unchosen = (timedelta(days=each) if each is not None else None for each in (gone, unchosen))
+    days = Days(policy=Prune(after_gone, after_unchosen, deletes=True, at_most=0.2))
     days.day()
     days.remove("1.3")
     days.tags["1.3"] = published("1.3", state=State.GONE, since=days.clock())
@@ -187,8 +187,7 @@ def test_faulty_listings_prune_nothing(seed: int) -> None:
         others = [f"ghcr.io/team/app:other-{number}" for number in range(30 if kind == "other" else 0)]
         for other in others:
             days.upstream.serve(IMAGE, other)
-        later = {"days": float(chance.choice([90, 400]))} if kind == "jump" else {"days": 1.0}
-        days.day(**later)
+        days.day(days=chance.choice([90, 400]) if kind == "jump" else 1)
         for other in others:
             days.upstream.remove(other)
         for tag in lost:

@@ -12,29 +12,30 @@ from pullahead.retention.ports import Removal
 
 if TYPE_CHECKING:
     from mypy_boto3_ecr import ECRClient
-    from mypy_boto3_ecr.type_defs import ImageIdentifierTypeDef
+    from mypy_boto3_ecr.type_defs import ImageIdentifierTypeDef, ListImageReferrersRequestTypeDef
 
 _PAGE: Final = 1000
 _MAX_PAGES: Final = 500  # a repository has at most 100,000 images (ECR quotas), most with one tag
 _BATCH: Final = 100  # ECR API reference, BatchDeleteImage: at most 100 imageIds
-_MAX_REFERRERS: Final = 1000  # of one manifest
+_MAX_REFERRERS_PAGES: Final = 20  # of one manifest
 _REPOSITORY_MISSING: Final = "RepositoryNotFoundException"
 _IMAGE_MISSING: Final = "ImageNotFoundException"
 _NO_LISTING: Final = frozenset({"UnknownOperationException", "InvalidAction", _REPOSITORY_MISSING})
 _GONE: Final = "ImageNotFound"  # a failure code: somebody else has removed it
+_OF_INDEX: Final = "ImageReferencedByManifestList"  # another one: an index refers to it, and needs it
 
 
 class EcrTags:
     """Implements `pullahead.retention.ports.TagLister` and `TagRemover` with one boto3 client. Thread-safe."""
 
-    def __init__(self, client: "ECRClient") -> None:
-        self._client = client
+    def __init__(self, client: "ECRClient", page: int = _PAGE) -> None:
+        self._client, self._page = client, page
 
     def list_tags(self, repository: str) -> Mapping[str, Digest]:
         """Call ListImages, page by page."""
         found: dict[str, Digest] = {}
         pages = self._client.get_paginator("list_images").paginate(
-            repositoryName=repository, filter={"tagStatus": "TAGGED"}, PaginationConfig={"PageSize": _PAGE}
+            repositoryName=repository, filter={"tagStatus": "TAGGED"}, PaginationConfig={"PageSize": self._page}
         )
         try:
             with translated("list", repository, frozenset({_REPOSITORY_MISSING})):
@@ -57,9 +58,12 @@ class EcrTags:
         referrers = list(self._referrers(repository, removal.digest)) if removal.with_referrers else []
         ids: list[ImageIdentifierTypeDef] = [{"imageTag": tag} for tag in (removal.tag, *removal.referring_tags)]
         ids += [{"imageDigest": digest} for digest in referrers]
+        removed: dict[str, None] = {}
         for at in range(0, len(ids), _BATCH):
-            self._delete(repository, ids[at : at + _BATCH])
-        return (removal.tag, *removal.referring_tags, *referrers)
+            removed |= dict.fromkeys(self._delete(repository, ids[at : at + _BATCH]))
+            if removal.tag not in removed:
+                return ()
+        return tuple(removed)
 
     def _served(self, repository: str, tag: str) -> Digest | None:
         try:
@@ -71,29 +75,35 @@ class EcrTags:
 
     def _referrers(self, repository: str, digest: Digest) -> Iterator[Digest]:
         """Call ListImageReferrers; what has tags of its own, too, is deleted with them."""
-        more: str | None = ""
-        found = 0
-        while more is not None and found < _MAX_REFERRERS:
+        asked: ListImageReferrersRequestTypeDef = {"repositoryName": repository, "subjectId": {"imageDigest": digest}}
+        for _ in range(_MAX_REFERRERS_PAGES):
             try:
                 with translated("list referrers", f"{repository}@{digest}", _NO_LISTING):
-                    answer = self._client.list_image_referrers(
-                        repositoryName=repository,
-                        subjectId={"imageDigest": digest},
-                        **({"nextToken": more} if more else {}),
-                    )
+                    answer = self._client.list_image_referrers(**asked)
             except ClientError:
+                return  # a partition without the API
+            yield from (parse_digest(each["digest"]) for each in answer["referrers"])
+            if not answer.get("nextToken"):
                 return
-            for each in answer["referrers"]:
-                found += 1
-                yield parse_digest(each["digest"])
-            more = answer.get("nextToken")
+            asked["nextToken"] = answer["nextToken"]
 
-    def _delete(self, repository: str, ids: "Sequence[ImageIdentifierTypeDef]") -> None:
+    def _delete(self, repository: str, ids: "Sequence[ImageIdentifierTypeDef]") -> Iterator[str]:
+        """Return what was deleted, or was already gone."""
         with translated("delete", repository):
             answer = self._client.batch_delete_image(repositoryName=repository, imageIds=ids)
-        failed = [each for each in answer.get("failures", ()) if each.get("failureCode") != _GONE]
-        if failed:
-            first = failed[0]
-            name = first.get("imageId", {}).get("imageTag") or first.get("imageId", {}).get("imageDigest", "")
-            cause = f"{first.get('failureCode')}: {first.get('failureReason')} ({len(failed)} of {len(ids)} failed)"
-            raise RegistryError(cause, operation="delete", side=Side.TARGET, reference=f"{repository}:{name}")
+        yield from (_name(each) for each in answer.get("imageIds", ()))
+        refused = list[str]()
+        for each in answer.get("failures", ()):
+            if each.get("failureCode") == _GONE:
+                yield _name(each.get("imageId", {}))
+            elif each.get("failureCode") != _OF_INDEX:
+                refused.append(
+                    f"{_name(each.get('imageId', {}))}: {each.get('failureCode')}, {each.get('failureReason')}"
+                )
+        if refused:
+            cause = f"{refused[0]} ({len(refused)} of {len(ids)} failed)"
+            raise RegistryError(cause, operation="delete", side=Side.TARGET, reference=repository)
+
+
+def _name(image: "ImageIdentifierTypeDef") -> str:
+    return image.get("imageTag") or image.get("imageDigest", "")
