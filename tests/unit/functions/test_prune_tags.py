@@ -1,0 +1,120 @@
+"""The pruning as Lambda calls it: what it counts, logs and answers, and that an error is one of the function's."""
+
+from collections.abc import Iterator
+from datetime import timedelta
+from typing import Any, cast
+
+import pytest
+from aws_lambda_powertools.utilities.typing import LambdaContext
+
+from functions.prune_tags import app as prune_tags
+from pullahead.errors import RegistryUnavailableError, Side
+from pullahead.mirrors.missing import Missing, PruneReason
+from pullahead.mirrors.record import LastRefresh, MirrorRecord, RuleRecord, State
+from pullahead.mirrors.store import Heartbeat
+from pullahead.rules.mirror_key import MirrorKey, RuleKey
+from pullahead.rules.model import Prune
+from pullahead.rules.sources.state import RulesState
+from pullahead.rules.tag_patterns import PatternKind, TagPattern, TagSelection
+from tests.fakes.application import InMemoryService
+from tests.fakes.samples import REPOSITORY, digest, failed, rule, rules
+
+TAGS = [f"1.{number}" for number in range(10)]
+
+
+class Context:
+    """What Lambda tells a function of its time."""
+
+    def __init__(self, seconds: float) -> None:
+        self._milliseconds = int(seconds * 1000)
+
+    def get_remaining_time_in_millis(self) -> int:
+        return self._milliseconds
+
+
+def run(service: InMemoryService, seconds: float = 900) -> dict[str, Any]:
+    return prune_tags.handle(cast("LambdaContext", Context(seconds)), service.app)
+
+
+def metrics() -> dict[str, float]:
+    return {name: sum(metric["Value"]) for name, metric in prune_tags.metrics.metric_set.items()}
+
+
+@pytest.fixture(autouse=True)
+def _no_metrics() -> Iterator[None]:
+    prune_tags.metrics.clear_metrics()
+    yield
+    prune_tags.metrics.clear_metrics()
+
+
+@pytest.fixture(params=[True])
+def service(request: pytest.FixtureRequest) -> InMemoryService:
+    """A rule that has published ten tags, of which it has not chosen one for 40 days."""
+    selection = TagSelection(patterns=(TagPattern(PatternKind.GLOB, "*"),))
+    made = InMemoryService(rules([], "rules-1", rule(tags=selection, prune=Prune(deletes=request.param))))
+    now, ago = made.clock(), made.clock() - timedelta(days=40)
+    for tag in TAGS:
+        served = digest(tag)
+        record = MirrorRecord(
+            MirrorKey(REPOSITORY, tag),
+            f"ghcr.io/team/app:{tag}",
+            State.FRESH,
+            ago,
+            upstream_digest=served,
+            published_digest=served,
+            last_refresh=LastRefresh(ago, 1, 1, 1, "execution", served),
+            missing=Missing(PruneReason.UNCHOSEN, ago, 39, now - timedelta(days=1)) if tag == "1.0" else None,
+            version=1,
+        )
+        made.records.put(record)
+        made.tags.served.setdefault(REPOSITORY, {})[tag] = served
+    made.records.put(RuleRecord(RuleKey(REPOSITORY, "app"), "u", State.FRESH, ago, followed=tuple(TAGS[1:]), version=1))
+    made.records.heartbeat = Heartbeat(now, "rules-1")
+    made.rules_state.save(RulesState())
+    return made
+
+
+def test_tag_that_is_due_is_removed_counted_and_reported(service: InMemoryService) -> None:
+    assert run(service) == {"rules": 1, "removed": 1, "due": 1}
+    assert metrics() == {"TagsPruned": 1, "TagsDueForPruning": 1, "TagsHeldFromPruning": 0}
+    assert "1.0" not in service.tags.served[REPOSITORY]
+    assert service.outcomes.kinds == ["Pruned"]
+
+
+@pytest.mark.parametrize("service", [False], indirect=True)
+def test_report_counts_what_is_due_and_removes_nothing(service: InMemoryService) -> None:
+    assert run(service) == {"rules": 1, "removed": 0, "due": 1}
+    assert metrics() == {"TagsPruned": 0, "TagsDueForPruning": 1, "TagsHeldFromPruning": 0}
+    assert service.outcomes.kinds == ["Prune Due"]
+    assert "1.0" in service.tags.served[REPOSITORY]
+
+
+def test_failed_removal_is_raised_after_it_is_logged(
+    service: InMemoryService, caplog: pytest.LogCaptureFixture
+) -> None:
+    service.script.fail("remove", failed(RegistryUnavailableError, side=Side.TARGET))
+    with pytest.raises(RegistryUnavailableError):
+        run(service)
+    assert "part of the pruning failed" in caplog.text
+    assert metrics()["TagsPruned"] == 0
+
+
+def test_paused_rule_prunes_nothing(service: InMemoryService) -> None:
+    service.pauses.pause("app")
+    assert run(service) == {"rules": 1, "removed": 0, "due": 0}
+
+
+def test_rules_that_are_not_in_force_are_told_in_the_log(
+    service: InMemoryService, caplog: pytest.LogCaptureFixture
+) -> None:
+    service.records.heartbeat = Heartbeat(service.clock(), "others")
+    assert run(service) == {"rules": 0, "removed": 0, "due": 0}
+    assert "nothing is pruned" in caplog.text
+    assert metrics() == {}
+
+
+def test_rule_that_is_left_for_want_of_time_is_told_in_the_log(
+    service: InMemoryService, caplog: pytest.LogCaptureFixture
+) -> None:
+    assert run(service, seconds=60) == {"rules": 0, "removed": 0, "due": 0}
+    assert "no time for every rule" in caplog.text
