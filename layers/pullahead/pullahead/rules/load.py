@@ -647,8 +647,8 @@ class _Loader:
     def _check_effect(
         self, at: YamlLocation, written: MirrorRule, patterns: tuple[TagPattern, ...], exclude: tuple[TagPattern, ...]
     ) -> None:
-        choosing = {"exclude": written.exclude, "newest": written.newest, "min_tags": written.min_tags}
-        choosing["max_tags"] = written.max_tags
+        choosing: dict[str, object] = {"exclude": written.exclude, "newest": written.newest, "prune": written.prune}
+        choosing |= {"min_tags": written.min_tags, "max_tags": written.max_tags}
         for key, value in choosing.items() if not patterns else ():
             if value is not UNSET:
                 hint = "Add a pattern to `tags`, or leave it out."

@@ -142,11 +142,6 @@ def _options(rule: Rule) -> dict[str, Any]:
         options |= {"max_layer_size": format_size(rule.sizes.layer), "max_image_size": format_size(rule.sizes.image)}
     if (kept := rule.keep_previous) is not None:
         options["keep_previous"] = {"count": kept.most, "for": format_duration(kept.keep_for)}
-    if (prune := rule.prune) is not None:
-        after = {"gone": prune.gone, "unchosen": prune.unchosen}
-        written = {key: format_duration(each) if each is not None else "never" for key, each in after.items()}
-        mode = {"mode": "delete"} if prune.deletes else {}
-        options["prune"] = {**written, **mode, "at_most": f"{prune.at_most:.0%}"}
     return options | ({"create": _creation(rule.settings)} if rule.settings is not None else {})
 
 
