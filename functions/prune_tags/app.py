@@ -45,7 +45,8 @@ def report(pruned: Pruned) -> None:
     for rule in pruned.rules:
         counts = {"missing": rule.missing, "held": rule.held, "previous_removed": rule.previous_removed}
         tags = {"removed": rule.removed[:100], "due": rule.due[:100]}
-        logger.info("pruned", extra={"rule": rule.rule, **tags, **counts, "why_held": rule.why_held})
+        why = {"why_held": rule.why_held, "doubt": rule.doubt}
+        logger.info("pruned", extra={"rule": rule.rule, **tags, **counts, **why})
         for error in rule.errors[:20]:
             logger.error("part of the pruning failed; the next one retries it", extra={"error": str(error)})
     if pruned.rules:

@@ -43,7 +43,7 @@ def prune(*options: str) -> Namespace:
 
 def world(policy: Prune | None) -> tuple[FakeStack, FakeTags]:
     """Make a rule that has not chosen three of its 20 tags for long, one of them moved by hand, and a fourth lately."""
-    selection = TagSelection(patterns=(TagPattern(PatternKind.GLOB, "*"),))
+    selection = TagSelection(patterns=(TagPattern(PatternKind.GLOB, "1.[4-9]*"), TagPattern(PatternKind.GLOB, "1.1?")))
     keeps = KeepPrevious(3, timedelta(days=10))
     stack, tags = FakeStack(rules([], "r", rule(tags=selection, prune=policy, keep_previous=keeps))), FakeTags()
     for number, tag in enumerate(TAGS):
@@ -102,6 +102,14 @@ def test_json_has_every_missing_tag_with_what_holds_it(out: Outputs) -> None:
         "1.2": (True, None),
         "1.3": (False, None),
     }
+
+
+def test_listing_that_proves_nothing_is_told(out: Outputs) -> None:
+    stack, tags = world(Prune())
+    listing = stack.records.of_rules[RuleKey(REPOSITORY, "app")]
+    stack.records.put(listing.with_changes(state=State.UNKNOWN))
+    show_pruning(prune(), stack.deployed, tags)
+    assert "nothing goes, and no day counts: the last listing failed, or there is none" in out()
 
 
 def test_without_a_rule_that_prunes_it_says_so_and_asks_ecr_nothing(out: Outputs) -> None:

@@ -63,7 +63,7 @@ def service(request: pytest.FixtureRequest) -> InMemoryService:
             upstream_digest=served,
             published_digest=served,
             last_refresh=LastRefresh(ago, 1, 1, 1, "execution", served),
-            missing=Missing(PruneReason.UNCHOSEN, ago, 39, now - timedelta(days=1)) if tag == "1.0" else None,
+            missing=Missing(PruneReason.GONE, ago, 39, now - timedelta(days=1)) if tag == "1.0" else None,
             version=1,
         )
         made.records.put(record)

@@ -140,16 +140,78 @@ def test_share_that_is_less_than_a_tag_removes_none_and_says_so() -> None:
     assert (plan.due, list(plan.held.values())) == ((), ["at_most: no more than 4% of 20 tags go in a day"])
 
 
-@pytest.mark.parametrize(("gone", "unchosen", "due"), [(None, 1, False), (1, None, True), (None, None, False)])
-def test_each_reason_has_its_time(gone: int | None, unchosen: int | None, due: bool) -> None:
+def found_missing(selection: TagSelection, followed: Sequence[str], **more: object) -> dict[str, PruneReason]:
+    """Plan by one listing of 20 tags that ECR has, and return which are missing, and why."""
+    declared = rule(tags=selection)
+    listing = RuleRecord(RuleKey(REPOSITORY, "app"), "u", State.FRESH, BEGAN, followed=tuple(followed))
+    tags = [published(tag, **more) for tag in TAGS]
+    now = BEGAN + timedelta(days=2)
+    plan = plan_pruning(declared, POLICY, listing, tags, rules([], "r", declared), now)
+    assert plan.doubt is None
+    return {key.tag: missing.reason for key, missing in plan.missing.items() if missing is not None}
+
+
+def test_tag_that_the_rule_would_choose_is_gone_upstream() -> None:
+    assert found_missing(TagSelection(patterns=(ALL,)), TAGS[1:]) == {"1.0": PruneReason.GONE}
+
+
+def test_tag_that_no_pattern_matches_any_more_is_unchosen_however_many_there_are() -> None:
+    ones = TagPattern(PatternKind.GLOB, "1.1?")
+    missing = found_missing(TagSelection(patterns=(ones,)), TAGS[10:])
+    assert missing == dict.fromkeys(TAGS[:10], PruneReason.UNCHOSEN)
+    missing = found_missing(TagSelection(patterns=(TagPattern(PatternKind.GLOB, "1.19"),)), TAGS[19:])
+    assert missing == dict.fromkeys(TAGS[:19], PruneReason.UNCHOSEN)
+
+
+def test_tag_that_newer_ones_replace_is_unchosen_and_one_of_the_newest_is_gone() -> None:
+    newest = TagSelection(patterns=(ALL,), newest=3)
+    missing = found_missing(newest, ["1.19", "1.17", "1.16"])
+    assert missing == {**dict.fromkeys(TAGS[:16], PruneReason.UNCHOSEN), "1.18": PruneReason.GONE}
+
+
+def test_tag_that_a_check_has_found_gone_is_gone_whatever_the_patterns() -> None:
+    ones = TagPattern(PatternKind.GLOB, "1.1?")
+    missing = found_missing(TagSelection(patterns=(ones,)), TAGS[10:], state=State.GONE)
+    assert set(missing.values()) == {PruneReason.GONE}
+
+
+def test_tag_that_is_unchosen_after_it_was_gone_begins_anew() -> None:
+    ones = TagSelection(patterns=(TagPattern(PatternKind.GLOB, "1.1?"),))
+    declared, now = rule(tags=ones), BEGAN + timedelta(days=2)
+    gone = Missing(PruneReason.GONE, BEGAN - timedelta(days=40), 40, BEGAN)
+    listing = RuleRecord(RuleKey(REPOSITORY, "app"), "u", State.FRESH, BEGAN, followed=tuple(TAGS[10:]))
+    tags = [published(tag, gone if tag == "1.0" else None) for tag in TAGS]
+    plan = plan_pruning(declared, POLICY, listing, tags, rules([], "r", declared), now)
+    assert plan.missing[MirrorKey(REPOSITORY, "1.0")] == Missing(PruneReason.UNCHOSEN, now, 1, now)
+    assert plan.due == ()
+
+
+@pytest.mark.parametrize(("gone", "unchosen", "due"), [(None, 7, ["1.0"]), (7, None, ["1.19"]), (None, None, [])])
+def test_each_reason_has_its_time(gone: int | None, unchosen: int | None, due: list[str]) -> None:
     after_gone, after_unchosen = (timedelta(days=each) if each is not None else None for each in (gone, unchosen))
-    days = Days(policy=Prune(after_gone, after_unchosen, deletes=True, at_most=0.2))
-    days.day()
-    days.remove("1.3")
-    days.tags["1.3"] = published("1.3", state=State.GONE, since=days.clock())
-    for _ in range(5):
+    newest = rule(tags=TagSelection(patterns=(ALL,), newest=19))
+    days = Days(newest, Prune(after_gone, after_unchosen, deletes=True, at_most=0.2))
+    days.day()  # 1.0 is not among the newest 19
+    days.tags["1.20"] = published("1.20")
+    days.upstream.serve(IMAGE, "ghcr.io/team/app:1.20")
+    days.upstream.serve(IMAGE, "ghcr.io/team/app:1.21")
+    days.tags["1.21"] = published("1.21")
+    days.remove("1.19")
+    for _ in range(9):
         days.day()
-    assert bool(days.pruned) is due
+    assert days.pruned[: len(due)] == due
+    assert ("1.0" in days.pruned, "1.19" in days.pruned) == ("1.0" in due, "1.19" in due)
+
+
+def test_listing_that_loses_most_tags_at_once_counts_no_day_and_says_so() -> None:
+    days = Days()
+    days.day()
+    days.remove(*TAGS[:11])
+    for _ in range(60):
+        plan = days.day()
+    assert plan.doubt == "11 of 20 tags are missing upstream all at once, which is suspicious"
+    assert set(plan.missing.values()) == {None}
+    assert days.pruned == []
 
 
 FAULTS: Sequence[Exception | None] = [
@@ -220,7 +282,7 @@ def test_clock_that_goes_back_or_leaps_ahead_adds_no_day() -> None:
     assert days.pruned == []
     days.clock.now -= timedelta(days=200)
     days.day()
-    assert days.tags["1.3"].missing == Missing(PruneReason.UNCHOSEN, days.clock(), 1, days.clock()) or days.pruned == []
+    assert days.tags["1.3"].missing == Missing(PruneReason.GONE, days.clock(), 1, days.clock()) or days.pruned == []
 
 
 KEPT = KeepPrevious()
@@ -286,7 +348,7 @@ def test_nothing_goes_that_a_rule_a_pin_or_keep_previous_names(
 
 def test_some_situation_prunes() -> None:
     """Or else the property above would say nothing."""
-    missing = Missing(PruneReason.UNCHOSEN, BEGAN - timedelta(days=40), 40, BEGAN)
+    missing = Missing(PruneReason.GONE, BEGAN - timedelta(days=40), 40, BEGAN)
     found = [published(tag, missing if tag == "1.3" else None) for tag in TAGS]
     declared = rule(tags=TagSelection(patterns=(ALL,)))
     listing: Record = RuleRecord(

@@ -64,6 +64,11 @@ class World:
         self.records.put(record.with_changes(**more))
         self.tags.served.setdefault(REPOSITORY, {})[tag] = served
 
+    def choose(self, changed: Rule) -> None:
+        """Let the rules file say something else of the rule."""
+        self.rule = changed
+        self.rules = rules([], "r", changed)
+
     def follow(self, *tags: str) -> None:
         """Let a listing choose these tags."""
         known = self.records.of_rules.get(self.key)
@@ -96,6 +101,8 @@ class World:
 
 def test_unchosen_tag_goes_after_thirty_days_and_says_so() -> None:
     world = World()
+    others = TagSelection(patterns=(TagPattern(PatternKind.GLOB, "1.[1-9]*"),))
+    world.choose(world.rule._replace(tags=others))
     world.follow(*TAGS[1:])
     assert world.days(30).rules[0].removed == ()
     assert "1.0" in world.in_ecr
@@ -112,7 +119,6 @@ def test_unchosen_tag_goes_after_thirty_days_and_says_so() -> None:
 
 def test_gone_tag_says_that_it_is_gone_upstream() -> None:
     world = World()
-    world.publish("1.0", state=State.GONE)
     world.follow(*TAGS[1:])
     world.days(31)
     assert [event.detail.reason for event in world.outcomes.published] == ["gone-upstream"]
@@ -344,4 +350,4 @@ def test_day_on_which_one_tag_is_missing_writes_one_record() -> None:
     before = world.records.writes
     world.days(1)
     assert world.records.writes - before == 1
-    assert world.record("1.0").missing == Missing(PruneReason.UNCHOSEN, world.clock(), 1, world.clock())
+    assert world.record("1.0").missing == Missing(PruneReason.GONE, world.clock(), 1, world.clock())

@@ -24,7 +24,8 @@ RULES = """\
       ghcr.io:
         credentials: [{path: "a/*", secret: ecr-pullthroughcache/a}, {role: "arn:aws:iam::123456789012:role/b"}]
     mirrors:
-      - {upstream: ghcr.io/a/app, tags: ["1.*", {name: main, as: stable}], as: "{tag}-m", platforms: [linux/amd64], prune: {}}
+      - {upstream: ghcr.io/a/app, tags: ["1.*", {name: main, as: stable}], as: "{tag}-m", platforms: [linux/amd64],
+         prune: {}}
       - upstream: ghcr.io/a/other
         tags: [latest]
         immutable_tags: ["l*"]

@@ -57,3 +57,18 @@ def test_mistake_is_reported_where_it_is(written: str, path: str, message: str) 
 def test_rule_without_a_pattern_does_not_prune_and_is_told_so() -> None:
     problem = only_problem_of(mirror(prune="{}"))
     assert (problem.path, problem.message) == ("mirrors[0].prune", "it has no effect, since `tags` has no pattern")
+
+
+def test_namespace_does_not_prune_and_is_told_so() -> None:
+    text = mirror(upstream="ghcr.io/a/*", repository='"mirror/{path}"', tags='["1.*"]', prune="{}")
+    problem = only_problem_of(text)
+    assert (problem.path, problem.message) == (
+        "mirrors[0].prune",
+        "it has no effect, since the upstream is a namespace",
+    )
+
+
+def test_defaults_may_prune_although_some_rules_have_no_pattern() -> None:
+    text = f"version: 1\ndefaults: {{prune: {{}}}}\nmirrors:\n{RULE.format(more='')}"
+    named = "  - {upstream: ghcr.io/a/c, repository: mirror/c, tags: [latest]}\n"
+    assert [rule.prune for rule in load_rules(text + named, source="rules.yaml").rules] == [Prune(), Prune()]

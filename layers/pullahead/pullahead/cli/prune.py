@@ -67,6 +67,8 @@ def _lines(found: RulePlan) -> Iterator[str]:
     due, mode = found.plan.due, "delete" if found.policy.deletes else "report"
     counts = f"{count_text(len(found.tags), 'tag')}, {len(due)} due, {len(found.plan.held)} held"
     yield f"{found.rule.name} ({found.rule.repository}): {counts}; mode: {mode}"
+    if found.plan.doubt is not None:
+        yield f"  nothing goes, and no day counts: {one_line(found.plan.doubt)}"
     for key, missing in _missing(found):
         held = found.plan.held.get(key)
         state = "due" if key in due else "held" if held is not None else "missing"
@@ -103,6 +105,7 @@ def _document(found: RulePlan) -> dict[str, Any]:
             }
             for key, missing in _missing(found)
         ],
+        "doubt": found.plan.doubt,
         "expired": [each.kept.tag for each in found.expired],
         "error": None if found.error is None else str(found.error),
     }

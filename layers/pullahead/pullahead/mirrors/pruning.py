@@ -6,10 +6,11 @@ Everything here errs towards keeping. A tag is due only if all of this holds:
 - Pullahead published what ECR serves under it.
 - No rule names it, no other rule may choose it, and none pins its digest; nothing keeps its digest as a previous one.
 - It was found missing on enough different days, by listings that are sound: neither failed, nor empty, nor without most
-  of what the rule published. A day without such a listing does not count, and a clock that jumps adds one day at most.
+  of what they had. A day without such a listing does not count, and a clock that jumps adds one day at most.
 - No more than a share of the rule's tags goes in a day.
 """
 
+import sys
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import NamedTuple
@@ -23,6 +24,7 @@ from pullahead.oci import Digest
 from pullahead.rules.mirror_key import MirrorKey
 from pullahead.rules.model import KeepPrevious, Prune, Rule, Rules, Source
 from pullahead.rules.published_tags import published_from
+from pullahead.rules.tag_patterns import allows, select
 
 _COUNTED_EVERY = timedelta(hours=20)  # of a function that runs once a day
 _SUSPICIOUS_SHARE = 0.5
@@ -48,6 +50,7 @@ class PrunePlan(NamedTuple):
     due: tuple[MirrorKey, ...]
     held: Mapping[MirrorKey, str]
     missing: Mapping[MirrorKey, Missing | None]
+    doubt: str | None = None  # why the listing proves nothing today, so that no day is counted
 
 
 def plan_pruning(
@@ -68,7 +71,7 @@ def plan_pruning(
     known = {each.record.key: each.missing for each in tags}
     if (doubt := _doubt(rule, listing, tags, rules, now)) is not None:
         due = {key: doubt for key, missing in known.items() if _is_due(missing, policy, now)}
-        return PrunePlan((), due, known)
+        return PrunePlan((), due, known, doubt)
     found = {each.record.key: _next(each, rule, listing, now) for each in tags}
     due_now = [each for each in tags if _is_due(found[each.record.key], policy, now)]
     keeping = _keeping([*(each.record for each in tags), *others], rule, rules, now)
@@ -124,10 +127,39 @@ def _doubt(rule: Rule, listing: Record | None, tags: Sequence[Published], rules:
         return "the last listing chose nothing, or too much to be kept"
     if not timedelta() <= _SOUND_FOR <= now - listing.since:
         return "the listing has not been sound for a day"
-    gone = sum(not _is_followed(each.record, rule, listing) for each in tags)
-    if gone > len(tags) * _SUSPICIOUS_SHARE:
-        return f"{gone} of {len(tags)} tags are missing, which is suspicious"
+    return _why_suspicious(rule, listing, tags)
+
+
+def _why_suspicious(rule: Rule, listing: RuleRecord, tags: Sequence[Published]) -> str | None:
+    """Say so where a listing is without most of the tags that it had, though the rule would choose them.
+
+    What the rule no longer chooses, since it was changed or by `newest`, says nothing about the listing. What is found
+    missing is not counted meanwhile: the listing stays suspicious until it has the tags again.
+    """
+    had, lost = 0, 0
+    for each in tags:
+        if _is_followed(each.record, rule, listing):
+            had += 1
+        elif each.missing is None and _reason(each.record, rule, listing) is PruneReason.GONE:
+            lost += 1
+    if lost > (had + lost) * _SUSPICIOUS_SHARE:
+        return f"{lost} of {had + lost} tags are missing upstream all at once, which is suspicious"
     return None
+
+
+def _reason(record: MirrorRecord, rule: Rule, listing: RuleRecord) -> PruneReason:
+    """Tell why a tag is not in a listing's choice: the rule would choose it, so that upstream cannot have listed it."""
+    tag = published_from(rule.tags.template, record.key.tag)
+    if record.state is State.GONE:
+        return PruneReason.GONE
+    if tag is None or not allows(rule.tags, tag):
+        return PruneReason.UNCHOSEN
+    if rule.tags.newest is None:
+        return PruneReason.GONE
+    named = (each.name for each in rule.tags.named if each.name is not None)
+    without_limits = rule.tags._replace(min_tags=0, max_tags=sys.maxsize)
+    would_choose = tag in select(without_limits, (*listing.followed, *named, tag))
+    return PruneReason.GONE if would_choose else PruneReason.UNCHOSEN
 
 
 def _is_followed(record: MirrorRecord, rule: Rule, listing: RuleRecord) -> bool:
@@ -139,8 +171,7 @@ def _next(each: Published, rule: Rule, listing: Record | None, now: datetime) ->
     """Count another day on which a tag is missing; one on which it is not begins anew."""
     if not isinstance(listing, RuleRecord) or _is_followed(each.record, rule, listing):
         return None
-    reason = PruneReason.GONE if each.record.state is State.GONE else PruneReason.UNCHOSEN
-    before = each.missing
+    reason, before = _reason(each.record, rule, listing), each.missing
     if before is None or before.reason is not reason or now < before.last:
         return Missing(reason, now, 1, now)
     if now - before.last < _COUNTED_EVERY:

@@ -48,6 +48,7 @@ class PrunedRule(NamedTuple):
     missing: int = 0
     held: int = 0
     why_held: str = ""
+    doubt: str = ""
     previous_removed: int = 0
     errors: tuple[PullaheadError, ...] = ()
 
@@ -119,6 +120,7 @@ class _Pruning:
             sum(missing is not None for missing in found.plan.missing.values()),
             len(found.plan.held),
             next(iter(found.plan.held.values()), ""),
+            found.plan.doubt or "",
             expired,
             tuple(self._errors),
         )

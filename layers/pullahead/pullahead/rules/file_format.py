@@ -627,7 +627,10 @@ class KeepPreviousOptions(_Section, frozen=True):
 class PruneOptions(_Section, frozen=True):
     """Which tags are removed from ECR, or reported, since upstream removed them or the rule no longer chooses them."""
 
-    gone: Annotated[_PruneAfter, _about("How long upstream must not have had a tag: `never`, or 7d to 3650d.")] = "30d"
+    gone: Annotated[
+        _PruneAfter,
+        _about("How long upstream must not have listed a tag that the rule would choose: `never`, or 7d to 3650d."),
+    ] = "30d"
     unchosen: Annotated[
         _PruneAfter, _about("How long the rule must not have chosen a tag: `never`, or 7d to 3650d.")
     ] = "30d"
