@@ -268,6 +268,10 @@ def test_listing_that_fails_for_months_prunes_nothing_of_what_was_missing_before
         plan = days.day(fault)
         assert plan.due == ()
     assert days.day().due == ()  # it has only just recovered
+    assert days.day().due == ()
+    found = days.tags["1.3"].missing
+    assert found is not None
+    assert found.days == 1  # nobody has looked for a week
 
 
 def test_clock_that_goes_back_or_leaps_ahead_adds_no_day() -> None:

@@ -13,7 +13,7 @@ from pullahead.mirrors.retirement import FORGOTTEN_AFTER, NeedFinder, retired
 from pullahead.mirrors.store import Heartbeat
 from pullahead.oci.referrers import cosign_tags, fallback_tag
 from pullahead.retention.plan import PlanPruning
-from pullahead.retention.prune import Pruned, PruneTags
+from pullahead.retention.prune import Pruned, PrunePorts, PruneTags
 from pullahead.rules.mirror_key import MirrorKey, RuleKey
 from pullahead.rules.model import KeepPrevious, Prune, Rule, Rules
 from pullahead.rules.published_tags import previous_tag
@@ -80,7 +80,8 @@ class World:
         """Prune now."""
         self.records.heartbeat = self.records.heartbeat or Heartbeat(self.clock(), "r")
         plan = PlanPruning(lambda: self.rules, self.state, self.records, self.tags, self.clock)
-        prune = PruneTags(plan, self.records, self.tags, announcer(self.records, self.clock, self.outcomes), self.clock)
+        outbox = announcer(self.records, self.clock, self.outcomes)
+        prune = PruneTags(plan, PrunePorts(self.records, self.tags, outbox, self.clock))
         return prune(lambda: self.seconds)
 
     def days(self, count: int) -> Pruned:
@@ -351,3 +352,27 @@ def test_day_on_which_one_tag_is_missing_writes_one_record() -> None:
     world.days(1)
     assert world.records.writes - before == 1
     assert world.record("1.0").missing == Missing(PruneReason.GONE, world.clock(), 1, world.clock())
+
+
+def test_pruning_that_was_off_for_more_than_a_week_begins_anew() -> None:
+    world = World()
+    world.follow(*TAGS[1:])
+    world.days(29)
+    off = world.rule
+    world.choose(off._replace(prune=None))
+    world.days(60)
+    world.choose(off)
+    world.days(30)
+    assert "1.0" in world.in_ecr
+    world.days(1)
+    assert "1.0" not in world.in_ecr
+
+
+def test_listing_that_lost_most_tags_removes_nothing_of_what_was_nearly_due_and_says_so() -> None:
+    world = World()
+    world.follow(*TAGS[1:])
+    world.days(30)
+    world.follow(*TAGS[15:])
+    done = world.days(1).rules[0]
+    assert "suspicious" in done.doubt
+    assert world.in_ecr == sorted(TAGS)

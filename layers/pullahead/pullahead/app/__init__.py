@@ -84,10 +84,11 @@ class Application(Adapters):
         """Remove or report tags that upstream removed, or that no rule chooses any more."""
         # Only one function prunes.
         from pullahead.retention.plan import PlanPruning  # noqa: PLC0415
-        from pullahead.retention.prune import PruneTags  # noqa: PLC0415
+        from pullahead.retention.prune import PrunePorts, PruneTags  # noqa: PLC0415
 
         plan = PlanPruning(self._rules_with_pauses, self._rules_state, self._records, self._tags, self._clock)
-        return PruneTags(plan, self._records, self._tags, self._outbox_sender, self._clock)(remaining_seconds)
+        ports = PrunePorts(self._records, self._tags, self._outbox_sender, self._clock)
+        return PruneTags(plan, ports)(remaining_seconds)
 
     def take_upstream_use(self) -> Sequence[UpstreamUse]:
         """Return the upstream requests since the last call, by kind, and what is left of the upstreams' limits."""

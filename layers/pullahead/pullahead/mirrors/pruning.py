@@ -6,7 +6,8 @@ Everything here errs towards keeping. A tag is due only if all of this holds:
 - Pullahead published what ECR serves under it.
 - No rule names it, no other rule may choose it, and none pins its digest; nothing keeps its digest as a previous one.
 - It was found missing on enough different days, by listings that are sound: neither failed, nor empty, nor without most
-  of what they had. A day without such a listing does not count, and a clock that jumps adds one day at most.
+  of what they had. A day without such a listing does not count; after a week without one, as after a clock that jumps
+  so far, counting begins anew.
 - No more than a share of the rule's tags goes in a day.
 """
 
@@ -27,6 +28,7 @@ from pullahead.rules.published_tags import published_from
 from pullahead.rules.tag_patterns import allows, select
 
 _COUNTED_EVERY = timedelta(hours=20)  # of a function that runs once a day
+_FORGOTTEN_AFTER = timedelta(days=7)  # nobody has looked for so long: it may have been there meanwhile
 _SUSPICIOUS_SHARE = 0.5
 _SOUND_FOR = timedelta(days=1)  # a listing that has only just recovered may be short
 _DAY = timedelta(days=1)
@@ -125,7 +127,7 @@ def _doubt(rule: Rule, listing: Record | None, tags: Sequence[Published], rules:
         return "the last listing failed, or there is none"
     if not listing.followed:
         return "the last listing chose nothing, or too much to be kept"
-    if not timedelta() <= _SOUND_FOR <= now - listing.since:
+    if now - listing.since < _SOUND_FOR:
         return "the listing has not been sound for a day"
     return _why_suspicious(rule, listing, tags)
 
@@ -172,7 +174,7 @@ def _next(each: Published, rule: Rule, listing: Record | None, now: datetime) ->
     if not isinstance(listing, RuleRecord) or _is_followed(each.record, rule, listing):
         return None
     reason, before = _reason(each.record, rule, listing), each.missing
-    if before is None or before.reason is not reason or now < before.last:
+    if before is None or before.reason is not reason or not timedelta() <= now - before.last <= _FORGOTTEN_AFTER:
         return Missing(reason, now, 1, now)
     if now - before.last < _COUNTED_EVERY:
         return before

@@ -66,14 +66,20 @@ class Pruned(NamedTuple):
         return tuple(error for rule in self.rules for error in rule.errors)
 
 
+class PrunePorts(NamedTuple):
+    """What pruning writes to."""
+
+    records: RecordStore
+    remover: TagRemover
+    outbox: OutboxSender
+    clock: Clock
+
+
 class PruneTags:
     """Prunes once, as the schedule asks for once a day."""
 
-    def __init__(
-        self, plan: PlanPruning, records: RecordStore, remover: TagRemover, outbox: OutboxSender, clock: Clock
-    ) -> None:
-        self._plan, self._records, self._remover = plan, records, remover
-        self._outbox, self._clock = outbox, clock
+    def __init__(self, plan: PlanPruning, ports: PrunePorts) -> None:
+        self._plan, self._ports = plan, ports
 
     def __call__(self, remaining_seconds: Callable[[], float]) -> Pruned:
         """Prune by every rule that prunes. Raises: ConfigError, StorageError where rules or heartbeat are unknown."""
@@ -85,21 +91,16 @@ class PruneTags:
         for rule in pruning:
             if remaining_seconds() < _RULE_SECONDS:
                 break
-            done.append(_Pruning(self, self._plan.plan(rule, rules), remaining_seconds).run())
-        self._outbox.flush()
+            done.append(_Pruning(self._ports, self._plan.plan(rule, rules), remaining_seconds).run())
+        self._ports.outbox.flush()
         return Pruned(tuple(done), len(pruning) - len(done))
-
-    @property
-    def stores(self) -> tuple[RecordStore, TagRemover, OutboxSender, Clock]:
-        """What one rule's pruning works on."""
-        return self._records, self._remover, self._outbox, self._clock
 
 
 class _Pruning:
     """The pruning of one rule."""
 
-    def __init__(self, use_case: PruneTags, found: RulePlan, remaining_seconds: Callable[[], float]) -> None:
-        self._records, self._remover, self._outbox, clock = use_case.stores
+    def __init__(self, ports: PrunePorts, found: RulePlan, remaining_seconds: Callable[[], float]) -> None:
+        self._records, self._remover, self._outbox, clock = ports
         self._found, self._remaining_seconds, self._now = found, remaining_seconds, clock()
         self._tags_of = Counter(digest for tag, digest in found.listed.items() if subject_of_tag(tag) is None)
         self._errors: list[PullaheadError] = [found.error] if found.error is not None else []
