@@ -1,11 +1,9 @@
 """The pruning as Lambda calls it: what it counts, logs and answers, and that an error is one of the function's."""
 
-from collections.abc import Iterator
 from datetime import timedelta
-from typing import Any, cast
+from typing import Any
 
 import pytest
-from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from functions.prune_tags import app as prune_tags
 from pullahead.errors import RegistryUnavailableError, Side
@@ -17,34 +15,18 @@ from pullahead.rules.model import Prune
 from pullahead.rules.sources.state import RulesState
 from pullahead.rules.tag_patterns import PatternKind, TagPattern, TagSelection
 from tests.fakes.application import InMemoryService
+from tests.fakes.lambda_context import lambda_context
 from tests.fakes.samples import REPOSITORY, digest, failed, rule, rules
 
 TAGS = [f"1.{number}" for number in range(10)]
 
 
-class Context:
-    """What Lambda tells a function of its time."""
-
-    def __init__(self, seconds: float) -> None:
-        self._milliseconds = int(seconds * 1000)
-
-    def get_remaining_time_in_millis(self) -> int:
-        return self._milliseconds
-
-
 def run(service: InMemoryService, seconds: float = 900) -> dict[str, Any]:
-    return prune_tags.handle(cast("LambdaContext", Context(seconds)), service.app)
+    return prune_tags.handle(lambda_context(int(seconds * 1000)), service.app)
 
 
 def metrics() -> dict[str, float]:
     return {name: sum(metric["Value"]) for name, metric in prune_tags.metrics.metric_set.items()}
-
-
-@pytest.fixture(autouse=True)
-def _no_metrics() -> Iterator[None]:
-    prune_tags.metrics.clear_metrics()
-    yield
-    prune_tags.metrics.clear_metrics()
 
 
 @pytest.fixture(params=[True])

@@ -376,3 +376,15 @@ def test_listing_that_lost_most_tags_removes_nothing_of_what_was_nearly_due_and_
     done = world.days(1).rules[0]
     assert "suspicious" in done.doubt
     assert world.in_ecr == sorted(TAGS)
+
+
+def test_expired_previous_digests_stay_while_the_listing_is_in_doubt() -> None:
+    world = World(keep_previous=KeepPrevious(3, timedelta(days=10)))
+    name = previous_tag("1.5", digest("old"))
+    world.publish("1.5", kept=(KeptDigest(digest("old"), name, world.clock() - timedelta(days=90)),))
+    world.tags.served[REPOSITORY][name] = digest("old")
+    listing = world.records.of_rules[world.key]
+    world.records.put(listing.with_changes(state=State.UNKNOWN))
+    assert world.days(1).rules[0].previous_removed == 0
+    world.records.put(listing)
+    assert world.days(1).rules[0].previous_removed == 1

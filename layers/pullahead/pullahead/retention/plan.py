@@ -104,7 +104,7 @@ class PlanPruning:
         expired = tuple(
             Expired(record.key, kept)
             for record in records
-            if record.kept and _is_of(record, rule, rules)
+            if plan.doubt is None and record.kept and _is_of(record, rule, rules)
             for kept in expired_previous(record, rule, rules, now)
             if listed.get(kept.tag) == kept.digest
         )
