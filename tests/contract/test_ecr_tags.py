@@ -104,6 +104,13 @@ def test_with_the_last_tag_go_the_manifest_its_signature_and_its_referrers(world
     assert [world.has(each) for each in (IMAGE, SBOM, OTHER)] == [False, False, True]
 
 
+def test_referrer_that_has_a_tag_stays(world: World) -> None:
+    world.push(IMAGE, "1.0")
+    world.push(SBOM, None)
+    removed = world.tags.remove(REPOSITORY, Removal("1.0", IMAGE.digest, (), True, frozenset({SBOM.digest})))
+    assert (removed, world.has(SBOM)) == (("1.0",), True)
+
+
 def test_tag_that_has_moved_or_is_gone_is_left_alone(world: World) -> None:
     world.push(OTHER, "1.0")
     assert world.tags.remove(REPOSITORY, Removal("1.0", IMAGE.digest, (), with_referrers=True)) == ()

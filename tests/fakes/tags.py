@@ -27,4 +27,7 @@ class FakeTags:
             if tags.get(removal.tag) != removal.digest or (is_only and removal.digest in self.in_index):
                 return ()
             removed = [tag for tag in (removal.tag, *removal.referring_tags) if tags.pop(tag, None) is not None]
-            return (*removed, *(self.referrers.pop(removal.digest, []) if removal.with_referrers else ()))
+            found = self.referrers.pop(removal.digest, []) if removal.with_referrers else []
+            if stays := [each for each in found if each in removal.tagged]:
+                self.referrers[removal.digest] = stays
+            return (*removed, *(each for each in found if each not in removal.tagged))

@@ -388,3 +388,12 @@ def test_expired_previous_digests_stay_while_the_listing_is_in_doubt() -> None:
     assert world.days(1).rules[0].previous_removed == 0
     world.records.put(listing)
     assert world.days(1).rules[0].previous_removed == 1
+
+
+def test_signature_tag_that_is_a_mirror_of_its_own_stays() -> None:
+    world = World()
+    signature = cosign_tags(digest("1.0"))[0]
+    world.publish(signature)
+    world.follow(*TAGS[1:], signature)
+    world.days(31)
+    assert [each in world.in_ecr for each in ("1.0", signature)] == [False, True]

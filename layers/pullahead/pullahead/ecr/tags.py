@@ -55,7 +55,8 @@ class EcrTags:
         """
         if self._served(repository, removal.tag) != removal.digest:
             return ()
-        referrers = list(self._referrers(repository, removal.digest)) if removal.with_referrers else []
+        found = self._referrers(repository, removal.digest) if removal.with_referrers else ()
+        referrers = [each for each in found if each not in removal.tagged]
         ids: list[ImageIdentifierTypeDef] = [{"imageTag": tag} for tag in (removal.tag, *removal.referring_tags)]
         ids += [{"imageDigest": digest} for digest in referrers]
         removed: dict[str, None] = {}
@@ -74,7 +75,7 @@ class EcrTags:
         return next((parse_digest(image["imageDigest"]) for image in answer["imageDetails"]), None)
 
     def _referrers(self, repository: str, digest: Digest) -> Iterator[Digest]:
-        """Call ListImageReferrers; what has tags of its own, too, is deleted with them."""
+        """Call ListImageReferrers."""
         asked: ListImageReferrersRequestTypeDef = {"repositoryName": repository, "subjectId": {"imageDigest": digest}}
         for _ in range(_MAX_REFERRERS_PAGES):
             try:

@@ -27,6 +27,7 @@ class Removal(NamedTuple):
     digest: Digest
     referring_tags: tuple[str, ...] = ()
     with_referrers: bool = False  # those too that have no tag
+    tagged: frozenset[Digest] = frozenset()  # what has one, and stays though it refers to it
 
 
 class TagRemover(Protocol):

@@ -103,6 +103,7 @@ class _Pruning:
         self._records, self._remover, self._outbox, clock = ports
         self._found, self._remaining_seconds, self._now = found, remaining_seconds, clock()
         self._tags_of = Counter(digest for tag, digest in found.listed.items() if subject_of_tag(tag) is None)
+        self._tagged = frozenset(found.listed.values())
         self._errors: list[PullaheadError] = [found.error] if found.error is not None else []
 
     def run(self) -> PrunedRule:
@@ -174,19 +175,14 @@ class _Pruning:
         if not self._remove_tag(key.tag, served):
             self._take_back(key)
             return False
-        before, missing = self._records.load_one(key), None
 
-        def change(known: MirrorRecord | None) -> MirrorRecord | None:
-            nonlocal missing
-            if known is None or known.missing is None or known.published_digest != served:
+        def change(known: MirrorRecord) -> MirrorRecord | None:
+            if known.missing is None or known.published_digest != served:
                 return None
-            missing = known.missing
             gone = retired(known, self._now, alerted=False).with_changes(published_digest=None)
-            return with_pruning(gone, OutcomeKind.PRUNED, missing, self._found.rule.name, self._now)
+            return with_pruning(gone, OutcomeKind.PRUNED, known.missing, self._found.rule.name, self._now)
 
-        after = update_record(self._records, key, change)
-        if after is not None and isinstance(before, MirrorRecord):
-            self._outbox.announce(before, after)
+        self._update_with_event(key, change)
         return True
 
     def _announce(self, key: MirrorKey, served: Digest) -> bool:
@@ -215,12 +211,18 @@ class _Pruning:
         """Remove a tag; and with the last one of a manifest what refers to it."""
         repository = self._found.rule.repository
         is_last = self._tags_of[digest] == 1
-        belonging = (fallback_tag(digest), *cosign_tags(digest))
-        referring = tuple(each for each in belonging if each in self._found.listed) if is_last else ()
-        if tag not in self._remover.remove(repository, Removal(tag, digest, referring, is_last)):
+        removal = Removal(tag, digest, self._referring_tags(digest), is_last, self._tagged)
+        if tag not in self._remover.remove(repository, removal if is_last else Removal(tag, digest)):
             return False
         self._tags_of[digest] -= 1
         return True
+
+    def _referring_tags(self, digest: Digest) -> tuple[str, ...]:
+        """List the tags that keep what refers to a manifest, but those that are mirrors of their own."""
+        belonging = [each for each in (fallback_tag(digest), *cosign_tags(digest)) if each in self._found.listed]
+        mirrors = self._records.load([MirrorKey(self._found.rule.repository, each) for each in belonging])
+        followed = {key.tag for key, record in mirrors.items() if record.expires_at is None}
+        return tuple(each for each in belonging if each not in followed)
 
     def _remove_previous(self, expired: Expired) -> bool:
         if not self._remove_tag(expired.kept.tag, expired.kept.digest):
@@ -236,17 +238,25 @@ class _Pruning:
 
     def _report(self, key: MirrorKey) -> None:
         """Report once by an event that a tag would go."""
-        before: MirrorRecord | None = None
 
-        def change(known: MirrorRecord | None) -> MirrorRecord | None:
-            nonlocal before
-            before = known
-            if known is None or known.missing is None or known.missing.reported:
+        def change(known: MirrorRecord) -> MirrorRecord | None:
+            if known.missing is None or known.missing.reported:
                 return None
             after = known.with_changes(missing=structs.replace(known.missing, reported=True))
             return with_pruning(after, OutcomeKind.PRUNE_DUE, known.missing, self._found.rule.name, self._now)
 
-        after = update_record(self._records, key, change)
+        self._update_with_event(key, change)
+
+    def _update_with_event(self, key: MirrorKey, change: Callable[[MirrorRecord], MirrorRecord | None]) -> None:
+        """Change a record, and note the event that this makes due."""
+        before: MirrorRecord | None = None
+
+        def changed(known: MirrorRecord | None) -> MirrorRecord | None:
+            nonlocal before
+            before = known
+            return change(known) if known is not None else None
+
+        after = update_record(self._records, key, changed)
         if after is not None and after is not before:
             self._outbox.note(before, after)
 
