@@ -107,7 +107,8 @@ def test_with_the_last_tag_go_the_manifest_its_signature_and_its_referrers(world
 def test_referrer_that_has_a_tag_stays(world: World) -> None:
     world.push(IMAGE, "1.0")
     world.push(SBOM, None)
-    removed = world.tags.remove(REPOSITORY, Removal("1.0", IMAGE.digest, (), True, frozenset({SBOM.digest})))
+    removal = Removal("1.0", IMAGE.digest, with_referrers=True, tagged=frozenset({SBOM.digest}))
+    removed = world.tags.remove(REPOSITORY, removal)
     assert (removed, world.has(SBOM)) == (("1.0",), True)
 
 

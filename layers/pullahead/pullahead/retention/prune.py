@@ -210,9 +210,10 @@ class _Pruning:
     def _remove_tag(self, tag: str, digest: Digest) -> bool:
         """Remove a tag; and with the last one of a manifest what refers to it."""
         repository = self._found.rule.repository
-        is_last = self._tags_of[digest] == 1
-        removal = Removal(tag, digest, self._referring_tags(digest), is_last, self._tagged)
-        if tag not in self._remover.remove(repository, removal if is_last else Removal(tag, digest)):
+        removal = Removal(tag, digest)
+        if self._tags_of[digest] == 1:
+            removal = Removal(tag, digest, self._referring_tags(digest), with_referrers=True, tagged=self._tagged)
+        if tag not in self._remover.remove(repository, removal):
             return False
         self._tags_of[digest] -= 1
         return True
@@ -220,6 +221,8 @@ class _Pruning:
     def _referring_tags(self, digest: Digest) -> tuple[str, ...]:
         """List the tags that keep what refers to a manifest, but those that are mirrors of their own."""
         belonging = [each for each in (fallback_tag(digest), *cosign_tags(digest)) if each in self._found.listed]
+        if not belonging:
+            return ()
         mirrors = self._records.load([MirrorKey(self._found.rule.repository, each) for each in belonging])
         followed = {key.tag for key, record in mirrors.items() if record.expires_at is None}
         return tuple(each for each in belonging if each not in followed)
