@@ -4,6 +4,7 @@ import random
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -40,7 +41,7 @@ BEGAN = FakeClock()()
 POLICY = Prune(deletes=True, at_most=0.2)
 
 
-def published(tag: str, missing: Missing | None = None, serves: Digest | None = None, **more: object) -> Published:
+def published(tag: str, missing: Missing | None = None, serves: Digest | None = None, **more: Any) -> Published:
     served = digest(tag)
     last = LastRefresh(BEGAN, 1, 1, 1, "execution", served)
     record = MirrorRecord(
@@ -140,7 +141,7 @@ def test_share_that_is_less_than_a_tag_removes_none_and_says_so() -> None:
     assert (plan.due, list(plan.held.values())) == ((), ["at_most: no more than 4% of 20 tags go in a day"])
 
 
-def found_missing(selection: TagSelection, followed: Sequence[str], **more: object) -> dict[str, PruneReason]:
+def found_missing(selection: TagSelection, followed: Sequence[str], **more: Any) -> dict[str, PruneReason]:
     """Plan by one listing of 20 tags that ECR has, and return which are missing, and why."""
     declared = rule(tags=selection)
     listing = RuleRecord(RuleKey(REPOSITORY, "app"), "u", State.FRESH, BEGAN, followed=tuple(followed))

@@ -338,6 +338,10 @@ class _Loader:
             return None
         if _is_namespace(upstream):
             self._refuse_digests(at)
+            if tags.patterns and written.prune is not UNSET:
+                message = "it has no effect, since the upstream is a namespace"
+                hint = "Name the repository in a rule of its own, or leave it out."
+                self._problems.add(at.below("prune"), message, hint)
         if tags.patterns or _is_namespace(upstream):
             self._claim_target(at, target, upstream)
             self._choosing_rules.append(_ChoosingRule(self._problems.file, at, target, upstream, tags))
@@ -653,9 +657,6 @@ class _Loader:
             if value is not UNSET:
                 hint = "Add a pattern to `tags`, or leave it out."
                 self._problems.add(at.below(key), "it has no effect, since `tags` has no pattern", hint)
-        if patterns and written.prune is not UNSET and "*" in written.upstream:
-            message = "it has no effect, since the upstream is a namespace"
-            self._problems.add(at.below("prune"), message, "Name the repository in a rule of its own, or leave it out.")
         has_range = any(pattern.kind is PatternKind.SEMVER for pattern in (*patterns, *exclude))
         chooses_newest = bool(patterns) and written.newest is not UNSET
         if written.prereleases is not UNSET and not has_range and not chooses_newest:
