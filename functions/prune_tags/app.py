@@ -1,6 +1,7 @@
 """Remove from ECR tags that upstream removed or no rule chooses any more, or report them. Called once a day."""
 
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, Final
 
 from aws_lambda_powertools import Logger, Metrics, Tracer
 from aws_lambda_powertools.metrics import MetricUnit
@@ -11,6 +12,9 @@ from pullahead.lambdas.metrics import add_damaged, add_left_alone, add_unsent
 from pullahead.retention.prune import Pruned
 
 logger, metrics, tracer = Logger(), Metrics(), Tracer()
+
+_MAX_NAMED: Final = 100
+_MESSAGE: Final = "pruned"  # the dashboard asks the log for it
 
 
 @logger.inject_lambda_context(clear_state=True)
@@ -44,9 +48,9 @@ def report(pruned: Pruned) -> None:
         logger.warning("no time for every rule; those that are left come first on another day", extra=left)
     for rule in pruned.rules:
         counts = {"missing": rule.missing, "held": rule.held, "previous_removed": rule.previous_removed}
-        tags = {"removed": rule.removed[:100], "due": rule.due[:100]}
+        tags = {"removed": _tags_text(rule.removed), "due": _tags_text(rule.due)}
         why = {"why_held": rule.why_held, "doubt": rule.doubt}
-        logger.info("pruned", extra={"rule": rule.rule, **tags, **counts, **why})
+        logger.info(_MESSAGE, extra={"rule": rule.rule, **tags, **counts, **why})
         for error in rule.errors[:20]:
             logger.error("part of the pruning failed; the next one retries it", extra={"error": str(error)})
     if pruned.rules:
@@ -54,3 +58,9 @@ def report(pruned: Pruned) -> None:
         metrics.add_metric("TagsPruned", MetricUnit.Count, removed)
         metrics.add_metric("TagsDueForPruning", MetricUnit.Count, sum(len(rule.due) for rule in pruned.rules))
         metrics.add_metric("TagsHeldFromPruning", MetricUnit.Count, sum(rule.held for rule in pruned.rules))
+
+
+def _tags_text(tags: Sequence[str]) -> str:
+    """List tags in a text, as a query of the log shows no lists."""
+    more = f" and {len(tags) - _MAX_NAMED} more" if len(tags) > _MAX_NAMED else ""
+    return f"{', '.join(tags[:_MAX_NAMED])}{more}"

@@ -34,7 +34,7 @@ INPUT: Final[Mapping[str, str]] = MappingProxyType(
 
 _CHANGES: Final[Mapping[str, str]] = MappingProxyType(
     {
-        "ecr:BatchDeleteImage": "removes tags and manifests",
+        "ecr:BatchDeleteImage": "deletes tags and manifests",
         "ecr:PutImage": "puts manifests and moves tags",
         "ecr:CreateRepository": "creates repositories",
         "ecr:SetRepositoryPolicy": "sets repository policies",

@@ -11,7 +11,7 @@ from local.tests.ecr.harness import RunningEcr, running_ecr
 from pullahead.ecr.tags import EcrTags
 from pullahead.ecr.target import EcrTarget
 from pullahead.errors import AccessDeniedError
-from pullahead.oci.referrers import cosign_tags
+from pullahead.oci.referrers import cosign_tags, read_referrer
 from pullahead.retention.ports import Removal, TagLister, TagRemover
 from tests.contract.target_bench import Bench, ecr_bench
 from tests.fakes.samples import REPOSITORY
@@ -19,6 +19,7 @@ from tests.fakes.tags import FakeTags
 
 IMAGE, OTHER = make_image([b"one"], seed=1), make_image([b"two"], seed=2)
 SBOM = artifacts.sbom(IMAGE.root.descriptor)
+SIGNED_SBOM, OTHER_SBOM = artifacts.notation_signature(SBOM.root.descriptor), artifacts.sbom(OTHER.root.descriptor)
 SIGNATURE = artifacts.cosign2_signature(IMAGE.root.descriptor, "key-1", certificate=False)
 SIGNATURE_TAG = cosign_tags(IMAGE.digest)[0]
 
@@ -45,8 +46,8 @@ def _in_memory() -> World:
     def push(image: LocalImage, tag: str | None) -> None:
         if tag is not None:
             fake.served.setdefault(REPOSITORY, {})[tag] = image.digest
-        else:
-            fake.referrers.setdefault(IMAGE.digest, []).append(image.digest)
+        if (subject := read_referrer(image.root).subject) is not None:
+            fake.referrers.setdefault(subject, []).append(image.digest)
 
     def has(image: LocalImage) -> bool:
         return image.digest in fake.served[REPOSITORY].values() or any(
@@ -104,12 +105,21 @@ def test_with_the_last_tag_go_the_manifest_its_signature_and_its_referrers(world
     assert [world.has(each) for each in (IMAGE, SBOM, OTHER)] == [False, False, True]
 
 
-def test_referrer_that_has_a_tag_stays(world: World) -> None:
+def test_referrers_of_referrers_go_too(world: World) -> None:
+    for image, tag in ((IMAGE, "1.0"), (OTHER, "2.0"), (SBOM, None), (SIGNED_SBOM, None), (OTHER_SBOM, None)):
+        world.push(image, tag)
+    removed = world.tags.remove(REPOSITORY, Removal("1.0", IMAGE.digest, with_referrers=True))
+    assert set(removed) == {"1.0", SBOM.digest, SIGNED_SBOM.digest}
+    assert [world.has(each) for each in (SBOM, SIGNED_SBOM, OTHER_SBOM)] == [False, False, True]
+
+
+def test_referrer_that_has_a_tag_stays_with_what_refers_to_it(world: World) -> None:
     world.push(IMAGE, "1.0")
-    world.push(SBOM, None)
+    world.push(SBOM, "sbom")
+    world.push(SIGNED_SBOM, None)
     removal = Removal("1.0", IMAGE.digest, with_referrers=True, tagged=frozenset({SBOM.digest}))
-    removed = world.tags.remove(REPOSITORY, removal)
-    assert (removed, world.has(SBOM)) == (("1.0",), True)
+    assert world.tags.remove(REPOSITORY, removal) == ("1.0",)
+    assert [world.has(each) for each in (SBOM, SIGNED_SBOM)] == [True, True]
 
 
 def test_tag_that_has_moved_or_is_gone_is_left_alone(world: World) -> None:

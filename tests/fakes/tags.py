@@ -1,6 +1,6 @@
 """The tags of repositories in memory, as ECR removes them."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 
 from pullahead.oci import Digest
 from pullahead.retention.ports import Removal
@@ -27,7 +27,15 @@ class FakeTags:
             if tags.get(removal.tag) != removal.digest or (is_only and removal.digest in self.in_index):
                 return ()
             removed = [tag for tag in (removal.tag, *removal.referring_tags) if tags.pop(tag, None) is not None]
-            found = self.referrers.pop(removal.digest, []) if removal.with_referrers else []
-            if stays := [each for each in found if each in removal.tagged]:
-                self.referrers[removal.digest] = stays
-            return (*removed, *(each for each in found if each not in removal.tagged))
+            gone = list(self._without_tag(removal.digest, removal.tagged)) if removal.with_referrers else []
+            return (*removed, *gone)
+
+    def _without_tag(self, subject: Digest, tagged: Collection[Digest]) -> Iterator[Digest]:
+        """Take away what refers to a manifest, and what refers to that; but what has a tag."""
+        found = self.referrers.pop(subject, [])
+        if stays := [each for each in found if each in tagged]:
+            self.referrers[subject] = stays
+        for each in found:
+            if each not in tagged:
+                yield each
+                yield from self._without_tag(each, tagged)

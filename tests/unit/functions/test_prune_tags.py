@@ -10,6 +10,7 @@ from pullahead.errors import RegistryUnavailableError, Side
 from pullahead.mirrors.missing import Missing, PruneReason
 from pullahead.mirrors.record import LastRefresh, MirrorRecord, RuleRecord, State
 from pullahead.mirrors.store import Heartbeat
+from pullahead.retention.prune import Pruned, PrunedRule
 from pullahead.rules.mirror_key import MirrorKey, RuleKey
 from pullahead.rules.model import Prune
 from pullahead.rules.sources.state import RulesState
@@ -64,8 +65,17 @@ def test_tag_that_is_due_is_removed_counted_and_reported(service: InMemoryServic
 
 
 @pytest.mark.parametrize("service", [False], indirect=True)
-def test_report_counts_what_is_due_and_removes_nothing(service: InMemoryService) -> None:
+def test_report_counts_and_names_what_is_due_and_removes_nothing(
+    service: InMemoryService, caplog: pytest.LogCaptureFixture
+) -> None:
     assert run(service) == {"rules": 1, "removed": 0, "due": 1}
+    (logged,) = (vars(record) for record in caplog.records if record.message == "pruned")
+    assert {key: logged[key] for key in ("rule", "due", "removed", "held")} == {
+        "rule": "app",
+        "due": "1.0",
+        "removed": "",
+        "held": 0,
+    }
     assert metrics() == {"TagsPruned": 0, "TagsDueForPruning": 1, "TagsHeldFromPruning": 0}
     assert service.outcomes.kinds == ["Prune Due"]
     assert "1.0" in service.tags.served[REPOSITORY]
@@ -100,3 +110,11 @@ def test_rule_that_is_left_for_want_of_time_is_told_in_the_log(
 ) -> None:
     assert run(service, seconds=60) == {"rules": 0, "removed": 0, "due": 0}
     assert "no time for every rule" in caplog.text
+
+
+def test_log_names_a_hundred_tags_of_a_rule_and_counts_the_others(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO")
+    prune_tags.report(Pruned((PrunedRule("app", due=tuple(f"1.{number}" for number in range(130))),)))
+    (logged,) = (vars(record)["due"] for record in caplog.records if record.message == "pruned")
+    assert logged.startswith("1.0, 1.1, ")
+    assert logged.endswith(", 1.99 and 30 more")

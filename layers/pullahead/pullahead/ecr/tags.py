@@ -1,6 +1,6 @@
 """List and remove the tags of an ECR repository. Implements the ports of `pullahead.retention`."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Final
 
 from botocore.exceptions import ClientError
@@ -17,7 +17,9 @@ if TYPE_CHECKING:
 _PAGE: Final = 1000
 _MAX_PAGES: Final = 500  # a repository has at most 100,000 images (ECR quotas), most with one tag
 _BATCH: Final = 100  # ECR API reference, BatchDeleteImage: at most 100 imageIds
+_REFERRERS_PAGE: Final = 50  # ECR API reference, ListImageReferrers: at most
 _MAX_REFERRERS_PAGES: Final = 20  # of one manifest
+_MAX_REFERRERS, _MAX_DEPTH = 1000, 3  # as many as `refresh.referrers` copies with an image, and as deep
 _REPOSITORY_MISSING: Final = "RepositoryNotFoundException"
 _IMAGE_MISSING: Final = "ImageNotFoundException"
 _NO_LISTING: Final = frozenset({"UnknownOperationException", "InvalidAction", _REPOSITORY_MISSING})
@@ -51,14 +53,14 @@ class EcrTags:
     def remove(self, repository: str, removal: Removal) -> Sequence[str]:
         """Call DescribeImages, for the tag may have moved, and BatchDeleteImage by tags.
 
-        Not by tag and digest together: that would delete the manifest with all of its tags.
+        Not by tag and digest together: whether other tags of the digest stay then is not documented.
         """
         if self._served(repository, removal.tag) != removal.digest:
             return ()
-        found = self._referrers(repository, removal.digest) if removal.with_referrers else ()
-        referrers = [each for each in found if each not in removal.tagged]
         ids: list[ImageIdentifierTypeDef] = [{"imageTag": tag} for tag in (removal.tag, *removal.referring_tags)]
-        ids += [{"imageDigest": digest} for digest in referrers]
+        if removal.with_referrers:
+            found = self._all_referrers(repository, removal.digest, removal.tagged)
+            ids += [{"imageDigest": digest} for digest in found]
         removed: dict[str, None] = {}
         for at in range(0, len(ids), _BATCH):
             removed |= dict.fromkeys(self._delete(repository, ids[at : at + _BATCH]))
@@ -74,9 +76,24 @@ class EcrTags:
             return None
         return next((parse_digest(image["imageDigest"]) for image in answer["imageDetails"]), None)
 
+    def _all_referrers(self, repository: str, digest: Digest, tagged: Collection[Digest]) -> Collection[Digest]:
+        """Find what refers to a manifest, and what refers to that; but what has a tag."""
+        found: dict[Digest, None] = {}
+        level = [digest]
+        for _ in range(_MAX_DEPTH):
+            referring = dict.fromkeys(each for one in level for each in self._referrers(repository, one))
+            level = [each for each in referring if each not in tagged and each not in found and each != digest]
+            level = level[: _MAX_REFERRERS - len(found)]
+            found |= dict.fromkeys(level)
+        return found
+
     def _referrers(self, repository: str, digest: Digest) -> Iterator[Digest]:
         """Call ListImageReferrers."""
-        asked: ListImageReferrersRequestTypeDef = {"repositoryName": repository, "subjectId": {"imageDigest": digest}}
+        asked: ListImageReferrersRequestTypeDef = {
+            "repositoryName": repository,
+            "subjectId": {"imageDigest": digest},
+            "maxResults": _REFERRERS_PAGE,
+        }
         for _ in range(_MAX_REFERRERS_PAGES):
             try:
                 with translated("list referrers", f"{repository}@{digest}", _NO_LISTING):
