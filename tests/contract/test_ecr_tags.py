@@ -1,18 +1,22 @@
 """What lists and removes tags: the fake of the unit tests, and Amazon ECR (the strict local one)."""
 
 from collections.abc import Callable, Iterator
+from itertools import count
 from typing import NamedTuple, Protocol
 
 import pytest
 
 from local import artifacts
+from local.ecr.errors import EcrError
+from local.ecr.faults import Call
 from local.images import LocalImage, make_image, make_index
 from local.tests.ecr.harness import RunningEcr, running_ecr
 from pullahead.ecr.tags import EcrTags
 from pullahead.ecr.target import EcrTarget
 from pullahead.errors import AccessDeniedError
+from pullahead.oci import parse_manifest
 from pullahead.oci.referrers import cosign_tags, read_referrer
-from pullahead.retention.ports import Removal, TagLister, TagRemover
+from pullahead.retention.ports import Removal, Removed, TagLister, TagRemover
 from tests.contract.target_bench import Bench, ecr_bench
 from tests.fakes.samples import REPOSITORY
 from tests.fakes.tags import FakeTags
@@ -44,15 +48,17 @@ def _in_memory() -> World:
     fake = FakeTags()
 
     def push(image: LocalImage, tag: str | None) -> None:
+        parsed = parse_manifest(image.root.content, image.root.descriptor.media_type)
+        if parsed.children:
+            fake.children[image.digest] = [each.digest for each in parsed.children]
         if tag is not None:
             fake.served.setdefault(REPOSITORY, {})[tag] = image.digest
         if (subject := read_referrer(image.root).subject) is not None:
             fake.referrers.setdefault(subject, []).append(image.digest)
 
     def has(image: LocalImage) -> bool:
-        return image.digest in fake.served[REPOSITORY].values() or any(
-            image.digest in each for each in fake.referrers.values()
-        )
+        untagged = (*fake.referrers.values(), *fake.children.values())
+        return image.digest in fake.served[REPOSITORY].values() or any(image.digest in each for each in untagged)
 
     return World(fake, push, has)
 
@@ -88,7 +94,7 @@ def test_removing_one_of_two_tags_keeps_the_manifest_and_its_signature(world: Wo
     world.push(IMAGE, "1.0")
     world.push(IMAGE, "1")
     world.push(SIGNATURE, SIGNATURE_TAG)
-    assert world.tags.remove(REPOSITORY, Removal("1.0", IMAGE.digest)) == ("1.0",)
+    assert world.tags.remove(REPOSITORY, Removal("1.0", IMAGE.digest)) == Removed(("1.0",))
     assert world.tags.list_tags(REPOSITORY) == {"1": IMAGE.digest, SIGNATURE_TAG: SIGNATURE.digest}
     assert world.has(IMAGE)
 
@@ -98,8 +104,8 @@ def test_with_the_last_tag_go_the_manifest_its_signature_and_its_referrers(world
     world.push(OTHER, "2.0")
     world.push(SIGNATURE, SIGNATURE_TAG)
     world.push(SBOM, None)
-    removal = Removal("1.0", IMAGE.digest, (SIGNATURE_TAG,), with_referrers=True)
-    removed = world.tags.remove(REPOSITORY, removal)
+    removal = Removal("1.0", IMAGE.digest, (SIGNATURE_TAG,), with_manifest=True)
+    removed = world.tags.remove(REPOSITORY, removal).names
     assert {"1.0", SIGNATURE_TAG, SBOM.digest} <= set(removed)
     assert world.tags.list_tags(REPOSITORY) == {"2.0": OTHER.digest}
     assert [world.has(each) for each in (IMAGE, SBOM, OTHER)] == [False, False, True]
@@ -108,7 +114,7 @@ def test_with_the_last_tag_go_the_manifest_its_signature_and_its_referrers(world
 def test_referrers_of_referrers_go_too(world: World) -> None:
     for image, tag in ((IMAGE, "1.0"), (OTHER, "2.0"), (SBOM, None), (SIGNED_SBOM, None), (OTHER_SBOM, None)):
         world.push(image, tag)
-    removed = world.tags.remove(REPOSITORY, Removal("1.0", IMAGE.digest, with_referrers=True))
+    removed = world.tags.remove(REPOSITORY, Removal("1.0", IMAGE.digest, with_manifest=True)).names
     assert set(removed) == {"1.0", SBOM.digest, SIGNED_SBOM.digest}
     assert [world.has(each) for each in (SBOM, SIGNED_SBOM, OTHER_SBOM)] == [False, False, True]
 
@@ -117,15 +123,15 @@ def test_referrer_that_has_a_tag_stays_with_what_refers_to_it(world: World) -> N
     world.push(IMAGE, "1.0")
     world.push(SBOM, "sbom")
     world.push(SIGNED_SBOM, None)
-    removal = Removal("1.0", IMAGE.digest, with_referrers=True, tagged=frozenset({SBOM.digest}))
-    assert world.tags.remove(REPOSITORY, removal) == ("1.0",)
+    removal = Removal("1.0", IMAGE.digest, with_manifest=True, tagged=frozenset({SBOM.digest}))
+    assert world.tags.remove(REPOSITORY, removal) == Removed(("1.0",))
     assert [world.has(each) for each in (SBOM, SIGNED_SBOM)] == [True, True]
 
 
 def test_tag_that_has_moved_or_is_gone_is_left_alone(world: World) -> None:
     world.push(OTHER, "1.0")
-    assert world.tags.remove(REPOSITORY, Removal("1.0", IMAGE.digest, (), with_referrers=True)) == ()
-    assert world.tags.remove(REPOSITORY, Removal("9.9", OTHER.digest)) == ()
+    assert world.tags.remove(REPOSITORY, Removal("1.0", IMAGE.digest, (), with_manifest=True)) == Removed()
+    assert world.tags.remove(REPOSITORY, Removal("9.9", OTHER.digest)) == Removed()
     assert world.tags.list_tags(REPOSITORY) == {"1.0": OTHER.digest}
 
 
@@ -133,10 +139,50 @@ def test_what_an_index_refers_to_is_left_to_it(world: World) -> None:
     index = make_index([IMAGE])
     world.push(IMAGE, "1.0")
     world.push(index, "1.0-all")
-    if isinstance(world.tags, FakeTags):
-        world.tags.in_index.add(IMAGE.digest)
-    assert world.tags.remove(REPOSITORY, Removal("1.0", IMAGE.digest)) == ()
+    assert world.tags.remove(REPOSITORY, Removal("1.0", IMAGE.digest)) == Removed()
     assert world.tags.list_tags(REPOSITORY)["1.0"] == IMAGE.digest
+
+
+def test_children_of_an_index_go_with_it_and_with_what_refers_to_them_unless_they_are_needed(world: World) -> None:
+    """One has a tag, one is another index's, too, and one is of this index alone."""
+    tagged, shared = OTHER, make_image([b"three"], seed=3)
+    index, other = make_index([IMAGE, tagged, shared]), make_index([shared, make_image([b"four"], seed=4)])
+    world.push(tagged, "2.0")
+    world.push(index, "1.0")
+    world.push(other, "other")
+    shared_sbom = artifacts.sbom(shared.root.descriptor)
+    for referrer in (SBOM, SIGNED_SBOM, OTHER_SBOM, shared_sbom):
+        world.push(referrer, None)
+    removal = Removal("1.0", index.digest, with_manifest=True, tagged=frozenset({tagged.digest, other.digest}))
+    removed = world.tags.remove(REPOSITORY, removal)
+    assert (removed.children, removed.error) == ((IMAGE.digest,), None)
+    assert set(removed.names) == {"1.0", IMAGE.digest, SBOM.digest, SIGNED_SBOM.digest}
+    there = [IMAGE, SBOM, SIGNED_SBOM, tagged, shared, OTHER_SBOM, shared_sbom]
+    assert [world.has(each) for each in there] == [False, False, False, True, True, True, True]
+
+
+def test_tags_of_signatures_are_removed_whatever_they_serve(world: World) -> None:
+    world.push(IMAGE, "1.0")
+    world.push(SIGNATURE, SIGNATURE_TAG)
+    assert world.tags.remove_tags(REPOSITORY, [SIGNATURE_TAG]).names == (SIGNATURE_TAG,)
+    assert world.tags.list_tags(REPOSITORY) == {"1.0": IMAGE.digest}
+
+
+def test_failure_after_the_tag_is_gone_is_told_with_what_was_removed(ecr: RunningEcr) -> None:
+    world = _of_ecr(ecr)
+    world.push(IMAGE, "1.0")
+    world.push(SBOM, None)
+    calls = count(1)
+
+    def refuse_the_second(_call: Call) -> None:
+        if next(calls) > 1:
+            raise EcrError("AccessDeniedException", "as scripted")
+
+    ecr.ecr.faults.before("BatchDeleteImage", refuse_the_second)
+    removed = world.tags.remove(REPOSITORY, Removal("1.0", IMAGE.digest, with_manifest=True))
+    ecr.ecr.faults.clear()
+    assert removed.names == ("1.0",)
+    assert isinstance(removed.error, AccessDeniedError)
 
 
 def test_refused_deletion_is_an_error_that_names_the_repository(ecr: RunningEcr) -> None:

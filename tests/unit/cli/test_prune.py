@@ -6,6 +6,7 @@ from collections.abc import Callable
 from datetime import timedelta
 
 import pytest
+from msgspec import structs
 
 from pullahead.cli.main import parse_arguments
 from pullahead.cli.prune import show_pruning
@@ -21,6 +22,7 @@ from pullahead.rules.model import KeepPrevious, Prune
 from pullahead.rules.published_tags import previous_tag
 from pullahead.rules.sources.state import RulesState
 from pullahead.rules.tag_patterns import PatternKind, TagPattern, TagSelection
+from pullahead.text import moment_text
 from tests.fakes.samples import REPOSITORY, digest, failed, rule, rules
 from tests.fakes.stack import FakeStack
 from tests.fakes.tags import FakeTags
@@ -88,6 +90,16 @@ def test_what_is_due_held_missing_and_expired_is_shown_and_nothing_is_written(ou
     assert lines[2].endswith("Pullahead has not published what ECR serves")
     assert lines[3].endswith("at_most: no more than 5% of 20 tags go in a day")
     assert (stack.records.writes, tags.script.calls) == (0, ["list_tags"])
+
+
+def test_tag_that_ecr_has_kept_for_an_index_says_so(out: Outputs) -> None:
+    stack, tags = world(Prune(deletes=True))
+    record = stack.records.stored[MirrorKey(REPOSITORY, "1.0")]
+    assert record.missing is not None
+    stack.records.put(record.with_changes(missing=structs.replace(record.missing, left_at=AGO)))
+    show_pruning(prune(), stack.deployed, tags)
+    (line,) = (line for line in out().splitlines() if " 1.0: " in line)
+    assert line.endswith(f"not removed on {moment_text(AGO)}, since an index needs it, or it had moved")
 
 
 def test_json_has_every_missing_tag_with_what_holds_it(out: Outputs) -> None:

@@ -207,6 +207,17 @@ def test_signatures_go_with_the_last_tag_of_a_digest() -> None:
     assert world.tags.referrers == {}
 
 
+def test_signatures_of_an_indexs_children_go_with_it() -> None:
+    world = World()
+    child, shared = digest("child"), digest("shared")
+    signatures = [cosign_tags(each)[0] for each in (child, shared)]
+    world.tags.children = {digest("1.0"): [child, shared], digest("1.1"): [shared]}
+    world.tags.served[REPOSITORY] |= dict.fromkeys(signatures, digest("signature"))
+    world.follow(*TAGS[1:])
+    assert world.days(31).errors == ()
+    assert world.in_ecr == sorted([*TAGS[1:], signatures[1]])
+
+
 @pytest.mark.parametrize("keeps", [None, KeepPrevious(3, timedelta(days=10))])
 def test_expired_previous_digests_go_where_the_rule_says_for_how_long(keeps: KeepPrevious | None) -> None:
     world = World(keep_previous=keeps)
@@ -231,6 +242,18 @@ def test_previous_tag_that_serves_something_else_is_left_alone() -> None:
     assert name in world.in_ecr
 
 
+def test_previous_digests_of_a_tag_that_went_go_the_next_day_where_no_rule_keeps_any() -> None:
+    world = World()
+    name = previous_tag("1.0", digest("old"))
+    world.publish("1.0", kept=(KeptDigest(digest("old"), name, world.clock()),))
+    world.tags.served[REPOSITORY][name] = digest("old")
+    world.follow(*TAGS[1:])
+    world.days(31)
+    assert [tag in world.in_ecr for tag in ("1.0", name)] == [False, True]
+    assert world.days(1).rules[0].previous_removed == 1
+    assert world.in_ecr == sorted(TAGS[1:])
+
+
 def test_previous_digests_of_a_tag_that_went_are_kept_until_they_expire() -> None:
     world = World(keep_previous=KeepPrevious(3, timedelta(days=60)))
     name = previous_tag("1.0", digest("old"))
@@ -252,6 +275,19 @@ def test_tag_that_somebody_else_has_moved_or_pushed_is_held() -> None:
     done = world.days(20).rules[0]
     assert (done.held, done.why_held) == (1, "Pullahead has not published what ECR serves")
     assert {"1.0", "by-hand"} < set(world.in_ecr)
+
+
+def test_tag_that_an_index_needs_does_not_take_the_share_of_others_every_day() -> None:
+    world = World()
+    world.tags.children = {digest("all platforms"): [digest("1.0"), digest("1.1")]}
+    world.follow(*TAGS[4:])
+    assert world.days(31).rules[0].removed == ()
+    missing = world.record("1.0").missing
+    assert missing is not None
+    assert (missing.removed_at, missing.left_at) == (None, world.clock())
+    assert world.days(1).rules[0].removed == ("1.2", "1.3")
+    world.tags.children.clear()
+    assert world.days(1).rules[0].removed == ("1.0",)  # a tenth of 18
 
 
 def test_tag_that_moves_between_plan_and_removal_is_left_alone_and_not_taken_for_removed() -> None:

@@ -79,7 +79,9 @@ def _lines(found: RulePlan) -> Iterator[str]:
 
 def _reason(missing: Missing) -> str:
     what = "gone upstream" if missing.reason is PruneReason.GONE else "not chosen"
-    return f"{what} since {moment_text(missing.since)}, seen on {count_text(missing.days, 'day')}"
+    at = f" on {moment_text(missing.left_at)}" if missing.left_at is not None else ""
+    left = f"; not removed{at}, since an index needs it, or it had moved" if at else ""
+    return f"{what} since {moment_text(missing.since)}, seen on {count_text(missing.days, 'day')}{left}"
 
 
 def _missing(found: RulePlan) -> list[tuple[MirrorKey, Missing]]:
@@ -102,6 +104,7 @@ def _document(found: RulePlan) -> dict[str, Any]:
                 "days": missing.days,
                 "due": key in found.plan.due,
                 "held": found.plan.held.get(key),
+                "left_at": missing.left_at,
             }
             for key, missing in _missing(found)
         ],

@@ -23,3 +23,4 @@ class Missing(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defa
     last: Moment
     reported: bool = False  # that it is due, by an event
     removed_at: Moment | None = None  # by Pullahead, or nearly: it is written before the tag goes
+    left_at: Moment | None = None  # when ECR last kept it, for an index that needs it, or a tag that had moved

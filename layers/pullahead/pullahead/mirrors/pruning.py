@@ -80,7 +80,7 @@ def plan_pruning(
     named = ((each.record.key, _named_by(each, rule, keeping, rules)) for each in due_now)
     held = {key: why for key, why in named if why is not None}
     ready = sorted(
-        (each.record.key for each in due_now if each.record.key not in held), key=lambda key: (_since(found[key]), key)
+        (each.record.key for each in due_now if each.record.key not in held), key=lambda key: (*_turn(found[key]), key)
     )
     room = room_of(policy, len(tags), pruned_today) if policy.deletes else len(ready)
     limit = f"at_most: no more than {policy.at_most:.0%} of {len(tags)} tags go in a day"
@@ -92,10 +92,15 @@ def room_of(policy: Prune, tags: int, pruned_today: int) -> int:
     return max(0, int(tags * policy.at_most) - pruned_today)
 
 
-def expired_previous(record: MirrorRecord, rule: Rule, rules: Rules, now: datetime) -> tuple[KeptDigest, ...]:
-    """List what `keep_previous` kept of a tag, and keeps no longer; nothing where the rules do not say for how long."""
+def expired_previous(
+    record: MirrorRecord, rule: Rule, rules: Rules, now: datetime, *, is_pruned: bool = False
+) -> tuple[KeptDigest, ...]:
+    """List what `keep_previous` kept of a tag, and keeps no longer.
+
+    Where the rules do not say for how long, nothing; or all of it, if the tag itself was pruned.
+    """
     policy = _keeps(record.key, rule, rules)
-    if policy is None or rules.is_inactive(rule.name):
+    if (policy is None and not is_pruned) or rules.is_inactive(rule.name):
         return ()
     kept = still_kept(record.kept, policy, now)
     pinned = _pinned(rules.rules_of(record.key.repository))
@@ -112,9 +117,11 @@ def _pinned(rules: Iterable[Rule]) -> frozenset[Digest]:
     return frozenset(named.digest for rule in rules for named in rule.tags.renamed if named.digest is not None)
 
 
-def _since(missing: Missing | None) -> datetime:
+def _turn(missing: Missing | None) -> tuple[bool, datetime, datetime]:
+    """Order tags that are due: the longest missing first, those that ECR did not let go last, or they took every day's
+    share."""
     assert missing is not None  # noqa: S101 - it is due
-    return missing.since
+    return missing.left_at is not None, missing.left_at or missing.since, missing.since
 
 
 def _doubt(rule: Rule, listing: Record | None, tags: Sequence[Published], rules: Rules, now: datetime) -> str | None:

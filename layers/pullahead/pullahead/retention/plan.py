@@ -105,7 +105,7 @@ class PlanPruning:
             Expired(record.key, kept)
             for record in records
             if plan.doubt is None and record.kept and _is_of(record, rule, rules)
-            for kept in expired_previous(record, rule, rules, now)
+            for kept in expired_previous(record, rule, rules, now, is_pruned=_is_pruned(record, listed))
             if listed.get(kept.tag) == kept.digest
         )
         return RulePlan(rule, policy, plan, tags, listed, records, expired)
@@ -127,6 +127,11 @@ def pruned_today(listing: Record | None, now: datetime) -> int:
     """Return how many of a rule's tags were removed on this day, in UTC."""
     is_today = isinstance(listing, RuleRecord) and listing.pruned_on == now.date().isoformat()
     return listing.pruned_count if is_today and isinstance(listing, RuleRecord) else 0
+
+
+def _is_pruned(record: MirrorRecord, listed: Mapping[str, Digest]) -> bool:
+    missing = record.missing
+    return missing is not None and missing.removed_at is not None and record.key.tag not in listed
 
 
 def _is_of(record: MirrorRecord, rule: Rule, rules: Rules) -> bool:

@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple, Protocol
 
+from pullahead.errors import RegistryError
 from pullahead.oci import Digest
 
 
@@ -18,25 +19,41 @@ class TagLister(Protocol):
 
 
 class Removal(NamedTuple):
-    """A tag to remove and what ECR serves under it; and, where no other tag serves that, what refers to it.
+    """A tag to remove and what ECR serves under it; and, where no other tag serves that, what belongs to it.
 
-    Removing the last tag of a manifest deletes the manifest.
+    Removing the last tag of a manifest deletes the manifest. What belongs to it: the tags that keep its signatures; and
+    with `with_manifest` what refers to it, and the children of an index with what refers to them, but what has a tag.
     """
 
     tag: str
     digest: Digest
     referring_tags: tuple[str, ...] = ()
-    with_referrers: bool = False  # those too that have no tag
-    tagged: frozenset[Digest] = frozenset()  # what has one, and stays though it refers to it
+    with_manifest: bool = False
+    tagged: frozenset[Digest] = frozenset()  # what has a tag, and stays
+
+
+class Removed(NamedTuple):
+    """Tags and digests that were removed, and which of them were children of an index.
+
+    `error`: what failed after the tag was gone, so that something that belonged to it is left.
+    """
+
+    names: tuple[str, ...] = ()
+    children: tuple[Digest, ...] = ()
+    error: RegistryError | None = None
 
 
 class TagRemover(Protocol):
     """Removes tags from ECR."""
 
-    def remove(self, repository: str, removal: Removal) -> Sequence[str]:
-        """Remove a tag if ECR still serves that digest under it, then what refers to it.
+    def remove(self, repository: str, removal: Removal) -> Removed:
+        """Remove a tag if ECR still serves that digest under it, then what belongs to it.
 
-        Returns what was removed, tags and digests; nothing where the tag has moved or is gone. Raises: RegistryError;
-        then the tag may be gone and what refers to it left.
+        Nothing is removed where the tag has moved or is gone, or an index needs its manifest; nor a child that another
+        index needs. Raises: RegistryError; then the tag is there.
         """
+        ...
+
+    def remove_tags(self, repository: str, tags: Sequence[str]) -> Removed:
+        """Remove tags whatever they serve: those of signatures, whose manifests are gone."""
         ...

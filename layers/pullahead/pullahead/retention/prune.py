@@ -26,7 +26,7 @@ from pullahead.mirrors.store import RecordStore, update_record
 from pullahead.oci import Digest
 from pullahead.oci.referrers import cosign_tags, fallback_tag, subject_of_tag
 from pullahead.retention.plan import Expired, PlanPruning, RulePlan, RulesNotInForce, pruned_today
-from pullahead.retention.ports import Removal, TagRemover
+from pullahead.retention.ports import Removal, Removed, TagRemover
 from pullahead.rules.mirror_key import MirrorKey
 from pullahead.rules.published_tags import tag_before_move
 
@@ -199,28 +199,36 @@ class _Pruning:
                 and known.missing.since == planned.since
                 and known.published_digest == served
             )
-            return _going(known, self._now) if is_due and known is not None else None
+            return _with_removal(known, removed_at=self._now) if is_due and known is not None else None
 
         update_record(self._records, key, change)
         return is_due
 
     def _take_back(self, key: MirrorKey) -> None:
-        update_record(self._records, key, lambda known: _going(known, None) if known is not None else None)
+        def change(known: MirrorRecord | None) -> MirrorRecord | None:
+            return _with_removal(known, removed_at=None, left_at=self._now) if known is not None else None
+
+        update_record(self._records, key, change)
 
     def _remove_tag(self, tag: str, digest: Digest) -> bool:
-        """Remove a tag; and with the last one of a manifest what refers to it."""
+        """Remove a tag; and with the last one of a manifest what belongs to it."""
         repository = self._found.rule.repository
         removal = Removal(tag, digest)
         if self._tags_of[digest] == 1:
-            removal = Removal(tag, digest, self._referring_tags(digest), with_referrers=True, tagged=self._tagged)
-        if tag not in self._remover.remove(repository, removal):
+            removal = Removal(tag, digest, self._referring_tags([digest]), with_manifest=True, tagged=self._tagged)
+        removed = self._remover.remove(repository, removal)
+        if tag not in removed.names:
             return False
         self._tags_of[digest] -= 1
+        left = self._referring_tags(removed.children)
+        signatures = self._remover.remove_tags(repository, left) if left else Removed()
+        self._errors += [error for error in (removed.error, signatures.error) if error is not None]
         return True
 
-    def _referring_tags(self, digest: Digest) -> tuple[str, ...]:
-        """List the tags that keep what refers to a manifest, but those that are mirrors of their own."""
-        belonging = [each for each in (fallback_tag(digest), *cosign_tags(digest)) if each in self._found.listed]
+    def _referring_tags(self, digests: Iterable[Digest]) -> tuple[str, ...]:
+        """List the tags that keep what refers to manifests, but those that are mirrors of their own."""
+        named = (tag for digest in digests for tag in (fallback_tag(digest), *cosign_tags(digest)))
+        belonging = [each for each in named if each in self._found.listed]
         if not belonging:
             return ()
         mirrors = self._records.load([MirrorKey(self._found.rule.repository, each) for each in belonging])
@@ -291,6 +299,6 @@ class _Pruning:
                 self._errors.append(error)
 
 
-def _going(record: MirrorRecord, at: datetime | None) -> MirrorRecord:
+def _with_removal(record: MirrorRecord, **changes: datetime | None) -> MirrorRecord:
     missing: Missing | None = record.missing
-    return record if missing is None else record.with_changes(missing=structs.replace(missing, removed_at=at))
+    return record if missing is None else record.with_changes(missing=structs.replace(missing, **changes))
