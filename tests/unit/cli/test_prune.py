@@ -15,7 +15,7 @@ from pullahead.cli.why import show_why
 from pullahead.errors import AccessDeniedError, ConfigError, Side
 from pullahead.mirrors.missing import Missing, PruneReason
 from pullahead.mirrors.previous import KeptDigest
-from pullahead.mirrors.record import LastRefresh, MirrorRecord, RuleRecord, State
+from pullahead.mirrors.record import RuleRecord, State
 from pullahead.mirrors.store import Heartbeat
 from pullahead.rules.mirror_key import MirrorKey, RuleKey
 from pullahead.rules.model import KeepPrevious, Prune
@@ -23,7 +23,7 @@ from pullahead.rules.published_tags import previous_tag
 from pullahead.rules.sources.state import RulesState
 from pullahead.rules.tag_patterns import PatternKind, TagPattern, TagSelection
 from pullahead.text import moment_text
-from tests.fakes.samples import REPOSITORY, digest, failed, rule, rules
+from tests.fakes.samples import REPOSITORY, digest, failed, published, rule, rules
 from tests.fakes.stack import FakeStack
 from tests.fakes.tags import FakeTags
 
@@ -51,21 +51,10 @@ def world(policy: Prune | None) -> tuple[FakeStack, FakeTags]:
     for number, tag in enumerate(TAGS):
         since = AGO + timedelta(hours=number) if number < 3 else NOW - timedelta(days=2)
         days = 39 if number < 3 else 2
-        served = digest(tag)
-        record = MirrorRecord(
-            MirrorKey(REPOSITORY, tag),
-            f"ghcr.io/team/app:{tag}",
-            State.FRESH,
-            AGO,
-            upstream_digest=served,
-            published_digest=served,
-            last_refresh=LastRefresh(AGO, 1, 1, 1, "execution", served),
-            missing=Missing(PruneReason.UNCHOSEN, since, days, NOW - timedelta(hours=21)) if number < 4 else None,
-            kept=(KeptDigest(digest("old"), PREVIOUS, AGO),) if tag == "1.9" else (),
-            version=1,
-        )
-        stack.records.put(record)
-        tags.served.setdefault(REPOSITORY, {})[tag] = served
+        missing = Missing(PruneReason.UNCHOSEN, since, days, NOW - timedelta(hours=21)) if number < 4 else None
+        kept = (KeptDigest(digest("old"), PREVIOUS, AGO),) if tag == "1.9" else ()
+        stack.records.put(published(tag, AGO, missing=missing, kept=kept))
+        tags.served.setdefault(REPOSITORY, {})[tag] = digest(tag)
     tags.served[REPOSITORY] |= {"1.1": digest("by hand"), PREVIOUS: digest("old")}
     stack.records.put(
         RuleRecord(RuleKey(REPOSITORY, "app"), "u", State.FRESH, AGO, followed=tuple(TAGS[4:]), version=1)

@@ -8,16 +8,16 @@ import pytest
 from functions.prune_tags import app as prune_tags
 from pullahead.errors import RegistryUnavailableError, Side
 from pullahead.mirrors.missing import Missing, PruneReason
-from pullahead.mirrors.record import LastRefresh, MirrorRecord, RuleRecord, State
+from pullahead.mirrors.record import RuleRecord, State
 from pullahead.mirrors.store import Heartbeat
 from pullahead.retention.prune import Pruned, PrunedRule
-from pullahead.rules.mirror_key import MirrorKey, RuleKey
+from pullahead.rules.mirror_key import RuleKey
 from pullahead.rules.model import Prune
 from pullahead.rules.sources.state import RulesState
 from pullahead.rules.tag_patterns import PatternKind, TagPattern, TagSelection
 from tests.fakes.application import InMemoryService
 from tests.fakes.lambda_context import lambda_context
-from tests.fakes.samples import REPOSITORY, digest, failed, rule, rules
+from tests.fakes.samples import REPOSITORY, digest, failed, published, rule, rules
 
 TAGS = [f"1.{number}" for number in range(10)]
 
@@ -37,20 +37,9 @@ def service(request: pytest.FixtureRequest) -> InMemoryService:
     made = InMemoryService(rules([], "rules-1", rule(tags=selection, prune=Prune(deletes=request.param))))
     now, ago = made.clock(), made.clock() - timedelta(days=40)
     for tag in TAGS:
-        served = digest(tag)
-        record = MirrorRecord(
-            MirrorKey(REPOSITORY, tag),
-            f"ghcr.io/team/app:{tag}",
-            State.FRESH,
-            ago,
-            upstream_digest=served,
-            published_digest=served,
-            last_refresh=LastRefresh(ago, 1, 1, 1, "execution", served),
-            missing=Missing(PruneReason.GONE, ago, 39, now - timedelta(days=1)) if tag == "1.0" else None,
-            version=1,
-        )
-        made.records.put(record)
-        made.tags.served.setdefault(REPOSITORY, {})[tag] = served
+        missing = Missing(PruneReason.GONE, ago, 39, now - timedelta(days=1)) if tag == "1.0" else None
+        made.records.put(published(tag, ago, missing=missing))
+        made.tags.served.setdefault(REPOSITORY, {})[tag] = digest(tag)
     made.records.put(RuleRecord(RuleKey(REPOSITORY, "app"), "u", State.FRESH, ago, followed=tuple(TAGS[1:]), version=1))
     made.records.heartbeat = Heartbeat(now, "rules-1")
     made.rules_state.save(RulesState())

@@ -24,7 +24,7 @@ from pullahead.messages import ListRequest
 from pullahead.mirrors.missing import Missing, PruneReason
 from pullahead.mirrors.previous import KeptDigest
 from pullahead.mirrors.pruning import PrunePlan, Published, expired_previous, plan_pruning
-from pullahead.mirrors.record import LastRefresh, MirrorRecord, Record, RuleRecord, State
+from pullahead.mirrors.record import Record, RuleRecord, State
 from pullahead.oci import Digest, parse_digest
 from pullahead.rules.mirror_key import MirrorKey, RuleKey
 from pullahead.rules.model import KeepPrevious, Prune, Rule, Rules
@@ -32,6 +32,7 @@ from pullahead.rules.published_tags import NamedTag, previous_tag
 from pullahead.rules.tag_patterns import PatternKind, TagPattern, TagSelection
 from tests.fakes.memory import FakeCheckQueue, FakeClock, FakeRecords
 from tests.fakes.samples import REPOSITORY, digest, failed, rule, rules
+from tests.fakes.samples import published as published_record
 from tests.fakes.upstream import FakeUpstream
 
 ALL = TagPattern(PatternKind.GLOB, "*")
@@ -42,18 +43,7 @@ POLICY = Prune(deletes=True, at_most=0.2)
 
 
 def published(tag: str, missing: Missing | None = None, serves: Digest | None = None, **more: Any) -> Published:
-    served = digest(tag)
-    last = LastRefresh(BEGAN, 1, 1, 1, "execution", served)
-    record = MirrorRecord(
-        MirrorKey(REPOSITORY, tag),
-        f"ghcr.io/team/app:{tag}",
-        State.FRESH,
-        BEGAN,
-        upstream_digest=served,
-        published_digest=served,
-        last_refresh=last,
-    )
-    return Published(record.with_changes(missing=missing, **more), serves or served)
+    return Published(published_record(tag, BEGAN, missing=missing, **more), serves or digest(tag))
 
 
 class Days:

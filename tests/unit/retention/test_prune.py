@@ -8,7 +8,7 @@ import pytest
 from pullahead.errors import AccessDeniedError, PullaheadError, RegistryUnavailableError, Side, StorageError
 from pullahead.mirrors.missing import Missing, PruneReason
 from pullahead.mirrors.previous import KeptDigest
-from pullahead.mirrors.record import LastRefresh, MirrorRecord, RuleRecord, State
+from pullahead.mirrors.record import MirrorRecord, RuleRecord, State
 from pullahead.mirrors.retirement import FORGOTTEN_AFTER, NeedFinder, retired
 from pullahead.mirrors.store import Heartbeat
 from pullahead.oci.referrers import cosign_tags, fallback_tag
@@ -21,7 +21,7 @@ from pullahead.rules.sources.state import BrokenRules, FollowedText, RulesState
 from pullahead.rules.tag_patterns import PatternKind, TagPattern, TagSelection
 from tests.fakes.memory import FakeClock, FakeRecords
 from tests.fakes.outcomes import FakeOutcomes, announcer
-from tests.fakes.samples import REPOSITORY, digest, failed, rule, rules
+from tests.fakes.samples import REPOSITORY, digest, failed, published, rule, rules
 from tests.fakes.script import Script
 from tests.fakes.sources import FakeRulesState
 from tests.fakes.tags import FakeTags
@@ -47,22 +47,10 @@ class World:
             self.publish(tag)
         self.follow(*TAGS)
 
-    def publish(self, tag: str, **more: object) -> None:
+    def publish(self, tag: str, **more: Any) -> None:
         """Let Pullahead have published a tag."""
-        served, at = digest(tag), self.clock()
-        last = LastRefresh(at, 1, 1, 1, "execution", served)
-        record = MirrorRecord(
-            MirrorKey(REPOSITORY, tag),
-            f"ghcr.io/team/app:{tag}",
-            State.FRESH,
-            at,
-            upstream_digest=served,
-            published_digest=served,
-            last_refresh=last,
-            version=1,
-        )
-        self.records.put(record.with_changes(**more))
-        self.tags.served.setdefault(REPOSITORY, {})[tag] = served
+        self.records.put(published(tag, self.clock(), **more))
+        self.tags.served.setdefault(REPOSITORY, {})[tag] = digest(tag)
 
     def choose(self, changed: Rule) -> None:
         """Let the rules file say something else of the rule."""
