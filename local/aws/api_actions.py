@@ -93,6 +93,8 @@ def _ecr(request: ApiRequest) -> Pairs:
     named = [parameters["repositoryName"]] if "repositoryName" in parameters else parameters.get("repositoryNames")
     for name in named or ["*"]:
         yield operation, _repository(name, request.region)
+    if operation == "ListImageReferrers":  # ECR API reference: it requires ecr:BatchGetImage, too
+        yield "BatchGetImage", _repository(parameters["repositoryName"], request.region)
     if operation == "CreateRepository" and parameters.get("tags"):
         yield "TagResource", _repository(parameters["repositoryName"], request.region)
 

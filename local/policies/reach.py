@@ -24,6 +24,7 @@ INPUT: Final[Mapping[str, str]] = MappingProxyType(
         "PublishImageFunction": "none: manifests whose digests are proved",
         "RecordOutcomeFunction": "texts of errors",
         "ReviewRecordsFunction": "texts of errors",
+        "PruneTagsFunction": "names of tags",
         "ReceiveWebhookFunction": "the internet",
         "NoticePullsFunction": "names in pulls, from CloudTrail",
         "ShowMirrorsFunction": "those who open the dashboard",
@@ -33,6 +34,7 @@ INPUT: Final[Mapping[str, str]] = MappingProxyType(
 
 _CHANGES: Final[Mapping[str, str]] = MappingProxyType(
     {
+        "ecr:BatchDeleteImage": "deletes tags and manifests",
         "ecr:PutImage": "puts manifests and moves tags",
         "ecr:CreateRepository": "creates repositories",
         "ecr:SetRepositoryPolicy": "sets repository policies",

@@ -14,6 +14,9 @@ from tests.architecture.sam_template import FUNCTION, Properties, Template, dire
 ONLY_PUBLISHER = "PublishImageFunction"
 """The one function that may move a tag."""
 
+ONLY_PRUNER = "PruneTagsFunction"
+"""The one function that may delete from ECR; it may not put anything there."""
+
 ASK_UPSTREAMS = ("CheckFreshnessFunction", "PlanCopyFunction", "CopyBlobsFunction")
 """The functions that ask upstreams, and say there who they are."""
 
@@ -110,6 +113,21 @@ def publisher_findings(template: Template) -> Iterator[str]:
         yield f"{directory_of(ONLY_PUBLISHER)} may not ecr:PutImage"
     for role in sorted(may_put - {publisher or ""}):
         yield f"{role} may ecr:PutImage; only {directory_of(ONLY_PUBLISHER)} may"
+
+
+def pruner_findings(template: Template) -> Iterator[str]:
+    """Find roles that may delete images but one, and what that one may do besides."""
+    functions: Mapping[str, Properties] = template.resources(FUNCTION)
+    pruner = named(functions.get(ONLY_PRUNER, {}).get("Role"))
+    allowed = [grant for grant in grants(template) if grant.effect == "Allow"]
+    may_delete = {grant.role for grant in allowed if _allows(grant, "ecr:BatchDeleteImage")}
+    if pruner not in may_delete:
+        yield f"{directory_of(ONLY_PRUNER)} may not ecr:BatchDeleteImage"
+    for role in sorted(may_delete - {pruner or ""}):
+        yield f"{role} may ecr:BatchDeleteImage; only {directory_of(ONLY_PRUNER)} may"
+    for action in ("ecr:DeleteRepository", "ecr:PutImage", "ecr:PutLifecyclePolicy", "secretsmanager:GetSecretValue"):
+        if any(grant.role == pruner and _allows(grant, action) for grant in allowed):
+            yield f"{pruner} may {action}; it removes tags, and nothing else"
 
 
 def resource_findings(template: Template) -> Iterator[str]:

@@ -158,6 +158,16 @@ def test_mirrors_widget_calls_its_function() -> None:
     assert widget["properties"]["updateOn"]["refresh"] is True
 
 
+def test_queries_of_logs_ask_for_what_functions_log() -> None:
+    (query,) = [widget["properties"]["query"] for widget in widgets(real_template()) if widget["type"] == "log"]
+    assert query.startswith("SOURCE '<PruneTagsLogGroup>' | ")
+    (source,) = (file.text for file in sources() if file.path.parts[:2] == ("functions", "prune_tags"))
+    words = ["pruned", *query.partition("| fields @timestamp, ")[2].partition(" |")[0].split(", ")]
+    assert [word for word in words if f'"{word}"' not in source] == []
+    assert f"filter message = '{words[0]}'" in query
+    assert len(words) > 5
+
+
 @pytest.mark.parametrize("kind", ["Ref", "GetAtt"])
 def test_body_names_existing_resources_only(kind: str) -> None:
     tokens = re.findall(r"\$\{([^}]+)\}", body(real_template()))

@@ -68,6 +68,7 @@ def decode_refresh(event: Any) -> None:
 DECODERS: dict[str, Callable[[Any], object]] = {
     "schedule_checks": decode_tick,
     "review_records": decode_tick,
+    "prune_tags": decode_tick,
     "check_freshness": decode_checks,
     "ecr": decode_ecr,
     "outcome": decode_outcome,

@@ -26,6 +26,7 @@ from tests.fakes.outcomes import FakeOutcomes, announcer
 from tests.fakes.refresh_slots import FakeRefreshSlots, FakeWaitingRefreshes
 from tests.fakes.script import Script
 from tests.fakes.sources import FakeRulesState
+from tests.fakes.tags import FakeTags
 from tests.fakes.target import FakeTarget
 from tests.fakes.upstream import FakeUpstream
 
@@ -46,7 +47,7 @@ class InMemoryService:
         self.pauses, self.incidents = FakePauseStore(self.script), FakeIncidents(self.script)
         self.rules_state, self.dead_letters = FakeRulesState(), FakeDeadLetters(self.script)
         self.outcomes, self.demands = FakeOutcomes(self.script), FakeDemands(self.script)
-        self.replications = FakeReplications(self.script)
+        self.replications, self.tags = FakeReplications(self.script), FakeTags(self.script)
         self.slots, self.waiting_refreshes = FakeRefreshSlots(self.script), FakeWaitingRefreshes(self.script)
         environment = {
             "MAX_CONCURRENT_REFRESHES": str(max_refreshes),
@@ -60,6 +61,7 @@ class InMemoryService:
             _gather_rules=lambda: Gathered(rules),
             _upstream=self.upstream,
             _target=self.target,
+            _tags=self.tags,
             _records=self.records,
             _plans=self.plans,
             _queue=self.queue,

@@ -1,10 +1,11 @@
 """Mirrors, rules and errors as most tests need them."""
 
 from collections.abc import Iterable
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any, TypeVar
 
 from pullahead.errors import RegistryError, Side
+from pullahead.mirrors.record import LastRefresh, MirrorRecord, State
 from pullahead.oci import Descriptor, Digest, Repository, digest_of, media_types, parse_reference
 from pullahead.rules.mirror_key import MirrorKey
 from pullahead.rules.model import Mirror, Rule, Rules
@@ -48,6 +49,22 @@ def rule(*names: str, upstream: str = "ghcr.io/team/app", **more: Any) -> Rule:
 def rules(mirrors: Iterable[Mirror] | None = None, digest: str = "rules-1", *declared: Rule) -> Rules:
     """Make rules, by default of the one mirror."""
     return Rules(tuple(mirrors) if mirrors is not None else (mirror(),), (), digest, declared)
+
+
+def published(tag: str, at: datetime, **more: Any) -> MirrorRecord:
+    """Make the record of a tag of the rule `app` whose digest, `digest(tag)`, was published at a time."""
+    served = digest(tag)
+    record = MirrorRecord(
+        MirrorKey(REPOSITORY, tag),
+        f"ghcr.io/team/app:{tag}",
+        State.FRESH,
+        at,
+        upstream_digest=served,
+        published_digest=served,
+        last_refresh=LastRefresh(at, 1, 1, 1, "execution", served),
+        version=1,
+    )
+    return record.with_changes(**more)
 
 
 def root(seed: str) -> Descriptor:

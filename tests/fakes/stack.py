@@ -7,6 +7,7 @@ from pullahead.rules.model import Rules
 from tests.fakes.dead_letters import FakeDeadLetters
 from tests.fakes.memory import FakeCheckQueue, FakePauseStore, FakePlanStore, FakeRecords, FakeRefreshExecutions
 from tests.fakes.script import Script
+from tests.fakes.sources import FakeRulesState
 
 
 class FakeStack:
@@ -17,6 +18,7 @@ class FakeStack:
         self.records, self.pauses = FakeRecords(self.script), FakePauseStore(self.script)
         self.queue, self.dead_letters = FakeCheckQueue(self.script), FakeDeadLetters(self.script)
         self.refreshes, self.plans = FakeRefreshExecutions(self.script), FakePlanStore(self.script)
+        self.rules_state = FakeRulesState()
         self.home = "123456789012 eu-west-1"
         self._rules = rules
 

@@ -19,6 +19,7 @@ from local.registry import FakeRegistry
 from pullahead.aws.records import DynamoRecords
 from pullahead.dashboard.show import MAX_LISTED
 from pullahead.messages import CheckRequest, StartWaitingRequest
+from pullahead.mirrors.missing import Missing, PruneReason
 from pullahead.mirrors.outbox import with_outcome_events
 from pullahead.mirrors.record import LastRefresh
 from pullahead.mirrors.record_scan import RecordScan, ScanState
@@ -92,6 +93,7 @@ def played(folder: Path) -> Iterator[Played]:
             _copy_by_rules_in_s3,
             _copy_from_other_region,
             _fetch_what_is_pulled,
+            _prune,
         )
         for play in plays:
             play(Scene(deployment, deployment.next_mirror(), upstream))
@@ -190,6 +192,31 @@ def _fetch_what_is_pulled(scene: Scene) -> None:
     scene.fire_schedule()
     scene.aws.clock.advance(_MONTHS)
     scene.fire_schedule()  # nobody has pulled for so long that it is no longer followed
+
+
+def _prune(scene: Scene) -> None:
+    """Prune one of two tags, with the SBOM that refers to it, as if it had been missing for long."""
+    images = dict(zip((TAG, _OTHER_TAG), (make_image([5_000], seed=number) for number in (14, 15)), strict=True))
+    for tag, image in images.items():
+        scene.upstream.push(image, scene.mirror.path, tag)
+    _sign(scene, images[TAG], scene.mirror.path, "key-1")
+    chosen = scene.mirror.yaml().replace(f'tags: ["{TAG}"]', 'tags: ["[0-9]*"]')
+    rules = f"version: 1\nmirrors:\n{chosen}    prune: {{gone: 7d, mode: delete, at_most: 50%}}\n"
+    plain = f"upstreams: {{'{scene.mirror.host}': {{plain_http: true}}}}\n"
+    _follow(scene, rules.replace("mirrors:", f"{plain}mirrors:"))
+    scene.upstream.delete_tag(scene.mirror.path, TAG)
+    scene.fire_schedule()
+    scene.aws.clock.advance(timedelta(days=2).total_seconds())  # since when the listing is sound
+    scene.fire_schedule()
+    known, now = scene.record(), scene.aws.clock.now()
+    missing = Missing(PruneReason.GONE, now - timedelta(days=60), 60, now - timedelta(days=1))
+    table = scene.deployment.stack.outputs["RecordsTableName"]
+    DynamoRecords(scene.aws.client("dynamodb"), table).save(known.with_changes(missing=missing), known.version)
+    _invoke(scene.aws, scene.deployment.function("PruneTags"))
+    scene.settle()
+    left = scene.aws.client("ecr").list_images(repositoryName=scene.repository)["imageIds"]
+    if any(each.get("imageTag") == TAG for each in left):
+        raise RuntimeError(f"the tag was not pruned: {scene.runs('PruneTags')[-1].logs}")
 
 
 def _call(scene: Scene) -> None:

@@ -34,10 +34,14 @@ def test_table_is_as_the_template_says(template: dict[str, Any]) -> None:
     assert with_table(text, template) == text, "run `make policies`"
 
 
-def test_one_function_moves_tags_and_another_one_sets_policies(template: dict[str, Any]) -> None:
+def test_each_of_moving_tags_deleting_them_and_setting_policies_is_of_one_function(template: dict[str, Any]) -> None:
     rows = table(template).splitlines()[2:]
     assert len(rows) == sum(name.endswith("Function") for name in template["Resources"])
-    for phrase, function in (("moves tags", "publish_image"), ("sets repository policies", "create_repository")):
+    for phrase, function in (
+        ("moves tags", "publish_image"),
+        ("deletes tags", "prune_tags"),
+        ("sets repository policies", "create_repository"),
+    ):
         assert [line.split("`")[1] for line in rows if phrase in line] == [function]
 
 

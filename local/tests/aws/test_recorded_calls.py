@@ -83,6 +83,12 @@ def arn(service: str, resource: str) -> str:
             {"repositoryName": "a", "tags": [{"Key": "k", "Value": "v"}]},
             [("ecr:CreateRepository", f"{REPOSITORY}/a"), ("ecr:TagResource", f"{REPOSITORY}/a")],
         ),
+        (
+            "ecr",
+            f"{ECR}.ListImageReferrers",
+            {"repositoryName": "a"},
+            [("ecr:ListImageReferrers", f"{REPOSITORY}/a"), ("ecr:BatchGetImage", f"{REPOSITORY}/a")],
+        ),
         ("ecr", f"{ECR}.GetAccountSetting", {"name": "BLOB_MOUNTING"}, [("ecr:GetAccountSetting", "*")]),
         ("sqs", "AmazonSQS.SendMessageBatch", {"QueueUrl": "http://x/1/q"}, [("sqs:SendMessage", arn("sqs", "q"))]),
         (

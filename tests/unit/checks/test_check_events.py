@@ -9,6 +9,7 @@ from functions.check_freshness import app as check_freshness
 from local.images import make_image
 from pullahead.errors import StorageError
 from pullahead.messages import CheckRequest
+from pullahead.mirrors.missing import Missing, PruneReason
 from pullahead.mirrors.record import MirrorRecord, State
 from pullahead.oci import Digest
 from pullahead.rules.mirror_key import MirrorKey
@@ -207,6 +208,22 @@ class TestDeletion:
         world.service.target.delete_tag(REPOSITORY, "0")
         world.check(world.event("delete", pushed=FIRST.digest))
         assert world.record().state is State.MISSING
+        assert world.count("start") == 1
+
+    def test_tag_that_pruning_removes_is_not_restored_by_the_event_of_its_deletion(self) -> None:
+        world = EventService()
+        world.service.target.delete_tag(REPOSITORY, "0")
+        missing = Missing(PruneReason.UNCHOSEN, world.clock(), 40, world.clock(), removed_at=world.clock())
+        world.service.records.put(world.record().with_changes(missing=missing))
+        world.check(world.event("delete", pushed=FIRST.digest))
+        assert world.count("start", "head_manifest", "save") == 0
+
+    def test_deleted_tag_that_is_only_missing_from_its_rule_is_restored(self) -> None:
+        world = EventService()
+        world.service.target.delete_tag(REPOSITORY, "0")
+        missing = Missing(PruneReason.UNCHOSEN, world.clock(), 40, world.clock())
+        world.service.records.put(world.record().with_changes(missing=missing))
+        world.check(world.event("delete", pushed=FIRST.digest))
         assert world.count("start") == 1
 
     def test_deleted_tag_of_a_rule_that_leaves_it_is_recorded_once(self) -> None:

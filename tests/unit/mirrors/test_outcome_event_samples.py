@@ -13,7 +13,8 @@ from msgspec import structs
 from local.outcome_schema import schema_text
 from pullahead.messages import ReferrersOutcome
 from pullahead.mirrors.alert import AlertKind
-from pullahead.mirrors.outbox import with_outcome_events, with_scan
+from pullahead.mirrors.missing import Missing, PruneReason
+from pullahead.mirrors.outbox import with_outcome_events, with_pruning, with_scan
 from pullahead.mirrors.outcome_event import OutcomeEvent, OutcomeKind, Scan
 from pullahead.mirrors.record import LastRefresh, MirrorRecord, MovedAway, State
 from pullahead.mirrors.referrers import KnownReferrers
@@ -56,7 +57,13 @@ def sample_events() -> dict[str, OutcomeEvent]:
     gone = next_of(scanned.with_changes(outbox=()), gone_at, state=State.GONE, since=gone_at, unfresh_since=gone_at)
     pinned = structs.replace(FRESH, upstream=f"{RULE}:1.27@{OLD}")
     moved = next_of(pinned, BEGAN, moved_away=MovedAway(OLD, NEW, BEGAN))
-    events = [*stale.outbox, *scanned.outbox, *attested.outbox, *gone.outbox, *moved.outbox]
+    removed_at = gone_at + timedelta(days=31)
+    missing = Missing(PruneReason.GONE, gone_at + timedelta(hours=12), 31, removed_at)
+    due = with_pruning(gone.with_changes(outbox=()), OutcomeKind.PRUNE_DUE, missing, RULE, removed_at)
+    removed = gone.with_changes(outbox=(), published_digest=None)
+    pruned = with_pruning(removed, OutcomeKind.PRUNED, missing, RULE, removed_at)
+    records = (stale, scanned, attested, gone, moved, due, pruned)
+    events = [event for record in records for event in record.outbox]
     return {event.kind.value.removeprefix("Mirror ").lower().replace(" ", "_"): event for event in events}
 
 

@@ -24,7 +24,8 @@ RULES = """\
       ghcr.io:
         credentials: [{path: "a/*", secret: ecr-pullthroughcache/a}, {role: "arn:aws:iam::123456789012:role/b"}]
     mirrors:
-      - {upstream: ghcr.io/a/app, tags: ["1.*", {name: main, as: stable}], as: "{tag}-m", platforms: [linux/amd64]}
+      - {upstream: ghcr.io/a/app, tags: ["1.*", {name: main, as: stable}], as: "{tag}-m", platforms: [linux/amd64],
+         prune: {}}
       - upstream: ghcr.io/a/other
         tags: [latest]
         immutable_tags: ["l*"]
@@ -106,10 +107,13 @@ def test_tags_have_a_line_each_and_the_file_is_the_same_for_the_same_digests(rul
 
 
 def test_every_field_of_a_rule_is_written() -> None:
-    """A field that is added to one of these belongs into `lock_file`, and then into RULES above."""
+    """A field that is added to one of these belongs into `lock_file`, and then into RULES above.
+
+    `prune` does not: it is about what patterns choose, of which a lock has none.
+    """
     known: dict[Any, str] = {
         Rule: "name upstream repository tags check_every alert_after platforms immutable_tags settings source "
-        "when_deleted on_demand referrers sizes keep_previous",
+        "when_deleted on_demand referrers sizes keep_previous prune",
         ReferrersPolicy: "copy exclude late",
         RepositorySettings: "tags kms_key scan_on_push immutable_tags mutable_tag_filters lifecycle_policy "
         "repository_policy expire_untagged_days",

@@ -56,6 +56,7 @@ from pullahead.settings import Settings
 if TYPE_CHECKING:
     from pullahead.dashboard.show import Shown
     from pullahead.on_demand.notice_pulls import NoticedPulls, NoticePulls
+    from pullahead.retention.prune import Pruned
     from pullahead.webhooks.http import WebhookResponse
     from pullahead.webhooks.receive import ReceiveWebhook
 
@@ -78,6 +79,16 @@ class Application(Adapters):
     def review_records(self, remaining_seconds: Callable[[], float]) -> Reviewed:
         """Review all records: measure lateness, send alerts, retire records."""
         return self._review_records(remaining_seconds)
+
+    def prune_tags(self, remaining_seconds: Callable[[], float]) -> "Pruned":
+        """Remove or report tags that upstream removed, or that no rule chooses any more."""
+        # Only one function prunes.
+        from pullahead.retention.plan import PlanPruning  # noqa: PLC0415
+        from pullahead.retention.prune import PrunePorts, PruneTags  # noqa: PLC0415
+
+        plan = PlanPruning(self._rules_with_pauses, self._rules_state, self._records, self._tags, self._clock)
+        ports = PrunePorts(self._records, self._tags, self._outbox_sender, self._clock)
+        return PruneTags(plan, ports)(remaining_seconds)
 
     def take_upstream_use(self) -> Sequence[UpstreamUse]:
         """Return the upstream requests since the last call, by kind, and what is left of the upstreams' limits."""

@@ -26,6 +26,7 @@ from pullahead.aws.upstream_credentials import UpstreamCredentials
 from pullahead.aws.webhook_secret import SecretsManagerWebhookSecrets
 from pullahead.clock import Clock
 from pullahead.ecr.streams import EcrMounts
+from pullahead.ecr.tags import EcrTags
 from pullahead.ecr.target import EcrTarget
 from pullahead.mirrors.outbox import OutboxSender
 from pullahead.oci import Repository
@@ -191,6 +192,10 @@ class Adapters:
     @cached_property
     def _target(self) -> EcrTarget:
         return EcrTarget(self._ecr, expire_untagged_days=self._settings.expire_untagged_days)
+
+    @cached_property
+    def _tags(self) -> EcrTags:
+        return EcrTags(self._ecr)
 
     @cached_property
     def _find_mounts(self) -> FindMounts:

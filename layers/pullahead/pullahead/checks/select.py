@@ -35,7 +35,8 @@ def is_relevant(request: CheckRequest, mirror: Mirror, rules: Rules, known: Mirr
     if request.reason == "push":
         return _is_news(request, known) if known is not None else not is_chosen(mirror, rules)
     if request.reason == "delete":
-        return known is not None and known.state is not State.DELETED and not _is_cached(mirror, rules)
+        is_left_alone = known is None or known.state is State.DELETED or _is_pruned(known)
+        return not is_left_alone and not _is_cached(mirror, rules)
     if request.reason == "cache":
         return request.cache_failure is not None or known is None or _ends_failure(known) or _is_news(request, known)
     return True
@@ -55,6 +56,11 @@ def _is_news(request: CheckRequest, known: MirrorRecord) -> bool:
 
 def _ends_failure(known: MirrorRecord) -> bool:
     return known.cache_failure is not None
+
+
+def _is_pruned(known: MirrorRecord) -> bool:
+    """Whether Pullahead itself deletes the tag, which is not to be restored."""
+    return known.missing is not None and known.missing.removed_at is not None
 
 
 def _is_cached(mirror: Mirror, rules: Rules) -> bool:

@@ -16,6 +16,7 @@ from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError, 
 from pullahead.aws.assumed_roles import Clients, RoleKeys
 from pullahead.aws.upstream_credentials import UpstreamCredentials
 from pullahead.ecr.streams import EcrStreams
+from pullahead.ecr.tags import EcrTags
 from pullahead.ecr.target import EcrTarget
 from pullahead.errors import ConfigError
 from pullahead.oci import Descriptor
@@ -56,13 +57,22 @@ class EcrDestination(EcrTarget):
 
 def account_target() -> EcrDestination:
     """Make the account's ECR a target. Raises ConfigError without credentials or a Region."""
+    return EcrDestination(_account_ecr(f", {_OR_REGISTRY}"))
+
+
+def account_tags() -> EcrTags:
+    """Make what lists the tags of the account's ECR. Raises ConfigError without credentials or a Region."""
+    return EcrTags(_account_ecr(""))
+
+
+def _account_ecr(advice: str) -> "ECRClient":
     session = boto3.Session()
     if not _has_credentials(session):
-        raise ConfigError(f"no AWS credentials found; run `aws sso login` or set AWS_PROFILE, {_OR_REGISTRY}")
+        raise ConfigError(f"no AWS credentials found; run `aws sso login` or set AWS_PROFILE{advice}")
     try:
-        return EcrDestination(session.client("ecr", config=_CONFIG))
+        return session.client("ecr", config=_CONFIG)
     except NoRegionError:
-        raise ConfigError(f"no AWS Region is configured; set AWS_DEFAULT_REGION, {_OR_REGISTRY}") from None
+        raise ConfigError(f"no AWS Region is configured; set AWS_DEFAULT_REGION{advice}") from None
 
 
 def upstream_secrets(settings: Callable[[str], UpstreamSettings]) -> UpstreamCredentials | None:

@@ -37,6 +37,7 @@ COMMANDS: Final = (
     Command("refresh", "refresh", "Check a mirror now and refresh it if stale, ignoring retry back-off"),
     Command("pause", "pause", "Stop checks and refreshes of a rule's mirrors"),
     Command("resume", "pause", "Resume checks and refreshes of a paused rule"),
+    Command("prune", "prune", "Show which tags rules with `prune` would remove from ECR"),
     Command("dead-letters", "dead_letters", "List, redrive or delete messages in the dead-letter queues"),
     Command("completion", "completion", "Write a completion script for bash, zsh or fish"),
 )

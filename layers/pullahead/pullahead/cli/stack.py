@@ -165,13 +165,17 @@ class DeployedStack:
             queues["pulls"] = self._dead_letters("Pulls")
         return DeadLetterQueues(queues)
 
+    @cached_property
+    def rules_state(self) -> S3RulesState:
+        """What the schedule stored of the rules."""
+        return S3RulesState(self._client("s3"), self._output("PlansBucketName"))
+
     def rules(self, file: str) -> Rules:
         """Read the active rules: what the schedule stored and, without a RulesUri, the deployed rules file."""
-        state = S3RulesState(self._client("s3"), self._output("PlansBucketName"))
         deployed = DeployedRules(lambda: read_files(file))
         store = S3CompiledRules(self._client("s3"), self._output("PlansBucketName"))
         compiled = CompiledForDeployment(store, deployed)
-        rules = CurrentRules(lambda: load_rules_files(deployed.files), state, now, compiled)()
+        rules = CurrentRules(lambda: load_rules_files(deployed.files), self.rules_state, now, compiled)()
         heartbeat = self.records.load_heartbeat()
         if heartbeat is not None and heartbeat.rules_digest != rules.digest:
             say(f"the active rules differ from {file}: deploy it, or name the deployed file with --rules")

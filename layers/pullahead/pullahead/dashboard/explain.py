@@ -10,6 +10,7 @@ from pullahead.checks.timetable import next_check, next_listing
 from pullahead.dashboard.find_subjects import NamedImage, has_served
 from pullahead.dashboard.states import meaning_of, trigger_text
 from pullahead.mirrors.judge import Observation, absence_text, is_denied, judge, pace_text, upstream_tag
+from pullahead.mirrors.missing import PruneReason
 from pullahead.mirrors.pinned import moved_text
 from pullahead.mirrors.previous import still_kept
 from pullahead.mirrors.record import MirrorRecord, Record, RuleRecord, State, Trigger
@@ -20,7 +21,7 @@ from pullahead.rules.mirror_key import MirrorKey
 from pullahead.rules.model import Mirror, Rule, Rules, rule_named
 from pullahead.rules.published_tags import published_from
 from pullahead.rules.tag_patterns import selection_text, why_unmatched
-from pullahead.text import moment_text, size_text, span_text
+from pullahead.text import count_text, moment_text, size_text, span_text
 
 _MAX_TAGS_SHOWN = 20
 _SKIPPED = "nothing until its rule can be followed"
@@ -180,6 +181,7 @@ def explain(key: MirrorKey, known: Known, rules: Rules, now: datetime) -> list[S
         *_refresh_steps(record),
         *_referrers_steps(record, mirror),
         *_kept_steps(record, mirror, now),
+        *_pruning_steps(record, rules),
         *_alert_steps(record),
         Step("next", _next_text(record, known, now)),
     ]
@@ -295,6 +297,27 @@ def _kept_steps(record: MirrorRecord, mirror: Mirror | None, now: datetime) -> l
     return [Step("previous", "; ".join([*shown, *([f"{over} no longer kept by the rules"] if over else [])]))]
 
 
+def _pruning_steps(record: MirrorRecord, rules: Rules) -> list[Step]:
+    """Say since when a tag is missing from what its rule chooses, and what the rule's `prune` does about it."""
+    missing = record.missing
+    if missing is None:
+        return []
+    what = "gone upstream" if missing.reason is PruneReason.GONE else "not chosen by its rule"
+    since = f"{what} since {moment_text(missing.since)}"
+    if missing.removed_at is not None:
+        return [
+            Step("pruning", f"removed from ECR by its rule's `prune` at {moment_text(missing.removed_at)}: {since}")
+        ]
+    policy = next((rule.prune for rule in rules.rules_of(record.key.repository) if rule.prune is not None), None)
+    seen = f"{since}, as sound listings of {count_text(missing.days, 'day')} say"
+    if policy is None:
+        return [Step("pruning", f"{seen}; no rule prunes it any more")]
+    after = policy.gone if missing.reason is PruneReason.GONE else policy.unchosen
+    does = "removed from ECR" if policy.deletes else "reported, not removed (mode: report),"
+    when = f"{does} after {span_text(after)}" if after is not None else "never removed"
+    return [Step("pruning", f"{seen}; {when}; `pullahead prune --dry-run` says what holds it")]
+
+
 def _alert_steps(record: Record) -> list[Step]:
     """List the last alerts: when each was sent, whether it is over, and those that are not sent yet."""
     lines = [
@@ -326,7 +349,8 @@ def _next_text(record: MirrorRecord, known: Known, now: datetime) -> str:
     if known.mirror is None or known.selection.is_selected is False:
         forgotten = f"; its record is deleted after {moment_text(record.expires_at)}" if record.expires_at else ""
         what = "follows" if known.mirror is None else "selects"
-        copy = "its copy stays in ECR" if record.published_digest is not None else "ECR has no copy"
+        stays = "its copy stays in ECR" if record.missing is None else "ECR has its copy: see `pruning`"
+        copy = stays if record.published_digest is not None else "ECR has no copy"
         return f"nothing: no rule {what} it any more; {copy}{forgotten}"
     if known.skipped:
         return f"{_SKIPPED}; {_served_text(record)}"

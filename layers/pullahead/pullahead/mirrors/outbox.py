@@ -16,6 +16,7 @@ from msgspec import UNSET, structs
 from pullahead.clock import Clock
 from pullahead.errors import PullaheadError
 from pullahead.messages import ReferrersOutcome
+from pullahead.mirrors.missing import Missing, PruneReason
 from pullahead.mirrors.outcome_event import OutcomeDetail, OutcomeEvent, OutcomeKind, OutcomeReason, Scan
 from pullahead.mirrors.record import MirrorRecord, State
 from pullahead.mirrors.store import RecordStore, update_record
@@ -49,6 +50,12 @@ def with_scan(record: MirrorRecord, scan: Scan, rule: str, now: datetime) -> Mir
     if scan.digest != record.published_digest:
         return after
     return _with_events(after, [_event(OutcomeKind.SCANNED, OutcomeReason.SCAN_COMPLETE, after, rule, now)])
+
+
+def with_pruning(record: MirrorRecord, kind: OutcomeKind, missing: Missing, rule: str, now: datetime) -> MirrorRecord:
+    """Add the event that a tag would be removed from ECR, or is."""
+    reason = OutcomeReason.GONE_UPSTREAM if missing.reason is PruneReason.GONE else OutcomeReason.UNCHOSEN
+    return _with_events(record, [_event(kind, reason, record, rule, now, since=missing.since)])
 
 
 def outcome_events_between(before: MirrorRecord | None, after: MirrorRecord, now: datetime) -> tuple[OutcomeEvent, ...]:

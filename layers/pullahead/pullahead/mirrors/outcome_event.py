@@ -25,6 +25,8 @@ class OutcomeKind(StrEnum):
     SCANNED = "Mirror Scanned"
     REFERRERS_COPIED = "Mirror Referrers Copied"
     PIN_MOVED = "Mirror Pin Moved"
+    PRUNE_DUE = "Mirror Prune Due"
+    PRUNED = "Mirror Pruned"
 
 
 class OutcomeReason(StrEnum):
@@ -42,6 +44,7 @@ class OutcomeReason(StrEnum):
     FRESH_AGAIN = "fresh-again"
     SCAN_COMPLETE = "scan-complete"
     LATE_REFERRERS = "late-referrers"  # they came after the image
+    UNCHOSEN = "unchosen"  # the rule no longer chooses the tag
     REFERRERS_FAILED = "referrers-failed"  # some of them could not be copied
 
 

@@ -12,6 +12,7 @@ from msgspec import structs
 
 from pullahead.clock import Moment
 from pullahead.mirrors.alert import Alert, AlertKind, SentAlert
+from pullahead.mirrors.missing import Missing
 from pullahead.mirrors.outcome_event import OutcomeEvent, Scan
 from pullahead.mirrors.previous import KeptDigest
 from pullahead.mirrors.referrers import KnownReferrers
@@ -210,6 +211,7 @@ class MirrorRecord(Record, frozen=True):
     pace: RefreshPace | None = None  # of refreshes to other digests; None: none was started by this version
     moved_away: MovedAway | None = None  # where the tag is pinned
     kept: tuple[KeptDigest, ...] = ()  # what the tag served before, and what keeps it in ECR; oldest first
+    missing: Missing | None = None  # from what its rule chooses, which prunes
     was_listed: bool = False  # where it is GONE: a pattern selected it, so that upstream has listed it
 
     @property
@@ -267,6 +269,8 @@ class RuleRecord(Record, frozen=True):
     followed: tuple[str, ...] = ()  # what the last usable listing selected
     new_since: datetime | None = None  # since when what is new in listings is counted, for a day
     new_count: int = 0
+    pruned_on: str = ""  # the day, in UTC, on which tags were last removed, and how many of them
+    pruned_count: int = 0
     manual: ManualCheck | None = None
 
 

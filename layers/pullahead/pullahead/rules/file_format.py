@@ -128,6 +128,11 @@ def _check_size(text: str, *, largest: str) -> None:
         raise InvalidValueError(f"{text} is out of range", f"Write {_SMALLEST_SIZE} to {largest}.")
 
 
+def _check_prune_after(text: str) -> None:
+    if text != "never":
+        _check_duration(text, shortest=timedelta(days=7), longest=timedelta(days=3650))
+
+
 _OF_RANGES = "<>=~^ "
 _OF_EXPRESSIONS = "\\()+$^|"
 """Characters that ranges and expressions have; neither tags nor globs do."""
@@ -370,6 +375,15 @@ _Count = Annotated[int, Meta(ge=0, le=100_000)]
 _AtLeastOne = Annotated[int, Meta(ge=1, le=100_000)]
 _MaxTags = Annotated[int, Meta(ge=1, le=20_000)]
 _KeepFor = Annotated[str, _duration(timedelta(days=1), timedelta(days=3650))]
+_PruneAfter = Annotated[
+    str,
+    _matching(
+        f"never|(?=.){_DURATION}", "is not a duration", "Write never, or a time like 30d.", check=_check_prune_after
+    ),
+]
+_PruneShare = Annotated[
+    str, _matching(r"[1-9]%|[1-4][0-9]%|50%", "is not a share", "Write a percentage from 1% to 50%, such as 10%.")
+]
 _KeptCount = Annotated[int, Meta(ge=0, le=50)]
 _DailyLimit = Annotated[int, Meta(ge=1, le=10_000)]
 _Days = Annotated[int, Meta(ge=0, le=3_650)]
@@ -610,6 +624,24 @@ class KeepPreviousOptions(_Section, frozen=True):
     )
 
 
+class PruneOptions(_Section, frozen=True):
+    """Which tags are removed from ECR, or reported, since upstream removed them or the rule no longer chooses them."""
+
+    gone: Annotated[
+        _PruneAfter,
+        _about("How long upstream must not have listed a tag that the rule would choose: `never`, or 7d to 3650d."),
+    ] = "30d"
+    unchosen: Annotated[
+        _PruneAfter, _about("How long the rule must not have chosen a tag: `never`, or 7d to 3650d.")
+    ] = "30d"
+    mode: Annotated[
+        Literal["report", "delete"], _about("`report` says what would be removed; `delete` removes it.")
+    ] = "report"
+    at_most: Annotated[_PruneShare, _about("The largest share of the rule's tags to remove in a day: 1% to 50%.")] = (
+        "10%"
+    )
+
+
 class Options(_Section, frozen=True):
     """Keys of `defaults` and of every rule."""
 
@@ -663,6 +695,13 @@ class Options(_Section, frozen=True):
         KeepPreviousOptions | UnsetType,
         _about(
             "Keep what a tag served before it moved, for deployments that are pinned by digest. Nothing by default."
+        ),
+    ] = UNSET
+    prune: Annotated[
+        PruneOptions | UnsetType,
+        _about(
+            "Report, or remove from ECR, tags that upstream removed or that the rule no longer chooses. Nothing by "
+            "default."
         ),
     ] = UNSET
     create: Annotated[

@@ -37,6 +37,7 @@ from pullahead.rules.file_format import (
     OnDemandRule,
     Options,
     Pattern,
+    PruneOptions,
     ReferrerOptions,
     RulesDocument,
     Sources,
@@ -54,6 +55,7 @@ from pullahead.rules.model import (
     CredentialSource,
     KeepPrevious,
     OnDemand,
+    Prune,
     RateLimit,
     ReferrersPolicy,
     Rule,
@@ -168,6 +170,7 @@ class _ResolvedOptions(NamedTuple):
     referrers: ReferrersPolicy = ReferrersPolicy()
     sizes: SizeLimits = SizeLimits()
     keep_previous: KeepPrevious | None = None
+    prune: Prune | None = None
 
 
 class _NamingRule(NamedTuple):
@@ -335,6 +338,10 @@ class _Loader:
             return None
         if _is_namespace(upstream):
             self._refuse_digests(at)
+            if tags.patterns and written.prune is not UNSET:
+                message = "it has no effect, since the upstream is a namespace"
+                hint = "Name the repository in a rule of its own, or leave it out."
+                self._problems.add(at.below("prune"), message, hint)
         if tags.patterns or _is_namespace(upstream):
             self._claim_target(at, target, upstream)
             self._choosing_rules.append(_ChoosingRule(self._problems.file, at, target, upstream, tags))
@@ -581,6 +588,7 @@ class _Loader:
                 _size(written.max_layer_size, base.sizes.layer), _size(written.max_image_size, base.sizes.image)
             ),
             _keep_previous(written.keep_previous, base.keep_previous),
+            _prune(written.prune, base.prune),
         )
         self._compare_times(at, options, before)
         return options
@@ -643,8 +651,8 @@ class _Loader:
     def _check_effect(
         self, at: YamlLocation, written: MirrorRule, patterns: tuple[TagPattern, ...], exclude: tuple[TagPattern, ...]
     ) -> None:
-        choosing = {"exclude": written.exclude, "newest": written.newest, "min_tags": written.min_tags}
-        choosing["max_tags"] = written.max_tags
+        choosing: dict[str, object] = {"exclude": written.exclude, "newest": written.newest, "prune": written.prune}
+        choosing |= {"min_tags": written.min_tags, "max_tags": written.max_tags}
         for key, value in choosing.items() if not patterns else ():
             if value is not UNSET:
                 hint = "Add a pattern to `tags`, or leave it out."
@@ -789,7 +797,15 @@ def _rule(name: str, upstream: Repository, repository: str, tags: TagSelection, 
         referrers=options.referrers,
         sizes=options.sizes,
         keep_previous=options.keep_previous,
+        prune=options.prune,
     )
+
+
+def _prune(written: PruneOptions | UnsetType, base: Prune | None) -> Prune | None:
+    if isinstance(written, UnsetType):
+        return base
+    gone, unchosen = (None if text == "never" else parse_duration(text) for text in (written.gone, written.unchosen))
+    return Prune(gone, unchosen, written.mode == "delete", int(written.at_most.rstrip("%")) / 100)
 
 
 def _keep_previous(written: KeepPreviousOptions | UnsetType, base: KeepPrevious | None) -> KeepPrevious | None:

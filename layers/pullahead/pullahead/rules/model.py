@@ -84,6 +84,18 @@ class KeepPrevious(NamedTuple):
     keep_for: timedelta = timedelta(days=90)
 
 
+class Prune(NamedTuple):
+    """After what time tags that upstream removed, or that the rule no longer chooses, are removed; None: never.
+
+    `deletes`: else they are reported only. `at_most`: which share of the rule's tags may go in a day.
+    """
+
+    gone: timedelta | None = timedelta(days=30)
+    unchosen: timedelta | None = timedelta(days=30)
+    deletes: bool = False
+    at_most: float = 0.1
+
+
 NO_REFERRERS = ReferrersPolicy(copy=False)
 
 
@@ -155,6 +167,7 @@ class Rule(NamedTuple):
     referrers: ReferrersPolicy = ReferrersPolicy()
     sizes: SizeLimits = SizeLimits()
     keep_previous: KeepPrevious | None = None  # None: what a moved tag leaves is untagged
+    prune: Prune | None = None  # None: nothing is ever removed, or reported to be
 
     @property
     def is_namespace(self) -> bool:

@@ -45,7 +45,7 @@ def digest_of_tag(target: str) -> Digest | None:
 
 
 _PREVIOUS = "--previous-"
-_PREVIOUS_TAG = re.compile(rf".+{_PREVIOUS}[0-9a-f]{{12}}")
+_PREVIOUS_TAG = re.compile(rf"(.+){_PREVIOUS}[0-9a-f]{{12}}")
 
 
 def previous_tag(tag: str, digest: Digest) -> str:
@@ -55,7 +55,13 @@ def previous_tag(tag: str, digest: Digest) -> str:
 
 def is_previous_tag(tag: str) -> bool:
     """Tell whether a tag keeps what another one served: it is no mirror of its own."""
-    return _PREVIOUS_TAG.fullmatch(tag) is not None
+    return tag_before_move(tag) is not None
+
+
+def tag_before_move(tag: str) -> str | None:
+    """Return the tag that served what a tag keeps; None where it is no name of `previous_tag`."""
+    match = _PREVIOUS_TAG.fullmatch(tag)
+    return match[1] if match is not None else None
 
 
 def unknown_placeholder(template: str) -> str | None:
