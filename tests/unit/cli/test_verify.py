@@ -106,6 +106,38 @@ def test_attestation(registry: FakeRegistry, run: Run, trust_root: str) -> None:
     assert (other.code, f"its source is {SOURCE}, not" in other.out) == (1, True)
 
 
+def test_policy_of_several_signers(registry: FakeRegistry, run: Run, trust_root: str, tmp_path: Path, key: str) -> None:
+    policy = written(
+        tmp_path / "signers.yaml",
+        f"any:\n  - keyless: {{issuer: '{ISSUER}', identity: '{PATTERN}'}}\n  - key: {Path(key).name}\n"
+        f"attestations:\n  - {{type: '{SLSA}', source: '{SOURCE}'}}\n",
+    )
+    unsigned = pushed(registry)
+    assert (
+        run("verify", unsigned, "--policy", policy).out.splitlines()[1].startswith("UNSIGNED: there is no attestation")
+    )
+    said = statement(predicate_type=SLSA, predicate=slsa())
+    image = pushed(registry, referrer(keyed_bundle(said)))
+    ran = run("verify", image, "--policy", policy)
+    assert (ran.code, f"{SLSA} by the key cosign.pub: from {SOURCE}" in ran.out) == (0, True)
+    registry.push(OTHER, "org/app", "2")
+    registry.push(referrer(dsse_bundle({**said, "subject": statement(OTHER.digest)["subject"]}), OTHER), "org/app")
+    ran = run("verify", f"{registry.host}/org/app:2", "--policy", policy, "--trust-root", trust_root)
+    assert (ran.code, f"{SLSA} by {IDENTITY}" in ran.out) == (0, True)
+
+
+def test_policy_with_mistakes(registry: FakeRegistry, run: Run, tmp_path: Path) -> None:
+    policy = written(tmp_path / "signers.yaml", "any:\n  - key: nowhere.pub\n  - {}\n")
+    ran = run("verify", pushed(registry), "--policy", policy)
+    assert (ran.code, ran.out) == (1, "")
+    assert f"{policy}:3: any[1]: expected exactly one key" in ran.err
+    policy = written(tmp_path / "signers.yaml", "any:\n  - key: nowhere.pub\n")
+    assert (
+        "signers.yaml:2: any[0].key: there is no file nowhere.pub beside signers.yaml"
+        in run("verify", pushed(registry), "--policy", policy).failure
+    )
+
+
 def test_unsigned_image(registry: FakeRegistry, run: Run, key: str) -> None:
     ran = run("verify", pushed(registry), "--key", key)
     assert (ran.code, ran.err) == (1, "")
@@ -150,6 +182,9 @@ def test_trust_root_that_is_too_old_is_told(registry: FakeRegistry, run: Run, tm
         ),
         (("--key", "KEY", "--builder", "b"), "--builder and --source are of an --attestation"),
         (("--key", "KEY", "--trust-root", "KEY"), "--trust-root is for signatures without a key"),
+        (("--key", "KEY", "--policy", "KEY"), "or --key, or --policy"),
+        (("--policy", "KEY", "--attestation", "a"), "belong into the file of --policy"),
+        (("--policy", "KEY", "--signed-as", "a/b"), "belong into the file of --policy"),
     ],
 )
 def test_options_that_do_not_fit_together(run: Run, key: str, options: tuple[str, ...], expected: str) -> None:

@@ -65,6 +65,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--key", metavar="FILE", type=parsed_by(parse_file), help="The signer's public key, in PEM form"
     )
     parser.add_argument(
+        "--policy",
+        metavar="FILE",
+        type=parsed_by(parse_file),
+        help="A file of several signers and attestations, in place of these options (docs/verify.md)",
+    )
+    parser.add_argument(
         "--signed-as",
         metavar="REPOSITORY",
         action="append",
@@ -106,7 +112,7 @@ def run(arguments: argparse.Namespace) -> int:
     from pullahead.admission.signatures.verify import verify_image  # noqa: PLC0415 - not everybody has its packages
 
     now = datetime.now(UTC)
-    trust_root = _trust_root(arguments.trust_root) if arguments.key is None else None
+    trust_root = _trust_root(arguments.trust_root) if policy.needs_trust_root else None
     for problem in trust_root.problems(now) if trust_root is not None else ():
         say(problem)
     reference: Reference = complete_source(arguments.reference)
@@ -122,12 +128,16 @@ def policy_of(arguments: argparse.Namespace) -> SignaturePolicy:
     """Make the policy that a command line demands. Raises UsageError."""
     if (arguments.identity is None) != (arguments.issuer is None):
         raise UsageError("--identity and --issuer belong together: an issuer may vouch for anybody's identity")
-    if (arguments.identity is None) == (arguments.key is None):
-        raise UsageError("say whose signature is trusted: either --identity and --issuer, or --key")
+    if sum(each is not None for each in (arguments.identity, arguments.key, arguments.policy)) != 1:
+        raise UsageError("say whose signature is trusted: either --identity and --issuer, or --key, or --policy")
     if arguments.key is not None and arguments.trust_root is not None:
         raise UsageError("--trust-root is for signatures without a key")
     if arguments.attestation is None and (arguments.builder or arguments.source):
         raise UsageError("--builder and --source are of an --attestation, such as https://slsa.dev/provenance/v1")
+    if arguments.policy is not None:
+        if arguments.attestation is not None or arguments.signed_as:
+            raise UsageError("--attestation and --signed-as belong into the file of --policy")
+        return _policy_file(arguments.policy)
     signer: Signer
     if arguments.key is not None:
         signer = KeySigner(_read(arguments.key).decode(errors="replace"), arguments.key.name)
@@ -147,6 +157,20 @@ def require_packages(find: Callable[[str], object] = find_spec) -> None:
             f"verify needs the package {' and '.join(missing)}: install Pullahead with it (pipx install '.[verify]' or "
             f"uv tool install '.[verify]', in the clone), or add it (pipx inject pullahead 'sigstore>=4.5,<5')"
         )
+
+
+def _policy_file(path: Path) -> SignaturePolicy:
+    from pullahead.rules.signature_rules import load_signature_policy  # noqa: PLC0415 - imports YAML
+
+    text = _read(path).decode(errors="replace")
+    return load_signature_policy(text, source=str(path), read_key=lambda name: _key_beside(path, name))
+
+
+def _key_beside(policy: Path, name: str) -> str:
+    path = policy.parent / name
+    if not path.is_file():
+        raise ConfigError(f"there is no file {name} beside {policy.name}")
+    return _read(path).decode(errors="replace")
 
 
 def _trust_root(path: Path | None) -> "TrustRoot":

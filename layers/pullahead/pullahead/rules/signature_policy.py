@@ -5,7 +5,6 @@ itself: there are no regular expressions, in which a dot matches more than a dot
 """
 
 import re
-from datetime import timedelta
 from typing import Final, NamedTuple
 
 from pullahead.oci import Repository
@@ -61,14 +60,23 @@ class AttestationDemand(NamedTuple):
 class SignaturePolicy(NamedTuple):
     """What admits an image: a signature by one of `signers`; with `attestations`, each of these instead.
 
-    `grace` is for how long an image may wait for its signature before people are told. `signed_as` are repositories
-    that a signature may name beside the one that the image is read from.
+    `signed_as` are repositories that a signature may name beside the one that the image is read from.
     """
 
     signers: tuple[Signer, ...]
     attestations: tuple[AttestationDemand, ...] = ()
-    grace: timedelta = timedelta()
     signed_as: tuple[Repository, ...] = ()
+
+    @property
+    def every_signer(self) -> tuple[Signer, ...]:
+        """Every signer that is trusted with something, once."""
+        every = (*self.signers, *(signer for demand in self.attestations for signer in demand.signers))
+        return tuple(dict.fromkeys(every))
+
+    @property
+    def needs_trust_root(self) -> bool:
+        """Tell whether somebody is trusted who signs without a key."""
+        return any(isinstance(signer, KeylessSigner) for signer in self.every_signer)
 
 
 def matches_pattern(name: str, pattern: str) -> bool:

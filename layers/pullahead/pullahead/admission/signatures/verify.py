@@ -77,7 +77,7 @@ class _Verification:
     def __init__(self, subject: _Subject, policy: SignaturePolicy) -> None:
         self._subject, self._policy = subject, policy
         self._missing: list[AttestationDemand | None] = [*policy.attestations] or [None]  # None: a signature
-        self._keys = _load_keys(_signers_of(policy))
+        self._keys = _load_keys(policy.every_signer)
         self._evidence: list[Evidence] = []
 
     def run(self, reader: SignatureReader) -> Verdict:
@@ -194,7 +194,7 @@ class _Verification:
         raise RefusedError(f"it is not signed with {' or '.join(str(signer) for signer, _ in self._keys)}")
 
     def _keyless_signers(self, identity: Identity) -> frozenset[Signer]:
-        trusted = [each for each in _signers_of(self._policy) if isinstance(each, KeylessSigner)]
+        trusted = [each for each in self._policy.every_signer if isinstance(each, KeylessSigner)]
         if signers := frozenset(each for each in trusted if each.is_named_by(identity.name, identity.issuer)):
             return signers
         if not trusted:
@@ -221,7 +221,8 @@ class _Verification:
         proofs = [each for each in evidence if each.finding is Finding.PROVEN]
         if not self._missing:
             return Verdict(Outcome.ADMITTED, "; ".join(each.text for each in proofs), evidence)
-        wanted = " and ".join(_wanted(each, self._policy) for each in self._missing)
+        missing = [_wanted(each, self._policy) for each in self._missing]
+        wanted = " and ".join(f"{'an' if each.startswith('a') else 'a'} {each}" for each in missing)
         unread = [each for each in evidence if each.finding is Finding.UNREADABLE]
         if unread:
             return Verdict(Outcome.UNKNOWN, f"upstream could not be asked for {wanted}: {unread[0].text}", evidence)
@@ -229,18 +230,13 @@ class _Verification:
         if against:
             more = f" (and {count_text(len(against) - 1, 'other')})" if len(against) > 1 else ""
             return Verdict(Outcome.UNTRUSTED, f"nothing proves {wanted}: {against[0].text}{more}", evidence)
-        return Verdict(Outcome.UNSIGNED, f"there is no {wanted}", evidence)
+        return Verdict(Outcome.UNSIGNED, f"there is {' and '.join(f'no {each}' for each in missing)}", evidence)
 
 
 def _wanted(demand: AttestationDemand | None, policy: SignaturePolicy) -> str:
     if demand is None:
         return f"signature by {' or '.join(map(str, policy.signers))}"
     return f"attestation {demand.predicate_type} by {' or '.join(map(str, demand.signers or policy.signers))}"
-
-
-def _signers_of(policy: SignaturePolicy) -> tuple[Signer, ...]:
-    every = (*policy.signers, *(signer for demand in policy.attestations for signer in demand.signers))
-    return tuple(dict.fromkeys(every))
 
 
 def _load_keys(signers: Iterable[Signer]) -> list[tuple[Signer, PublicKey]]:
