@@ -25,6 +25,7 @@ COMMANDS: Final = (
     Command("copy", "copy", "Copy an image from one registry to another"),
     Command("tags", "tags", "List the tags of a repository"),
     Command("inspect", "inspect", "Show the manifests, blobs and referrers of an image"),
+    Command("verify", "verify", "Verify who signed an image, and what is attested of it"),
     Command("login-check", "login_check", "Try the credentials that are configured for a registry"),
     Command("validate", "validate", "Validate a rules file and report every problem"),
     Command("plan", "plan", "Show what the rules select and what a sync would copy"),
@@ -42,7 +43,7 @@ COMMANDS: Final = (
     Command("completion", "completion", "Write a completion script for bash, zsh or fish"),
 )
 
-_UPSTREAM_NAMES: Final = {"copy": "source", "tags": "registry", "inspect": "registry"}
+_UPSTREAM_NAMES: Final = {"copy": "source", "tags": "registry", "inspect": "registry", "verify": "registry"}
 """What the side that is read is called in commands without rules."""
 _LAYOUTS: Final = ("oci:", "oci-archive:", "docker-archive:")
 

@@ -1,0 +1,225 @@
+"""Find what may prove who made an image: bundles among its referrers, and cosign 2's signatures. All of it is bounded.
+
+What a listing says of a referrer decides only whether it is read at all. Each is read when it is asked for: the first
+one that satisfies costs no more.
+"""
+
+from collections.abc import Collection, Iterator, Mapping
+from typing import Any, Final, NamedTuple, Protocol
+
+import msgspec
+
+from pullahead.admission.signatures import cosign2
+from pullahead.admission.signatures.bundle import BUNDLE_PREFIX, MAX_BUNDLE_BYTES
+from pullahead.admission.signatures.verdict import Evidence, RefusedError, refused, unreadable
+from pullahead.errors import (
+    DigestMismatchError,
+    NotFoundError,
+    PullaheadError,
+    ResponseTooLargeError,
+    UnsupportedMediaTypeError,
+)
+from pullahead.oci import (
+    Descriptor,
+    Digest,
+    InvalidManifestError,
+    RawManifest,
+    Reference,
+    algorithm_of,
+    digest_of,
+    parse_manifest,
+)
+from pullahead.oci.media_types import INDEXES
+from pullahead.oci.referrers import Referrer, fallback_tag, read_referrer
+from pullahead.oci.registries import BlobReader, ReferrersReader
+from pullahead.text import one_line
+
+MAX_CANDIDATES: Final = 100
+"""Manifests that are read of one image, and layers of cosign 2's signatures; most images have one to five."""
+MAX_BYTES: Final = 32 * 1024 * 1024
+"""Of manifests and blobs together."""
+_UNSPECIFIC: Final = ("application/vnd.oci.empty.v1+json", "application/vnd.oci.image.", "application/vnd.docker.")
+_HOSTILE: Final = (NotFoundError, DigestMismatchError, ResponseTooLargeError, UnsupportedMediaTypeError)
+"""What a registry answers for good: asking again does not help."""
+
+
+class SignatureReader(ReferrersReader, BlobReader, Protocol):
+    """Reads what upstream keeps beside an image."""
+
+
+class BundleCandidate(NamedTuple):
+    """The bytes of a bundle, and where they are kept."""
+
+    source: str
+    content: bytes
+
+
+class Cosign2Candidate(NamedTuple):
+    """A layer that cosign 2 has written: the payload, and the annotations with its signature."""
+
+    source: str
+    payload: bytes
+    annotations: Mapping[str, str]
+
+
+Candidate = BundleCandidate | Cosign2Candidate
+
+
+class _Layer(Descriptor, frozen=True, rename="camel"):
+    annotations: dict[str, Any] | None = None
+
+
+class _Wire(msgspec.Struct):
+    layers: list[_Layer] = []
+
+
+def find_candidates(
+    image: Reference, digest: Digest, reader: SignatureReader, predicates: Collection[str], *, has_cosign2: bool
+) -> Iterator[Candidate | Evidence]:
+    """Yield what may prove something, and evidence of what cannot be read or is not what it says.
+
+    Bundles that are listed with other predicate types than `predicates` are left out. cosign 2's signatures are looked
+    for with `has_cosign2`.
+    """
+    return _Search(image, digest, reader, frozenset(predicates), has_cosign2=has_cosign2).run()
+
+
+class _Search:
+    def __init__(
+        self,
+        image: Reference,
+        digest: Digest,
+        reader: SignatureReader,
+        predicates: frozenset[str],
+        *,
+        has_cosign2: bool,
+    ) -> None:
+        self._image, self._digest, self._reader, self._predicates = image, digest, reader, predicates
+        self._has_cosign2 = has_cosign2
+        self._candidates_left, self._bytes_left = MAX_CANDIDATES, MAX_BYTES
+
+    def run(self) -> Iterator[Candidate | Evidence]:
+        yield from self._referrers()
+        if self._has_cosign2:
+            yield from self._tagged()
+
+    def _referrers(self) -> Iterator[Candidate | Evidence]:
+        try:
+            listed = self._reader.list_referrers(self._image, self._digest)
+        except PullaheadError as error:
+            yield _failed("its referrers", error)
+            return
+        # Those that say what they are come first.
+        likely = sorted((each for each in listed if self._may_prove(each)), key=_is_unspecific)
+        for number, referrer in enumerate(likely):
+            if self._candidates_left <= 0:
+                yield refused("", f"{len(likely) - number} of its {len(listed)} referrers were not looked at: too many")
+                return
+            self._candidates_left -= 1
+            source = f"referrer {referrer.descriptor.digest}"
+            try:
+                raw = self._read_manifest(self._image.at(referrer.descriptor.digest))
+                if self._has_wanted_predicate(self._kinds(raw)):
+                    yield from self._layers(source, raw)
+            except (RefusedError, InvalidManifestError) as error:
+                yield refused(source, error)
+            except PullaheadError as error:
+                yield _failed(source, error)
+
+    def _tagged(self) -> Iterator[Candidate | Evidence]:
+        tag = f"{fallback_tag(self._digest)}.sig"
+        source = f"tag {tag}"
+        try:
+            found = self._reader.find_manifest(Reference(self._image.repository, tag))
+            if found is None:
+                return
+            yield from self._layers(source, self._read_manifest(self._image.at(found.digest)))
+        except (RefusedError, InvalidManifestError) as error:
+            yield refused(source, error)
+        except PullaheadError as error:
+            yield _failed(source, error)
+
+    def _may_prove(self, referrer: Referrer) -> bool:
+        kinds = {referrer.artifact_type, *referrer.kinds} - {""}
+        if not self._has_wanted_predicate(kinds):
+            return False
+        is_bundle = any(kind.startswith(BUNDLE_PREFIX) for kind in kinds)
+        is_cosign2 = self._has_cosign2 and cosign2.ARTIFACT_TYPE in kinds
+        return is_bundle or is_cosign2 or _is_unspecific(referrer)
+
+    def _kinds(self, raw: RawManifest) -> Collection[str]:
+        """Read what kinds of artifact a referrer is. Raises RefusedError for one of another image."""
+        content = read_referrer(raw)
+        if content.subject != self._digest:
+            raise RefusedError("it is listed for this image, and names another one as its subject")
+        return content.kinds
+
+    def _has_wanted_predicate(self, kinds: Collection[str]) -> bool:
+        """Tell whether nothing speaks against reading it: what it names as its predicate type, if anything."""
+        predicates = {kind for kind in kinds if "://" in kind}
+        return not predicates or bool(predicates & self._predicates)
+
+    def _read_manifest(self, reference: Reference) -> RawManifest:
+        raw = self._reader.get_manifest(reference)
+        self._take(len(raw.content))
+        if raw.descriptor.media_type in INDEXES:
+            raise RefusedError("it is an index, and no artifact")
+        parse_manifest(raw.content, raw.descriptor.media_type)  # raises for what clients would read differently
+        return raw
+
+    def _layers(self, source: str, raw: RawManifest) -> Iterator[Candidate | Evidence]:
+        layers = msgspec.json.decode(raw.content, type=_Wire).layers
+        bundles = [layer for layer in layers if layer.media_type.startswith(BUNDLE_PREFIX)]
+        if bundles:
+            if len(layers) != 1:
+                raise RefusedError(f"it has {len(layers)} layers; a bundle is one")
+            yield BundleCandidate(source, self._read_blob(bundles[0], MAX_BUNDLE_BYTES))
+        elif self._has_cosign2:
+            signatures = [layer for layer in layers if layer.media_type == cosign2.SIMPLE_SIGNING]
+            for number, layer in enumerate(signatures):
+                if self._candidates_left <= 0:
+                    yield refused(source, f"{len(signatures) - number} of its signatures were not looked at: too many")
+                    return
+                self._candidates_left -= 1
+                yield self._cosign2(f"{source}, signature {number + 1}", layer)
+
+    def _cosign2(self, source: str, layer: _Layer) -> Candidate | Evidence:
+        try:
+            payload = self._read_blob(layer, cosign2.MAX_PAYLOAD_BYTES)
+        except RefusedError as error:
+            return refused(source, error)
+        except PullaheadError as error:
+            return _failed(source, error)
+        texts = {key: value for key, value in (layer.annotations or {}).items() if isinstance(value, str)}
+        return Cosign2Candidate(source, payload, texts)
+
+    def _read_blob(self, layer: _Layer, most: int) -> bytes:
+        if layer.size > most:
+            raise RefusedError(f"it is said to have {layer.size} bytes; the limit is {most}, and it is not read")
+        self._take(layer.size)
+        blob = Descriptor(layer.media_type, layer.digest, layer.size)
+        content = bytearray()
+        with self._reader.open_blob(self._image.repository, blob) as pieces:
+            for piece in pieces:
+                content += piece
+                if len(content) > layer.size:
+                    break
+        if len(content) != layer.size or digest_of(bytes(content), algorithm_of(layer.digest)) != layer.digest:
+            raise RefusedError("its bytes do not have the size and the digest that its manifest names")
+        return bytes(content)
+
+    def _take(self, size: int) -> None:
+        self._bytes_left -= size
+        if self._bytes_left < 0:
+            raise RefusedError(f"what belongs to the image has more than {MAX_BYTES} bytes; it is not read")
+
+
+def _is_unspecific(referrer: Referrer) -> bool:
+    """Tell whether a listing leaves open what a referrer is: cosign may name its type in the config alone."""
+    kinds = {referrer.artifact_type, *referrer.kinds} - {""}
+    return all(kind.startswith(_UNSPECIFIC) or "://" in kind for kind in kinds)
+
+
+def _failed(source: str, error: PullaheadError) -> Evidence:
+    text = one_line(str(error))
+    return refused(source, text) if isinstance(error, _HOSTILE) else unreadable(source, text)
