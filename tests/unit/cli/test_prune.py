@@ -1,9 +1,11 @@
 """`pullahead prune --dry-run`: what it shows, that it writes nothing, and what `why` says of the same tags."""
 
 import json
+import re
 from argparse import Namespace
 from collections.abc import Callable
 from datetime import timedelta
+from pathlib import Path
 
 import pytest
 from msgspec import structs
@@ -79,6 +81,14 @@ def test_what_is_due_held_missing_and_expired_is_shown_and_nothing_is_written(ou
     assert lines[2].endswith("Pullahead has not published what ECR serves")
     assert lines[3].endswith("at_most: no more than 5% of 20 tags go in a day")
     assert (stack.records.writes, tags.script.calls) == (0, ["list_tags"])
+
+
+def test_documented_example_is_what_is_written_but_for_the_times(out: Outputs) -> None:
+    stack, tags = world(Prune(deletes=True, at_most=0.05))
+    show_pruning(prune(), stack.deployed, tags)
+    time = re.compile(r"\d{4}-\d\d-\d\d \d\d:\d\d UTC")
+    documented = (Path(__file__).parents[3] / "docs/cli.md").read_text(encoding="utf-8")
+    assert time.sub("TIME", f"```\n{out()}```") in time.sub("TIME", documented)
 
 
 def test_tag_that_ecr_has_kept_for_an_index_says_so(out: Outputs) -> None:

@@ -4,7 +4,7 @@ import random
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, TypeVar
 
 import pytest
 from hypothesis import given, settings
@@ -289,6 +289,76 @@ def test_listing_that_fails_for_months_prunes_nothing_of_what_was_missing_before
     assert found.days == 1  # nobody has looked for a week
 
 
+def due_of(declared: Rule, *others: Rule, **more: Any) -> PrunePlan:
+    """Plan where the tag 1.3 has been missing for longer than needed, on as many days as needed."""
+    reason = more.pop("reason", PruneReason.GONE)
+    evidence = Missing(reason, BEGAN - timedelta(days=50), more.pop("days", 30), BEGAN)
+    keeper = {"kept": more.pop("kept", ())}
+    followed = more.pop("followed", tuple(tag for tag in TAGS if tag != "1.3"))
+    found = [published("1.3", evidence, **more), *(published(tag, **keeper) for tag in TAGS if tag != "1.3")]
+    listing = RuleRecord(RuleKey(REPOSITORY, "app"), "u", State.FRESH, BEGAN, followed=followed)
+    known = rules(declared.named_mirrors, "r", declared, *others)
+    return plan_pruning(declared, POLICY, listing, found, known, BEGAN + timedelta(hours=25))
+
+
+CHOOSES_ALL = rule(tags=TagSelection(patterns=(ALL,)))
+
+
+def test_tag_that_was_missing_for_long_on_fewer_days_stays() -> None:
+    assert due_of(CHOOSES_ALL, days=28).due == ()
+    assert due_of(CHOOSES_ALL, days=29).due == (MirrorKey(REPOSITORY, "1.3"),)
+
+
+OTHER = rule(name="other", tags=TagSelection(patterns=(TagPattern(PatternKind.GLOB, "1.3"),)))
+PINNED = NamedTag("1.99", "pin", digest("1.3"))
+KEEPS = rule(tags=TagSelection(patterns=(ALL,)), keep_previous=KeepPrevious())
+KEPT_BY_ANOTHER = KeptDigest(digest("1.3"), previous_tag("1.4", digest("1.3")), BEGAN)
+
+
+@pytest.mark.parametrize(
+    ("declared", "others", "more", "why"),
+    [
+        (CHOOSES_ALL, [rule("1.3", name="other")], {}, "a rule names it"),
+        (
+            CHOOSES_ALL._replace(tags=TagSelection(patterns=(TagPattern(PatternKind.GLOB, "1.[04-9]*"),))),
+            [OTHER],
+            {"reason": PruneReason.UNCHOSEN},
+            "the rule other may choose it",
+        ),
+        (rule(tags=TagSelection(patterns=(ALL,), renamed=(PINNED,))), [], {}, "a rule pins its digest"),
+        (
+            CHOOSES_ALL,
+            [rule(name="lock", tags=TagSelection(renamed=(PINNED,)))],
+            {},
+            "a rule pins its digest",
+        ),
+        (KEEPS, [], {"kept": (KEPT_BY_ANOTHER,)}, "keep_previous names its digest"),
+        (CHOOSES_ALL, [], {"published_digest": digest("foreign")}, "Pullahead has not published what ECR serves"),
+        (CHOOSES_ALL, [], {"last_refresh": None}, "Pullahead has not published what ECR serves"),
+    ],
+)
+def test_tag_that_is_due_is_held_by(declared: Rule, others: list[Rule], more: dict[str, Any], why: str) -> None:
+    plan = due_of(declared, *others, **more)
+    assert (plan.due, plan.held.get(MirrorKey(REPOSITORY, "1.3"))) == ((), why)
+
+
+def test_several_runs_of_one_day_count_one_day() -> None:
+    days = Days(policy=SOON)
+    for _ in range(2):
+        days.day()
+    days.remove("1.3")
+    for _ in range(19):
+        days.day(days=1 / 24)
+    found = days.tags["1.3"].missing
+    assert found is not None
+    assert found.days == 1
+
+
+def test_listing_whose_choice_is_not_known_counts_no_day() -> None:
+    plan = due_of(CHOOSES_ALL, followed=())
+    assert (plan.due, plan.doubt) == ((), "the last listing chose nothing, or too much to be kept")
+
+
 def test_clock_that_goes_back_or_leaps_ahead_adds_no_day() -> None:
     days = Days()
     days.day()
@@ -306,37 +376,44 @@ def test_clock_that_goes_back_or_leaps_ahead_adds_no_day() -> None:
 
 
 KEPT = KeepPrevious()
+T = TypeVar("T")
 
 
 @st.composite
 def situations(draw: st.DrawFn) -> tuple[Rule, list[Published], RuleRecord, datetime]:
-    """Draw a rule that names, pins and keeps, its tags with any evidence, a listing, and a time."""
-    tags = draw(st.lists(st.sampled_from(TAGS), min_size=1, unique=True))
-    names = draw(st.lists(st.sampled_from(TAGS), max_size=5, unique=True))
-    pins = draw(st.lists(st.sampled_from(TAGS), max_size=5, unique=True))
+    """Draw a rule that names, pins and keeps, its tags with any evidence, a listing, and a time.
+
+    Most is so that tags go but for one thing: else little would ever be due.
+    """
+
+    def mostly(usual: T, *others: T) -> T:
+        return others[draw(st.integers(0, len(others) - 1))] if draw(st.integers(0, 9)) == 0 else usual
+
+    tags = draw(st.lists(st.sampled_from(TAGS), min_size=3, unique=True))
+    names, pins = (draw(st.lists(st.sampled_from(TAGS), max_size=3, unique=True)) for _ in range(2))
     renamed = tuple(NamedTag(tag, f"pin-{tag}", digest(tag)) for tag in pins)
     selection = TagSelection(names=tuple(names), patterns=(ALL,), renamed=renamed)
     declared = rule(tags=selection, keep_previous=draw(st.sampled_from([None, KEPT])))
-    now = BEGAN + timedelta(days=draw(st.integers(-400, 400)))
+    now = BEGAN + timedelta(days=mostly(draw(st.integers(1, 60)), -400, 0, 400), hours=draw(st.integers(0, 23)))
     found = []
     for tag in tags:
-        reason = draw(st.sampled_from(list(PruneReason)))
-        since = BEGAN + timedelta(days=draw(st.integers(-400, 400)))
-        days = draw(st.integers(1, 60))
-        missing = draw(st.sampled_from([None, Missing(reason, since, days, since + timedelta(days=days))]))
-        kept = draw(st.lists(st.sampled_from(TAGS), max_size=4, unique=True))
-        moved = BEGAN + timedelta(days=draw(st.integers(-200, 200)))
+        since = now - timedelta(days=mostly(draw(st.integers(28, 40)), -20, 1, 400))
+        last = now - timedelta(days=mostly(draw(st.integers(0, 8)), -3, 50), hours=draw(st.integers(0, 23)))
+        days = draw(st.integers(27, 33))
+        missing = mostly(Missing(mostly(PruneReason.GONE, PruneReason.UNCHOSEN), since, days, last), None)
+        kept = draw(st.lists(st.sampled_from(TAGS), max_size=2, unique=True))
+        moved = now - timedelta(days=draw(st.integers(60, 120)))
         keeps = tuple(KeptDigest(digest(each), previous_tag(tag, digest(each)), moved) for each in kept)
-        served = draw(st.sampled_from([digest(tag), digest("foreign"), None]))
+        served = mostly(digest(tag), digest("foreign"), None)
         found.append(published(tag, missing, kept=keeps, published_digest=served))
     followed = tuple(draw(st.lists(st.sampled_from(TAGS), unique=True)))
-    state = draw(st.sampled_from([State.FRESH, State.FRESH, State.UNKNOWN, State.GONE]))
+    state = mostly(State.FRESH, State.UNKNOWN, State.GONE)
     listing = RuleRecord(RuleKey(REPOSITORY, "app"), "ghcr.io/team/app", state, BEGAN, followed=followed)
     return declared, found, listing, now
 
 
 @settings(max_examples=300, deadline=None)
-@given(situations(), st.booleans(), st.integers(0, 3))
+@given(situations(), st.integers(0, 9).map(lambda number: number == 0), st.integers(0, 3))
 def test_nothing_goes_that_a_rule_a_pin_or_keep_previous_names(
     drawn: tuple[Rule, list[Published], RuleRecord, datetime], paused: bool, pruned_today: int
 ) -> None:

@@ -12,6 +12,7 @@ from pullahead.messages import KeptPrevious, OutcomeRequest, PublishRequest, Pub
 from pullahead.mirrors.previous import MAX_KEPT, KeptDigest, still_kept, tag_to_keep, with_kept
 from pullahead.mirrors.record import MirrorRecord, State
 from pullahead.refresh.plan import plan_copy
+from pullahead.refresh.ports import PublishTarget
 from pullahead.refresh.publish import publish_image
 from pullahead.refresh.record_outcome import record_outcome
 from pullahead.rules.load import load_rules
@@ -40,6 +41,7 @@ class Moves:
         self.script = Script()
         self.rules: Rules = rules([mirror()._replace(referrers=NO_REFERRERS, keep_previous=policy)])
         self.target, self.plans = FakeTarget(self.script), FakePlanStore(self.script)
+        self.copied_to: PublishTarget = self.target
         self.records, self.clock = FakeRecords(self.script), FakeClock(BEGAN)
         self.target.ensure_repository(REPOSITORY)
         self.episode = 0
@@ -48,7 +50,7 @@ class Moves:
         """Let upstream move, and refresh."""
         self.episode += 1
         known = self.records.stored.get(KEY) or MirrorRecord(KEY, UPSTREAM, State.MISSING, BEGAN)
-        served = self.target.published_digests(REPOSITORY, ["1.0"]).get("1.0")
+        served = self.copied_to.published_digests(REPOSITORY, ["1.0"]).get("1.0")
         self.records.stored[KEY] = known.with_changes(
             state=State.STALE, upstream_digest=image.digest, published_digest=served, episode=self.episode
         )
@@ -58,15 +60,19 @@ class Moves:
         request = refresh_request(image.root.descriptor, episode=self.episode)
         upstream = FakeUpstream()
         upstream.serve(image, UPSTREAM)
-        planned = plan_copy(request, self.rules, upstream, self.target, self.plans)
-        self.target.hold(REPOSITORY, {digest: image.read_blob(digest) for digest in image.blobs})
+        planned = plan_copy(request, self.rules, upstream, self.copied_to, self.plans)
+        self.upload(image)
         asked = PublishRequest(request, planned.root)
-        result = publish_image(asked, self.rules, self.target, self.plans, self.records, lambda _tries: None)
+        result = publish_image(asked, self.rules, self.copied_to, self.plans, self.records, lambda _tries: None)
         if record:
             execution = f"execution-{self.episode}"
             ended = OutcomeRequest(request=request, execution=execution, started_at=self.clock(), published=result)
             record_outcome(ended, self.rules, self.records, announcer(self.records, self.clock), self.clock)
         return result
+
+    def upload(self, image: LocalImage) -> None:
+        """Let the units have copied the blobs."""
+        self.target.hold(REPOSITORY, {digest: image.read_blob(digest) for digest in image.blobs})
 
     @property
     def record(self) -> MirrorRecord:

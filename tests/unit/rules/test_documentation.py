@@ -15,6 +15,7 @@ from pullahead.rules.file_format import (
     MirrorRule,
     OnDemandRule,
     Pattern,
+    PruneOptions,
     RateLimits,
     ReferrerOptions,
     RulesDocument,
@@ -26,7 +27,7 @@ from pullahead.rules.yaml_document import RulesError
 ROOT = Path(__file__).parents[3]
 RULES = ROOT / "docs/rules.md"
 SECTIONS = (
-    *(RulesDocument, MirrorRule, OnDemandRule, Defaults, Creation, ReferrerOptions, KeepPreviousOptions),
+    *(RulesDocument, MirrorRule, OnDemandRule, Defaults, Creation, ReferrerOptions, KeepPreviousOptions, PruneOptions),
     *(HostSettings, Credential, RateLimits, Sources),
 )
 PATTERN_KINDS = set(Pattern.__struct_encode_fields__)
