@@ -51,6 +51,9 @@ def _check_entry(bundle: Bundle, trust: TrustAt) -> None:
     entry = bundle.entries[0]
     if not value_at(entry, "inclusionProof", "checkpoint"):
         raise RefusedError("it does not prove that a transparency log has it: the inclusion proof is missing")
+    _, size, *_ = f"{value_at(entry, 'inclusionProof', 'checkpoint', 'envelope')}\n".split("\n")
+    if size != value_at(entry, "inclusionProof", "treeSize"):  # which the library does not compare
+        raise RefusedError("its inclusion proof is of another state of the log than the checkpoint")
     log_id = decode_base64(str(value_at(entry, "logId", "keyId")), "its log's identity")
     if log_id not in {log.id for log in trust.logs}:
         raise RefusedError(

@@ -9,6 +9,7 @@ from datetime import datetime, timedelta
 from typing import Final, NamedTuple
 
 from cryptography import x509
+from cryptography.exceptions import UnsupportedAlgorithm
 
 from pullahead.admission.signatures.bundle import Bundle, read_bundle
 from pullahead.admission.signatures.certificate import Identity, identity_of
@@ -105,6 +106,8 @@ class _Verification:
             return None if signed is None else self._satisfy(candidate.source, signed)
         except RefusedError as error:
             return refused(candidate.source, error)
+        except (ValueError, UnsupportedAlgorithm):  # cryptography reads a certificate's parts when they are asked for
+            return refused(candidate.source, "its certificate cannot be read")
 
     def _satisfy(self, source: str, signed: _Signed) -> Evidence:
         """Take away what is not missing any more."""
