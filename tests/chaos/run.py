@@ -8,17 +8,20 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Final, NamedTuple
 
+from pullahead.alerts.incidents import MORE_INTERVAL
 from pullahead.mirrors.alert import AlertKind
 from pullahead.mirrors.record import State
 from tests.chaos.troubles import Troubles, kept_since
-from tests.chaos.world import ALERT_AFTER, HONEST, INTERVAL, ChaosMirror, World, chaos_world
+from tests.chaos.world import ALERT_AFTER, HONEST, INTERVAL, SCHEDULE, ChaosMirror, World, chaos_world
 from tests.polling import until
 
 MOST_LAG: Final = 2 * INTERVAL + timedelta(minutes=1)
 """A move right after a check is found by the next one, and if that fails by the one after; and a minute to copy it."""
 
 _KILL_PAUSE_SECONDS: Final = 0.4
-_PEACE_ROUNDS: Final = int(ALERT_AFTER / INTERVAL) + 1
+_TICKS: Final = int(INTERVAL / SCHEDULE)
+_PEACE_ROUNDS: Final = int(max(ALERT_AFTER, MORE_INTERVAL) / INTERVAL) + 1
+"""Until what began in the last round is told: an incident's further mirrors are told together, an hour after it was."""
 _HONEST_IN_THE_END: Final = (*HONEST, "flapping", "dripping")
 
 
@@ -63,8 +66,9 @@ def run_chaos(folder: Path, size: Size, seed: int) -> Report:
     began, chance = time.monotonic(), random.Random(seed)  # noqa: S311
     with chaos_world(folder, size.mirrors, chance) as world:
         troubles, lags = Troubles(world, chance), Lags(world)
-        world.tick()
-        world.settle()
+        for _ in range(_TICKS):
+            world.tick()
+            world.settle()
         lags.measure()
         for number in range(size.rounds):
             _trouble(world, troubles, size, number, chance)
@@ -93,13 +97,15 @@ def _trouble(world: World, troubles: Troubles, size: Size, number: int, chance: 
         troubles.poison(mirror)
     troubles.services(on=True)
     troubles.ecr()
-    world.tick()
-    troubles.messages()
-    for _ in range(size.kills):
-        moment = time.monotonic() + chance.uniform(0.1, _KILL_PAUSE_SECONDS)
-        until(lambda moment=moment: time.monotonic() >= moment, "the moment comes")  # type: ignore[misc]
-        troubles.kill()
-    world.settle()
+    for tick in range(_TICKS):
+        world.tick()
+        if tick == 0:
+            troubles.messages()
+        for _ in range(size.kills // _TICKS):
+            moment = time.monotonic() + chance.uniform(0.1, _KILL_PAUSE_SECONDS)
+            until(lambda moment=moment: time.monotonic() >= moment, "the moment comes")  # type: ignore[misc]
+            troubles.kill()
+        world.settle()
     troubles.services(on=False)
 
 
@@ -108,10 +114,10 @@ def _peace(world: World, troubles: Troubles) -> None:
     world.aws.ecr.faults.clear()
     world.upstreams["flapping"].down = False
     world.upstreams["dripping"].limit_bytes_per_second = None
-    for _ in range(_PEACE_ROUNDS):
+    for _ in range(_PEACE_ROUNDS * _TICKS):
         world.tick()
         world.settle()
-        world.hear()
+    world.hear()
     troubles.done["rounds of peace"] = _PEACE_ROUNDS
 
 
