@@ -271,18 +271,6 @@ def test_mirror_that_was_told_to_be_stale_and_is_blocked_is_told_since_a_person_
     assert history.fail() == ["BLOCKED"]
 
 
-def test_stale_that_was_not_sent_is_replaced_by_blocked() -> None:
-    history = LiedAbout()
-    history.observe(STALE)
-    history.fail("StorageError", hours=1)
-    assert history.record is not None
-    assert [alert.kind for alert in history.record.pending] == [AlertKind.STALE]
-    assert history.fail(minutes=5) == ["BLOCKED"]
-    assert history.record.alerted == (AlertKind.BLOCKED,)
-    history.send()
-    assert history.observe(Observation(NEW, NEW.digest), minutes=5) == ["RECOVERED"]
-
-
 def test_rate_limit_is_alerted_as_rate_limited() -> None:
     history = History()
     history.observe(FRESH)

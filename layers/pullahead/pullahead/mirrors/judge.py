@@ -165,8 +165,6 @@ def with_alerts(
     kind = _due_alert(after, alert_after, now)
     if kind is AlertKind.STALE and _is_told_already(after, alert_after, now):
         kind = None
-    if kind in _BY_A_PERSON:
-        after = _without_unsent_stale(after)
     detail = None
     if kind is AlertKind.NOT_FOUND:
         absence = absence_text(upstream_tag(after), was_never_found=True)
@@ -219,15 +217,6 @@ def _is_told_already(record: MirrorRecord, alert_after: timedelta, now: datetime
         return False
     is_same = record.failure is not None and record.failure.blocking
     return is_same or now - record.since < alert_after
-
-
-def _without_unsent_stale(record: MirrorRecord) -> MirrorRecord:
-    """Take back STALE if it waits to be sent: the alert that a person must act says it, too, and says why."""
-    pending = tuple(alert for alert in record.pending if alert.kind is not AlertKind.STALE)
-    if pending == record.pending:
-        return record
-    alerted = tuple(kind for kind in record.alerted if kind is not AlertKind.STALE)
-    return record.with_changes(pending=pending, alerted=alerted)
 
 
 def is_denied(record: MirrorRecord) -> bool:
