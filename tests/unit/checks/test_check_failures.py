@@ -190,6 +190,14 @@ class TestRefreshThatIsThereAlready:
         assert service.check_one().started is StartResult.STARTED
         assert len(service.refreshes.requests) == 3
 
+    def test_refreshes_that_never_have_an_outcome_are_started_less_and_less_often(self) -> None:
+        service = CheckingService()
+        for _ in range(24 * 60):
+            service.check()
+            service.refreshes.statuses = dict.fromkeys(service.refreshes.statuses, StartResult.ENDED)
+            service.clock.advance(minutes=1)
+        assert 8 <= len(service.refreshes.requests) <= 12
+
     def test_refreshes_without_an_outcome_are_alerted_with_their_cause(self) -> None:
         service = CheckingService()
         for _ in range(20):
