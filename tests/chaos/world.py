@@ -103,9 +103,9 @@ class World:
         """List the mirrors of upstreams."""
         return [mirror for mirror in self.mirrors if mirror.manner in manners]
 
-    def tick(self) -> None:
-        """Let the time until the next run of the schedule pass, and let it send its checks. Does not wait."""
-        self.aws.clock.advance(SCHEDULE.total_seconds())
+    def tick(self, after: timedelta = SCHEDULE) -> None:
+        """Let time pass, by default until the next run of the schedule, and let it send its checks. Does not wait."""
+        self.aws.clock.advance(after.total_seconds())
         self.aws.ticker.run_due()
 
     def settle(self) -> None:

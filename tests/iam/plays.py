@@ -296,7 +296,7 @@ def _follow(scene: Scene, rules: str) -> None:
 
 
 def _break(scene: Scene) -> None:
-    """Make ECR refuse streams, abort a refresh, let one fail, delete a tag upstream, and make ECR refuse another image."""
+    """Make ECR refuse streams, abort a refresh, let one fail, delete a tag upstream, make ECR refuse another image."""
 
     def abort(call: Call) -> None:
         for running in scene.executions()[:1] if call.repository == scene.repository else ():

@@ -47,5 +47,7 @@ def test_fault_has_the_services_status_its_error_and_a_request_id(
 @pytest.mark.parametrize(
     ("fault", "received"), [(None, [b"{}"]), (ServiceFault.ANSWER_LOST, [b"{}"]), (ServiceFault.FAILED, [])]
 )
-def test_only_a_request_whose_answer_is_lost_has_taken_effect(fault: ServiceFault | None, received: list[bytes]) -> None:
+def test_only_a_request_whose_answer_is_lost_has_taken_effect(
+    fault: ServiceFault | None, received: list[bytes]
+) -> None:
     assert answered("lambda", fault)[3] == received

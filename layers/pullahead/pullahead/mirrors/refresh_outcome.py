@@ -106,7 +106,8 @@ def after_abort(record: MirrorRecord, wanted: Digest, now: datetime) -> MirrorRe
 
 
 def _backoff(doublings: int) -> timedelta:
-    return min(_LAST_RETRY, _FIRST_RETRY * 2 ** min(doublings, 10))
+    factor: int = 2 ** min(doublings, 10)
+    return min(_LAST_RETRY, _FIRST_RETRY * factor)
 
 
 def retry_ahead_of_schedule(record: MirrorRecord, wanted: Digest, now: datetime) -> timedelta | None:
