@@ -64,6 +64,7 @@ class ReceivedAlert(NamedTuple):
 
     kind: str
     about: str
+    upstream: str  # the registry
     text: str
 
 
@@ -163,7 +164,8 @@ class World:
 def _told(envelope: dict[str, Any]) -> ReceivedAlert:
     attributes = envelope["MessageAttributes"]
     about = attributes.get("of", attributes["kind"])["Value"]
-    return ReceivedAlert(attributes["kind"]["Value"], about, f"{envelope['Subject']}\n{envelope['Message']}")
+    upstream = attributes.get("upstream", {}).get("Value", "")
+    return ReceivedAlert(attributes["kind"]["Value"], about, upstream, f"{envelope['Subject']}\n{envelope['Message']}")
 
 
 @contextmanager
