@@ -173,6 +173,10 @@ class _Windows:
         left = int((begun + EVENT_WINDOW - now).total_seconds())
         return WindowClaim(WindowDecision.RUN_LATER, left) if count == 1 else WindowClaim(WindowDecision.DROP)
 
+    def release(self, key: RecordKey, now: datetime) -> None:
+        begun, count = self._open.get(key, (now, 1))
+        self._open[key] = begun, count - 1
+
 
 class _Bus:
     """Implements `pullahead.mirrors.outbox.OutcomeEventBus`."""

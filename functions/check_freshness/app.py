@@ -1,10 +1,12 @@
 """Check mirrors against their upstreams, and list the tags that rules select from. Reads the checks queue.
 
 The messages of a batch are handled together, and each fails alone: it is retried, or, if it means nothing or has failed
-for the last time, goes to the dead-letter queue with the reason. What a registry's rate or the function's time
-does not allow is put back into the queue.
+for the last time, goes to the dead-letter queue with the reason. A message that comes again is handled alone, since it
+may have ended the process that had it. What a registry's rate or the function's time does not allow is put back into
+the queue.
 """
 
+from collections.abc import Sequence
 from typing import Any
 
 from aws_lambda_powertools import Metrics, Tracer
@@ -22,7 +24,7 @@ from pullahead.lambdas.metrics import (
     add_unsent,
     add_upstream_use,
 )
-from pullahead.lambdas.sqs_batch import failure_of, log_results, retry_or_dead_letter, without_repeated_events
+from pullahead.lambdas.sqs_batch import failure_of, log_results, process_batch, without_repeated_events
 
 logger, metrics, tracer = new_logger(), Metrics(), Tracer()
 
@@ -42,6 +44,11 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
 
 def handle(event: dict[str, Any], context: LambdaContext, app: Application) -> dict[str, Any]:
     records = [SQSRecord(record) for record in without_repeated_events(event)["Records"]]
+    return process_batch(records, lambda some: handle_messages(some, context, app), app)
+
+
+def handle_messages(records: Sequence[SQSRecord], context: LambdaContext, app: Application) -> dict[str, Exception]:
+    """Handle messages; return the errors of those that failed, by their ids."""
     bodies = [record.body for record in records]
     outcomes = app.handle_messages(bodies, lambda: context.get_remaining_time_in_millis() / 1000)
     failures = {}
@@ -53,8 +60,7 @@ def handle(event: dict[str, Any], context: LambdaContext, app: Application) -> d
             failure = error
         if failure is not None:
             failures[record.message_id] = failure
-    to_retry = retry_or_dead_letter(records, failures, app)
-    return {"batchItemFailures": [{"itemIdentifier": identifier} for identifier in to_retry]}
+    return failures
 
 
 def report(record: SQSRecord, outcome: MessageOutcome) -> Exception | None:

@@ -1,7 +1,8 @@
 """Process pulls from ECR that CloudTrail recorded: what rules on demand allow and is not mirrored yet is checked.
 
 A message that fails is retried alone; one that has failed for the last time goes to the dead-letter queue with the
-reason. Messages that are not pulls are skipped.
+reason. A message that comes again is handled alone, since it may have ended the process that had it. Messages that are
+not pulls are skipped.
 """
 
 from collections.abc import Mapping
@@ -15,7 +16,7 @@ from pullahead.app import Application, application
 from pullahead.errors import PullaheadError
 from pullahead.lambdas.log_lines import new_logger
 from pullahead.lambdas.metrics import add_damaged, add_failure, add_left_alone, add_pulls
-from pullahead.lambdas.sqs_batch import retry_or_dead_letter
+from pullahead.lambdas.sqs_batch import process_batch
 from pullahead.on_demand.notice_pulls import NoticedPulls
 
 logger, metrics, tracer = new_logger(), Metrics(), Tracer()
@@ -30,11 +31,10 @@ def handler(event: dict[str, Any], _context: LambdaContext) -> dict[str, Any]:
 
 def handle(event: dict[str, Any], app: Application) -> dict[str, Any]:
     records = [SQSRecord(record) for record in event["Records"]]
-    failures = notice({record.message_id: record.body for record in records}, app)
+    response = process_batch(records, lambda some: notice({each.message_id: each.body for each in some}, app), app)
     add_left_alone(app.take_newer_items())
     add_damaged(app.take_damaged_items())
-    to_retry = retry_or_dead_letter(records, failures, app)
-    return {"batchItemFailures": [{"itemIdentifier": identifier} for identifier in to_retry]}
+    return response
 
 
 def notice(bodies: Mapping[str, str], app: Application) -> Mapping[str, Exception]:

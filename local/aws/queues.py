@@ -93,13 +93,16 @@ class QueuePollers:
         thread.start()
 
     def waiting(self) -> tuple[list[str], list[str]]:
-        """Name the queues with messages that can be taken now, and those whose messages are hidden."""
+        """Name the queues with messages that can be taken now, and those whose messages are hidden.
+
+        A message that was sent with a delay is neither until it is due.
+        """
         ready, hidden = [], []
         for name, mapping in list(self._mapped.items()):
             if not _is_active(mapping):
                 continue
-            messages = list(_backend().get_queue(name)._messages)
-            count = sum(message.visible and not message.delayed for message in messages)
+            messages = [message for message in list(_backend().get_queue(name)._messages) if not message.delayed]
+            count = sum(message.visible for message in messages)
             if count:
                 ready.append(f"{count} messages in {name}")
             if len(messages) > count:

@@ -173,7 +173,7 @@ class LocalAws:
         LocalAws._running.release()
 
     def wait_idle(self, timeout_seconds: float = 30.0, *, hidden_ok: bool = False) -> None:
-        """Wait until no function and no execution runs and no queue with a function holds a message.
+        """Wait until no function and no execution runs and no queue with a function holds a message that is due.
 
         Messages that failed stay hidden until the clock passes their visibility timeout; with `hidden_ok` they do not
         count.

@@ -4,6 +4,7 @@ answers. Who calls, and when it goes wrong, is decided by whoever sets `decide`.
 
 import json
 import re
+import uuid
 from collections.abc import Callable, Iterable
 from enum import StrEnum
 from typing import Any, Final, NamedTuple
@@ -12,7 +13,11 @@ from local.aws.recorded_calls import WsgiApp
 
 # Signature Version 4, "Create a signed request": Credential=KEY/DATE/REGION/SERVICE/aws4_request
 _OF_A_ROLE: Final = re.compile(r"AWS4-HMAC-SHA256 Credential=local\.[^/]+/\d+/[^/]+/([^/]+)/aws4_request")
-_THROTTLED: Final = "ThrottlingException"  # botocore retries it for every service
+_FAILED: Final = "500 Internal Server Error"
+# By whether the request is throttled. botocore retries ThrottlingException for every service.
+_OF_OTHERS: Final = ((_FAILED, "InternalFailure"), ("400 Bad Request", "ThrottlingException"))
+# Lambda API reference, Invoke, Errors: Step Functions reports these names, by which its Retry goes.
+_OF_LAMBDA: Final = ((_FAILED, "ServiceException"), ("429 Too Many Requests", "TooManyRequestsException"))
 _SLOW_DOWN: Final = b"<Error><Code>SlowDown</Code><Message>Please reduce your request rate.</Message></Error>"
 
 
@@ -59,15 +64,13 @@ class ServiceFaults:
 
 
 def _answer(fault: ServiceFault, service: str, start_response: Callable[..., Any]) -> list[bytes]:
+    name = ""
     if service == "s3":
         status, kind, body = "503 Slow Down", "application/xml", _SLOW_DOWN
     else:
-        is_throttled = fault is ServiceFault.THROTTLED
-        status, kind = (
-            ("400 Bad Request" if is_throttled else "500 Internal Server Error"),
-            "application/x-amz-json-1.0",
-        )
-        name = _THROTTLED if is_throttled else "InternalFailure"
+        status, name = (_OF_LAMBDA if service == "lambda" else _OF_OTHERS)[fault is ServiceFault.THROTTLED]
+        kind = "application/x-amz-json-1.0"
         body = json.dumps({"__type": name, "message": fault.value}).encode()
-    start_response(status, [("Content-Type", kind), ("Content-Length", str(len(body)))])
+    headers = {"Content-Type": kind, "Content-Length": str(len(body)), "x-amzn-RequestId": str(uuid.uuid4())}
+    start_response(status, list((headers | ({"x-amzn-ErrorType": name} if name else {})).items()))
     return [body]

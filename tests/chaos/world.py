@@ -24,13 +24,15 @@ from tests.scenarios.deployment import TEMPLATE, Deployment, rules_text
 
 TAG: Final = "1.0"
 INTERVAL: Final = timedelta(minutes=10)
-"""Longer than a refresh that has failed waits: what fails once is copied with the next check."""
+"""Between two checks of a mirror."""
+SCHEDULE: Final = INTERVAL / 2
+"""Between two runs of the schedule. Mirrors have moments of their own, and a refresh that has failed waits so long."""
 ALERT_AFTER: Final = 3 * INTERVAL
 HONEST: Final = ("steady", "busy")
 SICK: Final = ("flapping", "dripping", "lying", "vanishing")
 """The manners of the six upstreams."""
 _WAIT_SCALE: Final = 0.01
-_IDLE_SECONDS: Final = 150.0
+_IDLE_SECONDS: Final = 240.0
 
 
 class ChaosMirror(NamedTuple):
@@ -62,6 +64,7 @@ class ReceivedAlert(NamedTuple):
 
     kind: str
     about: str
+    upstream: str  # the registry
     text: str
 
 
@@ -101,9 +104,9 @@ class World:
         """List the mirrors of upstreams."""
         return [mirror for mirror in self.mirrors if mirror.manner in manners]
 
-    def tick(self) -> None:
-        """Let one interval pass, and let the schedule send its checks. Does not wait."""
-        self.aws.clock.advance(INTERVAL.total_seconds())
+    def tick(self, after: timedelta = SCHEDULE) -> None:
+        """Let time pass, by default until the next run of the schedule, and let it send its checks. Does not wait."""
+        self.aws.clock.advance(after.total_seconds())
         self.aws.ticker.run_due()
 
     def settle(self) -> None:
@@ -161,7 +164,8 @@ class World:
 def _told(envelope: dict[str, Any]) -> ReceivedAlert:
     attributes = envelope["MessageAttributes"]
     about = attributes.get("of", attributes["kind"])["Value"]
-    return ReceivedAlert(attributes["kind"]["Value"], about, f"{envelope['Subject']}\n{envelope['Message']}")
+    upstream = attributes.get("upstream", {}).get("Value", "")
+    return ReceivedAlert(attributes["kind"]["Value"], about, upstream, f"{envelope['Subject']}\n{envelope['Message']}")
 
 
 @contextmanager
@@ -174,7 +178,11 @@ def chaos_world(folder: Path, mirrors: int, chance: random.Random) -> Iterator[W
         rules.mkdir(parents=True)
         (rules / "rules.yaml").write_text(rules_text(*made))  # type: ignore[arg-type]  # what it reads is there
         aws = stack.enter_context(LocalAws(folder / "aws", wait_scale=_WAIT_SCALE, redelivery_seconds=1))
-        parameters = {"CopyTimeoutSeconds": "30", "MaxConcurrentRefreshes": "12", "CheckSchedule": "rate(5 minutes)"}
+        parameters = {
+            "CopyTimeoutSeconds": "30",
+            "MaxConcurrentRefreshes": "12",
+            "CheckSchedule": "rate(5 minutes)",
+        }  # SCHEDULE
         deployed = deploy(aws, TEMPLATE, parameters=parameters, content={"RulesLayer": rules})
         world = World(aws, Deployment(aws, deployed, [], 0), upstreams, made)
         for mirror in chance.sample(made, len(made)):

@@ -32,6 +32,15 @@ def test_checks_are_counted_until_the_limit(budget: CheckBudget) -> None:
     assert budget.take("harbor", 100, NOW)
 
 
+def test_sender_is_spent_once_it_was_refused_until_the_minute_ends(budget: CheckBudget) -> None:
+    assert budget.take("github", 100, NOW)
+    assert not budget.is_spent("github", NOW)
+    assert not budget.take("github", 1, NOW)
+    assert budget.is_spent("github", NOW + timedelta(seconds=49))
+    assert not budget.is_spent("github", NOW + timedelta(seconds=50))
+    assert not budget.is_spent("harbor", NOW)
+
+
 def test_next_minute_begins_anew(budget: CheckBudget) -> None:
     assert budget.take("github", 100, NOW)
     assert not budget.take("github", 1, NOW + timedelta(seconds=49))

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import pytest
 from botocore.stub import Stubber
 
-from pullahead.aws.sqs import SqsCheckQueue
+from pullahead.aws.sqs import SqsCheckQueue, SqsReceivedMessages
 from pullahead.checks.ports import CheckQueue
 from pullahead.errors import StorageError
 from pullahead.messages import CheckRequest
@@ -113,3 +113,23 @@ class TestSqs:
         url = f"{sqs.meta.endpoint_url}/123456789012/nowhere"
         with pytest.raises(StorageError, match="send of checks failed"):
             SqsCheckQueue(sqs, url).send([check(1)])
+
+
+class TestReceivedMessages:
+    def test_messages_are_deleted_by_their_receipts_and_others_are_not(self, sqs: Any) -> None:
+        url = sqs.create_queue(QueueName=new_name("checks"))["QueueUrl"]
+        SqsCheckQueue(sqs, url).send([check(n) for n in range(14)])
+        receipts = [
+            message["ReceiptHandle"]
+            for _ in range(2)
+            for message in sqs.receive_message(QueueUrl=url, MaxNumberOfMessages=10)["Messages"]
+        ]
+        SqsReceivedMessages(sqs, url).delete(receipts[:12])
+        for receipt in receipts[12:]:
+            sqs.change_message_visibility(QueueUrl=url, ReceiptHandle=receipt, VisibilityTimeout=0)
+        assert len(received(sqs, url)) == 2
+
+    def test_receipt_that_is_refused_is_an_error_with_its_code(self, sqs: Any) -> None:
+        url = sqs.create_queue(QueueName=new_name("checks"))["QueueUrl"]
+        with pytest.raises(StorageError, match="failed for 1: ReceiptHandleIsInvalid"):
+            SqsReceivedMessages(sqs, url).delete(["no receipt"])

@@ -75,6 +75,23 @@ def test_mirrors_have_windows_of_their_own(windows: EventWindows) -> None:
     assert [windows.claim(key, NOW).when for key in KEYS] == [WindowDecision.RUN_NOW] * len(KEYS)
 
 
+@pytest.mark.parametrize(("claimed", "next_one"), [(1, WindowDecision.RUN_NOW), (2, WindowDecision.RUN_LATER)])
+def test_released_claim_is_answered_as_if_it_had_not_been(
+    windows: EventWindows, claimed: int, next_one: WindowDecision
+) -> None:
+    kinds(windows, KEY, NOW, claimed)
+    windows.release(KEY, NOW)
+    assert kinds(windows, KEY, NOW, 1) == [next_one]
+
+
+def test_claim_that_one_process_releases_is_open_to_others(dynamodb: Any, url: str) -> None:
+    table = new_table(dynamodb)
+    one, other = DynamoEventWindows(dynamodb, table), DynamoEventWindows(client(url, "dynamodb"), table)
+    one.claim(KEY, NOW)
+    one.release(KEY, NOW)
+    assert other.claim(KEY, NOW).when is WindowDecision.RUN_NOW
+
+
 def test_processes_share_the_count_and_full_windows_need_no_call(dynamodb: Any, url: str) -> None:
     table, calls = new_table(dynamodb), list[str]()
     dynamodb.meta.events.register("before-call.dynamodb", lambda model, **_: calls.append(model.name))

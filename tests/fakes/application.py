@@ -18,6 +18,7 @@ from tests.fakes.memory import (
     FakeClock,
     FakePauseStore,
     FakePlanStore,
+    FakeReceivedMessages,
     FakeRecords,
     FakeRefreshExecutions,
     FakeReplications,
@@ -48,6 +49,7 @@ class InMemoryService:
         self.rules_state, self.dead_letters = FakeRulesState(), FakeDeadLetters(self.script)
         self.outcomes, self.demands = FakeOutcomes(self.script), FakeDemands(self.script)
         self.replications, self.tags = FakeReplications(self.script), FakeTags(self.script)
+        self.received = FakeReceivedMessages(self.script)
         self.slots, self.waiting_refreshes = FakeRefreshSlots(self.script), FakeWaitingRefreshes(self.script)
         environment = {
             "MAX_CONCURRENT_REFRESHES": str(max_refreshes),
@@ -65,6 +67,7 @@ class InMemoryService:
             _records=self.records,
             _plans=self.plans,
             _queue=self.queue,
+            _received_messages=self.received,
             _refreshes=self.refreshes,
             _slots=self.slots,
             _waiting_refreshes=self.waiting_refreshes,

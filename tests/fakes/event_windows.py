@@ -24,3 +24,9 @@ class FakeEventWindows:
                 return WindowClaim(WindowDecision.RUN_NOW)
             left = int((begun + EVENT_WINDOW - now).total_seconds())
             return WindowClaim(WindowDecision.RUN_LATER, left) if count == 1 else WindowClaim(WindowDecision.DROP)
+
+    def release(self, key: RecordKey, now: datetime) -> None:
+        with self.script.call("release"):
+            begun, count = self._open.get(key, (now, 1))
+            if now - begun < EVENT_WINDOW:
+                self._open[key] = begun, count - 1

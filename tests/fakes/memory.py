@@ -234,6 +234,18 @@ class FakeRefreshExecutions:
             return self.statuses.get(name) is StartResult.RUNNING
 
 
+class FakeReceivedMessages:
+    """Deletes messages that a function has received, as `pullahead.aws.sqs.SqsReceivedMessages` does."""
+
+    def __init__(self, script: Script | None = None) -> None:
+        self.script = script or Script()
+        self.deleted: list[str] = []
+
+    def delete(self, receipts: Sequence[str]) -> None:
+        with self.script.call("delete_messages"):
+            self.deleted += receipts
+
+
 class FakeCheckQueue:
     """Implements `pullahead.checks.ports.CheckQueue`."""
 

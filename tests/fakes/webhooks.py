@@ -55,6 +55,7 @@ class FakeCheckBudget:
     def __init__(self, script: Script | None = None, limit: int = MAX_CHECKS_A_MINUTE) -> None:
         self.script, self.limit = script or Script(), limit
         self.taken: dict[tuple[str, datetime], int] = {}
+        self._spent: set[tuple[str, datetime]] = set()
 
     def take(self, sender: str, checks: int, now: datetime) -> bool:
         with self.script.call("take"):
@@ -62,7 +63,12 @@ class FakeCheckBudget:
             count = self.taken.get(key, 0) + checks
             if count <= self.limit:
                 self.taken[key] = count
+            else:
+                self._spent.add(key)
             return count <= self.limit
+
+    def is_spent(self, sender: str, now: datetime) -> bool:
+        return (sender, now.replace(second=0, microsecond=0)) in self._spent
 
 
 def url_event(path: str, body: bytes | str | object, *, method: str = "POST", **headers: str) -> dict[str, Any]:

@@ -323,7 +323,7 @@ def _follow(scene: Scene, rules: str) -> None:
 
 
 def _break(scene: Scene) -> None:
-    """Make ECR refuse streams, abort a refresh, delete a tag upstream, and make ECR refuse another image."""
+    """Make ECR refuse streams, abort a refresh, let one fail, delete a tag upstream, make ECR refuse another image."""
 
     def abort(call: Call) -> None:
         for running in scene.executions()[:1] if call.repository == scene.repository else ():
@@ -334,8 +334,13 @@ def _break(scene: Scene) -> None:
     scene.serve(make_image([SparseBlob(PART_BYTES + 1, seed=6)], seed=7))
     scene.check()
     scene.ecr.faults.clear()
-    scene.check(_HOURS)  # finds that the refresh ended without a word
+    scene.check(_HOURS)  # finds that the refresh ended without a word, and starts it again
     scene.check(_HOURS)
+    scene.serve(_SMALL)
+    scene.ecr.faults.add("PutImage", "ServerException", times=200)
+    scene.check(CHECK_EVERY)
+    scene.ecr.faults.clear()
+    scene.check(CHECK_EVERY)
     scene.upstream.delete_tag(scene.mirror.path, TAG)
     scene.check(CHECK_EVERY)
     scene.aws.client("ecr").put_image_tag_mutability(repositoryName=scene.repository, imageTagMutability="IMMUTABLE")

@@ -4,7 +4,7 @@ from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
 
-from pullahead.text import count_text, moment_text, one_line, rate_text, size_text, span_text
+from pullahead.text import count_text, moment_text, one_line, public_text, rate_text, size_text, span_text
 
 
 @pytest.mark.parametrize(
@@ -66,3 +66,16 @@ def test_characters_that_steer_a_terminal_become_spaces() -> None:
 )
 def test_line_is_cut_at_its_maximum_length(text: str, line: str) -> None:
     assert one_line(text, 20) == line
+
+
+@pytest.mark.parametrize(
+    ("text", "public"),
+    [
+        ("get of https://h/x?X-Amz-Signature=abc failed", "get of https://h/x failed"),
+        ("HTTPS://h/x?X-Amz-Signature=abc", "HTTPS://h/x"),
+        ("Http://user:password@h/x#part", "Http://h/x"),
+        ("https://user:password@h/", "https://h/"),
+    ],
+)
+def test_logins_and_queries_of_urls_are_left_out(text: str, public: str) -> None:
+    assert public_text(text) == public

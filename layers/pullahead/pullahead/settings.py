@@ -74,6 +74,11 @@ class Settings(NamedTuple):
         return self._require("CHECKS_QUEUE_URL")
 
     @property
+    def source_queue_url(self) -> str:
+        """The SQS queue from which a function gets its messages."""
+        return self._require("SOURCE_QUEUE_URL")
+
+    @property
     def dead_letter_queue_url(self) -> str:
         """The dead-letter queue of a function's queue."""
         return self._require("DEAD_LETTER_QUEUE_URL")

@@ -8,9 +8,9 @@ from typing import Final
 
 _SIZE_UNITS: Final = ("B", "KiB", "MiB", "GiB", "TiB", "PiB")
 _TIME_UNITS: Final = ((86400, "d"), (3600, "h"), (60, "min"), (1, "s"))
-_AFTER_HOST: Final = re.compile(r"(https?://)(?:[^\s/@]*@)?([^\s?#]*)[?#]\S*")
+_AFTER_HOST: Final = re.compile(r"(https?://)(?:[^\s/@]*@)?([^\s?#]*)[?#]\S*", re.IGNORECASE)
 _WWW: Final = re.compile(r"\b(www)\.", re.IGNORECASE)
-_LOGIN: Final = re.compile(r"(https?://)[^\s/@]*@")
+_LOGIN: Final = re.compile(r"(https?://)[^\s/@]*@", re.IGNORECASE)
 
 
 def one_line(text: str, max_length: int | None = None) -> str:

@@ -4,6 +4,8 @@ from datetime import timedelta
 
 import pytest
 
+from pullahead.checks.timetable import next_check
+from pullahead.checks.upstream_pool import UpstreamPool
 from pullahead.errors import (
     AccessDeniedError,
     ConflictError,
@@ -13,10 +15,11 @@ from pullahead.errors import (
     Side,
     StorageError,
 )
+from pullahead.messages import CheckRequest
 from pullahead.mirrors.record import State
 from pullahead.refresh.ports import StartResult
 from tests.fakes.checks import FIRST, CheckingService
-from tests.fakes.samples import KEY, UPSTREAM, failed, mirror
+from tests.fakes.samples import KEY, REPOSITORY, UPSTREAM, failed, mirror
 from tests.fakes.script import Killed
 
 
@@ -153,22 +156,47 @@ class TestRefreshThatIsThereAlready:
         assert list(service.refreshes.requests) == [name]
 
     @pytest.mark.parametrize("ended", [StartResult.ENDED, StartResult.SUCCEEDED])
-    def test_refresh_without_an_outcome_is_recorded_and_retried(self, ended: StartResult) -> None:
+    def test_refresh_without_an_outcome_is_recorded_and_started_again_at_once(self, ended: StartResult) -> None:
         service = CheckingService()
         name = next(iter(_started(service)))
         service.refreshes.statuses[name] = ended
-        assert service.check_one().started is ended
+        assert service.check_one().started is StartResult.STARTED
         failure = service.record().failure
         assert failure is not None
-        assert (failure.kind, failure.blocking, failure.retry_at - service.clock()) == (
-            "RefreshAborted",
-            False,
-            timedelta(minutes=5),
-        )
+        assert (failure.kind, failure.blocking, failure.count) == ("RefreshAborted", False, 1)
+        assert len(service.refreshes.requests) == 2
+        assert service.check_one().started is StartResult.STARTED  # which runs
+        assert len(service.refreshes.requests) == 2
+
+    @pytest.mark.parametrize("ended", [StartResult.ENDED, StartResult.SUCCEEDED])
+    def test_second_refresh_without_an_outcome_waits_and_a_check_is_queued_for_then(self, ended: StartResult) -> None:
+        followed = mirror(check_every=timedelta(hours=6))
+        service = CheckingService([followed])
+        service.clock.now = next_check(followed, service.clock())
+        for _ in range(2):
+            _started(service)
+            service.refreshes.statuses = dict.fromkeys(service.refreshes.statuses, ended)
+        request = CheckRequest(reason="schedule", repository=REPOSITORY, tags=("1.0",), asked_at=service.clock())
+        (checked,) = service.use_case.check([request], UpstreamPool(service.clock))
+        assert checked.results[0].started is ended
+        failure = service.record().failure
+        assert failure is not None
+        assert (failure.count, failure.retry_at - service.clock()) == (2, timedelta(minutes=5))
+        ((again, delay),) = checked.put_back
+        assert again == request
+        assert 300 <= delay <= 450
         assert service.check_one().started is None
         service.clock.advance(minutes=5)
         assert service.check_one().started is StartResult.STARTED
-        assert len(service.refreshes.requests) == 2
+        assert len(service.refreshes.requests) == 3
+
+    def test_refreshes_that_never_have_an_outcome_are_started_less_and_less_often(self) -> None:
+        service = CheckingService()
+        for _ in range(24 * 60):
+            service.check()
+            service.refreshes.statuses = dict.fromkeys(service.refreshes.statuses, StartResult.ENDED)
+            service.clock.advance(minutes=1)
+        assert 8 <= len(service.refreshes.requests) <= 12
 
     def test_refreshes_without_an_outcome_are_alerted_with_their_cause(self) -> None:
         service = CheckingService()

@@ -478,7 +478,19 @@ class TestSilentRegistry:
         texts = {batches.records.stored[each.key].error or "" for each in silent}
         assert len(texts) == 100  # each names its own tag
         assert any("did not answer another request just now" in text for text in texts)
-        assert batches.service.queue.sent == []
+
+    def test_its_mirrors_are_checked_again_before_long_and_once_only(self) -> None:
+        silent = [of_host("silent.example", f"{n}")._replace(check_every=timedelta(hours=6)) for n in range(100)]
+        batches = Batches(*silent)
+        batches.clock.now = next_check(silent[0], batches.clock())
+        SilentUpstream(batches.service, "silent.example")
+        batches.handle(*batches.requests())
+        (again,), (delay,) = batches.service.queue.sent, batches.service.queue.delays
+        assert set(again.tags) == {each.tag for each in silent}
+        assert 300 <= delay <= 450
+        batches.clock.advance(seconds=delay)
+        batches.handle(again)
+        assert len(batches.service.queue.sent) == 1
 
 
 class SilentUpstream(FakeUpstream):

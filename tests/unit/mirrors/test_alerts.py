@@ -206,6 +206,71 @@ def test_alert_names_its_start_and_its_cause() -> None:
 LIMITED = Observation(failed(RateLimitedError, "too many requests", status=429), OLD.digest)
 
 
+class LiedAbout(History):
+    """A mirror whose upstream sends wrong bytes."""
+
+    def fail(self, kind: str = "DigestMismatchError", **later: float) -> list[str]:
+        """Let a refresh fail after some time; name the alerts that this made."""
+        self.clock.advance(**later)
+        assert self.record is not None
+        wanted = self.record.upstream_digest
+        assert wanted is not None
+        after = after_failure(self.record, wanted, kind, "it fails", self.clock())
+        after = with_alerts(self.record, after, ALERT_AFTER, self.clock())
+        self.alerts += after.pending[len(self.record.pending) :]
+        self.record = after
+        return [alert.kind.value for alert in after.pending]
+
+    def send(self) -> None:
+        """Let the review send what is pending."""
+        assert self.record is not None
+        self.record = self.record.with_changes(pending=())
+
+
+def test_upstream_that_sends_wrong_bytes_again_and_again_is_one_alert_and_one_recovery() -> None:
+    history = LiedAbout()
+    history.observe(FRESH)
+    history.observe(STALE, minutes=10)
+    assert history.fail() == ["BLOCKED"]
+    history.send()
+    for number in range(20):
+        moved = Observation(root(f"lie {number}"), OLD.digest)
+        assert history.observe(moved, minutes=10) == []
+        assert history.fail(seconds=5) == []
+    assert history.observe(Observation(OLD, OLD.digest), minutes=10) == ["RECOVERED"]
+
+
+def test_mirror_that_waits_after_wrong_bytes_of_several_digests_is_one_alert() -> None:
+    history = LiedAbout()
+    history.observe(STALE)
+    for number in range(4):
+        history.observe(Observation(root(f"lie {number}"), OLD.digest), minutes=10)
+        history.fail()
+        history.send()
+    waits = Observation(root("another"), OLD.digest)
+    assert [kind for _ in range(24) for kind in history.observe(waits, hours=1)] == []
+    assert [alert.kind for alert in history.alerts] == [AlertKind.BLOCKED]
+
+
+def test_mirror_that_stays_stale_for_another_reason_after_it_was_blocked_is_told() -> None:
+    history = LiedAbout()
+    history.observe(STALE)
+    history.fail()
+    history.send()
+    history.observe(Observation(OTHER, OLD.digest), hours=1)
+    assert history.fail("StorageError") == []
+    assert history.observe(Observation(OTHER, OLD.digest), minutes=59) == []
+    assert history.observe(Observation(OTHER, OLD.digest), minutes=1) == ["STALE"]
+    assert history.alerts[-1].detail == "it fails"
+
+
+def test_mirror_that_was_told_to_be_stale_and_is_blocked_is_told_since_a_person_must_act() -> None:
+    history = LiedAbout()
+    history.observe(STALE)
+    assert history.observe(STALE, hours=1) == ["STALE"]
+    assert history.fail() == ["BLOCKED"]
+
+
 def test_rate_limit_is_alerted_as_rate_limited() -> None:
     history = History()
     history.observe(FRESH)

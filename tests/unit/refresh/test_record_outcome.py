@@ -1,5 +1,7 @@
 """How the outcome of a refresh is recorded and published."""
 
+from datetime import timedelta
+
 import pytest
 from msgspec import UNSET, structs
 
@@ -19,7 +21,7 @@ from pullahead.mirrors.outcome_event import OutcomeEvent
 from pullahead.mirrors.record import LastRefresh, MirrorRecord, State
 from pullahead.refresh.record_outcome import record_outcome
 from pullahead.rules.model import Rules
-from tests.fakes.memory import FakeClock, FakeRecords
+from tests.fakes.memory import FakeCheckQueue, FakeClock, FakeRecords
 from tests.fakes.outcomes import FakeOutcomes, announcer
 from tests.fakes.refreshes import BEGAN, outcome, refresh_request
 from tests.fakes.samples import KEY, UPSTREAM, digest, root, rules
@@ -36,7 +38,7 @@ class Recording:
     def __init__(self, **changes: object) -> None:
         self.script = Script()
         self.records, self.clock = FakeRecords(self.script), FakeClock(BEGAN)
-        self.outcomes = FakeOutcomes(Script())
+        self.outcomes, self.queue = FakeOutcomes(Script()), FakeCheckQueue(self.script)
         stale = MirrorRecord(
             KEY,
             UPSTREAM,
@@ -51,9 +53,8 @@ class Recording:
         self.clock.advance(minutes=2)
 
     def run(self, ended: OutcomeRequest, known: Rules | None = None) -> OutcomeResult:
-        return record_outcome(
-            ended, known or rules(), self.records, announcer(self.records, self.clock, self.outcomes), self.clock
-        )
+        sender = announcer(self.records, self.clock, self.outcomes)
+        return record_outcome(ended, known or rules(), self.records, sender, self.clock, queue_check=self.queue.send)
 
     @property
     def sent(self) -> list[OutcomeEvent]:
@@ -286,3 +287,61 @@ def test_refresh_that_is_no_longer_wanted_is_no_failure(known: Rules | None) -> 
     assert (result.state, recording.alerts) == ("NO_LONGER_WANTED", [])
     assert recording.record.state is before.state
     assert recording.record.failure is None or recording.record.failure.count == 0
+
+
+TEMPORARY = Failure("RegistryUnavailableError", '{"errorMessage": "it is down"}')
+
+
+class TestRetries:
+    def test_failed_refresh_queues_one_check_for_when_it_may_be_retried(self) -> None:
+        recording = Recording()
+        recording.run(outcome(REQUEST, error=TEMPORARY))
+        (check,), (delay,) = recording.queue.sent, recording.queue.delays
+        assert (check.repository, check.tags, check.reason) == (KEY.repository, (KEY.tag,), "schedule")
+        failure = recording.record.failure
+        assert failure is not None
+        assert recording.clock() + timedelta(seconds=delay) == failure.retry_at + timedelta(seconds=1)
+
+    def test_each_retry_waits_twice_as_long_until_the_schedule_does_it(self) -> None:
+        recording, delays = Recording(), list[list[int]]()
+        for _ in range(4):
+            recording.queue.delays.clear()
+            recording.run(outcome(structs.replace(REQUEST, episode=recording.record.episode), error=TEMPORARY))
+            delays.append(list(recording.queue.delays))
+        assert delays == [[301], [601], [], []]
+
+    @pytest.mark.parametrize(
+        "error",
+        [
+            IMMUTABLE,
+            Failure("DeferredError", "the limit is reached"),
+            Failure("NoLongerWantedError", "no rule names it"),
+            None,
+        ],
+    )
+    def test_nothing_else_queues_a_check(self, error: Failure | None) -> None:
+        recording = Recording()
+        recording.run(outcome(REQUEST, error=error))
+        assert recording.queue.sent == []
+
+    def test_late_outcome_of_an_old_digest_queues_no_check(self) -> None:
+        recording = Recording(upstream_digest=digest("newer"))
+        recording.run(outcome(REQUEST, error=TEMPORARY))
+        assert recording.queue.sent == []
+
+    def test_failed_copy_of_late_referrers_queues_no_check(self) -> None:
+        recording = Recording()
+        recording.run(outcome(structs.replace(REQUEST, late="late"), error=TEMPORARY))
+        assert recording.queue.sent == []
+
+    def test_check_that_could_not_be_queued_is_queued_when_the_state_is_retried(self) -> None:
+        recording = Recording()
+        ended = outcome(structs.replace(REQUEST, episode=recording.record.episode), error=TEMPORARY)
+        recording.script.fail("send", StorageError("no"))
+        with pytest.raises(StorageError):
+            recording.run(ended)
+        recording.run(ended)
+        assert len(recording.queue.sent) == 1
+        failure = recording.record.failure
+        assert failure is not None
+        assert failure.count == 1

@@ -244,10 +244,23 @@ class TestMerging:
     def test_retry_of_a_failed_request_is_not_merged(self, receiving: WebhookReceiver, good: int, bad: int) -> None:
         receiving.script.fail("send", StorageError("no"), times=bad, passing=good)
         assert [receiving.status(hub()) for _ in range(good + bad)] == [202] * good + [503] * bad
-        assert receiving.receive(hub()).body == {"checks": 1, "merged": 0}
+        merged = int(good > 0)  # then the check comes when the window ends
+        assert receiving.receive(hub()).body == {"checks": 1 - merged, "merged": merged}
+        assert len(receiving.queue.sent) == good + 1
         for _ in range(5):
             receiving.receive(hub())
         assert len(receiving.queue.sent) <= 1 + good + 1
+
+    def test_retry_of_a_failed_request_is_not_merged_by_another_process(self, receiving: WebhookReceiver) -> None:
+        receiving.script.fail("send", StorageError("no"))
+        assert receiving.status(hub()) == 503
+        assert receiving.process()(hub()).body == {"checks": 1, "merged": 0}
+
+    def test_retry_is_not_merged_by_a_process_that_could_not_release(self, receiving: WebhookReceiver) -> None:
+        receiving.script.fail("send", StorageError("no"))
+        receiving.script.fail("release", StorageError("no"))
+        assert receiving.status(hub()) == 503
+        assert receiving.receive(hub()).body == {"checks": 1, "merged": 0}
 
     def test_failed_claim_loses_no_claimed_window(self, receiving: WebhookReceiver) -> None:
         receiving.rules = followed(rule("1", "2", "3"))
@@ -377,9 +390,26 @@ class TestLimitOfSenders:
         receiving.budget.limit = 0
         assert receiving.status(sample("github")) == 429
         assert (receiving.queue.sent, receiving.calls.known) == ([], {})
-        assert receiving.asked == ["is_known", "claim", "take"]
+        assert receiving.asked == ["is_known", "claim", "take", "release"]
+        receiving.clock.advance(minutes=1)
         receiving.budget.limit = 1
         assert receiving.status(sample("github")) == 202
+
+    def test_request_that_one_process_refuses_is_not_merged_by_another(self, receiving: WebhookReceiver) -> None:
+        now = receiving.clock()
+        receiving.clock.advance(seconds=59 - now.second)
+        receiving.budget.limit = 0
+        assert [receiving.process()(hub()).status for _ in range(3)] == [429] * 3
+        receiving.budget.limit = 1
+        receiving.clock.advance(seconds=1)  # another minute, in the same event window
+        assert receiving.process()(hub()).body == {"checks": 1, "merged": 0}
+
+    def test_process_that_knows_of_the_limit_claims_nothing(self, receiving: WebhookReceiver) -> None:
+        receiving.budget.limit = 0
+        receiving.receive(hub())
+        receiving.script.calls.clear()
+        assert [receiving.status(hub()) for _ in range(20)] == [429] * 20
+        assert receiving.asked == []
 
 
 class TestSecretsOfSenders:

@@ -25,11 +25,12 @@ REPEAT_INTERVAL = timedelta(hours=24)
 """How long trouble of one kind with one mirror is not reported again."""
 RECOVERY_DELAY = timedelta(hours=1)
 """How long the report of a recovery waits for the other mirrors of the incident to recover."""
+MORE_INTERVAL = timedelta(hours=1)
+"""How long after an incident was reported its further mirrors are reported, all together."""
 INCIDENT_LIFETIME = timedelta(days=30)
 MAX_MARKS = 20_000
 """Of 12 characters each: a DynamoDB item holds at most 400 KB (DynamoDB quotas). Of more alerts, a time is noted."""
 
-_MORE_INTERVAL = timedelta(hours=1)
 _HOST_WIDE = frozenset({AlertKind.UPSTREAM_UNREACHABLE, AlertKind.RATE_LIMITED})
 """Trouble of an upstream rather than of tags: that it affects more tags is hardly news."""
 
@@ -53,7 +54,7 @@ class Incident(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_def
 
     def may_report_more(self, kind: AlertKind, now: datetime) -> bool:
         """Whether the incident may be reported, anew or of more mirrors."""
-        interval = REPEAT_INTERVAL if kind in _HOST_WIDE else _MORE_INTERVAL
+        interval = REPEAT_INTERVAL if kind in _HOST_WIDE else MORE_INTERVAL
         return self.told_at is None or now - self.told_at >= interval
 
     def has_sent(self, alert: Alert) -> bool:

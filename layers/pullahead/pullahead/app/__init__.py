@@ -105,6 +105,10 @@ class Application(Adapters):
         """Send a failed message to the dead-letter queue if it is not to be retried; return whether it was sent."""
         return self._dead_letter_policy(delivery, error)
 
+    def delete_messages(self, receipts: Sequence[str]) -> None:
+        """Delete messages of the function's own queue, by their receipts. Raises StorageError."""
+        self._received_messages.delete(receipts)
+
     def receive_webhook(self, event: object) -> "WebhookResponse":
         """Receive a webhook, as the event of a function URL."""
         return self._receive_webhook(event)
@@ -138,7 +142,9 @@ class Application(Adapters):
         """Record the outcome of a refresh."""
         self._current_rules.as_of(request.request.stale_since)
         cached = self._current_rules.newly_cached
-        return record_outcome(request, self._rules, self._records, self._outbox_sender, self._clock, cached)
+        return record_outcome(
+            request, self._rules, self._records, self._outbox_sender, self._clock, cached, self._queue.send
+        )
 
     def record_scan(self, finished: ScanFinished) -> Sequence[MirrorKey]:
         """Record the findings of a scan; return the mirrors that serve what was scanned."""

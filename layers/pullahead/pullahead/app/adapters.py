@@ -20,7 +20,7 @@ from pullahead.aws.replications import DynamoReplications
 from pullahead.aws.rules_file import rules_file_at
 from pullahead.aws.s3 import DECLARED_RULES_KEY, S3CompiledRules, S3PlanStore, S3RulesState
 from pullahead.aws.shared_rates import DynamoSharedRates
-from pullahead.aws.sqs import SqsCheckQueue, SqsDeadLetters
+from pullahead.aws.sqs import SqsCheckQueue, SqsDeadLetters, SqsReceivedMessages
 from pullahead.aws.stepfunctions import StepFunctionsRefreshes
 from pullahead.aws.upstream_credentials import UpstreamCredentials
 from pullahead.aws.webhook_secret import SecretsManagerWebhookSecrets
@@ -243,6 +243,10 @@ class Adapters:
     @cached_property
     def _queue(self) -> SqsCheckQueue:
         return SqsCheckQueue(self._sqs, self._settings.checks_queue_url)
+
+    @cached_property
+    def _received_messages(self) -> SqsReceivedMessages:
+        return SqsReceivedMessages(self._sqs, self._settings.source_queue_url)
 
     @cached_property
     def _dead_letters(self) -> SqsDeadLetters:

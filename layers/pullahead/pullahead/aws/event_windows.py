@@ -34,18 +34,32 @@ class DynamoEventWindows:
 
     def claim(self, key: RecordKey, now: datetime) -> WindowClaim:
         """Count an event of a mirror; if this process knows that there were two, without a call."""
-        number, elapsed = divmod(int(now.timestamp()) + zlib.crc32(str(key).encode()) % _SECONDS, _SECONDS)
-        window = f"window#{number}#{key}"
+        window, elapsed = _window_of(key, now)
         if self._full.get(window, now):
             return WindowClaim(WindowDecision.DROP)
-        what, damaged = "the event window of a mirror", self._newer.note_damaged
-        count = self._table.add(window, "events", what, now + _COUNTER_LIFETIME, damaged=damaged)
+        count = self._count(window, 1, now)
         if count == 1:
             return WindowClaim(WindowDecision.RUN_NOW)
         self._full.put(window, True, now + EVENT_WINDOW)
         if count != 2:
             return WindowClaim(WindowDecision.DROP)
         return WindowClaim(WindowDecision.RUN_LATER, _SECONDS - elapsed + 1)  # a second more, since clocks differ
+
+    def release(self, key: RecordKey, now: datetime) -> None:
+        """Count an event less."""
+        window, _ = _window_of(key, now)
+        self._full.discard(window, True)
+        self._count(window, -1, now)
+
+    def _count(self, window: str, events: int, now: datetime) -> int | None:
+        what, damaged = "the event window of a mirror", self._newer.note_damaged
+        return self._table.add(window, "events", what, now + _COUNTER_LIFETIME, count=events, damaged=damaged)
+
+
+def _window_of(key: RecordKey, now: datetime) -> tuple[str, int]:
+    """Return the window of a mirror at a moment, and how many seconds of it are over."""
+    number, elapsed = divmod(int(now.timestamp()) + zlib.crc32(str(key).encode()) % _SECONDS, _SECONDS)
+    return f"window#{number}#{key}", elapsed
 
 
 class DynamoCheckBudget:
@@ -57,7 +71,7 @@ class DynamoCheckBudget:
 
     def take(self, sender: str, checks: int, now: datetime) -> bool:
         """Add to the counter; where it is spent, this process refuses without a call until the minute ends."""
-        if self._spent.get(sender, now):
+        if self.is_spent(sender, now):
             return False
         minute = now.replace(second=0, microsecond=0)
         key, what = f"budget#{sender}#{minute.strftime('%Y-%m-%dT%H:%MZ')}", "the checks that a sender asked for"
@@ -66,6 +80,10 @@ class DynamoCheckBudget:
             return True
         self._spent.put(sender, True, minute + timedelta(minutes=1))
         return False
+
+    def is_spent(self, sender: str, now: datetime) -> bool:
+        """Look in memory."""
+        return self._spent.get(sender, now) is not None
 
 
 REPLAY_GUARD_LIFETIME: Final = timedelta(days=1)

@@ -56,6 +56,31 @@ class SqsCheckQueue:
             raise StorageError(f"send of checks failed for {len(failed)} of {len(bodies)}: {', '.join(reasons)}")
 
 
+class SqsReceivedMessages:
+    """Deletes messages that Lambda has received from a queue for a function, before the function ends."""
+
+    def __init__(self, client: "SQSClient", queue_url: str) -> None:
+        self._client, self._queue_url = client, queue_url
+
+    def delete(self, receipts: Sequence[str]) -> None:
+        """Delete messages by their receipts, in batches of ten. Lambda deletes them again, which does nothing.
+
+        Raises: StorageError.
+        """
+        for first in range(0, len(receipts), _BATCH):
+            self._delete(receipts[first : first + _BATCH])
+
+    def _delete(self, receipts: Sequence[str]) -> None:
+        with storage_errors("delete", "messages"):
+            answer = self._client.delete_message_batch(
+                QueueUrl=self._queue_url,
+                Entries=[{"Id": str(number), "ReceiptHandle": receipt} for number, receipt in enumerate(receipts)],
+            )
+        if failed := answer.get("Failed"):
+            reasons = sorted({entry["Code"] for entry in failed})
+            raise StorageError(f"delete of messages failed for {len(failed)}: {', '.join(reasons)}")
+
+
 _RECEIVE_BATCH = 10  # SQS API reference, ReceiveMessage and ChangeMessageVisibilityBatch: up to 10 messages a call
 _WAIT_SECONDS = 1  # more than 0 is long polling, which asks all of SQS's servers and not a sample
 _INVISIBLE_SECONDS = 300

@@ -24,9 +24,11 @@ from pullahead.errors import (
     PullaheadError,
     RateLimitedError,
     RegistryError,
+    RegistryTimeoutError,
+    RegistryUnavailableError,
 )
 from pullahead.messages import CheckRequest, RefreshRequest
-from pullahead.mirrors.judge import Observation, judge, needs_no_upstream_check, with_alerts
+from pullahead.mirrors.judge import Observation, judge, needs_no_upstream_check, wants_refresh, with_alerts
 from pullahead.mirrors.namespace_owners import owns
 from pullahead.mirrors.outbox import OutboxSender, with_outcome_events
 from pullahead.mirrors.pinned import reference_to_ask
@@ -41,7 +43,7 @@ from pullahead.mirrors.rate_limit_budget import (
     was_not_sent,
 )
 from pullahead.mirrors.record import ManualCheck, MirrorRecord, State, Trigger
-from pullahead.mirrors.refresh_outcome import after_abort
+from pullahead.mirrors.refresh_outcome import after_abort, retry_ahead_of_schedule
 from pullahead.mirrors.rule_record import rule_key
 from pullahead.mirrors.store import RecordStore, update_record
 from pullahead.oci import Descriptor, Digest, Reference, Repository, parse_reference
@@ -59,6 +61,7 @@ StartRefresh = Callable[[RefreshRequest], StartResult]
 """Starts a refresh, or queues it. Raises: StorageError."""
 
 _MAX_ATTEMPTS = 5
+_CHECKED_AGAIN_AFTER_SECONDS = 300.0
 _MAX_NOTED_CHARACTERS = 500
 
 
@@ -425,6 +428,8 @@ class _Round:
         if verdict.refresh and is_wanted and isinstance(answer, Descriptor):
             self._stale[check.registry][check.key] = _Stale(check, answer, record, verdict.reason)
             return None
+        if _has_just_failed(answer, known, check.request):
+            self._postponed[check.key] = Postponed(mirror, _CHECKED_AGAIN_AFTER_SECONDS)
         changed = known is None or record.version != known.version
         return CheckResult(check.key, record.state, verdict.reason, None, changed)
 
@@ -473,15 +478,27 @@ class _Round:
         if (shortage := self._allowance.shortage(check.registry, manifests)) is not None:
             return CheckResult(check.key, record.state, deferred_because(shortage), None, changed, deferred=True)
         started = self._ports.start_refresh(refresh_request(check.mirror, root, record))
-        if started in (StartResult.STARTED, StartResult.WAITING):
-            self._allowance.promise(check.registry, manifests)
         if started in (StartResult.ENDED, StartResult.SUCCEEDED):
             # It was stopped before it recorded its outcome, or its success did not last. If it has recorded its outcome
             # just now, this write meets a conflict, and the mirror is observed again.
             aborted = after_abort(record, root.digest, self._ports.clock())
-            self._known[check.key] = self._ports.records.save(aborted, record.version)
+            record = self._known[check.key] = self._ports.records.save(aborted, record.version)
+            changed = True
+            started = self._start_after_abort(check, root, record) or started
+        if started in (StartResult.STARTED, StartResult.WAITING):
+            self._allowance.promise(check.registry, manifests)
         reason = f"{reason}; the refresh waits for a slot" if started is StartResult.WAITING else reason
         return CheckResult(check.key, record.state, reason, started, changed or started is StartResult.STARTED)
+
+    def _start_after_abort(self, check: _Check, root: Descriptor, record: MirrorRecord) -> StartResult | None:
+        """Start the next refresh at once where the last one was the first that ended so; else it is checked again when
+        it may be retried."""
+        now = self._ports.clock()
+        if wants_refresh(record, now):
+            return self._ports.start_refresh(refresh_request(check.mirror, root, record))
+        if (wait := retry_ahead_of_schedule(record, root.digest, now)) is not None:
+            self._postponed[check.key] = Postponed(check.mirror, wait.total_seconds())
+        return None
 
 
 def _is_made_up(mirror: Mirror, answer: Descriptor | PullaheadError) -> bool:
@@ -489,6 +506,15 @@ def _is_made_up(mirror: Mirror, answer: Descriptor | PullaheadError) -> bool:
     if mirror.listed and isinstance(answer, NotFoundError):
         return True
     return mirror.guessed and not isinstance(answer, Descriptor)
+
+
+def _has_just_failed(answer: Descriptor | PullaheadError, known: MirrorRecord | None, request: CheckRequest) -> bool:
+    """Whether upstream failed at this check and did not at the last one: then the mirror is checked again before long.
+
+    Once only: what goes on is left to the schedule.
+    """
+    failed = isinstance(answer, RegistryTimeoutError | RegistryUnavailableError)
+    return failed and request.reason != "manual" and (known is None or known.state is not State.UNKNOWN)
 
 
 def _was_changed(known: MirrorRecord, observed: Observation) -> bool:

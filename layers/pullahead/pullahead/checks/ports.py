@@ -41,6 +41,14 @@ class EventWindows(Protocol):
         """Count an event of a mirror, or of a rule's listing; at most one conditional write. Raises: StorageError."""
         ...
 
+    def release(self, key: RecordKey, now: datetime) -> None:
+        """Take back a claim of the same moment, since no check could be queued; at most one write.
+
+        Another event that was counted meanwhile may be answered as the first or the second once more: what is released
+        is checked too often rather than too late. Raises: StorageError.
+        """
+        ...
+
 
 class Replications(Protocol):
     """Remembers into which repositories ECR's replication writes: it may delete tags there, which ECR does not say."""

@@ -4,7 +4,7 @@ A message that was sent to the dead-letter queue counts as processed, so that it
 retried for ever.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from aws_lambda_powertools import Metrics
@@ -23,6 +23,55 @@ from pullahead.lambdas.log_lines import new_logger
 from pullahead.refresh.queue import StartedWaiting
 
 logger, metrics = new_logger(), Metrics()  # the handlers' own: Powertools keeps one set for a process
+
+
+def process_batch(
+    records: Sequence[SQSRecord],
+    handle: Callable[[Sequence[SQSRecord]], Mapping[str, Exception]],
+    app: Application,
+) -> dict[str, Any]:
+    """Process a batch, and return which messages are to be retried, as Lambda wants it.
+
+    `handle` returns the errors of the messages that failed, by their ids. What comes for the first time is handled
+    together. A message that comes again may have ended the process that had it, as one does that needs too much memory,
+    and its batch with it: it is handled alone, after the others were deleted from the queue.
+    """
+    groups = _groups_of(records)
+    to_retry: list[str] = []
+    for number, some in enumerate(groups, 1):
+        retried = retry_or_dead_letter(some, handle(some), app)
+        to_retry += retried
+        if number < len(groups):
+            _delete([record for record in some if record.message_id not in retried], app)
+    return {"batchItemFailures": [{"itemIdentifier": identifier} for identifier in to_retry]}
+
+
+def _groups_of(records: Sequence[SQSRecord]) -> list[list[SQSRecord]]:
+    """Split a batch into what is handled together.
+
+    The order of those that come again turns round with each receive, so that one that ends the process can hold up each
+    of the others once, and not always the same.
+    """
+    if len(records) == 1:
+        return [list(records)]
+    again = sorted((record for record in records if _receives_of(record) > 1), key=lambda record: record.message_id)
+    if max(map(_receives_of, again), default=1) % 2 == 0:
+        again.reverse()
+    first = [record for record in records if _receives_of(record) == 1]
+    return [*([first] if first else []), *([record] for record in again)]
+
+
+def _receives_of(record: SQSRecord) -> int:
+    return int(record.attributes.approximate_receive_count)
+
+
+def _delete(records: Sequence[SQSRecord], app: Application) -> None:
+    """Delete messages that are done; where that fails they are deleted with the whole batch, or come again."""
+    try:
+        if records:
+            app.delete_messages([record.receipt_handle for record in records])
+    except Exception:
+        logger.exception("messages could not be deleted before the next one is handled")
 
 
 def retry_or_dead_letter(
@@ -83,7 +132,7 @@ def _sent_to_dead_letters(record: SQSRecord, error: Exception, app: Application)
 
 
 def _apply_policy(record: SQSRecord, error: Exception, app: Application) -> bool:
-    delivery = FailedDelivery(record.body, int(record.attributes.approximate_receive_count))
+    delivery = FailedDelivery(record.body, _receives_of(record))
     try:
         return app.send_to_dead_letters(delivery, error)
     except Exception:

@@ -154,12 +154,17 @@ def with_alerts(
 ) -> MirrorRecord:
     """Add the alerts that a change makes due: each kind once until the mirror is fresh, then its RECOVERED.
 
+    That a person must act is news also where STALE was sent, which says that Pullahead retries. STALE is none where
+    people know that they must act.
+
     `replicated_from`: from where ECR's replication writes the tag, if it does.
     """
     if before is not None and _is_drift(before, after):
         drift = _drift_text(before, after, replicated_from)
         after = with_alert(before, after, AlertKind.DRIFT, now, detail=drift)
     kind = _due_alert(after, alert_after, now)
+    if kind is AlertKind.STALE and _is_told_already(after, alert_after, now):
+        kind = None
     detail = None
     if kind is AlertKind.NOT_FOUND:
         absence = absence_text(upstream_tag(after), was_never_found=True)
@@ -199,6 +204,19 @@ def _with_recovery(before: Record | None, after: _R, now: datetime) -> _R:
         for kind in after.alerted
     ]
     return after.with_changes(alerted=(), pending=(*after.pending, *recovered))
+
+
+_BY_A_PERSON = frozenset({AlertKind.BLOCKED, AlertKind.ACCESS_DENIED})
+"""What keeps a mirror from being refreshed until a person acts."""
+
+
+def _is_told_already(record: MirrorRecord, alert_after: timedelta, now: datetime) -> bool:
+    """Whether STALE would report what an open alert has said already: that a person must act, for the mirror to be
+    refreshed. It is news if that was done, and the mirror stays stale for another reason."""
+    if _BY_A_PERSON.isdisjoint(record.alerted):
+        return False
+    is_same = record.failure is not None and record.failure.blocking
+    return is_same or now - record.since < alert_after
 
 
 def is_denied(record: MirrorRecord) -> bool:

@@ -44,7 +44,7 @@ TRIES_OF_NEW_DIGESTS = 3
 """Refreshes to so many digests may fail in a row before the next one waits, too."""
 _FIRST_RETRY = timedelta(minutes=5)
 _LAST_RETRY = timedelta(hours=6)
-_RETRY_AFTER_ABORT = timedelta(minutes=5)
+_LONGEST_RETRY_AHEAD = timedelta(minutes=14)  # SQS delays by 15 at most: of 5, 10, 20 ... minutes the first two
 _LONGEST_DEFERRAL = timedelta(hours=1)  # a limit may reset, or be raised, before the registry says so
 
 
@@ -82,7 +82,7 @@ def after_failure(record: MirrorRecord, wanted: Digest, error_kind: str, error: 
     blocking = error_kind in BLOCKING_ERRORS
     count, digests = failures_in_a_row(record, wanted) + 1, failed_digests(record, wanted)
     doublings = count - 1 + max(0, digests - TRIES_OF_NEW_DIGESTS + 1)
-    wait = _LAST_RETRY if blocking else min(_LAST_RETRY, _FIRST_RETRY * 2 ** min(doublings, 10))
+    wait = _LAST_RETRY if blocking else _backoff(doublings)
     state = State.BLOCKED if blocking else record.state
     entered = {} if state is record.state else {"since": now, "trigger": Trigger.REFRESH}
     return record.with_changes(
@@ -94,11 +94,33 @@ def after_failure(record: MirrorRecord, wanted: Digest, error_kind: str, error: 
 
 
 def after_abort(record: MirrorRecord, wanted: Digest, now: datetime) -> MirrorRecord:
-    """Record that a refresh ended without recording its outcome, or that its success did not last."""
+    """Record that a refresh ended without recording its outcome, or that its success did not last.
+
+    The first time it may be tried again at once: it has ended some time ago.
+    """
     count, digests = failures_in_a_row(record, wanted) + 1, failed_digests(record, wanted)
     text = "the refresh ended without a lasting outcome; see the executions of the refresh state machine"
-    failure = RefreshFailure(wanted, "RefreshAborted", text, False, count, now + _RETRY_AFTER_ABORT, digests)
+    wait = timedelta() if count == 1 else _backoff(count - 2)
+    failure = RefreshFailure(wanted, "RefreshAborted", text, False, count, now + wait, digests)
     return record.with_changes(failure=failure, episode=record.episode + 1)
+
+
+def _backoff(doublings: int) -> timedelta:
+    factor: int = 2 ** min(doublings, 10)
+    return min(_LAST_RETRY, _FIRST_RETRY * factor)
+
+
+def retry_ahead_of_schedule(record: MirrorRecord, wanted: Digest, now: datetime) -> timedelta | None:
+    """Return after how long a mirror whose refresh has failed is to be checked again; None: the schedule does that.
+
+    Only the first retries come so soon. A deferred refresh is left to the schedule: its registry is asked too much as
+    it is.
+    """
+    failure = record.failure
+    if record.state in SETTLED or failure is None or failure.digest != wanted or failure.blocking or not failure.count:
+        return None
+    wait = max(timedelta(), failure.retry_at - now)
+    return wait if wait <= _LONGEST_RETRY_AHEAD else None
 
 
 def _after_deferral(record: MirrorRecord, wanted: Digest, error_kind: str, error: str, now: datetime) -> MirrorRecord:

@@ -3,14 +3,21 @@
 A method raises the errors that its docstring names and no others; implementations translate.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime
 from enum import StrEnum
 from typing import NamedTuple, Protocol
 
-from pullahead.messages import RefreshRequest
+from pullahead.messages import CheckRequest, RefreshRequest
 from pullahead.oci.registries import ReferrersTarget, Target
 from pullahead.rules.mirror_key import MirrorKey
+
+QueueCheck = Callable[[Sequence[CheckRequest], int], None]
+"""Queues checks that are received after so many seconds, at most 15 minutes. Raises: StorageError."""
+
+
+def no_check(_requests: Sequence[CheckRequest], _delay_seconds: int) -> None:
+    """Queue none."""
 
 
 class SlotResult(StrEnum):

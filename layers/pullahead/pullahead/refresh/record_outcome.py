@@ -1,19 +1,23 @@
-"""Record the outcome of a refresh."""
+"""Record the outcome of a refresh, and queue a check for the moment at which a failed one may be retried."""
 
+import math
 from datetime import datetime, timedelta
 
 from pullahead.clock import Clock
-from pullahead.errors import InvalidEventError, NoLongerWantedError
-from pullahead.messages import OutcomeRequest, OutcomeResult, Trouble
+from pullahead.errors import DeferredError, InvalidEventError, NoLongerWantedError
+from pullahead.messages import CheckRequest, OutcomeRequest, OutcomeResult, Trouble
 from pullahead.mirrors.judge import with_alerts
 from pullahead.mirrors.outbox import OutboxSender, with_outcome_events
 from pullahead.mirrors.previous import KeptDigest, with_kept
 from pullahead.mirrors.record import LastRefresh, MirrorRecord, Published
 from pullahead.mirrors.referrers import after_referrers, after_trouble
-from pullahead.mirrors.refresh_outcome import after_failure, after_success, with_referrers
+from pullahead.mirrors.refresh_outcome import after_failure, after_success, retry_ahead_of_schedule, with_referrers
 from pullahead.mirrors.store import RecordStore, update_record
+from pullahead.refresh.ports import QueueCheck, no_check
 from pullahead.rules.mirror_key import MirrorKey
 from pullahead.rules.model import NewlyCached, Rules, never_cached
+
+_NOT_FAILED = frozenset({DeferredError.__name__, NoLongerWantedError.__name__})
 
 
 def record_outcome(
@@ -23,8 +27,12 @@ def record_outcome(
     announcer: OutboxSender,
     clock: Clock,
     newly_cached: NewlyCached = never_cached,
+    queue_check: QueueCheck = no_check,
 ) -> OutcomeResult:
     """Write the outcome of a refresh into its mirror's record, with the alerts that follow, and send its events.
+
+    A refresh that has failed queues one check, for when it may be retried, if that is before long. Such checks do not
+    multiply: only a refresh that was started leads to another one, and each waits twice as long as the one before.
 
     Nothing is written for a mirror that has no record, or that no rule names any more.
     Raises: StorageError, ConflictError, InvalidEventError.
@@ -51,6 +59,9 @@ def record_outcome(
     if record is None:
         return OutcomeResult(mirror=str(key), state="UNRECORDED", bytes_copied=copied)
     announcer.announce(before, record)
+    if (wait := _retry_after(outcome, record, clock())) is not None:
+        request = CheckRequest(reason="schedule", repository=repository, tags=(tag,), asked_at=clock())
+        queue_check([request], math.ceil(wait.total_seconds()) + 1)  # a second more, since clocks differ
     refresh = record.last_refresh
     is_ours = refresh is not None and refresh.execution == outcome.execution
     return OutcomeResult(
@@ -60,6 +71,13 @@ def record_outcome(
         seconds=refresh.seconds if refresh is not None and is_ours else None,
         lag_seconds=refresh.lag_seconds if refresh is not None and is_ours else None,
     )
+
+
+def _retry_after(outcome: OutcomeRequest, record: MirrorRecord, now: datetime) -> timedelta | None:
+    """Return after how long a failed refresh is to be retried ahead of the schedule."""
+    if outcome.error is None or outcome.request.late or outcome.error.error in _NOT_FAILED:
+        return None
+    return retry_ahead_of_schedule(record, outcome.request.root.digest, now)
 
 
 def _is_wanted(outcome: OutcomeRequest) -> bool:

@@ -55,3 +55,7 @@ class CheckBudget(Protocol):
         Raises: StorageError.
         """
         ...
+
+    def is_spent(self, sender: str, now: datetime) -> bool:
+        """Return whether this process knows that a sender has no checks left in this minute. Makes no call."""
+        ...

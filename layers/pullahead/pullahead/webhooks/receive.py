@@ -103,7 +103,7 @@ class ReceiveWebhook:
         self._rules, self._secrets = rules, secrets
         self._windows, self._queue, self._replays, self._budget, self._clock = windows, queue, replays, budget, clock
         self._indexed: tuple[Rules, UpstreamIndex] | None = None
-        self._unsent: set[RecordKey] = set()  # their windows are claimed, but their checks were not queued
+        self._unsent: set[RecordKey] = set()  # their windows stay claimed, but their checks were not queued
 
     def __call__(self, event: object) -> WebhookResponse:
         """Respond to the event of a function URL. Raises InvalidEventError if it is none."""
@@ -163,11 +163,15 @@ class ReceiveWebhook:
     def _take_from_budget(self, sender: Sender, checks: int, now: datetime) -> None:
         """Count checks that are about to be queued. What is merged is none."""
         if checks and not self._budget.take(sender.name, checks, now):
-            text = f"{sender.name} asks for more than {MAX_CHECKS_A_MINUTE} checks a minute; retry later"
-            raise refuse(429, WebhookOutcome.LIMITED, text, **{"retry-after": str(RETRY_AFTER_SECONDS)})
+            raise _limited(sender)
 
     def _queue_checks(self, sender: Sender, followed: list[FollowedTag], now: datetime) -> WebhookResponse:
-        """Claim the event windows, and queue checks: some now, some for when their windows end."""
+        """Claim the event windows, and queue checks: some now, some for when their windows end.
+
+        Where nothing can be queued, the windows are released: the sender may repeat its request to another process.
+        """
+        if self._budget.is_spent(sender.name, now):
+            raise _limited(sender)  # before windows are claimed and released, which costs two writes for each tag
         first, again, delay = list[FollowedTag](), list[FollowedTag](), 0
         try:
             for each in followed:
@@ -181,7 +185,7 @@ class ReceiveWebhook:
             self._send(first, sender.name, now)
             self._send(again, sender.name, now, delay)
         except (StorageError, RefusedWebhookError):
-            self._note_unsent([*first, *again])
+            self._release([*first, *again], now)
             raise
         self._unsent.difference_update(_keys(first))
         merged = len(followed) - len(first)
@@ -194,11 +198,23 @@ class ReceiveWebhook:
         if followed:
             self._queue.send(list(_messages(followed, sender, now)), delay)
 
-    def _note_unsent(self, followed: list[FollowedTag]) -> None:
-        """Note checks that could not be queued, so that the sender's retry is not merged into them."""
-        if len(self._unsent) >= _MAX_UNSENT:
-            self._unsent.clear()
-        self._unsent.update(_keys(followed))
+    def _release(self, followed: list[FollowedTag], now: datetime) -> None:
+        """Release the windows of checks that could not be queued, so that the sender's retry is not merged into them.
+
+        Where that fails, too, at least this process does not merge it.
+        """
+        for key in _keys(followed):
+            try:
+                self._windows.release(key, now)
+            except StorageError:
+                if len(self._unsent) >= _MAX_UNSENT:
+                    self._unsent.clear()
+                self._unsent.add(key)
+
+
+def _limited(sender: Sender) -> RefusedWebhookError:
+    text = f"{sender.name} asks for more than {MAX_CHECKS_A_MINUTE} checks a minute; retry later"
+    return refuse(429, WebhookOutcome.LIMITED, text, **{"retry-after": str(RETRY_AFTER_SECONDS)})
 
 
 _NO_CHECKS = WebhookResponse(202, WebhookOutcome.ACCEPTED, {"checks": 0, "merged": 0})
