@@ -35,7 +35,7 @@ from pullahead.registry.address_guard import ANYWHERE, Guard, Permission, open_a
 from pullahead.registry.content_coding import CodingError, coding_of, decode
 from pullahead.registry.errors import SOCKET_ERRORS, TransientError, broken_connection, is_without_tls
 from pullahead.registry.hosts import registry_at
-from pullahead.registry.request import Answer, Body, Inquiry, Request, Timeouts, origin_of, port_of, single_value
+from pullahead.registry.request import Body, Inquiry, ReadResponse, Request, Timeouts, origin_of, port_of, single_value
 from pullahead.registry.sockets import (
     DeadlineSocket,
     DeadlineTlsSocket,
@@ -591,14 +591,16 @@ class HttpClient:
             raise broken_connection(request.inquiry, _cause_of(error)) from None
         return Response(request, response)
 
-    def send(self, request: Request, body: Body | None = None, *, answer_within: float | None = None) -> Answer:
+    def send(self, request: Request, body: Body | None = None, *, answer_within: float | None = None) -> ReadResponse:
         """Send a request and read its small answer to the end.
 
         Raises: as `open`, and ResponseTooLargeError.
         """
         with self.open(request, body, answer_within=answer_within) as response:
             response.limit(self._timeouts.total)
-            return Answer(response.status_code, response.headers, read_all(response, request.inquiry, MAX_ANSWER_BYTES))
+            return ReadResponse(
+                response.status_code, response.headers, read_all(response, request.inquiry, MAX_ANSWER_BYTES)
+            )
 
     def speaks_tls(self, request: Request) -> bool | None:
         """Return whether the host of a request speaks TLS; None if that is not known. Raises AccessDeniedError."""

@@ -33,7 +33,7 @@ class Timeouts(NamedTuple):
     total: float = 120.0  # for everything but the body of a blob: all tries, waits and redirects together
 
 
-class Sent(NamedTuple):
+class SentCredential(NamedTuple):
     """The credential that a request was sent with, as messages name it; "" for none. `unused`: one that the registry
     did not ask for."""
 
@@ -57,7 +57,7 @@ class Inquiry(NamedTuple):
     reference: str
     by_way_of: str = ""
     side: Side = Side.UPSTREAM
-    sent: Sent | None = None
+    sent: SentCredential | None = None
 
     def error(
         self,
@@ -109,7 +109,7 @@ class Body(NamedTuple):
     size: int
 
 
-class Answer(NamedTuple):
+class ReadResponse(NamedTuple):
     """A response whose body was read to its end."""
 
     status: int
