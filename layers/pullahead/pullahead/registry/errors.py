@@ -196,13 +196,15 @@ def is_without_tls(error: BaseException | None) -> bool:
 def retry_after_seconds(headers: Mapping[str, str]) -> float | None:
     """Read Retry-After (RFC 9110 section 10.2.3); a date is compared with the response's own Date."""
     text = single_value(headers, "Retry-After")
+    if not text:
+        return None
     if re.fullmatch(r"[0-9]{1,9}", text):
         return float(text)
     try:
         until = email.utils.parsedate_to_datetime(text)
         answered = email.utils.parsedate_to_datetime(single_value(headers, "Date"))
         return max(0.0, (until - answered).total_seconds())
-    except (TypeError, ValueError, LookupError, ArithmeticError):  # missing, or not a date: as if absent
+    except (TypeError, ValueError, LookupError, ArithmeticError):  # not a date: as if absent
         return None
 
 

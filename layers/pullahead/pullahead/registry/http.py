@@ -414,12 +414,35 @@ class _GuardedAdapter(HTTPAdapter):
         return pool
 
 
+class _Headers(Mapping[str, str]):
+    """The headers of a response by names in any letters; those of one name joined by commas.
+
+    urllib3's own find each value anew, which takes as long as all else that is done with the answer to a HEAD.
+    """
+
+    def __init__(self, headers: urllib3.HTTPHeaderDict) -> None:
+        self._values = {name.lower(): value for name, value in headers.itermerged()}
+
+    def __getitem__(self, name: str) -> str:
+        return self._values[name.lower()]
+
+    def get(self, name: str, default: Any = None) -> Any:
+        """Find a value."""
+        return self._values.get(name.lower(), default)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._values)
+
+    def __len__(self) -> int:
+        return len(self._values)
+
+
 class Response:
     """What a registry answered. To be closed; its connection is kept if the body was read to its end."""
 
     def __init__(self, request: Request, response: requests.Response) -> None:
         self.url, self.status_code = request.url, response.status_code
-        self.headers: Mapping[str, str] = response.raw.headers  # by names in any letters; of one name joined by commas
+        self.headers: Mapping[str, str] = _Headers(response.raw.headers)
         self._inquiry, self._response, self._raw = request.inquiry, response, response.raw
         self._ahead: int | None = None  # bytes that were received and not yet read; None: not known yet
         self._timed: DeadlineSocket | DeadlineTlsSocket | None = getattr(self._raw.connection, "timed", None)

@@ -12,7 +12,7 @@ import threading
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Collection, Mapping, Sequence
-from functools import cached_property
+from functools import cached_property, lru_cache
 from ipaddress import ip_address
 from itertools import takewhile
 from typing import NamedTuple, cast
@@ -520,10 +520,15 @@ class OciTarget:
         return f"{self._uploads(repository)}{mounted}"
 
     def _uploads(self, repository: str) -> str:
-        return self._url(repository, "blobs", "uploads", "")
+        return f"{self._base_url}/{_quoted(repository)}/blobs/uploads/"
 
     def _url(self, repository: str, *path: str) -> str:
-        return f"{self._base_url}/{quote(repository)}/{'/'.join(quote(step, safe=':') for step in path)}"
+        return f"{self._base_url}/{_quoted(repository)}/{'/'.join(quote(step, safe=':') for step in path)}"
 
     def _inquiry(self, operation: str, repository: str, rest: str = "") -> Inquiry:
         return Inquiry(operation, f"{self._registry}/{repository}{rest}", side=Side.TARGET)
+
+
+@lru_cache(maxsize=_MAX_UPLOADS)
+def _quoted(repository: str) -> str:
+    return quote(repository)
