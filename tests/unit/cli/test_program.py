@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from typing import IO
 
 import pytest
 
@@ -21,14 +22,18 @@ end_at_once_on_signals()
 print("ready", flush=True)
 threading.Event().wait(60)
 """
+END = "from pullahead.cli.program import end_at_once"
 STUCK = "threading.Thread(target=threading.Event().wait, args=(60,)).start()"  # a thread that Python would wait for
 
 
-def python(program: str, **environment: str) -> "subprocess.CompletedProcess[str]":
+def python(
+    program: str, stdout: int | IO[str] = subprocess.PIPE, **environment: str
+) -> "subprocess.CompletedProcess[str]":
     return subprocess.run(
         [sys.executable, "-c", program],
         env={**PATHS, **environment},
-        capture_output=True,
+        stdout=stdout,
+        stderr=subprocess.PIPE,
         text=True,
         timeout=30,
         check=False,
@@ -87,3 +92,15 @@ def test_character_that_stdout_cannot_encode_is_escaped() -> None:
     program = "from pullahead.cli.program import accept_any_text; accept_any_text(); print('\\u25a0 STALE')"
     ran = python(program, PYTHONIOENCODING="ascii")
     assert (ran.returncode, ran.stdout) == (0, "\\u25a0 STALE\n")
+
+
+def test_command_ends_with_its_output_and_code_though_a_thread_is_stuck() -> None:
+    ran = python(f"import threading; {STUCK}; {END}; print('a line'); end_at_once(3)")
+    assert (ran.returncode, ran.stdout) == (3, "a line\n")
+
+
+def test_output_that_cannot_be_written_is_an_error() -> None:
+    with Path("/dev/full").open("w") as full:
+        ran = python(f"import sys; {END}; print('a line'); sys.exit(end_at_once(0))", full)
+    assert ran.returncode != 0
+    assert "No space left on device" in ran.stderr

@@ -12,7 +12,7 @@ from local.images import LocalImage
 from local.registry import FakeRegistry
 from pullahead.oci import Descriptor
 from pullahead.registry.client import UpstreamRegistry
-from pullahead.registry.credentials import Credentials, Refused, anonymous, no_refresh
+from pullahead.registry.credentials import Credentials, OnRefused, anonymous, no_refresh
 from pullahead.registry.request import Timeouts
 from pullahead.rules.model import RateLimit, UpstreamSettings
 
@@ -57,7 +57,7 @@ def upstream_of(
     plain_http: bool | None = None,
     jitter: float = 1.0,
     credentials: Credentials = anonymous,
-    refused: Refused = no_refresh,
+    refused: OnRefused = no_refresh,
     rate_limit: RateLimit = _USUAL,
     patience: float = 1000.0,
 ) -> UpstreamRegistry:

@@ -14,7 +14,7 @@ from pullahead.oci import Reference, Repository
 from pullahead.registry.client import UpstreamRegistry
 from pullahead.registry.rate_limits import Limits
 from pullahead.registry.request import Inquiry, Request, moved
-from pullahead.registry.request_counts import ELSEWHERE, Asked, Kind, RequestCounts
+from pullahead.registry.request_counts import ELSEWHERE, Kind, RequestCounts, RequestKind
 from pullahead.rules.model import RateLimit, UpstreamSettings
 from tests.fakes.internet import HttpRequest, Internet, Site
 from tests.unit.registry.harness import FakeTime, last_blob
@@ -268,4 +268,4 @@ def test_names_that_a_registry_leads_to_make_no_metrics() -> None:
     hostile = Request("HEAD", f"https://{HOSTILE}/v2/app/manifests/1", {}, Inquiry("HEAD manifest", "app"))
     for number in range(5):
         counts.count(moved(hostile, {"Location": f"https://h{number}.example/v2/app/manifests/1"}))
-    assert counts.take() == {Asked(ELSEWHERE, Kind.OTHER): 5}
+    assert counts.take() == {RequestKind(ELSEWHERE, Kind.OTHER): 5}

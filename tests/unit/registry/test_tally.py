@@ -7,7 +7,7 @@ from local.registry import FakeRegistry
 from pullahead.mirrors.rate_limit_budget import UpstreamUse
 from pullahead.oci import parse_reference
 from pullahead.registry.request import Inquiry, Request
-from pullahead.registry.request_counts import ELSEWHERE, Asked, Kind, RequestCounts
+from pullahead.registry.request_counts import ELSEWHERE, Kind, RequestCounts, RequestKind
 from tests.unit.registry.harness import upstream_of
 
 
@@ -27,18 +27,18 @@ def test_requests_are_counted_by_kind() -> None:
     ):
         tally.count(request(url, method))
     assert tally.take() == {
-        Asked("ghcr.io", Kind.HEAD): 1,
-        Asked("ghcr.io", Kind.MANIFEST): 1,
-        Asked("ghcr.io", Kind.BLOB): 1,
-        Asked("ghcr.io", Kind.LIST): 1,
-        Asked(ELSEWHERE, Kind.OTHER): 2,
+        RequestKind("ghcr.io", Kind.HEAD): 1,
+        RequestKind("ghcr.io", Kind.MANIFEST): 1,
+        RequestKind("ghcr.io", Kind.BLOB): 1,
+        RequestKind("ghcr.io", Kind.LIST): 1,
+        RequestKind(ELSEWHERE, Kind.OTHER): 2,
     }
 
 
 def test_docker_hub_is_counted_under_the_name_of_references() -> None:
     tally = RequestCounts()
     tally.count(request("https://registry-1.docker.io/v2/library/alpine/manifests/3", "HEAD"))
-    assert list(tally.take()) == [Asked("docker.io", Kind.HEAD)]
+    assert list(tally.take()) == [RequestKind("docker.io", Kind.HEAD)]
 
 
 def test_count_is_taken_once() -> None:

@@ -1,11 +1,13 @@
 """Rules compared in one process: the state of each tag, the requests to both ends, and that nothing is written."""
 
+import threading
+
 import pytest
 
 from local.images import LocalImage, make_image, make_index
 from pullahead.errors import AccessDeniedError, RateLimitedError, RegistryUnavailableError, Side
 from pullahead.mirrors.record import State
-from pullahead.oci import Descriptor, Digest
+from pullahead.oci import Descriptor, Digest, Reference
 from pullahead.oci.media_types import INDEXES
 from pullahead.oci.platforms import select_platforms
 from pullahead.rules.model import Rule
@@ -210,3 +212,25 @@ def test_tags_with_other_names_are_compared_with_the_upstream_tags_that_they_fol
     look.publish(AMD64.digest, "stable")
     look.publish(AMD64.digest, "1.1-mirror")
     assert look.states() == {"mirror/app:1.1-mirror": State.STALE, "mirror/app:stable": State.FRESH}
+
+
+def test_all_tags_of_a_registry_are_asked_for_on_the_connections_of_one_batch() -> None:
+    tags = [f"v{number}" for number in range(300)]
+    look = Look(rule(*tags))
+    look.serve(AMD64, *tags)
+    now, most, lock = list[int](), list[int](), threading.Lock()
+    head = look.upstream.head_manifest
+
+    def counted(reference: Reference) -> Descriptor:
+        with lock:
+            now.append(1)
+            most.append(len(now))
+        found = head(reference)
+        with lock:
+            now.pop()
+        return found
+
+    look.upstream.head_manifest = counted  # type: ignore[method-assign]
+    assert set(look.states().values()) == {State.MISSING}
+    assert max(most) <= 8
+    assert look.progress[-1] == (300, 300)

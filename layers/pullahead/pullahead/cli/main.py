@@ -14,23 +14,27 @@ from pullahead.errors import PullaheadError, Side
 
 
 class Command(NamedTuple):
-    """A command, the module of this package that runs it, and its line in `pullahead --help`."""
+    """A command, the module of this package that runs it, its line in `pullahead --help`, and whether it asks
+    registries."""
 
     name: str
     module: str
     summary: str
+    asks_registries: bool = False
 
 
 COMMANDS: Final = (
-    Command("copy", "copy", "Copy an image from one registry to another"),
-    Command("tags", "tags", "List the tags of a repository"),
-    Command("inspect", "inspect", "Show the manifests, blobs and referrers of an image"),
-    Command("verify", "verify", "Verify who signed an image, and what is attested of it"),
-    Command("login-check", "login_check", "Try the credentials that are configured for a registry"),
+    Command("copy", "copy", "Copy an image from one registry to another", asks_registries=True),
+    Command("tags", "tags", "List the tags of a repository", asks_registries=True),
+    Command("inspect", "inspect", "Show the manifests, blobs and referrers of an image", asks_registries=True),
+    Command("verify", "verify", "Verify who signed an image, and what is attested of it", asks_registries=True),
+    Command(
+        "login-check", "login_check", "Try the credentials that are configured for a registry", asks_registries=True
+    ),
     Command("validate", "validate", "Validate a rules file and report every problem"),
-    Command("plan", "plan", "Show what the rules select and what a sync would copy"),
-    Command("check", "check", "Report tags at the target that are stale or missing"),
-    Command("sync", "sync", "Copy every stale or missing tag to the target"),
+    Command("plan", "plan", "Show what the rules select and what a sync would copy", asks_registries=True),
+    Command("check", "check", "Report tags at the target that are stale or missing", asks_registries=True),
+    Command("sync", "sync", "Copy every stale or missing tag to the target", asks_registries=True),
     Command("import", "import_rules", "Convert a regsync or skopeo sync file to rules"),
     Command("status", "status", "Show the state of every mirror, worst first"),
     Command("history", "history", "Show which states a mirror was in, and for how long"),
@@ -94,6 +98,10 @@ def make_parser(complete: Sequence[Command] = COMMANDS, *, as_json: bool = False
     for command in COMMANDS:
         added = commands.add_parser(command.name, help=command.summary, description=f"{command.summary}.")
         if command in complete:
+            if command.asks_registries:
+                # Not by the modules that need it: CPython maps and unmaps a piece of stack at each call beyond 16 KiB
+                # of it, and so deep below other imports that takes 40 ms.
+                import_module("requests")
             module = import_module(f"pullahead.cli.{command.module}")
             module.add_arguments(added)
             added.set_defaults(run=module.run)

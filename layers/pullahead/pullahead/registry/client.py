@@ -12,7 +12,7 @@ from pullahead.oci import Descriptor, Digest, RawManifest, Reference, Repository
 from pullahead.oci.referrers import Referrer
 from pullahead.registry import blobs, listings, manifests
 from pullahead.registry.address_guard import SYSTEM_NETWORK, Guard, Network
-from pullahead.registry.credentials import Credentials, Refused, anonymous, no_refresh
+from pullahead.registry.credentials import Credentials, OnRefused, anonymous, no_refresh
 from pullahead.registry.hosts import Schemes, base_url, by_registry, refused_by_registry
 from pullahead.registry.http import HttpClient, Trust
 from pullahead.registry.rate_limits import FOREVER, Limits
@@ -63,7 +63,7 @@ class UpstreamRegistry:
         sleep: Callable[[float], None] = time.sleep,
         jitter: Callable[[], float] = _JITTER,
         credentials: Credentials = anonymous,
-        refused: Refused = no_refresh,
+        refused: OnRefused = no_refresh,
         patience: float = FOREVER,
         take: "TakeRequests | None" = None,
         watch: Callable[[Request], None] = _nobody_watches,

@@ -62,7 +62,7 @@ class Credential:
 Credentials = Callable[[Repository], Credential | None]
 """Finds the credential for a repository; None if there is none. Asked again when a registry refuses one."""
 
-Refused = Callable[[Repository, Credential], None]
+OnRefused = Callable[[Repository, Credential], None]
 """Called when a registry refuses a credential, before it is looked up again: the next one may be another."""
 
 # Second-level names under which countries let anybody register, as in co.uk or com.au.

@@ -32,7 +32,7 @@ from pullahead.errors import (
     UploadLostError,
 )
 from pullahead.registry import go_json
-from pullahead.registry.request import Answer, Inquiry, Sent, single_value
+from pullahead.registry.request import Inquiry, ReadResponse, SentCredential, single_value
 
 SOCKET_ERRORS = (OSError, http.client.HTTPException, UnicodeError)
 """What http.client and the sockets below it raise; UnicodeError for a host name that DNS cannot hold."""
@@ -131,7 +131,7 @@ class TransientError(Exception):
         self.error, self.retry_after_seconds = error, retry_after_seconds
 
 
-def failed_answer(inquiry: Inquiry, answer: Answer) -> RegistryError | TransientError:
+def failed_answer(inquiry: Inquiry, answer: ReadResponse) -> RegistryError | TransientError:
     """Make the error for a response whose status is not one of those expected."""
     kind, cause = _read_failure(answer) if inquiry.side is Side.UPSTREAM else _write_failure(answer)
     if inquiry.by_way_of and kind not in (AccessDeniedError, RateLimitedError):
@@ -151,13 +151,13 @@ def failed_answer(inquiry: Inquiry, answer: Answer) -> RegistryError | Transient
 
 
 def _access_advice(inquiry: Inquiry, status: int) -> str:
-    sent = inquiry.sent or Sent()
+    sent = inquiry.sent or SentCredential()
     if not sent.credential and not sent.unused:
         return _ANONYMOUS_ADVICE[inquiry.side].format(host=inquiry.reference.partition("/")[0])
     return _NOT_ACCEPTED if status == 401 and inquiry.by_way_of else _DENIED_ADVICE[inquiry.side]
 
 
-def refused_tag(inquiry: Inquiry, answer: Answer) -> RegistryError | TransientError:
+def refused_tag(inquiry: Inquiry, answer: ReadResponse) -> RegistryError | TransientError:
     """Make the error for a manifest that was refused under a tag."""
     explanation = explain(answer.body)
     if 400 <= answer.status < 500 and _IMMUTABLE.search(explanation):
@@ -196,13 +196,15 @@ def is_without_tls(error: BaseException | None) -> bool:
 def retry_after_seconds(headers: Mapping[str, str]) -> float | None:
     """Read Retry-After (RFC 9110 section 10.2.3); a date is compared with the response's own Date."""
     text = single_value(headers, "Retry-After")
+    if not text:
+        return None
     if re.fullmatch(r"[0-9]{1,9}", text):
         return float(text)
     try:
         until = email.utils.parsedate_to_datetime(text)
         answered = email.utils.parsedate_to_datetime(single_value(headers, "Date"))
         return max(0.0, (until - answered).total_seconds())
-    except (TypeError, ValueError, LookupError, ArithmeticError):  # missing, or not a date: as if absent
+    except (TypeError, ValueError, LookupError, ArithmeticError):  # not a date: as if absent
         return None
 
 
@@ -216,7 +218,7 @@ def explain(body: bytes) -> str:
     return f" ({safe[:_MAX_EXPLANATION_CHARACTERS]})" if safe else ""
 
 
-def error_code(answer: Answer) -> str:
+def error_code(answer: ReadResponse) -> str:
     """Read the first error code of a response; "" if it has none."""
     return next((code.upper() for code, _ in _errors_in(answer.body) if code), "")
 
@@ -236,11 +238,11 @@ def _text(member: msgspec.Raw | None) -> str:
     return msgspec.json.decode(member, type=str) if member is not None and is_text else ""
 
 
-def _read_failure(answer: Answer) -> tuple[type[RegistryError], str]:
+def _read_failure(answer: ReadResponse) -> tuple[type[RegistryError], str]:
     return _READ_STATUSES.get(answer.status, (RegistryUnavailableError, _UNEXPECTED))
 
 
-def _write_failure(answer: Answer) -> tuple[type[RegistryError], str]:
+def _write_failure(answer: ReadResponse) -> tuple[type[RegistryError], str]:
     kind = _WRITE_STATUSES.get(answer.status, RegistryUnavailableError)
     # A 5xx is trouble of the registry whatever its code; and for these statuses a code adds nothing.
     if answer.status < 500 and answer.status not in (401, 403, 408, 413, 429):

@@ -4,7 +4,7 @@ from collections.abc import Callable, Collection
 from urllib.parse import SplitResult
 
 from pullahead.oci import Repository
-from pullahead.registry.credentials import Credential, Credentials, Refused
+from pullahead.registry.credentials import Credential, Credentials, OnRefused
 from pullahead.registry.request import Inquiry, Request
 
 _API_HOSTS = {"docker.io": "registry-1.docker.io"}  # Docker Hub's API is not where its references say
@@ -66,7 +66,7 @@ def by_registry(credentials: Credentials) -> Credentials:
     return find
 
 
-def refused_by_registry(refused: Refused) -> Refused:
+def refused_by_registry(refused: OnRefused) -> OnRefused:
     """Let refusals by the host of an API be reported by registry."""
 
     def tell(repository: Repository, credential: Credential) -> None:

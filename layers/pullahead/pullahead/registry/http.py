@@ -35,7 +35,7 @@ from pullahead.registry.address_guard import ANYWHERE, Guard, Permission, open_a
 from pullahead.registry.content_coding import CodingError, coding_of, decode
 from pullahead.registry.errors import SOCKET_ERRORS, TransientError, broken_connection, is_without_tls
 from pullahead.registry.hosts import registry_at
-from pullahead.registry.request import Answer, Body, Inquiry, Request, Timeouts, origin_of, port_of, single_value
+from pullahead.registry.request import Body, Inquiry, ReadResponse, Request, Timeouts, origin_of, port_of, single_value
 from pullahead.registry.sockets import (
     DeadlineSocket,
     DeadlineTlsSocket,
@@ -414,12 +414,35 @@ class _GuardedAdapter(HTTPAdapter):
         return pool
 
 
+class _Headers(Mapping[str, str]):
+    """The headers of a response by names in any letters; those of one name joined by commas.
+
+    urllib3's own find each value anew, which takes as long as all else that is done with the answer to a HEAD.
+    """
+
+    def __init__(self, headers: urllib3.HTTPHeaderDict) -> None:
+        self._values = {name.lower(): value for name, value in headers.itermerged()}
+
+    def __getitem__(self, name: str) -> str:
+        return self._values[name.lower()]
+
+    def get(self, name: str, default: Any = None) -> Any:
+        """Find a value."""
+        return self._values.get(name.lower(), default)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._values)
+
+    def __len__(self) -> int:
+        return len(self._values)
+
+
 class Response:
     """What a registry answered. To be closed; its connection is kept if the body was read to its end."""
 
     def __init__(self, request: Request, response: requests.Response) -> None:
         self.url, self.status_code = request.url, response.status_code
-        self.headers: Mapping[str, str] = response.raw.headers  # by names in any letters; of one name joined by commas
+        self.headers: Mapping[str, str] = _Headers(response.raw.headers)
         self._inquiry, self._response, self._raw = request.inquiry, response, response.raw
         self._ahead: int | None = None  # bytes that were received and not yet read; None: not known yet
         self._timed: DeadlineSocket | DeadlineTlsSocket | None = getattr(self._raw.connection, "timed", None)
@@ -591,14 +614,16 @@ class HttpClient:
             raise broken_connection(request.inquiry, _cause_of(error)) from None
         return Response(request, response)
 
-    def send(self, request: Request, body: Body | None = None, *, answer_within: float | None = None) -> Answer:
+    def send(self, request: Request, body: Body | None = None, *, answer_within: float | None = None) -> ReadResponse:
         """Send a request and read its small answer to the end.
 
         Raises: as `open`, and ResponseTooLargeError.
         """
         with self.open(request, body, answer_within=answer_within) as response:
             response.limit(self._timeouts.total)
-            return Answer(response.status_code, response.headers, read_all(response, request.inquiry, MAX_ANSWER_BYTES))
+            return ReadResponse(
+                response.status_code, response.headers, read_all(response, request.inquiry, MAX_ANSWER_BYTES)
+            )
 
     def speaks_tls(self, request: Request) -> bool | None:
         """Return whether the host of a request speaks TLS; None if that is not known. Raises AccessDeniedError."""

@@ -60,7 +60,7 @@ class Access(NamedTuple):
         return self.login in _WORKING and (self.pull is None or self.pull in _WORKING)
 
 
-class _Watched:
+class _RequestObserver:
     """Notes whether a request was authorized, and which token service was asked."""
 
     def __init__(self) -> None:
@@ -75,7 +75,7 @@ class _Watched:
 
 def check_access(host: str, reference: Reference | None, credential: Credential | None, connect: Connect) -> Access:
     """Try a credential, or none, at a registry, and on a repository if one is named."""
-    watched = _Watched()
+    watched = _RequestObserver()
     registry = connect(lambda _: credential, watched.sent)
     pull, pull_error = (None, None) if reference is None else _try_pull(registry, reference)
     # Where the pull is refused it may be the login that is wrong, and where no login was asked for it was not tried.
@@ -96,7 +96,7 @@ def _try_pull(registry: UpstreamRegistry, reference: Reference) -> tuple[Pull, R
     return Pull.ALLOWED, None
 
 
-def _try_login(registry: UpstreamRegistry, host: str, watched: _Watched) -> tuple[Login, RegistryError | None]:
+def _try_login(registry: UpstreamRegistry, host: str, watched: _RequestObserver) -> tuple[Login, RegistryError | None]:
     try:
         registry.log_in(host)
     except AccessDeniedError as error:
@@ -108,7 +108,7 @@ def _try_login(registry: UpstreamRegistry, host: str, watched: _Watched) -> tupl
     return _accepted(watched), None
 
 
-def _accepted(watched: _Watched) -> Login:
+def _accepted(watched: _RequestObserver) -> Login:
     if watched.token_service is not None:
         return Login.TOKEN
     return Login.ACCEPTED if watched.is_authorized else Login.NOT_ASKED

@@ -35,7 +35,7 @@ from pullahead.oci import (
 from pullahead.oci.manifest import AmbiguousManifestError, check_keys
 from pullahead.registry.errors import GATEWAY_TROUBLE, failed_answer
 from pullahead.registry.http import Response
-from pullahead.registry.request import Answer, Inquiry, Request, single_value
+from pullahead.registry.request import Inquiry, ReadResponse, Request, single_value
 from pullahead.registry.session import MAX_TRIES, Session
 
 _DENIED = (401, 403)
@@ -43,7 +43,7 @@ _GENERIC_TYPES = frozenset({"", "application/json", "application/octet-stream", 
 _ACCEPT = {"Accept": media_types.ACCEPT}
 
 
-class _Answered(NamedTuple):
+class _ManifestHeaders(NamedTuple):
     """What the headers of an answer say: media type ("" if they don't), digest and size (None if they don't)."""
 
     media_type: str
@@ -51,7 +51,7 @@ class _Answered(NamedTuple):
     size: int | None
 
 
-class _Declared(msgspec.Struct, rename="camel"):
+class _MediaTypeField(msgspec.Struct, rename="camel"):
     media_type: str | None = None
 
 
@@ -94,11 +94,11 @@ def _head(session: Session, url: str, reference: Reference) -> Descriptor | None
     inquiry = Inquiry("HEAD manifest", str(reference))
     request = Request("HEAD", url, _ACCEPT, inquiry)
 
-    def receive(response: Response, deadline: float) -> _Answered | None:
+    def receive(response: Response, deadline: float) -> _ManifestHeaders | None:
         session.receive_body(response, request, 0, deadline)
         if response.status_code in _DENIED and "WWW-Authenticate" in response.headers:
             # The registry means us, and not HEAD: a wrong password is not to be tried twice.
-            raise failed_answer(session.identified(request), Answer(response.status_code, response.headers))
+            raise failed_answer(session.identified(request), ReadResponse(response.status_code, response.headers))
         is_answered = response.status_code == 200 and not response.coding and not _is_a_page(response)
         return _read_headers(inquiry, response) if is_answered else None
 
@@ -122,7 +122,7 @@ def get_manifest(session: Session, url: str, reference: Reference, *, tries: int
     """Read a manifest and verify its bytes."""
     request = Request("GET", url, _ACCEPT, Inquiry("reading the manifest", str(reference)))
 
-    def receive(response: Response, deadline: float) -> tuple[_Answered, bytes]:
+    def receive(response: Response, deadline: float) -> tuple[_ManifestHeaders, bytes]:
         with response:
             answered = _read_headers(request.inquiry, response)
             return answered, session.receive_body(response, request, MAX_MANIFEST_BYTES, deadline)
@@ -131,19 +131,19 @@ def get_manifest(session: Session, url: str, reference: Reference, *, tries: int
     return _proven(request.inquiry, answered, content, reference.digest)
 
 
-def received_manifest(inquiry: Inquiry, answer: Answer) -> RawManifest:
+def received_manifest(inquiry: Inquiry, answer: ReadResponse) -> RawManifest:
     """Make the manifest that was answered for a tag, its bytes verified. Raises: as `get_manifest`."""
-    answered = _Answered(_content_type(answer.headers), header_digest(inquiry, answer.headers), len(answer.body))
+    answered = _ManifestHeaders(_content_type(answer.headers), header_digest(inquiry, answer.headers), len(answer.body))
     return _proven(inquiry, answered, answer.body, None)
 
 
-def _proven(inquiry: Inquiry, answered: _Answered, content: bytes, asked: Digest | None) -> RawManifest:
+def _proven(inquiry: Inquiry, answered: _ManifestHeaders, content: bytes, asked: Digest | None) -> RawManifest:
     media_type = media_type_of(inquiry, answered.media_type, content)
     digest = _verified_digest(inquiry, content, asked=asked, answered=answered.digest)
     return RawManifest(Descriptor(media_type, digest, len(content)), content)
 
 
-def _describe(inquiry: Inquiry, answered: _Answered, asked: Digest | None) -> Descriptor | None:
+def _describe(inquiry: Inquiry, answered: _ManifestHeaders, asked: Digest | None) -> Descriptor | None:
     """Make a descriptor of the headers alone; None if only the bytes can tell."""
     digest, size = answered.digest, answered.size
     if digest is None or not size or not answered.media_type:
@@ -155,14 +155,14 @@ def _describe(inquiry: Inquiry, answered: _Answered, asked: Digest | None) -> De
     return Descriptor(answered.media_type, digest, size)
 
 
-def _read_headers(inquiry: Inquiry, response: Response) -> _Answered:
+def _read_headers(inquiry: Inquiry, response: Response) -> _ManifestHeaders:
     size = response.length
     if size is not None and size > MAX_MANIFEST_BYTES:
         raise inquiry.error(ResponseTooLargeError, f"the response has {size} bytes, more than any manifest")
     media_type = _content_type(response.headers)
     if media_type and media_type not in media_types.INDEXES | media_types.MANIFESTS:
         raise inquiry.error(UnsupportedMediaTypeError, f"media type {media_type[:100]!r} cannot be copied")
-    return _Answered(media_type, header_digest(inquiry, response.headers), size)
+    return _ManifestHeaders(media_type, header_digest(inquiry, response.headers), size)
 
 
 def _content_type(headers: Mapping[str, str]) -> str:
@@ -191,7 +191,7 @@ def media_type_of(inquiry: Inquiry, answered: str, content: bytes) -> str:
     try:
         check_keys(content)
         media_type = answered or sniff_media_type(content)
-        declared = msgspec.json.decode(content, type=_Declared).media_type
+        declared = msgspec.json.decode(content, type=_MediaTypeField).media_type
     except AmbiguousManifestError as error:
         raise inquiry.error(UnsupportedMediaTypeError, f"the manifest has {error}") from None
     except (InvalidManifestError, msgspec.DecodeError, ValueError, RecursionError):

@@ -12,7 +12,7 @@ import threading
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Collection, Mapping, Sequence
-from functools import cached_property
+from functools import cached_property, lru_cache
 from ipaddress import ip_address
 from itertools import takewhile
 from typing import NamedTuple, cast
@@ -43,9 +43,9 @@ from pullahead.registry.manifests import header_digest, may_mean_head, received_
 from pullahead.registry.request import (
     MAX_REDIRECTS,
     REDIRECTS,
-    Answer,
     Body,
     Inquiry,
+    ReadResponse,
     Request,
     Timeouts,
     host_of,
@@ -146,7 +146,7 @@ def closing(location: str, digest: Digest) -> str:
     return url._replace(query="&".join(filter(None, (url.query, f"digest={digest}")))).geturl()
 
 
-def received(answer: Answer) -> int | None:
+def received(answer: ReadResponse) -> int | None:
     """Read how many bytes an upload has; None if the answer does not say. `0-0` means none, as registries send it."""
     match = _RANGE.fullmatch(single_value(answer.headers, "Range"))
     if match is None:
@@ -155,7 +155,7 @@ def received(answer: Answer) -> int | None:
     return last + 1 if last > 0 else 0
 
 
-def part_size(inquiry: Inquiry, answer: Answer) -> int:
+def part_size(inquiry: Inquiry, answer: ReadResponse) -> int:
     """Choose how large parts are. Raises ManifestRefusedError if the registry wants larger ones than fit in memory."""
     text = single_value(answer.headers, "OCI-Chunk-Min-Length")
     least = int(text) if _LENGTH.fullmatch(text) else 0
@@ -282,16 +282,18 @@ class OciTarget:
         inquiry = self._inquiry("reading the manifest", repository, f":{tag}")
         request = Request("GET", self._url(repository, "manifests", tag), _ACCEPT, inquiry)
 
-        def receive(response: Response, deadline: float) -> Answer:
+        def receive(response: Response, deadline: float) -> ReadResponse:
             body = self._session.receive_body(response, request, MAX_MANIFEST_BYTES, deadline)
-            return Answer(response.status_code, response.headers, body)
+            return ReadResponse(response.status_code, response.headers, body)
 
         answer = self._session.ask(request._replace(resource=self._resource(repository, None)), receive, (200, 404))
         if answer.status == 404:
             return None
         return TaggedManifest(received_manifest(inquiry, answer), said_once(answer.headers.get("ETag", "").strip()))
 
-    def _put_tag(self, request: Request, repository: str, tag: str, manifest: RawManifest, if_version: str) -> Answer:
+    def _put_tag(
+        self, request: Request, repository: str, tag: str, manifest: RawManifest, if_version: str
+    ) -> ReadResponse:
         """Put under a condition, if there is one that can hold; without it where a registry refuses conditions as such.
 
         A weak entity tag never matches (RFC 9110, section 13.1.1); proxies that compress make such. Raises:
@@ -373,7 +375,7 @@ class OciTarget:
             put = moved(put, answer.headers)
         raise inquiry.error(RegistryUnavailableError, f"redirected more than {MAX_REDIRECTS} times")
 
-    def _mount(self, inquiry: Inquiry, repository: str, digest: Digest, mount_from: str | None) -> Answer | None:
+    def _mount(self, inquiry: Inquiry, repository: str, digest: Digest, mount_from: str | None) -> ReadResponse | None:
         """Ask whether the blob is there or can be mounted, or begin its upload; None if the registry refuses that.
 
         A mount saves work, and is not needed: however it is refused, the same without it decides.
@@ -476,7 +478,7 @@ class OciTarget:
         mount_from: str | None = None,
         tries: int = MAX_TRIES,
         refuse: Refuse = failed_answer,
-    ) -> Answer:
+    ) -> ReadResponse:
         request = request._replace(resource=self._resource(repository, mount_from))
         return self._session.answer(request, statuses, content, tries=tries, refuse=refuse)
 
@@ -502,11 +504,11 @@ class OciTarget:
         resource = self._resource(repository, mount_from)
         return Request(method, url, headers, inquiry, sent_by=sent_by, resource=resource, asked_first=base)
 
-    def _keep_location(self, inquiry: Inquiry, request: Request, upload: Upload, answer: Answer) -> None:
+    def _keep_location(self, inquiry: Inquiry, request: Request, upload: Upload, answer: ReadResponse) -> None:
         if "Location" in answer.headers:
             self._locations.move(upload.id, self._location_of(inquiry, answer, request.url))
 
-    def _location_of(self, inquiry: Inquiry, answer: Answer, base: str) -> str:
+    def _location_of(self, inquiry: Inquiry, answer: ReadResponse, base: str) -> str:
         return self._checked(inquiry, single_value(answer.headers, "Location"), base)
 
     def _checked(self, inquiry: Inquiry, location: str, base: str) -> str:
@@ -518,10 +520,15 @@ class OciTarget:
         return f"{self._uploads(repository)}{mounted}"
 
     def _uploads(self, repository: str) -> str:
-        return self._url(repository, "blobs", "uploads", "")
+        return f"{self._base_url}/{_quoted(repository)}/blobs/uploads/"
 
     def _url(self, repository: str, *path: str) -> str:
-        return f"{self._base_url}/{quote(repository)}/{'/'.join(quote(step, safe=':') for step in path)}"
+        return f"{self._base_url}/{_quoted(repository)}/{'/'.join(quote(step, safe=':') for step in path)}"
 
     def _inquiry(self, operation: str, repository: str, rest: str = "") -> Inquiry:
         return Inquiry(operation, f"{self._registry}/{repository}{rest}", side=Side.TARGET)
+
+
+@lru_cache(maxsize=_MAX_UPLOADS)
+def _quoted(repository: str) -> str:
+    return quote(repository)

@@ -147,7 +147,7 @@ _NUMBER = re.compile(r"\s*([0-9]{1,12})\s*(?=[;,]|$)")
 _PAIRS = re.compile(r"\b([a-z]+)\s*=\s*([0-9]{1,12})\s*(?=[;,]|$)")
 
 
-class Reported(NamedTuple):
+class RateLimitHeaders(NamedTuple):
     """How many requests of how many a registry still allows, and for how many seconds; None if it does not say."""
 
     remaining: int
@@ -155,7 +155,7 @@ class Reported(NamedTuple):
     seconds: float | None = None
 
 
-def read_reported(headers: Mapping[str, str], wall_time: float) -> Reported | None:
+def read_reported(headers: Mapping[str, str], wall_time: float) -> RateLimitHeaders | None:
     """Read what an answer says of the limit; None if it says nothing that can be understood."""
     for prefix in ("RateLimit-", "X-RateLimit-"):
         remaining, limit = _first(headers.get(f"{prefix}Remaining")), _first(headers.get(f"{prefix}Limit"))
@@ -166,7 +166,7 @@ def read_reported(headers: Mapping[str, str], wall_time: float) -> Reported | No
     return _read_combined(headers, wall_time)
 
 
-def _read_combined(headers: Mapping[str, str], wall_time: float) -> Reported | None:
+def _read_combined(headers: Mapping[str, str], wall_time: float) -> RateLimitHeaders | None:
     said, policy = _pairs(headers.get("RateLimit")), _pairs(headers.get("RateLimit-Policy"))
     remaining, limit = said.get("r", said.get("remaining")), said.get("limit", policy.get("q"))
     if remaining is None or not limit:
@@ -174,11 +174,11 @@ def _read_combined(headers: Mapping[str, str], wall_time: float) -> Reported | N
     return _reported(remaining, limit, said.get("t", said.get("reset", policy.get("w"))), wall_time)
 
 
-def _reported(remaining: int, limit: int, reset: int | None, wall_time: float) -> Reported:
+def _reported(remaining: int, limit: int, reset: int | None, wall_time: float) -> RateLimitHeaders:
     if reset is None:
-        return Reported(min(remaining, limit), limit)
+        return RateLimitHeaders(min(remaining, limit), limit)
     seconds = reset - wall_time if reset >= _MOMENTS_FROM else float(reset)
-    return Reported(min(remaining, limit), limit, min(max(seconds, 0.0), _MAX_SECONDS))
+    return RateLimitHeaders(min(remaining, limit), limit, min(max(seconds, 0.0), _MAX_SECONDS))
 
 
 def _first(header: str | None) -> int | None:
@@ -221,7 +221,7 @@ class _ReportedLimit(NamedTuple):
     end_is_said: bool
 
 
-class _Time(NamedTuple):
+class _Timing(NamedTuple):
     clock: Callable[[], float]
     sleep: Callable[[float], None]
 
@@ -229,7 +229,7 @@ class _Time(NamedTuple):
 class _Host:
     """What is known of one host. The lock guards the pause and what the host reported."""
 
-    def __init__(self, name: str, wanted: "RateLimit", time: _Time, take: TakeRequests | None) -> None:
+    def __init__(self, name: str, wanted: "RateLimit", time: _Timing, take: TakeRequests | None) -> None:
         self.name, self._time, self._take = name, time, take
         self.shared: SharedRate | None = None
         self.window = Window(_AT_ONCE)
@@ -301,7 +301,7 @@ class _Registry:
         self.led_to: OrderedDict[str, _Host] = OrderedDict()
 
 
-class _Way(NamedTuple):
+class _HostStates(NamedTuple):
     """The state that a request counts in; and, where a registry led us to a host that we also ask ourselves, the state
     of that host."""
 
@@ -309,7 +309,7 @@ class _Way(NamedTuple):
     own: _Host | None = None
 
 
-Answered = Callable[[int, Mapping[str, str]], None]
+NoteResponse = Callable[[int, Mapping[str, str]], None]
 """Called with the status and the headers of a response."""
 
 
@@ -327,12 +327,12 @@ class Limits:
     ) -> None:
         """`take` is how processes share the rates of registries; without it each has them for itself."""
         self._rate_limit_of, self._patience, self._take = rate_limit_of, patience, take
-        self._time = _Time(clock, sleep)
+        self._time = _Timing(clock, sleep)
         self._registries: OrderedDict[str, _Registry] = OrderedDict()
         self._lock = threading.Lock()
 
     @contextmanager
-    def turn(self, request: Request, within: float) -> Iterator[Answered]:
+    def turn(self, request: Request, within: float) -> Iterator[NoteResponse]:
         """Wait until a request may go, at most `within` seconds; call what is yielded with its answer.
 
         The slot in the window is given back with the answer's head: who reads one blob may wait for another, and would
@@ -385,7 +385,7 @@ class Limits:
         resets_at = datetime.fromtimestamp(reported.ends_at, UTC) if reported.end_is_said else None
         return RemainingQuota(reported.remaining, reported.limit, usable, resets_at)
 
-    def _way_of(self, request: Request) -> _Way:
+    def _way_of(self, request: Request) -> _HostStates:
         asked, name = registry_at(urlsplit(first_of(request))), registry_at(urlsplit(request.url))
         with self._lock:
             registry = self._registries.get(asked)
@@ -393,12 +393,12 @@ class Limits:
                 registry = self._registries[asked] = _Registry(self._new_host(asked))
             _use(self._registries, asked, _MAX_REGISTRIES)
             if name == asked:
-                return _Way(self._configured(registry.own))
+                return _HostStates(self._configured(registry.own))
             if name not in registry.led_to:
                 registry.led_to[name] = self._new_host(name)
             _use(registry.led_to, name, _MAX_LED_TO)
             known = self._registries.get(name)
-            return _Way(self._configured(registry.led_to[name]), None if known is None else known.own)
+            return _HostStates(self._configured(registry.led_to[name]), None if known is None else known.own)
 
     def _new_host(self, name: str) -> _Host:
         return _Host(name, self._rate_limit_of(name), self._time, self._take)

@@ -3,6 +3,7 @@
 Sources: RFC 9110 (HTTP semantics), section 15.4 (redirects); RFC 3986, section 3.2.2 (host).
 """
 
+import functools
 import itertools
 import re
 from collections.abc import Iterable, Mapping
@@ -20,6 +21,7 @@ _MAX_URL_CHARACTERS = 16 * 1024
 _HOST_AND_PORT = re.compile(r"(?:[\w-]+(?:\.[\w-]+)*\.?|\[[0-9A-Fa-f:.]+\])(?::[0-9]{0,5})?", re.ASCII)
 
 _MAX_EQUAL_HEADERS = 4
+_LATEST_ADDRESSES = 64  # the address of one request is looked at several times
 _USUAL_PORTS = {"http": ":80", "https": ":443"}
 
 _Error = TypeVar("_Error", bound=RegistryError)
@@ -33,7 +35,7 @@ class Timeouts(NamedTuple):
     total: float = 120.0  # for everything but the body of a blob: all tries, waits and redirects together
 
 
-class Sent(NamedTuple):
+class SentCredential(NamedTuple):
     """The credential that a request was sent with, as messages name it; "" for none. `unused`: one that the registry
     did not ask for."""
 
@@ -57,7 +59,7 @@ class Inquiry(NamedTuple):
     reference: str
     by_way_of: str = ""
     side: Side = Side.UPSTREAM
-    sent: Sent | None = None
+    sent: SentCredential | None = None
 
     def error(
         self,
@@ -109,7 +111,7 @@ class Body(NamedTuple):
     size: int
 
 
-class Answer(NamedTuple):
+class ReadResponse(NamedTuple):
     """A response whose body was read to its end."""
 
     status: int
@@ -124,12 +126,14 @@ def single_value(headers: Mapping[str, str], name: str) -> str:
     5.3), which a value may hold, too. Returns "" for a header that is missing or empty.
     """
     text = said_once(headers.get(name, "").strip())
-    quoted = re.fullmatch(r'"([^"]*)"', text)
+    quoted = re.fullmatch(r'"([^"]*)"', text) if text.startswith('"') else None
     return text if quoted is None else quoted[1].strip()
 
 
 def said_once(text: str) -> str:
     """Take what several headers of one name say alike for one value."""
+    if "," not in text:
+        return text
     for separator, count in itertools.product((", ", ","), range(_MAX_EQUAL_HEADERS, 1, -1)):
         length, rest = divmod(len(text) - (count - 1) * len(separator), count)
         if length > 0 and not rest and separator.join([text[:length]] * count) == text:
@@ -194,6 +198,7 @@ def parse_url(text: str, base: str = "") -> SplitResult | None:
     return url if well_formed else None
 
 
+@functools.lru_cache(maxsize=_LATEST_ADDRESSES)
 def origin_of(url: str) -> str:
     """Name scheme, host and port: what a token is for."""
     parts = urlsplit(url)

@@ -29,7 +29,7 @@ class Kind(StrEnum):
     OTHER = "OTHER"
 
 
-class Asked(NamedTuple):
+class RequestKind(NamedTuple):
     """A registry, and what it was asked for."""
 
     host: str
@@ -40,7 +40,7 @@ class RequestCounts:
     """Counts requests until the count is taken. May be used by several threads."""
 
     def __init__(self) -> None:
-        self._counts: Counter[Asked] = Counter()
+        self._counts: Counter[RequestKind] = Counter()
         self._lock = threading.Lock()
 
     def count(self, request: Request) -> None:
@@ -49,7 +49,7 @@ class RequestCounts:
         with self._lock:
             self._counts[asked] += 1
 
-    def take(self) -> Mapping[Asked, int]:
+    def take(self) -> Mapping[RequestKind, int]:
         """Give what was counted since the last time, with names for the busiest registries only."""
         with self._lock:
             counts, self._counts = self._counts, Counter()
@@ -57,19 +57,19 @@ class RequestCounts:
         for asked, count in counts.items():
             by_host[asked.host] += count
         busiest = {host for host, _ in by_host.most_common(_MAX_HOSTS)}
-        taken: Counter[Asked] = Counter()
+        taken: Counter[RequestKind] = Counter()
         for asked, count in counts.items():
             taken[asked if asked.host in busiest else asked._replace(host=ELSEWHERE)] += count
         return taken
 
 
-def _asked(request: Request) -> Asked:
+def _asked(request: Request) -> RequestKind:
     url = urlsplit(request.url)
     if registry_at(url) != registry_at(urlsplit(first_of(request))):  # no registry makes metrics of names it chooses
-        return Asked(ELSEWHERE, Kind.OTHER)
+        return RequestKind(ELSEWHERE, Kind.OTHER)
     if not url.path.startswith("/v2/"):
-        return Asked(ELSEWHERE, Kind.OTHER)
-    return Asked(registry_at(url), _kind(request.method, url.path))
+        return RequestKind(ELSEWHERE, Kind.OTHER)
+    return RequestKind(registry_at(url), _kind(request.method, url.path))
 
 
 def _kind(method: str, path: str) -> Kind:

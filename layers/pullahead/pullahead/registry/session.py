@@ -23,15 +23,15 @@ from pullahead.errors import (
 from pullahead.oci import Repository
 from pullahead.registry.errors import TransientError, failed_answer
 from pullahead.registry.http import MAX_ANSWER_BYTES, HttpClient, Response, read_all
-from pullahead.registry.rate_limits import Answered, Limits
+from pullahead.registry.rate_limits import Limits, NoteResponse
 from pullahead.registry.request import (
     MAX_REDIRECTS,
     REDIRECTS,
-    Answer,
     Body,
     Inquiry,
+    ReadResponse,
     Request,
-    Sent,
+    SentCredential,
     Timeouts,
     may_be_repeated,
     moved,
@@ -53,7 +53,7 @@ _BY_CREDENTIAL = _MAY_HIDE | {429}
 
 _Received = TypeVar("_Received")
 
-Refuse = Callable[[Inquiry, Answer], RegistryError | TransientError]
+Refuse = Callable[[Inquiry, ReadResponse], RegistryError | TransientError]
 """Makes the error for an answer whose status is not one of those expected."""
 
 
@@ -119,16 +119,16 @@ class Session:
         *,
         tries: int = MAX_TRIES,
         refuse: Refuse = failed_answer,
-    ) -> Answer:
+    ) -> ReadResponse:
         """Get an answer with one of `statuses`, its small body read."""
 
-        def receive(response: Response, deadline: float) -> Answer:
+        def receive(response: Response, deadline: float) -> ReadResponse:
             body = self.receive_body(response, request, MAX_ANSWER_BYTES, deadline)
-            return Answer(response.status_code, response.headers, body)
+            return ReadResponse(response.status_code, response.headers, body)
 
         return self.ask(request, receive, statuses, content=content, tries=tries, refuse=refuse)
 
-    def stream(self, request: Request, body: Body, statuses: Collection[int]) -> Answer:
+    def stream(self, request: Request, body: Body, statuses: Collection[int]) -> ReadResponse:
         """Send a body once, as it comes; the upload that it was for is lost if that fails."""
         deadline = self._retries.clock() + self._timeouts.total
         authorization = self._authorization(request, deadline)
@@ -141,7 +141,7 @@ class Session:
                     raise request.inquiry.error(UploadLostError, cause, status=401)
                 checked = self._checked(request, response, deadline, statuses, failed_answer)
                 content = self.receive_body(checked, request, MAX_ANSWER_BYTES, deadline)
-                return Answer(checked.status_code, checked.headers, content)
+                return ReadResponse(checked.status_code, checked.headers, content)
         except TransientError as transient:
             raise transient.error from None
 
@@ -159,7 +159,7 @@ class Session:
         """Add to the inquiry of a request that was refused with which credential it was sent."""
         if request.inquiry.sent is not None:  # to a token service
             return request.inquiry
-        sent = self._tokens.sent(_about(request)) if self._may_authorize(request) else Sent()
+        sent = self._tokens.sent(_about(request)) if self._may_authorize(request) else SentCredential()
         return request.inquiry._replace(sent=sent)
 
     @property
@@ -247,7 +247,7 @@ class Session:
 
         with self._follow(root, deadline, ask) as challenged:
             body = self._read_error(challenged, root, deadline)
-        failure = failed_answer(request.inquiry, Answer(challenged.status_code, challenged.headers, body))
+        failure = failed_answer(request.inquiry, ReadResponse(challenged.status_code, challenged.headers, body))
         if isinstance(failure, TransientError) and challenged.status_code != 401:
             raise failure
         stays = origin_of(challenged.url) == origin_of(root.url)
@@ -308,7 +308,7 @@ class Session:
             answered(response.status_code, response.headers)
         return response
 
-    def _turn(self, request: Request, seconds: float) -> AbstractContextManager[Answered]:
+    def _turn(self, request: Request, seconds: float) -> AbstractContextManager[NoteResponse]:
         return nullcontext(_ignore) if self._limits is None else self._limits.turn(request, seconds)
 
     def _fetch_token(
@@ -336,7 +336,7 @@ class Session:
         with response:
             body = self._read_error(response, request, deadline)
         inquiry = self.identified(request) if response.status_code in _BY_CREDENTIAL else request.inquiry
-        failure = refuse(inquiry, Answer(response.status_code, response.headers, body))
+        failure = refuse(inquiry, ReadResponse(response.status_code, response.headers, body))
         is_led_elsewhere = request.sent_by != "" and not self._may_authorize(request)
         if isinstance(failure, AccessDeniedError) and is_led_elsewhere and not request.inquiry.by_way_of:
             cause = f"access denied by {urlsplit(request.url).netloc}, where the registry wants the upload"

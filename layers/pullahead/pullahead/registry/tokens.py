@@ -27,14 +27,23 @@ from pullahead.registry import go_json
 from pullahead.registry.credentials import (
     Credential,
     Credentials,
-    Refused,
+    OnRefused,
     SecretKind,
     anonymous,
     may_be_told,
     no_refresh,
 )
 from pullahead.registry.hosts import api_host, registry_at
-from pullahead.registry.request import Inquiry, Request, Sent, first_of, host_of, origin_of, parse_url, sender_of
+from pullahead.registry.request import (
+    Inquiry,
+    Request,
+    SentCredential,
+    first_of,
+    host_of,
+    origin_of,
+    parse_url,
+    sender_of,
+)
 
 _MAX_HEADER_CHARACTERS = 8 * 1024
 
@@ -134,7 +143,7 @@ class Identity(NamedTuple):
     credentials: Credentials = anonymous
     actions: str = PULL
     token_hosts: TokenHosts = only_its_own
-    refused: Refused = no_refresh
+    refused: OnRefused = no_refresh
 
 
 class _Key(NamedTuple):
@@ -160,7 +169,7 @@ class _Grant:
     lock: threading.Lock = field(default_factory=threading.Lock)
 
 
-class _TokenAnswer(msgspec.Struct):
+class _TokenResponse(msgspec.Struct):
     """What a token service answers. A member of another type than specified is as if absent."""
 
     token: Any = None
@@ -227,17 +236,17 @@ class Tokens:
         with grant.lock:
             grant.is_never_asked_for = True
 
-    def sent(self, request: Request) -> Sent:
+    def sent(self, request: Request) -> SentCredential:
         """Tell with which credential a request was sent."""
         grant = self._grant(self._key_of(request))
         with grant.lock:
             if grant.challenge is not None:
-                return Sent("" if grant.credential is None else grant.credential.name)
+                return SentCredential("" if grant.credential is None else grant.credential.name)
             try:
                 unused = self._credential_for(request)
             except PullaheadError:  # it is looked up where it is needed, and fails there
                 unused = None
-            return Sent(unused="" if unused is None else unused.name)
+            return SentCredential(unused="" if unused is None else unused.name)
 
     def forget(self, repository: Repository) -> None:
         """Forget how a repository is asked, so that its credential is looked up again and a new token is fetched."""
@@ -299,7 +308,7 @@ class Tokens:
     ) -> _Token:
         realm = self._realm_of(challenge, request, credential)
         service, scope = challenge.parameters.get("service", ""), self._key_of(request).scope
-        sent = Sent("" if credential is None else credential.name)
+        sent = SentCredential("" if credential is None else credential.name)
         inquiry = request.inquiry._replace(by_way_of=f"token service {realm.netloc}", sent=sent)
         began = self._clock()
         if credential is not None and credential.kind is SecretKind.IDENTITY_TOKEN:
@@ -315,9 +324,9 @@ class Tokens:
             asked = _to_service("GET", url, _ACCEPT, inquiry, request)
             content = self._fetch(asked, deadline, None if credential is None else credential.basic, None)
         try:
-            answer = go_json.decode(content, _TokenAnswer)
+            answer = go_json.decode(content, _TokenResponse)
         except go_json.INVALID:
-            answer = _TokenAnswer()
+            answer = _TokenResponse()
         if _TOKEN.fullmatch(answer.value) is None:
             raise inquiry.error(RegistryUnavailableError, "the response has no token")
         lifetime = answer.lifetime

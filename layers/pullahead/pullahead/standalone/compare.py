@@ -4,11 +4,10 @@ The schedule, the listings and the checks are the service's own; its queue, tabl
 the service has in its records, and this cannot, is read from upstream: the digest of selected platforms.
 """
 
-import threading
 from collections.abc import Callable, Collection, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import msgspec
 
@@ -16,6 +15,7 @@ from pullahead.checks.check import CheckMirrors, CheckPorts, CheckResult
 from pullahead.checks.listing import ListTags
 from pullahead.checks.schedule import schedule_checks
 from pullahead.checks.select import mirrors_named_by
+from pullahead.checks.upstream_pool import Threads, UpstreamPool
 from pullahead.errors import NotFoundError, PullaheadError
 from pullahead.messages import CheckRequest, ListRequest, RefreshRequest
 from pullahead.mirrors.judge import Observation, judge
@@ -31,7 +31,7 @@ from pullahead.standalone.in_memory import InMemoryQueue, InMemoryRecords, InMem
 
 _LISTINGS_AT_ONCE = 8
 _REPOSITORIES_AT_ONCE = 8
-_CHECKS_AT_ONCE = 4  # each asks upstream on threads of its own
+_INDEXES_AT_ONCE = 4
 _ROUNDS_OF_LISTINGS = 2  # a namespace's repositories, and the tags of each
 
 
@@ -62,7 +62,7 @@ class ComparisonResult(NamedTuple):
 
 
 ReportProgress = Callable[[int, int], None]
-"""Called from several threads with the number of tags that were compared, and the number of all tags."""
+"""Called with the number of tags that were compared, and the number of all tags."""
 
 
 class RulesComparison:
@@ -129,34 +129,37 @@ class RulesComparison:
             if result is not None and result.state is not State.FRESH
         ]
 
-    def _compare(self, checks: list[CheckRequest], count: int) -> Iterable[TagStatus]:
+    def _compare(self, checks: list[CheckRequest], count: int) -> list[TagStatus]:
+        """Check everything as one batch, so that each registry is asked on as few connections as a batch uses."""
         progress = _Progress(self._report, count)
+        mirrors = [mirrors_named_by(request, self._rules) for request in checks]
+        for some in mirrors:
+            progress.add(self._accept_immutable(some))
+        pool = UpstreamPool(lambda: self._now, asking=_ReportingThreads(progress))
+        compared: list[TagStatus] = []
+        for some, checked in zip(mirrors, self._check_mirrors.check(checks, pool), strict=True):
+            if checked.error is None:
+                results = {result.mirror: result for result in checked.results}
+                compared += [self._compared(mirror, results[mirror.key]) for mirror in some]
+            elif isinstance(checked.error, PullaheadError):
+                compared += [TagStatus(mirror, State.UNKNOWN, str(checked.error)) for mirror in some]
+            else:
+                raise checked.error
+        with ThreadPoolExecutor(_INDEXES_AT_ONCE) as threads:
+            by_platforms = threads.map(self._by_platforms, (each for each in compared if _has_platforms(each)))
+            judged = {status.mirror.key: status for status in by_platforms}
+        return [judged.get(status.mirror.key, status) for status in compared]
 
-        def check(request: CheckRequest) -> list[TagStatus]:
-            compared = self._check(request)
-            progress.add(len(request.tags))
-            return compared
-
-        with ThreadPoolExecutor(_CHECKS_AT_ONCE) as pool:
-            compared = [each for batch in pool.map(check, checks) for each in batch]
-            return list(pool.map(self._by_platforms, compared))
-
-    def _check(self, request: CheckRequest) -> list[TagStatus]:
-        mirrors = mirrors_named_by(request, self._rules)
-        try:
-            self._accept_immutable(mirrors)
-            results = {result.mirror: result for result in self._check_mirrors(request)}
-        except PullaheadError as error:
-            return [TagStatus(mirror, State.UNKNOWN, str(error)) for mirror in mirrors]
-        return [self._compared(mirror, results[mirror.key]) for mirror in mirrors]
-
-    def _accept_immutable(self, mirrors: list[Mirror]) -> None:
-        """Take the immutable tags that the target has as fresh: upstream is not asked for them."""
+    def _accept_immutable(self, mirrors: list[Mirror]) -> int:
+        """Take the immutable tags that the target has as fresh: upstream is not asked for them. Return how many."""
+        accepted = 0
         for mirror in mirrors:
             digest = self._published.of(mirror) if mirror.immutable and not self._asks_immutable else None
             if digest is not None and mirror.pin in (None, digest):
                 observed = Observation(Descriptor(OCI_MANIFEST, digest, 0), digest)
                 self._records.save(judge(observed, None, mirror, self._now).record, 0)
+                accepted += 1
+        return accepted
 
     def _compared(self, mirror: Mirror, result: CheckResult) -> TagStatus:
         record = self._records.load([mirror.key]).get(mirror.key)
@@ -172,9 +175,7 @@ class RulesComparison:
     def _by_platforms(self, compared: TagStatus) -> TagStatus:
         """Judge a mirror of selected platforms again: its digest is not upstream's, and follows from the index."""
         request, record = compared.refresh, self._records.load([compared.mirror.key]).get(compared.mirror.key)
-        if request is None or record is None or not request.platforms or compared.published_digest is None:
-            return compared
-        if request.root.media_type not in INDEXES:
+        if request is None or record is None:
             return compared
         try:
             index = self._upstream.get_manifest(request.source)
@@ -226,12 +227,31 @@ class _PublishedDigests:
 class _Progress:
     def __init__(self, report: ReportProgress, count: int) -> None:
         self._report, self._count, self._done = report, count, 0
-        self._lock = threading.Lock()
 
     def add(self, done: int) -> None:
-        with self._lock:
-            self._done += done
-            self._report(self._done, self._count)
+        self._done += done
+        self._report(self._done, self._count)
+
+
+class _ReportingThreads(Threads):
+    """Asks in threads, and counts the answers."""
+
+    def __init__(self, progress: _Progress) -> None:
+        super().__init__()
+        self._progress = progress
+
+    def answer(self, seconds: float) -> tuple[int, Any] | None:
+        """Take an answer, and report it."""
+        answer = super().answer(seconds)
+        self._progress.add(0 if answer is None else 1)
+        return answer
+
+
+def _has_platforms(status: TagStatus) -> bool:
+    """Whether a stale tag has to be judged by the platforms that are selected of an index."""
+    request = status.refresh
+    is_selected = request is not None and bool(request.platforms) and request.root.media_type in INDEXES
+    return is_selected and status.published_digest is not None
 
 
 def _each_tag_once(checks: Iterable[CheckRequest]) -> list[CheckRequest]:
