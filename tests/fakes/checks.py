@@ -83,7 +83,9 @@ class CheckingService:
     def look_as_queued(self) -> list[CheckResult]:
         """Look for late referrers as often as checks have queued it."""
         sent, self.queue.sent[:] = list(self.queue.sent), []
-        return [result for request in sent if isinstance(request, CheckRequest) for result in self.look(request)]
+        return [
+            result for request in sent if isinstance(request, CheckRequest) for result in self.look(request).results
+        ]
 
     def check_one(self, pushed: Digest | None = None) -> CheckResult:
         """Check the one mirror."""

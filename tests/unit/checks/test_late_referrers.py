@@ -1,5 +1,6 @@
 """Referrers that come after their image: when they are looked for, what that costs, and what follows."""
 
+from collections.abc import Callable
 from datetime import datetime, timedelta
 
 import pytest
@@ -7,7 +8,9 @@ import pytest
 from local import artifacts
 from local.images import LocalImage, make_image, make_index
 from pullahead.checks.check import CheckResult
+from pullahead.checks.late_referrers import LOOK_SECONDS, SECONDS_OF_LOOK
 from pullahead.checks.looks import MAX_LOOKS
+from pullahead.checks.upstream_pool import UpstreamPool
 from pullahead.errors import AccessDeniedError, RegistryUnavailableError, StorageError
 from pullahead.messages import CheckRequest, ReferrerNamed, ReferrersOutcome, RefreshRequest
 from pullahead.mirrors.record import MirrorRecord, RuleRecord, State
@@ -19,6 +22,7 @@ from pullahead.rules.mirror_key import RuleKey
 from pullahead.rules.model import NO_REFERRERS, Mirror, ReferrersPolicy
 from pullahead.rules.tag_patterns import PatternKind, TagPattern, TagSelection
 from tests.fakes.checks import FIRST, CheckingService
+from tests.fakes.memory import FakeClock
 from tests.fakes.samples import KEY, REPOSITORY, UPSTREAM, failed, mirror, rule, rules
 
 BILL = artifacts.sbom(FIRST.root.descriptor)
@@ -72,6 +76,22 @@ class Late:
         known = self.service.record().referrers
         assert known is not None
         return known
+
+
+class SlowRegistry:
+    """Answers nothing, however long it is waited for. Implements `pullahead.checks.upstream_pool.Asking`."""
+
+    def __init__(self, clock: FakeClock) -> None:
+        self._clock, self.asked = clock, 0
+
+    def ask(self, _number: int, _ask: Callable[[], object]) -> None:
+        self.asked += 1
+
+    def answer(self, seconds: float) -> None:
+        self._clock.advance(seconds=seconds)
+
+    def close(self) -> None:
+        """There is nothing to begin."""
 
 
 class TestCosts:
@@ -258,10 +278,35 @@ class TestFailures:
             for (key, record), platforms in zip(late.service.records.stored.items(), (("a/b",), ("c/d",)), strict=True)
         }
         asked = CheckRequest("referrers", REPOSITORY, ("1", "2"), late.now)
-        first, second = late.service.look(asked)
+        first, second = late.service.look(asked).results
         assert (first.deferred, second.deferred) == (False, True)
         assert late.service.script.count("list_referrers", "find_manifest", "get_manifest") == 1
         assert late.service.alerts == []  # not before alert_after
+
+    def test_look_that_takes_too_long_is_given_up_and_the_registry_is_asked_for_no_other_mirror(self) -> None:
+        late = Late(*(mirror(tag)._replace(platforms=(platform,)) for tag, platform in (("1", "a/b"), ("2", "c/d"))))
+        late.service.records.stored = {
+            key: record.with_changes(platforms=platforms)
+            for (key, record), platforms in zip(late.service.records.stored.items(), (("a/b",), ("c/d",)), strict=True)
+        }
+        began, asking = late.now, SlowRegistry(late.service.clock)
+        asked = CheckRequest("referrers", REPOSITORY, ("1", "2"), late.now)
+        pool = UpstreamPool(late.service.clock, asking=asking)
+        first, second = late.service.look(asked, pool).results
+        assert (asking.asked, late.now - began) == (1, timedelta(seconds=LOOK_SECONDS))
+        assert "did not answer within 60 seconds" in first.reason
+        assert second.deferred
+
+    def test_mirrors_for_which_there_is_no_time_are_left_for_another_message(self) -> None:
+        tags = tuple(f"{number}" for number in range(100))
+        late = Late(*(mirror(tag) for tag in tags))
+        times = iter([SECONDS_OF_LOOK] * 20)
+        looks = late.service.look(
+            CheckRequest("referrers", REPOSITORY, tags, late.now), remaining_seconds=lambda: next(times, 0.0)
+        )
+        (left,) = looks.left
+        assert (left.reason, left.repository, left.tags) == ("referrers", REPOSITORY, tags[21:])
+        assert [result.mirror.tag for result in looks.results] == list(tags[:21])
 
     def test_copy_that_ended_without_an_outcome_is_tried_again_under_another_name(self) -> None:
         late = Late()
@@ -295,7 +340,7 @@ class TestFailures:
 
 class TestWebhooks:
     def named(self, late: Late, subject: str = FIRST.digest, upstream: str = "ghcr.io/team/app") -> list[CheckResult]:
-        return late.service.look.named(ReferrerNamed(upstream, subject, late.now))
+        return late.service.look.named(ReferrerNamed(upstream, subject, late.now)).results
 
     def test_mirrors_that_serve_the_subject_are_looked_at_at_once(self) -> None:
         late = Late(*(mirror(tag) for tag in ("1.0", "1", "latest")))

@@ -444,6 +444,24 @@ class TestTimeOfTheFunction:
         assert (put_back([first]), states(second)) == ([PutBack(look, 30)], [State.FRESH])
         assert batches.service.queue.sent == [look]
 
+    def test_looks_at_mirrors_for_which_there_is_no_time_left_are_put_back(self) -> None:
+        tags = [of_host("a.example", f"{n}") for n in range(3)]
+        batches = Batches(*tags)
+        batches.script.before("list_referrers", lambda: setattr(batches.service, "seconds_left", 60.0))
+        (outcome,) = batches.handle(batches.request("mirror/a.example", "0", "1", "2", reason="referrers"))
+        ((again, delay),) = put_back([outcome])
+        assert isinstance(again, CheckRequest)
+        assert (again.tags, delay) == (("1", "2"), 30)
+        assert batches.service.queue.sent == [again]
+
+    def test_slow_listing_of_referrers_does_not_make_checks_leave_the_registry_alone(self) -> None:
+        batches = Batches(of_host("a.example"))
+        batches.script.fail("list_referrers", failed(RegistryTimeoutError), times=9)
+        for _ in range(3):
+            batches.handle(batches.request("mirror/a.example", "1.0", reason="referrers"))
+        (outcome,) = batches.handle(*batches.requests())
+        assert states(outcome) == [State.FRESH]
+
 
 class PacedUpstream(FakeUpstream):
     """An upstream of which one registry allows so many requests for now."""

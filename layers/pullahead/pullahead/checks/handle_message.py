@@ -11,12 +11,12 @@ from typing import NamedTuple, TypeGuard
 
 from pullahead.checks.check import Checked, CheckMirrors, CheckResult
 from pullahead.checks.ecr_events import AccountRegion, IgnoredEvent, read_ecr_event
-from pullahead.checks.late_referrers import LookForReferrers
+from pullahead.checks.late_referrers import SECONDS_OF_LOOK, LookForReferrers
 from pullahead.checks.listing import Listing, ListResult, ListTags
 from pullahead.checks.ports import CheckQueue
 from pullahead.checks.pull_through_cache import CacheFailed, cache_failures_of, record_cache_result
 from pullahead.checks.put_back import SHORTEST_SECONDS, PutBack
-from pullahead.checks.upstream_pool import RESERVED_SECONDS, Backoffs, RemainingSeconds, UpstreamPool, without_end
+from pullahead.checks.upstream_pool import Backoffs, RemainingSeconds, UpstreamPool, without_end
 from pullahead.clock import Clock
 from pullahead.errors import PullaheadError
 from pullahead.messages import (
@@ -49,10 +49,6 @@ def decode_message(body: str, home: AccountRegion) -> DecodedMessage:
         return error
 
 
-_SECONDS_OF_LOOK = 45.0
-"""What a look for referrers is given at least: some requests to a registry that is slow."""
-
-
 class MessageOutcome(NamedTuple):
     """What became of a message: its results, and the error for which it is to be retried."""
 
@@ -82,6 +78,7 @@ class MessageHandler:
         self._check_mirrors, self._list_tags, self._look_for_referrers = check_mirrors, list_tags, look_for_referrers
         self._refresh_queue, self._record_scan, self._clock = refresh_queue, record_scan, clock
         self._backoffs = Backoffs()
+        self._backoffs_of_looks = Backoffs()  # a registry may list referrers slowly, and answer checks at once
 
     def __call__(
         self, messages: Sequence[DecodedMessage], remaining_seconds: RemainingSeconds = without_end
@@ -140,13 +137,16 @@ class MessageHandler:
     def _look(
         self, request: CheckRequest | ReferrerNamed, remaining_seconds: RemainingSeconds
     ) -> Sequence[MessageResult]:
-        if remaining_seconds() < _SECONDS_OF_LOOK + RESERVED_SECONDS:
+        if remaining_seconds() < SECONDS_OF_LOOK:
             return [self._send(PutBack(request, SHORTEST_SECONDS))]
+        pool = self.make_pool(self._backoffs_of_looks, remaining_seconds)
         if isinstance(request, ReferrerNamed):
-            results = self._look_for_referrers.named(request)
+            looks = self._look_for_referrers.named(request, pool, remaining_seconds)
         else:
-            results = self._look_for_referrers(request)
-        return [*results, *([self._refresh_queue.start_waiting()] if any(map(_waits, results)) else [])]
+            looks = self._look_for_referrers(request, pool, remaining_seconds)
+        left = [self._send(PutBack(each, SHORTEST_SECONDS)) for each in looks.left]
+        started = [self._refresh_queue.start_waiting()] if any(map(_waits, looks.results)) else []
+        return [*looks.results, *left, *started]
 
     def _check(self, requests: Sequence[CheckRequest], pool: UpstreamPool) -> list[MessageOutcome]:
         if not requests:

@@ -1,17 +1,28 @@
 """Look for referrers that came after their image, and have them copied. A look that finds nothing new writes nothing.
 
 Checks queue the looks (`looks`), so that these delay no check. A look lists what belongs to the manifests that a mirror
-serves, and compares that with what the last copy found.
+serves, and compares that with what the last copy found. It takes many requests, so what all of them together may take
+is limited, however slowly a registry answers, and mirrors for which there is no time are left for another message.
 """
 
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
-from typing import NamedTuple
+from functools import partial
+from typing import Final, NamedTuple, TypeVar
 
 from msgspec import structs
 
 from pullahead.checks.check import CheckResult, StartRefresh
 from pullahead.checks.select import mirrors_named_by
+from pullahead.checks.upstream_pool import (
+    RESERVED_SECONDS,
+    NotAsked,
+    Question,
+    RemainingSeconds,
+    UpstreamPool,
+    without_end,
+)
 from pullahead.clock import Clock
 from pullahead.errors import (
     ConfigError,
@@ -20,8 +31,9 @@ from pullahead.errors import (
     RateLimitedError,
     RegistryTimeoutError,
     RegistryUnavailableError,
+    Side,
 )
-from pullahead.messages import CheckRequest, ReferrerNamed, ReferrersOutcome, Trouble
+from pullahead.messages import MAX_TAGS_PER_CHECK, CheckRequest, ReferrerNamed, ReferrersOutcome, Trouble
 from pullahead.mirrors.outbox import OutboxSender, with_outcome_events
 from pullahead.mirrors.record import MirrorRecord, RuleRecord, State
 from pullahead.mirrors.referrers import KnownReferrers, after_referrers, after_trouble, is_retry_due
@@ -38,10 +50,24 @@ from pullahead.refresh.request import late_request
 from pullahead.rules.mirror_key import MirrorKey
 from pullahead.rules.model import Mirror, Rule, Rules
 
+_T = TypeVar("_T")
+
+LOOK_SECONDS: Final = 60.0
+"""How long one look at one image may take, with all of its requests."""
+_HEAD_SECONDS: Final = 20.0
+SECONDS_OF_LOOK: Final = LOOK_SECONDS + _HEAD_SECONDS + RESERVED_SECONDS
+"""What a function must have left to look at a mirror."""
 _MAX_NAMED = 1000  # mirrors of one upstream repository that are looked up for a webhook
 _IS_DOWN = frozenset(
     kind.__name__ for kind in (RegistryUnavailableError, RegistryTimeoutError, RateLimitedError, DeferredError)
 )
+
+
+class Looks(NamedTuple):
+    """The results of the looks for one message, and what there was no time for: to be queued."""
+
+    results: list[CheckResult]
+    left: tuple[CheckRequest, ...] = ()
 
 
 class _Looked(NamedTuple):
@@ -53,7 +79,7 @@ class _Looked(NamedTuple):
 
 
 class LookForReferrers:
-    """Looks for late referrers of mirrors."""
+    """Looks for late referrers of mirrors. The `pool` of a batch knows which registries are left alone."""
 
     def __init__(
         self,
@@ -67,25 +93,44 @@ class LookForReferrers:
         self._rules, self._upstream, self._records = rules, upstream, records
         self._start_refresh, self._outbox_sender, self._clock = start_refresh, outbox_sender, clock
 
-    def __call__(self, request: CheckRequest) -> list[CheckResult]:
+    def __call__(
+        self,
+        request: CheckRequest,
+        pool: UpstreamPool | None = None,
+        remaining_seconds: RemainingSeconds = without_end,
+    ) -> Looks:
         """Look for those of the mirrors that a request names. Raises StorageError: then nothing was done."""
-        return self._look_at(mirrors_named_by(request, self._rules()))
+        mirrors = mirrors_named_by(request, self._rules())
+        known = self._records.load([mirror.key for mirror in mirrors]) if mirrors else {}
+        return self._look_at(mirrors, known, request.asked_at, pool, remaining_seconds)
 
-    def named(self, request: ReferrerNamed) -> list[CheckResult]:
+    def named(
+        self,
+        request: ReferrerNamed,
+        pool: UpstreamPool | None = None,
+        remaining_seconds: RemainingSeconds = without_end,
+    ) -> Looks:
         """Look for those of the mirrors that serve the subject whose tag a webhook has named. Raises: StorageError."""
         repository = parse_reference(request.upstream, default_tag=None).repository
         mirrors = list(self._mirrors_of(repository, self._rules()))[:_MAX_NAMED]
         known = self._records.load([mirror.key for mirror in mirrors]) if mirrors else {}
-        return self._look_at([m for m in mirrors if _serves(known.get(m.key), request.subject)], known)
+        serving = [m for m in mirrors if _serves(known.get(m.key), request.subject)]
+        return self._look_at(serving, known, request.asked_at, pool, remaining_seconds)
 
     def _look_at(
-        self, mirrors: Sequence[Mirror], known: Mapping[MirrorKey, MirrorRecord] | None = None
-    ) -> list[CheckResult]:
-        if not mirrors:
-            return []
-        known = self._records.load([mirror.key for mirror in mirrors]) if known is None else known
-        run = _Run(self._upstream)
-        return [self._result(mirror, known.get(mirror.key), run) for mirror in mirrors]
+        self,
+        mirrors: Sequence[Mirror],
+        known: Mapping[MirrorKey, MirrorRecord],
+        asked_at: datetime,
+        pool: UpstreamPool | None,
+        remaining_seconds: RemainingSeconds,
+    ) -> Looks:
+        run, results = _Run(self._upstream, pool or UpstreamPool(self._clock)), list[CheckResult]()
+        for number, mirror in enumerate(mirrors):
+            if number and remaining_seconds() < SECONDS_OF_LOOK:
+                return Looks(results, tuple(_looks_at(mirrors[number:], asked_at)))
+            results.append(self._result(mirror, known.get(mirror.key), run))
+        return Looks(results)
 
     def _result(self, mirror: Mirror, record: MirrorRecord | None, run: "_Run") -> CheckResult:
         if record is None or record.state is not State.FRESH or record.upstream_digest is None:
@@ -110,12 +155,13 @@ class LookForReferrers:
             return CheckResult(mirror.key, record.state, "no late referrers")
         if is_new and not looked.listing.found:
             return self._record_fingerprint(mirror, digest, looked, now)
-        return self._start(mirror, record, digest, looked, now)
+        return self._start(mirror, record, digest, looked, run, now)
 
     def _start(
-        self, mirror: Mirror, record: MirrorRecord, digest: Digest, looked: _Looked, now: datetime
+        self, mirror: Mirror, record: MirrorRecord, digest: Digest, looked: _Looked, run: "_Run", now: datetime
     ) -> CheckResult:
-        root = self._upstream.head_manifest(mirror.upstream.at(digest))
+        source = mirror.upstream.at(digest)
+        root = run.ask(source, "HEAD manifest", _HEAD_SECONDS, partial(self._upstream.head_manifest, source))
         started = self._start_refresh(late_request(mirror, root, record, looked.listing.fingerprint, now))
         if started is StartResult.SUCCEEDED:  # these were copied before, and others since
             return self._record_fingerprint(mirror, digest, looked, now)
@@ -189,8 +235,8 @@ class LookForReferrers:
 class _Run:
     """The looks of one message: tags of one digest share a look, and a registry that is down is asked once."""
 
-    def __init__(self, upstream: CopySource) -> None:
-        self._upstream = upstream
+    def __init__(self, upstream: CopySource, pool: UpstreamPool) -> None:
+        self._upstream, self._pool = upstream, pool
         self._looked: dict[object, _Looked] = {}
         self._down: set[str] = set()
 
@@ -208,16 +254,43 @@ class _Run:
                 self._down.add(source.repository.registry)
         return self._looked[key]
 
+    def ask(self, source: Reference, operation: str, seconds: float, ask: Callable[[], _T]) -> _T:
+        """Ask the registry for at most so many seconds, if it is not left alone. Raises what `ask` raises, and
+        RegistryTimeoutError."""
+        answers = list[_T | Exception | NotAsked]()
+        registry = source.repository.registry
+        self._pool.add(Question(registry, operation, str(source), seconds, ask, answers.append))
+        self._pool.run()
+        (answer,) = answers
+        if isinstance(answer, NotAsked):
+            raise RegistryTimeoutError(answer.value, operation=operation, side=Side.UPSTREAM, reference=str(source))
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
     def _list(
         self, source: Reference, mirror: Mirror, platforms: tuple[str, ...], known: KnownReferrers | None
     ) -> _Looked:
-        subjects = known.outcome.subjects if known is not None else ()
-        try:
+        def look() -> _Looked:
+            subjects = known.outcome.subjects if known is not None else ()
             subjects = subjects or read_subjects(source, platforms, self._upstream)
+            listing = list_referrers(source, subjects, self._upstream, mirror.referrers)
+            return _Looked(subjects, listing, next(iter(listing.troubles), None))
+
+        try:
+            return self.ask(source, "listing referrers", LOOK_SECONDS, look)
         except PullaheadError as error:
             return _Looked((), Listing(), trouble_of(error))
-        listing = list_referrers(source, subjects, self._upstream, mirror.referrers)
-        return _Looked(subjects, listing, next(iter(listing.troubles), None))
+
+
+def _looks_at(mirrors: Iterable[Mirror], asked_at: datetime) -> Iterator[CheckRequest]:
+    """Make the messages that ask for looks at mirrors."""
+    tags = defaultdict[str, list[str]](list)
+    for mirror in mirrors:
+        tags[mirror.repository].append(mirror.tag)
+    for repository, some in tags.items():
+        for start in range(0, len(some), MAX_TAGS_PER_CHECK):
+            yield CheckRequest("referrers", repository, tuple(some[start : start + MAX_TAGS_PER_CHECK]), asked_at)
 
 
 def _known_of(record: MirrorRecord) -> KnownReferrers | None:
