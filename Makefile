@@ -11,6 +11,7 @@ READY := $(VENV)/.ready
 BENCH_VENV := .venv-bench
 BENCH_READY := $(BENCH_VENV)/.ready
 SIZE ?= full
+MIRRORS ?= 200
 IAM_JUDGE := .build/iam-judge
 SAM_READY := $(SAM_VENV)/.ready
 PIP := -m pip install --quiet --disable-pip-version-check --require-hashes
@@ -22,7 +23,7 @@ PYTEST_WORKERS ?= 3
 export PYTHONPYCACHEPREFIX := $(CURDIR)/.build/pycache
 export PYTHONPATH := $(CURDIR):$(CURDIR)/layers/pullahead
 
-.PHONY: help demo test test-unit check format policies facts build package local live bench scale costs simulate lock setup clean iam-judge iam-simulate chaos
+.PHONY: help demo test test-unit check format policies facts build package local live bench scale costs simulate lock setup clean iam-judge iam-simulate chaos first-deployment
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -76,6 +77,9 @@ scale: $(READY) ## Measure the functions with 100,000 mirrors: memory, time, Dyn
 
 chaos: $(READY) ## Run 50 mirrors on the local AWS while everything around them goes wrong (ARGS="--seed N --short")
 	@$(BIN)/python -m tests.chaos $(ARGS)
+
+first-deployment: $(READY) ## Deploy 200 mirrors at once into a local AWS that runs ten functions at the same time (MIRRORS=N)
+	MIRRORS=$(MIRRORS) $(BIN)/python -m pytest -q --durations=1 tests/scenarios/test_small_account.py
 
 iam-judge: $(IAM_JUDGE)/.ready ## Set up a second judge of IAM, for its tests (needs Node.js and npm)
 

@@ -13,7 +13,7 @@ from local.policies.deploying import LIMITS, size
 from local.stacks.intrinsics import resolve
 from local.stacks.settled import settle
 from pullahead import __version__
-from tests.architecture.sam_template import Template, real_template
+from tests.architecture.sam_template import Template, listed, named, real_template, statements
 from tests.architecture.source import ROOT
 
 LONGEST_NAME = 64
@@ -22,6 +22,8 @@ SHORTEST_DESCRIPTION = 20
 KEY = "arn:aws:kms:eu-west-1:123456789012:key/12345678-1234-1234-1234-123456789012"
 LONGEST_APPLICATION_DESCRIPTION = 256
 MOST_LABELS = 10
+BY_AWS = frozenset({"ec2", "kms"})
+"""Called by Lambda to attach functions to the VPC, and by DynamoDB and Secrets Manager: not from within it."""
 
 
 def template() -> dict[str, Any]:
@@ -162,6 +164,41 @@ def test_table_of_records_is_encrypted_with_dynamodbs_own_key_unless_one_is_give
     settled = settle(without_sub(template()), {"RecordsKeyArn": key}, "pullahead", "arn:aws:cloudformation:::stack/a")
     table = settled.resources["RecordsTable"].properties
     assert resolve(table["SSESpecification"], LongestNames()) == encryption
+
+
+def endpoints_needed(source: Template) -> set[str]:
+    """Name the VPC endpoints of all services that functions in a VPC call, or that Lambda calls for them from there."""
+    functions = source.resources("AWS::Serverless::Function")
+    roles = {named(function["Role"]) for function in functions.values() if "VpcConfig" in function}
+    services = {
+        action.partition(":")[0]
+        for name, role in source.resources("AWS::IAM::Role").items()
+        if name in roles
+        for policy in role["Policies"]
+        for statement in statements(policy["PolicyDocument"])
+        for action in listed(statement["Action"])
+    }
+    called = services - BY_AWS | ({"ecr.api", "ecr.dkr"} if "ecr" in services else set())
+    return called - {"ecr"}
+
+
+def test_every_vpc_endpoint_that_is_needed_is_named_and_no_other() -> None:
+    needed = endpoints_needed(real_template())
+    assert {"ecr.api", "ecr.dkr", "s3", "sts"} <= needed
+    text = template()["Parameters"]["VpcSubnetIds"]["Description"]
+    assert (
+        set(re.findall(r"[a-z0-9.]+", text.partition("VPC endpoints")[2].partition(", to AWS")[0])) - {"and"} == needed
+    )
+    page = (ROOT / "docs" / "deploying.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| (`.+?) \|", page.partition("| Endpoint (")[2].partition("\n## ")[0], re.MULTILINE)
+    assert {endpoint for row in rows for endpoint in re.findall(r"`(.+?)`", row)} == needed
+
+
+def test_endpoint_of_a_service_that_is_called_anew_is_needed() -> None:
+    changed = real_template()
+    policy = changed.document["Resources"]["PlanCopyRole"]["Properties"]["Policies"][0]["PolicyDocument"]
+    policy["Statement"].append({"Sid": "More", "Effect": "Allow", "Action": ["ssm:GetParameter"], "Resource": "*"})
+    assert endpoints_needed(changed) == endpoints_needed(real_template()) | {"ssm"}
 
 
 def test_inline_policies_of_every_role_are_within_the_limit_of_iam() -> None:

@@ -1,18 +1,25 @@
 """The layer's Makefile, as `sam build` runs it: it finds a Python that has pip and one that compiles, or says so."""
 
 import os
+import re
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from packaging.tags import Tag, compatible_tags, cpython_tags, parse_tag
 
 from tests.architecture.source import ROOT
 
 LAYER = ROOT / "layers" / "pullahead"
 WITHOUT_PIP = 'echo "No module named pip" >&2\nexit 1\n'
 PLATFORMS = ["--platform", "manylinux2014_aarch64", "--platform", "manylinux_2_28_aarch64"]
+GLIBC = 34
+"""Of Amazon Linux 2023, on which the runtime python3.13 is: 2.34."""
+ARM64 = 183
+"""EM_AARCH64 in the header of an ELF file."""
 LAMBDA = [*PLATFORMS, "--implementation", "cp", "--python-version", "3.13"]
 
 
@@ -135,10 +142,38 @@ def test_two_builds_give_the_same_bytecode_of_every_module(tmp_path: Path) -> No
     assert flags == {0b01}, "hash-based and unchecked: used whatever times a zip archive gave the files"
 
 
+def test_layer_for_lambda_has_what_its_python_processor_and_glibc_can_load(tmp_path: Path) -> None:
+    """Built by pip of any Python and on any processor, with the wheels that pip chooses of those that there are."""
+    _build(tmp_path, "lambda")
+    loadable = set(_tags_of_lambda())
+    wheels = {path.parent.name: path.read_text(encoding="utf-8") for path in tmp_path.rglob("*.dist-info/WHEEL")}
+    assert wheels
+    for name, text in wheels.items():
+        tags = {tag for line in re.findall(r"^Tag: (.+)$", text, re.MULTILINE) for tag in parse_tag(line.strip())}
+        assert tags & loadable, name
+    libraries = list(tmp_path.rglob("*.so*"))
+    assert libraries
+    for library in libraries:
+        content = library.read_bytes()
+        assert content[:4] == b"\x7fELF", library.name
+        assert int.from_bytes(content[18:20], "little") == ARM64, library.name
+        assert max((int(minor) for minor in re.findall(rb"GLIBC_2\.(\d+)", content)), default=0) <= GLIBC, library.name
+
+
+def _tags_of_lambda() -> Iterator[Tag]:
+    platforms = [f"manylinux_2_{minor}_aarch64" for minor in range(17, GLIBC + 1)]
+    yield from cpython_tags((3, 13), platforms=[*platforms, "manylinux2014_aarch64"])
+    yield from compatible_tags((3, 13), "cp313", platforms)
+
+
 def _build_for_this_machine(folder: Path) -> None:
+    _build(folder, "host")
+
+
+def _build(folder: Path, platform: str) -> None:
     subprocess.run(
         [shutil.which("make") or "make", "-C", str(LAYER), "build-PullaheadLayer", f"ARTIFACTS_DIR={folder}"],
-        env={**os.environ, "PULLAHEAD_BUILD_PLATFORM": "host", "PYTHON": sys.executable},
+        env={**os.environ, "PULLAHEAD_BUILD_PLATFORM": platform, "PYTHON": sys.executable},
         capture_output=True,
         timeout=200,
         check=True,

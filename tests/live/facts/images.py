@@ -92,6 +92,42 @@ def image_exists(site: Site) -> Finding:
 
 
 @SECTION.fact(
+    "A manifest that ECR has is put again under another tag, and then has both: so the previous digest keeps a tag.",
+    source=f"{_REFERENCE}, PutImage; Amazon ECR User Guide, Retagging an image",
+    relied_on_by=("refresh/keep_previous.py", "refresh/publish.py"),
+    emulated_in=_LOCAL,
+)
+def second_tag(site: Site) -> Finding:
+    repository = site.repository("moved")
+    image = _image(site, repository, 5)
+    _moved(image, site, repository, "2.0")
+    put = refusal(lambda: _moved(image, site, repository, "2.0--previous-0123456789ab"))
+    if put.code:
+        return Finding(False, put.text)
+    tags = _tags_of(site, repository, image)
+    return Finding(tags == {"2.0", "2.0--previous-0123456789ab"}, f"tags {sorted(tags)}")
+
+
+def _tags_of(site: Site, repository: str, image: LocalImage) -> set[str]:
+    (shown,) = site.ecr.describe_images(repositoryName=repository, imageIds=[{"imageDigest": image.digest}])[
+        "imageDetails"
+    ]
+    return set(shown.get("imageTags", ()))
+
+
+@SECTION.fact(
+    "`BatchGetImage` of a tag that is missing is no error: the answer has no image, and a failure `ImageNotFound`.",
+    source=f"{_REFERENCE}, BatchGetImage",
+    relied_on_by=_TARGET,
+    emulated_in=_LOCAL,
+)
+def get_missing_tag(site: Site) -> Finding:
+    answer = site.ecr.batch_get_image(repositoryName=site.repository("images"), imageIds=[{"imageTag": "missing"}])
+    codes = [failure["failureCode"] for failure in answer.get("failures", ())]
+    return Finding(not answer.get("images"), f"{len(answer.get('images', ()))} images, failures {codes}")
+
+
+@SECTION.fact(
     "A manifest whose layers are missing is refused with `LayersNotFoundException`.",
     source=f"{_REFERENCE}, PutImage",
     relied_on_by=_ERRORS,
@@ -234,6 +270,24 @@ def missing_tag_fails_call(site: Site) -> Finding:
     )
     named = "names" if "missing" in answer.text else "does not name"
     return Finding(answer.code == "ImageNotFoundException", f"{answer.code or answer.text}; {named} the tag")
+
+
+@SECTION.fact(
+    "`DescribeImages` finds manifests without a tag by digest; one that is missing fails the whole call, too.",
+    source="observed by third parties; inferred for digests",
+    relied_on_by=_TARGET,
+    emulated_in=_LOCAL,
+    errors=["ImageNotFoundException"],
+)
+def missing_digest_fails_call(site: Site) -> Finding:
+    repository, missing = site.repository("images"), make_image(seed=91).digest
+    there = {"imageDigest": _image(site, repository, 1).digest}
+    found = refusal(lambda: site.ecr.describe_images(repositoryName=repository, imageIds=[there]))
+    both = refusal(
+        lambda: site.ecr.describe_images(repositoryName=repository, imageIds=[there, {"imageDigest": missing}])
+    )
+    seen = f"there: {found.text if found.code else 'found'}; with one that is missing: {both.code or both.text}"
+    return Finding(not found.code and both.code == "ImageNotFoundException", seen)
 
 
 @SECTION.fact(

@@ -87,6 +87,21 @@ def referrers_by_v2(site: Site) -> Finding:
 
 
 @SECTION.fact(
+    "`ListImageReferrers` lists it by the subject's digest.",
+    source="ECR API reference, ListImageReferrers",
+    relied_on_by=("ecr/target.py", "refresh/publish_referrers.py"),
+    emulated_in=("local/ecr/api_images.py",),
+)
+def referrers_by_api(site: Site) -> Finding:
+    pushed, subject = _pushed(site), _subject(site)
+    answer = site.ecr.list_image_referrers(
+        repositoryName=site.repository("referrers"), subjectId={"imageDigest": subject.digest}
+    )
+    listed = {each["digest"]: each.get("artifactType") for each in answer["referrers"]}
+    return Finding(listed.get(pushed) == _ARTIFACT, f"{len(listed)} listed, as {listed.get(pushed)}")
+
+
+@SECTION.fact(
     "A media type with parameters is refused with `InvalidParameterException`, if it is refused at all.",
     source="aws/containers-roadmap#2306",
     relied_on_by=("ecr/errors.py",),
