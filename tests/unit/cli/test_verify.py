@@ -14,6 +14,7 @@ from tests.sigstore import IDENTITY, ISSUER, SLSA, Sigstore, public_pem
 from tests.unit.admission.signatures.provenance import BUILDER, SOURCE, slsa
 from tests.unit.admission.signatures.signed_images import (
     IMAGE,
+    INDEX,
     OTHER,
     company_key,
     cosign2,
@@ -79,6 +80,16 @@ def test_bundle_that_is_found_by_the_fallback_tag(registry: FakeRegistry, run: R
     digest = listing.descriptor.digest
     registry.push(LocalImage(listing, {digest: listing}, {}), "org/app", fallback_tag(IMAGE.digest))
     assert keyless(run, image, trust_root).code == 0
+
+
+def test_registry_that_serves_the_image_itself_under_the_fallback_tag(
+    registry: FakeRegistry, run: Run, key: str
+) -> None:
+    """As ghcr.io does: its children are no referrers."""
+    registry.push(INDEX, "org/app", "2")
+    registry.push(INDEX, "org/app", fallback_tag(INDEX.digest))
+    ran = run("verify", f"{registry.host}/org/app:2", "--key", key, "--json")
+    assert (ran.code, ran.document["outcome"], ran.document["evidence"]) == (1, "UNSIGNED", [])
 
 
 def test_signature_of_cosign_2_without_a_key(registry: FakeRegistry, run: Run, trust_root: str) -> None:

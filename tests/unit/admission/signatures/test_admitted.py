@@ -1,5 +1,6 @@
 """Signatures and attestations that prove what is demanded."""
 
+import base64
 from datetime import timedelta
 from typing import Any
 
@@ -20,6 +21,7 @@ from tests.unit.admission.signatures.signed_images import (
     IMAGE,
     INDEX,
     OTHER,
+    SIGNED_AT,
     assert_admitted,
     by_key,
     cosign2,
@@ -50,6 +52,15 @@ def by(identity: str, issuer: str = ISSUER) -> SignaturePolicy:
 def test_cosign_3_signature_without_a_key(rekor_version: int) -> None:
     bundle = dsse_bundle(statement(), rekor_version=rekor_version)
     assert_admitted(verify_bundles(bundle), f"signed by {IDENTITY} (issuer {ISSUER})")
+
+
+def test_signature_with_a_promise_of_the_log_and_a_timestamp() -> None:
+    """As cosign 3 writes it by Sigstore's public service."""
+    bundle = dsse_bundle(statement())
+    signature = base64.b64decode(bundle["dsseEnvelope"]["signatures"][0]["sig"])
+    stamps = [{"signedTimestamp": base64_of(sigstore().tsa.stamp(signature, SIGNED_AT))}]
+    bundle["verificationMaterial"]["timestampVerificationData"] = {"rfc3161Timestamps": stamps}
+    assert_admitted(verify_bundles(bundle))
 
 
 @pytest.mark.parametrize("rekor_version", [1, 2])
