@@ -35,9 +35,9 @@ from pullahead.oci.registries import BlobReader, ReferrersReader
 from pullahead.text import one_line
 
 MAX_CANDIDATES: Final = 100
-"""Manifests that are read of one image, and layers that cosign 2 has written; most images have one to five."""
+"""Referrers that are read of one image, and signatures under cosign 2's tag; most images have one to five."""
 MAX_BYTES: Final = 32 * 1024 * 1024
-"""Of manifests and blobs together."""
+"""Of the manifests and blobs of all referrers together, and as much under the tag."""
 _UNSPECIFIC: Final = ("application/vnd.oci.empty.v1+json", "application/vnd.oci.image.", "application/vnd.docker.")
 _HOSTILE: Final = (NotFoundError, DigestMismatchError, ResponseTooLargeError, UnsupportedMediaTypeError)
 """What a registry answers for good: asking again does not help."""
@@ -98,6 +98,8 @@ class _Search:
 
     def run(self) -> Iterator[Candidate | Evidence]:
         yield from self._referrers()
+        # Whoever writes very many referrers hides no signature under the tag.
+        self._candidates_left, self._bytes_left = MAX_CANDIDATES, MAX_BYTES
         yield from self._tagged()
 
     def _referrers(self) -> Iterator[Candidate | Evidence]:

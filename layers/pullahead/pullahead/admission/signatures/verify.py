@@ -38,7 +38,7 @@ from pullahead.rules.signature_policy import AttestationDemand, KeylessSigner, K
 from pullahead.text import count_text, moment_text
 
 _CLOCK_SKEW: Final = timedelta(minutes=5)
-_MAX_EVIDENCE: Final = 120
+_MAX_EVIDENCE: Final = 120  # of refusals
 
 
 def verify_image(
@@ -58,7 +58,7 @@ def verify_image(
         raise ValueError("an image is verified by digest, and by a policy that names signers")
     if digest_of(content, algorithm_of(image.digest)) != image.digest:
         return Verdict(Outcome.UNTRUSTED, f"the bytes of the image do not have the digest {image.digest}")
-    subject = _Subject(image, image.digest, content, policy, trust_root, now)
+    subject = _Subject(image, image.digest, content, trust_root, now)
     return _Verification(subject, policy).run(reader)
 
 
@@ -66,7 +66,6 @@ class _Subject(NamedTuple):
     image: Reference
     digest: Digest
     content: bytes
-    policy: SignaturePolicy
     trust_root: TrustRoot | None
     now: datetime
 
@@ -100,7 +99,9 @@ class _Verification:
         return self._verdict()
 
     def _note(self, evidence: Evidence | None) -> None:
-        if evidence is not None and len(self._evidence) < _MAX_EVIDENCE:
+        if evidence is None:
+            return
+        if evidence.finding is not Finding.REFUSED or len(self._evidence) < _MAX_EVIDENCE:
             self._evidence.append(evidence)
 
     def _look_at(self, candidate: Candidate) -> Evidence | None:
