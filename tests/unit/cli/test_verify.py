@@ -137,6 +137,33 @@ def test_policy_of_several_signers(registry: FakeRegistry, run: Run, trust_root:
     assert (ran.code, f"{SLSA} by {IDENTITY}" in ran.out) == (0, True)
 
 
+def by_key(tmp_path: Path, key: str) -> str:
+    return written(tmp_path / "signers.yaml", f"any: [{{key: {Path(key).name}}}]\n")
+
+
+def test_copy_of_what_is_signed(registry: FakeRegistry, run: Run, tmp_path: Path, key: str) -> None:
+    image = pushed(registry, referrer(keyed_bundle(statement())))
+    registry.forget_requests()
+    ran = run("copy", image, f"oci:{tmp_path}/copy:1", "--verify", by_key(tmp_path, key), "--quiet")
+    assert ran == Ran(0, "", "")
+    assert (tmp_path / "copy/blobs" / IMAGE.digest.replace(":", "/")).is_file()
+    # The tag is asked for once: what is copied is what was verified.
+    assert (registry.count("GET", "org/app/manifests/1$"), registry.count("HEAD", "org/app/manifests/1$")) == (1, 0)
+
+
+def test_copy_of_what_is_not_signed_writes_nothing(registry: FakeRegistry, run: Run, tmp_path: Path, key: str) -> None:
+    image = pushed(registry, referrer(keyed_bundle(statement(OTHER.digest))))
+    failure = run("copy", image, f"oci:{tmp_path}/copy:1", "--verify", by_key(tmp_path, key)).failure
+    assert f"{registry.host}/org/app@{IMAGE.digest} is not copied: UNTRUSTED: nothing proves a signature by" in failure
+    assert not (tmp_path / "copy").exists()
+
+
+@pytest.mark.parametrize("options", [("--all-tags", "--verify", "KEY"), ("--trust-root", "KEY")])
+def test_options_of_a_copy_that_do_not_fit_together(run: Run, key: str, options: tuple[str, ...]) -> None:
+    ran = run("copy", "ghcr.io/org/app", "ghcr.io/o/a", *(key if each == "KEY" else each for each in options))
+    assert (ran.code, "--verify" in ran.err) == (2, True)
+
+
 def test_policy_with_mistakes(registry: FakeRegistry, run: Run, tmp_path: Path) -> None:
     policy = written(tmp_path / "signers.yaml", "any:\n  - key: nowhere.pub\n  - {}\n")
     ran = run("verify", pushed(registry), "--policy", policy)
