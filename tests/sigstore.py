@@ -282,6 +282,20 @@ def dsse_entry(payload: bytes, signature: bytes, certificate: x509.Certificate) 
     )
 
 
+def intoto_entry(payload: bytes, signature: bytes, certificate: x509.Certificate) -> bytes:
+    """Write an entry of Rekor 1 for an envelope, as cosign 2 has it logged."""
+    one = {
+        "publicKey": base64_of(pem_of(certificate).encode()),
+        "sig": base64_of(base64_of(signature).encode()),
+    }
+    content = {
+        "envelope": {"payloadType": IN_TOTO, "signatures": [one]},
+        "hash": {"algorithm": "sha256", "value": hashlib.sha256(b"the envelope").hexdigest()},
+        "payloadHash": {"algorithm": "sha256", "value": hashlib.sha256(payload).hexdigest()},
+    }
+    return canonical({"apiVersion": "0.0.2", "kind": "intoto", "spec": {"content": content}})
+
+
 def hashedrekord_v2(signed: bytes, signature: bytes, certificate: x509.Certificate) -> bytes:
     """Write an entry of Rekor 2, which logs envelopes so, too."""
     verifier = {

@@ -14,6 +14,7 @@ from tests.sigstore import IDENTITY, ISSUER, SLSA, Sigstore, public_pem
 from tests.unit.admission.signatures.provenance import BUILDER, SOURCE, slsa
 from tests.unit.admission.signatures.signed_images import (
     IMAGE,
+    INDEX,
     OTHER,
     company_key,
     cosign2,
@@ -81,6 +82,16 @@ def test_bundle_that_is_found_by_the_fallback_tag(registry: FakeRegistry, run: R
     assert keyless(run, image, trust_root).code == 0
 
 
+def test_registry_that_serves_the_image_itself_under_the_fallback_tag(
+    registry: FakeRegistry, run: Run, key: str
+) -> None:
+    """As ghcr.io does: its children are no referrers."""
+    registry.push(INDEX, "org/app", "2")
+    registry.push(INDEX, "org/app", fallback_tag(INDEX.digest))
+    ran = run("verify", f"{registry.host}/org/app:2", "--key", key, "--json")
+    assert (ran.code, ran.document["outcome"], ran.document["evidence"]) == (1, "UNSIGNED", [])
+
+
 def test_signature_of_cosign_2_without_a_key(registry: FakeRegistry, run: Run, trust_root: str) -> None:
     signed = cosign2(cosign2_keyless(payload(repository=f"{registry.host}/org/app")))
     ran = keyless(run, pushed(registry, tagged=signed), trust_root, "--json")
@@ -124,6 +135,33 @@ def test_policy_of_several_signers(registry: FakeRegistry, run: Run, trust_root:
     registry.push(referrer(dsse_bundle({**said, "subject": statement(OTHER.digest)["subject"]}), OTHER), "org/app")
     ran = run("verify", f"{registry.host}/org/app:2", "--policy", policy, "--trust-root", trust_root)
     assert (ran.code, f"{SLSA} by {IDENTITY}" in ran.out) == (0, True)
+
+
+def by_key(tmp_path: Path, key: str) -> str:
+    return written(tmp_path / "signers.yaml", f"any: [{{key: {Path(key).name}}}]\n")
+
+
+def test_copy_of_what_is_signed(registry: FakeRegistry, run: Run, tmp_path: Path, key: str) -> None:
+    image = pushed(registry, referrer(keyed_bundle(statement())))
+    registry.forget_requests()
+    ran = run("copy", image, f"oci:{tmp_path}/copy:1", "--verify", by_key(tmp_path, key), "--quiet")
+    assert ran == Ran(0, "", "")
+    assert (tmp_path / "copy/blobs" / IMAGE.digest.replace(":", "/")).is_file()
+    # The tag is asked for once: what is copied is what was verified.
+    assert (registry.count("GET", "org/app/manifests/1$"), registry.count("HEAD", "org/app/manifests/1$")) == (1, 0)
+
+
+def test_copy_of_what_is_not_signed_writes_nothing(registry: FakeRegistry, run: Run, tmp_path: Path, key: str) -> None:
+    image = pushed(registry, referrer(keyed_bundle(statement(OTHER.digest))))
+    failure = run("copy", image, f"oci:{tmp_path}/copy:1", "--verify", by_key(tmp_path, key)).failure
+    assert f"{registry.host}/org/app@{IMAGE.digest} is not copied: UNTRUSTED: nothing proves a signature by" in failure
+    assert not (tmp_path / "copy").exists()
+
+
+@pytest.mark.parametrize("options", [("--all-tags", "--verify", "KEY"), ("--trust-root", "KEY")])
+def test_options_of_a_copy_that_do_not_fit_together(run: Run, key: str, options: tuple[str, ...]) -> None:
+    ran = run("copy", "ghcr.io/org/app", "ghcr.io/o/a", *(key if each == "KEY" else each for each in options))
+    assert (ran.code, "--verify" in ran.err) == (2, True)
 
 
 def test_policy_with_mistakes(registry: FakeRegistry, run: Run, tmp_path: Path) -> None:

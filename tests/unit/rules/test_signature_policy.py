@@ -82,6 +82,7 @@ def test_pattern_of_somebody_is_taken(pattern: str) -> None:
         ("**://github.com/org", "host or domain"),
         ("*@example.com@*", "host or domain"),
         ("a***@b", "any text"),
+        ("**@example.com", "is for URLs"),
         ("*a*b*c*d*e*f*g*h*i@b", "more than 8"),
         ("a" * 2000, "characters"),
         ("a b", "spaces"),

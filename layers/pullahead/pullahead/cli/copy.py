@@ -5,6 +5,7 @@ import sys
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
+from pathlib import Path
 from typing import Any
 
 from pullahead.cli.options import (
@@ -13,6 +14,7 @@ from pullahead.cli.options import (
     add_platform_option,
     add_registry_options,
     describe,
+    parse_file,
     parsed_by,
 )
 from pullahead.cli.output import DONE, FAILED, say, write_result
@@ -22,7 +24,8 @@ from pullahead.clock import wait_after_breaks
 from pullahead.errors import PullaheadError, RegistryError, Side
 from pullahead.layouts.names import LayoutRepository, Transport, complete_source, parse_location
 from pullahead.messages import ReferrersOutcome
-from pullahead.oci import Reference, Repository
+from pullahead.oci import Digest, Reference, Repository
+from pullahead.oci.registries import CopySource
 from pullahead.rules.model import NO_REFERRERS, ReferrersPolicy
 from pullahead.standalone.copy_image import CopyOptions, CopySummary, copy_image
 from pullahead.standalone.copy_tags import TagResult, copy_tags
@@ -60,13 +63,30 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="Copy what refers to the image too: signatures, SBOMs, attestations",
     )
+    parser.add_argument(
+        "--verify",
+        metavar="FILE",
+        type=parsed_by(parse_file),
+        help="Copy nothing unless the image is signed as this policy demands (see `pullahead verify --policy`)",
+    )
+    parser.add_argument(
+        "--trust-root", metavar="FILE", type=parsed_by(parse_file), help="With --verify: as of `pullahead verify`"
+    )
     add_registry_options(parser)
+
+
+class NotVerifiedError(PullaheadError):
+    """An image is not signed as demanded, and is not copied."""
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Copy, show progress, and sum up."""
     if arguments.foreign_layers and isinstance(arguments.source.repository, LayoutRepository):
         raise UsageError("--foreign-layers needs a registry as SOURCE: nothing is downloaded for a layout")
+    if arguments.verify is not None and arguments.all_tags:
+        raise UsageError("--verify is for one image, not for --all-tags")
+    if arguments.trust_root is not None and arguments.verify is None:
+        raise UsageError("--trust-root is of --verify")
     registries = Registries(RegistryOptions.of(arguments))
     return _copy_all(arguments, registries) if arguments.all_tags else _copy_one(arguments, registries)
 
@@ -74,6 +94,9 @@ def run(arguments: argparse.Namespace) -> int:
 def _copy_one(arguments: argparse.Namespace, registries: Registries) -> int:
     source = complete_source(arguments.source)
     target = _complete_target(arguments.target, source)
+    upstream = registries.reader(source.repository)
+    if arguments.verify is not None:
+        source = source._replace(digest=_verified(source, upstream, arguments.verify, arguments.trust_root))
     counter = CopyCounter()
     display: AbstractContextManager[object] = nullcontext()
     if not arguments.quiet:
@@ -82,7 +105,7 @@ def _copy_one(arguments: argparse.Namespace, registries: Registries) -> int:
         summary = copy_image(
             source,
             target,
-            upstream=registries.reader(source.repository),
+            upstream=upstream,
             destination=registries.writer(target.repository),
             wait_after_break=wait_after_breaks,
             progress=counter,
@@ -95,6 +118,16 @@ def _copy_one(arguments: argparse.Namespace, registries: Registries) -> int:
     for text in failed:
         say(text)
     return FAILED if failed else DONE
+
+
+def _verified(source: Reference, upstream: CopySource, policy: Path, trust_root: Path | None) -> Digest:
+    """Return the digest that was verified: this one is copied, wherever the tag moves meanwhile."""
+    from pullahead.cli.verify import policy_file, verify_reference  # noqa: PLC0415 - few copies need it
+
+    image, verdict = verify_reference(source, upstream, policy_file(policy), trust_root)
+    if image.digest is None or not verdict.is_admitted:
+        raise NotVerifiedError(f"{image} is not copied: {verdict.outcome}: {verdict.reason}")
+    return image.digest
 
 
 def _copy_all(arguments: argparse.Namespace, registries: Registries) -> int:

@@ -13,6 +13,7 @@ from pullahead.cli.registries import Registries
 from pullahead.errors import ConfigError
 from pullahead.layouts.names import complete_source, parse_location
 from pullahead.oci import Reference, Repository, parse_reference
+from pullahead.oci.registries import CopySource
 from pullahead.rules.signature_policy import (
     AttestationDemand,
     KeylessSigner,
@@ -108,20 +109,31 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Verify an image, and say what was proven."""
     policy = policy_of(arguments)
+    reference: Reference = complete_source(arguments.reference)
+    registry = Registries(RegistryOptions.of(arguments)).reader(reference.repository)
+    image, verdict = verify_reference(reference, registry, policy, arguments.trust_root)
+    write_result(arguments, verdict_text(image, verdict), verdict_document(image, verdict))
+    return DONE if verdict.is_admitted else FAILED
+
+
+def verify_reference(
+    reference: Reference, registry: CopySource, policy: SignaturePolicy, trust_root: Path | None
+) -> tuple[Reference, "Verdict"]:
+    """Verify what a reference names now; returns it by digest, with the verdict.
+
+    Raises ConfigError where the packages are missing, a key is none, or the trust root is none; RegistryError where the
+    image cannot be read.
+    """
     require_packages()
     from pullahead.admission.signatures.verify import verify_image  # noqa: PLC0415 - not everybody has its packages
 
     now = datetime.now(UTC)
-    trust_root = _trust_root(arguments.trust_root) if policy.needs_trust_root else None
-    for problem in trust_root.problems(now) if trust_root is not None else ():
+    trust = _trust_root(trust_root) if policy.needs_trust_root else None
+    for problem in trust.problems(now) if trust is not None else ():
         say(problem)
-    reference: Reference = complete_source(arguments.reference)
-    registry = Registries(RegistryOptions.of(arguments)).reader(reference.repository)
     root = registry.get_manifest(reference)
     image = reference.at(root.descriptor.digest)
-    verdict = verify_image(image, root.content, policy, registry, trust_root, now)
-    write_result(arguments, verdict_text(image, verdict), verdict_document(image, verdict))
-    return DONE if verdict.is_admitted else FAILED
+    return image, verify_image(image, root.content, policy, registry, trust, now)
 
 
 def policy_of(arguments: argparse.Namespace) -> SignaturePolicy:
@@ -137,7 +149,7 @@ def policy_of(arguments: argparse.Namespace) -> SignaturePolicy:
     if arguments.policy is not None:
         if arguments.attestation is not None or arguments.signed_as:
             raise UsageError("--attestation and --signed-as belong into the file of --policy")
-        return _policy_file(arguments.policy)
+        return policy_file(arguments.policy)
     signer: Signer
     if arguments.key is not None:
         signer = KeySigner(_read(arguments.key).decode(errors="replace"), arguments.key.name)
@@ -159,7 +171,8 @@ def require_packages(find: Callable[[str], object] = find_spec) -> None:
         )
 
 
-def _policy_file(path: Path) -> SignaturePolicy:
+def policy_file(path: Path) -> SignaturePolicy:
+    """Read a policy, and the keys beside it that it names. Raises RulesError."""
     from pullahead.rules.signature_rules import load_signature_policy  # noqa: PLC0415 - imports YAML
 
     text = _read(path).decode(errors="replace")

@@ -372,6 +372,8 @@ def _by_tag(session: Session, base_url: str, subject: Reference, digest: Digest)
         raw = manifests.get_manifest(session, f"{base_url}/manifests/{reference.tag}", reference)
     except NotFoundError:
         return ()
+    if raw.descriptor.digest == digest:  # a registry that has no such tag, and takes its name for the digest
+        return ()
     return tuple(referrers_in(Inquiry("listing referrers", str(reference)), raw.content))
 
 

@@ -120,6 +120,8 @@ def check_pattern(pattern: str) -> None:
         raise ValueError(f"it has more than {_MAX_WILDCARDS} wildcards")
     if stars and "*" in _authority(pattern):
         raise ValueError("a wildcard may not stand for the host or domain: whoever has another one would match")
+    if "**" in stars and "://" not in pattern:
+        raise ValueError("** is for URLs: write * for what stands before the @")
 
 
 def check_name(name: str) -> None:

@@ -3,7 +3,7 @@
 import functools
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
 from typing import Any, Final
 
@@ -11,7 +11,7 @@ from cryptography import x509
 
 from local.artifacts import Layer, make_artifact
 from local.images import LocalImage, make_image, make_index
-from pullahead.admission.signatures.cosign2 import SIMPLE_SIGNING
+from pullahead.admission.signatures.cosign2 import DSSE, SIMPLE_SIGNING
 from pullahead.admission.signatures.trust_root import TrustRoot
 from pullahead.admission.signatures.verdict import Outcome, Verdict
 from pullahead.admission.signatures.verify import verify_image
@@ -33,6 +33,7 @@ from tests.sigstore import (
     dsse_entry,
     hashedrekord,
     hashedrekord_v2,
+    intoto_entry,
     new_key,
     pae,
     pem_of,
@@ -204,6 +205,43 @@ def cosign2_keyless(
     )
 
 
+def cosign2_attestation(
+    said: Mapping[str, Any],
+    *,
+    key: Key | None = None,
+    certificate: x509.Certificate | None = None,
+    entry: Callable[[bytes, bytes, x509.Certificate], bytes] = intoto_entry,
+    logged: bytes | None = None,
+    **annotations: str,
+) -> Layer:
+    """Write one attestation without a key, as cosign 2 does; `logged` is what Rekor has in place of the payload."""
+    key, content = key or new_key(), json.dumps(said).encode()
+    certificate = certificate or sigstore().fulcio.issue(key)
+    layer, signature = _envelope(content, key)
+    body = entry(content if logged is None else logged, signature, certificate)
+    notes = {
+        "dev.cosignproject.cosign/signature": "",
+        "dev.sigstore.cosign/certificate": pem_of(certificate),
+        "dev.sigstore.cosign/bundle": sigstore().rekor.cosign2(body, SIGNED_AT),
+        "predicateType": said["predicateType"],
+    }
+    notes |= {f"dev.sigstore.cosign/{name}": text for name, text in annotations.items()}
+    return layer._replace(annotations=notes)
+
+
+def cosign2_keyed_attestation(said: Mapping[str, Any], key: Key | None = None) -> Layer:
+    """Write one attestation with a key, as cosign 2 does."""
+    layer, _ = _envelope(json.dumps(said).encode(), key or company_key())
+    return layer._replace(annotations={"predicateType": said["predicateType"]})
+
+
+def _envelope(content: bytes, key: Key) -> tuple[Layer, bytes]:
+    signature = sign(key, pae(IN_TOTO, content))
+    signatures = [{"keyid": "", "sig": base64_of(signature)}]
+    envelope = {"payloadType": IN_TOTO, "payload": base64_of(content), "signatures": signatures}
+    return Layer(DSSE, json.dumps(envelope).encode()), signature
+
+
 def _annotations(signature: bytes) -> dict[str, str]:
     return {"dev.cosignproject.cosign/signature": base64_of(signature)}
 
@@ -214,14 +252,16 @@ def cosign2(*layers: Layer) -> LocalImage:
     return make_artifact(None, layers, config=config)
 
 
-def upstream(*referrers: LocalImage, tagged: LocalImage | None = None, image: LocalImage = IMAGE) -> FakeUpstream:
-    """Serve an image with referrers, and with what cosign 2 keeps under the tag for signatures."""
+def upstream(
+    *referrers: LocalImage, tagged: LocalImage | None = None, image: LocalImage = IMAGE, suffix: str = ".sig"
+) -> FakeUpstream:
+    """Serve an image with referrers, and with what cosign 2 keeps under one of its tags."""
     served = FakeUpstream(piece_bytes=64 * 1024)
     served.serve(image, f"{REPOSITORY}:1")
     for number, each in enumerate(referrers):
         served.serve(each, f"{REPOSITORY}:referrer-{number}")
     if tagged is not None:
-        served.serve(tagged, f"{REPOSITORY}:{fallback_tag(image.digest)}.sig")
+        served.serve(tagged, f"{REPOSITORY}:{fallback_tag(image.digest)}{suffix}")
     return served
 
 

@@ -1,5 +1,6 @@
 """Signatures and attestations that prove what is demanded."""
 
+import base64
 from datetime import timedelta
 from typing import Any
 
@@ -10,20 +11,23 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed25519, padding, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from local.artifacts import Layer, make_artifact, sbom
-from pullahead.admission.signatures.cosign2 import ARTIFACT_TYPE, SIMPLE_SIGNING
+from pullahead.admission.signatures.cosign2 import SIGNATURES, SIMPLE_SIGNING
 from pullahead.oci import parse_reference
 from pullahead.rules.signature_policy import AttestationDemand, KeylessSigner, KeySigner, SignaturePolicy
-from tests.sigstore import BUNDLE, IDENTITY, ISSUER, NOW, SLSA, base64_of, new_key
+from tests.sigstore import BUNDLE, IDENTITY, ISSUER, NOW, SLSA, base64_of, dsse_entry, intoto_entry, new_key
 from tests.unit.admission.signatures.provenance import BUILDER, SLSA_V02, SOURCE, slsa, slsa_v02
 from tests.unit.admission.signatures.signed_images import (
     BY_RELEASE,
     IMAGE,
     INDEX,
     OTHER,
+    SIGNED_AT,
     assert_admitted,
     by_key,
     cosign2,
+    cosign2_attestation,
     cosign2_keyed,
+    cosign2_keyed_attestation,
     cosign2_keyless,
     dsse_bundle,
     keyed_bundle,
@@ -50,6 +54,15 @@ def by(identity: str, issuer: str = ISSUER) -> SignaturePolicy:
 def test_cosign_3_signature_without_a_key(rekor_version: int) -> None:
     bundle = dsse_bundle(statement(), rekor_version=rekor_version)
     assert_admitted(verify_bundles(bundle), f"signed by {IDENTITY} (issuer {ISSUER})")
+
+
+def test_signature_with_a_promise_of_the_log_and_a_timestamp() -> None:
+    """As cosign 3 writes it by Sigstore's public service."""
+    bundle = dsse_bundle(statement())
+    signature = base64.b64decode(bundle["dsseEnvelope"]["signatures"][0]["sig"])
+    stamps = [{"signedTimestamp": base64_of(sigstore().tsa.stamp(signature, SIGNED_AT))}]
+    bundle["verificationMaterial"]["timestampVerificationData"] = {"rfc3161Timestamps": stamps}
+    assert_admitted(verify_bundles(bundle))
 
 
 @pytest.mark.parametrize("rekor_version", [1, 2])
@@ -148,7 +161,7 @@ def test_cosign_2_signature_with_a_key() -> None:
 
 
 def test_cosign_2_signature_as_a_referrer() -> None:
-    made = make_artifact(IMAGE.root.descriptor, [cosign2_keyed()], artifact_type=ARTIFACT_TYPE)
+    made = make_artifact(IMAGE.root.descriptor, [cosign2_keyed()], artifact_type=SIGNATURES.artifact_type)
     assert_admitted(verify(upstream(made), WITH_KEY))
 
 
@@ -215,6 +228,24 @@ def test_provenance_of_version_0_2() -> None:
 def test_attestation_with_a_key() -> None:
     bundle = keyed_bundle(statement(predicate_type=SLSA, predicate=slsa()))
     assert_admitted(verify_bundles(bundle, policy=SignaturePolicy((by_key(),), (PROVENANCE,))))
+
+
+@pytest.mark.parametrize("entry", [intoto_entry, dsse_entry])
+def test_attestation_of_cosign_2_without_a_key(entry: Any) -> None:
+    layer = cosign2_attestation(statement(predicate_type=SLSA, predicate=slsa()), entry=entry)
+    served = upstream(tagged=cosign2(layer), suffix=".att")
+    verdict = verify(served, SignaturePolicy((BY_RELEASE,), (PROVENANCE,)))
+    assert_admitted(verdict, f"{SLSA} by {IDENTITY}", "on 2026-11-30 11:01 UTC", f"from {SOURCE}")
+
+
+def test_attestation_of_cosign_2_with_a_key_beside_an_sbom() -> None:
+    layers = [
+        cosign2_keyed_attestation(statement(predicate_type="https://spdx.dev/Document", predicate={"x": "y" * 1000})),
+        cosign2_keyed_attestation(statement(predicate_type=SLSA, predicate=slsa())),
+    ]
+    served = upstream(tagged=cosign2(*layers), suffix=".att")
+    assert_admitted(verify(served, SignaturePolicy((by_key(),), (PROVENANCE,))), "the key cosign.pub")
+    assert served.script.count("open_blob") == 1
 
 
 def test_attestation_of_several_subjects() -> None:

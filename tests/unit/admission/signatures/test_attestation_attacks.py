@@ -1,19 +1,24 @@
 """Attestations that say something else, or that somebody else makes: each is refused with its reason."""
 
+import json
 from typing import Any
 
 import pytest
 from cryptography import x509
 
+from local.artifacts import Layer
 from pullahead.admission.signatures.verdict import Outcome, Verdict
 from pullahead.rules.signature_policy import AttestationDemand, KeylessSigner, SignaturePolicy
-from tests.sigstore import ISSUER, SIGN, SLSA, new_key
+from tests.sigstore import ISSUER, SIGN, SLSA, dsse_entry, hashedrekord, intoto_entry, new_key
 from tests.unit.admission.signatures.provenance import BUILDER, SLSA_V02, SOURCE, slsa, slsa_v02
 from tests.unit.admission.signatures.signed_images import (
     BY_RELEASE,
     OTHER,
     assert_untrusted,
+    by_key,
     cosign2,
+    cosign2_attestation,
+    cosign2_keyed_attestation,
     cosign2_keyless,
     dsse_bundle,
     message_bundle,
@@ -148,3 +153,94 @@ def test_one_of_two_attestations_is_missing() -> None:
     verdict = verify_bundles(bundle, policy=SignaturePolicy((BY_RELEASE,), (DEMAND, scan)))
     assert verdict.outcome is Outcome.UNSIGNED
     assert verdict.reason.startswith(f"there is no attestation {scan.predicate_type}")
+
+
+# --- cosign 2 ---------------------------------------------------------------------------------------------------------
+
+
+SAID = statement(predicate_type=SLSA, predicate=slsa())
+
+
+def of_cosign2(layer: Layer, policy: SignaturePolicy | None = None, suffix: str = ".att") -> Verdict:
+    served = upstream(tagged=cosign2(layer), suffix=suffix)
+    return verify(served, policy or SignaturePolicy((BY_RELEASE,), (DEMAND,)))
+
+
+def test_what_the_attacks_on_cosign_2_begin_with_is_admitted() -> None:
+    assert of_cosign2(cosign2_attestation(SAID)).is_admitted
+
+
+def test_attestation_of_cosign_2_of_another_digest() -> None:
+    layer = cosign2_attestation(statement(OTHER.digest, SLSA, slsa()))
+    assert_untrusted(of_cosign2(layer), f"it is of {OTHER.digest}, not of this image")
+
+
+@pytest.mark.parametrize("entry", [intoto_entry, dsse_entry])
+class TestLogEntry:
+    def test_of_another_payload(self, entry: Any) -> None:
+        layer = cosign2_attestation(SAID, entry=entry, logged=b"another payload")
+        assert_untrusted(of_cosign2(layer), "its log entry is of another payload")
+
+    def test_of_another_signature(self, entry: Any) -> None:
+        layer, other = (cosign2_attestation(SAID, entry=entry) for _ in range(2))
+        bundle = (other.annotations or {})["dev.sigstore.cosign/bundle"]
+        layer = layer._replace(annotations=dict(layer.annotations or {}) | {"dev.sigstore.cosign/bundle": bundle})
+        assert_untrusted(of_cosign2(layer), "its log entry is of another signature")
+
+    def test_of_another_certificate(self, entry: Any) -> None:
+        other = sigstore().fulcio.issue(new_key())
+        layer = cosign2_attestation(SAID, entry=lambda payload, signature, _: entry(payload, signature, other))
+        assert_untrusted(of_cosign2(layer), "its log entry is of another certificate")
+
+    def test_is_missing(self, entry: Any) -> None:
+        assert_untrusted(of_cosign2(cosign2_attestation(SAID, entry=entry, bundle="")), "Rekor's promise is missing")
+
+
+def test_log_entry_of_a_signature_for_an_attestation() -> None:
+    layer = cosign2_attestation(SAID, entry=hashedrekord)
+    assert_untrusted(of_cosign2(layer), "its log entry is of another kind, hashedrekord 0.0.1")
+
+
+def test_log_entry_with_two_signatures() -> None:
+    def entry(payload: bytes, signature: bytes, certificate: x509.Certificate) -> bytes:
+        body = json.loads(dsse_entry(payload, signature, certificate))
+        body["spec"]["signatures"] *= 2
+        return json.dumps(body).encode()
+
+    assert_untrusted(of_cosign2(cosign2_attestation(SAID, entry=entry)), "its log entry")
+
+
+def test_attestation_of_cosign_2_by_somebody_else() -> None:
+    key = new_key()
+    evil = x509.UniformResourceIdentifier("https://github.com/evil/app/.github/workflows/release.yml@refs/tags/v1.2.3")
+    layer = cosign2_attestation(SAID, key=key, certificate=sigstore().fulcio.issue(key, names=[evil]))
+    assert_untrusted(of_cosign2(layer), "its certificate names https://github.com/evil/app")
+
+
+def test_attestation_of_cosign_2_with_another_key() -> None:
+    policy = SignaturePolicy((by_key(),), (DEMAND,))
+    assert of_cosign2(cosign2_keyed_attestation(SAID), policy).is_admitted
+    assert_untrusted(of_cosign2(cosign2_keyed_attestation(SAID, new_key()), policy), "not signed with the key")
+
+
+def test_attestation_under_the_tag_of_signatures() -> None:
+    assert of_cosign2(cosign2_attestation(SAID), suffix=".sig").outcome is Outcome.UNSIGNED
+    assert of_cosign2(cosign2_attestation(SAID), SignaturePolicy((BY_RELEASE,)), ".sig").outcome is Outcome.UNSIGNED
+
+
+def test_predicate_that_the_annotation_alone_names() -> None:
+    layer = cosign2_attestation(statement(predicate_type="https://spdx.dev/Document"))
+    layer = layer._replace(annotations=dict(layer.annotations or {}) | {"predicateType": SLSA})
+    assert of_cosign2(layer).outcome is Outcome.UNSIGNED
+
+
+@pytest.mark.parametrize("content", [b"", b"[]", b'{"payloadType": 1}', b'{"payload": "", "payload": ""}'])
+def test_envelope_that_is_none(content: bytes) -> None:
+    assert_untrusted(of_cosign2(cosign2_attestation(SAID)._replace(content=content)), "envelope")
+
+
+def test_envelope_of_cosign_2_with_two_signatures() -> None:
+    layer = cosign2_attestation(SAID)
+    envelope = json.loads(layer.content)
+    envelope["signatures"] *= 2
+    assert_untrusted(of_cosign2(layer._replace(content=json.dumps(envelope).encode())), "has 2 signatures")

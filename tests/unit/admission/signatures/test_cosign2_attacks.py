@@ -165,7 +165,7 @@ def test_promise_of_another_certificate() -> None:
 
 def test_promise_of_an_entry_of_another_kind() -> None:
     layer = cosign2_keyless(logged=canonical({"kind": "rekord", "apiVersion": "0.0.1"}))
-    assert_untrusted(verify_cosign2(layer), "its log entry is no hashedrekord 0.0.1, but rekord 0.0.1")
+    assert_untrusted(verify_cosign2(layer), "its log entry is of another kind, rekord 0.0.1")
 
 
 def test_promise_of_another_log() -> None:

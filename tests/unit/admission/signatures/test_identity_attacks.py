@@ -84,6 +84,12 @@ class TestCertificate:
     def test_identity_as_a_host_name(self, form: str) -> None:
         refused(form, "names 1 identities", names=[x509.DNSName("github.com")])
 
+    def test_address_of_mail_that_looks_like_a_workflow(self, form: str) -> None:
+        refused(form, "as what it is not", names=[x509.RFC822Name(IDENTITY)])
+
+    def test_uri_that_looks_like_an_address_of_mail(self, form: str) -> None:
+        refused(form, "as what it is not", names=[URI("ann@example.com")], policy=by("ann@example.com"))
+
     def test_self_signed_certificate(self, form: str) -> None:
         reason = "no trusted certificate authority issued its certificate" if form == "cosign 2" else "sigstore refuses"
         refused(form, reason, self_signed=True)

@@ -112,6 +112,15 @@ def test_ten_thousand_referrers() -> None:
     assert len(verdict.evidence) <= MAX_CANDIDATES + 20
 
 
+def test_ten_thousand_referrers_hide_no_signature_of_cosign_2() -> None:
+    served = upstream(referrer(b"{}"), tagged=cosign2(cosign2_keyless()))
+    (listed,) = served.list_referrers(parse_reference(f"{REPOSITORY}:1"), IMAGE.digest)
+    served.false_referrers[IMAGE.digest] = [listed.descriptor] * 10_000
+    verdict = verify(served)
+    assert verdict.is_admitted
+    assert verdict.evidence[-1].finding is Finding.PROVEN
+
+
 def test_bundle_of_one_gibibyte_is_not_read() -> None:
     content = json.loads(referrer(b"a bundle").root.content)
     content["layers"][0]["size"] = 1024**3

@@ -108,6 +108,15 @@ def read_bundle(content: bytes) -> Bundle:
     )
 
 
+def read_envelope(content: bytes) -> Envelope:
+    """Read an envelope that stands alone. Raises RefusedError."""
+    document = read_object(content, "the envelope", folded=True)
+    try:
+        return _read_envelope(msgspec.convert(document, _Envelope))
+    except msgspec.ValidationError as error:
+        raise RefusedError(f"it is no envelope: {error}") from None
+
+
 def _read_envelope(wire: _Envelope) -> Envelope:
     if len(wire.signatures) != 1:
         raise RefusedError(f"its envelope has {len(wire.signatures)} signatures, and not one")

@@ -43,6 +43,8 @@ def identity_of(certificate: x509.Certificate) -> Identity:
         names = []
     if len(names) != 1 or not isinstance(names[0], x509.RFC822Name | x509.UniformResourceIdentifier):
         raise RefusedError(f"its certificate names {len(names)} identities, and not one address of mail or one URI")
+    if isinstance(names[0], x509.UniformResourceIdentifier) != ("://" in names[0].value):
+        raise RefusedError(f"its certificate names {names[0].value!r} as what it is not: a URI, or an address of mail")
     issuers = set(_issuers(certificate))
     if len(issuers) != 1:
         raise RefusedError(f"its certificate names {len(issuers)} issuers, and not one")

@@ -1,10 +1,11 @@
-"""Signatures as cosign 2 keeps them: a payload, with signature, certificate and promise of the log in annotations.
+"""Signatures and attestations as cosign 2 keeps them, with certificate and promise of the log in annotations.
 
 A keyless one is proven by what is there: the certificate's chain when it signed, its log of certificates, and that
 Rekor promised to log this very signature (the promise is not a proof of inclusion, which cosign 2 does not keep).
 
-Sources: cosign 2, specs/SIGNATURE_SPEC.md; Rekor, pkg/types/hashedrekord (schema 0.0.1) and the signed entry timestamp
-in openapi.yaml; RFC 8785 (how what is promised is written).
+Sources: cosign 2, specs/SIGNATURE_SPEC.md and specs/ATTESTATION_SPEC.md; Rekor, pkg/types/hashedrekord (schema 0.0.1),
+dsse (0.0.1) and intoto (0.0.2), and the signed entry timestamp in openapi.yaml; RFC 8785 (how what is promised is
+written).
 """
 
 import hashlib
@@ -15,7 +16,7 @@ from typing import Final, NamedTuple
 import msgspec
 from cryptography import x509
 
-from pullahead.admission.signatures.bundle import decode_base64
+from pullahead.admission.signatures.bundle import MAX_BUNDLE_BYTES, Envelope, decode_base64, read_envelope
 from pullahead.admission.signatures.certificate import check_chain, check_logged, check_usage
 from pullahead.admission.signatures.public_keys import accepted_key, is_signed_by
 from pullahead.admission.signatures.strict_json import read_object, value_at
@@ -23,8 +24,7 @@ from pullahead.admission.signatures.trust_root import TrustAt
 from pullahead.admission.signatures.verdict import RefusedError
 
 SIMPLE_SIGNING: Final = "application/vnd.dev.cosign.simplesigning.v1+json"
-ARTIFACT_TYPE: Final = "application/vnd.dev.cosign.artifact.sig.v1+json"
-"""Of the referrers that cosign 2 writes if it is told to: they hold the same as the tag."""
+DSSE: Final = "application/vnd.dsse.envelope.v1+json"
 MAX_PAYLOAD_BYTES: Final = 64 * 1024
 
 _SIGNATURE: Final = "dev.cosignproject.cosign/signature"
@@ -34,13 +34,38 @@ _MAX_ANNOTATION_CHARACTERS: Final = 256 * 1024
 _PEM: Final = "-----BEGIN "
 
 
+class Kept(NamedTuple):
+    """How cosign 2 keeps a kind: the tag's suffix, the layers' media type and how long they may be.
+
+    `artifact_type` is of the referrers that it writes if it is told to: they hold the same as the tag.
+    """
+
+    suffix: str
+    media_type: str
+    max_bytes: int
+    artifact_type: str
+
+
+SIGNATURES: Final = Kept(".sig", SIMPLE_SIGNING, MAX_PAYLOAD_BYTES, "application/vnd.dev.cosign.artifact.sig.v1+json")
+ATTESTATIONS: Final = Kept(".att", DSSE, MAX_BUNDLE_BYTES, "application/vnd.dev.cosign.artifact.att.v1+json")
+
+
 class Signature(NamedTuple):
-    """A signature over a payload, and who made it: None for a key's. `promise` is Rekor's, as it is written."""
+    """A signature over a payload, or else over an envelope, and who made it: None for a key's.
+
+    `promise` is Rekor's, as it is written.
+    """
 
     payload: bytes
     signature: bytes
     certificate: x509.Certificate | None
     promise: str
+    envelope: Envelope | None = None
+
+    @property
+    def signed(self) -> bytes:
+        """The bytes that are signed."""
+        return self.payload if self.envelope is None else self.envelope.signed
 
 
 class _Promised(msgspec.Struct, rename="camel", forbid_unknown_fields=True):
@@ -57,14 +82,24 @@ class _Promise(msgspec.Struct, rename="pascal", forbid_unknown_fields=True):
 
 def read_signature(payload: bytes, annotations: Mapping[str, str]) -> Signature:
     """Read a layer of a signature manifest. Raises RefusedError."""
-    if any(len(value) > _MAX_ANNOTATION_CHARACTERS for value in annotations.values()):
-        raise RefusedError(f"it has an annotation of more than {_MAX_ANNOTATION_CHARACTERS} characters")
+    certificate = _certificate_of(annotations)
     signature = decode_base64(annotations.get(_SIGNATURE, ""), "its signature")
     if not signature:
         raise RefusedError("it has no signature")
-    pem = annotations.get(_CERTIFICATE, "").strip()
-    certificate = _read_certificate(pem) if pem else None
     return Signature(payload, signature, certificate, annotations.get(_BUNDLE, ""))
+
+
+def read_attestation(content: bytes, annotations: Mapping[str, str]) -> Signature:
+    """Read a layer of an attestation manifest, which is an envelope. Raises RefusedError."""
+    certificate, envelope = _certificate_of(annotations), read_envelope(content)
+    return Signature(envelope.payload, envelope.signature, certificate, annotations.get(_BUNDLE, ""), envelope)
+
+
+def _certificate_of(annotations: Mapping[str, str]) -> x509.Certificate | None:
+    if any(len(value) > _MAX_ANNOTATION_CHARACTERS for value in annotations.values()):
+        raise RefusedError(f"it has an annotation of more than {_MAX_ANNOTATION_CHARACTERS} characters")
+    pem = annotations.get(_CERTIFICATE, "").strip()
+    return _read_certificate(pem) if pem else None
 
 
 def _read_certificate(pem: str) -> x509.Certificate:
@@ -86,7 +121,7 @@ def check_keyless(signature: Signature, certificate: x509.Certificate, trust: Tr
     check_usage(certificate)
     issuer = check_chain(certificate, trust.authorities, at)
     check_logged(certificate, issuer, trust.certificate_logs)
-    if not is_signed_by(accepted_key(certificate.public_key()), signature.signature, signature.payload):
+    if not is_signed_by(accepted_key(certificate.public_key()), signature.signature, signature.signed):
         raise RefusedError("the signature is not of its payload by its certificate's key")
     _check_promise(promise, trust)
     _check_body(decode_base64(promise.payload.body, "its log entry"), signature, certificate)
@@ -129,13 +164,43 @@ def _check_promise(promise: _Promise, trust: TrustAt) -> None:
 def _check_body(body: bytes, signature: Signature, certificate: x509.Certificate) -> None:
     """Check that what is logged is this signature, and not another one of the same signer."""
     entry = read_object(body, "its log entry", folded=True)
-    if (entry.get("kind"), entry.get("apiVersion")) != ("hashedrekord", "0.0.1"):
-        raise RefusedError(f"its log entry is no hashedrekord 0.0.1, but {entry.get('kind')} {entry.get('apiVersion')}")
-    digest = {"algorithm": "sha256", "value": hashlib.sha256(signature.payload).hexdigest()}
-    if value_at(entry, "spec", "data", "hash") != digest:
+    kind = f"{entry.get('kind')} {entry.get('apiVersion')}"
+    spec = value_at(entry, "spec")
+    if kind == "hashedrekord 0.0.1" and signature.envelope is None:
+        logged = _Logged(
+            value_at(spec, "data", "hash"),
+            value_at(spec, "signature", "content"),
+            value_at(spec, "signature", "publicKey", "content"),
+        )
+    elif kind == "dsse 0.0.1" and signature.envelope is not None:
+        one = _only(value_at(spec, "signatures"))
+        logged = _Logged(value_at(spec, "payloadHash"), value_at(one, "signature"), value_at(one, "verifier"))
+    elif kind == "intoto 0.0.2" and signature.envelope is not None:
+        one = _only(value_at(spec, "content", "envelope", "signatures"))
+        logged = _Logged(
+            value_at(spec, "content", "payloadHash"),
+            # What is logged there is the base64 of the text that stands in the envelope, which is base64 itself.
+            decode_base64(str(value_at(one, "sig")), "its log entry").decode(errors="replace"),
+            value_at(one, "publicKey"),
+        )
+    else:
+        raise RefusedError(f"its log entry is of another kind, {kind}")
+    if logged.digest != {"algorithm": "sha256", "value": hashlib.sha256(signature.payload).hexdigest()}:
         raise RefusedError("its log entry is of another payload")
-    if decode_base64(str(value_at(entry, "spec", "signature", "content")), "its log entry") != signature.signature:
+    if decode_base64(str(logged.signature), "its log entry") != signature.signature:
         raise RefusedError("its log entry is of another signature")
-    logged = decode_base64(str(value_at(entry, "spec", "signature", "publicKey", "content")), "its log entry")
-    if _read_certificate(logged.decode(errors="replace")) != certificate:
+    pem = decode_base64(str(logged.certificate), "its log entry").decode(errors="replace")
+    if _read_certificate(pem) != certificate:
         raise RefusedError("its log entry is of another certificate")
+
+
+class _Logged(NamedTuple):
+    """What an entry says, as it is written: of which digest, the signature, and by which certificate."""
+
+    digest: object
+    signature: object
+    certificate: object
+
+
+def _only(listed: object) -> object:
+    return listed[0] if isinstance(listed, list) and len(listed) == 1 else None

@@ -1,4 +1,4 @@
-"""Find what may prove who made an image: bundles among its referrers, and cosign 2's signatures. All of it is bounded.
+"""Find what may prove who made an image: bundles among its referrers, and what cosign 2 keeps. All of it is bounded.
 
 What a listing says of a referrer decides only whether it is read at all. Each is read when it is asked for: the first
 one that satisfies costs no more.
@@ -9,8 +9,8 @@ from typing import Any, Final, NamedTuple, Protocol
 
 import msgspec
 
-from pullahead.admission.signatures import cosign2
 from pullahead.admission.signatures.bundle import BUNDLE_PREFIX, MAX_BUNDLE_BYTES
+from pullahead.admission.signatures.cosign2 import Kept
 from pullahead.admission.signatures.verdict import Evidence, RefusedError, refused, unreadable
 from pullahead.errors import (
     DigestMismatchError,
@@ -35,9 +35,9 @@ from pullahead.oci.registries import BlobReader, ReferrersReader
 from pullahead.text import one_line
 
 MAX_CANDIDATES: Final = 100
-"""Manifests that are read of one image, and layers of cosign 2's signatures; most images have one to five."""
+"""Referrers that are read of one image, and signatures under cosign 2's tag; most images have one to five."""
 MAX_BYTES: Final = 32 * 1024 * 1024
-"""Of manifests and blobs together."""
+"""Of the manifests and blobs of all referrers together, and as much under the tag."""
 _UNSPECIFIC: Final = ("application/vnd.oci.empty.v1+json", "application/vnd.oci.image.", "application/vnd.docker.")
 _HOSTILE: Final = (NotFoundError, DigestMismatchError, ResponseTooLargeError, UnsupportedMediaTypeError)
 """What a registry answers for good: asking again does not help."""
@@ -55,10 +55,10 @@ class BundleCandidate(NamedTuple):
 
 
 class Cosign2Candidate(NamedTuple):
-    """A layer that cosign 2 has written: the payload, and the annotations with its signature."""
+    """A layer that cosign 2 has written, and its annotations."""
 
     source: str
-    payload: bytes
+    content: bytes
     annotations: Mapping[str, str]
 
 
@@ -74,14 +74,13 @@ class _Wire(msgspec.Struct):
 
 
 def find_candidates(
-    image: Reference, digest: Digest, reader: SignatureReader, predicates: Collection[str], *, has_cosign2: bool
+    image: Reference, digest: Digest, reader: SignatureReader, predicates: Collection[str], kept: Kept
 ) -> Iterator[Candidate | Evidence]:
     """Yield what may prove something, and evidence of what cannot be read or is not what it says.
 
-    Bundles that are listed with other predicate types than `predicates` are left out. cosign 2's signatures are looked
-    for with `has_cosign2`.
+    What names other predicate types than `predicates` is left out. `kept` is what is looked for of cosign 2's.
     """
-    return _Search(image, digest, reader, frozenset(predicates), has_cosign2=has_cosign2).run()
+    return _Search(image, digest, reader, frozenset(predicates), kept).run()
 
 
 class _Search:
@@ -91,17 +90,17 @@ class _Search:
         digest: Digest,
         reader: SignatureReader,
         predicates: frozenset[str],
-        *,
-        has_cosign2: bool,
+        kept: Kept,
     ) -> None:
         self._image, self._digest, self._reader, self._predicates = image, digest, reader, predicates
-        self._has_cosign2 = has_cosign2
+        self._kept = kept
         self._candidates_left, self._bytes_left = MAX_CANDIDATES, MAX_BYTES
 
     def run(self) -> Iterator[Candidate | Evidence]:
         yield from self._referrers()
-        if self._has_cosign2:
-            yield from self._tagged()
+        # Whoever writes very many referrers hides no signature under the tag.
+        self._candidates_left, self._bytes_left = MAX_CANDIDATES, MAX_BYTES
+        yield from self._tagged()
 
     def _referrers(self) -> Iterator[Candidate | Evidence]:
         try:
@@ -127,7 +126,7 @@ class _Search:
                 yield _failed(source, error)
 
     def _tagged(self) -> Iterator[Candidate | Evidence]:
-        tag = f"{fallback_tag(self._digest)}.sig"
+        tag = f"{fallback_tag(self._digest)}{self._kept.suffix}"
         source = f"tag {tag}"
         try:
             found = self._reader.find_manifest(Reference(self._image.repository, tag))
@@ -144,8 +143,7 @@ class _Search:
         if not self._has_wanted_predicate(kinds):
             return False
         is_bundle = any(kind.startswith(BUNDLE_PREFIX) for kind in kinds)
-        is_cosign2 = self._has_cosign2 and cosign2.ARTIFACT_TYPE in kinds
-        return is_bundle or is_cosign2 or _is_unspecific(referrer)
+        return is_bundle or self._kept.artifact_type in kinds or _is_unspecific(referrer)
 
     def _kinds(self, raw: RawManifest) -> Collection[str]:
         """Read what kinds of artifact a referrer is. Raises RefusedError for one of another image."""
@@ -174,24 +172,26 @@ class _Search:
             if len(layers) != 1:
                 raise RefusedError(f"it has {len(layers)} layers; a bundle is one")
             yield BundleCandidate(source, self._read_blob(bundles[0], MAX_BUNDLE_BYTES))
-        elif self._has_cosign2:
-            signatures = [layer for layer in layers if layer.media_type == cosign2.SIMPLE_SIGNING]
-            for number, layer in enumerate(signatures):
-                if self._candidates_left <= 0:
-                    yield refused(source, f"{len(signatures) - number} of its signatures were not looked at: too many")
-                    return
-                self._candidates_left -= 1
-                yield self._cosign2(f"{source}, signature {number + 1}", layer)
+            return
+        signatures = [layer for layer in layers if layer.media_type == self._kept.media_type]
+        for number, layer in enumerate(signatures):
+            if self._candidates_left <= 0:
+                yield refused(source, f"{len(signatures) - number} of its signatures were not looked at: too many")
+                return
+            texts = {key: value for key, value in (layer.annotations or {}).items() if isinstance(value, str)}
+            if not self._has_wanted_predicate({texts.get("predicateType", "")}):
+                continue
+            self._candidates_left -= 1
+            yield self._cosign2(f"{source}, signature {number + 1}", layer, texts)
 
-    def _cosign2(self, source: str, layer: _Layer) -> Candidate | Evidence:
+    def _cosign2(self, source: str, layer: _Layer, annotations: Mapping[str, str]) -> Candidate | Evidence:
         try:
-            payload = self._read_blob(layer, cosign2.MAX_PAYLOAD_BYTES)
+            content = self._read_blob(layer, self._kept.max_bytes)
         except RefusedError as error:
             return refused(source, error)
         except PullaheadError as error:
             return _failed(source, error)
-        texts = {key: value for key, value in (layer.annotations or {}).items() if isinstance(value, str)}
-        return Cosign2Candidate(source, payload, texts)
+        return Cosign2Candidate(source, content, annotations)
 
     def _read_blob(self, layer: _Layer, most: int) -> bytes:
         if layer.size > most:

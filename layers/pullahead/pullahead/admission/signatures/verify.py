@@ -13,7 +13,14 @@ from cryptography.exceptions import UnsupportedAlgorithm
 
 from pullahead.admission.signatures.bundle import Bundle, read_bundle
 from pullahead.admission.signatures.certificate import Identity, identity_of
-from pullahead.admission.signatures.cosign2 import check_keyless, read_signature
+from pullahead.admission.signatures.cosign2 import (
+    ATTESTATIONS,
+    SIGNATURES,
+    Signature,
+    check_keyless,
+    read_attestation,
+    read_signature,
+)
 from pullahead.admission.signatures.find import (
     BundleCandidate,
     Candidate,
@@ -31,7 +38,7 @@ from pullahead.rules.signature_policy import AttestationDemand, KeylessSigner, K
 from pullahead.text import count_text, moment_text
 
 _CLOCK_SKEW: Final = timedelta(minutes=5)
-_MAX_EVIDENCE: Final = 120
+_MAX_EVIDENCE: Final = 120  # of refusals
 
 
 def verify_image(
@@ -51,7 +58,7 @@ def verify_image(
         raise ValueError("an image is verified by digest, and by a policy that names signers")
     if digest_of(content, algorithm_of(image.digest)) != image.digest:
         return Verdict(Outcome.UNTRUSTED, f"the bytes of the image do not have the digest {image.digest}")
-    subject = _Subject(image, image.digest, content, policy, trust_root, now)
+    subject = _Subject(image, image.digest, content, trust_root, now)
     return _Verification(subject, policy).run(reader)
 
 
@@ -59,7 +66,6 @@ class _Subject(NamedTuple):
     image: Reference
     digest: Digest
     content: bytes
-    policy: SignaturePolicy
     trust_root: TrustRoot | None
     now: datetime
 
@@ -84,9 +90,8 @@ class _Verification:
     def run(self, reader: SignatureReader) -> Verdict:
         wants_signature = self._missing == [None]
         predicates = {COSIGN_SIGN} if wants_signature else {each.predicate_type for each in self._policy.attestations}
-        found = find_candidates(
-            self._subject.image, self._subject.digest, reader, predicates, has_cosign2=wants_signature
-        )
+        kept = SIGNATURES if wants_signature else ATTESTATIONS
+        found = find_candidates(self._subject.image, self._subject.digest, reader, predicates, kept)
         for each in found:
             self._note(each if isinstance(each, Evidence) else self._look_at(each))
             if not self._missing:
@@ -94,15 +99,20 @@ class _Verification:
         return self._verdict()
 
     def _note(self, evidence: Evidence | None) -> None:
-        if evidence is not None and len(self._evidence) < _MAX_EVIDENCE:
+        if evidence is None:
+            return
+        if evidence.finding is not Finding.REFUSED or len(self._evidence) < _MAX_EVIDENCE:
             self._evidence.append(evidence)
 
     def _look_at(self, candidate: Candidate) -> Evidence | None:
         """Try to prove something; None where it is of a kind that is not asked for."""
         try:
-            if isinstance(candidate, Cosign2Candidate):
-                return self._satisfy(candidate.source, self._prove_cosign2(candidate))
-            signed = self._prove_bundle(candidate)
+            if isinstance(candidate, BundleCandidate):
+                signed = self._prove_bundle(candidate)
+            elif self._missing == [None]:
+                signed = self._prove_cosign2_signature(candidate)
+            else:
+                signed = self._prove_cosign2_attestation(candidate)
             return None if signed is None else self._satisfy(candidate.source, signed)
         except RefusedError as error:
             return refused(candidate.source, error)
@@ -173,18 +183,29 @@ class _Verification:
 
     # --- cosign 2 -----------------------------------------------------------------------------------------------------
 
-    def _prove_cosign2(self, candidate: Cosign2Candidate) -> _Signed:
-        signature = read_signature(candidate.payload, candidate.annotations)
+    def _prove_cosign2_signature(self, candidate: Cosign2Candidate) -> _Signed:
+        signature = read_signature(candidate.content, candidate.annotations)
         check_payload(
             signature.payload, self._subject.digest, {self._subject.image.repository, *self._policy.signed_as}
         )
+        return _Signed(*self._prove_cosign2(signature), None)
+
+    def _prove_cosign2_attestation(self, candidate: Cosign2Candidate) -> _Signed | None:
+        attestation = read_attestation(candidate.content, candidate.annotations)
+        kind = attestation.envelope.payload_type if attestation.envelope is not None else ""
+        statement = read_statement(kind, attestation.payload, self._subject.digest)
+        if not self._is_asked_for(statement):
+            return None
+        return _Signed(*self._prove_cosign2(attestation), statement)
+
+    def _prove_cosign2(self, signature: Signature) -> tuple[frozenset[Signer], str]:
         if signature.certificate is None:
-            return _Signed(*self._prove_key(signature.signature, signature.payload), None)
+            return self._prove_key(signature.signature, signature.signed)
         identity = identity_of(signature.certificate)
         signers = self._keyless_signers(identity)
         trust = self._trust_root().at(self._issued(signature.certificate))
         at = check_keyless(signature, signature.certificate, trust)
-        return _Signed(signers, f"{identity} on {moment_text(at)}", None)
+        return signers, f"{identity} on {moment_text(at)}"
 
     # --- Signers ------------------------------------------------------------------------------------------------------
 
