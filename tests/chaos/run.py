@@ -102,6 +102,7 @@ def _trouble(world: World, troubles: Troubles, size: Size, number: int, chance: 
     troubles.services(on=True)
     troubles.ecr()
     for tick in range(_TICKS):
+        troubles.next_schedule()
         world.tick()
         if tick == 0:
             troubles.messages()

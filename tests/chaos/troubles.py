@@ -11,7 +11,8 @@ from pullahead.messages import CheckRequest
 from pullahead.mirrors.record import MirrorRecord, State
 from tests.chaos.world import TAG, ChaosMirror, World
 
-_FUNCTIONS: Final = ("CheckFreshness", "PlanCopy", "CopyBlobs", "PublishImage", "RecordOutcome", "ReviewRecords")
+_REVIEW: Final = "ReviewRecords"
+_FUNCTIONS: Final = ("CheckFreshness", "PlanCopy", "CopyBlobs", "PublishImage", "RecordOutcome", _REVIEW)
 _OF_SERVICES: Final = {
     ServiceFault.THROTTLED: 0.02,
     ServiceFault.FAILED: 0.01,
@@ -36,14 +37,21 @@ class Troubles:
         self.done: Counter[str] = Counter()
         self.poisoned: dict[ChaosMirror, datetime] = {}  # and since when its record had been kept
         self._order = random.Random(chance.random())  # noqa: S311
+        self._has_published = False  # since the schedule last ran
 
     def services(self, *, on: bool) -> None:
         """Let AWS's services throttle, fail and lose answers, or work."""
         self._world.aws.service_faults.decide = self._decide if on else lambda _call: None
 
+    def next_schedule(self) -> None:
+        """Note that the schedule is about to run, and with it a review that has published nothing."""
+        with self._lock:
+            self._has_published = False
+
     def _decide(self, call: ServiceCall) -> ServiceFault | None:
         """Choose a fault. No answer of SNS is lost: a message whose answer is lost is published again, by design."""
         with self._lock:
+            self._has_published = self._has_published or call.service == "sns"
             lot = self._order.random()
             for fault, share in _OF_SERVICES.items():
                 if lot < share and (call.service, fault) != ("sns", ServiceFault.ANSWER_LOST):
@@ -76,8 +84,14 @@ class Troubles:
             self.done["calls of ECR that failed"] += 1
 
     def kill(self) -> None:
-        """Kill what runs of some function at this moment; of which one, if several run, is chance."""
+        """Kill what runs of some function at this moment; of which one, if several run, is chance.
+
+        No review is killed that may have published a message and not noted it yet: it is published again, by design
+        (ADR 12).
+        """
         for name in self._chance.sample(_FUNCTIONS, len(_FUNCTIONS)):
+            if name == _REVIEW and self._has_published:
+                continue
             killed = self._world.aws.kill_function(self._world.deployment.function(name))
             self.done["functions killed"] += killed
             if killed:

@@ -46,6 +46,19 @@ def test_function_is_retried_when_throttling_outlasts_the_sdk(scene: Scene, oper
     assert scene.alerts() == []
 
 
+def test_refresh_that_failed_is_retried_at_its_time_without_the_schedule(scene: Scene) -> None:
+    scene.serve(NEW)
+    scene.ecr.faults.add("PutImage", NOT_RETRIED_BY_THE_SDK, times=FOR_GOOD)
+    scene.check()
+    scene.ecr.faults.clear()
+    failure = scene.record().failure
+    assert failure is not None
+    assert not failure.blocking
+    scene.aws.clock.advance((failure.retry_at - scene.aws.clock.now()).total_seconds() + 2)
+    scene.settle()
+    scene.serves(NEW)
+
+
 def test_check_that_ecr_never_answers_is_a_dead_letter_that_can_be_redriven(scene: Scene) -> None:
     keep_old_copy(scene)
     scene.ecr.faults.add("DescribeImages", NOT_RETRIED_BY_THE_SDK, times=FOR_GOOD)

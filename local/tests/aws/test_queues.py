@@ -49,6 +49,17 @@ def test_only_the_message_that_failed_comes_back_when_its_time_is_over(whole: Wh
     _let_go(whole)
 
 
+def test_delayed_message_comes_when_it_is_due_and_nobody_waits_for_it_before(whole: WholeStack) -> None:
+    queue = whole.stack.resources["Jobs"]
+    whole.aws.client("sqs").send_message(QueueUrl=queue, MessageBody="later", DelaySeconds=300)
+    whole.aws.wait_idle(20)
+    assert whole.taken("Seen") == []
+
+    whole.aws.clock.advance(301)
+    whole.aws.wait_idle(20)
+    assert whole.taken("Seen") == ["later 1"]
+
+
 def test_message_that_always_fails_ends_in_the_dead_letter_queue(whole: WholeStack) -> None:
     whole.send("Jobs", "bad apple")
     _let_go(whole)
