@@ -26,9 +26,9 @@ from pullahead.mirrors.rate_limit_budget import UpstreamUse
 from pullahead.oci import Digest, Repository
 from pullahead.settings import Settings
 
-_IS_INITIALIZING: Final = "AWS_LAMBDA_INITIALIZATION_TYPE" in os.environ
-"""Whether Lambda starts this process (Lambda developer guide, "Using Lambda environment variables")."""
-if _IS_INITIALIZING:
+_INITIALIZES: Final = "AWS_LAMBDA_INITIALIZATION_TYPE"
+"""Is set where Lambda starts a process (Lambda developer guide, "Using Lambda environment variables")."""
+if _INITIALIZES in os.environ:
     gc.disable()  # an eighth of the time, and nothing that is imported is garbage; see `prepare`
 
 if TYPE_CHECKING:
@@ -387,7 +387,7 @@ def prepare(function: str) -> None:
 
     Elsewhere, such as in tests, each is made when it is first used.
     """
-    if _IS_INITIALIZING:
+    if _INITIALIZES in os.environ:
         app = application()
         for name in _NEEDED[function]:
             getattr(app, name)
