@@ -117,7 +117,7 @@ def _loads(
 ) -> Mapping[str, _Load]:
     """Return what comes due of each registry with a rate, and under "" of all others together."""
     seconds = min(LONGEST_SECONDS, (now - last).total_seconds()) if last is not None else LONGEST_SECONDS
-    tags = Counter[str]()
+    tags = defaultdict[str, float](float)
     for group in groups:
         host = group.upstream.registry
         tags[host if host in rates else ""] += len(group.tags) / group.check_every.total_seconds() * seconds
