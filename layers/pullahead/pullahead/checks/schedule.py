@@ -61,9 +61,11 @@ def schedule_checks(rules: Rules, records: RecordStore, queue: CheckQueue, now: 
     is_same = heartbeat is not None and (heartbeat.rules_digest, heartbeat.scheme) == (rules.digest, SCHEME)
     last = heartbeat.at if heartbeat is not None and is_same else None
     named = rules.named_mirrors.groups
-    due = [group for group in named if not rules.is_inactive(group.rule) and is_due(group, last, now)]
+    active = [group for group in named if not rules.is_inactive(group.rule)]
+    due = [group for group in active if is_due(group, last, now)]
     hosts = {group.repository: group.upstream.registry for group in due}  # where it has several, one of them
-    rates = {host: rate for host in set(hosts.values()) if (rate := _rate_of(host, rules)) is not None}
+    registries = {group.upstream.registry for group in active}
+    rates = {host: rate for host in registries if (rate := _rate_of(host, rules)) is not None}
     sizes = {host: min(MAX_TAGS_PER_CHECK, _at_once(rate)) for host, rate in rates.items()}
     paced = {repository: sizes[host] for repository, host in hosts.items() if host in sizes}
     checks = [
@@ -75,7 +77,7 @@ def schedule_checks(rules: Rules, records: RecordStore, queue: CheckQueue, now: 
         for rule in rules.rules
         if not rules.is_inactive(rule.name) and needs_listing(rule) and is_listing_due(rule, last, now)
     ]
-    later = _by_delay(checks, hosts, rates, _loads(named, rates, last, now), _moments(due, last, now))
+    later = _by_delay(checks, hosts, rates, _loads(active, rates, last, now), _moments(due, last, now))
     queue.send([*later.pop(0, ()), *listings, StartWaitingRequest()])  # in case the event of an ended refresh was lost
     for delay, some in sorted(later.items()):
         queue.send(some, delay)
