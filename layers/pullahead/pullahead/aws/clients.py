@@ -1,5 +1,7 @@
 """Make AWS clients by botocore. boto3 would import s3transfer and more, which no function uses, at each cold start."""
 
+import functools
+import ssl
 import threading
 from typing import TYPE_CHECKING, Any, Final
 
@@ -25,6 +27,35 @@ class _FewServices(Loader):
         return list(_SERVICES)
 
 
+class TrustOnce(ssl.SSLContext):
+    """Reads each file of certificates once, however many connections ask for it: 20 ms of CPU each."""
+
+    def __init__(self, *_: Any) -> None:
+        self._read = set[object]()
+
+    def load_verify_locations(self, cafile: Any = None, capath: Any = None, cadata: Any = None) -> None:
+        """Trust certificates."""
+        if (cafile, capath, cadata) not in self._read:
+            super().load_verify_locations(cafile, capath, cadata)
+            self._read.add((cafile, capath, cadata))
+
+
+@functools.cache
+def _trust() -> TrustOnce:
+    """Make the TLS settings for AWS, as urllib3 makes them for botocore: certificates and names are verified."""
+    context = TrustOnce(ssl.PROTOCOL_TLS_CLIENT)
+    context.options |= ssl.OP_NO_COMPRESSION | ssl.OP_NO_TICKET
+    return context
+
+
+def share_trust(client: Any) -> None:
+    """Let a client use the TLS settings of all others; where botocore is built otherwise, it keeps its own."""
+    http = getattr(getattr(client, "_endpoint", None), "http_session", None)
+    settings = getattr(getattr(http, "_manager", None), "connection_pool_kw", None)
+    if isinstance(settings, dict) and isinstance(settings.get("ssl_context"), ssl.SSLContext):
+        settings["ssl_context"] = _trust()
+
+
 class AwsClients:
     """Makes clients of one process, with the credentials and the Region of its environment. For several threads."""
 
@@ -38,7 +69,7 @@ class AwsClients:
     ) -> Any:
         """Make a client of a service, in a Region or in the environment's, as a role or as the process itself."""
         with self._lock:
-            return self._session.create_client(
+            client = self._session.create_client(
                 service,
                 region_name=region,
                 aws_access_key_id=None if keys is None else keys.access_key_id,
@@ -46,3 +77,5 @@ class AwsClients:
                 aws_session_token=None if keys is None else keys.session_token,
                 config=config or self._config,
             )
+            share_trust(client)
+            return client
