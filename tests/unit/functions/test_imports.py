@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from pullahead.app import NEEDED, Application
+
 ROOT = Path(__file__).parents[3]
 FUNCTIONS = sorted(app.parent.name for app in (ROOT / "functions").glob("*/app.py"))
 NOT_NEEDED = {"aws_xray_sdk", "boto3", "s3transfer", "yaml", "jinja2", "requests", "re2"}
@@ -43,3 +45,14 @@ def imported() -> dict[str, set[str]]:
 def test_handler_imports_nothing_slow_that_it_may_not_need(function: str, imported: dict[str, set[str]]) -> None:
     assert "pullahead" in imported[function]
     assert imported[function] & NOT_NEEDED == set()
+
+
+def test_what_each_function_needs_is_made_at_its_start() -> None:
+    assert sorted(NEEDED) == FUNCTIONS
+    assert {name for names in NEEDED.values() for name in names} <= {*dir(Application)}
+
+
+@pytest.mark.parametrize("function", FUNCTIONS)
+def test_handler_prepares_its_own_function(function: str) -> None:
+    text = (ROOT / "functions" / function / "app.py").read_text(encoding="utf-8")
+    assert f'prepare("{function}")' in text

@@ -351,15 +351,16 @@ class Application(Adapters):
         )
 
 
-_NEEDED: Final[Mapping[str, Sequence[str]]] = {
+NEEDED: Final[Mapping[str, Sequence[str]]] = {
     "check_freshness": ("_handle_messages",),
     "copy_blobs": ("_copy_unit",),
     "create_repository": ("_current_rules", "_target"),
     "notice_pulls": ("_notice_pulls",),
     "plan_copy": ("_current_rules", "_upstream", "_target", "_plans", "_find_mounts"),
+    "prune_tags": ("_rules_with_pauses", "_rules_state", "_records", "_tags", "_outbox_sender"),
     "publish_image": ("_current_rules", "_target", "_plans", "_records"),
     "receive_webhook": ("_receive_webhook",),
-    "record_outcome": ("_current_rules", "_records", "_outbox_sender"),
+    "record_outcome": ("_current_rules", "_records", "_outbox_sender", "_queue"),
     "review_records": ("_review_records",),
     "schedule_checks": ("_gather_rules", "_cached_pauses", "_records", "_queue"),
     "show_mirrors": ("_records",),
@@ -389,7 +390,7 @@ def prepare(function: str) -> None:
     """
     if _INITIALIZES in os.environ:
         app = application()
-        for name in _NEEDED[function]:
+        for name in NEEDED[function]:
             getattr(app, name)
         gc.freeze()  # all of this stays
         gc.enable()
