@@ -112,3 +112,11 @@ def test_settings_are_no_weaker_than_botocores_own(bundle: Path) -> None:
 def test_service_that_is_not_listed_is_an_error_that_names_it() -> None:
     with pytest.raises(botocore.exceptions.UnknownServiceError, match="ec2"):
         AwsClients(CONFIG)("ec2")
+
+
+def test_client_for_when_it_is_used_is_made_once_and_then(bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWS_CA_BUNDLE", str(bundle))
+    with pytest.raises(botocore.exceptions.UnknownServiceError):
+        AwsClients(CONFIG).when_used("ec2").describe_instances()
+    dynamodb = AwsClients(CONFIG).when_used("dynamodb")
+    assert [dynamodb.list_tables()["TableNames"] for _ in range(2)] == [[], []]

@@ -255,7 +255,7 @@ class Adapters:
     def _outbox_sender(self) -> OutboxSender:
         from pullahead.aws.notifications import EventBridgeOutcomes
 
-        outcomes = EventBridgeOutcomes(self._aws("events", config=_EVENTS_CONFIG))
+        outcomes = EventBridgeOutcomes(self._aws.when_used("events", config=_EVENTS_CONFIG))
         return OutboxSender(self._records, outcomes, self._clock)
 
     @cached_property
@@ -290,7 +290,7 @@ class Adapters:
     def _refreshes(self) -> "StepFunctionsRefreshes":
         from pullahead.aws.stepfunctions import StepFunctionsRefreshes
 
-        client = self._aws("stepfunctions")
+        client = self._aws.when_used("stepfunctions")
         return StepFunctionsRefreshes(client, self._settings.refresh_state_machine_arn)
 
     @cached_property

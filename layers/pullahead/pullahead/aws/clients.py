@@ -3,6 +3,7 @@
 import functools
 import ssl
 import threading
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final
 
 from botocore.config import Config
@@ -40,20 +41,19 @@ class TrustOnce(ssl.SSLContext):
             self._read.add((cafile, capath, cadata))
 
 
-@functools.cache
-def _trust() -> TrustOnce:
+def _new_trust() -> TrustOnce:
     """Make the TLS settings for AWS, as urllib3 makes them for botocore: certificates and names are verified."""
     context = TrustOnce(ssl.PROTOCOL_TLS_CLIENT)
     context.options |= ssl.OP_NO_COMPRESSION | ssl.OP_NO_TICKET
     return context
 
 
-def share_trust(client: Any) -> None:
-    """Let a client use the TLS settings of all others; where botocore is built otherwise, it keeps its own."""
+def _share_trust(client: Any, trust: TrustOnce) -> None:
+    """Let a client use the TLS settings of others; where botocore is built otherwise, it keeps its own."""
     http = getattr(getattr(client, "_endpoint", None), "http_session", None)
     settings = getattr(getattr(http, "_manager", None), "connection_pool_kw", None)
     if isinstance(settings, dict) and isinstance(settings.get("ssl_context"), ssl.SSLContext):
-        settings["ssl_context"] = _trust()
+        settings["ssl_context"] = trust
 
 
 class AwsClients:
@@ -62,6 +62,7 @@ class AwsClients:
     def __init__(self, config: Config) -> None:
         self._session, self._config = get_session(), config
         self._session.register_component("data_loader", _FewServices())
+        self._trust = _new_trust()
         self._lock = threading.Lock()  # a session makes one client at a time
 
     def __call__(
@@ -77,5 +78,21 @@ class AwsClients:
                 aws_session_token=None if keys is None else keys.session_token,
                 config=config or self._config,
             )
-            share_trust(client)
+            _share_trust(client, self._trust)
             return client
+
+    def when_used(self, service: str, *, config: Config | None = None) -> Any:
+        """Return what stands for a client that few processes use, and makes it then."""
+        return _WhenUsed(lambda: self(service, config=config))
+
+
+class _WhenUsed:
+    def __init__(self, make: Callable[[], Any]) -> None:
+        self._make = make
+
+    @functools.cached_property
+    def _client(self) -> Any:
+        return self._make()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._client, name)
