@@ -1,4 +1,5 @@
-"""What importing each handler takes with the built layer, as in a cold start of Lambda.
+"""What each handler takes with the built layer until its first message, as in a cold start of Lambda: its imports, and
+the clients and use cases that it makes then. Only handshakes are left out, as nothing is asked.
 
 The layer is built by its own Makefile, bytecode included, with wheels for this machine; what the Lambda runtime brings
 (boto3, its own client) is precompiled, as it is there. A second figure is without the layer's bytecode, which is what a
@@ -27,6 +28,25 @@ _REPORTS = 3
 _BEGIN = "handler"
 _IMPORT_TIME = re.compile(r"^import time: +(\d+) \| +\d+ \| *([\w.]+)$", re.MULTILINE)
 _OWN = "pullahead"
+_ARN = "arn:aws:states:eu-west-1:123456789012:stateMachine:bench"
+_SETTINGS = {  # of any function; nothing is asked
+    "AWS_DEFAULT_REGION": "eu-west-1",
+    "AWS_ACCESS_KEY_ID": "bench",
+    "AWS_SECRET_ACCESS_KEY": "bench",
+    "RULES_PATH": "/opt/rules.yaml",
+    "RECORDS_TABLE": "records",
+    "PLANS_BUCKET": "plans",
+    "CHECKS_QUEUE_URL": "https://sqs.eu-west-1.amazonaws.com/123456789012/checks",
+    "DEAD_LETTER_QUEUE_URL": "https://sqs.eu-west-1.amazonaws.com/123456789012/dead",
+    "MAX_RECEIVE_COUNT": "5",
+    "MAX_CONCURRENT_REFRESHES": "20",
+    "REFRESH_STATE_MACHINE_ARN": _ARN,
+    "ALERTS_TOPIC_ARN": "arn:aws:sns:eu-west-1:123456789012:alerts",
+    "CHAT_ALERTS_TOPIC_ARN": "arn:aws:sns:eu-west-1:123456789012:chat",
+    "SILENCE_SECONDS": "1800",
+    "TARGET_REPOSITORIES": "*",
+    "WEBHOOK_SECRET": "webhooks",
+}
 
 
 class _FailedError(Exception):
@@ -89,6 +109,8 @@ def _run(arguments: Sequence[str], task: Path) -> "subprocess.CompletedProcess[s
         "LAMBDA_TASK_ROOT": str(task),
         "POWERTOOLS_SERVICE_NAME": _OWN,
         "POWERTOOLS_METRICS_NAMESPACE": "Pullahead",
+        "AWS_LAMBDA_INITIALIZATION_TYPE": "on-demand",
+        **_SETTINGS,
     }
     # -B: what is compiled is not kept. -I and -S: nothing of this machine's Python but its standard library.
     command = [sys.executable, "-I", "-S", "-B", *arguments]

@@ -144,7 +144,6 @@ class _Copies:
             "AWS_ACCESS_KEY_ID": "bench",
             "AWS_SECRET_ACCESS_KEY": "bench",
             "AWS_REQUEST_CHECKSUM_CALCULATION": "when_required",  # else S3's bodies come in chunks of AWS's own form
-            "POWERTOOLS_TRACE_DISABLED": "true",
             "POWERTOOLS_LOG_LEVEL": "ERROR",
             "POWERTOOLS_SERVICE_NAME": "pullahead",
             "POWERTOOLS_METRICS_NAMESPACE": "Pullahead",

@@ -170,7 +170,6 @@ def _environment(url: str, rules: Path) -> dict[str, str]:
         "AWS_EC2_METADATA_DISABLED": "true",
         "POWERTOOLS_SERVICE_NAME": _NAME,
         "POWERTOOLS_METRICS_NAMESPACE": "Pullahead",
-        "POWERTOOLS_TRACE_DISABLED": "true",
         "RULES_PATH": str(rules),
         "RECORDS_TABLE": "records",
         "PLANS_BUCKET": _NAME,

@@ -13,7 +13,8 @@ _COLOURS = ("#3366aa", "#e08214", "#4d9221", "#8073ac", "#666666")
 def table(results: Sequence[Result]) -> str:
     """Write one line a scenario, and one for each of its hosts."""
     head = (
-        "scenario", "tags", "of", "tags of it", "checked every, s", "between checks p99, s", "longest, s",
+        "scenario", "tags", "of", "tags of it", "checked every, s", "its limit allows, s",
+        "between checks p99, s", "longest, s",
         "lag by poll p50 / p99 / longest, s", "by event p99, s", "until copied p99, s",
     )  # fmt: skip
     lines = [f"| {' | '.join(head)} |", f"| --- | ---: | --- |{' ---: |' * (len(head) - 3)}"]
@@ -29,7 +30,8 @@ def totals(results: Sequence[Result]) -> str:
     """Write one line a scenario, with what it takes."""
     head = (
         "scenario", "tags", "functions busy", "queue p99 / longest, messages", "invocations an hour",
-        "`DescribeImages` an hour", "refreshes", "USD a month", "for 1,000 tags", "finished after, min",
+        "`DescribeImages` an hour", "refreshes", "USD a month", "for 1,000 tags",
+        "with a second trail", "finished after, min",
     )  # fmt: skip
     lines = [f"| {' | '.join(head)} |", f"| --- |{' ---: |' * (len(head) - 1)}"]
     for result in results:
@@ -44,6 +46,7 @@ def totals(results: Sequence[Result]) -> str:
             f"{used.refreshes:,}",
             f"{result.usd:.2f}",
             f"{result.usd_per_thousand:.2f}",
+            f"{result.usd_with_trail:.2f}",
             _finished(result),
         )
         lines.append(f"| {' | '.join(cells)} |")
@@ -83,6 +86,7 @@ def _cells(host: HostResult) -> tuple[str, ...]:
         f"`{host.host}`",
         f"{host.tags:,}",
         _seconds(host.check_every),
+        _seconds(host.limit_allows),
         _seconds(host.age_p99),
         _seconds(host.age_max),
         lag,

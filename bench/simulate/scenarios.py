@@ -1,14 +1,16 @@
 """What is simulated: mirrors of six hosts, how their tags move, and what goes wrong; and what came of it."""
 
+import math
 from datetime import timedelta
 from typing import NamedTuple
 
-from bench.costs import ASSUMED, CALLS, Use, cost_of, use_of
+from bench.costs import ASSUMED, CALLS, Use, cost_of, recording_cost, use_of
 from bench.simulate.service import Settings, SimulatedService, Used
 from bench.simulate.world import START, Fault, Host, SimulatedWorld, Tag, percentile
 from pullahead.oci import Repository
 from pullahead.rules.model import NO_REFERRERS, Rule, Rules, UpstreamSettings
 from pullahead.rules.named_mirrors import NamedMirrors
+from pullahead.rules.request_rates import rate_of
 from pullahead.rules.sources.combine import gather_rules
 from pullahead.rules.sources.findings import Findings
 from pullahead.rules.tag_patterns import TagSelection
@@ -53,6 +55,7 @@ class HostResult(NamedTuple):
     host: str
     tags: int
     check_every: float
+    limit_allows: float  # at the registry's whole rate each tag had its turn after so many seconds; nan: it has no rate
     checked: int  # tags, at least once while it was measured
     heads: int
     age_p99: float
@@ -75,6 +78,7 @@ class Result(NamedTuple):
     utilisation: float
     usd: float
     usd_per_thousand: float
+    usd_with_trail: float  # for 1,000 tags, where a second trail of CloudTrail records ECR's calls
     finished: float | None  # when the flood, or the first deployment, was done; None: not yet, or there was none
     left: int  # of it
 
@@ -95,10 +99,12 @@ def simulate(scenario: Scenario) -> Result:
     begun = START + (scenario.flood[2] if scenario.flood is not None else 0.0)
     done = [at for key in awaited if (at := service.finished_at.get(key, 0.0)) >= begun]
     finished = max(done) - begun if awaited and len(done) == len(awaited) else None
-    usd = sum(cost_of(_use(scenario, used)).values())
+    use = _use(scenario, used)
+    usd = sum(cost_of(use).values())
     busy = used.busy_seconds / (used.seconds * scenario.settings.concurrency)
-    per_thousand = usd / scenario.tags * 1000
-    return Result(scenario, hosts, used, busy, usd, per_thousand, finished, len(awaited) - len(done))
+    per_thousand, trail = usd / scenario.tags * 1000, recording_cost(use)[0] / scenario.tags * 1000
+    left = len(awaited) - len(done)
+    return Result(scenario, hosts, used, busy, usd, per_thousand, per_thousand + trail, finished, left)
 
 
 def _rules(scenario: Scenario) -> Rules:
@@ -143,10 +149,12 @@ def _host_result(host: Host, rules: Rules, world: SimulatedWorld) -> HostResult:
     every = next(
         each.check_every for each in rules.named_mirrors.groups if each.upstream.registry == host.name
     ).total_seconds()
+    rate = rate_of(host.name, None)
     return HostResult(
         host.name,
         len(tags),
         every,
+        len(tags) / rate.per_second if rate is not None else math.nan,
         len(checked),
         seen.heads,
         percentile(seen.ages, 0.99),

@@ -7,7 +7,9 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, NamedTuple, cast
 
+from bench.check_cpu import CPU_SECONDS
 from bench.costs import ASSUMED
+from bench.scale_run import cpu_share
 from bench.simulate.world import START, AskingInTurn, SimulatedClock, SimulatedUpstream, SimulatedWorld
 from pullahead.checks.check import CheckMirrors, CheckPorts
 from pullahead.checks.handle_message import MessageHandler
@@ -34,7 +36,7 @@ from pullahead.rules.model import Rules, never_cached
 
 TIMEOUT_SECONDS = 120.0  # of check_freshness
 COLD_START_SECONDS = 2.0
-CPU_OF_CHECK_SECONDS = 0.008  # a HEAD over TLS, and what is decided of it: 1.2 ms of a CPU, of which 256 MB have 14 %
+CPU_OF_CHECK_SECONDS = CPU_SECONDS / cpu_share(256)  # measured by bench.check_cpu
 _ONE_BATCH = 10
 _SCHEDULE_SECONDS = 300.0
 

@@ -144,13 +144,13 @@ class SimulatedUpstream:
         self._world, self._clock = world, clock
         self._limits = Limits(limit_of, clock=lambda: clock.seconds, sleep=clock.sleep, patience=0.5, take=world.take)
 
-    def head_manifest(self, reference: Reference) -> Descriptor:
+    def head_manifest(self, reference: Reference, *, by_event: bool = False) -> Descriptor:
         """Ask for a tag: wait for the turn, then for the answer."""
         name = str(reference)
         host = self._world.hosts[reference.repository.registry]
         inquiry = Inquiry("HEAD manifest", name)
         url = f"https://{host.name}/v2/{reference.repository.path}/manifests/{reference.locator}"
-        with self._limits.turn(Request("HEAD", url, {}, inquiry), 30.0) as answered:
+        with self._limits.turn(Request("HEAD", url, {}, inquiry, by_event=by_event), 30.0) as answered:
             fault = host.fault(self._clock.seconds)
             if fault == "dead":
                 self._clock.sleep(_DEAD_SECONDS)

@@ -8,30 +8,29 @@ not pulls are skipped.
 from collections.abc import Mapping
 from typing import Any
 
-from aws_lambda_powertools import Metrics, Tracer
-from aws_lambda_powertools.utilities.data_classes.sqs_event import SQSRecord
+from aws_lambda_powertools import Metrics
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
-from pullahead.app import Application, application
+from pullahead.app import Application, application, prepare
 from pullahead.errors import PullaheadError
 from pullahead.lambdas.log_lines import new_logger
 from pullahead.lambdas.metrics import add_damaged, add_failure, add_left_alone, add_pulls
-from pullahead.lambdas.sqs_batch import process_batch
+from pullahead.lambdas.sqs_batch import process_batch, received_messages
 from pullahead.on_demand.notice_pulls import NoticedPulls
 
-logger, metrics, tracer = new_logger(), Metrics(), Tracer()
+logger, metrics = new_logger(), Metrics()
+prepare("notice_pulls")
 
 
 @logger.inject_lambda_context(clear_state=True)
-@tracer.capture_lambda_handler(capture_response=False)
 @metrics.log_metrics
 def handler(event: dict[str, Any], _context: LambdaContext) -> dict[str, Any]:
     return handle(event, application())
 
 
 def handle(event: dict[str, Any], app: Application) -> dict[str, Any]:
-    records = [SQSRecord(record) for record in event["Records"]]
-    response = process_batch(records, lambda some: notice({each.message_id: each.body for each in some}, app), app)
+    messages = received_messages(event)
+    response = process_batch(messages, lambda some: notice({each.message_id: each.body for each in some}, app), app)
     add_left_alone(app.take_newer_items())
     add_damaged(app.take_damaged_items())
     return response

@@ -3,22 +3,23 @@
 from collections.abc import Sequence
 from typing import Any, Final
 
-from aws_lambda_powertools import Logger, Metrics, Tracer
+from aws_lambda_powertools import Metrics
 from aws_lambda_powertools.metrics import MetricUnit
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
-from pullahead.app import Application, application
+from pullahead.app import Application, application, prepare
+from pullahead.lambdas.log_lines import new_logger
 from pullahead.lambdas.metrics import add_damaged, add_left_alone, add_unsent
 from pullahead.retention.prune import Pruned
 
-logger, metrics, tracer = Logger(), Metrics(), Tracer()
+logger, metrics = new_logger(), Metrics()
+prepare("prune_tags")
 
 _MAX_NAMED: Final = 100
 _MESSAGE: Final = "pruned"  # the dashboard asks the log for it
 
 
 @logger.inject_lambda_context(clear_state=True)
-@tracer.capture_lambda_handler(capture_response=False)
 @metrics.log_metrics
 def handler(_event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
     return handle(context, application())

@@ -2,19 +2,18 @@
 
 from typing import Any
 
-from aws_lambda_powertools import Tracer
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
-from pullahead.app import Application, application
+from pullahead.app import Application, application, prepare
 from pullahead.lambdas.log_lines import new_logger
 from pullahead.lambdas.metrics import add_damaged, add_left_alone
 from pullahead.messages import PublishRequest, ReferrersOutcome
 
-logger, tracer = new_logger(), Tracer()
+logger = new_logger()
+prepare("publish_image")
 
 
 @logger.inject_lambda_context(clear_state=True)
-@tracer.capture_lambda_handler(capture_response=False)
 def handler(event: dict[str, Any], _context: LambdaContext) -> dict[str, Any]:
     return handle(event, application())
 

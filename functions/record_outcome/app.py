@@ -2,21 +2,21 @@
 
 from typing import Any
 
-from aws_lambda_powertools import Metrics, Tracer
+from aws_lambda_powertools import Metrics
 from aws_lambda_powertools.metrics import MetricUnit
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
-from pullahead.app import Application, application
+from pullahead.app import Application, application, prepare
 from pullahead.errors import DeferredError, NoLongerWantedError
 from pullahead.lambdas.log_lines import new_logger
 from pullahead.lambdas.metrics import add_damaged, add_failure, add_left_alone, add_unsent
 from pullahead.messages import OutcomeRequest
 
-logger, metrics, tracer = new_logger(), Metrics(), Tracer()
+logger, metrics = new_logger(), Metrics()
+prepare("record_outcome")
 
 
 @logger.inject_lambda_context(clear_state=True)
-@tracer.capture_lambda_handler(capture_response=False)
 @metrics.log_metrics
 def handler(event: dict[str, Any], _context: LambdaContext) -> dict[str, Any]:
     return handle(event, application())

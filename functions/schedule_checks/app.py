@@ -2,19 +2,19 @@
 
 from typing import Any
 
-from aws_lambda_powertools import Metrics, Tracer
+from aws_lambda_powertools import Metrics
 from aws_lambda_powertools.metrics import MetricUnit
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
-from pullahead.app import Application, application
+from pullahead.app import Application, application, prepare
 from pullahead.lambdas.log_lines import new_logger
 from pullahead.lambdas.metrics import add_damaged, add_left_alone
 
-logger, metrics, tracer = new_logger(), Metrics(), Tracer()
+logger, metrics = new_logger(), Metrics()
+prepare("schedule_checks")
 
 
 @logger.inject_lambda_context(clear_state=True)
-@tracer.capture_lambda_handler(capture_response=False)
 @metrics.log_metrics
 def handler(_event: dict[str, Any], _context: LambdaContext) -> dict[str, Any]:
     return handle(application())

@@ -2,17 +2,16 @@
 
 from typing import Any
 
-from aws_lambda_powertools import Tracer
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
-from pullahead.app import Application, application
+from pullahead.app import Application, application, prepare
 from pullahead.lambdas.log_lines import new_logger
 
-logger, tracer = new_logger(), Tracer()
+logger = new_logger()
+prepare("show_mirrors")
 
 
 @logger.inject_lambda_context(clear_state=True)
-@tracer.capture_lambda_handler(capture_response=False)
 def handler(event: dict[str, Any], context: LambdaContext) -> str:
     return handle(event, context, application())
 

@@ -24,15 +24,19 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-# What functions import and what reads no environment when it is imported (X-Ray's SDK and the runtime client do).
+# What functions import and what reads no environment when it is imported (the runtime client does).
 PRELOADED = (
     "asyncio",
-    "boto3",
-    "simplejson",
-    "wrapt",
+    "botocore.session",
+    "requests",
+    "yaml",
     "aws_lambda_powertools",
-    "aws_lambda_powertools.utilities.data_classes",
     "pullahead.app",
+    "pullahead.alerts.review",
+    "pullahead.checks.handle_message",
+    "pullahead.ecr.streams",
+    "pullahead.refresh.plan",
+    "pullahead.registry.client",
     "pullahead.lambdas.log_lines",
     "pullahead.lambdas.metrics",
 )

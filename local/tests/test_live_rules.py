@@ -7,7 +7,7 @@ import pytest
 
 from local.deploy import DeploymentError
 from local.live_rules import LiveRules, rules_text
-from pullahead.rules.yaml_document import RulesError
+from pullahead.rules.problems import RulesError
 from pullahead.settings import OWN_RULES
 
 ONE = 'version: 1\nmirrors:\n  - {upstream: docker.io/library/alpine, tags: ["3.20"], repository: mirror/alpine}\n'

@@ -10,8 +10,8 @@ from pullahead.aws.rules_file import S3RulesFile, SsmRulesFile, rules_file_at
 from pullahead.errors import ConfigError, StorageError
 from pullahead.rules.on_disk import MAX_FILES
 from pullahead.rules.ports import RulesFile
+from pullahead.rules.problems import MAX_DOCUMENT_BYTES
 from pullahead.rules.text import RulesText
-from pullahead.rules.yaml_document import MAX_DOCUMENT_BYTES
 from tests.contract.local_services import client, moto_server, new_bucket, new_name
 
 TEXT = "version: 1\nmirrors: [] # ü\n"

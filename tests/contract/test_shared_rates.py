@@ -7,7 +7,7 @@ import pytest
 
 from pullahead.aws.shared_rates import DynamoSharedRates
 from pullahead.errors import StorageError
-from pullahead.registry.shared_rates import Window
+from pullahead.registry.shared_rates import Requests, Window
 from tests.contract.local_services import client, moto_server, new_table
 
 WINDOW = Window(number=7, seconds=5.0, requests=100)
@@ -37,6 +37,14 @@ def test_windows_and_hosts_are_apart(dynamodb: Any) -> None:
         take("quay.io", WINDOW)
     others = [("ghcr.io", WINDOW), ("quay.io", WINDOW._replace(number=8)), ("quay.io", WINDOW._replace(seconds=10.0))]
     assert [take(*other) for other in others] == [5, 5, 5]
+
+
+def test_parts_of_a_window_are_taken_apart(dynamodb: Any) -> None:
+    take = DynamoSharedRates(dynamodb, new_table(dynamodb))
+    schedule, events, both = (WINDOW.for_some(of) for of in (Requests.SCHEDULE, Requests.EVENTS, Requests.ANY))
+    assert [take("quay.io", schedule) for _ in range(11)] == [5] * 10 + [0]
+    assert [take("quay.io", events) for _ in range(3)] == [5, 5, 0]
+    assert [take("quay.io", both) for _ in range(9)] == [5] * 8 + [0]
 
 
 def test_counters_expire(dynamodb: Any) -> None:

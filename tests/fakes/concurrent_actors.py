@@ -341,7 +341,7 @@ class _Upstream(FakeUpstream):
         super().__init__()
         self._actor, self._environment = actor, environment
 
-    def head_manifest(self, reference: Reference) -> Descriptor:  # noqa: ARG002 - there is one
+    def head_manifest(self, reference: Reference, *, by_event: bool = False) -> Descriptor:  # noqa: ARG002 - there is one
         with self._actor.call():
             if isinstance(self._environment.upstream, PullaheadError):
                 raise self._environment.upstream

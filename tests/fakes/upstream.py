@@ -89,7 +89,7 @@ class FakeUpstream:
         """Count the GETs, of manifests and blobs."""
         return self.script.count("get_manifest", "open_blob")
 
-    def head_manifest(self, reference: Reference) -> Descriptor:
+    def head_manifest(self, reference: Reference, *, by_event: bool = False) -> Descriptor:  # noqa: ARG002
         with self.script.call("head_manifest"):
             return self._manifest("head", reference).descriptor
 

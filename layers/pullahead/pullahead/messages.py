@@ -88,7 +88,8 @@ class CheckRequest(Message, frozen=True):
     """Check tags of one repository. A push names the digest that was pushed; a manual check ignores retry back-off.
 
     Where a rule for a namespace selected the tags, `rule` names it and `upstream` the repository that it found.
-    `settled`: the event behind the check was merged with others before; the check is made.
+    `settled`: the event behind the check was merged with others before; the check is made. `postponed`: how often it
+    was put back into the queue, since its registry's rate allowed no request.
     `cache_failure`: why ECR's pull through cache could not fetch the tag. `replicated_from`: the account and Region
     from which ECR's replication pushed it. `sender`: of the webhook behind it. The reason `referrers` asks for no
     check, but to look for referrers that came after their images.
@@ -102,6 +103,7 @@ class CheckRequest(Message, frozen=True):
     rule: str | None = None
     upstream: str | None = None
     settled: bool = False
+    postponed: _Count = 0
     cache_failure: CacheFailure | None = None
     replicated_from: str | None = None
     sender: str = ""
@@ -110,6 +112,11 @@ class CheckRequest(Message, frozen=True):
     def is_settled(self) -> bool:
         """Whether the check is made without merging: no event is behind it, or that was merged before."""
         return self.settled or self.reason in ("schedule", "manual", "referrers")
+
+    @property
+    def is_by_event(self) -> bool:
+        """Whether something happened, or a person asked, rather than that it is time to check."""
+        return self.reason not in ("schedule", "referrers")
 
 
 class ListRequest(Message, frozen=True, tag_field="kind", tag="list"):

@@ -194,10 +194,10 @@ class Sparing(FakeUpstream):
         self.answered: set[str] = set()
         self._lock = threading.Lock()
 
-    def head_manifest(self, reference: Reference) -> Descriptor:
+    def head_manifest(self, reference: Reference, *, by_event: bool = False) -> Descriptor:
         with self._lock:
             if self.left == 0:
                 raise NOT_SENT
             self.left -= 1
             self.answered.add(reference.locator)
-        return self._upstream.head_manifest(reference)
+        return self._upstream.head_manifest(reference, by_event=by_event)

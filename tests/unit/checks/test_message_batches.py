@@ -248,9 +248,9 @@ class HeldUpstream(FakeUpstream):
         self.held, self.released = held, threading.Event()
         vars(service.app)["_upstream"] = self
 
-    def head_manifest(self, reference: Reference) -> Descriptor:
+    def head_manifest(self, reference: Reference, *, by_event: bool = False) -> Descriptor:
         self._wait(reference.repository.registry)
-        return super().head_manifest(reference)
+        return super().head_manifest(reference, by_event=by_event)
 
     def list_tags(self, repository: object) -> tuple[str, ...]:
         self._wait("list")
@@ -284,10 +284,10 @@ class TestSlowRegistry:
         upstream.held = ()
         first = threading.Event()
 
-        def hold_the_last(reference: Reference) -> Descriptor:
+        def hold_the_last(reference: Reference, *, by_event: bool = False) -> Descriptor:
             if not first.is_set() and batches.count("head_manifest") == 8:
                 assert first.wait(PATIENCE_SECONDS), "nothing was recorded before the last answer"
-            return FakeUpstream.head_manifest(upstream, reference)
+            return FakeUpstream.head_manifest(upstream, reference, by_event=by_event)
 
         vars(upstream)["head_manifest"] = hold_the_last
         batches.script.before("save", first.set)
@@ -473,13 +473,13 @@ class PacedUpstream(FakeUpstream):
         vars(service.app).pop("_check_mirrors", None)
         vars(service.app).pop("_handle_messages", None)
 
-    def head_manifest(self, reference: Reference) -> Descriptor:
+    def head_manifest(self, reference: Reference, *, by_event: bool = False) -> Descriptor:
         if reference.repository.registry == self.registry:
             with self.lock:
                 self.allowed -= 1
                 if self.allowed < 0:
                     raise not_sent()
-        return super().head_manifest(reference)
+        return super().head_manifest(reference, by_event=by_event)
 
 
 class TestSilentRegistry:
@@ -519,11 +519,11 @@ class SilentUpstream(FakeUpstream):
         self.registry, self.asked = registry, 0
         vars(service.app)["_upstream"] = self
 
-    def head_manifest(self, reference: Reference) -> Descriptor:
+    def head_manifest(self, reference: Reference, *, by_event: bool = False) -> Descriptor:
         if reference.repository.registry == self.registry:
             self.asked += 1
             raise RegistryTimeoutError("timed out", operation="HEAD", side=Side.UPSTREAM, reference=str(reference))
-        return super().head_manifest(reference)
+        return super().head_manifest(reference, by_event=by_event)
 
 
 @pytest.fixture(autouse=True)

@@ -51,17 +51,29 @@ def after_its_time(followed: Mirror) -> datetime:
 
 
 class TestDelay:
-    @given(st.floats(0, 10_000), st.integers(0, 100_000))
-    def test_delay_is_as_long_as_the_registry_asks_and_the_message_has_waited(self, seconds: float, age: int) -> None:
+    @given(st.floats(0, 10_000), st.integers(0, 1000))
+    def test_delay_is_as_long_as_the_registry_asks_and_doubles_each_time(self, seconds: float, times: int) -> None:
         now = after_its_time(daily()) + timedelta(seconds=1)
-        asked = request(now)
-        found = put_back(asked, seconds, now, rules([daily()]))
-        assert [each.request for each in found] == [asked]
-        wanted = max(SHORTEST_SECONDS, seconds)
-        assert min(wanted, LONGEST_SECONDS) <= found[0].delay_seconds <= min(1.5 * wanted + 1, LONGEST_SECONDS)
-        old = request(now - timedelta(seconds=age))
-        for later in put_back(old, seconds, now, rules([daily()])):
-            assert later.delay_seconds >= min(max(wanted, age), LONGEST_SECONDS)
+        asked = request(now, postponed=times)
+        (found,) = put_back(asked, seconds, now, rules([daily()]))
+        assert found.request == request(now, postponed=times + 1)
+        wanted = max(min(10 * 2**times, LONGEST_SECONDS), seconds)
+        assert min(wanted, LONGEST_SECONDS) <= found.delay_seconds <= min(1.5 * wanted + 1, LONGEST_SECONDS)
+
+    @given(st.integers(0, 900))
+    def test_delay_with_which_the_schedule_queues_a_message_does_not_count(self, delay: int) -> None:
+        now = after_its_time(daily()) + timedelta(seconds=delay)
+        (found,) = put_back(request(after_its_time(daily())), 0, now, rules([daily()]))
+        assert found.delay_seconds <= 15
+
+    @pytest.mark.parametrize("reason", ["manual", "push", "webhook"])
+    def test_event_that_a_rate_holds_up_comes_again_several_times_in_the_first_minute(self, reason: str) -> None:
+        now = asked_at = after_its_time(daily())
+        asked: Any = request(asked_at, reason=reason)
+        for _ in range(3):
+            (found,) = put_back(asked, 1, now, rules([daily()]))
+            asked, now = found.request, now + timedelta(seconds=found.delay_seconds)
+        assert now - asked_at <= timedelta(seconds=60)
 
     def test_messages_that_were_put_back_together_come_apart(self) -> None:
         now = after_its_time(daily())
@@ -102,10 +114,11 @@ class TestSchedule:
     ) -> None:
         followed = mirror(check_every=every)
         known, asked_at = rules([followed]), after_its_time(followed)
-        now, times = asked_at, 0
-        while found := put_back(request(asked_at), 0, now, known):
+        now, times, asked = asked_at, 0, request(asked_at)
+        while found := put_back(asked, 0, now, known):
             now += timedelta(seconds=found[0].delay_seconds)
-            times += 1
+            assert isinstance(found[0].request, CheckRequest)
+            asked, times = found[0].request, times + 1
         assert 3 <= times <= most
         assert every / 3 < now - asked_at < every
 
@@ -121,13 +134,13 @@ class TestSchedule:
     def test_event_is_put_back_as_settled(self, reason: Literal["push", "delete", "cache", "webhook", "pull"]) -> None:
         now = after_its_time(mirror())
         (found,) = put_back(request(now, reason=reason), 1, now)
-        assert found.request == request(now, reason=reason, settled=True)
+        assert found.request == request(now, reason=reason, settled=True, postponed=1)
 
     @pytest.mark.parametrize("reason", ["schedule", "manual"])
     def test_check_without_an_event_is_put_back_as_it_is(self, reason: Literal["schedule", "manual"]) -> None:
         now = after_its_time(mirror())
         (found,) = put_back(request(now, reason=reason), 1, now)
-        assert found.request == request(now, reason=reason)
+        assert found.request == request(now, reason=reason, postponed=1)
 
 
 class TestListing:

@@ -58,10 +58,19 @@ class Asking:
         self.waits.append(seconds)
         self.clock.advance(seconds=seconds)
 
-    def add(self, registry: str, ask: Callable[[], object] | None = None, times: int = 1, seconds: float = 20) -> None:
+    def add(
+        self,
+        registry: str,
+        ask: Callable[[], object] | None = None,
+        times: int = 1,
+        seconds: float = 20,
+        *,
+        by_event: bool = False,
+    ) -> None:
         for _ in range(times):
             counted = partial(self._count, registry, ask or partial(self._answer, registry))
-            self.pool.add(Question(registry, "HEAD", f"{registry}/app:1", seconds, counted, self.concluded.append))
+            reference, conclude = f"{registry}/app:1", self.concluded.append
+            self.pool.add(Question(registry, "HEAD", reference, seconds, counted, conclude, by_event))
 
     def run(self) -> list[object]:
         self.pool.run()
@@ -234,6 +243,50 @@ class TestRates:
             asking.new_batch()
             asking.add("a")
             assert kinds(asking.run()) == result
+
+
+class TestEvents:
+    """What an event asks for goes first, and is not held up where only the schedule's part of a rate is used up."""
+
+    def test_questions_by_events_are_asked_before_those_that_were_added_earlier(self) -> None:
+        asking, order = Asking(), list[str]()
+        asking.add("a", lambda: order.append("schedule"), times=3 * OF_A_REGISTRY)
+        asking.add("a", lambda: order.append("event"), times=OF_A_REGISTRY, by_event=True)
+        asking.run()
+        assert order[: 2 * OF_A_REGISTRY].count("event") == OF_A_REGISTRY  # threads begin in any order
+        assert len(order) == 4 * OF_A_REGISTRY
+
+    def test_rate_that_the_schedule_has_used_up_holds_up_no_event(self) -> None:
+        asking = Asking()
+
+        def refuse() -> object:
+            raise limited(retry_after=60)
+
+        asking.add("a", refuse, times=20)
+        asking.add("a", lambda: "checked", times=20, by_event=True)
+        assert kinds(asking.run()).count("checked") == 20
+        assert kinds(asking.concluded).count(RateLimitedError) == 20
+
+    def test_rate_that_events_have_used_up_holds_up_no_scheduled_check(self) -> None:
+        asking = Asking()
+
+        def refuse() -> object:
+            raise limited(retry_after=60)
+
+        asking.add("a", lambda: "checked", times=20)
+        asking.add("a", refuse, times=20, by_event=True)
+        assert kinds(asking.run()).count("checked") == 20
+
+    def test_registry_that_does_not_answer_events_is_left_alone_by_the_schedule_too(self) -> None:
+        asking = Asking()
+
+        def time_out() -> object:
+            raise silent()
+
+        asking.add("a", times=50)
+        asking.add("a", time_out, times=OF_A_REGISTRY, by_event=True)
+        assert kinds(asking.run()).count(RegistryTimeoutError) >= 50
+        assert asking.most["a"] <= OF_A_REGISTRY
 
 
 class TestSilence:

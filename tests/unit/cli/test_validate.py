@@ -9,7 +9,7 @@ import pytest
 
 from pullahead.cli.main import parse_arguments
 from pullahead.rules.file_format import schema_text
-from pullahead.rules.yaml_document import MAX_DOCUMENT_BYTES, too_large
+from pullahead.rules.problems import MAX_DOCUMENT_BYTES, too_large
 from tests.unit.cli.conftest import Run
 
 WRONG = "version: 1\nmirrors:\n  - {upstream: alpine, tags: [3.20]}\n  - {upstream: 'alpine:1', tags: ['1']}\n"

@@ -14,7 +14,8 @@ from local.images import make_image
 from pullahead.checks.check import CheckResult
 from pullahead.checks.ecr_events import IgnoredEvent, IgnoredReason
 from pullahead.errors import RateLimitedError, StorageError
-from pullahead.lambdas.metrics import add_checks, add_failure, add_upstream_use
+from pullahead.lambdas.check_results import add_checks
+from pullahead.lambdas.metrics import add_failure, add_upstream_use
 from pullahead.messages import CheckRequest, Failure, OutcomeRequest, PublishResult
 from pullahead.mirrors.rate_limit_budget import UpstreamUse
 from pullahead.mirrors.record import LastRefresh, State

@@ -12,8 +12,8 @@ from pullahead.cli.stack import say_what_is_left_out
 from pullahead.dashboard.page import file_page
 from pullahead.dashboard.show import take_snapshot
 from pullahead.errors import StorageError
+from pullahead.lambdas.check_results import failure_of
 from pullahead.lambdas.metrics import add_damaged, add_left_alone
-from pullahead.lambdas.sqs_batch import failure_of
 from pullahead.messages import ScanFinished
 from pullahead.mirrors.alert import AlertKind
 from pullahead.mirrors.record import State

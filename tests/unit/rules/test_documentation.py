@@ -22,7 +22,7 @@ from pullahead.rules.file_format import (
     Sources,
 )
 from pullahead.rules.load import load_rules
-from pullahead.rules.yaml_document import RulesError
+from pullahead.rules.problems import RulesError
 
 ROOT = Path(__file__).parents[3]
 RULES = ROOT / "docs/rules.md"

@@ -10,7 +10,7 @@ from pullahead.oci.registries import RepositorySettings
 from pullahead.rules.load import load_rules
 from pullahead.rules.lock_file import LockedTag, write_lock
 from pullahead.rules.model import Mirror, ReferrersPolicy, Rule, Rules
-from pullahead.rules.yaml_document import MAX_DOCUMENT_BYTES
+from pullahead.rules.problems import MAX_DOCUMENT_BYTES
 from tests.fakes.samples import digest
 
 RULES = """\

@@ -6,7 +6,7 @@ import pytest
 
 from pullahead.errors import ConfigError
 from pullahead.rules.load import load_rules
-from pullahead.rules.yaml_document import Problem, RulesError
+from pullahead.rules.problems import Problem, RulesError
 
 TEN_MISTAKES = """\
 version: 2

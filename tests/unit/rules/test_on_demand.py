@@ -7,8 +7,8 @@ import pytest
 from pullahead.oci import Repository, parse_reference
 from pullahead.rules.load import load_rules
 from pullahead.rules.model import OnDemand, Rules
+from pullahead.rules.problems import RulesError
 from pullahead.rules.upstream_index import UpstreamIndex
-from pullahead.rules.yaml_document import RulesError
 
 HUB = """\
     version: 1

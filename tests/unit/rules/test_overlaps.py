@@ -4,8 +4,8 @@ import pytest
 
 from pullahead.oci import Repository
 from pullahead.rules.load import load_rules
+from pullahead.rules.problems import Problem, RulesError
 from pullahead.rules.repository_names import NameSet
-from pullahead.rules.yaml_document import Problem, RulesError
 
 
 def problems_of(*mirrors: str, on_demand: str = "") -> tuple[Problem, ...]:

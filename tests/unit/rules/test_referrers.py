@@ -6,7 +6,7 @@ import pytest
 
 from pullahead.rules.load import load_rules
 from pullahead.rules.model import NO_REFERRERS, ReferrersPolicy
-from pullahead.rules.yaml_document import Problem, RulesError
+from pullahead.rules.problems import Problem, RulesError
 
 RULE = "  - {{upstream: ghcr.io/a/b, repository: mirror/b, tags: ['1']{more}}}\n"
 SPDX = "application/spdx+json"

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from pullahead.rules.load import load_rules
-from pullahead.rules.yaml_document import Problem, RulesError
+from pullahead.rules.problems import Problem, RulesError
 
 KEY = "-----BEGIN PRIVATE KEY-----\nc2VjcmV0\n-----END PRIVATE KEY-----\n"
 BROKEN = "-----BEGIN CERTIFICATE-----\nMIIB\n"

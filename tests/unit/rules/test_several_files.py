@@ -8,8 +8,8 @@ from pullahead.errors import ConfigError
 from pullahead.rules.load import MAX_NAMED_TAGS, load_rules, load_rules_files
 from pullahead.rules.model import Rules, Source
 from pullahead.rules.on_disk import MAX_FILES, read_rules_files
+from pullahead.rules.problems import RulesError
 from pullahead.rules.text import RulesText, fingerprint_of
-from pullahead.rules.yaml_document import RulesError
 
 ONE = 'version: 1\nmirrors:\n  - {upstream: ghcr.io/a/b, tags: ["1"], repository: mirror/b}\n'
 

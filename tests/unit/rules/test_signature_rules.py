@@ -7,9 +7,9 @@ import pytest
 
 from pullahead.errors import ConfigError
 from pullahead.oci import parse_reference
+from pullahead.rules.problems import Problem, RulesError
 from pullahead.rules.signature_policy import AttestationDemand, KeylessSigner, KeySigner, SignaturePolicy
 from pullahead.rules.signature_rules import load_signature_policy
-from pullahead.rules.yaml_document import Problem, RulesError
 
 PEM = "-----BEGIN PUBLIC KEY-----\nAAAA\n-----END PUBLIC KEY-----\n"
 GITHUB = KeylessSigner("https://i.example", "https://github.com/org/app@refs/tags/*")

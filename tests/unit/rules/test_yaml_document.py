@@ -9,16 +9,8 @@ from hypothesis import strategies as st
 
 from pullahead.rules.load import load_rules
 from pullahead.rules.model import Rules
-from pullahead.rules.yaml_document import (
-    DEFAULT_PARSER,
-    MAX_DOCUMENT_BYTES,
-    DocumentError,
-    Mapping,
-    RulesError,
-    Scalar,
-    Sequence,
-    compose,
-)
+from pullahead.rules.problems import MAX_DOCUMENT_BYTES, RulesError
+from pullahead.rules.yaml_document import DEFAULT_PARSER, DocumentError, Mapping, Scalar, Sequence, compose
 
 PARSERS = [yaml.SafeLoader, yaml.CSafeLoader]
 both_parsers = pytest.mark.parametrize("parser", PARSERS, ids=["python", "libyaml"])

@@ -221,11 +221,11 @@ def test_all_tags_of_a_registry_are_asked_for_on_the_connections_of_one_batch() 
     now, most, lock = list[int](), list[int](), threading.Lock()
     head = look.upstream.head_manifest
 
-    def counted(reference: Reference) -> Descriptor:
+    def counted(reference: Reference, *, by_event: bool = False) -> Descriptor:
         with lock:
             now.append(1)
             most.append(len(now))
-        found = head(reference)
+        found = head(reference, by_event=by_event)
         with lock:
             now.pop()
         return found

@@ -1,31 +1,16 @@
 """Wire the application: settings → adapters → use cases. Each is made when first used; nothing is decided here."""
 
+import gc
 import os
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 from functools import cached_property, lru_cache, partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
-import boto3
-
-from pullahead.alerts.notify import NotificationSender
-from pullahead.alerts.review import Reviewed, ReviewRecords
-from pullahead.app.adapters import CLIENT_CONFIG, Adapters, system_clock
-from pullahead.aws.ecr_sources import EcrCachedRepositories, EcrTaggedRepositories
-from pullahead.aws.newer_items import DamagedItems, LeftAlone
-from pullahead.checks.check import CheckMirrors, CheckPorts
-from pullahead.checks.ecr_events import AccountRegion
-from pullahead.checks.handle_message import MessageHandler, MessageOutcome, decode_message
-from pullahead.checks.late_referrers import LookForReferrers
-from pullahead.checks.listing import ListTags
-from pullahead.checks.scan_results import record_scan
-from pullahead.checks.schedule import Scheduled, schedule_checks
-from pullahead.checks.select import CheckMerger, MirrorSelector
+from pullahead.app.adapters import Adapters, system_clock
 from pullahead.clock import Clock, wait_after_breaks
-from pullahead.dead_letters import DeadLetterPolicy, FailedDelivery
-from pullahead.ecr.streams import EcrStreams
 from pullahead.errors import PullaheadError
 from pullahead.messages import (
     OutcomeRequest,
@@ -39,24 +24,31 @@ from pullahead.messages import (
 )
 from pullahead.mirrors.rate_limit_budget import UpstreamUse
 from pullahead.oci import Digest, Repository
-from pullahead.on_demand.follow import FollowDemands
-from pullahead.refresh.copy_unit import CopyUnit
-from pullahead.refresh.create_repository import create_repository
-from pullahead.refresh.parallel_read import ParallelRead
-from pullahead.refresh.plan import plan_copy
-from pullahead.refresh.publish import publish_image
-from pullahead.refresh.queue import RefreshQueue
-from pullahead.refresh.record_outcome import record_outcome
-from pullahead.rules.mirror_key import MirrorKey
-from pullahead.rules.model import NewlyCached, Rules
-from pullahead.rules.sources.discover import DiscoverSources, GatherRules, WritableRepositories
-from pullahead.rules.text import RulesText
 from pullahead.settings import Settings
 
+_INITIALIZES: Final = "AWS_LAMBDA_INITIALIZATION_TYPE"
+"""Is set where Lambda starts a process (Lambda developer guide, "Using Lambda environment variables")."""
+if _INITIALIZES in os.environ:
+    gc.disable()  # an eighth of the time, and nothing that is imported is garbage; see `prepare`
+
 if TYPE_CHECKING:
+    from pullahead.alerts.review import Reviewed, ReviewRecords
+    from pullahead.aws.newer_items import DamagedItems, LeftAlone
+    from pullahead.checks.check import CheckMirrors
+    from pullahead.checks.handle_message import MessageHandler, MessageOutcome
+    from pullahead.checks.late_referrers import LookForReferrers
+    from pullahead.checks.listing import ListTags
+    from pullahead.checks.schedule import Scheduled
     from pullahead.dashboard.show import Shown
+    from pullahead.dead_letters import DeadLetterPolicy, FailedDelivery
     from pullahead.on_demand.notice_pulls import NoticedPulls, NoticePulls
+    from pullahead.refresh.copy_unit import CopyUnit
+    from pullahead.refresh.queue import RefreshQueue
     from pullahead.retention.prune import Pruned
+    from pullahead.rules.mirror_key import MirrorKey
+    from pullahead.rules.model import NewlyCached, Rules
+    from pullahead.rules.sources.discover import GatherRules
+    from pullahead.rules.text import RulesText
     from pullahead.webhooks.http import WebhookResponse
     from pullahead.webhooks.receive import ReceiveWebhook
 
@@ -69,22 +61,24 @@ _COPY_THREADS = 4  # each holds two parts of 10 MiB; template.yaml gives copy_bl
 class Application(Adapters):
     """The use cases of one process, each made when it is first used."""
 
-    def schedule_checks(self) -> Scheduled:
+    def schedule_checks(self) -> "Scheduled":
         """Queue checks of the mirrors that are due."""
+        from pullahead.checks.schedule import schedule_checks
+
         gathered = self._gather_rules()
         rules = replace(gathered.rules, paused=self._cached_pauses.paused_rules())
         scheduled = schedule_checks(rules, self._records, self._queue, self._clock())
         return scheduled._replace(problems=gathered.notices)
 
-    def review_records(self, remaining_seconds: Callable[[], float]) -> Reviewed:
+    def review_records(self, remaining_seconds: Callable[[], float]) -> "Reviewed":
         """Review all records: measure lateness, send alerts, retire records."""
         return self._review_records(remaining_seconds)
 
     def prune_tags(self, remaining_seconds: Callable[[], float]) -> "Pruned":
         """Remove or report tags that upstream removed, or that no rule chooses any more."""
         # Only one function prunes.
-        from pullahead.retention.plan import PlanPruning  # noqa: PLC0415
-        from pullahead.retention.prune import PrunePorts, PruneTags  # noqa: PLC0415
+        from pullahead.retention.plan import PlanPruning
+        from pullahead.retention.prune import PrunePorts, PruneTags
 
         plan = PlanPruning(self._rules_with_pauses, self._rules_state, self._records, self._tags, self._clock)
         ports = PrunePorts(self._records, self._tags, self._outbox_sender, self._clock)
@@ -96,12 +90,15 @@ class Application(Adapters):
 
     def handle_messages(
         self, bodies: Sequence[str], remaining_seconds: Callable[[], float]
-    ) -> Sequence[MessageOutcome]:
+    ) -> "Sequence[MessageOutcome]":
         """Handle a batch of the checks queue; the outcomes are in the order of the messages."""
+        from pullahead.checks.ecr_events import AccountRegion
+        from pullahead.checks.handle_message import decode_message
+
         home = AccountRegion(self._settings.account, self._settings.region)
         return self._handle_messages([decode_message(body, home) for body in bodies], remaining_seconds)
 
-    def send_to_dead_letters(self, delivery: FailedDelivery, error: Exception) -> bool:
+    def send_to_dead_letters(self, delivery: "FailedDelivery", error: Exception) -> bool:
         """Send a failed message to the dead-letter queue if it is not to be retried; return whether it was sent."""
         return self._dead_letter_policy(delivery, error)
 
@@ -119,12 +116,16 @@ class Application(Adapters):
 
     def plan_copy(self, request: RefreshRequest) -> PlanResult:
         """Plan a copy."""
+        from pullahead.refresh.plan import plan_copy
+
         self._credentials.forget_failures()
         rules, cached = self._rules_now()
         return plan_copy(request, rules, self._upstream, self._target, self._plans, self._find_mounts, cached)
 
     def create_repository(self, request: RefreshRequest) -> None:
         """Create the repository of a refresh."""
+        from pullahead.refresh.create_repository import create_repository
+
         rules, cached = self._rules_now()
         create_repository(request, rules, self._target, cached)
 
@@ -135,61 +136,72 @@ class Application(Adapters):
 
     def publish_image(self, asked: PublishRequest) -> PublishResult:
         """Publish the manifests of what was copied."""
+        from pullahead.refresh.publish import publish_image
+
         rules, cached = self._rules_now()
         return publish_image(asked, rules, self._target, self._plans, self._records, newly_cached=cached)
 
     def record_outcome(self, request: OutcomeRequest) -> OutcomeResult:
         """Record the outcome of a refresh."""
+        from pullahead.refresh.record_outcome import record_outcome
+
         self._current_rules.as_of(request.request.stale_since)
         cached = self._current_rules.newly_cached
         return record_outcome(
             request, self._rules, self._records, self._outbox_sender, self._clock, cached, self._queue.send
         )
 
-    def record_scan(self, finished: ScanFinished) -> Sequence[MirrorKey]:
+    def record_scan(self, finished: ScanFinished) -> "Sequence[MirrorKey]":
         """Record the findings of a scan; return the mirrors that serve what was scanned."""
+        from pullahead.checks.scan_results import record_scan
+
         return record_scan(finished, self._rules, self._records, self._outbox_sender, self._clock)
 
     def take_unsent(self) -> Sequence[PullaheadError]:
         """Return the errors that have kept outcome events from being sent since the last call; they are sent later."""
         return self._outbox_sender.take_failures()
 
-    def take_newer_items(self) -> LeftAlone | None:
+    def take_newer_items(self) -> "LeftAlone | None":
         """Return what was left alone since the last call, because only a newer version can read it."""
         return self._newer_items.take()
 
-    def take_damaged_items(self) -> DamagedItems | None:
+    def take_damaged_items(self) -> "DamagedItems | None":
         """Return what could not be read since the last call, and counted as none."""
         return self._newer_items.take_damaged()
 
     def show_mirrors(self, event: object, endpoint: str) -> "Shown":
         """Render the dashboard's page of mirrors."""
         # Only one function renders pages; the others would load the page's code at each cold start.
-        from pullahead.dashboard.show import show_mirrors  # noqa: PLC0415
+        from pullahead.dashboard.show import show_mirrors
 
         return show_mirrors(event, endpoint, self._records, self._clock())
 
-    def _rules_now(self) -> tuple[Rules, NewlyCached]:
+    def _rules_now(self) -> "tuple[Rules, NewlyCached]":
         """Read the rules again: a refresh obeys those of the moment at which it runs."""
         self._current_rules.as_of(self._clock())
         return self._rules, self._current_rules.newly_cached
 
     @cached_property
-    def _gather_rules(self) -> GatherRules:
+    def _gather_rules(self) -> "GatherRules":
+        from pullahead.aws.ecr_sources import EcrCachedRepositories, EcrTaggedRepositories
+        from pullahead.rules.sources.discover import DiscoverSources, GatherRules, WritableRepositories
+
         reach = WritableRepositories(self._settings.target_repositories, self._settings.pull_through_cache_repositories)
-        tagging = boto3.client("resourcegroupstaggingapi", config=CLIENT_CONFIG)
-        cached = EcrCachedRepositories(boto3.client("ecr", config=CLIENT_CONFIG))
+        tagging = self._aws("resourcegroupstaggingapi")
+        cached = EcrCachedRepositories(self._aws("ecr"))
         rights = self._settings.pull_rights
         find = DiscoverSources(cached, EcrTaggedRepositories(tagging), reach, rights)
 
-        def deployed() -> Sequence[RulesText]:
+        def deployed() -> "Sequence[RulesText]":
             return self._deployed_rules.files
 
         stores = self._compiled_stores
         return GatherRules(deployed, self._external_rules, find, self._rules_state, stores, self._clock)
 
     @cached_property
-    def _handle_messages(self) -> MessageHandler:
+    def _handle_messages(self) -> "MessageHandler":
+        from pullahead.checks.handle_message import MessageHandler
+
         return MessageHandler(
             self._current_rules.as_of,
             self._records,
@@ -203,7 +215,10 @@ class Application(Adapters):
         )
 
     @cached_property
-    def _check_mirrors(self) -> CheckMirrors:
+    def _check_mirrors(self) -> "CheckMirrors":
+        from pullahead.checks.check import CheckMirrors, CheckPorts
+        from pullahead.checks.select import CheckMerger, MirrorSelector
+
         ports = CheckPorts(
             self._upstream,
             self._target.published_digests,
@@ -221,7 +236,9 @@ class Application(Adapters):
         return CheckMirrors(self._rules_with_pauses, ports, MirrorSelector(merge, self._current_rules.newly_cached))
 
     @cached_property
-    def _look_for_referrers(self) -> LookForReferrers:
+    def _look_for_referrers(self) -> "LookForReferrers":
+        from pullahead.checks.late_referrers import LookForReferrers
+
         return LookForReferrers(
             self._rules_with_pauses,
             self._upstream,
@@ -236,7 +253,9 @@ class Application(Adapters):
         self._upstream.forget_access(repository)
 
     @cached_property
-    def _refresh_queue(self) -> RefreshQueue:
+    def _refresh_queue(self) -> "RefreshQueue":
+        from pullahead.refresh.queue import RefreshQueue
+
         return RefreshQueue(
             self._rules_as_of,
             self._slots,
@@ -247,12 +266,15 @@ class Application(Adapters):
             self._settings.max_concurrent_refreshes,
         )
 
-    def _rules_as_of(self, moment: datetime) -> Rules:
+    def _rules_as_of(self, moment: datetime) -> "Rules":
         self._current_rules.as_of(moment)
         return self._rules_with_pauses()
 
     @cached_property
-    def _list_tags(self) -> ListTags:
+    def _list_tags(self) -> "ListTags":
+        from pullahead.checks.listing import ListTags
+        from pullahead.on_demand.follow import FollowDemands
+
         rules = self._rules_with_pauses
         demanded = FollowDemands(rules, self._demands, self._records, self._queue)
         return ListTags(
@@ -267,7 +289,10 @@ class Application(Adapters):
         )
 
     @cached_property
-    def _review_records(self) -> ReviewRecords:
+    def _review_records(self) -> "ReviewRecords":
+        from pullahead.alerts.notify import NotificationSender
+        from pullahead.alerts.review import ReviewRecords
+
         notify = NotificationSender(self._records, self._incidents, self._alerts, self._chat_alerts)
         return ReviewRecords(
             self._rules_with_pauses,
@@ -282,13 +307,15 @@ class Application(Adapters):
         )
 
     @cached_property
-    def _dead_letter_policy(self) -> DeadLetterPolicy:
+    def _dead_letter_policy(self) -> "DeadLetterPolicy":
+        from pullahead.dead_letters import DeadLetterPolicy
+
         return DeadLetterPolicy(self._dead_letters.send, self._settings.max_receive_count, self._clock)
 
     @cached_property
     def _receive_webhook(self) -> "ReceiveWebhook":
         # Only one function receives webhooks; the others would load every sender's format at each cold start.
-        from pullahead.webhooks.receive import ReceiveWebhook  # noqa: PLC0415
+        from pullahead.webhooks.receive import ReceiveWebhook
 
         rules, secrets = self._current_rules, self._webhook_secrets
         windows, budget = self._event_windows, self._check_budget
@@ -296,7 +323,7 @@ class Application(Adapters):
 
     @cached_property
     def _notice_pulls(self) -> "NoticePulls":
-        from pullahead.on_demand.notice_pulls import NoticePulls  # noqa: PLC0415
+        from pullahead.on_demand.notice_pulls import NoticePulls
 
         rules, own_roles = self._rules_with_pauses, self._settings.own_roles
         holds = self._holds_manifest
@@ -307,7 +334,11 @@ class Application(Adapters):
         return self._target.holds_manifest(repository, digest)
 
     @cached_property
-    def _copy_unit(self) -> CopyUnit:
+    def _copy_unit(self) -> "CopyUnit":
+        from pullahead.ecr.streams import EcrStreams
+        from pullahead.refresh.copy_unit import CopyUnit
+        from pullahead.refresh.parallel_read import ParallelRead
+
         streams = EcrStreams(self._ecr, self._clock)
         return CopyUnit(
             self._upstream,
@@ -318,6 +349,23 @@ class Application(Adapters):
             streams=streams,
             parallel_read=partial(ParallelRead.measured_by, time.monotonic, time.process_time),
         )
+
+
+NEEDED: Final[Mapping[str, Sequence[str]]] = {
+    "check_freshness": ("_handle_messages",),
+    "copy_blobs": ("_copy_unit",),
+    "create_repository": ("_current_rules", "_target"),
+    "notice_pulls": ("_notice_pulls",),
+    "plan_copy": ("_current_rules", "_upstream", "_target", "_plans", "_find_mounts"),
+    "prune_tags": ("_rules_with_pauses", "_rules_state", "_records", "_tags", "_outbox_sender"),
+    "publish_image": ("_current_rules", "_target", "_plans", "_records"),
+    "receive_webhook": ("_receive_webhook",),
+    "record_outcome": ("_current_rules", "_records", "_outbox_sender", "_queue"),
+    "review_records": ("_review_records",),
+    "schedule_checks": ("_gather_rules", "_cached_pauses", "_records", "_queue"),
+    "show_mirrors": ("_records",),
+}
+"""What each function uses at any invocation, by the name of its folder."""
 
 
 _clocks: list[Clock] = [system_clock]
@@ -333,3 +381,16 @@ def use_clock(clock: Clock) -> None:
 def application() -> Application:
     """Return the application of this process, configured by its environment."""
     return Application(Settings(os.environ), _clocks[0])
+
+
+def prepare(function: str) -> None:
+    """Make what a function needs before its first invocation: Lambda initializes it with more CPU than its memory has.
+
+    Elsewhere, such as in tests, each is made when it is first used.
+    """
+    if _INITIALIZES in os.environ:
+        app = application()
+        for name in NEEDED[function]:
+            getattr(app, name)
+        gc.freeze()  # all of this stays
+        gc.enable()

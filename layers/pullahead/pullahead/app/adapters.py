@@ -1,47 +1,22 @@
 """Make the adapters from the settings, each when it is first needed."""
 
 from datetime import UTC, datetime
-from functools import cached_property, partial
-from typing import TYPE_CHECKING, Any, cast
+from functools import cached_property
+from typing import TYPE_CHECKING
 
-import boto3
 from botocore.config import Config
 
-from pullahead.aws.assumed_roles import Clients, RoleKeys
-from pullahead.aws.demands import DynamoDemands
-from pullahead.aws.event_windows import DynamoCheckBudget, DynamoEventWindows, DynamoReplayGuard
-from pullahead.aws.incidents import DynamoIncidents
+from pullahead.aws.assumed_roles import Clients
+from pullahead.aws.clients import AwsClients
 from pullahead.aws.newer_items import NewerItems
-from pullahead.aws.notifications import EventBridgeOutcomes, SnsAlerts, SnsChatAlerts
-from pullahead.aws.pauses import DynamoPauses
 from pullahead.aws.records import DynamoRecords
-from pullahead.aws.refresh_queue import DynamoRefreshSlots, DynamoWaitingRefreshes
-from pullahead.aws.replications import DynamoReplications
-from pullahead.aws.rules_file import rules_file_at
 from pullahead.aws.s3 import DECLARED_RULES_KEY, S3CompiledRules, S3PlanStore, S3RulesState
-from pullahead.aws.shared_rates import DynamoSharedRates
-from pullahead.aws.sqs import SqsCheckQueue, SqsDeadLetters, SqsReceivedMessages
-from pullahead.aws.stepfunctions import StepFunctionsRefreshes
-from pullahead.aws.upstream_credentials import UpstreamCredentials
-from pullahead.aws.webhook_secret import SecretsManagerWebhookSecrets
 from pullahead.clock import Clock
-from pullahead.ecr.streams import EcrMounts
-from pullahead.ecr.tags import EcrTags
-from pullahead.ecr.target import EcrTarget
 from pullahead.mirrors.outbox import OutboxSender
 from pullahead.oci import Repository
-from pullahead.oci.registries import FindMounts
-from pullahead.registry.client import UpstreamRegistry
-from pullahead.registry.request import Timeouts
 from pullahead.rules.active import CachedPauses, CompiledForDeployment, CurrentRules, DeployedRules, RulesWithPauses
 from pullahead.rules.model import Rules, UpstreamSettings
-from pullahead.rules.on_disk import read_rules_files
-from pullahead.rules.ports import ActiveRules, RulesFile
-from pullahead.rules.sources.discover import CompiledStores
-from pullahead.rules.text import RulesText
 from pullahead.settings import Settings
-from pullahead.webhooks.receive import MAX_CHECKS_A_MINUTE, SecretCache
-from pullahead.webhooks.senders import SENDERS
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
@@ -49,6 +24,26 @@ if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
     from mypy_boto3_sns import SNSClient
     from mypy_boto3_sqs import SQSClient
+
+    from pullahead.aws.demands import DynamoDemands
+    from pullahead.aws.event_windows import DynamoCheckBudget, DynamoEventWindows, DynamoReplayGuard
+    from pullahead.aws.incidents import DynamoIncidents
+    from pullahead.aws.notifications import SnsAlerts, SnsChatAlerts
+    from pullahead.aws.pauses import DynamoPauses
+    from pullahead.aws.refresh_queue import DynamoRefreshSlots, DynamoWaitingRefreshes
+    from pullahead.aws.replications import DynamoReplications
+    from pullahead.aws.shared_rates import DynamoSharedRates
+    from pullahead.aws.sqs import SqsCheckQueue, SqsDeadLetters, SqsReceivedMessages
+    from pullahead.aws.stepfunctions import StepFunctionsRefreshes
+    from pullahead.aws.upstream_credentials import UpstreamCredentials
+    from pullahead.ecr.tags import EcrTags
+    from pullahead.ecr.target import EcrTarget
+    from pullahead.oci.registries import FindMounts
+    from pullahead.registry.client import UpstreamRegistry
+    from pullahead.rules.ports import ActiveRules, RulesFile
+    from pullahead.rules.sources.discover import CompiledStores
+    from pullahead.rules.text import RulesText
+    from pullahead.webhooks.receive import SecretCache
 
 
 # AWS SDKs and Tools Reference, retry behavior: "standard" retries throttling and transient errors with jitter.
@@ -72,24 +67,32 @@ class Adapters:
         self._settings, self._clock = settings, clock
 
     @cached_property
+    def _aws(self) -> AwsClients:
+        return AwsClients(CLIENT_CONFIG)
+
+    @cached_property
     def _newer_items(self) -> NewerItems:
         return NewerItems()
 
     @cached_property
     def _dynamodb(self) -> "DynamoDBClient":
-        return boto3.client("dynamodb", config=CLIENT_CONFIG)
+        client: DynamoDBClient = self._aws("dynamodb")
+        return client
 
     @cached_property
     def _s3(self) -> "S3Client":
-        return boto3.client("s3", config=CLIENT_CONFIG)
+        client: S3Client = self._aws("s3")
+        return client
 
     @cached_property
     def _sqs(self) -> "SQSClient":
-        return boto3.client("sqs", config=CLIENT_CONFIG)
+        client: SQSClient = self._aws("sqs")
+        return client
 
     @cached_property
     def _sns(self) -> "SNSClient":
-        return boto3.client("sns", config=CLIENT_CONFIG)
+        client: SNSClient = self._aws("sns")
+        return client
 
     @property
     def _rules(self) -> Rules:
@@ -102,9 +105,11 @@ class Adapters:
         return CurrentRules(deployed, self._rules_state, self._clock, compiled)
 
     @cached_property
-    def _external_rules(self) -> RulesFile | None:
+    def _external_rules(self) -> "RulesFile | None":
+        from pullahead.aws.rules_file import rules_file_at
+
         uri = self._settings.rules_uri
-        return rules_file_at(uri, partial(boto3.client, config=CLIENT_CONFIG)) if uri else None
+        return rules_file_at(uri, self._aws) if uri else None
 
     @cached_property
     def _rules_state(self) -> S3RulesState:
@@ -115,12 +120,14 @@ class Adapters:
         return S3CompiledRules(self._s3, self._settings.plans_bucket)
 
     @cached_property
-    def _compiled_stores(self) -> CompiledStores:
+    def _compiled_stores(self) -> "CompiledStores":
+        from pullahead.rules.sources.discover import CompiledStores
+
         declared = S3CompiledRules(self._s3, self._settings.plans_bucket, DECLARED_RULES_KEY)
         return CompiledStores(declared, self._compiled_rules)
 
     @cached_property
-    def _rules_with_pauses(self) -> ActiveRules:
+    def _rules_with_pauses(self) -> "ActiveRules":
         return RulesWithPauses(lambda: self._rules, self._cached_pauses.paused_rules)
 
     @cached_property
@@ -128,19 +135,26 @@ class Adapters:
         return CachedPauses(self._pauses, self._clock)
 
     @cached_property
-    def _pauses(self) -> DynamoPauses:
+    def _pauses(self) -> "DynamoPauses":
+        from pullahead.aws.pauses import DynamoPauses
+
         return DynamoPauses(self._dynamodb, self._settings.records_table, self._newer_items)
 
     @cached_property
     def _deployed_rules(self) -> DeployedRules:
         return DeployedRules(self._read_rules_files)
 
-    def _read_rules_files(self) -> tuple[RulesText, ...]:
+    def _read_rules_files(self) -> "tuple[RulesText, ...]":
+        from pullahead.rules.on_disk import read_rules_files
+
         path = self._settings.rules_path
         return read_rules_files(path, name=path.name)
 
     @cached_property
-    def _upstream(self) -> UpstreamRegistry:
+    def _upstream(self) -> "UpstreamRegistry":
+        from pullahead.registry.client import UpstreamRegistry
+        from pullahead.registry.request import Timeouts
+
         credentials = self._credentials
         return UpstreamRegistry(
             self._upstream_settings,
@@ -154,27 +168,17 @@ class Adapters:
         )
 
     @cached_property
-    def _shared_rates(self) -> DynamoSharedRates:
+    def _shared_rates(self) -> "DynamoSharedRates":
+        from pullahead.aws.shared_rates import DynamoSharedRates
+
         return DynamoSharedRates(self._dynamodb, self._settings.records_table)
 
     @cached_property
-    def _credentials(self) -> UpstreamCredentials:
-        clients = Clients(self._client_of, self._seconds)
+    def _credentials(self) -> "UpstreamCredentials":
+        from pullahead.aws.upstream_credentials import UpstreamCredentials
+
+        clients = Clients(self._aws, self._seconds)
         return UpstreamCredentials(self._upstream_settings, clients, self._seconds, self._may_use_credentials)
-
-    @cached_property
-    def _session(self) -> boto3.Session:
-        return boto3.Session()  # for threads that make clients: two may not use the default session at once
-
-    def _client_of(self, service: str, region: str | None, keys: RoleKeys | None) -> Any:
-        return self._session.client(
-            cast("Any", service),
-            region_name=region,
-            aws_access_key_id=None if keys is None else keys.access_key_id,
-            aws_secret_access_key=None if keys is None else keys.secret_access_key,
-            aws_session_token=None if keys is None else keys.session_token,
-            config=CLIENT_CONFIG,
-        )
 
     def _seconds(self) -> float:
         return self._clock().timestamp()
@@ -187,18 +191,25 @@ class Adapters:
 
     @cached_property
     def _ecr(self) -> "ECRClient":
-        return boto3.client("ecr", config=CLIENT_CONFIG)
+        client: ECRClient = self._aws("ecr")
+        return client
 
     @cached_property
-    def _target(self) -> EcrTarget:
+    def _target(self) -> "EcrTarget":
+        from pullahead.ecr.target import EcrTarget
+
         return EcrTarget(self._ecr, expire_untagged_days=self._settings.expire_untagged_days)
 
     @cached_property
-    def _tags(self) -> EcrTags:
+    def _tags(self) -> "EcrTags":
+        from pullahead.ecr.tags import EcrTags
+
         return EcrTags(self._ecr)
 
     @cached_property
-    def _find_mounts(self) -> FindMounts:
+    def _find_mounts(self) -> "FindMounts":
+        from pullahead.ecr.streams import EcrMounts
+
         return EcrMounts(self._ecr, self._target, self._clock).find_mounts
 
     @cached_property
@@ -206,34 +217,51 @@ class Adapters:
         return DynamoRecords(self._dynamodb, self._settings.records_table, self._newer_items)
 
     @cached_property
-    def _event_windows(self) -> DynamoEventWindows:
+    def _event_windows(self) -> "DynamoEventWindows":
+        from pullahead.aws.event_windows import DynamoEventWindows
+
         return DynamoEventWindows(self._dynamodb, self._settings.records_table, self._newer_items)
 
     @cached_property
-    def _replications(self) -> DynamoReplications:
+    def _replications(self) -> "DynamoReplications":
+        from pullahead.aws.replications import DynamoReplications
+
         return DynamoReplications(self._dynamodb, self._settings.records_table, self._newer_items)
 
     @cached_property
-    def _webhook_secrets(self) -> SecretCache:
-        client = boto3.client("secretsmanager", config=CLIENT_CONFIG)
+    def _webhook_secrets(self) -> "SecretCache":
+        from pullahead.aws.webhook_secret import SecretsManagerWebhookSecrets
+        from pullahead.webhooks.receive import SecretCache
+        from pullahead.webhooks.senders import SENDERS
+
+        client = self._aws("secretsmanager")
         secrets = SecretsManagerWebhookSecrets(client, self._settings.webhook_secret, SENDERS)
         return SecretCache(secrets, self._clock)
 
     @cached_property
-    def _replay_guard(self) -> DynamoReplayGuard:
+    def _replay_guard(self) -> "DynamoReplayGuard":
+        from pullahead.aws.event_windows import DynamoReplayGuard
+
         return DynamoReplayGuard(self._dynamodb, self._settings.records_table, self._newer_items)
 
     @cached_property
-    def _check_budget(self) -> DynamoCheckBudget:
+    def _check_budget(self) -> "DynamoCheckBudget":
+        from pullahead.aws.event_windows import DynamoCheckBudget
+        from pullahead.webhooks.receive import MAX_CHECKS_A_MINUTE
+
         return DynamoCheckBudget(self._dynamodb, self._settings.records_table, MAX_CHECKS_A_MINUTE, self._newer_items)
 
     @cached_property
     def _outbox_sender(self) -> OutboxSender:
-        outcomes = EventBridgeOutcomes(boto3.client("events", config=_EVENTS_CONFIG))
+        from pullahead.aws.notifications import EventBridgeOutcomes
+
+        outcomes = EventBridgeOutcomes(self._aws.when_used("events", config=_EVENTS_CONFIG))
         return OutboxSender(self._records, outcomes, self._clock)
 
     @cached_property
-    def _demands(self) -> DynamoDemands:
+    def _demands(self) -> "DynamoDemands":
+        from pullahead.aws.demands import DynamoDemands
+
         return DynamoDemands(self._dynamodb, self._settings.records_table, self._newer_items)
 
     @cached_property
@@ -241,38 +269,56 @@ class Adapters:
         return S3PlanStore(self._s3, self._settings.plans_bucket)
 
     @cached_property
-    def _queue(self) -> SqsCheckQueue:
+    def _queue(self) -> "SqsCheckQueue":
+        from pullahead.aws.sqs import SqsCheckQueue
+
         return SqsCheckQueue(self._sqs, self._settings.checks_queue_url)
 
     @cached_property
-    def _received_messages(self) -> SqsReceivedMessages:
+    def _received_messages(self) -> "SqsReceivedMessages":
+        from pullahead.aws.sqs import SqsReceivedMessages
+
         return SqsReceivedMessages(self._sqs, self._settings.source_queue_url)
 
     @cached_property
-    def _dead_letters(self) -> SqsDeadLetters:
+    def _dead_letters(self) -> "SqsDeadLetters":
+        from pullahead.aws.sqs import SqsDeadLetters
+
         return SqsDeadLetters(self._sqs, self._settings.dead_letter_queue_url)
 
     @cached_property
-    def _refreshes(self) -> StepFunctionsRefreshes:
-        client = boto3.client("stepfunctions", config=CLIENT_CONFIG)
+    def _refreshes(self) -> "StepFunctionsRefreshes":
+        from pullahead.aws.stepfunctions import StepFunctionsRefreshes
+
+        client = self._aws.when_used("stepfunctions")
         return StepFunctionsRefreshes(client, self._settings.refresh_state_machine_arn)
 
     @cached_property
-    def _slots(self) -> DynamoRefreshSlots:
+    def _slots(self) -> "DynamoRefreshSlots":
+        from pullahead.aws.refresh_queue import DynamoRefreshSlots
+
         return DynamoRefreshSlots(self._dynamodb, self._settings.records_table, newer=self._newer_items)
 
     @cached_property
-    def _waiting_refreshes(self) -> DynamoWaitingRefreshes:
+    def _waiting_refreshes(self) -> "DynamoWaitingRefreshes":
+        from pullahead.aws.refresh_queue import DynamoWaitingRefreshes
+
         return DynamoWaitingRefreshes(self._dynamodb, self._settings.records_table, self._newer_items)
 
     @cached_property
-    def _alerts(self) -> SnsAlerts:
+    def _alerts(self) -> "SnsAlerts":
+        from pullahead.aws.notifications import SnsAlerts
+
         return SnsAlerts(self._sns, self._settings.alerts_topic_arn)
 
     @cached_property
-    def _chat_alerts(self) -> SnsChatAlerts:
+    def _chat_alerts(self) -> "SnsChatAlerts":
+        from pullahead.aws.notifications import SnsChatAlerts
+
         return SnsChatAlerts(self._sns, self._settings.chat_alerts_topic_arn)
 
     @cached_property
-    def _incidents(self) -> DynamoIncidents:
+    def _incidents(self) -> "DynamoIncidents":
+        from pullahead.aws.incidents import DynamoIncidents
+
         return DynamoIncidents(self._dynamodb, self._settings.records_table, self._newer_items)

@@ -31,7 +31,7 @@ class Clients:
     def __init__(self, make: MakeClient, clock: Callable[[], float]) -> None:
         self._make, self._clock = make, clock
         self._clients = TtlCache[tuple[str, str | None, str | None], Any, float](_MAX_CLIENTS)
-        self._lock = threading.Lock()  # boto3's session may not be used by two threads at once
+        self._lock = threading.Lock()  # a role is assumed once
 
     def of(self, service: str, region: str | None = None, role: str | None = None) -> Any:
         """Return a client. Raises what STS does where the role may not be assumed."""

@@ -12,8 +12,7 @@ from itertools import islice
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple, TypeVar, cast
 
-from boto3.dynamodb.types import TypeDeserializer, TypeSerializer
-
+from pullahead.aws.attribute_values import decode_value, encode_value
 from pullahead.aws.errors import error_code, storage_errors
 from pullahead.errors import StorageError
 from pullahead.mirrors.stored_form import NewerFormError
@@ -363,7 +362,7 @@ def _placeholders(asked: Mapping[str, Any], values: Mapping[str, object], names:
     if used := _PLACEHOLDER.findall(expressions):  # DynamoDB accepts neither of the two empty
         placeholders["ExpressionAttributeNames"] = {f"#{name}": names.get(name, name) for name in used}
     if values:
-        placeholders["ExpressionAttributeValues"] = {f":{name}": _serialize(each) for name, each in values.items()}
+        placeholders["ExpressionAttributeValues"] = {f":{name}": encode_value(each) for name, each in values.items()}
     return placeholders
 
 
@@ -427,17 +426,13 @@ class DamagedItemError(Exception):
     """An item cannot be read, and no newer version has written it. Adapters let no such error out."""
 
 
-_serialize: Final = TypeSerializer().serialize
-_deserialize: Final = TypeDeserializer().deserialize
-
-
 def _key(key: str) -> Any:
     return {"pk": {"S": key}}
 
 
 def _encode(item: Item) -> Any:
-    return {name: _serialize(value) for name, value in item.items()}
+    return {name: encode_value(value) for name, value in item.items()}
 
 
 def _decode(item: Mapping[str, Any]) -> Item:
-    return {name: _deserialize(value) for name, value in item.items()}
+    return {name: decode_value(value) for name, value in item.items()}

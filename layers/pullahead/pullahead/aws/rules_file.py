@@ -9,8 +9,8 @@ from pullahead.aws.errors import error_code, storage_errors
 from pullahead.errors import ConfigError, StorageError
 from pullahead.rules.on_disk import MAX_FILES, TOGETHER, decode_rules
 from pullahead.rules.ports import RulesRevision
+from pullahead.rules.problems import MAX_DOCUMENT_BYTES, Problem, RulesError, too_large
 from pullahead.rules.text import NO_FILE_HINT, RulesText, is_rules_file
-from pullahead.rules.yaml_document import MAX_DOCUMENT_BYTES, Problem, RulesError, too_large
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client

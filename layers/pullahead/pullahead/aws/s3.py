@@ -10,8 +10,8 @@ from pullahead.aws.errors import error_code, storage_errors
 from pullahead.aws.rules_file import is_unmodified
 from pullahead.errors import StorageError
 from pullahead.rules.compiled import CompiledRules, decode_compiled, encode_compiled
+from pullahead.rules.problems import MAX_DOCUMENT_BYTES
 from pullahead.rules.sources.state import RulesState, decode_rules_state, encode_rules_state
-from pullahead.rules.yaml_document import MAX_DOCUMENT_BYTES
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client

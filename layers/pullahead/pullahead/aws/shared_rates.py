@@ -1,4 +1,4 @@
-"""How many requests were taken of registries' rates, in DynamoDB: one counter for each registry and window."""
+"""How many requests were taken of registries' rates, in DynamoDB: one counter for each registry, window and use."""
 
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Final
@@ -22,5 +22,6 @@ class DynamoSharedRates:
         """Add a part to the counter; return what of it is within the window."""
         ends_at = datetime.fromtimestamp(window.ends_at, UTC)
         key, what = f"rate#{host}#{window.seconds:g}#{window.number}", f"the requests to {host}"
+        key = f"{key}#{window.of}" if window.of else key
         taken = self._table.add(key, "taken", what, ends_at + _LIFETIME, count=window.part) or 0
         return max(0, min(window.part, window.requests - (taken - window.part)))

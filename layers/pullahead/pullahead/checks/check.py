@@ -350,9 +350,10 @@ class _Round:
         return reference_to_ask(check.mirror, check.known, self._published.digest_of(check.mirror))
 
     def _ask(self, check: _Check, reference: Reference) -> None:
-        ask = partial(self._ports.upstream.head_manifest, reference)
+        by_event = check.request.is_by_event
+        ask = partial(self._ports.upstream.head_manifest, reference, by_event=by_event)
         conclude, seconds = partial(self._conclude, check), self._ports.head_seconds
-        self._pool.add(Question(check.registry, "HEAD manifest", str(reference), seconds, ask, conclude))
+        self._pool.add(Question(check.registry, "HEAD manifest", str(reference), seconds, ask, conclude, by_event))
 
     def _conclude(self, check: _Check, answer: Descriptor | Exception | NotAsked) -> None:
         self._left[check.registry] -= 1

@@ -2,8 +2,8 @@
 
 A registry's rate may not allow a request yet, or the function's time may be used up. Nothing is kept of what waits: a
 message is put back only if it comes before the schedule queues the same again, so that at most one of them waits for
-each mirror, however long a registry is overloaded. What would come later is left to the schedule. The longer a message
-waits, the less often it comes: the number of times is bounded by the interval.
+each mirror, however long a registry is overloaded. What would come later is left to the schedule. The oftener a message
+is put back, the longer it waits: the number of times is bounded by the interval.
 """
 
 import hashlib
@@ -20,7 +20,10 @@ from pullahead.messages import CheckRequest, ListRequest, Queued
 from pullahead.rules.model import Mirror, Rules, is_chosen, rule_named
 
 SHORTEST_SECONDS: Final = 30
+_FIRST_SECONDS: Final = 10  # for what a rate does not allow; doubled each time
+_FIRST_BY_EVENT_SECONDS: Final = 5  # a part of each registry's rate is for events
 LONGEST_SECONDS: Final = 900  # SQS API reference, SendMessage: DelaySeconds
+_MOST_DOUBLINGS: Final = 8  # a quarter of an hour is the most anyway
 _MADE_ALWAYS = frozenset({"schedule", "manual", "referrers"})  # others were merged before, and are not merged again
 _SPREAD = 0.5  # of the delay at most, so that messages that were put back together come apart
 
@@ -51,35 +54,35 @@ def put_back_checks(
     request: CheckRequest, postponed: Iterable[Postponed], rules: Rules, now: datetime
 ) -> Iterator[PutBack]:
     """Decide which tags of a request are put back, and when."""
-    tags = defaultdict[int, list[str]](list)
+    tags = defaultdict[tuple[int, int], list[str]](list)
+    first = _FIRST_BY_EVENT_SECONDS if request.is_by_event else _FIRST_SECONDS
     for mirror, seconds in postponed:
-        delay = _delay_of(request.asked_at, seconds, request.repository, now)
+        delay = _delay_of(first * 2 ** min(request.postponed, _MOST_DOUBLINGS), seconds, request.repository, now)
         if now + timedelta(seconds=delay) < _next_by_schedule(mirror, request.asked_at, rules):
-            tags[delay].append(mirror.tag)
-    for delay, some in tags.items():
-        yield PutBack(
-            structs.replace(request, tags=tuple(some), settled=request.settled or request.reason not in _MADE_ALWAYS),
-            delay,
-        )
+            tags[delay, request.postponed + (seconds is not None)].append(mirror.tag)
+    settled = request.settled or request.reason not in _MADE_ALWAYS
+    for (delay, times), some in tags.items():
+        yield PutBack(structs.replace(request, tags=tuple(some), settled=settled, postponed=times), delay)
 
 
 def put_back_listing(request: ListRequest, seconds: float | None, rules: Rules, now: datetime) -> PutBack | None:
     """Decide when a listing is put back, for which there was no time if `seconds` is None; None: the schedule does."""
     rule = rule_named(request.rule, rules)
-    delay = _delay_of(request.asked_at, seconds, request.upstream or request.rule, now)
+    waited = (now - request.asked_at).total_seconds()
+    delay = _delay_of(max(SHORTEST_SECONDS, waited), seconds, request.upstream or request.rule, now)
     if rule is None or now + timedelta(seconds=delay) >= next_listing(rule, request.asked_at):
         return None
     return PutBack(request, delay)
 
 
-def _delay_of(asked_at: datetime, seconds: float | None, name: str, now: datetime) -> int:
-    """Return a delay of at least so many seconds, and as long as the message has waited before, within SQS's limit.
+def _delay_of(shortest: float, seconds: float | None, name: str, now: datetime) -> int:
+    """Return a delay of at least so many seconds, within SQS's limit.
 
     What there was no time for comes again at once.
     """
     if seconds is None:
         return 0
-    wanted = max(SHORTEST_SECONDS, seconds, (now - asked_at).total_seconds())
+    wanted = max(shortest, seconds)
     lot = int.from_bytes(hashlib.sha256(f"{name} {now.isoformat()}".encode()).digest()[:4], "big") / 2**32
     return min(LONGEST_SECONDS, math.ceil(wanted * (1 + _SPREAD * lot)))
 

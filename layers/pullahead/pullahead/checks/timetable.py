@@ -26,6 +26,12 @@ def is_listing_due(rule: Rule, last: datetime | None, now: datetime) -> bool:
     return _has_time(str(rule.upstream), rule.check_every, last, now)
 
 
+def last_time(tags: NamedTags, now: datetime) -> datetime:
+    """Return the last time of tags until now."""
+    every = tags.check_every
+    return _next_time(tags.repository, every, now) - every
+
+
 def next_check(mirror: Mirror, now: datetime) -> datetime:
     """Return the mirror's next time; the first schedule after it queues the check."""
     return _next_time(mirror.repository, mirror.check_every, now)

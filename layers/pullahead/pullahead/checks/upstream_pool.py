@@ -1,9 +1,10 @@
 """Ask registries what the messages of a batch need, in parallel, so that no registry holds up another.
 
-Each registry has a line of its own, and at most so many threads. A line is left alone for a while when its registry
-does not answer or refuses requests for being too many: its questions are concluded by that error, and the other lines
-go on. Nobody sleeps until a registry's rate allows a request: the line comes again while others are asked, and what is
-left when these have their answers is concluded as not sent. So is what there is no time for.
+Each registry has a line of its own, and at most so many threads; in it, questions by events go first. A line is left
+alone for a while when its registry does not answer or refuses requests for being too many: its questions are concluded
+by that error, and the other lines go on. Nobody sleeps until a registry's rate allows a request: the line comes again
+while others are asked, and what is left when these have their answers is concluded as not sent. So is what there is no
+time for.
 
 Decides nothing about mirrors.
 """
@@ -66,7 +67,7 @@ class Question(NamedTuple, Generic[_T]):
     """What to ask a registry, for how long at most, and what to do with the answer, which may be an error.
 
     `ask` runs in a thread of its own, and may raise; `conclude` runs in the thread that called `run`. `operation` and
-    `reference` are for errors.
+    `reference` are for errors. `by_event`: something happened, rather than that it is time to ask.
     """
 
     registry: str
@@ -75,6 +76,7 @@ class Question(NamedTuple, Generic[_T]):
     seconds: float
     ask: Callable[[], _T]
     conclude: Callable[[_T | Exception | NotAsked], None]
+    by_event: bool = False
 
 
 class _Backoff(NamedTuple):
@@ -170,14 +172,11 @@ class Threads:
         self._answers.put((number, value))
 
 
-class _Line:
-    """The questions to one registry, and what this batch has learned of it."""
+class _Waiting:
+    """The questions to one registry that a rate allows alike: those by events, or the others."""
 
     def __init__(self) -> None:
         self.questions: deque[Question[Any]] = deque()
-        self.threads_in_use = 0
-        self.unanswered = 0  # in a row
-        self.left_alone: _Backoff | None = None
         self.refused: _Backoff | None = None  # by a rate that Pullahead keeps to
 
     def may_go(self, now: datetime) -> bool:
@@ -187,6 +186,25 @@ class _Line:
     def waits(self, now: datetime) -> bool:
         """Whether there are questions for which it is too early."""
         return bool(self.questions) and not self.may_go(now)
+
+
+class _Line:
+    """The questions to one registry, and what this batch has learned of it."""
+
+    def __init__(self) -> None:
+        self._by_event, self._others = _Waiting(), _Waiting()
+        self.waiting = (self._by_event, self._others)
+        self.threads_in_use = 0
+        self.unanswered = 0  # in a row
+        self.left_alone: _Backoff | None = None
+
+    def waiting_like(self, question: Question[Any]) -> _Waiting:
+        """Return the questions among which one belongs."""
+        return self._by_event if question.by_event else self._others
+
+    def next(self, now: datetime) -> _Waiting | None:
+        """Return the questions of which one may be asked now."""
+        return next((waiting for waiting in self.waiting if waiting.may_go(now)), None)
 
 
 class _Running(NamedTuple):
@@ -220,7 +238,7 @@ class UpstreamPool:
 
     def add(self, question: Question[Any]) -> None:
         """Add a question; also while another one is concluded."""
-        self._lines.setdefault(question.registry, _Line()).questions.append(question)
+        self._lines.setdefault(question.registry, _Line()).waiting_like(question).questions.append(question)
 
     def run(self) -> None:
         """Conclude every question. What `conclude` raises is raised at once."""
@@ -243,10 +261,11 @@ class UpstreamPool:
         most = min(_THREADS_PER_REGISTRY, max(1, _THREADS // max(1, len(self._lines))))
         for registry, line in sorted(self._lines.items(), key=lambda item: item[1].threads_in_use):
             self._leave_alone(registry, line, now)
-            while line.may_go(now) and line.threads_in_use < most and len(self._asked_of) < _THREADS:
-                if line.questions[0].seconds > seconds:
+            while line.threads_in_use < most and len(self._asked_of) < _THREADS:
+                waiting = line.next(now)
+                if waiting is None or waiting.questions[0].seconds > seconds:
                     break
-                question = line.questions.popleft()
+                question = waiting.questions.popleft()
                 self._asked += 1
                 self._asked_of[self._asked] = line
                 line.threads_in_use += 1
@@ -257,10 +276,11 @@ class UpstreamPool:
 
     def _leave_alone(self, registry: str, line: _Line, now: datetime) -> None:
         """Conclude the questions to a registry that is not to be asked now."""
-        backoff = (line.left_alone or self._backoffs.find(registry, now)) if line.questions else None
-        while backoff is not None and line.questions:
-            question = line.questions.popleft()
-            question.conclude(_not_asked(question, backoff, now))
+        for waiting in line.waiting:
+            backoff = (line.left_alone or self._backoffs.find(registry, now)) if waiting.questions else None
+            while backoff is not None and waiting.questions:
+                question = waiting.questions.popleft()
+                question.conclude(_not_asked(question, backoff, now))
 
     def _wait_for_a_turn(self) -> bool:
         """Wait until the next question may go, if that is soon; return False if there is none, or not soon."""
@@ -275,7 +295,8 @@ class UpstreamPool:
 
     def _turns(self, now: datetime) -> list[datetime]:
         """List when registries that are waited for may be asked again."""
-        return [line.refused.until for line in self._lines.values() if line.waits(now) and line.refused is not None]
+        some = [waiting for line in self._lines.values() for waiting in line.waiting if waiting.waits(now)]
+        return [waiting.refused.until for waiting in some if waiting.refused is not None]
 
     def _conclude_the_rest(self) -> None:
         """Conclude what was refused by rate, and what there is no time for."""
@@ -285,10 +306,10 @@ class UpstreamPool:
                 self._give_up(number)
             else:
                 self._running.pop(number).question.conclude(NotAsked.OUT_OF_TIME)
-        while lines := [line for line in self._lines.values() if line.questions]:
-            for line in lines:
-                refused = line.refused if line.waits(now) else None
-                question = line.questions.popleft()
+        while some := [waiting for line in self._lines.values() for waiting in line.waiting if waiting.questions]:
+            for waiting in some:
+                refused = waiting.refused if waiting.waits(now) else None
+                question = waiting.questions.popleft()
                 question.conclude(NotAsked.OUT_OF_TIME if refused is None else _not_asked(question, refused, now))
 
     # --- answers --------------------------------------------------------------------------------------------------
@@ -321,8 +342,9 @@ class UpstreamPool:
         now = self._clock()
         if isinstance(answer, RateLimitedError) and was_not_sent(answer):
             seconds = max(_SHORTEST_WAIT_SECONDS, answer.retry_after_seconds or 0.0)
-            line.refused = _Backoff(now + timedelta(seconds=seconds), answer)
-            line.questions.appendleft(question)
+            waiting = line.waiting_like(question)
+            waiting.refused = _Backoff(now + timedelta(seconds=seconds), answer)
+            waiting.questions.appendleft(question)
             return
         if isinstance(answer, RateLimitedError):
             asked = answer.retry_after_seconds

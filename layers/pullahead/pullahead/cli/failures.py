@@ -7,8 +7,8 @@ from typing import Any
 
 from pullahead.cli.output import say, write_failure
 from pullahead.errors import RegistryError, Side
-from pullahead.rules.yaml_document import RulesError
-from pullahead.rules.yaml_document import describe as describe_problem
+from pullahead.rules.problems import RulesError
+from pullahead.rules.problems import describe as describe_problem
 
 
 def report_failure(error: Exception, upstream: str, *, as_json: bool) -> None:

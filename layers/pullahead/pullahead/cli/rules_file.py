@@ -12,8 +12,8 @@ from pullahead.errors import ConfigError
 from pullahead.rules.load import load_rules_files
 from pullahead.rules.model import Rules
 from pullahead.rules.on_disk import decode_rules, read_rules_files
+from pullahead.rules.problems import MAX_DOCUMENT_BYTES, Problem, RulesError, too_large
 from pullahead.rules.text import RulesText
-from pullahead.rules.yaml_document import MAX_DOCUMENT_BYTES, Problem, RulesError, too_large
 
 
 def read_rules(file: str) -> Rules:

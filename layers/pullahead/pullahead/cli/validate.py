@@ -10,9 +10,9 @@ from pullahead.registry.address_guard import kind_of_host
 from pullahead.rules.file_format import schema_text
 from pullahead.rules.model import Rules
 from pullahead.rules.parameters import Parameter, inward_hosts, needed_parameters, rules_without_credentials
+from pullahead.rules.problems import Problem, RulesError
+from pullahead.rules.problems import describe as describe_problem
 from pullahead.rules.sources.upstream_access import access_notes
-from pullahead.rules.yaml_document import Problem, RulesError
-from pullahead.rules.yaml_document import describe as describe_problem
 from pullahead.text import count_text
 
 

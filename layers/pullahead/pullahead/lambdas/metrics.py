@@ -11,20 +11,13 @@ from typing import TYPE_CHECKING
 from aws_lambda_powertools import Metrics, single_metric
 from aws_lambda_powertools.metrics import MetricUnit
 
-from pullahead.alerts.review import Reviewed
-from pullahead.aws.newer_items import DamagedItems, LeftAlone
-from pullahead.checks.check import CheckResult
-from pullahead.checks.ecr_events import IgnoredEvent
-from pullahead.checks.handle_message import MessageResult
-from pullahead.checks.listing import ListResult
-from pullahead.checks.pull_through_cache import CacheFailed
-from pullahead.checks.put_back import PutBack
-from pullahead.errors import PullaheadError
 from pullahead.lambdas.log_lines import new_logger
-from pullahead.mirrors.rate_limit_budget import UpstreamUse
-from pullahead.refresh.queue import StartedWaiting
 
 if TYPE_CHECKING:
+    from pullahead.alerts.review import Reviewed
+    from pullahead.aws.newer_items import DamagedItems, LeftAlone
+    from pullahead.errors import PullaheadError
+    from pullahead.mirrors.rate_limit_budget import UpstreamUse
     from pullahead.on_demand.notice_pulls import NoticedPulls
 
 
@@ -33,51 +26,18 @@ logger, metrics = new_logger(), Metrics()  # the handlers' own: Powertools keeps
 warnings.filterwarnings("ignore", message="No application metrics to publish")
 
 
-def add_upstream_use(used: Iterable[UpstreamUse]) -> None:
+def add_upstream_use(used: "Iterable[UpstreamUse]") -> None:
     """Count the requests to registries by kind, and report what is left of their limits."""
     remaining_by_host = {}
     for use in used:
-        _add_metric("UpstreamRequests", use.requests, host=use.host, kind=use.kind)
+        add_metric("UpstreamRequests", use.requests, host=use.host, kind=use.kind)
         if use.remaining is not None:
             remaining_by_host[use.host] = use.remaining
     for host, remaining in remaining_by_host.items():
-        _add_metric("RateLimitRemaining", remaining, host=host)
+        add_metric("RateLimitRemaining", remaining, host=host)
 
 
-def add_checks(results: Iterable[MessageResult]) -> None:
-    """Count checks, failed checks, refreshes that a rate limit deferred, that run and that wait, what was put back into
-    the queue, ignored events, and failures of the pull through cache."""
-    for result in results:
-        if not isinstance(result, CheckResult | ListResult):
-            _add_other(result)
-            continue
-        if result.error is not None:
-            add_failed_check(result.error)
-            continue
-        metrics.add_metric("Checks", MetricUnit.Count, isinstance(result, CheckResult))
-        if isinstance(result, CheckResult) and result.deferred:
-            metrics.add_metric("Deferred", MetricUnit.Count, 1)
-
-
-def _add_other(result: StartedWaiting | IgnoredEvent | CacheFailed | PutBack) -> None:
-    if isinstance(result, StartedWaiting):
-        _add_refreshes(result)
-    elif isinstance(result, PutBack):
-        metrics.add_metric("ChecksPutBack", MetricUnit.Count, result.checks)
-    elif isinstance(result, IgnoredEvent):
-        _add_metric("EventsIgnored", 1, why=result.why.value)
-    else:
-        metrics.add_metric("CacheFailures", MetricUnit.Count, 1)
-
-
-def _add_refreshes(result: StartedWaiting) -> None:
-    """Report how many refreshes run and wait, where that was counted and there are some: a metric has a price."""
-    if result.waiting is not None and (result.running or result.waiting):
-        metrics.add_metric("RefreshesRunning", MetricUnit.Count, result.running)
-        metrics.add_metric("RefreshesWaiting", MetricUnit.Count, result.waiting)
-
-
-def add_review(reviewed: Reviewed) -> None:
+def add_review(reviewed: "Reviewed") -> None:
     """Report how late mirrors are; and sent alerts, held-back alerts, retired records, repairs of the index and limits
     that were reached, where there are any."""
     if reviewed.lateness is not None:
@@ -103,12 +63,12 @@ def add_failed_check(error: Exception) -> None:
 
 def add_failure(error: str) -> None:
     """Count a failure by the class of its error."""
-    _add_metric("Failures", 1, error=error)
+    add_metric("Failures", 1, error=error)
 
 
 def add_webhook(outcome: str) -> None:
     """Count a webhook by its outcome."""
-    _add_metric("Webhooks", 1, answer=outcome)
+    add_metric("Webhooks", 1, answer=outcome)
 
 
 def add_pulls(noticed: "NoticedPulls") -> None:
@@ -120,29 +80,30 @@ def add_pulls(noticed: "NoticedPulls") -> None:
         add_failure(type(error).__name__)
 
 
-def add_unsent(errors: Iterable[PullaheadError]) -> None:
+def add_unsent(errors: "Iterable[PullaheadError]") -> None:
     """Count and log the errors that have kept outcome events from being sent. They are sent later."""
     for error in errors:
         add_failure(type(error).__name__)
         logger.error("outcome events could not be sent; a later check sends them", extra={"cause": str(error)})
 
 
-def add_left_alone(left: LeftAlone | None) -> None:
+def add_left_alone(left: "LeftAlone | None") -> None:
     """Count and log the stored items that only a newer version of Pullahead can read."""
     if left is not None:
-        _add_metric("ItemsLeftAlone", left.items)
+        add_metric("ItemsLeftAlone", left.items)
         logger.warning("items of a newer version of Pullahead are left as they are", extra=left._asdict())
 
 
-def add_damaged(damaged: DamagedItems | None) -> None:
+def add_damaged(damaged: "DamagedItems | None") -> None:
     """Count and log the stored items that cannot be read. They count as none."""
     if damaged is not None:
-        _add_metric("ItemsDamaged", damaged.items)
+        add_metric("ItemsDamaged", damaged.items)
         message = "stored items cannot be read and count as none; they are written anew where that is safe"
         logger.error(message, extra=damaged._asdict())
 
 
-def _add_metric(name: str, value: float, **dimensions: str) -> None:
+def add_metric(name: str, value: float, **dimensions: str) -> None:
+    """Count something by dimensions of its own, besides the service."""
     service = {"service": os.environ["POWERTOOLS_SERVICE_NAME"]}
     with single_metric(name, MetricUnit.Count, value, default_dimensions=service | dimensions):
         pass

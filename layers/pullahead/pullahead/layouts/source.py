@@ -103,7 +103,7 @@ class OciLayoutSource:
     def __init__(self, files: LayoutFiles, repository: Repository, side: Side = Side.UPSTREAM) -> None:
         self._files, self._repository, self._side = files, repository, side
 
-    def head_manifest(self, reference: Reference) -> Descriptor:
+    def head_manifest(self, reference: Reference, *, by_event: bool = False) -> Descriptor:  # noqa: ARG002 - a file has no rate
         """Resolve a reference."""
         return self.get_manifest(reference).descriptor
 

@@ -224,8 +224,10 @@ class BlobReader(Protocol):
 class Upstream(ManifestReader, BlobReader, Protocol):
     """A registry that is read."""
 
-    def head_manifest(self, reference: Reference) -> Descriptor:
+    def head_manifest(self, reference: Reference, *, by_event: bool = False) -> Descriptor:
         """Resolve a reference with one HEAD (a GET only where the registry refuses HEAD or names no digest).
+
+        `by_event`: something happened, so that it does not wait behind what the schedule asks for.
 
         Raises: NotFoundError, AccessDeniedError, RateLimitedError, RegistryUnavailableError, RegistryTimeoutError,
         DigestMismatchError, UnsupportedMediaTypeError, ResponseTooLargeError.

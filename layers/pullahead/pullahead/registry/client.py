@@ -96,9 +96,9 @@ class UpstreamRegistry:
         self._schemes = Schemes(lambda registry: settings(registry).plain_http, insecure, http.speaks_tls)
         self._redirects = blobs.Redirects(clock)
 
-    def head_manifest(self, reference: Reference) -> Descriptor:
+    def head_manifest(self, reference: Reference, *, by_event: bool = False) -> Descriptor:
         """Resolve a reference with one HEAD."""
-        return manifests.head_manifest(self._session, self._manifest_url(reference), reference)
+        return manifests.head_manifest(self._session, self._manifest_url(reference), reference, by_event=by_event)
 
     def find_manifest(self, reference: Reference) -> Descriptor | None:
         """Resolve a reference that may well not exist, with one HEAD."""

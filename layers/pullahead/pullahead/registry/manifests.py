@@ -55,19 +55,20 @@ class _MediaTypeField(msgspec.Struct, rename="camel"):
     media_type: str | None = None
 
 
-def head_manifest(session: Session, url: str, reference: Reference) -> Descriptor:
+def head_manifest(session: Session, url: str, reference: Reference, *, by_event: bool = False) -> Descriptor:
     """Resolve by HEAD; by GET if HEAD is refused or its answer lacks digest, size or media type.
 
     Registries and proxies refuse a method that they do not know by all kinds of statuses. A refusal is believed only if
     a GET is answered so, too.
     """
     try:
-        described = _head(session, url, reference)
+        described = _head(session, url, reference, by_event=by_event)
     except RegistryError as error:
         if not may_mean_head(error):
             raise
-        return get_manifest(session, url, reference, tries=1 if error.retryable else MAX_TRIES).descriptor
-    return described or get_manifest(session, url, reference).descriptor
+        tries = 1 if error.retryable else MAX_TRIES
+        return get_manifest(session, url, reference, tries=tries, by_event=by_event).descriptor
+    return described or get_manifest(session, url, reference, by_event=by_event).descriptor
 
 
 def find_manifest(session: Session, url: str, reference: Reference) -> Descriptor | None:
@@ -89,10 +90,10 @@ def find_manifest(session: Session, url: str, reference: Reference) -> Descripto
         return None
 
 
-def _head(session: Session, url: str, reference: Reference) -> Descriptor | None:
+def _head(session: Session, url: str, reference: Reference, *, by_event: bool = False) -> Descriptor | None:
     """Resolve by HEAD alone; None where its answer says too little, or denies without saying what it wants."""
     inquiry = Inquiry("HEAD manifest", str(reference))
-    request = Request("HEAD", url, _ACCEPT, inquiry)
+    request = Request("HEAD", url, _ACCEPT, inquiry, by_event=by_event)
 
     def receive(response: Response, deadline: float) -> _ManifestHeaders | None:
         session.receive_body(response, request, 0, deadline)
@@ -118,9 +119,12 @@ def _is_a_page(response: Response) -> bool:
     return media_type != "" and not media_type.startswith("application/vnd.")
 
 
-def get_manifest(session: Session, url: str, reference: Reference, *, tries: int = MAX_TRIES) -> RawManifest:
+def get_manifest(
+    session: Session, url: str, reference: Reference, *, tries: int = MAX_TRIES, by_event: bool = False
+) -> RawManifest:
     """Read a manifest and verify its bytes."""
-    request = Request("GET", url, _ACCEPT, Inquiry("reading the manifest", str(reference)))
+    inquiry = Inquiry("reading the manifest", str(reference))
+    request = Request("GET", url, _ACCEPT, inquiry, by_event=by_event)
 
     def receive(response: Response, deadline: float) -> tuple[_ManifestHeaders, bytes]:
         with response:

@@ -440,7 +440,11 @@ class Limits:
             self._time.sleep(pause)
 
     def _await_bucket(self, host: _Host, request: Request, ends: float) -> None:
-        too_long = (host.shared or host.bucket).wait(max(0.0, ends - self._time.clock()))
+        within = max(0.0, ends - self._time.clock())
+        if host.shared is None:
+            too_long = host.bucket.wait(within)
+        else:
+            too_long = host.shared.wait(within, by_event=request.by_event)
         if too_long is not None:
             raise _too_late(request, f"the request rate for {host.name} is used up", too_long)
 

@@ -102,6 +102,7 @@ class Request(NamedTuple):
     asked_first: str = ""  # the address that we asked ourselves, where an answer led here; "" for `url`
     resource: str = ""  # an address that names the repository, where `url` (of an upload) does not; "" for `url`
     continues: bool = False  # a further page: whoever does not wait for its turn has read the others in vain
+    by_event: bool = False  # whether something happened, rather than that it is time to ask
 
 
 class Body(NamedTuple):

@@ -17,7 +17,6 @@ from pullahead.caching import Expiring, TtlCache
 from pullahead.clock import Clock
 from pullahead.errors import StorageError
 from pullahead.rules.compiled import CompiledRules
-from pullahead.rules.load import load_rules_files
 from pullahead.rules.model import Mirror, Rules
 from pullahead.rules.ports import ActiveRules, CompiledRulesStore, PauseStore, RulesStateStore
 from pullahead.rules.sources.combine import gather_rules, newly_cached
@@ -30,6 +29,13 @@ RULES_RELOAD_INTERVAL = timedelta(minutes=1)
 
 _MANY_CHARACTERS: Final = 1024 * 1024  # a second or two of a small function's time
 _TOO_MANY_CHARACTERS: Final = 4 * 1024 * 1024  # of memory for them: some 35 times as much
+
+
+def _load_rules_files(files: Sequence[RulesText]) -> Rules:
+    # Compiled rules are the rule; who reads these need not load YAML and the format of the files at each cold start.
+    from pullahead.rules.load import load_rules_files  # noqa: PLC0415
+
+    return load_rules_files(files)
 
 
 class DeployedRules:
@@ -55,7 +61,7 @@ class DeployedRules:
                 f"the rules in {folder_of(self.files)} are not compiled yet, and too large for this function to do so; "
                 "the next run of schedule_checks does. If that fails, its log says why."
             )
-        return load_rules_files(self.files)
+        return _load_rules_files(self.files)
 
 
 class CompiledForDeployment:
@@ -141,7 +147,7 @@ class CurrentRules:
     def _compile(self, state: RulesState | None, now: datetime) -> _Loaded:
         known = state or RulesState()
         external = known.text.valid_files("the rules in force")
-        declared = load_rules_files(external) if external else self._file()
+        declared = _load_rules_files(external) if external else self._file()
         return _Loaded(gather_rules(declared, known.findings).rules, known.findings, state, now)
 
 

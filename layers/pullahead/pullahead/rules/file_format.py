@@ -20,6 +20,7 @@ from pullahead.oci.ecr_registry import parse_ecr_host
 from pullahead.oci.platforms import PLATFORM_PATTERN, parse_platform
 from pullahead.oci.reference import TAG_ADVICE, is_tag
 from pullahead.rules.model import DEFAULT_DAILY_LIMIT, DEFAULT_MAX_LAYER_BYTES, WhenDeleted
+from pullahead.rules.problems import quoted, suggestion
 from pullahead.rules.published_tags import SAME_NAME, is_template, publish_as, unknown_placeholder
 from pullahead.rules.repository_names import (
     NAMESPACE,
@@ -37,7 +38,6 @@ from pullahead.rules.tag_patterns import (
     TagPattern,
     check_pattern,
 )
-from pullahead.rules.yaml_document import quoted, suggestion
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 _MAX_NAME = 128

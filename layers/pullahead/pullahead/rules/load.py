@@ -66,6 +66,7 @@ from pullahead.rules.model import (
     WhenDeleted,
 )
 from pullahead.rules.named_mirrors import NamedMirrors
+from pullahead.rules.problems import Problem, RulesError, quoted
 from pullahead.rules.published_tags import (
     SAME_NAME,
     NamedTag,
@@ -87,16 +88,7 @@ from pullahead.rules.repository_names import (
 from pullahead.rules.struct_reader import Problems, YamlLocation, read_entries, read_items, read_struct
 from pullahead.rules.tag_patterns import DEFAULT_MAX_TAGS, PatternKind, TagPattern, TagSelection, allows, matches
 from pullahead.rules.text import RulesText, folder_of
-from pullahead.rules.yaml_document import (
-    DocumentError,
-    Mapping,
-    NodeCount,
-    Problem,
-    RulesError,
-    Scalar,
-    compose,
-    quoted,
-)
+from pullahead.rules.yaml_document import DocumentError, Mapping, NodeCount, Scalar, compose
 
 MAX_NAMED_TAGS = 200_000
 

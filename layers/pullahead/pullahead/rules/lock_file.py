@@ -26,8 +26,8 @@ from pullahead.rules.model import (
     Source,
     UpstreamSettings,
 )
+from pullahead.rules.problems import MAX_DOCUMENT_BYTES, RulesError
 from pullahead.rules.published_tags import digest_tag
-from pullahead.rules.yaml_document import MAX_DOCUMENT_BYTES, RulesError
 
 _HEADING = """\
 # Written by `pullahead plan --lock`: every tag is pinned to the digest that upstream served. It is a rules file:

@@ -5,8 +5,8 @@ from pathlib import Path
 from typing import Final
 
 from pullahead.errors import ConfigError
+from pullahead.rules.problems import MAX_DOCUMENT_BYTES, Problem, RulesError, too_large
 from pullahead.rules.text import NO_FILE_HINT, RulesText, is_rules_file
-from pullahead.rules.yaml_document import MAX_DOCUMENT_BYTES, Problem, RulesError, too_large
 
 MAX_FILES: Final = 1000
 TOGETHER: Final = "the file and those before it in the folder are together"

@@ -13,6 +13,7 @@ from msgspec import UNSET, Meta, UnsetType
 
 from pullahead.errors import ConfigError
 from pullahead.oci import InvalidReferenceError, Repository, parse_reference
+from pullahead.rules.problems import Problem, RulesError
 from pullahead.rules.signature_policy import (
     MAX_PATTERN_CHARACTERS,
     AttestationDemand,
@@ -26,7 +27,7 @@ from pullahead.rules.signature_policy import (
     check_source,
 )
 from pullahead.rules.struct_reader import InvalidValueError, Problems, Wording, YamlLocation, read_struct
-from pullahead.rules.yaml_document import DocumentError, Problem, RulesError, compose
+from pullahead.rules.yaml_document import DocumentError, compose
 
 ReadKey = Callable[[str], str]
 """Read the file of a key by its name. Raises ConfigError."""

@@ -15,7 +15,8 @@ import msgspec
 from msgspec import UNSET, inspect
 
 from pullahead.rules import yaml_document
-from pullahead.rules.yaml_document import MAX_DOCUMENT_BYTES, Node, Problem, Scalar, Sequence, quoted, suggestion
+from pullahead.rules.problems import MAX_DOCUMENT_BYTES, Problem, quoted, suggestion
+from pullahead.rules.yaml_document import Node, Scalar, Sequence
 
 _FOUND: Final = {"int": "a number", "float": "a number", "bool": "a boolean", "null": "nothing", "timestamp": "a date"}
 _LIST_HINT: Final = "Write [A, B], or `- A` on a line of its own for each."

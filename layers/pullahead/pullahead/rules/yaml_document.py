@@ -4,22 +4,17 @@ PyYAML's events are composed here rather than by its loader: that bounds the cos
 a duplicate, and lets libyaml do the parsing (a ninth of the time for a thousand mirrors), whose loader has no hooks.
 """
 
-from collections.abc import Iterable, Iterator
-from difflib import get_close_matches
+from collections.abc import Iterator
 from typing import Any, NamedTuple, NoReturn
 
 import yaml
 
 from pullahead.errors import ConfigError
+from pullahead.rules.problems import MAX_DOCUMENT_BYTES, TOO_LARGE_HINT, too_large
 
-MAX_DOCUMENT_BYTES = 32 * 1024 * 1024
-"""Of one file, and of all files of a folder: room for 200,000 rules of one tag each."""
 MAX_NODES = 4_000_000
 """Each use of an alias counts in full, so that a few lines cannot expand to more."""
-_TOO_LARGE_HINT = "Name several tags in one rule, move options to `defaults`, or split the rules between two stacks."
 _MAX_DEPTH = 32
-_MAX_SHOWN_PROBLEMS = 100
-_MAX_SHOWN_CHARACTERS = 80
 _STANDARD_TAGS = "tag:yaml.org,2002:"
 _KINDS: dict[str, str] = {}  # of some ten tags
 _MAX_KEPT = 10_000
@@ -61,50 +56,6 @@ class DocumentError(ConfigError):
     def __init__(self, line: int, message: str, hint: str = "") -> None:
         self.line, self.message, self.hint = line, message, hint
         super().__init__(f"line {line}: {message}. {hint}".rstrip())
-
-
-class Problem(NamedTuple):
-    """One mistake. `path` is like `mirrors[2].tags[0]`, counted from zero, empty for the whole file.
-
-    `file` is set where there are several files.
-    """
-
-    line: int
-    path: str
-    message: str
-    hint: str = ""
-    file: str = ""
-
-
-class RulesError(ConfigError):
-    """A rules file that is refused. Names every problem, not only the first."""
-
-    def __init__(self, source: str, problems: Iterable[Problem]) -> None:
-        self.source = source
-        self.problems = tuple(sorted(problems, key=lambda problem: (problem.file, problem.line)))
-        lines = [describe(source, problem) for problem in self.problems[:_MAX_SHOWN_PROBLEMS]]
-        if left_out := len(self.problems) - len(lines):
-            lines.append(f"{source}: and {left_out} more.")
-        super().__init__("\n".join(lines))
-
-
-def quoted(text: str) -> str:
-    """Quote what somebody wrote, shortened, on one line."""
-    return repr(text if len(text) <= _MAX_SHOWN_CHARACTERS else f"{text[:_MAX_SHOWN_CHARACTERS]}…")
-
-
-def suggestion(word: str, known: Iterable[str], *, of: str) -> str:
-    """Suggest the known word that comes closest, or list all of them."""
-    words = tuple(known)
-    close = get_close_matches(word[:_MAX_SHOWN_CHARACTERS], words, n=1)
-    return f"Did you mean {close[0]}?" if close else f"Known {of}: {', '.join(words)}."
-
-
-def describe(source: str, problem: Problem) -> str:
-    """Write a problem as one line, `FILE:LINE: path: message. hint`; `source` is the file where there is only one."""
-    path = f"{problem.path}: " if problem.path else ""
-    hint = f" {problem.hint}" if problem.hint else ""
-    return f"{problem.file or source}:{problem.line}: {path}{problem.message}.{hint}"
 
 
 class NodeCount:
@@ -150,11 +101,6 @@ def _check_text(text: str) -> None:
         raise DocumentError(line, f"YAML does not allow the character {unprintable[0]!r}", "Remove it.")
     if len(text.encode()) > MAX_DOCUMENT_BYTES:
         raise DocumentError(1, *too_large())
-
-
-def too_large(what: str = "the file is") -> tuple[str, str]:
-    """Say that rules are too large, and what to do."""
-    return f"{what} larger than {MAX_DOCUMENT_BYTES:,} bytes", _TOO_LARGE_HINT
 
 
 class _Composer:
@@ -227,7 +173,7 @@ class _Composer:
         self._count_of_all.nodes += nodes
         if self._count_of_all.nodes > MAX_NODES:
             message = f"the rules have more than {MAX_NODES:,} values, each use of an alias counted in full"
-            _refuse(event, message, _TOO_LARGE_HINT)
+            _refuse(event, message, TOO_LARGE_HINT)
 
 
 def _refuse(event: Any, message: str, hint: str = "") -> NoReturn:

@@ -5,8 +5,8 @@ import pytest
 from pullahead.rules.importers import ImportFileError, import_rules
 from pullahead.rules.importers.result import ImportedMirror, ImportResult, TagEntry, write_rules
 from pullahead.rules.load import load_rules
+from pullahead.rules.problems import MAX_DOCUMENT_BYTES
 from pullahead.rules.tag_patterns import PatternKind
-from pullahead.rules.yaml_document import MAX_DOCUMENT_BYTES
 
 DIGEST = "sha256:0000000000000000000000000000000011111111111111111111111111111111"
 

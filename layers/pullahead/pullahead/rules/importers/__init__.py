@@ -7,7 +7,7 @@ from pullahead.rules.importers.regsync import read_regsync
 from pullahead.rules.importers.result import ImportedMirror, ImportResult, NotImported, write_rules
 from pullahead.rules.importers.skopeo import read_skopeo
 from pullahead.rules.load import load_rules
-from pullahead.rules.yaml_document import MAX_DOCUMENT_BYTES, RulesError
+from pullahead.rules.problems import MAX_DOCUMENT_BYTES, RulesError
 
 __all__ = [
     "ImportFileError",

@@ -10,8 +10,8 @@ from typing import Any, NamedTuple
 from pullahead.oci.ecr_registry import parse_ecr_host
 from pullahead.rules.file_format import format_duration, parse_duration
 from pullahead.rules.model import DEFAULT_ALERT_AFTER
+from pullahead.rules.problems import Problem
 from pullahead.rules.tag_patterns import PatternKind, TagPattern, matches
-from pullahead.rules.yaml_document import Problem
 
 ALL_TAGS = "*"
 _MIRROR_PATH = re.compile(r"mirrors\[([0-9]+)\]")

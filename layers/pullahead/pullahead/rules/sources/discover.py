@@ -13,7 +13,6 @@ from typing import NamedTuple, TypeVar
 from pullahead.clock import Clock
 from pullahead.errors import StorageError
 from pullahead.rules.compiled import CompiledRules
-from pullahead.rules.load import load_rules_files
 from pullahead.rules.model import Rules, Source
 from pullahead.rules.ports import (
     CachedRepositories,
@@ -229,6 +228,8 @@ class GatherRules:
         if not is_of(self._declared):
             self._declared = self._compiled.declared.load()
         if self._declared is None or not is_of(self._declared):
+            from pullahead.rules.load import load_rules_files  # noqa: PLC0415 - only what changed is parsed
+
             declared = CompiledRules(source, is_external, load_rules_files(files))
             self._compiled.declared.save(declared)
             self._declared = declared

@@ -13,9 +13,9 @@ from msgspec import structs
 from pullahead.errors import ConfigError, PullaheadError, StorageError
 from pullahead.rules.model import Rules
 from pullahead.rules.ports import RulesFile
+from pullahead.rules.problems import RulesError
 from pullahead.rules.sources.state import BrokenRules, FollowedText, followed_text
 from pullahead.rules.text import RulesText
-from pullahead.rules.yaml_document import RulesError
 
 LoadFiles = Callable[[Sequence[RulesText]], Rules]
 """Reads files as one. Raises: RulesError."""
