@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator
+from functools import partial
 from typing import Any, Final
 
 from local.images import LocalImage, make_image, make_index
@@ -16,6 +17,7 @@ SECTION: Final = Section("Images, tags and repositories")
 
 _REFERENCE: Final = "ECR API reference"
 _TARGET: Final = ("ecr/target.py",)
+_REMOVER: Final = ("ecr/tags.py",)
 _ERRORS: Final = ("ecr/errors.py", "ecr/target.py")
 _LOCAL: Final = ("local/ecr/images.py", "local/ecr/api_images.py")
 _SETTINGS: Final = ("local/ecr/api_repositories.py",)
@@ -228,6 +230,39 @@ def moved_tag_leaves_manifest(site: Site) -> Finding:
     ]
     tags = left.get("imageTags", [])
     return Finding(not tags, f"the first manifest is there, tags {tags}")
+
+
+@SECTION.fact(
+    "`BatchDeleteImage` takes away a tag alone while another names the manifest, and with the last tag the manifest.",
+    source=f"{_REFERENCE}, BatchDeleteImage",
+    relied_on_by=_REMOVER,
+    emulated_in=_LOCAL,
+)
+def last_tag_deletes_manifest(site: Site) -> Finding:
+    repository = site.repository("deletions")
+    image = _image(site, repository, 7)
+    for tag in ("first", "last"):
+        refusal(partial(_put, site, repository, _text(image), imageTag=tag))
+    there = []
+    for tag in ("first", "last"):
+        site.ecr.batch_delete_image(repositoryName=repository, imageIds=[{"imageTag": tag}])
+        there.append(site.target.holds_manifest(repository, image.digest))
+    return Finding(there == [True, False], f"there after each: {there}")
+
+
+@SECTION.fact(
+    "A manifest that an index names is not deleted: the failure `ImageReferencedByManifestList`.",
+    source=f"{_REFERENCE}, BatchDeleteImage; aws/containers-roadmap#1567",
+    relied_on_by=_REMOVER,
+    emulated_in=_LOCAL,
+)
+def child_is_not_deleted(site: Site) -> Finding:
+    repository = site.repository("deletions")
+    child = _image(site, repository, 8)
+    refusal(lambda: _put(site, repository, _text(make_index([child]))))
+    answer = site.ecr.batch_delete_image(repositoryName=repository, imageIds=[{"imageDigest": child.digest}])
+    codes = [failure["failureCode"] for failure in answer.get("failures", ())]
+    return Finding(codes == ["ImageReferencedByManifestList"], f"failures: {codes}")
 
 
 @SECTION.fact(
