@@ -213,6 +213,9 @@ def _s3(request: ApiRequest, status: int) -> Iterator[Needed]:
         lists = request.method == "GET" and "list-type" in request.query
         yield Needed("s3:ListBucket", f"arn:aws:s3:::{bucket}") if lists else Needed(f"s3:{request.method}", UNKNOWN)
         return
+    if request.query.keys() & {"uploads", "uploadId"} and request.method in ("POST", "PUT"):
+        yield Needed("s3:PutObject", f"arn:aws:s3:::{bucket}/{key}")  # of a large object, in parts
+        return
     verb = {"GET": "Get", "HEAD": "Get", "PUT": "Put", "DELETE": "Delete"}.get(request.method)
     plain = verb is not None and not request.query.keys() - {"x-id", "versionId"}
     yield Needed(f"s3:{verb}Object", f"arn:aws:s3:::{bucket}/{key}") if plain else Needed("s3:?", UNKNOWN)

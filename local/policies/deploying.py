@@ -161,7 +161,7 @@ TYPES: Final[Mapping[str, Deploys]] = MappingProxyType(
 _CHANGE_SETS: Final = _actions(
     "cloudformation",
     "CreateChangeSet DeleteChangeSet DeleteStack DescribeChangeSet DescribeStackEvents DescribeStackResources "
-    "DescribeStacks ExecuteChangeSet GetTemplate GetTemplateSummary",
+    "DescribeStacks ExecuteChangeSet GetTemplate GetTemplateSummary ListChangeSets",
 )
 _MADE_BY_SAM: Final = "aws-sam-cli-managed-default"
 _UPLOADS: Final = _actions(

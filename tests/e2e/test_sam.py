@@ -10,9 +10,13 @@ import pytest
 import requests
 from botocore.exceptions import ClientError
 
+from local.aws.recorded_calls import access_key_of
 from local.aws.server import LocalAws
+from local.deploy.template import load_template
 from local.images import make_image
+from local.policies.deploying import deploy_policies
 from local.registry import FakeRegistry
+from tests.architecture.source import ROOT
 from tests.e2e.sam_project import ENTER_ALONE, SAM, DeployedStack, Printed, SamProject, local_environment
 from tests.fakes.webhooks import SECRET
 
@@ -24,6 +28,8 @@ pytestmark = [
 
 APP, TOOL = make_image(seed=1), make_image(seed=2)
 STACK = "pullahead"
+DEPLOYER = "deployer"
+"""Whose calls are those of `sam`, as its access key is theirs alone."""
 OCI_MANIFEST = "application/vnd.oci.image.manifest.v1+json"
 WEBHOOK_SECRET = "e2e/webhooks"
 
@@ -56,11 +62,26 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
         upstream.push(APP, "team/app", "1.0")
         upstream.push(TOOL, "team/tool", "1.0")
         aws.client("secretsmanager").create_secret(Name=WEBHOOK_SECRET, SecretString=SECRET)
-        project = SamProject.cloned(folder / "clone", local_environment(aws, folder / "home"))
+        credentials = {"AWS_ACCESS_KEY_ID": access_key_of(DEPLOYER)}
+        project = SamProject.cloned(folder / "clone", {**local_environment(aws, folder / "home"), **credentials})
         project.write_rules(rules(upstream, "app"))
         built = project.build()
         assert built.status == 0, built.text
         yield Site(aws, upstream, project, project.deploy())
+        called = {call.action for call in aws.recorded_calls if call.role == DEPLOYER}
+        assert {"cloudformation:ExecuteChangeSet", "s3:PutObject"} <= called
+        assert sorted(called - allowed_to_deployers()) == []
+
+
+def allowed_to_deployers() -> set[str]:
+    """The actions of the policies in docs/policies.md for those who deploy."""
+    types = {each["Type"] for each in load_template(ROOT / "template.yaml")["Resources"].values()}
+    return {
+        action
+        for policy in deploy_policies(types)
+        for statement in policy["Statement"]
+        for action in statement["Action"]
+    }
 
 
 @pytest.fixture
