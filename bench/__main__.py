@@ -4,7 +4,7 @@ import argparse
 import secrets
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
 import msgspec
@@ -29,6 +29,7 @@ from bench.tools import Tool, find_tools
 _SIZES_MIB = {"small": 64, "full": 512}
 _HUGE_GIB = {"full": 50}
 _TAGS = {"small": 40}
+_FEW_ROUNDS = 2
 _ALL_TAGS = 200
 _RESULTS = Path(__file__).parent / "results"
 _SPARE_BYTES = 1024 * MIB
@@ -66,7 +67,10 @@ def _measure(options: argparse.Namespace, tools: Sequence[Tool], distribution: D
         ours = next((tool for tool in tools if tool.name == OURS and tool.program is not None), None)
 
         def wants(case: str, *, of_ours: bool = True) -> bool:
-            return (not of_ours or ours is not None) and (not options.case or case in options.case)
+            return (not of_ours or ours is not None) and case in _wanted(options)
+
+        def rounds_of(case: str) -> int:
+            return _rounds(options, case)
 
         with trusted(authority):
             return Results(
@@ -74,10 +78,10 @@ def _measure(options: argparse.Namespace, tools: Sequence[Tool], distribution: D
                 size_mib,
                 options.rounds,
                 _measure_cases(options, size_mib, tags, tools, stage),
-                roads=measure_roads(options.rounds, stage) if wants("roads") else (),
-                lambda_sizes=measure_lambda_sizes(size_mib, options.rounds, stage) if wants("lambda") else None,
-                starts=measure_starts(tools, options.rounds, stage) if wants("startup", of_ours=False) else (),
-                imports=measure_imports(options.rounds, stage) if wants("imports") else (),
+                roads=measure_roads(rounds_of("roads"), stage) if wants("roads") else (),
+                lambda_sizes=measure_lambda_sizes(size_mib, rounds_of("lambda"), stage) if wants("lambda") else None,
+                starts=measure_starts(tools, rounds_of("startup"), stage) if wants("startup", of_ours=False) else (),
+                imports=measure_imports(rounds_of("imports"), stage) if wants("imports") else (),
                 ecr_check=count_calls(tags, ours, stage) if ours is not None and wants("ecr-check") else None,
             )
 
@@ -85,14 +89,29 @@ def _measure(options: argparse.Namespace, tools: Sequence[Tool], distribution: D
 def _measure_cases(
     options: argparse.Namespace, size_mib: int, tags: int, tools: Sequence[Tool], stage: Stage
 ) -> tuple[CaseResult, ...]:
-    wanted = options.case or _CASES
-    cases = [measure_case(case, size_mib, tools, options.rounds, stage) for case in CASES if case.name in wanted]
-    cases += [measure_tags(case, tags, tools, options.rounds, stage) for case in TAGS_CASES if case.name in wanted]
+    wanted = _wanted(options)
+    cases = [
+        measure_case(case, size_mib, tools, _rounds(options, case.name), stage) for case in CASES if case.name in wanted
+    ]
+    cases += [
+        measure_tags(case, tags, tools, _rounds(options, case.name), stage)
+        for case in TAGS_CASES
+        if case.name in wanted
+    ]
     huge_gib = _HUGE_GIB.get(options.size, 0) if options.huge is None else options.huge
     ours = next((tool for tool in tools if tool.name == OURS and tool.program is not None), None)
     if ours is not None and huge_gib and "huge" in wanted:
         cases.append(measure_huge(huge_gib, ours, stage))
     return tuple(cases)
+
+
+def _wanted(options: argparse.Namespace) -> Collection[str]:
+    return [case for case in options.case or _CASES if case not in options.without]
+
+
+def _rounds(options: argparse.Namespace, case: str) -> int:
+    rounds: int = options.rounds
+    return min(rounds, _FEW_ROUNDS) if case in options.few else rounds
 
 
 def _size_mib(options: argparse.Namespace) -> int:
@@ -130,6 +149,11 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--size", default="full", help="MiB of the one layer, or small (64), or full (512)")
     parser.add_argument("--rounds", type=int, default=5, help="rounds that count (%(default)s)")
     parser.add_argument("--case", action="append", choices=_CASES, help="only this; may be given again")
+    few = f"only {_FEW_ROUNDS} rounds of this; may be given again"
+    parser.add_argument("--few", action="append", default=[], choices=_CASES, help=few)
+    parser.add_argument(
+        "--without", action="append", default=[], choices=_CASES, help="all but this; may be given again"
+    )
     parser.add_argument("--tool", action="append", help="only this tool; may be given again")
     parser.add_argument("--registry", metavar="PROGRAM", help="CNCF distribution to run (docker-registry)")
     parser.add_argument(

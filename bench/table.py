@@ -26,7 +26,7 @@ def _page(results: Results, picture: str | None) -> Iterator[str]:
     )
     yield (
         f"Both registries are docker-registry on 127.0.0.1 with their storage on {machine.storage}, over TLS with "
-        f"certificates of the bench's own unless said. Medians of {results.rounds} rounds after a warm-up, the tools "
+        f"certificates of the bench's own unless said. Medians of {_rounds(results)} rounds after a warm-up, the tools "
         "in turn, ratios round by round; each copy goes into a registry that was never used, by a tool that remembers "
         "nothing."
     )
@@ -44,6 +44,14 @@ def _page(results: Results, picture: str | None) -> Iterator[str]:
     yield from _lambda_sizes(results)
     yield from _starts(results)
     yield from _imports(results)
+
+
+def _rounds(results: Results) -> str:
+    """Say how many rounds there were; of cases that had fewer, which."""
+    counts = {case.case: max((len(tool.runs) for tool in case.tools), default=0) for case in results.cases}
+    fewer = {case: count for case, count in counts.items() if 1 < count < results.rounds}
+    named = ", ".join(f"{case} {count}" for case, count in fewer.items())
+    return f"{results.rounds} ({named})" if named else str(results.rounds)
 
 
 def _verdicts(verdicts: tuple[Verdict, ...]) -> Iterator[str]:

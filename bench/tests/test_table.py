@@ -84,3 +84,10 @@ def test_a_missed_goal_stands_out() -> None:
 
     goal = "ECR, parts: CPU ≤ 20 ms for 10 MiB where http.client alone takes 5.3"
     assert f"| {goal} | 99.0 ms, http.client alone 5.3 ms | **missed** | 4.95 |" in page
+
+
+def test_cases_with_fewer_rounds_are_named() -> None:
+    large = ToolResult("skopeo", (Run(1.0, 1.0, 20.0),) * 2)
+    page = markdown(results(case("layer", tool("skopeo", 1.0)), case("large", large)))
+
+    assert "Medians of 5 (large 2) rounds after a warm-up" in page

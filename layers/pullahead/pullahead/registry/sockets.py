@@ -89,22 +89,37 @@ class _Deadline(_Socket):
         if wanted != _FOREVER and wanted != self.gettimeout():
             super().settimeout(wanted)
 
-    def _receive_some(self, *arguments: Any, **named: Any) -> int:
-        if self.failure is not None or (self._has_received and time.monotonic() >= self._piece_until):
+    def _receive_some(self, buffer: Any, nbytes: int = 0) -> int:
+        """Fill a buffer as far as the piece goes. Raises BlockingIOError for nothing more.
+
+        Here, and not by whoever reads: TLS hands out a record of 16 KiB at a time, and each call of io takes longer.
+        """
+        with memoryview(buffer) as view:
+            size, filled, is_over = nbytes or len(view), 0, False
+            while filled < size and not is_over and self._goes_on():
+                try:
+                    count = super().recv_into(view[filled:size], size - filled)
+                except OSError as error:
+                    if not (isinstance(error, TimeoutError) and self._has_received):
+                        self.failure = error
+                    break
+                if not self._has_received:
+                    self._has_received, self._piece_until = True, time.monotonic() + _MAX_PIECE_SECONDS
+                is_over = not count
+                filled += count
+        self.received += filled
+        if not filled and not is_over:
             raise BlockingIOError(errno.EAGAIN, "nothing more for now")
+        return filled
+
+    def _goes_on(self) -> bool:
+        """Tell whether more of a piece may be waited for, and wait for the next bytes no longer than that."""
+        if self.failure is not None or (self._has_received and time.monotonic() >= self._piece_until):
+            return False
         wanted = _MAX_PIECE_SECONDS if self._has_received else self._idle
         if wanted != self.gettimeout():
             super().settimeout(wanted)
-        try:
-            count = super().recv_into(*arguments, **named)
-        except OSError as error:
-            if not (isinstance(error, TimeoutError) and self._has_received):
-                self.failure = error
-            raise BlockingIOError(errno.EAGAIN, "nothing more for now") from None
-        if not self._has_received:
-            self._has_received, self._piece_until = True, time.monotonic() + _MAX_PIECE_SECONDS
-        self.received += count
-        return count
+        return True
 
 
 class DeadlineSocket(_Deadline, socket.socket):

@@ -5,7 +5,7 @@ Each blob goes in one stream, several at once; where a stream breaks at the targ
 
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
 from functools import partial
 from typing import NamedTuple, Protocol
@@ -25,6 +25,7 @@ from pullahead.oci import Descriptor, Digest, Manifest, RawManifest, Reference
 from pullahead.oci.manifest import find_urls
 from pullahead.oci.platforms import select_platforms
 from pullahead.oci.registries import CopySource, CopyTarget, ManifestReader, Offered, Target
+from pullahead.refresh.blobs_at_once import Clocks, copy_at_once
 from pullahead.refresh.keep_previous import keep_previous
 from pullahead.refresh.parallel_read import ParallelRead
 from pullahead.refresh.plan import blobs_of, foreign_layers_of, publishing_order, read_graph, require_sizes
@@ -125,7 +126,7 @@ def copy_image(
     progress.planned(blobs)
     reader = ForeignLayers(upstream, find_urls(graph.raw.values())) if options.foreign_layers else upstream
     blob_source = BlobSource(reader, source.repository, ParallelRead.measured_by(clock, cpu_clock))
-    copies = _BlobCopies(blob_source, target, destination, wait_after_break, progress)
+    copies = _BlobCopies(blob_source, target, destination, wait_after_break, progress, Clocks(clock, cpu_clock))
     copies.run(blobs, options.threads)
     is_there = is_served and copies.counts[Offered.PRESENT] == len(blobs)
     if not is_served:
@@ -226,8 +227,9 @@ class _BlobCopies:
         destination: CopyTarget,
         wait_after_break: Wait,
         progress: CopyProgress,
+        clocks: Clocks,
     ) -> None:
-        self._source, self.destination = source, destination
+        self._source, self.destination, self._clocks = source, destination, clocks
         self._target, self._repository = target.repository, target.repository.path
         same_registry = source.repository.registry == target.repository.registry
         self._mount_from = source.repository.path if same_registry else None
@@ -240,16 +242,10 @@ class _BlobCopies:
         self.bytes_sent = 0
 
     def run(self, blobs: Sequence[Descriptor], threads: int) -> None:
-        if not blobs:
-            return
-        with ThreadPoolExecutor(min(threads, len(blobs))) as pool:
-            futures = [pool.submit(self._copy, blob) for blob in blobs]
-            try:
-                wait(futures, return_when=FIRST_EXCEPTION)
-            finally:
-                self._stopped.set()  # no effect where all is done
-                for future in futures:
-                    future.cancel()
+        try:
+            copy_at_once(blobs, self._copy_or_stop, threads, self._clocks)
+        finally:
+            self._stopped.set()  # no effect where all is done
         if self._first_error is not None:
             raise self._first_error
 
@@ -270,13 +266,19 @@ class _BlobCopies:
             return f"{type(error).__name__}: {error}"
         return ""
 
-    def _copy(self, blob: Descriptor) -> None:
+    def _copy_or_stop(self, blob: Descriptor) -> None:
+        """Copy a blob, unless another one has failed; if this one fails, stop the others."""
+        if self._stopped.is_set():
+            return
         try:
-            what = self._offer(blob)
-        except BaseException as error:
+            self._copy(blob)
+        except BaseException as error:  # noqa: BLE001 - it is raised by `run`
             with self._lock:
                 self._first_error = self._first_error or error
-            raise
+            self._stopped.set()
+
+    def _copy(self, blob: Descriptor) -> None:
+        what = self._offer(blob)
         with self._lock:
             self.counts[what] += 1
         self._progress.offered(blob, what)
