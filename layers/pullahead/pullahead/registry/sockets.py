@@ -10,6 +10,7 @@ the rules; they then count alone for it, as with `--ca`, so that no other CA can
 import base64
 import errno
 import functools
+import io
 import ipaddress
 import re
 import socket
@@ -92,10 +93,13 @@ class _Deadline(_Socket):
     def _receive_some(self, buffer: Any, nbytes: int = 0) -> int:
         """Fill a buffer as far as the piece goes. Raises BlockingIOError for nothing more.
 
-        Here, and not by whoever reads: TLS hands out a record of 16 KiB at a time, and each call of io takes longer.
+        Here, and not by whoever reads: TLS hands out a record of 16 KiB at a time, and each call of io takes longer. A
+        larger buffer than io's own is part of the body; its own is filled beyond the end of the body, if that were
+        waited for.
         """
         with memoryview(buffer) as view:
             size, filled, is_over = nbytes or len(view), 0, False
+            is_once = size <= io.DEFAULT_BUFFER_SIZE
             while filled < size and not is_over and self._goes_on():
                 try:
                     count = super().recv_into(view[filled:size], size - filled)
@@ -105,7 +109,7 @@ class _Deadline(_Socket):
                     break
                 if not self._has_received:
                     self._has_received, self._piece_until = True, time.monotonic() + _MAX_PIECE_SECONDS
-                is_over = not count
+                is_over = is_once or not count
                 filled += count
         self.received += filled
         if not filled and not is_over:
