@@ -89,7 +89,7 @@ class CheckRequest(Message, frozen=True):
 
     Where a rule for a namespace selected the tags, `rule` names it and `upstream` the repository that it found.
     `settled`: the event behind the check was merged with others before; the check is made. `postponed`: how often it
-    was put back into the queue, since its registry's rate allowed no request.
+    was put back into the queue, since its registry's rate allowed no request or a refresh may be retried later only.
     `cache_failure`: why ECR's pull through cache could not fetch the tag. `replicated_from`: the account and Region
     from which ECR's replication pushed it. `sender`: of the webhook behind it. The reason `referrers` asks for no
     check, but to look for referrers that came after their images.

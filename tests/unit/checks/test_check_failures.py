@@ -3,6 +3,7 @@
 from datetime import timedelta
 
 import pytest
+from msgspec import structs
 
 from pullahead.checks.timetable import next_check
 from pullahead.checks.upstream_pool import UpstreamPool
@@ -183,7 +184,7 @@ class TestRefreshThatIsThereAlready:
         assert failure is not None
         assert (failure.count, failure.retry_at - service.clock()) == (2, timedelta(minutes=5))
         ((again, delay),) = checked.put_back
-        assert again == request
+        assert again == structs.replace(request, postponed=1)
         assert 300 <= delay <= 450
         assert service.check_one().started is None
         service.clock.advance(minutes=5)
