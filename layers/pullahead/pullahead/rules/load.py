@@ -25,7 +25,9 @@ from pullahead.oci import (
 )
 from pullahead.oci.reference import is_tag
 from pullahead.oci.registries import RepositorySettings
+from pullahead.rules.admission_policy import AdmissionPolicy
 from pullahead.rules.file_format import (
+    AdmitOptions,
     Creation,
     Credential,
     Defaults,
@@ -163,6 +165,7 @@ class _ResolvedOptions(NamedTuple):
     sizes: SizeLimits = SizeLimits()
     keep_previous: KeepPrevious | None = None
     prune: Prune | None = None
+    admit: AdmissionPolicy | None = None
 
 
 class _NamingRule(NamedTuple):
@@ -581,6 +584,7 @@ class _Loader:
             ),
             _keep_previous(written.keep_previous, base.keep_previous),
             _prune(written.prune, base.prune),
+            self._admit(at, written.admit, base.admit),
         )
         self._compare_times(at, options, before)
         return options
@@ -610,6 +614,25 @@ class _Loader:
                 self._problems.add(at.below("referrers").below(key), message, "Remove one of the two.")
         late = base.late if isinstance(written.late, UnsetType) else parse_late(written.late)
         return ReferrersPolicy(copy, _given(written.exclude, base.exclude), late)
+
+    def _admit(
+        self, at: YamlLocation, written: AdmitOptions | UnsetType, base: AdmissionPolicy | None
+    ) -> AdmissionPolicy | None:
+        """Read what a digest must have; a rule that sets one of the keys keeps the others of the defaults."""
+        if isinstance(written, UnsetType):
+            return base
+        here = at.below("admit")
+        if base is None and here.find("min_age") is None and here.find("approve") is None:
+            self._problems.add(here, "it has no effect, since it demands nothing", "Write min_age: 3d, for example.")
+        known = base or AdmissionPolicy()
+        min_age = None if isinstance(written.min_age, UnsetType) else parse_duration(written.min_age)
+        return AdmissionPolicy(
+            _given(written.mode, known.mode),
+            known.min_age if min_age is None else min_age,
+            _given(written.serve, known.serve),
+            _given(written.first_copy, known.first_copy),
+            _given(written.approve, known.approve),
+        )
 
     def _is_valid(self, at: YamlLocation, before: int, *keys: str) -> bool:
         """Tell whether no problem was found in the values of some keys."""
@@ -790,6 +813,7 @@ def _rule(name: str, upstream: Repository, repository: str, tags: TagSelection, 
         sizes=options.sizes,
         keep_previous=options.keep_previous,
         prune=options.prune,
+        admit=options.admit if options.admit is not None and options.admit.demands_anything else None,
     )
 
 
