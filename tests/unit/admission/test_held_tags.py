@@ -7,6 +7,7 @@ from msgspec import structs
 
 from local.images import LocalImage
 from pullahead.admission.seen_digests import Decision
+from pullahead.dashboard.explain import Known, explain
 from pullahead.errors import (
     AccessDeniedError,
     NotFoundError,
@@ -41,7 +42,7 @@ def test_new_digest_is_copied_at_once_and_served_when_it_is_old_enough() -> None
     assert (service.held, service.known.state, service.known.unfresh_since) == (["A", "B"], State.COOLING, None)
     assert (
         service.known.cause
-        == f"{B.digest} was first seen at 2026-11-24 10:00 UTC, and may be served at 2026-11-27 10:00 UTC"
+        == f"{B.digest} was first seen at 2026-11-24 10:00 UTC, and is old enough at 2026-11-27 10:00 UTC"
     )
     assert service.known.admission is not None
     assert [each.copied for each in service.known.admission.seen] == [False, True]
@@ -67,7 +68,7 @@ def test_tag_that_was_never_copied_stays_missing_and_says_why() -> None:
     service = following(serves=False)
     assert service.visit(A) == "-"
     assert service.known.state.value == "COOLING"
-    assert "may be served at 2026-11-27 09:00" in service.known.cause
+    assert "is old enough at 2026-11-27 09:00" in service.known.cause
     assert service.held == ["A"]
     assert service.visit(hours=72) == "A"
     assert service.known.state.value == "FRESH"
@@ -211,7 +212,7 @@ def test_forged_refresh_moves_no_tag() -> None:
     service.visit(B, hours=1)
     (asked,) = [request for request in service.refreshes.requests.values() if request.ahead]
     forged = structs.replace(asked, ahead=False, episode=99, name="forged", stale_since=service.clock() - timedelta(99))
-    assert "may be served at" in service.copy(forged).held
+    assert "is old enough at" in service.copy(forged).held
     assert service.served == "A"
     service.serve(D)
     unknown = structs.replace(forged, root=D.root.descriptor, name="forged-too")
@@ -365,6 +366,56 @@ def test_digest_waits_for_a_person_once_it_is_old_enough() -> None:
     (admitted,) = [event.detail for event in service.outcomes.published if event.kind.value == "Mirror Admitted"]
     assert (admitted.reason, admitted.decided_by, admitted.decision) == (
         *("approved", "arn:aws:iam::123456789012:user/ada", "reviewed"),
+    )
+
+
+def test_person_is_asked_about_an_older_digest_while_a_newer_one_is_too_young() -> None:
+    """A tag that is rebuilt daily always has one that is too young."""
+    service = following()
+    service.follow(APPROVAL)
+    for image in (B, C, D):
+        service.visit(image, hours=24)
+    service.visit(hours=24)
+    assert (service.known.state, service.alerts) == (State.HELD, ["HELD"])
+    assert service.known.waiting is not None
+    assert service.name(service.known.waiting.digest) == "B"
+
+
+def explained(service: HeldService, about: str) -> list[str]:
+    (made,) = service.rules.mirrors
+    steps = explain(KEY, Known(made, service.known), service.rules, service.clock())
+    return [step.text for step in steps if step.about == about]
+
+
+def test_why_shows_each_gate_with_what_it_goes_by() -> None:
+    service = following()
+    service.follow(APPROVAL)
+    service.visit(B, hours=1)
+    assert explained(service, "admission") == ["enforce: min_age 3 d, approve; serve newest-eligible"]
+    (waits,) = explained(service, "waits")
+    assert waits.startswith(f"{B.digest}: first seen at 2026-11-24 10:00 UTC, 0 s ago; its bytes are in ECR; age: old ")
+    assert explained(service, "next")[0].startswith("a person must admit it from 2026-11-27 10:00 UTC, if upstream")
+    service.visit(C, hours=30)
+    service.visit(hours=42)
+    younger, older = explained(service, "waits")
+    assert younger.endswith("age: old enough at 2026-11-28 16:00 UTC")
+    assert older.endswith("age: old enough; approval: waits for `pullahead admit`")
+    assert explained(service, "next")[0].startswith("a refresh when a person admits it; ECR keeps serving")
+    decide(service, C)
+    service.visit(minutes=1)
+    assert explained(service, "decided")[0].endswith("ada, 2026-11-27 10:00 UTC: reviewed")
+    service.visit(A, hours=1)
+    assert explained(service, "taken back")[0].endswith("it had been admitted")
+
+
+def test_why_says_what_would_have_been_held() -> None:
+    service = following()
+    service.follow(POLICY._replace(mode=AdmissionMode.REPORT))
+    service.visit()
+    service.visit(B, hours=1)
+    (text,) = explained(service, "reported")
+    assert text.startswith(
+        f"the tag is not held: {B.digest} was first seen at 2026-11-24 10:00 UTC, and is old enough at "
     )
 
 

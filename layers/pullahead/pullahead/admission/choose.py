@@ -6,7 +6,7 @@ It decides by what was seen of the tag (`seen_digests`), the rule and the time, 
 from datetime import datetime
 from typing import NamedTuple
 
-from pullahead.admission.gates import Hold, Occasion, hold_of
+from pullahead.admission.gates import HeldReason, Hold, Occasion, hold_of
 from pullahead.admission.seen_digests import SeenDigest, SeenDigests
 from pullahead.rules.admission_policy import AdmissionPolicy, Serve
 
@@ -21,7 +21,7 @@ class Waiting(NamedTuple):
 class Choice(NamedTuple):
     """What a tag may serve; None: it is left as it is. And what is newer, and waits.
 
-    Of several that wait, `waiting` is the one whose wait ends first; where none waits for a moment, the newest.
+    Of several that wait, `waiting` is the newest for which somebody must act; else the one that is old enough first.
     """
 
     serve: SeenDigest | None
@@ -48,6 +48,9 @@ def choose(seen: SeenDigests, policy: AdmissionPolicy, now: datetime, *, never_c
 
 def _first_of(waiting: list[Waiting]) -> Waiting | None:
     """Choose among what waits, newest first."""
+    for each in waiting:
+        if each.hold.because not in (None, HeldReason.REJECTED):
+            return each
     cooling = [(each.hold.until, each) for each in waiting if each.hold.until is not None]
     if cooling:
         return min(cooling, key=lambda pair: pair[0])[1]

@@ -15,7 +15,7 @@ from pullahead.mirrors.judge import Observation, absence_text, is_denied, judge,
 from pullahead.mirrors.missing import PruneReason
 from pullahead.mirrors.pinned import moved_text
 from pullahead.mirrors.previous import still_kept
-from pullahead.mirrors.record import WAITING, MirrorRecord, Record, RuleRecord, State, Trigger
+from pullahead.mirrors.record import WAITING, MirrorRecord, Record, RuleRecord, State, Trigger, WaitingDigest
 from pullahead.mirrors.refresh_outcome import TRIES_OF_NEW_DIGESTS, is_new_try
 from pullahead.mirrors.refresh_pace import paced_until
 from pullahead.oci import Digest, parse_reference
@@ -419,13 +419,7 @@ def _next_text(record: MirrorRecord, known: Known, now: datetime) -> str:
         return f"nothing until `pullahead resume {known.mirror.rule}`; {_served_text(record)}"
     check = _check_text(known.mirror, now)
     if record.waiting is not None and record.state in WAITING:
-        until = record.waiting.until
-        held = (
-            f"a refresh at {moment_text(until)}, if upstream leaves the digest"
-            if until
-            else "a refresh when it is admitted"
-        )
-        return f"{held}; {_served_text(record)}; {check}"
+        return f"{_end_of_wait_text(record.waiting, known.mirror)}; {_served_text(record)}; {check}"
     if record.state in (State.FRESH, State.GONE, State.UNKNOWN, State.DELETED):
         return {
             State.DELETED: f"{check}; a refresh when upstream moves, or on `pullahead refresh`",
@@ -434,6 +428,14 @@ def _next_text(record: MirrorRecord, known: Known, now: datetime) -> str:
             State.UNKNOWN: f"{check}; until then, {_served_text(record)}{_corrected_text(record)}",
         }[record.state]
     return _next_refresh_text(record, check, now)
+
+
+def _end_of_wait_text(waiting: WaitingDigest, mirror: Mirror) -> str:
+    if waiting.until is None:
+        return "a refresh when a person admits it"
+    asks = mirror.admit is not None and mirror.admit.approve
+    what = "a person must admit it from" if asks else "a refresh at"
+    return f"{what} {moment_text(waiting.until)}, if upstream leaves the digest"
 
 
 def _next_refresh_text(record: MirrorRecord, check: str, now: datetime) -> str:

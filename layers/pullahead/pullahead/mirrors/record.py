@@ -220,7 +220,7 @@ class WaitingDigest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omi
         """What waits, and for what."""
         if self.until is not None:
             first, until = moment_text(self.first_at), moment_text(self.until)
-            return f"{self.digest} was first seen at {first}, and may be served at {until}"
+            return f"{self.digest} was first seen at {first}, and is old enough at {until}"
         return f"{self.digest} {_HELD_TEXTS[self.because or HeldReason.WAITING_APPROVAL]}"
 
 
