@@ -53,6 +53,14 @@ def test_rule_on_demand_may_set_it() -> None:
     assert rule.expand("library/alpine").mirror("3").admit == THREE_DAYS
 
 
+def test_what_waits_may_not_expire_before_it_may_be_served() -> None:
+    problem = only_problem_of(mirror(admit="{min_age: 40d}", create="{expire_untagged_days: 40}"))
+    assert "ECR would expire what waits for min_age (40d) after 40 days" in problem.message
+    assert problem.hint == "Write expire_untagged_days: 41 or more, or 0 for never."
+    for days in (0, 41):
+        assert policy("{}", f", admit: {{min_age: 40d}}, create: {{expire_untagged_days: {days}}}") is not None
+
+
 def test_it_is_part_of_the_digest_of_the_rules() -> None:
     one, other, same = (
         load_rules(f"version: 1\nmirrors:\n{RULE.format(more=more)}", source="rules.yaml").digest

@@ -587,7 +587,22 @@ class _Loader:
             self._admit(at, written.admit, base.admit),
         )
         self._compare_times(at, options, before)
+        self._compare_expiry(at, options)
         return options
+
+    def _compare_expiry(self, at: YamlLocation, options: _ResolvedOptions) -> None:
+        """What waits is in ECR without a tag, and must not expire there before it may be served."""
+        expires = options.creation.expire_untagged_days if options.creation is not None else None
+        min_age = options.admit.min_age if options.admit is not None else timedelta()
+        if not expires or timedelta(days=expires) > min_age:
+            return
+        here = at.find("create") or at.find("admit")
+        if here is not None:
+            self._problems.add(
+                here,
+                f"ECR would expire what waits for min_age ({format_duration(min_age)}) after {expires} days",
+                f"Write expire_untagged_days: {min_age.days + 1} or more, or 0 for never.",
+            )
 
     def _compare_times(self, at: YamlLocation, options: _ResolvedOptions, before: int) -> None:
         if options.alert_after >= options.check_every or not self._is_valid(at, before, "check_every", "alert_after"):
