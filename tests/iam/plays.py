@@ -292,10 +292,11 @@ def _copy_from_other_region(scene: Scene) -> None:
 
 
 def _hold(scene: Scene) -> None:
-    """Hold a digest that is nearly old enough, for which a review queues a check."""
+    """Hold a digest until it is old enough, when a review queues a check."""
     scene.serve(_OTHER)
     admit = f"{scene.mirror.yaml()}    admit: {{min_age: 10m}}\n"
     _follow(scene, f"version: 1\nupstreams:\n  {scene.mirror.host}: {{plain_http: true}}\nmirrors:\n{admit}")
+    scene.aws.clock.advance(timedelta(minutes=10).total_seconds())
     _invoke(scene.aws, scene.deployment.function("ReviewRecords"))
     scene.settle()
 
