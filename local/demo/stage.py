@@ -64,9 +64,9 @@ class Stage:
         """Wait until nothing is under way."""
         self.aws.wait_idle(_IDLE_SECONDS)
 
-    def deploy_rules(self, entries: str, host: str) -> None:
-        """Deploy more rules, of upstreams without TLS, one at a further host."""
-        text = _rules(self.upstream, [self.upstream.repository.registry, host], entries)
+    def deploy_rules(self, entries: str, *hosts: str) -> None:
+        """Deploy more rules, of upstreams without TLS, some at further hosts."""
+        text = _rules(self.upstream, [self.upstream.repository.registry, *hosts], entries)
         (self._rules / "rules.yaml").write_text(text)
         self.stack = update(self.aws, _TEMPLATE, {_LAYER: self._rules})
 

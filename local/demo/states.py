@@ -17,7 +17,15 @@ _CAUSES: Final[Mapping[State, str]] = {
     State.STALE: "upstream moves the tag to an image that lacks a layer",
     State.MISSING: "upstream never had a layer of the image",
     State.UNKNOWN: "its registry is down",
+    State.HELD: "its rule says admit: {approve: true}, and nobody has admitted it",
+    State.COOLING: "upstream moves the tag, and its rule says admit: {min_age: 3d, first_copy: admit}",
     State.DELETED: "somebody deletes it from ECR, and its rule says when_deleted: leave",
+}
+
+_MORE: Final[Mapping[State, str]] = {
+    State.DELETED: "    when_deleted: leave\n",
+    State.HELD: "    admit: {approve: true}\n",
+    State.COOLING: "    admit: {min_age: 3d, first_copy: admit}\n",
 }
 
 
@@ -56,6 +64,7 @@ def _break_all(stage: Stage, upstream: FakeRegistry, other: FakeRegistry) -> Non
     moved = make_image([300_000], seed=951)
     upstream.push(moved, _path(State.STALE), stage.tag)
     upstream.content.delete_blob(_path(State.STALE), _layer(moved))
+    upstream.push(make_image([250_000], seed=952), _path(State.COOLING), stage.tag)
     other.down = True
     stage.aws.client("ecr").batch_delete_image(
         repositoryName=_repository(State.DELETED), imageIds=[{"imageTag": stage.tag}]
@@ -77,8 +86,7 @@ def _rules(tag: str, upstream: FakeRegistry, other: FakeRegistry) -> str:
         f'    tags: ["{tag}"]\n'
         f"    repository: {_repository(state)}\n"
         f"    check_every: {int(CHECK_EVERY.total_seconds())}s\n"
-        f"    alert_after: {int(ALERT_AFTER.total_seconds())}s\n"
-        + ("    when_deleted: leave\n" if state is State.DELETED else "")
+        f"    alert_after: {int(ALERT_AFTER.total_seconds())}s\n" + _MORE.get(state, "")
         for state in _CAUSES
     )
 

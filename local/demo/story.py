@@ -3,6 +3,7 @@
 from datetime import timedelta
 
 from local.aws.pool import Invocation
+from local.demo.admission import tell_admission
 from local.demo.cached import CachedMirror, tell_cached
 from local.demo.deviation import DeviationError, expect
 from local.demo.lag import tell_lag
@@ -42,6 +43,7 @@ class Story:
             self._upstream_breaks(self._stage.fake)
             self._cached = tell_cached(self._stage, self._screen, self._stage.fake)
             self._refreshes += tell_lag(self._stage, self._screen, self._stage.fake)
+            tell_admission(self._stage, self._screen, self._stage.fake)
         else:
             self._screen.say("A real upstream can be neither moved nor broken from here; those steps are left out.")
         self._sum_up()

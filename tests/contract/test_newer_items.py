@@ -79,7 +79,7 @@ class TestRecords:
             records.newer.add(key)
             return
         item = stored.item(f"mirror#{key}")
-        record = {**json.loads(item["record"]["S"]), "state": "COOLING", "held_digest": "sha256:1"}
+        record = {**json.loads(item["record"]["S"]), "state": "THAWING", "held_digest": "sha256:1"}
         stored.put(**{**item, "pk": f"mirror#{key}", "record": {"S": json.dumps(record)}, "version": {"N": "7"}})
 
     @pytest.mark.parametrize("record", RECORDS, ids=["mirror", "rule"])

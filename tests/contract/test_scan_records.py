@@ -8,7 +8,7 @@ import pytest
 
 from pullahead.aws.records import DynamoRecords
 from pullahead.errors import StorageError
-from pullahead.mirrors.record import Record, RuleRecord, State
+from pullahead.mirrors.record import Record, RuleRecord, State, WaitingDigest
 from pullahead.mirrors.record_scan import RecordScan, ScanState
 from pullahead.mirrors.review_index import SHARDS
 from pullahead.mirrors.store import DamagedRecord, Heartbeat, NewerRecord
@@ -16,7 +16,7 @@ from pullahead.rules.mirror_key import MirrorKey, RuleKey
 from tests.contract.local_services import new_table
 from tests.contract.test_records import FULL, KEY, NOW, PLAIN, dynamodb, records
 from tests.fakes.memory import FakeRecords
-from tests.fakes.samples import UPSTREAM
+from tests.fakes.samples import UPSTREAM, digest
 
 __all__ = ["dynamodb", "records"]  # fixtures
 
@@ -62,6 +62,15 @@ class TestIndex:
             since = NOW - timedelta(minutes=age)
             records.save(PLAIN.with_changes(key=key, since=NOW, unfresh_since=since), 0)
         assert named(records.to_review()) == [str(key) for key in reversed(keys)]
+
+    def test_what_only_waits_is_read_when_its_moment_is_near(self, records: FakeRecords | DynamoRecords) -> None:
+        waiting = WaitingDigest(digest("new"), NOW, NOW + timedelta(days=3))
+        cooling = PLAIN.with_changes(state=State.COOLING, unfresh_since=None, waiting=waiting)
+        records.save(cooling, 0)
+        records.save(PLAIN.with_changes(key=OTHER, since=NOW), 0)
+        assert named(records.to_review(NOW + timedelta(days=2))) == [str(OTHER)]
+        assert sorted(named(records.to_review(NOW + timedelta(days=3)))) == sorted([str(KEY), str(OTHER)])
+        assert records.count_to_review() == 2
 
     def test_listing_that_fails_is_in_the_index_and_listings_are_read_by_key(
         self, records: FakeRecords | DynamoRecords

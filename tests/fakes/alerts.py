@@ -8,6 +8,7 @@ from pullahead.alerts.notify import NotificationSender
 from pullahead.alerts.review import Reviewed, ReviewRecords
 from pullahead.alerts.text import Notice, subject_of
 from pullahead.errors import PullaheadError
+from pullahead.messages import CheckRequest
 from pullahead.mirrors.record import Record
 from pullahead.mirrors.stored_form import Loaded
 from pullahead.rules.model import Rules
@@ -81,7 +82,7 @@ class ReviewedService:
         self.clock, self.records = FakeClock(), FakeRecords(self.script)
         self.incidents, self.rules_state = FakeIncidents(self.script), FakeRulesState(self.script)
         self.alerts, self.chat = FakeAlerts(self.script), FakeAlerts(self.script, "publish_chat")
-        self.outcomes = FakeOutcomes(self.script)
+        self.outcomes, self.woken = FakeOutcomes(self.script), list[tuple[CheckRequest, int]]()
         tell = NotificationSender(self.records, self.incidents, self.alerts, self.chat)
         self.use_case = ReviewRecords(
             rules,
@@ -93,6 +94,7 @@ class ReviewedService:
             self.clock,
             timedelta(minutes=30),
             ADDRESS,
+            queue_checks=lambda requests, delay: self.woken.extend((request, delay) for request in requests),
         )
 
     def keep(self, *records: Record) -> None:

@@ -248,7 +248,15 @@ class ActorPorts:
         if failure is None:
             try:
                 asked = PublishRequest(request, request.root.digest)
-                published = publish_image(asked, self._actors.rules(), self, self._actors.plans, self, at_once)  # type: ignore[arg-type]
+                published = publish_image(
+                    asked,
+                    self._actors.rules(),
+                    self,  # type: ignore[arg-type]
+                    self._actors.plans,
+                    self,
+                    self._environment.clock,
+                    at_once,
+                )
             except PullaheadError as error:
                 failure = Failure(type(error).__name__, str(error))
         return OutcomeRequest(request, f"arn:{request.name}", began, published, error=failure)
@@ -297,8 +305,8 @@ class ActorPorts:
     def scan_after(self, position: str) -> Iterator[ScannedRecord]:
         return self._actors.write_log.scan_after(position)
 
-    def to_review(self) -> Iterator[Record]:
-        return self._actors.write_log.to_review()
+    def to_review(self, until: datetime | None = None) -> Iterator[Record]:
+        return self._actors.write_log.to_review(until)
 
     def count_to_review(self) -> int:
         return self._actors.write_log.count_to_review()

@@ -78,9 +78,11 @@ class FakeRecords:
                         name, self._as_read(record), record.key not in self.unindexed or not needs_review(record)
                     )
 
-    def to_review(self) -> Iterator[Any]:
+    def to_review(self, until: datetime | None = None) -> Iterator[Any]:
         with self.script.call("to_review"):
             for record in sorted(self._indexed(), key=lambda record: (entry_time(record), str(record.key))):
+                if until is not None and entry_time(record) > until:
+                    return
                 yield self._as_read(record)
 
     def count_to_review(self) -> int:

@@ -20,6 +20,7 @@ class FakeStack:
         self.refreshes, self.plans = FakeRefreshExecutions(self.script), FakePlanStore(self.script)
         self.rules_state = FakeRulesState()
         self.home = "123456789012 eu-west-1"
+        self.caller = "arn:aws:sts::123456789012:assumed-role/operators/ada"
         self._rules = rules
 
     def rules(self, file: str) -> Rules:

@@ -91,6 +91,7 @@ def played(folder: Path) -> Iterator[Played]:
             _copy_by_the_layers_rules,
             _break,
             _copy_by_rules_in_s3,
+            _hold,
             _copy_from_other_region,
             _fetch_what_is_pulled,
             _prune,
@@ -288,6 +289,16 @@ def _copy_from_other_region(scene: Scene) -> None:
         region.create(scene.repository)
         region.push(_OTHER, scene.repository, TAG)
         scene.settle()
+
+
+def _hold(scene: Scene) -> None:
+    """Hold a digest until it is old enough, when a review queues a check."""
+    scene.serve(_OTHER)
+    admit = f"{scene.mirror.yaml()}    admit: {{min_age: 10m}}\n"
+    _follow(scene, f"version: 1\nupstreams:\n  {scene.mirror.host}: {{plain_http: true}}\nmirrors:\n{admit}")
+    scene.aws.clock.advance(timedelta(minutes=10).total_seconds())
+    _invoke(scene.aws, scene.deployment.function("ReviewRecords"))
+    scene.settle()
 
 
 def _cache(scene: Scene) -> str:

@@ -210,8 +210,8 @@ class RefreshRequest(Message, frozen=True):
     """Make `repository:tag` serve the manifest `root` of `upstream`. The input of the state machine.
 
     With platforms, an index is published with these alone. `late` identifies referrers that came after the image: they
-    alone are copied then, and the tag is left alone. Two requests for the same mirror, digest, platforms and
-    episode are equal in every field, and so start one execution.
+    alone are copied then, and the tag is left alone. `ahead`: the tag may not serve it yet, and is left alone, too. Two
+    requests for the same mirror, digest, platforms and episode are equal in every field, and so start one execution.
     """
 
     name: str
@@ -223,6 +223,7 @@ class RefreshRequest(Message, frozen=True):
     stale_since: Moment
     platforms: tuple[str, ...] = ()
     late: str = ""
+    ahead: bool = False
 
     @property
     def source(self) -> Reference:
@@ -344,12 +345,14 @@ class PublishResult(Message, frozen=True):
     """The result of publish_image: the digest under the tag, which is not upstream's where platforms were selected.
 
     `referrers` is None where the rule copies none; `kept` where the tag served nothing else, or that is not kept.
+    `held`: why the tag was not moved, where the digest may not be served yet. The digest is in ECR without it.
     """
 
     digest: Digest
     superseded: bool = False
     referrers: ReferrersOutcome | None = None
     kept: KeptPrevious | None = None
+    held: str = ""
 
 
 _MAX_FAILURE_CHARACTERS = 2_000  # it is stored in records, of which a review reads thousands; a cause may have 32 KB

@@ -36,7 +36,7 @@ from pullahead.standalone.sync import NoProgress
 from tests.contract.referrers.corpus import Belonging, CorpusImage, make_corpus
 from tests.contract.referrers.plain_client import PlainReferrersClient, PulledAll
 from tests.fakes.checks import CheckingService
-from tests.fakes.memory import FakePlanStore, FakeRecords
+from tests.fakes.memory import FakeClock, FakePlanStore, FakeRecords
 from tests.fakes.refreshes import BEGAN
 from tests.real_servers import docker_registry
 
@@ -125,7 +125,9 @@ class ServiceCopy:
         for unit in (*plan.units, *plan.referrer_units):
             assert copy_unit(unit, lambda: 900.0).done
         asked = PublishRequest(request, plan.root)
-        return publish_image(asked, self.rules, self._target, plans, FakeRecords(), lambda _breaks: None).referrers
+        return publish_image(
+            asked, self.rules, self._target, plans, FakeRecords(), FakeClock(), lambda _breaks: None
+        ).referrers
 
     def pull_back(self) -> PulledAll:
         return PlainReferrersClient(self._ecr.url, self.repository, self._ecr.authorization()).pull_all("1.0")

@@ -57,6 +57,8 @@ CAUSES = {
     AlertKind.CACHE_FAILED: "UpstreamAccessDenied: the credentials were refused",
     AlertKind.REFERRERS_FAILED: "put manifest of mirror/alpine@sha256:3333 at the target failed: unsupported (405)",
     AlertKind.PIN_MOVED: "upstream serves sha256:4444; the rules pin sha256:3333",
+    AlertKind.HELD: "sha256:5555 waits until a person admits it",
+    AlertKind.WITHDRAWN: "upstream took back sha256:5555, which was first seen at 2026-11-23 21:40",
     AlertKind.DEMAND_LIMIT: "docker-hub/a:1 was pulled, but 100 mirrors were added today (daily_limit)",
 }
 

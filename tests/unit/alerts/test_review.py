@@ -9,7 +9,7 @@ from pullahead.alerts.review import Lateness
 from pullahead.errors import ConfigError, StorageError
 from pullahead.mirrors.judge import Observation, judge
 from pullahead.mirrors.outbox import with_outcome_events
-from pullahead.mirrors.record import LastRefresh, RuleRecord, State
+from pullahead.mirrors.record import LastRefresh, MirrorRecord, RuleRecord, State, WaitingDigest
 from pullahead.mirrors.rule_record import rule_key
 from pullahead.mirrors.store import Heartbeat
 from pullahead.rules.mirror_key import MirrorKey, RuleKey
@@ -19,7 +19,7 @@ from pullahead.rules.sources.state import BrokenRules, FollowedText, RulesState
 from pullahead.rules.tag_patterns import PatternKind, TagPattern, TagSelection
 from tests.fakes.alerts import ADDRESS, ReviewedService
 from tests.fakes.records import fresh, listing_record, unfresh
-from tests.fakes.samples import KEY, REPOSITORY, mirror, root, rule, rules
+from tests.fakes.samples import KEY, REPOSITORY, digest, mirror, root, rule, rules
 from tests.fakes.sources import QUAY
 
 NAMED = rules([mirror("1.0"), mirror("2.0")])
@@ -359,3 +359,63 @@ def test_newly_cached_mirror_is_not_retired_before_the_schedule_finds_it() -> No
     known.beat(minutes=45, seconds=1)  # an hour after the scan that found it too new
     known.review()
     assert known.leaving() == ["quay/new:1", "quayside/new:1"]
+
+
+class TestCooledDigests:
+    """Checks of what is old enough: queued for the moment when it is."""
+
+    def cooling(self, key: MirrorKey, known: KnownRules, **later: float) -> MirrorRecord:
+        until = known.clock() + timedelta(**later)
+        waiting = WaitingDigest(digest("new"), known.clock(), until)
+        return fresh(str(key), known.clock()).with_changes(state=State.COOLING, waiting=waiting)
+
+    def test_check_is_queued_for_the_moment_at_which_a_digest_is_old_enough(self) -> None:
+        known = KnownRules()
+        known.keep(self.cooling(KEY, known, minutes=14), self.cooling(MirrorKey(REPOSITORY, "2.0"), known, minutes=16))
+        known.review()
+        ((request, delay),) = known.woken
+        assert (request.reason, request.repository, request.tags, delay) == ("schedule", REPOSITORY, ("1.0",), 840)
+        known.review(minutes=1, seconds=0.5)
+        assert [(request.tags, delay) for request, delay in known.woken[1:]] == [(("1.0",), 780), (("2.0",), 900)]
+
+    def test_record_is_not_read_before_its_digest_is_nearly_old_enough(self) -> None:
+        known = KnownRules()
+        known.keep(self.cooling(KEY, known, days=3))
+        assert known.review().records == 0
+        assert known.review(days=2, hours=23, minutes=50).records == 1
+
+    def test_cooling_mirror_is_not_late(self) -> None:
+        known = KnownRules()
+        known.keep(self.cooling(KEY, known, minutes=5))
+        assert known.review(minutes=4).lateness == Lateness(0, 0.0)
+
+    def test_rule_that_is_paused_or_gone_wakes_nothing(self) -> None:
+        known = KnownRules()
+        known.keep(self.cooling(KEY, known, minutes=5))
+        known.rules = replace(NAMED, paused=frozenset({"app"}))
+        known.review()
+        known.rules = rules([mirror("2.0")])
+        known.review()
+        assert known.woken == []
+
+    def test_check_that_does_not_help_is_left_to_the_schedule_after_an_hour(self) -> None:
+        known = KnownRules()
+        known.keep(self.cooling(KEY, known, minutes=5))
+        known.review(minutes=64)
+        assert len(known.woken) == 1
+        known.review(minutes=2)
+        assert len(known.woken) == 1
+
+    def test_queue_that_fails_stops_nothing_else(self) -> None:
+        known = KnownRules()
+        known.keep(
+            self.cooling(KEY, known, minutes=5), unfresh(MirrorKey(REPOSITORY, "2.0"), State.STALE, known.clock())
+        )
+        error = StorageError("no queue")
+
+        def refuse(_requests: object, _delay: int) -> None:
+            raise error
+
+        known.use_case._queue_checks = refuse
+        reviewed = known.review(minutes=1)
+        assert (reviewed.errors, reviewed.lateness) == ((error,), Lateness(1, 60.0))

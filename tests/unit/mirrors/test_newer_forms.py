@@ -56,10 +56,10 @@ def changed(record: Record, path: str, value: Any) -> str:
     [
         ("held_digest", digest("held")),
         ("form", 2),
-        ("state", "COOLING"),
+        ("state", "THAWING"),
         ("since", {"first": NOW.isoformat()}),
         ("alerted", ["SIGNATURE_MISSING"]),
-        ("past", [{"since": NOW.isoformat(), "state": "HELD"}]),
+        ("past", [{"since": NOW.isoformat(), "state": "THAWING"}]),
         ("past", [{"since": NOW.isoformat(), "state": "FRESH", "because": "x"}]),
         ("type", "destination"),
     ],

@@ -11,13 +11,16 @@ from jsonschema import Draft202012Validator  # type: ignore[import-untyped]
 from msgspec import structs
 
 from local.outcome_schema import schema_text
+from pullahead.admission.seen_digests import SeenDigest, SeenDigests, after_gone
 from pullahead.messages import ReferrersOutcome
 from pullahead.mirrors.alert import AlertKind
 from pullahead.mirrors.missing import Missing, PruneReason
 from pullahead.mirrors.outbox import with_outcome_events, with_pruning, with_scan
 from pullahead.mirrors.outcome_event import OutcomeEvent, OutcomeKind, Scan
-from pullahead.mirrors.record import LastRefresh, MirrorRecord, MovedAway, State
+from pullahead.mirrors.record import LastRefresh, MirrorRecord, MovedAway, State, WaitingDigest
 from pullahead.mirrors.referrers import KnownReferrers
+from pullahead.oci import Descriptor
+from pullahead.oci.media_types import OCI_INDEX
 from pullahead.rules.mirror_key import MirrorKey
 from tests.fakes.samples import digest
 
@@ -62,7 +65,16 @@ def sample_events() -> dict[str, OutcomeEvent]:
     due = with_pruning(gone.with_changes(outbox=()), OutcomeKind.PRUNE_DUE, missing, RULE, removed_at)
     removed = gone.with_changes(outbox=(), published_digest=None)
     pruned = with_pruning(removed, OutcomeKind.PRUNED, missing, RULE, removed_at)
-    records = (stale, scanned, attested, gone, moved, due, pruned)
+    young = SeenDigests((SeenDigest(Descriptor(OCI_INDEX, NEW, 1200), BEGAN),))
+    waiting = WaitingDigest(NEW, BEGAN, BEGAN + timedelta(days=3))
+    held = next_of(FRESH, BEGAN, state=State.COOLING, since=BEGAN, admission=young, waiting=waiting)
+    admitted_at = BEGAN + timedelta(days=3, seconds=40)
+    admitted = structs.replace(young, seen=(structs.replace(young.seen[0], admitted=True),))
+    serving = {"published_digest": NEW, "upstream_digest": NEW, "waiting": None, "admission": admitted}
+    let_in = next_of(held.with_changes(outbox=()), admitted_at, **serving)
+    taken_back = after_gone(young, BEGAN + timedelta(hours=5)).after
+    withdrawn = next_of(held.with_changes(outbox=()), BEGAN + timedelta(hours=5), admission=taken_back, waiting=None)
+    records = (held, let_in, withdrawn, stale, scanned, attested, gone, moved, due, pruned)
     events = [event for record in records for event in record.outbox]
     return {event.kind.value.removeprefix("Mirror ").lower().replace(" ", "_"): event for event in events}
 

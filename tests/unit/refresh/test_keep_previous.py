@@ -63,7 +63,8 @@ class Moves:
         planned = plan_copy(request, self.rules, upstream, self.copied_to, self.plans)
         self.upload(image)
         asked = PublishRequest(request, planned.root)
-        result = publish_image(asked, self.rules, self.copied_to, self.plans, self.records, lambda _tries: None)
+        ports = (self.rules, self.copied_to, self.plans, self.records, self.clock)
+        result = publish_image(asked, *ports, lambda _tries: None)
         if record:
             execution = f"execution-{self.episode}"
             ended = OutcomeRequest(request=request, execution=execution, started_at=self.clock(), published=result)

@@ -20,7 +20,7 @@ from pullahead.oci import Digest, parse_reference
 from pullahead.refresh.plan import CopyPlan, manifest_key, plan_copy, plan_key
 from pullahead.refresh.publish import publish_image
 from pullahead.rules.model import NO_REFERRERS, Rules
-from tests.fakes.memory import FakePlanStore, FakeRecords
+from tests.fakes.memory import FakeClock, FakePlanStore, FakeRecords
 from tests.fakes.refreshes import BEGAN, refresh_request
 from tests.fakes.samples import KEY, REPOSITORY, UPSTREAM, digest, failed, mirror, rules
 from tests.fakes.script import Killed, Script
@@ -55,7 +55,9 @@ class Publishing:
 
     def run(self) -> PublishResult:
         asked = PublishRequest(self.request, self.planned.root)
-        return publish_image(asked, self.rules, self.target, self.plans, self.records, self.waits.append)
+        return publish_image(
+            asked, self.rules, self.target, self.plans, self.records, FakeClock(BEGAN), self.waits.append
+        )
 
     def show_tag(self, shown: Digest) -> None:
         self.target.move_tag(REPOSITORY, "1.0", shown)
@@ -296,6 +298,7 @@ class TestNoLongerWanted:
             publishing.target,
             publishing.plans,
             publishing.records,
+            FakeClock(BEGAN),
             publishing.waits.append,
             lambda _repository, _tag: mirror(),
         )

@@ -22,7 +22,7 @@ from pullahead.refresh.copy_unit import CopyUnit
 from pullahead.refresh.plan import plan_copy
 from pullahead.refresh.publish import publish_image
 from pullahead.refresh.publish_referrers import keep_fallback_tag
-from tests.fakes.memory import FakePlanStore, FakeRecords
+from tests.fakes.memory import FakeClock, FakePlanStore, FakeRecords
 from tests.fakes.refreshes import BEGAN, refresh_request
 from tests.fakes.samples import KEY, REPOSITORY, UPSTREAM, digest, failed, mirror, rules
 from tests.fakes.script import Killed, Script
@@ -63,7 +63,9 @@ class Refresh:
 
     def publish(self) -> PublishResult:
         asked = PublishRequest(self.request, self.planned.root)
-        return publish_image(asked, self.rules, self.target, self.plans, self.records, self.waits.append)
+        return publish_image(
+            asked, self.rules, self.target, self.plans, self.records, FakeClock(BEGAN), self.waits.append
+        )
 
     def run(self) -> ReferrersOutcome:
         self.copy()

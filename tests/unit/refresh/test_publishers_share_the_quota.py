@@ -20,7 +20,7 @@ from pullahead.refresh.plan import plan_copy
 from pullahead.refresh.publish import publish_image
 from pullahead.rules.model import NO_REFERRERS
 from tests.architecture.sam_template import read_definition, real_template
-from tests.fakes.memory import FakePlanStore, FakeRecords
+from tests.fakes.memory import FakeClock, FakePlanStore, FakeRecords
 from tests.fakes.refreshes import refresh_request
 from tests.fakes.samples import REPOSITORY, UPSTREAM, mirror, rules
 from tests.fakes.scheduler import Actor, Scheduler
@@ -111,9 +111,8 @@ class Publisher:
     def _publish(self) -> None:
         while self.result is None:
             try:
-                self.result = publish_image(
-                    self._asked, self._rules, self._target, self._plans, FakeRecords(), self.sleep
-                )
+                ports = (self._rules, self._target, self._plans, FakeRecords(), FakeClock())
+                self.result = publish_image(self._asked, *ports, self.sleep)
             except RateLimitedError:
                 if self.retries == self._retry["MaxAttempts"]:
                     return

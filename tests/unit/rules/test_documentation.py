@@ -7,6 +7,7 @@ import pytest
 import yaml
 
 from pullahead.rules.file_format import (
+    AdmitOptions,
     Creation,
     Credential,
     Defaults,
@@ -28,6 +29,7 @@ ROOT = Path(__file__).parents[3]
 RULES = ROOT / "docs/rules.md"
 SECTIONS = (
     *(RulesDocument, MirrorRule, OnDemandRule, Defaults, Creation, ReferrerOptions, KeepPreviousOptions, PruneOptions),
+    AdmitOptions,
     *(HostSettings, Credential, RateLimits, Sources),
 )
 PATTERN_KINDS = set(Pattern.__struct_encode_fields__)

@@ -31,6 +31,7 @@ RULES = """\
         immutable_tags: ["l*"]
         when_deleted: leave
         keep_previous: {count: 5, for: 120d}
+        admit: {mode: report, min_age: 1d12h, serve: current, first_copy: admit}
         max_layer_size: 1500MB
         max_image_size: 3TiB
         check_every: 1h30m
@@ -113,7 +114,7 @@ def test_every_field_of_a_rule_is_written() -> None:
     """
     known: dict[Any, str] = {
         Rule: "name upstream repository tags check_every alert_after platforms immutable_tags settings source "
-        "when_deleted on_demand referrers sizes keep_previous prune",
+        "when_deleted on_demand referrers sizes keep_previous prune admit",
         ReferrersPolicy: "copy exclude late",
         RepositorySettings: "tags kms_key scan_on_push immutable_tags mutable_tag_filters lifecycle_policy "
         "repository_policy expire_untagged_days",

@@ -1,6 +1,8 @@
 """Rules compared in one process: the state of each tag, the requests to both ends, and that nothing is written."""
 
 import threading
+from datetime import timedelta
+from typing import Any
 
 import pytest
 
@@ -10,6 +12,7 @@ from pullahead.mirrors.record import State
 from pullahead.oci import Descriptor, Digest, Reference
 from pullahead.oci.media_types import INDEXES
 from pullahead.oci.platforms import select_platforms
+from pullahead.rules.admission_policy import AdmissionMode, AdmissionPolicy, FirstCopy
 from pullahead.rules.model import Rule
 from pullahead.rules.published_tags import NamedTag
 from pullahead.rules.tag_patterns import PatternKind, TagPattern, TagSelection
@@ -234,3 +237,30 @@ def test_all_tags_of_a_registry_are_asked_for_on_the_connections_of_one_batch() 
     assert set(look.states().values()) == {State.MISSING}
     assert max(most) <= 8
     assert look.progress[-1] == (300, 300)
+
+
+COOLDOWN = AdmissionPolicy(min_age=timedelta(days=3))
+
+
+@pytest.mark.parametrize("published", [None, OLD.digest])
+def test_what_a_rule_would_hold_is_not_copied_since_nobody_remembers_its_age(published: Digest | None) -> None:
+    look = Look(rule("1.0", admit=COOLDOWN))
+    if published is not None:
+        look.publish(published)
+    compared = look.one()
+    assert (compared.state, compared.refresh) == (State.COOLING, None)
+    assert "takes the memory of a deployed stack" in compared.reason
+
+
+def test_tag_that_serves_what_upstream_serves_is_fresh_whatever_its_rule_demands() -> None:
+    look = Look(rule("1.0", admit=COOLDOWN))
+    look.publish(AMD64.digest)
+    assert look.one().state is State.FRESH
+
+
+@pytest.mark.parametrize("policy", [{"mode": AdmissionMode.REPORT}, {"first_copy": FirstCopy.ADMIT}])
+def test_what_a_rule_lets_pass_is_copied(policy: dict[str, Any]) -> None:
+    compared = Look(rule("1.0", admit=COOLDOWN._replace(**policy))).one()
+    assert compared.state is State.MISSING
+    assert compared.refresh is not None
+    assert not compared.refresh.ahead

@@ -9,9 +9,10 @@ rules are wrong.
 """
 
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from enum import StrEnum
+from math import ceil
 from typing import Final, NamedTuple
 
 from msgspec import structs
@@ -31,10 +32,11 @@ from pullahead.alerts.plan import open_incidents
 from pullahead.alerts.ports import IncidentStore
 from pullahead.clock import Clock
 from pullahead.errors import ConfigError, PullaheadError, StorageError
+from pullahead.messages import MAX_TAGS_PER_CHECK, CheckRequest
 from pullahead.mirrors.alert import AlertKind
 from pullahead.mirrors.demand import is_absent
 from pullahead.mirrors.outbox import OutboxSender
-from pullahead.mirrors.record import SETTLED, MirrorRecord, Record, RuleRecord, State
+from pullahead.mirrors.record import ON_TIME, MirrorRecord, Record, RuleRecord, State
 from pullahead.mirrors.record_scan import ScanState
 from pullahead.mirrors.retirement import NeedFinder
 from pullahead.mirrors.review_index import MAX_SHOWN
@@ -46,6 +48,9 @@ from pullahead.rules.ports import ActiveRules, RulesStateStore
 from pullahead.rules.sources.combine import newly_cached
 from pullahead.rules.sources.state import BrokenRules, RulesState
 from pullahead.rules.sources.upstream_access import skip_notices
+
+QueueChecks = Callable[[Sequence[CheckRequest], int], None]
+"""Queues checks that run after so many seconds, 900 at most. Raises: StorageError."""
 
 
 class Lateness(NamedTuple):
@@ -67,7 +72,7 @@ class Lateness(NamedTuple):
 def _is_late(record: Record, rules: Rules) -> bool:
     if not isinstance(record, MirrorRecord):
         return False
-    if record.state in SETTLED or record.state is State.GONE or record.expires_at is not None:
+    if record.state in ON_TIME or record.state is State.GONE or record.expires_at is not None:
         return False
     if record.on_demand and is_absent(record):  # somebody pulled a tag that does not exist upstream
         return False
@@ -93,6 +98,10 @@ _CACHED_FOUND_WITHIN = timedelta(minutes=15)
 MAX_PENDING: Final = 100_000
 """Records with alerts to send that one review takes: 350 MB in all. Those that wait for longest come first."""
 _MAX_OUTBOX: Final = 1000
+WAKE_AHEAD: Final = timedelta(minutes=15)
+"""SQS delays a message by 15 minutes at most: a review queues the checks of what is old enough until then."""
+_WOKEN_FOR: Final = timedelta(hours=1)  # then the schedule alone checks it
+_MAX_WOKEN: Final = 5000
 _OUTBOX_RESERVE_SECONDS = 60.0
 """How long sending the events that others left in the outbox may take."""
 
@@ -102,6 +111,7 @@ class Limit(StrEnum):
 
     PENDING = "more records have alerts to send than one review takes; the next ones take them"
     SHOWN = "more mirrors are not fresh than the page of mirrors shows; it counts the others"
+    OLD_ENOUGH = "more digests are old enough to be served than one review has checked; the next one takes them"
     SCAN = "the full scan of the records has taken more than a day"
 
 
@@ -126,6 +136,7 @@ class _ReviewedRecords:
         self._rules, self._now = rules, now
         self.records, self.lateness = 0, Lateness()
         self.pending, self.unsent = list[Record](), list[MirrorRecord]()
+        self.cooled: dict[MirrorKey, datetime] = {}
         self.others_open: Counter[str] = Counter()
         self.limits: tuple[Limit, ...] = ()
 
@@ -138,12 +149,27 @@ class _ReviewedRecords:
             self.lateness = self.lateness.including(record, self._rules, self._now)
         if isinstance(record, MirrorRecord) and record.outbox and len(self.unsent) < _MAX_OUTBOX:
             self.unsent.append(record)
+        if isinstance(record, MirrorRecord) and record.state is State.COOLING:
+            self._add_cooled(record)
         if not record.pending:
             self.others_open.update(open_incidents(record))
         elif len(self.pending) < MAX_PENDING:
             self.pending.append(_without_history(record))
         else:
-            self.limits = (Limit.PENDING,)
+            self.limits = (*self.limits, Limit.PENDING)
+
+    def _add_cooled(self, record: MirrorRecord) -> None:
+        """Note when a digest will be old enough, if that is soon."""
+        until = record.waiting.until if record.waiting is not None else None
+        if until is None or not self._now - _WOKEN_FOR <= until <= self._now + WAKE_AHEAD or self._rules is None:
+            return
+        mirror = self._rules.find(record.key.repository, record.key.tag)
+        if mirror is None or self._rules.is_inactive(mirror.rule):
+            return
+        if len(self.cooled) < _MAX_WOKEN:
+            self.cooled[record.key] = until
+        else:
+            self.limits = (*self.limits, Limit.OLD_ENOUGH)
 
 
 def _without_history(record: Record) -> Record:
@@ -166,10 +192,13 @@ class ReviewRecords:
         clock: Clock,
         silence_after: timedelta,
         rules_address: str,
+        *,
+        queue_checks: QueueChecks,
     ) -> None:
         self._rules, self._state, self._records = rules, state, records
         self._incidents, self._notify, self._outbox = incidents, notify, outbox
         self._clock, self._silence_after, self._rules_address = clock, silence_after, rules_address
+        self._queue_checks = queue_checks
 
     def __call__(self, remaining_seconds: Callable[[], float]) -> Reviewed:
         """Review the records. Raises StorageError where they cannot be read."""
@@ -182,6 +211,7 @@ class ReviewRecords:
             retirement = Retirement(
                 NeedFinder(rules, self._records.load_listings), rules.digest, _newly_cached_by(rules, state, now)
             )
+        errors = (*errors, *self._wake(found.cooled, now))
         conditions = self._conditions(heartbeat, rules, state, scan if retirement is not None else None, now)
         notifications = self._send(found, conditions, now, remaining_seconds)
         if remaining_seconds() >= _OUTBOX_RESERVE_SECONDS:
@@ -189,16 +219,29 @@ class ReviewRecords:
         segment = scan_segment(self._records, scan, retirement, now, remaining_seconds)
         errors = (*errors, *notifications.errors, *segment.errors, *self._outbox.take_failures())
         limits = (
-            *found.limits,
+            *dict.fromkeys(found.limits),
             *([Limit.SHOWN] if found.records > MAX_SHOWN else []),
             *([Limit.SCAN] if segment.state.is_overdue(now) else []),
         )
         lateness = found.lateness if rules is not None else None
         return Reviewed(found.records, lateness, notifications, segment, errors, limits)
 
+    def _wake(self, cooled: Mapping[MirrorKey, datetime], now: datetime) -> Sequence[PullaheadError]:
+        """Queue a check of each mirror for the moment when a digest is old enough."""
+        requests: dict[int, dict[str, list[str]]] = {}
+        for key, until in cooled.items():
+            delay = max(0, ceil((until - now).total_seconds()))
+            requests.setdefault(delay, {}).setdefault(key.repository, []).append(key.tag)
+        try:
+            for delay, repositories in requests.items():
+                self._queue_checks([_check(*each, now) for each in _batches(repositories)], delay)
+        except StorageError as error:
+            return [error]
+        return []
+
     def _read_index(self, rules: Rules | None, now: datetime) -> _ReviewedRecords:
         found = _ReviewedRecords(rules, now)
-        for record in self._records.to_review():
+        for record in self._records.to_review(now + WAKE_AHEAD):
             found.add(record)
         return found
 
@@ -264,6 +307,16 @@ class ReviewRecords:
         for record in records:
             self._outbox.note(record, record)
         self._outbox.flush()
+
+
+def _batches(repositories: Mapping[str, list[str]]) -> Iterator[tuple[str, list[str]]]:
+    for repository, tags in repositories.items():
+        for start in range(0, len(tags), MAX_TAGS_PER_CHECK):
+            yield repository, tags[start : start + MAX_TAGS_PER_CHECK]
+
+
+def _check(repository: str, tags: Sequence[str], now: datetime) -> CheckRequest:
+    return CheckRequest(reason="schedule", repository=repository, tags=tuple(tags), asked_at=now)
 
 
 def _newly_cached_by(rules: Rules, state: RulesState, now: datetime) -> Callable[[Record], bool]:

@@ -124,6 +124,21 @@ WORDS = {
         over_one="is pinned to what upstream serves again, or is no longer pinned",
         over_many="are pinned to what upstream serves again, or are no longer pinned",
     ),
+    AlertKind.HELD: Words(
+        "has a new digest that may not be served until somebody acts",
+        "have new digests that may not be served until somebody acts",
+        "ECR goes on serving what was admitted before. {copies}",
+        "Do what the cause says; `pullahead held` lists what waits, and for what.",
+        over_one="has no digest that waits any more",
+        over_many="have no digests that wait any more",
+    ),
+    AlertKind.WITHDRAWN: Words(
+        "had a new digest that upstream took back while it was held",
+        "had new digests that upstream took back while they were held",
+        "The tag never served it. ECR goes on serving what was admitted before.",
+        "If you pulled the digest from upstream elsewhere, find out why it was taken back.",
+        Severity.NOTICE,
+    ),
     AlertKind.RECOVERED: Words(
         "is fresh again",
         "are fresh again",

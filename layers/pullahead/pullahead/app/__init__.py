@@ -139,7 +139,7 @@ class Application(Adapters):
         from pullahead.refresh.publish import publish_image
 
         rules, cached = self._rules_now()
-        return publish_image(asked, rules, self._target, self._plans, self._records, newly_cached=cached)
+        return publish_image(asked, rules, self._target, self._plans, self._records, self._clock, newly_cached=cached)
 
     def record_outcome(self, request: OutcomeRequest) -> OutcomeResult:
         """Record the outcome of a refresh."""
@@ -304,6 +304,7 @@ class Application(Adapters):
             self._clock,
             self._settings.silence_after,
             self._settings.rules_uri,
+            queue_checks=self._queue.send,
         )
 
     @cached_property

@@ -36,14 +36,16 @@ _T = TypeVar("_T")
 
 
 class Index(NamedTuple):
-    """An index of the table, and the attribute that is its partition key. In it are the items that have its keys."""
+    """An index of the table, and the attributes that are its partition key and its sort key. In it are the items that
+    have its keys."""
 
     name: str
     key: str
+    sorted_by: str
 
 
-LINES: Final = Index("Lines", "line")  # sorted by `since`
-REVIEWS: Final = Index("Reviews", "review_shard")  # sorted by `review_since`; holds `pk` and `record` besides
+LINES: Final = Index("Lines", "line", "since")
+REVIEWS: Final = Index("Reviews", "review_shard", "review_since")  # holds `pk` and `record` besides
 
 
 class Write(NamedTuple):
@@ -254,9 +256,12 @@ class Table:
         )
         return count
 
-    def query(self, key: str, what: str, page_size: int | None = None, *, index: Index = LINES) -> Iterator[Item]:
-        """Read the items of one partition key of an index, oldest first, page by page as they are asked for."""
-        for page in self._query(index, key, what, {} if page_size is None else {"Limit": page_size}):
+    def query(
+        self, key: str, what: str, page_size: int | None = None, *, index: Index = LINES, until: str | None = None
+    ) -> Iterator[Item]:
+        """Read the items of one partition key of an index, oldest first, page by page as they are asked for; only those
+        up to a value of the sort key, where it is given."""
+        for page in self._query(index, key, what, {} if page_size is None else {"Limit": page_size}, until):
             yield from map(_decode, page["Items"])
 
     def count(self, key: str, what: str, *, index: Index = LINES) -> int:
@@ -328,9 +333,14 @@ class Table:
             refusal: Any = error.__cause__
             raise _ConditionFailedError(_decode(refusal.response.get("Item") or {})) from error
 
-    def _query(self, index: Index, key: str, what: str, more: Mapping[str, Any]) -> Iterator[Any]:
-        asked = {"IndexName": index.name, "KeyConditionExpression": f"#{index.key} = :key", **more}
-        return self._pages("query", what, asked, {"key": key}, _MAX_QUERY_PAGES)
+    def _query(
+        self, index: Index, key: str, what: str, more: Mapping[str, Any], until: str | None = None
+    ) -> Iterator[Any]:
+        condition, values = f"#{index.key} = :key", {"key": key}
+        if until is not None:
+            condition, values = f"{condition} AND #{index.sorted_by} <= :until", {**values, "until": until}
+        asked = {"IndexName": index.name, "KeyConditionExpression": condition, **more}
+        return self._pages("query", what, asked, values, _MAX_QUERY_PAGES)
 
     def _pages(
         self, operation: str, what: str, asked: Mapping[str, Any], values: Mapping[str, object], most: int

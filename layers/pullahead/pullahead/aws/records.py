@@ -6,6 +6,7 @@ attributes put it into the index `Reviews`, if a review needs it.
 
 import heapq
 from collections.abc import Collection, Iterator, Mapping
+from datetime import datetime
 from typing import TYPE_CHECKING, Final, TypeVar
 
 import msgspec
@@ -88,9 +89,10 @@ class DynamoRecords:
             is_right = not isinstance(record, Record) or stored == _index_attributes(record)
             yield ScannedRecord(item["pk"], record, is_right)
 
-    def to_review(self) -> Iterator[Record | NewerRecord | DamagedRecord]:
+    def to_review(self, until: datetime | None = None) -> Iterator[Record | NewerRecord | DamagedRecord]:
         """Read the index of reviews, all shards together."""
-        shards = (self._table.query(shard, "records to review", index=REVIEWS) for shard in SHARDS)
+        last = iso_text(until) if until is not None else None
+        shards = (self._table.query(shard, "records to review", index=REVIEWS, until=last) for shard in SHARDS)
         return map(self._decoded, heapq.merge(*shards, key=lambda item: (item[_SINCE], item["pk"])))
 
     def count_to_review(self) -> int:

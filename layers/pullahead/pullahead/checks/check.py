@@ -49,7 +49,7 @@ from pullahead.mirrors.store import RecordStore, update_record
 from pullahead.oci import Descriptor, Digest, Reference, Repository, parse_reference
 from pullahead.oci.registries import PublishedDigests, Upstream
 from pullahead.refresh.ports import StartResult
-from pullahead.refresh.request import refresh_request
+from pullahead.refresh.request import ahead_request, refresh_request
 from pullahead.rules.mirror_key import MirrorKey
 from pullahead.rules.model import Mirror, Rules
 from pullahead.text import one_line
@@ -273,6 +273,7 @@ class _Round:
         self._published = _PublishedTags(ports.published_digests)
         self._left = Counter[str]()
         self._stale = defaultdict[str, dict[MirrorKey, _Stale]](dict)
+        self._ahead = defaultdict[str, list[_Stale]](list)
         self._results: dict[MirrorKey, CheckResult] = {}
         self._postponed: dict[MirrorKey, Postponed] = {}
         self._errors: dict[int, Exception] = {}
@@ -423,11 +424,13 @@ class _Round:
             return CheckResult(check.key, None, f"not followed: {answer}")  # no record, no alert
         sender = check.request.sender
         trigger = Trigger.WEBHOOK if sender else Trigger(check.request.reason)
-        verdict = judge(observed, known, mirror, self._ports.clock(), trigger, sender)
+        verdict = judge(observed, known, mirror, self._ports.clock(), trigger, sender, check.request.asked_at)
         record = self._save(mirror, verdict.record, known)
-        is_wanted = isinstance(answer, Descriptor) and mirror.pin in (None, answer.digest)
-        if verdict.refresh and is_wanted and isinstance(answer, Descriptor):
-            self._stale[check.registry][check.key] = _Stale(check, answer, record, verdict.reason)
+        if verdict.ahead is not None:
+            self._ahead[check.registry].append(_Stale(check, verdict.ahead, record, verdict.reason))
+        root = answer if mirror.pin is not None and isinstance(answer, Descriptor) else verdict.root
+        if verdict.refresh and root is not None and mirror.pin in (None, root.digest):
+            self._stale[check.registry][check.key] = _Stale(check, root, record, verdict.reason)
             return None
         if _has_just_failed(answer, known, check.request):
             self._postponed[check.key] = Postponed(mirror, _CHECKED_AGAIN_AFTER_SECONDS)
@@ -470,6 +473,18 @@ class _Round:
             each = stale[mirror.key]
             with self._each_alone(each.check):
                 self._finish(each.check, self._refresh(each))
+        for each in self._ahead.pop(registry, []):
+            with self._each_alone(each.check):
+                self._copy_ahead(each)
+
+    def _copy_ahead(self, waiting: _Stale) -> None:
+        """Start the copy of a digest that may not be served yet. If that does not work, it is copied when it may be."""
+        check, root, record, _ = waiting
+        manifests = manifests_to_read(root, record.platforms)
+        if self._allowance.shortage(check.registry, manifests) is None:
+            started = self._ports.start_refresh(ahead_request(check.mirror, root, record, self._ports.clock()))
+            if started in (StartResult.STARTED, StartResult.WAITING):
+                self._allowance.promise(check.registry, manifests)
 
     def _refresh(self, stale: _Stale) -> CheckResult:
         """Start a refresh, unless a limit of the registry leaves no room for it."""

@@ -35,7 +35,7 @@ from pullahead.errors import (
 )
 from pullahead.messages import MAX_TAGS_PER_CHECK, CheckRequest, ReferrerNamed, ReferrersOutcome, Trouble
 from pullahead.mirrors.outbox import OutboxSender, with_outcome_events
-from pullahead.mirrors.record import MirrorRecord, RuleRecord, State
+from pullahead.mirrors.record import MirrorRecord, RuleRecord
 from pullahead.mirrors.referrers import KnownReferrers, after_referrers, after_trouble, is_retry_due
 from pullahead.mirrors.refresh_outcome import with_referrers
 from pullahead.mirrors.rule_record import rule_key
@@ -133,7 +133,7 @@ class LookForReferrers:
         return Looks(results)
 
     def _result(self, mirror: Mirror, record: MirrorRecord | None, run: "_Run") -> CheckResult:
-        if record is None or record.state is not State.FRESH or record.upstream_digest is None:
+        if record is None or not record.serves_what_it_may or record.upstream_digest is None:
             return CheckResult(mirror.key, None, "referrers are not looked for: the mirror is not fresh")
         if not mirror.referrers.copies_any:
             return CheckResult(mirror.key, record.state, "its rule copies no referrers")

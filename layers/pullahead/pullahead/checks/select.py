@@ -51,7 +51,7 @@ def _is_news(request: CheckRequest, known: MirrorRecord) -> bool:
     if request.digest is None or request.digest != known.wanted_digest:
         return True
     is_awaited = known.state in (State.MISSING, State.STALE)
-    return not is_awaited and not (known.state is State.FRESH and known.published_digest == request.digest)
+    return not is_awaited and not (known.serves_what_it_may and known.published_digest == request.digest)
 
 
 def _ends_failure(known: MirrorRecord) -> bool:

@@ -12,7 +12,7 @@ from pullahead.cli.compare import (
 )
 from pullahead.cli.options import describe
 from pullahead.cli.output import DONE, FAILED, STALE, write_result
-from pullahead.mirrors.record import State
+from pullahead.mirrors.record import WAITING, State
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -32,7 +32,7 @@ def run(arguments: argparse.Namespace) -> int:
     """Compare, and write a line for each tag that is not fresh."""
     comparison = compare(arguments)
     tags = comparison.result.tags
-    stale = [tag for tag in tags if tag.state not in {State.FRESH, *UNDETERMINED}]
+    stale = [tag for tag in tags if tag.state not in {State.FRESH, *WAITING, *UNDETERMINED}]
     text = "\n".join((*map(stale_line, stale), counts_text(tags)))
     write_result(arguments, text, comparison_document(comparison, lambda _: {}))
     if not comparison.is_complete:

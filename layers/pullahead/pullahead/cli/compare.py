@@ -12,7 +12,7 @@ from pullahead.cli.options import RegistryOptions, add_registry_options, add_rul
 from pullahead.cli.output import say
 from pullahead.cli.registries import RulesRegistries, several_at_once
 from pullahead.cli.rules_file import only_rules, read_rules
-from pullahead.mirrors.record import State
+from pullahead.mirrors.record import WAITING, State
 from pullahead.oci import short
 from pullahead.oci.reference import parse_host
 from pullahead.oci.registries import CopyTarget
@@ -24,7 +24,7 @@ from pullahead.text import count_text
 UNDETERMINED = frozenset({State.UNKNOWN, State.BLOCKED})
 """States of tags that could not be compared, or that need an operator."""
 
-_EXPLAINED = frozenset({State.STALE, State.GONE})
+_EXPLAINED = frozenset({State.STALE, State.GONE, *WAITING})
 """States whose reason a line of a tag gives; of those that could not be compared stderr says why."""
 
 _STATE_WIDTH = max(len(state) for state in State)

@@ -43,6 +43,9 @@ COMMANDS: Final = (
     Command("pause", "pause", "Stop checks and refreshes of a rule's mirrors"),
     Command("resume", "pause", "Resume checks and refreshes of a paused rule"),
     Command("prune", "prune", "Show which tags rules with `prune` would remove from ECR"),
+    Command("held", "admission", "List the digests that tags may not serve yet"),
+    Command("admit", "admission", "Let a tag serve a digest that is held"),
+    Command("reject", "admission", "Never let a tag serve a digest"),
     Command("dead-letters", "dead_letters", "List, redrive or delete messages in the dead-letter queues"),
     Command("completion", "completion", "Write a completion script for bash, zsh or fish"),
 )

@@ -26,7 +26,7 @@ from pullahead.dashboard.find_subjects import NamedImage, SubjectFinder, parse_m
 from pullahead.dashboard.states import meaning_of
 from pullahead.errors import ConfigError, StorageError
 from pullahead.messages import MAX_TAGS_PER_CHECK, CheckRequest, ListRequest
-from pullahead.mirrors.record import SETTLED, LastRefresh, ManualCheck, MirrorRecord, RuleRecord
+from pullahead.mirrors.record import ON_TIME, LastRefresh, ManualCheck, MirrorRecord, RuleRecord
 from pullahead.mirrors.rule_record import needs_listing, rule_key
 from pullahead.oci import Digest
 from pullahead.refresh.plan import CopyPlan, plan_key
@@ -288,9 +288,10 @@ class RefreshFollower:
         return Ended(text, is_done=False)
 
     def _settled(self, record: MirrorRecord) -> Ended | None:
-        if record.state not in SETTLED:
+        if record.state not in ON_TIME:
             return None
-        return Ended(f"{self._name} is {record.state.value}: {_serves(record)}", is_done=True, record=record)
+        waits = f"; {record.waiting.text}" if record.waiting is not None and not record.waiting.reported else ""
+        return Ended(f"{self._name} is {record.state.value}: {_serves(record)}{waits}", is_done=True, record=record)
 
     def _end_of_refresh(self, record: MirrorRecord, note: ManualCheck) -> Ended | None:
         last, failure = record.last_refresh, record.failure

@@ -46,6 +46,7 @@ _PERMISSIONS = {
     "DescribeStacks": "cloudformation:DescribeStacks",
     "GetObject": "s3:GetObject",
     "GetQueueAttributes": "sqs:GetQueueAttributes",
+    "PutItem": "dynamodb:PutItem",
     "Query": "dynamodb:Query",
     "ReceiveMessage": "sqs:ReceiveMessage",
     "Scan": "dynamodb:Scan",
@@ -198,6 +199,11 @@ class DeployedStack:
                 f"stack {self._location.stack} has no output {name}; check --stack, or update the stack to this version"
             )
         return found
+
+    @cached_property
+    def caller(self) -> str:
+        """The ARN of who runs this command, as AWS names it."""
+        return str(self._client("sts").get_caller_identity()["Arn"])
 
     @property
     def home(self) -> str:

@@ -23,7 +23,7 @@ from pullahead.cli.output import DONE, STALE, write_document, write_text
 from pullahead.cli.stack import DeployedStack, add_rules_option, add_stack_options, deployed_stack, now
 from pullahead.dashboard.mirror_rows import Row, row_of, worst_first
 from pullahead.dashboard.states import STATE_MEANINGS
-from pullahead.mirrors.record import SETTLED, Record, State
+from pullahead.mirrors.record import ON_TIME, Record, State
 from pullahead.rules.mirror_key import MirrorKey, RuleKey
 from pullahead.rules.model import Rules
 from pullahead.text import count_text, moment_text, span_text
@@ -53,8 +53,8 @@ class Status(NamedTuple):
 
     @property
     def is_fresh(self) -> bool:
-        """Whether every mirror is fresh, or deleted as its rule says."""
-        return all(mirror.row.state in SETTLED for mirror in self.mirrors)
+        """Whether every mirror is fresh, deleted as its rule says, or serves what it may."""
+        return all(mirror.row.state in ON_TIME for mirror in self.mirrors)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -112,7 +112,7 @@ def read_status(arguments: argparse.Namespace, stack: DeployedStack) -> Status:
     heartbeat, paused, at = stack.records.load_heartbeat(), stack.pauses.paused_rules(), now()
     rules = stack.rules(arguments.rules) if paused else None  # to find out which mirrors are paused
     rows = [row_of(record, at, max_cause=None) for record in worst_first(records)]
-    shown = [row for row in rows if not (arguments.stale and row.state in SETTLED and not row.referrers_failed)]
+    shown = [row for row in rows if not (arguments.stale and row.state in ON_TIME and not row.referrers_failed)]
     mirrors = [MirrorRow(row, _is_paused(row, rules, paused)) for row in shown]
     return Status(mirrors, heartbeat.at if heartbeat is not None else None, at)
 
@@ -191,6 +191,8 @@ _STYLES: Final[Mapping[State, _Style]] = MappingProxyType(
         State.STALE: _Style("▲", "bold #e69f00"),
         State.MISSING: _Style("○", "#0072b2"),
         State.UNKNOWN: _Style("□", "#56b4e9"),
+        State.HELD: _Style("◧", "#d55e00"),
+        State.COOLING: _Style("◔", "#56b4e9"),
         State.DELETED: _Style("⊘", "#999999"),
         State.FRESH: _Style("●", "#009e73"),
     }

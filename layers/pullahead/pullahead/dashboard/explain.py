@@ -6,6 +6,8 @@ A tag that a rule could have selected, and did not, is explained, too.
 from datetime import datetime, timedelta
 from typing import NamedTuple
 
+from pullahead.admission.gates import Occasion, hold_of
+from pullahead.admission.seen_digests import SeenDigest, SeenDigests
 from pullahead.checks.timetable import next_check, next_listing
 from pullahead.dashboard.find_subjects import NamedImage, has_served
 from pullahead.dashboard.states import meaning_of, trigger_text
@@ -13,10 +15,11 @@ from pullahead.mirrors.judge import Observation, absence_text, is_denied, judge,
 from pullahead.mirrors.missing import PruneReason
 from pullahead.mirrors.pinned import moved_text
 from pullahead.mirrors.previous import still_kept
-from pullahead.mirrors.record import MirrorRecord, Record, RuleRecord, State, Trigger
+from pullahead.mirrors.record import WAITING, MirrorRecord, Record, RuleRecord, State, Trigger, WaitingDigest
 from pullahead.mirrors.refresh_outcome import TRIES_OF_NEW_DIGESTS, is_new_try
 from pullahead.mirrors.refresh_pace import paced_until
 from pullahead.oci import Digest, parse_reference
+from pullahead.rules.admission_policy import AdmissionPolicy
 from pullahead.rules.mirror_key import MirrorKey
 from pullahead.rules.model import Mirror, Rule, Rules, rule_named
 from pullahead.rules.published_tags import published_from
@@ -24,6 +27,7 @@ from pullahead.rules.tag_patterns import selection_text, why_unmatched
 from pullahead.text import count_text, moment_text, size_text, span_text
 
 _MAX_TAGS_SHOWN = 20
+_MOST_WAITING, _MOST_TAKEN_BACK, _MOST_DECISIONS = 10, 3, 5
 _SKIPPED = "nothing until its rule can be followed"
 
 
@@ -179,6 +183,7 @@ def explain(key: MirrorKey, known: Known, rules: Rules, now: datetime) -> list[S
         Step("verdict", _verdict_text(record, reason, now)),
         *(_trigger_steps(record) if known.seen is None else ()),
         *_refresh_steps(record),
+        *_admission_steps(record, mirror, now),
         *_referrers_steps(record, mirror),
         *_kept_steps(record, mirror, now),
         *_pruning_steps(record, rules),
@@ -211,6 +216,14 @@ def _upstream_text(record: MirrorRecord) -> str:
         return f"{record.upstream} no longer has the tag{before}"
     if record.state is State.UNKNOWN:
         return f"{(record.error or 'not checked').rstrip('.')}{before}"
+    current = record.admission.current if record.admission is not None else None
+    if current is not None and current.digest != record.upstream_digest:
+        may = (
+            f"the tag may serve {record.upstream_digest}"
+            if record.upstream_digest is not None
+            else "it may not be served"
+        )
+        return f"{record.upstream} serves {current.digest}; {may}"
     if record.upstream_digest is None:
         return f"{record.upstream} has not been checked yet"
     if record.moved_away is not None:
@@ -262,6 +275,54 @@ def _refresh_steps(record: MirrorRecord) -> list[Step]:
         times = f"{failure.count} in a row" if failure.count > 1 else "once"
         steps.append(Step("failed refresh", f"{failure.kind}, {times}: {failure.text}"))
     return steps
+
+
+def _admission_steps(record: MirrorRecord, mirror: Mirror | None, now: datetime) -> list[Step]:
+    """Say what the rule demands of a digest, which digests wait, and what each gate says of them."""
+    policy, seen = mirror.admit if mirror is not None else None, record.admission
+    if policy is None or mirror is None or mirror.pin is not None:
+        return []
+    demands = [f"min_age {span_text(policy.min_age)}"] if policy.min_age else []
+    demands += ["approve"] if policy.approve else []
+    text = f"{policy.mode.value}: {', '.join(demands)}; serve {policy.serve.value}"
+    steps = [Step("admission", text)]
+    if seen is None:
+        return steps
+    steps += [Step("waits", line) for line in waiting_lines(seen, policy, now)]
+    if record.waiting is not None and record.waiting.reported:
+        steps.append(Step("reported", f"the tag is not held: {record.waiting.text}, if the rule enforced it"))
+    for each in reversed(seen.taken_back[-_MOST_TAKEN_BACK:]):
+        was = "it had been admitted" if each.admitted else "the tag never served it"
+        steps.append(Step("taken back", f"{each.digest}, by {moment_text(each.at)}; {was}"))
+    for decision in reversed(seen.decisions[-_MOST_DECISIONS:]):
+        verb, why = "admitted" if decision.admits else "rejected", f": {decision.reason}" if decision.reason else ""
+        steps.append(Step("decided", f"{decision.digest} was {verb} by {decision.by}, {moment_text(decision.at)}{why}"))
+    return steps
+
+
+def waiting_lines(seen: SeenDigests, policy: AdmissionPolicy, now: datetime) -> list[str]:
+    """Say of each digest that is newer than what may be served, newest first, what each gate says of it."""
+    after = seen.seen[(seen.last_admitted + 1 if seen.last_admitted is not None else 0) :]
+    lines = []
+    for each in reversed(after[-_MOST_WAITING:]):
+        ages = f"first seen at {moment_text(each.first_at)}, {span_text(each.age(now))} ago"
+        left = "" if each.replaced_at is None else f", replaced upstream at {moment_text(each.replaced_at)}"
+        copied = "its bytes are in ECR" if each.copied else "its bytes are not in ECR yet"
+        lines.append(f"{each.digest}: {ages}{left}; {copied}; {_gates_text(each, seen, policy, now)}")
+    return lines
+
+
+def _gates_text(digest: SeenDigest, seen: SeenDigests, policy: AdmissionPolicy, now: datetime) -> str:
+    hold = hold_of(digest, seen, policy, Occasion(now))
+    decision = seen.decision_of(digest.digest)
+    if decision is not None:
+        return f"{'admitted' if decision.admits else 'rejected'} by {decision.by}"
+    if hold is None:
+        return "every gate lets it pass"
+    if hold.until is not None:
+        return f"age: old enough at {moment_text(hold.until)}"
+    age = "age: old enough; " if policy.min_age else ""
+    return f"{age}{'approval: waits for `pullahead admit`' if policy.approve else 'held'}"
 
 
 def _referrers_steps(record: MirrorRecord, mirror: Mirror | None) -> list[Step]:
@@ -357,6 +418,8 @@ def _next_text(record: MirrorRecord, known: Known, now: datetime) -> str:
     if known.is_paused:
         return f"nothing until `pullahead resume {known.mirror.rule}`; {_served_text(record)}"
     check = _check_text(known.mirror, now)
+    if record.waiting is not None and record.state in WAITING:
+        return f"{_end_of_wait_text(record.waiting, known.mirror)}; {_served_text(record)}; {check}"
     if record.state in (State.FRESH, State.GONE, State.UNKNOWN, State.DELETED):
         return {
             State.DELETED: f"{check}; a refresh when upstream moves, or on `pullahead refresh`",
@@ -365,6 +428,14 @@ def _next_text(record: MirrorRecord, known: Known, now: datetime) -> str:
             State.UNKNOWN: f"{check}; until then, {_served_text(record)}{_corrected_text(record)}",
         }[record.state]
     return _next_refresh_text(record, check, now)
+
+
+def _end_of_wait_text(waiting: WaitingDigest, mirror: Mirror) -> str:
+    if waiting.until is None:
+        return "a refresh when a person admits it"
+    asks = mirror.admit is not None and mirror.admit.approve
+    what = "a person must admit it from" if asks else "a refresh at"
+    return f"{what} {moment_text(waiting.until)}, if upstream leaves the digest"
 
 
 def _next_refresh_text(record: MirrorRecord, check: str, now: datetime) -> str:

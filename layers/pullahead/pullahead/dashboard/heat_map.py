@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from typing import Final, NamedTuple
 
 from pullahead.dashboard.mirror_rows import unfresh_since
-from pullahead.mirrors.record import SETTLED, MirrorRecord, Record, State, Transition
+from pullahead.mirrors.record import ON_TIME, MirrorRecord, Record, State, Transition
 from pullahead.rules.mirror_key import RecordKey
 
 BUCKET: Final = timedelta(hours=6)
@@ -106,10 +106,10 @@ def _by_key(transitions: Iterable[Transition]) -> dict[RecordKey, list[Transitio
 def _periods(record: MirrorRecord, past: Sequence[Transition], now: float) -> Iterator[_Period]:
     """List the known periods of one mirror. Where they differ, the record's state wins over its history."""
     present = (unfresh_since(record) or record.since).timestamp()
-    yield _Period(present, now, record.state in SETTLED)
+    yield _Period(present, now, record.state in ON_TIME)
     starts = [transition.at.timestamp() for transition in past]
     for transition, start, end in zip(past, starts, [*starts[1:], present], strict=False):
-        yield _Period(start, min(end, present), transition.state in SETTLED)
+        yield _Period(start, min(end, present), transition.state in ON_TIME)
     refresh = record.last_refresh
     is_without_history = all(transition.at >= record.since for transition in past)
     if is_without_history and refresh is not None and record.state is State.FRESH:

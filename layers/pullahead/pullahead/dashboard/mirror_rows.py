@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from typing import Final, NamedTuple
 
 from pullahead.dashboard.states import STATE_RANKS, meaning_of
-from pullahead.mirrors.record import SETTLED, MirrorRecord, Record, State, Transition
+from pullahead.mirrors.record import ON_TIME, SETTLED, MirrorRecord, Record, State, Transition
 from pullahead.mirrors.record_scan import RecordScan
 from pullahead.rules.mirror_key import RecordKey
 from pullahead.text import one_line
@@ -51,7 +51,7 @@ def row_of(record: Record, now: datetime, max_cause: int | None = _MAX_CAUSE) ->
         refresh.ended_at if refresh is not None else None,
         one_line(_cause_of(record), max_cause),
         meaning_of(record),
-        failure.retry_at - now if failure is not None and record.state not in SETTLED else None,
+        failure.retry_at - now if failure is not None and record.state not in ON_TIME else None,
         refresh.execution if refresh is not None else None,
         referrers.copied if referrers is not None else None,
         referrers.failed if referrers is not None else 0,
@@ -67,8 +67,8 @@ def _cause_of(record: Record) -> str:
 
 
 def unfresh_since(record: Record) -> datetime | None:
-    """Return since when a mirror is not fresh; None if it is, or if its rule leaves it deleted."""
-    return None if record.state in SETTLED else record.unfresh_since or record.since
+    """Return since when a mirror is not fresh; None if it is, if its rule leaves it deleted, or what is newer waits."""
+    return None if record.state in ON_TIME else record.unfresh_since or record.since
 
 
 def worst_first(records: Iterable[Record]) -> list[Record]:
@@ -83,7 +83,7 @@ def worst_first(records: Iterable[Record]) -> list[Record]:
 
 def longest_unfresh(records: Sequence[Record]) -> Record | None:
     """Find the mirror that has not been fresh for longest."""
-    waiting = [record for record in records if record.state not in SETTLED]
+    waiting = [record for record in records if record.state not in ON_TIME]
     return min(waiting, key=lambda record: (unfresh_since(record) or record.since, str(record.key)), default=None)
 
 

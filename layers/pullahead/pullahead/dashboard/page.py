@@ -14,7 +14,7 @@ from pullahead.dashboard.heat_map import DAYS, heat_map
 from pullahead.dashboard.mirror_rows import Snapshot, longest_unfresh, row_of, unfresh_since, worst_first
 from pullahead.dashboard.states import STATE_MEANINGS
 from pullahead.dashboard.widget_request import MAX_PREFIX_CHARACTERS, Theme, View
-from pullahead.mirrors.record import SETTLED, Record, State
+from pullahead.mirrors.record import SETTLED, WAITING, Record, State
 from pullahead.text import one_line
 
 ROWS_PER_PAGE: Final = 50
@@ -109,13 +109,16 @@ def _matching(records: Sequence[Record], view: View) -> list[Record]:
     ]
 
 
+_SELDOM = frozenset({State.DELETED, *WAITING})
+"""States of which few rules have any: without one, they would only puzzle the reader."""
+
+
 def _state_tiles(snapshot: Snapshot, view: View) -> Iterator[StateTile]:
     counts = snapshot.counts
     uncounted = SETTLED if snapshot.settled is not None and snapshot.settled.at is None else frozenset()
     for state, means in STATE_MEANINGS.items():
         pressed = view.state is state
-        # Few rules leave tags deleted; without one, the state would only puzzle the reader.
-        if state is not State.DELETED or counts[state] or pressed:
+        if state not in _SELDOM or counts[state] or pressed:
             mirrors = None if state in uncounted else counts[state]
             yield StateTile(state, mirrors, means, pressed, View(None if pressed else state, view.prefix))
 

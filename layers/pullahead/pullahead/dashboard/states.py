@@ -15,6 +15,8 @@ STATE_MEANINGS: Final[Mapping[State, str]] = MappingProxyType(
         State.STALE: "upstream moved; a refresh is due or running",
         State.MISSING: "never copied yet",
         State.UNKNOWN: "upstream could not be checked",
+        State.HELD: "a newer digest may not be served until somebody acts; ECR serves what it did",
+        State.COOLING: "a newer digest is too young; ECR serves what it did",
         State.DELETED: "deleted from ECR; not copied again until upstream moves",
         State.FRESH: "ECR serves what upstream serves",
     }

@@ -99,7 +99,7 @@ days. The widget only reads.
 ### Widget parameters
 Param | Description
 ---|---
-**state** | Show one state only: BLOCKED, GONE, STALE, MISSING, UNKNOWN, DELETED or FRESH
+**state** | Show one state only: BLOCKED, GONE, STALE, MISSING, UNKNOWN, HELD, COOLING, DELETED or FRESH
 **prefix** | Show mirrors whose `repository:tag` begins with this
 
 ### Example parameters

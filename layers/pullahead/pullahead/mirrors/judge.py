@@ -3,9 +3,12 @@
 A refused or failed request to upstream is UNKNOWN, never MISSING: nothing is overwritten on a guess.
 """
 
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple, TypeVar
 
+from pullahead.admission.gates import HeldReason
+from pullahead.admission.seen_digests import TakenBack
 from pullahead.errors import (
     AccessDeniedError,
     DeferredError,
@@ -15,16 +18,19 @@ from pullahead.errors import (
     Side,
     side_of_message,
 )
+from pullahead.mirrors.admission import admit
 from pullahead.mirrors.alert import Alert, AlertKind
 from pullahead.mirrors.demand import is_absent
 from pullahead.mirrors.pinned import moved_away, pinned_descriptor, serves_pin, with_moved_away
 from pullahead.mirrors.record import (
-    SETTLED,
+    ON_TIME,
+    WAITING,
     MirrorRecord,
     Record,
     RefreshFailure,
     State,
     Trigger,
+    WaitingDigest,
     replicated_deletion,
 )
 from pullahead.mirrors.refresh_outcome import is_new_try
@@ -51,11 +57,17 @@ class Observation(NamedTuple):
 
 
 class Verdict(NamedTuple):
-    """What a check concludes: the new record, whether to refresh, and the reason in words."""
+    """What a check concludes: the new record, whether to refresh, and the reason in words.
+
+    `root` is what the tag is to serve, where that is known. `ahead` may not be served yet, and its bytes are to be
+    copied at once.
+    """
 
     record: MirrorRecord
     refresh: bool
     reason: str
+    root: Descriptor | None = None
+    ahead: Descriptor | None = None
 
 
 def judge(
@@ -65,8 +77,12 @@ def judge(
     now: datetime,
     trigger: Trigger = Trigger.SCHEDULE,
     sender: str = "",
+    asked_at: datetime | None = None,
 ) -> Verdict:
-    """Judge an observation, in the light of the record before. `sender`: of the webhook that is the trigger."""
+    """Judge an observation, in the light of the record before.
+
+    `sender`: of the webhook that is the trigger. `asked_at`: when somebody asked for the check, by another clock.
+    """
     platforms = _platforms_of(mirror)
     moved = before.moved_away if before is not None and mirror.pin is not None else None
     if (pinned := pinned_descriptor(mirror)) is not None and serves_pin(mirror, before, observed.published):
@@ -74,25 +90,27 @@ def judge(
         observed = observed._replace(upstream=pinned)
     elif moved is not None and moved.pin != mirror.pin:
         moved = None
+    admission = admit(observed.upstream, observed.published, before, mirror, now, asked_at or now)
+    upstream = admission.wanted
     failure = _failure_that_counts(before, platforms, trigger)
-    left_at = _left_at(observed, before, mirror)
-    state, reason = _state_of(observed, before, left_at, failure, mirror)
+    left_at = _left_at(upstream, observed.published, before, mirror)
+    state, reason = _state_of(upstream, observed.published, before, left_at, failure, mirror, admission.waiting)
     known = followed_again(before) if before is not None else MirrorRecord(mirror.key, str(mirror.upstream), state, now)
-    error = next((side for side in (observed.published, observed.upstream) if isinstance(side, PullaheadError)), None)
-    wanted = observed.upstream.digest if isinstance(observed.upstream, Descriptor) else known.upstream_digest
+    error = next((side for side in (observed.published, upstream) if isinstance(side, PullaheadError)), None)
+    wanted = upstream.digest if isinstance(upstream, Descriptor) else known.upstream_digest
     begins = (
         before is None
         or (wanted, platforms) != (before.upstream_digest, before.platforms)
-        or (before.state is State.FRESH and state is not State.FRESH)
+        or (before.serves_what_it_may and state not in (State.FRESH, *WAITING))
     )
     entered: dict[str, Any] = {}
     if before is None or known.state is not state:
-        told_elsewhere = error is not None or state is State.BLOCKED
+        told_elsewhere = error is not None or state is State.BLOCKED or state in WAITING
         entered = {"since": now, "trigger": trigger, "reason": "" if told_elsewhere else reason, "sender": sender}
     after = known.with_changes(
         upstream=str(mirror.upstream),
         state=state,
-        unfresh_since=None if state in SETTLED else known.unfresh_since or now,
+        unfresh_since=None if state in ON_TIME else known.unfresh_since or now,
         upstream_digest=wanted,
         published_digest=known.published_digest
         if isinstance(observed.published, PullaheadError)
@@ -100,13 +118,15 @@ def judge(
         error_kind=type(error).__name__ if error else None,
         error=one_line(str(error), _MAX_ERROR_CHARACTERS) if error else None,
         denied=error.sent if isinstance(error, AccessDeniedError) else "",
-        failure=None if state in SETTLED else failure,
+        failure=None if state in ON_TIME else failure,
         episode=known.episode + 1 if begins else known.episode,
         platforms=platforms,
         left_at=left_at,
         replicated_from=mirror.replicated_from or None if left_at is not None else None,
         on_demand=mirror.on_demand,
         was_listed=mirror.listed and state is State.GONE,
+        admission=admission.seen,
+        waiting=admission.waiting,
         **entered,
     )
     after = with_moved_away(before, after, moved, now)
@@ -115,9 +135,26 @@ def judge(
         until = paced_until(after.pace, wanted, now)
     if wants and until is None and wanted is not None:
         after = after.with_changes(pace=after_start(after.pace, wanted, now))
+    ahead = admission.ahead
+    if ahead is not None and paced_until(after.pace, ahead.digest, now) is None:
+        after = after.with_changes(pace=after_start(after.pace, ahead.digest, now))
+    else:
+        ahead = None
+    after = with_taken_back(after, admission.news, now)
     alerted = with_alerts(before, after, mirror.alert_after, now, mirror.replicated_from)
     reason = reason if until is None else f"{reason}; {pace_text(until)}"
-    return Verdict(alerted, wants and until is None, reason)
+    root = upstream if isinstance(upstream, Descriptor) else None
+    return Verdict(alerted, wants and until is None, reason, root, ahead)
+
+
+def with_taken_back(record: MirrorRecord, news: Sequence[TakenBack], now: datetime) -> MirrorRecord:
+    """Add an alert for each digest that upstream has taken back before the tag served it."""
+    alerts: list[Alert] = []
+    for number, each in enumerate(news):
+        text = f"upstream took back {each.digest}, which was first seen at {moment_text(each.first_at)}"
+        at = _moment_of(AlertKind.WITHDRAWN, record, now) + timedelta(microseconds=number)
+        alerts.append(Alert(AlertKind.WITHDRAWN, record.key, record.upstream, each.first_at, at, text))
+    return record.with_changes(pending=(*record.pending, *alerts)) if alerts else record
 
 
 def pace_text(until: datetime) -> str:
@@ -179,11 +216,12 @@ def with_alert(
 
     `detail` is the cause to report where it is not the record's own.
     """
-    if after.state in SETTLED:
-        return _with_recovery(before, after, now) if after.alerted else after
+    if after.state in ON_TIME:
+        kind = kind if after.state is State.HELD else None
+        after = _with_recovery(before, after, now, kind) if set(after.alerted) - {kind} else after
     if kind is None or kind in after.alerted:
         return after
-    since = after.since if after.state is State.UNKNOWN else after.unfresh_since or now
+    since = after.since if after.state in (State.UNKNOWN, State.HELD) else after.unfresh_since or now
     cause, cause_kind = (after.cause, after.cause_kind) if detail is None else (detail, "")
     alert = Alert(kind, after.key, after.upstream, since, _moment_of(kind, after, now), cause, cause_kind)
     return after.with_changes(alerted=(*after.alerted, kind), pending=(*after.pending, alert))
@@ -197,13 +235,15 @@ def _moment_of(kind: AlertKind, record: Record, now: datetime) -> datetime:
     return max([now, *(moment + timedelta(microseconds=1) for moment in earlier)])
 
 
-def _with_recovery(before: Record | None, after: _R, now: datetime) -> _R:
+def _with_recovery(before: Record | None, after: _R, now: datetime, kept: AlertKind | None) -> _R:
     since = (before.unfresh_since if before is not None else None) or after.since
     recovered = [
         Alert(AlertKind.RECOVERED, after.key, after.upstream, since, _moment_of(kind, after, now), of=kind)
         for kind in after.alerted
+        if kind is not kept
     ]
-    return after.with_changes(alerted=(), pending=(*after.pending, *recovered))
+    alerted = tuple(kind for kind in after.alerted if kind is kept)
+    return after.with_changes(alerted=alerted, pending=(*after.pending, *recovered))
 
 
 _BY_A_PERSON = frozenset({AlertKind.BLOCKED, AlertKind.ACCESS_DENIED})
@@ -231,7 +271,7 @@ def is_denied(record: MirrorRecord) -> bool:
 def _is_drift(before: MirrorRecord, after: MirrorRecord) -> bool:
     """Whether somebody else moved the tag in ECR: it was fresh, and upstream has not moved."""
     return (
-        before.state is State.FRESH
+        before.serves_what_it_may
         and after.state is State.STALE
         and after.published_digest not in (None, before.published_digest)
         and (after.upstream_digest, after.platforms) == (before.upstream_digest, before.platforms)
@@ -247,44 +287,62 @@ def _platforms_of(mirror: Mirror) -> tuple[str, ...]:
     return tuple(sorted(set(mirror.platforms)))  # their order means nothing
 
 
-def _left_at(observed: Observation, before: MirrorRecord | None, mirror: Mirror) -> Digest | None:
+def _left_at(
+    upstream: Descriptor | PullaheadError | None,
+    published: Digest | PullaheadError | None,
+    before: MirrorRecord | None,
+    mirror: Mirror,
+) -> Digest | None:
     """Return the upstream digest at which the tag was deleted from ECR, where it is restored only after upstream moves:
     by its rule, or because ECR's replication may have deleted it."""
     if before is None or (mirror.restored and not mirror.replicated_from):
         return None
-    if isinstance(observed.published, PullaheadError):
+    if isinstance(published, PullaheadError):
         return before.left_at
-    if observed.published is not None:
+    if published is not None:
         return None
     left_at = before.left_at if before.published_digest is None else before.upstream_digest
-    has_moved = isinstance(observed.upstream, Descriptor) and observed.upstream.digest != left_at
+    has_moved = isinstance(upstream, Descriptor) and upstream.digest != left_at
     return None if has_moved else left_at
 
 
 def _state_of(
-    observed: Observation,
+    upstream: Descriptor | PullaheadError | None,
+    published: Digest | AccessDeniedError | None,
     before: MirrorRecord | None,
     left_at: Digest | None,
     failure: RefreshFailure | None,
     mirror: Mirror,
+    waiting: WaitingDigest | None,
 ) -> tuple[State, str]:
+    """Return the state, and why. `upstream` is None where no digest may be served: then something waits."""
     platforms = _platforms_of(mirror)
-    if isinstance(observed.published, AccessDeniedError):
-        return State.BLOCKED, str(observed.published)
-    if isinstance(observed.upstream, NotFoundError):
-        is_news = observed.published is None and (before is None or before.was_never_found)
-        return State.GONE, absence_text(mirror.upstream.locator, was_never_found=is_news and not mirror.listed)
-    if isinstance(observed.upstream, PullaheadError):
-        return State.UNKNOWN, str(observed.upstream)
-    if observed.published is not None and observed.published == _expected_digest(observed.upstream, before, platforms):
-        return State.FRESH, f"ECR serves what {'upstream serves' if mirror.pin is None else 'the rules pin'}"
-    if left_at is not None:
+    if isinstance(published, AccessDeniedError):
+        return State.BLOCKED, str(published)
+    if isinstance(upstream, PullaheadError):
+        return _state_of_error(upstream, published, before, mirror)
+    is_left = left_at is not None and published is None
+    if upstream is None or (published is not None and published == _expected_digest(upstream, before, platforms)):
+        if waiting is not None and not waiting.reported and not is_left:
+            return waiting.state, waiting.text
+        if upstream is not None:
+            return State.FRESH, f"ECR serves what {'upstream serves' if mirror.pin is None else 'the rules pin'}"
+    if left_at is not None or upstream is None:
         return State.DELETED, _left_because(mirror)
-    if failure is not None and failure.blocking and failure.digest == observed.upstream.digest:
+    if failure is not None and failure.blocking and failure.digest == upstream.digest:
         return State.BLOCKED, failure.text
-    if observed.published is None:
+    if published is None:
         return State.MISSING, "ECR does not have the tag"
-    return State.STALE, _reason_of(observed.upstream.digest, before, platforms, is_pinned=mirror.pin is not None)
+    return State.STALE, _reason_of(upstream.digest, before, platforms, is_pinned=mirror.pin is not None)
+
+
+def _state_of_error(
+    error: PullaheadError, published: Digest | None, before: MirrorRecord | None, mirror: Mirror
+) -> tuple[State, str]:
+    if not isinstance(error, NotFoundError):
+        return State.UNKNOWN, str(error)
+    is_news = published is None and (before is None or before.was_never_found)
+    return State.GONE, absence_text(mirror.upstream.locator, was_never_found=is_news and not mirror.listed)
 
 
 def _left_because(mirror: Mirror) -> str:
@@ -310,7 +368,7 @@ def _reason_of(wanted: Digest, before: MirrorRecord | None, platforms: tuple[str
         return "the rules pin another digest" if is_pinned else "upstream moved"
     if before.platforms != platforms:
         return "the rules select other platforms"
-    return "the tag was overwritten in ECR" if before.state is State.FRESH else "upstream moved"
+    return "the tag was overwritten in ECR" if before.serves_what_it_may else "upstream moved"
 
 
 def _expected_digest(upstream: Descriptor, before: MirrorRecord | None, platforms: tuple[str, ...]) -> Digest | None:
@@ -336,6 +394,9 @@ def _wants_refresh(record: MirrorRecord, now: datetime) -> bool:
 def _due_alert(record: MirrorRecord, alert_after: timedelta, now: datetime) -> AlertKind | None:
     if record.on_demand and is_absent(record):
         return None  # the client that pulled it knows from ECR that it does not exist
+    if record.state in WAITING:
+        is_decided = record.waiting is None or record.waiting.because in (None, HeldReason.REJECTED)
+        return None if is_decided else AlertKind.HELD
     if record.state is State.GONE:
         # Version 0.1 had one kind for both.
         is_new_kind = record.was_never_found and AlertKind.GONE not in record.alerted

@@ -13,13 +13,15 @@ from typing import Any, NamedTuple, Protocol
 
 from msgspec import UNSET, structs
 
+from pullahead.admission.gates import HeldReason
 from pullahead.clock import Clock
 from pullahead.errors import PullaheadError
 from pullahead.messages import ReferrersOutcome
 from pullahead.mirrors.missing import Missing, PruneReason
 from pullahead.mirrors.outcome_event import OutcomeDetail, OutcomeEvent, OutcomeKind, OutcomeReason, Scan
-from pullahead.mirrors.record import MirrorRecord, State
+from pullahead.mirrors.record import WAITING, MirrorRecord, State
 from pullahead.mirrors.store import RecordStore, update_record
+from pullahead.oci import Digest
 
 UNSENT_AFTER = timedelta(minutes=5)
 """After this time the writer of an event is assumed dead; no function that writes records runs longer."""
@@ -38,6 +40,9 @@ def with_outcome_events(before: MirrorRecord | None, after: MirrorRecord, rule: 
         *_recovered(before, after, rule, now),
         *_referrers_copied(before, after, rule, now),
         *_pin_moved(before, after, rule, now),
+        *_held(before, after, rule, now),
+        *_admitted(before, after, rule, now),
+        *_taken_back(before, after, rule, now),
     ]
     return _with_events(after, due) if due else after
 
@@ -104,7 +109,7 @@ def _refreshed(before: MirrorRecord | None, after: MirrorRecord, rule: str, now:
             execution=last.execution,
             **_referrers(after),
         )
-    elif before is not None and after.state is State.FRESH and before.published_digest != after.published_digest:
+    elif before is not None and after.serves_what_it_may and before.published_digest != after.published_digest:
         # Mostly a check between the end of a refresh and its record, whose event says more: let that come first.
         event = _event(OutcomeKind.REFRESHED, OutcomeReason.FOUND_PUBLISHED, after, rule, now, **_span(before, now))
         yield structs.replace(event, held=True)
@@ -152,11 +157,13 @@ def _why_stale(before: MirrorRecord | None, after: MirrorRecord) -> OutcomeReaso
         return OutcomeReason.UPSTREAM_MOVED
     if before.platforms != after.platforms:
         return OutcomeReason.PLATFORMS_CHANGED
-    return OutcomeReason.OVERWRITTEN if _last_copy_state(before) is State.FRESH else OutcomeReason.UPSTREAM_MOVED
+    was_on_time = _last_copy_state(before) in (State.FRESH, *WAITING)
+    return OutcomeReason.OVERWRITTEN if was_on_time else OutcomeReason.UPSTREAM_MOVED
 
 
 def _recovered(before: MirrorRecord | None, after: MirrorRecord, rule: str, now: datetime) -> Iterator[OutcomeEvent]:
-    if before is not None and before.alerted and before.state is not State.FRESH and after.state is State.FRESH:
+    was_late = before is not None and before.state not in (State.FRESH, *WAITING)
+    if before is not None and before.alerted and was_late and after.serves_what_it_may:
         yield _event(OutcomeKind.RECOVERED, OutcomeReason.FRESH_AGAIN, after, rule, now, **_span(before, now))
 
 
@@ -183,6 +190,65 @@ def _pin_moved(before: MirrorRecord | None, after: MirrorRecord, rule: str, now:
     if moved is not None and (before is None or before.moved_away is None):
         reason = OutcomeReason.UPSTREAM_MOVED if moved.to is not None else OutcomeReason.GONE_UPSTREAM
         yield _event(OutcomeKind.PIN_MOVED, reason, after, rule, now, since=moved.since, moved_to=moved.to or UNSET)
+
+
+_HELD_REASONS = {
+    None: OutcomeReason.COOLDOWN,
+    HeldReason.WAITING_APPROVAL: OutcomeReason.WAITING_APPROVAL,
+    HeldReason.REJECTED: OutcomeReason.REJECTED,
+}
+
+
+def _decision(record: MirrorRecord, digest: Digest) -> dict[str, Any]:
+    """Say who has decided about a digest, and why."""
+    made = record.admission.decision_of(digest) if record.admission is not None else None
+    return {} if made is None else {"decided_by": made.by, "decision": made.reason or UNSET}
+
+
+def _held(before: MirrorRecord | None, after: MirrorRecord, rule: str, now: datetime) -> Iterator[OutcomeEvent]:
+    """Report that a digest may not be served yet, or what for it waits now."""
+    known, was = after.waiting, before.waiting if before is not None else None
+    if known is None or (
+        was is not None and (was.digest, was.because, was.reported) == (known.digest, known.because, known.reported)
+    ):
+        return
+    yield _event(
+        OutcomeKind.HELD,
+        _HELD_REASONS[known.because],
+        after,
+        rule,
+        now,
+        **_decision(after, known.digest),
+        held_digest=known.digest,
+        first_seen=known.first_at,
+        until=known.until or UNSET,
+        reported=known.reported or UNSET,
+    )
+
+
+def _admitted(before: MirrorRecord | None, after: MirrorRecord, rule: str, now: datetime) -> Iterator[OutcomeEvent]:
+    """Report that the tag serves a digest that had to wait before."""
+    if before is None or before.admission is None or after.admission is None:
+        return
+    waited = [each for each in before.admission.seen if not each.admitted]
+    for each in waited:
+        found = after.admission.find(each.digest)
+        if found is not None and found.admitted:
+            details = {"held_digest": each.digest, "first_seen": each.first_at, **_decision(after, each.digest)}
+            if before.waiting is not None and before.waiting.reported:
+                details["reported"] = True
+            reason = OutcomeReason.APPROVED if "decided_by" in details else OutcomeReason.OLD_ENOUGH
+            yield _event(OutcomeKind.ADMITTED, reason, after, rule, now, **details)
+
+
+def _taken_back(before: MirrorRecord | None, after: MirrorRecord, rule: str, now: datetime) -> Iterator[OutcomeEvent]:
+    """Report that upstream took a digest back before the tag served it."""
+    known = after.admission.taken_back if after.admission is not None else ()
+    told = before.admission.taken_back if before is not None and before.admission is not None else ()
+    for each in known:
+        if not each.admitted and each not in told:
+            details = {"held_digest": each.digest, "first_seen": each.first_at}
+            yield _event(OutcomeKind.WITHDRAWN, OutcomeReason.TAKEN_BACK, after, rule, now, **details)
 
 
 def _referrers(record: MirrorRecord) -> dict[str, Any]:

@@ -27,6 +27,9 @@ class OutcomeKind(StrEnum):
     PIN_MOVED = "Mirror Pin Moved"
     PRUNE_DUE = "Mirror Prune Due"
     PRUNED = "Mirror Pruned"
+    HELD = "Mirror Held"
+    ADMITTED = "Mirror Admitted"
+    WITHDRAWN = "Mirror Withdrawn"
 
 
 class OutcomeReason(StrEnum):
@@ -46,6 +49,12 @@ class OutcomeReason(StrEnum):
     LATE_REFERRERS = "late-referrers"  # they came after the image
     UNCHOSEN = "unchosen"  # the rule no longer chooses the tag
     REFERRERS_FAILED = "referrers-failed"  # some of them could not be copied
+    COOLDOWN = "cooldown"  # a digest is younger than the rule's min_age
+    WAITING_APPROVAL = "waiting-approval"  # a person must admit the digest
+    REJECTED = "rejected"  # by a person
+    OLD_ENOUGH = "old-enough"  # its cooldown is over
+    APPROVED = "approved"  # by a person
+    TAKEN_BACK = "taken-back"  # upstream does not serve the digest any more, and the tag never did
 
 
 def _about(description: str, *, at_least: int | None = None) -> msgspec.Meta:
@@ -103,6 +112,15 @@ class OutcomeDetail(msgspec.Struct, frozen=True, rename="kebab", omit_defaults=T
         Annotated[Digest, _about("What upstream serves in place of the pinned digest, if it still has the tag.")]
         | Unset
     ) = UNSET
+    held_digest: (
+        Annotated[Digest, _about("The digest of upstream that is held, is admitted after that, or was taken back.")]
+        | Unset
+    ) = UNSET
+    first_seen: Annotated[datetime, _about("When that digest was first seen under the tag.")] | Unset = UNSET
+    decided_by: Annotated[str, _about("Who admitted or rejected that digest: the ARN.")] | Unset = UNSET
+    decision: Annotated[str, _about("Why, as that person wrote it.")] | Unset = UNSET
+    until: Annotated[datetime, _about("When the tag may serve it, if upstream leaves it.")] | Unset = UNSET
+    reported: Annotated[bool, _about("The rule only reports: the tag is not held.")] | Unset = UNSET
     events_given_up: (
         Annotated[int, _about("Earlier events of this mirror that were given up: the bus took none for long.")] | Unset
     ) = UNSET

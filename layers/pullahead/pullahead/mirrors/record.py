@@ -10,6 +10,8 @@ from typing import Any, NamedTuple, Self
 import msgspec
 from msgspec import structs
 
+from pullahead.admission.gates import HeldReason
+from pullahead.admission.seen_digests import SeenDigests
 from pullahead.clock import Moment
 from pullahead.mirrors.alert import Alert, AlertKind, SentAlert
 from pullahead.mirrors.missing import Missing
@@ -19,7 +21,7 @@ from pullahead.mirrors.referrers import KnownReferrers
 from pullahead.mirrors.refresh_pace import RefreshPace
 from pullahead.oci import Digest
 from pullahead.rules.mirror_key import MirrorKey, RecordKey, RuleKey
-from pullahead.text import one_line
+from pullahead.text import moment_text, one_line
 
 _MAX_PAST = 60
 """States of a record's past: about 4 KB, and weeks even of a mirror that changes several times a day."""
@@ -53,10 +55,18 @@ class State(StrEnum):
     GONE = "GONE"
     UNKNOWN = "UNKNOWN"
     DELETED = "DELETED"
+    COOLING = "COOLING"
+    HELD = "HELD"
 
 
 SETTLED = frozenset({State.FRESH, State.DELETED})
 """States in which nothing is left to do: ECR serves what it should, or should serve nothing."""
+
+WAITING = frozenset({State.COOLING, State.HELD})
+"""States in which ECR serves what it may, and a newer digest may not be served yet: neither stale nor late."""
+
+ON_TIME = SETTLED | WAITING
+"""States in which Pullahead has nothing to do now."""
 
 
 class LastRefresh(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -188,6 +198,38 @@ class MovedAway(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     since: datetime
 
 
+class WaitingDigest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """A digest that upstream serves, or has served, and the tag may not serve yet: until a moment, or because of what.
+
+    `reported`: its rule only reports, so that the tag serves it all the same.
+    """
+
+    digest: Digest
+    first_at: Moment
+    until: Moment | None = None
+    because: HeldReason | None = None
+    reported: bool = False
+
+    @property
+    def state(self) -> State:
+        """The state of a mirror that serves what it may."""
+        return State.COOLING if self.until is not None else State.HELD
+
+    @property
+    def text(self) -> str:
+        """What waits, and for what."""
+        if self.until is not None:
+            first, until = moment_text(self.first_at), moment_text(self.until)
+            return f"{self.digest} was first seen at {first}, and is old enough at {until}"
+        return f"{self.digest} {_HELD_TEXTS[self.because or HeldReason.WAITING_APPROVAL]}"
+
+
+_HELD_TEXTS = {
+    HeldReason.WAITING_APPROVAL: "waits until a person admits it",
+    HeldReason.REJECTED: "was rejected by a person",
+}
+
+
 class MirrorRecord(Record, frozen=True):
     """What is remembered of one mirror."""
 
@@ -212,19 +254,29 @@ class MirrorRecord(Record, frozen=True):
     moved_away: MovedAway | None = None  # where the tag is pinned
     kept: tuple[KeptDigest, ...] = ()  # what the tag served before, and what keeps it in ECR; oldest first
     missing: Missing | None = None  # from what its rule chooses, which prunes
+    admission: SeenDigests | None = None  # where its rule demands something of a digest before the tag may serve it
+    waiting: WaitingDigest | None = None
     was_listed: bool = False  # where it is GONE: a pattern selected it, so that upstream has listed it
 
     @property
     def was_never_found(self) -> bool:
         """Whether neither upstream nor ECR is known to have had the tag: its name may be wrong."""
         served = self.published_digest or self.previous_digest or self.last_refresh
-        return not self.was_listed and self.upstream_digest is None and served is None
+        return not self.was_listed and self.upstream_digest is None and served is None and self.admission is None
+
+    @property
+    def serves_what_it_may(self) -> bool:
+        """Whether ECR serves what it should, though something newer may wait."""
+        if self.state in WAITING:
+            return self.published_digest is not None and self.published_digest == self.wanted_digest
+        return self.state is State.FRESH
 
     @property
     def cause(self) -> str:
         """Why the mirror is not fresh, in one line, as far as that is known."""
         left = replicated_deletion(self.replicated_from) if self.replicated_from is not None else ""
-        return self.error or (self.failure.text if self.failure is not None else "") or left
+        waiting = self.waiting.text if self.waiting is not None and self.state in WAITING else ""
+        return self.error or (self.failure.text if self.failure is not None else "") or left or waiting
 
     @property
     def cause_kind(self) -> str:

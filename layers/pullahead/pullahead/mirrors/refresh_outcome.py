@@ -17,9 +17,11 @@ from pullahead.errors import (
     TagImmutableError,
     UnsupportedMediaTypeError,
 )
+from pullahead.messages import RefreshRequest
+from pullahead.mirrors.admission import after_copy, after_publish, state_of
 from pullahead.mirrors.alert import AlertKind
 from pullahead.mirrors.rate_limit_budget import seconds_until_again
-from pullahead.mirrors.record import SETTLED, LastRefresh, MirrorRecord, Published, RefreshFailure, State, Trigger
+from pullahead.mirrors.record import ON_TIME, LastRefresh, MirrorRecord, Published, RefreshFailure, State, Trigger
 from pullahead.mirrors.referrers import KnownReferrers, due_alert
 from pullahead.oci import Digest, InvalidManifestError
 from pullahead.text import size_text, span_text
@@ -60,9 +62,11 @@ def after_success(record: MirrorRecord, published: Published, refresh: LastRefre
         "last_refresh": refresh,
         "failure": None if is_wanted or record.failure is None or record.failure.digest == source else record.failure,
     }
+    record = after_publish(record, source, refresh.ended_at)
     if is_wanted and record.state not in (State.GONE, State.UNKNOWN):  # else the next check decides
-        changes |= {"state": State.FRESH, "unfresh_since": None, "error_kind": None, "error": None, "denied": ""}
-        if record.state is not State.FRESH:
+        state = state_of(record.waiting)
+        changes |= {"state": state, "unfresh_since": None, "error_kind": None, "error": None, "denied": ""}
+        if record.state is not state:
             copied = f"{size_text(refresh.bytes_copied)} copied in {span_text(timedelta(seconds=refresh.seconds))}"
             changes |= {"since": refresh.ended_at, "trigger": Trigger.REFRESH, "reason": copied}
     return record.with_changes(**changes)
@@ -75,7 +79,7 @@ def after_failure(record: MirrorRecord, wanted: Digest, error_kind: str, error: 
     if a check still asks for it. A mirror that has become fresh, or whose upstream has moved meanwhile, is left as it
     is.
     """
-    if record.state in SETTLED or record.upstream_digest != wanted:
+    if record.state in ON_TIME or record.upstream_digest != wanted:
         return record
     if error_kind in (DeferredError.__name__, NoLongerWantedError.__name__):
         return _after_deferral(record, wanted, error_kind, error, now)
@@ -91,6 +95,21 @@ def after_failure(record: MirrorRecord, wanted: Digest, error_kind: str, error: 
         failure=RefreshFailure(wanted, error_kind, error, blocking, count, now + wait, digests),
         episode=record.episode + 1,
     )
+
+
+def after_refused_publish(record: MirrorRecord, request: RefreshRequest, refusal: str, now: datetime) -> MirrorRecord:
+    """Record that a digest was copied without its tag: it may not be served yet.
+
+    Where a check thought that it may, by another clock or by other rules, a later check tries again.
+    """
+    wanted = request.root.digest
+    record = after_copy(record, wanted)
+    if record.upstream_digest != wanted or record.state in ON_TIME or request.episode < record.episode:
+        return record
+    failure = RefreshFailure(
+        wanted, "NotAdmitted", refusal, False, 0, now + _FIRST_RETRY, failed_digests(record, wanted)
+    )
+    return record.with_changes(failure=failure, episode=record.episode + 1)
 
 
 def after_abort(record: MirrorRecord, wanted: Digest, now: datetime) -> MirrorRecord:
@@ -117,7 +136,7 @@ def retry_ahead_of_schedule(record: MirrorRecord, wanted: Digest, now: datetime)
     it is.
     """
     failure = record.failure
-    if record.state in SETTLED or failure is None or failure.digest != wanted or failure.blocking or not failure.count:
+    if record.state in ON_TIME or failure is None or failure.digest != wanted or failure.blocking or not failure.count:
         return None
     wait = max(timedelta(), failure.retry_at - now)
     return wait if wait <= _LONGEST_RETRY_AHEAD else None

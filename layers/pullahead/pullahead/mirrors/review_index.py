@@ -9,7 +9,7 @@ import zlib
 from datetime import datetime
 from typing import Final, NamedTuple
 
-from pullahead.mirrors.record import SETTLED, MirrorRecord, Record
+from pullahead.mirrors.record import SETTLED, MirrorRecord, Record, State
 from pullahead.rules.mirror_key import RecordKey
 
 SHARDS: Final = tuple(f"review#{number}" for number in range(8))
@@ -46,7 +46,14 @@ def has_failed_referrers(record: Record) -> bool:
 
 
 def entry_time(record: Record) -> datetime:
-    """Return since when a record is not fresh or, where it is, since when it is in its state."""
+    """Return since when a record is not fresh or, where it is, since when it is in its state.
+
+    What only waits for a moment, and has nothing to tell, is there at that moment: no review reads it before.
+    """
+    if isinstance(record, MirrorRecord) and record.waiting is not None and record.state is State.COOLING:
+        has_news = bool(record.pending or record.outbox or record.open_alerts or has_failed_referrers(record))
+        if record.waiting.until is not None and not has_news:
+            return record.waiting.until
     return record.unfresh_since or record.since
 
 

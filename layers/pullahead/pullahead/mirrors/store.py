@@ -89,8 +89,9 @@ class RecordStore(Protocol):
         """
         ...
 
-    def to_review(self) -> Iterator[Record | NewerRecord | DamagedRecord]:
-        """Read the records in the index of reviews, oldest first, perhaps a second old.
+    def to_review(self, until: datetime | None = None) -> Iterator[Record | NewerRecord | DamagedRecord]:
+        """Read the records in the index of reviews, oldest first, perhaps a second old; only those up to a moment,
+        where it is given (`review_index.entry_time`).
 
         Pages are read as they are asked for. Raises, while iterating: StorageError.
         """

@@ -9,9 +9,10 @@ from collections.abc import Iterable
 
 import msgspec
 
-from pullahead.clock import Wait, wait_after_breaks
+from pullahead.clock import Clock, Wait, wait_after_breaks
 from pullahead.errors import ConflictError, StorageError
 from pullahead.messages import PublishRequest, PublishResult, ReferrersOutcome, RefreshRequest
+from pullahead.mirrors.admission import refusal
 from pullahead.mirrors.record import MirrorRecord
 from pullahead.mirrors.store import RecordStore
 from pullahead.mirrors.stored_form import newer_of
@@ -36,19 +37,21 @@ def publish_image(
     target: PublishTarget,
     plans: PlanStore,
     records: RecordStore,
+    clock: Clock,
     wait: Wait = wait_after_breaks,
     newly_cached: NewlyCached = never_cached,
 ) -> PublishResult:
     """Publish the manifests of a plan and move the tag.
 
     The tag is not moved if a newer refresh of the mirror was requested meanwhile, or a newer version of Pullahead has
-    written its record.
+    written its record. Nor is it if its rule demands something that the digest does not have yet, by the record as it
+    is now and this clock: then the root is put without the tag.
 
     Raises: what the ports raise, NoLongerWantedError before anything is published, and ConflictError where the target
     serves another digest afterwards.
     """
     request = asked.request
-    require_wanted(request, rules, newly_cached)
+    mirror = require_wanted(request, rules, newly_cached)
     plan = _load_plan(asked, plans)
     planned = _load_referrers(request, plans) if plan.has_referrers else None
     if request.late:
@@ -63,6 +66,12 @@ def publish_image(
     referrers = _put_referrers(request, planned, target, plans, wait)
     key = MirrorKey(request.repository, request.tag)
     known = records.load([key])
+    held = "it was copied ahead" if request.ahead else None
+    if held is None and key not in newer_of(known) and mirror.admit is not None:
+        held = refusal(known.get(key), mirror, request.root.digest, clock(), published=_served(request, target))
+    if held is not None:
+        target.put_manifest(request.repository, _load_manifest(request.name, root, plans), None)
+        return PublishResult(digest=root.digest, referrers=referrers, held=held)
     if key in newer_of(known) or _is_superseded(known.get(key), request):
         return PublishResult(digest=root.digest, superseded=True)
     kept = None
@@ -91,9 +100,13 @@ def _is_superseded(record: MirrorRecord | None, request: RefreshRequest) -> bool
     return not is_current and record.episode > request.episode
 
 
+def _served(request: RefreshRequest, target: PublishTarget) -> Digest | None:
+    return target.published_digests(request.repository, [request.tag]).get(request.tag)
+
+
 def _verify(request: RefreshRequest, digest: Digest, target: PublishTarget, wait: Wait) -> None:
     for look in range(1, _MAX_LOOKS + 1):
-        served = target.published_digests(request.repository, [request.tag]).get(request.tag)
+        served = _served(request, target)
         if served == digest:
             return
         if look < _MAX_LOOKS:

@@ -16,8 +16,9 @@ from typing import Final, NamedTuple
 from pullahead.clock import Clock
 from pullahead.errors import ConflictError, StorageError
 from pullahead.messages import RefreshRequest
+from pullahead.mirrors.admission import is_ahead
 from pullahead.mirrors.judge import wants_refresh
-from pullahead.mirrors.record import MirrorRecord, State
+from pullahead.mirrors.record import MirrorRecord
 from pullahead.mirrors.refresh_outcome import after_abort
 from pullahead.mirrors.store import RecordStore
 from pullahead.mirrors.stored_form import newer_of
@@ -228,8 +229,8 @@ class RefreshQueue:
         return _Examined(dropped="the execution ended without an outcome; it is retried later")
 
     def _record_abort(self, request: RefreshRequest, record: MirrorRecord) -> None:
-        if request.late:
-            return  # the next look finds that it ended
+        if request.late or request.ahead:
+            return  # the next look finds that it ended; what is copied ahead is copied when it is admitted, too
         try:
             self._records.save(after_abort(record, request.root.digest, self._clock()), record.version)
         except ConflictError:
@@ -296,8 +297,10 @@ def _host_of(refresh: WaitingRefresh, line: str) -> str:
 def _is_wanted(request: RefreshRequest, record: MirrorRecord, now: datetime) -> bool:
     """Return whether a check would request the same refresh now."""
     if request.late:  # while the mirror serves what they refer to
-        return record.state is State.FRESH and record.upstream_digest == request.root.digest
+        return record.serves_what_it_may and record.upstream_digest == request.root.digest
     asked = (request.root.digest, request.episode, request.platforms)
+    if request.ahead:
+        return is_ahead(record, request.root.digest) and record.platforms == request.platforms
     return wants_refresh(record, now) and (record.upstream_digest, record.episode, record.platforms) == asked
 
 

@@ -4,14 +4,28 @@ import math
 from datetime import datetime, timedelta
 
 from pullahead.clock import Clock
-from pullahead.errors import DeferredError, InvalidEventError, NoLongerWantedError
-from pullahead.messages import CheckRequest, OutcomeRequest, OutcomeResult, Trouble
-from pullahead.mirrors.judge import with_alerts
+from pullahead.errors import (
+    DeferredError,
+    InvalidEventError,
+    NoLongerWantedError,
+    NotFoundError,
+    Side,
+    side_of_message,
+)
+from pullahead.messages import CheckRequest, Failure, OutcomeRequest, OutcomeResult, RefreshRequest, Trouble
+from pullahead.mirrors.admission import after_not_found
+from pullahead.mirrors.judge import with_alerts, with_taken_back
 from pullahead.mirrors.outbox import OutboxSender, with_outcome_events
 from pullahead.mirrors.previous import KeptDigest, with_kept
 from pullahead.mirrors.record import LastRefresh, MirrorRecord, Published
 from pullahead.mirrors.referrers import after_referrers, after_trouble
-from pullahead.mirrors.refresh_outcome import after_failure, after_success, retry_ahead_of_schedule, with_referrers
+from pullahead.mirrors.refresh_outcome import (
+    after_failure,
+    after_refused_publish,
+    after_success,
+    retry_ahead_of_schedule,
+    with_referrers,
+)
 from pullahead.mirrors.store import RecordStore, update_record
 from pullahead.refresh.ports import QueueCheck, no_check
 from pullahead.rules.mirror_key import MirrorKey
@@ -100,6 +114,19 @@ def _apply_late(record: MirrorRecord, outcome: OutcomeRequest, alert_after: time
     return with_referrers(record, known, alert_after, now)
 
 
+def _apply_failure(record: MirrorRecord, request: RefreshRequest, error: Failure, now: datetime) -> MirrorRecord:
+    """Apply a failure: once, as it may be recorded again, or the refresh be requested again since."""
+    if request.episode < record.episode:
+        return record
+    digest = request.root.digest
+    if error.error == NotFoundError.__name__ and side_of_message(error.text) == Side.UPSTREAM:
+        record, news = after_not_found(record, digest, now)
+        record = with_taken_back(record, news, now)
+    if request.ahead:
+        return record  # it is copied when it may be served
+    return after_failure(record, digest, error.error, error.text, now)
+
+
 def _apply(
     record: MirrorRecord, outcome: OutcomeRequest, copied: int, alert_after: timedelta, clock: Clock
 ) -> MirrorRecord:
@@ -108,13 +135,13 @@ def _apply(
     if last is not None and last.execution == outcome.execution:
         return record  # recorded before; what was observed since is newer
     if outcome.error is not None:
-        if request.episode < record.episode:
-            return record  # recorded before, or requested again since: a failure counts once
-        return after_failure(record, request.root.digest, outcome.error.error, outcome.error.text, now)
+        return _apply_failure(record, request, outcome.error, now)
     if outcome.published is None:
         raise InvalidEventError("OutcomeRequest: neither `published` nor `error` is set")
     if outcome.published.superseded:
         return record
+    if outcome.published.held:
+        return after_refused_publish(record, request, outcome.published.held, now)
     refresh = LastRefresh(
         ended_at=now,
         seconds=max(0.0, (now - outcome.started_at).total_seconds()),

@@ -27,6 +27,16 @@ def refresh_request(mirror: Mirror, root: Descriptor, record: MirrorRecord) -> R
     )
 
 
+def ahead_request(mirror: Mirror, root: Descriptor, record: MirrorRecord, now: datetime) -> RefreshRequest:
+    """Make the request to copy a digest that the tag may not serve yet; `publish_image` leaves the tag alone.
+
+    Where it has to wait for a slot, what is stale by now goes first.
+    """
+    request = refresh_request(mirror, root, record)
+    name = execution_name(mirror.key, root.digest, record.episode, (*record.platforms, "ahead"))
+    return structs.replace(request, name=name, stale_since=now, ahead=True)
+
+
 def late_request(
     mirror: Mirror, root: Descriptor, record: MirrorRecord, fingerprint: str, now: datetime
 ) -> RefreshRequest:

@@ -19,6 +19,7 @@ from pullahead.oci import InvalidReferenceError, find_digest, parse_host
 from pullahead.oci.ecr_registry import parse_ecr_host
 from pullahead.oci.platforms import PLATFORM_PATTERN, parse_platform
 from pullahead.oci.reference import TAG_ADVICE, is_tag
+from pullahead.rules.admission_policy import AdmissionMode, FirstCopy, Serve
 from pullahead.rules.model import DEFAULT_DAILY_LIMIT, DEFAULT_MAX_LAYER_BYTES, WhenDeleted
 from pullahead.rules.problems import quoted, suggestion
 from pullahead.rules.published_tags import SAME_NAME, is_template, publish_as, unknown_placeholder
@@ -384,6 +385,7 @@ _PruneAfter = Annotated[
 _PruneShare = Annotated[
     str, _matching(r"[1-9]%|[1-4][0-9]%|50%", "is not a share", "Write a percentage from 1% to 50%, such as 10%.")
 ]
+_MinAge = Annotated[str, _duration(timedelta(), timedelta(days=365))]
 _KeptCount = Annotated[int, Meta(ge=0, le=50)]
 _DailyLimit = Annotated[int, Meta(ge=1, le=10_000)]
 _Days = Annotated[int, Meta(ge=0, le=3_650)]
@@ -642,10 +644,49 @@ class PruneOptions(_Section, frozen=True):
     )
 
 
+class AdmitOptions(_Section, frozen=True):
+    """What a digest must have before its tag may serve it. Its blobs are copied at once."""
+
+    hints = _hints(
+        approve="approval manual review",
+        first_copy="first firstcopy initial",
+        min_age="age cooldown cooldownperiod delay minage minimumage minimumreleaseage quarantine",
+        mode="dryrun report reportonly",
+        serve="newest",
+    )
+
+    mode: Annotated[
+        AdmissionMode | UnsetType,
+        _about("`enforce` lets the tag wait; `report` moves it at once, and says for what it would have waited."),
+    ] = UNSET
+    min_age: Annotated[
+        _MinAge | UnsetType,
+        _about(
+            "How long ago Pullahead must have first seen a digest under its tag: up to 365d; 0s for no such condition."
+        ),
+    ] = UNSET
+    serve: Annotated[
+        Serve | UnsetType,
+        _about(
+            "`newest-eligible` serves the newest digest that is old enough, also after upstream has replaced it; "
+            "`current` only what upstream serves."
+        ),
+    ] = UNSET
+    first_copy: Annotated[
+        FirstCopy | UnsetType,
+        _about("`hold` lets a tag that was never copied wait like any other; `admit` does not."),
+    ] = UNSET
+    approve: Annotated[
+        bool | UnsetType,
+        _about("`true`: a person must admit each digest with `pullahead admit`, after `min_age`."),
+    ] = UNSET
+
+
 class Options(_Section, frozen=True):
     """Keys of `defaults` and of every rule."""
 
     hints = _CREDENTIAL_HINTS | _hints(
+        admit="admission cooldown minage minimumage",
         alert_after="alert alertafter",
         check_every="check every interval period poll refresh schedule",
         exclude="deny except ignore",
@@ -703,6 +744,10 @@ class Options(_Section, frozen=True):
             "Report, or remove from ECR, tags that upstream removed or that the rule no longer chooses. Nothing by "
             "default."
         ),
+    ] = UNSET
+    admit: Annotated[
+        AdmitOptions | UnsetType,
+        _about("What a digest must have before its tag may serve it. Nothing by default."),
     ] = UNSET
     create: Annotated[
         Creation | UnsetType,

@@ -25,7 +25,9 @@ from pullahead.oci import (
 )
 from pullahead.oci.reference import is_tag
 from pullahead.oci.registries import RepositorySettings
+from pullahead.rules.admission_policy import AdmissionPolicy
 from pullahead.rules.file_format import (
+    AdmitOptions,
     Creation,
     Credential,
     Defaults,
@@ -163,6 +165,7 @@ class _ResolvedOptions(NamedTuple):
     sizes: SizeLimits = SizeLimits()
     keep_previous: KeepPrevious | None = None
     prune: Prune | None = None
+    admit: AdmissionPolicy | None = None
 
 
 class _NamingRule(NamedTuple):
@@ -581,9 +584,25 @@ class _Loader:
             ),
             _keep_previous(written.keep_previous, base.keep_previous),
             _prune(written.prune, base.prune),
+            self._admit(at, written.admit, base.admit),
         )
         self._compare_times(at, options, before)
+        self._compare_expiry(at, options)
         return options
+
+    def _compare_expiry(self, at: YamlLocation, options: _ResolvedOptions) -> None:
+        """What waits is in ECR without a tag, and must not expire there before it may be served."""
+        expires = options.creation.expire_untagged_days if options.creation is not None else None
+        min_age = options.admit.min_age if options.admit is not None else timedelta()
+        if not expires or timedelta(days=expires) > min_age:
+            return
+        here = at.find("create") or at.find("admit")
+        if here is not None:
+            self._problems.add(
+                here,
+                f"ECR would expire what waits for min_age ({format_duration(min_age)}) after {expires} days",
+                f"Write expire_untagged_days: {min_age.days + 1} or more, or 0 for never.",
+            )
 
     def _compare_times(self, at: YamlLocation, options: _ResolvedOptions, before: int) -> None:
         if options.alert_after >= options.check_every or not self._is_valid(at, before, "check_every", "alert_after"):
@@ -610,6 +629,25 @@ class _Loader:
                 self._problems.add(at.below("referrers").below(key), message, "Remove one of the two.")
         late = base.late if isinstance(written.late, UnsetType) else parse_late(written.late)
         return ReferrersPolicy(copy, _given(written.exclude, base.exclude), late)
+
+    def _admit(
+        self, at: YamlLocation, written: AdmitOptions | UnsetType, base: AdmissionPolicy | None
+    ) -> AdmissionPolicy | None:
+        """Read what a digest must have; a rule that sets one of the keys keeps the others of the defaults."""
+        if isinstance(written, UnsetType):
+            return base
+        here = at.below("admit")
+        if base is None and here.find("min_age") is None and here.find("approve") is None:
+            self._problems.add(here, "it has no effect, since it demands nothing", "Write min_age: 3d, for example.")
+        known = base or AdmissionPolicy()
+        min_age = None if isinstance(written.min_age, UnsetType) else parse_duration(written.min_age)
+        return AdmissionPolicy(
+            _given(written.mode, known.mode),
+            known.min_age if min_age is None else min_age,
+            _given(written.serve, known.serve),
+            _given(written.first_copy, known.first_copy),
+            _given(written.approve, known.approve),
+        )
 
     def _is_valid(self, at: YamlLocation, before: int, *keys: str) -> bool:
         """Tell whether no problem was found in the values of some keys."""
@@ -790,6 +828,7 @@ def _rule(name: str, upstream: Repository, repository: str, tags: TagSelection, 
         sizes=options.sizes,
         keep_previous=options.keep_previous,
         prune=options.prune,
+        admit=options.admit if options.admit is not None and options.admit.demands_anything else None,
     )
 
 

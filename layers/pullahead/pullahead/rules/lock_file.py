@@ -142,6 +142,14 @@ def _options(rule: Rule) -> dict[str, Any]:
         options |= {"max_layer_size": format_size(rule.sizes.layer), "max_image_size": format_size(rule.sizes.image)}
     if (kept := rule.keep_previous) is not None:
         options["keep_previous"] = {"count": kept.most, "for": format_duration(kept.keep_for)}
+    if (admit := rule.admit) is not None:
+        options["admit"] = {
+            "mode": admit.mode.value,
+            "min_age": format_duration(admit.min_age),
+            "serve": admit.serve.value,
+            "first_copy": admit.first_copy.value,
+            "approve": admit.approve,
+        }
     return options | ({"create": _creation(rule.settings)} if rule.settings is not None else {})
 
 

@@ -13,6 +13,7 @@ from pullahead.oci import Digest, Reference, Repository, parse_reference
 from pullahead.oci.reference import DOCKER_HUB, is_tag
 from pullahead.oci.referrers import subject_of_tag
 from pullahead.oci.registries import RepositorySettings
+from pullahead.rules.admission_policy import AdmissionPolicy
 from pullahead.rules.mirror_key import MirrorKey
 from pullahead.rules.named_mirrors import NamedMirrors
 from pullahead.rules.published_tags import NamedTag, digest_of_tag, digest_tag, is_previous_tag, publish_as
@@ -125,6 +126,7 @@ class Mirror(NamedTuple):
     replicated_from: str = ""  # from where ECR's replication writes it: then a deleted tag is not restored at once
     sizes: SizeLimits = SizeLimits()
     keep_previous: KeepPrevious | None = None
+    admit: AdmissionPolicy | None = None  # None: the tag serves any digest at once
 
     @property
     def pin(self) -> Digest | None:
@@ -168,6 +170,7 @@ class Rule(NamedTuple):
     sizes: SizeLimits = SizeLimits()
     keep_previous: KeepPrevious | None = None  # None: what a moved tag leaves is untagged
     prune: Prune | None = None  # None: nothing is ever removed, or reported to be
+    admit: AdmissionPolicy | None = None
 
     @property
     def is_namespace(self) -> bool:
@@ -213,6 +216,7 @@ class Rule(NamedTuple):
             referrers=self.referrers if tag is None or subject_of_tag(tag) is None else NO_REFERRERS,
             sizes=self.sizes,
             keep_previous=self.keep_previous,
+            admit=self.admit,
         )
 
     def expand(self, path: str) -> "Rule":

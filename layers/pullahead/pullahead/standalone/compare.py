@@ -20,7 +20,7 @@ from pullahead.errors import NotFoundError, PullaheadError
 from pullahead.messages import CheckRequest, ListRequest, RefreshRequest
 from pullahead.mirrors.judge import Observation, judge
 from pullahead.mirrors.outbox import OutboxSender
-from pullahead.mirrors.record import Published, State
+from pullahead.mirrors.record import WAITING, Published, State
 from pullahead.mirrors.refresh_outcome import BLOCKING_ERRORS
 from pullahead.oci import Descriptor, Digest
 from pullahead.oci.media_types import INDEXES, OCI_MANIFEST
@@ -32,6 +32,7 @@ from pullahead.standalone.in_memory import InMemoryQueue, InMemoryRecords, InMem
 _LISTINGS_AT_ONCE = 8
 _REPOSITORIES_AT_ONCE = 8
 _INDEXES_AT_ONCE = 4
+_NOT_REMEMBERED = "its rule has `admit`, which takes the memory of a deployed stack; the target keeps what it has"
 _ROUNDS_OF_LISTINGS = 2  # a namespace's repositories, and the tags of each
 
 
@@ -166,7 +167,7 @@ class RulesComparison:
         return TagStatus(
             mirror,
             result.state or State.UNKNOWN,
-            result.reason,
+            _NOT_REMEMBERED if result.state in WAITING else result.reason,
             record.upstream_digest if record is not None else None,
             record.published_digest if record is not None else None,
             self._refreshes.of(mirror.key),

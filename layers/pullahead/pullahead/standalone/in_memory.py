@@ -5,6 +5,7 @@ What they store ends with the process: every run compares both sides as a first 
 
 import threading
 from collections.abc import Collection, Iterator, Mapping, Sequence
+from datetime import datetime
 from typing import TypeVar
 
 from pullahead.errors import ConflictError
@@ -60,9 +61,10 @@ class InMemoryRecords:
             if name > position:
                 yield ScannedRecord(name, record)
 
-    def to_review(self) -> Iterator[Record]:
+    def to_review(self, until: datetime | None = None) -> Iterator[Record]:
         """Read the records that a review needs."""
-        return iter(sorted(filter(needs_review, tuple(self._records.values())), key=entry_time))
+        found = (each for each in tuple(self._records.values()) if needs_review(each))
+        return iter(sorted((each for each in found if until is None or entry_time(each) <= until), key=entry_time))
 
     def count_to_review(self) -> int:
         """Count the records that a review needs."""
@@ -115,7 +117,9 @@ class InMemoryRefreshes:
         self._requests: dict[MirrorKey, RefreshRequest] = {}
 
     def start(self, request: RefreshRequest) -> StartResult:
-        """Add a refresh."""
+        """Add a refresh; what the tag may not serve yet is left out."""
+        if request.ahead:
+            return StartResult.ENDED
         self._requests[MirrorKey(request.repository, request.tag)] = request
         return StartResult.STARTED
 

@@ -1,0 +1,188 @@
+"""What a tag may serve, where its rule demands something of a digest: it is judged as if upstream served that. Pure.
+
+docs/adr/0036-admission.md says why, and who decides again before the tag moves.
+"""
+
+from datetime import datetime
+from typing import NamedTuple
+
+from msgspec import structs
+
+from pullahead.admission.choose import Choice, Waiting, choose
+from pullahead.admission.seen_digests import (
+    Decision,
+    SeenDigests,
+    TakenBack,
+    after_admitted,
+    after_copied,
+    after_decision,
+    after_gone,
+    after_missing,
+    after_served,
+)
+from pullahead.errors import NotFoundError, PullaheadError
+from pullahead.mirrors.record import MirrorRecord, State, WaitingDigest
+from pullahead.oci import Descriptor, Digest
+from pullahead.rules.admission_policy import AdmissionMode
+from pullahead.rules.model import Mirror
+
+
+class Admission(NamedTuple):
+    """What a check finds out about what a tag may serve.
+
+    `wanted` is what to judge the mirror by: a descriptor as if upstream served it, or upstream's error; None where the
+    tag is left as it is. `seen` is to be remembered; `waiting` may not be served yet, and `ahead` of it is to be copied
+    without its tag. `news` is what upstream has taken back.
+    """
+
+    wanted: Descriptor | PullaheadError | None
+    seen: SeenDigests | None = None
+    waiting: WaitingDigest | None = None
+    ahead: Descriptor | None = None
+    news: tuple[TakenBack, ...] = ()
+
+
+def admit(
+    answer: Descriptor | PullaheadError,
+    published: Digest | PullaheadError | None,
+    before: MirrorRecord | None,
+    mirror: Mirror,
+    now: datetime,
+    asked_at: datetime,
+) -> Admission:
+    """Decide what a tag may serve, by upstream's answer and what ECR serves.
+
+    `now` is by the clock of the check, `asked_at` by that of who asked for it. What a person has pinned does not wait.
+    """
+    policy = mirror.admit
+    if policy is None or mirror.pin is not None:
+        return Admission(answer)
+    known = (before.admission if before is not None else None) or SeenDigests()
+    seen_at = max(now, asked_at)
+    if isinstance(answer, NotFoundError):
+        gone = after_gone(known, seen_at)
+        return Admission(answer, gone.after, news=gone.news)
+    if isinstance(answer, PullaheadError):
+        return Admission(answer, known, before.waiting if before is not None else None)
+    seen, news = after_served(known, answer, seen_at)
+    reports = policy.mode is AdmissionMode.REPORT
+    if not reports:
+        seen = _with_published(seen, published, before, seen_at)
+    choice = choose(seen, policy, now, never_copied=_was_never_copied(before, published))
+    if reports and choice.serve is not None and not choice.serve.admitted:  # as if it were published now
+        seen = after_admitted(seen, choice.serve.root, seen_at)
+    waiting = _waiting(choice.waiting, reported=reports)
+    if reports:
+        return Admission(answer, seen, waiting, news=news)
+    is_new = known.find(answer.digest) is None
+    ahead = answer if is_new and waiting is not None and answer != _root_of(choice) else None
+    return Admission(_root_of(choice), seen, waiting, ahead, news)
+
+
+def _root_of(choice: Choice) -> Descriptor | None:
+    return choice.serve.root if choice.serve is not None else None
+
+
+def _waiting(waiting: Waiting | None, *, reported: bool) -> WaitingDigest | None:
+    if waiting is None:
+        return None
+    digest, hold = waiting
+    return WaitingDigest(digest.digest, digest.first_at, hold.until, hold.because, reported)
+
+
+def refusal(
+    known: MirrorRecord | None, mirror: Mirror, digest: Digest, now: datetime, *, published: Digest | None
+) -> str | None:
+    """Say why a tag may not be moved to upstream's digest now; None if it may.
+
+    For the publish, which decides again, by the record alone and by its own clock, just before the tag moves.
+    `published` is what ECR serves under the tag.
+    """
+    policy = mirror.admit
+    if policy is None or mirror.pin is not None or policy.mode is AdmissionMode.REPORT:
+        return None
+    seen = (known.admission if known is not None else None) or SeenDigests()
+    choice = choose(seen, policy, now, never_copied=_was_never_copied(known, published))
+    if choice.serve is not None and choice.serve.digest == digest:
+        return None
+    if seen.find(digest) is None:
+        return f"{digest} was not seen under the tag, or upstream has taken it back"
+    if choice.waiting is not None and choice.waiting.digest.digest == digest:
+        return WaitingDigest(digest, choice.waiting.digest.first_at, *choice.waiting.hold).text
+    serves = choice.serve.digest if choice.serve is not None else "what it serves"
+    return f"the tag may serve {serves}, and not {digest}"
+
+
+def after_publish(record: MirrorRecord, upstream_digest: Digest, now: datetime) -> MirrorRecord:
+    """Remember that the tag serves a digest of upstream, where its rule demands anything.
+
+    Where the rule only reports, that is no admission: what waits goes on as if the tag did not serve it.
+    """
+    if record.admission is None or (found := record.admission.find(upstream_digest)) is None:
+        return record
+    if record.waiting is not None and record.waiting.reported:
+        return record
+    waits = record.waiting is not None and record.waiting.digest != upstream_digest
+    return structs.replace(
+        record,
+        admission=after_admitted(record.admission, found.root, now),
+        waiting=record.waiting if waits else None,
+    )
+
+
+def after_copy(record: MirrorRecord, upstream_digest: Digest) -> MirrorRecord:
+    """Remember that a digest is in ECR, without the tag."""
+    if record.admission is None:
+        return record
+    return structs.replace(record, admission=after_copied(record.admission, upstream_digest))
+
+
+def is_ahead(record: MirrorRecord, upstream_digest: Digest) -> bool:
+    """Tell whether a digest is copied before the tag may serve it."""
+    found = record.admission.find(upstream_digest) if record.admission is not None else None
+    return found is not None and not found.admitted and record.upstream_digest != upstream_digest
+
+
+def after_not_found(record: MirrorRecord, digest: Digest, now: datetime) -> tuple[MirrorRecord, tuple[TakenBack, ...]]:
+    """Remember that upstream does not have a digest by itself any more, though it has served it under the tag.
+
+    What upstream serves under the tag now is not taken back: it cannot be read, which is a failure.
+    """
+    seen = record.admission
+    found = seen.find(digest) if seen is not None else None
+    if seen is None or found is None or found is seen.current:
+        return record, ()
+    change = after_missing(seen, digest, now)
+    waits = record.waiting is not None and record.waiting.digest != digest
+    return structs.replace(record, admission=change.after, waiting=record.waiting if waits else None), change.news
+
+
+def after_decision_of_person(record: MirrorRecord, decision: Decision) -> MirrorRecord:
+    """Remember what a person has decided about a digest; the next check acts by it."""
+    seen = after_decision(record.admission or SeenDigests(), decision)
+    return structs.replace(record, admission=seen)
+
+
+def state_of(waiting: WaitingDigest | None) -> State:
+    """Return the state of a mirror whose tag serves what it may."""
+    return State.FRESH if waiting is None or waiting.reported else waiting.state
+
+
+def _with_published(
+    seen: SeenDigests, published: Digest | PullaheadError | None, before: MirrorRecord | None, seen_at: datetime
+) -> SeenDigests:
+    """Take what ECR serves for admitted where the rule begins to demand something; later only a publish admits."""
+    is_known = before is not None and before.admission is not None
+    if is_known and (before is None or before.waiting is None or not before.waiting.reported):
+        return seen
+    made = before.filtered if before is not None else None
+    served = {published, made.upstream_digest} if made is not None and made.digest == published else {published}
+    found = next((each for each in seen.seen if each.digest in served), None)
+    return seen if found is None or found.admitted else after_admitted(seen, found.root, seen_at)
+
+
+def _was_never_copied(before: MirrorRecord | None, published: Digest | PullaheadError | None) -> bool:
+    """Tell whether neither ECR nor the record knows of any copy; an ECR that refuses to answer knows of one."""
+    if published is not None or before is None:
+        return published is None
+    return (before.published_digest, before.previous_digest, before.last_refresh) == (None, None, None)
