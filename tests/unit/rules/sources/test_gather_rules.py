@@ -108,6 +108,13 @@ class TestSharing:
         gathering.gather(minutes=5)
         assert gathering.script.count("save_rules_state") == 1
 
+    def test_notice_about_text_from_outside_is_one_printable_line(self) -> None:
+        gathering = Gathering()
+        gathering.tagged.repositories = {"team/\x1b[2Japp\u202e": {"pullahead:upstream": "ghcr.io/a\r\nERROR forged"}}
+        notices = gathering.gather().notices
+        assert notices
+        assert all(notice.isprintable() for notice in notices)
+
     def test_aws_is_called_once_in_five_minutes_however_often_the_schedule_fires(self) -> None:
         gathering = Gathering()
         for _ in range(10):

@@ -35,6 +35,7 @@ from pullahead.rules.sources.pull_through_cache import rule_for
 from pullahead.rules.sources.resource_tags import MARKS, READ, is_ignored, names_upstream
 from pullahead.rules.sources.state import FollowedText, RulesState
 from pullahead.rules.text import RulesText, fingerprint_of
+from pullahead.text import one_line
 
 MAX_CACHED_REPOSITORIES = 5_000
 _THREADS = 8
@@ -207,7 +208,7 @@ class GatherRules:
         followed = self._follow(before.text, now)
         found = self._discover(followed.rules, before.findings, now)
         gathered = self._combine(followed.rules, found.findings)
-        notices = tuple(dict.fromkeys((*found.notices, *gathered.notices)))
+        notices = tuple(dict.fromkeys(map(one_line, (*found.notices, *gathered.notices))))
         state = RulesState(text=followed.text, findings=found.findings, notices=notices)
         if state != last:
             self._stored.save(state)
