@@ -17,7 +17,8 @@ STEPS = (
     "6. Upstream recovers",
     "7. A pull through cache rule, and two repositories that it cached",
     "8. How long a change takes, by each way in",
-    "9. One mirror for every state that there is",
+    "9. A poisoned release is held back, and a good one admitted",
+    "10. One mirror for every state that there is",
 )
 DIGEST = "sha256:" + "0" * 64
 

@@ -86,7 +86,8 @@ def test_wheel_has_the_version_of_the_changelog(wheel: Path) -> None:
 
 def test_every_import_of_the_package_is_a_declared_dependency() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    declared = {requirement.split(">=")[0] for requirement in project["dependencies"]}
+    requirements = [*project["dependencies"], *project["optional-dependencies"]["verify"]]
+    declared = {requirement.split(">=")[0] for requirement in requirements}
     distributions = packages_distributions()
     needed = {
         distributions[name][0].lower().replace("_", "-")

@@ -25,17 +25,25 @@ def test_values_are_encoded_and_decoded_as_boto3_does(value: Any) -> None:
     assert decode_value(encoded) == TypeDeserializer().deserialize(encoded) == value
 
 
-@pytest.mark.parametrize("texts", [{"a"}, frozenset({"b", "a"})])
-def test_set_of_texts_comes_back_as_a_set(texts: Any) -> None:
-    assert encode_value(texts) == {"SS": sorted(texts)}
-    assert decode_value(encode_value(texts)) == texts
+@pytest.mark.parametrize(
+    ("values", "encoded"),
+    [
+        ({"a"}, {"SS": ["a"]}),
+        (frozenset({"b", "a"}), {"SS": ["a", "b"]}),
+        ({b"\2", b"\1"}, {"BS": [b"\1", b"\2"]}),
+        ({2, Decimal("1.5")}, {"NS": ["1.5", "2"]}),
+    ],
+)
+def test_set_comes_back_as_a_set(values: Any, encoded: Any) -> None:
+    assert encode_value(values) == encoded
+    assert decode_value(encoded) == values
 
 
 def test_bytes_come_back() -> None:
     assert decode_value(encode_value(b"\0\xff")) == b"\0\xff"
 
 
-@pytest.mark.parametrize("value", [1.5, set(), {1, 2}, object()])
+@pytest.mark.parametrize("value", [1.5, set(), {1, "a"}, {True}, {None}, {1.5}, object()])
 def test_value_that_dynamodb_does_not_store_is_refused(value: Any) -> None:
     with pytest.raises(TypeError, match="DynamoDB cannot store"):
         encode_value(value)

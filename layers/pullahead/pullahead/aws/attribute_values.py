@@ -14,7 +14,7 @@ _NUMBERS: Final = Context(prec=38, Emin=-128, Emax=126, traps=[Inexact, Rounded]
 
 
 def encode_value(value: object) -> dict[str, Any]:
-    """Encode a value. Sets have texts. Raises TypeError for any other type, and for a float, which is not exact.
+    """Encode a value. A set has texts, bytes or numbers. Raises TypeError for others, and for a float: it is inexact.
 
     Raises: ArithmeticError for a number that DynamoDB cannot store.
     """
@@ -33,9 +33,18 @@ def encode_value(value: object) -> dict[str, Any]:
             return {"M": {name: encode_value(each) for name, each in value.items()}}
         case list() | tuple():
             return {"L": [encode_value(each) for each in value]}
-        case Set() if value and all(isinstance(each, str) for each in value):
-            return {"SS": sorted(value)}
+        case Set() if value and len({_set_kind(each) for each in value}) == 1:
+            (kind,) = {_set_kind(each) for each in value}
+            return {kind + "S": sorted(encode_value(each)[kind] for each in value)}
     raise TypeError(f"DynamoDB cannot store {type(value).__name__}")
+
+
+def _set_kind(value: object) -> str:
+    """Return the type of an item of a set. Raises TypeError where sets have no such items."""
+    ((kind, _),) = encode_value(value).items()
+    if kind not in ("S", "N", "B"):
+        raise TypeError(f"DynamoDB cannot store {type(value).__name__} in a set")
+    return kind
 
 
 def decode_value(encoded: Mapping[str, Any]) -> Any:
