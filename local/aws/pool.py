@@ -190,6 +190,8 @@ class FunctionPool:
             packages = [folder for layer in layers if (folder := self._extracted(layer) / "python").is_dir()]
             folders = (*packages, runtime)
             if folders not in self._fork_servers:
+                if self._closed:  # nobody would end it
+                    raise StoppingError("the local AWS is being stopped")
                 self._fork_servers[folders] = ForkServer(folders)
             return self._fork_servers[folders].start
 

@@ -12,7 +12,7 @@ from pullahead.alerts.chatbot import chatbot_json
 from pullahead.alerts.text import Notice, subject_of, text_of
 from pullahead.cli.output import write_result
 from pullahead.cli.why import Explanation, _document, steps_text
-from pullahead.dashboard.explain import Known, Step, explain
+from pullahead.dashboard.explain import MirrorFacts, Step, explain
 from pullahead.dashboard.mirror_rows import row_of
 from pullahead.errors import ConfigError, RegistryUnavailableError
 from pullahead.lambdas.log_lines import new_logger
@@ -134,7 +134,7 @@ class TestCommandLine:
         record = judge(Observation(make_image(seed=1).root.descriptor, None), None, mirror(), NOW).record
         assert record.upstream_digest is not None
         record = after_failure(record, record.upstream_digest, "ConfigError", attack, NOW)
-        steps = explain(KEY, Known(mirror(), record), rules(), NOW)
+        steps = explain(KEY, MirrorFacts(mirror(), record), rules(), NOW)
         explanation = Explanation(str(KEY), steps)
         assert len(steps_text(explanation).splitlines()) == 1 + len(steps)
         assert all(is_clean(step["text"]) for step in _document(explanation)["steps"])

@@ -7,7 +7,7 @@ from msgspec import structs
 
 from local.images import LocalImage
 from pullahead.admission.seen_digests import Decision
-from pullahead.dashboard.explain import Known, explain
+from pullahead.dashboard.explain import MirrorFacts, explain
 from pullahead.errors import (
     AccessDeniedError,
     NotFoundError,
@@ -383,7 +383,7 @@ def test_person_is_asked_about_an_older_digest_while_a_newer_one_is_too_young() 
 
 def explained(service: HeldService, about: str) -> list[str]:
     (made,) = service.rules.mirrors
-    steps = explain(KEY, Known(made, service.known), service.rules, service.clock())
+    steps = explain(KEY, MirrorFacts(made, service.known), service.rules, service.clock())
     return [step.text for step in steps if step.about == about]
 
 

@@ -7,7 +7,7 @@ import pytest
 
 from local.images import make_image
 from pullahead.checks.check import CheckResult
-from pullahead.dashboard.explain import Known, explain
+from pullahead.dashboard.explain import MirrorFacts, explain
 from pullahead.messages import CheckRequest
 from pullahead.mirrors.record import LastRefresh, Published, State
 from pullahead.mirrors.refresh_outcome import after_failure, after_success
@@ -50,7 +50,7 @@ class FlappingTag:
         self.service.target.move_tag(REPOSITORY, "1.0", digest)
 
     def why(self) -> str:
-        known = Known(mirror(), self.service.record())
+        known = MirrorFacts(mirror(), self.service.record())
         return explain(KEY, known, self.service.rules, self.service.clock())[-1].text
 
 

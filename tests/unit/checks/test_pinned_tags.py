@@ -6,7 +6,7 @@ import pytest
 from msgspec import structs
 
 from local.images import make_image, make_index
-from pullahead.dashboard.explain import Known, explain
+from pullahead.dashboard.explain import MirrorFacts, explain
 from pullahead.errors import AccessDeniedError, NoLongerWantedError, RegistryUnavailableError
 from pullahead.mirrors.alert import AlertKind
 from pullahead.mirrors.outcome_event import OutcomeKind
@@ -260,11 +260,13 @@ def test_why_says_what_is_pinned_and_where_upstream_has_moved_to() -> None:
     made.upstream.serve(FIRST, UPSTREAM)
     made.check()
     one = made.rules.mirrors[0]
-    (before,) = (step.text for step in explain(one.key, Known(one, made.record()), made.rules, made.clock())[1:2])
+    (before,) = (step.text for step in explain(one.key, MirrorFacts(one, made.record()), made.rules, made.clock())[1:2])
     assert before == f"{UPSTREAM}@{FIRST.digest} is pinned by the rules"
     made.upstream.serve(SECOND, UPSTREAM)
     made.check()
-    steps = {step.about: step.text for step in explain(one.key, Known(one, made.record()), made.rules, made.clock())}
+    steps = {
+        step.about: step.text for step in explain(one.key, MirrorFacts(one, made.record()), made.rules, made.clock())
+    }
     assert f"upstream serves {SECOND.digest}; the rules pin {FIRST.digest}, since 20" in steps["upstream"]
     assert steps["alerts"] == "PIN_MOVED, not sent yet"
     assert steps["verdict"].startswith("FRESH")
@@ -275,5 +277,7 @@ def test_why_names_a_digest_that_upstream_does_not_have() -> None:
     made.upstream.remove(f"{UPSTREAM}@{FIRST.digest}")
     made.check()
     one = made.rules.mirrors[0]
-    steps = {step.about: step.text for step in explain(one.key, Known(one, made.record()), made.rules, made.clock())}
+    steps = {
+        step.about: step.text for step in explain(one.key, MirrorFacts(one, made.record()), made.rules, made.clock())
+    }
     assert steps["upstream"] == f"ghcr.io/team/app has no digest `{FIRST.digest}`; check its spelling"

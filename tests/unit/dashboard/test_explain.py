@@ -7,8 +7,8 @@ import pytest
 
 from pullahead.checks.timetable import is_due, next_check
 from pullahead.dashboard.explain import (
-    Known,
     ListedRule,
+    MirrorFacts,
     Selection,
     explain,
     explain_image,
@@ -37,7 +37,7 @@ ARM = ("linux/arm64",)
 
 
 def steps_of(record: MirrorRecord | None, *, followed: Mirror | None = FOLLOWED, **known: Any) -> dict[str, str]:
-    steps = explain(KEY, Known(followed, record, **known), rules(None, "r", rule("1.0")), NOW)
+    steps = explain(KEY, MirrorFacts(followed, record, **known), rules(None, "r", rule("1.0")), NOW)
     assert len({step.about for step in steps}) == len(steps)
     return {step.about: step.text for step in steps}
 

@@ -5,7 +5,7 @@ from datetime import timedelta
 import pytest
 
 from local.images import LocalImage, make_image
-from pullahead.dashboard.explain import Known, explain, explain_image
+from pullahead.dashboard.explain import MirrorFacts, explain, explain_image
 from pullahead.dashboard.find_subjects import has_served, parse_named_image
 from pullahead.errors import RateLimitedError, TagImmutableError
 from pullahead.messages import KeptPrevious, OutcomeRequest, PublishRequest, PublishResult
@@ -171,7 +171,7 @@ def test_why_lists_what_is_kept_and_knows_its_digests() -> None:
     for image in IMAGES[:3]:
         moves.move(image)
     one = moves.rules.find(REPOSITORY, "1.0")
-    steps = {step.about: step.text for step in explain(KEY, Known(one, moves.record), moves.rules, moves.clock())}
+    steps = {step.about: step.text for step in explain(KEY, MirrorFacts(one, moves.record), moves.rules, moves.clock())}
     assert steps["previous"].startswith(kept_tag(IMAGES[1]))
     assert steps["previous"].endswith("; 1 no longer kept by the rules")
     assert has_served(moves.record, IMAGES[0].digest)

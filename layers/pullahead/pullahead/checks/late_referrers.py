@@ -70,7 +70,7 @@ class Looks(NamedTuple):
     left: tuple[CheckRequest, ...] = ()
 
 
-class _Looked(NamedTuple):
+class _ListedReferrers(NamedTuple):
     """What a look has listed of the manifests that it was for, or why it could not."""
 
     subjects: tuple[Digest, ...]
@@ -158,7 +158,7 @@ class LookForReferrers:
         return self._start(mirror, record, digest, looked, run, now)
 
     def _start(
-        self, mirror: Mirror, record: MirrorRecord, digest: Digest, looked: _Looked, run: "_Run", now: datetime
+        self, mirror: Mirror, record: MirrorRecord, digest: Digest, looked: _ListedReferrers, run: "_Run", now: datetime
     ) -> CheckResult:
         source = mirror.upstream.at(digest)
         root = run.ask(source, "HEAD manifest", _HEAD_SECONDS, partial(self._upstream.head_manifest, source))
@@ -180,7 +180,9 @@ class LookForReferrers:
 
         return self._record(mirror, digest, change, f"referrers could not be looked for: {trouble.text}", now)
 
-    def _record_fingerprint(self, mirror: Mirror, digest: Digest, looked: _Looked, now: datetime) -> CheckResult:
+    def _record_fingerprint(
+        self, mirror: Mirror, digest: Digest, looked: _ListedReferrers, now: datetime
+    ) -> CheckResult:
         """Record that there is nothing to copy of what was found."""
         subjects = looked.subjects if len(looked.subjects) <= MAX_STORED_SUBJECTS else ()
 
@@ -237,12 +239,12 @@ class _Run:
 
     def __init__(self, upstream: CopySource, pool: UpstreamPool) -> None:
         self._upstream, self._pool = upstream, pool
-        self._looked: dict[object, _Looked] = {}
+        self._looked: dict[object, _ListedReferrers] = {}
         self._down: set[str] = set()
 
     def look(
         self, mirror: Mirror, record: MirrorRecord, digest: Digest, known: KnownReferrers | None
-    ) -> _Looked | None:
+    ) -> _ListedReferrers | None:
         """List what belongs to what a mirror serves; None where its registry was found not to answer just now."""
         source = mirror.upstream.at(digest)
         key = (source, record.platforms, mirror.referrers)
@@ -270,17 +272,17 @@ class _Run:
 
     def _list(
         self, source: Reference, mirror: Mirror, platforms: tuple[str, ...], known: KnownReferrers | None
-    ) -> _Looked:
-        def look() -> _Looked:
+    ) -> _ListedReferrers:
+        def look() -> _ListedReferrers:
             subjects = known.outcome.subjects if known is not None else ()
             subjects = subjects or read_subjects(source, platforms, self._upstream)
             listing = list_referrers(source, subjects, self._upstream, mirror.referrers)
-            return _Looked(subjects, listing, next(iter(listing.troubles), None))
+            return _ListedReferrers(subjects, listing, next(iter(listing.troubles), None))
 
         try:
             return self.ask(source, "listing referrers", LOOK_SECONDS, look)
         except PullaheadError as error:
-            return _Looked((), Listing(), trouble_of(error))
+            return _ListedReferrers((), Listing(), trouble_of(error))
 
 
 def _looks_at(mirrors: Iterable[Mirror], asked_at: datetime) -> Iterator[CheckRequest]:

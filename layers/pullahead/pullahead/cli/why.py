@@ -7,8 +7,8 @@ from pullahead.cli.options import RegistryOptions, add_output_options, describe,
 from pullahead.cli.output import DONE, write_result
 from pullahead.cli.stack import DeployedStack, add_rules_option, add_stack_options, deployed_stack, now
 from pullahead.dashboard.explain import (
-    Known,
     ListedRule,
+    MirrorFacts,
     Selection,
     Step,
     explain,
@@ -130,7 +130,7 @@ class _Explainer:
         is_paused = mirror is not None and mirror.rule in self._paused
         seen = self._ask(mirror, record) if self._arguments.ask and mirror is not None else None
         skipped = self._rules.skipped.get(mirror.rule, "") if mirror is not None else ""
-        known = Known(mirror, record, seen, is_paused, selection, skipped)
+        known = MirrorFacts(mirror, record, seen, is_paused, selection, skipped)
         steps = [*explain_image(named, self._stack.home, record), *explain(key, known, self._rules, now())]
         return Explanation(str(key), steps, seen is not None)
 

@@ -45,7 +45,7 @@ class Selection(NamedTuple):
     text: str = ""
 
 
-class Known(NamedTuple):
+class MirrorFacts(NamedTuple):
     """What is known of a mirror: its rule, its record, what was observed just now, if anything; whether its rule is
     paused, whether the rule's listing selected it, and why the rule cannot be followed."""
 
@@ -165,7 +165,7 @@ def _next_listing_text(rule: Rule, now: datetime, *, is_paused: bool) -> str:
     return f"the next listing is due at {moment_text(next_listing(rule, now))}, and checks what it selects"
 
 
-def explain(key: MirrorKey, known: Known, rules: Rules, now: datetime) -> list[Step]:
+def explain(key: MirrorKey, known: MirrorFacts, rules: Rules, now: datetime) -> list[Step]:
     """Explain the state of a mirror."""
     mirror, record, reason = known.mirror, known.record, ""
     if known.seen is not None and mirror is not None:
@@ -192,7 +192,7 @@ def explain(key: MirrorKey, known: Known, rules: Rules, now: datetime) -> list[S
     ]
 
 
-def _rule_text(key: MirrorKey, known: Known, rules: Rules) -> str:
+def _rule_text(key: MirrorKey, known: MirrorFacts, rules: Rules) -> str:
     mirror = known.mirror
     if mirror is None:
         return f"no rule selects {key}" if known.selection.text else f"no rule follows {key}"
@@ -390,7 +390,7 @@ def _alert_steps(record: Record) -> list[Step]:
     return [Step("alerts", "; ".join(lines))] if lines else []
 
 
-def _first_check_text(known: Known, now: datetime) -> str:
+def _first_check_text(known: MirrorFacts, now: datetime) -> str:
     if known.selection.is_selected is False:
         return "nothing: no rule selects it. Name the tag in the rules, or select more tags"
     if known.mirror is None:
@@ -406,7 +406,7 @@ def _first_check_text(known: Known, now: datetime) -> str:
     return f"{_check_text(known.mirror, now)}, the first one"
 
 
-def _next_text(record: MirrorRecord, known: Known, now: datetime) -> str:
+def _next_text(record: MirrorRecord, known: MirrorFacts, now: datetime) -> str:
     if known.mirror is None or known.selection.is_selected is False:
         forgotten = f"; its record is deleted after {moment_text(record.expires_at)}" if record.expires_at else ""
         what = "follows" if known.mirror is None else "selects"

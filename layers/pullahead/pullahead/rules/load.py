@@ -188,7 +188,7 @@ class _ChoosingRule(NamedTuple):
     tags: TagSelection
 
 
-class _Place(NamedTuple):
+class _FileLine(NamedTuple):
     """Where something is written."""
 
     file: str
@@ -204,7 +204,7 @@ class _Claim(NamedTuple):
     template: str
     upstream: Repository
     names: NameSet
-    place: _Place
+    place: _FileLine
     on_demand: bool
 
     @property
@@ -234,11 +234,11 @@ class _Loader:
     def __init__(self, problems: Problems) -> None:
         self._problems = problems
         self._defaults = _ResolvedOptions()
-        self._sections: dict[str, _Place] = {}
-        self._hosts: dict[str, _Place] = {}
-        self._names: dict[str, _Place] = {}
-        self._tags: dict[MirrorKey, _Place] = {}
-        self._choosing: dict[str, tuple[Repository, _Place]] = {}
+        self._sections: dict[str, _FileLine] = {}
+        self._hosts: dict[str, _FileLine] = {}
+        self._names: dict[str, _FileLine] = {}
+        self._tags: dict[MirrorKey, _FileLine] = {}
+        self._choosing: dict[str, tuple[Repository, _FileLine]] = {}
         self._naming_rules: list[_NamingRule] = []
         self._choosing_rules: list[_ChoosingRule] = []
         self._claims: list[_Claim] = []
@@ -278,7 +278,7 @@ class _Loader:
         """Claim a section that only one of several files may have, and that is for all of them."""
         entries = top.node.entries if isinstance(top.node, Mapping) else ()
         line = next((name.line for name, _ in entries if isinstance(name, Scalar) and name.text == key), top.node.line)
-        place = self._sections.setdefault(key, _Place(self._problems.file, line))
+        place = self._sections.setdefault(key, _FileLine(self._problems.file, line))
         if place.file == self._problems.file:
             return True
         message = f"{key} are already on {place.seen_from(self._problems.file)}, for the rules of all files"
@@ -372,10 +372,10 @@ class _Loader:
         self._names.setdefault(name, self._place(here))
         return name
 
-    def _place(self, at: YamlLocation) -> _Place:
-        return _Place(self._problems.file, at.node.line)
+    def _place(self, at: YamlLocation) -> _FileLine:
+        return _FileLine(self._problems.file, at.node.line)
 
-    def _shown(self, place: _Place) -> str:
+    def _shown(self, place: _FileLine) -> str:
         return place.seen_from(self._problems.file)
 
     def _refuse_digests(self, at: YamlLocation) -> None:
@@ -416,7 +416,7 @@ class _Loader:
 
     def _report_templates(self, rule: _ChoosingRule, other: _ChoosingRule) -> None:
         self._problems.file = rule.file
-        place = _Place(other.file, other.at.below("as").node.line).seen_from(rule.file)
+        place = _FileLine(other.file, other.at.below("as").node.line).seen_from(rule.file)
         self._problems.add(
             rule.at.below("as"),
             f"{rule.target} may get one tag from two tags of upstream: by {rule.tags.template}, and by "
@@ -426,7 +426,7 @@ class _Loader:
 
     def _check_named_and_chosen(self, naming: _NamingRule, rule: _ChoosingRule) -> None:
         self._problems.file = naming.file
-        place = _Place(rule.file, rule.at.below("tags").node.line).seen_from(naming.file)
+        place = _FileLine(rule.file, rule.at.below("tags").node.line).seen_from(naming.file)
         for item in naming.at.items:
             named = _named_tag(item, naming.template)
             chosen = published_from(rule.tags.template, named.target) if named is not None else None

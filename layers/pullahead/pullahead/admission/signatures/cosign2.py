@@ -34,7 +34,7 @@ _MAX_ANNOTATION_CHARACTERS: Final = 256 * 1024
 _PEM: Final = "-----BEGIN "
 
 
-class Kept(NamedTuple):
+class CosignTag(NamedTuple):
     """How cosign 2 keeps a kind: the tag's suffix, the layers' media type and how long they may be.
 
     `artifact_type` is of the referrers that it writes if it is told to: they hold the same as the tag.
@@ -46,8 +46,10 @@ class Kept(NamedTuple):
     artifact_type: str
 
 
-SIGNATURES: Final = Kept(".sig", SIMPLE_SIGNING, MAX_PAYLOAD_BYTES, "application/vnd.dev.cosign.artifact.sig.v1+json")
-ATTESTATIONS: Final = Kept(".att", DSSE, MAX_BUNDLE_BYTES, "application/vnd.dev.cosign.artifact.att.v1+json")
+SIGNATURES: Final = CosignTag(
+    ".sig", SIMPLE_SIGNING, MAX_PAYLOAD_BYTES, "application/vnd.dev.cosign.artifact.sig.v1+json"
+)
+ATTESTATIONS: Final = CosignTag(".att", DSSE, MAX_BUNDLE_BYTES, "application/vnd.dev.cosign.artifact.att.v1+json")
 
 
 class Signature(NamedTuple):

@@ -10,7 +10,7 @@ from typing import Any, Final, NamedTuple, Protocol
 import msgspec
 
 from pullahead.admission.signatures.bundle import BUNDLE_PREFIX, MAX_BUNDLE_BYTES
-from pullahead.admission.signatures.cosign2 import Kept
+from pullahead.admission.signatures.cosign2 import CosignTag
 from pullahead.admission.signatures.verdict import Evidence, RefusedError, refused, unreadable
 from pullahead.errors import (
     DigestMismatchError,
@@ -74,13 +74,13 @@ class _Wire(msgspec.Struct):
 
 
 def find_candidates(
-    image: Reference, digest: Digest, reader: SignatureReader, predicates: Collection[str], kept: Kept
+    image: Reference, digest: Digest, reader: SignatureReader, predicates: Collection[str], kind: CosignTag
 ) -> Iterator[Candidate | Evidence]:
     """Yield what may prove something, and evidence of what cannot be read or is not what it says.
 
-    What names other predicate types than `predicates` is left out. `kept` is what is looked for of cosign 2's.
+    What names other predicate types than `predicates` is left out. `kind` is which of cosign 2's tags is looked for.
     """
-    return _Search(image, digest, reader, frozenset(predicates), kept).run()
+    return _Search(image, digest, reader, frozenset(predicates), kind).run()
 
 
 class _Search:
@@ -90,10 +90,10 @@ class _Search:
         digest: Digest,
         reader: SignatureReader,
         predicates: frozenset[str],
-        kept: Kept,
+        kind: CosignTag,
     ) -> None:
         self._image, self._digest, self._reader, self._predicates = image, digest, reader, predicates
-        self._kept = kept
+        self._kind = kind
         self._candidates_left, self._bytes_left = MAX_CANDIDATES, MAX_BYTES
 
     def run(self) -> Iterator[Candidate | Evidence]:
@@ -126,7 +126,7 @@ class _Search:
                 yield _failed(source, error)
 
     def _tagged(self) -> Iterator[Candidate | Evidence]:
-        tag = f"{fallback_tag(self._digest)}{self._kept.suffix}"
+        tag = f"{fallback_tag(self._digest)}{self._kind.suffix}"
         source = f"tag {tag}"
         try:
             found = self._reader.find_manifest(Reference(self._image.repository, tag))
@@ -143,7 +143,7 @@ class _Search:
         if not self._has_wanted_predicate(kinds):
             return False
         is_bundle = any(kind.startswith(BUNDLE_PREFIX) for kind in kinds)
-        return is_bundle or self._kept.artifact_type in kinds or _is_unspecific(referrer)
+        return is_bundle or self._kind.artifact_type in kinds or _is_unspecific(referrer)
 
     def _kinds(self, raw: RawManifest) -> Collection[str]:
         """Read what kinds of artifact a referrer is. Raises RefusedError for one of another image."""
@@ -173,7 +173,7 @@ class _Search:
                 raise RefusedError(f"it has {len(layers)} layers; a bundle is one")
             yield BundleCandidate(source, self._read_blob(bundles[0], MAX_BUNDLE_BYTES))
             return
-        signatures = [layer for layer in layers if layer.media_type == self._kept.media_type]
+        signatures = [layer for layer in layers if layer.media_type == self._kind.media_type]
         for number, layer in enumerate(signatures):
             if self._candidates_left <= 0:
                 yield refused(source, f"{len(signatures) - number} of its signatures were not looked at: too many")
@@ -186,7 +186,7 @@ class _Search:
 
     def _cosign2(self, source: str, layer: _Layer, annotations: Mapping[str, str]) -> Candidate | Evidence:
         try:
-            content = self._read_blob(layer, self._kept.max_bytes)
+            content = self._read_blob(layer, self._kind.max_bytes)
         except RefusedError as error:
             return refused(source, error)
         except PullaheadError as error:
