@@ -1,11 +1,17 @@
 """What rules demand of a digest before its tag may serve it, and mistakes in saying so."""
 
 from datetime import timedelta
+from pathlib import Path
 
 import pytest
 
 from pullahead.rules.admission_policy import AdmissionMode, AdmissionPolicy, FirstCopy, Serve
-from pullahead.rules.load import load_rules
+from pullahead.rules.compiled import CompiledRules, decode_compiled, encode_compiled
+from pullahead.rules.load import load_rules, load_rules_files
+from pullahead.rules.on_disk import read_rules_files
+from pullahead.rules.problems import RulesError
+from pullahead.rules.signature_policy import KeylessSigner, KeySigner, KmsSigner, SignaturePolicy, fingerprint_of
+from pullahead.rules.text import RulesText
 from tests.unit.rules.test_mistakes import mirror, only_problem_of
 
 RULE = "  - {{upstream: ghcr.io/a/b, repository: mirror/b, tags: ['1']{more}}}\n"
@@ -81,6 +87,26 @@ def test_it_is_part_of_the_digest_of_the_rules() -> None:
         ("{min_age: 3d, first_copy: true}", ".first_copy", "unknown value 'true'", "Known values: hold, admit."),
         ("{cooldown: 3d, min_age: 3d}", ".cooldown", "unknown key 'cooldown'", "Did you mean min_age?"),
         ("3d", "", "expected keys with values", "Write KEY: VALUE"),
+        ("{signatures: {any: []}, min_age: 3d}", ".signatures", "unknown key 'signatures'", "Did you mean verify?"),
+        (
+            "{verify: cosign.pub}",
+            ".verify",
+            "'cosign.pub' is not a policy of signatures",
+            "Write {any: [...]}, or none.",
+        ),
+        ("{verify: {}}", ".verify", "any is missing", ""),
+        ("{verify: {any: []}}", ".verify.any", "it is empty", "Write 1 to 10"),
+        ("{verify: {key: cosign.pub, any: [{key: alias/a}]}}", ".verify", "unknown key 'key'", "Did you mean any?"),
+        ("{verify: {any: [{key: cosign.pub}]}}", ".verify.any[0].key", "there is no file cosign.pub", "PEM text"),
+        ("{verify: {any: [{key: cosign.pem}]}}", ".verify.any[0].key", "ends in .pub", "PEM text"),
+        ("{verify: {any: [{key: 'arn:aws:s3:::b'}]}}", ".verify.any[0].key", "it is no key of AWS KMS", "alias/NAME"),
+        ("{verify: {any: [{key: 'awskms:///alias/a'}]}}", ".verify.any[0].key", "no key of AWS KMS", "alias/NAME"),
+        (
+            "{verify: {any: [{key: alias/a, keyless: {issuer: 'https://i', identity: a@b}}]}}",
+            *(".verify.any[0]", "expected exactly one key", "Write one of keyless, key."),
+        ),
+        ("{verify: {any: [{key: alias/a}], grace: 31d}}", ".verify.grace", "31d is out of range", "0s to 30d"),
+        ("{verify: {any: [{key: alias/a}], signed_as: ['A b']}}", ".verify.signed_as[0]", "", ""),
     ],
 )
 def test_mistake_is_reported_with_a_hint(written: str, at: str, message: str, hint: str) -> None:
@@ -88,3 +114,96 @@ def test_mistake_is_reported_with_a_hint(written: str, at: str, message: str, hi
     assert problem.path in (f"mirrors[0].admit{at}", "mirrors[0].admit")
     assert message in problem.message
     assert hint in problem.hint
+
+
+# --- Signatures -------------------------------------------------------------------------------------------------------
+
+PEM = "-----BEGIN PUBLIC KEY-----\nAAAA\n-----END PUBLIC KEY-----\n"
+HOUR = timedelta(hours=1)
+BY_KMS = SignaturePolicy((KmsSigner("alias/cosign"),))
+
+
+def test_signers_attestations_and_grace() -> None:
+    found = policy(
+        "{}",
+        ", admit: {verify: {grace: 2h, any: [{key: alias/cosign},"
+        " {keyless: {issuer: 'https://i.example', identity: 'a@b.c'}}],"
+        " attestations: [{type: t, builder: b}], signed_as: [ghcr.io/x/y]}}",
+    )
+    assert found is not None
+    assert found.verify is not None
+    assert found.demands_anything
+    assert found.grace == 2 * HOUR
+    assert found.verify.signers == (KmsSigner("alias/cosign"), KeylessSigner("https://i.example", "a@b.c"))
+    assert [(each.predicate_type, each.builder) for each in found.verify.attestations] == [("t", "b")]
+    assert list(map(str, found.verify.signed_as)) == ["ghcr.io/x/y"]
+
+
+@pytest.mark.parametrize(
+    ("defaults", "more", "expected"),
+    [
+        ("{}", ", admit: {verify: {any: [{key: alias/cosign}]}}", AdmissionPolicy(verify=BY_KMS, grace=HOUR)),
+        ("{admit: {verify: {any: [{key: alias/cosign}], grace: 0s}}}", "", AdmissionPolicy(verify=BY_KMS)),
+        (
+            "{admit: {verify: {any: [{key: alias/cosign}], grace: 0s}}}",
+            ", admit: {min_age: 3d}",
+            THREE_DAYS._replace(verify=BY_KMS),
+        ),
+        ("{admit: {min_age: 3d, verify: {any: [{key: alias/cosign}]}}}", ", admit: {verify: none}", THREE_DAYS),
+        ("{admit: {verify: {any: [{key: alias/cosign}]}}}", ", admit: {verify: none}", None),
+        (
+            "{admit: {verify: {any: [{key: alias/other}], grace: 2h}}}",
+            ", admit: {verify: {any: [{key: alias/cosign}]}}",
+            AdmissionPolicy(verify=BY_KMS, grace=HOUR),
+        ),
+    ],
+)
+def test_verify_of_a_rule_replaces_that_of_the_defaults(
+    defaults: str, more: str, expected: AdmissionPolicy | None
+) -> None:
+    assert policy(defaults, more) == expected
+
+
+def rules_files(tmp_path: Path, key: str) -> tuple[RulesText, ...]:
+    (tmp_path / "rules.yaml").write_text(
+        "version: 1\nmirrors:\n" + RULE.format(more=", admit: {verify: {any: [{key: cosign.pub}]}}")
+    )
+    (tmp_path / "cosign.pub").write_text(key)
+    (tmp_path / ".hidden.pub").write_text("hidden")
+    (tmp_path / "cosign.key").write_text("a private key, which is never read")
+    (tmp_path / "large.pub").write_text("x" * 20_000)
+    return read_rules_files(tmp_path / "rules.yaml", name="rules.yaml")
+
+
+def test_key_is_read_from_the_file_beside_the_rules(tmp_path: Path) -> None:
+    files = rules_files(tmp_path, PEM)
+    assert [file.name.rpartition("/")[2] for file in files] == ["rules.yaml", "cosign.pub"]
+    for read in (files, read_rules_files(tmp_path, name="my-rules")):
+        (found,) = load_rules_files(read).mirrors
+        assert found.admit is not None
+        assert found.admit.verify == SignaturePolicy((KeySigner(PEM, "cosign.pub"),))
+
+
+def test_another_key_in_the_file_is_another_policy(tmp_path: Path) -> None:
+    prints = set()
+    for key in (PEM, PEM.replace("AAAA", "BBBB")):
+        (found,) = load_rules_files(rules_files(tmp_path, key)).mirrors
+        assert found.admit is not None
+        assert found.admit.verify is not None
+        prints.add(fingerprint_of(found.admit.verify))
+    assert len(prints) == 2
+
+
+def test_two_keys_of_one_name_are_refused(tmp_path: Path) -> None:
+    (tmp_path / "team").mkdir()
+    (tmp_path / "team" / "cosign.pub").write_text(PEM.replace("AAAA", "BBBB"))
+    rules_files(tmp_path, PEM)
+    with pytest.raises(RulesError, match="there is more than one file cosign"):
+        load_rules_files(read_rules_files(tmp_path, name="my-rules"))
+
+
+def test_compiled_rules_have_the_keys(tmp_path: Path) -> None:
+    rules = load_rules_files(rules_files(tmp_path, PEM))
+    decoded = decode_compiled(encode_compiled(CompiledRules("source", False, rules)))
+    assert decoded is not None
+    assert decoded.rules.rules == rules.rules

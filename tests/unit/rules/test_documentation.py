@@ -20,16 +20,18 @@ from pullahead.rules.file_format import (
     RateLimits,
     ReferrerOptions,
     RulesDocument,
+    RuleVerifyOptions,
     Sources,
 )
 from pullahead.rules.load import load_rules
 from pullahead.rules.problems import RulesError
+from pullahead.rules.signature_rules import AttestationOptions, KeylessOptions, SignerOptions
 
 ROOT = Path(__file__).parents[3]
 RULES = ROOT / "docs/rules.md"
 SECTIONS = (
     *(RulesDocument, MirrorRule, OnDemandRule, Defaults, Creation, ReferrerOptions, KeepPreviousOptions, PruneOptions),
-    AdmitOptions,
+    *(AdmitOptions, RuleVerifyOptions, SignerOptions, KeylessOptions, AttestationOptions),
     *(HostSettings, Credential, RateLimits, Sources),
 )
 PATTERN_KINDS = set(Pattern.__struct_encode_fields__)

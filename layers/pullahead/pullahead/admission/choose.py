@@ -3,11 +3,13 @@
 It decides by what was seen of the tag (`seen_digests`), the rule and the time, and starts and moves nothing.
 """
 
+from collections.abc import Iterator
 from datetime import datetime
 from typing import NamedTuple
 
 from pullahead.admission.gates import HeldReason, Hold, Occasion, hold_of
 from pullahead.admission.seen_digests import SeenDigest, SeenDigests
+from pullahead.admission.signature_evidence import evidence_for, is_look_due
 from pullahead.rules.admission_policy import AdmissionPolicy, Serve
 
 
@@ -34,16 +36,37 @@ def choose(seen: SeenDigests, policy: AdmissionPolicy, now: datetime, *, never_c
     The mode of the policy makes no difference: who reports decides the same.
     """
     at = Occasion(now, never_copied and seen.last_admitted is None)
-    candidates = seen.seen
-    if policy.serve is Serve.CURRENT:
-        candidates = tuple(each for each in candidates if each.admitted or each is seen.current)
     waiting: list[Waiting] = []
-    for each in reversed(candidates):
+    for each in _newest_first(seen, policy):
         hold = hold_of(each, seen, policy, at)
         if hold is None:
             return Choice(each, _first_of(waiting))
         waiting.append(Waiting(each, hold))
     return Choice(None, _first_of(waiting))
+
+
+def to_verify(seen: SeenDigests, policy: AdmissionPolicy, now: datetime, *, at_once: bool = False) -> SeenDigest | None:
+    """Find the newest digest whose signatures are to be looked at now, of those that may be served after that.
+
+    `at_once`: what was looked at before need not wait its time until the next look. What a person has decided about
+    needs no proof.
+    """
+    if policy.verify is None:
+        return None
+    for each in _newest_first(seen, policy):
+        if each.admitted:
+            return None
+        known = evidence_for(policy.verify, each.signature)
+        is_due = is_look_due(policy.verify, known, now) or (at_once and known is not None and not known.admits)
+        if is_due and seen.decision_of(each.digest) is None:
+            return each
+    return None
+
+
+def _newest_first(seen: SeenDigests, policy: AdmissionPolicy) -> Iterator[SeenDigest]:
+    """List the digests that the tag may serve, or may serve later."""
+    only_current = policy.serve is Serve.CURRENT
+    return (each for each in reversed(seen.seen) if not only_current or each.admitted or each is seen.current)
 
 
 def _first_of(waiting: list[Waiting]) -> Waiting | None:

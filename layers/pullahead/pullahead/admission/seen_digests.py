@@ -16,6 +16,7 @@ from typing import Final, NamedTuple
 import msgspec
 from msgspec import structs
 
+from pullahead.admission.signature_evidence import SignatureEvidence
 from pullahead.clock import Moment
 from pullahead.oci import Descriptor, Digest
 
@@ -47,6 +48,7 @@ class SeenDigest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_d
     admitted: bool = False
     doubted_at: Moment | None = None
     copied: bool = False
+    signature: SignatureEvidence | None = None  # what the last look at its signatures found
 
     @property
     def digest(self) -> Digest:
@@ -166,6 +168,12 @@ def after_admitted(before: SeenDigests, root: Descriptor, now: datetime) -> Seen
         return _bounded(structs.replace(before, seen=(known, *before.seen)))
     seen = (each if each.digest != root.digest else structs.replace(each, admitted=True) for each in before.seen)
     return _bounded(structs.replace(before, seen=tuple(seen)))
+
+
+def after_signature(before: SeenDigests, digest: Digest, evidence: SignatureEvidence) -> SeenDigests:
+    """Remember what a look at the signatures of a digest found."""
+    seen = tuple(each if each.digest != digest else structs.replace(each, signature=evidence) for each in before.seen)
+    return structs.replace(before, seen=seen)
 
 
 def after_decision(before: SeenDigests, decision: Decision) -> SeenDigests:

@@ -10,7 +10,7 @@ from pullahead.errors import ConfigError, StorageError
 from pullahead.rules.on_disk import MAX_FILES, TOGETHER, decode_rules
 from pullahead.rules.ports import RulesRevision
 from pullahead.rules.problems import MAX_DOCUMENT_BYTES, Problem, RulesError, too_large
-from pullahead.rules.text import NO_FILE_HINT, RulesText, is_rules_file
+from pullahead.rules.text import NO_FILE_HINT, RulesText, is_key_file, is_rules_file
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -50,7 +50,8 @@ class S3RulesFile:
 
 
 class S3RulesFolder:
-    """Implements `pullahead.rules.ports.RulesFile` for all YAML files below a prefix that ends in a slash.
+    """Implements `pullahead.rules.ports.RulesFile` for all YAML files below a prefix that ends in a slash, and the
+    public keys beside them.
 
     A revision is a hash of their names and ETags: to see that nothing changed takes one request for 1,000 objects.
     """
@@ -63,7 +64,7 @@ class S3RulesFolder:
     def read(self, known_revision: str | None) -> RulesRevision | None:
         """List the folder, and read its files if one of them has changed."""
         tags = self._list()
-        if not tags:
+        if not any(map(is_rules_file, tags)):
             raise ConfigError(f"{self.address} has no rules file. {NO_FILE_HINT}")
         revision = hashlib.sha256(repr(sorted(tags.items())).encode()).hexdigest()
         if revision == known_revision:
@@ -77,7 +78,7 @@ class S3RulesFolder:
             pages = self._client.get_paginator("list_objects_v2").paginate(Bucket=self._bucket, Prefix=self._prefix)
             for number, page in enumerate(pages):
                 found = {each["Key"].removeprefix(self._prefix): each["ETag"] for each in page.get("Contents", ())}
-                tags |= {name: tag for name, tag in found.items() if is_rules_file(name)}
+                tags |= {name: tag for name, tag in found.items() if is_rules_file(name) or is_key_file(name)}
                 if len(tags) > MAX_FILES or number == _MAX_PAGES:
                     raise ConfigError(
                         f"{self.address} has more than {MAX_FILES:,} rules files, or {_MAX_PAGES * 1000:,} objects, "

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from msgspec import structs
 
-from pullahead.admission.choose import Choice, Waiting, choose
+from pullahead.admission.choose import Choice, Waiting, choose, to_verify
 from pullahead.admission.seen_digests import (
     Decision,
     SeenDigests,
@@ -19,20 +19,24 @@ from pullahead.admission.seen_digests import (
     after_gone,
     after_missing,
     after_served,
+    after_signature,
 )
+from pullahead.admission.signature_evidence import after_look
+from pullahead.admission.signatures.verdict import Outcome
 from pullahead.errors import NotFoundError, PullaheadError
 from pullahead.mirrors.record import MirrorRecord, State, WaitingDigest
 from pullahead.oci import Descriptor, Digest
 from pullahead.rules.admission_policy import AdmissionMode
 from pullahead.rules.model import Mirror
+from pullahead.rules.signature_policy import SignaturePolicy
 
 
 class Admission(NamedTuple):
     """What a check finds out about what a tag may serve.
 
     `wanted` is what to judge the mirror by: a descriptor as if upstream served it, or upstream's error; None where the
-    tag is left as it is. `seen` is to be remembered; `waiting` may not be served yet, and `ahead` of it is to be copied
-    without its tag. `news` is what upstream has taken back.
+    tag is left as it is. `seen` is to be remembered; `waiting` may not be served yet, and `ahead` is to be copied
+    without its tag, or to be verified where it was copied before. `news` is what upstream has taken back.
     """
 
     wanted: Descriptor | PullaheadError | None
@@ -49,10 +53,13 @@ def admit(
     mirror: Mirror,
     now: datetime,
     asked_at: datetime,
+    *,
+    at_once: bool = False,
 ) -> Admission:
     """Decide what a tag may serve, by upstream's answer and what ECR serves.
 
     `now` is by the clock of the check, `asked_at` by that of who asked for it. What a person has pinned does not wait.
+    `at_once`: what could not be proven before is to be verified now, and not when its time comes.
     """
     policy = mirror.admit
     if policy is None or mirror.pin is not None:
@@ -72,10 +79,13 @@ def admit(
     if reports and choice.serve is not None and not choice.serve.admitted:  # as if it were published now
         seen = after_admitted(seen, choice.serve.root, seen_at)
     waiting = _waiting(choice.waiting, reported=reports)
-    if reports:
-        return Admission(answer, seen, waiting, news=news)
     is_new = known.find(answer.digest) is None
-    ahead = answer if is_new and waiting is not None and answer != _root_of(choice) else None
+    look = to_verify(seen, policy, now, at_once=at_once)
+    ahead = look.root if look is not None else None
+    if reports:
+        return Admission(answer, seen, waiting, None if is_new else ahead, news)
+    if is_new and waiting is not None and answer != _root_of(choice):
+        ahead = answer
     return Admission(_root_of(choice), seen, waiting, ahead, news)
 
 
@@ -87,7 +97,7 @@ def _waiting(waiting: Waiting | None, *, reported: bool) -> WaitingDigest | None
     if waiting is None:
         return None
     digest, hold = waiting
-    return WaitingDigest(digest.digest, digest.first_at, hold.until, hold.because, reported)
+    return WaitingDigest.of(digest.digest, digest.first_at, hold, reported=reported)
 
 
 def refusal(
@@ -108,7 +118,7 @@ def refusal(
     if seen.find(digest) is None:
         return f"{digest} was not seen under the tag, or upstream has taken it back"
     if choice.waiting is not None and choice.waiting.digest.digest == digest:
-        return WaitingDigest(digest, choice.waiting.digest.first_at, *choice.waiting.hold).text
+        return WaitingDigest.of(digest, choice.waiting.digest.first_at, choice.waiting.hold).text
     serves = choice.serve.digest if choice.serve is not None else "what it serves"
     return f"the tag may serve {serves}, and not {digest}"
 
@@ -137,10 +147,22 @@ def after_copy(record: MirrorRecord, upstream_digest: Digest) -> MirrorRecord:
     return structs.replace(record, admission=after_copied(record.admission, upstream_digest))
 
 
+def after_verification(
+    record: MirrorRecord, digest: Digest, policy: SignaturePolicy, outcome: Outcome, why: str, now: datetime
+) -> MirrorRecord:
+    """Remember what a look at the signatures of a digest found, if the digest is known under the tag."""
+    found = record.admission.find(digest) if record.admission is not None else None
+    if record.admission is None or found is None:
+        return record
+    evidence = after_look(found.signature, policy, outcome, why, now)
+    return structs.replace(record, admission=after_signature(record.admission, digest, evidence))
+
+
 def is_ahead(record: MirrorRecord, upstream_digest: Digest) -> bool:
-    """Tell whether a digest is copied before the tag may serve it."""
+    """Tell whether a digest is copied, or verified, before the tag may serve it; or the rule only reports that."""
     found = record.admission.find(upstream_digest) if record.admission is not None else None
-    return found is not None and not found.admitted and record.upstream_digest != upstream_digest
+    reports = record.waiting is not None and record.waiting.reported
+    return found is not None and not found.admitted and (reports or record.upstream_digest != upstream_digest)
 
 
 def after_not_found(record: MirrorRecord, digest: Digest, now: datetime) -> tuple[MirrorRecord, tuple[TakenBack, ...]]:

@@ -90,7 +90,8 @@ def judge(
         observed = observed._replace(upstream=pinned)
     elif moved is not None and moved.pin != mirror.pin:
         moved = None
-    admission = admit(observed.upstream, observed.published, before, mirror, now, asked_at or now)
+    by_person = trigger is Trigger.MANUAL
+    admission = admit(observed.upstream, observed.published, before, mirror, now, asked_at or now, at_once=by_person)
     upstream = admission.wanted
     failure = _failure_that_counts(before, platforms, trigger)
     left_at = _left_at(upstream, observed.published, before, mirror)
@@ -396,7 +397,9 @@ def _due_alert(record: MirrorRecord, alert_after: timedelta, now: datetime) -> A
         return None  # the client that pulled it knows from ECR that it does not exist
     if record.state in WAITING:
         is_decided = record.waiting is None or record.waiting.because in (None, HeldReason.REJECTED)
-        return None if is_decided else AlertKind.HELD
+        # Upstream may answer at the next look.
+        is_retried = record.waiting is not None and record.waiting.because is HeldReason.UNVERIFIED
+        return None if is_decided or (is_retried and now - record.since < alert_after) else AlertKind.HELD
     if record.state is State.GONE:
         # Version 0.1 had one kind for both.
         is_new_kind = record.was_never_found and AlertKind.GONE not in record.alerted

@@ -13,13 +13,13 @@ from typing import Any, NamedTuple, Protocol
 
 from msgspec import UNSET, structs
 
-from pullahead.admission.gates import HeldReason
+from pullahead.admission.gates import GateName, HeldReason
 from pullahead.clock import Clock
 from pullahead.errors import PullaheadError
 from pullahead.messages import ReferrersOutcome
 from pullahead.mirrors.missing import Missing, PruneReason
 from pullahead.mirrors.outcome_event import OutcomeDetail, OutcomeEvent, OutcomeKind, OutcomeReason, Scan
-from pullahead.mirrors.record import WAITING, MirrorRecord, State
+from pullahead.mirrors.record import WAITING, MirrorRecord, State, WaitingDigest
 from pullahead.mirrors.store import RecordStore, update_record
 from pullahead.oci import Digest
 
@@ -196,13 +196,23 @@ _HELD_REASONS = {
     None: OutcomeReason.COOLDOWN,
     HeldReason.WAITING_APPROVAL: OutcomeReason.WAITING_APPROVAL,
     HeldReason.REJECTED: OutcomeReason.REJECTED,
+    HeldReason.UNSIGNED: OutcomeReason.UNSIGNED,
+    HeldReason.UNTRUSTED: OutcomeReason.UNTRUSTED,
+    HeldReason.UNVERIFIED: OutcomeReason.UNVERIFIED,
 }
+_OF_SIGNATURE = frozenset({HeldReason.UNSIGNED, HeldReason.UNTRUSTED, HeldReason.UNVERIFIED})
 
 
 def _decision(record: MirrorRecord, digest: Digest) -> dict[str, Any]:
     """Say who has decided about a digest, and why."""
     made = record.admission.decision_of(digest) if record.admission is not None else None
     return {} if made is None else {"decided_by": made.by, "decision": made.reason or UNSET}
+
+
+def _why_held(known: WaitingDigest) -> OutcomeReason:
+    if known.because is None and known.gate is GateName.SIGNATURE:
+        return OutcomeReason.WAITING_SIGNATURE
+    return _HELD_REASONS[known.because]
 
 
 def _held(before: MirrorRecord | None, after: MirrorRecord, rule: str, now: datetime) -> Iterator[OutcomeEvent]:
@@ -214,7 +224,7 @@ def _held(before: MirrorRecord | None, after: MirrorRecord, rule: str, now: date
         return
     yield _event(
         OutcomeKind.HELD,
-        _HELD_REASONS[known.because],
+        _why_held(known),
         after,
         rule,
         now,
@@ -237,8 +247,15 @@ def _admitted(before: MirrorRecord | None, after: MirrorRecord, rule: str, now: 
             details = {"held_digest": each.digest, "first_seen": each.first_at, **_decision(after, each.digest)}
             if before.waiting is not None and before.waiting.reported:
                 details["reported"] = True
-            reason = OutcomeReason.APPROVED if "decided_by" in details else OutcomeReason.OLD_ENOUGH
+            reason = OutcomeReason.APPROVED if "decided_by" in details else _why_admitted(before.waiting)
             yield _event(OutcomeKind.ADMITTED, reason, after, rule, now, **details)
+
+
+def _why_admitted(waited: WaitingDigest | None) -> OutcomeReason:
+    """Say what a digest had waited for last."""
+    if waited is not None and (waited.because in _OF_SIGNATURE or waited.gate is GateName.SIGNATURE):
+        return OutcomeReason.SIGNED
+    return OutcomeReason.OLD_ENOUGH
 
 
 def _taken_back(before: MirrorRecord | None, after: MirrorRecord, rule: str, now: datetime) -> Iterator[OutcomeEvent]:

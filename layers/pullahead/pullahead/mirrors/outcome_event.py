@@ -52,8 +52,13 @@ class OutcomeReason(StrEnum):
     COOLDOWN = "cooldown"  # a digest is younger than the rule's min_age
     WAITING_APPROVAL = "waiting-approval"  # a person must admit the digest
     REJECTED = "rejected"  # by a person
+    WAITING_SIGNATURE = "waiting-signature"  # the digest is not signed yet, and the rule's grace is not over
+    UNSIGNED = "unsigned"  # nobody has signed the digest as the rule demands
+    UNTRUSTED = "untrusted"  # what signs the digest proves nothing of what the rule demands
+    UNVERIFIED = "unverified"  # upstream could not be asked for the digest's signatures yet
     OLD_ENOUGH = "old-enough"  # its cooldown is over
     APPROVED = "approved"  # by a person
+    SIGNED = "signed"  # as the rule demands, after it had waited for that
     TAKEN_BACK = "taken-back"  # upstream does not serve the digest any more, and the tag never did
 
 

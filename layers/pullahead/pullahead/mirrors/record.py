@@ -10,7 +10,7 @@ from typing import Any, NamedTuple, Self
 import msgspec
 from msgspec import structs
 
-from pullahead.admission.gates import HeldReason
+from pullahead.admission.gates import GateName, HeldReason, Hold
 from pullahead.admission.seen_digests import SeenDigests
 from pullahead.clock import Moment
 from pullahead.mirrors.alert import Alert, AlertKind, SentAlert
@@ -209,6 +209,13 @@ class WaitingDigest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omi
     until: Moment | None = None
     because: HeldReason | None = None
     reported: bool = False
+    gate: GateName = GateName.AGE  # which holds it until the moment
+    why: str = ""  # what the gate knows
+
+    @classmethod
+    def of(cls, digest: Digest, first_at: datetime, hold: Hold, *, reported: bool = False) -> Self:
+        """Say what a gate says of a digest."""
+        return cls(digest, first_at, hold.until, hold.because, reported, hold.gate, hold.why)
 
     @property
     def state(self) -> State:
@@ -218,15 +225,24 @@ class WaitingDigest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omi
     @property
     def text(self) -> str:
         """What waits, and for what."""
+        why = f": {self.why}" if self.why else ""
         if self.until is not None:
             first, until = moment_text(self.first_at), moment_text(self.until)
-            return f"{self.digest} was first seen at {first}, and is old enough at {until}"
-        return f"{self.digest} {_HELD_TEXTS[self.because or HeldReason.WAITING_APPROVAL]}"
+            ends = _WAIT_TEXTS[self.gate]
+            return f"{self.digest} was first seen at {first}, and {ends} {until}{why}"
+        return f"{self.digest} {_HELD_TEXTS[self.because or HeldReason.WAITING_APPROVAL]}{why}"
 
 
+_WAIT_TEXTS = {
+    GateName.AGE: "is old enough at",
+    GateName.SIGNATURE: "its signature is waited for until",
+}
 _HELD_TEXTS = {
     HeldReason.WAITING_APPROVAL: "waits until a person admits it",
     HeldReason.REJECTED: "was rejected by a person",
+    HeldReason.UNSIGNED: "is not signed as its rule demands",
+    HeldReason.UNTRUSTED: "is not signed by whom its rule trusts",
+    HeldReason.UNVERIFIED: "could not be verified yet",
 }
 
 

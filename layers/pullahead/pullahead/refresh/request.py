@@ -6,11 +6,13 @@ from datetime import datetime
 
 from msgspec import structs
 
+from pullahead.admission.signature_evidence import evidence_for
 from pullahead.messages import RefreshRequest
 from pullahead.mirrors.record import MirrorRecord
 from pullahead.oci import Descriptor, Digest
 from pullahead.rules.mirror_key import MirrorKey
 from pullahead.rules.model import Mirror
+from pullahead.rules.signature_policy import fingerprint_of
 
 
 def refresh_request(mirror: Mirror, root: Descriptor, record: MirrorRecord) -> RefreshRequest:
@@ -33,8 +35,19 @@ def ahead_request(mirror: Mirror, root: Descriptor, record: MirrorRecord, now: d
     Where it has to wait for a slot, what is stale by now goes first.
     """
     request = refresh_request(mirror, root, record)
-    name = execution_name(mirror.key, root.digest, record.episode, (*record.platforms, "ahead"))
+    look = look_name(mirror, root.digest, record)
+    name = execution_name(mirror.key, root.digest, record.episode, (*record.platforms, "ahead", *look))
     return structs.replace(request, name=name, stale_since=now, ahead=True)
+
+
+def look_name(mirror: Mirror, digest: Digest, record: MirrorRecord) -> tuple[str, ...]:
+    """Tell one look at a digest's signatures from the next, which is another execution; empty where none is taken."""
+    verify = mirror.admit.verify if mirror.admit is not None else None
+    if verify is None:
+        return ()
+    found = record.admission.find(digest) if record.admission is not None else None
+    known = evidence_for(verify, found.signature if found is not None else None)
+    return (fingerprint_of(verify), str(known.tries if known is not None else 0))
 
 
 def late_request(

@@ -4,6 +4,8 @@ from datetime import timedelta
 from enum import StrEnum
 from typing import NamedTuple
 
+from pullahead.rules.signature_policy import SignaturePolicy
+
 
 class AdmissionMode(StrEnum):
     """Whether a tag waits for its gates, or Pullahead only says for what it would have waited."""
@@ -29,7 +31,8 @@ class FirstCopy(StrEnum):
 class AdmissionPolicy(NamedTuple):
     """What a rule demands. `min_age` counts from when a digest was first seen under its tag; zero is no cooldown.
 
-    `approve`: a person must admit each digest.
+    `approve`: a person must admit each digest. `verify`: who must have signed it; `grace` is how long after a digest
+    was first seen its signature may come.
     """
 
     mode: AdmissionMode = AdmissionMode.ENFORCE
@@ -37,8 +40,10 @@ class AdmissionPolicy(NamedTuple):
     serve: Serve = Serve.NEWEST_ELIGIBLE
     first_copy: FirstCopy = FirstCopy.HOLD
     approve: bool = False
+    verify: SignaturePolicy | None = None
+    grace: timedelta = timedelta()
 
     @property
     def demands_anything(self) -> bool:
         """Whether any digest has to wait for anything."""
-        return self.approve or self.min_age > timedelta()
+        return self.approve or self.verify is not None or self.min_age > timedelta()

@@ -30,6 +30,7 @@ from pullahead.rules.repository_names import (
     is_repository_name,
     placeholders,
 )
+from pullahead.rules.signature_rules import VerifyOptions
 from pullahead.rules.struct_reader import InvalidValueError, Wording
 from pullahead.rules.tag_patterns import (
     MAX_PATTERN_CHARACTERS,
@@ -386,6 +387,8 @@ _PruneShare = Annotated[
     str, _matching(r"[1-9]%|[1-4][0-9]%|50%", "is not a share", "Write a percentage from 1% to 50%, such as 10%.")
 ]
 _MinAge = Annotated[str, _duration(timedelta(), timedelta(days=365))]
+_Grace = Annotated[str, _duration(timedelta(), timedelta(days=30))]
+DEFAULT_GRACE = timedelta(hours=1)
 _KeptCount = Annotated[int, Meta(ge=0, le=50)]
 _DailyLimit = Annotated[int, Meta(ge=1, le=10_000)]
 _Days = Annotated[int, Meta(ge=0, le=3_650)]
@@ -644,6 +647,15 @@ class PruneOptions(_Section, frozen=True):
     )
 
 
+class RuleVerifyOptions(VerifyOptions, frozen=True, kw_only=True):
+    """Who must have signed a digest, and what must be attested of it."""
+
+    grace: Annotated[
+        _Grace,
+        _about("How long after a digest was first seen its signature may come, before people are told: 0s to 30d."),
+    ] = format_duration(DEFAULT_GRACE)
+
+
 class AdmitOptions(_Section, frozen=True):
     """What a digest must have before its tag may serve it. Its blobs are copied at once."""
 
@@ -653,6 +665,7 @@ class AdmitOptions(_Section, frozen=True):
         min_age="age cooldown cooldownperiod delay minage minimumage minimumreleaseage quarantine",
         mode="dryrun report reportonly",
         serve="newest",
+        verify="signature signatures signed cosign sigstore",
     )
 
     mode: Annotated[
@@ -679,6 +692,13 @@ class AdmitOptions(_Section, frozen=True):
     approve: Annotated[
         bool | UnsetType,
         _about("`true`: a person must admit each digest with `pullahead admit`, after `min_age`."),
+    ] = UNSET
+    verify: Annotated[
+        RuleVerifyOptions | Literal["none"] | UnsetType,
+        Meta(
+            description="Who must have signed it, as docs/verify.md says; `none` for nobody, where the defaults do.",
+            extra=Wording("is not a policy of signatures", "Write {any: [...]}, or none.").extra,
+        ),
     ] = UNSET
 
 

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple, TypeGuard, TypeVar
 import msgspec
 from msgspec import UNSET, UnsetType
 
+from pullahead.errors import ConfigError
 from pullahead.oci import (
     InvalidReferenceError,
     Reference,
@@ -27,6 +28,7 @@ from pullahead.oci.reference import is_tag
 from pullahead.oci.registries import RepositorySettings
 from pullahead.rules.admission_policy import AdmissionPolicy
 from pullahead.rules.file_format import (
+    DEFAULT_GRACE,
     AdmitOptions,
     Creation,
     Credential,
@@ -42,6 +44,7 @@ from pullahead.rules.file_format import (
     PruneOptions,
     ReferrerOptions,
     RulesDocument,
+    RuleVerifyOptions,
     Sources,
     TagItem,
     TagOrPattern,
@@ -87,9 +90,11 @@ from pullahead.rules.repository_names import (
     is_repository_name,
     placeholders,
 )
+from pullahead.rules.signature_policy import SignaturePolicy
+from pullahead.rules.signature_rules import rules_policy
 from pullahead.rules.struct_reader import Problems, YamlLocation, read_entries, read_items, read_struct
 from pullahead.rules.tag_patterns import DEFAULT_MAX_TAGS, PatternKind, TagPattern, TagSelection, allows, matches
-from pullahead.rules.text import RulesText, folder_of
+from pullahead.rules.text import KEY_SUFFIX, RulesText, folder_of, is_key_file
 from pullahead.rules.yaml_document import DocumentError, Mapping, NodeCount, Scalar, compose
 
 MAX_NAMED_TAGS = 200_000
@@ -111,17 +116,35 @@ def load_rules(text: str, *, source: str) -> Rules:
 
 
 def load_rules_files(files: Sequence[RulesText]) -> Rules:
-    """Read files, one or more, as if they were one.
+    """Read files, one or more, as if they were one. Those of public keys are what the others may name.
 
     What is a section of its own (`defaults`, `sources`) may be in one of them, and is for all; lists are joined, and so
     are `upstreams`. Raises RulesError with every problem, each with its file and line.
     """
     problems = Problems()
-    documents = _compose_all(files, problems)
-    rules = _Loader(problems).load(documents) if not problems.found else None
+    written = [file for file in files if not is_key_file(file.name)]
+    keys = _Keys([file for file in files if is_key_file(file.name)])
+    documents = _compose_all(written, problems)
+    rules = _Loader(problems, keys).load(documents) if not problems.found else None
     if rules is None or problems.found:
-        raise RulesError(folder_of(files), problems.found)
+        raise RulesError(folder_of(written), problems.found)
     return rules
+
+
+class _Keys:
+    """The files of public keys that came with the rules, by their names."""
+
+    def __init__(self, files: Sequence[RulesText]) -> None:
+        self._files = files
+
+    def __call__(self, name: str) -> str:
+        """Return the text of a key. Raises ConfigError."""
+        if not name.endswith(KEY_SUFFIX):
+            raise ConfigError(f"the name of a key's file ends in {KEY_SUFFIX}")
+        found = {file.text for file in self._files if file.name.rpartition("/")[2] == name}
+        if len(found) == 1:
+            return found.pop()
+        raise ConfigError(f"there is {'more than one' if found else 'no'} file {name} beside the rules")
 
 
 class _Document(NamedTuple):
@@ -231,8 +254,8 @@ def _collide(namespace: _Claim, other: _Claim) -> bool:
 class _Loader:
     """Reads files. Remembers what first claims a name, a tag, or a repository that patterns publish into."""
 
-    def __init__(self, problems: Problems) -> None:
-        self._problems = problems
+    def __init__(self, problems: Problems, read_key: Callable[[str], str]) -> None:
+        self._problems, self._read_key = problems, read_key
         self._defaults = _ResolvedOptions()
         self._sections: dict[str, _FileLine] = {}
         self._hosts: dict[str, _FileLine] = {}
@@ -584,7 +607,7 @@ class _Loader:
             ),
             _keep_previous(written.keep_previous, base.keep_previous),
             _prune(written.prune, base.prune),
-            self._admit(at, written.admit, base.admit),
+            self._admit(at, written.admit, base.admit, before),
         )
         self._compare_times(at, options, before)
         self._compare_expiry(at, options)
@@ -631,15 +654,16 @@ class _Loader:
         return ReferrersPolicy(copy, _given(written.exclude, base.exclude), late)
 
     def _admit(
-        self, at: YamlLocation, written: AdmitOptions | UnsetType, base: AdmissionPolicy | None
+        self, at: YamlLocation, written: AdmitOptions | UnsetType, base: AdmissionPolicy | None, before: int
     ) -> AdmissionPolicy | None:
         """Read what a digest must have; a rule that sets one of the keys keeps the others of the defaults."""
         if isinstance(written, UnsetType):
             return base
         here = at.below("admit")
-        if base is None and here.find("min_age") is None and here.find("approve") is None:
+        if base is None and all(here.find(key) is None for key in ("min_age", "approve", "verify")):
             self._problems.add(here, "it has no effect, since it demands nothing", "Write min_age: 3d, for example.")
         known = base or AdmissionPolicy()
+        verify, grace = self._verify(here, written.verify, known, before)
         min_age = None if isinstance(written.min_age, UnsetType) else parse_duration(written.min_age)
         return AdmissionPolicy(
             _given(written.mode, known.mode),
@@ -647,7 +671,25 @@ class _Loader:
             _given(written.serve, known.serve),
             _given(written.first_copy, known.first_copy),
             _given(written.approve, known.approve),
+            verify,
+            grace,
         )
+
+    def _verify(
+        self,
+        at: YamlLocation,
+        written: "RuleVerifyOptions | str | UnsetType",
+        base: AdmissionPolicy,
+        before: int,
+    ) -> tuple[SignaturePolicy | None, timedelta]:
+        """Read who must have signed a digest, and how long it may wait for that; a rule's takes the defaults' place."""
+        if isinstance(written, UnsetType):
+            return base.verify, base.grace
+        if isinstance(written, str) or not self._is_valid(at, before, "verify"):
+            return None, timedelta()
+        policy = rules_policy(at.below("verify"), written, self._read_key, self._problems)
+        grace = parse_duration(written.grace)
+        return policy, DEFAULT_GRACE if grace is None else grace
 
     def _is_valid(self, at: YamlLocation, before: int, *keys: str) -> bool:
         """Tell whether no problem was found in the values of some keys."""

@@ -6,11 +6,13 @@ What is written is read back and compared, so that no option of a rule is lost u
 import json
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
+from datetime import timedelta
 from typing import Any, NamedTuple
 
 from pullahead.errors import ConfigError
 from pullahead.oci import Digest
 from pullahead.oci.registries import RepositorySettings
+from pullahead.rules.admission_policy import AdmissionPolicy
 from pullahead.rules.file_format import format_duration, format_size
 from pullahead.rules.load import load_rules
 from pullahead.rules.mirror_key import MirrorKey
@@ -28,6 +30,7 @@ from pullahead.rules.model import (
 )
 from pullahead.rules.problems import MAX_DOCUMENT_BYTES, RulesError
 from pullahead.rules.published_tags import digest_tag
+from pullahead.rules.signature_policy import KeylessSigner, KmsSigner, SignaturePolicy, Signer
 
 _HEADING = """\
 # Written by `pullahead plan --lock`: every tag is pinned to the digest that upstream served. It is a rules file:
@@ -89,7 +92,19 @@ def _prove(text: str, rules: Rules, tags: list[LockedTag]) -> None:
 def _plain(mirror: Mirror, digest: Digest | None) -> Mirror:
     """Leave out what differs though it means the same: how the tag was chosen, and options without effect."""
     pinned = mirror.upstream._replace(digest=digest)
-    return mirror._replace(upstream=pinned, rule="", listed=False, referrers=_effective(mirror.referrers))
+    return mirror._replace(
+        upstream=pinned,
+        rule="",
+        listed=False,
+        referrers=_effective(mirror.referrers),
+        admit=_without_key_names(mirror.admit),
+    )
+
+
+def _without_key_names(policy: AdmissionPolicy | None) -> AdmissionPolicy | None:
+    if policy is None or policy.verify is None:
+        return policy
+    return policy._replace(verify=policy.verify.without_key_names)
 
 
 def _effective(policy: ReferrersPolicy) -> ReferrersPolicy:
@@ -106,7 +121,10 @@ def _settings(rules: Rules) -> Rules:
 
 def _bounds(rules: Rules) -> dict[str, Rule]:
     on_demand = (rule for rule in rules.rules if rule.on_demand is not None)
-    return {rule.name: rule._replace(referrers=_effective(rule.referrers)) for rule in on_demand}
+    return {
+        rule.name: rule._replace(referrers=_effective(rule.referrers), admit=_without_key_names(rule.admit))
+        for rule in on_demand
+    }
 
 
 def _mirror(rule: Rule, place: tuple[str, str], tags: list[LockedTag]) -> dict[str, Any]:
@@ -150,7 +168,31 @@ def _options(rule: Rule) -> dict[str, Any]:
             "first_copy": admit.first_copy.value,
             "approve": admit.approve,
         }
+        options["admit"] |= {"verify": _verify(admit.verify, admit.grace)} if admit.verify is not None else {}
     return options | ({"create": _creation(rule.settings)} if rule.settings is not None else {})
+
+
+def _verify(policy: SignaturePolicy, grace: timedelta) -> dict[str, Any]:
+    verify: dict[str, Any] = {"any": _signers(policy.signers), "grace": format_duration(grace)}
+    if policy.attestations:
+        verify["attestations"] = [
+            {"type": each.predicate_type}
+            | ({"builder": each.builder} if each.builder is not None else {})
+            | ({"source": each.source} if each.source is not None else {})
+            | ({"any": _signers(each.signers)} if each.signers else {})
+            for each in policy.attestations
+        ]
+    return verify | ({"signed_as": [str(each) for each in policy.signed_as]} if policy.signed_as else {})
+
+
+def _signers(signers: Iterable[Signer]) -> list[dict[str, Any]]:
+    """Write signers; keys as text, since a file may say something else later."""
+    return [
+        {"keyless": {"issuer": each.issuer, "identity": each.identity}}
+        if isinstance(each, KeylessSigner)
+        else {"key": each.key_id if isinstance(each, KmsSigner) else each.pem}
+        for each in signers
+    ]
 
 
 def _on_demand(rule: Rule) -> dict[str, Any]:

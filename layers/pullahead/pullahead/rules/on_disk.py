@@ -1,27 +1,31 @@
 """Rules files on a disk: one file, or a folder of them with its subfolders. Bounded in number and size."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Final
 
 from pullahead.errors import ConfigError
 from pullahead.rules.problems import MAX_DOCUMENT_BYTES, Problem, RulesError, too_large
-from pullahead.rules.text import NO_FILE_HINT, RulesText, is_rules_file
+from pullahead.rules.text import KEY_SUFFIX, NO_FILE_HINT, RulesText, is_key_file, is_rules_file
 
 MAX_FILES: Final = 1000
 TOGETHER: Final = "the file and those before it in the folder are together"
+MAX_KEY_BYTES: Final = 16_384
+MAX_KEYS: Final = 100
 _MAX_SEEN: Final = 20_000  # of all files below a folder
 
 
 def read_rules_files(path: Path, *, name: str | None = None) -> tuple[RulesText, ...]:
     """Read a file, or those of a folder in the order of their names; `name` is what to call the path in messages.
 
+    The public keys beside a file, or in the folder, follow: rules may name them.
     Raises ConfigError; RulesError for what is too large or no UTF-8.
     """
     shown = str(path) if name is None else name
     if not path.is_dir():
-        return (RulesText(shown, decode_rules(_read(path, shown), shown)),)
-    names = sorted(_names_below(path, shown))
+        return (RulesText(shown, decode_rules(_read(path, shown), shown)), *_keys_beside(path))
+    every = sorted(_names_below(path, shown))
+    names = [each for each in every if is_rules_file(each)]
     if not names:
         raise ConfigError(f"{shown} has no rules file. {NO_FILE_HINT}")
     if len(names) > MAX_FILES:
@@ -31,7 +35,26 @@ def read_rules_files(path: Path, *, name: str | None = None) -> tuple[RulesText,
         content = _read(path / each, f"{above}/{each}", most=left)
         left -= len(content)
         files.append(RulesText(f"{above}/{each}", decode_rules(content, f"{above}/{each}")))
-    return tuple(files)
+    return (*files, *_keys(path, [each for each in every if is_key_file(each)], above))
+
+
+def _keys_beside(path: Path) -> tuple[RulesText, ...]:
+    try:
+        names = sorted(each.name for each in path.parent.glob(f"*{KEY_SUFFIX}") if is_key_file(each.name))
+    except OSError as error:
+        raise _unreadable(str(path.parent), error) from error
+    return _keys(path.parent, names, path.parent.name)
+
+
+def _keys(folder: Path, names: Sequence[str], shown: str) -> tuple[RulesText, ...]:
+    """Read the files of public keys; what is no key's text is left out, and then missing where a rule names it."""
+    keys = []
+    for name in names[:MAX_KEYS]:
+        path = folder / name
+        if path.is_file() and path.stat().st_size <= MAX_KEY_BYTES:
+            content = _read(path, f"{shown}/{name}", most=MAX_KEY_BYTES)
+            keys.append(RulesText(f"{shown}/{name}", content.decode("utf-8", "replace")))
+    return tuple(keys)
 
 
 def decode_rules(content: bytes, source: str) -> str:
@@ -51,7 +74,7 @@ def _names_below(folder: Path, shown: str) -> Iterator[str]:
                     f"{shown} has more than {_MAX_SEEN:,} files and folders. Keep rules in one of their own."
                 )
             name = path.relative_to(folder).as_posix()
-            if is_rules_file(name) and path.is_file():
+            if (is_rules_file(name) or is_key_file(name)) and path.is_file():
                 yield name
     except OSError as error:
         raise _unreadable(shown, error) from error

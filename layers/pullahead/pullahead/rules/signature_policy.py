@@ -4,10 +4,18 @@ A name is exact, or a pattern of the whole name: `*` is any text without `/` and
 itself: there are no regular expressions, in which a dot matches more than a dot.
 """
 
+import hashlib
 import re
+from collections.abc import Callable
+from functools import lru_cache
 from typing import Final, NamedTuple
 
+import msgspec
+
 from pullahead.oci import Repository
+
+FORM: Final = 1
+"""Raise it where the same policy means something else than before: what was proven by the other one is void."""
 
 MAX_PATTERN_CHARACTERS: Final = 1024
 MAX_NAME_CHARACTERS: Final = 4096
@@ -17,7 +25,7 @@ _STAR: Final = re.compile(r"\*+")
 _PART: Final = re.compile(r"\*+|[^*]", re.DOTALL)
 
 
-class KeylessSigner(NamedTuple):
+class KeylessSigner(msgspec.Struct, frozen=True, tag="keyless"):
     """An identity that a certificate of Fulcio names (a pattern), and who vouches for it: an issuer's exact URL."""
 
     issuer: str
@@ -31,7 +39,7 @@ class KeylessSigner(NamedTuple):
         return issuer == self.issuer and matches_pattern(identity, self.identity)
 
 
-class KeySigner(NamedTuple):
+class KeySigner(msgspec.Struct, frozen=True, tag="key"):
     """Whoever holds the private key of a public one, which is PEM text. `name` is what people call it."""
 
     pem: str
@@ -41,7 +49,16 @@ class KeySigner(NamedTuple):
         return f"the key {self.name}"
 
 
-Signer = KeylessSigner | KeySigner
+class KmsSigner(msgspec.Struct, frozen=True, tag="kms"):
+    """Whoever may sign with a key of AWS KMS, which is named by its alias or ARN. Only `verify_image` asks for it."""
+
+    key_id: str
+
+    def __str__(self) -> str:
+        return f"the key {self.key_id} of KMS"
+
+
+Signer = KeylessSigner | KeySigner | KmsSigner
 
 
 class AttestationDemand(NamedTuple):
@@ -74,9 +91,37 @@ class SignaturePolicy(NamedTuple):
         return tuple(dict.fromkeys(every))
 
     @property
+    def without_key_names(self) -> "SignaturePolicy":
+        """The same without what people call its keys, which proves nothing."""
+        attestations = tuple(each._replace(signers=_without_names(each.signers)) for each in self.attestations)
+        return self._replace(signers=_without_names(self.signers), attestations=attestations)
+
+    @property
     def needs_trust_root(self) -> bool:
         """Tell whether somebody is trusted who signs without a key."""
         return any(isinstance(signer, KeylessSigner) for signer in self.every_signer)
+
+
+@lru_cache(maxsize=256)
+def fingerprint_of(policy: SignaturePolicy) -> str:
+    """Identify a policy by all that it says, keys included: 16 hex digits."""
+    return hashlib.sha256(msgspec.json.encode((FORM, policy.without_key_names))).hexdigest()[:16]
+
+
+def _without_names(signers: tuple[Signer, ...]) -> tuple[Signer, ...]:
+    return tuple(KeySigner(each.pem.strip(), "") if isinstance(each, KeySigner) else each for each in signers)
+
+
+def with_keys_of_kms(policy: SignaturePolicy, read_key: Callable[[str], str]) -> SignaturePolicy:
+    """Put the public keys, as PEM text, in place of those that are named in KMS. Raises what `read_key` raises."""
+
+    def resolved(signers: tuple[Signer, ...]) -> tuple[Signer, ...]:
+        return tuple(
+            KeySigner(read_key(each.key_id), each.key_id) if isinstance(each, KmsSigner) else each for each in signers
+        )
+
+    attestations = tuple(each._replace(signers=resolved(each.signers)) for each in policy.attestations)
+    return policy._replace(signers=resolved(policy.signers), attestations=attestations)
 
 
 def matches_pattern(name: str, pattern: str) -> bool:

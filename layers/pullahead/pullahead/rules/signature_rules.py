@@ -1,6 +1,7 @@
 """A policy of signatures as people write it, in YAML: who must have signed, and what must be attested.
 
-Keys and their types are Structs, as in `file_format`; every problem is reported with its line.
+Keys and their types are Structs, as in `file_format`; every problem is reported with its line. It is a file of its own,
+or the section `verify` of rules, which alone may name keys of KMS.
 """
 
 import re
@@ -19,6 +20,7 @@ from pullahead.rules.signature_policy import (
     AttestationDemand,
     KeylessSigner,
     KeySigner,
+    KmsSigner,
     SignaturePolicy,
     Signer,
     check_issuer,
@@ -37,10 +39,18 @@ _MAX_ATTESTATIONS: Final = 10
 _MAX_REPOSITORIES: Final = 10
 _PEM: Final = "-----BEGIN "
 _KEY_FILE: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,127}")
+_KMS_KEY: Final = re.compile(
+    r"alias/[A-Za-z0-9/_-]{1,250}|arn:aws[a-z-]*:kms:[a-z0-9-]+:[0-9]{12}:(?:key|alias)/[A-Za-z0-9/_-]{1,250}"
+)
 _KEY_HINT: Final = "Write the public key's PEM text, or the name of its file in this folder, such as cosign.pub."
+_KMS_KEY_HINT: Final = "Write a key of KMS as alias/NAME, or its ARN."
 _KMS_HINT: Final = (
     "Save its public key (cosign public-key --key awskms:///alias/NAME > cosign.pub), and name that file."
 )
+
+
+def _about(description: str) -> Meta:
+    return Meta(description=description)
 
 
 def _by(check: Callable[[str], None], hint: str = "") -> Meta:
@@ -57,7 +67,9 @@ def _by(check: Callable[[str], None], hint: str = "") -> Meta:
 
 def _check_key(text: str) -> None:
     if text.startswith(("alias/", "arn:")) or "://" in text:
-        raise InvalidValueError("keys of a KMS are not asked for", _KMS_HINT)
+        if _KMS_KEY.fullmatch(text) is None:
+            raise InvalidValueError("it is no key of AWS KMS", _KMS_KEY_HINT)
+        return
     if not text.strip().startswith(_PEM) and _KEY_FILE.fullmatch(text) is None:
         raise InvalidValueError("it is neither a key nor the name of a file", _KEY_HINT)
 
@@ -90,8 +102,11 @@ class KeylessOptions(_Section, frozen=True):
         "certificateoidcissuer": "Did you mean issuer?"
     }
 
-    issuer: _Issuer
-    identity: _Identity
+    issuer: Annotated[_Issuer, _about("Who vouched for the identity: exactly this URL.")]
+    identity: Annotated[
+        _Identity,
+        _about("Whom the certificate names: all of it. `*` is any text without / and @, `**` any text."),
+    ]
 
 
 class SignerOptions(_Section, frozen=True):
@@ -99,8 +114,11 @@ class SignerOptions(_Section, frozen=True):
 
     hints = dict.fromkeys(("publickey", "keys", "pem"), "Did you mean key?")
 
-    keyless: KeylessOptions | UnsetType = UNSET
-    key: _Key | UnsetType = UNSET
+    keyless: Annotated[KeylessOptions | UnsetType, _about("An identity that Sigstore certified.")] = UNSET
+    key: Annotated[
+        _Key | UnsetType,
+        _about("A public key: its PEM text, the name of its file, or in rules a key of KMS (alias/NAME, or an ARN)."),
+    ] = UNSET
 
 
 _Signer = Annotated[SignerOptions, Meta(extra=Wording(one_key=True).extra)]
@@ -119,10 +137,10 @@ class AttestationOptions(_Section, frozen=True):
 
     hints = dict.fromkeys(("predicate", "predicatetype"), "Did you mean type?")
 
-    type: _Predicate
-    builder: _Identity | UnsetType = UNSET
-    source: _Source | UnsetType = UNSET
-    any: _Signers | UnsetType = UNSET
+    type: Annotated[_Predicate, _about("Its predicate type, such as https://slsa.dev/provenance/v1.")]
+    builder: Annotated[_Identity | UnsetType, _about("The builder that an SLSA provenance must name.")] = UNSET
+    source: Annotated[_Source | UnsetType, _about("The repository that an SLSA provenance must name.")] = UNSET
+    any: Annotated[_Signers | UnsetType, _about("Who may sign it, in place of those of `verify`.")] = UNSET
 
 
 class VerifyOptions(_Section, frozen=True):
@@ -130,14 +148,22 @@ class VerifyOptions(_Section, frozen=True):
 
     hints = dict.fromkeys(("signers", "authorities", "keyless", "key"), "Did you mean any?")
 
-    any: _Signers
+    any: Annotated[_Signers, _about("Whom to trust: one of these must have signed.")]
     attestations: Annotated[
         tuple[AttestationOptions, ...],
-        Meta(max_length=_MAX_ATTESTATIONS, extra=Wording(hint=f"Write at most {_MAX_ATTESTATIONS}.").extra),
+        Meta(
+            max_length=_MAX_ATTESTATIONS,
+            description="Each of these must be there, in place of a signature.",
+            extra=Wording(hint=f"Write at most {_MAX_ATTESTATIONS}.").extra,
+        ),
     ] = ()
     signed_as: Annotated[
         tuple[_Repository, ...],
-        Meta(max_length=_MAX_REPOSITORIES, extra=Wording(hint=f"Write at most {_MAX_REPOSITORIES}.").extra),
+        Meta(
+            max_length=_MAX_REPOSITORIES,
+            description="Repositories that a signature of cosign 2 may name, beside upstream's.",
+            extra=Wording(hint=f"Write at most {_MAX_REPOSITORIES}.").extra,
+        ),
     ] = ()
 
 
@@ -152,16 +178,23 @@ def load_signature_policy(text: str, *, source: str, read_key: ReadKey) -> Signa
         raise RulesError(source, [Problem(1, "", "the file is empty", "Write any: with whom to trust.")])
     top = YamlLocation(document)
     written = read_struct(top, VerifyOptions, problems)
-    policy = None if written is None or problems.found else _policy(top, written, partial(_key, problems, read_key))
+    read_signer = partial(_key_of_file, problems, read_key)
+    policy = None if written is None or problems.found else policy_at(top, written, read_signer)
     if policy is None or problems.found:
         raise RulesError(source, problems.found)
     return policy
 
 
-_ReadSigner = Callable[[YamlLocation, str], KeySigner]
+def rules_policy(at: YamlLocation, written: VerifyOptions, read_key: ReadKey, problems: Problems) -> SignaturePolicy:
+    """Make the policy of a section of rules, in which no problem was found; adds those of its keys."""
+    return policy_at(at, written, partial(_key_of_rules, problems, read_key))
 
 
-def _policy(top: YamlLocation, written: VerifyOptions, read_key: _ReadSigner) -> SignaturePolicy:
+_ReadSigner = Callable[[YamlLocation, str], Signer]
+
+
+def policy_at(top: YamlLocation, written: VerifyOptions, read_key: _ReadSigner) -> SignaturePolicy:
+    """Make the policy that is written at a location, in which no problem was found."""
     demands = tuple(
         AttestationDemand(
             each.type,
@@ -183,6 +216,17 @@ def _signer(at: YamlLocation, written: SignerOptions, read_key: _ReadSigner) -> 
     if not isinstance(written.keyless, UnsetType):
         return KeylessSigner(written.keyless.issuer, written.keyless.identity)
     return read_key(at.below("key"), "" if isinstance(written.key, UnsetType) else written.key)
+
+
+def _key_of_rules(problems: Problems, read_key: ReadKey, at: YamlLocation, written: str) -> Signer:
+    return KmsSigner(written) if _KMS_KEY.fullmatch(written) else _key(problems, read_key, at, written)
+
+
+def _key_of_file(problems: Problems, read_key: ReadKey, at: YamlLocation, written: str) -> Signer:
+    if _KMS_KEY.fullmatch(written):
+        problems.add(at, "keys of a KMS are not asked for", _KMS_HINT)
+        return KmsSigner(written)
+    return _key(problems, read_key, at, written)
 
 
 def _key(problems: Problems, read_key: ReadKey, at: YamlLocation, written: str) -> KeySigner:

@@ -6,6 +6,7 @@ from typing import Final
 
 import msgspec
 
+KEY_SUFFIX: Final = ".pub"
 NO_FILE_HINT: Final = "Name the files of a folder *.yaml or *.yml."
 
 
@@ -34,6 +35,11 @@ def size_of(files: Sequence[RulesText]) -> int:
 def folder_of(files: Sequence[RulesText]) -> str:
     """Name files together: the only one, or their folder."""
     return files[0].name if len(files) == 1 else f"{files[0].name.rpartition('/')[0] or '.'}/"
+
+
+def is_key_file(name: str) -> bool:
+    """Tell whether a file beside rules is a public key that they may name; hidden ones are not."""
+    return name.endswith(KEY_SUFFIX) and not any(part.startswith(".") for part in name.split("/"))
 
 
 def is_rules_file(name: str) -> bool:
