@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 from typing import NamedTuple
 
+from pullahead.checks.timetable import ECR_ASKED_EVERY
 from pullahead.messages import MAX_TAGS_PER_CHECK
 
 PAGE = Path(__file__).parents[1] / "docs" / "operating.md"
@@ -54,7 +55,7 @@ class Calls(NamedTuple):
     heads_per_tag: int = 1
     tokens: int = 1  # of a registry whose tokens are valid for less than an interval, as Docker Hub's for 300 s
     read_units_per_tag: float = 0.5  # BatchGetItem, eventually consistent, for an item of up to 4 KB
-    describe_images: int = 1  # up to 100 tags; ECR does not charge for it, who records management events does
+    describe_images: int = 1  # up to 100 tags, in ECR_ASKED_EVERY; free, but those who record management events charge
     writes: int = 0
     read_units_of_review: float = 11  # while every mirror is fresh: the shards of the index, heartbeat and incidents
     read_units_of_schedule: float = 2
@@ -116,8 +117,9 @@ def use_of(tags: int, check_every: int) -> Use:
     invocations = math.ceil(messages / ASSUMED.messages_per_batch)
     requests = tags * share_due * CALLS.heads_per_tag + repositories * CALLS.tokens
     waves = math.ceil(requests / invocations / ASSUMED.registries / ASSUMED.requests_at_once)
+    describes = messages * CALLS.describe_images * min(1.0, check_every / (ECR_ASKED_EVERY.total_seconds() / 60))
     seconds = (
-        invocations * (waves * ASSUMED.request_seconds + ASSUMED.batch_seconds) + messages * ASSUMED.message_seconds
+        invocations * (waves * ASSUMED.request_seconds + ASSUMED.batch_seconds) + describes * ASSUMED.message_seconds
     )
     days = _MONTH_MINUTES / 60 / 24
     scan = tags * ASSUMED.record_kilobytes / 4 / 2  # eventually consistent: half a unit for 4 KB
@@ -128,7 +130,7 @@ def use_of(tags: int, check_every: int) -> Use:
     return Use(
         checks=runs * tags * share_due,
         upstream_requests=runs * requests,
-        management_events=runs * (messages * CALLS.describe_images + ASSUMED.source_calls),
+        management_events=runs * (describes + ASSUMED.source_calls),
         lambda_gb_seconds=runs * (seconds + ASSUMED.schedule_seconds) * ASSUMED.function_gb
         + reviewing * ASSUMED.review_gb,
         lambda_requests=runs * (invocations + 2),

@@ -1,10 +1,13 @@
 """The table of costs: from calls that are counted here, on the page as it is computed, and within the promise."""
 
+from datetime import timedelta
+
 import pytest
 
 from bench import costs
 from local.images import make_image
 from local.registry import FakeRegistry
+from pullahead.checks.timetable import ECR_ASKED_EVERY
 from pullahead.mirrors.alert import AlertKind
 from pullahead.mirrors.review_index import SHARDS
 from pullahead.rules.sources.state import RulesState
@@ -31,22 +34,27 @@ def fresh_mirrors() -> InMemoryService:
 
 
 def test_calls_of_a_batch_are_those_that_are_priced() -> None:
-    service, tags = fresh_mirrors(), REPOSITORIES * TAGS
-    service.app.schedule_checks()
-    service.script.resume()
-    outcomes = service.app.handle_messages(
-        [request.to_json() for request in service.queue.sent], service.remaining_seconds
-    )
-    assert [len(outcome.results) for outcome in outcomes] == [TAGS] * costs.ASSUMED.messages_per_batch
-    counted = service.script.count
-    assert (counted("head_manifest"), counted("published_digests"), service.records.writes) == (
-        tags * costs.CALLS.heads_per_tag,
-        REPOSITORIES * costs.CALLS.describe_images,
-        costs.CALLS.writes,
-    )
-    # One BatchGetItem, which is charged by the item, and half of it for an eventually consistent one.
-    assert (counted("load"), service.records.consistent_reads) == (1, 0)
+    service, tags, describes = fresh_mirrors(), REPOSITORIES * TAGS, 0
+    every = timedelta(minutes=15)
+    for _ in range(ECR_ASKED_EVERY // every):
+        service.queue.sent.clear()
+        service.app.schedule_checks()
+        service.script.resume()
+        outcomes = service.app.handle_messages(
+            [request.to_json() for request in service.queue.sent], service.remaining_seconds
+        )
+        assert [len(outcome.results) for outcome in outcomes] == [TAGS] * costs.ASSUMED.messages_per_batch
+        counted = service.script.count
+        assert (counted("head_manifest"), service.records.writes) == (
+            tags * costs.CALLS.heads_per_tag,
+            costs.CALLS.writes,
+        )
+        # One BatchGetItem, which is charged by the item, and half of it for an eventually consistent one.
+        assert (counted("load"), service.records.consistent_reads) == (1, 0)
+        describes += counted("published_digests")
+        service.clock.advance(seconds=every.total_seconds())
     assert costs.CALLS.read_units_per_tag == 0.5
+    assert describes == REPOSITORIES * costs.CALLS.describe_images
 
 
 def test_review_of_fresh_mirrors_reads_what_is_priced_however_many_there_are() -> None:
@@ -86,17 +94,18 @@ def test_page_says_what_is_computed() -> None:
     assert costs.with_table(page) == page, "run `make costs`"
 
 
-def test_thousand_tags_every_quarter_of_an_hour_cost_less_than_eight_dollars_with_a_second_trail() -> None:
+def test_thousand_tags_every_quarter_of_an_hour_cost_less_than_five_dollars_with_a_second_trail() -> None:
     use = costs.use_of(1000, 15)
     checks = 1000 * 4 * 730
     assert use.checks == pytest.approx(checks)
     assert use.upstream_requests == pytest.approx(checks * 1.1)  # a token for the ten tags of a repository
-    assert use.management_events == pytest.approx(checks / 10 + 3 * 12 * 730)
+    # Ten tags of a repository share a call every half an hour; and three calls of each schedule.
+    assert use.management_events == pytest.approx(checks / 10 / 2 + 3 * 12 * 730)
     sum_of_all, (trail, guard_duty) = sum(costs.cost_of(use).values()), costs.recording_cost(use)
     assert 0.5 < sum_of_all < 1.0
     assert sum(costs.cost_of(use, costs.FREE).values()) < 0.5
-    assert 6.0 < trail < sum_of_all + trail < 8.0
-    assert 1.0 < guard_duty < 1.5
+    assert 3.0 < trail < sum_of_all + trail < 5.0
+    assert 0.5 < guard_duty < 1.0
 
 
 def test_more_tags_or_more_checks_cost_more_everywhere() -> None:

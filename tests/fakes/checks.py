@@ -6,6 +6,7 @@ from datetime import timedelta
 from local.images import LocalImage, make_image
 from pullahead.checks.check import CheckMirrors, CheckPorts, CheckResult
 from pullahead.checks.late_referrers import LookForReferrers
+from pullahead.checks.timetable import is_ecr_asked
 from pullahead.messages import CheckRequest, ReferrersOutcome
 from pullahead.mirrors.record import MirrorRecord
 from pullahead.mirrors.referrers import KnownReferrers
@@ -71,6 +72,15 @@ class CheckingService:
                 digest=pushed,
             )
         )
+
+    def pass_time(self, *, asks_ecr: bool) -> None:
+        """Let time pass until the schedule's next check that asks ECR about what seems unchanged, or that does not."""
+        followed = self.rules.mirrors[0]
+        for _ in range(96):
+            self.clock.advance(minutes=15)
+            if is_ecr_asked(followed, self.clock()) is asks_ecr:
+                return
+        raise AssertionError(f"no check of a day {'asks ECR' if asks_ecr else 'relies on the record'}")
 
     def settle_referrers(self) -> None:
         """Let the referrers of every mirror have been copied long ago, so that no look is due for half a day."""

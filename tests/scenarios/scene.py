@@ -14,11 +14,13 @@ from local.demo.client import PlainClient, Pulled
 from local.ecr import StrictEcr
 from local.images import LocalImage
 from local.registry import FakeRegistry
+from pullahead.checks.timetable import is_ecr_asked
 from pullahead.messages import CheckRequest
 from pullahead.mirrors.record import MirrorRecord, State
 from pullahead.mirrors.stored_record import decode_record
 from pullahead.oci import Digest
 from pullahead.rules.mirror_key import MirrorKey
+from tests.fakes.samples import mirror
 from tests.scenarios.deployment import CHECK_EVERY, TAG, Alert, Deployment, MirrorRule, rules_text
 
 PART_BYTES = 10 * 1024 * 1024
@@ -74,6 +76,17 @@ class Scene:
         self.aws.clock.advance(after.total_seconds())
         self.ask_check(times)
         self.settle()
+
+    def approach_check(self, *, asks_ecr: bool) -> None:
+        """Let time pass until the schedule's next check asks ECR about a fresh tag, or relies on its record."""
+        followed = mirror(repository=self.repository, check_every=CHECK_EVERY)
+        for _ in range(240):
+            check_at = self.aws.clock.now() + CHECK_EVERY
+            until = check_at + timedelta(minutes=2)  # while the machine is busy
+            if is_ecr_asked(followed, check_at) is is_ecr_asked(followed, until) is asks_ecr:
+                return
+            self.aws.clock.advance(15.0)
+        raise AssertionError("no such check is near")
 
     def fire_schedule(self, after: timedelta = CHECK_EVERY) -> None:
         """Let time pass until the schedule fires, and wait for all that follows.

@@ -157,6 +157,7 @@ def test_repository_deleted_after_the_copy_is_created_and_filled_again(scene: Sc
     scene.serve(NEW)
     scene.check()
     scene.aws.client("ecr").delete_repository(repositoryName=scene.repository, force=True)
+    scene.approach_check(asks_ecr=True)
     scene.check(CHECK_EVERY)
     scene.serves(NEW)
     assert scene.alerts() == []

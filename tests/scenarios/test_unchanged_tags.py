@@ -52,6 +52,7 @@ def fresh(scene: Scene) -> Iterator[Scene]:
 
 def test_check_costs_one_head_and_no_get_and_no_write(fresh: Scene, tmp_path: Path) -> None:
     before = fresh.record()
+    fresh.approach_check(asks_ecr=True)
     with recorded_calls(fresh.aws.url, tmp_path) as calls:
         fresh.check(CHECK_EVERY)
     assert [request.method for request in fresh.upstream.requests] == ["HEAD"]
@@ -61,8 +62,18 @@ def test_check_costs_one_head_and_no_get_and_no_write(fresh: Scene, tmp_path: Pa
     assert fresh.record() == before
 
 
+def test_ecr_is_asked_every_half_an_hour(fresh: Scene) -> None:
+    before = fresh.record()
+    fresh.approach_check(asks_ecr=False)
+    fresh.check(CHECK_EVERY)
+    assert [request.method for request in fresh.upstream.requests] == ["HEAD"]
+    assert fresh.ecr.calls.operations() == []
+    assert fresh.record() == before
+
+
 def test_tick_writes_the_heartbeat_and_nothing_else(fresh: Scene, tmp_path: Path) -> None:
     before = fresh.record()
+    fresh.approach_check(asks_ecr=True)
     with recorded_calls(fresh.aws.url, tmp_path) as calls:
         fresh.fire_schedule()
     # The schedule reads what is paused and its heartbeat, queues, and writes it anew. The check reads what is paused
@@ -84,6 +95,7 @@ def test_ten_checks_write_nothing(fresh: Scene, tmp_path: Path) -> None:
         for _ in range(10):
             fresh.check(CHECK_EVERY)
     assert set(without_rules(calls)) == {QUEUE, READ, DESCRIBE}
+    assert calls.count(DESCRIBE) in (1, 2)  # in 50 minutes
     assert fresh.upstream.count("HEAD") == len(fresh.upstream.requests) == 10
 
 
@@ -116,6 +128,7 @@ def test_tags_of_one_repository_share_one_call_to_ecr(scene: Scene) -> None:
         scene.send(check.to_json())
         scene.settle()
         for wait in (SETTLED_AFTER, CHECK_EVERY):  # the first check may be the one of the day that looks for referrers
+            scene.approach_check(asks_ecr=True)
             scene.aws.clock.advance(wait.total_seconds())
             scene.upstream.forget_requests()
             scene.ecr.calls.clear()

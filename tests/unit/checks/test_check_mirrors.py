@@ -16,13 +16,14 @@ def test_fresh_tag_that_stays_fresh_costs_one_head_and_no_get_and_no_write() -> 
     service = CheckingService()
     service.publish()
     service.check()
-    service.script.resume()
-    service.clock.advance(minutes=15)
-    result = service.check_one()
-    assert (result.state, result.started, result.error) == (State.FRESH, None, None)
-    assert (service.upstream.heads, service.upstream.gets) == (1, 0)
-    assert (service.records.writes, service.script.count("start", "publish")) == (0, 0)
-    assert sorted(service.script.calls) == ["head_manifest", "load", "published_digests"]
+    for asks_ecr, questions in ((True, ["published_digests"]), (False, [])):
+        service.pass_time(asks_ecr=asks_ecr)
+        service.script.resume()
+        result = service.check_one()
+        assert (result.state, result.started, result.error) == (State.FRESH, None, None)
+        assert (service.upstream.heads, service.upstream.gets) == (1, 0)
+        assert (service.records.writes, service.script.count("start", "publish")) == (0, 0)
+        assert sorted(service.script.calls) == ["head_manifest", "load", *questions]
 
 
 def test_hundred_fresh_tags_cost_one_request_to_ecr_and_one_to_the_store() -> None:

@@ -7,7 +7,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pullahead.checks.schedule import batches
-from pullahead.checks.timetable import is_due, is_listing_due, next_check, next_listing
+from pullahead.checks.timetable import (
+    ECR_ASKED_EVERY,
+    is_due,
+    is_ecr_asked,
+    is_listing_due,
+    next_check,
+    next_listing,
+)
 from pullahead.rules.named_mirrors import NamedMirrors
 from tests.fakes.samples import mirror, rule
 
@@ -77,6 +84,26 @@ def test_next_moment_is_the_first_at_which_something_is_due(name: str, now: date
 def test_rules_of_one_upstream_are_listed_together() -> None:
     one, other = rule(name="one"), rule(name="other", repository="mirror/other")
     assert next_listing(one, START) == next_listing(other, START)
+
+
+@given(names, moments, intervals, st.integers(0, 299))
+def test_ecr_is_asked_once_in_half_an_hour_or_at_each_check(
+    repository: str, start: datetime, every: timedelta, late: int
+) -> None:
+    """However late in its interval the schedule queues a check."""
+    followed = mirror(repository=repository, check_every=every)
+    checks = [next_check(followed, start)]
+    while checks[-1] < start + 3 * ECR_ASKED_EVERY:
+        checks.append(next_check(followed, checks[-1]))
+    lateness = min(timedelta(seconds=late), every / 2)
+    asked = [check for check in checks if is_ecr_asked(followed, check + lateness)]
+    if every >= ECR_ASKED_EVERY:
+        assert asked == checks
+    else:
+        gaps = [later - earlier for earlier, later in pairwise([start, *asked, checks[-1]])]
+        assert max(gaps) < ECR_ASKED_EVERY + every
+        whole = (checks[-1] - checks[0] + every) // ECR_ASKED_EVERY
+        assert len(asked) in (whole, whole + 1)
 
 
 def test_thousand_repositories_are_spread_over_the_interval() -> None:

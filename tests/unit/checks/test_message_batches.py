@@ -95,15 +95,20 @@ def errors(outcomes: list[MessageOutcome]) -> list[type[Exception] | None]:
 class TestCalls:
     def test_thousand_tags_in_hundred_repositories(self) -> None:
         mirrors = [mirror(f"{n}", repository=f"mirror/{r:02}") for r in range(100) for n in range(10)]
-        batches, handled = Batches(*mirrors), 0
-        requests = iter(batches.requests())
-        while batch := list(islice(requests, 10)):  # as many as a batch of the template
-            outcomes = batches.handle(*batch)
-            assert errors(outcomes) == [None] * 10
-            handled += sum(states(outcome).count(State.FRESH) for outcome in outcomes)
-        assert handled == 1000
-        assert (batches.count("load"), batches.count("published_digests")) == (10, 100)
-        assert (batches.count("head_manifest"), batches.count("save"), batches.count("start")) == (1000, 0, 0)
+        batches, handled, asked = Batches(*mirrors), 0, list[int]()
+        for _ in range(4):
+            requests = iter(batches.requests())
+            while batch := list(islice(requests, 10)):  # as many as a batch of the template
+                outcomes = batches.handle(*batch)
+                assert errors(outcomes) == [None] * 10
+                handled += sum(states(outcome).count(State.FRESH) for outcome in outcomes)
+            asked.append(batches.count("published_digests") - sum(asked))
+            batches.clock.advance(minutes=15)
+        assert handled == 4000
+        assert batches.count("load") == 40
+        assert (asked[0] + asked[1], asked[2:]) == (100, asked[:2])  # each repository once in half an hour
+        assert 30 <= asked[0] <= 70  # and they are spread over it
+        assert (batches.count("head_manifest"), batches.count("save"), batches.count("start")) == (4000, 0, 0)
 
     def test_messages_of_one_repository_share_a_question_to_ecr(self) -> None:
         batches = Batches(*(mirror(f"{n}") for n in range(5)))

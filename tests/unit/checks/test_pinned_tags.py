@@ -68,11 +68,13 @@ def test_plan_of_another_digest_than_the_pinned_one_is_refused() -> None:
 def test_every_check_costs_one_head_and_a_settled_one_no_write() -> None:
     made = published()
     made.settle_referrers()
-    made.script.resume()
-    made.clock.advance(minutes=15)
-    result = made.check_one()
-    assert (result.state, result.started) == (State.FRESH, None)
-    assert sorted(made.script.calls) == ["head_manifest", "load", "published_digests"]
+    for asks_ecr, questions in ((True, ["published_digests"]), (False, [])):
+        made.pass_time(asks_ecr=asks_ecr)
+        made.script.resume()
+        result = made.check_one()
+        assert (result.state, result.started) == (State.FRESH, None)
+        assert sorted(made.script.calls) == ["head_manifest", "load", *questions]
+        assert made.upstream.heads == 1
 
 
 def test_one_alert_and_one_event_say_that_upstream_has_moved_away() -> None:

@@ -1,6 +1,7 @@
 """Check mirrors: compare upstream with ECR, judge, record transitions, start refreshes. Alerts are sent by the review.
 
-A fresh tag that stays fresh costs one HEAD upstream and a share of one request to ECR; nothing is written.
+A fresh tag that stays fresh costs one HEAD upstream and, every half an hour, a share of one request to ECR; nothing is
+written. Between these requests the record says what ECR serves, as long as the schedule asks and nothing has changed.
 """
 
 from collections import Counter, defaultdict
@@ -14,6 +15,7 @@ from pullahead.checks.looks import looks_due
 from pullahead.checks.ports import Replications
 from pullahead.checks.put_back import Postponed, PutBack, put_back_checks
 from pullahead.checks.select import ON_REQUEST, MirrorSelector, SelectedMirrors
+from pullahead.checks.timetable import is_ecr_asked, is_ecr_asked_by_listing
 from pullahead.checks.upstream_pool import Backoffs, NotAsked, Question, UpstreamPool
 from pullahead.clock import Clock
 from pullahead.errors import (
@@ -28,7 +30,7 @@ from pullahead.errors import (
     RegistryUnavailableError,
 )
 from pullahead.messages import CheckRequest, RefreshRequest
-from pullahead.mirrors.judge import Observation, judge, needs_no_upstream_check, wants_refresh, with_alerts
+from pullahead.mirrors.judge import Observation, Verdict, judge, needs_no_upstream_check, wants_refresh, with_alerts
 from pullahead.mirrors.namespace_owners import owns
 from pullahead.mirrors.outbox import OutboxSender, with_outcome_events
 from pullahead.mirrors.pinned import reference_to_ask
@@ -51,7 +53,7 @@ from pullahead.oci.registries import PublishedDigests, Upstream
 from pullahead.refresh.ports import StartResult
 from pullahead.refresh.request import ahead_request, refresh_request
 from pullahead.rules.mirror_key import MirrorKey
-from pullahead.rules.model import Mirror, Rules
+from pullahead.rules.model import Mirror, Rules, is_chosen, rule_named
 from pullahead.text import one_line
 
 QueueLooks = Callable[[Sequence[CheckRequest]], None]
@@ -230,7 +232,10 @@ def _rounds(requests: Mapping[int, CheckRequest]) -> Iterator[Mapping[int, Check
 
 
 class _Check(NamedTuple):
-    """The check of one mirror for one request, the record that is known, and how often it was attempted before."""
+    """The check of one mirror for one request, the record that is known, and how often it was attempted before.
+
+    `assumed` is the digest that ECR serves as far as the record says, where ECR is asked only if something has changed.
+    """
 
     number: int
     request: CheckRequest
@@ -238,6 +243,7 @@ class _Check(NamedTuple):
     mirror: Mirror
     known: MirrorRecord | None
     attempts: int = 0
+    assumed: Digest | None = None
 
     @property
     def registry(self) -> str:
@@ -286,7 +292,9 @@ class _Round:
                 self._ports.forget_access(upstream)  # the person may just have corrected it
         for mirror in selected.mirrors:
             key = mirror.key
-            self._checks[key] = _Check(number, request, key, mirror, selected.known.get(key))
+            known = selected.known.get(key)
+            assumed = _assumed(request, mirror, known, self._rules)
+            self._checks[key] = _Check(number, request, key, mirror, known, assumed=assumed)
             self._published.want(mirror)
 
     def run(self) -> Mapping[int, Checked]:
@@ -338,7 +346,7 @@ class _Round:
             return False
         is_settled = True  # where ECR fails: the request is retried
         with self._each_alone(check):
-            published = self._published.digest_of(mirror)
+            published = check.assumed or self._published.digest_of(mirror)
             is_settled = may_be_settled and needs_no_upstream_check(mirror, check.known, published)
             if is_settled:
                 self._results[check.key] = CheckResult(check.key, State.FRESH, "immutable, and ECR serves it")
@@ -348,7 +356,7 @@ class _Round:
         """Name what to ask upstream for; of a pinned tag, that depends on what ECR serves. Raises what ECR raises."""
         if check.mirror.pin is None:
             return check.mirror.upstream
-        return reference_to_ask(check.mirror, check.known, self._published.digest_of(check.mirror))
+        return reference_to_ask(check.mirror, check.known, check.assumed or self._published.digest_of(check.mirror))
 
     def _ask(self, check: _Check, reference: Reference) -> None:
         by_event = check.request.is_by_event
@@ -394,7 +402,7 @@ class _Round:
         with self._each_alone(check):
             known = self._ports.records.load([key]).get(key)
             self._published.forget(check.mirror)
-            again = check._replace(known=known, attempts=check.attempts + 1)
+            again = check._replace(known=known, attempts=check.attempts + 1, assumed=None)
             reference = self._reference_to_ask(again)
             self._left[check.registry] += 1
             self._ask(again, reference)
@@ -414,17 +422,18 @@ class _Round:
 
     def _act(self, check: _Check, answer: Descriptor | PullaheadError) -> CheckResult | None:
         """Judge and record an answer; None if a refresh is to be started."""
-        known = check.known
+        mirror, known = check.mirror, check.known
         if isinstance(answer, RateLimitedError) and was_not_sent(answer):
-            self._postponed[check.key] = Postponed(check.mirror, answer.retry_after_seconds or 0.0)
+            self._postponed[check.key] = Postponed(mirror, answer.retry_after_seconds or 0.0)
             return self._defer(check, str(answer))
-        observed = Observation(answer, self._published.digest_of(check.mirror))
-        mirror = self._with_replication(check, observed)
+        verdict = None
+        if check.assumed is not None and not self._published.is_known(mirror):
+            verdict = self._judge(check, Observation(answer, check.assumed))
+        if verdict is None or not verdict.record.says_the_same_as(known):
+            observed = Observation(answer, self._published.digest_of(mirror))
+            verdict = self._judge(check, observed)
         if known is None and check.request.reason != "manual" and _is_made_up(mirror, answer):
             return CheckResult(check.key, None, f"not followed: {answer}")  # no record, no alert
-        sender = check.request.sender
-        trigger = Trigger.WEBHOOK if sender else Trigger(check.request.reason)
-        verdict = judge(observed, known, mirror, self._ports.clock(), trigger, sender, check.request.asked_at)
         record = self._save(mirror, verdict.record, known)
         if verdict.ahead is not None:
             self._ahead[check.registry].append(_Stale(check, verdict.ahead, record, verdict.reason))
@@ -436,6 +445,12 @@ class _Round:
             self._postponed[check.key] = Postponed(mirror, _CHECKED_AGAIN_AFTER_SECONDS)
         changed = known is None or record.version != known.version
         return CheckResult(check.key, record.state, verdict.reason, None, changed)
+
+    def _judge(self, check: _Check, observed: Observation) -> Verdict:
+        request, mirror = check.request, self._with_replication(check, observed)
+        trigger = Trigger.WEBHOOK if request.sender else Trigger(request.reason)
+        now = self._ports.clock()
+        return judge(observed, check.known, mirror, now, trigger, request.sender, request.asked_at)
 
     def _with_replication(self, check: _Check, observed: Observation) -> Mirror:
         """Say from where ECR's replication writes the tag, if that may be why it was deleted or overwritten."""
@@ -517,6 +532,18 @@ class _Round:
         return None
 
 
+def _assumed(request: CheckRequest, mirror: Mirror, known: MirrorRecord | None, rules: Rules) -> Digest | None:
+    """Return the digest that ECR serves by a record of a fresh tag, unless somebody asks or it is time to ask ECR."""
+    if request.reason != "schedule" or request.sender or known is None or known.state is not State.FRESH:
+        return None
+    rule = rule_named(mirror.rule, rules) if is_chosen(mirror, rules) else None
+    if rule is not None:
+        is_time = is_ecr_asked_by_listing(rule, request.asked_at)
+    else:
+        is_time = is_ecr_asked(mirror, request.asked_at)
+    return None if is_time else known.published_digest
+
+
 def _is_made_up(mirror: Mirror, answer: Descriptor | PullaheadError) -> bool:
     """Whether a tag that no rule names may not exist: upstream may list any number of tags that it does not have."""
     if mirror.listed and isinstance(answer, NotFoundError):
@@ -557,6 +584,10 @@ class _PublishedTags:
     def forget(self, mirror: Mirror) -> None:
         """Ask for this tag anew when it is needed again."""
         self._outdated.add((mirror.repository, mirror.tag))
+
+    def is_known(self, mirror: Mirror) -> bool:
+        """Whether ECR was asked about the tag's repository."""
+        return mirror.repository in self._answers
 
     def digest_of(self, mirror: Mirror) -> Digest | AccessDeniedError | None:
         """Return the digest of a tag, or the refusal of ECR, which a human must end. Raises what else ECR raised."""
