@@ -249,7 +249,7 @@ def _copy_by_rules_in_s3(scene: Scene) -> None:
         scene.fire_schedule(DEFAULT_CHECK_EVERY)  # within which what the cache follows is due, too
         for repository in (scene.repository, cached):  # of several tags one is missing: ECR is asked for a listing
             scene.aws.client("ecr").batch_delete_image(repositoryName=repository, imageIds=[{"imageTag": TAG}])
-            asked = CheckRequest("schedule", repository, (TAG, _OTHER_TAG), scene.aws.clock.now())
+            asked = CheckRequest("manual", repository, (TAG, _OTHER_TAG), scene.aws.clock.now())
             scene.send(asked.to_json())
             scene.settle()
     _follow(scene, "version: 1\nmirors: []\n")  # which is alerted
