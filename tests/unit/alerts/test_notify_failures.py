@@ -8,10 +8,13 @@ import pytest
 from pullahead.alerts.incidents import MAX_MARKS, Incident
 from pullahead.errors import StorageError
 from pullahead.mirrors.alert import Alert, AlertKind
+from pullahead.mirrors.record import State
 from pullahead.rules.mirror_key import MirrorKey
+from tests.fakes.alerts import ReviewedService
 from tests.fakes.memory import FakeClock
+from tests.fakes.records import unfresh
 from tests.fakes.reviewed_mirrors import DOWN, FRESH, STALE, ReviewedMirrors
-from tests.fakes.samples import UPSTREAM
+from tests.fakes.samples import UPSTREAM, rules
 from tests.fakes.script import Killed
 
 NOW = FakeClock()()
@@ -238,3 +241,42 @@ def incident_without_marks(incident: Incident, sent_at: datetime) -> Incident:
 def alert(number: int) -> Alert:
     at = NOW + timedelta(milliseconds=number)
     return Alert(AlertKind.STALE, MirrorKey("mirror/app", f"{number}"), UPSTREAM, NOW, at)
+
+
+class TestManyAlerts:
+    """More records with alerts than one review has time for: told once, and removed by a bounded number of reviews."""
+
+    def review_until_done(self, records: int, seconds_for_one: float) -> list[int]:
+        """Review what a dead registry has made late; return how many records each review left to the next."""
+        service, now = ReviewedService(lambda: rules([])), NOW
+        for number in range(records):
+            key = MirrorKey(f"mirror/app-{number}", "1.0")
+            alert = Alert(AlertKind.UPSTREAM_UNREACHABLE, key, UPSTREAM, now, now, "it is down", "RegistryTimeoutError")
+            service.keep(unfresh(key, State.UNKNOWN, now, alerted=(alert.kind,), pending=(alert,)))
+        left = list[int]()
+        while not left or left[-1]:
+            service.script.resume()
+            reviewed = service.use_case(lambda: 300.0 - seconds_for_one * len(service.script.calls))
+            service.clock.advance(minutes=5)
+            assert not reviewed.errors
+            left.append(reviewed.notifications.left)
+            assert sum(bool(each.pending) for each in service.records.stored.values()) == left[-1]
+            assert len(left) < 100
+        assert service.alerts.subjects == [f"{records:,} mirrors of ghcr.io cannot be checked"]
+        return left
+
+    def test_review_removes_alerts_for_a_third_of_its_time(self) -> None:
+        left = self.review_until_done(14_000, seconds_for_one=0.0125)  # 100 seconds for 8,000
+        assert len(left) == 2
+        assert 6_000 <= left[0] <= 6_200  # it also reads them
+
+    def test_slow_store_is_given_more_time_so_that_each_review_removes_some_thousands(self) -> None:
+        left = self.review_until_done(12_000, seconds_for_one=0.04)  # 200 seconds for 5,000
+        assert len(left) == 3
+        assert 6_900 <= left[0] <= 7_000
+        assert left[0] - left[1] >= 5_000
+
+    def test_store_that_is_too_slow_leaves_time_for_the_rest_of_the_review(self) -> None:
+        left = self.review_until_done(200, seconds_for_one=2.0)  # 240 seconds for 120
+        assert len(left) == 2
+        assert 80 <= left[0] <= 100

@@ -99,3 +99,15 @@ def test_limit_that_is_reached_is_counted_and_logged(
     assert run(service)["records"] == MAX_SHOWN + 1
     assert metrics()["LimitsReached"] == 1
     assert Limit.SHOWN.value in caplog.text
+
+
+def test_alerts_that_there_was_no_time_to_remove_are_counted_and_logged(
+    service: InMemoryService, caplog: pytest.LogCaptureFixture
+) -> None:
+    assert run(service, seconds=50) == {"records": 1, "sent": 1, "retired": 0}
+    assert metrics()["AlertsLeft"] == 1
+    assert [each.levelname for each in caplog.records if "no time to remove alerts" in each.message] == ["WARNING"]
+    review_records.metrics.clear_metrics()
+    assert run(service)["sent"] == 0  # it is not repeated
+    assert "AlertsLeft" not in metrics()
+    assert service.alerts.kinds == ["STALE"]

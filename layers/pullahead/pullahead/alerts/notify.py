@@ -35,6 +35,8 @@ LOCK_LIFETIME = timedelta(minutes=10)
 _THREADS = 16  # as many connections as the DynamoDB client keeps
 _AT_ONCE = 100  # records that one request reads
 _RESERVED_SECONDS = 200.0  # of the 300 of the function: with what follows it takes half; the next review removes more
+_LEAST_RECORDS = 5_000  # that each review takes, however slow AWS is: so 100,000 take twenty reviews at most
+_LAST_SECONDS = 60.0  # for what follows, even then
 
 _NONE_OPEN: Mapping[str, int] = MappingProxyType({})
 
@@ -43,12 +45,16 @@ Conditions = Mapping[AlertKind, Condition | None]
 
 
 class NotificationSummary(NamedTuple):
-    """The subjects of the messages sent, how many alerts were held back or dropped, and what failed."""
+    """The subjects of the messages sent, how many alerts were held back or dropped, and what failed.
+
+    `left`: how many records still have alerts that were sent, as there was no time to remove them.
+    """
 
     sent: tuple[str, ...] = ()
     held_back: int = 0
     dropped: int = 0
     errors: tuple[PullaheadError, ...] = ()
+    left: int = 0
 
 
 class NotificationSender:
@@ -89,8 +95,9 @@ class NotificationSender:
                 sender.errors += self._unlock(now)
             else:
                 plan = plan._replace(messages=(), dropped=())
-        sender.errors += self._remove([*plan.settled, *sender.settled], plan.dropped, remaining_seconds)
-        return NotificationSummary(tuple(sender.sent), plan.held_back, len(plan.dropped), tuple(sender.errors))
+        errors, left = self._remove([*plan.settled, *sender.settled], plan.dropped, remaining_seconds)
+        errors = [*sender.errors, *errors]
+        return NotificationSummary(tuple(sender.sent), plan.held_back, len(plan.dropped), tuple(errors), left)
 
     def _unlock(self, now: datetime) -> list[PullaheadError]:
         """Release the lock; if that fails it expires, and what was sent is removed from the records all the same."""
@@ -102,8 +109,9 @@ class NotificationSender:
 
     def _remove(
         self, settled: Iterable[Settled], dropped: Iterable[Settled], remaining_seconds: Callable[[], float]
-    ) -> list[PullaheadError]:
-        """Remove alerts from their records while there is time; the next review removes the others."""
+    ) -> tuple[list[PullaheadError], int]:
+        """Remove alerts from their records while there is time; return what failed, and how many records are left to
+        the next review."""
         by_record: dict[RecordKey, tuple[Record, list[Settled], list[Settled]]] = {}
         for number, parts in enumerate((settled, dropped), 1):
             for each in parts:
@@ -111,9 +119,12 @@ class NotificationSender:
                 of_record[number].append(each)  # type: ignore[union-attr]
 
         known: Mapping[MirrorKey, Record] = {}
+        reserved, begun = _LAST_SECONDS, 0
+        left = list[RecordKey]()
 
         def remove(of_record: tuple[Record, Sequence[Settled], Sequence[Settled]]) -> PullaheadError | None:
-            if remaining_seconds() < _RESERVED_SECONDS:
+            if remaining_seconds() < reserved:
+                left.append(of_record[0].key)
                 return None
             record, told, pairs = of_record
             before = known.get(record.key) if isinstance(record.key, MirrorKey) else None
@@ -129,13 +140,15 @@ class NotificationSender:
             return None
 
         if not by_record:
-            return []
-        left, errors = iter(by_record.values()), list[PullaheadError]()
+            return [], 0
+        to_do, errors = iter(by_record.values()), list[PullaheadError]()
         with ThreadPoolExecutor(min(_THREADS, len(by_record))) as pool:
-            while (some := list(islice(left, _AT_ONCE))) and remaining_seconds() >= _RESERVED_SECONDS:
+            while (some := list(islice(to_do, _AT_ONCE))) and remaining_seconds() >= reserved:
                 known = self._read([record.key for record, _, _ in some])
                 errors += filter(None, pool.map(remove, some))
-        return errors
+                begun += len(some)
+                reserved = _LAST_SECONDS if begun < _LEAST_RECORDS else _RESERVED_SECONDS
+        return errors, len(by_record) - begun + len(left)
 
     def _read(self, keys: Iterable[RecordKey]) -> Mapping[MirrorKey, Record]:
         """Read the records of mirrors as they are now; where that fails, each is read by itself."""

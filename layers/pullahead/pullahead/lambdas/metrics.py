@@ -38,8 +38,8 @@ def add_upstream_use(used: "Iterable[UpstreamUse]") -> None:
 
 
 def add_review(reviewed: "Reviewed") -> None:
-    """Report how late mirrors are; and sent alerts, held-back alerts, retired records, repairs of the index and limits
-    that were reached, where there are any."""
+    """Report how late mirrors are; and sent alerts, alerts that were held back or are left in records, retired records,
+    repairs of the index and limits that were reached, where there are any."""
     if reviewed.lateness is not None:
         metrics.add_metric("StaleTags", MetricUnit.Count, reviewed.lateness.mirrors)
         metrics.add_metric("OldestStaleSeconds", MetricUnit.Seconds, reviewed.lateness.oldest_seconds)
@@ -47,6 +47,8 @@ def add_review(reviewed: "Reviewed") -> None:
         metrics.add_metric("AlertsTold", MetricUnit.Count, len(reviewed.notifications.sent))
     if reviewed.notifications.held_back:
         metrics.add_metric("AlertsHeldBack", MetricUnit.Count, reviewed.notifications.held_back)
+    if reviewed.notifications.left:
+        metrics.add_metric("AlertsLeft", MetricUnit.Count, reviewed.notifications.left)
     if reviewed.scan.retired:
         metrics.add_metric("MirrorsRetired", MetricUnit.Count, reviewed.scan.retired)
     if reviewed.scan.repaired:
