@@ -13,3 +13,8 @@ lock requirements/lambda-runtime.in -c requirements/dev.txt -o requirements/lamb
 lock layers/pullahead/requirements.in -c requirements/dev.txt \
   --no-emit-package botocore --no-emit-package python-dateutil --no-emit-package six \
   -o layers/pullahead/requirements.txt
+# What proves signatures; it is mounted beside the layer above, and does not bring that one's packages again.
+lock layers/signatures/requirements.in -c requirements/dev.txt \
+  --no-emit-package certifi --no-emit-package charset-normalizer --no-emit-package idna --no-emit-package requests \
+  --no-emit-package typing-extensions --no-emit-package urllib3 \
+  -o layers/signatures/requirements.txt

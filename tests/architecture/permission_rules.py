@@ -17,7 +17,7 @@ ONLY_PUBLISHER = "PublishImageFunction"
 ONLY_PRUNER = "PruneTagsFunction"
 """The one function that may delete from ECR; it may not put anything there."""
 
-ASK_UPSTREAMS = ("CheckFreshnessFunction", "PlanCopyFunction", "CopyBlobsFunction")
+ASK_UPSTREAMS = ("CheckFreshnessFunction", "PlanCopyFunction", "CopyBlobsFunction", "VerifyImageFunction")
 """The functions that ask upstreams, and say there who they are."""
 
 KNOWS_SENDERS = "ReceiveWebhookFunction"

@@ -93,4 +93,6 @@ def _merged(defaults: Properties, own: Properties) -> dict[str, Any]:
     if "Environment" in defaults and "Environment" in own:
         variables = {**defaults["Environment"]["Variables"], **own["Environment"]["Variables"]}
         merged["Environment"] = {"Variables": variables}
+    if "Layers" in defaults and "Layers" in own:  # AWS SAM Developer Guide, Globals: lists are additive
+        merged["Layers"] = [*defaults["Layers"], *own["Layers"]]
     return merged

@@ -132,7 +132,7 @@ def test_metrics_are_searched_for_with_the_dimensions_that_they_have() -> None:
 def test_alarms_watch_metrics_that_are_emitted() -> None:
     alarms = real_template().resources("AWS::CloudWatch::Alarm").values()
     watched = {alarm["MetricName"] for alarm in alarms if alarm.get("Namespace") == "Pullahead"}
-    assert watched == {"OldestStaleSeconds", "Heartbeat", "LimitsReached"}
+    assert watched == {"OldestStaleSeconds", "Heartbeat", "LimitsReached", "TrustRootProblems"}
     assert watched <= emitted()
 
 

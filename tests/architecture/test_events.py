@@ -11,7 +11,15 @@ import pytest
 from pullahead.checks.ecr_events import AccountRegion, IgnoredEvent, read_ecr_event
 from pullahead.dashboard.widget_request import read_request
 from pullahead.errors import InvalidEventError
-from pullahead.messages import AwsEvent, OutcomeRequest, PublishRequest, RefreshRequest, UnitRequest, read_queued
+from pullahead.messages import (
+    AwsEvent,
+    OutcomeRequest,
+    PublishRequest,
+    RefreshRequest,
+    UnitRequest,
+    VerifyRequest,
+    read_queued,
+)
 from pullahead.mirrors.outcome_event import OutcomeDetail
 from pullahead.on_demand.cloudtrail import Pull, read_pull
 from pullahead.webhooks.http import read_webhook_request
@@ -77,6 +85,7 @@ DECODERS: dict[str, Callable[[Any], object]] = {
     "plan_copy": decode_refresh,
     "create_repository": decode_refresh,
     "copy_blobs": UnitRequest.from_event,
+    "verify_image": VerifyRequest.from_event,
     "publish_image": PublishRequest.from_event,
     "record_outcome": OutcomeRequest.from_event,
     "show_mirrors": read_request,

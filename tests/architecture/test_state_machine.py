@@ -1,13 +1,17 @@
 """The state machine agrees with the template and the error taxonomy; each rule is shown to bite."""
 
+import json
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
 
 from pullahead.errors import DeferredError, NoLongerWantedError
+from pullahead.messages import PlanResult
+from pullahead.oci import Digest
 from tests.architecture import state_machine_rules as rules
-from tests.architecture.sam_template import STATE_MACHINE, Template, read_definition, real_template
+from tests.architecture.permission_rules import grants
+from tests.architecture.sam_template import FUNCTION, STATE_MACHINE, Template, read_definition, real_template
 
 Check = Callable[[Template, dict[str, Any]], Iterator[str]]
 Break = Callable[[dict[str, Any]], object]
@@ -69,8 +73,44 @@ def test_missing_repository_is_created_before_the_copy_is_planned_again() -> Non
 def test_failure_to_copy_referrers_leads_to_the_publish_of_the_image() -> None:
     states = read_definition(real_template())["States"]
     (caught,) = states["CopyReferrers"]["Catch"]
-    assert (states["CopyUnits"]["Next"], states["CopyReferrers"]["Next"]) == ("CopyReferrers", "PublishImage")
-    assert (caught["ErrorEquals"], caught["Next"]) == (["States.ALL"], "PublishImage")
+    assert (states["CopyUnits"]["Next"], states["CopyReferrers"]["Next"]) == ("CopyReferrers", "IsToBeVerified")
+    assert (caught["ErrorEquals"], caught["Next"]) == (["States.ALL"], "IsToBeVerified")
+
+
+def test_image_is_verified_between_its_copy_and_its_publish_where_the_plan_says_so() -> None:
+    states = read_definition(real_template())["States"]
+    choice = states["IsToBeVerified"]
+    by_value = {each.get("StringEquals", each.get("IsPresent")): each["Next"] for each in choice["Choices"]}
+    assert by_value == {False: "PublishImage", "report": "VerifyToReport"}
+    assert choice["Default"] == "VerifyImage"  # whatever else a plan says
+    assert PlanResult((), 0, 0, 0, Digest(f"sha256:{64 * '0'}")).to_event().get("verify") is None
+    for name, after_failure in (("VerifyImage", "RecordFailure"), ("VerifyToReport", "PublishImage")):
+        (caught,) = states[name]["Catch"]
+        assert (caught["ErrorEquals"], caught["Next"]) == (["States.ALL"], after_failure)
+        assert states[name]["Next"] == "PublishImage"
+        assert states[name]["Parameters"]["Payload"] == {"request.$": "$$.Execution.Input"}
+    leading = {name for name, state in states.items() if '"PublishImage"' in json.dumps(state)}
+    assert leading == {"IsToBeVerified", "VerifyImage", "VerifyToReport"}
+
+
+def test_only_the_verifier_has_the_layer_of_signatures() -> None:
+    template = real_template()
+    having = {name for name, each in template.resources(FUNCTION).items() if "SignaturesLayer" in str(each["Layers"])}
+    assert having == {"VerifyImageFunction"}
+    assert len(template.resources(FUNCTION)["VerifyImageFunction"]["Layers"]) == 3
+
+
+def test_verifier_writes_nothing_to_ecr() -> None:
+    granted = {
+        action for grant in grants(real_template()) if grant.role == "VerifyImageRole" for action in grant.actions
+    }
+    of_ecr = {action for action in granted if action.startswith("ecr:")}
+    assert of_ecr == {
+        *("ecr:BatchGetImage", "ecr:GetAuthorizationToken", "ecr:GetDownloadUrlForLayer", "ecr:ListImageReferrers"),
+    }
+    assert {action for action in granted if action.startswith("kms:")} == {"kms:Decrypt", "kms:GetPublicKey"}
+    others = {grant.role for grant in grants(real_template()) if "kms:GetPublicKey" in grant.actions}
+    assert others == {"VerifyImageRole"}
 
 
 def copying(definition: dict[str, Any]) -> dict[str, Any]:

@@ -276,7 +276,8 @@ class PlanResult(Message, frozen=True):
     plan, and the digest that it ends in.
 
     Where the rule selects platforms, that is not upstream's. The state machine carries it to publish_image, so that
-    nobody who may write to the plans bucket decides what is published.
+    nobody who may write to the plans bucket decides what is published. `verify`: the rule demands signatures, and
+    enforces that or only reports.
     """
 
     units: tuple[UnitRequest, ...]
@@ -286,6 +287,7 @@ class PlanResult(Message, frozen=True):
     root: Digest
     referrer_units: tuple[UnitRequest, ...] = ()
     referrers: int = 0
+    verify: Literal["", "enforce", "report"] = ""
 
     def to_event(self) -> dict[str, Any]:
         """Make a plain JSON value, which always has both lists, and in which every unit has `done`."""
@@ -313,6 +315,20 @@ class ReferrersOutcome(msgspec.Struct, frozen=True, omit_defaults=True):
     troubles: tuple[Trouble, ...] = ()
     limits: tuple[str, ...] = ()
     subjects: tuple[Digest, ...] = ()
+
+
+class VerifyRequest(Message, frozen=True):
+    """Look at the signatures of what a refresh copies; or, by the schedule, at the trust root alone."""
+
+    request: RefreshRequest | None = None
+
+
+class VerifyResult(Message, frozen=True):
+    """The result of verify_image: what it found of upstream's digest; "" where nothing had to be proven."""
+
+    digest: Digest
+    outcome: str = ""
+    why: str = ""
 
 
 class PublishRequest(Message, frozen=True):

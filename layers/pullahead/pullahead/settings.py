@@ -42,6 +42,11 @@ class Settings(NamedTuple):
         return self._optional("RULES_URI")
 
     @property
+    def trust_root_uri(self) -> str:
+        """The address of a trust root, s3://BUCKET/KEY; "" to use the one that the layer has."""
+        return self._optional("TRUST_ROOT_URI")
+
+    @property
     def target_repositories(self) -> tuple[str, ...]:
         """The patterns of repositories that may be created and written."""
         return (self._require("TARGET_REPOSITORIES"),)

@@ -1,11 +1,20 @@
 """A service in memory that follows one tag whose rule has `admit`: checks, copies, publishes and outcomes."""
 
+from collections.abc import Sequence
 from datetime import timedelta
 
 from local.images import LocalImage, make_image
 from pullahead.clock import Clock
 from pullahead.errors import PullaheadError
-from pullahead.messages import CheckRequest, Failure, OutcomeRequest, PublishRequest, PublishResult, RefreshRequest
+from pullahead.messages import (
+    CheckRequest,
+    Failure,
+    OutcomeRequest,
+    PlanResult,
+    PublishRequest,
+    PublishResult,
+    RefreshRequest,
+)
 from pullahead.mirrors.record import MirrorRecord
 from pullahead.oci import Digest
 from pullahead.refresh.plan import plan_copy
@@ -36,6 +45,7 @@ class HeldService(CheckingService):
         self.results: list[PublishResult] = []
         self.done = 0
         self.fails_with: PullaheadError | None = None
+        self.delays: list[int] = []
 
     def follow(self, policy: AdmissionPolicy | None) -> None:
         """Deploy another rule."""
@@ -74,7 +84,7 @@ class HeldService(CheckingService):
         if published is not None:
             self.results.append(published)
         ended = OutcomeRequest(request, f"arn:aws:states:::{request.name}", began, published, error=failure)
-        record_outcome(ended, self.rules, self.records, self.announcer, self.clock)
+        record_outcome(ended, self.rules, self.records, self.announcer, self.clock, queue_check=self.queue_check)
         self.refreshes.statuses[request.name] = StartResult.SUCCEEDED if failure is None else StartResult.ENDED
 
     def copy(self, request: RefreshRequest) -> PublishResult:
@@ -83,9 +93,18 @@ class HeldService(CheckingService):
         image = next((image for image in (A, B, C, D) if image.digest == request.root.digest), None)
         if image is not None:
             self.target.hold(REPOSITORY, {digest: image.read_blob(digest) for digest in image.blobs})
+        self.before_publish(request, planned)
         asked = PublishRequest(request, planned.root)
         ports = (self.rules, self.target, self.plans, self.records, self.publish_clock)
         return publish_image(asked, *ports, lambda _tries: None)
+
+    def before_publish(self, request: RefreshRequest, planned: PlanResult) -> None:
+        """Do what comes between copy and publish. Raises what it raises."""
+
+    def queue_check(self, requests: Sequence[CheckRequest], delay_seconds: int) -> None:
+        """Note after how long the outcome of a refresh asks for a check."""
+        assert [request.tags for request in requests] == [("1.0",)]
+        self.delays.append(delay_seconds)
 
     @property
     def served(self) -> str:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 
 from pullahead.app.adapters import Adapters, system_clock
 from pullahead.clock import Clock, wait_after_breaks
-from pullahead.errors import PullaheadError
+from pullahead.errors import ConfigError, PullaheadError, StorageError
 from pullahead.messages import (
     OutcomeRequest,
     OutcomeResult,
@@ -21,6 +21,7 @@ from pullahead.messages import (
     RefreshRequest,
     ScanFinished,
     UnitRequest,
+    VerifyResult,
 )
 from pullahead.mirrors.rate_limit_budget import UpstreamUse
 from pullahead.oci import Digest, Repository
@@ -32,6 +33,7 @@ if _INITIALIZES in os.environ:
     gc.disable()  # an eighth of the time, and nothing that is imported is garbage; see `prepare`
 
 if TYPE_CHECKING:
+    from pullahead.admission.signatures.prove import ProveSignatures
     from pullahead.alerts.review import Reviewed, ReviewRecords
     from pullahead.aws.newer_items import DamagedItems, LeftAlone
     from pullahead.checks.check import CheckMirrors
@@ -134,6 +136,26 @@ class Application(Adapters):
         self._credentials.forget_failures()
         return self._copy_unit(request, remaining_seconds)
 
+    def verify_image(self, request: RefreshRequest) -> VerifyResult:
+        """Verify the signatures of what a refresh copies."""
+        from pullahead.refresh.verify_signatures import verify_signatures
+
+        self._credentials.forget_failures()
+        rules, cached = self._rules_now()
+        return verify_signatures(request, rules, self._prove_signatures, self._records, self._clock, cached)
+
+    def trust_root_problems(self) -> Sequence[str]:
+        """Say what keeps the trust root from being used, now or soon; nothing if no rule needs one."""
+        if not any(
+            rule.admit is not None and rule.admit.verify is not None and rule.admit.verify.needs_trust_root
+            for rule in self._rules.rules
+        ):
+            return ()
+        try:
+            return self._trust_root().problems(self._clock())
+        except (ConfigError, StorageError) as error:
+            return (str(error),)
+
     def publish_image(self, asked: PublishRequest) -> PublishResult:
         """Publish the manifests of what was copied."""
         from pullahead.refresh.publish import publish_image
@@ -180,6 +202,13 @@ class Application(Adapters):
         """Read the rules again: a refresh obeys those of the moment at which it runs."""
         self._current_rules.as_of(self._clock())
         return self._rules, self._current_rules.newly_cached
+
+    @cached_property
+    def _prove_signatures(self) -> "ProveSignatures":
+        # Only one function verifies; the others do not have the packages.
+        from pullahead.admission.signatures.prove import ProveSignatures
+
+        return ProveSignatures(self._upstream, self._trust_root, self._clock, self._signature_keys)
 
     @cached_property
     def _gather_rules(self) -> "GatherRules":
@@ -359,6 +388,7 @@ NEEDED: Final[Mapping[str, Sequence[str]]] = {
     "notice_pulls": ("_notice_pulls",),
     "plan_copy": ("_current_rules", "_upstream", "_target", "_plans", "_find_mounts"),
     "prune_tags": ("_rules_with_pauses", "_rules_state", "_records", "_tags", "_outbox_sender"),
+    "verify_image": ("_current_rules", "_records", "_prove_signatures"),
     "publish_image": ("_current_rules", "_target", "_plans", "_records"),
     "receive_webhook": ("_receive_webhook",),
     "record_outcome": ("_current_rules", "_records", "_outbox_sender", "_queue"),

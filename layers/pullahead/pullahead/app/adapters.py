@@ -1,7 +1,7 @@
 """Make the adapters from the settings, each when it is first needed."""
 
 from datetime import UTC, datetime
-from functools import cached_property
+from functools import cache, cached_property
 from typing import TYPE_CHECKING
 
 from botocore.config import Config
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from mypy_boto3_sns import SNSClient
     from mypy_boto3_sqs import SQSClient
 
+    from pullahead.admission.signatures.prove import LoadTrustRoot, ReadKey
     from pullahead.aws.demands import DynamoDemands
     from pullahead.aws.event_windows import DynamoCheckBudget, DynamoEventWindows, DynamoReplayGuard
     from pullahead.aws.incidents import DynamoIncidents
@@ -188,6 +189,20 @@ class Adapters:
 
     def _upstream_settings(self, host: str) -> UpstreamSettings:
         return self._rules.settings_of(host) or UpstreamSettings(host)
+
+    @cached_property
+    def _trust_root(self) -> "LoadTrustRoot":
+        from pullahead.admission.signatures.trust_root import shipped_trust_root
+        from pullahead.aws.trust_root_file import S3TrustRoot
+
+        uri = self._settings.trust_root_uri
+        return S3TrustRoot(self._s3, uri, self._clock) if uri else cache(shipped_trust_root)
+
+    @cached_property
+    def _signature_keys(self) -> "ReadKey":
+        from pullahead.aws.signature_keys import KmsPublicKeys
+
+        return KmsPublicKeys(self._aws.when_used("kms"), self._clock)
 
     @cached_property
     def _ecr(self) -> "ECRClient":

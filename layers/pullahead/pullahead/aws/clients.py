@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 _SERVICES: Final = (
-    "dynamodb", "ecr", "events", "resourcegroupstaggingapi", "s3", "secretsmanager", "sns", "sqs", "ssm",
+    "dynamodb", "ecr", "events", "kms", "resourcegroupstaggingapi", "s3", "secretsmanager", "sns", "sqs", "ssm",
     "stepfunctions", "sts",
 )  # fmt: skip
 

@@ -30,6 +30,7 @@ from pullahead.errors import (
     RegistryUnavailableError,
 )
 from pullahead.messages import CheckRequest, RefreshRequest
+from pullahead.mirrors.admission import after_failed_look
 from pullahead.mirrors.judge import Observation, Verdict, judge, needs_no_upstream_check, wants_refresh, with_alerts
 from pullahead.mirrors.namespace_owners import owns
 from pullahead.mirrors.outbox import OutboxSender, with_outcome_events
@@ -497,9 +498,15 @@ class _Round:
         check, root, record, _ = waiting
         manifests = manifests_to_read(root, record.platforms)
         if self._allowance.shortage(check.registry, manifests) is None:
-            started = self._ports.start_refresh(ahead_request(check.mirror, root, record, self._ports.clock()))
+            now = self._ports.clock()
+            started = self._ports.start_refresh(ahead_request(check.mirror, root, record, now))
             if started in (StartResult.STARTED, StartResult.WAITING):
                 self._allowance.promise(check.registry, manifests)
+            if started in (StartResult.ENDED, StartResult.SUCCEEDED):  # what it has found, it would have recorded
+                why = "the copy that it was to be verified with ended without an outcome"
+                failed = after_failed_look(record, check.mirror, root.digest, why, now, now)
+                if not failed.says_the_same_as(record):
+                    self._known[check.key] = self._ports.records.save(failed, record.version)
 
     def _refresh(self, stale: _Stale) -> CheckResult:
         """Start a refresh, unless a limit of the registry leaves no room for it."""

@@ -7,7 +7,7 @@ is limited, however slowly a registry answers, and mirrors for which there is no
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from functools import partial
 from typing import Final, NamedTuple, TypeVar
 
@@ -34,6 +34,7 @@ from pullahead.errors import (
     Side,
 )
 from pullahead.messages import MAX_TAGS_PER_CHECK, CheckRequest, ReferrerNamed, ReferrersOutcome, Trouble
+from pullahead.mirrors.admission import demanded_proof
 from pullahead.mirrors.outbox import OutboxSender, with_outcome_events
 from pullahead.mirrors.record import MirrorRecord, RuleRecord
 from pullahead.mirrors.referrers import KnownReferrers, after_referrers, after_trouble, is_retry_due
@@ -46,7 +47,7 @@ from pullahead.refresh.plan import read_subjects
 from pullahead.refresh.plan_referrers import MAX_STORED_SUBJECTS
 from pullahead.refresh.ports import StartResult
 from pullahead.refresh.referrers import Listing, list_referrers, trouble_of
-from pullahead.refresh.request import late_request
+from pullahead.refresh.request import ahead_request, late_request
 from pullahead.rules.mirror_key import MirrorKey
 from pullahead.rules.model import Mirror, Rule, Rules
 
@@ -57,6 +58,7 @@ LOOK_SECONDS: Final = 60.0
 _HEAD_SECONDS: Final = 20.0
 SECONDS_OF_LOOK: Final = LOOK_SECONDS + _HEAD_SECONDS + RESERVED_SECONDS
 """What a function must have left to look at a mirror."""
+_VERIFIED_AT_MOST_EVERY: Final = timedelta(minutes=1)  # for whoever may send webhooks
 _MAX_NAMED = 1000  # mirrors of one upstream repository that are looked up for a webhook
 _IS_DOWN = frozenset(
     kind.__name__ for kind in (RegistryUnavailableError, RegistryTimeoutError, RateLimitedError, DeferredError)
@@ -115,7 +117,24 @@ class LookForReferrers:
         mirrors = list(self._mirrors_of(repository, self._rules()))[:_MAX_NAMED]
         known = self._records.load([mirror.key for mirror in mirrors]) if mirrors else {}
         serving = [m for m in mirrors if _serves(known.get(m.key), request.subject)]
-        return self._look_at(serving, known, request.asked_at, pool, remaining_seconds)
+        verified = [self._verify_again(m, known.get(m.key), request.subject) for m in mirrors]
+        looks = self._look_at(serving, known, request.asked_at, pool, remaining_seconds)
+        return looks._replace(results=[*filter(None, verified), *looks.results])
+
+    def _verify_again(self, mirror: Mirror, record: MirrorRecord | None, subject: str) -> CheckResult | None:
+        """Look at the signatures of a digest that may not be served yet: what was named may be one of them."""
+        seen = record.admission.seen if record is not None and record.admission is not None else ()
+        found = next((each for each in seen if each.digest.startswith(subject)), None)
+        if record is None or found is None or demanded_proof(record, mirror, found.digest) is None:
+            return None
+        now = self._clock()
+        if found.signature is not None and now - found.signature.at < _VERIFIED_AT_MOST_EVERY:
+            return None  # when its time comes, it is looked at again
+        try:
+            started = self._start_refresh(ahead_request(mirror, found.root, record, now))
+        except PullaheadError as error:
+            return CheckResult(mirror.key, None, str(error), error=error)
+        return CheckResult(mirror.key, record.state, "its signatures are looked at again", started)
 
     def _look_at(
         self,

@@ -68,6 +68,11 @@ def add_failure(error: str) -> None:
     add_metric("Failures", 1, error=error)
 
 
+def add_verified(outcome: str) -> None:
+    """Count a look at signatures by its outcome."""
+    add_metric("SignaturesVerified", 1, outcome=outcome)
+
+
 def add_webhook(outcome: str) -> None:
     """Count a webhook by its outcome."""
     add_metric("Webhooks", 1, answer=outcome)

@@ -3,12 +3,13 @@
 docs/adr/0036-admission.md says why, and who decides again before the tag moves.
 """
 
-from datetime import datetime
-from typing import NamedTuple
+from datetime import datetime, timedelta
+from typing import Final, NamedTuple
 
 from msgspec import structs
 
 from pullahead.admission.choose import Choice, Waiting, choose, to_verify
+from pullahead.admission.gates import FOUND_BAD, Occasion, hold_of
 from pullahead.admission.seen_digests import (
     Decision,
     SeenDigests,
@@ -21,7 +22,7 @@ from pullahead.admission.seen_digests import (
     after_served,
     after_signature,
 )
-from pullahead.admission.signature_evidence import after_look
+from pullahead.admission.signature_evidence import after_look, evidence_for
 from pullahead.admission.signatures.verdict import Outcome
 from pullahead.errors import NotFoundError, PullaheadError
 from pullahead.mirrors.record import MirrorRecord, State, WaitingDigest
@@ -29,6 +30,9 @@ from pullahead.oci import Descriptor, Digest
 from pullahead.rules.admission_policy import AdmissionMode
 from pullahead.rules.model import Mirror
 from pullahead.rules.signature_policy import SignaturePolicy
+
+_CLOCKS_DIFFER: Final = timedelta(minutes=1)
+_LONGEST_WAIT: Final = timedelta(minutes=14)  # SQS delays by 15 at most
 
 
 class Admission(NamedTuple):
@@ -147,6 +151,45 @@ def after_copy(record: MirrorRecord, upstream_digest: Digest) -> MirrorRecord:
     return structs.replace(record, admission=after_copied(record.admission, upstream_digest))
 
 
+def demanded_proof(record: MirrorRecord | None, mirror: Mirror, digest: Digest) -> SignaturePolicy | None:
+    """Return by which policy a digest is to be verified now; None where it need not be.
+
+    That is where it is proven, the tag serves it, a person has decided, or it is not known under the tag: then nothing
+    that was proven would count.
+    """
+    policy = mirror.admit.verify if mirror.admit is not None and mirror.pin is None else None
+    seen = record.admission if record is not None else None
+    found = seen.find(digest) if seen is not None else None
+    if policy is None or seen is None or found is None or found.admitted or seen.decision_of(digest) is not None:
+        return None
+    known = evidence_for(policy, found.signature)
+    return None if known is not None and known.admits else policy
+
+
+def look_again_after(
+    record: MirrorRecord, mirror: Mirror, digest: Digest, began: datetime, now: datetime
+) -> timedelta | None:
+    """Return after how long a mirror is to be checked after a look at a digest's signatures that began at a moment.
+
+    At once where the look decides something; else when it is time for the next one, if that is before long: the
+    schedule finds the others.
+    """
+    policy = mirror.admit
+    seen = record.admission
+    found = seen.find(digest) if seen is not None else None
+    if policy is None or policy.verify is None or seen is None or found is None or found.admitted:
+        return None
+    known = evidence_for(policy.verify, found.signature)
+    if known is None or known.at < began - _CLOCKS_DIFFER:
+        return None
+    hold = hold_of(found, seen, policy, Occasion(now))
+    told = record.waiting.because if record.waiting is not None and record.waiting.digest == digest else None
+    if hold is None or (hold.because in FOUND_BAD and hold.because is not told):
+        return timedelta()
+    wait = known.again_at - now
+    return max(wait, timedelta()) if not known.admits and wait <= _LONGEST_WAIT else None
+
+
 def after_verification(
     record: MirrorRecord, digest: Digest, policy: SignaturePolicy, outcome: Outcome, why: str, now: datetime
 ) -> MirrorRecord:
@@ -156,6 +199,23 @@ def after_verification(
         return record
     evidence = after_look(found.signature, policy, outcome, why, now)
     return structs.replace(record, admission=after_signature(record.admission, digest, evidence))
+
+
+def after_failed_look(
+    record: MirrorRecord, mirror: Mirror, digest: Digest, why: str, began: datetime, now: datetime
+) -> MirrorRecord:
+    """Remember that what should have looked at the signatures of a digest has failed, and found nothing since it began.
+
+    It is no proof of anything, and is tried again.
+    """
+    policy = demanded_proof(record, mirror, digest)
+    found = record.admission.find(digest) if record.admission is not None else None
+    if policy is None or found is None:
+        return record
+    known = evidence_for(policy, found.signature)
+    if known is not None and known.at >= began:
+        return record
+    return after_verification(record, digest, policy, Outcome.UNKNOWN, why, now)
 
 
 def is_ahead(record: MirrorRecord, upstream_digest: Digest) -> bool:

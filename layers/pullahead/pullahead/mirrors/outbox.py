@@ -14,6 +14,7 @@ from typing import Any, NamedTuple, Protocol
 from msgspec import UNSET, structs
 
 from pullahead.admission.gates import GateName, HeldReason
+from pullahead.admission.seen_digests import SeenDigest
 from pullahead.clock import Clock
 from pullahead.errors import PullaheadError
 from pullahead.messages import ReferrersOutcome
@@ -200,7 +201,6 @@ _HELD_REASONS = {
     HeldReason.UNTRUSTED: OutcomeReason.UNTRUSTED,
     HeldReason.UNVERIFIED: OutcomeReason.UNVERIFIED,
 }
-_OF_SIGNATURE = frozenset({HeldReason.UNSIGNED, HeldReason.UNTRUSTED, HeldReason.UNVERIFIED})
 
 
 def _decision(record: MirrorRecord, digest: Digest) -> dict[str, Any]:
@@ -247,15 +247,13 @@ def _admitted(before: MirrorRecord | None, after: MirrorRecord, rule: str, now: 
             details = {"held_digest": each.digest, "first_seen": each.first_at, **_decision(after, each.digest)}
             if before.waiting is not None and before.waiting.reported:
                 details["reported"] = True
-            reason = OutcomeReason.APPROVED if "decided_by" in details else _why_admitted(before.waiting)
+            reason = OutcomeReason.APPROVED if "decided_by" in details else _why_admitted(found)
             yield _event(OutcomeKind.ADMITTED, reason, after, rule, now, **details)
 
 
-def _why_admitted(waited: WaitingDigest | None) -> OutcomeReason:
-    """Say what a digest had waited for last."""
-    if waited is not None and (waited.because in _OF_SIGNATURE or waited.gate is GateName.SIGNATURE):
-        return OutcomeReason.SIGNED
-    return OutcomeReason.OLD_ENOUGH
+def _why_admitted(digest: SeenDigest) -> OutcomeReason:
+    is_proven = digest.signature is not None and digest.signature.admits
+    return OutcomeReason.SIGNED if is_proven else OutcomeReason.OLD_ENOUGH
 
 
 def _taken_back(before: MirrorRecord | None, after: MirrorRecord, rule: str, now: datetime) -> Iterator[OutcomeEvent]:

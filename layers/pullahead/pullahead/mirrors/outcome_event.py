@@ -58,7 +58,7 @@ class OutcomeReason(StrEnum):
     UNVERIFIED = "unverified"  # upstream could not be asked for the digest's signatures yet
     OLD_ENOUGH = "old-enough"  # its cooldown is over
     APPROVED = "approved"  # by a person
-    SIGNED = "signed"  # as the rule demands, after it had waited for that
+    SIGNED = "signed"  # as the rule demands, and old enough if it demands that, too
     TAKEN_BACK = "taken-back"  # upstream does not serve the digest any more, and the tag never did
 
 

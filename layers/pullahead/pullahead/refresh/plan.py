@@ -7,6 +7,7 @@ from collections.abc import Callable, Collection, Mapping, Set
 from functools import partial
 from itertools import takewhile
 from types import MappingProxyType
+from typing import Literal
 
 import msgspec
 
@@ -28,7 +29,7 @@ from pullahead.refresh.ports import PlanStore, PublishTarget
 from pullahead.refresh.progress import UnitProgress
 from pullahead.refresh.referrers import MAX_SUBJECTS
 from pullahead.refresh.wanted import require_wanted
-from pullahead.rules.model import NewlyCached, Rules, SizeLimits, never_cached
+from pullahead.rules.model import Mirror, NewlyCached, Rules, SizeLimits, never_cached
 from pullahead.text import size_text
 
 
@@ -127,7 +128,8 @@ def plan_copy(
     UnsupportedMediaTypeError for manifests that cannot be copied, ImageTooLargeError before any blob is looked for,
     InvalidManifestError and ConfigError where the platforms cannot be selected.
     """
-    sizes = require_wanted(request, rules, newly_cached).sizes
+    mirror = require_wanted(request, rules, newly_cached)
+    sizes = mirror.sizes
     if not target.has_repository(request.repository):
         raise RepositoryMissingError(
             "it does not exist yet", operation="plan", side=Side.TARGET, reference=request.repository
@@ -162,7 +164,15 @@ def plan_copy(
         root=plan.manifests[-1].digest if plan.manifests else request.root.digest,
         referrer_units=tuple(unit for unit in units if unit.optional),
         referrers=len(referrers.referrers) if referrers is not None else 0,
+        verify=_verify(request, mirror),
     )
+
+
+def _verify(request: RefreshRequest, mirror: Mirror) -> Literal["", "enforce", "report"]:
+    """Say whether signatures are demanded of what is copied: of an image, unless a person has pinned it."""
+    if request.late or mirror.pin is not None or mirror.admit is None or mirror.admit.verify is None:
+        return ""
+    return mirror.admit.mode.value
 
 
 _NO_IMAGE = CopyPlan((), (), 0, 0)

@@ -13,7 +13,7 @@ from pullahead.errors import (
     side_of_message,
 )
 from pullahead.messages import CheckRequest, Failure, OutcomeRequest, OutcomeResult, RefreshRequest, Trouble
-from pullahead.mirrors.admission import after_not_found
+from pullahead.mirrors.admission import after_failed_look, after_not_found, look_again_after
 from pullahead.mirrors.judge import with_alerts, with_taken_back
 from pullahead.mirrors.outbox import OutboxSender, with_outcome_events
 from pullahead.mirrors.previous import KeptDigest, with_kept
@@ -29,7 +29,7 @@ from pullahead.mirrors.refresh_outcome import (
 from pullahead.mirrors.store import RecordStore, update_record
 from pullahead.refresh.ports import QueueCheck, no_check
 from pullahead.rules.mirror_key import MirrorKey
-from pullahead.rules.model import NewlyCached, Rules, never_cached
+from pullahead.rules.model import Mirror, NewlyCached, Rules, never_cached
 
 _NOT_FAILED = frozenset({DeferredError.__name__, NoLongerWantedError.__name__})
 
@@ -65,7 +65,7 @@ def record_outcome(
         if outcome.request.late:
             after = _apply_late(current, outcome, mirror.alert_after, clock())
         else:
-            after = _apply(current, outcome, copied, mirror.alert_after, clock)
+            after = _apply(current, outcome, copied, mirror, clock)
             after = with_alerts(current, after, mirror.alert_after, clock())
         return with_outcome_events(current, after, mirror.rule, clock())
 
@@ -73,7 +73,8 @@ def record_outcome(
     if record is None:
         return OutcomeResult(mirror=str(key), state="UNRECORDED", bytes_copied=copied)
     announcer.announce(before, record)
-    if (wait := _retry_after(outcome, record, clock())) is not None:
+    waits = (_retry_after(outcome, record, clock()), _look_after(outcome, record, mirror, clock()))
+    if (wait := min((each for each in waits if each is not None), default=None)) is not None:
         request = CheckRequest(reason="schedule", repository=repository, tags=(tag,), asked_at=clock())
         queue_check([request], math.ceil(wait.total_seconds()) + 1)  # a second more, since clocks differ
     refresh = record.last_refresh
@@ -114,7 +115,18 @@ def _apply_late(record: MirrorRecord, outcome: OutcomeRequest, alert_after: time
     return with_referrers(record, known, alert_after, now)
 
 
-def _apply_failure(record: MirrorRecord, request: RefreshRequest, error: Failure, now: datetime) -> MirrorRecord:
+def _look_after(
+    outcome: OutcomeRequest, record: MirrorRecord, mirror: Mirror | None, now: datetime
+) -> timedelta | None:
+    """Return after how long what a look at signatures found is acted upon, or it is looked again."""
+    if mirror is None or outcome.request.late:
+        return None
+    return look_again_after(record, mirror, outcome.request.root.digest, outcome.started_at, now)
+
+
+def _apply_failure(
+    record: MirrorRecord, request: RefreshRequest, error: Failure, mirror: Mirror, began: datetime, now: datetime
+) -> MirrorRecord:
     """Apply a failure: once, as it may be recorded again, or the refresh be requested again since."""
     if request.episode < record.episode:
         return record
@@ -122,20 +134,18 @@ def _apply_failure(record: MirrorRecord, request: RefreshRequest, error: Failure
     if error.error == NotFoundError.__name__ and side_of_message(error.text) == Side.UPSTREAM:
         record, news = after_not_found(record, digest, now)
         record = with_taken_back(record, news, now)
-    if request.ahead:
-        return record  # it is copied when it may be served
+    if request.ahead:  # it is copied when it may be served
+        return after_failed_look(record, mirror, digest, f"{error.error}: {error.text}", began, now)
     return after_failure(record, digest, error.error, error.text, now)
 
 
-def _apply(
-    record: MirrorRecord, outcome: OutcomeRequest, copied: int, alert_after: timedelta, clock: Clock
-) -> MirrorRecord:
-    now = clock()
+def _apply(record: MirrorRecord, outcome: OutcomeRequest, copied: int, mirror: Mirror, clock: Clock) -> MirrorRecord:
+    now, alert_after = clock(), mirror.alert_after
     request, last = outcome.request, record.last_refresh
     if last is not None and last.execution == outcome.execution:
         return record  # recorded before; what was observed since is newer
     if outcome.error is not None:
-        return _apply_failure(record, request, outcome.error, now)
+        return _apply_failure(record, request, outcome.error, mirror, outcome.started_at, now)
     if outcome.published is None:
         raise InvalidEventError("OutcomeRequest: neither `published` nor `error` is set")
     if outcome.published.superseded:

@@ -6,7 +6,6 @@ from datetime import datetime
 
 from msgspec import structs
 
-from pullahead.admission.signature_evidence import evidence_for
 from pullahead.messages import RefreshRequest
 from pullahead.mirrors.record import MirrorRecord
 from pullahead.oci import Descriptor, Digest
@@ -46,8 +45,8 @@ def look_name(mirror: Mirror, digest: Digest, record: MirrorRecord) -> tuple[str
     if verify is None:
         return ()
     found = record.admission.find(digest) if record.admission is not None else None
-    known = evidence_for(verify, found.signature if found is not None else None)
-    return (fingerprint_of(verify), str(known.tries if known is not None else 0))
+    known = found.signature if found is not None else None
+    return (fingerprint_of(verify), known.at.isoformat() if known is not None else "")
 
 
 def late_request(

@@ -220,6 +220,11 @@ def _is_unspecific(referrer: Referrer) -> bool:
     return all(kind.startswith(_UNSPECIFIC) or "://" in kind for kind in kinds)
 
 
+def is_hostile(error: PullaheadError) -> bool:
+    """Tell whether a registry answers so for good: asking it again does not help."""
+    return isinstance(error, _HOSTILE)
+
+
 def _failed(source: str, error: PullaheadError) -> Evidence:
     text = one_line(str(error))
-    return refused(source, text) if isinstance(error, _HOSTILE) else unreadable(source, text)
+    return refused(source, text) if is_hostile(error) else unreadable(source, text)
