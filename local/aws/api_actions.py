@@ -184,6 +184,12 @@ def _parameters(request: ApiRequest) -> Pairs:
     yield request.operation, name if name.startswith("arn:") else _arn("ssm", f"parameter/{name.removeprefix('/')}")
 
 
+def _kms(request: ApiRequest) -> Pairs:
+    key = request.parameters.get("KeyId", UNKNOWN)
+    # Which key an alias is for, its name does not tell; permissions are those on the key.
+    yield request.operation, key if ":key/" in key else _arn("kms", f"key/{'?' * 36}")
+
+
 def _sts(request: ApiRequest) -> Pairs:
     yield request.operation, request.parameters.get("RoleArn", UNKNOWN)
 
@@ -195,6 +201,7 @@ def _tagging(request: ApiRequest) -> Pairs:
 _RESOURCES: Final[Mapping[str, Callable[[ApiRequest], Pairs]]] = MappingProxyType(
     {
         "ecr": _ecr,
+        "kms": _kms,
         "secretsmanager": _secrets,
         "sns": _sns,
         "sqs": _sqs,

@@ -24,6 +24,8 @@ _GIVEN: Final[Mapping[str, str]] = MappingProxyType(
         "HasUpstreamSecretsKey": "`UpstreamSecretsKeyArn` is given",
         "HasRecordsKey": "`RecordsKeyArn` is given",
         "HasSigningProfiles": "`SigningProfiles` are given",
+        "HasTrustRoot": "`TrustRootUri` is given",
+        "HasSignatureKeys": "`SignatureKeys` are given",
         "HasUpstreamRoles": "`UpstreamRoles` are given",
         "HasUpstreamRepositories": "`UpstreamRepositories` is not `none`",
     }

@@ -7,6 +7,7 @@ import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
+from importlib.resources import files
 from pathlib import Path
 from typing import Final, NamedTuple
 
@@ -44,6 +45,8 @@ PARAMETERS: Final = {
     "UpstreamRoles": UPSTREAM_ROLE,
     "UpstreamRepositories": "team/*",
     "SigningProfiles": SIGNING_PROFILE,
+    "TrustRootUri": f"s3://{RULES_BUCKET}/trust/trusted_root.json",
+    "SignatureKeys": "arn:aws:kms:eu-west-1:123456789012:key/*",
     "UpstreamSecretsKeyArn": SECRETS_KEY,
     "RecordsKeyArn": RECORDS_KEY,
     "VpcSubnetIds": "subnet-1,subnet-2",
@@ -64,6 +67,11 @@ _LIFECYCLE: Final = {
         }
     ]
 }
+_VERIFY: Final = (
+    "    admit: {mode: report, verify: {any: [{key: alias/cosign},"
+    " {keyless: {issuer: 'https://issuer.example', identity: 'build@team.example'}}]}}\n"
+)
+"""Whose signatures are looked at, of images that are published in any case."""
 _OTHER_TAG: Final = "2.0"
 _SMALL, _OTHER, _CACHED = (make_image([20_000], seed=number) for number in (1, 2, 8))
 _HOURS: Final = timedelta(hours=7)  # longer than a blocked mirror waits
@@ -85,7 +93,8 @@ def played(folder: Path) -> Iterator[Played]:
         FakeRegistry(deployment.upstream_port) as upstream,
     ):
         _prepare(deployment.aws)
-        _invoke(deployment.aws, deployment.function("ReviewRecords"))  # before the schedule has run once
+        for name in ("ReviewRecords", "VerifyImage"):
+            _invoke(deployment.aws, deployment.function(name))  # before the schedule has run once
         _send_failing_pull(Scene(deployment, deployment.next_mirror(), upstream))
         plays = (
             _copy_by_the_layers_rules,
@@ -135,9 +144,13 @@ def _send_failing_pull(scene: Scene) -> None:
 
 
 def _prepare(aws: LocalAws) -> None:
+    key = aws.client("kms").create_key(KeySpec="ECC_NIST_P256", KeyUsage="SIGN_VERIFY")["KeyMetadata"]["KeyId"]
+    aws.client("kms").create_alias(AliasName="alias/cosign", TargetKeyId=key)
     aws.client("s3").create_bucket(
         Bucket=RULES_BUCKET, CreateBucketConfiguration={"LocationConstraint": aws.client("s3").meta.region_name}
     )
+    trust_root = files("pullahead.admission.signatures").joinpath("trusted_root.json").read_bytes()
+    aws.client("s3").put_object(Bucket=RULES_BUCKET, Key="trust/trusted_root.json", Body=trust_root)
     aws.client("ssm").put_parameter(Name=RULES_NAME, Value="version: 1\nmirrors: []\n", Type="String")
     for name in _SECRETS:
         account = json.dumps({"username": "robot", "accessToken": "s3cr3t"})
@@ -271,7 +284,8 @@ def _rules(chosen: MirrorRule, own: MirrorRule, others: MirrorRule) -> str:
         f"  {mirror.host}: {{plain_http: true, credentials: [{account}]}}\n"
         for mirror, account in zip((own, others), accounts, strict=True)
     )
-    mirrors = chosen.yaml().replace(f'tags: ["{TAG}"]', 'tags: [{semver: ">=1"}]') + own.yaml() + others.yaml()
+    first = chosen.yaml().replace(f'tags: ["{TAG}"]', 'tags: [{semver: ">=1"}]')
+    mirrors = "".join(f"{each}{_VERIFY}" for each in (first, own.yaml(), others.yaml()))
     paced = f"  {chosen.host}: {{plain_http: true, rate_limit: {{requests_per_second: 500}}}}\n"
     return f"version: 1\nupstreams:\n{paced}{hosts}mirrors:\n{mirrors}"
 
@@ -280,8 +294,11 @@ def _copy_from_other_region(scene: Scene) -> None:
     """Follow tags that are chosen from a listing of the account's ECR in another Region."""
     with other_region(scene) as region:
         region.create("team/elsewhere")
-        region.push(make_image([20_000], seed=13), "team/elsewhere", TAG)
-        mirror = MirrorRule(HOST, "team/elsewhere", scene.repository).yaml()
+        image = make_image([20_000], seed=13)
+        region.push(image, "team/elsewhere", TAG)
+        signature = artifacts.cosign2_signature(image.root.descriptor, "key-1", certificate=False)
+        region.push(signature, "team/elsewhere", f"{fallback_tag(image.digest)}.sig")
+        mirror = MirrorRule(HOST, "team/elsewhere", scene.repository).yaml() + _VERIFY
         chosen = mirror.replace(f'tags: ["{TAG}"]', 'tags: [{semver: ">=1"}]')
         _follow(scene, f"version: 1\nupstreams:\n{region.upstreams}mirrors:\n{chosen}")
         scene.fire_schedule()  # late referrers are looked for

@@ -19,7 +19,7 @@ from tests.real_servers import free_port
 
 TEMPLATE = Path(__file__).parents[2] / "template.yaml"
 TAG = "1.0"
-REFRESHING = ("PlanCopy", "CreateRepository", "PublishImage")
+REFRESHING = ("PlanCopy", "CreateRepository", "VerifyImage", "PublishImage")
 CHECK_EVERY = timedelta(minutes=5)
 SETTLED_AFTER = timedelta(hours=36, minutes=30)
 """After a new digest: then late referrers are looked for once a day, and not for some hours (mirrors/referrers.py)."""

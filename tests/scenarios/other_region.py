@@ -19,7 +19,7 @@ from tests.scenarios.scene import Scene
 
 REGION: Final = "us-east-1"
 HOST: Final = registry_host(REGION)
-_CONNECT: Final = ("CheckFreshness", "PlanCopy", "CopyBlobs")
+_CONNECT: Final = ("CheckFreshness", "PlanCopy", "CopyBlobs", "VerifyImage")
 
 
 class OtherRegion:

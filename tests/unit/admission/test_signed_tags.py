@@ -11,6 +11,7 @@ from local.images import LocalImage, make_image, make_index
 from pullahead.admission.seen_digests import Decision
 from pullahead.admission.signatures.find import MAX_CANDIDATES
 from pullahead.admission.signatures.verdict import Outcome
+from pullahead.dashboard.explain import MirrorFacts, explain
 from pullahead.errors import (
     AccessDeniedError,
     ConfigError,
@@ -503,3 +504,36 @@ def test_evidence_of_a_digest_that_is_not_known_is_not_remembered() -> None:
     after = after_verification(before, C.digest, SIGNED, Outcome.ADMITTED, "", service.clock())
     assert after == before
     assert refusal(after, service.rules.mirrors[0], C.digest, service.clock(), published=A.digest) is not None
+
+
+# --- What people see --------------------------------------------------------------------------------------------------
+
+
+def explained(service: SignedService) -> str:
+    """Explain the mirror, as `pullahead why` does."""
+    (followed,) = service.rules.mirrors
+    steps = explain(KEY, MirrorFacts(followed, service.known), service.rules, service.clock())
+    return "\n".join(step.text for step in steps)
+
+
+def test_why_shows_what_is_demanded_and_the_evidence_of_each_digest() -> None:
+    service = SignedService(POLICY._replace(min_age=timedelta(days=1)))
+    service.sign(C, new_key())
+    service.visit(B, hours=1)
+    service.visit(C, hours=1)
+    shown = explained(service)
+    assert "enforce: min_age 1 d, verify: signed by the key cosign.pub; serve newest-eligible" in shown
+    assert (
+        "signature: UNTRUSTED, looked at 2026-11-24 11:00 UTC: nothing proves a signature by the key cosign.pub"
+        in shown
+    )
+    assert "age: old enough at 2026-11-25 10:00 UTC; signature: UNSIGNED, looked at 2026-11-24 10:00 UTC" in shown
+    assert "looked at again after 2026-11-24 11:05 UTC" in shown
+
+
+def test_why_says_how_the_wait_ends() -> None:
+    service = SignedService()
+    service.sign(B, new_key())
+    service.visit(B, hours=1)
+    service.visit_at_once()
+    assert "a refresh when its signature is what the rule demands, or a person admits it" in explained(service)

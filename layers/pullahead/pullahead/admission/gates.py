@@ -35,6 +35,8 @@ class GateName(StrEnum):
     SIGNATURE = "signature"
 
 
+OF_SIGNATURE: Final = frozenset({HeldReason.UNSIGNED, HeldReason.UNTRUSTED, HeldReason.UNVERIFIED})
+"""What a signature that comes may end."""
 FOUND_BAD: Final = frozenset({HeldReason.UNSIGNED, HeldReason.UNTRUSTED})
 """What somebody must do something about, whatever else a digest waits for."""
 

@@ -129,6 +129,7 @@ def _documents(held: Sequence[MirrorRecord]) -> list[dict[str, object]]:
             "first_seen": _waiting(record).first_at,
             "until": _waiting(record).until,
             "because": _waiting(record).because,
+            "why": _waiting(record).why,
             "reported": _waiting(record).reported,
         }
         for record in held
@@ -141,7 +142,8 @@ def _line(record: MirrorRecord, at: datetime) -> str:
     what = f"until {moment_text(until)}" if until is not None else because.value if because is not None else ""
     state = f"would be {waiting.state.value}" if waiting.reported else waiting.state.value
     seen = f"first seen {span_text(at - waiting.first_at)} ago"
-    return f"{state:<8} {record.key}@{waiting.digest}  {what}; {seen}"
+    why = f"; {waiting.why}" if waiting.why else ""
+    return f"{state:<8} {record.key}@{waiting.digest}  {what}; {seen}{why}"
 
 
 def _waiting(record: MirrorRecord) -> WaitingDigest:

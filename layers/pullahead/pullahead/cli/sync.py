@@ -9,6 +9,7 @@ from pullahead.cli.compare import Comparison, add_comparison_arguments, compare,
 from pullahead.cli.options import describe
 from pullahead.cli.output import DONE, FAILED, say, write_result
 from pullahead.cli.registries import ACCOUNT
+from pullahead.cli.verify import prover
 from pullahead.clock import wait_after_breaks
 from pullahead.mirrors.record import State
 from pullahead.rules.mirror_key import MirrorKey
@@ -53,6 +54,7 @@ def _copy(arguments: argparse.Namespace, comparison: Comparison) -> dict[MirrorK
         wait_after_break=wait_after_breaks,
         clock=time.monotonic,
         cpu_clock=time.process_time,
+        prove=prover(comparison.upstream),
     )
     requests = [tag.refresh for tag in comparison.result.tags if tag.refresh is not None]
     copied: dict[MirrorKey, SyncResult] = {}
@@ -61,6 +63,8 @@ def _copy(arguments: argparse.Namespace, comparison: Comparison) -> dict[MirrorK
         copied[key] = each
         if each.error:
             say(f"{key} failed: {each.error}")
+        elif each.note:
+            say(f"{key} is copied, and {each.note}")
         elif not arguments.quiet:
             say(_line(key, each, f"{len(copied)} of {len(requests)}"))
     return copied

@@ -29,6 +29,7 @@ from pullahead.rules.signature_policy import (
 if TYPE_CHECKING:
     from pullahead.admission.signatures.trust_root import TrustRoot
     from pullahead.admission.signatures.verdict import Verdict
+    from pullahead.refresh.verify_signatures import Prove
 
 _PACKAGES: Final = ("cryptography", "sigstore")
 _MAX_FILE_BYTES: Final = 1024 * 1024
@@ -134,6 +135,18 @@ def verify_reference(
     root = registry.get_manifest(reference)
     image = reference.at(root.descriptor.digest)
     return image, verify_image(image, root.content, policy, registry, trust, now)
+
+
+def prover(registry: CopySource, find: Callable[[str], object] = find_spec) -> "Prove":
+    """Make what verifies images of a registry by the shipped trust root, or says which packages are missing."""
+
+    def prove(image: Reference, policy: SignaturePolicy) -> "Verdict":
+        require_packages(find)
+        from pullahead.admission.signatures.prove import ProveSignatures  # noqa: PLC0415 - not everybody has its packages
+
+        return ProveSignatures(registry, lambda: _trust_root(None), lambda: datetime.now(UTC))(image, policy)
+
+    return prove
 
 
 def policy_of(arguments: argparse.Namespace) -> SignaturePolicy:

@@ -6,8 +6,9 @@ A tag that a rule could have selected, and did not, is explained, too.
 from datetime import datetime, timedelta
 from typing import NamedTuple
 
-from pullahead.admission.gates import Occasion, hold_of
+from pullahead.admission.gates import OF_SIGNATURE, HeldReason, Occasion, hold_of, require_age, require_signature
 from pullahead.admission.seen_digests import SeenDigest, SeenDigests
+from pullahead.admission.signature_evidence import evidence_for
 from pullahead.checks.timetable import next_check, next_listing
 from pullahead.dashboard.find_subjects import NamedImage, has_served
 from pullahead.dashboard.states import meaning_of, trigger_text
@@ -23,10 +24,12 @@ from pullahead.rules.admission_policy import AdmissionPolicy
 from pullahead.rules.mirror_key import MirrorKey
 from pullahead.rules.model import Mirror, Rule, Rules, rule_named
 from pullahead.rules.published_tags import published_from
+from pullahead.rules.signature_policy import SignaturePolicy
 from pullahead.rules.tag_patterns import selection_text, why_unmatched
-from pullahead.text import count_text, moment_text, size_text, span_text
+from pullahead.text import count_text, moment_text, one_line, size_text, span_text
 
 _MAX_TAGS_SHOWN = 20
+_MAX_SIGNERS_CHARACTERS = 400
 _MOST_WAITING, _MOST_TAKEN_BACK, _MOST_DECISIONS = 10, 3, 5
 _SKIPPED = "nothing until its rule can be followed"
 
@@ -283,6 +286,7 @@ def _admission_steps(record: MirrorRecord, mirror: Mirror | None, now: datetime)
     if policy is None or mirror is None or mirror.pin is not None:
         return []
     demands = [f"min_age {span_text(policy.min_age)}"] if policy.min_age else []
+    demands += [_signers_text(policy.verify)] if policy.verify is not None else []
     demands += ["approve"] if policy.approve else []
     text = f"{policy.mode.value}: {', '.join(demands)}; serve {policy.serve.value}"
     steps = [Step("admission", text)]
@@ -298,6 +302,13 @@ def _admission_steps(record: MirrorRecord, mirror: Mirror | None, now: datetime)
         verb, why = "admitted" if decision.admits else "rejected", f": {decision.reason}" if decision.reason else ""
         steps.append(Step("decided", f"{decision.digest} was {verb} by {decision.by}, {moment_text(decision.at)}{why}"))
     return steps
+
+
+def _signers_text(policy: SignaturePolicy) -> str:
+    """Say whose signature is demanded, and what must be attested."""
+    signers = " or ".join(map(str, policy.signers))
+    attested = "".join(f", attested {each.predicate_type}" for each in policy.attestations)
+    return one_line(f"verify: signed by {signers}{attested}", _MAX_SIGNERS_CHARACTERS)
 
 
 def waiting_lines(seen: SeenDigests, policy: AdmissionPolicy, now: datetime) -> list[str]:
@@ -317,12 +328,33 @@ def _gates_text(digest: SeenDigest, seen: SeenDigests, policy: AdmissionPolicy, 
     decision = seen.decision_of(digest.digest)
     if decision is not None:
         return f"{'admitted' if decision.admits else 'rejected'} by {decision.by}"
-    if hold is None:
+    if hold is None and policy.verify is None:
         return "every gate lets it pass"
-    if hold.until is not None:
-        return f"age: old enough at {moment_text(hold.until)}"
-    age = "age: old enough; " if policy.min_age else ""
-    return f"{age}{'approval: waits for `pullahead admit`' if policy.approve else 'held'}"
+    asks = hold is not None and hold.because is HeldReason.WAITING_APPROVAL  # a person is asked last
+    gates = [_age_text(digest, policy, now), _signature_text(digest, policy, now)]
+    return "; ".join(filter(None, [*gates, "approval: waits for `pullahead admit`" if asks else ""]))
+
+
+def _age_text(digest: SeenDigest, policy: AdmissionPolicy, now: datetime) -> str:
+    hold = require_age(digest, policy, Occasion(now))
+    if hold is None or hold.until is None:
+        return "age: old enough" if policy.min_age else ""
+    return f"age: old enough at {moment_text(hold.until)}"
+
+
+def _signature_text(digest: SeenDigest, policy: AdmissionPolicy, now: datetime) -> str:
+    """Say what was found of a digest's signatures, and when it is looked again."""
+    if policy.verify is None:
+        return ""
+    hold, known = require_signature(digest, policy, Occasion(now)), evidence_for(policy.verify, digest.signature)
+    if known is None:
+        found = "not looked at by the rule as it is now"
+    else:
+        why = f": {known.why}" if known.why else ""
+        found = f"{known.outcome}, looked at {moment_text(known.at)}{why}"
+    until = f"; it may come until {moment_text(hold.until)}" if hold is not None and hold.until is not None else ""
+    again = f"; looked at again after {moment_text(known.again_at)}" if known is not None and not known.admits else ""
+    return f"signature: {found}{until}{again}"
 
 
 def _referrers_steps(record: MirrorRecord, mirror: Mirror | None) -> list[Step]:
@@ -432,6 +464,8 @@ def _next_text(record: MirrorRecord, known: MirrorFacts, now: datetime) -> str:
 
 def _end_of_wait_text(waiting: WaitingDigest, mirror: Mirror) -> str:
     if waiting.until is None:
+        if waiting.because in OF_SIGNATURE:
+            return "a refresh when its signature is what the rule demands, or a person admits it"
         return "a refresh when a person admits it"
     asks = mirror.admit is not None and mirror.admit.approve
     what = "a person must admit it from" if asks else "a refresh at"

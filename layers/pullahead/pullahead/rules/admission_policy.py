@@ -44,6 +44,12 @@ class AdmissionPolicy(NamedTuple):
     grace: timedelta = timedelta()
 
     @property
+    def without_signatures(self) -> "AdmissionPolicy | None":
+        """What else it demands; None for nothing."""
+        others = self._replace(verify=None, grace=timedelta())
+        return others if others.demands_anything else None
+
+    @property
     def demands_anything(self) -> bool:
         """Whether any digest has to wait for anything."""
         return self.approve or self.verify is not None or self.min_age > timedelta()

@@ -1,7 +1,7 @@
 """Rules and mirrors, with every default applied and every reference parsed, and how to find them. Pure data."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from enum import StrEnum
 from fnmatch import fnmatchcase
@@ -129,6 +129,11 @@ class Mirror(NamedTuple):
     admit: AdmissionPolicy | None = None  # None: the tag serves any digest at once
 
     @property
+    def without_signatures(self) -> "Mirror":
+        """The same without a demand of signatures."""
+        return self._replace(admit=self.admit.without_signatures if self.admit is not None else None)
+
+    @property
     def pin(self) -> Digest | None:
         """The digest that the rules pin the tag to, whatever upstream serves under it."""
         return self.upstream.digest
@@ -171,6 +176,11 @@ class Rule(NamedTuple):
     keep_previous: KeepPrevious | None = None  # None: what a moved tag leaves is untagged
     prune: Prune | None = None  # None: nothing is ever removed, or reported to be
     admit: AdmissionPolicy | None = None
+
+    @property
+    def without_signatures(self) -> "Rule":
+        """The same without a demand of signatures."""
+        return self._replace(admit=self.admit.without_signatures if self.admit is not None else None)
 
     @property
     def is_namespace(self) -> bool:
@@ -279,6 +289,11 @@ class Rules:
     def named_mirrors(self) -> NamedMirrors:
         """The mirrors, each made when it is asked for."""
         return NamedMirrors.of(self.mirrors)
+
+    def without_signatures(self) -> "Rules":
+        """The same where no rule demands signatures: for who asks for these otherwise."""
+        rules = tuple(each.without_signatures for each in self.rules)
+        return replace(self, rules=rules, mirrors=self.named_mirrors.without_signatures())
 
     def is_inactive(self, rule: str) -> bool:
         """Tell whether a rule is paused or skipped: then nothing is checked, refreshed or late because of it."""

@@ -99,6 +99,12 @@ class NamedMirrors(Sequence["Mirror"]):
             [rule for rule in self._rules if rule.name in names], [each for each in self._given if each.rule in names]
         )
 
+    def without_signatures(self) -> "NamedMirrors":
+        """The same where no rule demands signatures."""
+        return NamedMirrors(
+            [each.without_signatures for each in self._rules], [each.without_signatures for each in self._given]
+        )
+
     def __len__(self) -> int:
         return len(self._given) + sum(len(rule.tags.names) + len(rule.tags.renamed) for rule in self._rules)
 

@@ -81,6 +81,7 @@ class RulesComparison:
     ) -> None:
         """`asks_immutable`: ask upstream also for immutable tags that the target has."""
         self._asks_immutable = asks_immutable
+        self._demanding, rules = rules, rules.without_signatures()  # these are looked at when a tag is copied
         self._rules, self._upstream, self._now, self._report = rules, upstream, now, report
         self._records, self._queue, self._refreshes = InMemoryRecords(), InMemoryQueue(), InMemoryRefreshes()
         self._published = _PublishedDigests(published_digests)
@@ -164,10 +165,15 @@ class RulesComparison:
 
     def _compared(self, mirror: Mirror, result: CheckResult) -> TagStatus:
         record = self._records.load([mirror.key]).get(mirror.key)
+        reason = _NOT_REMEMBERED if result.state in WAITING else result.reason
+        demanding = self._demanding.find(mirror.repository, mirror.tag)
+        is_verified = demanding is not None and demanding.admit is not None and demanding.admit.verify is not None
+        if is_verified and self._refreshes.of(mirror.key) is not None:
+            reason = f"{reason}; it is copied if its signatures are what its rule demands"
         return TagStatus(
             mirror,
             result.state or State.UNKNOWN,
-            _NOT_REMEMBERED if result.state in WAITING else result.reason,
+            reason,
             record.upstream_digest if record is not None else None,
             record.published_digest if record is not None else None,
             self._refreshes.of(mirror.key),

@@ -6,16 +6,29 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from typing import NamedTuple
 
+from pullahead.admission.signatures.verdict import Verdict
 from pullahead.clock import Wait
 from pullahead.errors import PullaheadError
 from pullahead.messages import RefreshRequest
 from pullahead.oci import Descriptor, Digest, Reference, Repository
 from pullahead.oci.registries import CopySource, CopyTarget, Offered, OpenPieces, RepositorySettings
+from pullahead.refresh.verify_signatures import Prove
+from pullahead.rules.admission_policy import AdmissionMode
 from pullahead.rules.model import Rules
+from pullahead.rules.signature_policy import SignaturePolicy
 from pullahead.standalone.copy_image import CopyOptions, CopySummary, copy_image
 
 MIRRORS_AT_ONCE = 4
 BLOBS_AT_ONCE = 3  # of each mirror
+
+
+class NotVerifiedError(PullaheadError):
+    """An image is not copied, since it is not signed as its rule demands."""
+
+
+def no_proofs(image: Reference, _policy: SignaturePolicy) -> Verdict:
+    """Verify nothing."""
+    raise NotVerifiedError(f"{image} is not copied: nothing here verifies signatures")
 
 
 class SyncResult(NamedTuple):
@@ -24,6 +37,7 @@ class SyncResult(NamedTuple):
     request: RefreshRequest
     summary: CopySummary | None
     error: str = ""
+    note: str = ""  # what its rule reports
 
 
 class NoProgress:
@@ -52,8 +66,9 @@ class SyncMirrors:
         wait_after_break: Wait,
         clock: Callable[[], float],
         cpu_clock: Callable[[], float],
+        prove: Prove = no_proofs,
     ) -> None:
-        self._rules, self._upstream, self._registry = rules, upstream, registry
+        self._rules, self._upstream, self._registry, self._prove = rules, upstream, registry, prove
         self._target = SharedTarget(target)
         self._wait, self._clock, self._cpu_clock = wait_after_break, clock, cpu_clock
 
@@ -65,11 +80,32 @@ class SyncMirrors:
 
     def _sync(self, request: RefreshRequest) -> SyncResult:
         try:
+            note = self._verify(request)
             creation = self._rules.creation_of(request.repository, request.tag)
             self._target.ensure_repository(request.repository, creation)
-            return SyncResult(request, self._copy(request))
+            return SyncResult(request, self._copy(request), note=note)
         except PullaheadError as error:
             return SyncResult(request, None, str(error))
+
+    def _verify(self, request: RefreshRequest) -> str:
+        """Look at the signatures that the rule demands; return what it reports. Raises NotVerifiedError."""
+        mirror = self._rules.find(request.repository, request.tag)
+        admit = mirror.admit if mirror is not None and mirror.pin is None else None
+        if admit is None or admit.verify is None:
+            return ""
+        reports = admit.mode is AdmissionMode.REPORT
+        try:
+            verdict = self._prove(request.source, admit.verify)
+        except PullaheadError as error:
+            if reports:
+                return f"it could not be verified: {error}"
+            raise
+        if verdict.is_admitted:
+            return ""
+        why = f"{verdict.outcome}: {verdict.reason}"
+        if reports:
+            return f"its rule would not copy it if it did not only report: {why}"
+        raise NotVerifiedError(f"{request.source} is not copied: {why}")
 
     def _copy(self, request: RefreshRequest) -> CopySummary:
         return copy_image(
