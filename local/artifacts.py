@@ -1,11 +1,13 @@
 """What belongs to images, made up on the spot as cosign, notation, oras and syft write it. Knows no server.
 
 The forms are those of cosign's specs/SIGNATURE_SPEC.md and BUNDLE_SPEC.md, the Notary Project's specifications, and
-OCI image specification 1.1 (manifest.md, "Guidelines for Artifact Usage"). Signatures and certificates are not real.
+OCI image specification 1.1 (manifest.md, "Guidelines for Artifact Usage"). Signatures and certificates are not real,
+but for `signed_by_key`.
 """
 
+import base64
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 from local.images import LocalImage, blob_digest
@@ -62,6 +64,19 @@ def cosign2_signature(subject: Descriptor, *signers: str, certificate: bool = Tr
         notes |= {"dev.sigstore.cosign/certificate": "-----BEGIN CERTIFICATE-----"} if certificate else {}
         layers.append(Layer(SIMPLE_SIGNING, json.dumps(payload).encode(), notes))
     return make_artifact(None, layers, config=Layer(CONFIG_TYPE, b'{"architecture":"","os":""}'))
+
+
+def signed_by_key(subject: Descriptor, repository: str, sign: Callable[[bytes], bytes]) -> LocalImage:
+    """Make what `cosign sign --key` of version 2 keeps under the tag `sha256-….sig`, with a true signature."""
+    critical = {
+        "identity": {"docker-reference": repository},
+        "image": {"docker-manifest-digest": subject.digest},
+        "type": "cosign container image signature",
+    }
+    payload = json.dumps({"critical": critical, "optional": None}).encode()
+    notes = {"dev.cosignproject.cosign/signature": base64.b64encode(sign(payload)).decode()}
+    layer = Layer(SIMPLE_SIGNING, payload, notes)
+    return make_artifact(None, [layer], config=Layer(CONFIG_TYPE, b'{"architecture":"","os":""}'))
 
 
 def cosign2_attestation(subject: Descriptor, predicate: str = SLSA_PREDICATE) -> LocalImage:

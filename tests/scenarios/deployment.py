@@ -155,7 +155,9 @@ class Deployment:
             LayerName=f"rules-{next(self._layers)}", Content={"ZipFile": _zipped_rules(text)}
         )["LayerVersionArn"]
         for name, layers in before.items():
-            client.update_function_configuration(FunctionName=self.function(name), Layers=[layers[0], published])
+            client.update_function_configuration(
+                FunctionName=self.function(name), Layers=[layers[0], published, *layers[2:]]
+            )
         try:
             yield
             self.settle()
