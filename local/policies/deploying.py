@@ -59,7 +59,7 @@ TYPES: Final[Mapping[str, Deploys]] = MappingProxyType(
         ),
         "AWS::Serverless::LayerVersion": Deploys(
             _actions("lambda", "DeleteLayerVersion GetLayerVersion PublishLayerVersion"),
-            (_arn("lambda", "layer:PullaheadLayer*"), _arn("lambda", "layer:RulesLayer*")),
+            tuple(_arn("lambda", f"layer:{name}Layer*") for name in ("Pullahead", "Rules", "Signatures")),
         ),
         "AWS::Serverless::StateMachine": Deploys(
             _actions(
