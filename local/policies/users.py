@@ -66,7 +66,7 @@ TRUST_PULLAHEAD: Final[dict[str, Any]] = {
                 "ArnLike": {
                     "aws:PrincipalArn": [
                         f"arn:aws:iam::{ACCOUNT}:role/{STACK}-{function}Role-*"
-                        for function in ("CheckFreshness", "PlanCopy", "CopyBlobs")
+                        for function in ("CheckFreshness", "PlanCopy", "CopyBlobs", "VerifyImage")
                     ]
                 }
             },
