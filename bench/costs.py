@@ -84,7 +84,7 @@ class Assumed(NamedTuple):
     log_kilobytes: float = 2.5  # of an invocation, with its metrics
     sampled_share: float = 0.05  # X-Ray samples one request a second, and this share of the rest
     steady_metrics: int = 10  # see docs/operating.md; two registries, one of which tells its limit
-    alarm_metrics: int = 13
+    alarm_metrics: int = 14
 
 
 PRICES, FREE, CALLS, ASSUMED = Prices(), Free(), Calls(), Assumed()

@@ -15,7 +15,8 @@ def table(results: Sequence[Result]) -> str:
     head = (
         "scenario", "tags", "of", "tags of it", "checked every, s", "its limit allows, s",
         "between checks p99, s", "longest, s",
-        "lag by poll p50 / p99 / longest, s", "by event p99, s", "until copied p99, s",
+        "lag by poll p50 / p99 / longest, s", "by event p50 / p99 / longest, s",
+        "until copied p99, s",
     )  # fmt: skip
     lines = [f"| {' | '.join(head)} |", f"| --- | ---: | --- |{' ---: |' * (len(head) - 3)}"]
     for result in results:
@@ -29,7 +30,7 @@ def table(results: Sequence[Result]) -> str:
 def totals(results: Sequence[Result]) -> str:
     """Write one line a scenario, with what it takes."""
     head = (
-        "scenario", "tags", "functions busy", "queue p99 / longest, messages", "invocations an hour",
+        "scenario", "tags", "functions busy", "queue p99 / longest, messages", "invocations an hour", "HEADs an hour",
         "`DescribeImages` an hour", "refreshes", "USD a month", "for 1,000 tags",
         "with a second trail", "finished after, min",
     )  # fmt: skip
@@ -42,6 +43,7 @@ def totals(results: Sequence[Result]) -> str:
             f"{result.utilisation:.0%}",
             f"{used.queue_p99:,} / {used.queue_max:,}",
             f"{used.invocations / hours:,.0f}",
+            f"{sum(host.heads for host in result.hosts) / hours:,.0f}",
             f"{used.describe_images / hours:,.0f}",
             f"{used.refreshes:,}",
             f"{result.usd:.2f}",
@@ -82,6 +84,7 @@ def plot(results: Sequence[Result]) -> str:
 
 def _cells(host: HostResult) -> tuple[str, ...]:
     lag = " / ".join(map(_seconds, (host.lag_p50, host.lag_p99, host.lag_max)))
+    by_event = " / ".join(map(_seconds, (host.event_p50, host.event_p99, host.event_max)))
     return (
         f"`{host.host}`",
         f"{host.tags:,}",
@@ -90,7 +93,7 @@ def _cells(host: HostResult) -> tuple[str, ...]:
         _seconds(host.age_p99),
         _seconds(host.age_max),
         lag,
-        _seconds(host.event_p99),
+        by_event,
         _seconds(host.refresh_p99),
     )
 

@@ -63,7 +63,9 @@ class HostResult(NamedTuple):
     lag_p50: float
     lag_p99: float
     lag_max: float
+    event_p50: float
     event_p99: float
+    event_max: float
     refresh_p99: float
     fewest_checks: int
     most_checks: int
@@ -162,7 +164,9 @@ def _host_result(host: Host, rules: Rules, world: SimulatedWorld) -> HostResult:
         percentile(seen.lags, 0.5),
         percentile(seen.lags, 0.99),
         percentile(seen.lags, 1.0),
+        percentile(seen.event_lags, 0.5),
         percentile(seen.event_lags, 0.99),
+        percentile(seen.event_lags, 1.0),
         percentile(seen.refresh_lags, 0.99),
         min(tag.checks for tag in tags),
         max(tag.checks for tag in tags),

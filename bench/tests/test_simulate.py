@@ -34,6 +34,14 @@ def test_check_costs_one_head_a_tag_and_interval(steady: Result) -> None:
 
 def test_cost_is_about_that_of_the_documented_table(steady: Result) -> None:
     assert 0.5 <= steady.usd_per_thousand <= 1.5
+    assert steady.usd_per_thousand + 2.5 <= steady.usd_with_trail <= 7.0
+    repositories, hours = TAGS / 10, steady.used.seconds / 3600
+    assert 2.0 <= steady.used.describe_images / repositories / hours <= 3.0  # twice an hour, and what moves
+
+
+def test_tags_that_are_asked_about_too_often_are_noticed(steady: Result) -> None:
+    (missed,) = missed_goals([steady._replace(usd_with_trail=7.01)])
+    assert missed == "steady, 1,000 tags: 7.01 USD for 1,000 tags with a second trail"
 
 
 def test_tags_of_a_dead_registry_hold_up_no_others(steady: Result) -> None:

@@ -5,8 +5,10 @@ from datetime import timedelta
 
 import pytest
 
-from pullahead.alerts.review import Lateness
+from pullahead.alerts.plan import MAX_MESSAGES
+from pullahead.alerts.review import MAX_OUTBOX, Lateness, Limit
 from pullahead.errors import ConfigError, StorageError
+from pullahead.mirrors.alert import Alert, AlertKind
 from pullahead.mirrors.judge import Observation, judge
 from pullahead.mirrors.outbox import with_outcome_events
 from pullahead.mirrors.record import LastRefresh, MirrorRecord, RuleRecord, State, WaitingDigest
@@ -345,6 +347,31 @@ def test_events_left_in_the_outbox_are_sent() -> None:
     known.review()
     known.review()
     assert known.outcomes.kinds == ["Refreshed"]
+
+
+def test_more_events_in_the_outbox_than_one_review_sends_are_a_limit_that_the_next_ones_work_off() -> None:
+    known = KnownRules()
+    before = known.records.stored[KEY]
+    refresh = LastRefresh(known.clock(), 1.0, 2.0, 3, "arn:1", root("new").digest)
+    announced = with_outcome_events(before, before.with_changes(last_refresh=refresh), "app", known.clock())
+    for number in range(MAX_OUTBOX + 5):
+        known.keep(announced.with_changes(key=MirrorKey("other", f"{number}")))
+    known.beat(minutes=10)
+    limits = [known.review().limits, known.review().limits]
+    assert limits == [(Limit.OUTBOX,), ()]
+    assert known.outcomes.kinds == ["Refreshed"] * (MAX_OUTBOX + 5)
+
+
+def test_more_messages_than_one_review_sends_are_a_limit_that_the_next_ones_work_off() -> None:
+    known = KnownRules()
+    known.records.heartbeat = Heartbeat(known.clock(), "others")  # by these rules nothing is retired
+    for number in range(2 * MAX_MESSAGES + 5):
+        key, since = MirrorKey(f"mirror/{number}", "1.0"), known.clock()
+        alert = Alert(AlertKind.STALE, key, f"registry-{number}.example/app:1.0", since, since)
+        known.keep(unfresh(key, State.STALE, since, alerted=(AlertKind.STALE,), pending=(alert,)))
+    reviews = [known.review() for _ in range(4)]
+    assert [len(each.notifications.sent) for each in reviews] == [MAX_MESSAGES, MAX_MESSAGES, 5, 0]
+    assert [each.limits for each in reviews] == [(Limit.MESSAGES,), (Limit.MESSAGES,), (), ()]
 
 
 def test_newly_cached_mirror_is_not_retired_before_the_schedule_finds_it() -> None:

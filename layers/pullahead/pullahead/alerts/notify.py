@@ -47,7 +47,8 @@ Conditions = Mapping[AlertKind, Condition | None]
 class NotificationSummary(NamedTuple):
     """The subjects of the messages sent, how many alerts were held back or dropped, and what failed.
 
-    `left`: how many records still have alerts that were sent, as there was no time to remove them.
+    `left`: how many records still have alerts that were sent, as there was no time to remove them. `too_many`: how many
+    messages the next reviews send.
     """
 
     sent: tuple[str, ...] = ()
@@ -55,6 +56,7 @@ class NotificationSummary(NamedTuple):
     dropped: int = 0
     errors: tuple[PullaheadError, ...] = ()
     left: int = 0
+    too_many: int = 0
 
 
 class NotificationSender:
@@ -97,7 +99,8 @@ class NotificationSender:
                 plan = plan._replace(messages=(), dropped=())
         errors, left = self._remove([*plan.settled, *sender.settled], plan.dropped, remaining_seconds)
         errors = [*sender.errors, *errors]
-        return NotificationSummary(tuple(sender.sent), plan.held_back, len(plan.dropped), tuple(errors), left)
+        counts = plan.held_back, len(plan.dropped)
+        return NotificationSummary(tuple(sender.sent), *counts, tuple(errors), left, plan.too_many)
 
     def _unlock(self, now: datetime) -> list[PullaheadError]:
         """Release the lock; if that fails it expires, and what was sent is removed from the records all the same."""

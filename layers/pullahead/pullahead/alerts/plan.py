@@ -49,6 +49,7 @@ class NotificationPlan(NamedTuple):
     dropped: tuple[Settled, ...]
     marks: Mapping[str, set[str]]  # by incident: of alerts that were sent but are still in their records
     held_back: int  # reported within a day, or in an incident that was reported too recently
+    too_many: int = 0  # messages that one review does not send
 
 
 def incidents_of(records: Iterable[Record]) -> set[str]:
@@ -82,6 +83,7 @@ def plan_notifications(
         tuple(planner.dropped),
         planner.marks,
         planner.held_back,
+        max(0, len(messages) - MAX_MESSAGES),
     )
 
 

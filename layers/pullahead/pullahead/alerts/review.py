@@ -97,7 +97,8 @@ def rules_allow_retirement(rules: Rules, state: RulesState | None, heartbeat: He
 _CACHED_FOUND_WITHIN = timedelta(minutes=15)
 MAX_PENDING: Final = 100_000
 """Records with alerts to send that one review takes: 350 MB in all. Those that wait for longest come first."""
-_MAX_OUTBOX: Final = 1000
+MAX_OUTBOX: Final = 1000
+"""Records of which one review sends events that others could not send."""
 WAKE_AHEAD: Final = timedelta(minutes=15)
 """SQS delays a message by 15 minutes at most: a review queues the checks of what is old enough until then."""
 _WOKEN_FOR: Final = timedelta(hours=1)  # then the schedule alone checks it
@@ -110,6 +111,8 @@ class Limit(StrEnum):
     """A limit that was reached, so that something is left out."""
 
     PENDING = "more records have alerts to send than one review takes; the next ones take them"
+    MESSAGES = "more messages are due than one review sends; the next ones send them"
+    OUTBOX = "more records have events to send than one review sends; the next ones send them"
     SHOWN = "more mirrors are not fresh than the page of mirrors shows; it counts the others"
     OLD_ENOUGH = "more digests are old enough to be served than one review has checked; the next one takes them"
     SCAN = "the full scan of the records has taken more than a day"
@@ -138,7 +141,7 @@ class _ReviewedRecords:
         self.pending, self.unsent = list[Record](), list[MirrorRecord]()
         self.cooled: dict[MirrorKey, datetime] = {}
         self.others_open: Counter[str] = Counter()
-        self.limits: tuple[Limit, ...] = ()
+        self.limits = set[Limit]()
 
     def add(self, record: Record | NewerRecord | DamagedRecord) -> None:
         """Add one record. Of most, nothing is kept; of those with alerts to send, what the alerts need."""
@@ -147,8 +150,11 @@ class _ReviewedRecords:
         self.records += 1
         if self._rules is not None:
             self.lateness = self.lateness.including(record, self._rules, self._now)
-        if isinstance(record, MirrorRecord) and record.outbox and len(self.unsent) < _MAX_OUTBOX:
-            self.unsent.append(record)
+        if isinstance(record, MirrorRecord) and record.outbox:
+            if len(self.unsent) < MAX_OUTBOX:
+                self.unsent.append(record)
+            else:
+                self.limits.add(Limit.OUTBOX)
         if isinstance(record, MirrorRecord) and record.state is State.COOLING:
             self._add_cooled(record)
         if not record.pending:
@@ -156,7 +162,7 @@ class _ReviewedRecords:
         elif len(self.pending) < MAX_PENDING:
             self.pending.append(_without_history(record))
         else:
-            self.limits = (*self.limits, Limit.PENDING)
+            self.limits.add(Limit.PENDING)
 
     def _add_cooled(self, record: MirrorRecord) -> None:
         """Note when a digest will be old enough, if that is soon."""
@@ -169,7 +175,7 @@ class _ReviewedRecords:
         if len(self.cooled) < _MAX_WOKEN:
             self.cooled[record.key] = until
         else:
-            self.limits = (*self.limits, Limit.OLD_ENOUGH)
+            self.limits.add(Limit.OLD_ENOUGH)
 
 
 def _without_history(record: Record) -> Record:
@@ -219,7 +225,8 @@ class ReviewRecords:
         segment = scan_segment(self._records, scan, retirement, now, remaining_seconds)
         errors = (*errors, *notifications.errors, *segment.errors, *self._outbox.take_failures())
         limits = (
-            *dict.fromkeys(found.limits),
+            *sorted(found.limits),
+            *([Limit.MESSAGES] if notifications.too_many else []),
             *([Limit.SHOWN] if found.records > MAX_SHOWN else []),
             *([Limit.SCAN] if segment.state.is_overdue(now) else []),
         )
