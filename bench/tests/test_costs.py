@@ -12,7 +12,7 @@ from pullahead.mirrors.alert import AlertKind
 from pullahead.mirrors.review_index import SHARDS
 from pullahead.rules.admission_policy import AdmissionPolicy, ScanPolicy
 from pullahead.rules.sources.state import RulesState
-from tests.architecture.sam_template import real_template
+from tests.architecture.sam_template import read_definition, real_template
 from tests.fakes.application import InMemoryService
 from tests.fakes.records import fresh
 from tests.fakes.samples import mirror, rules
@@ -180,6 +180,15 @@ def test_calls_of_a_digest_that_is_held_are_those_that_are_priced() -> None:
     assert held.script.count("write") - plain.script.count("write") == costs.ADMISSION.plan_writes
     assert held.script.count("head_manifest") - plain.script.count("head_manifest") == costs.ADMISSION.checks
     assert held.script.count("read_scans") == 3  # at both publishes, and by one check: ECR takes nothing for that
+
+
+def test_states_of_an_execution_that_finds_every_blob_are_those_that_are_priced() -> None:
+    definition = read_definition(real_template())
+    states, name, count = definition["States"], definition["StartAt"], 0
+    while name is not None:
+        count += 1
+        name = states[name].get("Next", states[name].get("Default"))
+    assert count == costs.ADMISSION.transitions
 
 
 def test_thousand_tags_with_every_gate_cost_less_than_promised() -> None:
