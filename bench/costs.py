@@ -27,6 +27,8 @@ class Prices(NamedTuple):
     read_unit: float = 0.0000001415  # DynamoDB on demand
     write_unit: float = 0.0000007068
     s3_get: float = 0.0000004
+    s3_put: float = 0.000005
+    transition: float = 0.000025  # of Step Functions, standard
     log_gb: float = 0.57
     trace: float = 0.000005
     metric: float = 0.30
@@ -61,6 +63,18 @@ class Calls(NamedTuple):
     read_units_of_schedule: float = 2
 
 
+class AdmissionCalls(NamedTuple):
+    """What a new digest asks for, beyond what it does without `admit`, where it cools, is verified and is scanned."""
+
+    executions: int = 1  # it is copied by one, and published by another
+    transitions: int = 8  # of an execution that finds every blob: the states on its way
+    plan_reads: int = 4  # S3: the plan, and the manifest
+    plan_writes: int = 2
+    record_writes: int = 4
+    record_reads: int = 7
+    checks: int = 4  # 30 seconds after the copy, after the event of the scan, and when it is old enough; one to spare
+
+
 class Assumed(NamedTuple):
     """What no test can tell. The metric Duration of check_freshness says how long yours take."""
 
@@ -83,11 +97,16 @@ class Assumed(NamedTuple):
     idle_polls_per_minute: float = 15  # Lambda's own: five pollers, each waiting up to 20 seconds
     log_kilobytes: float = 2.5  # of an invocation, with its metrics
     sampled_share: float = 0.05  # X-Ray samples one request a second, and this share of the rest
+    admitting_gb_seconds: float = 5.0  # plan, verify (512 MB, a cold start) and publish, and their outcome
+    admitting_requests: int = 4
+    record_write_units: int = 3  # of 1 KB
     steady_metrics: int = 10  # see docs/operating.md; two registries, one of which tells its limit
     alarm_metrics: int = 14
 
 
-PRICES, FREE, CALLS, ASSUMED = Prices(), Free(), Calls(), Assumed()
+PRICES, FREE, CALLS, ADMISSION, ASSUMED = Prices(), Free(), Calls(), AdmissionCalls(), Assumed()
+MOVES = (4, 30)
+"""How often a tag moves in a month: now and then, or daily."""
 _MONTH_MINUTES = 730 * 60
 _KILOBYTES = 1_000_000  # in a gigabyte
 
@@ -174,6 +193,41 @@ def watching_cost(free: Free | None = None) -> float:
     )
 
 
+def admission_cost(digests: float) -> dict[str, float]:
+    """Price what admission adds in a month with so many new digests."""
+    runs = ADMISSION.executions * ASSUMED.admitting_requests + ADMISSION.checks
+    checking = ADMISSION.checks * (ASSUMED.request_seconds + ASSUMED.batch_seconds) * 2 * ASSUMED.function_gb
+    event_reads = ASSUMED.tags_per_repository / 2  # of a repository's records, for the event of a scan
+    reads = ADMISSION.record_reads + event_reads
+    each = {
+        "Step Functions": ADMISSION.transitions * PRICES.transition,
+        "Lambda": (ADMISSION.executions * ASSUMED.admitting_gb_seconds + checking) * PRICES.lambda_gb_second
+        + runs * PRICES.lambda_request,
+        "DynamoDB": ADMISSION.record_writes * ASSUMED.record_write_units * PRICES.write_unit + reads * PRICES.read_unit,
+        "SQS": 3 * ADMISSION.checks * PRICES.sqs_request,
+        "Logs, traces, S3": runs
+        * (ASSUMED.log_kilobytes / _KILOBYTES * PRICES.log_gb + ASSUMED.sampled_share * PRICES.trace)
+        + ADMISSION.plan_reads * PRICES.s3_get
+        + ADMISSION.plan_writes * PRICES.s3_put,
+    }
+    return {name: digests * amount for name, amount in each.items()}
+
+
+def admission_table(tags: int = 1_000, minutes: int = 15) -> str:
+    """Write what admission adds to the checks of so many tags, by how often each moves."""
+    checking = sum(cost_of(use_of(tags, minutes)).values())
+    names = list(admission_cost(1))
+    head = ["moves of a tag a month", *names, "sum", "with all checks"]
+    lines = [f"| {' | '.join(head)} |", f"|{' ---: |' * len(head)}"]
+    for moves in MOVES:
+        costs = admission_cost(tags * moves)
+        added = sum(costs.values())
+        cells = [str(moves), *map(_usd, costs.values()), _usd(added), f"**{_usd(checking + added)}**"]
+        lines.append(f"| {' | '.join(cells)} |")
+    what = f"What `admit` adds with `min_age`, `verify` and `scan`, to {tags:,} tags every {minutes} minutes"
+    return "\n".join([f"{what}:", "", *lines])
+
+
 def table() -> str:
     """Write the table as the page has it."""
     names = list(cost_of(use_of(100, 15)))
@@ -193,7 +247,8 @@ def table() -> str:
             cells += [f"**{_usd(sum(costs.values()))}**", _usd(left), *map(_usd, recording_cost(use))]
             lines.append(f"| {' | '.join(cells)} |")
     watched = f"Metrics, alarms and the dashboard cost {_usd(watching_cost())} more, whatever the number of tags"
-    return "\n".join([*lines, "", f"{watched}; {_usd(watching_cost(FREE))} less what is free."])
+    watched = f"{watched}; {_usd(watching_cost(FREE))} less what is free."
+    return "\n".join([*lines, "", watched, "", admission_table()])
 
 
 def with_table(page: str) -> str:

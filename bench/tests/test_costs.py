@@ -10,13 +10,17 @@ from local.registry import FakeRegistry
 from pullahead.checks.timetable import ECR_ASKED_EVERY
 from pullahead.mirrors.alert import AlertKind
 from pullahead.mirrors.review_index import SHARDS
+from pullahead.rules.admission_policy import AdmissionPolicy, ScanPolicy
 from pullahead.rules.sources.state import RulesState
-from tests.architecture.sam_template import real_template
+from tests.architecture.sam_template import read_definition, real_template
 from tests.fakes.application import InMemoryService
 from tests.fakes.records import fresh
 from tests.fakes.samples import mirror, rules
+from tests.unit.admission.held_service import B, HeldService
+from tests.unit.admission.test_scanned_tags import after_event, following
 from tests.unit.registry.harness import FakeTime, upstream_of
 
+COOLING = AdmissionPolicy(min_age=timedelta(days=3))
 FIRST = make_image(seed=1)
 REPOSITORIES, TAGS = 10, 10  # of a batch
 
@@ -141,3 +145,52 @@ def test_page_without_marks_is_not_overwritten(page: str) -> None:
 
 def test_hundred_thousand_tags_cost_less_than_a_dollar_a_thousand() -> None:
     assert sum(costs.cost_of(costs.use_of(100_000, 15)).values()) < 100
+
+
+def with_admission(policy: AdmissionPolicy | None) -> HeldService:
+    """Serve a new digest through every gate, and forget what it took before."""
+    service = following(policy or COOLING)
+    if policy is None:
+        service.follow(None)
+        service.visit()
+    service.script.resume()
+    service.visit(B, hours=1)
+    if policy is not None:
+        service.clock.advance(seconds=30)
+        service.scans.found(B.digest)
+        for look in service.queue.sent:
+            service.use_case(look)
+        after_event(service, B.digest)
+        service.visit(days=3)
+        service.visit(minutes=15)
+    assert service.served == "B"
+    return service
+
+
+def test_calls_of_a_digest_that_is_held_are_those_that_are_priced() -> None:
+    """Beside the calls of a digest that is not; signatures are read by an execution that is there anyway."""
+    plain, held = with_admission(None), with_admission(COOLING._replace(scan=ScanPolicy()))
+    counts = {name: held.script.count(name) - plain.script.count(name) for name in ("start", "save", "load", "read")}
+    assert counts == {
+        "start": costs.ADMISSION.executions,
+        "save": costs.ADMISSION.record_writes,
+        "load": costs.ADMISSION.record_reads,
+        "read": costs.ADMISSION.plan_reads,
+    }
+    assert held.script.count("write") - plain.script.count("write") == costs.ADMISSION.plan_writes
+    assert held.script.count("head_manifest") - plain.script.count("head_manifest") == costs.ADMISSION.checks
+    assert held.script.count("read_scans") == 3  # at both publishes, and by one check: ECR takes nothing for that
+
+
+def test_states_of_an_execution_that_finds_every_blob_are_those_that_are_priced() -> None:
+    definition = read_definition(real_template())
+    states, name, count = definition["States"], definition["StartAt"], 0
+    while name is not None:
+        count += 1
+        name = states[name].get("Next", states[name].get("Default"))
+    assert count == costs.ADMISSION.transitions
+
+
+def test_thousand_tags_with_every_gate_cost_less_than_promised() -> None:
+    checking = sum(costs.cost_of(costs.use_of(1_000, 15)).values())
+    assert checking + sum(costs.admission_cost(1_000 * costs.MOVES[0]).values()) < 3

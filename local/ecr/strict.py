@@ -24,6 +24,7 @@ from local.ecr.cache_imports import CacheImports
 from local.ecr.errors import EcrError
 from local.ecr.faults import Call, CallLog, Faults
 from local.ecr.identity import REGION, registry_host
+from local.ecr.images import ImageId
 from local.ecr.plays import Plays
 from local.ecr.quotas import Quotas
 from local.ecr.repositories import Registry
@@ -72,8 +73,11 @@ class StrictEcr:
         self.replication = ReplicationOperations(self.here, lambda to: self._home.in_region(to).here, now)
         self.cache_rules = CacheRuleOperations(now)
         imports = CacheImports(self.registry, self.cache_rules, self.layers, self.uploads, now, emit)
-        replicate, replicate_deletion = self.replication.replicate, self.replication.replicate_deletion
-        self.images = ImageOperations(self.registry, now, emit, imports.fetch_missing, replicate, replicate_deletion)
+        self.scans = ScanOperations(self.registry, now, emit)
+        replicate_deletion = self.replication.replicate_deletion
+        self.images = ImageOperations(
+            self.registry, now, emit, imports.fetch_missing, self._after_push, replicate_deletion
+        )
         self.templates = TemplateOperations(now)
         self.plays = Plays(self.registry, self.cache_rules, now, emit)
         self._operations = (
@@ -83,7 +87,7 @@ class StrictEcr:
             | self.cache_rules.table()
             | self.templates.table()
             | self.account.table()
-            | ScanOperations(self.registry, now, emit).table()
+            | self.scans.table()
             | self.replication.table()
             | self.signing.table()
         )
@@ -151,7 +155,12 @@ class StrictEcr:
         self.store.clear()
         self.replication.clear()
         self.signing.clear()
+        self.scans.clear()
         self._elsewhere.clear()
+
+    def _after_push(self, repository: str, image: ImageId) -> None:
+        self.replication.replicate(repository, image)
+        self.scans.pushed(repository, image)
 
     def _blob_url(self, repository: str, digest: str) -> str:
         path = f"{BLOB_PATH}{repository}/{digest}"

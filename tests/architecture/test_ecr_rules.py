@@ -10,9 +10,14 @@ from local.aws.patterns import matches
 from tests.architecture.sam_template import listed, named, real_template, statements
 from tests.architecture.source import ROOT
 
-SAMPLES = {path.name: json.loads(path.read_text(encoding="utf-8")) for path in (ROOT / "events").glob("ecr.*.json")}
+SAMPLES = {
+    path.name: json.loads(path.read_text(encoding="utf-8"))
+    for kind in ("ecr", "inspector")
+    for path in (ROOT / "events").glob(f"{kind}.*.json")
+}
 IMAGE, CACHE, REPLICATION, SCAN = "EcrImageRule", "EcrCacheRule", "EcrReplicationRule", "EcrScanRule"
-RULES = (IMAGE, CACHE, REPLICATION, SCAN)
+INSPECTOR_SCAN, INSPECTOR_FINDING = "InspectorScanRule", "InspectorFindingRule"
+RULES = (IMAGE, CACHE, REPLICATION, SCAN, INSPECTOR_SCAN, INSPECTOR_FINDING)
 
 
 def ecr_rules() -> dict[str, Any]:
@@ -43,17 +48,29 @@ def changed(name: str, **detail: object) -> dict[str, Any]:
 @pytest.mark.parametrize(
     ("name", "rule"),
     [
-        ("push", IMAGE),
-        ("delete", IMAGE),
-        ("referrer", IMAGE),
-        ("pull_through_cache.success", CACHE),
-        ("pull_through_cache.failure", CACHE),
-        ("replication", REPLICATION),
-        ("image_scan", SCAN),
+        ("ecr.push", IMAGE),
+        ("ecr.delete", IMAGE),
+        ("ecr.referrer", IMAGE),
+        ("ecr.pull_through_cache.success", CACHE),
+        ("ecr.pull_through_cache.failure", CACHE),
+        ("ecr.replication", REPLICATION),
+        ("ecr.image_scan", SCAN),
+        ("inspector.scan", INSPECTOR_SCAN),
+        ("inspector.finding", INSPECTOR_FINDING),
     ],
 )
 def test_every_sample_matches_one_rule(name: str, rule: str) -> None:
-    assert entering(SAMPLES[f"ecr.{name}.json"]) == [rule]
+    assert entering(SAMPLES[f"{name}.json"]) == [rule]
+
+
+def test_scan_of_an_untagged_image_matches_its_rule() -> None:
+    assert entering(changed("image_scan", image_tags=[])) == [SCAN]
+
+
+def inspected(name: str, **detail: object) -> dict[str, Any]:
+    """Change the detail of a sample of Amazon Inspector."""
+    event = SAMPLES[f"inspector.{name}.json"]
+    return {**event, "detail": {**event["detail"], **{key.replace("_", "-"): value for key, value in detail.items()}}}
 
 
 @pytest.mark.parametrize(
@@ -69,7 +86,10 @@ def test_every_sample_matches_one_rule(name: str, rule: str) -> None:
         changed("pull_through_cache.success", image_tag=None),
         changed("pull_through_cache.failure", image_tag=""),
         changed("image_scan", scan_status="FAILED"),
-        changed("image_scan", image_tags=[]),
+        inspected("scan", scan_status="ACTIVE"),
+        inspected("finding", status="ACTIVE"),
+        inspected("finding", resources=[{"type": "AWS_EC2_INSTANCE"}]),
+        {**SAMPLES["inspector.finding.json"], "account": "210987654321"},
         {**SAMPLES["ecr.push.json"], "source": "my.own"},
         {**SAMPLES["ecr.push.json"], "account": "210987654321"},
         {**SAMPLES["ecr.push.json"], "region": "us-east-1"},

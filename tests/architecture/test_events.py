@@ -79,6 +79,7 @@ DECODERS: dict[str, Callable[[Any], object]] = {
     "prune_tags": decode_tick,
     "check_freshness": decode_checks,
     "ecr": decode_ecr,
+    "inspector": decode_ecr,
     "outcome": decode_outcome,
     "cloudtrail": decode_pull,
     "notice_pulls": decode_pulls,
@@ -93,7 +94,7 @@ DECODERS: dict[str, Callable[[Any], object]] = {
 }
 """How each function reads its event."""
 
-SERVICES = frozenset({"cloudtrail", "ecr", "outcome"})
+SERVICES = frozenset({"cloudtrail", "ecr", "inspector", "outcome"})
 """Of these there are samples of what they send, as it is before a queue has it."""
 
 INVALID_SAMPLES = frozenset({"check_freshness.poison.json"})

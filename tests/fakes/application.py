@@ -25,6 +25,7 @@ from tests.fakes.memory import (
 )
 from tests.fakes.outcomes import FakeOutcomes, announcer
 from tests.fakes.refresh_slots import FakeRefreshSlots, FakeWaitingRefreshes
+from tests.fakes.scans import FakeImageScans
 from tests.fakes.script import Script
 from tests.fakes.sources import FakeRulesState
 from tests.fakes.tags import FakeTags
@@ -50,6 +51,7 @@ class InMemoryService:
         self.outcomes, self.demands = FakeOutcomes(self.script), FakeDemands(self.script)
         self.replications, self.tags = FakeReplications(self.script), FakeTags(self.script)
         self.received = FakeReceivedMessages(self.script)
+        self.scans = FakeImageScans(self.script, self.clock)
         self.slots, self.waiting_refreshes = FakeRefreshSlots(self.script), FakeWaitingRefreshes(self.script)
         environment = {
             "MAX_CONCURRENT_REFRESHES": str(max_refreshes),
@@ -64,6 +66,7 @@ class InMemoryService:
             _upstream=self.upstream,
             _target=self.target,
             _tags=self.tags,
+            _image_scans=self.scans,
             _records=self.records,
             _plans=self.plans,
             _queue=self.queue,

@@ -15,6 +15,7 @@ from pullahead.rules.model import Mirror
 from tests.fakes.memory import FakeCheckQueue, FakeClock, FakeRecords, FakeRefreshExecutions, FakeReplications
 from tests.fakes.outcomes import FakeOutcomes, announcer
 from tests.fakes.samples import REPOSITORY, mirror, rules
+from tests.fakes.scans import FakeImageScans
 from tests.fakes.script import Script
 from tests.fakes.target import FakeTarget
 from tests.fakes.upstream import FakeUpstream
@@ -32,6 +33,7 @@ class CheckingService:
         self.records, self.refreshes = FakeRecords(self.script), FakeRefreshExecutions(self.script)
         self.queue, self.clock = FakeCheckQueue(self.script), FakeClock()
         self.replications = FakeReplications(self.script)
+        self.scans = FakeImageScans(self.script, self.clock)
         self.outcomes = FakeOutcomes(self.script)
         self.announcer = announcer(self.records, self.clock, self.outcomes)
         for followed in self.rules.mirrors:
@@ -46,6 +48,7 @@ class CheckingService:
             self.upstream.quota,
             queue_looks=self.queue.send,
             replications=self.replications,
+            scans=self.scans,
         )
         self.look = LookForReferrers(
             lambda: self.rules, self.upstream, self.records, self.refreshes.start, self.announcer, self.clock

@@ -312,11 +312,13 @@ def _copy_from_other_region(scene: Scene) -> None:
 
 
 def _hold(scene: Scene) -> None:
-    """Hold a digest until it is old enough, when a review queues a check."""
+    """Hold a digest until it is old enough, when a review queues a check, and scanned, which a check starts, too."""
+    scene.ecr.faults.add("StartImageScan", "AccessDeniedException")  # at the publish
     scene.serve(_OTHER)
-    admit = f"{scene.mirror.yaml()}    admit: {{min_age: 10m}}\n"
+    admit = f"{scene.mirror.yaml()}    admit: {{min_age: 1h, scan: {{}}}}\n"
     _follow(scene, f"version: 1\nupstreams:\n  {scene.mirror.host}: {{plain_http: true}}\nmirrors:\n{admit}")
-    scene.aws.clock.advance(timedelta(minutes=10).total_seconds())
+    scene.fire_schedule()  # a check starts the scan
+    scene.aws.clock.advance(timedelta(hours=1).total_seconds())
     _invoke(scene.aws, scene.deployment.function("ReviewRecords"))
     scene.settle()
 

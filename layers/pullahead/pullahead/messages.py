@@ -8,6 +8,7 @@ bucket and only named here.
 """
 
 from collections.abc import Mapping
+from enum import StrEnum
 from typing import Annotated, Any, Literal, Self
 
 import msgspec
@@ -95,7 +96,7 @@ class CheckRequest(Message, frozen=True):
     check, but to look for referrers that came after their images.
     """
 
-    reason: Literal["schedule", "manual", "push", "delete", "cache", "webhook", "pull", "referrers"]
+    reason: Literal["schedule", "manual", "push", "delete", "cache", "webhook", "pull", "referrers", "scan"]
     repository: str
     tags: _Tags
     asked_at: Moment
@@ -350,6 +351,29 @@ class PublishRequest(Message, frozen=True):
         return cls(request, request.root.digest)
 
 
+class ScanVerdict(StrEnum):
+    """What AWS's scans say of a digest, by the rule that asked."""
+
+    NONE = "NONE"  # there is no result: not yet, or none that can be used
+    CLEAN = "CLEAN"
+    VULNERABLE = "VULNERABLE"
+
+
+class ScanEvidence(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """What the scans of a digest's images said when they were last read, and by which rule that was judged.
+
+    `images` are what ECR has of it, in every platform, and is to be scanned; `since` is when they were copied. `text`
+    says it in one printable line.
+    """
+
+    images: tuple[Digest, ...]
+    since: Moment
+    at: Moment
+    policy: str
+    verdict: ScanVerdict = ScanVerdict.NONE
+    text: str = ""
+
+
 class KeptPrevious(msgspec.Struct, frozen=True):
     """What the tag served before it was moved, and the tag that keeps it."""
 
@@ -362,6 +386,7 @@ class PublishResult(Message, frozen=True):
 
     `referrers` is None where the rule copies none; `kept` where the tag served nothing else, or that is not kept.
     `held`: why the tag was not moved, where the digest may not be served yet. The digest is in ECR without it.
+    `scan`: what its scans say, where the rule asks.
     """
 
     digest: Digest
@@ -369,6 +394,7 @@ class PublishResult(Message, frozen=True):
     referrers: ReferrersOutcome | None = None
     kept: KeptPrevious | None = None
     held: str = ""
+    scan: ScanEvidence | None = None
 
 
 _MAX_FAILURE_CHARACTERS = 2_000  # it is stored in records, of which a review reads thousands; a cause may have 32 KB

@@ -28,8 +28,8 @@ def post(registry: RunningEcr, target: str, body: bytes, region: str = "eu-west-
 
 
 def test_unsupported_operation_is_refused_by_name(client: ECRClient) -> None:
-    with refused("UnknownOperationException", "DescribeImageScanFindings"):
-        client.describe_image_scan_findings(repositoryName=REPOSITORY, imageId={"imageTag": "latest"})
+    with refused("UnknownOperationException", "GetLifecyclePolicyPreview"):
+        client.get_lifecycle_policy_preview(repositoryName=REPOSITORY)
 
 
 def test_no_operation_of_ecr_is_a_server_error(registry: RunningEcr) -> None:

@@ -96,7 +96,7 @@ class HeldService(CheckingService):
         self.before_publish(request, planned)
         asked = PublishRequest(request, planned.root)
         ports = (self.rules, self.target, self.plans, self.records, self.publish_clock)
-        return publish_image(asked, *ports, lambda _tries: None)
+        return publish_image(asked, *ports, lambda _tries: None, scans=self.scans)
 
     def before_publish(self, request: RefreshRequest, planned: PlanResult) -> None:
         """Do what comes between copy and publish. Raises what it raises."""
@@ -105,6 +105,7 @@ class HeldService(CheckingService):
         """Note after how long the outcome of a refresh asks for a check."""
         assert [request.tags for request in requests] == [("1.0",)]
         self.delays.append(delay_seconds)
+        self.queue.send(requests, delay_seconds)
 
     @property
     def served(self) -> str:

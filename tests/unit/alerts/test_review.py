@@ -403,7 +403,24 @@ class TestCooledDigests:
         ((request, delay),) = known.woken
         assert (request.reason, request.repository, request.tags, delay) == ("schedule", REPOSITORY, ("1.0",), 840)
         known.review(minutes=1, seconds=0.5)
-        assert [(request.tags, delay) for request, delay in known.woken[1:]] == [(("1.0",), 780), (("2.0",), 900)]
+        assert [(request.tags, delay) for request, delay in known.woken[1:]] == [(("2.0",), 900)]
+
+    def test_check_is_queued_once_before_the_moment_and_again_where_that_has_not_helped(self) -> None:
+        known = KnownRules()
+        known.keep(self.cooling(KEY, known, minutes=14))
+        for _ in range(3):
+            known.review(minutes=4)
+        assert len(known.woken) == 1
+        known.review(minutes=4)
+        assert [delay for _, delay in known.woken] == [600, 0]
+
+    def test_moment_that_has_moved_is_another_one(self) -> None:
+        known = KnownRules()
+        known.keep(self.cooling(KEY, known, minutes=14))
+        known.review()
+        known.keep(self.cooling(KEY, known, minutes=10))
+        known.review()
+        assert [delay for _, delay in known.woken] == [840, 600]
 
     def test_record_is_not_read_before_its_digest_is_nearly_old_enough(self) -> None:
         known = KnownRules()

@@ -20,6 +20,10 @@ SAMPLES: dict[str, Any] = {
     path.name.removeprefix("ecr.").removesuffix(".json"): json.loads(path.read_text(encoding="utf-8"))
     for path in (ROOT / "events").glob("ecr.*.json")
 }
+INSPECTED: dict[str, Any] = {
+    name: json.loads((ROOT / f"events/inspector.{name}.json").read_text(encoding="utf-8"))
+    for name in ("scan", "finding")
+}
 DIGEST = SAMPLES["push"]["detail"]["image-digest"]
 
 
@@ -71,6 +75,38 @@ class TestMeaning:
             "mirror/alpine", DIGEST, ("3.20",), {"CRITICAL": 1, "MEDIUM": 4}, AT
         )
 
+    def test_finished_scan_of_an_untagged_image_names_no_tag(self) -> None:
+        found = meaning(changed("image_scan", image_tags=[]))
+        assert found == ScanFinished("mirror/alpine", DIGEST, (), {"CRITICAL": 1, "MEDIUM": 4}, AT)
+
+    @pytest.mark.parametrize("name", ["scan", "finding"])
+    def test_event_of_inspector_names_the_image_and_no_tag(self, name: str) -> None:
+        """So that nothing is recorded of it: its counts have other names than ECR's."""
+        assert meaning(INSPECTED[name]) == ScanFinished("mirror/alpine", DIGEST, (), {}, AT)
+
+
+class TestEventsOfInspector:
+    @pytest.mark.parametrize(
+        ("event", "why"),
+        [
+            (INSPECTED["finding"] | {"detail": {"status": "ACTIVE"}}, IgnoredReason.UNKNOWN),
+            (INSPECTED["finding"] | {"detail": {"status": "CLOSED", "resources": []}}, IgnoredReason.UNKNOWN),
+            (INSPECTED["finding"] | {"detail": {"status": "CLOSED", "resources": [{}]}}, IgnoredReason.MISNAMED),
+            (INSPECTED["scan"] | {"detail": {}}, IgnoredReason.MISNAMED),
+            (INSPECTED["scan"] | {"account": "210987654321"}, IgnoredReason.FOREIGN),
+            (INSPECTED["scan"] | {"source": "aws.ecr"}, IgnoredReason.UNKNOWN),
+            (SAMPLES["image_scan"] | {"source": "aws.inspector2"}, IgnoredReason.UNKNOWN),
+        ],
+    )
+    def test_ignored_event_has_a_reason(self, event: dict[str, Any], why: IgnoredReason) -> None:
+        found = meaning(event)
+        assert isinstance(found, IgnoredEvent)
+        assert found.why is why
+
+    def test_other_form_is_an_error(self) -> None:
+        with pytest.raises(InvalidEventError):
+            meaning(INSPECTED["finding"] | {"detail": {"resources": "all"}})
+
 
 class TestFailureOfTheCache:
     def test_reason_is_one_short_line_without_credentials(self) -> None:
@@ -106,7 +142,6 @@ class TestIgnored:
             (changed("push", image_tag=""), IgnoredReason.UNTAGGED),
             (changed("referrer", image_tag=None), IgnoredReason.UNTAGGED),
             (changed("pull_through_cache.success", image_tag=None), IgnoredReason.UNTAGGED),
-            (changed("image_scan", image_tags=[]), IgnoredReason.UNTAGGED),
             (changed("replication", action_type="DELETE"), IgnoredReason.UNKNOWN),
             (changed("replication", result="FAILED"), IgnoredReason.FAILED),
             (changed("replication", image_tag=None), IgnoredReason.UNTAGGED),

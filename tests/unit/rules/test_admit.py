@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from pullahead.rules.admission_policy import AdmissionMode, AdmissionPolicy, FirstCopy, Serve
+from pullahead.rules.admission_policy import AdmissionMode, AdmissionPolicy, FirstCopy, ScanPolicy, Serve, Severity
 from pullahead.rules.compiled import CompiledRules, decode_compiled, encode_compiled
 from pullahead.rules.load import load_rules, load_rules_files
 from pullahead.rules.on_disk import read_rules_files
@@ -15,6 +15,7 @@ from pullahead.rules.text import RulesText
 from tests.unit.rules.test_mistakes import mirror, only_problem_of
 
 RULE = "  - {{upstream: ghcr.io/a/b, repository: mirror/b, tags: ['1']{more}}}\n"
+SCANNED = AdmissionPolicy(scan=ScanPolicy())
 THREE_DAYS = AdmissionPolicy(min_age=timedelta(days=3))
 
 
@@ -46,6 +47,39 @@ def policy(defaults: str, more: str = "") -> AdmissionPolicy | None:
     ],
 )
 def test_rule_overrides_defaults_key_by_key(defaults: str, more: str, expected: AdmissionPolicy | None) -> None:
+    assert policy(defaults, more) == expected
+
+
+@pytest.mark.parametrize(
+    ("defaults", "more", "expected"),
+    [
+        ("{}", ", admit: {scan: {}}", SCANNED),
+        ("{admit: {scan: {}}}", "", SCANNED),
+        ("{admit: {scan: {}}}", ", admit: {scan: {block: []}}", None),
+        ("{admit: {scan: {}}}", ", admit: {min_age: 3d}", THREE_DAYS._replace(scan=ScanPolicy())),
+        ("{}", ", admit: {scan: {block: []}}", None),
+        (
+            "{}",
+            ", admit: {scan: {block: [HIGH, CRITICAL, HIGH], fixable_only: true, wait: 30m}, exempt: [CVE-2026-1234]}",
+            AdmissionPolicy(
+                scan=ScanPolicy((Severity.CRITICAL, Severity.HIGH), True, timedelta(minutes=30), ("CVE-2026-1234",))
+            ),
+        ),
+        (
+            "{admit: {scan: {block: [HIGH], fixable_only: true}, exempt: [CVE-2026-1234]}}",
+            ", admit: {scan: {wait: 4h}}",
+            AdmissionPolicy(scan=ScanPolicy((Severity.HIGH,), True, timedelta(hours=4), ("CVE-2026-1234",))),
+        ),
+        (
+            "{admit: {scan: {}, exempt: [CVE-2026-1234]}}",
+            ", admit: {exempt: [GHSA-jfh8-c2jp-5v3q, ALAS2-2026-1]}",
+            AdmissionPolicy(scan=ScanPolicy(exempt=("ALAS2-2026-1", "GHSA-jfh8-c2jp-5v3q"))),
+        ),
+    ],
+)
+def test_rule_overrides_the_scan_of_defaults_key_by_key(
+    defaults: str, more: str, expected: AdmissionPolicy | None
+) -> None:
     assert policy(defaults, more) == expected
 
 
@@ -86,6 +120,18 @@ def test_it_is_part_of_the_digest_of_the_rules() -> None:
         ("{min_age: 3d, serve: newest}", ".serve", "unknown value 'newest'", "newest-eligible"),
         ("{min_age: 3d, first_copy: true}", ".first_copy", "unknown value 'true'", "Known values: hold, admit."),
         ("{cooldown: 3d, min_age: 3d}", ".cooldown", "unknown key 'cooldown'", "Did you mean min_age?"),
+        ("{scan: {block: [critical]}}", ".scan.block[0]", "unknown value 'critical'", "Known values: CRITICAL, HIGH"),
+        ("{scan: {severity: [HIGH]}}", ".scan", "unknown key 'severity'", "Did you mean block?"),
+        ("{scan: {wait: 1m}}", ".scan.wait", "1m is out of range", "Write 5m to 7d."),
+        ("{scan: {fixable_only: maybe}}", ".scan.fixable_only", "expected true or false", ""),
+        ("{scan: true}", ".scan", "expected keys with values", "Write KEY: VALUE"),
+        ("{exempt: [CVE-2026-1234]}", ".exempt", "it has no effect, since no scan is asked", "Write scan: {block"),
+        ("{scan: {block: []}, exempt: [CVE-2026-1234]}", ".exempt", "it has no effect", "or remove exempt"),
+        ("{scan: {}, exempt: [cve-2026-1234]}", ".exempt[0]", "is not the name of a vulnerability", "Write all of it"),
+        ("{scan: {}, exempt: [CVE-2026-*]}", ".exempt[0]", "is not the name of a vulnerability", "Write all of it"),
+        ("{scan: {}, exempt: [CVE-2026]}", ".exempt[0]", "is not the name of a vulnerability", "Write all of it"),
+        ("{scan: {}, exempt: ['']}", ".exempt[0]", "is not the name of a vulnerability", "Write all of it"),
+        ("{scan: {}, allow: [CVE-2026-1234]}", ".allow", "unknown key 'allow'", "Did you mean exempt?"),
         ("3d", "", "expected keys with values", "Write KEY: VALUE"),
         ("{signatures: {any: []}, min_age: 3d}", ".signatures", "unknown key 'signatures'", "Did you mean verify?"),
         (

@@ -21,6 +21,7 @@ from pullahead.rules.file_format import (
     ReferrerOptions,
     RulesDocument,
     RuleVerifyOptions,
+    ScanOptions,
     Sources,
 )
 from pullahead.rules.load import load_rules
@@ -32,6 +33,7 @@ RULES = ROOT / "docs/rules.md"
 SECTIONS = (
     *(RulesDocument, MirrorRule, OnDemandRule, Defaults, Creation, ReferrerOptions, KeepPreviousOptions, PruneOptions),
     *(AdmitOptions, RuleVerifyOptions, SignerOptions, KeylessOptions, AttestationOptions),
+    ScanOptions,
     *(HostSettings, Credential, RateLimits, Sources),
 )
 PATTERN_KINDS = set(Pattern.__struct_encode_fields__)

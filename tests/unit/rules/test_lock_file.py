@@ -31,7 +31,9 @@ RULES = """\
         immutable_tags: ["l*"]
         when_deleted: leave
         keep_previous: {count: 5, for: 120d}
-        admit: {mode: report, min_age: 1d12h, serve: current, first_copy: admit}
+        admit:
+          {mode: report, min_age: 1d12h, serve: current, first_copy: admit,
+           scan: {block: [HIGH], wait: 3h}, exempt: [CVE-2026-1234]}
         max_layer_size: 1500MB
         max_image_size: 3TiB
         check_every: 1h30m

@@ -15,6 +15,7 @@ from typing import Final, NamedTuple
 from pullahead.admission.seen_digests import SeenDigest, SeenDigests
 from pullahead.admission.signature_evidence import evidence_for
 from pullahead.admission.signatures.verdict import Outcome
+from pullahead.messages import ScanVerdict
 from pullahead.rules.admission_policy import AdmissionPolicy, FirstCopy
 
 
@@ -26,6 +27,8 @@ class HeldReason(StrEnum):
     UNSIGNED = "UNSIGNED"  # nothing that signs it, or attests of it, is there
     UNTRUSTED = "UNTRUSTED"  # what is there proves nothing of what the rule demands
     UNVERIFIED = "UNVERIFIED"  # upstream could not be asked for its signatures yet
+    VULNERABLE = "VULNERABLE"  # a scan has found what the rule blocks
+    SCAN_PENDING = "SCAN_PENDING"  # there is no result of a scan, though it was waited for
 
 
 class GateName(StrEnum):
@@ -33,11 +36,14 @@ class GateName(StrEnum):
 
     AGE = "age"
     SIGNATURE = "signature"
+    SCAN = "scan"
 
 
 OF_SIGNATURE: Final = frozenset({HeldReason.UNSIGNED, HeldReason.UNTRUSTED, HeldReason.UNVERIFIED})
 """What a signature that comes may end."""
-FOUND_BAD: Final = frozenset({HeldReason.UNSIGNED, HeldReason.UNTRUSTED})
+FOUND_BAD: Final = frozenset(
+    {HeldReason.UNSIGNED, HeldReason.UNTRUSTED, HeldReason.VULNERABLE, HeldReason.SCAN_PENDING}
+)
 """What somebody must do something about, whatever else a digest waits for."""
 
 
@@ -88,6 +94,25 @@ def require_signature(digest: SeenDigest, policy: AdmissionPolicy, at: Occasion)
     return Hold(because=HeldReason.UNSIGNED if is_unsigned else HeldReason.UNVERIFIED, why=why)
 
 
+def require_scan(digest: SeenDigest, policy: AdmissionPolicy, at: Occasion) -> Hold | None:
+    """Hold a digest that its scans found vulnerable, or of which they say nothing; there is a time to wait for that."""
+    if policy.scan is None:
+        return None
+    known = digest.scan
+    is_asked = known is not None and known.policy == policy.scan.fingerprint
+    if known is not None and is_asked and known.verdict is ScanVerdict.CLEAN:
+        return None
+    if known is not None and is_asked and known.verdict is ScanVerdict.VULNERABLE:
+        return Hold(because=HeldReason.VULNERABLE, why=known.text)
+    until = (known.since if known is not None else digest.first_at) + policy.scan.wait
+    why = known.text if known is not None and is_asked else "its scan was not read yet"
+    if known is None:
+        why = "it is not in ECR yet, where it is scanned"
+    if at.now < until:
+        return Hold(until=until, gate=GateName.SCAN, why=why)
+    return Hold(because=HeldReason.SCAN_PENDING, why=why)
+
+
 def require_approval(_digest: SeenDigest, policy: AdmissionPolicy, _at: Occasion) -> Hold | None:
     """Hold a digest until a person admits it."""
     return Hold(because=HeldReason.WAITING_APPROVAL) if policy.approve else None
@@ -96,6 +121,7 @@ def require_approval(_digest: SeenDigest, policy: AdmissionPolicy, _at: Occasion
 GATES: Final[tuple[Gate, ...]] = (
     require_age,
     require_signature,
+    require_scan,
     require_approval,
 )
 """In the order in which they are asked: a person is asked last, about what all others let pass."""

@@ -18,6 +18,7 @@ from msgspec import structs
 
 from pullahead.admission.signature_evidence import SignatureEvidence
 from pullahead.clock import Moment
+from pullahead.messages import ScanEvidence
 from pullahead.oci import Descriptor, Digest
 
 MAX_SEEN: Final = 32
@@ -40,6 +41,7 @@ class SeenDigest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_d
 
     `first_at` is when it was first seen; if it went and came back, later by the time between. `doubted_at` is set while
     a clock says that this is in the future: it is when that was noticed. `copied`: ECR has it, without the tag.
+    `scan`: what its scans said, while it is not admitted.
     """
 
     root: Descriptor
@@ -49,6 +51,7 @@ class SeenDigest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_d
     doubted_at: Moment | None = None
     copied: bool = False
     signature: SignatureEvidence | None = None  # what the last look at its signatures found
+    scan: ScanEvidence | None = None
 
     @property
     def digest(self) -> Digest:
@@ -161,12 +164,25 @@ def after_copied(before: SeenDigests, digest: Digest) -> SeenDigests:
     return structs.replace(before, seen=seen)
 
 
+def after_scan(before: SeenDigests, digest: Digest, evidence: ScanEvidence) -> SeenDigests:
+    """Remember what the scans of a digest say. Once it is admitted, nothing is remembered of that."""
+    found = before.find(digest)
+    if found is None or found.admitted:
+        return before
+    if found.scan is not None and found.scan.images == evidence.images:  # copied again, and not for the first time
+        evidence = structs.replace(evidence, since=min(found.scan.since, evidence.since))
+    after = structs.replace(found, scan=evidence)
+    return structs.replace(before, seen=tuple(after if each is found else each for each in before.seen))
+
+
 def after_admitted(before: SeenDigests, root: Descriptor, now: datetime) -> SeenDigests:
     """Remember that the tag serves a digest. One that was not seen is taken for older than all others."""
     if before.find(root.digest) is None:
         known = SeenDigest(root, now, now if before.seen else None, admitted=True)
         return _bounded(structs.replace(before, seen=(known, *before.seen)))
-    seen = (each if each.digest != root.digest else structs.replace(each, admitted=True) for each in before.seen)
+    seen = (
+        each if each.digest != root.digest else structs.replace(each, admitted=True, scan=None) for each in before.seen
+    )
     return _bounded(structs.replace(before, seen=tuple(seen)))
 
 

@@ -205,6 +205,7 @@ class ReviewRecords:
         self._incidents, self._notify, self._outbox = incidents, notify, outbox
         self._clock, self._silence_after, self._rules_address = clock, silence_after, rules_address
         self._queue_checks = queue_checks
+        self._woken: dict[MirrorKey, datetime] = {}  # by this process, for a moment that has not come
 
     def __call__(self, remaining_seconds: Callable[[], float]) -> Reviewed:
         """Review the records. Raises StorageError where they cannot be read."""
@@ -234,9 +235,11 @@ class ReviewRecords:
         return Reviewed(found.records, lateness, notifications, segment, errors, limits)
 
     def _wake(self, cooled: Mapping[MirrorKey, datetime], now: datetime) -> Sequence[PullaheadError]:
-        """Queue a check of each mirror for the moment when a digest is old enough."""
+        """Queue a check of each mirror for the moment when a digest is old enough; once, unless it has not helped."""
         requests: dict[int, dict[str, list[str]]] = {}
-        for key, until in cooled.items():
+        self._woken = {key: until for key, until in self._woken.items() if until > now}
+        due = {key: until for key, until in cooled.items() if self._woken.get(key) != until}
+        for key, until in due.items():
             delay = max(0, ceil((until - now).total_seconds()))
             requests.setdefault(delay, {}).setdefault(key.repository, []).append(key.tag)
         try:
@@ -244,6 +247,7 @@ class ReviewRecords:
                 self._queue_checks([_check(*each, now) for each in _batches(repositories)], delay)
         except StorageError as error:
             return [error]
+        self._woken |= due
         return []
 
     def _read_index(self, rules: Rules | None, now: datetime) -> _ReviewedRecords:

@@ -3,7 +3,7 @@
 import gc
 import os
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 from functools import cached_property, lru_cache, partial
@@ -13,6 +13,7 @@ from pullahead.app.adapters import Adapters, system_clock
 from pullahead.clock import Clock, wait_after_breaks
 from pullahead.errors import ConfigError, PullaheadError, StorageError
 from pullahead.messages import (
+    CheckRequest,
     OutcomeRequest,
     OutcomeResult,
     PlanResult,
@@ -47,7 +48,6 @@ if TYPE_CHECKING:
     from pullahead.refresh.copy_unit import CopyUnit
     from pullahead.refresh.queue import RefreshQueue
     from pullahead.retention.prune import Pruned
-    from pullahead.rules.mirror_key import MirrorKey
     from pullahead.rules.model import NewlyCached, Rules
     from pullahead.rules.sources.discover import GatherRules
     from pullahead.rules.text import RulesText
@@ -161,7 +161,16 @@ class Application(Adapters):
         from pullahead.refresh.publish import publish_image
 
         rules, cached = self._rules_now()
-        return publish_image(asked, rules, self._target, self._plans, self._records, self._clock, newly_cached=cached)
+        return publish_image(
+            asked,
+            rules,
+            self._target,
+            self._plans,
+            self._records,
+            self._clock,
+            newly_cached=cached,
+            scans=self._image_scans,
+        )
 
     def record_outcome(self, request: OutcomeRequest) -> OutcomeResult:
         """Record the outcome of a refresh."""
@@ -173,11 +182,14 @@ class Application(Adapters):
             request, self._rules, self._records, self._outbox_sender, self._clock, cached, self._queue.send
         )
 
-    def record_scan(self, finished: ScanFinished) -> "Sequence[MirrorKey]":
-        """Record the findings of a scan; return the mirrors that serve what was scanned."""
+    def record_scan(self, finished: ScanFinished) -> "Iterable[CheckRequest]":
+        """Record the findings of a scan; return the checks of what waits for it."""
         from pullahead.checks.scan_results import record_scan
+        from pullahead.checks.scans import checks_after_scan
 
-        return record_scan(finished, self._rules, self._records, self._outbox_sender, self._clock)
+        rules, now = self._rules_with_pauses(), self._clock()
+        record_scan(finished, self._rules, self._records, self._outbox_sender, self._clock)
+        return checks_after_scan(finished, rules, self._records, now)
 
     def take_unsent(self) -> Sequence[PullaheadError]:
         """Return the errors that have kept outcome events from being sent since the last call; they are sent later."""
@@ -259,6 +271,7 @@ class Application(Adapters):
             forget_access=self._forget_access,
             queue_looks=self._queue.send,
             replications=self._replications,
+            scans=self._image_scans,
             head_seconds=_HEAD_SECONDS,
         )
         merge = CheckMerger(self._event_windows, self._queue, self._clock)

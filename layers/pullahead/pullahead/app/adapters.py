@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from pullahead.aws.sqs import SqsCheckQueue, SqsDeadLetters, SqsReceivedMessages
     from pullahead.aws.stepfunctions import StepFunctionsRefreshes
     from pullahead.aws.upstream_credentials import UpstreamCredentials
+    from pullahead.ecr.image_scans import EcrImageScans
     from pullahead.ecr.tags import EcrTags
     from pullahead.ecr.target import EcrTarget
     from pullahead.oci.registries import FindMounts
@@ -214,6 +215,12 @@ class Adapters:
         from pullahead.ecr.target import EcrTarget
 
         return EcrTarget(self._ecr, expire_untagged_days=self._settings.expire_untagged_days)
+
+    @cached_property
+    def _image_scans(self) -> "EcrImageScans":
+        from pullahead.ecr.image_scans import EcrImageScans
+
+        return EcrImageScans(self._ecr)
 
     @cached_property
     def _tags(self) -> "EcrTags":

@@ -11,9 +11,11 @@ from datetime import datetime
 from functools import partial
 from typing import NamedTuple
 
+from pullahead.admission.scans import ImageScans, NoScans
 from pullahead.checks.looks import looks_due
 from pullahead.checks.ports import Replications
-from pullahead.checks.put_back import Postponed, PutBack, put_back_checks
+from pullahead.checks.put_back import SHORTEST_SECONDS, Postponed, PutBack, put_back_checks
+from pullahead.checks.scans import MAX_READ, read_due_scans
 from pullahead.checks.select import ON_REQUEST, MirrorSelector, SelectedMirrors
 from pullahead.checks.timetable import is_ecr_asked, is_ecr_asked_by_listing
 from pullahead.checks.upstream_pool import Backoffs, NotAsked, Question, UpstreamPool
@@ -136,6 +138,7 @@ class CheckPorts(NamedTuple):
     forget_access: Callable[[Repository], None] = remember_access
     queue_looks: QueueLooks = no_looks
     replications: Replications = NoReplications()
+    scans: ImageScans = NoScans()
     head_seconds: float = float("inf")
 
 
@@ -258,6 +261,7 @@ class _Stale(NamedTuple):
     root: Descriptor
     record: MirrorRecord
     reason: str
+    again: bool = False
 
 
 class _Round:
@@ -285,6 +289,7 @@ class _Round:
         self._postponed: dict[MirrorKey, Postponed] = {}
         self._errors: dict[int, Exception] = {}
         self._replicated_from: dict[str, str] = {}  # by repository
+        self._scans_left = MAX_READ
 
     def add(self, number: int, request: CheckRequest, selected: SelectedMirrors) -> None:
         """Add the mirrors of a request."""
@@ -427,17 +432,18 @@ class _Round:
         if isinstance(answer, RateLimitedError) and was_not_sent(answer):
             self._postponed[check.key] = Postponed(mirror, answer.retry_after_seconds or 0.0)
             return self._defer(check, str(answer))
-        verdict = None
+        verdict, read = None, self._with_scans(check, answer)
         if check.assumed is not None and not self._published.is_known(mirror):
-            verdict = self._judge(check, Observation(answer, check.assumed))
+            verdict = self._judge(check, Observation(answer, check.assumed), read)
         if verdict is None or not verdict.record.says_the_same_as(known):
             observed = Observation(answer, self._published.digest_of(mirror))
-            verdict = self._judge(check, observed)
+            verdict = self._judge(check, observed, read)
         if known is None and check.request.reason != "manual" and _is_made_up(mirror, answer):
             return CheckResult(check.key, None, f"not followed: {answer}")  # no record, no alert
         record = self._save(mirror, verdict.record, known)
         if verdict.ahead is not None:
-            self._ahead[check.registry].append(_Stale(check, verdict.ahead, record, verdict.reason))
+            ahead = _Stale(check, verdict.ahead, record, verdict.reason, verdict.ahead_again)
+            self._ahead[check.registry].append(ahead)
         root = answer if mirror.pin is not None and isinstance(answer, Descriptor) else verdict.root
         if verdict.refresh and root is not None and mirror.pin in (None, root.digest):
             self._stale[check.registry][check.key] = _Stale(check, root, record, verdict.reason)
@@ -447,11 +453,22 @@ class _Round:
         changed = known is None or record.version != known.version
         return CheckResult(check.key, record.state, verdict.reason, None, changed)
 
-    def _judge(self, check: _Check, observed: Observation) -> Verdict:
+    def _judge(self, check: _Check, observed: Observation, known: MirrorRecord | None) -> Verdict:
         request, mirror = check.request, self._with_replication(check, observed)
         trigger = Trigger.WEBHOOK if request.sender else Trigger(request.reason)
         now = self._ports.clock()
-        return judge(observed, check.known, mirror, now, trigger, request.sender, request.asked_at)
+        return judge(observed, known, mirror, now, trigger, request.sender, request.asked_at)
+
+    def _with_scans(self, check: _Check, answer: Descriptor | PullaheadError) -> MirrorRecord | None:
+        """Read what scans say by now of digests that wait, where upstream has answered."""
+        if check.known is None or isinstance(answer, PullaheadError):
+            return check.known
+        by_event, now = check.request.reason in ("scan", "manual"), self._ports.clock()
+        read = read_due_scans(check.known, check.mirror, self._ports.scans, now, self._scans_left, by_event=by_event)
+        self._scans_left -= read.digests
+        if read.is_left:
+            self._postponed[check.key] = Postponed(check.mirror, SHORTEST_SECONDS)
+        return read.record
 
     def _with_replication(self, check: _Check, observed: Observation) -> Mirror:
         """Say from where ECR's replication writes the tag, if that may be why it was deleted or overwritten."""
@@ -495,11 +512,12 @@ class _Round:
 
     def _copy_ahead(self, waiting: _Stale) -> None:
         """Start the copy of a digest that may not be served yet. If that does not work, it is copied when it may be."""
-        check, root, record, _ = waiting
+        check, root, record, _, again = waiting
         manifests = manifests_to_read(root, record.platforms)
         if self._allowance.shortage(check.registry, manifests) is None:
             now = self._ports.clock()
-            started = self._ports.start_refresh(ahead_request(check.mirror, root, record, now))
+            request = ahead_request(check.mirror, root, record, now, again=again)
+            started = self._ports.start_refresh(request)
             if started in (StartResult.STARTED, StartResult.WAITING):
                 self._allowance.promise(check.registry, manifests)
             if started in (StartResult.ENDED, StartResult.SUCCEEDED):  # what it has found, it would have recorded
@@ -510,7 +528,7 @@ class _Round:
 
     def _refresh(self, stale: _Stale) -> CheckResult:
         """Start a refresh, unless a limit of the registry leaves no room for it."""
-        check, root, record, reason = stale
+        check, root, record, reason, _ = stale
         manifests = manifests_to_read(root, record.platforms)
         changed = check.known is None or record.version != check.known.version
         if (shortage := self._allowance.shortage(check.registry, manifests)) is not None:

@@ -75,6 +75,24 @@ class _Cached(_Detail, frozen=True, rename="kebab"):
     failure_reason: _Text = ""
 
 
+class _ScannedImage(msgspec.Struct, frozen=True, rename="camel"):
+    repository_name: _Text = ""
+    image_hash: _Text = ""
+
+
+class _ResourceDetails(msgspec.Struct, frozen=True, rename="camel"):
+    aws_ecr_container_image: _ScannedImage = _ScannedImage()
+
+
+class _Resource(msgspec.Struct, frozen=True):
+    details: _ResourceDetails = _ResourceDetails()
+
+
+class _Finding(msgspec.Struct, frozen=True):
+    status: _Text = ""
+    resources: tuple[_Resource, ...] = ()
+
+
 class _Scan(_Detail, frozen=True, rename="kebab"):
     scan_status: _Text = ""
     image_tags: tuple[_Text, ...] = ()
@@ -90,7 +108,8 @@ def read_ecr_event(event: AwsEvent, home: AccountRegion) -> EcrMessage:
         return IgnoredEvent(IgnoredReason.FOREIGN, _shown(event.detail_type))
     if (event.source, event.detail_type) == ("aws.ecr", "ECR Replication Action"):
         return _replication_action(event, home)
-    read = _READERS.get(event.detail_type) if event.source == "aws.ecr" else None
+    readers = _READERS.get(event.source, {})
+    read = readers.get(event.detail_type)
     return read(event) if read is not None else IgnoredEvent(IgnoredReason.UNKNOWN, _shown(event.detail_type))
 
 
@@ -148,17 +167,44 @@ def _image_scan(event: AwsEvent) -> EcrMessage:
     if digest is None or not is_repository_name(detail.repository_name):
         return IgnoredEvent(IgnoredReason.MISNAMED, event.detail_type)
     tags = tuple(tag for tag in detail.image_tags if is_tag(tag))[:_MAX_TAGS]
-    if not tags:
-        return IgnoredEvent(IgnoredReason.UNTAGGED, event.detail_type)
     counts = {name: n for name, n in detail.finding_severity_counts.items() if _SEVERITY.fullmatch(name) and n >= 0}
     return ScanFinished(detail.repository_name, digest, tags, counts, event.time)
 
 
+def _inspector_scan(event: AwsEvent) -> EcrMessage:
+    """Read the end of Amazon Inspector's first scan of an image. The tags are left out: its counts are not recorded."""
+    detail = _read(event, _Scan)
+    name = detail.repository_name.rpartition(":repository/")[2]  # the name is an ARN
+    return _scanned(event, name, detail.image_digest)
+
+
+def _inspector_finding(event: AwsEvent) -> EcrMessage:
+    """Read a finding of Amazon Inspector that is over: another one changes nothing before the publish, which asks."""
+    detail = _read(event, _Finding)
+    if detail.status != "CLOSED" or not detail.resources:
+        return IgnoredEvent(IgnoredReason.UNKNOWN, _shown(f"{event.detail_type} {detail.status}"))
+    image = detail.resources[0].details.aws_ecr_container_image
+    return _scanned(event, image.repository_name, image.image_hash)
+
+
+def _scanned(event: AwsEvent, repository: str, image: str) -> EcrMessage:
+    digest = _digest(image)
+    if digest is None or not is_repository_name(repository):
+        return IgnoredEvent(IgnoredReason.MISNAMED, event.detail_type)
+    return ScanFinished(repository, digest, (), {}, event.time)
+
+
 _READERS: Final = {
-    "ECR Image Action": _image_action,
-    "ECR Referrer Action": _referrer_action,
-    "ECR Pull Through Cache Action": _cache_action,
-    "ECR Image Scan": _image_scan,
+    "aws.ecr": {
+        "ECR Image Action": _image_action,
+        "ECR Referrer Action": _referrer_action,
+        "ECR Pull Through Cache Action": _cache_action,
+        "ECR Image Scan": _image_scan,
+    },
+    "aws.inspector2": {
+        "Inspector2 Scan": _inspector_scan,
+        "Inspector2 Finding": _inspector_finding,
+    },
 }
 
 

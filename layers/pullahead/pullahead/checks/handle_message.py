@@ -4,7 +4,7 @@ A message asks for a check of tags, for a listing of a rule's tags or for the st
 event of ECR that means one of these, or a finished scan.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime
 from functools import partial
 from typing import NamedTuple, TypeGuard
@@ -59,7 +59,8 @@ class MessageOutcome(NamedTuple):
 class MessageHandler:
     """Handles the messages of a batch together: each fails alone, and what there is no time for is put back.
 
-    `use_rules_of` makes the rules at least as new as a moment. `record_scan` records a finished scan.
+    `use_rules_of` makes the rules at least as new as a moment. `record_scan` records a finished scan, and names the
+    checks that it causes.
     """
 
     def __init__(
@@ -70,7 +71,7 @@ class MessageHandler:
         list_tags: ListTags,
         look_for_referrers: LookForReferrers,
         refresh_queue: RefreshQueue,
-        record_scan: Callable[[ScanFinished], object],
+        record_scan: Callable[[ScanFinished], Iterable[CheckRequest]],
         queue: CheckQueue,
         clock: Clock,
     ) -> None:
@@ -129,7 +130,8 @@ class MessageHandler:
         if isinstance(message, IgnoredEvent):
             return [message]
         if isinstance(message, ScanFinished):
-            self._record_scan(message)
+            for request in self._record_scan(message):
+                self._queue.send([request])
         if isinstance(message, StartWaitingRequest):
             return [self._refresh_queue.start_waiting(message.ended, count=not message.ended)]
         return []

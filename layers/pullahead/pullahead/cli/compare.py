@@ -10,8 +10,9 @@ from typing import Any, NamedTuple
 
 from pullahead.cli.options import RegistryOptions, add_registry_options, add_rules_file, parsed_by
 from pullahead.cli.output import say
-from pullahead.cli.registries import RulesRegistries, several_at_once
+from pullahead.cli.registries import RulesRegistries, is_ecr, several_at_once
 from pullahead.cli.rules_file import only_rules, read_rules
+from pullahead.errors import ConfigError
 from pullahead.mirrors.record import WAITING, State
 from pullahead.oci import short
 from pullahead.oci.reference import parse_host
@@ -79,6 +80,7 @@ def add_comparison_arguments(parser: argparse.ArgumentParser) -> None:
 def compare(arguments: argparse.Namespace, *, asks_presence: bool = False, asks_immutable: bool = False) -> Comparison:
     """Compare all tags and report on stderr what could not be compared. Raises RulesError for an invalid rules file."""
     rules = only_rules(read_rules(arguments.file), frozenset(arguments.only))
+    require_scanning_target(rules, arguments.registry)
     registries = RulesRegistries(RegistryOptions.of(arguments), rules)
     upstream = registries.upstream()
     target = registries.destination(arguments.registry, asks_presence=asks_presence)
@@ -92,6 +94,18 @@ def compare(arguments: argparse.Namespace, *, asks_presence: bool = False, asks_
     for tag in comparison.undetermined:
         say(f"{tag.mirror.key} is {tag.state.lower()}: {tag.reason}")
     return comparison
+
+
+def require_scanning_target(rules: Rules, registry: str | None) -> None:
+    """Refuse rules that ask for scans of a target that makes none. Raises ConfigError."""
+    if registry is None or is_ecr(registry):
+        return
+    asking = next((rule for rule in rules.rules if rule.admit is not None and rule.admit.scan is not None), None)
+    if asking is not None:
+        raise ConfigError(
+            f"the rule {asking.name} has `admit: {{scan: ...}}`, but only Amazon ECR scans images, and the target is "
+            f"{registry}. Write `scan: {{block: []}}` in the rules for this target."
+        )
 
 
 class ProgressReport:

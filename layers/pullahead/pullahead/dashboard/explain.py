@@ -6,7 +6,15 @@ A tag that a rule could have selected, and did not, is explained, too.
 from datetime import datetime, timedelta
 from typing import NamedTuple
 
-from pullahead.admission.gates import OF_SIGNATURE, HeldReason, Occasion, hold_of, require_age, require_signature
+from pullahead.admission.gates import (
+    OF_SIGNATURE,
+    HeldReason,
+    Occasion,
+    hold_of,
+    require_age,
+    require_scan,
+    require_signature,
+)
 from pullahead.admission.seen_digests import SeenDigest, SeenDigests
 from pullahead.admission.signature_evidence import evidence_for
 from pullahead.checks.timetable import next_check, next_listing
@@ -20,7 +28,7 @@ from pullahead.mirrors.record import WAITING, MirrorRecord, Record, RuleRecord, 
 from pullahead.mirrors.refresh_outcome import TRIES_OF_NEW_DIGESTS, is_new_try
 from pullahead.mirrors.refresh_pace import paced_until
 from pullahead.oci import Digest, parse_reference
-from pullahead.rules.admission_policy import AdmissionPolicy
+from pullahead.rules.admission_policy import AdmissionPolicy, ScanPolicy
 from pullahead.rules.mirror_key import MirrorKey
 from pullahead.rules.model import Mirror, Rule, Rules, rule_named
 from pullahead.rules.published_tags import published_from
@@ -287,6 +295,7 @@ def _admission_steps(record: MirrorRecord, mirror: Mirror | None, now: datetime)
         return []
     demands = [f"min_age {span_text(policy.min_age)}"] if policy.min_age else []
     demands += [_signers_text(policy.verify)] if policy.verify is not None else []
+    demands += [_scan_text(policy.scan)] if policy.scan is not None else []
     demands += ["approve"] if policy.approve else []
     text = f"{policy.mode.value}: {', '.join(demands)}; serve {policy.serve.value}"
     steps = [Step("admission", text)]
@@ -331,7 +340,7 @@ def _gates_text(digest: SeenDigest, seen: SeenDigests, policy: AdmissionPolicy, 
     if hold is None and policy.verify is None:
         return "every gate lets it pass"
     asks = hold is not None and hold.because is HeldReason.WAITING_APPROVAL  # a person is asked last
-    gates = [_age_text(digest, policy, now), _signature_text(digest, policy, now)]
+    gates = [_age_text(digest, policy, now), _signature_text(digest, policy, now), _scanned_text(digest, policy, now)]
     return "; ".join(filter(None, [*gates, "approval: waits for `pullahead admit`" if asks else ""]))
 
 
@@ -355,6 +364,24 @@ def _signature_text(digest: SeenDigest, policy: AdmissionPolicy, now: datetime) 
     until = f"; it may come until {moment_text(hold.until)}" if hold is not None and hold.until is not None else ""
     again = f"; looked at again after {moment_text(known.again_at)}" if known is not None and not known.admits else ""
     return f"signature: {found}{until}{again}"
+
+
+def _scan_text(policy: ScanPolicy) -> str:
+    fixable = " that are fixable" if policy.fixable_only else ""
+    exempt = f", but for {len(policy.exempt)} that are exempt" if policy.exempt else ""
+    return f"scan: no {' or '.join(policy.block)} findings{fixable}{exempt}"
+
+
+def _scanned_text(digest: SeenDigest, policy: AdmissionPolicy, now: datetime) -> str:
+    """Say what the scan of a digest has found, or why there is no result."""
+    if policy.scan is None:
+        return ""
+    hold = require_scan(digest, policy, Occasion(now))
+    known = digest.scan
+    if hold is None:
+        return f"scan: clean, {known.text}" if known is not None else "scan: clean"
+    state = hold.because.value if hold.because is not None else f"until {moment_text(hold.until or now)}"
+    return f"scan: {state}, {hold.why}"
 
 
 def _referrers_steps(record: MirrorRecord, mirror: Mirror | None) -> list[Step]:

@@ -40,6 +40,7 @@ _TRIGGER_TEXTS: Final[Mapping[Trigger, str]] = MappingProxyType(
         Trigger.SCHEDULE: "schedule",
         Trigger.MANUAL: "a person (pullahead refresh)",
         Trigger.PUSH: "push to ECR",
+        Trigger.SCAN: "scan in ECR",
         Trigger.DELETE: "deletion in ECR",
         Trigger.CACHE: "pull through cache",
         Trigger.WEBHOOK: "webhook",

@@ -10,6 +10,7 @@ from msgspec import structs
 
 from pullahead.admission.choose import Choice, Waiting, choose, to_verify
 from pullahead.admission.gates import FOUND_BAD, Occasion, hold_of
+from pullahead.admission.scans import wants_scan
 from pullahead.admission.seen_digests import (
     Decision,
     SeenDigests,
@@ -19,12 +20,14 @@ from pullahead.admission.seen_digests import (
     after_decision,
     after_gone,
     after_missing,
+    after_scan,
     after_served,
     after_signature,
 )
 from pullahead.admission.signature_evidence import after_look, evidence_for
 from pullahead.admission.signatures.verdict import Outcome
 from pullahead.errors import NotFoundError, PullaheadError
+from pullahead.messages import ScanEvidence
 from pullahead.mirrors.record import MirrorRecord, State, WaitingDigest
 from pullahead.oci import Descriptor, Digest
 from pullahead.rules.admission_policy import AdmissionMode
@@ -33,6 +36,8 @@ from pullahead.rules.signature_policy import SignaturePolicy
 
 _CLOCKS_DIFFER: Final = timedelta(minutes=1)
 _LONGEST_WAIT: Final = timedelta(minutes=14)  # SQS delays by 15 at most
+_COPIED_WITHIN: Final = timedelta(hours=1)
+"""Of when it was first seen, what waits is copied; after that, once an hour, again."""
 
 
 class Admission(NamedTuple):
@@ -40,7 +45,8 @@ class Admission(NamedTuple):
 
     `wanted` is what to judge the mirror by: a descriptor as if upstream served it, or upstream's error; None where the
     tag is left as it is. `seen` is to be remembered; `waiting` may not be served yet, and `ahead` is to be copied
-    without its tag, or to be verified where it was copied before. `news` is what upstream has taken back.
+    without its tag, or to be verified where it was copied before; `is_again`: it should have been copied before. `news`
+    is what upstream has taken back.
     """
 
     wanted: Descriptor | PullaheadError | None
@@ -48,6 +54,7 @@ class Admission(NamedTuple):
     waiting: WaitingDigest | None = None
     ahead: Descriptor | None = None
     news: tuple[TakenBack, ...] = ()
+    is_again: bool = False
 
 
 def admit(
@@ -90,6 +97,9 @@ def admit(
         return Admission(answer, seen, waiting, None if is_new else ahead, news)
     if is_new and waiting is not None and answer != _root_of(choice):
         ahead = answer
+    again = choice.waiting.digest if choice.waiting is not None and ahead is None else None
+    if again is not None and wants_scan(again, policy) and now - again.first_at >= _COPIED_WITHIN:
+        return Admission(_root_of(choice), seen, waiting, again.root, news, is_again=True)
     return Admission(_root_of(choice), seen, waiting, ahead, news)
 
 
@@ -216,6 +226,19 @@ def after_failed_look(
     if known is not None and known.at >= began:
         return record
     return after_verification(record, digest, policy, Outcome.UNKNOWN, why, now)
+
+
+def after_scanned(record: MirrorRecord, upstream_digest: Digest, evidence: ScanEvidence) -> MirrorRecord:
+    """Remember what the scans of a digest say, which a publish has read; the next check acts by it."""
+    if record.admission is None:
+        return record
+    return structs.replace(record, admission=after_scan(record.admission, upstream_digest, evidence))
+
+
+def is_decided(record: MirrorRecord | None, upstream_digest: Digest) -> bool:
+    """Tell whether a person has decided about a digest, which outweighs every gate."""
+    seen = record.admission if record is not None else None
+    return seen is not None and seen.decision_of(upstream_digest) is not None
 
 
 def is_ahead(record: MirrorRecord, upstream_digest: Digest) -> bool:

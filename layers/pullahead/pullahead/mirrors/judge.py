@@ -60,7 +60,7 @@ class Verdict(NamedTuple):
     """What a check concludes: the new record, whether to refresh, and the reason in words.
 
     `root` is what the tag is to serve, where that is known. `ahead` may not be served yet, and its bytes are to be
-    copied at once.
+    copied at once; `ahead_again`: they should have been before.
     """
 
     record: MirrorRecord
@@ -68,6 +68,7 @@ class Verdict(NamedTuple):
     reason: str
     root: Descriptor | None = None
     ahead: Descriptor | None = None
+    ahead_again: bool = False
 
 
 def judge(
@@ -145,7 +146,7 @@ def judge(
     alerted = with_alerts(before, after, mirror.alert_after, now, mirror.replicated_from)
     reason = reason if until is None else f"{reason}; {pace_text(until)}"
     root = upstream if isinstance(upstream, Descriptor) else None
-    return Verdict(alerted, wants and until is None, reason, root, ahead)
+    return Verdict(alerted, wants and until is None, reason, root, ahead, admission.is_again)
 
 
 def with_taken_back(record: MirrorRecord, news: Sequence[TakenBack], now: datetime) -> MirrorRecord:

@@ -200,7 +200,10 @@ _HELD_REASONS = {
     HeldReason.UNSIGNED: OutcomeReason.UNSIGNED,
     HeldReason.UNTRUSTED: OutcomeReason.UNTRUSTED,
     HeldReason.UNVERIFIED: OutcomeReason.UNVERIFIED,
+    HeldReason.VULNERABLE: OutcomeReason.VULNERABLE,
+    HeldReason.SCAN_PENDING: OutcomeReason.SCAN_PENDING,
 }
+_JUST = timedelta(minutes=15)  # a scan that was read since then is what was waited for last: the publish follows it
 
 
 def _decision(record: MirrorRecord, digest: Digest) -> dict[str, Any]:
@@ -212,6 +215,8 @@ def _decision(record: MirrorRecord, digest: Digest) -> dict[str, Any]:
 def _why_held(known: WaitingDigest) -> OutcomeReason:
     if known.because is None and known.gate is GateName.SIGNATURE:
         return OutcomeReason.WAITING_SIGNATURE
+    if known.because is None and known.gate is GateName.SCAN:
+        return OutcomeReason.WAITING_SCAN
     return _HELD_REASONS[known.because]
 
 
@@ -232,6 +237,7 @@ def _held(before: MirrorRecord | None, after: MirrorRecord, rule: str, now: date
         held_digest=known.digest,
         first_seen=known.first_at,
         until=known.until or UNSET,
+        held_detail=known.why or UNSET,
         reported=known.reported or UNSET,
     )
 
@@ -247,11 +253,13 @@ def _admitted(before: MirrorRecord | None, after: MirrorRecord, rule: str, now: 
             details = {"held_digest": each.digest, "first_seen": each.first_at, **_decision(after, each.digest)}
             if before.waiting is not None and before.waiting.reported:
                 details["reported"] = True
-            reason = OutcomeReason.APPROVED if "decided_by" in details else _why_admitted(found)
+            reason = OutcomeReason.APPROVED if "decided_by" in details else _why_admitted(each, found, now)
             yield _event(OutcomeKind.ADMITTED, reason, after, rule, now, **details)
 
 
-def _why_admitted(digest: SeenDigest) -> OutcomeReason:
+def _why_admitted(waited: SeenDigest, digest: SeenDigest, now: datetime) -> OutcomeReason:
+    if waited.scan is not None and now - waited.scan.at < _JUST:
+        return OutcomeReason.SCANNED
     is_proven = digest.signature is not None and digest.signature.admits
     return OutcomeReason.SIGNED if is_proven else OutcomeReason.OLD_ENOUGH
 

@@ -56,8 +56,12 @@ class OutcomeReason(StrEnum):
     UNSIGNED = "unsigned"  # nobody has signed the digest as the rule demands
     UNTRUSTED = "untrusted"  # what signs the digest proves nothing of what the rule demands
     UNVERIFIED = "unverified"  # upstream could not be asked for the digest's signatures yet
+    WAITING_SCAN = "waiting-scan"  # the digest has no result of a scan yet, and the rule's wait is not over
+    VULNERABLE = "vulnerable"  # a scan found what the rule blocks
+    SCAN_PENDING = "scan-pending"  # the digest has no result of a scan in time
     OLD_ENOUGH = "old-enough"  # its cooldown is over
     APPROVED = "approved"  # by a person
+    SCANNED = "scanned"  # clean, after it had waited for that
     SIGNED = "signed"  # as the rule demands, and old enough if it demands that, too
     TAKEN_BACK = "taken-back"  # upstream does not serve the digest any more, and the tag never did
 
@@ -125,6 +129,7 @@ class OutcomeDetail(msgspec.Struct, frozen=True, rename="kebab", omit_defaults=T
     decided_by: Annotated[str, _about("Who admitted or rejected that digest: the ARN.")] | Unset = UNSET
     decision: Annotated[str, _about("Why, as that person wrote it.")] | Unset = UNSET
     until: Annotated[datetime, _about("When the tag may serve it, if upstream leaves it.")] | Unset = UNSET
+    held_detail: Annotated[str, _about("What was found in it, or is missing, such as names of CVEs.")] | Unset = UNSET
     reported: Annotated[bool, _about("The rule only reports: the tag is not held.")] | Unset = UNSET
     events_given_up: (
         Annotated[int, _about("Earlier events of this mirror that were given up: the bus took none for long.")] | Unset

@@ -43,6 +43,7 @@ class Trigger(StrEnum):
     WEBHOOK = "webhook"
     PULL = "pull"
     REFRESH = "refresh"
+    SCAN = "scan"
 
 
 class State(StrEnum):
@@ -236,6 +237,7 @@ class WaitingDigest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omi
 _WAIT_TEXTS = {
     GateName.AGE: "is old enough at",
     GateName.SIGNATURE: "its signature is waited for until",
+    GateName.SCAN: "its scan is waited for until",
 }
 _HELD_TEXTS = {
     HeldReason.WAITING_APPROVAL: "waits until a person admits it",
@@ -243,6 +245,8 @@ _HELD_TEXTS = {
     HeldReason.UNSIGNED: "is not signed as its rule demands",
     HeldReason.UNTRUSTED: "is not signed by whom its rule trusts",
     HeldReason.UNVERIFIED: "could not be verified yet",
+    HeldReason.VULNERABLE: "is vulnerable",
+    HeldReason.SCAN_PENDING: "has no result of a scan",
 }
 
 

@@ -9,15 +9,25 @@ from collections.abc import Iterable
 
 import msgspec
 
+from pullahead.admission.scans import ImageScans, NoScans, read_scans
 from pullahead.clock import Clock, Wait, wait_after_breaks
 from pullahead.errors import ConflictError, StorageError
-from pullahead.messages import PublishRequest, PublishResult, ReferrersOutcome, RefreshRequest
-from pullahead.mirrors.admission import refusal
+from pullahead.messages import (
+    PublishRequest,
+    PublishResult,
+    ReferrersOutcome,
+    RefreshRequest,
+    ScanEvidence,
+    ScanVerdict,
+)
+from pullahead.mirrors.admission import after_scanned, is_decided, refusal
 from pullahead.mirrors.record import MirrorRecord
 from pullahead.mirrors.store import RecordStore
 from pullahead.mirrors.stored_form import newer_of
 from pullahead.oci import Descriptor, Digest, RawManifest, digest_of
+from pullahead.oci.attestation import is_attestation
 from pullahead.oci.digest import algorithm_of
+from pullahead.oci.media_types import INDEXES
 from pullahead.refresh.keep_previous import keep_previous
 from pullahead.refresh.plan import CopyPlan, manifest_key, plan_key, unit_key
 from pullahead.refresh.plan_referrers import PlannedReferrers, outcome_of, referrers_key
@@ -25,8 +35,9 @@ from pullahead.refresh.ports import PlanStore, PublishTarget
 from pullahead.refresh.progress import UnitProgress
 from pullahead.refresh.publish_referrers import put_referrers
 from pullahead.refresh.wanted import require_wanted
+from pullahead.rules.admission_policy import AdmissionMode
 from pullahead.rules.mirror_key import MirrorKey
-from pullahead.rules.model import NewlyCached, Rules, never_cached
+from pullahead.rules.model import Mirror, NewlyCached, Rules, never_cached
 
 _MAX_LOOKS = 4  # at the tag that was just put: the answer may be from before
 
@@ -40,12 +51,14 @@ def publish_image(
     clock: Clock,
     wait: Wait = wait_after_breaks,
     newly_cached: NewlyCached = never_cached,
+    scans: ImageScans | None = None,
 ) -> PublishResult:
     """Publish the manifests of a plan and move the tag.
 
     The tag is not moved if a newer refresh of the mirror was requested meanwhile, or a newer version of Pullahead has
     written its record. Nor is it if its rule demands something that the digest does not have yet, by the record as it
-    is now and this clock: then the root is put without the tag.
+    is now and this clock: then the root is put without the tag. Where it asks for scans, they are read now, of the
+    images of this very plan.
 
     Raises: what the ports raise, NoLongerWantedError before anything is published, and ConflictError where the target
     serves another digest afterwards.
@@ -67,11 +80,16 @@ def publish_image(
     key = MirrorKey(request.repository, request.tag)
     known = records.load([key])
     held = "it was copied ahead" if request.ahead else None
+    reading = _ScanReading(request, mirror, plan, plans, scans or NoScans(), clock)
+    record = known.get(key)
     if held is None and key not in newer_of(known) and mirror.admit is not None:
-        held = refusal(known.get(key), mirror, request.root.digest, clock(), published=_served(request, target))
+        scan = reading.before_publish(record)
+        if record is not None and scan is not None:
+            record = after_scanned(record, request.root.digest, scan)
+        held = refusal(record, mirror, request.root.digest, clock(), published=_served(request, target))
     if held is not None:
         target.put_manifest(request.repository, _load_manifest(request.name, root, plans), None)
-        return PublishResult(digest=root.digest, referrers=referrers, held=held)
+        return PublishResult(digest=root.digest, referrers=referrers, held=held, scan=reading.after_copy())
     if key in newer_of(known) or _is_superseded(known.get(key), request):
         return PublishResult(digest=root.digest, superseded=True)
     kept = None
@@ -79,7 +97,56 @@ def publish_image(
         kept = keep_previous(key, root.digest, target, known.get(key))
     target.put_manifest(request.repository, _load_manifest(request.name, root, plans), request.tag)
     _verify(request, root.digest, target, wait)
-    return PublishResult(digest=root.digest, referrers=referrers, kept=kept)
+    is_reported = mirror.admit is not None and mirror.admit.mode is AdmissionMode.REPORT
+    scan = reading.after_copy() if is_reported else None
+    return PublishResult(digest=root.digest, referrers=referrers, kept=kept, scan=scan)
+
+
+class _ScanReading:
+    """Reads the scans of the images of a plan, where the rule asks for them."""
+
+    def __init__(
+        self,
+        request: RefreshRequest,
+        mirror: Mirror,
+        plan: CopyPlan,
+        plans: PlanStore,
+        scans: ImageScans,
+        clock: Clock,
+    ) -> None:
+        self._request, self._mirror, self._plan, self._plans = request, mirror, plan, plans
+        self._scans, self._clock = scans, clock
+        self._read: ScanEvidence | None = None
+
+    def before_publish(self, record: MirrorRecord | None) -> ScanEvidence | None:
+        """Read the scans that decide whether the tag may be moved; None where they decide nothing."""
+        policy = self._mirror.admit
+        is_asked = policy is not None and policy.mode is AdmissionMode.ENFORCE
+        return self._now() if is_asked and not is_decided(record, self._request.root.digest) else None
+
+    def after_copy(self) -> ScanEvidence | None:
+        """Read the scans of what is in ECR by now; unless they gave a result before."""
+        if self._read is not None and self._read.verdict is not ScanVerdict.NONE:
+            return self._read
+        return self._now()
+
+    def _now(self) -> ScanEvidence | None:
+        policy = self._mirror.admit.scan if self._mirror.admit is not None else None
+        if policy is None or self._mirror.pin is not None:
+            return None
+        now = self._clock()
+        images = tuple(dict.fromkeys(self._images())) if self._read is None else self._read.images
+        begun = ScanEvidence(images, self._read.since if self._read is not None else now, now, policy.fingerprint)
+        self._read = read_scans(self._request.repository, begun, policy, self._scans, now)
+        return self._read
+
+    def _images(self) -> Iterable[Digest]:
+        """Name what is scanned: every manifest but indexes, and what only attests something of an image."""
+        for descriptor in self._plan.manifests:
+            if descriptor.media_type not in INDEXES:
+                manifest = _load_manifest(self._request.name, descriptor, self._plans)
+                if not is_attestation(manifest.content):
+                    yield descriptor.digest
 
 
 def _put_referrers(

@@ -2,6 +2,7 @@
 
 import math
 from datetime import datetime, timedelta
+from typing import Final
 
 from pullahead.clock import Clock
 from pullahead.errors import (
@@ -12,8 +13,16 @@ from pullahead.errors import (
     Side,
     side_of_message,
 )
-from pullahead.messages import CheckRequest, Failure, OutcomeRequest, OutcomeResult, RefreshRequest, Trouble
-from pullahead.mirrors.admission import after_failed_look, after_not_found, look_again_after
+from pullahead.messages import (
+    CheckRequest,
+    Failure,
+    OutcomeRequest,
+    OutcomeResult,
+    RefreshRequest,
+    ScanVerdict,
+    Trouble,
+)
+from pullahead.mirrors.admission import after_failed_look, after_not_found, after_scanned, look_again_after
 from pullahead.mirrors.judge import with_alerts, with_taken_back
 from pullahead.mirrors.outbox import OutboxSender, with_outcome_events
 from pullahead.mirrors.previous import KeptDigest, with_kept
@@ -30,6 +39,9 @@ from pullahead.mirrors.store import RecordStore, update_record
 from pullahead.refresh.ports import QueueCheck, no_check
 from pullahead.rules.mirror_key import MirrorKey
 from pullahead.rules.model import Mirror, NewlyCached, Rules, never_cached
+
+SCAN_LOOK_SECONDS: Final = 30
+"""After a copy whose scans had no result: most of ECR's basic scans are done by then."""
 
 _NOT_FAILED = frozenset({DeferredError.__name__, NoLongerWantedError.__name__})
 
@@ -77,6 +89,9 @@ def record_outcome(
     if (wait := min((each for each in waits if each is not None), default=None)) is not None:
         request = CheckRequest(reason="schedule", repository=repository, tags=(tag,), asked_at=clock())
         queue_check([request], math.ceil(wait.total_seconds()) + 1)  # a second more, since clocks differ
+    if (seconds := _scan_look_after(outcome, mirror)) is not None:
+        look = CheckRequest(reason="scan", repository=repository, tags=(tag,), asked_at=clock(), settled=True)
+        queue_check([look], seconds)
     refresh = record.last_refresh
     is_ours = refresh is not None and refresh.execution == outcome.execution
     return OutcomeResult(
@@ -93,6 +108,18 @@ def _retry_after(outcome: OutcomeRequest, record: MirrorRecord, now: datetime) -
     if outcome.error is None or outcome.request.late or outcome.error.error in _NOT_FAILED:
         return None
     return retry_ahead_of_schedule(record, outcome.request.root.digest, now)
+
+
+def _scan_look_after(outcome: OutcomeRequest, mirror: Mirror | None) -> int | None:
+    """Return after how many seconds a check is to act by the scans that a publish has read, or to read them.
+
+    The event of a scan may have come before what is scanned was recorded; a scan that is done later has its own.
+    """
+    scan = outcome.published.scan if outcome.published is not None and outcome.error is None else None
+    policy = mirror.admit if mirror is not None else None
+    if scan is None or policy is None or (scan.verdict is ScanVerdict.CLEAN and policy.min_age):
+        return None
+    return SCAN_LOOK_SECONDS if scan.verdict is ScanVerdict.NONE else 0
 
 
 def _is_wanted(outcome: OutcomeRequest) -> bool:
@@ -150,6 +177,8 @@ def _apply(record: MirrorRecord, outcome: OutcomeRequest, copied: int, mirror: M
         raise InvalidEventError("OutcomeRequest: neither `published` nor `error` is set")
     if outcome.published.superseded:
         return record
+    if outcome.published.scan is not None:
+        record = after_scanned(record, request.root.digest, outcome.published.scan)
     if outcome.published.held:
         return after_refused_publish(record, request, outcome.published.held, now)
     refresh = LastRefresh(

@@ -28,14 +28,18 @@ def refresh_request(mirror: Mirror, root: Descriptor, record: MirrorRecord) -> R
     )
 
 
-def ahead_request(mirror: Mirror, root: Descriptor, record: MirrorRecord, now: datetime) -> RefreshRequest:
+def ahead_request(
+    mirror: Mirror, root: Descriptor, record: MirrorRecord, now: datetime, *, again: bool = False
+) -> RefreshRequest:
     """Make the request to copy a digest that the tag may not serve yet; `publish_image` leaves the tag alone.
 
-    Where it has to wait for a slot, what is stale by now goes first.
+    Where it has to wait for a slot, what is stale by now goes first. `again`: an earlier copy has failed, or was made
+    before the rule asked for what only a copy finds out; that is tried once an hour.
     """
     request = refresh_request(mirror, root, record)
     look = look_name(mirror, root.digest, record)
-    name = execution_name(mirror.key, root.digest, record.episode, (*record.platforms, "ahead", *look))
+    ahead = f"ahead-{int(now.timestamp() // 3600)}" if again else "ahead"
+    name = execution_name(mirror.key, root.digest, record.episode, (*record.platforms, ahead, *look))
     return structs.replace(request, name=name, stale_since=now, ahead=True)
 
 

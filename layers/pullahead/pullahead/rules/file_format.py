@@ -19,7 +19,7 @@ from pullahead.oci import InvalidReferenceError, find_digest, parse_host
 from pullahead.oci.ecr_registry import parse_ecr_host
 from pullahead.oci.platforms import PLATFORM_PATTERN, parse_platform
 from pullahead.oci.reference import TAG_ADVICE, is_tag
-from pullahead.rules.admission_policy import AdmissionMode, FirstCopy, Serve
+from pullahead.rules.admission_policy import AdmissionMode, FirstCopy, Serve, Severity
 from pullahead.rules.model import DEFAULT_DAILY_LIMIT, DEFAULT_MAX_LAYER_BYTES, WhenDeleted
 from pullahead.rules.problems import quoted, suggestion
 from pullahead.rules.published_tags import SAME_NAME, is_template, publish_as, unknown_placeholder
@@ -389,6 +389,15 @@ _PruneShare = Annotated[
 _MinAge = Annotated[str, _duration(timedelta(), timedelta(days=365))]
 _Grace = Annotated[str, _duration(timedelta(), timedelta(days=30))]
 DEFAULT_GRACE = timedelta(hours=1)
+_ScanWait = Annotated[str, _duration(timedelta(minutes=5), timedelta(days=7))]
+_Vulnerability = Annotated[
+    str,
+    _matching(
+        r"CVE-[0-9]{4}-[0-9]{4,19}|(?![Cc][Vv][Ee])[A-Za-z0-9][A-Za-z0-9.:_-]{3,63}",
+        "is not the name of a vulnerability",
+        "Write all of it, as the finding does, such as CVE-2026-1234. Parts, patterns and other letters match nothing.",
+    ),
+]
 _KeptCount = Annotated[int, Meta(ge=0, le=50)]
 _DailyLimit = Annotated[int, Meta(ge=1, le=10_000)]
 _Days = Annotated[int, Meta(ge=0, le=3_650)]
@@ -656,14 +665,42 @@ class RuleVerifyOptions(VerifyOptions, frozen=True, kw_only=True):
     ] = format_duration(DEFAULT_GRACE)
 
 
+_Exempt = Annotated[tuple[_Vulnerability, ...], Meta(max_length=100)]
+
+
+class ScanOptions(_Section, frozen=True):
+    """Which findings of ECR's or Amazon Inspector's scans hold a digest."""
+
+    hints = _hints(
+        block="fail failon severities severity threshold",
+        fixable_only="fixable fixed ignoreunfixed onlyfixed",
+        wait="grace timeout",
+    )
+
+    block: Annotated[
+        tuple[Severity, ...] | UnsetType,
+        _about("Severities that hold a digest; UNDEFINED and UNTRIAGED are one. `[]` asks for no scan."),
+    ] = UNSET
+    fixable_only: Annotated[
+        bool | UnsetType,
+        _about("`true`: not those findings of which Amazon Inspector says that there is no fix. ECR's do not say."),
+    ] = UNSET
+    wait: Annotated[
+        _ScanWait | UnsetType,
+        _about("How long after the copy a result may take before people are told that there is none: 5m to 7d."),
+    ] = UNSET
+
+
 class AdmitOptions(_Section, frozen=True):
     """What a digest must have before its tag may serve it. Its blobs are copied at once."""
 
     hints = _hints(
         approve="approval manual review",
+        exempt="allow allowlist except ignore vex waive",
         first_copy="first firstcopy initial",
         min_age="age cooldown cooldownperiod delay minage minimumage minimumreleaseage quarantine",
         mode="dryrun report reportonly",
+        scan="findings inspector scanning vulnerabilities",
         serve="newest",
         verify="signature signatures signed cosign sigstore",
     )
@@ -699,6 +736,14 @@ class AdmitOptions(_Section, frozen=True):
             description="Who must have signed it, as docs/verify.md says; `none` for nobody, where the defaults do.",
             extra=Wording("is not a policy of signatures", "Write {any: [...]}, or none.").extra,
         ),
+    ] = UNSET
+    scan: Annotated[
+        ScanOptions | UnsetType,
+        _about("What ECR's or Amazon Inspector's scan of the copied image must not have found. No scan by default."),
+    ] = UNSET
+    exempt: Annotated[
+        _Exempt | UnsetType,
+        _about("Vulnerabilities that hold no digest, each by its whole name, such as CVE-2026-1234."),
     ] = UNSET
 
 

@@ -26,7 +26,7 @@ from pullahead.oci import (
 )
 from pullahead.oci.reference import is_tag
 from pullahead.oci.registries import RepositorySettings
-from pullahead.rules.admission_policy import AdmissionPolicy
+from pullahead.rules.admission_policy import DEFAULT_BLOCK, AdmissionPolicy, ScanPolicy
 from pullahead.rules.file_format import (
     DEFAULT_GRACE,
     AdmitOptions,
@@ -45,6 +45,7 @@ from pullahead.rules.file_format import (
     ReferrerOptions,
     RulesDocument,
     RuleVerifyOptions,
+    ScanOptions,
     Sources,
     TagItem,
     TagOrPattern,
@@ -660,7 +661,8 @@ class _Loader:
         if isinstance(written, UnsetType):
             return base
         here = at.below("admit")
-        if base is None and all(here.find(key) is None for key in ("min_age", "approve", "verify")):
+        demanding = ("min_age", "approve", "verify", "scan", "exempt")
+        if base is None and all(here.find(key) is None for key in demanding):
             self._problems.add(here, "it has no effect, since it demands nothing", "Write min_age: 3d, for example.")
         known = base or AdmissionPolicy()
         verify, grace = self._verify(here, written.verify, known, before)
@@ -673,6 +675,26 @@ class _Loader:
             _given(written.approve, known.approve),
             verify,
             grace,
+            self._scan(here, written, known.scan),
+        )
+
+    def _scan(self, here: YamlLocation, written: AdmitOptions, base: ScanPolicy | None) -> ScanPolicy | None:
+        """Read which findings hold a digest; a rule that sets one of the keys keeps the others of the defaults."""
+        if isinstance(written.scan, UnsetType):
+            options, scan = ScanOptions(), base
+        else:
+            options, scan = written.scan, base or ScanPolicy()
+        block = _given(options.block, scan.block if scan is not None else ())
+        if scan is None or not block:
+            if not isinstance(written.exempt, UnsetType) and written.exempt:
+                hint = f"Write scan: {{block: [{DEFAULT_BLOCK[0]}]}}, or remove exempt."
+                self._problems.add(here.below("exempt"), "it has no effect, since no scan is asked", hint)
+            return None
+        return ScanPolicy(
+            tuple(sorted(set(block))),
+            _given(options.fixable_only, scan.fixable_only),
+            _duration(options.wait, scan.wait),
+            tuple(sorted(set(_given(written.exempt, scan.exempt)))),
         )
 
     def _verify(

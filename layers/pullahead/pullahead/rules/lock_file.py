@@ -169,6 +169,15 @@ def _options(rule: Rule) -> dict[str, Any]:
             "approve": admit.approve,
         }
         options["admit"] |= {"verify": _verify(admit.verify, admit.grace)} if admit.verify is not None else {}
+        if (scan := admit.scan) is not None:
+            options["admit"] |= {
+                "scan": {
+                    "block": [each.value for each in scan.block],
+                    "fixable_only": scan.fixable_only,
+                    "wait": format_duration(scan.wait),
+                },
+                "exempt": list(scan.exempt),
+            }
     return options | ({"create": _creation(rule.settings)} if rule.settings is not None else {})
 
 

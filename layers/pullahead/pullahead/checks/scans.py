@@ -1,0 +1,87 @@
+"""Scans of digests that wait: read them when it is time, and find the mirrors that wait for a scan that has ended."""
+
+from collections.abc import Iterator
+from datetime import datetime
+from typing import Final, NamedTuple
+
+from pullahead.admission.scans import ImageScans, is_look_due, read_scans
+from pullahead.admission.seen_digests import SeenDigest, after_scan
+from pullahead.messages import MAX_TAGS_PER_CHECK, CheckRequest, ScanFinished, ScanVerdict
+from pullahead.mirrors.record import MirrorRecord, RuleRecord
+from pullahead.mirrors.rule_record import needs_listing, rule_key
+from pullahead.mirrors.store import RecordStore
+from pullahead.oci import Digest
+from pullahead.rules.admission_policy import AdmissionPolicy
+from pullahead.rules.model import Mirror, Rules
+
+MAX_READ: Final = 40
+"""Digests whose scans one round of checks reads: some seconds. The others' mirrors are put back into the queue."""
+
+_MAX_READ_OF_TAG: Final = 4
+_MAX_MIRRORS: Final = 2000
+"""Mirrors of one repository that are looked at after an event; the scheduled checks look at the others."""
+
+
+class ScanReads(NamedTuple):
+    """A record with what scans say now, how many digests were read for that, and whether some are left."""
+
+    record: MirrorRecord
+    digests: int = 0
+    is_left: bool = False
+
+
+def read_due_scans(
+    record: MirrorRecord, mirror: Mirror, scans: ImageScans, now: datetime, most: int, *, by_event: bool
+) -> ScanReads:
+    """Read the scans of digests for which it is time, newest first; after an event, of each that is not clean.
+
+    Raises what the port raises.
+    """
+    policy, seen = mirror.admit, record.admission
+    if policy is None or policy.scan is None or seen is None or mirror.pin is not None:
+        return ScanReads(record)
+    due = [each for each in reversed(seen.seen) if _is_due(each, policy, now, by_event=by_event)]
+    taken = due[: min(most, _MAX_READ_OF_TAG)]
+    for each in taken:
+        if each.scan is not None:
+            evidence = read_scans(mirror.repository, each.scan, policy.scan, scans, now)
+            seen = after_scan(seen, each.digest, evidence)
+    return ScanReads(record.with_changes(admission=seen), len(taken), len(due) > len(taken))
+
+
+def _is_due(digest: SeenDigest, policy: AdmissionPolicy, now: datetime, *, by_event: bool) -> bool:
+    known = digest.scan
+    is_open = known is not None and not digest.admitted and known.verdict is not ScanVerdict.CLEAN
+    return (by_event and is_open) or is_look_due(digest, policy, now)
+
+
+def checks_after_scan(
+    finished: ScanFinished, rules: Rules, records: RecordStore, now: datetime
+) -> Iterator[CheckRequest]:
+    """Ask for checks of the mirrors for which a digest waits that has the scanned image. Raises: StorageError."""
+    mirrors = {mirror.key: mirror for mirror in _asking_mirrors(finished.repository, rules, records)}
+    known = records.load(list(mirrors)[:_MAX_MIRRORS], consistent=False) if mirrors else {}
+    tags = [key.tag for key, record in known.items() if _waits_for(record, finished.digest)]
+    for start in range(0, len(tags), MAX_TAGS_PER_CHECK):
+        some = tuple(tags[start : start + MAX_TAGS_PER_CHECK])
+        yield CheckRequest(reason="scan", repository=finished.repository, tags=some, asked_at=now)
+
+
+def _asking_mirrors(repository: str, rules: Rules, records: RecordStore) -> Iterator[Mirror]:
+    """Find the mirrors of a repository whose rules ask for scans: the named and the selected ones."""
+    asking = [
+        rule
+        for rule in rules.rules_of(repository)
+        if rule.admit is not None and rule.admit.scan is not None and not rules.is_inactive(rule.name)
+    ]
+    listed = records.load_listings([rule_key(rule) for rule in asking if needs_listing(rule)])
+    for rule in asking:
+        yield from rule.named_mirrors
+        record = listed.get(rule_key(rule))
+        if isinstance(record, RuleRecord):
+            yield from (rule.mirror(tag) for tag in record.followed)
+
+
+def _waits_for(record: MirrorRecord, image: Digest) -> bool:
+    seen = record.admission.seen if record.admission is not None else ()
+    return any(not each.admitted and each.scan is not None and image in each.scan.images for each in seen)

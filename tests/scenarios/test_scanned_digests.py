@@ -1,0 +1,26 @@
+"""A rule that asks for scans: ECR scans what was copied without its tag, and its event moves it."""
+
+from local.images import make_image
+from pullahead.mirrors.record import State
+from tests.scenarios.deployment import rules_text
+from tests.scenarios.scene import Scene
+
+CLEAN, VULNERABLE = make_image(seed=1), make_image(seed=2)
+
+
+def test_clean_digest_is_served_and_a_vulnerable_one_is_held(scene: Scene) -> None:
+    asking = f"{rules_text(scene.mirror)}    admit: {{scan: {{block: [CRITICAL]}}}}\n"
+    scene.ecr.scans.vulnerable(VULNERABLE.digest, {"name": "CVE-2026-1234", "severity": "CRITICAL"})
+    with scene.deployment.rules(asking, "CheckFreshness", "ReviewRecords"):
+        scene.serve(CLEAN)
+        scene.check()
+        scene.serves(CLEAN)
+        scene.serve(VULNERABLE)
+        scene.check()
+        scene.serves(CLEAN)
+        record = scene.record()
+        assert (record.state, record.cause) == (
+            State.HELD,
+            f"{VULNERABLE.digest} is vulnerable: CVE-2026-1234 (CRITICAL)",
+        )
+        assert scene.ecr.calls.count("StartImageScan", scene.repository) == 2
