@@ -16,11 +16,13 @@ IAM_JUDGE := .build/iam-judge
 SAM_READY := $(SAM_VENV)/.ready
 PIP := -m pip install --quiet --disable-pip-version-check --require-hashes
 SAM := SAM_CLI_TELEMETRY=0 AWS_DEFAULT_REGION=eu-west-1 PATH="$(CURDIR)/$(BIN):$$PATH" $(SAM_VENV)/bin/sam
-# One more than the two cores of a small machine: servers, retries and state machines are waited for.
-PYTEST_WORKERS ?= 3
+# Twice the two cores of a small machine: servers, retries and state machines are waited for.
+PYTEST_WORKERS ?= 4
 
 # Bytecode outside the folders that are packaged; without any, each process of a test compiles some 200 modules.
 export PYTHONPYCACHEPREFIX := $(CURDIR)/.build/pycache
+# Who sets it against bytecode beside the code does not mean this folder.
+unexport PYTHONDONTWRITEBYTECODE
 export PYTHONPATH := $(CURDIR):$(CURDIR)/layers/pullahead
 
 .PHONY: help demo test test-unit check format policies facts build package local live bench scale costs simulate lock setup clean iam-judge iam-simulate chaos first-deployment
@@ -32,7 +34,7 @@ demo: $(READY) ## Run the whole service on this machine and show what it does (U
 	@$(BIN)/python -m local.demo $(if $(UPSTREAM),--upstream '$(UPSTREAM)')
 
 test: $(READY) $(SAM_READY) ## Run all tests
-	$(BIN)/python -m pytest -n $(PYTEST_WORKERS) --dist worksteal $(TESTS)
+	$(BIN)/python -m pytest -n $(PYTEST_WORKERS) --dist loadfile --no-loadscope-reorder $(TESTS)
 
 test-unit: $(READY) ## Run the tests of the package alone, without servers or processes (four minutes)
 	$(BIN)/python -m pytest -q tests/unit

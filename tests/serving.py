@@ -2,18 +2,18 @@
 
 import contextlib
 import socketserver
-import threading
 from collections.abc import Iterator
+
+from local.serving import ServerThread
 
 
 @contextlib.contextmanager
-def serving(server: socketserver.BaseServer) -> Iterator[None]:
+def serving(server: socketserver.TCPServer) -> Iterator[None]:
     """Let a server answer, and close it in the end."""
     with server:
-        thread = threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True)
+        thread = ServerThread(server)
         thread.start()
         try:
             yield
         finally:
-            server.shutdown()
-            thread.join()
+            thread.stop()

@@ -2,7 +2,6 @@
 
 import itertools
 import re
-import threading
 from collections.abc import Callable, Mapping
 from types import TracebackType
 from typing import Self
@@ -16,6 +15,7 @@ from local.registry.faults import Faults
 from local.registry.journal import Journal, RecordedRequest
 from local.registry.listener import Listener
 from local.registry.tokens import Tokens
+from local.serving import ServerThread
 from pullahead.oci import Digest, Reference, Repository
 
 
@@ -55,7 +55,7 @@ class FakeRegistry:
         self._signed: dict[str, tuple[str, Blob]] = {}
         self._signatures = itertools.count(1)
         self._listener = Listener(self, port)
-        self._thread: threading.Thread | None = None
+        self._thread = ServerThread(self._listener)
 
     def __enter__(self) -> Self:
         self.start()
@@ -68,14 +68,11 @@ class FakeRegistry:
 
     def start(self) -> None:
         """Begin to answer."""
-        self._thread = threading.Thread(target=self._listener.serve_forever, args=(0.02,), daemon=True)
         self._thread.start()
 
     def stop(self) -> None:
         """End every connection and give the port back. Raises whatever went wrong in the fake itself."""
-        if self._thread is not None:
-            self._listener.shutdown()
-            self._thread.join()
+        self._thread.stop()
         self._listener.close()
 
     @property

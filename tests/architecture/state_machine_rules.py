@@ -5,8 +5,6 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
-from cfnlint.api import lint_all  # type: ignore[import-untyped]  # it ships no types
-
 from pullahead import errors
 from tests.architecture.sam_template import FUNCTION, STATE_MACHINE, Template, named
 from tests.architecture.source import ROOT
@@ -186,6 +184,8 @@ def _next_states(state: Definition) -> Iterator[str]:
 
 def structure_findings(definition: Definition) -> Iterator[str]:
     """Find what the schema of the Amazon States Language, as cfn-lint has it, does not allow."""
+    from cfnlint.api import lint_all  # type: ignore[import-untyped]  # it ships no types, and takes two seconds
+
     properties = {"RoleArn": "arn:aws:iam::123456789012:role/refresh", "Definition": definition}
     resource = {"Type": "AWS::StepFunctions::StateMachine", "Properties": properties}
     for match in lint_all(json.dumps({"Resources": {"Refresh": resource}})):

@@ -8,8 +8,11 @@ from typing import Any
 
 import boto3
 from botocore.config import Config
+from moto import mock_aws
 from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_backend_app
 from werkzeug.serving import make_server
+
+from tests.serving import serving
 
 ACCOUNT_ID = "123456789012"
 REGION = "eu-west-1"
@@ -27,18 +30,23 @@ def moto_server() -> Iterator[str]:
             return moto(environ, start_response)
 
     server = make_server("127.0.0.1", 0, one_at_a_time, threaded=True)
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
-    thread.start()
-    try:
+    with serving(server):
         yield f"http://127.0.0.1:{server.server_port}"
+
+
+@contextmanager
+def moto_in_process() -> Iterator[None]:
+    """Let moto answer without a server what clients of one thread send to AWS's own addresses."""
+    moto = mock_aws()
+    moto.start(reset=False)  # whose data it would delete, may be another test's
+    try:
+        yield
     finally:
-        server.shutdown()
-        thread.join()
-        server.server_close()
+        moto.stop(remove_data=False)
 
 
-def client(url: str, service: str) -> Any:
-    """Make a client that tries everything once."""
+def client(url: str | None, service: str) -> Any:
+    """Make a client that tries everything once. Without a URL, it is for AWS's own address."""
     return boto3.client(
         service,  # type: ignore[call-overload]  # a name that is not written out
         region_name=REGION,

@@ -40,7 +40,7 @@ from pullahead.rules.load import load_rules
 from pullahead.rules.mirror_key import MirrorKey
 from pullahead.rules.model import Rules
 from pullahead.webhooks.receive import SecretCache
-from tests.contract.local_services import client, moto_server, new_table
+from tests.contract.local_services import client, moto_in_process, new_table
 from tests.fakes.application import InMemoryService
 from tests.fakes.lambda_context import lambda_context
 from tests.fakes.outcomes import FakeOutcomes
@@ -268,8 +268,8 @@ def lambda_context_of_the_page() -> Any:
 
 @pytest.fixture(scope="module")
 def dynamodb() -> Iterator[Any]:
-    with moto_server() as url:
-        yield client(url, "dynamodb")
+    with moto_in_process():
+        yield client(None, "dynamodb")
 
 
 @pytest.fixture

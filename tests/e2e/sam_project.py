@@ -116,7 +116,7 @@ def local_environment(aws: LocalAws, home: Path) -> dict[str, str]:
         "SAM_CLI_POLL_DELAY": "0.2",  # seconds; five by default
         "PULLAHEAD_BUILD_PLATFORM": "host",
         "PYTHON": sys.executable,
-        "PYTHONDONTWRITEBYTECODE": "1",
+        "PYTHONPYCACHEPREFIX": str(ROOT / ".build" / "pycache"),  # none beside the code, which is packaged
     }
 
 

@@ -7,6 +7,7 @@ from local.images import LocalImage, make_image
 from pullahead.checks.check import CheckMirrors, CheckPorts, CheckResult
 from pullahead.checks.late_referrers import LookForReferrers
 from pullahead.checks.timetable import is_ecr_asked
+from pullahead.checks.upstream_pool import Backoffs, UpstreamPool
 from pullahead.messages import CheckRequest, ReferrersOutcome
 from pullahead.mirrors.record import MirrorRecord
 from pullahead.mirrors.referrers import KnownReferrers
@@ -53,7 +54,7 @@ class CheckingService:
         self.look = LookForReferrers(
             lambda: self.rules, self.upstream, self.records, self.refreshes.start, self.announcer, self.clock
         )
-        self.use_case = CheckMirrors(lambda: self.rules, self.ports)
+        self.use_case, self.backoffs = CheckMirrors(lambda: self.rules, self.ports), Backoffs()
 
     @property
     def alerts(self) -> list[str]:
@@ -73,7 +74,8 @@ class CheckingService:
                 tags=tags or ("1.0",),
                 asked_at=self.clock(),
                 digest=pushed,
-            )
+            ),
+            self.pool(),
         )
 
     def pass_time(self, *, asks_ecr: bool) -> None:
@@ -84,6 +86,10 @@ class CheckingService:
             if is_ecr_asked(followed, self.clock()) is asks_ecr:
                 return
         raise AssertionError(f"no check of a day {'asks ECR' if asks_ecr else 'relies on the record'}")
+
+    def pool(self) -> UpstreamPool:
+        """Make the pool of a batch, whose waits take no time."""
+        return UpstreamPool(self.clock, self.backoffs, wait=lambda _seconds: None)
 
     def settle_referrers(self) -> None:
         """Let the referrers of every mirror have been copied long ago, so that no look is due for half a day."""

@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
+from heapq import nsmallest
 
 from pullahead.messages import RefreshRequest
 from pullahead.refresh.ports import Slot, SlotLimits, SlotResult, WaitingRefresh
@@ -89,12 +90,13 @@ class FakeWaitingRefreshes:
             self.remembered.discard(host)
 
     def oldest_first(self, host: str, page: int) -> Iterator[WaitingRefresh]:
-        after: tuple[str, MirrorKey] | None = None
+        after = ("", "", "")
         while True:
             with self.script.call("oldest_first"):
-                line = [each for each in self.waiting.values() if self.lines[each.mirror] == host]
-                rest = sorted(key for key in map(_place, line) if after is None or key > after)
-            yield from (self.waiting[mirror] for _, mirror in rest[:page] if mirror in self.waiting)
+                line = (_place(each) for mirror, each in self.waiting.items() if self.lines[mirror] == host)
+                rest = nsmallest(page + 1, (place for place in line if place > after))
+            mirrors = (MirrorKey(repository, tag) for _, repository, tag in rest[:page])
+            yield from (self.waiting[mirror] for mirror in mirrors if mirror in self.waiting)
             if len(rest) <= page:
                 return
             after = rest[page - 1]
@@ -110,5 +112,5 @@ class FakeWaitingRefreshes:
             return sum(self.lines[mirror] == host for mirror in self.waiting)
 
 
-def _place(refresh: WaitingRefresh) -> tuple[str, MirrorKey]:
-    return refresh.since, refresh.mirror
+def _place(refresh: WaitingRefresh) -> tuple[str, str, str]:
+    return refresh.since, refresh.mirror.repository, refresh.mirror.tag

@@ -33,7 +33,7 @@ WEBHOOKS = {"Webhooks": "on", "WebhookSecret": WEBHOOK_SECRET}
 PULLED = "mirror/pulled/"
 PULLS = {"OnDemandPrefix": PULLED}
 """Parameters with which pulls of repositories that begin so are noticed."""
-_MIRRORS = 480
+_MIRRORS = 240  # more than there are scenarios: each cold start compiles their rules
 _IDLE_SECONDS = 120.0
 _SILENCE = {"SilenceAlarmSeconds": "86400"}
 """Scenarios let hours pass at once, and no checks are sent meanwhile."""

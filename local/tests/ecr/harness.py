@@ -4,7 +4,6 @@ import base64
 import hashlib
 import json
 import socket
-import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
@@ -23,6 +22,7 @@ from werkzeug.serving import make_server
 
 from local.ecr import StrictEcr, install
 from local.ecr.v2 import V2Application
+from local.serving import ServerThread
 
 OCI_MANIFEST = "application/vnd.oci.image.manifest.v1+json"
 OCI_INDEX = "application/vnd.oci.image.index.v1+json"
@@ -72,14 +72,13 @@ def running_ecr(data_dir: Path) -> Iterator[RunningEcr]:
     app = V2Application(DomainDispatcherApplication(create_backend_app), ecr)
     server = make_server("127.0.0.1", 0, app, threaded=True, request_handler=MotoRequestHandler)
     urls.append(f"http://127.0.0.1:{server.server_port}")
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread = ServerThread(server)
     thread.start()
     running = RunningEcr(ecr, urls[0], ecr_client(urls[0]), events, clock)
     running.client.describe_repositories()  # moto makes its ECR app at the first request: bind it to this registry
     running.restart()
     yield running
-    server.shutdown()
-    thread.join()
+    thread.stop()
     server.server_close()
 
 

@@ -101,7 +101,8 @@ class TestUpstreamNotAsked:
         tags = tuple(each.tag for each in service.rules.mirrors)
         for _ in range(20):
             service.clock.advance(minutes=5)
-            check(CheckRequest(reason="schedule", repository=REPOSITORY, tags=tags, asked_at=service.clock()))
+            request = CheckRequest(reason="schedule", repository=REPOSITORY, tags=tags, asked_at=service.clock())
+            check(request, service.pool())
             for tag in sparing.answered:
                 service.publish(tag=tag)
             sparing.left = 10

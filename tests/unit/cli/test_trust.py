@@ -4,7 +4,6 @@ import datetime
 import http.server
 import ipaddress
 import ssl
-import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -16,6 +15,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from cryptography.x509.oid import NameOID
 
+from tests.serving import serving
 from tests.unit.cli.conftest import Run
 
 
@@ -64,13 +64,10 @@ def repository(ca: Path) -> Iterator[str]:
     """A repository behind TLS."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(ca)
-    with _Server(("127.0.0.1", 0), _Tags) as server:
-        server.socket = context.wrap_socket(server.socket, server_side=True)
-        thread = threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True)
-        thread.start()
+    server = _Server(("127.0.0.1", 0), _Tags)
+    server.socket = context.wrap_socket(server.socket, server_side=True)
+    with serving(server):
         yield f"127.0.0.1:{server.server_address[1]}/team/app"
-        server.shutdown()
-        thread.join()
 
 
 def test_untrusted_certificate_is_refused(repository: str, run: Run) -> None:

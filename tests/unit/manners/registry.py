@@ -17,6 +17,7 @@ from typing import Any, NamedTuple, Self
 from urllib.parse import parse_qs, urlsplit
 
 from local.images import LocalImage
+from local.serving import ServerThread
 from pullahead.oci import digest_of
 
 Headers = Mapping[str, str | Sequence[str]]
@@ -98,7 +99,7 @@ class ImperfectRegistry:
         self._upload_names = itertools.count()
         self._lock = threading.Lock()
         self._server = _Server(self)
-        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.01,), daemon=True)
+        self._thread = ServerThread(self._server)
 
     def __enter__(self) -> Self:
         self._thread.start()
@@ -107,8 +108,7 @@ class ImperfectRegistry:
     def __exit__(
         self, _kind: type[BaseException] | None, _error: BaseException | None, _at: TracebackType | None
     ) -> None:
-        self._server.shutdown()
-        self._thread.join()
+        self._thread.stop()
         self._server.server_close()
         self._server.hang_up()
 

@@ -137,9 +137,7 @@ def test_lock_that_would_lose_an_option_is_refused(rules: Rules) -> None:
 def test_lock_that_is_larger_than_rules_may_be_is_refused(rules: Rules) -> None:
     one = rules.find("mirror/a/app", "1.0-m")
     assert one is not None
-    many = [
-        LockedTag(one._replace(upstream=one.upstream._replace(tag=f"1.{n}"), tag=f"1.{n}-m"), digest(str(n)))
-        for n in range(MAX_DOCUMENT_BYTES // 80)
-    ]
+    pin, tags = digest(""), [f"{n:0100}" for n in range(MAX_DOCUMENT_BYTES // 250)]  # fewer, as they are long
+    many = [LockedTag(one._replace(upstream=one.upstream._replace(tag=tag), tag=f"{tag}-m"), pin) for tag in tags]
     with pytest.raises(ConfigError, match="--only"):
         write_lock(rules, many)

@@ -149,9 +149,9 @@ class CheckMirrors:
         self._rules, self._ports, self._select = rules, ports, select or MirrorSelector()
         self._backoffs = Backoffs()
 
-    def __call__(self, request: CheckRequest) -> list[CheckResult]:
+    def __call__(self, request: CheckRequest, pool: UpstreamPool | None = None) -> list[CheckResult]:
         """Check the tags of one request; tags that no rule follows are skipped. Raises what fails all of it."""
-        (checked,) = self.check([request], UpstreamPool(self._ports.clock, self._backoffs))
+        (checked,) = self.check([request], pool or UpstreamPool(self._ports.clock, self._backoffs))
         if checked.error is not None:
             raise checked.error
         return list(checked.results)

@@ -82,12 +82,12 @@ class ListTags:
         self._list_seconds, self._forget_access = list_seconds, forget_access
         self._listings = TtlCache[Repository, tuple[str, ...], datetime](_MAX_SHARED)
 
-    def __call__(self, request: ListRequest) -> ListResult | None:
+    def __call__(self, request: ListRequest, pool: UpstreamPool | None = None) -> ListResult | None:
         """List, record and queue checks; None where the rule no longer exists, or is inactive.
 
         Where the listing fails, what the last one selected is checked. Raises: StorageError, ConflictError.
         """
-        pool, listing = UpstreamPool(self._clock), Listing(request, may_be_put_back=False)
+        pool, listing = pool or UpstreamPool(self._clock), Listing(request, may_be_put_back=False)
         self._begin(listing, pool)
         pool.run()
         if listing.error is not None:

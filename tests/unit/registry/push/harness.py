@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Any, NamedTuple, Self
 
+from local.serving import ServerThread
 from pullahead.oci import Descriptor, Repository, digest_of
 from pullahead.registry.credentials import Credential
 from pullahead.registry.push import OciTarget
@@ -75,7 +76,7 @@ class ScriptedRegistry:
         self._unforeseen: list[str] = []
         self._lock = threading.Lock()
         self._server = _Server(self)
-        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.01,), daemon=True)
+        self._thread = ServerThread(self._server)
 
     def __enter__(self) -> Self:
         self._thread.start()
@@ -84,8 +85,7 @@ class ScriptedRegistry:
     def __exit__(
         self, kind: type[BaseException] | None, _error: BaseException | None, _at: TracebackType | None
     ) -> None:
-        self._server.shutdown()
-        self._thread.join()
+        self._thread.stop()
         self._server.server_close()
         if kind is None:
             assert self._unforeseen == []
