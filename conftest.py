@@ -42,13 +42,19 @@ LONGEST_FIRST: Final = (
 it. All of a folder are together, as they may share a deployed stack."""
 
 
+def _place_of(path: Path) -> int:
+    """Find the first entry that a file belongs to; what belongs to none comes last."""
+    name = path.relative_to(ROOT).as_posix() if path.is_relative_to(ROOT) else str(path)
+    matching = (place for place, prefix in enumerate(LONGEST_FIRST) if name.startswith(prefix))
+    return next(matching, len(LONGEST_FIRST))
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Begin with what takes longest."""
     places: dict[Path, int] = {}
     for item in items:
         if item.path not in places:
-            name = item.path.relative_to(ROOT).as_posix()
-            places[item.path] = next(place for place, prefix in enumerate(LONGEST_FIRST) if name.startswith(prefix))
+            places[item.path] = _place_of(item.path)
     items.sort(key=lambda item: places[item.path])
 
 
