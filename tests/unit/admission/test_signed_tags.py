@@ -27,6 +27,7 @@ from pullahead.mirrors.record import State
 from pullahead.oci import Descriptor, digest_of, parse_reference
 from pullahead.refresh.plan import plan_copy
 from pullahead.refresh.publish import publish_image
+from pullahead.rules.admission_policy import FirstCopy
 from pullahead.rules.signature_policy import KmsSigner, SignaturePolicy
 from tests.fakes.samples import KEY, REPOSITORY, UPSTREAM, failed, mirror
 from tests.sigstore import BUNDLE, new_key, public_pem
@@ -163,6 +164,16 @@ def test_first_copy_waits_for_its_signature() -> None:
     assert (service.served, service.outcome(A)) == ("-", "UNSIGNED")
     service.sign(A)
     service.visit(minutes=6)
+    assert service.visit_at_once() == "A"
+
+
+def test_first_copy_that_need_not_wait_is_served_as_soon_as_it_is_proven() -> None:
+    policy = POLICY._replace(min_age=timedelta(days=3), first_copy=FirstCopy.ADMIT)
+    service = SignedService(policy, serves=False)
+    assert (service.served, service.outcome(A)) == ("-", "UNSIGNED")
+    service.sign(A)
+    service.visit(minutes=6)
+    assert service.delays == [1]
     assert service.visit_at_once() == "A"
 
 

@@ -192,7 +192,8 @@ def look_again_after(
     known = evidence_for(policy.verify, found.signature)
     if known is None or known.at < began - _CLOCKS_DIFFER:
         return None
-    hold = hold_of(found, seen, policy, Occasion(now))
+    is_first = _was_never_copied(record, record.published_digest) and seen.last_admitted is None
+    hold = hold_of(found, seen, policy, Occasion(now, is_first))
     told = record.waiting.because if record.waiting is not None and record.waiting.digest == digest else None
     if hold is None or (hold.because in FOUND_BAD and hold.because is not told):
         return timedelta()

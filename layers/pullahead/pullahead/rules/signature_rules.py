@@ -219,19 +219,22 @@ def _signer(at: YamlLocation, written: SignerOptions, read_key: _ReadSigner) -> 
 
 
 def _key_of_rules(problems: Problems, read_key: ReadKey, at: YamlLocation, written: str) -> Signer:
-    return KmsSigner(written) if _KMS_KEY.fullmatch(written) else _key(problems, read_key, at, written)
+    if _KMS_KEY.fullmatch(written):
+        return KmsSigner(written)
+    return _key(problems, read_key, at, written, f"in line {at.node.line} of the rules")
 
 
 def _key_of_file(problems: Problems, read_key: ReadKey, at: YamlLocation, written: str) -> Signer:
     if _KMS_KEY.fullmatch(written):
         problems.add(at, "keys of a KMS are not asked for", _KMS_HINT)
         return KmsSigner(written)
-    return _key(problems, read_key, at, written)
+    return _key(problems, read_key, at, written, f"of line {at.node.line}")
 
 
-def _key(problems: Problems, read_key: ReadKey, at: YamlLocation, written: str) -> KeySigner:
+def _key(problems: Problems, read_key: ReadKey, at: YamlLocation, written: str, name: str) -> KeySigner:
+    """Read a key; `name` is what a text is called, which has no file."""
     if written.strip().startswith(_PEM):
-        return KeySigner(written, f"of line {at.node.line}")
+        return KeySigner(written, name)
     try:
         return KeySigner(read_key(written), written)
     except ConfigError as error:
