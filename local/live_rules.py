@@ -11,7 +11,7 @@ from pullahead.errors import ConfigError
 from pullahead.rules.load import load_rules_files
 from pullahead.rules.model import Rules
 from pullahead.rules.on_disk import read_rules_files
-from pullahead.rules.text import RulesText
+from pullahead.rules.text import KEY_SUFFIX, RulesText
 from pullahead.settings import OWN_RULES_FOLDER, own_rules_or
 from pullahead.text import count_text
 
@@ -93,6 +93,10 @@ class LiveRules:
         self._layer.mkdir(exist_ok=True)
         if not self.path.is_dir():
             (self._layer / RULES).write_text(files[0].text, encoding="utf-8")
+            for old in self._layer.glob(f"*{KEY_SUFFIX}"):
+                old.unlink()
+            for key in files[1:]:  # public keys beside it
+                (self._layer / Path(key.name).name).write_text(key.text, encoding="utf-8")
             return
         for file in files:
             path = self._layer / OWN_RULES_FOLDER / Path(file.name).relative_to(shown_path(self.path))

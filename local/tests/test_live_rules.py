@@ -135,3 +135,17 @@ def test_missing_file_and_mistakes_end_the_start(tmp_path: Path) -> None:
     (tmp_path / "rules.yaml").write_text(BROKEN, encoding="utf-8")
     with pytest.raises(RulesError, match="Did you mean tags"):
         LiveRules(tmp_path / "rules.yaml", tmp_path / "layer").begin()
+
+
+def test_public_key_beside_the_rules_is_deployed_with_them(playground: Playground) -> None:
+    key = playground.file.with_name("cosign.pub")
+    pem = "-----BEGIN PUBLIC KEY-----\nAAAA\n-----END PUBLIC KEY-----\n"
+    key.write_text(pem, encoding="utf-8")
+    signed = ONE.replace("}\n", ", admit: {verify: {any: [{key: cosign.pub}]}}}\n")
+    (line,) = playground.write(signed)
+    assert "is deployed" in line
+    assert (playground.layer / "cosign.pub").read_text(encoding="utf-8") == pem
+    key.unlink()
+    assert "there is no file cosign.pub beside the rules" in "\n".join(playground.look_twice())
+    playground.write(ONE)
+    assert not (playground.layer / "cosign.pub").exists()

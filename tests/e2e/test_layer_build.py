@@ -14,6 +14,7 @@ from packaging.tags import Tag, compatible_tags, cpython_tags, parse_tag
 from tests.architecture.source import ROOT
 
 LAYER = ROOT / "layers" / "pullahead"
+SIGNATURES = ROOT / "layers" / "signatures"
 WITHOUT_PIP = 'echo "No module named pip" >&2\nexit 1\n'
 PLATFORMS = ["--platform", "manylinux2014_aarch64", "--platform", "manylinux_2_28_aarch64"]
 GLIBC = 34
@@ -142,9 +143,29 @@ def test_two_builds_give_the_same_bytecode_of_every_module(tmp_path: Path) -> No
     assert flags == {0b01}, "hash-based and unchecked: used whatever times a zip archive gave the files"
 
 
-def test_layer_for_lambda_has_what_its_python_processor_and_glibc_can_load(tmp_path: Path) -> None:
+def test_layer_of_signatures_is_built_in_the_same_way() -> None:
+    """`sam build` copies one folder alone, so that its Makefile cannot include the other one."""
+    first, second = (
+        [line for line in (each / "Makefile").read_text(encoding="utf-8").splitlines() if not line.startswith("#")]
+        for each in (LAYER, SIGNATURES)
+    )
+    others = {'\tcp -R pullahead "$(ARTIFACTS_DIR)/python/"'}
+    assert [line.replace("Pullahead", "Signatures") for line in first if line not in others] == second
+
+
+def test_no_package_is_in_both_layers() -> None:
+    names = [
+        set(re.findall(r"^([a-z0-9-]+)==", (each / "requirements.txt").read_text(encoding="utf-8"), re.MULTILINE))
+        for each in (LAYER, SIGNATURES)
+    ]
+    assert names[0] & names[1] == set()
+    assert {"sigstore", "cryptography"} <= names[1]
+
+
+@pytest.mark.parametrize("layer", [LAYER, SIGNATURES], ids=lambda layer: layer.name)
+def test_layer_for_lambda_has_what_its_python_processor_and_glibc_can_load(tmp_path: Path, layer: Path) -> None:
     """Built by pip of any Python and on any processor, with the wheels that pip chooses of those that there are."""
-    _build(tmp_path, "lambda")
+    _build(tmp_path, "lambda", layer)
     loadable = set(_tags_of_lambda())
     wheels = {path.parent.name: path.read_text(encoding="utf-8") for path in tmp_path.rglob("*.dist-info/WHEEL")}
     assert wheels
@@ -170,9 +191,10 @@ def _build_for_this_machine(folder: Path) -> None:
     _build(folder, "host")
 
 
-def _build(folder: Path, platform: str) -> None:
+def _build(folder: Path, platform: str, layer: Path = LAYER) -> None:
+    target = f"build-{layer.name.capitalize()}Layer"
     subprocess.run(
-        [shutil.which("make") or "make", "-C", str(LAYER), "build-PullaheadLayer", f"ARTIFACTS_DIR={folder}"],
+        [shutil.which("make") or "make", "-C", str(layer), target, f"ARTIFACTS_DIR={folder}"],
         env={**os.environ, "PULLAHEAD_BUILD_PLATFORM": platform, "PYTHON": sys.executable},
         capture_output=True,
         timeout=200,
