@@ -146,6 +146,16 @@ class TestFolder:
         assert third is not None
         assert len({first.revision, second.revision, third.revision}) == 3
 
+    def test_public_keys_in_the_folder_come_with_the_rules(self, folder: Folder) -> None:
+        folder.put("team a/rules.yaml", TEXT)
+        folder.put("team a/keys/cosign.pub", "-----BEGIN PUBLIC KEY-----")
+        folder.put("team a/keys/cosign.key", "which is never read")
+        read = folder.source.read(None)
+        assert read is not None
+        assert sorted(file.name.rpartition("/")[2] for file in read.files) == ["cosign.pub", "rules.yaml"]
+        folder.put("team a/keys/cosign.pub", "-----BEGIN PUBLIC KEY-----\n")
+        assert folder.source.read(read.revision) is not None
+
     def test_folder_without_rules_is_refused(self, folder: Folder) -> None:
         folder.put("team a/README.md")
         with pytest.raises(ConfigError, match=r"team a/ has no rules file. Name the files of a folder \*\.yaml"):
