@@ -7,7 +7,7 @@ import pytest
 from pullahead.admission.choose import choose
 from pullahead.admission.gates import GateName, HeldReason, Hold
 from pullahead.admission.scans import MAX_IMAGES, Finding, ImageScan, NoScans, is_blocking, judge_scans, read_scans
-from pullahead.admission.seen_digests import Decision, SeenDigests, after_admitted, after_decision, after_scan
+from pullahead.admission.seen_digests import Decision, SeenDigests, after_decision, after_scan
 from pullahead.messages import ScanEvidence, ScanVerdict
 from pullahead.oci import Digest
 from pullahead.rules.admission_policy import AdmissionPolicy, ScanPolicy, Severity
@@ -238,10 +238,6 @@ class TestGate:
 
     def test_other_wait_leaves_a_result_as_it_is(self) -> None:
         assert served(seen(ScanVerdict.CLEAN, SCAN._replace(wait=timedelta(hours=9)))) == ("B", None)
-
-    def test_record_deleted(self) -> None:
-        known = after_admitted(after("0 A, 1 B"), after("0 A").seen[0].root, at(1))
-        assert served(known, hours=1)[0] == "A"
 
     def test_approval_for_another_digest(self) -> None:
         decided = after_decision(seen(ScanVerdict.VULNERABLE), Decision(digest("C"), True, "ada", at(1)))

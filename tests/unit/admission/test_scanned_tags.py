@@ -318,3 +318,31 @@ def test_many_digests_that_wait_are_read_a_few_at_a_time() -> None:
     request = structs.replace(service.request(), reason="scan", settled=True)
     service.use_case(request)
     assert len(service.scans.read_images) == 4
+
+
+def test_record_deleted_has_the_digest_scanned_again() -> None:
+    service = following(SCANNED._replace(min_age=timedelta(days=3)))
+    service.scans.found(B.digest)
+    service.visit(B, hours=1)
+    assert evidence(service, B.digest).verdict is ScanVerdict.CLEAN
+    del service.records.stored[KEY]
+    service.scans.answers.clear()
+    assert service.visit(days=4) == "A"
+    assert service.visit(days=4) == "A"
+    assert (service.known.state, service.alerts[-1]) == (State.HELD, "HELD")
+
+
+def test_new_scan_after_the_digest_came_back_counts_anew() -> None:
+    service = following()
+    service.visit(B, hours=1)
+    service.scans.found(B.digest, CRITICAL)
+    after_event(service, B.digest)
+    service.visit(A, hours=1)
+    assert (service.served, service.known.state) == ("A", State.FRESH)
+    service.scans.answers.clear()
+    service.visit(B, hours=1)
+    seen = service.known.admission
+    assert seen is not None
+    found = seen.find(B.digest)
+    assert found is not None
+    assert found.scan is None or found.scan.verdict is ScanVerdict.NONE

@@ -56,6 +56,10 @@ _EVENTS_CONFIG = Config(  # an event that is not accepted at once is sent later;
     retries={"mode": "standard", "total_max_attempts": 2}, connect_timeout=2, read_timeout=5
 )
 
+_SCANS_CONFIG = Config(  # "standard" takes LimitExceededException, one scan a day, for throttling, and tries again
+    retries={"mode": "standard", "total_max_attempts": 1}, connect_timeout=5, read_timeout=60
+)
+
 
 def system_clock() -> datetime:
     """The time now, aware, in UTC."""
@@ -220,7 +224,7 @@ class Adapters:
     def _image_scans(self) -> "EcrImageScans":
         from pullahead.ecr.image_scans import EcrImageScans
 
-        return EcrImageScans(self._ecr)
+        return EcrImageScans(self._ecr, self._aws.when_used("ecr", config=_SCANS_CONFIG))
 
     @cached_property
     def _tags(self) -> "EcrTags":

@@ -74,7 +74,8 @@ def _asking_mirrors(repository: str, rules: Rules, records: RecordStore) -> Iter
         for rule in rules.rules_of(repository)
         if rule.admit is not None and rule.admit.scan is not None and not rules.is_inactive(rule.name)
     ]
-    listed = records.load_listings([rule_key(rule) for rule in asking if needs_listing(rule)])
+    selecting = [rule_key(rule) for rule in asking if needs_listing(rule)]
+    listed = records.load_listings(selecting) if selecting else {}
     for rule in asking:
         yield from rule.named_mirrors
         record = listed.get(rule_key(rule))

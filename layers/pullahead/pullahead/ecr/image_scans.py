@@ -35,10 +35,14 @@ _MAX_TEXT = 200
 
 
 class EcrImageScans:
-    """Implements `pullahead.admission.scans.ImageScans` with one boto3 client. Thread-safe."""
+    """Implements `pullahead.admission.scans.ImageScans`. Thread-safe.
 
-    def __init__(self, client: "ECRClient") -> None:
-        self._client = client
+    `starter` is the client that starts scans: it should try once, since ECR's refusal of a second scan in a day is
+    no throttling, by which name botocore knows it.
+    """
+
+    def __init__(self, client: "ECRClient", starter: "ECRClient | None" = None) -> None:
+        self._client, self._starter = client, starter or client
 
     def read(self, repository: str, images: Sequence[Digest]) -> Sequence[ImageScan]:
         """Call DescribeImageScanFindings for each, and StartImageScan where there is no scan; DescribeImages once."""
@@ -98,7 +102,7 @@ class EcrImageScans:
         """Start a basic scan; return what is said of an image whose scan has no result yet."""
         try:
             with translated("start scan", f"{repository}@{image}", frozenset(_NOT_STARTED)):
-                self._client.start_image_scan(repositoryName=repository, imageId={"imageDigest": image})
+                self._starter.start_image_scan(repositoryName=repository, imageId={"imageDigest": image})
         except AccessDeniedError as error:
             return f"no scan may be started: {one_line(str(error), _MAX_TEXT)}"
         except (ManifestRefusedError, NotFoundError) as error:
