@@ -6,6 +6,7 @@ import pytest
 
 from local.images import make_image
 from pullahead.checks.listing import ListResult, ListTags
+from pullahead.checks.upstream_pool import UpstreamPool
 from pullahead.errors import (
     ConflictError,
     ListingRefusedError,
@@ -39,11 +40,15 @@ class Listing:
         self.upstream, self.records = FakeUpstream(self.script), FakeRecords(self.script)
         self.queue, self.clock = FakeCheckQueue(self.script), FakeClock()
         self.serve("1.0", "1.1", "1.2", "latest")
-        self.follow = ListTags(lambda: self.rules, self.upstream, self.records, self.queue, self.clock)
+        self.list_tags = ListTags(lambda: self.rules, self.upstream, self.records, self.queue, self.clock)
 
     def serve(self, *tags: str, path: str = "ghcr.io/team/app") -> None:
         for tag in tags:
             self.upstream.serve(IMAGE, f"{path}:{tag}")
+
+    def follow(self, request: ListRequest) -> ListResult | None:
+        """List, without any time for what a rate makes wait."""
+        return self.list_tags(request, UpstreamPool(self.clock, wait=lambda _seconds: None))
 
     def ask(self, name: str = "app", upstream: str | None = None, **later: float) -> ListResult:
         self.clock.advance(**later)
@@ -329,7 +334,7 @@ class TestRequests:
 
     def test_credential_and_listings_are_forgotten_for_a_person(self) -> None:
         listing, forgotten = Listing(), list[Repository]()
-        listing.follow = ListTags(
+        listing.list_tags = ListTags(
             lambda: listing.rules,
             listing.upstream,
             listing.records,

@@ -180,7 +180,7 @@ class TestDeadlines:
     )
     def test_answer_that_drips_is_cut_off(self, beginning: bytes, drop: bytes) -> None:
         """Each drop comes in time; without a deadline the client would read until the server gives up."""
-        client = HttpClient(Timeouts(connect=1, read=1, total=0.5))
+        client = HttpClient(Timeouts(connect=1, read=1, total=0.2))
         with answering(dripping(beginning, drop)) as url, pytest.raises(RegistryTimeoutError):
             get(url, client)
 

@@ -138,6 +138,8 @@ def hold_of(digest: SeenDigest, seen: SeenDigests, policy: AdmissionPolicy, at: 
     if decision is not None or digest.admitted:
         return None
     holds = [hold for gate in GATES if (hold := gate(digest, policy, at)) is not None]
+    if len(holds) < 2:
+        return holds[0] if holds else None
     bad = next((hold for hold in holds if hold.because in FOUND_BAD), None)
     waits = [(hold.until, hold) for hold in holds if hold.until is not None]
     if bad is not None or not waits:

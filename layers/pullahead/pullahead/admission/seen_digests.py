@@ -116,6 +116,8 @@ class SeenDigests(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_
 
     def decision_of(self, digest: Digest) -> Decision | None:
         """Find what a person has decided about a digest."""
+        if not self.decisions:
+            return None
         return next((each for each in reversed(self.decisions) if each.digest == digest), None)
 
 
