@@ -2,6 +2,7 @@
 
 import json
 import re
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 from typing import Final
@@ -28,12 +29,18 @@ def one_line(text: str, max_length: int | None = None) -> str:
 
 def printable(text: str) -> str:
     """Keep the lines of a text, and replace what steers a terminal or reverses the direction of writing by spaces."""
-    return "".join(letter if letter.isprintable() or letter == "\n" else " " for letter in text)
+    return _without_unprintable(text, lambda _: " ")
 
 
 def escaped_json(document: str) -> str:
     """Escape in a JSON document what `printable` replaces: its values stay what they are."""
-    return "".join(letter if letter.isprintable() or letter == "\n" else _json_escape(letter) for letter in document)
+    return _without_unprintable(document, _json_escape)
+
+
+def _without_unprintable(text: str, replace: Callable[[str], str]) -> str:
+    if text.replace("\n", "").isprintable():  # nearly always, and many times faster than letter by letter
+        return text
+    return "".join(letter if letter.isprintable() or letter == "\n" else replace(letter) for letter in text)
 
 
 def _json_escape(letter: str) -> str:

@@ -20,8 +20,7 @@ PARALLEL_FROM_BYTES = 24 * 1024 * 1024
 
 _SEGMENT_BYTES = 3 * 1024 * 1024
 _FIRST_CONNECTIONS = 3
-_MAX_CONNECTIONS = 6  # of one blob, each with one segment in memory
-_MAX_SHARED_CONNECTIONS = 8  # of all blobs of a copy: 24 MiB
+_MAX_CONNECTIONS = 8  # of one blob, or of all blobs of a copy: each has one segment in memory, 24 MiB
 _FAST_BYTES_PER_SECOND = 400_000_000  # no long distance is that fast on one connection; more of them cost only CPU
 _GAIN = 1.2  # a smaller one is noise
 
@@ -86,7 +85,7 @@ class ThroughputMeter:
 class ParallelRead:
     """What all blobs of one copy share: additional connections, and whether they have helped. Thread-safe."""
 
-    def __init__(self, meter: Callable[[], ThroughputMeter], connections: int = _MAX_SHARED_CONNECTIONS) -> None:
+    def __init__(self, meter: Callable[[], ThroughputMeter], connections: int = _MAX_CONNECTIONS) -> None:
         self.meter = meter
         self._free = threading.Semaphore(connections)
         self._lock = threading.Lock()
@@ -183,22 +182,27 @@ class _Segments:
         self._next, self._end = span
         self._parallel, self._read_segment = parallel, read_segment
         self._bytes_per_second = bytes_per_second  # with fewer connections
-        self._connections, self._is_adjusted, self._is_trial = 0, False, True
+        self._connections, self._fewer_connections = 0, 0
+        self._is_adjusted, self._is_trial = False, True
         self._unmeasured = 0  # segments that were read ahead with fewer connections
         self._begun: deque[_Segment] = deque()
         self._threads: list[threading.Thread] = []
         self._changed = threading.Condition()
         self._is_closed = False
 
-    def add_connections(self, count: int) -> None:
-        """Use `count` connections, or as many as are free."""
+    def add_connections(self, count: int) -> bool:
+        """Use `count` connections, or as many as are free; return whether that is more than before."""
         with self._changed:
+            before = self._connections
             while self._connections < count and self._parallel.take_connection():
                 self._connections += 1
-                self._unmeasured = self._connections
                 thread = threading.Thread(target=self._read, args=(self._connections,), daemon=True)
                 self._threads.append(thread)
                 thread.start()
+            if self._connections == before:
+                return False
+            self._fewer_connections, self._unmeasured = before, self._connections
+            return True
 
     def are_answered(self) -> bool:
         """Wait for the first bytes; False where Range is ignored, or another connection refused or not free."""
@@ -239,12 +243,12 @@ class _Segments:
             return  # busy with what comes: more of it would not help now
         if has_gained and self._connections < _MAX_CONNECTIONS:
             self._bytes_per_second = throughput.bytes_per_second
-            self.add_connections(min(2 * self._connections, _MAX_CONNECTIONS))
+            self._is_adjusted = not self.add_connections(_MAX_CONNECTIONS)
             return
         self._is_adjusted = True
         if not has_gained:
             with self._changed:
-                self._connections //= 2
+                self._connections = self._fewer_connections
                 if self._connections <= 1:  # one request for all that is left does as well
                     self._end = self._next
                 self._changed.notify_all()
