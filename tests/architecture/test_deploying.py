@@ -22,7 +22,7 @@ SHORTEST_DESCRIPTION = 20
 KEY = "arn:aws:kms:eu-west-1:123456789012:key/12345678-1234-1234-1234-123456789012"
 LONGEST_APPLICATION_DESCRIPTION = 256
 MOST_LABELS = 10
-BY_AWS = frozenset({"ec2", "kms"})
+BY_AWS = re.compile(r"ec2:.*|kms:Decrypt")
 """Called by Lambda to attach functions to the VPC, and by DynamoDB and Secrets Manager: not from within it."""
 
 
@@ -177,8 +177,9 @@ def endpoints_needed(source: Template) -> set[str]:
         for policy in role["Policies"]
         for statement in statements(policy["PolicyDocument"])
         for action in listed(statement["Action"])
+        if not BY_AWS.fullmatch(action)
     }
-    called = services - BY_AWS | ({"ecr.api", "ecr.dkr"} if "ecr" in services else set())
+    called = services | ({"ecr.api", "ecr.dkr"} if "ecr" in services else set())
     return called - {"ecr"}
 
 
