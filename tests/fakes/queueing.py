@@ -8,6 +8,7 @@ from pullahead.oci import parse_reference
 from pullahead.refresh.ports import Slot, StartResult
 from pullahead.refresh.queue import SLOT_DURATION, RefreshQueue
 from pullahead.refresh.request import refresh_request
+from pullahead.rules.mirror_key import MirrorKey
 from pullahead.rules.model import Mirror
 from tests.fakes.memory import FakeClock, FakeRecords, FakeRefreshExecutions
 from tests.fakes.refresh_slots import FakeRefreshSlots, FakeWaitingRefreshes
@@ -32,6 +33,7 @@ class QueueingService:
         self.slots, self.waiting_refreshes = FakeRefreshSlots(self.script), FakeWaitingRefreshes(self.script)
         self.records, self.refreshes = FakeRecords(self.script), FakeRefreshExecutions(self.script)
         self.rules = rules([mirror_of(tag) for tag in tags], "r", rule(*tags))
+        self.newly_cached: dict[MirrorKey, Mirror] = {}
         self.at_most = at_most
         self.one, self.other = self.process(), self.process()
 
@@ -45,6 +47,7 @@ class QueueingService:
             self.records,
             self.clock,
             self.at_most,
+            lambda repository, tag: self.newly_cached.get(MirrorKey(repository, tag)),
         )
 
     @property

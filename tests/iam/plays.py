@@ -72,8 +72,6 @@ _VERIFY: Final = (
     " {keyless: {issuer: 'https://issuer.example', identity: 'build@team.example'}}]}}\n"
 )
 """Whose signatures are looked at, of images that are published in any case."""
-_FULL: Final = timedelta(seconds=10)
-"""After this time nobody takes the slots for full because they were."""
 _OTHER_TAG: Final = "2.0"
 _SMALL, _OTHER, _CACHED = (make_image([20_000], seed=number) for number in (1, 2, 8))
 _HOURS: Final = timedelta(hours=7)  # longer than a blocked mirror waits
@@ -257,7 +255,6 @@ def _copy_by_rules_in_s3(scene: Scene) -> None:
         _follow(scene, _rules(scene.mirror, *mirrors))
         scene.upstream.push(_CACHED, scene.mirror.path, "3.0")
         scene.fire_schedule(DEFAULT_CHECK_EVERY)  # it is mounted from the cache
-        scene.aws.clock.advance(_FULL.total_seconds())  # a refresh that waited would be dropped: no rule names it yet
         _let_the_cache_fail(scene)
         _call(scene)
         _sign(scene, _SMALL, scene.mirror.path, "key-1", "key-2")  # late, under the tags that have been copied

@@ -10,5 +10,6 @@ from aws_lambda_powertools import Metrics
 def _metrics_of_one_test(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setenv("POWERTOOLS_SERVICE_NAME", "pullahead")
     monkeypatch.setenv("POWERTOOLS_METRICS_NAMESPACE", "Pullahead")
+    Metrics().clear_metrics()  # of tests elsewhere
     yield
     Metrics().clear_metrics()

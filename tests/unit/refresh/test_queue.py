@@ -248,6 +248,13 @@ class TestDropped:
         )
         assert (queue.started_tags, queue.waiting_refreshes.waiting, queue.held) == ([], {}, {})
 
+    def test_refresh_of_what_a_pull_through_cache_has_just_cached_is_started(self) -> None:
+        queue = QueueingService(1, "1")
+        queue.wait(queue.stale("1"))
+        queue.rules = rules([])  # which name it when the next findings do
+        queue.newly_cached[mirror("1").key] = mirror("1")
+        assert queue.one.start_waiting().started == (mirror("1").key,)
+
     def test_number_of_examined_refreshes_is_bounded(self) -> None:
         tags = [str(number) for number in range(1500)]
         queue = QueueingService(20, *tags)

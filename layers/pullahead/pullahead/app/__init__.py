@@ -306,6 +306,7 @@ class Application(Adapters):
             self._records,
             self._clock,
             self._settings.max_concurrent_refreshes,
+            self._current_rules.newly_cached,
         )
 
     def _rules_as_of(self, moment: datetime) -> "Rules":

@@ -33,7 +33,7 @@ from pullahead.refresh.ports import (
     WaitingRefreshes,
 )
 from pullahead.rules.mirror_key import MirrorKey
-from pullahead.rules.model import Rules
+from pullahead.rules.model import NewlyCached, Rules, never_cached
 
 SLOT_DURATION: Final = timedelta(minutes=15)
 """After this time it is checked whether the holder of a slot still runs; as a rule it has freed it long before."""
@@ -90,9 +90,10 @@ class RefreshQueue:
         records: RecordStore,
         clock: Clock,
         at_most: int,
+        newly_cached: NewlyCached = never_cached,
     ) -> None:
         self._rules, self._slots, self._waiting, self._refreshes = rules, slots, waiting, refreshes
-        self._records, self._clock, self._at_most = records, clock, at_most
+        self._records, self._clock, self._at_most, self._newly_cached = records, clock, at_most, newly_cached
         self._full_until: datetime | None = None
         self._remembered: dict[str, datetime] = {}
 
@@ -218,7 +219,7 @@ class RefreshQueue:
             return _Examined(dropped="this version cannot read the request")
         if record is None or not _is_wanted(request, record, self._clock()):
             return _Examined(dropped="the refresh is no longer needed")
-        if not _may_start(request, self._rules(request.stale_since)):
+        if not _may_start(request, self._rules(request.stale_since), self._newly_cached):
             return _Examined(dropped="no rule names the mirror any more, or the rule is paused or skipped")
         result = self._take(request)
         if result in (SlotResult.FULL, SlotResult.HOST_FULL):
@@ -304,6 +305,8 @@ def _is_wanted(request: RefreshRequest, record: MirrorRecord, now: datetime) -> 
     return wants_refresh(record, now) and (record.upstream_digest, record.episode, record.platforms) == asked
 
 
-def _may_start(request: RefreshRequest, rules: Rules) -> bool:
+def _may_start(request: RefreshRequest, rules: Rules, newly_cached: NewlyCached) -> bool:
     mirror = rules.find(request.repository, request.tag)
-    return mirror is not None and not rules.is_inactive(mirror.rule)
+    if mirror is None:
+        return newly_cached(request.repository, request.tag) is not None
+    return not rules.is_inactive(mirror.rule)
