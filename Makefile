@@ -92,8 +92,8 @@ costs: $(READY) ## Compute what checking costs, and write it into docs/operating
 	@$(BIN)/python -m bench.costs
 	@$(BIN)/python -m bench.pull_costs
 
-simulate: $(READY) ## Simulate hours of checks of up to 100,000 tags in minutes, and write it into docs/operating.md
-	@$(BIN)/python -m bench.simulate --write-docs $(ARGS)
+simulate: $(READY) ## Simulate hours of checks of up to 100,000 tags in minutes, and write it into docs/operating.md (ARGS=--large-faults)
+	@$(BIN)/python -m bench.simulate $(if $(ARGS),$(ARGS),--write-docs)
 
 lock: ## Write the pinned requirements anew (needs uv)
 	requirements/lock.sh
