@@ -10,13 +10,12 @@ import requests
 
 from bench.authority import Authority
 from bench.cases import SLOW_BYTES_PER_SECOND, SLOW_DELAY_SECONDS, Case, image_bytes
-from bench.floor import BlobFiles, blob_files, push_alone
 from bench.homes import fresh_home
 from bench.measure import CommandFailedError, run_measured
 from bench.results import CaseResult, Requests, Run
-from bench.rounds import Say, run_rounds, with_requests
+from bench.rounds import Say, run_rounds, with_requests, without_bare_loop
 from bench.servers import Registries, Registry, bench_server
-from bench.tools import Copy, Tool
+from bench.tools import Copy, Tool, bare_loop
 from local.images import LocalImage, push_image
 
 TAG = "1"
@@ -37,20 +36,22 @@ class Stage(NamedTuple):
 
 
 def measure_case(case: Case, size_mib: int, tools: Sequence[Tool], rounds: int, stage: Stage) -> CaseResult:
-    """Measure every tool that copies `rounds` times, after a warm-up."""
-    tools = [tool for tool in tools if tool.commands.copy is not None]
+    """Measure every tool that copies `rounds` times, after a warm-up, and a bare loop beside them.
+
+    Not of a slow upstream: there several connections are quicker, and the bare loop has one.
+    """
+    tools = [tool for tool in tools if tool.commands.copy is not None] + ([] if case.slow else [bare_loop()])
     image = case.make(size_mib, stage.seed)
     size = image_bytes(image)
     stage.say(f"{case.name}: {case.title}, {size / 1e6:,.0f} MB")
-    floor: list[float] = []
-    with _source(case, image, stage, count=False) as source, blob_files(image, stage.folder) as files:
-        attempts = _Attempts(case, image, stage)
-        after_round = (lambda: floor.append(attempts.push_alone(files))) if files and not case.slow else lambda: None
-        results = run_rounds(tools, rounds, lambda tool: attempts.copy(tool, source.host), stage.say, after_round)
+    attempts = _Attempts(case, image, stage)
+    with _source(case, image, stage, count=False) as source:
+        results = run_rounds(tools, rounds, lambda tool: attempts.copy(tool, source.host), stage.say)
     able = {result.tool for result in results if result.problem is None}
     with _source(case, image, stage, count=True) as source:
         requests_of = {tool.name: attempts.count(tool, source) for tool in tools if tool.name in able}
-    return CaseResult(case.name, case.title, size, with_requests(results, requests_of), floor_seconds=tuple(floor))
+    copied, bare = without_bare_loop(with_requests(results, requests_of))
+    return CaseResult(case.name, case.title, size, copied, bare_loop=bare)
 
 
 class Source(NamedTuple):
@@ -103,13 +104,6 @@ class _Attempts:
             return Requests(
                 source.registry.requests_seen().total() - before[0], target.requests_seen().total() - before[1]
             )
-
-    def push_alone(self, files: BlobFiles) -> float:
-        """Let the target alone show what it takes."""
-        with self._target() as target:
-            seconds = push_alone(files, target)
-        self._stage.say(f"  the target alone: {seconds:.2f} s")
-        return seconds
 
     def _copy(self, tool: Tool, source: str, target: Registry, *, prove: bool = True) -> Run:
         repository = target.content.parent.name

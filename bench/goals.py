@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from bench.results import (
+    BARE_LOOP,
     OURS,
     REQUESTS_ALONE,
     CaseResult,
@@ -63,13 +64,15 @@ class Ceiling(NamedTuple):
 class Verdict(NamedTuple):
     """One goal beside what was measured; `holds` is None where something was not measured.
 
-    `factor` is the figure as a share of what the goal allows: up to 1 it is reached.
+    `factor` is the figure as a share of what the goal allows: up to 1 it is reached. `bare_loop` is the same of a bare
+    loop, where the goal is one of wall or CPU and a bare loop was measured: above 1, even that misses the goal.
     """
 
     goal: str
     measured: str
     holds: bool | None
     factor: float | None = None
+    bare_loop: float | None = None
 
 
 RATIOS = (
@@ -145,9 +148,11 @@ def _judge_ratio(ratio: Ratio, case: CaseResult | None, machine: Machine) -> Ver
         return _without_figures(goal, case)
     value = paired_ratio(ours, peer, ratio.figure)
     of_peer = _value(peer, "wall" if ratio.figure == "engine" else ratio.figure)
-    floor = f"; the target alone {statistics.median(case.floor_seconds):.2f} s" if case.floor_seconds else ""
-    measured = f"{value:.2f} ({_value(ours, ratio.figure):.2f} s, {peer.tool} {of_peer:.2f} s{floor})"
-    return _verdict(goal, measured, value, ratio.at_most)
+    bare = _bare_loop(case, ratio.figure)
+    beside = f"{peer.tool} {of_peer:.2f} s{_said(bare, ratio.figure)}"
+    measured = f"{value:.2f} ({_value(ours, ratio.figure):.2f} s, {beside})"
+    of_bare = None if bare is None else paired_ratio(bare, peer, ratio.figure)
+    return _verdict(goal, measured, value, ratio.at_most, of_bare)
 
 
 def _judge_ceiling(ceiling: Ceiling, case: CaseResult | None) -> Verdict:
@@ -157,7 +162,20 @@ def _judge_ceiling(ceiling: Ceiling, case: CaseResult | None) -> Verdict:
         return _without_figures(goal, case)
     value = _value(ours, ceiling.figure) / (case.tags if "for a tag" in ceiling.figure else 1)
     shown = f"{value:.2f}" if ceiling.unit == "s" or "for a tag" in ceiling.figure else f"{value:.0f}"
-    return _verdict(goal, f"{shown} {ceiling.unit}".rstrip(), value, ceiling.at_most)
+    bare = _bare_loop(case, ceiling.figure)
+    of_bare = None if bare is None else _value(bare, ceiling.figure)
+    measured = f"{shown} {ceiling.unit}".rstrip() + _said(bare, ceiling.figure)
+    return _verdict(goal, measured, value, ceiling.at_most, of_bare)
+
+
+def _bare_loop(case: CaseResult, figure: str) -> ToolResult | None:
+    """Find the bare loop of a case, for the figures that it is a measure of."""
+    bare = case.bare_loop
+    return bare if bare is not None and bare.measured and figure in ("wall", "CPU") else None
+
+
+def _said(bare: ToolResult | None, figure: str) -> str:
+    return "" if bare is None else f"; {BARE_LOOP} {_value(bare, figure):.2f} s"
 
 
 def _judge_ecr_check(results: Results) -> Iterator[Verdict]:
@@ -231,8 +249,9 @@ def _judge_beside(
     )
 
 
-def _verdict(goal: str, measured: str, value: float, at_most: float) -> Verdict:
-    return Verdict(goal, measured, value <= at_most, value / at_most)
+def _verdict(goal: str, measured: str, value: float, at_most: float, of_bare: float | None = None) -> Verdict:
+    bare_factor = None if of_bare is None else of_bare / at_most
+    return Verdict(goal, measured, value <= at_most, value / at_most, bare_factor)
 
 
 def _without_figures(goal: str, case: CaseResult | None) -> Verdict:

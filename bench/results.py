@@ -7,6 +7,7 @@ from typing import NamedTuple
 import msgspec
 
 OURS = "pullahead"
+BARE_LOOP = "a bare loop"
 REQUESTS_ALONE = "a Python that imports requests alone"
 
 
@@ -46,14 +47,14 @@ class ToolResult(msgspec.Struct, frozen=True):
 
 
 class CaseResult(msgspec.Struct, frozen=True):
-    """All tools in one case."""
+    """All tools in one case. `bare_loop`: a Python process that does only what every tool must, as their measure."""
 
     case: str
     title: str
     size_bytes: int
     tools: tuple[ToolResult, ...]
     tags: int = 1
-    floor_seconds: tuple[float, ...] = ()  # what the target alone takes for the large blobs, in each round
+    bare_loop: ToolResult | None = None
 
     @property
     def measured(self) -> bool:

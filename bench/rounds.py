@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 
 from bench.measure import CommandFailedError
-from bench.results import Requests, Run, ToolResult
+from bench.results import BARE_LOOP, Requests, Run, ToolResult
 from bench.tools import NOT_ON_PATH, Tool
 
 Say = Callable[[str], None]
@@ -20,7 +20,6 @@ def run_rounds(
     rounds: int,
     attempt: Callable[[Tool], Run],
     say: Say,
-    after_round: Callable[[], None] = lambda: None,
 ) -> tuple[ToolResult, ...]:
     """Let every tool do the same `rounds` times, after a warm-up. A tool that fails once is out, with its reason."""
     runs: dict[str, list[Run]] = {tool.name: [] for tool in tools}
@@ -39,12 +38,16 @@ def run_rounds(
             say(f"  {tool.name}: {run.wall_seconds:.2f} s{engine}, CPU {run.cpu_seconds:.2f} s")
             if number > 0:  # the first round only warms up
                 runs[tool.name].append(run)
-        if number > 0:
-            after_round()
     return tuple(
         ToolResult(tool.name, () if tool.name in problems else tuple(runs[tool.name]), None, problems.get(tool.name))
         for tool in tools
     )
+
+
+def without_bare_loop(results: Sequence[ToolResult]) -> tuple[tuple[ToolResult, ...], ToolResult | None]:
+    """Take the bare loop, which is no tool, out of the results; None where it had no turns."""
+    bare = next((result for result in results if result.tool == BARE_LOOP), None)
+    return tuple(result for result in results if result.tool != BARE_LOOP), bare
 
 
 def with_requests(results: Sequence[ToolResult], requests: Mapping[str, Requests]) -> tuple[ToolResult, ...]:

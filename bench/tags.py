@@ -11,9 +11,9 @@ from bench.copies import Stage, prove_published
 from bench.homes import fresh_home
 from bench.measure import CommandFailedError, run_measured
 from bench.results import CaseResult, Requests, Run
-from bench.rounds import run_rounds, with_requests
+from bench.rounds import run_rounds, with_requests, without_bare_loop
 from bench.servers import Registry
-from bench.tools import Mirroring, Tool
+from bench.tools import Mirroring, Tool, bare_loop
 from local.images import LocalImage, push_image
 
 REPOSITORY = "tags"
@@ -21,8 +21,8 @@ _MIRROR = f"mirror/{REPOSITORY}"
 
 
 def measure_tags(case: TagsCase, tags: int, tools: Sequence[Tool], rounds: int, stage: Stage) -> CaseResult:
-    """Measure every tool that mirrors `rounds` times, after a warm-up."""
-    tools = [tool for tool in tools if tool.commands.mirror is not None]
+    """Measure every tool that mirrors `rounds` times, after a warm-up, and beside them a bare loop that compares."""
+    tools = [tool for tool in tools if tool.commands.mirror is not None] + ([bare_loop()] if case.unchanged else [])
     images = tagged_images(tags, stage.seed)
     stage.say(f"{case.name}: {tags} {case.title}")
     with tags_registry(images, stage, "source") as source, _Targets(case, images, stage).open() as targets:
@@ -34,7 +34,8 @@ def measure_tags(case: TagsCase, tags: int, tools: Sequence[Tool], rounds: int, 
     ):
         requests_of = {tool.name: targets.count(tool, source) for tool in tools if tool.name in able}
     size = sum(image_bytes(image) for image in images.values())
-    return CaseResult(case.name, f"{tags} {case.title}", size, with_requests(results, requests_of), tags=tags)
+    mirrored, bare = without_bare_loop(with_requests(results, requests_of))
+    return CaseResult(case.name, f"{tags} {case.title}", size, mirrored, tags=tags, bare_loop=bare)
 
 
 @contextlib.contextmanager

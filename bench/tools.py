@@ -6,15 +6,17 @@ All trust the bench's authority by SSL_CERT_FILE (`authority.trusted`).
 import json
 import shutil
 import subprocess
+import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
-from bench.results import OURS
+from bench.results import BARE_LOOP, OURS
 
 NOT_ON_PATH = "not on PATH"
 
-_ROOT = Path(__file__).parent.parent
+_HERE = Path(__file__).parent
+_ROOT = _HERE.parent
 _OUR_PROGRAM = _ROOT / "bin" / "pullahead"
 _AT_ONCE = 8
 
@@ -77,6 +79,12 @@ class Tool(NamedTuple):
 def find_tools() -> tuple[Tool, ...]:
     """Find the tools, ours first."""
     return tuple(_find(name, commands) for name, commands in _COMMANDS.items())
+
+
+def bare_loop() -> Tool:
+    """Give the process that does only what every tool must: measured beside the tools, and none of them."""
+    version = ".".join(map(str, sys.version_info[:3]))
+    return Tool(BARE_LOOP, sys.executable, version, Commands(_bare_copy, _bare_check))
 
 
 def _find(name: str, commands: Commands) -> Tool:
@@ -155,6 +163,17 @@ def _regsync(program: str, mirroring: Mirroring) -> list[str]:
 def _oras(program: str, copy: Copy) -> list[str]:
     plain = ["--from-plain-http", "--to-plain-http"] if copy.plain_http else []
     return [program, "copy", *plain, copy.source, copy.target]
+
+
+def _bare_copy(program: str, copy: Copy) -> list[str]:
+    script = str(_HERE / "bare_copy.py")
+    return [program, "-I", "-S", script, copy.source, copy.target, *(["plain"] if copy.plain_http else [])]
+
+
+def _bare_check(program: str, mirroring: Mirroring) -> list[str]:
+    file = mirroring.folder / "tags.txt"
+    file.write_text("\n".join(mirroring.tags))
+    return [program, "-I", "-S", str(_HERE / "bare_check.py"), mirroring.source, mirroring.target, str(file)]
 
 
 _COMMANDS: Mapping[str, Commands] = {

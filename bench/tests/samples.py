@@ -18,8 +18,8 @@ def tool(
     return ToolResult(name, (Run(wall, cpu, rss, engine),) * 5, Requests(requests - 40, 40))
 
 
-def case(name: str, *tools: ToolResult, tags: int = 1) -> CaseResult:
-    return CaseResult(name, name, 1_000_000, tools, tags)
+def case(name: str, *tools: ToolResult, tags: int = 1, bare_loop: ToolResult | None = None) -> CaseResult:
+    return CaseResult(name, name, 1_000_000, tools, tags, bare_loop)
 
 
 def results(*cases: CaseResult, on: Machine | None = None, **others: Any) -> Results:

@@ -64,6 +64,47 @@ def test_ratio_is_taken_round_by_round() -> None:
     assert verdict.factor == pytest.approx(0.5 / 0.8)  # of 0.01, 0.5 and 2, though the medians are 10 and 50
 
 
+@pytest.mark.parametrize(("bare", "factor"), [(7.0, 7.0 / 8.0), (8.4, 8.4 / 8.0)])
+def test_bare_loop_is_held_against_the_same_goal(bare: float, factor: float) -> None:
+    measured = results(
+        case("layer", tool("pullahead", 9.0), tool("skopeo", 10.0), bare_loop=tool("a bare loop", bare, cpu=0.5))
+    )
+
+    wall, cpu = verdict_of("layer: wall ≤ 0.80 x skopeo", measured), verdict_of("layer: CPU ≤ 0.60 x skopeo", measured)
+
+    assert wall.holds is False
+    assert wall.bare_loop == pytest.approx(factor)
+    assert wall.measured == f"0.90 (9.00 s, skopeo 10.00 s; a bare loop {bare:.2f} s)"
+    assert cpu.bare_loop == pytest.approx(0.5 / 0.6)
+    assert cpu.measured == "1.00 (1.00 s, skopeo 1.00 s; a bare loop 0.50 s)"
+    assert verdict_of("layer: RSS", measured).bare_loop is None
+
+
+def test_bare_loop_is_held_against_the_seconds_of_unchanged_tags_and_not_against_requests() -> None:
+    measured = results(case("unchanged", tool("pullahead", 0.6), tags=200, bare_loop=tool("a bare loop", 0.54)))
+
+    wall, requests = verdict_of("unchanged: wall", measured), verdict_of("unchanged: requests for a tag", measured)
+
+    assert wall.measured == "0.60 s; a bare loop 0.54 s"
+    assert wall.bare_loop == pytest.approx(1.2)
+    assert requests.bare_loop is None
+
+
+def test_engine_is_not_held_against_a_bare_loop_whose_start_counts() -> None:
+    small = case("small", tool("pullahead", 9.0, engine=8.0), tool("skopeo", 10.0), bare_loop=tool("a bare loop", 5.0))
+
+    assert verdict_of("small: engine", results(small)).bare_loop is None
+
+
+def test_bare_loop_that_failed_changes_no_verdict() -> None:
+    failed = ToolResult("a bare loop", problem="ended with 1")
+    measured = results(case("layer", tool("pullahead", 9.0), tool("skopeo", 10.0), bare_loop=failed))
+
+    verdict = verdict_of("layer: wall ≤ 0.80", measured)
+
+    assert (verdict.holds, verdict.bare_loop, verdict.measured) == (False, None, "0.90 (9.00 s, skopeo 10.00 s)")
+
+
 def test_engine_is_held_against_the_peers_whole_process() -> None:
     measured = results(case("small", tool("pullahead", 9.0, engine=7.0), tool("skopeo", 10.0)))
 

@@ -1,5 +1,6 @@
 """Medians and spread: what one slow run may change."""
 
+import msgspec
 import pytest
 
 from bench.results import CaseResult, Requests, Run, ToolResult, medians, paired, spread
@@ -45,6 +46,14 @@ def test_a_tool_with_a_problem_is_no_peer_and_is_not_found() -> None:
 
     assert case.find("pullahead") is None
     assert [peer.tool for peer in case.peers()] == ["skopeo"]
+
+
+def test_results_of_an_earlier_bench_are_still_read() -> None:
+    earlier = {"case": "large", "title": "", "size_bytes": 1, "tools": [], "tags": 1, "floor_seconds": [1.5]}
+
+    read = msgspec.json.decode(msgspec.json.encode(earlier), type=CaseResult)
+
+    assert (read.case, read.bare_loop) == ("large", None)
 
 
 def test_requests_of_both_sides_add_up() -> None:

@@ -10,9 +10,9 @@ import pytest
 from bench.cases import CASES, Case, image_bytes, tagged_images
 from bench.measure import CommandFailedError
 from bench.results import Run
-from bench.rounds import run_rounds, turns
+from bench.rounds import run_rounds, turns, without_bare_loop
 from bench.slow_proxy import Pace
-from bench.tools import NOT_ON_PATH, Commands, Copy, Mirroring, Tool, find_tools
+from bench.tools import NOT_ON_PATH, Commands, Copy, Mirroring, Tool, bare_loop, find_tools
 
 
 def tool(name: str, program: str | None = "there") -> Tool:
@@ -63,6 +63,17 @@ def test_tool_that_fails_once_is_out_with_its_reason() -> None:
 
     assert seen.count("b") == 1
     assert (failed.problem, failed.runs) == ("ended with 1", ())
+
+
+def test_bare_loop_takes_turns_and_is_no_tool() -> None:
+    seen: list[str] = []
+    copied, bare = without_bare_loop(run_rounds([tool("a"), bare_loop()], 2, attempt(seen), silent))
+
+    assert seen == ["a", "a bare loop", "a bare loop", "a", "a", "a bare loop"]
+    assert [result.tool for result in copied] == ["a"]
+    assert bare is not None
+    assert len(bare.runs) == 2
+    assert without_bare_loop(copied) == (copied, None)
 
 
 def test_a_far_connection_keeps_to_its_rate() -> None:

@@ -1,5 +1,7 @@
 """The page: every figure in its column, and nothing hidden that went wrong."""
 
+import pytest
+
 from bench.results import (
     CallsResult,
     CaseResult,
@@ -84,6 +86,37 @@ def test_a_missed_goal_stands_out() -> None:
 
     goal = "ECR, parts: CPU ≤ 20 ms for 10 MiB where http.client alone takes 5.3"
     assert f"| {goal} | 99.0 ms, http.client alone 5.3 ms | **missed** | 4.95 |" in page
+
+
+@pytest.mark.parametrize(
+    ("ours", "bare", "mark"),
+    [
+        (7.9, 9.0, "reached"),
+        (9.0, 7.9, "**missed**"),
+        (9.0, 8.02, "**missed**"),  # 1.00 x as it is shown
+        (9.0, 8.4, "**missed**; a bare loop takes 1.05 x what it allows"),
+    ],
+)
+def test_a_goal_that_a_bare_loop_misses_too_is_told_apart(ours: float, bare: float, mark: str) -> None:
+    page = markdown(
+        results(case("layer", tool("pullahead", ours), tool("skopeo", 10.0), bare_loop=tool("a bare loop", bare)))
+    )
+
+    assert cells(page, "layer: wall ≤ 0.80 x skopeo 1.9.3")[2] == mark
+    assert "A bare loop: a Python process" in page
+
+
+def test_bare_loop_has_a_row_and_is_no_peer() -> None:
+    page = markdown(
+        results(case("large", tool("pullahead", 2.0), tool("skopeo", 4.0), bare_loop=tool("a bare loop", 1.0, cpu=0.3)))
+    )
+
+    assert cells(page, "a bare loop")[:5] == ["a bare loop", "1.00", "0%", "0.25", "0.30"]
+    assert cells(page, "pullahead")[3] == "0.50"  # of skopeo's
+
+
+def test_bare_loop_is_not_spoken_of_where_there_is_none() -> None:
+    assert "are loop" not in markdown(results(case("large", tool("pullahead", 2.0), tool("skopeo", 4.0))))
 
 
 def test_cases_with_fewer_rounds_are_named() -> None:

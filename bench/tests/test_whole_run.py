@@ -40,6 +40,10 @@ def test_skopeo_alone_gives_a_page(tmp_path: Path) -> None:
     assert skopeo.requests is not None
     # ping, manifest, config, layer; then a ping, five for each blob (skopeo looks twice) and the manifest
     assert skopeo.requests == Requests(upstream=4, target=11)
+    assert large.bare_loop is not None
+    assert (large.bare_loop.problem, len(large.bare_loop.runs)) == (None, 1)
+    assert large.bare_loop.requests == Requests(upstream=3, target=5)  # two for each blob and one for the manifest
+    assert slow.bare_loop is None
     assert slow.tools[0].runs[0].wall_seconds > 4 * MIB / 40e6 + 6 * 0.03  # a TLS handshake is a way there and back
 
 
@@ -58,6 +62,9 @@ def test_all_tags_are_mirrored_and_compared(stage: Stage) -> None:
         assert ours.requests is not None
         assert measured.tags == 5
         assert case.unchanged == (ours.requests == Requests(5, 5))
+        assert case.unchanged == (measured.bare_loop is not None)
+        if measured.bare_loop is not None:
+            assert (measured.bare_loop.problem, measured.bare_loop.requests) == (None, Requests(5, 5))
 
 
 @pytest.mark.real_registry
