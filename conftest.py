@@ -12,6 +12,8 @@ from typing import Any, Final
 
 import pytest
 from botocore.loaders import JSONFileLoader, Loader
+from xdist.remote import Producer
+from xdist.scheduler import LoadFileScheduling
 
 ROOT: Final = Path(__file__).parent
 
@@ -78,11 +80,28 @@ def pytest_make_collect_report() -> Generator[None, pytest.CollectReport, pytest
     return report
 
 
+SHARED_FOLDERS: Final = ("tests/iam/",)
+
+
 def _place_of(path: Path) -> int:
     """Find the first entry that a file belongs to; what belongs to none comes last."""
     name = path.relative_to(ROOT).as_posix() if path.is_relative_to(ROOT) else str(path)
     matching = (place for place, prefix in enumerate(LONGEST_FIRST) if name.startswith(prefix))
     return next(matching, len(LONGEST_FIRST))
+
+
+class _OneWorkerForSharedFolders(LoadFileScheduling):  # type: ignore[misc]  # xdist has no types
+    """Gives each file to one worker, and all files of a folder whose fixture takes minutes."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        file: str = super()._split_scope(nodeid)
+        return next((folder for folder in SHARED_FOLDERS if file.startswith(folder)), file)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> LoadFileScheduling:
+    """Spread tests over workers, in place of what `--dist` names."""
+    return _OneWorkerForSharedFolders(config, log)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
