@@ -98,6 +98,19 @@ def test_what_a_process_took_and_did_not_send_is_sent_in_the_next_window_or_neve
     assert both.table.writes == 3  # a whole window lies between
 
 
+@pytest.mark.parametrize("back", [0.2, 3600.0])
+def test_what_was_taken_is_sent_though_the_clock_is_set_back(back: float) -> None:
+    alone = Processes(Rate(30.0, 30))
+    rate = alone.rates[0]
+    begun = alone.time.now = window_of(Rate(30.0, 30), alone.time()).ends_at
+    assert rate.wait(0.0) is None
+    written = alone.table.writes
+    alone.time.now = begun - back
+    sent = sum(rate.wait(0.0) is None for _ in range(5))
+    assert sent == 5
+    assert alone.table.writes == (written if back < 1 else written + 1)
+
+
 class TestEvents:
     """Events have a part of each window that the schedule cannot take, and the other way round."""
 
@@ -123,12 +136,22 @@ class TestEvents:
         assert sent[False] >= 0.4 * rate.per_second * seconds
 
     @pytest.mark.parametrize("rate", [*PUBLISHED_RATES.values(), Rate(0.1, 1), Rate(100.0, 100)])
+    def test_each_process_sends_for_an_event_in_a_window_that_the_schedule_has_used_up(self, rate: Rate) -> None:
+        both = Processes(rate)
+        events = window_of(rate, both.time()).for_some(Requests.EVENTS).requests
+        both.send_until(both.time() + 0.5, by_event=(False,))
+        let_through = [each.wait(0.0, by_event=True) is None for each in both.rates]
+        assert sum(let_through) == min(5, events)
+
+    @pytest.mark.parametrize("rate", [*PUBLISHED_RATES.values(), Rate(0.1, 1), Rate(100.0, 100)])
     def test_parts_of_a_window_are_the_whole_window(self, rate: Rate) -> None:
         window = window_of(rate, 0)
         parts = [window.for_some(of) for of in Requests]
         assert sum(part.requests for part in parts) == window.requests
         assert sum(part.share for part in parts) == window.share
-        assert {part.part for part in parts} == {window.part}
+        assert [part.part for part in parts] == [
+            part.share if part.of is Requests.EVENTS else window.part for part in parts
+        ]
 
 
 def test_without_the_table_each_process_has_its_part() -> None:

@@ -54,7 +54,12 @@ class Window(NamedTuple):
 
     @property
     def part(self) -> int:
-        """How many of its requests a process takes at a time."""
+        """How many of its requests a process takes at a time.
+
+        Of those for events, so few that each process finds some: a window may be longer than an event should wait.
+        """
+        if self.of is Requests.EVENTS:
+            return self.share
         requests = self.whole or self.requests
         return max(math.ceil(requests / _PARTS), min(_LARGEST_SHARE, math.ceil(requests / _PROCESSES)))
 
@@ -94,8 +99,11 @@ class _Lease:
         self._number = -1
 
     def move_to(self, window: Window) -> None:
-        """Go on to a window. What was taken of the one just before is still sent: it was counted there."""
-        if window.number != self._number:
+        """Go on to a window. What was taken of the one just before is still sent: it was counted there.
+
+        A clock that is set back a little does not go back to a window: what was taken of the next one would be lost.
+        """
+        if window.number not in (self._number, self._number - 1):
             self.left = self.left if window.number == self._number + 1 else 0
             self._number, self.is_used_up = window.number, False
 
