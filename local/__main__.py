@@ -33,6 +33,10 @@ _LOOK_SECONDS = 0.5
 _LAYER_OF_RULES = REPOSITORY / "layers/rules"
 
 
+_STOPPING = threading.Event()
+"""Set when the user stops the program: what is raised by a signal can be lost in a callback of C code."""
+
+
 class _StoppedError(BaseException):
     """The user has stopped the program, at whatever point it is."""
 
@@ -58,7 +62,13 @@ def _stop(_number: int, _frame: FrameType | None) -> NoReturn:
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)  # what was started is ended once, and as a whole
     os.write(sys.stdout.fileno(), b"stopping\n")  # not by print, which may just be printing
+    _STOPPING.set()
     raise _StoppedError
+
+
+def _end_if_stopped() -> None:
+    if _STOPPING.is_set():
+        raise _StoppedError
 
 
 def _run(options: argparse.Namespace, folder: Path) -> NoReturn:
@@ -68,6 +78,7 @@ def _run(options: argparse.Namespace, folder: Path) -> NoReturn:
     content = {LAYER: folder / "rules"}
     with LocalAws(folder / "aws", options.port, on_invocation=screen.show_invocation) as aws:
         stack = None if rules is None else deploy(aws, options.template, parameters=options.parameters, content=content)
+        _end_if_stopped()
         print(introduction(aws.url, stack, deployed, folder / "logins.json"), flush=True)
         aws.bus.after_put = screen.show_events
         aws.topics.after_publish = lambda published: screen.show_alert(published, stack)
@@ -82,6 +93,7 @@ def _run(options: argparse.Namespace, folder: Path) -> NoReturn:
         try:
             while True:
                 time.sleep(_LOOK_SECONDS)
+                _end_if_stopped()
                 for line in rules.reload(deploy_rules) if rules is not None else ():
                     screen.say(rules_line(line))
         finally:
