@@ -81,6 +81,7 @@ def pytest_make_collect_report() -> Generator[None, pytest.CollectReport, pytest
 
 
 SHARED_FOLDERS: Final = ("tests/iam/",)
+"""Whose tests share what takes minutes to make, which each worker would make for itself."""
 
 
 def _place_of(path: Path) -> int:

@@ -22,15 +22,15 @@ class BareCopyError(Exception):
     """A registry answered otherwise than a bare copy needs it."""
 
 
-class Place(NamedTuple):
-    """One side of a copy."""
+class TaggedImage(NamedTuple):
+    """An image in a registry, by its tag."""
 
     host: str
     repository: str
     tag: str
 
 
-class _Answer(NamedTuple):
+class _ResponseHead(NamedTuple):
     """The head of an answer: header names in small letters, and how much of its body the buffer begins with."""
 
     headers: dict[str, str]
@@ -53,7 +53,7 @@ class _Connection:
             self._socket = context.wrap_socket(self._socket, server_hostname=name)
         self.send = self._socket.sendall
 
-    def ask(self, method: str, path: str, wanted: int, *, headers: str = "", body: bytes = b"") -> _Answer:
+    def ask(self, method: str, path: str, wanted: int, *, headers: str = "", body: bytes = b"") -> _ResponseHead:
         """Send a request of few bytes, and read its answer's head."""
         self.send(self._head(method, path, headers, len(body)) + body)
         return self.answer(wanted, f"{method} {path}")
@@ -66,7 +66,7 @@ class _Connection:
         headers += f"Content-Length: {length}\r\n" if method != "GET" else ""
         return f"{method} {path} HTTP/1.1\r\nHost: {self._host}\r\n{headers}\r\n".encode()
 
-    def answer(self, wanted: int, asked: str) -> _Answer:
+    def answer(self, wanted: int, asked: str) -> _ResponseHead:
         """Read the head of an answer. Raises BareCopyError for another status than the wanted one."""
         have, end = 0, -1
         while end < 0:
@@ -78,7 +78,7 @@ class _Connection:
         begun = have - end - 4
         self._buffer[:begun] = self._buffer[end + 4 : have]
         headers = (line.partition(":") for line in lines)
-        return _Answer({name.lower(): value.strip() for name, _, value in headers}, begun)
+        return _ResponseHead({name.lower(): value.strip() for name, _, value in headers}, begun)
 
     def receive(self, start: int, end: int) -> int:
         """Receive something into a part of the buffer. Raises BareCopyError at the connection's end."""
@@ -87,7 +87,7 @@ class _Connection:
             raise BareCopyError(f"{self._host} ended the connection")
         return count
 
-    def whole(self, answer: _Answer) -> bytes:
+    def whole(self, answer: _ResponseHead) -> bytes:
         """Read a small body."""
         have = answer.begun
         while have < answer.length:
@@ -98,7 +98,7 @@ class _Connection:
 class BareCopy:
     """Copies one image. Raises BareCopyError."""
 
-    def __init__(self, source: Place, target: Place, context: ssl.SSLContext | None) -> None:
+    def __init__(self, source: TaggedImage, target: TaggedImage, context: ssl.SSLContext | None) -> None:
         self._buffer = memoryview(bytearray(_BLOCK_BYTES))
         self._from, self._to = source.repository, target.repository
         self._source = _Connection(source.host, context, self._buffer)
@@ -150,18 +150,20 @@ class BareCopy:
             have = 0
 
 
-def place(text: str) -> Place:
+def parse_image(text: str) -> TaggedImage:
     """Take `host:port/repository:tag` apart."""
     host, _, name = text.partition("/")
     repository, _, tag = name.rpartition(":")
-    return Place(host, repository, tag)
+    return TaggedImage(host, repository, tag)
 
 
 def main(source: str, target: str, plain: str = "") -> None:
     """Copy one image; the certificates are those of SSL_CERT_FILE, as for the tools."""
     context = None if plain else ssl.create_default_context()
     try:
-        BareCopy(place(source), place(target), context).manifest(place(source).tag, place(target).tag)
+        BareCopy(parse_image(source), parse_image(target), context).manifest(
+            parse_image(source).tag, parse_image(target).tag
+        )
     except BareCopyError as error:
         sys.exit(str(error))
 

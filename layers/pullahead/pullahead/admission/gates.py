@@ -141,7 +141,7 @@ def hold_of(digest: SeenDigest, seen: SeenDigests, policy: AdmissionPolicy, at: 
     if len(holds) < 2:
         return holds[0] if holds else None
     bad = next((hold for hold in holds if hold.because in FOUND_BAD), None)
+    if bad is not None:
+        return bad
     waits = [(hold.until, hold) for hold in holds if hold.until is not None]
-    if bad is not None or not waits:
-        return bad or next(iter(holds), None)
-    return max(waits, key=lambda pair: pair[0])[1]
+    return max(waits, key=lambda pair: pair[0])[1] if waits else holds[0]

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 _ASKED_EVERY: Final = timedelta(minutes=5)
 
 
-class _Known(NamedTuple):
+class _CachedTrustRoot(NamedTuple):
     trust_root: TrustRoot
     tag: str
     asked_at: "datetime"
@@ -32,7 +32,7 @@ class S3TrustRoot:
             raise ConfigError(f"{address!r} is not the address of a trust root; write s3://BUCKET/KEY")
         self._client, self._address, self._clock = client, address, clock
         self._bucket, self._key = match["bucket"], match["key"]
-        self._known: _Known | None = None
+        self._known: _CachedTrustRoot | None = None
 
     def __call__(self) -> TrustRoot:
         """Return the trust root. Raises: ConfigError where it is none; StorageError where it cannot be read."""
@@ -49,5 +49,5 @@ class S3TrustRoot:
                 raise
             self._known = known._replace(asked_at=now)
             return known.trust_root
-        self._known = _Known(TrustRoot(content, self._address), answer["ETag"], now)
+        self._known = _CachedTrustRoot(TrustRoot(content, self._address), answer["ETag"], now)
         return self._known.trust_root
