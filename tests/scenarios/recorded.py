@@ -1,21 +1,25 @@
 """Which AWS operations the functions called, as the server saw them. Knows no service's meaning."""
 
+import base64
 import contextlib
 import json
 from collections.abc import Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import requests
 
 _RECORDING = "moto_recording"  # moto's name for it, in the working directory
 
 
-class AwsCall(NamedTuple):
-    """One request, as moto's recorder kept it."""
+@dataclass(frozen=True, order=True)
+class AwsCall:
+    """One request, as moto's recorder kept it. Calls of one operation are equal, whatever they ask for."""
 
     service: str
     operation: str
+    parameters: dict[str, Any] = field(default_factory=dict, compare=False)
 
 
 @contextlib.contextmanager
@@ -41,4 +45,4 @@ def _call(entry: dict[str, Any]) -> AwsCall:
     if target is None:  # S3, SNS and others that do not speak AWS JSON
         return AwsCall("other", f"{entry['method']} {entry['url']}")
     service, _, operation = target.partition(".")
-    return AwsCall(service.partition("_")[0], operation)
+    return AwsCall(service.partition("_")[0], operation, json.loads(base64.b64decode(entry["body"])))
