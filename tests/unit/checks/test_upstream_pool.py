@@ -335,6 +335,33 @@ class TestSilence:
         asking.add("a", times=5)
         assert (asking.run(), len(asking.asked)) == (["ok"] * 5, 5)
 
+    def test_registry_that_stays_silent_is_asked_again_after_two_then_four_then_every_eight_minutes(self) -> None:
+        asking = Asking()
+
+        def is_asked() -> bool:
+            asking.answers["a"] = [silent()]
+            asking.new_batch()
+            asking.add("a")
+            asking.run()
+            return bool(asking.asked)
+
+        assert [is_asked(), is_asked()] == [True, True]
+        for minutes in (2, 4, 8, 8):
+            asking.clock.advance(minutes=minutes, seconds=-1)
+            assert not is_asked()
+            asking.clock.advance(seconds=1)
+            assert is_asked()
+
+    def test_registry_that_answers_again_is_left_alone_for_two_minutes_the_next_time(self) -> None:
+        asking = Asking()
+        for answer, minutes in [(silent(), 0), (silent(), 2), (silent(), 4), ("ok", 0), (silent(), 0), (silent(), 2)]:
+            asking.answers["a"] = [answer]
+            asking.new_batch()
+            asking.add("a")
+            asking.run()
+            assert asking.asked == ["a"]
+            asking.clock.advance(minutes=minutes)
+
     def test_answer_between_two_timeouts_ends_the_suspicion(self) -> None:
         asking = Asking()
         for answers in ([silent()], ["ok"], [silent()], ["ok"]):

@@ -41,7 +41,9 @@ _THREADS_PER_REGISTRY = 8
 _PATIENCE_SECONDS = 0.5  # of a batch: what may go so soon is waited for
 _SHORTEST_WAIT_SECONDS = 0.05
 _UNANSWERED_IN_A_ROW = 3
-_SILENT_FOR = timedelta(minutes=2)  # to find that out takes a function up to 20 seconds
+_SILENT_FOR = (timedelta(minutes=2), timedelta(minutes=4), timedelta(minutes=8))
+"""How long a registry that does not answer is left alone, the longer the longer it is silent: to find out that it still
+is takes a function up to 30 seconds, and others wait for that function."""
 _REFUSING_SECONDS = 60.0  # unless the registry says for how long
 _MOST_REFUSING_SECONDS = 3600.0
 _MAX_REGISTRIES = 1000
@@ -90,7 +92,7 @@ class Backoffs:
     """The registries that a process leaves alone for now. For several threads.
 
     One that does not answer is left alone by the batch that finds that out; and by later ones, if it did not answer the
-    batch before either.
+    batch before either, for two minutes, then for four, then for eight each time.
     """
 
     def __init__(self) -> None:
@@ -106,15 +108,17 @@ class Backoffs:
         """Note that a registry has had too many requests."""
         self._known.put(registry, backoff, backoff.until)
 
-    def silent(self, registry: str, backoff: _Backoff) -> None:
-        """Note that a registry does not answer a batch."""
+    def silent(self, registry: str, error: RegistryError, now: datetime) -> _Backoff:
+        """Note that a registry does not answer a batch, and return for how long that batch leaves it alone."""
         with self._lock:
-            self._silent[registry] = self._silent.pop(registry, 0) + 1
+            before = self._silent.pop(registry, 0)
+            self._silent[registry] = before + 1
             while len(self._silent) > _MAX_REGISTRIES:
                 del self._silent[next(iter(self._silent))]
-            is_known = self._silent[registry] > 1
-        if is_known:
+        backoff = _Backoff(now + _SILENT_FOR[min(max(0, before - 1), len(_SILENT_FOR) - 1)], error)
+        if before:
             self._known.put(registry, backoff, backoff.until)
+        return backoff
 
     def answered(self, registry: str) -> None:
         """Note that a registry answers."""
@@ -354,8 +358,7 @@ class UpstreamPool:
             line.unanswered += 1
             is_silent = isinstance(answer, RegistryTimeoutError) or line.unanswered >= _UNANSWERED_IN_A_ROW
             if is_silent and line.left_alone is None:
-                line.left_alone = _Backoff(now + _SILENT_FOR, answer)
-                self._backoffs.silent(question.registry, line.left_alone)
+                line.left_alone = self._backoffs.silent(question.registry, answer, now)
         else:
             line.unanswered = 0
             self._backoffs.answered(question.registry)
