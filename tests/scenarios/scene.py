@@ -219,6 +219,7 @@ class Scene:
 
     def serves(self, image: LocalImage) -> None:
         """Claim that ECR serves exactly this image, every byte of it, and that Pullahead knows it to be fresh."""
+        assert self.published() == image.digest, self.history()
         pulled = self.pull()
         assert (pulled.digest, pulled.manifests) == (image.digest, len(image.manifests))
         assert pulled.blobs == len(image.blobs)
@@ -232,6 +233,12 @@ class Scene:
     def is_not_published(self) -> None:
         """Claim that ECR has nothing under the tag."""
         assert self.published() is None
+
+    def history(self) -> str:
+        """Tell what is recorded of the mirror, and what its refreshes and the functions came to."""
+        refreshes = [f"{each['name']}: {each['status']}" for each in self.executions()]
+        runs = [f"{run.function}: {run.outcome} {run.payload}" for run in self.aws.invocations[self._runs_before :]]
+        return "\n".join(map(str, (self.record(), *refreshes, *runs)))
 
     def _client(self) -> PlainClient:
         answer = self.aws.client("ecr").get_authorization_token()
