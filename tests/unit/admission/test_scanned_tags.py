@@ -61,7 +61,8 @@ def checks_of(service: HeldService, finished: ScanFinished) -> list[CheckRequest
         admit=made.admit,
     )
     known = rules([made], "rules-1", rule)
-    return list(checks_after_scan(finished, known, service.records, service.clock()))
+    checks = checks_after_scan(finished, known, service.records, service.clock())
+    return [each for each in checks if isinstance(each, CheckRequest)]
 
 
 def evidence(service: HeldService, image: Digest) -> ScanEvidence:

@@ -7,7 +7,7 @@ from datetime import timedelta
 import pytest
 
 from pullahead.admission.seen_digests import SeenDigests, after_scan
-from pullahead.checks.scans import checks_after_scan
+from pullahead.checks.scans import LeftToSchedule, checks_after_scan
 from pullahead.messages import CheckRequest, ScanEvidence, ScanFinished
 from pullahead.mirrors.record import MirrorRecord, RuleRecord, State
 from pullahead.mirrors.rule_record import rule_key
@@ -45,7 +45,7 @@ def tags_after(known: Rules, *records: MirrorRecord | RuleRecord, image: str = "
         else:
             store.stored[each.key] = each
     finished = ScanFinished("mirror/alpine", digest(image), (), {}, at(2))
-    requests = list(checks_after_scan(finished, known, store, at(2)))
+    requests = [each for each in checks_after_scan(finished, known, store, at(2)) if isinstance(each, CheckRequest)]
     assert {(each.reason, each.repository, each.asked_at) for each in requests} <= {("scan", "mirror/alpine", at(2))}
     return [tag for each in requests for tag in each.tags]
 
@@ -82,12 +82,24 @@ def test_rule_that_is_paused_has_no_check() -> None:
 
 
 def test_many_mirrors_are_checked_by_hundreds() -> None:
-    tags = [str(number) for number in range(150)]
+    checks = checks_of_mirrors(150)
+    assert [len(each.tags) for each in checks if isinstance(each, CheckRequest)] == [100, 50]
+    assert len(checks) == 2
+
+
+def checks_of_mirrors(count: int) -> list[CheckRequest | LeftToSchedule]:
+    """Check so many mirrors that wait for an image."""
+    tags = [str(number) for number in range(count)]
     known = rules(", ".join(f"'{tag}'" for tag in tags))
     store = FakeRecords()
     store.stored.update({each.key: each for each in (waiting(tag, "image") for tag in tags)})
-    finished = ScanFinished("mirror/alpine", IMAGE, (), {}, at(2))
-    assert [len(each.tags) for each in checks_after_scan(finished, known, store, at(2))] == [100, 50]
+    return list(checks_after_scan(ScanFinished("mirror/alpine", IMAGE, (), {}, at(2)), known, store, at(2)))
+
+
+def test_more_than_two_thousand_mirrors_of_a_repository_are_left_to_the_schedule_and_counted() -> None:
+    *checks, left = checks_of_mirrors(2003)
+    assert sum(len(each.tags) for each in checks if isinstance(each, CheckRequest)) == 2000
+    assert left == LeftToSchedule("mirror/alpine", IMAGE, 3)
 
 
 @pytest.mark.parametrize("sample", ["ecr.image_scan", "inspector.scan", "inspector.finding"])

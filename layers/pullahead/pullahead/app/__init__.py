@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from pullahead.checks.handle_message import MessageHandler, MessageOutcome
     from pullahead.checks.late_referrers import LookForReferrers
     from pullahead.checks.listing import ListTags
+    from pullahead.checks.scans import LeftToSchedule
     from pullahead.checks.schedule import Scheduled
     from pullahead.dashboard.show import Shown
     from pullahead.dead_letters import DeadLetterPolicy, FailedDelivery
@@ -182,7 +183,7 @@ class Application(Adapters):
             request, self._rules, self._records, self._outbox_sender, self._clock, cached, self._queue.send
         )
 
-    def record_scan(self, finished: ScanFinished) -> "Iterable[CheckRequest]":
+    def record_scan(self, finished: ScanFinished) -> "Iterable[CheckRequest | LeftToSchedule]":
         """Record the findings of a scan; return the checks of what waits for it."""
         from pullahead.checks.scan_results import record_scan
         from pullahead.checks.scans import checks_after_scan

@@ -16,6 +16,7 @@ from pullahead.checks.listing import Listing, ListResult, ListTags
 from pullahead.checks.ports import CheckQueue
 from pullahead.checks.pull_through_cache import CacheFailed, cache_failures_of, record_cache_result
 from pullahead.checks.put_back import SHORTEST_SECONDS, PutBack
+from pullahead.checks.scans import LeftToSchedule
 from pullahead.checks.upstream_pool import Backoffs, RemainingSeconds, UpstreamPool, without_end
 from pullahead.clock import Clock
 from pullahead.errors import PullaheadError
@@ -36,7 +37,7 @@ from pullahead.refresh.queue import RefreshQueue, StartedWaiting
 DecodedMessage = Queued | ScanFinished | IgnoredEvent | Exception
 """What a message asks for, or the error of decoding it."""
 
-MessageResult = CheckResult | ListResult | StartedWaiting | CacheFailed | IgnoredEvent | PutBack
+MessageResult = CheckResult | ListResult | StartedWaiting | CacheFailed | IgnoredEvent | PutBack | LeftToSchedule
 """One result of a message, for logs and metrics."""
 
 
@@ -71,7 +72,7 @@ class MessageHandler:
         list_tags: ListTags,
         look_for_referrers: LookForReferrers,
         refresh_queue: RefreshQueue,
-        record_scan: Callable[[ScanFinished], Iterable[CheckRequest]],
+        record_scan: Callable[[ScanFinished], Iterable[CheckRequest | LeftToSchedule]],
         queue: CheckQueue,
         clock: Clock,
     ) -> None:
@@ -130,11 +131,19 @@ class MessageHandler:
         if isinstance(message, IgnoredEvent):
             return [message]
         if isinstance(message, ScanFinished):
-            for request in self._record_scan(message):
-                self._queue.send([request])
+            return self._after_scan(message)
         if isinstance(message, StartWaitingRequest):
             return [self._refresh_queue.start_waiting(message.ended, count=not message.ended)]
         return []
+
+    def _after_scan(self, finished: ScanFinished) -> Sequence[MessageResult]:
+        left = []
+        for each in self._record_scan(finished):
+            if isinstance(each, CheckRequest):
+                self._queue.send([each])
+            else:
+                left.append(each)
+        return left
 
     def _look(
         self, request: CheckRequest | ReferrerNamed, remaining_seconds: RemainingSeconds

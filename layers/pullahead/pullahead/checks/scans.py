@@ -30,6 +30,14 @@ class ScanReads(NamedTuple):
     is_left: bool = False
 
 
+class LeftToSchedule(NamedTuple):
+    """How many mirrors of a repository were not looked at after the scan of an image, as there are too many."""
+
+    repository: str
+    image: Digest
+    mirrors: int
+
+
 def read_due_scans(
     record: MirrorRecord, mirror: Mirror, scans: ImageScans, now: datetime, most: int, *, by_event: bool
 ) -> ScanReads:
@@ -57,14 +65,16 @@ def _is_due(digest: SeenDigest, policy: AdmissionPolicy, now: datetime, *, by_ev
 
 def checks_after_scan(
     finished: ScanFinished, rules: Rules, records: RecordStore, now: datetime
-) -> Iterator[CheckRequest]:
+) -> Iterator[CheckRequest | LeftToSchedule]:
     """Ask for checks of the mirrors for which a digest waits that has the scanned image. Raises: StorageError."""
-    mirrors = {mirror.key: mirror for mirror in _asking_mirrors(finished.repository, rules, records)}
-    known = records.load(list(mirrors)[:_MAX_MIRRORS], consistent=False) if mirrors else {}
+    mirrors = list(dict.fromkeys(mirror.key for mirror in _asking_mirrors(finished.repository, rules, records)))
+    known = records.load(mirrors[:_MAX_MIRRORS], consistent=False) if mirrors else {}
     tags = [key.tag for key, record in known.items() if _waits_for(record, finished.digest)]
     for start in range(0, len(tags), MAX_TAGS_PER_CHECK):
         some = tuple(tags[start : start + MAX_TAGS_PER_CHECK])
         yield CheckRequest(reason="scan", repository=finished.repository, tags=some, asked_at=now)
+    if len(mirrors) > _MAX_MIRRORS:
+        yield LeftToSchedule(finished.repository, finished.digest, len(mirrors) - _MAX_MIRRORS)
 
 
 def _asking_mirrors(repository: str, rules: Rules, records: RecordStore) -> Iterator[Mirror]:

@@ -11,6 +11,7 @@ from pullahead.checks.handle_message import MessageResult
 from pullahead.checks.listing import ListResult
 from pullahead.checks.pull_through_cache import CacheFailed
 from pullahead.checks.put_back import PutBack
+from pullahead.checks.scans import LeftToSchedule
 from pullahead.errors import PullaheadError
 from pullahead.lambdas.log_lines import new_logger
 from pullahead.lambdas.metrics import add_failed_check, add_metric
@@ -34,14 +35,14 @@ def add_checks(results: Iterable[MessageResult]) -> None:
             metrics.add_metric("Deferred", MetricUnit.Count, 1)
 
 
-def _add_other(result: StartedWaiting | IgnoredEvent | CacheFailed | PutBack) -> None:
+def _add_other(result: StartedWaiting | IgnoredEvent | CacheFailed | PutBack | LeftToSchedule) -> None:
     if isinstance(result, StartedWaiting):
         _add_refreshes(result)
     elif isinstance(result, PutBack):
         metrics.add_metric("ChecksPutBack", MetricUnit.Count, result.checks)
     elif isinstance(result, IgnoredEvent):
         add_metric("EventsIgnored", 1, why=result.why.value)
-    else:
+    elif isinstance(result, CacheFailed):
         metrics.add_metric("CacheFailures", MetricUnit.Count, 1)
 
 
@@ -60,7 +61,9 @@ def log_results(results: Sequence[MessageResult]) -> None:
         elif isinstance(result, PutBack):
             request, delay = result.request.to_event(), result.delay_seconds
             logger.info("put back into the queue", extra={"request": request, "delay_seconds": delay})
-        elif not isinstance(result, CheckResult | ListResult | StartedWaiting):
+        elif isinstance(result, LeftToSchedule):
+            logger.warning("too many mirrors to look at after a scan", extra=result._asdict())
+        elif isinstance(result, IgnoredEvent):
             logger.debug("event ignored", extra=result._asdict())
         elif result.error is not None:
             logger.error("check failed", extra=result._asdict())
