@@ -10,6 +10,7 @@ from pathlib import Path
 from tests.architecture.source import ROOT, Import, Source, attributes, imports
 
 VAGUE_STEMS = frozenset({"utils", "util", "helpers", "helper", "misc", "common"})
+_PATCHING = ("setattr", "patch")
 _PATCHES = re.compile(r"^monkeypatch\.setattr$|(?:^|\.)mocker\.patch(?:\.|$)")
 # Put together here, so that this file does not name one itself.
 _INDEX = re.compile("|".join(("py" + r"pi\.(?:org|python)", "python" + r"hosted\.org", r"(?<!no-emit-)index" + "-url")))
@@ -27,7 +28,7 @@ _HANDLERS_MAY_USE = frozenset({"aws_lambda_powertools"}) | (sys.stdlib_module_na
 def patch_findings(files: Iterable[Source]) -> Iterator[str]:
     """Find tests that replace an attribute instead of passing a fake. (ruff bans `unittest.mock.patch`.)"""
     for file in files:
-        for line, name in attributes(file):
+        for line, name in attributes(file, _PATCHING):
             if _PATCHES.search(name):
                 yield f"{file.path}:{line}: {name}; pass a fake through a port instead"
 
@@ -37,7 +38,7 @@ def name_findings(files: Iterable[Source]) -> Iterator[str]:
     for file in files:
         if file.path.stem in VAGUE_STEMS:
             yield f"{file.path}: name the module for what it decides"
-        for node in ast.walk(file.tree):
+        for node in ast.walk(file.tree) if "Manager" in file.text else ():
             if isinstance(node, ast.ClassDef) and node.name.endswith("Manager"):
                 yield f"{file.path}:{node.lineno}: name {node.name} for what it does"
 

@@ -1,8 +1,9 @@
-"""The project's Python files, parsed. Knows where code lives, not what it may do."""
+"""The project's Python files. Knows where code lives, not what it may do."""
 
 import ast
-from collections.abc import Iterator
-from functools import cache
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass
+from functools import cache, cached_property
 from pathlib import Path
 from typing import NamedTuple
 
@@ -11,12 +12,17 @@ PACKAGE_ROOT = Path("layers/pullahead")
 CODE_FOLDERS = (PACKAGE_ROOT / "pullahead", Path("functions"), Path("local"), Path("bench"), Path("tests"))
 
 
-class Source(NamedTuple):
-    """One Python file: its path from the project's root, its text and its tree."""
+@dataclass(frozen=True)
+class Source:
+    """One Python file: its path from the project's root, and its text."""
 
     path: Path
     text: str
-    tree: ast.Module
+
+    @cached_property
+    def tree(self) -> ast.Module:
+        """What it says, parsed when it is first wanted: all files together take seconds."""
+        return ast.parse(self.text)
 
     @property
     def module(self) -> str:
@@ -34,8 +40,8 @@ class Import(NamedTuple):
 
 
 def source(path: str, text: str) -> Source:
-    """Parse a file's text, made up or read."""
-    return Source(Path(path), text, ast.parse(text))
+    """Make one of a file's text, made up or read."""
+    return Source(Path(path), text)
 
 
 @cache
@@ -56,8 +62,8 @@ def imports(file: Source) -> Iterator[Import]:
             yield from (Import(node.lineno, f"{origin}.{alias.name}") for alias in node.names)
 
 
-def attributes(file: Source) -> Iterator[tuple[int, str]]:
-    """List dotted names as they are used, with their lines: `a.b.c` as such."""
-    for node in ast.walk(file.tree):
-        if isinstance(node, ast.Attribute):
+def attributes(file: Source, last: Collection[str]) -> Iterator[tuple[int, str]]:
+    """List dotted names that end with one of these, with their lines: `a.b.c`, also of `a.b.c.d`, where c is one."""
+    for node in ast.walk(file.tree) if any(name in file.text for name in last) else ():
+        if isinstance(node, ast.Attribute) and node.attr in last:
             yield node.lineno, ast.unparse(node)

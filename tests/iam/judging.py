@@ -6,7 +6,7 @@ Knows how to read both out of the local AWS; how IAM decides is `evaluation`'s.
 from collections.abc import Iterable, Iterator, Mapping
 from fnmatch import fnmatchcase
 from types import MappingProxyType
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 from local.aws import ACCOUNT_ID, REGION
 from local.aws.api_actions import UNKNOWN
@@ -71,11 +71,15 @@ def read_case(aws: LocalAws, stack: Stack, template: Template, parameters: Mappi
 
 def refused(case: Case) -> list[str]:
     """List calls that IAM would refuse."""
-    return [
-        f"{asked.role} may not {asked.action} on {asked.resource}{_of_keys(asked)}"
-        for asked in case.asked
-        if asked.resource == UNKNOWN or not is_allowed(case.statements, asked)
-    ]
+    return list(refusals(case))
+
+
+def refusals(case: Case) -> Iterator[str]:
+    """Look for calls that IAM would refuse."""
+    statements = _by_role(case.statements)
+    for asked in case.asked:
+        if asked.resource == UNKNOWN or not is_allowed(statements.get(asked.role, ()), asked):
+            yield f"{asked.role} may not {asked.action} on {asked.resource}{_of_keys(asked)}"
 
 
 def grants(case: Case) -> Iterator[Grant]:
@@ -92,8 +96,9 @@ def unused(cases: Iterable[Case]) -> list[str]:
     granted: set[str] = set()
     used: set[str] = set()
     for case in cases:
+        by_role = _by_role(case.asked)
         for statement in case.statements:
-            mine = [asked for asked in case.asked if matches(statement, asked)]
+            mine = [asked for asked in by_role.get(statement.role, ()) if matches(statement, asked)]
             for action in statement.actions:
                 grant = f"{statement.role}, {statement.sid}: {action}"
                 granted.add(grant)
@@ -107,6 +112,17 @@ def unused(cases: Iterable[Case]) -> list[str]:
             exact = [resource for resource in statement.resources if not set("*?").intersection(resource)]
             granted.update(f"{statement.role}, {statement.sid}: {resource}" for resource in exact if mine)
     return sorted(granted - used)
+
+
+_OfRole = TypeVar("_OfRole", Statement, AccessRequest)
+
+
+def _by_role(each_of_a_role: Iterable[_OfRole]) -> dict[str, list[_OfRole]]:
+    """Group by role: no statement of one role is about a call of another."""
+    found: dict[str, list[_OfRole]] = {}
+    for each in each_of_a_role:
+        found.setdefault(each.role, []).append(each)
+    return found
 
 
 LEADING_KEYS = "dynamodb:LeadingKeys"
