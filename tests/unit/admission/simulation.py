@@ -145,7 +145,7 @@ class Counts:
     taken_back: int = 0
 
 
-def simulate(seed: int, tags: int = 1000) -> dict[str, Counts]:
+def simulate(seed: int, tags: int) -> dict[str, Counts]:
     """Let many tags live, and follow each of them."""
     random, table = Random(seed), dict[str, Counts]()  # noqa: S311 - no secret is made
     for pace in PACES:

@@ -233,12 +233,12 @@ def is_typed(text: str | bytes) -> bool:
 
 class TestFuzz:
     @given(mutated())
-    @settings(max_examples=400)
+    @settings(max_examples=200)
     def test_mutated_sample_is_read_or_refused(self, event: object) -> None:
         assert is_typed(json.dumps(event))
 
     @given(JSON)
-    @settings(max_examples=200)
+    @settings(max_examples=100)
     def test_any_json_is_read_or_refused(self, event: object) -> None:
         assert is_typed(json.dumps(event))
 

@@ -137,7 +137,10 @@ def test_lock_that_would_lose_an_option_is_refused(rules: Rules) -> None:
 def test_lock_that_is_larger_than_rules_may_be_is_refused(rules: Rules) -> None:
     one = rules.find("mirror/a/app", "1.0-m")
     assert one is not None
-    pin, tags = digest(""), [f"{n:0100}" for n in range(MAX_DOCUMENT_BYTES // 250)]  # fewer, as they are long
+    pin, tags = digest(""), [f"{n:0100}" for n in range(100)]
     many = [LockedTag(one._replace(upstream=one.upstream._replace(tag=tag), tag=f"{tag}-m"), pin) for tag in tags]
-    with pytest.raises(ConfigError, match="--only"):
-        write_lock(rules, many)
+    size = len(write_lock(rules, many).encode())
+    assert size < MAX_DOCUMENT_BYTES
+    assert write_lock(rules, many, max_bytes=size)
+    with pytest.raises(ConfigError, match=f"may have {size - 1} bytes, and the lock has {size}. .* --only"):
+        write_lock(rules, many, max_bytes=size - 1)

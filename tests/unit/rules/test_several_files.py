@@ -14,13 +14,14 @@ from pullahead.rules.text import RulesText, fingerprint_of
 ONE = 'version: 1\nmirrors:\n  - {upstream: ghcr.io/a/b, tags: ["1"], repository: mirror/b}\n'
 
 
-def load(**files: str) -> Rules:
-    return load_rules_files([RulesText(f"rules/{name}.yaml", f"version: 1\n{text}") for name, text in files.items()])
+def load(max_named_tags: int = MAX_NAMED_TAGS, **files: str) -> Rules:
+    texts = [RulesText(f"rules/{name}.yaml", f"version: 1\n{text}") for name, text in files.items()]
+    return load_rules_files(texts, max_named_tags=max_named_tags)
 
 
-def problems(**files: str) -> list[str]:
+def problems(max_named_tags: int = MAX_NAMED_TAGS, **files: str) -> list[str]:
     with pytest.raises(RulesError) as refused:
-        load(**files)
+        load(max_named_tags, **files)
     return str(refused.value).splitlines()
 
 
@@ -102,12 +103,15 @@ def test_empty_file_among_others_is_named() -> None:
 
 
 def test_more_tags_than_a_stack_mirrors_are_refused() -> None:
-    def naming(count: int) -> str:
-        named = ", ".join(f"t{number}" for number in range(count))
-        return f"mirrors: [{{upstream: ghcr.io/a/b, tags: [{named}]}}]"
-
-    (found,) = problems(a=naming(MAX_NAMED_TAGS), b="mirrors: [{upstream: ghcr.io/a/c, tags: [x]}]")
-    assert "200,001 tags are named, and one stack mirrors at most 200,000 that are. Split the rules" in found
+    named = ", ".join(f"t{number}" for number in range(1000))
+    files = {
+        "a": f"mirrors: [{{upstream: ghcr.io/a/b, tags: [{named}]}}]",
+        "b": "mirrors: [{upstream: ghcr.io/a/c, tags: [x]}]",
+    }
+    assert len(load(1001, **files).mirrors) == 1001
+    (found,) = problems(1000, **files)
+    assert "1,001 tags are named, and one stack mirrors at most 1,000 that are. Split the rules" in found
+    assert MAX_NAMED_TAGS == 200_000
 
 
 class TestOnDisk:

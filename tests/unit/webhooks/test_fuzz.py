@@ -83,7 +83,7 @@ def check(event: dict[str, Any], receiving: WebhookReceiver) -> int:
     return answer.status
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=200, deadline=None)
 @given(
     method=texts | st.just("POST"),
     path=texts | senders.map(lambda name: f"/{name}"),
@@ -98,13 +98,13 @@ def test_request_without_the_secret_is_refused(
     assert check(event, WebhookReceiver()) in {400, 401, 404, 405, 415}
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(body=st.text(max_size=80), coded=st.booleans(), sender=senders)
 def test_body_in_wrong_base64_is_refused(body: str, coded: bool, sender: str) -> None:
     check({**url_event(f"/{sender}", body), "isBase64Encoded": coded}, WebhookReceiver())
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=200, deadline=None)
 @given(sender=senders, payload=values)
 def test_any_json_of_a_sender_gets_a_response(sender: str, payload: Any) -> None:
     receiving = WebhookReceiver()
@@ -112,7 +112,7 @@ def test_any_json_of_a_sender_gets_a_response(sender: str, payload: Any) -> None
     assert check(authentic(sender, json.dumps(payload), moment), receiving) in {200, 400}
 
 
-@settings(max_examples=600, deadline=None)
+@settings(max_examples=300, deadline=None)
 @given(sender=senders, data=st.data())
 def test_any_change_to_a_sample_gets_a_response(sender: str, data: st.DataObject) -> None:
     receiving = WebhookReceiver()

@@ -116,7 +116,7 @@ def load_rules(text: str, *, source: str) -> Rules:
     return load_rules_files([RulesText(source, text)])
 
 
-def load_rules_files(files: Sequence[RulesText]) -> Rules:
+def load_rules_files(files: Sequence[RulesText], *, max_named_tags: int = MAX_NAMED_TAGS) -> Rules:
     """Read files, one or more, as if they were one. Those of public keys are what the others may name.
 
     What is a section of its own (`defaults`, `sources`) may be in one of them, and is for all; lists are joined, and so
@@ -126,7 +126,7 @@ def load_rules_files(files: Sequence[RulesText]) -> Rules:
     written = [file for file in files if not is_key_file(file.name)]
     keys = _Keys([file for file in files if is_key_file(file.name)])
     documents = _compose_all(written, problems)
-    rules = _Loader(problems, keys).load(documents) if not problems.found else None
+    rules = _Loader(problems, keys, max_named_tags).load(documents) if not problems.found else None
     if rules is None or problems.found:
         raise RulesError(folder_of(written), problems.found)
     return rules
@@ -255,8 +255,8 @@ def _collide(namespace: _Claim, other: _Claim) -> bool:
 class _Loader:
     """Reads files. Remembers what first claims a name, a tag, or a repository that patterns publish into."""
 
-    def __init__(self, problems: Problems, read_key: Callable[[str], str]) -> None:
-        self._problems, self._read_key = problems, read_key
+    def __init__(self, problems: Problems, read_key: Callable[[str], str], max_named_tags: int) -> None:
+        self._problems, self._read_key, self._max_named_tags = problems, read_key, max_named_tags
         self._defaults = _ResolvedOptions()
         self._sections: dict[str, _FileLine] = {}
         self._hosts: dict[str, _FileLine] = {}
@@ -321,8 +321,9 @@ class _Loader:
         self._check_published_names()
         rules = (*_named(mirrors, set(self._names)), *on_demand)
         named = NamedMirrors(rules)
-        if len(named) > MAX_NAMED_TAGS:
-            message = f"{len(named):,} tags are named, and one stack mirrors at most {MAX_NAMED_TAGS:,} that are"
+        if len(named) > self._max_named_tags:
+            most = f"{self._max_named_tags:,}"
+            message = f"{len(named):,} tags are named, and one stack mirrors at most {most} that are"
             self._problems.file = ""
             self._problems.found.append(Problem(1, "mirrors", message, "Split the rules between two stacks."))
         read = Rules(named, upstreams, "", rules, ignored, _sources(sources))

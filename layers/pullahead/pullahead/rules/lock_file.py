@@ -45,8 +45,8 @@ class LockedTag(NamedTuple):
     digest: Digest
 
 
-def write_lock(rules: Rules, tags: Iterable[LockedTag]) -> str:
-    """Write a lock file. Raises ConfigError where the rules cannot be written as one file."""
+def write_lock(rules: Rules, tags: Iterable[LockedTag], *, max_bytes: int = MAX_DOCUMENT_BYTES) -> str:
+    """Write a lock file of at most `max_bytes`. Raises ConfigError where the rules cannot be written as one file."""
     by_rule: dict[str, dict[tuple[str, str], list[LockedTag]]] = {rule.name: {} for rule in rules.rules}
     for tag in tags:
         place = (str(tag.mirror.upstream.repository), tag.mirror.repository)
@@ -66,15 +66,15 @@ def write_lock(rules: Rules, tags: Iterable[LockedTag]) -> str:
     on_demand = [_on_demand(rule) for rule in rules.rules if rule.on_demand is not None]
     document |= {"on_demand": on_demand} if on_demand else {}
     text = _HEADING + "\n".join(_lines(document)) + "\n"
+    if (size := len(text.encode())) > max_bytes:
+        limit = f"a rules file may have {max_bytes} bytes, and the lock has {size}"
+        raise ConfigError(f"{limit}. Lock fewer rules with --only.")
     _prove(text, rules, [locked for places in by_rule.values() for some in places.values() for locked in some])
     return text
 
 
 def _prove(text: str, rules: Rules, tags: list[LockedTag]) -> None:
     """Read a lock back. Raises ConfigError where it does not say what the rules do."""
-    if len(text.encode()) > MAX_DOCUMENT_BYTES:
-        limit = f"a rules file may have {MAX_DOCUMENT_BYTES} bytes, and the lock has {len(text.encode())}"
-        raise ConfigError(f"{limit}. Lock fewer rules with --only.")
     try:
         read = load_rules(text, source="the lock")
     except RulesError as error:
