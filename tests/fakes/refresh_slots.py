@@ -1,9 +1,10 @@
 """Refresh slots and waiting refreshes in memory."""
 
+from bisect import bisect_left, bisect_right, insort
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
-from heapq import nsmallest
+from itertools import islice
 
 from pullahead.messages import RefreshRequest
 from pullahead.refresh.ports import Slot, SlotLimits, SlotResult, WaitingRefresh
@@ -60,14 +61,17 @@ class FakeWaitingRefreshes:
         self.script = script or Script()
         self.waiting: dict[MirrorKey, WaitingRefresh] = {}
         self.lines: dict[MirrorKey, str] = {}
+        self._places: list[tuple[str, str, str]] = []  # of all lines, in order
         self.remembered: set[str] = set()
 
     def add(self, request: RefreshRequest) -> None:
         with self.script.call("add"):
             mirror = MirrorKey(request.repository, request.tag)
             since = request.stale_since.astimezone(UTC).isoformat(timespec="microseconds")
+            self._leave(mirror)
             self.waiting[mirror] = WaitingRefresh(mirror, request.name, since, request)
             self.lines[mirror] = request.host
+            insort(self._places, _place(self.waiting[mirror]))
 
     def spoil(self, mirror: MirrorKey) -> None:
         """Make an entry unreadable."""
@@ -93,9 +97,9 @@ class FakeWaitingRefreshes:
         after = ("", "", "")
         while True:
             with self.script.call("oldest_first"):
-                line = (_place(each) for mirror, each in self.waiting.items() if self.lines[mirror] == host)
-                rest = nsmallest(page + 1, (place for place in line if place > after))
-            mirrors = (MirrorKey(repository, tag) for _, repository, tag in rest[:page])
+                later = islice(self._places, bisect_right(self._places, after), None)
+                rest = list(islice((place for place in later if self._is_in_line(place, host)), page + 1))
+            mirrors = map(_mirror_at, rest[:page])
             yield from (self.waiting[mirror] for mirror in mirrors if mirror in self.waiting)
             if len(rest) <= page:
                 return
@@ -105,12 +109,27 @@ class FakeWaitingRefreshes:
         with self.script.call("remove"):
             waiting = self.waiting.get(refresh.mirror)
             if waiting is not None and waiting.name == refresh.name:
+                self._leave(refresh.mirror)
                 del self.waiting[refresh.mirror]
 
     def count(self, host: str) -> int:
         with self.script.call("count"):
             return sum(self.lines[mirror] == host for mirror in self.waiting)
 
+    def _is_in_line(self, place: tuple[str, str, str], host: str) -> bool:
+        mirror = _mirror_at(place)
+        return mirror in self.waiting and self.lines[mirror] == host
+
+    def _leave(self, mirror: MirrorKey) -> None:
+        waiting = self.waiting.get(mirror)
+        if waiting is not None:
+            del self._places[bisect_left(self._places, _place(waiting))]
+
 
 def _place(refresh: WaitingRefresh) -> tuple[str, str, str]:
     return refresh.since, refresh.mirror.repository, refresh.mirror.tag
+
+
+def _mirror_at(place: tuple[str, str, str]) -> MirrorKey:
+    _, repository, tag = place
+    return MirrorKey(repository, tag)

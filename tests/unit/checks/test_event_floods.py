@@ -18,6 +18,7 @@ from pullahead.rules.model import Rules
 from tests.fakes.application import InMemoryService
 from tests.fakes.memory import FakeRefreshExecutions
 from tests.fakes.samples import mirror
+from tests.fakes.script import Script
 
 LIMIT = 20
 FIRST, SECOND = make_image(seed=1), make_image(seed=2)
@@ -27,16 +28,26 @@ ADMISSION = ("take", "release", "renew", "add", "remove", "holders", "oldest_fir
 class CountedRefreshes(FakeRefreshExecutions):
     """Refreshes of which it is known how many ever ran at once."""
 
-    most = 0
+    def __init__(self, script: Script) -> None:
+        super().__init__(script)
+        self.most = 0
+        self._running: dict[str, RefreshRequest] = {}
 
     def start(self, request: RefreshRequest) -> StartResult:
         started = super().start(request)
-        self.most = max(self.most, len(self.running()))
+        if started is StartResult.STARTED:
+            self._running.setdefault(request.name, request)
+        self.most = max(self.most, len(self._running))
         return started
+
+    def succeed(self, name: str) -> None:
+        """Let a refresh end well."""
+        self.statuses[name] = StartResult.SUCCEEDED
+        del self._running[name]
 
     def running(self) -> list[RefreshRequest]:
         """List what runs, the longest begun first."""
-        return [each for name, each in self.requests.items() if self.statuses[name] is StartResult.RUNNING]
+        return list(self._running.values())
 
 
 class Flood:
@@ -87,7 +98,7 @@ class Flood:
         self.service.target.move_tag(request.repository, request.tag, request.root.digest)
         outcome = OutcomeRequest(request, request.name, self.service.clock(), PublishResult(request.root.digest))
         self.service.app.record_outcome(outcome)
-        self.refreshes.statuses[request.name] = StartResult.SUCCEEDED
+        self.refreshes.succeed(request.name)
         for _ in range(self.deliveries):
             self.service.handle(StartWaitingRequest(request.name))
 
