@@ -23,7 +23,9 @@ class Actor:
         self.error: Exception | None = None
         self.has_ended = False
         self._work = work
-        self._go, self._stop = threading.Semaphore(0), threading.Semaphore(0)
+        self._go, self._stop = threading.Lock(), threading.Lock()  # released by who lets the other one go on
+        self._go.acquire()
+        self._stop.acquire()
         self._thread = threading.Thread(target=self._run, daemon=True, name=name)
         self._is_started = False
 
@@ -79,6 +81,6 @@ class Scheduler:
                     raise actor.error
 
 
-def _acquire(semaphore: threading.Semaphore, name: str) -> None:
-    if not semaphore.acquire(timeout=_PATIENCE_SECONDS):
+def _acquire(turn: threading.Lock, name: str) -> None:
+    if not turn.acquire(timeout=_PATIENCE_SECONDS):
         raise TimeoutError(f"{name} is blocked")

@@ -139,7 +139,7 @@ def run_actors(
     actors.scheduler.run()
 
 
-@settings(max_examples=100)
+@settings(max_examples=70)
 @given(
     order=choices,
     reasons=checks,
@@ -170,7 +170,7 @@ def test_any_interleaving_loses_no_write_and_ends_in_the_true_state(
 TROUBLE = ["upstream lost the tag", "upstream serves B", "a day goes by"]
 
 
-@settings(max_examples=100)
+@settings(max_examples=70)
 @given(
     order=choices,
     checks_made=st.integers(3, 5),
@@ -214,7 +214,7 @@ def test_each_alert_is_sent_once_however_many_reviews_run_at_once(
     check_alerts_sent(actors, record, once=all(dies_at is None for dies_at in reviews))
 
 
-@settings(max_examples=80)
+@settings(max_examples=50)
 @given(
     order=choices,
     reasons=st.lists(st.sampled_from(["schedule", "push"]), min_size=1, max_size=4),

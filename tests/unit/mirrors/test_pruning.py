@@ -412,7 +412,7 @@ def situations(draw: st.DrawFn) -> tuple[Rule, list[Published], RuleRecord, date
     return declared, found, listing, now
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(situations(), st.integers(0, 9).map(lambda number: number == 0), st.integers(0, 3))
 def test_nothing_goes_that_a_rule_a_pin_or_keep_previous_names(
     drawn: tuple[Rule, list[Published], RuleRecord, datetime], paused: bool, pruned_today: int
