@@ -103,8 +103,8 @@ def make_corpus() -> Mapping[str, CorpusImage]:
     one = image()
     made["sbom-signed-by-tag"] = CorpusImage(one, _signed_sbom(one))
     one = image()
-    many = [artifacts.sbom(one.root.descriptor, content=f'{{"number": {number}}}'.encode()) for number in range(300)]
-    made["300-referrers"] = CorpusImage(one, [Belonging(each) for each in many])
+    many = [artifacts.sbom(one.root.descriptor, content=f'{{"number": {number}}}'.encode()) for number in range(150)]
+    made["150-referrers"] = CorpusImage(one, [Belonging(each) for each in many])
     return made
 
 

@@ -167,7 +167,7 @@ def copy(
     return CommandLineCopy(upstream, docker, repository)
 
 
-SMALL = [name for name in CORPUS if name != "300-referrers"]
+SMALL = [name for name in CORPUS if name != "150-referrers"]
 
 
 @pytest.mark.parametrize("name", SMALL)
@@ -178,18 +178,18 @@ def test_all_that_belongs_to_an_image_is_pulled_back(
     check_pull(name, upstream, copy, late=late)
 
 
-def test_300_late_referrers_of_one_digest_are_pulled_back(ecr: RunningEcr) -> None:
+def test_150_late_referrers_of_one_digest_are_pulled_back(ecr: RunningEcr) -> None:
     with FakeRegistry() as scripted:
         scripted.referrers_page = 50
         upstream = Upstream(scripted.host, scripted)
-        check_pull("300-referrers", upstream, ServiceCopy(upstream, ecr, "corpus/many"), late=True)
+        check_pull("150-referrers", upstream, ServiceCopy(upstream, ecr, "corpus/many"), late=True)
 
 
-def test_300_referrers_of_one_digest_are_kept_in_a_fallback_tag(docker: str) -> None:
+def test_150_referrers_of_one_digest_are_kept_in_a_fallback_tag(docker: str) -> None:
     with FakeRegistry() as scripted:
         scripted.referrers_page = 50
         upstream = Upstream(scripted.host, scripted)
-        check_pull("300-referrers", upstream, CommandLineCopy(upstream, docker, "corpus/many"), late=False)
+        check_pull("150-referrers", upstream, CommandLineCopy(upstream, docker, "corpus/many"), late=False)
 
 
 def check_pull(name: str, upstream: Upstream, copy: ServiceCopy | CommandLineCopy, *, late: bool) -> None:
@@ -265,7 +265,7 @@ class TestRequests:
         self, name: str, scripted: FakeRegistry, ecr: RunningEcr
     ) -> None:
         corpus, upstream, copy = self.pushed(name, "settled", scripted, ecr)
-        if name not in SMALL:  # to copy 300 referrers is another test's
+        if name not in SMALL:  # to copy 150 referrers is another test's
             copy.run()
         upstream.push_belongings(corpus, copy.repository)
         if name in SMALL:
