@@ -51,7 +51,8 @@ class _Deadline(_Socket):
     def settimeout(self, value: float | None) -> None:
         """Set how long one call may take; the deadline holds besides."""
         self._idle = value
-        super().settimeout(value)
+        if value != self.gettimeout():  # each time it is set is a call of the system
+            super().settimeout(value)
 
     def limit(self, until: float) -> None:
         """Set the moment, by time.monotonic(), by which everything must have come."""
