@@ -219,6 +219,7 @@ class _Guarded(_Base):
     timed: DeadlineSocket | DeadlineTlsSocket
     idle_since = float("-inf")
     tls_failure: BaseException | None = None
+    putheader = http.client.HTTPConnection.putheader  # urllib3's looks for values that none of ours has
 
     def open(self) -> None:
         """Connect, unless it was kept. Raises AccessDeniedError, TransientError, RegistryError."""
@@ -282,7 +283,7 @@ class _Guarded(_Base):
             answer.close()
         response = urllib3.HTTPResponse(
             answer,
-            urllib3.HTTPHeaderDict(answer.headers.items()),
+            cast("urllib3.HTTPHeaderDict", answer.headers),
             answer.status,
             answer.version,
             reason=answer.reason,
@@ -323,10 +324,11 @@ class _FinalResponse(http.client.HTTPResponse):
             raise http.client.UnknownProtocol(version)
         self.version = 10 if version in ("HTTP/1.0", "HTTP/0.9") else 11
         self.code, self.reason = self.status, reason.strip()
-        self.headers = self.msg = _read_fields(self.fp)
-        self.chunked = self.headers.get("Transfer-Encoding", "").lower() == "chunked"
+        fields = _read_fields(self.fp)
+        self.headers = self.msg = cast("Any", fields)  # http.client wants no more of them than any mapping does
+        self.chunked = fields.getlist("Transfer-Encoding", [""])[0].lower() == "chunked"
         self.chunk_left, self.length = None, None
-        length = single_value(cast("Mapping[str, str]", self.headers), "Content-Length")
+        length = single_value(fields, "Content-Length")
         if self._method == "HEAD" or self.status in _BODILESS:  # type: ignore[attr-defined]
             self.length = 0
         elif not self.chunked and _LENGTH.fullmatch(length):
@@ -345,21 +347,21 @@ class _FinalResponse(http.client.HTTPResponse):
 _BODILESS = frozenset({101, 204, 304})
 
 
-def _read_fields(lines: Any) -> http.client.HTTPMessage:
+def _read_fields(lines: Any) -> urllib3.HTTPHeaderDict:
     """Read header fields and the empty line after them. Raises http.client.HTTPException for too much."""
     texts: list[str] = []
     while (line := lines.readline(_MAX_LINE_BYTES + 1)) not in (b"\r\n", b"\n", b""):
         if len(line) > _MAX_LINE_BYTES or len(texts) == _MAX_FIELDS:
             raise http.client.HTTPException("the header is too long")
         texts.append(line.decode("latin-1"))
-    message = http.client.HTTPMessage()
+    fields = urllib3.HTTPHeaderDict()
     for text in texts:
         field = _FIELD.fullmatch(text)
         if field is None:  # a folded line, or what is no field: http.client reads as much of it as can be read
             whole = _FOLD.sub(" ", "".join(texts))
-            return http.client.parse_headers(io.BytesIO(whole.encode("latin-1")))
-        message[field[1]] = field[2]
-    return message
+            return urllib3.HTTPHeaderDict(http.client.parse_headers(io.BytesIO(whole.encode("latin-1"))).items())
+        fields.add(field[1], field[2])
+    return fields
 
 
 class _Connection(_Guarded, HTTPConnection):
