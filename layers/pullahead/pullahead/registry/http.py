@@ -430,7 +430,7 @@ class _GuardedAdapter(BaseAdapter):
     """Takes connections from pools by route, the latest of which are kept; requests' own are by host only.
 
     requests' own adapter and urllib3's `urlopen` know redirects, retries, proxies and certificates of their own, which
-    are not wanted here, and take as long as all else that is done for a request without a body.
+    are not wanted here, and take as long as TLS does for a request without a body.
     """
 
     def __init__(self, clock: Callable[[], float]) -> None:
